@@ -1,0 +1,1 @@
+//! Deterministic, parallel, stateful loading of batches.

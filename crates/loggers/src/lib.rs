@@ -1,0 +1,1 @@
+//! Loggers for anyone who records numbers, with or without a Trainer.

@@ -1,0 +1,1 @@
+//! A training-loop framework in the style of PyTorch Lightning, built on burn.
