@@ -1,1 +1,43 @@
-//! What a user of Stormfire implements and sees: the module, its log, its optimizers, its callbacks.
+//! What a user of Stormfire implements and sees: the [`LightningModule`] and its log, values and metrics,
+//! optimizers and schedules, the events of a run and the [`Callback`]s that listen to them.
+//!
+//! The rooms, from the ground up: [`every`], [`moment`], [`error`], [`read`], [`metric`] → [`hook`] → [`log`];
+//! [`gradients`], [`schedule`] → [`optimizer`] → [`stepper`]; [`run`] → [`context`] → [`event`] → [`module`] → [`callback`].
+
+pub mod callback;
+pub mod context;
+pub mod error;
+pub mod event;
+pub mod every;
+pub mod gradients;
+pub mod hook;
+pub mod log;
+pub mod metric;
+pub mod module;
+pub mod module_hooks;
+pub mod moment;
+pub mod one_cycle;
+pub mod optimizer;
+pub mod plateau;
+pub mod read;
+pub mod run;
+pub mod schedule;
+pub mod scope;
+pub mod state;
+pub mod stepper;
+
+pub use callback::{Callback, Order};
+pub use context::Context;
+pub use error::{Error, Result};
+pub use event::Event;
+pub use every::Every;
+pub use hook::Hook;
+pub use log::{log, log_dict};
+pub use metric::{Metric, accuracy, top_k_accuracy};
+pub use module::{LightningModule, PredictModule};
+pub use moment::{Moment, RunningStage};
+pub use optimizer::{Optimizer, Optimizers};
+pub use read::Scalar;
+pub use schedule::Schedule;
+pub use stepper::{StepOutput, Stepper};
+pub use stormfire_data::Stage;

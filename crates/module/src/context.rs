@@ -1,0 +1,153 @@
+//! What a hook gets: a look at the run, its metrics and loggers, and a way to ask for things.
+
+use std::{borrow::Cow, path::PathBuf};
+
+use stormfire_data::Stage;
+use stormfire_loggers::{Background, Metrics};
+
+use crate::{
+    error::Result,
+    log::{self, Entry, Loggable},
+    moment::{Progress, RunningStage},
+    run::{Limits, MetricSource, Run, SaveRequest},
+};
+
+/// The run, as a hook of a callback or module sees it.
+pub struct Context<'a> {
+    run: &'a mut Run,
+    metrics: &'a mut dyn MetricSource,
+}
+
+impl<'a> Context<'a> {
+    /// The Trainer makes one for each event; tests of callbacks make their own.
+    pub fn new(run: &'a mut Run, metrics: &'a mut dyn MetricSource) -> Self {
+        Self { run, metrics }
+    }
+
+    /// Everything known about the run.
+    pub fn run(&self) -> &Run {
+        self.run
+    }
+
+    /// Which of fit, validate, test, predict this is.
+    pub fn stage(&self) -> Stage {
+        self.run.stage
+    }
+
+    /// What the loop does now.
+    pub fn running(&self) -> RunningStage {
+        self.run.moment.stage
+    }
+
+    /// The 0-based number of the epoch.
+    pub fn current_epoch(&self) -> usize {
+        self.run.progress.epoch
+    }
+
+    /// Optimizer steps so far: training batches after which the parameters changed.
+    pub fn global_step(&self) -> u64 {
+        self.run.progress.global_step
+    }
+
+    /// How far the fit is.
+    pub fn progress(&self) -> &Progress {
+        &self.run.progress
+    }
+
+    /// How long the run is.
+    pub fn limits(&self) -> &Limits {
+        &self.run.limits
+    }
+
+    /// The value of a logged metric, by the name that was logged (or with `_step`, `_epoch`).
+    ///
+    /// During an epoch that is the newest step value, afterwards the value of the epoch. Reads everything that is still
+    /// on the device in one transaction.
+    ///
+    /// # Errors
+    /// [`crate::Error::MetricMissing`] names what is there.
+    pub fn metric(&mut self, name: &str) -> Result<f64> {
+        self.metrics.metric(name)
+    }
+
+    /// The names of the metrics that [`Context::metric`] knows now.
+    pub fn metric_names(&self) -> Vec<String> {
+        self.metrics.names()
+    }
+
+    /// Makes a value known to [`Context::metric`] of all callbacks, without logging it.
+    pub fn insert_metric(&mut self, name: &str, value: f64) {
+        self.metrics.insert(name, value);
+    }
+
+    /// What the progress bar shows: names with the newest value that has left the device. Never waits for the device.
+    pub fn progress_bar_metrics(&mut self) -> Vec<(String, Option<f64>)> {
+        self.metrics.progress_bar_metrics()
+    }
+
+    /// Logs a value from a callback, as `self.log` does from the module.
+    pub fn log(&self, name: impl Into<Cow<'static, str>>, value: impl Loggable) -> Entry {
+        log::log(name, value)
+    }
+
+    /// Sends metrics to all loggers directly, under the current step number and without the device.
+    ///
+    /// # Errors
+    /// The first error that a logger has had in the background.
+    pub fn log_metrics(&mut self, metrics: &Metrics) -> Result<()> {
+        let step = self.run.logger_step;
+        for logger in &mut self.run.loggers {
+            let metrics = metrics.clone();
+            logger.submit(move |logger| logger.log_metrics(&metrics, Some(step)))?;
+        }
+        Ok(())
+    }
+
+    /// The loggers, each behind its own writer; [`Background::with`] gives a backend's own handle.
+    pub fn loggers(&mut self) -> &mut [Background] {
+        &mut self.run.loggers
+    }
+
+    /// The learning rates by name, as of this batch.
+    pub fn learning_rates(&self) -> &[(String, f64)] {
+        &self.run.learning_rates
+    }
+
+    /// The folder of this run: the first logger's that has one, else `default_root_dir`.
+    pub fn log_dir(&self) -> PathBuf {
+        self.run.loggers.iter().find_map(|l| l.log_dir().map(PathBuf::from)).unwrap_or_else(|| self.run.default_root_dir.clone())
+    }
+
+    /// Ends the run at the next boundary of the loop; the first reason given is reported.
+    ///
+    /// Training goes on until `min_epochs` and `min_steps` are reached.
+    pub fn stop(&mut self, reason: impl Into<String>) {
+        self.run.requests.stop.get_or_insert_with(|| reason.into());
+    }
+
+    /// The reason of a stop that was asked for.
+    pub fn stop_reason(&self) -> Option<&str> {
+        self.run.requests.stop.as_deref()
+    }
+
+    /// Leaves out the rest of this epoch: in `on_train_batch_start` also the batch that begins.
+    pub fn skip_epoch(&mut self) {
+        self.run.requests.skip_epoch = true;
+    }
+
+    /// Asks for a checkpoint at the next boundary of the loop, after all callbacks have seen this event.
+    pub fn save_checkpoint(&mut self, request: SaveRequest) {
+        self.run.requests.saves.push(request);
+    }
+
+    /// Changes how many batches' gradients make one step, from the next window on.
+    pub fn set_accumulate_grad_batches(&mut self, batches: usize) {
+        self.run.accumulate_grad_batches = batches.max(1);
+    }
+}
+
+impl std::fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("run", &self.run).finish_non_exhaustive()
+    }
+}

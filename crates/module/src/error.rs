@@ -1,0 +1,192 @@
+//! What can go wrong between a user's module and the Trainer.
+
+use crate::hook::Hook;
+
+/// A result whose error is Stormfire's unless named.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can end a run. [`Error::hint`] tells what to do about it.
+///
+/// Modules, callbacks and the Trainer share this one type, so that `?` works in every hook and in `main`.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An option, or a combination of options, that cannot work.
+    #[error("`{option}`: {reason}")]
+    Config {
+        /// The option's name, as the setter is called.
+        option: String,
+        /// What is wrong.
+        reason: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A hook or step that is needed but was not implemented.
+    #[error("`{what}` is not implemented")]
+    NotImplemented {
+        /// The method.
+        what: String,
+        /// What to do.
+        hint: String,
+    },
+    /// `log` was used in a way that is not allowed.
+    #[error("{0}")]
+    Log(#[from] crate::log::LogError),
+    /// A metric that nobody logged.
+    #[error("metric `{name}` is not available; available are: {}", list(.available))]
+    MetricMissing {
+        /// The name that was asked for.
+        name: String,
+        /// The names that exist.
+        available: Vec<String>,
+    },
+    /// An optimizer that `configure_optimizers` did not return.
+    #[error("there is no optimizer `{name}`; there are: {}", list(.available))]
+    UnknownOptimizer {
+        /// The name that was asked for.
+        name: String,
+        /// The names that exist.
+        available: Vec<String>,
+    },
+    /// An optimizer or schedule that cannot work.
+    #[error("optimizer `{optimizer}`: {reason}")]
+    Optimizer {
+        /// The optimizer's name.
+        optimizer: String,
+        /// What is wrong.
+        reason: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A loss that cannot be differentiated.
+    #[error("the loss cannot be differentiated: {reason}")]
+    Loss {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A loss or gradient that is NaN or infinite.
+    #[error("{what} is not finite at epoch {epoch}, batch {batch_idx} (global step {global_step})")]
+    NonFinite {
+        /// `the training loss`, or the parameters whose gradient it is.
+        what: String,
+        /// The 0-based epoch.
+        epoch: usize,
+        /// The 0-based batch in that epoch.
+        batch_idx: usize,
+        /// Optimizer steps taken before it.
+        global_step: u64,
+    },
+    /// The device failed to hand over values.
+    #[error("reading {count} values from the device failed: {reason}")]
+    Read {
+        /// How many values were asked for.
+        count: usize,
+        /// What the device said.
+        reason: String,
+    },
+    /// State that does not fit the type it belongs to.
+    #[error("the state of `{what}` cannot be converted: {source}")]
+    State {
+        /// The type.
+        what: String,
+        /// What the JSON conversion said.
+        source: serde_json::Error,
+    },
+    /// A checkpoint that cannot be written or read.
+    #[error("checkpoint `{}`: {reason}", .path.display())]
+    Checkpoint {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong.
+        reason: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A file or folder that cannot be used; the message names it.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// The data could not be loaded.
+    #[error("{0}")]
+    Data(#[from] stormfire_data::Error),
+    /// A logger failed.
+    #[error("{0}")]
+    Logger(#[from] stormfire_loggers::Error),
+    /// An error that a hook returned, with the place it came from.
+    #[error("{source} (in `{hook}` of `{owner}`)")]
+    InHook {
+        /// The hook.
+        hook: Hook,
+        /// The callback or module.
+        owner: String,
+        /// What went wrong.
+        source: Box<Error>,
+    },
+    /// Code of the user or of a library panicked during the run.
+    #[error("panicked{}: {message}", place(.hook))]
+    Panic {
+        /// The hook that was running.
+        hook: Option<Hook>,
+        /// The panic's message.
+        message: String,
+    },
+    /// An error of the user's own.
+    #[error("{0}")]
+    Other(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Error {
+    /// Wraps an error of one's own, or a message.
+    ///
+    /// ```
+    /// use stormfire_module::Error;
+    /// assert_eq!(Error::other("the tokenizer is missing").to_string(), "the tokenizer is missing");
+    /// ```
+    pub fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Error::Other(error.into())
+    }
+
+    /// A configuration error.
+    pub fn config(option: impl Into<String>, reason: impl Into<String>, hint: impl Into<String>) -> Self {
+        Error::Config { option: option.into(), reason: reason.into(), hint: hint.into() }
+    }
+
+    /// Adds the hook and its owner, unless the error names its place already.
+    #[must_use]
+    pub fn in_hook(self, hook: Hook, owner: &str) -> Self {
+        match self {
+            placed @ (Error::InHook { .. } | Error::Panic { .. }) => placed,
+            source => Error::InHook { hook, owner: owner.into(), source: Box::new(source) },
+        }
+    }
+
+    /// What to do about it, as a sentence part for `hint: …`.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Config { hint, .. }
+            | Error::NotImplemented { hint, .. }
+            | Error::Optimizer { hint, .. }
+            | Error::Checkpoint { hint, .. } => Some(hint.clone()),
+            Error::Log(error) => error.hint(),
+            Error::MetricMissing { .. } => Some("log it with `self.log(..)`, or monitor one of the available metrics".into()),
+            Error::UnknownOptimizer { .. } => Some("name it with `Optimizer::named` in `configure_optimizers`".into()),
+            Error::Loss { .. } => {
+                Some("return the loss as computed from the module's parameters, as a tensor of one element that was not detached".into())
+            }
+            Error::NonFinite { .. } => {
+                Some("lower the learning rate, set `gradient_clip_val`, or find the parameter with `detect_anomaly(true)`".into())
+            }
+            Error::InHook { source, .. } => source.hint(),
+            Error::Data(error) => error.hint(),
+            Error::Logger(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "none".into() } else { names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ") }
+}
+
+fn place(hook: &Option<Hook>) -> String {
+    hook.map_or_else(String::new, |hook| format!(" in `{hook}`"))
+}

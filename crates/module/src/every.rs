@@ -1,0 +1,178 @@
+//! One type for every period: how often to validate, save, step a schedule, log.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::error::Error;
+
+/// How often something happens.
+///
+/// It is written and read as text: `"50 steps"`, `"200 batches"`, `"2 epochs"`, `"0.25 epochs"`, `"10 minutes"`.
+///
+/// ```
+/// use std::time::Duration;
+/// use stormfire_module::Every;
+///
+/// assert_eq!("50 steps".parse(), Ok(Every::Steps(50)));
+/// assert_eq!("0.25 epochs".parse(), Ok(Every::Fraction(0.25)));
+/// assert_eq!("10 minutes".parse(), Ok(Every::Time(Duration::from_secs(600))));
+/// assert_eq!(Every::Epochs(1).to_string(), "1 epoch");
+/// assert!("5 parsecs".parse::<Every>().is_err());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Every {
+    /// Every `n` optimizer steps: training batches after which the parameters changed.
+    Steps(u64),
+    /// Every `n` training batches, counted over the whole run, also while gradients accumulate.
+    Batches(u64),
+    /// Every `n` epochs.
+    Epochs(u64),
+    /// At every such part of an epoch: `0.25` is four times an epoch. In `(0, 1]`; needs training data of known length.
+    Fraction(f64),
+    /// Whenever this much time has passed, at the end of the batch that passes it.
+    Time(Duration),
+}
+
+/// A period that cannot be read.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("cannot read `{text}` as a period: {reason}")]
+pub struct ParseEveryError {
+    /// What was given.
+    pub text: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl From<ParseEveryError> for Error {
+    fn from(error: ParseEveryError) -> Self {
+        Error::Config {
+            option: "every".into(),
+            reason: error.to_string(),
+            hint: "write it as `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`".into(),
+        }
+    }
+}
+
+impl Every {
+    /// Checks that the period is not empty and a fraction lies in `(0, 1]`.
+    ///
+    /// # Errors
+    /// The reason, as a sentence part, when it is not.
+    pub fn check(&self) -> Result<(), String> {
+        match *self {
+            Every::Steps(0) | Every::Batches(0) | Every::Epochs(0) => Err("the number must be at least 1".into()),
+            Every::Fraction(f) if !(f > 0.0 && f <= 1.0) => Err(format!("the fraction of an epoch must lie in (0, 1], not {f}")),
+            Every::Time(d) if d.is_zero() => Err("the time must be longer than zero".into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether `count` (steps, batches or epochs that are complete, in this period's own unit) ends a period.
+    /// Fractions and times have no such count: always `false`.
+    pub fn is_due(&self, count: u64) -> bool {
+        match *self {
+            Every::Steps(n) | Every::Batches(n) | Every::Epochs(n) => n > 0 && count > 0 && count.is_multiple_of(n),
+            Every::Fraction(_) | Every::Time(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Every {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = |n: u64| if n == 1 { "" } else { "s" };
+        match *self {
+            Every::Steps(n) => write!(f, "{n} step{}", plural(n)),
+            Every::Batches(n) => write!(f, "{n} batch{}", if n == 1 { "" } else { "es" }),
+            Every::Epochs(n) => write!(f, "{n} epoch{}", plural(n)),
+            Every::Fraction(x) if x.fract() == 0.0 => write!(f, "{x:.1} epochs"),
+            Every::Fraction(x) => write!(f, "{x} epochs"),
+            Every::Time(d) => {
+                let seconds = d.as_secs_f64();
+                let (value, unit) = match seconds {
+                    s if s >= 3600.0 && s % 3600.0 == 0.0 => (s / 3600.0, "hour"),
+                    s if s >= 60.0 && s % 60.0 == 0.0 => (s / 60.0, "minute"),
+                    s => (s, "second"),
+                };
+                write!(f, "{value} {unit}{}", if (value - 1.0).abs() < f64::EPSILON { "" } else { "s" })
+            }
+        }
+    }
+}
+
+impl FromStr for Every {
+    type Err = ParseEveryError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let fail = |reason: String| ParseEveryError { text: text.into(), reason };
+        let trimmed = text.trim();
+        let split = trimmed.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or_else(|| fail("the unit is missing".into()))?;
+        let (number, unit) = (trimmed[..split].trim(), trimmed[split..].trim());
+        let value: f64 = number.parse().map_err(|_| fail(format!("`{number}` is not a number")))?;
+        let whole = || match number.parse::<u64>() {
+            Ok(n) => Ok(n),
+            Err(_) => Err(fail(format!("`{number}` is not a whole number"))),
+        };
+        let seconds = |factor: f64| Duration::try_from_secs_f64(value * factor).map_err(|e| fail(e.to_string()));
+        let every = match unit {
+            "step" | "steps" => Every::Steps(whole()?),
+            "batch" | "batches" => Every::Batches(whole()?),
+            "epoch" | "epochs" if number.contains('.') => Every::Fraction(value),
+            "epoch" | "epochs" => Every::Epochs(whole()?),
+            "s" | "sec" | "second" | "seconds" => Every::Time(seconds(1.0)?),
+            "m" | "min" | "minute" | "minutes" => Every::Time(seconds(60.0)?),
+            "h" | "hour" | "hours" => Every::Time(seconds(3600.0)?),
+            "d" | "day" | "days" => Every::Time(seconds(86400.0)?),
+            other => return Err(fail(format!("`{other}` is none of steps, batches, epochs, seconds, minutes, hours, days"))),
+        };
+        every.check().map_err(fail)?;
+        Ok(every)
+    }
+}
+
+impl Serialize for Every {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Every {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_survives_a_round_trip() {
+        for text in
+            ["1 step", "50 steps", "1 batch", "200 batches", "2 epochs", "0.25 epochs", "1.0 epochs", "1 minute", "36 hours", "0.5 seconds"]
+        {
+            let every: Every = text.parse().unwrap();
+            assert_eq!(every.to_string(), text);
+            let json = serde_json::to_string(&every).unwrap();
+            assert_eq!(serde_json::from_str::<Every>(&json).unwrap(), every);
+        }
+    }
+
+    #[test]
+    fn wrong_text_names_what_is_wrong() {
+        let cases = [
+            ("", "the unit is missing"),
+            ("50", "the unit is missing"),
+            ("steps", "`` is not a number"),
+            ("2.5 steps", "not a whole number"),
+            ("0 epochs", "at least 1"),
+            ("1.5 epochs", "must lie in (0, 1]"),
+            ("3 steps per second", "none of steps"),
+            ("0 s", "longer than zero"),
+        ];
+        for (text, part) in cases {
+            let error = text.parse::<Every>().unwrap_err().to_string();
+            assert!(error.contains(part), "`{text}` gave: {error}");
+        }
+    }
+}

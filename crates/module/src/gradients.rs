@@ -1,0 +1,225 @@
+//! Gradients as values: accumulating, clipping and checking them, without a device read unless something is wrong.
+
+use burn::{
+    module::{Module, ModuleVisitor, Param},
+    optim::GradientsParams,
+    tensor::Tensor,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::Result,
+    read::{Scalar, read},
+};
+
+/// How gradients are clipped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClipAlgorithm {
+    /// Scale all gradients so that their common L2 norm is at most the value (`torch.nn.utils.clip_grad_norm_`).
+    #[default]
+    Norm,
+    /// Clamp each element to `[-value, value]` (`torch.nn.utils.clip_grad_value_`).
+    Value,
+}
+
+/// Gradient clipping: a value and how it is meant.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Clip {
+    /// The largest norm, or the largest absolute value of an element.
+    pub value: f64,
+    /// Which of the two.
+    pub algorithm: ClipAlgorithm,
+}
+
+trait OnGradient {
+    fn call<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>);
+}
+
+struct Walk<'a, F> {
+    path: Vec<String>,
+    code: &'a mut F,
+}
+
+impl<F: OnGradient> ModuleVisitor for Walk<'_, F> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_string());
+    }
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.code.call(&self.path.join("."), param);
+    }
+}
+
+fn walk<M: Module, F: OnGradient>(module: &M, mut code: F) -> F {
+    module.visit(&mut Walk { path: Vec::new(), code: &mut code });
+    code
+}
+
+/// The squared L2 norm of each gradient, with the parameter's path.
+struct Squares<'a> {
+    gradients: &'a GradientsParams,
+    found: Vec<(String, Tensor<1>)>,
+}
+
+impl OnGradient for Squares<'_> {
+    fn call<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.get::<D>(param.id) {
+            self.found.push((path.to_string(), gradient.powi_scalar(2).sum()));
+        }
+    }
+}
+
+/// Changes each gradient with a function of any rank.
+struct Change<'a, F> {
+    gradients: &'a mut GradientsParams,
+    change: F,
+}
+
+trait AnyRank {
+    fn apply<const D: usize>(&self, gradient: Tensor<D>) -> Tensor<D>;
+}
+
+impl<F: AnyRank> OnGradient for Change<'_, F> {
+    fn call<const D: usize>(&mut self, _path: &str, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.remove::<D>(param.id) {
+            self.gradients.register(param.id, self.change.apply(gradient));
+        }
+    }
+}
+
+struct Scale(Tensor<1>);
+
+impl AnyRank for Scale {
+    fn apply<const D: usize>(&self, gradient: Tensor<D>) -> Tensor<D> {
+        gradient * self.0.clone().unsqueeze::<D>()
+    }
+}
+
+struct Clamp(f64);
+
+impl AnyRank for Clamp {
+    fn apply<const D: usize>(&self, gradient: Tensor<D>) -> Tensor<D> {
+        gradient.clamp(-self.0, self.0)
+    }
+}
+
+/// The L2 norm of all gradients together, shape `[1]`, on the device; `None` without gradients.
+pub fn global_norm<M: Module>(gradients: &GradientsParams, module: &M) -> Option<Tensor<1>> {
+    let squares = walk(module, Squares { gradients, found: Vec::new() }).found;
+    squares.into_iter().map(|(_, square)| square).reduce(|a, b| a + b).map(Tensor::sqrt)
+}
+
+/// Clips gradients in place, as torch does: the norm is that of all parameters together, and the factor is
+/// `value / (norm + 1e-6)`, at most 1. Reads nothing from the device.
+pub fn clip<M: Module>(gradients: &mut GradientsParams, module: &M, clip: Clip) {
+    match clip.algorithm {
+        ClipAlgorithm::Value => drop(walk(module, Change { gradients, change: Clamp(clip.value) })),
+        ClipAlgorithm::Norm => {
+            if let Some(norm) = global_norm(gradients, module) {
+                let factor = (norm + 1e-6).recip().mul_scalar(clip.value).clamp_max(1.0);
+                walk(module, Change { gradients, change: Scale(factor) });
+            }
+        }
+    }
+}
+
+/// Adds `more` to `sum`, parameter by parameter; a parameter that only one of them has keeps its gradient.
+pub fn accumulate<M: Module>(sum: &mut GradientsParams, more: GradientsParams, module: &M) {
+    struct Add<'a> {
+        sum: &'a mut GradientsParams,
+        more: GradientsParams,
+    }
+    impl OnGradient for Add<'_> {
+        fn call<const D: usize>(&mut self, _path: &str, param: &Param<Tensor<D>>) {
+            if let Some(more) = self.more.remove::<D>(param.id) {
+                let total = self.sum.remove::<D>(param.id).map_or(more.clone(), |sum| sum + more);
+                self.sum.register(param.id, total);
+            }
+        }
+    }
+    walk(module, Add { sum, more });
+}
+
+/// The paths of the parameters whose gradient is not finite. One device read.
+///
+/// # Errors
+/// [`crate::Error::Read`] when the device fails.
+pub fn non_finite<M: Module>(gradients: &GradientsParams, module: &M) -> Result<Vec<String>> {
+    let squares = walk(module, Squares { gradients, found: Vec::new() }).found;
+    let (paths, tensors): (Vec<_>, Vec<_>) = squares.into_iter().map(|(path, square)| (path, Scalar::Device(square))).unzip();
+    let values = read(&tensors)?;
+    Ok(paths.into_iter().zip(values).filter(|(_, value)| !value.is_finite()).map(|(path, _)| path).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::{
+        nn::{Linear, LinearConfig},
+        tensor::Device,
+    };
+
+    use super::*;
+
+    fn module() -> Linear {
+        LinearConfig::new(2, 1).init(&Device::flex().autodiff())
+    }
+
+    /// Gradients 3 and 4 for the weights, 12 for the bias: the norm is 13.
+    fn gradients(module: &Linear) -> GradientsParams {
+        let device = Device::flex();
+        let mut gradients = GradientsParams::new();
+        gradients.register(module.weight.id, Tensor::<2>::from_floats([[3.0], [4.0]], &device));
+        if let Some(bias) = &module.bias {
+            gradients.register(bias.id, Tensor::<1>::from_floats([12.0], &device));
+        }
+        gradients
+    }
+
+    fn values(module: &Linear, gradients: &GradientsParams) -> Vec<f64> {
+        let weight = gradients.get::<2>(module.weight.id).unwrap();
+        let bias = gradients.get::<1>(module.bias.as_ref().unwrap().id).unwrap();
+        let parts = [weight.clone().slice([0..1, 0..1]).reshape([1]), weight.slice([1..2, 0..1]).reshape([1]), bias];
+        read(&parts.map(Scalar::Device)).unwrap()
+    }
+
+    fn close(actual: &[f64], expected: &[f64]) -> bool {
+        actual.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-4)
+    }
+
+    #[test]
+    fn the_norm_is_global() {
+        let module = module();
+        let mut clipped = gradients(&module);
+        let norm = global_norm(&clipped, &module).unwrap();
+        assert_eq!(read(&[Scalar::Device(norm)]).unwrap(), [13.0]);
+        clip(&mut clipped, &module, Clip { value: 1.3, algorithm: ClipAlgorithm::Norm });
+        assert!(close(&values(&module, &clipped), &[0.3, 0.4, 1.2]));
+        clip(&mut clipped, &module, Clip { value: 100.0, algorithm: ClipAlgorithm::Norm });
+        assert!(close(&values(&module, &clipped), &[0.3, 0.4, 1.2]), "a small norm is left alone");
+        clip(&mut clipped, &module, Clip { value: 0.35, algorithm: ClipAlgorithm::Value });
+        assert!(close(&values(&module, &clipped), &[0.3, 0.35, 0.35]));
+    }
+
+    #[test]
+    fn accumulating_adds() {
+        let module = module();
+        let mut sum = gradients(&module);
+        accumulate(&mut sum, gradients(&module), &module);
+        let mut only_weight = GradientsParams::new();
+        only_weight.register(module.weight.id, Tensor::<2>::from_floats([[1.0], [1.0]], &Device::flex()));
+        accumulate(&mut sum, only_weight, &module);
+        assert!(close(&values(&module, &sum), &[7.0, 9.0, 24.0]));
+    }
+
+    #[test]
+    fn a_gradient_that_is_not_finite_is_named() {
+        let module = module();
+        let mut gradients = gradients(&module);
+        assert!(non_finite(&gradients, &module).unwrap().is_empty());
+        gradients.register(module.bias.as_ref().unwrap().id, Tensor::<1>::from_floats([f32::NAN], &Device::flex()));
+        assert_eq!(non_finite(&gradients, &module).unwrap(), ["bias"]);
+    }
+}

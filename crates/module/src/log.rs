@@ -1,0 +1,488 @@
+//! `log(name, value)`: what a hook wants recorded, collected without touching the device.
+//!
+//! A call makes an [`Entry`], whose methods refine it; when the entry is dropped (at the end of the statement), it
+//! lands in this thread's list of [`Record`]s, which the loop takes after the hook. Mistakes are kept beside them and
+//! end the run with an error that names the hook.
+
+use std::{borrow::Cow, cell::RefCell};
+
+use burn::tensor::{DType, FloatDType, Int, Tensor};
+
+use crate::{
+    error::{Error, Result},
+    hook::Hook,
+    metric::{AnyMetric, Metric},
+    moment::Moment,
+    read::{Scalar, read},
+    scope,
+};
+
+/// How the values of an epoch become one.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum ReduceFx {
+    /// The mean, weighted by batch size.
+    #[default]
+    Mean,
+    /// The sum, without weights.
+    Sum,
+    /// The smallest; NaN wins.
+    Min,
+    /// The largest; NaN wins.
+    Max,
+    /// A function of all values of the epoch (shape `[batches]`, in order) to one element (shape `[1]`). Keeps every
+    /// value on the device until the epoch ends; a [`Metric`] of your own needs less.
+    Custom {
+        /// A name, to tell two functions apart.
+        name: &'static str,
+        /// The function.
+        reduce: fn(Tensor<1>) -> Tensor<1>,
+    },
+}
+
+impl PartialEq for ReduceFx {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (ReduceFx::Custom { name: a, .. }, ReduceFx::Custom { name: b, .. }) => a == b,
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
+        }
+    }
+}
+
+/// A value as it was logged.
+#[derive(Clone, Debug)]
+pub enum Logged {
+    /// One number, on the host or the device.
+    Scalar(Scalar),
+    /// A metric that merges by itself.
+    Metric(Box<dyn AnyMetric>),
+    /// Something that is not one number; the text says what.
+    Invalid(String),
+}
+
+/// What can be logged: numbers, tensors of one element (by value or reference), and [`Metric`]s.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be logged",
+    label = "not a number, a tensor of one element, or a `Metric`",
+    note = "log a number, a `Tensor` with one element (`tensor.mean()`), or implement `stormfire::Metric`"
+)]
+pub trait Loggable {
+    /// Detaches the value from the tape; it stays on its device.
+    fn into_logged(self) -> Logged;
+}
+
+macro_rules! log_numbers {
+    ($($number:ty),*) => {$(
+        impl Loggable for $number {
+            fn into_logged(self) -> Logged {
+                #[allow(clippy::cast_lossless, reason = "one macro for all numbers; a 64-bit integer has no lossless form")]
+                Logged::Scalar(Scalar::Host(self as f64))
+            }
+        }
+    )*};
+}
+log_numbers!(f32, f64, u8, u16, u32, u64, usize, i8, i16, i32, i64, isize);
+
+impl Loggable for bool {
+    fn into_logged(self) -> Logged {
+        u8::from(self).into_logged()
+    }
+}
+
+impl Loggable for Scalar {
+    fn into_logged(self) -> Logged {
+        match self {
+            Scalar::Device(tensor) => tensor.into_logged(),
+            host @ Scalar::Host(_) => Logged::Scalar(host),
+        }
+    }
+}
+
+impl Loggable for Logged {
+    fn into_logged(self) -> Logged {
+        self
+    }
+}
+
+impl<M: Metric> Loggable for M {
+    fn into_logged(self) -> Logged {
+        Logged::Metric(Box::new(self))
+    }
+}
+
+fn logged_tensor<const D: usize>(tensor: Tensor<D>) -> Result<Tensor<D>, Logged> {
+    if tensor.shape().num_elements() != 1 {
+        return Err(Logged::Invalid(format!("a tensor of shape {:?}, but only one element can be logged", tensor.dims())));
+    }
+    let tensor = tensor.inner();
+    // A mean over many batches does not fit the few digits of a half float.
+    Ok(if matches!(tensor.dtype(), DType::F16 | DType::BF16) { tensor.cast(FloatDType::F32) } else { tensor })
+}
+
+impl Loggable for Tensor<1> {
+    fn into_logged(self) -> Logged {
+        logged_tensor(self).map_or_else(|invalid| invalid, |tensor| Logged::Scalar(Scalar::Device(tensor)))
+    }
+}
+
+macro_rules! log_tensors {
+    ($($rank:literal),*) => {$(
+        impl Loggable for Tensor<$rank> {
+            fn into_logged(self) -> Logged {
+                logged_tensor(self).map_or_else(|invalid| invalid, |tensor| Logged::Scalar(Scalar::Device(tensor.reshape([1]))))
+            }
+        }
+    )*};
+}
+log_tensors!(2, 3, 4);
+
+impl<const D: usize> Loggable for Tensor<D, Int>
+where
+    Tensor<D>: Loggable,
+{
+    fn into_logged(self) -> Logged {
+        self.float().into_logged()
+    }
+}
+
+impl<const D: usize> Loggable for &Tensor<D>
+where
+    Tensor<D>: Loggable,
+{
+    fn into_logged(self) -> Logged {
+        self.clone().into_logged()
+    }
+}
+
+/// How a value is recorded: the arguments of Lightning's `self.log`, with the hook's defaults filled in.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::struct_excessive_bools, reason = "they are Lightning's flags, each independent of the others")]
+pub struct Options {
+    /// Recorded for the step.
+    pub on_step: bool,
+    /// Reduced over the epoch and recorded at its end.
+    pub on_epoch: bool,
+    /// Shown in the progress bar.
+    pub prog_bar: bool,
+    /// Sent to the loggers.
+    pub logger: bool,
+    /// How the values of an epoch become one.
+    pub reduce_fx: ReduceFx,
+    /// Several evaluation loaders get names of their own (`/dataloader_idx_N`).
+    pub add_dataloader_idx: bool,
+    /// Reduced over ranks.
+    pub sync_dist: bool,
+    /// Only rank 0 logs it; it is not reduced over ranks.
+    pub rank_zero_only: bool,
+}
+
+/// One logged value, as the loop receives it.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The name as given.
+    pub name: Cow<'static, str>,
+    /// The hook it was logged in.
+    pub hook: Hook,
+    /// The evaluation loader it belongs to.
+    pub dataloader_idx: usize,
+    /// The value.
+    pub value: Logged,
+    /// The number of items it stands for, if it was given.
+    pub batch_size: Option<usize>,
+    /// How to record it.
+    pub options: Options,
+}
+
+/// A wrong use of `log`.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LogError {
+    /// Nothing can be logged in this hook.
+    #[error("you cannot log `{name}` in `{hook}`")]
+    NotAllowed {
+        /// The metric.
+        name: String,
+        /// The hook.
+        hook: Hook,
+    },
+    /// This level is not possible in this hook.
+    #[error("`{name}`: you cannot log with `{level}` in `{hook}`")]
+    Level {
+        /// The metric.
+        name: String,
+        /// The hook.
+        hook: Hook,
+        /// `on_step(true)` or `on_epoch(false)`.
+        level: &'static str,
+    },
+    /// Neither on step nor on epoch.
+    #[error("`{name}`: logging with `on_step(false)` and `on_epoch(false)` in `{hook}` records nothing")]
+    Useless {
+        /// The metric.
+        name: String,
+        /// The hook.
+        hook: Hook,
+    },
+    /// A value that is not one number.
+    #[error("`{name}` in `{hook}` is {reason}")]
+    Invalid {
+        /// The metric.
+        name: String,
+        /// The hook.
+        hook: Hook,
+        /// What it is instead.
+        reason: String,
+    },
+    /// A name that the framework makes itself.
+    #[error("`{name}` contains `/dataloader_idx_`, which is added by the framework")]
+    ReservedName {
+        /// The metric.
+        name: String,
+    },
+    /// Logged twice in one hook with different arguments.
+    #[error("`{name}` was logged twice in `{hook}` with different arguments")]
+    Twice {
+        /// The metric.
+        name: String,
+        /// The hook.
+        hook: Hook,
+    },
+    /// A mean over an epoch needs weights, and there are none.
+    #[error("the batch size for the mean of `{name}` in `{hook}` is not known")]
+    BatchSize {
+        /// The metric.
+        name: String,
+        /// The hook.
+        hook: Hook,
+    },
+}
+
+impl LogError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            LogError::NotAllowed { .. } => {
+                "log it in a step, a batch or an epoch hook, or directly to a logger through `ctx.loggers()`".into()
+            }
+            LogError::Level { .. } => "this hook runs once an epoch: leave `on_step` and `on_epoch` out".into(),
+            LogError::Useless { .. } => "set one of the two to true".into(),
+            LogError::Invalid { .. } => "reduce it first, `tensor.mean()` for example".into(),
+            LogError::ReservedName { .. } => "choose another name, or `add_dataloader_idx(false)`".into(),
+            LogError::Twice { .. } => "use the same arguments, or two names".into(),
+            LogError::BatchSize { .. } => {
+                "give it with `.batch_size(n)`, implement `LightningModule::batch_size`, or tell the loader with `items_per_batch`".into()
+            }
+        })
+    }
+}
+
+#[derive(Default)]
+struct Pending {
+    records: Vec<Record>,
+    error: Option<LogError>,
+}
+
+thread_local! {
+    static PENDING: RefCell<Pending> = RefCell::default();
+}
+
+/// Takes what was logged on this thread since the last call; `records` must be empty and lends its memory.
+///
+/// # Errors
+/// The first wrong use of `log` among them.
+pub fn take_records(records: &mut Vec<Record>) -> Result<(), LogError> {
+    PENDING.with_borrow_mut(|pending| {
+        std::mem::swap(&mut pending.records, records);
+        pending.error.take().map_or(Ok(()), Err)
+    })
+}
+
+/// A value on its way to the log. Refine it with the methods; it is recorded when it is dropped.
+#[derive(Debug)]
+pub struct Entry(Option<Draft>);
+
+#[derive(Debug)]
+struct Draft {
+    record: Record,
+    on_step: Option<bool>,
+    on_epoch: Option<bool>,
+}
+
+/// Several values with the same options, from [`log_dict`].
+#[derive(Debug)]
+pub struct Entries(Vec<Entry>);
+
+macro_rules! refinements {
+    ($($(#[$doc:meta])* $name:ident($argument:ident: $ty:ty) => |$draft:ident| $set:expr;)*) => {
+        impl Entry {
+            $($(#[$doc])* pub fn $name(mut self, $argument: $ty) -> Self {
+                if let Some($draft) = &mut self.0 { $set; }
+                self
+            })*
+        }
+        impl Entries {
+            $($(#[$doc])* pub fn $name(mut self, $argument: $ty) -> Self {
+                for entry in &mut self.0 {
+                    if let Some($draft) = &mut entry.0 { $set; }
+                }
+                self
+            })*
+        }
+    };
+}
+
+refinements! {
+    /// Show it in the progress bar. Default `false`.
+    prog_bar(on: bool) => |draft| draft.record.options.prog_bar = on;
+    /// Send it to the loggers. Default `true`.
+    logger(on: bool) => |draft| draft.record.options.logger = on;
+    /// Record the value of the step. Default: `true` in training hooks, `false` in validation and test.
+    on_step(on: bool) => |draft| draft.on_step = Some(on);
+    /// Reduce the values of the epoch and record the result. Default: `false` in training batches, else `true`.
+    on_epoch(on: bool) => |draft| draft.on_epoch = Some(on);
+    /// How the values of an epoch become one. Default: the mean. A [`Metric`] merges by itself and ignores it.
+    reduce_fx(reduce: ReduceFx) => |draft| draft.record.options.reduce_fx = reduce;
+    /// The number of items the value stands for, the weight in a mean. Default: as the loader or the module tells.
+    batch_size(items: usize) => |draft| draft.record.batch_size = Some(items);
+    /// With several evaluation loaders, add `/dataloader_idx_N` to the name. Default `true`.
+    add_dataloader_idx(on: bool) => |draft| draft.record.options.add_dataloader_idx = on;
+    /// Reduce over ranks. Default `false`.
+    sync_dist(on: bool) => |draft| draft.record.options.sync_dist = on;
+    /// Log on rank 0 only. Default `false`.
+    rank_zero_only(on: bool) => |draft| draft.record.options.rank_zero_only = on;
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let Some(draft) = self.0.take() else { return };
+        let checked = draft.check();
+        PENDING.with_borrow_mut(|pending| match checked {
+            Ok(record) => pending.records.push(record),
+            Err(error) => {
+                pending.error.get_or_insert(error);
+            }
+        });
+    }
+}
+
+impl Draft {
+    fn check(mut self) -> Result<Record, LogError> {
+        let (name, hook) = (self.record.name.to_string(), self.record.hook);
+        if let Logged::Invalid(reason) = self.record.value {
+            return Err(LogError::Invalid { name, hook, reason });
+        }
+        let Some(rule) = hook.log_rule() else { return Err(LogError::NotAllowed { name, hook }) };
+        let options = &mut self.record.options;
+        options.on_step = self.on_step.unwrap_or(rule.on_step);
+        options.on_epoch = self.on_epoch.unwrap_or(rule.on_epoch);
+        if options.on_step && !rule.on_step_allowed {
+            return Err(LogError::Level { name, hook, level: "on_step(true)" });
+        }
+        if !options.on_epoch && rule.epoch_only {
+            return Err(LogError::Level { name, hook, level: "on_epoch(false)" });
+        }
+        if !options.on_step && !options.on_epoch {
+            return Err(LogError::Useless { name, hook });
+        }
+        if options.add_dataloader_idx && name.contains("/dataloader_idx_") {
+            return Err(LogError::ReservedName { name });
+        }
+        Ok(self.record)
+    }
+}
+
+/// Records a value under a name, from anywhere below a running hook: a step, a function it calls, a layer.
+///
+/// The value stays on the device until a logger, the progress bar or a monitor wants it. Outside of a run nothing
+/// happens, so that a step can be unit-tested alone; [`capture`] shows what was logged. In a hook where logging is
+/// not allowed, the run ends with an error that names the hook.
+///
+/// ```
+/// use stormfire_module::log;
+///
+/// fn loss_of_the_decoder() -> f64 {
+///     let loss = 0.5;
+///     log("decoder/loss", loss).on_epoch(true).prog_bar(true);
+///     loss
+/// }
+/// # loss_of_the_decoder();
+/// ```
+pub fn log(name: impl Into<Cow<'static, str>>, value: impl Loggable) -> Entry {
+    let Some(hook) = scope::hook() else { return Entry(None) };
+    let options = Options {
+        on_step: false,
+        on_epoch: false,
+        prog_bar: false,
+        logger: true,
+        reduce_fx: ReduceFx::Mean,
+        add_dataloader_idx: true,
+        sync_dist: false,
+        rank_zero_only: false,
+    };
+    let dataloader_idx = scope::moment().dataloader_idx;
+    let record = Record { name: name.into(), hook, dataloader_idx, value: value.into_logged(), batch_size: None, options };
+    Entry(Some(Draft { record, on_step: None, on_epoch: None }))
+}
+
+/// Records several values with the same options, as [`log`] does each.
+///
+/// Values of different types are made one with [`Loggable::into_logged`].
+pub fn log_dict<N: Into<Cow<'static, str>>, V: Loggable>(values: impl IntoIterator<Item = (N, V)>) -> Entries {
+    Entries(values.into_iter().map(|(name, value)| log(name, value)).collect())
+}
+
+/// What a piece of code logged: see [`capture`].
+#[derive(Debug, Default)]
+pub struct Captured {
+    /// The records, in order.
+    pub records: Vec<Record>,
+}
+
+impl Captured {
+    /// The last value logged under a name, read from the device.
+    ///
+    /// # Errors
+    /// [`Error::MetricMissing`] when the name was not logged, [`Error::Read`] when the device fails.
+    pub fn get(&self, name: &str) -> Result<f64> {
+        let record = self.records.iter().rfind(|r| r.name == name).ok_or_else(|| Error::MetricMissing {
+            name: name.into(),
+            available: self.records.iter().map(|r| r.name.to_string()).collect(),
+        })?;
+        let scalar = match &record.value {
+            Logged::Scalar(scalar) => scalar.clone(),
+            Logged::Metric(metric) => metric.compute_any(),
+            Logged::Invalid(_) => Scalar::Host(f64::NAN),
+        };
+        Ok(read(&[scalar])?.into_iter().next().unwrap_or(f64::NAN))
+    }
+}
+
+/// Runs a step outside of a Trainer, as if in `hook`, and returns what it logged: for unit tests.
+///
+/// ```
+/// use stormfire_module::{Hook, log, log::capture};
+///
+/// let (_, captured) = capture(Hook::TrainingStep, || {
+///     log("train_loss", 0.25);
+/// })?;
+/// assert_eq!(captured.get("train_loss")?, 0.25);
+/// # Ok::<(), stormfire_module::Error>(())
+/// ```
+///
+/// # Errors
+/// The first wrong use of `log` in it.
+pub fn capture<R>(hook: Hook, code: impl FnOnce() -> R) -> Result<(R, Captured)> {
+    let mut outer = Vec::new();
+    take_records(&mut outer)?;
+    let result = {
+        let _entered = scope::enter(hook, Moment { num_dataloaders: 1, ..scope::moment() });
+        code()
+    };
+    let mut captured = Captured::default();
+    take_records(&mut captured.records)?;
+    PENDING.with_borrow_mut(|pending| pending.records = outer);
+    Ok((result, captured))
+}
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;

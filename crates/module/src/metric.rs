@@ -1,0 +1,259 @@
+//! Metrics are values that merge: the same [`Metric::merge`] joins batches, ranks and loaders.
+
+use std::{any::Any, fmt};
+
+use burn::tensor::{Int, Tensor};
+
+use crate::read::Scalar;
+
+/// A quantity over many batches, as a value that can be merged with another part of itself.
+///
+/// A step makes one from its batch and logs it; the framework merges the values of an epoch and computes the result
+/// at its end. Everything stays on the device. Implement it for a metric of your own:
+///
+/// ```
+/// use stormfire_module::{Metric, Scalar};
+///
+/// /// The root of the mean squared error.
+/// #[derive(Clone, Debug)]
+/// struct Rmse { squares: Scalar, count: f64 }
+///
+/// impl Metric for Rmse {
+///     fn merge(&mut self, other: &Self) {
+///         self.squares = self.squares.clone().plus(other.squares.clone());
+///         self.count += other.count;
+///     }
+///     fn compute(&self) -> Scalar {
+///         match self.squares.clone().times(1.0 / self.count) {
+///             Scalar::Host(mean) => Scalar::Host(mean.sqrt()),
+///             Scalar::Device(mean) => Scalar::Device(mean.sqrt()),
+///         }
+///     }
+///     fn parts(&self) -> Vec<Scalar> { vec![self.squares.clone(), self.count.into()] }
+///     fn with_parts(&self, parts: &[f64]) -> Self { Rmse { squares: parts[0].into(), count: parts[1] } }
+/// }
+///
+/// let mut all = Rmse { squares: 1.0.into(), count: 1.0 };
+/// all.merge(&Rmse { squares: 7.0.into(), count: 1.0 });
+/// assert!(matches!(all.compute(), Scalar::Host(v) if v == 2.0));
+/// ```
+pub trait Metric: Clone + Send + Sync + fmt::Debug + 'static {
+    /// Takes another part in. Must be associative.
+    fn merge(&mut self, other: &Self);
+
+    /// The result so far, without a device read.
+    fn compute(&self) -> Scalar;
+
+    /// The state as numbers, for checkpoints and for other ranks.
+    fn parts(&self) -> Vec<Scalar>;
+
+    /// A metric of the same kind with the state that [`Metric::parts`] gave.
+    fn with_parts(&self, parts: &[f64]) -> Self;
+}
+
+/// A [`Metric`] of any type.
+pub trait AnyMetric: Send + Sync + fmt::Debug {
+    /// As [`Metric::merge`]; `false` when the other one is of another type.
+    fn merge_any(&mut self, other: &dyn AnyMetric) -> bool;
+    /// As [`Metric::compute`].
+    fn compute_any(&self) -> Scalar;
+    /// As [`Metric::parts`].
+    fn parts_any(&self) -> Vec<Scalar>;
+    /// As [`Metric::with_parts`].
+    fn with_parts_any(&self, parts: &[f64]) -> Box<dyn AnyMetric>;
+    /// A copy in a box.
+    fn clone_any(&self) -> Box<dyn AnyMetric>;
+    /// For the type test in `merge_any`.
+    fn as_any(&self) -> &dyn Any;
+}
+
+impl<M: Metric> AnyMetric for M {
+    fn merge_any(&mut self, other: &dyn AnyMetric) -> bool {
+        other.as_any().downcast_ref::<M>().map(|other| self.merge(other)).is_some()
+    }
+    fn compute_any(&self) -> Scalar {
+        self.compute()
+    }
+    fn parts_any(&self) -> Vec<Scalar> {
+        self.parts()
+    }
+    fn with_parts_any(&self, parts: &[f64]) -> Box<dyn AnyMetric> {
+        Box::new(self.with_parts(parts))
+    }
+    fn clone_any(&self) -> Box<dyn AnyMetric> {
+        Box::new(self.clone())
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl Clone for Box<dyn AnyMetric> {
+    fn clone(&self) -> Self {
+        self.as_ref().clone_any()
+    }
+}
+
+/// A weighted mean: `Σ value·weight / Σ weight`.
+#[derive(Clone, Debug)]
+pub struct Mean {
+    sum: Scalar,
+    weight: f64,
+}
+
+impl Mean {
+    /// The mean of one part: its `value` with the number of items it stands for.
+    pub fn new(value: impl Into<Scalar>, weight: f64) -> Self {
+        Self { sum: value.into().times(weight), weight }
+    }
+
+    /// A mean from a sum over `weight` items.
+    pub fn from_sum(sum: impl Into<Scalar>, weight: f64) -> Self {
+        Self { sum: sum.into(), weight }
+    }
+}
+
+impl Metric for Mean {
+    fn merge(&mut self, other: &Self) {
+        self.sum = self.sum.clone().plus(other.sum.clone());
+        self.weight += other.weight;
+    }
+    fn compute(&self) -> Scalar {
+        self.sum.clone().times(1.0 / self.weight)
+    }
+    fn parts(&self) -> Vec<Scalar> {
+        vec![self.sum.clone(), self.weight.into()]
+    }
+    fn with_parts(&self, parts: &[f64]) -> Self {
+        let [sum, weight] = *parts else { return self.clone() };
+        Self { sum: sum.into(), weight }
+    }
+}
+
+/// The metrics that keep one scalar and differ only in how two of them join.
+macro_rules! one_scalar_metric {
+    ($(#[$doc:meta])* $name:ident, $join:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug)]
+        pub struct $name(Scalar);
+
+        impl $name {
+            /// From the value of one part.
+            pub fn new(value: impl Into<Scalar>) -> Self {
+                Self(value.into())
+            }
+        }
+
+        impl Metric for $name {
+            fn merge(&mut self, other: &Self) {
+                self.0 = self.0.clone().$join(other.0.clone());
+            }
+            fn compute(&self) -> Scalar {
+                self.0.clone()
+            }
+            fn parts(&self) -> Vec<Scalar> {
+                vec![self.0.clone()]
+            }
+            fn with_parts(&self, parts: &[f64]) -> Self {
+                parts.first().map_or_else(|| self.clone(), |&value| Self(value.into()))
+            }
+        }
+    };
+}
+
+one_scalar_metric!(
+    /// A sum, without weights.
+    Sum,
+    plus
+);
+one_scalar_metric!(
+    /// The largest value; NaN wins.
+    Max,
+    max
+);
+one_scalar_metric!(
+    /// The smallest value; NaN wins.
+    Min,
+    min
+);
+
+/// Multiclass accuracy: the share of items whose largest logit is their target's, in `0..=1`.
+///
+/// `logits` has shape `[batch, classes]`, `targets` shape `[batch]` with class numbers. Weighted by the number of
+/// items when merged, so the last, shorter batch counts for what it is.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use stormfire_module::{accuracy, metric::Metric, read::read};
+///
+/// let device = Device::flex();
+/// let logits = Tensor::<2>::from_floats([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]], &device);
+/// let targets = Tensor::from_ints([1, 0, 0], &device);
+/// let share = read(&[accuracy(&logits, &targets).compute()]).unwrap()[0];
+/// assert!((share - 2.0 / 3.0).abs() < 1e-6);
+/// ```
+pub fn accuracy(logits: &Tensor<2>, targets: &Tensor<1, Int>) -> Mean {
+    let [items, _] = logits.dims();
+    let hits = logits.clone().inner().argmax(1).flatten::<1>(0, 1).equal(targets.clone().inner());
+    Mean::from_sum(Scalar::Device(hits.float().sum()), items as f64)
+}
+
+/// Top-k accuracy: the share of items whose target is among the `k` largest logits, in `0..=1`.
+///
+/// Shapes as [`accuracy`]. A logit equal to the target's counts as smaller. `k` of at least the number of classes
+/// gives 1.
+pub fn top_k_accuracy(logits: &Tensor<2>, targets: &Tensor<1, Int>, k: usize) -> Mean {
+    let [items, _] = logits.dims();
+    let logits = logits.clone().inner();
+    let own = logits.clone().gather(1, targets.clone().inner().unsqueeze_dim(1));
+    let larger = logits.greater(own).int().sum_dim(1).flatten::<1>(0, 1);
+    let k = i64::try_from(k).unwrap_or(i64::MAX);
+    Mean::from_sum(Scalar::Device(larger.lower_elem(k).float().sum()), items as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::read::read;
+
+    fn value(metric: &impl Metric) -> f64 {
+        read(&[metric.compute()]).unwrap()[0]
+    }
+
+    #[test]
+    fn a_mean_weighs_its_parts() {
+        let mut mean = Mean::new(1.0, 3.0);
+        mean.merge(&Mean::new(5.0, 1.0));
+        assert!((value(&mean) - 2.0).abs() < 1e-12);
+        assert!((value(&mean.with_parts(&[9.0, 2.0])) - 4.5).abs() < 1e-12);
+    }
+
+    #[test]
+    fn accuracy_weighs_batches_by_their_items() {
+        let device = Device::flex();
+        let mut all =
+            accuracy(&Tensor::from_floats([[1., 0., 0.], [0., 1., 0.], [0., 0., 1.]], &device), &Tensor::from_ints([0, 1, 1], &device));
+        all.merge(&accuracy(&Tensor::from_floats([[1., 0., 0.]], &device), &Tensor::from_ints([2], &device)));
+        assert!((value(&all) - 0.5).abs() < 1e-6);
+    }
+
+    #[test]
+    fn top_k_counts_the_first_k() {
+        let device = Device::flex();
+        let logits = Tensor::<2>::from_floats([[0.1, 0.5, 0.4], [0.6, 0.3, 0.1]], &device);
+        let targets = Tensor::from_ints([2, 2], &device);
+        for (k, share) in [(1, 0.0), (2, 0.5), (3, 1.0), (10, 1.0)] {
+            assert!((value(&top_k_accuracy(&logits, &targets, k)) - share).abs() < 1e-6, "k = {k}");
+        }
+    }
+
+    #[test]
+    fn metrics_of_two_kinds_do_not_merge() {
+        let mut any: Box<dyn AnyMetric> = Box::new(Sum::new(1.0));
+        assert!(!any.merge_any(&Max::new(2.0)));
+        assert!(any.merge_any(&Sum::new(2.0)));
+        assert_eq!(read(&[any.compute_any()]).unwrap(), [3.0]);
+    }
+}

@@ -1,0 +1,387 @@
+//! The one trait that a user implements: [`LightningModule`].
+
+use std::{any::Any, borrow::Cow};
+
+use burn::{module::Module, optim::GradientsParams, tensor::Tensor};
+use serde_json::{Map, Value};
+use stormfire_data::Stage;
+
+use crate::{
+    context::Context,
+    error::{Error, Result},
+    hook::Hook,
+    log::{self, Entries, Entry, Loggable},
+    optimizer::Optimizers,
+    scope,
+    stepper::{StepOutput, Stepper},
+};
+
+/// A burn module with everything that training it needs: the steps, the optimizers, and any hook you care for.
+///
+/// Only [`training_step`](Self::training_step) and [`configure_optimizers`](Self::configure_optimizers) are needed for a
+/// fit; steps and hooks have Lightning's names and meanings. When they are called is written at
+/// [`Event`](crate::Event).
+///
+/// ```
+/// use burn::{nn::{Linear, LinearConfig, loss::{MseLoss, Reduction}}, optim::SgdConfig, prelude::*};
+/// use stormfire_module::{LightningModule, Optimizer, Optimizers, Result, StepOutput};
+///
+/// #[derive(Module, Debug)]
+/// struct Line { layer: Linear }
+///
+/// impl LightningModule for Line {
+///     type Batch = (Tensor<2>, Tensor<2>);
+///
+///     fn training_step(&self, (x, y): Self::Batch, _batch_idx: usize) -> StepOutput {
+///         let loss = MseLoss::new().forward(self.layer.forward(x), y, Reduction::Mean);
+///         self.log("train_loss", &loss).prog_bar(true);
+///         loss.into()
+///     }
+///
+///     fn configure_optimizers(&self) -> Result<Optimizers> {
+///         Ok(Optimizer::new(SgdConfig::new(), 0.1).into())
+///     }
+/// }
+/// # let line = Line { layer: LinearConfig::new(1, 1).init(&Device::flex()) };
+/// # let zeros = Tensor::<2>::zeros([4, 1], &Device::flex());
+/// # assert!(line.training_step((zeros.clone(), zeros), 0).loss().is_some());
+/// ```
+pub trait LightningModule: Module + 'static {
+    /// What a loader yields and a step takes.
+    type Batch: Send + 'static;
+
+    /// The forward pass and loss of one training batch; the Trainer does the rest.
+    fn training_step(&self, batch: Self::Batch, batch_idx: usize) -> StepOutput {
+        let _ = (batch, batch_idx);
+        scope::mark_not_implemented(Hook::TrainingStep);
+        StepOutput::none()
+    }
+
+    /// What happens to one training batch. The default is automatic optimization: `training_step`, backward, clipping,
+    /// and the one optimizer.
+    ///
+    /// Override it for manual optimization, with any number of optimizers: see [`Stepper::step`].
+    ///
+    /// # Errors
+    /// Whatever your steps return; the run ends with it.
+    fn training_batch(&mut self, batch: Self::Batch, batch_idx: usize, opt: &mut Stepper<'_, Self>) -> Result<StepOutput> {
+        let output = self.training_step(batch, batch_idx);
+        opt.automatic(self, &output)?;
+        Ok(output)
+    }
+
+    /// One validation batch. The module is in evaluation mode: no tape, no dropout.
+    ///
+    /// With several validation loaders, [`LightningModule::dataloader_idx`] tells which one.
+    fn validation_step(&self, batch: Self::Batch, batch_idx: usize) {
+        let _ = (batch, batch_idx);
+        scope::mark_not_implemented(Hook::ValidationStep);
+    }
+
+    /// One test batch, as [`validation_step`](Self::validation_step).
+    fn test_step(&self, batch: Self::Batch, batch_idx: usize) {
+        let _ = (batch, batch_idx);
+        scope::mark_not_implemented(Hook::TestStep);
+    }
+
+    /// The optimizers, with their learning rates and schedules. Called once a fit, on the training device.
+    ///
+    /// # Errors
+    /// [`Error::NotImplemented`] unless overridden: a fit needs it. [`Optimizers::none`] trains nothing.
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        Err(Error::NotImplemented {
+            what: "configure_optimizers".into(),
+            hint: "return `Ok(Optimizer::new(AdamConfig::new(), 1e-3).into())`, or `Ok(Optimizers::none())` to train nothing".into(),
+        })
+    }
+
+    /// Hyperparameters for the loggers and checkpoints: any serializable value, through [`state::save`](crate::state::save).
+    ///
+    /// # Errors
+    /// When the value cannot be written as JSON.
+    fn hparams(&self) -> Result<Value> {
+        Ok(Value::Null)
+    }
+
+    /// The number of items in a batch, the weight of its metrics in a mean over the epoch.
+    ///
+    /// `None` (default) takes what the loader knows; say it yourself for batches from a plain iterator.
+    fn batch_size(&self, batch: &Self::Batch) -> Option<usize> {
+        let _ = batch;
+        None
+    }
+
+    /// Records a value under a name: [`log`](fn@crate::log).
+    fn log(&self, name: impl Into<Cow<'static, str>>, value: impl Loggable) -> Entry {
+        log::log(name, value)
+    }
+
+    /// Records several values with the same options: [`log_dict`](crate::log_dict).
+    fn log_dict<N: Into<Cow<'static, str>>, V: Loggable>(&self, values: impl IntoIterator<Item = (N, V)>) -> Entries {
+        log::log_dict(values)
+    }
+
+    /// The 0-based number of the epoch; 0 outside of a run.
+    fn current_epoch(&self) -> usize {
+        scope::moment().epoch
+    }
+
+    /// Optimizer steps taken so far: training batches after which the parameters changed; 0 outside of a run.
+    fn global_step(&self) -> u64 {
+        scope::moment().global_step
+    }
+
+    /// The 0-based number of the evaluation loader that the batch came from.
+    fn dataloader_idx(&self) -> usize {
+        scope::moment().dataloader_idx
+    }
+
+    /// Before anything else, once a machine: download or write data.
+    fn prepare_data(&mut self, ctx: &mut Context<'_>) -> Result<()> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// A run of some stage begins, before the optimizers are configured.
+    fn setup(&mut self, ctx: &mut Context<'_>, stage: Stage) -> Result<()> {
+        let _ = (ctx, stage);
+        Ok(())
+    }
+
+    /// A run of some stage is over, also after an error.
+    fn teardown(&mut self, ctx: &mut Context<'_>, stage: Stage) -> Result<()> {
+        let _ = (ctx, stage);
+        Ok(())
+    }
+
+    /// The fit begins: optimizers are there, the sanity check comes next.
+    fn on_fit_start(&mut self, ctx: &mut Context<'_>) -> Result<()> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// The fit is over.
+    fn on_fit_end(&mut self, ctx: &mut Context<'_>) -> Result<()> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// The sanity check begins.
+    fn on_sanity_check_start(&mut self, ctx: &mut Context<'_>) -> Result<()> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// The sanity check is over; its metrics are forgotten.
+    fn on_sanity_check_end(&mut self, ctx: &mut Context<'_>) -> Result<()> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// Training begins, after the sanity check.
+    fn on_train_start(&mut self, ctx: &mut Context<'_>) -> Result<()> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// Training is over.
+    fn on_train_end(&mut self, ctx: &mut Context<'_>) -> Result<()> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// A training epoch begins.
+    fn on_train_epoch_start(&mut self, ctx: &mut Context<'_>) -> Result<()> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// A training epoch is over. What is logged here is part of the epoch's metrics.
+    fn on_train_epoch_end(&mut self, ctx: &mut Context<'_>) -> Result<()> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// A training batch begins; [`Context::skip_epoch`] leaves it and the rest of the epoch out.
+    fn on_train_batch_start(&mut self, ctx: &mut Context<'_>, batch: &Self::Batch, batch_idx: usize) -> Result<()> {
+        let _ = (ctx, batch, batch_idx);
+        Ok(())
+    }
+
+    /// A training batch is over: what the step returned, its loss detached. The batch itself was given to the step.
+    fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, output: &StepOutput, batch_idx: usize) -> Result<()> {
+        let _ = (ctx, output, batch_idx);
+        Ok(())
+    }
+
+    /// A new window of gradients begins (automatic optimization).
+    fn on_before_zero_grad(&mut self, ctx: &mut Context<'_>, optimizer: &str) -> Result<()> {
+        let _ = (ctx, optimizer);
+        Ok(())
+    }
+
+    /// The loss is known (divided by the number of accumulated batches), its gradients are not.
+    fn on_before_backward(&mut self, ctx: &mut Context<'_>, loss: &Tensor<1>) -> Result<()> {
+        let _ = (ctx, loss);
+        Ok(())
+    }
+
+    /// The gradients of this batch are known, not clipped and not accumulated yet.
+    fn on_after_backward(&mut self, ctx: &mut Context<'_>, gradients: &mut GradientsParams) -> Result<()> {
+        let _ = (ctx, gradients);
+        Ok(())
+    }
+
+    /// An optimizer is about to step with these gradients; clipping comes after.
+    fn on_before_optimizer_step(&mut self, ctx: &mut Context<'_>, optimizer: &str, gradients: &mut GradientsParams) -> Result<()> {
+        let _ = (ctx, optimizer, gradients);
+        Ok(())
+    }
+
+    /// Validation begins.
+    fn on_validation_start(&mut self, ctx: &mut Context<'_>) -> Result<()> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// Validation is over and its metrics are known.
+    fn on_validation_end(&mut self, ctx: &mut Context<'_>) -> Result<()> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// A pass over the validation loaders begins.
+    fn on_validation_epoch_start(&mut self, ctx: &mut Context<'_>) -> Result<()> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// A pass over the validation loaders is over. What is logged here is part of its metrics.
+    fn on_validation_epoch_end(&mut self, ctx: &mut Context<'_>) -> Result<()> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// A validation batch begins.
+    fn on_validation_batch_start(
+        &mut self,
+        ctx: &mut Context<'_>,
+        batch: &Self::Batch,
+        batch_idx: usize,
+        dataloader_idx: usize,
+    ) -> Result<()> {
+        let _ = (ctx, batch, batch_idx, dataloader_idx);
+        Ok(())
+    }
+
+    /// A validation batch is over.
+    fn on_validation_batch_end(&mut self, ctx: &mut Context<'_>, batch_idx: usize, dataloader_idx: usize) -> Result<()> {
+        let _ = (ctx, batch_idx, dataloader_idx);
+        Ok(())
+    }
+
+    /// Test begins.
+    fn on_test_start(&mut self, ctx: &mut Context<'_>) -> Result<()> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// Test is over and its metrics are known.
+    fn on_test_end(&mut self, ctx: &mut Context<'_>) -> Result<()> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// A pass over the test loaders begins.
+    fn on_test_epoch_start(&mut self, ctx: &mut Context<'_>) -> Result<()> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// A pass over the test loaders is over. What is logged here is part of its metrics.
+    fn on_test_epoch_end(&mut self, ctx: &mut Context<'_>) -> Result<()> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// A test batch begins.
+    fn on_test_batch_start(&mut self, ctx: &mut Context<'_>, batch: &Self::Batch, batch_idx: usize, dataloader_idx: usize) -> Result<()> {
+        let _ = (ctx, batch, batch_idx, dataloader_idx);
+        Ok(())
+    }
+
+    /// A test batch is over.
+    fn on_test_batch_end(&mut self, ctx: &mut Context<'_>, batch_idx: usize, dataloader_idx: usize) -> Result<()> {
+        let _ = (ctx, batch_idx, dataloader_idx);
+        Ok(())
+    }
+
+    /// Prediction begins.
+    fn on_predict_start(&mut self, ctx: &mut Context<'_>) -> Result<()> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// Prediction is over.
+    fn on_predict_end(&mut self, ctx: &mut Context<'_>) -> Result<()> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// A pass over the predict loaders begins.
+    fn on_predict_epoch_start(&mut self, ctx: &mut Context<'_>) -> Result<()> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// A pass over the predict loaders is over.
+    fn on_predict_epoch_end(&mut self, ctx: &mut Context<'_>) -> Result<()> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// A predict batch begins.
+    fn on_predict_batch_start(
+        &mut self,
+        ctx: &mut Context<'_>,
+        batch: &Self::Batch,
+        batch_idx: usize,
+        dataloader_idx: usize,
+    ) -> Result<()> {
+        let _ = (ctx, batch, batch_idx, dataloader_idx);
+        Ok(())
+    }
+
+    /// A predict batch is over: what the step returned (downcast it to the module's `Prediction`).
+    fn on_predict_batch_end(&mut self, ctx: &mut Context<'_>, prediction: &dyn Any, batch_idx: usize, dataloader_idx: usize) -> Result<()> {
+        let _ = (ctx, prediction, batch_idx, dataloader_idx);
+        Ok(())
+    }
+
+    /// A checkpoint is about to be written: add what you need to its JSON.
+    fn on_save_checkpoint(&mut self, ctx: &mut Context<'_>, checkpoint: &mut Map<String, Value>) -> Result<()> {
+        let _ = (ctx, checkpoint);
+        Ok(())
+    }
+
+    /// A checkpoint was read: take what you added.
+    fn on_load_checkpoint(&mut self, ctx: &mut Context<'_>, checkpoint: &Map<String, Value>) -> Result<()> {
+        let _ = (ctx, checkpoint);
+        Ok(())
+    }
+
+    /// The run failed or was interrupted.
+    fn on_exception(&mut self, ctx: &mut Context<'_>, error: &Error) -> Result<()> {
+        let _ = (ctx, error);
+        Ok(())
+    }
+}
+
+/// A module that can predict: a trait of its own, so that nobody else pays for the associated type.
+pub trait PredictModule: LightningModule {
+    /// What [`predict_step`](Self::predict_step) returns for a batch.
+    type Prediction: Send + 'static;
+
+    /// The prediction for one batch, in evaluation mode.
+    fn predict_step(&self, batch: Self::Batch, batch_idx: usize) -> Self::Prediction;
+}

@@ -1,0 +1,77 @@
+//! When in a run something happens: the few counters that everything else follows from.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What the loop is doing now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunningStage {
+    /// Training batches of a fit.
+    #[default]
+    Train,
+    /// The few validation batches before a fit.
+    SanityCheck,
+    /// Validation, inside a fit or alone.
+    Validate,
+    /// A test run.
+    Test,
+    /// A predict run.
+    Predict,
+}
+
+impl RunningStage {
+    /// The name as text: `"train"`, `"sanity_check"`, `"validate"`, `"test"`, `"predict"`.
+    pub fn name(self) -> &'static str {
+        match self {
+            RunningStage::Train => "train",
+            RunningStage::SanityCheck => "sanity_check",
+            RunningStage::Validate => "validate",
+            RunningStage::Test => "test",
+            RunningStage::Predict => "predict",
+        }
+    }
+
+    /// Whether batches are only evaluated: validation (also as a sanity check) and test.
+    pub fn is_evaluating(self) -> bool {
+        matches!(self, RunningStage::SanityCheck | RunningStage::Validate | RunningStage::Test)
+    }
+}
+
+impl fmt::Display for RunningStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Progress of a fit: whole numbers, each counted up at one place in the loop. Resuming follows from them alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Progress {
+    /// Epochs that are complete; the 0-based number of the epoch that runs now.
+    pub epoch: usize,
+    /// Training batches of this epoch that are complete.
+    pub batch_in_epoch: usize,
+    /// Training batches that are complete, over all epochs.
+    pub batches: u64,
+    /// Training batches after which at least one optimizer stepped.
+    pub global_step: u64,
+}
+
+/// Where in the run a hook is called. Steps see it through `self.current_epoch()` and its kin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// What the loop is doing.
+    pub stage: RunningStage,
+    /// The 0-based number of the epoch.
+    pub epoch: usize,
+    /// Optimizer steps taken so far: training batches after which the parameters changed.
+    pub global_step: u64,
+    /// The 0-based number of the batch in its epoch, or in its evaluation loader.
+    pub batch_idx: usize,
+    /// The 0-based number of the evaluation loader.
+    pub dataloader_idx: usize,
+    /// How many loaders this stage draws from.
+    pub num_dataloaders: usize,
+}

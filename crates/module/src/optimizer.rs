@@ -1,0 +1,336 @@
+//! What `configure_optimizers` returns: optimizers with a name, a learning rate, a schedule, and their own parameters.
+
+use std::collections::HashSet;
+
+use burn::{
+    lr_scheduler::module_lr_scheduler::ModuleLearningRate,
+    module::{Module, ModuleVisitor, Param, ParamId},
+    optim::{
+        AdaGradConfig, AdafactorConfig, AdamConfig, AdamWConfig, AdanConfig, GradientsParams, LambConfig, LionConfig, ModuleOptimizer,
+        MuonConfig, OptimizerRecord, RmsPropConfig, SgdConfig,
+    },
+    tensor::{Bytes, Tensor},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Error, Result},
+    schedule::{IntoSchedule, Schedule, SchedulePoint, ScheduleState},
+};
+
+/// What an [`Optimizer`] can be made of: burn's configurations (`AdamConfig::new()`, which also give it their name),
+/// or an initialised [`ModuleOptimizer`].
+pub trait IntoOptimizer {
+    /// The optimizer with the name it goes by: `"Adam"`.
+    fn into_optimizer(self) -> (ModuleOptimizer, &'static str);
+}
+
+impl IntoOptimizer for ModuleOptimizer {
+    fn into_optimizer(self) -> (ModuleOptimizer, &'static str) {
+        (self, "optimizer")
+    }
+}
+
+macro_rules! burn_optimizers {
+    ($($config:ty = $name:literal),* $(,)?) => {$(
+        impl IntoOptimizer for $config {
+            fn into_optimizer(self) -> (ModuleOptimizer, &'static str) {
+                (self.init(), $name)
+            }
+        }
+    )*};
+}
+
+burn_optimizers!(
+    SgdConfig = "SGD",
+    AdamConfig = "Adam",
+    AdamWConfig = "AdamW",
+    RmsPropConfig = "RMSprop",
+    AdaGradConfig = "AdaGrad",
+    AdafactorConfig = "Adafactor",
+    AdanConfig = "Adan",
+    LambConfig = "LAMB",
+    LionConfig = "Lion",
+    MuonConfig = "Muon",
+);
+
+/// One optimizer of a module.
+///
+/// ```
+/// use burn::optim::AdamConfig;
+/// use stormfire_module::Optimizer;
+///
+/// let optimizer = Optimizer::new(AdamConfig::new(), 1e-3);
+/// assert_eq!(optimizer.name(), "Adam");
+/// ```
+pub struct Optimizer {
+    name: String,
+    inner: ModuleOptimizer,
+    lr: f64,
+    schedule: Option<Schedule>,
+    params: Option<HashSet<ParamId>>,
+    steps: u64,
+}
+
+impl Optimizer {
+    /// An optimizer for all parameters of the module, with a learning rate.
+    pub fn new(optimizer: impl IntoOptimizer, lr: f64) -> Self {
+        let (inner, name) = optimizer.into_optimizer();
+        Self { name: name.into(), inner, lr, schedule: None, params: None, steps: 0 }
+    }
+
+    /// The name by which [`Stepper::step`](crate::Stepper::step) finds it and its learning rate is logged.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Lets it own the parameters of a part of the module, and no others. May be called several times.
+    pub fn params_of<M: Module>(mut self, part: &M) -> Self {
+        struct Ids<'a>(&'a mut HashSet<ParamId>);
+        impl ModuleVisitor for Ids<'_> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                self.0.insert(param.id);
+            }
+        }
+        part.visit(&mut Ids(self.params.get_or_insert_default()));
+        self
+    }
+
+    /// How its learning rate changes.
+    pub fn schedule(mut self, schedule: impl IntoSchedule) -> Self {
+        self.schedule = Some(schedule.into_schedule());
+        self
+    }
+
+    /// Its name: as given, else the algorithm's.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The learning rate that holds now; with parameter groups, that of the others.
+    pub fn learning_rate(&self) -> f64 {
+        self.schedule.as_ref().and_then(Schedule::rate).map_or(self.lr, ModuleLearningRate::base)
+    }
+
+    /// How often it has stepped.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Its schedule.
+    pub fn lr_schedule(&self) -> Option<&Schedule> {
+        self.schedule.as_ref()
+    }
+
+    /// Takes this optimizer's share out of the gradients of a backward pass.
+    pub(crate) fn gradients<M: Module>(&self, mut all: burn::tensor::Gradients, module: &M) -> GradientsParams {
+        match &self.params {
+            None => GradientsParams::from_module(&mut all, module),
+            Some(own) => GradientsParams::from_params(&mut all, module, &own.iter().copied().collect::<Vec<_>>()),
+        }
+    }
+
+    pub(crate) fn update<M: Module>(&mut self, module: &mut M, gradients: GradientsParams) {
+        // burn takes the module by value. The copy shares every tensor, and nothing is lost if the update panics.
+        let updated = match self.schedule.as_ref().and_then(Schedule::rate) {
+            Some(rate) => self.inner.step(rate.clone(), module.clone(), gradients),
+            None => self.inner.step(self.lr, module.clone(), gradients),
+        };
+        *module = updated;
+        self.steps += 1;
+    }
+
+    /// Steps a schedule that counts optimizer steps and watches no metric.
+    pub(crate) fn step_schedule(&mut self) -> Result<()> {
+        match &mut self.schedule {
+            Some(schedule) if schedule.watches().is_none() => {
+                schedule.step(SchedulePoint::Step(self.steps), &mut |_| Ok(f64::NAN)).map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Optimizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Optimizer")
+            .field("name", &self.name)
+            .field("lr", &self.learning_rate())
+            .field("steps", &self.steps)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The optimizers of a module, in order.
+#[derive(Debug, Default)]
+pub struct Optimizers {
+    all: Vec<Optimizer>,
+}
+
+impl From<Optimizer> for Optimizers {
+    fn from(optimizer: Optimizer) -> Self {
+        Self { all: vec![optimizer] }
+    }
+}
+
+impl From<Vec<Optimizer>> for Optimizers {
+    fn from(all: Vec<Optimizer>) -> Self {
+        Self { all }
+    }
+}
+
+impl<const N: usize> From<[Optimizer; N]> for Optimizers {
+    fn from(all: [Optimizer; N]) -> Self {
+        Self { all: all.into() }
+    }
+}
+
+/// The state of one optimizer in a checkpoint.
+#[derive(Serialize, Deserialize)]
+struct OptimizerState {
+    name: String,
+    steps: u64,
+    lr: f64,
+    schedule: Option<ScheduleState>,
+}
+
+impl Optimizers {
+    /// No optimizer: the steps run, and nothing is updated.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Optimizer> {
+        self.all.iter()
+    }
+
+    /// Makes names unique, checks the schedules, and sets the first learning rates. The Trainer calls it once.
+    ///
+    /// # Errors
+    /// [`Error::Optimizer`] for a name given twice, a learning rate that is negative or not finite, or a schedule that
+    /// cannot work.
+    pub fn start(&mut self) -> Result<()> {
+        let mut seen: HashSet<String> = HashSet::new();
+        for optimizer in &mut self.all {
+            if !seen.insert(optimizer.name.clone()) {
+                return Err(Error::Optimizer {
+                    optimizer: optimizer.name.clone(),
+                    reason: "there are two of this name".into(),
+                    hint: "give each its own with `Optimizer::named`".into(),
+                });
+            }
+            if !(optimizer.lr.is_finite() && optimizer.lr >= 0.0) {
+                return Err(Error::Optimizer {
+                    optimizer: optimizer.name.clone(),
+                    reason: format!("the learning rate {} is not a number of at least 0", optimizer.lr),
+                    hint: "use 1e-3, for example".into(),
+                });
+            }
+            if let Some(schedule) = &mut optimizer.schedule {
+                schedule.start(&optimizer.name, optimizer.lr)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn find(&mut self, name: &str) -> Result<&mut Optimizer> {
+        match self.all.iter().position(|o| o.name == name) {
+            Some(index) => Ok(&mut self.all[index]),
+            None => Err(Error::UnknownOptimizer { name: name.into(), available: self.all.iter().map(|o| o.name.clone()).collect() }),
+        }
+    }
+
+    /// The one optimizer of automatic optimization.
+    pub(crate) fn single(&mut self) -> Option<&mut Optimizer> {
+        self.all.first_mut()
+    }
+
+    /// The learning rates by the names under which they are logged: the schedule's, else `lr-` and the optimizer's.
+    pub fn learning_rates(&self) -> Vec<(String, f64)> {
+        let key = |o: &Optimizer| o.schedule.as_ref().and_then(|s| s.name().map(String::from)).unwrap_or_else(|| format!("lr-{}", o.name));
+        self.all.iter().map(|o| (key(o), o.learning_rate())).collect()
+    }
+
+    /// Steps the schedules that count epochs and watch no metric: at the last batch of an epoch, the
+    /// `completed`-th counted from 1.
+    ///
+    /// # Errors
+    /// None that a schedule without a metric could have.
+    pub fn step_epoch_schedules(&mut self, completed: u64) -> Result<()> {
+        self.step_schedules(false, &mut |_| Ok(f64::NAN), |_| SchedulePoint::Epoch(completed))
+    }
+
+    /// Steps the schedules that watch a metric: those that count epochs at the end of one (`Some(completed)`), those
+    /// that count steps after a validation (`None`).
+    ///
+    /// # Errors
+    /// [`Error::MetricMissing`] when a monitored metric was not logged.
+    pub fn step_watching_schedules(&mut self, completed: Option<u64>, metric: &mut dyn FnMut(&str) -> Result<f64>) -> Result<()> {
+        self.step_schedules(true, metric, |optimizer_steps| completed.map_or(SchedulePoint::Step(optimizer_steps), SchedulePoint::Epoch))
+    }
+
+    fn step_schedules(
+        &mut self,
+        watching: bool,
+        metric: &mut dyn FnMut(&str) -> Result<f64>,
+        point: impl Fn(u64) -> SchedulePoint,
+    ) -> Result<()> {
+        for optimizer in &mut self.all {
+            let steps = optimizer.steps;
+            if let Some(schedule) = optimizer.schedule.as_mut().filter(|s| s.watches().is_some() == watching) {
+                schedule.step(point(steps), metric)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The scalar state as JSON, and each optimizer's tensors as one record (burn's own format).
+    ///
+    /// # Errors
+    /// [`Error::Other`] when burn cannot write a record.
+    pub fn state(&self) -> Result<(serde_json::Value, Vec<Vec<u8>>)> {
+        let mut states = Vec::new();
+        let mut records = Vec::new();
+        for optimizer in &self.all {
+            let schedule = optimizer.schedule.as_ref().map(Schedule::state).transpose()?;
+            states.push(OptimizerState { name: optimizer.name.clone(), steps: optimizer.steps, lr: optimizer.learning_rate(), schedule });
+            records.push(optimizer.inner.into_bytes().map_err(|e| Error::other(e.to_string()))?.to_vec());
+        }
+        Ok((crate::state::save(&states)?, records))
+    }
+
+    /// Restores what [`Optimizers::state`] gave.
+    ///
+    /// # Errors
+    /// When the optimizers are not the same ones by name and number, or a record cannot be read.
+    pub fn load_state(&mut self, state: serde_json::Value, records: Vec<Vec<u8>>) -> Result<()> {
+        let mut states: Vec<OptimizerState> = Vec::new();
+        crate::state::load(&mut states, state)?;
+        let saved: Vec<_> = states.iter().map(|s| s.name.as_str()).collect();
+        let own: Vec<_> = self.all.iter().map(|o| o.name.as_str()).collect();
+        if saved != own || records.len() != own.len() {
+            return Err(Error::other(format!("the checkpoint holds the optimizers {saved:?}, the module configures {own:?}")));
+        }
+        for ((optimizer, saved), record) in self.all.iter_mut().zip(states).zip(records) {
+            let record = OptimizerRecord::from_bytes(Bytes::from_bytes_vec(record)).map_err(|e| Error::other(e.to_string()))?;
+            optimizer.inner = optimizer.inner.clone().load_record(record);
+            optimizer.steps = saved.steps;
+            if let (Some(schedule), Some(state)) = (&mut optimizer.schedule, saved.schedule) {
+                schedule.load_state(state, saved.lr)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,236 @@
+//! The only door through which values come from the device to the host.
+//!
+//! A read waits for the device, so the loop has none between logging steps. Everything that wants values collects
+//! them first and reads them in one [`Transaction`]; [`device_reads`] counts, so that a test can hold the loop to it.
+
+use std::{
+    cell::Cell,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+use burn::tensor::{Tensor, Transaction};
+
+use crate::error::{Error, Result};
+
+/// One number, on the host or still on the device.
+#[derive(Clone, Debug)]
+pub enum Scalar {
+    /// A number on the host.
+    Host(f64),
+    /// A tensor of one element, shape `[1]`, detached from the tape.
+    Device(Tensor<1>),
+}
+
+impl Scalar {
+    /// The sum of two scalars; stays on the device if one of them is there.
+    #[must_use]
+    pub fn plus(self, other: Scalar) -> Scalar {
+        match (self, other) {
+            (Scalar::Host(a), Scalar::Host(b)) => Scalar::Host(a + b),
+            (Scalar::Device(a), Scalar::Device(b)) => Scalar::Device(a + b),
+            (Scalar::Device(a), Scalar::Host(b)) | (Scalar::Host(b), Scalar::Device(a)) => Scalar::Device(a + b),
+        }
+    }
+
+    /// This scalar times a number.
+    #[must_use]
+    pub fn times(self, factor: f64) -> Scalar {
+        match self {
+            Scalar::Host(a) => Scalar::Host(a * factor),
+            // A multiplication by one is a kernel launch for nothing.
+            Scalar::Device(a) if (factor - 1.0).abs() < f64::EPSILON => Scalar::Device(a),
+            Scalar::Device(a) => Scalar::Device(a * factor),
+        }
+    }
+
+    /// The larger of two scalars; NaN wins, as in `torch.max`.
+    #[must_use]
+    pub fn max(self, other: Scalar) -> Scalar {
+        self.pick(other, |a, b| if a.is_nan() || a > b { a } else { b }, |a, b| keep_nan(a.max_pair(b.clone()), b))
+    }
+
+    /// The smaller of two scalars; NaN wins, as in `torch.min`.
+    #[must_use]
+    pub fn min(self, other: Scalar) -> Scalar {
+        self.pick(other, |a, b| if a.is_nan() || a < b { a } else { b }, |a, b| keep_nan(a.min_pair(b.clone()), b))
+    }
+
+    fn pick(self, other: Scalar, host: fn(f64, f64) -> f64, device: fn(Tensor<1>, Tensor<1>) -> Tensor<1>) -> Scalar {
+        match (self, other) {
+            (Scalar::Host(a), Scalar::Host(b)) => Scalar::Host(host(a, b)),
+            (Scalar::Device(a), Scalar::Device(b)) => Scalar::Device(device(a, b)),
+            (Scalar::Device(a), Scalar::Host(b)) | (Scalar::Host(b), Scalar::Device(a)) => {
+                let b = a.full_like(b);
+                Scalar::Device(device(a, b))
+            }
+        }
+    }
+}
+
+/// burn's `max_pair` and `min_pair` keep a NaN of the first tensor, but lose one of the second.
+fn keep_nan(picked: Tensor<1>, second: Tensor<1>) -> Tensor<1> {
+    picked.mask_where(second.clone().is_nan(), second)
+}
+
+impl From<f64> for Scalar {
+    fn from(value: f64) -> Self {
+        Scalar::Host(value)
+    }
+}
+
+thread_local! {
+    static READS: Cell<u64> = const { Cell::new(0) };
+    static FORBIDDEN: Cell<u32> = const { Cell::new(0) };
+}
+
+/// How many times this thread has waited for values from a device through [`read`].
+pub fn device_reads() -> u64 {
+    READS.get()
+}
+
+/// While it lives, a device read on this thread is an error in debug builds. The loop holds one during its own
+/// bookkeeping, so that a read that sneaks in there is found by the tests.
+#[derive(Debug)]
+pub struct ForbidReads(());
+
+impl ForbidReads {
+    /// Forbids reads until the value is dropped.
+    #[must_use]
+    pub fn new() -> Self {
+        FORBIDDEN.set(FORBIDDEN.get() + 1);
+        ForbidReads(())
+    }
+}
+
+impl Default for ForbidReads {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for ForbidReads {
+    fn drop(&mut self) {
+        FORBIDDEN.set(FORBIDDEN.get() - 1);
+    }
+}
+
+/// Reads scalars in one transaction; costs no device access when all are on the host.
+///
+/// # Errors
+/// [`Error::Read`] when the device fails, or in debug builds under [`ForbidReads`].
+pub fn read(scalars: &[Scalar]) -> Result<Vec<f64>> {
+    let tensors: Vec<&Tensor<1>> = scalars.iter().filter_map(|s| if let Scalar::Device(t) = s { Some(t) } else { None }).collect();
+    let count = tensors.len();
+    let mut values = Vec::new();
+    if count > 0 {
+        if cfg!(debug_assertions) && FORBIDDEN.get() > 0 {
+            return Err(Error::Read { count, reason: "the loop must not read the device here".into() });
+        }
+        READS.set(READS.get() + 1);
+        let transaction = tensors.into_iter().fold(Transaction::default(), |t, tensor| t.register(tensor.clone()));
+        let data = transaction.try_execute().map_err(|e| Error::Read { count, reason: e.to_string() })?;
+        values.extend(data.iter().map(|d| d.iter::<f64>().next().unwrap_or(f64::NAN)));
+    }
+    let mut values = values.into_iter();
+    Ok(scalars.iter().map(|s| if let Scalar::Host(v) = s { *v } else { values.next().unwrap_or(f64::NAN) }).collect())
+}
+
+/// A scalar that several consumers may want: read at most once, by whichever thread needs it first.
+#[derive(Clone, Debug)]
+pub struct Reading(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    scalar: Mutex<Option<Scalar>>,
+    host: OnceLock<f64>,
+}
+
+impl Reading {
+    /// Wraps a scalar to be read later.
+    pub fn new(scalar: Scalar) -> Self {
+        let reading = Inner { scalar: Mutex::new(None), host: OnceLock::new() };
+        match scalar {
+            Scalar::Host(value) => drop(reading.host.set(value)),
+            device @ Scalar::Device(_) => *lock(&reading.scalar) = Some(device),
+        }
+        Reading(Arc::new(reading))
+    }
+
+    /// The value, if it has been read already. Never waits.
+    pub fn get(&self) -> Option<f64> {
+        self.0.host.get().copied()
+    }
+
+    /// Reads all of them in one transaction and returns their values in order.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn read_all(readings: &[Reading]) -> Result<Vec<f64>> {
+        let pending: Vec<(&Reading, Scalar)> =
+            readings.iter().filter(|r| r.get().is_none()).filter_map(|r| lock(&r.0.scalar).clone().map(|s| (r, s))).collect();
+        let (owners, scalars): (Vec<_>, Vec<_>) = pending.into_iter().unzip();
+        for (reading, value) in owners.into_iter().zip(read(&scalars)?) {
+            // Another thread may have read the same value meanwhile; it is the same number.
+            let _ = reading.0.host.set(value);
+            *lock(&reading.0.scalar) = None;
+        }
+        Ok(readings.iter().map(|r| r.get().unwrap_or(f64::NAN)).collect())
+    }
+}
+
+/// A thread that panicked while holding the lock left a whole value behind: it is only ever replaced at once.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    fn on_device(value: f32) -> Scalar {
+        Scalar::Device(Tensor::from_floats([value], &Device::flex()))
+    }
+
+    #[test]
+    fn many_values_are_one_read() {
+        let before = device_reads();
+        assert_eq!(read(&[on_device(1.0), Scalar::Host(2.0), on_device(3.0)]).unwrap(), [1.0, 2.0, 3.0]);
+        assert_eq!(device_reads() - before, 1);
+        assert_eq!(read(&[Scalar::Host(4.0)]).unwrap(), [4.0]);
+        assert_eq!(device_reads() - before, 1);
+    }
+
+    #[test]
+    fn a_reading_is_read_once() {
+        let reading = Reading::new(on_device(0.5));
+        assert_eq!(reading.get(), None);
+        let before = device_reads();
+        assert_eq!(Reading::read_all(&[reading.clone(), Reading::new(Scalar::Host(1.0))]).unwrap(), [0.5, 1.0]);
+        assert_eq!(Reading::read_all(std::slice::from_ref(&reading)).unwrap(), [0.5]);
+        assert_eq!(device_reads() - before, 1);
+        assert_eq!(reading.get(), Some(0.5));
+    }
+
+    #[test]
+    fn a_forbidden_read_is_an_error() {
+        let guard = ForbidReads::new();
+        let error = read(&[on_device(1.0)]).unwrap_err();
+        assert!(error.to_string().contains("must not read"), "{error}");
+        drop(guard);
+        assert!(read(&[on_device(1.0)]).is_ok());
+    }
+
+    #[test]
+    fn nan_wins_in_max_and_min() {
+        for (a, b) in [(f64::NAN, 1.0), (1.0, f64::NAN)] {
+            assert!(read(&[Scalar::Host(a).max(b.into()), Scalar::Host(a).min(b.into())]).unwrap().iter().all(|v| v.is_nan()));
+        }
+        for (a, b) in [(f32::NAN, 1.0), (1.0, f32::NAN)] {
+            let (a, b) = (on_device(a), on_device(b));
+            assert!(read(&[a.clone().max(b.clone()), a.min(b)]).unwrap().iter().all(|v| v.is_nan()));
+        }
+        assert_eq!(read(&[on_device(1.0).max(2.0.into()), on_device(1.0).min(on_device(2.0))]).unwrap(), [2.0, 1.0]);
+    }
+}

@@ -1,0 +1,116 @@
+//! What is known about a run, and what its callbacks may ask of it.
+
+use std::path::PathBuf;
+
+use stormfire_data::Stage;
+use stormfire_loggers::Background;
+
+use crate::{
+    error::Result,
+    moment::{Moment, Progress},
+};
+
+/// How long a run is. `None` means without limit, or not known.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Limits {
+    /// Stop after this many epochs.
+    pub max_epochs: Option<usize>,
+    /// Stop after this many optimizer steps.
+    pub max_steps: Option<u64>,
+    /// Training batches of an epoch.
+    pub train_batches: Option<usize>,
+    /// Validation batches of each loader; empty when the run does not validate.
+    pub val_batches: Vec<Option<usize>>,
+    /// Batches of each loader in the sanity check.
+    pub sanity_batches: Vec<Option<usize>>,
+    /// Test batches of each loader.
+    pub test_batches: Vec<Option<usize>>,
+    /// Predict batches of each loader.
+    pub predict_batches: Vec<Option<usize>>,
+}
+
+/// Everything about a run that its callbacks may look at.
+#[derive(Debug)]
+pub struct Run {
+    /// Which of fit, validate, test, predict this is.
+    pub stage: Stage,
+    /// What the loop does now, and where it is.
+    pub moment: Moment,
+    /// How far the fit is.
+    pub progress: Progress,
+    /// How long the run is.
+    pub limits: Limits,
+    /// The step number under which loggers record what happens now: the 0-based count of batches that stepped.
+    pub logger_step: u64,
+    /// Whether the metrics of this batch go to the loggers (`log_every_n_steps`).
+    pub logs_this_step: bool,
+    /// How many steps lie between two logged ones; 0 never logs steps.
+    pub log_every_n_steps: u64,
+    /// Validation runs once an epoch, at its end: monitors may look at the end of the training epoch.
+    pub validates_every_epoch: bool,
+    /// Validation runs after the batch that is ending now.
+    pub validation_is_due: bool,
+    /// The batch that is running is the last one of its epoch.
+    pub is_last_batch: bool,
+    /// How many batches' gradients make one step.
+    pub accumulate_grad_batches: usize,
+    /// A run that only checks that the code runs: callbacks that save or stop keep still.
+    pub fast_dev_run: bool,
+    /// Where runs leave their files when no logger says otherwise.
+    pub default_root_dir: PathBuf,
+    /// The learning rates by name, as of this batch.
+    pub learning_rates: Vec<(String, f64)>,
+    /// The loggers, each behind its own writer.
+    pub loggers: Vec<Background>,
+    /// What callbacks have asked for.
+    pub requests: Requests,
+}
+
+/// What hooks ask for; the loop looks at its own boundaries.
+#[derive(Debug, Default)]
+pub struct Requests {
+    /// End the run, with the reason.
+    pub stop: Option<String>,
+    /// Leave out the rest of this epoch.
+    pub skip_epoch: bool,
+    /// Checkpoints to write.
+    pub saves: Vec<SaveRequest>,
+}
+
+/// A checkpoint that a callback wants written at the next boundary of the loop.
+///
+/// What it replaces is removed only after the new file is complete on disk.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SaveRequest {
+    /// The file.
+    pub path: PathBuf,
+    /// Leave out optimizers, callbacks and the loop.
+    pub weights_only: bool,
+    /// Files to remove afterwards.
+    pub then_remove: Vec<PathBuf>,
+    /// The monitored metric, for the loggers.
+    pub monitor: Option<String>,
+    /// Its value.
+    pub score: Option<f64>,
+    /// It is the best one so far.
+    pub is_best: bool,
+}
+
+/// The metrics that hooks may read. The Trainer's log store is one.
+pub trait MetricSource {
+    /// The value of a metric that callbacks can monitor; reads everything that is still on the device, at once.
+    ///
+    /// # Errors
+    /// [`crate::Error::MetricMissing`] with the names that exist; [`crate::Error::Read`].
+    fn metric(&mut self, name: &str) -> Result<f64>;
+
+    /// The names of all metrics that callbacks can monitor.
+    fn names(&self) -> Vec<String>;
+
+    /// Makes a value available to other callbacks.
+    fn insert(&mut self, name: &str, value: f64);
+
+    /// The metrics of the progress bar with their newest values that have left the device. Never waits: what is still
+    /// there is fetched in the background and shows up at one of the next calls.
+    fn progress_bar_metrics(&mut self) -> Vec<(String, Option<f64>)>;
+}

@@ -1,0 +1,368 @@
+//! How a learning rate changes over a run.
+
+use burn::lr_scheduler::{
+    LrScheduler, LrSchedulerConfig, LrSchedulerRecord,
+    composed::ComposedLrSchedulerConfig,
+    cosine::CosineAnnealingLrSchedulerConfig,
+    exponential::ExponentialLrSchedulerConfig,
+    linear::LinearLrSchedulerConfig,
+    module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler, ModuleLrSchedulerConfig},
+    noam::NoamLrSchedulerConfig,
+    sequential::SequentialLrSchedulerConfig,
+    step::StepLrSchedulerConfig,
+};
+use burn::tensor::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Error, Result},
+    every::Every,
+    one_cycle::OneCycle,
+    plateau::{PlateauState, ReduceLrOnPlateau},
+};
+
+/// Anything that says how a learning rate changes: every scheduler configuration of burn, a [`ModuleLrScheduler`]
+/// (different rates for parameter groups), [`OneCycle`], [`ReduceLrOnPlateau`], or a [`LrScheduler`] of your own
+/// through [`Schedule::custom`].
+pub trait IntoSchedule {
+    /// Makes a schedule that is stepped once an epoch.
+    fn into_schedule(self) -> Schedule;
+}
+
+/// A learning-rate schedule of one optimizer: what the rate does, and how often it changes.
+///
+/// burn's schedulers give absolute rates, so they replace the optimizer's own learning rate; `ReduceLrOnPlateau`
+/// starts from it. The first rate holds from the start.
+///
+/// ```
+/// use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
+/// use stormfire_module::{Every, Schedule, plateau::ReduceLrOnPlateau};
+///
+/// let per_step = Schedule::new(CosineAnnealingLrSchedulerConfig::new(1e-3, 10_000)).every(Every::Steps(1));
+/// let plateau = Schedule::new(ReduceLrOnPlateau::new().patience(3)).monitor("val_loss");
+/// ```
+pub struct Schedule {
+    kind: Kind,
+    every: Every,
+    monitor: Option<String>,
+    strict: bool,
+    name: Option<String>,
+    current: Option<ModuleLearningRate>,
+    looks: u64,
+}
+
+enum Kind {
+    Burn(Box<ModuleLrScheduler>),
+    Plateau(ReduceLrOnPlateau, PlateauState),
+    /// A configuration that burn refused; reported when the run starts.
+    Invalid(String),
+}
+
+/// The state of a schedule in a checkpoint.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ScheduleState {
+    Burn { record: Vec<u8>, looks: u64 },
+    Plateau { state: PlateauState, looks: u64 },
+}
+
+/// When schedules are asked to step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SchedulePoint {
+    /// After an optimizer step; how often that optimizer has stepped.
+    Step(u64),
+    /// At the last batch of an epoch, or for schedules that watch a metric after its end; epochs complete with this one.
+    Epoch(u64),
+}
+
+impl Schedule {
+    /// A schedule stepped once an epoch, as Lightning's default; [`Schedule::every`] changes that.
+    pub fn new(schedule: impl IntoSchedule) -> Self {
+        schedule.into_schedule()
+    }
+
+    /// A scheduler of your own.
+    pub fn custom(scheduler: impl LrScheduler + 'static) -> Self {
+        Self::of(Kind::Burn(Box::new(ModuleLrScheduler::new(scheduler))))
+    }
+
+    fn of(kind: Kind) -> Self {
+        Self { kind, every: Every::Epochs(1), monitor: None, strict: true, name: None, current: None, looks: 0 }
+    }
+
+    /// How often the rate changes: [`Every::Steps`] counts this run's optimizer steps, [`Every::Epochs`] epochs.
+    /// Other periods are refused when the run starts. Default: every epoch.
+    pub fn every(mut self, every: Every) -> Self {
+        self.every = every;
+        self
+    }
+
+    /// The metric that `ReduceLrOnPlateau` watches; any name that was logged.
+    pub fn monitor(mut self, name: impl Into<String>) -> Self {
+        self.monitor = Some(name.into());
+        self
+    }
+
+    /// Whether a monitored metric that is missing ends the run (default) or skips the look with a warning.
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
+        self
+    }
+
+    /// The name under which `LearningRateMonitor` logs the rate. Default `lr-` and the optimizer's name.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The name given with [`Schedule::named`].
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// How often the rate changes.
+    pub fn period(&self) -> Every {
+        self.every
+    }
+
+    pub(crate) fn start(&mut self, optimizer: &str, lr: f64) -> Result<()> {
+        let refuse = |reason: String, hint: &str| Error::Optimizer { optimizer: optimizer.into(), reason, hint: hint.into() };
+        self.every
+            .check()
+            .map_err(|reason| refuse(format!("the schedule's period `{}`: {reason}", self.every), "use `Every::Epochs(1)`"))?;
+        if !matches!(self.every, Every::Steps(_) | Every::Epochs(_)) {
+            return Err(refuse(format!("a schedule cannot step every {}", self.every), "use `Every::Steps(n)` or `Every::Epochs(n)`"));
+        }
+        match &mut self.kind {
+            Kind::Invalid(reason) => {
+                return Err(refuse(format!("the schedule is not valid: {reason}"), "see burn's documentation of this scheduler"));
+            }
+            Kind::Plateau(config, state) => {
+                config.check()?;
+                if self.monitor.is_none() {
+                    return Err(refuse("`ReduceLrOnPlateau` has no metric to watch".into(), "name one with `Schedule::monitor`"));
+                }
+                *state = PlateauState::new(lr);
+                self.current = Some(lr.into());
+            }
+            Kind::Burn(_) if self.monitor.is_some() => {
+                return Err(refuse("only `ReduceLrOnPlateau` watches a metric".into(), "leave `monitor` out"));
+            }
+            Kind::Burn(scheduler) => self.current = Some(scheduler.step()),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn rate(&self) -> Option<&ModuleLearningRate> {
+        self.current.as_ref()
+    }
+
+    /// Whether the schedule watches a metric, and so is stepped after validation instead of before.
+    pub(crate) fn watches(&self) -> Option<&str> {
+        self.monitor.as_deref()
+    }
+
+    fn is_due(&self, point: SchedulePoint) -> bool {
+        match (self.every, point) {
+            (Every::Steps(_), SchedulePoint::Step(n)) | (Every::Epochs(_), SchedulePoint::Epoch(n)) => self.every.is_due(n),
+            _ => false,
+        }
+    }
+
+    /// Steps the schedule if it is due; `metric` looks a monitored value up.
+    pub(crate) fn step(&mut self, point: SchedulePoint, metric: &mut dyn FnMut(&str) -> Result<f64>) -> Result<bool> {
+        if !self.is_due(point) {
+            return Ok(false);
+        }
+        match &mut self.kind {
+            Kind::Burn(scheduler) => self.current = Some(scheduler.step()),
+            Kind::Plateau(config, state) => {
+                let value = match metric(self.monitor.as_deref().unwrap_or_default()) {
+                    Ok(value) => value,
+                    Err(error @ Error::MetricMissing { .. }) if !self.strict => {
+                        tracing::warn!("ReduceLrOnPlateau skips a look: {error}");
+                        return Ok(false);
+                    }
+                    Err(error) => return Err(error),
+                };
+                state.look(config, value);
+                self.current = Some(state.lr.into());
+            }
+            Kind::Invalid(_) => {}
+        }
+        self.looks += 1;
+        Ok(true)
+    }
+
+    pub(crate) fn state(&self) -> Result<ScheduleState> {
+        Ok(match &self.kind {
+            Kind::Burn(scheduler) => {
+                let bytes = scheduler.to_record().into_bytes().map_err(|e| Error::other(e.to_string()))?;
+                ScheduleState::Burn { record: bytes.to_vec(), looks: self.looks }
+            }
+            Kind::Plateau(_, state) => ScheduleState::Plateau { state: state.clone(), looks: self.looks },
+            Kind::Invalid(reason) => return Err(Error::other(reason.clone())),
+        })
+    }
+
+    /// Restores the state, and the rate that held when it was saved.
+    pub(crate) fn load_state(&mut self, saved: ScheduleState, rate: f64) -> Result<()> {
+        match (&mut self.kind, saved) {
+            (Kind::Burn(scheduler), ScheduleState::Burn { record, looks }) => {
+                let record = LrSchedulerRecord::from_bytes(Bytes::from_bytes_vec(record)).map_err(|e| Error::other(e.to_string()))?;
+                **scheduler = scheduler.clone().load_record(record);
+                self.looks = looks;
+                self.current = Some(rate.into());
+                Ok(())
+            }
+            (Kind::Plateau(_, state), ScheduleState::Plateau { state: saved, looks }) => {
+                *state = saved;
+                self.looks = looks;
+                self.current = Some(state.lr.into());
+                Ok(())
+            }
+            _ => Err(Error::other("the checkpoint holds another kind of schedule")),
+        }
+    }
+}
+
+impl std::fmt::Debug for Schedule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Schedule")
+            .field("every", &self.every)
+            .field("monitor", &self.monitor)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl IntoSchedule for Schedule {
+    fn into_schedule(self) -> Schedule {
+        self
+    }
+}
+
+impl IntoSchedule for ModuleLrScheduler {
+    fn into_schedule(self) -> Schedule {
+        Schedule::of(Kind::Burn(Box::new(self)))
+    }
+}
+
+impl IntoSchedule for ModuleLrSchedulerConfig {
+    fn into_schedule(self) -> Schedule {
+        Schedule::of(self.init().map_or_else(Kind::Invalid, |scheduler| Kind::Burn(Box::new(scheduler))))
+    }
+}
+
+impl IntoSchedule for LrSchedulerConfig {
+    fn into_schedule(self) -> Schedule {
+        ModuleLrSchedulerConfig::new(self).into_schedule()
+    }
+}
+
+impl IntoSchedule for ReduceLrOnPlateau {
+    fn into_schedule(self) -> Schedule {
+        Schedule::of(Kind::Plateau(self, PlateauState::new(0.0)))
+    }
+}
+
+impl IntoSchedule for OneCycle {
+    fn into_schedule(self) -> Schedule {
+        Schedule::custom(self)
+    }
+}
+
+macro_rules! burn_schedules {
+    ($($config:ty),* $(,)?) => {$(
+        impl IntoSchedule for $config {
+            fn into_schedule(self) -> Schedule {
+                LrSchedulerConfig::from(self).into_schedule()
+            }
+        }
+    )*};
+}
+
+burn_schedules!(
+    f64,
+    LinearLrSchedulerConfig,
+    CosineAnnealingLrSchedulerConfig,
+    ExponentialLrSchedulerConfig,
+    NoamLrSchedulerConfig,
+    StepLrSchedulerConfig,
+    ComposedLrSchedulerConfig,
+    SequentialLrSchedulerConfig,
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn no_metric(name: &str) -> Result<f64> {
+        Err(Error::MetricMissing { name: name.into(), available: Vec::new() })
+    }
+
+    fn rates(mut schedule: Schedule, points: &[SchedulePoint]) -> Vec<f64> {
+        schedule.start("Adam", 0.5).unwrap();
+        let mut rates = vec![schedule.rate().unwrap().base()];
+        for &point in points {
+            schedule.step(point, &mut |_| Ok(1.0)).unwrap();
+            rates.push(schedule.rate().unwrap().base());
+        }
+        rates
+    }
+
+    #[test]
+    fn a_schedule_steps_when_it_is_due() {
+        let linear = || LinearLrSchedulerConfig::new(0.8, 0.4, 4);
+        let steps = [SchedulePoint::Step(1), SchedulePoint::Epoch(1), SchedulePoint::Step(2)];
+        let close = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-9);
+        assert!(close(&rates(Schedule::new(linear()), &steps), &[0.8, 0.8, 0.7, 0.7]));
+        assert!(close(&rates(Schedule::new(linear()).every(Every::Steps(1)), &steps), &[0.8, 0.7, 0.7, 0.6]));
+        assert!(close(&rates(Schedule::new(linear()).every(Every::Steps(2)), &steps), &[0.8, 0.8, 0.8, 0.7]));
+        let plateau = Schedule::new(ReduceLrOnPlateau::new().patience(0)).monitor("val_loss");
+        let epochs = [SchedulePoint::Epoch(1), SchedulePoint::Epoch(2)];
+        assert!(close(&rates(plateau, &epochs), &[0.5, 0.5, 0.05]));
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_at_the_start() {
+        let cases = [
+            (Schedule::new(0.1).every(Every::Batches(3)), "cannot step every 3 batches"),
+            (Schedule::new(ReduceLrOnPlateau::new()), "has no metric to watch"),
+            (Schedule::new(0.1).monitor("val_loss"), "only `ReduceLrOnPlateau` watches"),
+            (Schedule::new(LinearLrSchedulerConfig::new(2.0, 0.1, 10)), "not valid"),
+        ];
+        for (mut schedule, part) in cases {
+            let error = schedule.start("Adam", 0.1).unwrap_err();
+            assert!(error.to_string().contains(part), "{error}");
+            assert!(error.hint().is_some());
+        }
+    }
+
+    #[test]
+    fn a_missing_metric_is_an_error_only_if_strict() {
+        let plateau = || Schedule::new(ReduceLrOnPlateau::new()).monitor("val_loss");
+        for (mut schedule, is_error) in [(plateau(), true), (plateau().strict(false), false)] {
+            schedule.start("Adam", 0.1).unwrap();
+            assert_eq!(schedule.step(SchedulePoint::Epoch(1), &mut no_metric).is_err(), is_error);
+        }
+    }
+
+    #[test]
+    fn a_loaded_schedule_continues() {
+        let new = || Schedule::new(CosineAnnealingLrSchedulerConfig::new(0.1, 10)).every(Every::Steps(1));
+        let mut first = new();
+        first.start("Adam", 0.1).unwrap();
+        for n in 1..5 {
+            first.step(SchedulePoint::Step(n), &mut no_metric).unwrap();
+        }
+        let mut second = new();
+        second.start("Adam", 0.1).unwrap();
+        second.load_state(first.state().unwrap(), first.rate().unwrap().base()).unwrap();
+        for n in 5..9 {
+            first.step(SchedulePoint::Step(n), &mut no_metric).unwrap();
+            second.step(SchedulePoint::Step(n), &mut no_metric).unwrap();
+            assert!((first.rate().unwrap().base() - second.rate().unwrap().base()).abs() < 1e-15);
+        }
+    }
+}

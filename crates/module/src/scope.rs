@@ -1,0 +1,74 @@
+//! The ambient scope of a running hook: which hook, and when in the run.
+//!
+//! The Trainer enters it on the training thread around everything that can call user code; `log`, `current_epoch`
+//! and their kin look here. Outside of it they see nothing and do nothing.
+
+use std::cell::Cell;
+
+use crate::{hook::Hook, moment::Moment};
+
+thread_local! {
+    static HOOK: Cell<Option<Hook>> = const { Cell::new(None) };
+    static MOMENT: Cell<Option<Moment>> = const { Cell::new(None) };
+    static NOT_IMPLEMENTED: Cell<Option<Hook>> = const { Cell::new(None) };
+}
+
+/// The hook that is running on this thread.
+pub fn hook() -> Option<Hook> {
+    HOOK.get()
+}
+
+/// When in the run the hook is called; the default outside of a run.
+pub fn moment() -> Moment {
+    MOMENT.get().unwrap_or_default()
+}
+
+/// Leaves the scope, also when unwinding, and restores the one around it.
+#[derive(Debug)]
+pub struct Entered {
+    hook: Option<Hook>,
+    moment: Option<Moment>,
+}
+
+/// Enters the scope of a hook; scopes nest.
+#[must_use]
+pub fn enter(hook: Hook, moment: Moment) -> Entered {
+    Entered { hook: HOOK.replace(Some(hook)), moment: MOMENT.replace(Some(moment)) }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        HOOK.set(self.hook);
+        MOMENT.set(self.moment);
+    }
+}
+
+/// Called by the default body of a step, so that the loop learns that the user did not write one.
+pub fn mark_not_implemented(step: Hook) {
+    NOT_IMPLEMENTED.set(Some(step));
+}
+
+/// The step whose default body ran since the last call.
+pub fn take_not_implemented() -> Option<Hook> {
+    NOT_IMPLEMENTED.take()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_nest_and_end_when_unwinding() {
+        let at = |epoch| Moment { epoch, ..Moment::default() };
+        let outer = enter(Hook::TrainingStep, at(1));
+        let unwound = std::panic::catch_unwind(|| {
+            let _inner = enter(Hook::AfterBackward, at(2));
+            assert_eq!((hook(), moment().epoch), (Some(Hook::AfterBackward), 2));
+            std::panic::resume_unwind(Box::new(()));
+        });
+        assert!(unwound.is_err());
+        assert_eq!((hook(), moment().epoch), (Some(Hook::TrainingStep), 1));
+        drop(outer);
+        assert_eq!((hook(), moment().epoch), (None, 0));
+    }
+}

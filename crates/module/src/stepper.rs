@@ -1,0 +1,263 @@
+//! One training batch: what a step returns, and the [`Stepper`] that turns losses into updates.
+
+use std::any::Any;
+
+use burn::{module::Module, optim::GradientsParams, tensor::Tensor};
+
+use crate::{
+    error::{Error, Result},
+    gradients::{self, Clip},
+    moment::Moment,
+    optimizer::Optimizers,
+    read::{Scalar, read},
+    scope,
+};
+
+/// What a training step returns: the loss, or nothing, and whatever its callbacks should see.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use stormfire_module::StepOutput;
+///
+/// let loss = Tensor::<1>::from_floats([0.5], &Device::flex());
+/// let output: StepOutput = loss.into();
+/// assert!(output.loss().is_some());
+/// let with_names = output.with(vec!["a".to_string()]);
+/// assert_eq!(with_names.payload::<Vec<String>>().map(Vec::len), Some(1));
+/// ```
+#[derive(Debug, Default)]
+pub struct StepOutput {
+    loss: Option<Tensor<1>>,
+    payload: Option<Box<dyn Any + Send>>,
+}
+
+impl StepOutput {
+    /// No loss: automatic optimization leaves this batch out of the gradients.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Adds a value for `on_train_batch_end` of callbacks, such as the predictions.
+    pub fn with(mut self, payload: impl Any + Send) -> Self {
+        self.payload = Some(Box::new(payload));
+        self
+    }
+
+    /// The loss, shape `[1]`; detached from the tape in `on_train_batch_end`.
+    pub fn loss(&self) -> Option<&Tensor<1>> {
+        self.loss.as_ref()
+    }
+
+    /// The value given with [`StepOutput::with`], if it has this type.
+    pub fn payload<T: 'static>(&self) -> Option<&T> {
+        self.payload.as_ref().and_then(|p| p.downcast_ref())
+    }
+
+    /// Lets go of the tape, so that the memory of the batch is free before the callbacks run.
+    pub fn detach(mut self) -> Self {
+        self.loss = self.loss.map(Tensor::inner);
+        self
+    }
+}
+
+impl From<Tensor<1>> for StepOutput {
+    fn from(loss: Tensor<1>) -> Self {
+        Self { loss: Some(loss), payload: None }
+    }
+}
+
+/// The hooks inside of an optimization step. The Trainer passes them on to callbacks and module.
+pub trait StepHooks<M> {
+    /// A new window of gradients begins.
+    fn on_before_zero_grad(&mut self, module: &mut M, optimizer: &str) -> Result<()>;
+    /// The gradients of this loss are about to be computed.
+    fn on_before_backward(&mut self, module: &mut M, loss: &Tensor<1>) -> Result<()>;
+    /// The gradients are known.
+    fn on_after_backward(&mut self, module: &mut M, gradients: &mut GradientsParams) -> Result<()>;
+    /// The optimizer is about to step.
+    fn on_before_optimizer_step(&mut self, module: &mut M, optimizer: &str, gradients: &mut GradientsParams) -> Result<()>;
+}
+
+/// How a batch lies in its window of accumulated gradients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// It is the first of its window.
+    pub opens: bool,
+    /// It is the last: the optimizer steps.
+    pub closes: bool,
+    /// How many batches a full window has; each loss is divided by it.
+    pub size: usize,
+}
+
+/// What the Stepper needs from the run's options.
+#[derive(Clone, Copy, Debug)]
+pub struct StepPlan {
+    /// The batch in its window.
+    pub window: Window,
+    /// Gradient clipping.
+    pub clip: Option<Clip>,
+    /// Check loss and gradients of every batch, at the price of device reads.
+    pub detect_anomaly: bool,
+}
+
+/// Turns losses into parameter updates during one training batch.
+///
+/// Automatic optimization uses it for you. A module that overrides
+/// [`training_batch`](crate::LightningModule::training_batch) calls [`Stepper::step`] for each loss.
+pub struct Stepper<'a, M> {
+    optimizers: &'a mut Optimizers,
+    accumulated: &'a mut Option<GradientsParams>,
+    hooks: &'a mut dyn StepHooks<M>,
+    plan: StepPlan,
+    stepped: bool,
+}
+
+impl<'a, M: Module> Stepper<'a, M> {
+    /// A stepper for one batch. `accumulated` lives as long as the fit: it carries gradients from batch to batch.
+    pub fn new(
+        optimizers: &'a mut Optimizers,
+        accumulated: &'a mut Option<GradientsParams>,
+        hooks: &'a mut dyn StepHooks<M>,
+        plan: StepPlan,
+    ) -> Self {
+        Self { optimizers, accumulated, hooks, plan, stepped: false }
+    }
+
+    /// Whether an optimizer has stepped in this batch.
+    pub fn has_stepped(&self) -> bool {
+        self.stepped
+    }
+
+    /// One optimization step: backward, clipping, hooks, and the update of this optimizer's own parameters.
+    ///
+    /// # Errors
+    /// An optimizer of that name is missing, the loss has no tape, accumulation was asked for (which the Trainer can
+    /// only do in automatic optimization), or a hook failed.
+    pub fn step(&mut self, optimizer: &str, module: &mut M, loss: &Tensor<1>) -> Result<()> {
+        if self.plan.window.size > 1 {
+            return Err(Error::config(
+                "accumulate_grad_batches",
+                "gradients are accumulated by automatic optimization only",
+                "leave it at 1, and accumulate with `Stepper::backward` and `Stepper::apply`",
+            ));
+        }
+        let gradients = self.backward(optimizer, module, loss)?;
+        self.apply(optimizer, module, gradients)
+    }
+
+    /// The gradients of a loss for the parameters of one optimizer, with the hooks around it: the first half of
+    /// [`Stepper::step`]. A tape can be walked back once only.
+    ///
+    /// # Errors
+    /// As [`Stepper::step`].
+    pub fn backward(&mut self, optimizer: &str, module: &mut M, loss: &Tensor<1>) -> Result<GradientsParams> {
+        let name = self.optimizers.find(optimizer)?.name().to_string();
+        self.check_loss(loss)?;
+        self.hooks.on_before_backward(module, loss)?;
+        let all = loss.backward();
+        let mut gradients = self.optimizers.find(&name)?.gradients(all, module);
+        self.check_gradients(&gradients, module)?;
+        self.hooks.on_after_backward(module, &mut gradients)?;
+        Ok(gradients)
+    }
+
+    /// Clips gradients and updates one optimizer's parameters with them: the second half of [`Stepper::step`].
+    ///
+    /// # Errors
+    /// As [`Stepper::step`].
+    pub fn apply(&mut self, optimizer: &str, module: &mut M, mut gradients: GradientsParams) -> Result<()> {
+        self.optimizers.find(optimizer)?;
+        self.hooks.on_before_optimizer_step(module, optimizer, &mut gradients)?;
+        if let Some(clip) = self.plan.clip {
+            gradients::clip(&mut gradients, module, clip);
+        }
+        let optimizer = self.optimizers.find(optimizer)?;
+        optimizer.update(module, gradients);
+        optimizer.step_schedule()?;
+        self.stepped = true;
+        Ok(())
+    }
+
+    /// The learning rate of an optimizer, as it holds now.
+    ///
+    /// # Errors
+    /// [`Error::UnknownOptimizer`].
+    pub fn learning_rate(&mut self, optimizer: &str) -> Result<f64> {
+        Ok(self.optimizers.find(optimizer)?.learning_rate())
+    }
+
+    /// Automatic optimization of one batch, after its training step: the body of the default `training_batch`.
+    ///
+    /// # Errors
+    /// As [`Stepper::step`]; several optimizers need a `training_batch` of your own.
+    pub fn automatic(&mut self, module: &mut M, output: &StepOutput) -> Result<()> {
+        if self.optimizers.len() > 1 {
+            return Err(Error::config(
+                "configure_optimizers",
+                format!("{} optimizers, but automatic optimization knows one", self.optimizers.len()),
+                "override `training_batch` and call `Stepper::step` with each optimizer's name",
+            ));
+        }
+        let Some(name) = self.optimizers.single().map(|o| o.name().to_string()) else { return Ok(()) };
+        if self.plan.window.opens {
+            self.hooks.on_before_zero_grad(module, &name)?;
+            *self.accumulated = None;
+        }
+        if let Some(loss) = output.loss() {
+            let size = self.plan.window.size;
+            let gradients = if size > 1 {
+                self.backward(&name, module, &loss.clone().div_scalar(size as f64))?
+            } else {
+                self.backward(&name, module, loss)?
+            };
+            match self.accumulated {
+                Some(sum) => gradients::accumulate(sum, gradients, module),
+                None => *self.accumulated = Some(gradients),
+            }
+        }
+        match self.accumulated.take() {
+            Some(gradients) if self.plan.window.closes => self.apply(&name, module, gradients),
+            kept => {
+                *self.accumulated = kept;
+                Ok(())
+            }
+        }
+    }
+
+    fn check_loss(&self, loss: &Tensor<1>) -> Result<()> {
+        if loss.dims() != [1] {
+            return Err(Error::Loss { reason: format!("it has shape {:?} instead of [1]", loss.dims()) });
+        }
+        if !loss.is_autodiff() {
+            return Err(Error::Loss { reason: "it does not depend on the module's parameters".into() });
+        }
+        if self.plan.detect_anomaly && read(&[Scalar::Device(loss.clone().inner())])?.iter().any(|v| !v.is_finite()) {
+            return Err(non_finite("the training loss".into()));
+        }
+        Ok(())
+    }
+
+    fn check_gradients(&self, gradients: &GradientsParams, module: &M) -> Result<()> {
+        if !self.plan.detect_anomaly {
+            return Ok(());
+        }
+        let paths = gradients::non_finite(gradients, module)?;
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let named: Vec<_> = paths.iter().map(|path| format!("`{path}`")).collect();
+        Err(non_finite(format!("the gradient of {}", named.join(", "))))
+    }
+}
+
+impl<M> std::fmt::Debug for Stepper<'_, M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stepper").field("optimizers", &self.optimizers).field("plan", &self.plan).finish_non_exhaustive()
+    }
+}
+
+/// The error for a value that is not finite, at this moment of the run.
+pub fn non_finite(what: String) -> Error {
+    let Moment { epoch, batch_idx, global_step, .. } = scope::moment();
+    Error::NonFinite { what, epoch, batch_idx, global_step }
+}
