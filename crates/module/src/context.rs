@@ -7,7 +7,8 @@ use stormfire_loggers::{Background, Metrics};
 
 use crate::{
     error::Result,
-    log::{self, Entry, Loggable},
+    log::{self, Entry},
+    loggable::Loggable,
     moment::{Progress, RunningStage},
     run::{Limits, MetricSource, Run, SaveRequest},
 };

@@ -8,7 +8,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Everything that can end a run. [`Error::hint`] tells what to do about it.
 ///
 /// Modules, callbacks and the Trainer share this one type, so that `?` works in every hook and in `main`.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// An option, or a combination of options, that cannot work.
@@ -121,6 +121,12 @@ pub enum Error {
         /// What went wrong.
         source: Box<Error>,
     },
+    /// A signal ended the run.
+    #[error("interrupted by {by}")]
+    Interrupted {
+        /// What interrupted it: `Ctrl-C`, `SIGTERM`.
+        by: String,
+    },
     /// Code of the user or of a library panicked during the run.
     #[error("panicked{}: {message}", place(.hook))]
     Panic {
@@ -180,6 +186,14 @@ impl Error {
             Error::Logger(error) => error.hint(),
             _ => None,
         }
+    }
+}
+
+/// The message and the hint: this is what `main` prints when it returns the error.
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")?;
+        self.hint().map_or(Ok(()), |hint| write!(f, "\n  hint: {hint}"))
     }
 }
 

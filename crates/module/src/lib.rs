@@ -1,7 +1,7 @@
 //! What a user of Stormfire implements and sees: the [`LightningModule`] and its log, values and metrics,
 //! optimizers and schedules, the events of a run and the [`Callback`]s that listen to them.
 //!
-//! The rooms, from the ground up: [`every`], [`moment`], [`error`], [`read`], [`metric`] → [`hook`] → [`log`];
+//! The rooms, from the ground up: [`every`], [`moment`], [`error`], [`read`], [`metric`] → [`loggable`], [`hook`] → [`mod@log`];
 //! [`gradients`], [`schedule`] → [`optimizer`] → [`stepper`]; [`run`] → [`context`] → [`event`] → [`module`] → [`callback`].
 
 pub mod callback;
@@ -12,6 +12,7 @@ pub mod every;
 pub mod gradients;
 pub mod hook;
 pub mod log;
+pub mod loggable;
 pub mod metric;
 pub mod module;
 pub mod module_hooks;
@@ -33,6 +34,7 @@ pub use event::Event;
 pub use every::Every;
 pub use hook::Hook;
 pub use log::{log, log_dict};
+pub use loggable::{Loggable, Logged};
 pub use metric::{Metric, accuracy, top_k_accuracy};
 pub use module::{LightningModule, PredictModule};
 pub use moment::{Moment, RunningStage};

@@ -1,6 +1,6 @@
 //! What `log` records and what it refuses.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Int};
 
 use super::*;
 use crate::metric::Sum;

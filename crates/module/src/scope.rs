@@ -11,6 +11,7 @@ thread_local! {
     static HOOK: Cell<Option<Hook>> = const { Cell::new(None) };
     static MOMENT: Cell<Option<Moment>> = const { Cell::new(None) };
     static NOT_IMPLEMENTED: Cell<Option<Hook>> = const { Cell::new(None) };
+    static PANICKED_IN: Cell<Option<Hook>> = const { Cell::new(None) };
 }
 
 /// The hook that is running on this thread.
@@ -38,9 +39,17 @@ pub fn enter(hook: Hook, moment: Moment) -> Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        HOOK.set(self.hook);
+        let left = HOOK.replace(self.hook);
+        if std::thread::panicking() && PANICKED_IN.get().is_none() {
+            PANICKED_IN.set(left);
+        }
         MOMENT.set(self.moment);
     }
+}
+
+/// The innermost hook that a panic has left since the last call.
+pub fn take_panicked_hook() -> Option<Hook> {
+    PANICKED_IN.take()
 }
 
 /// Called by the default body of a step, so that the loop learns that the user did not write one.
@@ -67,6 +76,7 @@ mod tests {
             std::panic::resume_unwind(Box::new(()));
         });
         assert!(unwound.is_err());
+        assert_eq!((take_panicked_hook(), take_panicked_hook()), (Some(Hook::AfterBackward), None));
         assert_eq!((hook(), moment().epoch), (Some(Hook::TrainingStep), 1));
         drop(outer);
         assert_eq!((hook(), moment().epoch), (None, 0));

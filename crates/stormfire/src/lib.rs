@@ -1,1 +1,92 @@
-//! A training-loop framework in the style of PyTorch Lightning, built on burn.
+//! A training-loop framework in the style of PyTorch Lightning, built on [`burn`].
+//!
+//! Implement [`LightningModule`] for a burn module and give it to a [`Trainer`]; the framework owns the rest: the loop
+//! and its hooks, callbacks, logging, checkpoints, progress.
+//!
+//! ```
+//! use burn::{nn::{Linear, LinearConfig, loss::{MseLoss, Reduction}}, optim::SgdConfig, prelude::*};
+//! use stormfire::prelude::*;
+//!
+//! #[derive(Module, Debug)]
+//! struct Line { layer: Linear }
+//!
+//! impl LightningModule for Line {
+//!     type Batch = (Tensor<2>, Tensor<2>);
+//!
+//!     fn training_step(&self, (x, y): Self::Batch, _batch_idx: usize) -> StepOutput {
+//!         let loss = MseLoss::new().forward(self.layer.forward(x), y, Reduction::Mean);
+//!         self.log("train_loss", &loss).prog_bar(true);
+//!         loss.into()
+//!     }
+//!
+//!     fn configure_optimizers(&self) -> Result<Optimizers> {
+//!         Ok(Optimizer::new(SgdConfig::new(), 0.1).into())
+//!     }
+//! }
+//!
+//! fn main() -> Result<()> {
+//!     let device = Device::flex();
+//!     let x = Tensor::<2>::from_floats([[0.0], [1.0], [2.0]], &device);
+//!     let y = x.clone() * 3.0 + 1.0;
+//!     let batches = Loader::from_batches(vec![(x, y); 50]);
+//! #   let folder = std::env::temp_dir().join(format!("stormfire-doc-{}", std::process::id()));
+//! #   let mut trainer = Trainer::new().max_epochs(2).default_root_dir(&folder).enable_progress_bar(false);
+//! #   let fit = trainer.fit(Line { layer: LinearConfig::new(1, 1).init(&device) }, batches.clone())?;
+//! #   assert_eq!(fit.progress.global_step, 100);
+//! #   std::fs::remove_dir_all(&folder)?;
+//! #   return Ok(());
+//!     let mut trainer = Trainer::new().max_epochs(2);
+//!     let fit = trainer.fit(Line { layer: LinearConfig::new(1, 1).init(&device) }, batches)?;
+//!     println!("{}", fit.module.layer.weight.val());
+//!     Ok(())
+//! }
+//! ```
+//!
+//! What runs when is written at [`Event`]; the options are at [`Trainer`] and [`TrainerConfig`].
+
+/// Loading batches: loaders, combined loaders, data modules.
+pub mod data {
+    pub use stormfire_data::*;
+}
+
+/// Loggers, also for use without a Trainer.
+pub mod loggers {
+    pub use stormfire_loggers::*;
+}
+
+/// The built-in callbacks.
+pub mod callbacks {
+    pub use stormfire_callbacks::*;
+}
+
+/// What the training loop offers a module: values, metrics, optimizers, schedules, events.
+pub mod module {
+    pub use stormfire_module::*;
+}
+
+pub use stormfire_callbacks::{
+    EarlyStopping, GradientAccumulationScheduler, LambdaCallback, LearningRateMonitor, ModelCheckpoint, ModelSummary, ProgressBar, Timer,
+};
+pub use stormfire_data::{DataModule, Loader, Loaders, Stage};
+pub use stormfire_loggers::{CsvLogger, Logger, TensorBoardLogger};
+pub use stormfire_module::{
+    Callback, Context, Error, Event, Every, Hook, LightningModule, Metric, Optimizer, Optimizers, PredictModule, Result, Schedule,
+    StepOutput, Stepper, accuracy, log,
+    log::ReduceFx,
+    log_dict,
+    one_cycle::OneCycle,
+    plateau::{Mode, ReduceLrOnPlateau},
+    state, top_k_accuracy,
+};
+pub use stormfire_trainer::{Accelerator, Fit, Limit, ProfilerKind, Signal, Stop, Trainer, TrainerConfig};
+
+/// What most programs need. Exports nothing that `burn::prelude` exports.
+pub mod prelude {
+    pub use crate::{
+        Accelerator, Callback, Context, CsvLogger, DataModule, EarlyStopping, Error, Every, Fit, GradientAccumulationScheduler, Hook,
+        LambdaCallback, LearningRateMonitor, LightningModule, Limit, Loader, Loaders, Logger, Metric, Mode, ModelCheckpoint, ModelSummary,
+        OneCycle, Optimizer, Optimizers, PredictModule, ProgressBar, ReduceFx, ReduceLrOnPlateau, Result, Schedule, Stage, StepOutput,
+        Stepper, Stop, TensorBoardLogger, Timer, Trainer, TrainerConfig, accuracy, data::Error as DataError, log, log_dict, state,
+        state::Value, top_k_accuracy,
+    };
+}

@@ -1,0 +1,330 @@
+//! The end of a fit when a metric says that it is time.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use stormfire_module::{
+    Callback, Context, Error, LightningModule, Order, Result, RunningStage, Stage,
+    plateau::Mode,
+    state::{self, Value},
+};
+
+use crate::score::Score;
+
+/// Why [`EarlyStopping`] ended a fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StoppingReason {
+    /// It did not.
+    #[default]
+    NotStopped,
+    /// The metric got better than [`EarlyStopping::stopping_threshold`].
+    StoppingThreshold,
+    /// The metric got worse than [`EarlyStopping::divergence_threshold`].
+    DivergenceThreshold,
+    /// The metric did not improve for [`EarlyStopping::patience`] looks.
+    PatienceExhausted,
+    /// The metric was NaN or infinite.
+    NonFiniteMetric,
+}
+
+/// Ends a fit when a monitored metric stops improving.
+///
+/// It looks once an epoch, or after each validation: see [`check_on_train_epoch_end`](Self::check_on_train_epoch_end).
+/// It keeps still in a sanity check and in a `fast_dev_run`.
+///
+/// ```
+/// use stormfire_callbacks::EarlyStopping;
+/// use stormfire_module::plateau::Mode;
+///
+/// let stop = EarlyStopping::new("val_acc").mode(Mode::Max).patience(5).min_delta(0.001);
+/// # let _ = stop;
+/// ```
+///
+/// Its state, in every checkpoint: the best score, how long it has waited, and why it stopped. The options are always
+/// those of the code: a checkpoint does not bring back an old patience.
+///
+/// # Errors
+/// [`Error::MetricMissing`] when the metric is not there at a look, unless [`strict`](Self::strict) is off;
+/// [`Error::Config`] when the fit begins with options that are no numbers.
+#[derive(Clone, Debug)]
+pub struct EarlyStopping {
+    monitor: String,
+    mode: Mode,
+    min_delta: f64,
+    patience: u32,
+    strict: bool,
+    check_finite: bool,
+    stopping_threshold: Option<f64>,
+    divergence_threshold: Option<f64>,
+    on_train_epoch_end: Option<bool>,
+    verbose: bool,
+    restored: bool,
+    state: State,
+}
+
+/// What is in a checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct State {
+    wait_count: u32,
+    best_score: Option<Score>,
+    stopped_epoch: Option<usize>,
+    stopping_reason: StoppingReason,
+    stopping_reason_message: Option<String>,
+}
+
+impl EarlyStopping {
+    /// Stops when the metric has not fallen for 3 looks.
+    pub fn new(monitor: impl Into<String>) -> Self {
+        Self {
+            monitor: monitor.into(),
+            mode: Mode::Min,
+            min_delta: 0.0,
+            patience: 3,
+            strict: true,
+            check_finite: true,
+            stopping_threshold: None,
+            divergence_threshold: None,
+            on_train_epoch_end: None,
+            verbose: false,
+            restored: false,
+            state: State::default(),
+        }
+    }
+
+    /// Whether the metric gets better by falling or by rising. Default [`Mode::Min`].
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// The smallest change that counts as an improvement, in the metric's unit; its sign does not matter. Default 0.
+    pub fn min_delta(mut self, delta: f64) -> Self {
+        self.min_delta = delta.abs();
+        self
+    }
+
+    /// The number of looks without improvement that ends the fit; 0 and 1 end it at the first. Default 3.
+    pub fn patience(mut self, looks: u32) -> Self {
+        self.patience = looks;
+        self
+    }
+
+    /// Whether a metric that is missing ends the run with an error (default), or the look is left out.
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
+        self
+    }
+
+    /// Whether NaN or an infinity ends the fit (default), or counts as no improvement.
+    pub fn check_finite(mut self, on: bool) -> Self {
+        self.check_finite = on;
+        self
+    }
+
+    /// Ends the fit as soon as the metric is better than this. Default: never.
+    pub fn stopping_threshold(mut self, value: f64) -> Self {
+        self.stopping_threshold = Some(value);
+        self
+    }
+
+    /// Ends the fit as soon as the metric is worse than this. Default: never.
+    pub fn divergence_threshold(mut self, value: f64) -> Self {
+        self.divergence_threshold = Some(value);
+        self
+    }
+
+    /// Whether to look at the end of a training epoch or of a validation.
+    ///
+    /// Default: of the training epoch if validation runs once in every epoch or never, else of each validation.
+    pub fn check_on_train_epoch_end(mut self, on: bool) -> Self {
+        self.on_train_epoch_end = Some(on);
+        self
+    }
+
+    /// Reports each improvement and the reason of a stop through `tracing` at level info. Default `false`.
+    pub fn verbose(mut self, on: bool) -> Self {
+        self.verbose = on;
+        self
+    }
+
+    /// The best value so far; `None` before the first.
+    pub fn best_score(&self) -> Option<f64> {
+        self.state.best_score.map(|score| score.0)
+    }
+
+    /// How many looks in a row have brought no improvement.
+    pub fn wait_count(&self) -> u32 {
+        self.state.wait_count
+    }
+
+    /// The 0-based epoch in which it last asked for a stop.
+    pub fn stopped_epoch(&self) -> Option<usize> {
+        self.state.stopped_epoch
+    }
+
+    /// Why it ended this fit.
+    pub fn stopping_reason(&self) -> StoppingReason {
+        self.state.stopping_reason
+    }
+
+    /// Why it ended this fit, as a sentence with the numbers.
+    pub fn stopping_reason_message(&self) -> Option<&str> {
+        self.state.stopping_reason_message.as_deref()
+    }
+
+    fn looks_on_train_epoch_end(&self, ctx: &Context<'_>) -> bool {
+        let validates = ctx.limits().val_batches.iter().any(|batches| *batches != Some(0));
+        self.on_train_epoch_end.unwrap_or_else(|| !validates || ctx.run().validates_every_epoch)
+    }
+
+    fn look(&mut self, ctx: &mut Context<'_>) -> Result<()> {
+        if ctx.stage() != Stage::Fit || ctx.run().fast_dev_run || ctx.running() == RunningStage::SanityCheck {
+            return Ok(());
+        }
+        let value = match ctx.metric(&self.monitor) {
+            Ok(value) => value,
+            Err(Error::MetricMissing { available, .. }) if !self.strict => {
+                tracing::warn!(?available, "early stopping left out a look: metric `{}` is not available", self.monitor);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        if let Some((reason, message)) = self.judge(value) {
+            if self.verbose {
+                tracing::info!("{message}");
+            }
+            self.state.stopped_epoch = Some(ctx.current_epoch());
+            self.state.stopping_reason = reason;
+            ctx.stop(message.clone());
+            self.state.stopping_reason_message = Some(message);
+        }
+        Ok(())
+    }
+
+    /// One look at the metric, in Lightning's order of tests.
+    fn judge(&mut self, value: f64) -> Option<(StoppingReason, String)> {
+        let (monitor, mode) = (&self.monitor, self.mode);
+        let (better, worse) = match mode {
+            Mode::Min => ('<', '>'),
+            Mode::Max => ('>', '<'),
+        };
+        let best = self.best_score().unwrap_or(mode.worst());
+        if self.check_finite && !value.is_finite() {
+            let message = format!("monitored metric `{monitor}` = {value} is not finite; previous best value was {best:.3}");
+            return Some((StoppingReason::NonFiniteMetric, message));
+        }
+        if let Some(threshold) = self.stopping_threshold.filter(|&threshold| mode.is_better(value, threshold)) {
+            let message = format!("stopping threshold reached: `{monitor}` = {value} {better} {threshold}");
+            return Some((StoppingReason::StoppingThreshold, message));
+        }
+        if let Some(threshold) = self.divergence_threshold.filter(|&threshold| mode.is_better(threshold, value)) {
+            let message = format!("divergence threshold reached: `{monitor}` = {value} {worse} {threshold}");
+            return Some((StoppingReason::DivergenceThreshold, message));
+        }
+        let bar = match mode {
+            Mode::Min => value + self.min_delta,
+            Mode::Max => value - self.min_delta,
+        };
+        if mode.is_better(bar, best) {
+            if self.verbose {
+                self.report_improvement(value, best);
+            }
+            self.state.best_score = Some(Score(value));
+            self.state.wait_count = 0;
+            return None;
+        }
+        self.state.wait_count += 1;
+        let exhausted = self.state.wait_count >= self.patience;
+        let looks = self.state.wait_count;
+        let message = || format!("monitored metric `{monitor}` did not improve in the last {looks} looks; best score: {best:.3}");
+        exhausted.then(|| (StoppingReason::PatienceExhausted, message()))
+    }
+
+    fn report_improvement(&self, value: f64, best: f64) {
+        let (monitor, delta) = (&self.monitor, self.min_delta);
+        if best.is_finite() {
+            let change = (best - value).abs();
+            tracing::info!("metric `{monitor}` improved by {change:.3} >= min_delta = {delta}; new best score: {value:.3}");
+        } else {
+            tracing::info!("metric `{monitor}` improved; new best score: {value:.3}");
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let numbers = [
+            ("min_delta", Some(self.min_delta)),
+            ("stopping_threshold", self.stopping_threshold),
+            ("divergence_threshold", self.divergence_threshold),
+        ];
+        match numbers.iter().find(|(_, value)| value.is_some_and(f64::is_nan)) {
+            Some((name, _)) => {
+                Err(Error::config(format!("EarlyStopping::{name}"), "NaN is no number to compare with", "leave it out, or give a number"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl<M: LightningModule> Callback<M> for EarlyStopping {
+    fn state_key(&self) -> String {
+        format!("EarlyStopping{{monitor: {}, mode: {}}}", self.monitor, self.mode.name())
+    }
+
+    fn order(&self) -> Order {
+        Order::Save
+    }
+
+    fn state(&self) -> Result<Value> {
+        state::save(&self.state)
+    }
+
+    fn load_state(&mut self, state: Value) -> Result<()> {
+        self.restored = !state.is_null();
+        state::load(&mut self.state, state)
+    }
+
+    fn setup(&mut self, _ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
+        if stage == Stage::Fit { self.check() } else { Ok(()) }
+    }
+
+    fn on_fit_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        // A second fit with the same callback starts with a clean slate, unless it goes on from a checkpoint.
+        if !std::mem::take(&mut self.restored) && ctx.global_step() == 0 {
+            self.state = State::default();
+        }
+        Ok(())
+    }
+
+    fn on_train_start(&mut self, _ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        // A fit that goes on has not been stopped, whatever ended the one before.
+        let State { wait_count, best_score, .. } = self.state;
+        self.state = State { wait_count, best_score, ..State::default() };
+        Ok(())
+    }
+
+    fn on_validation_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        if self.looks_on_train_epoch_end(ctx) { Ok(()) } else { self.look(ctx) }
+    }
+
+    fn on_train_epoch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        if self.looks_on_train_epoch_end(ctx) { self.look(ctx) } else { Ok(()) }
+    }
+}
+
+impl fmt::Display for StoppingReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            StoppingReason::NotStopped => "not stopped",
+            StoppingReason::StoppingThreshold => "stopping threshold reached",
+            StoppingReason::DivergenceThreshold => "divergence threshold reached",
+            StoppingReason::PatienceExhausted => "patience exhausted",
+            StoppingReason::NonFiniteMetric => "metric not finite",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

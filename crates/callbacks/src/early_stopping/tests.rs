@@ -1,0 +1,118 @@
+//! Looks at values, one after the other.
+
+use super::*;
+use crate::testing::{Bench, text};
+
+/// Ends epochs with these values until it stops; returns the number of looks and the reason.
+fn run(callback: &mut EarlyStopping, values: &[f64]) -> (usize, Option<String>) {
+    let mut bench = Bench::new();
+    bench.start(callback).unwrap();
+    for (at, &value) in values.iter().enumerate() {
+        bench.metric("loss", value).epoch(callback).unwrap();
+        if let Some(reason) = bench.stopped() {
+            return (at + 1, Some(reason));
+        }
+    }
+    (values.len(), None)
+}
+
+#[test]
+fn patience_counts_looks_without_improvement() {
+    let mut callback = EarlyStopping::new("loss").patience(2);
+    let (looks, reason) = run(&mut callback, &[1.0, 0.5, 0.6, 0.5, 0.1]);
+    assert_eq!(looks, 4);
+    assert_eq!(reason.as_deref(), Some("monitored metric `loss` did not improve in the last 2 looks; best score: 0.500"));
+    assert_eq!(callback.stopping_reason_message(), reason.as_deref());
+    assert_eq!((callback.stopping_reason(), callback.stopped_epoch()), (StoppingReason::PatienceExhausted, Some(3)));
+    assert_eq!((callback.best_score(), callback.wait_count()), (Some(0.5), 2));
+    assert_eq!(run(&mut EarlyStopping::new("loss").patience(0), &[1.0, 1.0, 0.5]).0, 2);
+}
+
+#[test]
+fn a_change_must_exceed_min_delta() {
+    let (looks, _) = run(&mut EarlyStopping::new("loss").patience(1).min_delta(-0.125), &[1.0, 0.75, 0.625]);
+    assert_eq!(looks, 3);
+    let rising = EarlyStopping::new("loss").mode(Mode::Max).patience(1).min_delta(0.125);
+    assert_eq!(run(&mut rising.clone(), &[0.5, 0.75, 0.875]).0, 3);
+    assert_eq!(run(&mut rising.clone(), &[0.5, 0.75, 1.0]), (3, None));
+}
+
+#[test]
+fn thresholds_are_strict_and_come_before_patience() {
+    let (looks, reason) = run(&mut EarlyStopping::new("loss").stopping_threshold(0.5), &[1.0, 0.5, 0.25]);
+    assert_eq!((looks, reason.as_deref()), (3, Some("stopping threshold reached: `loss` = 0.25 < 0.5")));
+    let mut diverges = EarlyStopping::new("loss").mode(Mode::Max).divergence_threshold(0.5).patience(9);
+    let (looks, reason) = run(&mut diverges, &[1.0, 0.5, 0.25]);
+    assert_eq!((looks, reason.as_deref()), (3, Some("divergence threshold reached: `loss` = 0.25 < 0.5")));
+    assert_eq!(diverges.stopping_reason(), StoppingReason::DivergenceThreshold);
+}
+
+#[test]
+fn nan_stops_or_is_no_improvement() {
+    let (looks, reason) = run(&mut EarlyStopping::new("loss"), &[1.0, f64::NAN]);
+    let message = "monitored metric `loss` = NaN is not finite; previous best value was 1.000";
+    assert_eq!((looks, reason.as_deref()), (2, Some(message)));
+    let (looks, reason) = run(&mut EarlyStopping::new("loss").check_finite(false).patience(2), &[f64::NAN; 3]);
+    assert!(looks == 2 && reason.is_some_and(|r| r.contains("did not improve")));
+}
+
+#[test]
+fn a_missing_metric_names_what_is_there() {
+    let (mut bench, mut callback) = (Bench::new(), EarlyStopping::new("val_los"));
+    bench.start(&mut callback).unwrap();
+    let error = bench.metric("val_loss", 1.0).epoch(&mut callback).unwrap_err();
+    assert!(text(&error).starts_with("metric `val_los` is not available; available are: `val_loss` | hint: log it"), "{}", text(&error));
+    bench.epoch(&mut callback.strict(false)).unwrap();
+    assert_eq!(bench.stopped(), None);
+}
+
+#[test]
+fn it_looks_where_the_metric_is_fresh() {
+    let mut callback = EarlyStopping::new("loss").patience(9);
+    let mut bench = Bench::new();
+    bench.metric("loss", 1.0).start(&mut callback).unwrap();
+    bench.validation_end(&mut callback).unwrap();
+    assert_eq!(callback.best_score(), None);
+    bench.epoch(&mut callback).unwrap();
+    assert_eq!((callback.best_score(), callback.wait_count()), (Some(1.0), 0));
+    bench.run.validates_every_epoch = false;
+    bench.epoch(&mut callback).unwrap();
+    assert_eq!(callback.wait_count(), 0);
+    bench.validation_end(&mut callback).unwrap();
+    assert_eq!(callback.wait_count(), 1);
+    bench.run.limits.val_batches.clear();
+    bench.epoch(&mut callback).unwrap();
+    assert_eq!(callback.wait_count(), 2);
+}
+
+#[test]
+fn it_keeps_still_in_a_sanity_check_and_a_dev_run() {
+    let mut callback = EarlyStopping::new("nobody logs this").check_on_train_epoch_end(false);
+    let mut bench = Bench::new();
+    bench.run.moment.stage = RunningStage::SanityCheck;
+    bench.fire(&mut callback, stormfire_module::Event::ValidationEnd).unwrap();
+    bench.run.fast_dev_run = true;
+    bench.validation_end(&mut callback).unwrap();
+}
+
+#[test]
+fn a_restart_goes_on_with_the_codes_patience() {
+    let mut first = EarlyStopping::new("loss").patience(2);
+    run(&mut first, &[1.0, 2.0, 2.0]);
+    let saved = Callback::<crate::testing::Line>::state(&first).unwrap();
+    let mut second = EarlyStopping::new("loss").patience(4);
+    Callback::<crate::testing::Line>::load_state(&mut second, saved).unwrap();
+    assert_eq!(second.stopping_reason(), StoppingReason::PatienceExhausted);
+    let (looks, _) = run(&mut second, &[2.0, 2.0, 2.0]);
+    assert_eq!(looks, 2);
+    // Without a checkpoint the next fit is a new one.
+    assert_eq!(run(&mut second, &[3.0, 2.5]), (2, None));
+    assert_eq!((second.best_score(), second.stopping_reason()), (Some(2.5), StoppingReason::NotStopped));
+}
+
+#[test]
+fn a_threshold_that_is_no_number_is_refused() {
+    let error = Bench::new().setup(&mut EarlyStopping::new("loss").stopping_threshold(f64::NAN)).unwrap_err();
+    let expected = "`EarlyStopping::stopping_threshold`: NaN is no number to compare with | hint: leave it out, or give a number";
+    assert_eq!(text(&error), expected);
+}

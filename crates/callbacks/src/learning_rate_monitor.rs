@@ -1,0 +1,114 @@
+//! Learning rates for the loggers.
+
+use stormfire_loggers::Metrics;
+use stormfire_module::{Callback, Context, Error, LightningModule, Result};
+
+use crate::timer::Interval;
+
+/// Logs the learning rate of every optimizer, under the name of its schedule or `lr-` and the optimizer's name.
+///
+/// The rates go to all loggers, with the step number of the batch that uses them, and can be read as metrics by other
+/// callbacks.
+///
+/// ```
+/// use stormfire_callbacks::{Interval, LearningRateMonitor};
+///
+/// let at_logging_steps = LearningRateMonitor::new();
+/// let once_an_epoch = LearningRateMonitor::new().logging_interval(Interval::Epoch);
+/// # let _ = (at_logging_steps, once_an_epoch);
+/// ```
+///
+/// # Errors
+/// [`Error::Config`] when training begins without a logger (a `fast_dev_run` needs none).
+#[derive(Clone, Debug, Default)]
+pub struct LearningRateMonitor {
+    interval: Interval,
+}
+
+impl LearningRateMonitor {
+    /// Logs at the steps that `log_every_n_steps` asks for.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// [`Interval::Step`] (default) logs at every step at which metrics are logged, [`Interval::Epoch`] at the beginning
+    /// of every epoch.
+    pub fn logging_interval(mut self, interval: Interval) -> Self {
+        self.interval = interval;
+        self
+    }
+
+    fn log(ctx: &mut Context<'_>) -> Result<()> {
+        let rates = ctx.learning_rates().to_vec();
+        if rates.is_empty() {
+            return Ok(());
+        }
+        for (name, rate) in &rates {
+            ctx.insert_metric(name, *rate);
+        }
+        ctx.log_metrics(&rates.into_iter().collect::<Metrics>())
+    }
+}
+
+impl<M: LightningModule> Callback<M> for LearningRateMonitor {
+    fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        if ctx.loggers().is_empty() && !ctx.run().fast_dev_run {
+            return Err(Error::config(
+                "LearningRateMonitor",
+                "there is no logger to log to",
+                "add one with `Trainer::logger`, or leave this callback out",
+            ));
+        }
+        Ok(())
+    }
+
+    fn on_train_batch_start(&mut self, ctx: &mut Context<'_>, _module: &mut M, _batch: &M::Batch, _batch_idx: usize) -> Result<()> {
+        if self.interval == Interval::Step && ctx.run().logs_this_step { Self::log(ctx) } else { Ok(()) }
+    }
+
+    fn on_train_epoch_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        if self.interval == Interval::Epoch { Self::log(ctx) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stormfire_module::{Event, run::MetricSource};
+
+    use super::*;
+    use crate::testing::{Bench, text};
+
+    /// What is logged by the start of an epoch, of a batch that is logged, and of one that is not.
+    fn rows(callback: &mut LearningRateMonitor) -> Vec<(String, f64, Option<u64>)> {
+        let (mut bench, logger) = Bench::new().with_logger();
+        bench.start(callback).unwrap();
+        bench.run.learning_rates = vec![("lr-Adam".into(), 0.5), ("warmup".into(), 0.25)];
+        bench.fire(callback, Event::TrainEpochStart).unwrap();
+        (bench.run.logs_this_step, bench.run.logger_step) = (true, 49);
+        bench.train_batch_start(callback).unwrap();
+        (bench.run.logs_this_step, bench.run.logger_step) = (false, 50);
+        bench.train_batch_start(callback).unwrap();
+        bench.run.loggers[0].flush().unwrap();
+        assert_eq!(bench.metrics.metric("warmup").unwrap().to_bits(), 0.25_f64.to_bits());
+        logger.rows()
+    }
+
+    #[test]
+    fn rates_are_logged_under_the_step_that_uses_them() {
+        let at = |step| vec![("lr-Adam".to_string(), 0.5, Some(step)), ("warmup".to_string(), 0.25, Some(step))];
+        assert_eq!(rows(&mut LearningRateMonitor::new()), at(49));
+        assert_eq!(rows(&mut LearningRateMonitor::new().logging_interval(Interval::Epoch)), at(0));
+    }
+
+    #[test]
+    fn without_a_logger_it_is_refused() {
+        let error = Bench::new().start(&mut LearningRateMonitor::new()).unwrap_err();
+        assert_eq!(
+            text(&error),
+            "`LearningRateMonitor`: there is no logger to log to | hint: add one with `Trainer::logger`, or leave this callback out"
+        );
+        let mut dev_run = Bench::new();
+        dev_run.run.fast_dev_run = true;
+        dev_run.start(&mut LearningRateMonitor::new()).unwrap();
+    }
+}

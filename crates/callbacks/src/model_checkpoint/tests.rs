@@ -1,0 +1,362 @@
+//! Save points, one hook after the other.
+
+use std::time::Duration;
+
+use stormfire_module::{Event, RunningStage, run::SaveRequest};
+use tempfile::TempDir;
+
+use super::*;
+use crate::testing::{Bench, Line, text};
+
+/// A bench, a folder, and a callback that saves there.
+fn begin(callback: ModelCheckpoint) -> (Bench, TempDir, ModelCheckpoint) {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut bench, mut callback) = (Bench::new(), callback.dirpath(folder.path()));
+    bench.start(&mut callback).unwrap();
+    (bench, folder, callback)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap().to_str().unwrap().into()
+}
+
+/// Does what the Trainer does: writes and removes. `+` is a file that was written, `-` one that was removed.
+fn carry_out(requests: &[SaveRequest]) -> Vec<String> {
+    let mut done = Vec::new();
+    for request in requests {
+        fs_err::create_dir_all(request.path.parent().unwrap()).unwrap();
+        fs_err::write(&request.path, "").unwrap();
+        done.push(format!("+{}", file_name(&request.path)));
+        for old in &request.then_remove {
+            fs_err::remove_file(old).unwrap();
+            done.push(format!("-{}", file_name(old)));
+        }
+    }
+    done
+}
+
+/// Ends epochs with these values of `loss`; what was written and removed.
+fn epochs(bench: &mut Bench, callback: &mut ModelCheckpoint, values: &[f64]) -> Vec<String> {
+    let mut done = Vec::new();
+    for &value in values {
+        bench.metric("loss", value).epoch(callback).unwrap();
+        done.extend(carry_out(&bench.saves()));
+    }
+    done
+}
+
+fn batches(bench: &mut Bench, callback: &mut ModelCheckpoint, count: usize) -> Vec<String> {
+    let mut done = Vec::new();
+    for _ in 0..count {
+        bench.train_batch_end(callback).unwrap();
+        done.extend(carry_out(&bench.saves()));
+    }
+    done
+}
+
+#[test]
+fn by_default_the_newest_epoch_stays() {
+    let (mut bench, _folder, mut callback) = begin(ModelCheckpoint::new());
+    let done = epochs(&mut bench, &mut callback, &[1.0, 2.0]);
+    assert_eq!(done, ["+epoch=0-step=1.ckpt", "+epoch=1-step=2.ckpt", "-epoch=0-step=1.ckpt"]);
+    assert_eq!(callback.best_model_path().map(file_name).as_deref(), Some("epoch=1-step=2.ckpt"));
+    assert_eq!(callback.best_model_score(), None);
+}
+
+#[test]
+fn the_folder_is_that_of_the_run() {
+    let (mut bench, mut callback) = (Bench::new(), ModelCheckpoint::new());
+    bench.start(&mut callback).unwrap();
+    bench.epoch(&mut callback).unwrap();
+    assert_eq!(bench.saves()[0].path, std::path::absolute("root/checkpoints/epoch=0-step=1.ckpt").unwrap());
+}
+
+#[test]
+fn the_best_stay_and_last_is_always_the_newest() {
+    let (mut bench, _folder, mut callback) =
+        begin(ModelCheckpoint::new().monitor("loss").save_top_k(2).save_last(true).filename("{loss:.1f}"));
+    let done = epochs(&mut bench, &mut callback, &[3.0, 1.0, 4.0, 2.0]);
+    let expected =
+        ["+loss=3.0.ckpt", "+last.ckpt", "+loss=1.0.ckpt", "+last.ckpt", "+last.ckpt", "+loss=2.0.ckpt", "-loss=3.0.ckpt", "+last.ckpt"];
+    assert_eq!(done, expected);
+    assert_eq!((callback.best_model_score(), callback.current_score()), (Some(1.0), Some(2.0)));
+    let kept: Vec<_> = callback.best_k_models().map(|(path, score)| (file_name(path), score)).collect();
+    assert_eq!(kept, [("loss=1.0.ckpt".to_string(), 1.0), ("loss=2.0.ckpt".to_string(), 2.0)]);
+    assert_eq!(callback.last_model_path().map(file_name).as_deref(), Some("last.ckpt"));
+}
+
+#[test]
+fn a_request_says_what_the_loggers_want_to_know() {
+    let (mut bench, folder, mut callback) = begin(ModelCheckpoint::new().monitor("loss").save_top_k(SaveTopK::All).save_weights_only(true));
+    bench.metric("loss", 1.0).epoch(&mut callback).unwrap();
+    bench.metric("loss", 2.0).epoch(&mut callback).unwrap();
+    let folder = std::path::absolute(folder.path()).unwrap();
+    let request = |name: &str, score: f64, is_best: bool| SaveRequest {
+        path: folder.join(name),
+        weights_only: true,
+        then_remove: vec![],
+        monitor: Some("loss".into()),
+        score: Some(score),
+        is_best,
+    };
+    assert_eq!(bench.saves(), [request("epoch=0-step=1.ckpt", 1.0, true), request("epoch=1-step=2.ckpt", 2.0, false)]);
+}
+
+#[test]
+fn every_kind_of_period_has_its_save_points() {
+    let of = |every: Every| {
+        let (mut bench, _folder, mut callback) = begin(ModelCheckpoint::new().every(every).save_top_k(SaveTopK::All).filename("{step}"));
+        let mut done = batches(&mut bench, &mut callback, 10);
+        bench.run.progress.global_step -= 1;
+        done.extend(epochs(&mut bench, &mut callback, &[0.0, 0.0]));
+        done.iter().map(|name| name.trim_start_matches("+step=").trim_end_matches(".ckpt").to_string()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(of(Every::Epochs(1)), "10 11");
+    assert_eq!(of(Every::Epochs(2)), "11");
+    assert_eq!(of(Every::Steps(4)), "4 8");
+    assert_eq!(of(Every::Batches(3)), "3 6 9");
+    assert_eq!(of(Every::Fraction(0.25)), "3 5 8 10");
+    assert_eq!(of(Every::Fraction(0.1)), "1 2 3 4 5 6 7 8 9 10");
+    assert_eq!(of(Every::Time(Duration::from_nanos(1))), "1 2 3 4 5 6 7 8 9 10");
+    assert_eq!(of(Every::Time(Duration::from_secs(3600))), "");
+}
+
+#[test]
+fn one_step_is_saved_once() {
+    let (mut bench, _folder, mut callback) = begin(ModelCheckpoint::new().every(Every::Batches(1)));
+    assert_eq!(batches(&mut bench, &mut callback, 1).len(), 1);
+    // The second batch of a window of gradients does not step.
+    bench.run.progress.global_step = 0;
+    assert!(batches(&mut bench, &mut callback, 1).is_empty());
+    bench.run.progress.global_step = 0;
+    bench.fire(&mut callback, Event::TrainEpochEnd).unwrap();
+    assert!(bench.saves().is_empty());
+}
+
+#[test]
+fn a_save_point_before_a_validation_waits_for_its_metric() {
+    let (mut bench, _folder, mut callback) =
+        begin(ModelCheckpoint::new().monitor("val_loss").every(Every::Steps(2)).filename("{step}-{val_loss:.1f}"));
+    // Nobody has logged it yet: wait, also over the end of the epoch.
+    assert!(batches(&mut bench, &mut callback, 3).is_empty());
+    bench.fire(&mut callback, Event::TrainEpochEnd).unwrap();
+    assert!(bench.saves().is_empty());
+    bench.metric("val_loss", 0.5).validation_end(&mut callback).unwrap();
+    assert_eq!(carry_out(&bench.saves()), ["+step=3-val_loss=0.5.ckpt"]);
+    // It is there, but a newer one is about to come.
+    bench.run.validation_is_due = true;
+    assert!(batches(&mut bench, &mut callback, 1).is_empty());
+    bench.run.validation_is_due = false;
+    bench.metric("val_loss", 0.25).validation_end(&mut callback).unwrap();
+    assert_eq!(carry_out(&bench.saves()), ["+step=4-val_loss=0.2.ckpt", "-step=3-val_loss=0.5.ckpt"]);
+    // No validation comes: the newest value counts.
+    bench.metric("val_loss", 0.125);
+    assert_eq!(batches(&mut bench, &mut callback, 2), ["+step=6-val_loss=0.1.ckpt", "-step=4-val_loss=0.2.ckpt"]);
+    bench.validation_end(&mut callback).unwrap();
+    assert!(bench.saves().is_empty());
+}
+
+#[test]
+fn last_does_not_wait_for_a_metric_that_is_far_off() {
+    let (mut bench, _folder, mut callback) = begin(ModelCheckpoint::new().monitor("val_loss").every(Every::Steps(2)).save_last(true));
+    assert_eq!(batches(&mut bench, &mut callback, 3), ["+last.ckpt"]);
+    bench.metric("val_loss", 0.5).validation_end(&mut callback).unwrap();
+    assert_eq!(carry_out(&bench.saves()), ["+epoch=0-step=3.ckpt", "+last.ckpt"]);
+}
+
+#[test]
+fn the_end_of_training_is_a_save_point_of_last() {
+    let (mut bench, _folder, mut callback) = begin(ModelCheckpoint::new().every(Every::Epochs(2)).save_last(true));
+    assert_eq!(epochs(&mut bench, &mut callback, &[0.0, 0.0, 0.0]), ["+epoch=1-step=2.ckpt", "+last.ckpt"]);
+    bench.fire(&mut callback, Event::TrainEnd).unwrap();
+    assert_eq!(carry_out(&bench.saves()), ["+last.ckpt"]);
+    bench.fire(&mut callback, Event::TrainEnd).unwrap();
+    assert!(bench.saves().is_empty());
+}
+
+#[test]
+fn periods_of_epochs_end_where_the_metric_is_fresh() {
+    let of = |every_epoch: bool, val_batches: usize, choice: Option<bool>| {
+        let mut callback = ModelCheckpoint::new();
+        callback.on_train_epoch_end = choice;
+        let (mut bench, _folder, mut callback) = begin(callback);
+        bench.run.validates_every_epoch = every_epoch;
+        bench.run.limits.val_batches = vec![Some(val_batches)];
+        bench.run.progress.global_step = 1;
+        bench.validation_end(&mut callback).unwrap();
+        let at_validation = carry_out(&bench.saves()).len();
+        bench.run.progress.global_step = 2;
+        bench.fire(&mut callback, Event::TrainEpochEnd).unwrap();
+        (at_validation, bench.saves().len())
+    };
+    assert_eq!(of(true, 2, None), (0, 1));
+    assert_eq!(of(false, 2, None), (1, 0));
+    assert_eq!(of(false, 0, None), (0, 1));
+    assert_eq!(of(true, 2, Some(false)), (1, 0));
+    assert_eq!(of(false, 2, Some(true)), (0, 1));
+}
+
+#[test]
+fn a_name_that_is_taken_gets_a_version() {
+    let (mut bench, folder, mut callback) = begin(ModelCheckpoint::new().filename("best").save_last(true));
+    for foreign in ["best.ckpt", "best-v1.ckpt", "last.ckpt"] {
+        fs_err::write(folder.path().join(foreign), "").unwrap();
+    }
+    let done = epochs(&mut bench, &mut callback, &[0.0, 0.0]);
+    assert_eq!(done, ["+best-v2.ckpt", "+last-v1.ckpt", "+best-v2.ckpt", "+last-v1.ckpt"]);
+    let (mut bench, folder, mut callback) = begin(ModelCheckpoint::new().filename("best").enable_version_counter(false));
+    fs_err::write(folder.path().join("best.ckpt"), "").unwrap();
+    assert_eq!(epochs(&mut bench, &mut callback, &[0.0, 0.0]), ["+best.ckpt", "+best.ckpt"]);
+}
+
+#[test]
+fn two_of_them_in_one_folder_do_not_share_a_file() {
+    let (mut bench, folder, mut first) = begin(ModelCheckpoint::new());
+    let mut second = ModelCheckpoint::new().dirpath(folder.path()).named("second");
+    bench.start(&mut second).unwrap();
+    bench.run.progress.global_step = 1;
+    bench.fire(&mut first, Event::TrainEpochEnd).unwrap();
+    bench.fire(&mut second, Event::TrainEpochEnd).unwrap();
+    assert_eq!(carry_out(&bench.saves()), ["+epoch=0-step=1.ckpt", "+epoch=0-step=1-v1.ckpt"]);
+    let key = |callback: &ModelCheckpoint| Callback::<Line>::state_key(callback);
+    assert_eq!(key(&first), "ModelCheckpoint{monitor: none, mode: min, every: 1 epoch}");
+    assert_eq!(key(&second), "ModelCheckpoint{second}");
+}
+
+#[test]
+fn it_keeps_still_where_it_should() {
+    let (mut bench, _folder, mut callback) =
+        begin(ModelCheckpoint::new().save_on_train_epoch_end(false).save_last(true).save_on_exception(true));
+    bench.run.progress.global_step = 1;
+    bench.run.moment.stage = RunningStage::SanityCheck;
+    bench.fire(&mut callback, Event::ValidationEnd).unwrap();
+    bench.run.moment.stage = RunningStage::Validate;
+    bench.run.stage = Stage::Validate;
+    bench.fire(&mut callback, Event::ValidationEnd).unwrap();
+    bench.run.stage = Stage::Fit;
+    bench.run.fast_dev_run = true;
+    bench.fire(&mut callback, Event::ValidationEnd).unwrap();
+    bench.fire(&mut callback, Event::TrainEnd).unwrap();
+    bench.fire(&mut callback, Event::Exception { error: &Error::other("x") }).unwrap();
+    assert!(bench.saves().is_empty());
+    bench.run.fast_dev_run = false;
+    bench.fire(&mut callback, Event::ValidationEnd).unwrap();
+    assert_eq!(bench.saves().len(), 2);
+}
+
+#[test]
+fn a_failure_is_saved_without_touching_the_best() {
+    let (mut bench, _folder, mut callback) = begin(ModelCheckpoint::new().monitor("loss").save_on_exception(true));
+    epochs(&mut bench, &mut callback, &[1.0]);
+    let error = Error::other("the disk is on fire");
+    bench.fire(&mut callback, Event::Exception { error: &error }).unwrap();
+    assert!(bench.saves().is_empty());
+    batches(&mut bench, &mut callback, 1);
+    bench.fire(&mut callback, Event::Exception { error: &error }).unwrap();
+    assert_eq!(carry_out(&bench.saves()), ["+epoch=1-step=2.ckpt"]);
+    assert_eq!(callback.best_model_path().map(file_name).as_deref(), Some("epoch=0-step=1.ckpt"));
+    let mut without = ModelCheckpoint::new();
+    bench.fire(&mut without, Event::Exception { error: &error }).unwrap();
+    assert!(bench.saves().is_empty());
+}
+
+#[test]
+fn a_metric_that_nobody_logs_is_an_error_once_it_should_be_there() {
+    let expected = "metric `val_los` is not available; available are: `loss` | hint: log it with `self.log(..)`, or monitor one of the available metrics";
+    let (mut bench, _folder, mut callback) = begin(ModelCheckpoint::new().monitor("val_los"));
+    assert_eq!(text(&bench.metric("loss", 1.0).epoch(&mut callback).unwrap_err()), expected);
+    // Validated every other epoch: only after the first validation, until then `last` alone is written.
+    let (mut bench, _folder, mut callback) = begin(ModelCheckpoint::new().monitor("val_los").save_on_train_epoch_end(true).save_last(true));
+    bench.run.validates_every_epoch = false;
+    assert_eq!(epochs(&mut bench, &mut callback, &[1.0]), ["+last.ckpt"]);
+    bench.validation_end(&mut callback).unwrap();
+    assert_eq!(text(&bench.epoch(&mut callback).unwrap_err()), expected);
+    // Without validation: at the end of the first epoch, also when steps are counted.
+    let (mut bench, _folder, mut callback) = begin(ModelCheckpoint::new().monitor("val_los").every(Every::Steps(1)));
+    bench.run.limits.val_batches.clear();
+    bench.metric("loss", 1.0).train_batch_end(&mut callback).unwrap();
+    assert_eq!(text(&bench.fire(&mut callback, Event::TrainEpochEnd).unwrap_err()), expected);
+}
+
+#[test]
+fn wrong_options_are_refused_when_the_fit_begins() {
+    let places =
+        "write it as `{epoch:02d}-{val_loss:.2f}`, with formats `[0][width][.precision][d|f|e]`, and choose the folder with `dirpath`";
+    let cases = [
+        (
+            ModelCheckpoint::new().save_top_k(3),
+            "`ModelCheckpoint::save_top_k`: the best 3 cannot be told without a metric \
+             | hint: name it with `monitor(..)`, or use `SaveTopK::All`, 1 (the newest) or 0 (none)"
+                .to_string(),
+        ),
+        (
+            ModelCheckpoint::new().every(Every::Steps(0)),
+            "`ModelCheckpoint::every`: the number must be at least 1 (`0 steps`) | hint: use `Every::Epochs(1)`, for example".into(),
+        ),
+        (
+            ModelCheckpoint::new().filename("../{epoch}"),
+            format!("`ModelCheckpoint::filename`: `../{{epoch}}` leaves the folder of the checkpoints | hint: {places}"),
+        ),
+        (
+            ModelCheckpoint::new().last_filename("{epoch"),
+            format!("`ModelCheckpoint::last_filename`: a `{{` in `{{epoch` is not closed | hint: {places}"),
+        ),
+    ];
+    for (mut callback, expected) in cases {
+        assert_eq!(text(&Bench::new().setup(&mut callback).unwrap_err()), expected);
+    }
+    let (mut bench, mut callback) = (Bench::new(), ModelCheckpoint::new().every(Every::Fraction(0.5)));
+    bench.run.limits.train_batches = None;
+    assert_eq!(
+        text(&bench.start(&mut callback).unwrap_err()),
+        "`ModelCheckpoint::every`: `0.5 epochs` needs training data of known length \
+         | hint: use a number of steps or batches, or limit the data with `limit_train_batches`"
+    );
+}
+
+/// What a checkpoint holds, through the text of a file.
+fn state_of(callback: &ModelCheckpoint) -> Value {
+    serde_json::from_str(&Callback::<Line>::state(callback).unwrap().to_string()).unwrap()
+}
+
+#[test]
+fn a_restart_goes_on_where_it_was() {
+    let (mut bench, folder, mut first) = begin(ModelCheckpoint::new().monitor("loss").save_top_k(2).save_last(true));
+    epochs(&mut bench, &mut first, &[f64::NAN, 1.0]);
+    let mut second = ModelCheckpoint::new().monitor("loss").save_top_k(2).save_last(true).dirpath(folder.path());
+    bench.setup(&mut second).unwrap();
+    Callback::<Line>::load_state(&mut second, state_of(&first)).unwrap();
+    bench.fire(&mut second, Event::FitStart).unwrap();
+    assert_eq!(second.state, first.state);
+    // The step of the checkpoint itself is not saved again.
+    bench.fire(&mut second, Event::TrainEpochEnd).unwrap();
+    assert!(bench.saves().is_empty());
+    let done = epochs(&mut bench, &mut second, &[2.0]);
+    assert_eq!(done, ["+epoch=2-step=3.ckpt", "-epoch=0-step=1.ckpt", "+last.ckpt"]);
+}
+
+#[test]
+fn a_restart_in_another_folder_removes_nothing_of_the_old_one() {
+    let (mut bench, _old_folder, mut first) = begin(ModelCheckpoint::new().save_last(true));
+    epochs(&mut bench, &mut first, &[1.0]);
+    let (_, _new_folder, mut second) = begin(ModelCheckpoint::new().save_last(true));
+    Callback::<Line>::load_state(&mut second, state_of(&first)).unwrap();
+    assert_eq!((second.best_model_path(), second.last_model_path()), (first.best_model_path(), None));
+    assert_eq!(epochs(&mut bench, &mut second, &[1.0]), ["+epoch=1-step=2.ckpt", "+last.ckpt"]);
+    // A path that only looks as if it were inside is not removed either.
+    let dir = second.now.place.as_ref().unwrap().dir.clone();
+    second.state.best_model_path = Some(dir.join("../elsewhere.ckpt"));
+    bench.epoch(&mut second).unwrap();
+    assert!(bench.saves().iter().all(|request| request.then_remove.is_empty()));
+}
+
+#[test]
+fn another_fit_with_the_same_callback_is_a_new_one() {
+    let (mut bench, folder, mut callback) = begin(ModelCheckpoint::new().monitor("loss"));
+    epochs(&mut bench, &mut callback, &[1.0]);
+    let mut bench = Bench::new();
+    bench.start(&mut callback).unwrap();
+    assert_eq!(callback.best_model_path(), None);
+    assert_eq!(epochs(&mut bench, &mut callback, &[2.0]), ["+epoch=0-step=1-v1.ckpt"]);
+    assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 2);
+}

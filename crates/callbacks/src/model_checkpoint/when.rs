@@ -1,0 +1,48 @@
+//! When a save point is.
+
+use std::time::Instant;
+
+use stormfire_module::{Context, Every, RunningStage, Stage};
+
+use super::ModelCheckpoint;
+
+impl ModelCheckpoint {
+    /// Whether the batch that ends now ends a period.
+    pub(super) fn is_due_after_batch(&mut self, ctx: &Context<'_>, batch_idx: usize) -> bool {
+        match self.every {
+            Every::Epochs(_) => false,
+            Every::Steps(_) => self.every.is_due(ctx.global_step()),
+            Every::Batches(_) => self.every.is_due(ctx.progress().batches),
+            Every::Fraction(fraction) => ctx.limits().train_batches.is_some_and(|batches| {
+                // The tolerance keeps `0.1` of 10 batches at every batch, whatever `0.1 * 10` rounds to.
+                let parts = |done: usize| (done as f64 / (fraction * batches as f64) + 1e-9).floor();
+                parts(batch_idx + 1) > parts(batch_idx)
+            }),
+            Every::Time(period) => {
+                let due = self.now.since.is_some_and(|since| since.elapsed() >= period);
+                if due {
+                    self.now.since = Some(Instant::now());
+                }
+                due
+            }
+        }
+    }
+
+    pub(super) fn is_due_after_epoch(&self, ctx: &Context<'_>) -> bool {
+        matches!(self.every, Every::Epochs(_)) && self.every.is_due(ctx.current_epoch() as u64 + 1)
+    }
+
+    pub(super) fn saves_on_train_epoch_end(&self, ctx: &Context<'_>) -> bool {
+        self.on_train_epoch_end.unwrap_or_else(|| !validates(ctx) || ctx.run().validates_every_epoch)
+    }
+}
+
+/// Whether this run has validation at all.
+pub(super) fn validates(ctx: &Context<'_>) -> bool {
+    ctx.limits().val_batches.iter().any(|batches| *batches != Some(0))
+}
+
+/// Whether checkpoints are out of place here.
+pub(super) fn keeps_still(ctx: &Context<'_>) -> bool {
+    ctx.stage() != Stage::Fit || ctx.run().fast_dev_run || ctx.running() == RunningStage::SanityCheck
+}

@@ -1,0 +1,193 @@
+//! The table of a module's parts and parameters.
+
+use std::{
+    fmt,
+    io::{self, Write},
+};
+
+use burn::module::Module;
+use comfy_table::{CellAlignment, Table, presets};
+use stormfire_module::{Callback, Context, LightningModule, Result};
+
+use walk::{Node, Walk};
+
+mod walk;
+
+/// Prints a [`Summary`] of the module when a fit begins.
+///
+/// ```
+/// use stormfire_callbacks::ModelSummary;
+///
+/// let children_and_theirs = ModelSummary::new().max_depth(2);
+/// ```
+pub struct ModelSummary {
+    max_depth: usize,
+    out: Option<Box<dyn Write + Send>>,
+}
+
+impl ModelSummary {
+    /// Shows the module's children, on stdout.
+    pub fn new() -> Self {
+        Self { max_depth: 1, out: None }
+    }
+
+    /// How many levels of children to show; 0 prints nothing at all. Default: 1.
+    pub fn max_depth(mut self, levels: usize) -> Self {
+        self.max_depth = levels;
+        self
+    }
+
+    /// Shows all levels.
+    pub fn all(self) -> Self {
+        self.max_depth(usize::MAX)
+    }
+
+    /// Where to print. Default: stdout.
+    pub fn print_to(mut self, out: impl Write + Send + 'static) -> Self {
+        self.out = Some(Box::new(out));
+        self
+    }
+}
+
+impl Default for ModelSummary {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for ModelSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ModelSummary").field("max_depth", &self.max_depth).finish_non_exhaustive()
+    }
+}
+
+impl<M: LightningModule> Callback<M> for ModelSummary {
+    fn on_fit_start(&mut self, _ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
+        if self.max_depth == 0 {
+            return Ok(());
+        }
+        let summary = summarize(module, self.max_depth);
+        let printed = match &mut self.out {
+            Some(out) => writeln!(out, "{summary}").and_then(|()| out.flush()),
+            None => writeln!(io::stdout().lock(), "{summary}"),
+        };
+        // A reader that went away (`| head`) is no reason to lose a training run.
+        if let Err(error) = printed {
+            tracing::warn!(%error, "the model summary cannot be printed");
+        }
+        Ok(())
+    }
+}
+
+/// One line of a [`Summary`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SummaryRow {
+    /// The path from the module: `encoder.layers.0`.
+    pub name: String,
+    /// The type: `Linear`; `Vec`, `Tuple` and `Array` for containers; for an enum its own name.
+    pub type_name: String,
+    /// Elements in its parameters, those of its children included.
+    pub params: u64,
+}
+
+/// What a module is made of. It displays itself as a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// The children down to the depth asked for, parents first, in the order of the fields.
+    pub rows: Vec<SummaryRow>,
+    /// Elements in parameters that belong to no child, but to the module itself.
+    pub other_params: u64,
+    /// Elements in parameters that get gradients.
+    pub trainable: u64,
+    /// Elements in frozen parameters and buffers, such as the running statistics of `BatchNorm`.
+    pub non_trainable: u64,
+    /// Bytes of all parameters. A float parameter that is not initialized yet counts 4 bytes an element.
+    pub bytes: u64,
+}
+
+impl Summary {
+    /// Elements in all parameters.
+    pub fn total(&self) -> u64 {
+        self.trainable + self.non_trainable
+    }
+}
+
+/// Counts a module's parameters, with a row for each child down to `max_depth` levels.
+///
+/// Parameters are not initialized by it. One that is used in two places counts once in the totals. A child without
+/// parameters whose type is not visible to a visitor (an activation such as `Relu`, an empty `Option`) has no row.
+///
+/// ```
+/// use burn::{module::Module, nn::{Linear, LinearConfig}, tensor::Device};
+/// use stormfire_callbacks::summarize;
+///
+/// #[derive(Module, Debug)]
+/// struct Net { hidden: Linear, output: Linear }
+///
+/// let device = Device::flex().autodiff();
+/// let net = Net { hidden: LinearConfig::new(28 * 28, 64).init(&device), output: LinearConfig::new(64, 10).init(&device) };
+/// let summary = summarize(&net, 1);
+/// assert_eq!(summary.trainable, 50_890);
+/// assert!(summary.to_string().contains("50.2 K"));
+/// ```
+pub fn summarize<M: Module>(module: &M, max_depth: usize) -> Summary {
+    let mut walk = Walk::default();
+    module.visit(&mut walk);
+    let Walk { root, trainable, non_trainable, bytes, .. } = walk;
+    let mut summary = Summary { other_params: root.own_params(), trainable, non_trainable, bytes, ..Summary::default() };
+    add_rows(&mut summary.rows, "", &root, max_depth);
+    summary
+}
+
+fn add_rows(rows: &mut Vec<SummaryRow>, prefix: &str, parent: &Node, levels: usize) {
+    if levels == 0 {
+        return;
+    }
+    for child in &parent.children {
+        let name = if prefix.is_empty() { child.name.clone() } else { format!("{prefix}.{}", child.name) };
+        if let Some(type_name) = &child.type_name {
+            rows.push(SummaryRow { name: name.clone(), type_name: type_name.clone(), params: child.params() });
+            add_rows(rows, &name, child, levels - 1);
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_BORDERS_ONLY).set_header(["", "Name", "Type", "Params"]);
+        for (index, row) in self.rows.iter().enumerate() {
+            table.add_row([index.to_string(), row.name.clone(), row.type_name.clone(), human(row.params)]);
+        }
+        if self.other_params > 0 {
+            table.add_row([String::new(), "other params".into(), "n/a".into(), human(self.other_params)]);
+        }
+        if let Some(params) = table.column_mut(3) {
+            params.set_cell_alignment(CellAlignment::Right);
+        }
+        writeln!(f, "{table}")?;
+        writeln!(f, "{:<9} Trainable params", human(self.trainable))?;
+        writeln!(f, "{:<9} Non-trainable params", human(self.non_trainable))?;
+        writeln!(f, "{:<9} Total params", human(self.total()))?;
+        write!(f, "{:<9} Total estimated model params size (MB)", format!("{:.3}", self.bytes as f64 / 1e6))
+    }
+}
+
+/// A count as a person reads it: `123`, `1.2 K`, `2.0 M`, `3.0 B`, `400 T`.
+fn human(count: u64) -> String {
+    let mut value = count as f64;
+    let mut unit = 0;
+    // From 999.5 on it would be written as `1000`.
+    while value >= 999.5 && unit < 4 && count >= 1000 {
+        value /= 1000.0;
+        unit += 1;
+    }
+    match ["", " K", " M", " B", " T"][unit] {
+        "" => count.to_string(),
+        suffix if value >= 99.95 => format!("{value:.0}{suffix}"),
+        suffix => format!("{value:.1}{suffix}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,170 @@
+use std::sync::{Arc, Mutex};
+
+use burn::{
+    module::{ModuleVisitor, Param},
+    nn::{
+        BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, LinearConfig, Relu,
+        conv::{Conv2d, Conv2dConfig},
+    },
+    tensor::{Device, Int, Tensor},
+};
+use stormfire_module::Event;
+
+use super::*;
+use crate::testing::Bench;
+
+#[derive(Module, Debug)]
+struct Net {
+    conv: Conv2d,
+    norm: BatchNorm,
+    act: Relu,
+    dropout: Dropout,
+    blocks: Vec<Block>,
+    none: Option<Linear>,
+    scale: Param<Tensor<2>>,
+    table: Param<Tensor<1, Int>>,
+}
+
+#[derive(Module, Debug)]
+struct Block {
+    layer: Linear,
+}
+
+fn net(device: &Device) -> Net {
+    Net {
+        conv: Conv2dConfig::new([1, 8], [3, 3]).init(device),
+        norm: BatchNormConfig::new(8).init(device),
+        act: Relu::new(),
+        dropout: DropoutConfig::new(0.5).init(),
+        blocks: vec![
+            Block { layer: LinearConfig::new(100, 20).init(device) },
+            Block { layer: LinearConfig::new(20, 10).with_bias(false).init(device).freeze() },
+        ],
+        none: None,
+        scale: Param::from_tensor(Tensor::zeros([2, 3], device)),
+        table: Param::initialized(burn::module::ParamId::new(), Tensor::zeros([5], device)),
+    }
+}
+
+#[test]
+fn the_table_is_exact() {
+    let text = summarize(&net(&Device::flex().autodiff()), 1).to_string();
+    let expected = "\
+┌──────────────────────────────────┐
+│     Name           Type   Params │
+╞══════════════════════════════════╡
+│ 0   conv      Conv2d          80 │
+│ 1   norm      BatchNorm       32 │
+│ 2   dropout   Dropout          0 │
+│ 3   blocks    Vec          2.2 K │
+└──────────────────────────────────┘
+";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn depth_is_what_was_asked_for() {
+    let net = net(&Device::flex().autodiff());
+    let names = |depth| summarize(&net, depth).rows.into_iter().map(|row| format!("{}: {}", row.name, row.type_name)).collect::<Vec<_>>();
+    assert_eq!(names(0), Vec::<String>::new());
+    assert_eq!(names(2)[3..], ["blocks: Vec", "blocks.0: Block", "blocks.1: Block"]);
+    let all = ["blocks: Vec", "blocks.0: Block", "blocks.0.layer: Linear", "blocks.1: Block", "blocks.1.layer: Linear"];
+    assert_eq!(names(usize::MAX)[3..], all);
+}
+
+struct Initialized(usize, usize);
+
+impl ModuleVisitor for Initialized {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        *(if param.is_initialized() { &mut self.0 } else { &mut self.1 }) += 1;
+    }
+}
+
+#[test]
+fn nothing_is_initialized_by_counting() {
+    for device in [Device::flex(), Device::flex().autodiff()] {
+        let net = net(&device);
+        let mut before = Initialized(0, 0);
+        net.visit(&mut before);
+        let lazy = summarize(&net, 1);
+        let mut after = Initialized(0, 0);
+        net.visit(&mut after);
+        assert!(before.1 >= 5, "the test needs lazy parameters, got {}", before.1);
+        assert_eq!((before.0, before.1), (after.0, after.1));
+        assert_eq!((lazy.trainable, lazy.non_trainable), (80 + 16 + 2020 + 6, 16 + 200 + 5));
+        let ready = summarize(&net.clone().materialize(), 1);
+        assert_eq!(lazy, ready);
+    }
+}
+
+#[test]
+fn a_shared_parameter_counts_once() {
+    let layer: Linear = LinearConfig::new(10, 10).init(&Device::flex());
+    let pair = (layer.clone(), layer);
+    let summary = summarize(&pair, 1);
+    assert_eq!(summary.rows.iter().map(|row| row.params).collect::<Vec<_>>(), [110, 110]);
+    assert_eq!((summary.total(), summary.other_params, summary.bytes), (110, 0, 440));
+}
+
+#[test]
+fn counts_read_like_lightnings() {
+    let cases = [
+        (0, "0"),
+        (123, "123"),
+        (999, "999"),
+        (1000, "1.0 K"),
+        (1234, "1.2 K"),
+        (99_949, "99.9 K"),
+        (99_950, "100 K"),
+        (999_499, "999 K"),
+        (999_500, "1.0 M"),
+        (2_000_000, "2.0 M"),
+        (3_000_000_000, "3.0 B"),
+        (400_000_000_000_000, "400 T"),
+        (5_000_000_000_000_000, "5000 T"),
+    ];
+    for (count, text) in cases {
+        assert_eq!(human(count), text, "{count}");
+    }
+}
+
+#[derive(Clone, Default)]
+struct Page(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Page {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Broken;
+
+impl Write for Broken {
+    fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn it_is_printed_when_a_fit_starts_unless_its_depth_is_0() {
+    let (mut bench, page) = (Bench::new(), Page::default());
+    bench.fire(&mut ModelSummary::new().max_depth(0).print_to(page.clone()), Event::FitStart).unwrap();
+    assert_eq!(page.0.lock().unwrap().len(), 0);
+    bench.fire(&mut ModelSummary::new().all().print_to(page.clone()), Event::FitStart).unwrap();
+    let expected = format!("{}\n", summarize(&bench.module, usize::MAX));
+    assert_eq!(String::from_utf8(page.0.lock().unwrap().clone()).unwrap(), expected);
+    assert!(expected.contains("layer   Linear"), "{expected}");
+}
+
+#[test]
+fn a_broken_pipe_does_not_end_the_run() {
+    Bench::new().fire(&mut ModelSummary::new().print_to(Broken), Event::FitStart).unwrap();
+}

@@ -1,0 +1,439 @@
+//! How far a run is, on a terminal or in a log file.
+
+use std::{
+    fmt,
+    io::Write,
+    time::{Duration, Instant},
+};
+
+use stormfire_module::{Callback, Context, Error, LightningModule, Result, RunningStage, Stage, StepOutput};
+
+pub use printer::Printer;
+
+use plain::Plain;
+use speed::Speed;
+use terminal::{Slot, Terminal};
+
+mod format;
+mod plain;
+mod printer;
+mod speed;
+mod terminal;
+
+/// Changes what is shown after the speed: see [`ProgressBar::metrics`].
+type Customize = Box<dyn FnMut(&mut Context<'_>, &mut Vec<(String, String)>) + Send>;
+
+/// Shows how far a run is: the epoch, batches, time, speed, and the metrics logged with `prog_bar(true)`.
+///
+/// On a terminal these are live bars on stdout, one for training and one below it for validation:
+///
+/// ```text
+/// Epoch 0/9 ━━━━━━━━━━━━━━━╸━━━━━━━━━ 50/79 0:04 • 0:02 12.3 it/s v_num: 3, train_loss: 0.412
+/// ```
+///
+/// When stdout is no terminal, a plain line is written at the end of an epoch and at most every 30 s:
+///
+/// ```text
+/// epoch 0/9  50/79 batches  12.3 it/s  train_loss 0.412
+/// ```
+///
+/// A batch costs one look at the clock; metrics are collected only when a refresh is due, and only those whose values
+/// have left the device. `NO_COLOR` turns colors off.
+///
+/// ```
+/// use stormfire_callbacks::ProgressBar;
+///
+/// let bar = ProgressBar::new().refresh_rate(4).metrics(|ctx, metrics| {
+///     metrics.retain(|(name, _)| name != "v_num");
+///     metrics.push(("step".into(), ctx.global_step().to_string()));
+/// });
+/// ```
+pub struct ProgressBar {
+    output: Output,
+    /// The time between two refreshes; `None` refreshes at the ends only.
+    interval: Option<Duration>,
+    customize: Option<Customize>,
+    now: fn() -> Instant,
+    next_refresh: Option<Instant>,
+    train: Option<Track>,
+    eval: Option<Track>,
+    /// What earlier epochs of this fit have measured.
+    train_speed: Speed,
+}
+
+enum Output {
+    Terminal(Terminal),
+    Plain(Plain),
+}
+
+/// One pass over a loader.
+#[derive(Debug)]
+struct Track {
+    label: String,
+    loader: usize,
+    done: u64,
+    total: Option<u64>,
+    started: Instant,
+    ended: Option<Instant>,
+    speed: Speed,
+}
+
+/// What there is to show of a [`Track`].
+struct View {
+    label: String,
+    done: u64,
+    total: Option<u64>,
+    elapsed: Duration,
+    per_second: Option<f64>,
+    metrics: Vec<(String, String)>,
+}
+
+impl ProgressBar {
+    /// A bar on stdout, or plain lines when stdout is no terminal.
+    pub fn new() -> Self {
+        Self::with_output(Terminal::stdout().map_or_else(|| Output::Plain(Plain::stdout()), Output::Terminal))
+    }
+
+    fn with_output(output: Output) -> Self {
+        Self {
+            output,
+            interval: Some(Duration::from_millis(100)),
+            customize: None,
+            now: Instant::now,
+            next_refresh: None,
+            train: None,
+            eval: None,
+            train_speed: Speed::default(),
+        }
+    }
+
+    /// How often a second the bar is drawn at most; 0 draws it only when something begins or ends. Default: 10.
+    ///
+    /// Plain lines are as rare as ever.
+    pub fn refresh_rate(mut self, hz: u32) -> Self {
+        self.interval = (hz > 0).then(|| Duration::from_secs(1) / hz.max(1));
+        self
+    }
+
+    /// Changes the metrics shown, names with formatted values: add, remove, reorder or rewrite them.
+    ///
+    /// Runs at each refresh, so it must be cheap: [`Context::metric`] waits for the device, which the bar itself never does.
+    pub fn metrics(mut self, customize: impl FnMut(&mut Context<'_>, &mut Vec<(String, String)>) + Send + 'static) -> Self {
+        self.customize = Some(Box::new(customize));
+        self
+    }
+
+    /// Writes plain lines to `out`, also on a terminal.
+    pub fn plain(mut self, out: impl Write + Send + 'static) -> Self {
+        self.output = Output::Plain(Plain::new(Box::new(out)));
+        self
+    }
+
+    /// A handle for other code that prints on the same terminal, such as a writer of log lines.
+    ///
+    /// ```
+    /// let printer = stormfire_callbacks::ProgressBar::new().printer();
+    /// printer.suspend(|| eprintln!("this line does not tear the bar"));
+    /// ```
+    pub fn printer(&self) -> Printer {
+        match &self.output {
+            Output::Terminal(terminal) => terminal.printer(),
+            Output::Plain(_) => Printer::default(),
+        }
+    }
+
+    fn start_epoch(&mut self, ctx: &mut Context<'_>) {
+        self.close_epoch(ctx);
+        let (limits, done) = (ctx.limits(), ctx.progress().batch_in_epoch as u64);
+        // Without a number of epochs the last one is as long as the steps that are left.
+        let left = match (limits.max_epochs, limits.max_steps) {
+            (None, Some(max)) => {
+                let batches = max.saturating_sub(ctx.global_step()).saturating_mul(ctx.run().accumulate_grad_batches as u64);
+                Some(batches.saturating_add(done))
+            }
+            _ => None,
+        };
+        let total = match (limits.train_batches.map(|n| n as u64), left) {
+            (Some(epoch), Some(left)) => Some(epoch.min(left)),
+            (epoch, left) => epoch.or(left),
+        };
+        let label = format::epoch_label(ctx.current_epoch(), limits.max_epochs);
+        let now = (self.now)();
+        let mut speed = std::mem::take(&mut self.train_speed);
+        speed.skip(done, now);
+        self.train = Some(Track { label, loader: 0, done, total, started: now, ended: None, speed });
+        self.next_refresh = Some(now);
+        self.draw(ctx, Slot::Train, now);
+    }
+
+    /// Shows the epoch's last line. Its metrics are complete only after `on_train_epoch_end`.
+    fn close_epoch(&mut self, ctx: &mut Context<'_>) {
+        self.show_final(ctx, Slot::Train);
+        if let Some(track) = self.train.take() {
+            self.train_speed = track.speed;
+        }
+    }
+
+    fn start_loader(&mut self, ctx: &mut Context<'_>, loader: usize) {
+        let limits = ctx.limits();
+        let (what, totals) = match ctx.running() {
+            RunningStage::SanityCheck => ("Sanity Checking", &limits.sanity_batches),
+            RunningStage::Test => ("Testing", &limits.test_batches),
+            RunningStage::Predict => ("Predicting", &limits.predict_batches),
+            RunningStage::Train | RunningStage::Validate => ("Validation", &limits.val_batches),
+        };
+        let total = totals.get(loader).copied().flatten().map(|n| n as u64);
+        let now = (self.now)();
+        let label = format!("{what} DataLoader {loader}");
+        self.eval = Some(Track { label, loader, done: 0, total, started: now, ended: None, speed: Speed::default() });
+        self.next_refresh = Some(now);
+        self.draw(ctx, Slot::Eval, now);
+    }
+
+    fn start_eval_batch(&mut self, ctx: &mut Context<'_>, loader: usize) {
+        if self.eval.as_ref().is_some_and(|track| track.loader != loader) {
+            if ctx.stage() != Stage::Fit {
+                self.show_final(ctx, Slot::Eval);
+            }
+            self.start_loader(ctx, loader);
+        }
+    }
+
+    fn end_eval(&mut self, ctx: &mut Context<'_>) {
+        let within_fit = ctx.stage() == Stage::Fit;
+        if !within_fit {
+            self.show_final(ctx, Slot::Eval);
+        }
+        self.eval = None;
+        if let Output::Terminal(terminal) = &mut self.output {
+            terminal.finish(Slot::Eval, !within_fit);
+        }
+        let now = (self.now)();
+        if let Some(track) = &mut self.train {
+            track.speed.skip(track.done, now);
+            self.next_refresh = Some(now);
+            self.draw(ctx, Slot::Train, now);
+        }
+    }
+
+    /// A batch is complete. This is all that most batches cost.
+    fn advance(&mut self, ctx: &mut Context<'_>, slot: Slot, batch_idx: usize) {
+        let track = if slot == Slot::Train { &mut self.train } else { &mut self.eval };
+        let Some(track) = track else { return };
+        track.done = batch_idx as u64 + 1;
+        let Some(due) = self.next_refresh else { return };
+        let now = (self.now)();
+        if now < due {
+            return;
+        }
+        self.next_refresh = self.interval.map(|interval| now + interval);
+        track.speed.record(track.done, now);
+        self.draw(ctx, slot, now);
+    }
+
+    /// Shows the state now on a terminal; off it, if a line is due.
+    fn draw(&mut self, ctx: &mut Context<'_>, slot: Slot, now: Instant) {
+        if let Output::Plain(plain) = &mut self.output
+            && !plain.is_due(now)
+        {
+            return;
+        }
+        let Some(view) = self.view(ctx, slot, now) else { return };
+        match &mut self.output {
+            Output::Terminal(terminal) => terminal.draw(slot, &view),
+            Output::Plain(plain) => plain.line(&view, now),
+        }
+    }
+
+    /// Shows the state now, whether or not that is due.
+    fn show_final(&mut self, ctx: &mut Context<'_>, slot: Slot) {
+        let now = (self.now)();
+        if let Some(track) = if slot == Slot::Train { &mut self.train } else { &mut self.eval }
+            && track.ended.is_none()
+        {
+            track.ended = Some(now);
+            track.speed.record(track.done, now);
+        }
+        let Some(view) = self.view(ctx, slot, now) else { return };
+        match &mut self.output {
+            Output::Terminal(terminal) => terminal.draw(slot, &view),
+            Output::Plain(plain) => plain.line(&view, now),
+        }
+    }
+
+    fn view(&mut self, ctx: &mut Context<'_>, slot: Slot, now: Instant) -> Option<View> {
+        let metrics = if slot == Slot::Train && self.train.is_some() { self.collect_metrics(ctx) } else { Vec::new() };
+        let track = if slot == Slot::Train { self.train.as_ref() } else { self.eval.as_ref() }?;
+        Some(View {
+            label: track.label.clone(),
+            done: track.done,
+            total: track.total,
+            elapsed: track.ended.unwrap_or(now).saturating_duration_since(track.started),
+            per_second: track.speed.per_second(),
+            metrics,
+        })
+    }
+
+    fn collect_metrics(&mut self, ctx: &mut Context<'_>) -> Vec<(String, String)> {
+        let logged = ctx.progress_bar_metrics();
+        let logged = logged.into_iter().filter_map(|(name, value)| Some((name, format::number(value?))));
+        // A file of lines belongs to one run; the terminal shows several.
+        let v_num = match self.output {
+            Output::Terminal(_) => format::v_num(ctx.loggers().iter().map(|logger| logger.short_version())),
+            Output::Plain(_) => None,
+        };
+        let mut metrics: Vec<_> = v_num.map(|v_num| ("v_num".to_string(), v_num)).into_iter().chain(logged).collect();
+        if let Some(customize) = &mut self.customize {
+            customize(ctx, &mut metrics);
+        }
+        metrics
+    }
+
+    fn finish_all(&mut self) {
+        (self.train, self.eval, self.next_refresh) = (None, None, None);
+        self.train_speed = Speed::default();
+        if let Output::Terminal(terminal) = &mut self.output {
+            terminal.finish(Slot::Eval, false);
+            terminal.finish(Slot::Train, true);
+        }
+    }
+}
+
+impl Default for ProgressBar {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for ProgressBar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProgressBar").field("train", &self.train).field("eval", &self.eval).finish_non_exhaustive()
+    }
+}
+
+impl<M: LightningModule> Callback<M> for ProgressBar {
+    fn setup(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _stage: Stage) -> Result<()> {
+        self.finish_all();
+        Ok(())
+    }
+
+    fn teardown(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _stage: Stage) -> Result<()> {
+        self.finish_all();
+        Ok(())
+    }
+
+    fn on_train_epoch_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.start_epoch(ctx);
+        Ok(())
+    }
+
+    fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, batch_idx: usize) -> Result<()> {
+        self.advance(ctx, Slot::Train, batch_idx);
+        Ok(())
+    }
+
+    fn on_train_epoch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        let now = (self.now)();
+        if let Some(track) = &mut self.train {
+            track.speed.record(track.done, now);
+            track.ended = Some(now);
+        }
+        if let Output::Terminal(_) = self.output {
+            self.draw(ctx, Slot::Train, now);
+        }
+        Ok(())
+    }
+
+    fn on_train_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.close_epoch(ctx);
+        self.finish_all();
+        Ok(())
+    }
+
+    fn on_validation_epoch_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        let now = (self.now)();
+        if let Some(track) = &mut self.train {
+            track.speed.record(track.done, now);
+        }
+        self.start_loader(ctx, 0);
+        Ok(())
+    }
+
+    fn on_validation_batch_start(
+        &mut self,
+        ctx: &mut Context<'_>,
+        _module: &mut M,
+        _batch: &M::Batch,
+        _: usize,
+        loader: usize,
+    ) -> Result<()> {
+        self.start_eval_batch(ctx, loader);
+        Ok(())
+    }
+
+    fn on_validation_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, batch_idx: usize, _: usize) -> Result<()> {
+        self.advance(ctx, Slot::Eval, batch_idx);
+        Ok(())
+    }
+
+    fn on_validation_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.end_eval(ctx);
+        Ok(())
+    }
+
+    fn on_test_epoch_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.start_loader(ctx, 0);
+        Ok(())
+    }
+
+    fn on_test_batch_start(&mut self, ctx: &mut Context<'_>, _module: &mut M, _batch: &M::Batch, _: usize, loader: usize) -> Result<()> {
+        self.start_eval_batch(ctx, loader);
+        Ok(())
+    }
+
+    fn on_test_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, batch_idx: usize, _: usize) -> Result<()> {
+        self.advance(ctx, Slot::Eval, batch_idx);
+        Ok(())
+    }
+
+    fn on_test_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.end_eval(ctx);
+        Ok(())
+    }
+
+    fn on_predict_epoch_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.start_loader(ctx, 0);
+        Ok(())
+    }
+
+    fn on_predict_batch_start(&mut self, ctx: &mut Context<'_>, _module: &mut M, _batch: &M::Batch, _: usize, loader: usize) -> Result<()> {
+        self.start_eval_batch(ctx, loader);
+        Ok(())
+    }
+
+    fn on_predict_batch_end(
+        &mut self,
+        ctx: &mut Context<'_>,
+        _module: &mut M,
+        _prediction: &dyn std::any::Any,
+        batch_idx: usize,
+        _dataloader_idx: usize,
+    ) -> Result<()> {
+        self.advance(ctx, Slot::Eval, batch_idx);
+        Ok(())
+    }
+
+    fn on_predict_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.end_eval(ctx);
+        Ok(())
+    }
+
+    fn on_exception(&mut self, ctx: &mut Context<'_>, _module: &mut M, _error: &Error) -> Result<()> {
+        self.close_epoch(ctx);
+        self.finish_all();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

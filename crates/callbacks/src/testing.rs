@@ -1,0 +1,156 @@
+//! A run without a Trainer, for unit tests: set its fields, then fire hooks at a callback by hand.
+
+use burn::{
+    module::Module,
+    nn::{Linear, LinearConfig},
+    tensor::{Device, Tensor},
+};
+use stormfire_loggers::{Background, MemoryLogger};
+use stormfire_module::{
+    Callback, Context, Error, Event, LightningModule, Moment, Result, RunningStage, Stage, StepOutput,
+    moment::Progress,
+    run::{Limits, MetricSource, Requests, Run, SaveRequest},
+};
+
+/// A module of one layer.
+#[derive(Module, Debug)]
+pub(crate) struct Line {
+    layer: Linear,
+}
+
+impl LightningModule for Line {
+    type Batch = Tensor<2>;
+}
+
+/// Metrics as a table of names and values.
+#[derive(Debug, Default)]
+pub(crate) struct Table(pub(crate) Vec<(String, f64)>);
+
+impl MetricSource for Table {
+    fn metric(&mut self, name: &str) -> Result<f64> {
+        let found = self.0.iter().find(|(known, _)| known == name).map(|(_, value)| *value);
+        found.ok_or_else(|| Error::MetricMissing { name: name.into(), available: self.names() })
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    fn insert(&mut self, name: &str, value: f64) {
+        self.0.retain(|(known, _)| known != name);
+        self.0.push((name.into(), value));
+    }
+
+    fn progress_bar_metrics(&mut self) -> Vec<(String, Option<f64>)> {
+        self.0.iter().map(|(name, value)| (name.clone(), Some(*value))).collect()
+    }
+}
+
+/// A fit of 3 epochs of 10 batches, validated after each epoch.
+pub(crate) struct Bench {
+    pub(crate) run: Run,
+    pub(crate) metrics: Table,
+    pub(crate) module: Line,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        let limits = Limits { max_epochs: Some(3), train_batches: Some(10), val_batches: vec![Some(2)], ..Limits::default() };
+        let run = Run {
+            stage: Stage::Fit,
+            moment: Moment::default(),
+            progress: Progress::default(),
+            limits,
+            logger_step: 0,
+            logs_this_step: false,
+            log_every_n_steps: 50,
+            validates_every_epoch: true,
+            validation_is_due: false,
+            is_last_batch: false,
+            accumulate_grad_batches: 1,
+            fast_dev_run: false,
+            default_root_dir: "root".into(),
+            learning_rates: vec![("lr-Adam".into(), 0.1)],
+            loggers: Vec::new(),
+            requests: Requests::default(),
+        };
+        Self { run, metrics: Table::default(), module: Line { layer: LinearConfig::new(1, 1).init(&Device::flex()) } }
+    }
+
+    /// Adds a logger that remembers every call.
+    pub(crate) fn with_logger(mut self) -> (Self, MemoryLogger) {
+        let logger = MemoryLogger::new();
+        self.run.loggers.push(Background::spawn(Box::new(logger.clone())).unwrap());
+        (self, logger)
+    }
+
+    pub(crate) fn metric(&mut self, name: &str, value: f64) -> &mut Self {
+        self.metrics.insert(name, value);
+        self
+    }
+
+    pub(crate) fn fire<C: Callback<Line>>(&mut self, callback: &mut C, mut event: Event<'_, Tensor<2>>) -> Result<()> {
+        callback.on_event(&mut Context::new(&mut self.run, &mut self.metrics), &mut self.module, &mut event)
+    }
+
+    pub(crate) fn setup<C: Callback<Line>>(&mut self, callback: &mut C) -> Result<()> {
+        self.fire(callback, Event::Setup { stage: self.run.stage })
+    }
+
+    /// Everything before the first epoch, without the sanity check.
+    pub(crate) fn start<C: Callback<Line>>(&mut self, callback: &mut C) -> Result<()> {
+        self.setup(callback)?;
+        self.fire(callback, Event::FitStart)?;
+        self.fire(callback, Event::TrainStart)
+    }
+
+    pub(crate) fn train_batch_start<C: Callback<Line>>(&mut self, callback: &mut C) -> Result<()> {
+        let batch = Tensor::zeros([1, 1], &Device::flex());
+        self.fire(callback, Event::TrainBatchStart { batch: &batch, batch_idx: self.run.progress.batch_in_epoch })
+    }
+
+    /// Counts one batch that stepped and fires its end.
+    pub(crate) fn train_batch_end<C: Callback<Line>>(&mut self, callback: &mut C) -> Result<()> {
+        let batch_idx = self.run.progress.batch_in_epoch;
+        self.run.progress.batch_in_epoch += 1;
+        self.run.progress.batches += 1;
+        self.run.progress.global_step += 1;
+        self.run.is_last_batch = self.run.limits.train_batches == Some(batch_idx + 1);
+        self.fire(callback, Event::TrainBatchEnd { output: &StepOutput::none(), batch_idx })
+    }
+
+    /// The end of a validation within the fit.
+    pub(crate) fn validation_end<C: Callback<Line>>(&mut self, callback: &mut C) -> Result<()> {
+        self.run.moment.stage = RunningStage::Validate;
+        let result = self.fire(callback, Event::ValidationEnd);
+        self.run.moment.stage = RunningStage::Train;
+        result
+    }
+
+    /// Ends an epoch of one step: validation, if it is due at the end of every epoch, then the end of the epoch.
+    pub(crate) fn epoch<C: Callback<Line>>(&mut self, callback: &mut C) -> Result<()> {
+        self.run.progress.global_step += 1;
+        if self.run.validates_every_epoch {
+            self.validation_end(callback)?;
+        }
+        self.fire(callback, Event::TrainEpochEnd)?;
+        self.run.progress.epoch += 1;
+        self.run.progress.batch_in_epoch = 0;
+        Ok(())
+    }
+
+    /// The checkpoints asked for since the last call.
+    pub(crate) fn saves(&mut self) -> Vec<SaveRequest> {
+        std::mem::take(&mut self.run.requests.saves)
+    }
+
+    /// The reason of a stop asked for since the last call.
+    pub(crate) fn stopped(&mut self) -> Option<String> {
+        self.run.requests.stop.take()
+    }
+}
+
+/// The text and hint of an error, as a user sees them.
+pub(crate) fn text(error: &Error) -> String {
+    format!("{error} | hint: {}", error.hint().unwrap_or_default())
+}

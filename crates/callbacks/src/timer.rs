@@ -1,0 +1,317 @@
+//! How long stages take, and the end of a fit when its time is over.
+
+mod limit;
+
+pub use limit::TimeLimit;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+use stormfire_module::{
+    Callback, Context, LightningModule, Result, RunningStage, Stage, StepOutput,
+    state::{self, Value},
+};
+
+/// Whether a callback acts at steps or at epochs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Interval {
+    /// At steps, or after batches.
+    #[default]
+    Step,
+    /// Once an epoch.
+    Epoch,
+}
+
+/// Measures how long training, validation and test take, and ends a fit when its time is over.
+///
+/// ```
+/// use std::time::Duration;
+/// use stormfire_callbacks::{Interval, Timer};
+///
+/// let half_a_day = Timer::new("12 hours");
+/// let at_the_end_of_an_epoch = Timer::new(Duration::from_secs(600)).interval(Interval::Epoch);
+/// let just_measure = Timer::unlimited();
+/// # let _ = (half_a_day, at_the_end_of_an_epoch, just_measure);
+/// ```
+///
+/// Its state, in every checkpoint: the time that each stage has taken, so that a limit holds over restarts.
+/// It does not stop a `fast_dev_run`.
+///
+/// # Errors
+/// [`Error::Config`] when the fit begins with a limit that cannot be read.
+#[derive(Clone, Debug)]
+pub struct Timer {
+    limit: Option<TimeLimit>,
+    interval: Interval,
+    verbose: bool,
+    restored: bool,
+    past: Elapsed,
+    since: HashMap<RunningStage, Instant>,
+}
+
+/// The time of each stage in seconds, by its name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Elapsed {
+    time_elapsed: BTreeMap<String, f64>,
+}
+
+impl Timer {
+    /// Ends a fit whose training, with the validation in it, has taken this long.
+    pub fn new(limit: impl Into<TimeLimit>) -> Self {
+        Self { limit: Some(limit.into()), ..Self::unlimited() }
+    }
+
+    /// Only measures.
+    pub fn unlimited() -> Self {
+        let (past, since) = (Elapsed::default(), HashMap::new());
+        Self { limit: None, interval: Interval::Step, verbose: true, restored: false, past, since }
+    }
+
+    /// Whether to look after every batch (default) or at the end of each epoch.
+    pub fn interval(mut self, interval: Interval) -> Self {
+        self.interval = interval;
+        self
+    }
+
+    /// Whether the end of the time is reported through `tracing` at level info. Default `true`.
+    pub fn verbose(mut self, on: bool) -> Self {
+        self.verbose = on;
+        self
+    }
+
+    /// How long a stage has taken so far; training includes the validation in it.
+    pub fn time_elapsed(&self, stage: RunningStage) -> Duration {
+        let past = self.past.time_elapsed.get(stage.name()).and_then(|&seconds| Duration::try_from_secs_f64(seconds).ok());
+        past.unwrap_or_default() + self.since.get(&stage).map(Instant::elapsed).unwrap_or_default()
+    }
+
+    /// How much of the limit training has left; `None` without a limit.
+    pub fn time_remaining(&self) -> Option<Duration> {
+        let limit = self.limit.as_ref()?.duration().ok()?;
+        Some(limit.saturating_sub(self.time_elapsed(RunningStage::Train)))
+    }
+
+    fn begin(&mut self, ctx: &Context<'_>, stage: RunningStage) {
+        if ctx.stage() != Stage::Fit {
+            self.past.time_elapsed.remove(stage.name());
+        }
+        self.since.insert(stage, Instant::now());
+    }
+
+    fn end(&mut self, stage: RunningStage) {
+        let elapsed = self.time_elapsed(stage).as_secs_f64();
+        if self.since.remove(&stage).is_some() {
+            self.past.time_elapsed.insert(stage.name().into(), elapsed);
+        }
+    }
+
+    fn end_all(&mut self) {
+        for stage in self.since.keys().copied().collect::<Vec<_>>() {
+            self.end(stage);
+        }
+    }
+
+    fn check(&self, ctx: &mut Context<'_>) {
+        if ctx.run().fast_dev_run || !self.time_remaining().is_some_and(|left| left.is_zero()) {
+            return;
+        }
+        let reason = format!("time limit reached; elapsed time is {}", Clock(self.time_elapsed(RunningStage::Train)));
+        if self.verbose && ctx.stop_reason().is_none() {
+            tracing::info!("{reason}");
+        }
+        ctx.stop(reason);
+    }
+}
+
+/// A time as `1:02:03`.
+struct Clock(Duration);
+
+impl fmt::Display for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        write!(f, "{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    }
+}
+
+/// Validation within a sanity check is counted for itself.
+fn validating(ctx: &Context<'_>) -> RunningStage {
+    if ctx.running() == RunningStage::SanityCheck { RunningStage::SanityCheck } else { RunningStage::Validate }
+}
+
+impl<M: LightningModule> Callback<M> for Timer {
+    fn state(&self) -> Result<Value> {
+        let mut now = self.clone();
+        now.end_all();
+        state::save(&now.past)
+    }
+
+    fn load_state(&mut self, state: Value) -> Result<()> {
+        self.restored = !state.is_null();
+        state::load(&mut self.past, state)
+    }
+
+    fn setup(&mut self, _ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
+        self.since.clear();
+        match &self.limit {
+            Some(limit) if stage == Stage::Fit => limit.duration().map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    fn on_fit_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        if !std::mem::take(&mut self.restored) && ctx.global_step() == 0 {
+            self.past = Elapsed::default();
+        }
+        self.check(ctx);
+        Ok(())
+    }
+
+    fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.begin(ctx, RunningStage::Train);
+        Ok(())
+    }
+
+    fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, _batch_idx: usize) -> Result<()> {
+        if self.interval == Interval::Step {
+            self.check(ctx);
+        }
+        Ok(())
+    }
+
+    fn on_train_epoch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        if self.interval == Interval::Epoch {
+            self.check(ctx);
+        }
+        Ok(())
+    }
+
+    fn on_train_end(&mut self, _ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.end(RunningStage::Train);
+        Ok(())
+    }
+
+    fn on_validation_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.begin(ctx, validating(ctx));
+        Ok(())
+    }
+
+    fn on_validation_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.end(validating(ctx));
+        Ok(())
+    }
+
+    fn on_test_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.begin(ctx, RunningStage::Test);
+        Ok(())
+    }
+
+    fn on_test_end(&mut self, _ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.end(RunningStage::Test);
+        Ok(())
+    }
+
+    fn on_predict_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.begin(ctx, RunningStage::Predict);
+        Ok(())
+    }
+
+    fn on_predict_end(&mut self, _ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.end(RunningStage::Predict);
+        Ok(())
+    }
+
+    fn teardown(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _stage: Stage) -> Result<()> {
+        // After an error no end event came: the clocks stop here.
+        self.end_all();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stormfire_module::Event;
+
+    use super::*;
+    use crate::testing::{Bench, Line};
+
+    fn spent(stage: RunningStage, seconds: f64) -> Value {
+        serde_json::json!({ "time_elapsed": { stage.name(): seconds } })
+    }
+
+    fn load(timer: &mut Timer, state: Value) {
+        Callback::<Line>::load_state(timer, state).unwrap();
+    }
+
+    #[test]
+    fn it_stops_at_the_step_or_epoch_that_passes_the_limit() {
+        let mut bench = Bench::new();
+        let mut timer = Timer::new(Duration::from_nanos(1));
+        bench.start(&mut timer).unwrap();
+        assert_eq!(bench.stopped(), None);
+        bench.train_batch_end(&mut timer).unwrap();
+        assert_eq!(bench.stopped().as_deref(), Some("time limit reached; elapsed time is 0:00:00"));
+
+        let mut timer = Timer::new(Duration::from_nanos(1)).interval(Interval::Epoch);
+        bench.start(&mut timer).unwrap();
+        bench.train_batch_end(&mut timer).unwrap();
+        assert_eq!(bench.stopped(), None);
+        bench.epoch(&mut timer).unwrap();
+        assert!(bench.stopped().is_some());
+
+        bench.run.fast_dev_run = true;
+        bench.epoch(&mut timer).unwrap();
+        assert_eq!(bench.stopped(), None);
+    }
+
+    #[test]
+    fn an_hour_is_not_over_at_once() {
+        let (mut bench, mut timer) = (Bench::new(), Timer::new("1 hour"));
+        bench.start(&mut timer).unwrap();
+        bench.train_batch_end(&mut timer).unwrap();
+        assert_eq!(bench.stopped(), None);
+        assert!(timer.time_remaining().is_some_and(|left| left > Duration::from_secs(3_500) && left < Duration::from_secs(3_600)));
+        assert_eq!(Timer::unlimited().time_remaining(), None);
+    }
+
+    #[test]
+    fn a_limit_holds_over_restarts() {
+        let (mut bench, mut timer) = (Bench::new(), Timer::new("1 hour"));
+        bench.setup(&mut timer).unwrap();
+        load(&mut timer, spent(RunningStage::Train, 3_723.0));
+        bench.fire(&mut timer, Event::FitStart).unwrap();
+        assert_eq!(bench.stopped().as_deref(), Some("time limit reached; elapsed time is 1:02:03"));
+        // The next fit is a new one.
+        bench.start(&mut timer).unwrap();
+        assert_eq!(bench.stopped(), None);
+    }
+
+    #[test]
+    fn stages_are_measured_each_for_itself() {
+        let (mut bench, mut timer) = (Bench::new(), Timer::unlimited());
+        bench.setup(&mut timer).unwrap();
+        load(&mut timer, spent(RunningStage::Validate, 100.0));
+        bench.fire(&mut timer, Event::FitStart).unwrap();
+        bench.run.moment.stage = RunningStage::SanityCheck;
+        bench.fire(&mut timer, Event::ValidationStart).unwrap();
+        bench.fire(&mut timer, Event::ValidationEnd).unwrap();
+        bench.run.moment.stage = RunningStage::Train;
+        bench.fire(&mut timer, Event::TrainStart).unwrap();
+        bench.fire(&mut timer, Event::ValidationStart).unwrap();
+        std::thread::sleep(Duration::from_millis(2));
+        let running = Callback::<Line>::state(&timer).unwrap();
+        assert!(running["time_elapsed"]["train"].as_f64().is_some_and(|seconds| seconds >= 0.002), "{running}");
+        bench.validation_end(&mut timer).unwrap();
+        assert!(timer.time_elapsed(RunningStage::Validate) >= Duration::from_millis(100_002));
+        assert!(timer.time_elapsed(RunningStage::SanityCheck) < Duration::from_secs(50));
+        // The run fails: the clocks stop all the same.
+        bench.fire(&mut timer, Event::Teardown { stage: Stage::Fit }).unwrap();
+        let train = timer.time_elapsed(RunningStage::Train);
+        std::thread::sleep(Duration::from_millis(1));
+        assert_eq!(timer.time_elapsed(RunningStage::Train), train);
+    }
+}

@@ -1,0 +1,76 @@
+use std::fmt;
+
+use crate::{Batch, Position, Result, source::Feed};
+
+/// One pass over a loader, from [`Loader::batches`](crate::Loader::batches): an iterator that knows where it is.
+///
+/// It ends after the first error. Dropping it early stops the workers and waits until each has finished the batch it is making.
+pub struct Batches<B> {
+    feed: Box<dyn Feed<B>>,
+    ahead: Option<Result<Batch<B>>>,
+    position: Position,
+    last: bool,
+    done: bool,
+}
+
+impl<B> Batches<B> {
+    pub(crate) fn new(feed: Box<dyn Feed<B>>, start: Position) -> Self {
+        Self { feed, ahead: None, position: start, last: false, done: false }
+    }
+
+    /// What was received so far; batches that workers hold ready do not count.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Whether the batch that was returned last is the last one of the pass; false before the first.
+    ///
+    /// Where the length is unknown, this is found out by loading one batch ahead.
+    pub fn is_last(&self) -> bool {
+        self.last
+    }
+
+    /// Whether nothing follows. May load one batch ahead.
+    pub(crate) fn at_end(&mut self) -> bool {
+        if self.ahead.is_some() {
+            return false;
+        }
+        if self.done {
+            return true;
+        }
+        if let Some(more) = self.feed.more() {
+            return !more;
+        }
+        self.ahead = self.pull();
+        self.ahead.is_none()
+    }
+
+    // An iterator may yield again after `None`, and one that failed must not be touched again.
+    fn pull(&mut self) -> Option<Result<Batch<B>>> {
+        if self.done {
+            return None;
+        }
+        let item = self.feed.next();
+        self.done = !matches!(item, Some(Ok(_)));
+        item
+    }
+}
+
+impl<B> Iterator for Batches<B> {
+    type Item = Result<Batch<B>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let item = self.ahead.take().or_else(|| self.pull())?;
+        if item.is_ok() {
+            self.position.batch += 1;
+            self.last = self.at_end();
+        }
+        Some(item)
+    }
+}
+
+impl<B> fmt::Debug for Batches<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batches").field("position", &self.position).field("last", &self.last).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,163 @@
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::{data::dataloader::DataLoader, tensor::Device};
+
+use crate::{
+    Batch, Error, Length, Position, Result,
+    source::{Feed, Setting, Source, guarded},
+    workers::{Outlet, Pools, Stream},
+};
+
+/// Copies of the loader on their devices that no pass is using.
+///
+/// They are kept because `to_device` forks the random numbers of a shuffled loader and starts its threads again. Each pass has one for
+/// itself: burn's workers serve one pass after the other, so two passes at the same time could wait for each other for ever.
+type Idle<B> = Mutex<Vec<(Device, Arc<dyn DataLoader<B>>)>>;
+
+pub(crate) struct BurnSource<B> {
+    loader: Arc<dyn DataLoader<B>>,
+    idle: Arc<Idle<B>>,
+    pools: Arc<Pools>,
+    items_per_batch: Option<usize>,
+}
+
+impl<B> BurnSource<B> {
+    pub(crate) fn new(loader: Arc<dyn DataLoader<B>>) -> Self {
+        Self { loader, idle: Arc::default(), pools: Arc::default(), items_per_batch: None }
+    }
+
+    fn take(&self, device: &Device) -> Arc<dyn DataLoader<B>> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        match idle.iter().position(|(at, _)| at == device) {
+            Some(index) => idle.swap_remove(index).1,
+            None => self.loader.to_device(device),
+        }
+    }
+}
+
+impl<B: Send + 'static> Source<B> for BurnSource<B> {
+    fn kind(&self) -> &'static str {
+        "burn's data loader"
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.items_per_batch {
+            Some(0) => Err(Error::InvalidOption { option: "items_per_batch", value: 0 }),
+            _ => Ok(()),
+        }
+    }
+
+    fn open(&self, start: Position, device: &Device) -> Result<Box<dyn Feed<B>>> {
+        if start.batch > 0 {
+            tracing::warn!(
+                batch = start.batch,
+                "burn's data loader cannot seek: batches are skipped one by one, in the order it has this time"
+            );
+        }
+        let loader = guarded("data loader", start.batch, || self.take(device))?;
+        let mine = loader.clone();
+        let mut stream = Stream::start(&self.pools, 1, 1, move |_, outlet| pump(loader.as_ref(), start.batch, outlet))?;
+        // The first message says that the start was found.
+        match stream.recv() {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(error),
+            None => return Err(Error::WorkerLost { batch: start.batch }),
+        }
+        Ok(Box::new(BurnFeed { stream: Some(stream), lent: Some((device.clone(), mine)), idle: self.idle.clone() }))
+    }
+
+    fn length(&self) -> Length {
+        self.items_per_batch.filter(|&n| n > 0).map(|n| self.loader.num_items().div_ceil(n)).into()
+    }
+
+    fn dataset_len(&self) -> Option<usize> {
+        Some(self.loader.num_items())
+    }
+
+    fn is_shuffled(&self) -> bool {
+        false
+    }
+
+    fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>> {
+        let Setting::ItemsPerBatch(n) = setting else { return None };
+        let (loader, idle, pools) = (self.loader.clone(), self.idle.clone(), self.pools.clone());
+        Some(Arc::new(Self { loader, idle, pools, items_per_batch: Some(n) }))
+    }
+}
+
+type Message<B> = Result<Option<Batch<B>>>;
+
+/// Runs burn's iterator, which borrows its loader and therefore cannot leave this frame.
+fn pump<B>(loader: &dyn DataLoader<B>, start: usize, outlet: &Outlet<Message<B>>) {
+    let mut batch = 0;
+    let result = guarded("data loader", start, || {
+        let mut iter = loader.iter();
+        let mut largest = 0;
+        if start == 0 && !outlet.send(Ok(None)) {
+            return Ok(());
+        }
+        loop {
+            let before = iter.progress().items_processed;
+            let Some(item) = iter.next() else { break };
+            let value = item.map_err(|cause| Error::Dataset { item: None, batch, cause })?;
+            let items = iter.progress().items_processed.saturating_sub(before);
+            largest = largest.max(items);
+            batch += 1;
+            let message = match batch {
+                skipped if skipped < start => continue,
+                ready if ready == start => None,
+                _ => Some(Batch { value, items: (items > 0).then_some(items) }),
+            };
+            if !outlet.send(Ok(message)) {
+                return Ok(());
+            }
+        }
+        let progress = iter.progress();
+        let missing = progress.items_total.saturating_sub(progress.items_processed);
+        // Less than a batch may be missing on purpose, in a loader that drops the last one.
+        if missing > 0 && missing >= largest {
+            return Err(Error::Truncated { processed: progress.items_processed, total: progress.items_total });
+        }
+        if batch < start {
+            return Err(Error::SeekPastEnd { batch: start, length: batch });
+        }
+        Ok(())
+    });
+    let error = match result {
+        Ok(Ok(())) => return,
+        Err(Error::Panic { place, message, .. }) => Error::Panic { place, batch, message },
+        Ok(Err(error)) | Err(error) => error,
+    };
+    outlet.send(Err(error));
+}
+
+struct BurnFeed<B> {
+    stream: Option<Stream<Message<B>>>,
+    lent: Option<(Device, Arc<dyn DataLoader<B>>)>,
+    idle: Arc<Idle<B>>,
+}
+
+impl<B: Send> Feed<B> for BurnFeed<B> {
+    fn next(&mut self) -> Option<Result<Batch<B>>> {
+        let item = self.stream.as_mut()?.recv()?.transpose();
+        if matches!(item, Some(Err(_))) {
+            // A panic has killed one of burn's workers, and with it this copy.
+            self.lent = None;
+        }
+        item
+    }
+
+    fn more(&mut self) -> Option<bool> {
+        None
+    }
+}
+
+impl<B> Drop for BurnFeed<B> {
+    fn drop(&mut self) {
+        // First, because until then the copy is in use.
+        self.stream = None;
+        if let Some(lent) = self.lent.take() {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(lent);
+        }
+    }
+}

@@ -1,0 +1,188 @@
+use std::{ops::Range, sync::Arc};
+
+use burn::{
+    data::{dataloader::batcher::Batcher, dataset::Dataset},
+    tensor::Device,
+};
+
+use crate::{
+    Batch, Error, Length, Position, Result,
+    shuffle::permutation,
+    source::{Feed, Setting, Source, guarded},
+    workers::{Pools, Stream},
+};
+
+/// A dataset, cut into batches that are made on demand.
+pub(crate) struct DatasetSource<I, B> {
+    dataset: Arc<dyn Dataset<I>>,
+    batcher: Arc<dyn Batcher<I, B>>,
+    options: Options,
+    pools: Arc<Pools>,
+}
+
+#[derive(Clone, Copy)]
+struct Options {
+    batch_size: usize,
+    shuffle: bool,
+    seed: Option<u64>,
+    workers: usize,
+    prefetch: usize,
+    drop_last: bool,
+}
+
+impl<I, B> DatasetSource<I, B> {
+    pub(crate) fn new(dataset: Arc<dyn Dataset<I>>, batcher: Arc<dyn Batcher<I, B>>) -> Self {
+        let options = Options { batch_size: 1, shuffle: false, seed: None, workers: 0, prefetch: 2, drop_last: false };
+        Self { dataset, batcher, options, pools: Arc::default() }
+    }
+}
+
+impl<I: 'static, B: Send + 'static> Source<B> for DatasetSource<I, B> {
+    fn kind(&self) -> &'static str {
+        "a dataset"
+    }
+
+    fn check(&self) -> Result<()> {
+        for (option, value) in [("batch_size", self.options.batch_size), ("prefetch", self.options.prefetch)] {
+            if value == 0 {
+                return Err(Error::InvalidOption { option, value });
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&self, start: Position, device: &Device) -> Result<Box<dyn Feed<B>>> {
+        let Options { batch_size, shuffle, seed, workers, prefetch, drop_last } = self.options;
+        let items = guarded("dataset", start.batch, || self.dataset.len())?;
+        let pass = Arc::new(Pass {
+            dataset: self.dataset.clone(),
+            batcher: self.batcher.clone(),
+            device: device.clone(),
+            order: shuffle.then(|| permutation(items, seed.unwrap_or(0), start.epoch)),
+            items,
+            batch_size,
+        });
+        let batches = start.batch..batches(items, batch_size, drop_last);
+        // A thread without a batch to make would only cost its start.
+        let workers = workers.min(batches.len());
+        if workers == 0 {
+            return Ok(Box::new(Inline { pass, batches }));
+        }
+        let all = batches.clone();
+        let stream = Stream::start(&self.pools, workers, prefetch, move |worker, outlet| {
+            for batch in all.clone().skip(worker).step_by(workers) {
+                if outlet.is_stopped() {
+                    break;
+                }
+                let made = pass.make(batch);
+                let failed = made.is_err();
+                if !outlet.send(made) || failed {
+                    break;
+                }
+            }
+        })?;
+        Ok(Box::new(Parallel { stream, batches }))
+    }
+
+    fn length(&self) -> Length {
+        Length::Batches(batches(self.dataset.len(), self.options.batch_size, self.options.drop_last))
+    }
+
+    fn dataset_len(&self) -> Option<usize> {
+        Some(self.dataset.len())
+    }
+
+    fn is_shuffled(&self) -> bool {
+        self.options.shuffle
+    }
+
+    fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>> {
+        let mut options = self.options;
+        match setting {
+            Setting::BatchSize(n) => options.batch_size = n,
+            Setting::Shuffle(on) => options.shuffle = on,
+            Setting::NoShuffle => options.shuffle = false,
+            Setting::Seed(seed) => options.seed = Some(seed),
+            Setting::DefaultSeed(seed) => options.seed = options.seed.or(Some(seed)),
+            Setting::Workers(n) => options.workers = n,
+            Setting::Prefetch(n) => options.prefetch = n,
+            Setting::DropLast(on) => options.drop_last = on,
+            Setting::ItemsPerBatch(_) => return None,
+        }
+        let (dataset, batcher, pools) = (self.dataset.clone(), self.batcher.clone(), self.pools.clone());
+        Some(Arc::new(Self { dataset, batcher, options, pools }))
+    }
+}
+
+/// `batch_size` may be the invalid 0 here: the length is asked for before the options are checked.
+fn batches(items: usize, batch_size: usize, drop_last: bool) -> usize {
+    let batch_size = batch_size.max(1);
+    if drop_last { items / batch_size } else { items.div_ceil(batch_size) }
+}
+
+/// Everything that decides what batch number n of one epoch is.
+struct Pass<I, B> {
+    dataset: Arc<dyn Dataset<I>>,
+    batcher: Arc<dyn Batcher<I, B>>,
+    device: Device,
+    order: Option<Vec<usize>>,
+    items: usize,
+    batch_size: usize,
+}
+
+impl<I, B> Pass<I, B> {
+    fn make(&self, batch: usize) -> Result<Batch<B>> {
+        let first = batch.saturating_mul(self.batch_size).min(self.items);
+        let range = first..first.saturating_add(self.batch_size).min(self.items);
+        let indices: Vec<usize> = match &self.order {
+            Some(order) => order[range].to_vec(),
+            None => range.collect(),
+        };
+        let items =
+            guarded("dataset", batch, || self.dataset.get_many(indices.clone()).map_err(|cause| self.blame(&indices, batch, cause)))??;
+        let count = items.len();
+        let value = guarded("batcher", batch, || self.batcher.batch(items, &self.device))?;
+        Ok(Batch { value, items: Some(count) })
+    }
+
+    // `get_many` does not say which item it failed at.
+    fn blame(&self, indices: &[usize], batch: usize, cause: burn::data::dataset::DatasetError) -> Error {
+        for &index in indices {
+            if let Err(cause) = self.dataset.get(index) {
+                return Error::Dataset { item: Some(index), batch, cause };
+            }
+        }
+        Error::Dataset { item: None, batch, cause }
+    }
+}
+
+struct Inline<I, B> {
+    pass: Arc<Pass<I, B>>,
+    batches: Range<usize>,
+}
+
+impl<I, B> Feed<B> for Inline<I, B> {
+    fn next(&mut self) -> Option<Result<Batch<B>>> {
+        self.batches.next().map(|batch| self.pass.make(batch))
+    }
+
+    fn more(&mut self) -> Option<bool> {
+        Some(!self.batches.is_empty())
+    }
+}
+
+struct Parallel<B> {
+    stream: Stream<Result<Batch<B>>>,
+    batches: Range<usize>,
+}
+
+impl<B: Send> Feed<B> for Parallel<B> {
+    fn next(&mut self) -> Option<Result<Batch<B>>> {
+        let batch = self.batches.next()?;
+        Some(self.stream.recv().unwrap_or(Err(Error::WorkerLost { batch })))
+    }
+
+    fn more(&mut self) -> Option<bool> {
+        Some(!self.batches.is_empty())
+    }
+}

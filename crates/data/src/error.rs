@@ -1,0 +1,191 @@
+use burn::data::dataset::DatasetError;
+
+use crate::Stage;
+
+/// Any error of somebody else's type.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong while batches are described, loaded or handed over.
+///
+/// Wrap your own error with [`Error::other`]; `?` converts `std::io::Error`, `serde_json::Error`, burn's `DatasetError` and boxed errors.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The dataset returned an error for an item.
+    #[error("the dataset failed {} of batch {batch}: {cause}", item_text(*item))]
+    Dataset {
+        /// Index of the item in the dataset, if the failure could be pinned to one.
+        item: Option<usize>,
+        /// Index of the batch in its epoch.
+        batch: usize,
+        /// What the dataset said.
+        cause: DatasetError,
+    },
+    /// Code of the user panicked while a batch was made, on a worker or on the training thread.
+    #[error("the {place} panicked at batch {batch}: {message}")]
+    Panic {
+        /// What was running: `dataset`, `batcher`, `iterator`, ….
+        place: &'static str,
+        /// Index of the batch in its epoch.
+        batch: usize,
+        /// The message of the panic.
+        message: String,
+    },
+    /// An iterator of results yielded an error, or the function given to `map` did.
+    #[error("loading batch {batch} failed: {cause}")]
+    Source {
+        /// Index of the batch in its epoch.
+        batch: usize,
+        /// What the iterator said.
+        cause: BoxError,
+    },
+    /// A loader made from an iterator was asked for a second pass.
+    #[error("the iterator of this loader was already consumed, so there is nothing left for epoch {epoch}")]
+    Consumed {
+        /// The epoch that was asked for.
+        epoch: usize,
+    },
+    /// The loader has no batch at all.
+    #[error("the loader is empty: {reason}")]
+    Empty {
+        /// Why there is no batch.
+        reason: String,
+    },
+    /// A run needs a loader that was not given.
+    #[error("there is no loader for stage `{stage}`")]
+    LoaderMissing {
+        /// What the run was about to do.
+        stage: Stage,
+    },
+    /// A pass was asked to start behind its end.
+    #[error("cannot start at batch {batch}: the pass has only {length} batches")]
+    SeekPastEnd {
+        /// The batch that was asked for.
+        batch: usize,
+        /// How many batches there are.
+        length: usize,
+    },
+    /// An option has a value that makes no sense.
+    #[error("`{option}` cannot be {value}")]
+    InvalidOption {
+        /// The setter's name.
+        option: &'static str,
+        /// The value it was given.
+        value: usize,
+    },
+    /// An option was set on a loader that cannot follow it.
+    #[error("`{option}` has no effect on a loader made from {kind}")]
+    NoEffect {
+        /// The setter's name.
+        option: &'static str,
+        /// What the loader was made from.
+        kind: &'static str,
+    },
+    /// A combined loader was made of no loaders.
+    #[error("a combined loader needs at least one loader")]
+    NothingToCombine,
+    /// One of the loaders of a combined loader failed.
+    #[error("loader {loader} of the combined loader: {error}")]
+    Combined {
+        /// Index of the loader.
+        loader: usize,
+        /// What failed.
+        error: Box<Error>,
+    },
+    /// burn's own loader stopped before its end without an error; its workers do so when a batcher panics.
+    #[error("burn's data loader ended after {processed} of {total} items without an error")]
+    Truncated {
+        /// Items delivered.
+        processed: usize,
+        /// Items promised.
+        total: usize,
+    },
+    /// A worker thread ended without a result.
+    #[error("a loader worker ended before it delivered batch {batch}")]
+    WorkerLost {
+        /// Index of the batch in its epoch.
+        batch: usize,
+    },
+    /// A worker thread could not be started.
+    #[error("cannot start a loader worker: {0}")]
+    Spawn(std::io::Error),
+    /// A file could not be read or written.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// State or hyperparameters could not be converted.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// An error of the user's own type.
+    #[error(transparent)]
+    Other(#[from] BoxError),
+}
+
+impl Error {
+    /// Wraps an error of any type, or a text.
+    ///
+    /// ```
+    /// use stormfire_data::Error;
+    ///
+    /// let error = "maybe".parse::<bool>().map_err(Error::other).unwrap_err();
+    /// assert_eq!(error.to_string(), "provided string was not `true` or `false`");
+    /// ```
+    pub fn other(error: impl Into<BoxError>) -> Self {
+        Self::Other(error.into())
+    }
+
+    /// What the user can do about it, if that is known.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Panic { .. } => "set `RUST_BACKTRACE=1` to see where; `workers(0)` keeps loading on the training thread".into(),
+            Self::Consumed { .. } => "use `Loader::from_fn`, which makes a fresh iterator for each epoch, or `Loader::from_batches`".into(),
+            Self::Empty { .. } => "check where the data is read from; with `drop_last` a dataset smaller than one batch has none".into(),
+            Self::LoaderMissing { stage } => match stage {
+                Stage::Fit => "return a loader from `train_dataloader`, or pass one to the run".into(),
+                Stage::Validate => "return loaders from `val_dataloader`, or pass them to the run".into(),
+                Stage::Test => "return loaders from `test_dataloader`, or pass them to the run".into(),
+                Stage::Predict => "return loaders from `predict_dataloader`, or pass them to the run".into(),
+            },
+            Self::SeekPastEnd { .. } => {
+                "the data has changed since the position was saved: resume with the same dataset and batch size".into()
+            }
+            Self::InvalidOption { option, .. } => format!("`{option}` must be at least 1"),
+            Self::NoEffect { option, kind } => no_effect_hint(option, kind),
+            Self::NothingToCombine => "pass one or more loaders".into(),
+            Self::Combined { error, .. } => return error.hint(),
+            Self::Truncated { .. } => {
+                "burn loses the message of a panic in a worker; use `Loader::new` with the same dataset and batcher to see it".into()
+            }
+            Self::Dataset { .. }
+            | Self::Source { .. }
+            | Self::WorkerLost { .. }
+            | Self::Spawn(_)
+            | Self::Io(_)
+            | Self::Json(_)
+            | Self::Other(_) => return None,
+        })
+    }
+}
+
+impl From<DatasetError> for Error {
+    fn from(error: DatasetError) -> Self {
+        Self::Other(Box::new(error))
+    }
+}
+
+fn item_text(item: Option<usize>) -> String {
+    item.map_or_else(|| "at an item".into(), |item| format!("at item {item}"))
+}
+
+fn no_effect_hint(option: &str, kind: &str) -> String {
+    match (option, kind) {
+        ("items_per_batch", _) => "remove it: the number of items is known here".into(),
+        (_, "other loaders") => format!("call `{option}` on the loaders it was made from"),
+        (_, "burn's data loader") => {
+            format!("set `{option}` on burn's `DataLoaderBuilder`, or use `Loader::new` with the dataset and the batcher")
+        }
+        _ => format!("`{option}` works on `Loader::new` with a dataset and a batcher; here the iterator decides"),
+    }
+}

@@ -1,0 +1,155 @@
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use burn::tensor::Device;
+
+use crate::{
+    Batch, BoxError, Error, Length, Position, Result,
+    source::{Feed, Setting, Source, guarded},
+};
+
+type BoxIter<B> = Box<dyn Iterator<Item = Result<B, BoxError>> + Send>;
+
+/// An iterator per epoch, whatever it iterates over.
+pub(crate) struct IterSource<B> {
+    /// Makes the iterator for an epoch, already advanced to the position.
+    open: Arc<dyn Fn(Position) -> Result<BoxIter<B>> + Send + Sync>,
+    measure: Arc<dyn Fn() -> Length + Send + Sync>,
+    length: Arc<OnceLock<Length>>,
+    items_per_batch: Option<usize>,
+}
+
+impl<B: Send + 'static> IterSource<B> {
+    fn new(
+        open: impl Fn(Position) -> Result<BoxIter<B>> + Send + Sync + 'static,
+        measure: impl Fn() -> Length + Send + Sync + 'static,
+    ) -> Self {
+        Self { open: Arc::new(open), measure: Arc::new(measure), length: Arc::default(), items_per_batch: None }
+    }
+
+    pub(crate) fn once<E: Into<BoxError>>(iter: impl Iterator<Item = Result<B, E>> + Send + 'static) -> Self {
+        let length = exact(&iter);
+        let iter: BoxIter<B> = Box::new(iter.map(|item| item.map_err(Into::into)));
+        let iter = Mutex::new(Some(iter));
+        let open = move |start: Position| {
+            let taken = iter.lock().unwrap_or_else(PoisonError::into_inner).take();
+            skip(taken.ok_or(Error::Consumed { epoch: start.epoch })?, start.batch)
+        };
+        Self::new(open, move || length)
+    }
+
+    pub(crate) fn per_epoch<E, T>(make: impl Fn(usize) -> T + Send + Sync + 'static) -> Self
+    where
+        E: Into<BoxError>,
+        T: IntoIterator<Item = Result<B, E>>,
+        T::IntoIter: Send + 'static,
+    {
+        let make = Arc::new(move |epoch| guarded("iterator", 0, || make(epoch).into_iter()));
+        let measure = {
+            let make = make.clone();
+            // A panic in here comes again, and is reported, when the pass starts.
+            move || make(0).map_or(Length::Unknown, |iter| exact(&iter))
+        };
+        let open = move |start: Position| {
+            let iter = make(start.epoch)?;
+            skip(Box::new(iter.map(|item| item.map_err(Into::into))), start.batch)
+        };
+        Self::new(open, measure)
+    }
+
+    pub(crate) fn batches(batches: Vec<B>) -> Self
+    where
+        B: Clone,
+    {
+        let len = batches.len();
+        // A lock instead of a bound `B: Sync`, which not every batch type has.
+        let batches = Arc::new(Mutex::new(batches));
+        let open = move |start: Position| {
+            let batches = batches.clone();
+            let get = move |i: usize| batches.lock().unwrap_or_else(PoisonError::into_inner)[i].clone();
+            let iter: BoxIter<B> = Box::new((start.batch..len).map(move |i| Ok(get(i))));
+            Ok(iter)
+        };
+        Self::new(open, move || Length::Batches(len))
+    }
+}
+
+fn exact(iter: &impl Iterator) -> Length {
+    match iter.size_hint() {
+        (least, Some(most)) if least == most => Length::Batches(least),
+        _ => Length::Unknown,
+    }
+}
+
+fn skip<B>(mut iter: BoxIter<B>, batches: usize) -> Result<BoxIter<B>> {
+    for batch in 0..batches {
+        match guarded("iterator", batch, || iter.next())? {
+            Some(Ok(_)) => {}
+            Some(Err(cause)) => return Err(Error::Source { batch, cause }),
+            None => return Err(Error::SeekPastEnd { batch: batches, length: batch }),
+        }
+    }
+    Ok(iter)
+}
+
+impl<B: Send + 'static> Source<B> for IterSource<B> {
+    fn kind(&self) -> &'static str {
+        "an iterator"
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.items_per_batch {
+            Some(0) => Err(Error::InvalidOption { option: "items_per_batch", value: 0 }),
+            _ => Ok(()),
+        }
+    }
+
+    fn open(&self, start: Position, _device: &Device) -> Result<Box<dyn Feed<B>>> {
+        let iter = (self.open)(start)?;
+        Ok(Box::new(IterFeed { iter, batch: start.batch, items: self.items_per_batch }))
+    }
+
+    fn length(&self) -> Length {
+        *self.length.get_or_init(|| (self.measure)())
+    }
+
+    fn dataset_len(&self) -> Option<usize> {
+        None
+    }
+
+    fn is_shuffled(&self) -> bool {
+        false
+    }
+
+    fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>> {
+        let Setting::ItemsPerBatch(n) = setting else { return None };
+        let (open, measure, length) = (self.open.clone(), self.measure.clone(), self.length.clone());
+        Some(Arc::new(Self { open, measure, length, items_per_batch: Some(n) }))
+    }
+}
+
+struct IterFeed<B> {
+    iter: BoxIter<B>,
+    batch: usize,
+    items: Option<usize>,
+}
+
+impl<B> Feed<B> for IterFeed<B> {
+    fn next(&mut self) -> Option<Result<Batch<B>>> {
+        let batch = self.batch;
+        self.batch += 1;
+        match guarded("iterator", batch, || self.iter.next()) {
+            Ok(Some(Ok(value))) => Some(Ok(Batch { value, items: self.items })),
+            Ok(Some(Err(cause))) => Some(Err(Error::Source { batch, cause })),
+            Ok(None) => None,
+            Err(panic) => Some(Err(panic)),
+        }
+    }
+
+    fn more(&mut self) -> Option<bool> {
+        match self.iter.size_hint() {
+            (_, Some(0)) => Some(false),
+            (1.., _) => Some(true),
+            _ => None,
+        }
+    }
+}

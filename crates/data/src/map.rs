@@ -1,0 +1,83 @@
+use std::sync::Arc;
+
+use burn::tensor::Device;
+
+use crate::{
+    Batch, Batches, BoxError, Error, Length, Loader, Position, Result,
+    source::{Feed, Setting, Source, guarded},
+};
+
+type Function<A, B> = Arc<dyn Fn(A) -> Result<B, BoxError> + Send + Sync>;
+
+impl<B: Send + 'static> Loader<B> {
+    /// The same batches after `map`, which runs on the thread that iterates.
+    pub fn map<C: Send + 'static>(self, map: impl Fn(B) -> C + Send + Sync + 'static) -> Loader<C> {
+        self.try_map(move |batch| Ok(map(batch)))
+    }
+
+    /// As [`map`](Self::map), with a function that may fail: that is [`Error::Source`] and ends the pass.
+    pub fn try_map<C: Send + 'static>(self, map: impl Fn(B) -> Result<C, BoxError> + Send + Sync + 'static) -> Loader<C> {
+        Loader::from_source(MapSource::new(self, map))
+    }
+}
+
+/// A loader whose batches go through a function.
+pub(crate) struct MapSource<A, B> {
+    inner: Loader<A>,
+    map: Function<A, B>,
+}
+
+impl<A: Send + 'static, B> MapSource<A, B> {
+    pub(crate) fn new(inner: Loader<A>, map: impl Fn(A) -> Result<B, BoxError> + Send + Sync + 'static) -> Self {
+        Self { inner, map: Arc::new(map) }
+    }
+}
+
+impl<A: Send + 'static, B: Send + 'static> Source<B> for MapSource<A, B> {
+    fn kind(&self) -> &'static str {
+        self.inner.kind()
+    }
+
+    fn check(&self) -> Result<()> {
+        self.inner.check_options()
+    }
+
+    fn open(&self, start: Position, device: &Device) -> Result<Box<dyn Feed<B>>> {
+        Ok(Box::new(MapFeed { inner: self.inner.batches(start, device)?, map: self.map.clone() }))
+    }
+
+    fn length(&self) -> Length {
+        self.inner.len()
+    }
+
+    fn dataset_len(&self) -> Option<usize> {
+        self.inner.dataset_len()
+    }
+
+    fn is_shuffled(&self) -> bool {
+        self.inner.is_shuffled()
+    }
+
+    fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>> {
+        Some(Arc::new(Self { inner: self.inner.try_set(setting)?, map: self.map.clone() }))
+    }
+}
+
+struct MapFeed<A, B> {
+    inner: Batches<A>,
+    map: Function<A, B>,
+}
+
+impl<A: Send + 'static, B> Feed<B> for MapFeed<A, B> {
+    fn next(&mut self) -> Option<Result<Batch<B>>> {
+        let batch = self.inner.position().batch;
+        Some(self.inner.next()?.and_then(|Batch { value, items }| {
+            let value = guarded("function given to `map`", batch, || (self.map)(value))?;
+            Ok(Batch { value: value.map_err(|cause| Error::Source { batch, cause })?, items })
+        }))
+    }
+
+    fn more(&mut self) -> Option<bool> {
+        Some(!self.inner.at_end())
+    }
+}

@@ -1,0 +1,298 @@
+//! Files that stay readable whatever happens: replaced as a whole, or grown by whole pieces.
+
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+/// A file that takes another's place in one instant when it is complete.
+pub(crate) struct Replacement {
+    file: BufWriter<NamedTempFile>,
+    path: PathBuf,
+}
+
+impl Replacement {
+    pub(crate) fn new(path: &Path) -> io::Result<Self> {
+        let (folder, prefix) = place(path);
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix);
+        // A temporary file is private by default; a log is as readable as any file that the user makes.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let file = builder.tempfile_in(folder).map_err(|error| at(path, "create a file beside", &error))?;
+        Ok(Self { file: BufWriter::with_capacity(1 << 16, file), path: path.to_owned() })
+    }
+
+    /// So many bytes were written.
+    pub(crate) fn len(&mut self) -> io::Result<u64> {
+        self.file.stream_position()
+    }
+
+    /// Makes the content durable and puts it in place. The open file is returned.
+    pub(crate) fn commit(self) -> io::Result<std::fs::File> {
+        let Self { file, path } = self;
+        let file = file.into_inner().map_err(|error| at(&path, "write", error.error()))?;
+        file.as_file().sync_all().map_err(|error| at(&path, "write", &error))?;
+        file.persist(&path).map_err(|error| at(&path, "replace", &error.error))
+    }
+}
+
+impl Write for Replacement {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes).map_err(|error| at(&self.path, "write", &error))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush().map_err(|error| at(&self.path, "write", &error))
+    }
+}
+
+/// Removes what a kill left of a replacement. Only for a file that nobody else writes.
+pub(crate) fn clear_replacements(path: &Path) {
+    let (folder, prefix) = place(path);
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            // It does no harm where it is.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// The folder of a file, and how the names of its replacements begin.
+fn place(path: &Path) -> (&Path, String) {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    (folder, format!(".{name}.new-"))
+}
+
+/// An error that names the file, as those of `fs_err` do.
+pub(crate) fn at(path: &Path, action: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("failed to {action} `{}`: {error}", path.display()))
+}
+
+/// What [`Append`] writes to.
+pub(crate) trait Target: Write + Seek {
+    /// Cuts the file off or fills it up with zeros.
+    fn set_len(&mut self, len: u64) -> io::Result<()>;
+}
+
+impl Target for std::fs::File {
+    fn set_len(&mut self, len: u64) -> io::Result<()> {
+        std::fs::File::set_len(self, len)
+    }
+}
+
+/// So much is kept in memory before it is written.
+const BUFFER: usize = 1 << 16;
+/// So much is kept for another attempt while the disk is full.
+const RETRY: usize = 1 << 20;
+
+/// A file that grows by whole pieces.
+///
+/// A piece that could not be written whole (a full disk) is cut off again, so that what is there stays readable and a
+/// later attempt continues behind it. Behind the pieces there may be a tail that the next write replaces.
+pub(crate) struct Append<T = std::fs::File> {
+    target: T,
+    path: PathBuf,
+    /// Where the next piece goes: the length without the tail.
+    end: u64,
+    /// The length with the tail.
+    len: u64,
+    buffer: Vec<u8>,
+    tail: Vec<u8>,
+}
+
+impl<T: Target> Append<T> {
+    pub(crate) fn new(target: T, path: PathBuf, len: u64) -> Self {
+        Self { target, path, end: len, len, buffer: Vec::with_capacity(BUFFER + BUFFER / 4), tail: Vec::new() }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The length on disk, without the tail.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Where a whole piece is to be appended. Call [`Append::pushed`] afterwards.
+    pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    /// Whether the buffer is to be written.
+    pub(crate) fn is_full(&self) -> bool {
+        self.buffer.len() >= BUFFER
+    }
+
+    /// Writes the buffer if it is full.
+    pub(crate) fn pushed(&mut self) -> io::Result<()> {
+        if self.is_full() { self.flush(b"") } else { Ok(()) }
+    }
+
+    /// Forgets what could not be written if it is too much to be kept.
+    pub(crate) fn shed(&mut self) {
+        if self.buffer.len() > RETRY {
+            self.buffer.clear();
+        }
+    }
+
+    /// Writes all pieces, then `tail` in the place of the former tail, with one system call.
+    pub(crate) fn flush(&mut self, tail: &[u8]) -> io::Result<()> {
+        if self.buffer.is_empty() && self.tail == tail {
+            return Ok(());
+        }
+        let pieces = self.buffer.len();
+        self.buffer.extend_from_slice(tail);
+        let length = self.end + self.buffer.len() as u64;
+        // What remains of a longer tail turns into empty lines until it is cut off: a kill in between leaves no half line.
+        let surplus = self.len.saturating_sub(length) as usize;
+        self.buffer.resize(self.buffer.len() + surplus, b'\n');
+        let outcome = write_at(&mut self.target, self.end, &self.buffer);
+        self.buffer.truncate(pieces);
+        match outcome.and_then(|()| if surplus > 0 { self.target.set_len(length) } else { Ok(()) }) {
+            Ok(()) => {
+                self.end += pieces as u64;
+                self.len = length;
+                self.buffer.clear();
+                self.tail.clear();
+                self.tail.extend_from_slice(tail);
+                Ok(())
+            }
+            Err(error) => {
+                let restored = self.target.set_len(self.end).and_then(|()| {
+                    self.len = self.end;
+                    write_at(&mut self.target, self.end, &self.tail)
+                });
+                match restored {
+                    Ok(()) => self.len = self.end + self.tail.len() as u64,
+                    // The tail is lost on disk, so it has to be seen as new next time.
+                    Err(_) => self.tail.clear(),
+                }
+                self.shed();
+                Err(at(&self.path, "write", &error))
+            }
+        }
+    }
+
+    /// Overwrites bytes that are on disk already.
+    pub(crate) fn overwrite(&mut self, at_byte: u64, bytes: &[u8]) -> io::Result<()> {
+        write_at(&mut self.target, at_byte, bytes).map_err(|error| at(&self.path, "write", &error))
+    }
+
+    /// Goes on with another file that holds everything up to now, the buffer included: whole pieces up to `end`, then
+    /// `tail`.
+    pub(crate) fn replace(&mut self, target: T, end: u64, tail: Vec<u8>) {
+        self.buffer.clear();
+        self.target = target;
+        self.end = end;
+        self.len = end + tail.len() as u64;
+        self.tail = tail;
+    }
+}
+
+fn write_at(target: &mut impl Target, at_byte: u64, bytes: &[u8]) -> io::Result<()> {
+    target.seek(SeekFrom::Start(at_byte))?;
+    target.write_all(bytes)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// A disk of so many bytes.
+    #[derive(Clone, Default)]
+    pub(crate) struct SmallDisk {
+        pub(crate) bytes: Arc<Mutex<Vec<u8>>>,
+        pub(crate) capacity: Arc<Mutex<usize>>,
+        at: usize,
+    }
+
+    impl Write for SmallDisk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let (mut disk, capacity) = (self.bytes.lock().unwrap(), *self.capacity.lock().unwrap());
+            let taken = bytes.len().min(capacity.saturating_sub(self.at));
+            if taken == 0 && !bytes.is_empty() {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let end = self.at + taken;
+            if disk.len() < end {
+                disk.resize(end, 0);
+            }
+            disk[self.at..end].copy_from_slice(&bytes[..taken]);
+            self.at = end;
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Seek for SmallDisk {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            let SeekFrom::Start(at) = to else { return Err(io::ErrorKind::Unsupported.into()) };
+            self.at = at as usize;
+            Ok(at)
+        }
+    }
+
+    impl Target for SmallDisk {
+        fn set_len(&mut self, len: u64) -> io::Result<()> {
+            self.bytes.lock().unwrap().resize(len as usize, 0);
+            Ok(())
+        }
+    }
+
+    fn text(disk: &SmallDisk) -> String {
+        String::from_utf8(disk.bytes.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn the_tail_is_replaced_longer_or_shorter() {
+        let disk = SmallDisk::default();
+        *disk.capacity.lock().unwrap() = 100;
+        let mut file = Append::new(disk.clone(), "x".into(), 0);
+        file.buffer().extend(b"one\n");
+        file.flush(b"open\n").unwrap();
+        assert_eq!(text(&disk), "one\nopen\n");
+        file.flush(b"longer\n").unwrap();
+        assert_eq!(text(&disk), "one\nlonger\n");
+        file.flush(b"x\n").unwrap();
+        assert_eq!(text(&disk), "one\nx\n");
+        file.buffer().extend(b"two\n");
+        file.flush(b"").unwrap();
+        assert_eq!((text(&disk).as_str(), file.end()), ("one\ntwo\n", 8));
+    }
+
+    #[test]
+    fn a_full_disk_leaves_whole_pieces_and_the_rest_follows_when_there_is_room() {
+        let disk = SmallDisk::default();
+        *disk.capacity.lock().unwrap() = 10;
+        let mut file = Append::new(disk.clone(), "some/file".into(), 0);
+        file.buffer().extend(b"1234567\n");
+        file.flush(b"t\n").unwrap();
+        file.buffer().extend(b"abcdefg\n");
+        let error = file.flush(b"u\n").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert!(error.to_string().starts_with("failed to write `some/file`: "), "{error}");
+        assert_eq!(text(&disk), "1234567\nt\n");
+        *disk.capacity.lock().unwrap() = 100;
+        file.flush(b"u\n").unwrap();
+        assert_eq!(text(&disk), "1234567\nabcdefg\nu\n");
+    }
+
+    #[test]
+    fn what_a_full_disk_refuses_is_kept_only_so_long() {
+        let disk = SmallDisk::default();
+        let mut file = Append::new(disk, "x".into(), 0);
+        for _ in 0..64 {
+            file.buffer().extend(vec![b'x'; BUFFER]);
+            file.pushed().unwrap_err();
+            assert!(file.buffer().len() <= RETRY);
+        }
+    }
+}

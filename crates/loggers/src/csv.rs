@@ -1,0 +1,146 @@
+//! A table of metrics.
+
+mod existing;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use table::Table;
+
+use crate::logger::owned;
+use crate::{Hyperparams, Logger, Metrics, Result, RunDir, Status};
+
+/// Writes metrics as a table: `save_dir/name/version/metrics.csv`, and `hparams.yaml` beside it.
+///
+/// * **One row per step.** Calls in a row with the same step share one row; a row is closed by the first metric of another
+///   step. Saving puts the open row on disk too, and later values of its step replace it there.
+/// * **Columns** are `step`, `epoch`, then the others as they appear. A new column does not rewrite the table: a small file is
+///   replaced as a whole; in a large one the header grows into empty lines kept behind it, and older rows stay shorter.
+///   `pandas.read_csv` and Python's `csv` read both. [`finalize`](Logger::finalize) fills the rows up and takes the empty
+///   lines away.
+/// * **Numbers** are the shortest decimals that read back equal. A value that an `f32` can hold exactly is written as that
+///   `f32`: `0.1_f32` as `0.1`. A missing value is an empty cell; `NaN`, `inf` and `-inf` are written so.
+/// * **A step that is missing** is one more than the step of the last row, 0 at first, unless a metric is called `step`.
+/// * **A file that is there** is continued. What a crash left of a last row is cut off.
+///
+/// Memory does not grow with the number of rows. A kill at any moment leaves a readable file; rows that were not saved are
+/// lost ([`Background`](crate::Background) saves all the time).
+///
+/// ```
+/// use stormfire_loggers::{CsvLogger, Logger};
+/// # let folder = tempfile::tempdir()?;
+/// # let folder = folder.path();
+/// let mut logger = CsvLogger::new(folder).name("mnist").version("first");
+/// logger.log_metrics(&[("loss", 0.5), ("epoch", 0.0)].into(), Some(49))?;
+/// logger.log_metrics(&[("val_loss", 0.75)].into(), Some(49))?;
+/// logger.log_metrics(&[("loss", 0.25)].into(), Some(99))?;
+/// logger.save()?;
+/// let table = std::fs::read_to_string(folder.join("mnist/first/metrics.csv"))?;
+/// assert_eq!(table, "step,epoch,loss,val_loss\n49,0,0.5,0.75\n99,,0.25,\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct CsvLogger {
+    dir: RunDir,
+    prefix: String,
+    flush_every: usize,
+    params: Hyperparams,
+    table: Option<Table>,
+}
+
+impl CsvLogger {
+    /// Logs to the next version of the experiment `lightning_logs` below `save_dir`. Nothing is made yet.
+    pub fn new(save_dir: impl Into<PathBuf>) -> Self {
+        Self::in_dir(RunDir::new(save_dir))
+    }
+
+    /// Logs to a run's folder that other loggers may use too.
+    pub fn in_dir(dir: RunDir) -> Self {
+        Self { dir, prefix: String::new(), flush_every: 100, params: Hyperparams::new(), table: None }
+    }
+
+    /// The experiment's name, `lightning_logs` by default; see [`RunDir::with_name`].
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.dir = self.dir.with_name(name);
+        self
+    }
+
+    /// A version of one's own; see [`RunDir::with_version`].
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.dir = self.dir.with_version(version);
+        self
+    }
+
+    /// Puts `prefix-` before every metric's name except `epoch`.
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Saves after so many rows; 0 counts as 1. Default: 100. Whoever calls [`Logger::save`] more often, as
+    /// [`Background`](crate::Background) does, need not care.
+    pub fn flush_logs_every_n_steps(mut self, rows: usize) -> Self {
+        self.flush_every = rows.max(1);
+        self
+    }
+
+    /// The run's folder.
+    pub fn run_dir(&self) -> &RunDir {
+        &self.dir
+    }
+
+    fn table(&mut self) -> Result<&mut Table> {
+        let table = match self.table.take() {
+            Some(table) => table,
+            None => Table::open(&self.dir.log_dir()?.join("metrics.csv"), &self.prefix)?,
+        };
+        Ok(self.table.insert(table))
+    }
+}
+
+impl Logger for CsvLogger {
+    fn name(&self) -> &str {
+        self.dir.name()
+    }
+
+    /// Empty if the run's folder cannot be made; [`Logger::open`] then says why.
+    fn version(&self) -> String {
+        self.dir.version().unwrap_or_default().to_owned()
+    }
+
+    fn save_dir(&self) -> Option<PathBuf> {
+        Some(self.dir.save_dir().to_owned())
+    }
+
+    fn log_dir(&self) -> Option<PathBuf> {
+        owned(self.dir.log_dir())
+    }
+
+    fn open(&mut self) -> Result<()> {
+        self.table().map(drop)
+    }
+
+    fn log_metrics(&mut self, metrics: &Metrics, step: Option<u64>) -> Result<()> {
+        let flush_every = self.flush_every;
+        let table = self.table()?;
+        table.log(metrics, step);
+        if table.is_due(flush_every) { table.save() } else { Ok(()) }
+    }
+
+    /// Adds to `hparams.yaml`. Initial metrics make no row: their first real values do.
+    fn log_hyperparams(&mut self, params: &Hyperparams, _initial_metrics: &Metrics) -> Result<()> {
+        self.params.update(params.clone());
+        self.params.write_yaml(&self.dir.log_dir()?.join("hparams.yaml"))
+    }
+
+    fn save(&mut self) -> Result<()> {
+        self.table.as_mut().map_or(Ok(()), Table::save)
+    }
+
+    /// Saves, and makes all rows as long as the header.
+    fn finalize(&mut self, _status: Status) -> Result<()> {
+        self.table.as_mut().map_or(Ok(()), Table::tidy)
+    }
+}

@@ -1,0 +1,110 @@
+//! What can go wrong in this crate.
+
+use std::io;
+
+/// The result of everything fallible in this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong while something is recorded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or folder could not be read or written; the message names it.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The backend has no place for this kind of value.
+    #[error("logger `{logger}` does not support {what}")]
+    Unsupported {
+        /// The logger's name.
+        logger: String,
+        /// The kind of value, in the plural.
+        what: &'static str,
+    },
+    /// The parts of an image, a histogram or another media value do not fit together.
+    #[error("invalid {what}: {reason}")]
+    InvalidMedia {
+        /// The kind of value, in the singular.
+        what: &'static str,
+        /// What does not fit, with the sizes.
+        reason: String,
+    },
+    /// Two sources give different values for one hyperparameter.
+    #[error("hyperparameter `{key}` is given twice, as `{first}` and as `{second}`")]
+    HyperparamConflict {
+        /// The key, nested ones joined with `/`.
+        key: String,
+        /// The value that was there.
+        first: String,
+        /// The value that was to be merged in.
+        second: String,
+    },
+    /// Hyperparameters were made from something that has no names in it.
+    #[error("hyperparameters must be a struct or a map, found {found}")]
+    NotAMap {
+        /// What was found instead.
+        found: &'static str,
+    },
+    /// A hyperparameter cannot be represented as plain data.
+    #[error("a hyperparameter cannot be serialized: {reason}")]
+    Serialize {
+        /// What serde said.
+        reason: String,
+    },
+    /// A logger panicked on its thread.
+    #[error("logger `{logger}` panicked: {message}")]
+    Panicked {
+        /// The logger's name.
+        logger: String,
+        /// The panic's message.
+        message: String,
+    },
+    /// A typed handle was asked of a logger of another type.
+    #[error("logger `{logger}` is no `{expected}`")]
+    WrongLogger {
+        /// The logger's name.
+        logger: String,
+        /// The type that was asked for.
+        expected: &'static str,
+    },
+    /// The thread of a background writer has ended.
+    #[error("the background writer of logger `{logger}` has stopped")]
+    Stopped {
+        /// The logger's name.
+        logger: String,
+    },
+    /// An error of a logger's own; see [`Error::other`].
+    #[error(transparent)]
+    Other(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Error {
+    /// Wraps the error of one's own logger, or a plain message.
+    pub fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Other(error.into())
+    }
+
+    /// What the user can do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Io(error) => match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "free some space or log into another folder; what was written before is intact"
+                }
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                    "choose a `save_dir` (the Trainer's `default_root_dir`) that you may write to"
+                }
+                io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+                    "a file is in the way of a log folder; move it or choose another `save_dir`"
+                }
+                _ => return None,
+            },
+            Self::Unsupported { .. } => "send this value to another logger, or ignore the error",
+            Self::HyperparamConflict { .. } => "rename one of the two, or give both the same value",
+            Self::NotAMap { .. } => "wrap the value in a struct with a named field",
+            Self::Serialize { .. } => "map keys must be strings, numbers or unit variants",
+            Self::WrongLogger { .. } => "ask with the type that was given to the Trainer",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}

@@ -1,0 +1,189 @@
+//! What a backend implements.
+
+use std::any::Any;
+use std::path::{Path, PathBuf};
+
+use crate::{Audio, Error, Figure, Histogram, Hyperparams, Image, Metrics, Result, Text};
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It came to its end.
+    Success,
+    /// An error or a panic ended it.
+    Failed,
+    /// Somebody stopped it (Ctrl-C, a signal).
+    Interrupted,
+}
+
+/// A checkpoint that was just written.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct CheckpointInfo {
+    /// The file (or folder) that was written.
+    pub path: PathBuf,
+    /// The metric that decides which checkpoint is best, if there is one.
+    pub monitor: Option<String>,
+    /// The monitored metric's value in this checkpoint.
+    pub score: Option<f64>,
+    /// Whether this is the best checkpoint so far.
+    pub is_best: bool,
+}
+
+impl CheckpointInfo {
+    /// A checkpoint without a score.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), monitor: None, score: None, is_best: false }
+    }
+
+    /// The monitored metric, its value, and whether that is the best so far.
+    pub fn scored(mut self, monitor: impl Into<String>, score: f64, is_best: bool) -> Self {
+        self.monitor = Some(monitor.into());
+        self.score = Some(score);
+        self.is_best = is_best;
+        self
+    }
+}
+
+/// Somewhere that metrics, hyperparameters and media go.
+///
+/// Four methods are required. All of them may block: [`Background`](crate::Background) calls them on a thread of the
+/// logger's own, one after the other, in the order in which they were asked for.
+///
+/// ```
+/// use stormfire_loggers::{Hyperparams, Logger, Metrics, Result};
+///
+/// /// Keeps the last line.
+/// #[derive(Default)]
+/// struct LastLine(String);
+///
+/// impl Logger for LastLine {
+///     fn name(&self) -> &str { "last-line" }
+///     fn version(&self) -> String { "0".into() }
+///     fn log_metrics(&mut self, metrics: &Metrics, step: Option<u64>) -> Result<()> {
+///         self.0 = format!("{step:?}: {metrics:?}");
+///         Ok(())
+///     }
+///     fn log_hyperparams(&mut self, _params: &Hyperparams, _initial_metrics: &Metrics) -> Result<()> { Ok(()) }
+/// }
+///
+/// let mut logger: Box<dyn Logger> = Box::new(LastLine::default());
+/// logger.log_metrics(&[("loss", 0.5)].into(), Some(3))?;
+/// assert!(logger.downcast_mut::<LastLine>().is_some_and(|logger| logger.0.contains("0.5")));
+/// # Ok::<(), stormfire_loggers::Error>(())
+/// ```
+pub trait Logger: Any + Send {
+    /// The experiment's name.
+    fn name(&self) -> &str;
+
+    /// Which of the experiment's runs this is, such as `version_3`.
+    fn version(&self) -> String;
+
+    /// Records numbers. `step` is the step they belong to; what happens without one is the backend's choice.
+    fn log_metrics(&mut self, metrics: &Metrics, step: Option<u64>) -> Result<()>;
+
+    /// Records the run's settings. `initial_metrics` are those by which runs are to be compared, with their first values;
+    /// it may be empty. A second call adds to the first.
+    fn log_hyperparams(&mut self, params: &Hyperparams, initial_metrics: &Metrics) -> Result<()>;
+
+    /// The folder that all experiments are kept in. Default: none.
+    fn save_dir(&self) -> Option<PathBuf> {
+        None
+    }
+
+    /// This run's own folder. Default: none.
+    fn log_dir(&self) -> Option<PathBuf> {
+        None
+    }
+
+    /// What joins the parts of a metric's name. Default: `/`.
+    #[expect(clippy::unnecessary_literal_bound, reason = "an implementor may return one of its own fields")]
+    fn group_separator(&self) -> &str {
+        "/"
+    }
+
+    /// Prepares for the first value: makes files, opens connections. A second call does nothing. Default: nothing.
+    fn open(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Records an image. Default: [`Error::Unsupported`].
+    fn log_image(&mut self, tag: &str, image: &Image, step: Option<u64>) -> Result<()> {
+        let _ = (tag, image, step);
+        Err(unsupported(self.name(), "images"))
+    }
+
+    /// Records a distribution. Default: [`Error::Unsupported`].
+    fn log_histogram(&mut self, tag: &str, histogram: &Histogram, step: Option<u64>) -> Result<()> {
+        let _ = (tag, histogram, step);
+        Err(unsupported(self.name(), "histograms"))
+    }
+
+    /// Records a text. Default: [`Error::Unsupported`].
+    fn log_text(&mut self, tag: &str, text: &Text, step: Option<u64>) -> Result<()> {
+        let _ = (tag, text, step);
+        Err(unsupported(self.name(), "texts"))
+    }
+
+    /// Records a sound. Default: [`Error::Unsupported`].
+    fn log_audio(&mut self, tag: &str, audio: &Audio, step: Option<u64>) -> Result<()> {
+        let _ = (tag, audio, step);
+        Err(unsupported(self.name(), "sounds"))
+    }
+
+    /// Records a drawing. Default: [`Error::Unsupported`].
+    fn log_figure(&mut self, tag: &str, figure: &Figure, step: Option<u64>) -> Result<()> {
+        let _ = (tag, figure, step);
+        Err(unsupported(self.name(), "figures"))
+    }
+
+    /// Hands everything recorded so far to the operating system (or the service). Default: nothing.
+    fn save(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// A run has ended. More may follow, such as a test after a fit. Default: [`Logger::save`].
+    fn finalize(&mut self, status: Status) -> Result<()> {
+        let _ = status;
+        self.save()
+    }
+
+    /// A checkpoint was written, for backends that keep them too. Default: nothing.
+    fn after_save_checkpoint(&mut self, checkpoint: &CheckpointInfo) -> Result<()> {
+        let _ = checkpoint;
+        Ok(())
+    }
+}
+
+impl dyn Logger {
+    /// The logger as the type that it is, or `None` if it is another.
+    pub fn downcast_mut<L: Logger>(&mut self) -> Option<&mut L> {
+        let any: &mut dyn Any = self;
+        any.downcast_mut()
+    }
+
+    /// The logger as the type that it is, or `None` if it is another.
+    pub fn downcast_ref<L: Logger>(&self) -> Option<&L> {
+        let any: &dyn Any = self;
+        any.downcast_ref()
+    }
+}
+
+fn unsupported(logger: &str, what: &'static str) -> Error {
+    Error::Unsupported { logger: logger.to_owned(), what }
+}
+
+/// Puts Lightning's `prefix-` before a name.
+pub(crate) fn prefixed(prefix: &str, name: &str, into: &mut String) {
+    into.clear();
+    if !prefix.is_empty() {
+        into.push_str(prefix);
+        into.push('-');
+    }
+    into.push_str(name);
+}
+
+/// The folder of a run as a `PathBuf`, or `None` while it could not be made.
+pub(crate) fn owned(path: Result<&Path>) -> Option<PathBuf> {
+    path.ok().map(Path::to_owned)
+}

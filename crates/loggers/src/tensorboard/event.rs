@@ -1,0 +1,118 @@
+//! `TensorBoard`'s messages, as far as they are written here. The field numbers are those of its `.proto` files.
+
+use prost::{Message, Oneof};
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Event {
+    /// Seconds since 1970.
+    #[prost(double, tag = "1")]
+    pub(crate) wall_time: f64,
+    #[prost(int64, tag = "2")]
+    pub(crate) step: i64,
+    #[prost(oneof = "What", tags = "3, 5")]
+    pub(crate) what: Option<What>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+pub(crate) enum What {
+    #[prost(string, tag = "3")]
+    FileVersion(String),
+    #[prost(message, tag = "5")]
+    Summary(Summary),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Summary {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) values: Vec<Value>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Value {
+    #[prost(string, tag = "1")]
+    pub(crate) tag: String,
+    #[prost(message, optional, tag = "9")]
+    pub(crate) metadata: Option<Metadata>,
+    #[prost(oneof = "Data", tags = "2, 4, 5, 8")]
+    pub(crate) data: Option<Data>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+pub(crate) enum Data {
+    #[prost(float, tag = "2")]
+    Scalar(f32),
+    #[prost(message, tag = "4")]
+    Image(Image),
+    #[prost(message, tag = "5")]
+    Histogram(Histogram),
+    #[prost(message, tag = "8")]
+    Tensor(Tensor),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Metadata {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) plugin: Option<Plugin>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Plugin {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) content: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Image {
+    #[prost(int32, tag = "1")]
+    pub(crate) height: i32,
+    #[prost(int32, tag = "2")]
+    pub(crate) width: i32,
+    /// 1 grey, 3 RGB, 4 RGBA.
+    #[prost(int32, tag = "3")]
+    pub(crate) colorspace: i32,
+    #[prost(bytes = "vec", tag = "4")]
+    pub(crate) png: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Histogram {
+    #[prost(double, tag = "1")]
+    pub(crate) min: f64,
+    #[prost(double, tag = "2")]
+    pub(crate) max: f64,
+    #[prost(double, tag = "3")]
+    pub(crate) num: f64,
+    #[prost(double, tag = "4")]
+    pub(crate) sum: f64,
+    #[prost(double, tag = "5")]
+    pub(crate) sum_squares: f64,
+    /// The right bounds.
+    #[prost(double, repeated, tag = "6")]
+    pub(crate) limits: Vec<f64>,
+    #[prost(double, repeated, tag = "7")]
+    pub(crate) counts: Vec<f64>,
+}
+
+/// Only ever the empty tensor that carries a plugin's metadata.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Tensor {
+    /// 1 is float.
+    #[prost(int32, tag = "1")]
+    pub(crate) dtype: i32,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) shape: Option<Shape>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Shape {
+    #[prost(message, repeated, tag = "2")]
+    pub(crate) dims: Vec<Dim>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Dim {
+    #[prost(int64, tag = "1")]
+    pub(crate) size: i64,
+}

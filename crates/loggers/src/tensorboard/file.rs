@@ -1,0 +1,174 @@
+//! One event file.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+use std::{fs, io};
+
+use prost::Message;
+
+use super::event::{Data, Event, Summary, Value, What};
+use super::record;
+use crate::append::{Append, Target, at};
+use crate::{Metrics, Result};
+
+/// The last part of a file's name: two files of one process and second must differ.
+static FILES: AtomicU64 = AtomicU64::new(0);
+
+/// An open event file.
+pub(super) struct EventFile<T: Target = fs::File> {
+    file: Append<T>,
+    /// Kept from call to call, so that a scalar allocates nothing.
+    scalars: Event,
+    last_wall_time: f64,
+}
+
+impl<T: Target> std::fmt::Debug for EventFile<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventFile").finish_non_exhaustive()
+    }
+}
+
+impl EventFile {
+    pub(super) fn create(folder: &Path) -> Result<Self> {
+        fs_err::create_dir_all(folder)?;
+        let path = loop {
+            let path = folder.join(file_name(now() as u64, &host(), FILES.fetch_add(1, Ordering::Relaxed)));
+            match fs::OpenOptions::new().write(true).create_new(true).open(&path) {
+                Ok(file) => break (path, file),
+                // Another machine of the same name on a shared disk.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(at(&path, "create", &error).into()),
+            }
+        };
+        Self::begin(path.1, path.0)
+    }
+}
+
+impl<T: Target> EventFile<T> {
+    pub(super) fn begin(target: T, path: PathBuf) -> Result<Self> {
+        let scalars = Event { what: Some(What::Summary(Summary::default())), ..Event::default() };
+        let mut file = Self { file: Append::new(target, path, 0), scalars, last_wall_time: 0.0 };
+        let wall_time = file.wall_time();
+        file.event(&Event { wall_time, step: 0, what: Some(What::FileVersion("brain.Event:2".to_owned())) })?;
+        file.flush()?;
+        Ok(file)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Writes all metrics as one event. `tag` appends the tag of a name.
+    pub(super) fn write_scalars(&mut self, step: i64, metrics: &Metrics, mut tag: impl FnMut(&str, &mut String)) -> Result<()> {
+        if metrics.is_empty() {
+            return Ok(());
+        }
+        let wall_time = self.wall_time();
+        self.scalars.wall_time = wall_time;
+        self.scalars.step = step;
+        if let Some(What::Summary(summary)) = &mut self.scalars.what {
+            summary.values.resize_with(metrics.len(), Value::default);
+            for (value, (name, number)) in summary.values.iter_mut().zip(metrics.iter()) {
+                value.tag.clear();
+                tag(name, &mut value.tag);
+                value.data = Some(Data::Scalar(number as f32));
+            }
+        }
+        let Self { file, scalars, .. } = self;
+        push(file, scalars)
+    }
+
+    pub(super) fn write(&mut self, step: i64, values: Vec<Value>) -> Result<()> {
+        let wall_time = self.wall_time();
+        self.event(&Event { wall_time, step, what: Some(What::Summary(Summary { values })) })
+    }
+
+    pub(super) fn flush(&mut self) -> Result<()> {
+        Ok(self.file.flush(b"")?)
+    }
+
+    fn event(&mut self, event: &Event) -> Result<()> {
+        push(&mut self.file, event)
+    }
+
+    /// The clock may be set back; the times in a file are not.
+    fn wall_time(&mut self) -> f64 {
+        self.last_wall_time = now().max(self.last_wall_time);
+        self.last_wall_time
+    }
+}
+
+impl<T: Target> Drop for EventFile<T> {
+    fn drop(&mut self) {
+        if let Err(error) = self.flush() {
+            tracing::error!(%error, "the last events are lost");
+        }
+    }
+}
+
+fn push<T: Target>(file: &mut Append<T>, event: &Event) -> Result<()> {
+    record::push(file.buffer(), |data| event.encode_raw(data));
+    Ok(file.pushed()?)
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+fn file_name(seconds: u64, host: &str, number: u64) -> String {
+    format!("events.out.tfevents.{seconds:010}.{host}.{}.{number}", std::process::id())
+}
+
+/// The machine's name as a part of a file's name.
+fn host() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .or_else(|| ["HOSTNAME", "COMPUTERNAME"].iter().find_map(|variable| std::env::var(variable).ok()))
+        .unwrap_or_default();
+    let safe = |letter: char| if letter.is_ascii_alphanumeric() || "-_.".contains(letter) { letter } else { '-' };
+    let name: String = name.trim().chars().map(safe).collect();
+    if name.is_empty() { "localhost".to_owned() } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::tests::read;
+    use super::*;
+    use crate::append::tests::SmallDisk;
+
+    #[test]
+    fn names_are_those_of_tensorflow_and_never_taken_twice() {
+        let expected = format!("events.out.tfevents.0000000012.pc.{}.3", std::process::id());
+        assert_eq!(file_name(12, "pc", 3), expected);
+        let folder = tempfile::tempdir().unwrap();
+        let files: Vec<EventFile> = (0..20).map(|_| EventFile::create(folder.path()).unwrap()).collect();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), files.len());
+        assert!(host().chars().all(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(letter)));
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_and_the_file_stays_readable() {
+        let disk = SmallDisk::default();
+        *disk.capacity.lock().unwrap() = 1000;
+        let mut file = EventFile::begin(disk.clone(), "some/events".into()).unwrap();
+        let mut written = 0_usize;
+        let error = loop {
+            file.write_scalars(0, &[("loss", 0.5)].into(), |name, tag| tag.push_str(name)).unwrap();
+            match file.flush() {
+                Ok(()) => written += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(error.to_string().starts_with("failed to write `some/events`: "), "{error}");
+        assert!(error.hint().unwrap().contains("free some space"));
+        let count = |disk: &SmallDisk| read(&disk.bytes.lock().unwrap()).unwrap().len();
+        assert_eq!(count(&disk), 1 + written);
+        file.flush().unwrap_err();
+        *disk.capacity.lock().unwrap() = 2000;
+        file.flush().unwrap();
+        assert_eq!(count(&disk), 1 + written + 1);
+        assert!(EventFile::begin(SmallDisk::default(), "x".into()).is_err());
+    }
+}

@@ -1,0 +1,128 @@
+//! The values that a logger receives. They are plain data and know nothing of tensors.
+
+mod histogram;
+mod image;
+mod media;
+
+pub use histogram::{Histogram, HistogramStats};
+pub use image::Image;
+pub use media::{Audio, Figure, FigureFormat, Text};
+
+use std::sync::Arc;
+
+/// Named numbers in the order in which they were inserted.
+///
+/// A name is an `Arc<str>`, so that whoever logs the same names at every step allocates them once.
+///
+/// ```
+/// use stormfire_loggers::Metrics;
+/// let mut metrics = Metrics::from([("loss", 0.5), ("accuracy", 0.9)]);
+/// metrics.insert("epoch", 3.0);
+/// assert_eq!(metrics.get("epoch"), Some(3.0));
+/// assert_eq!(metrics.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["loss", "accuracy", "epoch"]);
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Metrics {
+    entries: Vec<(Arc<str>, f64)>,
+}
+
+impl Metrics {
+    /// No metrics yet.
+    pub const fn new() -> Self {
+        Self { entries: Vec::new() }
+    }
+
+    /// No metrics yet, with room for `capacity`.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self { entries: Vec::with_capacity(capacity) }
+    }
+
+    /// Adds a metric at the end. A name that is there already keeps its place and takes the new value; the old one is
+    /// returned.
+    pub fn insert(&mut self, name: impl Into<Arc<str>>, value: f64) -> Option<f64> {
+        let name = name.into();
+        if let Some((_, old)) = self.entries.iter_mut().find(|(known, _)| *known == name) {
+            return Some(std::mem::replace(old, value));
+        }
+        self.entries.push((name, value));
+        None
+    }
+
+    /// The value of a metric.
+    pub fn get(&self, name: &str) -> Option<f64> {
+        self.entries.iter().find(|(known, _)| &**known == name).map(|(_, value)| *value)
+    }
+
+    /// Whether a metric is there.
+    pub fn contains(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// Takes a metric out, keeping the order of the others.
+    pub fn remove(&mut self, name: &str) -> Option<f64> {
+        let at = self.entries.iter().position(|(known, _)| &**known == name)?;
+        Some(self.entries.remove(at).1)
+    }
+
+    /// Names and values in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, f64)> {
+        self.entries.iter().map(|(name, value)| (&**name, *value))
+    }
+
+    /// How many metrics there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+impl<N: Into<Arc<str>>> Extend<(N, f64)> for Metrics {
+    fn extend<I: IntoIterator<Item = (N, f64)>>(&mut self, iter: I) {
+        for (name, value) in iter {
+            self.insert(name, value);
+        }
+    }
+}
+
+impl<N: Into<Arc<str>>> FromIterator<(N, f64)> for Metrics {
+    fn from_iter<I: IntoIterator<Item = (N, f64)>>(iter: I) -> Self {
+        let iter = iter.into_iter();
+        let mut metrics = Self::with_capacity(iter.size_hint().0);
+        metrics.extend(iter);
+        metrics
+    }
+}
+
+impl<N: Into<Arc<str>>, const COUNT: usize> From<[(N, f64); COUNT]> for Metrics {
+    fn from(entries: [(N, f64); COUNT]) -> Self {
+        entries.into_iter().collect()
+    }
+}
+
+impl IntoIterator for Metrics {
+    type Item = (Arc<str>, f64);
+    type IntoIter = std::vec::IntoIter<(Arc<str>, f64)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.entries.into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repeated_name_keeps_its_place_and_takes_the_new_value() {
+        let mut metrics = Metrics::from([("a", 1.0), ("b", 2.0), ("a", 3.0)]);
+        assert_eq!(metrics.iter().collect::<Vec<_>>(), [("a", 3.0), ("b", 2.0)]);
+        assert_eq!(metrics.insert("b", 4.0), Some(2.0));
+        assert_eq!(metrics.remove("a"), Some(3.0));
+        assert_eq!(metrics.remove("a"), None);
+        assert_eq!(metrics, [("b", 4.0)].into());
+    }
+}

@@ -1,0 +1,321 @@
+//! A logger on a thread of its own.
+
+mod queue;
+#[cfg(test)]
+mod tests;
+
+use std::any::{Any, TypeId};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use queue::{Job, Queue};
+
+use crate::{CheckpointInfo, Error, Hyperparams, Logger, Metrics, Result, Status};
+
+/// So many jobs can wait. Whoever submits one more is held until there is room.
+pub const QUEUE_CAPACITY: usize = 1024;
+
+/// While jobs keep coming, what was recorded is saved at least this often.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+
+/// Runs a [`Logger`] on its own thread, in the order in which jobs were submitted.
+///
+/// * **Bounded.** At most [`QUEUE_CAPACITY`] jobs wait (and as many again may be in work); a producer that is faster than
+///   the backend is held, nothing is dropped.
+/// * **Cheap to submit.** The thread looks for work every 20 ms while there is some, so that a submit rarely has to wake it.
+/// * **Never far behind.** Whenever the queue is empty, and about once a second, the logger is told to
+///   [`save`](Logger::save). A `kill -9` loses what was submitted in the last moments, normally less than 50 ms.
+/// * **Errors surface.** The first error or panic of a job is returned once by the next [`submit`](Self::submit),
+///   [`flush`](Self::flush) or [`finalize`](Self::finalize), and logging goes on; further ones until then go to
+///   `tracing` (debug).
+/// * **Dropping** it (also in a panic) runs what is queued, saves, and ends the thread.
+///
+/// A job must not use the `Background` that runs it: it would wait for itself.
+///
+/// ```
+/// use stormfire_loggers::{Background, MemoryLogger, Status};
+/// let memory = MemoryLogger::new();
+/// let logger = Background::spawn(Box::new(memory.clone()))?;
+/// logger.log_metrics([("loss", 0.5)].into(), Some(0))?;
+/// logger.submit(|logger| logger.log_metrics(&[("loss", 0.25)].into(), Some(1)))?;
+/// logger.flush()?;
+/// assert_eq!(memory.metrics().len(), 2);
+/// let rows = logger.call(|memory: &mut MemoryLogger| Ok(memory.rows()))?;
+/// assert_eq!(rows[1], ("loss".to_owned(), 0.25, Some(1)));
+/// logger.finalize(Status::Success)?;
+/// # Ok::<(), stormfire_loggers::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Background {
+    facts: Arc<Facts>,
+    queue: Arc<Queue>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What is known of the logger without asking its thread.
+#[derive(Debug)]
+struct Facts {
+    name: String,
+    version: String,
+    save_dir: Option<PathBuf>,
+    log_dir: Option<PathBuf>,
+    group_separator: String,
+    of_type: TypeId,
+}
+
+impl Background {
+    /// Opens the logger here, then moves it to its thread.
+    ///
+    /// # Errors
+    /// What [`Logger::open`] returns, or [`Error::Io`] if no thread can be started.
+    pub fn spawn(mut logger: Box<dyn Logger>) -> Result<Self> {
+        logger.open()?;
+        let facts = Arc::new(Facts {
+            name: logger.name().to_owned(),
+            version: logger.version(),
+            save_dir: logger.save_dir(),
+            log_dir: logger.log_dir(),
+            group_separator: logger.group_separator().to_owned(),
+            of_type: Any::type_id(&*logger),
+        });
+        let queue = Arc::new(Queue::new());
+        let worker = Worker { logger, facts: Arc::clone(&facts), queue: Arc::clone(&queue), unsaved: false, saved: Instant::now() };
+        let thread = thread::Builder::new().name(format!("log {}", facts.name.replace('\0', " "))).spawn(move || worker.run())?;
+        Ok(Self { facts, queue, thread: Some(thread) })
+    }
+
+    /// [`Logger::name`].
+    pub fn name(&self) -> &str {
+        &self.facts.name
+    }
+
+    /// [`Logger::version`].
+    pub fn version(&self) -> &str {
+        &self.facts.version
+    }
+
+    /// The version for a narrow place such as a progress bar: `0` for `version_0`, else the last four characters.
+    pub fn short_version(&self) -> &str {
+        crate::run_dir::short(&self.facts.version)
+    }
+
+    /// [`Logger::save_dir`].
+    pub fn save_dir(&self) -> Option<&Path> {
+        self.facts.save_dir.as_deref()
+    }
+
+    /// [`Logger::log_dir`].
+    pub fn log_dir(&self) -> Option<&Path> {
+        self.facts.log_dir.as_deref()
+    }
+
+    /// [`Logger::group_separator`].
+    pub fn group_separator(&self) -> &str {
+        &self.facts.group_separator
+    }
+
+    /// Whether the logger is an `L`.
+    pub fn is<L: Logger>(&self) -> bool {
+        self.facts.of_type == TypeId::of::<L>()
+    }
+
+    /// Queues a job. It is queued also when the error of an earlier one is returned.
+    ///
+    /// # Errors
+    /// The first error since the last report, of an earlier job.
+    pub fn submit(&self, job: impl FnOnce(&mut dyn Logger) -> Result<()> + Send + 'static) -> Result<()> {
+        self.queue.push(Job::Run(Box::new(job)))
+    }
+
+    /// Queues [`Logger::log_metrics`].
+    ///
+    /// # Errors
+    /// As [`Background::submit`].
+    pub fn log_metrics(&self, metrics: Metrics, step: Option<u64>) -> Result<()> {
+        self.queue.push(Job::Metrics(metrics, step))
+    }
+
+    /// Queues [`Logger::log_hyperparams`].
+    ///
+    /// # Errors
+    /// As [`Background::submit`].
+    pub fn log_hyperparams(&self, params: Hyperparams, initial_metrics: Metrics) -> Result<()> {
+        self.submit(move |logger| logger.log_hyperparams(&params, &initial_metrics))
+    }
+
+    /// Queues [`Logger::after_save_checkpoint`].
+    ///
+    /// # Errors
+    /// As [`Background::submit`].
+    pub fn after_save_checkpoint(&self, checkpoint: CheckpointInfo) -> Result<()> {
+        self.submit(move |logger| logger.after_save_checkpoint(&checkpoint))
+    }
+
+    /// Waits until everything submitted so far is done and saved.
+    ///
+    /// # Errors
+    /// The first error since the last report.
+    pub fn flush(&self) -> Result<()> {
+        self.settle(Logger::save)
+    }
+
+    /// Waits until everything submitted so far is done and the logger is told how the run ended. More may be logged
+    /// afterwards.
+    ///
+    /// # Errors
+    /// The first error since the last report.
+    pub fn finalize(&self, status: Status) -> Result<()> {
+        self.settle(move |logger| logger.finalize(status))
+    }
+
+    /// Runs a job on the backend's own type, after all that were submitted before, and waits for its answer.
+    ///
+    /// # Errors
+    /// [`Error::WrongLogger`] if the logger is no `L`, [`Error::Panicked`] if the job panics, else what the job returns.
+    /// Errors of earlier jobs are left for the next report.
+    pub fn call<L: Logger, R: Send + 'static>(&self, job: impl FnOnce(&mut L) -> Result<R> + Send + 'static) -> Result<R> {
+        self.check::<L>()?;
+        let (answer, answered) = mpsc::sync_channel(1);
+        let facts = Arc::clone(&self.facts);
+        self.queue.push_urgent(Job::Run(Box::new(move |logger| {
+            let outcome = guarded(&facts.name, || job(typed(logger, &facts.name)?));
+            // Whoever asked is waiting; if that thread is gone, nobody misses the answer.
+            let _ = answer.send(outcome);
+            Ok(())
+        })));
+        answered.recv().map_err(|_| self.stopped())?
+    }
+
+    /// Queues a job on the backend's own type.
+    ///
+    /// # Errors
+    /// [`Error::WrongLogger`] if the logger is no `L`, and as [`Background::submit`].
+    pub fn with<L: Logger>(&self, job: impl FnOnce(&mut L) -> Result<()> + Send + 'static) -> Result<()> {
+        self.check::<L>()?;
+        let facts = Arc::clone(&self.facts);
+        self.submit(move |logger| job(typed(logger, &facts.name)?))
+    }
+
+    fn check<L: Logger>(&self) -> Result<()> {
+        if self.is::<L>() { Ok(()) } else { Err(wrong::<L>(&self.facts.name)) }
+    }
+
+    fn settle(&self, last: impl FnOnce(&mut dyn Logger) -> Result<()> + Send + 'static) -> Result<()> {
+        let (done, finished) = mpsc::sync_channel(1);
+        self.queue.push_urgent(Job::Settle(Box::new(last), done));
+        finished.recv().map_err(|_| self.stopped())?;
+        self.queue.take_error().map_or(Ok(()), Err)
+    }
+
+    fn stopped(&self) -> Error {
+        Error::Stopped { logger: self.facts.name.clone() }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.queue.close();
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != thread::current().id()
+            && thread.join().is_err()
+        {
+            tracing::error!(logger = self.facts.name, "the background writer panicked");
+        }
+        if let Some(error) = self.queue.take_error() {
+            tracing::error!(logger = self.facts.name, %error, "a logger failed, and nobody was left to be told");
+        }
+    }
+}
+
+fn wrong<L>(logger: &str) -> Error {
+    Error::WrongLogger { logger: logger.to_owned(), expected: std::any::type_name::<L>() }
+}
+
+fn typed<'a, L: Logger>(logger: &'a mut dyn Logger, name: &str) -> Result<&'a mut L> {
+    logger.downcast_mut().ok_or_else(|| wrong::<L>(name))
+}
+
+/// Turns a panic into an error.
+fn guarded<R>(logger: &str, job: impl FnOnce() -> Result<R>) -> Result<R> {
+    // A logger that panicked half-way is used further: losing all later records would be worse than an odd one.
+    catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|panic| {
+        let message = panic
+            .downcast_ref::<&str>()
+            .map(|message| (*message).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "no message".to_owned());
+        Err(Error::Panicked { logger: logger.to_owned(), message })
+    })
+}
+
+struct Worker {
+    logger: Box<dyn Logger>,
+    facts: Arc<Facts>,
+    queue: Arc<Queue>,
+    unsaved: bool,
+    saved: Instant,
+}
+
+impl Worker {
+    fn run(mut self) {
+        let mut batch = Vec::with_capacity(QUEUE_CAPACITY);
+        while self.queue.next(&mut batch) {
+            for (count, job) in batch.drain(..).enumerate() {
+                self.work(job);
+                // A scalar costs little more than a look at the clock.
+                if count % 16 == 15 && self.saved.elapsed() >= SAVE_EVERY {
+                    self.save();
+                }
+            }
+            if self.queue.is_empty() {
+                self.save();
+            }
+        }
+        let Self { logger, facts, queue, .. } = self;
+        report(
+            &facts,
+            &queue,
+            guarded(&facts.name, || {
+                drop(logger);
+                Ok(())
+            }),
+        );
+    }
+
+    fn work(&mut self, job: Job) {
+        self.unsaved = true;
+        match job {
+            Job::Metrics(metrics, step) => self.guard(|logger| logger.log_metrics(&metrics, step)),
+            Job::Run(job) => self.guard(job),
+            Job::Settle(job, done) => {
+                self.guard(job);
+                self.unsaved = false;
+                // As above: nobody may be waiting any more.
+                let _ = done.send(());
+            }
+        }
+    }
+
+    fn save(&mut self) {
+        if std::mem::take(&mut self.unsaved) {
+            self.guard(Logger::save);
+        }
+        self.saved = Instant::now();
+    }
+
+    fn guard(&mut self, job: impl FnOnce(&mut dyn Logger) -> Result<()>) {
+        let outcome = guarded(&self.facts.name, || job(&mut *self.logger));
+        report(&self.facts, &self.queue, outcome);
+    }
+}
+
+fn report(facts: &Facts, queue: &Queue, outcome: Result<()>) {
+    if let Err(error) = outcome
+        && let Some(further) = queue.latch(error)
+    {
+        tracing::debug!(logger = facts.name, error = %further, "a logger failed again before its first error was reported");
+    }
+}

@@ -1,0 +1,136 @@
+//! The queue between producers and a writer's thread.
+
+use std::sync::mpsc::SyncSender;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::QUEUE_CAPACITY;
+use crate::{Error, Logger, Metrics, Result};
+
+/// While work keeps coming, the thread looks for it at this interval instead of being woken each time.
+const LINGER: Duration = Duration::from_millis(20);
+/// After so long without work it sleeps until it is woken.
+const IDLE: Duration = Duration::from_secs(1);
+
+type Run = Box<dyn FnOnce(&mut dyn Logger) -> Result<()> + Send>;
+
+pub(super) enum Job {
+    /// The common case, which needs no box.
+    Metrics(Metrics, Option<u64>),
+    Run(Run),
+    /// A job that somebody waits for.
+    Settle(Run, SyncSender<()>),
+}
+
+#[derive(Default)]
+struct State {
+    jobs: Vec<Job>,
+    error: Option<Error>,
+    /// The thread sleeps until it is woken.
+    asleep: bool,
+    /// Somebody waits for an answer.
+    urgent: bool,
+    /// So many producers wait for room.
+    held: usize,
+    closed: bool,
+}
+
+pub(super) struct Queue {
+    state: Mutex<State>,
+    work: Condvar,
+    room: Condvar,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").field("waiting", &self.lock().jobs.len()).finish_non_exhaustive()
+    }
+}
+
+impl Queue {
+    pub(super) fn new() -> Self {
+        let state = State { jobs: Vec::with_capacity(QUEUE_CAPACITY), ..State::default() };
+        Self { state: Mutex::new(state), work: Condvar::new(), room: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a job and returns the error that waits for a report, if there is one.
+    pub(super) fn push(&self, job: Job) -> Result<()> {
+        let mut state = self.add(job, false);
+        state.error.take().map_or(Ok(()), Err)
+    }
+
+    /// Adds a job that somebody waits for.
+    pub(super) fn push_urgent(&self, job: Job) {
+        drop(self.add(job, true));
+    }
+
+    fn add(&self, job: Job, urgent: bool) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        while state.jobs.len() >= QUEUE_CAPACITY {
+            state.held += 1;
+            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.held -= 1;
+        }
+        state.jobs.push(job);
+        state.urgent |= urgent;
+        // Waking costs a system call, so it happens only where the thread would come too late by itself.
+        if urgent || state.asleep || state.jobs.len() == QUEUE_CAPACITY / 2 {
+            state.asleep = false;
+            self.work.notify_one();
+        }
+        state
+    }
+
+    /// Waits for jobs and takes them all. False once the queue is closed and empty.
+    pub(super) fn next(&self, batch: &mut Vec<Job>) -> bool {
+        let mut state = self.lock();
+        let since = Instant::now();
+        loop {
+            let half_full = state.jobs.len() >= QUEUE_CAPACITY / 2;
+            if half_full || state.urgent || state.closed || (!state.jobs.is_empty() && since.elapsed() >= LINGER) {
+                break;
+            }
+            state = if state.jobs.is_empty() && since.elapsed() >= IDLE {
+                state.asleep = true;
+                self.work.wait(state).unwrap_or_else(PoisonError::into_inner)
+            } else {
+                self.work.wait_timeout(state, LINGER).unwrap_or_else(PoisonError::into_inner).0
+            };
+        }
+        state.asleep = false;
+        state.urgent = false;
+        std::mem::swap(&mut state.jobs, batch);
+        if state.held > 0 {
+            self.room.notify_all();
+        }
+        !(state.closed && batch.is_empty())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().jobs.is_empty()
+    }
+
+    /// Lets the thread end once it has done what is queued.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.work.notify_one();
+    }
+
+    /// Keeps an error for the next report. If one waits already, the new one comes back.
+    pub(super) fn latch(&self, error: Error) -> Option<Error> {
+        let mut state = self.lock();
+        if state.error.is_some() {
+            return Some(error);
+        }
+        state.error = Some(error);
+        None
+    }
+
+    pub(super) fn take_error(&self) -> Option<Error> {
+        self.lock().error.take()
+    }
+}

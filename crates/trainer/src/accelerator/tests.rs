@@ -1,0 +1,153 @@
+use super::*;
+
+#[test]
+fn text_and_json_round_trip() {
+    let names = [
+        (Accelerator::Auto, "auto"),
+        (Accelerator::Cpu, "cpu"),
+        (Accelerator::Cuda(0), "cuda"),
+        (Accelerator::Cuda(1), "cuda:1"),
+        (Accelerator::Wgpu, "wgpu"),
+        (Accelerator::Vulkan, "vulkan"),
+        (Accelerator::Metal, "metal"),
+    ];
+    for (accelerator, text) in names {
+        assert_eq!(accelerator.to_string(), text);
+        assert_eq!(text.parse(), Ok(accelerator));
+        let json = serde_json::to_string(&accelerator).unwrap();
+        assert_eq!(json, format!("\"{text}\""));
+        assert_eq!(serde_json::from_str::<Accelerator>(&json).unwrap(), accelerator);
+    }
+    assert_eq!("CUDA:0".parse(), Ok(Accelerator::Cuda(0)));
+    assert_eq!(Accelerator::Cuda(3).name(), "cuda");
+}
+
+#[test]
+fn wrong_names_are_refused_with_the_right_ones() {
+    for text in ["", "gpu", "tpu", "cuda:", "cuda:x", "cuda:-1", "cpu:0", " cpu"] {
+        let error = text.parse::<Accelerator>().unwrap_err();
+        assert_eq!(error.to_string(), format!("unknown accelerator `{text}`"));
+        assert!(error.hint().unwrap().contains("`auto`"), "{text}");
+        assert!(serde_json::from_str::<Accelerator>(&format!("\"{text}\"")).is_err(), "{text}");
+    }
+    assert!("gpu".parse::<Accelerator>().unwrap_err().hint().unwrap().contains("`cuda`"));
+}
+
+#[test]
+fn nodes_of_a_kernel_decide_which_drivers_are_asked() {
+    let none = Hints { cuda: false, graphics: false };
+    let graphics = Hints { cuda: false, graphics: true };
+    let both = Hints { cuda: true, graphics: true };
+    let cases: [(&[&str], Hints); 7] = [
+        (&["null", "shm/x", "dri/by-path"], none),
+        (&["dri/renderD128"], graphics),
+        (&["dri/card0"], graphics),
+        (&["kgsl-3d0"], graphics),
+        (&["nvidia0", "nvidiactl"], both),
+        (&["nvmap"], both),
+        (&["dxg"], both),
+    ];
+    for (nodes, expected) in cases {
+        let dev = tempfile::tempdir().unwrap();
+        for node in nodes {
+            let path = dev.path().join(node);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        assert_eq!(Hints::read(dev.path()), expected, "{nodes:?}");
+    }
+    assert_eq!(Hints::read(Path::new("does-not-exist")), none);
+}
+
+#[test]
+fn without_a_node_auto_is_the_cpu_whatever_is_compiled_in() {
+    assert_eq!(best(Hints { cuda: false, graphics: false }), Accelerator::Cpu);
+}
+
+#[test]
+fn cpu_is_always_available_and_works() {
+    assert!(Accelerator::available().contains(&Accelerator::Cpu));
+    assert_eq!(Accelerator::Cpu.device(), Ok(Device::flex()));
+}
+
+/// Holds with and without hardware: what is listed opens, what is not listed is refused with the list and a cure.
+#[test]
+fn a_named_accelerator_is_found_or_refused() {
+    let available = Accelerator::available();
+    for accelerator in [Accelerator::Cuda(0), Accelerator::Cuda(99), Accelerator::Wgpu, Accelerator::Vulkan, Accelerator::Metal] {
+        match accelerator.device() {
+            Ok(device) => {
+                assert!(available.contains(&accelerator), "{accelerator}");
+                assert_eq!(Some(device), accelerator.handle());
+            }
+            Err(error) => {
+                assert!(!available.contains(&accelerator), "{accelerator}");
+                let text = error.to_string();
+                assert!(text.contains(&format!("`{accelerator}`")), "{text}");
+                assert!(error.hint().is_some());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_error_names_what_failed_and_the_cure() {
+    let available = vec![Accelerator::Cuda(0), Accelerator::Cpu];
+    let cases = [
+        (
+            AcceleratorError::NoHardware { accelerator: Accelerator::Cuda(1), available: available.clone() },
+            "no device for accelerator `cuda:1` on this machine (available here: `cuda`, `cpu`)",
+            "nvidia-smi",
+        ),
+        (
+            AcceleratorError::NoHardware { accelerator: Accelerator::Wgpu, available: available.clone() },
+            "no device for accelerator `wgpu` on this machine (available here: `cuda`, `cpu`)",
+            "apt-get install mesa-vulkan-drivers",
+        ),
+        (
+            AcceleratorError::NoHardware { accelerator: Accelerator::Metal, available },
+            "no device for accelerator `metal` on this machine (available here: `cuda`, `cpu`)",
+            "Apple",
+        ),
+        (
+            AcceleratorError::CrashingDriver { accelerator: Accelerator::Vulkan, adapter: "llvmpipe (LLVM 15)".to_owned() },
+            "accelerator `vulkan` would crash the driver of `llvmpipe (LLVM 15)` in a program built with the cargo feature `vulkan`",
+            "without `vulkan`",
+        ),
+        (
+            AcceleratorError::DefaultDevice(Accelerator::Cuda(0)),
+            "burn's default device is `cuda`, which this machine lacks, and restoring an optimizer uses it",
+            "BURN_DEVICE=flex",
+        ),
+        (AcceleratorError::BurnDevice("x".to_owned()), "burn refuses `BURN_DEVICE=x`", "unset"),
+    ];
+    for (error, text, cure) in cases {
+        assert_eq!(error.to_string(), text);
+        assert!(error.hint().unwrap().contains(cure), "{error}");
+    }
+}
+
+#[cfg(not(feature = "cuda"))]
+#[test]
+fn a_missing_feature_is_named_with_its_cure() {
+    let error = Accelerator::Cuda(1).device().unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.starts_with("accelerator `cuda:1` needs the cargo feature `cuda`, which this program was built without (available here: "),
+        "{text}"
+    );
+    assert!(text.contains("`cpu`"), "{text}");
+    assert_eq!(error.hint().unwrap(), "build with `cargo … --features cuda`, or choose `auto`");
+}
+
+#[test]
+fn the_default_device_of_burn_agrees_with_the_hardware() {
+    let checked = check_default_device();
+    // CI sets no `BURN_DEVICE`; the default is then the first compiled backend, and the CPU's is always usable.
+    if Device::default() == Device::flex() {
+        assert_eq!(checked, Ok(()));
+    } else {
+        let present = Accelerator::available().iter().any(|accelerator| accelerator.handle() == Some(Device::default()));
+        assert_eq!(checked.is_ok(), present);
+    }
+}

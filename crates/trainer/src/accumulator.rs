@@ -1,0 +1,179 @@
+//! The values of an epoch on their way to one, on the device.
+
+use burn::tensor::Tensor;
+use stormfire_module::{
+    Scalar,
+    log::{LogError, ReduceFx},
+    loggable::Logged,
+    metric::{AnyMetric, Max, Min, Sum},
+};
+
+/// What `reduce_fx` keeps from batch to batch.
+#[derive(Clone, Debug)]
+pub(crate) enum Accumulator {
+    Mean(RunningMean),
+    Metric(Box<dyn AnyMetric>),
+    Custom { values: Vec<Scalar>, reduce: fn(Tensor<1>) -> Tensor<1> },
+}
+
+/// A weighted mean that multiplies only when the weight changes: most batches have the same size, so a batch costs one
+/// addition on the device.
+#[derive(Clone, Debug)]
+pub(crate) struct RunningMean {
+    /// `Σ value·weight` of the finished stretches of equal weight.
+    sum: Option<Scalar>,
+    /// `Σ value` of the current stretch.
+    stretch: Scalar,
+    weight: f64,
+    total: f64,
+}
+
+impl RunningMean {
+    fn new(value: Scalar, weight: f64) -> Self {
+        Self { sum: None, stretch: value, weight, total: weight }
+    }
+
+    fn add(&mut self, value: Scalar, weight: f64) {
+        self.total += weight;
+        if (weight - self.weight).abs() < f64::EPSILON {
+            self.stretch = std::mem::replace(&mut self.stretch, Scalar::Host(0.0)).plus(value);
+        } else {
+            self.sum = Some(self.weighted());
+            (self.stretch, self.weight) = (value, weight);
+        }
+    }
+
+    fn weighted(&self) -> Scalar {
+        let stretch = self.stretch.clone().times(self.weight);
+        self.sum.clone().map_or(stretch.clone(), |sum| sum.plus(stretch))
+    }
+
+    fn compute(&self) -> Scalar {
+        match &self.sum {
+            // One weight so far: it cancels out.
+            None => self.stretch.clone().times(self.weight / self.total),
+            Some(_) => self.weighted().times(1.0 / self.total),
+        }
+    }
+}
+
+/// A logged value as one number.
+pub(crate) fn value_of(value: &Logged) -> Scalar {
+    match value {
+        Logged::Scalar(scalar) => scalar.clone(),
+        Logged::Metric(metric) => metric.compute_any(),
+        Logged::Invalid(_) => Scalar::Host(f64::NAN),
+    }
+}
+
+impl Accumulator {
+    pub(crate) fn start(
+        value: &Logged,
+        reduce: ReduceFx,
+        items: Option<usize>,
+        unknown_size: impl FnOnce() -> LogError,
+    ) -> Result<Self, LogError> {
+        let scalar = match value {
+            Logged::Metric(metric) => return Ok(Accumulator::Metric(metric.clone())),
+            other => value_of(other),
+        };
+        Ok(match reduce {
+            ReduceFx::Mean => Accumulator::Mean(RunningMean::new(scalar, items.ok_or_else(unknown_size)? as f64)),
+            ReduceFx::Sum => Accumulator::Metric(Box::new(Sum::new(scalar))),
+            ReduceFx::Min => Accumulator::Metric(Box::new(Min::new(scalar))),
+            ReduceFx::Max => Accumulator::Metric(Box::new(Max::new(scalar))),
+            ReduceFx::Custom { reduce, .. } => Accumulator::Custom { values: vec![scalar], reduce },
+        })
+    }
+
+    pub(crate) fn add(
+        &mut self,
+        value: &Logged,
+        items: Option<usize>,
+        unknown_size: impl FnOnce() -> LogError,
+        other_kind: impl FnOnce() -> LogError,
+    ) -> Result<(), LogError> {
+        match (self, value) {
+            (Accumulator::Metric(own), Logged::Metric(other)) => {
+                if !own.merge_any(other.as_ref()) {
+                    return Err(other_kind());
+                }
+            }
+            (Accumulator::Metric(own), scalar) => {
+                let scalar = value_of(scalar);
+                if !(own.merge_any(&Sum::new(scalar.clone()))
+                    || own.merge_any(&Min::new(scalar.clone()))
+                    || own.merge_any(&Max::new(scalar)))
+                {
+                    return Err(other_kind());
+                }
+            }
+            (_, Logged::Metric(_)) => return Err(other_kind()),
+            (Accumulator::Mean(mean), scalar) => mean.add(value_of(scalar), items.ok_or_else(unknown_size)? as f64),
+            (Accumulator::Custom { values, .. }, scalar) => values.push(value_of(scalar)),
+        }
+        Ok(())
+    }
+
+    /// The value of the epoch so far, without a device read.
+    pub(crate) fn compute(&self) -> Scalar {
+        match self {
+            Accumulator::Mean(mean) => mean.compute(),
+            Accumulator::Metric(metric) => metric.compute_any(),
+            Accumulator::Custom { values, reduce } => reduce_all(values, *reduce),
+        }
+    }
+}
+
+fn reduce_all(values: &[Scalar], reduce: fn(Tensor<1>) -> Tensor<1>) -> Scalar {
+    let device = values.iter().find_map(|v| if let Scalar::Device(t) = v { Some(t.device()) } else { None });
+    // Numbers of the host are reduced where a CPU tensor is always at hand.
+    let device = device.unwrap_or_else(burn::tensor::Device::flex);
+    let tensors = values.iter().map(|value| match value {
+        Scalar::Device(tensor) => tensor.clone(),
+        Scalar::Host(number) => Tensor::full([1], *number, &device),
+    });
+    Scalar::Device(reduce(Tensor::cat(tensors.collect(), 0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use stormfire_module::{Hook, read::read};
+
+    use super::*;
+
+    fn never() -> LogError {
+        LogError::Useless { name: String::new(), hook: Hook::TrainingStep }
+    }
+
+    fn over(reduce: ReduceFx, values: &[(f64, usize)]) -> f64 {
+        let mut all: Option<Accumulator> = None;
+        for &(value, items) in values {
+            let value = Logged::Scalar(Scalar::Host(value));
+            match &mut all {
+                Some(all) => all.add(&value, Some(items), never, never).unwrap(),
+                None => all = Some(Accumulator::start(&value, reduce, Some(items), never).unwrap()),
+            }
+        }
+        read(&[all.unwrap().compute()]).unwrap()[0]
+    }
+
+    #[test]
+    fn values_become_one() {
+        let values = [(1.0, 4), (2.0, 4), (6.0, 2), (3.0, 4)];
+        assert!((over(ReduceFx::Mean, &values) - 36.0 / 14.0).abs() < 1e-12);
+        assert!((over(ReduceFx::Mean, &values[..2]) - 1.5).abs() < 1e-12);
+        assert!((over(ReduceFx::Sum, &values) - 12.0).abs() < 1e-12);
+        assert!((over(ReduceFx::Min, &values) - 1.0).abs() < 1e-12);
+        assert!((over(ReduceFx::Max, &values) - 6.0).abs() < 1e-12);
+        let range = ReduceFx::Custom { name: "range", reduce: |all| all.clone().max() - all.min() };
+        assert!((over(range, &values) - 5.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_mean_needs_the_batch_size() {
+        let value = Logged::Scalar(Scalar::Host(1.0));
+        assert!(Accumulator::start(&value, ReduceFx::Mean, None, never).is_err());
+        assert!(Accumulator::start(&value, ReduceFx::Sum, None, never).is_ok());
+    }
+}

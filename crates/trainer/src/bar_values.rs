@@ -1,0 +1,100 @@
+//! The values of the progress bar, fetched from the device on a thread of their own.
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{SyncSender, TrySendError, sync_channel},
+    },
+    thread::JoinHandle,
+};
+
+use stormfire_module::read::Reading;
+
+/// Names with their newest value that has left the device.
+#[derive(Default)]
+pub(crate) struct BarValues {
+    entries: Vec<Entry>,
+    reader: Option<Reader>,
+}
+
+struct Entry {
+    name: Arc<str>,
+    reading: Reading,
+    newest: Option<f64>,
+}
+
+struct Reader {
+    queue: Option<SyncSender<Vec<Reading>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl BarValues {
+    pub(crate) fn set(&mut self, name: &Arc<str>, reading: Reading) {
+        match self.entries.iter_mut().find(|entry| entry.name == *name) {
+            Some(entry) => {
+                entry.newest = entry.reading.get().or(entry.newest);
+                entry.reading = reading;
+            }
+            None => self.entries.push(Entry { name: Arc::clone(name), newest: reading.get(), reading }),
+        }
+    }
+
+    /// The same reader, no values.
+    pub(crate) fn emptied(mut self) -> Self {
+        self.entries.clear();
+        self
+    }
+
+    /// What is there, without waiting; what is not is fetched in the background for the next call.
+    pub(crate) fn newest(&mut self) -> Vec<(String, Option<f64>)> {
+        let pending: Vec<Reading> = self.entries.iter().filter(|e| e.reading.get().is_none()).map(|e| e.reading.clone()).collect();
+        if !pending.is_empty() {
+            if self.reader.is_none() {
+                self.reader = Reader::spawn();
+            }
+            if let Some(reader) = &self.reader {
+                reader.fetch(pending);
+            }
+        }
+        for entry in &mut self.entries {
+            entry.newest = entry.reading.get().or(entry.newest);
+        }
+        self.entries.iter().map(|entry| (entry.name.to_string(), entry.newest)).collect()
+    }
+}
+
+impl Reader {
+    fn spawn() -> Option<Self> {
+        let (queue, jobs) = sync_channel::<Vec<Reading>>(1);
+        let work = move || {
+            for readings in jobs {
+                if let Err(error) = Reading::read_all(&readings) {
+                    tracing::warn!("the progress bar cannot read its values: {error}");
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("progress bar values".into()).spawn(work);
+        let thread = thread.inspect_err(|error| tracing::warn!("the progress bar shows no values: {error}")).ok()?;
+        Some(Self { queue: Some(queue), thread: Some(thread) })
+    }
+
+    fn fetch(&self, readings: Vec<Reading>) {
+        if let Some(queue) = &self.queue {
+            // A device that is slower than the bar's refresh is asked again at the next one.
+            if let Err(TrySendError::Disconnected(_)) = queue.try_send(readings) {
+                tracing::warn!("the progress bar's reader has stopped");
+            }
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::warn!("the progress bar's reader panicked");
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! Every number, text and flag of the Trainer, as data that is saved with each run.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use stormfire_module::{Error, Every, Result, gradients::ClipAlgorithm};
+
+use crate::{accelerator::Accelerator, profiler::ProfilerKind};
+
+/// How much of something to take: a number of batches, or a share of them.
+///
+/// As in Lightning, a whole number counts batches and a number with a point is a share: `1` is one batch, `1.0` is all.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Limit {
+    /// So many batches.
+    Batches(usize),
+    /// This share of the batches, in `0..=1`.
+    Fraction(f64),
+}
+
+impl Limit {
+    /// All batches.
+    pub const ALL: Limit = Limit::Fraction(1.0);
+
+    /// The number of batches out of `available` (`None`: the data does not know its length).
+    ///
+    /// # Errors
+    /// A share of an unknown number, or a share that comes to no batch at all.
+    pub(crate) fn of(self, available: Option<usize>, option: &str) -> Result<Option<usize>> {
+        match (self, available) {
+            (Limit::Batches(n), Some(available)) => Ok(Some(n.min(available))),
+            (Limit::Batches(n), None) => Ok(Some(n)),
+            (Limit::Fraction(f), available) if (f - 1.0).abs() < f64::EPSILON => Ok(available),
+            (Limit::Fraction(0.0), _) => Ok(Some(0)),
+            (Limit::Fraction(_), None) => Err(Error::config(
+                option,
+                "the data does not know its number of batches, so no share can be taken",
+                "give a number of batches",
+            )),
+            (Limit::Fraction(f), Some(available)) => match (available as f64 * f) as usize {
+                0 if available > 0 => Err(Error::config(
+                    option,
+                    format!("{f} of {available} batches is less than one"),
+                    format!("use at least {:.4}, or a number of batches", 1.0 / available as f64),
+                )),
+                n => Ok(Some(n)),
+            },
+        }
+    }
+
+    pub(crate) fn is_none(self) -> bool {
+        matches!(self, Limit::Batches(0) | Limit::Fraction(0.0))
+    }
+}
+
+impl From<usize> for Limit {
+    fn from(batches: usize) -> Self {
+        Limit::Batches(batches)
+    }
+}
+
+impl From<f64> for Limit {
+    fn from(share: f64) -> Self {
+        Limit::Fraction(share)
+    }
+}
+
+/// The Trainer's options. Each has a setter of the same name on [`Trainer`](crate::Trainer); [`TrainerConfig::check`]
+/// runs when a run starts.
+///
+/// ```
+/// use stormfire_trainer::TrainerConfig;
+///
+/// let config: TrainerConfig = serde_json::from_str(r#"{"max_epochs": 3, "val_check_interval": "0.5 epochs"}"#)?;
+/// assert_eq!(config.log_every_n_steps, 50);
+/// assert!(serde_json::from_str::<TrainerConfig>(r#"{"max_epoch": 3}"#).is_err());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools, reason = "they are Lightning's flags, each independent of the others")]
+pub struct TrainerConfig {
+    /// What to train on. Default: the device that the module was made on.
+    pub accelerator: Option<Accelerator>,
+    /// Stop after so many epochs. Default: 1,000, or without limit when `max_steps` or `max_time` is given.
+    pub max_epochs: Option<usize>,
+    /// Do not stop early before so many epochs are complete. Default: none.
+    pub min_epochs: Option<usize>,
+    /// Stop after so many optimizer steps. Default: without limit.
+    pub max_steps: Option<u64>,
+    /// Do not stop early before so many optimizer steps. Default: none.
+    pub min_steps: Option<u64>,
+    /// Stop at the end of the batch in which this much time has passed. In seconds. Default: without limit.
+    #[serde(with = "seconds")]
+    pub max_time: Option<Duration>,
+    /// Training batches of an epoch. Default: all.
+    pub limit_train_batches: Limit,
+    /// Validation batches of each loader. Default: all; 0 turns validation off.
+    pub limit_val_batches: Limit,
+    /// Test batches of each loader. Default: all.
+    pub limit_test_batches: Limit,
+    /// Predict batches of each loader. Default: all.
+    pub limit_predict_batches: Limit,
+    /// Train and validate on so many batches only, always the same ones: to see whether the model can learn them.
+    /// Default: 0, off.
+    pub overfit_batches: Limit,
+    /// Run so many batches of everything, once, without logging, checkpoints and early stopping: to see whether the
+    /// code runs. Default: 0, off.
+    pub fast_dev_run: usize,
+    /// Validation batches of each loader before training, so that a mistake there shows at once. `null` takes all.
+    /// Default: 2.
+    pub num_sanity_val_steps: Option<usize>,
+    /// How often to validate. Default: every epoch. Steps and batches count over the whole fit.
+    pub val_check_interval: Every,
+    /// The gradients of so many batches make one step; each loss is divided by it. Default: 1.
+    pub accumulate_grad_batches: usize,
+    /// Clip gradients to this norm or value. Default: none.
+    pub gradient_clip_val: Option<f64>,
+    /// How they are clipped. Default: by their global L2 norm.
+    pub gradient_clip_algorithm: ClipAlgorithm,
+    /// How many steps lie between two for which step metrics are logged; 0 logs none. Default: 50.
+    pub log_every_n_steps: u64,
+    /// Where runs leave their files. Default: the current folder.
+    pub default_root_dir: PathBuf,
+    /// Save checkpoints, by a default `ModelCheckpoint` if none is given. Default: yes.
+    pub enable_checkpointing: bool,
+    /// Show progress. Default: yes.
+    pub enable_progress_bar: bool,
+    /// Print a summary of the module. Default: yes.
+    pub enable_model_summary: bool,
+    /// Makes parameters, dropout and shuffling repeatable. Parameters are initialised when the fit begins, whatever
+    /// happened before. Default: none; shuffling is repeatable anyhow.
+    pub seed: Option<u64>,
+    /// Check the loss and all gradients of every batch and name the parameter whose gradient is not finite. Reads the
+    /// device several times a batch. Default: no.
+    pub detect_anomaly: bool,
+    /// Time every hook and part of the loop. Default: none.
+    pub profiler: Option<ProfilerKind>,
+    /// Everything off that is not the loop: logging, checkpoints, bar, summary, sanity check. Default: no.
+    pub barebones: bool,
+}
+
+impl Default for TrainerConfig {
+    fn default() -> Self {
+        Self {
+            accelerator: None,
+            max_epochs: None,
+            min_epochs: None,
+            max_steps: None,
+            min_steps: None,
+            max_time: None,
+            limit_train_batches: Limit::ALL,
+            limit_val_batches: Limit::ALL,
+            limit_test_batches: Limit::ALL,
+            limit_predict_batches: Limit::ALL,
+            overfit_batches: Limit::Batches(0),
+            fast_dev_run: 0,
+            num_sanity_val_steps: Some(2),
+            val_check_interval: Every::Epochs(1),
+            accumulate_grad_batches: 1,
+            gradient_clip_val: None,
+            gradient_clip_algorithm: ClipAlgorithm::Norm,
+            log_every_n_steps: 50,
+            default_root_dir: PathBuf::from("."),
+            enable_checkpointing: true,
+            enable_progress_bar: true,
+            enable_model_summary: true,
+            seed: None,
+            detect_anomaly: false,
+            profiler: None,
+            barebones: false,
+        }
+    }
+}
+
+impl TrainerConfig {
+    /// Checks values and combinations.
+    ///
+    /// # Errors
+    /// [`Error::Config`] names the option and what to do.
+    pub fn check(&self) -> Result<()> {
+        let limits = [
+            ("limit_train_batches", self.limit_train_batches),
+            ("limit_val_batches", self.limit_val_batches),
+            ("limit_test_batches", self.limit_test_batches),
+            ("limit_predict_batches", self.limit_predict_batches),
+            ("overfit_batches", self.overfit_batches),
+        ];
+        for (option, limit) in limits {
+            if let Limit::Fraction(f) = limit
+                && !(0.0..=1.0).contains(&f)
+            {
+                return Err(Error::config(
+                    option,
+                    format!("{f} is not a share between 0 and 1"),
+                    "a whole number counts batches: `10`, not `10.0`",
+                ));
+            }
+        }
+        self.val_check_interval.check().map_err(|reason| {
+            Error::config("val_check_interval", reason, "use `Every::Epochs(1)`, or `limit_val_batches(0)` for no validation")
+        })?;
+        if self.accumulate_grad_batches == 0 {
+            return Err(Error::config("accumulate_grad_batches", "0 batches make no step", "use 1 or more"));
+        }
+        if let Some(value) = self.gradient_clip_val
+            && !(value.is_finite() && value > 0.0)
+        {
+            return Err(Error::config("gradient_clip_val", format!("{value} is not a positive number"), "leave it out to clip nothing"));
+        }
+        if let (Some(min), Some(max)) = (self.min_epochs, self.max_epochs)
+            && min > max
+        {
+            return Err(Error::config("min_epochs", format!("{min} is more than `max_epochs` = {max}"), "lower one of them"));
+        }
+        if let (Some(min), Some(max)) = (self.min_steps, self.max_steps)
+            && min > max
+        {
+            return Err(Error::config("min_steps", format!("{min} is more than `max_steps` = {max}"), "lower one of them"));
+        }
+        if !self.overfit_batches.is_none() && self.fast_dev_run > 0 {
+            return Err(Error::config("overfit_batches", "it cannot be combined with `fast_dev_run`", "use one of them"));
+        }
+        self.check_barebones()
+    }
+
+    /// `barebones` promises that nothing else costs time: an option that asks for more contradicts it.
+    fn check_barebones(&self) -> Result<()> {
+        let contradicting =
+            [("fast_dev_run", self.fast_dev_run > 0), ("detect_anomaly", self.detect_anomaly), ("profiler", self.profiler.is_some())];
+        match contradicting.iter().find(|(_, set)| self.barebones && *set) {
+            Some((option, _)) => Err(Error::config(*option, "it cannot be combined with `barebones`", "leave `barebones` out")),
+            None => Ok(()),
+        }
+    }
+
+    /// The epochs after which a fit ends; `None` is without limit.
+    pub(crate) fn resolved_max_epochs(&self) -> Option<usize> {
+        match self.max_epochs {
+            _ if self.fast_dev_run > 0 => Some(1),
+            None if self.max_steps.is_none() && self.max_time.is_none() => {
+                tracing::warn!("`max_epochs` was not set: training for 1,000 epochs");
+                Some(1000)
+            }
+            given => given,
+        }
+    }
+
+    /// The options as they hold with `fast_dev_run`, `overfit_batches` and `barebones` applied.
+    pub(crate) fn resolved(&self) -> Self {
+        let mut config = self.clone();
+        if !config.overfit_batches.is_none() {
+            (config.limit_train_batches, config.limit_val_batches) = (config.overfit_batches, config.overfit_batches);
+        }
+        if config.fast_dev_run > 0 {
+            let n = Limit::Batches(config.fast_dev_run);
+            (config.limit_train_batches, config.limit_val_batches) = (n, n);
+            (config.limit_test_batches, config.limit_predict_batches) = (n, n);
+            config.max_steps = Some(config.fast_dev_run as u64);
+            config.num_sanity_val_steps = Some(0);
+            config.val_check_interval = Every::Epochs(1);
+            config.enable_checkpointing = false;
+        }
+        if config.barebones {
+            config.log_every_n_steps = 0;
+            config.num_sanity_val_steps = Some(0);
+            (config.enable_checkpointing, config.enable_progress_bar, config.enable_model_summary) = (false, false, false);
+        }
+        config
+    }
+}
+
+mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    #[allow(clippy::ref_option, reason = "serde calls it with a reference to the field")]
+    pub(super) fn serialize<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        time.map(|t| t.as_secs_f64()).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        let seconds = Option::<f64>::deserialize(deserializer)?;
+        seconds.map(|s| Duration::try_from_secs_f64(s).map_err(D::Error::custom)).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_survives_json() {
+        let config = TrainerConfig {
+            max_epochs: Some(3),
+            max_time: Some(Duration::from_millis(1500)),
+            limit_val_batches: Limit::Fraction(0.5),
+            limit_train_batches: Limit::Batches(10),
+            num_sanity_val_steps: None,
+            ..TrainerConfig::default()
+        };
+        let json = serde_json::to_string(&config).unwrap();
+        assert_eq!(serde_json::from_str::<TrainerConfig>(&json).unwrap(), config);
+    }
+
+    #[test]
+    fn limits_count_or_share() {
+        let of = |limit: Limit, available| limit.of(available, "limit_train_batches");
+        assert_eq!(of(Limit::ALL, Some(10)).unwrap(), Some(10));
+        assert_eq!(of(Limit::ALL, None).unwrap(), None);
+        assert_eq!(of(3.into(), Some(10)).unwrap(), Some(3));
+        assert_eq!(of(30.into(), Some(10)).unwrap(), Some(10));
+        assert_eq!(of(3.into(), None).unwrap(), Some(3));
+        assert_eq!(of(0.25.into(), Some(10)).unwrap(), Some(2));
+        assert_eq!(of(0.into(), None).unwrap(), Some(0));
+        assert!(of(0.05.into(), Some(10)).unwrap_err().to_string().contains("less than one"));
+        assert!(of(0.5.into(), None).unwrap_err().to_string().contains("does not know"));
+    }
+
+    #[test]
+    fn bad_flags_are_named_with_a_hint() {
+        let default = TrainerConfig::default;
+        let cases = [
+            (TrainerConfig { limit_train_batches: Limit::Fraction(1.5), ..default() }, "`limit_train_batches`: 1.5 is not a share"),
+            (TrainerConfig { overfit_batches: Limit::Fraction(-0.1), ..default() }, "`overfit_batches`: -0.1"),
+            (TrainerConfig { val_check_interval: Every::Fraction(2.0), ..default() }, "`val_check_interval`"),
+            (TrainerConfig { accumulate_grad_batches: 0, ..default() }, "`accumulate_grad_batches`"),
+            (TrainerConfig { gradient_clip_val: Some(f64::NAN), ..default() }, "`gradient_clip_val`: NaN is not a positive number"),
+            (TrainerConfig { min_epochs: Some(3), max_epochs: Some(2), ..default() }, "`min_epochs`: 3 is more than `max_epochs` = 2"),
+            (TrainerConfig { min_steps: Some(3), max_steps: Some(2), ..default() }, "`min_steps`"),
+            (
+                TrainerConfig { barebones: true, detect_anomaly: true, ..default() },
+                "`detect_anomaly`: it cannot be combined with `barebones`",
+            ),
+            (TrainerConfig { fast_dev_run: 1, overfit_batches: Limit::Batches(1), ..default() }, "`overfit_batches`"),
+        ];
+        for (config, text) in cases {
+            let error = config.check().unwrap_err();
+            assert!(error.to_string().starts_with(text), "{error}");
+            assert!(error.hint().is_some());
+        }
+        assert!(default().check().is_ok());
+    }
+}

@@ -1,0 +1,199 @@
+//! The state of a run, its callbacks, and [`Engine::fire`]: the one place that calls them.
+
+use std::{borrow::Cow, sync::Arc};
+
+use burn::{
+    optim::GradientsParams,
+    tensor::{Device, Tensor},
+};
+use stormfire_data::Stage;
+use stormfire_loggers::{CheckpointInfo, Status};
+use stormfire_module::{
+    Callback, Context, Error, Event, Hook, LightningModule, Order, Result,
+    log::{self, Record},
+    module_hooks::ModuleHooks,
+    moment::Progress,
+    read::ForbidReads,
+    run::{Limits, Requests, Run},
+    scope::{self, Entered},
+    stepper::StepHooks,
+};
+
+use crate::{
+    communicator::Communicator,
+    config::TrainerConfig,
+    log_store::{BatchInfo, LogStore, Loop},
+    profiler::{Profiler, Started},
+    signals::{Signal, SignalWatch},
+};
+
+/// Everything about a run but the module, the data and the optimizers.
+pub(crate) struct Engine<M: LightningModule> {
+    pub(crate) config: Arc<TrainerConfig>,
+    pub(crate) device: Device,
+    pub(crate) run: Run,
+    pub(crate) store: LogStore,
+    pub(crate) profiler: Profiler,
+    pub(crate) communicator: Box<dyn Communicator>,
+    pub(crate) signals: Option<SignalWatch>,
+    /// The number of items in the batch at hand; 1 between batches.
+    pub(crate) batch_items: Option<usize>,
+    callbacks: Vec<Box<dyn Callback<M>>>,
+    records: Vec<Record>,
+}
+
+impl<M: LightningModule> Engine<M> {
+    /// Callbacks are put in order: ordinary ones, the module's own hooks, those that save.
+    pub(crate) fn new(config: TrainerConfig, callbacks: Vec<Box<dyn Callback<M>>>, communicator: Box<dyn Communicator>) -> Self {
+        let (mut ordered, saving): (Vec<_>, Vec<_>) = callbacks.into_iter().partition(|c| c.order() == Order::Ordinary);
+        ordered.push(Box::new(ModuleHooks));
+        ordered.extend(saving);
+        let run = Run {
+            stage: Stage::Fit,
+            moment: stormfire_module::Moment::default(),
+            progress: Progress::default(),
+            limits: Limits::default(),
+            logger_step: 0,
+            logs_this_step: false,
+            log_every_n_steps: config.log_every_n_steps,
+            validates_every_epoch: false,
+            validation_is_due: false,
+            is_last_batch: false,
+            accumulate_grad_batches: config.accumulate_grad_batches,
+            fast_dev_run: config.fast_dev_run > 0,
+            default_root_dir: config.default_root_dir.clone(),
+            learning_rates: Vec::new(),
+            loggers: Vec::new(),
+            requests: Requests::default(),
+        };
+        Self {
+            device: Device::flex(),
+            run,
+            store: LogStore::default(),
+            profiler: Profiler::new(config.profiler),
+            communicator,
+            signals: None,
+            batch_items: Some(1),
+            callbacks: ordered,
+            records: Vec::new(),
+            config: Arc::new(config),
+        }
+    }
+
+    pub(crate) fn callbacks(&self) -> &[Box<dyn Callback<M>>] {
+        &self.callbacks
+    }
+
+    pub(crate) fn callbacks_mut(&mut self) -> &mut [Box<dyn Callback<M>>] {
+        &mut self.callbacks
+    }
+
+    /// Tells callbacks and module what happens; what they log is taken into the store.
+    pub(crate) fn fire(&mut self, module: &mut M, mut event: Event<'_, M::Batch>) -> Result<()> {
+        let hook = event.hook();
+        {
+            let _scope = self.enter(hook);
+            for callback in &mut self.callbacks {
+                let started = self.profiler.start();
+                let mut context = Context::new(&mut self.run, &mut self.store);
+                let result = callback.on_event(&mut context, module, &mut event);
+                self.profiler.stop(started, || format!("[{}] {hook}", callback.name()).into());
+                if let Err(error) = result {
+                    return Err(error.in_hook(hook, &callback.name()));
+                }
+            }
+        }
+        self.collect()
+    }
+
+    /// Enters the scope of a hook or step at the present moment.
+    pub(crate) fn enter(&mut self, hook: Hook) -> Entered {
+        self.run.moment.epoch = self.run.progress.epoch;
+        self.run.moment.global_step = self.run.progress.global_step;
+        scope::enter(hook, self.run.moment)
+    }
+
+    /// Takes what was logged since the last call.
+    pub(crate) fn collect(&mut self) -> Result<()> {
+        log::take_records(&mut self.records)?;
+        if self.records.is_empty() {
+            return Ok(());
+        }
+        if self.config.barebones {
+            tracing::warn!("nothing is logged with `barebones`");
+            self.records.clear();
+            return Ok(());
+        }
+        let of = if self.run.moment.stage.is_evaluating() { Loop::Evaluation } else { Loop::Train };
+        let batch = BatchInfo { items: self.batch_items, num_dataloaders: self.run.moment.num_dataloaders };
+        let _no_reads = ForbidReads::new();
+        self.store.record(of, &mut self.records, batch)
+    }
+
+    /// Whether the metrics of this step go to the loggers.
+    pub(crate) fn logs_step(&self, step: u64) -> bool {
+        let every = self.config.log_every_n_steps;
+        every > 0 && ((step + 1).is_multiple_of(every) || self.run.fast_dev_run)
+    }
+
+    /// With a seed, the random numbers of a batch follow from it and the batch's number alone: what validation or a
+    /// restart in between consumes makes no difference.
+    pub(crate) fn reseed(&self) {
+        if let Some(seed) = self.config.seed {
+            self.device.seed(mix(seed, self.run.progress.batches));
+        }
+    }
+
+    /// The signal that asked the run to end.
+    pub(crate) fn signal(&self) -> Option<Signal> {
+        self.signals.as_ref().and_then(SignalWatch::received)
+    }
+
+    pub(crate) fn time<R>(&mut self, action: &'static str, code: impl FnOnce(&mut Self) -> R) -> R {
+        let started = self.profiler.start();
+        let result = code(self);
+        self.stop_time(started, action);
+        result
+    }
+
+    pub(crate) fn stop_time(&mut self, started: Started, action: &'static str) {
+        self.profiler.stop(started, || Cow::Borrowed(action));
+    }
+
+    /// Waits until every logger has written what it was given, and tells it how the run ended.
+    pub(crate) fn finalize_loggers(&self, status: Status) -> Result<()> {
+        // All of them are told, also when one fails.
+        let results: Vec<_> = self.run.loggers.iter().map(|logger| logger.finalize(status)).collect();
+        results.into_iter().collect::<Result<(), _>>().map_err(Error::from)
+    }
+
+    pub(crate) fn after_save_checkpoint(&self, info: &CheckpointInfo) -> Result<()> {
+        self.run.loggers.iter().try_for_each(|logger| logger.after_save_checkpoint(info.clone())).map_err(Error::from)
+    }
+}
+
+/// `SplitMix64`'s finalizer: neighbouring batches get unrelated seeds.
+fn mix(seed: u64, batch: u64) -> u64 {
+    let mut z = seed.wrapping_add((batch + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+impl<M: LightningModule> StepHooks<M> for Engine<M> {
+    fn on_before_zero_grad(&mut self, module: &mut M, optimizer: &str) -> Result<()> {
+        self.fire(module, Event::BeforeZeroGrad { optimizer })
+    }
+
+    fn on_before_backward(&mut self, module: &mut M, loss: &Tensor<1>) -> Result<()> {
+        self.fire(module, Event::BeforeBackward { loss })
+    }
+
+    fn on_after_backward(&mut self, module: &mut M, gradients: &mut GradientsParams) -> Result<()> {
+        self.fire(module, Event::AfterBackward { gradients })
+    }
+
+    fn on_before_optimizer_step(&mut self, module: &mut M, optimizer: &str, gradients: &mut GradientsParams) -> Result<()> {
+        self.fire(module, Event::BeforeOptimizerStep { optimizer, gradients })
+    }
+}

@@ -1,0 +1,180 @@
+//! Validation and test: the loop without optimizers.
+//!
+//! ```text
+//!                                       ValidationStart, ValidationEpochStart
+//! for each loader, for each batch:
+//!                                       ValidationBatchStart
+//!     module.validation_step(batch)
+//!                                       ValidationBatchEnd
+//!     log step metrics
+//!                                       ValidationEpochEnd
+//! read the epoch's metrics, once; log them
+//!                                       ValidationEnd
+//! ```
+
+use stormfire_data::{Batch, Loaders, Position};
+use stormfire_module::{Error, Event, Hook, LightningModule, Result, RunningStage, scope};
+
+use crate::{
+    bundle::send_metrics,
+    engine::Engine,
+    log_store::{EpochMetrics, Loop},
+};
+
+/// Whether the validation or the test step is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Evaluation {
+    Validation,
+    Test,
+}
+
+impl Evaluation {
+    fn step(self) -> Hook {
+        match self {
+            Evaluation::Validation => Hook::ValidationStep,
+            Evaluation::Test => Hook::TestStep,
+        }
+    }
+
+    fn start<'a, B>(self) -> Event<'a, B> {
+        if self == Evaluation::Test { Event::TestStart } else { Event::ValidationStart }
+    }
+
+    fn end<'a, B>(self) -> Event<'a, B> {
+        if self == Evaluation::Test { Event::TestEnd } else { Event::ValidationEnd }
+    }
+
+    fn epoch_start<'a, B>(self) -> Event<'a, B> {
+        if self == Evaluation::Test { Event::TestEpochStart } else { Event::ValidationEpochStart }
+    }
+
+    fn epoch_end<'a, B>(self) -> Event<'a, B> {
+        if self == Evaluation::Test { Event::TestEpochEnd } else { Event::ValidationEpochEnd }
+    }
+
+    fn batch_start<B>(self, batch: &B, batch_idx: usize, dataloader_idx: usize) -> Event<'_, B> {
+        match self {
+            Evaluation::Validation => Event::ValidationBatchStart { batch, batch_idx, dataloader_idx },
+            Evaluation::Test => Event::TestBatchStart { batch, batch_idx, dataloader_idx },
+        }
+    }
+
+    fn batch_end<'a, B>(self, batch_idx: usize, dataloader_idx: usize) -> Event<'a, B> {
+        match self {
+            Evaluation::Validation => Event::ValidationBatchEnd { batch_idx, dataloader_idx },
+            Evaluation::Test => Event::TestBatchEnd { batch_idx, dataloader_idx },
+        }
+    }
+}
+
+/// Loaders with the number of batches to take of each, and how many batches each has given in all.
+pub(crate) struct Evaluated<B> {
+    pub(crate) loaders: Loaders<B>,
+    pub(crate) limits: Vec<Option<usize>>,
+    /// The step under which step metrics are logged: it keeps growing from one evaluation to the next.
+    pub(crate) seen: Vec<u64>,
+}
+
+impl<B> Evaluated<B> {
+    pub(crate) fn new(loaders: Loaders<B>, limits: Vec<Option<usize>>) -> Self {
+        Self { seen: vec![0; loaders.len()], loaders, limits }
+    }
+
+    /// Whether there is anything to evaluate.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.limits.iter().all(|&limit| limit == Some(0))
+    }
+}
+
+/// Evaluates a module that is in evaluation mode already; the stage says whether it is a sanity check.
+pub(crate) fn evaluate<M: LightningModule>(
+    engine: &mut Engine<M>,
+    module: &mut M,
+    data: &mut Evaluated<M::Batch>,
+    what: Evaluation,
+    stage: RunningStage,
+) -> Result<EpochMetrics> {
+    let outer = std::mem::replace(&mut engine.run.moment.stage, stage);
+    let outer_batch = (engine.run.moment.batch_idx, engine.run.moment.num_dataloaders);
+    let outer_items = engine.batch_items.replace(1);
+    engine.run.moment.num_dataloaders = data.loaders.len();
+    let result = evaluate_in_stage(engine, module, data, what);
+    engine.run.moment.stage = outer;
+    (engine.run.moment.batch_idx, engine.run.moment.num_dataloaders) = outer_batch;
+    engine.run.moment.dataloader_idx = 0;
+    engine.batch_items = outer_items;
+    result
+}
+
+fn evaluate_in_stage<M: LightningModule>(
+    engine: &mut Engine<M>,
+    module: &mut M,
+    data: &mut Evaluated<M::Batch>,
+    what: Evaluation,
+) -> Result<EpochMetrics> {
+    let is_sanity_check = engine.run.moment.stage == RunningStage::SanityCheck;
+    engine.fire(module, what.start())?;
+    engine.fire(module, what.epoch_start())?;
+    for dataloader_idx in 0..data.loaders.len() {
+        evaluate_loader(engine, module, data, what, dataloader_idx)?;
+    }
+    engine.run.moment.dataloader_idx = 0;
+    engine.store.reach_epoch_end(Loop::Evaluation);
+    engine.fire(module, what.epoch_end())?;
+    let metrics = engine.time("epoch_metrics", |engine| engine.store.end_epoch(Loop::Evaluation))?;
+    if !is_sanity_check {
+        send_metrics(&metrics.merged(), &engine.run.loggers, engine.run.logger_step, Some(engine.run.progress.epoch))?;
+    }
+    engine.fire(module, what.end())?;
+    Ok(metrics)
+}
+
+fn evaluate_loader<M: LightningModule>(
+    engine: &mut Engine<M>,
+    module: &mut M,
+    data: &mut Evaluated<M::Batch>,
+    what: Evaluation,
+    dataloader_idx: usize,
+) -> Result<()> {
+    let is_sanity_check = engine.run.moment.stage == RunningStage::SanityCheck;
+    let (Some(loader), limit) = (data.loaders.get(dataloader_idx), data.limits.get(dataloader_idx).copied().flatten()) else {
+        return Ok(());
+    };
+    engine.run.moment.dataloader_idx = dataloader_idx;
+    let mut batches = loader.batches(Position::start_of(0), &engine.device)?;
+    let mut batch_idx = 0;
+    while limit.is_none_or(|limit| batch_idx < limit) && engine.signal().is_none() {
+        let Some(batch) = engine.time("val_next", |_| batches.next()) else { break };
+        let Batch { value, items, .. } = batch?;
+        engine.batch_items = module.batch_size(&value).or(items);
+        engine.run.moment.batch_idx = batch_idx;
+        engine.fire(module, what.batch_start(&value, batch_idx, dataloader_idx))?;
+        let started = engine.profiler.start();
+        {
+            let _scope = engine.enter(what.step());
+            match what {
+                Evaluation::Validation => module.validation_step(value, batch_idx),
+                Evaluation::Test => module.test_step(value, batch_idx),
+            }
+        }
+        engine.stop_time(started, what.step().name());
+        if let Some(step) = scope::take_not_implemented() {
+            return Err(Error::NotImplemented {
+                what: step.name().into(),
+                hint: format!("implement `LightningModule::{step}`, or give no loader for it"),
+            });
+        }
+        engine.collect()?;
+        engine.fire(module, what.batch_end(batch_idx, dataloader_idx))?;
+        if !is_sanity_check {
+            if let Some(bundle) = engine.store.step_metrics(Loop::Evaluation, dataloader_idx) {
+                engine.device.flush().map_err(Error::other)?;
+                bundle.send(&engine.run.loggers, data.seen[dataloader_idx], None)?;
+            }
+            data.seen[dataloader_idx] += 1;
+        }
+        batch_idx += 1;
+    }
+    engine.batch_items = Some(1);
+    Ok(())
+}

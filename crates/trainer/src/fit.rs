@@ -1,0 +1,257 @@
+//! The training loop. Its pseudocode is the documentation of [`Event`].
+
+mod validation;
+
+use std::time::Instant;
+
+use burn::optim::GradientsParams;
+use stormfire_data::{Batch, Loader, Position};
+use stormfire_module::{
+    Error, Event, Hook, LightningModule, Optimizers, Result, RunningStage, StepOutput, Stepper,
+    gradients::Clip,
+    run::MetricSource as _,
+    scope,
+    stepper::{StepPlan, Window},
+};
+
+use crate::{bundle::send_metrics, checkpoint, engine::Engine, evaluate::Evaluated, log_store::Loop, loss_watch::LossWatch, trainer::Stop};
+
+/// A fit under way.
+pub(crate) struct FitLoop<'a, M: LightningModule> {
+    engine: &'a mut Engine<M>,
+    module: &'a mut M,
+    optimizers: &'a mut Optimizers,
+    train: Loader<M::Batch>,
+    val: Evaluated<M::Batch>,
+    accumulated: Option<GradientsParams>,
+    last_validation: Instant,
+    loss: LossWatch,
+    said_it_goes_on: bool,
+}
+
+/// Whether the epoch goes on after a batch.
+#[derive(PartialEq, Eq)]
+enum Flow {
+    Continue,
+    EndEpoch,
+}
+
+impl<'a, M: LightningModule> FitLoop<'a, M> {
+    pub(crate) fn new(
+        engine: &'a mut Engine<M>,
+        module: &'a mut M,
+        optimizers: &'a mut Optimizers,
+        train: Loader<M::Batch>,
+        val: Evaluated<M::Batch>,
+    ) -> Self {
+        Self {
+            engine,
+            module,
+            optimizers,
+            train,
+            val,
+            accumulated: None,
+            last_validation: Instant::now(),
+            loss: LossWatch::default(),
+            said_it_goes_on: false,
+        }
+    }
+
+    pub(crate) fn run(mut self) -> Result<Stop> {
+        self.sanity_check()?;
+        self.refresh_learning_rates();
+        self.engine.fire(self.module, Event::TrainStart)?;
+        self.last_validation = Instant::now();
+        let stop = loop {
+            if let Some(stop) = self.is_done() {
+                break stop;
+            }
+            self.epoch()?;
+        };
+        self.engine.fire(self.module, Event::TrainEnd)?;
+        self.write_checkpoints()?;
+        self.engine.fire(self.module, Event::FitEnd)?;
+        Ok(stop)
+    }
+
+    /// Why the fit is over, if it is.
+    fn is_done(&mut self) -> Option<Stop> {
+        let (progress, limits) = (&self.engine.run.progress, &self.engine.run.limits);
+        if limits.train_batches == Some(0) {
+            return Some(Stop::NoTrainingBatches);
+        }
+        if limits.max_steps.is_some_and(|max| progress.global_step >= max) {
+            return Some(Stop::MaxSteps);
+        }
+        if limits.max_epochs.is_some_and(|max| progress.epoch >= max) {
+            return Some(Stop::MaxEpochs);
+        }
+        self.allowed_stop().map(Stop::Requested)
+    }
+
+    /// The reason of a stop that was asked for, once `min_epochs` and `min_steps` are reached. All ranks agree on it.
+    fn allowed_stop(&mut self) -> Option<String> {
+        let asked = self.engine.run.requests.stop.clone();
+        if !self.engine.communicator.any(asked.is_some()) {
+            return None;
+        }
+        let (progress, config) = (&self.engine.run.progress, &self.engine.config);
+        let enough = progress.epoch >= config.min_epochs.unwrap_or(0) && progress.global_step >= config.min_steps.unwrap_or(0);
+        if !enough && !std::mem::replace(&mut self.said_it_goes_on, true) {
+            tracing::info!("a stop was asked for, but `min_epochs` or `min_steps` is not reached: training goes on");
+        }
+        enough.then(|| asked.unwrap_or_else(|| "another rank asked for it".into()))
+    }
+
+    fn epoch(&mut self) -> Result<()> {
+        let position = Position::new(self.engine.run.progress.epoch, self.engine.run.progress.batch_in_epoch);
+        self.engine.run.moment.stage = RunningStage::Train;
+        self.engine.run.moment.num_dataloaders = 1;
+        self.engine.run.logger_step = self.engine.run.progress.global_step;
+        if position.batch == 0 {
+            self.engine.fire(self.module, Event::TrainEpochStart)?;
+        }
+        let mut batches = self.train.batches(position, &self.engine.device)?;
+        while self.engine.run.limits.train_batches.is_none_or(|n| self.engine.run.progress.batch_in_epoch < n) {
+            let Some(batch) = self.engine.time("train_next", |_| batches.next()) else { break };
+            let flow = self.batch(batch?, batches.is_last())?;
+            self.check_interrupt()?;
+            if flow == Flow::EndEpoch || self.must_end_epoch() {
+                break;
+            }
+        }
+        drop(batches);
+        if self.engine.run.progress.batches == 0 {
+            return Err(Error::config(
+                "train_dataloader",
+                "it gave no batch",
+                "is the data empty, or smaller than a batch with `drop_last`?",
+            ));
+        }
+        self.end_epoch()
+    }
+
+    /// Whether a limit or a stop ends the epoch before its last batch.
+    fn must_end_epoch(&mut self) -> bool {
+        let run = &self.engine.run;
+        run.limits.max_steps.is_some_and(|max| run.progress.global_step >= max)
+            || (run.requests.stop.is_some() && self.allowed_stop().is_some())
+    }
+
+    fn check_interrupt(&mut self) -> Result<()> {
+        match self.engine.signal() {
+            Some(signal) => Err(Error::Interrupted { by: signal.to_string() }),
+            None => Ok(()),
+        }
+    }
+
+    fn batch(&mut self, batch: Batch<M::Batch>, is_last: bool) -> Result<Flow> {
+        let engine = &mut *self.engine;
+        let batch_idx = engine.run.progress.batch_in_epoch;
+        let is_last = is_last || engine.run.limits.train_batches == Some(batch_idx + 1);
+        let size = engine.run.accumulate_grad_batches;
+        let window = Window { opens: batch_idx.is_multiple_of(size), closes: is_last || (batch_idx + 1).is_multiple_of(size), size };
+        engine.batch_items = self.module.batch_size(&batch.value).or(batch.items);
+        engine.run.moment.batch_idx = batch_idx;
+        engine.run.is_last_batch = is_last;
+        engine.run.logger_step = engine.run.progress.global_step;
+        engine.run.logs_this_step = window.closes && engine.logs_step(engine.run.logger_step);
+        engine.reseed();
+        if engine.run.logs_this_step {
+            engine.run.learning_rates = self.optimizers.learning_rates();
+        }
+
+        engine.fire(self.module, Event::TrainBatchStart { batch: &batch.value, batch_idx })?;
+        if std::mem::take(&mut engine.run.requests.skip_epoch) {
+            return Ok(Flow::EndEpoch);
+        }
+        let started = engine.profiler.start();
+        let (output, stepped) = self.training_batch(batch.value, batch_idx, window)?;
+        let engine = &mut *self.engine;
+        engine.stop_time(started, "training_batch");
+        engine.run.progress.global_step += u64::from(stepped);
+        engine.run.progress.batches += 1;
+        engine.run.progress.batch_in_epoch += 1;
+        if is_last {
+            self.optimizers.step_epoch_schedules(engine.run.progress.epoch as u64 + 1)?;
+        }
+        self.engine.run.validation_is_due = self.is_validation_due(is_last, stepped);
+        self.loss.check()?;
+        if self.engine.run.logs_this_step || is_last {
+            self.loss.watch(&output, self.engine);
+        }
+        self.engine.fire(self.module, Event::TrainBatchEnd { output: &output, batch_idx })?;
+        self.engine.batch_items = Some(1);
+        self.log_step(stepped)?;
+        self.write_checkpoints()?;
+        let stops = self.engine.run.requests.stop.is_some() && self.allowed_stop().is_some();
+        if self.engine.run.validation_is_due || (stops && !self.val.is_empty()) {
+            self.validate(RunningStage::Validate)?;
+            self.optimizers.step_watching_schedules(None, &mut |name| self.engine.store.metric(name))?;
+            self.write_checkpoints()?;
+        }
+        Ok(if std::mem::take(&mut self.engine.run.requests.skip_epoch) { Flow::EndEpoch } else { Flow::Continue })
+    }
+
+    /// Calls the module's `training_batch`; says whether parameters changed.
+    fn training_batch(&mut self, batch: M::Batch, batch_idx: usize, window: Window) -> Result<(StepOutput, bool)> {
+        let config = self.engine.config.clone();
+        let clip = config.gradient_clip_val.map(|value| Clip { value, algorithm: config.gradient_clip_algorithm });
+        let plan = StepPlan { window, clip, detect_anomaly: config.detect_anomaly };
+        let trains_nothing = self.optimizers.is_empty();
+        let scope = self.engine.enter(Hook::TrainingStep);
+        let mut stepper = Stepper::new(&mut *self.optimizers, &mut self.accumulated, &mut *self.engine, plan);
+        let output = self.module.training_batch(batch, batch_idx, &mut stepper);
+        let stepped = stepper.has_stepped() || (trains_nothing && window.closes);
+        drop(scope);
+        if let Some(step) = scope::take_not_implemented() {
+            let hint = "implement `training_step`, or override `training_batch`".into();
+            return Err(Error::NotImplemented { what: step.name().into(), hint });
+        }
+        let output = output.map_err(|error| error.in_hook(Hook::TrainingStep, std::any::type_name::<M>()))?;
+        self.engine.collect()?;
+        Ok((output.detach(), stepped))
+    }
+
+    /// Sends the step metrics to the loggers, if they are due. They leave the device on the loggers' threads.
+    fn log_step(&mut self, stepped: bool) -> Result<()> {
+        let engine = &mut *self.engine;
+        let is_due = engine.run.logs_this_step || engine.run.requests.stop.is_some();
+        if !(stepped && is_due) || engine.config.log_every_n_steps == 0 || engine.run.loggers.is_empty() {
+            return Ok(());
+        }
+        let started = engine.profiler.start();
+        if let Some(bundle) = engine.store.step_metrics(Loop::Train, 0) {
+            engine.device.flush().map_err(Error::other)?;
+            bundle.send(&engine.run.loggers, engine.run.logger_step, Some(engine.run.progress.epoch))?;
+        }
+        engine.stop_time(started, "log_step");
+        Ok(())
+    }
+
+    fn end_epoch(&mut self) -> Result<()> {
+        let engine = &mut *self.engine;
+        engine.run.validation_is_due = false;
+        engine.run.logger_step = engine.run.progress.global_step.saturating_sub(1);
+        engine.store.reach_epoch_end(Loop::Train);
+        engine.fire(self.module, Event::TrainEpochEnd)?;
+        let metrics = engine.time("epoch_metrics", |engine| engine.store.end_epoch(Loop::Train))?;
+        self.loss.check()?;
+        let engine = &mut *self.engine;
+        let completed = engine.run.progress.epoch as u64 + 1;
+        self.optimizers.step_watching_schedules(Some(completed), &mut |name| engine.store.metric(name))?;
+        send_metrics(&metrics.merged(), &engine.run.loggers, engine.run.logger_step, Some(engine.run.progress.epoch))?;
+        engine.run.progress.epoch += 1;
+        engine.run.progress.batch_in_epoch = 0;
+        self.refresh_learning_rates();
+        self.write_checkpoints()
+    }
+
+    fn refresh_learning_rates(&mut self) {
+        self.engine.run.learning_rates = self.optimizers.learning_rates();
+    }
+
+    fn write_checkpoints(&mut self) -> Result<()> {
+        checkpoint::write_requested(self.engine, self.module, self.optimizers)
+    }
+}

@@ -1,0 +1,71 @@
+//! Validation inside a fit: before it, and whenever it is due.
+
+use std::time::Instant;
+
+use stormfire_module::{Error, Event, Every, LightningModule, Result, RunningStage, run::Requests};
+
+use super::FitLoop;
+use crate::evaluate::{Evaluation, evaluate};
+
+impl<M: LightningModule> FitLoop<'_, M> {
+    pub(super) fn sanity_check(&mut self) -> Result<()> {
+        let limits = self.engine.run.limits.sanity_batches.clone();
+        let resumed = self.engine.run.progress.batches > 0;
+        if self.val.is_empty() || resumed || limits.iter().all(|&n| n == Some(0)) {
+            return Ok(());
+        }
+        let all = std::mem::replace(&mut self.val.limits, limits);
+        self.engine.run.moment.stage = RunningStage::SanityCheck;
+        self.engine.fire(self.module, Event::SanityCheckStart)?;
+        self.validate(RunningStage::SanityCheck)?;
+        self.engine.run.moment.stage = RunningStage::SanityCheck;
+        self.engine.fire(self.module, Event::SanityCheckEnd)?;
+        self.engine.run.moment.stage = RunningStage::Train;
+        self.engine.run.requests = Requests::default();
+        self.engine.store.clear();
+        if !self.val.is_empty() {
+            self.val.limits = all;
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_validation_due(&self, is_last: bool, stepped: bool) -> bool {
+        let (run, every) = (&self.engine.run, self.engine.config.val_check_interval);
+        if self.val.is_empty() {
+            return false;
+        }
+        match every {
+            Every::Epochs(_) => is_last && every.is_due(run.progress.epoch as u64 + 1),
+            Every::Steps(_) => stepped && every.is_due(run.progress.global_step),
+            Every::Batches(_) => every.is_due(run.progress.batches),
+            Every::Time(interval) => self.last_validation.elapsed() >= interval,
+            Every::Fraction(part) => {
+                let period = run.limits.train_batches.map_or(usize::MAX, |n| ((n as f64 * part) as usize).max(1));
+                run.progress.batch_in_epoch.is_multiple_of(period)
+            }
+        }
+    }
+
+    /// Validates with the module in evaluation mode, and brings it back to training.
+    pub(super) fn validate(&mut self, stage: RunningStage) -> Result<()> {
+        let started = self.engine.profiler.start();
+        *self.module = self.module.valid();
+        let result = evaluate(self.engine, self.module, &mut self.val, Evaluation::Validation, stage);
+        *self.module = self.module.clone().train();
+        self.engine.stop_time(started, "validation");
+        self.last_validation = Instant::now();
+        match result {
+            // As in Lightning, loaders without a step are only worth a warning.
+            Err(Error::NotImplemented { .. }) => {
+                tracing::warn!("there is a validation loader, but no `validation_step`: this fit does not validate");
+                self.val.limits.fill(Some(0));
+                self.engine.run.limits.val_batches.fill(Some(0));
+                Ok(())
+            }
+            other => {
+                other?;
+                self.check_interrupt()
+            }
+        }
+    }
+}

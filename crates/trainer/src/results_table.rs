@@ -1,0 +1,65 @@
+//! The table that `validate` and `test` print.
+
+use comfy_table::{CellAlignment, Table, presets};
+use stormfire_loggers::Metrics;
+
+/// One row for each metric, one column for each loader; as Lightning's.
+pub(crate) fn results_table(title: &str, results: &[Metrics]) -> String {
+    let mut rows: Vec<(String, Vec<String>)> = Vec::new();
+    for (loader, metrics) in results.iter().enumerate() {
+        for (name, value) in metrics.iter() {
+            let name = name.strip_suffix(&format!("/dataloader_idx_{loader}")).unwrap_or(name);
+            let index = rows.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
+                rows.push((name.to_string(), vec![String::new(); results.len()]));
+                rows.len() - 1
+            });
+            rows[index].1[loader] = format_value(value);
+        }
+    }
+    rows.sort();
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    let header = std::iter::once(title.to_string()).chain((0..results.len()).map(|loader| format!("DataLoader {loader}")));
+    table.set_header(header);
+    for (name, values) in rows {
+        table.add_row(std::iter::once(name).chain(values));
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.to_string()
+}
+
+/// Six significant digits: what an `f32` is worth.
+fn format_value(value: f64) -> String {
+    let magnitude = value.abs();
+    if value == 0.0 || !value.is_finite() {
+        return value.to_string();
+    }
+    if !(1e-4..1e6).contains(&magnitude) {
+        return format!("{value:.5e}");
+    }
+    let digits = (5 - magnitude.log10().floor() as i64).max(0) as usize;
+    let text = format!("{value:.digits$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_rows_and_loaders_columns() {
+        let first = Metrics::from([("test_loss/dataloader_idx_0", 0.123_456_78), ("test_acc/dataloader_idx_0", 1.0)]);
+        let second = Metrics::from([("test_loss/dataloader_idx_1", 2.5e-7), ("shared", f64::NAN)]);
+        let table = results_table("Test metric", &[first, second]);
+        let cells = |start: &str| -> Vec<String> {
+            let line = table.lines().find(|l| l.trim_start().starts_with(start)).unwrap();
+            line.split_whitespace().map(String::from).collect()
+        };
+        assert_eq!(cells("test_loss"), ["test_loss", "0.123457", "2.50000e-7"]);
+        assert_eq!(cells("test_acc"), ["test_acc", "1"]);
+        assert_eq!(cells("shared"), ["shared", "NaN"]);
+        assert!(table.contains("DataLoader 1"));
+    }
+}

@@ -1,0 +1,322 @@
+//! One Trainer's callbacks and loggers, and the frame around every run: setup and teardown, errors and panics.
+
+use std::{
+    any::Any,
+    borrow::Cow,
+    io::Write as _,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+};
+
+use burn::tensor::Device;
+use stormfire_data::{DataModule, Loaders, Stage};
+use stormfire_loggers::{Hyperparams, Metrics, Status};
+use stormfire_module::{
+    Callback, Error, Event, Every, Hook, LightningModule, Optimizers, PredictModule, Result, RunningStage,
+    log::take_records,
+    moment::Progress,
+    run::{Limits, Requests},
+    scope,
+};
+
+use crate::{
+    checkpoint,
+    communicator::{Communicator, SingleRank},
+    config::TrainerConfig,
+    engine::Engine,
+    evaluate::{Evaluated, Evaluation, evaluate},
+    fit::FitLoop,
+    predict::predict,
+    results_table::results_table,
+    setup::{choose_device, complete_callbacks, limit_of, limits_of, open_loggers, place},
+    signals::{Signal, SignalWatch},
+    trainer::{Fit, Loggers, Stop},
+};
+
+/// What a Trainer keeps from its first run on.
+pub(crate) struct Session<M: LightningModule> {
+    engine: Engine<M>,
+    device: Option<Device>,
+    log_dir: Option<PathBuf>,
+    interrupted: Option<Signal>,
+}
+
+impl<M: LightningModule> Session<M> {
+    pub(crate) fn new(
+        config: TrainerConfig,
+        device: Option<Device>,
+        callbacks: Vec<Box<dyn Callback<M>>>,
+        loggers: Loggers,
+    ) -> Result<Self> {
+        let config = config.resolved();
+        let callbacks = complete_callbacks(&config, callbacks)?;
+        let communicator: Box<dyn Communicator> = Box::new(SingleRank);
+        let loggers = if communicator.is_global_zero() { open_loggers(&config, loggers)? } else { Vec::new() };
+        let log_dir = loggers.iter().find_map(|l| l.log_dir().map(PathBuf::from));
+        if let Some(folder) = &log_dir {
+            Hyperparams::from_serialize(&config)?.write_yaml(&folder.join("trainer.yaml"))?;
+        }
+        let mut engine = Engine::new(config, callbacks, communicator);
+        engine.run.loggers = loggers;
+        Ok(Self { engine, device, log_dir, interrupted: None })
+    }
+
+    pub(crate) fn callbacks(&self) -> &[Box<dyn Callback<M>>] {
+        self.engine.callbacks()
+    }
+
+    pub(crate) fn log_dir(&self) -> Option<&Path> {
+        self.log_dir.as_deref()
+    }
+
+    pub(crate) fn fit<D: DataModule<Batch = M::Batch>>(&mut self, module: M, mut data: D, ckpt_path: Option<&Path>) -> Result<Fit<M>> {
+        self.engine.device = choose_device(self.device.as_ref(), &self.engine.config, &module)?;
+        let mut module = place(module, &self.engine.device, self.engine.config.seed).train();
+        let mut optimizers = Optimizers::none();
+        self.engine.run.progress = Progress::default();
+        self.engine.run.accumulate_grad_batches = self.engine.config.accumulate_grad_batches;
+        let outcome = self.run(Stage::Fit, &mut module, &mut data, &mut optimizers, |engine, module, data, optimizers| {
+            let (train, val) = prepare_fit(engine, module, data)?;
+            *optimizers = {
+                let _scope = engine.enter(Hook::ConfigureOptimizers);
+                module.configure_optimizers()?
+            };
+            optimizers.start()?;
+            if let Some(path) = ckpt_path {
+                let loaded = checkpoint::load(path)?;
+                *module = loaded.restore_module(module.clone(), path)?;
+                loaded.restore_run(engine, module, optimizers, path)?;
+            }
+            engine.fire(module, Event::FitStart)?;
+            log_hyperparams(engine, module, data)?;
+            FitLoop::new(engine, module, optimizers, train, val).run()
+        });
+        let stop = match outcome {
+            Ok(stop) => stop,
+            Err(error) => self.interrupted.filter(|_| matches!(error, Error::Interrupted { .. })).map(Stop::Interrupted).ok_or(error)?,
+        };
+        tracing::info!("`Trainer.fit` stopped: {stop}");
+        Ok(Fit { module, stop, progress: self.engine.run.progress.clone() })
+    }
+
+    pub(crate) fn evaluate<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, mut data: D, what: Evaluation) -> Result<Vec<Metrics>> {
+        let (stage, running) = match what {
+            Evaluation::Validation => (Stage::Validate, RunningStage::Validate),
+            Evaluation::Test => (Stage::Test, RunningStage::Test),
+        };
+        let mut module = self.for_evaluation(module)?;
+        let results = self.run(stage, &mut module, &mut data, &mut Optimizers::none(), |engine, module, data, _| {
+            begin(engine, module, data, stage)?;
+            let (loaders, limit, option) = match what {
+                Evaluation::Validation => (data.val_dataloader()?, engine.config.limit_val_batches, "limit_val_batches"),
+                Evaluation::Test => (data.test_dataloader()?, engine.config.limit_test_batches, "limit_test_batches"),
+            };
+            require(&loaders, stage)?;
+            let limits = limits_of(&loaders, limit, option)?;
+            match what {
+                Evaluation::Validation => engine.run.limits.val_batches.clone_from(&limits),
+                Evaluation::Test => engine.run.limits.test_batches.clone_from(&limits),
+            }
+            engine.run.logger_step = engine.run.progress.global_step;
+            let mut data = Evaluated::new(loaders, limits);
+            let metrics = evaluate(engine, module, &mut data, what, running)?;
+            match engine.signal() {
+                Some(signal) => Err(Error::Interrupted { by: signal.to_string() }),
+                None => Ok(metrics.by_loader(data.loaders.len())),
+            }
+        })?;
+        if !self.engine.config.barebones && results.iter().any(|metrics| !metrics.is_empty()) {
+            let title = if what == Evaluation::Test { "Test metric" } else { "Validate metric" };
+            print(&results_table(title, &results));
+        }
+        Ok(results)
+    }
+
+    pub(crate) fn predict<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, mut data: D) -> Result<Vec<Vec<M::Prediction>>>
+    where
+        M: PredictModule,
+    {
+        let mut module = self.for_evaluation(module)?;
+        self.run(Stage::Predict, &mut module, &mut data, &mut Optimizers::none(), |engine, module, data, _| {
+            begin(engine, module, data, Stage::Predict)?;
+            let loaders = data.predict_dataloader()?;
+            require(&loaders, Stage::Predict)?;
+            let limits = limits_of(&loaders, engine.config.limit_predict_batches, "limit_predict_batches")?;
+            engine.run.limits.predict_batches.clone_from(&limits);
+            predict(engine, module, &loaders, &limits)
+        })
+    }
+
+    fn for_evaluation(&mut self, module: &M) -> Result<M> {
+        self.engine.device = choose_device(self.device.as_ref(), &self.engine.config, module)?;
+        Ok(place(module.clone(), &self.engine.device, None).valid())
+    }
+
+    /// The frame around a run. Whatever happens inside, callbacks see the teardown, and loggers how it ended.
+    fn run<D: DataModule<Batch = M::Batch>, R>(
+        &mut self,
+        stage: Stage,
+        module: &mut M,
+        data: &mut D,
+        optimizers: &mut Optimizers,
+        body: impl FnOnce(&mut Engine<M>, &mut M, &mut D, &mut Optimizers) -> Result<R>,
+    ) -> Result<R> {
+        if let Some(signal) = self.interrupted {
+            return Err(Error::Interrupted { by: signal.to_string() });
+        }
+        let engine = &mut self.engine;
+        engine.run.stage = stage;
+        engine.run.limits = Limits::default();
+        engine.run.requests = Requests::default();
+        engine.run.moment = stormfire_module::Moment { num_dataloaders: 1, ..Default::default() };
+        engine.batch_items = Some(1);
+        engine.store.clear();
+        engine.signals = Some(SignalWatch::install());
+        engine.profiler.begin_run();
+        let mut outcome = guard(|| body(&mut *engine, &mut *module, &mut *data, &mut *optimizers));
+        if let Err(error) = &outcome {
+            on_exception(engine, module, data, optimizers, error);
+        }
+        let torn_down = guard(|| engine.fire(module, Event::Teardown { stage })).and(guard(|| Ok(data.teardown(stage)?)));
+        let status = match &outcome {
+            Ok(_) => Status::Success,
+            Err(Error::Interrupted { .. }) => Status::Interrupted,
+            Err(_) => Status::Failed,
+        };
+        let finalized = engine.finalize_loggers(status);
+        for late in [torn_down, finalized].into_iter().filter_map(Result::err) {
+            match &outcome {
+                Ok(_) => outcome = Err(late),
+                // The first error is the one to tell; this one would hide it.
+                Err(_) => tracing::error!("after the run had failed: {late}"),
+            }
+        }
+        if let Some(report) = engine.profiler.report(&stage.to_string().to_uppercase()) {
+            print(&report);
+        }
+        self.interrupted = engine.signals.take().and_then(|signals| signals.received());
+        outcome
+    }
+}
+
+/// Turns a panic in user code into an error that says where.
+fn guard<R>(code: impl FnOnce() -> Result<R>) -> Result<R> {
+    scope::take_panicked_hook();
+    catch_unwind(AssertUnwindSafe(code)).unwrap_or_else(|panic| {
+        // What was logged before the panic has no place any more.
+        let _ = take_records(&mut Vec::new());
+        Err(Error::Panic { hook: scope::take_panicked_hook(), message: message_of(panic.as_ref()).into_owned() })
+    })
+}
+
+fn message_of(panic: &(dyn Any + Send)) -> Cow<'_, str> {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => Cow::Borrowed(text),
+        (None, Some(text)) => Cow::Borrowed(text),
+        (None, None) => Cow::Borrowed("no message"),
+    }
+}
+
+fn on_exception<M: LightningModule, D: DataModule>(
+    engine: &mut Engine<M>,
+    module: &mut M,
+    data: &mut D,
+    optimizers: &Optimizers,
+    error: &Error,
+) {
+    engine.run.requests.saves.clear();
+    let told = guard(|| engine.fire(module, Event::Exception { error }));
+    let saved = guard(|| checkpoint::write_requested(engine, module, optimizers));
+    let heard = guard(|| {
+        data.on_exception(error);
+        Ok(())
+    });
+    for late in [told, saved, heard].into_iter().filter_map(Result::err) {
+        tracing::error!("while handling `{error}`: {late}");
+    }
+}
+
+/// The first hooks of every run.
+fn begin<M: LightningModule, D: DataModule<Batch = M::Batch>>(
+    engine: &mut Engine<M>,
+    module: &mut M,
+    data: &mut D,
+    stage: Stage,
+) -> Result<()> {
+    data.prepare_data()?;
+    engine.fire(module, Event::PrepareData)?;
+    data.setup(stage)?;
+    engine.fire(module, Event::Setup { stage })
+}
+
+fn require<B: Send + 'static>(loaders: &Loaders<B>, stage: Stage) -> Result<()> {
+    if loaders.is_empty() {
+        let hint = format!("give loaders, or implement it in the `DataModule` for `{stage}`");
+        return Err(Error::config("dataloader", format!("there is no loader for `{stage}`"), hint));
+    }
+    Ok(())
+}
+
+/// The loaders of a fit, seeded, and how many batches to take of each.
+fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
+    engine: &mut Engine<M>,
+    module: &mut M,
+    data: &mut D,
+) -> Result<(stormfire_data::Loader<M::Batch>, Evaluated<M::Batch>)> {
+    begin(engine, module, data, Stage::Fit)?;
+    let config = engine.config.clone();
+    let mut train = data.train_dataloader()?;
+    let mut val = data.val_dataloader()?;
+    if !config.overfit_batches.is_none() {
+        train = train.without_shuffle();
+        val = val.iter().map(stormfire_data::Loader::without_shuffle).collect();
+    }
+    if let Some(seed) = config.seed {
+        train = train.with_default_seed(seed);
+    }
+    let train_batches = limit_of(&train, config.limit_train_batches, "limit_train_batches")?;
+    let val_batches = limits_of(&val, config.limit_val_batches, "limit_val_batches")?;
+    if matches!(config.val_check_interval, Every::Fraction(_)) && train_batches.is_none() {
+        return Err(Error::config(
+            "val_check_interval",
+            "the training data does not know its length, so there is no fraction of an epoch",
+            "use `Every::Batches(n)`, `Every::Steps(n)` or `Every::Time(..)`",
+        ));
+    }
+    if train_batches.is_some_and(|n| n > 0 && (n as u64) < config.log_every_n_steps) && !engine.run.loggers.is_empty() {
+        let n = train_batches.unwrap_or_default();
+        tracing::info!(
+            "an epoch has {n} batches, fewer than `log_every_n_steps` = {}: step metrics are logged rarely",
+            config.log_every_n_steps
+        );
+    }
+    let sanity = |n: Option<usize>| config.num_sanity_val_steps.map_or(n, |steps| Some(n.map_or(steps, |n| n.min(steps))));
+    engine.run.limits = Limits {
+        max_epochs: config.resolved_max_epochs(),
+        max_steps: config.max_steps,
+        train_batches,
+        sanity_batches: val_batches.iter().map(|&n| sanity(n)).collect(),
+        val_batches: val_batches.clone(),
+        ..Limits::default()
+    };
+    engine.run.validates_every_epoch =
+        matches!(config.val_check_interval, Every::Epochs(1)) || config.val_check_interval == Every::Fraction(1.0);
+    Ok((train, Evaluated::new(val, val_batches)))
+}
+
+fn log_hyperparams<M: LightningModule, D: DataModule>(engine: &Engine<M>, module: &M, data: &D) -> Result<()> {
+    let mut params = Hyperparams::new();
+    for given in [module.hparams()?, data.hyperparams()?.unwrap_or_default()] {
+        if !given.is_null() {
+            params.merge(Hyperparams::from_serialize(&given)?)?;
+        }
+    }
+    engine.run.loggers.iter().try_for_each(|logger| logger.log_hyperparams(params.clone(), Metrics::new())).map_err(Error::from)
+}
+
+/// A table that cannot be shown (a closed pipe, say) is no reason to fail.
+fn print(text: &str) {
+    if let Err(error) = writeln!(std::io::stdout().lock(), "{text}") {
+        tracing::debug!("nothing to print to: {error}");
+    }
+}

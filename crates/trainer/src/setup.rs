@@ -1,0 +1,152 @@
+//! What a run begins with: the default loggers and callbacks, and the module on its device.
+
+use std::any::Any;
+
+use burn::{
+    module::{Module, ModuleVisitor, Param},
+    tensor::{Bool, Device, Int, Tensor},
+};
+use stormfire_callbacks::{ModelCheckpoint, ModelSummary, ProgressBar, Timer};
+use stormfire_data::{Length, Loader, Loaders};
+use stormfire_loggers::{Background, CsvLogger, DEFAULT_NAME, Logger, RunDir, TensorBoardLogger};
+use stormfire_module::{Callback, Error, LightningModule, Result};
+
+use crate::{
+    config::{Limit, TrainerConfig},
+    trainer::Loggers,
+};
+
+/// The loggers of a run, opened, each on its own thread. A run that only tries the code, or is barebones, has none.
+pub(crate) fn open_loggers(config: &TrainerConfig, loggers: Loggers) -> Result<Vec<Background>> {
+    if config.fast_dev_run > 0 || config.barebones {
+        return Ok(Vec::new());
+    }
+    let loggers = match loggers {
+        Loggers::Given(loggers) => loggers,
+        Loggers::Default => {
+            let folder = RunDir::new(&config.default_root_dir).with_name(DEFAULT_NAME);
+            let tensorboard: Box<dyn Logger> = Box::new(TensorBoardLogger::in_dir(folder.clone()));
+            vec![tensorboard, Box::new(CsvLogger::in_dir(folder))]
+        }
+    };
+    loggers.into_iter().map(Background::spawn).collect::<Result<_, _>>().map_err(Error::from)
+}
+
+fn count<C: 'static, M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> usize {
+    callbacks.iter().filter(|c| (c.as_ref() as &dyn Any).is::<C>()).count()
+}
+
+/// Adds the callbacks that the options ask for, and refuses those that contradict them.
+pub(crate) fn complete_callbacks<M: LightningModule>(
+    config: &TrainerConfig,
+    mut callbacks: Vec<Box<dyn Callback<M>>>,
+) -> Result<Vec<Box<dyn Callback<M>>>> {
+    let bars = count::<ProgressBar, M>(&callbacks);
+    let checkpoints = count::<ModelCheckpoint, M>(&callbacks);
+    if bars > 1 {
+        return Err(Error::config("callback", "there are two progress bars", "keep one of them"));
+    }
+    if bars > 0 && !config.enable_progress_bar && !config.barebones {
+        return Err(Error::config("enable_progress_bar", "it is off, but there is a `ProgressBar`", "leave one of them out"));
+    }
+    if checkpoints > 0 && !config.enable_checkpointing && config.fast_dev_run == 0 && !config.barebones {
+        return Err(Error::config("enable_checkpointing", "it is off, but there is a `ModelCheckpoint`", "leave one of them out"));
+    }
+    if let Some(time) = config.max_time
+        && count::<Timer, M>(&callbacks) == 0
+    {
+        callbacks.push(Box::new(Timer::new(time)));
+    }
+    if config.enable_model_summary && count::<ModelSummary, M>(&callbacks) == 0 {
+        callbacks.push(Box::new(ModelSummary::new()));
+    }
+    if config.enable_progress_bar && bars == 0 {
+        callbacks.push(Box::new(ProgressBar::new()));
+    }
+    if config.enable_checkpointing && checkpoints == 0 {
+        callbacks.push(Box::new(ModelCheckpoint::new()));
+    }
+    check_state_keys(&callbacks)?;
+    Ok(callbacks)
+}
+
+/// Two states under one key would overwrite each other in the checkpoint.
+fn check_state_keys<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> Result<()> {
+    let mut keys = std::collections::HashSet::new();
+    for callback in callbacks {
+        if !callback.state()?.is_null() && !keys.insert(callback.state_key()) {
+            let reason = format!("two callbacks keep their state under `{}`", callback.state_key());
+            return Err(Error::config("callback", reason, "give one of them another `state_key`"));
+        }
+    }
+    Ok(())
+}
+
+/// Reading a parameter is what initialises it.
+struct Initialise;
+
+impl ModuleVisitor for Initialise {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        param.val();
+    }
+    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+        param.val();
+    }
+    fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
+        param.val();
+    }
+}
+
+/// The device of a run: the one that was chosen, else the module's, else the CPU; without a tape.
+pub(crate) fn choose_device<M: Module>(chosen: Option<&Device>, config: &TrainerConfig, module: &M) -> Result<Device> {
+    let device = match (chosen, &config.accelerator) {
+        (Some(device), _) => device.clone(),
+        (None, Some(accelerator)) => {
+            accelerator.device().map_err(|error| Error::config("accelerator", error.to_string(), error.hint().unwrap_or_default()))?
+        }
+        (None, None) => module.devices().into_iter().next().unwrap_or_else(Device::flex),
+    };
+    Ok(device.inner())
+}
+
+/// Moves a module to its device and initialises its parameters.
+///
+/// With a seed they are initialised on the CPU: each backend has its own stream of random numbers, and one seed should
+/// mean one model.
+pub(crate) fn place<M: Module>(module: M, device: &Device, seed: Option<u64>) -> M {
+    let module = match seed {
+        Some(seed) => {
+            let cpu = Device::flex();
+            let module = move_to(module, &cpu);
+            cpu.seed(seed);
+            module.visit(&mut Initialise);
+            module
+        }
+        None => module,
+    };
+    let module = move_to(module, device);
+    module.visit(&mut Initialise);
+    module
+}
+
+fn move_to<M: Module>(module: M, device: &Device) -> M {
+    if module.devices().iter().all(|own| own == device) { module } else { module.fork(device) }
+}
+
+/// The number of batches to take of a loader.
+pub(crate) fn limit_of<B: Send + 'static>(loader: &Loader<B>, limit: Limit, option: &str) -> Result<Option<usize>> {
+    if limit.is_none() {
+        return Ok(Some(0));
+    }
+    loader.check()?;
+    let available = match loader.len() {
+        Length::Batches(n) => Some(n),
+        Length::Unknown => None,
+    };
+    limit.of(available, option)
+}
+
+/// The number of batches to take of each loader.
+pub(crate) fn limits_of<B: Send + 'static>(loaders: &Loaders<B>, limit: Limit, option: &str) -> Result<Vec<Option<usize>>> {
+    loaders.iter().map(|loader| limit_of(loader, limit, option)).collect()
+}

@@ -1,0 +1,348 @@
+//! The [`Trainer`]: options, callbacks and loggers in, a trained module out.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{ExitCode, Termination},
+    time::Duration,
+};
+
+use burn::tensor::Device;
+use stormfire_data::DataModule;
+use stormfire_loggers::{Logger, Metrics};
+use stormfire_module::{Callback, Every, LightningModule, PredictModule, Result, gradients::ClipAlgorithm, moment::Progress};
+
+use crate::{
+    accelerator::Accelerator,
+    config::{Limit, TrainerConfig},
+    profiler::ProfilerKind,
+    session::Session,
+    signals::Signal,
+};
+
+/// What a fit returns.
+#[derive(Debug)]
+#[must_use]
+pub struct Fit<M> {
+    /// The trained module, in training mode.
+    pub module: M,
+    /// Why the fit ended.
+    pub stop: Stop,
+    /// How far it came.
+    pub progress: Progress,
+}
+
+/// Why a fit ended. As the value of `main` it becomes the exit code: 130 after Ctrl-C, 143 after SIGTERM, else 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stop {
+    /// `max_epochs` is reached.
+    MaxEpochs,
+    /// `max_steps` is reached.
+    MaxSteps,
+    /// A callback or hook asked for it, with this reason.
+    Requested(String),
+    /// `limit_train_batches` left nothing to train on.
+    NoTrainingBatches,
+    /// A signal asked for it.
+    Interrupted(Signal),
+}
+
+impl Stop {
+    /// Whether a signal ended the fit: a program should end too.
+    pub fn is_interrupted(&self) -> bool {
+        matches!(self, Stop::Interrupted(_))
+    }
+
+    /// The exit code for a program that ends after this.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Stop::Interrupted(signal) => signal.exit_code(),
+            _ => 0,
+        }
+    }
+}
+
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Stop::MaxEpochs => f.write_str("`max_epochs` reached"),
+            Stop::MaxSteps => f.write_str("`max_steps` reached"),
+            Stop::Requested(reason) => f.write_str(reason),
+            Stop::NoTrainingBatches => f.write_str("no training batches"),
+            Stop::Interrupted(signal) => write!(f, "interrupted by {signal}"),
+        }
+    }
+}
+
+impl Termination for Stop {
+    fn report(self) -> ExitCode {
+        self.exit_code().into()
+    }
+}
+
+/// Which loggers a Trainer has.
+#[derive(Default)]
+pub(crate) enum Loggers {
+    /// TensorBoard and CSV, in one folder.
+    #[default]
+    Default,
+    Given(Vec<Box<dyn Logger>>),
+}
+
+/// Trains, validates, tests and predicts with a [`LightningModule`].
+///
+/// Made by [`Trainer::new`] and its setters, which never fail: values and combinations are checked when a run starts.
+/// By default there are TensorBoard and CSV logs, checkpoints, a progress bar and a model summary.
+///
+/// ```
+/// # use burn::{nn::{Linear, LinearConfig, loss::{MseLoss, Reduction}}, optim::SgdConfig, prelude::*};
+/// # use stormfire_module::{LightningModule, Optimizer, Optimizers, Result, StepOutput};
+/// # use stormfire_data::Loader;
+/// # #[derive(Module, Debug)]
+/// # struct Line { layer: Linear }
+/// # impl LightningModule for Line {
+/// #     type Batch = (Tensor<2>, Tensor<2>);
+/// #     fn training_step(&self, (x, y): Self::Batch, _batch_idx: usize) -> StepOutput {
+/// #         MseLoss::new().forward(self.layer.forward(x), y, Reduction::Mean).into()
+/// #     }
+/// #     fn configure_optimizers(&self) -> Result<Optimizers> { Ok(Optimizer::new(SgdConfig::new(), 0.1).into()) }
+/// # }
+/// use stormfire_trainer::{Stop, Trainer};
+///
+/// # let device = Device::flex();
+/// # let module = Line { layer: LinearConfig::new(1, 1).init(&device) };
+/// # let x = Tensor::<2>::ones([4, 1], &device);
+/// let batches = Loader::from_batches(vec![(x.clone(), x); 10]);
+/// let mut trainer = Trainer::new().max_epochs(2).barebones(true);
+/// let fit = trainer.fit(module, batches)?;
+/// assert_eq!(fit.stop, Stop::MaxEpochs);
+/// assert_eq!(fit.progress.global_step, 20);
+/// # Ok::<(), stormfire_module::Error>(())
+/// ```
+pub struct Trainer<M: LightningModule> {
+    config: TrainerConfig,
+    device: Option<Device>,
+    callbacks: Vec<Box<dyn Callback<M>>>,
+    loggers: Loggers,
+    ckpt_path: Option<PathBuf>,
+    session: Option<Session<M>>,
+}
+
+impl<M: LightningModule> Default for Trainer<M> {
+    fn default() -> Self {
+        Self {
+            config: TrainerConfig::default(),
+            device: None,
+            callbacks: Vec::new(),
+            loggers: Loggers::Default,
+            ckpt_path: None,
+            session: None,
+        }
+    }
+}
+
+impl<M: LightningModule> std::fmt::Debug for Trainer<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trainer").field("config", &self.config).field("callbacks", &self.callbacks.len()).finish_non_exhaustive()
+    }
+}
+
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident($ty:ty) => $field:ident = |$value:ident| $set:expr;)*) => {
+        impl<M: LightningModule> Trainer<M> {
+            $($(#[$doc])* pub fn $name(mut self, $value: $ty) -> Self {
+                self.config.$field = $set;
+                self
+            })*
+        }
+    };
+}
+
+setters! {
+    /// Stop after so many epochs. Default: 1,000, or without limit when `max_steps` or `max_time` is given.
+    max_epochs(usize) => max_epochs = |epochs| Some(epochs);
+    /// Do not stop early before so many epochs are complete. Default: none.
+    min_epochs(usize) => min_epochs = |epochs| Some(epochs);
+    /// Stop after so many optimizer steps, also in the middle of an epoch. Default: without limit.
+    max_steps(u64) => max_steps = |steps| Some(steps);
+    /// Do not stop early before so many optimizer steps. Default: none.
+    min_steps(u64) => min_steps = |steps| Some(steps);
+    /// Stop at the end of the batch in which this much time has passed. Default: without limit.
+    max_time(Duration) => max_time = |time| Some(time);
+    /// Training batches of an epoch: `10` batches, or a share `0.1`. Default: all. 0 trains nothing.
+    limit_train_batches(impl Into<Limit>) => limit_train_batches = |limit| limit.into();
+    /// Validation batches of each loader. Default: all; 0 turns validation off.
+    limit_val_batches(impl Into<Limit>) => limit_val_batches = |limit| limit.into();
+    /// Test batches of each loader. Default: all.
+    limit_test_batches(impl Into<Limit>) => limit_test_batches = |limit| limit.into();
+    /// Predict batches of each loader. Default: all.
+    limit_predict_batches(impl Into<Limit>) => limit_predict_batches = |limit| limit.into();
+    /// Train and validate on so many batches only, unshuffled. Default: 0, off. Not with `fast_dev_run`.
+    overfit_batches(impl Into<Limit>) => overfit_batches = |limit| limit.into();
+    /// Run so many batches of everything, without logs, checkpoints and early stopping. Default: 0, off.
+    fast_dev_run(usize) => fast_dev_run = |batches| batches;
+    /// Validation batches of each loader before training; `None` takes all. Default: 2.
+    num_sanity_val_steps(impl Into<Option<usize>>) => num_sanity_val_steps = |batches| batches.into();
+    /// How often to validate. Default: every epoch. A fraction of an epoch needs data of known length.
+    val_check_interval(Every) => val_check_interval = |every| every;
+    /// The gradients of so many batches make one step. Default: 1. Automatic optimization only.
+    accumulate_grad_batches(usize) => accumulate_grad_batches = |batches| batches;
+    /// Clip gradients to this norm (or value, see `gradient_clip_algorithm`). Default: none.
+    gradient_clip_val(f64) => gradient_clip_val = |value| Some(value);
+    /// How gradients are clipped. Default: by their global L2 norm.
+    gradient_clip_algorithm(ClipAlgorithm) => gradient_clip_algorithm = |algorithm| algorithm;
+    /// How many steps lie between two whose metrics are logged; 0 logs no steps. Default: 50.
+    log_every_n_steps(u64) => log_every_n_steps = |steps| steps;
+    /// Where runs leave their files. Default: the current folder.
+    default_root_dir(impl Into<PathBuf>) => default_root_dir = |folder| folder.into();
+    /// Save checkpoints, by a default `ModelCheckpoint` if none is given. Default: yes.
+    enable_checkpointing(bool) => enable_checkpointing = |on| on;
+    /// Show progress. Default: yes.
+    enable_progress_bar(bool) => enable_progress_bar = |on| on;
+    /// Print a summary of the module when a fit starts. Default: yes.
+    enable_model_summary(bool) => enable_model_summary = |on| on;
+    /// Makes parameters, dropout and shuffling repeatable. Default: none. One fit at a time: the generator is the process's.
+    seed(u64) => seed = |seed| Some(seed);
+    /// Check the loss and all gradients of every batch, and name the parameter. Default: no; it reads the device.
+    detect_anomaly(bool) => detect_anomaly = |on| on;
+    /// Time every hook and part of the loop, and print a table. Default: none.
+    profiler(ProfilerKind) => profiler = |kind| Some(kind);
+    /// Everything off that is not the loop. Default: no. Not with `fast_dev_run`, `detect_anomaly`, `profiler`.
+    barebones(bool) => barebones = |on| on;
+}
+
+impl<M: LightningModule> Trainer<M> {
+    /// A Trainer with the default options.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A Trainer with these options.
+    pub fn from_config(config: TrainerConfig) -> Self {
+        Self { config, ..Self::default() }
+    }
+
+    /// The options as they were set.
+    pub fn config(&self) -> &TrainerConfig {
+        &self.config
+    }
+
+    /// What to train on: an [`Accelerator`], or a device. Default: the device that the module was made on.
+    pub fn accelerator(mut self, accelerator: impl Into<DeviceChoice>) -> Self {
+        match accelerator.into() {
+            DeviceChoice::Device(device) => self.device = Some(device),
+            DeviceChoice::Accelerator(accelerator) => self.config.accelerator = Some(accelerator),
+        }
+        self
+    }
+
+    /// Adds a callback.
+    pub fn callback(mut self, callback: impl Callback<M>) -> Self {
+        self.callbacks.push(Box::new(callback));
+        self
+    }
+
+    /// Adds a logger, in place of the default ones. May be called several times.
+    pub fn logger(mut self, logger: impl Logger) -> Self {
+        match &mut self.loggers {
+            Loggers::Given(loggers) => loggers.push(Box::new(logger)),
+            Loggers::Default => self.loggers = Loggers::Given(vec![Box::new(logger)]),
+        }
+        self
+    }
+
+    /// Logs nothing.
+    pub fn no_logger(mut self) -> Self {
+        self.loggers = Loggers::Given(Vec::new());
+        self
+    }
+
+    /// Continues the next fit from this checkpoint: weights, optimizers, callbacks, and the place in the data.
+    pub fn ckpt_path(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ckpt_path = Some(path.into());
+        self
+    }
+
+    /// Trains a module on the data of a [`DataModule`], or on loaders: one for training, or a pair `(train, val)`.
+    ///
+    /// # Errors
+    /// Wrong options, data that fails, a hook that fails or panics, a logger or checkpoint that cannot be written. Before
+    /// it returns, callbacks have seen `on_exception` and `teardown`, and loggers are finalized as failed. Ctrl-C is no
+    /// error: see [`Stop::Interrupted`].
+    pub fn fit<D: DataModule<Batch = M::Batch>>(&mut self, module: M, data: D) -> Result<Fit<M>> {
+        let ckpt_path = self.ckpt_path.take();
+        self.session()?.fit(module, data, ckpt_path.as_deref())
+    }
+
+    /// Validates a module; one list of metrics for each loader, also printed as a table.
+    ///
+    /// # Errors
+    /// As [`Trainer::fit`]; a missing loader or `validation_step`.
+    pub fn validate<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, data: D) -> Result<Vec<Metrics>> {
+        self.session()?.evaluate(module, data, crate::evaluate::Evaluation::Validation)
+    }
+
+    /// Tests a module; one list of metrics for each loader, also printed as a table.
+    ///
+    /// # Errors
+    /// As [`Trainer::fit`]; a missing loader or `test_step`.
+    pub fn test<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, data: D) -> Result<Vec<Metrics>> {
+        self.session()?.evaluate(module, data, crate::evaluate::Evaluation::Test)
+    }
+
+    /// Predicts every batch of every loader.
+    ///
+    /// # Errors
+    /// As [`Trainer::fit`]; a missing loader.
+    pub fn predict<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, data: D) -> Result<Vec<Vec<M::Prediction>>>
+    where
+        M: PredictModule,
+    {
+        self.session()?.predict(module, data)
+    }
+
+    /// The first callback of a type, to ask it something after a run: where the best checkpoint is, why training stopped.
+    pub fn get<C: Callback<M>>(&self) -> Option<&C> {
+        let given = self.callbacks.iter();
+        let running = self.session.iter().flat_map(Session::callbacks);
+        given.chain(running).find_map(|callback| (callback.as_ref() as &dyn std::any::Any).downcast_ref())
+    }
+
+    /// The folder of the runs of this Trainer, once one has begun: logs, hyperparameters, checkpoints.
+    pub fn log_dir(&self) -> Option<&Path> {
+        self.session.as_ref().and_then(Session::log_dir)
+    }
+
+    /// Callbacks and loggers live from the first run on, so that a test after a fit goes to the same place.
+    fn session(&mut self) -> Result<&mut Session<M>> {
+        if self.session.is_none() {
+            self.config.check()?;
+            let callbacks = std::mem::take(&mut self.callbacks);
+            let loggers = std::mem::take(&mut self.loggers);
+            self.session = Some(Session::new(self.config.clone(), self.device.clone(), callbacks, loggers)?);
+        }
+        // Just set, if it was not there before.
+        self.session.as_mut().ok_or_else(|| stormfire_module::Error::other("the Trainer has no session"))
+    }
+}
+
+/// What [`Trainer::accelerator`] takes.
+#[derive(Clone, Debug)]
+pub enum DeviceChoice {
+    /// A device of burn.
+    Device(Device),
+    /// A kind of hardware, looked for when a run starts.
+    Accelerator(Accelerator),
+}
+
+impl From<Device> for DeviceChoice {
+    fn from(device: Device) -> Self {
+        DeviceChoice::Device(device)
+    }
+}
+
+impl From<Accelerator> for DeviceChoice {
+    fn from(accelerator: Accelerator) -> Self {
+        DeviceChoice::Accelerator(accelerator)
+    }
+}

@@ -1,0 +1,151 @@
+//! Trains a small convolutional network on MNIST digits: `cargo run --release --example mnist`.
+//!
+//! The 5,000 digits of `data/mnist-mini` take half a minute on two cores; `cargo xtask data` fetches all 60,000.
+
+use burn::{
+    nn::{
+        Linear, LinearConfig, PaddingConfig2d, Relu,
+        conv::{Conv2d, Conv2dConfig},
+        loss::CrossEntropyLossConfig,
+        pool::{MaxPool2d, MaxPool2dConfig},
+    },
+    optim::AdamConfig,
+    prelude::*,
+};
+use clap::Parser;
+use stormfire::prelude::*;
+use stormfire_examples::{MnistBatch, MnistData};
+
+// Half of a small model's time goes into memory: the system's allocator gives it back and asks for it again.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Module, Debug)]
+struct Mnist {
+    conv1: Conv2d,
+    conv2: Conv2d,
+    pool: MaxPool2d,
+    relu: Relu,
+    hidden: Linear,
+    output: Linear,
+    #[module(skip)]
+    learning_rate: f64,
+}
+
+impl Mnist {
+    fn new(learning_rate: f64, device: &Device) -> Self {
+        Self {
+            conv1: Conv2dConfig::new([1, 8], [3, 3]).with_padding(PaddingConfig2d::Same).init(device),
+            conv2: Conv2dConfig::new([8, 16], [3, 3]).with_padding(PaddingConfig2d::Same).init(device),
+            pool: MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
+            relu: Relu::new(),
+            hidden: LinearConfig::new(16 * 7 * 7, 64).init(device),
+            output: LinearConfig::new(64, 10).init(device),
+            learning_rate,
+        }
+    }
+
+    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        let x = self.pool.forward(self.relu.forward(self.conv1.forward(images)));
+        let x = self.pool.forward(self.relu.forward(self.conv2.forward(x)));
+        self.output.forward(self.relu.forward(self.hidden.forward(x.flatten(1, 3))))
+    }
+
+    fn loss(&self, logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
+        CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, targets)
+    }
+}
+
+impl LightningModule for Mnist {
+    type Batch = MnistBatch;
+
+    fn training_step(&self, batch: MnistBatch, _batch_idx: usize) -> StepOutput {
+        let loss = self.loss(self.forward(batch.images), batch.targets);
+        self.log("train_loss", &loss).prog_bar(true);
+        loss.into()
+    }
+
+    fn validation_step(&self, batch: MnistBatch, _batch_idx: usize) {
+        let logits = self.forward(batch.images);
+        self.log("val_acc", accuracy(&logits, &batch.targets)).prog_bar(true);
+        self.log("val_loss", self.loss(logits, batch.targets));
+    }
+
+    fn test_step(&self, batch: MnistBatch, _batch_idx: usize) {
+        let logits = self.forward(batch.images);
+        self.log("test_acc", accuracy(&logits, &batch.targets));
+        self.log("test_loss", self.loss(logits, batch.targets));
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        Ok(Optimizer::new(AdamConfig::new(), self.learning_rate).into())
+    }
+
+    fn hparams(&self) -> Result<Value> {
+        state::save(&[("learning_rate", self.learning_rate)].into_iter().collect::<std::collections::BTreeMap<_, _>>())
+    }
+}
+
+/// Trains a small convolutional network on MNIST digits.
+#[derive(Parser)]
+struct Args {
+    /// How often to go through the training digits.
+    #[arg(long, default_value_t = 5)]
+    epochs: usize,
+    /// Digits in a batch.
+    #[arg(long, default_value_t = 64)]
+    batch_size: usize,
+    /// The learning rate of Adam.
+    #[arg(long, default_value_t = 2e-3)]
+    lr: f64,
+    /// The folder with the idx files, gzipped or not.
+    #[arg(long, default_value = "data/mnist-mini")]
+    data: std::path::PathBuf,
+    /// What to train on: auto, cpu, cuda, cuda:1, wgpu, vulkan, metal.
+    #[arg(long, default_value = "auto")]
+    accelerator: Accelerator,
+    /// Makes the run repeatable.
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// Stop after so many steps.
+    #[arg(long)]
+    max_steps: Option<u64>,
+    /// Log the metrics of every n-th step.
+    #[arg(long, default_value_t = 10)]
+    log_every_n_steps: u64,
+    /// Validation batches; 0 turns validation off.
+    #[arg(long)]
+    limit_val_batches: Option<usize>,
+    /// Where to leave logs and checkpoints.
+    #[arg(long, default_value = ".")]
+    root: std::path::PathBuf,
+    /// Show no progress bar.
+    #[arg(long)]
+    no_progress_bar: bool,
+}
+
+fn main() -> Result<Stop> {
+    let args = Args::parse();
+    let device = args.accelerator.device().map_err(|error| Error::other(error.to_string()))?;
+    let mut trainer = Trainer::new()
+        .accelerator(device.clone())
+        .max_epochs(args.epochs)
+        .seed(args.seed)
+        .log_every_n_steps(args.log_every_n_steps)
+        .default_root_dir(args.root)
+        .enable_progress_bar(!args.no_progress_bar)
+        .callback(EarlyStopping::new("val_loss").patience(2))
+        .callback(LearningRateMonitor::new());
+    if let Some(steps) = args.max_steps {
+        trainer = trainer.max_steps(steps);
+    }
+    if let Some(batches) = args.limit_val_batches {
+        trainer = trainer.limit_val_batches(batches);
+    }
+    let data = || MnistData::new(&args.data).batch_size(args.batch_size);
+    let fit = trainer.fit(Mnist::new(args.lr, &device), data())?;
+    if !fit.stop.is_interrupted() {
+        trainer.test(&fit.module, data())?;
+    }
+    Ok(fit.stop)
+}

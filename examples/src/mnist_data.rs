@@ -1,0 +1,141 @@
+//! MNIST: digits of 28 × 28 pixels, from the idx files of Y. `LeCun`, C. Cortes and C. Burges.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use burn::{
+    data::{dataloader::batcher::Batcher, dataset::InMemDataset},
+    prelude::*,
+};
+use flate2::read::GzDecoder;
+use stormfire::{
+    data::Result,
+    prelude::{DataError, DataModule, Loader, Loaders, Stage},
+};
+
+const SIDE: usize = 28;
+
+/// One digit.
+#[derive(Clone, Debug)]
+pub struct Digit {
+    /// Grey values, 0 (background) to 255, row by row.
+    pub pixels: Vec<u8>,
+    /// Which digit it is, 0 to 9.
+    pub label: u8,
+}
+
+/// A batch of digits on a device.
+#[derive(Clone, Debug)]
+pub struct MnistBatch {
+    /// Shape `[batch, 1, 28, 28]`, standardised to mean 0 and deviation 1.
+    pub images: Tensor<4>,
+    /// Shape `[batch]`, 0 to 9.
+    pub targets: Tensor<1, Int>,
+}
+
+/// Makes batches of digits.
+#[derive(Clone, Debug)]
+pub struct MnistBatcher;
+
+impl Batcher<Digit, MnistBatch> for MnistBatcher {
+    fn batch(&self, digits: Vec<Digit>, device: &Device) -> MnistBatch {
+        // Mean and standard deviation of the grey values of the 60,000 training digits.
+        let pixels: Vec<f32> = digits.iter().flat_map(|d| &d.pixels).map(|&p| (f32::from(p) / 255.0 - 0.1307) / 0.3081).collect();
+        let labels: Vec<i32> = digits.iter().map(|d| i32::from(d.label)).collect();
+        let n = digits.len();
+        MnistBatch {
+            images: Tensor::from_data(TensorData::new(pixels, [n, 1, SIDE, SIDE]), device),
+            targets: Tensor::from_data(TensorData::new(labels, [n]), device),
+        }
+    }
+}
+
+/// The MNIST files of a folder, gzipped or not: the last tenth of the training digits is for validation.
+#[derive(Debug)]
+pub struct MnistData {
+    folder: PathBuf,
+    batch_size: usize,
+    train: Vec<Digit>,
+    val: Vec<Digit>,
+    test: Vec<Digit>,
+}
+
+impl MnistData {
+    /// Nothing is read before `setup`.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into(), batch_size: 64, train: Vec::new(), val: Vec::new(), test: Vec::new() }
+    }
+
+    /// Digits in a batch. Default 64.
+    pub fn batch_size(mut self, digits: usize) -> Self {
+        self.batch_size = digits;
+        self
+    }
+
+    fn loader(&self, digits: &[Digit]) -> Loader<MnistBatch> {
+        Loader::new(InMemDataset::new(digits.to_vec()), MnistBatcher).batch_size(self.batch_size)
+    }
+}
+
+impl DataModule for MnistData {
+    type Batch = MnistBatch;
+
+    fn setup(&mut self, stage: Stage) -> Result<()> {
+        if stage == Stage::Test {
+            self.test = read_digits(&self.folder, "t10k")?;
+        } else {
+            self.train = read_digits(&self.folder, "train")?;
+            self.val = self.train.split_off(self.train.len() * 9 / 10);
+        }
+        Ok(())
+    }
+
+    fn train_dataloader(&mut self) -> Result<Loader<MnistBatch>> {
+        Ok(self.loader(&self.train).shuffle(true).workers(1))
+    }
+
+    fn val_dataloader(&mut self) -> Result<Loaders<MnistBatch>> {
+        Ok(self.loader(&self.val).into())
+    }
+
+    fn test_dataloader(&mut self) -> Result<Loaders<MnistBatch>> {
+        Ok(self.loader(&self.test).into())
+    }
+}
+
+fn read_digits(folder: &Path, part: &str) -> Result<Vec<Digit>> {
+    let images = read_idx(folder, &format!("{part}-images-idx3-ubyte"), 3)?;
+    let labels = read_idx(folder, &format!("{part}-labels-idx1-ubyte"), 1)?;
+    if images.len() != labels.len() * SIDE * SIDE {
+        return Err(DataError::other(format!("`{}`: {} labels do not fit {} pixels", folder.display(), labels.len(), images.len())));
+    }
+    let digits = images.chunks_exact(SIDE * SIDE).zip(labels);
+    Ok(digits.map(|(pixels, label)| Digit { pixels: pixels.to_vec(), label }).collect())
+}
+
+/// The bytes of an idx file after its header: `0 0 8 dimensions`, then the size of each dimension.
+fn read_idx(folder: &Path, name: &str, dimensions: u8) -> Result<Vec<u8>> {
+    let raw = folder.join(name);
+    let zipped = folder.join(format!("{name}.gz"));
+    let mut bytes = Vec::new();
+    let read = if raw.exists() {
+        File::open(&raw).and_then(|mut file| file.read_to_end(&mut bytes))
+    } else {
+        File::open(&zipped).and_then(|file| GzDecoder::new(file).read_to_end(&mut bytes))
+    };
+    read.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => DataError::other(format!(
+            "no `{name}` or `{name}.gz` in `{}`: give the folder with `--data`, or fetch all 60,000 digits with `cargo xtask data`",
+            folder.display()
+        )),
+        _ => DataError::from(error),
+    })?;
+    let header = 4 + 4 * usize::from(dimensions);
+    if bytes.len() < header || bytes[..4] != [0, 0, 8, dimensions] {
+        return Err(DataError::other(format!("`{name}` in `{}` is no idx file of {dimensions} dimensions", folder.display())));
+    }
+    Ok(bytes.split_off(header))
+}

@@ -1,0 +1,36 @@
+//! The documentation of the crates, and the book.
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::system::{self, Workspace};
+use crate::test::Verdict;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Open the documentation in a browser when it is built.
+    #[arg(long)]
+    open: bool,
+}
+
+pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
+    build(workspace, &Options { open: false })?;
+    Ok(Verdict::Passed)
+}
+
+/// Pages under `docs/` are plain markdown and need no build, unless there is a `book.toml`; `tidy` checks their links.
+pub(crate) fn build(workspace: &Workspace, options: &Options) -> Result<()> {
+    let mut cargo = workspace.cargo();
+    cargo.args(["doc", "--workspace", "--no-deps", "--keep-going"]).env("RUSTDOCFLAGS", "-D warnings");
+    if options.open {
+        cargo.arg("--open");
+    }
+    system::run(&mut cargo)?;
+    if workspace.root.join("docs/book.toml").is_file() {
+        if !system::has_program("mdbook") {
+            bail!("`docs/book.toml` needs mdbook: `cargo install mdbook`");
+        }
+        system::run(workspace.command("mdbook").arg("build").arg("docs").arg("--dest-dir").arg(workspace.target.join("book")))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! Runs every example for a moment, on the real data that is committed.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::system::{self, Workspace};
+use crate::test::Verdict;
+
+const PACKAGE: &str = "stormfire-examples";
+
+/// How an example is run here, and what it must leave in its folder.
+struct Run {
+    example: &'static str,
+    /// `{root}` stands for the folder of this run.
+    arguments: &'static [&'static str],
+    /// Paths below that folder; the last part may begin with `*`.
+    leaves: &'static [&'static str],
+}
+
+const MNIST: Run = Run {
+    example: "mnist",
+    arguments: &["--max-steps", "60", "--seed", "1", "--log-every-n-steps", "5", "--no-progress-bar", "--root", "{root}"],
+    leaves: &[
+        "lightning_logs/version_0/metrics.csv",
+        "lightning_logs/version_0/hparams.yaml",
+        "lightning_logs/version_0/*.tfevents.*",
+        "lightning_logs/version_0/checkpoints/*.ckpt",
+    ],
+};
+
+/// One row for each example; a missing row fails the step.
+const RUNS: &[Run] = &[MNIST];
+
+pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
+    let metadata = system::output(workspace.cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
+    let known: BTreeSet<String> = RUNS.iter().map(|run| run.example.to_owned()).collect();
+    let existing = targets(&metadata)?;
+    if known != existing {
+        bail!("the table `RUNS` in xtask/src/examples.rs has the examples {known:?}, the package {PACKAGE} has {existing:?}");
+    }
+    for run in RUNS {
+        run_one(workspace, run)?;
+    }
+    Ok(Verdict::Passed)
+}
+
+/// The folder with the logs of the MNIST example's run; runs it if no earlier step did.
+pub(crate) fn mnist_logs(workspace: &Workspace) -> Result<PathBuf> {
+    let logs = folder(workspace, &MNIST).join("lightning_logs/version_0");
+    if !logs.exists() {
+        run_one(workspace, &MNIST)?;
+    }
+    Ok(logs)
+}
+
+fn folder(workspace: &Workspace, run: &Run) -> PathBuf {
+    workspace.target.join("examples-run").join(run.example)
+}
+
+fn run_one(workspace: &Workspace, run: &Run) -> Result<()> {
+    let root = folder(workspace, run);
+    system::fresh_folder(&root)?;
+    let mut cargo = workspace.cargo();
+    cargo.args(["run", "--quiet", "--release", "--package", PACKAGE, "--example", run.example, "--"]);
+    for argument in run.arguments {
+        cargo.arg(if *argument == "{root}" { root.as_os_str() } else { argument.as_ref() });
+    }
+    system::run(&mut cargo)?;
+    for path in run.leaves {
+        if !exists(&root, path)? {
+            bail!("the example `{}` left no `{path}` in `{}`", run.example, root.display());
+        }
+    }
+    Ok(())
+}
+
+/// Whether the folder has a non-empty file of this path; each `*` in the last part stands for any text.
+fn exists(root: &Path, pattern: &str) -> Result<bool> {
+    let (parent, name) = pattern.rsplit_once('/').unwrap_or(("", pattern));
+    let pieces: Vec<&str> = name.split('*').collect();
+    let Ok(entries) = fs_err::read_dir(root.join(parent)) else {
+        return Ok(false);
+    };
+    for entry in entries {
+        let entry = entry?;
+        if matches(&entry.file_name().to_string_lossy(), &pieces) && entry.metadata()?.len() > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn matches(name: &str, pieces: &[&str]) -> bool {
+    match pieces {
+        [] => name.is_empty(),
+        [only] => name == *only,
+        [first, middle @ .., last] => {
+            let Some(mut rest) = name.strip_prefix(first) else {
+                return false;
+            };
+            for piece in middle {
+                match rest.split_once(piece) {
+                    Some((_, after)) => rest = after,
+                    None => return false,
+                }
+            }
+            rest.ends_with(last)
+        }
+    }
+}
+
+fn targets(metadata: &str) -> Result<BTreeSet<String>> {
+    let metadata: Value = serde_json::from_str(metadata)?;
+    let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
+    let ours = packages.iter().filter(|package| package["name"] == PACKAGE);
+    let targets = ours.filter_map(|package| package["targets"].as_array()).flatten();
+    Ok(targets.filter(|target| target["kind"][0] == "example").filter_map(|target| target["name"].as_str().map(str::to_owned)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stars_stand_for_any_text_and_empty_files_do_not_count() {
+        let root = tempfile::tempdir().unwrap();
+        fs_err::create_dir(root.path().join("logs")).unwrap();
+        fs_err::write(root.path().join("logs/events.out.tfevents.1.host.2.0"), "x").unwrap();
+        fs_err::write(root.path().join("logs/metrics.csv"), "").unwrap();
+        for (pattern, expected) in [
+            ("logs/*.tfevents.*", true),
+            ("logs/events*", true),
+            ("logs/*.ckpt", false),
+            ("logs/tfevents", false),
+            ("logs/metrics.csv", false),
+            ("other/*", false),
+        ] {
+            assert_eq!(exists(root.path(), pattern).unwrap(), expected, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn only_example_targets_of_the_package_for_examples_count() {
+        let metadata = r#"{"packages": [
+            {"name": "stormfire-examples", "targets": [{"kind": ["lib"], "name": "a"}, {"kind": ["example"], "name": "mnist"}]},
+            {"name": "stormfire-loggers", "targets": [{"kind": ["example"], "name": "b"}]}
+        ]}"#;
+        assert_eq!(targets(metadata).unwrap(), BTreeSet::from(["mnist".to_owned()]));
+        assert!(targets("{}").is_err());
+    }
+}

@@ -1,0 +1,49 @@
+//! The steps of `cargo xtask test`, in their order: the quick ones first.
+
+use anyhow::Result;
+
+use crate::system::{self, Workspace};
+use crate::test::Verdict;
+use crate::{docs, examples, python, tidy, wgpu};
+
+/// One check.
+pub(crate) struct Step {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) body: fn(&Workspace) -> Result<Verdict>,
+}
+
+pub(crate) const STEPS: &[Step] = &[
+    Step { name: "fmt", about: "the code is formatted", body: fmt },
+    Step { name: "tidy", about: "the rules of the house that no linter knows", body: tidy::step },
+    Step { name: "clippy", about: "no warning of the compiler or of clippy", body: clippy },
+    Step { name: "test", about: "unit, integration and doc tests", body: test },
+    Step { name: "docs", about: "the documentation builds without a warning", body: docs::step },
+    Step { name: "examples", about: "every example runs on real data", body: examples::step },
+    Step { name: "readers", about: "TensorBoard, its server and pandas read what the MNIST example logged", body: python::step },
+    Step { name: "wgpu", about: "the MNIST example has the same losses through wgpu as on the CPU", body: wgpu::step },
+    Step { name: "cuda", about: "the code behind the cargo features for GPUs compiles", body: gpu_features },
+];
+
+fn fmt(workspace: &Workspace) -> Result<Verdict> {
+    system::run(workspace.cargo().args(["fmt", "--all", "--check"]))?;
+    Ok(Verdict::Passed)
+}
+
+fn clippy(workspace: &Workspace) -> Result<Verdict> {
+    system::run(workspace.cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    Ok(Verdict::Passed)
+}
+
+fn test(workspace: &Workspace) -> Result<Verdict> {
+    system::run(workspace.cargo().args(["test", "--workspace", "--no-fail-fast"]))?;
+    Ok(Verdict::Passed)
+}
+
+/// burn's `cuda` downloads an LLVM in a build script. `DOCS_RS` makes the script leave it out, which is enough to check
+/// types without a network, but not to link. The own target folder keeps the CPU's build of burn from being replaced.
+fn gpu_features(workspace: &Workspace) -> Result<Verdict> {
+    let arguments = ["check", "--package", "stormfire-examples", "--all-targets", "--features", "cuda,vulkan,metal"];
+    system::run(workspace.cargo().args(arguments).env("DOCS_RS", "1").env("CARGO_TARGET_DIR", workspace.target.join("cuda")))?;
+    Ok(Verdict::Passed)
+}

@@ -1,0 +1,104 @@
+//! What the tasks need of the machine: where things lie, which programs there are, and how to run them.
+
+use std::env;
+use std::ffi::OsStr;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// The folders of this checkout.
+pub(crate) struct Workspace {
+    /// Where the root `Cargo.toml` lies.
+    pub(crate) root: PathBuf,
+    /// Cargo's target folder, `CARGO_TARGET_DIR` included.
+    pub(crate) target: PathBuf,
+}
+
+impl Workspace {
+    pub(crate) fn find() -> Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the xtask package has no parent folder")?.to_path_buf();
+        let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder));
+        Ok(Self { root, target })
+    }
+
+    /// The cargo that runs us, in the root of the workspace.
+    pub(crate) fn cargo(&self) -> Command {
+        self.command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    }
+
+    /// A program, to be run in the root of the workspace.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(&self.root);
+        command
+    }
+}
+
+/// Shows the command and runs it with our own input and output.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    println!("$ {}", shown(command));
+    // The whole command stands above; an error, which the summary repeats, names it briefly.
+    let status = command.status().with_context(|| format!("could not start `{}`", brief(command)))?;
+    if !status.success() {
+        bail!("`{}` ended with {status}", brief(command));
+    }
+    Ok(())
+}
+
+/// Runs the command silently and gives what it printed; on a failure its error output is in the message.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let result = command.stdin(Stdio::null()).output().with_context(|| format!("could not start `{}`", shown(command)))?;
+    if !result.status.success() {
+        bail!("`{}` ended with {}: {}", shown(command), result.status, String::from_utf8_lossy(&result.stderr).trim());
+    }
+    String::from_utf8(result.stdout).with_context(|| format!("`{}` printed something that is not UTF-8", shown(command)))
+}
+
+fn shown(command: &Command) -> String {
+    let variables = command.get_envs().filter_map(|(name, value)| Some(format!("{}={}", name.display(), value?.display())));
+    variables.chain(words(command, usize::MAX)).collect::<Vec<_>>().join(" ")
+}
+
+fn brief(command: &Command) -> String {
+    words(command, 2).collect::<Vec<_>>().join(" ")
+}
+
+/// The name of the program and up to so many arguments.
+fn words(command: &Command, arguments: usize) -> impl Iterator<Item = String> {
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
+    std::iter::once(program).chain(command.get_args().take(arguments)).map(|word| word.display().to_string())
+}
+
+/// Whether `program` can be found on the search path.
+pub(crate) fn has_program(program: &str) -> bool {
+    let file = format!("{program}{}", env::consts::EXE_SUFFIX);
+    let on_windows_also = format!("{program}.cmd");
+    env::var_os("PATH").is_some_and(|path| {
+        env::split_paths(&path).any(|folder| folder.join(&file).is_file() || (cfg!(windows) && folder.join(&on_windows_also).is_file()))
+    })
+}
+
+/// Whether we may install system packages.
+pub(crate) fn is_root() -> bool {
+    cfg!(unix) && output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
+}
+
+/// Whether the environment says that this is continuous integration.
+pub(crate) fn is_ci() -> bool {
+    env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false" && value != "0")
+}
+
+/// A port of the loopback interface that nobody listens on at this moment.
+pub(crate) fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// Removes what an earlier run left, and creates the folder.
+pub(crate) fn fresh_folder(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs_err::remove_dir_all(folder)?;
+    }
+    Ok(fs_err::create_dir_all(folder)?)
+}

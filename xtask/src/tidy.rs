@@ -1,0 +1,64 @@
+//! The rules of the house that no linter knows, as one pass over the files that git tracks or would track.
+
+mod manifest;
+mod source;
+mod text;
+
+use std::fmt;
+
+use anyhow::{Result, bail};
+
+use crate::system::{self, Workspace};
+use crate::test::Verdict;
+
+/// One broken rule.
+#[derive(Debug, PartialEq, Eq)]
+struct Finding {
+    path: String,
+    /// Counted from 1; `None` where the whole file is meant.
+    line: Option<usize>,
+    message: String,
+}
+
+impl Finding {
+    fn at(path: &str, line: usize, message: String) -> Self {
+        Self { path: path.to_owned(), line: Some(line), message }
+    }
+
+    fn on(path: &str, message: String) -> Self {
+        Self { path: path.to_owned(), line: None, message }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}:{line}: {}", self.path, self.message),
+            None => write!(f, "{}: {}", self.path, self.message),
+        }
+    }
+}
+
+pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
+    let mut findings = manifest::check(workspace)?;
+    let listed = system::output(workspace.command("git").args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]))?;
+    let paths = listed.split('\0').filter(|path| !path.is_empty());
+    // A file that was deleted and not committed yet is listed too; one that is not UTF-8 is data.
+    let files: Vec<(&str, String)> =
+        paths.filter_map(|path| fs_err::read_to_string(workspace.root.join(path)).ok().map(|text| (path, text))).collect();
+    let test_modules: Vec<String> = files.iter().flat_map(|(path, text)| source::test_modules(path, text)).collect();
+    for (path, text) in &files {
+        let folder = workspace.root.join(path).with_file_name("");
+        findings.extend(text::check(path, text, &|target| folder.join(target).exists()));
+        findings.extend(source::check(path, text, &test_modules));
+    }
+    for finding in &findings {
+        println!("{finding}");
+    }
+    match findings.len() {
+        0 => println!("{} files are tidy", files.len()),
+        1 => bail!("1 rule broken: {}", findings[0]),
+        count => bail!("{count} rules broken, see above"),
+    }
+    Ok(Verdict::Passed)
+}

@@ -1,0 +1,111 @@
+//! Rules for the manifests: dependencies between our crates only go down the floors, and every package has the lints.
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::Finding;
+use crate::system::{self, Workspace};
+
+/// The house, from the ground up. A package may depend on those of lower floors only.
+const FLOORS: [(&str, u8); 6] = [
+    ("stormfire-loggers", 0),
+    ("stormfire-data", 0),
+    ("stormfire-module", 1),
+    ("stormfire-callbacks", 2),
+    ("stormfire-trainer", 3),
+    ("stormfire", 4),
+];
+
+struct Package {
+    name: String,
+    /// Relative to the root, with `/`.
+    manifest: String,
+    dependencies: Vec<String>,
+}
+
+pub(super) fn check(workspace: &Workspace) -> Result<Vec<Finding>> {
+    let metadata = system::output(workspace.cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
+    let mut findings = Vec::new();
+    for package in packages(&metadata, &format!("{}", workspace.root.display()))? {
+        findings.extend(floors(&package));
+        findings.extend(lints(&package.manifest, &fs_err::read_to_string(workspace.root.join(&package.manifest))?));
+    }
+    Ok(findings)
+}
+
+fn packages(metadata: &str, root: &str) -> Result<Vec<Package>> {
+    let metadata: Value = serde_json::from_str(metadata)?;
+    let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
+    let text = |value: &Value| value.as_str().map(str::to_owned).context("cargo metadata has no text where a name belongs");
+    let package = |package: &Value| {
+        let manifest = text(&package["manifest_path"])?;
+        let manifest = manifest.strip_prefix(root).unwrap_or(&manifest).replace('\\', "/");
+        let dependencies = package["dependencies"].as_array().into_iter().flatten();
+        Ok(Package {
+            name: text(&package["name"])?,
+            manifest: manifest.trim_start_matches('/').to_owned(),
+            dependencies: dependencies.map(|dependency| text(&dependency["name"])).collect::<Result<_>>()?,
+        })
+    };
+    packages.iter().map(package).collect()
+}
+
+/// Every kind of dependency counts, also for tests only: those of a lower floor are tested without the upper ones.
+fn floors(package: &Package) -> Vec<Finding> {
+    let floor = |name: &str| FLOORS.iter().find(|(known, _)| *known == name).map(|(_, floor)| *floor);
+    let Some(own) = floor(&package.name) else {
+        let unknown = package.manifest.starts_with("crates/");
+        let message = || format!("`{}` has no floor in `FLOORS` of xtask/src/tidy/manifest.rs", package.name);
+        return unknown.then(|| Finding::on(&package.manifest, message())).into_iter().collect();
+    };
+    let upward = package.dependencies.iter().filter(|name| floor(name).is_some_and(|floor| floor >= own));
+    upward
+        .map(|name| Finding::on(&package.manifest, format!("`{}` must not depend on `{name}`, which is not below it", package.name)))
+        .collect()
+}
+
+fn lints(manifest: &str, text: &str) -> Option<Finding> {
+    let section = text.lines().map(str::trim).skip_while(|line| *line != "[lints]").skip(1).take_while(|line| !line.starts_with('['));
+    let inherited = section.into_iter().any(|line| line.replace(' ', "") == "workspace=true");
+    (!inherited).then(|| Finding::on(manifest, "lacks `[lints] workspace = true`".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(name: &str, dependencies: &[&str]) -> Package {
+        let dependencies = dependencies.iter().map(ToString::to_string).collect();
+        Package { name: name.to_owned(), manifest: "crates/x/Cargo.toml".to_owned(), dependencies }
+    }
+
+    #[test]
+    fn imports_only_go_down() {
+        assert!(floors(&package("stormfire-module", &["burn", "stormfire-data", "stormfire-loggers"])).is_empty());
+        assert_eq!(floors(&package("stormfire-module", &["stormfire-trainer", "stormfire-data"])).len(), 1);
+        assert_eq!(floors(&package("stormfire-data", &["stormfire-loggers"])).len(), 1);
+        assert!(floors(&package("stormfire-new", &[]))[0].message.contains("no floor"));
+        let outside = Package { manifest: "xtask/Cargo.toml".to_owned(), ..package("xtask", &["stormfire"]) };
+        assert!(floors(&outside).is_empty());
+    }
+
+    #[test]
+    fn lints_must_be_those_of_the_workspace() {
+        for (text, tidy) in [
+            ("[package]\n[lints]\nworkspace = true\n", true),
+            ("[lints]\n# why\nworkspace=true\n[dependencies]\n", true),
+            ("[lints]\n[dependencies]\nworkspace = true\n", false),
+            ("[package]\nworkspace = true\n", false),
+        ] {
+            assert_eq!(lints("Cargo.toml", text).is_none(), tidy, "{text}");
+        }
+    }
+
+    #[test]
+    fn metadata_of_cargo_is_understood() {
+        let metadata = r#"{"packages":[{"name":"a","manifest_path":"/home/x/crates/a/Cargo.toml","dependencies":[{"name":"b"}]}]}"#;
+        let found = packages(metadata, "/home/x").unwrap();
+        assert_eq!((found[0].manifest.as_str(), &found[0].dependencies[..]), ("crates/a/Cargo.toml", &["b".to_owned()][..]));
+        assert!(packages("{}", "").is_err());
+    }
+}

@@ -1,0 +1,74 @@
+//! Trains the MNIST example a few steps through wgpu and compares its losses with the CPU's.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::losses;
+use crate::system::{self, Workspace};
+use crate::test::Verdict;
+
+const STEPS: usize = 5;
+/// A loss is a mean over a batch of f32 values whose sums run in another order on another device.
+const TOLERANCE: f64 = 1e-3;
+const INSTALL: [&str; 4] = ["install", "--yes", "--no-install-recommends", "mesa-vulkan-drivers"];
+
+pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
+    if let Some(reason) = missing_driver(workspace)? {
+        return Ok(Verdict::Skipped(reason));
+    }
+    let cpu = train(workspace, "cpu")?;
+    let wgpu = train(workspace, "wgpu")?;
+    let difference = losses::compare(&losses::read(&cpu)?, &losses::read(&wgpu)?, STEPS, TOLERANCE)?;
+    println!("largest relative difference of {STEPS} losses: {difference:.1e}");
+    Ok(Verdict::Passed)
+}
+
+/// One program does both runs, so that nothing but the device differs. It is a dev build: optimized, wgpu's compiler of
+/// kernels alone takes longer to build than these steps take to run.
+fn train(workspace: &Workspace, accelerator: &str) -> Result<PathBuf> {
+    let target = workspace.target.join("wgpu");
+    let root = target.join("runs").join(accelerator);
+    system::fresh_folder(&root)?;
+    let runtime = target.join("runtime");
+    fs_err::create_dir_all(&runtime)?;
+    let steps = STEPS.to_string();
+    let mut cargo = workspace.cargo();
+    cargo
+        .args(["run", "--quiet", "--package", "stormfire-examples", "--example", "mnist", "--features", "wgpu", "--"])
+        .args(["--accelerator", accelerator, "--max-steps", &steps, "--seed", "1", "--log-every-n-steps", "1"])
+        .args(["--limit-val-batches", "0", "--no-progress-bar", "--root"])
+        .arg(&root)
+        .env("CARGO_TARGET_DIR", &target)
+        // Mesa complains at every start without it.
+        .env("XDG_RUNTIME_DIR", &runtime)
+        // Trying every kernel on a software rasterizer takes minutes and changes no result.
+        .env("CUBECL_AUTOTUNE_LEVEL", "minimal");
+    system::run(&mut cargo)?;
+    Ok(root.join("lightning_logs/version_0/metrics.csv"))
+}
+
+/// Why there is no Vulkan driver to test with, if there is none and it cannot be installed.
+fn missing_driver(workspace: &Workspace) -> Result<Option<String>> {
+    if !cfg!(target_os = "linux") || has_driver() {
+        return Ok(None);
+    }
+    if !system::is_root() || !system::has_program("apt-get") {
+        return Ok(Some(format!("no Vulkan driver; `apt-get {}` has a software one", INSTALL.join(" "))));
+    }
+    system::run(workspace.command("apt-get").args(["update", "--quiet"]))?;
+    system::run(workspace.command("apt-get").args(INSTALL).arg("libvulkan1").env("DEBIAN_FRONTEND", "noninteractive"))?;
+    Ok(None)
+}
+
+/// Where the loader of Vulkan looks for drivers.
+fn has_driver() -> bool {
+    let named = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"].iter().any(|name| env::var_os(name).is_some_and(|value| !value.is_empty()));
+    let folders = ["/usr/share/vulkan/icd.d", "/usr/local/share/vulkan/icd.d", "/etc/vulkan/icd.d"];
+    named || folders.iter().any(|folder| has_entry(Path::new(folder)))
+}
+
+fn has_entry(folder: &Path) -> bool {
+    folder.read_dir().is_ok_and(|mut entries| entries.next().is_some())
+}
