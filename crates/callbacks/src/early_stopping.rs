@@ -48,6 +48,7 @@ pub enum StoppingReason {
 /// # Errors
 /// [`Error::MetricMissing`] when the metric is not there at a look, unless [`strict`](Self::strict) is off;
 /// [`Error::Config`] when the fit begins with options that are no numbers.
+#[expect(clippy::struct_excessive_bools, reason = "they are Lightning's flags, each independent of the others")]
 #[derive(Clone, Debug)]
 pub struct EarlyStopping {
     monitor: String,

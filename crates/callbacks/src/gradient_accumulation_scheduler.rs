@@ -100,12 +100,12 @@ mod tests {
 
     #[test]
     fn wrong_schedules_are_refused() {
-        let cases: [(&[(usize, usize)], usize, &str); 4] = [
-            (&[], 1, "the schedule is empty | hint: give pairs of an epoch and a number of batches, as `[(4, 2)]`"),
-            (&[(0, 1), (3, 0)], 1, "epoch 3 accumulates 0 batches | hint: 1 batch a step is the least: no accumulation"),
-            (&[(3, 1), (1, 1), (3, 2)], 1, "epoch 3 is given twice | hint: give each epoch once"),
+        let cases = [
+            (vec![], 1, "the schedule is empty | hint: give pairs of an epoch and a number of batches, as `[(4, 2)]`"),
+            (vec![(0, 1), (3, 0)], 1, "epoch 3 accumulates 0 batches | hint: 1 batch a step is the least: no accumulation"),
+            (vec![(3, 1), (1, 1), (3, 2)], 1, "epoch 3 is given twice | hint: give each epoch once"),
             (
-                &[(1, 2)],
+                vec![(1, 2)],
                 4,
                 "the Trainer's `accumulate_grad_batches` is 4, and this callback would change it \
                  | hint: leave `accumulate_grad_batches` at 1, or leave this callback out",
@@ -114,7 +114,7 @@ mod tests {
         for (factors, of_trainer, expected) in cases {
             let mut bench = Bench::new();
             bench.run.accumulate_grad_batches = of_trainer;
-            let error = bench.setup(&mut GradientAccumulationScheduler::new(factors.iter().copied())).unwrap_err();
+            let error = bench.setup(&mut GradientAccumulationScheduler::new(factors)).unwrap_err();
             assert_eq!(text(&error), format!("`GradientAccumulationScheduler`: {expected}"));
         }
     }

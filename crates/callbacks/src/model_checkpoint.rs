@@ -48,6 +48,7 @@ use when::{keeps_still, validates};
 /// # Errors
 /// [`Error::Config`] when the fit begins with options that cannot work; [`Error::MetricMissing`] when nobody has logged the
 /// monitored metric although the validation (or, without one, the epoch) is over.
+#[expect(clippy::struct_excessive_bools, reason = "they are Lightning's flags, each independent of the others")]
 #[derive(Clone, Debug)]
 pub struct ModelCheckpoint {
     id: Option<String>,
@@ -280,13 +281,9 @@ impl ModelCheckpoint {
 
 impl<M: LightningModule> Callback<M> for ModelCheckpoint {
     fn state_key(&self) -> String {
-        match &self.id {
-            Some(id) => format!("ModelCheckpoint{{{id}}}"),
-            None => {
-                let monitor = self.monitor.as_deref().unwrap_or("none");
-                format!("ModelCheckpoint{{monitor: {monitor}, mode: {}, every: {}}}", self.mode.name(), self.every)
-            }
-        }
+        let monitor = self.monitor.as_deref().unwrap_or("none");
+        let told_apart_by = || format!("monitor: {monitor}, mode: {}, every: {}", self.mode.name(), self.every);
+        format!("ModelCheckpoint{{{}}}", self.id.clone().unwrap_or_else(told_apart_by))
     }
 
     fn order(&self) -> Order {

@@ -210,13 +210,21 @@ fn write(path: &Path, blobs: &[(String, Blob)], contents: &Contents) -> Result<(
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
         fs::create_dir_all(folder)?;
-        let mut file = tempfile::Builder::new().prefix(".saving-").tempfile_in(folder)?;
+        let mut file = new_file(folder)?;
         file.write_all(&bytes)?;
         file.as_file().sync_all()?;
         file.persist(path)?;
         File::open(folder)?.sync_all()
     };
     write().map_err(|e| bad(path, e, hint))
+}
+
+fn new_file(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    // A temporary file is private by default; a checkpoint is a file like any other.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.prefix(".saving-").tempfile_in(folder)
 }
 
 /// A checkpoint that was read, and checked as far as its format goes.

@@ -178,13 +178,11 @@ impl ModelCheckpoint {
             return;
         }
         let (epoch, step, monitor) = (ctx.current_epoch(), ctx.global_step(), self.monitor.as_deref().unwrap_or_default());
-        match (path, self.best_model_score()) {
-            (Some(path), Some(best)) => tracing::info!(
-                "epoch {epoch}, global step {step}: `{monitor}` reached {score:.5} (best {best:.5}), saving model to `{}`",
-                path.display()
-            ),
-            _ => tracing::info!("epoch {epoch}, global step {step}: `{monitor}` = {score:.5} is not among the best"),
-        }
+        let verdict = match path {
+            Some(path) => format!("(best {:.5}), saving model to `{}`", self.best_model_score().unwrap_or(score), path.display()),
+            None => "is not among the best".into(),
+        };
+        tracing::info!("epoch {epoch}, global step {step}: `{monitor}` = {score:.5} {verdict}");
     }
 }
 

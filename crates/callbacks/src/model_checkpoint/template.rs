@@ -125,7 +125,7 @@ impl Format {
 
     fn integer(self, value: u64) -> String {
         match self.kind {
-            Kind::Integer | Kind::Shortest => self.pad(value.to_string()),
+            Kind::Integer | Kind::Shortest => self.pad(&value.to_string()),
             Kind::Fixed | Kind::Exponent => self.float(value as f64),
         }
     }
@@ -139,15 +139,15 @@ impl Format {
             Kind::Fixed => format!("{value:.precision$}"),
             Kind::Exponent => pythonic(&format!("{value:.precision$e}")),
         };
-        self.pad(text)
+        self.pad(&text)
     }
 
-    fn pad(self, text: String) -> String {
+    fn pad(self, text: &str) -> String {
         let width = self.width;
         if !self.zeros {
             return format!("{text:>width$}");
         }
-        let (sign, digits) = text.strip_prefix('-').map_or(("", text.as_str()), |digits| ("-", digits));
+        let (sign, digits) = text.strip_prefix('-').map_or(("", text), |digits| ("-", digits));
         let width = width.saturating_sub(sign.len());
         format!("{sign}{digits:0>width$}")
     }

@@ -1,0 +1,3 @@
+//! Behaviour across crates, in one binary.
+
+mod support;
