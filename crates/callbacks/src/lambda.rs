@@ -175,7 +175,11 @@ impl<M: LightningModule> Default for LambdaCallback<M> {
 
 impl<M: LightningModule> fmt::Debug for LambdaCallback<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LambdaCallback").field("name", &self.name).field("order", &self.order).field("hooks", &self.used()).finish()
+        f.debug_struct("LambdaCallback")
+            .field("name", &self.name)
+            .field("order", &self.order)
+            .field("hooks", &self.used())
+            .finish_non_exhaustive()
     }
 }
 

@@ -81,6 +81,8 @@ struct Now {
     restored: bool,
     /// When the last period of time began.
     since: Option<Instant>,
+    /// The file that was asked for last.
+    asked: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug)]

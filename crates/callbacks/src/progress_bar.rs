@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stormfire_module::{Callback, Context, Error, LightningModule, Result, RunningStage, Stage, StepOutput};
+use stormfire_loggers::Background;
+use stormfire_module::{Context, RunningStage, Stage};
 
 pub use printer::Printer;
 
@@ -15,6 +16,7 @@ use speed::Speed;
 use terminal::{Slot, Terminal};
 
 mod format;
+mod hooks;
 mod plain;
 mod printer;
 mod speed;
@@ -166,11 +168,33 @@ impl ProgressBar {
         self.draw(ctx, Slot::Train, now);
     }
 
+    /// The last batch of the epoch is complete.
+    fn end_epoch(&mut self, ctx: &mut Context<'_>) {
+        let now = (self.now)();
+        if let Some(track) = &mut self.train {
+            track.speed.record(track.done, now);
+            track.ended = Some(now);
+        }
+        if let Output::Terminal(_) = self.output {
+            self.draw(ctx, Slot::Train, now);
+        }
+    }
+
     /// Shows the epoch's last line. Its metrics are complete only after `on_train_epoch_end`.
     fn close_epoch(&mut self, ctx: &mut Context<'_>) {
         self.show_final(ctx, Slot::Train);
         if let Some(track) = self.train.take() {
             self.train_speed = track.speed;
+        }
+    }
+
+    /// Validation begins: the time until it ends is not training's.
+    fn pause_train(&mut self, ctx: &mut Context<'_>) {
+        let now = (self.now)();
+        if let Some(track) = &mut self.train {
+            track.speed.record(track.done, now);
+            // The batches since the last refresh would be missing for as long as the validation takes.
+            self.draw(ctx, Slot::Train, now);
         }
     }
 
@@ -277,9 +301,9 @@ impl ProgressBar {
     fn collect_metrics(&mut self, ctx: &mut Context<'_>) -> Vec<(String, String)> {
         let logged = ctx.progress_bar_metrics();
         let logged = logged.into_iter().filter_map(|(name, value)| Some((name, format::number(value?))));
-        // A file of lines belongs to one run; the terminal shows several.
+        // Repeated on every line of a log file it would be noise.
         let v_num = match self.output {
-            Output::Terminal(_) => format::v_num(ctx.loggers().iter().map(|logger| logger.short_version())),
+            Output::Terminal(_) => format::v_num(ctx.loggers().iter().map(Background::short_version)),
             Output::Plain(_) => None,
         };
         let mut metrics: Vec<_> = v_num.map(|v_num| ("v_num".to_string(), v_num)).into_iter().chain(logged).collect();
@@ -287,6 +311,12 @@ impl ProgressBar {
             customize(ctx, &mut metrics);
         }
         metrics
+    }
+
+    /// Training ends here, well or badly.
+    fn end_train(&mut self, ctx: &mut Context<'_>) {
+        self.close_epoch(ctx);
+        self.finish_all();
     }
 
     fn finish_all(&mut self) {
@@ -308,130 +338,6 @@ impl Default for ProgressBar {
 impl fmt::Debug for ProgressBar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProgressBar").field("train", &self.train).field("eval", &self.eval).finish_non_exhaustive()
-    }
-}
-
-impl<M: LightningModule> Callback<M> for ProgressBar {
-    fn setup(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _stage: Stage) -> Result<()> {
-        self.finish_all();
-        Ok(())
-    }
-
-    fn teardown(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _stage: Stage) -> Result<()> {
-        self.finish_all();
-        Ok(())
-    }
-
-    fn on_train_epoch_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        self.start_epoch(ctx);
-        Ok(())
-    }
-
-    fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, batch_idx: usize) -> Result<()> {
-        self.advance(ctx, Slot::Train, batch_idx);
-        Ok(())
-    }
-
-    fn on_train_epoch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        let now = (self.now)();
-        if let Some(track) = &mut self.train {
-            track.speed.record(track.done, now);
-            track.ended = Some(now);
-        }
-        if let Output::Terminal(_) = self.output {
-            self.draw(ctx, Slot::Train, now);
-        }
-        Ok(())
-    }
-
-    fn on_train_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        self.close_epoch(ctx);
-        self.finish_all();
-        Ok(())
-    }
-
-    fn on_validation_epoch_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        let now = (self.now)();
-        if let Some(track) = &mut self.train {
-            track.speed.record(track.done, now);
-        }
-        self.start_loader(ctx, 0);
-        Ok(())
-    }
-
-    fn on_validation_batch_start(
-        &mut self,
-        ctx: &mut Context<'_>,
-        _module: &mut M,
-        _batch: &M::Batch,
-        _: usize,
-        loader: usize,
-    ) -> Result<()> {
-        self.start_eval_batch(ctx, loader);
-        Ok(())
-    }
-
-    fn on_validation_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, batch_idx: usize, _: usize) -> Result<()> {
-        self.advance(ctx, Slot::Eval, batch_idx);
-        Ok(())
-    }
-
-    fn on_validation_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        self.end_eval(ctx);
-        Ok(())
-    }
-
-    fn on_test_epoch_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        self.start_loader(ctx, 0);
-        Ok(())
-    }
-
-    fn on_test_batch_start(&mut self, ctx: &mut Context<'_>, _module: &mut M, _batch: &M::Batch, _: usize, loader: usize) -> Result<()> {
-        self.start_eval_batch(ctx, loader);
-        Ok(())
-    }
-
-    fn on_test_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, batch_idx: usize, _: usize) -> Result<()> {
-        self.advance(ctx, Slot::Eval, batch_idx);
-        Ok(())
-    }
-
-    fn on_test_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        self.end_eval(ctx);
-        Ok(())
-    }
-
-    fn on_predict_epoch_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        self.start_loader(ctx, 0);
-        Ok(())
-    }
-
-    fn on_predict_batch_start(&mut self, ctx: &mut Context<'_>, _module: &mut M, _batch: &M::Batch, _: usize, loader: usize) -> Result<()> {
-        self.start_eval_batch(ctx, loader);
-        Ok(())
-    }
-
-    fn on_predict_batch_end(
-        &mut self,
-        ctx: &mut Context<'_>,
-        _module: &mut M,
-        _prediction: &dyn std::any::Any,
-        batch_idx: usize,
-        _dataloader_idx: usize,
-    ) -> Result<()> {
-        self.advance(ctx, Slot::Eval, batch_idx);
-        Ok(())
-    }
-
-    fn on_predict_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        self.end_eval(ctx);
-        Ok(())
-    }
-
-    fn on_exception(&mut self, ctx: &mut Context<'_>, _module: &mut M, _error: &Error) -> Result<()> {
-        self.close_epoch(ctx);
-        self.finish_all();
-        Ok(())
     }
 }
 

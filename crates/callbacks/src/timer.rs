@@ -43,7 +43,7 @@ pub enum Interval {
 /// It does not stop a `fast_dev_run`.
 ///
 /// # Errors
-/// [`Error::Config`] when the fit begins with a limit that cannot be read.
+/// [`Error::Config`](stormfire_module::Error::Config) when the fit begins with a limit that cannot be read.
 #[derive(Clone, Debug)]
 pub struct Timer {
     limit: Option<TimeLimit>,

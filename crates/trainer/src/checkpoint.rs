@@ -192,7 +192,8 @@ fn save<M: LightningModule>(engine: &mut Engine<M>, module: &mut M, optimizers: 
         engine.fire(module, Event::SaveCheckpoint { checkpoint: &mut contents.extra })?;
     }
     write(path, &blobs, &contents)?;
-    for old in request.then_remove.iter().filter(|old| *old != path) {
+    let resumed_from = engine.resumed_from.clone();
+    for old in request.then_remove.iter().filter(|old| *old != path && Some(*old) != resumed_from.as_ref()) {
         if let Err(error) = fs::remove_file(old)
             && error.kind() != std::io::ErrorKind::NotFound
         {

@@ -74,6 +74,7 @@ impl<M: LightningModule> Session<M> {
         let mut module = place(module, &self.engine.device, self.engine.config.seed).train();
         let mut optimizers = Optimizers::none();
         self.engine.run.progress = Progress::default();
+        self.engine.resumed_from = ckpt_path.map(PathBuf::from);
         self.engine.run.accumulate_grad_batches = self.engine.config.accumulate_grad_batches;
         let outcome = self.run(Stage::Fit, &mut module, &mut data, &mut optimizers, |engine, module, data, optimizers| {
             let (train, val) = prepare_fit(engine, module, data)?;

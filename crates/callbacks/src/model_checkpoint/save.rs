@@ -125,22 +125,25 @@ impl ModelCheckpoint {
         Ok(())
     }
 
-    /// The state at a failure, unless it was just saved. The best ones are left alone.
+    /// The state at a failure, unless it was just saved. The best ones are left alone. A run that fails between the request
+    /// and the writing has not saved.
     pub(super) fn request_for_exception(&mut self, ctx: &mut Context<'_>) -> Result<()> {
         let step = ctx.global_step();
         let Some(place) = self.now.place.clone() else { return Ok(()) };
-        if step == self.state.saved_step || step == self.state.last_step {
+        let written = self.now.asked.as_ref().is_none_or(|path| path.exists());
+        if written && (step == self.state.saved_step || step == self.state.last_step) {
             return Ok(());
         }
         let name = self.render(ctx, &place.name)?;
-        self.state.saved_step = step;
+        (self.state.saved_step, self.state.last_step) = (step, 0);
         self.request(ctx, &place.dir, file(&place.dir, &name), None, None, false);
         if self.save_last { self.request_last(ctx, None) } else { Ok(()) }
     }
 
-    fn request(&self, ctx: &mut Context<'_>, dir: &Path, path: PathBuf, replaced: Option<PathBuf>, score: Option<f64>, is_best: bool) {
+    fn request(&mut self, ctx: &mut Context<'_>, dir: &Path, path: PathBuf, replaced: Option<PathBuf>, score: Option<f64>, is_best: bool) {
         let then_remove = replaced.filter(|old| *old != path && is_inside(dir, old)).into_iter().collect();
         let monitor = score.and(self.monitor.clone());
+        self.now.asked = Some(path.clone());
         ctx.save_checkpoint(SaveRequest { path, weights_only: self.weights_only, then_remove, monitor, score, is_best });
     }
 

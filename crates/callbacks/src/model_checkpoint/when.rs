@@ -14,9 +14,9 @@ impl ModelCheckpoint {
             Every::Steps(_) => self.every.is_due(ctx.global_step()),
             Every::Batches(_) => self.every.is_due(ctx.progress().batches),
             Every::Fraction(fraction) => ctx.limits().train_batches.is_some_and(|batches| {
-                // The tolerance keeps `0.1` of 10 batches at every batch, whatever `0.1 * 10` rounds to.
-                let parts = |done: usize| (done as f64 / (fraction * batches as f64) + 1e-9).floor();
-                parts(batch_idx + 1) > parts(batch_idx)
+                // As the Trainer counts it for validation, so that equal fractions meet.
+                let period = ((batches as f64 * fraction) as usize).max(1);
+                (batch_idx + 1).is_multiple_of(period)
             }),
             Every::Time(period) => {
                 let due = self.now.since.is_some_and(|since| since.elapsed() >= period);

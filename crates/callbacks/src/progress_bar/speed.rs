@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn skipped_time_does_not_count() {
         let mut speed = run(&[(1, 1.0), (10, 1.0)]);
-        let later = speed.last.unwrap().1 + Duration::from_secs(60);
+        let later = speed.last.unwrap().1 + Duration::from_mins(1);
         speed.skip(0, later);
         close(&speed, 10.0);
         speed.record(10, later + Duration::from_secs(1));

@@ -78,6 +78,8 @@ impl Terminal {
     }
 }
 
+/// Leaves whole lines on the screen. While a thread panics indicatif draws nothing, so that the panic's message is not
+/// overwritten; both bars then stay as they are.
 impl Drop for Terminal {
     fn drop(&mut self) {
         self.finish(Slot::Eval, false);

@@ -1,1 +1,404 @@
+use std::{
+    cell::Cell,
+    io,
+    sync::{Arc, Mutex},
+};
 
+use burn::tensor::{Device, Tensor};
+use indicatif::{InMemoryTerm, ProgressDrawTarget};
+use stormfire_loggers::CsvLogger;
+use stormfire_module::{Callback, Error, Event};
+
+use super::*;
+use crate::testing::{Bench, Line};
+
+thread_local! {
+    static START: Instant = Instant::now();
+    static PASSED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+fn now() -> Instant {
+    START.with(|start| *start + PASSED.get())
+}
+
+fn pass(seconds: f64) {
+    PASSED.set(PASSED.get() + Duration::from_secs_f64(seconds));
+}
+
+fn on_screen(columns: u16) -> (ProgressBar, InMemoryTerm) {
+    let screen = InMemoryTerm::new(20, columns);
+    let terminal = Terminal::new(ProgressDrawTarget::term_like(Box::new(screen.clone())), false);
+    (ProgressBar { now, ..ProgressBar::with_output(Output::Terminal(terminal)) }, screen)
+}
+
+#[derive(Clone, Default)]
+struct Page(Arc<Mutex<Vec<u8>>>);
+
+impl Page {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Page {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn on_page() -> (ProgressBar, Page) {
+    let page = Page::default();
+    (ProgressBar { now, ..ProgressBar::with_output(Output::Plain(Plain::new(Box::new(page.clone())))) }, page)
+}
+
+/// Training batches that each take so many seconds.
+fn train(bench: &mut Bench, bar: &mut ProgressBar, batches: usize, seconds: f64) {
+    for _ in 0..batches {
+        pass(seconds);
+        bench.train_batch_end(bar).unwrap();
+    }
+}
+
+/// Validation, test or prediction batches of one loader.
+fn evaluate(bench: &mut Bench, bar: &mut ProgressBar, loader: usize, batches: usize, seconds: f64) {
+    let batch = Tensor::<2>::zeros([1, 1], &Device::flex());
+    let stage = bench.run.moment.stage;
+    for batch_idx in 0..batches {
+        let (batch, dataloader_idx) = (&batch, loader);
+        let (start, end) = match stage {
+            RunningStage::Test => {
+                (Event::TestBatchStart { batch, batch_idx, dataloader_idx }, Event::TestBatchEnd { batch_idx, dataloader_idx })
+            }
+            RunningStage::Predict => (
+                Event::PredictBatchStart { batch, batch_idx, dataloader_idx },
+                Event::PredictBatchEnd { prediction: &(), batch_idx, dataloader_idx },
+            ),
+            _ => {
+                (Event::ValidationBatchStart { batch, batch_idx, dataloader_idx }, Event::ValidationBatchEnd { batch_idx, dataloader_idx })
+            }
+        };
+        bench.fire(bar, start).unwrap();
+        pass(seconds);
+        bench.fire(bar, end).unwrap();
+    }
+}
+
+fn end_epoch(bench: &mut Bench, bar: &mut ProgressBar) {
+    bench.fire(bar, Event::TrainEpochEnd).unwrap();
+    bench.run.progress.epoch += 1;
+    bench.run.progress.batch_in_epoch = 0;
+}
+
+const FULL: &str = "━━━━━━━━━━━━━━━━━━━━━━━━━";
+
+#[test]
+fn a_fit_on_a_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut bar, screen) = on_screen(120);
+    let mut bench = Bench::new();
+    for _ in 0..2 {
+        let logger = CsvLogger::new(folder.path()).version("version_3");
+        bench.run.loggers.push(Background::spawn(Box::new(logger)).unwrap());
+    }
+    bench.start(&mut bar).unwrap();
+    bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
+    assert_eq!(screen.contents(), format!("Epoch 0/2 {} 0/10 0:00 • -:-- ? it/s v_num: 3", " ".repeat(25)));
+
+    bench.metric("train_loss", 0.4123);
+    train(&mut bench, &mut bar, 1, 37.0);
+    train(&mut bench, &mut bar, 4, 2.0);
+    let line = "Epoch 0/2 ━━━━━━━━━━━━╸             5/10 0:45 • 0:10 0.50 it/s v_num: 3, train_loss: 0.412";
+    assert_eq!(screen.contents(), line);
+
+    bench.run.moment.stage = RunningStage::Validate;
+    bench.fire(&mut bar, Event::ValidationEpochStart).unwrap();
+    evaluate(&mut bench, &mut bar, 0, 1, 1.0);
+    let below = "Validation DataLoader 0 ━━━━━━━━━━━━╸             1/2 0:01 • -:-- ? it/s";
+    assert_eq!(screen.contents(), format!("{line}\n{below}"));
+    evaluate(&mut bench, &mut bar, 0, 2, 20.0);
+    bench.metric("val_acc", 0.9);
+    bench.validation_end(&mut bar).unwrap();
+    assert_eq!(
+        screen.contents(),
+        "Epoch 0/2 ━━━━━━━━━━━━╸             5/10 1:26 • 0:10 0.50 it/s v_num: 3, train_loss: 0.412, val_acc: 0.900",
+        "the bar of the validation is gone, and its time is not training's"
+    );
+
+    train(&mut bench, &mut bar, 5, 2.0);
+    end_epoch(&mut bench, &mut bar);
+    bench.metric("train_loss", 0.25);
+    bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
+    let line = format!("Epoch 1/2 {} 0/10 0:00 • 0:20 0.50 it/s v_num: 3, val_acc: 0.900, train_loss: 0.250", " ".repeat(25));
+    assert_eq!(screen.contents(), line, "one line for all epochs; the speed is still known");
+
+    train(&mut bench, &mut bar, 10, 2.0);
+    end_epoch(&mut bench, &mut bar);
+    bench.metric("train_loss", 0.125);
+    pass(100.0);
+    bench.fire(&mut bar, Event::TrainEnd).unwrap();
+    let line = format!("Epoch 1/2 {FULL} 10/10 0:20 • 0:00 0.50 it/s v_num: 3, val_acc: 0.900, train_loss: 0.125");
+    assert_eq!(screen.contents(), line, "what is logged at the end of the epoch is in its last line, which stays");
+    drop(bar);
+    assert_eq!(screen.contents(), line);
+}
+
+#[test]
+fn refreshes_are_limited_by_time() {
+    let (mut bar, screen) = on_screen(80);
+    let mut bench = Bench::new();
+    let asked = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&asked);
+    bar = bar.refresh_rate(10).metrics(move |_, _| *count.lock().unwrap() += 1);
+    bench.run.limits.train_batches = Some(1000);
+    bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
+    train(&mut bench, &mut bar, 1000, 0.001);
+    // At the start, after the first batch, and then ten times a second.
+    assert_eq!(*asked.lock().unwrap(), 11);
+    assert!(screen.contents().contains(" 901/1000 "), "{}", screen.contents());
+    end_epoch(&mut bench, &mut bar);
+    assert!(screen.contents().contains(" 1000/1000 0:01 • 0:00 1000 it/s"), "{}", screen.contents());
+}
+
+#[test]
+fn a_rate_of_0_draws_at_the_ends_only() {
+    let (mut bar, screen) = on_screen(80);
+    bar = bar.refresh_rate(0);
+    let mut bench = Bench::new();
+    bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
+    train(&mut bench, &mut bar, 10, 5.0);
+    assert!(screen.contents().contains(" 1/10 "), "{}", screen.contents());
+    end_epoch(&mut bench, &mut bar);
+    assert!(screen.contents().contains(" 10/10 "), "{}", screen.contents());
+}
+
+#[test]
+fn without_a_length_it_is_a_spinner() {
+    let (mut bar, screen) = on_screen(80);
+    let mut bench = Bench::new();
+    bench.run.limits.train_batches = None;
+    bench.run.limits.max_epochs = None;
+    bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
+    train(&mut bench, &mut bar, 3, 1.0);
+    let text = screen.contents();
+    assert!(text.starts_with("Epoch 0 ") && text.ends_with(" 3 0:03 1.0 it/s"), "{text}");
+}
+
+#[test]
+fn a_number_of_steps_shortens_the_last_epoch() {
+    let (mut bar, screen) = on_screen(80);
+    let mut bench = Bench::new();
+    bench.run.limits.max_epochs = None;
+    bench.run.limits.max_steps = Some(12);
+    bench.run.accumulate_grad_batches = 2;
+    bench.run.progress.global_step = 10;
+    bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
+    assert!(screen.contents().contains(" 0/4 "), "{}", screen.contents());
+}
+
+#[test]
+fn a_resumed_epoch_starts_where_it_was() {
+    let (mut bar, screen) = on_screen(80);
+    let mut bench = Bench::new();
+    (bench.run.progress.epoch, bench.run.progress.batch_in_epoch) = (2, 5);
+    bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
+    assert!(screen.contents().starts_with("Epoch 2/2 ━━━━━━━━━━━━╸             5/10 "), "{}", screen.contents());
+}
+
+#[test]
+fn the_metrics_can_be_customized() {
+    let (bar, screen) = on_screen(100);
+    let mut bench = Bench::new();
+    let mut bar = bar.metrics(|ctx, metrics| {
+        metrics.retain(|(name, _)| name != "noise");
+        metrics.insert(0, ("step".into(), ctx.global_step().to_string()));
+    });
+    bench.metric("noise", 1.0).metric("loss\n\u{1b}[2J", 0.00001);
+    bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
+    train(&mut bench, &mut bar, 1, 1.0);
+    assert!(screen.contents().ends_with("? it/s step: 1, loss[2J: 1.00e-5"), "{}", screen.contents());
+}
+
+#[test]
+fn a_narrow_terminal_cuts_the_line() {
+    let (mut bar, screen) = on_screen(60);
+    let mut bench = Bench::new();
+    for name in ["train_loss", "train_accuracy", "gradient_norm"] {
+        bench.metric(name, 0.5);
+    }
+    bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
+    train(&mut bench, &mut bar, 10, 1.0);
+    assert_eq!(screen.contents(), format!("Epoch 0/2 {FULL} 10/10 0:10 • 0:00 1.0 it"), "one line");
+}
+
+#[test]
+fn the_sanity_check_has_its_own_bar() {
+    let (mut bar, screen) = on_screen(80);
+    let mut bench = Bench::new();
+    bench.run.limits.sanity_batches = vec![Some(2)];
+    bench.run.moment.stage = RunningStage::SanityCheck;
+    bench.fire(&mut bar, Event::ValidationEpochStart).unwrap();
+    evaluate(&mut bench, &mut bar, 0, 2, 1.0);
+    assert_eq!(screen.contents(), format!("Sanity Checking DataLoader 0 {FULL} 2/2 0:02 • 0:00 1.0 it/s"));
+    bench.fire(&mut bar, Event::ValidationEnd).unwrap();
+    assert_eq!(screen.contents(), "");
+}
+
+#[test]
+fn test_and_predict_keep_their_bars() {
+    let (mut bar, screen) = on_screen(80);
+    let mut bench = Bench::new();
+    bench.run.limits.test_batches = vec![Some(2), None];
+    bench.run.limits.predict_batches = vec![Some(1)];
+    (bench.run.stage, bench.run.moment.stage) = (Stage::Test, RunningStage::Test);
+    bench.setup(&mut bar).unwrap();
+    bench.fire(&mut bar, Event::TestEpochStart).unwrap();
+    evaluate(&mut bench, &mut bar, 0, 2, 1.0);
+    assert!(screen.contents().starts_with("Testing DataLoader 0 ━━━"), "{}", screen.contents());
+    evaluate(&mut bench, &mut bar, 1, 3, 1.0);
+    bench.fire(&mut bar, Event::TestEnd).unwrap();
+    let tested = screen.contents();
+    assert!(tested.starts_with("Testing DataLoader 1 ") && tested.ends_with(" 3 0:03 1.0 it/s"), "{tested}");
+
+    (bench.run.stage, bench.run.moment.stage) = (Stage::Predict, RunningStage::Predict);
+    bench.setup(&mut bar).unwrap();
+    bench.fire(&mut bar, Event::PredictEpochStart).unwrap();
+    evaluate(&mut bench, &mut bar, 0, 1, 4.0);
+    bench.fire(&mut bar, Event::PredictEnd).unwrap();
+    assert_eq!(screen.contents(), format!("{tested}\nPredicting DataLoader 0 {FULL} 1/1 0:04 • 0:00 ? it/s"));
+}
+
+#[test]
+fn an_error_or_a_panic_leaves_whole_lines() {
+    let error = Error::other("full disk");
+    for panics in [false, true] {
+        let (mut bar, screen) = on_screen(80);
+        let mut bench = Bench::new();
+        bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
+        train(&mut bench, &mut bar, 5, 1.0);
+        bench.run.moment.stage = RunningStage::Validate;
+        bench.fire(&mut bar, Event::ValidationEpochStart).unwrap();
+        let before = screen.contents();
+        assert_eq!(before.lines().count(), 2);
+        if panics {
+            let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+                let _bar = bar;
+                std::panic::resume_unwind(Box::new("a step of the user"));
+            }));
+            assert!(unwound.is_err());
+            assert_eq!(screen.contents(), before, "indicatif draws nothing while a thread panics");
+        } else {
+            bench.fire(&mut bar, Event::Exception { error: &error }).unwrap();
+            bench.fire(&mut bar, Event::Teardown { stage: Stage::Fit }).unwrap();
+            assert_eq!(screen.contents(), "Epoch 0/2 ━━━━━━━━━━━━╸             5/10 0:05 • 0:05 1.0 it/s");
+        }
+    }
+}
+
+#[test]
+fn a_printer_takes_the_bar_away_and_back() {
+    let (mut bar, screen) = on_screen(80);
+    let printer = bar.printer();
+    let mut bench = Bench::new();
+    bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
+    let before = screen.contents();
+    let during = printer.suspend(|| screen.contents());
+    assert_eq!((during.as_str(), screen.contents()), ("", before.clone()));
+    let unwound = std::panic::catch_unwind(|| printer.suspend(|| std::panic::resume_unwind(Box::new("a writer of log lines"))));
+    assert!(unwound.is_err());
+    train(&mut bench, &mut bar, 1, 1.0);
+    assert_ne!(screen.contents(), before, "the bar still works");
+    assert_eq!(on_page().0.printer().suspend(|| 7), 7);
+}
+
+#[test]
+fn off_a_terminal_lines_are_plain_and_rare() {
+    let (mut bar, page) = on_page();
+    let mut bench = Bench::new();
+    bench.run.limits.train_batches = Some(80);
+    bench.run.limits.max_epochs = Some(2);
+    bench.start(&mut bar).unwrap();
+    for _ in 0..2 {
+        bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
+        train(&mut bench, &mut bar, 40, 0.5);
+        bench.metric("train_loss", 0.412);
+        bench.run.moment.stage = RunningStage::Validate;
+        bench.fire(&mut bar, Event::ValidationEpochStart).unwrap();
+        evaluate(&mut bench, &mut bar, 0, 2, 0.5);
+        bench.validation_end(&mut bar).unwrap();
+        train(&mut bench, &mut bar, 40, 0.5);
+        end_epoch(&mut bench, &mut bar);
+        bench.metric("train_loss", 0.3);
+    }
+    bench.fire(&mut bar, Event::TrainEnd).unwrap();
+    bench.fire(&mut bar, Event::Teardown { stage: Stage::Fit }).unwrap();
+    let expected = "\
+epoch 0/1  58/80 batches  2.0 it/s  train_loss 0.412
+epoch 0/1  80/80 batches  2.0 it/s  train_loss 0.300
+epoch 1/1  58/80 batches  2.0 it/s  train_loss 0.412
+epoch 1/1  80/80 batches  2.0 it/s  train_loss 0.300
+";
+    assert_eq!(page.text(), expected);
+}
+
+#[test]
+fn plain_lines_of_a_test_and_of_a_failure() {
+    let (mut bar, page) = on_page();
+    let mut bench = Bench::new();
+    bench.run.limits.test_batches = vec![Some(2), None];
+    (bench.run.stage, bench.run.moment.stage) = (Stage::Test, RunningStage::Test);
+    bench.fire(&mut bar, Event::TestEpochStart).unwrap();
+    evaluate(&mut bench, &mut bar, 0, 2, 1.0);
+    evaluate(&mut bench, &mut bar, 1, 1, 1.0);
+    bench.fire(&mut bar, Event::TestEnd).unwrap();
+    (bench.run.stage, bench.run.moment.stage) = (Stage::Fit, RunningStage::Train);
+    bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
+    train(&mut bench, &mut bar, 3, 1.0);
+    bench.metric("loss\u{1b}[31m", f64::NAN);
+    bench.fire(&mut bar, Event::Exception { error: &Error::other("full disk") }).unwrap();
+    let expected = "\
+testing dataloader 0  2/2 batches  1.0 it/s
+testing dataloader 1  1 batches  ? it/s
+epoch 0/2  3/10 batches  1.0 it/s  loss[31m NaN
+";
+    assert_eq!(page.text(), expected);
+}
+
+/// `plain` is the same output behind the public setter; it needs no terminal.
+#[test]
+fn plain_lines_can_go_anywhere() {
+    let page = Page::default();
+    let mut bar = ProgressBar::new().plain(page.clone());
+    let mut bench = Bench::new();
+    bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
+    bench.fire(&mut bar, Event::TrainEnd).unwrap();
+    assert_eq!(page.text(), "epoch 0/2  0/10 batches  ? it/s\n");
+    let _: &dyn Callback<Line> = &bar;
+}
+
+#[test]
+fn a_failed_test_run_keeps_its_bar() {
+    let (mut bar, screen) = on_screen(80);
+    let mut bench = Bench::new();
+    bench.run.limits.test_batches = vec![Some(2)];
+    (bench.run.stage, bench.run.moment.stage) = (Stage::Test, RunningStage::Test);
+    bench.fire(&mut bar, Event::TestEpochStart).unwrap();
+    evaluate(&mut bench, &mut bar, 0, 1, 1.0);
+    bench.fire(&mut bar, Event::Exception { error: &Error::other("full disk") }).unwrap();
+    assert_eq!(screen.contents(), "Testing DataLoader 0 ━━━━━━━━━━━━╸             1/2 0:01 • -:-- ? it/s");
+}
+
+#[test]
+fn validation_begins_with_all_batches_counted() {
+    let (mut bar, screen) = on_screen(80);
+    let mut bench = Bench::new();
+    bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
+    train(&mut bench, &mut bar, 10, 0.001);
+    assert!(screen.contents().contains(" 1/10 "), "{}", screen.contents());
+    bench.run.moment.stage = RunningStage::Validate;
+    bench.fire(&mut bar, Event::ValidationEpochStart).unwrap();
+    assert!(screen.contents().contains(" 10/10 "), "{}", screen.contents());
+}

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use stormfire_module::{Error, Event, Every, LightningModule, Result, RunningStage, run::Requests};
+use stormfire_module::{Error, Event, Every, LightningModule, Result, RunningStage};
 
 use super::FitLoop;
 use crate::evaluate::{Evaluation, evaluate};
@@ -15,13 +15,15 @@ impl<M: LightningModule> FitLoop<'_, M> {
             return Ok(());
         }
         let all = std::mem::replace(&mut self.val.limits, limits);
+        let requests = std::mem::take(&mut self.engine.run.requests);
         self.engine.run.moment.stage = RunningStage::SanityCheck;
         self.engine.fire(self.module, Event::SanityCheckStart)?;
         self.validate(RunningStage::SanityCheck)?;
         self.engine.run.moment.stage = RunningStage::SanityCheck;
         self.engine.fire(self.module, Event::SanityCheckEnd)?;
         self.engine.run.moment.stage = RunningStage::Train;
-        self.engine.run.requests = Requests::default();
+        // What was asked for during the check concerned the check; what was asked for before it still holds.
+        self.engine.run.requests = requests;
         self.engine.store.clear();
         if !self.val.is_empty() {
             self.val.limits = all;

@@ -1,0 +1,99 @@
+//! Tests that need a process of their own play a part in a copy of this binary.
+//!
+//! Such a part is an ignored test that does nothing unless [`folder`] is given.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+const FOLDER: &str = "STORMFIRE_TEST_PART_FOLDER";
+
+/// Far longer than any part takes on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(300);
+
+/// The folder to work in, if this process plays a part.
+pub fn folder() -> Option<PathBuf> {
+    std::env::var_os(FOLDER).map(PathBuf::from)
+}
+
+/// The command that plays a part, such as `signals::trains`, in `folder`.
+pub fn part(name: &str, folder: &Path) -> Command {
+    prefixed(Command::new(std::env::current_exe().unwrap()), name, folder)
+}
+
+/// As [`part`], under a shell script that sets the stage and ends with `exec "$@"`.
+pub fn part_under(shell: &[&str], script: &str, name: &str, folder: &Path) -> Command {
+    let mut command = Command::new(shell[0]);
+    command.args(&shell[1..]).args(["-c", script, "sh"]).arg(std::env::current_exe().unwrap());
+    prefixed(command, name, folder)
+}
+
+fn prefixed(mut command: Command, name: &str, folder: &Path) -> Command {
+    command.args([name, "--exact", "--ignored", "--nocapture"]).env(FOLDER, folder).stdin(Stdio::null());
+    command
+}
+
+/// Plays a part to its end; what it printed is in the failure's message.
+#[track_caller]
+pub fn play(mut command: Command) {
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success() && out.contains("1 passed"), "{:?}\n{out}\n{err}", output.status);
+}
+
+/// A part that is being played; it is killed when this is dropped.
+pub struct Running(Child);
+
+impl Running {
+    /// Starts a part. What it prints is thrown away.
+    pub fn start(mut command: Command) -> Self {
+        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    /// Sends a signal by its name, such as `INT`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.0.id())]).status().unwrap();
+        assert!(status.success(), "kill -{name}: {status:?}");
+    }
+
+    pub fn try_wait(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().unwrap()
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        wait_for("the end of the part", || self.try_wait())
+    }
+
+    /// Waits until `ready`, as long as the part is playing.
+    pub fn wait_until(&mut self, what: &str, ready: impl Fn() -> bool) {
+        wait_for(what, || {
+            let ended = self.try_wait();
+            assert!(ended.is_none() || ready(), "the part ended before {what}: {ended:?}");
+            ready().then_some(())
+        });
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Asks again and again.
+pub fn wait_for<R>(what: &str, mut ask: impl FnMut() -> Option<R>) -> R {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(start.elapsed() < DEADLINE, "waited too long for {what}");
+        sleep(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,135 @@
+//! Reads back what a run leaves on disk, strictly and without Stormfire.
+
+use std::path::{Path, PathBuf};
+
+use prost::Message;
+
+/// The rows of a `metrics.csv`, each with a cell for every column.
+#[derive(Debug, PartialEq)]
+pub struct Table {
+    pub columns: Vec<String>,
+    pub rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// The cells of a column that are not empty.
+    pub fn column(&self, name: &str) -> Vec<&str> {
+        let index = self.columns.iter().position(|column| column == name).unwrap_or_else(|| panic!("no `{name}` in {:?}", self.columns));
+        self.rows.iter().map(|row| row[index].as_str()).filter(|cell| !cell.is_empty()).collect()
+    }
+
+    pub fn steps(&self) -> Vec<u64> {
+        self.column("step").into_iter().map(|step| step.parse().unwrap()).collect()
+    }
+}
+
+/// A table that was finalized: rows of one length.
+#[track_caller]
+pub fn read_csv(run: &Path) -> Table {
+    table(run, false)
+}
+
+/// A table of a run that was killed: new columns make older rows shorter.
+#[track_caller]
+pub fn read_csv_of_the_killed(run: &Path) -> Table {
+    table(run, true)
+}
+
+#[track_caller]
+fn table(run: &Path, flexible: bool) -> Table {
+    let mut reader = csv::ReaderBuilder::new().flexible(flexible).from_path(run.join("metrics.csv")).unwrap();
+    let columns: Vec<String> = reader.headers().unwrap().iter().map(String::from).collect();
+    let rows: Vec<Vec<String>> = reader.records().map(|row| row.unwrap().iter().map(String::from).collect()).collect();
+    assert!(rows.iter().all(|row| row.len() <= columns.len()), "{rows:?}");
+    for cell in rows.iter().flatten().filter(|cell| !cell.is_empty()) {
+        cell.parse::<f64>().unwrap_or_else(|_| panic!("`{cell}` is no number"));
+    }
+    let fill = |mut row: Vec<String>| {
+        row.resize(columns.len(), String::new());
+        row
+    };
+    Table { rows: rows.into_iter().map(fill).collect(), columns }
+}
+
+/// `TensorBoard`'s messages, as far as they are looked at here.
+#[derive(Clone, PartialEq, Message)]
+struct Event {
+    #[prost(int64, tag = "2")]
+    step: i64,
+    #[prost(message, optional, tag = "5")]
+    summary: Option<Summary>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Summary {
+    #[prost(message, repeated, tag = "1")]
+    values: Vec<Value>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Value {
+    #[prost(string, tag = "1")]
+    tag: String,
+    #[prost(float, optional, tag = "2")]
+    scalar: Option<f32>,
+}
+
+/// What an event file says: step, tag, and the bits of the value if it is a scalar.
+pub type Events = Vec<(i64, String, Option<u32>)>;
+
+/// The one event file of a run whose end was written.
+#[track_caller]
+pub fn read_events(run: &Path) -> Events {
+    let (events, torn) = events(run);
+    assert_eq!(torn, 0, "bytes of a torn record");
+    events
+}
+
+/// The event file of a run that was killed: every reader ignores a torn end, since the kernel may stop in a write.
+#[track_caller]
+pub fn read_events_of_the_killed(run: &Path) -> Events {
+    events(run).0
+}
+
+#[track_caller]
+fn events(run: &Path) -> (Events, usize) {
+    let file = std::fs::read(event_file(run)).unwrap();
+    let crc = |data: &[u8]| crc32c::crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes();
+    let (mut rest, mut events) = (&file[..], Vec::new());
+    while let Some((header, behind)) = rest.split_at_checked(12) {
+        let length = u64::from_le_bytes(header[..8].try_into().unwrap()) as usize;
+        assert_eq!(header[8..], crc(&header[..8]), "the checksum of a length");
+        let Some((record, next)) = behind.split_at_checked(length + 4) else { break };
+        assert_eq!(record[length..], crc(&record[..length]), "the checksum of a record");
+        let event = Event::decode(&record[..length]).unwrap();
+        let values = event.summary.unwrap_or_default().values;
+        events.extend(values.into_iter().map(|value| (event.step, value.tag, value.scalar.map(f32::to_bits))));
+        rest = next;
+    }
+    (events, rest.len())
+}
+
+#[track_caller]
+fn event_file(run: &Path) -> PathBuf {
+    let files: Vec<PathBuf> = names(run).into_iter().filter(|name| name.contains("tfevents")).map(|name| run.join(name)).collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    files.into_iter().next().unwrap()
+}
+
+/// Whether the session in the hparams tab was ended.
+pub fn session_ended(events: &Events) -> bool {
+    events.iter().any(|(_, tag, _)| tag == "_hparams_/session_end_info")
+}
+
+/// The steps of a scalar.
+pub fn steps_of(events: &Events, name: &str) -> Vec<i64> {
+    events.iter().filter(|(_, tag, scalar)| tag == name && scalar.is_some()).map(|(step, ..)| *step).collect()
+}
+
+/// The names in a folder, sorted; none if it is not there.
+pub fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}

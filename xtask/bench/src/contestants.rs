@@ -1,0 +1,143 @@
+//! The loops that are compared.
+
+use burn::{
+    optim::GradientsParams,
+    tensor::{Device, Tensor},
+};
+use stormfire::prelude::*;
+
+use crate::{
+    rival,
+    tiny::{Batch, LR, Tiny, batch, optimizer},
+};
+
+/// A way to make a number of training steps.
+pub struct Contestant {
+    /// As printed.
+    pub name: &'static str,
+    /// Makes so many steps.
+    pub run: fn(usize) -> Outcome,
+}
+
+type Outcome = std::result::Result<(), Box<dyn std::error::Error>>;
+
+/// The first one is what the others are compared with.
+pub const CONTESTANTS: &[Contestant] = &[
+    Contestant { name: "hand-written burn loop", run: raw },
+    Contestant { name: "stormfire, everything off", run: everything_off },
+    Contestant { name: "stormfire, defaults, loss logged (TensorBoard + CSV every 50, bar, checkpoint)", run: defaults },
+    Contestant { name: "stormfire, ten metrics on step and epoch", run: ten_metrics },
+    Contestant { name: "stormfire, TensorBoard at every step", run: every_step },
+    Contestant { name: "burn-train Learner, no metric", run: rival::without_metrics },
+    Contestant { name: "burn-train Learner, loss metric", run: rival::with_loss },
+];
+
+/// What a user would write without any framework.
+pub fn raw(steps: usize) -> Outcome {
+    let device = Device::flex();
+    let batch = batch(&device);
+    let mut module = Tiny::new(&device.clone().autodiff());
+    let mut optimizer = optimizer();
+    for _ in 0..steps {
+        let loss = module.loss(batch.clone());
+        let gradients = GradientsParams::from_grads(loss.backward(), &module);
+        module = optimizer.step(LR, module, gradients);
+    }
+    Ok(())
+}
+
+macro_rules! tiny_module {
+    ($(#[$doc:meta])* $name:ident, |$module:ident, $loss:ident| $log:block) => {
+        $(#[$doc])*
+        #[derive(burn::module::Module, Debug)]
+        struct $name { tiny: Tiny }
+
+        impl LightningModule for $name {
+            type Batch = Batch;
+
+            fn training_step(&self, batch: Batch, _batch_idx: usize) -> StepOutput {
+                let $loss = self.tiny.loss(batch);
+                let $module = self;
+                $log
+                $loss.into()
+            }
+
+            fn configure_optimizers(&self) -> Result<Optimizers> {
+                Ok(Optimizer::new(optimizer(), LR).into())
+            }
+        }
+    };
+}
+
+tiny_module!(
+    /// Logs nothing.
+    Silent,
+    |_module, loss| {}
+);
+tiny_module!(
+    /// Logs the loss, as everybody does.
+    Loss,
+    |module, loss| {
+        module.log("train_loss", &loss).prog_bar(true);
+    }
+);
+tiny_module!(
+    /// Logs ten metrics on step and on epoch.
+    Ten,
+    |module, loss| {
+        let names = ["m0", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "m9"];
+        for name in names {
+            module.log(name, &loss).on_step(true).on_epoch(true);
+        }
+    }
+);
+
+fn data(steps: usize, device: &Device) -> Loader<Batch> {
+    let batch = batch(device);
+    Loader::from_fn(move |_| {
+        let batch = batch.clone();
+        std::iter::repeat_with(move || batch.clone()).take(steps)
+    })
+    .items_per_batch(32)
+}
+
+fn everything_off(steps: usize) -> Outcome {
+    let device = Device::flex();
+    let mut trainer = Trainer::new().barebones(true).max_epochs(1);
+    let fit = trainer.fit(Silent { tiny: Tiny::new(&device) }, data(steps, &device))?;
+    assert_eq!(fit.progress.global_step, steps as u64);
+    Ok(())
+}
+
+/// As it comes, with the loss logged.
+pub fn defaults(steps: usize) -> Outcome {
+    let device = Device::flex();
+    let folder = tempfile::tempdir()?;
+    let mut trainer = Trainer::new().default_root_dir(folder.path()).max_epochs(1).enable_model_summary(false);
+    let _ = trainer.fit(Loss { tiny: Tiny::new(&device) }, data(steps, &device))?;
+    Ok(())
+}
+
+fn ten_metrics(steps: usize) -> Outcome {
+    let device = Device::flex();
+    let folder = tempfile::tempdir()?;
+    let mut trainer = Trainer::new().default_root_dir(folder.path()).max_epochs(1).enable_model_summary(false);
+    let _ = trainer.fit(Ten { tiny: Tiny::new(&device) }, data(steps, &device))?;
+    Ok(())
+}
+
+fn every_step(steps: usize) -> Outcome {
+    let device = Device::flex();
+    let folder = tempfile::tempdir()?;
+    let mut trainer = Trainer::new()
+        .default_root_dir(folder.path())
+        .max_epochs(1)
+        .logger(TensorBoardLogger::new(folder.path()))
+        .log_every_n_steps(1)
+        .enable_progress_bar(false)
+        .enable_checkpointing(false)
+        .enable_model_summary(false);
+    let _ = trainer.fit(Loss { tiny: Tiny::new(&device) }, data(steps, &device))?;
+    Ok(())
+}
+

@@ -1,0 +1,41 @@
+//! `cargo xtask bench`: what the loop costs, as ratios inside one run.
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::system::{self, Workspace};
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Interleaved rounds; the medians are printed.
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+    /// Training steps of each contestant in a round.
+    #[arg(long, default_value_t = 5000)]
+    steps: usize,
+    /// Threads of the kernels. One thread shows the loop best.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+}
+
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    let folder = workspace.root.join("xtask/bench");
+    let target = workspace.target.join("bench");
+    system::run(workspace.cargo().args(["build", "--release", "--manifest-path"]).arg(folder.join("Cargo.toml")).arg("--target-dir").arg(&target))?;
+    let program = target.join("release/stormfire-bench");
+    let bench = |arguments: &[String]| {
+        let mut command = workspace.command(&program);
+        command.args(arguments).env("RAYON_NUM_THREADS", options.threads.to_string());
+        system::run(&mut command)
+    };
+    bench(&["overhead".into(), options.rounds.to_string(), options.steps.to_string()])?;
+    println!("\nA whole process that makes one training step (three times each):");
+    for name in ["startup", "startup-raw"] {
+        for _ in 0..3 {
+            print!("{name}: ");
+            std::io::Write::flush(&mut std::io::stdout())?;
+            bench(&[name.into()])?;
+        }
+    }
+    Ok(())
+}
