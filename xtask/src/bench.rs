@@ -21,7 +21,9 @@ pub(crate) struct Options {
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let folder = workspace.root.join("xtask/bench");
     let target = workspace.target.join("bench");
-    system::run(workspace.cargo().args(["build", "--release", "--manifest-path"]).arg(folder.join("Cargo.toml")).arg("--target-dir").arg(&target))?;
+    system::run(
+        workspace.cargo().args(["build", "--release", "--manifest-path"]).arg(folder.join("Cargo.toml")).arg("--target-dir").arg(&target),
+    )?;
     let program = target.join("release/stormfire-bench");
     let bench = |arguments: &[String]| {
         let mut command = workspace.command(&program);

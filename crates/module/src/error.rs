@@ -128,7 +128,7 @@ pub enum Error {
         by: String,
     },
     /// Code of the user or of a library panicked during the run.
-    #[error("panicked{}: {message}", place(.hook))]
+    #[error("panicked{}: {message}", place(*.hook))]
     Panic {
         /// The hook that was running.
         hook: Option<Hook>,
@@ -201,6 +201,6 @@ fn list(names: &[String]) -> String {
     if names.is_empty() { "none".into() } else { names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ") }
 }
 
-fn place(hook: &Option<Hook>) -> String {
+fn place(hook: Option<Hook>) -> String {
     hook.map_or_else(String::new, |hook| format!(" in `{hook}`"))
 }

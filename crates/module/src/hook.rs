@@ -4,6 +4,7 @@ use std::fmt;
 
 /// Whether a level (`on_step`, `on_epoch`) may be used in a hook, and what it is when the user says nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "it is a row of Lightning's table")]
 pub struct LogRule {
     /// `on_step = true` is allowed.
     pub on_step_allowed: bool,

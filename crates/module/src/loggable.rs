@@ -8,6 +8,7 @@ use crate::{
 };
 
 /// A value as it was logged.
+#[expect(clippy::large_enum_variant, reason = "a box would cost an allocation for every logged value")]
 #[derive(Clone, Debug)]
 pub enum Logged {
     /// One number, on the host or the device.
@@ -68,6 +69,7 @@ impl<M: Metric> Loggable for M {
     }
 }
 
+#[expect(clippy::result_large_err, reason = "both variants are values on their way to the log")]
 fn logged_tensor<const D: usize>(tensor: Tensor<D>) -> Result<Tensor<D>, Logged> {
     if tensor.shape().num_elements() != 1 {
         return Err(Logged::Invalid(format!("a tensor of shape {:?}, but only one element can be logged", tensor.dims())));

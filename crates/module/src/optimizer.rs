@@ -186,6 +186,15 @@ impl<const N: usize> From<[Optimizer; N]> for Optimizers {
     }
 }
 
+impl<'a> IntoIterator for &'a Optimizers {
+    type Item = &'a Optimizer;
+    type IntoIter = std::slice::Iter<'a, Optimizer>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
 /// The state of one optimizer in a checkpoint.
 #[derive(Serialize, Deserialize)]
 struct OptimizerState {

@@ -13,6 +13,7 @@ use burn::tensor::{Tensor, Transaction};
 use crate::error::{Error, Result};
 
 /// One number, on the host or still on the device.
+#[expect(clippy::large_enum_variant, reason = "a box would cost an allocation for every logged value")]
 #[derive(Clone, Debug)]
 pub enum Scalar {
     /// A number on the host.

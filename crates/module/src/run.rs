@@ -31,6 +31,7 @@ pub struct Limits {
 
 /// Everything about a run that its callbacks may look at.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing about the moment")]
 pub struct Run {
     /// Which of fit, validate, test, predict this is.
     pub stage: Stage,

@@ -21,6 +21,7 @@ use burn::tensor::DeviceKind;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use burn::tensor::DeviceType;
 use serde::{Deserialize, Serialize};
+use stormfire_module::Error;
 
 /// The kind of device a run computes on, as a user names it: `auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan`, `metal`.
 ///
@@ -130,6 +131,12 @@ impl AcceleratorError {
     }
 }
 
+impl From<AcceleratorError> for Error {
+    fn from(error: AcceleratorError) -> Self {
+        Error::config("accelerator", error.to_string(), error.hint().unwrap_or_default())
+    }
+}
+
 impl Accelerator {
     /// The device to give to a module and a Trainer; nothing is allocated on it yet.
     ///
@@ -199,6 +206,10 @@ impl Accelerator {
     }
 
     /// What the driver lists; empty when the feature is off or the driver panics.
+    #[cfg_attr(
+        not(any(feature = "cuda", feature = "wgpu")),
+        expect(clippy::unused_self, reason = "without a GPU there is nothing to list")
+    )]
     fn enumerate(self) -> Vec<Device> {
         #[cfg(any(feature = "cuda", feature = "wgpu"))]
         {

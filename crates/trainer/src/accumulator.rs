@@ -10,6 +10,7 @@ use stormfire_module::{
 
 /// What `reduce_fx` keeps from batch to batch.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and there is one for each name")]
 pub(crate) enum Accumulator {
     Mean(RunningMean),
     Metric(Box<dyn AnyMetric>),

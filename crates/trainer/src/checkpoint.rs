@@ -62,7 +62,7 @@ impl View for &Blob {
     }
 }
 
-fn bad(path: &Path, reason: impl ToString, hint: &str) -> Error {
+fn bad(path: &Path, reason: impl std::fmt::Display, hint: &str) -> Error {
     Error::Checkpoint { path: path.into(), reason: reason.to_string(), hint: hint.into() }
 }
 
@@ -114,7 +114,7 @@ fn dtype_of(dtype: DType) -> Option<Dtype> {
         DType::U16 => Dtype::U16,
         DType::U8 => Dtype::U8,
         DType::Bool(_) => Dtype::BOOL,
-        _ => return None,
+        DType::QFloat(_) => return None,
     })
 }
 

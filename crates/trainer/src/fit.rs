@@ -7,8 +7,9 @@ use std::time::Instant;
 use burn::optim::GradientsParams;
 use stormfire_data::{Batch, Loader, Position};
 use stormfire_module::{
-    Error, Event, Hook, LightningModule, Optimizers, Result, RunningStage, StepOutput, Stepper,
+    Callback, Error, Event, Hook, LightningModule, Optimizers, Result, RunningStage, StepOutput, Stepper,
     gradients::Clip,
+    module_hooks::ModuleHooks,
     run::MetricSource as _,
     scope,
     stepper::{StepPlan, Window},
@@ -202,15 +203,15 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         let scope = self.engine.enter(Hook::TrainingStep);
         let mut stepper = Stepper::new(&mut *self.optimizers, &mut self.accumulated, &mut *self.engine, plan);
         let output = self.module.training_batch(batch, batch_idx, &mut stepper);
-        let stepped = stepper.has_stepped() || (trains_nothing && window.closes);
+        let has_stepped = stepper.has_stepped() || (trains_nothing && window.closes);
         drop(scope);
         if let Some(step) = scope::take_not_implemented() {
             let hint = "implement `training_step`, or override `training_batch`".into();
             return Err(Error::NotImplemented { what: step.name().into(), hint });
         }
-        let output = output.map_err(|error| error.in_hook(Hook::TrainingStep, std::any::type_name::<M>()))?;
+        let output = output.map_err(|error| error.in_hook(Hook::TrainingStep, &Callback::<M>::name(&ModuleHooks)))?;
         self.engine.collect()?;
-        Ok((output.detach(), stepped))
+        Ok((output.detach(), has_stepped))
     }
 
     /// Sends the step metrics to the loggers, if they are due. They leave the device on the loggers' threads.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use burn::tensor::Device;
-use stormfire_data::{DataModule, Loaders, Stage};
+use stormfire_data::{DataModule, Loader, Loaders, Stage};
 use stormfire_loggers::{Hyperparams, Metrics, Status};
 use stormfire_module::{
     Callback, Error, Event, Every, Hook, LightningModule, Optimizers, PredictModule, Result, RunningStage,
@@ -43,7 +43,7 @@ pub(crate) struct Session<M: LightningModule> {
 
 impl<M: LightningModule> Session<M> {
     pub(crate) fn new(
-        config: TrainerConfig,
+        config: &TrainerConfig,
         device: Option<Device>,
         callbacks: Vec<Box<dyn Callback<M>>>,
         loggers: Loggers,
@@ -186,10 +186,11 @@ impl<M: LightningModule> Session<M> {
         };
         let finalized = engine.finalize_loggers(status);
         for late in [torn_down, finalized].into_iter().filter_map(Result::err) {
-            match &outcome {
-                Ok(_) => outcome = Err(late),
+            if outcome.is_ok() {
+                outcome = Err(late);
+            } else {
                 // The first error is the one to tell; this one would hide it.
-                Err(_) => tracing::error!("after the run had failed: {late}"),
+                tracing::error!("after the run had failed: {late}");
             }
         }
         if let Some(report) = engine.profiler.report(&stage.to_string().to_uppercase()) {
@@ -252,25 +253,27 @@ fn begin<M: LightningModule, D: DataModule<Batch = M::Batch>>(
 
 fn require<B: Send + 'static>(loaders: &Loaders<B>, stage: Stage) -> Result<()> {
     if loaders.is_empty() {
-        let hint = format!("give loaders, or implement it in the `DataModule` for `{stage}`");
-        return Err(Error::config("dataloader", format!("there is no loader for `{stage}`"), hint));
+        return Err(stormfire_data::Error::LoaderMissing { stage }.into());
     }
     Ok(())
 }
+
+/// The loader that trains, and those that validate.
+type FitData<B> = (Loader<B>, Evaluated<B>);
 
 /// The loaders of a fit, seeded, and how many batches to take of each.
 fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     engine: &mut Engine<M>,
     module: &mut M,
     data: &mut D,
-) -> Result<(stormfire_data::Loader<M::Batch>, Evaluated<M::Batch>)> {
+) -> Result<FitData<M::Batch>> {
     begin(engine, module, data, Stage::Fit)?;
     let config = engine.config.clone();
     let mut train = data.train_dataloader()?;
     let mut val = data.val_dataloader()?;
     if !config.overfit_batches.is_none() {
         train = train.without_shuffle();
-        val = val.iter().map(stormfire_data::Loader::without_shuffle).collect();
+        val = val.iter().map(Loader::without_shuffle).collect();
     }
     if let Some(seed) = config.seed {
         train = train.with_default_seed(seed);

@@ -101,9 +101,7 @@ impl ModuleVisitor for Initialise {
 pub(crate) fn choose_device<M: Module>(chosen: Option<&Device>, config: &TrainerConfig, module: &M) -> Result<Device> {
     let device = match (chosen, &config.accelerator) {
         (Some(device), _) => device.clone(),
-        (None, Some(accelerator)) => {
-            accelerator.device().map_err(|error| Error::config("accelerator", error.to_string(), error.hint().unwrap_or_default()))?
-        }
+        (None, Some(accelerator)) => accelerator.device()?,
         (None, None) => module.devices().into_iter().next().unwrap_or_else(Device::flex),
     };
     Ok(device.inner())

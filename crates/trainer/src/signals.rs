@@ -96,7 +96,7 @@ impl SignalWatch {
     }
 
     pub(crate) fn received(&self) -> Option<Signal> {
-        match self.received.load(Ordering::Relaxed) as i32 {
+        match i32::try_from(self.received.load(Ordering::Relaxed)).unwrap_or_default() {
             SIGINT => Some(Signal::Interrupt),
             SIGTERM => Some(Signal::Terminate),
             _ => None,

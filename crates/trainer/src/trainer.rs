@@ -319,7 +319,7 @@ impl<M: LightningModule> Trainer<M> {
             self.config.check()?;
             let callbacks = std::mem::take(&mut self.callbacks);
             let loggers = std::mem::take(&mut self.loggers);
-            self.session = Some(Session::new(self.config.clone(), self.device.clone(), callbacks, loggers)?);
+            self.session = Some(Session::new(&self.config, self.device.clone(), callbacks, loggers)?);
         }
         // Just set, if it was not there before.
         self.session.as_mut().ok_or_else(|| stormfire_module::Error::other("the Trainer has no session"))

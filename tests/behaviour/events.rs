@@ -1,0 +1,351 @@
+//! What happens in a run, in which order. Before each line: who saw it, `C`allback, `M`odule, `S`aving callback.
+
+use std::sync::{Arc, Mutex};
+
+use stormfire::{
+    data::Loaders,
+    loggers::{Call, MemoryLogger},
+    module::run::SaveRequest,
+    prelude::*,
+};
+
+use crate::{
+    recorder::{Act, Manual, Record, Recorded, Recorder},
+    support::{Batch, Line, line_data, quiet, recording},
+};
+
+/// A Trainer with a callback of each order. They are added the wrong way round.
+fn recorded<M: LightningModule>(record: &Record) -> Trainer<M> {
+    quiet().max_epochs(1).callback(Recorder::saving(record)).callback(Recorder::ordinary(record))
+}
+
+fn batches(n: usize) -> Loader<Batch> {
+    line_data(n, 1)
+}
+
+/// Compares line by line, whatever the indentation of `expected`.
+fn check(actual: &str, expected: &str) {
+    let lines: String = expected.lines().map(str::trim_start).filter(|line| !line.is_empty()).map(|line| format!("{line}\n")).collect();
+    assert!(actual == lines, "what happened:\n{actual}\nwhat should happen:\n{lines}");
+}
+
+#[test]
+fn a_fit_goes_through_its_events_in_lightnings_order() {
+    let record = Record::default();
+    let fit = recorded(&record).fit(Recorded::new(&record), (batches(2), batches(2))).unwrap();
+    assert_eq!(fit.stop, Stop::MaxEpochs);
+    check(
+        &record.text(),
+        "
+        CMS prepare_data
+        CMS setup fit
+        M   configure_optimizers
+        CMS on_fit_start
+        CMS on_sanity_check_start
+        CMS on_validation_start
+        CMS on_validation_epoch_start
+        CMS on_validation_batch_start l0 b0
+        M   validation_step l0 b0
+        CMS on_validation_batch_end l0 b0
+        CMS on_validation_batch_start l0 b1
+        M   validation_step l0 b1
+        CMS on_validation_batch_end l0 b1
+        CMS on_validation_epoch_end
+        CMS on_validation_end
+        CMS on_sanity_check_end
+        CMS on_train_start
+        CMS on_train_epoch_start e0
+        CMS on_train_batch_start e0 b0
+        M   training_step e0 b0
+        CMS on_before_zero_grad SGD
+        CMS on_before_backward
+        CMS on_after_backward
+        CMS on_before_optimizer_step SGD
+        CMS on_train_batch_end e0 b0
+        CMS on_train_batch_start e0 b1
+        M   training_step e0 b1
+        CMS on_before_zero_grad SGD
+        CMS on_before_backward
+        CMS on_after_backward
+        CMS on_before_optimizer_step SGD
+        CMS on_train_batch_end e0 b1
+        CMS on_validation_start
+        CMS on_validation_epoch_start
+        CMS on_validation_batch_start l0 b0
+        M   validation_step l0 b0
+        CMS on_validation_batch_end l0 b0
+        CMS on_validation_batch_start l0 b1
+        M   validation_step l0 b1
+        CMS on_validation_batch_end l0 b1
+        CMS on_validation_epoch_end
+        CMS on_validation_end
+        CMS on_train_epoch_end e0
+        CMS on_train_end
+        CMS on_fit_end
+        CMS teardown fit
+        ",
+    );
+}
+
+#[test]
+fn manual_optimization_has_no_zero_grad_and_a_step_for_each_optimizer() {
+    let record = Record::default();
+    let fit = recorded(&record).fit(Manual::new(&record), batches(2)).unwrap();
+    assert_eq!((fit.progress.global_step, fit.progress.batches), (2, 2), "batches that stepped, not optimizers");
+    check(
+        &record.between("on_train_start", "on_train_end"),
+        "
+        CMS on_train_epoch_start e0
+        CMS on_train_batch_start e0 b0
+        M   training_step e0 b0
+        CMS on_before_backward
+        CMS on_after_backward
+        CMS on_before_optimizer_step first
+        CMS on_before_backward
+        CMS on_after_backward
+        CMS on_before_optimizer_step second
+        CMS on_train_batch_end e0 b0
+        CMS on_train_batch_start e0 b1
+        M   training_step e0 b1
+        CMS on_before_backward
+        CMS on_after_backward
+        CMS on_before_optimizer_step second
+        CMS on_train_batch_end e0 b1
+        CMS on_train_epoch_end e0
+        ",
+    );
+}
+
+/// The events of a run alone over a loader of two batches and a loader of one.
+fn evaluation(stage: &str, noun: &str) -> String {
+    let (step, start) = (noun.replace("on_", ""), format!("CMS prepare_data\nCMS setup {stage}\nCMS {noun}_start\nCMS {noun}_epoch_start\n"));
+    let batch = |place| format!("CMS {noun}_batch_start {place}\nM   {step}_step {place}\nCMS {noun}_batch_end {place}\n");
+    let end = format!("CMS {noun}_epoch_end\nCMS {noun}_end\nCMS teardown {stage}\n");
+    [start, batch("l0 b0"), batch("l0 b1"), batch("l1 b0"), end].concat()
+}
+
+#[test]
+fn validate_test_and_predict_have_the_same_events_under_their_own_names() {
+    let run = |act: &dyn Fn(&mut Trainer<Recorded>, &Recorded, Loaders<Batch>)| {
+        let record = Record::default();
+        act(&mut recorded(&record), &Recorded::new(&record), [batches(2), batches(1)].into());
+        record.text()
+    };
+    check(&run(&|trainer, module, data| assert_eq!(trainer.validate(module, data).unwrap().len(), 2)), &evaluation("validate", "on_validation"));
+    check(&run(&|trainer, module, data| assert_eq!(trainer.test(module, data).unwrap().len(), 2)), &evaluation("test", "on_test"));
+    let predict = |trainer: &mut Trainer<_>, module: &_, data| assert_eq!(trainer.predict(module, data).unwrap(), [vec![0, 10], vec![0]]);
+    check(&run(&predict), &evaluation("predict", "on_predict"));
+}
+
+#[test]
+fn each_validation_loader_has_its_own_batch_numbers_in_a_fit() {
+    let record = Record::default();
+    let data = (batches(1), [batches(1), batches(2)]);
+    let _ = recorded(&record).num_sanity_val_steps(0).fit(Recorded::new(&record), data).unwrap();
+    check(
+        &record.between("on_validation_epoch_start", "on_validation_epoch_end"),
+        "
+        CMS on_validation_batch_start l0 b0
+        M   validation_step l0 b0
+        CMS on_validation_batch_end l0 b0
+        CMS on_validation_batch_start l1 b0
+        M   validation_step l1 b0
+        CMS on_validation_batch_end l1 b0
+        CMS on_validation_batch_start l1 b1
+        M   validation_step l1 b1
+        CMS on_validation_batch_end l1 b1
+        ",
+    );
+}
+
+/// The metrics that callbacks find, and whether loggers have got any.
+struct Spy {
+    logger: MemoryLogger,
+    seen: Arc<Mutex<Vec<(&'static str, Vec<String>, bool)>>>,
+}
+
+impl Callback<Line> for Spy {
+    fn on_sanity_check_end(&mut self, ctx: &mut Context<'_>, _module: &mut Line) -> Result<()> {
+        self.note("sanity check", ctx)
+    }
+
+    fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut Line) -> Result<()> {
+        self.note("train start", ctx)
+    }
+
+    fn on_train_end(&mut self, ctx: &mut Context<'_>, _module: &mut Line) -> Result<()> {
+        self.note("train end", ctx)
+    }
+}
+
+impl Spy {
+    fn note(&self, when: &'static str, ctx: &mut Context<'_>) -> Result<()> {
+        ctx.loggers().iter().try_for_each(|logger| logger.flush())?;
+        let logged = self.logger.calls().iter().any(|call| matches!(call, Call::Metrics { .. }));
+        self.seen.lock().unwrap().push((when, ctx.metric_names(), logged));
+        Ok(())
+    }
+}
+
+#[test]
+fn the_metrics_of_the_sanity_check_reach_no_logger_and_are_forgotten() {
+    let (logger, seen) = (MemoryLogger::new(), Arc::default());
+    let spy = Spy { logger: logger.clone(), seen: Arc::clone(&seen) };
+    let _ = recording(&logger).max_epochs(1).callback(spy).fit(Line::new(), (batches(2), batches(2))).unwrap();
+    let val_loss = || vec!["val_loss".to_string()];
+    let expected = [("sanity check", val_loss(), false), ("train start", vec![], false), ("train end", val_loss(), true)];
+    assert_eq!(*seen.lock().unwrap(), expected);
+}
+
+#[test]
+fn a_stop_in_mid_epoch_validates_right_away_and_ends_the_epoch() {
+    let record = Record::acting([('C', "on_train_batch_end e0 b0", Act::Stop)]);
+    let fit = recorded(&record).num_sanity_val_steps(0).fit(Recorded::new(&record), (batches(3), batches(1))).unwrap();
+    assert_eq!((fit.stop, fit.progress.batches), (Stop::Requested("enough".into()), 1));
+    check(
+        &record.between("on_before_optimizer_step SGD", "teardown fit"),
+        "
+        CMS on_train_batch_end e0 b0
+        CMS on_validation_start
+        CMS on_validation_epoch_start
+        CMS on_validation_batch_start l0 b0
+        M   validation_step l0 b0
+        CMS on_validation_batch_end l0 b0
+        CMS on_validation_epoch_end
+        CMS on_validation_end
+        CMS on_train_epoch_end e0
+        CMS on_train_end
+        CMS on_fit_end
+        ",
+    );
+}
+
+#[test]
+fn an_epoch_that_is_skipped_at_a_batchs_start_leaves_the_batch_out() {
+    let record = Record::acting([('M', "on_train_batch_start e0 b1", Act::SkipEpoch)]);
+    let fit = recorded(&record).max_epochs(2).fit(Recorded::new(&record), batches(2)).unwrap();
+    assert_eq!((fit.stop, fit.progress.epoch, fit.progress.batches), (Stop::MaxEpochs, 2, 3));
+    check(
+        &record.between("on_train_batch_end e0 b0", "on_train_batch_start e1 b0"),
+        "
+        CMS on_train_batch_start e0 b1
+        CMS on_train_epoch_end e0
+        CMS on_train_epoch_start e1
+        ",
+    );
+}
+
+#[test]
+fn an_epoch_that_is_skipped_at_a_batchs_end_goes_to_its_end_at_once() {
+    let record = Record::acting([('S', "on_train_batch_end e0 b0", Act::SkipEpoch)]);
+    let fit = recorded(&record).max_epochs(2).fit(Recorded::new(&record), batches(2)).unwrap();
+    assert_eq!((fit.stop, fit.progress.epoch, fit.progress.batches), (Stop::MaxEpochs, 2, 3));
+    check(
+        &record.between("on_before_optimizer_step SGD", "on_train_batch_start e1 b0"),
+        "
+        CMS on_train_batch_end e0 b0
+        CMS on_train_epoch_end e0
+        CMS on_train_epoch_start e1
+        ",
+    );
+}
+
+#[test]
+fn accumulation_steps_at_the_end_of_a_window_and_of_the_epoch() {
+    let record = Record::default();
+    let fit = recorded(&record).accumulate_grad_batches(3).fit(Recorded::new(&record), batches(5)).unwrap();
+    assert_eq!((fit.progress.global_step, fit.progress.batches), (2, 5));
+    let lines = record.between("on_train_epoch_start e0", "on_train_epoch_end e0");
+    let steps: String = lines.lines().filter(|line| !line.contains("on_train_batch")).map(|line| format!("{line}\n")).collect();
+    check(
+        &steps,
+        "
+        M   training_step e0 b0
+        CMS on_before_zero_grad SGD
+        CMS on_before_backward
+        CMS on_after_backward
+        M   training_step e0 b1
+        CMS on_before_backward
+        CMS on_after_backward
+        M   training_step e0 b2
+        CMS on_before_backward
+        CMS on_after_backward
+        CMS on_before_optimizer_step SGD
+        M   training_step e0 b3
+        CMS on_before_zero_grad SGD
+        CMS on_before_backward
+        CMS on_after_backward
+        M   training_step e0 b4
+        CMS on_before_backward
+        CMS on_after_backward
+        CMS on_before_optimizer_step SGD
+        ",
+    );
+}
+
+#[test]
+fn a_checkpoint_is_written_after_every_callback_has_seen_the_event_that_asked_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let request = SaveRequest { path: folder.path().join("a.ckpt"), ..SaveRequest::default() };
+    let record = Record::acting([('C', "on_train_batch_end e0 b0", Act::Save(request.clone())), ('S', "on_train_epoch_end e0", Act::Save(request))]);
+    let _ = recorded(&record).fit(Recorded::new(&record), batches(1)).unwrap();
+    check(
+        &record.between("on_before_optimizer_step SGD", "teardown fit"),
+        "
+        CMS on_train_batch_end e0 b0
+        CMS on_save_checkpoint
+        CMS on_train_epoch_end e0
+        CMS on_save_checkpoint
+        CMS on_train_end
+        CMS on_fit_end
+        ",
+    );
+}
+
+/// What is recorded from the line at which `who` misbehaves on, and the error of the fit.
+fn failing(who: char, line: &'static str, act: Act) -> (String, String) {
+    let record = Record::acting([(who, line, act)]);
+    let error = recorded(&record).fit(Recorded::new(&record), (batches(2), batches(1))).unwrap_err();
+    let text = record.text();
+    let lines: Vec<_> = text.lines().collect();
+    let first = lines.iter().position(|l| l[4..] == *line).unwrap();
+    (lines[first..].join("\n") + "\n", error.to_string())
+}
+
+#[test]
+fn after_an_error_in_a_hook_come_one_exception_and_the_teardown() {
+    for (who, seen, line, place) in [
+        ('C', "C  ", "setup fit", "`setup` of `Recorder`"),
+        ('M', "CM ", "on_fit_start", "`on_fit_start` of `Recorded`"),
+        ('C', "C  ", "on_validation_batch_end l0 b0", "`on_validation_batch_end` of `Recorder`"),
+        ('M', "CM ", "on_train_batch_start e0 b1", "`on_train_batch_start` of `Recorded`"),
+        ('S', "CMS", "on_before_zero_grad SGD", "`on_before_zero_grad` of `Recorder`"),
+        ('C', "C  ", "on_train_epoch_end e0", "`on_train_epoch_end` of `Recorder`"),
+        ('M', "CM ", "on_fit_end", "`on_fit_end` of `Recorded`"),
+    ] {
+        let (text, error) = failing(who, line, Act::Fail);
+        assert_eq!(error, format!("it went wrong (in {place})"));
+        check(&text, &format!("{seen} {line}\nCMS on_exception {error}\nCMS teardown fit"));
+    }
+}
+
+#[test]
+fn a_panic_is_an_error_that_names_the_hook() {
+    for (who, seen, line, hook) in [
+        ('M', "M  ", "training_step e0 b1", "training_step"),
+        ('M', "M  ", "validation_step l0 b0", "validation_step"),
+        ('C', "C  ", "on_after_backward", "on_after_backward"),
+        ('M', "CM ", "on_train_epoch_start e0", "on_train_epoch_start"),
+    ] {
+        let (text, error) = failing(who, line, Act::Panic);
+        assert_eq!(error, format!("panicked in `{hook}`: it went very wrong"));
+        check(&text, &format!("{seen} {line}\nCMS on_exception {error}\nCMS teardown fit"));
+    }
+}
+
+#[test]
+fn a_failing_teardown_is_the_error_of_the_run_and_no_second_exception() {
+    let (text, error) = failing('C', "teardown fit", Act::Fail);
+    assert_eq!(error, "it went wrong (in `teardown` of `Recorder`)");
+    check(&text, "C   teardown fit");
+}

@@ -1,0 +1,282 @@
+//! Writes down everything that happens in a run, and can make a hook misbehave.
+
+use std::{
+    any::Any,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use burn::{
+    nn::{Linear, LinearConfig, Initializer},
+    optim::{GradientsParams, SgdConfig},
+    prelude::*,
+};
+use serde_json::{Map, Value};
+use stormfire::{
+    Event,
+    module::{Order, run::SaveRequest, scope},
+    prelude::*,
+};
+
+use crate::support::{Batch, Line};
+
+/// What a line makes the one who wrote it do.
+#[derive(Clone, Debug)]
+pub enum Act {
+    Stop,
+    SkipEpoch,
+    Fail,
+    Panic,
+    Save(SaveRequest),
+}
+
+/// The lines that callbacks and module have written so far: who (`C`allback, `M`odule, `S`aving callback), and what.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    lines: Arc<Mutex<Vec<(char, String)>>>,
+    acts: Arc<Vec<(char, String, Act)>>,
+}
+
+impl Record {
+    /// A record in which `who` acts when it writes `line`.
+    pub fn acting(acts: impl IntoIterator<Item = (char, &'static str, Act)>) -> Self {
+        let acts = acts.into_iter().map(|(who, line, act)| (who, line.to_string(), act)).collect();
+        Self { acts: Arc::new(acts), ..Self::default() }
+    }
+
+    fn write(&self, who: char, line: String) -> Option<Act> {
+        let act = self.acts.iter().find(|(actor, at, _)| *actor == who && *at == line).map(|(.., act)| act.clone());
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).push((who, line));
+        act
+    }
+
+    fn hook<B>(&self, who: char, ctx: &mut Context<'_>, event: &Event<'_, B>) -> Result<()> {
+        match self.write(who, describe(ctx, event)) {
+            None => {}
+            Some(Act::Stop) => ctx.stop("enough"),
+            Some(Act::SkipEpoch) => ctx.skip_epoch(),
+            Some(Act::Save(request)) => ctx.save_checkpoint(request),
+            Some(Act::Fail) => return Err(Error::other("it went wrong")),
+            Some(Act::Panic) => panic!("it went very wrong"),
+        }
+        Ok(())
+    }
+
+    /// Writes down that the module's step runs, with the place that the module sees.
+    fn step(&self, batch_idx: usize) {
+        let (Some(hook), moment) = (scope::hook(), scope::moment()) else { return };
+        let place = if moment.stage == stormfire::module::RunningStage::Train {
+            format!("e{} b{batch_idx}", moment.epoch)
+        } else {
+            format!("l{} b{batch_idx}", moment.dataloader_idx)
+        };
+        if let Some(Act::Panic) = self.write('M', format!("{hook} {place}")) {
+            panic!("it went very wrong");
+        }
+    }
+
+    /// Everything so far, one event a line. `CMS` before it: callback, module and saving callback saw it, in this order.
+    pub fn text(&self) -> String {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut merged: Vec<(String, &str)> = Vec::new();
+        for (who, line) in lines.iter() {
+            match merged.last_mut() {
+                Some((all, last)) if last == line && !all.contains(*who) => all.push(*who),
+                _ => merged.push((who.to_string(), line)),
+            }
+        }
+        merged.iter().map(|(who, line)| format!("{who:3} {line}\n")).collect()
+    }
+
+    /// The part of [`Record::text`] between two lines, without them.
+    pub fn between(&self, first: &str, last: &str) -> String {
+        let text = self.text();
+        let at = |line: &str| text.find(&format!(" {line}\n")).unwrap_or_else(|| panic!("`{line}` is missing in:\n{text}"));
+        let (start, end) = (at(first) + first.len() + 2, at(last));
+        text[start..end].rsplit_once('\n').map_or(String::new(), |(lines, _)| format!("{lines}\n"))
+    }
+}
+
+fn describe<B>(ctx: &Context<'_>, event: &Event<'_, B>) -> String {
+    let hook = event.hook();
+    let epoch = ctx.current_epoch();
+    match event {
+        Event::Setup { stage } | Event::Teardown { stage } => format!("{hook} {stage}"),
+        Event::TrainEpochStart | Event::TrainEpochEnd => format!("{hook} e{epoch}"),
+        Event::TrainBatchStart { batch_idx, .. } | Event::TrainBatchEnd { batch_idx, .. } => format!("{hook} e{epoch} b{batch_idx}"),
+        Event::BeforeZeroGrad { optimizer } | Event::BeforeOptimizerStep { optimizer, .. } => format!("{hook} {optimizer}"),
+        Event::ValidationBatchStart { batch_idx, dataloader_idx, .. }
+        | Event::ValidationBatchEnd { batch_idx, dataloader_idx }
+        | Event::TestBatchStart { batch_idx, dataloader_idx, .. }
+        | Event::TestBatchEnd { batch_idx, dataloader_idx }
+        | Event::PredictBatchStart { batch_idx, dataloader_idx, .. }
+        | Event::PredictBatchEnd { batch_idx, dataloader_idx, .. } => format!("{hook} l{dataloader_idx} b{batch_idx}"),
+        Event::Exception { error } => format!("{hook} {error}"),
+        _ => hook.to_string(),
+    }
+}
+
+/// A callback that writes down every event, as `C` or, of order `Save`, as `S`.
+#[derive(Debug)]
+pub struct Recorder {
+    record: Record,
+    order: Order,
+}
+
+impl Recorder {
+    pub fn ordinary(record: &Record) -> Self {
+        Self { record: record.clone(), order: Order::Ordinary }
+    }
+
+    pub fn saving(record: &Record) -> Self {
+        Self { record: record.clone(), order: Order::Save }
+    }
+}
+
+impl<M: LightningModule> Callback<M> for Recorder {
+    fn order(&self) -> Order {
+        self.order
+    }
+
+    fn on_event(&mut self, ctx: &mut Context<'_>, _module: &mut M, event: &mut Event<'_, M::Batch>) -> Result<()> {
+        self.record.hook(if self.order == Order::Save { 'S' } else { 'C' }, ctx, event)
+    }
+}
+
+/// Each hook of a module writes itself down.
+macro_rules! recording_hooks {
+    () => {
+        recording_hooks! {
+            prepare_data() => PrepareData;
+            setup(stage: Stage) => Setup;
+            teardown(stage: Stage) => Teardown;
+            on_fit_start() => FitStart;
+            on_fit_end() => FitEnd;
+            on_sanity_check_start() => SanityCheckStart;
+            on_sanity_check_end() => SanityCheckEnd;
+            on_train_start() => TrainStart;
+            on_train_end() => TrainEnd;
+            on_train_epoch_start() => TrainEpochStart;
+            on_train_epoch_end() => TrainEpochEnd;
+            on_train_batch_start(batch: &Batch, batch_idx: usize) => TrainBatchStart;
+            on_train_batch_end(output: &StepOutput, batch_idx: usize) => TrainBatchEnd;
+            on_before_zero_grad(optimizer: &str) => BeforeZeroGrad;
+            on_before_backward(loss: &Tensor<1>) => BeforeBackward;
+            on_after_backward(gradients: &mut GradientsParams) => AfterBackward;
+            on_before_optimizer_step(optimizer: &str, gradients: &mut GradientsParams) => BeforeOptimizerStep;
+            on_validation_start() => ValidationStart;
+            on_validation_end() => ValidationEnd;
+            on_validation_epoch_start() => ValidationEpochStart;
+            on_validation_epoch_end() => ValidationEpochEnd;
+            on_validation_batch_start(batch: &Batch, batch_idx: usize, dataloader_idx: usize) => ValidationBatchStart;
+            on_validation_batch_end(batch_idx: usize, dataloader_idx: usize) => ValidationBatchEnd;
+            on_test_start() => TestStart;
+            on_test_end() => TestEnd;
+            on_test_epoch_start() => TestEpochStart;
+            on_test_epoch_end() => TestEpochEnd;
+            on_test_batch_start(batch: &Batch, batch_idx: usize, dataloader_idx: usize) => TestBatchStart;
+            on_test_batch_end(batch_idx: usize, dataloader_idx: usize) => TestBatchEnd;
+            on_predict_start() => PredictStart;
+            on_predict_end() => PredictEnd;
+            on_predict_epoch_start() => PredictEpochStart;
+            on_predict_epoch_end() => PredictEpochEnd;
+            on_predict_batch_start(batch: &Batch, batch_idx: usize, dataloader_idx: usize) => PredictBatchStart;
+            on_predict_batch_end(prediction: &dyn Any, batch_idx: usize, dataloader_idx: usize) => PredictBatchEnd;
+            on_save_checkpoint(checkpoint: &mut Map<String, Value>) => SaveCheckpoint;
+            on_load_checkpoint(checkpoint: &Map<String, Value>) => LoadCheckpoint;
+            on_exception(error: &Error) => Exception;
+        }
+    };
+    ($($hook:ident($($arg:ident: $ty:ty),*) => $event:ident;)+) => {$(
+        fn $hook(&mut self, ctx: &mut Context<'_>, $($arg: $ty),*) -> Result<()> {
+            self.record.hook('M', ctx, &Event::<Batch>::$event { $($arg),* })
+        }
+    )+};
+}
+
+/// A [`Line`] whose hooks and steps write themselves down.
+#[derive(Module, Debug)]
+pub struct Recorded {
+    line: Line,
+    #[module(skip)]
+    record: Record,
+}
+
+impl Recorded {
+    pub fn new(record: &Record) -> Self {
+        Self { line: Line::new(), record: record.clone() }
+    }
+}
+
+impl LightningModule for Recorded {
+    type Batch = Batch;
+
+    fn training_step(&self, batch: Batch, batch_idx: usize) -> StepOutput {
+        self.record.step(batch_idx);
+        self.line.training_step(batch, batch_idx)
+    }
+
+    fn validation_step(&self, batch: Batch, batch_idx: usize) {
+        self.record.step(batch_idx);
+        self.line.validation_step(batch, batch_idx);
+    }
+
+    fn test_step(&self, batch: Batch, batch_idx: usize) {
+        self.record.step(batch_idx);
+        self.line.test_step(batch, batch_idx);
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        self.record.write('M', "configure_optimizers".into());
+        self.line.configure_optimizers()
+    }
+
+    recording_hooks!();
+}
+
+impl PredictModule for Recorded {
+    type Prediction = usize;
+
+    fn predict_step(&self, _batch: Batch, batch_idx: usize) -> usize {
+        self.record.step(batch_idx);
+        10 * batch_idx
+    }
+}
+
+/// Two lines with an optimizer each, trained by hand: both on the first batch, the second alone afterwards.
+#[derive(Module, Debug)]
+pub struct Manual {
+    first: Linear,
+    second: Linear,
+    #[module(skip)]
+    record: Record,
+}
+
+impl Manual {
+    pub fn new(record: &Record) -> Self {
+        let linear = || LinearConfig::new(1, 1).with_initializer(Initializer::Ones).init(&Device::flex());
+        Self { first: linear(), second: linear(), record: record.clone() }
+    }
+}
+
+impl LightningModule for Manual {
+    type Batch = Batch;
+
+    fn training_batch(&mut self, (x, y): Batch, batch_idx: usize, opt: &mut Stepper<'_, Self>) -> Result<StepOutput> {
+        self.record.step(batch_idx);
+        if batch_idx == 0 {
+            let loss = (self.first.forward(x.clone()) - y.clone()).powi_scalar(2).mean();
+            opt.step("first", self, &loss)?;
+        }
+        let loss = (self.second.forward(x) - y).powi_scalar(2).mean();
+        opt.step("second", self, &loss)?;
+        Ok(StepOutput::none())
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        self.record.write('M', "configure_optimizers".into());
+        let sgd = || Optimizer::new(SgdConfig::new(), 0.01);
+        Ok([sgd().named("first").params_of(&self.first), sgd().named("second").params_of(&self.second)].into())
+    }
+
+    recording_hooks!();
+}
