@@ -6,7 +6,7 @@ use burn::{
     nn::{
         Linear, LinearConfig, PaddingConfig2d, Relu,
         conv::{Conv2d, Conv2dConfig},
-        loss::CrossEntropyLossConfig,
+        loss::{CrossEntropyLoss, CrossEntropyLossConfig},
         pool::{MaxPool2d, MaxPool2dConfig},
     },
     optim::AdamConfig,
@@ -28,6 +28,7 @@ struct Mnist {
     relu: Relu,
     hidden: Linear,
     output: Linear,
+    cross_entropy: CrossEntropyLoss,
     #[module(skip)]
     learning_rate: f64,
 }
@@ -41,6 +42,7 @@ impl Mnist {
             relu: Relu::new(),
             hidden: LinearConfig::new(16 * 7 * 7, 64).init(device),
             output: LinearConfig::new(64, 10).init(device),
+            cross_entropy: CrossEntropyLossConfig::new().init(device),
             learning_rate,
         }
     }
@@ -52,7 +54,7 @@ impl Mnist {
     }
 
     fn loss(&self, logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
-        CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, targets)
+        self.cross_entropy.forward(logits, targets)
     }
 }
 
@@ -90,7 +92,7 @@ impl LightningModule for Mnist {
 #[derive(Parser)]
 struct Args {
     /// How often to go through the training digits.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 8)]
     epochs: usize,
     /// Digits in a batch.
     #[arg(long, default_value_t = 64)]
@@ -134,7 +136,7 @@ fn main() -> Result<Stop> {
         .log_every_n_steps(args.log_every_n_steps)
         .default_root_dir(args.root)
         .enable_progress_bar(!args.no_progress_bar)
-        .callback(EarlyStopping::new("val_loss").patience(2))
+        .callback(EarlyStopping::new("val_loss").patience(3))
         .callback(LearningRateMonitor::new());
     if let Some(steps) = args.max_steps {
         trainer = trainer.max_steps(steps);

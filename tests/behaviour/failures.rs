@@ -1,0 +1,320 @@
+//! A run that fails leaves logs and checkpoints that can be read.
+
+use std::path::Path;
+
+use stormfire::{
+    Error,
+    loggers::{CheckpointInfo, Hyperparams, MemoryLogger, Metrics, Result as LoggerResult, RunDir, Status},
+    module::Order,
+    prelude::*,
+};
+
+use crate::{
+    files::{names, read_csv, read_events, session_ended, steps_of},
+    rig::{Logging, Watched, Witness, checkpoint_of, logging, resumes_from, run_of, step_of},
+    support::{Batch, Line, line_data, quiet, recording},
+    wrong_input::check,
+};
+
+/// Does something at the end of one batch.
+struct AtBatch<F>(usize, F);
+
+impl<M: LightningModule, F: FnMut() -> Result<()> + 'static> Callback<M> for AtBatch<F> {
+    fn name(&self) -> String {
+        "AtBatch".into()
+    }
+
+    fn on_train_batch_end(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, batch_idx: usize) -> Result<()> {
+        if batch_idx == self.0 { (self.1)() } else { Ok(()) }
+    }
+}
+
+/// Steps that were logged before the failure.
+const LOGGED: u64 = 12;
+
+/// Fits until it fails after [`LOGGED`] batches, and looks at everything that is left. `ended_at` is the step at which hooks
+/// saw the failure.
+#[track_caller]
+fn fails(prepare: impl FnOnce(Trainer<Logging>, Loader<Batch>) -> (Trainer<Logging>, Loader<Batch>), text: &str, hint: Option<&str>, ended_at: u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let (witness, memory) = (Witness::default(), MemoryLogger::new());
+    let dir = RunDir::new(folder.path()).with_name("lightning_logs");
+    let trainer = logging(folder.path()).callback(witness.clone());
+    let trainer = trainer.logger(TensorBoardLogger::in_dir(dir.clone())).logger(CsvLogger::in_dir(dir)).logger(memory.clone());
+    let (mut trainer, train) = prepare(trainer, line_data(200, 2));
+    check(trainer.fit(Logging::new(), Watched { train, witness: witness.clone() }), text, hint);
+
+    let end = [&*format!("exception: {text}"), "data: exception", "teardown: fit", "data: teardown: fit"];
+    assert_eq!(witness.seen(), end);
+    assert_eq!(memory.statuses(), [Status::Failed]);
+    let run = run_of(folder.path());
+    let table = read_csv(&run);
+    assert_eq!(table.steps(), (0..=ended_at).collect::<Vec<_>>());
+    assert_eq!(table.column("train_loss").len() as u64, LOGGED);
+    assert_eq!(table.column("at_the_end"), ["1"]);
+    let events = read_events(&run);
+    assert_eq!(steps_of(&events, "train_loss"), (0..LOGGED as i64).collect::<Vec<_>>());
+    assert_eq!(steps_of(&events, "at_the_end"), [ended_at as i64]);
+    assert!(session_ended(&events));
+    assert_eq!(names(&run.join("checkpoints")), ["epoch=0-step=10.ckpt"]);
+    resumes_from(&checkpoint_of(&run));
+}
+
+#[test]
+fn a_panic_in_a_training_step_leaves_readable_files() {
+    let panics = |step| assert!(step != 12, "the labels of step {step} are wrong");
+    let text = "panicked in `training_step`: the labels of step 12 are wrong";
+    fails(
+        |trainer, data| {
+            Logging::in_step(panics);
+            (trainer, data)
+        },
+        text,
+        None,
+        12,
+    );
+}
+
+#[test]
+fn a_panic_or_error_in_a_callback_leaves_readable_files() {
+    let text = "panicked in `on_train_batch_end`: no more";
+    fails(|trainer, data| (trainer.callback(AtBatch(12, || panic!("no more"))), data), text, None, 12);
+    let text = "no more (in `on_train_batch_end` of `AtBatch`)";
+    fails(|trainer, data| (trainer.callback(AtBatch(12, || Err(Error::other("no more")))), data), text, None, 12);
+}
+
+#[test]
+fn a_panic_in_a_worker_of_the_loader_leaves_readable_files() {
+    let hint = "set `RUST_BACKTRACE=1` to see where; `workers(0)` keeps loading on the training thread";
+    for workers in [0, 1, 3] {
+        let collate = |points: Vec<f32>, device: &burn::tensor::Device| {
+            assert!(points[0] < 24.0, "point {} is broken", points[0]);
+            let x = burn::tensor::Tensor::<1>::from_floats(points.as_slice(), device).unsqueeze_dim::<2>(1);
+            (x.clone(), x)
+        };
+        let points = burn::data::dataset::InMemDataset::new((0..200_u8).map(f32::from).collect());
+        let data = Loader::collate(points, collate).batch_size(2).workers(workers);
+        fails(|trainer, _| (trainer, data), "the batcher panicked at batch 12: point 24 is broken", Some(hint), 11);
+    }
+}
+
+#[test]
+fn a_callback_that_fails_while_a_failure_is_handled_hides_nothing() {
+    struct FailsAgain;
+    impl<M: LightningModule> Callback<M> for FailsAgain {
+        fn on_exception(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _error: &Error) -> Result<()> {
+            panic!("and again")
+        }
+        fn teardown(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _stage: Stage) -> Result<()> {
+            Err(Error::other("and again"))
+        }
+        fn order(&self) -> Order {
+            Order::Save
+        }
+    }
+    let text = "no more (in `on_train_batch_end` of `AtBatch`)";
+    let prepare = |trainer: Trainer<Logging>, data| (trainer.callback(AtBatch(12, || Err(Error::other("no more")))).callback(FailsAgain), data);
+    fails(prepare, text, None, 12);
+}
+
+#[test]
+fn a_failure_in_the_end_of_a_run_is_told() {
+    struct FailsInTeardown;
+    impl<M: LightningModule> Callback<M> for FailsInTeardown {
+        fn teardown(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _stage: Stage) -> Result<()> {
+            Err(Error::other("the door is stuck"))
+        }
+    }
+    let mut trainer = quiet().max_epochs(1).callback(FailsInTeardown);
+    check(trainer.fit(Line::new(), line_data(8, 2)), "the door is stuck (in `teardown` of `FailsInTeardown`)", None);
+}
+
+/// A logger that fails at one of its calls.
+struct Broken {
+    at: &'static str,
+}
+
+impl Broken {
+    fn pass(&self, call: &str) -> LoggerResult<()> {
+        match self.at.strip_prefix("panic in ") {
+            Some(at) if at == call => panic!("broken in {call}"),
+            _ if self.at == call => Err(stormfire::loggers::Error::other(format!("broken in {call}"))),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Logger for Broken {
+    fn name(&self) -> &'static str {
+        "broken"
+    }
+
+    fn version(&self) -> String {
+        "0".into()
+    }
+
+    fn open(&mut self) -> LoggerResult<()> {
+        self.pass("open")
+    }
+
+    fn log_metrics(&mut self, _metrics: &Metrics, step: Option<u64>) -> LoggerResult<()> {
+        if step == Some(3) { self.pass("log_metrics") } else { Ok(()) }
+    }
+
+    fn log_hyperparams(&mut self, _params: &Hyperparams, _initial_metrics: &Metrics) -> LoggerResult<()> {
+        self.pass("log_hyperparams")
+    }
+
+    fn save(&mut self) -> LoggerResult<()> {
+        self.pass("save")
+    }
+
+    fn finalize(&mut self, _status: Status) -> LoggerResult<()> {
+        self.pass("finalize")
+    }
+
+    fn after_save_checkpoint(&mut self, _checkpoint: &CheckpointInfo) -> LoggerResult<()> {
+        self.pass("after_save_checkpoint")
+    }
+}
+
+#[test]
+fn an_error_of_a_logger_in_the_background_ends_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    // The last call is the end of a run that went well.
+    for at in ["log_metrics", "log_hyperparams", "save", "after_save_checkpoint", "panic in log_metrics", "finalize"] {
+        let memory = MemoryLogger::new();
+        let saving = ModelCheckpoint::new().every(Every::Steps(5)).dirpath(folder.path());
+        let mut trainer = recording(&memory).enable_checkpointing(true).logger(Broken { at }).log_every_n_steps(1).callback(saving);
+        let outcome = trainer.max_steps(3000).fit(Logging::new(), line_data(2000, 2));
+        let text = match at.strip_prefix("panic in ") {
+            Some(call) => format!("logger `broken` panicked: broken in {call}"),
+            None => format!("broken in {at}"),
+        };
+        check(outcome, &text, None);
+        let status = if at == "finalize" { Status::Success } else { Status::Failed };
+        assert_eq!(memory.statuses(), [status], "{at}");
+    }
+    check(quiet().logger(Broken { at: "open" }).fit(Line::new(), line_data(8, 2)), "broken in open", None);
+}
+
+/// Writes until the disk is full.
+fn fill(folder: &Path) {
+    let file = std::fs::File::create(folder.join("ballast")).unwrap();
+    let mut blocks = std::iter::repeat_with(|| std::io::Write::write_all(&mut &file, &[1; 4096]));
+    let full = blocks.find_map(Result::err).unwrap();
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+}
+
+/// What a run on a full disk leaves can be read: the logs up to some step, and a checkpoint.
+#[track_caller]
+fn is_readable(run: &Path, has_csv: bool, has_events: bool) {
+    if has_csv {
+        let table = read_csv(run);
+        assert!(table.rows.len() > 20, "{} rows", table.rows.len());
+        assert_eq!(table.steps(), (0..table.rows.len() as u64).collect::<Vec<_>>());
+    }
+    if has_events {
+        let steps = steps_of(&read_events(run), "train_loss");
+        assert!(steps.len() > 20, "{} steps", steps.len());
+        assert_eq!(steps, (0..steps.len() as i64).collect::<Vec<_>>());
+    }
+    for name in names(&run.join("checkpoints")) {
+        assert!(step_of(&name) >= 5, "{name}");
+        resumes_from(&run.join("checkpoints").join(name));
+    }
+}
+
+/// Not a test of its own: it plays on a small disk.
+#[test]
+#[ignore = "a part of `a_full_disk_is_named_and_what_was_written_stays_readable`"]
+fn fits_on_a_small_disk() {
+    let Some(disk) = crate::child::folder() else { return };
+    let saving = || ModelCheckpoint::new().every(Every::Steps(5)).filename("{step}").save_top_k(stormfire::callbacks::SaveTopK::All);
+    let base = || Trainer::<Logging>::new().log_every_n_steps(1).enable_progress_bar(false).enable_model_summary(false);
+    let is_full = "No space left on device (os error 28)";
+
+    // Checkpoints fill the disk.
+    let folder = disk.join("checkpoints_fill");
+    let error = base().default_root_dir(&folder).callback(saving()).fit(Logging::new(), line_data(60_000, 2)).unwrap_err();
+    let run = run_of(&folder);
+    let Error::Checkpoint { path, .. } = &error else { panic!("{error}") };
+    assert!(path.starts_with(run.join("checkpoints")) && !path.exists(), "{}", path.display());
+    let text = error.to_string();
+    assert!(text.starts_with(&format!("checkpoint `{}`: ", path.display())) && text.ends_with(is_full), "{text}");
+    assert_eq!(error.hint().unwrap(), "free some space, or save to another folder");
+    let saved = names(&run.join("checkpoints"));
+    assert!(saved.len() > 3 && saved.iter().all(|name| !name.starts_with('.')), "{saved:?}");
+    is_readable(&run, true, true);
+    std::fs::remove_dir_all(&folder).unwrap();
+
+    // Something else fills it, and a logger is the first to notice.
+    for (name, csv) in [("csv", true), ("tensorboard", false)] {
+        let folder = disk.join(name);
+        let filled = disk.clone();
+        let filling = AtBatch(40, move || {
+            fill(&filled);
+            Ok(())
+        });
+        let error = one_logger(&folder, csv).callback(filling).fit(Logging::new(), line_data(60_000, 2)).unwrap_err();
+        std::fs::remove_file(disk.join("ballast")).unwrap();
+        is_named(&error, &folder, csv, is_full);
+        assert_eq!(error.hint().unwrap(), "free some space or log into another folder; what was written before is intact");
+        is_readable(&run_of(&folder), csv, !csv);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
+
+/// Logs to one file, and saves once.
+fn one_logger(folder: &Path, csv: bool) -> Trainer<Logging> {
+    let dir = RunDir::new(folder).with_name("lightning_logs");
+    let trainer = Trainer::new().default_root_dir(folder).log_every_n_steps(1).enable_progress_bar(false).enable_model_summary(false);
+    let trainer = if csv { trainer.logger(CsvLogger::in_dir(dir)) } else { trainer.logger(TensorBoardLogger::in_dir(dir)) };
+    trainer.callback(ModelCheckpoint::new().every(Every::Steps(30)).filename("{step}").save_top_k(1))
+}
+
+/// The error of a logger's file.
+#[track_caller]
+fn is_named(error: &Error, folder: &Path, csv: bool, cause: &str) {
+    let run = run_of(folder);
+    let file = if csv { "metrics.csv".into() } else { names(&run).into_iter().find(|name| name.contains("tfevents")).unwrap() };
+    let file = format!("`{}`: {cause}", run.join(file).display());
+    let text = error.to_string();
+    assert!(text.starts_with("failed to write ") && text.contains(&file), "{text}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_is_named_and_what_was_written_stays_readable() {
+    let folder = tempfile::tempdir().unwrap();
+    // The disk exists for this process only, and ends with it.
+    let script = r#"mount -t tmpfs -o size=512k tmpfs "$STORMFIRE_TEST_PART_FOLDER" || exit 77; exec "$@""#;
+    let shell = ["unshare", "--map-root-user", "--user", "--mount", "sh"];
+    let possible = std::process::Command::new(shell[0]).args(&shell[1..]).args(["-c", "mount -t tmpfs tmpfs /mnt"]).status();
+    if !possible.is_ok_and(|status| status.success()) {
+        eprintln!("no small disk can be mounted here: `a_file_that_cannot_grow…` has to do");
+        return;
+    }
+    crate::child::play(crate::child::part_under(&shell, script, "failures::fits_on_a_small_disk", folder.path()));
+}
+
+/// Not a test of its own: no file that it writes may grow beyond 32 KiB.
+#[test]
+#[ignore = "a part of `a_file_that_cannot_grow_is_named_and_stays_readable`"]
+fn fits_with_small_files() {
+    let Some(folder) = crate::child::folder() else { return };
+    for (name, csv) in [("csv", true), ("tensorboard", false)] {
+        let folder = folder.join(name);
+        let error = one_logger(&folder, csv).fit(Logging::new(), line_data(60_000, 2)).unwrap_err();
+        is_named(&error, &folder, csv, "File too large (os error 27)");
+        is_readable(&run_of(&folder), csv, !csv);
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_file_that_cannot_grow_is_named_and_stays_readable() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = r#"trap '' XFSZ; ulimit -f 64; exec "$@""#;
+    crate::child::play(crate::child::part_under(&["sh"], script, "failures::fits_with_small_files", folder.path()));
+}

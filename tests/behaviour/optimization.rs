@@ -1,0 +1,301 @@
+//! What a training step does to the parameters.
+
+use std::sync::{Arc, Mutex};
+
+use burn::{
+    lr_scheduler::{exponential::ExponentialLrSchedulerConfig, step::StepLrSchedulerConfig},
+    module::Param,
+    nn::{Initializer, Linear, LinearConfig},
+    optim::SgdConfig,
+    prelude::*,
+};
+use stormfire::{
+    callbacks::Interval,
+    loggers::MemoryLogger,
+    module::gradients::ClipAlgorithm,
+    prelude::*,
+};
+
+use crate::support::{Batch, Line, line_data, quiet, recording};
+
+/// The weight and bias of a line.
+fn numbers(layer: &Linear) -> [f32; 2] {
+    [layer.weight.val().into_scalar(), layer.bias.as_ref().unwrap().val().into_scalar()]
+}
+
+fn zeros() -> Linear {
+    LinearConfig::new(1, 1).with_initializer(Initializer::Zeros).init(&Device::flex())
+}
+
+/// A line through the origin, trained at this rate by plain gradient descent.
+#[derive(Module, Debug)]
+struct Descent {
+    line: Line,
+    rate: f64,
+}
+
+impl Descent {
+    fn new(rate: f64) -> Self {
+        Self { line: Line { layer: zeros() }, rate }
+    }
+}
+
+impl LightningModule for Descent {
+    type Batch = Batch;
+
+    fn training_step(&self, batch: Batch, batch_idx: usize) -> StepOutput {
+        self.line.training_step(batch, batch_idx)
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        Ok(Optimizer::new(SgdConfig::new(), self.rate).into())
+    }
+}
+
+fn descend(rate: f64, items: usize, batch_size: usize, trainer: impl FnOnce(Trainer<Descent>) -> Trainer<Descent>) -> [f32; 2] {
+    let fit = trainer(quiet().max_epochs(2)).fit(Descent::new(rate), line_data(items, batch_size)).unwrap();
+    numbers(&fit.module.line.layer)
+}
+
+fn check_close(name: &str, actual: [f32; 2], expected: [f32; 2]) {
+    let close = actual.iter().zip(expected).all(|(a, e)| (a - e).abs() < 1e-6);
+    assert!(close, "{name}: {actual:?} instead of {expected:?}");
+}
+
+#[test]
+fn accumulated_batches_equal_the_big_batch() {
+    let big = descend(0.3, 12, 6, |t| t);
+    assert!(big[0] > 0.1, "{big:?}");
+    check_close("three batches of two", descend(0.3, 12, 2, |t| t.accumulate_grad_batches(3)), big);
+    check_close("six batches of one", descend(0.3, 12, 1, |t| t.accumulate_grad_batches(6)), big);
+    let one_step = |t: Trainer<Descent>| t.max_epochs(1);
+    let short_window = descend(0.3, 4, 2, |t| one_step(t).accumulate_grad_batches(3));
+    check_close("a short window is divided by its full size", short_window, descend(0.2, 4, 4, one_step));
+    let clipped = |t: Trainer<Descent>| t.gradient_clip_val(0.1);
+    let sum_is_clipped = descend(0.3, 12, 2, |t| clipped(t).accumulate_grad_batches(3));
+    check_close("the sum is clipped, not its parts", sum_is_clipped, descend(0.3, 12, 6, clipped));
+}
+
+#[test]
+fn gradients_are_clipped_as_computed_by_hand() {
+    // x = 0, 1/2 and y = 1, 2; at w = b = 0 the loss is mean(y²), with the gradients -2·mean(x·y) and -2·mean(y).
+    let gradient = [-1.0_f32, -3.0];
+    let norm = 10.0_f32.sqrt();
+    let after = |trainer: fn(Trainer<Descent>) -> Trainer<Descent>| descend(0.5, 2, 2, |t| trainer(t.max_epochs(1)));
+    let step = |factor: f32| gradient.map(|g| -0.5 * g * factor);
+    check_close("not at all", after(|t| t), step(1.0));
+    check_close("by the global norm", after(|t| t.gradient_clip_val(0.25)), step(0.25 / (norm + 1e-6)));
+    check_close("a norm that is small enough", after(|t| t.gradient_clip_val(4.0)), step(1.0));
+    let by_value = after(|t| t.gradient_clip_val(1.5).gradient_clip_algorithm(ClipAlgorithm::Value));
+    check_close("by value", by_value, [0.5, 0.75]);
+}
+
+/// A parameter whose gradient is 1: every step lowers it by the learning rate.
+#[derive(Module, Debug)]
+struct Slope {
+    height: Param<Tensor<1>>,
+    #[module(skip)]
+    schedule: Scheduled,
+}
+
+/// Makes the schedule, since `configure_optimizers` is asked by reference.
+#[derive(Clone, Debug)]
+struct Scheduled(fn() -> Schedule);
+
+impl Slope {
+    fn new(schedule: fn() -> Schedule) -> Self {
+        Self { height: Param::from_tensor(Tensor::zeros([1], &Device::flex())), schedule: Scheduled(schedule) }
+    }
+}
+
+impl LightningModule for Slope {
+    type Batch = Batch;
+
+    fn training_step(&self, _batch: Batch, _batch_idx: usize) -> StepOutput {
+        self.height.val().into()
+    }
+
+    /// The first two validations improve, the others do not.
+    fn validation_step(&self, _batch: Batch, _batch_idx: usize) {
+        self.log("val_loss", [4.0, 3.0, 3.0, 3.0, 3.0, 3.0][(self.global_step() as usize / 2).min(5)]);
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        Ok(Optimizer::new(SgdConfig::new(), 0.5).schedule(self.schedule.0()).into())
+    }
+}
+
+/// How much the parameter has fallen in each step.
+struct Falls(Arc<Mutex<Vec<f32>>>);
+
+impl Callback<Slope> for Falls {
+    fn on_train_batch_end(&mut self, _ctx: &mut Context<'_>, module: &mut Slope, _output: &StepOutput, _batch_idx: usize) -> Result<()> {
+        let mut falls = self.0.lock().unwrap();
+        let before = falls.iter().sum::<f32>();
+        falls.push(-module.height.val().into_scalar::<f32>() - before);
+        Ok(())
+    }
+}
+
+/// Three epochs of two batches: the rate of each step, as the monitor logs it and as the parameter feels it.
+fn check_rates(name: &str, schedule: fn() -> Schedule, options: fn(Trainer<Slope>) -> Trainer<Slope>, expected: &[f64]) {
+    let (logger, falls) = (MemoryLogger::new(), Arc::default());
+    let trainer = options(recording(&logger).max_epochs(3).log_every_n_steps(1).num_sanity_val_steps(0));
+    let mut trainer = trainer.callback(Falls(Arc::clone(&falls))).callback(LearningRateMonitor::new());
+    let _ = trainer.fit(Slope::new(schedule), (line_data(2, 1), line_data(1, 1))).unwrap();
+    let rates: Vec<_> = logger.rows().into_iter().filter(|(key, ..)| key.starts_with("lr-") || key == "rate").collect();
+    let steps: Vec<_> = rates.iter().map(|(.., step)| step.unwrap()).collect();
+    assert_eq!(steps, (0..expected.len() as u64).collect::<Vec<_>>(), "{name}");
+    let close = |actual: f64, expected: f64| (actual - expected).abs() < 1e-6;
+    let logged: Vec<_> = rates.iter().map(|(_, rate, _)| *rate).collect();
+    assert!(logged.iter().zip(expected).all(|(a, e)| close(*a, *e)), "{name}: logged {logged:?} instead of {expected:?}");
+    let falls = falls.lock().unwrap();
+    let felt: Vec<_> = if falls.len() == expected.len() { falls.clone() } else { falls.iter().copied().filter(|fall| *fall > 0.0).collect() };
+    assert_eq!(felt.len(), expected.len(), "{name}");
+    assert!(felt.iter().zip(expected).all(|(a, e)| close(f64::from(*a), *e)), "{name}: felt {felt:?} instead of {expected:?}");
+}
+
+#[test]
+fn each_step_uses_the_rate_of_its_schedule_and_the_monitor_logs_it() {
+    fn halving() -> Schedule {
+        Schedule::new(ExponentialLrSchedulerConfig::new(0.5, 0.5))
+    }
+    fn plateau() -> Schedule {
+        Schedule::new(ReduceLrOnPlateau::new().factor(0.5).patience(0)).monitor("val_loss")
+    }
+    let same = |t| t;
+    let check = check_rates;
+    check("every epoch", halving, same, &[0.5, 0.5, 0.25, 0.25, 0.125, 0.125]);
+    check("every 2 epochs", || halving().every(Every::Epochs(2)), same, &[0.5, 0.5, 0.5, 0.5, 0.25, 0.25]);
+    check("every step", || halving().every(Every::Steps(1)), same, &[0.5, 0.25, 0.125, 0.0625, 0.03125, 0.015_625]);
+    check("every 3 steps", || halving().every(Every::Steps(3)), same, &[0.5, 0.5, 0.5, 0.25, 0.25, 0.25]);
+    let pairs = || Schedule::new(StepLrSchedulerConfig::new(0.4, 2).with_gamma(0.5)).every(Every::Steps(1)).named("rate");
+    check("a name, and a rate of its own", pairs, same, &[0.4, 0.4, 0.2, 0.2, 0.1, 0.1]);
+    check("steps of two batches", || halving().every(Every::Steps(1)), |t| t.accumulate_grad_batches(2), &[0.5, 0.25, 0.125]);
+    // Validations see 3, 3, 3: one improvement, then none.
+    check("a plateau, every epoch", plateau, same, &[0.5, 0.5, 0.5, 0.5, 0.25, 0.25]);
+    // After each step: 4, 3, 3, 3, 3, 3.
+    let each_batch = |t: Trainer<Slope>| t.val_check_interval(Every::Batches(1));
+    check("a plateau, every step", || plateau().every(Every::Steps(1)), each_batch, &[0.5, 0.5, 0.5, 0.25, 0.125, 0.0625]);
+    check("a plateau that is not looked at", || plateau().every(Every::Epochs(4)), same, &[0.5; 6]);
+}
+
+#[test]
+fn once_an_epoch_the_monitor_logs_the_rate_that_the_epoch_begins_with() {
+    let logger = MemoryLogger::new();
+    let halving = || Schedule::new(ExponentialLrSchedulerConfig::new(0.5, 0.5)).every(Every::Steps(1));
+    let mut trainer = recording(&logger).max_epochs(3).callback(LearningRateMonitor::new().logging_interval(Interval::Epoch));
+    let _ = trainer.fit(Slope::new(halving), line_data(2, 1)).unwrap();
+    let rates: Vec<_> = logger.rows().into_iter().filter(|(key, ..)| key == "lr-SGD").map(|(_, rate, step)| (rate, step.unwrap())).collect();
+    assert_eq!(rates, [(0.5, 0), (0.125, 2), (0.03125, 4)]);
+}
+
+#[test]
+fn a_metric_that_a_schedule_watches_must_exist() {
+    let fit = |schedule| {
+        let mut trainer = quiet().max_epochs(1).limit_val_batches(0);
+        trainer.fit(Slope::new(schedule), line_data(2, 1)).map(|fit| fit.stop)
+    };
+    let error = fit(|| Schedule::new(ReduceLrOnPlateau::new()).monitor("val_loss")).unwrap_err();
+    assert!(matches!(&error, Error::MetricMissing { .. }), "{error}");
+    assert_eq!(fit(|| Schedule::new(ReduceLrOnPlateau::new()).monitor("val_loss").strict(false)).unwrap(), Stop::MaxEpochs);
+}
+
+/// Two lines whose loss depends on both, and the optimizers that its training steps.
+#[derive(Module, Debug)]
+struct Pair {
+    left: Linear,
+    right: Linear,
+    #[module(skip)]
+    steps: Vec<&'static str>,
+}
+
+impl Pair {
+    fn new(steps: &[&'static str]) -> Self {
+        Self { left: zeros(), right: zeros(), steps: steps.to_vec() }
+    }
+
+    fn loss(&self, (x, y): Batch) -> Tensor<1> {
+        (self.left.forward(x.clone()) + self.right.forward(x) - y).powi_scalar(2).mean()
+    }
+}
+
+impl LightningModule for Pair {
+    type Batch = Batch;
+
+    fn training_batch(&mut self, batch: Batch, _batch_idx: usize, opt: &mut Stepper<'_, Self>) -> Result<StepOutput> {
+        for name in self.steps.clone() {
+            let loss = self.loss(batch.clone());
+            opt.step(name, self, &loss)?;
+        }
+        Ok(StepOutput::none())
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        let sgd = |rate| Optimizer::new(SgdConfig::new(), rate);
+        Ok([sgd(0.5).named("left").params_of(&self.left), sgd(0.25).named("right").params_of(&self.right)].into())
+    }
+}
+
+fn fit_pair(steps: &[&'static str]) -> Result<Fit<Pair>> {
+    quiet().max_epochs(1).fit(Pair::new(steps), line_data(2, 2))
+}
+
+#[test]
+fn an_optimizer_changes_its_own_parameters_and_no_others() {
+    let lines = |steps| fit_pair(steps).map(|fit| (numbers(&fit.module.left), numbers(&fit.module.right))).unwrap();
+    assert_eq!(lines(&["left"]), ([0.5, 1.5], [0.0, 0.0]));
+    assert_eq!(lines(&["right"]), ([0.0, 0.0], [0.25, 0.75]));
+    // After the first step left gives 1.5 and 1.75 for x = 0 and 1/2: the errors are 0.5 and -0.25.
+    let (left, right) = lines(&["left", "right"]);
+    assert_eq!(left, [0.5, 1.5]);
+    check_close("right sees what left has done", right, [0.25 * 0.125, -0.25 * 0.25]);
+    assert_eq!(fit_pair(&[]).unwrap().progress.global_step, 0, "no optimizer has stepped");
+}
+
+#[test]
+fn an_unknown_optimizer_is_an_error_that_names_the_known_ones() {
+    let error = fit_pair(&["middle"]).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("`middle`") && text.contains("`left`, `right`") && text.contains("`training_step`"), "{text}");
+    assert_eq!(error.hint().unwrap(), "name it with `Optimizer::named` in `configure_optimizers`");
+}
+
+/// A line with as many optimizers as it is told, and no `training_batch` of its own.
+#[derive(Module, Debug)]
+struct Automatic {
+    line: Line,
+    optimizers: usize,
+}
+
+impl LightningModule for Automatic {
+    type Batch = Batch;
+
+    fn training_step(&self, batch: Batch, batch_idx: usize) -> StepOutput {
+        self.line.training_step(batch, batch_idx)
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        let sgd = |i: usize| Optimizer::new(SgdConfig::new(), 0.1).named(format!("optimizer {i}"));
+        Ok((0..self.optimizers).map(sgd).collect::<Vec<_>>().into())
+    }
+}
+
+fn fit_automatic(optimizers: usize) -> Result<Fit<Automatic>> {
+    quiet().max_epochs(1).fit(Automatic { line: Line { layer: zeros() }, optimizers }, line_data(4, 1))
+}
+
+#[test]
+fn several_optimizers_need_a_training_batch() {
+    let error = fit_automatic(2).unwrap_err();
+    assert!(error.to_string().contains("2 optimizers, but automatic optimization knows one"), "{error}");
+    assert!(error.hint().unwrap().contains("override `training_batch`"), "{error:?}");
+}
+
+#[test]
+fn without_optimizers_the_steps_run_and_nothing_is_trained() {
+    let fit = fit_automatic(0).unwrap();
+    assert_eq!((fit.stop, fit.progress.global_step), (Stop::MaxEpochs, 4));
+    assert_eq!(numbers(&fit.module.line.layer), [0.0, 0.0]);
+    assert_ne!(numbers(&fit_automatic(1).unwrap().module.line.layer), [0.0, 0.0]);
+}

@@ -1,0 +1,196 @@
+//! Ctrl-C, SIGTERM and `kill -9`, in a process of its own.
+#![cfg(unix)]
+
+use std::{
+    os::unix::process::ExitStatusExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+    thread::sleep,
+    time::Duration,
+};
+
+use stormfire::{
+    loggers::{Hyperparams, Metrics, Result as LoggerResult, RunDir, Status},
+    prelude::*,
+};
+
+use crate::{
+    child::{Running, folder, part},
+    files::{names, read_csv, read_csv_of_the_killed, read_events, read_events_of_the_killed, session_ended, steps_of},
+    rig::{Logging, Watched, Witness, checkpoint_of, logging, resumes_from, run_of, step_of},
+    support::{line_data, quiet},
+};
+
+/// Writes down how a run ended.
+struct StatusFile(PathBuf);
+
+impl Logger for StatusFile {
+    fn name(&self) -> &'static str {
+        "status"
+    }
+
+    fn version(&self) -> String {
+        "0".into()
+    }
+
+    fn log_metrics(&mut self, _metrics: &Metrics, _step: Option<u64>) -> LoggerResult<()> {
+        Ok(())
+    }
+
+    fn log_hyperparams(&mut self, _params: &Hyperparams, _initial_metrics: &Metrics) -> LoggerResult<()> {
+        Ok(())
+    }
+
+    fn finalize(&mut self, status: Status) -> LoggerResult<()> {
+        Ok(std::fs::write(self.0.join("status"), format!("{status:?}"))?)
+    }
+}
+
+/// A Trainer whose runs last until somebody ends them, logged below the folder.
+fn endless(folder: &Path) -> Trainer<Logging> {
+    let dir = RunDir::new(folder).with_name("lightning_logs");
+    let loggers = logging(folder).logger(TensorBoardLogger::in_dir(dir.clone())).logger(CsvLogger::in_dir(dir));
+    loggers.logger(StatusFile(folder.into())).max_epochs(usize::MAX)
+}
+
+/// Not a test of its own: trains until a signal comes, and ends with its exit code.
+#[test]
+#[ignore = "the process that others send signals to"]
+fn trains() {
+    let Some(folder) = folder() else { return };
+    Logging::in_step(|_| sleep(Duration::from_millis(1)));
+    let witness = Witness::default();
+    let mut trainer = endless(&folder).callback(witness.clone());
+    let data = Watched { train: line_data(200, 2), witness: witness.clone() };
+    let fit = trainer.fit(Logging::new(), data).unwrap();
+    // The Trainer is as good as dead: whoever goes on nevertheless is told.
+    let again = trainer.test(&fit.module, line_data(8, 2)).unwrap_err();
+    let seen = witness.seen().join("\n");
+    std::fs::write(folder.join("end"), format!("{}\n{again}\n{seen}", fit.stop)).unwrap();
+    std::process::exit(fit.stop.exit_code().into());
+}
+
+/// Not a test of its own: hangs in its 20th step.
+#[test]
+#[ignore = "the process that others send signals to"]
+fn hangs() {
+    let Some(folder) = folder() else { return };
+    Logging::in_step(|step| {
+        while step >= 20 {
+            sleep(Duration::from_secs(1));
+        }
+    });
+    let _ = endless(&folder).fit(Logging::new(), line_data(200, 2));
+}
+
+/// Not a test of its own: sends itself a signal when the fit is over.
+#[test]
+#[ignore = "a part of `after_a_run_signals_do_what_they_do_by_default`"]
+fn outlives_its_fit() {
+    let Some(folder) = folder() else { return };
+    let kill = |name: &str| Command::new("sh").args(["-c", &format!("kill -{name} {}", std::process::id())]).status().unwrap();
+    let mut trainer = quiet().max_epochs(1);
+    let _ = trainer.fit(Logging::new(), line_data(8, 2)).unwrap();
+    let _ = trainer.fit(Logging::new(), line_data(8, 2)).unwrap();
+    std::fs::write(folder.join("fitted"), "").unwrap();
+    kill(names(&folder)[0].as_str());
+    sleep(Duration::from_secs(600));
+}
+
+/// Starts a part and waits until its first steps are in the table on disk.
+fn start(name: &str, folder: &Path) -> Running {
+    let mut running = Running::start(part(name, folder));
+    let table = run_of(folder).join("metrics.csv");
+    running.wait_until("the first logged steps", || std::fs::read_to_string(&table).is_ok_and(|table| table.lines().count() > 12));
+    running
+}
+
+#[test]
+fn a_first_signal_ends_a_run_in_good_order() {
+    for (signal, code, name) in [("INT", 130, "Ctrl-C"), ("TERM", 143, "SIGTERM")] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut running = start("signals::trains", folder.path());
+        running.signal(signal);
+        assert_eq!(running.wait().code(), Some(code), "{signal}");
+
+        let said = format!("interrupted by {name}");
+        let expected = format!("{said}\n{said}\nexception: {said}\ndata: exception\nteardown: fit\ndata: teardown: fit");
+        assert_eq!(std::fs::read_to_string(folder.path().join("end")).unwrap(), expected);
+        assert_eq!(std::fs::read_to_string(folder.path().join("status")).unwrap(), "Interrupted");
+        let run = run_of(folder.path());
+        let table = read_csv(&run);
+        let logged = table.column("train_loss").len() as u64;
+        // The hook of the exception has logged a last row.
+        assert!(logged >= 11);
+        assert_eq!(table.column("at_the_end").len(), 1);
+        let events = read_events(&run);
+        assert_eq!(steps_of(&events, "train_loss"), (0..logged as i64).collect::<Vec<_>>());
+        assert!(session_ended(&events));
+        let checkpoint = checkpoint_of(&run);
+        assert_eq!(step_of(checkpoint.to_str().unwrap()), logged - logged % 5, "the newest save point");
+        resumes_from(&checkpoint);
+    }
+}
+
+#[test]
+fn a_second_signal_ends_the_process_at_once() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut running = start("signals::hangs", folder.path());
+        // Two that come together are one to the kernel, so they are repeated.
+        let status = crate::child::wait_for("the end of the part", || {
+            running.try_wait().or_else(|| {
+                running.signal(signal);
+                sleep(Duration::from_millis(20));
+                None
+            })
+        });
+        assert_eq!(status.code(), Some(code), "{signal}");
+        assert!(!folder.path().join("status").exists(), "nothing was finalized");
+        is_readable(&run_of(folder.path()), 20);
+    }
+}
+
+#[test]
+fn a_single_signal_waits_for_the_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut running = start("signals::hangs", folder.path());
+    running.signal("INT");
+    // It cannot be seen that nothing will happen; that nothing has happened yet can.
+    sleep(Duration::from_millis(300));
+    assert!(running.try_wait().is_none(), "the batch is never left unfinished");
+}
+
+/// The files of a run that was not finalized.
+#[track_caller]
+fn is_readable(run: &Path, at_least: usize) {
+    let steps = read_csv_of_the_killed(run).steps();
+    assert!(steps.len() >= at_least.min(11), "{steps:?}");
+    assert_eq!(steps, (0..steps.len() as u64).collect::<Vec<_>>());
+    let events = steps_of(&read_events_of_the_killed(run), "train_loss");
+    assert_eq!(events, (0..events.len() as i64).collect::<Vec<_>>());
+    resumes_from(&checkpoint_of(run));
+}
+
+#[test]
+fn a_kill_leaves_readable_files() {
+    for _ in 0..3 {
+        let folder = tempfile::tempdir().unwrap();
+        let mut running = start("signals::trains", folder.path());
+        running.signal("KILL");
+        assert_eq!(running.wait().signal(), Some(9));
+        assert!(!folder.path().join("end").exists());
+        is_readable(&run_of(folder.path()), 11);
+    }
+}
+
+#[test]
+fn after_a_run_signals_do_what_they_do_by_default() {
+    for (name, number) in [("INT", 2), ("TERM", 15)] {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(name), "").unwrap();
+        let mut running = Running::start(part("signals::outlives_its_fit", folder.path()));
+        assert_eq!(running.wait().signal(), Some(number));
+        assert!(folder.path().join("fitted").exists());
+    }
+}
