@@ -13,3 +13,4 @@ mod wrong_input;
 mod failures;
 mod rig;
 mod signals;
+mod repeatability;

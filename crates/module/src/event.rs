@@ -19,7 +19,8 @@ use crate::{error::Error, hook::Hook, stepper::StepOutput};
 ///                                                           FitStart
 ///     sanity check, if there is validation                  SanityCheckStart
 ///         validate num_sanity_val_steps batches             … as below
-///                                                           SanityCheckEnd, TrainStart
+///                                                           SanityCheckEnd
+///     unless there is nothing to train:                     TrainStart
 ///     until max_epochs, max_steps or a stop:
 ///                                                           TrainEpochStart
 ///         for batch in train_dataloader:
@@ -47,7 +48,7 @@ use crate::{error::Error, hook::Hook, stepper::StepOutput};
 ///             stop?
 ///                                                           TrainEpochEnd
 ///         schedules that watch a metric step; log epoch metrics; write checkpoints
-///                                                           TrainEnd, FitEnd
+///                                                           TrainEnd (if started), FitEnd
 ///     data.teardown(Fit)                                    Teardown
 ///
 /// on an error, a panic or an interrupt, instead of what is left up to FitEnd:

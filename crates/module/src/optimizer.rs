@@ -254,16 +254,15 @@ impl Optimizers {
         Ok(())
     }
 
-    pub(crate) fn find(&mut self, name: &str) -> Result<&mut Optimizer> {
-        match self.all.iter().position(|o| o.name == name) {
-            Some(index) => Ok(&mut self.all[index]),
-            None => Err(Error::UnknownOptimizer { name: name.into(), available: self.all.iter().map(|o| o.name.clone()).collect() }),
-        }
+    pub(crate) fn index_of(&self, name: &str) -> Result<usize> {
+        self.all
+            .iter()
+            .position(|o| o.name == name)
+            .ok_or_else(|| Error::UnknownOptimizer { name: name.into(), available: self.all.iter().map(|o| o.name.clone()).collect() })
     }
 
-    /// The one optimizer of automatic optimization.
-    pub(crate) fn single(&mut self) -> Option<&mut Optimizer> {
-        self.all.first_mut()
+    pub(crate) fn at(&mut self, index: usize) -> &mut Optimizer {
+        &mut self.all[index]
     }
 
     /// The learning rates by the names under which they are logged: the schedule's, else `lr-` and the optimizer's.

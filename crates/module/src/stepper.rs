@@ -141,8 +141,9 @@ impl<'a, M: Module> Stepper<'a, M> {
                 "leave it at 1, and accumulate with `Stepper::backward` and `Stepper::apply`",
             ));
         }
-        let gradients = self.backward(optimizer, module, loss)?;
-        self.apply(optimizer, module, gradients)
+        let index = self.optimizers.index_of(optimizer)?;
+        let gradients = self.backward_of(index, module, loss)?;
+        self.apply_to(index, module, gradients)
     }
 
     /// The gradients of a loss for the parameters of one optimizer, with the hooks around it: the first half of
@@ -151,11 +152,14 @@ impl<'a, M: Module> Stepper<'a, M> {
     /// # Errors
     /// As [`Stepper::step`].
     pub fn backward(&mut self, optimizer: &str, module: &mut M, loss: &Tensor<1>) -> Result<GradientsParams> {
-        let name = self.optimizers.find(optimizer)?.name().to_string();
+        let index = self.optimizers.index_of(optimizer)?;
+        self.backward_of(index, module, loss)
+    }
+
+    fn backward_of(&mut self, index: usize, module: &mut M, loss: &Tensor<1>) -> Result<GradientsParams> {
         self.check_loss(loss)?;
         self.hooks.on_before_backward(module, loss)?;
-        let all = loss.backward();
-        let mut gradients = self.optimizers.find(&name)?.gradients(all, module);
+        let mut gradients = self.optimizers.at(index).gradients(loss.backward(), module);
         self.check_gradients(&gradients, module)?;
         self.hooks.on_after_backward(module, &mut gradients)?;
         Ok(gradients)
@@ -165,13 +169,17 @@ impl<'a, M: Module> Stepper<'a, M> {
     ///
     /// # Errors
     /// As [`Stepper::step`].
-    pub fn apply(&mut self, optimizer: &str, module: &mut M, mut gradients: GradientsParams) -> Result<()> {
-        self.optimizers.find(optimizer)?;
-        self.hooks.on_before_optimizer_step(module, optimizer, &mut gradients)?;
+    pub fn apply(&mut self, optimizer: &str, module: &mut M, gradients: GradientsParams) -> Result<()> {
+        let index = self.optimizers.index_of(optimizer)?;
+        self.apply_to(index, module, gradients)
+    }
+
+    fn apply_to(&mut self, index: usize, module: &mut M, mut gradients: GradientsParams) -> Result<()> {
+        let optimizer = self.optimizers.at(index);
+        self.hooks.on_before_optimizer_step(module, optimizer.name(), &mut gradients)?;
         if let Some(clip) = self.plan.clip {
             gradients::clip(&mut gradients, module, clip);
         }
-        let optimizer = self.optimizers.find(optimizer)?;
         optimizer.update(module, gradients);
         optimizer.step_schedule()?;
         self.stepped = true;
@@ -183,7 +191,8 @@ impl<'a, M: Module> Stepper<'a, M> {
     /// # Errors
     /// [`Error::UnknownOptimizer`].
     pub fn learning_rate(&mut self, optimizer: &str) -> Result<f64> {
-        Ok(self.optimizers.find(optimizer)?.learning_rate())
+        let index = self.optimizers.index_of(optimizer)?;
+        Ok(self.optimizers.at(index).learning_rate())
     }
 
     /// Automatic optimization of one batch, after its training step: the body of the default `training_batch`.
@@ -198,9 +207,11 @@ impl<'a, M: Module> Stepper<'a, M> {
                 "override `training_batch` and call `Stepper::step` with each optimizer's name",
             ));
         }
-        let Some(name) = self.optimizers.single().map(|o| o.name().to_string()) else { return Ok(()) };
+        if self.optimizers.is_empty() {
+            return Ok(());
+        }
         if self.plan.window.opens {
-            self.hooks.on_before_zero_grad(module, &name)?;
+            self.hooks.on_before_zero_grad(module, self.optimizers.at(0).name())?;
             *self.accumulated = None;
         }
         if let Some(loss) = output.loss() {
@@ -216,7 +227,7 @@ impl<'a, M: Module> Stepper<'a, M> {
             }
         }
         match self.accumulated.take() {
-            Some(gradients) if self.plan.window.closes => self.apply(&name, module, gradients),
+            Some(gradients) if self.plan.window.closes => self.apply_to(0, module, gradients),
             kept => {
                 *self.accumulated = kept;
                 Ok(())
@@ -228,7 +239,7 @@ impl<'a, M: Module> Stepper<'a, M> {
         if loss.dims() != [1] {
             return Err(Error::Loss { reason: format!("it has shape {:?} instead of [1]", loss.dims()) });
         }
-        if !loss.is_autodiff() {
+        if !loss.is_tracked() {
             return Err(Error::Loss { reason: "it does not depend on the module's parameters".into() });
         }
         if self.plan.detect_anomaly && read(&[Scalar::Device(loss.clone().inner())])?.iter().any(|v| !v.is_finite()) {

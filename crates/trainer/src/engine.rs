@@ -92,8 +92,13 @@ impl<M: LightningModule> Engine<M> {
     }
 
     /// Tells callbacks and module what happens; what they log is taken into the store.
+    ///
+    /// An error ends the round. Only the last events of a run reach everybody: what one callback fails to clean up is no
+    /// reason to keep the others from it.
     pub(crate) fn fire(&mut self, module: &mut M, mut event: Event<'_, M::Batch>) -> Result<()> {
         let hook = event.hook();
+        let reaches_all = matches!(hook, Hook::Exception | Hook::Teardown);
+        let mut outcome = Ok(());
         {
             let _scope = self.enter(hook);
             for callback in &mut self.callbacks {
@@ -101,12 +106,15 @@ impl<M: LightningModule> Engine<M> {
                 let mut context = Context::new(&mut self.run, &mut self.store);
                 let result = callback.on_event(&mut context, module, &mut event);
                 self.profiler.stop(started, || format!("[{}] {hook}", callback.name()).into());
-                if let Err(error) = result {
-                    return Err(error.in_hook(hook, &callback.name()));
+                match result.map_err(|error| error.in_hook(hook, &callback.name())) {
+                    Ok(()) => {}
+                    Err(error) if !reaches_all => return Err(error),
+                    Err(error) if outcome.is_ok() => outcome = Err(error),
+                    Err(error) => tracing::error!("after another error: {error}"),
                 }
             }
         }
-        self.collect()
+        outcome.and(self.collect())
     }
 
     /// Enters the scope of a hook or step at the present moment.

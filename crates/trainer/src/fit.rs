@@ -61,6 +61,15 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
     pub(crate) fn run(mut self) -> Result<Stop> {
         self.sanity_check()?;
         self.refresh_learning_rates();
+        let stop = match self.is_done() {
+            Some(stop) => stop,
+            None => self.train()?,
+        };
+        self.engine.fire(self.module, Event::FitEnd)?;
+        Ok(stop)
+    }
+
+    fn train(&mut self) -> Result<Stop> {
         self.engine.fire(self.module, Event::TrainStart)?;
         self.last_validation = Instant::now();
         let stop = loop {
@@ -71,7 +80,6 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         };
         self.engine.fire(self.module, Event::TrainEnd)?;
         self.write_checkpoints()?;
-        self.engine.fire(self.module, Event::FitEnd)?;
         Ok(stop)
     }
 
@@ -112,7 +120,9 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         if position.batch == 0 {
             self.engine.fire(self.module, Event::TrainEpochStart)?;
         }
-        let mut batches = self.train.batches(position, &self.engine.device)?;
+        // Layers that act on the batch itself, such as an input dropout, take a plain tensor for evaluation.
+        let with_tape = self.module.devices().into_iter().find(burn::tensor::Device::is_autodiff);
+        let mut batches = self.train.batches(position, with_tape.as_ref().unwrap_or(&self.engine.device))?;
         while self.engine.run.limits.train_batches.is_none_or(|n| self.engine.run.progress.batch_in_epoch < n) {
             let Some(batch) = self.engine.time("train_next", |_| batches.next()) else { break };
             let flow = self.batch(batch?, batches.is_last())?;

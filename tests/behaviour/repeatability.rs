@@ -1,0 +1,242 @@
+//! One seed, one result: weights, logs and file names.
+//!
+//! burn's random generator belongs to the process, so that each seeded fit here has a process of its own.
+
+use std::path::Path;
+
+use burn::{
+    data::dataset::InMemDataset,
+    lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig,
+    module::{ModuleVisitor, Param},
+    nn::{
+        Dropout, DropoutConfig, Linear, LinearConfig,
+        loss::{MseLoss, Reduction},
+    },
+    optim::AdamConfig,
+    prelude::*,
+    tensor::{Distribution, activation::relu},
+};
+use serde::{Deserialize, Serialize};
+use stormfire::prelude::*;
+
+use crate::{
+    child::{folder, part, play},
+    files::{Events, names, read_csv, read_events, steps_of},
+    rig::run_of,
+    support::Batch,
+};
+
+/// A net with everything that chance has a hand in: parameters, dropout, noise in the step.
+#[derive(Module, Debug)]
+struct Net {
+    hidden: Linear,
+    dropout: Dropout,
+    output: Linear,
+}
+
+impl Net {
+    fn new() -> Self {
+        let device = Device::flex();
+        Self {
+            hidden: LinearConfig::new(2, 8).init(&device),
+            dropout: DropoutConfig::new(0.3).init(),
+            output: LinearConfig::new(8, 1).init(&device),
+        }
+    }
+
+    fn loss(&self, (x, y): Batch) -> Tensor<1> {
+        let hidden = self.dropout.forward(relu(self.hidden.forward(x)));
+        MseLoss::new().forward(self.output.forward(hidden), y, Reduction::Mean)
+    }
+}
+
+impl LightningModule for Net {
+    type Batch = Batch;
+
+    fn training_step(&self, (x, y): Batch, _batch_idx: usize) -> StepOutput {
+        let noise = x.random_like(Distribution::Normal(0.0, 0.01));
+        let loss = self.loss((x + noise, y));
+        self.log("train_loss", &loss).on_step(true).on_epoch(true);
+        loss.into()
+    }
+
+    fn validation_step(&self, batch: Batch, _batch_idx: usize) {
+        self.log("val_loss", self.loss(batch));
+        // Chance in a validation must not change the training.
+        self.log("noise", Tensor::<1>::random([1], Distribution::Default, &Device::flex()));
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        let schedule = Schedule::new(CosineAnnealingLrSchedulerConfig::new(0.01, 40)).every(Every::Steps(1));
+        Ok(Optimizer::new(AdamConfig::new(), 0.01).schedule(schedule).into())
+    }
+}
+
+fn data(items: u16, workers: usize) -> Loader<Batch> {
+    let collate = |points: Vec<f32>, device: &Device| {
+        let x = Tensor::<1>::from_floats(points.as_slice(), device).unsqueeze_dim::<2>(1);
+        (Tensor::cat(vec![x.clone(), x.clone().square()], 1), x.sin())
+    };
+    let points = (0..items).map(|i| f32::from(i) / 20.0).collect();
+    Loader::collate(InMemDataset::new(points), collate).batch_size(4).workers(workers)
+}
+
+/// What one fit is to do.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Plan {
+    seed: u64,
+    epochs: usize,
+    workers: usize,
+    /// Go on from this checkpoint.
+    ckpt_path: Option<String>,
+    /// Draw random numbers before the fit.
+    #[serde(default)]
+    draws_before: bool,
+    /// Validation batches in the sanity check.
+    sanity_steps: usize,
+}
+
+/// Every parameter by its path, as bits.
+type Weights = Vec<(String, Vec<u32>)>;
+
+fn weights(net: &Net) -> Weights {
+    #[derive(Default)]
+    struct Bits(Vec<String>, Weights);
+    impl ModuleVisitor for Bits {
+        fn enter_module(&mut self, name: &str, _container_type: &str) {
+            self.0.push(name.into());
+        }
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.0.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let bits = param.val().into_data().iter::<f32>().map(f32::to_bits).collect();
+            self.1.push((self.0.join("."), bits));
+        }
+    }
+    let mut bits = Bits::default();
+    net.visit(&mut bits);
+    bits.1
+}
+
+/// Not a test of its own: one fit in a process of its own.
+#[test]
+#[ignore = "a part of the other tests"]
+fn fits_by_plan() {
+    let Some(folder) = folder() else { return };
+    let plan: Plan = serde_json::from_slice(&std::fs::read(folder.join("plan.json")).unwrap()).unwrap();
+    if plan.draws_before {
+        let _ = Tensor::<1>::random([100], Distribution::Default, &Device::flex()).into_data();
+    }
+    let mut trainer = Trainer::new()
+        .default_root_dir(&folder)
+        .seed(plan.seed)
+        .max_epochs(plan.epochs)
+        .log_every_n_steps(1)
+        .num_sanity_val_steps(plan.sanity_steps)
+        .enable_progress_bar(false)
+        .enable_model_summary(false)
+        .callback(LearningRateMonitor::new())
+        .callback(ModelCheckpoint::new().monitor("val_loss").save_top_k(3).filename("{epoch}-{val_loss:.6f}"));
+    if let Some(path) = plan.ckpt_path {
+        trainer = trainer.ckpt_path(path);
+    }
+    let fit = trainer.fit(Net::new(), (data(62, plan.workers).shuffle(true), data(10, plan.workers))).unwrap();
+    assert_eq!(fit.progress.global_step, 16 * plan.epochs as u64);
+    std::fs::write(folder.join("weights.json"), serde_json::to_vec(&weights(&fit.module)).unwrap()).unwrap();
+}
+
+/// Everything that a fit leaves.
+#[derive(Debug, PartialEq)]
+struct Left {
+    weights: Weights,
+    csv: String,
+    events: Events,
+    files: Vec<String>,
+    checkpoints: Vec<String>,
+}
+
+fn fit_in(folder: &Path, plan: &Plan) -> Left {
+    std::fs::write(folder.join("plan.json"), serde_json::to_vec(plan).unwrap()).unwrap();
+    play(part("repeatability::fits_by_plan", folder));
+    let run = run_of(folder);
+    let left = Left {
+        weights: serde_json::from_slice(&std::fs::read(folder.join("weights.json")).unwrap()).unwrap(),
+        csv: std::fs::read_to_string(run.join("metrics.csv")).unwrap(),
+        events: read_events(&run),
+        // The name of an event file holds the time and the process, as TensorFlow's does.
+        files: names(&run).into_iter().filter(|name| !name.contains("tfevents")).collect(),
+        checkpoints: names(&run.join("checkpoints")),
+    };
+    assert_eq!(left.files, ["checkpoints", "hparams.yaml", "metrics.csv", "trainer.yaml"]);
+    assert_eq!(left.weights.iter().map(|(path, bits)| (path.as_str(), bits.len())).collect::<Vec<_>>(), [
+        ("hidden.weight", 16),
+        ("hidden.bias", 8),
+        ("output.weight", 8),
+        ("output.bias", 1)
+    ]);
+    left
+}
+
+fn fit(plan: &Plan) -> Left {
+    fit_in(tempfile::tempdir().unwrap().path(), plan)
+}
+
+const PLAN: Plan = Plan { seed: 7, epochs: 2, workers: 0, ckpt_path: None, draws_before: false, sanity_steps: 2 };
+
+#[test]
+fn one_seed_gives_one_result() {
+    let first = fit(&PLAN);
+    assert_eq!(first.checkpoints.len(), 2);
+    assert_eq!(steps_of(&first.events, "train_loss_step"), (0..32).collect::<Vec<_>>());
+    for plan in [PLAN, Plan { draws_before: true, ..PLAN }] {
+        assert_eq!(fit(&plan), first, "{plan:?}");
+    }
+}
+
+#[test]
+fn workers_change_nothing() {
+    let first = fit(&PLAN);
+    for workers in 1..=3 {
+        assert_eq!(fit(&Plan { workers, ..PLAN }), first, "{workers} workers");
+    }
+}
+
+#[test]
+fn what_a_validation_draws_changes_no_training() {
+    let (first, without) = (fit(&PLAN), fit(&Plan { sanity_steps: 0, ..PLAN }));
+    assert_eq!((first.weights, first.checkpoints), (without.weights, without.checkpoints));
+}
+
+#[test]
+fn another_seed_gives_another_result() {
+    let (first, other) = (fit(&PLAN), fit(&Plan { seed: 8, ..PLAN }));
+    for ((path, first), (_, other)) in first.weights.iter().zip(&other.weights) {
+        assert_ne!(first, other, "{path}");
+    }
+    assert_ne!(first.csv, other.csv);
+    assert_ne!(first.checkpoints, other.checkpoints);
+}
+
+#[test]
+fn a_fit_that_goes_on_from_the_end_of_an_epoch_equals_the_unbroken_one() {
+    let whole = tempfile::tempdir().unwrap();
+    let unbroken = fit_in(whole.path(), &PLAN);
+    let half = tempfile::tempdir().unwrap();
+    let first = fit_in(half.path(), &Plan { epochs: 1, ..PLAN });
+    let saved = run_of(half.path()).join("checkpoints").join(&first.checkpoints[0]);
+    for plan in [PLAN, Plan { draws_before: true, workers: 2, ..PLAN }] {
+        let rest = tempfile::tempdir().unwrap();
+        let ckpt_path = Some(saved.to_str().unwrap().to_string());
+        let second = fit_in(rest.path(), &Plan { ckpt_path, ..plan });
+        assert_eq!(second.weights, unbroken.weights);
+        assert_eq!(second.checkpoints[..], unbroken.checkpoints[1..], "the new folder holds the second epoch");
+
+        let (all, first, second) = (read_csv(&run_of(whole.path())), read_csv(&run_of(half.path())), read_csv(&run_of(rest.path())));
+        assert_eq!(all.columns, second.columns);
+        assert_eq!(all.steps(), [first.steps(), second.steps()].concat());
+        for column in ["epoch", "train_loss_step", "train_loss_epoch", "val_loss", "lr-Adam"] {
+            assert_eq!(all.column(column), [first.column(column), second.column(column)].concat(), "{column}");
+        }
+    }
+}
