@@ -217,9 +217,9 @@ impl<'a, M: Module> Stepper<'a, M> {
         if let Some(loss) = output.loss() {
             let size = self.plan.window.size;
             let gradients = if size > 1 {
-                self.backward(&name, module, &loss.clone().div_scalar(size as f64))?
+                self.backward_of(0, module, &loss.clone().div_scalar(size as f64))?
             } else {
-                self.backward(&name, module, loss)?
+                self.backward_of(0, module, loss)?
             };
             match self.accumulated {
                 Some(sum) => gradients::accumulate(sum, gradients, module),
