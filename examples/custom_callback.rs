@@ -32,11 +32,11 @@ impl<M: LightningModule> Callback<M> for GoodEnough {
     }
 
     fn state(&self) -> Result<Value> {
-        state::save(self)
+        state::save(&self.checks)
     }
 
     fn load_state(&mut self, state: Value) -> Result<()> {
-        state::load(self, state)
+        state::load(&mut self.checks, state)
     }
 }
 
@@ -49,11 +49,7 @@ struct Digits {
 
 impl Digits {
     fn new(device: &Device) -> Self {
-        Self {
-            hidden: LinearConfig::new(28 * 28, 64).init(device),
-            output: LinearConfig::new(64, 10).init(device),
-            relu: Relu::new(),
-        }
+        Self { hidden: LinearConfig::new(28 * 28, 64).init(device), output: LinearConfig::new(64, 10).init(device), relu: Relu::new() }
     }
 
     fn forward(&self, images: Tensor<4>) -> Tensor<2> {
@@ -92,7 +88,7 @@ struct Args {
     /// The folder with the idx files, gzipped or not.
     #[arg(long, default_value = "data/mnist-mini")]
     data: std::path::PathBuf,
-    /// A checkpoint to continue from.
+    /// A checkpoint to continue from, with the threshold that it was saved with.
     #[arg(long)]
     ckpt_path: Option<std::path::PathBuf>,
     /// Where to leave logs and checkpoints.

@@ -3,7 +3,6 @@
 //! It writes each call as a line of JSON. The task is to fit a line, and takes a moment.
 
 use std::{
-    fs::File,
     io::{BufWriter, Write as _},
     path::PathBuf,
 };
@@ -18,6 +17,7 @@ use burn::{
     tensor::Distribution,
 };
 use clap::Parser;
+use fs_err::File;
 use serde_json::json;
 use stormfire::{
     loggers::{Hyperparams, Metrics, Result as LogResult, Status},
@@ -34,7 +34,7 @@ struct JsonLines {
 
 impl JsonLines {
     fn create(path: PathBuf) -> std::io::Result<Self> {
-        Ok(Self { file: BufWriter::new(File::create(&path)?), path })
+        Ok(Self { file: BufWriter::new(File::create(path.clone())?), path })
     }
 
     fn line(&mut self, line: &Value) -> LogResult<()> {
@@ -126,7 +126,7 @@ struct Args {
 fn main() -> Result<Stop> {
     let args = Args::parse();
     let path = args.root.join("metrics.jsonl");
-    std::fs::create_dir_all(&args.root)?;
+    fs_err::create_dir_all(&args.root)?;
     let mut trainer = Trainer::new()
         .max_steps(args.max_steps)
         .log_every_n_steps(20)
@@ -139,10 +139,10 @@ fn main() -> Result<Stop> {
     let x = Tensor::<2>::random([6400, 1], Distribution::Uniform(-1.0, 1.0), &device);
     let y = x.clone() * 3.0 + 1.0 + x.random_like(Distribution::Normal(0.0, 0.1));
     let mut batches: Vec<_> = x.split(64, 0).into_iter().zip(y.split(64, 0)).collect();
-    let val = Loader::from_batches(batches.split_off(90));
+    let val = Loader::from_batches(batches.split_off(90)).items_per_batch(64);
     let line = Line { layer: LinearConfig::new(1, 1).init(&device), learning_rate: args.lr };
     let fit = trainer.fit(line, (Loader::from_batches(batches), val))?;
 
-    println!("{}", std::fs::read_to_string(&path)?);
+    print!("{}", fs_err::read_to_string(path)?);
     Ok(fit.stop)
 }

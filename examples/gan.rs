@@ -20,6 +20,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const MODES: usize = 8;
 const DEVIATION: f64 = 0.05;
 const NOISE: usize = 16;
+const BATCH: usize = 256;
 
 /// Points of the ring, shape `[points, 2]`.
 fn ring(points: usize, device: &Device) -> Tensor<2> {
@@ -57,8 +58,6 @@ impl Mlp {
 struct Gan {
     generator: Mlp,
     critic: Mlp,
-    #[module(skip)]
-    learning_rate: f64,
 }
 
 impl Gan {
@@ -86,12 +85,8 @@ impl LightningModule for Gan {
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
-        let adam = || AdamConfig::new().with_beta_1(0.5);
-        Ok([
-            Optimizer::new(adam(), self.learning_rate).named("generator").params_of(&self.generator),
-            Optimizer::new(adam(), self.learning_rate).named("critic").params_of(&self.critic),
-        ]
-        .into())
+        let adam = || Optimizer::new(AdamConfig::new().with_beta_1(0.5), 1e-3);
+        Ok([adam().named("generator").params_of(&self.generator), adam().named("critic").params_of(&self.critic)].into())
     }
 
     fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _output: &StepOutput, _batch_idx: usize) -> Result<()> {
@@ -101,11 +96,7 @@ impl LightningModule for Gan {
         let samples = Samples::draw(self, 1000)?;
         ctx.log("on_ring", samples.on_ring()).prog_bar(true);
         ctx.log("modes", samples.modes() as f64).prog_bar(true);
-        let (image, step) = (samples.image()?, ctx.run().logger_step);
-        for logger in ctx.loggers().iter().filter(|logger| logger.is::<TensorBoardLogger>()) {
-            let image = image.clone();
-            logger.submit(move |logger| logger.log_image("samples", &image, Some(step)))?;
-        }
+        ctx.log_image("samples", samples.image()?)?;
         Ok(())
     }
 }
@@ -156,7 +147,7 @@ impl Samples {
 }
 
 fn read(points: Tensor<2>) -> Result<Vec<[f32; 2]>> {
-    let values = points.into_data().to_vec::<f32>().map_err(|error| Error::other(format!("{error:?}")))?;
+    let values = points.into_data().try_to_vec::<f32>().map_err(|error| Error::other(error.to_string()))?;
     Ok(values.chunks_exact(2).map(|point| [point[0], point[1]]).collect())
 }
 
@@ -164,14 +155,8 @@ fn read(points: Tensor<2>) -> Result<Vec<[f32; 2]>> {
 #[derive(Parser)]
 struct Args {
     /// Stop after so many steps of both optimizers.
-    #[arg(long, default_value_t = 5000)]
+    #[arg(long, default_value_t = 4000)]
     max_steps: u64,
-    /// Points in a batch.
-    #[arg(long, default_value_t = 256)]
-    batch_size: usize,
-    /// The learning rate of both optimizers.
-    #[arg(long, default_value_t = 1e-3)]
-    lr: f64,
     /// What to train on: auto, cpu, cuda, cuda:1, wgpu, vulkan, metal.
     #[arg(long, default_value = "auto")]
     accelerator: Accelerator,
@@ -188,7 +173,7 @@ struct Args {
 
 fn main() -> Result<Stop> {
     let args = Args::parse();
-    let device = args.accelerator.device().map_err(|error| Error::other(error.to_string()))?;
+    let device = args.accelerator.device()?;
     let mut trainer = Trainer::new()
         .accelerator(device.clone())
         .max_steps(args.max_steps)
@@ -196,10 +181,10 @@ fn main() -> Result<Stop> {
         .default_root_dir(args.root)
         .enable_progress_bar(!args.no_progress_bar);
 
-    let gan = Gan { generator: Mlp::new(NOISE, 2, &device), critic: Mlp::new(2, 1, &device), learning_rate: args.lr };
+    let gan = Gan { generator: Mlp::new(NOISE, 2, &device), critic: Mlp::new(2, 1, &device) };
     let batches = Loader::from_fn(move |_epoch| {
         let device = device.clone();
-        std::iter::repeat_with(move || ring(args.batch_size, &device))
+        std::iter::repeat_with(move || ring(BATCH, &device))
     });
     let fit = trainer.fit(gan, batches)?;
 
@@ -207,7 +192,7 @@ fn main() -> Result<Stop> {
     println!("{:.1}% of the generated points lie on the ring, in {} of {MODES} places", 100.0 * samples.on_ring(), samples.modes());
     if let Some(folder) = trainer.log_dir() {
         let path = folder.join("samples.png");
-        std::fs::write(&path, samples.image()?.to_png()?)?;
+        fs_err::write(&path, samples.image()?.to_png()?)?;
         println!("see {}", path.display());
     }
     Ok(fit.stop)

@@ -128,7 +128,7 @@ struct Args {
 
 fn main() -> Result<Stop> {
     let args = Args::parse();
-    let device = args.accelerator.device().map_err(|error| Error::other(error.to_string()))?;
+    let device = args.accelerator.device()?;
     let mut trainer = Trainer::new()
         .accelerator(device.clone())
         .max_epochs(args.epochs)

@@ -15,17 +15,17 @@ const FOLDER: &str = "STORMFIRE_TEST_PART_FOLDER";
 const DEADLINE: Duration = Duration::from_secs(300);
 
 /// The folder to work in, if this process plays a part.
-pub fn folder() -> Option<PathBuf> {
+pub(crate) fn folder() -> Option<PathBuf> {
     std::env::var_os(FOLDER).map(PathBuf::from)
 }
 
 /// The command that plays a part, such as `signals::trains`, in `folder`.
-pub fn part(name: &str, folder: &Path) -> Command {
+pub(crate) fn part(name: &str, folder: &Path) -> Command {
     prefixed(Command::new(std::env::current_exe().unwrap()), name, folder)
 }
 
 /// As [`part`], under a shell script that sets the stage and ends with `exec "$@"`.
-pub fn part_under(shell: &[&str], script: &str, name: &str, folder: &Path) -> Command {
+pub(crate) fn part_under(shell: &[&str], script: &str, name: &str, folder: &Path) -> Command {
     let mut command = Command::new(shell[0]);
     command.args(&shell[1..]).args(["-c", script, "sh"]).arg(std::env::current_exe().unwrap());
     prefixed(command, name, folder)
@@ -38,7 +38,7 @@ fn prefixed(mut command: Command, name: &str, folder: &Path) -> Command {
 
 /// Plays a part to its end; what it printed is in the failure's message.
 #[track_caller]
-pub fn play(mut command: Command) {
+pub(crate) fn play(mut command: Command) {
     let output = command.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (out, err) = (text(&output.stdout), text(&output.stderr));
@@ -46,31 +46,31 @@ pub fn play(mut command: Command) {
 }
 
 /// A part that is being played; it is killed when this is dropped.
-pub struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Running {
     /// Starts a part. What it prints is thrown away.
-    pub fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Command) -> Self {
         Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
 
     /// Sends a signal by its name, such as `INT`.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.0.id())]).status().unwrap();
         assert!(status.success(), "kill -{name}: {status:?}");
     }
 
-    pub fn try_wait(&mut self) -> Option<ExitStatus> {
+    pub(crate) fn try_wait(&mut self) -> Option<ExitStatus> {
         self.0.try_wait().unwrap()
     }
 
     /// Waits for its end.
-    pub fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         wait_for("the end of the part", || self.try_wait())
     }
 
     /// Waits until `ready`, as long as the part is playing.
-    pub fn wait_until(&mut self, what: &str, ready: impl Fn() -> bool) {
+    pub(crate) fn wait_until(&mut self, what: &str, ready: impl Fn() -> bool) {
         wait_for(what, || {
             let ended = self.try_wait();
             assert!(ended.is_none() || ready(), "the part ended before {what}: {ended:?}");
@@ -87,7 +87,7 @@ impl Drop for Running {
 }
 
 /// Asks again and again.
-pub fn wait_for<R>(what: &str, mut ask: impl FnMut() -> Option<R>) -> R {
+pub(crate) fn wait_for<R>(what: &str, mut ask: impl FnMut() -> Option<R>) -> R {
     let start = Instant::now();
     loop {
         if let Some(answer) = ask() {

@@ -1,5 +1,7 @@
 //! What happens in a run, in which order. Before each line: who saw it, `C`allback, `M`odule, `S`aving callback.
 
+#![expect(clippy::unwrap_used, reason = "a helper of tests fails the test")]
+
 use std::sync::{Arc, Mutex};
 
 use stormfire::{
@@ -25,8 +27,9 @@ fn batches(n: usize) -> Loader<Batch> {
 
 /// Compares line by line, whatever the indentation of `expected`.
 fn check(actual: &str, expected: &str) {
-    let lines: String = expected.lines().map(str::trim_start).filter(|line| !line.is_empty()).map(|line| format!("{line}\n")).collect();
-    assert!(actual == lines, "what happened:\n{actual}\nwhat should happen:\n{lines}");
+    let lines: Vec<_> = expected.lines().map(str::trim_start).filter(|line| !line.is_empty()).collect();
+    let expected = lines.join("\n");
+    assert!(actual.trim_end() == expected, "what happened:\n{actual}\nwhat should happen:\n{expected}");
 }
 
 #[test]
@@ -118,23 +121,26 @@ fn manual_optimization_has_no_zero_grad_and_a_step_for_each_optimizer() {
 
 /// The events of a run alone over a loader of two batches and a loader of one.
 fn evaluation(stage: &str, noun: &str) -> String {
-    let (step, start) = (noun.replace("on_", ""), format!("CMS prepare_data\nCMS setup {stage}\nCMS {noun}_start\nCMS {noun}_epoch_start\n"));
+    let (step, start) =
+        (noun.replace("on_", ""), format!("CMS prepare_data\nCMS setup {stage}\nCMS {noun}_start\nCMS {noun}_epoch_start\n"));
     let batch = |place| format!("CMS {noun}_batch_start {place}\nM   {step}_step {place}\nCMS {noun}_batch_end {place}\n");
-    let end = format!("CMS {noun}_epoch_end\nCMS {noun}_end\nCMS teardown {stage}\n");
+    let end = format!("CMS {noun}_epoch_end\nCMS {noun}_end\nCMS teardown {stage}");
     [start, batch("l0 b0"), batch("l0 b1"), batch("l1 b0"), end].concat()
 }
 
 #[test]
 fn validate_test_and_predict_have_the_same_events_under_their_own_names() {
-    let run = |act: &dyn Fn(&mut Trainer<Recorded>, &Recorded, Loaders<Batch>)| {
+    fn run<R>(act: impl FnOnce(&mut Trainer<Recorded>, &Recorded, Loaders<Batch>) -> Result<Vec<R>>) -> String {
         let record = Record::default();
-        act(&mut recorded(&record), &Recorded::new(&record), [batches(2), batches(1)].into());
+        let results = act(&mut recorded(&record), &Recorded::new(&record), [batches(2), batches(1)].into()).unwrap();
+        assert_eq!(results.len(), 2, "one for each loader");
         record.text()
-    };
-    check(&run(&|trainer, module, data| assert_eq!(trainer.validate(module, data).unwrap().len(), 2)), &evaluation("validate", "on_validation"));
-    check(&run(&|trainer, module, data| assert_eq!(trainer.test(module, data).unwrap().len(), 2)), &evaluation("test", "on_test"));
-    let predict = |trainer: &mut Trainer<_>, module: &_, data| assert_eq!(trainer.predict(module, data).unwrap(), [vec![0, 10], vec![0]]);
-    check(&run(&predict), &evaluation("predict", "on_predict"));
+    }
+    check(&run(Trainer::validate), &evaluation("validate", "on_validation"));
+    check(&run(Trainer::test), &evaluation("test", "on_test"));
+    check(&run(Trainer::predict), &evaluation("predict", "on_predict"));
+    let module = Recorded::new(&Record::default());
+    assert_eq!(quiet().predict(&module, Loaders::from([batches(2), batches(1)])).unwrap(), [vec![0, 10], vec![0]]);
 }
 
 #[test]
@@ -158,10 +164,12 @@ fn each_validation_loader_has_its_own_batch_numbers_in_a_fit() {
     );
 }
 
-/// The metrics that callbacks find, and whether loggers have got any.
+/// When somebody looked, the metrics that callbacks could find then, and whether loggers had got any.
+type Sight = (&'static str, Vec<String>, bool);
+
 struct Spy {
     logger: MemoryLogger,
-    seen: Arc<Mutex<Vec<(&'static str, Vec<String>, bool)>>>,
+    seen: Arc<Mutex<Vec<Sight>>>,
 }
 
 impl Callback<Line> for Spy {
@@ -180,7 +188,7 @@ impl Callback<Line> for Spy {
 
 impl Spy {
     fn note(&self, when: &'static str, ctx: &mut Context<'_>) -> Result<()> {
-        ctx.loggers().iter().try_for_each(|logger| logger.flush())?;
+        ctx.loggers().iter().try_for_each(stormfire::loggers::Background::flush)?;
         let logged = self.logger.calls().iter().any(|call| matches!(call, Call::Metrics { .. }));
         self.seen.lock().unwrap().push((when, ctx.metric_names(), logged));
         Ok(())
@@ -200,7 +208,8 @@ fn the_metrics_of_the_sanity_check_reach_no_logger_and_are_forgotten() {
 #[test]
 fn a_stop_in_mid_epoch_validates_right_away_and_ends_the_epoch() {
     let record = Record::acting([('C', "on_train_batch_end e0 b0", Act::Stop)]);
-    let fit = recorded(&record).num_sanity_val_steps(0).fit(Recorded::new(&record), (batches(3), batches(1))).unwrap();
+    let mut trainer = recorded(&record).max_epochs(2).num_sanity_val_steps(0);
+    let fit = trainer.fit(Recorded::new(&record), (batches(3), batches(1))).unwrap();
     assert_eq!((fit.stop, fit.progress.batches), (Stop::Requested("enough".into()), 1));
     check(
         &record.between("on_before_optimizer_step SGD", "teardown fit"),
@@ -256,9 +265,9 @@ fn accumulation_steps_at_the_end_of_a_window_and_of_the_epoch() {
     let fit = recorded(&record).accumulate_grad_batches(3).fit(Recorded::new(&record), batches(5)).unwrap();
     assert_eq!((fit.progress.global_step, fit.progress.batches), (2, 5));
     let lines = record.between("on_train_epoch_start e0", "on_train_epoch_end e0");
-    let steps: String = lines.lines().filter(|line| !line.contains("on_train_batch")).map(|line| format!("{line}\n")).collect();
+    let steps: Vec<_> = lines.lines().filter(|line| !line.contains("on_train_batch")).collect();
     check(
-        &steps,
+        &steps.join("\n"),
         "
         M   training_step e0 b0
         CMS on_before_zero_grad SGD
@@ -287,7 +296,8 @@ fn accumulation_steps_at_the_end_of_a_window_and_of_the_epoch() {
 fn a_checkpoint_is_written_after_every_callback_has_seen_the_event_that_asked_for_it() {
     let folder = tempfile::tempdir().unwrap();
     let request = SaveRequest { path: folder.path().join("a.ckpt"), ..SaveRequest::default() };
-    let record = Record::acting([('C', "on_train_batch_end e0 b0", Act::Save(request.clone())), ('S', "on_train_epoch_end e0", Act::Save(request))]);
+    let record =
+        Record::acting([('C', "on_train_batch_end e0 b0", Act::Save(request.clone())), ('S', "on_train_epoch_end e0", Act::Save(request))]);
     let _ = recorded(&record).fit(Recorded::new(&record), batches(1)).unwrap();
     check(
         &record.between("on_before_optimizer_step SGD", "teardown fit"),
@@ -344,8 +354,42 @@ fn a_panic_is_an_error_that_names_the_hook() {
 }
 
 #[test]
-fn a_failing_teardown_is_the_error_of_the_run_and_no_second_exception() {
+fn everybody_hears_of_the_exception_and_the_teardown_also_when_one_fails_there() {
     let (text, error) = failing('C', "teardown fit", Act::Fail);
     assert_eq!(error, "it went wrong (in `teardown` of `Recorder`)");
-    check(&text, "C   teardown fit");
+    check(&text, "CMS teardown fit");
+    let first = "it went wrong (in `on_train_start` of `Recorder`)";
+    let exception = "on_exception it went wrong (in `on_train_start` of `Recorder`)";
+    let record = Record::acting([('C', "on_train_start", Act::Fail), ('C', exception, Act::Fail), ('M', "teardown fit", Act::Panic)]);
+    let error = recorded(&record).fit(Recorded::new(&record), batches(1)).unwrap_err();
+    assert_eq!(error.to_string(), first, "the first error is the one to tell");
+    check(
+        &record.text().split_off(record.text().find("C   on_train_start").unwrap()),
+        &format!("C   on_train_start\nCMS {exception}\nCM  teardown fit"),
+    );
+}
+
+#[test]
+fn a_fit_with_nothing_to_train_checks_the_validation_and_ends() {
+    let trainers: [fn(Trainer<Recorded>) -> Trainer<Recorded>; 3] = [|t| t.limit_train_batches(0), |t| t.max_epochs(0), |t| t.max_steps(0)];
+    for trainer in trainers {
+        let record = Record::default();
+        let fit = trainer(recorded(&record)).fit(Recorded::new(&record), (batches(2), batches(1))).unwrap();
+        assert_eq!(fit.progress.batches, 0);
+        check(&record.between("on_sanity_check_end", "teardown fit"), "CMS on_fit_end");
+    }
+}
+
+#[test]
+fn a_stop_that_is_asked_for_before_training_holds_and_one_of_the_sanity_check_does_not() {
+    let fit = |line| {
+        let record = Record::acting([('C', line, Act::Stop)]);
+        let fit = recorded(&record).max_epochs(2).fit(Recorded::new(&record), (batches(2), batches(1))).unwrap();
+        (fit.stop, fit.progress.batches)
+    };
+    let requested = || Stop::Requested("enough".into());
+    assert_eq!(fit("on_fit_start"), (requested(), 0));
+    assert_eq!(fit("on_sanity_check_end"), (Stop::MaxEpochs, 4));
+    assert_eq!(fit("on_train_start"), (requested(), 0));
+    assert_eq!(fit("on_train_batch_start e0 b0"), (requested(), 1));
 }

@@ -6,32 +6,32 @@ use prost::Message;
 
 /// The rows of a `metrics.csv`, each with a cell for every column.
 #[derive(Debug, PartialEq)]
-pub struct Table {
-    pub columns: Vec<String>,
-    pub rows: Vec<Vec<String>>,
+pub(crate) struct Table {
+    pub(crate) columns: Vec<String>,
+    pub(crate) rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// The cells of a column that are not empty.
-    pub fn column(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn column(&self, name: &str) -> Vec<&str> {
         let index = self.columns.iter().position(|column| column == name).unwrap_or_else(|| panic!("no `{name}` in {:?}", self.columns));
         self.rows.iter().map(|row| row[index].as_str()).filter(|cell| !cell.is_empty()).collect()
     }
 
-    pub fn steps(&self) -> Vec<u64> {
+    pub(crate) fn steps(&self) -> Vec<u64> {
         self.column("step").into_iter().map(|step| step.parse().unwrap()).collect()
     }
 }
 
 /// A table that was finalized: rows of one length.
 #[track_caller]
-pub fn read_csv(run: &Path) -> Table {
+pub(crate) fn read_csv(run: &Path) -> Table {
     table(run, false)
 }
 
 /// A table of a run that was killed: new columns make older rows shorter.
 #[track_caller]
-pub fn read_csv_of_the_killed(run: &Path) -> Table {
+pub(crate) fn read_csv_of_the_killed(run: &Path) -> Table {
     table(run, true)
 }
 
@@ -75,11 +75,11 @@ struct Value {
 }
 
 /// What an event file says: step, tag, and the bits of the value if it is a scalar.
-pub type Events = Vec<(i64, String, Option<u32>)>;
+pub(crate) type Events = Vec<(i64, String, Option<u32>)>;
 
 /// The one event file of a run whose end was written.
 #[track_caller]
-pub fn read_events(run: &Path) -> Events {
+pub(crate) fn read_events(run: &Path) -> Events {
     let (events, torn) = events(run);
     assert_eq!(torn, 0, "bytes of a torn record");
     events
@@ -87,7 +87,7 @@ pub fn read_events(run: &Path) -> Events {
 
 /// The event file of a run that was killed: every reader ignores a torn end, since the kernel may stop in a write.
 #[track_caller]
-pub fn read_events_of_the_killed(run: &Path) -> Events {
+pub(crate) fn read_events_of_the_killed(run: &Path) -> Events {
     events(run).0
 }
 
@@ -117,17 +117,17 @@ fn event_file(run: &Path) -> PathBuf {
 }
 
 /// Whether the session in the hparams tab was ended.
-pub fn session_ended(events: &Events) -> bool {
+pub(crate) fn session_ended(events: &Events) -> bool {
     events.iter().any(|(_, tag, _)| tag == "_hparams_/session_end_info")
 }
 
 /// The steps of a scalar.
-pub fn steps_of(events: &Events, name: &str) -> Vec<i64> {
+pub(crate) fn steps_of(events: &Events, name: &str) -> Vec<i64> {
     events.iter().filter(|(_, tag, scalar)| tag == name && scalar.is_some()).map(|(step, ..)| *step).collect()
 }
 
 /// The names in a folder, sorted; none if it is not there.
-pub fn names(folder: &Path) -> Vec<String> {
+pub(crate) fn names(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten();
     let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();

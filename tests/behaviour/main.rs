@@ -1,16 +1,18 @@
 //! Behaviour across crates, in one binary.
 
-mod support;
-mod recorder;
-mod events;
-mod control;
-mod optimization;
-mod modes;
 mod child;
-mod files;
-mod wrong_data;
-mod wrong_input;
+mod control;
+mod events;
 mod failures;
+mod files;
+mod logging;
+mod modes;
+mod optimization;
+mod recorder;
+mod repeatability;
 mod rig;
 mod signals;
-mod repeatability;
+mod support;
+mod tensorboard_oracle;
+mod wrong_data;
+mod wrong_input;

@@ -1,5 +1,7 @@
 //! Training and evaluation mode of one module, switched back and forth by a fit.
 
+#![expect(clippy::unwrap_used, reason = "a helper of tests fails the test")]
+
 use std::sync::{Arc, Mutex};
 
 use burn::{
@@ -22,9 +24,11 @@ struct Net {
     seen: Seen,
 }
 
-/// The share of zeros that dropout leaves in a training and in a validation step, and whether there is a tape.
+/// The step, whether dropout drops anything in it, and whether there is a tape.
+type Sight = (&'static str, bool, bool);
+
 #[derive(Clone, Debug, Default)]
-struct Seen(Arc<Mutex<Vec<(&'static str, bool, bool)>>>);
+struct Seen(Arc<Mutex<Vec<Sight>>>);
 
 impl Net {
     fn new() -> Self {
@@ -77,7 +81,7 @@ fn fit(trainer: Trainer<Net>) -> Net {
 }
 
 fn list<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().to_vec().unwrap()
+    tensor.into_data().try_to_vec().unwrap()
 }
 
 /// Everything that training changes.
@@ -148,7 +152,7 @@ impl LightningModule for OnInput {
     type Batch = Batch;
 
     fn training_step(&self, (x, y): Batch, _batch_idx: usize) -> StepOutput {
-        let ones = self.dropout.forward(x.clone().slice([0..1]).ones_like().expand([1000, 1]));
+        let ones = self.dropout.forward(x.clone().slice(0..1).ones_like().expand([1000, 1]));
         self.seen.0.lock().unwrap().push(("train", ones.min().into_scalar::<f32>() < 0.5, true));
         (self.last.forward(self.norm.forward(x)) - y).powi_scalar(2).mean().into()
     }
@@ -159,7 +163,7 @@ impl LightningModule for OnInput {
 }
 
 #[test]
-fn layers_that_act_on_the_batch_itself_are_in_training_mode() {
+fn layers_that_act_on_the_batch_itself_train() {
     let device = Device::flex();
     let module = OnInput {
         norm: BatchNormConfig::new(1).init(&device),

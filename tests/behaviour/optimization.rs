@@ -1,5 +1,7 @@
 //! What a training step does to the parameters.
 
+#![expect(clippy::unwrap_used, clippy::float_cmp, reason = "a helper of tests fails the test")]
+
 use std::sync::{Arc, Mutex};
 
 use burn::{
@@ -9,12 +11,7 @@ use burn::{
     optim::SgdConfig,
     prelude::*,
 };
-use stormfire::{
-    callbacks::Interval,
-    loggers::MemoryLogger,
-    module::gradients::ClipAlgorithm,
-    prelude::*,
-};
+use stormfire::{callbacks::Interval, loggers::MemoryLogger, module::gradients::ClipAlgorithm, prelude::*};
 
 use crate::support::{Batch, Line, line_data, quiet, recording};
 
@@ -90,6 +87,41 @@ fn gradients_are_clipped_as_computed_by_hand() {
     check_close("by value", by_value, [0.5, 0.75]);
 }
 
+/// A [`Descent`] whose steps give no loss for the batches of these numbers.
+#[derive(Module, Debug)]
+struct Gaps {
+    descent: Descent,
+    #[module(skip)]
+    without_loss: Vec<usize>,
+}
+
+impl LightningModule for Gaps {
+    type Batch = Batch;
+
+    fn training_step(&self, batch: Batch, batch_idx: usize) -> StepOutput {
+        if self.without_loss.contains(&batch_idx) { StepOutput::none() } else { self.descent.training_step(batch, batch_idx) }
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        self.descent.configure_optimizers()
+    }
+}
+
+#[test]
+fn a_batch_without_a_loss_is_left_out_of_the_gradients() {
+    let fit = |without_loss: &[usize], accumulate| {
+        let module = Gaps { descent: Descent::new(0.5), without_loss: without_loss.to_vec() };
+        let fit = quiet().max_epochs(1).accumulate_grad_batches(accumulate).fit(module, line_data(2, 1)).unwrap();
+        (fit.progress.global_step, numbers(&fit.module.descent.line.layer))
+    };
+    assert_eq!(fit(&[0, 1], 1), (0, [0.0, 0.0]), "nothing was learnt, so no step was taken");
+    // x = 0 and y = 1 give the gradients 0 and -2; x = 1/2 and y = 2 give -2 and -4.
+    assert_eq!(fit(&[1], 1), (1, [0.0, 1.0]));
+    assert_eq!(fit(&[0], 2), (1, [0.5, 1.0]), "half of the gradient, and a step at the end of the window");
+    assert_eq!(fit(&[1], 2), (1, [0.0, 0.5]), "also when the last batch of the window has none");
+    assert_eq!(fit(&[0, 1], 2), (0, [0.0, 0.0]));
+}
+
 /// A parameter whose gradient is 1: every step lowers it by the learning rate.
 #[derive(Module, Debug)]
 struct Slope {
@@ -143,14 +175,14 @@ fn check_rates(name: &str, schedule: fn() -> Schedule, options: fn(Trainer<Slope
     let trainer = options(recording(&logger).max_epochs(3).log_every_n_steps(1).num_sanity_val_steps(0));
     let mut trainer = trainer.callback(Falls(Arc::clone(&falls))).callback(LearningRateMonitor::new());
     let _ = trainer.fit(Slope::new(schedule), (line_data(2, 1), line_data(1, 1))).unwrap();
-    let rates: Vec<_> = logger.rows().into_iter().filter(|(key, ..)| key.starts_with("lr-") || key == "rate").collect();
-    let steps: Vec<_> = rates.iter().map(|(.., step)| step.unwrap()).collect();
+    let rows: Vec<_> = logger.rows().into_iter().filter(|(key, ..)| key == "lr-SGD" || key == "rate").collect();
+    let steps: Vec<_> = rows.iter().map(|(.., step)| step.unwrap()).collect();
     assert_eq!(steps, (0..expected.len() as u64).collect::<Vec<_>>(), "{name}");
     let close = |actual: f64, expected: f64| (actual - expected).abs() < 1e-6;
-    let logged: Vec<_> = rates.iter().map(|(_, rate, _)| *rate).collect();
-    assert!(logged.iter().zip(expected).all(|(a, e)| close(*a, *e)), "{name}: logged {logged:?} instead of {expected:?}");
-    let falls = falls.lock().unwrap();
-    let felt: Vec<_> = if falls.len() == expected.len() { falls.clone() } else { falls.iter().copied().filter(|fall| *fall > 0.0).collect() };
+    let noted: Vec<_> = rows.iter().map(|(_, rate, _)| *rate).collect();
+    assert!(noted.iter().zip(expected).all(|(a, e)| close(*a, *e)), "{name}: logged {noted:?} instead of {expected:?}");
+    // Batches that only accumulate leave the parameter where it is.
+    let felt: Vec<_> = falls.lock().unwrap().iter().copied().filter(|fall| *fall > 0.0).collect();
     assert_eq!(felt.len(), expected.len(), "{name}");
     assert!(felt.iter().zip(expected).all(|(a, e)| close(f64::from(*a), *e)), "{name}: felt {felt:?} instead of {expected:?}");
 }
@@ -186,7 +218,8 @@ fn once_an_epoch_the_monitor_logs_the_rate_that_the_epoch_begins_with() {
     let halving = || Schedule::new(ExponentialLrSchedulerConfig::new(0.5, 0.5)).every(Every::Steps(1));
     let mut trainer = recording(&logger).max_epochs(3).callback(LearningRateMonitor::new().logging_interval(Interval::Epoch));
     let _ = trainer.fit(Slope::new(halving), line_data(2, 1)).unwrap();
-    let rates: Vec<_> = logger.rows().into_iter().filter(|(key, ..)| key == "lr-SGD").map(|(_, rate, step)| (rate, step.unwrap())).collect();
+    let rates: Vec<_> =
+        logger.rows().into_iter().filter(|(key, ..)| key == "lr-SGD").map(|(_, rate, step)| (rate, step.unwrap())).collect();
     assert_eq!(rates, [(0.5, 0), (0.125, 2), (0.03125, 4)]);
 }
 

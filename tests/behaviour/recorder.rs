@@ -1,12 +1,14 @@
 //! Writes down everything that happens in a run, and can make a hook misbehave.
 
+#![expect(clippy::panic, reason = "a panic is what is tested, or fails the test")]
+
 use std::{
     any::Any,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use burn::{
-    nn::{Linear, LinearConfig, Initializer},
+    nn::{Initializer, Linear, LinearConfig},
     optim::{GradientsParams, SgdConfig},
     prelude::*,
 };
@@ -21,7 +23,7 @@ use crate::support::{Batch, Line};
 
 /// What a line makes the one who wrote it do.
 #[derive(Clone, Debug)]
-pub enum Act {
+pub(crate) enum Act {
     Stop,
     SkipEpoch,
     Fail,
@@ -31,14 +33,14 @@ pub enum Act {
 
 /// The lines that callbacks and module have written so far: who (`C`allback, `M`odule, `S`aving callback), and what.
 #[derive(Clone, Debug, Default)]
-pub struct Record {
+pub(crate) struct Record {
     lines: Arc<Mutex<Vec<(char, String)>>>,
     acts: Arc<Vec<(char, String, Act)>>,
 }
 
 impl Record {
     /// A record in which `who` acts when it writes `line`.
-    pub fn acting(acts: impl IntoIterator<Item = (char, &'static str, Act)>) -> Self {
+    pub(crate) fn acting(acts: impl IntoIterator<Item = (char, &'static str, Act)>) -> Self {
         let acts = acts.into_iter().map(|(who, line, act)| (who, line.to_string(), act)).collect();
         Self { acts: Arc::new(acts), ..Self::default() }
     }
@@ -75,7 +77,7 @@ impl Record {
     }
 
     /// Everything so far, one event a line. `CMS` before it: callback, module and saving callback saw it, in this order.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let mut merged: Vec<(String, &str)> = Vec::new();
         for (who, line) in lines.iter() {
@@ -84,11 +86,12 @@ impl Record {
                 _ => merged.push((who.to_string(), line)),
             }
         }
-        merged.iter().map(|(who, line)| format!("{who:3} {line}\n")).collect()
+        let lines = merged.iter().map(|(who, line)| format!("{who:3} {line}\n"));
+        lines.collect::<Vec<_>>().concat()
     }
 
     /// The part of [`Record::text`] between two lines, without them.
-    pub fn between(&self, first: &str, last: &str) -> String {
+    pub(crate) fn between(&self, first: &str, last: &str) -> String {
         let text = self.text();
         let at = |line: &str| text.find(&format!(" {line}\n")).unwrap_or_else(|| panic!("`{line}` is missing in:\n{text}"));
         let (start, end) = (at(first) + first.len() + 2, at(last));
@@ -117,17 +120,17 @@ fn describe<B>(ctx: &Context<'_>, event: &Event<'_, B>) -> String {
 
 /// A callback that writes down every event, as `C` or, of order `Save`, as `S`.
 #[derive(Debug)]
-pub struct Recorder {
+pub(crate) struct Recorder {
     record: Record,
     order: Order,
 }
 
 impl Recorder {
-    pub fn ordinary(record: &Record) -> Self {
+    pub(crate) fn ordinary(record: &Record) -> Self {
         Self { record: record.clone(), order: Order::Ordinary }
     }
 
-    pub fn saving(record: &Record) -> Self {
+    pub(crate) fn saving(record: &Record) -> Self {
         Self { record: record.clone(), order: Order::Save }
     }
 }
@@ -188,21 +191,22 @@ macro_rules! recording_hooks {
     };
     ($($hook:ident($($arg:ident: $ty:ty),*) => $event:ident;)+) => {$(
         fn $hook(&mut self, ctx: &mut Context<'_>, $($arg: $ty),*) -> Result<()> {
-            self.record.hook('M', ctx, &Event::<Batch>::$event { $($arg),* })
+            let event: Event<'_, Batch> = Event::$event { $($arg),* };
+            self.record.hook('M', ctx, &event)
         }
     )+};
 }
 
 /// A [`Line`] whose hooks and steps write themselves down.
 #[derive(Module, Debug)]
-pub struct Recorded {
+pub(crate) struct Recorded {
     line: Line,
     #[module(skip)]
     record: Record,
 }
 
 impl Recorded {
-    pub fn new(record: &Record) -> Self {
+    pub(crate) fn new(record: &Record) -> Self {
         Self { line: Line::new(), record: record.clone() }
     }
 }
@@ -244,7 +248,7 @@ impl PredictModule for Recorded {
 
 /// Two lines with an optimizer each, trained by hand: both on the first batch, the second alone afterwards.
 #[derive(Module, Debug)]
-pub struct Manual {
+pub(crate) struct Manual {
     first: Linear,
     second: Linear,
     #[module(skip)]
@@ -252,7 +256,7 @@ pub struct Manual {
 }
 
 impl Manual {
-    pub fn new(record: &Record) -> Self {
+    pub(crate) fn new(record: &Record) -> Self {
         let linear = || LinearConfig::new(1, 1).with_initializer(Initializer::Ones).init(&Device::flex());
         Self { first: linear(), second: linear(), record: record.clone() }
     }

@@ -169,12 +169,10 @@ fn fit_in(folder: &Path, plan: &Plan) -> Left {
         checkpoints: names(&run.join("checkpoints")),
     };
     assert_eq!(left.files, ["checkpoints", "hparams.yaml", "metrics.csv", "trainer.yaml"]);
-    assert_eq!(left.weights.iter().map(|(path, bits)| (path.as_str(), bits.len())).collect::<Vec<_>>(), [
-        ("hidden.weight", 16),
-        ("hidden.bias", 8),
-        ("output.weight", 8),
-        ("output.bias", 1)
-    ]);
+    assert_eq!(
+        left.weights.iter().map(|(path, bits)| (path.as_str(), bits.len())).collect::<Vec<_>>(),
+        [("hidden.weight", 16), ("hidden.bias", 8), ("output.weight", 8), ("output.bias", 1)]
+    );
     left
 }
 

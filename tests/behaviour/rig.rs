@@ -15,7 +15,7 @@ use crate::{
 
 /// A line that logs its loss at every step, and may do something else in one.
 #[derive(Module, Debug)]
-pub struct Logging {
+pub(crate) struct Logging {
     line: Line,
 }
 
@@ -24,12 +24,12 @@ thread_local! {
 }
 
 impl Logging {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { line: Line::new() }
     }
 
     /// Calls this with the global step at the begin of every training step of fits on this thread.
-    pub fn in_step(code: fn(u64)) {
+    pub(crate) fn in_step(code: fn(u64)) {
         IN_STEP.set(code);
     }
 }
@@ -57,10 +57,10 @@ impl LightningModule for Logging {
 
 /// The last events of a run.
 #[derive(Clone, Default)]
-pub struct Witness(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Witness(Arc<Mutex<Vec<String>>>);
 
 impl Witness {
-    pub fn seen(&self) -> Vec<String> {
+    pub(crate) fn seen(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }
 
@@ -82,9 +82,9 @@ impl<M: LightningModule> Callback<M> for Witness {
 }
 
 /// Loaders that tell the witness about their end.
-pub struct Watched {
-    pub train: Loader<Batch>,
-    pub witness: Witness,
+pub(crate) struct Watched {
+    pub(crate) train: Loader<Batch>,
+    pub(crate) witness: Witness,
 }
 
 impl DataModule for Watched {
@@ -105,7 +105,7 @@ impl DataModule for Watched {
 }
 
 /// Logs every step with the default loggers, and saves every fifth, below a folder.
-pub fn logging<M: LightningModule>(folder: &Path) -> Trainer<M> {
+pub(crate) fn logging<M: LightningModule>(folder: &Path) -> Trainer<M> {
     Trainer::new()
         .default_root_dir(folder)
         .log_every_n_steps(1)
@@ -115,13 +115,13 @@ pub fn logging<M: LightningModule>(folder: &Path) -> Trainer<M> {
 }
 
 /// The folder of the first run below a folder.
-pub fn run_of(folder: &Path) -> PathBuf {
+pub(crate) fn run_of(folder: &Path) -> PathBuf {
     folder.join("lightning_logs/version_0")
 }
 
 /// The one checkpoint of a run; what a kill left half written does not count.
 #[track_caller]
-pub fn checkpoint_of(run: &Path) -> PathBuf {
+pub(crate) fn checkpoint_of(run: &Path) -> PathBuf {
     let folder = run.join("checkpoints");
     let saved: Vec<String> = names(&folder).into_iter().filter(|name| !name.starts_with(".saving-")).collect();
     // A kill may strike after the new one is in place and before the old one is removed.
@@ -131,16 +131,16 @@ pub fn checkpoint_of(run: &Path) -> PathBuf {
 }
 
 /// The step in a checkpoint's name, `epoch=0-step=10.ckpt`.
-pub fn step_of(checkpoint: &str) -> u64 {
+pub(crate) fn step_of(checkpoint: &str) -> u64 {
     checkpoint.rsplit_once("step=").unwrap().1.strip_suffix(".ckpt").unwrap().parse().unwrap()
 }
 
 /// A new Trainer goes on from a checkpoint, for two more steps.
 #[track_caller]
-pub fn resumes_from(checkpoint: &Path) {
+pub(crate) fn resumes_from(checkpoint: &Path) {
     Logging::in_step(|_| {});
     let saved = step_of(checkpoint.to_str().unwrap());
     let mut trainer = quiet().max_steps(saved + 2).ckpt_path(checkpoint);
-    let fit = trainer.fit(Logging::new(), line_data(200, 2)).unwrap();
+    let fit = trainer.fit(Logging::new(), line_data(60_000, 2)).unwrap();
     assert_eq!((fit.stop, fit.progress.global_step), (Stop::MaxSteps, saved + 2));
 }

@@ -13,22 +13,22 @@ use stormfire::{loggers::MemoryLogger, prelude::*};
 
 /// `y = w·x + b`, trained by SGD.
 #[derive(Module, Debug)]
-pub struct Line {
-    pub layer: Linear,
+pub(crate) struct Line {
+    pub(crate) layer: Linear,
 }
 
 impl Line {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { layer: LinearConfig::new(1, 1).init(&Device::flex()) }
     }
 
-    pub fn loss(&self, (x, y): Batch) -> Tensor<1> {
+    pub(crate) fn loss(&self, (x, y): Batch) -> Tensor<1> {
         MseLoss::new().forward(self.layer.forward(x), y, Reduction::Mean)
     }
 }
 
 /// `x` and `y`, both of shape `[batch, 1]`.
-pub type Batch = (Tensor<2>, Tensor<2>);
+pub(crate) type Batch = (Tensor<2>, Tensor<2>);
 
 impl LightningModule for Line {
     type Batch = Batch;
@@ -51,7 +51,7 @@ impl LightningModule for Line {
 }
 
 /// `items` points of the line `y = 2·x + 1` in batches of `batch_size`, in order.
-pub fn line_data(items: usize, batch_size: usize) -> Loader<Batch> {
+pub(crate) fn line_data(items: usize, batch_size: usize) -> Loader<Batch> {
     let points: Vec<f32> = (0..items).map(|i| i as f32 / items as f32).collect();
     let collate = |points: Vec<f32>, device: &Device| {
         let x = Tensor::<1>::from_floats(points.as_slice(), device).unsqueeze_dim::<2>(1);
@@ -61,11 +61,11 @@ pub fn line_data(items: usize, batch_size: usize) -> Loader<Batch> {
 }
 
 /// A Trainer that prints, saves and logs nothing.
-pub fn quiet<M: LightningModule>() -> Trainer<M> {
+pub(crate) fn quiet<M: LightningModule>() -> Trainer<M> {
     Trainer::new().no_logger().enable_checkpointing(false).enable_progress_bar(false).enable_model_summary(false)
 }
 
 /// A quiet Trainer that logs to memory only.
-pub fn recording<M: LightningModule>(logger: &MemoryLogger) -> Trainer<M> {
+pub(crate) fn recording<M: LightningModule>(logger: &MemoryLogger) -> Trainer<M> {
     Trainer::new().logger(logger.clone()).enable_checkpointing(false).enable_progress_bar(false).enable_model_summary(false)
 }

@@ -23,7 +23,9 @@ impl DataModule for Nothing {
 
 #[test]
 fn a_missing_loader_is_named_by_its_stage() {
-    let hint = |method: &str, what: &str| Some(format!("return {what} from `{method}`, or pass {} to the run", if what == "a loader" { "one" } else { "them" }));
+    let hint = |method: &str, what: &str| {
+        Some(format!("return {what} from `{method}`, or pass {} to the run", if what == "a loader" { "one" } else { "them" }))
+    };
     let line = Line::new();
     let text = |stage: &str| format!("there is no loader for stage `{stage}`");
     let many = "loaders";

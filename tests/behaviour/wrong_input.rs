@@ -9,7 +9,7 @@ use crate::support::{Line, line_data, quiet, recording};
 
 /// A run ends with exactly this error and hint.
 #[track_caller]
-pub fn check<T>(result: Result<T, Error>, text: &str, hint: Option<&str>) {
+pub(crate) fn check<T>(result: Result<T, Error>, text: &str, hint: Option<&str>) {
     let error = result.err().unwrap_or_else(|| panic!("expected an error: {text}"));
     assert_eq!((error.to_string().as_str(), error.hint().as_deref()), (text, hint));
     // This is what `main` prints.
@@ -142,10 +142,16 @@ fn a_config_file_with_a_mistake_is_refused() {
     for (json, text) in [
         (r#"{"max_epoch": 3}"#, "unknown field `max_epoch`, expected one of `accelerator`, `max_epochs`, `min_epochs`, "),
         (r#"{"accelerator": "gpu"}"#, "unknown accelerator `gpu` at line 1 column 22"),
-        (r#"{"val_check_interval": "5 parsecs"}"#, "cannot read `5 parsecs` as a period: `parsecs` is none of steps, batches, epochs, seconds, minutes, hours, days at line 1 column 34"),
+        (
+            r#"{"val_check_interval": "5 parsecs"}"#,
+            "cannot read `5 parsecs` as a period: `parsecs` is none of steps, batches, epochs, seconds, minutes, hours, days at line 1 column 35",
+        ),
         (r#"{"max_epochs": -1}"#, "invalid value: integer `-1`, expected usize at line 1 column 17"),
-        (r#"{"max_time": -1.0}"#, "cannot convert float seconds to Duration: value is negative at line 1 column 17"),
-        (r#"{"limit_val_batches": "all"}"#, "data did not match any variant of untagged enum Limit at line 1 column 27"),
+        (r#"{"max_time": -1.0}"#, "cannot convert float seconds to Duration: value is negative at line 1 column 18"),
+        (
+            r#"{"limit_val_batches": "all"}"#,
+            "expected a number of batches such as `10`, or a share of them such as `0.25` at line 1 column 28",
+        ),
     ] {
         let error = serde_json::from_str::<TrainerConfig>(json).unwrap_err().to_string();
         assert!(error.starts_with(text), "{json}: {error}");
@@ -241,7 +247,11 @@ fn a_folder_that_cannot_be_made_is_named() {
     let text = format!("failed to create directory `{}`: Not a directory (os error 20)", file.join("lightning_logs").display());
     refuse(trainer, &text, "a file is in the way of a log folder; move it or choose another `save_dir`");
     let saving = quiet().max_epochs(1).enable_checkpointing(true).callback(ModelCheckpoint::new().dirpath(&file));
-    let text = format!("checkpoint `{}`: failed to create directory `{}`: File exists (os error 17)", file.join("epoch=0-step=4.ckpt").display(), file.display());
+    let text = format!(
+        "checkpoint `{}`: failed to create directory `{}`: File exists (os error 17)",
+        file.join("epoch=0-step=4.ckpt").display(),
+        file.display()
+    );
     refuse(saving, &text, "free some space, or save to another folder");
 }
 

@@ -32,7 +32,29 @@ const MNIST: Run = Run {
 };
 
 /// One row for each example; a missing row fails the step.
-const RUNS: &[Run] = &[MNIST];
+const RUNS: &[Run] = &[
+    MNIST,
+    Run {
+        example: "gan",
+        arguments: &["--max-steps", "500", "--no-progress-bar", "--root", "{root}"],
+        leaves: &[
+            "lightning_logs/version_0/samples.png",
+            "lightning_logs/version_0/metrics.csv",
+            "lightning_logs/version_0/*.tfevents.*",
+            "lightning_logs/version_0/checkpoints/*.ckpt",
+        ],
+    },
+    Run {
+        example: "custom_callback",
+        arguments: &["--threshold", "0.8", "--no-progress-bar", "--root", "{root}"],
+        leaves: &["lightning_logs/version_0/metrics.csv", "lightning_logs/version_0/checkpoints/*.ckpt"],
+    },
+    Run {
+        example: "custom_logger",
+        arguments: &["--no-progress-bar", "--root", "{root}"],
+        leaves: &["metrics.jsonl", "lightning_logs/version_0/metrics.csv", "lightning_logs/version_0/hparams.yaml"],
+    },
+];
 
 pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     let metadata = system::output(workspace.cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;

@@ -11,7 +11,7 @@ use stormfire_module::{Context, RunningStage, Stage};
 
 pub use printer::Printer;
 
-use plain::Plain;
+use plain::{Due, Plain};
 use speed::Speed;
 use terminal::{Slot, Terminal};
 
@@ -257,10 +257,13 @@ impl ProgressBar {
 
     /// Shows the state now on a terminal; off it, if a line is due.
     fn draw(&mut self, ctx: &mut Context<'_>, slot: Slot, now: Instant) {
-        if let Output::Plain(plain) = &mut self.output
-            && !plain.is_due(now)
-        {
-            return;
+        if let Output::Plain(plain) = &mut self.output {
+            match plain.due(now) {
+                Due::No => return,
+                // Values come one look late; the line that nobody waits for can wait for them.
+                Due::Ask => return drop(ctx.progress_bar_metrics()),
+                Due::Print => {}
+            }
         }
         let Some(view) = self.view(ctx, slot, now) else { return };
         match &mut self.output {

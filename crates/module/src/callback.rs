@@ -42,8 +42,8 @@ pub enum Order {
 ///         if ctx.metric("val_acc")? >= self.threshold { ctx.stop("val_acc is good enough"); }
 ///         Ok(())
 ///     }
-///     fn state(&self) -> Result<Value> { state::save(self) }
-///     fn load_state(&mut self, state: Value) -> Result<()> { state::load(self, state) }
+///     fn state(&self) -> Result<Value> { state::save(&self.checks) }
+///     fn load_state(&mut self, state: Value) -> Result<()> { state::load(&mut self.checks, state) }
 /// }
 /// ```
 #[allow(unused_variables, reason = "the hooks do nothing unless implemented")]

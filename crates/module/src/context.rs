@@ -1,9 +1,9 @@
 //! What a hook gets: a look at the run, its metrics and loggers, and a way to ask for things.
 
-use std::{borrow::Cow, path::PathBuf};
+use std::{borrow::Cow, path::PathBuf, sync::Arc};
 
 use stormfire_data::Stage;
-use stormfire_loggers::{Background, Metrics};
+use stormfire_loggers::{Background, Error as LoggerError, Image, Metrics};
 
 use crate::{
     error::Result,
@@ -100,6 +100,26 @@ impl<'a> Context<'a> {
         for logger in &mut self.run.loggers {
             let metrics = metrics.clone();
             logger.submit(move |logger| logger.log_metrics(&metrics, Some(step)))?;
+        }
+        Ok(())
+    }
+
+    /// Sends an image to all loggers under the current step number. Those that cannot show images leave it out.
+    ///
+    /// # Errors
+    /// The first error that a logger has had in the background.
+    pub fn log_image(&mut self, tag: &str, image: Image) -> Result<()> {
+        let step = self.run.logger_step;
+        let image = Arc::new(image);
+        for logger in &self.run.loggers {
+            let (tag, image) = (tag.to_string(), Arc::clone(&image));
+            logger.submit(move |logger| match logger.log_image(&tag, &image, Some(step)) {
+                Err(error @ LoggerError::Unsupported { .. }) => {
+                    tracing::debug!("`{tag}` is left out: {error}");
+                    Ok(())
+                }
+                other => other,
+            })?;
         }
         Ok(())
     }

@@ -187,7 +187,11 @@ thread_local! {
 pub fn take_records(records: &mut Vec<Record>) -> Result<(), LogError> {
     PENDING.with_borrow_mut(|pending| {
         std::mem::swap(&mut pending.records, records);
-        pending.error.take().map_or(Ok(()), Err)
+        pending.error.take().map_or(Ok(()), |error| {
+            // Left in `records`, they would come back at the next swap.
+            records.clear();
+            Err(error)
+        })
     })
 }
 

@@ -117,3 +117,18 @@ fn mistakes_name_the_metric_and_the_hook() {
     assert!(own.is_ok());
     assert!(Error::from(useless).hint().is_some());
 }
+
+#[test]
+fn what_was_logged_beside_a_mistake_does_not_come_back() {
+    let mut records = Vec::new();
+    {
+        let _entered = scope::enter(Hook::TrainingStep, Moment::default());
+        log("good", 1);
+        log("bad", 1).on_step(false);
+    }
+    assert!(take_records(&mut records).is_err());
+    for _ in 0..2 {
+        take_records(&mut records).unwrap();
+        assert!(records.is_empty());
+    }
+}

@@ -98,6 +98,8 @@ pub struct StepPlan {
     pub clip: Option<Clip>,
     /// Check loss and gradients of every batch, at the price of device reads.
     pub detect_anomaly: bool,
+    /// Keep the last loss of the batch, so that somebody can look at it later.
+    pub keep_loss: bool,
 }
 
 /// Turns losses into parameter updates during one training batch.
@@ -110,6 +112,7 @@ pub struct Stepper<'a, M> {
     hooks: &'a mut dyn StepHooks<M>,
     plan: StepPlan,
     stepped: bool,
+    last_loss: Option<Tensor<1>>,
 }
 
 impl<'a, M: Module> Stepper<'a, M> {
@@ -120,12 +123,17 @@ impl<'a, M: Module> Stepper<'a, M> {
         hooks: &'a mut dyn StepHooks<M>,
         plan: StepPlan,
     ) -> Self {
-        Self { optimizers, accumulated, hooks, plan, stepped: false }
+        Self { optimizers, accumulated, hooks, plan, stepped: false, last_loss: None }
     }
 
     /// Whether an optimizer has stepped in this batch.
     pub fn has_stepped(&self) -> bool {
         self.stepped
+    }
+
+    /// The last loss that was walked back, detached, if [`StepPlan::keep_loss`] asked for it.
+    pub fn last_loss(&mut self) -> Option<Tensor<1>> {
+        self.last_loss.take()
     }
 
     /// One optimization step: backward, clipping, hooks, and the update of this optimizer's own parameters.
@@ -158,6 +166,9 @@ impl<'a, M: Module> Stepper<'a, M> {
 
     fn backward_of(&mut self, index: usize, module: &mut M, loss: &Tensor<1>) -> Result<GradientsParams> {
         self.check_loss(loss)?;
+        if self.plan.keep_loss {
+            self.last_loss = Some(loss.clone().inner());
+        }
         self.hooks.on_before_backward(module, loss)?;
         let mut gradients = self.optimizers.at(index).gradients(loss.backward(), module);
         self.check_gradients(&gradients, module)?;

@@ -11,7 +11,7 @@ use crate::{accelerator::Accelerator, profiler::ProfilerKind};
 ///
 /// As in Lightning, a whole number counts batches and a number with a point is a share: `1` is one batch, `1.0` is all.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a number of batches such as `10`, or a share of them such as `0.25`")]
 pub enum Limit {
     /// So many batches.
     Batches(usize),

@@ -4,7 +4,10 @@ mod validation;
 
 use std::time::Instant;
 
-use burn::optim::GradientsParams;
+use burn::{
+    optim::GradientsParams,
+    tensor::{Device, Tensor},
+};
 use stormfire_data::{Batch, Loader, Position};
 use stormfire_module::{
     Callback, Error, Event, Hook, LightningModule, Optimizers, Result, RunningStage, StepOutput, Stepper,
@@ -28,6 +31,13 @@ pub(crate) struct FitLoop<'a, M: LightningModule> {
     last_validation: Instant,
     loss: LossWatch,
     said_it_goes_on: bool,
+}
+
+/// What one call of the module's `training_batch` did.
+struct Stepped {
+    output: StepOutput,
+    has_stepped: bool,
+    loss: Option<Tensor<1>>,
 }
 
 /// Whether the epoch goes on after a batch.
@@ -120,8 +130,8 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         if position.batch == 0 {
             self.engine.fire(self.module, Event::TrainEpochStart)?;
         }
-        // Layers that act on the batch itself, such as an input dropout, take a plain tensor for evaluation.
-        let with_tape = self.module.devices().into_iter().find(burn::tensor::Device::is_autodiff);
+        // Layers that look whether their input has a tape (dropout, batch normalization) may come first.
+        let with_tape = self.module.devices().into_iter().find(Device::is_autodiff);
         let mut batches = self.train.batches(position, with_tape.as_ref().unwrap_or(&self.engine.device))?;
         while self.engine.run.limits.train_batches.is_none_or(|n| self.engine.run.progress.batch_in_epoch < n) {
             let Some(batch) = self.engine.time("train_next", |_| batches.next()) else { break };
@@ -177,23 +187,23 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             return Ok(Flow::EndEpoch);
         }
         let started = engine.profiler.start();
-        let (output, stepped) = self.training_batch(batch.value, batch_idx, window)?;
+        let Stepped { output, has_stepped, loss } = self.training_batch(batch.value, batch_idx, window)?;
         let engine = &mut *self.engine;
         engine.stop_time(started, "training_batch");
-        engine.run.progress.global_step += u64::from(stepped);
+        engine.run.progress.global_step += u64::from(has_stepped);
         engine.run.progress.batches += 1;
         engine.run.progress.batch_in_epoch += 1;
         if is_last {
             self.optimizers.step_epoch_schedules(engine.run.progress.epoch as u64 + 1)?;
         }
-        self.engine.run.validation_is_due = self.is_validation_due(is_last, stepped);
+        self.engine.run.validation_is_due = self.is_validation_due(is_last, has_stepped);
         self.loss.check()?;
-        if self.engine.run.logs_this_step || is_last {
-            self.loss.watch(&output, self.engine);
+        if let Some(loss) = loss {
+            self.loss.watch(loss, self.engine);
         }
         self.engine.fire(self.module, Event::TrainBatchEnd { output: &output, batch_idx })?;
         self.engine.batch_items = Some(1);
-        self.log_step(stepped)?;
+        self.log_step(has_stepped)?;
         self.write_checkpoints()?;
         let stops = self.engine.run.requests.stop.is_some() && self.allowed_stop().is_some();
         if self.engine.run.validation_is_due || (stops && !self.val.is_empty()) {
@@ -205,15 +215,18 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
     }
 
     /// Calls the module's `training_batch`; says whether parameters changed.
-    fn training_batch(&mut self, batch: M::Batch, batch_idx: usize, window: Window) -> Result<(StepOutput, bool)> {
+    fn training_batch(&mut self, batch: M::Batch, batch_idx: usize, window: Window) -> Result<Stepped> {
         let config = self.engine.config.clone();
+        // It goes along when values are read anyhow.
+        let keep_loss = self.engine.run.logs_this_step || self.engine.run.is_last_batch;
         let clip = config.gradient_clip_val.map(|value| Clip { value, algorithm: config.gradient_clip_algorithm });
-        let plan = StepPlan { window, clip, detect_anomaly: config.detect_anomaly };
+        let plan = StepPlan { window, clip, detect_anomaly: config.detect_anomaly, keep_loss };
         let trains_nothing = self.optimizers.is_empty();
         let scope = self.engine.enter(Hook::TrainingStep);
         let mut stepper = Stepper::new(&mut *self.optimizers, &mut self.accumulated, &mut *self.engine, plan);
         let output = self.module.training_batch(batch, batch_idx, &mut stepper);
         let has_stepped = stepper.has_stepped() || (trains_nothing && window.closes);
+        let loss = stepper.last_loss();
         drop(scope);
         if let Some(step) = scope::take_not_implemented() {
             let hint = "implement `training_step`, or override `training_batch`".into();
@@ -221,7 +234,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         }
         let output = output.map_err(|error| error.in_hook(Hook::TrainingStep, &Callback::<M>::name(&ModuleHooks)))?;
         self.engine.collect()?;
-        Ok((output.detach(), has_stepped))
+        Ok(Stepped { output: output.detach(), has_stepped, loss })
     }
 
     /// Sends the step metrics to the loggers, if they are due. They leave the device on the loggers' threads.

@@ -50,6 +50,8 @@ struct Slot {
     epoch: Option<Accumulator>,
     /// Something came in since the last commit.
     is_new: bool,
+    /// A step value came in that no logger has had yet.
+    is_unsent: bool,
 }
 
 impl Slot {
@@ -73,6 +75,7 @@ impl Slot {
             step: None,
             epoch: None,
             is_new: false,
+            is_unsent: false,
         }
     }
 
@@ -88,6 +91,7 @@ impl Slot {
         }
         if self.options.on_step {
             self.step = Some(record.value);
+            self.is_unsent = true;
         }
         self.is_new = true;
         Ok(())
@@ -104,7 +108,9 @@ struct Results {
 
 impl Results {
     fn slot(&mut self, record: &Record, batch: BatchInfo) -> Result<&mut Slot, LogError> {
-        let is_it = |slot: &Slot| slot.hook == record.hook && slot.dataloader_idx == record.dataloader_idx && *slot.name == *record.name;
+        // Without a suffix two loaders would share a name, so they share the slot, and the second one is refused.
+        let same_loader = |slot: &Slot| slot.dataloader_idx == record.dataloader_idx || !record.options.add_dataloader_idx;
+        let is_it = |slot: &Slot| slot.hook == record.hook && same_loader(slot) && *slot.name == *record.name;
         let expected = self.slots.get(self.cursor).is_some_and(is_it);
         let index = if expected { Some(self.cursor) } else { self.slots.iter().position(is_it) };
         let index = index.unwrap_or_else(|| {
@@ -113,7 +119,7 @@ impl Results {
         });
         self.cursor = if index + 1 < self.slots.len() { index + 1 } else { 0 };
         let slot = &mut self.slots[index];
-        if slot.options != record.options {
+        if slot.options != record.options || slot.dataloader_idx != record.dataloader_idx {
             return Err(LogError::Twice { name: record.name.to_string(), hook: record.hook });
         }
         Ok(slot)
@@ -121,7 +127,7 @@ impl Results {
 
     fn reset(&mut self) {
         for slot in &mut self.slots {
-            (slot.step, slot.epoch, slot.is_new) = (None, None, false);
+            (slot.step, slot.epoch, slot.is_new, slot.is_unsent) = (None, None, false, false);
         }
     }
 }
@@ -174,12 +180,16 @@ impl LogStore {
         Ok(())
     }
 
-    /// The step metrics for the loggers, still on the device; `None` when there are none.
+    /// The step metrics for the loggers, still on the device; `None` when there are none. A value is sent once: one that
+    /// is logged now and then does not come again under steps that it does not belong to.
     pub(crate) fn step_metrics(&mut self, of: Loop, dataloader_idx: usize) -> Option<Bundle> {
-        let slots = self.results(of).slots.iter();
-        let due = slots.filter(|s| s.options.on_step && s.options.logger && (of == Loop::Train || s.dataloader_idx == dataloader_idx));
+        let slots = self.results(of).slots.iter_mut();
+        let due = slots.filter(|s| s.is_unsent && s.options.logger && (of == Loop::Train || s.dataloader_idx == dataloader_idx));
         let readings: Vec<_> = due
-            .filter_map(|slot| slot.step.as_ref().map(|value| (Arc::clone(&slot.step_key), Reading::new(accumulator::value_of(value)))))
+            .filter_map(|slot| {
+                slot.is_unsent = false;
+                slot.step.as_ref().map(|value| (Arc::clone(&slot.step_key), Reading::new(accumulator::value_of(value))))
+            })
             .collect();
         (!readings.is_empty()).then(|| Bundle::new(readings, self.watched.clone()))
     }
@@ -268,10 +278,19 @@ impl MetricSource for LogStore {
 
     fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.callback.0.iter().map(|(key, _)| key.to_string()).collect();
-        let pending = self.train.slots.iter().filter(|s| s.is_new && s.step.is_some());
-        for key in pending.flat_map(|s| [&s.step_key, &s.plain_key]) {
-            if !names.iter().any(|name| **name == **key) {
-                names.push(key.to_string());
+        // What the next `commit` will add.
+        for (of, results) in [(Loop::Train, &self.train), (Loop::Evaluation, &self.evaluation)] {
+            for slot in results.slots.iter().filter(|s| s.is_new) {
+                let key = match self.at_epoch_end == Some(of) {
+                    true if slot.epoch.is_some() => &slot.epoch_key,
+                    false if of == Loop::Train && slot.step.is_some() => &slot.step_key,
+                    _ => continue,
+                };
+                for key in [key, &slot.plain_key] {
+                    if !names.iter().any(|name| **name == **key) {
+                        names.push(key.to_string());
+                    }
+                }
             }
         }
         names

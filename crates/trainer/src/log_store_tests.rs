@@ -1,1 +1,213 @@
+//! The store's own rules: slots, order of commits, ends of epochs, loaders.
 
+use stormfire_module::{log, log::capture, moment::Moment, read::device_reads, scope};
+
+use super::*;
+
+const ONE: BatchInfo = BatchInfo { items: Some(1), num_dataloaders: 1 };
+const TWO_LOADERS: BatchInfo = BatchInfo { items: Some(1), num_dataloaders: 2 };
+
+/// Logs in a hook, with a batch of one loader at hand.
+fn record(store: &mut LogStore, hook: Hook, batch: BatchInfo, dataloader_idx: usize, code: impl FnOnce()) -> Result<()> {
+    let _outer = scope::enter(hook, Moment { dataloader_idx, ..Moment::default() });
+    let (_, mut captured) = capture(hook, code)?;
+    let of = if hook.name().contains("validation") { Loop::Evaluation } else { Loop::Train };
+    store.record(of, &mut captured.records, batch)
+}
+
+fn train(store: &mut LogStore, code: impl FnOnce()) {
+    record(store, Hook::TrainingStep, ONE, 0, code).unwrap();
+}
+
+fn validate(store: &mut LogStore, dataloader_idx: usize, code: impl FnOnce()) {
+    record(store, Hook::ValidationStep, TWO_LOADERS, dataloader_idx, code).unwrap();
+}
+
+fn known(store: &mut LogStore) -> Vec<(String, f64)> {
+    store.names().into_iter().map(|name| (name.clone(), store.metric(&name).unwrap())).collect()
+}
+
+fn named(values: &[(&str, f64)]) -> Vec<(String, f64)> {
+    values.iter().map(|(name, value)| ((*name).to_string(), *value)).collect()
+}
+
+#[test]
+fn a_name_has_one_slot_in_whatever_order_it_comes() {
+    let mut store = LogStore::default();
+    for names in [["a", "b", "c"], ["a", "b", "c"], ["c", "a", "b"], ["b", "b", "a"]] {
+        train(&mut store, || {
+            for name in names {
+                log(name, 1.0).on_epoch(true).reduce_fx(log::ReduceFx::Sum);
+            }
+        });
+    }
+    assert_eq!(store.train.slots.len(), 3);
+    let metrics = store_end(&mut store, Loop::Train).merged();
+    assert_eq!(metrics, [("a_epoch", 4.0), ("b_epoch", 5.0), ("c_epoch", 3.0)].into());
+}
+
+#[test]
+fn the_cursor_expects_the_order_of_the_last_step() {
+    let mut store = LogStore::default();
+    for expected in [0, 0] {
+        train(&mut store, || {
+            log("a", 1.0);
+            log("b", 1.0);
+        });
+        // The step is over: the next one begins with the first name again.
+        assert_eq!(store.train.cursor, expected);
+    }
+    train(&mut store, || drop(log("a", 1.0)));
+    assert_eq!(store.train.cursor, 1);
+    train(&mut store, || drop(log("c", 1.0)));
+    assert_eq!((store.train.cursor, store.train.slots.len()), (0, 3));
+}
+
+#[test]
+fn hooks_and_loaders_have_slots_of_their_own() {
+    let mut store = LogStore::default();
+    train(&mut store, || drop(log("x", 1.0)));
+    record(&mut store, Hook::TrainBatchEnd, ONE, 0, || drop(log("x", 2.0))).unwrap();
+    assert_eq!(store.train.slots.len(), 2);
+    for dataloader_idx in [0, 1, 0, 1] {
+        validate(&mut store, dataloader_idx, || drop(log("x", 3.0)));
+    }
+    assert_eq!(store.evaluation.slots.len(), 2);
+}
+
+#[test]
+fn a_name_without_a_suffix_belongs_to_one_loader() {
+    let mut store = LogStore::default();
+    let mut own = |dataloader_idx, name: &'static str| {
+        record(&mut store, Hook::ValidationStep, TWO_LOADERS, dataloader_idx, || drop(log(name, 1.0).add_dataloader_idx(false)))
+    };
+    own(0, "a").unwrap();
+    own(1, "b").unwrap();
+    own(0, "a").unwrap();
+    let twice = own(1, "a").unwrap_err();
+    assert!(matches!(&twice, Error::Log(LogError::Twice { name, hook: Hook::ValidationStep }) if name == "a"), "{twice}");
+}
+
+/// As the loop ends an epoch.
+fn store_end(store: &mut LogStore, of: Loop) -> EpochMetrics {
+    store.reach_epoch_end(of);
+    store.end_epoch(of).unwrap()
+}
+
+#[test]
+fn the_epochs_value_is_newer_than_the_last_steps_whoever_looked() {
+    for looked in [false, true] {
+        let mut store = LogStore::default();
+        for value in [1.0, 2.0] {
+            train(&mut store, || drop(log("x", value).on_epoch(true)));
+        }
+        if looked {
+            assert_eq!(known(&mut store), named(&[("x_step", 2.0), ("x", 2.0)]));
+        }
+        store.reach_epoch_end(Loop::Train);
+        assert_eq!(known(&mut store), named(&[("x_step", 2.0), ("x", 1.5), ("x_epoch", 1.5)]));
+        assert_eq!(store.end_epoch(Loop::Train).unwrap().merged(), [("x_epoch", 1.5)].into());
+        train(&mut store, || drop(log("x", 8.0).on_epoch(true)));
+        assert_eq!(known(&mut store), named(&[("x_step", 8.0), ("x", 8.0), ("x_epoch", 1.5)]));
+    }
+}
+
+#[test]
+fn the_later_of_two_slots_with_one_name_wins() {
+    let mut store = LogStore::default();
+    for _ in 0..2 {
+        train(&mut store, || drop(log("x", 1.0)));
+        record(&mut store, Hook::TrainBatchEnd, ONE, 0, || drop(log("x", 2.0))).unwrap();
+        assert_eq!(known(&mut store), named(&[("x", 2.0)]));
+    }
+    // Only one of them came in: it is the newer one.
+    train(&mut store, || drop(log("x", 3.0)));
+    assert_eq!(known(&mut store), named(&[("x", 3.0)]));
+}
+
+#[test]
+fn what_is_logged_at_an_epochs_end_belongs_to_it() {
+    let mut store = LogStore::default();
+    train(&mut store, || drop(log("x", 1.0).on_epoch(true)));
+    store.reach_epoch_end(Loop::Train);
+    record(&mut store, Hook::TrainEpochEnd, ONE, 0, || drop(log("end", 2.0))).unwrap();
+    assert_eq!(store.names(), ["x_step", "x", "x_epoch", "end"]);
+    assert_eq!(store.end_epoch(Loop::Train).unwrap().merged(), [("x_epoch", 1.0), ("end", 2.0)].into());
+    assert!(store_end(&mut store, Loop::Train).merged().is_empty());
+}
+
+#[test]
+fn an_evaluation_shows_nothing_before_its_end() {
+    let mut store = LogStore::default();
+    train(&mut store, || drop(log("x", 1.0)));
+    validate(&mut store, 0, || drop(log("val", 2.0).on_step(true)));
+    assert_eq!(known(&mut store), named(&[("x", 1.0)]));
+    store.reach_epoch_end(Loop::Evaluation);
+    // A training metric that comes in meanwhile is a step's value still.
+    train(&mut store, || drop(log("y", 3.0).on_epoch(true)));
+    let suffixed = [("x", 1.0), ("y_step", 3.0), ("y", 3.0), ("val_epoch/dataloader_idx_0", 2.0), ("val/dataloader_idx_0", 2.0)];
+    assert_eq!(known(&mut store), named(&suffixed));
+}
+
+#[test]
+fn the_metrics_of_an_epoch_come_by_loader() {
+    let mut store = LogStore::default();
+    for (dataloader_idx, value) in [(0, 1.0), (0, 2.0), (1, 5.0)] {
+        validate(&mut store, dataloader_idx, || {
+            log("x", value);
+            log("hidden", value).logger(false);
+            log("step_only", value).on_step(true).on_epoch(false);
+        });
+    }
+    record(&mut store, Hook::ValidationEpochEnd, TWO_LOADERS, 0, || drop(log("all", 7.0))).unwrap();
+    let metrics = store_end(&mut store, Loop::Evaluation);
+    let (first, second) = (("x/dataloader_idx_0", 1.5), ("x/dataloader_idx_1", 5.0));
+    assert_eq!(metrics.merged(), [first, second, ("all", 7.0)].into());
+    assert_eq!(metrics.by_loader(3), [[first, ("all", 7.0)].into(), [second, ("all", 7.0)].into(), Metrics::from([("all", 7.0)])]);
+    assert!(metrics.by_loader(0).is_empty());
+}
+
+#[test]
+fn step_metrics_are_those_of_the_loader_at_hand() {
+    let mut store = LogStore::default();
+    assert!(store.step_metrics(Loop::Evaluation, 0).is_none());
+    validate(&mut store, 1, || drop(log("x", 1.0).on_step(true)));
+    assert!(store.step_metrics(Loop::Evaluation, 0).is_none());
+    assert!(store.step_metrics(Loop::Evaluation, 1).is_some());
+    assert!(store.step_metrics(Loop::Train, 0).is_none());
+}
+
+#[test]
+fn many_values_are_one_read_and_none_before_somebody_asks() {
+    let mut store = LogStore::default();
+    let start = device_reads();
+    let tensor = |value: f64| burn::tensor::Tensor::<1>::full([1], value, &burn::tensor::Device::flex());
+    for value in [1.0, 2.0] {
+        train(&mut store, || {
+            for name in ["a", "b", "c"] {
+                log(name, tensor(value)).on_epoch(true).prog_bar(name == "a");
+            }
+        });
+    }
+    assert!(store.step_metrics(Loop::Train, 0).is_some());
+    store.progress_bar_metrics();
+    assert_eq!(store.names().len(), 6);
+    assert_eq!(device_reads() - start, 0);
+    assert_eq!(known(&mut store)[..2], named(&[("a_step", 2.0), ("a", 2.0)]));
+    assert_eq!(device_reads() - start, 1);
+    let metrics = store_end(&mut store, Loop::Train).merged();
+    assert_eq!(metrics, [("a_epoch", 1.5), ("b_epoch", 1.5), ("c_epoch", 1.5)].into());
+    assert_eq!(device_reads() - start, 2);
+}
+
+#[test]
+fn a_cleared_store_knows_nothing() {
+    let mut store = LogStore::default();
+    train(&mut store, || drop(log("x", 1.0).prog_bar(true)));
+    store.insert("score", 2.0);
+    assert_eq!(known(&mut store).len(), 2);
+    store.clear();
+    assert!(store.names().is_empty() && store.progress_bar_metrics().is_empty());
+    // The options of the former run do not bind the next one.
+    train(&mut store, || drop(log("x", 1.0).prog_bar(false)));
+}

@@ -3,7 +3,11 @@
 //! When step metrics leave the device, and at the end of an epoch, the loss goes along. It is looked at as soon as it is
 //! there: usually a few batches later.
 
-use stormfire_module::{Error, LightningModule, Result, StepOutput, read::Reading, read::Scalar};
+use burn::tensor::Tensor;
+use stormfire_module::{
+    Error, LightningModule, Result,
+    read::{Reading, Scalar},
+};
 
 use crate::engine::Engine;
 
@@ -20,13 +24,11 @@ struct Watched {
 
 impl LossWatch {
     /// Lets the loss go along with the values that are read next.
-    pub(crate) fn watch<M: LightningModule>(&mut self, output: &StepOutput, engine: &mut Engine<M>) {
-        if let Some(loss) = output.loss() {
-            let loss = Reading::new(Scalar::Device(loss.clone()));
-            engine.store.watch(loss.clone());
-            let run = &engine.run;
-            self.0 = Some(Watched { loss, epoch: run.progress.epoch, batch_idx: run.moment.batch_idx, global_step: run.logger_step });
-        }
+    pub(crate) fn watch<M: LightningModule>(&mut self, loss: Tensor<1>, engine: &mut Engine<M>) {
+        let loss = Reading::new(Scalar::Device(loss));
+        engine.store.watch(loss.clone());
+        let run = &engine.run;
+        self.0 = Some(Watched { loss, epoch: run.progress.epoch, batch_idx: run.moment.batch_idx, global_step: run.logger_step });
     }
 
     /// An error if the watched loss is here and not finite.

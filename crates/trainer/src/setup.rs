@@ -25,6 +25,9 @@ pub(crate) fn open_loggers(config: &TrainerConfig, loggers: Loggers) -> Result<V
         Loggers::Given(loggers) => loggers,
         Loggers::Default => {
             let folder = RunDir::new(&config.default_root_dir).with_name(DEFAULT_NAME);
+            folder
+                .log_dir()
+                .map_err(|error| Error::config("default_root_dir", error.to_string(), "choose a folder that can be written to"))?;
             let tensorboard: Box<dyn Logger> = Box::new(TensorBoardLogger::in_dir(folder.clone()));
             vec![tensorboard, Box::new(CsvLogger::in_dir(folder))]
         }

@@ -13,6 +13,15 @@ const PAUSE: Duration = Duration::from_secs(30);
 pub(super) struct Plain {
     out: Box<dyn Write + Send>,
     next_line: Option<Instant>,
+    has_asked: bool,
+}
+
+/// What a line off a terminal needs now.
+pub(super) enum Due {
+    No,
+    /// Have the values fetched; the line comes at the next look.
+    Ask,
+    Print,
 }
 
 impl Plain {
@@ -21,16 +30,23 @@ impl Plain {
     }
 
     pub(super) fn new(out: Box<dyn Write + Send>) -> Self {
-        Self { out, next_line: None }
+        Self { out, next_line: None, has_asked: false }
     }
 
-    /// Whether 30 s have passed since the last line, or since the first call.
-    pub(super) fn is_due(&mut self, now: Instant) -> bool {
-        now >= *self.next_line.get_or_insert(now + PAUSE)
+    /// A line is due when 30 s have passed since the last one, or since the first call.
+    pub(super) fn due(&mut self, now: Instant) -> Due {
+        if now < *self.next_line.get_or_insert(now + PAUSE) {
+            Due::No
+        } else if std::mem::replace(&mut self.has_asked, true) {
+            Due::Print
+        } else {
+            Due::Ask
+        }
     }
 
     pub(super) fn line(&mut self, view: &View, now: Instant) {
         self.next_line = Some(now + PAUSE);
+        self.has_asked = false;
         // A reader that went away (`| head`) is no reason to lose a training run.
         if let Err(error) = writeln!(self.out, "{}", text(view)).and_then(|()| self.out.flush()) {
             tracing::debug!(%error, "the progress cannot be printed");

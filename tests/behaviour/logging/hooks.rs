@@ -1,0 +1,255 @@
+//! Lightning's table of where logging is allowed and what the defaults are, row by row, through whole runs.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use stormfire::{
+    loggers::MemoryLogger,
+    module::{log::Entry, run::SaveRequest},
+    prelude::*,
+};
+
+use super::probe::{Probe, counter, lines, trainer, watch};
+use crate::support::{line_data, quiet};
+
+const TRAINING: [Hook; 7] = [
+    Hook::TrainingStep,
+    Hook::TrainBatchStart,
+    Hook::TrainBatchEnd,
+    Hook::BeforeZeroGrad,
+    Hook::BeforeBackward,
+    Hook::AfterBackward,
+    Hook::BeforeOptimizerStep,
+];
+const VALIDATION: [Hook; 3] = [Hook::ValidationStep, Hook::ValidationBatchStart, Hook::ValidationBatchEnd];
+const TEST: [Hook; 3] = [Hook::TestStep, Hook::TestBatchStart, Hook::TestBatchEnd];
+const EVERY_EPOCH: [Hook; 5] =
+    [Hook::TrainEpochStart, Hook::TrainEpochEnd, Hook::ValidationStart, Hook::ValidationEpochStart, Hook::ValidationEpochEnd];
+const TEST_EPOCH: [Hook; 3] = [Hook::TestStart, Hook::TestEpochStart, Hook::TestEpochEnd];
+const FORBIDDEN: [Hook; 21] = [
+    Hook::PrepareData,
+    Hook::Setup,
+    Hook::Teardown,
+    Hook::ConfigureOptimizers,
+    Hook::FitStart,
+    Hook::FitEnd,
+    Hook::SanityCheckStart,
+    Hook::SanityCheckEnd,
+    Hook::TrainEnd,
+    Hook::ValidationEnd,
+    Hook::TestEnd,
+    Hook::PredictStart,
+    Hook::PredictEnd,
+    Hook::PredictEpochStart,
+    Hook::PredictEpochEnd,
+    Hook::PredictBatchStart,
+    Hook::PredictBatchEnd,
+    Hook::PredictStep,
+    Hook::SaveCheckpoint,
+    Hook::LoadCheckpoint,
+    Hook::Exception,
+];
+
+/// These call the module alone.
+const OF_THE_MODULE: [Hook; 5] = [Hook::ConfigureOptimizers, Hook::TrainingStep, Hook::ValidationStep, Hook::TestStep, Hook::PredictStep];
+
+type Refine = fn(Entry) -> Entry;
+const DEFAULT: Refine = |entry| entry;
+const FORKED: Refine = |entry| entry.on_step(true).on_epoch(true);
+const STEP_ONLY: Refine = |entry| entry.on_step(true).on_epoch(false);
+const EPOCH_ONLY: Refine = |entry| entry.on_step(false).on_epoch(true);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum By {
+    Module,
+    Callback,
+}
+
+/// Two epochs of two training and two validation batches (or a test of two) with `x` logged in one hook: the number of
+/// the call, from 1.
+fn run(hook: Hook, by: By, refine: Refine, set: impl FnOnce(Trainer<Probe>) -> Trainer<Probe>) -> (MemoryLogger, Result<()>) {
+    let logger = MemoryLogger::new();
+    let number = counter();
+    let act = move || drop(refine(log("x", number())));
+    let trainer = set(trainer(&logger).max_epochs(2));
+    let (mut trainer, probe) = match by {
+        By::Module => (trainer, Probe::at(hook, act)),
+        By::Callback => {
+            let callback = watch(move |_, at| {
+                if at == hook {
+                    act();
+                }
+                Ok(())
+            });
+            (trainer.callback(callback), Probe::silent())
+        }
+    };
+    let result = match hook.name() {
+        name if name.contains("test") => trainer.test(&probe, line_data(8, 4)).map(drop),
+        name if name.contains("predict") => trainer.predict(&probe, line_data(8, 4)).map(drop),
+        _ => trainer.fit(probe, (line_data(8, 4), line_data(8, 4))).map(|fit| drop(fit.module)),
+    };
+    (logger, result)
+}
+
+fn actors(hook: Hook) -> impl Iterator<Item = By> {
+    [By::Module, By::Callback].into_iter().filter(move |by| *by == By::Module || !OF_THE_MODULE.contains(&hook))
+}
+
+#[track_caller]
+fn check(hooks: &[Hook], refine: Refine, expected: &[&str]) {
+    for &hook in hooks {
+        for by in actors(hook) {
+            let (logger, result) = run(hook, by, refine, |trainer| trainer);
+            assert!(result.is_ok(), "{hook} by {by:?}: {:?}", result.err());
+            assert_eq!(lines(&logger), expected, "{hook} by {by:?}");
+        }
+    }
+}
+
+#[test]
+fn training_batches_log_on_step_unless_told_otherwise() {
+    let steps = ["0: x=1 epoch=0", "1: x=2 epoch=0", "2: x=3 epoch=1", "3: x=4 epoch=1"];
+    check(&TRAINING, DEFAULT, &steps);
+    check(&TRAINING, STEP_ONLY, &steps);
+    check(&TRAINING, EPOCH_ONLY, &["1: x=1.5 epoch=0", "3: x=3.5 epoch=1"]);
+    let forked = [
+        "0: x_step=1 epoch=0",
+        "1: x_step=2 epoch=0",
+        "1: x_epoch=1.5 epoch=0",
+        "2: x_step=3 epoch=1",
+        "3: x_step=4 epoch=1",
+        "3: x_epoch=3.5 epoch=1",
+    ];
+    check(&TRAINING, FORKED, &forked);
+}
+
+#[test]
+fn validation_batches_log_on_epoch_unless_told_otherwise() {
+    let epochs = ["1: x=1.5 epoch=0", "3: x=3.5 epoch=1"];
+    check(&VALIDATION, DEFAULT, &epochs);
+    check(&VALIDATION, EPOCH_ONLY, &epochs);
+    check(&VALIDATION, STEP_ONLY, &["0: x=1", "1: x=2", "2: x=3", "3: x=4"]);
+    let forked = ["0: x_step=1", "1: x_step=2", "1: x_epoch=1.5 epoch=0", "2: x_step=3", "3: x_step=4", "3: x_epoch=3.5 epoch=1"];
+    check(&VALIDATION, FORKED, &forked);
+}
+
+#[test]
+fn test_batches_log_on_epoch_unless_told_otherwise() {
+    check(&TEST, DEFAULT, &["0: x=1.5 epoch=0"]);
+    check(&TEST, EPOCH_ONLY, &["0: x=1.5 epoch=0"]);
+    check(&TEST, STEP_ONLY, &["0: x=1", "1: x=2"]);
+    check(&TEST, FORKED, &["0: x_step=1", "1: x_step=2", "0: x_epoch=1.5 epoch=0"]);
+}
+
+#[test]
+fn hooks_of_an_epoch_log_once_an_epoch() {
+    for refine in [DEFAULT, EPOCH_ONLY] {
+        check(&EVERY_EPOCH, refine, &["1: x=1 epoch=0", "3: x=2 epoch=1"]);
+        check(&TEST_EPOCH, refine, &["0: x=1 epoch=0"]);
+    }
+}
+
+#[test]
+fn on_train_start_is_logged_once_at_the_end_of_the_first_epoch() {
+    check(&[Hook::TrainStart], DEFAULT, &["1: x=1 epoch=0"]);
+    check(&[Hook::TrainStart], EPOCH_ONLY, &["1: x=1 epoch=0"]);
+}
+
+#[test]
+fn hooks_of_an_epoch_refuse_other_levels() {
+    let refused: [(Refine, &str); 4] = [
+        (|entry| entry.on_step(true), "on_step(true)"),
+        (FORKED, "on_step(true)"),
+        (|entry| entry.on_epoch(false), "on_epoch(false)"),
+        (STEP_ONLY, "on_step(true)"),
+    ];
+    for hook in EVERY_EPOCH.into_iter().chain(TEST_EPOCH).chain([Hook::TrainStart]) {
+        for (refine, level) in refused {
+            for by in actors(hook) {
+                let error = run(hook, by, refine, |trainer| trainer).1.err();
+                let text = error.as_ref().map(ToString::to_string);
+                assert_eq!(text, Some(format!("`x`: you cannot log with `{level}` in `{hook}`")), "by {by:?}");
+                let hint = "this hook runs once an epoch: leave `on_step` and `on_epoch` out";
+                assert_eq!(error.and_then(|error| error.hint()).as_deref(), Some(hint));
+            }
+        }
+    }
+}
+
+/// A callback that has a checkpoint written at the end of the first epoch.
+fn saving(path: &Path) -> impl Callback<Probe> + use<> {
+    let path = path.to_owned();
+    watch(move |ctx, hook| {
+        if hook == Hook::TrainEpochEnd && ctx.current_epoch() == 0 {
+            ctx.save_checkpoint(SaveRequest { path: path.clone(), ..SaveRequest::default() });
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn the_other_hooks_refuse_to_log_and_say_where_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("first.ckpt");
+    let saved = quiet().max_epochs(1).num_sanity_val_steps(0).callback(saving(&path)).fit(Probe::silent(), line_data(8, 4));
+    assert!(saved.is_ok() && path.exists());
+    for hook in FORBIDDEN.into_iter().filter(|hook| *hook != Hook::Exception) {
+        for by in actors(hook) {
+            let set = |trainer: Trainer<Probe>| match hook {
+                Hook::SaveCheckpoint => trainer.callback(saving(&folder.path().join(format!("{by:?}.ckpt")))),
+                Hook::LoadCheckpoint => trainer.ckpt_path(&path),
+                _ => trainer.num_sanity_val_steps(1),
+            };
+            let error = run(hook, by, DEFAULT, set).1.err();
+            let text = error.as_ref().map(ToString::to_string);
+            assert_eq!(text, Some(format!("you cannot log `x` in `{hook}`")), "by {by:?}");
+            let hint = "log it in a step, a batch or an epoch hook, or directly to a logger through `ctx.loggers()`";
+            assert_eq!(error.and_then(|error| error.hint()).as_deref(), Some(hint));
+        }
+    }
+}
+
+#[test]
+fn a_mistake_in_on_exception_does_not_hide_the_error() {
+    let probe = Probe::new(|hook| match hook {
+        Hook::TrainingStep => panic!("the first mistake"),
+        Hook::Exception => drop(log("x", 1)),
+        _ => {}
+    });
+    let error = quiet().max_epochs(1).fit(probe, line_data(8, 4)).err().map(|error| error.to_string());
+    assert_eq!(error.as_deref(), Some("panicked in `training_step`: the first mistake"));
+}
+
+#[test]
+fn every_hook_is_in_the_table() {
+    let mut listed: Vec<Hook> = [&TRAINING[..], &VALIDATION, &TEST, &EVERY_EPOCH, &TEST_EPOCH, &FORBIDDEN, &[Hook::TrainStart]].concat();
+    listed.sort_unstable();
+    let mut all = Hook::ALL.to_vec();
+    all.sort_unstable();
+    assert_eq!(listed, all);
+}
+
+#[test]
+fn module_and_callbacks_share_a_name_within_a_hook() {
+    let logger = MemoryLogger::new();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let callback = {
+        let seen = Arc::clone(&seen);
+        watch(move |ctx, hook| {
+            match hook {
+                Hook::TrainBatchEnd => drop(ctx.log("x", 1.0).on_epoch(true)),
+                Hook::TrainEnd => seen.lock().unwrap().push(ctx.metric("x_epoch")?),
+                _ => {}
+            }
+            Ok(())
+        })
+    };
+    let probe = Probe::at(Hook::TrainBatchEnd, || drop(log("x", 4.0).on_epoch(true)));
+    let fit = trainer(&logger).max_epochs(1).callback(callback).fit(probe, line_data(8, 4));
+    assert!(fit.is_ok(), "{:?}", fit.err());
+    assert_eq!(lines(&logger), ["0: x_step=4 epoch=0", "1: x_step=4 epoch=0", "1: x_epoch=2.5 epoch=0"]);
+    assert_eq!(*seen.lock().unwrap(), [2.5]);
+}

@@ -1,0 +1,250 @@
+//! A module and a callback that log what a test tells them to.
+
+use std::{
+    any::Any,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use burn::{optim::GradientsParams, prelude::*};
+use serde_json::{Map, Value};
+use stormfire::{
+    loggers::{MemoryLogger, Metrics},
+    prelude::*,
+};
+
+use crate::support::{Batch, Line, recording};
+
+/// Runs in every hook and step of the module, and is told which one it is.
+#[derive(Clone)]
+struct Script(Arc<dyn Fn(Hook) + Send + Sync>);
+
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Script")
+    }
+}
+
+/// A [`Line`] that runs a script in every hook and step.
+#[derive(Module, Debug)]
+pub(super) struct Probe {
+    line: Line,
+    #[module(skip)]
+    script: Script,
+    #[module(skip)]
+    lossless: Option<usize>,
+    #[module(skip)]
+    counts_items: bool,
+}
+
+impl Probe {
+    pub(super) fn new(script: impl Fn(Hook) + Send + Sync + 'static) -> Self {
+        Self { line: Line::new(), script: Script(Arc::new(script)), lossless: None, counts_items: false }
+    }
+
+    /// Does something in one hook only.
+    pub(super) fn at(hook: Hook, code: impl Fn() + Send + Sync + 'static) -> Self {
+        Self::new(move |at| {
+            if at == hook {
+                code();
+            }
+        })
+    }
+
+    /// Does nothing.
+    pub(super) fn silent() -> Self {
+        Self::new(|_| ())
+    }
+
+    /// This batch of each epoch has no loss, so that nothing steps.
+    pub(super) fn without_loss_in(mut self, batch_idx: usize) -> Self {
+        self.lossless = Some(batch_idx);
+        self
+    }
+
+    /// Says itself how many items a batch has.
+    pub(super) fn counting_items(mut self) -> Self {
+        self.counts_items = true;
+        self
+    }
+
+    fn run(&self, hook: Hook) {
+        (self.script.0)(hook);
+    }
+}
+
+macro_rules! scripted_hooks {
+    ($($hook:ident($($ty:ty),*) => $variant:ident;)+) => {$(
+        scripted_hooks!(@ $hook, $variant, $($ty),*);
+    )+};
+    (@ $hook:ident, $variant:ident, ) => {
+        fn $hook(&mut self, _: &mut Context<'_>) -> Result<()> {
+            self.run(Hook::$variant);
+            Ok(())
+        }
+    };
+    (@ $hook:ident, $variant:ident, $a:ty) => {
+        fn $hook(&mut self, _: &mut Context<'_>, _: $a) -> Result<()> {
+            self.run(Hook::$variant);
+            Ok(())
+        }
+    };
+    (@ $hook:ident, $variant:ident, $a:ty, $b:ty) => {
+        fn $hook(&mut self, _: &mut Context<'_>, _: $a, _: $b) -> Result<()> {
+            self.run(Hook::$variant);
+            Ok(())
+        }
+    };
+    (@ $hook:ident, $variant:ident, $a:ty, $b:ty, $c:ty) => {
+        fn $hook(&mut self, _: &mut Context<'_>, _: $a, _: $b, _: $c) -> Result<()> {
+            self.run(Hook::$variant);
+            Ok(())
+        }
+    };
+}
+
+impl LightningModule for Probe {
+    type Batch = Batch;
+
+    fn training_step(&self, batch: Batch, batch_idx: usize) -> StepOutput {
+        self.run(Hook::TrainingStep);
+        if self.lossless == Some(batch_idx) { StepOutput::none() } else { self.line.loss(batch).into() }
+    }
+
+    fn validation_step(&self, _batch: Batch, _batch_idx: usize) {
+        self.run(Hook::ValidationStep);
+    }
+
+    fn test_step(&self, _batch: Batch, _batch_idx: usize) {
+        self.run(Hook::TestStep);
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        self.run(Hook::ConfigureOptimizers);
+        self.line.configure_optimizers()
+    }
+
+    fn batch_size(&self, (x, _): &Batch) -> Option<usize> {
+        self.counts_items.then(|| x.dims()[0])
+    }
+
+    scripted_hooks! {
+        prepare_data() => PrepareData;
+        setup(Stage) => Setup;
+        teardown(Stage) => Teardown;
+        on_fit_start() => FitStart;
+        on_fit_end() => FitEnd;
+        on_sanity_check_start() => SanityCheckStart;
+        on_sanity_check_end() => SanityCheckEnd;
+        on_train_start() => TrainStart;
+        on_train_end() => TrainEnd;
+        on_train_epoch_start() => TrainEpochStart;
+        on_train_epoch_end() => TrainEpochEnd;
+        on_train_batch_start(&Batch, usize) => TrainBatchStart;
+        on_train_batch_end(&StepOutput, usize) => TrainBatchEnd;
+        on_before_zero_grad(&str) => BeforeZeroGrad;
+        on_before_backward(&Tensor<1>) => BeforeBackward;
+        on_after_backward(&mut GradientsParams) => AfterBackward;
+        on_before_optimizer_step(&str, &mut GradientsParams) => BeforeOptimizerStep;
+        on_validation_start() => ValidationStart;
+        on_validation_end() => ValidationEnd;
+        on_validation_epoch_start() => ValidationEpochStart;
+        on_validation_epoch_end() => ValidationEpochEnd;
+        on_validation_batch_start(&Batch, usize, usize) => ValidationBatchStart;
+        on_validation_batch_end(usize, usize) => ValidationBatchEnd;
+        on_test_start() => TestStart;
+        on_test_end() => TestEnd;
+        on_test_epoch_start() => TestEpochStart;
+        on_test_epoch_end() => TestEpochEnd;
+        on_test_batch_start(&Batch, usize, usize) => TestBatchStart;
+        on_test_batch_end(usize, usize) => TestBatchEnd;
+        on_predict_start() => PredictStart;
+        on_predict_end() => PredictEnd;
+        on_predict_epoch_start() => PredictEpochStart;
+        on_predict_epoch_end() => PredictEpochEnd;
+        on_predict_batch_start(&Batch, usize, usize) => PredictBatchStart;
+        on_predict_batch_end(&dyn Any, usize, usize) => PredictBatchEnd;
+        on_save_checkpoint(&mut Map<String, Value>) => SaveCheckpoint;
+        on_load_checkpoint(&Map<String, Value>) => LoadCheckpoint;
+        on_exception(&Error) => Exception;
+    }
+}
+
+impl PredictModule for Probe {
+    type Prediction = ();
+
+    fn predict_step(&self, _batch: Batch, _batch_idx: usize) {
+        self.run(Hook::PredictStep);
+    }
+}
+
+struct Watch<F>(F);
+
+impl<F: FnMut(&mut Context<'_>, Hook) -> Result<()> + 'static> Callback<Probe> for Watch<F> {
+    fn on_event(&mut self, ctx: &mut Context<'_>, _module: &mut Probe, event: &mut stormfire::Event<'_, Batch>) -> Result<()> {
+        (self.0)(ctx, event.hook())
+    }
+}
+
+/// A callback that runs in every event.
+pub(super) fn watch(code: impl FnMut(&mut Context<'_>, Hook) -> Result<()> + 'static) -> impl Callback<Probe> {
+    Watch(code)
+}
+
+/// Counts its calls from 1.
+pub(super) fn counter() -> impl Fn() -> usize + Clone + Send + Sync + 'static {
+    let calls = Arc::new(AtomicUsize::new(0));
+    move || calls.fetch_add(1, Ordering::SeqCst) + 1
+}
+
+/// Gives these values one after the other.
+pub(super) fn each_of<const N: usize>(values: [f64; N]) -> impl Fn() -> f64 + Send + Sync + 'static {
+    let next = counter();
+    move || values[next() - 1]
+}
+
+/// A number as a tensor of one element.
+pub(super) fn on_device(value: f64) -> Tensor<1> {
+    Tensor::full([1], value, &Device::flex())
+}
+
+/// A Trainer that logs every step, without a sanity check.
+pub(super) fn trainer(logger: &MemoryLogger) -> Trainer<Probe> {
+    recording(logger).log_every_n_steps(1).num_sanity_val_steps(0)
+}
+
+/// `name=value` of each.
+pub(super) fn text(metrics: &Metrics) -> String {
+    metrics.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+}
+
+/// What a logger was given: a line for each call, its step before the metrics.
+pub(super) fn lines(logger: &MemoryLogger) -> Vec<String> {
+    let line = |(metrics, step): &(Metrics, Option<u64>)| format!("{}: {}", step.map_or("-".into(), |s| s.to_string()), text(metrics));
+    logger.metrics().iter().map(line).collect()
+}
+
+/// Fits a probe with the options that `set` adds; the logger is given exactly these lines.
+#[track_caller]
+pub(super) fn check<D: DataModule<Batch = Batch>>(
+    probe: Probe,
+    data: D,
+    set: impl FnOnce(Trainer<Probe>) -> Trainer<Probe>,
+    expected: &[&str],
+) {
+    let logger = MemoryLogger::new();
+    let fit = set(trainer(&logger)).fit(probe, data);
+    assert!(fit.is_ok(), "{:?}", fit.err());
+    assert_eq!(lines(&logger), expected);
+}
+
+/// A fit with one epoch ends with exactly this error and hint.
+#[track_caller]
+pub(super) fn refuse<D: DataModule<Batch = Batch>>(probe: Probe, data: D, error: &str, hint: &str) {
+    let given = trainer(&MemoryLogger::new()).max_epochs(1).fit(probe, data).err();
+    assert_eq!(given.as_ref().map(ToString::to_string).as_deref(), Some(error));
+    assert_eq!(given.and_then(|error| error.hint()).as_deref(), Some(hint));
+}

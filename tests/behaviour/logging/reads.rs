@@ -1,0 +1,99 @@
+//! The loop does not read the device: values leave it at the end of an epoch, and on the loggers' threads.
+
+use std::sync::{Arc, Mutex};
+
+use stormfire::{
+    loggers::{Hyperparams, MemoryLogger, Metrics},
+    module::read::device_reads,
+    prelude::*,
+};
+
+use super::probe::{Probe, on_device, trainer, watch};
+use crate::support::line_data;
+
+/// Ten metrics of the device in each training step, on step and on epoch, two of them in the progress bar.
+fn ten_metrics() -> Probe {
+    Probe::new(|hook| match hook {
+        Hook::TrainingStep => {
+            for metric in 0..10 {
+                log(format!("metric_{metric}"), on_device(0.5)).on_epoch(true).prog_bar(metric < 2);
+            }
+        }
+        Hook::ValidationStep => drop(log("val_metric", on_device(0.5)).on_step(true)),
+        _ => {}
+    })
+}
+
+/// A logger that notes how often its thread has read the device: [`device_reads`] counts by thread.
+struct Counting(Arc<Mutex<u64>>);
+
+impl Logger for Counting {
+    fn name(&self) -> &'static str {
+        "counting"
+    }
+
+    fn version(&self) -> String {
+        "0".into()
+    }
+
+    fn log_metrics(&mut self, _metrics: &Metrics, _step: Option<u64>) -> stormfire::loggers::Result<()> {
+        *self.0.lock().unwrap() = device_reads();
+        Ok(())
+    }
+
+    fn log_hyperparams(&mut self, _params: &Hyperparams, _initial: &Metrics) -> stormfire::loggers::Result<()> {
+        Ok(())
+    }
+}
+
+/// Two epochs of 60 batches. `(reads of this thread before it at each batch's end, at the end of training)`
+fn reads_of_the_loop<D: DataModule<Batch = crate::support::Batch>>(trainer: Trainer<Probe>, data: D) -> (Vec<u64>, u64) {
+    let seen = Arc::new(Mutex::new((Vec::new(), 0)));
+    let start = device_reads();
+    let counting = {
+        let seen = Arc::clone(&seen);
+        watch(move |ctx, hook| {
+            // The bar asks all the time, and never waits.
+            ctx.progress_bar_metrics();
+            match hook {
+                Hook::TrainBatchEnd => seen.lock().unwrap().0.push(device_reads() - start),
+                Hook::TrainEnd => seen.lock().unwrap().1 = device_reads() - start,
+                _ => {}
+            }
+            Ok(())
+        })
+    };
+    let fit = trainer.max_epochs(2).callback(counting).fit(ten_metrics(), data);
+    assert!(fit.is_ok(), "{:?}", fit.err());
+    let seen = seen.lock().unwrap();
+    seen.clone()
+}
+
+#[test]
+fn a_training_step_never_reads_and_an_epoch_reads_once() {
+    for n in [1, 50, 0] {
+        let trainer = trainer(&MemoryLogger::new()).log_every_n_steps(n);
+        let (batches, in_all) = reads_of_the_loop(trainer, line_data(60, 1));
+        assert_eq!(batches, [[0; 60], [1; 60]].concat(), "log_every_n_steps = {n}");
+        assert_eq!(in_all, 2, "log_every_n_steps = {n}");
+    }
+}
+
+#[test]
+fn a_validation_reads_once_at_its_end() {
+    let (batches, in_all) = reads_of_the_loop(trainer(&MemoryLogger::new()), (line_data(60, 1), line_data(20, 1)));
+    assert_eq!(batches, [[0; 60], [2; 60]].concat());
+    assert_eq!(in_all, 4);
+}
+
+#[test]
+fn a_logged_step_is_one_transaction_whatever_the_number_of_loggers() {
+    for (n, logged) in [(1, 120), (50, 2), (0, 0)] {
+        let counts = [Arc::default(), Arc::default()];
+        let trainer = crate::support::quiet().log_every_n_steps(n);
+        let trainer = counts.iter().fold(trainer, |trainer, count| trainer.logger(Counting(Arc::clone(count))));
+        reads_of_the_loop(trainer, line_data(60, 1));
+        let reads: u64 = counts.iter().map(|count| *count.lock().unwrap()).sum();
+        assert_eq!(reads, logged, "log_every_n_steps = {n}");
+    }
+}
