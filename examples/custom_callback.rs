@@ -9,14 +9,13 @@ use burn::{
     prelude::*,
 };
 use clap::Parser;
-use serde::{Deserialize, Serialize};
 use stormfire::prelude::*;
 use stormfire_examples::{MnistBatch, MnistData};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default)]
 struct GoodEnough {
     threshold: f64,
     checks: u32,

@@ -10,22 +10,22 @@ use stormfire::{
 };
 
 use crate::{
-    files::{names, read_csv, read_events, session_ended, steps_of},
+    files::{names, read_csv, read_csv_of_the_killed, read_events, session_ended, steps_of},
     rig::{Logging, Watched, Witness, checkpoint_of, logging, resumes_from, run_of},
     support::{Batch, Line, line_data, quiet, recording},
     wrong_input::check,
 };
 
 /// Does something at the end of one batch.
-struct AtBatch<F>(usize, F);
+struct AtBatch(usize, Box<dyn FnMut(&mut Context<'_>) -> Result<()>>);
 
-impl<M: LightningModule, F: FnMut() -> Result<()> + 'static> Callback<M> for AtBatch<F> {
-    fn name(&self) -> String {
-        "AtBatch".into()
-    }
+fn at_batch(batch_idx: usize, code: impl FnMut(&mut Context<'_>) -> Result<()> + 'static) -> AtBatch {
+    AtBatch(batch_idx, Box::new(code))
+}
 
-    fn on_train_batch_end(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, batch_idx: usize) -> Result<()> {
-        if batch_idx == self.0 { (self.1)() } else { Ok(()) }
+impl<M: LightningModule> Callback<M> for AtBatch {
+    fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, batch_idx: usize) -> Result<()> {
+        if batch_idx == self.0 { (self.1)(ctx) } else { Ok(()) }
     }
 }
 
@@ -83,9 +83,9 @@ fn a_panic_in_a_training_step_leaves_readable_files() {
 #[test]
 fn a_panic_or_error_in_a_callback_leaves_readable_files() {
     let text = "panicked in `on_train_batch_end`: no more";
-    fails(|trainer, data| (trainer.callback(AtBatch(12, || panic!("no more"))), data), text, None, 12);
+    fails(|trainer, data| (trainer.callback(at_batch(12, |_| panic!("no more"))), data), text, None, 12);
     let text = "no more (in `on_train_batch_end` of `AtBatch`)";
-    fails(|trainer, data| (trainer.callback(AtBatch(12, || Err(Error::other("no more")))), data), text, None, 12);
+    fails(|trainer, data| (trainer.callback(at_batch(12, |_| Err(Error::other("no more")))), data), text, None, 12);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_callback_that_fails_while_a_failure_is_handled_hides_nothing() {
     }
     let text = "no more (in `on_train_batch_end` of `AtBatch`)";
     let prepare =
-        |trainer: Trainer<Logging>, data| (trainer.callback(AtBatch(12, || Err(Error::other("no more")))).callback(FailsAgain), data);
+        |trainer: Trainer<Logging>, data| (trainer.callback(at_batch(12, |_| Err(Error::other("no more")))).callback(FailsAgain), data);
     fails(prepare, text, None, 12);
 }
 
@@ -212,11 +212,27 @@ fn fill(folder: &Path) {
     assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
 }
 
+/// Waits for the loggers, which are behind the training.
+fn flush(ctx: &mut Context<'_>) -> Result<()> {
+    Ok(ctx.loggers().iter().try_for_each(stormfire::loggers::Background::flush)?)
+}
+
+/// Fills the disk at the end of a batch, when everything before is written.
+fn full_at(batch_idx: usize, disk: &Path) -> AtBatch {
+    let disk = disk.to_path_buf();
+    at_batch(batch_idx, move |ctx| {
+        flush(ctx)?;
+        fill(&disk);
+        Ok(())
+    })
+}
+
 /// What a run on a full disk leaves can be read: the logs up to some step, and a checkpoint.
 #[track_caller]
 fn is_readable(run: &Path, has_csv: bool, has_events: bool) {
     if has_csv {
-        let table = read_csv(run);
+        // A full disk has no room for a table with rows of one length.
+        let table = read_csv_of_the_killed(run);
         assert!(table.rows.len() > 20, "{} rows", table.rows.len());
         assert_eq!(table.steps(), (0..table.rows.len() as u64).collect::<Vec<_>>());
     }
@@ -241,9 +257,11 @@ fn fits_on_a_small_disk() {
     let base = || Trainer::<Logging>::new().log_every_n_steps(1).enable_progress_bar(false).enable_model_summary(false);
     let is_full = "No space left on device (os error 28)";
 
-    // Checkpoints fill the disk.
-    let folder = disk.join("checkpoints_fill");
-    let error = base().default_root_dir(&folder).callback(saving()).fit(Logging::new(), line_data(60_000, 2)).unwrap_err();
+    // The next checkpoint finds the disk full.
+    let folder = disk.join("checkpoints");
+    let mut trainer = base().default_root_dir(&folder).callback(saving()).callback(full_at(43, &disk));
+    let error = trainer.fit(Logging::new(), line_data(200, 2)).unwrap_err();
+    std::fs::remove_file(disk.join("ballast")).unwrap();
     let run = run_of(&folder);
     let Error::Checkpoint { path, .. } = &error else { panic!("{error}") };
     assert!(path.starts_with(run.join("checkpoints")) && !path.exists(), "{}", path.display());
@@ -255,15 +273,10 @@ fn fits_on_a_small_disk() {
     is_readable(&run, true, true);
     std::fs::remove_dir_all(&folder).unwrap();
 
-    // Something else fills it, and a logger is the first to notice.
+    // A logger does.
     for (name, csv) in [("csv", true), ("tensorboard", false)] {
         let folder = disk.join(name);
-        let filled = disk.clone();
-        let filling = AtBatch(40, move || {
-            fill(&filled);
-            Ok(())
-        });
-        let error = one_logger(&folder, csv).callback(filling).fit(Logging::new(), line_data(60_000, 2)).unwrap_err();
+        let error = one_logger(&folder, csv).callback(full_at(43, &disk)).fit(Logging::new(), line_data(60_000, 2)).unwrap_err();
         std::fs::remove_file(disk.join("ballast")).unwrap();
         is_named(&error, &folder, csv, is_full);
         assert_eq!(error.hint().unwrap(), "free some space or log into another folder; what was written before is intact");
@@ -325,7 +338,7 @@ fn fits_with_small_files() {
     let Some(folder) = crate::child::folder() else { return };
     for (name, csv) in [("csv", true), ("tensorboard", false)] {
         let folder = folder.join(name);
-        let error = one_logger(&folder, csv).fit(Logging::new(), line_data(60_000, 2)).unwrap_err();
+        let error = one_logger(&folder, csv).callback(at_batch(200, flush)).fit(Logging::new(), line_data(60_000, 2)).unwrap_err();
         is_named(&error, &folder, csv, "File too large (os error 27)");
         is_readable(&run_of(&folder), csv, !csv);
     }

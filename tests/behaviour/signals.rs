@@ -78,7 +78,7 @@ fn hangs() {
     Logging::in_step(|step| {
         if step == 20 {
             std::fs::write(folder().unwrap().join("hangs"), "").unwrap();
-            sleep(Duration::from_secs(3600));
+            sleep(Duration::from_hours(1));
         }
     });
     let _ = endless(&work_in).fit(Logging::new(), line_data(200, 2));

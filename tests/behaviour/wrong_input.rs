@@ -244,8 +244,11 @@ fn a_folder_that_cannot_be_made_is_named() {
     let file = folder.path().join("taken");
     std::fs::write(&file, "here is a file").unwrap();
     let trainer = Trainer::new().enable_progress_bar(false).enable_model_summary(false).default_root_dir(&file);
-    let text = format!("failed to create directory `{}`: Not a directory (os error 20)", file.join("lightning_logs").display());
-    refuse(trainer, &text, "a file is in the way of a log folder; move it or choose another `save_dir`");
+    let text = format!(
+        "`default_root_dir`: failed to create directory `{}`: Not a directory (os error 20)",
+        file.join("lightning_logs").display()
+    );
+    refuse(trainer, &text, "choose a folder that can be written to");
     let saving = quiet().max_epochs(1).enable_checkpointing(true).callback(ModelCheckpoint::new().dirpath(&file));
     let text = format!(
         "checkpoint `{}`: failed to create directory `{}`: File exists (os error 17)",

@@ -30,10 +30,8 @@ pub enum Order {
 /// [`load_state`](Self::load_state) into every checkpoint.
 ///
 /// ```
-/// use serde::{Deserialize, Serialize};
 /// use stormfire_module::{Callback, Context, LightningModule, Result, state::{self, Value}};
 ///
-/// #[derive(Default, Serialize, Deserialize)]
 /// struct GoodEnough { threshold: f64, checks: u32 }
 ///
 /// impl<M: LightningModule> Callback<M> for GoodEnough {

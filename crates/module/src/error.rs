@@ -160,7 +160,7 @@ impl Error {
     #[must_use]
     pub fn in_hook(self, hook: Hook, owner: &str) -> Self {
         match self {
-            placed @ (Error::InHook { .. } | Error::Panic { .. }) => placed,
+            placed @ (Error::InHook { .. } | Error::Panic { .. } | Error::Log(_)) => placed,
             source => Error::InHook { hook, owner: owner.into(), source: Box::new(source) },
         }
     }

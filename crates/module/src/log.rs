@@ -128,10 +128,12 @@ pub enum LogError {
         reason: String,
     },
     /// A name that the framework makes itself.
-    #[error("`{name}` contains `/dataloader_idx_`, which is added by the framework")]
+    #[error("`{name}` in `{hook}` contains `/dataloader_idx_`, which is added by the framework")]
     ReservedName {
         /// The metric.
         name: String,
+        /// The hook.
+        hook: Hook,
     },
     /// Logged twice in one hook with different arguments.
     #[error("`{name}` was logged twice in `{hook}` with different arguments")]
@@ -283,7 +285,7 @@ impl Draft {
             return Err(LogError::Useless { name, hook });
         }
         if options.add_dataloader_idx && name.contains("/dataloader_idx_") {
-            return Err(LogError::ReservedName { name });
+            return Err(LogError::ReservedName { name, hook });
         }
         Ok(self.record)
     }

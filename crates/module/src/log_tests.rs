@@ -15,12 +15,13 @@ fn error_of(hook: Hook, code: impl FnOnce()) -> LogError {
 #[test]
 fn every_kind_of_value_is_taken() {
     let device = Device::flex();
-    let (_, captured) = capture(Hook::TrainingStep, || {
+    let ((), captured) = capture(Hook::TrainingStep, || {
         log("f32", 0.5_f32);
         log("i32", -3);
         log("bool", true);
         log("tensor", Tensor::<1>::from_floats([2.0], &device));
-        log("reference", &Tensor::<1>::from_floats([3.0], &device));
+        let three = Tensor::<1>::from_floats([3.0], &device);
+        log("reference", &three);
         log("matrix", Tensor::<2>::from_floats([[4.0]], &device));
         log("int", Tensor::<1, Int>::from_ints([5], &device));
         log(format!("metric_{}", 1), Sum::new(6.0));
@@ -49,7 +50,7 @@ fn every_kind_of_value_is_taken() {
 fn a_tape_is_not_kept_alive() {
     let device = Device::flex().autodiff();
     let loss = Tensor::<1>::from_floats([2.0], &device).require_grad() * 3.0;
-    let (_, captured) = capture(Hook::TrainingStep, || {
+    let ((), captured) = capture(Hook::TrainingStep, || {
         log("loss", &loss);
     })
     .unwrap();
@@ -76,7 +77,7 @@ fn levels_follow_the_hook() {
                 LogError::NotAllowed { name: "x".into(), hook }
             ),
             Some(rule) => {
-                let (_, captured) = capture(hook, || {
+                let ((), captured) = capture(hook, || {
                     log("x", 1);
                 })
                 .unwrap();
@@ -110,7 +111,7 @@ fn mistakes_name_the_metric_and_the_hook() {
     let reserved = error_of(Hook::ValidationStep, || {
         log("x/dataloader_idx_0", 1);
     });
-    assert_eq!(reserved, LogError::ReservedName { name: "x/dataloader_idx_0".into() });
+    assert_eq!(reserved, LogError::ReservedName { name: "x/dataloader_idx_0".into(), hook: Hook::ValidationStep });
     let own = capture(Hook::ValidationStep, || {
         log("x/dataloader_idx_0", 1).add_dataloader_idx(false);
     });

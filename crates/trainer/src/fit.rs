@@ -34,7 +34,7 @@ pub(crate) struct FitLoop<'a, M: LightningModule> {
 }
 
 /// What one call of the module's `training_batch` did.
-struct Stepped {
+struct BatchOutcome {
     output: StepOutput,
     has_stepped: bool,
     loss: Option<Tensor<1>>,
@@ -187,7 +187,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             return Ok(Flow::EndEpoch);
         }
         let started = engine.profiler.start();
-        let Stepped { output, has_stepped, loss } = self.training_batch(batch.value, batch_idx, window)?;
+        let BatchOutcome { output, has_stepped, loss } = self.training_batch(batch.value, batch_idx, window)?;
         let engine = &mut *self.engine;
         engine.stop_time(started, "training_batch");
         engine.run.progress.global_step += u64::from(has_stepped);
@@ -215,7 +215,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
     }
 
     /// Calls the module's `training_batch`; says whether parameters changed.
-    fn training_batch(&mut self, batch: M::Batch, batch_idx: usize, window: Window) -> Result<Stepped> {
+    fn training_batch(&mut self, batch: M::Batch, batch_idx: usize, window: Window) -> Result<BatchOutcome> {
         let config = self.engine.config.clone();
         // It goes along when values are read anyhow.
         let keep_loss = self.engine.run.logs_this_step || self.engine.run.is_last_batch;
@@ -234,7 +234,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         }
         let output = output.map_err(|error| error.in_hook(Hook::TrainingStep, &Callback::<M>::name(&ModuleHooks)))?;
         self.engine.collect()?;
-        Ok(Stepped { output: output.detach(), has_stepped, loss })
+        Ok(BatchOutcome { output: output.detach(), has_stepped, loss })
     }
 
     /// Sends the step metrics to the loggers, if they are due. They leave the device on the loggers' threads.

@@ -10,7 +10,7 @@ const TWO_LOADERS: BatchInfo = BatchInfo { items: Some(1), num_dataloaders: 2 };
 /// Logs in a hook, with a batch of one loader at hand.
 fn record(store: &mut LogStore, hook: Hook, batch: BatchInfo, dataloader_idx: usize, code: impl FnOnce()) -> Result<()> {
     let _outer = scope::enter(hook, Moment { dataloader_idx, ..Moment::default() });
-    let (_, mut captured) = capture(hook, code)?;
+    let ((), mut captured) = capture(hook, code)?;
     let of = if hook.name().contains("validation") { Loop::Evaluation } else { Loop::Train };
     store.record(of, &mut captured.records, batch)
 }

@@ -54,7 +54,7 @@ fn sums_extremes_and_functions_have_no_weights() {
     reduces(uneven, |probe| probe, |entry| entry.reduce_fx(ReduceFx::Sum).batch_size(4), "8");
     reduces(uneven, |probe| probe, |entry| entry.reduce_fx(ReduceFx::Min), "1");
     reduces(uneven, |probe| probe, |entry| entry.reduce_fx(ReduceFx::Max), "5");
-    let median = |entry: Entry| entry.reduce_fx(ReduceFx::Custom { name: "median", reduce: |all| all.sort(0).slice([1..2]) });
+    let median = |entry: Entry| entry.reduce_fx(ReduceFx::Custom { name: "median", reduce: |all| all.sort(0).narrow(0, 1, 1) });
     reduces(uneven, |probe| probe, median, "2");
 }
 

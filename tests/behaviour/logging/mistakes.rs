@@ -76,7 +76,7 @@ fn a_value_is_logged_on_some_level() {
 
 #[test]
 fn the_suffix_of_loaders_is_reserved() {
-    let error = "`x/dataloader_idx_0` contains `/dataloader_idx_`, which is added by the framework";
+    let error = "`x/dataloader_idx_0` in `training_step` contains `/dataloader_idx_`, which is added by the framework";
     refuses(|| drop(log("x/dataloader_idx_0", 1)), error, "choose another name, or `add_dataloader_idx(false)`");
 }
 
