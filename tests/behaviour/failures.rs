@@ -17,7 +17,9 @@ use crate::{
 };
 
 /// Does something at the end of one batch.
-struct AtBatch(usize, Box<dyn FnMut(&mut Context<'_>) -> Result<()>>);
+struct AtBatch(usize, Act);
+
+type Act = Box<dyn FnMut(&mut Context<'_>) -> Result<()>>;
 
 fn at_batch(batch_idx: usize, code: impl FnMut(&mut Context<'_>) -> Result<()> + 'static) -> AtBatch {
     AtBatch(batch_idx, Box::new(code))
@@ -58,8 +60,8 @@ fn fails(
     assert_eq!(table.column("train_loss").len() as u64, LOGGED);
     assert_eq!(table.column("at_the_end"), ["1"]);
     let events = read_events(&run);
-    assert_eq!(steps_of(&events, "train_loss"), (0..LOGGED as i64).collect::<Vec<_>>());
-    assert_eq!(steps_of(&events, "at_the_end"), [ended_at as i64]);
+    assert_eq!(steps_of(&events, "train_loss"), (0..LOGGED).collect::<Vec<_>>());
+    assert_eq!(steps_of(&events, "at_the_end"), [ended_at]);
     assert!(session_ended(&events));
     assert_eq!(names(&run.join("checkpoints")), ["epoch=0-step=10.ckpt"]);
     resumes_from(&checkpoint_of(&run));
@@ -239,7 +241,7 @@ fn is_readable(run: &Path, has_csv: bool, has_events: bool) {
     if has_events {
         let steps = steps_of(&read_events(run), "train_loss");
         assert!(steps.len() > 20, "{} steps", steps.len());
-        assert_eq!(steps, (0..steps.len() as i64).collect::<Vec<_>>());
+        assert_eq!(steps, (0..steps.len() as u64).collect::<Vec<_>>());
     }
     let saved = names(&run.join("checkpoints"));
     assert!(!saved.is_empty());

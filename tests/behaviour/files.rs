@@ -122,8 +122,9 @@ pub(crate) fn session_ended(events: &Events) -> bool {
 }
 
 /// The steps of a scalar.
-pub(crate) fn steps_of(events: &Events, name: &str) -> Vec<i64> {
-    events.iter().filter(|(_, tag, scalar)| tag == name && scalar.is_some()).map(|(step, ..)| *step).collect()
+pub(crate) fn steps_of(events: &Events, name: &str) -> Vec<u64> {
+    let of_name = events.iter().filter(|(_, tag, scalar)| tag == name && scalar.is_some());
+    of_name.map(|(step, ..)| u64::try_from(*step).unwrap()).collect()
 }
 
 /// The names in a folder, sorted; none if it is not there.

@@ -95,7 +95,7 @@ fn outlives_its_fit() {
     let _ = trainer.fit(Logging::new(), line_data(8, 2)).unwrap();
     std::fs::write(folder.join("fitted"), "").unwrap();
     kill(names(&folder)[0].as_str());
-    sleep(Duration::from_secs(600));
+    sleep(Duration::from_mins(10));
 }
 
 /// Starts a part and waits until its first steps are in the table on disk.
@@ -125,7 +125,7 @@ fn a_first_signal_ends_a_run_in_good_order() {
         assert!(logged >= 11);
         assert_eq!(table.column("at_the_end").len(), 1);
         let events = read_events(&run);
-        assert_eq!(steps_of(&events, "train_loss"), (0..logged as i64).collect::<Vec<_>>());
+        assert_eq!(steps_of(&events, "train_loss"), (0..logged).collect::<Vec<_>>());
         assert!(session_ended(&events));
         let checkpoint = checkpoint_of(&run);
         assert_eq!(step_of(checkpoint.to_str().unwrap()), logged - logged % 5, "the newest save point");
@@ -164,7 +164,7 @@ fn is_readable(run: &Path, at_least: usize) {
     assert!(steps.len() >= at_least, "{steps:?}");
     assert_eq!(steps, (0..steps.len() as u64).collect::<Vec<_>>());
     let events = steps_of(&read_events_of_the_killed(run), "train_loss");
-    assert_eq!(events, (0..events.len() as i64).collect::<Vec<_>>());
+    assert_eq!(events, (0..events.len() as u64).collect::<Vec<_>>());
     resumes_from(&checkpoint_of(run));
 }
 

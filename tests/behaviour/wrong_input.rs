@@ -160,14 +160,16 @@ fn a_config_file_with_a_mistake_is_refused() {
     refuse(Trainer::from_config(config), "`accumulate_grad_batches`: 0 batches make no step", "use 1 or more");
 }
 
+type Configure = fn() -> Result<Optimizers>;
+
 /// Fits a module with these optimizers.
-fn fit_with(optimizers: fn() -> Result<Optimizers>) -> Result<(), Error> {
+fn fit_with(optimizers: Configure) -> Result<(), Error> {
     OPTIMIZERS.set(Some(optimizers));
     quiet().max_epochs(1).fit(Configured { line: Line::new() }, line_data(8, 2)).map(|fit| assert!(!fit.stop.is_interrupted()))
 }
 
 thread_local! {
-    static OPTIMIZERS: std::cell::Cell<Option<fn() -> Result<Optimizers>>> = const { std::cell::Cell::new(None) };
+    static OPTIMIZERS: std::cell::Cell<Option<Configure>> = const { std::cell::Cell::new(None) };
 }
 
 /// A line with the optimizers of a test.

@@ -78,7 +78,7 @@ pub use stormfire_module::{
     plateau::{Mode, ReduceLrOnPlateau},
     state, top_k_accuracy,
 };
-pub use stormfire_trainer::{Accelerator, Fit, Limit, ProfilerKind, Signal, Stop, Trainer, TrainerConfig};
+pub use stormfire_trainer::{Accelerator, AcceleratorError, Fit, Limit, ProfilerKind, Signal, Stop, Trainer, TrainerConfig};
 
 /// What most programs need. Exports nothing that `burn::prelude` exports.
 pub mod prelude {

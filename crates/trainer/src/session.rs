@@ -69,6 +69,11 @@ impl<M: LightningModule> Session<M> {
         self.log_dir.as_deref()
     }
 
+    /// Whoever goes on after an interrupt has not looked at how the run ended.
+    pub(crate) fn check_interrupt(&self) -> Result<()> {
+        self.interrupted.map_or(Ok(()), |signal| Err(Error::Interrupted { by: signal.to_string() }))
+    }
+
     pub(crate) fn fit<D: DataModule<Batch = M::Batch>>(&mut self, module: M, mut data: D, ckpt_path: Option<&Path>) -> Result<Fit<M>> {
         self.engine.device = choose_device(self.device.as_ref(), &self.engine.config, &module)?;
         let mut module = place(module, &self.engine.device, self.engine.config.seed).train();
@@ -162,9 +167,6 @@ impl<M: LightningModule> Session<M> {
         optimizers: &mut Optimizers,
         body: impl FnOnce(&mut Engine<M>, &mut M, &mut D, &mut Optimizers) -> Result<R>,
     ) -> Result<R> {
-        if let Some(signal) = self.interrupted {
-            return Err(Error::Interrupted { by: signal.to_string() });
-        }
         let engine = &mut self.engine;
         engine.run.stage = stage;
         engine.run.limits = Limits::default();

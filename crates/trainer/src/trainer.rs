@@ -9,7 +9,7 @@ use std::{
 use burn::tensor::Device;
 use stormfire_data::DataModule;
 use stormfire_loggers::{Logger, Metrics};
-use stormfire_module::{Callback, Every, LightningModule, PredictModule, Result, gradients::ClipAlgorithm, moment::Progress};
+use stormfire_module::{Callback, Error, Every, LightningModule, PredictModule, Result, gradients::ClipAlgorithm, moment::Progress};
 
 use crate::{
     accelerator::Accelerator,
@@ -126,6 +126,7 @@ pub struct Trainer<M: LightningModule> {
     loggers: Loggers,
     ckpt_path: Option<PathBuf>,
     session: Option<Session<M>>,
+    has_begun: bool,
 }
 
 impl<M: LightningModule> Default for Trainer<M> {
@@ -137,6 +138,7 @@ impl<M: LightningModule> Default for Trainer<M> {
             loggers: Loggers::Default,
             ckpt_path: None,
             session: None,
+            has_begun: false,
         }
     }
 }
@@ -317,12 +319,21 @@ impl<M: LightningModule> Trainer<M> {
     fn session(&mut self) -> Result<&mut Session<M>> {
         if self.session.is_none() {
             self.config.check()?;
+            if std::mem::replace(&mut self.has_begun, true) {
+                return Err(Error::config(
+                    "Trainer",
+                    "an earlier run could not begin, and its callbacks and loggers are gone",
+                    "make a new Trainer",
+                ));
+            }
             let callbacks = std::mem::take(&mut self.callbacks);
             let loggers = std::mem::take(&mut self.loggers);
             self.session = Some(Session::new(&self.config, self.device.clone(), callbacks, loggers)?);
         }
         // Just set, if it was not there before.
-        self.session.as_mut().ok_or_else(|| stormfire_module::Error::other("the Trainer has no session"))
+        let session = self.session.as_mut().ok_or_else(|| Error::other("the Trainer has no session"))?;
+        session.check_interrupt()?;
+        Ok(session)
     }
 }
 

@@ -336,9 +336,9 @@ fn off_a_terminal_lines_are_plain_and_rare() {
     bench.fire(&mut bar, Event::TrainEnd).unwrap();
     bench.fire(&mut bar, Event::Teardown { stage: Stage::Fit }).unwrap();
     let expected = "\
-epoch 0/1  58/80 batches  2.0 it/s  train_loss 0.412
+epoch 0/1  59/80 batches  2.0 it/s  train_loss 0.412
 epoch 0/1  80/80 batches  2.0 it/s  train_loss 0.300
-epoch 1/1  58/80 batches  2.0 it/s  train_loss 0.412
+epoch 1/1  59/80 batches  2.0 it/s  train_loss 0.412
 epoch 1/1  80/80 batches  2.0 it/s  train_loss 0.300
 ";
     assert_eq!(page.text(), expected);
