@@ -13,12 +13,20 @@ use burn::{
     prelude::*,
 };
 use clap::Parser;
+use serde::Serialize;
 use stormfire::prelude::*;
 use stormfire_examples::{MnistBatch, MnistData};
 
 // Half of a small model's time goes into memory: the system's allocator gives it back and asks for it again.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What `hparams.yaml` and the checkpoints remember.
+#[derive(Clone, Debug, Serialize)]
+struct Hyperparameters {
+    learning_rate: f64,
+    batch_size: usize,
+}
 
 #[derive(Module, Debug)]
 struct Mnist {
@@ -30,11 +38,11 @@ struct Mnist {
     output: Linear,
     cross_entropy: CrossEntropyLoss,
     #[module(skip)]
-    learning_rate: f64,
+    hparams: Hyperparameters,
 }
 
 impl Mnist {
-    fn new(learning_rate: f64, device: &Device) -> Self {
+    fn new(hparams: Hyperparameters, device: &Device) -> Self {
         Self {
             conv1: Conv2dConfig::new([1, 8], [3, 3]).with_padding(PaddingConfig2d::Same).init(device),
             conv2: Conv2dConfig::new([8, 16], [3, 3]).with_padding(PaddingConfig2d::Same).init(device),
@@ -43,7 +51,7 @@ impl Mnist {
             hidden: LinearConfig::new(16 * 7 * 7, 64).init(device),
             output: LinearConfig::new(64, 10).init(device),
             cross_entropy: CrossEntropyLossConfig::new().init(device),
-            learning_rate,
+            hparams,
         }
     }
 
@@ -80,11 +88,11 @@ impl LightningModule for Mnist {
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
-        Ok(Optimizer::new(AdamConfig::new(), self.learning_rate).into())
+        Ok(Optimizer::new(AdamConfig::new(), self.hparams.learning_rate).into())
     }
 
     fn hparams(&self) -> Result<Value> {
-        state::save(&[("learning_rate", self.learning_rate)].into_iter().collect::<std::collections::BTreeMap<_, _>>())
+        state::save(&self.hparams)
     }
 }
 
@@ -121,6 +129,9 @@ struct Args {
     /// Where to leave logs and checkpoints.
     #[arg(long, default_value = ".")]
     root: std::path::PathBuf,
+    /// Print where the time went.
+    #[arg(long)]
+    profile: bool,
     /// Show no progress bar.
     #[arg(long)]
     no_progress_bar: bool,
@@ -144,8 +155,12 @@ fn main() -> Result<Stop> {
     if let Some(batches) = args.limit_val_batches {
         trainer = trainer.limit_val_batches(batches);
     }
+    if args.profile {
+        trainer = trainer.profiler(ProfilerKind::Simple);
+    }
     let data = || MnistData::new(&args.data).batch_size(args.batch_size);
-    let fit = trainer.fit(Mnist::new(args.lr, &device), data())?;
+    let hparams = Hyperparameters { learning_rate: args.lr, batch_size: args.batch_size };
+    let fit = trainer.fit(Mnist::new(hparams, &device), data())?;
     if !fit.stop.is_interrupted() {
         trainer.test(&fit.module, data())?;
     }

@@ -85,8 +85,8 @@ pub mod prelude {
     pub use crate::{
         Accelerator, Callback, Context, CsvLogger, DataModule, EarlyStopping, Error, Every, Fit, GradientAccumulationScheduler, Hook,
         LambdaCallback, LearningRateMonitor, LightningModule, Limit, Loader, Loaders, Logger, Metric, Mode, ModelCheckpoint, ModelSummary,
-        OneCycle, Optimizer, Optimizers, PredictModule, ProgressBar, ReduceFx, ReduceLrOnPlateau, Result, Schedule, Stage, StepOutput,
-        Stepper, Stop, TensorBoardLogger, Timer, Trainer, TrainerConfig, accuracy, data::Error as DataError, log, log_dict, state,
-        state::Value, top_k_accuracy,
+        OneCycle, Optimizer, Optimizers, PredictModule, ProfilerKind, ProgressBar, ReduceFx, ReduceLrOnPlateau, Result, Schedule, Stage,
+        StepOutput, Stepper, Stop, TensorBoardLogger, Timer, Trainer, TrainerConfig, accuracy, data::Error as DataError, log, log_dict,
+        state, state::Value, top_k_accuracy,
     };
 }

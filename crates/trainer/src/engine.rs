@@ -42,6 +42,7 @@ pub(crate) struct Engine<M: LightningModule> {
     pub(crate) batch_items: Option<usize>,
     callbacks: Vec<Box<dyn Callback<M>>>,
     records: Vec<Record>,
+    said_nothing_is_logged: bool,
 }
 
 impl<M: LightningModule> Engine<M> {
@@ -79,6 +80,7 @@ impl<M: LightningModule> Engine<M> {
             batch_items: Some(1),
             callbacks: ordered,
             records: Vec::new(),
+            said_nothing_is_logged: false,
             config: Arc::new(config),
         }
     }
@@ -131,7 +133,9 @@ impl<M: LightningModule> Engine<M> {
             return Ok(());
         }
         if self.config.barebones {
-            tracing::warn!("nothing is logged with `barebones`");
+            if !std::mem::replace(&mut self.said_nothing_is_logged, true) {
+                tracing::warn!("nothing is logged with `barebones`");
+            }
             self.records.clear();
             return Ok(());
         }

@@ -2,7 +2,7 @@
 
 use burn::{
     optim::GradientsParams,
-    tensor::{Device, Tensor},
+    tensor::Device,
 };
 use stormfire::prelude::*;
 
