@@ -147,8 +147,10 @@ fn main() -> Result<Stop> {
         .log_every_n_steps(args.log_every_n_steps)
         .default_root_dir(args.root)
         .enable_progress_bar(!args.no_progress_bar)
-        .callback(EarlyStopping::new("val_loss").patience(3))
         .callback(LearningRateMonitor::new());
+    if args.limit_val_batches != Some(0) {
+        trainer = trainer.callback(EarlyStopping::new("val_loss").patience(3));
+    }
     if let Some(steps) = args.max_steps {
         trainer = trainer.max_steps(steps);
     }

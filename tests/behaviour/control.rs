@@ -304,3 +304,10 @@ fn a_second_fit_of_one_trainer_starts_from_zero() {
     assert_eq!(second.progress, Progress { epoch: 1, batch_in_epoch: 0, batches: 2, global_step: 2 });
     assert_eq!(seen.lock().unwrap().epochs, [2, 2]);
 }
+
+#[test]
+fn an_epoch_that_ends_before_its_validation_is_not_judged() {
+    let mut trainer = quiet().max_steps(2).num_sanity_val_steps(0).callback(EarlyStopping::new("val_loss"));
+    let fit = trainer.fit(Line::new(), (line_data(8, 2), line_data(4, 2))).unwrap();
+    assert_eq!(fit.stop, Stop::MaxSteps);
+}

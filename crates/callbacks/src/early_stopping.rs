@@ -177,8 +177,7 @@ impl EarlyStopping {
     }
 
     fn looks_on_train_epoch_end(&self, ctx: &Context<'_>) -> bool {
-        let validates = ctx.limits().val_batches.iter().any(|batches| *batches != Some(0));
-        self.on_train_epoch_end.unwrap_or_else(|| !validates || ctx.run().validates_every_epoch)
+        self.on_train_epoch_end.unwrap_or_else(|| !ctx.limits().validates() || ctx.run().validates_every_epoch)
     }
 
     fn look(&mut self, ctx: &mut Context<'_>) -> Result<()> {
@@ -191,6 +190,8 @@ impl EarlyStopping {
                 tracing::warn!(?available, "early stopping left out a look: metric `{}` is not available", self.monitor);
                 return Ok(());
             }
+            // `max_steps` or a skip ended the epoch before its validation: there is nothing new to judge by.
+            Err(Error::MetricMissing { .. }) if ctx.limits().validates() && !ctx.run().is_last_batch => return Ok(()),
             Err(error) => return Err(error),
         };
         if let Some((reason, message)) = self.judge(value) {

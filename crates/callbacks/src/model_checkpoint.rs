@@ -23,7 +23,7 @@ use crate::score::Score;
 use save::Missing;
 use template::Template;
 use top_k::Kept;
-use when::{keeps_still, validates};
+use when::keeps_still;
 
 /// Writes checkpoints of a fit, and keeps the best ones by a metric.
 ///
@@ -329,7 +329,7 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
                 "use a number of steps or batches, or limit the data with `limit_train_batches`",
             ));
         }
-        if matches!(self.every, Every::Epochs(_)) && self.on_train_epoch_end == Some(false) && !validates(ctx) {
+        if matches!(self.every, Every::Epochs(_)) && self.on_train_epoch_end == Some(false) && !ctx.limits().validates() {
             tracing::warn!("`save_on_train_epoch_end(false)` waits for a validation, but this fit has none: no checkpoint will be written");
         }
         Ok(())
@@ -362,7 +362,7 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
         if keeps_still(ctx) || !(due || self.state.deferred) {
             return Ok(());
         }
-        let missing = match (validates(ctx) && !self.now.validated, due) {
+        let missing = match (ctx.limits().validates() && !self.now.validated, due) {
             (false, _) => Missing::Fail,
             (true, true) => Missing::Warn,
             (true, false) => Missing::Defer,

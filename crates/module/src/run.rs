@@ -29,6 +29,13 @@ pub struct Limits {
     pub predict_batches: Vec<Option<usize>>,
 }
 
+impl Limits {
+    /// Whether this fit validates at all.
+    pub fn validates(&self) -> bool {
+        self.val_batches.iter().any(|batches| *batches != Some(0))
+    }
+}
+
 /// Everything about a run that its callbacks may look at.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each says one thing about the moment")]

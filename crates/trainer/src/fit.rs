@@ -263,7 +263,10 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         self.loss.check()?;
         let engine = &mut *self.engine;
         let completed = engine.run.progress.epoch as u64 + 1;
-        self.optimizers.step_watching_schedules(Some(completed), &mut |name| engine.store.metric(name))?;
+        // As the other epoch schedules: an epoch that ended early has not been validated.
+        if engine.run.is_last_batch {
+            self.optimizers.step_watching_schedules(Some(completed), &mut |name| engine.store.metric(name))?;
+        }
         send_metrics(&metrics.merged(), &engine.run.loggers, engine.run.logger_step, Some(engine.run.progress.epoch))?;
         engine.run.progress.epoch += 1;
         engine.run.progress.batch_in_epoch = 0;

@@ -60,6 +60,9 @@ fn nan_stops_or_is_no_improvement() {
 fn a_missing_metric_names_what_is_there() {
     let (mut bench, mut callback) = (Bench::new(), EarlyStopping::new("val_los"));
     bench.start(&mut callback).unwrap();
+    bench.run.is_last_batch = false;
+    bench.epoch(&mut callback).expect("an epoch that ended early was not validated");
+    bench.run.is_last_batch = true;
     let error = bench.metric("val_loss", 1.0).epoch(&mut callback).unwrap_err();
     assert!(text(&error).starts_with("metric `val_los` is not available; available are: `val_loss` | hint: log it"), "{}", text(&error));
     bench.epoch(&mut callback.strict(false)).unwrap();

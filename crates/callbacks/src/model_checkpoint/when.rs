@@ -33,13 +33,8 @@ impl ModelCheckpoint {
     }
 
     pub(super) fn saves_on_train_epoch_end(&self, ctx: &Context<'_>) -> bool {
-        self.on_train_epoch_end.unwrap_or_else(|| !validates(ctx) || ctx.run().validates_every_epoch)
+        self.on_train_epoch_end.unwrap_or_else(|| !ctx.limits().validates() || ctx.run().validates_every_epoch)
     }
-}
-
-/// Whether this run has validation at all.
-pub(super) fn validates(ctx: &Context<'_>) -> bool {
-    ctx.limits().val_batches.iter().any(|batches| *batches != Some(0))
 }
 
 /// Whether checkpoints are out of place here.
