@@ -86,7 +86,8 @@ fn run_one(workspace: &Workspace, run: &Run) -> Result<()> {
     let root = folder(workspace, run);
     system::fresh_folder(&root)?;
     let mut cargo = workspace.cargo();
-    cargo.args(["run", "--quiet", "--release", "--package", PACKAGE, "--example", run.example, "--"]);
+    // Word for word what the README tells a new user to type.
+    cargo.args(["run", "--quiet", "--release", "--example", run.example, "--"]);
     for argument in run.arguments {
         cargo.arg(if *argument == "{root}" { root.as_os_str() } else { argument.as_ref() });
     }
