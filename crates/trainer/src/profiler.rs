@@ -7,8 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, Table};
 use serde::{Deserialize, Serialize};
+
+use crate::results_table::STYLE;
 
 /// Which profiler to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +64,7 @@ impl Profiler {
         let mut rows: Vec<_> = self.actions.as_mut()?.drain().collect();
         rows.sort_by_key(|(_, action)| std::cmp::Reverse(action.total));
         let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+        table.load_style(STYLE);
         table.set_header(["Action", "Mean (ms)", "Calls", "Total (s)", "%"]);
         for (name, action) in rows {
             let total = action.total.as_secs_f64();

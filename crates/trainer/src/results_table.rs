@@ -1,7 +1,10 @@
 //! The table that `validate` and `test` print.
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle, presets};
 use stormfire_loggers::Metrics;
+
+/// The look of the Trainer's tables: lines around, none between the rows.
+pub(crate) const STYLE: TableStyle = presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
 
 /// One row for each metric, one column for each loader; as Lightning's.
 pub(crate) fn results_table(title: &str, results: &[Metrics]) -> String {
@@ -18,7 +21,7 @@ pub(crate) fn results_table(title: &str, results: &[Metrics]) -> String {
     }
     rows.sort();
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(STYLE);
     let header = std::iter::once(title.to_string()).chain((0..results.len()).map(|loader| format!("DataLoader {loader}")));
     table.set_header(header);
     for (name, values) in rows {
