@@ -94,24 +94,38 @@ pub(crate) fn read_events_of_the_killed(run: &Path) -> Events {
 #[track_caller]
 fn events(run: &Path) -> (Events, usize) {
     let file = std::fs::read(event_file(run)).unwrap();
+    let (records, torn) = records(&file);
+    let mut events = Vec::new();
+    for record in records {
+        let event = Event::decode(record).unwrap();
+        let values = event.summary.unwrap_or_default().values;
+        events.extend(values.into_iter().map(|value| (event.step, value.tag, value.scalar.map(f32::to_bits))));
+    }
+    (events, torn)
+}
+
+/// The whole records of an event file, and how many bytes of a torn one are left. A record is its length, a checksum of
+/// that, the event, a checksum of that.
+#[track_caller]
+pub(crate) fn records(file: &[u8]) -> (Vec<&[u8]>, usize) {
     let crc = |data: &[u8]| crc32c::crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes();
-    let (mut rest, mut events) = (&file[..], Vec::new());
+    let (mut rest, mut records) = (file, Vec::new());
     while let Some((header, behind)) = rest.split_at_checked(12) {
         let length = u64::from_le_bytes(header[..8].try_into().unwrap()) as usize;
         assert_eq!(header[8..], crc(&header[..8]), "the checksum of a length");
         let Some((record, next)) = behind.split_at_checked(length + 4) else { break };
         assert_eq!(record[length..], crc(&record[..length]), "the checksum of a record");
-        let event = Event::decode(&record[..length]).unwrap();
-        let values = event.summary.unwrap_or_default().values;
-        events.extend(values.into_iter().map(|value| (event.step, value.tag, value.scalar.map(f32::to_bits))));
+        records.push(&record[..length]);
         rest = next;
     }
-    (events, rest.len())
+    (records, rest.len())
 }
 
+/// The one event file in a folder.
 #[track_caller]
-fn event_file(run: &Path) -> PathBuf {
-    let files: Vec<PathBuf> = names(run).into_iter().filter(|name| name.contains("tfevents")).map(|name| run.join(name)).collect();
+pub(crate) fn event_file(run: &Path) -> PathBuf {
+    let files: Vec<PathBuf> =
+        names(run).into_iter().filter(|name| name.contains("events.out.tfevents.")).map(|name| run.join(name)).collect();
     assert_eq!(files.len(), 1, "{files:?}");
     files.into_iter().next().unwrap()
 }

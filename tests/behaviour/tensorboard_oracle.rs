@@ -9,6 +9,8 @@ use stormfire::{
 };
 use tensorboard_rs::summary_writer::SummaryWriter;
 
+use crate::files::{event_file, records};
+
 #[derive(Clone, PartialEq, Message)]
 struct Event {
     #[prost(int64, tag = "2")]
@@ -53,28 +55,12 @@ struct Buckets {
     counts: Vec<f64>,
 }
 
-/// The events of the one file in a folder. A record is its length, a checksum of that, the event, a checksum of that.
+/// The events of the one file in a folder.
 fn events_in(folder: &Path) -> Vec<Event> {
-    let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    let mut files = files.iter().filter(|path| path.to_string_lossy().contains("events.out.tfevents."));
-    let (Some(file), None) = (files.next(), files.next()) else { panic!("there is not one event file in {}", folder.display()) };
-    let bytes = std::fs::read(file).unwrap();
-    let mut rest = bytes.as_slice();
-    let mut events = Vec::new();
-    while !rest.is_empty() {
-        let (head, body) = rest.split_at(12);
-        let length = u64::from_le_bytes(head[..8].try_into().unwrap()) as usize;
-        assert_eq!(masked_checksum(&head[..8]).to_le_bytes(), head[8..]);
-        let (event, after) = body.split_at(length);
-        assert_eq!(masked_checksum(event).to_le_bytes(), after[..4]);
-        events.push(Event::decode(event).unwrap());
-        rest = &after[4..];
-    }
-    events
-}
-
-fn masked_checksum(bytes: &[u8]) -> u32 {
-    crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
+    let file = std::fs::read(event_file(folder)).unwrap();
+    let (records, torn) = records(&file);
+    assert_eq!(torn, 0, "bytes of a torn record");
+    records.into_iter().map(|record| Event::decode(record).unwrap()).collect()
 }
 
 /// A line for every value, in the order of the file. Floats by their bits, so that NaN equals NaN.

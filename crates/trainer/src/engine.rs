@@ -164,6 +164,11 @@ impl<M: LightningModule> Engine<M> {
         self.signals.as_ref().and_then(SignalWatch::received)
     }
 
+    /// An error if a signal has asked the run to end.
+    pub(crate) fn check_interrupt(&self) -> Result<()> {
+        self.signal().map_or(Ok(()), |signal| Err(signal.into()))
+    }
+
     pub(crate) fn time<R>(&mut self, action: &'static str, code: impl FnOnce(&mut Self) -> R) -> R {
         let started = self.profiler.start();
         let result = code(self);

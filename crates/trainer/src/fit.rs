@@ -136,8 +136,8 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         while self.engine.run.limits.train_batches.is_none_or(|n| self.engine.run.progress.batch_in_epoch < n) {
             let Some(batch) = self.engine.time("train_next", |_| batches.next()) else { break };
             let flow = self.batch(batch?, batches.is_last())?;
-            self.check_interrupt()?;
-            if flow == Flow::EndEpoch || self.must_end_epoch() {
+            self.engine.check_interrupt()?;
+            if flow == Flow::EndEpoch || self.is_done().is_some() {
                 break;
             }
         }
@@ -150,20 +150,6 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             ));
         }
         self.end_epoch()
-    }
-
-    /// Whether a limit or a stop ends the epoch before its last batch.
-    fn must_end_epoch(&mut self) -> bool {
-        let run = &self.engine.run;
-        run.limits.max_steps.is_some_and(|max| run.progress.global_step >= max)
-            || (run.requests.stop.is_some() && self.allowed_stop().is_some())
-    }
-
-    fn check_interrupt(&mut self) -> Result<()> {
-        match self.engine.signal() {
-            Some(signal) => Err(Error::Interrupted { by: signal.to_string() }),
-            None => Ok(()),
-        }
     }
 
     fn batch(&mut self, batch: Batch<M::Batch>, is_last: bool) -> Result<Flow> {
@@ -205,8 +191,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         self.engine.batch_items = Some(1);
         self.log_step(has_stepped)?;
         self.write_checkpoints()?;
-        let stops = self.engine.run.requests.stop.is_some() && self.allowed_stop().is_some();
-        if self.engine.run.validation_is_due || (stops && !self.val.is_empty()) {
+        if self.engine.run.validation_is_due || (!self.val.is_empty() && self.allowed_stop().is_some()) {
             self.validate(RunningStage::Validate)?;
             self.optimizers.step_watching_schedules(None, &mut |name| self.engine.store.metric(name))?;
             self.write_checkpoints()?;

@@ -71,7 +71,7 @@ impl<M: LightningModule> Session<M> {
 
     /// Whoever goes on after an interrupt has not looked at how the run ended.
     pub(crate) fn check_interrupt(&self) -> Result<()> {
-        self.interrupted.map_or(Ok(()), |signal| Err(Error::Interrupted { by: signal.to_string() }))
+        self.interrupted.map_or(Ok(()), |signal| Err(signal.into()))
     }
 
     pub(crate) fn fit<D: DataModule<Batch = M::Batch>>(&mut self, module: M, mut data: D, ckpt_path: Option<&Path>) -> Result<Fit<M>> {
@@ -126,10 +126,8 @@ impl<M: LightningModule> Session<M> {
             engine.run.logger_step = engine.run.progress.global_step;
             let mut data = Evaluated::new(loaders, limits);
             let metrics = evaluate(engine, module, &mut data, what, running)?;
-            match engine.signal() {
-                Some(signal) => Err(Error::Interrupted { by: signal.to_string() }),
-                None => Ok(metrics.by_loader(data.loaders.len())),
-            }
+            engine.check_interrupt()?;
+            Ok(metrics.by_loader(data.loaders.len()))
         })?;
         if !self.engine.config.barebones && results.iter().any(|metrics| !metrics.is_empty()) {
             let title = if what == Evaluation::Test { "Test metric" } else { "Validate metric" };

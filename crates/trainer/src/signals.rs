@@ -10,6 +10,7 @@ use signal_hook::{
     consts::{SIGINT, SIGTERM},
     flag, low_level,
 };
+use stormfire_module::Error;
 
 /// A signal that asked the run to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,12 @@ impl Signal {
             Signal::Interrupt => 130,
             Signal::Terminate => 143,
         }
+    }
+}
+
+impl From<Signal> for Error {
+    fn from(signal: Signal) -> Self {
+        Error::Interrupted { by: signal.to_string() }
     }
 }
 

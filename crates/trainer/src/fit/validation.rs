@@ -66,7 +66,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
             }
             other => {
                 other?;
-                self.check_interrupt()
+                self.engine.check_interrupt()
             }
         }
     }
