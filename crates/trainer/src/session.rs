@@ -147,7 +147,9 @@ impl<M: LightningModule> Session<M> {
             require(&loaders, Stage::Predict)?;
             let limits = limits_of(&loaders, engine.config.limit_predict_batches, "limit_predict_batches")?;
             engine.run.limits.predict_batches.clone_from(&limits);
-            predict(engine, module, &loaders, &limits)
+            let predictions = predict(engine, module, &loaders, &limits)?;
+            engine.check_interrupt()?;
+            Ok(predictions)
         })
     }
 
