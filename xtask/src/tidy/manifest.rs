@@ -7,8 +7,9 @@ use super::Finding;
 use crate::system::{self, Workspace};
 
 /// The house, from the ground up. A package may depend on those of lower floors only.
-const FLOORS: [(&str, u8); 6] = [
+const FLOORS: [(&str, u8); 7] = [
     ("stormfire-loggers", 0),
+    ("stormfire-checkpoint", 0),
     ("stormfire-data", 0),
     ("stormfire-module", 1),
     ("stormfire-callbacks", 2),
