@@ -41,6 +41,11 @@ macro_rules! hooks {
                 match self { $(Hook::$variant => $name,)* }
             }
 
+            /// The hook of this name.
+            pub fn from_name(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|hook| hook.name() == name)
+            }
+
             /// What may be logged here; `None` where nothing may. The table is Lightning's.
             pub fn log_rule(self) -> Option<LogRule> {
                 match self { $(Hook::$variant => $rule,)* }

@@ -143,6 +143,14 @@ pub enum LogError {
         /// The hook.
         hook: Hook,
     },
+    /// The checkpoint that the run continues from was logged into with another kind of value.
+    #[error("`{name}` in `{hook}` is of another kind than in the checkpoint that the run continues from")]
+    Restored {
+        /// The metric.
+        name: String,
+        /// The hook.
+        hook: Hook,
+    },
     /// A mean over an epoch needs weights, and there are none.
     #[error("the batch size for the mean of `{name}` in `{hook}` is not known")]
     BatchSize {
@@ -165,6 +173,9 @@ impl LogError {
             LogError::Invalid { .. } => "reduce it first, `tensor.mean()` for example".into(),
             LogError::ReservedName { .. } => "choose another name, or `add_dataloader_idx(false)`".into(),
             LogError::Twice { .. } => "use the same arguments, or two names".into(),
+            LogError::Restored { .. } => {
+                "continue with the program that wrote it, or from a checkpoint that was written at the end of an epoch".into()
+            }
             LogError::BatchSize { .. } => {
                 "give it with `.batch_size(n)`, implement `LightningModule::batch_size`, or tell the loader with `items_per_batch`".into()
             }

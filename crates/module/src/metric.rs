@@ -30,7 +30,12 @@ use crate::read::Scalar;
 ///         }
 ///     }
 ///     fn parts(&self) -> Vec<Scalar> { vec![self.squares.clone(), self.count.into()] }
-///     fn with_parts(&self, parts: &[f64]) -> Self { Rmse { squares: parts[0].into(), count: parts[1] } }
+///     fn with_parts(&self, parts: &[Scalar]) -> Option<Self> {
+///         match parts {
+///             [squares, Scalar::Host(count)] => Some(Rmse { squares: squares.clone(), count: *count }),
+///             _ => None,
+///         }
+///     }
 /// }
 ///
 /// let mut all = Rmse { squares: 1.0.into(), count: 1.0 };
@@ -44,11 +49,12 @@ pub trait Metric: Clone + Send + Sync + fmt::Debug + 'static {
     /// The result so far, without a device read.
     fn compute(&self) -> Scalar;
 
-    /// The state as numbers, for checkpoints and for other ranks.
+    /// The state as scalars, for checkpoints and for other ranks.
     fn parts(&self) -> Vec<Scalar>;
 
-    /// A metric of the same kind with the state that [`Metric::parts`] gave.
-    fn with_parts(&self, parts: &[f64]) -> Self;
+    /// A metric of the same kind with the state that [`Metric::parts`] gave, each scalar where it was (host or device)
+    /// and of the same type; `None` when it does not fit, as in a checkpoint of another version of the program.
+    fn with_parts(&self, parts: &[Scalar]) -> Option<Self>;
 }
 
 /// A [`Metric`] of any type.
@@ -60,7 +66,7 @@ pub trait AnyMetric: Send + Sync + fmt::Debug {
     /// As [`Metric::parts`].
     fn parts_any(&self) -> Vec<Scalar>;
     /// As [`Metric::with_parts`].
-    fn with_parts_any(&self, parts: &[f64]) -> Box<dyn AnyMetric>;
+    fn with_parts_any(&self, parts: &[Scalar]) -> Option<Box<dyn AnyMetric>>;
     /// A copy in a box.
     fn clone_any(&self) -> Box<dyn AnyMetric>;
     /// For the type test in `merge_any`.
@@ -77,8 +83,8 @@ impl<M: Metric> AnyMetric for M {
     fn parts_any(&self) -> Vec<Scalar> {
         self.parts()
     }
-    fn with_parts_any(&self, parts: &[f64]) -> Box<dyn AnyMetric> {
-        Box::new(self.with_parts(parts))
+    fn with_parts_any(&self, parts: &[Scalar]) -> Option<Box<dyn AnyMetric>> {
+        self.with_parts(parts).map(|metric| Box::new(metric) as Box<dyn AnyMetric>)
     }
     fn clone_any(&self) -> Box<dyn AnyMetric> {
         Box::new(self.clone())
@@ -124,9 +130,9 @@ impl Metric for Mean {
     fn parts(&self) -> Vec<Scalar> {
         vec![self.sum.clone(), self.weight.into()]
     }
-    fn with_parts(&self, parts: &[f64]) -> Self {
-        let [sum, weight] = *parts else { return self.clone() };
-        Self { sum: sum.into(), weight }
+    fn with_parts(&self, parts: &[Scalar]) -> Option<Self> {
+        let [sum, Scalar::Host(weight)] = parts else { return None };
+        Some(Self { sum: sum.clone(), weight: *weight })
     }
 }
 
@@ -154,8 +160,9 @@ macro_rules! one_scalar_metric {
             fn parts(&self) -> Vec<Scalar> {
                 vec![self.0.clone()]
             }
-            fn with_parts(&self, parts: &[f64]) -> Self {
-                parts.first().map_or_else(|| self.clone(), |&value| Self(value.into()))
+            fn with_parts(&self, parts: &[Scalar]) -> Option<Self> {
+                let [value] = parts else { return None };
+                Some(Self(value.clone()))
             }
         }
     };
@@ -227,7 +234,8 @@ mod tests {
         let mut mean = Mean::new(1.0, 3.0);
         mean.merge(&Mean::new(5.0, 1.0));
         assert!((value(&mean) - 2.0).abs() < 1e-12);
-        assert!((value(&mean.with_parts(&[9.0, 2.0])) - 4.5).abs() < 1e-12);
+        assert!((value(&mean.with_parts(&[9.0.into(), 2.0.into()]).unwrap()) - 4.5).abs() < 1e-12);
+        assert!(mean.with_parts(&[9.0.into()]).is_none());
     }
 
     #[test]

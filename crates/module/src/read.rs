@@ -157,6 +157,12 @@ impl Reading {
         Reading(Arc::new(reading))
     }
 
+    /// The scalar: on the host if it has been read, else still on the device.
+    pub fn scalar(&self) -> Scalar {
+        let pending = lock(&self.0.scalar).clone();
+        pending.unwrap_or_else(|| Scalar::Host(self.get().unwrap_or(f64::NAN)))
+    }
+
     /// The value, if it has been read already. Never waits.
     pub fn get(&self) -> Option<f64> {
         self.0.host.get().copied()

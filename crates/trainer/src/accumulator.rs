@@ -1,12 +1,15 @@
 //! The values of an epoch on their way to one, on the device.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use stormfire_module::{
     Scalar,
     log::{LogError, ReduceFx},
     loggable::Logged,
     metric::{AnyMetric, Max, Min, Sum},
+    state::Number,
 };
+
+use crate::log_state::{Pending, SavedAccumulator, SavedScalar};
 
 /// What `reduce_fx` keeps from batch to batch.
 #[derive(Clone, Debug)]
@@ -14,7 +17,15 @@ use stormfire_module::{
 pub(crate) enum Accumulator {
     Mean(RunningMean),
     Metric(Box<dyn AnyMetric>),
-    Custom { values: Vec<Scalar>, reduce: fn(Tensor<1>) -> Tensor<1> },
+    Custom {
+        values: Vec<Scalar>,
+        reduce: fn(Tensor<1>) -> Tensor<1>,
+    },
+    /// From a checkpoint, until the code that logs it brings its type or function again.
+    Saved {
+        parts: Vec<Scalar>,
+        value: Scalar,
+    },
 }
 
 /// A weighted mean that multiplies only when the weight changes: most batches have the same size, so a batch costs one
@@ -47,6 +58,15 @@ impl RunningMean {
     fn weighted(&self) -> Scalar {
         let stretch = self.stretch.clone().times(self.weight);
         self.sum.clone().map_or(stretch.clone(), |sum| sum.plus(stretch))
+    }
+
+    fn state(&self, pending: &mut Pending) -> SavedAccumulator {
+        SavedAccumulator::Mean {
+            sum: self.sum.as_ref().map(|sum| pending.save(sum)),
+            stretch: pending.save(&self.stretch),
+            weight: Number(self.weight),
+            total: Number(self.total),
+        }
     }
 
     fn compute(&self) -> Scalar {
@@ -112,8 +132,49 @@ impl Accumulator {
             (_, Logged::Metric(_)) => return Err(other_kind()),
             (Accumulator::Mean(mean), scalar) => mean.add(value_of(scalar), items.ok_or_else(unknown_size)? as f64),
             (Accumulator::Custom { values, .. }, scalar) => values.push(value_of(scalar)),
+            (Accumulator::Saved { .. }, _) => return Err(other_kind()),
         }
         Ok(())
+    }
+
+    /// Gives an accumulator from a checkpoint its type back, from the value that is about to be added; false if that is
+    /// of another kind.
+    pub(crate) fn revive(&mut self, value: &Logged, reduce: ReduceFx) -> bool {
+        let Accumulator::Saved { parts, .. } = self else { return true };
+        let one = |make: fn(Scalar) -> Box<dyn AnyMetric>| parts.first().cloned().map(|part| Accumulator::Metric(make(part)));
+        let alive = match (value, reduce) {
+            (Logged::Metric(metric), _) => metric.with_parts_any(parts).map(Accumulator::Metric),
+            (_, ReduceFx::Sum) => one(|part| Box::new(Sum::new(part))),
+            (_, ReduceFx::Min) => one(|part| Box::new(Min::new(part))),
+            (_, ReduceFx::Max) => one(|part| Box::new(Max::new(part))),
+            (_, ReduceFx::Custom { reduce, .. }) => Some(Accumulator::Custom { values: std::mem::take(parts), reduce }),
+            (_, ReduceFx::Mean) => None,
+        };
+        alive.map(|alive| *self = alive).is_some()
+    }
+
+    /// The state for a checkpoint, without a device read.
+    pub(crate) fn state(&self, pending: &mut Pending) -> SavedAccumulator {
+        let (parts, value) = match self {
+            Accumulator::Mean(mean) => return mean.state(pending),
+            Accumulator::Metric(metric) => (metric.parts_any(), metric.compute_any()),
+            Accumulator::Custom { values, reduce } => (values.clone(), reduce_all(values, *reduce)),
+            Accumulator::Saved { parts, value } => (parts.clone(), value.clone()),
+        };
+        SavedAccumulator::Parts { parts: parts.iter().map(|part| pending.save(part)).collect(), value: pending.save(&value) }
+    }
+
+    /// The accumulator of a state.
+    pub(crate) fn restore(saved: &SavedAccumulator, device: &Device) -> Self {
+        let scalar = |saved: &SavedScalar| saved.restore(device);
+        match saved {
+            SavedAccumulator::Mean { sum, stretch, weight, total } => {
+                Accumulator::Mean(RunningMean { sum: sum.as_ref().map(scalar), stretch: scalar(stretch), weight: weight.0, total: total.0 })
+            }
+            SavedAccumulator::Parts { parts, value } => {
+                Accumulator::Saved { parts: parts.iter().map(scalar).collect(), value: scalar(value) }
+            }
+        }
     }
 
     /// The value of the epoch so far, without a device read.
@@ -122,6 +183,7 @@ impl Accumulator {
             Accumulator::Mean(mean) => mean.compute(),
             Accumulator::Metric(metric) => metric.compute_any(),
             Accumulator::Custom { values, reduce } => reduce_all(values, *reduce),
+            Accumulator::Saved { value, .. } => value.clone(),
         }
     }
 }

@@ -45,6 +45,11 @@ impl BarValues {
         self
     }
 
+    /// The names with their newest values, wherever these are.
+    pub(crate) fn readings(&self) -> impl Iterator<Item = (&Arc<str>, &Reading)> {
+        self.entries.iter().map(|entry| (&entry.name, &entry.reading))
+    }
+
     /// What is there, without waiting; what is not is fetched in the background for the next call.
     pub(crate) fn newest(&mut self) -> Vec<(String, Option<f64>)> {
         let pending: Vec<Reading> = self.entries.iter().filter(|e| e.reading.get().is_none()).map(|e| e.reading.clone()).collect();

@@ -23,6 +23,7 @@ use crate::{
     communicator::Communicator,
     config::TrainerConfig,
     log_store::{BatchInfo, LogStore, Loop},
+    loop_state::LoopClock,
     profiler::{Profiler, Started},
     signals::{Signal, SignalWatch},
 };
@@ -33,6 +34,9 @@ pub(crate) struct Engine<M: LightningModule> {
     pub(crate) device: Device,
     pub(crate) run: Run,
     pub(crate) store: LogStore,
+    pub(crate) clock: LoopClock,
+    /// What the random numbers of this run follow from; `None` leaves them alone.
+    pub(crate) seed: Option<u64>,
     pub(crate) profiler: Profiler,
     pub(crate) communicator: Box<dyn Communicator>,
     pub(crate) signals: Option<SignalWatch>,
@@ -73,6 +77,8 @@ impl<M: LightningModule> Engine<M> {
             device: Device::flex(),
             run,
             store: LogStore::default(),
+            clock: LoopClock::default(),
+            seed: config.seed,
             profiler: Profiler::new(config.profiler),
             communicator,
             signals: None,
@@ -151,12 +157,18 @@ impl<M: LightningModule> Engine<M> {
         every > 0 && ((step + 1).is_multiple_of(every) || self.run.fast_dev_run)
     }
 
-    /// With a seed, the random numbers of a batch follow from it and the batch's number alone: what validation or a
-    /// restart in between consumes makes no difference.
-    pub(crate) fn reseed(&self) {
-        if let Some(seed) = self.config.seed {
-            self.device.seed(mix(seed, self.run.progress.batches));
-        }
+    /// The random numbers that follow depend on the run's seed and on where it is, and on nothing that was drawn before:
+    /// what validation, a hook or a restart in between consumes makes no difference.
+    pub(crate) fn reseed(&self, part: RandomPart) {
+        let Some(seed) = self.seed else { return };
+        let stream = match part {
+            RandomPart::Batch => 0,
+            RandomPart::EpochStart => 1,
+            RandomPart::EpochEnd => 2,
+            RandomPart::Evaluation => 3,
+            RandomPart::EvaluationBatch { dataloader_idx, batch_idx } => 4 + ((dataloader_idx as u64) << 40) + batch_idx as u64,
+        };
+        self.device.seed(mix(mix(seed, stream), self.run.progress.batches));
     }
 
     /// The signal that asked the run to end.
@@ -192,9 +204,19 @@ impl<M: LightningModule> Engine<M> {
     }
 }
 
-/// `SplitMix64`'s finalizer: neighbouring batches get unrelated seeds.
-fn mix(seed: u64, batch: u64) -> u64 {
-    let mut z = seed.wrapping_add((batch + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+/// What random numbers are drawn for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum RandomPart {
+    Batch,
+    EpochStart,
+    EpochEnd,
+    Evaluation,
+    EvaluationBatch { dataloader_idx: usize, batch_idx: usize },
+}
+
+/// `SplitMix64`'s finalizer: neighbouring numbers give unrelated seeds.
+fn mix(seed: u64, number: u64) -> u64 {
+    let mut z = seed.wrapping_add((number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)

@@ -17,8 +17,9 @@ use stormfire_module::{Error, Event, Hook, LightningModule, Result, RunningStage
 
 use crate::{
     bundle::send_metrics,
-    engine::Engine,
+    engine::{Engine, RandomPart},
     log_store::{EpochMetrics, Loop},
+    loop_state::EvaluationPosition,
 };
 
 /// Whether the validation or the test step is called.
@@ -67,17 +68,15 @@ impl Evaluation {
     }
 }
 
-/// Loaders with the number of batches to take of each, and how many batches each has given in all.
+/// Loaders with the number of batches to take of each.
 pub(crate) struct Evaluated<B> {
     pub(crate) loaders: Loaders<B>,
     pub(crate) limits: Vec<Option<usize>>,
-    /// The step under which step metrics are logged: it keeps growing from one evaluation to the next.
-    pub(crate) seen: Vec<u64>,
 }
 
 impl<B> Evaluated<B> {
     pub(crate) fn new(loaders: Loaders<B>, limits: Vec<Option<usize>>) -> Self {
-        Self { seen: vec![0; loaders.len()], loaders, limits }
+        Self { loaders, limits }
     }
 
     /// Whether there is anything to evaluate.
@@ -87,6 +86,9 @@ impl<B> Evaluated<B> {
 }
 
 /// Evaluates a module that is in evaluation mode already; the stage says whether it is a sanity check.
+///
+/// If a signal asks the run to end, it stops between two batches with [`Error::Interrupted`], and the position stays in
+/// the clock: the next call continues there.
 pub(crate) fn evaluate<M: LightningModule>(
     engine: &mut Engine<M>,
     module: &mut M,
@@ -98,6 +100,7 @@ pub(crate) fn evaluate<M: LightningModule>(
     let outer_batch = (engine.run.moment.batch_idx, engine.run.moment.num_dataloaders);
     let outer_items = engine.batch_items.replace(1);
     engine.run.moment.num_dataloaders = data.loaders.len();
+    engine.clock.evaluated.resize(data.loaders.len(), 0);
     let result = evaluate_in_stage(engine, module, data, what);
     engine.run.moment.stage = outer;
     (engine.run.moment.batch_idx, engine.run.moment.num_dataloaders) = outer_batch;
@@ -113,11 +116,17 @@ fn evaluate_in_stage<M: LightningModule>(
     what: Evaluation,
 ) -> Result<EpochMetrics> {
     let is_sanity_check = engine.run.moment.stage == RunningStage::SanityCheck;
-    engine.fire(module, what.start())?;
-    engine.fire(module, what.epoch_start())?;
-    for dataloader_idx in 0..data.loaders.len() {
-        evaluate_loader(engine, module, data, what, dataloader_idx)?;
+    let start = engine.clock.evaluating.unwrap_or_default();
+    if engine.clock.evaluating.is_none() {
+        engine.reseed(RandomPart::Evaluation);
+        engine.fire(module, what.start())?;
+        engine.fire(module, what.epoch_start())?;
     }
+    for dataloader_idx in start.dataloader_idx..data.loaders.len() {
+        let first = if dataloader_idx == start.dataloader_idx { start.batch_idx } else { 0 };
+        evaluate_loader(engine, module, data, what, EvaluationPosition { dataloader_idx, batch_idx: first })?;
+    }
+    engine.clock.evaluating = None;
     engine.run.moment.dataloader_idx = 0;
     engine.store.reach_epoch_end(Loop::Evaluation);
     engine.fire(module, what.epoch_end())?;
@@ -134,20 +143,23 @@ fn evaluate_loader<M: LightningModule>(
     module: &mut M,
     data: &mut Evaluated<M::Batch>,
     what: Evaluation,
-    dataloader_idx: usize,
+    start: EvaluationPosition,
 ) -> Result<()> {
     let is_sanity_check = engine.run.moment.stage == RunningStage::SanityCheck;
+    let EvaluationPosition { dataloader_idx, mut batch_idx } = start;
     let (Some(loader), limit) = (data.loaders.get(dataloader_idx), data.limits.get(dataloader_idx).copied().flatten()) else {
         return Ok(());
     };
     engine.run.moment.dataloader_idx = dataloader_idx;
-    let mut batches = loader.batches(Position::start_of(0), &engine.device)?;
-    let mut batch_idx = 0;
-    while limit.is_none_or(|limit| batch_idx < limit) && engine.signal().is_none() {
+    let mut batches = loader.batches(Position::new(0, batch_idx), &engine.device)?;
+    while limit.is_none_or(|limit| batch_idx < limit) {
+        engine.clock.evaluating = Some(EvaluationPosition { dataloader_idx, batch_idx });
+        engine.check_interrupt()?;
         let Some(batch) = engine.time("val_next", |_| batches.next()) else { break };
         let Batch { value, items, .. } = batch?;
         engine.batch_items = module.batch_size(&value).or(items);
         engine.run.moment.batch_idx = batch_idx;
+        engine.reseed(RandomPart::EvaluationBatch { dataloader_idx, batch_idx });
         engine.fire(module, what.batch_start(&value, batch_idx, dataloader_idx))?;
         let started = engine.profiler.start();
         {
@@ -167,11 +179,12 @@ fn evaluate_loader<M: LightningModule>(
         engine.collect()?;
         engine.fire(module, what.batch_end(batch_idx, dataloader_idx))?;
         if !is_sanity_check {
+            let step = engine.clock.evaluated[dataloader_idx];
             if let Some(bundle) = engine.store.step_metrics(Loop::Evaluation, dataloader_idx) {
                 engine.device.flush().map_err(Error::other)?;
-                bundle.send(&engine.run.loggers, data.seen[dataloader_idx], None)?;
+                bundle.send(&engine.run.loggers, step, None)?;
             }
-            data.seen[dataloader_idx] += 1;
+            engine.clock.evaluated[dataloader_idx] += 1;
         }
         batch_idx += 1;
     }

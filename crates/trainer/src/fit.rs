@@ -4,13 +4,10 @@ mod validation;
 
 use std::time::Instant;
 
-use burn::{
-    optim::GradientsParams,
-    tensor::{Device, Tensor},
-};
+use burn::tensor::{Device, Tensor};
 use stormfire_data::{Batch, Loader, Position};
 use stormfire_module::{
-    Callback, Error, Event, Hook, LightningModule, Optimizers, Result, RunningStage, StepOutput, Stepper,
+    Callback, Error, Event, Hook, LightningModule, Result, RunningStage, StepOutput, Stepper,
     gradients::Clip,
     module_hooks::ModuleHooks,
     run::MetricSource as _,
@@ -18,17 +15,24 @@ use stormfire_module::{
     stepper::{StepPlan, Window},
 };
 
-use crate::{bundle::send_metrics, checkpoint, engine::Engine, evaluate::Evaluated, log_store::Loop, loss_watch::LossWatch, trainer::Stop};
+use crate::{
+    bundle::send_metrics,
+    checkpoint,
+    engine::{Engine, RandomPart},
+    evaluate::Evaluated,
+    log_store::Loop,
+    loss_watch::LossWatch,
+    trainer::Stop,
+    training::Training,
+};
 
 /// A fit under way.
 pub(crate) struct FitLoop<'a, M: LightningModule> {
     engine: &'a mut Engine<M>,
     module: &'a mut M,
-    optimizers: &'a mut Optimizers,
+    training: &'a mut Training,
     train: Loader<M::Batch>,
     val: Evaluated<M::Batch>,
-    accumulated: Option<GradientsParams>,
-    last_validation: Instant,
     loss: LossWatch,
     said_it_goes_on: bool,
 }
@@ -51,29 +55,19 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
     pub(crate) fn new(
         engine: &'a mut Engine<M>,
         module: &'a mut M,
-        optimizers: &'a mut Optimizers,
+        training: &'a mut Training,
         train: Loader<M::Batch>,
         val: Evaluated<M::Batch>,
     ) -> Self {
-        Self {
-            engine,
-            module,
-            optimizers,
-            train,
-            val,
-            accumulated: None,
-            last_validation: Instant::now(),
-            loss: LossWatch::default(),
-            said_it_goes_on: false,
-        }
+        Self { engine, module, training, train, val, loss: LossWatch::default(), said_it_goes_on: false }
     }
 
     pub(crate) fn run(mut self) -> Result<Stop> {
         self.sanity_check()?;
         self.refresh_learning_rates();
         let stop = match self.is_done() {
-            Some(stop) => stop,
-            None => self.train()?,
+            Some(stop) if !self.is_in_epoch() => stop,
+            _ => self.train()?,
         };
         self.engine.fire(self.module, Event::FitEnd)?;
         Ok(stop)
@@ -81,16 +75,23 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
 
     fn train(&mut self) -> Result<Stop> {
         self.engine.fire(self.module, Event::TrainStart)?;
-        self.last_validation = Instant::now();
+        if self.engine.run.progress.batches == 0 {
+            self.engine.clock.last_validation = Instant::now();
+        }
         let stop = loop {
-            if let Some(stop) = self.is_done() {
-                break stop;
+            match self.is_done() {
+                // An epoch that a checkpoint left unfinished is ended first.
+                Some(stop) if !self.is_in_epoch() => break stop,
+                _ => self.epoch()?,
             }
-            self.epoch()?;
         };
         self.engine.fire(self.module, Event::TrainEnd)?;
         self.write_checkpoints()?;
         Ok(stop)
+    }
+
+    fn is_in_epoch(&self) -> bool {
+        self.engine.run.progress.batch_in_epoch > 0
     }
 
     /// Why the fit is over, if it is.
@@ -126,20 +127,27 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         let position = Position::new(self.engine.run.progress.epoch, self.engine.run.progress.batch_in_epoch);
         self.engine.run.moment.stage = RunningStage::Train;
         self.engine.run.moment.num_dataloaders = 1;
-        self.engine.run.logger_step = self.engine.run.progress.global_step;
         if position.batch == 0 {
+            self.engine.run.logger_step = self.engine.run.progress.global_step;
+            self.engine.reseed(RandomPart::EpochStart);
             self.engine.fire(self.module, Event::TrainEpochStart)?;
         }
         // Layers that look whether their input has a tape (dropout, batch normalization) may come first.
         let with_tape = self.module.devices().into_iter().find(Device::is_autodiff);
         let mut batches = self.train.batches(position, with_tape.as_ref().unwrap_or(&self.engine.device))?;
-        while self.engine.run.limits.train_batches.is_none_or(|n| self.engine.run.progress.batch_in_epoch < n) {
-            let Some(batch) = self.engine.time("train_next", |_| batches.next()) else { break };
-            let flow = self.batch(batch?, batches.is_last())?;
-            self.engine.check_interrupt()?;
-            if flow == Flow::EndEpoch || self.is_done().is_some() {
+        // A checkpoint may have been written before what follows a batch, or before a skip that was asked for.
+        let mut flow = match position.batch {
+            0 => Flow::Continue,
+            _ if self.engine.clock.after_batch => self.after_batch()?,
+            _ => self.skip_if_asked(),
+        };
+        while flow == Flow::Continue && self.is_done().is_none() {
+            if self.engine.run.limits.train_batches.is_some_and(|n| self.engine.run.progress.batch_in_epoch >= n) {
                 break;
             }
+            let Some(batch) = self.engine.time("train_next", |_| batches.next()) else { break };
+            flow = self.batch(batch?, batches.is_last())?;
+            self.engine.check_interrupt()?;
         }
         drop(batches);
         if self.engine.run.progress.batches == 0 {
@@ -163,15 +171,16 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         engine.run.is_last_batch = is_last;
         engine.run.logger_step = engine.run.progress.global_step;
         engine.run.logs_this_step = window.closes && engine.logs_step(engine.run.logger_step);
-        engine.reseed();
+        engine.reseed(RandomPart::Batch);
         if engine.run.logs_this_step {
-            engine.run.learning_rates = self.optimizers.learning_rates();
+            engine.run.learning_rates = self.training.optimizers.learning_rates();
         }
 
         engine.fire(self.module, Event::TrainBatchStart { batch: &batch.value, batch_idx })?;
-        if std::mem::take(&mut engine.run.requests.skip_epoch) {
+        if self.skip_if_asked() == Flow::EndEpoch {
             return Ok(Flow::EndEpoch);
         }
+        let engine = &mut *self.engine;
         let started = engine.profiler.start();
         let BatchOutcome { output, has_stepped, loss } = self.training_batch(batch.value, batch_idx, window)?;
         let engine = &mut *self.engine;
@@ -180,9 +189,10 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         engine.run.progress.batches += 1;
         engine.run.progress.batch_in_epoch += 1;
         if is_last {
-            self.optimizers.step_epoch_schedules(engine.run.progress.epoch as u64 + 1)?;
+            self.training.optimizers.step_epoch_schedules(engine.run.progress.epoch as u64 + 1)?;
         }
         self.engine.run.validation_is_due = self.is_validation_due(is_last, has_stepped);
+        self.engine.clock.after_batch = true;
         self.loss.check()?;
         if let Some(loss) = loss {
             self.loss.watch(loss, self.engine);
@@ -191,12 +201,23 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         self.engine.batch_items = Some(1);
         self.log_step(has_stepped)?;
         self.write_checkpoints()?;
+        self.after_batch()
+    }
+
+    /// What follows a batch: validation, if it is due or the run is about to stop.
+    fn after_batch(&mut self) -> Result<Flow> {
         if self.engine.run.validation_is_due || (!self.val.is_empty() && self.allowed_stop().is_some()) {
             self.validate(RunningStage::Validate)?;
-            self.optimizers.step_watching_schedules(None, &mut |name| self.engine.store.metric(name))?;
+            self.training.optimizers.step_watching_schedules(None, &mut |name| self.engine.store.metric(name))?;
+            self.engine.clock.after_batch = false;
             self.write_checkpoints()?;
         }
-        Ok(if std::mem::take(&mut self.engine.run.requests.skip_epoch) { Flow::EndEpoch } else { Flow::Continue })
+        self.engine.clock.after_batch = false;
+        Ok(self.skip_if_asked())
+    }
+
+    fn skip_if_asked(&mut self) -> Flow {
+        if std::mem::take(&mut self.engine.run.requests.skip_epoch) { Flow::EndEpoch } else { Flow::Continue }
     }
 
     /// Calls the module's `training_batch`; says whether parameters changed.
@@ -206,9 +227,9 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         let keep_loss = self.engine.run.logs_this_step || self.engine.run.is_last_batch;
         let clip = config.gradient_clip_val.map(|value| Clip { value, algorithm: config.gradient_clip_algorithm });
         let plan = StepPlan { window, clip, detect_anomaly: config.detect_anomaly, keep_loss };
-        let trains_nothing = self.optimizers.is_empty();
+        let trains_nothing = self.training.optimizers.is_empty();
         let scope = self.engine.enter(Hook::TrainingStep);
-        let mut stepper = Stepper::new(&mut *self.optimizers, &mut self.accumulated, &mut *self.engine, plan);
+        let mut stepper = Stepper::new(&mut self.training.optimizers, &mut self.training.accumulated, &mut *self.engine, plan);
         let output = self.module.training_batch(batch, batch_idx, &mut stepper);
         let has_stepped = stepper.has_stepped() || (trains_nothing && window.closes);
         let loss = stepper.last_loss();
@@ -243,6 +264,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         engine.run.validation_is_due = false;
         engine.run.logger_step = engine.run.progress.global_step.saturating_sub(1);
         engine.store.reach_epoch_end(Loop::Train);
+        engine.reseed(RandomPart::EpochEnd);
         engine.fire(self.module, Event::TrainEpochEnd)?;
         let metrics = engine.time("epoch_metrics", |engine| engine.store.end_epoch(Loop::Train))?;
         self.loss.check()?;
@@ -250,7 +272,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         let completed = engine.run.progress.epoch as u64 + 1;
         // As the other epoch schedules: an epoch that ended early has not been validated.
         if engine.run.is_last_batch {
-            self.optimizers.step_watching_schedules(Some(completed), &mut |name| engine.store.metric(name))?;
+            self.training.optimizers.step_watching_schedules(Some(completed), &mut |name| engine.store.metric(name))?;
         }
         send_metrics(&metrics.merged(), &engine.run.loggers, engine.run.logger_step, Some(engine.run.progress.epoch))?;
         engine.run.progress.epoch += 1;
@@ -260,10 +282,10 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
     }
 
     fn refresh_learning_rates(&mut self) {
-        self.engine.run.learning_rates = self.optimizers.learning_rates();
+        self.engine.run.learning_rates = self.training.optimizers.learning_rates();
     }
 
     fn write_checkpoints(&mut self) -> Result<()> {
-        checkpoint::write_requested(self.engine, self.module, self.optimizers)
+        checkpoint::write_requested(self.engine, self.module, self.training)
     }
 }

@@ -14,7 +14,9 @@ pub mod config;
 mod engine;
 mod evaluate;
 mod fit;
+mod log_state;
 mod log_store;
+mod loop_state;
 mod loss_watch;
 mod predict;
 mod profiler;
@@ -23,6 +25,7 @@ mod session;
 mod setup;
 mod signals;
 mod trainer;
+mod training;
 
 pub use accelerator::{Accelerator, AcceleratorError, check_default_device};
 pub use config::{Limit, TrainerConfig};

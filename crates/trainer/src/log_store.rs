@@ -3,6 +3,8 @@
 //! Values come in as [`Record`]s and stay on the device. Nothing here reads them but [`MetricSource::metric`], for a
 //! monitor that asks, and [`LogStore::end_epoch`], once an epoch.
 
+mod saved;
+
 use std::sync::Arc;
 
 use stormfire_loggers::Metrics;
@@ -85,8 +87,13 @@ impl Slot {
             let unknown = || LogError::BatchSize { name: self.name.to_string(), hook: self.hook };
             let items = record.batch_size.or(batch.items);
             match &mut self.epoch {
-                Some(accumulator) => accumulator.add(&record.value, items, unknown, twice)?,
-                None => self.epoch = Some(Accumulator::start(&record.value, self.options.reduce_fx, items, unknown)?),
+                Some(accumulator) => {
+                    if !accumulator.revive(&record.value, record.options.reduce_fx) {
+                        return Err(LogError::Restored { name: self.name.to_string(), hook: self.hook });
+                    }
+                    accumulator.add(&record.value, items, unknown, twice)?;
+                }
+                None => self.epoch = Some(Accumulator::start(&record.value, record.options.reduce_fx, items, unknown)?),
             }
         }
         if self.options.on_step {

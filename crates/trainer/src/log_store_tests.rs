@@ -1,8 +1,10 @@
 //! The store's own rules: slots, order of commits, ends of epochs, loaders.
 
+use burn::tensor::{Device, Tensor};
 use stormfire_module::{log, log::capture, moment::Moment, read::device_reads, scope};
 
 use super::*;
+use crate::log_state::Pending;
 
 const ONE: BatchInfo = BatchInfo { items: Some(1), num_dataloaders: 1 };
 const TWO_LOADERS: BatchInfo = BatchInfo { items: Some(1), num_dataloaders: 2 };
@@ -210,4 +212,77 @@ fn a_cleared_store_knows_nothing() {
     assert!(store.names().is_empty() && store.progress_bar_metrics().is_empty());
     // The options of the former run do not bind the next one.
     train(&mut store, || drop(log("x", 1.0).prog_bar(false)));
+}
+
+/// A store that went through a checkpoint: its numbers are written as JSON and read back.
+fn revived(store: &mut LogStore) -> LogStore {
+    let mut pending = Pending::default();
+    let mut state = store.state(&mut pending);
+    let values: Vec<_> = pending.tensors().iter().map(|tensor| tensor.to_data()).collect();
+    state.fill(&values);
+    let text = serde_json::to_string(&state).unwrap();
+    let mut revived = LogStore::default();
+    revived.restore(&serde_json::from_str(&text).unwrap(), &Device::flex()).unwrap();
+    revived
+}
+
+fn log_everything(step: u32) {
+    let device = Device::flex();
+    let value = |factor: f32| Tensor::<1>::from_floats([factor / (step as f32 + 3.0)], &device);
+    log("mean", value(1.1)).on_epoch(true).batch_size(if step % 3 == 2 { 5 } else { 8 });
+    log("sum", value(0.7)).on_epoch(true).reduce_fx(log::ReduceFx::Sum).prog_bar(true);
+    log("max", value(-0.7)).on_epoch(true).reduce_fx(log::ReduceFx::Max);
+    log("host", 0.1 * f64::from(step)).on_epoch(true).reduce_fx(log::ReduceFx::Min);
+    log("range", value(3.0))
+        .on_step(false)
+        .on_epoch(true)
+        .reduce_fx(log::ReduceFx::Custom { name: "range", reduce: |all| all.clone().max() - all.min() });
+    log("metric", stormfire_module::metric::Mean::new(Scalar::Device(value(0.3)), f64::from(step + 1))).on_epoch(true);
+    if step == 1 {
+        log("seldom", stormfire_module::metric::Mean::new(Scalar::Device(value(0.9)), 3.0)).on_step(false).on_epoch(true);
+        log("nan", f64::NAN);
+    }
+}
+
+/// Weights, sums, half-finished metrics, values in waiting: after a checkpoint at any step the epoch ends with the same bits.
+#[test]
+fn a_checkpoint_changes_no_bit_of_what_is_logged() {
+    let bits = |metrics: &Metrics| metrics.iter().map(|(name, value)| (name.to_string(), value.to_bits())).collect::<Vec<_>>();
+    let epoch = |store: &mut LogStore, from: u32| {
+        for step in from..7 {
+            train(store, || log_everything(step));
+        }
+        let known: Vec<_> = known(store).into_iter().map(|(name, value)| (name, value.to_bits())).collect();
+        (known, bits(&store_end(store, Loop::Train).merged()))
+    };
+    let unbroken = epoch(&mut LogStore::default(), 0);
+    assert!(unbroken.1.iter().any(|(name, _)| name == "seldom"));
+    for at in 0..=7 {
+        let mut store = LogStore::default();
+        for step in 0..at {
+            train(&mut store, || log_everything(step));
+        }
+        // Twice, so that what was not touched in between survives too.
+        let mut store = revived(&mut revived(&mut store));
+        assert_eq!(epoch(&mut store, at), unbroken, "checkpoint after {at} steps");
+    }
+}
+
+#[test]
+fn a_value_in_waiting_is_sent_once_after_a_checkpoint() {
+    let mut store = LogStore::default();
+    train(&mut store, || drop(log("a", 1.0)));
+    let mut store = revived(&mut store);
+    assert!(store.step_metrics(Loop::Train, 0).is_some());
+    assert!(store.step_metrics(Loop::Train, 0).is_none());
+    assert!(revived(&mut store).step_metrics(Loop::Train, 0).is_none());
+}
+
+#[test]
+fn another_kind_of_metric_than_in_the_checkpoint_is_refused_by_name() {
+    let mut store = LogStore::default();
+    train(&mut store, || drop(log("a", stormfire_module::metric::Mean::new(1.0, 2.0)).on_epoch(true)));
+    let mut store = revived(&mut store);
+    let error = record(&mut store, Hook::TrainingStep, ONE, 0, || drop(log("a", 1.0).on_epoch(true))).unwrap_err();
+    assert!(error.to_string().contains("`a` in `training_step` is of another kind than in the checkpoint"), "{error}");
 }

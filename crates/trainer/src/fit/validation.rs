@@ -40,7 +40,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
             Every::Epochs(_) => is_last && every.is_due(run.progress.epoch as u64 + 1),
             Every::Steps(_) => stepped && every.is_due(run.progress.global_step),
             Every::Batches(_) => every.is_due(run.progress.batches),
-            Every::Time(interval) => self.last_validation.elapsed() >= interval,
+            Every::Time(interval) => self.engine.clock.last_validation.elapsed() >= interval,
             Every::Fraction(part) => {
                 let period = run.limits.train_batches.map_or(usize::MAX, |n| ((n as f64 * part) as usize).max(1));
                 run.progress.batch_in_epoch.is_multiple_of(period)
@@ -55,19 +55,17 @@ impl<M: LightningModule> FitLoop<'_, M> {
         let result = evaluate(self.engine, self.module, &mut self.val, Evaluation::Validation, stage);
         *self.module = self.module.clone().train();
         self.engine.stop_time(started, "validation");
-        self.last_validation = Instant::now();
+        self.engine.clock.last_validation = Instant::now();
         match result {
             // As in Lightning, loaders without a step are only worth a warning.
             Err(Error::NotImplemented { .. }) => {
                 tracing::warn!("there is a validation loader, but no `validation_step`: this fit does not validate");
                 self.val.limits.fill(Some(0));
                 self.engine.run.limits.val_batches.fill(Some(0));
+                self.engine.clock.evaluating = None;
                 Ok(())
             }
-            other => {
-                other?;
-                self.engine.check_interrupt()
-            }
+            other => other.map(drop),
         }
     }
 }

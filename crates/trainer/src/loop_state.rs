@@ -1,0 +1,92 @@
+//! Where a fit is between and behind its batches: what [`Progress`](stormfire_module::moment::Progress) does not say.
+//!
+//! A checkpoint can be written after a batch and before the validation that follows it, after that validation, or, when a
+//! signal ends the run, in the middle of it. The run continues behind that point and repeats nothing.
+
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use stormfire_module::run::Run;
+
+/// A place in the data of an evaluation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EvaluationPosition {
+    pub(crate) dataloader_idx: usize,
+    pub(crate) batch_idx: usize,
+}
+
+/// Live values that outlast a batch.
+#[derive(Debug)]
+pub(crate) struct LoopClock {
+    /// A batch has ended, and what follows it has not: validation, then perhaps the end of the epoch.
+    pub(crate) after_batch: bool,
+    /// The evaluation that is going on, or was when a signal ended the run.
+    pub(crate) evaluating: Option<EvaluationPosition>,
+    /// How many batches each validation loader has given in all: the step of its step metrics.
+    pub(crate) evaluated: Vec<u64>,
+    /// When the last validation ended.
+    pub(crate) last_validation: Instant,
+}
+
+impl Default for LoopClock {
+    fn default() -> Self {
+        Self { after_batch: false, evaluating: None, evaluated: Vec::new(), last_validation: Instant::now() }
+    }
+}
+
+/// The same, and what [`Run`] holds of it, in a checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct LoopState {
+    after_batch: bool,
+    evaluating: Option<EvaluationPosition>,
+    evaluated: Vec<u64>,
+    /// Seconds.
+    since_validation: f64,
+    validation_is_due: bool,
+    is_last_batch: bool,
+    skip_epoch: bool,
+    stop: Option<String>,
+    logger_step: u64,
+    pub(crate) accumulate_grad_batches: usize,
+}
+
+impl LoopState {
+    pub(crate) fn of(clock: &LoopClock, run: &Run) -> Self {
+        Self {
+            after_batch: clock.after_batch,
+            evaluating: clock.evaluating,
+            evaluated: clock.evaluated.clone(),
+            since_validation: clock.last_validation.elapsed().as_secs_f64(),
+            validation_is_due: run.validation_is_due,
+            is_last_batch: run.is_last_batch,
+            skip_epoch: run.requests.skip_epoch,
+            stop: run.requests.stop.clone(),
+            logger_step: run.logger_step,
+            accumulate_grad_batches: run.accumulate_grad_batches,
+        }
+    }
+
+    /// The state at the end of a fit that is complete: who continues from it wants more of it, so a stop that was asked
+    /// for is over.
+    pub(crate) fn without_stop(self) -> Self {
+        Self { stop: None, ..self }
+    }
+
+    pub(crate) fn restore(self, clock: &mut LoopClock, run: &mut Run) {
+        clock.after_batch = self.after_batch;
+        clock.evaluating = self.evaluating;
+        clock.evaluated = self.evaluated;
+        let since = Duration::try_from_secs_f64(self.since_validation).unwrap_or_default();
+        clock.last_validation = Instant::now().checked_sub(since).unwrap_or_else(Instant::now);
+        run.validation_is_due = self.validation_is_due;
+        run.is_last_batch = self.is_last_batch;
+        run.requests.skip_epoch = self.skip_epoch;
+        run.requests.stop = self.stop;
+        run.logger_step = self.logger_step;
+        if run.progress.batch_in_epoch > 0 {
+            // At the start of an epoch the options and the scheduler callback decide anew.
+            run.accumulate_grad_batches = self.accumulate_grad_batches;
+        }
+    }
+}
