@@ -125,8 +125,12 @@ impl Summary {
         for (name, tensor) in rows {
             writeln!(f, "  {name:width$}  {:4}  {:?}", tensor.dtype, tensor.shape)?;
         }
-        page.rest(f, "", self.tensors.len() - shown)
+        rest(f, "", self.tensors.len() - shown)
     }
+}
+
+fn rest(f: &mut fmt::Formatter<'_>, indent: &str, left: usize) -> fmt::Result {
+    if left == 0 { Ok(()) } else { writeln!(f, "  {indent}… and {left} more") }
 }
 
 #[derive(Clone, Copy)]
@@ -161,11 +165,7 @@ impl Page {
         for (index, value) in values.take(shown).enumerate() {
             self.line(f, if index == 0 { label } else { "" }, &value)?;
         }
-        self.rest(f, "              ", len - shown)
-    }
-
-    fn rest(self, f: &mut fmt::Formatter<'_>, indent: &str, left: usize) -> fmt::Result {
-        if left == 0 { Ok(()) } else { writeln!(f, "  {indent}… and {left} more") }
+        rest(f, "              ", len - shown)
     }
 
     fn shown(self, len: usize) -> usize {
