@@ -54,6 +54,11 @@ pub mod loggers {
     pub use stormfire_loggers::*;
 }
 
+/// Checkpoint files: reading, writing, inspecting them; also for use without a Trainer.
+pub mod checkpoint {
+    pub use stormfire_checkpoint::*;
+}
+
 /// The built-in callbacks.
 pub mod callbacks {
     pub use stormfire_callbacks::*;

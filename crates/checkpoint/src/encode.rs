@@ -1,0 +1,129 @@
+//! From a manifest and tensors to the bytes of a checkpoint.
+
+use std::{
+    collections::HashSet,
+    io::{self, BufWriter, Write},
+};
+
+use burn::tensor::{BoolStore, DType, TensorData};
+use serde_json::{Map, Value};
+use xxhash_rust::xxh3::Xxh3Default;
+
+use crate::{
+    Error, Manifest, Result, dtype,
+    header::{CHECKSUM, CHECKSUM_LEN, Entry, MAX_LEN, METADATA, Metadata},
+};
+
+/// Bytes that are hashed, then written, while the processor's cache still holds them.
+pub(crate) const CHUNK: usize = 1 << 20;
+
+/// A checkpoint that is ready to be written to a file, a socket or a buffer.
+///
+/// It borrows the tensors: their bytes go straight to the writer, in one pass and without a copy.
+pub struct Encoder<'a> {
+    /// The length of the JSON, the JSON, and spaces up to a multiple of 8 bytes.
+    header: Vec<u8>,
+    /// In their order in the file.
+    tensors: Vec<&'a TensorData>,
+    len: u64,
+}
+
+impl<'a> Encoder<'a> {
+    /// Plans the file. The weights have the parameters' paths as names (`hidden.weight`); a name of anything else holds a
+    /// `/` (`optimizer/Adam/hidden.weight/moment_1`).
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedDtype`] for quantized tensors; [`Error::Unwritable`] for two tensors of one name, the reserved
+    /// names `__metadata__` and `stormfire/checksum`, and a header of more than 100 MB.
+    pub fn new(manifest: &Manifest, tensors: &'a [(String, TensorData)]) -> Result<Self> {
+        let unwritable = |reason: String| Error::Unwritable { reason };
+        let mut ordered: Vec<&(String, TensorData)> = tensors.iter().collect();
+        // Large elements first: then each tensor starts at a multiple of its element's size, as a memory map needs it.
+        ordered.sort_by_key(|(_, data)| std::cmp::Reverse(dtype::stored_size(data.dtype())));
+        let json = serde_json::to_string(manifest).map_err(|error| unwritable(format!("the manifest is not valid JSON: {error}")))?;
+        let metadata = Metadata { format: Some("stormfire".to_owned()), stormfire: Some(json) };
+        let mut header = Map::from_iter([(METADATA.to_owned(), to_value(&metadata)?)]);
+        let mut names = HashSet::from([METADATA, CHECKSUM]);
+        let mut end = 0;
+        for (name, data) in &ordered {
+            let dtype = dtype::name(data.dtype())
+                .ok_or_else(|| Error::UnsupportedDtype { tensor: name.clone(), dtype: data.dtype().name().to_owned() })?;
+            if !names.insert(name.as_str()) {
+                return Err(unwritable(format!("the name `{name}` is taken")));
+            }
+            let begin = end;
+            end += (data.num_elements() * dtype::stored_size(data.dtype())) as u64;
+            let entry = Entry { dtype: dtype.to_owned(), shape: data.shape().to_vec(), data_offsets: (begin, end) };
+            header.insert(name.clone(), to_value(&entry)?);
+        }
+        let checksum_end = end + CHECKSUM_LEN as u64;
+        let checksum = Entry { dtype: "U8".to_owned(), shape: vec![CHECKSUM_LEN], data_offsets: (end, checksum_end) };
+        header.insert(CHECKSUM.to_owned(), to_value(&checksum)?);
+        let header = framed(&Value::Object(header))?;
+        let len = header.len() as u64 + checksum_end;
+        Ok(Self { header, tensors: ordered.into_iter().map(|(_, data)| data).collect(), len })
+    }
+
+    /// The size of the file in bytes.
+    #[expect(clippy::len_without_is_empty, reason = "a checkpoint has a header at least")]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Writes all of it, in pieces of 1 MiB.
+    ///
+    /// # Errors
+    /// What the writer says, or burn when the bytes of a tensor cannot be brought from its device.
+    pub fn write_to(&self, out: impl Write) -> io::Result<()> {
+        let mut out = Hashing { out: BufWriter::with_capacity(CHUNK, out), hash: Xxh3Default::new() };
+        out.put(&self.header)?;
+        for data in &self.tensors {
+            #[expect(clippy::default_trait_access, reason = "burn does not export the type")]
+            let bytes = data.bytes().read(Default::default()).map_err(io::Error::other)?;
+            match data.dtype() {
+                DType::Bool(BoolStore::U8) => out.put(&bytes.iter().map(|byte| u8::from(*byte != 0)).collect::<Vec<_>>())?,
+                DType::Bool(BoolStore::U32) => out.put(&bytes.chunks(4).map(|word| u8::from(word != [0; 4])).collect::<Vec<_>>())?,
+                _ => out.put(bytes)?,
+            }
+        }
+        let checksum = checksum(&out.hash);
+        out.out.write_all(&checksum)?;
+        out.out.flush()
+    }
+}
+
+/// In the order of bytes that is canonical for this hash, so that other programs show the same.
+pub(crate) fn checksum(hash: &Xxh3Default) -> [u8; CHECKSUM_LEN] {
+    hash.digest128().to_be_bytes()
+}
+
+fn to_value(value: &impl serde::Serialize) -> Result<Value> {
+    serde_json::to_value(value).map_err(|error| Error::Unwritable { reason: error.to_string() })
+}
+
+fn framed(header: &Value) -> Result<Vec<u8>> {
+    let json = header.to_string();
+    let padded = json.len().next_multiple_of(8);
+    if padded > MAX_LEN {
+        return Err(Error::Unwritable { reason: format!("its header has {padded} bytes, and {MAX_LEN} are allowed") });
+    }
+    let mut bytes = (padded as u64).to_le_bytes().to_vec();
+    bytes.extend_from_slice(json.as_bytes());
+    bytes.resize(8 + padded, b' ');
+    Ok(bytes)
+}
+
+struct Hashing<W: Write> {
+    out: BufWriter<W>,
+    hash: Xxh3Default,
+}
+
+impl<W: Write> Hashing<W> {
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        for chunk in bytes.chunks(CHUNK) {
+            self.hash.update(chunk);
+            self.out.write_all(chunk)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,277 @@
+//! What a checkpoint holds, as a page that a person reads.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{Manifest, Result, decode::examine, dtype, header::Slot, text};
+
+/// What a checkpoint holds. `{}` prints a page that shortens long lists, `{:#}` prints all of it; as JSON it is whole.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// The file.
+    #[serde(serialize_with = "lossy")]
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Everything but the tensors.
+    pub manifest: Manifest,
+    /// The tensors in the order of the file, without the checksum.
+    pub tensors: Vec<TensorInfo>,
+}
+
+/// A path that is not UTF-8 has a name as well.
+fn lossy<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
+}
+
+/// One tensor of a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TensorInfo {
+    /// Its name: a parameter's path, or something with a `/`.
+    pub name: String,
+    /// The name of its dtype in the file, `F32` for example.
+    pub dtype: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+impl TensorInfo {
+    /// Whether it is a weight of the module.
+    pub fn is_weight(&self) -> bool {
+        !self.name.contains('/')
+    }
+
+    fn elements(&self) -> u64 {
+        self.shape.iter().map(|dim| *dim as u64).product()
+    }
+}
+
+impl From<Slot> for TensorInfo {
+    fn from(slot: Slot) -> Self {
+        let dtype = dtype::name(slot.dtype).unwrap_or("?").to_owned();
+        Self { name: slot.name, dtype, shape: slot.shape, bytes: slot.len }
+    }
+}
+
+/// Verifies a checkpoint and says what it holds. The tensors are not kept in memory.
+///
+/// # Errors
+/// As [`crate::Checkpoint::read`].
+pub fn inspect(path: impl AsRef<Path>) -> Result<Summary> {
+    let path = path.as_ref();
+    let (size, manifest, slots) = examine(path)?;
+    Ok(Summary { path: path.into(), size, manifest, tensors: slots.into_iter().map(TensorInfo::from).collect() })
+}
+
+/// Tensors and lines of one subject that the short page shows.
+const SHOWN: usize = 20;
+/// Characters of a line of JSON on the short page.
+const WIDTH: usize = 100;
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let page = Page { all: f.alternate() };
+        let Manifest { stormfire_version, burn_version, format_version, .. } = &self.manifest;
+        let kind = if self.manifest.weights_only { "weights only" } else { "a whole run" };
+        writeln!(f, "{}\n", self.path.display())?;
+        page.line(f, "size", &text::size(self.size))?;
+        page.line(f, "checksum", "good")?;
+        page.line(f, "holds", kind)?;
+        page.line(f, "written by", &format!("Stormfire {stormfire_version}, burn {burn_version}, format {format_version}"))?;
+        page.line(f, "saved at", &self.manifest.saved_at)?;
+        page.line(f, "module", &self.manifest.module)?;
+        page.line(f, "device", &self.manifest.device)?;
+        page.line(f, "precision", &self.manifest.precision)?;
+        page.line(f, "seed", &self.manifest.seed.map_or_else(String::new, |seed| seed.to_string()))?;
+        page.json(f, "progress", &self.manifest.progress)?;
+        page.lines(f, "metrics", self.manifest.metrics.iter().map(|(name, value)| format!("{name} {value}")))?;
+        page.json(f, "optimizers", &self.manifest.optimizers)?;
+        page.json(f, "hparams", &self.manifest.hparams)?;
+        page.json(f, "callbacks", &Value::Object(self.manifest.callbacks.clone()))?;
+        page.json(f, "loggers", &self.manifest.loggers)?;
+        page.json(f, "data", &self.manifest.data)?;
+        if page.all {
+            page.json(f, "config", &self.manifest.config)?;
+            page.json(f, "loops", &self.manifest.loops)?;
+            page.json(f, "log", &self.manifest.log)?;
+        }
+        page.json(f, "extra", &Value::Object(self.manifest.extra.clone()))?;
+        self.tensors(f, page)
+    }
+}
+
+impl Summary {
+    fn tensors(&self, f: &mut fmt::Formatter<'_>, page: Page) -> fmt::Result {
+        let (weights, others): (Vec<_>, Vec<_>) = self.tensors.iter().partition(|tensor| tensor.is_weight());
+        let bytes = |tensors: &[&TensorInfo]| text::size(tensors.iter().map(|tensor| tensor.bytes).sum());
+        let parameters: u64 = weights.iter().map(|tensor| tensor.elements()).sum();
+        let of_weights = format!("{}, {} elements, {}", text::plural(weights.len(), "tensor"), text::count(parameters), bytes(&weights));
+        page.line(f, "weights", &of_weights)?;
+        if !others.is_empty() {
+            page.line(f, "beside them", &format!("{}, {}", text::plural(others.len(), "tensor"), bytes(&others)))?;
+        }
+        let shown = page.shown(self.tensors.len());
+        let rows = weights.into_iter().chain(others).take(shown);
+        let rows: Vec<_> = rows.map(|tensor| (text::brief(&Value::from(tensor.name.as_str()), usize::MAX), tensor)).collect();
+        let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        writeln!(f)?;
+        for (name, tensor) in rows {
+            writeln!(f, "  {name:width$}  {:4}  {:?}", tensor.dtype, tensor.shape)?;
+        }
+        rest(f, "", self.tensors.len() - shown)
+    }
+}
+
+fn rest(f: &mut fmt::Formatter<'_>, indent: &str, left: usize) -> fmt::Result {
+    if left == 0 { Ok(()) } else { writeln!(f, "  {indent}… and {left} more") }
+}
+
+#[derive(Clone, Copy)]
+struct Page {
+    all: bool,
+}
+
+impl Page {
+    /// Nothing for an empty text.
+    fn line(self, f: &mut fmt::Formatter<'_>, label: &str, value: &str) -> fmt::Result {
+        if value.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "  {label:12}  {}", text::brief(&Value::from(value), self.width()))
+    }
+
+    /// A list has a line for each of its items, an object of objects one for each of its fields.
+    fn json(self, f: &mut fmt::Formatter<'_>, label: &str, value: &Value) -> fmt::Result {
+        let brief = |value: &Value| text::brief(value, self.width());
+        match value {
+            Value::Null => Ok(()),
+            Value::Array(values) => self.lines(f, label, values.iter().map(brief)),
+            Value::Object(fields) if fields.values().any(Value::is_object) => {
+                self.lines(f, label, fields.iter().map(|(name, value)| format!("{name}: {}", brief(value))))
+            }
+            _ => self.line(f, label, &brief(value)),
+        }
+    }
+
+    fn lines(self, f: &mut fmt::Formatter<'_>, label: &str, values: impl ExactSizeIterator<Item = String>) -> fmt::Result {
+        let (len, shown) = (values.len(), self.shown(values.len()));
+        for (index, value) in values.take(shown).enumerate() {
+            self.line(f, if index == 0 { label } else { "" }, &value)?;
+        }
+        rest(f, "              ", len - shown)
+    }
+
+    fn shown(self, len: usize) -> usize {
+        // A list is not cut for the sake of one line.
+        if self.all || len <= SHOWN + 1 { len } else { SHOWN }
+    }
+
+    fn width(self) -> usize {
+        if self.all { usize::MAX } else { WIDTH }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::TensorData;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{samples, write};
+
+    fn manifest() -> Manifest {
+        let callbacks = json!({"EarlyStopping{val_loss}": {"best": 0.25, "wait": 1}, "Timer": {"seconds": 12.5}});
+        Manifest {
+            saved_at: "2026-03-01T12:00:00Z".into(),
+            module: "Mnist".into(),
+            device: "flex".into(),
+            precision: "32".into(),
+            seed: Some(42),
+            progress: json!({"epoch": 2, "batch_in_epoch": 0, "batches": 938, "global_step": 938}),
+            metrics: [("val_acc".to_owned(), 0.975), ("val_loss".to_owned(), f64::NAN)].into(),
+            optimizers: json!([{"name": "Adam", "steps": 938, "lr": 0.001}]),
+            hparams: json!({"hidden": 128}),
+            callbacks: callbacks.as_object().cloned().unwrap(),
+            config: json!({"max_epochs": 3}),
+            ..Manifest::default()
+        }
+    }
+
+    #[test]
+    fn the_page_is_readable() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("epoch=1.ckpt");
+        let tensors = [
+            ("output.bias".to_owned(), TensorData::from([0_f32; 10])),
+            ("hidden.weight".to_owned(), TensorData::new(vec![0_f32; 784 * 128], [784, 128])),
+            ("optimizer/Adam/hidden.weight/moment_1".to_owned(), TensorData::new(vec![0_f32; 784 * 128], [784, 128])),
+        ];
+        write(&path, &manifest(), &tensors).unwrap();
+        let summary = inspect(&path).unwrap();
+        let page = summary.to_string().replace(&path.display().to_string(), "epoch=1.ckpt");
+        let expected = "\
+epoch=1.ckpt
+
+  size          SIZE
+  checksum      good
+  holds         a whole run
+  written by    Stormfire 0.1.0, burn 0.22.1, format 1
+  saved at      2026-03-01T12:00:00Z
+  module        Mnist
+  device        flex
+  precision     32
+  seed          42
+  progress      epoch 2, batch_in_epoch 0, batches 938, global_step 938
+  metrics       val_acc 0.975
+                val_loss NaN
+  optimizers    name Adam, steps 938, lr 0.001
+  hparams       hidden 128
+  callbacks     EarlyStopping{val_loss}: best 0.25, wait 1
+                Timer: seconds 12.5
+  weights       2 tensors, 100,362 elements, 392.0 KiB
+  beside them   1 tensor, 392.0 KiB
+
+  output.bias                            F32   [10]
+  hidden.weight                          F32   [784, 128]
+  optimizer/Adam/hidden.weight/moment_1  F32   [784, 128]
+";
+        assert_eq!(page, expected.replace("SIZE", &text::size(summary.size)));
+        assert_eq!(summary.size, std::fs::metadata(&path).unwrap().len());
+        let json = serde_json::to_value(&summary).unwrap();
+        assert_eq!(json["tensors"][1]["shape"], json!([784, 128]));
+        assert_eq!(json["manifest"]["metrics"]["val_loss"], json!("NaN"));
+    }
+
+    #[test]
+    fn long_lists_and_lines_are_shortened_unless_all_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.ckpt");
+        let tensors: Vec<_> = (0..30).map(|i| (format!("layers.{i}.bias"), TensorData::from([0_f32]))).collect();
+        let long = Manifest { hparams: json!({"text": "x".repeat(200)}), log: json!([1, 2]), ..manifest() };
+        write(&path, &long, &tensors).unwrap();
+        let summary = inspect(&path).unwrap();
+        let (short, all) = (format!("{summary}"), format!("{summary:#}"));
+        assert!(short.ends_with("  layers.19.bias  F32   [1]\n  … and 10 more\n"), "{short}");
+        assert!(short.lines().skip(2).all(|line| line.chars().count() <= WIDTH + 16), "{short}");
+        assert!(all.contains("layers.29.bias") && all.contains(&"x".repeat(200)) && all.contains("max_epochs 3"), "{all}");
+        assert!(!short.contains("max_epochs"), "{short}");
+    }
+
+    #[test]
+    fn a_damaged_file_has_no_summary() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.ckpt");
+        let mut bytes = samples::bytes_of(&manifest(), &samples::small());
+        let last = bytes.len() - 20;
+        bytes[last] ^= 4;
+        std::fs::write(&path, bytes).unwrap();
+        assert!(matches!(inspect(&path), Err(crate::Error::Checksum { .. })));
+    }
+}

@@ -1,0 +1,185 @@
+//! Everything in a checkpoint but the tensors.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The version of the format that this crate writes, and the only one that it reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// The version of burn that this crate is built on.
+pub const BURN_VERSION: &str = "0.22.1";
+
+/// Everything in a checkpoint but the tensors, as JSON that a person can read.
+///
+/// This crate gives a meaning to the typed fields and to the numbers in `progress`; the other JSON belongs to whoever
+/// writes it. Fields that a file has in addition are ignored, fields that it lacks have their defaults: all empty but the
+/// three versions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Manifest {
+    /// The version of the format: [`FORMAT_VERSION`]. A file with another one is refused.
+    pub format_version: u32,
+    /// The version of Stormfire that wrote the file.
+    pub stormfire_version: String,
+    /// The version of burn that it was built on.
+    pub burn_version: String,
+    /// Whether the file holds weights only, so that no run can be resumed from it.
+    pub weights_only: bool,
+    /// When it was saved, as RFC 3339.
+    pub saved_at: String,
+    /// The type name of the module.
+    pub module: String,
+    /// The device of the module, as text.
+    pub device: String,
+    /// The precision of the run, as text.
+    pub precision: String,
+    /// The seed of the run, if it was set.
+    pub seed: Option<u64>,
+    /// How far the run is: an object with `epoch`, `batch_in_epoch`, `batches` and `global_step`.
+    pub progress: Value,
+    /// The metrics at the save by name. Values that are not finite are `"NaN"`, `"inf"` and `"-inf"` in the file.
+    #[serde(with = "metrics")]
+    pub metrics: BTreeMap<String, f64>,
+    /// The optimizers and schedules, without their tensors.
+    pub optimizers: Value,
+    /// The module's hyperparameters.
+    pub hparams: Value,
+    /// The Trainer's configuration.
+    pub config: Value,
+    /// The state of the loops beyond `progress`.
+    pub loops: Value,
+    /// What was logged and not reduced yet.
+    pub log: Value,
+    /// The state of each callback by its key.
+    pub callbacks: Map<String, Value>,
+    /// Where each logger stands.
+    pub loggers: Value,
+    /// The position in the data.
+    pub data: Value,
+    /// What hooks added in `on_save_checkpoint`.
+    pub extra: Map<String, Value>,
+}
+
+impl Default for Manifest {
+    fn default() -> Self {
+        Self {
+            format_version: FORMAT_VERSION,
+            stormfire_version: env!("CARGO_PKG_VERSION").to_owned(),
+            burn_version: BURN_VERSION.to_owned(),
+            weights_only: false,
+            saved_at: String::new(),
+            module: String::new(),
+            device: String::new(),
+            precision: String::new(),
+            seed: None,
+            progress: Value::Null,
+            metrics: BTreeMap::new(),
+            optimizers: Value::Null,
+            hparams: Value::Null,
+            config: Value::Null,
+            loops: Value::Null,
+            log: Value::Null,
+            callbacks: Map::new(),
+            loggers: Value::Null,
+            data: Value::Null,
+            extra: Map::new(),
+        }
+    }
+}
+
+impl Manifest {
+    /// The epochs that were complete, if the manifest says so.
+    pub fn epoch(&self) -> Option<u64> {
+        self.progress["epoch"].as_u64()
+    }
+
+    /// The training batches after which an optimizer had stepped, if the manifest says so.
+    pub fn global_step(&self) -> Option<u64> {
+        self.progress["global_step"].as_u64()
+    }
+}
+
+/// JSON has no NaN and no infinity.
+mod metrics {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Stored {
+        Number(f64),
+        Text(String),
+    }
+
+    pub(super) fn serialize<S: Serializer>(metrics: &BTreeMap<String, f64>, serializer: S) -> Result<S::Ok, S::Error> {
+        let stored = |value: f64| if value.is_finite() { Stored::Number(value) } else { Stored::Text(value.to_string()) };
+        serializer.collect_map(metrics.iter().map(|(name, value)| (name, stored(*value))))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, f64>, D::Error> {
+        let value = |stored| match stored {
+            Stored::Number(value) => Ok(value),
+            Stored::Text(text) => match text.as_str() {
+                "NaN" => Ok(f64::NAN),
+                "inf" => Ok(f64::INFINITY),
+                "-inf" => Ok(f64::NEG_INFINITY),
+                _ => Err(D::Error::custom(format!("the metric `{text}` is not a number"))),
+            },
+        };
+        BTreeMap::<String, Stored>::deserialize(deserializer)?.into_iter().map(|(name, stored)| Ok((name, value(stored)?))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn metrics_that_are_not_finite_survive() {
+        let metrics = [("a", f64::NAN), ("b", f64::INFINITY), ("c", f64::NEG_INFINITY), ("d", -0.0), ("e", 5.0)];
+        let manifest = Manifest { metrics: metrics.map(|(name, value)| (name.to_owned(), value)).into(), ..Manifest::default() };
+        let json = serde_json::to_string(&manifest).unwrap();
+        assert!(json.contains(r#""metrics":{"a":"NaN","b":"inf","c":"-inf","d":-0.0,"e":5.0}"#), "{json}");
+        let back: Manifest = serde_json::from_str(&json).unwrap();
+        let bits = |m: &Manifest| m.metrics.values().map(|v| v.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&back), bits(&manifest));
+        assert!(serde_json::from_str::<Manifest>(r#"{"metrics": {"a": "12"}}"#).is_err());
+    }
+
+    #[test]
+    fn fields_of_a_later_writer_are_ignored_and_missing_ones_are_empty() {
+        let manifest: Manifest = serde_json::from_str(r#"{"format_version": 1, "seed": 7, "invented_later": [1]}"#).unwrap();
+        assert_eq!(manifest, Manifest { seed: Some(7), ..Manifest::default() });
+    }
+
+    #[test]
+    fn progress_is_found_in_its_object() {
+        let manifest = Manifest { progress: serde_json::json!({"epoch": 2, "global_step": 30}), ..Manifest::default() };
+        assert_eq!((manifest.epoch(), manifest.global_step()), (Some(2), Some(30)));
+        assert_eq!((Manifest::default().epoch(), Manifest::default().global_step()), (None, None));
+    }
+
+    #[test]
+    fn the_version_of_burn_is_the_one_that_is_pinned() {
+        let root = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml")).unwrap();
+        assert!(root.contains(&format!("burn = {{ version = \"={BURN_VERSION}\"")));
+    }
+
+    proptest! {
+        /// Fails without serde_json's `float_roundtrip`.
+        #[test]
+        fn a_number_comes_back_to_the_last_bit(bits in any::<u64>()) {
+            let value = f64::from_bits(bits);
+            prop_assume!(value.is_finite());
+            let manifest = Manifest { log: serde_json::json!([value]), metrics: [("a".to_owned(), value)].into(), ..Manifest::default() };
+            let back: Manifest = serde_json::from_str(&serde_json::to_string(&manifest).unwrap()).unwrap();
+            prop_assert_eq!(back.metrics["a"].to_bits(), bits);
+            prop_assert_eq!(back.log[0].as_f64().unwrap().to_bits(), bits);
+        }
+    }
+}

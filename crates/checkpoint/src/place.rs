@@ -1,0 +1,189 @@
+//! Putting a file in its place: a reader finds the old one or the new one, never half of one, whenever the machine stops.
+//!
+//! A new file is written under a name of its own beside its place, synced, and renamed. While it has that name its writer
+//! holds a lock, which the operating system takes away when the process dies: what can be locked is left over and removed
+//! by the next save.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File, OpenOptions, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+
+use burn::tensor::TensorData;
+use tempfile::{NamedTempFile, TempPath};
+
+use crate::{Encoder, Error, Manifest, Result};
+
+#[cfg(test)]
+mod tests;
+
+const PREFIX: &str = ".saving-";
+
+/// Writes a checkpoint, making its folder where that is missing, and replaces the file that was there. When this returns
+/// the file is on the disk. Of several writers to one path the last one wins.
+///
+/// # Errors
+/// Those of [`Encoder::new`]; [`Error::StorageFull`], [`Error::Permission`] or [`Error::Io`], and then the old file is
+/// still there.
+pub fn write(path: impl AsRef<Path>, manifest: &Manifest, tensors: &[(String, TensorData)]) -> Result<()> {
+    let path = path.as_ref();
+    let encoder = Encoder::new(manifest, tensors)?;
+    place(path, |file| encoder.write_to(file)).map_err(|error| Error::while_writing(path, encoder.len(), error))
+}
+
+/// Gives a file a second name: as a hard link, or as a copy where the file system has no links. Replaces what has that
+/// name.
+///
+/// # Errors
+/// [`Error::NotFound`] for `from`; for `to` as [`write()`].
+pub fn link_or_copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
+    let (from, to) = (from.as_ref(), to.as_ref());
+    // A link to a symlink would be one more symlink.
+    let (from, source) = open_to_link(from)?;
+    let linked = name_anew(to, |name| fs::hard_link(&from, name));
+    if linked.is_ok() {
+        return Ok(());
+    }
+    let mut reader = &source;
+    let copied = place(to, |mut file| io::copy(&mut reader, &mut file).map(|_| ()));
+    let size = source.metadata().map_or(0, |metadata| metadata.len());
+    copied.map_err(|error| Error::while_writing(to, size, error))
+}
+
+/// Makes `link` a symbolic link to `target`, or a second name or a copy of it where there are no such links. Replaces the
+/// link or the file that was there. The link is relative where the target lies in its folder or below: the folder can be
+/// moved.
+///
+/// # Errors
+/// [`Error::NotFound`] for `target`; for `link` as [`write()`].
+pub fn symlink_or_copy(target: impl AsRef<Path>, link: impl AsRef<Path>) -> Result<()> {
+    let (target, link) = (target.as_ref(), link.as_ref());
+    let (real, _lock) = open_to_link(target)?;
+    let folder = create_folder(folder_of(link)).and_then(|()| fs::canonicalize(folder_of(link)));
+    let folder = folder.map_err(|error| Error::while_writing(link, 0, error))?;
+    if link.file_name().is_some_and(|name| folder.join(name) == real) {
+        return Ok(());
+    }
+    let text = real.strip_prefix(&folder).unwrap_or(&real);
+    match name_anew(link, |name| symlink(text, name)) {
+        Ok(()) => Ok(()),
+        Err(_) => link_or_copy(&real, link),
+    }
+}
+
+/// The file's real path, and the file, locked so that nobody takes a temporary name of it for a left-over one.
+fn open_to_link(path: &Path) -> Result<(PathBuf, File)> {
+    let io = |error| Error::io(path, error);
+    let real = fs::canonicalize(path).map_err(io)?;
+    let file = File::open(&real).map_err(io)?;
+    // Where there are no locks, nobody removes anything either.
+    let _ = file.lock_shared();
+    Ok((real, file))
+}
+
+#[cfg(unix)]
+fn symlink(text: &Path, name: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(text, name)
+}
+
+#[cfg(windows)]
+fn symlink(text: &Path, name: &Path) -> io::Result<()> {
+    std::os::windows::fs::symlink_file(text, name)
+}
+
+#[cfg(not(any(unix, windows)))]
+fn symlink(_: &Path, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Writes a file and renames it into its place.
+fn place(path: &Path, write: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+    let folder = folder_of(path);
+    create_folder(folder)?;
+    remove_leftovers(folder);
+    let file = locked_file(folder)?;
+    write(file.as_file())?;
+    file.as_file().sync_all()?;
+    // The lock ends with the file, after the temporary name is gone.
+    let (file, name) = file.into_parts();
+    let placed = rename(name, path);
+    drop(file);
+    placed
+}
+
+/// Gives something that is on the disk another name, by a temporary one.
+fn name_anew(path: &Path, make: impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+    let folder = folder_of(path);
+    create_folder(folder)?;
+    rename(builder().make_in(folder, make)?.into_temp_path(), path)
+}
+
+fn rename(name: TempPath, path: &Path) -> io::Result<()> {
+    let old = name.to_path_buf();
+    name.persist(path).map_err(|error| error.error)?;
+    // Renaming one of a file's two names to the other does nothing, by POSIX.
+    let _ = fs::remove_file(old);
+    sync_folder(folder_of(path))
+}
+
+fn builder() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(PREFIX).rand_bytes(12);
+    // A temporary file is private by default; a checkpoint is a file like any other.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder
+}
+
+fn locked_file(folder: &Path) -> io::Result<NamedTempFile> {
+    const TRIES: usize = 8;
+    for _ in 0..TRIES {
+        let file = builder().tempfile_in(folder)?;
+        // Between the two calls another writer may have taken it for left over.
+        if !matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock)) && file.path().exists() {
+            return Ok(file);
+        }
+    }
+    Err(io::Error::other("somebody removes the temporary files as fast as they are made"))
+}
+
+/// Removes what killed processes left; where that fails there is more to read in a list of files, and no other harm.
+fn remove_leftovers(folder: &Path) {
+    let is_ours = |name: &OsStr| name.to_str().is_some_and(|name| name.starts_with(PREFIX));
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten().filter(|entry| is_ours(&entry.file_name())) {
+        let is_left = match OpenOptions::new().read(true).write(true).open(entry.path()) {
+            Ok(file) => file.try_lock().is_ok(),
+            // A symbolic link to a file that was removed since.
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        if is_left && fs::remove_file(entry.path()).is_ok() {
+            tracing::debug!("removed `{}`, which a process that ended had not finished", entry.path().display());
+        }
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes a folder and those above it; each is on the disk afterwards.
+fn create_folder(folder: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+    fs::create_dir_all(folder)?;
+    missing.into_iter().try_for_each(|created| sync_folder(folder_of(created)))
+}
+
+/// Makes new names in a folder durable.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    match File::open(folder)?.sync_all() {
+        // Some network file systems cannot do it.
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {}
+        synced => synced?,
+    }
+    #[cfg(not(unix))]
+    let _ = folder;
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! What is in a folder after saves that went well, and after those that did not.
+
+use std::thread;
+
+use super::*;
+use crate::{Checkpoint, samples, verify};
+
+fn save(path: impl AsRef<Path>, step: u64) -> Result<()> {
+    write(path, &Manifest { progress: serde_json::json!({"global_step": step}), ..Manifest::default() }, &samples::small())
+}
+
+fn step_of(path: impl AsRef<Path>) -> u64 {
+    verify(&path).unwrap();
+    Checkpoint::read_manifest(path).unwrap().global_step().unwrap()
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn folders_are_made_and_files_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs/version_0/checkpoints/last.ckpt");
+    for step in [1, 2] {
+        save(&path, step).unwrap();
+        assert_eq!(step_of(&path), step);
+    }
+    assert_eq!(names(path.parent().unwrap()), ["last.ckpt"]);
+}
+
+#[test]
+fn a_save_that_fails_leaves_the_old_file_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.ckpt");
+    save(&path, 1).unwrap();
+    let full = || io::Error::from(io::ErrorKind::StorageFull);
+    let error = place(&path, |mut file| {
+        io::Write::write_all(&mut file, b"half")?;
+        Err(full())
+    });
+    let error = Error::while_writing(&path, 3 << 20, error.unwrap_err());
+    let message = format!("no space is left for `{}`, which needs 3.0 MiB", path.display());
+    assert_eq!(error.to_string(), message);
+    assert!(error.hint().unwrap().contains("free some space"));
+    assert_eq!((step_of(&path), names(folder.path())), (1, vec!["a.ckpt".to_owned()]));
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("file"), "").unwrap();
+    let error = save(folder.path().join("file/a.ckpt"), 1).unwrap_err();
+    assert!(matches!(error, Error::Io { .. }), "{error}");
+    fs::create_dir(folder.path().join("b.ckpt")).unwrap();
+    assert!(matches!(save(folder.path().join("b.ckpt"), 1), Err(Error::Io { .. })));
+    assert_eq!(names(folder.path()), ["b.ckpt", "file"]);
+}
+
+/// A process that is killed leaves its temporary file without the lock.
+#[test]
+fn what_a_killed_process_left_is_removed_and_what_is_written_now_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.ckpt");
+    save(&path, 1).unwrap();
+    fs::write(folder.path().join(".saving-killed"), "half of a file").unwrap();
+    fs::write(folder.path().join("notes.txt"), "").unwrap();
+    let other = locked_file(folder.path()).unwrap();
+    let other_name = other.path().file_name().unwrap().to_str().unwrap().to_owned();
+    assert_eq!(step_of(&path), 1);
+    save(&path, 2).unwrap();
+    assert_eq!(names(folder.path()), [other_name, "a.ckpt".to_owned(), "notes.txt".to_owned()]);
+    drop(other);
+    assert_eq!(step_of(&path), 2);
+}
+
+#[test]
+fn of_many_writers_to_one_path_one_whole_file_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("new/a.ckpt");
+    thread::scope(|scope| {
+        for step in 0..8 {
+            let path = &path;
+            scope.spawn(move || (0..5).for_each(|_| save(path, step).unwrap()));
+        }
+    });
+    assert!(step_of(&path) < 8);
+    assert_eq!(names(path.parent().unwrap()), ["a.ckpt"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_checkpoint_has_the_permissions_of_an_ordinary_file() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let (path, ordinary) = (folder.path().join("a.ckpt"), folder.path().join("ordinary"));
+    save(&path, 1).unwrap();
+    fs::write(&ordinary, "").unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+    assert_eq!(mode(&path), mode(&ordinary));
+}
+
+#[test]
+fn a_second_name_stays_when_the_first_is_written_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, last) = (folder.path().join("a.ckpt"), folder.path().join("best/last.ckpt"));
+    save(&path, 1).unwrap();
+    for _ in 0..2 {
+        link_or_copy(&path, &last).unwrap();
+        assert_eq!(step_of(&last), 1);
+    }
+    save(&path, 2).unwrap();
+    assert_eq!((step_of(&path), step_of(&last)), (2, 1));
+    link_or_copy(&path, &last).unwrap();
+    link_or_copy(&last, &last).unwrap();
+    assert_eq!(step_of(&last), 2);
+    assert_eq!(
+        (names(folder.path()), names(last.parent().unwrap())),
+        (vec!["a.ckpt".to_owned(), "best".to_owned()], vec!["last.ckpt".to_owned()])
+    );
+    let missing = folder.path().join("missing.ckpt");
+    assert!(matches!(link_or_copy(&missing, &last), Err(Error::NotFound { path }) if path == missing));
+    assert_eq!(step_of(&last), 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_follows_its_target_and_moves_with_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoints = folder.path().join("checkpoints");
+    let (path, last) = (checkpoints.join("a.ckpt"), checkpoints.join("last.ckpt"));
+    save(&path, 1).unwrap();
+    save(&last, 9).unwrap();
+    for _ in 0..2 {
+        symlink_or_copy(&path, &last).unwrap();
+        assert_eq!(fs::read_link(&last).unwrap(), Path::new("a.ckpt"));
+    }
+    fs::rename(&checkpoints, folder.path().join("moved")).unwrap();
+    assert_eq!(step_of(folder.path().join("moved/last.ckpt")), 1);
+    assert_eq!(names(&folder.path().join("moved")), ["a.ckpt", "last.ckpt"]);
+
+    // A second name of what a link points to is the file, and a save to a link's path replaces the link.
+    let (path, last) = (folder.path().join("moved/a.ckpt"), folder.path().join("moved/last.ckpt"));
+    link_or_copy(&last, folder.path().join("second.ckpt")).unwrap();
+    assert!(!folder.path().join("second.ckpt").is_symlink());
+    save(&last, 3).unwrap();
+    assert_eq!((step_of(&path), step_of(&last), last.is_symlink()), (1, 3, false));
+}
+
+#[cfg(unix)]
+#[test]
+fn links_from_elsewhere_and_to_oneself() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, link) = (folder.path().join("a/a.ckpt"), folder.path().join("b/last.ckpt"));
+    save(&path, 1).unwrap();
+    symlink_or_copy(&path, &link).unwrap();
+    assert_eq!(fs::read_link(&link).unwrap(), fs::canonicalize(&path).unwrap());
+    symlink_or_copy(&path, folder.path().join("top.ckpt")).unwrap();
+    assert_eq!(fs::read_link(folder.path().join("top.ckpt")).unwrap(), Path::new("a/a.ckpt"));
+    symlink_or_copy(&path, &path).unwrap();
+    assert_eq!(step_of(&path), 1);
+    assert!(matches!(symlink_or_copy(folder.path().join("none"), &link), Err(Error::NotFound { .. })));
+}
+
+#[cfg(unix)]
+#[test]
+fn links_that_a_killed_process_left_are_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.ckpt");
+    save(&path, 1).unwrap();
+    symlink("gone.ckpt".as_ref(), &folder.path().join(".saving-dangling")).unwrap();
+    symlink("a.ckpt".as_ref(), &folder.path().join(".saving-symlink")).unwrap();
+    fs::hard_link(&path, folder.path().join(".saving-link")).unwrap();
+    save(folder.path().join("b.ckpt"), 2).unwrap();
+    assert_eq!((names(folder.path()), step_of(&path)), (vec!["a.ckpt".to_owned(), "b.ckpt".to_owned()], 1));
+}

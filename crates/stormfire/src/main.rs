@@ -1,0 +1,113 @@
+//! The program `stormfire`: looks into checkpoints.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+use stormfire::checkpoint::{self, Error};
+
+#[derive(Parser)]
+#[command(name = "stormfire", version, about = "Tools for runs of Stormfire")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Verify a checkpoint and show what it holds.
+    Inspect {
+        /// The checkpoint.
+        file: PathBuf,
+        /// Shorten nothing.
+        #[arg(long)]
+        all: bool,
+        /// Print JSON, which is whole.
+        #[arg(long, conflicts_with = "all")]
+        json: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let text = match Arguments::parse().command {
+        Command::Inspect { file, all, json } => inspect(&file, all, json).map_err(|error| explain(&error, &file)),
+    };
+    match text {
+        Ok(text) => print(&text),
+        Err(text) => {
+            eprint!("{text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A reader that has seen enough, `head` for example, is no failure.
+fn print(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn inspect(file: &Path, all: bool, json: bool) -> Result<String, Error> {
+    let summary = checkpoint::inspect(file)?;
+    Ok(if json {
+        // Strings, numbers and lists of them: this cannot fail.
+        serde_json::to_string_pretty(&summary).unwrap_or_default() + "\n"
+    } else if all {
+        format!("{summary:#}")
+    } else {
+        summary.to_string()
+    })
+}
+
+fn explain(error: &Error, file: &Path) -> String {
+    let hint = error.hint().map(|hint| format!("hint: {hint}\n"));
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let other = checkpoint::newest_good(folder, file);
+    let other =
+        other.map(|found| format!("the newest good checkpoint beside it is `{}`, step {}\n", found.path.display(), found.global_step));
+    format!("error: {error}\n{}{}", hint.unwrap_or_default(), other.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+    use stormfire::checkpoint::{Manifest, write};
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_good_file_is_shown_and_a_bad_one_explained() {
+        let folder = tempfile::tempdir().unwrap();
+        let (good, bad) = (folder.path().join("good.ckpt"), folder.path().join("bad.ckpt"));
+        let progress = serde_json::json!({"epoch": 1, "global_step": 50});
+        write(&good, &Manifest { progress, config: serde_json::json!({"max_epochs": 3}), ..Manifest::default() }, &[]).unwrap();
+        assert!(inspect(&good, false, false).unwrap().contains("checksum      good"));
+        assert!(inspect(&good, true, false).unwrap().contains("max_epochs 3"));
+        let json: serde_json::Value = serde_json::from_str(&inspect(&good, false, true).unwrap()).unwrap();
+        assert_eq!(json["manifest"]["progress"]["global_step"], 50);
+        std::fs::write(&bad, "").unwrap();
+        let text = explain(&inspect(&bad, false, false).unwrap_err(), &bad);
+        let good = good.display();
+        assert_eq!(
+            text,
+            format!(
+                "error: `{}` is empty\nhint: use an older checkpoint, or copy the file again if it was copied here\n\
+                 the newest good checkpoint beside it is `{good}`, step 50\n",
+                bad.display()
+            )
+        );
+    }
+}
