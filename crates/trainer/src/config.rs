@@ -125,6 +125,12 @@ pub struct TrainerConfig {
     pub default_root_dir: PathBuf,
     /// Save checkpoints, by a default `ModelCheckpoint` if none is given. Default: yes.
     pub enable_checkpointing: bool,
+    /// Write checkpoints in the background while training goes on; at most one is on its way, and an error in it ends the
+    /// fit a little later. Default: yes.
+    pub async_checkpointing: bool,
+    /// A fit that continues from a checkpoint logs to a new `version_N`, instead of going on in the files of that run,
+    /// which are cut back to the moment of the checkpoint. Default: no.
+    pub new_version_on_resume: bool,
     /// Show progress. Default: yes.
     pub enable_progress_bar: bool,
     /// Print a summary of the module. Default: yes.
@@ -164,6 +170,8 @@ impl Default for TrainerConfig {
             log_every_n_steps: 50,
             default_root_dir: PathBuf::from("."),
             enable_checkpointing: true,
+            async_checkpointing: true,
+            new_version_on_resume: false,
             enable_progress_bar: true,
             enable_model_summary: true,
             seed: None,

@@ -1,6 +1,6 @@
 //! The state of a run, its callbacks, and [`Engine::fire`]: the one place that calls them.
 
-use std::{borrow::Cow, path::PathBuf, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use burn::{
     optim::GradientsParams,
@@ -20,6 +20,7 @@ use stormfire_module::{
 };
 
 use crate::{
+    checkpoint::{CheckpointWriter, DataFacts, new_run_id, owner_of},
     communicator::Communicator,
     config::TrainerConfig,
     log_store::{BatchInfo, LogStore, Loop},
@@ -40,8 +41,9 @@ pub(crate) struct Engine<M: LightningModule> {
     pub(crate) profiler: Profiler,
     pub(crate) communicator: Box<dyn Communicator>,
     pub(crate) signals: Option<SignalWatch>,
-    /// The checkpoint that the fit continues from: it is never removed.
-    pub(crate) resumed_from: Option<PathBuf>,
+    pub(crate) checkpoints: CheckpointWriter,
+    /// The training data of this fit, as far as a place in it depends on it.
+    pub(crate) data: DataFacts,
     /// The number of items in the batch at hand; 1 between batches.
     pub(crate) batch_items: Option<usize>,
     callbacks: Vec<Box<dyn Callback<M>>>,
@@ -56,6 +58,9 @@ impl<M: LightningModule> Engine<M> {
         ordered.push(Box::new(ModuleHooks));
         ordered.extend(saving);
         let run = Run {
+            id: new_run_id(),
+            resumed_from: None,
+            owner_of,
             stage: Stage::Fit,
             moment: stormfire_module::Moment::default(),
             progress: Progress::default(),
@@ -82,7 +87,8 @@ impl<M: LightningModule> Engine<M> {
             profiler: Profiler::new(config.profiler),
             communicator,
             signals: None,
-            resumed_from: None,
+            checkpoints: CheckpointWriter::default(),
+            data: DataFacts::default(),
             batch_items: Some(1),
             callbacks: ordered,
             records: Vec::new(),

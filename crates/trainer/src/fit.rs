@@ -86,7 +86,10 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             }
         };
         self.engine.fire(self.module, Event::TrainEnd)?;
+        // Who continues from the end of a fit wants more of it: the stop that ended it is not in that checkpoint.
+        let asked = self.engine.run.requests.stop.take();
         self.write_checkpoints()?;
+        self.engine.run.requests.stop = asked;
         Ok(stop)
     }
 

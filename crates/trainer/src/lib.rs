@@ -28,6 +28,7 @@ mod trainer;
 mod training;
 
 pub use accelerator::{Accelerator, AcceleratorError, check_default_device};
+pub use checkpoint::CkptPath;
 pub use config::{Limit, TrainerConfig};
 pub use profiler::ProfilerKind;
 pub use signals::Signal;

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use stormfire_module::run::Run;
+use stormfire_module::run::{Requests, Run};
 
 /// A place in the data of an evaluation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,9 +46,9 @@ pub(crate) struct LoopState {
     validation_is_due: bool,
     is_last_batch: bool,
     skip_epoch: bool,
-    stop: Option<String>,
+    requests: Requests,
     logger_step: u64,
-    pub(crate) accumulate_grad_batches: usize,
+    accumulate_grad_batches: usize,
 }
 
 impl LoopState {
@@ -61,16 +61,10 @@ impl LoopState {
             validation_is_due: run.validation_is_due,
             is_last_batch: run.is_last_batch,
             skip_epoch: run.requests.skip_epoch,
-            stop: run.requests.stop.clone(),
+            requests: run.requests.clone(),
             logger_step: run.logger_step,
             accumulate_grad_batches: run.accumulate_grad_batches,
         }
-    }
-
-    /// The state at the end of a fit that is complete: who continues from it wants more of it, so a stop that was asked
-    /// for is over.
-    pub(crate) fn without_stop(self) -> Self {
-        Self { stop: None, ..self }
     }
 
     pub(crate) fn restore(self, clock: &mut LoopClock, run: &mut Run) {
@@ -81,8 +75,7 @@ impl LoopState {
         clock.last_validation = Instant::now().checked_sub(since).unwrap_or_else(Instant::now);
         run.validation_is_due = self.validation_is_due;
         run.is_last_batch = self.is_last_batch;
-        run.requests.skip_epoch = self.skip_epoch;
-        run.requests.stop = self.stop;
+        run.requests = Requests { skip_epoch: self.skip_epoch, ..self.requests };
         run.logger_step = self.logger_step;
         if run.progress.batch_in_epoch > 0 {
             // At the start of an epoch the options and the scheduler callback decide anew.

@@ -12,25 +12,27 @@ use burn::tensor::Device;
 use stormfire_data::{DataModule, Loader, Loaders, Stage};
 use stormfire_loggers::{Hyperparams, Metrics, Status};
 use stormfire_module::{
-    Callback, Error, Event, Every, Hook, LightningModule, Optimizers, PredictModule, Result, RunningStage,
+    Callback, Error, Event, Every, Hook, LightningModule, PredictModule, Result, RunningStage,
     log::take_records,
     moment::Progress,
-    run::{Limits, Requests},
+    run::{Limits, Requests, SaveRequest},
     scope,
 };
 
 use crate::{
-    checkpoint,
+    checkpoint::{self, DataFacts, Resume, new_run_id},
     communicator::{Communicator, SingleRank},
     config::TrainerConfig,
     engine::Engine,
     evaluate::{Evaluated, Evaluation, evaluate},
     fit::FitLoop,
+    loop_state::LoopClock,
     predict::predict,
     results_table::results_table,
-    setup::{choose_device, complete_callbacks, limit_of, limits_of, open_loggers, place},
+    setup::{choose_device, complete_callbacks, continue_logs, draw_seed, limit_of, limits_of, open_loggers, place},
     signals::{Signal, SignalWatch},
     trainer::{Fit, Loggers, Stop},
+    training::Training,
 };
 
 /// What a Trainer keeps from its first run on.
@@ -39,26 +41,34 @@ pub(crate) struct Session<M: LightningModule> {
     device: Option<Device>,
     log_dir: Option<PathBuf>,
     interrupted: Option<Signal>,
+    /// Of the newest fit, for checkpoints that are asked for after it.
+    training: Training,
+    /// The loggers continue those of the checkpoint at hand.
+    continues_logs: bool,
 }
 
 impl<M: LightningModule> Session<M> {
+    /// `resume` is the checkpoint that the first fit continues from.
     pub(crate) fn new(
         config: &TrainerConfig,
         device: Option<Device>,
         callbacks: Vec<Box<dyn Callback<M>>>,
         loggers: Loggers,
+        resume: Option<&Resume>,
     ) -> Result<Self> {
         let config = config.resolved();
         let callbacks = complete_callbacks(&config, callbacks)?;
         let communicator: Box<dyn Communicator> = Box::new(SingleRank);
-        let loggers = if communicator.is_global_zero() { open_loggers(&config, loggers)? } else { Vec::new() };
+        let saved = resume.filter(|_| !config.new_version_on_resume).map(|resume| resume.manifest());
+        let loggers = if communicator.is_global_zero() { open_loggers(&config, loggers, saved)? } else { Vec::new() };
+        let continues_logs = saved.map_or(Ok(false), |manifest| continue_logs(&loggers, manifest))?;
         let log_dir = loggers.iter().find_map(|l| l.log_dir().map(PathBuf::from));
         if let Some(folder) = &log_dir {
             Hyperparams::from_serialize(&config)?.write_yaml(&folder.join("trainer.yaml"))?;
         }
         let mut engine = Engine::new(config, callbacks, communicator);
         engine.run.loggers = loggers;
-        Ok(Self { engine, device, log_dir, interrupted: None })
+        Ok(Self { engine, device, log_dir, interrupted: None, training: Training::default(), continues_logs })
     }
 
     pub(crate) fn callbacks(&self) -> &[Box<dyn Callback<M>>] {
@@ -74,29 +84,40 @@ impl<M: LightningModule> Session<M> {
         self.interrupted.map_or(Ok(()), |signal| Err(signal.into()))
     }
 
-    pub(crate) fn fit<D: DataModule<Batch = M::Batch>>(&mut self, module: M, mut data: D, ckpt_path: Option<&Path>) -> Result<Fit<M>> {
-        self.engine.device = choose_device(self.device.as_ref(), &self.engine.config, &module)?;
-        let mut module = place(module, &self.engine.device, self.engine.config.seed).train();
-        let mut optimizers = Optimizers::none();
-        self.engine.run.progress = Progress::default();
-        self.engine.resumed_from = ckpt_path.map(PathBuf::from);
-        self.engine.run.accumulate_grad_batches = self.engine.config.accumulate_grad_batches;
-        let outcome = self.run(Stage::Fit, &mut module, &mut data, &mut optimizers, |engine, module, data, optimizers| {
-            let (train, val) = prepare_fit(engine, module, data)?;
-            *optimizers = {
+    pub(crate) fn fit<D: DataModule<Batch = M::Batch>>(&mut self, module: M, mut data: D, resume: Option<Resume>) -> Result<Fit<M>> {
+        let engine = &mut self.engine;
+        engine.device = choose_device(self.device.as_ref(), &engine.config, &module)?;
+        let mut module = place(module, &engine.device, engine.config.seed).train();
+        engine.seed = Some(match engine.config.seed {
+            Some(seed) => seed,
+            None => draw_seed(&engine.device)?,
+        });
+        engine.run.progress = Progress::default();
+        engine.run.id = new_run_id();
+        engine.run.resumed_from = resume.as_ref().map(|resume| resume.path().to_path_buf());
+        engine.run.accumulate_grad_batches = engine.config.accumulate_grad_batches;
+        let continues_logs = std::mem::take(&mut self.continues_logs);
+        let mut training = Training::default();
+        let outcome = self.run(Stage::Fit, &mut module, &mut data, &mut training, |engine, module, data, training| {
+            if let Some(resume) = &resume {
+                resume.check_is_whole()?;
+            }
+            let (train, val) = prepare_fit(engine, module, data, resume.as_ref())?;
+            training.optimizers = {
                 let _scope = engine.enter(Hook::ConfigureOptimizers);
                 module.configure_optimizers()?
             };
-            optimizers.start()?;
-            if let Some(path) = ckpt_path {
-                let loaded = checkpoint::load(path)?;
-                *module = loaded.restore_module(module.clone(), path)?;
-                loaded.restore_run(engine, module, optimizers, path)?;
+            training.optimizers.start()?;
+            if let Some(resume) = resume {
+                resume.run(engine, module, training)?;
             }
             engine.fire(module, Event::FitStart)?;
-            log_hyperparams(engine, module, data)?;
-            FitLoop::new(engine, module, optimizers, train, val).run()
+            if !continues_logs {
+                log_hyperparams(engine, module, data)?;
+            }
+            FitLoop::new(engine, module, training, train, val).run()
         });
+        self.training = training;
         let stop = match outcome {
             Ok(stop) => stop,
             Err(error) => self.interrupted.filter(|_| matches!(error, Error::Interrupted { .. })).map(Stop::Interrupted).ok_or(error)?,
@@ -105,13 +126,20 @@ impl<M: LightningModule> Session<M> {
         Ok(Fit { module, stop, progress: self.engine.run.progress.clone() })
     }
 
+    /// Writes the state at the end of the newest fit, and waits for it.
+    pub(crate) fn save_checkpoint(&mut self, module: &M, request: SaveRequest) -> Result<()> {
+        self.engine.run.requests.saves = vec![request];
+        checkpoint::write_requested(&mut self.engine, &mut module.clone(), &self.training)?;
+        checkpoint::settle(&mut self.engine)
+    }
+
     pub(crate) fn evaluate<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, mut data: D, what: Evaluation) -> Result<Vec<Metrics>> {
         let (stage, running) = match what {
             Evaluation::Validation => (Stage::Validate, RunningStage::Validate),
             Evaluation::Test => (Stage::Test, RunningStage::Test),
         };
         let mut module = self.for_evaluation(module)?;
-        let results = self.run(stage, &mut module, &mut data, &mut Optimizers::none(), |engine, module, data, _| {
+        let results = self.run(stage, &mut module, &mut data, &mut Training::default(), |engine, module, data, _| {
             begin(engine, module, data, stage)?;
             let (loaders, limit, option) = match what {
                 Evaluation::Validation => (data.val_dataloader()?, engine.config.limit_val_batches, "limit_val_batches"),
@@ -126,7 +154,6 @@ impl<M: LightningModule> Session<M> {
             engine.run.logger_step = engine.run.progress.global_step;
             let mut data = Evaluated::new(loaders, limits);
             let metrics = evaluate(engine, module, &mut data, what, running)?;
-            engine.check_interrupt()?;
             Ok(metrics.by_loader(data.loaders.len()))
         })?;
         if !self.engine.config.barebones && results.iter().any(|metrics| !metrics.is_empty()) {
@@ -141,7 +168,7 @@ impl<M: LightningModule> Session<M> {
         M: PredictModule,
     {
         let mut module = self.for_evaluation(module)?;
-        self.run(Stage::Predict, &mut module, &mut data, &mut Optimizers::none(), |engine, module, data, _| {
+        self.run(Stage::Predict, &mut module, &mut data, &mut Training::default(), |engine, module, data, _| {
             begin(engine, module, data, Stage::Predict)?;
             let loaders = data.predict_dataloader()?;
             require(&loaders, Stage::Predict)?;
@@ -164,8 +191,8 @@ impl<M: LightningModule> Session<M> {
         stage: Stage,
         module: &mut M,
         data: &mut D,
-        optimizers: &mut Optimizers,
-        body: impl FnOnce(&mut Engine<M>, &mut M, &mut D, &mut Optimizers) -> Result<R>,
+        training: &mut Training,
+        body: impl FnOnce(&mut Engine<M>, &mut M, &mut D, &mut Training) -> Result<R>,
     ) -> Result<R> {
         let engine = &mut self.engine;
         engine.run.stage = stage;
@@ -174,12 +201,14 @@ impl<M: LightningModule> Session<M> {
         engine.run.moment = stormfire_module::Moment { num_dataloaders: 1, ..Default::default() };
         engine.batch_items = Some(1);
         engine.store.clear();
+        engine.clock = LoopClock::default();
         engine.signals = Some(SignalWatch::install());
         engine.profiler.begin_run();
-        let mut outcome = guard(|| body(&mut *engine, &mut *module, &mut *data, &mut *optimizers));
+        let mut outcome = guard(|| body(&mut *engine, &mut *module, &mut *data, &mut *training));
         if let Err(error) = &outcome {
-            on_exception(engine, module, data, optimizers, error);
+            on_exception(engine, module, data, training, error);
         }
+        let saved = guard(|| checkpoint::settle(engine));
         let torn_down = guard(|| engine.fire(module, Event::Teardown { stage })).and(guard(|| Ok(data.teardown(stage)?)));
         let status = match &outcome {
             Ok(_) => Status::Success,
@@ -187,7 +216,7 @@ impl<M: LightningModule> Session<M> {
             Err(_) => Status::Failed,
         };
         let finalized = engine.finalize_loggers(status);
-        for late in [torn_down, finalized].into_iter().filter_map(Result::err) {
+        for late in [saved, torn_down, finalized].into_iter().filter_map(Result::err) {
             if outcome.is_ok() {
                 outcome = Err(late);
             } else {
@@ -204,7 +233,7 @@ impl<M: LightningModule> Session<M> {
 }
 
 /// Turns a panic in user code into an error that says where.
-fn guard<R>(code: impl FnOnce() -> Result<R>) -> Result<R> {
+pub(crate) fn guard<R>(code: impl FnOnce() -> Result<R>) -> Result<R> {
     scope::take_panicked_hook();
     catch_unwind(AssertUnwindSafe(code)).unwrap_or_else(|panic| {
         // What was logged before the panic has no place any more.
@@ -225,12 +254,16 @@ fn on_exception<M: LightningModule, D: DataModule>(
     engine: &mut Engine<M>,
     module: &mut M,
     data: &mut D,
-    optimizers: &Optimizers,
+    training: &Training,
     error: &Error,
 ) {
     engine.run.requests.saves.clear();
+    // Its failure may be the very error; then there is nothing more to say.
+    if let Err(late) = guard(|| checkpoint::settle(engine)) {
+        tracing::error!("while handling `{error}`: {late}");
+    }
     let told = guard(|| engine.fire(module, Event::Exception { error }));
-    let saved = guard(|| checkpoint::write_requested(engine, module, optimizers));
+    let saved = guard(|| checkpoint::write_requested(engine, module, training));
     let heard = guard(|| {
         data.on_exception(error);
         Ok(())
@@ -268,6 +301,7 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     engine: &mut Engine<M>,
     module: &mut M,
     data: &mut D,
+    resume: Option<&Resume>,
 ) -> Result<FitData<M::Batch>> {
     begin(engine, module, data, Stage::Fit)?;
     let config = engine.config.clone();
@@ -277,9 +311,12 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
         train = train.without_shuffle();
         val = val.iter().map(Loader::without_shuffle).collect();
     }
-    if let Some(seed) = config.seed {
+    let saved_seed = resume.map_or(Ok(None), |resume| resume.data().map(|data| data.seed))?;
+    let seed = config.seed.or(saved_seed);
+    if let Some(seed) = seed {
         train = train.with_default_seed(seed);
     }
+    engine.data = DataFacts::of(&train, seed);
     let train_batches = limit_of(&train, config.limit_train_batches, "limit_train_batches")?;
     let val_batches = limits_of(&val, config.limit_val_batches, "limit_val_batches")?;
     if matches!(config.val_check_interval, Every::Fraction(_)) && train_batches.is_none() {

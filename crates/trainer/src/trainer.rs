@@ -9,11 +9,13 @@ use std::{
 use burn::tensor::Device;
 use stormfire_data::DataModule;
 use stormfire_loggers::{Logger, Metrics};
-use stormfire_module::{Callback, Error, Every, LightningModule, PredictModule, Result, gradients::ClipAlgorithm, moment::Progress};
+use stormfire_module::{Callback, Error, Every, LightningModule, PredictModule, Result, gradients::ClipAlgorithm, moment::Progress, run::SaveRequest};
 
 use crate::{
     accelerator::Accelerator,
+    checkpoint::{CkptPath, Resume, locate},
     config::{Limit, TrainerConfig},
+    evaluate::Evaluation,
     profiler::ProfilerKind,
     session::Session,
     signals::Signal,
@@ -124,7 +126,7 @@ pub struct Trainer<M: LightningModule> {
     device: Option<Device>,
     callbacks: Vec<Box<dyn Callback<M>>>,
     loggers: Loggers,
-    ckpt_path: Option<PathBuf>,
+    ckpt_path: Option<CkptPath>,
     session: Option<Session<M>>,
     has_begun: bool,
 }
@@ -199,6 +201,11 @@ setters! {
     default_root_dir(impl Into<PathBuf>) => default_root_dir = |folder| folder.into();
     /// Save checkpoints, by a default `ModelCheckpoint` if none is given. Default: yes.
     enable_checkpointing(bool) => enable_checkpointing = |on| on;
+    /// Write checkpoints in the background, at most one at a time; an error in it ends the fit a little later. Default: yes.
+    async_checkpointing(bool) => async_checkpointing = |on| on;
+    /// A fit that continues from a checkpoint logs to a new `version_N` instead of going on in the files of that run.
+    /// Default: no.
+    new_version_on_resume(bool) => new_version_on_resume = |on| on;
     /// Show progress. Default: yes.
     enable_progress_bar(bool) => enable_progress_bar = |on| on;
     /// Print a summary of the module when a fit starts. Default: yes.
@@ -259,21 +266,33 @@ impl<M: LightningModule> Trainer<M> {
         self
     }
 
-    /// Continues the next fit from this checkpoint: weights, optimizers, callbacks, and the place in the data.
-    pub fn ckpt_path(mut self, path: impl Into<PathBuf>) -> Self {
-        self.ckpt_path = Some(path.into());
+    /// Lets the next run begin from a checkpoint: a path, `"last"` or `"best"` (see [`CkptPath`]).
+    ///
+    /// A fit continues behind the moment at which it was written, also in the middle of an epoch: weights, optimizers,
+    /// schedules, callbacks, half-finished means, the place in the data, random numbers. On the CPU the continued run equals
+    /// the unbroken one bit for bit. By default it also continues the log files of that run, see
+    /// [`new_version_on_resume`](Self::new_version_on_resume). `docs/resuming.md` says what may change in between.
+    ///
+    /// [`validate`](Self::validate), [`test`](Self::test) and [`predict`](Self::predict) take the weights alone.
+    pub fn ckpt_path(mut self, path: impl Into<CkptPath>) -> Self {
+        self.set_ckpt_path(path);
         self
+    }
+
+    /// As [`ckpt_path`](Self::ckpt_path), for a Trainer that has run already: `trainer.set_ckpt_path("best")` before a test.
+    pub fn set_ckpt_path(&mut self, path: impl Into<CkptPath>) {
+        self.ckpt_path = Some(path.into());
     }
 
     /// Trains a module on the data of a [`DataModule`], or on loaders: one for training, or a pair `(train, val)`.
     ///
     /// # Errors
-    /// Wrong options, data that fails, a hook that fails or panics, a logger or checkpoint that cannot be written. Before
-    /// it returns, callbacks have seen `on_exception` and `teardown`, and loggers are finalized as failed. Ctrl-C is no
-    /// error: see [`Stop::Interrupted`].
+    /// Wrong options, data that fails, a hook that fails or panics, a logger or checkpoint that cannot be written, a
+    /// checkpoint to continue from that is damaged or does not fit. Before it returns, callbacks have seen `on_exception`
+    /// and `teardown`, and loggers are finalized as failed. Ctrl-C is no error: see [`Stop::Interrupted`].
     pub fn fit<D: DataModule<Batch = M::Batch>>(&mut self, module: M, data: D) -> Result<Fit<M>> {
-        let ckpt_path = self.ckpt_path.take();
-        self.session()?.fit(module, data, ckpt_path.as_deref())
+        let resume = self.checkpoint()?;
+        self.session(resume.as_ref())?.fit(module, data, resume)
     }
 
     /// Validates a module; one list of metrics for each loader, also printed as a table.
@@ -281,7 +300,8 @@ impl<M: LightningModule> Trainer<M> {
     /// # Errors
     /// As [`Trainer::fit`]; a missing loader or `validation_step`.
     pub fn validate<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, data: D) -> Result<Vec<Metrics>> {
-        self.session()?.evaluate(module, data, crate::evaluate::Evaluation::Validation)
+        let module = self.with_weights(module)?;
+        self.session(None)?.evaluate(&module, data, Evaluation::Validation)
     }
 
     /// Tests a module; one list of metrics for each loader, also printed as a table.
@@ -289,7 +309,8 @@ impl<M: LightningModule> Trainer<M> {
     /// # Errors
     /// As [`Trainer::fit`]; a missing loader or `test_step`.
     pub fn test<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, data: D) -> Result<Vec<Metrics>> {
-        self.session()?.evaluate(module, data, crate::evaluate::Evaluation::Test)
+        let module = self.with_weights(module)?;
+        self.session(None)?.evaluate(&module, data, Evaluation::Test)
     }
 
     /// Predicts every batch of every loader.
@@ -300,7 +321,47 @@ impl<M: LightningModule> Trainer<M> {
     where
         M: PredictModule,
     {
-        self.session()?.predict(module, data)
+        let module = self.with_weights(module)?;
+        self.session(None)?.predict(&module, data)
+    }
+
+    /// Writes the state at the end of the newest fit, with the module that it returned, and waits until it is durable. A
+    /// hook asks for a checkpoint with [`Context::save_checkpoint`](stormfire_module::Context::save_checkpoint) instead.
+    ///
+    /// # Errors
+    /// [`Error::Config`] before the first fit; a file that cannot be written.
+    pub fn save_checkpoint(&mut self, module: &M, path: impl Into<PathBuf>) -> Result<()> {
+        self.save(module, SaveRequest { path: path.into(), ..SaveRequest::default() })
+    }
+
+    /// As [`save_checkpoint`](Self::save_checkpoint), the weights alone: such a file cannot be continued from.
+    ///
+    /// # Errors
+    /// As [`save_checkpoint`](Self::save_checkpoint).
+    pub fn save_weights(&mut self, module: &M, path: impl Into<PathBuf>) -> Result<()> {
+        self.save(module, SaveRequest { path: path.into(), weights_only: true, ..SaveRequest::default() })
+    }
+
+    fn save(&mut self, module: &M, request: SaveRequest) -> Result<()> {
+        match &mut self.session {
+            Some(session) => session.save_checkpoint(module, request),
+            None => Err(Error::config("save_checkpoint", "there was no fit yet", "call it after `Trainer::fit`, or use `ModelCheckpoint`")),
+        }
+    }
+
+    /// The checkpoint that was asked for, read.
+    fn checkpoint(&mut self) -> Result<Option<Resume>> {
+        let Some(wanted) = self.ckpt_path.take() else { return Ok(None) };
+        let callbacks = self.session.as_ref().map_or(self.callbacks.as_slice(), Session::callbacks);
+        locate(&wanted, &self.config.default_root_dir, callbacks)?.map(|path| Resume::read(&path)).transpose()
+    }
+
+    /// The module, with the weights of the checkpoint if one was asked for.
+    fn with_weights(&mut self, module: &M) -> Result<M> {
+        match self.checkpoint()? {
+            Some(checkpoint) => checkpoint.weights(module.clone()),
+            None => Ok(module.clone()),
+        }
     }
 
     /// The first callback of a type, to ask it something after a run: where the best checkpoint is, why training stopped.
@@ -316,7 +377,7 @@ impl<M: LightningModule> Trainer<M> {
     }
 
     /// Callbacks and loggers live from the first run on, so that a test after a fit goes to the same place.
-    fn session(&mut self) -> Result<&mut Session<M>> {
+    fn session(&mut self, resume: Option<&Resume>) -> Result<&mut Session<M>> {
         if self.session.is_none() {
             self.config.check()?;
             if std::mem::replace(&mut self.has_begun, true) {
@@ -328,7 +389,7 @@ impl<M: LightningModule> Trainer<M> {
             }
             let callbacks = std::mem::take(&mut self.callbacks);
             let loggers = std::mem::take(&mut self.loggers);
-            self.session = Some(Session::new(&self.config, self.device.clone(), callbacks, loggers)?);
+            self.session = Some(Session::new(&self.config, self.device.clone(), callbacks, loggers, resume)?);
         }
         // Just set, if it was not there before.
         let session = self.session.as_mut().ok_or_else(|| Error::other("the Trainer has no session"))?;

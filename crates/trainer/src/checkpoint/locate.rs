@@ -1,0 +1,98 @@
+//! Which file a `ckpt_path` means.
+
+use std::path::{Path, PathBuf};
+
+use stormfire_callbacks::ModelCheckpoint;
+use stormfire_checkpoint::{Checkpoint, Manifest, verify};
+use stormfire_loggers::DEFAULT_NAME;
+use stormfire_module::{Callback, Error, LightningModule, Result};
+
+/// A checkpoint to continue or to load from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CkptPath {
+    /// This file.
+    Path(PathBuf),
+    /// `"last"`: the newest good checkpoint of this run's folders: those of the Trainer's `ModelCheckpoint`s, and those of
+    /// all versions in `default_root_dir`. A fit without any begins anew, with a warning.
+    Last,
+    /// `"best"`: the best by the monitored metric of the first `ModelCheckpoint` that has one, in this Trainer or in the
+    /// newest checkpoint.
+    Best,
+}
+
+impl<P: Into<PathBuf>> From<P> for CkptPath {
+    fn from(path: P) -> Self {
+        let path = path.into();
+        match path.to_str() {
+            Some("last") => CkptPath::Last,
+            Some("best") => CkptPath::Best,
+            _ => CkptPath::Path(path),
+        }
+    }
+}
+
+/// The file; `None` if `"last"` finds none.
+pub(crate) fn locate<M: LightningModule>(
+    wanted: &CkptPath,
+    default_root_dir: &Path,
+    callbacks: &[Box<dyn Callback<M>>],
+) -> Result<Option<PathBuf>> {
+    let last = || newest(&folders(default_root_dir, callbacks));
+    match wanted {
+        CkptPath::Path(path) => Ok(Some(path.clone())),
+        CkptPath::Last => {
+            let found = last().map(|(path, _)| path);
+            match &found {
+                Some(path) => tracing::info!("`ckpt_path(\"last\")` is `{}`", path.display()),
+                None => tracing::warn!("`ckpt_path(\"last\")`: there is no checkpoint yet"),
+            }
+            Ok(found)
+        }
+        CkptPath::Best => {
+            let here = model_checkpoints(callbacks).find_map(|callback| callback.best_model_path().map(PathBuf::from));
+            let best = here.or_else(|| last().and_then(|(_, manifest)| best_of(&manifest)));
+            best.map(Some).ok_or_else(|| {
+                Error::config(
+                    "ckpt_path",
+                    "there is no best checkpoint",
+                    "fit with a `ModelCheckpoint` that monitors a metric first, or give the path of a file",
+                )
+            })
+        }
+    }
+}
+
+fn model_checkpoints<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> impl Iterator<Item = &ModelCheckpoint> {
+    callbacks.iter().filter_map(|callback| (callback.as_ref() as &dyn std::any::Any).downcast_ref::<ModelCheckpoint>())
+}
+
+fn best_of(manifest: &Manifest) -> Option<PathBuf> {
+    let states = manifest.callbacks.iter().filter(|(key, _)| key.starts_with("ModelCheckpoint"));
+    states.filter_map(|(_, state)| state["best_model_path"].as_str()).map(PathBuf::from).next()
+}
+
+/// Where checkpoints of this Trainer may be.
+fn folders<M: LightningModule>(default_root_dir: &Path, callbacks: &[Box<dyn Callback<M>>]) -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = model_checkpoints(callbacks).filter_map(|callback| callback.folder().map(PathBuf::from)).collect();
+    folders.push(default_root_dir.join("checkpoints"));
+    let versions = std::fs::read_dir(default_root_dir.join(DEFAULT_NAME)).into_iter().flatten().flatten();
+    folders.extend(versions.map(|version| version.path().join("checkpoints")));
+    folders
+}
+
+/// The checkpoint that was saved last and is whole.
+fn newest(folders: &[PathBuf]) -> Option<(PathBuf, Manifest)> {
+    let files = folders.iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten());
+    let files = files.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|extension| extension == "ckpt"));
+    let mut found: Vec<_> = files.filter_map(|path| Some((Checkpoint::read_manifest(&path).ok()?, path))).collect();
+    found.retain(|(manifest, _)| !manifest.weights_only);
+    // The texts of moments in UTC sort as the moments do.
+    found.sort_by(|(a, _), (b, _)| (&b.saved_at, b.global_step()).cmp(&(&a.saved_at, a.global_step())));
+    found.into_iter().map(|(manifest, path)| (path, manifest)).find(|(path, _)| match verify(path) {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!("passed over: {error}");
+            false
+        }
+    })
+}

@@ -1,0 +1,188 @@
+//! A fit that continues from a checkpoint.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use burn::{module::Module, tensor::TensorData};
+use serde::{Deserialize, Serialize};
+use stormfire_checkpoint::{Checkpoint, LoadOptions, Manifest, ParamPaths, newest_good, restore};
+use stormfire_data::{Length, Loader};
+use stormfire_module::{Error, Event, LightningModule, Result, moment::Progress, state};
+
+use super::gradients;
+use crate::{accelerator::check_default_device, engine::Engine, log_state::LogState, loop_state::LoopState, training::Training};
+
+/// What must not change while an epoch is half done: a place in the data means nothing in other data.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct DataFacts {
+    /// Training batches of an epoch, before any limit.
+    batches: Option<usize>,
+    /// Items of the training data.
+    items: Option<usize>,
+    is_shuffled: bool,
+    /// The Trainer's seed, which the order of the data follows from.
+    pub(crate) seed: Option<u64>,
+}
+
+impl DataFacts {
+    pub(crate) fn of<B: Send + 'static>(train: &Loader<B>, seed: Option<u64>) -> Self {
+        let batches = match train.len() {
+            Length::Batches(n) => Some(n),
+            Length::Unknown => None,
+        };
+        Self { batches, items: train.dataset_len(), is_shuffled: train.is_shuffled(), seed }
+    }
+
+    /// What is different now, in words.
+    fn difference(&self, now: &Self) -> Option<String> {
+        let number = |n: Option<usize>| n.map_or_else(|| "an unknown number of".to_owned(), |n| n.to_string());
+        if self.items != now.items {
+            return Some(format!("it has {} items, the checkpoint's had {}", number(now.items), number(self.items)));
+        }
+        if self.batches != now.batches {
+            return Some(format!("it has {} batches an epoch, the checkpoint's had {}", number(now.batches), number(self.batches)));
+        }
+        if self.is_shuffled != now.is_shuffled {
+            let is = |shuffled| if shuffled { "shuffled" } else { "not shuffled" };
+            return Some(format!("it is {}, the checkpoint's was {}", is(now.is_shuffled), is(self.is_shuffled)));
+        }
+        (self.is_shuffled && self.seed != now.seed).then(|| "it is shuffled with another `seed` than the checkpoint's".to_owned())
+    }
+}
+
+/// A checkpoint that was read and verified.
+pub(crate) struct Resume {
+    path: PathBuf,
+    manifest: Manifest,
+    tensors: BTreeMap<String, TensorData>,
+}
+
+impl Resume {
+    /// Reads a checkpoint. The error for a damaged one names the newest good one beside it.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        match Checkpoint::read(path) {
+            Ok(checkpoint) => {
+                let (manifest, tensors) = checkpoint.into_parts();
+                Ok(Self { path: path.into(), manifest, tensors })
+            }
+            Err(error) => {
+                let good = path.parent().and_then(|folder| newest_good(folder, path));
+                let hint = match good {
+                    Some(good) => format!("the newest good checkpoint beside it is `{}`", good.path.display()),
+                    None => error.hint().unwrap_or_default(),
+                };
+                Err(Error::Checkpoint { path: path.into(), reason: error.to_string(), hint })
+            }
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    fn refuse(&self, reason: impl Into<String>, hint: impl Into<String>) -> Error {
+        Error::Checkpoint { path: self.path.clone(), reason: reason.into(), hint: hint.into() }
+    }
+
+    /// What the data of the run was.
+    pub(crate) fn data(&self) -> Result<DataFacts> {
+        let mut facts = DataFacts::default();
+        state::load(&mut facts, self.manifest.data.clone())?;
+        Ok(facts)
+    }
+
+    /// Refuses a file that no fit can continue from.
+    pub(crate) fn check_is_whole(&self) -> Result<()> {
+        if self.manifest.weights_only {
+            return Err(self.refuse(
+                "it holds weights only, so a fit cannot continue from it",
+                "start a new fit from its weights with `LightningModule::load_weights`, or save without `save_weights_only`",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The module with the weights of the checkpoint, all of them, with their types.
+    pub(crate) fn weights<M: Module>(&self, module: M) -> Result<M> {
+        let weights = self.tensors.iter().filter(|(name, _)| !name.contains('/'));
+        let weights = weights.map(|(name, data)| (name.clone(), data.clone()));
+        Ok(restore(module, weights, &LoadOptions::new().adopt_dtype(true))?.0)
+    }
+
+    /// Puts a fit where the checkpoint left it.
+    pub(crate) fn run<M: LightningModule>(mut self, engine: &mut Engine<M>, module: &mut M, training: &mut Training) -> Result<()> {
+        let mut progress = Progress::default();
+        state::load(&mut progress, std::mem::take(&mut self.manifest.progress))?;
+        self.check_limits(engine, &progress)?;
+        self.check_data(engine, &progress)?;
+        *module = self.weights(module.clone())?;
+        if !training.optimizers.is_empty() {
+            check_default_device()?;
+        }
+        let paths = ParamPaths::of(module);
+        training.accumulated = gradients::restore(&mut self.tensors, module);
+        let Self { manifest, tensors, .. } = self;
+        training.optimizers.load(manifest.optimizers, tensors, &paths)?;
+        engine.run.id = manifest.run_id;
+        engine.seed = engine.config.seed.or(manifest.seed);
+        engine.run.progress = progress;
+        let mut loops = LoopState::default();
+        state::load(&mut loops, manifest.loops)?;
+        loops.restore(&mut engine.clock, &mut engine.run);
+        let mut log = LogState::default();
+        state::load(&mut log, manifest.log)?;
+        engine.store.restore(&log, &engine.device)?;
+        let mut states = manifest.callbacks;
+        for callback in engine.callbacks_mut() {
+            if let Some(saved) = states.remove(&callback.state_key()) {
+                callback.load_state(saved)?;
+            }
+        }
+        for key in states.keys() {
+            tracing::warn!("the checkpoint holds the state of `{key}`, which this Trainer does not have");
+        }
+        engine.fire(module, Event::LoadCheckpoint { checkpoint: &manifest.extra })
+    }
+
+    /// More than a checkpoint has done may be asked for, less may not.
+    fn check_limits<M: LightningModule>(&self, engine: &Engine<M>, done: &Progress) -> Result<()> {
+        let limits = &engine.run.limits;
+        let path = self.path.display();
+        let begun = done.epoch + usize::from(done.batch_in_epoch > 0);
+        if let Some(max) = limits.max_epochs.filter(|&max| max < begun) {
+            let what = if done.batch_in_epoch > 0 { "begun" } else { "completed" };
+            return Err(Error::config(
+                "max_epochs",
+                format!("{max} is less than the {begun} epochs that `{path}` has {what}"),
+                "raise it, or continue from an earlier checkpoint",
+            ));
+        }
+        if let Some(max) = limits.max_steps.filter(|&max| max < done.global_step) {
+            return Err(Error::config(
+                "max_steps",
+                format!("{max} is less than the {} steps that `{path}` has done", done.global_step),
+                "raise it, or continue from an earlier checkpoint",
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_data<M: LightningModule>(&self, engine: &Engine<M>, done: &Progress) -> Result<()> {
+        let Some(difference) = self.data()?.difference(&engine.data) else { return Ok(()) };
+        if done.batch_in_epoch > 0 {
+            return Err(self.refuse(
+                format!("it was written in the middle of an epoch, and the training data is not the same: {difference}"),
+                "continue with the data it was written with, or from a checkpoint that was written at the end of an epoch",
+            ));
+        }
+        tracing::warn!("the training data is not that of the checkpoint: {difference}");
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! The state of a run as it goes into a checkpoint.
+
+use std::{path::Path, time::SystemTime};
+
+use serde_json::Map;
+use stormfire_checkpoint::{Checkpoint, Manifest, ParamPaths, Snapshot};
+use stormfire_loggers::CheckpointInfo;
+use stormfire_module::{Event, LightningModule, Result, run::SaveRequest, state};
+
+use super::{
+    gradients,
+    writer::{Job, RunPart},
+};
+use crate::{engine::Engine, log_state::Pending, loop_state::LoopState, training::Training};
+
+/// Values of the log travel with the parameters, so that all leave the device at once; they end up in the JSON.
+pub(super) const LOG_FOLDER: &str = "log/";
+
+/// An id that no other run has.
+pub(crate) fn new_run_id() -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{:x}-{:x}", now.as_nanos(), std::process::id())
+}
+
+/// The id of the run that wrote a checkpoint.
+pub(crate) fn owner_of(path: &Path) -> Option<String> {
+    Checkpoint::read_manifest(path).ok().map(|manifest| manifest.run_id)
+}
+
+/// Hands the checkpoints that callbacks have asked for to the writer.
+///
+/// # Errors
+/// Also those of the checkpoint before: it is on its way no longer than until here.
+pub(crate) fn write_requested<M: LightningModule>(engine: &mut Engine<M>, module: &mut M, training: &Training) -> Result<()> {
+    if engine.run.requests.saves.is_empty() {
+        let written = engine.checkpoints.poll()?;
+        return report(engine, &written);
+    }
+    let started = engine.profiler.start();
+    settle(engine)?;
+    let requests = std::mem::take(&mut engine.run.requests.saves);
+    let (weights_only, whole): (Vec<_>, Vec<_>) = requests.into_iter().partition(|request| request.weights_only);
+    for requests in [whole, weights_only].into_iter().filter(|requests| !requests.is_empty()) {
+        settle(engine)?;
+        let job = take(engine, module, training, requests)?;
+        engine.checkpoints.submit(job)?;
+    }
+    if !engine.config.async_checkpointing {
+        settle(engine)?;
+    }
+    engine.stop_time(started, "save_checkpoint");
+    Ok(())
+}
+
+/// Waits until the checkpoint that is on its way is durable.
+pub(crate) fn settle<M: LightningModule>(engine: &mut Engine<M>) -> Result<()> {
+    let written = engine.checkpoints.settle()?;
+    report(engine, &written)
+}
+
+/// Tells the loggers what has been written.
+fn report<M: LightningModule>(engine: &Engine<M>, written: &[SaveRequest]) -> Result<()> {
+    for request in written {
+        let info = CheckpointInfo::new(&request.path);
+        let info = match (&request.monitor, request.score) {
+            (Some(monitor), Some(score)) => info.scored(monitor, score, request.is_best),
+            _ => info,
+        };
+        engine.after_save_checkpoint(&info)?;
+    }
+    Ok(())
+}
+
+/// The run as it stands, without waiting for the device.
+fn take<M: LightningModule>(engine: &mut Engine<M>, module: &mut M, training: &Training, requests: Vec<SaveRequest>) -> Result<Job> {
+    let weights_only = requests.iter().all(|request| request.weights_only);
+    let mut snapshot = Snapshot::of_module(module)?;
+    let mut manifest = Manifest {
+        weights_only,
+        run_id: engine.run.id.clone(),
+        saved_at: format!("{:.9}", jiff::Timestamp::now()),
+        module: std::any::type_name::<M>().into(),
+        device: format!("{:?}", engine.device),
+        precision: "32-true".into(),
+        seed: engine.seed,
+        progress: state::save(&engine.run.progress)?,
+        config: state::save(engine.config.as_ref())?,
+        hparams: module.hparams()?,
+        ..Manifest::default()
+    };
+    let mut run = None;
+    if !weights_only {
+        if let Some(accumulated) = &training.accumulated {
+            gradients::add(&mut snapshot, accumulated, module);
+        }
+        for callback in engine.callbacks() {
+            let state = callback.state()?;
+            if !state.is_null() {
+                manifest.callbacks.insert(callback.state_key(), state);
+            }
+        }
+        let mut extra = Map::new();
+        engine.fire(module, Event::SaveCheckpoint { checkpoint: &mut extra })?;
+        manifest.extra = extra;
+        manifest.loops = state::save(&LoopState::of(&engine.clock, &engine.run))?;
+        manifest.data = state::save(&engine.data)?;
+        // Last of all: what hooks have logged until now is in it, and in the logs before these positions.
+        let mut pending = Pending::default();
+        let log = engine.store.state(&mut pending);
+        for (index, tensor) in pending.tensors().iter().enumerate() {
+            snapshot.add(format!("{LOG_FOLDER}{index}"), tensor.clone());
+        }
+        let loggers = &engine.run.loggers;
+        let loggers = loggers.iter().map(|logger| (logger.name().to_owned(), logger.version().to_owned(), logger.position())).collect();
+        run = Some(RunPart { optimizers: training.optimizers.snapshot(&ParamPaths::of(module))?, log, loggers });
+    }
+    engine.device.flush().map_err(stormfire_module::Error::other)?;
+    Ok(Job { manifest, snapshot, run, requests })
+}
