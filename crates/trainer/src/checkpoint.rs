@@ -15,6 +15,7 @@ use fs_err as fs;
 use safetensors::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use stormfire_checkpoint::ParamPaths;
 use stormfire_loggers::CheckpointInfo;
 use stormfire_module::{Error, Event, LightningModule, Optimizers, Result, moment::Progress, run::SaveRequest};
 
@@ -22,7 +23,7 @@ use crate::{config::TrainerConfig, engine::Engine};
 
 const FORMAT: u32 = 1;
 const METADATA: &str = "stormfire";
-const OPTIMIZER: &str = "optimizer_state/";
+const OPTIMIZER: &str = "optimizer/";
 
 /// Everything in a checkpoint but the tensors.
 #[derive(Debug, Serialize, Deserialize)]
@@ -178,10 +179,11 @@ fn save<M: LightningModule>(engine: &mut Engine<M>, module: &mut M, optimizers: 
         weights_only: request.weights_only,
     };
     if !request.weights_only {
-        let (states, records) = optimizers.state()?;
+        let (states, tensors) = optimizers.snapshot(&ParamPaths::of(module))?.read()?;
         contents.optimizers = states;
-        for (index, bytes) in records.into_iter().enumerate() {
-            blobs.push((format!("{OPTIMIZER}{index}"), Blob { dtype: Dtype::U8, shape: vec![bytes.len()], bytes }));
+        for (name, data) in tensors {
+            let dtype = dtype_of(data.dtype()).ok_or_else(|| bad(path, format!("`{name}` has the type {:?}", data.dtype()), ""))?;
+            blobs.push((name, Blob { dtype, shape: data.shape().to_vec(), bytes: data.as_bytes().to_vec() }));
         }
         for callback in engine.callbacks() {
             let state = callback.state()?;
@@ -232,7 +234,7 @@ fn new_file(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
 pub(crate) struct Loaded {
     pub(crate) contents: Contents,
     tensors: HashMap<String, TensorData>,
-    optimizers: Vec<Vec<u8>>,
+    optimizers: Vec<(String, TensorData)>,
 }
 
 /// Reads a checkpoint.
@@ -249,16 +251,12 @@ pub(crate) fn load(path: &Path) -> Result<Loaded> {
     let file = SafeTensors::deserialize(&bytes).map_err(|e| bad(path, e, hint))?;
     let mut loaded = Loaded { contents, tensors: HashMap::new(), optimizers: Vec::new() };
     for (name, view) in file.iter() {
-        if let Some(index) = name.strip_prefix(OPTIMIZER) {
-            let index: usize = index.parse().map_err(|_| bad(path, format!("there is no optimizer `{index}`"), hint))?;
-            loaded.optimizers.resize(loaded.optimizers.len().max(index + 1), Vec::new());
-            loaded.optimizers[index] = view.data().to_vec();
+        let dtype = dtype_from(view.dtype()).ok_or_else(|| bad(path, format!("`{name}` has the type {:?}", view.dtype()), hint))?;
+        let data = TensorData::from_bytes(Bytes::from_bytes_vec(view.data().to_vec()), view.shape().to_vec(), dtype);
+        if name.starts_with(OPTIMIZER) {
+            loaded.optimizers.push((name.to_string(), data));
         } else {
-            let dtype = dtype_from(view.dtype()).ok_or_else(|| bad(path, format!("`{name}` has the type {:?}", view.dtype()), hint))?;
-            loaded.tensors.insert(
-                name.to_string(),
-                TensorData::from_bytes(Bytes::from_bytes_vec(view.data().to_vec()), view.shape().to_vec(), dtype),
-            );
+            loaded.tensors.insert(name.to_string(), data);
         }
     }
     Ok(loaded)
@@ -329,7 +327,7 @@ impl Loaded {
         if self.contents.weights_only {
             return Err(bad(path, "it holds weights only, so a fit cannot continue from it", "save without `save_weights_only`"));
         }
-        optimizers.load_state(self.contents.optimizers, self.optimizers)?;
+        optimizers.load(self.contents.optimizers, self.optimizers, &ParamPaths::of(module))?;
         engine.run.progress = self.contents.progress;
         let mut states = self.contents.callbacks;
         for callback in engine.callbacks_mut() {
