@@ -18,6 +18,11 @@
 //! assert_eq!(checkpoint.take("layer.bias"), Some(TensorData::from([0.5_f32, -0.5])));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! What a run consists of is named tensors ([`TensorData`](burn::tensor::TensorData) on the host) and JSON.
+//! [`Snapshot`] takes a module's tensors for a reader on another thread, [`restore`](fn@restore) puts them back,
+//! [`optimizer_state`] does the same for burn's optimizers; all go by the path of a parameter (`hidden.weight`), never by
+//! burn's random ids.
 
 #[cfg(target_endian = "big")]
 compile_error!("checkpoints hold little-endian numbers, and burn gives those of the machine");
@@ -44,3 +49,23 @@ pub use inspect::{Summary, TensorInfo, inspect};
 pub use manifest::{BURN_VERSION, FORMAT_VERSION, Manifest};
 pub use neighbours::{Found, newest_good};
 pub use place::{link_or_copy, symlink_or_copy, write};
+
+// What goes into it.
+pub mod optimizer_state;
+pub mod param_paths;
+#[cfg(feature = "pytorch")]
+pub mod pytorch;
+pub mod restore;
+pub mod scalars;
+pub mod snapshot;
+pub mod weights_error;
+
+pub use param_paths::ParamPaths;
+#[cfg(feature = "pytorch")]
+pub use pytorch::{ImportOptions, import_pytorch, import_tensors};
+pub use restore::{LoadOptions, LoadReport, restore};
+pub use snapshot::Snapshot;
+pub use weights_error::WeightsError;
+
+/// Tensors on the host by name: a parameter's path, or a name with a slash for anything else.
+pub type NamedTensors = Vec<(String, burn::tensor::TensorData)>;

@@ -102,6 +102,9 @@ pub enum Error {
         /// What to do.
         hint: String,
     },
+    /// Weights, or the state of an optimizer, that cannot be taken from a module or put into it.
+    #[error("{0}")]
+    Weights(#[from] stormfire_checkpoint::WeightsError),
     /// A file or folder that cannot be used; the message names it.
     #[error("{0}")]
     Io(#[from] std::io::Error),
@@ -182,6 +185,7 @@ impl Error {
                 Some("lower the learning rate, set `gradient_clip_val`, or find the parameter with `detect_anomaly(true)`".into())
             }
             Error::InHook { source, .. } => source.hint(),
+            Error::Weights(error) => error.hint(),
             Error::Data(error) => error.hint(),
             Error::Logger(error) => error.hint(),
             _ => None,

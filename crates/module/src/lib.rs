@@ -2,7 +2,7 @@
 //! optimizers and schedules, the events of a run and the [`Callback`]s that listen to them.
 //!
 //! The rooms, from the ground up: [`every`], [`moment`], [`error`], [`read`], [`metric`] → [`loggable`], [`hook`] → [`mod@log`];
-//! [`gradients`], [`schedule`] → [`optimizer`] → [`stepper`]; [`run`] → [`context`] → [`event`] → [`module`] → [`callback`].
+//! [`gradients`], [`schedule`] → [`optimizer`] → [`stepper`]; [`run`] → [`context`] → [`event`], [`load`] → [`module`] → [`callback`].
 
 pub mod callback;
 pub mod context;
@@ -11,6 +11,7 @@ pub mod event;
 pub mod every;
 pub mod gradients;
 pub mod hook;
+pub mod load;
 pub mod log;
 pub mod loggable;
 pub mod metric;
@@ -38,8 +39,9 @@ pub use loggable::{Loggable, Logged};
 pub use metric::{Metric, accuracy, top_k_accuracy};
 pub use module::{LightningModule, PredictModule};
 pub use moment::{Moment, RunningStage};
-pub use optimizer::{Optimizer, Optimizers};
+pub use optimizer::{Optimizer, Optimizers, OptimizersSnapshot};
 pub use read::Scalar;
 pub use schedule::Schedule;
 pub use stepper::{StepOutput, Stepper};
+pub use stormfire_checkpoint::{LoadOptions, LoadReport};
 pub use stormfire_data::Stage;

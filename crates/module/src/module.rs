@@ -1,15 +1,18 @@
 //! The one trait that a user implements: [`LightningModule`].
 
-use std::{any::Any, borrow::Cow};
+use std::{any::Any, borrow::Cow, path::Path};
 
 use burn::{module::Module, optim::GradientsParams, tensor::Tensor};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use stormfire_checkpoint::{LoadOptions, LoadReport};
 use stormfire_data::Stage;
 
 use crate::{
     context::Context,
     error::{Error, Result},
     hook::Hook,
+    load,
     log::{self, Entries, Entry},
     loggable::Loggable,
     optimizer::Optimizers,
@@ -102,6 +105,25 @@ pub trait LightningModule: Module + 'static {
     /// When the value cannot be written as JSON.
     fn hparams(&self) -> Result<Value> {
         Ok(Value::Null)
+    }
+
+    /// A module with the weights of a checkpoint: built from the hyperparameters that [`hparams`](Self::hparams) saved, as in
+    /// the example at [`load`](crate::load).
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] for a file that cannot be read or holds no such hyperparameters, [`Error::Weights`] when its
+    /// weights are not exactly those of the module.
+    fn load_from_checkpoint<H: DeserializeOwned>(path: impl AsRef<Path>, build: impl FnOnce(H) -> Self) -> Result<Self> {
+        load::from_checkpoint(path.as_ref(), build)
+    }
+
+    /// This module with the weights of a checkpoint, or with some of them: for fine-tuning. What went where is in the report.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] for a file that cannot be read; [`Error::Weights`], listing all that does not fit, unless the
+    /// options are not strict.
+    fn load_weights(self, path: impl AsRef<Path>, options: &LoadOptions) -> Result<(Self, LoadReport)> {
+        load::weights(self, path.as_ref(), options)
     }
 
     /// The number of items in a batch, the weight of its metrics in a mean over the epoch.

@@ -1,5 +1,7 @@
 //! What `configure_optimizers` returns: optimizers with a name, a learning rate, a schedule, and their own parameters.
 
+mod state;
+
 use std::collections::HashSet;
 
 use burn::{
@@ -7,15 +9,16 @@ use burn::{
     module::{Module, ModuleVisitor, Param, ParamId},
     optim::{
         AdaGradConfig, AdafactorConfig, AdamConfig, AdamWConfig, AdanConfig, GradientsParams, LambConfig, LionConfig, ModuleOptimizer,
-        MuonConfig, OptimizerRecord, RmsPropConfig, SgdConfig,
+        MuonConfig, RmsPropConfig, SgdConfig,
     },
-    tensor::{Bytes, Tensor},
+    tensor::Tensor,
 };
-use serde::{Deserialize, Serialize};
+
+pub use state::OptimizersSnapshot;
 
 use crate::{
     error::{Error, Result},
-    schedule::{IntoSchedule, Schedule, SchedulePoint, ScheduleState},
+    schedule::{IntoSchedule, Schedule, SchedulePoint},
 };
 
 /// What an [`Optimizer`] can be made of: burn's configurations (`AdamConfig::new()`, which also give it their name),
@@ -195,15 +198,6 @@ impl<'a> IntoIterator for &'a Optimizers {
     }
 }
 
-/// The state of one optimizer in a checkpoint.
-#[derive(Serialize, Deserialize)]
-struct OptimizerState {
-    name: String,
-    steps: u64,
-    lr: f64,
-    schedule: Option<ScheduleState>,
-}
-
 impl Optimizers {
     /// No optimizer: the steps run, and nothing is updated.
     pub fn none() -> Self {
@@ -299,44 +293,6 @@ impl Optimizers {
             let steps = optimizer.steps;
             if let Some(schedule) = optimizer.schedule.as_mut().filter(|s| s.watches().is_some() == watching) {
                 schedule.step(point(steps), metric)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The scalar state as JSON, and each optimizer's tensors as one record (burn's own format).
-    ///
-    /// # Errors
-    /// [`Error::Other`] when burn cannot write a record.
-    pub fn state(&self) -> Result<(serde_json::Value, Vec<Vec<u8>>)> {
-        let mut states = Vec::new();
-        let mut records = Vec::new();
-        for optimizer in &self.all {
-            let schedule = optimizer.schedule.as_ref().map(Schedule::state).transpose()?;
-            states.push(OptimizerState { name: optimizer.name.clone(), steps: optimizer.steps, lr: optimizer.learning_rate(), schedule });
-            records.push(optimizer.inner.into_bytes().map_err(|e| Error::other(e.to_string()))?.to_vec());
-        }
-        Ok((crate::state::save(&states)?, records))
-    }
-
-    /// Restores what [`Optimizers::state`] gave.
-    ///
-    /// # Errors
-    /// When the optimizers are not the same ones by name and number, or a record cannot be read.
-    pub fn load_state(&mut self, state: serde_json::Value, records: Vec<Vec<u8>>) -> Result<()> {
-        let mut states: Vec<OptimizerState> = Vec::new();
-        crate::state::load(&mut states, state)?;
-        let saved: Vec<_> = states.iter().map(|s| s.name.as_str()).collect();
-        let own: Vec<_> = self.all.iter().map(|o| o.name.as_str()).collect();
-        if saved != own || records.len() != own.len() {
-            return Err(Error::other(format!("the checkpoint holds the optimizers {saved:?}, the module configures {own:?}")));
-        }
-        for ((optimizer, saved), record) in self.all.iter_mut().zip(states).zip(records) {
-            let record = OptimizerRecord::from_bytes(Bytes::from_bytes_vec(record)).map_err(|e| Error::other(e.to_string()))?;
-            optimizer.inner = optimizer.inner.clone().load_record(record);
-            optimizer.steps = saved.steps;
-            if let (Some(schedule), Some(state)) = (&mut optimizer.schedule, saved.schedule) {
-                schedule.load_state(state, saved.lr)?;
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! How a learning rate changes over a run.
 
 use burn::lr_scheduler::{
-    LrScheduler, LrSchedulerConfig, LrSchedulerRecord,
+    LrScheduler, LrSchedulerConfig,
     composed::ComposedLrSchedulerConfig,
     cosine::CosineAnnealingLrSchedulerConfig,
     exponential::ExponentialLrSchedulerConfig,
@@ -11,8 +11,9 @@ use burn::lr_scheduler::{
     sequential::SequentialLrSchedulerConfig,
     step::StepLrSchedulerConfig,
 };
-use burn::tensor::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use stormfire_checkpoint::scalars::{schedule_from_json, schedule_to_json};
 
 use crate::{
     error::{Error, Result},
@@ -52,18 +53,52 @@ pub struct Schedule {
 }
 
 enum Kind {
-    Burn(Box<ModuleLrScheduler>),
+    Burn(Steps),
     Plateau(ReduceLrOnPlateau, PlateauState),
     /// A configuration that burn refused; reported when the run starts.
     Invalid(String),
 }
 
+/// A scheduler of burn, and what it was before its last step: to take that step again is the one way to have the rates of
+/// all parameter groups back, which burn shows to nobody.
+struct Steps {
+    now: ModuleLrScheduler,
+    before: ModuleLrScheduler,
+}
+
+impl Steps {
+    fn new(scheduler: ModuleLrScheduler) -> Self {
+        Self { before: scheduler.clone(), now: scheduler }
+    }
+
+    fn step(&mut self) -> ModuleLearningRate {
+        self.before.clone_from(&self.now);
+        self.now.step()
+    }
+}
+
 /// The state of a schedule in a checkpoint.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ScheduleState {
-    Burn { record: Vec<u8>, looks: u64 },
-    Plateau { state: PlateauState, looks: u64 },
+    /// `before_last_step` by number of the parameter group and name: `{"0.current_iter": 5}`.
+    Scheduler {
+        before_last_step: Map<String, Value>,
+        looks: u64,
+    },
+    Plateau {
+        state: PlateauState,
+        looks: u64,
+    },
+}
+
+impl ScheduleState {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Scheduler { .. } => "scheduler of burn",
+            Self::Plateau { .. } => "`ReduceLrOnPlateau`",
+        }
+    }
 }
 
 /// When schedules are asked to step.
@@ -83,7 +118,7 @@ impl Schedule {
 
     /// A scheduler of your own.
     pub fn custom(scheduler: impl LrScheduler + 'static) -> Self {
-        Self::of(Kind::Burn(Box::new(ModuleLrScheduler::new(scheduler))))
+        Self::of(Kind::Burn(Steps::new(ModuleLrScheduler::new(scheduler))))
     }
 
     fn of(kind: Kind) -> Self {
@@ -196,33 +231,42 @@ impl Schedule {
 
     pub(crate) fn state(&self) -> Result<ScheduleState> {
         Ok(match &self.kind {
-            Kind::Burn(scheduler) => {
-                let bytes = scheduler.to_record().into_bytes().map_err(|e| Error::other(e.to_string()))?;
-                ScheduleState::Burn { record: bytes.to_vec(), looks: self.looks }
+            Kind::Burn(steps) => {
+                ScheduleState::Scheduler { before_last_step: schedule_to_json(steps.before.to_record())?, looks: self.looks }
             }
             Kind::Plateau(_, state) => ScheduleState::Plateau { state: state.clone(), looks: self.looks },
             Kind::Invalid(reason) => return Err(Error::other(reason.clone())),
         })
     }
 
-    /// Restores the state, and the rate that held when it was saved.
-    pub(crate) fn load_state(&mut self, saved: ScheduleState, rate: f64) -> Result<()> {
+    /// Restores the state, and with it the rates that held when it was saved. The schedule must have been started.
+    pub(crate) fn load_state(&mut self, optimizer: &str, saved: ScheduleState) -> Result<()> {
+        let own = self.state()?;
+        let refuse = |what: String| Error::Optimizer {
+            optimizer: optimizer.into(),
+            reason: format!("the checkpoint holds the state of another schedule: {what}"),
+            hint: "configure the schedule as it was when the checkpoint was saved, or load the weights alone".into(),
+        };
         match (&mut self.kind, saved) {
-            (Kind::Burn(scheduler), ScheduleState::Burn { record, looks }) => {
-                let record = LrSchedulerRecord::from_bytes(Bytes::from_bytes_vec(record)).map_err(|e| Error::other(e.to_string()))?;
-                **scheduler = scheduler.clone().load_record(record);
+            (Kind::Burn(steps), ScheduleState::Scheduler { before_last_step, looks }) => {
+                if let ScheduleState::Scheduler { before_last_step: own, .. } = own
+                    && !own.keys().eq(before_last_step.keys())
+                {
+                    let names = |state: &Map<String, Value>| state.keys().cloned().collect::<Vec<_>>().join("`, `");
+                    return Err(refuse(format!("`{}` instead of `{}`", names(&before_last_step), names(&own))));
+                }
+                steps.now = steps.before.clone().load_record(schedule_from_json(&before_last_step)?);
+                self.current = Some(steps.step());
                 self.looks = looks;
-                self.current = Some(rate.into());
-                Ok(())
             }
             (Kind::Plateau(_, state), ScheduleState::Plateau { state: saved, looks }) => {
                 *state = saved;
-                self.looks = looks;
                 self.current = Some(state.lr.into());
-                Ok(())
+                self.looks = looks;
             }
-            _ => Err(Error::other("the checkpoint holds another kind of schedule")),
+            (_, saved) => return Err(refuse(format!("a {} instead of a {}", saved.name(), own.name()))),
         }
+        Ok(())
     }
 }
 
@@ -244,13 +288,13 @@ impl IntoSchedule for Schedule {
 
 impl IntoSchedule for ModuleLrScheduler {
     fn into_schedule(self) -> Schedule {
-        Schedule::of(Kind::Burn(Box::new(self)))
+        Schedule::of(Kind::Burn(Steps::new(self)))
     }
 }
 
 impl IntoSchedule for ModuleLrSchedulerConfig {
     fn into_schedule(self) -> Schedule {
-        Schedule::of(self.init().map_or_else(Kind::Invalid, |scheduler| Kind::Burn(Box::new(scheduler))))
+        Schedule::of(self.init().map_or_else(Kind::Invalid, |scheduler| Kind::Burn(Steps::new(scheduler))))
     }
 }
 
@@ -294,75 +338,4 @@ burn_schedules!(
 );
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn no_metric(name: &str) -> Result<f64> {
-        Err(Error::MetricMissing { name: name.into(), available: Vec::new() })
-    }
-
-    fn rates(mut schedule: Schedule, points: &[SchedulePoint]) -> Vec<f64> {
-        schedule.start("Adam", 0.5).unwrap();
-        let mut rates = vec![schedule.rate().unwrap().base()];
-        for &point in points {
-            schedule.step(point, &mut |_| Ok(1.0)).unwrap();
-            rates.push(schedule.rate().unwrap().base());
-        }
-        rates
-    }
-
-    #[test]
-    fn a_schedule_steps_when_it_is_due() {
-        let linear = || LinearLrSchedulerConfig::new(0.8, 0.4, 4);
-        let steps = [SchedulePoint::Step(1), SchedulePoint::Epoch(1), SchedulePoint::Step(2)];
-        let close = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-9);
-        assert!(close(&rates(Schedule::new(linear()), &steps), &[0.8, 0.8, 0.7, 0.7]));
-        assert!(close(&rates(Schedule::new(linear()).every(Every::Steps(1)), &steps), &[0.8, 0.7, 0.7, 0.6]));
-        assert!(close(&rates(Schedule::new(linear()).every(Every::Steps(2)), &steps), &[0.8, 0.8, 0.8, 0.7]));
-        let plateau = Schedule::new(ReduceLrOnPlateau::new().patience(0)).monitor("val_loss");
-        let epochs = [SchedulePoint::Epoch(1), SchedulePoint::Epoch(2)];
-        assert!(close(&rates(plateau, &epochs), &[0.5, 0.5, 0.05]));
-    }
-
-    #[test]
-    fn what_cannot_work_is_refused_at_the_start() {
-        let cases = [
-            (Schedule::new(0.1).every(Every::Batches(3)), "cannot step every 3 batches"),
-            (Schedule::new(ReduceLrOnPlateau::new()), "has no metric to watch"),
-            (Schedule::new(0.1).monitor("val_loss"), "only `ReduceLrOnPlateau` watches"),
-            (Schedule::new(LinearLrSchedulerConfig::new(2.0, 0.1, 10)), "not valid"),
-        ];
-        for (mut schedule, part) in cases {
-            let error = schedule.start("Adam", 0.1).unwrap_err();
-            assert!(error.to_string().contains(part), "{error}");
-            assert!(error.hint().is_some());
-        }
-    }
-
-    #[test]
-    fn a_missing_metric_is_an_error_only_if_strict() {
-        let plateau = || Schedule::new(ReduceLrOnPlateau::new()).monitor("val_loss");
-        for (mut schedule, is_error) in [(plateau(), true), (plateau().strict(false), false)] {
-            schedule.start("Adam", 0.1).unwrap();
-            assert_eq!(schedule.step(SchedulePoint::Epoch(1), &mut no_metric).is_err(), is_error);
-        }
-    }
-
-    #[test]
-    fn a_loaded_schedule_continues() {
-        let new = || Schedule::new(CosineAnnealingLrSchedulerConfig::new(0.1, 10)).every(Every::Steps(1));
-        let mut first = new();
-        first.start("Adam", 0.1).unwrap();
-        for n in 1..5 {
-            first.step(SchedulePoint::Step(n), &mut no_metric).unwrap();
-        }
-        let mut second = new();
-        second.start("Adam", 0.1).unwrap();
-        second.load_state(first.state().unwrap(), first.rate().unwrap().base()).unwrap();
-        for n in 5..9 {
-            first.step(SchedulePoint::Step(n), &mut no_metric).unwrap();
-            second.step(SchedulePoint::Step(n), &mut no_metric).unwrap();
-            assert!((first.rate().unwrap().base() - second.rate().unwrap().base()).abs() < 1e-15);
-        }
-    }
-}
+mod tests;

@@ -1,0 +1,245 @@
+//! Weights that PyTorch or PyTorch Lightning saved.
+
+use std::{collections::BTreeMap, path::Path};
+
+use burn::{
+    module::{Module, ModuleVisitor, Param},
+    tensor::{Bool, Int, Tensor, TensorData},
+};
+use burn_pack::Tensor as FileTensor;
+use burn_store::{
+    ModuleAdapter, ModuleContext, PyTorchToBurnAdapter, bridge, map_indices_contiguous,
+    pytorch_reader::{PickleValue, PytorchError, PytorchReader},
+};
+
+use crate::{
+    restore::{LoadOptions, LoadReport, apply},
+    weights_error::{Result, WeightsError, list},
+};
+
+/// Under which keys PyTorch programs keep the weights in a dictionary of more than that.
+const STATE_DICTS: [&str; 2] = ["state_dict", "model_state_dict"];
+
+/// Counted by PyTorch's batch normalization and used for nothing; burn has no such thing.
+const BATCH_COUNTER: &str = "num_batches_tracked";
+
+/// How weights of PyTorch are put into a module.
+///
+/// ```
+/// use stormfire_checkpoint::{ImportOptions, LoadOptions};
+///
+/// // A LightningModule with its net in `self.net`.
+/// let options = ImportOptions::new().load(LoadOptions::new().rename(r"^net\.", ""));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportOptions {
+    key: Option<String>,
+    load: LoadOptions,
+    renumber: bool,
+}
+
+impl Default for ImportOptions {
+    fn default() -> Self {
+        Self { key: None, load: LoadOptions::default(), renumber: true }
+    }
+}
+
+impl ImportOptions {
+    /// The default: strict, from `state_dict` where there is one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The key of the file's dictionary that holds the weights. Default: `state_dict` or `model_state_dict` if it is there
+    /// (a checkpoint of Lightning has the first), else the whole file.
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Which weights are loaded under which names. Patterns of `rename` see PyTorch's names, the others the module's.
+    pub fn load(mut self, options: LoadOptions) -> Self {
+        self.load = options;
+        self
+    }
+
+    /// Whether the layers of a list are counted without the gaps that layers without weights leave (default): what
+    /// `nn.Sequential` calls `0`, `2` and `4`, a `Vec` of burn calls `0`, `1` and `2`.
+    pub fn renumber(mut self, renumber: bool) -> Self {
+        self.renumber = renumber;
+        self
+    }
+}
+
+/// Puts the weights of a PyTorch file (`.pt`, `.pth`, Lightning's `.ckpt`) into a module, by parameter path.
+///
+/// The weights of `Linear` are transposed, and those of normalization layers renamed, as burn names them; variants of an
+/// enum are left out of the paths. The file's pickle is read, never run: nothing in it can execute.
+///
+/// # Errors
+/// [`WeightsError::PyTorch`] for a file that cannot be read; else as [`restore`](fn@crate::restore).
+pub fn import_pytorch<M: Module>(module: M, path: impl AsRef<Path>, options: &ImportOptions) -> Result<(M, LoadReport)> {
+    let path = path.as_ref();
+    let tensors = read(path, options.key.as_deref())?;
+    import(module, tensors, options).map_err(|e| e.at(path))
+}
+
+/// As [`import_pytorch`], for tensors of PyTorch that came another way, from a `.safetensors` file for example.
+///
+/// # Errors
+/// As [`restore`](fn@crate::restore).
+pub fn import_tensors<M: Module>(
+    module: M,
+    tensors: impl IntoIterator<Item = (String, TensorData)>,
+    options: &ImportOptions,
+) -> Result<(M, LoadReport)> {
+    let tensors = tensors.into_iter().map(|(name, data)| bridge::from_data(data, name, None)).collect();
+    import(module, tensors, options).map_err(|e| e.at(Path::new("tensors")))
+}
+
+enum Failure {
+    Weights(WeightsError),
+    Tensor { name: String, error: burn_pack::Error },
+}
+
+impl Failure {
+    fn at(self, path: &Path) -> WeightsError {
+        match self {
+            Self::Weights(error) => error,
+            Self::Tensor { name, error } => WeightsError::PyTorch {
+                path: path.into(),
+                reason: format!("the values of `{name}` cannot be read: {error}"),
+                hint: "was the file copied whole?".into(),
+            },
+        }
+    }
+}
+
+fn import<M: Module>(module: M, tensors: Vec<FileTensor>, options: &ImportOptions) -> Result<(M, LoadReport), Failure> {
+    let names = options.load.compile().map_err(Failure::Weights)?;
+    let tensors = tensors.into_iter().filter(|tensor| tensor.name.rsplit('.').next() != Some(BATCH_COUNTER));
+    let tensors = names.rename(tensors.map(|tensor| (tensor.name.clone(), tensor))).map_err(Failure::Weights)?;
+    let renamed = tensors.into_iter().map(|(name, mut tensor)| {
+        tensor.name = name;
+        tensor
+    });
+    let tensors = if options.renumber { map_indices_contiguous(renamed.collect()).0 } else { renamed.collect() };
+
+    let tensors = tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
+    let mut translate = Translate { steps: Vec::new(), tensors, found: BTreeMap::new() };
+    module.visit(&mut translate);
+    let Translate { tensors: unexpected, found, .. } = translate;
+    let found = found.into_iter().map(|(path, tensor)| match bridge::into_data(tensor) {
+        Ok(data) => Ok((path, data)),
+        Err(error) => Err(Failure::Tensor { name: path, error }),
+    });
+    let found = found.collect::<Result<_, _>>()?;
+    apply(module, found, unexpected.into_keys().collect(), &options.load, &names).map_err(Failure::Weights)
+}
+
+/// Finds the tensor of PyTorch for each parameter, and turns it as burn has it.
+struct Translate {
+    /// Name and container type of each level.
+    steps: Vec<(String, String)>,
+    /// By PyTorch's path.
+    tensors: BTreeMap<String, FileTensor>,
+    /// By the module's path.
+    found: BTreeMap<String, FileTensor>,
+}
+
+impl Translate {
+    fn visit(&mut self) {
+        let containers: Vec<String> = self.steps.iter().map(|(_, container)| container.clone()).collect();
+        let context = ModuleContext::new(&containers);
+        // PyTorch knows no enums.
+        let steps = self.steps.iter().filter(|(_, container)| !container.starts_with("Enum:"));
+        let path: Vec<&str> = steps.map(|(name, _)| name.as_str()).collect();
+        let own = path.join(".");
+        let tensor = self.tensors.remove(&own).or_else(|| {
+            let (name, parents) = path.split_last()?;
+            let other = PyTorchToBurnAdapter.get_alternative_param_name(name, context.module_type()?)?;
+            self.tensors.remove(&[parents, &[&other]].concat().join("."))
+        });
+        if let Some(mut tensor) = tensor {
+            // The adapter goes by the name of the parameter it is for.
+            tensor.name = own;
+            let full = self.steps.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(".");
+            self.found.insert(full, PyTorchToBurnAdapter.adapt(tensor, context));
+        }
+    }
+}
+
+impl ModuleVisitor for Translate {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.steps.push((name.into(), container_type.into()));
+    }
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.steps.pop();
+    }
+    fn visit_float<const D: usize>(&mut self, _param: &Param<Tensor<D>>) {
+        self.visit();
+    }
+    fn visit_int<const D: usize>(&mut self, _param: &Param<Tensor<D, Int>>) {
+        self.visit();
+    }
+    fn visit_bool<const D: usize>(&mut self, _param: &Param<Tensor<D, Bool>>) {
+        self.visit();
+    }
+}
+
+/// The tensors under a key, their values still in the file.
+fn read(path: &Path, key: Option<&str>) -> Result<Vec<FileTensor>> {
+    let keys = top_level_keys(path)?;
+    let has = |key: &str| keys.iter().any(|k| k == key);
+    if let Some(key) = key.filter(|key| !has(key)) {
+        return Err(WeightsError::PyTorch {
+            path: path.into(),
+            reason: format!("it has no key `{key}`; its keys are {}", list(&keys)),
+            hint: "name one of them with `ImportOptions::key`, or none".into(),
+        });
+    }
+    let key = key.or_else(|| STATE_DICTS.into_iter().find(|key| has(key)));
+    let reader = match key {
+        Some(key) => PytorchReader::with_top_level_key(path, key),
+        None => PytorchReader::new(path),
+    };
+    let reader = reader.map_err(|e| refused(path, &e))?;
+    if reader.is_empty() {
+        let place = key.map_or_else(|| "the file".into(), |key| format!("`{key}`"));
+        return Err(WeightsError::PyTorch {
+            path: path.into(),
+            reason: format!("{place} holds no tensors by name; the keys of the file are {}", list(&keys)),
+            hint: "name the one that holds the weights with `ImportOptions::key`".into(),
+        });
+    }
+    Ok(reader.into_tensors().into_values().map(bridge::from_pytorch).collect())
+}
+
+fn top_level_keys(path: &Path) -> Result<Vec<String>> {
+    match PytorchReader::read_pickle_data(path, None).map_err(|e| refused(path, &e))? {
+        PickleValue::Dict(values) => {
+            let mut keys: Vec<_> = values.into_keys().collect();
+            keys.sort();
+            Ok(keys)
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+fn refused(path: &Path, error: &PytorchError) -> WeightsError {
+    let (reason, hint) = match error {
+        PytorchError::Io(error) => (format!("it cannot be read: {error}"), "check the path"),
+        PytorchError::InvalidFormat(reason) => {
+            (format!("it is no file of PyTorch: {reason}"), "give a file that `torch.save` wrote, as `.pt`, `.pth` or Lightning's `.ckpt`")
+        }
+        PytorchError::Pickle(error) => (
+            format!("its pickle holds what cannot be read without running it: {error}"),
+            "save only the weights in Python: `torch.save(model.state_dict(), path)`",
+        ),
+        error => (format!("it is damaged: {error}"), "was the file copied whole?"),
+    };
+    WeightsError::PyTorch { path: path.into(), reason, hint: hint.into() }
+}
+
+#[cfg(test)]
+mod tests;

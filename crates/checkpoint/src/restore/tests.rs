@@ -1,0 +1,162 @@
+use burn::{
+    module::{Module, Param, ParamId},
+    nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, LinearLayout},
+    optim::{GradientsParams, SgdConfig},
+    tensor::Device,
+};
+
+use super::*;
+use crate::{ParamPaths, Snapshot};
+
+#[derive(Module, Debug)]
+struct Net {
+    norm: BatchNorm,
+    head: Linear,
+    column: Linear,
+    steps: Param<Tensor<1, Int>>,
+    mask: Param<Tensor<1, Bool>>,
+}
+
+impl Net {
+    fn new(device: &Device, fill: i64) -> Self {
+        Self {
+            norm: BatchNormConfig::new(2).init(device),
+            head: LinearConfig::new(2, 3).init(device),
+            column: LinearConfig::new(3, 1).with_layout(LinearLayout::Col).init(device),
+            steps: Param::initialized(ParamId::new(), Tensor::from_data([fill, fill + 1], device)),
+            mask: Param::initialized(ParamId::new(), Tensor::from_data([fill == 0, fill != 0], device)),
+        }
+    }
+
+    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        self.column.forward(self.head.forward(self.norm.forward(x)))
+    }
+
+    fn train(self, device: &Device, batch: f32) -> Self {
+        let x = Tensor::<2>::from_floats([[batch, 1.0], [2.0, batch], [-1.0, 0.5]], device);
+        let gradients = GradientsParams::from_grads(self.forward(x).powi_scalar(2).sum().backward(), &self);
+        SgdConfig::new().init().step(0.1, self.clone(), gradients)
+    }
+}
+
+fn weights<M: Module>(module: &M) -> Vec<(String, TensorData)> {
+    Snapshot::of_module(module).unwrap().read().unwrap()
+}
+
+fn exact() -> LoadOptions {
+    LoadOptions::new().adopt_dtype(true)
+}
+
+#[test]
+fn a_training_module_continues_with_every_bit() {
+    let device = Device::flex().autodiff().gradient_checkpointing();
+    let mut net = Net::new(&device, 0);
+    for batch in [1.0, 2.0] {
+        net = net.train(&device, batch);
+    }
+    // Another one has noted a batch for its running statistics when the weights come.
+    let other = Net::new(&device, 5).train(&device, 9.0);
+    let ids = ParamPaths::of(&other);
+    let (mut loaded, report) = restore(other, weights(&net), &exact()).unwrap();
+    assert_eq!(report.to_string(), "10 parameters loaded");
+    assert_eq!(weights(&loaded), weights(&net));
+
+    assert_eq!(ParamPaths::of(&loaded).id("head.weight"), ids.id("head.weight"), "its ids are its own");
+    let weight = loaded.column.weight.val();
+    assert!(weight.is_require_grad());
+    assert_eq!(weight.gradient_checkpointing_strategy(), net.column.weight.val().gradient_checkpointing_strategy());
+
+    let x = Tensor::<2>::from_floats([[0.3, -0.7]], &Device::flex());
+    let output = |net: &Net| net.valid().forward(x.clone()).into_data();
+    assert_eq!(output(&loaded), output(&net), "evaluation uses the loaded statistics");
+    for batch in [3.0, 4.0] {
+        (net, loaded) = (net.train(&device, batch), loaded.train(&device, batch));
+        assert_eq!(weights(&loaded), weights(&net));
+    }
+}
+
+#[test]
+fn what_the_module_is_stays() {
+    let device = Device::flex();
+    let saved = weights(&Net::new(&device, 0));
+    for (target, autodiff) in [(device.clone(), false), (device.clone().autodiff(), true)] {
+        let (loaded, _) = restore(Net::new(&target, 1).no_grad(), saved.clone(), &LoadOptions::new()).unwrap();
+        let weight = loaded.head.weight.val();
+        assert_eq!((weight.is_autodiff(), weight.is_require_grad()), (autodiff, false));
+        assert_eq!(loaded.norm.running_mean.value().is_autodiff(), autodiff);
+        assert_eq!(weights(&loaded), saved);
+        let trained = Net::new(&target, 1);
+        assert_eq!(restore(trained, saved.clone(), &LoadOptions::new()).unwrap().0.head.weight.val().is_require_grad(), autodiff);
+    }
+}
+
+#[test]
+fn the_number_type_is_the_modules_or_the_files() {
+    let layer = || LinearConfig::new(2, 1).init(&Device::flex());
+    let double: Vec<_> = weights(&layer()).into_iter().map(|(name, data)| (name, data.convert_dtype(DType::F64))).collect();
+    let (kept, report) = restore(layer(), double.clone(), &LoadOptions::new()).unwrap();
+    assert_eq!(kept.weight.val().dtype(), DType::F32);
+    assert_eq!(report.to_string(), "2 parameters loaded; 2 cast: `weight` (f64 to f32), `bias` (f64 to f32)");
+    let (adopted, report) = restore(layer(), double.clone(), &exact()).unwrap();
+    assert_eq!((adopted.weight.val().dtype(), report.cast.len()), (DType::F64, 0));
+    assert_eq!(weights(&adopted), double);
+}
+
+#[test]
+fn strict_names_everything_that_does_not_fit() {
+    let device = Device::flex();
+    let mut saved = weights(&Net::new(&device, 0));
+    saved.retain(|(name, _)| name != "norm.beta" && name != "mask");
+    for (name, data) in &mut saved {
+        match name.as_str() {
+            "head.bias" => *data = TensorData::from([1.0f32]),
+            "steps" => *data = TensorData::from([1.0f32, 2.0]),
+            "head.weight" => *name = "tail.weight".into(),
+            _ => {}
+        }
+    }
+    let error = restore(Net::new(&device, 0), saved.clone(), &LoadOptions::new()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the weights do not fit the module: 5 parameters loaded; 3 missing: `norm.beta`, `head.weight`, `mask`; \
+         1 unexpected: `tail.weight`; 2 that do not fit: `head.bias` (f32 [1] in the file, f32 [3] in the module), \
+         `steps` (f32 [2] in the file, i32 [2] in the module)"
+    );
+    assert!(error.hint().is_some());
+
+    let own = Net::new(&device, 3);
+    let (kept, other) = (weights(&own), weights(&Net::new(&device, 0)));
+    let (loaded, report) = restore(own, saved.clone(), &LoadOptions::new().strict(false)).unwrap();
+    assert_eq!(report.loaded.len(), 5);
+    for (i, (name, data)) in weights(&loaded).into_iter().enumerate() {
+        let from = if report.loaded.contains(&name) { saved.iter().chain(&other) } else { kept.iter().chain(&[]) };
+        assert_eq!(from.clone().find(|(path, _)| *path == name).unwrap().1, data, "{i}: {name}");
+    }
+}
+
+#[test]
+fn patterns_select_and_rename() {
+    let device = Device::flex();
+    let saved: Vec<_> = weights(&Net::new(&device, 0)).into_iter().map(|(name, data)| (format!("model.{name}"), data)).collect();
+    let load = |options: &LoadOptions| restore(Net::new(&device, 1), saved.clone(), options).map(|(_, report)| report.loaded);
+    let renamed = LoadOptions::new().rename("^model", "net").rename(r"^net\.", "");
+    assert_eq!(load(&renamed).unwrap().len(), 10);
+    assert_eq!(load(&renamed.clone().only("^head").only("mask")).unwrap(), ["head.weight", "head.bias", "mask"]);
+    assert_eq!(load(&renamed.clone().only("^head").except("bias$")).unwrap(), ["head.weight"]);
+    let refused = [
+        (renamed.clone().only("^heda"), "only(`^heda`) select none"),
+        (renamed.clone().except("(").only("x"), "`(` is not a regular expression"),
+        (renamed.rename("gamma|beta", "gamma"), "`model.norm.gamma` and `model.norm.beta` are both renamed to `norm.gamma`"),
+    ];
+    for (options, part) in refused {
+        let error = load(&options).unwrap_err();
+        assert!(error.to_string().contains(part) && error.hint().is_some(), "{error}");
+    }
+}
+
+#[test]
+fn a_long_report_is_shortened() {
+    let report = LoadReport { missing: (0..30).map(|i| format!("layer.{i}")).collect(), ..LoadReport::default() };
+    let text = report.to_string();
+    assert!(text.contains("30 missing: `layer.0`") && text.ends_with("`layer.19` and 10 more"), "{text}");
+}

@@ -1,0 +1,118 @@
+//! Modules with the weights of a checkpoint, without a Trainer.
+//!
+//! ```no_run
+//! use burn::{nn::{Linear, LinearConfig}, prelude::*};
+//! use serde::{Deserialize, Serialize};
+//! use stormfire_module::{LightningModule, LoadOptions, Result, state::{self, Value}};
+//!
+//! #[derive(Clone, Debug, Serialize, Deserialize)]
+//! struct LineConfig { inputs: usize }
+//!
+//! #[derive(Module, Debug)]
+//! struct Line {
+//!     layer: Linear,
+//!     #[module(skip)]
+//!     config: LineConfig,
+//! }
+//!
+//! impl Line {
+//!     fn new(config: LineConfig, device: &Device) -> Self {
+//!         Line { layer: LinearConfig::new(config.inputs, 1).init(device), config }
+//!     }
+//! }
+//!
+//! impl LightningModule for Line {
+//!     type Batch = Tensor<2>;
+//!
+//!     fn hparams(&self) -> Result<Value> {
+//!         state::save(&self.config)
+//!     }
+//! }
+//!
+//! let device = Device::flex();
+//! let line = Line::load_from_checkpoint("line.ckpt", |config| Line::new(config, &device))?;
+//!
+//! // Fine-tuning: the same layers of another model, without its head.
+//! let options = LoadOptions::new().except("^head").strict(false);
+//! let (line, report) = Line::new(LineConfig { inputs: 2 }, &device).load_weights("pretrained.ckpt", &options)?;
+//! println!("{report}");
+//! # Ok::<(), stormfire_module::Error>(())
+//! ```
+
+use std::path::Path;
+
+use burn::{
+    module::Module,
+    tensor::{BoolStore, Bytes, DType, TensorData},
+};
+use safetensors::{Dtype, SafeTensors};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use stormfire_checkpoint::{LoadOptions, LoadReport, NamedTensors, restore};
+
+use crate::error::{Error, Result};
+
+/// [`LightningModule::load_from_checkpoint`](crate::LightningModule::load_from_checkpoint).
+pub(crate) fn from_checkpoint<M: Module, H: DeserializeOwned>(path: &Path, build: impl FnOnce(H) -> M) -> Result<M> {
+    let (hparams, tensors) = read_file(path)?;
+    if hparams.is_null() {
+        let hint = "implement `LightningModule::hparams`, or build the module yourself and call `load_weights`";
+        return Err(refuse(path, "it holds no hyperparameters", hint));
+    }
+    let hparams = serde_json::from_value(hparams).map_err(|e| {
+        let hint = format!("read them as the type that `hparams` saved; this one is `{}`", std::any::type_name::<H>());
+        refuse(path, format!("its hyperparameters are others: {e}"), &hint)
+    })?;
+    Ok(restore(build(hparams), tensors, &LoadOptions::new())?.0)
+}
+
+/// [`LightningModule::load_weights`](crate::LightningModule::load_weights).
+pub(crate) fn weights<M: Module>(module: M, path: &Path, options: &LoadOptions) -> Result<(M, LoadReport)> {
+    Ok(restore(module, read_file(path)?.1, options)?)
+}
+
+fn refuse(path: &Path, reason: impl std::fmt::Display, hint: &str) -> Error {
+    Error::Checkpoint { path: path.into(), reason: reason.to_string(), hint: hint.into() }
+}
+
+/// Hyperparameters and weights of a checkpoint.
+fn read_file(path: &Path) -> Result<(Value, NamedTensors)> {
+    let hint = "is it a checkpoint, and was it copied whole?";
+    let bytes = fs_err::read(path).map_err(|e| refuse(path, e, "check the path"))?;
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| refuse(path, e, hint))?;
+    let text = header.metadata().as_ref().and_then(|metadata| metadata.get("stormfire"));
+    let text = text.ok_or_else(|| refuse(path, "it was not written by Stormfire", hint))?;
+    let mut manifest: Value = serde_json::from_str(text).map_err(|e| refuse(path, e, hint))?;
+    let hparams = manifest.get_mut("hparams").map(Value::take).unwrap_or_default();
+    let file = SafeTensors::deserialize(&bytes).map_err(|e| refuse(path, e, hint))?;
+    let mut tensors = Vec::new();
+    // Everything that is no parameter has a slash in its name.
+    for (name, view) in file.iter().filter(|(name, _)| !name.contains('/')) {
+        let dtype = dtype(view.dtype()).ok_or_else(|| refuse(path, format!("`{name}` has the type {:?}", view.dtype()), hint))?;
+        let bytes = Bytes::from_bytes_vec(view.data().to_vec());
+        tensors.push((name.to_owned(), TensorData::from_bytes(bytes, view.shape().to_vec(), dtype)));
+    }
+    Ok((hparams, tensors))
+}
+
+fn dtype(dtype: Dtype) -> Option<DType> {
+    Some(match dtype {
+        Dtype::F64 => DType::F64,
+        Dtype::F32 => DType::F32,
+        Dtype::F16 => DType::F16,
+        Dtype::BF16 => DType::BF16,
+        Dtype::I64 => DType::I64,
+        Dtype::I32 => DType::I32,
+        Dtype::I16 => DType::I16,
+        Dtype::I8 => DType::I8,
+        Dtype::U64 => DType::U64,
+        Dtype::U32 => DType::U32,
+        Dtype::U16 => DType::U16,
+        Dtype::U8 => DType::U8,
+        Dtype::BOOL => DType::Bool(BoolStore::Native),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+use burn::module::{ParamGroup, ParamId};
+
+use super::*;
+
+fn no_metric(name: &str) -> Result<f64> {
+    Err(Error::MetricMissing { name: name.into(), available: Vec::new() })
+}
+
+fn rates(mut schedule: Schedule, points: &[SchedulePoint]) -> Vec<f64> {
+    schedule.start("Adam", 0.5).unwrap();
+    let mut rates = vec![schedule.rate().unwrap().base()];
+    for &point in points {
+        schedule.step(point, &mut |_| Ok(1.0)).unwrap();
+        rates.push(schedule.rate().unwrap().base());
+    }
+    rates
+}
+
+#[test]
+fn a_schedule_steps_when_it_is_due() {
+    let linear = || LinearLrSchedulerConfig::new(0.8, 0.4, 4);
+    let steps = [SchedulePoint::Step(1), SchedulePoint::Epoch(1), SchedulePoint::Step(2)];
+    let close = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-9);
+    assert!(close(&rates(Schedule::new(linear()), &steps), &[0.8, 0.8, 0.7, 0.7]));
+    assert!(close(&rates(Schedule::new(linear()).every(Every::Steps(1)), &steps), &[0.8, 0.7, 0.7, 0.6]));
+    assert!(close(&rates(Schedule::new(linear()).every(Every::Steps(2)), &steps), &[0.8, 0.8, 0.8, 0.7]));
+    let plateau = Schedule::new(ReduceLrOnPlateau::new().patience(0)).monitor("val_loss");
+    let epochs = [SchedulePoint::Epoch(1), SchedulePoint::Epoch(2)];
+    assert!(close(&rates(plateau, &epochs), &[0.5, 0.5, 0.05]));
+}
+
+#[test]
+fn what_cannot_work_is_refused_at_the_start() {
+    let cases = [
+        (Schedule::new(0.1).every(Every::Batches(3)), "cannot step every 3 batches"),
+        (Schedule::new(ReduceLrOnPlateau::new()), "has no metric to watch"),
+        (Schedule::new(0.1).monitor("val_loss"), "only `ReduceLrOnPlateau` watches"),
+        (Schedule::new(LinearLrSchedulerConfig::new(2.0, 0.1, 10)), "not valid"),
+    ];
+    for (mut schedule, part) in cases {
+        let error = schedule.start("Adam", 0.1).unwrap_err();
+        assert!(error.to_string().contains(part), "{error}");
+        assert!(error.hint().is_some());
+    }
+}
+
+#[test]
+fn a_missing_metric_is_an_error_only_if_strict() {
+    let plateau = || Schedule::new(ReduceLrOnPlateau::new()).monitor("val_loss");
+    for (mut schedule, is_error) in [(plateau(), true), (plateau().strict(false), false)] {
+        schedule.start("Adam", 0.1).unwrap();
+        assert_eq!(schedule.step(SchedulePoint::Epoch(1), &mut no_metric).is_err(), is_error);
+    }
+}
+
+/// Rates of the group of others and of `head`.
+fn both(schedule: &Schedule) -> [f64; 2] {
+    let rate = schedule.rate().unwrap();
+    [rate.base(), rate.lr_from_param(ParamId::new(), Some("head.weight"))]
+}
+
+#[test]
+#[expect(clippy::float_cmp, reason = "a continued schedule is exact")]
+fn a_loaded_schedule_has_the_rates_of_all_groups_and_continues() {
+    let new = || {
+        let groups = ModuleLrSchedulerConfig::new(CosineAnnealingLrSchedulerConfig::new(0.1, 10).into())
+            .with_group(ParamGroup::from_predicate("head"), ExponentialLrSchedulerConfig::new(0.7, 0.9));
+        Schedule::new(groups).every(Every::Steps(1))
+    };
+    for saved_after in [0, 1, 5] {
+        let (mut first, mut second) = (new(), new());
+        first.start("Adam", 0.1).unwrap();
+        second.start("Adam", 0.1).unwrap();
+        for n in 1..=saved_after {
+            first.step(SchedulePoint::Step(n), &mut no_metric).unwrap();
+        }
+        let text = serde_json::to_string(&first.state().unwrap()).unwrap();
+        second.load_state("Adam", serde_json::from_str(&text).unwrap()).unwrap();
+        assert_eq!(both(&first), both(&second), "{text}");
+        assert_eq!(first.state().unwrap(), second.state().unwrap());
+        for n in saved_after + 1..saved_after + 4 {
+            first.step(SchedulePoint::Step(n), &mut no_metric).unwrap();
+            second.step(SchedulePoint::Step(n), &mut no_metric).unwrap();
+            assert_eq!(both(&first), both(&second), "{text}");
+        }
+    }
+}
+
+#[test]
+fn the_state_of_another_schedule_is_refused() {
+    let cosine = || Schedule::new(CosineAnnealingLrSchedulerConfig::new(0.1, 10));
+    let linear = || Schedule::new(LinearLrSchedulerConfig::new(0.1, 0.01, 10));
+    let plateau = || Schedule::new(ReduceLrOnPlateau::new()).monitor("val_loss");
+    let cases = [
+        (cosine(), linear(), "`0.current_iter` instead of `0.remaining_iters`"),
+        (cosine(), plateau(), "a scheduler of burn instead of a `ReduceLrOnPlateau`"),
+        (plateau(), cosine(), "a `ReduceLrOnPlateau` instead of a scheduler of burn"),
+    ];
+    for (mut saved, mut loaded, part) in cases {
+        saved.start("Adam", 0.1).unwrap();
+        loaded.start("Adam", 0.1).unwrap();
+        let error = loaded.load_state("Adam", saved.state().unwrap()).unwrap_err();
+        assert!(error.to_string().contains(part) && error.to_string().contains("`Adam`"), "{error}");
+        assert!(error.hint().is_some());
+    }
+}

@@ -1,0 +1,77 @@
+"""Trains a small net with PyTorch Lightning, and writes what it saved beside what the net answers.
+
+    pytorch_checkpoint.py FOLDER
+
+FOLDER/lightning.ckpt is Lightning's checkpoint, FOLDER/weights.pt a plain `torch.save(net.state_dict(), ..)`, and
+FOLDER/outputs.json has the inputs and the outputs of the net in evaluation mode. Import and answers must agree.
+"""
+
+import json
+import sys
+import warnings
+from pathlib import Path
+
+import torch
+from pytorch_lightning import LightningModule, Trainer, seed_everything
+from torch import nn
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 4, bias=False))
+        self.norm = nn.LayerNorm(4)
+
+    def forward(self, x):
+        return self.norm(self.layers(x))
+
+
+class Net(nn.Module):
+    """`Net` of the test in crates/checkpoint."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(5, 2)
+        self.conv = nn.Conv1d(2, 3, kernel_size=2)
+        self.norm = nn.BatchNorm1d(3)
+        self.block = Block()
+
+    def forward(self, tokens):
+        x = self.embedding(tokens).transpose(1, 2)
+        return self.block(self.norm(self.conv(x)).flatten(1))
+
+
+class Lit(LightningModule):
+    def __init__(self, lr):
+        super().__init__()
+        self.save_hyperparameters()
+        self.net = Net()
+
+    def training_step(self, batch, batch_idx):
+        tokens, target = batch
+        return nn.functional.mse_loss(self.net(tokens), target)
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), lr=self.hparams.lr)
+
+
+def main(folder):
+    warnings.filterwarnings("ignore")
+    seed_everything(7)
+    batches = [(torch.randint(0, 5, (8, 3)), torch.randn(8, 4)) for _ in range(5)]
+    lit = Lit(lr=0.05)
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    trainer = Trainer(max_epochs=2, accelerator="cpu", **quiet)
+    trainer.fit(lit, torch.utils.data.DataLoader(batches, batch_size=None))
+    folder.mkdir(parents=True, exist_ok=True)
+    trainer.save_checkpoint(folder / "lightning.ckpt")
+    torch.save(lit.net.state_dict(), folder / "weights.pt")
+    lit.eval()
+    tokens = torch.randint(0, 5, (4, 3))
+    with torch.no_grad():
+        outputs = lit.net(tokens)
+    (folder / "outputs.json").write_text(json.dumps({"inputs": tokens.tolist(), "outputs": outputs.tolist()}) + "\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
