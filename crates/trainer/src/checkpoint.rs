@@ -5,7 +5,14 @@
 //! everything else. It is written beside its place, synced, and renamed, so that a kill leaves the old file or the new
 //! one.
 
-use std::{borrow::Cow, collections::HashMap, fs::File, io::Write as _, path::Path};
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    fs::File,
+    io::Write as _,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
@@ -16,7 +23,11 @@ use safetensors::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use stormfire_loggers::CheckpointInfo;
-use stormfire_module::{Error, Event, LightningModule, Optimizers, Result, moment::Progress, run::SaveRequest};
+use stormfire_module::{
+    Error, Event, LightningModule, Optimizers, Result,
+    moment::Progress,
+    run::{Also, AlsoKind, Requests, SaveRequest},
+};
 
 use crate::{config::TrainerConfig, engine::Engine};
 
@@ -29,12 +40,14 @@ const OPTIMIZER: &str = "optimizer_state/";
 pub(crate) struct Contents {
     format: u32,
     version: String,
+    run_id: String,
     pub(crate) progress: Progress,
     config: TrainerConfig,
     hparams: Value,
     param_ids: HashMap<String, u64>,
     optimizers: Value,
     callbacks: Map<String, Value>,
+    requests: Requests,
     /// What hooks added in `on_save_checkpoint`.
     extra: Map<String, Value>,
     weights_only: bool,
@@ -168,12 +181,14 @@ fn save<M: LightningModule>(engine: &mut Engine<M>, module: &mut M, optimizers: 
     let mut contents = Contents {
         format: FORMAT,
         version: env!("CARGO_PKG_VERSION").into(),
+        run_id: engine.run.id.clone(),
         progress: engine.run.progress.clone(),
         config: engine.config.as_ref().clone(),
         hparams: module.hparams()?,
         param_ids: collected.names.into_iter().collect(),
         optimizers: Value::Null,
         callbacks: Map::new(),
+        requests: engine.run.requests.clone(),
         extra: Map::new(),
         weights_only: request.weights_only,
     };
@@ -192,8 +207,8 @@ fn save<M: LightningModule>(engine: &mut Engine<M>, module: &mut M, optimizers: 
         engine.fire(module, Event::SaveCheckpoint { checkpoint: &mut contents.extra })?;
     }
     write(path, &blobs, &contents)?;
-    let resumed_from = engine.resumed_from.clone();
-    for old in request.then_remove.iter().filter(|old| *old != path && Some(*old) != resumed_from.as_ref()) {
+    request.also.iter().try_for_each(|also| write_also(path, also))?;
+    for old in &request.then_remove {
         if let Err(error) = fs::remove_file(old)
             && error.kind() != std::io::ErrorKind::NotFound
         {
@@ -218,6 +233,52 @@ fn write(path: &Path, blobs: &[(String, Blob)], contents: &Contents) -> Result<(
         File::open(folder)?.sync_all()
     };
     write().map_err(|e| bad(path, e, hint))
+}
+
+/// Gives a file just written a further name.
+fn write_also(path: &Path, also: &Also) -> Result<()> {
+    let folder = also.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let write = || -> std::io::Result<()> {
+        fs::create_dir_all(folder)?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".saving-");
+        let linked = match also.kind {
+            AlsoKind::Copy => builder.make_in(folder, |temporary| fs::hard_link(path, temporary)),
+            AlsoKind::Link => builder.make_in(folder, |temporary| symlink(&relative(folder, path), temporary)),
+        };
+        let file = linked.or_else(|_| builder.make_in(folder, |temporary| fs::copy(path, temporary).map(drop)))?;
+        file.into_temp_path().persist(&also.path)?;
+        File::open(folder)?.sync_all()
+    };
+    write().map_err(|e| bad(&also.path, e, "free some space, or save to another folder"))
+}
+
+#[cfg(unix)]
+fn symlink(target: &Path, link: &Path) -> std::io::Result<()> {
+    std::os::unix::fs::symlink(target, link)
+}
+
+#[cfg(not(unix))]
+fn symlink(_target: &Path, _link: &Path) -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
+/// The way from a folder to a file.
+fn relative(folder: &Path, file: &Path) -> PathBuf {
+    let shared = folder.components().zip(file.components()).take_while(|(a, b)| a == b).count();
+    let up = folder.components().skip(shared).map(|_| "..");
+    up.map(Path::new).chain(file.components().skip(shared).map(|part| Path::new(part.as_os_str()))).collect()
+}
+
+/// An id that no other run has.
+pub(crate) fn new_run_id() -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{:x}-{:x}", now.as_nanos(), std::process::id())
+}
+
+/// The id of the run that wrote a checkpoint.
+pub(crate) fn owner_of(path: &Path) -> Option<String> {
+    load(path).ok().map(|loaded| loaded.contents.run_id)
 }
 
 fn new_file(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
@@ -331,6 +392,8 @@ impl Loaded {
         }
         optimizers.load_state(self.contents.optimizers, self.optimizers)?;
         engine.run.progress = self.contents.progress;
+        engine.run.id = self.contents.run_id;
+        engine.run.requests = self.contents.requests;
         let mut states = self.contents.callbacks;
         for callback in engine.callbacks_mut() {
             if let Some(saved) = states.remove(&callback.state_key()) {

@@ -1,6 +1,6 @@
 //! The state of a run, its callbacks, and [`Engine::fire`]: the one place that calls them.
 
-use std::{borrow::Cow, path::PathBuf, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use burn::{
     optim::GradientsParams,
@@ -20,6 +20,7 @@ use stormfire_module::{
 };
 
 use crate::{
+    checkpoint,
     communicator::Communicator,
     config::TrainerConfig,
     log_store::{BatchInfo, LogStore, Loop},
@@ -36,8 +37,6 @@ pub(crate) struct Engine<M: LightningModule> {
     pub(crate) profiler: Profiler,
     pub(crate) communicator: Box<dyn Communicator>,
     pub(crate) signals: Option<SignalWatch>,
-    /// The checkpoint that the fit continues from: it is never removed.
-    pub(crate) resumed_from: Option<PathBuf>,
     /// The number of items in the batch at hand; 1 between batches.
     pub(crate) batch_items: Option<usize>,
     callbacks: Vec<Box<dyn Callback<M>>>,
@@ -52,6 +51,9 @@ impl<M: LightningModule> Engine<M> {
         ordered.push(Box::new(ModuleHooks));
         ordered.extend(saving);
         let run = Run {
+            id: String::new(),
+            resumed_from: None,
+            owner_of: checkpoint::owner_of,
             stage: Stage::Fit,
             moment: stormfire_module::Moment::default(),
             progress: Progress::default(),
@@ -76,7 +78,6 @@ impl<M: LightningModule> Engine<M> {
             profiler: Profiler::new(config.profiler),
             communicator,
             signals: None,
-            resumed_from: None,
             batch_items: Some(1),
             callbacks: ordered,
             records: Vec::new(),

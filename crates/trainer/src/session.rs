@@ -79,7 +79,8 @@ impl<M: LightningModule> Session<M> {
         let mut module = place(module, &self.engine.device, self.engine.config.seed).train();
         let mut optimizers = Optimizers::none();
         self.engine.run.progress = Progress::default();
-        self.engine.resumed_from = ckpt_path.map(PathBuf::from);
+        self.engine.run.id = checkpoint::new_run_id();
+        self.engine.run.resumed_from = ckpt_path.map(PathBuf::from);
         self.engine.run.accumulate_grad_batches = self.engine.config.accumulate_grad_batches;
         let outcome = self.run(Stage::Fit, &mut module, &mut data, &mut optimizers, |engine, module, data, optimizers| {
             let (train, val) = prepare_fit(engine, module, data)?;
@@ -228,8 +229,10 @@ fn on_exception<M: LightningModule, D: DataModule>(
     optimizers: &Optimizers,
     error: &Error,
 ) {
-    engine.run.requests.saves.clear();
+    // Callbacks can see what will not be written any more, and ask for it again.
+    let given_up = engine.run.requests.saves.len();
     let told = guard(|| engine.fire(module, Event::Exception { error }));
+    engine.run.requests.saves.drain(..given_up);
     let saved = guard(|| checkpoint::write_requested(engine, module, optimizers));
     let heard = guard(|| {
         data.on_exception(error);
