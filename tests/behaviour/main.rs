@@ -7,6 +7,7 @@
     reason = "a test that cannot go on fails; clippy's own exception does not reach helper functions"
 )]
 
+mod checkpoint_callbacks;
 mod child;
 mod control;
 mod events;

@@ -4,12 +4,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use stormfire_module::{
-    Callback, Context, Error, LightningModule, Order, Result, RunningStage, Stage,
+    Callback, Context, Error, LightningModule, Order, Result, Stage,
     plateau::Mode,
     state::{self, Value},
 };
 
-use crate::score::Score;
+use crate::{rehearsal::is_rehearsal, score::Score};
 
 /// Why [`EarlyStopping`] ended a fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +43,8 @@ pub enum StoppingReason {
 /// ```
 ///
 /// Its state, in every checkpoint: the best score, how long it has waited, and why it stopped. The options are always
-/// those of the code: a checkpoint does not bring back an old patience.
+/// those of the code: a checkpoint does not bring back an old patience. A fit that goes on after it was stopped stops again
+/// at once, unless the options have changed so that it would not have been stopped.
 ///
 /// # Errors
 /// [`Error::MetricMissing`] when the metric is not there at a look, unless [`strict`](Self::strict) is off;
@@ -74,6 +75,8 @@ struct State {
     stopped_epoch: Option<usize>,
     stopping_reason: StoppingReason,
     stopping_reason_message: Option<String>,
+    /// The value of the newest look.
+    last_value: Option<Score>,
 }
 
 impl EarlyStopping {
@@ -181,7 +184,7 @@ impl EarlyStopping {
     }
 
     fn look(&mut self, ctx: &mut Context<'_>) -> Result<()> {
-        if ctx.stage() != Stage::Fit || ctx.run().fast_dev_run || ctx.running() == RunningStage::SanityCheck {
+        if is_rehearsal(ctx) {
             return Ok(());
         }
         let value = match ctx.metric(&self.monitor) {
@@ -198,22 +201,70 @@ impl EarlyStopping {
             if self.verbose {
                 tracing::info!("{message}");
             }
-            self.state.stopped_epoch = Some(ctx.current_epoch());
-            self.state.stopping_reason = reason;
-            ctx.stop(message.clone());
-            self.state.stopping_reason_message = Some(message);
+            self.stop(ctx, reason, message);
         }
         Ok(())
     }
 
+    fn stop(&mut self, ctx: &mut Context<'_>, reason: StoppingReason, message: String) {
+        self.state.stopped_epoch = Some(ctx.current_epoch());
+        self.state.stopping_reason = reason;
+        ctx.stop(message.clone());
+        self.state.stopping_reason_message = Some(message);
+    }
+
+    /// The newest look again, with the options of this run: a stop that they do not ask for is taken back.
+    fn look_again(&mut self, ctx: &mut Context<'_>) {
+        let verdict = self.state.last_value.and_then(|value| self.verdict(value.0));
+        if let (Some(asked), Some((_, message))) = (&self.state.stopping_reason_message, &verdict)
+            && asked == message
+        {
+            ctx.stop(asked.clone());
+            return;
+        }
+        if let Some(asked) = self.state.stopping_reason_message.take() {
+            ctx.withdraw_stop(&asked);
+        }
+        (self.state.stopped_epoch, self.state.stopping_reason) = (None, StoppingReason::NotStopped);
+        if let Some((reason, message)) = verdict {
+            self.stop(ctx, reason, message);
+        }
+    }
+
     /// One look at the metric, in Lightning's order of tests.
     fn judge(&mut self, value: f64) -> Option<(StoppingReason, String)> {
-        let (monitor, mode) = (&self.monitor, self.mode);
+        self.state.last_value = Some(Score(value));
+        if let Some(verdict) = self.verdict_on_value(value) {
+            return Some(verdict);
+        }
+        let best = self.best();
+        let bar = match self.mode {
+            Mode::Min => value + self.min_delta,
+            Mode::Max => value - self.min_delta,
+        };
+        if self.mode.is_better(bar, best) {
+            if self.verbose {
+                self.report_improvement(value, best);
+            }
+            self.state.best_score = Some(Score(value));
+            self.state.wait_count = 0;
+        } else {
+            self.state.wait_count += 1;
+        }
+        self.verdict_on_patience()
+    }
+
+    /// Whether the fit is to end after a look that brought this value.
+    fn verdict(&self, value: f64) -> Option<(StoppingReason, String)> {
+        self.verdict_on_value(value).or_else(|| self.verdict_on_patience())
+    }
+
+    fn verdict_on_value(&self, value: f64) -> Option<(StoppingReason, String)> {
+        let (monitor, mode, best) = (&self.monitor, self.mode, self.best());
         let (better, worse) = match mode {
             Mode::Min => ('<', '>'),
             Mode::Max => ('>', '<'),
         };
-        let best = self.best_score().unwrap_or(mode.worst());
         if self.check_finite && !value.is_finite() {
             let message = format!("monitored metric `{monitor}` = {value} is not finite; previous best value was {best:.3}");
             return Some((StoppingReason::NonFiniteMetric, message));
@@ -222,27 +273,19 @@ impl EarlyStopping {
             let message = format!("stopping threshold reached: `{monitor}` = {value} {better} {threshold}");
             return Some((StoppingReason::StoppingThreshold, message));
         }
-        if let Some(threshold) = self.divergence_threshold.filter(|&threshold| mode.is_better(threshold, value)) {
-            let message = format!("divergence threshold reached: `{monitor}` = {value} {worse} {threshold}");
-            return Some((StoppingReason::DivergenceThreshold, message));
-        }
-        let bar = match mode {
-            Mode::Min => value + self.min_delta,
-            Mode::Max => value - self.min_delta,
-        };
-        if mode.is_better(bar, best) {
-            if self.verbose {
-                self.report_improvement(value, best);
-            }
-            self.state.best_score = Some(Score(value));
-            self.state.wait_count = 0;
-            return None;
-        }
-        self.state.wait_count += 1;
-        let exhausted = self.state.wait_count >= self.patience;
-        let looks = self.state.wait_count;
+        let threshold = self.divergence_threshold.filter(|&threshold| mode.is_better(threshold, value))?;
+        let message = format!("divergence threshold reached: `{monitor}` = {value} {worse} {threshold}");
+        Some((StoppingReason::DivergenceThreshold, message))
+    }
+
+    fn verdict_on_patience(&self) -> Option<(StoppingReason, String)> {
+        let (monitor, looks, best) = (&self.monitor, self.state.wait_count, self.best());
         let message = || format!("monitored metric `{monitor}` did not improve in the last {looks} looks; best score: {best:.3}");
-        exhausted.then(|| (StoppingReason::PatienceExhausted, message()))
+        (looks >= self.patience.max(1)).then(|| (StoppingReason::PatienceExhausted, message()))
+    }
+
+    fn best(&self) -> f64 {
+        self.best_score().unwrap_or(self.mode.worst())
     }
 
     fn report_improvement(&self, value: f64, best: f64) {
@@ -293,17 +336,12 @@ impl<M: LightningModule> Callback<M> for EarlyStopping {
     }
 
     fn on_fit_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        // A second fit with the same callback starts with a clean slate, unless it goes on from a checkpoint.
-        if !std::mem::take(&mut self.restored) && ctx.global_step() == 0 {
+        if std::mem::take(&mut self.restored) {
+            self.look_again(ctx);
+        } else {
+            // A second fit with the same callback starts with a clean slate.
             self.state = State::default();
         }
-        Ok(())
-    }
-
-    fn on_train_start(&mut self, _ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        // A fit that goes on has not been stopped, whatever ended the one before.
-        let State { wait_count, best_score, .. } = self.state;
-        self.state = State { wait_count, best_score, ..State::default() };
         Ok(())
     }
 

@@ -1,29 +1,32 @@
 //! Checkpoints while a fit runs: when, under which name, and which of them stay.
 
+mod place;
+mod restart;
 mod save;
 mod template;
 mod top_k;
 mod when;
 
+pub use save::SaveLast;
 pub use top_k::SaveTopK;
 
 use std::{
     path::{Path, PathBuf},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use serde::{Deserialize, Serialize};
+use stormfire_loggers::Hyperparams;
 use stormfire_module::{
     Callback, Context, Error, Every, LightningModule, Order, Result, Stage, StepOutput,
     plateau::Mode,
     state::{self, Value},
 };
 
-use crate::score::Score;
+use crate::{rehearsal::is_rehearsal, score::Score};
+use place::Place;
+use restart::State;
 use save::Missing;
 use template::Template;
-use top_k::Kept;
-use when::keeps_still;
 
 /// Writes checkpoints of a fit, and keeps the best ones by a metric.
 ///
@@ -34,7 +37,7 @@ use when::keeps_still;
 /// use stormfire_module::{Every, plateau::Mode};
 ///
 /// let best = ModelCheckpoint::new().monitor("val_acc").mode(Mode::Max).save_top_k(3).filename("{epoch:02d}-{val_acc:.3f}").save_last(true);
-/// let often = ModelCheckpoint::new().every(Every::Steps(500));
+/// let often = ModelCheckpoint::new().every(Every::Steps(500)).dirpath("~/runs/today");
 /// # let _ = (best, often);
 /// ```
 ///
@@ -42,8 +45,14 @@ use when::keeps_still;
 /// runs, a metric is read after that validation; if the monitored metric does not exist yet, the checkpoint waits for it.
 /// Nothing is written in a sanity check, in a `fast_dev_run`, before the first optimizer step, or twice for one step.
 ///
-/// Its state, in every checkpoint: what was kept, and the paths and scores that the accessors return. After a restart
-/// into another folder only [`best_model_path`](Self::best_model_path) is taken over, and no file of the old folder is touched.
+/// Files are written in the background: one that was asked for is there a moment later, and what it replaces goes after that.
+/// Only files that this run wrote are overwritten or removed; never the one that the fit goes on from, which stays until a
+/// later fit goes on from another.
+///
+/// Its state, in every checkpoint: what was kept, and the paths and scores that the accessors return. A fit that goes on in
+/// the same folder writes the names that an unbroken one would have written, over what the killed one wrote after the
+/// checkpoint; kept files that are gone are kept no more, with a warning. After a restart into another folder only
+/// [`best_model_path`](Self::best_model_path) is taken over, and no file of the old folder is touched.
 ///
 /// # Errors
 /// [`Error::Config`] when the fit begins with options that cannot work; [`Error::MetricMissing`] when nobody has logged the
@@ -59,7 +68,7 @@ pub struct ModelCheckpoint {
     monitor: Option<String>,
     mode: Mode,
     top: SaveTopK,
-    save_last: bool,
+    save_last: SaveLast,
     every: Every,
     on_train_epoch_end: Option<bool>,
     weights_only: bool,
@@ -75,38 +84,14 @@ pub struct ModelCheckpoint {
 struct Now {
     /// The folder and the names, once the fit has been set up.
     place: Option<Place>,
-    /// A validation of this run is over.
-    validated: bool,
     /// The state comes from a checkpoint.
     restored: bool,
-    /// When the last period of time began.
+    /// When the last period of time began; the first one begins with the training.
     since: Option<Instant>,
     /// The file that was asked for last.
     asked: Option<PathBuf>,
-}
-
-#[derive(Clone, Debug)]
-struct Place {
-    dir: PathBuf,
-    name: Template,
-    last: Template,
-}
-
-/// What is in a checkpoint.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-struct State {
-    dirpath: Option<PathBuf>,
-    best_k_models: Kept,
-    best_model_path: Option<PathBuf>,
-    best_model_score: Option<Score>,
-    current_score: Option<Score>,
-    last_model_path: Option<PathBuf>,
-    /// The global step of the newest checkpoint, and of the newest `last`; nothing is saved at step 0.
-    saved_step: u64,
-    last_step: u64,
-    /// A save point has passed without its metric: save as soon as that is there.
-    deferred: bool,
+    /// What the run left behind when it was killed: the next save point removes it.
+    left_over: Vec<PathBuf>,
 }
 
 impl Default for ModelCheckpoint {
@@ -120,7 +105,7 @@ impl Default for ModelCheckpoint {
             monitor: None,
             mode: Mode::Min,
             top: SaveTopK::Best(1),
-            save_last: false,
+            save_last: SaveLast::Off,
             every: Every::Epochs(1),
             on_train_epoch_end: None,
             weights_only: false,
@@ -139,7 +124,7 @@ impl ModelCheckpoint {
         Self::default()
     }
 
-    /// The folder; it is made when needed. Default: `checkpoints` in the folder of the run.
+    /// The folder; it is made when needed, and `~` is the user's home. Default: `checkpoints` in the folder of the run.
     pub fn dirpath(mut self, folder: impl Into<PathBuf>) -> Self {
         self.dirpath = Some(folder.into());
         self
@@ -186,9 +171,9 @@ impl ModelCheckpoint {
     }
 
     /// Also keeps `last.ckpt`: the newest complete save point always, whether or not it is among the best; the end of
-    /// training is one. Default `false`.
-    pub fn save_last(mut self, on: bool) -> Self {
-        self.save_last = on;
+    /// training is one. `true`, or [`SaveLast::Link`] for a link where that does. Default `false`.
+    pub fn save_last(mut self, last: impl Into<SaveLast>) -> Self {
+        self.save_last = last.into();
         self
     }
 
@@ -213,7 +198,8 @@ impl ModelCheckpoint {
         self
     }
 
-    /// Whether a name that is taken gets `-v1`, `-v2`, …, or its file is overwritten. Default `true`.
+    /// Whether a name that is taken, by another run or another callback, gets `-v1`, `-v2`, …, or its file is overwritten.
+    /// Default `true`.
     pub fn enable_version_counter(mut self, on: bool) -> Self {
         self.version_counter = on;
         self
@@ -262,22 +248,26 @@ impl ModelCheckpoint {
         self.state.best_k_models.iter()
     }
 
-    /// After a restart into another folder, what was kept in the old one is not ours any more.
-    fn settle(&mut self) {
-        let Some(dir) = self.now.place.as_ref().map(|place| place.dir.clone()) else { return };
-        let state = std::mem::take(&mut self.state);
-        self.state = match &state.dirpath {
-            Some(old) if *old != dir => {
-                tracing::warn!(
-                    old = %old.display(), new = %dir.display(),
-                    "the folder of the checkpoints has changed; only `best_model_path` is taken over"
-                );
-                let State { best_model_path, saved_step, last_step, .. } = state;
-                State { best_model_path, saved_step, last_step, ..State::default() }
-            }
-            _ => state,
+    /// Writes [`best_k_models`](Self::best_k_models) as YAML, each path with its score, and returns the path of that file.
+    /// Default: `best_k_models.yaml` in the folder of the checkpoints.
+    ///
+    /// # Errors
+    /// [`Error::Config`] before the first fit has chosen the folder, if no path is given; a file that cannot be written.
+    pub fn to_yaml<'a>(&self, path: impl Into<Option<&'a Path>>) -> Result<PathBuf> {
+        let path = match (path.into(), &self.state.dirpath) {
+            (Some(path), _) => path.into(),
+            (None, Some(dir)) => dir.join("best_k_models.yaml"),
+            (None, None) => return Err(Error::config("ModelCheckpoint::to_yaml", "there is no folder before a fit", "give a path")),
         };
-        self.state.dirpath = Some(dir);
+        let mut scores = Hyperparams::new();
+        for (path, score) in self.best_k_models() {
+            scores.insert(path.display().to_string(), Score(score))?;
+        }
+        if let Some(folder) = path.parent() {
+            fs_err::create_dir_all(folder)?;
+        }
+        scores.write_yaml(&path)?;
+        Ok(path)
     }
 }
 
@@ -293,35 +283,39 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
     }
 
     fn state(&self) -> Result<Value> {
-        state::save(&self.state)
+        let mut state = self.state.clone();
+        if let (Every::Time(_), Some(since)) = (self.every, self.now.since) {
+            state.waited = Some(since.elapsed().as_secs_f64());
+        }
+        state::save(&state)
     }
 
     fn load_state(&mut self, state: Value) -> Result<()> {
         self.now.restored = !state.is_null();
-        state::load(&mut self.state, state)?;
-        self.settle();
-        Ok(())
+        state::load(&mut self.state, state)
     }
 
     fn setup(&mut self, ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
         if stage == Stage::Fit {
-            self.now.place = Some(self.place(ctx)?);
-            self.now.validated = false;
-            self.settle();
+            self.now = Now { place: Some(self.place(ctx)?), restored: self.now.restored, ..Now::default() };
         }
         Ok(())
     }
 
     fn on_fit_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        // A second fit with the same callback starts with a clean slate, unless it goes on from a checkpoint.
-        if !std::mem::take(&mut self.now.restored) && ctx.global_step() == 0 {
-            self.state = State { dirpath: self.state.dirpath.take(), ..State::default() };
+        if std::mem::take(&mut self.now.restored) {
+            self.go_on(ctx);
+        } else {
+            // A second fit with the same callback starts with a clean slate.
+            self.state = State::default();
         }
+        self.state.dirpath = self.now.place.as_ref().map(|place| place.dir.clone());
         Ok(())
     }
 
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        self.now.since = Some(Instant::now());
+        let waited = self.state.waited.take().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or_default();
+        self.now.since = Instant::now().checked_sub(waited).or_else(|| Some(Instant::now()));
         if matches!(self.every, Every::Fraction(_)) && ctx.limits().train_batches.is_none() {
             return Err(Error::config(
                 "ModelCheckpoint::every",
@@ -336,7 +330,7 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
     }
 
     fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, batch_idx: usize) -> Result<()> {
-        if keeps_still(ctx) || !self.is_due_after_batch(ctx, batch_idx) {
+        if is_rehearsal(ctx) || !self.is_due_after_batch(ctx, batch_idx) {
             return Ok(());
         }
         if ctx.run().validation_is_due && self.looks_at_metrics() {
@@ -347,10 +341,10 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
     }
 
     fn on_validation_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        if keeps_still(ctx) {
+        if is_rehearsal(ctx) {
             return Ok(());
         }
-        self.now.validated = true;
+        self.state.validated = true;
         if self.state.deferred || (self.is_due_after_epoch(ctx) && !self.saves_on_train_epoch_end(ctx)) {
             return self.save(ctx, Missing::Fail);
         }
@@ -359,10 +353,10 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
 
     fn on_train_epoch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
         let due = self.is_due_after_epoch(ctx) && self.saves_on_train_epoch_end(ctx);
-        if keeps_still(ctx) || !(due || self.state.deferred) {
+        if is_rehearsal(ctx) || !(due || self.state.deferred) {
             return Ok(());
         }
-        let missing = match (ctx.limits().validates() && !self.now.validated, due) {
+        let missing = match (ctx.limits().validates() && !self.state.validated, due) {
             (false, _) => Missing::Fail,
             (true, true) => Missing::Warn,
             (true, false) => Missing::Defer,
@@ -371,17 +365,12 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
     }
 
     fn on_train_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        if !keeps_still(ctx) && self.save_last {
-            self.request_last(ctx, None)?;
-        }
-        Ok(())
+        if is_rehearsal(ctx) { Ok(()) } else { self.save_at_the_end(ctx) }
     }
 
     fn on_exception(&mut self, ctx: &mut Context<'_>, _module: &mut M, _error: &Error) -> Result<()> {
-        if self.on_exception && !keeps_still(ctx) {
-            self.request_for_exception(ctx)?;
-        }
-        Ok(())
+        // Before training begins, the state may be half restored.
+        if self.on_exception && !is_rehearsal(ctx) && self.now.since.is_some() { self.save_at_failure(ctx) } else { Ok(()) }
     }
 }
 

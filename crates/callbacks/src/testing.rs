@@ -1,5 +1,7 @@
 //! A run without a Trainer, for unit tests: set its fields, then fire hooks at a callback by hand.
 
+use std::sync::{Arc, Mutex};
+
 use burn::{
     module::Module,
     nn::{Linear, LinearConfig},
@@ -46,6 +48,9 @@ impl MetricSource for Table {
     }
 }
 
+/// The id of the run on the bench; what it has written contains nothing else.
+pub(crate) const RUN: &str = "this run";
+
 /// A fit of 3 epochs of 10 batches, validated after each epoch.
 pub(crate) struct Bench {
     pub(crate) run: Run,
@@ -57,6 +62,9 @@ impl Bench {
     pub(crate) fn new() -> Self {
         let limits = Limits { max_epochs: Some(3), train_batches: Some(10), val_batches: vec![Some(2)], ..Limits::default() };
         let run = Run {
+            id: RUN.into(),
+            resumed_from: None,
+            owner_of: |path| std::fs::read_to_string(path).ok(),
             stage: Stage::Fit,
             moment: Moment::default(),
             progress: Progress::default(),
@@ -148,6 +156,45 @@ impl Bench {
     pub(crate) fn stopped(&mut self) -> Option<String> {
         self.run.requests.stop.take()
     }
+}
+
+/// The lines that this code reports through `tracing`, each with its level.
+pub(crate) fn told(code: impl FnOnce()) -> Vec<String> {
+    let lines = Listener::default();
+    tracing::subscriber::with_default(lines.clone(), code);
+    std::mem::take(&mut lines.0.lock().unwrap())
+}
+
+#[derive(Clone, Default)]
+struct Listener(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Listener {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() <= tracing::Level::INFO
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Message(String);
+        impl tracing::field::Visit for Message {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                if field.name() == "message" {
+                    self.0 = format!("{value:?}");
+                }
+            }
+        }
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        self.0.lock().unwrap().push(format!("{} {}", event.metadata().level(), message.0));
+    }
+
+    fn new_span(&self, _span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &tracing::span::Id, _values: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _span: &tracing::span::Id, _follows: &tracing::span::Id) {}
+    fn enter(&self, _span: &tracing::span::Id) {}
+    fn exit(&self, _span: &tracing::span::Id) {}
 }
 
 /// The text and hint of an error, as a user sees them.

@@ -39,7 +39,8 @@ pub enum Interval {
 /// # let _ = (half_a_day, at_the_end_of_an_epoch, just_measure);
 /// ```
 ///
-/// Its state, in every checkpoint: the time that each stage has taken, so that a limit holds over restarts.
+/// Its state, in every checkpoint: the time that each stage has taken, so that a limit holds over restarts. A fit that goes
+/// on with a longer limit is not stopped by the old one.
 /// It does not stop a `fast_dev_run`.
 ///
 /// # Errors
@@ -58,6 +59,9 @@ pub struct Timer {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Elapsed {
     time_elapsed: BTreeMap<String, f64>,
+    /// The stop that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stop: Option<String>,
 }
 
 impl Timer {
@@ -116,15 +120,22 @@ impl Timer {
         }
     }
 
-    fn check(&self, ctx: &mut Context<'_>) {
-        if ctx.run().fast_dev_run || !self.time_remaining().is_some_and(|left| left.is_zero()) {
+    fn is_over(&self) -> bool {
+        self.time_remaining().is_some_and(|left| left.is_zero())
+    }
+
+    fn check(&mut self, ctx: &mut Context<'_>) {
+        if ctx.run().fast_dev_run || !self.is_over() {
             return;
         }
-        let reason = format!("time limit reached; elapsed time is {}", Clock(self.time_elapsed(RunningStage::Train)));
-        if self.verbose && ctx.stop_reason().is_none() {
-            tracing::info!("{reason}");
+        if self.past.stop.is_none() {
+            let reason = format!("time limit reached; elapsed time is {}", Clock(self.time_elapsed(RunningStage::Train)));
+            if self.verbose && ctx.stop_reason().is_none() {
+                tracing::info!("{reason}");
+            }
+            self.past.stop = Some(reason);
         }
-        ctx.stop(reason);
+        ctx.stop(self.past.stop.clone().unwrap_or_default());
     }
 }
 
@@ -164,8 +175,13 @@ impl<M: LightningModule> Callback<M> for Timer {
     }
 
     fn on_fit_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        if !std::mem::take(&mut self.restored) && ctx.global_step() == 0 {
+        if !std::mem::take(&mut self.restored) {
             self.past = Elapsed::default();
+        }
+        if !self.is_over()
+            && let Some(asked) = self.past.stop.take()
+        {
+            ctx.withdraw_stop(&asked);
         }
         self.check(ctx);
         Ok(())
@@ -173,6 +189,10 @@ impl<M: LightningModule> Callback<M> for Timer {
 
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
         self.begin(ctx, RunningStage::Train);
+        // Another callback may have taken back the stop that hid this one's.
+        if let Some(asked) = &self.past.stop {
+            ctx.stop(asked.clone());
+        }
         Ok(())
     }
 
@@ -288,6 +308,39 @@ mod tests {
         // The next fit is a new one.
         bench.start(&mut timer).unwrap();
         assert_eq!(bench.stopped(), None);
+    }
+
+    #[test]
+    fn a_longer_limit_takes_back_the_stop_of_the_old_one() {
+        let go_on = |mut second: Timer| {
+            let (mut bench, mut first) = (Bench::new(), Timer::new("1 hour"));
+            bench.setup(&mut first).unwrap();
+            load(&mut first, spent(RunningStage::Train, 3_600.0));
+            bench.fire(&mut first, Event::FitStart).unwrap();
+            bench.setup(&mut second).unwrap();
+            load(&mut second, Callback::<Line>::state(&first).unwrap());
+            bench.fire(&mut second, Event::FitStart).unwrap();
+            bench.fire(&mut second, Event::TrainStart).unwrap();
+            let kept = Callback::<Line>::state(&second).unwrap().get("stop").is_some();
+            let stopped = bench.stopped();
+            assert_eq!(stopped.is_some(), kept);
+            stopped
+        };
+        assert_eq!(go_on(Timer::new("1 hour")).as_deref(), Some("time limit reached; elapsed time is 1:00:00"));
+        assert_eq!(go_on(Timer::new("2 hours")), None);
+        assert_eq!(go_on(Timer::unlimited()), None);
+    }
+
+    #[test]
+    fn a_stop_that_another_one_hid_is_asked_for_when_that_is_taken_back() {
+        let (mut bench, mut timer) = (Bench::new(), Timer::new("1 hour"));
+        bench.setup(&mut timer).unwrap();
+        load(&mut timer, spent(RunningStage::Train, 3_600.0));
+        bench.run.requests.stop = Some("no improvement".into());
+        bench.fire(&mut timer, Event::FitStart).unwrap();
+        assert_eq!(bench.stopped().as_deref(), Some("no improvement"));
+        bench.fire(&mut timer, Event::TrainStart).unwrap();
+        assert!(bench.stopped().is_some());
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! What a hook gets: a look at the run, its metrics and loggers, and a way to ask for things.
 
-use std::{borrow::Cow, path::PathBuf, sync::Arc};
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use stormfire_data::Stage;
 use stormfire_loggers::{Background, Error as LoggerError, Image, Metrics};
@@ -151,14 +155,46 @@ impl<'a> Context<'a> {
         self.run.requests.stop.as_deref()
     }
 
+    /// Takes back a stop that was asked for with this very reason, also before the fit was continued from a checkpoint; the
+    /// stop of anybody else stands. A callback that remembers its reason does this in `on_fit_start`, when it would not ask
+    /// again.
+    pub fn withdraw_stop(&mut self, reason: &str) {
+        self.run.requests.stop.take_if(|asked| asked == reason);
+    }
+
     /// Leaves out the rest of this epoch: in `on_train_batch_start` also the batch that begins.
     pub fn skip_epoch(&mut self) {
         self.run.requests.skip_epoch = true;
     }
 
     /// Asks for a checkpoint at the next boundary of the loop, after all callbacks have seen this event.
-    pub fn save_checkpoint(&mut self, request: SaveRequest) {
+    ///
+    /// The file is there a moment later than that: it is written in the background. The file that the fit goes on from is
+    /// not removed, whatever the request says.
+    pub fn save_checkpoint(&mut self, mut request: SaveRequest) {
+        let names = &mut self.run.requests.checkpoints;
+        for old in &request.then_remove {
+            names.remove(old);
+        }
+        names.extend(request.paths().map(PathBuf::from));
+        request.then_remove.retain(|old| !self.run.is_resumed_from(old));
         self.run.requests.saves.push(request);
+    }
+
+    /// Whether a checkpoint may take this name: no other one of this run has it, written or just asked for, and none of
+    /// another run would be overwritten. What this run wrote before it was continued, and has not reached again, it may.
+    pub fn is_free(&self, path: &Path) -> bool {
+        !self.run.requests.checkpoints.contains(path) && (!path.exists() || self.has_written(path))
+    }
+
+    /// Whether the checkpoint under this path was written by this run, also before it was continued.
+    pub fn has_written(&self, path: &Path) -> bool {
+        (self.run.owner_of)(path).is_some_and(|owner| owner == self.run.id)
+    }
+
+    /// The checkpoint that this fit goes on from.
+    pub fn resumed_from(&self) -> Option<&Path> {
+        self.run.resumed_from.as_deref()
     }
 
     /// Changes how many batches' gradients make one step, from the next window on.

@@ -1,7 +1,11 @@
 //! What is known about a run, and what its callbacks may ask of it.
 
-use std::path::PathBuf;
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
+use serde::{Deserialize, Serialize};
 use stormfire_data::Stage;
 use stormfire_loggers::Background;
 
@@ -40,6 +44,12 @@ impl Limits {
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each says one thing about the moment")]
 pub struct Run {
+    /// Names this run among all others. A fit that goes on from a checkpoint is the run that wrote it.
+    pub id: String,
+    /// The checkpoint that the fit goes on from, as it was given: it is never removed.
+    pub resumed_from: Option<PathBuf>,
+    /// Reads the id of the run that wrote a checkpoint; `None` if there is no whole checkpoint under this path.
+    pub owner_of: fn(&Path) -> Option<String>,
     /// Which of fit, validate, test, predict this is.
     pub stage: Stage,
     /// What the loop does now, and where it is.
@@ -74,24 +84,52 @@ pub struct Run {
     pub requests: Requests,
 }
 
+impl Run {
+    /// Whether this is the file that the fit goes on from, however its folder is spelled. The target of a link is another
+    /// file than the link.
+    pub fn is_resumed_from(&self, path: &Path) -> bool {
+        self.resumed_from.as_ref().is_some_and(|from| spelled_out(from) == spelled_out(path))
+    }
+}
+
+fn spelled_out(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    match (path.parent().and_then(|folder| folder.canonicalize().ok()), path.file_name()) {
+        (Some(folder), Some(name)) => folder.join(name),
+        _ => path,
+    }
+}
+
 /// What hooks ask for; the loop looks at its own boundaries.
-#[derive(Debug, Default)]
+///
+/// A checkpoint holds what outlives the moment, the stop and the names of the checkpoints: a fit that goes on from it
+/// finds them again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Requests {
     /// End the run, with the reason.
     pub stop: Option<String>,
     /// Leave out the rest of this epoch.
+    #[serde(skip)]
     pub skip_epoch: bool,
     /// Checkpoints to write.
+    #[serde(skip)]
     pub saves: Vec<SaveRequest>,
+    /// The names of all checkpoints of this run that were asked for and are not to be removed, whether or not they are
+    /// written yet.
+    pub checkpoints: BTreeSet<PathBuf>,
 }
 
-/// A checkpoint that a callback wants written at the next boundary of the loop.
+/// A checkpoint that a callback wants: the state of the next boundary of the loop, under one or more names.
 ///
-/// What it replaces is removed only after the new file is complete on disk.
+/// It is written in the background, later than the boundary. The order is: the file, its further names, the removal of
+/// what it replaces; a kill in between leaves more files than wanted, never fewer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SaveRequest {
     /// The file.
     pub path: PathBuf,
+    /// Further names of the same state.
+    pub also: Vec<Also>,
     /// Leave out optimizers, callbacks and the loop.
     pub weights_only: bool,
     /// Files to remove afterwards.
@@ -102,6 +140,31 @@ pub struct SaveRequest {
     pub score: Option<f64>,
     /// It is the best one so far.
     pub is_best: bool,
+}
+
+impl SaveRequest {
+    /// All names, the file's first.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        std::iter::once(self.path.as_path()).chain(self.also.iter().map(|also| also.path.as_path()))
+    }
+}
+
+/// A further name of a checkpoint; what had this name before is replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Also {
+    /// The name.
+    pub path: PathBuf,
+    /// What stands under it.
+    pub kind: AlsoKind,
+}
+
+/// What stands under a further name of a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlsoKind {
+    /// A file that stays when the first name is removed: a hard link, or a copy where there are none.
+    Copy,
+    /// A relative symbolic link to the first name.
+    Link,
 }
 
 /// The metrics that hooks may read. The Trainer's log store is one.

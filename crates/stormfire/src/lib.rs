@@ -70,7 +70,8 @@ pub mod module {
 }
 
 pub use stormfire_callbacks::{
-    EarlyStopping, GradientAccumulationScheduler, LambdaCallback, LearningRateMonitor, ModelCheckpoint, ModelSummary, ProgressBar, Timer,
+    EarlyStopping, GradientAccumulationScheduler, LambdaCallback, LearningRateMonitor, ModelCheckpoint, ModelSummary,
+    OnExceptionCheckpoint, ProgressBar, SaveLast, SaveTopK, Timer,
 };
 pub use stormfire_data::{DataModule, Loader, Loaders, Stage};
 pub use stormfire_loggers::{CsvLogger, Logger, TensorBoardLogger};
@@ -90,8 +91,8 @@ pub mod prelude {
     pub use crate::{
         Accelerator, Callback, Context, CsvLogger, DataModule, EarlyStopping, Error, Every, Fit, GradientAccumulationScheduler, Hook,
         LambdaCallback, LearningRateMonitor, LightningModule, Limit, Loader, Loaders, Logger, Metric, Mode, ModelCheckpoint, ModelSummary,
-        OneCycle, Optimizer, Optimizers, PredictModule, ProfilerKind, ProgressBar, ReduceFx, ReduceLrOnPlateau, Result, Schedule, Stage,
-        StepOutput, Stepper, Stop, TensorBoardLogger, Timer, Trainer, TrainerConfig, accuracy, data::Error as DataError, log, log_dict,
-        state, state::Value, top_k_accuracy,
+        OnExceptionCheckpoint, OneCycle, Optimizer, Optimizers, PredictModule, ProfilerKind, ProgressBar, ReduceFx, ReduceLrOnPlateau,
+        Result, SaveLast, SaveTopK, Schedule, Stage, StepOutput, Stepper, Stop, TensorBoardLogger, Timer, Trainer, TrainerConfig, accuracy,
+        data::Error as DataError, log, log_dict, state, state::Value, top_k_accuracy,
     };
 }

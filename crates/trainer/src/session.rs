@@ -257,12 +257,14 @@ fn on_exception<M: LightningModule, D: DataModule>(
     training: &Training,
     error: &Error,
 ) {
-    engine.run.requests.saves.clear();
     // Its failure may be the very error; then there is nothing more to say.
     if let Err(late) = guard(|| checkpoint::settle(engine)) {
         tracing::error!("while handling `{error}`: {late}");
     }
+    // Callbacks can see what will not be written any more, and ask for it again.
+    let given_up = engine.run.requests.saves.len();
     let told = guard(|| engine.fire(module, Event::Exception { error }));
+    engine.run.requests.saves.drain(..given_up);
     let saved = guard(|| checkpoint::write_requested(engine, module, training));
     let heard = guard(|| {
         data.on_exception(error);

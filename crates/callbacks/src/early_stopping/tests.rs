@@ -1,5 +1,7 @@
 //! Looks at values, one after the other.
 
+use stormfire_module::RunningStage;
+
 use super::*;
 use crate::testing::{Bench, text};
 
@@ -111,6 +113,71 @@ fn a_restart_goes_on_with_the_codes_patience() {
     // Without a checkpoint the next fit is a new one.
     assert_eq!(run(&mut second, &[3.0, 2.5]), (2, None));
     assert_eq!((second.best_score(), second.stopping_reason()), (Some(2.5), StoppingReason::NotStopped));
+}
+
+/// A fit that was ended by these values, and goes on from the checkpoint of its end: the stop, before and after.
+fn stop_and_go_on(first: EarlyStopping, values: &[f64], second: &mut EarlyStopping) -> (Option<String>, Option<String>) {
+    let mut bench = Bench::new();
+    let mut first = first;
+    bench.start(&mut first).unwrap();
+    for &value in values {
+        bench.metric("loss", value).epoch(&mut first).unwrap();
+    }
+    let stop = bench.run.requests.stop.clone();
+    let saved = Callback::<crate::testing::Line>::state(&first).unwrap();
+    bench.setup(second).unwrap();
+    Callback::<crate::testing::Line>::load_state(second, saved).unwrap();
+    bench.fire(second, stormfire_module::Event::FitStart).unwrap();
+    (stop, bench.stopped())
+}
+
+#[test]
+fn a_stop_outlives_a_restart_unless_the_options_take_it_back() {
+    let loss = || EarlyStopping::new("loss").patience(2);
+    let waits = [1.0, 2.0, 3.0];
+    // Whose checkpoint, by which values; with which options it goes on; whether it stops again.
+    let cases = [
+        (loss(), &waits[..], loss(), true),
+        (loss(), &waits, loss().patience(3), false),
+        (loss(), &waits, loss().patience(1), true),
+        (loss().patience(9), &waits, loss().patience(0), true),
+        (loss().patience(9), &waits[..1], loss().patience(0), false),
+        (loss().stopping_threshold(0.5), &[0.25], loss().stopping_threshold(0.5), true),
+        (loss().stopping_threshold(0.5), &[0.25], loss().stopping_threshold(0.125), false),
+        (loss().stopping_threshold(0.5), &[0.25], loss(), false),
+        (loss().divergence_threshold(2.5), &[3.0], loss().divergence_threshold(2.5), true),
+        (loss().divergence_threshold(2.5), &[3.0], loss().divergence_threshold(4.0), false),
+        (loss(), &[f64::NAN], loss(), true),
+        (loss(), &[f64::NAN], loss().check_finite(false), false),
+    ];
+    for (first, values, mut second, stops) in cases {
+        let (before, after) = stop_and_go_on(first.clone(), values, &mut second);
+        assert_eq!(after.is_some(), stops, "{first:?} by {values:?}, then {second:?}: {before:?}, {after:?}");
+        assert_eq!(second.stopping_reason() != StoppingReason::NotStopped, stops);
+        assert_eq!((second.stopping_reason_message(), second.stopped_epoch().is_some()), (after.as_deref(), stops));
+    }
+    // The same stop is not another one: it keeps its epoch. One by other options says so.
+    let mut same = loss();
+    let (before, after) = stop_and_go_on(loss(), &waits, &mut same);
+    assert_eq!((before, same.stopped_epoch()), (after, Some(2)));
+    let (_, after) = stop_and_go_on(loss().stopping_threshold(1.5), &[1.0], &mut loss().stopping_threshold(1.25));
+    assert_eq!(after.as_deref(), Some("stopping threshold reached: `loss` = 1 < 1.25"));
+}
+
+#[test]
+fn the_stop_of_somebody_else_is_not_taken_back() {
+    let mut bench = Bench::new();
+    let mut first = EarlyStopping::new("loss").patience(1);
+    bench.start(&mut first).unwrap();
+    bench.run.requests.stop = Some("it is late".into());
+    for value in [1.0, 2.0] {
+        bench.metric("loss", value).epoch(&mut first).unwrap();
+    }
+    let mut second = EarlyStopping::new("loss").patience(9);
+    let saved = Callback::<crate::testing::Line>::state(&first).unwrap();
+    Callback::<crate::testing::Line>::load_state(&mut second, saved).unwrap();
+    bench.fire(&mut second, stormfire_module::Event::FitStart).unwrap();
+    assert_eq!(bench.stopped().as_deref(), Some("it is late"));
 }
 
 #[test]

@@ -1,12 +1,32 @@
 //! Asking for the files of one save point.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use stormfire_module::{Context, Error, Result, run::SaveRequest};
+use stormfire_module::{
+    Context, Error, Result,
+    run::{Also, AlsoKind, SaveRequest},
+};
 
 use super::{ModelCheckpoint, Place, SaveTopK, Score, Template};
+use crate::files::{file, free_file, is_inside};
 
-const EXTENSION: &str = "ckpt";
+/// Whether a [`ModelCheckpoint`] also keeps `last.ckpt`; a plain `true` or `false` is `On` or `Off`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SaveLast {
+    /// No.
+    #[default]
+    Off,
+    /// As a file that stays when the checkpoint is removed under its other name.
+    On,
+    /// As a relative symbolic link to the newest checkpoint; a file when that is not kept under a name of its own.
+    Link,
+}
+
+impl From<bool> for SaveLast {
+    fn from(on: bool) -> Self {
+        if on { SaveLast::On } else { SaveLast::Off }
+    }
+}
 
 /// What to do when the monitored metric is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,52 +39,32 @@ pub(super) enum Missing {
     Fail,
 }
 
-impl ModelCheckpoint {
-    /// Checks the options; the folder and the names that follow from them.
-    pub(super) fn place(&self, ctx: &Context<'_>) -> Result<Place> {
-        self.every.check().map_err(|reason| {
-            Error::config("ModelCheckpoint::every", format!("{reason} (`{}`)", self.every), "use `Every::Epochs(1)`, for example")
-        })?;
-        if let (None, SaveTopK::Best(count @ 2..)) = (&self.monitor, self.top) {
-            return Err(Error::config(
-                "ModelCheckpoint::save_top_k",
-                format!("the best {count} cannot be told without a metric"),
-                "name it with `monitor(..)`, or use `SaveTopK::All`, 1 (the newest) or 0 (none)",
-            ));
-        }
-        let parse = |option: &str, text: &str| {
-            Template::parse(text).map_err(|reason| {
-                Error::config(
-                    format!("ModelCheckpoint::{option}"),
-                    reason,
-                    "write it as `{epoch:02d}-{val_loss:.2f}`, with formats `[0][width][.precision][d|f|e]`, and choose the folder with `dirpath`",
-                )
-            })
-        };
-        let (name, last) = (parse("filename", &self.filename)?, parse("last_filename", &self.last_filename)?);
-        let dir = std::path::absolute(self.dirpath.clone().unwrap_or_else(|| ctx.log_dir().join("checkpoints")))?;
-        let is_used = || fs_err::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_some());
-        if self.top != SaveTopK::Best(0) && !ctx.run().fast_dev_run && is_used() {
-            tracing::warn!("the folder of the checkpoints, `{}`, is not empty", dir.display());
-        }
-        Ok(Place { dir, name, last })
-    }
+/// One save point: the names of one state, and the files that give way to them.
+#[derive(Debug, Default)]
+struct Point {
+    paths: Vec<PathBuf>,
+    replaced: Vec<PathBuf>,
+    score: Option<f64>,
+    is_best: bool,
+}
 
+impl ModelCheckpoint {
     /// Whether a save point needs metrics: as a score, or in a name.
     pub(super) fn looks_at_metrics(&self) -> bool {
         let in_name = |place: &Place| place.name.metrics().chain(place.last.metrics()).next().is_some();
         self.monitor.is_some() || self.now.place.as_ref().is_some_and(in_name)
     }
 
-    /// One save point. The own state is brought up to date first, since it is in the files.
+    /// A save point. The own state is brought up to date first, since it is in the files.
     pub(super) fn save(&mut self, ctx: &mut Context<'_>, missing: Missing) -> Result<()> {
         self.state.deferred = false;
-        let mut score = None;
+        let Some(place) = self.now.place.clone() else { return Ok(()) };
+        let mut point = Point::default();
         if self.top != SaveTopK::Best(0) {
-            match self.score(ctx) {
-                Ok(found) => {
-                    score = found;
-                    self.request_top(ctx, score)?;
+            match self.monitor.as_deref().map(|monitor| ctx.metric(monitor)).transpose() {
+                Ok(score) => {
+                    point.score = score;
+                    self.add_top(ctx, &place, &mut point)?;
                 }
                 Err(Error::MetricMissing { name, available }) if missing != Missing::Fail => {
                     self.state.deferred = missing == Missing::Defer;
@@ -75,76 +75,107 @@ impl ModelCheckpoint {
                 Err(error) => return Err(error),
             }
         }
-        if self.save_last { self.request_last(ctx, score) } else { Ok(()) }
+        self.add_last(ctx, &place, &mut point)?;
+        self.request(ctx, &place, point);
+        Ok(())
     }
 
-    fn score(&self, ctx: &mut Context<'_>) -> Result<Option<f64>> {
-        self.monitor.as_deref().map(|monitor| ctx.metric(monitor)).transpose()
+    /// The end of training: only `last` is always the newest state.
+    pub(super) fn save_at_the_end(&mut self, ctx: &mut Context<'_>) -> Result<()> {
+        let Some(place) = self.now.place.clone() else { return Ok(()) };
+        let mut point = Point::default();
+        self.add_last(ctx, &place, &mut point)?;
+        self.request(ctx, &place, point);
+        Ok(())
     }
 
-    fn request_top(&mut self, ctx: &mut Context<'_>, score: Option<f64>) -> Result<()> {
+    /// The state at a failure, unless it was just saved. The best ones are left alone.
+    pub(super) fn save_at_failure(&mut self, ctx: &mut Context<'_>) -> Result<()> {
+        // The run failed between the request and the boundary: what was to be written is asked for again.
+        let given_up = ctx.run().requests.saves.iter().find(|request| Some(&request.path) == self.now.asked.as_ref());
+        if let Some(request) = given_up.cloned() {
+            ctx.save_checkpoint(request);
+            return Ok(());
+        }
         let step = ctx.global_step();
-        let Some(place) = self.now.place.clone().filter(|_| self.state.saved_step != step) else { return Ok(()) };
-        if let Some(score) = score.filter(|score| !self.state.best_k_models.wants(self.top, self.mode, *score)) {
+        let Some(place) = self.now.place.clone() else { return Ok(()) };
+        if step == self.state.saved_step || step == self.state.last_step {
+            return Ok(());
+        }
+        let name = self.render(ctx, &place.name)?;
+        // Lightning overwrites here, and so may lose one of the best.
+        let paths = vec![free_file(&place.dir, &name, |path| ctx.is_free(path))];
+        let mut point = Point { paths, ..Point::default() };
+        self.state.saved_step = step;
+        self.add_last(ctx, &place, &mut point)?;
+        self.request(ctx, &place, point);
+        Ok(())
+    }
+
+    /// The file among the best, if the score is worth one.
+    fn add_top(&mut self, ctx: &mut Context<'_>, place: &Place, point: &mut Point) -> Result<()> {
+        let step = ctx.global_step();
+        if self.state.saved_step == step {
+            return Ok(());
+        }
+        if let Some(score) = point.score.filter(|score| !self.state.best_k_models.wants(self.top, self.mode, *score)) {
             self.report(ctx, score, None);
             return Ok(());
         }
         let name = self.render(ctx, &place.name)?;
-        let (path, replaced) = if let Some(score) = score {
+        let (path, replaced) = if let Some(score) = point.score {
             let replaced = self.state.best_k_models.make_room(self.top, self.mode);
-            let path = self.free_path(ctx, &place.dir, &name, replaced.as_deref());
+            let path = self.path(ctx, place, &name, replaced.as_deref(), point);
             self.state.best_k_models.insert(self.mode, path.clone(), score);
-            let best = self.state.best_k_models.best(self.mode).map(|(path, score)| (path.to_path_buf(), Score(score)));
-            (self.state.best_model_path, self.state.best_model_score) = best.unzip();
+            self.state.rank(self.mode);
             self.state.current_score = Some(Score(score));
+            self.report(ctx, score, Some(&path));
             (path, replaced)
         } else {
             let newest = self.state.best_model_path.take();
-            let path = self.free_path(ctx, &place.dir, &name, newest.as_deref());
+            let path = self.path(ctx, place, &name, newest.as_deref(), point);
             self.state.best_model_path = Some(path.clone());
             (path, newest.filter(|_| self.top == SaveTopK::Best(1)))
         };
         self.state.saved_step = step;
-        if let Some(score) = score {
-            self.report(ctx, score, Some(&path));
-        }
-        let is_best = score.is_some() && self.state.best_model_path.as_deref() == Some(&path);
-        self.request(ctx, &place.dir, path, replaced, score, is_best);
+        point.is_best = point.score.is_some() && self.state.best_model_path.as_ref() == Some(&path);
+        point.replaced.extend(replaced);
+        point.paths.push(path);
         Ok(())
     }
 
-    /// The newest state, under its own name.
-    pub(super) fn request_last(&mut self, ctx: &mut Context<'_>, score: Option<f64>) -> Result<()> {
+    /// The newest state under its own name, if that is wanted.
+    fn add_last(&mut self, ctx: &mut Context<'_>, place: &Place, point: &mut Point) -> Result<()> {
         let step = ctx.global_step();
-        let Some(place) = self.now.place.clone().filter(|_| self.state.last_step != step) else { return Ok(()) };
-        let name = self.render(ctx, &place.last)?;
-        let path = self.free_path(ctx, &place.dir, &name, self.state.last_model_path.as_deref());
-        let replaced = self.state.last_model_path.replace(path.clone());
-        self.state.last_step = step;
-        self.request(ctx, &place.dir, path, replaced, score, false);
-        Ok(())
-    }
-
-    /// The state at a failure, unless it was just saved. The best ones are left alone. A run that fails between the request
-    /// and the writing has not saved.
-    pub(super) fn request_for_exception(&mut self, ctx: &mut Context<'_>) -> Result<()> {
-        let step = ctx.global_step();
-        let Some(place) = self.now.place.clone() else { return Ok(()) };
-        let written = self.now.asked.as_ref().is_none_or(|path| path.exists());
-        if written && (step == self.state.saved_step || step == self.state.last_step) {
+        if self.save_last == SaveLast::Off || self.state.last_step == step {
             return Ok(());
         }
-        let name = self.render(ctx, &place.name)?;
-        (self.state.saved_step, self.state.last_step) = (step, 0);
-        self.request(ctx, &place.dir, file(&place.dir, &name), None, None, false);
-        if self.save_last { self.request_last(ctx, None) } else { Ok(()) }
+        let name = self.render(ctx, &place.last)?;
+        let path = self.path(ctx, place, &name, self.state.last_model_path.as_deref(), point);
+        point.replaced.extend(self.state.last_model_path.replace(path.clone()));
+        point.paths.push(path);
+        self.state.last_step = step;
+        Ok(())
     }
 
-    fn request(&mut self, ctx: &mut Context<'_>, dir: &Path, path: PathBuf, replaced: Option<PathBuf>, score: Option<f64>, is_best: bool) {
-        let then_remove = replaced.filter(|old| *old != path && is_inside(dir, old)).into_iter().collect();
-        let monitor = score.and(self.monitor.clone());
+    fn request(&mut self, ctx: &mut Context<'_>, place: &Place, point: Point) {
+        let Point { paths, mut replaced, score, is_best } = point;
+        replaced.retain(|old| !paths.contains(old) && is_inside(&place.dir, old));
+        let then_remove = self.remove_also(ctx, &paths, &replaced);
+        self.state.removing = replaced;
+        let kind = if self.save_last == SaveLast::Link { AlsoKind::Link } else { AlsoKind::Copy };
+        let mut paths = paths.into_iter();
+        let Some(path) = paths.next() else { return };
         self.now.asked = Some(path.clone());
-        ctx.save_checkpoint(SaveRequest { path, weights_only: self.weights_only, then_remove, monitor, score, is_best });
+        ctx.save_checkpoint(SaveRequest {
+            path,
+            also: paths.map(|path| Also { path, kind }).collect(),
+            weights_only: self.weights_only,
+            then_remove,
+            monitor: score.and(self.monitor.clone()),
+            score,
+            is_best,
+        });
     }
 
     fn render(&self, ctx: &mut Context<'_>, template: &Template) -> Result<String> {
@@ -164,16 +195,12 @@ impl ModelCheckpoint {
         Ok(template.render(self.auto_insert_metric_name, ctx.current_epoch(), ctx.global_step(), next))
     }
 
-    /// The path of a name; with a version if it is taken, on disk or by a request of this moment, unless by `ours`.
-    fn free_path(&self, ctx: &Context<'_>, dir: &Path, name: &str, ours: Option<&Path>) -> PathBuf {
-        let path = file(dir, name);
-        let requested = |path: &Path| ctx.run().requests.saves.iter().any(|request| request.path == path);
-        let taken = |path: &Path| requested(path) || (ours != Some(path) && path.exists());
-        if !self.version_counter || !taken(&path) {
-            return path;
+    /// The path of a name; with a version if it is taken, unless by `ours`.
+    fn path(&self, ctx: &Context<'_>, place: &Place, name: &str, ours: Option<&Path>, point: &Point) -> PathBuf {
+        if !self.version_counter {
+            return file(&place.dir, name);
         }
-        let versions = (1_u64..).map(|version| file(dir, &format!("{name}-v{version}")));
-        versions.into_iter().find(|path| !taken(path)).unwrap_or(path)
+        free_file(&place.dir, name, |path| !point.paths.iter().any(|taken| taken == path) && (ours == Some(path) || ctx.is_free(path)))
     }
 
     fn report(&self, ctx: &Context<'_>, score: f64, path: Option<&Path>) {
@@ -181,20 +208,17 @@ impl ModelCheckpoint {
             return;
         }
         let (epoch, step, monitor) = (ctx.current_epoch(), ctx.global_step(), self.monitor.as_deref().unwrap_or_default());
-        let verdict = match path {
-            Some(path) => format!("(best {:.5}), saving model to `{}`", self.best_model_score().unwrap_or(score), path.display()),
-            None => "is not among the best".into(),
+        let top = match self.top {
+            SaveTopK::All => String::new(),
+            SaveTopK::Best(count) => format!(" top {count}"),
         };
-        tracing::info!("epoch {epoch}, global step {step}: `{monitor}` = {score:.5} {verdict}");
+        match (path, self.best_model_score()) {
+            (Some(path), Some(best)) => tracing::info!(
+                "epoch {epoch}, global step {step}: `{monitor}` reached {score:.5} (best {best:.5}), saving model to `{}`{}",
+                path.display(),
+                if top.is_empty() { top } else { format!(" as{top}") }
+            ),
+            _ => tracing::info!("epoch {epoch}, global step {step}: `{monitor}` was not in{top}"),
+        }
     }
-}
-
-/// `Path::with_extension` would cut `val_loss=0.25` short.
-fn file(dir: &Path, name: &str) -> PathBuf {
-    dir.join(format!("{name}.{EXTENSION}"))
-}
-
-/// Whether a file lies in a folder or below it, by its path.
-fn is_inside(dir: &Path, path: &Path) -> bool {
-    path.strip_prefix(dir).is_ok_and(|rest| rest.components().all(|part| matches!(part, Component::Normal(_))))
 }

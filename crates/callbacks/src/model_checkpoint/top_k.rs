@@ -65,6 +65,18 @@ impl Kept {
         }
     }
 
+    /// Takes out what is lost; whether there was any.
+    pub(super) fn drop_lost(&mut self, is_lost: impl Fn(&PathBuf) -> bool) -> bool {
+        let before = self.0.len();
+        self.0.retain(|one| !is_lost(&one.path));
+        self.0.len() < before
+    }
+
+    /// Whether a file is among them.
+    pub(super) fn has(&self, path: &Path) -> bool {
+        self.0.iter().any(|one| one.path == path)
+    }
+
     /// The best one; of equal ones the oldest.
     pub(super) fn best(&self, mode: Mode) -> Option<(&Path, f64)> {
         let better = |best: &'_ One, one: &'_ One| mode.is_better(one.score.0, best.score.0);

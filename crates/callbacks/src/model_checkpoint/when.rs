@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use stormfire_module::{Context, Every, RunningStage, Stage};
+use stormfire_module::{Context, Every};
 
 use super::ModelCheckpoint;
 
@@ -35,9 +35,4 @@ impl ModelCheckpoint {
     pub(super) fn saves_on_train_epoch_end(&self, ctx: &Context<'_>) -> bool {
         self.on_train_epoch_end.unwrap_or_else(|| !ctx.limits().validates() || ctx.run().validates_every_epoch)
     }
-}
-
-/// Whether checkpoints are out of place here.
-pub(super) fn keeps_still(ctx: &Context<'_>) -> bool {
-    ctx.stage() != Stage::Fit || ctx.run().fast_dev_run || ctx.running() == RunningStage::SanityCheck
 }

@@ -17,6 +17,14 @@ impl<M: LightningModule> Callback<M> for ProgressBar {
         Ok(())
     }
 
+    fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        // A fit that goes on in the middle of an epoch does not begin that epoch again.
+        if ctx.progress().batch_in_epoch > 0 {
+            self.start_epoch(ctx);
+        }
+        Ok(())
+    }
+
     fn on_train_epoch_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
         self.start_epoch(ctx);
         Ok(())

@@ -402,3 +402,23 @@ fn validation_begins_with_all_batches_counted() {
     bench.fire(&mut bar, Event::ValidationEpochStart).unwrap();
     assert!(screen.contents().contains(" 10/10 "), "{}", screen.contents());
 }
+
+#[test]
+fn a_fit_that_goes_on_in_the_middle_of_an_epoch() {
+    let (mut bar, screen) = on_screen(120);
+    let mut bench = Bench::new();
+    (bench.run.progress.epoch, bench.run.progress.batch_in_epoch) = (1, 5);
+    bench.start(&mut bar).unwrap();
+    assert_eq!(screen.contents(), "Epoch 1/2 ━━━━━━━━━━━━╸             5/10 0:00 • -:-- ? it/s");
+    train(&mut bench, &mut bar, 3, 2.0);
+    assert_eq!(screen.contents(), "Epoch 1/2 ━━━━━━━━━━━━━━━━━━━━╸     8/10 0:06 • 0:04 0.50 it/s");
+    // At the begin of an epoch that event comes, and one line is enough.
+    let (mut bar, page) = on_page();
+    let mut bench = Bench::new();
+    bench.start(&mut bar).unwrap();
+    bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
+    train(&mut bench, &mut bar, 10, 1.0);
+    end_epoch(&mut bench, &mut bar);
+    bench.fire(&mut bar, Event::TrainEnd).unwrap();
+    assert_eq!(page.text().lines().count(), 1, "{}", page.text());
+}

@@ -1,0 +1,171 @@
+//! A checkpoint of a run that fails.
+
+use std::path::{Path, PathBuf};
+
+use stormfire_module::{Callback, Context, Error, LightningModule, Order, Result, Stage, run::SaveRequest};
+
+use crate::{
+    files::{folder, free_file},
+    rehearsal::is_rehearsal,
+};
+
+/// Writes a checkpoint when a fit fails or is interrupted, once training has begun.
+///
+/// The fit can go on from it with `Trainer::ckpt_path`. A run has one such file, which its next failure overwrites and its
+/// good end removes. The file of another run is left alone: then the name gets `-v1`, `-v2`, ….
+///
+/// ```
+/// use stormfire_callbacks::OnExceptionCheckpoint;
+///
+/// // Writes `checkpoints/on_exception.ckpt`.
+/// let callback = OnExceptionCheckpoint::new("checkpoints");
+/// # let _ = callback;
+/// ```
+///
+/// # Errors
+/// [`Error::Config`] when the fit begins with a file name that is none, or leaves the folder.
+#[derive(Clone, Debug)]
+pub struct OnExceptionCheckpoint {
+    dirpath: PathBuf,
+    filename: String,
+    path: Option<PathBuf>,
+    has_begun: bool,
+    has_failed: bool,
+}
+
+impl OnExceptionCheckpoint {
+    /// Writes `on_exception.ckpt` into this folder, which is made when needed; `~` is the user's home.
+    pub fn new(dirpath: impl Into<PathBuf>) -> Self {
+        Self { dirpath: dirpath.into(), filename: "on_exception".into(), path: None, has_begun: false, has_failed: false }
+    }
+
+    /// The file name without `.ckpt`. Default `on_exception`.
+    pub fn filename(mut self, name: impl Into<String>) -> Self {
+        self.filename = name.into();
+        self
+    }
+
+    /// The file that a failure of this fit is written to; `None` before the first fit.
+    pub fn ckpt_path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+}
+
+impl<M: LightningModule> Callback<M> for OnExceptionCheckpoint {
+    fn order(&self) -> Order {
+        Order::Save
+    }
+
+    fn setup(&mut self, _ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
+        if stage != Stage::Fit {
+            return Ok(());
+        }
+        (self.path, self.has_begun, self.has_failed) = (None, false, false);
+        if Path::new(&self.filename).file_name() != Some(self.filename.as_ref()) {
+            let reason = format!("`{}` is no file name", self.filename);
+            return Err(Error::config("OnExceptionCheckpoint::filename", reason, "choose the folder with `OnExceptionCheckpoint::new`"));
+        }
+        folder("OnExceptionCheckpoint::new", &self.dirpath).map(drop)
+    }
+
+    fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        let folder = folder("OnExceptionCheckpoint::new", &self.dirpath)?;
+        // By now the run knows who it is, and so which file is its own.
+        self.path = Some(free_file(&folder, &self.filename, |path| ctx.is_free(path) || ctx.has_written(path)));
+        self.has_begun = true;
+        Ok(())
+    }
+
+    fn on_exception(&mut self, ctx: &mut Context<'_>, _module: &mut M, _error: &Error) -> Result<()> {
+        self.has_failed = true;
+        if let (Some(path), true, false) = (&self.path, self.has_begun, is_rehearsal(ctx)) {
+            ctx.save_checkpoint(SaveRequest { path: path.clone(), ..SaveRequest::default() });
+        }
+        Ok(())
+    }
+
+    fn teardown(&mut self, ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
+        let ends_well = stage == Stage::Fit && self.has_begun && !self.has_failed;
+        match self.path.take_if(|path| ends_well && ctx.has_written(path)) {
+            Some(path) => Ok(fs_err::remove_file(path)?),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stormfire_module::{Event, RunningStage};
+
+    use super::*;
+    use crate::testing::{Bench, RUN, text};
+
+    fn begin(folder: &Path) -> (Bench, OnExceptionCheckpoint) {
+        let (mut bench, mut callback) = (Bench::new(), OnExceptionCheckpoint::new(folder));
+        bench.start(&mut callback).unwrap();
+        (bench, callback)
+    }
+
+    fn fail(bench: &mut Bench, callback: &mut OnExceptionCheckpoint) -> Vec<String> {
+        bench.fire(callback, Event::Exception { error: &Error::other("the disk is on fire") }).unwrap();
+        bench.fire(callback, Event::Teardown { stage: Stage::Fit }).unwrap();
+        bench.saves().iter().map(|request| request.path.file_name().unwrap().to_str().unwrap().to_string()).collect()
+    }
+
+    #[test]
+    fn one_file_for_a_run_gone_when_it_ends_well() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("on_exception.ckpt");
+        let (mut bench, mut callback) = begin(folder.path());
+        assert_eq!(callback.ckpt_path(), Some(path.as_path()));
+        assert_eq!(fail(&mut bench, &mut callback), ["on_exception.ckpt"]);
+        std::fs::write(&path, RUN).unwrap();
+        // The same run goes on, fails again, goes on, and ends well.
+        bench.start(&mut callback).unwrap();
+        assert_eq!(fail(&mut bench, &mut callback), ["on_exception.ckpt"]);
+        assert!(path.exists());
+        bench.start(&mut callback).unwrap();
+        bench.fire(&mut callback, Event::Teardown { stage: Stage::Fit }).unwrap();
+        assert!(!path.exists());
+        // With nothing to remove the end is as good.
+        bench.start(&mut callback).unwrap();
+        bench.fire(&mut callback, Event::Teardown { stage: Stage::Fit }).unwrap();
+    }
+
+    #[test]
+    fn the_file_of_another_run_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let other = folder.path().join("on_exception.ckpt");
+        std::fs::write(&other, "another run").unwrap();
+        let (mut bench, mut callback) = begin(folder.path());
+        bench.fire(&mut callback, Event::Teardown { stage: Stage::Fit }).unwrap();
+        assert!(other.exists());
+        bench.start(&mut callback).unwrap();
+        assert_eq!(fail(&mut bench, &mut callback), ["on_exception-v1.ckpt"]);
+    }
+
+    #[test]
+    fn it_keeps_still_where_it_should() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut bench, mut callback) = (Bench::new(), OnExceptionCheckpoint::new(folder.path()));
+        bench.setup(&mut callback).unwrap();
+        assert!(fail(&mut bench, &mut callback).is_empty(), "nothing is trained yet");
+        bench.start(&mut callback).unwrap();
+        bench.run.moment.stage = RunningStage::SanityCheck;
+        assert!(fail(&mut bench, &mut callback).is_empty());
+        bench.run.moment.stage = RunningStage::Train;
+        bench.run.fast_dev_run = true;
+        assert!(fail(&mut bench, &mut callback).is_empty());
+    }
+
+    #[test]
+    fn a_name_that_leaves_the_folder_is_refused() {
+        for wrong in ["", "../x", "a/b", ".."] {
+            let error = Bench::new().setup(&mut OnExceptionCheckpoint::new("x").filename(wrong)).unwrap_err();
+            let expected = format!(
+                "`OnExceptionCheckpoint::filename`: `{wrong}` is no file name | hint: choose the folder with `OnExceptionCheckpoint::new`"
+            );
+            assert_eq!(text(&error), expected);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The files that checkpoint callbacks leave, through kills, restarts and failures.
+
+use std::path::{Path, PathBuf};
+
+use stormfire::{
+    Error, OnExceptionCheckpoint, SaveLast,
+    module::{Order, run::Run},
+    prelude::*,
+};
+
+use crate::{
+    files::names,
+    support::{Line, line_data, quiet},
+};
+
+/// Gives each epoch its `score`.
+struct Scores(&'static [f64]);
+
+impl<M: LightningModule> Callback<M> for Scores {
+    fn on_train_epoch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        ctx.insert_metric("score", self.0[ctx.current_epoch()]);
+        Ok(())
+    }
+}
+
+/// A Trainer with scores and one callback that saves, for epochs of two batches.
+fn scored(scores: &'static [f64], epochs: usize, callback: impl Callback<Line>) -> Trainer<Line> {
+    quiet().enable_checkpointing(true).max_epochs(epochs).callback(Scores(scores)).callback(callback)
+}
+
+fn fit(mut trainer: Trainer<Line>) -> Fit<Line> {
+    trainer.fit(Line::new(), line_data(4, 2)).unwrap()
+}
+
+fn best(folder: &Path) -> ModelCheckpoint {
+    ModelCheckpoint::new().dirpath(folder).monitor("score").filename("{score:.0f}")
+}
+
+/// The step that a fit from this checkpoint begins with.
+fn step_in(checkpoint: &Path) -> u64 {
+    struct Begin(std::sync::Arc<std::sync::atomic::AtomicU64>);
+    impl<M: LightningModule> Callback<M> for Begin {
+        fn on_fit_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+            self.0.store(ctx.global_step(), std::sync::atomic::Ordering::Relaxed);
+            Ok(())
+        }
+    }
+    let step = std::sync::Arc::default();
+    let _ = fit(quiet().max_epochs(1).callback(Begin(std::sync::Arc::clone(&step))).ckpt_path(checkpoint));
+    step.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+#[test]
+fn last_is_the_newest_save_point_as_a_link_or_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let last = folder.path().join("deep/last.ckpt");
+    let options = best(folder.path()).last_filename("deep/last").save_last(SaveLast::Link);
+    let _ = fit(scored(&[2.0, 1.0, 3.0], 2, options.clone()));
+    assert_eq!(std::fs::read_link(&last).unwrap(), Path::new("../score=1.ckpt"));
+    assert_eq!((step_in(&last), names(folder.path())), (4, vec!["deep".into(), "score=1.ckpt".into()]));
+    let _ = fit(scored(&[2.0, 1.0, 3.0], 3, options).ckpt_path(last.clone()));
+    assert!(last.symlink_metadata().unwrap().is_file());
+    assert_eq!((step_in(&last), names(&folder.path().join("deep"))), (6, vec!["last.ckpt".into()]));
+
+    // A file of its own: it stays when the checkpoint is removed under its other name.
+    let folder = tempfile::tempdir().unwrap();
+    let _ = fit(scored(&[1.0], 1, best(folder.path()).save_last(true)));
+    std::fs::remove_file(folder.path().join("score=1.ckpt")).unwrap();
+    assert_eq!(step_in(&folder.path().join("last.ckpt")), 2);
+}
+
+#[test]
+fn a_continued_fit_leaves_the_files_of_the_unbroken_one() {
+    const SCORES: &[f64] = &[5.0, 4.0, 4.2, 3.0, 4.4, 3.2];
+    let options = |folder: &Path| best(folder).save_top_k(2).save_last(true);
+    let unbroken = tempfile::tempdir().unwrap();
+    let _ = fit(scored(SCORES, 6, options(unbroken.path())));
+    assert_eq!(names(unbroken.path()), ["last.ckpt", "score=3-v1.ckpt", "score=3.ckpt"]);
+    for (at, further) in [(1, 1), (2, 2), (3, 0), (4, 1)] {
+        let (folder, aside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let _ = fit(scored(SCORES, at, options(folder.path())));
+        let checkpoint = aside.path().join("copy.ckpt");
+        std::fs::copy(folder.path().join("last.ckpt"), &checkpoint).unwrap();
+        // The same run comes further than this checkpoint, then goes on from it.
+        for epochs in [at + further, 6] {
+            let _ = fit(scored(SCORES, epochs, options(folder.path())).ckpt_path(checkpoint.clone()));
+        }
+        assert_eq!(names(folder.path()), names(unbroken.path()), "from epoch {at}, written up to {}", at + further);
+    }
+}
+
+#[test]
+fn runs_that_share_a_folder_leave_each_other_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = || best(folder.path()).filename("{epoch}").save_last(true);
+    let _ = fit(scored(&[2.0, 1.0], 1, options()));
+    let _ = fit(scored(&[2.0, 1.0], 2, options()));
+    assert_eq!(names(folder.path()), ["epoch=0.ckpt", "epoch=1.ckpt", "last-v1.ckpt", "last.ckpt"]);
+    let _ = fit(scored(&[2.0, 1.0], 2, options()).ckpt_path(folder.path().join("last.ckpt")));
+    assert_eq!(names(folder.path()), ["epoch=1-v1.ckpt", "epoch=1.ckpt", "last-v1.ckpt", "last.ckpt"]);
+}
+
+/// Fails at the end of an epoch, after `ModelCheckpoint` has asked for its file.
+struct FailsLate;
+
+impl<M: LightningModule> Callback<M> for FailsLate {
+    fn order(&self) -> Order {
+        Order::Save
+    }
+
+    fn on_train_epoch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        if ctx.current_epoch() == 1 { Err(Error::other("the disk is on fire")) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn what_a_failure_prevents_is_saved_all_the_same() {
+    for (on_exception, expected) in [(true, ["last.ckpt", "score=1.ckpt"]), (false, ["last.ckpt", "score=2.ckpt"])] {
+        let folder = tempfile::tempdir().unwrap();
+        let options = best(folder.path()).save_last(true).save_on_exception(on_exception);
+        let error = scored(&[2.0, 1.0], 2, options).callback(FailsLate).fit(Line::new(), line_data(4, 2)).unwrap_err();
+        assert!(error.to_string().starts_with("the disk is on fire"), "{error}");
+        assert_eq!(names(folder.path()), expected);
+        assert_eq!(step_in(&folder.path().join("last.ckpt")), if on_exception { 4 } else { 2 });
+    }
+}
+
+#[test]
+fn a_failed_fit_goes_on_from_its_own_checkpoint_which_then_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let with = |epochs: usize| quiet().max_epochs(epochs).callback(OnExceptionCheckpoint::new(folder.path()));
+    let _ = with(2).callback(FailsLate).fit(Line::new(), line_data(4, 2)).unwrap_err();
+    // Another run, which fails too, in the same folder.
+    let _ = with(2).callback(FailsLate).fit(Line::new(), line_data(4, 2)).unwrap_err();
+    assert_eq!(names(folder.path()), ["on_exception-v1.ckpt", "on_exception.ckpt"]);
+    let fit = fit(with(3).ckpt_path(folder.path().join("on_exception.ckpt")));
+    assert_eq!((fit.stop, fit.progress.global_step), (Stop::MaxEpochs, 6));
+    assert_eq!(names(folder.path()), ["on_exception-v1.ckpt"]);
+}
+
+#[test]
+fn an_early_stop_outlives_a_restart_unless_patience_grows() {
+    const SCORES: &[f64] = &[1.0, 2.0, 3.0, 4.0, 5.0];
+    let folder = tempfile::tempdir().unwrap();
+    let last = folder.path().join("last.ckpt");
+    let stopping = |patience: u32, from: Option<&PathBuf>| {
+        let saving = ModelCheckpoint::new().dirpath(folder.path()).save_last(true);
+        let trainer = scored(SCORES, 5, saving).callback(EarlyStopping::new("score").patience(patience));
+        let fit = fit(match from {
+            Some(path) => trainer.ckpt_path(path),
+            None => trainer,
+        });
+        (fit.stop, fit.progress.epoch)
+    };
+    let because = |looks: u32| {
+        let reason = format!("monitored metric `score` did not improve in the last {looks} looks; best score: 1.000");
+        Stop::Requested(reason)
+    };
+    assert_eq!(stopping(2, None), (because(2), 3));
+    assert_eq!(stopping(2, Some(&last)), (because(2), 3));
+    assert_eq!(stopping(3, Some(&last)), (because(3), 4));
+}
+
+#[test]
+fn a_callback_knows_what_the_fit_goes_on_from() {
+    struct Knows(Option<PathBuf>);
+    impl<M: LightningModule> Callback<M> for Knows {
+        fn setup(&mut self, ctx: &mut Context<'_>, _module: &mut M, _stage: Stage) -> Result<()> {
+            assert_eq!(ctx.resumed_from(), self.0.as_deref());
+            Ok(())
+        }
+
+        fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+            let run: &Run = ctx.run();
+            assert!(!run.id.is_empty());
+            Ok(())
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("last.ckpt");
+    let saving = || ModelCheckpoint::new().dirpath(folder.path()).save_last(true);
+    let _ = fit(scored(&[0.0; 2], 1, saving()).callback(Knows(None)));
+    let _ = fit(scored(&[0.0; 2], 2, saving()).callback(Knows(Some(path.clone()))).ckpt_path(path));
+}
