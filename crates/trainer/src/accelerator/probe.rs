@@ -12,7 +12,7 @@ use std::{
     ffi::OsStr,
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     panic,
-    process::{self, Child, Command, Stdio},
+    process::{self, Command, Stdio},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -122,12 +122,16 @@ fn ask(mut command: Command, limit: Duration) -> io::Result<Presence> {
         match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(line) => {
                 if let Some(presence) = report.note(&line) {
-                    end(child);
+                    // Spares it the driver's own clean-up, where some crash, and waits until the device is free again.
+                    let _ = child.kill();
+                    let _ = child.wait();
                     return Ok(presence);
                 }
             }
             Err(RecvTimeoutError::Timeout) => {
-                end(child);
+                let _ = child.kill();
+                // One that hangs in the kernel cannot be killed, and must not be waited for.
+                thread::spawn(move || child.wait());
                 return Ok(report.broken(&format!("no answer within {} s", limit.as_secs_f64())));
             }
             Err(RecvTimeoutError::Disconnected) => {
@@ -137,13 +141,6 @@ fn ask(mut command: Command, limit: Duration) -> io::Result<Presence> {
             }
         }
     }
-}
-
-/// Kills a child, which spares it the driver's own clean-up (some crash there), and forgets it. One that hangs in the
-/// kernel cannot be killed, and must not be waited for.
-fn end(mut child: Child) {
-    let _ = child.kill();
-    thread::spawn(move || child.wait());
 }
 
 /// What a child has said so far.
