@@ -3,25 +3,23 @@
 //! # How hardware is found without risking the process
 //!
 //! Asking a graphics or CUDA driver what it has means loading it, and a broken driver ends the process with a signal that
-//! Rust cannot catch. A child process would survive that, but the only program at hand is the caller's own: starting it
-//! again runs whatever its `main` does before it reaches us (parsing arguments, deleting old logs, opening ports), and
-//! `fork` needs `unsafe`, which this workspace forbids. So [`Accelerator::Auto`] asks the operating system first, which
-//! loads nothing: where the kernel exposes no device node of a GPU, no driver is touched and the CPU is taken. Where it
-//! does, the driver is loaded in this process, as it would be a moment later for the training itself. The one crash known
-//! to strike after a driver was found (Mesa's llvmpipe under burn's SPIR-V compiler) is refused by name. Whoever has a
-//! broken driver nevertheless asks for [`Accelerator::Cpu`], which never looks at any.
+//! Rust cannot catch. So [`Accelerator::Auto`] reads the kernel's device nodes first (`hints`), which loads nothing: where
+//! there is no node of a GPU, no driver is touched and the CPU is taken. Otherwise a driver is asked (`driver`) in a child
+//! process if there can be one (`probe`), and in this process if not.
+
+mod driver;
+mod hints;
+mod probe;
 
 use std::fmt;
-use std::path::Path;
 use std::str::FromStr;
 
 use burn::tensor::Device;
-#[cfg(feature = "wgpu")]
-use burn::tensor::DeviceKind;
-#[cfg(any(feature = "cuda", feature = "wgpu"))]
-use burn::tensor::DeviceType;
 use serde::{Deserialize, Serialize};
 use stormfire_module::Error;
+
+use driver::Presence;
+use hints::Hints;
 
 /// The kind of device a run computes on, as a user names it: `auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan`, `metal`.
 ///
@@ -90,16 +88,16 @@ pub enum AcceleratorError {
         /// What could be used instead, best first.
         available: Vec<Accelerator>,
     },
-    /// The only adapter is one whose driver is known to crash the process with this build of burn.
-    #[error("accelerator `{accelerator}` would crash the driver of `{adapter}` in a program built with the cargo feature `vulkan`")]
-    CrashingDriver {
+    /// There is a device, but its driver fails, hangs or ends the process that uses it.
+    #[error("the driver of accelerator `{accelerator}` is broken: {fault}")]
+    BrokenDriver {
         /// What was asked for.
         accelerator: Accelerator,
-        /// The adapter as its driver names it.
-        adapter: String,
+        /// What the driver did, and the adapter as it names it.
+        fault: String,
     },
     /// `Device::default()` of burn names hardware that this machine lacks.
-    #[error("burn's default device is `{0}`, which this machine lacks, and restoring an optimizer uses it")]
+    #[error("burn's default device is `{0}`, which does not work on this machine, and restoring an optimizer uses it")]
     DefaultDevice(Accelerator),
     /// `Device::default()` of burn refuses the value of `BURN_DEVICE`.
     #[error("burn refuses `BURN_DEVICE={0}`")]
@@ -122,9 +120,13 @@ impl AcceleratorError {
                 Accelerator::Metal => "Metal exists on Apple machines only; choose `auto` or `wgpu`".to_owned(),
                 _ => "install a driver (Debian: `apt-get install mesa-vulkan-drivers` has a software one), or choose `auto`".to_owned(),
             },
-            Self::CrashingDriver { .. } => {
-                "build with the feature `wgpu` and without `vulkan`; it compiles to WGSL, which this driver runs".to_owned()
+            Self::BrokenDriver { accelerator: Accelerator::Cuda(_), .. } => {
+                "does `nvidia-smi` work, and is the GPU free? update the driver, or choose `cpu`".to_owned()
             }
+            Self::BrokenDriver { .. } if cfg!(feature = "vulkan") => {
+                "build with the feature `wgpu` and without `vulkan`, for WGSL in place of SPIR-V, or update the driver".to_owned()
+            }
+            Self::BrokenDriver { .. } => "update the driver, or choose `cpu`".to_owned(),
             Self::DefaultDevice(_) => "start the program with `BURN_DEVICE=flex` in its environment".to_owned(),
             Self::BurnDevice(_) => "set `BURN_DEVICE=flex`, or unset it".to_owned(),
         })
@@ -151,30 +153,57 @@ impl Accelerator {
                 let Some(device) = named.handle() else {
                     return Err(AcceleratorError::NotCompiled { accelerator: *named, available: Self::available() });
                 };
-                match named.presence() {
+                match probe::presence(*named) {
                     Presence::Absent => Err(AcceleratorError::NoHardware { accelerator: *named, available: Self::available() }),
-                    Presence::Crashing(adapter) => Err(AcceleratorError::CrashingDriver { accelerator: *named, adapter }),
-                    Presence::Software | Presence::Real => Ok(device),
+                    Presence::Broken(fault) => Err(AcceleratorError::BrokenDriver { accelerator: *named, fault }),
+                    Presence::Software | Presence::Real(_) => Ok(device),
                 }
             }
         }
     }
 
     /// Everything this program can use on this machine, in the order in which [`Auto`](Self::Auto) prefers it: GPUs, the
-    /// CPU, then software rasterizers. This loads every driver that was compiled in.
+    /// CPU, then software rasterizers. This asks every driver that was compiled in; CUDA's is tried on its first device,
+    /// and one that turns out to be broken has none.
     pub fn available() -> Vec<Self> {
-        let mut found: Vec<Self> = (0..Self::Cuda(0).enumerate().len()).map(Self::Cuda).collect();
+        let mut found = Vec::new();
         let mut software = Vec::new();
-        for accelerator in [Self::Wgpu, Self::Vulkan, Self::Metal] {
-            match accelerator.presence() {
-                Presence::Real => found.push(accelerator),
-                Presence::Software => software.push(accelerator),
-                Presence::Absent | Presence::Crashing(_) => {}
+        for accelerator in [Self::Cuda(0), Self::Wgpu, Self::Vulkan, Self::Metal] {
+            match (accelerator, probe::presence(accelerator)) {
+                (Self::Cuda(_), Presence::Real(count)) => found.extend((0..count).map(Self::Cuda)),
+                (_, Presence::Real(_)) => found.push(accelerator),
+                (_, Presence::Software) => software.push(accelerator),
+                (_, Presence::Absent | Presence::Broken(_)) => {}
             }
         }
         found.push(Self::Cpu);
         found.append(&mut software);
         found
+    }
+
+    /// Lets drivers be asked in a child process, where a crash does no harm: to be the first line of `main`.
+    ///
+    /// [`device`](Self::device), [`available`](Self::available) and [`check_default_device`] then start this program again
+    /// as it was started, with the environment variable `STORMFIRE_PROBE` set. There this call tries the driver, which
+    /// takes a small matrix product on the device, prints what it found and ends the process: what stands before it in
+    /// `main` runs once more for each driver, what stands after it does not. A driver that ends the child with a signal,
+    /// panics, computes nonsense or gives no answer within a minute is warned about and counts as broken. What was found
+    /// is remembered as long as the program runs.
+    ///
+    /// Without this call a driver is asked in the process itself. Nothing is started where nothing is to be asked: by a
+    /// build for the CPU alone, for [`Cpu`](Self::Cpu), and by [`Auto`](Self::Auto) where the kernel knows no GPU.
+    ///
+    /// ```no_run
+    /// # use stormfire_trainer::Accelerator;
+    /// fn main() -> Result<(), stormfire_trainer::AcceleratorError> {
+    ///     Accelerator::serve_probe();
+    ///     let device = Accelerator::Auto.device()?;
+    /// #   drop(device);
+    /// #   Ok(())
+    /// }
+    /// ```
+    pub fn serve_probe() {
+        probe::serve();
     }
 
     /// The kind without an index, which is also the name of the cargo feature: `cuda` for `cuda:1`.
@@ -188,144 +217,13 @@ impl Accelerator {
             Self::Metal => "metal",
         }
     }
-
-    /// burn's handle, which opens nothing. `None` when the feature is off.
-    fn handle(self) -> Option<Device> {
-        match self {
-            Self::Cpu => Some(Device::flex()),
-            #[cfg(feature = "cuda")]
-            Self::Cuda(index) => Some(Device::cuda(index)),
-            #[cfg(feature = "wgpu")]
-            Self::Wgpu => Some(Device::wgpu(DeviceKind::DefaultDevice)),
-            #[cfg(feature = "vulkan")]
-            Self::Vulkan => Some(Device::vulkan(DeviceKind::DefaultDevice)),
-            #[cfg(feature = "metal")]
-            Self::Metal => Some(Device::metal(DeviceKind::DefaultDevice)),
-            _ => None,
-        }
-    }
-
-    /// What the driver lists; empty when the feature is off or the driver panics.
-    #[cfg_attr(
-        not(any(feature = "cuda", feature = "wgpu")),
-        expect(clippy::unused_self, reason = "without a GPU there is nothing to list")
-    )]
-    fn enumerate(self) -> Vec<Device> {
-        #[cfg(any(feature = "cuda", feature = "wgpu"))]
-        {
-            let kind = match self {
-                #[cfg(feature = "cuda")]
-                Self::Cuda(_) => DeviceType::Cuda,
-                #[cfg(feature = "wgpu")]
-                Self::Wgpu => DeviceType::Wgpu,
-                #[cfg(feature = "vulkan")]
-                Self::Vulkan => DeviceType::Vulkan,
-                #[cfg(feature = "metal")]
-                Self::Metal => DeviceType::Metal,
-                _ => return Vec::new(),
-            };
-            // The bindings panic where a driver is older than they are and lacks a symbol: that device is not usable.
-            std::panic::catch_unwind(|| Device::enumerate(kind).into_vec()).unwrap_or_default()
-        }
-        #[cfg(not(any(feature = "cuda", feature = "wgpu")))]
-        Vec::new()
-    }
-
-    /// Whether burn classifies this listed adapter as a software rasterizer.
-    #[cfg_attr(not(feature = "wgpu"), expect(unused_variables, reason = "only wgpu has software adapters"))]
-    fn is_software(self, device: &Device) -> bool {
-        match self {
-            #[cfg(feature = "wgpu")]
-            Self::Wgpu => *device == Device::wgpu(DeviceKind::Cpu),
-            #[cfg(feature = "vulkan")]
-            Self::Vulkan => *device == Device::vulkan(DeviceKind::Cpu),
-            #[cfg(feature = "metal")]
-            Self::Metal => *device == Device::metal(DeviceKind::Cpu),
-            _ => false,
-        }
-    }
-
-    fn presence(self) -> Presence {
-        let found = self.enumerate();
-        if let Self::Cuda(index) = self {
-            return if index < found.len() { Presence::Real } else { Presence::Absent };
-        }
-        let Some(first) = found.first() else {
-            return Presence::Absent;
-        };
-        if !found.iter().all(|device| self.is_software(device)) {
-            return Presence::Real;
-        }
-        match crashing_adapter(first) {
-            Some(adapter) => Presence::Crashing(adapter),
-            None => Presence::Software,
-        }
-    }
-}
-
-/// What there is of one accelerator on this machine.
-#[derive(Debug, PartialEq, Eq)]
-enum Presence {
-    Absent,
-    Software,
-    /// Software whose driver does not survive this build, by its name.
-    Crashing(String),
-    Real,
-}
-
-/// Once `vulkan` is compiled in, wgpu compiles to SPIR-V for every Vulkan adapter, and a matrix product or a softmax then
-/// ends Mesa's llvmpipe with a segmentation fault (seen with Mesa 22.3.6 and 25.0.7). Opening it is harmless.
-#[cfg(feature = "vulkan")]
-fn crashing_adapter(device: &Device) -> Option<String> {
-    let name = std::panic::catch_unwind(|| device.identity()).ok()??.name;
-    name.contains("llvmpipe").then_some(name)
-}
-
-#[cfg(not(feature = "vulkan"))]
-fn crashing_adapter(_device: &Device) -> Option<String> {
-    None
-}
-
-/// What the operating system says before any driver is loaded. A `true` may still turn out to be nothing; a `false` is
-/// final for [`Accelerator::Auto`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Hints {
-    cuda: bool,
-    graphics: bool,
-}
-
-impl Hints {
-    fn of_this_machine() -> Self {
-        if cfg!(target_os = "linux") {
-            Self::read(Path::new("/dev"))
-        } else {
-            // Elsewhere the graphics driver is a part of the system, and CUDA's is asked by burn only if it is installed.
-            Self { cuda: !cfg!(target_vendor = "apple"), graphics: true }
-        }
-    }
-
-    /// Reads the device nodes of a Linux kernel: `nvidia0`, Jetson's `nvhost-…` and `nvmap`, the DRM cards, Mali, Adreno,
-    /// and `dxg`, through which WSL reaches the GPU of Windows.
-    fn read(dev: &Path) -> Self {
-        let holds = |folder: &Path, prefixes: &[&str]| {
-            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-            entries.map(|entry| entry.file_name()).any(|name| {
-                let name = name.to_string_lossy();
-                prefixes.iter().any(|prefix| name.starts_with(prefix))
-            })
-        };
-        let cuda = holds(dev, &["nvidia", "nvhost", "nvmap", "nvgpu", "dxg"]);
-        let graphics = cuda || holds(&dev.join("dri"), &["card", "renderD"]) || holds(dev, &["mali", "kgsl"]);
-        Self { cuda, graphics }
-    }
 }
 
 fn best(hints: Hints) -> Accelerator {
-    if hints.cuda && Accelerator::Cuda(0).presence() == Presence::Real {
-        return Accelerator::Cuda(0);
-    }
-    if hints.graphics && Accelerator::Wgpu.presence() == Presence::Real {
-        return Accelerator::Wgpu;
+    let candidates = [(hints.cuda, Accelerator::Cuda(0)), (hints.graphics, Accelerator::Wgpu)];
+    let works = |accelerator| matches!(probe::presence(accelerator), Presence::Real(_));
+    if let Some((_, accelerator)) = candidates.into_iter().find(|(hint, accelerator)| *hint && works(*accelerator)) {
+        return accelerator;
     }
     if hints.cuda && !cfg!(feature = "cuda") {
         tracing::warn!("this machine seems to have an NVIDIA GPU; build with `--features cuda` to train on it");
@@ -344,8 +242,11 @@ pub fn check_default_device() -> Result<(), AcceleratorError> {
     };
     let candidates = [Accelerator::Cuda(0), Accelerator::Wgpu, Accelerator::Vulkan, Accelerator::Metal];
     match candidates.into_iter().find(|accelerator| accelerator.handle().as_ref() == Some(&default)) {
-        Some(accelerator) if accelerator.presence() == Presence::Absent => Err(AcceleratorError::DefaultDevice(accelerator)),
-        _ => Ok(()),
+        Some(accelerator) => match probe::presence(accelerator) {
+            Presence::Absent | Presence::Broken(_) => Err(AcceleratorError::DefaultDevice(accelerator)),
+            Presence::Software | Presence::Real(_) => Ok(()),
+        },
+        None => Ok(()),
     }
 }
 
