@@ -15,7 +15,7 @@ use stormfire_module::{
     Callback, Error, Event, Every, Hook, LightningModule, Optimizers, PredictModule, Result, RunningStage,
     log::take_records,
     moment::Progress,
-    run::{Limits, Requests},
+    run::{Limits, Requests, SaveRequest},
     scope,
 };
 
@@ -30,6 +30,7 @@ use crate::{
     results_table::results_table,
     setup::{choose_device, complete_callbacks, limit_of, limits_of, open_loggers, place},
     signals::{Signal, SignalWatch},
+    slurm::Requeue,
     trainer::{Fit, Loggers, Stop},
 };
 
@@ -38,6 +39,7 @@ pub(crate) struct Session<M: LightningModule> {
     engine: Engine<M>,
     device: Option<Device>,
     log_dir: Option<PathBuf>,
+    requeue: Requeue,
     interrupted: Option<Signal>,
 }
 
@@ -56,9 +58,10 @@ impl<M: LightningModule> Session<M> {
         if let Some(folder) = &log_dir {
             Hyperparams::from_serialize(&config)?.write_yaml(&folder.join("trainer.yaml"))?;
         }
+        let requeue = Requeue::new(&config, |name| std::env::var(name).ok());
         let mut engine = Engine::new(config, callbacks, communicator);
         engine.run.loggers = loggers;
-        Ok(Self { engine, device, log_dir, interrupted: None })
+        Ok(Self { engine, device, log_dir, requeue, interrupted: None })
     }
 
     pub(crate) fn callbacks(&self) -> &[Box<dyn Callback<M>>] {
@@ -78,6 +81,8 @@ impl<M: LightningModule> Session<M> {
         self.engine.device = choose_device(self.device.as_ref(), &self.engine.config, &module)?;
         let mut module = place(module, &self.engine.device, self.engine.config.seed).train();
         let mut optimizers = Optimizers::none();
+        let saved = self.requeue.saved();
+        let ckpt_path = saved.as_deref().or(ckpt_path);
         self.engine.run.progress = Progress::default();
         self.engine.resumed_from = ckpt_path.map(PathBuf::from);
         self.engine.run.accumulate_grad_batches = self.engine.config.accumulate_grad_batches;
@@ -98,7 +103,10 @@ impl<M: LightningModule> Session<M> {
             FitLoop::new(engine, module, optimizers, train, val).run()
         });
         let stop = match outcome {
-            Ok(stop) => stop,
+            Ok(stop) => {
+                self.requeue.forget();
+                stop
+            }
             Err(error) => self.interrupted.filter(|_| matches!(error, Error::Interrupted { .. })).map(Stop::Interrupted).ok_or(error)?,
         };
         tracing::info!("`Trainer.fit` stopped: {stop}");
@@ -174,11 +182,19 @@ impl<M: LightningModule> Session<M> {
         engine.run.moment = stormfire_module::Moment { num_dataloaders: 1, ..Default::default() };
         engine.batch_items = Some(1);
         engine.store.clear();
-        engine.signals = Some(SignalWatch::install());
+        engine.signals = engine.config.handle_signals.then(|| SignalWatch::install(self.requeue.signal()));
         engine.profiler.begin_run();
         let mut outcome = guard(|| body(&mut *engine, &mut *module, &mut *data, &mut *optimizers));
         if let Err(error) = &outcome {
             on_exception(engine, module, data, optimizers, error);
+        }
+        let requeues = matches!(outcome, Err(Error::Interrupted { .. })) && engine.asks_for_requeue();
+        if requeues && stage == Stage::Fit {
+            let request = SaveRequest { path: self.requeue.checkpoint(), ..SaveRequest::default() };
+            engine.run.requests.saves.push(request);
+            if let Err(error) = guard(|| checkpoint::write_requested(engine, module, optimizers)) {
+                outcome = Err(error);
+            }
         }
         let torn_down = guard(|| engine.fire(module, Event::Teardown { stage })).and(guard(|| Ok(data.teardown(stage)?)));
         let status = match &outcome {
@@ -197,6 +213,13 @@ impl<M: LightningModule> Session<M> {
         }
         if let Some(report) = engine.profiler.report(&stage.to_string().to_uppercase()) {
             print(&report);
+        }
+        if requeues
+            && engine.communicator.is_global_zero()
+            && matches!(outcome, Err(Error::Interrupted { .. }))
+            && let Err(error) = self.requeue.submit(stage)
+        {
+            outcome = Err(error);
         }
         self.interrupted = engine.signals.take().and_then(|signals| signals.received());
         outcome

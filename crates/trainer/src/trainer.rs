@@ -14,9 +14,11 @@ use stormfire_module::{Callback, Error, Every, LightningModule, PredictModule, R
 use crate::{
     accelerator::Accelerator,
     config::{Limit, TrainerConfig},
+    non_finite::NonFinite,
     profiler::ProfilerKind,
     session::Session,
     signals::Signal,
+    slurm::RequeueSignal,
 };
 
 /// What a fit returns.
@@ -31,7 +33,7 @@ pub struct Fit<M> {
     pub progress: Progress,
 }
 
-/// Why a fit ended. As the value of `main` it becomes the exit code: 130 after Ctrl-C, 143 after SIGTERM, else 0.
+/// Why a fit ended. As the value of `main` it becomes the exit code: [`Signal::exit_code`] after a signal, else 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stop {
@@ -207,6 +209,13 @@ setters! {
     seed(u64) => seed = |seed| Some(seed);
     /// Check the loss and all gradients of every batch, and name the parameter. Default: no; it reads the device.
     detect_anomaly(bool) => detect_anomaly = |on| on;
+    /// What to do about a loss or gradient that is NaN or infinite. Default: the fit fails with [`Error::NonFinite`].
+    on_non_finite(NonFinite) => on_non_finite = |policy| policy;
+    /// End a run in good order on Ctrl-C and SIGTERM. Default: yes. `false` leaves all signals to the program; so does a
+    /// signal that the program catches or ignores before the first run, as far as its own handler goes.
+    handle_signals(bool) => handle_signals = |on| on;
+    /// The signal on which a fit is saved and its SLURM job queued again. Default: SIGUSR1 inside a SLURM job.
+    requeue_signal(RequeueSignal) => requeue_signal = |signal| signal;
     /// Time every hook and part of the loop, and print a table. Default: none.
     profiler(ProfilerKind) => profiler = |kind| Some(kind);
     /// Everything off that is not the loop. Default: no. Not with `fast_dev_run`, `detect_anomaly`, `profiler`.
