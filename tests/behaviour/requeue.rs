@@ -1,6 +1,6 @@
 //! A SLURM job that is about to end is saved, queued again, and continued: in a process of its own, with a `scontrol` that
 //! only takes notes.
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 
 use std::{
     fs,

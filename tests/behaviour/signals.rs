@@ -246,7 +246,7 @@ fn a_kill_leaves_readable_files() {
 
 #[test]
 fn after_a_run_signals_do_what_they_do_by_default() {
-    for (name, number) in [("INT", 2), ("TERM", 15), ("USR1", 10)] {
+    for (name, number) in [("INT", 2), ("TERM", 15), ("USR1", signal_hook::consts::SIGUSR1)] {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(name), "").unwrap();
         let mut running = Running::start(part("signals::outlives_its_fit", folder.path()));

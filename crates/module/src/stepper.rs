@@ -161,7 +161,7 @@ impl<'a, M: Module> Stepper<'a, M> {
         Self { optimizers, accumulated, hooks, plan, stepped: false, skipped: None, evidence: Evidence::default() }
     }
 
-    /// Whether an optimizer has stepped in this batch.
+    /// Whether an optimizer has stepped in this batch. With `on_non_finite = "skip:n"` a step may be left out.
     pub fn has_stepped(&self) -> bool {
         self.stepped
     }
@@ -235,7 +235,9 @@ impl<'a, M: Module> Stepper<'a, M> {
         if self.plan.finite != FiniteCheck::Off {
             // The norm is known anyhow, and as good a witness as any.
             let total = norm.clone().or_else(|| gradients::total(&gradients, module));
-            total.into_iter().for_each(|total| add(&mut self.evidence.gradients, total));
+            if let Some(total) = total {
+                add(&mut self.evidence.gradients, total);
+            }
         }
         if self.plan.finite == FiniteCheck::BeforeStep
             && let Some(what) = not_finite(std::mem::take(&mut self.evidence), &gradients, module)?

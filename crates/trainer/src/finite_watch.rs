@@ -173,7 +173,7 @@ impl FiniteWatch {
             return Ok(());
         }
         let Some(&place) = self.places.front() else { return Ok(()) };
-        let what = if first_bad as usize % 2 == 0 { "the training loss" } else { "a gradient" };
+        let what = if (first_bad as usize).is_multiple_of(2) { "the training loss" } else { "a gradient" };
         let error = error(what.into(), place, &engine.run, gradients::non_finite_parameters(module)?);
         if self.policy != NonFinite::Stop {
             return Err(error);

@@ -36,28 +36,22 @@ impl Signal {
     /// The exit code that a shell expects of a program ended by this signal, 128 and its number: 130 for Ctrl-C, 143 for
     /// SIGTERM.
     pub fn exit_code(self) -> u8 {
-        match self {
-            Signal::Hangup => 129,
-            Signal::Interrupt => 130,
-            Signal::User1 => 138,
-            Signal::User2 => 140,
-            Signal::Terminate => 143,
-        }
+        u8::try_from(128 + self.number()).unwrap_or(u8::MAX)
     }
 
-    /// Its number, where it exists.
-    fn number(self) -> Option<i32> {
+    /// Its number; 0 where it does not exist.
+    fn number(self) -> i32 {
         match self {
-            Signal::Interrupt => Some(consts::SIGINT),
-            Signal::Terminate => Some(consts::SIGTERM),
+            Signal::Interrupt => consts::SIGINT,
+            Signal::Terminate => consts::SIGTERM,
             #[cfg(unix)]
-            Signal::Hangup => Some(consts::SIGHUP),
+            Signal::Hangup => consts::SIGHUP,
             #[cfg(unix)]
-            Signal::User1 => Some(consts::SIGUSR1),
+            Signal::User1 => consts::SIGUSR1,
             #[cfg(unix)]
-            Signal::User2 => Some(consts::SIGUSR2),
+            Signal::User2 => consts::SIGUSR2,
             #[cfg(not(unix))]
-            _ => None,
+            _ => 0,
         }
     }
 }
@@ -145,10 +139,11 @@ impl SignalWatch {
     }
 
     fn add(&mut self, signal: Signal) {
-        let Some(number) = signal.number() else {
+        let number = signal.number();
+        if number == 0 {
             tracing::warn!("there is no {signal} on this system");
             return;
-        };
+        }
         let before = known(number, |known| known.before);
         if before == Disposition::Ignored {
             tracing::debug!("{signal} is ignored, as it was before the run");
@@ -179,7 +174,7 @@ impl SignalWatch {
             return self.requeue;
         }
         let received = i32::try_from(self.received.load(Ordering::Relaxed)).ok();
-        Signal::ALL.into_iter().find(|signal| signal.number().is_some_and(|number| Some(number) == received))
+        Signal::ALL.into_iter().find(|signal| Some(signal.number()) == received.filter(|&number| number != 0))
     }
 
     /// Whether the signal that asks to queue the job again has come.

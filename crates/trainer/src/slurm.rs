@@ -123,15 +123,8 @@ impl Requeue {
                 Ok(())
             }
             Ok(output) => {
-                let said = String::from_utf8_lossy(&output.stderr);
-                failed(
-                    [output.status.to_string(), said.trim().into()]
-                        .iter()
-                        .filter(|s| !s.is_empty())
-                        .cloned()
-                        .collect::<Vec<_>>()
-                        .join(": "),
-                )
+                let said = format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+                failed(said.trim_end_matches(": ").into())
             }
             Err(error) => failed(error.to_string()),
         }
@@ -156,8 +149,8 @@ mod tests {
 
     use super::*;
 
-    fn requeue(config: TrainerConfig, env: &[(&str, &str)]) -> Requeue {
-        Requeue::new(&config, |name| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into()))
+    fn requeue(config: &TrainerConfig, env: &[(&str, &str)]) -> Requeue {
+        Requeue::new(config, |name| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into()))
     }
 
     #[test]
@@ -167,22 +160,22 @@ mod tests {
         let job = [("SLURM_JOB_ID", "123")];
         let array = [("SLURM_JOB_ID", "123"), ("SLURM_ARRAY_JOB_ID", "120"), ("SLURM_ARRAY_TASK_ID", "3")];
         let shell = [("SLURM_JOB_ID", "123"), ("SLURM_JOB_NAME", "bash")];
-        let cases: [(TrainerConfig, &[(&str, &str)], Option<Signal>, &str); 9] = [
-            (default(), &[], None, "requeue.ckpt"),
-            (default(), &job, Some(Signal::User1), "requeue-123.ckpt"),
-            (default(), &array, Some(Signal::User1), "requeue-120_3.ckpt"),
-            (default(), &shell, None, "requeue.ckpt"),
-            (with(RequeueSignal::Off), &job, None, "requeue-123.ckpt"),
-            (with(RequeueSignal::Usr1), &[], Some(Signal::User1), "requeue.ckpt"),
-            (with(RequeueSignal::Usr2), &job, Some(Signal::User2), "requeue-123.ckpt"),
-            (with(RequeueSignal::Hup), &job, Some(Signal::Hangup), "requeue-123.ckpt"),
-            (with(RequeueSignal::Term), &job, Some(Signal::Terminate), "requeue-123.ckpt"),
+        let cases = [
+            (default(), &[][..], None, "requeue.ckpt"),
+            (default(), &job[..], Some(Signal::User1), "requeue-123.ckpt"),
+            (default(), &array[..], Some(Signal::User1), "requeue-120_3.ckpt"),
+            (default(), &shell[..], None, "requeue.ckpt"),
+            (with(RequeueSignal::Off), &job[..], None, "requeue-123.ckpt"),
+            (with(RequeueSignal::Usr1), &[][..], Some(Signal::User1), "requeue.ckpt"),
+            (with(RequeueSignal::Usr2), &job[..], Some(Signal::User2), "requeue-123.ckpt"),
+            (with(RequeueSignal::Hup), &job[..], Some(Signal::Hangup), "requeue-123.ckpt"),
+            (with(RequeueSignal::Term), &job[..], Some(Signal::Terminate), "requeue-123.ckpt"),
         ];
         for (config, env, signal, file) in cases {
-            let requeue = requeue(config, env);
+            let requeue = requeue(&config, env);
             assert_eq!((requeue.signal(), requeue.checkpoint().as_path()), (signal, Path::new(".").join(file).as_path()), "{env:?}");
         }
-        assert_eq!(requeue(TrainerConfig { handle_signals: false, ..default() }, &job).signal(), None);
+        assert_eq!(requeue(&TrainerConfig { handle_signals: false, ..default() }, &job).signal(), None);
     }
 
     #[test]
@@ -192,16 +185,16 @@ mod tests {
         let auto = || config(RequeueSignal::Auto);
         let job = [("SLURM_JOB_ID", "123")];
         let file = folder.path().join("requeue-123.ckpt");
-        assert_eq!(requeue(auto(), &job).saved(), None);
+        assert_eq!(requeue(&auto(), &job).saved(), None);
         fs::write(&file, "").unwrap();
         fs::write(folder.path().join("requeue.ckpt"), "").unwrap();
-        assert_eq!(requeue(auto(), &job).saved(), Some(file.clone()));
-        for other in [requeue(auto(), &[("SLURM_JOB_ID", "124")]), requeue(config(RequeueSignal::Off), &job), requeue(auto(), &[])] {
+        assert_eq!(requeue(&auto(), &job).saved(), Some(file.clone()));
+        for other in [requeue(&auto(), &[("SLURM_JOB_ID", "124")]), requeue(&config(RequeueSignal::Off), &job), requeue(&auto(), &[])] {
             assert_eq!(other.saved(), None);
             other.forget();
         }
         assert!(file.exists() && folder.path().join("requeue.ckpt").exists());
-        requeue(auto(), &job).forget();
+        requeue(&auto(), &job).forget();
         assert!(!file.exists());
     }
 }
