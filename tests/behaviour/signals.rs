@@ -5,24 +5,29 @@ use std::{
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::sleep,
     time::Duration,
 };
 
 use stormfire::{
+    RequeueSignal,
     loggers::{Hyperparams, Metrics, Result as LoggerResult, RunDir, Status},
     prelude::*,
 };
 
 use crate::{
-    child::{Running, folder, part},
+    child::{Running, folder, part, part_under, play},
     files::{names, read_csv, read_csv_of_the_killed, read_events, read_events_of_the_killed, session_ended, steps_of},
     rig::{Logging, Watched, Witness, checkpoint_of, logging, resumes_from, run_of, step_of},
     support::{line_data, quiet},
 };
 
 /// Writes down how a run ended.
-struct StatusFile(PathBuf);
+pub(crate) struct StatusFile(PathBuf);
 
 impl Logger for StatusFile {
     fn name(&self) -> &'static str {
@@ -47,10 +52,16 @@ impl Logger for StatusFile {
 }
 
 /// A Trainer whose runs last until somebody ends them, logged below the folder.
-fn endless(folder: &Path) -> Trainer<Logging> {
+pub(crate) fn endless(folder: &Path) -> Trainer<Logging> {
     let dir = RunDir::new(folder).with_name("lightning_logs");
     let loggers = logging(folder).logger(TensorBoardLogger::in_dir(dir.clone())).logger(CsvLogger::in_dir(dir));
     loggers.logger(StatusFile(folder.into())).max_epochs(usize::MAX)
+}
+
+/// Sends itself a signal, which has come when this returns.
+fn kill_self(name: &str) {
+    let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", std::process::id())]).status().unwrap();
+    assert!(status.success());
 }
 
 /// Not a test of its own: trains until a signal comes, and ends with its exit code.
@@ -89,13 +100,66 @@ fn hangs() {
 #[ignore = "a part of `after_a_run_signals_do_what_they_do_by_default`"]
 fn outlives_its_fit() {
     let Some(folder) = folder() else { return };
-    let kill = |name: &str| Command::new("sh").args(["-c", &format!("kill -{name} {}", std::process::id())]).status().unwrap();
-    let mut trainer = quiet().max_epochs(1);
+    let mut trainer = quiet().max_epochs(1).requeue_signal(RequeueSignal::Usr1);
     let _ = trainer.fit(Logging::new(), line_data(8, 2)).unwrap();
     let _ = trainer.fit(Logging::new(), line_data(8, 2)).unwrap();
     std::fs::write(folder.join("fitted"), "").unwrap();
-    kill(names(&folder)[0].as_str());
+    kill_self(names(&folder)[0].as_str());
     sleep(Duration::from_mins(10));
+}
+
+/// Not a test of its own: the program has handlers before it trains.
+#[test]
+#[ignore = "a part of `a_program_keeps_its_own_handlers`"]
+fn has_its_own_handlers() {
+    let Some(_) = folder() else { return };
+    let handlers = [("INT", 2), ("TERM", 15)].map(|(name, number)| {
+        let heard = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(number, Arc::clone(&heard)).unwrap();
+        (name, heard)
+    });
+    for (name, heard) in handlers {
+        let hears = |what: &str| {
+            kill_self(name);
+            assert!(heard.swap(false, Ordering::SeqCst), "{name} {what}");
+        };
+        hears("before the run");
+        // The second one would end another program at once.
+        Logging::in_step(match name {
+            "INT" => |step| (0..if step == 2 { 3 } else { 0 }).for_each(|_| kill_self("INT")),
+            _ => |step| (0..if step == 2 { 3 } else { 0 }).for_each(|_| kill_self("TERM")),
+        });
+        let fit = quiet().max_epochs(1).fit(Logging::new(), line_data(40, 2)).unwrap();
+        assert!(fit.stop.is_interrupted(), "{name}: {}", fit.stop);
+        assert_eq!(fit.progress.global_step, 3);
+        assert!(heard.swap(false, Ordering::SeqCst), "{name} during the run");
+        hears("after the run");
+    }
+}
+
+/// Not a test of its own: it is started with SIGINT ignored.
+#[test]
+#[ignore = "a part of `an_ignored_signal_stays_ignored`"]
+fn ignores_a_signal() {
+    let Some(_) = folder() else { return };
+    Logging::in_step(|_| kill_self("INT"));
+    let fit = quiet().max_epochs(1).fit(Logging::new(), line_data(8, 2)).unwrap();
+    assert_eq!((fit.stop, fit.progress.global_step), (Stop::MaxEpochs, 4));
+    kill_self("INT");
+}
+
+/// Not a test of its own: sends itself a signal that nobody handles.
+#[test]
+#[ignore = "a part of `signals_can_be_left_alone`"]
+fn leaves_signals_alone() {
+    let Some(folder) = folder() else { return };
+    Logging::in_step(|step| {
+        if step == 2 {
+            kill_self("INT");
+        }
+    });
+    let _ = quiet().max_epochs(1).handle_signals(false).fit(Logging::new(), line_data(8, 2));
+    std::fs::write(folder.join("fitted"), "").unwrap();
 }
 
 /// Starts a part and waits until its first steps are in the table on disk.
@@ -182,11 +246,32 @@ fn a_kill_leaves_readable_files() {
 
 #[test]
 fn after_a_run_signals_do_what_they_do_by_default() {
-    for (name, number) in [("INT", 2), ("TERM", 15)] {
+    for (name, number) in [("INT", 2), ("TERM", 15), ("USR1", signal_hook::consts::SIGUSR1)] {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(name), "").unwrap();
         let mut running = Running::start(part("signals::outlives_its_fit", folder.path()));
         assert_eq!(running.wait().signal(), Some(number));
         assert!(folder.path().join("fitted").exists());
     }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_program_keeps_its_own_handlers() {
+    play(part("signals::has_its_own_handlers", tempfile::tempdir().unwrap().path()));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_ignored_signal_stays_ignored() {
+    let folder = tempfile::tempdir().unwrap();
+    play(part_under(&["sh"], r#"trap '' INT; exec "$@""#, "signals::ignores_a_signal", folder.path()));
+}
+
+#[test]
+fn signals_can_be_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut running = Running::start(part("signals::leaves_signals_alone", folder.path()));
+    assert_eq!(running.wait().signal(), Some(2));
+    assert!(!folder.path().join("fitted").exists());
 }

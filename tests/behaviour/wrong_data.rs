@@ -142,8 +142,9 @@ const FIND_IT: &str = "lower the learning rate, set `gradient_clip_val`, or find
 
 #[test]
 fn a_loss_that_is_nan_is_noticed_when_values_are_read() {
-    // Nothing is read before the end of the epoch; the last loss of it is NaN too.
-    let text = "the training loss is not finite at epoch 0, batch 7 (global step 7)";
+    // Nothing is read before the end of the epoch.
+    let text = "the training loss is not finite at epoch 0, batch 3 (global step 3); \
+                by now these parameters are not finite: `line.layer.weight`, `line.layer.bias`";
     fit_faulty(Fault::NanFrom(3), quiet(), text, FIND_IT);
 }
 

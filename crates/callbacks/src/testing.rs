@@ -75,6 +75,7 @@ impl Bench {
             validates_every_epoch: true,
             validation_is_due: false,
             is_last_batch: false,
+            step_skipped: false,
             accumulate_grad_batches: 1,
             fast_dev_run: false,
             default_root_dir: "root".into(),

@@ -65,9 +65,9 @@ pub enum Error {
         reason: String,
     },
     /// A loss or gradient that is NaN or infinite.
-    #[error("{what} is not finite at epoch {epoch}, batch {batch_idx} (global step {global_step})")]
+    #[error("{what} is not finite at epoch {epoch}, batch {batch_idx} (global step {global_step}){}", broken(.parameters))]
     NonFinite {
-        /// `the training loss`, or the parameters whose gradient it is.
+        /// `the training loss`, or the gradients.
         what: String,
         /// The 0-based epoch.
         epoch: usize,
@@ -75,6 +75,8 @@ pub enum Error {
         batch_idx: usize,
         /// Optimizer steps taken before it.
         global_step: u64,
+        /// The parameters that were not finite when it was noticed, which may be some steps later; empty if they are fine.
+        parameters: Vec<String>,
     },
     /// The device failed to hand over values.
     #[error("reading {count} values from the device failed: {reason}")]
@@ -203,6 +205,10 @@ impl std::fmt::Debug for Error {
 
 fn list(names: &[String]) -> String {
     if names.is_empty() { "none".into() } else { names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ") }
+}
+
+fn broken(parameters: &[String]) -> String {
+    if parameters.is_empty() { String::new() } else { format!("; by now these parameters are not finite: {}", list(parameters)) }
 }
 
 fn place(hook: Option<Hook>) -> String {

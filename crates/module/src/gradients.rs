@@ -3,7 +3,7 @@
 use burn::{
     module::{Module, ModuleVisitor, Param},
     optim::GradientsParams,
-    tensor::Tensor,
+    tensor::{DType, Tensor},
 };
 use serde::{Deserialize, Serialize};
 
@@ -58,18 +58,39 @@ fn walk<M: Module, F: OnGradient>(module: &M, mut code: F) -> F {
     code
 }
 
-/// The squared L2 norm of each gradient, with the parameter's path.
+/// The squared L2 norm of each gradient.
 struct Squares<'a> {
     gradients: &'a GradientsParams,
-    found: Vec<(String, Tensor<1>)>,
+    found: Vec<Tensor<1>>,
 }
 
 impl OnGradient for Squares<'_> {
-    fn call<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = self.gradients.get::<D>(param.id) {
-            self.found.push((path.to_string(), gradient.powi_scalar(2).sum()));
-        }
+    fn call<const D: usize>(&mut self, _path: &str, param: &Param<Tensor<D>>) {
+        self.found.extend(self.gradients.get::<D>(param.id).map(|gradient| gradient.powi_scalar(2).sum()));
     }
+}
+
+/// A number for each gradient, or for each parameter itself, that is finite if and only if all of its elements are.
+struct Totals<'a> {
+    gradients: Option<&'a GradientsParams>,
+    found: Vec<(String, Tensor<1>)>,
+}
+
+impl OnGradient for Totals<'_> {
+    fn call<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
+        let tensor = match self.gradients {
+            Some(gradients) => gradients.get::<D>(param.id),
+            None => Some(param.val().inner()),
+        };
+        self.found.extend(tensor.map(|tensor| (path.to_string(), total_of(tensor))));
+    }
+}
+
+/// A sum is the cheapest reduction that keeps NaN and infinity. As `f32` (in which `f16` has room) those of parameters
+/// of several types can be added.
+fn total_of<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
+    let tensor = if tensor.dtype() == DType::F16 { tensor.cast(DType::F32) } else { tensor };
+    tensor.sum().cast(DType::F32)
 }
 
 /// Changes each gradient with a function of any rank.
@@ -109,7 +130,14 @@ impl AnyRank for Clamp {
 /// The L2 norm of all gradients together, shape `[1]`, on the device; `None` without gradients.
 pub fn global_norm<M: Module>(gradients: &GradientsParams, module: &M) -> Option<Tensor<1>> {
     let squares = walk(module, Squares { gradients, found: Vec::new() }).found;
-    squares.into_iter().map(|(_, square)| square).reduce(|a, b| a + b).map(Tensor::sqrt)
+    squares.into_iter().reduce(|a, b| a + b).map(Tensor::sqrt)
+}
+
+/// A number on the device, shape `[1]`, that is finite if and only if every gradient is; `None` without gradients. One
+/// reduction for each of them.
+pub fn total<M: Module>(gradients: &GradientsParams, module: &M) -> Option<Tensor<1>> {
+    let totals = walk(module, Totals { gradients: Some(gradients), found: Vec::new() }).found;
+    totals.into_iter().map(|(_, total)| total).reduce(|a, b| a + b)
 }
 
 /// Clips gradients in place, as torch does: the norm is that of all parameters together, and the factor is
@@ -119,11 +147,16 @@ pub fn clip<M: Module>(gradients: &mut GradientsParams, module: &M, clip: Clip) 
         ClipAlgorithm::Value => drop(walk(module, Change { gradients, change: Clamp(clip.value) })),
         ClipAlgorithm::Norm => {
             if let Some(norm) = global_norm(gradients, module) {
-                let factor = (norm + 1e-6).recip().mul_scalar(clip.value).clamp_max(1.0);
-                walk(module, Change { gradients, change: Scale(factor) });
+                clip_norm(gradients, module, norm, clip.value);
             }
         }
     }
+}
+
+/// Clips gradients whose global norm is known already.
+pub(crate) fn clip_norm<M: Module>(gradients: &mut GradientsParams, module: &M, norm: Tensor<1>, max: f64) {
+    let factor = (norm + 1e-6).recip().mul_scalar(max).clamp_max(1.0);
+    walk(module, Change { gradients, change: Scale(factor) });
 }
 
 /// Adds `more` to `sum`, parameter by parameter; a parameter that only one of them has keeps its gradient.
@@ -148,8 +181,20 @@ pub fn accumulate<M: Module>(sum: &mut GradientsParams, more: GradientsParams, m
 /// # Errors
 /// [`crate::Error::Read`] when the device fails.
 pub fn non_finite<M: Module>(gradients: &GradientsParams, module: &M) -> Result<Vec<String>> {
-    let squares = walk(module, Squares { gradients, found: Vec::new() }).found;
-    let (paths, tensors): (Vec<_>, Vec<_>) = squares.into_iter().map(|(path, square)| (path, Scalar::Device(square))).unzip();
+    not_finite_of(module, Some(gradients))
+}
+
+/// The paths of the parameters that are not finite themselves. One device read.
+///
+/// # Errors
+/// [`crate::Error::Read`] when the device fails.
+pub fn non_finite_parameters<M: Module>(module: &M) -> Result<Vec<String>> {
+    not_finite_of(module, None)
+}
+
+fn not_finite_of<M: Module>(module: &M, gradients: Option<&GradientsParams>) -> Result<Vec<String>> {
+    let totals = walk(module, Totals { gradients, found: Vec::new() }).found;
+    let (paths, tensors): (Vec<_>, Vec<_>) = totals.into_iter().map(|(path, total)| (path, Scalar::Device(total))).unzip();
     let values = read(&tensors)?;
     Ok(paths.into_iter().zip(values).filter(|(_, value)| !value.is_finite()).map(|(path, _)| path).collect())
 }
@@ -215,11 +260,32 @@ mod tests {
     }
 
     #[test]
-    fn a_gradient_that_is_not_finite_is_named() {
+    fn what_is_not_finite_is_noticed_and_named() {
         let module = module();
+        let device = Device::flex();
+        let total_of = |gradients: &GradientsParams| read(&[Scalar::Device(total(gradients, &module).unwrap())]).unwrap()[0];
         let mut gradients = gradients(&module);
+        assert!(total(&GradientsParams::new(), &module).is_none());
         assert!(non_finite(&gradients, &module).unwrap().is_empty());
-        gradients.register(module.bias.as_ref().unwrap().id, Tensor::<1>::from_floats([f32::NAN], &Device::flex()));
-        assert_eq!(non_finite(&gradients, &module).unwrap(), ["bias"]);
+        // Its square is beyond what `f32` can hold.
+        gradients.register(module.weight.id, Tensor::<2>::from_floats([[1e30], [1.0]], &device));
+        assert!(non_finite(&gradients, &module).unwrap().is_empty());
+        assert!(total_of(&gradients).is_finite());
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            gradients.register(module.bias.as_ref().unwrap().id, Tensor::<1>::from_floats([bad], &device));
+            assert_eq!(non_finite(&gradients, &module).unwrap(), ["bias"], "{bad}");
+            assert!(!total_of(&gradients).is_finite(), "{bad}");
+        }
+        // Two infinities do not cancel out.
+        gradients.register(module.weight.id, Tensor::<2>::from_floats([[f32::INFINITY], [f32::NEG_INFINITY]], &device));
+        assert!(!total_of(&gradients).is_finite());
+        assert!(non_finite_parameters(&module).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_parameter_that_is_not_finite_is_named() {
+        let mut module = module();
+        module.weight = module.weight.map(|weight| Tensor::from_inner(weight.inner() * f64::NAN).require_grad());
+        assert_eq!(non_finite_parameters(&module).unwrap(), ["weight"]);
     }
 }

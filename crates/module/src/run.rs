@@ -70,6 +70,8 @@ pub struct Run {
     pub validation_is_due: bool,
     /// The batch that is running is the last one of its epoch.
     pub is_last_batch: bool,
+    /// The step of the batch that is ending was left out: its loss or gradients were not finite (`on_non_finite`).
+    pub step_skipped: bool,
     /// How many batches' gradients make one step.
     pub accumulate_grad_batches: usize,
     /// A run that only checks that the code runs: callbacks that save or stop keep still.

@@ -2,11 +2,15 @@
 
 use std::any::Any;
 
-use burn::{module::Module, optim::GradientsParams, tensor::Tensor};
+use burn::{
+    module::Module,
+    optim::GradientsParams,
+    tensor::{DType, Tensor},
+};
 
 use crate::{
     error::{Error, Result},
-    gradients::{self, Clip},
+    gradients::{self, Clip, ClipAlgorithm},
     moment::Moment,
     optimizer::Optimizers,
     read::{Scalar, read},
@@ -89,6 +93,36 @@ pub struct Window {
     pub size: usize,
 }
 
+/// Whether the Stepper looks for losses and gradients that are not finite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FiniteCheck {
+    /// Not at all.
+    Off,
+    /// It leaves [`Evidence`] on the device, for whoever reads it later.
+    Later,
+    /// Before each step, with one device read: a step from a loss or gradient that is not finite is left out.
+    BeforeStep,
+}
+
+/// What tells later whether the losses and gradients of a batch were finite: numbers on the device, shape `[1]`, `f32`,
+/// that are finite if and only if what they stand for is.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// For the losses that were walked back; `None` if there were none.
+    pub losses: Option<Tensor<1>>,
+    /// For the gradients that the optimizers stepped with; `None` if none stepped.
+    pub gradients: Option<Tensor<1>>,
+}
+
+/// Adds to one piece of evidence another one.
+fn add(evidence: &mut Option<Tensor<1>>, more: Tensor<1>) {
+    let more = more.cast(DType::F32);
+    *evidence = Some(match evidence.take() {
+        Some(evidence) => evidence + more,
+        None => more,
+    });
+}
+
 /// What the Stepper needs from the run's options.
 #[derive(Clone, Copy, Debug)]
 pub struct StepPlan {
@@ -98,8 +132,8 @@ pub struct StepPlan {
     pub clip: Option<Clip>,
     /// Check loss and gradients of every batch, at the price of device reads.
     pub detect_anomaly: bool,
-    /// Keep the last loss of the batch, so that somebody can look at it later.
-    pub keep_loss: bool,
+    /// Whether and when losses and gradients are looked at.
+    pub finite: FiniteCheck,
 }
 
 /// Turns losses into parameter updates during one training batch.
@@ -112,7 +146,8 @@ pub struct Stepper<'a, M> {
     hooks: &'a mut dyn StepHooks<M>,
     plan: StepPlan,
     stepped: bool,
-    last_loss: Option<Tensor<1>>,
+    skipped: Option<String>,
+    evidence: Evidence,
 }
 
 impl<'a, M: Module> Stepper<'a, M> {
@@ -123,17 +158,22 @@ impl<'a, M: Module> Stepper<'a, M> {
         hooks: &'a mut dyn StepHooks<M>,
         plan: StepPlan,
     ) -> Self {
-        Self { optimizers, accumulated, hooks, plan, stepped: false, last_loss: None }
+        Self { optimizers, accumulated, hooks, plan, stepped: false, skipped: None, evidence: Evidence::default() }
     }
 
-    /// Whether an optimizer has stepped in this batch.
+    /// Whether an optimizer has stepped in this batch. With `on_non_finite = "skip:n"` a step may be left out.
     pub fn has_stepped(&self) -> bool {
         self.stepped
     }
 
-    /// The last loss that was walked back, detached, if [`StepPlan::keep_loss`] asked for it.
-    pub fn last_loss(&mut self) -> Option<Tensor<1>> {
-        self.last_loss.take()
+    /// What was not finite, if an optimizer left out its step for it ([`FiniteCheck::BeforeStep`]).
+    pub fn skipped(&mut self) -> Option<String> {
+        self.skipped.take()
+    }
+
+    /// What tells later whether the batch was fine, if [`FiniteCheck::Later`] asked for it.
+    pub fn evidence(&mut self) -> Evidence {
+        std::mem::take(&mut self.evidence)
     }
 
     /// One optimization step: backward, clipping, hooks, and the update of this optimizer's own parameters.
@@ -166,8 +206,8 @@ impl<'a, M: Module> Stepper<'a, M> {
 
     fn backward_of(&mut self, index: usize, module: &mut M, loss: &Tensor<1>) -> Result<GradientsParams> {
         self.check_loss(loss)?;
-        if self.plan.keep_loss {
-            self.last_loss = Some(loss.clone().inner());
+        if self.plan.finite != FiniteCheck::Off {
+            add(&mut self.evidence.losses, loss.clone().inner());
         }
         self.hooks.on_before_backward(module, loss)?;
         let mut gradients = self.optimizers.at(index).gradients(loss.backward(), module);
@@ -188,9 +228,29 @@ impl<'a, M: Module> Stepper<'a, M> {
     fn apply_to(&mut self, index: usize, module: &mut M, mut gradients: GradientsParams) -> Result<()> {
         let optimizer = self.optimizers.at(index);
         self.hooks.on_before_optimizer_step(module, optimizer.name(), &mut gradients)?;
-        if let Some(clip) = self.plan.clip {
-            gradients::clip(&mut gradients, module, clip);
+        let norm = match self.plan.clip {
+            Some(Clip { algorithm: ClipAlgorithm::Norm, .. }) => gradients::global_norm(&gradients, module),
+            _ => None,
+        };
+        if self.plan.finite != FiniteCheck::Off {
+            // The norm is known anyhow, and as good a witness as any.
+            let total = norm.clone().or_else(|| gradients::total(&gradients, module));
+            if let Some(total) = total {
+                add(&mut self.evidence.gradients, total);
+            }
         }
+        if self.plan.finite == FiniteCheck::BeforeStep
+            && let Some(what) = not_finite(std::mem::take(&mut self.evidence), &gradients, module)?
+        {
+            self.skipped = Some(what);
+            return Ok(());
+        }
+        match (self.plan.clip, norm) {
+            (Some(clip), Some(norm)) => gradients::clip_norm(&mut gradients, module, norm, clip.value),
+            (Some(clip), None) => gradients::clip(&mut gradients, module, clip),
+            (None, _) => {}
+        }
+        let optimizer = self.optimizers.at(index);
         optimizer.update(module, gradients);
         optimizer.step_schedule()?;
         self.stepped = true;
@@ -254,7 +314,7 @@ impl<'a, M: Module> Stepper<'a, M> {
             return Err(Error::Loss { reason: "it does not depend on the module's parameters".into() });
         }
         if self.plan.detect_anomaly && read(&[Scalar::Device(loss.clone().inner())])?.iter().any(|v| !v.is_finite()) {
-            return Err(non_finite("the training loss".into()));
+            return Err(non_finite(LOSS.into()));
         }
         Ok(())
     }
@@ -264,12 +324,29 @@ impl<'a, M: Module> Stepper<'a, M> {
             return Ok(());
         }
         let paths = gradients::non_finite(gradients, module)?;
-        if paths.is_empty() {
-            return Ok(());
-        }
-        let named: Vec<_> = paths.iter().map(|path| format!("`{path}`")).collect();
-        Err(non_finite(format!("the gradient of {}", named.join(", "))))
+        if paths.is_empty() { Ok(()) } else { Err(non_finite(gradient_of(&paths))) }
     }
+}
+
+/// What is not finite, if something is. One device read, and a second one for the names.
+fn not_finite<M: Module>(evidence: Evidence, gradients: &GradientsParams, module: &M) -> Result<Option<String>> {
+    let losses = evidence.losses.is_some();
+    let values = read(&[evidence.losses, evidence.gradients].into_iter().flatten().map(Scalar::Device).collect::<Vec<_>>())?;
+    match values.iter().position(|value| !value.is_finite()) {
+        None => Ok(None),
+        Some(0) if losses => Ok(Some(LOSS.into())),
+        Some(_) => match gradients::non_finite(gradients, module)? {
+            paths if paths.is_empty() => Ok(Some("the norm of the gradients".into())),
+            paths => Ok(Some(gradient_of(&paths))),
+        },
+    }
+}
+
+const LOSS: &str = "the training loss";
+
+fn gradient_of(paths: &[String]) -> String {
+    let named: Vec<_> = paths.iter().map(|path| format!("`{path}`")).collect();
+    format!("the gradient of {}", named.join(", "))
 }
 
 impl<M> std::fmt::Debug for Stepper<'_, M> {
@@ -281,5 +358,5 @@ impl<M> std::fmt::Debug for Stepper<'_, M> {
 /// The error for a value that is not finite, at this moment of the run.
 pub fn non_finite(what: String) -> Error {
     let Moment { epoch, batch_idx, global_step, .. } = scope::moment();
-    Error::NonFinite { what, epoch, batch_idx, global_step }
+    Error::NonFinite { what, epoch, batch_idx, global_step, parameters: Vec::new() }
 }

@@ -84,15 +84,17 @@ pub use stormfire_module::{
     plateau::{Mode, ReduceLrOnPlateau},
     state, top_k_accuracy,
 };
-pub use stormfire_trainer::{Accelerator, AcceleratorError, Fit, Limit, ProfilerKind, Signal, Stop, Trainer, TrainerConfig};
+pub use stormfire_trainer::{
+    Accelerator, AcceleratorError, Fit, Limit, NonFinite, ProfilerKind, RequeueSignal, Signal, Stop, Trainer, TrainerConfig,
+};
 
 /// What most programs need. Exports nothing that `burn::prelude` exports.
 pub mod prelude {
     pub use crate::{
         Accelerator, Callback, Context, CsvLogger, DataModule, EarlyStopping, Error, Every, Fit, GradientAccumulationScheduler, Hook,
         LambdaCallback, LearningRateMonitor, LightningModule, Limit, Loader, Loaders, Logger, Metric, Mode, ModelCheckpoint, ModelSummary,
-        OnExceptionCheckpoint, OneCycle, Optimizer, Optimizers, PredictModule, ProfilerKind, ProgressBar, ReduceFx, ReduceLrOnPlateau,
-        Result, SaveLast, SaveTopK, Schedule, Stage, StepOutput, Stepper, Stop, TensorBoardLogger, Timer, Trainer, TrainerConfig, accuracy,
-        data::Error as DataError, log, log_dict, state, state::Value, top_k_accuracy,
+        NonFinite, OnExceptionCheckpoint, OneCycle, Optimizer, Optimizers, PredictModule, ProfilerKind, ProgressBar, ReduceFx,
+        ReduceLrOnPlateau, Result, SaveLast, SaveTopK, Schedule, Stage, StepOutput, Stepper, Stop, TensorBoardLogger, Timer, Trainer,
+        TrainerConfig, accuracy, data::Error as DataError, log, log_dict, state, state::Value, top_k_accuracy,
     };
 }

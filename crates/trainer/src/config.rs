@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 use stormfire_module::{Error, Every, Result, gradients::ClipAlgorithm};
 
-use crate::{accelerator::Accelerator, profiler::ProfilerKind};
+use crate::{accelerator::Accelerator, non_finite::NonFinite, profiler::ProfilerKind, slurm::RequeueSignal};
 
 /// How much of something to take: a number of batches, or a share of them.
 ///
@@ -141,6 +141,12 @@ pub struct TrainerConfig {
     /// Check the loss and all gradients of every batch and name the parameter whose gradient is not finite. Reads the
     /// device several times a batch. Default: no.
     pub detect_anomaly: bool,
+    /// What to do about a loss or gradient that is NaN or infinite. Default: `"error"`. Off with `barebones`.
+    pub on_non_finite: NonFinite,
+    /// End a run in good order on Ctrl-C and SIGTERM. Default: yes. `false` leaves all signals alone.
+    pub handle_signals: bool,
+    /// The signal on which a run is saved and its SLURM job queued again. Default: `"auto"`, SIGUSR1 inside a SLURM job.
+    pub requeue_signal: RequeueSignal,
     /// Time every hook and part of the loop. Default: none.
     pub profiler: Option<ProfilerKind>,
     /// Everything off that is not the loop: logging, checkpoints, bar, summary, sanity check. Default: no.
@@ -176,6 +182,9 @@ impl Default for TrainerConfig {
             enable_model_summary: true,
             seed: None,
             detect_anomaly: false,
+            on_non_finite: NonFinite::Error,
+            handle_signals: true,
+            requeue_signal: RequeueSignal::Auto,
             profiler: None,
             barebones: false,
         }
@@ -230,6 +239,14 @@ impl TrainerConfig {
         if !self.overfit_batches.is_none() && self.fast_dev_run > 0 {
             return Err(Error::config("overfit_batches", "it cannot be combined with `fast_dev_run`", "use one of them"));
         }
+        self.on_non_finite.check()?;
+        if self.detect_anomaly && matches!(self.on_non_finite, NonFinite::Skip { .. }) {
+            let reason = "it ends the run at the first value that is not finite, so `on_non_finite` has nothing to skip";
+            return Err(Error::config("detect_anomaly", reason, "use one of them"));
+        }
+        if !self.handle_signals && self.requeue_signal.given().is_some() {
+            return Err(Error::config("requeue_signal", "nobody listens to it with `handle_signals(false)`", "leave one of them out"));
+        }
         self.check_barebones()
     }
 
@@ -272,6 +289,7 @@ impl TrainerConfig {
         }
         if config.barebones {
             config.log_every_n_steps = 0;
+            config.on_non_finite = NonFinite::Off;
             config.num_sanity_val_steps = Some(0);
             (config.enable_checkpointing, config.enable_progress_bar, config.enable_model_summary) = (false, false, false);
         }
@@ -307,6 +325,8 @@ mod tests {
             limit_val_batches: Limit::Fraction(0.5),
             limit_train_batches: Limit::Batches(10),
             num_sanity_val_steps: None,
+            on_non_finite: NonFinite::Skip { max_in_a_row: 3 },
+            requeue_signal: RequeueSignal::Usr2,
             ..TrainerConfig::default()
         };
         let json = serde_json::to_string(&config).unwrap();
@@ -342,6 +362,12 @@ mod tests {
                 TrainerConfig { barebones: true, detect_anomaly: true, ..default() },
                 "`detect_anomaly`: it cannot be combined with `barebones`",
             ),
+            (TrainerConfig { on_non_finite: NonFinite::Skip { max_in_a_row: 0 }, ..default() }, "`on_non_finite`: skipping 0 steps"),
+            (
+                TrainerConfig { detect_anomaly: true, on_non_finite: NonFinite::Skip { max_in_a_row: 1 }, ..default() },
+                "`detect_anomaly`: it ends the run at the first value",
+            ),
+            (TrainerConfig { handle_signals: false, requeue_signal: RequeueSignal::Term, ..default() }, "`requeue_signal`: nobody listens"),
             (TrainerConfig { fast_dev_run: 1, overfit_batches: Limit::Batches(1), ..default() }, "`overfit_batches`"),
         ];
         for (config, text) in cases {

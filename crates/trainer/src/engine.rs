@@ -71,6 +71,7 @@ impl<M: LightningModule> Engine<M> {
             validates_every_epoch: false,
             validation_is_due: false,
             is_last_batch: false,
+            step_skipped: false,
             accumulate_grad_batches: config.accumulate_grad_batches,
             fast_dev_run: config.fast_dev_run > 0,
             default_root_dir: config.default_root_dir.clone(),
@@ -180,6 +181,11 @@ impl<M: LightningModule> Engine<M> {
     /// The signal that asked the run to end.
     pub(crate) fn signal(&self) -> Option<Signal> {
         self.signals.as_ref().and_then(SignalWatch::received)
+    }
+
+    /// Whether the signal was the one that asks to queue the job again.
+    pub(crate) fn asks_for_requeue(&self) -> bool {
+        self.signals.as_ref().is_some_and(SignalWatch::asks_for_requeue)
     }
 
     /// An error if a signal has asked the run to end.

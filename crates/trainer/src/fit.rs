@@ -4,7 +4,7 @@ mod validation;
 
 use std::time::Instant;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use stormfire_data::{Batch, Loader, Position};
 use stormfire_module::{
     Callback, Error, Event, Hook, LightningModule, Result, RunningStage, StepOutput, Stepper,
@@ -12,7 +12,7 @@ use stormfire_module::{
     module_hooks::ModuleHooks,
     run::MetricSource as _,
     scope,
-    stepper::{StepPlan, Window},
+    stepper::{Evidence, StepPlan, Window},
 };
 
 use crate::{
@@ -20,8 +20,8 @@ use crate::{
     checkpoint,
     engine::{Engine, RandomPart},
     evaluate::Evaluated,
+    finite_watch::FiniteWatch,
     log_store::Loop,
-    loss_watch::LossWatch,
     trainer::Stop,
     training::Training,
 };
@@ -33,7 +33,7 @@ pub(crate) struct FitLoop<'a, M: LightningModule> {
     training: &'a mut Training,
     train: Loader<M::Batch>,
     val: Evaluated<M::Batch>,
-    loss: LossWatch,
+    finite: FiniteWatch,
     said_it_goes_on: bool,
 }
 
@@ -41,7 +41,8 @@ pub(crate) struct FitLoop<'a, M: LightningModule> {
 struct BatchOutcome {
     output: StepOutput,
     has_stepped: bool,
-    loss: Option<Tensor<1>>,
+    skipped: Option<String>,
+    evidence: Evidence,
 }
 
 /// Whether the epoch goes on after a batch.
@@ -59,7 +60,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         train: Loader<M::Batch>,
         val: Evaluated<M::Batch>,
     ) -> Self {
-        Self { engine, module, training, train, val, loss: LossWatch::default(), said_it_goes_on: false }
+        Self { finite: FiniteWatch::new(&engine.config), engine, module, training, train, val, said_it_goes_on: false }
     }
 
     pub(crate) fn run(mut self) -> Result<Stop> {
@@ -99,6 +100,9 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
 
     /// Why the fit is over, if it is.
     fn is_done(&mut self) -> Option<Stop> {
+        if let Some(reason) = self.finite.stop() {
+            return Some(Stop::Requested(reason.into()));
+        }
         let (progress, limits) = (&self.engine.run.progress, &self.engine.run.limits);
         if limits.train_batches == Some(0) {
             return Some(Stop::NoTrainingBatches);
@@ -150,6 +154,10 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             }
             let Some(batch) = self.engine.time("train_next", |_| batches.next()) else { break };
             flow = self.batch(batch?, batches.is_last())?;
+            if self.engine.signal().is_some() {
+                // What is saved now is what the run continues from.
+                self.finite.settle(self.engine, self.module)?;
+            }
             self.engine.check_interrupt()?;
         }
         drop(batches);
@@ -185,7 +193,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         }
         let engine = &mut *self.engine;
         let started = engine.profiler.start();
-        let BatchOutcome { output, has_stepped, loss } = self.training_batch(batch.value, batch_idx, window)?;
+        let BatchOutcome { output, has_stepped, skipped, evidence } = self.training_batch(batch.value, batch_idx, window)?;
         let engine = &mut *self.engine;
         engine.stop_time(started, "training_batch");
         engine.run.progress.global_step += u64::from(has_stepped);
@@ -196,9 +204,12 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         }
         self.engine.run.validation_is_due = self.is_validation_due(is_last, has_stepped);
         self.engine.clock.after_batch = true;
-        self.loss.check()?;
-        if let Some(loss) = loss {
-            self.loss.watch(loss, self.engine);
+        self.engine.run.step_skipped = skipped.is_some();
+        self.finite.judge(skipped, has_stepped, &self.engine.run)?;
+        self.finite.add(evidence, &self.engine.run);
+        self.finite.check(self.engine, self.module)?;
+        if self.engine.run.logs_this_step {
+            self.finite.watch(self.engine);
         }
         self.engine.fire(self.module, Event::TrainBatchEnd { output: &output, batch_idx })?;
         self.engine.batch_items = Some(1);
@@ -226,16 +237,14 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
     /// Calls the module's `training_batch`; says whether parameters changed.
     fn training_batch(&mut self, batch: M::Batch, batch_idx: usize, window: Window) -> Result<BatchOutcome> {
         let config = self.engine.config.clone();
-        // It goes along when values are read anyhow.
-        let keep_loss = self.engine.run.logs_this_step || self.engine.run.is_last_batch;
         let clip = config.gradient_clip_val.map(|value| Clip { value, algorithm: config.gradient_clip_algorithm });
-        let plan = StepPlan { window, clip, detect_anomaly: config.detect_anomaly, keep_loss };
+        let plan = StepPlan { window, clip, detect_anomaly: config.detect_anomaly, finite: self.finite.plan() };
         let trains_nothing = self.training.optimizers.is_empty();
         let scope = self.engine.enter(Hook::TrainingStep);
         let mut stepper = Stepper::new(&mut self.training.optimizers, &mut self.training.accumulated, &mut *self.engine, plan);
         let output = self.module.training_batch(batch, batch_idx, &mut stepper);
         let has_stepped = stepper.has_stepped() || (trains_nothing && window.closes);
-        let loss = stepper.last_loss();
+        let (skipped, evidence) = (stepper.skipped(), stepper.evidence());
         drop(scope);
         if let Some(step) = scope::take_not_implemented() {
             let hint = "implement `training_step`, or override `training_batch`".into();
@@ -243,7 +252,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         }
         let output = output.map_err(|error| error.in_hook(Hook::TrainingStep, &Callback::<M>::name(&ModuleHooks)))?;
         self.engine.collect()?;
-        Ok(BatchOutcome { output: output.detach(), has_stepped, loss })
+        Ok(BatchOutcome { output: output.detach(), has_stepped, skipped, evidence })
     }
 
     /// Sends the step metrics to the loggers, if they are due. They leave the device on the loggers' threads.
@@ -266,12 +275,12 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         let engine = &mut *self.engine;
         engine.run.validation_is_due = false;
         engine.run.logger_step = engine.run.progress.global_step.saturating_sub(1);
+        self.finite.watch(engine);
         engine.store.reach_epoch_end(Loop::Train);
         engine.reseed(RandomPart::EpochEnd);
         engine.fire(self.module, Event::TrainEpochEnd)?;
         let metrics = engine.time("epoch_metrics", |engine| engine.store.end_epoch(Loop::Train))?;
-        self.loss.check()?;
-        let engine = &mut *self.engine;
+        self.finite.end_epoch(engine, self.module)?;
         let completed = engine.run.progress.epoch as u64 + 1;
         // As the other epoch schedules: an epoch that ended early has not been validated.
         if engine.run.is_last_batch {
@@ -289,6 +298,9 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
     }
 
     fn write_checkpoints(&mut self) -> Result<()> {
+        if !self.engine.run.requests.saves.is_empty() {
+            self.finite.settle(self.engine, self.module)?;
+        }
         checkpoint::write_requested(self.engine, self.module, self.training)
     }
 }

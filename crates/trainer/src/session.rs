@@ -31,6 +31,7 @@ use crate::{
     results_table::results_table,
     setup::{choose_device, complete_callbacks, continue_logs, draw_seed, limit_of, limits_of, open_loggers, place},
     signals::{Signal, SignalWatch},
+    slurm::Requeue,
     trainer::{Fit, Loggers, Stop},
     training::Training,
 };
@@ -40,6 +41,7 @@ pub(crate) struct Session<M: LightningModule> {
     engine: Engine<M>,
     device: Option<Device>,
     log_dir: Option<PathBuf>,
+    requeue: Requeue,
     interrupted: Option<Signal>,
     /// Of the newest fit, for checkpoints that are asked for after it.
     training: Training,
@@ -66,9 +68,10 @@ impl<M: LightningModule> Session<M> {
         if let Some(folder) = &log_dir {
             Hyperparams::from_serialize(&config)?.write_yaml(&folder.join("trainer.yaml"))?;
         }
+        let requeue = Requeue::of_this_process(&config);
         let mut engine = Engine::new(config, callbacks, communicator);
         engine.run.loggers = loggers;
-        Ok(Self { engine, device, log_dir, interrupted: None, training: Training::default(), continues_logs })
+        Ok(Self { engine, device, log_dir, requeue, interrupted: None, training: Training::default(), continues_logs })
     }
 
     pub(crate) fn callbacks(&self) -> &[Box<dyn Callback<M>>] {
@@ -119,7 +122,10 @@ impl<M: LightningModule> Session<M> {
         });
         self.training = training;
         let stop = match outcome {
-            Ok(stop) => stop,
+            Ok(stop) => {
+                self.requeue.forget();
+                stop
+            }
             Err(error) => self.interrupted.filter(|_| matches!(error, Error::Interrupted { .. })).map(Stop::Interrupted).ok_or(error)?,
         };
         tracing::info!("`Trainer.fit` stopped: {stop}");
@@ -202,11 +208,20 @@ impl<M: LightningModule> Session<M> {
         engine.batch_items = Some(1);
         engine.store.clear();
         engine.clock = LoopClock::default();
-        engine.signals = Some(SignalWatch::install());
+        engine.signals = engine.config.handle_signals.then(|| SignalWatch::install(self.requeue.signal()));
         engine.profiler.begin_run();
         let mut outcome = guard(|| body(&mut *engine, &mut *module, &mut *data, &mut *training));
         if let Err(error) = &outcome {
             on_exception(engine, module, data, training, error);
+        }
+        let requeues = matches!(outcome, Err(Error::Interrupted { .. })) && engine.asks_for_requeue();
+        if requeues && stage == Stage::Fit {
+            let request = SaveRequest { path: self.requeue.checkpoint(), ..SaveRequest::default() };
+            engine.run.requests.saves.push(request);
+            let saved = guard(|| checkpoint::write_requested(engine, module, training)).and_then(|()| guard(|| checkpoint::settle(engine)));
+            if let Err(error) = saved {
+                outcome = Err(error);
+            }
         }
         let saved = guard(|| checkpoint::settle(engine));
         let torn_down = guard(|| engine.fire(module, Event::Teardown { stage })).and(guard(|| Ok(data.teardown(stage)?)));
@@ -226,6 +241,13 @@ impl<M: LightningModule> Session<M> {
         }
         if let Some(report) = engine.profiler.report(&stage.to_string().to_uppercase()) {
             print(&report);
+        }
+        if requeues
+            && engine.communicator.is_global_zero()
+            && matches!(outcome, Err(Error::Interrupted { .. }))
+            && let Err(error) = self.requeue.submit(stage)
+        {
+            outcome = Err(error);
         }
         self.interrupted = engine.signals.take().and_then(|signals| signals.received());
         outcome

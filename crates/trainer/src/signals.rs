@@ -1,15 +1,18 @@
-//! Ctrl-C and SIGTERM end a run in good order: the batch that runs is finished, logs and hooks see the end.
+//! Ctrl-C, SIGTERM and the signal of a scheduler end a run in good order: the batch that runs is finished, logs and
+//! hooks see the end.
+//!
+//! A program may have its own ideas about a signal. What it ignores stays ignored. What it catches goes to its handler
+//! as well, during a run and after it, and only that handler says what a second signal does.
+
+mod disposition;
 
 use std::sync::{
     Arc, Mutex, PoisonError,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use signal_hook::{
-    SigId,
-    consts::{SIGINT, SIGTERM},
-    flag, low_level,
-};
+use disposition::Disposition;
+use signal_hook::{SigId, consts, flag, low_level};
 use stormfire_module::Error;
 
 /// A signal that asked the run to end.
@@ -19,14 +22,36 @@ pub enum Signal {
     Interrupt,
     /// `kill`, a scheduler, a container that stops.
     Terminate,
+    /// SIGHUP, if it is the [`RequeueSignal`](crate::RequeueSignal).
+    Hangup,
+    /// SIGUSR1, if it is the [`RequeueSignal`](crate::RequeueSignal).
+    User1,
+    /// SIGUSR2, if it is the [`RequeueSignal`](crate::RequeueSignal).
+    User2,
 }
 
 impl Signal {
-    /// The exit code that a shell expects of a program ended by this signal: 130 or 143.
+    const ALL: [Signal; 5] = [Signal::Interrupt, Signal::Terminate, Signal::Hangup, Signal::User1, Signal::User2];
+
+    /// The exit code that a shell expects of a program ended by this signal, 128 and its number: 130 for Ctrl-C, 143 for
+    /// SIGTERM.
     pub fn exit_code(self) -> u8 {
+        u8::try_from(128 + self.number()).unwrap_or(u8::MAX)
+    }
+
+    /// Its number; 0 where it does not exist.
+    fn number(self) -> i32 {
         match self {
-            Signal::Interrupt => 130,
-            Signal::Terminate => 143,
+            Signal::Interrupt => consts::SIGINT,
+            Signal::Terminate => consts::SIGTERM,
+            #[cfg(unix)]
+            Signal::Hangup => consts::SIGHUP,
+            #[cfg(unix)]
+            Signal::User1 => consts::SIGUSR1,
+            #[cfg(unix)]
+            Signal::User2 => consts::SIGUSR2,
+            #[cfg(not(unix))]
+            _ => 0,
         }
     }
 }
@@ -42,80 +67,129 @@ impl std::fmt::Display for Signal {
         f.write_str(match self {
             Signal::Interrupt => "Ctrl-C",
             Signal::Terminate => "SIGTERM",
+            Signal::Hangup => "SIGHUP",
+            Signal::User1 => "SIGUSR1",
+            Signal::User2 => "SIGUSR2",
         })
     }
 }
 
-/// How many runs are watching, and per signal a flag that is up while none is.
-struct Idle {
+/// What is known about a signal that some run has watched.
+struct Known {
+    number: i32,
+    /// What it did before the first of those runs.
+    before: Disposition,
     runs: usize,
-    flags: Vec<Arc<AtomicBool>>,
+    /// Up while no run watches.
+    idle: Arc<AtomicBool>,
 }
 
 /// Removing an action does not bring back what a signal did by default, so that is an action too, armed while no run
-/// is going on. It is installed once for the life of the process.
-static IDLE: Mutex<Option<Idle>> = Mutex::new(None);
+/// watches. It is installed once for the life of the process, and only if nobody else had a handler.
+static KNOWN: Mutex<Vec<Known>> = Mutex::new(Vec::new());
 
-fn count_runs(change: isize) {
-    let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
-    let idle = idle.get_or_insert_with(|| Idle { runs: 0, flags: [SIGINT, SIGTERM].into_iter().filter_map(default_while_idle).collect() });
-    idle.runs = idle.runs.saturating_add_signed(change);
-    for flag in &idle.flags {
-        flag.store(idle.runs == 0, Ordering::SeqCst);
-    }
+fn known<R>(number: i32, with: impl FnOnce(&mut Known) -> R) -> R {
+    let mut all = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let index = all.iter().position(|known| known.number == number).unwrap_or_else(|| {
+        // After the first registration there is a handler in any case: ours.
+        let before = disposition::of(number);
+        let idle = Arc::new(AtomicBool::new(true));
+        if before == Disposition::Default
+            && let Err(error) = flag::register_conditional_default(number, Arc::clone(&idle))
+        {
+            tracing::warn!("the signal {number} will do nothing after the run: {error}");
+        }
+        all.push(Known { number, before, runs: 0, idle });
+        all.len() - 1
+    });
+    with(&mut all[index])
 }
 
-fn default_while_idle(signal: i32) -> Option<Arc<AtomicBool>> {
-    let armed = Arc::new(AtomicBool::new(false));
-    flag::register_conditional_default(signal, Arc::clone(&armed)).ok().map(|_| armed)
+fn count_runs(number: i32, change: isize) {
+    known(number, |known| {
+        known.runs = known.runs.saturating_add_signed(change);
+        known.idle.store(known.runs == 0, Ordering::SeqCst);
+    });
 }
 
-/// Watches for signals while it lives; afterwards they do what they do by default.
+/// Watches for signals while it lives; afterwards they do what they did before.
 ///
-/// The first one is noted here. A second one of the same kind ends the process at once, with its exit code.
+/// The first one is noted here. A second one of the same kind ends the process at once, with its exit code, unless it is
+/// the signal that asks for a requeue or the program has a handler of its own.
 #[derive(Debug)]
 pub(crate) struct SignalWatch {
     received: Arc<AtomicUsize>,
+    requeue: Option<Signal>,
+    asks_for_requeue: Arc<AtomicBool>,
+    watched: Vec<i32>,
     installed: Vec<SigId>,
 }
 
 impl SignalWatch {
-    pub(crate) fn install() -> Self {
-        count_runs(1);
-        let received = Arc::new(AtomicUsize::new(0));
-        let mut installed = Vec::new();
-        for (signal, kind) in [(SIGINT, Signal::Interrupt), (SIGTERM, Signal::Terminate)] {
-            let again = Arc::new(AtomicBool::new(false));
-            // Actions run in the order of their registration: the first signal passes the shutdown and arms it.
-            let actions = [
-                flag::register_conditional_shutdown(signal, i32::from(kind.exit_code()), Arc::clone(&again)),
-                flag::register(signal, again),
-                flag::register_usize(signal, Arc::clone(&received), signal as usize),
-            ];
-            for action in actions {
-                match action {
-                    Ok(id) => installed.push(id),
-                    Err(error) => tracing::warn!("{kind} will not end a run in good order: {error}"),
-                }
+    /// Watches for Ctrl-C, SIGTERM, and the signal that asks to queue the job again.
+    pub(crate) fn install(requeue: Option<Signal>) -> Self {
+        let mut watch =
+            Self { received: Arc::default(), requeue, asks_for_requeue: Arc::default(), watched: Vec::new(), installed: Vec::new() };
+        for signal in Signal::ALL {
+            if matches!(signal, Signal::Interrupt | Signal::Terminate) || requeue == Some(signal) {
+                watch.add(signal);
             }
         }
-        Self { received, installed }
+        watch
     }
 
-    pub(crate) fn received(&self) -> Option<Signal> {
-        match i32::try_from(self.received.load(Ordering::Relaxed)).unwrap_or_default() {
-            SIGINT => Some(Signal::Interrupt),
-            SIGTERM => Some(Signal::Terminate),
-            _ => None,
+    fn add(&mut self, signal: Signal) {
+        let number = signal.number();
+        if number == 0 {
+            tracing::warn!("there is no {signal} on this system");
+            return;
         }
+        let before = known(number, |known| known.before);
+        if before == Disposition::Ignored {
+            tracing::debug!("{signal} is ignored, as it was before the run");
+            return;
+        }
+        let mut actions = vec![flag::register_usize(number, Arc::clone(&self.received), number as usize)];
+        if self.requeue == Some(signal) {
+            actions.push(flag::register(number, Arc::clone(&self.asks_for_requeue)));
+        } else if before == Disposition::Default {
+            let again = Arc::new(AtomicBool::new(false));
+            // Actions run in the order of their registration: the first signal passes the shutdown and arms it.
+            actions.push(flag::register_conditional_shutdown(number, i32::from(signal.exit_code()), Arc::clone(&again)));
+            actions.push(flag::register(number, again));
+        }
+        for action in actions {
+            match action {
+                Ok(id) => self.installed.push(id),
+                Err(error) => tracing::warn!("{signal} will not end a run in good order: {error}"),
+            }
+        }
+        self.watched.push(number);
+        count_runs(number, 1);
+    }
+
+    /// The signal that asked the run to end; one that asked for a requeue is not outdone by a later one.
+    pub(crate) fn received(&self) -> Option<Signal> {
+        if self.asks_for_requeue() {
+            return self.requeue;
+        }
+        let received = i32::try_from(self.received.load(Ordering::Relaxed)).ok();
+        Signal::ALL.into_iter().find(|signal| Some(signal.number()) == received.filter(|&number| number != 0))
+    }
+
+    /// Whether the signal that asks to queue the job again has come.
+    pub(crate) fn asks_for_requeue(&self) -> bool {
+        self.asks_for_requeue.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for SignalWatch {
     fn drop(&mut self) {
+        for &number in &self.watched {
+            count_runs(number, -1);
+        }
         for &id in &self.installed {
             low_level::unregister(id);
         }
-        count_runs(-1);
     }
 }

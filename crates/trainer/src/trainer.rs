@@ -16,9 +16,11 @@ use crate::{
     checkpoint::{CkptPath, Resume, locate},
     config::{Limit, TrainerConfig},
     evaluate::Evaluation,
+    non_finite::NonFinite,
     profiler::ProfilerKind,
     session::Session,
     signals::Signal,
+    slurm::RequeueSignal,
 };
 
 /// What a fit returns.
@@ -33,7 +35,7 @@ pub struct Fit<M> {
     pub progress: Progress,
 }
 
-/// Why a fit ended. As the value of `main` it becomes the exit code: 130 after Ctrl-C, 143 after SIGTERM, else 0.
+/// Why a fit ended. As the value of `main` it becomes the exit code: [`Signal::exit_code`] after a signal, else 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stop {
@@ -214,6 +216,13 @@ setters! {
     seed(u64) => seed = |seed| Some(seed);
     /// Check the loss and all gradients of every batch, and name the parameter. Default: no; it reads the device.
     detect_anomaly(bool) => detect_anomaly = |on| on;
+    /// What to do about a loss or gradient that is NaN or infinite. Default: the fit fails with [`Error::NonFinite`].
+    on_non_finite(NonFinite) => on_non_finite = |policy| policy;
+    /// End a run in good order on Ctrl-C and SIGTERM. Default: yes. `false` leaves all signals to the program; so does a
+    /// signal that the program catches or ignores before the first run, as far as its own handler goes.
+    handle_signals(bool) => handle_signals = |on| on;
+    /// The signal on which a fit is saved and its SLURM job queued again. Default: SIGUSR1 inside a SLURM job.
+    requeue_signal(RequeueSignal) => requeue_signal = |signal| signal;
     /// Time every hook and part of the loop, and print a table. Default: none.
     profiler(ProfilerKind) => profiler = |kind| Some(kind);
     /// Everything off that is not the loop. Default: no. Not with `fast_dev_run`, `detect_anomaly`, `profiler`.
@@ -291,6 +300,8 @@ impl<M: LightningModule> Trainer<M> {
     /// checkpoint to continue from that is damaged or does not fit. Before it returns, callbacks have seen `on_exception`
     /// and `teardown`, and loggers are finalized as failed. Ctrl-C is no error: see [`Stop::Interrupted`].
     pub fn fit<D: DataModule<Batch = M::Batch>>(&mut self, module: M, data: D) -> Result<Fit<M>> {
+        let asked = self.ckpt_path.take();
+        self.ckpt_path = Requeue::of_this_process(&self.config).saved().map(CkptPath::Path).or(asked);
         let resume = self.checkpoint()?;
         self.session(resume.as_ref())?.fit(module, data, resume)
     }

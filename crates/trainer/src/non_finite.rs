@@ -1,0 +1,111 @@
+//! What to do about a loss or gradient that is NaN or infinite.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use stormfire_module::{Error, Result};
+
+/// What a fit does about a loss or gradient that is NaN or infinite.
+///
+/// Gradients are judged as the optimizer gets them: after `on_before_optimizer_step`, before clipping. With
+/// accumulation that is once for each window, at the batch that closes it.
+///
+/// In a configuration it is a text: `"error"`, `"skip:5"`, `"stop"`, `"off"`.
+///
+/// ```
+/// use stormfire_trainer::NonFinite;
+///
+/// assert_eq!("skip:5".parse::<NonFinite>()?, NonFinite::Skip { max_in_a_row: 5 });
+/// assert_eq!(NonFinite::default().to_string(), "error");
+/// # Ok::<(), stormfire_module::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NonFinite {
+    /// The fit fails with [`Error::NonFinite`], which names the first such batch and step, and the parameters that are
+    /// broken by then.
+    ///
+    /// It is noticed without waiting for the device: when step metrics leave it (every `log_every_n_steps`), before a
+    /// checkpoint is written, and at the end of an epoch. Until then training goes on. The default.
+    #[default]
+    Error,
+    /// The optimizer leaves out that step: parameters, its state and `global_step` stay as they are, and callbacks see
+    /// [`Run::step_skipped`](stormfire_module::run::Run::step_skipped).
+    ///
+    /// It has to be known before the step, so each step waits for the device once.
+    Skip {
+        /// The fit fails when more steps than this are left out one after the other. At least 1.
+        max_in_a_row: u32,
+    },
+    /// The fit stops in good order, with the batch and step as the reason; noticed as with [`NonFinite::Error`]. What is
+    /// asked for afterwards is not saved, so that the last checkpoint is one from before.
+    Stop,
+    /// Nobody looks, and nothing is computed for it.
+    Off,
+}
+
+impl NonFinite {
+    pub(crate) fn check(self) -> Result<()> {
+        if self == (NonFinite::Skip { max_in_a_row: 0 }) {
+            return Err(Error::config("on_non_finite", "skipping 0 steps in a row skips nothing", "use `NonFinite::Error`, or 1 or more"));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for NonFinite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NonFinite::Error => f.write_str("error"),
+            NonFinite::Skip { max_in_a_row } => write!(f, "skip:{max_in_a_row}"),
+            NonFinite::Stop => f.write_str("stop"),
+            NonFinite::Off => f.write_str("off"),
+        }
+    }
+}
+
+impl FromStr for NonFinite {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let skip = || Some(NonFinite::Skip { max_in_a_row: text.strip_prefix("skip:")?.parse().ok()? });
+        match text {
+            "error" => Ok(NonFinite::Error),
+            "stop" => Ok(NonFinite::Stop),
+            "off" => Ok(NonFinite::Off),
+            _ => skip().ok_or_else(|| {
+                let reason = format!("`{text}` is none of `error`, `skip:5`, `stop`, `off`");
+                Error::config("on_non_finite", reason, "after `skip:` comes the number of steps that may be skipped in a row")
+            }),
+        }
+    }
+}
+
+impl Serialize for NonFinite {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for NonFinite {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_survives_a_round_trip() {
+        for text in ["error", "skip:1", "skip:20", "stop", "off"] {
+            let policy: NonFinite = text.parse().unwrap();
+            assert_eq!(policy.to_string(), text);
+            assert_eq!(serde_json::from_str::<NonFinite>(&serde_json::to_string(&policy).unwrap()).unwrap(), policy);
+        }
+        for text in ["", "skip", "skip:", "skip:-1", "Error", "5"] {
+            let error = text.parse::<NonFinite>().unwrap_err();
+            assert!(error.to_string().contains("is none of `error`, `skip:5`"), "{error}");
+        }
+    }
+}

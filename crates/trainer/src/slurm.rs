@@ -1,0 +1,205 @@
+//! SLURM: a job that is about to be ended is saved, queued again, and goes on where it was.
+
+use std::{path::PathBuf, process::Command};
+
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+use stormfire_data::Stage;
+use stormfire_module::{Error, Result};
+
+use crate::{config::TrainerConfig, signals::Signal};
+
+/// The signal on which a run is saved and its SLURM job queued again, as with `#SBATCH --signal=USR1@90`.
+///
+/// A fit then finishes its batch, saves itself as `requeue-<job>.ckpt` in `default_root_dir`, ends as
+/// [`Stop::Interrupted`](crate::Stop::Interrupted), and calls `scontrol requeue`. The next fit of that job below the same
+/// folder continues from the file, whatever its `ckpt_path`, and removes it once it ends by itself. Outside of a job it
+/// is saved as `requeue.ckpt`, and nobody is called.
+///
+/// In a configuration it is a text: `"auto"`, `"off"`, `"usr1"`, `"usr2"`, `"hup"`, `"term"`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RequeueSignal {
+    /// SIGUSR1 inside a SLURM job that is no interactive shell, else none. The default.
+    #[default]
+    Auto,
+    /// None: such a job is not continued either.
+    Off,
+    /// SIGUSR1.
+    Usr1,
+    /// SIGUSR2.
+    Usr2,
+    /// SIGHUP.
+    Hup,
+    /// SIGTERM, which then no longer ends a run for good.
+    Term,
+}
+
+impl RequeueSignal {
+    /// The signal that was asked for by name.
+    pub(crate) fn given(self) -> Option<Signal> {
+        match self {
+            RequeueSignal::Auto | RequeueSignal::Off => None,
+            RequeueSignal::Usr1 => Some(Signal::User1),
+            RequeueSignal::Usr2 => Some(Signal::User2),
+            RequeueSignal::Hup => Some(Signal::Hangup),
+            RequeueSignal::Term => Some(Signal::Terminate),
+        }
+    }
+}
+
+/// How the runs of a Trainer are queued again.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Requeue {
+    signal: Option<Signal>,
+    /// As `scontrol` calls it: `123`, or `120_3` in an array.
+    job: Option<String>,
+    root: PathBuf,
+}
+
+impl Requeue {
+    /// Looks at the options and this process's environment.
+    pub(crate) fn of_this_process(config: &TrainerConfig) -> Self {
+        Self::new(config, |name| std::env::var(name).ok())
+    }
+
+    /// Looks at the options and an environment.
+    fn new(config: &TrainerConfig, env: impl Fn(&str) -> Option<String>) -> Self {
+        let job = job(env);
+        let signal = match config.requeue_signal {
+            RequeueSignal::Auto => job.is_some().then_some(Signal::User1),
+            given => given.given(),
+        };
+        let signal = signal.filter(|_| config.handle_signals);
+        Self { signal, job, root: config.default_root_dir.clone() }
+    }
+
+    /// The signal to listen to.
+    pub(crate) fn signal(&self) -> Option<Signal> {
+        self.signal
+    }
+
+    /// Where a fit is saved.
+    pub(crate) fn checkpoint(&self) -> PathBuf {
+        self.root.join(self.job.as_ref().map_or_else(|| "requeue.ckpt".into(), |job| format!("requeue-{job}.ckpt")))
+    }
+
+    /// The checkpoint that this job left when it was queued again.
+    pub(crate) fn saved(&self) -> Option<PathBuf> {
+        let path = self.checkpoint();
+        let is_ours = self.signal.is_some() && self.job.is_some() && path.exists();
+        is_ours.then(|| {
+            tracing::info!("this job was queued again: the fit continues from `{}`", path.display());
+            path
+        })
+    }
+
+    /// Removes that checkpoint: the fit has come to its end.
+    pub(crate) fn forget(&self) {
+        let path = self.checkpoint();
+        if self.signal.is_some()
+            && self.job.is_some()
+            && let Err(error) = fs::remove_file(&path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!("the next fit of this job would continue from an old checkpoint: {error}");
+        }
+    }
+
+    /// Queues the job again.
+    ///
+    /// # Errors
+    /// `scontrol` cannot be called, or refuses.
+    pub(crate) fn submit(&self, stage: Stage) -> Result<()> {
+        let Some(job) = &self.job else {
+            tracing::warn!("this is no SLURM job, so it is not queued again");
+            return Ok(());
+        };
+        let failed = |reason: String| {
+            let hint = match stage {
+                Stage::Fit => format!("the fit is saved: submit the job again with `ckpt_path(\"{}\")`", self.checkpoint().display()),
+                _ => "submit the job again".into(),
+            };
+            Err(Error::config("requeue_signal", format!("`scontrol requeue {job}` failed: {reason}"), hint))
+        };
+        match Command::new("scontrol").args(["requeue", job]).output() {
+            Ok(output) if output.status.success() => {
+                tracing::info!("the job {job} is queued again");
+                Ok(())
+            }
+            Ok(output) => {
+                let said = format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+                failed(said.trim_end_matches(": ").into())
+            }
+            Err(error) => failed(error.to_string()),
+        }
+    }
+}
+
+/// The job that this process is part of. An interactive shell is none: it would not start again by itself.
+fn job(env: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let id = env("SLURM_JOB_ID")?;
+    if env("SLURM_JOB_NAME").is_some_and(|name| name == "bash" || name == "interactive") {
+        return None;
+    }
+    Some(match (env("SLURM_ARRAY_JOB_ID"), env("SLURM_ARRAY_TASK_ID")) {
+        (Some(array), Some(task)) => format!("{array}_{task}"),
+        _ => id,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn requeue(config: &TrainerConfig, env: &[(&str, &str)]) -> Requeue {
+        Requeue::new(config, |name| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into()))
+    }
+
+    #[test]
+    fn signal_and_file_follow_from_options_and_environment() {
+        let default = TrainerConfig::default;
+        let with = |requeue_signal| TrainerConfig { requeue_signal, ..default() };
+        let job = [("SLURM_JOB_ID", "123")];
+        let array = [("SLURM_JOB_ID", "123"), ("SLURM_ARRAY_JOB_ID", "120"), ("SLURM_ARRAY_TASK_ID", "3")];
+        let shell = [("SLURM_JOB_ID", "123"), ("SLURM_JOB_NAME", "bash")];
+        let cases = [
+            (default(), &[][..], None, "requeue.ckpt"),
+            (default(), &job[..], Some(Signal::User1), "requeue-123.ckpt"),
+            (default(), &array[..], Some(Signal::User1), "requeue-120_3.ckpt"),
+            (default(), &shell[..], None, "requeue.ckpt"),
+            (with(RequeueSignal::Off), &job[..], None, "requeue-123.ckpt"),
+            (with(RequeueSignal::Usr1), &[][..], Some(Signal::User1), "requeue.ckpt"),
+            (with(RequeueSignal::Usr2), &job[..], Some(Signal::User2), "requeue-123.ckpt"),
+            (with(RequeueSignal::Hup), &job[..], Some(Signal::Hangup), "requeue-123.ckpt"),
+            (with(RequeueSignal::Term), &job[..], Some(Signal::Terminate), "requeue-123.ckpt"),
+        ];
+        for (config, env, signal, file) in cases {
+            let requeue = requeue(&config, env);
+            assert_eq!((requeue.signal(), requeue.checkpoint().as_path()), (signal, Path::new(".").join(file).as_path()), "{env:?}");
+        }
+        assert_eq!(requeue(&TrainerConfig { handle_signals: false, ..default() }, &job).signal(), None);
+    }
+
+    #[test]
+    fn only_the_file_of_this_job_is_continued_and_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = |requeue_signal| TrainerConfig { requeue_signal, default_root_dir: folder.path().into(), ..TrainerConfig::default() };
+        let auto = || config(RequeueSignal::Auto);
+        let job = [("SLURM_JOB_ID", "123")];
+        let file = folder.path().join("requeue-123.ckpt");
+        assert_eq!(requeue(&auto(), &job).saved(), None);
+        fs::write(&file, "").unwrap();
+        fs::write(folder.path().join("requeue.ckpt"), "").unwrap();
+        assert_eq!(requeue(&auto(), &job).saved(), Some(file.clone()));
+        for other in [requeue(&auto(), &[("SLURM_JOB_ID", "124")]), requeue(&config(RequeueSignal::Off), &job), requeue(&auto(), &[])] {
+            assert_eq!(other.saved(), None);
+            other.forget();
+        }
+        assert!(file.exists() && folder.path().join("requeue.ckpt").exists());
+        requeue(&auto(), &job).forget();
+        assert!(!file.exists());
+    }
+}

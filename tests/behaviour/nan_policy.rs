@@ -1,0 +1,260 @@
+//! A loss or gradient that is NaN or infinite: what happens, when, and what it costs.
+
+use std::sync::{Arc, Mutex};
+
+use burn::{module::Param, optim::AdamConfig, prelude::*};
+use stormfire::{
+    Error,
+    loggers::{MemoryLogger, Status},
+    module::{
+        Scalar,
+        gradients::ClipAlgorithm,
+        read::{device_reads, read},
+    },
+    prelude::*,
+};
+
+use crate::{
+    files::names,
+    support::{Batch, Line, line_data, quiet, recording},
+    wrong_input::check,
+};
+
+/// What is wrong with a batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    Loss,
+    /// The loss is fine, its slope is not.
+    Gradient,
+}
+
+/// A line that is taught nonsense by some batches of its first epoch.
+#[derive(Module, Debug)]
+struct Sick {
+    line: Line,
+}
+
+thread_local! {
+    static FAULTS: std::cell::RefCell<Vec<(usize, Fault)>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+impl Sick {
+    fn new(faults: &[(usize, Fault)]) -> Self {
+        FAULTS.set(faults.to_vec());
+        let mut line = Line::new();
+        let device = Device::flex();
+        line.layer.weight = Param::from_tensor(Tensor::from_floats([[0.5]], &device));
+        line.layer.bias = Some(Param::from_tensor(Tensor::from_floats([0.1], &device)));
+        Self { line }
+    }
+
+    fn weights(&self) -> Vec<f64> {
+        let weight = self.line.layer.weight.val().flatten::<1>(0, 1);
+        let bias = self.line.layer.bias.as_ref().unwrap().val();
+        read(&[weight, bias].map(|tensor| Scalar::Device(tensor.inner()))).unwrap()
+    }
+}
+
+impl LightningModule for Sick {
+    type Batch = Batch;
+
+    fn training_step(&self, batch: Batch, batch_idx: usize) -> StepOutput {
+        let loss = self.line.loss(batch);
+        self.log("train_loss", &loss);
+        let fault = FAULTS.with_borrow(|faults| faults.iter().find(|(at, _)| *at == batch_idx).map(|(_, fault)| *fault));
+        match fault {
+            Some(Fault::Loss) => loss * f64::INFINITY,
+            // The slope of a square root is infinite at 0, and 0 · ∞ is no number.
+            Some(Fault::Gradient) => (self.line.layer.weight.val() * 0.0).sqrt().sum() + loss,
+            None => loss,
+        }
+        .into()
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        Ok(Optimizer::new(AdamConfig::new(), 0.01).into())
+    }
+}
+
+/// What a callback sees at the end of each batch, and at the end of training.
+#[derive(Clone, Default)]
+struct Seen(Arc<Mutex<Notes>>);
+
+#[derive(Default)]
+struct Notes {
+    batches: usize,
+    skipped: Vec<usize>,
+    /// Device reads of this thread before the end of each batch.
+    reads: Vec<u64>,
+    has_ended: bool,
+}
+
+impl<M: LightningModule> Callback<M> for Seen {
+    fn on_train_start(&mut self, _ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.0.lock().unwrap().reads.push(device_reads());
+        Ok(())
+    }
+
+    fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, batch_idx: usize) -> Result<()> {
+        let mut notes = self.0.lock().unwrap();
+        notes.batches += 1;
+        notes.reads.push(device_reads());
+        if ctx.run().step_skipped {
+            notes.skipped.push(batch_idx);
+        }
+        Ok(())
+    }
+
+    fn on_train_end(&mut self, _ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        let mut notes = self.0.lock().unwrap();
+        notes.reads.push(device_reads());
+        notes.has_ended = true;
+        Ok(())
+    }
+}
+
+/// Waits for the loggers after each batch: what was sent to them has been read.
+struct Flush;
+
+impl<M: LightningModule> Callback<M> for Flush {
+    fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, _batch_idx: usize) -> Result<()> {
+        Ok(ctx.loggers().iter().try_for_each(stormfire::loggers::Background::flush)?)
+    }
+}
+
+const BROKEN: &str = "; by now these parameters are not finite: `line.layer.weight`, `line.layer.bias`";
+const FIND_IT: &str = "lower the learning rate, set `gradient_clip_val`, or find the parameter with `detect_anomaly(true)`";
+
+#[test]
+fn the_first_bad_batch_and_step_are_named() {
+    type Make = fn() -> Trainer<Sick>;
+    let makes: [(&str, Make, usize); 6] = [
+        ("nobody reads before the end", quiet, 1),
+        ("every step is read", || recording(&MemoryLogger::new()).log_every_n_steps(1), 1),
+        ("some steps are read", || recording(&MemoryLogger::new()).log_every_n_steps(7).callback(Flush), 1),
+        ("clipping by norm", || quiet().gradient_clip_val(1.0), 1),
+        ("clipping by value", || quiet().gradient_clip_val(1.0).gradient_clip_algorithm(ClipAlgorithm::Value), 1),
+        ("windows of three", || quiet().accumulate_grad_batches(3), 3),
+    ];
+    for (name, make, window) in makes {
+        for (fault, what) in [(Fault::Loss, "the training loss"), (Fault::Gradient, "a gradient")] {
+            // The 150th lies beyond what is kept one by one.
+            for at in [0, 13, 150] {
+                // Accumulated gradients are judged when the window closes.
+                let batch = if fault == Fault::Gradient { (at / window + 1) * window - 1 } else { at };
+                let step = at / window;
+                let text = format!("{what} is not finite at epoch 0, batch {batch} (global step {step})");
+                let outcome = make().max_epochs(1).fit(Sick::new(&[(at, fault), (at + 20, Fault::Loss)]), line_data(600, 2));
+                let error = outcome.unwrap_err();
+                assert!(error.to_string().starts_with(&text), "{name}: {error}, not {text}");
+                // An infinite value that is clamped leaves nothing broken.
+                let Error::NonFinite { parameters, .. } = error else { panic!("{name}: {error}") };
+                assert!(!parameters.is_empty() || name == "clipping by value", "{name}");
+            }
+        }
+    }
+    check(
+        quiet().max_epochs(1).fit(Sick::new(&[(5, Fault::Gradient)]), line_data(40, 2)),
+        &format!("a gradient is not finite at epoch 0, batch 5 (global step 5){BROKEN}"),
+        Some(FIND_IT),
+    );
+}
+
+#[test]
+fn it_is_noticed_when_the_loggers_read() {
+    let seen = Seen::default();
+    let trainer = recording(&MemoryLogger::new()).log_every_n_steps(10).callback(seen.clone()).callback(Flush);
+    let outcome = trainer.max_epochs(1).fit(Sick::new(&[(12, Fault::Gradient)]), line_data(4000, 2));
+    check(outcome, &format!("a gradient is not finite at epoch 0, batch 12 (global step 12){BROKEN}"), Some(FIND_IT));
+    // The step 19 is logged when its batch has ended, and read while the next one ends.
+    assert_eq!(seen.0.lock().unwrap().batches, 21);
+}
+
+/// The device reads of each batch of 20, and those at the end.
+fn reads(trainer: Trainer<Sick>) -> Vec<u64> {
+    let seen = Seen::default();
+    let fit = trainer.max_epochs(1).callback(seen.clone()).fit(Sick::new(&[]), line_data(40, 2)).unwrap();
+    assert_eq!(fit.progress.global_step, 20);
+    let notes = seen.0.lock().unwrap();
+    notes.reads.windows(2).map(|pair| pair[1] - pair[0]).collect()
+}
+
+#[test]
+fn it_costs_no_read_of_its_own_but_before_a_skip() {
+    let end = |of_a_batch: u64, at_the_end: u64| [vec![of_a_batch; 20], vec![at_the_end]].concat();
+    for policy in [NonFinite::Error, NonFinite::Stop] {
+        assert_eq!(reads(quiet().on_non_finite(policy)), end(0, 1), "{policy}");
+        assert_eq!(reads(recording(&MemoryLogger::new()).log_every_n_steps(5).on_non_finite(policy)), end(0, 1), "{policy}");
+    }
+    assert_eq!(reads(quiet().on_non_finite(NonFinite::Skip { max_in_a_row: 1 })), end(1, 1));
+    assert_eq!(reads(quiet().on_non_finite(NonFinite::Off)), end(0, 1), "the metric at the end of the epoch");
+}
+
+#[test]
+fn a_skipped_step_leaves_no_trace() {
+    let skip = |max_in_a_row| quiet().max_epochs(1).on_non_finite(NonFinite::Skip { max_in_a_row });
+    for clip in [None, Some(0.5)] {
+        let clipping = |trainer: Trainer<Sick>| match clip {
+            Some(value) => trainer.gradient_clip_val(value),
+            None => trainer,
+        };
+        let batches: Vec<Batch> = line_data(20, 2)
+            .batches(stormfire::data::Position::new(0, 0), &Device::flex().autodiff())
+            .unwrap()
+            .map(|batch| batch.unwrap().value)
+            .collect();
+        let faults = [(0, Fault::Loss), (4, Fault::Gradient), (5, Fault::Loss)];
+        let seen = Seen::default();
+        let sick = clipping(skip(2)).callback(seen.clone()).fit(Sick::new(&faults), Loader::from_batches(batches.clone())).unwrap();
+        assert_eq!((sick.progress.global_step, sick.progress.batches), (7, 10));
+        assert_eq!(seen.0.lock().unwrap().skipped, [0, 4, 5]);
+
+        let is_bad = |at: usize| faults.iter().any(|(bad, _)| *bad == at);
+        let good: Vec<Batch> = batches.into_iter().enumerate().filter(|(at, _)| !is_bad(*at)).map(|(_, batch)| batch).collect();
+        let healthy = clipping(quiet().max_epochs(1)).fit(Sick::new(&[]), Loader::from_batches(good)).unwrap();
+        assert_eq!(sick.module.weights(), healthy.module.weights(), "clipping {clip:?}");
+    }
+
+    let faults = [(2, Fault::Loss), (5, Fault::Loss), (6, Fault::Gradient)];
+    let text = "after 1 skipped step in a row the gradient of `line.layer.weight` is not finite at epoch 0, batch 6 (global step 4)";
+    check(skip(1).fit(Sick::new(&faults), line_data(20, 2)), text, Some(FIND_IT));
+    // A whole window is left out, however it got its bad gradient.
+    let fit = skip(1).accumulate_grad_batches(2).fit(Sick::new(&[(2, Fault::Gradient)]), line_data(20, 2)).unwrap();
+    assert_eq!((fit.progress.global_step, fit.progress.batches), (4, 10));
+}
+
+#[test]
+fn a_stop_ends_the_fit_in_good_order() {
+    let (seen, memory) = (Seen::default(), MemoryLogger::new());
+    let trainer = recording(&memory).log_every_n_steps(5).callback(Flush).callback(seen.clone()).min_epochs(2);
+    let fit = trainer.on_non_finite(NonFinite::Stop).fit(Sick::new(&[(7, Fault::Loss)]), line_data(400, 2)).unwrap();
+    let reason = format!("the training loss is not finite at epoch 0, batch 7 (global step 7){BROKEN}");
+    assert_eq!(fit.stop, Stop::Requested(reason));
+    // The steps 4 and 9 are logged; the latter is read while the batch 10 ends.
+    assert_eq!(fit.progress.batches, 12);
+    assert!(seen.0.lock().unwrap().has_ended);
+    assert_eq!(memory.statuses(), [Status::Success]);
+}
+
+#[test]
+fn nobody_looks_when_it_is_off() {
+    for trainer in [quiet().on_non_finite(NonFinite::Off), Trainer::new().barebones(true)] {
+        let fit = trainer.max_epochs(1).fit(Sick::new(&[(7, Fault::Loss)]), line_data(40, 2)).unwrap();
+        assert_eq!((fit.stop, fit.progress.global_step), (Stop::MaxEpochs, 20));
+        assert!(fit.module.weights().iter().all(|weight| weight.is_nan()));
+    }
+}
+
+#[test]
+fn broken_parameters_are_never_saved() {
+    for policy in [NonFinite::Error, NonFinite::Stop] {
+        let folder = tempfile::tempdir().unwrap();
+        let saving = ModelCheckpoint::new().every(Every::Steps(4)).dirpath(folder.path()).save_last(true).save_top_k(1);
+        let trainer = quiet().enable_checkpointing(true).callback(saving).on_non_finite(policy);
+        let outcome = trainer.max_epochs(1).fit(Sick::new(&[(9, Fault::Gradient)]), line_data(40, 2));
+        assert_eq!(outcome.is_ok(), policy == NonFinite::Stop);
+        assert_eq!(names(folder.path()), ["epoch=0-step=8.ckpt", "last.ckpt"], "{policy}");
+        let fit = quiet().ckpt_path(folder.path().join("last.ckpt")).max_steps(9).fit(Sick::new(&[]), line_data(40, 2)).unwrap();
+        assert!(fit.module.weights().iter().all(|weight| weight.is_finite()));
+    }
+}
