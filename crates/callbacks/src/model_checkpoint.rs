@@ -223,6 +223,11 @@ impl ModelCheckpoint {
         self
     }
 
+    /// The folder that was given, or in which a fit has put its checkpoints.
+    pub fn folder(&self) -> Option<&Path> {
+        self.dirpath.as_deref().or(self.state.dirpath.as_deref())
+    }
+
     /// The best checkpoint by the monitored metric; without a monitor the newest one.
     pub fn best_model_path(&self) -> Option<&Path> {
         self.state.best_model_path.as_deref()

@@ -27,6 +27,8 @@ pub struct Manifest {
     pub burn_version: String,
     /// Whether the file holds weights only, so that no run can be resumed from it.
     pub weights_only: bool,
+    /// Names the run that wrote it among all others, across its restarts.
+    pub run_id: String,
     /// When it was saved, as RFC 3339.
     pub saved_at: String,
     /// The type name of the module.
@@ -69,6 +71,7 @@ impl Default for Manifest {
             stormfire_version: env!("CARGO_PKG_VERSION").to_owned(),
             burn_version: BURN_VERSION.to_owned(),
             weights_only: false,
+            run_id: String::new(),
             saved_at: String::new(),
             module: String::new(),
             device: String::new(),

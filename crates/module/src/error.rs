@@ -94,7 +94,7 @@ pub enum Error {
         /// What the JSON conversion said.
         source: serde_json::Error,
     },
-    /// A checkpoint that cannot be written or read.
+    /// A checkpoint that a run cannot continue from.
     #[error("checkpoint `{}`: {reason}", .path.display())]
     Checkpoint {
         /// The file.
@@ -104,6 +104,9 @@ pub enum Error {
         /// What to do.
         hint: String,
     },
+    /// A checkpoint file that cannot be written or read; the message names it.
+    #[error("{0}")]
+    CheckpointFile(#[from] stormfire_checkpoint::Error),
     /// Weights, or the state of an optimizer, that cannot be taken from a module or put into it.
     #[error("{0}")]
     Weights(#[from] stormfire_checkpoint::WeightsError),
@@ -187,6 +190,7 @@ impl Error {
                 Some("lower the learning rate, set `gradient_clip_val`, or find the parameter with `detect_anomaly(true)`".into())
             }
             Error::InHook { source, .. } => source.hint(),
+            Error::CheckpointFile(error) => error.hint(),
             Error::Weights(error) => error.hint(),
             Error::Data(error) => error.hint(),
             Error::Logger(error) => error.hint(),

@@ -41,14 +41,10 @@
 
 use std::path::Path;
 
-use burn::{
-    module::Module,
-    tensor::{BoolStore, Bytes, DType, TensorData},
-};
-use safetensors::{Dtype, SafeTensors};
+use burn::module::Module;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use stormfire_checkpoint::{LoadOptions, LoadReport, NamedTensors, restore};
+use stormfire_checkpoint::{Checkpoint, LoadOptions, LoadReport, NamedTensors, restore};
 
 use crate::error::{Error, Result};
 
@@ -77,41 +73,9 @@ fn refuse(path: &Path, reason: impl std::fmt::Display, hint: &str) -> Error {
 
 /// Hyperparameters and weights of a checkpoint.
 fn read_file(path: &Path) -> Result<(Value, NamedTensors)> {
-    let hint = "is it a checkpoint, and was it copied whole?";
-    let bytes = fs_err::read(path).map_err(|e| refuse(path, e, "check the path"))?;
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| refuse(path, e, hint))?;
-    let text = header.metadata().as_ref().and_then(|metadata| metadata.get("stormfire"));
-    let text = text.ok_or_else(|| refuse(path, "it was not written by Stormfire", hint))?;
-    let mut manifest: Value = serde_json::from_str(text).map_err(|e| refuse(path, e, hint))?;
-    let hparams = manifest.get_mut("hparams").map(Value::take).unwrap_or_default();
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| refuse(path, e, hint))?;
-    let mut tensors = Vec::new();
-    // Everything that is no parameter has a slash in its name.
-    for (name, view) in file.iter().filter(|(name, _)| !name.contains('/')) {
-        let dtype = dtype(view.dtype()).ok_or_else(|| refuse(path, format!("`{name}` has the type {:?}", view.dtype()), hint))?;
-        let bytes = Bytes::from_bytes_vec(view.data().to_vec());
-        tensors.push((name.to_owned(), TensorData::from_bytes(bytes, view.shape().to_vec(), dtype)));
-    }
-    Ok((hparams, tensors))
-}
-
-fn dtype(dtype: Dtype) -> Option<DType> {
-    Some(match dtype {
-        Dtype::F64 => DType::F64,
-        Dtype::F32 => DType::F32,
-        Dtype::F16 => DType::F16,
-        Dtype::BF16 => DType::BF16,
-        Dtype::I64 => DType::I64,
-        Dtype::I32 => DType::I32,
-        Dtype::I16 => DType::I16,
-        Dtype::I8 => DType::I8,
-        Dtype::U64 => DType::U64,
-        Dtype::U32 => DType::U32,
-        Dtype::U16 => DType::U16,
-        Dtype::U8 => DType::U8,
-        Dtype::BOOL => DType::Bool(BoolStore::Native),
-        _ => return None,
-    })
+    let mut checkpoint = Checkpoint::read(path)?;
+    let weights = checkpoint.take_weights().into_iter().collect();
+    Ok((checkpoint.into_parts().0.hparams, weights))
 }
 
 #[cfg(test)]

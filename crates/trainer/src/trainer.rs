@@ -9,7 +9,9 @@ use std::{
 use burn::tensor::Device;
 use stormfire_data::DataModule;
 use stormfire_loggers::{Logger, Metrics};
-use stormfire_module::{Callback, Error, Every, LightningModule, PredictModule, Result, gradients::ClipAlgorithm, moment::Progress, run::SaveRequest};
+use stormfire_module::{
+    Callback, Error, Every, LightningModule, PredictModule, Result, gradients::ClipAlgorithm, moment::Progress, run::SaveRequest,
+};
 
 use crate::{
     accelerator::Accelerator,
@@ -20,7 +22,7 @@ use crate::{
     profiler::ProfilerKind,
     session::Session,
     signals::Signal,
-    slurm::RequeueSignal,
+    slurm::{Requeue, RequeueSignal},
 };
 
 /// What a fit returns.

@@ -1,12 +1,14 @@
+use std::path::PathBuf;
+
 use burn::{
     nn::{Linear, LinearConfig},
     prelude::*,
+    tensor::TensorData,
 };
-use safetensors::tensor::TensorView;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use stormfire_checkpoint::WeightsError;
-use tempfile::NamedTempFile;
+use stormfire_checkpoint::{Manifest, WeightsError, write};
+use tempfile::TempDir;
 
 use super::*;
 use crate::LightningModule;
@@ -31,20 +33,18 @@ impl Line {
     }
 }
 
-fn floats(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
-}
-
 /// A checkpoint of a line with two inputs, and state that is none of the weights.
-fn checkpoint(hparams: &Value) -> NamedTempFile {
-    let (weight, bias, other) = (floats(&[3.0, 4.0]), floats(&[5.0]), floats(&[6.0]));
-    let view = |shape: &[usize], bytes| TensorView::new(Dtype::F32, shape.to_vec(), bytes).unwrap();
-    let tensors =
-        [("layer.weight", view(&[2, 1], &weight)), ("layer.bias", view(&[1], &bias)), ("optimizer/Adam/layer.bias/m", view(&[1], &other))];
-    let metadata = std::collections::HashMap::from([("stormfire".to_owned(), json!({ "hparams": hparams }).to_string())]);
-    let file = NamedTempFile::new().unwrap();
-    fs_err::write(file.path(), safetensors::serialize(tensors, Some(metadata)).unwrap()).unwrap();
-    file
+fn checkpoint(hparams: &Value) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("line.ckpt");
+    let manifest = Manifest { hparams: hparams.clone(), ..Manifest::default() };
+    let tensors = [
+        ("layer.weight".to_owned(), TensorData::from([[3.0_f32], [4.0]])),
+        ("layer.bias".to_owned(), TensorData::from([5.0_f32])),
+        ("optimizer/Adam/layer.bias/m".to_owned(), TensorData::from([6.0_f32])),
+    ];
+    write(&path, &manifest, &tensors).unwrap();
+    (folder, path)
 }
 
 fn weight(line: &Line) -> Vec<f32> {
@@ -53,16 +53,16 @@ fn weight(line: &Line) -> Vec<f32> {
 
 #[test]
 fn the_module_is_built_from_the_saved_hyperparameters() {
-    let file = checkpoint(&json!({ "inputs": 2 }));
-    let line = Line::load_from_checkpoint(file.path(), |config: LineConfig| Line::new(&config)).unwrap();
+    let (_folder, file) = checkpoint(&json!({ "inputs": 2 }));
+    let line = Line::load_from_checkpoint(&file, |config: LineConfig| Line::new(&config)).unwrap();
     assert_eq!(weight(&line), [3.0, 4.0]);
 }
 
 #[test]
 fn a_file_that_cannot_build_it_is_refused() {
     let refused = |hparams: Value| {
-        let file = checkpoint(&hparams);
-        Line::load_from_checkpoint(file.path(), |config: LineConfig| Line::new(&config)).unwrap_err()
+        let (_folder, file) = checkpoint(&hparams);
+        Line::load_from_checkpoint(&file, |config: LineConfig| Line::new(&config)).unwrap_err()
     };
     let cases = [
         (Value::Null, "it holds no hyperparameters"),
@@ -75,20 +75,20 @@ fn a_file_that_cannot_build_it_is_refused() {
         assert!(error.hint().is_some());
     }
     let missing = Line::load_from_checkpoint("no such file", |config: LineConfig| Line::new(&config)).unwrap_err();
-    assert!(matches!(missing, Error::Checkpoint { .. }), "{missing}");
+    assert!(matches!(missing, Error::CheckpointFile(_)), "{missing}");
 }
 
 #[test]
 fn weights_are_loaded_into_a_module_that_is_there() {
-    let file = checkpoint(&Value::Null);
+    let (_folder, file) = checkpoint(&Value::Null);
     let line = || Line::new(&LineConfig { inputs: 2 });
-    let (loaded, report) = line().load_weights(file.path(), &LoadOptions::new()).unwrap();
+    let (loaded, report) = line().load_weights(&file, &LoadOptions::new()).unwrap();
     assert_eq!((weight(&loaded), report.to_string().as_str()), (vec![3.0, 4.0], "2 parameters loaded"));
 
-    let (loaded, report) = line().load_weights(file.path(), &LoadOptions::new().only("bias$")).unwrap();
+    let (loaded, report) = line().load_weights(&file, &LoadOptions::new().only("bias$")).unwrap();
     assert_ne!(weight(&loaded), [3.0, 4.0]);
     assert_eq!(report.loaded, ["layer.bias"]);
 
-    let error = Line::new(&LineConfig { inputs: 3 }).load_weights(file.path(), &LoadOptions::new()).unwrap_err();
+    let error = Line::new(&LineConfig { inputs: 3 }).load_weights(&file, &LoadOptions::new()).unwrap_err();
     assert!(matches!(error, Error::Weights(WeightsError::Misfit(_))), "{error}");
 }
