@@ -136,8 +136,9 @@ mod tests {
     fn the_file_of_another_run_stays() {
         let folder = tempfile::tempdir().unwrap();
         let other = folder.path().join("on_exception.ckpt");
-        std::fs::write(&other, "another run").unwrap();
+        // It may come while this one trains.
         let (mut bench, mut callback) = begin(folder.path());
+        std::fs::write(&other, "another run").unwrap();
         bench.fire(&mut callback, Event::Teardown { stage: Stage::Fit }).unwrap();
         assert!(other.exists());
         bench.start(&mut callback).unwrap();
