@@ -212,13 +212,14 @@ impl ModelCheckpoint {
             SaveTopK::All => String::new(),
             SaveTopK::Best(count) => format!(" top {count}"),
         };
-        match (path, self.best_model_score()) {
-            (Some(path), Some(best)) => tracing::info!(
-                "epoch {epoch}, global step {step}: `{monitor}` reached {score:.5} (best {best:.5}), saving model to `{}`{}",
-                path.display(),
-                if top.is_empty() { top } else { format!(" as{top}") }
-            ),
-            _ => tracing::info!("epoch {epoch}, global step {step}: `{monitor}` was not in{top}"),
+        if let (Some(path), Some(best)) = (path, self.best_model_score()) {
+            let top = if top.is_empty() { top } else { format!(" as{top}") };
+            let path = path.display();
+            tracing::info!(
+                "epoch {epoch}, global step {step}: `{monitor}` reached {score:.5} (best {best:.5}), saving model to `{path}`{top}"
+            );
+        } else {
+            tracing::info!("epoch {epoch}, global step {step}: `{monitor}` was not in{top}");
         }
     }
 }
