@@ -42,13 +42,15 @@ pub fn link_or_copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> 
     let (from, to) = (from.as_ref(), to.as_ref());
     // A link to a symlink would be one more symlink.
     let (from, source) = open_to_link(from)?;
-    let linked = name_anew(to, |name| fs::hard_link(&from, name));
-    if linked.is_ok() {
-        return Ok(());
+    match name_anew(to, |name| fs::hard_link(&from, name)) {
+        Ok(()) => Ok(()),
+        Err(_) => copy(&source, to),
     }
-    let mut reader = &source;
-    let copied = place(to, |mut file| io::copy(&mut reader, &mut file).map(|_| ()));
+}
+
+fn copy(mut source: &File, to: &Path) -> Result<()> {
     let size = source.metadata().map_or(0, |metadata| metadata.len());
+    let copied = place(to, |mut file| io::copy(&mut source, &mut file).map(|_| ()));
     copied.map_err(|error| Error::while_writing(to, size, error))
 }
 

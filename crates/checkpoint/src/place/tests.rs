@@ -125,6 +125,34 @@ fn a_second_name_stays_when_the_first_is_written_anew() {
     assert_eq!(step_of(&last), 2);
 }
 
+#[test]
+fn a_copy_stands_in_for_a_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copied) = (folder.path().join("a.ckpt"), folder.path().join("copies/last.ckpt"));
+    save(&path, 7).unwrap();
+    for _ in 0..2 {
+        copy(&File::open(&path).unwrap(), &copied).unwrap();
+        assert_eq!(fs::read(&copied).unwrap(), fs::read(&path).unwrap());
+    }
+    assert_eq!(names(copied.parent().unwrap()), ["last.ckpt"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_name_that_is_being_made_is_not_taken_for_a_left_over_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.ckpt");
+    save(&path, 1).unwrap();
+    let (real, lock) = open_to_link(&path).unwrap();
+    fs::hard_link(&real, folder.path().join(".saving-link")).unwrap();
+    symlink("a.ckpt".as_ref(), &folder.path().join(".saving-symlink")).unwrap();
+    remove_leftovers(folder.path());
+    assert_eq!(names(folder.path()), [".saving-link", ".saving-symlink", "a.ckpt"]);
+    drop(lock);
+    remove_leftovers(folder.path());
+    assert_eq!(names(folder.path()), ["a.ckpt"]);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_link_follows_its_target_and_moves_with_its_folder() {
