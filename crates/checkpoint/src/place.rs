@@ -155,7 +155,9 @@ fn locked_file(folder: &Path) -> io::Result<NamedTempFile> {
 fn remove_leftovers(folder: &Path) {
     let is_ours = |name: &OsStr| name.to_str().is_some_and(|name| name.starts_with(PREFIX));
     for entry in fs::read_dir(folder).into_iter().flatten().flatten().filter(|entry| is_ours(&entry.file_name())) {
-        let is_left = match OpenOptions::new().read(true).write(true).open(entry.path()) {
+        // Kept until the name is gone: its writer may just have made it, and looks whether it is still there once it has the lock.
+        let file = OpenOptions::new().read(true).write(true).open(entry.path());
+        let is_left = match &file {
             Ok(file) => file.try_lock().is_ok(),
             // A symbolic link to a file that was removed since.
             Err(error) => error.kind() == io::ErrorKind::NotFound,

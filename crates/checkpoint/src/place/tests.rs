@@ -83,7 +83,7 @@ fn of_many_writers_to_one_path_one_whole_file_is_left() {
     thread::scope(|scope| {
         for step in 0..8 {
             let path = &path;
-            scope.spawn(move || (0..5).for_each(|_| save(path, step).unwrap()));
+            scope.spawn(move || (0..50).for_each(|_| save(path, step).unwrap()));
         }
     });
     assert!(step_of(&path) < 8);
