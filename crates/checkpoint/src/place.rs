@@ -42,13 +42,15 @@ pub fn link_or_copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> 
     let (from, to) = (from.as_ref(), to.as_ref());
     // A link to a symlink would be one more symlink.
     let (from, source) = open_to_link(from)?;
-    let linked = name_anew(to, |name| fs::hard_link(&from, name));
-    if linked.is_ok() {
-        return Ok(());
+    match name_anew(to, |name| fs::hard_link(&from, name)) {
+        Ok(()) => Ok(()),
+        Err(_) => copy(&source, to),
     }
-    let mut reader = &source;
-    let copied = place(to, |mut file| io::copy(&mut reader, &mut file).map(|_| ()));
+}
+
+fn copy(mut source: &File, to: &Path) -> Result<()> {
     let size = source.metadata().map_or(0, |metadata| metadata.len());
+    let copied = place(to, |mut file| io::copy(&mut source, &mut file).map(|_| ()));
     copied.map_err(|error| Error::while_writing(to, size, error))
 }
 
@@ -153,7 +155,9 @@ fn locked_file(folder: &Path) -> io::Result<NamedTempFile> {
 fn remove_leftovers(folder: &Path) {
     let is_ours = |name: &OsStr| name.to_str().is_some_and(|name| name.starts_with(PREFIX));
     for entry in fs::read_dir(folder).into_iter().flatten().flatten().filter(|entry| is_ours(&entry.file_name())) {
-        let is_left = match OpenOptions::new().read(true).write(true).open(entry.path()) {
+        // Kept until the name is gone: its writer may just have made it, and looks whether it is still there once it has the lock.
+        let file = OpenOptions::new().read(true).write(true).open(entry.path());
+        let is_left = match &file {
             Ok(file) => file.try_lock().is_ok(),
             // A symbolic link to a file that was removed since.
             Err(error) => error.kind() == io::ErrorKind::NotFound,
