@@ -74,11 +74,18 @@ pub(crate) fn at(path: &Path, action: &str, error: &io::Error) -> io::Error {
 pub(crate) trait Target: Write + Seek {
     /// Cuts the file off or fills it up with zeros.
     fn set_len(&mut self, len: u64) -> io::Result<()>;
+
+    /// Waits until the content is on the disk.
+    fn sync(&self) -> io::Result<()>;
 }
 
 impl Target for std::fs::File {
     fn set_len(&mut self, len: u64) -> io::Result<()> {
         std::fs::File::set_len(self, len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
     }
 }
 
@@ -181,6 +188,23 @@ impl<T: Target> Append<T> {
         write_at(&mut self.target, at_byte, bytes).map_err(|error| at(&self.path, "write", &error))
     }
 
+    /// Waits until what was written outlives a power cut.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.target.sync().map_err(|error| at(&self.path, "write", &error))?;
+        // The name of a new file is in its folder. Where a folder cannot be synchronised, there is nothing more to do.
+        let _ = std::fs::File::open(place(&self.path).0).and_then(|folder| folder.sync_all());
+        Ok(())
+    }
+
+    /// Cuts off the tail and the pieces behind `end`. Nothing may wait in the buffer.
+    pub(crate) fn cut(&mut self, end: u64) -> io::Result<()> {
+        self.target.set_len(end).map_err(|error| at(&self.path, "cut", &error))?;
+        self.end = end;
+        self.len = end;
+        self.tail.clear();
+        Ok(())
+    }
+
     /// Goes on with another file that holds everything up to now, the buffer included: whole pieces up to `end`, then
     /// `tail`.
     pub(crate) fn replace(&mut self, target: T, end: u64, tail: Vec<u8>) {
@@ -243,6 +267,10 @@ pub(crate) mod tests {
     impl Target for SmallDisk {
         fn set_len(&mut self, len: u64) -> io::Result<()> {
             self.bytes.lock().unwrap().resize(len as usize, 0);
+            Ok(())
+        }
+
+        fn sync(&self) -> io::Result<()> {
             Ok(())
         }
     }

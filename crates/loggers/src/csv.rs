@@ -7,10 +7,12 @@ mod tests;
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use table::Table;
 
 use crate::logger::owned;
-use crate::{Hyperparams, Logger, Metrics, Result, RunDir, Status};
+use crate::{Hyperparams, Logger, Metrics, Result, RunDir, Status, position};
 
 /// Writes metrics as a table: `save_dir/name/version/metrics.csv`, and `hparams.yaml` beside it.
 ///
@@ -23,7 +25,8 @@ use crate::{Hyperparams, Logger, Metrics, Result, RunDir, Status};
 /// * **Numbers** are the shortest decimals that read back equal. A value that an `f32` can hold exactly is written as that
 ///   `f32`: `0.1_f32` as `0.1`. A missing value is an empty cell; `NaN`, `inf` and `-inf` are written so.
 /// * **A step that is missing** is one more than the step of the last row, 0 at first, unless a metric is called `step`.
-/// * **A file that is there** is continued. What a crash left of a last row is cut off.
+/// * **A file that is there** is continued. What a crash left of a last row is cut off. [`resume`](Logger::resume) cuts off the
+///   rows and columns after a checkpoint too, so that in the end the file has the bytes of one that was never interrupted.
 ///
 /// Memory does not grow with the number of rows. A kill at any moment leaves a readable file; rows that were not saved are
 /// lost ([`Background`](crate::Background) saves all the time).
@@ -48,6 +51,13 @@ pub struct CsvLogger {
     flush_every: usize,
     params: Hyperparams,
     table: Option<Table>,
+}
+
+/// See [`Logger::position`].
+#[derive(Serialize, Deserialize)]
+struct Position {
+    table: table::Position,
+    hparams: Hyperparams,
 }
 
 impl CsvLogger {
@@ -91,6 +101,10 @@ impl CsvLogger {
         &self.dir
     }
 
+    fn write_params(&self) -> Result<()> {
+        self.params.write_yaml(&self.dir.log_dir()?.join("hparams.yaml"))
+    }
+
     fn table(&mut self) -> Result<&mut Table> {
         let table = match self.table.take() {
             Some(table) => table,
@@ -132,7 +146,7 @@ impl Logger for CsvLogger {
     /// Adds to `hparams.yaml`. Initial metrics make no row: their first real values do.
     fn log_hyperparams(&mut self, params: &Hyperparams, _initial_metrics: &Metrics) -> Result<()> {
         self.params.update(params.clone());
-        self.params.write_yaml(&self.dir.log_dir()?.join("hparams.yaml"))
+        self.write_params()
     }
 
     fn save(&mut self) -> Result<()> {
@@ -142,5 +156,16 @@ impl Logger for CsvLogger {
     /// Saves, and makes all rows as long as the header.
     fn finalize(&mut self, _status: Status) -> Result<()> {
         self.table.as_mut().map_or(Ok(()), Table::tidy)
+    }
+
+    fn position(&mut self) -> Result<Value> {
+        position::save(&Position { table: self.table()?.position()?, hparams: self.params.clone() })
+    }
+
+    fn resume(&mut self, position: Value) -> Result<()> {
+        let Some(Position { table, hparams }) = position::load(position, self.dir.log_dir()?) else { return Ok(()) };
+        self.table()?.resume(&table)?;
+        self.params = hparams;
+        if self.params.is_empty() { Ok(()) } else { self.write_params() }
     }
 }

@@ -1,6 +1,7 @@
 //! What can go wrong in this crate.
 
 use std::io;
+use std::path::PathBuf;
 
 /// The result of everything fallible in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -66,6 +67,18 @@ pub enum Error {
         /// The type that was asked for.
         expected: &'static str,
     },
+    /// The folder of a run that is to be continued is not there.
+    #[error("the log folder `{}` does not exist", folder.display())]
+    RunGone {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Another process writes to the folder of a run that is to be continued.
+    #[error("the log folder `{}` is in use by another process", folder.display())]
+    RunInUse {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The thread of a background writer has ended.
     #[error("the background writer of logger `{logger}` has stopped")]
     Stopped {
@@ -102,6 +115,8 @@ impl Error {
             Self::HyperparamConflict { .. } => "rename one of the two, or give both the same value",
             Self::NotAMap { .. } => "wrap the value in a struct with a named field",
             Self::Serialize { .. } => "map keys must be strings, numbers or unit variants",
+            Self::RunGone { .. } => "put the folder back, or log into a new version",
+            Self::RunInUse { .. } => "wait until the run that uses it has ended, end it, or log into a new version",
             Self::WrongLogger { .. } => "ask with the type that was given to the Trainer",
             _ => return None,
         };

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{Error, Result, append, number};
@@ -55,7 +55,7 @@ impl std::fmt::Display for Scalar {
 /// ]);
 /// # Ok::<(), stormfire_loggers::Error>(())
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Hyperparams {
     values: Map<String, Value>,

@@ -7,9 +7,10 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::tensorboard::record::{self, HEADER};
-use crate::{Background, CsvLogger, Metrics, Result, RunDir, TensorBoardLogger};
+use crate::{Background, CsvLogger, Logger, Metrics, PendingPosition, Result, RunDir, TensorBoardLogger, Value};
 
 const FOLDER: &str = "STORMFIRE_TEST_FOLDER";
+const POSITION: &str = "position ";
 const PAUSE: &str = "STORMFIRE_TEST_PAUSE_US";
 
 /// Not a test of its own: the process that the others kill.
@@ -36,8 +37,14 @@ fn log_forever(folder: &str, pause: Duration) -> Result<()> {
             logger.log_metrics([("again", step as f64)].into(), Some(step))?;
         }
         #[expect(clippy::print_stdout, reason = "the test that kills this process listens")]
-        if step % 100 == 0 {
-            println!("logged {step}");
+        match step % 100 {
+            0 => println!("logged {step}"),
+            50 => {
+                let positions = loggers.each_ref().map(Background::position).map(PendingPosition::wait);
+                let positions = positions.into_iter().collect::<Result<Vec<_>>>()?;
+                println!("{POSITION}{}", serde_json::json!([step, positions]));
+            }
+            _ => {}
         }
         sleep(pause);
     }
@@ -71,7 +78,7 @@ fn inspect(folder: &Path) -> (usize, usize) {
         rows += 1;
     }
     let events = fs_err::read_dir(&run).unwrap().map(|entry| entry.unwrap().path());
-    let events = events.into_iter().find(|path| path.to_string_lossy().contains("tfevents")).unwrap();
+    let events = events.filter(|path| path.to_string_lossy().contains("tfevents")).min().unwrap();
     let file = fs_err::read(events).unwrap();
     let (mut rest, mut records) = (&file[..], 0);
     while rest.len() >= HEADER {
@@ -92,13 +99,36 @@ fn a_kill_at_any_moment_leaves_readable_files() {
         let folder = tempfile::tempdir().unwrap();
         let mut victim = start(folder.path(), Duration::ZERO);
         let mut lines = BufReader::new(victim.stdout.take().unwrap()).lines();
-        let logging = lines.find(|line| line.as_ref().unwrap() == "logged 1000");
-        assert!(logging.is_some());
+        let mut positions = Vec::new();
+        let mut heard = |line: String| positions.extend(line.strip_prefix(POSITION).map(str::to_owned));
+        lines.by_ref().map(Result::unwrap).take_while(|line| line != "logged 1000").for_each(&mut heard);
         sleep(Duration::from_millis(7 * attempt));
         victim.kill().unwrap();
         victim.wait().unwrap();
         inspect(folder.path());
+
+        lines.map(Result::unwrap).for_each(heard);
+        // The oldest one is before a column of the table, the last one may be half a line.
+        for position in [positions.first(), positions.iter().rfind(|position| position.ends_with(']'))] {
+            let (step, [tensorboard, csv]): (usize, [Value; 2]) = serde_json::from_str(position.unwrap()).unwrap();
+            let folder = copied(folder.path());
+            let run = RunDir::new(folder.path()).resume("version_0").unwrap();
+            TensorBoardLogger::in_dir(run.clone()).resume(tensorboard).unwrap();
+            CsvLogger::in_dir(run).resume(csv).unwrap();
+            // One record says the version, and a step has two.
+            assert_eq!(inspect(folder.path()), (step + 1, 1 + 2 * (step + 1)));
+        }
     }
+}
+
+fn copied(folder: &Path) -> tempfile::TempDir {
+    let (copy, run) = (tempfile::tempdir().unwrap(), Path::new("lightning_logs/version_0"));
+    fs_err::create_dir_all(copy.path().join(run)).unwrap();
+    for entry in fs_err::read_dir(folder.join(run)).unwrap() {
+        let entry = entry.unwrap();
+        fs_err::copy(entry.path(), copy.path().join(run).join(entry.file_name())).unwrap();
+    }
+    copy
 }
 
 #[test]

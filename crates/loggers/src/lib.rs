@@ -2,7 +2,8 @@
 //!
 //! A [`Logger`] receives metrics, hyperparameters and media. [`TensorBoardLogger`] and [`CsvLogger`] write files,
 //! [`MemoryLogger`] keeps every call for a test, and one's own takes four methods. [`Background`] runs any of them on its
-//! own thread, in order, so that recording never holds up a training loop.
+//! own thread, in order, so that recording never holds up a training loop. A run that was killed is continued without rows
+//! twice or missing: see [`Logger::position`].
 //!
 //! ```
 //! use stormfire_loggers::{Background, CsvLogger, Metrics, Status};
@@ -27,6 +28,9 @@ mod kill_tests;
 mod logger;
 mod memory;
 mod number;
+mod position;
+#[cfg(test)]
+mod resume_tests;
 mod run_dir;
 mod tensorboard;
 mod value;
@@ -38,6 +42,7 @@ pub use hyperparams::{Hyperparams, Scalar};
 pub use logger::{CheckpointInfo, Logger, Status};
 pub use memory::{Call, MemoryLogger};
 pub use run_dir::{DEFAULT_NAME, RunDir};
+pub use serde_json::Value;
 pub use tensorboard::TensorBoardLogger;
 pub use value::{Audio, Figure, FigureFormat, Histogram, HistogramStats, Image, Metrics, Text};
-pub use writer::{Background, QUEUE_CAPACITY};
+pub use writer::{Background, PendingPosition, QUEUE_CAPACITY};

@@ -3,6 +3,8 @@
 use std::any::Any;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use crate::{Audio, Error, Figure, Histogram, Hyperparams, Image, Metrics, Result, Text};
 
 /// How a run ended.
@@ -70,6 +72,60 @@ impl CheckpointInfo {
 /// let mut logger: Box<dyn Logger> = Box::new(LastLine::default());
 /// logger.log_metrics(&[("loss", 0.5)].into(), Some(3))?;
 /// assert!(logger.downcast_mut::<LastLine>().is_some_and(|logger| logger.0.contains("0.5")));
+/// # Ok::<(), stormfire_loggers::Error>(())
+/// ```
+///
+/// # Continuing a run
+/// A run may be killed long after its last checkpoint; what it logged in between will be logged again. A logger that wants
+/// every value once implements two more methods: a checkpoint keeps what [`position`](Logger::position) returns, and the
+/// continued run hands it to [`resume`](Logger::resume). A logger without them still works: a service that keeps one value
+/// per name and step needs neither, and any other gets the values since the checkpoint twice.
+///
+/// ```
+/// use std::{fs, path::PathBuf};
+/// use stormfire_loggers::{Hyperparams, Logger, Metrics, Result, Value};
+///
+/// /// Appends a line for each call.
+/// struct Lines(PathBuf);
+///
+/// impl Lines {
+///     fn file(&self) -> Result<fs::File> { Ok(fs::File::options().create(true).append(true).open(&self.0)?) }
+/// }
+///
+/// impl Logger for Lines {
+///     fn name(&self) -> &str { "lines" }
+///     fn version(&self) -> String { "0".into() }
+///     fn log_metrics(&mut self, metrics: &Metrics, _step: Option<u64>) -> Result<()> {
+///         use std::io::Write;
+///         Ok(writeln!(self.file()?, "{metrics:?}")?)
+///     }
+///     fn log_hyperparams(&mut self, _params: &Hyperparams, _initial_metrics: &Metrics) -> Result<()> { Ok(()) }
+///
+///     fn position(&mut self) -> Result<Value> {
+///         let file = self.file()?;
+///         file.sync_data()?;
+///         Ok(file.metadata()?.len().into())
+///     }
+///     fn resume(&mut self, position: Value) -> Result<()> {
+///         let file = self.file()?;
+///         match position.as_u64() {
+///             Some(length) if length <= file.metadata()?.len() => Ok(file.set_len(length)?),
+///             _ => Ok(()),
+///         }
+///     }
+/// }
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("lines.txt");
+/// let mut killed = Lines(path.clone());
+/// killed.log_metrics(&[("loss", 0.5)].into(), Some(0))?;
+/// let in_checkpoint = killed.position()?;
+/// killed.log_metrics(&[("loss", 0.25)].into(), Some(1))?;
+///
+/// let mut continued = Lines(path.clone());
+/// continued.resume(in_checkpoint)?;
+/// continued.log_metrics(&[("loss", 0.25)].into(), Some(1))?;
+/// assert_eq!(fs::read_to_string(path)?.lines().count(), 2);
 /// # Ok::<(), stormfire_loggers::Error>(())
 /// ```
 pub trait Logger: Any + Send {
@@ -146,6 +202,22 @@ pub trait Logger: Any + Send {
     fn finalize(&mut self, status: Status) -> Result<()> {
         let _ = status;
         self.save()
+    }
+
+    /// Where the log stands, as plain data that a checkpoint keeps. Everything recorded before it must outlive the machine
+    /// from now on: flush it, also to the disk. Default: `Null`, for a logger that cannot go back.
+    fn position(&mut self) -> Result<Value> {
+        Ok(Value::Null)
+    }
+
+    /// Goes back to a [`position`](Logger::position), perhaps of an earlier process, and forgets what was recorded after it.
+    /// Called at most once, before anything is recorded, maybe after [`open`](Logger::open).
+    ///
+    /// A position that does not fit (a file was deleted, loggers changed their order) is no error: keep what is there, go on
+    /// behind it, and warn. Default: nothing.
+    fn resume(&mut self, position: Value) -> Result<()> {
+        let _ = position;
+        Ok(())
     }
 
     /// A checkpoint was written, for backends that keep them too. Default: nothing.

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde_json::Value;
+
 use crate::{Audio, CheckpointInfo, Figure, Histogram, Hyperparams, Image, Logger, Metrics, Result, Status, Text};
 
 /// One call of a [`MemoryLogger`].
@@ -84,6 +86,10 @@ pub enum Call {
 /// let memory = MemoryLogger::new();
 /// memory.clone().log_metrics(&[("loss", 0.5), ("epoch", 0.0)].into(), Some(49))?;
 /// assert_eq!(memory.rows(), [("loss".to_owned(), 0.5, Some(49)), ("epoch".to_owned(), 0.0, Some(49))]);
+/// let position = memory.clone().position()?;
+/// memory.clone().log_metrics(&[("loss", 0.25)].into(), Some(99))?;
+/// memory.clone().resume(position)?;
+/// assert_eq!(memory.rows().len(), 2);
 /// # Ok::<(), stormfire_loggers::Error>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -213,6 +219,19 @@ impl Logger for MemoryLogger {
 
     fn finalize(&mut self, status: Status) -> Result<()> {
         self.keep(Call::Finalize(status));
+        Ok(())
+    }
+
+    /// The number of calls.
+    fn position(&mut self) -> Result<Value> {
+        Ok(self.lock().len().into())
+    }
+
+    /// Forgets the calls after the position. If there are fewer, as in another process, all are kept.
+    fn resume(&mut self, position: Value) -> Result<()> {
+        if let Some(calls) = position.as_u64() {
+            self.lock().truncate(calls as usize);
+        }
         Ok(())
     }
 

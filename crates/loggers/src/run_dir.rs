@@ -1,10 +1,14 @@
 //! Where the files of a run go.
 
+mod hold;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::Result;
+use hold::{Hold, hold};
+
+use crate::{Error, Result};
 
 /// The experiment's name when none is given.
 pub const DEFAULT_NAME: &str = "lightning_logs";
@@ -15,6 +19,9 @@ pub const DEFAULT_NAME: &str = "lightning_logs";
 /// Its folder is made in the same moment, and only one process or thread can make it, so that two runs never share one.
 /// Clones are handles of the same run: give them to several loggers (`in_dir`) to have their files side by side.
 ///
+/// [`name`](Self::name) and [`version`](Self::version) are all that is needed to [`resume`](Self::resume) the run in
+/// another process.
+///
 /// ```
 /// use stormfire_loggers::RunDir;
 /// # let folder = tempfile::tempdir()?;
@@ -24,6 +31,8 @@ pub const DEFAULT_NAME: &str = "lightning_logs";
 /// assert_eq!(first.clone().log_dir()?, folder.join("lightning_logs/version_0"));
 /// assert_eq!(RunDir::new(folder).version()?, "version_1");
 /// assert_eq!(RunDir::new(folder).with_name("").with_version("try").log_dir()?, folder.join("try"));
+/// let again = RunDir::new(folder).with_name(first.name()).resume(first.version()?)?;
+/// assert_eq!(again.log_dir()?, first.log_dir()?);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -44,6 +53,7 @@ struct Inner {
 struct Resolved {
     version: String,
     log_dir: PathBuf,
+    _hold: Option<Hold>,
 }
 
 impl RunDir {
@@ -64,7 +74,8 @@ impl RunDir {
 
     /// A version of one's own, used as the folder's name as it stands. The result is a run of its own.
     ///
-    /// If the folder exists and is not empty, a warning says so, and the files join those that are there.
+    /// If the folder exists and is not empty, a warning says so, and the files join those that are there. Another one is
+    /// given if another process uses the folder, where that can be found out.
     pub fn with_version(self, version: impl Into<String>) -> Self {
         Self::build(self.inner.save_dir.clone(), self.inner.name.clone(), Some(version.into()))
     }
@@ -72,6 +83,25 @@ impl RunDir {
     /// As [`RunDir::with_version`] with `version_<number>`.
     pub fn with_version_number(self, number: u64) -> Self {
         self.with_version(format!("version_{number}"))
+    }
+
+    /// A run that is there already and goes on: its folder is used again without a warning, and no version is made.
+    ///
+    /// # Errors
+    /// [`Error::RunGone`] if its folder does not exist, [`Error::RunInUse`] if another process uses it, where that can be
+    /// found out (not on Windows and some network disks).
+    pub fn resume(self, version: impl Into<String>) -> Result<Self> {
+        let version = version.into();
+        let run = self.with_version(version.clone());
+        let log_dir = folder_of(&run.root_dir(), &version);
+        if !log_dir.is_dir() {
+            return Err(Error::RunGone { folder: log_dir });
+        }
+        let Some(hold) = hold(&log_dir) else {
+            return Err(Error::RunInUse { folder: log_dir });
+        };
+        run.inner.resolved.get_or_init(|| Resolved { version, log_dir, _hold: Some(hold) });
+        Ok(run)
     }
 
     /// The folder of all experiments.
@@ -141,13 +171,21 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+fn folder_of(root: &Path, version: &str) -> PathBuf {
+    if version.is_empty() { root.to_owned() } else { root.join(version) }
+}
+
 fn reuse(root: &Path, version: &str) -> Result<Resolved> {
-    let log_dir = if version.is_empty() { root.to_owned() } else { root.join(version) };
+    let log_dir = folder_of(root, version);
     fs_err::create_dir_all(&log_dir)?;
     if fs_err::read_dir(&log_dir)?.next().is_some() {
         tracing::warn!(folder = %log_dir.display(), "the log folder exists and is not empty; new files join the old ones");
     }
-    Ok(Resolved { version: version.to_owned(), log_dir })
+    let hold = hold(&log_dir);
+    if hold.is_none() {
+        tracing::warn!(folder = %log_dir.display(), "another process logs to this folder too; tables that both write are spoiled");
+    }
+    Ok(Resolved { version: version.to_owned(), log_dir, _hold: hold })
 }
 
 fn reserve(root: &Path) -> Result<Resolved> {
@@ -158,7 +196,10 @@ fn reserve(root: &Path) -> Result<Resolved> {
         let version = format!("version_{next}");
         let log_dir = root.join(&version);
         match fs_err::create_dir(&log_dir) {
-            Ok(()) => return Ok(Resolved { version, log_dir }),
+            Ok(()) => {
+                let hold = hold(&log_dir);
+                return Ok(Resolved { version, log_dir, _hold: hold });
+            }
             // Another process was faster, or a file has the name.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => next += 1,
             Err(error) => return Err(error.into()),
@@ -237,6 +278,47 @@ mod tests {
         assert_eq!(numbered.version().unwrap(), "version_3");
         assert_eq!(RunDir::new(folder.path()).version().unwrap(), "version_4");
         assert_eq!([short("äöüß€"), short("ab"), short("version_"), short("version_12")], ["öüß€", "ab", "ion_", "12"]);
+    }
+
+    #[test]
+    fn a_run_is_resumed_where_it_is_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::new(folder.path()).with_name("mnist");
+        let (name, version) = (run.name().to_owned(), run.version().unwrap().to_owned());
+        let again = RunDir::new(folder.path()).with_name(&name).resume(&version).unwrap();
+        assert_eq!((again.log_dir().unwrap(), again.version().unwrap()), (run.log_dir().unwrap(), "version_0"));
+        assert_eq!(fs_err::read_dir(again.log_dir().unwrap()).unwrap().count(), 0);
+
+        let gone = RunDir::new(folder.path()).with_name(&name).resume("version_1").unwrap_err();
+        assert!(matches!(&gone, Error::RunGone { folder } if folder.ends_with("mnist/version_1")), "{gone}");
+        assert!(gone.hint().is_some());
+        assert!(!folder.path().join("mnist/version_1").exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_in_use_by_another_process_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let log_dir = folder.path().join("run");
+        fs_err::create_dir(&log_dir).unwrap();
+        let resume = || RunDir::new(folder.path()).with_name("").resume("run");
+        // As in another process, since this handle is not in the registry.
+        let other = std::fs::File::open(&log_dir).unwrap();
+        other.try_lock().unwrap();
+        let error = resume().unwrap_err();
+        assert!(matches!(error, Error::RunInUse { .. }), "{error}");
+        // With a version of one's own it is the user's decision.
+        RunDir::new(folder.path()).with_name("").with_version("run").log_dir().unwrap();
+        other.unlock().unwrap();
+        let (first, second) = (resume().unwrap(), resume().unwrap());
+        let is_free = || std::fs::File::open(&log_dir).unwrap().try_lock().is_ok();
+        drop(first);
+        assert!(!is_free());
+        drop(second);
+        // A child that another test starts in this moment has the handle until it is a program of its own.
+        while !is_free() {
+            std::thread::yield_now();
+        }
     }
 
     #[test]

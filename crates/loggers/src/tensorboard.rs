@@ -4,16 +4,20 @@ pub(crate) mod event;
 mod file;
 pub(crate) mod hparams;
 pub(crate) mod record;
+mod resume;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use event::{Data, Value};
 use file::EventFile;
+use resume::{Extent, Position};
+use serde::{Deserialize, Serialize};
 
 use crate::logger::{owned, prefixed};
-use crate::{Histogram, Hyperparams, Image, Logger, Metrics, Result, RunDir, Status};
+use crate::{Histogram, Hyperparams, Image, Logger, Metrics, Result, RunDir, Status, position};
 
 /// The metric that stands for a run in the hparams tab until a better one is given.
 const HP_METRIC: &str = "hp_metric";
@@ -22,6 +26,9 @@ const HP_METRIC: &str = "hp_metric";
 ///
 /// The files are `save_dir/name/version/events.out.tfevents.*` and `hparams.yaml`. Values are stored as `f32`, as
 /// `TensorBoard` does with scalars; NaN and the infinities are kept. Metrics without a step are put at step 0.
+///
+/// A run that is resumed goes on in a new event file beside the old ones, which are cut back to the checkpoint; a server that
+/// shows the run meanwhile drops what it had read after it.
 ///
 /// Memory does not grow with the number of values. On a full disk the last whole record stays the end of the file, every
 /// further call is an error, and up to 1 MiB is kept to be written once there is room.
@@ -46,13 +53,18 @@ pub struct TensorBoardLogger {
     prefix: String,
     default_hp_metric: bool,
     params: Hyperparams,
+    /// The metrics that stand for the run in the hparams tab, and their first values as text.
+    initial_metrics: BTreeMap<String, String>,
     session: Session,
+    /// The files of the run that is continued, complete.
+    earlier: Vec<Extent>,
     file: Option<EventFile>,
     tag: String,
 }
 
 /// A run has one session in the hparams tab.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Session {
     None,
     Running,
@@ -73,7 +85,9 @@ impl TensorBoardLogger {
             prefix: String::new(),
             default_hp_metric: true,
             params: Hyperparams::new(),
+            initial_metrics: BTreeMap::new(),
             session: Session::None,
+            earlier: Vec::new(),
             file: None,
             tag: String::new(),
         }
@@ -131,6 +145,14 @@ impl TensorBoardLogger {
         Ok(self.file.insert(file))
     }
 
+    /// Closes the event file. One that was only opened is removed.
+    fn discard_empty_file(&mut self) -> Result<()> {
+        let Some(file) = self.file.take() else { return Ok(()) };
+        let path = file.last_step().is_none().then(|| file.path().to_owned());
+        drop(file);
+        path.map_or(Ok(()), |path| Ok(fs_err::remove_file(path)?))
+    }
+
     fn log_value(&mut self, tag: &str, data: Data, step: Option<u64>) -> Result<()> {
         let mut name = String::new();
         prefixed(&self.prefix, tag, &mut name);
@@ -179,11 +201,18 @@ impl Logger for TensorBoardLogger {
         outcome
     }
 
+    /// Fills the hparams tab and `hparams.yaml`. The same again, as by the start of a run that is resumed, changes nothing.
     fn log_hyperparams(&mut self, params: &Hyperparams, initial_metrics: &Metrics) -> Result<()> {
+        let known = self.params.clone();
         self.params.update(params.clone());
         let mut metrics = initial_metrics.clone();
         if metrics.is_empty() && self.default_hp_metric {
             metrics.insert(HP_METRIC, -1.0);
+        }
+        let initial = metrics.iter().map(|(name, value)| (name.to_owned(), value.to_string())).collect();
+        let known_metrics = std::mem::replace(&mut self.initial_metrics, initial);
+        if self.session != Session::None && self.params == known && self.initial_metrics == known_metrics {
+            return Ok(());
         }
         self.log_metrics(&metrics, Some(0))?;
         let mut tags = Vec::with_capacity(metrics.len());
@@ -237,6 +266,34 @@ impl Logger for TensorBoardLogger {
             self.session = Session::Ended;
         }
         self.save()
+    }
+
+    fn position(&mut self) -> Result<serde_json::Value> {
+        let file = self.file()?;
+        let bytes = file.sync()?;
+        let last_step = file.last_step();
+        let name = file.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut files = self.earlier.clone();
+        files.push(Extent { name, bytes });
+        let (hparams, initial_metrics) = (self.params.clone(), self.initial_metrics.clone());
+        position::save(&Position { files, last_step, session: self.session, hparams, initial_metrics })
+    }
+
+    fn resume(&mut self, position: serde_json::Value) -> Result<()> {
+        let folder = self.folder()?;
+        let Some(position) = position::load::<Position>(position, &folder) else { return Ok(()) };
+        self.discard_empty_file()?;
+        self.earlier = position.files;
+        let first = self.earlier.first().map(|file| file.name.clone()).unwrap_or_default();
+        if let Some(name) = resume::cut_back(&folder, &self.earlier)? {
+            position::misfit(&folder.join(name), "events of the checkpoint are missing");
+            self.earlier.clear();
+        }
+        self.file()?.continues(position.last_step, resume::message(&first))?;
+        self.session = position.session;
+        self.initial_metrics = position.initial_metrics;
+        self.params = position.hparams;
+        if self.params.is_empty() { Ok(()) } else { self.params.write_yaml(&folder.join("hparams.yaml")) }
     }
 }
 

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use queue::{Job, Queue};
 
+use serde_json::Value;
+
 use crate::{CheckpointInfo, Error, Hyperparams, Logger, Metrics, Result, Status};
 
 /// So many jobs can wait. Whoever submits one more is held until there is room.
@@ -178,15 +180,8 @@ impl Background {
     /// Errors of earlier jobs are left for the next report.
     pub fn call<L: Logger, R: Send + 'static>(&self, job: impl FnOnce(&mut L) -> Result<R> + Send + 'static) -> Result<R> {
         self.check::<L>()?;
-        let (answer, answered) = mpsc::sync_channel(1);
         let facts = Arc::clone(&self.facts);
-        self.queue.push_urgent(Job::Run(Box::new(move |logger| {
-            let outcome = guarded(&facts.name, || job(typed(logger, &facts.name)?));
-            // Whoever asked is waiting; if that thread is gone, nobody misses the answer.
-            let _ = answer.send(outcome);
-            Ok(())
-        })));
-        answered.recv().map_err(|_| self.stopped())?
+        self.ask(move |logger| job(typed(logger, &facts.name)?)).recv().map_err(|_| stopped(&self.facts))?
     }
 
     /// Queues a job on the backend's own type.
@@ -199,20 +194,66 @@ impl Background {
         self.submit(move |logger| job(typed(logger, &facts.name)?))
     }
 
+    /// Asks for [`Logger::position`] behind everything submitted so far, without waiting for the answer.
+    pub fn position(&self) -> PendingPosition {
+        PendingPosition { facts: Arc::clone(&self.facts), answered: self.ask(Logger::position) }
+    }
+
+    /// Runs [`Logger::resume`] and waits until it is done.
+    ///
+    /// # Errors
+    /// The first error since the last report.
+    pub fn resume(&self, position: Value) -> Result<()> {
+        self.settle(move |logger| logger.resume(position))
+    }
+
     fn check<L: Logger>(&self) -> Result<()> {
         if self.is::<L>() { Ok(()) } else { Err(wrong::<L>(&self.facts.name)) }
+    }
+
+    /// Queues a job whose answer is awaited, here or on another thread.
+    fn ask<R: Send + 'static>(&self, job: impl FnOnce(&mut dyn Logger) -> Result<R> + Send + 'static) -> mpsc::Receiver<Result<R>> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let facts = Arc::clone(&self.facts);
+        self.queue.push_urgent(Job::Run(Box::new(move |logger| {
+            let outcome = guarded(&facts.name, || job(logger));
+            // If whoever asked is gone, nobody misses the answer.
+            let _ = answer.send(outcome);
+            Ok(())
+        })));
+        answered
     }
 
     fn settle(&self, last: impl FnOnce(&mut dyn Logger) -> Result<()> + Send + 'static) -> Result<()> {
         let (done, finished) = mpsc::sync_channel(1);
         self.queue.push_urgent(Job::Settle(Box::new(last), done));
-        finished.recv().map_err(|_| self.stopped())?;
+        finished.recv().map_err(|_| stopped(&self.facts))?;
         self.queue.take_error().map_or(Ok(()), Err)
     }
+}
 
-    fn stopped(&self) -> Error {
-        Error::Stopped { logger: self.facts.name.clone() }
+/// A [`Logger::position`] that a [`Background`] was asked for. Any thread may wait for it, such as one that writes a
+/// checkpoint.
+#[derive(Debug)]
+#[must_use = "a position is of use only in a checkpoint"]
+pub struct PendingPosition {
+    facts: Arc<Facts>,
+    answered: mpsc::Receiver<Result<Value>>,
+}
+
+impl PendingPosition {
+    /// Waits until the logger has got there. What it recorded before is then on the disk.
+    ///
+    /// # Errors
+    /// What [`Logger::position`] returns, [`Error::Panicked`] if it panics, [`Error::Stopped`] if the writer has ended.
+    /// Errors of earlier jobs are left for the next report of the [`Background`].
+    pub fn wait(self) -> Result<Value> {
+        self.answered.recv().map_err(|_| stopped(&self.facts))?
     }
+}
+
+fn stopped(facts: &Facts) -> Error {
+    Error::Stopped { logger: facts.name.clone() }
 }
 
 impl Drop for Background {

@@ -70,6 +70,21 @@ pub(super) fn read_record(reader: &mut impl BufRead, record: &mut Vec<u8>) -> io
     }
 }
 
+/// Counts rows, at most `most`: how many there are, and how many bytes they take. Empty lines between them are no rows.
+pub(super) fn count_rows(reader: &mut impl BufRead, most: u64) -> io::Result<(u64, u64)> {
+    let (mut rows, mut bytes, mut read) = (0, 0, 0);
+    let mut row = Vec::new();
+    while rows < most && read_record(reader, &mut row)? > 0 {
+        read += row.len() as u64;
+        if !row.iter().all(|byte| is_line_end(*byte)) {
+            rows += 1;
+            bytes = read;
+        }
+        row.clear();
+    }
+    Ok((rows, bytes))
+}
+
 pub(super) fn is_line_end(byte: u8) -> bool {
     matches!(byte, b'\n' | b'\r')
 }
@@ -137,6 +152,12 @@ mod tests {
         let found: Vec<_> = (0..5).map(|_| next()).collect();
         let found: Vec<_> = found.iter().map(|(text, cells)| (text.as_str(), *cells)).collect();
         assert_eq!(found, [("1,,3\n", 3), ("\n", 1), ("\"a,\nb\",\"\"\"c\",2\n", 3), ("last,", 2), ("", 0)]);
+    }
+
+    #[test]
+    fn rows_are_counted_up_to_a_limit() {
+        let count = |most| count_rows(&mut io::Cursor::new(b"1,2\n\n\"a\nb\",3\n4,5\n\n"), most).unwrap();
+        assert_eq!([count(0), count(1), count(2), count(3), count(9)], [(0, 0), (1, 4), (2, 13), (3, 17), (3, 17)]);
     }
 
     #[test]

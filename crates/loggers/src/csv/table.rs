@@ -1,5 +1,7 @@
 //! The table's file.
 
+mod resume;
+
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
@@ -11,6 +13,8 @@ use super::existing::{self, Existing};
 use crate::append::{Append, Replacement, at, clear_replacements};
 use crate::logger::prefixed;
 use crate::{Error, Metrics, Result, number};
+
+pub(super) use resume::Position;
 
 const STEP: &str = "step";
 const EPOCH: &str = "epoch";
@@ -46,6 +50,9 @@ pub(super) struct Table {
     ragged: bool,
     row: Option<Row>,
     next_step: u64,
+    /// Closed rows in the file, and in the buffer.
+    rows: u64,
+    buffered: u64,
     waiting: usize,
     /// After a large file could not be replaced.
     retry_at: Option<Instant>,
@@ -75,6 +82,11 @@ impl Table {
         let found = existing::examine(&mut file).map_err(|error| at(path, "read", &error))?;
         let Existing { header, columns, room, end } = found;
         file.set_len(end).map_err(|error| at(path, "write", &error))?;
+        let start = header.len() as u64 + room;
+        let rows = match file.seek(SeekFrom::Start(start)).and_then(|_| existing::count_rows(&mut BufReader::new(&file), u64::MAX)) {
+            Ok((rows, _)) => rows,
+            Err(error) => return Err(at(path, "read", &error).into()),
+        };
         let mut table = Self {
             file: Append::new(file, path.to_owned(), end),
             prefix: prefix.to_owned(),
@@ -82,12 +94,14 @@ impl Table {
             columns: Vec::new(),
             places: HashMap::new(),
             step_place: 0,
-            ragged: end > header.len() as u64 + room,
+            ragged: end > start,
             header,
             room,
             reserve: RESERVE / 2,
             row: None,
             next_step: 0,
+            rows,
+            buffered: 0,
             waiting: 0,
             retry_at: None,
             name: String::new(),
@@ -142,9 +156,16 @@ impl Table {
     /// Puts everything on disk, the open row too.
     pub(super) fn save(&mut self) -> Result<()> {
         self.waiting = 0;
-        self.settle_header().inspect_err(|_| self.file.shed())?;
-        let tail = self.open_row();
-        Ok(self.file.flush(&tail)?)
+        let outcome = self.settle_header().inspect_err(|_| self.file.shed()).and_then(|()| {
+            let tail = self.open_row();
+            Ok(self.file.flush(&tail)?)
+        });
+        if self.file.buffer().is_empty() {
+            // Written, or too much to be kept on a full disk.
+            let buffered = std::mem::take(&mut self.buffered);
+            self.rows += if outcome.is_ok() { buffered } else { 0 };
+        }
+        outcome
     }
 
     /// As [`Table::save`], with every row as long as the header and nothing between.
@@ -173,6 +194,7 @@ impl Table {
         if let Some(mut row) = self.row.take() {
             render(&row, &self.columns, self.step_place, self.file.buffer());
             self.waiting += 1;
+            self.buffered += 1;
             row.cells.clear();
             self.row = Some(row);
         }
@@ -192,7 +214,7 @@ impl Table {
             return Ok(());
         }
         let header = self.header_text()?;
-        let body = self.file.end().saturating_sub(self.header.len() as u64 + self.room);
+        let body = self.file.end().saturating_sub(self.body());
         if let Some(more) = header.strip_prefix(&self.header[..])
             && (more.len() as u64) < self.room
         {
@@ -221,12 +243,25 @@ impl Table {
         Ok(())
     }
 
+    /// Where the rows begin.
+    fn body(&self) -> u64 {
+        self.header.len() as u64 + self.room
+    }
+
     fn header_text(&self) -> Result<Vec<u8>> {
         let mut writer = ::csv::WriterBuilder::new().terminator(::csv::Terminator::Any(b'\n')).from_writer(Vec::new());
         writer.write_record(self.columns.iter().map(|column| &**column)).map_err(Error::other)?;
         let mut text = writer.into_inner().map_err(|error| Error::other(error.to_string()))?;
         text.pop();
         Ok(text)
+    }
+
+    /// The closed rows in the file.
+    fn rows_on_disk(&self) -> Result<io::Take<File>> {
+        let path = self.file.path();
+        let mut file = File::open(path).map_err(|error| at(path, "open", &error))?;
+        file.seek(SeekFrom::Start(self.body())).map_err(|error| at(path, "read", &error))?;
+        Ok(file.take(self.file.end().saturating_sub(self.body())))
     }
 
     /// Replaces the file by one with all columns, all rows as long as the header, and `reserve` bytes behind the header.
@@ -238,20 +273,21 @@ impl Table {
         replacement.write_all(&header)?;
         io::copy(&mut io::repeat(b'\n').take(room), &mut replacement)?;
 
-        let start = self.header.len() as u64 + self.room;
-        let mut old = File::open(&path).map_err(|error| at(&path, "open", &error))?;
-        old.seek(SeekFrom::Start(start)).map_err(|error| at(&path, "read", &error))?;
-        let on_disk = old.take(self.file.end().saturating_sub(start));
+        let on_disk = self.rows_on_disk()?;
         let mut rows = BufReader::with_capacity(1 << 16, on_disk.chain(&self.file.buffer()[..]));
         let mut row = Vec::new();
         loop {
             row.clear();
-            let cells = existing::read_record(&mut rows, &mut row)?;
+            let mut cells = existing::read_record(&mut rows, &mut row)?;
             if cells == 0 {
                 break;
             }
             while row.pop_if(|last| existing::is_line_end(*last)).is_some() {}
             if !row.is_empty() {
+                // Of columns that came after the position which the table was taken back to; here they are empty.
+                while cells > self.columns.len() && row.pop_if(|last| *last == b',').is_some() {
+                    cells -= 1;
+                }
                 row.resize(row.len() + self.columns.len().saturating_sub(cells), b',');
                 row.push(b'\n');
                 replacement.write_all(&row)?;

@@ -9,7 +9,7 @@ pub(crate) struct Event {
     pub(crate) wall_time: f64,
     #[prost(int64, tag = "2")]
     pub(crate) step: i64,
-    #[prost(oneof = "What", tags = "3, 5")]
+    #[prost(oneof = "What", tags = "3, 5, 7")]
     pub(crate) what: Option<What>,
 }
 
@@ -19,6 +19,17 @@ pub(crate) enum What {
     FileVersion(String),
     #[prost(message, tag = "5")]
     Summary(Summary),
+    #[prost(message, tag = "7")]
+    SessionLog(SessionLog),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct SessionLog {
+    /// 1 is START: from here on, what was read of this and later steps is void.
+    #[prost(int32, tag = "1")]
+    pub(crate) status: i32,
+    #[prost(string, tag = "3")]
+    pub(crate) message: String,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -20,24 +20,28 @@ pub(crate) fn push(into: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
     into.extend(checksum.to_le_bytes());
 }
 
+/// The data of the first record, and what follows it. `None` if it is torn or damaged.
+pub(crate) fn split(file: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (header, rest) = file.split_at_checked(HEADER)?;
+    let (length, checksum) = header.split_at(8);
+    if masked_crc(length).to_le_bytes() != checksum {
+        return None;
+    }
+    let length = usize::try_from(u64::from_le_bytes(length.try_into().ok()?)).ok()?;
+    let (data, rest) = rest.split_at_checked(length)?;
+    let (checksum, rest) = rest.split_at_checked(4)?;
+    (masked_crc(data).to_le_bytes() == checksum).then_some((data, rest))
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
 
-    /// Reads whole records back, strictly; what is wrong is the error.
-    pub(crate) fn read(mut file: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+    /// Reads whole records back, strictly; the error is what could not be read.
+    pub(crate) fn read(mut file: &[u8]) -> Result<Vec<Vec<u8>>, &[u8]> {
         let mut records = Vec::new();
         while !file.is_empty() {
-            let (header, rest) = file.split_at_checked(HEADER).ok_or("torn header")?;
-            let length = u64::from_le_bytes(header[..8].try_into().unwrap());
-            if masked_crc(&header[..8]).to_le_bytes() != header[8..] {
-                return Err("bad length checksum".to_owned());
-            }
-            let (data, rest) = rest.split_at_checked(length as usize).ok_or("torn data")?;
-            let (checksum, rest) = rest.split_at_checked(4).ok_or("torn checksum")?;
-            if masked_crc(data).to_le_bytes() != checksum {
-                return Err("bad data checksum".to_owned());
-            }
+            let (data, rest) = split(file).ok_or(file)?;
             records.push(data.to_vec());
             file = rest;
         }
@@ -69,6 +73,9 @@ pub(crate) mod tests {
             broken[bit / 8] ^= 1 << (bit % 8);
             assert!(read(&broken).is_err(), "bit {bit}");
         }
-        assert_eq!(read(&file[..file.len() - 1]).unwrap_err(), "torn checksum");
+        let third = 2 * (HEADER + 4) + 5;
+        for torn in third + 1..file.len() {
+            assert_eq!(read(&file[..torn]), Err(&file[third..torn]));
+        }
     }
 }

@@ -12,6 +12,7 @@ type Seen = Arc<Mutex<Vec<String>>>;
 struct Probe {
     seen: Seen,
     saves: Arc<AtomicUsize>,
+    resumed: Option<Value>,
     gate: Option<Arc<Barrier>>,
 }
 
@@ -38,6 +39,19 @@ impl Logger for Probe {
 
     fn log_hyperparams(&mut self, params: &Hyperparams, _: &Metrics) -> Result<()> {
         self.seen.lock().unwrap().push(params.flatten("/")[0].0.clone());
+        Ok(())
+    }
+
+    fn position(&mut self) -> Result<Value> {
+        assert_ne!(self.resumed, Some("panic".into()), "no position");
+        if self.resumed == Some("fail".into()) {
+            return Err(Error::other("no position"));
+        }
+        Ok(self.seen.lock().unwrap().len().into())
+    }
+
+    fn resume(&mut self, position: Value) -> Result<()> {
+        self.resumed = Some(position);
         Ok(())
     }
 
@@ -167,6 +181,43 @@ fn dropping_runs_what_is_queued_also_in_a_panic() {
         assert_eq!((outcome.is_err(), memory.metrics().len()), (panics, 100));
         assert_eq!(memory.calls().last(), Some(&Call::Save));
     }
+}
+
+#[test]
+fn a_position_lies_behind_what_was_submitted_before_and_nobody_waits_for_it() {
+    let gate = Arc::new(Barrier::new(2));
+    let probe = Probe { gate: Some(Arc::clone(&gate)), ..Probe::default() };
+    let logger = Background::spawn(Box::new(probe)).unwrap();
+    let mut positions = Vec::new();
+    for step in 0..5 {
+        logger.log_metrics(metric("a"), Some(step)).unwrap();
+        // The gate is closed, so waiting here would take for ever.
+        positions.push(logger.position());
+    }
+    let waiting = thread::spawn(move || positions.into_iter().map(|position| position.wait().unwrap()).collect::<Vec<_>>());
+    for _ in 0..5 {
+        gate.wait();
+    }
+    assert_eq!(waiting.join().unwrap(), (1..=5).map(Value::from).collect::<Vec<_>>());
+}
+
+#[test]
+fn whoever_waits_for_a_position_is_told_why_there_is_none() {
+    for (how, expected) in [("fail", "no position"), ("panic", "logger `probe` panicked: ")] {
+        let logger = Background::spawn(Box::new(Probe::default())).unwrap();
+        logger.resume(how.into()).unwrap();
+        let error = logger.position().wait().unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+        logger.flush().unwrap();
+    }
+    // The errors of others are for the next report.
+    let logger = Background::spawn(Box::new(Probe::default())).unwrap();
+    logger.log_metrics(metric("fail"), Some(1)).unwrap();
+    assert_eq!(logger.position().wait().unwrap(), Value::from(0));
+    assert_eq!(logger.flush().unwrap_err().to_string(), "step Some(1) fails");
+    let position = logger.position();
+    drop(logger);
+    position.wait().unwrap();
 }
 
 #[test]

@@ -1,0 +1,90 @@
+//! Where a table stood, and the way back there.
+
+use std::collections::BTreeMap;
+use std::io::BufReader;
+
+use serde::{Deserialize, Serialize};
+
+use super::{STEP, Table, existing};
+use crate::{Result, append, number, position};
+
+/// Rows and not bytes, since a new column may rewrite the whole file.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::csv) struct Position {
+    rows: u64,
+    columns: Vec<String>,
+    open: Option<Open>,
+}
+
+/// The last row, which may still grow.
+#[derive(Debug, Serialize, Deserialize)]
+struct Open {
+    step: u64,
+    /// As in the file: JSON has no NaN.
+    cells: BTreeMap<String, String>,
+}
+
+impl Table {
+    /// Where the table stands; all of it is on the disk.
+    pub(in crate::csv) fn position(&mut self) -> Result<Position> {
+        self.save()?;
+        self.file.sync()?;
+        let open = self.row.as_ref().map(|row| Open {
+            step: row.step,
+            cells: self.columns.iter().zip(&row.cells).filter_map(|(name, value)| Some((name.to_string(), text((*value)?)))).collect(),
+        });
+        Ok(Position { rows: self.rows, columns: self.columns.iter().map(ToString::to_string).collect(), open })
+    }
+
+    /// Takes the table back to a position if it went through it, else goes on behind what is there.
+    pub(in crate::csv) fn resume(&mut self, position: &Position) -> Result<()> {
+        self.close_row();
+        self.row = None;
+        self.save()?;
+        let mut columns = self.columns.iter().map(|name| &**name);
+        let fits = self.rows >= position.rows
+            && self.step_place < position.columns.len()
+            && position.columns.iter().all(|name| columns.next() == Some(name));
+        if fits {
+            let rows = existing::count_rows(&mut BufReader::new(self.rows_on_disk()?), position.rows);
+            let (_, bytes) = rows.map_err(|error| append::at(self.file.path(), "read", &error))?;
+            self.file.cut(self.body() + bytes)?;
+            self.rows = position.rows;
+            if self.columns.len() > position.columns.len() {
+                self.columns.truncate(position.columns.len());
+                self.places.retain(|_, place| *place < position.columns.len());
+                self.rewrite(0)?;
+            }
+        } else {
+            position::misfit(self.file.path(), "rows or columns of the checkpoint are missing");
+        }
+        // In a table that does not fit, the open row may be among the rows.
+        if self.rows <= position.rows {
+            self.reopen(position);
+        }
+        self.save()
+    }
+
+    fn reopen(&mut self, position: &Position) {
+        for name in &position.columns {
+            self.place(name, 0);
+        }
+        let Some(open) = &position.open else { return };
+        let mut cells = vec![None; self.columns.len()];
+        for (name, value) in &open.cells {
+            if name != STEP {
+                let place = self.place(name, 0);
+                cells.resize(self.columns.len(), None);
+                cells[place] = value.parse().ok();
+            }
+        }
+        self.row = Some(super::Row { step: open.step, cells });
+        self.next_step = open.step.saturating_add(1);
+    }
+}
+
+fn text(value: f64) -> String {
+    let mut text = Vec::new();
+    number::push(&mut text, value);
+    String::from_utf8_lossy(&text).into_owned()
+}

@@ -1,0 +1,39 @@
+//! One process at a time in a run's folder.
+
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// What this process holds: a lock keeps out other files of the same process too, but its loggers may share a folder.
+static HELD: Mutex<BTreeMap<PathBuf, Weak<File>>> = Mutex::new(BTreeMap::new());
+
+/// Keeps other processes out of a folder until the last clone is dropped or the process ends, however it ends.
+#[derive(Debug, Clone)]
+pub(super) struct Hold {
+    _lock: Option<Arc<File>>,
+}
+
+/// Holds a folder; `None` if another process does.
+///
+/// The lock is on the folder itself, which leaves no file behind. Where a folder cannot be locked (Windows, some network
+/// disks) nobody is kept out.
+pub(super) fn hold(folder: &Path) -> Option<Hold> {
+    let Ok((path, file)) = folder.canonicalize().and_then(|path| File::open(&path).map(|file| (path, file))) else {
+        return Some(Hold { _lock: None });
+    };
+    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(lock) = held.get(&path).and_then(Weak::upgrade) {
+        return Some(Hold { _lock: Some(lock) });
+    }
+    match file.try_lock() {
+        Ok(()) => {
+            let lock = Arc::new(file);
+            held.retain(|_, lock| lock.strong_count() > 0);
+            held.insert(path, Arc::downgrade(&lock));
+            Some(Hold { _lock: Some(lock) })
+        }
+        Err(TryLockError::WouldBlock) => None,
+        Err(TryLockError::Error(_)) => Some(Hold { _lock: None }),
+    }
+}

@@ -1,0 +1,87 @@
+//! Where an event log stood, and the way back there.
+//!
+//! A resumed run begins a file of its own: a server that runs has read the old one further than it now goes, and would stop
+//! at the first record that is not where it looks for it. The new file names the first one of its run, so that it can be
+//! told from the files of other loggers in the folder.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::path::Path;
+
+use prost::Message;
+use serde::{Deserialize, Serialize};
+
+use super::Session;
+use super::event::{Event, What};
+use super::file::MARK;
+use super::record;
+use crate::append::at;
+use crate::{Hyperparams, Result};
+
+/// See [`Logger::position`](crate::Logger::position).
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Position {
+    /// The files of this logger in the order of their making.
+    pub(super) files: Vec<Extent>,
+    pub(super) last_step: Option<i64>,
+    pub(super) session: Session,
+    pub(super) hparams: Hyperparams,
+    pub(super) initial_metrics: BTreeMap<String, String>,
+}
+
+/// An event file and its length.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Extent {
+    pub(super) name: String,
+    pub(super) bytes: u64,
+}
+
+/// What a file says that continues the run which began with another.
+pub(super) fn message(first: &str) -> String {
+    format!("continues {first}")
+}
+
+/// Takes the files of a logger back to these lengths and removes its later ones. If one of them is missing or shorter,
+/// its name is returned, and nothing is done.
+pub(super) fn cut_back(folder: &Path, files: &[Extent]) -> Result<Option<String>> {
+    for Extent { name, bytes } in files {
+        // A position is data from a file that may be anybody's: it names event files here and nothing else.
+        let path = folder.join(name);
+        let is_ours = name.starts_with(MARK) && path.file_name().is_some_and(|last| last == name.as_str());
+        let length = match path.metadata() {
+            Ok(facts) => Some(facts.len()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(at(&path, "look at", &error).into()),
+        };
+        if !is_ours || length.is_none_or(|length| length < *bytes) {
+            return Ok(Some(name.clone()));
+        }
+    }
+    for Extent { name, bytes } in files {
+        let path = folder.join(name);
+        let cut = OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(*bytes));
+        cut.map_err(|error| at(&path, "cut", &error))?;
+    }
+    let Some(first) = files.first() else { return Ok(None) };
+    let message = message(&first.name);
+    for entry in fs_err::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let is_known = files.iter().any(|file| name == file.name.as_str());
+        if !is_known && name.to_string_lossy().starts_with(MARK) && says(&entry.path(), &message)? {
+            fs_err::remove_file(entry.path())?;
+        }
+    }
+    Ok(None)
+}
+
+/// Whether an event file, right behind its version, says that it continues another in these words.
+fn says(path: &Path, message: &str) -> Result<bool> {
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(1 << 10).read_to_end(&mut start));
+    read.map_err(|error| at(path, "read", &error))?;
+    let second = record::split(&start).and_then(|(_, rest)| record::split(rest));
+    let event = second.and_then(|(data, _)| Event::decode(data).ok());
+    Ok(matches!(event, Some(Event { what: Some(What::SessionLog(log)), .. }) if log.message == message))
+}
