@@ -6,6 +6,7 @@
 
 mod gradients;
 mod locate;
+mod logs;
 mod restore;
 mod save;
 mod writer;

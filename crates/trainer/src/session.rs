@@ -29,7 +29,7 @@ use crate::{
     loop_state::LoopClock,
     predict::predict,
     results_table::results_table,
-    setup::{choose_device, complete_callbacks, continue_logs, draw_seed, limit_of, limits_of, open_loggers, place},
+    setup::{choose_device, complete_callbacks, draw_seed, limit_of, limits_of, open_loggers, place},
     signals::{Signal, SignalWatch},
     slurm::Requeue,
     trainer::{Fit, Loggers, Stop},
@@ -61,9 +61,9 @@ impl<M: LightningModule> Session<M> {
         let config = config.resolved();
         let callbacks = complete_callbacks(&config, callbacks)?;
         let communicator: Box<dyn Communicator> = Box::new(SingleRank);
-        let saved = resume.filter(|_| !config.new_version_on_resume).map(|resume| resume.manifest());
-        let loggers = if communicator.is_global_zero() { open_loggers(&config, loggers, saved)? } else { Vec::new() };
-        let continues_logs = saved.map_or(Ok(false), |manifest| continue_logs(&loggers, manifest))?;
+        let resume = resume.filter(|_| !config.new_version_on_resume);
+        let loggers = if communicator.is_global_zero() { open_loggers(&config, loggers, resume)? } else { Vec::new() };
+        let continues_logs = resume.map_or(Ok(false), |resume| resume.continue_logs(&loggers))?;
         let log_dir = loggers.iter().find_map(|l| l.log_dir().map(PathBuf::from));
         if let Some(folder) = &log_dir {
             Hyperparams::from_serialize(&config)?.write_yaml(&folder.join("trainer.yaml"))?;
@@ -202,6 +202,7 @@ impl<M: LightningModule> Session<M> {
     ) -> Result<R> {
         let engine = &mut self.engine;
         engine.run.stage = stage;
+        engine.run.resumed_from.take_if(|_| stage != Stage::Fit);
         engine.run.limits = Limits::default();
         engine.run.requests = Requests::default();
         engine.run.moment = stormfire_module::Moment { num_dataloaders: 1, ..Default::default() };

@@ -9,6 +9,7 @@ use stormfire_module::{Event, LightningModule, Result, run::SaveRequest, state};
 
 use super::{
     gradients,
+    logs::PendingLog,
     writer::{Job, RunPart},
 };
 use crate::{engine::Engine, log_state::Pending, loop_state::LoopState, training::Training};
@@ -110,8 +111,7 @@ fn take<M: LightningModule>(engine: &mut Engine<M>, module: &mut M, training: &T
         for (index, tensor) in pending.tensors().iter().enumerate() {
             snapshot.add(format!("{LOG_FOLDER}{index}"), tensor.clone());
         }
-        let loggers = &engine.run.loggers;
-        let loggers = loggers.iter().map(|logger| (logger.name().to_owned(), logger.version().to_owned(), logger.position())).collect();
+        let loggers = engine.run.loggers.iter().map(PendingLog::of).collect();
         run = Some(RunPart { optimizers: training.optimizers.snapshot(&ParamPaths::of(module))?, log, loggers });
     }
     engine.device.flush().map_err(stormfire_module::Error::other)?;

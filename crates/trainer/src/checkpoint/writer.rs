@@ -6,7 +6,6 @@ use std::{
 };
 
 use stormfire_checkpoint::{Manifest, Snapshot, link_or_copy, symlink_or_copy, write};
-use stormfire_loggers::PendingPosition;
 use stormfire_module::{
     Error, Result,
     optimizer::OptimizersSnapshot,
@@ -14,7 +13,7 @@ use stormfire_module::{
     state,
 };
 
-use super::save::LOG_FOLDER;
+use super::{logs::PendingLog, save::LOG_FOLDER};
 use crate::log_state::LogState;
 
 /// A state of the run, still on its way from the device, and the names it gets.
@@ -30,7 +29,7 @@ pub(crate) struct Job {
 pub(super) struct RunPart {
     pub(super) optimizers: OptimizersSnapshot,
     pub(super) log: LogState,
-    pub(super) loggers: Vec<(String, String, PendingPosition)>,
+    pub(super) loggers: Vec<PendingLog>,
 }
 
 impl Job {
@@ -40,14 +39,7 @@ impl Job {
         let mut tensors = snapshot.read()?;
         if let Some(RunPart { optimizers, mut log, loggers }) = run {
             // The loggers have everything up to this moment on the disk before the checkpoint that says so is.
-            let positions = loggers.into_iter().map(|(name, version, position)| {
-                let position = position.wait().unwrap_or_else(|error| {
-                    tracing::warn!("a run that continues from this checkpoint cannot continue the log of `{name}`: {error}");
-                    state::Value::Null
-                });
-                serde_json::json!({ "name": name, "version": version, "position": position })
-            });
-            manifest.loggers = positions.collect();
+            manifest.loggers = loggers.into_iter().map(PendingLog::wait).collect::<Result<_>>()?;
             let first = tensors.iter().position(|(name, _)| name.starts_with(LOG_FOLDER)).unwrap_or(tensors.len());
             let values: Vec<_> = tensors.drain(first..).map(|(_, data)| data).collect();
             log.fill(&values);
