@@ -1,51 +1,12 @@
 //! The logs of a run that continues: which loggers go on in the old files, and from where.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use stormfire_loggers::{Background, Error as LoggerError, PendingPosition, RunDir};
-use stormfire_module::{Result, state};
+use stormfire_loggers::{Background, Error as LoggerError, RunDir};
+use stormfire_module::Result;
 
 use super::Resume;
-
-/// What a checkpoint knows of a logger.
-#[derive(Serialize, Deserialize)]
-struct SavedLog {
-    name: String,
-    version: String,
-    /// Absolute; `None` for a logger without one.
-    log_dir: Option<PathBuf>,
-    position: Value,
-}
-
-/// The same, while the position is still to come.
-pub(super) struct PendingLog {
-    log: SavedLog,
-    position: PendingPosition,
-}
-
-impl PendingLog {
-    pub(super) fn of(logger: &Background) -> Self {
-        let log_dir = logger.log_dir().map(spelled_out);
-        let (name, version) = (logger.name().to_owned(), logger.version().to_owned());
-        Self { log: SavedLog { name, version, log_dir, position: Value::Null }, position: logger.position() }
-    }
-
-    /// Waits for the position. A logger that has none to give is no reason to lose a checkpoint.
-    pub(super) fn wait(self) -> Result<Value> {
-        let Self { mut log, position } = self;
-        log.position = position.wait().unwrap_or_else(|error| {
-            tracing::warn!("a run that continues from this checkpoint cannot continue the log of `{}`: {error}", log.name);
-            Value::Null
-        });
-        state::save(&log)
-    }
-}
-
-fn spelled_out(folder: &Path) -> PathBuf {
-    folder.canonicalize().or_else(|_| std::path::absolute(folder)).unwrap_or_else(|_| folder.into())
-}
+use crate::saved_log::{SavedLog, spelled_out};
 
 impl Resume {
     fn logs(&self) -> Vec<SavedLog> {

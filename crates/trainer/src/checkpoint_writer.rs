@@ -13,23 +13,26 @@ use stormfire_module::{
     state,
 };
 
-use super::{logs::PendingLog, save::LOG_FOLDER};
-use crate::log_state::LogState;
+use crate::{
+    guard::guard,
+    log_state::{LOG_FOLDER, LogState},
+    saved_log::PendingLog,
+};
 
 /// A state of the run, still on its way from the device, and the names it gets.
 pub(crate) struct Job {
-    pub(super) manifest: Manifest,
-    pub(super) snapshot: Snapshot,
+    pub(crate) manifest: Manifest,
+    pub(crate) snapshot: Snapshot,
     /// What only a checkpoint to continue from has.
-    pub(super) run: Option<RunPart>,
-    pub(super) requests: Vec<SaveRequest>,
+    pub(crate) run: Option<RunPart>,
+    pub(crate) requests: Vec<SaveRequest>,
 }
 
 /// What a checkpoint of weights only lacks.
-pub(super) struct RunPart {
-    pub(super) optimizers: OptimizersSnapshot,
-    pub(super) log: LogState,
-    pub(super) loggers: Vec<PendingLog>,
+pub(crate) struct RunPart {
+    pub(crate) optimizers: OptimizersSnapshot,
+    pub(crate) log: LogState,
+    pub(crate) loggers: Vec<PendingLog>,
 }
 
 impl Job {
@@ -94,7 +97,7 @@ struct Worker {
 
 impl CheckpointWriter {
     /// Hands a checkpoint over. The one before must be [settled](Self::settle).
-    pub(super) fn submit(&mut self, job: Job) -> Result<()> {
+    pub(crate) fn submit(&mut self, job: Job) -> Result<()> {
         let worker = match &mut self.worker {
             Some(worker) => worker,
             none => none.insert(Worker::spawn()?),
@@ -105,7 +108,7 @@ impl CheckpointWriter {
     }
 
     /// What has been written since the last call, without waiting.
-    pub(super) fn poll(&mut self) -> Outcome {
+    pub(crate) fn poll(&mut self) -> Outcome {
         let Some(worker) = self.worker.as_ref().filter(|_| self.is_busy) else { return Ok(Vec::new()) };
         match worker.outcomes.try_recv() {
             Err(TryRecvError::Empty) => Ok(Vec::new()),
@@ -115,7 +118,7 @@ impl CheckpointWriter {
     }
 
     /// Waits for the checkpoint that is on its way.
-    pub(super) fn settle(&mut self) -> Outcome {
+    pub(crate) fn settle(&mut self) -> Outcome {
         let Some(worker) = self.worker.as_ref().filter(|_| self.is_busy) else { return Ok(Vec::new()) };
         let outcome = worker.outcomes.recv().unwrap_or_else(|_| Err(gone()));
         self.ended(outcome)
@@ -137,7 +140,7 @@ impl Worker {
         let (answers, outcomes) = channel();
         let work = move || {
             for job in queue {
-                let outcome = crate::session::guard(|| job.run());
+                let outcome = guard(|| job.run());
                 if answers.send(outcome).is_err() {
                     break;
                 }
