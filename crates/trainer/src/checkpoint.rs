@@ -7,12 +7,14 @@
 mod gradients;
 mod locate;
 mod logs;
+mod names;
 mod restore;
 mod save;
 mod writer;
 
 pub use locate::CkptPath;
 pub(crate) use locate::locate;
+pub(crate) use names::Names;
 pub(crate) use restore::{DataFacts, Resume};
 pub(crate) use save::{new_run_id, owner_of, settle, write_requested};
 pub(crate) use writer::CheckpointWriter;
