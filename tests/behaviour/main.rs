@@ -10,9 +10,11 @@
 mod checkpoint_callbacks;
 mod child;
 mod control;
+mod crash;
 mod events;
 mod failures;
 mod files;
+mod full_disk;
 mod logging;
 mod modes;
 mod nan_policy;

@@ -62,6 +62,7 @@ impl<M: LightningModule> Engine<M> {
         let run = Run {
             id: new_run_id(),
             resumed_from: None,
+            spares_resumed: false,
             owner_of,
             stage: Stage::Fit,
             moment: stormfire_module::Moment::default(),

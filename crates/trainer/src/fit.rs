@@ -79,6 +79,8 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         let asked = self.engine.run.requests.stop.take();
         self.write_checkpoints()?;
         self.engine.run.requests.stop = asked;
+        // A checkpoint that cannot be written is a failure of the fit, not of its teardown.
+        checkpoint::settle(self.engine)?;
         Ok(stop)
     }
 

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use stormfire_module::run::{Requests, Run};
 
+use crate::checkpoint_names::Names;
+
 /// A place in the data of an evaluation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EvaluationPosition {
@@ -50,10 +52,12 @@ pub(crate) struct LoopState {
     requests: Requests,
     logger_step: u64,
     accumulate_grad_batches: usize,
+    /// Of this checkpoint.
+    pub(crate) names: Names,
 }
 
 impl LoopState {
-    pub(crate) fn of(clock: &LoopClock, run: &Run) -> Self {
+    pub(crate) fn of(clock: &LoopClock, run: &Run, names: Names) -> Self {
         Self {
             after_batch: clock.after_batch,
             evaluating: clock.evaluating,
@@ -65,6 +69,7 @@ impl LoopState {
             requests: run.requests.clone(),
             logger_step: run.logger_step,
             accumulate_grad_batches: run.accumulate_grad_batches,
+            names,
         }
     }
 

@@ -96,6 +96,7 @@ impl<M: LightningModule> Session<M> {
         engine.run.progress = Progress::default();
         engine.run.id = new_run_id();
         engine.run.resumed_from = resume.as_ref().map(|resume| resume.path().to_path_buf());
+        engine.run.spares_resumed = resume.as_ref().is_some_and(Resume::is_named);
         engine.run.accumulate_grad_batches = engine.config.accumulate_grad_batches;
         let continues_logs = std::mem::take(&mut self.continues_logs);
         let mut training = Training::default();
