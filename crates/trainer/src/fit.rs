@@ -65,7 +65,9 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
 
     pub(crate) fn run(mut self) -> Result<Stop> {
         self.sanity_check()?;
-        self.refresh_learning_rates();
+        if self.engine.run.progress.batches == 0 {
+            self.refresh_learning_rates();
+        }
         let stop = match self.is_done() {
             Some(stop) if !self.is_in_epoch() => stop,
             _ => self.train()?,
@@ -134,6 +136,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         let position = Position::new(self.engine.run.progress.epoch, self.engine.run.progress.batch_in_epoch);
         self.engine.run.moment.stage = RunningStage::Train;
         self.engine.run.moment.num_dataloaders = 1;
+        self.engine.run.moment.batch_idx = position.batch.saturating_sub(1);
         if position.batch == 0 {
             self.engine.run.logger_step = self.engine.run.progress.global_step;
             self.engine.reseed(RandomPart::EpochStart);
