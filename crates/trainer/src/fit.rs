@@ -87,6 +87,9 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
                 Some(stop) if !self.is_in_epoch() => break stop,
                 _ => self.epoch()?,
             }
+            if self.is_done().is_none() {
+                self.engine.check_interrupt()?;
+            }
         };
         self.engine.fire(self.module, Event::TrainEnd)?;
         // Who continues from the end of a fit wants more of it: the stop that ended it is not in that checkpoint.
@@ -161,7 +164,10 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
                 // What is saved now is what the run continues from.
                 self.finite.settle(self.engine, self.module)?;
             }
-            self.engine.check_interrupt()?;
+            // The end of an epoch that is skipped comes first: no checkpoint could tell that the rest is not to be trained.
+            if flow == Flow::Continue {
+                self.engine.check_interrupt()?;
+            }
         }
         drop(batches);
         if self.engine.run.progress.batches == 0 {

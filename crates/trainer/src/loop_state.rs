@@ -58,7 +58,8 @@ impl LoopState {
     pub(crate) fn of(clock: &LoopClock, run: &Run) -> Self {
         Self {
             after_batch: clock.after_batch,
-            evaluating: clock.evaluating,
+            // A fit that has not trained yet begins again with its sanity check.
+            evaluating: clock.evaluating.filter(|_| run.progress.batches > 0),
             evaluated: clock.evaluated.clone(),
             since_validation: clock.last_validation.elapsed().as_secs_f64(),
             validation_is_due: run.validation_is_due,
