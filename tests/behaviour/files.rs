@@ -104,6 +104,19 @@ pub(crate) fn read_events_of_the_killed(run: &Path) -> Events {
     events(&event_file(run)).0
 }
 
+/// The events of a run that was continued, each time in a file of its own, in order.
+#[track_caller]
+pub(crate) fn read_events_of_the_continued(run: &Path) -> Events {
+    let mut files = event_files(run);
+    // `events.out.tfevents.SECONDS.HOST.PROCESS.NUMBER`
+    files.sort_by_key(|file| {
+        let name = file.to_str().unwrap();
+        let number = |part: &str| part.parse::<u64>().unwrap();
+        (number(name.rsplit_once("tfevents.").unwrap().1.split_once('.').unwrap().0), number(name.rsplit_once('.').unwrap().1))
+    });
+    files.iter().flat_map(|file| events(file).0).collect()
+}
+
 #[track_caller]
 fn events(file: &Path) -> (Events, usize) {
     let file = std::fs::read(file).unwrap();

@@ -22,6 +22,7 @@ mod optimization;
 mod recorder;
 mod repeatability;
 mod requeue;
+mod resume;
 mod rig;
 mod signals;
 mod support;

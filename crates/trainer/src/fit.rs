@@ -53,7 +53,9 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
 
     pub(crate) fn run(mut self) -> Result<Stop> {
         self.sanity_check()?;
-        self.refresh_learning_rates();
+        if self.engine.run.progress.batches == 0 {
+            self.refresh_learning_rates();
+        }
         let stop = match self.is_done() {
             Some(stop) if !self.is_in_epoch() => stop,
             _ => self.train()?,
@@ -72,6 +74,9 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
                 // An epoch that a checkpoint left unfinished is ended first.
                 Some(stop) if !self.is_in_epoch() => break stop,
                 _ => self.epoch()?,
+            }
+            if self.is_done().is_none() {
+                self.engine.check_interrupt()?;
             }
         };
         self.engine.fire(self.module, Event::TrainEnd)?;
@@ -124,6 +129,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         let position = Position::new(self.engine.run.progress.epoch, self.engine.run.progress.batch_in_epoch);
         self.engine.run.moment.stage = RunningStage::Train;
         self.engine.run.moment.num_dataloaders = 1;
+        self.engine.run.moment.batch_idx = position.batch.saturating_sub(1);
         if position.batch == 0 {
             self.engine.run.logger_step = self.engine.run.progress.global_step;
             self.engine.reseed(RandomPart::EpochStart);
@@ -148,7 +154,10 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
                 // What is saved now is what the run continues from.
                 self.finite.settle(self.engine, self.module)?;
             }
-            self.engine.check_interrupt()?;
+            // The end of an epoch that is skipped comes first: no checkpoint could tell that the rest is not to be trained.
+            if flow == Flow::Continue {
+                self.engine.check_interrupt()?;
+            }
         }
         drop(batches);
         if self.engine.run.progress.batches == 0 {
