@@ -5,7 +5,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use stormfire_checkpoint::{Manifest, Snapshot, write};
+use stormfire_checkpoint::{Error as FileError, Manifest, Snapshot, write};
 use stormfire_module::{Error, Result, optimizer::OptimizersSnapshot, run::SaveRequest, state};
 
 use crate::{
@@ -49,9 +49,19 @@ impl Job {
             tensors.append(&mut of_optimizers);
         }
         let names = Names::of(&requests);
-        write(names.file(), &manifest, &tensors)?;
-        names.finish()?;
+        let save = || write(names.file(), &manifest, &tensors).map_err(Error::from).and_then(|()| names.finish());
+        // Somebody may remove the folder in the middle of it; there is time to make it again.
+        save().or_else(|error| if is_gone(&error) { save() } else { Err(error) })?;
         Ok(requests)
+    }
+}
+
+/// Whether a file or folder vanished in between.
+fn is_gone(error: &Error) -> bool {
+    match error {
+        Error::CheckpointFile(FileError::NotFound { .. }) => true,
+        Error::CheckpointFile(FileError::Io { source, .. }) => source.kind() == std::io::ErrorKind::NotFound,
+        _ => false,
     }
 }
 

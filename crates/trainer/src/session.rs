@@ -59,8 +59,8 @@ impl<M: LightningModule> Session<M> {
         let config = config.resolved();
         let callbacks = complete_callbacks(&config, callbacks)?;
         let communicator: Box<dyn Communicator> = Box::new(SingleRank);
-        let resume = resume.filter(|_| !config.new_version_on_resume);
-        let loggers = if communicator.is_global_zero() { open_loggers(&config, loggers, resume)? } else { Vec::new() };
+        let mut resume = resume.filter(|_| !config.new_version_on_resume);
+        let loggers = if communicator.is_global_zero() { open_loggers(&config, loggers, &mut resume)? } else { Vec::new() };
         let continues_logs = resume.map_or(Ok(false), |resume| resume.continue_logs(&loggers))?;
         let log_dir = loggers.iter().find_map(|l| l.log_dir().map(PathBuf::from));
         if let Some(folder) = &log_dir {
