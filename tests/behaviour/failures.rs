@@ -273,7 +273,8 @@ fn one_logger(folder: &Path, csv: bool) -> Trainer<Logging> {
     let dir = RunDir::new(folder).with_name("lightning_logs");
     let trainer = Trainer::new().default_root_dir(folder).log_every_n_steps(1).enable_progress_bar(false).enable_model_summary(false);
     let trainer = if csv { trainer.logger(CsvLogger::in_dir(dir)) } else { trainer.logger(TensorBoardLogger::in_dir(dir)) };
-    trainer.enable_checkpointing(false).callback(SavesOnce)
+    // On the disk before that is full.
+    trainer.enable_checkpointing(false).async_checkpointing(false).callback(SavesOnce)
 }
 
 /// Asks for a checkpoint after 30 steps, and for no other: the next error is a logger's.

@@ -87,7 +87,7 @@ impl<'a> Killer<'a> {
         let reach = batches - batches / 10;
         while self.report.kills < kills {
             let left = reach.saturating_sub(self.saved.unwrap_or(0));
-            let moment = self.moment(left / (kills - self.report.kills) as u64);
+            let moment = self.moment(left, kills - self.report.kills);
             let before = Traces::of(self.folder);
             let status = self.live(moment, &before);
             self.report.kills += 1;
@@ -104,12 +104,12 @@ impl<'a> Killer<'a> {
     }
 
     /// Half of the lives get about as far as all must get on average, the others not far.
-    fn moment(&mut self, pace: u64) -> Moment {
+    fn moment(&mut self, left: u64, kills: usize) -> Moment {
         match (self.saved, self.below(8)) {
             (None, _) => Moment::FirstCheckpoint,
             (_, 0..2) => Moment::Start,
-            (_, 2..4) => Moment::Save,
-            _ => Moment::Batches(self.below(4 * pace.max(1))),
+            (_, 2..4) if left > 0 => Moment::Save,
+            _ => Moment::Batches(self.below((4 * left / kills as u64).clamp(1, left.max(1)))),
         }
     }
 
