@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use burn::{module::Param, optim::AdamConfig, prelude::*};
 use stormfire::{
-    Error,
+    Error, RequeueSignal,
     loggers::{MemoryLogger, Status},
     module::{
         Scalar,
@@ -144,7 +144,7 @@ fn the_first_bad_batch_and_step_are_named() {
                 let batch = if fault == Fault::Gradient { (at / window + 1) * window - 1 } else { at };
                 let step = at / window;
                 let text = format!("{what} is not finite at epoch 0, batch {batch} (global step {step})");
-                let outcome = make().max_epochs(1).fit(Sick::new(&[(at, fault), (at + 20, Fault::Loss)]), line_data(600, 2));
+                let outcome = make().max_epochs(1).fit(Sick::new(&[(at, fault), (at + 20, Fault::Loss)]), line_data(400, 2));
                 let error = outcome.unwrap_err();
                 assert!(error.to_string().starts_with(&text), "{name}: {error}, not {text}");
                 // An infinite value that is clamped leaves nothing broken.
@@ -257,4 +257,34 @@ fn broken_parameters_are_never_saved() {
         let fit = quiet().ckpt_path(folder.path().join("last.ckpt")).max_steps(9).fit(Sick::new(&[]), line_data(40, 2)).unwrap();
         assert!(fit.module.weights().iter().all(|weight| weight.is_finite()));
     }
+}
+
+/// Not a test of its own: it is interrupted before anybody has noticed the NaN.
+#[cfg(unix)]
+#[test]
+#[ignore = "a part of `an_interrupt_does_not_save_broken_parameters`"]
+fn is_interrupted() {
+    struct Interrupts;
+    impl Callback<Sick> for Interrupts {
+        fn on_train_batch_end(&mut self, _ctx: &mut Context<'_>, _module: &mut Sick, _output: &StepOutput, batch_idx: usize) -> Result<()> {
+            if batch_idx == 5 {
+                crate::signals::kill_self("TERM");
+            }
+            Ok(())
+        }
+    }
+    let Some(folder) = crate::child::folder() else { return };
+    // Without a NaN it is an interrupt like any other.
+    let fit = quiet().max_epochs(1).callback(Interrupts).fit(Sick::new(&[]), line_data(40, 2)).unwrap();
+    assert_eq!((fit.stop.exit_code(), fit.progress.global_step), (143, 6));
+    let mut trainer = quiet().max_epochs(1).callback(Interrupts).requeue_signal(RequeueSignal::Term).default_root_dir(&folder);
+    let outcome = trainer.fit(Sick::new(&[(3, Fault::Gradient)]), line_data(40, 2));
+    check(outcome, &format!("a gradient is not finite at epoch 0, batch 3 (global step 3){BROKEN}"), Some(FIND_IT));
+    assert!(names(&folder).is_empty());
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupt_does_not_save_broken_parameters() {
+    crate::child::play(crate::child::part("nan_policy::is_interrupted", tempfile::tempdir().unwrap().path()));
 }

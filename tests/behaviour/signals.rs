@@ -59,7 +59,7 @@ pub(crate) fn endless(folder: &Path) -> Trainer<Logging> {
 }
 
 /// Sends itself a signal, which has come when this returns.
-fn kill_self(name: &str) {
+pub(crate) fn kill_self(name: &str) {
     let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", std::process::id())]).status().unwrap();
     assert!(status.success());
 }

@@ -19,10 +19,10 @@ use stormfire_loggers::Hyperparams;
 use stormfire_module::{
     Callback, Context, Error, Every, LightningModule, Order, Result, Stage, StepOutput,
     plateau::Mode,
-    state::{self, Value},
+    state::{self, Number, Value},
 };
 
-use crate::{rehearsal::is_rehearsal, score::Score};
+use crate::rehearsal::is_rehearsal;
 use place::Place;
 use restart::State;
 use save::Missing;
@@ -266,7 +266,7 @@ impl ModelCheckpoint {
         };
         let mut scores = Hyperparams::new();
         for (path, score) in self.best_k_models() {
-            scores.insert(path.display().to_string(), Score(score))?;
+            scores.insert(path.display().to_string(), Number(score))?;
         }
         if let Some(folder) = path.parent() {
             fs_err::create_dir_all(folder)?;

@@ -29,14 +29,13 @@ pub struct OnExceptionCheckpoint {
     dirpath: PathBuf,
     filename: String,
     path: Option<PathBuf>,
-    has_begun: bool,
     has_failed: bool,
 }
 
 impl OnExceptionCheckpoint {
     /// Writes `on_exception.ckpt` into this folder, which is made when needed; `~` is the user's home.
     pub fn new(dirpath: impl Into<PathBuf>) -> Self {
-        Self { dirpath: dirpath.into(), filename: "on_exception".into(), path: None, has_begun: false, has_failed: false }
+        Self { dirpath: dirpath.into(), filename: "on_exception".into(), path: None, has_failed: false }
     }
 
     /// The file name without `.ckpt`. Default `on_exception`.
@@ -45,7 +44,7 @@ impl OnExceptionCheckpoint {
         self
     }
 
-    /// The file that a failure of this fit is written to; `None` before the first fit.
+    /// The file that a failure of this fit is written to; `None` before training begins, and after its good end removed the file.
     pub fn ckpt_path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
@@ -60,7 +59,7 @@ impl<M: LightningModule> Callback<M> for OnExceptionCheckpoint {
         if stage != Stage::Fit {
             return Ok(());
         }
-        (self.path, self.has_begun, self.has_failed) = (None, false, false);
+        (self.path, self.has_failed) = (None, false);
         if Path::new(&self.filename).file_name() != Some(self.filename.as_ref()) {
             let reason = format!("`{}` is no file name", self.filename);
             return Err(Error::config("OnExceptionCheckpoint::filename", reason, "choose the folder with `OnExceptionCheckpoint::new`"));
@@ -72,20 +71,19 @@ impl<M: LightningModule> Callback<M> for OnExceptionCheckpoint {
         let folder = folder("OnExceptionCheckpoint::new", &self.dirpath)?;
         // By now the run knows who it is, and so which file is its own.
         self.path = Some(free_file(&folder, &self.filename, |path| ctx.is_free(path) || ctx.has_written(path)));
-        self.has_begun = true;
         Ok(())
     }
 
     fn on_exception(&mut self, ctx: &mut Context<'_>, _module: &mut M, _error: &Error) -> Result<()> {
         self.has_failed = true;
-        if let (Some(path), true, false) = (&self.path, self.has_begun, is_rehearsal(ctx)) {
+        if let (Some(path), false) = (&self.path, is_rehearsal(ctx)) {
             ctx.save_checkpoint(SaveRequest { path: path.clone(), ..SaveRequest::default() });
         }
         Ok(())
     }
 
     fn teardown(&mut self, ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
-        let ends_well = stage == Stage::Fit && self.has_begun && !self.has_failed;
+        let ends_well = stage == Stage::Fit && !self.has_failed;
         match self.path.take_if(|path| ends_well && ctx.has_written(path)) {
             Some(path) => Ok(fs_err::remove_file(path)?),
             None => Ok(()),
@@ -136,8 +134,9 @@ mod tests {
     fn the_file_of_another_run_stays() {
         let folder = tempfile::tempdir().unwrap();
         let other = folder.path().join("on_exception.ckpt");
-        std::fs::write(&other, "another run").unwrap();
+        // It may come while this one trains.
         let (mut bench, mut callback) = begin(folder.path());
+        std::fs::write(&other, "another run").unwrap();
         bench.fire(&mut callback, Event::Teardown { stage: Stage::Fit }).unwrap();
         assert!(other.exists());
         bench.start(&mut callback).unwrap();

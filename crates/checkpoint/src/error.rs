@@ -127,7 +127,7 @@ impl Error {
             Self::Unwritable { .. } => "see `docs/checkpoints.md` for what a checkpoint holds",
             Self::StorageFull { .. } => "free some space or save into another folder; checkpoints that were there before are intact",
             Self::Permission { .. } => "check the owner of the file and its folder, or save into another folder",
-            Self::Io { .. } => return None,
+            Self::Io { .. } => "check the disk and the folder, or save into another folder",
         };
         Some(hint.to_owned())
     }

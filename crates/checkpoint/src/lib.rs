@@ -37,6 +37,7 @@ mod header;
 mod inspect;
 mod manifest;
 mod neighbours;
+mod number;
 mod place;
 #[cfg(test)]
 mod samples;
@@ -48,6 +49,7 @@ pub use file_kind::FileKind;
 pub use inspect::{Summary, TensorInfo, inspect};
 pub use manifest::{BURN_VERSION, FORMAT_VERSION, Manifest};
 pub use neighbours::{Found, newest_good};
+pub use number::Number;
 pub use place::{link_or_copy, symlink_or_copy, write};
 
 // What goes into it.

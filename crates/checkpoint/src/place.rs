@@ -42,19 +42,20 @@ pub fn link_or_copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> 
     let (from, to) = (from.as_ref(), to.as_ref());
     // A link to a symlink would be one more symlink.
     let (from, source) = open_to_link(from)?;
-    let linked = name_anew(to, |name| fs::hard_link(&from, name));
-    if linked.is_ok() {
-        return Ok(());
+    match name_anew(to, |name| fs::hard_link(&from, name)) {
+        Ok(()) => Ok(()),
+        Err(_) => copy(&source, to),
     }
-    let mut reader = &source;
-    let copied = place(to, |mut file| io::copy(&mut reader, &mut file).map(|_| ()));
+}
+
+fn copy(mut source: &File, to: &Path) -> Result<()> {
     let size = source.metadata().map_or(0, |metadata| metadata.len());
+    let copied = place(to, |mut file| io::copy(&mut source, &mut file).map(|_| ()));
     copied.map_err(|error| Error::while_writing(to, size, error))
 }
 
 /// Makes `link` a symbolic link to `target`, or a second name or a copy of it where there are no such links. Replaces the
-/// link or the file that was there. The link is relative where the target lies in its folder or below: the folder can be
-/// moved.
+/// link or the file that was there. The link is relative: both can be moved together.
 ///
 /// # Errors
 /// [`Error::NotFound`] for `target`; for `link` as [`write()`].
@@ -66,11 +67,18 @@ pub fn symlink_or_copy(target: impl AsRef<Path>, link: impl AsRef<Path>) -> Resu
     if link.file_name().is_some_and(|name| folder.join(name) == real) {
         return Ok(());
     }
-    let text = real.strip_prefix(&folder).unwrap_or(&real);
-    match name_anew(link, |name| symlink(text, name)) {
+    let text = way(&folder, &real);
+    match name_anew(link, |name| symlink(&text, name)) {
         Ok(()) => Ok(()),
         Err(_) => link_or_copy(&real, link),
     }
+}
+
+/// The way from a folder to a file, both absolute.
+fn way(folder: &Path, file: &Path) -> PathBuf {
+    let shared = folder.components().zip(file.components()).take_while(|(a, b)| a == b).count();
+    let up = folder.components().skip(shared).map(|_| Path::new(".."));
+    up.chain(file.components().skip(shared).map(|part| Path::new(part.as_os_str()))).collect()
 }
 
 /// The file's real path, and the file, locked so that nobody takes a temporary name of it for a left-over one.
@@ -153,7 +161,9 @@ fn locked_file(folder: &Path) -> io::Result<NamedTempFile> {
 fn remove_leftovers(folder: &Path) {
     let is_ours = |name: &OsStr| name.to_str().is_some_and(|name| name.starts_with(PREFIX));
     for entry in fs::read_dir(folder).into_iter().flatten().flatten().filter(|entry| is_ours(&entry.file_name())) {
-        let is_left = match OpenOptions::new().read(true).write(true).open(entry.path()) {
+        // Kept until the name is gone: its writer may just have made it, and looks whether it is still there once it has the lock.
+        let file = OpenOptions::new().read(true).write(true).open(entry.path());
+        let is_left = match &file {
             Ok(file) => file.try_lock().is_ok(),
             // A symbolic link to a file that was removed since.
             Err(error) => error.kind() == io::ErrorKind::NotFound,
@@ -171,7 +181,8 @@ fn folder_of(path: &Path) -> &Path {
 /// Makes a folder and those above it; each is on the disk afterwards.
 fn create_folder(folder: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
-    fs::create_dir_all(folder)?;
+    fs::create_dir_all(folder)
+        .map_err(|error| io::Error::new(error.kind(), format!("failed to create directory `{}`: {error}", folder.display())))?;
     missing.into_iter().try_for_each(|created| sync_folder(folder_of(created)))
 }
 

@@ -89,7 +89,7 @@ impl CheckpointInfo {
 /// struct Lines(PathBuf);
 ///
 /// impl Lines {
-///     fn open(&self) -> Result<fs::File> { Ok(fs::File::options().create(true).append(true).open(&self.0)?) }
+///     fn file(&self) -> Result<fs::File> { Ok(fs::File::options().create(true).append(true).open(&self.0)?) }
 /// }
 ///
 /// impl Logger for Lines {
@@ -97,17 +97,17 @@ impl CheckpointInfo {
 ///     fn version(&self) -> String { "0".into() }
 ///     fn log_metrics(&mut self, metrics: &Metrics, _step: Option<u64>) -> Result<()> {
 ///         use std::io::Write;
-///         Ok(writeln!(self.open()?, "{metrics:?}")?)
+///         Ok(writeln!(self.file()?, "{metrics:?}")?)
 ///     }
 ///     fn log_hyperparams(&mut self, _params: &Hyperparams, _initial_metrics: &Metrics) -> Result<()> { Ok(()) }
 ///
 ///     fn position(&mut self) -> Result<Value> {
-///         let file = self.open()?;
+///         let file = self.file()?;
 ///         file.sync_data()?;
 ///         Ok(file.metadata()?.len().into())
 ///     }
 ///     fn resume(&mut self, position: Value) -> Result<()> {
-///         let file = self.open()?;
+///         let file = self.file()?;
 ///         match position.as_u64() {
 ///             Some(length) if length <= file.metadata()?.len() => Ok(file.set_len(length)?),
 ///             _ => Ok(()),

@@ -88,12 +88,18 @@ fn lives() -> impl Strategy<Value = Vec<Life>> {
     prop::collection::vec(life, 1..5)
 }
 
+fn run(logger: &mut dyn Logger, calls: &[Call]) {
+    for call in calls {
+        call.run(logger);
+    }
+}
+
 type New = fn(RunDir) -> Box<dyn Logger>;
 
 fn unbroken(folder: &Path, new: New, calls: &[Call]) {
     let mut logger = new(RunDir::new(folder).with_name("").with_version("run"));
     logger.open().unwrap();
-    calls.iter().for_each(|call| call.run(&mut *logger));
+    run(&mut *logger, calls);
     logger.finalize(Status::Success).unwrap();
 }
 
@@ -101,8 +107,8 @@ fn unbroken(folder: &Path, new: New, calls: &[Call]) {
 type Kept = Option<(usize, String)>;
 
 fn begin(folder: &Path, new: New, kept: &Kept, opens_first: bool) -> Box<dyn Logger> {
-    let run = RunDir::new(folder).with_name("");
-    let mut logger = new(if kept.is_some() { run.resume("run").unwrap() } else { run.with_version("run") });
+    let dir = RunDir::new(folder).with_name("");
+    let mut logger = new(if kept.is_some() { dir.resume("run").unwrap() } else { dir.with_version("run") });
     if opens_first {
         logger.open().unwrap();
     }
@@ -118,24 +124,24 @@ fn broken(folder: &Path, new: New, calls: &[Call], lives: &[Life]) {
         let mut logger = begin(folder, new, &kept, life.opens_first);
         let start = kept.as_ref().map_or(0, |(start, _)| *start);
         let middle = calls.len().min(start + life.before);
-        calls[start..middle].iter().for_each(|call| call.run(&mut *logger));
+        run(&mut *logger, &calls[start..middle]);
         if life.takes_position || kept.is_none() {
             kept = Some((middle, logger.position().unwrap().to_string()));
         }
         let end = calls.len().min(middle + life.after);
-        calls[middle..end].iter().for_each(|call| call.run(&mut *logger));
+        run(&mut *logger, &calls[middle..end]);
         if life.saves {
             drop(logger);
         } else {
             std::mem::forget(logger);
         }
-        let newest = files(folder).into_iter().filter(|file| file.extension().is_none_or(|kind| kind != "yaml")).next_back();
+        let newest = files(folder).into_iter().rfind(|file| file.extension().is_none_or(|kind| kind != "yaml"));
         let mut newest = std::fs::OpenOptions::new().append(true).open(newest.unwrap()).unwrap();
         std::io::Write::write_all(&mut newest, life.torn.as_bytes()).unwrap();
     }
     let mut logger = begin(folder, new, &kept, false);
     let start = kept.map_or(0, |(start, _)| start);
-    calls[start..].iter().for_each(|call| call.run(&mut *logger));
+    run(&mut *logger, &calls[start..]);
     logger.finalize(Status::Success).unwrap();
 }
 
@@ -154,7 +160,7 @@ fn text(folder: &Path, file: &str) -> Option<String> {
 fn events(folder: &Path) -> Vec<Event> {
     let mut events = Vec::new();
     for file in files(folder).iter().filter(|file| file.to_string_lossy().contains("tfevents")) {
-        let read = record::tests::read(&fs_err::read(file).unwrap()).map_err(|rest| rest.len()).unwrap();
+        let read = record::tests::read(&fs_err::read(file).unwrap()).map_err(<[u8]>::len).unwrap();
         events.extend(read.iter().map(|data| Event::decode(&data[..]).unwrap()));
     }
     events.retain_mut(|event| {
@@ -175,16 +181,9 @@ fn shown(events: &[Event]) -> String {
 }
 
 /// A table so large that its header grows in place.
-fn bulk() -> Vec<Call> {
+fn bulk() -> impl Iterator<Item = Call> {
     let wide: Metrics = (0..100).map(|column| (format!("wide_{column}"), 1.0 / 3.0)).collect();
-    (0..150).map(|_| Call::Metrics(wide.clone(), Some(0))).enumerate().map(|(step, call)| with_step(call, step)).collect()
-}
-
-fn with_step(call: Call, step: usize) -> Call {
-    match call {
-        Call::Metrics(metrics, _) => Call::Metrics(metrics, Some(1000 + step as u64)),
-        other => other,
-    }
+    (0..150).map(move |step| Call::Metrics(wide.clone(), Some(1000 + step)))
 }
 
 fn check_csv(calls: &[Call], lives: &[Life]) {
@@ -224,14 +223,32 @@ proptest! {
 
     #[test]
     fn a_large_table_is_continued_byte_for_byte(calls in calls(), lives in lives()) {
-        let late = calls.into_iter().enumerate().map(|(step, call)| with_step(call, 200 + step));
-        let calls: Vec<_> = bulk().into_iter().chain(late).collect();
+        let calls: Vec<_> = bulk().chain(calls).collect();
         let lives: Vec<_> = lives.into_iter().enumerate().map(|(number, mut life)| {
             life.before += if number == 0 { 140 } else { 0 };
             life
         }).collect();
         check_csv(&calls, &lives);
     }
+}
+
+#[test]
+fn columns_after_the_position_leave_no_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let new: New = |run| Box::new(CsvLogger::in_dir(run));
+    let mut killed = begin(folder.path(), new, &None, false);
+    killed.log_metrics(&[("a", 1.0)].into(), Some(0)).unwrap();
+    killed.log_metrics(&[("a", 2.0)].into(), Some(1)).unwrap();
+    let kept = Some((0, killed.position().unwrap().to_string()));
+    killed.log_metrics(&[("typo", 3.0)].into(), Some(1)).unwrap();
+    killed.log_metrics(&[("a", 4.0)].into(), Some(2)).unwrap();
+    killed.finalize(Status::Failed).unwrap();
+    drop(killed);
+    let mut continued = begin(folder.path(), new, &kept, true);
+    assert_eq!(text(folder.path(), "metrics.csv").unwrap(), "step,epoch,a\n0,,1\n1,,2\n");
+    continued.log_metrics(&[("b", 3.0)].into(), Some(1)).unwrap();
+    continued.finalize(Status::Success).unwrap();
+    assert_eq!(text(folder.path(), "metrics.csv").unwrap(), "step,epoch,a,b\n0,,1,\n1,,2,3\n");
 }
 
 #[test]
@@ -255,12 +272,12 @@ fn a_position_that_does_not_fit_loses_nothing() {
         left.map_or_else(|| fs_err::remove_file(&table), |left| fs_err::write(&table, left)).unwrap();
         let mut logger = CsvLogger::new(folder.path()).name("").version("run");
         logger.resume(position).unwrap();
-        logger.log_metrics(&[("a", 3.0)].into(), None).or_else(|_| logger.save()).unwrap();
+        logger.log_metrics(&[("a", 3.0)].into(), Some(2)).unwrap();
         logger.finalize(Status::Success).unwrap();
-        let read = text(folder.path(), "metrics.csv").unwrap();
-        assert_eq!(read.replace("\n0,,,3", "\n2,,,3"), expected, "from {left:?}");
+        assert_eq!(text(folder.path(), "metrics.csv").unwrap(), expected, "from {left:?}");
     }
-    for foreign in [Value::Null, Value::from(7), serde_json::json!({"files": []})] {
+    let of_no_table = serde_json::json!({"table": {"rows": 0, "columns": [], "open": null}, "hparams": {}});
+    for foreign in [Value::Null, Value::from(7), serde_json::json!({"files": []}), of_no_table] {
         let folder = tempfile::tempdir().unwrap();
         drop(position(folder.path()));
         let mut logger = CsvLogger::new(folder.path()).name("").version("run");

@@ -20,12 +20,14 @@ use stormfire_module::{
 };
 
 use crate::{
-    checkpoint::{CheckpointWriter, DataFacts, new_run_id, owner_of},
+    checkpoint_writer::CheckpointWriter,
     communicator::Communicator,
     config::TrainerConfig,
+    data_facts::DataFacts,
     log_store::{BatchInfo, LogStore, Loop},
     loop_state::LoopClock,
     profiler::{Profiler, Started},
+    run_id::{new_run_id, owner_of},
     signals::{Signal, SignalWatch},
 };
 

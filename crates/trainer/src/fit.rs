@@ -1,19 +1,15 @@
 //! The training loop. Its pseudocode is the documentation of [`Event`].
 
+mod step;
 mod validation;
 
 use std::time::Instant;
 
 use burn::tensor::Device;
 use stormfire_data::{Batch, Loader, Position};
-use stormfire_module::{
-    Callback, Error, Event, Hook, LightningModule, Result, RunningStage, StepOutput, Stepper,
-    gradients::Clip,
-    module_hooks::ModuleHooks,
-    run::MetricSource as _,
-    scope,
-    stepper::{Evidence, StepPlan, Window},
-};
+use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, run::MetricSource as _, stepper::Window};
+
+use step::BatchOutcome;
 
 use crate::{
     bundle::send_metrics,
@@ -35,14 +31,6 @@ pub(crate) struct FitLoop<'a, M: LightningModule> {
     val: Evaluated<M::Batch>,
     finite: FiniteWatch,
     said_it_goes_on: bool,
-}
-
-/// What one call of the module's `training_batch` did.
-struct BatchOutcome {
-    output: StepOutput,
-    has_stepped: bool,
-    skipped: Option<String>,
-    evidence: Evidence,
 }
 
 /// Whether the epoch goes on after a batch.
@@ -232,27 +220,6 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
 
     fn skip_if_asked(&mut self) -> Flow {
         if std::mem::take(&mut self.engine.run.requests.skip_epoch) { Flow::EndEpoch } else { Flow::Continue }
-    }
-
-    /// Calls the module's `training_batch`; says whether parameters changed.
-    fn training_batch(&mut self, batch: M::Batch, batch_idx: usize, window: Window) -> Result<BatchOutcome> {
-        let config = self.engine.config.clone();
-        let clip = config.gradient_clip_val.map(|value| Clip { value, algorithm: config.gradient_clip_algorithm });
-        let plan = StepPlan { window, clip, detect_anomaly: config.detect_anomaly, finite: self.finite.plan() };
-        let trains_nothing = self.training.optimizers.is_empty();
-        let scope = self.engine.enter(Hook::TrainingStep);
-        let mut stepper = Stepper::new(&mut self.training.optimizers, &mut self.training.accumulated, &mut *self.engine, plan);
-        let output = self.module.training_batch(batch, batch_idx, &mut stepper);
-        let has_stepped = stepper.has_stepped() || (trains_nothing && window.closes);
-        let (skipped, evidence) = (stepper.skipped(), stepper.evidence());
-        drop(scope);
-        if let Some(step) = scope::take_not_implemented() {
-            let hint = "implement `training_step`, or override `training_batch`".into();
-            return Err(Error::NotImplemented { what: step.name().into(), hint });
-        }
-        let output = output.map_err(|error| error.in_hook(Hook::TrainingStep, &Callback::<M>::name(&ModuleHooks)))?;
-        self.engine.collect()?;
-        Ok(BatchOutcome { output: output.detach(), has_stepped, skipped, evidence })
     }
 
     /// Sends the step metrics to the loggers, if they are due. They leave the device on the loggers' threads.

@@ -12,6 +12,9 @@ use stormfire_module::{
     state::Number,
 };
 
+/// Values of the log travel with the parameters, so that all leave the device at once; they end up in the JSON.
+pub(crate) const LOG_FOLDER: &str = "log/";
+
 /// One scalar of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]

@@ -37,6 +37,7 @@ impl Default for LoopClock {
 /// The same, and what [`Run`] holds of it, in a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing about the moment")]
 pub(crate) struct LoopState {
     after_batch: bool,
     evaluating: Option<EvaluationPosition>,

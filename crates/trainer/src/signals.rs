@@ -193,3 +193,21 @@ impl Drop for SignalWatch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[cfg(unix)]
+    use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn a_request_to_queue_again_is_not_outdone_by_a_later_signal() {
+        let watch = SignalWatch::install(Some(Signal::User1));
+        assert_eq!((watch.received(), watch.asks_for_requeue()), (None, false));
+        low_level::raise(consts::SIGUSR1).unwrap();
+        // A second one would end the process if it were not the one for the requeue.
+        low_level::raise(consts::SIGUSR1).unwrap();
+        low_level::raise(consts::SIGTERM).unwrap();
+        assert_eq!((watch.received(), watch.asks_for_requeue()), (Some(Signal::User1), true));
+    }
+}

@@ -83,7 +83,7 @@ fn of_many_writers_to_one_path_one_whole_file_is_left() {
     thread::scope(|scope| {
         for step in 0..8 {
             let path = &path;
-            scope.spawn(move || (0..5).for_each(|_| save(path, step).unwrap()));
+            scope.spawn(move || (0..50).for_each(|_| save(path, step).unwrap()));
         }
     });
     assert!(step_of(&path) < 8);
@@ -123,6 +123,34 @@ fn a_second_name_stays_when_the_first_is_written_anew() {
     let missing = folder.path().join("missing.ckpt");
     assert!(matches!(link_or_copy(&missing, &last), Err(Error::NotFound { path }) if path == missing));
     assert_eq!(step_of(&last), 2);
+}
+
+#[test]
+fn a_copy_stands_in_for_a_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copied) = (folder.path().join("a.ckpt"), folder.path().join("copies/last.ckpt"));
+    save(&path, 7).unwrap();
+    for _ in 0..2 {
+        copy(&File::open(&path).unwrap(), &copied).unwrap();
+        assert_eq!(fs::read(&copied).unwrap(), fs::read(&path).unwrap());
+    }
+    assert_eq!(names(copied.parent().unwrap()), ["last.ckpt"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_name_that_is_being_made_is_not_taken_for_a_left_over_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.ckpt");
+    save(&path, 1).unwrap();
+    let (real, lock) = open_to_link(&path).unwrap();
+    fs::hard_link(&real, folder.path().join(".saving-link")).unwrap();
+    symlink("a.ckpt".as_ref(), &folder.path().join(".saving-symlink")).unwrap();
+    remove_leftovers(folder.path());
+    assert_eq!(names(folder.path()), [".saving-link", ".saving-symlink", "a.ckpt"]);
+    drop(lock);
+    remove_leftovers(folder.path());
+    assert_eq!(names(folder.path()), ["a.ckpt"]);
 }
 
 #[cfg(unix)]

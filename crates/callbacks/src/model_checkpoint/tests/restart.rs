@@ -139,6 +139,9 @@ fn kept_files_that_are_gone_make_room() {
     };
     assert_eq!(warnings, [expected("last.ckpt"), expected("step=1.ckpt")]);
     assert_eq!((second.best_model_score(), second.last_model_path()), (Some(2.0), None));
+    // There is no `last` any more, so the end of training is a save point again.
+    bench.fire(&mut second, Event::TrainEnd).unwrap();
+    assert_eq!(carry_out(&bench.saves()), ["+last-v1.ckpt"]);
     assert_eq!(epochs(&mut bench, &mut second, &[3.0]), ["+step=3.ckpt", "+last-v1.ckpt"]);
     // The newest alone, without a monitor.
     let (mut bench, folder, mut first) = begin(ModelCheckpoint::new());

@@ -6,7 +6,6 @@ use std::{
 };
 
 use stormfire_checkpoint::{Manifest, Snapshot, link_or_copy, symlink_or_copy, write};
-use stormfire_loggers::PendingPosition;
 use stormfire_module::{
     Error, Result,
     optimizer::OptimizersSnapshot,
@@ -14,23 +13,26 @@ use stormfire_module::{
     state,
 };
 
-use super::save::LOG_FOLDER;
-use crate::log_state::LogState;
+use crate::{
+    guard::guard,
+    log_state::{LOG_FOLDER, LogState},
+    saved_log::PendingLog,
+};
 
 /// A state of the run, still on its way from the device, and the names it gets.
 pub(crate) struct Job {
-    pub(super) manifest: Manifest,
-    pub(super) snapshot: Snapshot,
+    pub(crate) manifest: Manifest,
+    pub(crate) snapshot: Snapshot,
     /// What only a checkpoint to continue from has.
-    pub(super) run: Option<RunPart>,
-    pub(super) requests: Vec<SaveRequest>,
+    pub(crate) run: Option<RunPart>,
+    pub(crate) requests: Vec<SaveRequest>,
 }
 
 /// What a checkpoint of weights only lacks.
-pub(super) struct RunPart {
-    pub(super) optimizers: OptimizersSnapshot,
-    pub(super) log: LogState,
-    pub(super) loggers: Vec<(String, String, PendingPosition)>,
+pub(crate) struct RunPart {
+    pub(crate) optimizers: OptimizersSnapshot,
+    pub(crate) log: LogState,
+    pub(crate) loggers: Vec<PendingLog>,
 }
 
 impl Job {
@@ -40,14 +42,7 @@ impl Job {
         let mut tensors = snapshot.read()?;
         if let Some(RunPart { optimizers, mut log, loggers }) = run {
             // The loggers have everything up to this moment on the disk before the checkpoint that says so is.
-            let positions = loggers.into_iter().map(|(name, version, position)| {
-                let position = position.wait().unwrap_or_else(|error| {
-                    tracing::warn!("a run that continues from this checkpoint cannot continue the log of `{name}`: {error}");
-                    state::Value::Null
-                });
-                serde_json::json!({ "name": name, "version": version, "position": position })
-            });
-            manifest.loggers = positions.collect();
+            manifest.loggers = loggers.into_iter().map(PendingLog::wait).collect::<Result<_>>()?;
             let first = tensors.iter().position(|(name, _)| name.starts_with(LOG_FOLDER)).unwrap_or(tensors.len());
             let values: Vec<_> = tensors.drain(first..).map(|(_, data)| data).collect();
             log.fill(&values);
@@ -102,7 +97,7 @@ struct Worker {
 
 impl CheckpointWriter {
     /// Hands a checkpoint over. The one before must be [settled](Self::settle).
-    pub(super) fn submit(&mut self, job: Job) -> Result<()> {
+    pub(crate) fn submit(&mut self, job: Job) -> Result<()> {
         let worker = match &mut self.worker {
             Some(worker) => worker,
             none => none.insert(Worker::spawn()?),
@@ -113,7 +108,7 @@ impl CheckpointWriter {
     }
 
     /// What has been written since the last call, without waiting.
-    pub(super) fn poll(&mut self) -> Outcome {
+    pub(crate) fn poll(&mut self) -> Outcome {
         let Some(worker) = self.worker.as_ref().filter(|_| self.is_busy) else { return Ok(Vec::new()) };
         match worker.outcomes.try_recv() {
             Err(TryRecvError::Empty) => Ok(Vec::new()),
@@ -123,7 +118,7 @@ impl CheckpointWriter {
     }
 
     /// Waits for the checkpoint that is on its way.
-    pub(super) fn settle(&mut self) -> Outcome {
+    pub(crate) fn settle(&mut self) -> Outcome {
         let Some(worker) = self.worker.as_ref().filter(|_| self.is_busy) else { return Ok(Vec::new()) };
         let outcome = worker.outcomes.recv().unwrap_or_else(|_| Err(gone()));
         self.ended(outcome)
@@ -145,7 +140,7 @@ impl Worker {
         let (answers, outcomes) = channel();
         let work = move || {
             for job in queue {
-                let outcome = crate::session::guard(|| job.run());
+                let outcome = guard(|| job.run());
                 if answers.send(outcome).is_err() {
                     break;
                 }
