@@ -11,6 +11,8 @@ mod steps;
 mod system;
 mod test;
 mod tidy;
+mod torch;
+mod venv;
 mod wgpu;
 
 use std::process::ExitCode;
