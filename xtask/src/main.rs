@@ -12,6 +12,8 @@ mod steps;
 mod system;
 mod test;
 mod tidy;
+mod torch;
+mod venv;
 mod wgpu;
 
 use std::process::ExitCode;

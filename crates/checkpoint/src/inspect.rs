@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use crate::{Manifest, Result, decode::examine, dtype, header::Slot, text};
 
-/// What a checkpoint holds. `{}` prints a page that shortens long lists, `{:#}` prints all of it; as JSON it is whole.
+/// What a checkpoint holds. `{}` prints a page that shortens long lists and texts, `{:80}` one for a terminal of 80 columns,
+/// and `{:#}` all of it; as JSON it is whole.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
     /// The file.
@@ -72,12 +73,14 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Summary> {
 
 /// Tensors and lines of one subject that the short page shows.
 const SHOWN: usize = 20;
-/// Characters of a line of JSON on the short page.
-const WIDTH: usize = 100;
+/// Characters of a line of the short page, unless the format says otherwise.
+const WIDTH: usize = 116;
+/// Those before the value.
+const MARGIN: usize = 16;
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let page = Page { all: f.alternate() };
+        let page = Page { all: f.alternate(), line: f.width().unwrap_or(WIDTH) };
         let Manifest { stormfire_version, burn_version, format_version, .. } = &self.manifest;
         let kind = if self.manifest.weights_only { "weights only" } else { "a whole run" };
         writeln!(f, "{}\n", self.path.display())?;
@@ -136,6 +139,8 @@ fn rest(f: &mut fmt::Formatter<'_>, indent: &str, left: usize) -> fmt::Result {
 #[derive(Clone, Copy)]
 struct Page {
     all: bool,
+    /// Characters of a line.
+    line: usize,
 }
 
 impl Page {
@@ -174,7 +179,8 @@ impl Page {
     }
 
     fn width(self) -> usize {
-        if self.all { usize::MAX } else { WIDTH }
+        // Less than this says nothing; a terminal can wrap it.
+        if self.all { usize::MAX } else { self.line.saturating_sub(MARGIN).max(24) }
     }
 }
 
@@ -259,7 +265,10 @@ epoch=1.ckpt
         let summary = inspect(&path).unwrap();
         let (short, all) = (format!("{summary}"), format!("{summary:#}"));
         assert!(short.ends_with("  layers.19.bias  F32   [1]\n  … and 10 more\n"), "{short}");
-        assert!(short.lines().skip(2).all(|line| line.chars().count() <= WIDTH + 16), "{short}");
+        for (page, width) in [(&short, WIDTH), (&format!("{summary:60}"), 60)] {
+            let longest = page.lines().skip(2).map(|line| line.chars().count()).max();
+            assert_eq!(longest, Some(width), "{page}");
+        }
         assert!(all.contains("layers.29.bias") && all.contains(&"x".repeat(200)) && all.contains("max_epochs 3"), "{all}");
         assert!(!short.contains("max_epochs"), "{short}");
     }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use console::Term;
 use stormfire::checkpoint::{self, Error};
 
 #[derive(Parser)]
@@ -63,7 +64,10 @@ fn inspect(file: &Path, all: bool, json: bool) -> Result<String, Error> {
     } else if all {
         format!("{summary:#}")
     } else {
-        summary.to_string()
+        match Term::stdout().size_checked() {
+            Some((_, columns)) => format!("{summary:columns$}", columns = usize::from(columns)),
+            None => summary.to_string(),
+        }
     })
 }
 
