@@ -148,7 +148,10 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             if self.engine.run.limits.train_batches.is_some_and(|n| self.engine.run.progress.batch_in_epoch >= n) {
                 break;
             }
-            let Some(batch) = self.engine.time("train_next", |_| batches.next()) else { break };
+            let Some(batch) = self.engine.time("train_next", |_| batches.next()) else {
+                self.check_not_empty()?;
+                break;
+            };
             flow = self.batch(batch?, batches.is_last())?;
             if self.engine.signal().is_some() {
                 // What is saved now is what the run continues from.
@@ -160,14 +163,16 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             }
         }
         drop(batches);
-        if self.engine.run.progress.batches == 0 {
-            return Err(Error::config(
-                "train_dataloader",
-                "it gave no batch",
-                "is the data empty, or smaller than a batch with `drop_last`?",
-            ));
-        }
         self.end_epoch()
+    }
+
+    /// Refuses data that has ended before its first batch.
+    fn check_not_empty(&self) -> Result<()> {
+        let hint = "is the data empty, or smaller than a batch with `drop_last`?";
+        if self.engine.run.progress.batches == 0 {
+            return Err(Error::config("train_dataloader", "it gave no batch", hint));
+        }
+        Ok(())
     }
 
     fn batch(&mut self, batch: Batch<M::Batch>, is_last: bool) -> Result<Flow> {

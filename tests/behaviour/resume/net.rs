@@ -9,7 +9,11 @@ use burn::{
     prelude::*,
     tensor::{Distribution, activation::relu},
 };
-use stormfire::{data::CombinedLoader, module::Scalar, prelude::*};
+use stormfire::{
+    data::{CombinedLoader, Position},
+    module::Scalar,
+    prelude::*,
+};
 
 use super::plan::{DataKind, DataPlan, Learning};
 use crate::support::Batch;
@@ -193,6 +197,15 @@ impl DataPlan {
     }
 
     pub(crate) fn val(&self) -> Loaders<Batch> {
-        (0..self.val_loaders).map(|index| dataset(7 - 2 * index, 2.0 + index as f32, self)).collect()
+        let val = |index: usize| dataset(7 - 2 * index, 2.0 + index as f32, self);
+        let unsized_val = |index: usize| {
+            let batches = val(index).batches(Position::default(), &Device::flex());
+            let batches: Vec<Batch> = batches.unwrap().map(|batch| batch.unwrap().value).collect();
+            Loader::from_fn(move |_epoch| {
+                let mut batches = batches.clone().into_iter();
+                std::iter::from_fn(move || batches.next())
+            })
+        };
+        (0..self.val_loaders).map(|index| if self.val_is_unsized { unsized_val(index) } else { val(index) }).collect()
     }
 }

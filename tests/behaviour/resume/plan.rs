@@ -40,6 +40,8 @@ pub(crate) struct DataPlan {
     pub(crate) workers: usize,
     pub(crate) shuffle: bool,
     pub(crate) val_loaders: usize,
+    /// The validation loaders do not know their length.
+    pub(crate) val_is_unsized: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +71,7 @@ pub(crate) struct Learning {
     pub(crate) is_manual: bool,
     /// Batch normalization and dropout.
     pub(crate) is_regularised: bool,
-    /// The loader does not know how many items a batch has.
+    /// The loaders do not know how many items a batch has.
     pub(crate) tells_batch_size: bool,
     /// What plateau schedules and early stopping watch.
     pub(crate) monitor: &'static str,
@@ -136,8 +138,16 @@ fn data() -> impl Strategy<Value = DataPlan> {
         1 => Just(DataKind::MaxSizeCycle),
         1 => Just(DataKind::Sequential)
     ];
-    (kind, 4..=36_usize, 2..=5_usize, 0..=3_usize, any::<bool>(), 0..=2_usize).prop_map(
-        |(kind, items, batch_size, workers, shuffle, val_loaders)| DataPlan { kind, items, batch_size, workers, shuffle, val_loaders },
+    (kind, 4..=36_usize, 2..=5_usize, 0..=3_usize, any::<bool>(), 0..=2_usize, prop::bool::weighted(0.3)).prop_map(
+        |(kind, items, batch_size, workers, shuffle, val_loaders, val_is_unsized)| DataPlan {
+            kind,
+            items,
+            batch_size,
+            workers,
+            shuffle,
+            val_loaders,
+            val_is_unsized,
+        },
     )
 }
 
@@ -197,7 +207,7 @@ pub(crate) fn plans() -> impl Strategy<Value = Plan> {
             if is_manual {
                 fit.accumulate = Accumulate::Batches(1);
             }
-            let tells_batch_size = !matches!(data.kind, DataKind::Dataset);
+            let tells_batch_size = !matches!(data.kind, DataKind::Dataset) || data.val_is_unsized;
             let monitor = match data.val_loaders {
                 0 => "train_loss_epoch",
                 1 => "val_loss",
