@@ -61,8 +61,8 @@ impl<M: LightningModule> Session<M> {
         let config = config.resolved();
         let callbacks = complete_callbacks(&config, callbacks)?;
         let communicator: Box<dyn Communicator> = Box::new(SingleRank);
-        let saved = resume.filter(|_| !config.new_version_on_resume).map(|resume| resume.manifest());
-        let loggers = if communicator.is_global_zero() { open_loggers(&config, loggers, saved)? } else { Vec::new() };
+        let mut saved = resume.filter(|_| !config.new_version_on_resume).map(|resume| resume.manifest());
+        let loggers = if communicator.is_global_zero() { open_loggers(&config, loggers, &mut saved)? } else { Vec::new() };
         let continues_logs = saved.map_or(Ok(false), |manifest| continue_logs(&loggers, manifest))?;
         let log_dir = loggers.iter().find_map(|l| l.log_dir().map(PathBuf::from));
         if let Some(folder) = &log_dir {

@@ -21,8 +21,9 @@ use crate::{
 
 /// The loggers of a run, opened, each on its own thread. A run that only tries the code, or is barebones, has none.
 ///
-/// The default loggers continue in the folder of the checkpoint's, if there is one.
-pub(crate) fn open_loggers(config: &TrainerConfig, loggers: Loggers, saved: Option<&Manifest>) -> Result<Vec<Background>> {
+/// The default loggers continue in the folder of the checkpoint's, if there is one. If it is gone, `saved` is taken away:
+/// a new folder may have the same version.
+pub(crate) fn open_loggers(config: &TrainerConfig, loggers: Loggers, saved: &mut Option<&Manifest>) -> Result<Vec<Background>> {
     if config.fast_dev_run > 0 || config.barebones {
         return Ok(Vec::new());
     }
@@ -40,14 +41,15 @@ pub(crate) fn open_loggers(config: &TrainerConfig, loggers: Loggers, saved: Opti
     loggers.into_iter().map(Background::spawn).collect::<Result<_, _>>().map_err(Error::from)
 }
 
-fn default_folder(config: &TrainerConfig, saved: Option<&Manifest>) -> Result<RunDir> {
+fn default_folder(config: &TrainerConfig, saved: &mut Option<&Manifest>) -> Result<RunDir> {
     let new = || RunDir::new(&config.default_root_dir).with_name(DEFAULT_NAME);
-    let logged = saved.into_iter().flat_map(saved_logs).find(|log| log.name == DEFAULT_NAME);
+    let logged = saved.iter().flat_map(|manifest| saved_logs(manifest)).find(|log| log.name == DEFAULT_NAME);
     let Some(version) = logged.map(|log| log.version) else { return Ok(new()) };
     match new().resume(version) {
         Ok(folder) => Ok(folder),
         Err(gone @ LoggerError::RunGone { .. }) => {
             tracing::warn!("the logs of the checkpoint's run cannot be continued, a new version begins: {gone}");
+            *saved = None;
             Ok(new())
         }
         Err(error) => Err(error.into()),
