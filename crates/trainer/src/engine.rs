@@ -173,7 +173,8 @@ impl<M: LightningModule> Engine<M> {
             RandomPart::EpochStart => 1,
             RandomPart::EpochEnd => 2,
             RandomPart::Evaluation => 3,
-            RandomPart::EvaluationBatch { dataloader_idx, batch_idx } => 4 + ((dataloader_idx as u64) << 40) + batch_idx as u64,
+            RandomPart::EvaluationEnd => 4,
+            RandomPart::EvaluationBatch { dataloader_idx, batch_idx } => 5 + ((dataloader_idx as u64) << 40) + batch_idx as u64,
         };
         self.device.seed(mix(mix(seed, stream), self.run.progress.batches));
     }
@@ -223,6 +224,7 @@ pub(crate) enum RandomPart {
     EpochStart,
     EpochEnd,
     Evaluation,
+    EvaluationEnd,
     EvaluationBatch { dataloader_idx: usize, batch_idx: usize },
 }
 
