@@ -20,6 +20,7 @@ mod optimization;
 mod recorder;
 mod repeatability;
 mod requeue;
+mod resume;
 mod rig;
 mod signals;
 mod support;
