@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
@@ -41,8 +41,8 @@ fn is_frame(hook: Hook) -> bool {
     matches!(hook, PrepareData | Setup | Teardown | FitStart | TrainStart | SaveCheckpoint | LoadCheckpoint | Exception)
 }
 
-fn save(ctx: &mut Context<'_>, path: &PathBuf) {
-    ctx.save_checkpoint(SaveRequest { path: path.clone(), ..SaveRequest::default() });
+fn save(ctx: &mut Context<'_>, path: &Path) {
+    ctx.save_checkpoint(SaveRequest { path: path.into(), ..SaveRequest::default() });
 }
 
 impl Observer {
