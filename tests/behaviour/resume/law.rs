@@ -184,16 +184,20 @@ fn trainer(plan: &Plan) -> Trainer<Net> {
 }
 
 /// The number of the event that a cut means, among these.
-fn number_of((hook, call): Cut, seen: &[Seen]) -> Option<u64> {
+fn number_of((hook, call, at_request): Cut, seen: &[Seen]) -> Option<u64> {
+    let mut possible: Vec<&Seen> = seen.iter().filter(|event| event.hook != Hook::FitEnd).collect();
+    if at_request && possible.iter().any(|event| event.is_asked) {
+        possible.retain(|event| event.is_asked);
+    }
     let mut hooks = Vec::new();
-    for event in seen.iter().filter(|event| event.hook != Hook::FitEnd) {
+    for event in &possible {
         if !hooks.contains(&event.hook) {
             hooks.push(event.hook);
         }
     }
     let hook = (!hooks.is_empty()).then(|| hook.get(&hooks))?;
-    let calls: Vec<u64> = seen.iter().filter(|event| event.hook == *hook).map(|event| event.number).collect();
-    Some(*call.get(&calls))
+    possible.retain(|event| event.hook == *hook);
+    Some(call.get(&possible).number)
 }
 
 /// Two values are the same, or the first difference is told.
