@@ -209,6 +209,10 @@ impl EarlyStopping {
     fn stop(&mut self, ctx: &mut Context<'_>, reason: StoppingReason, message: String) {
         self.state.stopped_epoch = Some(ctx.current_epoch());
         self.state.stopping_reason = reason;
+        // While `min_epochs` is not reached there may be several looks: the newest one counts, after a restart too.
+        if let Some(asked) = self.state.stopping_reason_message.take() {
+            ctx.withdraw_stop(&asked);
+        }
         ctx.stop(message.clone());
         self.state.stopping_reason_message = Some(message);
     }

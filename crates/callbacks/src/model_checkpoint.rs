@@ -46,8 +46,8 @@ use template::Template;
 /// Nothing is written in a sanity check, in a `fast_dev_run`, before the first optimizer step, or twice for one step.
 ///
 /// Files are written in the background: one that was asked for is there a moment later, and what it replaces goes after that.
-/// Only files that this run wrote are overwritten or removed; never the one that the fit goes on from, which stays until a
-/// later fit goes on from another.
+/// Only files that this run wrote are overwritten or removed; never the one that the fit was told to go on from, which stays until
+/// a later fit goes on from another; `ckpt_path("last")` spares none.
 ///
 /// Its state, in every checkpoint: what was kept, and the paths and scores that the accessors return. A fit that goes on in
 /// the same folder writes the names that an unbroken one would have written, over what the killed one wrote after the

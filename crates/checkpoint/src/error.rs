@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::{FORMAT_VERSION, file_kind::FileKind, text::mebibytes};
+use crate::{FORMAT_VERSION, file_kind::FileKind, text::size};
 
 /// The result of everything fallible in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -84,7 +84,7 @@ pub enum Error {
         reason: String,
     },
     /// The disk, or the user's share of it, is full.
-    #[error("no space is left for `{}`, which needs {}", path.display(), mebibytes(*needed))]
+    #[error("no space is left for `{}`, which needs {}", path.display(), size(*needed))]
     StorageFull {
         /// The file.
         path: PathBuf,

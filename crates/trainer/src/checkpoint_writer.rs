@@ -5,15 +5,11 @@ use std::{
     thread::JoinHandle,
 };
 
-use stormfire_checkpoint::{Manifest, Snapshot, link_or_copy, symlink_or_copy, write};
-use stormfire_module::{
-    Error, Result,
-    optimizer::OptimizersSnapshot,
-    run::{AlsoKind, SaveRequest},
-    state,
-};
+use stormfire_checkpoint::{Error as FileError, Manifest, Snapshot, write};
+use stormfire_module::{Error, Result, optimizer::OptimizersSnapshot, run::SaveRequest, state};
 
 use crate::{
+    checkpoint_names::Names,
     guard::guard,
     log_state::{LOG_FOLDER, LogState},
     saved_log::PendingLog,
@@ -52,31 +48,20 @@ impl Job {
             manifest.optimizers = states;
             tensors.append(&mut of_optimizers);
         }
-        let mut written = None;
-        for request in &requests {
-            match &written {
-                None => write(&request.path, &manifest, &tensors)?,
-                Some(first) => link_or_copy(first, &request.path)?,
-            }
-            written.get_or_insert(&request.path);
-            for also in &request.also {
-                match also.kind {
-                    AlsoKind::Copy => link_or_copy(&request.path, &also.path)?,
-                    AlsoKind::Link => symlink_or_copy(&request.path, &also.path)?,
-                }
-            }
-        }
-        for old in requests.iter().flat_map(|request| &request.then_remove) {
-            if requests.iter().any(|request| request.paths().any(|path| path == old)) {
-                continue;
-            }
-            if let Err(error) = fs_err::remove_file(old)
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
-                tracing::warn!("an old checkpoint stays: {error}");
-            }
-        }
+        let names = Names::of(&requests);
+        let save = || write(names.file(), &manifest, &tensors).map_err(Error::from).and_then(|()| names.finish());
+        // Somebody may remove the folder in the middle of it; there is time to make it again.
+        save().or_else(|error| if is_gone(&error) { save() } else { Err(error) })?;
         Ok(requests)
+    }
+}
+
+/// Whether a file or folder vanished in between.
+fn is_gone(error: &Error) -> bool {
+    match error {
+        Error::CheckpointFile(FileError::NotFound { .. }) => true,
+        Error::CheckpointFile(FileError::Io { source, .. }) => source.kind() == std::io::ErrorKind::NotFound,
+        _ => false,
     }
 }
 

@@ -62,6 +62,7 @@ impl<M: LightningModule> Engine<M> {
         let run = Run {
             id: new_run_id(),
             resumed_from: None,
+            spares_resumed: false,
             owner_of,
             stage: Stage::Fit,
             moment: stormfire_module::Moment::default(),
@@ -175,7 +176,8 @@ impl<M: LightningModule> Engine<M> {
             RandomPart::EpochStart => 1,
             RandomPart::EpochEnd => 2,
             RandomPart::Evaluation => 3,
-            RandomPart::EvaluationBatch { dataloader_idx, batch_idx } => 4 + ((dataloader_idx as u64) << 40) + batch_idx as u64,
+            RandomPart::EvaluationEnd => 4,
+            RandomPart::EvaluationBatch { dataloader_idx, batch_idx } => 5 + ((dataloader_idx as u64) << 40) + batch_idx as u64,
         };
         self.device.seed(mix(mix(seed, stream), self.run.progress.batches));
     }
@@ -225,6 +227,7 @@ pub(crate) enum RandomPart {
     EpochStart,
     EpochEnd,
     Evaluation,
+    EvaluationEnd,
     EvaluationBatch { dataloader_idx: usize, batch_idx: usize },
 }
 

@@ -53,7 +53,9 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
 
     pub(crate) fn run(mut self) -> Result<Stop> {
         self.sanity_check()?;
-        self.refresh_learning_rates();
+        if self.engine.run.progress.batches == 0 {
+            self.refresh_learning_rates();
+        }
         let stop = match self.is_done() {
             Some(stop) if !self.is_in_epoch() => stop,
             _ => self.train()?,
@@ -73,12 +75,17 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
                 Some(stop) if !self.is_in_epoch() => break stop,
                 _ => self.epoch()?,
             }
+            if self.is_done().is_none() {
+                self.engine.check_interrupt()?;
+            }
         };
         self.engine.fire(self.module, Event::TrainEnd)?;
         // Who continues from the end of a fit wants more of it: the stop that ended it is not in that checkpoint.
         let asked = self.engine.run.requests.stop.take();
         self.write_checkpoints()?;
         self.engine.run.requests.stop = asked;
+        // A checkpoint that cannot be written is a failure of the fit, not of its teardown.
+        checkpoint::settle(self.engine)?;
         Ok(stop)
     }
 
@@ -122,6 +129,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         let position = Position::new(self.engine.run.progress.epoch, self.engine.run.progress.batch_in_epoch);
         self.engine.run.moment.stage = RunningStage::Train;
         self.engine.run.moment.num_dataloaders = 1;
+        self.engine.run.moment.batch_idx = position.batch.saturating_sub(1);
         if position.batch == 0 {
             self.engine.run.logger_step = self.engine.run.progress.global_step;
             self.engine.reseed(RandomPart::EpochStart);
@@ -140,23 +148,31 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             if self.engine.run.limits.train_batches.is_some_and(|n| self.engine.run.progress.batch_in_epoch >= n) {
                 break;
             }
-            let Some(batch) = self.engine.time("train_next", |_| batches.next()) else { break };
+            let Some(batch) = self.engine.time("train_next", |_| batches.next()) else {
+                self.check_not_empty()?;
+                break;
+            };
             flow = self.batch(batch?, batches.is_last())?;
             if self.engine.signal().is_some() {
                 // What is saved now is what the run continues from.
                 self.finite.settle(self.engine, self.module)?;
             }
-            self.engine.check_interrupt()?;
+            // The end of an epoch that is skipped comes first: no checkpoint could tell that the rest is not to be trained.
+            if flow == Flow::Continue {
+                self.engine.check_interrupt()?;
+            }
         }
         drop(batches);
-        if self.engine.run.progress.batches == 0 {
-            return Err(Error::config(
-                "train_dataloader",
-                "it gave no batch",
-                "is the data empty, or smaller than a batch with `drop_last`?",
-            ));
-        }
         self.end_epoch()
+    }
+
+    /// Refuses data that has ended before its first batch.
+    fn check_not_empty(&self) -> Result<()> {
+        let hint = "is the data empty, or smaller than a batch with `drop_last`?";
+        if self.engine.run.progress.batches == 0 {
+            return Err(Error::config("train_dataloader", "it gave no batch", hint));
+        }
+        Ok(())
     }
 
     fn batch(&mut self, batch: Batch<M::Batch>, is_last: bool) -> Result<Flow> {

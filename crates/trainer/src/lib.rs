@@ -1,7 +1,7 @@
 //! The training loop: [`Trainer`], its options, and what runs them.
 //!
 //! The rooms, from the ground up: [`config`], [`accelerator`], `profiler`, `signals`, `communicator`, `guard`; `log_state` →
-//! `accumulator`, `bundle`, `bar_values` → `log_store`; `saved_log` → `checkpoint_writer`, `data_facts`, `run_id`, `loop_state`,
+//! `accumulator`, `bundle`, `bar_values` → `log_store`; `saved_log`, `checkpoint_names` → `checkpoint_writer`, `data_facts`, `run_id`, `loop_state`,
 //! `training` → `engine` (`fire`) → `checkpoint`; `evaluate`, `predict`, `fit` → `session` → [`Trainer`].
 
 pub mod accelerator;
@@ -9,6 +9,7 @@ mod accumulator;
 mod bar_values;
 mod bundle;
 mod checkpoint;
+mod checkpoint_names;
 mod checkpoint_writer;
 mod communicator;
 pub mod config;

@@ -161,7 +161,7 @@ pub(crate) fn hook(name: &str) -> Result<Hook> {
 #[serde(default)]
 pub(crate) struct LogState {
     pub(crate) train: Vec<SavedSlot>,
-    /// The order of the names only: an evaluation is finished, or begins again.
+    /// Without values, unless a signal ended the run in the middle of an evaluation.
     pub(crate) evaluation: Vec<SavedSlot>,
     /// What callbacks can read.
     pub(crate) metrics: Vec<(String, SavedScalar)>,

@@ -59,8 +59,8 @@ impl<M: LightningModule> Session<M> {
         let config = config.resolved();
         let callbacks = complete_callbacks(&config, callbacks)?;
         let communicator: Box<dyn Communicator> = Box::new(SingleRank);
-        let resume = resume.filter(|_| !config.new_version_on_resume);
-        let loggers = if communicator.is_global_zero() { open_loggers(&config, loggers, resume)? } else { Vec::new() };
+        let mut resume = resume.filter(|_| !config.new_version_on_resume);
+        let loggers = if communicator.is_global_zero() { open_loggers(&config, loggers, &mut resume)? } else { Vec::new() };
         let continues_logs = resume.map_or(Ok(false), |resume| resume.continue_logs(&loggers))?;
         let log_dir = loggers.iter().find_map(|l| l.log_dir().map(PathBuf::from));
         if let Some(folder) = &log_dir {
@@ -96,6 +96,7 @@ impl<M: LightningModule> Session<M> {
         engine.run.progress = Progress::default();
         engine.run.id = new_run_id();
         engine.run.resumed_from = resume.as_ref().map(|resume| resume.path().to_path_buf());
+        engine.run.spares_resumed = resume.as_ref().is_some_and(Resume::is_named);
         engine.run.accumulate_grad_batches = engine.config.accumulate_grad_batches;
         let continues_logs = std::mem::take(&mut self.continues_logs);
         let mut training = Training::default();
@@ -110,7 +111,12 @@ impl<M: LightningModule> Session<M> {
             };
             training.optimizers.start()?;
             if let Some(resume) = resume {
+                let path = resume.path().to_path_buf();
                 resume.run(engine, module, training)?;
+                if engine.config.enable_progress_bar || engine.config.enable_model_summary {
+                    let Progress { epoch, global_step, .. } = engine.run.progress;
+                    print(&format!("continuing from `{}`: epoch {epoch}, step {global_step}", path.display()));
+                }
             }
             engine.fire(module, Event::FitStart)?;
             if !continues_logs {

@@ -19,8 +19,9 @@ use crate::{
 
 /// The loggers of a run, opened, each on its own thread. A run that only tries the code, or is barebones, has none.
 ///
-/// The default loggers continue in the folder of the run that is resumed, if it is there.
-pub(crate) fn open_loggers(config: &TrainerConfig, loggers: Loggers, resume: Option<&Resume>) -> Result<Vec<Background>> {
+/// The default loggers continue in the folder of the run that is resumed. If it is gone, `resume` is taken away: a new folder
+/// may have the old one's name.
+pub(crate) fn open_loggers(config: &TrainerConfig, loggers: Loggers, resume: &mut Option<&Resume>) -> Result<Vec<Background>> {
     if config.fast_dev_run > 0 || config.barebones {
         return Ok(Vec::new());
     }
@@ -28,7 +29,9 @@ pub(crate) fn open_loggers(config: &TrainerConfig, loggers: Loggers, resume: Opt
         Loggers::Given(loggers) => loggers,
         Loggers::Default => {
             let new = RunDir::new(&config.default_root_dir).with_name(DEFAULT_NAME);
-            let folder = resume.map_or(Ok(new.clone()), |resume| resume.run_dir(new))?;
+            let old = resume.map_or(Ok(None), |resume| resume.run_dir(&new))?;
+            resume.take_if(|_| old.is_none());
+            let folder = old.unwrap_or(new);
             folder
                 .log_dir()
                 .map_err(|error| Error::config("default_root_dir", error.to_string(), "choose a folder that can be written to"))?;

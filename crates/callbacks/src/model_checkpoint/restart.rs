@@ -86,14 +86,14 @@ impl ModelCheckpoint {
     }
 
     /// Everything that a save point removes: what it replaces, and what a kill has left over. What cannot be removed now,
-    /// because this fit goes on from it, is left to the next one.
+    /// because this fit was told to go on from it, is left to the next one.
     pub(super) fn remove_also(&mut self, ctx: &Context<'_>, paths: &[PathBuf], replaced: &[PathBuf]) -> Vec<PathBuf> {
         let names = &ctx.run().requests.checkpoints;
         let is_over = |old: &PathBuf| !paths.contains(old) && !names.contains(old);
         let mut now = std::mem::take(&mut self.now.left_over);
         now.retain(is_over);
-        let spared = self.state.left_over.drain(..).filter(|old| is_over(old) && ctx.run().is_resumed_from(old));
-        let spared: Vec<_> = spared.chain(replaced.iter().filter(|old| ctx.run().is_resumed_from(old)).cloned()).collect();
+        let spared = self.state.left_over.drain(..).filter(|old| is_over(old) && ctx.run().spares(old));
+        let spared: Vec<_> = spared.chain(replaced.iter().filter(|old| ctx.run().spares(old)).cloned()).collect();
         self.state.left_over = now.iter().cloned().chain(spared).collect();
         replaced.iter().cloned().chain(now).collect()
     }

@@ -20,22 +20,22 @@ impl Resume {
         log.log_dir.as_ref() == Some(&folder) || spelled_out(self.path()).starts_with(&folder)
     }
 
-    /// The folder of the run's default loggers, or the new one that is given.
-    pub(crate) fn run_dir(&self, new: RunDir) -> Result<RunDir> {
-        let Some(log) = self.logs().into_iter().find(|log| log.name == new.name()) else { return Ok(new) };
+    /// The folder of the run's default loggers, if it is where `new` would make another one.
+    pub(crate) fn run_dir(&self, new: &RunDir) -> Result<Option<RunDir>> {
+        let Some(log) = self.logs().into_iter().find(|log| log.name == new.name()) else { return Ok(None) };
         let old = match new.clone().resume(&log.version) {
             Ok(old) => old,
             Err(LoggerError::RunGone { folder }) => {
                 tracing::warn!("the logs of the checkpoint's run are not in `{}`: a new version begins", folder.display());
-                return Ok(new);
+                return Ok(None);
             }
             Err(error) => return Err(error.into()),
         };
         if self.is_folder_of(&log, old.log_dir()?) {
-            return Ok(old);
+            return Ok(Some(old));
         }
         tracing::warn!("`{}` is another run than the checkpoint's: a new version begins", old.log_dir()?.display());
-        Ok(new)
+        Ok(None)
     }
 
     /// Takes each logger that records the run of the checkpoint back to where it was; whether all of them do.

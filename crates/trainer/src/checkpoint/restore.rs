@@ -18,17 +18,18 @@ use crate::{
 /// A checkpoint that was read and verified.
 pub(crate) struct Resume {
     path: PathBuf,
+    is_named: bool,
     manifest: Manifest,
     tensors: BTreeMap<String, TensorData>,
 }
 
 impl Resume {
-    /// Reads a checkpoint. The error for a damaged one names the newest good one beside it.
-    pub(crate) fn read(path: &Path) -> Result<Self> {
+    /// Reads a checkpoint, which somebody has named or not. The error for a damaged one names the newest good one beside it.
+    pub(crate) fn read(path: &Path, is_named: bool) -> Result<Self> {
         match Checkpoint::read(path) {
             Ok(checkpoint) => {
                 let (manifest, tensors) = checkpoint.into_parts();
-                Ok(Self { path: path.into(), manifest, tensors })
+                Ok(Self { path: path.into(), is_named, manifest, tensors })
             }
             Err(error) => {
                 let good = path.parent().and_then(|folder| newest_good(folder, path));
@@ -43,6 +44,10 @@ impl Resume {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(crate) fn is_named(&self) -> bool {
+        self.is_named
     }
 
     pub(crate) fn manifest(&self) -> &Manifest {
@@ -90,13 +95,14 @@ impl Resume {
         }
         let paths = ParamPaths::of(module);
         training.accumulated = gradients::restore(&mut self.tensors, module);
+        let mut loops = LoopState::default();
+        state::load(&mut loops, std::mem::take(&mut self.manifest.loops))?;
+        loops.names.finish_after_a_kill(&self.path, &self.manifest);
         let Self { manifest, tensors, .. } = self;
         training.optimizers.load(manifest.optimizers, tensors, &paths)?;
         engine.run.id = manifest.run_id;
         engine.seed = engine.config.seed.or(manifest.seed);
         engine.run.progress = progress;
-        let mut loops = LoopState::default();
-        state::load(&mut loops, manifest.loops)?;
         loops.restore(&mut engine.clock, &mut engine.run);
         let mut log = LogState::default();
         state::load(&mut log, manifest.log)?;

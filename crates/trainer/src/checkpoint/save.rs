@@ -7,6 +7,7 @@ use stormfire_module::{Event, LightningModule, Result, run::SaveRequest, state};
 
 use super::gradients;
 use crate::{
+    checkpoint_names::Names,
     checkpoint_writer::{Job, RunPart},
     engine::Engine,
     log_state::{LOG_FOLDER, Pending},
@@ -90,7 +91,7 @@ fn take<M: LightningModule>(engine: &mut Engine<M>, module: &mut M, training: &T
         let mut extra = Map::new();
         engine.fire(module, Event::SaveCheckpoint { checkpoint: &mut extra })?;
         manifest.extra = extra;
-        manifest.loops = state::save(&LoopState::of(&engine.clock, &engine.run))?;
+        manifest.loops = state::save(&LoopState::of(&engine.clock, &engine.run, Names::of(&requests)))?;
         manifest.data = state::save(&engine.data)?;
         // Last of all: what hooks have logged until now is in it, and in the logs before these positions.
         let mut pending = Pending::default();
