@@ -13,7 +13,7 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
         return Ok(Verdict::Skipped("`python3` is missing (Debian: `apt-get install python3-venv`)".to_owned()));
     }
     let logs = examples::mnist_logs(workspace)?;
-    let python = environment(workspace)?;
+    let python = environment(workspace, "readers")?;
     let port = system::free_port()?.to_string();
     let dump = workspace.target.join("examples-run/tensorboard.json");
     let script = |name: &str| {
@@ -28,11 +28,12 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     Ok(Verdict::Passed)
 }
 
-/// A virtual environment with the pinned packages; gives its interpreter. It is built again when the pins change.
-fn environment(workspace: &Workspace) -> Result<PathBuf> {
-    let pins = workspace.root.join("xtask/requirements-tensorboard.txt");
+/// A virtual environment with the packages pinned in `requirements-NAME.txt`; gives its interpreter. It is built again when
+/// the pins change.
+pub(crate) fn environment(workspace: &Workspace, name: &str) -> Result<PathBuf> {
+    let pins = workspace.root.join(format!("xtask/requirements-{name}.txt"));
     let wanted = fs_err::read_to_string(&pins)?;
-    let folder = workspace.target.join("venv-tb");
+    let folder = workspace.target.join(format!("venv-{name}"));
     let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python3" });
     // Written last: without it the installation was cut short.
     let installed = folder.join("installed.txt");

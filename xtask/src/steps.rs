@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::system::{self, Workspace};
 use crate::test::Verdict;
-use crate::{cuda, docs, examples, python, tidy, wgpu};
+use crate::{cuda, docs, examples, python, s3, tidy, wgpu};
 
 /// One check.
 pub(crate) struct Step {
@@ -21,6 +21,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "docs", about: "the documentation builds without a warning", body: docs::step },
     Step { name: "examples", about: "every example runs on real data", body: examples::step },
     Step { name: "readers", about: "TensorBoard, its server and pandas read what the MNIST example logged", body: python::step },
+    Step { name: "s3", about: "a run that is saved in S3 continues there", body: s3::step },
     Step { name: "wgpu", about: "the MNIST example has the same losses through wgpu as on the CPU", body: wgpu::step },
     Step { name: "cuda", about: "the features for GPUs compile, and a program with `cuda` runs without one", body: cuda::step },
 ];

@@ -1,6 +1,6 @@
 //! What a run begins with: the default loggers and callbacks, and the module on its device.
 
-use std::any::Any;
+use std::{any::Any, path::Path};
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
@@ -9,7 +9,7 @@ use burn::{
 use serde::Deserialize;
 use serde_json::Value;
 use stormfire_callbacks::{ModelCheckpoint, ModelSummary, ProgressBar, Timer};
-use stormfire_checkpoint::Manifest;
+use stormfire_checkpoint::{Manifest, storage};
 use stormfire_data::{Length, Loader, Loaders};
 use stormfire_loggers::{Background, CsvLogger, DEFAULT_NAME, Error as LoggerError, Logger, RunDir, TensorBoardLogger};
 use stormfire_module::{Callback, Error, LightningModule, Result, Scalar, read::read};
@@ -41,7 +41,11 @@ pub(crate) fn open_loggers(config: &TrainerConfig, loggers: Loggers, saved: Opti
 }
 
 fn default_folder(config: &TrainerConfig, saved: Option<&Manifest>) -> Result<RunDir> {
-    let new = || RunDir::new(&config.default_root_dir).with_name(DEFAULT_NAME);
+    let root = storage::on_disk(&config.default_root_dir).unwrap_or_else(|| {
+        tracing::info!("logs need a disk: they go to `{DEFAULT_NAME}`, checkpoints to `{}`", config.default_root_dir.display());
+        Path::new(".")
+    });
+    let new = || RunDir::new(root).with_name(DEFAULT_NAME);
     let logged = saved.into_iter().flat_map(saved_logs).find(|log| log.name == DEFAULT_NAME);
     let Some(version) = logged.map(|log| log.version) else { return Ok(new()) };
     match new().resume(version) {

@@ -5,7 +5,11 @@ use std::{
     thread::JoinHandle,
 };
 
-use stormfire_checkpoint::{Manifest, Snapshot, link_or_copy, symlink_or_copy, write};
+use stormfire_checkpoint::{
+    Manifest, Snapshot,
+    storage::{self, link_or_copy, symlink_or_copy},
+    write,
+};
 use stormfire_loggers::PendingPosition;
 use stormfire_module::{
     Error, Result,
@@ -75,9 +79,7 @@ impl Job {
             if requests.iter().any(|request| request.paths().any(|path| path == old)) {
                 continue;
             }
-            if let Err(error) = fs_err::remove_file(old)
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
+            if let Err(error) = storage::remove(old) {
                 tracing::warn!("an old checkpoint stays: {error}");
             }
         }
