@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use stormfire::{SaveLast, prelude::*};
+use stormfire::{
+    checkpoint::{self, Checkpoint, LoadOptions, Manifest, storage},
+    prelude::*,
+};
 
 use crate::{
     child,
@@ -25,13 +28,18 @@ impl<M: LightningModule> Callback<M> for Scores {
     }
 }
 
-/// Keeps the two best epochs and the last one, and lists them.
+/// What a run leaves.
 struct Outcome {
     weights: Vec<f32>,
     best: Vec<(String, f64)>,
     last: String,
 }
 
+fn weights(module: &Line) -> Vec<f32> {
+    module.layer.weight.val().into_data().try_to_vec().unwrap()
+}
+
+/// Keeps the two best epochs and the last one, in the default folder.
 fn train(root: &Path, epochs: usize, ckpt_path: Option<&str>, save_last: SaveLast) -> (Outcome, Trainer<Line>) {
     let saving = ModelCheckpoint::new().monitor("score").save_top_k(2).save_last(save_last).filename("{epoch}");
     let mut trainer =
@@ -44,7 +52,7 @@ fn train(root: &Path, epochs: usize, ckpt_path: Option<&str>, save_last: SaveLas
     let below = |path: &Path| path.strip_prefix(saved.folder().unwrap()).unwrap().to_str().unwrap().to_owned();
     let best = saved.best_k_models().map(|(path, score)| (below(path), score)).collect();
     let last = below(saved.last_model_path().unwrap());
-    let weights = fit.module.layer.weight.val().into_data().try_to_vec().unwrap();
+    let weights = weights(&fit.module);
     (Outcome { weights, best, last }, trainer)
 }
 
@@ -69,14 +77,14 @@ fn continues_below(url: &Path) {
         trainer.test(&Line::new(), Loaders::from(line_data(4, 2))).unwrap();
         let path = root.join("checkpoints/epoch=3.ckpt");
         let (module, _) = Line::new().load_weights(&path, &LoadOptions::new()).unwrap();
-        assert_eq!(module.layer.weight.val().into_data().try_to_vec::<f32>().unwrap(), continued.weights);
+        assert_eq!(weights(&module), continued.weights);
         let list = trainer.get::<ModelCheckpoint>().unwrap().to_yaml(None).unwrap();
-        assert!(list.starts_with(root.join("checkpoints")), "{}", list.display());
+        assert_eq!(list, storage::absolute(&root).unwrap().join("checkpoints/best_k_models.yaml"));
     }
 }
 
 fn listed(folder: &Path) -> Vec<String> {
-    let entries = stormfire::checkpoint::storage::list(folder).unwrap();
+    let entries = storage::list(folder).unwrap();
     let mut names: Vec<_> = entries.into_iter().map(|entry| entry.path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
     names.sort();
     names
@@ -101,10 +109,18 @@ fn a_run_behind_a_file_url_is_continued_as_one_on_a_disk() {
 fn a_run_in_s3_is_continued_as_one_on_a_disk() {
     let root = std::env::var("STORMFIRE_TEST_S3").unwrap();
     continues_below(Path::new(&root));
-    // One that is uploaded in parts.
-    let large = Path::new(&root).join("large/a.bin");
-    stormfire::checkpoint::storage::write_bytes(&large, &vec![7; 20 << 20]).unwrap();
-    stormfire::checkpoint::storage::link_or_copy(&large, Path::new(&root).join("large/b.bin")).unwrap();
+    // One that is sent in parts and read in pieces.
+    let (large, copy) = (Path::new(&root).join("large/a.ckpt"), Path::new(&root).join("large/b.ckpt"));
+    let numbers = burn::tensor::TensorData::new((0..5_000_000).collect::<Vec<u32>>(), [5_000_000]);
+    let tensors = [("layer.weight".to_owned(), numbers)];
+    checkpoint::write(&large, &Manifest::default(), &tensors).unwrap();
+    storage::link_or_copy(&large, &copy).unwrap();
+    assert_eq!(Checkpoint::read(&copy).unwrap().take("layer.weight").unwrap(), tensors[0].1);
+
+    let mut trainer = quiet::<Line>().enable_checkpointing(true).max_epochs(1).default_root_dir("s3://nobody-has-this/run");
+    let error = trainer.fit(Line::new(), line_data(4, 2)).unwrap_err().to_string();
+    let expected = "`s3://nobody-has-this/run/checkpoints` cannot be read or written: ";
+    assert!(error.starts_with(expected) && error.contains("NoSuchBucket") && error.contains("in `setup`"), "{error}");
 }
 
 #[test]

@@ -15,13 +15,10 @@ pub(crate) fn file(folder: &Path, name: &str) -> PathBuf {
 /// A folder as an absolute path or a URL; `~` at the begin is the user's home.
 pub(crate) fn folder(option: &str, path: &Path) -> Result<PathBuf> {
     let path = match path.strip_prefix("~") {
-        Ok(rest) => match std::env::home_dir() {
-            Some(home) => home.join(rest),
-            None => {
-                let reason = format!("there is no home folder for `{}`", path.display());
-                return Err(Error::config(option, reason, "write the folder in full"));
-            }
-        },
+        Ok(rest) => std::env::home_dir().map(|home| home.join(rest)).ok_or_else(|| {
+            let reason = format!("there is no home folder for `{}`", path.display());
+            Error::config(option, reason, "write the folder in full")
+        })?,
         Err(_) => path.into(),
     };
     storage::absolute(&path).map_err(|error| Error::config(option, error.to_string(), error.hint().unwrap_or_default()))

@@ -18,6 +18,7 @@ use std::{
 use crate::{Error, FileKind, Result, encode::CHUNK, place};
 
 #[cfg(any(test, not(feature = "remote")))]
+#[cfg_attr(feature = "remote", expect(dead_code, reason = "a test looks at its error"))]
 mod absent;
 #[cfg(feature = "remote")]
 mod remote;
@@ -156,13 +157,13 @@ impl Entry {
 /// # Errors
 /// As [`exists`]; also what the operating system says.
 pub fn list(folder: &Path) -> Result<Vec<Entry>> {
-    let listed = match Place::of(folder)? {
-        Place::Disk(folder) => list_disk(&folder),
-        Place::Store(object) => object.list(),
-    };
-    match listed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        listed => listed.map_err(|error| Error::io(folder, error)),
+    match Place::of(folder)? {
+        Place::Disk(on_disk) => match list_disk(&on_disk) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            listed => listed.map_err(|error| Error::io(folder, error)),
+        },
+        // It is the bucket that is missing.
+        Place::Store(object) => object.list().map_err(|error| Error::while_writing(folder, 0, error)),
     }
 }
 
