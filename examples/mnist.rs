@@ -126,6 +126,9 @@ struct Args {
     /// Validation batches; 0 turns validation off.
     #[arg(long)]
     limit_val_batches: Option<usize>,
+    /// Continue from a checkpoint: a file, `last` or `best`.
+    #[arg(long)]
+    ckpt_path: Option<String>,
     /// Where to leave logs and checkpoints.
     #[arg(long, default_value = ".")]
     root: std::path::PathBuf,
@@ -158,6 +161,9 @@ fn main() -> Result<Stop> {
     }
     if let Some(batches) = args.limit_val_batches {
         trainer = trainer.limit_val_batches(batches);
+    }
+    if let Some(path) = args.ckpt_path {
+        trainer = trainer.ckpt_path(path);
     }
     if args.profile {
         trainer = trainer.profiler(ProfilerKind::Simple);

@@ -73,6 +73,12 @@ impl Running {
         self.0.try_wait().unwrap()
     }
 
+    /// Kills it, if it has not ended.
+    pub(crate) fn kill(mut self) -> ExitStatus {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap()
+    }
+
     /// Waits for its end.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         wait_for("the end of the part", || self.try_wait())
@@ -96,13 +102,18 @@ impl Drop for Running {
 }
 
 /// Asks again and again.
-pub(crate) fn wait_for<R>(what: &str, mut ask: impl FnMut() -> Option<R>) -> R {
+pub(crate) fn wait_for<R>(what: &str, ask: impl FnMut() -> Option<R>) -> R {
+    poll(what, Duration::from_millis(10), ask)
+}
+
+/// As [`wait_for`], with so much time between two questions.
+pub(crate) fn poll<R>(what: &str, interval: Duration, mut ask: impl FnMut() -> Option<R>) -> R {
     let start = Instant::now();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
         assert!(start.elapsed() < DEADLINE, "waited too long for {what}");
-        sleep(Duration::from_millis(10));
+        sleep(interval);
     }
 }

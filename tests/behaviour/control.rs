@@ -311,3 +311,22 @@ fn an_epoch_that_ends_before_its_validation_is_not_judged() {
     let fit = trainer.fit(Line::new(), (line_data(8, 2), line_data(4, 2))).unwrap();
     assert_eq!(fit.stop, Stop::MaxSteps);
 }
+
+#[test]
+fn a_fit_that_is_told_to_train_nothing_does_not_blame_the_data() {
+    struct Unwilling(Hook);
+    impl Callback<Line> for Unwilling {
+        fn on_event(&mut self, ctx: &mut Context<'_>, _module: &mut Line, event: &mut Event<'_, Batch>) -> Result<()> {
+            match event.hook() {
+                hook if hook != self.0 => {}
+                Hook::TrainBatchStart => ctx.skip_epoch(),
+                _ => ctx.stop("not today"),
+            }
+            Ok(())
+        }
+    }
+    for (hook, stop) in [(Hook::TrainBatchStart, Stop::MaxEpochs), (Hook::TrainEpochStart, Stop::Requested("not today".into()))] {
+        let fit = quiet().max_epochs(2).callback(Unwilling(hook)).fit(Line::new(), line_data(8, 2)).unwrap();
+        assert_eq!((fit.stop, fit.progress.batches), (stop, 0), "{hook}");
+    }
+}

@@ -207,7 +207,7 @@ fn an_error_of_a_logger_in_the_background_ends_the_run() {
 }
 
 /// Writes until the disk is full.
-fn fill(folder: &Path) {
+pub(crate) fn fill(folder: &Path) {
     let file = std::fs::File::create(folder.join("ballast")).unwrap();
     let mut blocks = std::iter::repeat_with(|| std::io::Write::write_all(&mut &file, &[1; 4096]));
     let full = blocks.find_map(Result::err).unwrap();
@@ -255,27 +255,8 @@ fn is_readable(run: &Path, has_csv: bool, has_events: bool) {
 #[ignore = "a part of `a_full_disk_is_named_and_what_was_written_stays_readable`"]
 fn fits_on_a_small_disk() {
     let Some(disk) = crate::child::folder() else { return };
-    let saving = || ModelCheckpoint::new().every(Every::Steps(5)).filename("{step}").save_top_k(stormfire::callbacks::SaveTopK::All);
-    let base = || Trainer::<Logging>::new().log_every_n_steps(1).enable_progress_bar(false).enable_model_summary(false);
     let is_full = "No space left on device (os error 28)";
 
-    // The next checkpoint finds the disk full.
-    let folder = disk.join("checkpoints");
-    let mut trainer = base().default_root_dir(&folder).callback(saving()).callback(full_at(43, &disk));
-    let error = trainer.fit(Logging::new(), line_data(200, 2)).unwrap_err();
-    std::fs::remove_file(disk.join("ballast")).unwrap();
-    let run = run_of(&folder);
-    let Error::Checkpoint { path, .. } = &error else { panic!("{error}") };
-    assert!(path.starts_with(run.join("checkpoints")) && !path.exists(), "{}", path.display());
-    let text = error.to_string();
-    assert!(text.starts_with(&format!("checkpoint `{}`: {is_full}", path.display())), "{text}");
-    assert_eq!(error.hint().unwrap(), "free some space, or save to another folder");
-    let saved = names(&run.join("checkpoints"));
-    assert!(saved.len() > 3 && saved.iter().all(|name| !name.starts_with('.')), "{saved:?}");
-    is_readable(&run, true, true);
-    std::fs::remove_dir_all(&folder).unwrap();
-
-    // A logger does.
     for (name, csv) in [("csv", true), ("tensorboard", false)] {
         let folder = disk.join(name);
         let error = one_logger(&folder, csv).callback(full_at(43, &disk)).fit(Logging::new(), line_data(60_000, 2)).unwrap_err();
@@ -292,7 +273,8 @@ fn one_logger(folder: &Path, csv: bool) -> Trainer<Logging> {
     let dir = RunDir::new(folder).with_name("lightning_logs");
     let trainer = Trainer::new().default_root_dir(folder).log_every_n_steps(1).enable_progress_bar(false).enable_model_summary(false);
     let trainer = if csv { trainer.logger(CsvLogger::in_dir(dir)) } else { trainer.logger(TensorBoardLogger::in_dir(dir)) };
-    trainer.enable_checkpointing(false).callback(SavesOnce)
+    // On the disk before that is full.
+    trainer.enable_checkpointing(false).async_checkpointing(false).callback(SavesOnce)
 }
 
 /// Asks for a checkpoint after 30 steps, and for no other: the next error is a logger's.
@@ -321,16 +303,7 @@ fn is_named(error: &Error, folder: &Path, csv: bool, cause: &str) {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_full_disk_is_named_and_what_was_written_stays_readable() {
-    let folder = tempfile::tempdir().unwrap();
-    // The disk exists for this process only, and ends with it.
-    let script = r#"mount -t tmpfs -o size=512k tmpfs "$STORMFIRE_TEST_PART_FOLDER" || exit 77; exec "$@""#;
-    let shell = ["unshare", "--map-root-user", "--user", "--mount", "sh"];
-    let possible = std::process::Command::new(shell[0]).args(&shell[1..]).args(["-c", "mount -t tmpfs tmpfs /mnt"]).status();
-    if !possible.is_ok_and(|status| status.success()) {
-        eprintln!("no small disk can be mounted here: `a_file_that_cannot_grow…` has to do");
-        return;
-    }
-    crate::child::play(crate::child::part_under(&shell, script, "failures::fits_on_a_small_disk", folder.path()));
+    crate::full_disk::play_on_a_small_disk("failures::fits_on_a_small_disk");
 }
 
 /// Not a test of its own: no file that it writes may grow beyond 32 KiB.

@@ -80,20 +80,46 @@ pub(crate) type Events = Vec<(i64, String, Option<u32>)>;
 /// The one event file of a run whose end was written.
 #[track_caller]
 pub(crate) fn read_events(run: &Path) -> Events {
-    let (events, torn) = events(run);
-    assert_eq!(torn, 0, "bytes of a torn record");
+    events_of_the_ended(&event_file(run))
+}
+
+/// The event files of a run that was continued, each with its end, in the order of the steps and names.
+#[track_caller]
+pub(crate) fn read_continued_events(run: &Path) -> Events {
+    let mut events: Events = event_files(run).iter().flat_map(|file| events_of_the_ended(file)).collect();
+    events.sort();
+    events
+}
+
+#[track_caller]
+fn events_of_the_ended(file: &Path) -> Events {
+    let (events, torn) = events(file);
+    assert_eq!(torn, 0, "bytes of a torn record in {}", file.display());
     events
 }
 
 /// The event file of a run that was killed: every reader ignores a torn end, since the kernel may stop in a write.
 #[track_caller]
 pub(crate) fn read_events_of_the_killed(run: &Path) -> Events {
-    events(run).0
+    events(&event_file(run)).0
+}
+
+/// The events of a run that was continued, each time in a file of its own, in order.
+#[track_caller]
+pub(crate) fn read_events_of_the_continued(run: &Path) -> Events {
+    let mut files = event_files(run);
+    // `events.out.tfevents.SECONDS.HOST.PROCESS.NUMBER`
+    files.sort_by_key(|file| {
+        let name = file.to_str().unwrap();
+        let number = |part: &str| part.parse::<u64>().unwrap();
+        (number(name.rsplit_once("tfevents.").unwrap().1.split_once('.').unwrap().0), number(name.rsplit_once('.').unwrap().1))
+    });
+    files.iter().flat_map(|file| events(file).0).collect()
 }
 
 #[track_caller]
-fn events(run: &Path) -> (Events, usize) {
-    let file = std::fs::read(event_file(run)).unwrap();
+fn events(file: &Path) -> (Events, usize) {
+    let file = std::fs::read(file).unwrap();
     let (records, torn) = records(&file);
     let mut events = Vec::new();
     for record in records {
@@ -124,10 +150,13 @@ pub(crate) fn records(file: &[u8]) -> (Vec<&[u8]>, usize) {
 /// The one event file in a folder.
 #[track_caller]
 pub(crate) fn event_file(run: &Path) -> PathBuf {
-    let files: Vec<PathBuf> =
-        names(run).into_iter().filter(|name| name.contains("events.out.tfevents.")).map(|name| run.join(name)).collect();
+    let files = event_files(run);
     assert_eq!(files.len(), 1, "{files:?}");
     files.into_iter().next().unwrap()
+}
+
+fn event_files(run: &Path) -> Vec<PathBuf> {
+    names(run).into_iter().filter(|name| name.contains("events.out.tfevents.")).map(|name| run.join(name)).collect()
 }
 
 /// Whether the session in the hparams tab was ended.

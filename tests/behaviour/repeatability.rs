@@ -97,9 +97,10 @@ struct Plan {
 }
 
 /// Every parameter by its path, as bits.
-type Weights = Vec<(String, Vec<u32>)>;
+pub(crate) type Weights = Vec<(String, Vec<u32>)>;
 
-fn weights(net: &Net) -> Weights {
+/// The parameters of a module.
+pub(crate) fn weights<M: Module>(module: &M) -> Weights {
     #[derive(Default)]
     struct Bits(Vec<String>, Weights);
     impl ModuleVisitor for Bits {
@@ -115,7 +116,7 @@ fn weights(net: &Net) -> Weights {
         }
     }
     let mut bits = Bits::default();
-    net.visit(&mut bits);
+    module.visit(&mut bits);
     bits.1
 }
 

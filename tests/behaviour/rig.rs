@@ -6,7 +6,7 @@ use std::{
 };
 
 use burn::{optim::AdamConfig, prelude::*};
-use stormfire::{Error, data::Result as DataResult, module::Event, prelude::*};
+use stormfire::{Error, checkpoint::Checkpoint, data::Result as DataResult, module::Event, prelude::*};
 
 use crate::{
     files::names,
@@ -140,7 +140,8 @@ pub(crate) fn step_of(checkpoint: &str) -> u64 {
 pub(crate) fn resumes_from(checkpoint: &Path) {
     Logging::in_step(|_| {});
     let saved = step_of(checkpoint.to_str().unwrap());
+    let items = Checkpoint::read(checkpoint).unwrap().manifest().data["items"].as_u64().unwrap();
     let mut trainer = quiet().max_steps(saved + 2).ckpt_path(checkpoint);
-    let fit = trainer.fit(Logging::new(), line_data(60_000, 2)).unwrap();
+    let fit = trainer.fit(Logging::new(), line_data(items as usize, 2)).unwrap();
     assert_eq!((fit.stop, fit.progress.global_step), (Stop::MaxSteps, saved + 2));
 }

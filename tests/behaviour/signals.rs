@@ -4,7 +4,6 @@
 use std::{
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
-    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use stormfire::{
     RequeueSignal,
     loggers::{Hyperparams, Metrics, Result as LoggerResult, RunDir, Status},
@@ -58,10 +58,12 @@ pub(crate) fn endless(folder: &Path) -> Trainer<Logging> {
     loggers.logger(StatusFile(folder.into())).max_epochs(usize::MAX)
 }
 
-/// Sends itself a signal, which has come when this returns.
+/// Sends this thread a signal. Unlike one for the process, which some thread gets at some time, it has come when this
+/// returns.
 pub(crate) fn kill_self(name: &str) {
-    let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", std::process::id())]).status().unwrap();
-    assert!(status.success());
+    let signals = [("INT", SIGINT), ("TERM", SIGTERM), ("USR1", SIGUSR1), ("USR2", SIGUSR2), ("HUP", SIGHUP)];
+    let number = signals.iter().find(|(known, _)| *known == name).unwrap().1;
+    signal_hook::low_level::raise(number).unwrap();
 }
 
 /// Not a test of its own: trains until a signal comes, and ends with its exit code.

@@ -253,11 +253,11 @@ fn a_folder_that_cannot_be_made_is_named() {
     refuse(trainer, &text, "choose a folder that can be written to");
     let saving = quiet().max_epochs(1).enable_checkpointing(true).callback(ModelCheckpoint::new().dirpath(&file));
     let text = format!(
-        "checkpoint `{}`: failed to create directory `{}`: File exists (os error 17)",
+        "`{}` cannot be read or written: failed to create directory `{}`: File exists (os error 17)",
         file.join("epoch=0-step=4.ckpt").display(),
         file.display()
     );
-    refuse(saving, &text, "free some space, or save to another folder");
+    refuse(saving, &text, "check the disk and the folder, or save into another folder");
 }
 
 #[test]

@@ -3,8 +3,9 @@
 
   checkpoint_check.py sample FILE               the file of the example `sample` of stormfire-checkpoint: names, shapes,
                                                 dtypes, values, manifest and checksum
-  checkpoint_check.py names  FILE INSPECT.json  any checkpoint: the same names, dtypes and shapes as in the output of
-                                                `stormfire inspect FILE --json`, and a right checksum
+  checkpoint_check.py fit    FILE INSPECT.json  the checkpoint of a fit: the tensors and the manifest are those in the output
+                                                of `stormfire inspect FILE --json`, all values are finite, what is kept
+                                                for a weight is named after one, and the checksum is right
 
 Exit code 0: readable, and what was expected.
 """
@@ -72,7 +73,7 @@ def sample(path):
     print(f"checkpoint: {len(tensors)} tensors, all with the values that were written")
 
 
-def names(path, inspect_path):
+def fit(path, inspect_path):
     with open(inspect_path, encoding="utf-8") as file:
         inspected = json.load(file)
     assert manifest_of(path) == inspected["manifest"], "the manifest differs from what `stormfire inspect` shows"
@@ -81,13 +82,23 @@ def names(path, inspect_path):
         found = {name: (slice.get_dtype(), slice.get_shape()) for name, slice in slices.items()}
     wanted = {tensor["name"]: (tensor["dtype"], tensor["shape"]) for tensor in inspected["tensors"]}
     assert found == wanted, f"tensors differ: {sorted(set(found) ^ set(wanted)) or 'in dtype or shape'}"
-    print(f"checkpoint: {len(found)} tensors, named and shaped as `stormfire inspect` says")
+    tensors = load_file(path)
+    weights = {name for name in found if "/" not in name}
+    assert weights, "no weights"
+    for name, tensor in tensors.items():
+        assert numpy.isfinite(tensor.astype(numpy.float64)).all(), f"{name} has a value that is not finite"
+        if name.startswith("optimizer/"):
+            _, _, parameter, state = name.split("/")
+            assert parameter in weights, f"{name} belongs to no weight"
+            wanted_shape = () if tensor.ndim == 0 else tensors[parameter].shape
+            assert tensor.shape == wanted_shape, f"{name} has the shape {tensor.shape}, its weight {wanted_shape}"
+    print(f"checkpoint: {len(weights)} weights and {len(found) - len(weights)} tensors beside them, as `stormfire inspect` says")
 
 
 if __name__ == "__main__":
     mode, *arguments = sys.argv[1:]
     try:
-        {"sample": sample, "names": names}[mode](*arguments)
+        {"sample": sample, "fit": fit}[mode](*arguments)
         check_checksum(arguments[0])
     except AssertionError as error:
         sys.exit(f"PROBLEM: {error}")

@@ -47,6 +47,9 @@ class Lit(LightningModule):
         self.save_hyperparameters()
         self.net = Net()
 
+    def _register_sharded_tensor_state_dict_hooks_if_available(self):
+        """Nothing: what it imports does not load in Debian's PyTorch 1.13, and nothing is sharded here."""
+
     def training_step(self, batch, batch_idx):
         tokens, target = batch
         return nn.functional.mse_loss(self.net(tokens), target)

@@ -1,4 +1,6 @@
-//! `cargo xtask bench`: what the loop costs, as ratios inside one run.
+//! `cargo xtask bench`: what the loop and a checkpoint cost, as ratios inside one run.
+
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
@@ -16,6 +18,15 @@ pub(crate) struct Options {
     /// Threads of the kernels. One thread shows the loop best.
     #[arg(long, default_value_t = 1)]
     threads: usize,
+    /// Rounds of saving and loading 100 million parameters, which needs 5 GB of memory and of disk; 0 leaves them out.
+    #[arg(long, default_value_t = 3)]
+    checkpoint_rounds: usize,
+    /// A Python with torch, to save and load the same beside it.
+    #[arg(long, value_name = "PYTHON")]
+    torch: Option<PathBuf>,
+    /// Measures checkpoints only.
+    #[arg(long)]
+    only_checkpoint: bool,
 }
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
@@ -30,6 +41,21 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         command.args(arguments).env("RAYON_NUM_THREADS", options.threads.to_string());
         system::run(&mut command)
     };
+    if options.checkpoint_rounds > 0 {
+        let mut arguments =
+            vec!["checkpoint".into(), target.join("checkpoints").display().to_string(), options.checkpoint_rounds.to_string()];
+        match &options.torch {
+            Some(python) => {
+                let script = workspace.root.join("xtask/python/torch_checkpoint.py");
+                arguments.extend([python, &script].map(|path| path.display().to_string()));
+            }
+            None => println!("torch.save and torch.load are left out: `--torch PYTHON` names a Python that has torch"),
+        }
+        bench(&arguments)?;
+    }
+    if options.only_checkpoint {
+        return Ok(());
+    }
     bench(&["overhead".into(), options.rounds.to_string(), options.steps.to_string()])?;
     println!("\nA whole process that makes one training step (three times each):");
     for name in ["startup", "startup-raw"] {

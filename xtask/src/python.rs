@@ -1,50 +1,50 @@
-//! Reads the logs of the MNIST example with software that we did not write.
+//! Reads the logs and the checkpoint of the MNIST example with software that we did not write.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::examples;
 use crate::system::{self, Workspace};
 use crate::test::Verdict;
+use crate::venv::Environment;
 
 pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     if !system::has_program("python3") {
         return Ok(Verdict::Skipped("`python3` is missing (Debian: `apt-get install python3-venv`)".to_owned()));
     }
     let logs = examples::mnist_logs(workspace)?;
-    let python = environment(workspace, "readers")?;
-    let port = system::free_port()?.to_string();
-    let dump = workspace.target.join("examples-run/tensorboard.json");
-    let script = |name: &str| {
-        let mut command = workspace.command(&python);
-        command.arg(Path::new("xtask/python").join(name));
-        command
-    };
-    system::run(script("tensorboard_check.py").arg("raw").arg(&logs))?;
-    system::run(script("tensorboard_check.py").arg("dump").arg(&logs).arg("--output").arg(&dump))?;
-    system::run(script("tensorboard_check.py").arg("http").arg(&logs).args(["--port", &port]))?;
-    system::run(script("csv_check.py").arg(logs.join("metrics.csv")).arg(&dump))?;
+    let python = Environment { name: "readers", python: "python3", above_system: false }.interpreter(workspace)?;
+    read_logs(workspace, &python, &logs)?;
+    read_checkpoints(workspace, &python)?;
     Ok(Verdict::Passed)
 }
 
-/// A virtual environment with the packages pinned in `requirements-NAME.txt`; gives its interpreter. It is built again when
-/// the pins change.
-pub(crate) fn environment(workspace: &Workspace, name: &str) -> Result<PathBuf> {
-    let pins = workspace.root.join(format!("xtask/requirements-{name}.txt"));
-    let wanted = fs_err::read_to_string(&pins)?;
-    let folder = workspace.target.join(format!("venv-{name}"));
-    let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python3" });
-    // Written last: without it the installation was cut short.
-    let installed = folder.join("installed.txt");
-    if fs_err::read_to_string(&installed).is_ok_and(|text| text == wanted) {
-        return Ok(python);
-    }
+fn read_logs(workspace: &Workspace, python: &Path, logs: &Path) -> Result<()> {
+    let port = system::free_port()?.to_string();
+    let dump = workspace.target.join("examples-run/tensorboard.json");
+    let tensorboard = |mode: &str| {
+        let mut command = workspace.script(python, "tensorboard_check.py");
+        command.arg(mode).arg(logs);
+        command
+    };
+    system::run(&mut tensorboard("raw"))?;
+    system::run(tensorboard("dump").arg("--output").arg(&dump))?;
+    system::run(tensorboard("http").args(["--port", &port]))?;
+    system::run(workspace.script(python, "csv_check.py").arg(logs.join("metrics.csv")).arg(&dump))
+}
+
+/// One with every dtype, and the one that a real fit left.
+fn read_checkpoints(workspace: &Workspace, python: &Path) -> Result<()> {
+    let checkpoint = examples::mnist_checkpoint(workspace)?;
+    let folder = workspace.target.join("checkpoints-run");
     system::fresh_folder(&folder)?;
-    system::run(workspace.command("python3").args(["-m", "venv"]).arg(&folder))
-        .context("could not create a virtual environment (Debian: `apt-get install python3-venv`)")?;
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
-    system::run(workspace.command(&python).args(pip).arg(&pins))?;
-    fs_err::write(&installed, wanted)?;
-    Ok(python)
+    let (sample, inspected) = (folder.join("sample.ckpt"), folder.join("inspect.json"));
+    // Together with an example, the program is built with the features that the examples were built with before.
+    system::run(workspace.cargo().args(["build", "--quiet", "--release", "--bin", "stormfire", "--example", "sample"]))?;
+    let built = |name: &str| workspace.command(workspace.target.join("release").join(format!("{name}{}", std::env::consts::EXE_SUFFIX)));
+    system::run(built("examples/sample").arg(&sample))?;
+    fs_err::write(&inspected, system::output(built("stormfire").arg("inspect").arg(&checkpoint).arg("--json"))?)?;
+    system::run(workspace.script(python, "checkpoint_check.py").arg("sample").arg(&sample))?;
+    system::run(workspace.script(python, "checkpoint_check.py").arg("fit").arg(&checkpoint).arg(&inspected))
 }

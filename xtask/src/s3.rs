@@ -4,9 +4,9 @@ use std::env;
 
 use anyhow::Result;
 
-use crate::python;
 use crate::system::{self, Workspace};
 use crate::test::Verdict;
+use crate::venv::Environment;
 
 const TEST: &str = "remote_folders::a_run_in_s3_is_continued_as_one_on_a_disk";
 
@@ -14,8 +14,8 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     if !system::has_program("python3") {
         return Ok(Verdict::Skipped("`python3` is missing (Debian: `apt-get install python3-venv`)".to_owned()));
     }
-    let python = python::environment(workspace, "s3")?;
-    let mut check = workspace.command(python);
+    let python = Environment { name: "s3", python: "python3", above_system: false }.interpreter(workspace)?;
+    let mut check = workspace.script(&python, "s3_check.py");
     // Built as in the step `test`, so there is nothing left to build.
     check.arg("xtask/python/s3_check.py").arg(env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).args([
         "test",

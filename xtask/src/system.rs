@@ -34,6 +34,13 @@ impl Workspace {
         command.current_dir(&self.root);
         command
     }
+
+    /// A script of `xtask/python`, run by this interpreter.
+    pub(crate) fn script(&self, python: &Path, name: &str) -> Command {
+        let mut command = self.command(python);
+        command.arg(Path::new("xtask/python").join(name));
+        command
+    }
 }
 
 /// Shows the command and runs it with our own input and output.
@@ -80,8 +87,19 @@ pub(crate) fn has_program(program: &str) -> bool {
     })
 }
 
+/// Installs packages of Debian. Where we may not, it gives the command that would.
+pub(crate) fn install(workspace: &Workspace, packages: &[&str]) -> Result<Option<String>> {
+    const INSTALL: [&str; 3] = ["install", "--yes", "--no-install-recommends"];
+    if !is_root() || !has_program("apt-get") {
+        return Ok(Some(format!("`apt-get {} {}`", INSTALL.join(" "), packages.join(" "))));
+    }
+    run(workspace.command("apt-get").args(["update", "--quiet"]))?;
+    run(workspace.command("apt-get").arg("--quiet").args(INSTALL).args(packages).env("DEBIAN_FRONTEND", "noninteractive"))?;
+    Ok(None)
+}
+
 /// Whether we may install system packages.
-pub(crate) fn is_root() -> bool {
+fn is_root() -> bool {
     cfg!(unix) && output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
 }
 

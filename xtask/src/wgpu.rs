@@ -12,7 +12,7 @@ use crate::test::Verdict;
 const STEPS: usize = 5;
 /// A loss is a mean over a batch of f32 values whose sums run in another order on another device.
 const TOLERANCE: f64 = 1e-3;
-const INSTALL: [&str; 4] = ["install", "--yes", "--no-install-recommends", "mesa-vulkan-drivers"];
+const DEBIAN: [&str; 2] = ["mesa-vulkan-drivers", "libvulkan1"];
 
 pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     if let Some(reason) = missing_driver(workspace)? {
@@ -54,12 +54,7 @@ fn missing_driver(workspace: &Workspace) -> Result<Option<String>> {
     if !cfg!(target_os = "linux") || has_driver() {
         return Ok(None);
     }
-    if !system::is_root() || !system::has_program("apt-get") {
-        return Ok(Some(format!("no Vulkan driver; `apt-get {}` has a software one", INSTALL.join(" "))));
-    }
-    system::run(workspace.command("apt-get").args(["update", "--quiet"]))?;
-    system::run(workspace.command("apt-get").args(INSTALL).arg("libvulkan1").env("DEBIAN_FRONTEND", "noninteractive"))?;
-    Ok(None)
+    Ok(system::install(workspace, &DEBIAN)?.map(|command| format!("no Vulkan driver; {command} has a software one")))
 }
 
 /// Where the loader of Vulkan looks for drivers.

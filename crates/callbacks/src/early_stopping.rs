@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use stormfire_module::{
     Callback, Context, Error, LightningModule, Order, Result, Stage,
     plateau::Mode,
-    state::{self, Value},
+    state::{self, Number, Value},
 };
 
-use crate::{rehearsal::is_rehearsal, score::Score};
+use crate::rehearsal::is_rehearsal;
 
 /// Why [`EarlyStopping`] ended a fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,12 +71,12 @@ pub struct EarlyStopping {
 #[serde(default)]
 struct State {
     wait_count: u32,
-    best_score: Option<Score>,
+    best_score: Option<Number>,
     stopped_epoch: Option<usize>,
     stopping_reason: StoppingReason,
     stopping_reason_message: Option<String>,
     /// The value of the newest look.
-    last_value: Option<Score>,
+    last_value: Option<Number>,
 }
 
 impl EarlyStopping {
@@ -209,6 +209,10 @@ impl EarlyStopping {
     fn stop(&mut self, ctx: &mut Context<'_>, reason: StoppingReason, message: String) {
         self.state.stopped_epoch = Some(ctx.current_epoch());
         self.state.stopping_reason = reason;
+        // While `min_epochs` is not reached there may be several looks: the newest one counts, after a restart too.
+        if let Some(asked) = self.state.stopping_reason_message.take() {
+            ctx.withdraw_stop(&asked);
+        }
         ctx.stop(message.clone());
         self.state.stopping_reason_message = Some(message);
     }
@@ -233,7 +237,7 @@ impl EarlyStopping {
 
     /// One look at the metric, in Lightning's order of tests.
     fn judge(&mut self, value: f64) -> Option<(StoppingReason, String)> {
-        self.state.last_value = Some(Score(value));
+        self.state.last_value = Some(Number(value));
         if let Some(verdict) = self.verdict_on_value(value) {
             return Some(verdict);
         }
@@ -246,7 +250,7 @@ impl EarlyStopping {
             if self.verbose {
                 self.report_improvement(value, best);
             }
-            self.state.best_score = Some(Score(value));
+            self.state.best_score = Some(Number(value));
             self.state.wait_count = 0;
         } else {
             self.state.wait_count += 1;

@@ -10,7 +10,6 @@ mod model_summary;
 mod on_exception_checkpoint;
 mod progress_bar;
 mod rehearsal;
-mod score;
 #[cfg(test)]
 mod testing;
 mod timer;

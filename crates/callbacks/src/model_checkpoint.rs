@@ -20,10 +20,10 @@ use stormfire_loggers::Hyperparams;
 use stormfire_module::{
     Callback, Context, Error, Every, LightningModule, Order, Result, Stage, StepOutput,
     plateau::Mode,
-    state::{self, Value},
+    state::{self, Number, Value},
 };
 
-use crate::{rehearsal::is_rehearsal, score::Score};
+use crate::rehearsal::is_rehearsal;
 use place::Place;
 use restart::State;
 use save::Missing;
@@ -47,8 +47,8 @@ use template::Template;
 /// Nothing is written in a sanity check, in a `fast_dev_run`, before the first optimizer step, or twice for one step.
 ///
 /// Files are written in the background: one that was asked for is there a moment later, and what it replaces goes after that.
-/// Only files that this run wrote are overwritten or removed; never the one that the fit goes on from, which stays until a
-/// later fit goes on from another.
+/// Only files that this run wrote are overwritten or removed; never the one that the fit was told to go on from, which stays until
+/// a later fit goes on from another; `ckpt_path("last")` spares none.
 ///
 /// Its state, in every checkpoint: what was kept, and the paths and scores that the accessors return. A fit that goes on in
 /// the same folder writes the names that an unbroken one would have written, over what the killed one wrote after the
@@ -268,7 +268,7 @@ impl ModelCheckpoint {
         };
         let mut scores = Hyperparams::new();
         for (path, score) in self.best_k_models() {
-            scores.insert(path.display().to_string(), Score(score))?;
+            scores.insert(path.display().to_string(), Number(score))?;
         }
         storage::write_bytes(&path, scores.to_yaml()?.as_bytes())?;
         Ok(path)

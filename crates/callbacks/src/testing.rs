@@ -64,6 +64,7 @@ impl Bench {
         let run = Run {
             id: RUN.into(),
             resumed_from: None,
+            spares_resumed: true,
             owner_of: |path| std::fs::read_to_string(path).ok(),
             stage: Stage::Fit,
             moment: Moment::default(),

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::{FORMAT_VERSION, file_kind::FileKind, storage, text::mebibytes};
+use crate::{FORMAT_VERSION, file_kind::FileKind, storage, text::size};
 
 /// The result of everything fallible in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -84,7 +84,7 @@ pub enum Error {
         reason: String,
     },
     /// The disk, or the user's share of it, is full.
-    #[error("no space is left for `{}`, which needs {}", path.display(), mebibytes(*needed))]
+    #[error("no space is left for `{}`, which needs {}", path.display(), size(*needed))]
     StorageFull {
         /// The file.
         path: PathBuf,
@@ -144,7 +144,7 @@ impl Error {
                 "check the bucket, the network and the environment; `docs/remote-folders.md` names the variables"
             }
             Self::Permission { .. } => "check the owner of the file and its folder, or save into another folder",
-            Self::Io { .. } => return None,
+            Self::Io { .. } => "check the disk and the folder, or save into another folder",
         };
         Some(hint.to_owned())
     }

@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use crate::{Manifest, Result, decode::examine, dtype, header::Slot, text};
 
-/// What a checkpoint holds. `{}` prints a page that shortens long lists, `{:#}` prints all of it; as JSON it is whole.
+/// What a checkpoint holds. `{}` prints a page that shortens long lists and texts, `{:80}` one for a terminal of 80 columns,
+/// and `{:#}` all of it; as JSON it is whole.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
     /// The file.
@@ -72,12 +73,14 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Summary> {
 
 /// Tensors and lines of one subject that the short page shows.
 const SHOWN: usize = 20;
-/// Characters of a line of JSON on the short page.
-const WIDTH: usize = 100;
+/// Characters of a line of the short page, unless the format says otherwise.
+const WIDTH: usize = 116;
+/// Those before the value.
+const MARGIN: usize = 16;
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let page = Page { all: f.alternate() };
+        let page = Page { all: f.alternate(), line: f.width().unwrap_or(WIDTH) };
         let Manifest { stormfire_version, burn_version, format_version, .. } = &self.manifest;
         let kind = if self.manifest.weights_only { "weights only" } else { "a whole run" };
         writeln!(f, "{}\n", self.path.display())?;
@@ -85,14 +88,14 @@ impl fmt::Display for Summary {
         page.line(f, "checksum", "good")?;
         page.line(f, "holds", kind)?;
         page.line(f, "written by", &format!("Stormfire {stormfire_version}, burn {burn_version}, format {format_version}"))?;
-        page.line(f, "saved at", &self.manifest.saved_at)?;
+        page.line(f, "saved at", &page.moment(&self.manifest.saved_at))?;
         page.line(f, "module", &self.manifest.module)?;
         page.line(f, "device", &self.manifest.device)?;
         page.line(f, "precision", &self.manifest.precision)?;
         page.line(f, "seed", &self.manifest.seed.map_or_else(String::new, |seed| seed.to_string()))?;
         page.json(f, "progress", &self.manifest.progress)?;
         page.lines(f, "metrics", self.manifest.metrics.iter().map(|(name, value)| format!("{name} {value}")))?;
-        page.json(f, "optimizers", &self.manifest.optimizers)?;
+        page.json(f, "optimizers", &page.optimizers(&self.manifest.optimizers))?;
         page.json(f, "hparams", &self.manifest.hparams)?;
         page.json(f, "callbacks", &Value::Object(self.manifest.callbacks.clone()))?;
         page.json(f, "loggers", &self.manifest.loggers)?;
@@ -136,6 +139,8 @@ fn rest(f: &mut fmt::Formatter<'_>, indent: &str, left: usize) -> fmt::Result {
 #[derive(Clone, Copy)]
 struct Page {
     all: bool,
+    /// Characters of a line.
+    line: usize,
 }
 
 impl Page {
@@ -145,6 +150,27 @@ impl Page {
             return Ok(());
         }
         writeln!(f, "  {label:12}  {}", text::brief(&Value::from(value), self.width()))
+    }
+
+    /// RFC 3339, to the second.
+    fn moment(self, time: &str) -> String {
+        match time.split_once('.') {
+            Some((seconds, fraction)) if !self.all => {
+                format!("{seconds}{}", fraction.trim_start_matches(|c: char| c.is_ascii_digit()))
+            }
+            _ => time.to_owned(),
+        }
+    }
+
+    /// What is kept for each of their parameters is no short text.
+    fn optimizers(self, optimizers: &Value) -> Value {
+        let mut optimizers = optimizers.clone();
+        if !self.all {
+            for fields in optimizers.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+                fields.shift_remove("parameters");
+            }
+        }
+        optimizers
     }
 
     /// A list has a line for each of its items, an object of objects one for each of its fields.
@@ -174,7 +200,8 @@ impl Page {
     }
 
     fn width(self) -> usize {
-        if self.all { usize::MAX } else { WIDTH }
+        // Less than this says nothing; a terminal can wrap it.
+        if self.all { usize::MAX } else { self.line.saturating_sub(MARGIN).max(24) }
     }
 }
 
@@ -189,14 +216,14 @@ mod tests {
     fn manifest() -> Manifest {
         let callbacks = json!({"EarlyStopping{val_loss}": {"best": 0.25, "wait": 1}, "Timer": {"seconds": 12.5}});
         Manifest {
-            saved_at: "2026-03-01T12:00:00Z".into(),
+            saved_at: "2026-03-01T12:00:00.147495436Z".into(),
             module: "Mnist".into(),
             device: "flex".into(),
             precision: "32".into(),
             seed: Some(42),
             progress: json!({"epoch": 2, "batch_in_epoch": 0, "batches": 938, "global_step": 938}),
             metrics: [("val_acc".to_owned(), 0.975), ("val_loss".to_owned(), f64::NAN)].into(),
-            optimizers: json!([{"name": "Adam", "steps": 938, "lr": 0.001}]),
+            optimizers: json!([{"name": "Adam", "steps": 938, "lr": 0.001, "parameters": {"bias": {"time": 938}}}]),
             hparams: json!({"hidden": 128}),
             callbacks: callbacks.as_object().cloned().unwrap(),
             config: json!({"max_epochs": 3}),
@@ -259,8 +286,12 @@ epoch=1.ckpt
         let summary = inspect(&path).unwrap();
         let (short, all) = (format!("{summary}"), format!("{summary:#}"));
         assert!(short.ends_with("  layers.19.bias  F32   [1]\n  … and 10 more\n"), "{short}");
-        assert!(short.lines().skip(2).all(|line| line.chars().count() <= WIDTH + 16), "{short}");
+        for (page, width) in [(&short, WIDTH), (&format!("{summary:60}"), 60)] {
+            let longest = page.lines().skip(2).map(|line| line.chars().count()).max();
+            assert_eq!(longest, Some(width), "{page}");
+        }
         assert!(all.contains("layers.29.bias") && all.contains(&"x".repeat(200)) && all.contains("max_epochs 3"), "{all}");
+        assert!(all.contains("12:00:00.147495436Z") && all.contains("parameters (bias (time 938))"), "{all}");
         assert!(!short.contains("max_epochs"), "{short}");
     }
 

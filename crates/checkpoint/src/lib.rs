@@ -37,6 +37,7 @@ mod header;
 mod inspect;
 mod manifest;
 mod neighbours;
+mod number;
 mod place;
 #[cfg(test)]
 mod samples;
@@ -49,6 +50,7 @@ pub use file_kind::FileKind;
 pub use inspect::{Summary, TensorInfo, inspect};
 pub use manifest::{BURN_VERSION, FORMAT_VERSION, Manifest};
 pub use neighbours::{Found, newest_good};
+pub use number::Number;
 
 // What goes into it.
 pub mod optimizer_state;

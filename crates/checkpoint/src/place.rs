@@ -44,11 +44,18 @@ pub(crate) fn symlink_or_copy(target: &Path, link: &Path) -> Result<()> {
     if link.file_name().is_some_and(|name| folder.join(name) == real) {
         return Ok(());
     }
-    let text = real.strip_prefix(&folder).unwrap_or(&real);
-    match name_anew(link, |name| symlink(text, name)) {
+    let text = way(&folder, &real);
+    match name_anew(link, |name| symlink(&text, name)) {
         Ok(()) => Ok(()),
         Err(_) => link_or_copy(&real, link),
     }
+}
+
+/// The way from a folder to a file, both absolute.
+fn way(folder: &Path, file: &Path) -> PathBuf {
+    let shared = folder.components().zip(file.components()).take_while(|(a, b)| a == b).count();
+    let up = folder.components().skip(shared).map(|_| Path::new(".."));
+    up.chain(file.components().skip(shared).map(|part| Path::new(part.as_os_str()))).collect()
 }
 
 /// The file's real path, and the file, locked so that nobody takes a temporary name of it for a left-over one.
@@ -151,7 +158,8 @@ fn folder_of(path: &Path) -> &Path {
 /// Makes a folder and those above it; each is on the disk afterwards.
 fn create_folder(folder: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
-    fs::create_dir_all(folder)?;
+    fs::create_dir_all(folder)
+        .map_err(|error| io::Error::new(error.kind(), format!("failed to create directory `{}`: {error}", folder.display())))?;
     missing.into_iter().try_for_each(|created| sync_folder(folder_of(created)))
 }
 

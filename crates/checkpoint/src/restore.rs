@@ -66,7 +66,8 @@ pub(crate) fn apply<M: Module>(
             report.missing.push(slot.path);
             continue;
         };
-        if !slot.kind.holds(data.dtype()) || data.shape().as_slice() != slot.shape {
+        let takes_values = !matches!(slot.dtype, DType::QFloat(_)) && slot.kind.holds(data.dtype());
+        if !takes_values || data.shape().as_slice() != slot.shape {
             let file = (data.dtype(), data.shape().to_vec());
             report.mismatched.push(Misfit { path: slot.path, file, module: (slot.dtype, slot.shape) });
             continue;

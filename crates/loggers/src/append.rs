@@ -50,19 +50,31 @@ impl Write for Replacement {
 /// Removes what a kill left of a replacement. Only for a file that nobody else writes.
 pub(crate) fn clear_replacements(path: &Path) {
     let (folder, prefix) = place(path);
+    clear(folder, |name| name.starts_with(&prefix));
+}
+
+/// As [`clear_replacements`] for all files of a folder that nobody else writes to.
+pub(crate) fn clear_all_replacements(folder: &Path) {
+    clear(folder, |name| name.starts_with('.') && name.contains(REPLACEMENT));
+}
+
+fn clear(folder: &Path, is_left: impl Fn(&str) -> bool) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+        if is_left(&entry.file_name().to_string_lossy()) {
             // It does no harm where it is.
             let _ = std::fs::remove_file(entry.path());
         }
     }
 }
 
+/// In the names of files that are to take the place of others.
+const REPLACEMENT: &str = ".new-";
+
 /// The folder of a file, and how the names of its replacements begin.
 fn place(path: &Path) -> (&Path, String) {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    (folder, format!(".{name}.new-"))
+    (folder, format!(".{name}{REPLACEMENT}"))
 }
 
 /// An error that names the file, as those of `fs_err` do.

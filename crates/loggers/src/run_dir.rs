@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use hold::{Hold, hold};
 
-use crate::{Error, Result};
+use crate::{Error, Result, append};
 
 /// The experiment's name when none is given.
 pub const DEFAULT_NAME: &str = "lightning_logs";
@@ -100,6 +100,8 @@ impl RunDir {
         let Some(hold) = hold(&log_dir) else {
             return Err(Error::RunInUse { folder: log_dir });
         };
+        // Whoever was killed here has left what was to become `hparams.yaml`.
+        append::clear_all_replacements(&log_dir);
         run.inner.resolved.get_or_init(|| Resolved { version, log_dir, _hold: Some(hold) });
         Ok(run)
     }

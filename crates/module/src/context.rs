@@ -172,15 +172,15 @@ impl<'a> Context<'a> {
 
     /// Asks for a checkpoint at the next boundary of the loop, after all callbacks have seen this event.
     ///
-    /// The file is there a moment later than that: it is written in the background. The file that the fit goes on from is
-    /// not removed, whatever the request says.
+    /// The file is there a moment later than that: it is written in the background. The file that the fit was
+    /// told to go on from is not removed, whatever the request says.
     pub fn save_checkpoint(&mut self, mut request: SaveRequest) {
         let names = &mut self.run.requests.checkpoints;
         for old in &request.then_remove {
             names.remove(old);
         }
         names.extend(request.paths().map(PathBuf::from));
-        request.then_remove.retain(|old| !self.run.is_resumed_from(old));
+        request.then_remove.retain(|old| !self.run.spares(old));
         self.run.requests.saves.push(request);
     }
 

@@ -47,8 +47,11 @@ impl Limits {
 pub struct Run {
     /// Names this run among all others. A fit that goes on from a checkpoint is the run that wrote it.
     pub id: String,
-    /// The checkpoint that the fit goes on from, as it was given: it is never removed.
+    /// The checkpoint that the fit goes on from, as it was given.
     pub resumed_from: Option<PathBuf>,
+    /// Somebody has named that file, so that it is never removed. `ckpt_path("last")` names none: there a restart is to
+    /// leave no trace.
+    pub spares_resumed: bool,
     /// Reads the id of the run that wrote a checkpoint; `None` if there is no whole checkpoint under this path.
     pub owner_of: fn(&Path) -> Option<String>,
     /// Which of fit, validate, test, predict this is.
@@ -88,10 +91,10 @@ pub struct Run {
 }
 
 impl Run {
-    /// Whether this is the file that the fit goes on from, however its folder is spelled. The target of a link is another
-    /// file than the link.
-    pub fn is_resumed_from(&self, path: &Path) -> bool {
-        self.resumed_from.as_ref().is_some_and(|from| spelled_out(from) == spelled_out(path))
+    /// Whether this is the file that the fit goes on from and that is never removed, however its folder is spelled. The
+    /// target of a link is another file than the link.
+    pub fn spares(&self, path: &Path) -> bool {
+        self.spares_resumed && self.resumed_from.as_ref().is_some_and(|from| spelled_out(from) == spelled_out(path))
     }
 }
 

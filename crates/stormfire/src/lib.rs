@@ -76,8 +76,8 @@ pub use stormfire_callbacks::{
 pub use stormfire_data::{DataModule, Loader, Loaders, Stage};
 pub use stormfire_loggers::{CsvLogger, Logger, TensorBoardLogger};
 pub use stormfire_module::{
-    Callback, Context, Error, Event, Every, Hook, LightningModule, Metric, Optimizer, Optimizers, PredictModule, Result, Schedule,
-    StepOutput, Stepper, accuracy, log,
+    Callback, Context, Error, Event, Every, Hook, LightningModule, LoadOptions, LoadReport, Metric, Optimizer, Optimizers, PredictModule,
+    Result, Schedule, StepOutput, Stepper, accuracy, log,
     log::ReduceFx,
     log_dict,
     one_cycle::OneCycle,
@@ -85,16 +85,16 @@ pub use stormfire_module::{
     state, top_k_accuracy,
 };
 pub use stormfire_trainer::{
-    Accelerator, AcceleratorError, Fit, Limit, NonFinite, ProfilerKind, RequeueSignal, Signal, Stop, Trainer, TrainerConfig,
+    Accelerator, AcceleratorError, CkptPath, Fit, Limit, NonFinite, ProfilerKind, RequeueSignal, Signal, Stop, Trainer, TrainerConfig,
 };
 
 /// What most programs need. Exports nothing that `burn::prelude` exports.
 pub mod prelude {
     pub use crate::{
         Accelerator, Callback, Context, CsvLogger, DataModule, EarlyStopping, Error, Every, Fit, GradientAccumulationScheduler, Hook,
-        LambdaCallback, LearningRateMonitor, LightningModule, Limit, Loader, Loaders, Logger, Metric, Mode, ModelCheckpoint, ModelSummary,
-        NonFinite, OnExceptionCheckpoint, OneCycle, Optimizer, Optimizers, PredictModule, ProfilerKind, ProgressBar, ReduceFx,
-        ReduceLrOnPlateau, Result, SaveLast, SaveTopK, Schedule, Stage, StepOutput, Stepper, Stop, TensorBoardLogger, Timer, Trainer,
-        TrainerConfig, accuracy, data::Error as DataError, log, log_dict, state, state::Value, top_k_accuracy,
+        LambdaCallback, LearningRateMonitor, LightningModule, Limit, LoadOptions, Loader, Loaders, Logger, Metric, Mode, ModelCheckpoint,
+        ModelSummary, NonFinite, OnExceptionCheckpoint, OneCycle, Optimizer, Optimizers, PredictModule, ProfilerKind, ProgressBar,
+        ReduceFx, ReduceLrOnPlateau, Result, SaveLast, SaveTopK, Schedule, Stage, StepOutput, Stepper, Stop, TensorBoardLogger, Timer,
+        Trainer, TrainerConfig, accuracy, data::Error as DataError, log, log_dict, state, state::Value, top_k_accuracy,
     };
 }

@@ -129,10 +129,9 @@ impl Accumulator {
                     return Err(other_kind());
                 }
             }
-            (_, Logged::Metric(_)) => return Err(other_kind()),
+            (Accumulator::Saved { .. }, _) | (_, Logged::Metric(_)) => return Err(other_kind()),
             (Accumulator::Mean(mean), scalar) => mean.add(value_of(scalar), items.ok_or_else(unknown_size)? as f64),
             (Accumulator::Custom { values, .. }, scalar) => values.push(value_of(scalar)),
-            (Accumulator::Saved { .. }, _) => return Err(other_kind()),
         }
         Ok(())
     }

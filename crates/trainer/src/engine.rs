@@ -20,12 +20,14 @@ use stormfire_module::{
 };
 
 use crate::{
-    checkpoint::{CheckpointWriter, DataFacts, new_run_id, owner_of},
+    checkpoint_writer::CheckpointWriter,
     communicator::Communicator,
     config::TrainerConfig,
+    data_facts::DataFacts,
     log_store::{BatchInfo, LogStore, Loop},
     loop_state::LoopClock,
     profiler::{Profiler, Started},
+    run_id::{new_run_id, owner_of},
     signals::{Signal, SignalWatch},
 };
 
@@ -60,6 +62,7 @@ impl<M: LightningModule> Engine<M> {
         let run = Run {
             id: new_run_id(),
             resumed_from: None,
+            spares_resumed: false,
             owner_of,
             stage: Stage::Fit,
             moment: stormfire_module::Moment::default(),
@@ -173,7 +176,8 @@ impl<M: LightningModule> Engine<M> {
             RandomPart::EpochStart => 1,
             RandomPart::EpochEnd => 2,
             RandomPart::Evaluation => 3,
-            RandomPart::EvaluationBatch { dataloader_idx, batch_idx } => 4 + ((dataloader_idx as u64) << 40) + batch_idx as u64,
+            RandomPart::EvaluationEnd => 4,
+            RandomPart::EvaluationBatch { dataloader_idx, batch_idx } => 5 + ((dataloader_idx as u64) << 40) + batch_idx as u64,
         };
         self.device.seed(mix(mix(seed, stream), self.run.progress.batches));
     }
@@ -223,6 +227,7 @@ pub(crate) enum RandomPart {
     EpochStart,
     EpochEnd,
     Evaluation,
+    EvaluationEnd,
     EvaluationBatch { dataloader_idx: usize, batch_idx: usize },
 }
 

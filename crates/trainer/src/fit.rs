@@ -1,19 +1,16 @@
 //! The training loop. Its pseudocode is the documentation of [`Event`].
 
+mod end;
+mod step;
 mod validation;
 
 use std::time::Instant;
 
 use burn::tensor::Device;
 use stormfire_data::{Batch, Loader, Position};
-use stormfire_module::{
-    Callback, Error, Event, Hook, LightningModule, Result, RunningStage, StepOutput, Stepper,
-    gradients::Clip,
-    module_hooks::ModuleHooks,
-    run::MetricSource as _,
-    scope,
-    stepper::{Evidence, StepPlan, Window},
-};
+use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, run::MetricSource as _, stepper::Window};
+
+use step::BatchOutcome;
 
 use crate::{
     bundle::send_metrics,
@@ -37,14 +34,6 @@ pub(crate) struct FitLoop<'a, M: LightningModule> {
     said_it_goes_on: bool,
 }
 
-/// What one call of the module's `training_batch` did.
-struct BatchOutcome {
-    output: StepOutput,
-    has_stepped: bool,
-    skipped: Option<String>,
-    evidence: Evidence,
-}
-
 /// Whether the epoch goes on after a batch.
 #[derive(PartialEq, Eq)]
 enum Flow {
@@ -65,7 +54,9 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
 
     pub(crate) fn run(mut self) -> Result<Stop> {
         self.sanity_check()?;
-        self.refresh_learning_rates();
+        if self.engine.run.progress.batches == 0 {
+            self.refresh_learning_rates();
+        }
         let stop = match self.is_done() {
             Some(stop) if !self.is_in_epoch() => stop,
             _ => self.train()?,
@@ -85,55 +76,25 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
                 Some(stop) if !self.is_in_epoch() => break stop,
                 _ => self.epoch()?,
             }
+            if self.is_done().is_none() {
+                self.engine.check_interrupt()?;
+            }
         };
         self.engine.fire(self.module, Event::TrainEnd)?;
         // Who continues from the end of a fit wants more of it: the stop that ended it is not in that checkpoint.
         let asked = self.engine.run.requests.stop.take();
         self.write_checkpoints()?;
         self.engine.run.requests.stop = asked;
+        // A checkpoint that cannot be written is a failure of the fit, not of its teardown.
+        checkpoint::settle(self.engine)?;
         Ok(stop)
-    }
-
-    fn is_in_epoch(&self) -> bool {
-        self.engine.run.progress.batch_in_epoch > 0
-    }
-
-    /// Why the fit is over, if it is.
-    fn is_done(&mut self) -> Option<Stop> {
-        if let Some(reason) = self.finite.stop() {
-            return Some(Stop::Requested(reason.into()));
-        }
-        let (progress, limits) = (&self.engine.run.progress, &self.engine.run.limits);
-        if limits.train_batches == Some(0) {
-            return Some(Stop::NoTrainingBatches);
-        }
-        if limits.max_steps.is_some_and(|max| progress.global_step >= max) {
-            return Some(Stop::MaxSteps);
-        }
-        if limits.max_epochs.is_some_and(|max| progress.epoch >= max) {
-            return Some(Stop::MaxEpochs);
-        }
-        self.allowed_stop().map(Stop::Requested)
-    }
-
-    /// The reason of a stop that was asked for, once `min_epochs` and `min_steps` are reached. All ranks agree on it.
-    fn allowed_stop(&mut self) -> Option<String> {
-        let asked = self.engine.run.requests.stop.clone();
-        if !self.engine.communicator.any(asked.is_some()) {
-            return None;
-        }
-        let (progress, config) = (&self.engine.run.progress, &self.engine.config);
-        let enough = progress.epoch >= config.min_epochs.unwrap_or(0) && progress.global_step >= config.min_steps.unwrap_or(0);
-        if !enough && !std::mem::replace(&mut self.said_it_goes_on, true) {
-            tracing::info!("a stop was asked for, but `min_epochs` or `min_steps` is not reached: training goes on");
-        }
-        enough.then(|| asked.unwrap_or_else(|| "another rank asked for it".into()))
     }
 
     fn epoch(&mut self) -> Result<()> {
         let position = Position::new(self.engine.run.progress.epoch, self.engine.run.progress.batch_in_epoch);
         self.engine.run.moment.stage = RunningStage::Train;
         self.engine.run.moment.num_dataloaders = 1;
+        self.engine.run.moment.batch_idx = position.batch.saturating_sub(1);
         if position.batch == 0 {
             self.engine.run.logger_step = self.engine.run.progress.global_step;
             self.engine.reseed(RandomPart::EpochStart);
@@ -152,23 +113,31 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             if self.engine.run.limits.train_batches.is_some_and(|n| self.engine.run.progress.batch_in_epoch >= n) {
                 break;
             }
-            let Some(batch) = self.engine.time("train_next", |_| batches.next()) else { break };
+            let Some(batch) = self.engine.time("train_next", |_| batches.next()) else {
+                self.check_not_empty()?;
+                break;
+            };
             flow = self.batch(batch?, batches.is_last())?;
             if self.engine.signal().is_some() {
                 // What is saved now is what the run continues from.
                 self.finite.settle(self.engine, self.module)?;
             }
-            self.engine.check_interrupt()?;
+            // The end of an epoch that is skipped comes first: no checkpoint could tell that the rest is not to be trained.
+            if flow == Flow::Continue {
+                self.engine.check_interrupt()?;
+            }
         }
         drop(batches);
-        if self.engine.run.progress.batches == 0 {
-            return Err(Error::config(
-                "train_dataloader",
-                "it gave no batch",
-                "is the data empty, or smaller than a batch with `drop_last`?",
-            ));
-        }
         self.end_epoch()
+    }
+
+    /// Refuses data that has ended before its first batch.
+    fn check_not_empty(&self) -> Result<()> {
+        let hint = "is the data empty, or smaller than a batch with `drop_last`?";
+        if self.engine.run.progress.batches == 0 {
+            return Err(Error::config("train_dataloader", "it gave no batch", hint));
+        }
+        Ok(())
     }
 
     fn batch(&mut self, batch: Batch<M::Batch>, is_last: bool) -> Result<Flow> {
@@ -232,27 +201,6 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
 
     fn skip_if_asked(&mut self) -> Flow {
         if std::mem::take(&mut self.engine.run.requests.skip_epoch) { Flow::EndEpoch } else { Flow::Continue }
-    }
-
-    /// Calls the module's `training_batch`; says whether parameters changed.
-    fn training_batch(&mut self, batch: M::Batch, batch_idx: usize, window: Window) -> Result<BatchOutcome> {
-        let config = self.engine.config.clone();
-        let clip = config.gradient_clip_val.map(|value| Clip { value, algorithm: config.gradient_clip_algorithm });
-        let plan = StepPlan { window, clip, detect_anomaly: config.detect_anomaly, finite: self.finite.plan() };
-        let trains_nothing = self.training.optimizers.is_empty();
-        let scope = self.engine.enter(Hook::TrainingStep);
-        let mut stepper = Stepper::new(&mut self.training.optimizers, &mut self.training.accumulated, &mut *self.engine, plan);
-        let output = self.module.training_batch(batch, batch_idx, &mut stepper);
-        let has_stepped = stepper.has_stepped() || (trains_nothing && window.closes);
-        let (skipped, evidence) = (stepper.skipped(), stepper.evidence());
-        drop(scope);
-        if let Some(step) = scope::take_not_implemented() {
-            let hint = "implement `training_step`, or override `training_batch`".into();
-            return Err(Error::NotImplemented { what: step.name().into(), hint });
-        }
-        let output = output.map_err(|error| error.in_hook(Hook::TrainingStep, &Callback::<M>::name(&ModuleHooks)))?;
-        self.engine.collect()?;
-        Ok(BatchOutcome { output: output.detach(), has_stepped, skipped, evidence })
     }
 
     /// Sends the step metrics to the loggers, if they are due. They leave the device on the loggers' threads.

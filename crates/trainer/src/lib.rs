@@ -1,20 +1,24 @@
 //! The training loop: [`Trainer`], its options, and what runs them.
 //!
-//! The rooms, from the ground up: [`accelerator`], `profiler`, `signals` → `slurm`, `non_finite` → [`config`];
-//! `communicator`; `accumulator`, `bundle`, `bar_values` → `log_store`; `engine` (`fire`) → `finite_watch`, `checkpoint`;
-//! `evaluate`, `predict`, `fit` → `session` → [`Trainer`].
+//! The rooms, from the ground up: [`config`], [`accelerator`], `profiler`, `signals`, `communicator`, `guard`; `log_state` →
+//! `accumulator`, `bundle`, `bar_values` → `log_store`; `saved_log`, `checkpoint_names` → `checkpoint_writer`, `data_facts`, `run_id`, `loop_state`,
+//! `training` → `engine` (`fire`) → `checkpoint`; `evaluate`, `predict`, `fit` → `session` → [`Trainer`].
 
 pub mod accelerator;
 mod accumulator;
 mod bar_values;
 mod bundle;
 mod checkpoint;
+mod checkpoint_names;
+mod checkpoint_writer;
 mod communicator;
 pub mod config;
+mod data_facts;
 mod engine;
 mod evaluate;
 mod finite_watch;
 mod fit;
+mod guard;
 mod log_state;
 mod log_store;
 mod loop_state;
@@ -22,6 +26,8 @@ mod non_finite;
 mod predict;
 mod profiler;
 mod results_table;
+mod run_id;
+mod saved_log;
 mod session;
 mod setup;
 mod signals;

@@ -12,6 +12,9 @@ use stormfire_module::{
     state::Number,
 };
 
+/// Values of the log travel with the parameters, so that all leave the device at once; they end up in the JSON.
+pub(crate) const LOG_FOLDER: &str = "log/";
+
 /// One scalar of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -158,7 +161,7 @@ pub(crate) fn hook(name: &str) -> Result<Hook> {
 #[serde(default)]
 pub(crate) struct LogState {
     pub(crate) train: Vec<SavedSlot>,
-    /// The order of the names only: an evaluation is finished, or begins again.
+    /// Without values, unless a signal ended the run in the middle of an evaluation.
     pub(crate) evaluation: Vec<SavedSlot>,
     /// What callbacks can read.
     pub(crate) metrics: Vec<(String, SavedScalar)>,

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use stormfire_module::run::{Requests, Run};
 
+use crate::checkpoint_names::Names;
+
 /// A place in the data of an evaluation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EvaluationPosition {
@@ -37,6 +39,7 @@ impl Default for LoopClock {
 /// The same, and what [`Run`] holds of it, in a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing about the moment")]
 pub(crate) struct LoopState {
     after_batch: bool,
     evaluating: Option<EvaluationPosition>,
@@ -48,14 +51,19 @@ pub(crate) struct LoopState {
     skip_epoch: bool,
     requests: Requests,
     logger_step: u64,
+    logs_this_step: bool,
+    learning_rates: Vec<(String, f64)>,
     accumulate_grad_batches: usize,
+    /// Of this checkpoint.
+    pub(crate) names: Names,
 }
 
 impl LoopState {
-    pub(crate) fn of(clock: &LoopClock, run: &Run) -> Self {
+    pub(crate) fn of(clock: &LoopClock, run: &Run, names: Names) -> Self {
         Self {
             after_batch: clock.after_batch,
-            evaluating: clock.evaluating,
+            // A fit that has not trained yet begins again with its sanity check.
+            evaluating: clock.evaluating.filter(|_| run.progress.batches > 0),
             evaluated: clock.evaluated.clone(),
             since_validation: clock.last_validation.elapsed().as_secs_f64(),
             validation_is_due: run.validation_is_due,
@@ -63,7 +71,10 @@ impl LoopState {
             skip_epoch: run.requests.skip_epoch,
             requests: run.requests.clone(),
             logger_step: run.logger_step,
+            logs_this_step: run.logs_this_step,
+            learning_rates: run.learning_rates.clone(),
             accumulate_grad_batches: run.accumulate_grad_batches,
+            names,
         }
     }
 
@@ -77,6 +88,8 @@ impl LoopState {
         run.is_last_batch = self.is_last_batch;
         run.requests = Requests { skip_epoch: self.skip_epoch, ..self.requests };
         run.logger_step = self.logger_step;
+        run.logs_this_step = self.logs_this_step;
+        run.learning_rates = self.learning_rates;
         if run.progress.batch_in_epoch > 0 {
             // At the start of an epoch the options and the scheduler callback decide anew.
             run.accumulate_grad_batches = self.accumulate_grad_batches;

@@ -1,10 +1,7 @@
 //! One Trainer's callbacks and loggers, and the frame around every run: setup and teardown, errors and panics.
 
 use std::{
-    any::Any,
-    borrow::Cow,
     io::Write as _,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
 
@@ -13,23 +10,24 @@ use stormfire_data::{DataModule, Loader, Loaders, Stage};
 use stormfire_loggers::{Hyperparams, Metrics, Status};
 use stormfire_module::{
     Callback, Error, Event, Every, Hook, LightningModule, PredictModule, Result, RunningStage,
-    log::take_records,
     moment::Progress,
     run::{Limits, Requests, SaveRequest},
-    scope,
 };
 
 use crate::{
-    checkpoint::{self, DataFacts, Resume, new_run_id},
+    checkpoint::{self, Resume},
     communicator::{Communicator, SingleRank},
     config::TrainerConfig,
+    data_facts::DataFacts,
     engine::Engine,
     evaluate::{Evaluated, Evaluation, evaluate},
     fit::FitLoop,
+    guard::guard,
     loop_state::LoopClock,
     predict::predict,
     results_table::results_table,
-    setup::{choose_device, complete_callbacks, continue_logs, draw_seed, limit_of, limits_of, open_loggers, place},
+    run_id::new_run_id,
+    setup::{choose_device, complete_callbacks, draw_seed, limit_of, limits_of, open_loggers, place},
     signals::{Signal, SignalWatch},
     slurm::Requeue,
     trainer::{Fit, Loggers, Stop},
@@ -61,9 +59,9 @@ impl<M: LightningModule> Session<M> {
         let config = config.resolved();
         let callbacks = complete_callbacks(&config, callbacks)?;
         let communicator: Box<dyn Communicator> = Box::new(SingleRank);
-        let saved = resume.filter(|_| !config.new_version_on_resume).map(|resume| resume.manifest());
-        let loggers = if communicator.is_global_zero() { open_loggers(&config, loggers, saved)? } else { Vec::new() };
-        let continues_logs = saved.map_or(Ok(false), |manifest| continue_logs(&loggers, manifest))?;
+        let mut resume = resume.filter(|_| !config.new_version_on_resume);
+        let loggers = if communicator.is_global_zero() { open_loggers(&config, loggers, &mut resume)? } else { Vec::new() };
+        let continues_logs = resume.map_or(Ok(false), |resume| resume.continue_logs(&loggers))?;
         let log_dir = loggers.iter().find_map(|l| l.log_dir().map(PathBuf::from));
         if let Some(folder) = &log_dir {
             Hyperparams::from_serialize(&config)?.write_yaml(&folder.join("trainer.yaml"))?;
@@ -98,6 +96,7 @@ impl<M: LightningModule> Session<M> {
         engine.run.progress = Progress::default();
         engine.run.id = new_run_id();
         engine.run.resumed_from = resume.as_ref().map(|resume| resume.path().to_path_buf());
+        engine.run.spares_resumed = resume.as_ref().is_some_and(Resume::is_named);
         engine.run.accumulate_grad_batches = engine.config.accumulate_grad_batches;
         let continues_logs = std::mem::take(&mut self.continues_logs);
         let mut training = Training::default();
@@ -112,7 +111,12 @@ impl<M: LightningModule> Session<M> {
             };
             training.optimizers.start()?;
             if let Some(resume) = resume {
+                let path = resume.path().to_path_buf();
                 resume.run(engine, module, training)?;
+                if engine.config.enable_progress_bar || engine.config.enable_model_summary {
+                    let Progress { epoch, global_step, .. } = engine.run.progress;
+                    print(&format!("continuing from `{}`: epoch {epoch}, step {global_step}", path.display()));
+                }
             }
             engine.fire(module, Event::FitStart)?;
             if !continues_logs {
@@ -202,6 +206,7 @@ impl<M: LightningModule> Session<M> {
     ) -> Result<R> {
         let engine = &mut self.engine;
         engine.run.stage = stage;
+        engine.run.resumed_from.take_if(|_| stage != Stage::Fit);
         engine.run.limits = Limits::default();
         engine.run.requests = Requests::default();
         engine.run.moment = stormfire_module::Moment { num_dataloaders: 1, ..Default::default() };
@@ -251,24 +256,6 @@ impl<M: LightningModule> Session<M> {
         }
         self.interrupted = engine.signals.take().and_then(|signals| signals.received());
         outcome
-    }
-}
-
-/// Turns a panic in user code into an error that says where.
-pub(crate) fn guard<R>(code: impl FnOnce() -> Result<R>) -> Result<R> {
-    scope::take_panicked_hook();
-    catch_unwind(AssertUnwindSafe(code)).unwrap_or_else(|panic| {
-        // What was logged before the panic has no place any more.
-        let _ = take_records(&mut Vec::new());
-        Err(Error::Panic { hook: scope::take_panicked_hook(), message: message_of(panic.as_ref()).into_owned() })
-    })
-}
-
-fn message_of(panic: &(dyn Any + Send)) -> Cow<'_, str> {
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(text), _) => Cow::Borrowed(text),
-        (None, Some(text)) => Cow::Borrowed(text),
-        (None, None) => Cow::Borrowed("no message"),
     }
 }
 

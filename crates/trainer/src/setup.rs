@@ -6,30 +6,33 @@ use burn::{
     module::{Module, ModuleVisitor, Param},
     tensor::{Bool, Device, Distribution, Int, Tensor},
 };
-use serde::Deserialize;
-use serde_json::Value;
 use stormfire_callbacks::{ModelCheckpoint, ModelSummary, ProgressBar, Timer};
-use stormfire_checkpoint::{Manifest, storage};
+use stormfire_checkpoint::storage;
 use stormfire_data::{Length, Loader, Loaders};
-use stormfire_loggers::{Background, CsvLogger, DEFAULT_NAME, Error as LoggerError, Logger, RunDir, TensorBoardLogger};
+use stormfire_loggers::{Background, CsvLogger, DEFAULT_NAME, Logger, RunDir, TensorBoardLogger};
 use stormfire_module::{Callback, Error, LightningModule, Result, Scalar, read::read};
 
 use crate::{
+    checkpoint::Resume,
     config::{Limit, TrainerConfig},
     trainer::Loggers,
 };
 
 /// The loggers of a run, opened, each on its own thread. A run that only tries the code, or is barebones, has none.
 ///
-/// The default loggers continue in the folder of the checkpoint's, if there is one.
-pub(crate) fn open_loggers(config: &TrainerConfig, loggers: Loggers, saved: Option<&Manifest>) -> Result<Vec<Background>> {
+/// The default loggers continue in the folder of the run that is resumed. If it is gone, `resume` is taken away: a new folder
+/// may have the old one's name.
+pub(crate) fn open_loggers(config: &TrainerConfig, loggers: Loggers, resume: &mut Option<&Resume>) -> Result<Vec<Background>> {
     if config.fast_dev_run > 0 || config.barebones {
         return Ok(Vec::new());
     }
     let loggers = match loggers {
         Loggers::Given(loggers) => loggers,
         Loggers::Default => {
-            let folder = default_folder(config, saved)?;
+            let new = RunDir::new(log_root(&config.default_root_dir)).with_name(DEFAULT_NAME);
+            let old = resume.map_or(Ok(None), |resume| resume.run_dir(&new))?;
+            resume.take_if(|_| old.is_none());
+            let folder = old.unwrap_or(new);
             folder
                 .log_dir()
                 .map_err(|error| Error::config("default_root_dir", error.to_string(), "choose a folder that can be written to"))?;
@@ -40,47 +43,11 @@ pub(crate) fn open_loggers(config: &TrainerConfig, loggers: Loggers, saved: Opti
     loggers.into_iter().map(Background::spawn).collect::<Result<_, _>>().map_err(Error::from)
 }
 
-fn default_folder(config: &TrainerConfig, saved: Option<&Manifest>) -> Result<RunDir> {
-    let root = storage::on_disk(&config.default_root_dir).unwrap_or_else(|| {
-        tracing::info!("logs need a disk: they go to `{DEFAULT_NAME}`, checkpoints to `{}`", config.default_root_dir.display());
+fn log_root(default_root_dir: &Path) -> &Path {
+    storage::on_disk(default_root_dir).unwrap_or_else(|| {
+        tracing::info!("logs need a disk: they go to `{DEFAULT_NAME}`, checkpoints to `{}`", default_root_dir.display());
         Path::new(".")
-    });
-    let new = || RunDir::new(root).with_name(DEFAULT_NAME);
-    let logged = saved.into_iter().flat_map(saved_logs).find(|log| log.name == DEFAULT_NAME);
-    let Some(version) = logged.map(|log| log.version) else { return Ok(new()) };
-    match new().resume(version) {
-        Ok(folder) => Ok(folder),
-        Err(gone @ LoggerError::RunGone { .. }) => {
-            tracing::warn!("the logs of the checkpoint's run cannot be continued, a new version begins: {gone}");
-            Ok(new())
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// What a checkpoint knows of a logger.
-#[derive(Deserialize)]
-struct SavedLog {
-    name: String,
-    version: String,
-    position: Value,
-}
-
-fn saved_logs(manifest: &Manifest) -> Vec<SavedLog> {
-    serde_json::from_value(manifest.loggers.clone()).unwrap_or_default()
-}
-
-/// Takes each logger that records the run of the checkpoint back to where it was; whether all of them do.
-pub(crate) fn continue_logs(loggers: &[Background], manifest: &Manifest) -> Result<bool> {
-    let mut saved = saved_logs(manifest);
-    let mut all = true;
-    for logger in loggers {
-        match saved.iter().position(|log| log.name == logger.name() && log.version == logger.version()) {
-            Some(index) => logger.resume(saved.remove(index).position)?,
-            None => all = false,
-        }
-    }
-    Ok(all)
+    })
 }
 
 /// A seed for a run that was given none, from the random numbers of the device: whoever has seeded these gets the same.

@@ -366,7 +366,7 @@ impl<M: LightningModule> Trainer<M> {
     fn checkpoint(&mut self) -> Result<Option<Resume>> {
         let Some(wanted) = self.ckpt_path.take() else { return Ok(None) };
         let callbacks = self.session.as_ref().map_or(self.callbacks.as_slice(), Session::callbacks);
-        locate(&wanted, &self.config.default_root_dir, callbacks)?.map(|path| Resume::read(&path)).transpose()
+        locate(&wanted, &self.config.default_root_dir, callbacks)?.map(|path| Resume::read(&path, wanted != CkptPath::Last)).transpose()
     }
 
     /// The module, with the weights of the checkpoint if one was asked for.

@@ -1,8 +1,11 @@
 //! What the loop costs: a fit of a tiny model beside a hand-written burn loop and burn-train's Learner, in one run.
 //!
-//! `overhead [ROUNDS] [STEPS]` prints the table; `startup` and `startup-raw` make one step and print the peak memory.
+//! `overhead [ROUNDS] [STEPS]` prints the table; `startup` and `startup-raw` make one step and print the peak memory;
+//! `checkpoint FOLDER ROUNDS [PYTHON SCRIPT]` prints what saving and loading a large module costs.
 
+mod checkpoint;
 mod contestants;
+mod memory;
 mod rival;
 mod tiny;
 
@@ -26,6 +29,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let began = Instant::now();
             contestants::raw(1)?;
             report_startup(began)
+        }
+        Some("checkpoint") => {
+            let folder = args.get(1).ok_or("`checkpoint` needs a folder")?;
+            let torch = args.get(3).zip(args.get(4)).map(|(python, script)| (python.as_str(), script.as_str()));
+            checkpoint::run(folder.as_ref(), number(2, 3), torch)
         }
         _ => overhead(number(1, 7), number(2, 5000)),
     }
@@ -84,8 +92,6 @@ fn cpu_seconds() -> f64 {
 
 fn report_startup(began: Instant) -> Result<(), Box<dyn std::error::Error>> {
     let wall = began.elapsed().as_secs_f64() * 1e3;
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap_or("?").trim();
-    println!("one step: {wall:.1} ms, peak memory {peak}");
+    println!("one step: {wall:.1} ms, peak memory {:.0} MiB", memory::peak_gib() * 1024.0);
     Ok(())
 }

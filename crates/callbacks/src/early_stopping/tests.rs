@@ -186,3 +186,18 @@ fn a_threshold_that_is_no_number_is_refused() {
     let expected = "`EarlyStopping::stopping_threshold`: NaN is no number to compare with | hint: leave it out, or give a number";
     assert_eq!(text(&error), expected);
 }
+
+#[test]
+fn the_newest_look_gives_the_reason_while_min_epochs_lets_training_go_on() {
+    let mut callback = EarlyStopping::new("loss").patience(1);
+    let mut bench = Bench::new();
+    bench.start(&mut callback).unwrap();
+    for looks in 0..4 {
+        bench.metric("loss", 1.0).epoch(&mut callback).unwrap();
+        let message = format!("monitored metric `loss` did not improve in the last {looks} looks; best score: 1.000");
+        assert_eq!(bench.run.requests.stop, (looks > 0).then_some(message));
+    }
+    bench.run.requests.stop = Some("enough".into());
+    bench.epoch(&mut callback).unwrap();
+    assert_eq!(bench.stopped().as_deref(), Some("enough"));
+}

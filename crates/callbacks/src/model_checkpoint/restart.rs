@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use stormfire_module::{Context, plateau::Mode};
 
-use super::{ModelCheckpoint, Score, top_k::Kept};
+use super::{ModelCheckpoint, Number, top_k::Kept};
 
 /// What is in a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -14,8 +14,8 @@ pub(super) struct State {
     pub(super) dirpath: Option<PathBuf>,
     pub(super) best_k_models: Kept,
     pub(super) best_model_path: Option<PathBuf>,
-    pub(super) best_model_score: Option<Score>,
-    pub(super) current_score: Option<Score>,
+    pub(super) best_model_score: Option<Number>,
+    pub(super) current_score: Option<Number>,
     pub(super) last_model_path: Option<PathBuf>,
     /// The global step of the newest checkpoint, and of the newest `last`; nothing is saved at step 0.
     pub(super) saved_step: u64,
@@ -37,7 +37,7 @@ pub(super) struct State {
 impl State {
     /// Brings the best one up to date.
     pub(super) fn rank(&mut self, mode: Mode) {
-        let best = self.best_k_models.best(mode).map(|(path, score)| (path.to_path_buf(), Score(score)));
+        let best = self.best_k_models.best(mode).map(|(path, score)| (path.to_path_buf(), Number(score)));
         (self.best_model_path, self.best_model_score) = best.unzip();
     }
 }
@@ -86,14 +86,14 @@ impl ModelCheckpoint {
     }
 
     /// Everything that a save point removes: what it replaces, and what a kill has left over. What cannot be removed now,
-    /// because this fit goes on from it, is left to the next one.
+    /// because this fit was told to go on from it, is left to the next one.
     pub(super) fn remove_also(&mut self, ctx: &Context<'_>, paths: &[PathBuf], replaced: &[PathBuf]) -> Vec<PathBuf> {
         let names = &ctx.run().requests.checkpoints;
         let is_over = |old: &PathBuf| !paths.contains(old) && !names.contains(old);
         let mut now = std::mem::take(&mut self.now.left_over);
         now.retain(is_over);
-        let spared = self.state.left_over.drain(..).filter(|old| is_over(old) && ctx.run().is_resumed_from(old));
-        let spared: Vec<_> = spared.chain(replaced.iter().filter(|old| ctx.run().is_resumed_from(old)).cloned()).collect();
+        let spared = self.state.left_over.drain(..).filter(|old| is_over(old) && ctx.run().spares(old));
+        let spared: Vec<_> = spared.chain(replaced.iter().filter(|old| ctx.run().spares(old)).cloned()).collect();
         self.state.left_over = now.iter().cloned().chain(spared).collect();
         replaced.iter().cloned().chain(now).collect()
     }

@@ -3,9 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use stormfire_module::plateau::Mode;
-
-use crate::score::Score;
+use stormfire_module::{plateau::Mode, state::Number};
 
 /// How many checkpoints a [`ModelCheckpoint`](super::ModelCheckpoint) keeps; a plain number is [`SaveTopK::Best`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +37,7 @@ pub(super) struct Kept(Vec<One>);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct One {
     path: PathBuf,
-    score: Score,
+    score: Number,
 }
 
 impl Kept {
@@ -58,7 +56,7 @@ impl Kept {
 
     /// Adds a checkpoint. NaN counts as the worst of all scores, so that any number replaces it.
     pub(super) fn insert(&mut self, mode: Mode, path: PathBuf, score: f64) {
-        let score = Score(if score.is_nan() { mode.worst() } else { score });
+        let score = Number(if score.is_nan() { mode.worst() } else { score });
         match self.0.iter_mut().find(|one| one.path == path) {
             Some(overwritten) => overwritten.score = score,
             None => self.0.push(One { path, score }),

@@ -188,7 +188,7 @@ fn links_from_elsewhere_and_to_oneself() {
     let (path, link) = (folder.path().join("a/a.ckpt"), folder.path().join("b/last.ckpt"));
     save(&path, 1).unwrap();
     symlink_or_copy(&path, &link).unwrap();
-    assert_eq!(fs::read_link(&link).unwrap(), fs::canonicalize(&path).unwrap());
+    assert_eq!((fs::read_link(&link).unwrap().as_path(), step_of(&link)), (Path::new("../a/a.ckpt"), 1));
     symlink_or_copy(&path, folder.path().join("top.ckpt")).unwrap();
     assert_eq!(fs::read_link(folder.path().join("top.ckpt")).unwrap(), Path::new("a/a.ckpt"));
     symlink_or_copy(&path, &path).unwrap();

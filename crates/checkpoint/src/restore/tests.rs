@@ -1,8 +1,11 @@
 use burn::{
-    module::{Module, Param, ParamId},
+    module::{Module, Param, ParamId, Quantizer},
     nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, LinearLayout},
     optim::{GradientsParams, SgdConfig},
-    tensor::Device,
+    tensor::{
+        Device,
+        quantization::{Calibration, QuantScheme},
+    },
 };
 
 use super::*;
@@ -152,6 +155,15 @@ fn patterns_select_and_rename() {
         let error = load(&options).unwrap_err();
         assert!(error.to_string().contains(part) && error.hint().is_some(), "{error}");
     }
+}
+
+#[test]
+fn a_quantized_parameter_takes_no_plain_values() {
+    let layer = || LinearConfig::new(4, 4).init(&Device::flex());
+    let quantized = layer().quantize_weights(&mut Quantizer::new(Calibration::MinMax, QuantScheme::default()));
+    let (_, report) = restore(quantized, weights(&layer()), &LoadOptions::new().strict(false)).unwrap();
+    assert!(report.loaded.is_empty(), "{report}");
+    assert_eq!(report.mismatched.iter().map(|misfit| misfit.path.as_str()).collect::<Vec<_>>(), ["weight", "bias"]);
 }
 
 #[test]

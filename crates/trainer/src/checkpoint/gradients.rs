@@ -21,7 +21,7 @@ pub(super) fn add<M: Module>(snapshot: &mut Snapshot, gradients: &GradientsParam
 pub(super) fn restore<M: Module>(tensors: &mut BTreeMap<String, TensorData>, module: &M) -> Option<GradientsParams> {
     let mut restore = Restore { path: Vec::new(), tensors, gradients: GradientsParams::new() };
     module.visit(&mut restore);
-    (restore.gradients.len() > 0).then_some(restore.gradients)
+    (!restore.gradients.is_empty()).then_some(restore.gradients)
 }
 
 struct Add<'a> {

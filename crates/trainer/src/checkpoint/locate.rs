@@ -46,9 +46,10 @@ pub(crate) fn locate<M: LightningModule>(
         CkptPath::Path(path) => Ok(Some(path.clone())),
         CkptPath::Last => {
             let found = last()?.map(|(path, _)| path);
-            match &found {
-                Some(path) => tracing::info!("`ckpt_path(\"last\")` is `{}`", path.display()),
-                None => tracing::warn!("`ckpt_path(\"last\")`: there is no checkpoint yet"),
+            if let Some(path) = &found {
+                tracing::info!("`ckpt_path(\"last\")` is `{}`", path.display());
+            } else {
+                tracing::warn!("`ckpt_path(\"last\")`: there is no checkpoint yet");
             }
             Ok(found)
         }

@@ -6,67 +6,30 @@ use std::{
 };
 
 use burn::{module::Module, tensor::TensorData};
-use serde::{Deserialize, Serialize};
 use stormfire_checkpoint::{Checkpoint, LoadOptions, Manifest, ParamPaths, newest_good, restore};
-use stormfire_data::{Length, Loader};
 use stormfire_module::{Error, Event, LightningModule, Result, moment::Progress, state};
 
 use super::gradients;
-use crate::{accelerator::check_default_device, engine::Engine, log_state::LogState, loop_state::LoopState, training::Training};
-
-/// What must not change while an epoch is half done: a place in the data means nothing in other data.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct DataFacts {
-    /// Training batches of an epoch, before any limit.
-    batches: Option<usize>,
-    /// Items of the training data.
-    items: Option<usize>,
-    is_shuffled: bool,
-    /// The Trainer's seed, which the order of the data follows from.
-    pub(crate) seed: Option<u64>,
-}
-
-impl DataFacts {
-    pub(crate) fn of<B: Send + 'static>(train: &Loader<B>, seed: Option<u64>) -> Self {
-        let batches = match train.len() {
-            Length::Batches(n) => Some(n),
-            Length::Unknown => None,
-        };
-        Self { batches, items: train.dataset_len(), is_shuffled: train.is_shuffled(), seed }
-    }
-
-    /// What is different now, in words.
-    fn difference(&self, now: &Self) -> Option<String> {
-        let number = |n: Option<usize>| n.map_or_else(|| "an unknown number of".to_owned(), |n| n.to_string());
-        if self.items != now.items {
-            return Some(format!("it has {} items, the checkpoint's had {}", number(now.items), number(self.items)));
-        }
-        if self.batches != now.batches {
-            return Some(format!("it has {} batches an epoch, the checkpoint's had {}", number(now.batches), number(self.batches)));
-        }
-        if self.is_shuffled != now.is_shuffled {
-            let is = |shuffled| if shuffled { "shuffled" } else { "not shuffled" };
-            return Some(format!("it is {}, the checkpoint's was {}", is(now.is_shuffled), is(self.is_shuffled)));
-        }
-        (self.is_shuffled && self.seed != now.seed).then(|| "it is shuffled with another `seed` than the checkpoint's".to_owned())
-    }
-}
+use crate::{
+    accelerator::check_default_device, data_facts::DataFacts, engine::Engine, log_state::LogState, loop_state::LoopState,
+    training::Training,
+};
 
 /// A checkpoint that was read and verified.
 pub(crate) struct Resume {
     path: PathBuf,
+    is_named: bool,
     manifest: Manifest,
     tensors: BTreeMap<String, TensorData>,
 }
 
 impl Resume {
-    /// Reads a checkpoint. The error for a damaged one names the newest good one beside it.
-    pub(crate) fn read(path: &Path) -> Result<Self> {
+    /// Reads a checkpoint, which somebody has named or not. The error for a damaged one names the newest good one beside it.
+    pub(crate) fn read(path: &Path, is_named: bool) -> Result<Self> {
         match Checkpoint::read(path) {
             Ok(checkpoint) => {
                 let (manifest, tensors) = checkpoint.into_parts();
-                Ok(Self { path: path.into(), manifest, tensors })
+                Ok(Self { path: path.into(), is_named, manifest, tensors })
             }
             Err(error) => {
                 let good = path.parent().and_then(|folder| newest_good(folder, path));
@@ -81,6 +44,10 @@ impl Resume {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(crate) fn is_named(&self) -> bool {
+        self.is_named
     }
 
     pub(crate) fn manifest(&self) -> &Manifest {
@@ -128,13 +95,14 @@ impl Resume {
         }
         let paths = ParamPaths::of(module);
         training.accumulated = gradients::restore(&mut self.tensors, module);
+        let mut loops = LoopState::default();
+        state::load(&mut loops, std::mem::take(&mut self.manifest.loops))?;
+        loops.names.finish_after_a_kill(&self.path, &self.manifest);
         let Self { manifest, tensors, .. } = self;
         training.optimizers.load(manifest.optimizers, tensors, &paths)?;
         engine.run.id = manifest.run_id;
         engine.seed = engine.config.seed.or(manifest.seed);
         engine.run.progress = progress;
-        let mut loops = LoopState::default();
-        state::load(&mut loops, manifest.loops)?;
         loops.restore(&mut engine.clock, &mut engine.run);
         let mut log = LogState::default();
         state::load(&mut log, manifest.log)?;

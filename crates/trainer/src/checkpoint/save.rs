@@ -1,31 +1,20 @@
 //! The state of a run as it goes into a checkpoint.
 
-use std::{path::Path, time::SystemTime};
-
 use serde_json::Map;
-use stormfire_checkpoint::{Checkpoint, Manifest, ParamPaths, Snapshot};
+use stormfire_checkpoint::{Manifest, ParamPaths, Snapshot};
 use stormfire_loggers::CheckpointInfo;
 use stormfire_module::{Event, LightningModule, Result, run::SaveRequest, state};
 
-use super::{
-    gradients,
-    writer::{Job, RunPart},
+use super::gradients;
+use crate::{
+    checkpoint_names::Names,
+    checkpoint_writer::{Job, RunPart},
+    engine::Engine,
+    log_state::{LOG_FOLDER, Pending},
+    loop_state::LoopState,
+    saved_log::PendingLog,
+    training::Training,
 };
-use crate::{engine::Engine, log_state::Pending, loop_state::LoopState, training::Training};
-
-/// Values of the log travel with the parameters, so that all leave the device at once; they end up in the JSON.
-pub(super) const LOG_FOLDER: &str = "log/";
-
-/// An id that no other run has.
-pub(crate) fn new_run_id() -> String {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    format!("{:x}-{:x}", now.as_nanos(), std::process::id())
-}
-
-/// The id of the run that wrote a checkpoint.
-pub(crate) fn owner_of(path: &Path) -> Option<String> {
-    Checkpoint::read_manifest(path).ok().map(|manifest| manifest.run_id)
-}
 
 /// Hands the checkpoints that callbacks have asked for to the writer.
 ///
@@ -102,7 +91,7 @@ fn take<M: LightningModule>(engine: &mut Engine<M>, module: &mut M, training: &T
         let mut extra = Map::new();
         engine.fire(module, Event::SaveCheckpoint { checkpoint: &mut extra })?;
         manifest.extra = extra;
-        manifest.loops = state::save(&LoopState::of(&engine.clock, &engine.run))?;
+        manifest.loops = state::save(&LoopState::of(&engine.clock, &engine.run, Names::of(&requests)))?;
         manifest.data = state::save(&engine.data)?;
         // Last of all: what hooks have logged until now is in it, and in the logs before these positions.
         let mut pending = Pending::default();
@@ -110,8 +99,7 @@ fn take<M: LightningModule>(engine: &mut Engine<M>, module: &mut M, training: &T
         for (index, tensor) in pending.tensors().iter().enumerate() {
             snapshot.add(format!("{LOG_FOLDER}{index}"), tensor.clone());
         }
-        let loggers = &engine.run.loggers;
-        let loggers = loggers.iter().map(|logger| (logger.name().to_owned(), logger.version().to_owned(), logger.position())).collect();
+        let loggers = engine.run.loggers.iter().map(PendingLog::of).collect();
         run = Some(RunPart { optimizers: training.optimizers.snapshot(&ParamPaths::of(module))?, log, loggers });
     }
     engine.device.flush().map_err(stormfire_module::Error::other)?;

@@ -20,7 +20,7 @@ impl LogStore {
         let progress_bar = self.bar.readings().map(named).collect();
         LogState {
             train: self.train.slots.iter().map(|slot| slot.state(pending)).collect(),
-            evaluation: self.evaluation.slots.iter().map(Slot::identity).collect(),
+            evaluation: self.evaluation.slots.iter().map(|slot| slot.state(pending)).collect(),
             metrics,
             progress_bar,
         }
@@ -44,8 +44,7 @@ impl LogStore {
 }
 
 impl Slot {
-    /// What it is, without its values.
-    fn identity(&self) -> SavedSlot {
+    fn state(&self, pending: &mut Pending) -> SavedSlot {
         SavedSlot {
             hook: self.hook.name().into(),
             name: self.name.to_string(),
@@ -54,18 +53,9 @@ impl Slot {
             step_key: self.step_key.to_string(),
             epoch_key: self.epoch_key.to_string(),
             plain_key: self.plain_key.to_string(),
-            step: None,
-            epoch: None,
-            is_unsent: false,
-        }
-    }
-
-    fn state(&self, pending: &mut Pending) -> SavedSlot {
-        SavedSlot {
             step: self.step.as_ref().map(|step| pending.save(&value_of(step))),
             epoch: self.epoch.as_ref().map(|epoch| epoch.state(pending)),
             is_unsent: self.is_unsent,
-            ..self.identity()
         }
     }
 

@@ -5,36 +5,30 @@ use std::{
     thread::JoinHandle,
 };
 
-use stormfire_checkpoint::{
-    Manifest, Snapshot,
-    storage::{self, link_or_copy, symlink_or_copy},
-    write,
-};
-use stormfire_loggers::PendingPosition;
-use stormfire_module::{
-    Error, Result,
-    optimizer::OptimizersSnapshot,
-    run::{AlsoKind, SaveRequest},
-    state,
-};
+use stormfire_checkpoint::{Error as FileError, Manifest, Snapshot, write};
+use stormfire_module::{Error, Result, optimizer::OptimizersSnapshot, run::SaveRequest, state};
 
-use super::save::LOG_FOLDER;
-use crate::log_state::LogState;
+use crate::{
+    checkpoint_names::Names,
+    guard::guard,
+    log_state::{LOG_FOLDER, LogState},
+    saved_log::PendingLog,
+};
 
 /// A state of the run, still on its way from the device, and the names it gets.
 pub(crate) struct Job {
-    pub(super) manifest: Manifest,
-    pub(super) snapshot: Snapshot,
+    pub(crate) manifest: Manifest,
+    pub(crate) snapshot: Snapshot,
     /// What only a checkpoint to continue from has.
-    pub(super) run: Option<RunPart>,
-    pub(super) requests: Vec<SaveRequest>,
+    pub(crate) run: Option<RunPart>,
+    pub(crate) requests: Vec<SaveRequest>,
 }
 
 /// What a checkpoint of weights only lacks.
-pub(super) struct RunPart {
-    pub(super) optimizers: OptimizersSnapshot,
-    pub(super) log: LogState,
-    pub(super) loggers: Vec<(String, String, PendingPosition)>,
+pub(crate) struct RunPart {
+    pub(crate) optimizers: OptimizersSnapshot,
+    pub(crate) log: LogState,
+    pub(crate) loggers: Vec<PendingLog>,
 }
 
 impl Job {
@@ -44,14 +38,7 @@ impl Job {
         let mut tensors = snapshot.read()?;
         if let Some(RunPart { optimizers, mut log, loggers }) = run {
             // The loggers have everything up to this moment on the disk before the checkpoint that says so is.
-            let positions = loggers.into_iter().map(|(name, version, position)| {
-                let position = position.wait().unwrap_or_else(|error| {
-                    tracing::warn!("a run that continues from this checkpoint cannot continue the log of `{name}`: {error}");
-                    state::Value::Null
-                });
-                serde_json::json!({ "name": name, "version": version, "position": position })
-            });
-            manifest.loggers = positions.collect();
+            manifest.loggers = loggers.into_iter().map(PendingLog::wait).collect::<Result<_>>()?;
             let first = tensors.iter().position(|(name, _)| name.starts_with(LOG_FOLDER)).unwrap_or(tensors.len());
             let values: Vec<_> = tensors.drain(first..).map(|(_, data)| data).collect();
             log.fill(&values);
@@ -61,29 +48,20 @@ impl Job {
             manifest.optimizers = states;
             tensors.append(&mut of_optimizers);
         }
-        let mut written = None;
-        for request in &requests {
-            match &written {
-                None => write(&request.path, &manifest, &tensors)?,
-                Some(first) => link_or_copy(first, &request.path)?,
-            }
-            written.get_or_insert(&request.path);
-            for also in &request.also {
-                match also.kind {
-                    AlsoKind::Copy => link_or_copy(&request.path, &also.path)?,
-                    AlsoKind::Link => symlink_or_copy(&request.path, &also.path)?,
-                }
-            }
-        }
-        for old in requests.iter().flat_map(|request| &request.then_remove) {
-            if requests.iter().any(|request| request.paths().any(|path| path == old)) {
-                continue;
-            }
-            if let Err(error) = storage::remove(old) {
-                tracing::warn!("an old checkpoint stays: {error}");
-            }
-        }
+        let names = Names::of(&requests);
+        let save = || write(names.file(), &manifest, &tensors).map_err(Error::from).and_then(|()| names.finish());
+        // Somebody may remove the folder in the middle of it; there is time to make it again.
+        save().or_else(|error| if is_gone(&error) { save() } else { Err(error) })?;
         Ok(requests)
+    }
+}
+
+/// Whether a file or folder vanished in between.
+fn is_gone(error: &Error) -> bool {
+    match error {
+        Error::CheckpointFile(FileError::NotFound { .. }) => true,
+        Error::CheckpointFile(FileError::Io { source, .. }) => source.kind() == std::io::ErrorKind::NotFound,
+        _ => false,
     }
 }
 
@@ -104,7 +82,7 @@ struct Worker {
 
 impl CheckpointWriter {
     /// Hands a checkpoint over. The one before must be [settled](Self::settle).
-    pub(super) fn submit(&mut self, job: Job) -> Result<()> {
+    pub(crate) fn submit(&mut self, job: Job) -> Result<()> {
         let worker = match &mut self.worker {
             Some(worker) => worker,
             none => none.insert(Worker::spawn()?),
@@ -115,7 +93,7 @@ impl CheckpointWriter {
     }
 
     /// What has been written since the last call, without waiting.
-    pub(super) fn poll(&mut self) -> Outcome {
+    pub(crate) fn poll(&mut self) -> Outcome {
         let Some(worker) = self.worker.as_ref().filter(|_| self.is_busy) else { return Ok(Vec::new()) };
         match worker.outcomes.try_recv() {
             Err(TryRecvError::Empty) => Ok(Vec::new()),
@@ -125,7 +103,7 @@ impl CheckpointWriter {
     }
 
     /// Waits for the checkpoint that is on its way.
-    pub(super) fn settle(&mut self) -> Outcome {
+    pub(crate) fn settle(&mut self) -> Outcome {
         let Some(worker) = self.worker.as_ref().filter(|_| self.is_busy) else { return Ok(Vec::new()) };
         let outcome = worker.outcomes.recv().unwrap_or_else(|_| Err(gone()));
         self.ended(outcome)
@@ -147,7 +125,7 @@ impl Worker {
         let (answers, outcomes) = channel();
         let work = move || {
             for job in queue {
-                let outcome = crate::session::guard(|| job.run());
+                let outcome = guard(|| job.run());
                 if answers.send(outcome).is_err() {
                     break;
                 }

@@ -1,0 +1,104 @@
+//! The names of one state: what makes them, also when a kill came in between.
+//!
+//! A file gets its further names one after the other, and then what they replace is removed. The file itself says what was
+//! to be done, so that a fit that goes on from it can finish that.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use stormfire_checkpoint::{
+    Checkpoint, Error as FileError, Manifest,
+    storage::{self, link_or_copy, symlink_or_copy},
+};
+use stormfire_module::{
+    Result,
+    run::{AlsoKind, SaveRequest},
+};
+
+/// What a state is called besides its file, and what goes afterwards.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Names {
+    file: PathBuf,
+    /// In their order.
+    further: Vec<Further>,
+    replaced: Vec<PathBuf>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Further {
+    of: PathBuf,
+    name: PathBuf,
+    is_link: bool,
+}
+
+impl Further {
+    fn make(&self) -> Result<(), FileError> {
+        if self.is_link { symlink_or_copy(&self.of, &self.name) } else { link_or_copy(&self.of, &self.name) }
+    }
+}
+
+impl Names {
+    /// Those of all requests for one state.
+    pub(crate) fn of(requests: &[SaveRequest]) -> Self {
+        let Some(first) = requests.first() else { return Self::default() };
+        let mut further = Vec::new();
+        for (index, request) in requests.iter().enumerate() {
+            if index > 0 {
+                further.push(Further { of: first.path.clone(), name: request.path.clone(), is_link: false });
+            }
+            let also = request.also.iter();
+            further.extend(also.map(|also| Further {
+                of: request.path.clone(),
+                name: also.path.clone(),
+                is_link: also.kind == AlsoKind::Link,
+            }));
+        }
+        let is_taken = |old: &PathBuf| requests.iter().any(|request| request.paths().any(|path| path == old));
+        let replaced = requests.iter().flat_map(|request| &request.then_remove).filter(|old| !is_taken(old)).cloned().collect();
+        Self { file: first.path.clone(), further, replaced }
+    }
+
+    /// The file that is written first.
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Makes the further names of the file, and removes what they replace.
+    pub(crate) fn finish(&self) -> Result<()> {
+        self.further.iter().try_for_each(Further::make)?;
+        self.replaced.iter().for_each(|old| remove(old));
+        Ok(())
+    }
+
+    /// As [`finish`](Self::finish) for a fit that goes on from one of these names, where a kill came in between. What was
+    /// written after this checkpoint, or by another run, stays.
+    pub(crate) fn finish_after_a_kill(&self, from: &Path, manifest: &Manifest) {
+        let from = storage::identity(from);
+        let is_here = |name: &Path| storage::identity(name) == from;
+        if !std::iter::once(&self.file).chain(self.further.iter().map(|further| &further.name)).any(|name| is_here(name)) {
+            return;
+        }
+        let is_older = |theirs: &Manifest| theirs.run_id == manifest.run_id && theirs.saved_at < manifest.saved_at;
+        for further in &self.further {
+            let is_missing = match Checkpoint::read_manifest(&further.name) {
+                Ok(theirs) => is_older(&theirs),
+                Err(error) => matches!(error, FileError::NotFound { .. }),
+            };
+            if is_missing && let Err(error) = further.make() {
+                tracing::warn!("a name that a killed run had asked for stays missing: {error}");
+            }
+        }
+        for old in &self.replaced {
+            if Checkpoint::read_manifest(old).is_ok_and(|theirs| is_older(&theirs)) {
+                remove(old);
+            }
+        }
+    }
+}
+
+fn remove(old: &Path) {
+    if let Err(error) = storage::remove(old) {
+        tracing::warn!("an old checkpoint stays: {error}");
+    }
+}

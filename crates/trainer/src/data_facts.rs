@@ -1,0 +1,43 @@
+//! What a place in the training data depends on.
+
+use serde::{Deserialize, Serialize};
+use stormfire_data::{Length, Loader};
+
+/// What must not change while an epoch is half done: a place in the data means nothing in other data.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct DataFacts {
+    /// Training batches of an epoch, before any limit.
+    batches: Option<usize>,
+    /// Items of the training data.
+    items: Option<usize>,
+    is_shuffled: bool,
+    /// The Trainer's seed, which the order of the data follows from.
+    pub(crate) seed: Option<u64>,
+}
+
+impl DataFacts {
+    pub(crate) fn of<B: Send + 'static>(train: &Loader<B>, seed: Option<u64>) -> Self {
+        let batches = match train.len() {
+            Length::Batches(n) => Some(n),
+            Length::Unknown => None,
+        };
+        Self { batches, items: train.dataset_len(), is_shuffled: train.is_shuffled(), seed }
+    }
+
+    /// What is different now, in words.
+    pub(crate) fn difference(&self, now: &Self) -> Option<String> {
+        let number = |n: Option<usize>| n.map_or_else(|| "an unknown number of".to_owned(), |n| n.to_string());
+        if self.items != now.items {
+            return Some(format!("it has {} items, the checkpoint's had {}", number(now.items), number(self.items)));
+        }
+        if self.batches != now.batches {
+            return Some(format!("it has {} batches an epoch, the checkpoint's had {}", number(now.batches), number(self.batches)));
+        }
+        if self.is_shuffled != now.is_shuffled {
+            let is = |shuffled| if shuffled { "shuffled" } else { "not shuffled" };
+            return Some(format!("it is {}, the checkpoint's was {}", is(now.is_shuffled), is(self.is_shuffled)));
+        }
+        (self.is_shuffled && self.seed != now.seed).then(|| "it is shuffled with another `seed` than the checkpoint's".to_owned())
+    }
+}

@@ -1,0 +1,27 @@
+//! The boundary at which a panic becomes an error.
+
+use std::{
+    any::Any,
+    borrow::Cow,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use stormfire_module::{Error, Result, log::take_records, scope};
+
+/// Turns a panic in user code into an error that says where.
+pub(crate) fn guard<R>(code: impl FnOnce() -> Result<R>) -> Result<R> {
+    scope::take_panicked_hook();
+    catch_unwind(AssertUnwindSafe(code)).unwrap_or_else(|panic| {
+        // What was logged before the panic has no place any more.
+        let _ = take_records(&mut Vec::new());
+        Err(Error::Panic { hook: scope::take_panicked_hook(), message: message_of(panic.as_ref()).into_owned() })
+    })
+}
+
+fn message_of(panic: &(dyn Any + Send)) -> Cow<'_, str> {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => Cow::Borrowed(text),
+        (None, Some(text)) => Cow::Borrowed(text),
+        (None, None) => Cow::Borrowed("no message"),
+    }
+}

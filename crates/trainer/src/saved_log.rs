@@ -1,0 +1,43 @@
+//! What a checkpoint knows of a logger: which one it is, and how far it was.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use stormfire_checkpoint::storage;
+use stormfire_loggers::{Background, PendingPosition};
+use stormfire_module::{Result, state};
+
+/// What a checkpoint knows of a logger.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct SavedLog {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    /// Absolute; `None` for a logger without one.
+    pub(crate) log_dir: Option<PathBuf>,
+    pub(crate) position: Value,
+}
+
+/// The same, while the position is still to come.
+pub(crate) struct PendingLog {
+    log: SavedLog,
+    position: PendingPosition,
+}
+
+impl PendingLog {
+    pub(crate) fn of(logger: &Background) -> Self {
+        let log_dir = logger.log_dir().map(storage::identity);
+        let (name, version) = (logger.name().to_owned(), logger.version().to_owned());
+        Self { log: SavedLog { name, version, log_dir, position: Value::Null }, position: logger.position() }
+    }
+
+    /// Waits for the position. A logger that has none to give is no reason to lose a checkpoint.
+    pub(crate) fn wait(self) -> Result<Value> {
+        let Self { mut log, position } = self;
+        log.position = position.wait().unwrap_or_else(|error| {
+            tracing::warn!("a run that continues from this checkpoint cannot continue the log of `{}`: {error}", log.name);
+            Value::Null
+        });
+        state::save(&log)
+    }
+}

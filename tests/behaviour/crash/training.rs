@@ -1,0 +1,147 @@
+//! The training that is killed: everything that has a state to lose, in a fraction of a second.
+
+use std::{
+    fs::File,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use burn::{
+    data::dataset::InMemDataset,
+    lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig,
+    nn::{
+        BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, LinearConfig,
+        loss::{MseLoss, Reduction},
+    },
+    optim::AdamConfig,
+    prelude::*,
+    tensor::activation::relu,
+};
+use stormfire::prelude::*;
+
+use crate::support::Batch;
+
+const ITEMS: u16 = 78;
+const BATCH_SIZE: usize = 4;
+/// With a short one at the end, which a window of three does not fill either.
+pub(super) const BATCHES_PER_EPOCH: u64 = 20;
+
+#[derive(Module, Debug)]
+struct Net {
+    hidden: Linear,
+    norm: BatchNorm,
+    dropout: Dropout,
+    output: Linear,
+}
+
+impl Net {
+    fn new() -> Self {
+        let device = Device::flex();
+        Self {
+            hidden: LinearConfig::new(1, 8).init(&device),
+            norm: BatchNormConfig::new(8).init(&device),
+            dropout: DropoutConfig::new(0.2).init(),
+            output: LinearConfig::new(8, 1).init(&device),
+        }
+    }
+
+    fn loss(&self, (x, y): Batch) -> Tensor<1> {
+        let hidden = self.dropout.forward(relu(self.norm.forward(self.hidden.forward(x))));
+        MseLoss::new().forward(self.output.forward(hidden), y, Reduction::Mean)
+    }
+}
+
+impl LightningModule for Net {
+    type Batch = Batch;
+
+    fn training_step(&self, batch: Batch, _batch_idx: usize) -> StepOutput {
+        let loss = self.loss(batch);
+        self.log("train_loss", &loss).on_step(true).on_epoch(true);
+        loss.into()
+    }
+
+    fn validation_step(&self, batch: Batch, _batch_idx: usize) {
+        self.log("val_loss", self.loss(batch));
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        let schedule = Schedule::new(CosineAnnealingLrSchedulerConfig::new(0.01, 50)).every(Every::Steps(1));
+        Ok(Optimizer::new(AdamConfig::new(), 0.01).schedule(schedule).into())
+    }
+}
+
+fn data() -> Loader<Batch> {
+    let collate = |points: Vec<f32>, device: &Device| {
+        let x = Tensor::<1>::from_floats(points.as_slice(), device).unsqueeze_dim::<2>(1);
+        let y = (x.clone() * 3.0).sin();
+        (x, y)
+    };
+    let points = (0..ITEMS).map(|i| f32::from(i) / f32::from(ITEMS)).collect();
+    Loader::collate(InMemDataset::new(points), collate).batch_size(BATCH_SIZE).workers(2)
+}
+
+/// Tells the parent, in a file that grows, where a life begins (a line of its own) and each batch that it makes (a dot).
+struct Diary(PathBuf);
+
+impl Diary {
+    fn write(&self, text: &str) -> Result<()> {
+        Ok(File::options().append(true).create(true).open(&self.0)?.write_all(text.as_bytes())?)
+    }
+}
+
+impl<M: LightningModule> Callback<M> for Diary {
+    fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.write(&format!("\n{} ", ctx.progress().batches))
+    }
+
+    fn on_train_batch_end(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, _batch_idx: usize) -> Result<()> {
+        self.write(".")
+    }
+}
+
+/// The file of the [`Diary`].
+pub(super) fn diary(folder: &Path) -> PathBuf {
+    folder.join("diary")
+}
+
+/// Where a life that ends by itself says why.
+pub(super) fn last_words(folder: &Path) -> PathBuf {
+    folder.join("last_words")
+}
+
+/// The weights of the module that `fit` returned.
+pub(super) fn result(folder: &Path) -> PathBuf {
+    folder.join("result.ckpt")
+}
+
+/// One life: trains from the newest checkpoint to the end.
+pub(super) fn fit(folder: &Path, epochs: usize) {
+    let words = match try_fit(folder, epochs) {
+        Ok(stop) => stop.to_string(),
+        Err(error) => format!("{error:?}"),
+    };
+    std::fs::write(last_words(folder), words).unwrap();
+}
+
+fn try_fit(folder: &Path, epochs: usize) -> Result<Stop> {
+    // Of the windows of three batches, some are half full when the first one saves.
+    let best = ModelCheckpoint::new().monitor("val_loss").save_top_k(3).filename("{step}-{val_loss:.4f}").save_last(true);
+    let newest = ModelCheckpoint::new().filename("newest-{step}");
+    let mut trainer = Trainer::new()
+        .default_root_dir(folder)
+        .ckpt_path("last")
+        .seed(5)
+        .max_epochs(epochs)
+        .accumulate_grad_batches(3)
+        .val_check_interval(Every::Fraction(0.5))
+        .log_every_n_steps(1)
+        .enable_progress_bar(false)
+        .enable_model_summary(false)
+        .callback(LearningRateMonitor::new())
+        .callback(Diary(diary(folder)))
+        .callback(best.every(Every::Batches(4)))
+        .callback(newest.every(Every::Steps(3)));
+    let fit = trainer.fit(Net::new(), (data().shuffle(true), data()))?;
+    trainer.save_weights(&fit.module, result(folder))?;
+    Ok(fit.stop)
+}

@@ -1,0 +1,9 @@
+//! A fit that continues from a checkpoint: the law that nobody can tell, and what may change in between.
+
+mod changes;
+mod interrupts;
+mod law;
+mod net;
+mod observer;
+mod places;
+mod plan;

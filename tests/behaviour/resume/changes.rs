@@ -1,0 +1,277 @@
+//! What may change between a checkpoint and the fit that goes on from it, and what the error says when it must not.
+
+use std::path::{Path, PathBuf};
+
+use burn::{
+    lr_scheduler::{exponential::ExponentialLrSchedulerConfig, step::StepLrSchedulerConfig},
+    nn::LinearConfig,
+    optim::{AdamConfig, SgdConfig},
+    prelude::*,
+};
+use stormfire::{Error, loggers::MemoryLogger, module::run::SaveRequest, prelude::*};
+
+use crate::{
+    repeatability::weights,
+    rig::Logging,
+    support::{Batch, Line, line_data, quiet, recording},
+    wrong_input::check,
+};
+
+/// Asks for a checkpoint after a training step.
+struct SaveAfter(u64, PathBuf);
+
+impl<M: LightningModule> Callback<M> for SaveAfter {
+    fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, _batch_idx: usize) -> Result<()> {
+        if ctx.global_step() == self.0 {
+            ctx.save_checkpoint(SaveRequest { path: self.1.clone(), ..SaveRequest::default() });
+        }
+        Ok(())
+    }
+}
+
+/// A folder with a checkpoint of a line, written after so many steps of epochs of four.
+struct Checkpointed {
+    folder: tempfile::TempDir,
+}
+
+impl Checkpointed {
+    fn after(steps: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let saving = SaveAfter(steps, folder.path().join("a.ckpt"));
+        let _ = quiet().max_epochs(2).callback(saving).fit(Line::new(), line_data(8, 2)).unwrap();
+        Self { folder }
+    }
+
+    /// Two whole epochs.
+    fn at_an_end() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut trainer = quiet().max_epochs(2);
+        let fit = trainer.fit(Line::new(), line_data(8, 2)).unwrap();
+        trainer.save_checkpoint(&fit.module, folder.path().join("a.ckpt")).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("a.ckpt")
+    }
+
+    #[track_caller]
+    fn refuses<M: LightningModule<Batch = Batch>>(&self, trainer: Trainer<M>, module: M, data: Loader<Batch>, text: &str, hint: &str) {
+        let text = text.replace("PATH", self.path().to_str().unwrap());
+        check(trainer.ckpt_path(self.path()).fit(module, data), &text, Some(hint));
+    }
+}
+
+#[test]
+fn a_raised_limit_equals_the_longer_run() {
+    let module = Logging::new();
+    let fit = |trainer: Trainer<Logging>, logger: &MemoryLogger| {
+        let mut trainer = trainer.logger(logger.clone()).enable_checkpointing(false);
+        let fit = trainer.fit(module.clone(), line_data(8, 2)).unwrap();
+        (weights(&fit.module), fit.progress, logger.rows())
+    };
+    let whole = || Trainer::new().log_every_n_steps(1).enable_progress_bar(false).enable_model_summary(false);
+    let unbroken = fit(whole().max_epochs(3), &MemoryLogger::new());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.ckpt");
+    for (shorter, step) in [(whole().max_epochs(1), 4), (whole().max_epochs(1), 2), (whole().max_steps(6), 6), (whole().max_steps(6), 5)] {
+        let logger = MemoryLogger::new();
+        let _ = fit(shorter.callback(SaveAfter(step, path.clone())), &logger);
+        assert_eq!(fit(whole().max_epochs(3).ckpt_path(&path), &logger), unbroken, "saved after step {step}");
+    }
+}
+
+#[test]
+fn the_end_of_a_fit_is_no_end() {
+    let saved = Checkpointed::at_an_end();
+    let fit = |epochs: usize| quiet().max_epochs(epochs).ckpt_path(saved.path()).fit(Line::new(), line_data(8, 2)).unwrap();
+    assert_eq!((fit(2).stop, fit(2).progress.global_step), (Stop::MaxEpochs, 8));
+    assert_eq!((fit(3).stop, fit(3).progress.global_step), (Stop::MaxEpochs, 12));
+}
+
+#[test]
+fn a_limit_below_what_is_done_is_refused() {
+    let hint = "raise it, or continue from an earlier checkpoint";
+    let data = || line_data(8, 2);
+    let text = "`max_epochs`: 1 is less than the 2 epochs that `PATH` has completed";
+    Checkpointed::at_an_end().refuses(quiet().max_epochs(1), Line::new(), data(), text, hint);
+    let text = "`max_epochs`: 1 is less than the 2 epochs that `PATH` has begun";
+    Checkpointed::after(6).refuses(quiet().max_epochs(1), Line::new(), data(), text, hint);
+    let text = "`max_steps`: 5 is less than the 6 steps that `PATH` has done";
+    Checkpointed::after(6).refuses(quiet().max_steps(5), Line::new(), data(), text, hint);
+}
+
+#[test]
+fn the_data_may_change_between_epochs_only() {
+    let saved = Checkpointed::after(6);
+    let begin = "checkpoint `PATH`: it was written in the middle of an epoch, and the training data is not the same";
+    let hint = "continue with the data it was written with, or from a checkpoint that was written at the end of an epoch";
+    let shuffled = line_data(8, 2).shuffle(true);
+    for (data, text) in [
+        (line_data(10, 2), "it has 10 items, the checkpoint's had 8"),
+        (line_data(8, 3), "it has 3 batches an epoch, the checkpoint's had 4"),
+        (shuffled, "it is shuffled, the checkpoint's was not shuffled"),
+        (Loader::from_fn(|_| std::iter::from_fn(|| None)), "it has an unknown number of items, the checkpoint's had 8"),
+    ] {
+        saved.refuses(quiet().max_epochs(3), Line::new(), data, &format!("{begin}: {text}"), hint);
+    }
+    // Workers make no difference.
+    let fit = quiet().max_epochs(3).ckpt_path(saved.path()).fit(Line::new(), line_data(8, 2).workers(2)).unwrap();
+    assert_eq!(fit.progress.global_step, 12);
+
+    let saved = Checkpointed::at_an_end();
+    let fit = quiet().max_epochs(3).ckpt_path(saved.path()).fit(Line::new(), line_data(10, 2)).unwrap();
+    assert_eq!(fit.progress.global_step, 8 + 5);
+}
+
+#[test]
+fn another_seed_is_another_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.ckpt");
+    let data = || line_data(8, 2).shuffle(true);
+    let _ = quiet().seed(1).max_epochs(1).callback(SaveAfter(2, path.clone())).fit(Line::new(), data()).unwrap();
+    let again = |trainer: Trainer<Line>| trainer.max_epochs(1).ckpt_path(&path).fit(Line::new(), data());
+    let _ = again(quiet().seed(1)).unwrap();
+    let _ = again(quiet()).unwrap();
+    let begin = format!("checkpoint `{}`: it was written in the middle of an epoch, and the training data is not the same", path.display());
+    let hint = "continue with the data it was written with, or from a checkpoint that was written at the end of an epoch";
+    check(again(quiet().seed(2)), &format!("{begin}: it is shuffled with another `seed` than the checkpoint's"), Some(hint));
+}
+
+/// A line that learns otherwise.
+#[derive(Module, Debug)]
+struct Other {
+    line: Line,
+    #[module(skip)]
+    optimizers: fn() -> Optimizers,
+}
+
+impl LightningModule for Other {
+    type Batch = Batch;
+
+    fn training_step(&self, batch: Batch, _batch_idx: usize) -> StepOutput {
+        self.line.loss(batch).into()
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        Ok((self.optimizers)())
+    }
+}
+
+fn sgd() -> Optimizer {
+    Optimizer::new(SgdConfig::new(), 0.01)
+}
+
+#[test]
+fn another_module_is_refused_by_all_its_paths() {
+    let saved = Checkpointed::after(6);
+    let mut wide = Line::new();
+    wide.layer = LinearConfig::new(2, 3).init(&Device::flex());
+    let error = quiet().max_epochs(2).ckpt_path(saved.path()).fit(wide, line_data(8, 2)).unwrap_err().to_string();
+    assert!(error.contains("`layer.weight`") && error.contains("`layer.bias`"), "{error}");
+    let other = Other { line: Line::new(), optimizers: || sgd().into() };
+    let error = quiet().max_epochs(2).ckpt_path(saved.path()).fit(other, line_data(8, 2)).unwrap_err().to_string();
+    for path in ["`layer.weight`", "`layer.bias`", "`line.layer.weight`", "`line.layer.bias`"] {
+        assert!(error.contains(path), "{path} in {error}");
+    }
+}
+
+#[test]
+fn other_optimizers_and_schedules_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.ckpt");
+    let fit = |optimizers: fn() -> Optimizers, from: Option<&Path>| {
+        let trainer = quiet().max_epochs(2).callback(SaveAfter(6, path.clone()));
+        let trainer = match from {
+            Some(from) => trainer.ckpt_path(from),
+            None => trainer,
+        };
+        let mut trainer = trainer;
+        trainer.fit(Other { line: Line::new(), optimizers }, line_data(8, 2))
+    };
+    let stepped = || sgd().schedule(StepLrSchedulerConfig::new(0.01, 1));
+    let plain: fn() -> Optimizers = || sgd().into();
+    let scheduled: fn() -> Optimizers = || sgd().schedule(StepLrSchedulerConfig::new(0.01, 1)).into();
+    let falling: fn() -> Optimizers = || sgd().schedule(ExponentialLrSchedulerConfig::new(0.01, 0.9)).into();
+    let watching: fn() -> Optimizers = || sgd().schedule(Schedule::new(ReduceLrOnPlateau::new()).monitor("val_loss").strict(false)).into();
+    let adam: fn() -> Optimizers = || Optimizer::new(AdamConfig::new(), 0.01).into();
+    let adam_named_sgd: fn() -> Optimizers = || Optimizer::new(AdamConfig::new(), 0.01).named("SGD").into();
+    let two: fn() -> Optimizers = || [sgd(), sgd().named("second")].into();
+    assert_eq!(stepped().name(), "SGD");
+
+    let refused = |saved: fn() -> Optimizers, now: fn() -> Optimizers, words: &[&str]| {
+        let _ = fit(saved, None).unwrap();
+        let error = fit(now, Some(&path)).unwrap_err();
+        let text = error.to_string();
+        assert!(words.iter().all(|word| text.contains(word)), "{text}");
+        assert!(error.hint().is_some(), "{text}");
+    };
+    refused(plain, adam, &["`SGD`", "`Adam`"]);
+    refused(adam, plain, &["`SGD`", "`Adam`"]);
+    refused(adam, adam_named_sgd, &["`SGD`", "`Adam`"]);
+    refused(plain, two, &["`SGD`", "`second`"]);
+    refused(plain, scheduled, &["`SGD`", "it has a schedule, but the checkpoint holds none"]);
+    refused(scheduled, plain, &["`SGD`", "the checkpoint holds a schedule for it, but none is configured"]);
+    refused(scheduled, watching, &["`SGD`", "another schedule"]);
+    refused(watching, scheduled, &["`SGD`", "another schedule"]);
+    refused(scheduled, falling, &["`SGD`", "another schedule"]);
+}
+
+#[test]
+fn a_file_that_no_fit_can_go_on_from_is_refused() {
+    let saved = Checkpointed::after(6);
+    let whole = std::fs::read(saved.path()).unwrap();
+    let refused = |text: &str, hint: &str| saved.refuses(quiet().max_epochs(2), Line::new(), line_data(8, 2), text, hint);
+
+    let mut trainer = quiet().max_epochs(1);
+    let fit = trainer.fit(Line::new(), line_data(8, 2)).unwrap();
+    trainer.save_weights(&fit.module, saved.path()).unwrap();
+    let hint = "start a new fit from its weights with `LightningModule::load_weights`, or save without `save_weights_only`";
+    refused("checkpoint `PATH`: it holds weights only, so a fit cannot continue from it", hint);
+
+    std::fs::write(saved.path(), &whole[..whole.len() - 10]).unwrap();
+    let text = format!("checkpoint `PATH`: `PATH` is cut off: it has {} bytes and needs at least {}", whole.len() - 10, whole.len());
+    let good = saved.folder.path().join("good.ckpt");
+    std::fs::write(&good, &whole).unwrap();
+    refused(&text, &format!("the newest good checkpoint beside it is `{}`", good.display()));
+
+    std::fs::remove_file(saved.path()).unwrap();
+    let text = "checkpoint `PATH`: there is no checkpoint `PATH`";
+    refused(text, &format!("the newest good checkpoint beside it is `{}`", good.display()));
+    std::fs::remove_file(good).unwrap();
+    refused(text, "check the path; a relative one starts at the current folder");
+
+    std::fs::write(saved.path(), "loss,step\n").unwrap();
+    let error = quiet().ckpt_path(saved.path()).fit(Line::new(), line_data(8, 2)).unwrap_err();
+    assert!(matches!(&error, Error::Checkpoint { .. }), "{error:?}");
+}
+
+#[test]
+fn values_of_another_kind_are_refused() {
+    /// Logs a sum, or a mean.
+    #[derive(Module, Debug)]
+    struct Logs {
+        line: Line,
+        #[module(skip)]
+        reduce_fx: ReduceFx,
+    }
+    impl LightningModule for Logs {
+        type Batch = Batch;
+        fn training_step(&self, batch: Batch, _batch_idx: usize) -> StepOutput {
+            let loss = self.line.loss(batch);
+            self.log("loss", &loss).on_step(false).on_epoch(true).reduce_fx(self.reduce_fx);
+            loss.into()
+        }
+        fn configure_optimizers(&self) -> Result<Optimizers> {
+            Ok(sgd().into())
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.ckpt");
+    let logs = |reduce_fx| Logs { line: Line::new(), reduce_fx };
+    let logger = MemoryLogger::new();
+    let _ = recording(&logger).max_epochs(1).callback(SaveAfter(2, path.clone())).fit(logs(ReduceFx::Sum), line_data(8, 2)).unwrap();
+    let error = recording(&logger).max_epochs(1).ckpt_path(&path).fit(logs(ReduceFx::Mean), line_data(8, 2)).unwrap_err();
+    assert!(error.to_string().contains("`loss`"), "{error}");
+    let _ = recording(&logger).max_epochs(1).ckpt_path(&path).fit(logs(ReduceFx::Sum), line_data(8, 2)).unwrap();
+}

@@ -1,0 +1,286 @@
+//! The law: `fit(n)` equals `fit(k)`, drop everything, continue, `fit(n - k)`.
+//!
+//! Each plan is fitted without saving; with checkpoints, which must change nothing; again from one of these; and once more
+//! from one that this continued fit wrote. burn's random generator belongs to the process, so all this has one of its own.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use burn::{prelude::*, tensor::TensorData};
+use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
+use stormfire::{checkpoint::Checkpoint, loggers::MemoryLogger, module::moment::Progress, prelude::*};
+
+use super::{
+    net::Net,
+    observer::{Busy, Observer, Seen},
+    plan::{Accumulate, Cut, Plan, plans},
+};
+use crate::{
+    child::{folder, part, play},
+    files::{Events, names, read_events_of_the_continued},
+    repeatability::{Weights, weights},
+    rig::run_of,
+};
+
+/// How many plans are tried, unless this variable says otherwise.
+const CASES: (&str, u64) = ("STORMFIRE_LAW_CASES", 40);
+/// Other seeds try other plans.
+const SEED: (&str, u64) = ("STORMFIRE_LAW_SEED", 1);
+
+fn number((variable, default): (&str, u64)) -> u64 {
+    std::env::var(variable).map_or(default, |text| text.parse().unwrap())
+}
+
+#[test]
+fn a_continued_fit_equals_the_unbroken_one() {
+    play(part("resume::law::random_plans", tempfile::tempdir().unwrap().path()));
+}
+
+/// Not a test of its own: the plans, in a process of their own.
+#[test]
+#[ignore = "a part of `a_continued_fit_equals_the_unbroken_one`"]
+fn random_plans() {
+    if folder().is_none() {
+        return;
+    }
+    let config = Config {
+        cases: u32::try_from(number(CASES)).unwrap(),
+        rng_seed: RngSeed::Fixed(number(SEED)),
+        failure_persistence: None,
+        max_shrink_iters: 60,
+        ..Config::default()
+    };
+    match TestRunner::new(config).run(&plans(), |plan| law(&plan)) {
+        Ok(()) => {}
+        Err(TestError::Fail(reason, plan)) => panic!("{reason}\n{plan:?}"),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Everything that a fit leaves and that others can see of it.
+#[derive(Debug, PartialEq)]
+struct Left {
+    weights: Weights,
+    progress: Progress,
+    stop: Stop,
+    seen: Vec<Seen>,
+    /// Name, bits of the value, step.
+    rows: Vec<(String, u64, Option<u64>)>,
+    files: Option<Files>,
+}
+
+#[derive(Debug, PartialEq)]
+struct Files {
+    csv: String,
+    events: Events,
+    checkpoints: Vec<String>,
+}
+
+/// A checkpoint, but for what may differ.
+#[derive(Debug, PartialEq)]
+struct Saved {
+    manifest: Value,
+    tensors: BTreeMap<String, TensorData>,
+}
+
+fn read(path: &Path) -> Option<Saved> {
+    let (manifest, tensors) = Checkpoint::read(path).ok()?.into_parts();
+    let mut manifest = serde_json::to_value(manifest).unwrap();
+    for changes in ["saved_at", "loggers"] {
+        manifest[changes].take();
+    }
+    manifest["loops"]["since_validation"].take();
+    // The file that a fit goes on from is never removed by it.
+    manifest["loops"]["names"].take();
+    let callbacks = manifest["callbacks"].as_object_mut().unwrap();
+    let all = callbacks.len();
+    callbacks.retain(|key, _| !key.starts_with("ModelCheckpoint"));
+    if callbacks.len() < all {
+        // The fit has gone on after the checkpoint, and has removed files that it names.
+        manifest["loops"]["requests"]["checkpoints"].take();
+    }
+    Some(Saved { manifest, tensors })
+}
+
+/// Where the fits of a plan leave their traces.
+struct Place {
+    folder: tempfile::TempDir,
+    memory: MemoryLogger,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), memory: MemoryLogger::new() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Builds everything anew and fits. The generator is in another state each time, unless `chance` is given.
+    fn fit(&self, plan: &Plan, observer: Observer, chance: Option<u64>, ckpt_path: Option<&Path>) -> Result<Left, TestCaseError> {
+        Device::flex().seed(chance.unwrap_or(plan.seed ^ 0x5EED));
+        let witness = Arc::clone(&observer.seen);
+        let mut trainer = trainer(plan).default_root_dir(self.folder.path()).callback(observer);
+        trainer = if plan.watch.on_files {
+            trainer.callback(ModelCheckpoint::new().monitor(plan.learning.monitor).save_top_k(2).save_last(true))
+        } else {
+            trainer.enable_checkpointing(false).logger(self.memory.clone())
+        };
+        if let Some(path) = ckpt_path {
+            trainer = trainer.ckpt_path(path);
+        }
+        let fit = trainer.fit(Net::new(plan.learning), (plan.data.train(), plan.data.val()));
+        let fit = fit.map_err(|error| TestCaseError::fail(format!("the fit from {ckpt_path:?} failed: {error:?}")))?;
+        let run = run_of(self.folder.path());
+        let files = plan.watch.on_files.then(|| Files {
+            csv: std::fs::read_to_string(run.join("metrics.csv")).unwrap(),
+            events: read_events_of_the_continued(&run),
+            checkpoints: names(&run.join("checkpoints")),
+        });
+        let rows = self.memory.rows().into_iter().map(|(name, value, step)| (name, value.to_bits(), step)).collect();
+        // A training module keeps the newest statistics of a batch normalization to itself.
+        let weights = weights(&fit.module.valid());
+        let seen = std::mem::take(&mut *witness.lock().unwrap());
+        Ok(Left { weights, progress: fit.progress, stop: fit.stop, seen, rows, files })
+    }
+}
+
+fn trainer(plan: &Plan) -> Trainer<Net> {
+    let (fit, watch) = (&plan.fit, &plan.watch);
+    let mut trainer = Trainer::new()
+        .max_epochs(fit.epochs)
+        .val_check_interval(fit.val_check_interval)
+        .log_every_n_steps(watch.log_every_n_steps)
+        .enable_progress_bar(false)
+        .enable_model_summary(false)
+        .callback(LearningRateMonitor::new())
+        .callback(Busy { skip: fit.skip, ..Busy::default() });
+    if plan.is_seeded {
+        trainer = trainer.seed(plan.seed);
+    }
+    if let Some(steps) = fit.max_steps {
+        trainer = trainer.max_steps(steps);
+    }
+    if let Some(batches) = fit.limit_train_batches {
+        trainer = trainer.limit_train_batches(batches);
+    }
+    if let Some((algorithm, value)) = fit.clip {
+        trainer = trainer.gradient_clip_algorithm(algorithm).gradient_clip_val(value);
+    }
+    trainer = match &fit.accumulate {
+        Accumulate::Batches(batches) => trainer.accumulate_grad_batches(*batches),
+        Accumulate::Schedule(factors) => trainer.callback(GradientAccumulationScheduler::new(factors.clone())),
+    };
+    match watch.patience {
+        Some((patience, min_epochs)) => trainer
+            .min_epochs(min_epochs.min(fit.epochs))
+            .callback(EarlyStopping::new(plan.learning.monitor).patience(patience).strict(false)),
+        None => trainer,
+    }
+}
+
+/// The number of the event that a cut means, among these.
+fn number_of((hook, call, at_request): Cut, seen: &[Seen]) -> Option<u64> {
+    let mut possible: Vec<&Seen> = seen.iter().filter(|event| event.hook != Hook::FitEnd).collect();
+    if at_request && possible.iter().any(|event| event.is_asked) {
+        possible.retain(|event| event.is_asked);
+    }
+    let mut hooks = Vec::new();
+    for event in &possible {
+        if !hooks.contains(&event.hook) {
+            hooks.push(event.hook);
+        }
+    }
+    let hook = (!hooks.is_empty()).then(|| hook.get(&hooks))?;
+    possible.retain(|event| event.hook == *hook);
+    Some(call.get(&possible).number)
+}
+
+/// Two values are the same, or the first difference is told.
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, continued: &[T], unbroken: &[T]) -> Result<(), TestCaseError> {
+    if continued == unbroken {
+        return Ok(());
+    }
+    let at = continued.iter().zip(unbroken).position(|(a, b)| a != b).unwrap_or_else(|| continued.len().min(unbroken.len()));
+    let (found, expected) = (continued.get(at), unbroken.get(at));
+    let lengths = (continued.len(), unbroken.len());
+    Err(TestCaseError::fail(format!("{what}: number {at} of {lengths:?} is\n{found:?}\ninstead of\n{expected:?}")))
+}
+
+/// `continued` shows the events from `begin` on.
+fn compare(what: &str, continued: &Left, unbroken: &Left, begin: u64) -> Result<(), TestCaseError> {
+    let expected: Vec<Seen> = unbroken.seen.iter().filter(|event| event.number >= begin).cloned().collect();
+    if expected.iter().all(|event| matches!(event.hook, Hook::TrainEnd | Hook::FitEnd)) {
+        // A fit that has nothing left to train ends without having begun.
+        let hooks: Vec<Hook> = continued.seen.iter().map(|event| event.hook).collect();
+        same(&format!("{what}: events"), &hooks, &[Hook::FitEnd])?;
+    } else {
+        same(&format!("{what}: events"), &continued.seen, &expected)?;
+    }
+    same(&format!("{what}: rows"), &continued.rows, &unbroken.rows)?;
+    let rest = |left: &Left| (left.weights.clone(), left.progress.clone(), left.stop.clone());
+    same(&format!("{what}: weights, progress, stop"), &[rest(continued)], &[rest(unbroken)])?;
+    if let (Some(continued), Some(unbroken)) = (&continued.files, &unbroken.files) {
+        let lines = |files: &Files| files.csv.lines().map(String::from).collect::<Vec<_>>();
+        same(&format!("{what}: lines of `metrics.csv`"), &lines(continued), &lines(unbroken))?;
+        same(&format!("{what}: TensorBoard's events"), &continued.events, &unbroken.events)?;
+        same(&format!("{what}: checkpoints"), &continued.checkpoints, &unbroken.checkpoints)?;
+    }
+    Ok(())
+}
+
+fn compare_saved(what: &str, continued: Option<&Saved>, unbroken: Option<&Saved>) -> Result<(), TestCaseError> {
+    let (Some(continued), Some(unbroken)) = (continued, unbroken) else { return Ok(()) };
+    let parts = |saved: &Saved| saved.manifest.as_object().unwrap().clone().into_iter().collect::<Vec<_>>();
+    same(&format!("{what}: manifest"), &parts(continued), &parts(unbroken))?;
+    let tensors = |saved: &Saved| saved.tensors.clone().into_iter().collect::<Vec<_>>();
+    same(&format!("{what}: tensors"), &tensors(continued), &tensors(unbroken))
+}
+
+/// The number of the first event after a checkpoint.
+fn begin_of(path: &Path) -> Option<u64> {
+    Checkpoint::read_manifest(path).ok()?.callbacks["Observer"].as_u64()
+}
+
+fn law(plan: &Plan) -> Result<(), TestCaseError> {
+    let reads = plan.watch.reads;
+    let unbroken = Place::new().fit(plan, Observer { reads, ..Observer::default() }, Some(plan.seed), None)?;
+    let Some(last) = unbroken.seen.iter().rfind(|event| event.hook == Hook::TrainEnd).map(|event| event.number) else { return Ok(()) };
+    let Some(first_cut) = number_of(plan.cuts[0], &unbroken.seen) else { return Ok(()) };
+    let later = unbroken.seen.partition_point(|event| event.number <= first_cut);
+    let second_cut = number_of(plan.cuts[1], &unbroken.seen[later..]).unwrap_or(last);
+
+    let place = Place::new();
+    let [first, second, end] = ["first.ckpt", "second.ckpt", "end.ckpt"].map(|name| place.path(name));
+    let observer = || Observer { reads, asks: vec![(second_cut, second.clone()), (last, end.clone())], ..Observer::default() };
+    let mut cut = observer();
+    if plan.watch.is_interrupted {
+        cut.interrupt = Some((first_cut, first.clone()));
+    } else {
+        cut.asks.push((first_cut, first.clone()));
+    }
+    let saving = place.fit(plan, cut, Some(plan.seed), None)?;
+    let (mut at_second, mut at_end) = (None, None);
+    if !saving.stop.is_interrupted() {
+        // A signal near the end changes nothing but the hook that was to ask for a checkpoint.
+        compare("saving", &saving, &unbroken, 0)?;
+        (at_second, at_end) = (read(&second), read(&end));
+    }
+
+    let Some(begin) = begin_of(&first) else { return Ok(()) };
+    let _ = (std::fs::remove_file(&second), std::fs::remove_file(&end));
+    let continued = place.fit(plan, observer(), None, Some(&first))?;
+    compare("continued", &continued, &unbroken, begin)?;
+    compare_saved("the second checkpoint", read(&second).as_ref(), at_second.as_ref())?;
+    compare_saved("the last checkpoint", read(&end).as_ref(), at_end.as_ref())?;
+
+    let Some(begin) = begin_of(&second) else { return Ok(()) };
+    let at_end = read(&end);
+    let again = place.fit(plan, observer(), None, Some(&second))?;
+    compare("continued again", &again, &unbroken, begin)?;
+    compare_saved("the last checkpoint of the second continuation", read(&end).as_ref(), at_end.as_ref())
+}

@@ -1,0 +1,211 @@
+//! A net that logs in every way there is, and its data.
+
+use burn::{
+    data::dataset::InMemDataset,
+    nn::{
+        BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, LinearConfig,
+        loss::{MseLoss, Reduction},
+    },
+    prelude::*,
+    tensor::{Distribution, activation::relu},
+};
+use stormfire::{
+    data::{CombinedLoader, Position},
+    module::Scalar,
+    prelude::*,
+};
+
+use super::plan::{DataKind, DataPlan, Learning};
+use crate::support::Batch;
+
+#[derive(Module, Debug)]
+pub(crate) struct Net {
+    hidden: Linear,
+    norm: Option<BatchNorm>,
+    dropout: Dropout,
+    output: Linear,
+    #[module(skip)]
+    learning: Learning,
+}
+
+/// The root of a mean squared error.
+#[derive(Clone, Debug)]
+struct Rmse {
+    squares: Scalar,
+    count: f64,
+}
+
+impl Metric for Rmse {
+    fn merge(&mut self, other: &Self) {
+        self.squares = self.squares.clone().plus(other.squares.clone());
+        self.count += other.count;
+    }
+
+    fn compute(&self) -> Scalar {
+        match self.squares.clone().times(1.0 / self.count) {
+            Scalar::Host(mean) => Scalar::Host(mean.sqrt()),
+            Scalar::Device(mean) => Scalar::Device(mean.sqrt()),
+        }
+    }
+
+    fn parts(&self) -> Vec<Scalar> {
+        vec![self.squares.clone(), self.count.into()]
+    }
+
+    fn with_parts(&self, parts: &[Scalar]) -> Option<Self> {
+        let [squares, Scalar::Host(count)] = parts else { return None };
+        Some(Self { squares: squares.clone(), count: *count })
+    }
+}
+
+/// A number that only the random generator knows.
+pub(crate) fn draw() -> Tensor<1> {
+    Tensor::random([1], Distribution::Default, &Device::flex())
+}
+
+fn range(all: Tensor<1>) -> Tensor<1> {
+    all.clone().max() - all.min()
+}
+
+impl Net {
+    pub(crate) fn new(learning: Learning) -> Self {
+        let device = Device::flex();
+        Self {
+            hidden: LinearConfig::new(1, 16).init(&device),
+            norm: learning.is_regularised.then(|| BatchNormConfig::new(16).init(&device)),
+            dropout: DropoutConfig::new(if learning.is_regularised { 0.3 } else { 0.0 }).init(),
+            output: LinearConfig::new(16, 1).init(&device),
+            learning,
+        }
+    }
+
+    fn loss(&self, (x, y): Batch) -> Tensor<1> {
+        let hidden = relu(self.hidden.forward(x));
+        let hidden = match &self.norm {
+            Some(norm) => norm.forward(hidden),
+            None => hidden,
+        };
+        MseLoss::new().forward(self.output.forward(self.dropout.forward(hidden)), y, Reduction::Mean)
+    }
+}
+
+impl LightningModule for Net {
+    type Batch = Batch;
+
+    fn training_step(&self, batch: Batch, batch_idx: usize) -> StepOutput {
+        let items = batch.0.dims()[0] as f64;
+        let loss = self.loss(batch);
+        self.log("train_loss", &loss).on_step(true).on_epoch(true).prog_bar(true);
+        self.log("host", batch_idx as f64 / 3.0).on_epoch(true);
+        self.log("rmse", Rmse { squares: Scalar::Device(loss.clone().inner()).times(items), count: items }).on_step(true).on_epoch(true);
+        for (name, reduce_fx) in [
+            ("loss_sum", ReduceFx::Sum),
+            ("loss_min", ReduceFx::Min),
+            ("loss_max", ReduceFx::Max),
+            ("loss_range", ReduceFx::Custom { name: "range", reduce: range }),
+        ] {
+            self.log(name, &loss).on_step(false).on_epoch(true).reduce_fx(reduce_fx);
+        }
+        if batch_idx % 3 == 1 {
+            self.log("sometimes", self.global_step()).on_epoch(true);
+        }
+        self.log("noise", draw()).on_epoch(true);
+        loss.into()
+    }
+
+    fn training_batch(&mut self, batch: Batch, batch_idx: usize, opt: &mut Stepper<'_, Self>) -> Result<StepOutput> {
+        let again = batch.clone();
+        let output = self.training_step(batch, batch_idx);
+        if !self.learning.is_manual {
+            opt.automatic(self, &output)?;
+            return Ok(output);
+        }
+        if let Some(loss) = output.loss() {
+            opt.step("hidden", self, loss)?;
+        }
+        if batch_idx % 3 != 2 {
+            let loss = self.loss(again);
+            opt.step("output", self, &loss)?;
+        }
+        Ok(output)
+    }
+
+    fn validation_step(&self, batch: Batch, batch_idx: usize) {
+        let loss = self.loss(batch);
+        self.log("val_loss", &loss).prog_bar(true);
+        self.log("val_max", &loss).reduce_fx(ReduceFx::Max);
+        self.log("val_range", &loss).reduce_fx(ReduceFx::Custom { name: "range", reduce: range });
+        self.log("val_rmse", Rmse { squares: Scalar::Device(loss.clone()), count: 1.0 });
+        self.log("val_noise", draw()).on_step(true).on_epoch(true);
+        if batch_idx == 1 {
+            self.log("val_sometimes", self.global_step()).on_step(true).on_epoch(false);
+        }
+    }
+
+    fn batch_size(&self, (x, _): &Batch) -> Option<usize> {
+        self.learning.tells_batch_size.then(|| x.dims()[0])
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        if !self.learning.is_manual {
+            return Ok(self.learning.optimizer().into());
+        }
+        let hidden = self.learning.optimizer().named("hidden").params_of(&self.hidden);
+        let hidden = match &self.norm {
+            Some(norm) => hidden.params_of(norm),
+            None => hidden,
+        };
+        Ok([hidden, self.learning.optimizer().named("output").params_of(&self.output)].into())
+    }
+
+    fn on_train_epoch_end(&mut self, _ctx: &mut Context<'_>) -> Result<()> {
+        self.log("epoch_noise", draw());
+        Ok(())
+    }
+}
+
+fn batch(points: &[f32], device: &Device) -> Batch {
+    let x = Tensor::<1>::from_floats(points, device).unsqueeze_dim::<2>(1);
+    (x.clone(), (x * 3.0).sin())
+}
+
+fn dataset(items: usize, from: f32, plan: &DataPlan) -> Loader<Batch> {
+    let points: Vec<f32> = (0..items).map(|i| from + i as f32 / 10.0).collect();
+    let loader = Loader::collate(InMemDataset::new(points), |points: Vec<f32>, device: &Device| batch(&points, device));
+    loader.batch_size(plan.batch_size).workers(plan.workers)
+}
+
+fn joined(batches: Vec<Batch>) -> Batch {
+    let (x, y) = batches.into_iter().unzip();
+    (Tensor::cat(x, 0), Tensor::cat(y, 0))
+}
+
+impl DataPlan {
+    pub(crate) fn train(&self) -> Loader<Batch> {
+        let whole = || dataset(self.items, -1.0, self).shuffle(self.shuffle);
+        let half = || dataset(self.items.div_ceil(2), 1.0, self).shuffle(self.shuffle);
+        match self.kind {
+            DataKind::Dataset => whole(),
+            DataKind::Batches => {
+                let points: Vec<f32> = (0..self.items).map(|i| i as f32 / 10.0).collect();
+                Loader::from_batches(points.chunks(self.batch_size).map(|points| batch(points, &Device::flex())).collect())
+            }
+            DataKind::MinSize => CombinedLoader::min_size([whole(), half()]).map(joined),
+            DataKind::MaxSizeCycle => CombinedLoader::max_size_cycle([whole(), half()]).map(joined),
+            DataKind::Sequential => CombinedLoader::sequential([half(), whole()]),
+        }
+    }
+
+    pub(crate) fn val(&self) -> Loaders<Batch> {
+        let val = |index: usize| dataset(7 - 2 * index, 2.0 + index as f32, self);
+        let unsized_val = |index: usize| {
+            let batches = val(index).batches(Position::default(), &Device::flex());
+            let batches: Vec<Batch> = batches.unwrap().map(|batch| batch.unwrap().value).collect();
+            Loader::from_fn(move |_epoch| {
+                let mut batches = batches.clone().into_iter();
+                std::iter::from_fn(move || batches.next())
+            })
+        };
+        (0..self.val_loaders).map(|index| if self.val_is_unsized { unsized_val(index) } else { val(index) }).collect()
+    }
+}

@@ -1,0 +1,171 @@
+//! Callbacks that watch a fit, disturb it, and cut it.
+
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use stormfire::{
+    Event,
+    module::{Hook, Order, RunningStage, run::SaveRequest},
+    prelude::*,
+};
+
+use super::net::{Net, draw};
+
+/// One event of a fit: its number, its hook, and everything that can be seen in it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Seen {
+    pub(crate) number: u64,
+    pub(crate) hook: Hook,
+    /// A stop or a skip had been asked for.
+    pub(crate) is_asked: bool,
+    pub(crate) what: String,
+}
+
+/// Writes down every event, and asks for checkpoints or raises a signal at some.
+///
+/// The number of the next event is its state: a fit that continues finds it again.
+#[derive(Default)]
+pub(crate) struct Observer {
+    pub(crate) seen: Arc<Mutex<Vec<Seen>>>,
+    pub(crate) reads: bool,
+    pub(crate) asks: Vec<(u64, PathBuf)>,
+    /// The number of the event at which a signal comes, and the checkpoint that is asked for when it ends the fit.
+    pub(crate) interrupt: Option<(u64, PathBuf)>,
+    pub(crate) next: u64,
+}
+
+/// What a fit that continues does once more, or what belongs to no training.
+fn is_frame(hook: Hook) -> bool {
+    use Hook::{Exception, FitStart, LoadCheckpoint, PrepareData, SaveCheckpoint, Setup, Teardown, TrainStart};
+    matches!(hook, PrepareData | Setup | Teardown | FitStart | TrainStart | SaveCheckpoint | LoadCheckpoint | Exception)
+}
+
+fn save(ctx: &mut Context<'_>, path: &Path) {
+    ctx.save_checkpoint(SaveRequest { path: path.into(), ..SaveRequest::default() });
+}
+
+impl Observer {
+    fn describe(&self, ctx: &mut Context<'_>, event: &Event<'_, crate::support::Batch>) -> Result<String> {
+        let run = ctx.run();
+        let mut text = format!(
+            "{:?} {:?} step {} logs {} validates {} last {} window {} lr {:?} stop {:?} skip {}",
+            run.moment,
+            run.progress,
+            run.logger_step,
+            run.logs_this_step,
+            run.validation_is_due,
+            run.is_last_batch,
+            run.accumulate_grad_batches,
+            run.learning_rates,
+            run.requests.stop,
+            run.requests.skip_epoch
+        );
+        match event {
+            Event::BeforeZeroGrad { optimizer } | Event::BeforeOptimizerStep { optimizer, .. } => {
+                let _ = write!(text, " {optimizer}");
+            }
+            Event::TrainBatchStart { batch: (x, _), .. } | Event::ValidationBatchStart { batch: (x, _), .. } if self.reads => {
+                let _ = write!(text, " {:?}", x.clone().into_data().iter::<f32>().collect::<Vec<_>>());
+            }
+            Event::TrainBatchEnd { .. } | Event::TrainEpochStart | Event::TrainEpochEnd | Event::ValidationStart | Event::ValidationEnd
+                if self.reads =>
+            {
+                for name in ctx.metric_names() {
+                    let bits = ctx.metric(&name)?.to_bits();
+                    let _ = write!(text, " {name} {bits:x}");
+                }
+            }
+            _ => {}
+        }
+        Ok(text)
+    }
+}
+
+impl Callback<Net> for Observer {
+    /// It sees what the others have asked for.
+    fn order(&self) -> Order {
+        Order::Save
+    }
+
+    fn on_event(&mut self, ctx: &mut Context<'_>, _module: &mut Net, event: &mut Event<'_, crate::support::Batch>) -> Result<()> {
+        let hook = event.hook();
+        if let (Hook::Exception, Some((_, path))) = (hook, &self.interrupt) {
+            save(ctx, path);
+        }
+        let in_sanity_check = ctx.running() == RunningStage::SanityCheck;
+        if is_frame(hook) || in_sanity_check {
+            return Ok(());
+        }
+        let number = self.next;
+        self.next += 1;
+        let is_asked = ctx.run().requests.skip_epoch || ctx.stop_reason().is_some();
+        let what = self.describe(ctx, event)?;
+        self.seen.lock().unwrap().push(Seen { number, hook, is_asked, what });
+        for (_, path) in self.asks.iter().filter(|(at, _)| *at == number) {
+            save(ctx, path);
+        }
+        if self.interrupt.as_ref().is_some_and(|(at, _)| *at == number) {
+            signal_hook::low_level::raise(signal_hook::consts::SIGTERM)?;
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> Result<Value> {
+        state::save(&self.next)
+    }
+
+    fn load_state(&mut self, state: Value) -> Result<()> {
+        state::load(&mut self.next, state)
+    }
+}
+
+/// Logs, draws random numbers, and may skip the rest of an epoch.
+#[derive(Default)]
+pub(crate) struct Busy {
+    /// Epoch, batch, and whether it is asked for before that batch.
+    pub(crate) skip: Option<(usize, usize, bool)>,
+    pub(crate) batches: u64,
+}
+
+impl Busy {
+    fn skip(&self, ctx: &mut Context<'_>, batch_idx: usize, before: bool) {
+        if self.skip == Some((ctx.current_epoch(), batch_idx, before)) {
+            ctx.skip_epoch();
+        }
+    }
+}
+
+impl Callback<Net> for Busy {
+    fn on_event(&mut self, ctx: &mut Context<'_>, _module: &mut Net, event: &mut Event<'_, crate::support::Batch>) -> Result<()> {
+        match event {
+            Event::TrainEpochStart => drop(ctx.log("start_noise", draw())),
+            Event::TrainBatchStart { batch_idx, .. } => self.skip(ctx, *batch_idx, true),
+            Event::TrainBatchEnd { batch_idx, .. } => {
+                self.batches += 1;
+                drop(ctx.log("batches", self.batches).on_epoch(true).reduce_fx(ReduceFx::Max));
+                drop(ctx.log("batch_noise", draw()).on_step(true).on_epoch(true));
+                self.skip(ctx, *batch_idx, false);
+            }
+            Event::ValidationStart | Event::ValidationBatchEnd { .. } => drop(ctx.log("val_batch_noise", draw())),
+            Event::ValidationEpochEnd => drop(ctx.log("val_epoch_noise", draw())),
+            Event::ValidationEnd if ctx.running() != RunningStage::SanityCheck => {
+                let drawn = draw().into_scalar::<f32>();
+                ctx.log_metrics(&[("val_end_noise", f64::from(drawn))].into())?;
+            }
+            Event::TrainEpochEnd => drop(ctx.log("end_noise", draw())),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> Result<Value> {
+        state::save(&self.batches)
+    }
+
+    fn load_state(&mut self, state: Value) -> Result<()> {
+        state::load(&mut self.batches, state)
+    }
+}

@@ -1,0 +1,220 @@
+//! What a random fit does.
+
+use burn::{
+    lr_scheduler::{cosine::CosineAnnealingLrSchedulerConfig, step::StepLrSchedulerConfig},
+    optim::{AdamConfig, AdamWConfig, RmsPropConfig, SgdConfig, momentum::MomentumConfig},
+};
+use proptest::{prelude::*, sample::Index};
+use stormfire::{module::gradients::ClipAlgorithm, prelude::*};
+
+/// A fit, and where it is cut.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    /// Whether the Trainer is told the seed.
+    pub(crate) is_seeded: bool,
+    pub(crate) data: DataPlan,
+    pub(crate) learning: Learning,
+    pub(crate) fit: FitPlan,
+    pub(crate) watch: Watch,
+    pub(crate) cuts: [Cut; 2],
+}
+
+/// A hook, and which of its calls; if it is true, of those alone at which a stop or a skip had been asked for.
+pub(crate) type Cut = (Index, Index, bool);
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum DataKind {
+    Dataset,
+    Batches,
+    MinSize,
+    MaxSizeCycle,
+    Sequential,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct DataPlan {
+    pub(crate) kind: DataKind,
+    pub(crate) items: usize,
+    pub(crate) batch_size: usize,
+    pub(crate) workers: usize,
+    pub(crate) shuffle: bool,
+    pub(crate) val_loaders: usize,
+    /// The validation loaders do not know their length.
+    pub(crate) val_is_unsized: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Algorithm {
+    Momentum,
+    Adam,
+    AdamW,
+    RmsProp,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ScheduleKind {
+    None,
+    CosinePerStep,
+    StepPerEpoch,
+    PlateauPerEpoch,
+    PlateauPerSteps,
+    OneCycle,
+}
+
+/// What the module itself needs to know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Learning {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) schedule: ScheduleKind,
+    /// Two optimizers that are stepped by hand.
+    pub(crate) is_manual: bool,
+    /// Batch normalization and dropout.
+    pub(crate) is_regularised: bool,
+    /// The loaders do not know how many items a batch has.
+    pub(crate) tells_batch_size: bool,
+    /// What plateau schedules and early stopping watch.
+    pub(crate) monitor: &'static str,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct FitPlan {
+    pub(crate) epochs: usize,
+    pub(crate) max_steps: Option<u64>,
+    pub(crate) limit_train_batches: Option<usize>,
+    pub(crate) val_check_interval: Every,
+    pub(crate) accumulate: Accumulate,
+    pub(crate) clip: Option<(ClipAlgorithm, f64)>,
+    /// Epoch, batch, and whether it is asked for before that batch.
+    pub(crate) skip: Option<(usize, usize, bool)>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Accumulate {
+    Batches(usize),
+    Schedule(Vec<(usize, usize)>),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Watch {
+    pub(crate) log_every_n_steps: u64,
+    /// The patience of an `EarlyStopping`, and `min_epochs`.
+    pub(crate) patience: Option<(u32, usize)>,
+    /// The default loggers and a `ModelCheckpoint`, instead of a logger in memory.
+    pub(crate) on_files: bool,
+    /// A callback reads metrics, losses and batches all the time.
+    pub(crate) reads: bool,
+    /// The first cut is a signal instead of a checkpoint that was asked for.
+    pub(crate) is_interrupted: bool,
+}
+
+impl Learning {
+    pub(crate) fn optimizer(&self) -> Optimizer {
+        let optimizer = match self.algorithm {
+            Algorithm::Momentum => Optimizer::new(SgdConfig::new().with_momentum(Some(MomentumConfig::new())), 0.01),
+            Algorithm::Adam => Optimizer::new(AdamConfig::new(), 0.01),
+            Algorithm::AdamW => Optimizer::new(AdamWConfig::new(), 0.01),
+            Algorithm::RmsProp => Optimizer::new(RmsPropConfig::new(), 0.001),
+        };
+        let plateau = || Schedule::new(ReduceLrOnPlateau::new().patience(0).factor(0.5)).monitor(self.monitor).strict(false);
+        match self.schedule {
+            ScheduleKind::None => optimizer,
+            ScheduleKind::CosinePerStep => {
+                optimizer.schedule(Schedule::new(CosineAnnealingLrSchedulerConfig::new(0.01, 20)).every(Every::Steps(1)))
+            }
+            ScheduleKind::StepPerEpoch => optimizer.schedule(StepLrSchedulerConfig::new(0.01, 1)),
+            ScheduleKind::PlateauPerEpoch => optimizer.schedule(plateau()),
+            ScheduleKind::PlateauPerSteps => optimizer.schedule(plateau().every(Every::Steps(2))),
+            ScheduleKind::OneCycle => optimizer.schedule(Schedule::new(OneCycle::new(0.01, 15)).every(Every::Steps(1))),
+        }
+    }
+}
+
+fn data() -> impl Strategy<Value = DataPlan> {
+    let kind = prop_oneof![
+        3 => Just(DataKind::Dataset),
+        1 => Just(DataKind::Batches),
+        1 => Just(DataKind::MinSize),
+        1 => Just(DataKind::MaxSizeCycle),
+        1 => Just(DataKind::Sequential)
+    ];
+    (kind, 4..=36_usize, 2..=5_usize, 0..=3_usize, any::<bool>(), 0..=2_usize, prop::bool::weighted(0.3)).prop_map(
+        |(kind, items, batch_size, workers, shuffle, val_loaders, val_is_unsized)| DataPlan {
+            kind,
+            items,
+            batch_size,
+            workers,
+            shuffle,
+            val_loaders,
+            val_is_unsized,
+        },
+    )
+}
+
+fn learning() -> impl Strategy<Value = (Algorithm, ScheduleKind, bool, bool)> {
+    use ScheduleKind::{CosinePerStep, None, OneCycle, PlateauPerEpoch, PlateauPerSteps, StepPerEpoch};
+    let algorithm = prop::sample::select(vec![Algorithm::Momentum, Algorithm::Adam, Algorithm::AdamW, Algorithm::RmsProp]);
+    let schedule = prop::sample::select(vec![None, CosinePerStep, StepPerEpoch, PlateauPerEpoch, PlateauPerSteps, OneCycle]);
+    (algorithm, schedule, prop::bool::weighted(0.3), any::<bool>())
+}
+
+fn fit() -> impl Strategy<Value = FitPlan> {
+    let interval = prop_oneof![
+        (1..=2_u64).prop_map(Every::Epochs),
+        prop::sample::select(vec![0.3, 0.5, 1.0]).prop_map(Every::Fraction),
+        (1..=7_u64).prop_map(Every::Batches),
+        (1..=5_u64).prop_map(Every::Steps),
+    ];
+    let accumulate = prop_oneof![
+        2 => Just(Accumulate::Batches(1)),
+        2 => (2..=4_usize).prop_map(Accumulate::Batches),
+        1 => (1..=3_usize, 1..=3_usize).prop_map(|(first, second)| Accumulate::Schedule(vec![(0, first), (1, second)])),
+    ];
+    let algorithm = prop::sample::select(vec![ClipAlgorithm::Norm, ClipAlgorithm::Value]);
+    let clip = prop::option::of((algorithm, prop::sample::select(vec![0.05, 0.5])));
+    let skip = prop::option::weighted(0.3, (0..=1_usize, 0..=5_usize, any::<bool>()));
+    let limits = (prop::option::weighted(0.2, 3..=20_u64), prop::option::weighted(0.3, 2..=6_usize));
+    (1..=3_usize, limits, interval, accumulate, clip, skip).prop_map(
+        |(epochs, (max_steps, limit_train_batches), val_check_interval, accumulate, clip, skip)| FitPlan {
+            epochs,
+            max_steps,
+            limit_train_batches,
+            val_check_interval,
+            accumulate,
+            clip,
+            skip,
+        },
+    )
+}
+
+fn watch() -> impl Strategy<Value = Watch> {
+    let patience = prop::option::weighted(0.4, (1..=2_u32, 0..=2_usize));
+    (1..=7_u64, patience, prop::bool::weighted(0.3), any::<bool>(), prop::bool::weighted(0.3)).prop_map(
+        |(log_every_n_steps, patience, on_files, reads, is_interrupted)| Watch {
+            log_every_n_steps,
+            patience,
+            on_files,
+            reads,
+            is_interrupted,
+        },
+    )
+}
+
+/// Every plan that a Trainer accepts.
+pub(crate) fn plans() -> impl Strategy<Value = Plan> {
+    (any::<u64>(), prop::bool::weighted(0.8), data(), learning(), fit(), watch(), any::<[Cut; 2]>()).prop_map(
+        |(seed, is_seeded, data, (algorithm, schedule, is_manual, is_regularised), mut fit, watch, cuts)| {
+            if is_manual {
+                fit.accumulate = Accumulate::Batches(1);
+            }
+            let tells_batch_size = !matches!(data.kind, DataKind::Dataset) || data.val_is_unsized;
+            let monitor = match data.val_loaders {
+                0 => "train_loss_epoch",
+                1 => "val_loss",
+                _ => "val_loss/dataloader_idx_1",
+            };
+            let learning = Learning { algorithm, schedule, is_manual, is_regularised, tells_batch_size, monitor };
+            Plan { seed, is_seeded, data, learning, fit, watch, cuts }
+        },
+    )
+}

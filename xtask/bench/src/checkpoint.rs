@@ -1,0 +1,183 @@
+//! What a checkpoint costs: 100 million parameters with Adam's moments, beside `torch.save` and a plain copy of the file.
+
+use std::{
+    fs::{self, File},
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+use burn::{
+    module::Module,
+    nn::{Linear, LinearConfig},
+    optim::AdamConfig,
+    tensor::{Device, Tensor},
+};
+use stormfire::{checkpoint::Checkpoint, module::run::SaveRequest, prelude::*};
+
+use crate::memory;
+
+type Outcome<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+const WIDTH: usize = 5000;
+const LAYERS: usize = 4;
+
+#[derive(Module, Debug)]
+struct Large {
+    layers: Vec<Linear>,
+}
+
+impl Large {
+    fn new(device: &Device) -> Self {
+        Self { layers: (0..LAYERS).map(|_| LinearConfig::new(WIDTH, WIDTH).init(device)).collect() }
+    }
+}
+
+impl LightningModule for Large {
+    type Batch = Tensor<2>;
+
+    fn training_step(&self, batch: Tensor<2>, _batch_idx: usize) -> StepOutput {
+        self.layers.iter().fold(batch, |x, layer| layer.forward(x)).mean().into()
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        Ok(Optimizer::new(AdamConfig::new(), 1e-3).into())
+    }
+}
+
+/// Asks for a checkpoint in one batch, and takes the time from the end of that batch to the begin of the next one.
+#[derive(Clone)]
+struct Watch {
+    path: PathBuf,
+    began: Option<Instant>,
+    /// Seconds after each batch, and how much memory grew since the end of the batch that saves.
+    seen: Arc<Mutex<Vec<f64>>>,
+    before: Arc<Mutex<f64>>,
+}
+
+const SAVES_AFTER: usize = 2;
+const BATCHES: usize = 4;
+
+impl<M: LightningModule> Callback<M> for Watch {
+    fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, batch_idx: usize) -> Result<()> {
+        if batch_idx == SAVES_AFTER {
+            memory::forget_peak();
+            *self.before.lock().map_err(|_| Error::other("poisoned"))? = memory::peak_gib();
+            ctx.save_checkpoint(SaveRequest { path: self.path.clone(), ..SaveRequest::default() });
+        }
+        self.began = Some(Instant::now());
+        Ok(())
+    }
+
+    fn on_train_batch_start(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _batch: &M::Batch, _batch_idx: usize) -> Result<()> {
+        if let Some(began) = self.began.take() {
+            self.seen.lock().map_err(|_| Error::other("poisoned"))?.push(began.elapsed().as_secs_f64());
+        }
+        Ok(())
+    }
+}
+
+/// How long a save holds the training, and by how much memory grows until it is durable.
+fn save(path: &Path, in_background: bool) -> Outcome<(f64, f64)> {
+    let device = Device::flex();
+    let watch = Watch { path: path.into(), began: None, seen: Arc::default(), before: Arc::default() };
+    let mut trainer = Trainer::new()
+        .no_logger()
+        .enable_checkpointing(false)
+        .enable_progress_bar(false)
+        .enable_model_summary(false)
+        .async_checkpointing(in_background)
+        .max_epochs(1)
+        .callback(watch.clone());
+    let batch = Tensor::<2>::ones([1, WIDTH], &device);
+    // The step after a save in the background needs memory too, so that the peak is taken when the training stands still.
+    let _ = trainer.fit(Large::new(&device), Loader::from_batches(vec![batch; BATCHES]))?;
+    let seen = watch.seen.lock().map_err(|_| "poisoned")?;
+    let before = *watch.before.lock().map_err(|_| "poisoned")?;
+    Ok((seen[SAVES_AFTER] - seen[SAVES_AFTER - 1], memory::peak_gib() - before))
+}
+
+/// One memory copy of so many bytes, page faults included.
+fn copy_in_memory(len: usize) -> f64 {
+    let source = vec![1_u8; len];
+    let began = Instant::now();
+    let copy = std::hint::black_box(source.clone());
+    let seconds = began.elapsed().as_secs_f64();
+    drop(copy);
+    seconds
+}
+
+/// Reads and writes, as `cp` does, then waits for the disk.
+fn copy_and_sync(from: &Path, to: &Path) -> Outcome<f64> {
+    let began = Instant::now();
+    let (mut from, mut to) = (File::open(from)?, File::create(to)?);
+    let mut chunk = vec![0; 1 << 20];
+    loop {
+        match from.read(&mut chunk)? {
+            0 => break,
+            len => to.write_all(&chunk[..len])?,
+        }
+    }
+    to.sync_all()?;
+    Ok(began.elapsed().as_secs_f64())
+}
+
+fn load(path: &Path) -> Outcome<(f64, f64)> {
+    memory::forget_peak();
+    let (before, began) = (memory::peak_gib(), Instant::now());
+    let checkpoint = std::hint::black_box(Checkpoint::read(path)?);
+    let seconds = began.elapsed().as_secs_f64();
+    drop(checkpoint);
+    Ok((seconds, memory::peak_gib() - before))
+}
+
+/// Seconds to save, to sync and to load, and the growth of memory in a save and in a load.
+fn torch(python: &str, script: &str, file: &Path) -> Outcome<[f64; 5]> {
+    let output = Command::new(python).arg(script).arg(file).arg(WIDTH.to_string()).arg(LAYERS.to_string()).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let numbers: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let numbers: std::result::Result<[f64; 5], _> = numbers.try_into();
+    numbers.map_err(|_| format!("`{python}` did not measure: {text}{}", String::from_utf8_lossy(&output.stderr)).into())
+}
+
+/// Interleaved rounds in `folder`; prints the medians. `torch` is a Python with torch and the script to run with it.
+pub fn run(folder: &Path, rounds: usize, torch_by: Option<(&str, &str)>) -> Outcome {
+    fs::create_dir_all(folder)?;
+    let (file, copy, other) = (folder.join("large.ckpt"), folder.join("copy"), folder.join("torch"));
+    let mut rows: Vec<(&str, Vec<(f64, f64)>)> = Vec::new();
+    let mut note = |name, measured| match rows.iter_mut().find(|(known, _)| *known == name) {
+        Some((_, all)) => all.push(measured),
+        None => rows.push((name, vec![measured])),
+    };
+    for _ in 0..rounds {
+        note("stormfire: a save in the background holds the training", save(&file, true)?);
+        note("stormfire: a save until it is durable", save(&file, false)?);
+        note("stormfire: load and verify", load(&file)?);
+        let len = fs::metadata(&file)?.len();
+        note("a copy of its bytes in memory", (copy_in_memory(len as usize), len as f64 / f64::from(1 << 30)));
+        note("a copy of its file, then sync", (copy_and_sync(&file, &copy)?, 0.0));
+        fs::remove_file(&copy)?;
+        if let Some((python, script)) = torch_by {
+            let [saved, synced, loaded, save_memory, load_memory] = torch(python, script, &other)?;
+            note("torch.save", (saved, save_memory));
+            note("torch.save, then sync", (saved + synced, save_memory));
+            note("torch.load", (loaded, load_memory));
+            fs::remove_file(&other)?;
+        }
+    }
+    println!("{rounds} rounds, medians; {LAYERS} layers {WIDTH} -> {WIDTH} with Adam's moments, {:.2} GB\n", fs::metadata(&file)?.len() as f64 / 1e9);
+    println!("| what | seconds | memory GiB |");
+    println!("|---|---|---|");
+    for (name, measured) in &rows {
+        let median = |of: fn(&(f64, f64)) -> f64| {
+            let mut all: Vec<f64> = measured.iter().map(of).collect();
+            all.sort_by(f64::total_cmp);
+            all[all.len() / 2]
+        };
+        println!("| {name} | {:.3} | {:.2} |", median(|m| m.0), median(|m| m.1));
+    }
+    fs::remove_dir_all(folder)?;
+    Ok(())
+}

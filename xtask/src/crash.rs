@@ -1,0 +1,24 @@
+//! `cargo xtask crash`: a long training that is killed at random instants, beside the unbroken one.
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::system::{self, Workspace};
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// How often the training is killed. It gets longer with this number.
+    #[arg(long, default_value_t = 2000)]
+    kills: u32,
+    /// Chooses the instants, as far as a machine repeats itself.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    let test = "crash::a_training_that_is_killed_ends_as_the_unbroken_one";
+    let mut command = workspace.cargo();
+    command.args(["test", "--workspace", "--test", "behaviour", "--", test, "--exact", "--nocapture"]);
+    command.env("STORMFIRE_CRASH_KILLS", options.kills.to_string()).env("STORMFIRE_CRASH_SEED", options.seed.to_string());
+    system::run(&mut command)
+}

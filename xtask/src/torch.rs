@@ -1,0 +1,59 @@
+//! PyTorch computes with the weights that we saved, and we with those that Lightning saved.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use crate::examples;
+use crate::system::{self, Workspace};
+use crate::test::Verdict;
+use crate::venv::Environment;
+
+/// Debian's is built for the CPU: 150 MB to fetch, where pip would bring 5 GB with CUDA.
+const DEBIAN: [&str; 2] = ["python3-torch", "python3-venv"];
+const IMPORT: &str = "import numpy, torch, yaml";
+/// The tests of `crates/checkpoint` that read what Lightning wrote.
+const TESTS: &str = "pytorch::tests::";
+const MUST_RUN: &str = "pytorch::tests::a_module_answers_as_in_pytorch ... ok";
+
+pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
+    let mut system_python = python_with_torch(workspace);
+    if system_python.is_none() {
+        if let Some(command) = system::install(workspace, &DEBIAN)? {
+            return Ok(Verdict::Skipped(format!("no Python can `{IMPORT}`; on Debian {command} brings it")));
+        }
+        system_python = python_with_torch(workspace);
+    }
+    let Some(system_python) = system_python else { bail!("PyTorch is installed, but no Python can `{IMPORT}`") };
+    let python = Environment { name: "torch", python: system_python, above_system: true }.interpreter(workspace)?;
+    we_read_theirs(workspace, &python)?;
+    they_read_ours(workspace, &python)?;
+    Ok(Verdict::Passed)
+}
+
+/// The first on the search path may be one of another origin, which does not see Debian's packages.
+fn python_with_torch(workspace: &Workspace) -> Option<&'static str> {
+    ["python3", "/usr/bin/python3"].into_iter().find(|python| system::output(workspace.command(python).args(["-c", IMPORT])).is_ok())
+}
+
+fn we_read_theirs(workspace: &Workspace, python: &Path) -> Result<()> {
+    let folder = workspace.target.join("torch-run");
+    system::fresh_folder(&folder)?;
+    system::run(workspace.script(python, "pytorch_checkpoint.py").arg(&folder))?;
+    let mut tests = workspace.cargo();
+    tests.args(["test", "--workspace", "--lib", "--", TESTS]).env("STORMFIRE_PYTORCH_FILES", &folder);
+    let printed = system::output(&mut tests)?;
+    printed.lines().filter(|line| line.contains(TESTS)).for_each(|line| println!("{line}"));
+    // A filter that fits no test is no failure for cargo.
+    if !printed.contains(MUST_RUN) {
+        bail!("`{MUST_RUN}` is not in what the tests printed");
+    }
+    Ok(())
+}
+
+fn they_read_ours(workspace: &Workspace, python: &Path) -> Result<()> {
+    let (checkpoint, logs) = (examples::mnist_checkpoint(workspace)?, examples::mnist_logs(workspace)?);
+    let mut check = workspace.script(python, "mnist_check.py");
+    check.arg("docs/checkpoints.md").arg(checkpoint).arg(logs.join("metrics.csv")).arg(examples::MNIST_DATA);
+    system::run(&mut check)
+}

@@ -1,0 +1,40 @@
+//! Virtual environments of Python with pinned packages.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::system::{self, Workspace};
+
+/// An environment in the target folder.
+pub(crate) struct Environment<'a> {
+    /// `xtask/requirements-NAME.txt` has its pins.
+    pub(crate) name: &'a str,
+    /// The interpreter it is made from.
+    pub(crate) python: &'a str,
+    /// Whether it sees the packages of that interpreter. Then the pins are all that is installed, without what they need.
+    pub(crate) above_system: bool,
+}
+
+impl Environment<'_> {
+    /// Makes the environment unless it is there with these pins; gives its interpreter.
+    pub(crate) fn interpreter(&self, workspace: &Workspace) -> Result<PathBuf> {
+        let pins = workspace.root.join(format!("xtask/requirements-{}.txt", self.name));
+        let wanted = fs_err::read_to_string(&pins)?;
+        let folder = workspace.target.join(format!("venv-{}", self.name));
+        let interpreter = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python3" });
+        // Written last: without it the installation was cut short.
+        let installed = folder.join("installed.txt");
+        if fs_err::read_to_string(&installed).is_ok_and(|text| text == wanted) {
+            return Ok(interpreter);
+        }
+        system::fresh_folder(&folder)?;
+        let (visible, needed) = if self.above_system { (Some("--system-site-packages"), Some("--no-deps")) } else { (None, None) };
+        system::run(workspace.command(self.python).args(["-m", "venv"]).args(visible).arg(&folder))
+            .context("could not create a virtual environment (Debian: `apt-get install python3-venv`)")?;
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+        system::run(workspace.command(&interpreter).args(pip).args(needed).arg("--requirement").arg(&pins))?;
+        fs_err::write(&installed, wanted)?;
+        Ok(interpreter)
+    }
+}
