@@ -28,17 +28,12 @@ pub struct Found {
 ///
 /// The manifests of all `.ckpt` files are read, and then the files are verified one after the other until one is good.
 pub fn newest_good(folder: impl AsRef<Path>, except: impl AsRef<Path>) -> Option<Found> {
-    let except = identity(except.as_ref());
+    let except = storage::identity(except.as_ref());
     let files = storage::list(folder.as_ref()).ok()?.into_iter().filter(Entry::is_checkpoint);
-    let mut candidates: Vec<_> = files.filter(|entry| identity(&entry.path) != except).filter_map(candidate).collect();
+    let mut candidates: Vec<_> = files.filter(|entry| storage::identity(&entry.path) != except).filter_map(candidate).collect();
     // A link has the step and the time of its target, and says less.
     candidates.sort_by_key(|(found, written)| Reverse((found.global_step, *written, !found.path.is_symlink())));
     candidates.into_iter().map(|(found, _)| found).find(|found| verify(&found.path).is_ok())
-}
-
-/// Equal for two names of one file.
-fn identity(path: &Path) -> PathBuf {
-    std::fs::canonicalize(path).unwrap_or_else(|_| path.into())
 }
 
 fn candidate(entry: Entry) -> Option<(Found, SystemTime)> {

@@ -117,10 +117,17 @@ pub fn absolute(path: &Path) -> Result<PathBuf> {
 /// One spelling for all spellings of a file: links in its folder are followed, the file itself may be a link.
 pub fn spelled_out(path: &Path) -> PathBuf {
     let path = absolute(path).unwrap_or_else(|_| path.into());
-    match (path.parent().and_then(|folder| folder.canonicalize().ok()), path.file_name()) {
+    let folder = path.parent().filter(|_| !is_url(&path)).and_then(|folder| folder.canonicalize().ok());
+    match (folder, path.file_name()) {
         (Some(folder), Some(name)) => folder.join(name),
         _ => path,
     }
+}
+
+/// Equal for two names of one file, also where one is a symbolic link to the other.
+pub fn identity(path: &Path) -> PathBuf {
+    let real = on_disk(path).and_then(|path| path.canonicalize().ok());
+    real.unwrap_or_else(|| spelled_out(path))
 }
 
 /// Whether there is a file or folder of this name; a store has no folders.
@@ -242,8 +249,7 @@ pub fn link_or_copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> 
 }
 
 /// Makes `link` a symbolic link to `target`, or a second name or a copy of it where there are no such links, as in a store.
-/// Replaces the link or the file that was there. The link is relative where the target lies in its folder or below: the
-/// folder can be moved.
+/// Replaces the link or the file that was there. The link is relative: both can be moved together.
 ///
 /// # Errors
 /// [`Error::NotFound`] for `target`; for `link` as [`write()`](crate::write()).

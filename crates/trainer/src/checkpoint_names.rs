@@ -74,7 +74,8 @@ impl Names {
     /// As [`finish`](Self::finish) for a fit that goes on from one of these names, where a kill came in between. What was
     /// written after this checkpoint, or by another run, stays.
     pub(crate) fn finish_after_a_kill(&self, from: &Path, manifest: &Manifest) {
-        let is_here = |name: &Path| matches!((name.canonicalize(), from.canonicalize()), (Ok(name), Ok(from)) if name == from);
+        let from = storage::identity(from);
+        let is_here = |name: &Path| storage::identity(name) == from;
         if !std::iter::once(&self.file).chain(self.further.iter().map(|further| &further.name)).any(|name| is_here(name)) {
             return;
         }

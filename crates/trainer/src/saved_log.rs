@@ -1,9 +1,10 @@
 //! What a checkpoint knows of a logger: which one it is, and how far it was.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use stormfire_checkpoint::storage;
 use stormfire_loggers::{Background, PendingPosition};
 use stormfire_module::{Result, state};
 
@@ -25,7 +26,7 @@ pub(crate) struct PendingLog {
 
 impl PendingLog {
     pub(crate) fn of(logger: &Background) -> Self {
-        let log_dir = logger.log_dir().map(spelled_out);
+        let log_dir = logger.log_dir().map(storage::identity);
         let (name, version) = (logger.name().to_owned(), logger.version().to_owned());
         Self { log: SavedLog { name, version, log_dir, position: Value::Null }, position: logger.position() }
     }
@@ -39,8 +40,4 @@ impl PendingLog {
         });
         state::save(&log)
     }
-}
-
-pub(crate) fn spelled_out(folder: &Path) -> PathBuf {
-    folder.canonicalize().or_else(|_| std::path::absolute(folder)).unwrap_or_else(|_| folder.into())
 }

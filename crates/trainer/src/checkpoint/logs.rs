@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use stormfire_checkpoint::storage;
 use stormfire_loggers::{Background, Error as LoggerError, RunDir};
 use stormfire_module::Result;
 
 use super::Resume;
-use crate::saved_log::{SavedLog, spelled_out};
+use crate::saved_log::SavedLog;
 
 impl Resume {
     fn logs(&self) -> Vec<SavedLog> {
@@ -16,8 +17,8 @@ impl Resume {
     /// Whether this is the folder of the run: where it was, or where the checkpoint lies now. Another run may have a
     /// folder of the same name somewhere else, and its files must not be cut.
     fn is_folder_of(&self, log: &SavedLog, folder: &Path) -> bool {
-        let folder = spelled_out(folder);
-        log.log_dir.as_ref() == Some(&folder) || spelled_out(self.path()).starts_with(&folder)
+        let folder = storage::identity(folder);
+        log.log_dir.as_ref() == Some(&folder) || storage::identity(self.path()).starts_with(&folder)
     }
 
     /// The folder of the run's default loggers, if it is where `new` would make another one.
