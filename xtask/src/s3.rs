@@ -15,18 +15,10 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
         return Ok(Verdict::Skipped("`python3` is missing (Debian: `apt-get install python3-venv`)".to_owned()));
     }
     let python = Environment { name: "s3", python: "python3", above_system: false }.interpreter(workspace)?;
-    let mut check = workspace.command(python);
+    let mut check = workspace.script(&python, "s3_check.py");
     // Built as in the step `test`, so there is nothing left to build.
-    check.arg("xtask/python/s3_check.py").arg(env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).args([
-        "test",
-        "--workspace",
-        "--test",
-        "behaviour",
-        "--",
-        "--ignored",
-        "--exact",
-        TEST,
-    ]);
+    check.arg(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    check.args(["test", "--workspace", "--test", "behaviour", "--", "--ignored", "--exact", TEST]);
     system::run(&mut check)?;
     Ok(Verdict::Passed)
 }

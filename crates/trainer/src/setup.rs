@@ -29,11 +29,7 @@ pub(crate) fn open_loggers(config: &TrainerConfig, loggers: Loggers, resume: &mu
     let loggers = match loggers {
         Loggers::Given(loggers) => loggers,
         Loggers::Default => {
-            let root = storage::on_disk(&config.default_root_dir).unwrap_or_else(|| {
-                tracing::info!("logs need a disk: they go to `{DEFAULT_NAME}`, checkpoints to `{}`", config.default_root_dir.display());
-                Path::new(".")
-            });
-            let new = RunDir::new(root).with_name(DEFAULT_NAME);
+            let new = RunDir::new(log_root(&config.default_root_dir)).with_name(DEFAULT_NAME);
             let old = resume.map_or(Ok(None), |resume| resume.run_dir(&new))?;
             resume.take_if(|_| old.is_none());
             let folder = old.unwrap_or(new);
@@ -45,6 +41,13 @@ pub(crate) fn open_loggers(config: &TrainerConfig, loggers: Loggers, resume: &mu
         }
     };
     loggers.into_iter().map(Background::spawn).collect::<Result<_, _>>().map_err(Error::from)
+}
+
+fn log_root(default_root_dir: &Path) -> &Path {
+    storage::on_disk(default_root_dir).unwrap_or_else(|| {
+        tracing::info!("logs need a disk: they go to `{DEFAULT_NAME}`, checkpoints to `{}`", default_root_dir.display());
+        Path::new(".")
+    })
 }
 
 /// A seed for a run that was given none, from the random numbers of the device: whoever has seeded these gets the same.
