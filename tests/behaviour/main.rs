@@ -20,6 +20,7 @@ mod modes;
 mod nan_policy;
 mod optimization;
 mod recorder;
+mod remote_folders;
 mod repeatability;
 mod requeue;
 mod resume;

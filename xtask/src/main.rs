@@ -8,6 +8,7 @@ mod docs;
 mod examples;
 mod losses;
 mod python;
+mod s3;
 mod steps;
 mod system;
 mod test;

@@ -9,7 +9,7 @@ use crate::system::{self, Workspace};
 use crate::test::Verdict;
 use crate::venv::Environment;
 
-/// Debian's is built for the CPU: 150 MB to fetch, where PyPI's comes with 5 GB of CUDA.
+/// Debian's is built for the CPU: 150 MB to fetch, where pip would bring 5 GB with CUDA.
 const DEBIAN: [&str; 2] = ["python3-torch", "python3-venv"];
 const IMPORT: &str = "import numpy, torch, yaml";
 /// The tests of `crates/checkpoint` that read what Lightning wrote.

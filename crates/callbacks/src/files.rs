@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use stormfire_checkpoint::storage;
 use stormfire_module::{Error, Result};
 
 const EXTENSION: &str = "ckpt";
@@ -11,15 +12,16 @@ pub(crate) fn file(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.{EXTENSION}"))
 }
 
-/// A folder as an absolute path; `~` at the begin is the user's home.
+/// A folder as an absolute path or a URL; `~` at the begin is the user's home.
 pub(crate) fn folder(option: &str, path: &Path) -> Result<PathBuf> {
-    match path.strip_prefix("~") {
-        Ok(rest) => match std::env::home_dir() {
-            Some(home) => Ok(home.join(rest)),
-            None => Err(Error::config(option, format!("there is no home folder for `{}`", path.display()), "write the folder in full")),
-        },
-        Err(_) => Ok(std::path::absolute(path)?),
-    }
+    let path = match path.strip_prefix("~") {
+        Ok(rest) => std::env::home_dir().map(|home| home.join(rest)).ok_or_else(|| {
+            let reason = format!("there is no home folder for `{}`", path.display());
+            Error::config(option, reason, "write the folder in full")
+        })?,
+        Err(_) => path.into(),
+    };
+    storage::absolute(&path).map_err(|error| Error::config(option, error.to_string(), error.hint().unwrap_or_default()))
 }
 
 /// Whether a file lies in a folder or below it, by its path.
@@ -28,13 +30,14 @@ pub(crate) fn is_inside(folder: &Path, path: &Path) -> bool {
 }
 
 /// The path of a name; with `-v1`, `-v2`, … if it is taken.
-pub(crate) fn free_file(folder: &Path, name: &str, is_free: impl Fn(&Path) -> bool) -> PathBuf {
-    let path = file(folder, name);
-    if is_free(&path) {
-        return path;
+pub(crate) fn free_file(folder: &Path, name: &str, is_free: impl Fn(&Path) -> Result<bool>) -> Result<PathBuf> {
+    let mut path = file(folder, name);
+    let mut version = 0_u64;
+    while !is_free(&path)? {
+        version += 1;
+        path = file(folder, &format!("{name}-v{version}"));
     }
-    let versions = (1_u64..).map(|version| file(folder, &format!("{name}-v{version}")));
-    versions.into_iter().find(|path| is_free(path)).unwrap_or(path)
+    Ok(path)
 }
 
 #[cfg(test)]

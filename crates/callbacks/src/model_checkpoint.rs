@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use stormfire_checkpoint::storage;
 use stormfire_loggers::Hyperparams;
 use stormfire_module::{
     Callback, Context, Error, Every, LightningModule, Order, Result, Stage, StepOutput,
@@ -124,7 +125,8 @@ impl ModelCheckpoint {
         Self::default()
     }
 
-    /// The folder; it is made when needed, and `~` is the user's home. Default: `checkpoints` in the folder of the run.
+    /// The folder; it is made when needed, and `~` is the user's home. It may be the URL of a store, as `s3://bucket/run`.
+    /// Default: `checkpoints` in the folder of the run, or in `default_root_dir` where that is a URL.
     pub fn dirpath(mut self, folder: impl Into<PathBuf>) -> Self {
         self.dirpath = Some(folder.into());
         self
@@ -268,10 +270,7 @@ impl ModelCheckpoint {
         for (path, score) in self.best_k_models() {
             scores.insert(path.display().to_string(), Number(score))?;
         }
-        if let Some(folder) = path.parent() {
-            fs_err::create_dir_all(folder)?;
-        }
-        scores.write_yaml(&path)?;
+        storage::write_bytes(&path, scores.to_yaml()?.as_bytes())?;
         Ok(path)
     }
 }

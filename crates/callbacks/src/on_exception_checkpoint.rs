@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use stormfire_checkpoint::storage;
 use stormfire_module::{Callback, Context, Error, LightningModule, Order, Result, Stage, run::SaveRequest};
 
 use crate::{
@@ -33,7 +34,7 @@ pub struct OnExceptionCheckpoint {
 }
 
 impl OnExceptionCheckpoint {
-    /// Writes `on_exception.ckpt` into this folder, which is made when needed; `~` is the user's home.
+    /// Writes `on_exception.ckpt` into this folder, which is made when needed; `~` is the user's home, and it may be a URL.
     pub fn new(dirpath: impl Into<PathBuf>) -> Self {
         Self { dirpath: dirpath.into(), filename: "on_exception".into(), path: None, has_failed: false }
     }
@@ -70,7 +71,7 @@ impl<M: LightningModule> Callback<M> for OnExceptionCheckpoint {
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
         let folder = folder("OnExceptionCheckpoint::new", &self.dirpath)?;
         // By now the run knows who it is, and so which file is its own.
-        self.path = Some(free_file(&folder, &self.filename, |path| ctx.is_free(path) || ctx.has_written(path)));
+        self.path = Some(free_file(&folder, &self.filename, |path| Ok(ctx.is_free(path)? || ctx.has_written(path)))?);
         Ok(())
     }
 
@@ -85,7 +86,7 @@ impl<M: LightningModule> Callback<M> for OnExceptionCheckpoint {
     fn teardown(&mut self, ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
         let ends_well = stage == Stage::Fit && !self.has_failed;
         match self.path.take_if(|path| ends_well && ctx.has_written(path)) {
-            Some(path) => Ok(fs_err::remove_file(path)?),
+            Some(path) => Ok(storage::remove(&path)?),
             None => Ok(()),
         }
     }

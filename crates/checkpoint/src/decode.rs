@@ -2,8 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io::{self, BufRead, BufReader},
+    io::{self, BufRead},
     path::Path,
 };
 
@@ -15,6 +14,7 @@ use crate::{
     Error, FORMAT_VERSION, FileKind, Manifest, Result, dtype,
     encode::{CHUNK, checksum},
     header::{CHECKSUM_LEN, Header, MAX_LEN, Slot},
+    storage,
 };
 
 #[cfg(test)]
@@ -28,7 +28,7 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Reads a file and verifies all of it. Each tensor gets memory of its own, which burn takes over without a copy;
+    /// Reads a file, or what is behind a URL, and verifies all of it. Each tensor gets memory of its own, which burn takes over without a copy;
     /// there is no other copy of the file in memory.
     ///
     /// # Errors
@@ -37,7 +37,7 @@ impl Checkpoint {
         Source::open(path.as_ref())?.into_checkpoint()
     }
 
-    /// Reads a checkpoint that lies in memory, from a store of objects for example; `path` names it in errors.
+    /// Reads a checkpoint that lies in memory; `path` names it in errors.
     ///
     /// # Errors
     /// As [`Checkpoint::read`].
@@ -120,15 +120,10 @@ struct Source<'a, R> {
     hash: Xxh3Default,
 }
 
-impl<'a> Source<'a, BufReader<File>> {
+impl<'a> Source<'a, storage::Reader> {
     fn open(path: &'a Path) -> Result<Self> {
-        let io = |error| Error::io(path, error);
-        let file = File::open(path).map_err(io)?;
-        let metadata = file.metadata().map_err(io)?;
-        if metadata.is_dir() {
-            return Err(Error::NotACheckpoint { path: path.into(), kind: FileKind::Folder });
-        }
-        Ok(Self::new(path, BufReader::with_capacity(CHUNK, file), metadata.len()))
+        let (reader, len) = storage::open(path)?;
+        Ok(Self::new(path, reader, len))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     io::{self, BufWriter, Write},
+    path::Path,
 };
 
 use burn::tensor::{BoolStore, DType, TensorData};
@@ -12,10 +13,22 @@ use xxhash_rust::xxh3::Xxh3Default;
 use crate::{
     Error, Manifest, Result, dtype,
     header::{CHECKSUM, CHECKSUM_LEN, Entry, MAX_LEN, METADATA, Metadata},
+    storage,
 };
 
 /// Bytes that are hashed, then written, while the processor's cache still holds them.
 pub(crate) const CHUNK: usize = 1 << 20;
+
+/// Writes a checkpoint to a file or a URL, making its folder where that is missing, and replaces what was there. When this
+/// returns it is durable. Of several writers to one path the last one wins.
+///
+/// # Errors
+/// Those of [`Encoder::new`]; [`Error::StorageFull`], [`Error::Permission`], [`Error::Url`] or [`Error::Io`], and then the
+/// old file is still there.
+pub fn write(path: impl AsRef<Path>, manifest: &Manifest, tensors: &[(String, TensorData)]) -> Result<()> {
+    let encoder = Encoder::new(manifest, tensors)?;
+    storage::write(path.as_ref(), encoder.len(), |out| encoder.write_to(out))
+}
 
 /// A checkpoint that is ready to be written to a file, a socket or a buffer.
 ///

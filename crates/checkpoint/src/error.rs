@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::{FORMAT_VERSION, file_kind::FileKind, text::size};
+use crate::{FORMAT_VERSION, file_kind::FileKind, storage, text::size};
 
 /// The result of everything fallible in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -93,7 +93,17 @@ pub enum Error {
         /// What the operating system said.
         source: io::Error,
     },
-    /// The operating system does not allow it.
+    /// A URL that cannot be used: an unknown scheme, no bucket, or a store that this program cannot reach.
+    #[error("`{url}` cannot be used: {reason}")]
+    Url {
+        /// The URL.
+        url: String,
+        /// What is wrong.
+        reason: String,
+        /// What to do.
+        hint: String,
+    },
+    /// The operating system or the store does not allow it.
     #[error("`{}` may not be read or written: {source}", path.display())]
     Permission {
         /// The file.
@@ -126,6 +136,13 @@ impl Error {
             Self::UnsupportedDtype { .. } => "dequantize the module before it is saved",
             Self::Unwritable { .. } => "see `docs/checkpoints.md` for what a checkpoint holds",
             Self::StorageFull { .. } => "free some space or save into another folder; checkpoints that were there before are intact",
+            Self::Url { hint, .. } => hint,
+            Self::Permission { path, .. } if storage::is_url(path) => {
+                "check the credentials in the environment and what they allow; `docs/remote-folders.md` names the variables"
+            }
+            Self::Io { path, .. } if storage::is_url(path) => {
+                "check the bucket, the network and the environment; `docs/remote-folders.md` names the variables"
+            }
             Self::Permission { .. } => "check the owner of the file and its folder, or save into another folder",
             Self::Io { .. } => "check the disk and the folder, or save into another folder",
         };

@@ -88,14 +88,14 @@ impl fmt::Display for Summary {
         page.line(f, "checksum", "good")?;
         page.line(f, "holds", kind)?;
         page.line(f, "written by", &format!("Stormfire {stormfire_version}, burn {burn_version}, format {format_version}"))?;
-        page.line(f, "saved at", &self.manifest.saved_at)?;
+        page.line(f, "saved at", &page.moment(&self.manifest.saved_at))?;
         page.line(f, "module", &self.manifest.module)?;
         page.line(f, "device", &self.manifest.device)?;
         page.line(f, "precision", &self.manifest.precision)?;
         page.line(f, "seed", &self.manifest.seed.map_or_else(String::new, |seed| seed.to_string()))?;
         page.json(f, "progress", &self.manifest.progress)?;
         page.lines(f, "metrics", self.manifest.metrics.iter().map(|(name, value)| format!("{name} {value}")))?;
-        page.json(f, "optimizers", &self.manifest.optimizers)?;
+        page.json(f, "optimizers", &page.optimizers(&self.manifest.optimizers))?;
         page.json(f, "hparams", &self.manifest.hparams)?;
         page.json(f, "callbacks", &Value::Object(self.manifest.callbacks.clone()))?;
         page.json(f, "loggers", &self.manifest.loggers)?;
@@ -152,6 +152,27 @@ impl Page {
         writeln!(f, "  {label:12}  {}", text::brief(&Value::from(value), self.width()))
     }
 
+    /// RFC 3339, to the second.
+    fn moment(self, time: &str) -> String {
+        match time.split_once('.') {
+            Some((seconds, fraction)) if !self.all => {
+                format!("{seconds}{}", fraction.trim_start_matches(|c: char| c.is_ascii_digit()))
+            }
+            _ => time.to_owned(),
+        }
+    }
+
+    /// What is kept for each of their parameters is no short text.
+    fn optimizers(self, optimizers: &Value) -> Value {
+        let mut optimizers = optimizers.clone();
+        if !self.all {
+            for fields in optimizers.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+                fields.shift_remove("parameters");
+            }
+        }
+        optimizers
+    }
+
     /// A list has a line for each of its items, an object of objects one for each of its fields.
     fn json(self, f: &mut fmt::Formatter<'_>, label: &str, value: &Value) -> fmt::Result {
         let brief = |value: &Value| text::brief(value, self.width());
@@ -195,14 +216,14 @@ mod tests {
     fn manifest() -> Manifest {
         let callbacks = json!({"EarlyStopping{val_loss}": {"best": 0.25, "wait": 1}, "Timer": {"seconds": 12.5}});
         Manifest {
-            saved_at: "2026-03-01T12:00:00Z".into(),
+            saved_at: "2026-03-01T12:00:00.147495436Z".into(),
             module: "Mnist".into(),
             device: "flex".into(),
             precision: "32".into(),
             seed: Some(42),
             progress: json!({"epoch": 2, "batch_in_epoch": 0, "batches": 938, "global_step": 938}),
             metrics: [("val_acc".to_owned(), 0.975), ("val_loss".to_owned(), f64::NAN)].into(),
-            optimizers: json!([{"name": "Adam", "steps": 938, "lr": 0.001}]),
+            optimizers: json!([{"name": "Adam", "steps": 938, "lr": 0.001, "parameters": {"bias": {"time": 938}}}]),
             hparams: json!({"hidden": 128}),
             callbacks: callbacks.as_object().cloned().unwrap(),
             config: json!({"max_epochs": 3}),
@@ -270,6 +291,7 @@ epoch=1.ckpt
             assert_eq!(longest, Some(width), "{page}");
         }
         assert!(all.contains("layers.29.bias") && all.contains(&"x".repeat(200)) && all.contains("max_epochs 3"), "{all}");
+        assert!(all.contains("12:00:00.147495436Z") && all.contains("parameters (bias (time 938))"), "{all}");
         assert!(!short.contains("max_epochs"), "{short}");
     }
 

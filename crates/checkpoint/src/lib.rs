@@ -41,16 +41,16 @@ mod number;
 mod place;
 #[cfg(test)]
 mod samples;
+pub mod storage;
 mod text;
 pub use decode::{Checkpoint, verify};
-pub use encode::Encoder;
+pub use encode::{Encoder, write};
 pub use error::{Error, Result};
 pub use file_kind::FileKind;
 pub use inspect::{Summary, TensorInfo, inspect};
 pub use manifest::{BURN_VERSION, FORMAT_VERSION, Manifest};
 pub use neighbours::{Found, newest_good};
 pub use number::Number;
-pub use place::{link_or_copy, symlink_or_copy, write};
 
 // What goes into it.
 pub mod optimizer_state;

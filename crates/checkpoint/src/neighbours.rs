@@ -2,11 +2,15 @@
 
 use std::{
     cmp::Reverse,
-    fs,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
-use crate::{Checkpoint, verify};
+use crate::{
+    Checkpoint,
+    storage::{self, Entry},
+    verify,
+};
 
 /// A checkpoint that was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,29 +28,33 @@ pub struct Found {
 ///
 /// The manifests of all `.ckpt` files are read, and then the files are verified one after the other until one is good.
 pub fn newest_good(folder: impl AsRef<Path>, except: impl AsRef<Path>) -> Option<Found> {
-    let except = fs::canonicalize(except).ok();
-    let paths = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
-    let other = |path: &PathBuf| except.is_none() || fs::canonicalize(path).ok() != except;
-    let mut candidates: Vec<_> =
-        paths.filter(|path| path.extension().is_some_and(|end| end == "ckpt")).filter(other).filter_map(candidate).collect();
+    let except = identity(except.as_ref());
+    let files = storage::list(folder.as_ref()).ok()?.into_iter().filter(Entry::is_checkpoint);
+    let mut candidates: Vec<_> = files.filter(|entry| identity(&entry.path) != except).filter_map(candidate).collect();
     // A link has the step and the time of its target, and says less.
     candidates.sort_by_key(|(found, written)| Reverse((found.global_step, *written, !found.path.is_symlink())));
     candidates.into_iter().map(|(found, _)| found).find(|found| verify(&found.path).is_ok())
 }
 
-fn candidate(path: PathBuf) -> Option<(Found, std::time::SystemTime)> {
-    let manifest = Checkpoint::read_manifest(&path).ok()?;
+/// Equal for two names of one file.
+fn identity(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.into())
+}
+
+fn candidate(entry: Entry) -> Option<(Found, SystemTime)> {
+    let manifest = Checkpoint::read_manifest(&entry.path).ok()?;
     if manifest.weights_only {
         return None;
     }
-    let written = fs::metadata(&path).and_then(|metadata| metadata.modified()).ok()?;
-    Some((Found { path, epoch: manifest.epoch()?, global_step: manifest.global_step()? }, written))
+    Some((Found { path: entry.path, epoch: manifest.epoch()?, global_step: manifest.global_step()? }, entry.modified?))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
-    use crate::{Manifest, samples, symlink_or_copy, write};
+    use crate::{Manifest, samples, storage::symlink_or_copy, write};
 
     fn save(folder: &Path, name: &str, epoch: u64, step: u64) -> PathBuf {
         let path = folder.join(name);

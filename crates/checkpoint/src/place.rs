@@ -11,35 +11,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use burn::tensor::TensorData;
 use tempfile::{NamedTempFile, TempPath};
 
-use crate::{Encoder, Error, Manifest, Result};
+use crate::{Error, Result};
 
 #[cfg(test)]
 mod tests;
 
 const PREFIX: &str = ".saving-";
 
-/// Writes a checkpoint, making its folder where that is missing, and replaces the file that was there. When this returns
-/// the file is on the disk. Of several writers to one path the last one wins.
-///
-/// # Errors
-/// Those of [`Encoder::new`]; [`Error::StorageFull`], [`Error::Permission`] or [`Error::Io`], and then the old file is
-/// still there.
-pub fn write(path: impl AsRef<Path>, manifest: &Manifest, tensors: &[(String, TensorData)]) -> Result<()> {
-    let path = path.as_ref();
-    let encoder = Encoder::new(manifest, tensors)?;
-    place(path, |file| encoder.write_to(file)).map_err(|error| Error::while_writing(path, encoder.len(), error))
-}
-
-/// Gives a file a second name: as a hard link, or as a copy where the file system has no links. Replaces what has that
-/// name.
-///
-/// # Errors
-/// [`Error::NotFound`] for `from`; for `to` as [`write()`].
-pub fn link_or_copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
-    let (from, to) = (from.as_ref(), to.as_ref());
+/// [`crate::storage::link_or_copy`] on disks.
+pub(crate) fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
     // A link to a symlink would be one more symlink.
     let (from, source) = open_to_link(from)?;
     match name_anew(to, |name| fs::hard_link(&from, name)) {
@@ -54,13 +36,8 @@ fn copy(mut source: &File, to: &Path) -> Result<()> {
     copied.map_err(|error| Error::while_writing(to, size, error))
 }
 
-/// Makes `link` a symbolic link to `target`, or a second name or a copy of it where there are no such links. Replaces the
-/// link or the file that was there. The link is relative: both can be moved together.
-///
-/// # Errors
-/// [`Error::NotFound`] for `target`; for `link` as [`write()`].
-pub fn symlink_or_copy(target: impl AsRef<Path>, link: impl AsRef<Path>) -> Result<()> {
-    let (target, link) = (target.as_ref(), link.as_ref());
+/// [`crate::storage::symlink_or_copy`] on disks.
+pub(crate) fn symlink_or_copy(target: &Path, link: &Path) -> Result<()> {
     let (real, _lock) = open_to_link(target)?;
     let folder = create_folder(folder_of(link)).and_then(|()| fs::canonicalize(folder_of(link)));
     let folder = folder.map_err(|error| Error::while_writing(link, 0, error))?;
@@ -107,7 +84,7 @@ fn symlink(_: &Path, _: &Path) -> io::Result<()> {
 }
 
 /// Writes a file and renames it into its place.
-fn place(path: &Path, write: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+pub(crate) fn place(path: &Path, write: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
     let folder = folder_of(path);
     create_folder(folder)?;
     remove_leftovers(folder);

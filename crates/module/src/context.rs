@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use stormfire_checkpoint::storage;
 use stormfire_data::Stage;
 use stormfire_loggers::{Background, Error as LoggerError, Image, Metrics};
 
@@ -138,9 +139,11 @@ impl<'a> Context<'a> {
         &self.run.learning_rates
     }
 
-    /// The folder of this run: the first logger's that has one, else `default_root_dir`.
+    /// The folder of this run on a disk: the first logger's that has one, else `default_root_dir`, or the current folder
+    /// where that is the URL of a store.
     pub fn log_dir(&self) -> PathBuf {
-        self.run.loggers.iter().find_map(|l| l.log_dir().map(PathBuf::from)).unwrap_or_else(|| self.run.default_root_dir.clone())
+        let of_logger = self.run.loggers.iter().find_map(|logger| logger.log_dir());
+        of_logger.or_else(|| storage::on_disk(&self.run.default_root_dir)).unwrap_or(Path::new(".")).into()
     }
 
     /// Ends the run at the next boundary of the loop; the first reason given is reported.
@@ -183,8 +186,11 @@ impl<'a> Context<'a> {
 
     /// Whether a checkpoint may take this name: no other one of this run has it, written or just asked for, and none of
     /// another run would be overwritten. What this run wrote before it was continued, and has not reached again, it may.
-    pub fn is_free(&self, path: &Path) -> bool {
-        !self.run.requests.checkpoints.contains(path) && (!path.exists() || self.has_written(path))
+    ///
+    /// # Errors
+    /// A path behind a URL about which the store cannot be asked.
+    pub fn is_free(&self, path: &Path) -> Result<bool> {
+        Ok(!self.run.requests.checkpoints.contains(path) && (!storage::exists(path)? || self.has_written(path)))
     }
 
     /// Whether the checkpoint under this path was written by this run, also before it was continued.

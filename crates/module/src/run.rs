@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use stormfire_checkpoint::storage::spelled_out;
 use stormfire_data::Stage;
 use stormfire_loggers::Background;
 
@@ -79,7 +80,7 @@ pub struct Run {
     pub accumulate_grad_batches: usize,
     /// A run that only checks that the code runs: callbacks that save or stop keep still.
     pub fast_dev_run: bool,
-    /// Where runs leave their files when no logger says otherwise.
+    /// Where runs leave their files when no logger says otherwise; may be the URL of a store.
     pub default_root_dir: PathBuf,
     /// The learning rates by name, as of this batch.
     pub learning_rates: Vec<(String, f64)>,
@@ -94,14 +95,6 @@ impl Run {
     /// target of a link is another file than the link.
     pub fn spares(&self, path: &Path) -> bool {
         self.spares_resumed && self.resumed_from.as_ref().is_some_and(|from| spelled_out(from) == spelled_out(path))
-    }
-}
-
-fn spelled_out(path: &Path) -> PathBuf {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
-    match (path.parent().and_then(|folder| folder.canonicalize().ok()), path.file_name()) {
-        (Some(folder), Some(name)) => folder.join(name),
-        _ => path,
     }
 }
 

@@ -20,13 +20,15 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Verify a checkpoint and show what it holds.
+    ///
+    /// The exit code is 1 if it is damaged, or no checkpoint; the newest good one beside it is named.
     Inspect {
-        /// The checkpoint.
+        /// The checkpoint, a `.ckpt` file.
         file: PathBuf,
-        /// Shorten nothing.
+        /// Shorten no text and no list, and show the configuration too.
         #[arg(long)]
         all: bool,
-        /// Print JSON, which is whole.
+        /// Print everything as JSON.
         #[arg(long, conflicts_with = "all")]
         json: bool,
     },
@@ -73,10 +75,12 @@ fn inspect(file: &Path, all: bool, json: bool) -> Result<String, Error> {
 
 fn explain(error: &Error, file: &Path) -> String {
     let hint = error.hint().map(|hint| format!("hint: {hint}\n"));
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let other = checkpoint::newest_good(folder, file);
-    let other =
-        other.map(|found| format!("the newest good checkpoint beside it is `{}`, step {}\n", found.path.display(), found.global_step));
+    let (place, folder) = if file.is_dir() { ("in", file) } else { ("beside", file.parent().unwrap_or(Path::new(""))) };
+    let other = checkpoint::newest_good(if folder.as_os_str().is_empty() { Path::new(".") } else { folder }, file);
+    let other = other.map(|found| {
+        let path = found.path.strip_prefix(".").unwrap_or(&found.path).display();
+        format!("the newest good checkpoint {place} it is `{path}`, step {}\n", found.global_step)
+    });
     format!("error: {error}\n{}{}", hint.unwrap_or_default(), other.unwrap_or_default())
 }
 
@@ -113,5 +117,7 @@ mod tests {
                 bad.display()
             )
         );
+        let text = explain(&inspect(folder.path(), false, false).unwrap_err(), folder.path());
+        assert!(text.ends_with(&format!("the newest good checkpoint in it is `{good}`, step 50\n")), "{text}");
     }
 }

@@ -6,7 +6,10 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use stormfire_checkpoint::{Checkpoint, Error as FileError, Manifest, link_or_copy, symlink_or_copy};
+use stormfire_checkpoint::{
+    Checkpoint, Error as FileError, Manifest,
+    storage::{self, link_or_copy, symlink_or_copy},
+};
 use stormfire_module::{
     Result,
     run::{AlsoKind, SaveRequest},
@@ -94,9 +97,7 @@ impl Names {
 }
 
 fn remove(old: &Path) {
-    if let Err(error) = fs_err::remove_file(old)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
+    if let Err(error) = storage::remove(old) {
         tracing::warn!("an old checkpoint stays: {error}");
     }
 }

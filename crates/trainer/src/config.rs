@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use stormfire_checkpoint::{Error as CheckpointError, storage};
 use stormfire_module::{Error, Every, Result, gradients::ClipAlgorithm};
 
 use crate::{accelerator::Accelerator, non_finite::NonFinite, profiler::ProfilerKind, slurm::RequeueSignal};
@@ -122,6 +123,9 @@ pub struct TrainerConfig {
     /// How many steps lie between two for which step metrics are logged; 0 logs none. Default: 50.
     pub log_every_n_steps: u64,
     /// Where runs leave their files. Default: the current folder.
+    ///
+    /// It may be the URL of a store (`s3://bucket/run`, `gs://..`, `az://..`, with the cargo feature `remote`), one for each
+    /// run: checkpoints then go to the folder `checkpoints` there, and the logs, which need a disk, to the current folder.
     pub default_root_dir: PathBuf,
     /// Save checkpoints, by a default `ModelCheckpoint` if none is given. Default: yes.
     pub enable_checkpointing: bool,
@@ -214,6 +218,9 @@ impl TrainerConfig {
                     "a whole number counts batches: `10`, not `10.0`",
                 ));
             }
+        }
+        if let Err(error @ CheckpointError::Url { .. }) = storage::absolute(&self.default_root_dir) {
+            return Err(Error::config("default_root_dir", error.to_string(), error.hint().unwrap_or_default()));
         }
         self.val_check_interval.check().map_err(|reason| {
             Error::config("val_check_interval", reason, "use `Every::Epochs(1)`, or `limit_val_batches(0)` for no validation")

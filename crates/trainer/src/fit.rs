@@ -1,5 +1,6 @@
 //! The training loop. Its pseudocode is the documentation of [`Event`].
 
+mod end;
 mod step;
 mod validation;
 
@@ -87,42 +88,6 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         // A checkpoint that cannot be written is a failure of the fit, not of its teardown.
         checkpoint::settle(self.engine)?;
         Ok(stop)
-    }
-
-    fn is_in_epoch(&self) -> bool {
-        self.engine.run.progress.batch_in_epoch > 0
-    }
-
-    /// Why the fit is over, if it is.
-    fn is_done(&mut self) -> Option<Stop> {
-        if let Some(reason) = self.finite.stop() {
-            return Some(Stop::Requested(reason.into()));
-        }
-        let (progress, limits) = (&self.engine.run.progress, &self.engine.run.limits);
-        if limits.train_batches == Some(0) {
-            return Some(Stop::NoTrainingBatches);
-        }
-        if limits.max_steps.is_some_and(|max| progress.global_step >= max) {
-            return Some(Stop::MaxSteps);
-        }
-        if limits.max_epochs.is_some_and(|max| progress.epoch >= max) {
-            return Some(Stop::MaxEpochs);
-        }
-        self.allowed_stop().map(Stop::Requested)
-    }
-
-    /// The reason of a stop that was asked for, once `min_epochs` and `min_steps` are reached. All ranks agree on it.
-    fn allowed_stop(&mut self) -> Option<String> {
-        let asked = self.engine.run.requests.stop.clone();
-        if !self.engine.communicator.any(asked.is_some()) {
-            return None;
-        }
-        let (progress, config) = (&self.engine.run.progress, &self.engine.config);
-        let enough = progress.epoch >= config.min_epochs.unwrap_or(0) && progress.global_step >= config.min_steps.unwrap_or(0);
-        if !enough && !std::mem::replace(&mut self.said_it_goes_on, true) {
-            tracing::info!("a stop was asked for, but `min_epochs` or `min_steps` is not reached: training goes on");
-        }
-        enough.then(|| asked.unwrap_or_else(|| "another rank asked for it".into()))
     }
 
     fn epoch(&mut self) -> Result<()> {

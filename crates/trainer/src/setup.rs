@@ -1,12 +1,13 @@
 //! What a run begins with: the default loggers and callbacks, and the module on its device.
 
-use std::any::Any;
+use std::{any::Any, path::Path};
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
     tensor::{Bool, Device, Distribution, Int, Tensor},
 };
 use stormfire_callbacks::{ModelCheckpoint, ModelSummary, ProgressBar, Timer};
+use stormfire_checkpoint::storage;
 use stormfire_data::{Length, Loader, Loaders};
 use stormfire_loggers::{Background, CsvLogger, DEFAULT_NAME, Logger, RunDir, TensorBoardLogger};
 use stormfire_module::{Callback, Error, LightningModule, Result, Scalar, read::read};
@@ -28,7 +29,11 @@ pub(crate) fn open_loggers(config: &TrainerConfig, loggers: Loggers, resume: &mu
     let loggers = match loggers {
         Loggers::Given(loggers) => loggers,
         Loggers::Default => {
-            let new = RunDir::new(&config.default_root_dir).with_name(DEFAULT_NAME);
+            let root = storage::on_disk(&config.default_root_dir).unwrap_or_else(|| {
+                tracing::info!("logs need a disk: they go to `{DEFAULT_NAME}`, checkpoints to `{}`", config.default_root_dir.display());
+                Path::new(".")
+            });
+            let new = RunDir::new(root).with_name(DEFAULT_NAME);
             let old = resume.map_or(Ok(None), |resume| resume.run_dir(&new))?;
             resume.take_if(|_| old.is_none());
             let folder = old.unwrap_or(new);

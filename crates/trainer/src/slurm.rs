@@ -2,8 +2,8 @@
 
 use std::{path::PathBuf, process::Command};
 
-use fs_err as fs;
 use serde::{Deserialize, Serialize};
+use stormfire_checkpoint::storage;
 use stormfire_data::Stage;
 use stormfire_module::{Error, Result};
 
@@ -85,13 +85,16 @@ impl Requeue {
     }
 
     /// The checkpoint that this job left when it was queued again.
-    pub(crate) fn saved(&self) -> Option<PathBuf> {
+    ///
+    /// # Errors
+    /// A store that cannot be asked.
+    pub(crate) fn saved(&self) -> Result<Option<PathBuf>> {
         let path = self.checkpoint();
-        let is_ours = self.signal.is_some() && self.job.is_some() && path.exists();
-        is_ours.then(|| {
-            tracing::info!("this job was queued again: the fit continues from `{}`", path.display());
-            path
-        })
+        if self.signal.is_none() || self.job.is_none() || !storage::exists(&path)? {
+            return Ok(None);
+        }
+        tracing::info!("this job was queued again: the fit continues from `{}`", path.display());
+        Ok(Some(path))
     }
 
     /// Removes that checkpoint: the fit has come to its end.
@@ -99,8 +102,7 @@ impl Requeue {
         let path = self.checkpoint();
         if self.signal.is_some()
             && self.job.is_some()
-            && let Err(error) = fs::remove_file(&path)
-            && error.kind() != std::io::ErrorKind::NotFound
+            && let Err(error) = storage::remove(&path)
         {
             tracing::warn!("the next fit of this job would continue from an old checkpoint: {error}");
         }
@@ -152,6 +154,8 @@ fn job(env: impl Fn(&str) -> Option<String>) -> Option<String> {
 mod tests {
     use std::path::Path;
 
+    use fs_err as fs;
+
     use super::*;
 
     fn requeue(config: &TrainerConfig, env: &[(&str, &str)]) -> Requeue {
@@ -190,12 +194,12 @@ mod tests {
         let auto = || config(RequeueSignal::Auto);
         let job = [("SLURM_JOB_ID", "123")];
         let file = folder.path().join("requeue-123.ckpt");
-        assert_eq!(requeue(&auto(), &job).saved(), None);
+        assert_eq!(requeue(&auto(), &job).saved().unwrap(), None);
         fs::write(&file, "").unwrap();
         fs::write(folder.path().join("requeue.ckpt"), "").unwrap();
-        assert_eq!(requeue(&auto(), &job).saved(), Some(file.clone()));
+        assert_eq!(requeue(&auto(), &job).saved().unwrap(), Some(file.clone()));
         for other in [requeue(&auto(), &[("SLURM_JOB_ID", "124")]), requeue(&config(RequeueSignal::Off), &job), requeue(&auto(), &[])] {
-            assert_eq!(other.saved(), None);
+            assert_eq!(other.saved().unwrap(), None);
             other.forget();
         }
         assert!(file.exists() && folder.path().join("requeue.ckpt").exists());

@@ -201,7 +201,7 @@ setters! {
     gradient_clip_algorithm(ClipAlgorithm) => gradient_clip_algorithm = |algorithm| algorithm;
     /// How many steps lie between two whose metrics are logged; 0 logs no steps. Default: 50.
     log_every_n_steps(u64) => log_every_n_steps = |steps| steps;
-    /// Where runs leave their files. Default: the current folder.
+    /// Where runs leave their files. Default: the current folder. May be the URL of a store: see [`TrainerConfig`].
     default_root_dir(impl Into<PathBuf>) => default_root_dir = |folder| folder.into();
     /// Save checkpoints, by a default `ModelCheckpoint` if none is given. Default: yes.
     enable_checkpointing(bool) => enable_checkpointing = |on| on;
@@ -303,7 +303,7 @@ impl<M: LightningModule> Trainer<M> {
     /// and `teardown`, and loggers are finalized as failed. Ctrl-C is no error: see [`Stop::Interrupted`].
     pub fn fit<D: DataModule<Batch = M::Batch>>(&mut self, module: M, data: D) -> Result<Fit<M>> {
         let asked = self.ckpt_path.take();
-        self.ckpt_path = Requeue::of_this_process(&self.config).saved().map(CkptPath::Path).or(asked);
+        self.ckpt_path = Requeue::of_this_process(&self.config).saved()?.map(CkptPath::Path).or(asked);
         let resume = self.checkpoint()?;
         self.session(resume.as_ref())?.fit(module, data, resume)
     }

@@ -93,6 +93,8 @@ fn read(path: &Path) -> Option<Saved> {
         manifest[changes].take();
     }
     manifest["loops"]["since_validation"].take();
+    // The file that a fit goes on from is never removed by it.
+    manifest["loops"]["names"].take();
     let callbacks = manifest["callbacks"].as_object_mut().unwrap();
     let all = callbacks.len();
     callbacks.retain(|key, _| !key.starts_with("ModelCheckpoint"));
@@ -118,14 +120,15 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    /// Builds everything anew and fits. The generator is in another state each time, unless `seed` is given.
-    fn fit(&self, plan: &Plan, observer: Observer, seed: Option<u64>, ckpt_path: Option<&Path>) -> Result<Left, TestCaseError> {
-        Device::flex().seed(seed.unwrap_or(plan.seed ^ 0x5EED));
-        let seen = Arc::clone(&observer.seen);
+    /// Builds everything anew and fits. The generator is in another state each time, unless `chance` is given.
+    fn fit(&self, plan: &Plan, observer: Observer, chance: Option<u64>, ckpt_path: Option<&Path>) -> Result<Left, TestCaseError> {
+        Device::flex().seed(chance.unwrap_or(plan.seed ^ 0x5EED));
+        let witness = Arc::clone(&observer.seen);
         let mut trainer = trainer(plan).default_root_dir(self.folder.path()).callback(observer);
-        trainer = match plan.watch.on_files {
-            true => trainer.callback(ModelCheckpoint::new().monitor(plan.learning.monitor).save_top_k(2).save_last(true)),
-            false => trainer.enable_checkpointing(false).logger(self.memory.clone()),
+        trainer = if plan.watch.on_files {
+            trainer.callback(ModelCheckpoint::new().monitor(plan.learning.monitor).save_top_k(2).save_last(true))
+        } else {
+            trainer.enable_checkpointing(false).logger(self.memory.clone())
         };
         if let Some(path) = ckpt_path {
             trainer = trainer.ckpt_path(path);
@@ -141,7 +144,7 @@ impl Place {
         let rows = self.memory.rows().into_iter().map(|(name, value, step)| (name, value.to_bits(), step)).collect();
         // A training module keeps the newest statistics of a batch normalization to itself.
         let weights = weights(&fit.module.valid());
-        let seen = std::mem::take(&mut *seen.lock().unwrap());
+        let seen = std::mem::take(&mut *witness.lock().unwrap());
         Ok(Left { weights, progress: fit.progress, stop: fit.stop, seen, rows, files })
     }
 }
@@ -181,16 +184,20 @@ fn trainer(plan: &Plan) -> Trainer<Net> {
 }
 
 /// The number of the event that a cut means, among these.
-fn number_of((hook, call): Cut, seen: &[Seen]) -> Option<u64> {
+fn number_of((hook, call, at_request): Cut, seen: &[Seen]) -> Option<u64> {
+    let mut possible: Vec<&Seen> = seen.iter().filter(|event| event.hook != Hook::FitEnd).collect();
+    if at_request && possible.iter().any(|event| event.is_asked) {
+        possible.retain(|event| event.is_asked);
+    }
     let mut hooks = Vec::new();
-    for event in seen.iter().filter(|event| event.hook != Hook::FitEnd) {
+    for event in &possible {
         if !hooks.contains(&event.hook) {
             hooks.push(event.hook);
         }
     }
     let hook = (!hooks.is_empty()).then(|| hook.get(&hooks))?;
-    let calls: Vec<u64> = seen.iter().filter(|event| event.hook == *hook).map(|event| event.number).collect();
-    Some(*call.get(&calls))
+    possible.retain(|event| event.hook == *hook);
+    Some(call.get(&possible).number)
 }
 
 /// Two values are the same, or the first difference is told.

@@ -2,13 +2,13 @@
 
 use std::{
     fmt::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
 use stormfire::{
     Event,
-    module::{Hook, RunningStage, run::SaveRequest},
+    module::{Hook, Order, RunningStage, run::SaveRequest},
     prelude::*,
 };
 
@@ -19,6 +19,8 @@ use super::net::{Net, draw};
 pub(crate) struct Seen {
     pub(crate) number: u64,
     pub(crate) hook: Hook,
+    /// A stop or a skip had been asked for.
+    pub(crate) is_asked: bool,
     pub(crate) what: String,
 }
 
@@ -41,8 +43,8 @@ fn is_frame(hook: Hook) -> bool {
     matches!(hook, PrepareData | Setup | Teardown | FitStart | TrainStart | SaveCheckpoint | LoadCheckpoint | Exception)
 }
 
-fn save(ctx: &mut Context<'_>, path: &PathBuf) {
-    ctx.save_checkpoint(SaveRequest { path: path.clone(), ..SaveRequest::default() });
+fn save(ctx: &mut Context<'_>, path: &Path) {
+    ctx.save_checkpoint(SaveRequest { path: path.into(), ..SaveRequest::default() });
 }
 
 impl Observer {
@@ -83,6 +85,11 @@ impl Observer {
 }
 
 impl Callback<Net> for Observer {
+    /// It sees what the others have asked for.
+    fn order(&self) -> Order {
+        Order::Save
+    }
+
     fn on_event(&mut self, ctx: &mut Context<'_>, _module: &mut Net, event: &mut Event<'_, crate::support::Batch>) -> Result<()> {
         let hook = event.hook();
         if let (Hook::Exception, Some((_, path))) = (hook, &self.interrupt) {
@@ -94,8 +101,9 @@ impl Callback<Net> for Observer {
         }
         let number = self.next;
         self.next += 1;
+        let is_asked = ctx.run().requests.skip_epoch || ctx.stop_reason().is_some();
         let what = self.describe(ctx, event)?;
-        self.seen.lock().unwrap().push(Seen { number, hook, what });
+        self.seen.lock().unwrap().push(Seen { number, hook, is_asked, what });
         for (_, path) in self.asks.iter().filter(|(at, _)| *at == number) {
             save(ctx, path);
         }

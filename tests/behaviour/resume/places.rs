@@ -48,6 +48,16 @@ fn last_begins_anew_without_a_checkpoint_and_goes_on_with_one() {
     assert_eq!(steps_of(&read_events_of_the_continued(&run), "train_loss"), (0..16).collect::<Vec<_>>());
 }
 
+/// Two epochs are done when the fit begins.
+struct AfterTwoEpochs;
+
+impl<M: LightningModule> Callback<M> for AfterTwoEpochs {
+    fn on_fit_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        assert_eq!(ctx.progress().epoch, 2);
+        Ok(())
+    }
+}
+
 #[test]
 fn last_passes_over_damaged_files_and_those_of_weights() {
     let folder = tempfile::tempdir().unwrap();
@@ -59,14 +69,7 @@ fn last_passes_over_damaged_files_and_those_of_weights() {
     let mut bytes = std::fs::read(&newest).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     std::fs::write(&newest, bytes).unwrap();
-    struct Begin;
-    impl<M: LightningModule> Callback<M> for Begin {
-        fn on_fit_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-            assert_eq!(ctx.progress().epoch, 2);
-            Ok(())
-        }
-    }
-    assert_eq!(fit(logging(folder.path(), 3).callback(Begin).ckpt_path("last")).progress.global_step, 12);
+    assert_eq!(fit(logging(folder.path(), 3).callback(AfterTwoEpochs).ckpt_path("last")).progress.global_step, 12);
 }
 
 #[test]

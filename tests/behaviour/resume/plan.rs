@@ -20,8 +20,8 @@ pub(crate) struct Plan {
     pub(crate) cuts: [Cut; 2],
 }
 
-/// A hook, and which of its calls.
-pub(crate) type Cut = (Index, Index);
+/// A hook, and which of its calls; if it is true, of those alone at which a stop or a skip had been asked for.
+pub(crate) type Cut = (Index, Index, bool);
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum DataKind {

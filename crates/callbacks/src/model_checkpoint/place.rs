@@ -1,7 +1,8 @@
 //! Where the checkpoints of a run go: the folder and the names, from the options.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use stormfire_checkpoint::storage;
 use stormfire_module::{Context, Error, Result};
 
 use super::{ModelCheckpoint, SaveTopK, Template};
@@ -37,13 +38,28 @@ impl ModelCheckpoint {
             })
         };
         let (name, last) = (parse("filename", &self.filename)?, parse("last_filename", &self.last_filename)?);
-        let dir = self.dirpath.clone().unwrap_or_else(|| ctx.log_dir().join("checkpoints"));
+        let dir = self.dirpath.clone().unwrap_or_else(|| default_dir(ctx));
         let dir = files::folder("ModelCheckpoint::dirpath", &dir)?;
-        let goes_on_here = ctx.resumed_from().and_then(|from| std::path::absolute(from).ok()).is_some_and(|from| from.starts_with(&dir));
-        let is_used = || fs_err::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_some());
-        if self.top != SaveTopK::Best(0) && !ctx.run().fast_dev_run && !goes_on_here && is_used() {
+        let goes_on_here = ctx.resumed_from().and_then(|from| storage::absolute(from).ok()).is_some_and(|from| from.starts_with(&dir));
+        if self.top != SaveTopK::Best(0) && !ctx.run().fast_dev_run && !goes_on_here && is_used(&dir)? {
             tracing::warn!("the folder of the checkpoints, `{}`, is not empty", dir.display());
         }
         Ok(Place { dir, name, last })
+    }
+}
+
+/// Logs are on a disk, and checkpoints beside them, unless the run is to leave its files in a store. There each restart on
+/// a fresh machine finds the same folder, whatever number its logs have.
+fn default_dir(ctx: &Context<'_>) -> PathBuf {
+    let root = &ctx.run().default_root_dir;
+    if storage::is_url(root) { root.join("checkpoints") } else { ctx.log_dir().join("checkpoints") }
+}
+
+fn is_used(dir: &Path) -> Result<bool> {
+    match storage::list(dir) {
+        Ok(entries) => Ok(!entries.is_empty()),
+        // Better now than after an epoch. A folder on a disk may be mended until then.
+        Err(error) if storage::is_url(dir) => Err(error.into()),
+        Err(_) => Ok(false),
     }
 }

@@ -104,7 +104,7 @@ impl ModelCheckpoint {
         }
         let name = self.render(ctx, &place.name)?;
         // Lightning overwrites here, and so may lose one of the best.
-        let paths = vec![free_file(&place.dir, &name, |path| ctx.is_free(path))];
+        let paths = vec![free_file(&place.dir, &name, |path| ctx.is_free(path))?];
         let mut point = Point { paths, ..Point::default() };
         self.state.saved_step = step;
         self.add_last(ctx, &place, &mut point)?;
@@ -125,16 +125,15 @@ impl ModelCheckpoint {
         let name = self.render(ctx, &place.name)?;
         let (path, replaced) = if let Some(score) = point.score {
             let replaced = self.state.best_k_models.make_room(self.top, self.mode);
-            let path = self.path(ctx, place, &name, replaced.as_deref(), point);
+            let path = self.path(ctx, place, &name, replaced.as_deref(), point)?;
             self.state.best_k_models.insert(self.mode, path.clone(), score);
             self.state.rank(self.mode);
             self.state.current_score = Some(Number(score));
             self.report(ctx, score, Some(&path));
             (path, replaced)
         } else {
-            let newest = self.state.best_model_path.take();
-            let path = self.path(ctx, place, &name, newest.as_deref(), point);
-            self.state.best_model_path = Some(path.clone());
+            let path = self.path(ctx, place, &name, self.state.best_model_path.as_deref(), point)?;
+            let newest = self.state.best_model_path.replace(path.clone());
             (path, newest.filter(|_| self.top == SaveTopK::Best(1)))
         };
         self.state.saved_step = step;
@@ -151,7 +150,7 @@ impl ModelCheckpoint {
             return Ok(());
         }
         let name = self.render(ctx, &place.last)?;
-        let path = self.path(ctx, place, &name, self.state.last_model_path.as_deref(), point);
+        let path = self.path(ctx, place, &name, self.state.last_model_path.as_deref(), point)?;
         point.replaced.extend(self.state.last_model_path.replace(path.clone()));
         point.paths.push(path);
         self.state.last_step = step;
@@ -196,11 +195,12 @@ impl ModelCheckpoint {
     }
 
     /// The path of a name; with a version if it is taken, unless by `ours`.
-    fn path(&self, ctx: &Context<'_>, place: &Place, name: &str, ours: Option<&Path>, point: &Point) -> PathBuf {
+    fn path(&self, ctx: &Context<'_>, place: &Place, name: &str, ours: Option<&Path>, point: &Point) -> Result<PathBuf> {
         if !self.version_counter {
-            return file(&place.dir, name);
+            return Ok(file(&place.dir, name));
         }
-        free_file(&place.dir, name, |path| !point.paths.iter().any(|taken| taken == path) && (ours == Some(path) || ctx.is_free(path)))
+        let is_taken_here = |path: &Path| point.paths.iter().any(|taken| taken == path);
+        free_file(&place.dir, name, |path| Ok(!is_taken_here(path) && (ours == Some(path) || ctx.is_free(path)?)))
     }
 
     fn report(&self, ctx: &Context<'_>, score: f64, path: Option<&Path>) {

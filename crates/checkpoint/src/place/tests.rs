@@ -3,7 +3,11 @@
 use std::thread;
 
 use super::*;
-use crate::{Checkpoint, samples, verify};
+use crate::{
+    Checkpoint, Manifest, samples,
+    storage::{link_or_copy, symlink_or_copy},
+    verify, write,
+};
 
 fn save(path: impl AsRef<Path>, step: u64) -> Result<()> {
     write(path, &Manifest { progress: serde_json::json!({"global_step": step}), ..Manifest::default() }, &samples::small())

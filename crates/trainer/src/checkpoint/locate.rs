@@ -3,14 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use stormfire_callbacks::ModelCheckpoint;
-use stormfire_checkpoint::{Checkpoint, Manifest, verify};
+use stormfire_checkpoint::{
+    Checkpoint, Manifest,
+    storage::{self, Entry},
+    verify,
+};
 use stormfire_loggers::DEFAULT_NAME;
 use stormfire_module::{Callback, Error, LightningModule, Result};
 
 /// A checkpoint to continue or to load from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CkptPath {
-    /// This file.
+    /// This file, or what is behind this URL.
     Path(PathBuf),
     /// `"last"`: the newest good checkpoint of this run's folders: those of the Trainer's `ModelCheckpoint`s, and those of
     /// all versions in `default_root_dir`. A fit without any begins anew, with a warning.
@@ -37,11 +41,11 @@ pub(crate) fn locate<M: LightningModule>(
     default_root_dir: &Path,
     callbacks: &[Box<dyn Callback<M>>],
 ) -> Result<Option<PathBuf>> {
-    let last = || newest(&folders(default_root_dir, callbacks));
+    let last = || newest(&folders(default_root_dir, callbacks)?);
     match wanted {
         CkptPath::Path(path) => Ok(Some(path.clone())),
         CkptPath::Last => {
-            let found = last().map(|(path, _)| path);
+            let found = last()?.map(|(path, _)| path);
             if let Some(path) = &found {
                 tracing::info!("`ckpt_path(\"last\")` is `{}`", path.display());
             } else {
@@ -51,7 +55,10 @@ pub(crate) fn locate<M: LightningModule>(
         }
         CkptPath::Best => {
             let here = model_checkpoints(callbacks).find_map(|callback| callback.best_model_path().map(PathBuf::from));
-            let best = here.or_else(|| last().and_then(|(_, manifest)| best_of(&manifest)));
+            let best = match here {
+                Some(best) => Some(best),
+                None => last()?.and_then(|(_, manifest)| best_of(&manifest)),
+            };
             best.map(Some).ok_or_else(|| {
                 Error::config(
                     "ckpt_path",
@@ -73,27 +80,40 @@ fn best_of(manifest: &Manifest) -> Option<PathBuf> {
 }
 
 /// Where checkpoints of this Trainer may be.
-fn folders<M: LightningModule>(default_root_dir: &Path, callbacks: &[Box<dyn Callback<M>>]) -> Vec<PathBuf> {
+fn folders<M: LightningModule>(default_root_dir: &Path, callbacks: &[Box<dyn Callback<M>>]) -> Result<Vec<PathBuf>> {
     let mut folders: Vec<PathBuf> = model_checkpoints(callbacks).filter_map(|callback| callback.folder().map(PathBuf::from)).collect();
     folders.push(default_root_dir.join("checkpoints"));
-    let versions = std::fs::read_dir(default_root_dir.join(DEFAULT_NAME)).into_iter().flatten().flatten();
-    folders.extend(versions.map(|version| version.path().join("checkpoints")));
-    folders
+    let versions = entries(&default_root_dir.join(DEFAULT_NAME))?.into_iter();
+    folders.extend(versions.map(|version| version.path.join("checkpoints")));
+    Ok(folders)
+}
+
+/// What lies in a folder. A store that does not answer is not taken for an empty one: a fit would begin anew.
+fn entries(folder: &Path) -> Result<Vec<Entry>> {
+    match storage::list(folder) {
+        Err(error) if storage::is_url(folder) => Err(error.into()),
+        listed => Ok(listed.unwrap_or_default()),
+    }
 }
 
 /// The checkpoint that was saved last and is whole.
-fn newest(folders: &[PathBuf]) -> Option<(PathBuf, Manifest)> {
-    let files = folders.iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten());
-    let files = files.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|extension| extension == "ckpt"));
-    let mut found: Vec<_> = files.filter_map(|path| Some((Checkpoint::read_manifest(&path).ok()?, path))).collect();
+fn newest(folders: &[PathBuf]) -> Result<Option<(PathBuf, Manifest)>> {
+    let mut files = Vec::new();
+    for folder in folders {
+        files.extend(entries(folder)?.into_iter().filter(Entry::is_checkpoint));
+    }
+    let mut found: Vec<_> = files.into_iter().filter_map(|file| Some((Checkpoint::read_manifest(&file.path).ok()?, file.path))).collect();
     found.retain(|(manifest, _)| !manifest.weights_only);
     // The texts of moments in UTC sort as the moments do.
     found.sort_by(|(a, _), (b, _)| (&b.saved_at, b.global_step()).cmp(&(&a.saved_at, a.global_step())));
-    found.into_iter().map(|(manifest, path)| (path, manifest)).find(|(path, _)| match verify(path) {
+    let is_whole = |path: &Path| match verify(path) {
         Ok(()) => true,
         Err(error) => {
             tracing::warn!("passed over: {error}");
             false
         }
-    })
+    };
+    // A store shows no half objects, and reading all of one only to see it verified takes as long as reading it.
+    let good = found.into_iter().find(|(_, path)| storage::is_url(path) || is_whole(path));
+    Ok(good.map(|(manifest, path)| (path, manifest)))
 }

@@ -1,0 +1,169 @@
+//! Runs whose checkpoints are behind a URL: they are those of a run on a disk.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use stormfire::{
+    checkpoint::{self, Checkpoint, LoadOptions, Manifest, storage},
+    prelude::*,
+};
+
+use crate::{
+    child,
+    files::names,
+    support::{Line, line_data, quiet},
+};
+
+const SCORES: [f64; 4] = [3.0, 1.0, 2.0, 0.5];
+
+/// Gives each epoch its `score`.
+struct Scores;
+
+impl<M: LightningModule> Callback<M> for Scores {
+    fn on_train_epoch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        ctx.insert_metric("score", SCORES[ctx.current_epoch()]);
+        Ok(())
+    }
+}
+
+/// What a run leaves.
+struct Outcome {
+    weights: Vec<f32>,
+    best: Vec<(String, f64)>,
+    last: String,
+}
+
+fn weights(module: &Line) -> Vec<f32> {
+    module.layer.weight.val().into_data().try_to_vec().unwrap()
+}
+
+/// Keeps the two best epochs and the last one, in the default folder.
+fn train(root: &Path, epochs: usize, ckpt_path: Option<&str>, save_last: SaveLast) -> (Outcome, Trainer<Line>) {
+    let saving = ModelCheckpoint::new().monitor("score").save_top_k(2).save_last(save_last).filename("{epoch}");
+    let mut trainer =
+        quiet().enable_checkpointing(true).seed(7).max_epochs(epochs).default_root_dir(root).callback(Scores).callback(saving);
+    if let Some(path) = ckpt_path {
+        trainer = trainer.ckpt_path(path);
+    }
+    let fit = trainer.fit(Line::new(), line_data(8, 2)).unwrap();
+    let saved = trainer.get::<ModelCheckpoint>().unwrap();
+    let below = |path: &Path| path.strip_prefix(saved.folder().unwrap()).unwrap().to_str().unwrap().to_owned();
+    let best = saved.best_k_models().map(|(path, score)| (below(path), score)).collect();
+    let last = below(saved.last_model_path().unwrap());
+    let weights = weights(&fit.module);
+    (Outcome { weights, best, last }, trainer)
+}
+
+/// A run is saved below a URL, dropped, and continued from `"last"`: as one that never stopped, on a disk.
+fn continues_below(url: &Path) {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, save_last) in [("files", SaveLast::On), ("links", SaveLast::Link)] {
+        let (unbroken, _) = train(&folder.path().join(name), 4, None, save_last);
+        let root = url.join(name);
+        // There is no checkpoint yet.
+        drop(train(&root, 2, Some("last"), save_last));
+        let (continued, mut trainer) = train(&root, 4, Some("last"), save_last);
+        assert_eq!(continued.weights, unbroken.weights);
+        assert_eq!((&continued.best, &continued.last), (&unbroken.best, &unbroken.last));
+        assert_eq!(continued.best, [("epoch=1.ckpt".to_owned(), 1.0), ("epoch=3.ckpt".to_owned(), 0.5)]);
+        // What was replaced is gone, here and there.
+        let kept = ["epoch=1.ckpt", "epoch=3.ckpt", "last.ckpt"];
+        assert_eq!(names(&folder.path().join(name).join("checkpoints")), kept);
+        assert_eq!(listed(&root.join("checkpoints")), kept);
+
+        trainer.set_ckpt_path("best");
+        trainer.test(&Line::new(), Loaders::from(line_data(4, 2))).unwrap();
+        let path = root.join("checkpoints/epoch=3.ckpt");
+        let (module, _) = Line::new().load_weights(&path, &LoadOptions::new()).unwrap();
+        assert_eq!(weights(&module), continued.weights);
+        let list = trainer.get::<ModelCheckpoint>().unwrap().to_yaml(None).unwrap();
+        assert_eq!(list, storage::absolute(&root).unwrap().join("checkpoints/best_k_models.yaml"));
+    }
+}
+
+fn listed(folder: &Path) -> Vec<String> {
+    let entries = storage::list(folder).unwrap();
+    let mut names: Vec<_> = entries.into_iter().map(|entry| entry.path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_run_in_memory_is_continued_as_one_on_a_disk() {
+    continues_below(Path::new("memory://runs/of/today"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_behind_a_file_url_is_continued_as_one_on_a_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    continues_below(&PathBuf::from(format!("file://{}", folder.path().display())));
+    assert_eq!(names(folder.path()), ["files", "links"]);
+}
+
+/// `xtask/python/s3_check.py` plays this part, with a server of its own.
+#[test]
+#[ignore = "it needs a server that speaks S3: `cargo xtask test --only s3`"]
+fn a_run_in_s3_is_continued_as_one_on_a_disk() {
+    let root = std::env::var("STORMFIRE_TEST_S3").unwrap();
+    continues_below(Path::new(&root));
+    // One that is sent in parts and read in pieces.
+    let (large, copy) = (Path::new(&root).join("large/a.ckpt"), Path::new(&root).join("large/b.ckpt"));
+    let numbers = burn::tensor::TensorData::new((0..5_000_000).collect::<Vec<u32>>(), [5_000_000]);
+    let tensors = [("layer.weight".to_owned(), numbers)];
+    checkpoint::write(&large, &Manifest::default(), &tensors).unwrap();
+    storage::link_or_copy(&large, &copy).unwrap();
+    assert_eq!(Checkpoint::read(&copy).unwrap().take("layer.weight").unwrap(), tensors[0].1);
+
+    let mut trainer = quiet::<Line>().enable_checkpointing(true).max_epochs(1).default_root_dir("s3://nobody-has-this/run");
+    let error = trainer.fit(Line::new(), line_data(4, 2)).unwrap_err().to_string();
+    let expected = "`s3://nobody-has-this/run/checkpoints` cannot be read or written: ";
+    assert!(error.starts_with(expected) && error.contains("NoSuchBucket") && error.contains("in `setup`"), "{error}");
+}
+
+#[test]
+fn a_url_that_cannot_be_used_is_told_before_anything_runs() {
+    let error = |trainer: Trainer<Line>| {
+        let error = { trainer }.max_epochs(1).fit(Line::new(), line_data(4, 2)).unwrap_err();
+        format!("{error} | {}", error.hint().unwrap())
+    };
+    let known = "use `s3://`, `gs://`, `az://`, `file://` or the path of a folder";
+    let cases = [
+        (quiet().default_root_dir("ftp://host/x"), "`default_root_dir`: `ftp://…` cannot be used: the scheme is not known", ""),
+        (
+            quiet().enable_checkpointing(true).callback(ModelCheckpoint::new().dirpath("ftp://host/x")),
+            "`ModelCheckpoint::dirpath`: `ftp://…` cannot be used: the scheme is not known",
+            " (in `setup` of `ModelCheckpoint`)",
+        ),
+        (quiet().ckpt_path("ftp://host/x.ckpt"), "checkpoint `ftp://host/x.ckpt`: `ftp://…` cannot be used: the scheme is not known", ""),
+    ];
+    for (trainer, text, place) in cases {
+        assert_eq!(error(trainer), format!("{text}{place} | {known}"));
+    }
+}
+
+#[test]
+#[ignore = "a part of `logs_stay_on_a_disk`"]
+fn trains_with_logs() {
+    if child::folder().is_none() {
+        return;
+    }
+    let mut trainer =
+        Trainer::new().default_root_dir("memory://logs/run").enable_progress_bar(false).enable_model_summary(false).max_epochs(1);
+    let _ = trainer.fit(Line::new(), line_data(4, 2)).unwrap();
+    assert_eq!(listed(Path::new("memory://logs/run")), ["checkpoints"]);
+    assert_eq!(trainer.log_dir(), Some(Path::new("./lightning_logs/version_0")));
+}
+
+#[test]
+fn logs_stay_on_a_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut part = child::part("remote_folders::trains_with_logs", folder.path());
+    part.current_dir(folder.path());
+    child::play(part);
+    assert_eq!(names(folder.path()), ["lightning_logs"]);
+    let run = folder.path().join("lightning_logs/version_0");
+    assert!(!run.join("checkpoints").exists() && fs::exists(run.join("metrics.csv")).unwrap());
+}
