@@ -182,7 +182,7 @@ pub fn run(folder: &Path, rounds: usize, torch_by: Option<(&str, &str)>) -> Outc
         };
         let memory = median(|m| m.1);
         let memory = if memory.is_nan() { String::new() } else { format!("{memory:.2}") };
-        println!("| {name} | {:.3} | {memory} |", median(|m| m.0));
+        println!("| {name} | {:.4} | {memory} |", median(|m| m.0));
     }
     fs::remove_dir_all(folder)?;
     Ok(())
