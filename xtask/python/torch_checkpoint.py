@@ -1,7 +1,7 @@
 """Saves and loads with torch what `cargo xtask bench` saves with Stormfire: layers with Adam's moments.
 
 Usage: torch_checkpoint.py FILE WIDTH LAYERS. Prints the seconds of torch.save, of the sync after it and of torch.load,
-and by how many GiB memory grew in a save and in a load.
+and by how many GiB memory grew in a save.
 """
 
 import os
@@ -37,12 +37,12 @@ def main(path, width, layers):
     os.fsync(file)
     os.close(file)
     synced = time.perf_counter()
-    forget_peak()
-    before, begun = peak_gib(), time.perf_counter()
-    checkpoint = torch.load(path, weights_only=True)
+    begun = time.perf_counter()
+    # Older versions cannot load an optimizer's state in the restricted way.
+    checkpoint = torch.load(path, weights_only=False)
     loaded = time.perf_counter()
     assert len(checkpoint["state_dict"]) == 2 * layers
-    print(saved - began, synced - saved, loaded - begun, save_memory, peak_gib() - before)
+    print(saved - began, synced - saved, loaded - begun, save_memory)
 
 
 main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

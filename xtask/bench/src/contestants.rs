@@ -1,9 +1,6 @@
 //! The loops that are compared.
 
-use burn::{
-    optim::GradientsParams,
-    tensor::Device,
-};
+use burn::{optim::GradientsParams, tensor::Device};
 use stormfire::prelude::*;
 
 use crate::{
@@ -140,4 +137,3 @@ fn every_step(steps: usize) -> Outcome {
     let _ = trainer.fit(Loss { tiny: Tiny::new(&device) }, data(steps, &device))?;
     Ok(())
 }
-

@@ -64,7 +64,13 @@ fn overhead(rounds: usize, steps: usize) -> Result<(), Box<dyn std::error::Error
     let raw = Cost { wall: median(&costs[0], |c| c.wall), cpu: median(&costs[0], |c| c.cpu) };
     for (contestant, costs) in CONTESTANTS.iter().zip(&costs) {
         let (wall, cpu) = (median(costs, |c| c.wall), median(costs, |c| c.cpu));
-        println!("| {} | {wall:.2} | {:+.2} | {:.3} | {cpu:.2} | {:+.2} |", contestant.name, wall - raw.wall, wall / raw.wall, cpu - raw.cpu);
+        println!(
+            "| {} | {wall:.2} | {:+.2} | {:.3} | {cpu:.2} | {:+.2} |",
+            contestant.name,
+            wall - raw.wall,
+            wall / raw.wall,
+            cpu - raw.cpu
+        );
     }
     Ok(())
 }
