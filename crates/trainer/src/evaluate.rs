@@ -152,6 +152,7 @@ fn evaluate_loader<M: LightningModule>(
         return Ok(());
     };
     engine.run.moment.dataloader_idx = dataloader_idx;
+    engine.run.moment.batch_idx = batch_idx.saturating_sub(1);
     let mut batches = loader.batches(Position::new(0, batch_idx), &engine.device)?;
     while limit.is_none_or(|limit| batch_idx < limit) {
         engine.clock.evaluating = Some(EvaluationPosition { dataloader_idx, batch_idx });

@@ -304,6 +304,8 @@ impl MetricSource for LogStore {
     }
 
     fn insert(&mut self, name: &str, value: f64) {
+        // The order of the names must not depend on when somebody looks.
+        self.commit();
         self.callback.set(&name.into(), Reading::new(Scalar::Host(value)));
     }
 

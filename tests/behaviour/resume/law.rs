@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How many plans are tried, unless this variable says otherwise.
-const CASES: (&str, u64) = ("STORMFIRE_LAW_CASES", 40);
+const CASES: (&str, u64) = ("STORMFIRE_LAW_CASES", 60);
 /// Other seeds try other plans.
 const SEED: (&str, u64) = ("STORMFIRE_LAW_SEED", 1);
 
@@ -153,12 +153,13 @@ fn trainer(plan: &Plan) -> Trainer<Net> {
     let (fit, watch) = (&plan.fit, &plan.watch);
     let mut trainer = Trainer::new()
         .max_epochs(fit.epochs)
+        .min_epochs(fit.min_epochs)
         .val_check_interval(fit.val_check_interval)
         .log_every_n_steps(watch.log_every_n_steps)
         .enable_progress_bar(false)
         .enable_model_summary(false)
         .callback(LearningRateMonitor::new())
-        .callback(Busy { skip: fit.skip, ..Busy::default() });
+        .callback(Busy { skip: fit.skip, stop: fit.stop, ..Busy::default() });
     if plan.is_seeded {
         trainer = trainer.seed(plan.seed);
     }
@@ -176,18 +177,22 @@ fn trainer(plan: &Plan) -> Trainer<Net> {
         Accumulate::Schedule(factors) => trainer.callback(GradientAccumulationScheduler::new(factors.clone())),
     };
     match watch.patience {
-        Some((patience, min_epochs)) => trainer
-            .min_epochs(min_epochs.min(fit.epochs))
-            .callback(EarlyStopping::new(plan.learning.monitor).patience(patience).strict(false)),
+        Some(patience) => trainer.callback(EarlyStopping::new(plan.learning.monitor).patience(patience).strict(false)),
         None => trainer,
     }
 }
 
 /// The number of the event that a cut means, among these.
 fn number_of((hook, call, at_request): Cut, seen: &[Seen]) -> Option<u64> {
-    let mut possible: Vec<&Seen> = seen.iter().filter(|event| event.hook != Hook::FitEnd).collect();
-    if at_request && possible.iter().any(|event| event.is_asked) {
-        possible.retain(|event| event.is_asked);
+    use Hook::{AfterBackward, BeforeBackward, BeforeOptimizerStep, BeforeZeroGrad, FitEnd};
+    // What is asked for inside of a batch is done after it.
+    let is_possible = |hook| !matches!(hook, BeforeZeroGrad | BeforeBackward | AfterBackward | BeforeOptimizerStep | FitEnd);
+    let mut possible: Vec<&Seen> = seen.iter().filter(|event| is_possible(event.hook)).collect();
+    if at_request {
+        let requests: Vec<&Seen> = seen.windows(2).filter(|pair| pair[1].is_asked && !pair[0].is_asked).map(|pair| &pair[1]).collect();
+        if !requests.is_empty() {
+            possible = requests;
+        }
     }
     let mut hooks = Vec::new();
     for event in &possible {

@@ -19,7 +19,7 @@ use super::net::{Net, draw};
 pub(crate) struct Seen {
     pub(crate) number: u64,
     pub(crate) hook: Hook,
-    /// A stop or a skip had been asked for.
+    /// A stop or a skip has been asked for.
     pub(crate) is_asked: bool,
     pub(crate) what: String,
 }
@@ -122,11 +122,13 @@ impl Callback<Net> for Observer {
     }
 }
 
-/// Logs, draws random numbers, and may skip the rest of an epoch.
+/// Logs, draws random numbers, and may skip the rest of an epoch or ask for a stop.
 #[derive(Default)]
 pub(crate) struct Busy {
     /// Epoch, batch, and whether it is asked for before that batch.
     pub(crate) skip: Option<(usize, usize, bool)>,
+    /// The epoch and the batch after which a stop is asked for.
+    pub(crate) stop: Option<(usize, usize)>,
     pub(crate) batches: u64,
 }
 
@@ -148,6 +150,9 @@ impl Callback<Net> for Busy {
                 drop(ctx.log("batches", self.batches).on_epoch(true).reduce_fx(ReduceFx::Max));
                 drop(ctx.log("batch_noise", draw()).on_step(true).on_epoch(true));
                 self.skip(ctx, *batch_idx, false);
+                if self.stop == Some((ctx.current_epoch(), *batch_idx)) {
+                    ctx.stop("enough");
+                }
             }
             Event::ValidationStart | Event::ValidationBatchEnd { .. } => drop(ctx.log("val_batch_noise", draw())),
             Event::ValidationEpochEnd => drop(ctx.log("val_epoch_noise", draw())),

@@ -20,7 +20,7 @@ pub(crate) struct Plan {
     pub(crate) cuts: [Cut; 2],
 }
 
-/// A hook, and which of its calls; if it is true, of those alone at which a stop or a skip had been asked for.
+/// A hook, and which of its calls; if it is true, of those alone at which a stop or a skip was asked for.
 pub(crate) type Cut = (Index, Index, bool);
 
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +87,9 @@ pub(crate) struct FitPlan {
     pub(crate) clip: Option<(ClipAlgorithm, f64)>,
     /// Epoch, batch, and whether it is asked for before that batch.
     pub(crate) skip: Option<(usize, usize, bool)>,
+    /// The epoch and the batch after which a stop is asked for.
+    pub(crate) stop: Option<(usize, usize)>,
+    pub(crate) min_epochs: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -98,8 +101,8 @@ pub(crate) enum Accumulate {
 #[derive(Clone, Debug)]
 pub(crate) struct Watch {
     pub(crate) log_every_n_steps: u64,
-    /// The patience of an `EarlyStopping`, and `min_epochs`.
-    pub(crate) patience: Option<(u32, usize)>,
+    /// Of an `EarlyStopping`.
+    pub(crate) patience: Option<u32>,
     /// The default loggers and a `ModelCheckpoint`, instead of a logger in memory.
     pub(crate) on_files: bool,
     /// A callback reads metrics, losses and batches all the time.
@@ -172,10 +175,11 @@ fn fit() -> impl Strategy<Value = FitPlan> {
     ];
     let algorithm = prop::sample::select(vec![ClipAlgorithm::Norm, ClipAlgorithm::Value]);
     let clip = prop::option::of((algorithm, prop::sample::select(vec![0.05, 0.5])));
-    let skip = prop::option::weighted(0.3, (0..=1_usize, 0..=5_usize, any::<bool>()));
+    let skip = prop::option::weighted(0.4, (0..=1_usize, 0..=5_usize, any::<bool>()));
+    let stop = (prop::option::weighted(0.2, (0..=1_usize, 0..=5_usize)), 0..=2_usize);
     let limits = (prop::option::weighted(0.2, 3..=20_u64), prop::option::weighted(0.3, 2..=6_usize));
-    (1..=3_usize, limits, interval, accumulate, clip, skip).prop_map(
-        |(epochs, (max_steps, limit_train_batches), val_check_interval, accumulate, clip, skip)| FitPlan {
+    (1..=3_usize, limits, interval, accumulate, clip, skip, stop).prop_map(
+        |(epochs, (max_steps, limit_train_batches), val_check_interval, accumulate, clip, skip, (stop, min_epochs))| FitPlan {
             epochs,
             max_steps,
             limit_train_batches,
@@ -183,12 +187,14 @@ fn fit() -> impl Strategy<Value = FitPlan> {
             accumulate,
             clip,
             skip,
+            stop,
+            min_epochs: min_epochs.min(epochs),
         },
     )
 }
 
 fn watch() -> impl Strategy<Value = Watch> {
-    let patience = prop::option::weighted(0.4, (1..=2_u32, 0..=2_usize));
+    let patience = prop::option::weighted(0.4, 1..=2_u32);
     (1..=7_u64, patience, prop::bool::weighted(0.3), any::<bool>(), prop::bool::weighted(0.3)).prop_map(
         |(log_every_n_steps, patience, on_files, reads, is_interrupted)| Watch {
             log_every_n_steps,
