@@ -197,24 +197,32 @@ impl EarlyStopping {
             Err(Error::MetricMissing { .. }) if ctx.limits().validates() && !ctx.run().is_last_batch => return Ok(()),
             Err(error) => return Err(error),
         };
-        if let Some((reason, message)) = self.judge(value) {
-            if self.verbose {
-                tracing::info!("{message}");
+        match self.judge(value) {
+            Some((reason, message)) => {
+                if self.verbose {
+                    tracing::info!("{message}");
+                }
+                self.stop(ctx, reason, message);
             }
-            self.stop(ctx, reason, message);
+            None => self.take_back(ctx),
         }
         Ok(())
     }
 
     fn stop(&mut self, ctx: &mut Context<'_>, reason: StoppingReason, message: String) {
+        self.take_back(ctx);
         self.state.stopped_epoch = Some(ctx.current_epoch());
         self.state.stopping_reason = reason;
-        // While `min_epochs` is not reached there may be several looks: the newest one counts, after a restart too.
+        ctx.stop(message.clone());
+        self.state.stopping_reason_message = Some(message);
+    }
+
+    /// While `min_epochs` is not reached there may be several looks: the newest one counts, as after a restart.
+    fn take_back(&mut self, ctx: &mut Context<'_>) {
         if let Some(asked) = self.state.stopping_reason_message.take() {
             ctx.withdraw_stop(&asked);
         }
-        ctx.stop(message.clone());
-        self.state.stopping_reason_message = Some(message);
+        (self.state.stopped_epoch, self.state.stopping_reason) = (None, StoppingReason::NotStopped);
     }
 
     /// The newest look again, with the options of this run: a stop that they do not ask for is taken back.
@@ -226,12 +234,9 @@ impl EarlyStopping {
             ctx.stop(asked.clone());
             return;
         }
-        if let Some(asked) = self.state.stopping_reason_message.take() {
-            ctx.withdraw_stop(&asked);
-        }
-        (self.state.stopped_epoch, self.state.stopping_reason) = (None, StoppingReason::NotStopped);
-        if let Some((reason, message)) = verdict {
-            self.stop(ctx, reason, message);
+        match verdict {
+            Some((reason, message)) => self.stop(ctx, reason, message),
+            None => self.take_back(ctx),
         }
     }
 

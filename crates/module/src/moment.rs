@@ -59,6 +59,13 @@ pub struct Progress {
     pub global_step: u64,
 }
 
+impl Progress {
+    /// Whether a training batch or epoch is complete; an epoch may be without batches, when all of it was skipped.
+    pub fn has_begun(&self) -> bool {
+        self.epoch > 0 || self.batches > 0
+    }
+}
+
 /// Where in the run a hook is called. Steps see it through `self.current_epoch()` and its kin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moment {

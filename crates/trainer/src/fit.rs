@@ -54,7 +54,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
 
     pub(crate) fn run(mut self) -> Result<Stop> {
         self.sanity_check()?;
-        if self.engine.run.progress.batches == 0 {
+        if !self.engine.run.progress.has_begun() {
             self.refresh_learning_rates();
         }
         let stop = match self.is_done() {
@@ -67,7 +67,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
 
     fn train(&mut self) -> Result<Stop> {
         self.engine.fire(self.module, Event::TrainStart)?;
-        if self.engine.run.progress.batches == 0 {
+        if !self.engine.run.progress.has_begun() {
             self.engine.clock.last_validation = Instant::now();
         }
         let stop = loop {
@@ -158,6 +158,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
 
         engine.fire(self.module, Event::TrainBatchStart { batch: &batch.value, batch_idx })?;
         if self.skip_if_asked() == Flow::EndEpoch {
+            self.engine.batch_items = Some(1);
             return Ok(Flow::EndEpoch);
         }
         let engine = &mut *self.engine;

@@ -63,7 +63,7 @@ impl LoopState {
         Self {
             after_batch: clock.after_batch,
             // A fit that has not trained yet begins again with its sanity check.
-            evaluating: clock.evaluating.filter(|_| run.progress.batches > 0),
+            evaluating: clock.evaluating.filter(|_| run.progress.has_begun()),
             evaluated: clock.evaluated.clone(),
             since_validation: clock.last_validation.elapsed().as_secs_f64(),
             validation_is_due: run.validation_is_due,

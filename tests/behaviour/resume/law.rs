@@ -276,14 +276,16 @@ fn law(plan: &Plan) -> Result<(), TestCaseError> {
         (at_second, at_end) = (read(&second), read(&end));
     }
 
-    let Some(begin) = begin_of(&first) else { return Ok(()) };
+    // Who goes on from the very end of a fit wants more of it: the stop that ended it is not in that checkpoint.
+    let goes_on = |begin: &u64| *begin <= last || !matches!(unbroken.stop, Stop::Requested(_));
+    let Some(begin) = begin_of(&first).filter(goes_on) else { return Ok(()) };
     let _ = (std::fs::remove_file(&second), std::fs::remove_file(&end));
     let continued = place.fit(plan, observer(), None, Some(&first))?;
     compare("continued", &continued, &unbroken, begin)?;
     compare_saved("the second checkpoint", read(&second).as_ref(), at_second.as_ref())?;
     compare_saved("the last checkpoint", read(&end).as_ref(), at_end.as_ref())?;
 
-    let Some(begin) = begin_of(&second) else { return Ok(()) };
+    let Some(begin) = begin_of(&second).filter(goes_on) else { return Ok(()) };
     let at_end = read(&end);
     let again = place.fit(plan, observer(), None, Some(&second))?;
     compare("continued again", &again, &unbroken, begin)?;

@@ -197,6 +197,8 @@ fn the_newest_look_gives_the_reason_while_min_epochs_lets_training_go_on() {
         let message = format!("monitored metric `loss` did not improve in the last {looks} looks; best score: 1.000");
         assert_eq!(bench.run.requests.stop, (looks > 0).then_some(message));
     }
+    bench.metric("loss", 0.5).epoch(&mut callback).unwrap();
+    assert_eq!((bench.run.requests.stop.as_deref(), callback.stopping_reason()), (None, StoppingReason::NotStopped));
     bench.run.requests.stop = Some("enough".into());
     bench.epoch(&mut callback).unwrap();
     assert_eq!(bench.stopped().as_deref(), Some("enough"));

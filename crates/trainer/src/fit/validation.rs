@@ -10,7 +10,7 @@ use crate::evaluate::{Evaluation, evaluate};
 impl<M: LightningModule> FitLoop<'_, M> {
     pub(super) fn sanity_check(&mut self) -> Result<()> {
         let limits = self.engine.run.limits.sanity_batches.clone();
-        let resumed = self.engine.run.progress.batches > 0;
+        let resumed = self.engine.run.progress.has_begun();
         if self.val.is_empty() || resumed || limits.iter().all(|&n| n == Some(0)) {
             return Ok(());
         }
