@@ -26,7 +26,7 @@ pub(crate) fn part(name: &str, folder: &Path) -> Command {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
     if ignored.is_some_and(|mask| mask & 0b10 != 0) {
-        let mut env = Command::new("env");
+        let mut env = Command::new("/usr/bin/env");
         env.arg("--default-signal=INT").arg(exe);
         return prefixed(env, name, folder);
     }

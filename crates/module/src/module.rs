@@ -108,7 +108,7 @@ pub trait LightningModule: Module + 'static {
     }
 
     /// A module with the weights of a checkpoint: built from the hyperparameters that [`hparams`](Self::hparams) saved, as in
-    /// the example at [`load`](crate::load).
+    /// the example at [`crate::load`].
     ///
     /// # Errors
     /// [`Error::Checkpoint`] for a file that cannot be read or holds no such hyperparameters, [`Error::Weights`] when its
