@@ -43,6 +43,8 @@ enum Task {
     Bench(bench::Options),
     /// Kill a training thousands of times, and compare it with the unbroken one.
     Crash(crash::Options),
+    /// Link the MNIST example with the feature `cuda`, without a network, and run it where no GPU can be used (20 minutes).
+    Cuda,
     /// Build the documentation of the crates, and the book where `docs/` holds one.
     Docs(docs::Options),
 }
@@ -65,6 +67,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Task::Data => data::fetch(&workspace).map(|()| ExitCode::SUCCESS),
         Task::Bench(options) => bench::run(&workspace, &options).map(|()| ExitCode::SUCCESS),
         Task::Crash(options) => crash::run(&workspace, &options).map(|()| ExitCode::SUCCESS),
+        Task::Cuda => cuda::link_and_run(&workspace).map(|()| ExitCode::SUCCESS),
         Task::Docs(options) => docs::build(&workspace, &options).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -24,7 +24,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "torch", about: "PyTorch computes with our weights, and we with those of PyTorch Lightning", body: torch::step },
     Step { name: "s3", about: "a run that is saved in S3 continues there", body: s3::step },
     Step { name: "wgpu", about: "the MNIST example has the same losses through wgpu as on the CPU", body: wgpu::step },
-    Step { name: "cuda", about: "the features for GPUs compile, and a program with `cuda` runs without one", body: cuda::step },
+    Step { name: "cuda", about: "the features for GPUs compile", body: cuda::step },
 ];
 
 fn fmt(workspace: &Workspace) -> Result<Verdict> {
