@@ -22,6 +22,8 @@ pub(crate) struct Job {
     /// What only a checkpoint to continue from has.
     pub(crate) run: Option<RunPart>,
     pub(crate) requests: Vec<SaveRequest>,
+    /// Those of all requests.
+    pub(crate) names: Names,
 }
 
 /// What a checkpoint of weights only lacks.
@@ -34,7 +36,7 @@ pub(crate) struct RunPart {
 impl Job {
     /// Reads what is on the device, and writes. What a request replaces goes only after the new file is durable.
     fn run(self) -> Result<Vec<SaveRequest>> {
-        let Self { mut manifest, snapshot, run, requests } = self;
+        let Self { mut manifest, snapshot, run, requests, names } = self;
         let mut tensors = snapshot.read()?;
         if let Some(RunPart { optimizers, mut log, loggers }) = run {
             // The loggers have everything up to this moment on the disk before the checkpoint that says so is.
@@ -48,7 +50,6 @@ impl Job {
             manifest.optimizers = states;
             tensors.append(&mut of_optimizers);
         }
-        let names = Names::of(&requests);
         let save = || write(names.file(), &manifest, &tensors).map_err(Error::from).and_then(|()| names.finish());
         // Somebody may remove the folder in the middle of it; there is time to make it again.
         save().or_else(|error| if is_gone(&error) { save() } else { Err(error) })?;

@@ -63,6 +63,7 @@ fn report<M: LightningModule>(engine: &Engine<M>, written: &[SaveRequest]) -> Re
 /// The run as it stands, without waiting for the device.
 fn take<M: LightningModule>(engine: &mut Engine<M>, module: &mut M, training: &Training, requests: Vec<SaveRequest>) -> Result<Job> {
     let weights_only = requests.iter().all(|request| request.weights_only);
+    let names = Names::of(&requests);
     let mut snapshot = Snapshot::of_module(module)?;
     let mut manifest = Manifest {
         weights_only,
@@ -91,7 +92,7 @@ fn take<M: LightningModule>(engine: &mut Engine<M>, module: &mut M, training: &T
         let mut extra = Map::new();
         engine.fire(module, Event::SaveCheckpoint { checkpoint: &mut extra })?;
         manifest.extra = extra;
-        manifest.loops = state::save(&LoopState::of(&engine.clock, &engine.run, Names::of(&requests)))?;
+        manifest.loops = state::save(&LoopState::of(&engine.clock, &engine.run, names.clone()))?;
         manifest.data = state::save(&engine.data)?;
         // Last of all: what hooks have logged until now is in it, and in the logs before these positions.
         let mut pending = Pending::default();
@@ -103,5 +104,5 @@ fn take<M: LightningModule>(engine: &mut Engine<M>, module: &mut M, training: &T
         run = Some(RunPart { optimizers: training.optimizers.snapshot(&ParamPaths::of(module))?, log, loggers });
     }
     engine.device.flush().map_err(stormfire_module::Error::other)?;
-    Ok(Job { manifest, snapshot, run, requests })
+    Ok(Job { manifest, snapshot, run, requests, names })
 }
