@@ -1,11 +1,14 @@
-//! Gradients as values: accumulating, clipping and checking them, without a device read unless something is wrong.
+//! Gradients as values: accumulating, clipping, checking and saving them, without a device read unless something is wrong.
+
+use std::collections::BTreeMap;
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
     optim::GradientsParams,
-    tensor::{DType, Tensor},
+    tensor::{DType, Tensor, TensorData},
 };
 use serde::{Deserialize, Serialize};
+use stormfire_checkpoint::Snapshot;
 
 use crate::{
     error::Result,
@@ -174,6 +177,46 @@ pub fn accumulate<M: Module>(sum: &mut GradientsParams, more: GradientsParams, m
         }
     }
     walk(module, Add { sum, more });
+}
+
+/// The folder of their names in a checkpoint.
+const FOLDER: &str = "gradients/";
+
+/// Adds gradients to a snapshot, by parameter path.
+pub fn save<M: Module>(gradients: &GradientsParams, module: &M, snapshot: &mut Snapshot) {
+    struct Save<'a> {
+        gradients: &'a GradientsParams,
+        snapshot: &'a mut Snapshot,
+    }
+    impl OnGradient for Save<'_> {
+        fn call<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = self.gradients.get::<D>(param.id) {
+                self.snapshot.add(format!("{FOLDER}{path}"), gradient);
+            }
+        }
+    }
+    walk(module, Save { gradients, snapshot });
+}
+
+/// Takes the gradients that [`save`] added out of the tensors of a checkpoint; `None` if it holds none.
+pub fn load<M: Module>(tensors: &mut BTreeMap<String, TensorData>, module: &M) -> Option<GradientsParams> {
+    struct Load<'a> {
+        tensors: &'a mut BTreeMap<String, TensorData>,
+        gradients: GradientsParams,
+    }
+    impl OnGradient for Load<'_> {
+        fn call<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
+            let (device, shape) = (param.lazy_device().inner(), param.lazy_shape());
+            if let Some(data) = self.tensors.remove(&format!("{FOLDER}{path}"))
+                && data.shape() == &shape
+            {
+                let dtype = data.dtype();
+                self.gradients.register(param.id, Tensor::<D>::from_data(data, (&device, dtype)));
+            }
+        }
+    }
+    let gradients = walk(module, Load { tensors, gradients: GradientsParams::new() }).gradients;
+    (!gradients.is_empty()).then_some(gradients)
 }
 
 /// The paths of the parameters whose gradient is not finite. One device read.

@@ -4,7 +4,6 @@
 //! ([`save`]); a thread of its own waits for the device and for the loggers, and writes the file (`checkpoint_writer`). The
 //! file format is [`stormfire_checkpoint`]'s.
 
-mod gradients;
 mod locate;
 mod logs;
 mod restore;

@@ -7,9 +7,8 @@ use std::{
 
 use burn::{module::Module, tensor::TensorData};
 use stormfire_checkpoint::{Checkpoint, LoadOptions, Manifest, ParamPaths, newest_good, restore};
-use stormfire_module::{Error, Event, LightningModule, Result, moment::Progress, state};
+use stormfire_module::{Error, Event, LightningModule, Result, gradients, moment::Progress, state};
 
-use super::gradients;
 use crate::{
     accelerator::check_default_device, data_facts::DataFacts, engine::Engine, log_state::LogState, loop_state::LoopState,
     training::Training,
@@ -94,7 +93,7 @@ impl Resume {
             check_default_device()?;
         }
         let paths = ParamPaths::of(module);
-        training.accumulated = gradients::restore(&mut self.tensors, module);
+        training.accumulated = gradients::load(&mut self.tensors, module);
         let mut loops = LoopState::default();
         state::load(&mut loops, std::mem::take(&mut self.manifest.loops))?;
         loops.names.finish_after_a_kill(&self.path, &self.manifest);

@@ -3,9 +3,8 @@
 use serde_json::Map;
 use stormfire_checkpoint::{Manifest, ParamPaths, Snapshot};
 use stormfire_loggers::CheckpointInfo;
-use stormfire_module::{Event, LightningModule, Result, run::SaveRequest, state};
+use stormfire_module::{Event, LightningModule, Result, gradients, run::SaveRequest, state};
 
-use super::gradients;
 use crate::{
     checkpoint_names::Names,
     checkpoint_writer::{Job, RunPart},
@@ -81,7 +80,7 @@ fn take<M: LightningModule>(engine: &mut Engine<M>, module: &mut M, training: &T
     let mut run = None;
     if !weights_only {
         if let Some(accumulated) = &training.accumulated {
-            gradients::add(&mut snapshot, accumulated, module);
+            gradients::save(accumulated, module, &mut snapshot);
         }
         for callback in engine.callbacks() {
             let state = callback.state()?;
