@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::Delivery;
+
 /// The result of everything fallible in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -85,6 +87,26 @@ pub enum Error {
         /// The logger's name.
         logger: String,
     },
+    /// Not everything reached a tracking server, and the logger was asked to be strict about it.
+    #[error("logger `{logger}`: {reason} ({delivery})")]
+    Undelivered {
+        /// The logger's name.
+        logger: String,
+        /// What became of the records.
+        delivery: Delivery,
+        /// What went wrong first.
+        reason: String,
+    },
+    /// Something that the logger cannot do without is not set.
+    #[error("logger `{logger}` needs {what}")]
+    Missing {
+        /// The logger's name.
+        logger: String,
+        /// What is missing.
+        what: &'static str,
+        /// How to give it.
+        hint: &'static str,
+    },
     /// An error of a logger's own; see [`Error::other`].
     #[error(transparent)]
     Other(Box<dyn std::error::Error + Send + Sync>),
@@ -117,6 +139,10 @@ impl Error {
             Self::Serialize { .. } => "map keys must be strings, numbers or unit variants",
             Self::RunGone { .. } => "put the folder back, or log into a new version",
             Self::RunInUse { .. } => "wait until the run that uses it has ended, end it, or log into a new version",
+            Self::Undelivered { .. } => {
+                "is the server up and the address right? Without `strict` a training goes on, and what waits is kept"
+            }
+            Self::Missing { hint, .. } => hint,
             Self::WrongLogger { .. } => "ask with the type that was given to the Trainer",
             _ => return None,
         };

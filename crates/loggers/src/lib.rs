@@ -20,29 +20,45 @@
 //! ```
 
 mod append;
+#[cfg(feature = "csv")]
 mod csv;
+mod delivery;
 mod error;
+#[cfg(feature = "network")]
+mod http;
 mod hyperparams;
-#[cfg(test)]
+#[cfg(any(feature = "network", feature = "neptune"))]
+mod identity;
+#[cfg(all(test, feature = "csv", feature = "tensorboard"))]
 mod kill_tests;
 mod logger;
 mod memory;
 mod number;
+#[cfg(feature = "network")]
+mod outbox;
 mod position;
-#[cfg(test)]
+#[cfg(all(test, feature = "csv", feature = "tensorboard"))]
 mod resume_tests;
 mod run_dir;
+mod secret;
+#[cfg(feature = "tensorboard")]
 mod tensorboard;
+#[cfg(all(test, feature = "network"))]
+mod test_server;
 mod value;
 mod writer;
 
+#[cfg(feature = "csv")]
 pub use crate::csv::CsvLogger;
+pub use delivery::Delivery;
 pub use error::{Error, Result};
 pub use hyperparams::{Hyperparams, Scalar};
 pub use logger::{CheckpointInfo, Logger, Status};
 pub use memory::{Call, MemoryLogger};
 pub use run_dir::{DEFAULT_NAME, RunDir};
+pub use secret::Secret;
 pub use serde_json::Value;
+#[cfg(feature = "tensorboard")]
 pub use tensorboard::TensorBoardLogger;
-pub use value::{Audio, Figure, FigureFormat, Histogram, HistogramStats, Image, Metrics, Text};
+pub use value::{Artifact, Audio, Figure, FigureFormat, Graph, Histogram, HistogramStats, Image, Metrics, Node, Table, Text};
 pub use writer::{Background, PendingPosition, QUEUE_CAPACITY};

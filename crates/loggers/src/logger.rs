@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::{Audio, Error, Figure, Histogram, Hyperparams, Image, Metrics, Result, Text};
+use crate::{Artifact, Audio, Delivery, Error, Figure, Graph, Histogram, Hyperparams, Image, Metrics, Result, Table, Text};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,6 +191,37 @@ pub trait Logger: Any + Send {
     fn log_figure(&mut self, tag: &str, figure: &Figure, step: Option<u64>) -> Result<()> {
         let _ = (tag, figure, step);
         Err(unsupported(self.name(), "figures"))
+    }
+
+    /// Records a table. Default: [`Error::Unsupported`].
+    fn log_table(&mut self, tag: &str, table: &Table, step: Option<u64>) -> Result<()> {
+        let _ = (tag, table, step);
+        Err(unsupported(self.name(), "tables"))
+    }
+
+    /// Keeps a file with the run. The file must stay where it is until the run has ended, since it may be sent later.
+    /// Default: [`Error::Unsupported`].
+    fn log_artifact(&mut self, artifact: &Artifact) -> Result<()> {
+        let _ = artifact;
+        Err(unsupported(self.name(), "artifacts"))
+    }
+
+    /// Records the structure of the model. Default: [`Error::Unsupported`].
+    fn log_graph(&mut self, graph: &Graph) -> Result<()> {
+        let _ = graph;
+        Err(unsupported(self.name(), "graphs"))
+    }
+
+    /// Records values that are shown in one chart. Default: [`Logger::log_metrics`] with `group/name` for each.
+    fn log_scalars(&mut self, group: &str, values: &Metrics, step: Option<u64>) -> Result<()> {
+        let separator = self.group_separator().to_owned();
+        let named = values.iter().map(|(name, value)| (format!("{group}{separator}{name}"), value)).collect();
+        self.log_metrics(&named, step)
+    }
+
+    /// What has become of the records so far, for a logger that sends them somewhere. Default: `None`.
+    fn delivery(&self) -> Option<Delivery> {
+        None
     }
 
     /// Hands everything recorded so far to the operating system (or the service). Default: nothing.

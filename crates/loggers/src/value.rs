@@ -1,12 +1,18 @@
 //! The values that a logger receives. They are plain data and know nothing of tensors.
 
+mod artifact;
+mod graph;
 mod histogram;
 mod image;
 mod media;
+mod table;
 
+pub use artifact::Artifact;
+pub use graph::{Graph, Node};
 pub use histogram::{Histogram, HistogramStats};
 pub use image::Image;
 pub use media::{Audio, Figure, FigureFormat, Text};
+pub use table::Table;
 
 use std::sync::Arc;
 

@@ -1,0 +1,30 @@
+//! Names and times that trackers ask for.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// Seconds since 1970.
+pub(crate) fn now_s() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// A random text of the characters `0-9a-z`, the same in no two runs.
+pub(crate) fn random_id(length: usize) -> String {
+    let mut random = fastrand::Rng::new();
+    (0..length).map(|_| random.digit(36)).collect()
+}
+
+/// A random text of the characters `0-9a-f`.
+pub(crate) fn random_hex(length: usize) -> String {
+    let mut random = fastrand::Rng::new();
+    (0..length).map(|_| random.digit(16)).collect()
+}
+
+/// The user's login name; `unknown` if the system does not say.
+pub(crate) fn user() -> String {
+    ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_else(|| "unknown".to_owned())
+}

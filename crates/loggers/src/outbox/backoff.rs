@@ -1,0 +1,45 @@
+//! How long to wait before the next attempt.
+
+use std::time::Duration;
+
+const FIRST: Duration = Duration::from_millis(500);
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Exponential backoff with full jitter above one half, so that a thousand jobs do not come back in the same second.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    pub(super) fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    /// The wait after one more failure. What the server asks for is a lower bound.
+    pub(super) fn next(&mut self, asked: Option<Duration>) -> Duration {
+        let wait = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
+        self.failures = self.failures.saturating_add(1);
+        let jittered = wait.mul_f64(fastrand::f64().mul_add(0.5, 0.5));
+        asked.map_or(jittered, |asked| asked + jittered.min(asked / 10))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_a_minute_and_start_again() {
+        let mut backoff = Backoff::default();
+        let waits: Vec<f64> = (0..12).map(|_| backoff.next(None).as_secs_f64()).collect();
+        for (failure, wait) in waits.iter().enumerate() {
+            let full = (0.5 * 2_f64.powi(failure as i32)).min(60.0);
+            assert!((full / 2.0..=full).contains(wait), "{wait} after {failure} failures");
+        }
+        backoff.reset();
+        assert!(backoff.next(None) <= FIRST);
+        let asked = Duration::from_secs(7);
+        assert!((asked..=asked.mul_f64(1.1)).contains(&backoff.next(Some(asked))));
+    }
+}

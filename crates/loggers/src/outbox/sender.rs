@@ -1,0 +1,260 @@
+//! The thread that sends.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::backoff::Backoff;
+use super::spool::{self, Acked};
+use super::{Carrier, Failure, Record, Sending};
+use crate::{Delivery, Result};
+
+/// What both sides know.
+pub(super) struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    /// The sender may read up to here.
+    flushed: u64,
+    acked: u64,
+    pushed: u64,
+    delivered: u64,
+    refused: u64,
+    /// Somebody waits.
+    urgent: bool,
+    /// The pause between two attempts is to end now.
+    nudged: bool,
+    closed: bool,
+    /// The sender is inside a request.
+    busy: bool,
+    /// The last time that something was taken off the queue.
+    progress: Instant,
+    /// Why the last attempt failed, if it did.
+    trouble: Option<String>,
+    /// The first refusal that nobody was told of.
+    refusal: Option<String>,
+}
+
+impl Shared {
+    pub(super) fn new(acked: u64, flushed: u64, waiting: u64) -> Self {
+        let state = State {
+            flushed,
+            acked,
+            pushed: waiting,
+            delivered: 0,
+            refused: 0,
+            urgent: false,
+            nudged: false,
+            closed: false,
+            busy: false,
+            progress: Instant::now(),
+            trouble: None,
+            refusal: None,
+        };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn pushed(&self) {
+        self.lock().pushed += 1;
+    }
+
+    pub(super) fn flushed(&self, end: u64) {
+        let mut state = self.lock();
+        if state.flushed != end {
+            state.flushed = end;
+            self.changed.notify_all();
+        }
+    }
+
+    pub(super) fn rewound(&self, end: u64, waiting: u64) {
+        let mut state = self.lock();
+        state.flushed = end;
+        state.pushed = waiting;
+    }
+
+    pub(super) fn acked(&self) -> u64 {
+        self.lock().acked
+    }
+
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.lock().trouble.clone()
+    }
+
+    pub(super) fn take_refusal(&self) -> Option<String> {
+        self.lock().refusal.take()
+    }
+
+    pub(super) fn delivery(&self) -> Delivery {
+        self.lock().delivery()
+    }
+
+    pub(super) fn settle(&self, patience: Duration) -> Delivery {
+        let mut state = self.lock();
+        state.urgent = true;
+        state.nudged = true;
+        state.progress = Instant::now();
+        self.changed.notify_all();
+        while state.acked < state.flushed {
+            let Some(left) = patience.checked_sub(state.progress.elapsed()).filter(|left| !left.is_zero()) else { break };
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.urgent = false;
+        state.delivery()
+    }
+
+    /// Tells the sender to end. False if it is inside a request, which may take long.
+    pub(super) fn close(&self) -> bool {
+        let mut state = self.lock();
+        state.closed = true;
+        self.changed.notify_all();
+        !state.busy
+    }
+
+    /// Waits until there is something to send, and it has waited long enough for company. `None` once closed.
+    fn next(&self, linger: Duration) -> Option<(u64, u64)> {
+        let mut state = self.lock();
+        let mut since = None;
+        loop {
+            if state.closed {
+                return None;
+            }
+            let wait = if state.acked < state.flushed {
+                let since = *since.get_or_insert_with(Instant::now);
+                match linger.checked_sub(since.elapsed()).filter(|left| !left.is_zero() && !state.urgent) {
+                    Some(left) => left,
+                    None => {
+                        state.busy = true;
+                        return Some((state.acked, state.flushed));
+                    }
+                }
+            } else {
+                Duration::from_secs(3600)
+            };
+            state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Sleeps between two attempts, at most until somebody waits for the records or the outbox is closed.
+    fn pause(&self, wait: Duration) {
+        let until = Instant::now() + wait;
+        let mut state = self.lock();
+        state.busy = false;
+        while !state.closed
+            && !std::mem::take(&mut state.nudged)
+            && let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+        {
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn advance(&self, to: u64, delivered: u64, refusal: Option<(u64, String)>) {
+        let mut state = self.lock();
+        state.acked = to;
+        state.delivered += delivered;
+        if let Some((count, reason)) = refusal {
+            state.refused += count;
+            state.refusal.get_or_insert(reason);
+        }
+        state.busy = false;
+        state.progress = Instant::now();
+        state.trouble = None;
+        self.changed.notify_all();
+    }
+
+    /// Whether this is news.
+    fn failed(&self, reason: &str) -> bool {
+        self.lock().trouble.replace(reason.to_owned()).is_none()
+    }
+}
+
+impl State {
+    fn delivery(&self) -> Delivery {
+        let (delivered, refused) = (self.delivered, self.refused);
+        Delivery { delivered, refused, spooled: self.pushed.saturating_sub(delivered + refused) }
+    }
+}
+
+pub(super) struct Sender<R> {
+    folder: PathBuf,
+    carrier: Box<dyn Carrier<R>>,
+    sending: Sending,
+    shared: Arc<Shared>,
+    acked: Acked,
+    refusals: u64,
+}
+
+impl<R: Record> Sender<R> {
+    pub(super) fn new(folder: PathBuf, carrier: Box<dyn Carrier<R>>, sending: Sending, shared: Arc<Shared>) -> Result<Self> {
+        let acked = Acked::open(&folder)?;
+        Ok(Self { folder, carrier, sending, shared, acked, refusals: 0 })
+    }
+
+    pub(super) fn run(mut self) {
+        let mut backoff = Backoff::default();
+        let mut linger = self.sending.linger;
+        while let Some((from, to)) = self.shared.next(linger) {
+            match self.send(from, to) {
+                Ok(full) => {
+                    backoff.reset();
+                    // What fills a request needs no more company.
+                    linger = if full { Duration::ZERO } else { self.sending.linger };
+                }
+                Err((after, reason)) => {
+                    let wait = backoff.next(after);
+                    if self.shared.failed(&reason) {
+                        tracing::warn!(logger = self.sending.logger, "{reason}; trying again until it succeeds, nothing is lost");
+                    } else {
+                        tracing::debug!(logger = self.sending.logger, ?wait, "{reason}");
+                    }
+                    linger = Duration::ZERO;
+                    self.shared.pause(wait);
+                }
+            }
+        }
+    }
+
+    /// Sends once. True if there was more than one request holds.
+    fn send(&mut self, from: u64, to: u64) -> Result<bool, (Option<Duration>, String)> {
+        let local = |error: crate::Error| (None, error.to_string());
+        let (count, bytes) = (self.sending.max_records, self.sending.max_bytes);
+        let batch = spool::read::<R>(&self.folder, from, to, count, bytes).map_err(local)?;
+        if batch.records.is_empty() {
+            // Lines that cannot be read are passed over.
+            self.shared.advance(to, 0, None);
+            self.acked.note(to).map_err(local)?;
+            return Ok(false);
+        }
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.carrier.deliver(&batch.records)))
+            .unwrap_or_else(|_| Err(Failure::refused("the sender panicked")));
+        let (taken, refusal) = match outcome {
+            Ok(taken) => (taken.clamp(1, batch.records.len()), None),
+            Err(Failure::Retry { after, reason }) => return Err((after, reason)),
+            Err(Failure::Refused { count, reason, .. }) => {
+                let count = count.clamp(1, batch.records.len());
+                self.refusals += 1;
+                if self.refusals == 1 {
+                    tracing::warn!(logger = self.sending.logger, "{reason}; the records that the server refuses are left out");
+                } else {
+                    tracing::debug!(logger = self.sending.logger, "{reason}");
+                }
+                (count, Some((count as u64, reason)))
+            }
+        };
+        let behind = batch.ends[taken - 1];
+        self.acked.note(behind).map_err(local)?;
+        for file in batch.records[..taken].iter().filter_map(Record::kept_file) {
+            // One that stays takes room and does no other harm.
+            let _ = fs_err::remove_file(file);
+        }
+        let delivered = if refusal.is_some() { 0 } else { taken as u64 };
+        self.shared.advance(behind, delivered, refusal);
+        Ok(behind < to)
+    }
+}

@@ -1,0 +1,203 @@
+//! Records on the disk, one JSON line each, from the oldest that is still needed to the newest.
+
+use std::collections::VecDeque;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::append::Append;
+use crate::{Error, Result};
+
+/// A file of records is closed at this length; it is removed as soon as nobody needs it any more.
+const SEGMENT: u64 = 16 << 20;
+const ACKED: &str = "delivered";
+
+/// The writing end. Positions count bytes from the first record of the run, whatever has been removed since.
+pub(super) struct Spool {
+    folder: PathBuf,
+    file: Append,
+    /// Where the last segment begins.
+    base: u64,
+    /// Where the earlier segments begin, in order.
+    earlier: VecDeque<u64>,
+}
+
+impl Spool {
+    /// Opens a spool, with what an earlier process has left in it. A half line at its end is cut off.
+    pub(super) fn open(folder: &Path) -> Result<Self> {
+        fs_err::create_dir_all(folder)?;
+        let mut bases: Vec<u64> = Vec::new();
+        for entry in fs_err::read_dir(folder)? {
+            bases.extend(entry?.file_name().to_str().and_then(base_of));
+        }
+        bases.sort_unstable();
+        let base = bases.pop().unwrap_or_else(|| acked(folder));
+        let mut spool = Self { folder: folder.to_owned(), file: open_segment(folder, base)?, base, earlier: bases.into() };
+        let whole = spool.whole_lines()?;
+        spool.file.cut(whole)?;
+        Ok(spool)
+    }
+
+    fn whole_lines(&self) -> io::Result<u64> {
+        let mut file = BufReader::new(fs_err::File::open(self.file.path())?);
+        let (mut whole, mut line) = (0, Vec::new());
+        loop {
+            line.clear();
+            let length = file.read_until(b'\n', &mut line)? as u64;
+            if !line.ends_with(b"\n") {
+                return Ok(whole);
+            }
+            whole += length;
+        }
+    }
+
+    /// The position behind everything that was flushed.
+    pub(super) fn end(&self) -> u64 {
+        self.base + self.file.end()
+    }
+
+    /// Adds a record; it is in memory until [`Spool::flush`].
+    pub(super) fn push(&mut self, record: &impl Serialize) -> Result<()> {
+        let buffer = self.file.buffer();
+        let before = buffer.len();
+        if let Err(error) = serde_json::to_writer(&mut *buffer, record) {
+            buffer.truncate(before);
+            return Err(Error::other(error));
+        }
+        buffer.push(b'\n');
+        Ok(self.file.pushed()?)
+    }
+
+    pub(super) fn flush(&mut self) -> Result<()> {
+        self.file.flush(b"")?;
+        if self.file.end() >= SEGMENT {
+            let next = self.end();
+            let file = open_segment(&self.folder, next)?;
+            self.earlier.push_back(self.base);
+            self.file = file;
+            self.base = next;
+        }
+        Ok(())
+    }
+
+    pub(super) fn sync(&self) -> Result<()> {
+        Ok(self.file.sync()?)
+    }
+
+    /// Removes segments that end at or before a position.
+    pub(super) fn forget(&mut self, before: u64) {
+        while let Some(&base) = self.earlier.front() {
+            let end = self.earlier.get(1).copied().unwrap_or(self.base);
+            if end > before {
+                return;
+            }
+            // One that cannot be removed takes room and does no other harm.
+            let _ = fs_err::remove_file(segment(&self.folder, base));
+            self.earlier.pop_front();
+        }
+    }
+
+    /// Drops every record behind a position.
+    pub(super) fn cut(&mut self, to: u64) -> Result<()> {
+        while to < self.base {
+            let Some(base) = self.earlier.pop_back() else { break };
+            let file = open_segment(&self.folder, base)?;
+            let dropped = std::mem::replace(&mut self.file, file);
+            fs_err::remove_file(dropped.path())?;
+            self.base = base;
+        }
+        Ok(self.file.cut(to.saturating_sub(self.base).min(self.file.end()))?)
+    }
+
+    /// Removes the whole spool, once nothing in it is needed.
+    pub(super) fn remove(self) -> Result<()> {
+        let folder = self.folder.clone();
+        drop(self);
+        Ok(fs_err::remove_dir_all(folder)?)
+    }
+}
+
+fn segment(folder: &Path, base: u64) -> PathBuf {
+    folder.join(format!("records-{base:020}.jsonl"))
+}
+
+fn base_of(name: &str) -> Option<u64> {
+    name.strip_prefix("records-")?.strip_suffix(".jsonl")?.parse().ok()
+}
+
+fn open_segment(folder: &Path, base: u64) -> Result<Append> {
+    let path = segment(folder, base);
+    let file = fs_err::OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&path)?;
+    let length = file.metadata()?.len();
+    Ok(Append::new(file.into_parts().0, path, length))
+}
+
+/// Up to where everything was delivered, as far as an earlier process has noted.
+pub(super) fn acked(folder: &Path) -> u64 {
+    fs_err::read_to_string(folder.join(ACKED)).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
+/// Notes up to where everything was delivered. One write of a fixed length: a kill leaves the old number or the new one.
+pub(super) struct Acked(fs_err::File);
+
+impl Acked {
+    pub(super) fn open(folder: &Path) -> Result<Self> {
+        Ok(Self(fs_err::OpenOptions::new().create(true).write(true).truncate(false).open(folder.join(ACKED))?))
+    }
+
+    pub(super) fn note(&mut self, position: u64) -> Result<()> {
+        self.0.seek(SeekFrom::Start(0))?;
+        Ok(self.0.write_all(format!("{position:020}\n").as_bytes())?)
+    }
+}
+
+/// Records that were read, each with the position behind it.
+pub(super) struct Batch<R> {
+    pub(super) records: Vec<R>,
+    pub(super) ends: Vec<u64>,
+}
+
+/// Reads records from a position on, up to a position, a count and about so many bytes. A line that is no record is left
+/// out with a warning: the disk was damaged or another version wrote it.
+pub(super) fn read<R: DeserializeOwned>(folder: &Path, from: u64, to: u64, count: usize, bytes: u64) -> Result<Batch<R>> {
+    let mut found = Batch { records: Vec::new(), ends: Vec::new() };
+    let mut at = from;
+    while at < to && found.records.len() < count && at - from < bytes {
+        let Some(base) = base_holding(folder, at)? else { break };
+        let mut file = fs_err::File::open(segment(folder, base))?;
+        file.seek(SeekFrom::Start(at - base))?;
+        let mut lines = BufReader::with_capacity(1 << 16, file.take(to - at));
+        let (before, mut line) = (at, Vec::new());
+        while found.records.len() < count && at - from < bytes {
+            line.clear();
+            let length = lines.read_until(b'\n', &mut line)? as u64;
+            if length == 0 {
+                break;
+            }
+            at += length;
+            match serde_json::from_slice(&line) {
+                Ok(record) => {
+                    found.records.push(record);
+                    found.ends.push(at);
+                }
+                Err(error) => tracing::warn!(folder = %folder.display(), %error, "a spooled record cannot be read; it is left out"),
+            }
+        }
+        if at == before {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// The segment that a position lies in.
+fn base_holding(folder: &Path, at: u64) -> Result<Option<u64>> {
+    let mut best = None;
+    for entry in fs_err::read_dir(folder)? {
+        let base = entry?.file_name().to_str().and_then(base_of);
+        best = best.max(base.filter(|base| *base <= at));
+    }
+    Ok(best)
+}

@@ -1,0 +1,227 @@
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde::Deserialize;
+
+use super::*;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Number {
+    value: u64,
+    kept: Option<PathBuf>,
+}
+
+impl Record for Number {
+    fn kept_file(&self) -> Option<&Path> {
+        self.kept.as_deref()
+    }
+}
+
+fn number(value: u64) -> Number {
+    Number { value, kept: None }
+}
+
+#[derive(Clone, Default)]
+struct Server {
+    got: Arc<Mutex<Vec<u64>>>,
+    /// So many attempts fail before one succeeds.
+    failures: Arc<AtomicUsize>,
+    down: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Server {
+    fn got(&self) -> Vec<u64> {
+        self.got.lock().unwrap().clone()
+    }
+}
+
+impl Carrier<Number> for Server {
+    fn deliver(&mut self, records: &[Number]) -> Result<usize, Failure> {
+        if self.down.load(Ordering::SeqCst) {
+            return Err(Failure::retry("connection refused"));
+        }
+        if self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return Err(Failure::Retry { after: Some(Duration::from_millis(2)), reason: "status 429".to_owned() });
+        }
+        if records[0].value == 13 {
+            return Err(Failure::refused("13 is refused"));
+        }
+        let taken = records.iter().take_while(|record| record.value != 13).take(3);
+        let before = self.got.lock().unwrap().len();
+        self.got.lock().unwrap().extend(taken.map(|record| record.value));
+        Ok(self.got.lock().unwrap().len() - before)
+    }
+}
+
+fn sending() -> Sending {
+    Sending { linger: Duration::ZERO, patience: Duration::from_millis(200), max_records: 5, ..Sending::new("test") }
+}
+
+fn open(folder: &Path, server: &Server) -> Outbox<Number> {
+    Outbox::open(folder.join("spool"), server.clone(), sending()).unwrap()
+}
+
+fn push(outbox: &mut Outbox<Number>, values: std::ops::Range<u64>) {
+    for value in values {
+        outbox.push(&number(value)).unwrap();
+    }
+}
+
+#[test]
+fn everything_arrives_in_order_what_is_refused_is_counted_and_the_spool_vanishes() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::default();
+    server.failures.store(3, Ordering::SeqCst);
+    let mut outbox =
+        Outbox::open(folder.path().join("spool"), server.clone(), Sending { patience: Duration::from_secs(60), ..sending() }).unwrap();
+    push(&mut outbox, 0..20);
+    let delivery = outbox.settle().unwrap();
+    assert_eq!((delivery.delivered, delivery.spooled, delivery.refused), (19, 0, 1));
+    assert_eq!(server.got(), (0..20).filter(|value| *value != 13).collect::<Vec<_>>());
+    drop(outbox);
+    assert!(!folder.path().join("spool").exists());
+}
+
+#[test]
+fn what_a_server_that_is_down_did_not_get_is_sent_by_the_next_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::default();
+    let mut outbox = open(folder.path(), &server);
+    push(&mut outbox, 0..4);
+    outbox.settle().unwrap();
+    server.down.store(true, Ordering::SeqCst);
+    push(&mut outbox, 4..9);
+    let delivery = outbox.settle().unwrap();
+    assert_eq!((delivery.delivered, delivery.spooled), (4, 5));
+    drop(outbox);
+
+    // A kill in the middle of a line.
+    let file = fs_err::read_dir(folder.path().join("spool")).unwrap().find_map(|entry| {
+        let path = entry.unwrap().path();
+        path.extension().is_some_and(|extension| extension == "jsonl").then_some(path)
+    });
+    let mut torn = fs_err::OpenOptions::new().append(true).open(file.unwrap()).unwrap();
+    std::io::Write::write_all(&mut torn, b"{\"value\":77").unwrap();
+
+    server.down.store(false, Ordering::SeqCst);
+    let mut outbox = open(folder.path(), &server);
+    push(&mut outbox, 9..12);
+    let delivery = outbox.settle().unwrap();
+    assert_eq!((delivery.delivered, delivery.spooled), (8, 0));
+    assert_eq!(server.got(), (0..12).collect::<Vec<_>>());
+}
+
+#[test]
+fn strictness_turns_a_refusal_and_a_dead_server_into_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::default();
+    let mut outbox = Outbox::open(folder.path().join("spool"), server.clone(), Sending { strict: true, ..sending() }).unwrap();
+    push(&mut outbox, 12..15);
+    let error = outbox.settle().unwrap_err();
+    assert_eq!(error.to_string(), "logger `test`: 13 is refused (2 delivered, 0 spooled, 1 refused)");
+    server.down.store(true, Ordering::SeqCst);
+    push(&mut outbox, 15..17);
+    let error = outbox.settle().unwrap_err();
+    assert_eq!(error.to_string(), "logger `test`: connection refused (2 delivered, 2 spooled, 1 refused)");
+    assert!(error.hint().is_some());
+}
+
+#[test]
+fn a_continued_run_learns_what_was_delivered_and_drops_what_was_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::default();
+    let mut outbox = open(folder.path(), &server);
+    push(&mut outbox, 0..3);
+    let position = outbox.position().unwrap();
+    push(&mut outbox, 3..5);
+    outbox.settle().unwrap();
+    server.down.store(true, Ordering::SeqCst);
+    push(&mut outbox, 5..8);
+    outbox.settle().unwrap();
+    drop(outbox);
+
+    server.down.store(false, Ordering::SeqCst);
+    let mut outbox = open(folder.path(), &server);
+    let delivered = outbox.rewind(position).unwrap();
+    assert_eq!(delivered, [number(3), number(4)]);
+    assert_eq!(outbox.delivery().spooled, 0);
+    push(&mut outbox, 5..7);
+    outbox.settle().unwrap();
+    assert_eq!(server.got(), (0..7).collect::<Vec<_>>());
+}
+
+#[test]
+fn long_runs_keep_only_what_is_needed_and_kept_files_go_with_their_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::default();
+    let mut outbox = Outbox::open(folder.path().join("spool"), server.clone(), Sending { max_bytes: u64::MAX, ..sending() }).unwrap();
+    let kept = outbox.keep("picture.png", b"bytes").unwrap();
+    assert!(kept.exists());
+    outbox.push(&Number { value: 0, kept: Some(kept.clone()) }).unwrap();
+    outbox.settle().unwrap();
+    assert!(!kept.exists());
+    let long = PathBuf::from("x".repeat(1 << 20));
+    for value in 1..60 {
+        outbox.push(&Number { value: if value == 13 { 99 } else { value }, kept: Some(long.clone()) }).unwrap();
+        outbox.flush().unwrap();
+    }
+    outbox.settle().unwrap();
+    outbox.flush().unwrap();
+    let segments = fs_err::read_dir(outbox.folder()).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_file()).count();
+    assert!(segments <= 2, "{segments} files, the note of what was delivered among them");
+    assert_eq!(server.got().len(), 60);
+}
+
+mod over_http {
+    use serde_json::json;
+
+    use super::*;
+    use crate::Secret;
+    use crate::http::{Auth, Client, Content};
+    use crate::test_server::{Fault, TestServer};
+
+    struct Poster(Client);
+
+    impl Carrier<Number> for Poster {
+        fn deliver(&mut self, records: &[Number]) -> Result<usize, Failure> {
+            self.0.post_json("numbers", &json!({"first": records[0].value, "last": records[records.len() - 1].value}))?;
+            Ok(records.len())
+        }
+    }
+
+    #[test]
+    fn every_fault_of_a_server_is_waited_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = TestServer::start(|_| (200, json!({})));
+        server.fail([
+            Fault::Status(429, Some(0)),
+            Fault::HangUp,
+            Fault::Status(500, None),
+            Fault::CutAnswer,
+            Fault::Slow(Duration::from_millis(50)),
+        ]);
+        let client = Client::new(&server.address, Auth::Bearer(Secret::new("token-1")));
+        let sending = Sending { linger: Duration::ZERO, patience: Duration::from_secs(60), ..Sending::new("test") };
+        let mut outbox = Outbox::open(folder.path().join("spool"), Poster(client), sending).unwrap();
+        push(&mut outbox, 0..5);
+        let delivery = outbox.settle().unwrap();
+        assert_eq!((delivery.delivered, delivery.spooled, delivery.refused), (5, 0, 0));
+        let received = server.received();
+        assert_eq!(received.last().unwrap().json(), json!({"first": 0, "last": 4}));
+        assert_eq!(received[0].header("authorization"), Some("Bearer token-1"));
+    }
+
+    #[test]
+    fn a_refusal_names_the_address_and_no_secret() {
+        let server = TestServer::start(|request| (400, json!({"message": format!("bad {}", request.header("authorization").unwrap())})));
+        let client = Client::new(&server.address, Auth::Bearer(Secret::new("token-1")));
+        let failure = client.send("PUT", "files/a", &[], Content::Bytes { bytes: b"x", content_type: "text/plain" }).unwrap_err();
+        assert_eq!(failure.status(), Some(400));
+        let expected = format!(r#"PUT {}/files/a: status 400: {{"message":"bad Bearer [secret]"}}"#, server.address);
+        assert_eq!(failure.reason(), expected);
+        // Another server does not get the secret.
+        let other = TestServer::start(|request| (200, json!({"seen": request.header("authorization")})));
+        let answer = client.send("GET", &format!("{}/x", other.address), &[], Content::Nothing).unwrap();
+        assert_eq!(answer.json().unwrap(), json!({"seen": null}));
+    }
+}

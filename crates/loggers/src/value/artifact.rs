@@ -1,0 +1,91 @@
+//! A file that a run leaves behind.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+/// A file or a folder that a backend keeps with the run: a checkpoint, a data set, a report.
+///
+/// ```
+/// use stormfire_loggers::Artifact;
+/// let artifact = Artifact::new("report.pdf").kind("report").alias("final").metadata("pages", 12);
+/// assert_eq!((artifact.name(), artifact.kind_name()), ("report.pdf", "report"));
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Artifact {
+    path: PathBuf,
+    name: Option<String>,
+    kind: String,
+    folder: String,
+    aliases: Vec<String>,
+    metadata: Map<String, Value>,
+}
+
+impl Artifact {
+    /// A file or folder, under its own name.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        let (name, kind) = (None, "file".to_owned());
+        Self { path: path.into(), name, kind, folder: String::new(), aliases: Vec::new(), metadata: Map::new() }
+    }
+
+    /// Another name than the file's.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// What it is, such as `model` or `dataset`. Default: `file`.
+    pub fn kind(mut self, kind: impl Into<String>) -> Self {
+        self.kind = kind.into();
+        self
+    }
+
+    /// The folder among the run's artifacts, parts joined by `/`. Default: the topmost one.
+    pub fn in_folder(mut self, folder: impl Into<String>) -> Self {
+        self.folder = folder.into();
+        self
+    }
+
+    /// One more name by which this version can be asked for, such as `best`.
+    pub fn alias(mut self, alias: impl Into<String>) -> Self {
+        self.aliases.push(alias.into());
+        self
+    }
+
+    /// Something that is known of it.
+    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.metadata.insert(key.into(), value.into());
+        self
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its name; the file's if no other was given.
+    pub fn name(&self) -> &str {
+        let own = || self.path.file_name().and_then(|name| name.to_str()).unwrap_or("artifact");
+        self.name.as_deref().unwrap_or_else(own)
+    }
+
+    /// What it is.
+    pub fn kind_name(&self) -> &str {
+        &self.kind
+    }
+
+    /// The folder among the run's artifacts.
+    pub fn folder(&self) -> &str {
+        &self.folder
+    }
+
+    /// Further names of this version.
+    pub fn aliases(&self) -> &[String] {
+        &self.aliases
+    }
+
+    /// What is known of it.
+    pub const fn known(&self) -> &Map<String, Value> {
+        &self.metadata
+    }
+}

@@ -1,0 +1,75 @@
+//! A table.
+
+use serde_json::Value;
+
+use crate::{Error, Result};
+
+/// Rows of plain values under named columns.
+///
+/// ```
+/// use stormfire_loggers::Table;
+/// let table = Table::new(["label", "count"]).row(["seven".into(), 12.into()])?.row(["eight".into(), 9.into()])?;
+/// assert_eq!((table.columns().len(), table.rows().len()), (2, 2));
+/// # Ok::<(), stormfire_loggers::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Table {
+    columns: Vec<String>,
+    rows: Vec<Vec<Value>>,
+}
+
+impl Table {
+    /// A table without rows.
+    pub fn new(columns: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { columns: columns.into_iter().map(Into::into).collect(), rows: Vec::new() }
+    }
+
+    /// Adds a row.
+    ///
+    /// # Errors
+    /// [`Error::InvalidMedia`] if it has not one value for each column.
+    pub fn row(mut self, values: impl IntoIterator<Item = Value>) -> Result<Self> {
+        let row: Vec<Value> = values.into_iter().collect();
+        if row.len() != self.columns.len() {
+            let reason = format!("a row has {} values for {} columns", row.len(), self.columns.len());
+            return Err(Error::InvalidMedia { what: "table", reason });
+        }
+        self.rows.push(row);
+        Ok(self)
+    }
+
+    /// The names of the columns.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// The rows, each as long as there are columns.
+    pub fn rows(&self) -> &[Vec<Value>] {
+        &self.rows
+    }
+
+    /// The table as Markdown, for backends that show no tables.
+    pub fn to_markdown(&self) -> String {
+        let line = |cells: &mut dyn Iterator<Item = String>| format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "));
+        let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned).replace('|', "\\|").replace('\n', " ");
+        let mut text = line(&mut self.columns.iter().map(|column| column.replace('|', "\\|")));
+        text += &line(&mut self.columns.iter().map(|_| "---".to_owned()));
+        for row in &self.rows {
+            text += &line(&mut row.iter().map(shown));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_fit_the_columns_and_markdown_keeps_them_apart() {
+        let error = Table::new(["a", "b"]).row([Value::Null]).unwrap_err();
+        assert_eq!(error.to_string(), "invalid table: a row has 1 values for 2 columns");
+        let table = Table::new(["a", "b"]).row(["x|y".into(), 1.5.into()]).unwrap();
+        assert_eq!(table.to_markdown(), "| a | b |\n| --- | --- |\n| x\\|y | 1.5 |\n");
+    }
+}
