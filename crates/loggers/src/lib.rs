@@ -33,6 +33,8 @@ mod identity;
 mod kill_tests;
 mod logger;
 mod memory;
+#[cfg(feature = "mlflow")]
+mod mlflow;
 mod number;
 #[cfg(feature = "network")]
 mod outbox;
@@ -55,6 +57,8 @@ pub use error::{Error, Result};
 pub use hyperparams::{Hyperparams, Scalar};
 pub use logger::{CheckpointInfo, Logger, Status};
 pub use memory::{Call, MemoryLogger};
+#[cfg(feature = "mlflow")]
+pub use mlflow::MlflowLogger;
 pub use run_dir::{DEFAULT_NAME, RunDir};
 pub use secret::Secret;
 pub use serde_json::Value;
