@@ -151,8 +151,8 @@ impl Logger for MlflowLogger {
     }
 
     fn log_table(&mut self, tag: &str, table: &Table, step: Option<u64>) -> Result<()> {
-        self.medium("tables", tag, step, "json", &media::table(table))?;
         let path = media::file_name("tables", tag, step, "json");
+        self.medium(path.clone(), step, &media::table(table))?;
         if self.tables.contains(&path) {
             return Ok(());
         }
