@@ -32,6 +32,8 @@ mod identity;
 #[cfg(all(test, feature = "csv", feature = "tensorboard"))]
 mod kill_tests;
 mod logger;
+mod loggers;
+mod media;
 mod memory;
 mod number;
 #[cfg(feature = "network")]
@@ -57,6 +59,7 @@ pub use delivery::Delivery;
 pub use error::{Error, Result};
 pub use hyperparams::{Hyperparams, Scalar};
 pub use logger::{CheckpointInfo, Logger, Status};
+pub use loggers::{Experiment, Loggers};
 pub use memory::{Call, MemoryLogger};
 pub use reduce::Reduce;
 pub use run_dir::{DEFAULT_NAME, RunDir};
