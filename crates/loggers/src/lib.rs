@@ -55,6 +55,8 @@ pub use error::{Error, Result};
 pub use hyperparams::{Hyperparams, Scalar};
 pub use logger::{CheckpointInfo, Logger, Status};
 pub use memory::{Call, MemoryLogger};
+#[cfg(feature = "plotters")]
+pub use plotters;
 pub use run_dir::{DEFAULT_NAME, RunDir};
 pub use secret::Secret;
 pub use serde_json::Value;
