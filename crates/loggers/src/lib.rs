@@ -47,7 +47,7 @@ mod rows;
 mod run_dir;
 mod secret;
 #[cfg(feature = "tensorboard")]
-mod tensorboard;
+pub mod tensorboard;
 #[cfg(all(test, feature = "network"))]
 mod test_server;
 mod value;
@@ -62,6 +62,8 @@ pub use logger::{CheckpointInfo, Logger, Status};
 pub use loggers::{Experiment, Loggers};
 pub use memory::{Call, MemoryLogger};
 pub use reduce::Reduce;
+#[cfg(feature = "plotters")]
+pub use plotters;
 pub use run_dir::{DEFAULT_NAME, RunDir};
 pub use secret::Secret;
 pub use serde_json::Value;
