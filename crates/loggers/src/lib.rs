@@ -32,6 +32,8 @@ mod identity;
 #[cfg(all(test, feature = "csv", feature = "tensorboard"))]
 mod kill_tests;
 mod logger;
+mod loggers;
+mod media;
 mod memory;
 #[cfg(feature = "mlflow")]
 mod mlflow;
@@ -39,12 +41,15 @@ mod number;
 #[cfg(feature = "network")]
 mod outbox;
 mod position;
+mod reduce;
 #[cfg(all(test, feature = "csv", feature = "tensorboard"))]
 mod resume_tests;
+#[cfg(feature = "network")]
+mod rows;
 mod run_dir;
 mod secret;
 #[cfg(feature = "tensorboard")]
-mod tensorboard;
+pub mod tensorboard;
 #[cfg(all(test, feature = "network"))]
 mod test_server;
 mod value;
@@ -56,9 +61,13 @@ pub use delivery::Delivery;
 pub use error::{Error, Result};
 pub use hyperparams::{Hyperparams, Scalar};
 pub use logger::{CheckpointInfo, Logger, Status};
+pub use loggers::{Experiment, Loggers};
 pub use memory::{Call, MemoryLogger};
 #[cfg(feature = "mlflow")]
 pub use mlflow::MlflowLogger;
+pub use reduce::Reduce;
+#[cfg(feature = "plotters")]
+pub use plotters;
 pub use run_dir::{DEFAULT_NAME, RunDir};
 pub use secret::Secret;
 pub use serde_json::Value;

@@ -1,18 +1,22 @@
 //! The values that a logger receives. They are plain data and know nothing of tensors.
 
 mod artifact;
+mod audio;
+mod figure;
 mod graph;
 mod histogram;
 mod image;
-mod media;
 mod table;
+mod text;
 
 pub use artifact::Artifact;
+pub use audio::Audio;
+pub use figure::{Figure, FigureFormat};
 pub use graph::{Graph, Node};
 pub use histogram::{Histogram, HistogramStats};
 pub use image::Image;
-pub use media::{Audio, Figure, FigureFormat, Text};
 pub use table::Table;
+pub use text::Text;
 
 use std::sync::Arc;
 
@@ -73,6 +77,11 @@ impl Metrics {
     /// Names and values in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, f64)> {
         self.entries.iter().map(|(name, value)| (&**name, *value))
+    }
+
+    /// As [`Metrics::iter`], with names that can be kept for nothing.
+    pub(crate) fn shared(&self) -> impl ExactSizeIterator<Item = (&Arc<str>, f64)> {
+        self.entries.iter().map(|(name, value)| (name, *value))
     }
 
     /// How many metrics there are.

@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use stormfire_checkpoint::storage::spelled_out;
 use stormfire_data::Stage;
-use stormfire_loggers::Background;
+use stormfire_loggers::Loggers;
 
 use crate::{
     error::Result,
@@ -85,7 +85,7 @@ pub struct Run {
     /// The learning rates by name, as of this batch.
     pub learning_rates: Vec<(String, f64)>,
     /// The loggers, each behind its own writer.
-    pub loggers: Vec<Background>,
+    pub loggers: Loggers,
     /// What callbacks have asked for.
     pub requests: Requests,
 }
