@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::json;
 use stormfire_loggers::{
-    Artifact, Error, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, MlflowLogger, Node, Result, Status, Table, Text,
+    Artifact, Audio, Error, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, MlflowLogger, Node, Result, Status, Table, Text,
 };
 
 /// As many steps as need several requests.
@@ -73,6 +73,7 @@ fn everything(mut logger: MlflowLogger, folder: &Path) -> Result<String> {
     logger.log_text("notes/first", &Text::new("# Title\n\nñ"), Some(3))?;
     logger.log_figure("curve", &Figure::svg("<svg xmlns=\"http://www.w3.org/2000/svg\"/>"), Some(3))?;
     logger.log_figure("curve", &Figure::png(Image::new(1, 1, 1, vec![9])?.to_png()?)?, Some(4))?;
+    logger.log_audio("beep", &Audio::new(8000, 2, vec![0.0, 0.5, -1.0, 1.0])?, Some(3))?;
     let table = Table::new(["label", "count", "ok"]).row(["seven".into(), 12.into(), true.into()])?;
     logger.log_table("confusion", &table.row(["ñ".into(), 0.5.into(), false.into()])?, Some(3))?;
     logger.log_histogram("weights", &Histogram::from_samples([0.5, 1.0, 1.0])?, Some(3))?;

@@ -65,9 +65,9 @@ pub use loggers::{Experiment, Loggers};
 pub use memory::{Call, MemoryLogger};
 #[cfg(feature = "mlflow")]
 pub use mlflow::MlflowLogger;
-pub use reduce::Reduce;
 #[cfg(feature = "plotters")]
 pub use plotters;
+pub use reduce::Reduce;
 pub use run_dir::{DEFAULT_NAME, RunDir};
 pub use secret::Secret;
 pub use serde_json::Value;
