@@ -1,5 +1,6 @@
 //! Entries become requests.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -38,7 +39,8 @@ impl Server {
     fn batch(&self, run: &str, entries: &[Entry]) -> Result<usize, Failure> {
         let mut count = fitting(entries);
         loop {
-            match self.client.post_json(&format!("{API}/runs/log-batch"), &body(run, &entries[..count])) {
+            let Some(body) = body(run, &entries[..count], &self.note.sent) else { return Ok(count) };
+            match self.client.post_json(&format!("{API}/runs/log-batch"), &body) {
                 Ok(_) => return Ok(count),
                 // The run was removed.
                 Err(failure) if failure.status() == Some(404) => return Err(failure.of(entries.len())),
@@ -164,12 +166,16 @@ fn escaped_length(text: &str) -> usize {
         .sum()
 }
 
-fn body(run: &str, entries: &[Entry]) -> Value {
+/// `None` if the server has it all.
+fn body(run: &str, entries: &[Entry], sent: &BTreeMap<String, u64>) -> Option<Value> {
     let (mut metrics, mut params, mut tags) = (Vec::new(), Vec::new(), Vec::new());
     for entry in entries {
         match entry {
             Entry::Metrics { step, time, values } => {
-                metrics.extend(values.iter().map(|(key, value)| json!({"key": key, "value": value, "timestamp": time, "step": step})));
+                // All values without a step have step 0, so that it tells nothing.
+                let is_new = |key: &String| *step == 0 || sent.get(key).is_none_or(|sent| step > sent);
+                let new = values.iter().filter(|(key, _)| is_new(key));
+                metrics.extend(new.map(|(key, value)| json!({"key": key, "value": value, "timestamp": time, "step": step})));
             }
             Entry::Param { key, value } => params.push(json!({"key": key, "value": value})),
             Entry::Tag { key, value } => tags.push(json!({"key": key, "value": value})),
@@ -182,7 +188,7 @@ fn body(run: &str, entries: &[Entry]) -> Value {
             body.insert(name.to_owned(), list.into());
         }
     }
-    body.into()
+    (body.len() > 1).then(|| body.into())
 }
 
 fn escaped(path: &str) -> String {
@@ -236,7 +242,7 @@ mod tests {
             (vec![metrics(1), status, metrics(1)], 1),
         ] {
             assert_eq!(fitting(&entries), expected);
-            assert!(body("run", &entries[..expected]).to_string().len() < 1_000_000);
+            assert!(body("run", &entries[..expected], &BTreeMap::new()).unwrap().to_string().len() < 1_000_000);
         }
     }
 }

@@ -141,7 +141,10 @@ impl State {
     fn shown(&self, at: usize) -> Value {
         let experiment = &self.runs[at].experiment;
         let uri = format!("mlflow-artifacts:/{experiment}/run-{at}/artifacts");
-        json!({"info": {"run_id": format!("run-{at}"), "experiment_id": experiment, "artifact_uri": uri}})
+        let last: BTreeMap<&String, u64> = self.runs[at].metrics.iter().map(|(key, _, step)| (key, *step)).collect();
+        let metrics: Vec<Value> = last.iter().map(|(key, step)| json!({"key": key, "value": 0.0, "timestamp": 1, "step": step})).collect();
+        let info = json!({"run_id": format!("run-{at}"), "experiment_id": experiment, "artifact_uri": uri});
+        json!({"info": info, "data": {"metrics": metrics}})
     }
 
     fn put(&mut self, path: &str, request: &Received) -> (u16, Value) {

@@ -48,15 +48,16 @@ fn a_run_is_continued_on_a_machine_that_knows_only_the_checkpoint() {
     loss(&mut killed, 0..3);
     killed.deliver().unwrap();
     let position = killed.position().unwrap();
+    loss(&mut killed, 3..5);
     killed.finalize(Status::Failed).unwrap();
 
     let mut continued = logger(&fake, other.path());
     continued.resume(position).unwrap();
-    loss(&mut continued, 3..5);
+    loss(&mut continued, 3..9);
     assert!(continued.deliver().is_ok());
     assert_eq!(fake.run().status, "RUNNING");
     continued.finalize(Status::Success).unwrap();
-    assert_eq!((fake.run().steps("loss"), fake.run().status), ((0..5).collect(), "FINISHED".to_owned()));
+    assert_eq!((fake.run().steps("loss"), fake.run().status), ((0..9).collect(), "FINISHED".to_owned()));
 }
 
 #[test]
@@ -88,7 +89,7 @@ fn what_a_dead_server_did_not_get_can_be_sent_later() {
     fake.http.up();
 
     let spool = fs_err::read_dir(folder.path().join(".stormfire/mlflow")).unwrap().next().unwrap().unwrap().path();
-    let mut sender = MlflowLogger::from_spool(&spool).unwrap().patience(Duration::from_secs(60));
+    let mut sender = MlflowLogger::from_spool(&spool).unwrap().patience(Duration::from_mins(1));
     let delivery = sender.deliver().unwrap();
     assert_eq!((delivery.spooled, delivery.refused), (0, 0));
     let run = fake.run();

@@ -1,5 +1,6 @@
 //! The run on the server: how it is to be made, and what is known of it.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
@@ -40,6 +41,10 @@ pub(super) struct Note {
     pub(super) start: u64,
     /// A run that is there already.
     pub(super) existing: Option<String>,
+    /// What the server has of that run is not to be sent again.
+    pub(super) catches_up: bool,
+    /// The last step of each metric that the server had then.
+    pub(super) sent: BTreeMap<String, u64>,
     /// The server was asked to make the run.
     pub(super) asked: bool,
     pub(super) known: Option<Known>,
@@ -64,7 +69,13 @@ impl Note {
             return Ok(known.clone());
         }
         let known = match &self.existing {
-            Some(run) => known(&client.get(&format!("{API}/runs/get?run_id={}", percent(run)))?.json()?["run"])?,
+            Some(run) => {
+                let answer = client.get(&format!("{API}/runs/get?run_id={}", percent(run)))?.json()?;
+                if self.catches_up {
+                    self.sent = last_steps(&answer["run"]);
+                }
+                known(&answer["run"])?
+            }
             None => self.make(client, folder)?,
         };
         self.known = Some(known.clone());
@@ -129,6 +140,12 @@ impl Note {
             Err(failure) => Err(failure),
         }
     }
+}
+
+/// The last step of each metric.
+fn last_steps(run: &Value) -> BTreeMap<String, u64> {
+    let metrics = run["data"]["metrics"].as_array().into_iter().flatten();
+    metrics.filter_map(|metric| Some((metric["key"].as_str()?.to_owned(), metric["step"].as_u64()?))).collect()
 }
 
 fn known(run: &Value) -> Result<Known, Failure> {

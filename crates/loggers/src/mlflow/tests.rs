@@ -7,7 +7,7 @@ use super::fake::Fake;
 use crate::{Artifact, Audio, Error, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Node, Secret, Status, Table, Text};
 
 pub(super) fn logger(fake: &Fake, folder: &std::path::Path) -> MlflowLogger {
-    MlflowLogger::new().tracking_uri(&fake.http.address).save_dir(folder).patience(Duration::from_secs(60))
+    MlflowLogger::new().tracking_uri(&fake.http.address).save_dir(folder).patience(Duration::from_mins(1))
 }
 
 pub(super) fn loss(logger: &mut MlflowLogger, steps: std::ops::Range<u64>) {
