@@ -19,6 +19,9 @@ const TAGS: usize = 100;
 /// The server's limit is a million.
 const BYTES: usize = 900_000;
 
+/// Characters in a tag or parameter of the releases before 2.13, 2.8 and 1.28.
+const OLDER_VALUES: [usize; 3] = [5000, 500, 250];
+
 /// What the sending thread learns of the run, for the logger.
 pub(super) type Learnt = Arc<Mutex<Option<Known>>>;
 
@@ -46,9 +49,25 @@ impl Server {
                 Err(failure) if failure.status() == Some(404) => return Err(failure.of(entries.len())),
                 // One entry is to blame; the others go on.
                 Err(failure) if refused_for_good(&failure) && count > 1 => count /= 2,
+                Err(failure) if refused_for_good(&failure) => return self.shortened(run, &entries[0]).ok_or(failure),
                 Err(failure) => return Err(patient(failure)),
             }
         }
+    }
+
+    /// Sends an entry that was refused as older servers take it.
+    fn shortened(&self, run: &str, entry: &Entry) -> Option<usize> {
+        let (Entry::Param { value, .. } | Entry::Tag { value, .. }) = entry else { return None };
+        OLDER_VALUES.into_iter().filter(|limit| value.chars().count() > *limit).find_map(|limit| {
+            let short: String = value.chars().take(limit).collect();
+            let short = match entry.clone() {
+                Entry::Param { key, .. } => Entry::Param { key, value: short },
+                Entry::Tag { key, .. } => Entry::Tag { key, value: short },
+                other => other,
+            };
+            let body = body(run, &[short], &BTreeMap::new())?;
+            self.client.post_json(&format!("{API}/runs/log-batch"), &body).ok().map(|_| 1)
+        })
     }
 
     fn upload(&self, run: &Known, to: &str, from: &Path) -> Result<usize, Failure> {
@@ -84,7 +103,10 @@ impl Server {
 impl Carrier<Entry> for Server {
     fn deliver(&mut self, entries: &[Entry]) -> Result<usize, Failure> {
         // Until the run is there nothing is given up: whatever is wrong, somebody may set it right.
-        let run = self.note.ensure(&self.client, &self.folder).map_err(unrefused)?;
+        let run = self.note.ensure(&self.client, &self.folder).map_err(|failure| match failure.status() {
+            Some(404) if self.note.known.is_some() => failure.of(entries.len()),
+            _ => unrefused(failure),
+        })?;
         self.learnt.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| run.clone());
         match &entries[0] {
             Entry::File { to, from, .. } => self.upload(&run, to, from),

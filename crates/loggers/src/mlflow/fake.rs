@@ -18,6 +18,8 @@ pub(super) struct Run {
     pub(super) params: BTreeMap<String, String>,
     pub(super) tags: BTreeMap<String, String>,
     pub(super) artifacts: BTreeMap<String, Vec<u8>>,
+    /// Characters in a parameter.
+    pub(super) longest: Option<usize>,
     times: Vec<(String, u64, u64, String)>,
 }
 
@@ -166,6 +168,9 @@ impl Run {
         }
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         for param in &params {
+            if self.longest.is_some_and(|longest| text(&param["value"]).chars().count() > longest) {
+                return invalid("Param value exceeds the maximum length");
+            }
             if self.params.get(&text(&param["key"])).is_some_and(|known| *known != text(&param["value"])) {
                 return invalid(&format!("Changing param values is not allowed. Param with key='{}'", text(&param["key"])));
             }

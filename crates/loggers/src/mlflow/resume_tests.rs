@@ -41,6 +41,30 @@ fn a_continued_run_is_the_same_run_with_every_value_once() {
 }
 
 #[test]
+fn a_kill_before_an_answer_was_noted_doubles_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = Fake::start();
+    let mut killed = logger(&fake, folder.path());
+    let position = killed.position().unwrap();
+    loss(&mut killed, 0..5);
+    killed.deliver().unwrap();
+    drop(killed);
+    let spool = fs_err::read_dir(folder.path().join(".stormfire/mlflow")).unwrap().next().unwrap().unwrap().path();
+    fs_err::write(spool.join("delivered"), format!("{:020}\n", 0)).unwrap();
+    // Nor was the answer that told of the run.
+    let mut note = super::run::Note::load(&spool).unwrap();
+    note.known = None;
+    note.save(&spool).unwrap();
+
+    let mut continued = logger(&fake, folder.path());
+    continued.resume(position).unwrap();
+    loss(&mut continued, 1..8);
+    continued.finalize(Status::Success).unwrap();
+    assert_eq!(fake.run().steps("loss"), (0..8).collect::<Vec<_>>());
+    assert_eq!(continued.delivery().unwrap().refused, 0);
+}
+
+#[test]
 fn a_run_is_continued_on_a_machine_that_knows_only_the_checkpoint() {
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let fake = Fake::start();

@@ -214,6 +214,7 @@ fn resume_outbox(
     }
     match (Note::load(&folder).filter(|note| note.server == server), run, fresh) {
         (Some(note), _, _) => {
+            let note = Note { catches_up: true, ..note };
             *outbox = settings.outbox(folder, note, learnt)?;
             outbox.rewind(at).map(Some)
         }

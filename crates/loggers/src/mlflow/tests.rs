@@ -123,6 +123,21 @@ fn a_parameter_that_changes_is_refused_and_the_rest_goes_on() {
 }
 
 #[test]
+fn an_older_server_gets_shorter_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = Fake::start();
+    let mut logger = logger(&fake, folder.path());
+    logger.set_tag("a", "b").unwrap();
+    logger.deliver().unwrap();
+    fake.with(|state| state.runs[0].longest = Some(250));
+    logger.log_hyperparams(&params(&json!({"long": "é".repeat(600), "short": 1})), &Metrics::new()).unwrap();
+    logger.finalize(Status::Success).unwrap();
+    let run = fake.run();
+    assert_eq!((run.params["long"].clone(), run.params["short"].as_str()), ("é".repeat(250), "1"));
+    assert_eq!(logger.delivery().unwrap().refused, 0);
+}
+
+#[test]
 fn a_run_ends_as_it_did_and_runs_again_when_more_follows() {
     let folder = tempfile::tempdir().unwrap();
     let fake = Fake::start();
