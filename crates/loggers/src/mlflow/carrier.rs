@@ -19,7 +19,7 @@ const TAGS: usize = 100;
 /// The server's limit is a million.
 const BYTES: usize = 900_000;
 
-/// Characters in a tag or parameter of the releases before 2.13, 2.8 and 1.28.
+/// Characters in a tag or parameter that older servers took.
 const OLDER_VALUES: [usize; 3] = [5000, 500, 250];
 
 /// What the sending thread learns of the run, for the logger.

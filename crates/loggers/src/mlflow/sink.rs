@@ -24,6 +24,8 @@ pub(super) struct Settings {
     pub(super) uri: Option<Address>,
     pub(super) auth: Auth,
     pub(super) insecure: bool,
+    /// Whom to trust, in a PEM file.
+    pub(super) authorities: Option<PathBuf>,
     pub(super) experiment: String,
     pub(super) artifact_location: Option<String>,
     pub(super) run_name: Option<String>,
@@ -81,6 +83,8 @@ impl Settings {
         let mut client = Client::new(&note.server, address::auth(&self.auth, &self.address()));
         if self.insecure || address::insecure_by_environment() {
             client = client.without_verification();
+        } else if let Some(authorities) = self.authorities.clone().or_else(address::authorities_by_environment) {
+            client = client.trusting(&authorities)?;
         }
         learnt.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&note.known);
         let carrier = Server::new(client, note, folder.clone(), Arc::clone(learnt));
