@@ -146,7 +146,7 @@ fn continued(new: &dyn Fn() -> MlflowLogger) -> Result<String> {
 const SAVED: u64 = 700;
 
 fn log(logger: &Background, step: u64) -> Result<()> {
-    logger.log_metrics([("loss", step as f64), (if step % 2 == 0 { "even" } else { "odd" }, 1.0)].into(), Some(step))
+    logger.log_metrics([("loss", step as f64), (if step.is_multiple_of(2) { "even" } else { "odd" }, 1.0)].into(), Some(step))
 }
 
 fn killed(logger: MlflowLogger) -> Result<()> {
