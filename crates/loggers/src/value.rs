@@ -1,6 +1,7 @@
 //! The values that a logger receives. They are plain data and know nothing of tensors.
 
 mod artifact;
+mod audio;
 mod graph;
 mod histogram;
 mod image;
@@ -8,10 +9,11 @@ mod media;
 mod table;
 
 pub use artifact::Artifact;
+pub use audio::Audio;
 pub use graph::{Graph, Node};
 pub use histogram::{Histogram, HistogramStats};
 pub use image::Image;
-pub use media::{Audio, Figure, FigureFormat, Text};
+pub use media::{Figure, FigureFormat, Text};
 pub use table::Table;
 
 use std::sync::Arc;
@@ -78,6 +80,11 @@ impl Metrics {
     /// As [`Metrics::iter`], with names that can be kept for nothing.
     pub(crate) fn shared(&self) -> impl ExactSizeIterator<Item = (&Arc<str>, f64)> {
         self.entries.iter().map(|(name, value)| (name, *value))
+    }
+
+    /// The step that a metric called `step` names.
+    pub(crate) fn step(&self) -> Option<u64> {
+        self.get("step").filter(|step| *step >= 0.0 && step.fract() == 0.0).map(|step| step as u64)
     }
 
     /// How many metrics there are.

@@ -117,8 +117,7 @@ impl Table {
 
     /// Puts values into the row of their step.
     pub(super) fn log(&mut self, metrics: &Metrics, step: Option<u64>) {
-        let named = || metrics.get(STEP).filter(|step| *step >= 0.0 && step.fract() == 0.0).map(|step| step as u64);
-        let step = step.or_else(named).unwrap_or(self.next_step);
+        let step = step.or_else(|| metrics.step()).unwrap_or(self.next_step);
         if self.row.as_ref().is_none_or(|row| row.step != step) {
             self.close_row();
         }
