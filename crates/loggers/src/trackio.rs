@@ -221,15 +221,14 @@ impl TrackioLogger {
     }
 
     fn outbox(&mut self) -> Result<&mut Outbox<Entry>> {
-        let outbox = match self.outbox.take() {
-            Some(outbox) => outbox,
-            None => {
-                let Run { project, name, id, session, .. } = self.run.clone();
-                let client = self.client()?;
-                let sending = Sending { strict: self.strict, ..Sending::new("trackio") };
-                let folder = self.save_dir.join(".stormfire/trackio").join(session);
-                Outbox::open(folder, Sender { client, project, run: name, run_id: id }, sending)?
-            }
+        let outbox = if let Some(outbox) = self.outbox.take() {
+            outbox
+        } else {
+            let Run { project, name, id, session, .. } = self.run.clone();
+            let client = self.client()?;
+            let sending = Sending { strict: self.strict, ..Sending::new("trackio") };
+            let folder = self.save_dir.join(".stormfire/trackio").join(session);
+            Outbox::open(folder, Sender { client, project, run: name, run_id: id }, sending)?
         };
         Ok(self.outbox.insert(outbox))
     }
