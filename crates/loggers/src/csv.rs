@@ -1,6 +1,7 @@
 //! A table of metrics.
 
 mod existing;
+mod lines;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -51,6 +52,7 @@ pub struct CsvLogger {
     dir: RunDir,
     prefix: String,
     flush_every: usize,
+    jsonl: bool,
     reductions: Reductions,
     params: Hyperparams,
     table: Option<Table>,
@@ -71,7 +73,15 @@ impl CsvLogger {
 
     /// Logs to a run's folder that other loggers may use too.
     pub fn in_dir(dir: RunDir) -> Self {
-        Self { dir, prefix: String::new(), flush_every: 100, reductions: Reductions::default(), params: Hyperparams::new(), table: None }
+        Self {
+            dir,
+            prefix: String::new(),
+            flush_every: 100,
+            jsonl: false,
+            reductions: Reductions::default(),
+            params: Hyperparams::new(),
+            table: None,
+        }
     }
 
     /// The experiment's name, `lightning_logs` by default; see [`RunDir::with_name`].
@@ -99,6 +109,26 @@ impl CsvLogger {
         self
     }
 
+    /// Whether every row goes into `metrics.jsonl` too, as one JSON object a line without the empty cells. NaN and the
+    /// infinities are the texts `NaN`, `Infinity` and `-Infinity` there. Default: false.
+    ///
+    /// ```
+    /// use stormfire_loggers::{CsvLogger, Logger};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let folder = folder.path();
+    /// let mut logger = CsvLogger::new(folder).name("").version("run").jsonl(true);
+    /// logger.log_metrics(&[("loss", 0.5)].into(), Some(0))?;
+    /// logger.log_metrics(&[("acc", 0.25)].into(), Some(1))?;
+    /// logger.save()?;
+    /// let lines = std::fs::read_to_string(folder.join("run/metrics.jsonl"))?;
+    /// assert_eq!(lines, "{\"step\":0,\"loss\":0.5}\n{\"step\":1,\"acc\":0.25}\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn jsonl(mut self, jsonl: bool) -> Self {
+        self.jsonl = jsonl;
+        self
+    }
+
     /// How several values of one name and step become one. Default: their mean, and for `epoch` the last.
     pub fn aggregate(mut self, name: impl Into<String>, reduce: Reduce) -> Self {
         self.reductions.set(name, reduce);
@@ -123,7 +153,11 @@ impl CsvLogger {
     fn table(&mut self) -> Result<&mut Table> {
         let table = match self.table.take() {
             Some(table) => table,
-            None => Table::open(&self.dir.log_dir()?.join("metrics.csv"), &self.prefix, &self.reductions)?,
+            None => {
+                let folder = self.dir.log_dir()?;
+                let table = Table::open(&folder.join("metrics.csv"), &self.prefix, &self.reductions)?;
+                if self.jsonl { table.with_lines(&folder.join("metrics.jsonl"))? } else { table }
+            }
         };
         Ok(self.table.insert(table))
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::existing::{self, Existing};
+use super::lines::Lines;
 use crate::append::{Append, Replacement, at, clear_replacements};
 use crate::logger::prefixed;
 use crate::reduce::{Reduced, Reductions};
@@ -29,13 +30,14 @@ const RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// An open row.
 #[derive(Debug)]
-struct Row {
-    step: u64,
-    cells: Vec<Option<Reduced>>,
+pub(super) struct Row {
+    pub(super) step: u64,
+    pub(super) cells: Vec<Option<Reduced>>,
 }
 
 pub(super) struct Table {
     file: Append<File>,
+    lines: Option<Lines>,
     prefix: String,
     columns: Vec<Arc<str>>,
     places: HashMap<Arc<str>, usize>,
@@ -93,6 +95,7 @@ impl Table {
         };
         let mut table = Self {
             file: Append::new(file, path.to_owned(), end),
+            lines: None,
             prefix: prefix.to_owned(),
             in_header: columns.len(),
             columns: Vec::new(),
@@ -119,6 +122,12 @@ impl Table {
         table.place(EPOCH, 1);
         table.settle_header()?;
         Ok(table)
+    }
+
+    /// Writes every row as a line of JSON too, into a file beside.
+    pub(super) fn with_lines(mut self, path: &Path) -> Result<Self> {
+        self.lines = Some(Lines::open(path)?);
+        Ok(self)
     }
 
     /// Puts values into the row of their step.
@@ -173,7 +182,8 @@ impl Table {
             let buffered = std::mem::take(&mut self.buffered);
             self.rows += if outcome.is_ok() { buffered } else { 0 };
         }
-        outcome
+        let lines = self.lines.as_mut().map_or(Ok(()), |lines| lines.flush(self.row.as_ref(), &self.columns, &self.reduces));
+        outcome.and(lines)
     }
 
     /// As [`Table::save`], with every row as long as the header and nothing between.
@@ -203,6 +213,9 @@ impl Table {
     fn close_row(&mut self) {
         if let Some(mut row) = self.row.take() {
             render(&row, &self.reduces, self.step_place, self.file.buffer());
+            if let Some(lines) = &mut self.lines {
+                lines.push(&row, &self.columns, &self.reduces);
+            }
             self.waiting += 1;
             self.buffered += 1;
             row.cells.clear();

@@ -226,3 +226,25 @@ fn a_row_whose_column_does_not_fit_is_not_written() {
     logger.save().unwrap();
     assert_eq!(table(folder.path()), "step,epoch,a,b\n0,,1,\n1,,,2\n2,,3,\n");
 }
+
+#[test]
+fn lines_of_json_say_what_the_table_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = || fs_err::read_to_string(folder.path().join("run/metrics.jsonl")).unwrap();
+    let mut writer = logger(folder.path()).jsonl(true).prefix("p");
+    writer.log_metrics(&[("a \"x\"", f64::from(0.1_f32)), ("epoch", 1.0)].into(), Some(0)).unwrap();
+    writer.log_metrics(&[("nan", f64::NAN), ("up", f64::INFINITY)].into(), Some(1)).unwrap();
+    writer.save().unwrap();
+    let first = "{\"step\":0,\"epoch\":1,\"p-a \\\"x\\\"\":0.1}\n";
+    assert_eq!(lines(), format!("{first}{{\"step\":1,\"p-nan\":\"NaN\",\"p-up\":\"Infinity\"}}\n"));
+    writer.log_metrics(&[("nan", 1.0), ("down", f64::NEG_INFINITY)].into(), Some(1)).unwrap();
+    drop(writer);
+    let second = "{\"step\":1,\"p-nan\":\"NaN\",\"p-up\":\"Infinity\",\"p-down\":\"-Infinity\"}\n";
+    assert_eq!(lines(), format!("{first}{second}"));
+    // A torn line is cut off.
+    fs_err::write(folder.path().join("run/metrics.jsonl"), format!("{first}{{\"step\":1,\"p")).unwrap();
+    let mut writer = logger(folder.path()).jsonl(true);
+    writer.log_metrics(&[("b", 2.0)].into(), Some(2)).unwrap();
+    writer.finalize(Status::Success).unwrap();
+    assert_eq!(lines(), format!("{first}{{\"step\":2,\"b\":2}}\n"));
+}

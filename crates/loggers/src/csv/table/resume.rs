@@ -5,7 +5,7 @@ use std::io::BufReader;
 
 use serde::{Deserialize, Serialize};
 
-use super::{STEP, Table, existing};
+use super::{Lines, STEP, Table, existing};
 use crate::reduce::Reduced;
 use crate::{Result, append, position};
 
@@ -15,6 +15,9 @@ pub(in crate::csv) struct Position {
     rows: u64,
     columns: Vec<String>,
     open: Option<Open>,
+    /// The length of the file with lines of JSON, if there is one.
+    #[serde(default)]
+    lines: Option<u64>,
 }
 
 /// The last row, which may still grow.
@@ -33,7 +36,8 @@ impl Table {
             step: row.step,
             cells: self.columns.iter().zip(&row.cells).filter_map(|(name, values)| Some((name.to_string(), (*values)?))).collect(),
         });
-        Ok(Position { rows: self.rows, columns: self.columns.iter().map(ToString::to_string).collect(), open })
+        let lines = self.lines.as_ref().map(Lines::position).transpose()?;
+        Ok(Position { rows: self.rows, columns: self.columns.iter().map(ToString::to_string).collect(), open, lines })
     }
 
     /// Takes the table back to a position if it went through it, else goes on behind what is there.
@@ -41,6 +45,9 @@ impl Table {
         self.close_row();
         self.row = None;
         self.save()?;
+        if let (Some(lines), Some(position)) = (&mut self.lines, position.lines) {
+            lines.resume(position)?;
+        }
         let mut columns = self.columns.iter().map(|name| &**name);
         let fits = self.rows >= position.rows
             && self.step_place < position.columns.len()
