@@ -14,6 +14,7 @@ mod system;
 mod test;
 mod tidy;
 mod torch;
+mod trackio;
 mod venv;
 mod wgpu;
 

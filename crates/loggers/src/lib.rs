@@ -50,6 +50,8 @@ mod secret;
 pub mod tensorboard;
 #[cfg(all(test, feature = "network"))]
 mod test_server;
+#[cfg(feature = "trackio")]
+mod trackio;
 mod value;
 mod writer;
 
@@ -69,5 +71,7 @@ pub use secret::Secret;
 pub use serde_json::Value;
 #[cfg(feature = "tensorboard")]
 pub use tensorboard::TensorBoardLogger;
+#[cfg(feature = "trackio")]
+pub use trackio::TrackioLogger;
 pub use value::{Artifact, Audio, Figure, FigureFormat, Graph, Histogram, HistogramStats, Image, Metrics, Node, Table, Text};
 pub use writer::{Background, PendingPosition, QUEUE_CAPACITY};

@@ -278,6 +278,12 @@ impl<R: Record> Outbox<R> {
     }
 }
 
+impl<R> std::fmt::Debug for Outbox<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outbox").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
 impl<R> Drop for Outbox<R> {
     /// A request that is under way may take minutes, so nobody waits for it: what it carries is on the disk until it is
     /// delivered. A spool of which nothing is needed any more is removed.
