@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn counts_are_in_the_buckets_that_comets_own_client_takes() {
         let samples = Histogram::from_samples([-1.0, 0.0, 1.0, 2.0, 2.0]).unwrap();
-        // As `comet_ml.utils.Histogram` without numpy counts the same samples.
+        // As `comet_ml.data_structure.Histogram` without numpy counts the same samples.
         assert_eq!(histogram(&samples)["index_values"], json!([[484, 1], [775, 1], [1065, 1], [1073, 2]]));
         let stats = HistogramStats { min: 0.5, max: 4.0, sum: 6.0, sum_squares: 20.0 };
         let wide = Histogram::from_counts(vec![1.0, 4.0], vec![2.5, 1.0], stats).unwrap();
