@@ -8,6 +8,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
+use ureq::http::request::Builder;
 use ureq::http::{Request, Response};
 use ureq::{Agent, AsSendBody, Body, SendBody};
 
@@ -48,6 +49,13 @@ pub(crate) enum Content<'a> {
     /// Streamed; the file may be larger than memory.
     File {
         path: &'a Path,
+        content_type: &'a str,
+    },
+    /// A file between two texts, as a form has it; streamed.
+    Framed {
+        head: &'a [u8],
+        path: &'a Path,
+        tail: &'a [u8],
         content_type: &'a str,
     },
 }
@@ -136,17 +144,21 @@ impl Client {
             Content::Nothing => self.run(request.body(())),
             Content::Json(value) => self.run(request.header("Content-Type", "application/json").body(value.to_string())),
             Content::Bytes { bytes, content_type } => self.run(request.header("Content-Type", content_type).body(bytes)),
-            Content::File { path, content_type } => {
-                // A file that is gone will not come back.
-                let file = fs_err::File::open(path).map_err(|error| Failure::refused(error.to_string()))?;
-                let length = file.metadata().map_err(|error| Failure::refused(error.to_string()))?.len();
-                // The length must stay true while the file grows.
-                let mut reader = file.into_parts().0.take(length);
-                let request = request.header("Content-Type", content_type).header("Content-Length", length.to_string());
-                self.run(request.body(SendBody::from_reader(&mut reader as &mut dyn Read)))
-            }
+            Content::File { path, content_type } => self.send_file(request, [b"", b""], path, content_type),
+            Content::Framed { head, path, tail, content_type } => self.send_file(request, [head, tail], path, content_type),
         };
         outcome.map_err(|failure| failure.map_reason(|reason| self.redact(&format!("{method} {address}: {reason}"))))
+    }
+
+    fn send_file(&self, request: Builder, [head, tail]: [&[u8]; 2], path: &Path, content_type: &str) -> Result<Answer, Failure> {
+        // A file that is gone will not come back.
+        let file = fs_err::File::open(path).map_err(|error| Failure::refused(error.to_string()))?;
+        let length = file.metadata().map_err(|error| Failure::refused(error.to_string()))?.len();
+        // The length must stay true while the file grows.
+        let mut reader = head.chain(file.into_parts().0.take(length)).chain(tail);
+        let length = head.len() as u64 + length + tail.len() as u64;
+        let request = request.header("Content-Type", content_type).header("Content-Length", length.to_string());
+        self.run(request.body(SendBody::from_reader(&mut reader as &mut dyn Read)))
     }
 
     fn run(&self, request: Result<Request<impl AsSendBody>, ureq::http::Error>) -> Result<Answer, Failure> {

@@ -20,6 +20,8 @@
 //! ```
 
 mod append;
+#[cfg(feature = "comet")]
+mod comet;
 #[cfg(feature = "csv")]
 mod csv;
 mod delivery;
@@ -57,6 +59,8 @@ mod writer;
 
 #[cfg(feature = "csv")]
 pub use crate::csv::CsvLogger;
+#[cfg(feature = "comet")]
+pub use comet::CometLogger;
 pub use delivery::Delivery;
 pub use error::{Error, Result};
 pub use hyperparams::{Hyperparams, Scalar};
