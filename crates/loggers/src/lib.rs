@@ -37,6 +37,8 @@ mod logger;
 mod loggers;
 mod media;
 mod memory;
+#[cfg(feature = "mlflow")]
+mod mlflow;
 mod number;
 #[cfg(feature = "network")]
 mod outbox;
@@ -70,6 +72,8 @@ pub use memory::{Call, MemoryLogger};
 pub use reduce::Reduce;
 #[cfg(feature = "plotters")]
 pub use plotters;
+#[cfg(feature = "mlflow")]
+pub use mlflow::MlflowLogger;
 pub use run_dir::{DEFAULT_NAME, RunDir};
 pub use secret::Secret;
 pub use serde_json::Value;
