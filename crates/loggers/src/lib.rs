@@ -35,6 +35,8 @@ mod logger;
 mod loggers;
 mod media;
 mod memory;
+#[cfg(any(feature = "network", feature = "neptune"))]
+mod model_log;
 mod number;
 #[cfg(feature = "network")]
 mod outbox;
@@ -58,6 +60,8 @@ pub use hyperparams::{Hyperparams, Scalar};
 pub use logger::{CheckpointInfo, Logger, Status};
 pub use loggers::{Experiment, Loggers};
 pub use memory::{Call, MemoryLogger};
+#[cfg(any(feature = "network", feature = "neptune"))]
+pub use model_log::LogModel;
 pub use run_dir::{DEFAULT_NAME, RunDir};
 pub use secret::Secret;
 pub use serde_json::Value;
