@@ -41,8 +41,11 @@ mod number;
 #[cfg(feature = "network")]
 mod outbox;
 mod position;
+mod reduce;
 #[cfg(all(test, feature = "csv", feature = "tensorboard"))]
 mod resume_tests;
+#[cfg(feature = "network")]
+mod rows;
 mod run_dir;
 mod secret;
 #[cfg(feature = "tensorboard")]
@@ -62,6 +65,7 @@ pub use loggers::{Experiment, Loggers};
 pub use memory::{Call, MemoryLogger};
 #[cfg(any(feature = "network", feature = "neptune"))]
 pub use model_log::LogModel;
+pub use reduce::Reduce;
 pub use run_dir::{DEFAULT_NAME, RunDir};
 pub use secret::Secret;
 pub use serde_json::Value;

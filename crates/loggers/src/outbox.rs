@@ -259,13 +259,14 @@ impl<R: Record> Outbox<R> {
     pub(crate) fn settle(&mut self) -> Result<Delivery> {
         self.flush()?;
         let delivery = self.shared.settle(self.sending.patience);
-        if delivery.spooled > 0 && !self.sending.strict {
-            tracing::warn!(
-                logger = self.sending.logger,
-                folder = %self.folder.display(),
-                %delivery,
-                "the tracking server was not reached; the records stay in the folder"
-            );
+        let Sending { logger, strict, .. } = &self.sending;
+        if delivery.spooled > 0 && !strict {
+            let folder = self.folder.display();
+            tracing::warn!(logger, "{delivery}: the server was not reached, and what is spooled stays in `{folder}`");
+        } else if delivery.refused > 0 && !strict {
+            tracing::warn!(logger, "{delivery}");
+        } else {
+            tracing::info!(logger, "{delivery}");
         }
         self.complaint()?;
         if delivery.spooled > 0 && self.sending.strict {
