@@ -39,6 +39,8 @@ mod media;
 mod memory;
 #[cfg(feature = "mlflow")]
 mod mlflow;
+#[cfg(any(feature = "network", feature = "neptune"))]
+mod model_log;
 mod number;
 #[cfg(feature = "network")]
 mod outbox;
@@ -69,6 +71,8 @@ pub use hyperparams::{Hyperparams, Scalar};
 pub use logger::{CheckpointInfo, Logger, Status};
 pub use loggers::{Experiment, Loggers};
 pub use memory::{Call, MemoryLogger};
+#[cfg(any(feature = "network", feature = "neptune"))]
+pub use model_log::LogModel;
 pub use reduce::Reduce;
 #[cfg(feature = "plotters")]
 pub use plotters;

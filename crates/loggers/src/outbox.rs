@@ -183,17 +183,36 @@ impl<R: Record> Outbox<R> {
 
     /// Keeps a file for a record that is about to be pushed; see [`Record::kept_file`].
     pub(crate) fn keep(&mut self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
+        self.keep_as(Path::new(name), |path| {
+            let mut file = fs_err::OpenOptions::new().create_new(true).write(true).open(path)?;
+            std::io::Write::write_all(&mut file, bytes)
+        })
+    }
+
+    /// Keeps a file that is on the disk already, as [`Outbox::keep`] does bytes. It may be removed or replaced afterwards. It
+    /// takes no room of its own where the disk has hard links, so nobody should write into it.
+    pub(crate) fn keep_file(&mut self, file: &Path) -> Result<PathBuf> {
+        // The link shall be one of the file, not of a symbolic link to it.
+        let source = fs_err::canonicalize(file)?;
+        self.keep_as(file, |path| match std::fs::hard_link(&source, path) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                let mut copy = fs_err::OpenOptions::new().create_new(true).write(true).open(path)?;
+                std::io::copy(&mut fs_err::File::open(&source)?, &mut copy).map(drop)
+            }
+            other => other,
+        })
+    }
+
+    /// Makes a file in the spool's folder, with the extension of `name`.
+    fn keep_as(&mut self, name: &Path, make: impl Fn(&Path) -> std::io::Result<()>) -> Result<PathBuf> {
         let folder = self.folder.join("files");
         fs_err::create_dir_all(&folder)?;
-        let extension = Path::new(name).extension().map_or(String::new(), |extension| format!(".{}", extension.to_string_lossy()));
+        let extension = name.extension().map_or(String::new(), |extension| format!(".{}", extension.to_string_lossy()));
         loop {
             let path = folder.join(format!("{:06}{extension}", self.kept));
             self.kept += 1;
-            match fs_err::OpenOptions::new().create_new(true).write(true).open(&path) {
-                Ok(mut file) => {
-                    std::io::Write::write_all(&mut file, bytes)?;
-                    return Ok(path);
-                }
+            match make(&path) {
+                Ok(()) => return Ok(path),
                 // An earlier process kept one of that number.
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error.into()),
