@@ -1,6 +1,9 @@
 //! A run without a Trainer, for unit tests: set its fields, then fire hooks at a callback by hand.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use burn::{
     module::Module,
@@ -77,6 +80,8 @@ impl Bench {
             validation_is_due: false,
             is_last_batch: false,
             step_skipped: false,
+            batch_items: Some(1),
+            data_wait: Duration::ZERO,
             accumulate_grad_batches: 1,
             fast_dev_run: false,
             default_root_dir: "root".into(),

@@ -1,6 +1,6 @@
 //! The state of a run, its callbacks, and [`Engine::fire`]: the one place that calls them.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use burn::{
     optim::GradientsParams,
@@ -75,6 +75,8 @@ impl<M: LightningModule> Engine<M> {
             validation_is_due: false,
             is_last_batch: false,
             step_skipped: false,
+            batch_items: Some(1),
+            data_wait: Duration::ZERO,
             accumulate_grad_batches: config.accumulate_grad_batches,
             fast_dev_run: config.fast_dev_run > 0,
             default_root_dir: config.default_root_dir.clone(),
@@ -140,6 +142,7 @@ impl<M: LightningModule> Engine<M> {
         self.run.moment.epoch = self.run.progress.epoch;
         self.run.moment.global_step = self.run.progress.global_step;
         self.run.loggers.set_step(self.run.logger_step);
+        self.run.batch_items = self.batch_items;
         scope::enter(hook, self.run.moment)
     }
 
