@@ -3,6 +3,7 @@
 mod changes;
 mod interrupts;
 mod law;
+mod more_steps;
 mod net;
 mod observer;
 mod places;

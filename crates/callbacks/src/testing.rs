@@ -83,6 +83,9 @@ impl Bench {
             learning_rates: vec![("lr-Adam".into(), 0.1)],
             loggers: Vec::new(),
             requests: Requests::default(),
+            keeps_state: false,
+            marks: None,
+            boundary: None,
         };
         Self { run, metrics: Table::default(), module: Line { layer: LinearConfig::new(1, 1).init(&Device::flex()) } }
     }

@@ -102,6 +102,7 @@ impl<'a> Context<'a> {
     /// The first error that a logger has had in the background.
     pub fn log_metrics(&mut self, metrics: &Metrics) -> Result<()> {
         let step = self.run.logger_step;
+        self.run.mark_logs();
         for logger in &mut self.run.loggers {
             let metrics = metrics.clone();
             logger.submit(move |logger| logger.log_metrics(&metrics, Some(step)))?;
@@ -115,6 +116,7 @@ impl<'a> Context<'a> {
     /// The first error that a logger has had in the background.
     pub fn log_image(&mut self, tag: &str, image: Image) -> Result<()> {
         let step = self.run.logger_step;
+        self.run.mark_logs();
         let image = Arc::new(image);
         for logger in &self.run.loggers {
             let (tag, image) = (tag.to_string(), Arc::clone(&image));
@@ -131,6 +133,7 @@ impl<'a> Context<'a> {
 
     /// The loggers, each behind its own writer; [`Background::with`] gives a backend's own handle.
     pub fn loggers(&mut self) -> &mut [Background] {
+        self.run.mark_logs();
         &mut self.run.loggers
     }
 
@@ -182,6 +185,15 @@ impl<'a> Context<'a> {
         names.extend(request.paths().map(PathBuf::from));
         request.then_remove.retain(|old| !self.run.spares(old));
         self.run.requests.saves.push(request);
+    }
+
+    /// Lets the loop keep the state of its last boundary, so that a checkpoint that is asked for in `on_exception` holds the
+    /// last whole batch and nothing of the one that failed: a fit that goes on from it repeats that batch exactly. Without
+    /// this it holds what is there. To be called in `on_train_start`.
+    ///
+    /// The parameters and optimizers of before a step then stay in memory until it is over.
+    pub fn keep_state(&mut self) {
+        self.run.keeps_state = true;
     }
 
     /// Whether a checkpoint may take this name: no other one of this run has it, written or just asked for, and none of

@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use stormfire_checkpoint::storage::spelled_out;
 use stormfire_data::Stage;
-use stormfire_loggers::Background;
+use stormfire_loggers::{Background, PendingPosition};
 
 use crate::{
     error::Result,
@@ -88,9 +88,31 @@ pub struct Run {
     pub loggers: Vec<Background>,
     /// What callbacks have asked for.
     pub requests: Requests,
+    /// A callback saves when the fit fails: the loop keeps the state of its last boundary, which such a checkpoint holds.
+    pub keeps_state: bool,
+    /// Where the loggers were at that boundary, if something may have been sent to them since.
+    pub marks: Option<Vec<PendingPosition>>,
+    /// While a failure is handled: what a checkpoint that is asked for now will hold.
+    pub boundary: Option<Boundary>,
+}
+
+/// The place in the loop that a checkpoint after a failure holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Boundary {
+    /// How far the fit was.
+    pub progress: Progress,
+    /// It lies between two batches of a validation.
+    pub is_in_validation: bool,
 }
 
 impl Run {
+    /// Notes where the loggers are, before the first thing that is sent to them after a boundary of the loop.
+    pub fn mark_logs(&mut self) {
+        if self.keeps_state && self.marks.is_none() {
+            self.marks = Some(self.loggers.iter().map(Background::position).collect());
+        }
+    }
+
     /// Whether this is the file that the fit goes on from and that is never removed, however its folder is spelled. The
     /// target of a link is another file than the link.
     pub fn spares(&self, path: &Path) -> bool {

@@ -17,6 +17,7 @@ use stormfire_module::{Error, Event, Hook, LightningModule, Result, RunningStage
 
 use crate::{
     bundle::send_metrics,
+    checkpoint,
     engine::{Engine, RandomPart},
     log_store::{EpochMetrics, Loop},
     loop_state::EvaluationPosition,
@@ -133,6 +134,7 @@ fn evaluate_in_stage<M: LightningModule>(
     engine.fire(module, what.epoch_end())?;
     let metrics = engine.time("epoch_metrics", |engine| engine.store.end_epoch(Loop::Evaluation))?;
     if !is_sanity_check {
+        engine.run.mark_logs();
         send_metrics(&metrics.merged(), &engine.run.loggers, engine.run.logger_step, Some(engine.run.progress.epoch))?;
     }
     engine.fire(module, what.end())?;
@@ -156,6 +158,7 @@ fn evaluate_loader<M: LightningModule>(
     let mut batches = loader.batches(Position::new(0, batch_idx), &engine.device)?;
     while limit.is_none_or(|limit| batch_idx < limit) {
         engine.clock.evaluating = Some(EvaluationPosition { dataloader_idx, batch_idx });
+        checkpoint::keep_place(engine, module)?;
         engine.check_interrupt()?;
         let Some(batch) = engine.time("val_next", |_| batches.next()) else { break };
         let Batch { value, items, .. } = batch?;
