@@ -1,6 +1,7 @@
 //! A fit that continues from a checkpoint: the law that nobody can tell, and what may change in between.
 
 mod changes;
+mod failed_batches;
 mod interrupts;
 mod law;
 mod more_steps;

@@ -194,5 +194,6 @@ fn evaluate_loader<M: LightningModule>(
         batch_idx += 1;
     }
     engine.batch_items = Some(1);
-    Ok(())
+    engine.clock.evaluating = Some(EvaluationPosition { dataloader_idx, batch_idx });
+    checkpoint::keep_place(engine, module)
 }

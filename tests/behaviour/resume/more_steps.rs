@@ -20,11 +20,11 @@ use crate::{
 };
 
 /// Nine batches an epoch, shuffled; everything that a net can have.
-fn data() -> DataPlan {
+pub(crate) fn data() -> DataPlan {
     DataPlan { kind: DataKind::Dataset, items: 27, batch_size: 3, workers: 1, shuffle: true, val_loaders: 1, val_is_unsized: false }
 }
 
-fn net(is_manual: bool) -> Net {
+pub(crate) fn net(is_manual: bool) -> Net {
     Net::new(Learning {
         algorithm: Algorithm::Adam,
         schedule: ScheduleKind::CosinePerStep,
