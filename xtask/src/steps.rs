@@ -4,9 +4,7 @@ use anyhow::Result;
 
 use crate::system::{self, Workspace};
 use crate::test::Verdict;
-use crate::{comet, cuda, docs, examples, python, s3, tidy, torch, wgpu};
-use crate::{cuda, docs, examples, mlflow, python, s3, tidy, torch, wgpu};
-use crate::{cuda, docs, examples, python, s3, tidy, torch, trackio, wgpu};
+use crate::{comet, cuda, docs, examples, mlflow, python, s3, tidy, torch, trackio, wgpu};
 
 /// One check.
 pub(crate) struct Step {
