@@ -42,7 +42,7 @@ mod resume_tests;
 mod run_dir;
 mod secret;
 #[cfg(feature = "tensorboard")]
-mod tensorboard;
+pub mod tensorboard;
 #[cfg(all(test, feature = "network"))]
 mod test_server;
 mod value;
