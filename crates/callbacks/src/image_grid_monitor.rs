@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use stormfire_loggers::{Image, Logger};
+use stormfire_loggers::Image;
 use stormfire_module::{
     Callback, Context, Error, LightningModule, Result, RunningStage, Stage,
     state::{self, Value},
@@ -14,7 +14,10 @@ use crate::to_loggers::{log_later, needs_logger};
 /// Makes images of a batch.
 type Draw<M> = Box<dyn FnMut(&M, &<M as LightningModule>::Batch) -> Result<Vec<Image>>>;
 
-/// Logs images of one batch of every validation: a function makes them, from the module and the batch.
+/// Logs a grid of images of one batch of every validation: a function makes them, from the module and the batch.
+///
+/// The grid is that of `torchvision.utils.make_grid`: rows of [`columns`](Self::columns) images with
+/// [`padding`](Self::padding) around each, and a single image as it is. Without images nothing is logged.
 ///
 /// It is called before that batch is given to `validation_step`, with the module in evaluation mode (no tape, no dropout), so
 /// that it may run the module and show what comes out. [`media::images`](stormfire_module::media::images) makes images of
@@ -45,13 +48,16 @@ type Draw<M> = Box<dyn FnMut(&M, &<M as LightningModule>::Batch) -> Result<Vec<I
 /// Its state, in every checkpoint: how many validations there were.
 ///
 /// # Errors
-/// [`Error::Config`] when a run begins without a logger or with every 0th validation; what the function returns.
+/// [`Error::Config`] when a run begins without a logger, with every 0th validation or 0 columns; what the function returns;
+/// images of different sizes.
 pub struct ImageGridMonitor<M: LightningModule> {
     tag: String,
     draw: Draw<M>,
     every: u64,
     batch_idx: usize,
     dataloader_idx: usize,
+    columns: usize,
+    padding: (u32, u8),
     seen: Seen,
 }
 
@@ -64,7 +70,8 @@ struct Seen {
 impl<M: LightningModule> ImageGridMonitor<M> {
     /// Logs what the function makes of the first batch of each validation under this name.
     pub fn new(tag: impl Into<String>, draw: impl FnMut(&M, &M::Batch) -> Result<Vec<Image>> + 'static) -> Self {
-        Self { tag: tag.into(), draw: Box::new(draw), every: 1, batch_idx: 0, dataloader_idx: 0, seen: Seen::default() }
+        let seen = Seen::default();
+        Self { tag: tag.into(), draw: Box::new(draw), every: 1, batch_idx: 0, dataloader_idx: 0, columns: 8, padding: (2, 0), seen }
     }
 
     /// Leaves out all validations of a fit but every n-th, at least 1. Default 1.
@@ -82,6 +89,18 @@ impl<M: LightningModule> ImageGridMonitor<M> {
     /// Of which validation loader, counted from 0. Default 0.
     pub fn dataloader_idx(mut self, dataloader_idx: usize) -> Self {
         self.dataloader_idx = dataloader_idx;
+        self
+    }
+
+    /// How many images a row has. Default 8.
+    pub fn columns(mut self, columns: usize) -> Self {
+        self.columns = columns;
+        self
+    }
+
+    /// How many pixels lie around each image, and how bright they are, 0..=255. Default: 2 pixels of 0.
+    pub fn padding(mut self, pixels: u32, value: u8) -> Self {
+        self.padding = (pixels, value);
         self
     }
 
@@ -107,6 +126,9 @@ impl<M: LightningModule> Callback<M> for ImageGridMonitor<M> {
         if self.every == 0 {
             return Err(Error::config("every_n_validations", "there is no 0th validation", "give `ImageGridMonitor` 1 or more"));
         }
+        if self.columns == 0 {
+            return Err(Error::config("columns", "a row needs an image", "give `ImageGridMonitor` 1 or more"));
+        }
         if matches!(stage, Stage::Fit | Stage::Validate) { needs_logger("ImageGridMonitor", ctx) } else { Ok(()) }
     }
 
@@ -129,12 +151,12 @@ impl<M: LightningModule> Callback<M> for ImageGridMonitor<M> {
             return Ok(());
         }
         let images = (self.draw)(module, batch)?;
+        if images.is_empty() {
+            return Ok(());
+        }
+        let grid = Image::grid(&images, self.columns, self.padding.0, self.padding.1)?;
         let tag = self.tag.clone();
-        let log = move |logger: &mut dyn Logger, images: &Vec<Image>, step| match &images[..] {
-            [image] => logger.log_image(&tag, image, step),
-            images => images.iter().enumerate().try_for_each(|(n, image)| logger.log_image(&format!("{tag}/{n}"), image, step)),
-        };
-        log_later(ctx, move || Ok(images), log)
+        log_later(ctx, move || Ok(grid), move |logger, grid, step| logger.log_image(&tag, grid, step))
     }
 }
 

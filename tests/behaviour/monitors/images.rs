@@ -31,11 +31,21 @@ fn one_batch_of_every_nth_validation_is_shown() {
         drop(with(monitor, &logger).max_epochs(5).fit(Descent::new(), data).unwrap());
         images(&logger)
     };
-    let at = |steps: &[u64], pixel: u8| steps.iter().map(|step| (*step, "line".to_string(), vec![pixel])).collect::<Vec<_>>();
+    let at = |steps: &[u64], pixel: u8| steps.iter().map(|step| (*step, "line".to_string(), vec![pixel; 3])).collect::<Vec<_>>();
     let new = || ImageGridMonitor::new("line", |_: &Descent, batch: &Batch| bright(batch));
     assert_eq!(shown(new()), at(&[1, 3, 5, 7, 9], 0), "the sanity check is not shown");
     assert_eq!(shown(new().every_n_validations(2).batch_idx(3)), at(&[3, 7], 191), "x = 3/4");
     assert!(shown(new().dataloader_idx(1)).is_empty());
+}
+
+#[test]
+fn images_become_a_grid() {
+    let logger = MemoryLogger::new();
+    let monitor = ImageGridMonitor::new("line", |_: &Descent, batch: &Batch| bright(batch)).columns(2).padding(1, 255);
+    drop(with(monitor, &logger).max_epochs(1).fit(Descent::new(), (line_data(2, 1), line_data(4, 4))).unwrap());
+    let row = |a, b| [[255; 3], [a; 3], [255; 3], [b; 3], [255; 3]].concat();
+    let expected = [row(255, 255), row(0, 64), row(255, 255), row(128, 191), row(255, 255)].concat();
+    assert_eq!(images(&logger), [(1, "line".to_string(), expected)]);
 }
 
 #[test]

@@ -61,6 +61,18 @@ fn a_batch_is_its_images_in_one_read() {
 }
 
 #[test]
+fn a_grid_is_that_of_torchvision() {
+    let tensor = ints([9, 3, 1, 2]);
+    let made = grid(tensor.clone(), Layout::ChannelsFirst).unwrap();
+    // Rows of 8 pictures of 2x1 pixels, with 2 pixels around each.
+    assert_eq!((made.width(), made.height(), made.channels()), (8 * 4 + 2, 2 * 3 + 2, 3));
+    assert_eq!(made.pixels()[3 * (34 * 2 + 2)..][..6], [0, 2, 4, 1, 3, 5]);
+    assert_eq!(made, Image::grid(&images(tensor, Layout::ChannelsFirst).unwrap(), 8, 2, 0).unwrap());
+    let error = text(grid(Tensor::<4>::zeros([0, 1, 2, 2], &Device::flex()), Layout::ChannelsFirst));
+    assert!(error.starts_with("invalid image: a tensor of shape [0, 1, 2, 2]: "), "{error}");
+}
+
+#[test]
 fn a_shape_that_is_no_image_is_named() {
     assert_eq!(
         text(image(floats([2, 4, 5]), Layout::ChannelsFirst)),
