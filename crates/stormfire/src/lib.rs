@@ -103,3 +103,8 @@ pub mod prelude {
         data::Error as DataError, log, log_dict, media, state, state::Value, top_k_accuracy,
     };
 }
+
+/// The programs of the documentation's pages compile.
+#[cfg(all(doctest, feature = "device-stats"))]
+#[doc = include_str!("../../../docs/monitoring.md")]
+mod pages {}

@@ -53,7 +53,7 @@ fn the_period_is_kept() {
     assert_eq!(steps(Every::Epochs(1), 1), [5, 11]);
     assert_eq!(steps(Every::Epochs(2), 4), [3], "the last window of an epoch may be short");
     assert_eq!(steps(Every::Fraction(0.5), 1), [2, 5, 8, 11]);
-    assert_eq!(steps(Every::Time(Duration::from_secs(3600)), 1), [0_u64; 0]);
+    assert_eq!(steps(Every::Time(Duration::from_hours(1)), 1), [0_u64; 0]);
     assert_eq!(steps(Every::Time(Duration::from_nanos(1)), 3).len(), 4);
 }
 

@@ -122,7 +122,7 @@ mod tests {
         let mut cpu = Cpu::new();
         let mut metrics = Metrics::new();
         // As if no time had passed, and then as if enough had.
-        cpu.refreshed = Instant::now() + Duration::from_secs(60);
+        cpu.refreshed = Instant::now() + Duration::from_mins(1);
         cpu.sample(&mut metrics);
         assert_eq!((metrics.get("cpu_percent"), metrics.get("process_cpu_percent")), (None, None));
         std::thread::sleep(MINIMUM_CPU_UPDATE_INTERVAL * 2);

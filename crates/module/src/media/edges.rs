@@ -80,7 +80,7 @@ fn below(tensor: &Tensor<1>, edges: &[f64]) -> Option<Tensor<1, Int>> {
     let edges = Tensor::<1>::from_data(edges, (&device, tensor.dtype())).reshape([rows, 1]);
     let step = (AT_ONCE / rows).max(1);
     let parts = (0..count).step_by(step).map(|start| {
-        let part = tensor.clone().slice([start..(start + step).min(count)]);
+        let part = tensor.clone().narrow(0, start, step.min(count - start));
         part.unsqueeze::<2>().lower(edges.clone()).int().sum_dim(1).reshape([rows])
     });
     parts.reduce(|a, b| a + b)

@@ -10,7 +10,7 @@ fn floats<const D: usize>(shape: [usize; D]) -> Tensor<D> {
 }
 
 fn ints<const D: usize>(shape: [usize; D]) -> Tensor<D, Int> {
-    let count: i64 = shape.iter().product::<usize>() as i64;
+    let count = i64::try_from(shape.iter().product::<usize>()).unwrap();
     Tensor::arange(0..count, &Device::flex()).reshape(shape)
 }
 
