@@ -373,6 +373,8 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
     }
 
     fn on_exception(&mut self, ctx: &mut Context<'_>, _module: &mut M, _error: &Error) -> Result<()> {
+        // What was loaded now is the state of this fit's last boundary; the next fit is another one.
+        self.now.restored = false;
         // Before training begins, the state may be half restored.
         if self.on_exception && !is_rehearsal(ctx) && self.now.since.is_some() { self.save_at_failure(ctx) } else { Ok(()) }
     }
