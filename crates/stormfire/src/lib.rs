@@ -44,6 +44,9 @@
 //!
 //! What runs when is written at [`Event`]; the options are at [`Trainer`] and [`TrainerConfig`].
 
+#[cfg(feature = "console")]
+pub mod console;
+
 /// Loading batches: loaders, combined loaders, data modules.
 pub mod data {
     pub use stormfire_data::*;
