@@ -49,6 +49,7 @@ pub(crate) fn settle<M: LightningModule>(engine: &mut Engine<M>) -> Result<()> {
 /// Tells the loggers what has been written.
 fn report<M: LightningModule>(engine: &Engine<M>, written: &[SaveRequest]) -> Result<()> {
     for request in written {
+        tracing::debug!("saved `{}`", request.path.display());
         let info = CheckpointInfo::new(&request.path);
         let info = match (&request.monitor, request.score) {
             (Some(monitor), Some(score)) => info.scored(monitor, score, request.is_best),
@@ -103,5 +104,5 @@ fn take<M: LightningModule>(engine: &mut Engine<M>, module: &mut M, training: &T
         run = Some(RunPart { optimizers: training.optimizers.snapshot(&ParamPaths::of(module))?, log, loggers });
     }
     engine.device.flush().map_err(stormfire_module::Error::other)?;
-    Ok(Job { manifest, snapshot, run, requests, names })
+    Ok(Job { manifest, snapshot, run, requests, names, span: tracing::info_span!("save") })
 }
