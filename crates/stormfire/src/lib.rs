@@ -101,3 +101,8 @@ pub mod prelude {
         Trainer, TrainerConfig, accuracy, data::Error as DataError, log, log_dict, state, state::Value, top_k_accuracy,
     };
 }
+
+/// The pages of the book whose examples are tested.
+#[cfg(all(doctest, feature = "console"))]
+#[doc = include_str!("../../../docs/console.md")]
+struct Pages;
