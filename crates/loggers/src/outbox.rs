@@ -37,6 +37,12 @@ pub(crate) trait Carrier<R>: Send + 'static {
     /// them to fill a request. Records that were sent must not be sent again by a retry, so a failure after a success has
     /// to be left for the next call.
     fn deliver(&mut self, records: &[R]) -> Result<usize, Failure>;
+
+    /// Called every [`Sending::idle_every`] between deliveries, to tell the server that the run goes on. What fails is tried
+    /// again at the next time.
+    fn idle(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 /// Why records were not delivered.
@@ -104,6 +110,8 @@ pub(crate) struct Sending {
     pub(crate) patience: Duration,
     /// Whether what is not delivered is an error rather than a warning.
     pub(crate) strict: bool,
+    /// How often [`Carrier::idle`] is called, once something was pushed.
+    pub(crate) idle_every: Option<Duration>,
 }
 
 impl Sending {
@@ -115,6 +123,7 @@ impl Sending {
             linger: Duration::from_secs(1),
             patience: Duration::from_secs(30),
             strict: false,
+            idle_every: None,
         }
     }
 }
@@ -294,6 +303,12 @@ impl<R: Record> Outbox<R> {
         }
         let (logger, delivery) = (self.sending.logger.clone(), self.delivery());
         self.shared.take_refusal().map_or(Ok(()), |reason| Err(Error::Undelivered { logger, delivery, reason }))
+    }
+}
+
+impl<R> std::fmt::Debug for Outbox<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outbox").field("folder", &self.folder).finish_non_exhaustive()
     }
 }
 

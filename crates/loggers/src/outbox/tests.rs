@@ -27,6 +27,7 @@ struct Server {
     /// So many attempts fail before one succeeds.
     failures: Arc<AtomicUsize>,
     down: Arc<std::sync::atomic::AtomicBool>,
+    beats: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -50,6 +51,14 @@ impl Carrier<Number> for Server {
         let before = self.got.lock().unwrap().len();
         self.got.lock().unwrap().extend(taken.map(|record| record.value));
         Ok(self.got.lock().unwrap().len() - before)
+    }
+
+    fn idle(&mut self) -> Result<(), Failure> {
+        match self.beats.fetch_add(1, Ordering::SeqCst) {
+            0 => Err(Failure::retry("connection refused")),
+            1 => panic!("a carrier that is wrong"),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -80,6 +89,22 @@ fn everything_arrives_in_order_what_is_refused_is_counted_and_the_spool_vanishes
     assert_eq!(server.got(), (0..20).filter(|value| *value != 13).collect::<Vec<_>>());
     drop(outbox);
     assert!(!folder.path().join("spool").exists());
+}
+
+#[test]
+fn the_server_hears_of_the_run_between_deliveries_whatever_goes_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::default();
+    let sending = Sending { idle_every: Some(Duration::from_millis(1)), patience: Duration::from_secs(60), ..sending() };
+    let mut outbox = Outbox::open(folder.path().join("spool"), server.clone(), sending).unwrap();
+    push(&mut outbox, 0..2);
+    outbox.flush().unwrap();
+    while server.beats.load(Ordering::SeqCst) < 5 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    push(&mut outbox, 2..4);
+    assert_eq!(outbox.settle().unwrap().delivered, 4);
+    assert_eq!(server.got(), [0, 1, 2, 3]);
 }
 
 #[test]

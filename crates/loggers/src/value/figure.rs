@@ -1,0 +1,67 @@
+//! Drawings.
+
+#[cfg(feature = "plotters")]
+mod draw;
+#[cfg(feature = "rasterize")]
+mod rasterize;
+
+use crate::{Error, Result};
+
+/// How the bytes of a [`Figure`] are to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FigureFormat {
+    /// An SVG document.
+    Svg,
+    /// A PNG file.
+    Png,
+}
+
+/// A drawing, already rendered by a plotting library.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Figure {
+    format: FigureFormat,
+    bytes: Vec<u8>,
+}
+
+impl Figure {
+    /// A drawing from an SVG document.
+    pub fn svg(document: impl Into<String>) -> Self {
+        Self { format: FigureFormat::Svg, bytes: document.into().into_bytes() }
+    }
+
+    /// A drawing from a PNG file.
+    ///
+    /// # Errors
+    /// [`Error::InvalidMedia`] if the bytes do not begin as a PNG file does.
+    pub fn png(file: Vec<u8>) -> Result<Self> {
+        if file.starts_with(b"\x89PNG\r\n\x1a\n") {
+            return Ok(Self { format: FigureFormat::Png, bytes: file });
+        }
+        Err(invalid("the bytes are no PNG file"))
+    }
+
+    /// How the bytes are to be read.
+    pub const fn format(&self) -> FigureFormat {
+        self.format
+    }
+
+    /// The file's bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+fn invalid(reason: impl ToString) -> Error {
+    Error::InvalidMedia { what: "figure", reason: reason.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_media_is_refused() {
+        let error = Figure::png(b"GIF89a".to_vec()).unwrap_err();
+        assert_eq!(error.to_string(), "invalid figure: the bytes are no PNG file");
+    }
+}
