@@ -9,6 +9,7 @@
 
 mod checkpoint_callbacks;
 mod child;
+mod console;
 mod control;
 mod crash;
 mod events;

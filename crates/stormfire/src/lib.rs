@@ -44,6 +44,9 @@
 //!
 //! What runs when is written at [`Event`]; the options are at [`Trainer`] and [`TrainerConfig`].
 
+#[cfg(feature = "console")]
+pub mod console;
+
 /// Loading batches: loaders, combined loaders, data modules.
 pub mod data {
     pub use stormfire_data::*;
@@ -105,6 +108,12 @@ pub mod prelude {
 }
 
 /// The programs of the documentation's pages compile.
-#[cfg(all(doctest, feature = "device-stats"))]
-#[doc = include_str!("../../../docs/monitoring.md")]
-mod pages {}
+#[cfg(doctest)]
+mod pages {
+    #[cfg(feature = "console")]
+    #[doc = include_str!("../../../docs/console.md")]
+    struct Console;
+    #[cfg(feature = "device-stats")]
+    #[doc = include_str!("../../../docs/monitoring.md")]
+    struct Monitoring;
+}

@@ -213,6 +213,12 @@ impl<M: LightningModule> Session<M> {
     ) -> Result<R> {
         let engine = &mut self.engine;
         let _entered = scope::enter_run(engine.run.loggers.clone());
+        let _span = run_span(stage).entered();
+        match &self.log_dir {
+            // Whoever keeps what is reported beside the logs learns the folder from this field.
+            Some(folder) => tracing::info!(device = ?engine.device, log_dir = %folder.display(), "`Trainer.{stage}` begins"),
+            None => tracing::info!(device = ?engine.device, "`Trainer.{stage}` begins"),
+        }
         engine.run.stage = stage;
         engine.run.resumed_from.take_if(|_| stage != Stage::Fit);
         engine.run.limits = Limits::default();
@@ -266,6 +272,16 @@ impl<M: LightningModule> Session<M> {
         }
         self.interrupted = engine.signals.take().and_then(|signals| signals.received());
         outcome
+    }
+}
+
+/// A span's name is fixed where it is written.
+fn run_span(stage: Stage) -> tracing::Span {
+    match stage {
+        Stage::Fit => tracing::info_span!("fit"),
+        Stage::Validate => tracing::info_span!("validate"),
+        Stage::Test => tracing::info_span!("test"),
+        Stage::Predict => tracing::info_span!("predict"),
     }
 }
 

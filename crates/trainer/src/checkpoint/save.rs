@@ -60,6 +60,7 @@ pub(crate) fn settle<M: LightningModule>(engine: &mut Engine<M>) -> Result<()> {
 /// Tells the loggers what has been written.
 fn report<M: LightningModule>(engine: &Engine<M>, written: &[SaveRequest]) -> Result<()> {
     for request in written {
+        tracing::debug!("saved `{}`", request.path.display());
         let info = CheckpointInfo::new(&request.path);
         let info = match (&request.monitor, request.score) {
             (Some(monitor), Some(score)) => info.scored(monitor, score, request.is_best),
@@ -147,7 +148,8 @@ fn weights_job<M: LightningModule>(engine: &Engine<M>, manifest: &Manifest, modu
     let names = Names::of(&requests);
     let snapshot = Snapshot::of_module(module)?;
     engine.device.flush().map_err(stormfire_module::Error::other)?;
-    Ok(Job { manifest: manifest.of_weights(), snapshot, run: None, requests, names })
+    let span = tracing::info_span!("save");
+    Ok(Job { manifest: manifest.of_weights(), snapshot, run: None, requests, names, span })
 }
 
 /// What only a checkpoint to continue from has.
@@ -174,5 +176,6 @@ fn job<M: LightningModule>(
         snapshot.add(format!("{LOG_FOLDER}{index}"), tensor.clone());
     }
     engine.device.flush().map_err(stormfire_module::Error::other)?;
-    Ok(Job { manifest, snapshot, run: Some(RunPart { optimizers, log, loggers }), requests, names })
+    let span = tracing::info_span!("save");
+    Ok(Job { manifest, snapshot, run: Some(RunPart { optimizers, log, loggers }), requests, names, span })
 }
