@@ -237,7 +237,9 @@ def check_projector(server, expected):
         lines = ["\t".join(line) for line in [about["columns"], *about["metadata"]]]
         equal("projector: metadata", server.get("plugin/projector/metadata", **query).decode().splitlines(), lines)
         side = int(np.ceil(np.sqrt(len(rows))))
-        sheet = make_grid(planes(about["tiles"]), side, 0, 0).transpose(1, 2, 0)
+        tiles = planes(about["tiles"])
+        tiles = np.concatenate([tiles, np.zeros((side**2 - len(tiles), *tiles.shape[1:]), np.uint8)])
+        sheet = make_grid(tiles, side, 0, 0).transpose(1, 2, 0)
         equal("projector: pictures", decode(server.get("plugin/projector/sprite_image", **query)), sheet)
         tile = about["tiles"][0]
         equal("projector: size of a picture", list(entry.sprite.single_image_dim), [tile["width"], tile["height"]])

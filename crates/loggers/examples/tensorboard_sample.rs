@@ -82,9 +82,9 @@ fn hparams(logger: &mut TensorBoardLogger) -> Result<Value> {
     Ok(json!({"types": types, "values": values, "metrics": {"hp/accuracy": 0.75}}))
 }
 
-fn log_scalars(logger: &mut TensorBoardLogger, steps: std::ops::Range<u32>, into: &mut [Vec<(u32, f32)>; 3]) -> Result<()> {
+fn log_scalars(logger: &mut TensorBoardLogger, steps: std::ops::Range<u16>, into: &mut [Vec<(u16, f32)>; 3]) -> Result<()> {
     for step in steps {
-        let values = [1.0 / (step + 1) as f32, 0.9_f32.powi(step as i32), 0.1 + 0.8_f32.powi(step as i32)];
+        let values = [1.0 / f32::from(step + 1), 0.9_f32.powi(step.into()), 0.1 + 0.8_f32.powi(step.into())];
         let [loss, train, val] = values.map(f64::from);
         logger.log_metrics(&[("loss", loss)].into(), Some(step.into()))?;
         logger.log_scalars("losses", &Metrics::from([("train", train), ("val", val)]), Some(step.into()))?;
@@ -214,7 +214,7 @@ fn pr_curves(logger: &mut TensorBoardLogger) -> Result<Value> {
 }
 
 fn embedding(logger: &mut TensorBoardLogger) -> Result<Value> {
-    let (points, dimensions) = (60, 5);
+    let (points, dimensions) = (50, 5);
     let values: Vec<f32> =
         noise(7).take(points * dimensions).enumerate().map(|(at, value)| value + ((at / dimensions) % 3) as f32 * 2.0).collect();
     let names: Vec<[String; 2]> = (0..points).map(|point| [format!("class {}", point % 3), point.to_string()]).collect();
