@@ -13,6 +13,7 @@ mod python;
 mod s3;
 mod steps;
 mod system;
+mod tensorboard;
 mod test;
 mod tidy;
 mod torch;
