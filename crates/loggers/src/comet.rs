@@ -1,8 +1,8 @@
 //! Comet.
 
 mod carrier;
+mod histogram;
 mod journal;
-mod media;
 mod message;
 mod offline;
 mod resume;
@@ -343,7 +343,7 @@ impl Logger for CometLogger {
     }
 
     fn log_histogram(&mut self, tag: &str, histogram: &Histogram, step: Option<u64>) -> Result<()> {
-        let json = media::histogram(histogram).to_string();
+        let json = histogram::of(histogram).to_string();
         self.tell_file(FileNote::new("histogram3d", tag, step), json.as_bytes())
     }
 
@@ -367,7 +367,7 @@ impl Logger for CometLogger {
     }
 
     fn log_table(&mut self, tag: &str, table: &Table, step: Option<u64>) -> Result<()> {
-        let csv = media::csv(table)?;
+        let csv = table.to_csv()?;
         self.tell_file(FileNote::new("asset", format!("{tag}.csv"), step), &csv)
     }
 
@@ -394,7 +394,7 @@ impl Logger for CometLogger {
     }
 
     fn log_graph(&mut self, graph: &Graph) -> Result<()> {
-        let graph = media::graph(graph);
+        let graph = graph.to_text();
         self.tell(|message_id| Message::Graph { graph, message_id })
     }
 

@@ -35,6 +35,8 @@ mod identity;
 mod kill_tests;
 mod logger;
 mod memory;
+#[cfg(feature = "neptune")]
+mod neptune;
 mod number;
 #[cfg(feature = "network")]
 mod outbox;
@@ -59,6 +61,8 @@ pub use error::{Error, Result};
 pub use hyperparams::{Hyperparams, Scalar};
 pub use logger::{CheckpointInfo, Logger, Status};
 pub use memory::{Call, MemoryLogger};
+#[cfg(feature = "neptune")]
+pub use neptune::{NeptuneLogger, NeptuneRun, Point, Replayed, StoredFile};
 pub use run_dir::{DEFAULT_NAME, RunDir};
 pub use secret::Secret;
 pub use serde_json::Value;
