@@ -8,6 +8,7 @@ mod data;
 mod docs;
 mod examples;
 mod losses;
+mod mlflow;
 mod python;
 mod s3;
 mod steps;
@@ -15,6 +16,7 @@ mod system;
 mod test;
 mod tidy;
 mod torch;
+mod trackio;
 mod venv;
 mod wgpu;
 

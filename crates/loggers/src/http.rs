@@ -10,6 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 use ureq::http::request::Builder;
 use ureq::http::{Request, Response};
+use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, AsSendBody, Body, SendBody};
 
 use crate::Secret;
@@ -88,15 +89,14 @@ pub(crate) struct Client {
 impl Client {
     /// A client of the server at `base`, such as `https://host:5000`.
     pub(crate) fn new(base: &str, auth: Auth) -> Self {
-        let config = Agent::config_builder()
-            // The text of an error says why, so it is read here.
-            .http_status_as_error(false)
-            .timeout_connect(Some(CONNECT_WITHIN))
-            .timeout_recv_response(Some(ANSWER_WITHIN))
-            .user_agent(concat!("stormfire/", env!("CARGO_PKG_VERSION")))
-            .tls_config(ureq::tls::TlsConfig::builder().root_certs(ureq::tls::RootCerts::PlatformVerifier).build())
-            .build();
-        Self { agent: config.into(), base: base.trim_end_matches('/').to_owned(), auth, headers: Vec::new() }
+        let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
+        Self { agent: agent(tls), base: base.trim_end_matches('/').to_owned(), auth, headers: Vec::new() }
+    }
+
+    /// Takes any certificate for good.
+    pub(crate) fn without_verification(mut self) -> Self {
+        self.agent = agent(TlsConfig::builder().disable_verification(true).build());
+        self
     }
 
     /// A header of every request.
@@ -186,6 +186,18 @@ impl Client {
             Auth::Basic { password: secret, .. } | Auth::Bearer(secret) | Auth::Header(_, secret) => secret.redact(text),
         }
     }
+}
+
+fn agent(tls: TlsConfig) -> Agent {
+    let config = Agent::config_builder()
+        // The text of an error says why, so it is read here.
+        .http_status_as_error(false)
+        .timeout_connect(Some(CONNECT_WITHIN))
+        .timeout_recv_response(Some(ANSWER_WITHIN))
+        .user_agent(concat!("stormfire/", env!("CARGO_PKG_VERSION")))
+        .tls_config(tls)
+        .build();
+    config.into()
 }
 
 /// The seconds of `Retry-After`; a date is left out, since the clocks may differ.

@@ -197,6 +197,25 @@ fn long_runs_keep_only_what_is_needed_and_kept_files_go_with_their_records() {
     assert_eq!(server.got().len(), 60);
 }
 
+#[test]
+fn a_kept_file_outlives_the_one_it_was_made_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut outbox = open(&folder.path().join("spool"), &Server::default());
+    let checkpoint = folder.path().join("a.ckpt");
+    fs_err::write(&checkpoint, "weights").unwrap();
+    let by_link = folder.path().join("last.ckpt");
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("a.ckpt", &by_link).unwrap();
+    #[cfg(not(unix))]
+    fs_err::copy(&checkpoint, &by_link).unwrap();
+    let kept = [outbox.keep_file(&checkpoint).unwrap(), outbox.keep_file(&by_link).unwrap(), outbox.keep("b.ckpt", b"bytes").unwrap()];
+    fs_err::remove_file(&checkpoint).unwrap();
+    fs_err::write(&checkpoint, "of a later run").unwrap();
+    assert_eq!(kept.each_ref().map(|path| fs_err::read_to_string(path).unwrap()), ["weights", "weights", "bytes"]);
+    assert!(kept.iter().all(|path| path.extension().is_some_and(|extension| extension == "ckpt")));
+    assert!(outbox.keep_file(&folder.path().join("missing.ckpt")).is_err());
+}
+
 mod over_http {
     use serde_json::json;
 
