@@ -37,12 +37,12 @@ mod logger;
 mod loggers;
 mod media;
 mod memory;
-#[cfg(feature = "neptune")]
-mod neptune;
 #[cfg(feature = "mlflow")]
 mod mlflow;
 #[cfg(any(feature = "network", feature = "neptune"))]
 mod model_log;
+#[cfg(feature = "neptune")]
+mod neptune;
 mod number;
 #[cfg(feature = "network")]
 mod outbox;
@@ -73,12 +73,12 @@ pub use hyperparams::{Hyperparams, Scalar};
 pub use logger::{CheckpointInfo, Logger, Status};
 pub use loggers::{Experiment, Loggers};
 pub use memory::{Call, MemoryLogger};
-#[cfg(feature = "neptune")]
-pub use neptune::{NeptuneLogger, NeptuneRun, Point, Replayed, StoredFile};
 #[cfg(feature = "mlflow")]
 pub use mlflow::MlflowLogger;
 #[cfg(any(feature = "network", feature = "neptune"))]
 pub use model_log::LogModel;
+#[cfg(feature = "neptune")]
+pub use neptune::{NeptuneLogger, NeptuneRun, Point, Replayed, StoredFile};
 #[cfg(feature = "plotters")]
 pub use plotters;
 pub use reduce::Reduce;
