@@ -20,9 +20,10 @@ pub use run::{NeptuneRun, Point, StoredFile};
 use serde_json::Value;
 
 use crate::identity::now_s;
+use crate::model_log::ModelLog;
 use crate::{
-    Artifact, Audio, CheckpointInfo, Figure, FigureFormat, Graph, Hyperparams, Image, Logger, Metrics, Result, Scalar, Status, Table, Text,
-    number, position,
+    Artifact, Audio, CheckpointInfo, Figure, FigureFormat, Graph, Hyperparams, Image, LogModel, Logger, Metrics, Result, Scalar, Status,
+    Table, Text, number, position,
 };
 
 /// Writes a run as the Neptune client 1.x did without a connection.
@@ -64,6 +65,7 @@ pub struct NeptuneLogger {
     queue: Option<Queue>,
     /// Metrics of which a value was left out.
     left_out: BTreeSet<String>,
+    models: ModelLog,
 }
 
 impl NeptuneLogger {
@@ -77,7 +79,8 @@ impl NeptuneLogger {
         let (id, name) = queue::names();
         let folder = save_dir.join(".neptune/offline").join(name);
         let prefix = "training".to_owned();
-        Self { save_dir, run_name: None, tags: Vec::new(), prefix, id, folder, queue: None, left_out: BTreeSet::new() }
+        let models = ModelLog::new(LogModel::None);
+        Self { save_dir, run_name: None, tags: Vec::new(), prefix, id, folder, queue: None, left_out: BTreeSet::new(), models }
     }
 
     /// The run's name, `sys/name`. Default: none.
@@ -95,6 +98,12 @@ impl NeptuneLogger {
     /// The namespace of everything. Default: `training`.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
+        self
+    }
+
+    /// Which checkpoints are kept in the folder. Default: none.
+    pub fn log_model(mut self, which: LogModel) -> Self {
+        self.models = ModelLog::new(which);
         self
     }
 
@@ -162,7 +171,7 @@ impl NeptuneLogger {
         let path = self.path(name);
         let queue = self.begin()?;
         let (place, tmp_file_name) = queue.upload(&path, &extension);
-        if !link || std::fs::hard_link(file, &place).is_err() {
+        if !link || std::fs::hard_link(fs_err::canonicalize(file)?, &place).is_err() {
             fs_err::copy(file, &place)?;
         }
         queue.put(uploaded(path, &extension, tmp_file_name))
@@ -286,6 +295,7 @@ impl Logger for NeptuneLogger {
     }
 
     fn finalize(&mut self, status: Status) -> Result<()> {
+        self.models.ended().iter().try_for_each(|model| self.log_artifact(model))?;
         let name = match status {
             Status::Success => "success",
             Status::Failed => "failed",
@@ -318,6 +328,7 @@ impl Logger for NeptuneLogger {
     }
 
     fn after_save_checkpoint(&mut self, checkpoint: &CheckpointInfo) -> Result<()> {
+        self.models.saved(checkpoint).iter().try_for_each(|model| self.log_artifact(model))?;
         if !checkpoint.is_best {
             return Ok(());
         }

@@ -45,7 +45,7 @@ impl Queue {
     /// Makes the folder of a new run.
     pub(super) fn create(folder: &Path, id: &str) -> Result<Self> {
         fs_err::create_dir_all(folder.join(UPLOADS))?;
-        let created = jiff::Timestamp::from_millisecond(now_ms() as i64).unwrap_or_default();
+        let created = jiff::Timestamp::from_millisecond(now_ms().cast_signed()).unwrap_or_default();
         let metadata = json!({
             "mode": "offline", "containerId": id, "containerType": "run", "structureVersion": 3, "os": std::env::consts::OS,
             "pythonVersion": "none", "neptuneClientVersion": concat!("stormfire ", env!("CARGO_PKG_VERSION")),
@@ -86,10 +86,6 @@ impl Queue {
         let file = Append::new(options().open(&path)?.into_parts().0, path, length);
         let last_put = options().open(folder.join("last_put_version"))?;
         Ok(Self { folder: folder.to_owned(), file, version, last_put })
-    }
-
-    pub(super) fn folder(&self) -> &Path {
-        &self.folder
     }
 
     /// Whether nothing was put yet.
