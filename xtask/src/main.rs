@@ -9,6 +9,7 @@ mod docs;
 mod examples;
 mod losses;
 mod mlflow;
+mod neptune;
 mod python;
 mod s3;
 mod steps;

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::system::{self, Workspace};
 use crate::test::Verdict;
-use crate::{comet, cuda, docs, examples, mlflow, python, s3, tensorboard, tidy, torch, trackio, wgpu};
+use crate::{comet, cuda, docs, examples, mlflow, neptune, python, s3, tensorboard, tidy, torch, trackio, wgpu};
 
 /// One check.
 pub(crate) struct Step {
@@ -27,6 +27,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "s3", about: "a run that is saved in S3 continues there", body: s3::step },
     Step { name: "trackio", about: "a trackio server has what a run that was killed and continued has logged, once", body: trackio::step },
     Step { name: "comet", about: "Comet's client reads and uploads our archives, and sends what our logger sends", body: comet::step },
+    Step { name: "neptune", about: "Neptune's client reads our runs and we read its own", body: neptune::step },
     Step { name: "wgpu", about: "the MNIST example has the same losses through wgpu as on the CPU", body: wgpu::step },
     Step { name: "cuda", about: "the features for GPUs compile", body: cuda::step },
 ];
