@@ -37,8 +37,11 @@ mod number;
 #[cfg(feature = "network")]
 mod outbox;
 mod position;
+mod reduce;
 #[cfg(all(test, feature = "csv", feature = "tensorboard"))]
 mod resume_tests;
+#[cfg(feature = "network")]
+mod rows;
 mod run_dir;
 mod secret;
 #[cfg(feature = "tensorboard")]
@@ -55,6 +58,7 @@ pub use error::{Error, Result};
 pub use hyperparams::{Hyperparams, Scalar};
 pub use logger::{CheckpointInfo, Logger, Status};
 pub use memory::{Call, MemoryLogger};
+pub use reduce::Reduce;
 pub use run_dir::{DEFAULT_NAME, RunDir};
 pub use secret::Secret;
 pub use serde_json::Value;

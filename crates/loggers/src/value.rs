@@ -75,6 +75,11 @@ impl Metrics {
         self.entries.iter().map(|(name, value)| (&**name, *value))
     }
 
+    /// As [`Metrics::iter`], with names that can be kept for nothing.
+    pub(crate) fn shared(&self) -> impl ExactSizeIterator<Item = (&Arc<str>, f64)> {
+        self.entries.iter().map(|(name, value)| (name, *value))
+    }
+
     /// How many metrics there are.
     pub fn len(&self) -> usize {
         self.entries.len()
