@@ -49,6 +49,8 @@ mod tensorboard;
 #[cfg(all(test, feature = "network"))]
 mod test_server;
 mod value;
+#[cfg(feature = "wandb")]
+mod wandb;
 mod writer;
 
 #[cfg(feature = "csv")]
@@ -65,4 +67,6 @@ pub use serde_json::Value;
 #[cfg(feature = "tensorboard")]
 pub use tensorboard::TensorBoardLogger;
 pub use value::{Artifact, Audio, Figure, FigureFormat, Graph, Histogram, HistogramStats, Image, Metrics, Node, Table, Text};
+#[cfg(feature = "wandb")]
+pub use wandb::{ConsoleStream, WandbLogger};
 pub use writer::{Background, PendingPosition, QUEUE_CAPACITY};

@@ -37,6 +37,14 @@ pub(crate) trait Carrier<R>: Send + 'static {
     /// them to fill a request. Records that were sent must not be sent again by a retry, so a failure after a success has
     /// to be left for the next call.
     fn deliver(&mut self, records: &[R]) -> Result<usize, Failure>;
+
+    /// How long there may be nothing to send before [`Carrier::idle`] is called, again and again. Default: it never is.
+    fn idle_every(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Gives a sign of life.
+    fn idle(&mut self) {}
 }
 
 /// Why records were not delivered.

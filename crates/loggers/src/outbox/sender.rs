@@ -10,6 +10,8 @@ use super::spool::{self, Acked};
 use super::{Carrier, Failure, Record, Sending};
 use crate::{Delivery, Result};
 
+const FOREVER: Duration = Duration::from_secs(3600);
+
 /// What both sides know.
 pub(super) struct Shared {
     state: Mutex<State>,
@@ -117,10 +119,12 @@ impl Shared {
         !state.busy
     }
 
-    /// Waits until there is something to send, and it has waited long enough for company. `None` once closed.
-    fn next(&self, linger: Duration) -> Option<(u64, u64)> {
+    /// Waits until there is something to send, and it has waited long enough for company, or until there was nothing to
+    /// send for `idle`. `None` once closed.
+    fn next(&self, linger: Duration, idle: Duration) -> Option<Work> {
         let mut state = self.lock();
         let mut since = None;
+        let begun = Instant::now();
         loop {
             if state.closed {
                 return None;
@@ -131,11 +135,17 @@ impl Shared {
                     Some(left) => left,
                     None => {
                         state.busy = true;
-                        return Some((state.acked, state.flushed));
+                        return Some(Work::Send(state.acked, state.flushed));
                     }
                 }
             } else {
-                Duration::from_secs(3600)
+                match idle.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) {
+                    Some(left) => left,
+                    None => {
+                        state.busy = true;
+                        return Some(Work::Idle);
+                    }
+                }
             };
             state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -168,6 +178,10 @@ impl Shared {
         self.changed.notify_all();
     }
 
+    fn rested(&self) {
+        self.lock().busy = false;
+    }
+
     /// Whether this is news.
     fn failed(&self, reason: &str) -> bool {
         self.lock().trouble.replace(reason.to_owned()).is_none()
@@ -179,6 +193,13 @@ impl State {
         let (delivered, refused) = (self.delivered, self.refused);
         Delivery { delivered, refused, spooled: self.pushed.saturating_sub(delivered + refused) }
     }
+}
+
+/// What the thread is to do next.
+enum Work {
+    /// Send the records between two positions.
+    Send(u64, u64),
+    Idle,
 }
 
 pub(super) struct Sender<R> {
@@ -199,7 +220,13 @@ impl<R: Record> Sender<R> {
     pub(super) fn run(mut self) {
         let mut backoff = Backoff::default();
         let mut linger = self.sending.linger;
-        while let Some((from, to)) = self.shared.next(linger) {
+        while let Some(work) = self.shared.next(linger, self.carrier.idle_every().unwrap_or(FOREVER)) {
+            let Work::Send(from, to) = work else {
+                // A panic must not keep what is sent later.
+                let _ = catch_unwind(AssertUnwindSafe(|| self.carrier.idle()));
+                self.shared.rested();
+                continue;
+            };
             match self.send(from, to) {
                 Ok(full) => {
                     backoff.reset();

@@ -1,0 +1,557 @@
+//! Runs for Weights & Biases.
+
+mod artifact;
+mod carrier;
+mod clock;
+mod entry;
+mod frame;
+mod items;
+mod media;
+mod offline;
+mod online;
+mod proto;
+mod remote;
+mod settings;
+mod sink;
+#[cfg(test)]
+mod tests;
+mod upload;
+
+use std::path::PathBuf;
+
+use artifact::{Bundle, Part};
+use entry::Entry;
+use items::Items;
+use media::Media;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use settings::{Mode, Settings};
+use sink::Sink;
+
+pub use entry::ConsoleStream;
+
+use crate::identity::now_s;
+use crate::logger::prefixed;
+use crate::rows::{Open, Row, Rows};
+use crate::{
+    Artifact, Audio, Delivery, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Reduce, Result, Secret, Status, Table, Text,
+    position,
+};
+
+/// The column that W&B draws all others over, as with Lightning.
+const GLOBAL_STEP: &str = "trainer/global_step";
+
+/// Logs to Weights & Biases: to the service (or a server of one's own), or to a folder for `wandb sync`.
+///
+/// * **Online** needs an API key: [`api_key`](Self::api_key), `WANDB_API_KEY` or `~/.netrc`. Everything is on the disk, in
+///   `save_dir/.stormfire/wandb/ID`, until the server has it. A run that goes on after a kill overwrites the rows after its
+///   checkpoint at the server: they keep their places.
+/// * **Offline** ([`offline`](Self::offline) or `WANDB_MODE=offline`) writes `save_dir/wandb/offline-run-DATE_TIME-ID` and
+///   contacts nobody; `wandb sync` uploads it. Copies of artifacts are kept there. Sync it when the run has ended: while it
+///   is open, the end of the file is written anew all the time.
+/// * **One row per step.** Calls in a row with the same step share one row, also those with media; a value that comes twice is
+///   reduced, by default to the mean ([`reduce`](Self::reduce)). The step is the column `trainer/global_step`, over which
+///   W&B draws all others. The row of the last step stays open until another step or the end of the run, so online it
+///   appears then. A call without a step has a row of its own.
+/// * **The summary** has the last value of each column, and what [`log_summary`](Self::log_summary) sets.
+/// * **Media** are files beside the rows. A text is shown as it stands, an SVG drawing as a page; of a histogram with more than
+///   512 buckets neighbours are put together, since W&B takes no more.
+/// * **The exit code** is 0, or 1 for a failure, or 255 for an interrupted run, by which W&B shows it as killed.
+///
+/// The environment variables of W&B's own client that fit are read when the logger is made: `WANDB_MODE` (`online`,
+/// `offline`, `disabled`), `WANDB_API_KEY`, `WANDB_BASE_URL`, `WANDB_PROJECT`, `WANDB_ENTITY`, `WANDB_RUN_GROUP`,
+/// `WANDB_JOB_TYPE`, `WANDB_NAME`, `WANDB_NOTES`, `WANDB_TAGS`, `WANDB_RUN_ID`, `WANDB_DIR`. A setter wins.
+///
+/// ```
+/// use stormfire_loggers::{Logger, Status, WandbLogger};
+/// # let folder = tempfile::tempdir()?;
+/// # let folder = folder.path();
+/// let mut logger = WandbLogger::new().offline(true).save_dir(folder).project("mnist").id("first");
+/// logger.log_metrics(&[("loss", 0.5)].into(), Some(49))?;
+/// logger.log_metrics(&[("val_loss", 0.75)].into(), Some(49))?;
+/// logger.finalize(Status::Success)?;
+/// let run = logger.log_dir().ok_or("no run")?;
+/// assert!(run.join("run-first.wandb").exists());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct WandbLogger {
+    settings: Settings,
+    rows: Rows,
+    state: State,
+    sink: Option<Sink>,
+    /// Seconds since 1970. A run that goes on began as much earlier as it had run before.
+    started: f64,
+    ended: Option<i32>,
+}
+
+/// What a run has logged, as far as it matters for what follows.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct State {
+    rows: u64,
+    system: u64,
+    console: u64,
+    config: Map<String, Value>,
+    summary: Items,
+    /// The media of the open row.
+    media: Items,
+    /// When something was last added to the open row.
+    touched: f64,
+}
+
+/// See [`Logger::position`].
+#[derive(Serialize, Deserialize)]
+struct Position {
+    id: String,
+    runtime: f64,
+    state: State,
+    open: Option<Open<String>>,
+    place: sink::Position,
+}
+
+impl std::fmt::Debug for WandbLogger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WandbLogger").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Default for WandbLogger {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl WandbLogger {
+    /// A new run of the project `lightning_logs`, online, below the current folder, unless the environment says otherwise.
+    /// Nothing is made or contacted yet.
+    pub fn new() -> Self {
+        Self::from_settings(Settings::from_env(|variable| std::env::var(variable).ok()))
+    }
+
+    fn from_settings(settings: Settings) -> Self {
+        let (rows, state) = (Rows::default(), State::default());
+        Self { settings, rows, state, sink: None, started: 0.0, ended: None }
+    }
+
+    /// Whether to write a folder for `wandb sync` rather than to contact a server. Default: false.
+    pub fn offline(mut self, offline: bool) -> Self {
+        self.settings.mode = if offline { Mode::Offline } else { Mode::Online };
+        self
+    }
+
+    /// The key of the account, of 40 characters or more. Default: `WANDB_API_KEY`, else that of the host in `~/.netrc`.
+    pub fn api_key(mut self, key: impl Into<Secret>) -> Self {
+        self.settings.api_key = Some(key.into());
+        self
+    }
+
+    /// The server's address. Default: `https://api.wandb.ai`.
+    pub fn base_url(mut self, url: impl Into<String>) -> Self {
+        self.settings.base_url = url.into();
+        self
+    }
+
+    /// The project. Default: `lightning_logs`.
+    pub fn project(mut self, project: impl Into<String>) -> Self {
+        self.settings.project = project.into();
+        self
+    }
+
+    /// The user or team that owns the project. Default: that of the key.
+    pub fn entity(mut self, entity: impl Into<String>) -> Self {
+        self.settings.entity = Some(entity.into());
+        self
+    }
+
+    /// Shows the run together with others of the same group.
+    pub fn group(mut self, group: impl Into<String>) -> Self {
+        self.settings.group = Some(group.into());
+        self
+    }
+
+    /// What the run does, such as `train`.
+    pub fn job_type(mut self, job_type: impl Into<String>) -> Self {
+        self.settings.job_type = Some(job_type.into());
+        self
+    }
+
+    /// The run's name, for people. Default: the server makes one up.
+    pub fn run_name(mut self, name: impl Into<String>) -> Self {
+        self.settings.run_name = Some(name.into());
+        self
+    }
+
+    /// A longer text on the run.
+    pub fn notes(mut self, notes: impl Into<String>) -> Self {
+        self.settings.notes = Some(notes.into());
+        self
+    }
+
+    /// One more tag.
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.settings.tags.push(tag.into());
+        self
+    }
+
+    /// The run's id, which no other run of the project has. An online run of that id is continued. Default: 8 random
+    /// characters.
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.settings.id = id.into();
+        self.settings.id_is_given = true;
+        self
+    }
+
+    /// The folder below which files are written. Default: `WANDB_DIR`, else the current one.
+    pub fn save_dir(mut self, save_dir: impl Into<PathBuf>) -> Self {
+        self.settings.save_dir = save_dir.into();
+        self
+    }
+
+    /// Puts `prefix-` before every name.
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.settings.prefix = prefix.into();
+        self
+    }
+
+    /// How the values that a metric gets in one step become one. Default: their mean; for `epoch` the last.
+    pub fn reduce(mut self, metric: impl Into<String>, reduce: Reduce) -> Self {
+        self.rows.reductions().set(metric, reduce);
+        self
+    }
+
+    /// As [`reduce`](Self::reduce), for all metrics that are not named.
+    pub fn reduce_by_default(mut self, reduce: Reduce) -> Self {
+        self.rows.reductions().set_default(reduce);
+        self
+    }
+
+    /// Whether what the server refuses or does not get in time is an error rather than a warning. Default: false.
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.settings.strict = strict;
+        self
+    }
+
+    /// Records a line that the program has put out; the `output.log` of the run.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io), and when strict what went wrong before.
+    pub fn log_console(&mut self, stream: ConsoleStream, line: &str) -> Result<()> {
+        self.begin()?;
+        for line in line.lines() {
+            let entry = Entry::Console { line: self.state.console, time: now_s(), stream, text: line.to_owned() };
+            self.state.console += 1;
+            self.push(entry)?;
+        }
+        Ok(())
+    }
+
+    /// Records what the machine does, such as `cpu` in percent or `gpu.0.memory`; the run's system page.
+    ///
+    /// # Errors
+    /// As [`log_console`](Self::log_console).
+    pub fn log_system(&mut self, metrics: &Metrics) -> Result<()> {
+        self.begin()?;
+        let mut items = Items::default();
+        for (name, value) in metrics.iter() {
+            items.set(name, value);
+        }
+        let entry = Entry::System { line: self.state.system, time: now_s(), runtime: self.runtime(), items };
+        self.state.system += 1;
+        self.push(entry)
+    }
+
+    /// Sets a value of the summary, by which runs are compared. A later row with that name replaces it.
+    ///
+    /// # Errors
+    /// As [`log_console`](Self::log_console).
+    pub fn log_summary(&mut self, name: &str, value: impl Into<Value>) -> Result<()> {
+        self.begin()?;
+        let mut items = Items::default();
+        items.set_json(self.named(name), &value.into());
+        self.state.summary.update(&items);
+        if self.settings.mode == Mode::Online { self.push(Entry::Summary(items)) } else { Ok(()) }
+    }
+
+    /// Keeps a file under a name among the run's files. It must stay where it is until the run has ended.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) if it cannot be read, and as [`log_console`](Self::log_console).
+    pub fn log_file(&mut self, path: impl Into<PathBuf>, name: &str) -> Result<()> {
+        self.begin()?;
+        let path = path.into();
+        fs_err::File::open(&path)?;
+        self.push(Entry::File { name: media::safe(name), path: std::path::absolute(path)?, media: false })
+    }
+
+    fn named(&self, name: &str) -> String {
+        let mut named = String::new();
+        prefixed(&self.settings.prefix, name, &mut named);
+        named
+    }
+
+    fn runtime(&self) -> f64 {
+        // Microseconds are enough, and shorter.
+        ((now_s() - self.started).max(0.0) * 1e6).round() / 1e6
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        self.ended = None;
+        if self.sink.is_none() {
+            if self.started == 0.0 {
+                self.started = now_s();
+            }
+            self.sink = Some(Sink::open(&self.settings, self.started)?);
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, entry: Entry) -> Result<()> {
+        self.sink.as_mut().map_or(Ok(()), |sink| sink.push(entry, false))
+    }
+
+    /// Adds metrics to the row of a step and says which row that is.
+    fn add(&mut self, metrics: &Metrics, step: Option<u64>) -> Result<u64> {
+        self.begin()?;
+        let complete = self.rows.push(step, metrics);
+        if let Some(row) = complete {
+            self.close(&row)?;
+        }
+        self.state.touched = now_s();
+        Ok(self.state.rows)
+    }
+
+    fn close(&mut self, row: &Row) -> Result<()> {
+        let items = self.items(row);
+        self.state.media = Items::default();
+        self.state.summary.update(&items);
+        self.state.summary.set("_step", self.state.rows as f64);
+        let line = self.state.rows;
+        self.state.rows += 1;
+        self.push(Entry::Row { line, items })
+    }
+
+    fn items(&self, row: &Row) -> Items {
+        let mut items = self.state.media.clone();
+        for (name, value) in row.metrics.iter() {
+            items.set(name, value);
+        }
+        if let Some(step) = row.step {
+            items.set(GLOBAL_STEP, step as f64);
+        }
+        items.set("_timestamp", self.state.touched);
+        let runtime = (self.state.touched - self.started).max(0.0);
+        items.set("_runtime", (runtime * 1e6).round() / 1e6);
+        items
+    }
+
+    fn log_value(&mut self, tag: &str, value: &Value, step: Option<u64>) -> Result<()> {
+        let name = self.named(tag);
+        self.add(&Metrics::new(), step)?;
+        self.state.media.set_json(name, value);
+        Ok(())
+    }
+
+    fn log_media(&mut self, tag: &str, media: &Media, step: Option<u64>) -> Result<()> {
+        let row = self.add(&Metrics::new(), step)?;
+        let name = self.named(tag);
+        let value = self.keep(&name, media, row)?;
+        self.state.media.set_json(name, &value.into());
+        Ok(())
+    }
+
+    /// Writes the file of a medium; what stands in the row for it.
+    fn keep(&mut self, name: &str, media: &Media, row: u64) -> Result<Map<String, Value>> {
+        let file = media.name(name, row);
+        if let Some(sink) = &mut self.sink {
+            let path = sink.keep(&file, &media.bytes)?;
+            sink.push(Entry::File { name: file.clone(), path, media: true }, true)?;
+        }
+        Ok(media.value(&file))
+    }
+
+    /// What follows the entries in an offline file.
+    fn tail(&self) -> Vec<Entry> {
+        let mut summary = self.state.summary.clone();
+        let mut tail = Vec::new();
+        // The open row as it is now.
+        if let Some(row) = self.rows.peek() {
+            let items = self.items(&row);
+            summary.update(&items);
+            summary.set("_step", self.state.rows as f64);
+            tail.push(Entry::Row { line: self.state.rows, items });
+        }
+        if !summary.is_empty() {
+            tail.push(Entry::Summary(summary));
+        }
+        tail.extend(self.ended.map(|code| Entry::Exit { code, runtime: self.runtime() }));
+        tail
+    }
+}
+
+impl Logger for WandbLogger {
+    /// The project.
+    fn name(&self) -> &str {
+        &self.settings.project
+    }
+
+    /// The run's id.
+    fn version(&self) -> String {
+        self.settings.id.clone()
+    }
+
+    fn save_dir(&self) -> Option<PathBuf> {
+        Some(self.settings.save_dir.clone())
+    }
+
+    /// The run's folder, once something was logged offline.
+    fn log_dir(&self) -> Option<PathBuf> {
+        self.sink.as_ref()?.dir()
+    }
+
+    /// Looks whether there is a key, or a place for the folder. The run itself is made with the first value.
+    fn open(&mut self) -> Result<()> {
+        match self.settings.mode {
+            Mode::Online => self.settings.key().map(drop),
+            Mode::Offline => Ok(fs_err::create_dir_all(self.settings.save_dir.join("wandb"))?),
+            Mode::Disabled => Ok(()),
+        }
+    }
+
+    fn log_metrics(&mut self, metrics: &Metrics, step: Option<u64>) -> Result<()> {
+        if self.settings.prefix.is_empty() {
+            return self.add(metrics, step).map(drop);
+        }
+        let named: Metrics = metrics.iter().map(|(name, value)| (self.named(name), value)).collect();
+        self.add(&named, step).map(drop)
+    }
+
+    /// Nested settings stay nested, as W&B shows them. Initial metrics are left out, as by Lightning.
+    fn log_hyperparams(&mut self, params: &Hyperparams, _initial_metrics: &Metrics) -> Result<()> {
+        let mut all = Hyperparams::from_serialize(&self.state.config)?;
+        all.update(params.clone());
+        let config: Map<String, Value> = all.iter().map(|(key, value)| (key.to_owned(), value.clone())).collect();
+        if self.sink.is_some() && config == self.state.config {
+            return Ok(());
+        }
+        self.begin()?;
+        self.state.config = config;
+        self.push(Entry::Config(self.state.config.clone()))
+    }
+
+    fn log_image(&mut self, tag: &str, image: &Image, step: Option<u64>) -> Result<()> {
+        self.log_media(tag, &Media::image(image)?, step)
+    }
+
+    fn log_histogram(&mut self, tag: &str, histogram: &Histogram, step: Option<u64>) -> Result<()> {
+        self.log_value(tag, &media::histogram(histogram), step)
+    }
+
+    fn log_text(&mut self, tag: &str, text: &Text, step: Option<u64>) -> Result<()> {
+        self.log_media(tag, &Media::text(text), step)
+    }
+
+    fn log_audio(&mut self, tag: &str, audio: &Audio, step: Option<u64>) -> Result<()> {
+        self.log_media(tag, &Media::audio(audio)?, step)
+    }
+
+    fn log_figure(&mut self, tag: &str, figure: &Figure, step: Option<u64>) -> Result<()> {
+        self.log_media(tag, &Media::figure(figure), step)
+    }
+
+    /// A file beside the row, and an artifact `run-ID-TAG` of type `run_table`, from which W&B shows it.
+    fn log_table(&mut self, tag: &str, table: &Table, step: Option<u64>) -> Result<()> {
+        let row = self.add(&Metrics::new(), step)?;
+        let (name, media) = (self.named(tag), Media::table(table));
+        let mut value = self.keep(&name, &media, row)?;
+        let file = format!("{}.table.json", media::safe(&name));
+        if let Some(sink) = &mut self.sink {
+            let local = sink.keep(&format!("media/table/{file}"), &media.bytes)?;
+            let parts = vec![Part::read(file.clone(), &local)?];
+            let bundle = Bundle::new("run_table", &format!("run-{}-{name}", self.settings.id), parts);
+            for (key, version) in
+                [("artifact_path", bundle.client_id.clone()), ("_latest_artifact_path", format!("{}:latest", bundle.sequence_client_id))]
+            {
+                value.insert(key.to_owned(), json!(format!("wandb-client-artifact://{version}/{file}")));
+            }
+            sink.push(Entry::Artifact(bundle), true)?;
+        }
+        self.state.media.set_json(name, &value.into());
+        Ok(())
+    }
+
+    /// A new version of the artifact of that name, with the alias `latest` and those given. Offline, the run keeps a copy.
+    fn log_artifact(&mut self, artifact: &Artifact) -> Result<()> {
+        self.begin()?;
+        if self.settings.mode == Mode::Disabled {
+            return Ok(());
+        }
+        self.push(Entry::Artifact(Bundle::of(artifact)?))
+    }
+
+    /// The model's structure as a row of its own, in the column `graph`.
+    fn log_graph(&mut self, graph: &Graph) -> Result<()> {
+        self.log_media("graph", &Media::graph(graph), None)
+    }
+
+    fn delivery(&self) -> Option<Delivery> {
+        self.sink.as_ref().and_then(Sink::delivery)
+    }
+
+    /// The row of the last step stays open.
+    fn save(&mut self) -> Result<()> {
+        let tail = if let Some(Sink::Offline(_)) = self.sink { self.tail() } else { Vec::new() };
+        match &mut self.sink {
+            Some(Sink::Offline(offline)) => offline.flush(&tail),
+            Some(Sink::Online(online)) => online.flush(),
+            Some(Sink::Nowhere) | None => Ok(()),
+        }
+    }
+
+    /// Ends the run at W&B. What is logged afterwards, as by a test after a fit, goes on with it.
+    fn finalize(&mut self, status: Status) -> Result<()> {
+        if self.sink.is_none() {
+            return Ok(());
+        }
+        let code = match status {
+            Status::Success => 0,
+            Status::Failed => 1,
+            // What Python's client reports after Ctrl-C.
+            Status::Interrupted => 255,
+        };
+        if !matches!(self.sink, Some(Sink::Online(_))) {
+            self.ended = Some(code);
+            return self.save();
+        }
+        if let Some(row) = self.rows.take() {
+            self.close(&row)?;
+        }
+        if self.ended != Some(code) {
+            self.ended = Some(code);
+            let runtime = self.runtime();
+            self.push(Entry::Exit { code, runtime })?;
+        }
+        if let Some(Sink::Online(online)) = &mut self.sink { online.settle() } else { Ok(()) }
+    }
+
+    fn position(&mut self) -> Result<Value> {
+        self.begin()?;
+        self.save()?;
+        let (id, runtime, state, open) = (self.settings.id.clone(), self.runtime(), self.state.clone(), self.rows.open());
+        let Some(sink) = &mut self.sink else { return Ok(Value::Null) };
+        position::save(&Position { id, runtime, state, open, place: sink.position()? })
+    }
+
+    /// The run of the position goes on, also if this logger has another id that nobody chose.
+    fn resume(&mut self, position: Value) -> Result<()> {
+        let Some(position) = position::load::<Position>(position, &self.settings.save_dir) else { return Ok(()) };
+        if self.settings.id_is_given && self.settings.id != position.id {
+            position::misfit(&self.settings.save_dir, "the position is of a run with another id");
+            return Ok(());
+        }
+        self.settings.id = position.id;
+        self.started = now_s() - position.runtime;
+        self.state = position.state;
+        self.rows.reopen(position.open);
+        self.sink = Sink::reopen(&self.settings, position.place)?;
+        Ok(())
+    }
+}
