@@ -45,7 +45,7 @@ mod rows;
 mod run_dir;
 mod secret;
 #[cfg(feature = "tensorboard")]
-mod tensorboard;
+pub mod tensorboard;
 #[cfg(all(test, feature = "network"))]
 mod test_server;
 mod value;

@@ -1,6 +1,7 @@
 //! The values that a logger receives. They are plain data and know nothing of tensors.
 
 mod artifact;
+mod audio;
 mod graph;
 mod histogram;
 mod image;
@@ -8,10 +9,11 @@ mod media;
 mod table;
 
 pub use artifact::Artifact;
+pub use audio::Audio;
 pub use graph::{Graph, Node};
 pub use histogram::{Histogram, HistogramStats};
 pub use image::Image;
-pub use media::{Audio, Figure, FigureFormat, Text};
+pub use media::{Figure, FigureFormat, Text};
 pub use table::Table;
 
 use std::sync::Arc;
