@@ -120,6 +120,20 @@ impl Default for WandbLogger {
     }
 }
 
+impl Drop for WandbLogger {
+    /// Whoever does not say that the run has ended still keeps its last row.
+    fn drop(&mut self) {
+        let kept = match (&self.sink, self.rows.peek()) {
+            (Some(Sink::Online(_)), Some(row)) => self.close(&row),
+            (Some(Sink::Offline(_)), _) => self.save(),
+            _ => Ok(()),
+        };
+        if let Err(error) = kept {
+            tracing::error!(run = self.settings.id, %error, "the last row could not be kept");
+        }
+    }
+}
+
 impl WandbLogger {
     /// A new run of the project `lightning_logs`, online, below the current folder, unless the environment says otherwise.
     /// Nothing is made or contacted yet.
@@ -293,8 +307,13 @@ impl WandbLogger {
         ((now_s() - self.started).max(0.0) * 1e6).round() / 1e6
     }
 
+    /// Something is going to be logged.
     fn begin(&mut self) -> Result<()> {
         self.ended = None;
+        self.place()
+    }
+
+    fn place(&mut self) -> Result<()> {
         if self.sink.is_none() {
             if self.started == 0.0 {
                 self.started = now_s();
@@ -332,7 +351,7 @@ impl WandbLogger {
     fn items(&self, row: &Row) -> Items {
         let mut items = self.state.media.clone();
         for (name, value) in row.metrics.iter() {
-            items.set(name, value);
+            items.set(self.named(name), value);
         }
         if let Some(step) = row.step {
             items.set(GLOBAL_STEP, step as f64);
@@ -417,11 +436,7 @@ impl Logger for WandbLogger {
     }
 
     fn log_metrics(&mut self, metrics: &Metrics, step: Option<u64>) -> Result<()> {
-        if self.settings.prefix.is_empty() {
-            return self.add(metrics, step).map(drop);
-        }
-        let named: Metrics = metrics.iter().map(|(name, value)| (self.named(name), value)).collect();
-        self.add(&named, step).map(drop)
+        self.add(metrics, step).map(drop)
     }
 
     /// Nested settings stay nested, as W&B shows them. Initial metrics are left out, as by Lightning.
@@ -463,7 +478,7 @@ impl Logger for WandbLogger {
         let (name, media) = (self.named(tag), Media::table(table));
         let mut value = self.keep(&name, &media, row)?;
         let file = format!("{}.table.json", media::safe(&name));
-        if let Some(sink) = &mut self.sink {
+        if let Some(sink) = self.sink.as_mut().filter(|_| self.settings.mode != Mode::Disabled) {
             let local = sink.keep(&format!("media/table/{file}"), &media.bytes)?;
             let parts = vec![Part::read(file.clone(), &local)?];
             let bundle = Bundle::new("run_table", &format!("run-{}-{name}", self.settings.id), parts);
@@ -533,7 +548,7 @@ impl Logger for WandbLogger {
     }
 
     fn position(&mut self) -> Result<Value> {
-        self.begin()?;
+        self.place()?;
         self.save()?;
         let (id, runtime, state, open) = (self.settings.id.clone(), self.runtime(), self.state.clone(), self.rows.open());
         let Some(sink) = &mut self.sink else { return Ok(Value::Null) };

@@ -142,7 +142,10 @@ mod tests {
         let artifact = Artifact::new(&path).named("model x/1").kind("model").alias("best").alias("latest").metadata("score", 0.5);
         let bundle = Bundle::of(&artifact).unwrap();
         // As `wandb` 0.31.0 computes them.
-        assert_eq!((bundle.digest.as_str(), bundle.files[0].md5.as_str()), ("d8c3a6620420e71c3d4efe3745b1ca7d", "kAFQmDzST7DWlj99KOF/cg=="));
+        assert_eq!(
+            (bundle.digest.as_str(), bundle.files[0].md5.as_str()),
+            ("d8c3a6620420e71c3d4efe3745b1ca7d", "kAFQmDzST7DWlj99KOF/cg==")
+        );
         assert_eq!((bundle.name.as_str(), bundle.aliases.as_slice()), ("model-x-1", ["latest".to_owned(), "best".to_owned()].as_slice()));
         fs_err::create_dir(folder.path().join("b")).unwrap();
         fs_err::write(folder.path().join("b/c"), "").unwrap();

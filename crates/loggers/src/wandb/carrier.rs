@@ -12,6 +12,7 @@ use super::remote::{Lines, Remote, local};
 use super::settings::Settings;
 use super::{GLOBAL_STEP, clock};
 use crate::http::{Auth, Client, percent};
+use crate::identity::host;
 use crate::outbox::{self, Failure};
 
 /// Without a sign of life for some minutes a run counts as crashed. W&B's own client sends one as often.
@@ -129,7 +130,7 @@ impl Carrier {
             "jobType": settings.job_type,
             "notes": settings.notes,
             "tags": (!settings.tags.is_empty()).then_some(&settings.tags),
-            "host": clock::host(),
+            "host": host(),
             "program": clock::program(),
         });
         let bucket = self.upsert(&remote, given)?;
@@ -164,8 +165,25 @@ impl Carrier {
     /// Tells the server of the run, with the settings that it has now; the bucket that the server answers with.
     fn upsert(&self, remote: &Remote, given: Value) -> Result<Value, Failure> {
         let names = [
-            "id", "name", "project", "entity", "groupName", "description", "displayName", "notes", "commit", "config", "host", "debug",
-            "program", "repo", "jobType", "state", "sweep", "tags", "summaryMetrics",
+            "id",
+            "name",
+            "project",
+            "entity",
+            "groupName",
+            "description",
+            "displayName",
+            "notes",
+            "commit",
+            "config",
+            "host",
+            "debug",
+            "program",
+            "repo",
+            "jobType",
+            "state",
+            "sweep",
+            "tags",
+            "summaryMetrics",
         ];
         let mut variables: Map<String, Value> = names.into_iter().map(|name| (name.to_owned(), Value::Null)).collect();
         if let Value::Object(given) = given {
@@ -219,12 +237,15 @@ impl Carrier {
         let config = serde_saphyr::to_string(&config).map_err(local)?;
         let about = json!({
             "os": std::env::consts::OS,
-            "host": clock::host(),
+            "host": host(),
             "program": clock::program(),
         });
-        let files =
-            [("wandb-summary.json", summary.as_bytes()), ("config.yaml", config.as_bytes()), ("wandb-metadata.json", about.to_string().as_bytes())]
-                .map(|(name, bytes)| (name.to_owned(), bytes.to_vec()));
+        let files = [
+            ("wandb-summary.json", summary.as_bytes()),
+            ("config.yaml", config.as_bytes()),
+            ("wandb-metadata.json", about.to_string().as_bytes()),
+        ]
+        .map(|(name, bytes)| (name.to_owned(), bytes.to_vec()));
         self.upload_bytes(&files)?;
         let uploaded = self.remote().uploaded.clone();
         let files = json!({"wandb-summary.json": {"offset": 0, "content": [summary]}});
@@ -244,7 +265,10 @@ impl Carrier {
         let answer = self.client.post_json(&path, body)?;
         if answer["stopped"].as_bool() == Some(true) && !self.warned_of_stop {
             self.warned_of_stop = true;
-            tracing::warn!(run = self.settings.id, "somebody asked W&B to stop this run; it goes on, since only its own program can stop it");
+            tracing::warn!(
+                run = self.settings.id,
+                "somebody asked W&B to stop this run; it goes on, since only its own program can stop it"
+            );
         }
         Ok(())
     }
@@ -306,9 +330,7 @@ impl Stream {
 
     fn files(&self, summary: &Items) -> Value {
         let mut files = Map::new();
-        for (name, chunk) in
-            [("output.log", &self.output), ("wandb-events.jsonl", &self.events), ("wandb-history.jsonl", &self.history)]
-        {
+        for (name, chunk) in [("output.log", &self.output), ("wandb-events.jsonl", &self.events), ("wandb-history.jsonl", &self.history)] {
             if !chunk.lines.is_empty() {
                 files.insert(name.to_owned(), json!({"offset": chunk.offset, "content": chunk.lines}));
             }

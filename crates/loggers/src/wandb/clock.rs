@@ -1,4 +1,4 @@
-//! Times as W&B writes them, and where this is.
+//! Times as W&B writes them, and the program that is running.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -15,13 +15,6 @@ pub(super) fn iso(seconds: f64) -> String {
 
 fn at(seconds: f64) -> Timestamp {
     Timestamp::from_microsecond((seconds * 1e6) as i64).unwrap_or_default()
-}
-
-/// The machine's name.
-pub(super) fn host() -> String {
-    let kernel = fs_err::read_to_string("/proc/sys/kernel/hostname").ok();
-    let name = kernel.or_else(|| ["HOSTNAME", "COMPUTERNAME"].iter().find_map(|variable| std::env::var(variable).ok()));
-    name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned())
 }
 
 /// The file name of the program. Its arguments may hold secrets, so they go nowhere.

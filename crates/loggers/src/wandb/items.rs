@@ -87,7 +87,7 @@ mod tests {
             items.set(at.to_string(), value);
         }
         items.set_json("\"", &json!({"a": [1]}));
-        let expected = r#"{"\"":{"a":[1]},"0":0.1,"1":0.10000000149011612,"2":3,"3":-0,"4":1e300,"5":5e-324,"6":9007199254740992.0,"7":NaN,"8":Infinity,"9":-Infinity}"#;
+        let expected = r#"{"\"":{"a":[1]},"0":0.1,"1":0.10000000149011612,"2":3,"3":-0,"4":1e+300,"5":5e-324,"6":9007199254740992.0,"7":NaN,"8":Infinity,"9":-Infinity}"#;
         assert_eq!(items.to_json(), expected);
         assert_eq!(serde_json::from_str::<Items>(&serde_json::to_string(&items).unwrap()).unwrap(), items);
     }

@@ -62,7 +62,8 @@ impl Remote {
         let history = count("historyLineCount");
         self.next = Lines { history, events: count("eventsLineCount"), output: count("logLineCount"), step: history };
         let inner = |name: &str| bucket[name].as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
-        if let Some(last) = inner("historyTail").as_ref().and_then(Value::as_array).and_then(|tail| tail.last()?.as_str().map(str::to_owned))
+        if let Some(last) =
+            inner("historyTail").as_ref().and_then(Value::as_array).and_then(|tail| tail.last()?.as_str().map(str::to_owned))
             && let Ok(row) = serde_json::from_str::<Value>(&last)
             && let Some(step) = row["_step"].as_u64()
         {

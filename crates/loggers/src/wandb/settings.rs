@@ -133,7 +133,8 @@ mod tests {
 
     #[test]
     fn the_environment_is_that_of_the_python_client() {
-        let variables = [("WANDB_MODE", "dryrun"), ("WANDB_PROJECT", "p"), ("WANDB_TAGS", "a, b,"), ("WANDB_ENTITY", " "), ("WANDB_RUN_ID", "r")];
+        let variables =
+            [("WANDB_MODE", "dryrun"), ("WANDB_PROJECT", "p"), ("WANDB_TAGS", "a, b,"), ("WANDB_ENTITY", " "), ("WANDB_RUN_ID", "r")];
         let get = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         let settings = Settings::from_env(get);
         assert_eq!((settings.mode, settings.project.as_str(), settings.entity.as_deref()), (Mode::Offline, "p", None));
