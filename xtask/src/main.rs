@@ -15,6 +15,7 @@ mod test;
 mod tidy;
 mod torch;
 mod venv;
+mod wandb;
 mod wgpu;
 
 use std::process::ExitCode;

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::system::{self, Workspace};
 use crate::test::Verdict;
-use crate::{cuda, docs, examples, python, s3, tidy, torch, wgpu};
+use crate::{cuda, docs, examples, python, s3, tidy, torch, wandb, wgpu};
 
 /// One check.
 pub(crate) struct Step {
@@ -23,6 +23,11 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "readers", about: "TensorBoard, its server, pandas and safetensors read what the MNIST example left", body: python::step },
     Step { name: "torch", about: "PyTorch computes with our weights, and we with those of PyTorch Lightning", body: torch::step },
     Step { name: "s3", about: "a run that is saved in S3 continues there", body: s3::step },
+    Step {
+        name: "wandb",
+        about: "W&B's reader and its sync have every row of an offline run, and we send as its client does",
+        body: wandb::step,
+    },
     Step { name: "wgpu", about: "the MNIST example has the same losses through wgpu as on the CPU", body: wgpu::step },
     Step { name: "cuda", about: "the features for GPUs compile", body: cuda::step },
 ];

@@ -18,6 +18,7 @@ mod tests;
 mod upload;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use artifact::{Bundle, Part};
 use entry::Entry;
@@ -235,6 +236,13 @@ impl WandbLogger {
     /// As [`reduce`](Self::reduce), for all metrics that are not named.
     pub fn reduce_by_default(mut self, reduce: Reduce) -> Self {
         self.rows.reductions().set_default(reduce);
+        self
+    }
+
+    /// How long what is logged waits for company before it is sent. The service limits how often a run may send. Default: 10
+    /// seconds.
+    pub fn send_every(mut self, interval: Duration) -> Self {
+        self.settings.linger = interval;
         self
     }
 

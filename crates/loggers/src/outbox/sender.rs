@@ -10,7 +10,7 @@ use super::spool::{self, Acked};
 use super::{Carrier, Failure, Record, Sending};
 use crate::{Delivery, Result};
 
-const FOREVER: Duration = Duration::from_secs(3600);
+const FOREVER: Duration = Duration::from_hours(1);
 
 /// What both sides know.
 pub(super) struct Shared {
@@ -139,13 +139,12 @@ impl Shared {
                     }
                 }
             } else {
-                match idle.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) {
-                    Some(left) => left,
-                    None => {
-                        state.busy = true;
-                        return Some(Work::Idle);
-                    }
+                let left = idle.saturating_sub(begun.elapsed());
+                if left.is_zero() {
+                    state.busy = true;
+                    return Some(Work::Idle);
                 }
+                left
             };
             state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
         }

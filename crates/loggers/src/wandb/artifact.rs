@@ -51,7 +51,7 @@ impl Bundle {
             files.push(Part::read(joined(artifact.folder(), &name), artifact.path())?);
         }
         let mut bundle = Self::new(artifact.kind_name(), artifact.name(), files);
-        bundle.metadata = artifact.known().clone();
+        bundle.metadata.clone_from(artifact.known());
         for alias in artifact.aliases() {
             if !bundle.aliases.contains(alias) {
                 bundle.aliases.push(alias.clone());
