@@ -1,12 +1,14 @@
 //! Everything a contributor or CI does beyond plain cargo: `cargo xtask --help`.
 
 mod bench;
+mod comet;
 mod crash;
 mod cuda;
 mod data;
 mod docs;
 mod examples;
 mod losses;
+mod mlflow;
 mod python;
 mod s3;
 mod steps;
@@ -14,6 +16,7 @@ mod system;
 mod test;
 mod tidy;
 mod torch;
+mod trackio;
 mod venv;
 mod wandb;
 mod wgpu;

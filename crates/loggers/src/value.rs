@@ -2,19 +2,21 @@
 
 mod artifact;
 mod audio;
+mod figure;
 mod graph;
 mod histogram;
 mod image;
-mod media;
 mod table;
+mod text;
 
 pub use artifact::Artifact;
 pub use audio::Audio;
+pub use figure::{Figure, FigureFormat};
 pub use graph::{Graph, Node};
 pub use histogram::{Histogram, HistogramStats};
 pub use image::Image;
-pub use media::{Figure, FigureFormat, Text};
 pub use table::Table;
+pub use text::Text;
 
 use std::sync::Arc;
 
@@ -80,6 +82,11 @@ impl Metrics {
     /// As [`Metrics::iter`], with names that can be kept for nothing.
     pub(crate) fn shared(&self) -> impl ExactSizeIterator<Item = (&Arc<str>, f64)> {
         self.entries.iter().map(|(name, value)| (name, *value))
+    }
+
+    /// The step that a metric called `step` names.
+    pub(crate) fn step(&self) -> Option<u64> {
+        self.get("step").filter(|step| *step >= 0.0 && step.fract() == 0.0).map(|step| step as u64)
     }
 
     /// How many metrics there are.

@@ -21,6 +21,7 @@ mod upload;
 
 use std::path::PathBuf;
 
+use artifact::Bundle;
 use entry::Entry;
 use items::Items;
 use media::Media;
@@ -33,8 +34,9 @@ pub use entry::ConsoleStream;
 
 use crate::identity::now_s;
 use crate::logger::prefixed;
+use crate::model_log::ModelLog;
 use crate::rows::{Open, Row, Rows};
-use crate::{Logger, Metrics, Result};
+use crate::{Artifact, LogModel, Logger, Metrics, Result};
 
 /// The column that W&B draws all others over, as with Lightning.
 const GLOBAL_STEP: &str = "trainer/global_step";
@@ -76,6 +78,7 @@ pub struct WandbLogger {
     settings: Settings,
     rows: Rows,
     state: State,
+    models: ModelLog,
     sink: Option<Sink>,
     /// Seconds since 1970. A run that goes on began as much earlier as it had run before.
     started: f64,
@@ -141,7 +144,8 @@ impl WandbLogger {
 
     fn from_settings(settings: Settings) -> Self {
         let (rows, state) = (Rows::default(), State::default());
-        Self { settings, rows, state, sink: None, started: 0.0, ended: None }
+        let models = ModelLog::new(LogModel::None);
+        Self { settings, rows, state, models, sink: None, started: 0.0, ended: None }
     }
 
     /// Records a line that the program has put out; the `output.log` of the run.
@@ -260,6 +264,14 @@ impl WandbLogger {
         let runtime = (self.state.touched - self.started).max(0.0);
         items.set("_runtime", (runtime * 1e6).round() / 1e6);
         items
+    }
+
+    fn keep_models(&mut self, models: &[Artifact]) -> Result<()> {
+        if models.is_empty() || self.settings.mode == Mode::Disabled {
+            return Ok(());
+        }
+        self.begin()?;
+        models.iter().try_for_each(|model| self.push(Entry::Artifact(Bundle::model(model, &self.settings.id)?)))
     }
 
     fn log_value(&mut self, tag: &str, value: &Value, step: Option<u64>) -> Result<()> {

@@ -10,12 +10,16 @@ use super::spool::{self, Acked};
 use super::{Carrier, Failure, Record, Sending};
 use crate::{Delivery, Result};
 
-const FOREVER: Duration = Duration::from_hours(1);
-
 /// What both sides know.
 pub(super) struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+}
+
+/// What the sender is to do.
+enum Next {
+    Send(u64, u64),
+    Idle,
 }
 
 struct State {
@@ -119,15 +123,19 @@ impl Shared {
         !state.busy
     }
 
-    /// Waits until there is something to send, and it has waited long enough for company, or until there was nothing to
-    /// send for `idle`. `None` once closed.
-    fn next(&self, linger: Duration, idle: Duration) -> Option<Work> {
+    /// Waits until there is something to send, and it has waited long enough for company, or until the server is to hear
+    /// that the run goes on. `None` once closed.
+    fn next(&self, linger: Duration, beat: Option<Instant>) -> Option<Next> {
         let mut state = self.lock();
         let mut since = None;
-        let begun = Instant::now();
         loop {
             if state.closed {
                 return None;
+            }
+            let to_beat = beat.map_or(Duration::from_secs(3600), |beat| beat.saturating_duration_since(Instant::now()));
+            if to_beat.is_zero() {
+                state.busy = true;
+                return Some(Next::Idle);
             }
             let wait = if state.acked < state.flushed {
                 let since = *since.get_or_insert_with(Instant::now);
@@ -135,19 +143,18 @@ impl Shared {
                     Some(left) => left,
                     None => {
                         state.busy = true;
-                        return Some(Work::Send(state.acked, state.flushed));
+                        return Some(Next::Send(state.acked, state.flushed));
                     }
                 }
             } else {
-                let left = idle.saturating_sub(begun.elapsed());
-                if left.is_zero() {
-                    state.busy = true;
-                    return Some(Work::Idle);
-                }
-                left
+                Duration::from_secs(3600)
             };
-            state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.changed.wait_timeout(state, wait.min(to_beat)).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    fn rest(&self) {
+        self.lock().busy = false;
     }
 
     /// Sleeps between two attempts, at most until somebody waits for the records or the outbox is closed.
@@ -177,10 +184,6 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    fn rested(&self) {
-        self.lock().busy = false;
-    }
-
     /// Whether this is news.
     fn failed(&self, reason: &str) -> bool {
         self.lock().trouble.replace(reason.to_owned()).is_none()
@@ -192,13 +195,6 @@ impl State {
         let (delivered, refused) = (self.delivered, self.refused);
         Delivery { delivered, refused, spooled: self.pushed.saturating_sub(delivered + refused) }
     }
-}
-
-/// What the thread is to do next.
-enum Work {
-    /// Send the records between two positions.
-    Send(u64, u64),
-    Idle,
 }
 
 pub(super) struct Sender<R> {
@@ -219,11 +215,12 @@ impl<R: Record> Sender<R> {
     pub(super) fn run(mut self) {
         let mut backoff = Backoff::default();
         let mut linger = self.sending.linger;
-        while let Some(work) = self.shared.next(linger, self.carrier.idle_every().unwrap_or(FOREVER)) {
-            let Work::Send(from, to) = work else {
-                // A panic must not keep what is sent later.
-                let _ = catch_unwind(AssertUnwindSafe(|| self.carrier.idle()));
-                self.shared.rested();
+        let every = self.sending.idle_every;
+        let mut beat = every.map(|every| Instant::now() + every);
+        while let Some(next) = self.shared.next(linger, beat) {
+            let Next::Send(from, to) = next else {
+                self.idle();
+                beat = every.map(|every| Instant::now() + every);
                 continue;
             };
             match self.send(from, to) {
@@ -244,6 +241,15 @@ impl<R: Record> Sender<R> {
                 }
             }
         }
+    }
+
+    fn idle(&mut self) {
+        match catch_unwind(AssertUnwindSafe(|| self.carrier.idle())) {
+            Ok(Ok(())) => {}
+            Ok(Err(failure)) => tracing::debug!(logger = self.sending.logger, "{}", failure.reason()),
+            Err(_) => tracing::debug!(logger = self.sending.logger, "the sender panicked"),
+        }
+        self.shared.rest();
     }
 
     /// Sends once. True if there was more than one request holds.

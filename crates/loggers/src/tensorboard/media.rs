@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use super::event::{self, Data, Metadata, Tensor};
-use crate::{Audio, Error, Figure, FigureFormat, Histogram, Image, Result};
+use crate::{Audio, Error, Figure, Histogram, Image, Result};
 
 /// Markdown.
 pub(super) fn text(markdown: &str) -> (Metadata, Data) {
@@ -14,11 +14,8 @@ pub(super) fn image(image: &Image) -> Result<Data> {
     Ok(picture(image.width(), image.height(), image.channels().into(), image.to_png()?))
 }
 
-/// A PNG file as it is.
 pub(super) fn figure(logger: &str, figure: &Figure) -> Result<Data> {
-    if figure.format() == FigureFormat::Svg {
-        return Err(Error::Unsupported { logger: logger.to_owned(), what: "SVG figures" });
-    }
+    let figure = as_png(logger, figure)?;
     let invalid = |error: png::DecodingError| Error::InvalidMedia { what: "figure", reason: error.to_string() };
     let reader = png::Decoder::new(Cursor::new(figure.bytes())).read_info().map_err(invalid)?;
     let info = reader.info();
@@ -27,6 +24,22 @@ pub(super) fn figure(logger: &str, figure: &Figure) -> Result<Data> {
         other => other.samples(),
     };
     Ok(picture(info.width, info.height, i32::try_from(channels).unwrap_or(4), figure.bytes().to_vec()))
+}
+
+#[cfg(feature = "rasterize")]
+fn as_png(_: &str, figure: &Figure) -> Result<Figure> {
+    figure.to_png()
+}
+
+#[cfg(not(feature = "rasterize"))]
+fn as_png(logger: &str, figure: &Figure) -> Result<Figure> {
+    match figure.format() {
+        crate::FigureFormat::Png => Ok(figure.clone()),
+        crate::FigureFormat::Svg => {
+            let what = "SVG figures without the cargo feature `rasterize`";
+            Err(crate::Error::Unsupported { logger: logger.to_owned(), what })
+        }
+    }
 }
 
 fn picture(width: u32, height: u32, colorspace: i32, png: Vec<u8>) -> Data {

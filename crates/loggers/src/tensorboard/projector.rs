@@ -89,7 +89,7 @@ impl Embedding {
     /// [`Error::InvalidMedia`] if there is not one for each point, or they differ in size.
     pub fn images(mut self, images: &[Image]) -> Result<Self> {
         self.check(images.len(), "images")?;
-        let columns = (1..).find(|columns| columns * columns >= images.len()).unwrap_or(1);
+        let columns = (1..=images.len()).find(|columns| columns * columns >= images.len()).unwrap_or(1);
         let sheet = Image::grid(images, columns, 0, 0)?;
         self.sprites = images.first().map(|image| (image.width(), image.height(), sheet));
         Ok(self)

@@ -43,13 +43,8 @@ pub(super) struct Part {
 impl Bundle {
     /// Reads all files once.
     pub(super) fn of(artifact: &Artifact) -> Result<Self> {
-        let mut files = Vec::new();
-        if artifact.path().is_dir() {
-            collect(artifact.path(), artifact.folder(), &mut files)?;
-        } else {
-            let name = artifact.path().file_name().map_or_else(|| artifact.name().into(), |name| name.to_string_lossy());
-            files.push(Part::read(joined(artifact.folder(), &name), artifact.path())?);
-        }
+        let part = |(local, name): (PathBuf, String)| Part::read(joined(artifact.folder(), &name), &local);
+        let files: Vec<Part> = artifact.files()?.into_iter().map(part).collect::<Result<_>>()?;
         let mut bundle = Self::new(artifact.kind_name(), artifact.name(), files);
         bundle.metadata.clone_from(artifact.known());
         for alias in artifact.aliases() {
@@ -58,6 +53,18 @@ impl Bundle {
             }
         }
         Ok(bundle)
+    }
+
+    /// A checkpoint, with the names that Lightning's logger gives: `model.ckpt` in the versions of one artifact per run.
+    pub(super) fn model(artifact: &Artifact, run: &str) -> Result<Self> {
+        let mut model = Self::of(&artifact.clone().named(format!("model-{run}")).in_folder(""))?;
+        if let [file] = model.files.as_mut_slice()
+            && artifact.path().is_file()
+        {
+            "model.ckpt".clone_into(&mut file.path);
+            model.digest = digest(&model.files);
+        }
+        Ok(model)
     }
 
     pub(super) fn new(kind: &str, name: &str, mut files: Vec<Part>) -> Self {
@@ -91,19 +98,6 @@ impl Part {
         let local = std::path::absolute(file)?;
         Ok(Self { path, md5: BASE64_STANDARD.encode(md5.finalize()), size, local })
     }
-}
-
-fn collect(folder: &Path, into: &str, files: &mut Vec<Part>) -> Result<()> {
-    for entry in fs_err::read_dir(folder)? {
-        let entry = entry?;
-        let path = joined(into, &entry.file_name().to_string_lossy());
-        if entry.path().is_dir() {
-            collect(&entry.path(), &path, files)?;
-        } else {
-            files.push(Part::read(path, &entry.path())?);
-        }
-    }
-    Ok(())
 }
 
 fn joined(folder: &str, name: &str) -> String {

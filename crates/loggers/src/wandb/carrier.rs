@@ -15,8 +15,6 @@ use crate::http::{Auth, Client, percent};
 use crate::identity::host;
 use crate::outbox::{self, Failure};
 
-/// Without a sign of life for some minutes a run counts as crashed. W&B's own client sends one as often.
-const HEARTBEAT: Duration = Duration::from_secs(30);
 /// A key can be put right and a project made, but hardly within a second.
 const REFUSED_AGAIN: Duration = Duration::from_secs(30);
 
@@ -69,15 +67,9 @@ impl outbox::Carrier<Posted> for Carrier {
         Ok(1)
     }
 
-    fn idle_every(&self) -> Option<Duration> {
-        Some(HEARTBEAT)
-    }
-
-    /// The first one may fail like any other: the next is not far.
-    fn idle(&mut self) {
-        if self.announced && self.remote.as_ref().is_some_and(|remote| !remote.ended) {
-            let _ = self.post(&json!({}));
-        }
+    fn idle(&mut self) -> Result<(), Failure> {
+        let running = self.announced && self.remote.as_ref().is_some_and(|remote| !remote.ended);
+        if running { self.post(&json!({})) } else { Ok(()) }
     }
 }
 

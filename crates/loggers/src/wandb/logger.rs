@@ -12,7 +12,8 @@ use super::sink::Sink;
 use super::{Position, WandbLogger};
 use crate::identity::now_s;
 use crate::{
-    Artifact, Audio, Delivery, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result, Status, Table, Text, position,
+    Artifact, Audio, CheckpointInfo, Delivery, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result, Status, Table, Text,
+    position,
 };
 
 impl Logger for WandbLogger {
@@ -130,8 +131,15 @@ impl Logger for WandbLogger {
         }
     }
 
+    fn after_save_checkpoint(&mut self, checkpoint: &CheckpointInfo) -> Result<()> {
+        let models = self.models.saved(checkpoint);
+        self.keep_models(&models)
+    }
+
     /// Ends the run at W&B. What is logged afterwards, as by a test after a fit, goes on with it.
     fn finalize(&mut self, status: Status) -> Result<()> {
+        let models = self.models.ended();
+        self.keep_models(&models)?;
         if self.sink.is_none() {
             return Ok(());
         }

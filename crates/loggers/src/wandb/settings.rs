@@ -12,6 +12,8 @@ const SERVICE: &str = "https://api.wandb.ai";
 const KEY_LENGTH: usize = 40;
 /// W&B's own client sends every 15 seconds; the service limits how often a run may.
 const LINGER: Duration = Duration::from_secs(10);
+/// Without a sign of life for some minutes a run counts as crashed. W&B's own client sends one as often.
+const HEARTBEAT: Duration = Duration::from_secs(30);
 const KEY_HINT: &str = "take the key from https://wandb.ai/authorize and set `WANDB_API_KEY`, call `WandbLogger::api_key`, or have it in \
     `~/.netrc`; or log without an account: `WandbLogger::offline` or `WANDB_MODE=offline`, and `wandb sync` later";
 
@@ -79,7 +81,7 @@ impl Settings {
 
     pub(super) fn sending(&self) -> Sending {
         let (linger, patience, strict) = (self.linger, self.patience, self.strict);
-        Sending { max_records: 10_000, max_bytes: 4 << 20, linger, patience, strict, ..Sending::new("wandb") }
+        Sending { max_records: 10_000, max_bytes: 4 << 20, linger, patience, strict, idle_every: Some(HEARTBEAT), ..Sending::new("wandb") }
     }
 
     /// The key for the service, from wherever it is.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::WandbLogger;
 use super::settings::Mode;
-use crate::{Reduce, Secret};
+use crate::model_log::ModelLog;
+use crate::{LogModel, Reduce, Secret};
 
 impl WandbLogger {
     /// Whether to write a folder for `wandb sync` rather than to contact a server. Default: false.
@@ -97,6 +98,12 @@ impl WandbLogger {
     /// As [`reduce`](Self::reduce), for all metrics that are not named.
     pub fn reduce_by_default(mut self, reduce: Reduce) -> Self {
         self.rows.reductions().set_default(reduce);
+        self
+    }
+
+    /// Which checkpoints become versions of the artifact `model-ID`. Default: none.
+    pub fn log_model(mut self, which: LogModel) -> Self {
+        self.models = ModelLog::new(which);
         self
     }
 

@@ -33,12 +33,12 @@ impl Image {
             return Ok(first.to_rgb());
         }
         let (columns, rows) = (columns.min(images.len()), images.len().div_ceil(columns.min(images.len())));
-        let side = |count: usize, size: u32| -> Option<usize> {
+        let length = |count: usize, size: u32| -> Option<usize> {
             let side = u64::from(size).checked_add(padding.into())?.checked_mul(count as u64)?.checked_add(padding.into())?;
             Some(u32::try_from(side).ok()? as usize)
         };
         let channels = usize::from(if first.channels == 1 { 3 } else { first.channels });
-        let size = side(columns, first.width).zip(side(rows, first.height));
+        let size = length(columns, first.width).zip(length(rows, first.height));
         let bytes = size.and_then(|(width, height)| width.checked_mul(height)?.checked_mul(channels));
         let (Some((width, height)), Some(bytes)) = (size, bytes) else {
             return Err(invalid(format!("a grid of {} images with {} is too large", images.len(), about(first))));

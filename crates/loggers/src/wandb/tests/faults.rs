@@ -99,15 +99,15 @@ fn a_quiet_run_gives_signs_of_life_until_it_has_ended() {
     let (folder, wandb) = (tempfile::tempdir().unwrap(), Wandb::start());
     let mut logger = logger(folder.path()).base_url(&wandb.server.address).api_key(KEY);
     let mut carrier = super::super::carrier::Carrier::new(&logger.settings, folder.path()).unwrap();
-    carrier.idle();
+    carrier.idle().unwrap();
     assert_eq!(wandb.server.received().len(), 0);
     let posted = |entry: Value| serde_json::from_value(json!({"session": "s", "entry": entry, "kept": null})).unwrap();
     carrier.deliver(&[posted(json!({"summary": {"a": "1"}}))]).unwrap();
-    carrier.idle();
-    carrier.idle();
+    carrier.idle().unwrap();
+    carrier.idle().unwrap();
     assert_eq!(wandb.kept().heartbeats, 2);
     carrier.deliver(&[posted(json!({"exit": {"code": 0, "runtime": 1.5}}))]).unwrap();
-    carrier.idle();
+    carrier.idle().unwrap();
     assert_eq!(wandb.kept().heartbeats, 2);
     logger.open().unwrap();
 }

@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 use super::super::proto::{Kind, Record};
 use super::super::{ConsoleStream, WandbLogger, frame};
 use super::logger;
-use crate::{Artifact, Audio, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Node, Reduce, Status, Table, Text};
+use crate::{
+    Artifact, Audio, CheckpointInfo, Figure, Graph, Histogram, Hyperparams, Image, LogModel, Logger, Metrics, Node, Reduce, Status, Table,
+    Text,
+};
 
 fn records(folder: &Path) -> Vec<Kind> {
     let file = fs_err::read(folder.join("wandb/latest-run/run-run1.wandb")).unwrap();
@@ -151,6 +154,33 @@ fn every_medium_is_a_file_that_its_row_names() {
         let content = &artifact.manifest.as_ref().unwrap().contents[0];
         assert_eq!(fs_err::metadata(&content.local_path).unwrap().len() as i64, content.size);
     }
+}
+
+#[test]
+fn checkpoints_are_versions_of_one_artifact() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut logger = offline(folder.path()).log_model(LogModel::AtEnd);
+    for (name, is_best) in [("a.ckpt", true), ("b.ckpt", false)] {
+        let path = folder.path().join(name);
+        fs_err::write(&path, name).unwrap();
+        logger.after_save_checkpoint(&CheckpointInfo::new(&path).scored("val_loss", 0.5, is_best)).unwrap();
+    }
+    logger.finalize(Status::Success).unwrap();
+    logger.finalize(Status::Success).unwrap();
+    let models =
+        records(folder.path()).into_iter().filter_map(|kind| if let Kind::Artifact(artifact) = kind { Some(artifact) } else { None });
+    let seen: Vec<_> = models
+        .map(|model| {
+            let content = &model.manifest.unwrap().contents[0];
+            let text = fs_err::read_to_string(&content.local_path).unwrap();
+            (model.name, model.aliases.join(" "), content.path.clone(), text)
+        })
+        .collect();
+    let text = |text: &str| text.to_owned();
+    let name = || (text("model-run1"), text("model.ckpt"));
+    let expected =
+        [("latest best", "a.ckpt"), ("latest", "b.ckpt")].map(|(aliases, content)| (name().0, text(aliases), name().1, text(content)));
+    assert_eq!(seen, expected);
 }
 
 /// Rows long enough that records lie across blocks.
