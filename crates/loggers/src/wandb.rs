@@ -271,7 +271,12 @@ impl WandbLogger {
             return Ok(());
         }
         self.begin()?;
-        models.iter().try_for_each(|model| self.push(Entry::Artifact(Bundle::model(model, &self.settings.id)?)))
+        let Some(sink) = &mut self.sink else { return Ok(()) };
+        models.iter().try_for_each(|model| {
+            let mut bundle = Bundle::model(model, &self.settings.id)?;
+            let kept = sink.keep_model(&mut bundle)?;
+            sink.push(Entry::Artifact(bundle), kept)
+        })
     }
 
     fn log_value(&mut self, tag: &str, value: &Value, step: Option<u64>) -> Result<()> {
@@ -299,16 +304,22 @@ impl WandbLogger {
         Ok(media.value(&file))
     }
 
+    /// The open row as it is now.
+    fn open_row(&self) -> Option<Entry> {
+        let row = self.rows.peek()?;
+        Some(Entry::Row { line: self.state.rows, items: self.items(&row) })
+    }
+
     /// What follows the entries in an offline file.
     fn tail(&self) -> Vec<Entry> {
         let mut summary = self.state.summary.clone();
         let mut tail = Vec::new();
-        // The open row as it is now.
-        if let Some(row) = self.rows.peek() {
-            let items = self.items(&row);
-            summary.update(&items);
-            summary.set("_step", self.state.rows as f64);
-            tail.push(Entry::Row { line: self.state.rows, items });
+        if let Some(row) = self.open_row() {
+            if let Entry::Row { line, items } = &row {
+                summary.update(items);
+                summary.set("_step", *line as f64);
+            }
+            tail.push(row);
         }
         if !summary.is_empty() {
             tail.push(Entry::Summary(summary));

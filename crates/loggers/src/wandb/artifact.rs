@@ -27,6 +27,8 @@ pub(super) struct Bundle {
     pub(super) client_id: String,
     pub(super) sequence_client_id: String,
     pub(super) files: Vec<Part>,
+    /// Our checkpoints are replaced as a whole and never written into, so a hard link keeps one.
+    pub(super) is_model: bool,
 }
 
 /// A file of an artifact.
@@ -64,6 +66,7 @@ impl Bundle {
             "model.ckpt".clone_into(&mut file.path);
             model.digest = digest(&model.files);
         }
+        model.is_model = true;
         Ok(model)
     }
 
@@ -78,6 +81,7 @@ impl Bundle {
             client_id: random_id(CLIENT_ID),
             sequence_client_id: random_id(CLIENT_ID),
             files,
+            is_model: false,
         }
     }
 }

@@ -123,12 +123,14 @@ impl Logger for WandbLogger {
 
     /// The row of the last step stays open.
     fn save(&mut self) -> Result<()> {
-        let tail = if let Some(Sink::Offline(_)) = self.sink { self.tail() } else { Vec::new() };
-        match &mut self.sink {
-            Some(Sink::Offline(offline)) => offline.flush(&tail),
-            Some(Sink::Online(online)) => online.flush(),
-            Some(Sink::Nowhere) | None => Ok(()),
-        }
+        let Some(mut sink) = self.sink.take() else { return Ok(()) };
+        let outcome = match &mut sink {
+            Sink::Offline(offline) => offline.flush(&self.tail()),
+            Sink::Online(online) => online.flush(self.open_row()),
+            Sink::Nowhere => Ok(()),
+        };
+        self.sink = Some(sink);
+        outcome
     }
 
     fn after_save_checkpoint(&mut self, checkpoint: &CheckpointInfo) -> Result<()> {
@@ -161,6 +163,7 @@ impl Logger for WandbLogger {
             let runtime = self.runtime();
             self.push(Entry::Exit { code, runtime })?;
         }
+        self.save()?;
         if let Some(Sink::Online(online)) = &mut self.sink { online.settle() } else { Ok(()) }
     }
 

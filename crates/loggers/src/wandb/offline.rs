@@ -200,7 +200,9 @@ impl Offline {
             if let Some(folder) = copy.parent() {
                 fs_err::create_dir_all(folder)?;
             }
-            fs_err::copy(&file.local, &copy)?;
+            if !bundle.is_model || std::fs::hard_link(&file.local, &copy).is_err() {
+                fs_err::copy(&file.local, &copy)?;
+            }
         }
         Ok(())
     }

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::artifact::Bundle;
 use super::entry::Entry;
 use super::offline::{self, Offline};
 use super::online::{self, Online};
 use super::settings::{Mode, Settings};
-use crate::{Delivery, Result};
+use crate::{Delivery, Result, position};
 
 pub(super) enum Sink {
     Offline(Offline),
@@ -39,7 +40,11 @@ impl Sink {
         match (settings.mode, to) {
             (Mode::Offline, Position::Offline(to)) => Ok(Offline::reopen(settings, &to)?.map(Self::Offline)),
             (Mode::Online, Position::Online(to)) => Ok(Some(Self::Online(Online::reopen(settings, to)?))),
-            _ => Ok(None),
+            (Mode::Disabled, _) => Ok(None),
+            _ => {
+                position::misfit(&settings.save_dir, "the position is of a run that was online while this one is offline, or the reverse");
+                Ok(None)
+            }
         }
     }
 
@@ -50,6 +55,11 @@ impl Sink {
             Self::Online(online) => online.keep(name, bytes),
             Self::Nowhere => Ok(PathBuf::new()),
         }
+    }
+
+    /// Keeps the content of a checkpoint that an entry is about to name. Says whether it is for that entry alone.
+    pub(super) fn keep_model(&mut self, model: &mut Bundle) -> Result<bool> {
+        if let Self::Online(online) = self { online.keep_model(model) } else { Ok(false) }
     }
 
     pub(super) fn push(&mut self, entry: Entry, kept: bool) -> Result<()> {

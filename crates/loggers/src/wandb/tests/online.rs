@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::super::{ConsoleStream, WandbLogger};
 use super::server::Wandb;
 use super::{KEY, logger};
-use crate::{Artifact, Hyperparams, Image, Logger, Metrics, Status, Table};
+use crate::{Artifact, CheckpointInfo, Hyperparams, Image, LogModel, Logger, Metrics, Status, Table};
 
 fn online(folder: &std::path::Path, wandb: &Wandb) -> WandbLogger {
     logger(folder).base_url(&wandb.server.address).api_key(KEY).strict(true)
@@ -130,4 +130,38 @@ fn a_run_that_goes_on_after_its_end_is_begun_again() {
     assert_eq!((wandb.column("test"), wandb.kept().exit), (vec![2.0], Some(255)));
     let upserts = wandb.kept().operations.iter().filter(|(name, _)| name == "UpsertBucket").count();
     assert_eq!(upserts, 2);
+}
+
+#[test]
+fn a_kill_does_not_take_the_open_row() {
+    let (folder, wandb) = (tempfile::tempdir().unwrap(), Wandb::start());
+    let mut killed = online(folder.path(), &wandb);
+    for (step, loss) in [(1, 1.0), (2, 2.0), (2, 4.0)] {
+        killed.log_metrics(&[("loss", loss)].into(), Some(step)).unwrap();
+        killed.save().unwrap();
+    }
+    std::mem::forget(killed);
+    // Without a checkpoint, the run goes on behind it.
+    let mut next = online(folder.path(), &wandb);
+    next.log_metrics(&[("loss", 5.0)].into(), Some(3)).unwrap();
+    next.finalize(Status::Success).unwrap();
+    assert_eq!((wandb.column("loss"), wandb.column("_step")), (vec![1.0, 3.0, 5.0], vec![0.0, 1.0, 2.0]));
+}
+
+#[test]
+fn a_checkpoint_that_is_gone_before_it_is_sent_arrives_all_the_same() {
+    let (folder, wandb) = (tempfile::tempdir().unwrap(), Wandb::start());
+    wandb.server.down();
+    let mut logger = online(folder.path(), &wandb).log_model(LogModel::All);
+    let path = folder.path().join("epoch=1.ckpt");
+    fs_err::write(&path, "weights").unwrap();
+    logger.after_save_checkpoint(&CheckpointInfo::new(&path).scored("val_loss", 0.5, true)).unwrap();
+    logger.save().unwrap();
+    fs_err::remove_file(&path).unwrap();
+    wandb.server.up();
+    logger.finalize(Status::Success).unwrap();
+    let kept = wandb.kept();
+    assert_eq!(kept.files["/model.ckpt?signature=x"], b"weights");
+    let created = &kept.operations.iter().find(|(name, _)| name == "CreateArtifact").unwrap().1["input"];
+    assert_eq!((&created["artifactCollectionName"], &created["artifactTypeName"]), (&json!("model-run1"), &json!("model")));
 }
