@@ -20,6 +20,7 @@ mod tidy;
 mod torch;
 mod trackio;
 mod venv;
+mod wandb;
 mod wgpu;
 
 use std::process::ExitCode;
