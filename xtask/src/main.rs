@@ -1,6 +1,7 @@
 //! Everything a contributor or CI does beyond plain cargo: `cargo xtask --help`.
 
 mod bench;
+mod comet;
 mod crash;
 mod cuda;
 mod data;

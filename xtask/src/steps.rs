@@ -5,6 +5,7 @@ use anyhow::Result;
 use crate::system::{self, Workspace};
 use crate::test::Verdict;
 use crate::{cuda, docs, examples, python, s3, tidy, torch, trackio, wgpu};
+use crate::{comet, cuda, docs, examples, python, s3, tidy, torch, wgpu};
 
 /// One check.
 pub(crate) struct Step {
@@ -24,6 +25,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "torch", about: "PyTorch computes with our weights, and we with those of PyTorch Lightning", body: torch::step },
     Step { name: "s3", about: "a run that is saved in S3 continues there", body: s3::step },
     Step { name: "trackio", about: "a trackio server has what a run that was killed and continued has logged, once", body: trackio::step },
+    Step { name: "comet", about: "Comet's client reads and uploads our archives, and sends what our logger sends", body: comet::step },
     Step { name: "wgpu", about: "the MNIST example has the same losses through wgpu as on the CPU", body: wgpu::step },
     Step { name: "cuda", about: "the features for GPUs compile", body: cuda::step },
 ];

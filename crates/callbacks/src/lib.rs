@@ -3,6 +3,7 @@
 mod early_stopping;
 mod files;
 mod gradient_accumulation_scheduler;
+mod gradient_norm_monitor;
 mod lambda;
 mod learning_rate_monitor;
 mod model_checkpoint;
@@ -12,14 +13,18 @@ mod progress_bar;
 mod rehearsal;
 #[cfg(test)]
 mod testing;
+mod throughput_monitor;
 mod timer;
+mod to_loggers;
 
 pub use early_stopping::{EarlyStopping, StoppingReason};
 pub use gradient_accumulation_scheduler::GradientAccumulationScheduler;
+pub use gradient_norm_monitor::{GradientNorm, GradientNormMonitor};
 pub use lambda::LambdaCallback;
 pub use learning_rate_monitor::LearningRateMonitor;
 pub use model_checkpoint::{ModelCheckpoint, SaveLast, SaveTopK};
 pub use model_summary::{ModelSummary, Summary, SummaryRow, summarize};
 pub use on_exception_checkpoint::OnExceptionCheckpoint;
 pub use progress_bar::{Printer, ProgressBar};
+pub use throughput_monitor::ThroughputMonitor;
 pub use timer::{Interval, TimeLimit, Timer};

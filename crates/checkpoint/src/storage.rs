@@ -210,7 +210,7 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
 /// Writes a file of `len` bytes.
 pub(crate) fn write(path: &Path, len: u64, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     let written = match Place::of(path)? {
-        Place::Disk(path) => place::place(&path, |mut file| write(&mut file)),
+        Place::Disk(path) => place::place(&path, write),
         Place::Store(object) => object.write(len, write),
     };
     written.map_err(|error| Error::while_writing(path, len, error))

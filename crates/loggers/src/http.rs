@@ -8,7 +8,9 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
+use ureq::http::request::Builder;
 use ureq::http::{Request, Response};
+use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, AsSendBody, Body, SendBody};
 
 use crate::Secret;
@@ -50,6 +52,13 @@ pub(crate) enum Content<'a> {
         path: &'a Path,
         content_type: &'a str,
     },
+    /// A file between two texts, as a form has it; streamed.
+    Framed {
+        head: &'a [u8],
+        path: &'a Path,
+        tail: &'a [u8],
+        content_type: &'a str,
+    },
 }
 
 /// An answer with a status below 400.
@@ -80,15 +89,14 @@ pub(crate) struct Client {
 impl Client {
     /// A client of the server at `base`, such as `https://host:5000`.
     pub(crate) fn new(base: &str, auth: Auth) -> Self {
-        let config = Agent::config_builder()
-            // The text of an error says why, so it is read here.
-            .http_status_as_error(false)
-            .timeout_connect(Some(CONNECT_WITHIN))
-            .timeout_recv_response(Some(ANSWER_WITHIN))
-            .user_agent(concat!("stormfire/", env!("CARGO_PKG_VERSION")))
-            .tls_config(ureq::tls::TlsConfig::builder().root_certs(ureq::tls::RootCerts::PlatformVerifier).build())
-            .build();
-        Self { agent: config.into(), base: base.trim_end_matches('/').to_owned(), auth, headers: Vec::new() }
+        let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
+        Self { agent: agent(tls), base: base.trim_end_matches('/').to_owned(), auth, headers: Vec::new() }
+    }
+
+    /// Takes any certificate for good.
+    pub(crate) fn without_verification(mut self) -> Self {
+        self.agent = agent(TlsConfig::builder().disable_verification(true).build());
+        self
     }
 
     /// A header of every request.
@@ -136,17 +144,21 @@ impl Client {
             Content::Nothing => self.run(request.body(())),
             Content::Json(value) => self.run(request.header("Content-Type", "application/json").body(value.to_string())),
             Content::Bytes { bytes, content_type } => self.run(request.header("Content-Type", content_type).body(bytes)),
-            Content::File { path, content_type } => {
-                // A file that is gone will not come back.
-                let file = fs_err::File::open(path).map_err(|error| Failure::refused(error.to_string()))?;
-                let length = file.metadata().map_err(|error| Failure::refused(error.to_string()))?.len();
-                // The length must stay true while the file grows.
-                let mut reader = file.into_parts().0.take(length);
-                let request = request.header("Content-Type", content_type).header("Content-Length", length.to_string());
-                self.run(request.body(SendBody::from_reader(&mut reader as &mut dyn Read)))
-            }
+            Content::File { path, content_type } => self.send_file(request, [b"", b""], path, content_type),
+            Content::Framed { head, path, tail, content_type } => self.send_file(request, [head, tail], path, content_type),
         };
         outcome.map_err(|failure| failure.map_reason(|reason| self.redact(&format!("{method} {address}: {reason}"))))
+    }
+
+    fn send_file(&self, request: Builder, [head, tail]: [&[u8]; 2], path: &Path, content_type: &str) -> Result<Answer, Failure> {
+        // A file that is gone will not come back.
+        let file = fs_err::File::open(path).map_err(|error| Failure::refused(error.to_string()))?;
+        let length = file.metadata().map_err(|error| Failure::refused(error.to_string()))?.len();
+        // The length must stay true while the file grows.
+        let mut reader = head.chain(file.into_parts().0.take(length)).chain(tail);
+        let length = head.len() as u64 + length + tail.len() as u64;
+        let request = request.header("Content-Type", content_type).header("Content-Length", length.to_string());
+        self.run(request.body(SendBody::from_reader(&mut reader as &mut dyn Read)))
     }
 
     fn run(&self, request: Result<Request<impl AsSendBody>, ureq::http::Error>) -> Result<Answer, Failure> {
@@ -174,6 +186,18 @@ impl Client {
             Auth::Basic { password: secret, .. } | Auth::Bearer(secret) | Auth::Header(_, secret) => secret.redact(text),
         }
     }
+}
+
+fn agent(tls: TlsConfig) -> Agent {
+    let config = Agent::config_builder()
+        // The text of an error says why, so it is read here.
+        .http_status_as_error(false)
+        .timeout_connect(Some(CONNECT_WITHIN))
+        .timeout_recv_response(Some(ANSWER_WITHIN))
+        .user_agent(concat!("stormfire/", env!("CARGO_PKG_VERSION")))
+        .tls_config(tls)
+        .build();
+    config.into()
 }
 
 /// The seconds of `Retry-After`; a date is left out, since the clocks may differ.

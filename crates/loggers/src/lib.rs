@@ -20,6 +20,8 @@
 //! ```
 
 mod append;
+#[cfg(feature = "comet")]
+mod comet;
 #[cfg(feature = "csv")]
 mod csv;
 mod delivery;
@@ -32,7 +34,13 @@ mod identity;
 #[cfg(all(test, feature = "csv", feature = "tensorboard"))]
 mod kill_tests;
 mod logger;
+mod loggers;
+mod media;
 mod memory;
+#[cfg(feature = "mlflow")]
+mod mlflow;
+#[cfg(any(feature = "network", feature = "neptune"))]
+mod model_log;
 mod number;
 #[cfg(feature = "network")]
 mod outbox;
@@ -45,7 +53,7 @@ mod rows;
 mod run_dir;
 mod secret;
 #[cfg(feature = "tensorboard")]
-mod tensorboard;
+pub mod tensorboard;
 #[cfg(all(test, feature = "network"))]
 mod test_server;
 #[cfg(feature = "trackio")]
@@ -55,12 +63,21 @@ mod writer;
 
 #[cfg(feature = "csv")]
 pub use crate::csv::CsvLogger;
+#[cfg(feature = "comet")]
+pub use comet::CometLogger;
 pub use delivery::Delivery;
 pub use error::{Error, Result};
 pub use hyperparams::{Hyperparams, Scalar};
 pub use logger::{CheckpointInfo, Logger, Status};
+pub use loggers::{Experiment, Loggers};
 pub use memory::{Call, MemoryLogger};
+#[cfg(any(feature = "network", feature = "neptune"))]
+pub use model_log::LogModel;
 pub use reduce::Reduce;
+#[cfg(feature = "plotters")]
+pub use plotters;
+#[cfg(feature = "mlflow")]
+pub use mlflow::MlflowLogger;
 pub use run_dir::{DEFAULT_NAME, RunDir};
 pub use secret::Secret;
 pub use serde_json::Value;

@@ -1,28 +1,49 @@
-//! Event files for `TensorBoard`.
+//! Event files for `TensorBoard`, and the values that only it has.
 
 pub(crate) mod event;
 mod file;
+mod graph;
+mod groups;
 pub(crate) mod hparams;
+mod layout;
+mod media;
+#[cfg(test)]
+mod media_tests;
+mod mesh;
+mod pr_curve;
+mod projector;
 pub(crate) mod record;
 mod resume;
+mod run;
 #[cfg(test)]
 mod tests;
+mod typed;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use event::{Data, Value};
+use event::{Data, Metadata, Value};
 use file::EventFile;
-use resume::{Extent, Position};
+use groups::Groups;
+pub use layout::{Chart, Layout};
+pub use projector::Embedding;
+use projector::Entry;
+use resume::Position;
+use run::Run;
 use serde::{Deserialize, Serialize};
 
 use crate::logger::{owned, prefixed};
-use crate::{Histogram, Hyperparams, Image, Logger, Metrics, Result, RunDir, Status, position};
+use crate::{Audio, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result, RunDir, Status, Table, Text, position};
 
 /// The metric that stands for a run in the hparams tab until a better one is given.
 const HP_METRIC: &str = "hp_metric";
 
-/// Writes event files that `TensorBoard` shows: scalars, images, histograms and the hparams tab.
+/// Writes event files that `TensorBoard` shows: every kind of value but artifacts.
+///
+/// Texts, tables and the values of [`log_scalars`](Logger::log_scalars) lie where `torch.utils.tensorboard` puts them: a text
+/// under `TAG/text_summary`, and each value of a group under the group's name in a run of its own, in the folder
+/// `GROUP_NAME`. A drawing becomes an image. Precision-recall curves, points for the projector, meshes and the layout of the
+/// custom-scalars dashboard have methods of this type.
 ///
 /// The files are `save_dir/name/version/events.out.tfevents.*` and `hparams.yaml`. Values are stored as `f32`, as
 /// `TensorBoard` does with scalars; NaN and the infinities are kept. Metrics without a step are put at step 0.
@@ -56,9 +77,9 @@ pub struct TensorBoardLogger {
     /// The metrics that stand for the run in the hparams tab, and their first values as text.
     initial_metrics: BTreeMap<String, String>,
     session: Session,
-    /// The files of the run that is continued, complete.
-    earlier: Vec<Extent>,
-    file: Option<EventFile>,
+    main: Run,
+    groups: Groups,
+    embeddings: Vec<Entry>,
     tag: String,
 }
 
@@ -87,8 +108,9 @@ impl TensorBoardLogger {
             params: Hyperparams::new(),
             initial_metrics: BTreeMap::new(),
             session: Session::None,
-            earlier: Vec::new(),
-            file: None,
+            main: Run::default(),
+            groups: Groups::default(),
+            embeddings: Vec::new(),
             tag: String::new(),
         }
     }
@@ -130,7 +152,7 @@ impl TensorBoardLogger {
 
     /// The event file, once it is open.
     pub fn path(&self) -> Option<&Path> {
-        self.file.as_ref().map(EventFile::path)
+        self.main.path()
     }
 
     fn folder(&self) -> Result<PathBuf> {
@@ -138,26 +160,16 @@ impl TensorBoardLogger {
     }
 
     fn file(&mut self) -> Result<&mut EventFile> {
-        let file = match self.file.take() {
-            Some(file) => file,
-            None => EventFile::create(&self.folder()?)?,
-        };
-        Ok(self.file.insert(file))
+        let Self { main, dir, sub_dir, .. } = self;
+        main.file(|| EventFile::create(&dir.log_dir()?.join(sub_dir)))
     }
 
-    /// Closes the event file. One that was only opened is removed.
-    fn discard_empty_file(&mut self) -> Result<()> {
-        let Some(file) = self.file.take() else { return Ok(()) };
-        let path = file.last_step().is_none().then(|| file.path().to_owned());
-        drop(file);
-        path.map_or(Ok(()), |path| Ok(fs_err::remove_file(path)?))
-    }
-
-    fn log_value(&mut self, tag: &str, data: Data, step: Option<u64>) -> Result<()> {
+    fn log_value(&mut self, tag: &str, metadata: Option<Metadata>, data: Data, step: Option<u64>) -> Result<()> {
         let mut name = String::new();
         prefixed(&self.prefix, tag, &mut name);
-        let value = Value { tag: name, metadata: None, data: Some(data) };
-        self.file()?.write(signed(step), vec![value])
+        self.file()?;
+        let metadata = metadata.filter(|_| self.main.describe(&name));
+        self.file()?.write(signed(step), vec![Value { tag: name, metadata, data: Some(data) }])
     }
 }
 
@@ -232,31 +244,48 @@ impl Logger for TensorBoardLogger {
     }
 
     fn log_image(&mut self, tag: &str, image: &Image, step: Option<u64>) -> Result<()> {
-        let data = event::Image {
-            height: i32::try_from(image.height()).unwrap_or(i32::MAX),
-            width: i32::try_from(image.width()).unwrap_or(i32::MAX),
-            colorspace: image.channels().into(),
-            png: image.to_png()?,
-        };
-        self.log_value(tag, Data::Image(data), step)
+        self.log_value(tag, None, media::image(image)?, step)
     }
 
     fn log_histogram(&mut self, tag: &str, histogram: &Histogram, step: Option<u64>) -> Result<()> {
-        let stats = histogram.stats();
-        let data = event::Histogram {
-            min: stats.min,
-            max: stats.max,
-            num: histogram.num(),
-            sum: stats.sum,
-            sum_squares: stats.sum_squares,
-            limits: histogram.limits().to_vec(),
-            counts: histogram.counts().to_vec(),
-        };
-        self.log_value(tag, Data::Histogram(data), step)
+        self.log_value(tag, None, media::histogram(histogram), step)
+    }
+
+    fn log_text(&mut self, tag: &str, text: &Text, step: Option<u64>) -> Result<()> {
+        let (metadata, data) = media::text(&text.markdown);
+        self.log_value(&format!("{tag}/text_summary"), Some(metadata), data, step)
+    }
+
+    fn log_audio(&mut self, tag: &str, audio: &Audio, step: Option<u64>) -> Result<()> {
+        self.log_value(tag, None, media::audio(audio)?, step)
+    }
+
+    fn log_figure(&mut self, tag: &str, figure: &Figure, step: Option<u64>) -> Result<()> {
+        let data = media::figure(self.dir.name(), figure)?;
+        self.log_value(tag, None, data, step)
+    }
+
+    /// Shown among the texts.
+    fn log_table(&mut self, tag: &str, table: &Table, step: Option<u64>) -> Result<()> {
+        self.log_text(tag, &Text::new(table.to_markdown()), step)
+    }
+
+    fn log_graph(&mut self, graph: &Graph) -> Result<()> {
+        self.file()?.write_graph(graph::encode(graph))
+    }
+
+    fn log_scalars(&mut self, group: &str, values: &Metrics, step: Option<u64>) -> Result<()> {
+        let mut tag = String::new();
+        prefixed(&self.prefix, group, &mut tag);
+        self.file()?;
+        let first = self.main.first().unwrap_or_default();
+        let folder = self.folder()?;
+        self.groups.write(&folder, &first, &tag, values, signed(step))
     }
 
     fn save(&mut self) -> Result<()> {
-        self.file.as_mut().map_or(Ok(()), EventFile::flush)
+        self.main.save()?;
+        self.groups.save()
     }
 
     /// Ends the session in the hparams tab (the first call does; `TensorBoard` reads no second one) and saves.
@@ -269,27 +298,23 @@ impl Logger for TensorBoardLogger {
     }
 
     fn position(&mut self) -> Result<serde_json::Value> {
-        let file = self.file()?;
-        let bytes = file.sync()?;
-        let last_step = file.last_step();
-        let name = file.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut files = self.earlier.clone();
-        files.push(Extent { name, bytes });
+        self.file()?;
+        let main = self.main.extents()?;
         let (hparams, initial_metrics) = (self.params.clone(), self.initial_metrics.clone());
-        position::save(&Position { files, last_step, session: self.session, hparams, initial_metrics })
+        let (groups, embeddings) = (self.groups.extents()?, self.embeddings.clone());
+        position::save(&Position { main, groups, embeddings, session: self.session, hparams, initial_metrics })
     }
 
     fn resume(&mut self, position: serde_json::Value) -> Result<()> {
         let folder = self.folder()?;
         let Some(position) = position::load::<Position>(position, &folder) else { return Ok(()) };
-        self.discard_empty_file()?;
-        self.earlier = position.files;
-        let first = self.earlier.first().map(|file| file.name.clone()).unwrap_or_default();
-        if let Some(name) = resume::cut_back(&folder, &self.earlier)? {
-            position::misfit(&folder.join(name), "events of the checkpoint are missing");
-            self.earlier.clear();
+        let first = position.main.files.first().map(|file| file.name.clone()).unwrap_or_default();
+        self.main.resume(&folder, position.main, resume::message(&first))?;
+        self.groups.resume(&folder, &first, position.groups)?;
+        self.embeddings = position.embeddings;
+        if !self.embeddings.is_empty() {
+            projector::write_config(&folder, &self.embeddings)?;
         }
-        self.file()?.continues(position.last_step, resume::message(&first))?;
         self.session = position.session;
         self.initial_metrics = position.initial_metrics;
         self.params = position.hparams;

@@ -2,19 +2,21 @@
 
 mod artifact;
 mod audio;
+mod figure;
 mod graph;
 mod histogram;
 mod image;
-mod media;
 mod table;
+mod text;
 
 pub use artifact::Artifact;
 pub use audio::Audio;
+pub use figure::{Figure, FigureFormat};
 pub use graph::{Graph, Node};
 pub use histogram::{Histogram, HistogramStats};
 pub use image::Image;
-pub use media::{Figure, FigureFormat, Text};
 pub use table::Table;
+pub use text::Text;
 
 use std::sync::Arc;
 

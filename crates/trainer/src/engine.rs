@@ -1,13 +1,13 @@
 //! The state of a run, its callbacks, and [`Engine::fire`]: the one place that calls them.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use burn::{
     optim::GradientsParams,
     tensor::{Device, Tensor},
 };
 use stormfire_data::Stage;
-use stormfire_loggers::{CheckpointInfo, Status};
+use stormfire_loggers::{CheckpointInfo, Loggers, Status};
 use stormfire_module::{
     Callback, Context, Error, Event, Hook, LightningModule, Order, Result,
     log::{self, Record},
@@ -75,11 +75,13 @@ impl<M: LightningModule> Engine<M> {
             validation_is_due: false,
             is_last_batch: false,
             step_skipped: false,
+            batch_items: Some(1),
+            data_wait: Duration::ZERO,
             accumulate_grad_batches: config.accumulate_grad_batches,
             fast_dev_run: config.fast_dev_run > 0,
             default_root_dir: config.default_root_dir.clone(),
             learning_rates: Vec::new(),
-            loggers: Vec::new(),
+            loggers: Loggers::default(),
             requests: Requests::default(),
         };
         Self {
@@ -139,6 +141,8 @@ impl<M: LightningModule> Engine<M> {
     pub(crate) fn enter(&mut self, hook: Hook) -> Entered {
         self.run.moment.epoch = self.run.progress.epoch;
         self.run.moment.global_step = self.run.progress.global_step;
+        self.run.loggers.set_step(self.run.logger_step);
+        self.run.batch_items = self.batch_items;
         scope::enter(hook, self.run.moment)
     }
 
@@ -210,9 +214,7 @@ impl<M: LightningModule> Engine<M> {
 
     /// Waits until every logger has written what it was given, and tells it how the run ended.
     pub(crate) fn finalize_loggers(&self, status: Status) -> Result<()> {
-        // All of them are told, also when one fails.
-        let results: Vec<_> = self.run.loggers.iter().map(|logger| logger.finalize(status)).collect();
-        results.into_iter().collect::<Result<(), _>>().map_err(Error::from)
+        self.run.loggers.finalize(status).map_err(Error::from)
     }
 
     pub(crate) fn after_save_checkpoint(&self, info: &CheckpointInfo) -> Result<()> {

@@ -113,7 +113,10 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             if self.engine.run.limits.train_batches.is_some_and(|n| self.engine.run.progress.batch_in_epoch >= n) {
                 break;
             }
-            let Some(batch) = self.engine.time("train_next", |_| batches.next()) else {
+            let waiting = Instant::now();
+            let batch = self.engine.time("train_next", |_| batches.next());
+            self.engine.run.data_wait += waiting.elapsed();
+            let Some(batch) = batch else {
                 self.check_not_empty()?;
                 break;
             };

@@ -7,11 +7,12 @@ use std::{
 
 use burn::tensor::Device;
 use stormfire_data::{DataModule, Loader, Loaders, Stage};
-use stormfire_loggers::{Hyperparams, Metrics, Status};
+use stormfire_loggers::{Hyperparams, Loggers, Metrics, Status};
 use stormfire_module::{
     Callback, Error, Event, Every, Hook, LightningModule, PredictModule, Result, RunningStage,
     moment::Progress,
     run::{Limits, Requests, SaveRequest},
+    scope,
 };
 
 use crate::{
@@ -30,7 +31,7 @@ use crate::{
     setup::{choose_device, complete_callbacks, draw_seed, limit_of, limits_of, open_loggers, place},
     signals::{Signal, SignalWatch},
     slurm::Requeue,
-    trainer::{Fit, Loggers, Stop},
+    trainer::{Fit, LoggerChoice, Stop},
     training::Training,
 };
 
@@ -53,14 +54,14 @@ impl<M: LightningModule> Session<M> {
         config: &TrainerConfig,
         device: Option<Device>,
         callbacks: Vec<Box<dyn Callback<M>>>,
-        loggers: Loggers,
+        loggers: LoggerChoice,
         resume: Option<&Resume>,
     ) -> Result<Self> {
         let config = config.resolved();
         let callbacks = complete_callbacks(&config, callbacks)?;
         let communicator: Box<dyn Communicator> = Box::new(SingleRank);
         let mut resume = resume.filter(|_| !config.new_version_on_resume);
-        let loggers = if communicator.is_global_zero() { open_loggers(&config, loggers, &mut resume)? } else { Vec::new() };
+        let loggers = if communicator.is_global_zero() { open_loggers(&config, loggers, &mut resume)? } else { Loggers::default() };
         let continues_logs = resume.map_or(Ok(false), |resume| resume.continue_logs(&loggers))?;
         let log_dir = loggers.iter().find_map(|l| l.log_dir().map(PathBuf::from));
         if let Some(folder) = &log_dir {
@@ -74,6 +75,10 @@ impl<M: LightningModule> Session<M> {
 
     pub(crate) fn callbacks(&self) -> &[Box<dyn Callback<M>>] {
         self.engine.callbacks()
+    }
+
+    pub(crate) fn loggers(&self) -> Loggers {
+        self.engine.run.loggers.clone()
     }
 
     pub(crate) fn log_dir(&self) -> Option<&Path> {
@@ -205,6 +210,7 @@ impl<M: LightningModule> Session<M> {
         body: impl FnOnce(&mut Engine<M>, &mut M, &mut D, &mut Training) -> Result<R>,
     ) -> Result<R> {
         let engine = &mut self.engine;
+        let _entered = scope::enter_run(engine.run.loggers.clone());
         engine.run.stage = stage;
         engine.run.resumed_from.take_if(|_| stage != Stage::Fit);
         engine.run.limits = Limits::default();

@@ -9,7 +9,7 @@ pub(crate) struct Event {
     pub(crate) wall_time: f64,
     #[prost(int64, tag = "2")]
     pub(crate) step: i64,
-    #[prost(oneof = "What", tags = "3, 5, 7")]
+    #[prost(oneof = "What", tags = "3, 4, 5, 7")]
     pub(crate) what: Option<What>,
 }
 
@@ -17,6 +17,9 @@ pub(crate) struct Event {
 pub(crate) enum What {
     #[prost(string, tag = "3")]
     FileVersion(String),
+    /// A serialized [`super::graph::GraphDef`].
+    #[prost(bytes = "vec", tag = "4")]
+    GraphDef(Vec<u8>),
     #[prost(message, tag = "5")]
     Summary(Summary),
     #[prost(message, tag = "7")]
@@ -44,7 +47,7 @@ pub(crate) struct Value {
     pub(crate) tag: String,
     #[prost(message, optional, tag = "9")]
     pub(crate) metadata: Option<Metadata>,
-    #[prost(oneof = "Data", tags = "2, 4, 5, 8")]
+    #[prost(oneof = "Data", tags = "2, 4, 5, 6, 8")]
     pub(crate) data: Option<Data>,
 }
 
@@ -56,6 +59,8 @@ pub(crate) enum Data {
     Image(Image),
     #[prost(message, tag = "5")]
     Histogram(Histogram),
+    #[prost(message, tag = "6")]
+    Audio(Audio),
     #[prost(message, tag = "8")]
     Tensor(Tensor),
 }
@@ -64,6 +69,16 @@ pub(crate) enum Data {
 pub(crate) struct Metadata {
     #[prost(message, optional, tag = "1")]
     pub(crate) plugin: Option<Plugin>,
+    /// 2 is a tensor. `TensorBoard` fills it in for the plugins that are older than it.
+    #[prost(int32, tag = "4")]
+    pub(crate) data_class: i32,
+}
+
+impl Metadata {
+    /// What a plugin wants to know of the values of a tag, which are tensors.
+    pub(crate) fn tensor(plugin: &str, content: Vec<u8>) -> Self {
+        Self { plugin: Some(Plugin { name: plugin.to_owned(), content }), data_class: 2 }
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -106,20 +121,56 @@ pub(crate) struct Histogram {
     pub(crate) counts: Vec<f64>,
 }
 
-/// Only ever the empty tensor that carries a plugin's metadata.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Audio {
+    /// Frames a second.
+    #[prost(float, tag = "1")]
+    pub(crate) sample_rate: f32,
+    #[prost(int64, tag = "2")]
+    pub(crate) channels: i64,
+    #[prost(int64, tag = "3")]
+    pub(crate) frames: i64,
+    #[prost(bytes = "vec", tag = "4")]
+    pub(crate) encoded: Vec<u8>,
+    #[prost(string, tag = "5")]
+    pub(crate) content_type: String,
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Tensor {
-    /// 1 is float.
+    /// 1 is float, 7 is string.
     #[prost(int32, tag = "1")]
     pub(crate) dtype: i32,
     #[prost(message, optional, tag = "2")]
     pub(crate) shape: Option<Shape>,
+    #[prost(float, repeated, tag = "5")]
+    pub(crate) floats: Vec<f32>,
+    #[prost(bytes = "vec", repeated, tag = "8")]
+    pub(crate) strings: Vec<Vec<u8>>,
+}
+
+impl Tensor {
+    /// Floats of this shape, the last dimension running fastest.
+    pub(crate) fn floats(shape: &[usize], floats: Vec<f32>) -> Self {
+        Self { dtype: 1, shape: Some(Shape::new(shape)), floats, strings: Vec::new() }
+    }
+
+    /// One string, as a tensor without dimensions.
+    pub(crate) fn string(bytes: Vec<u8>) -> Self {
+        Self { dtype: 7, shape: Some(Shape::new(&[])), floats: Vec::new(), strings: vec![bytes] }
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Shape {
     #[prost(message, repeated, tag = "2")]
     pub(crate) dims: Vec<Dim>,
+}
+
+impl Shape {
+    fn new(sizes: &[usize]) -> Self {
+        Self { dims: sizes.iter().map(|size| Dim { size: i64::try_from(*size).unwrap_or(i64::MAX) }).collect() }
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -81,6 +81,13 @@ impl<T: Target> EventFile<T> {
         self.flush()
     }
 
+    /// Names the run that this file is a part of, right behind its beginning.
+    pub(super) fn belongs(&mut self, message: String) -> Result<()> {
+        let wall_time = self.wall_time();
+        self.event(&Event { wall_time, step: 0, what: Some(What::SessionLog(SessionLog { status: 0, message })) })?;
+        self.flush()
+    }
+
     pub(super) fn last_step(&self) -> Option<i64> {
         self.last_step
     }
@@ -110,6 +117,13 @@ impl<T: Target> EventFile<T> {
         let wall_time = self.wall_time();
         self.last_step = self.last_step.max(Some(step));
         self.event(&Event { wall_time, step, what: Some(What::Summary(Summary { values })) })
+    }
+
+    /// Writes the structure of the model.
+    pub(super) fn write_graph(&mut self, graph: Vec<u8>) -> Result<()> {
+        let wall_time = self.wall_time();
+        self.last_step = self.last_step.max(Some(0));
+        self.event(&Event { wall_time, step: 0, what: Some(What::GraphDef(graph)) })
     }
 
     pub(super) fn flush(&mut self) -> Result<()> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use prost::{Enumeration, Message, Oneof};
 
-use super::event::{Data, Dim, Metadata, Plugin, Shape, Tensor, Value};
+use super::event::{Data, Metadata, Plugin, Tensor, Value};
 use crate::{Hyperparams, Scalar, Status};
 
 #[derive(Clone, PartialEq, Message)]
@@ -137,8 +137,8 @@ fn value(tag: &str, content: Content) -> Value {
     let content = PluginData { version: 0, content: Some(content) }.encode_to_vec();
     Value {
         tag: tag.to_owned(),
-        metadata: Some(Metadata { plugin: Some(Plugin { name: "hparams".to_owned(), content }) }),
+        metadata: Some(Metadata { plugin: Some(Plugin { name: "hparams".to_owned(), content }), data_class: 0 }),
         // Both of TensorBoard's loaders want a value; this is the one it writes itself.
-        data: Some(Data::Tensor(Tensor { dtype: 1, shape: Some(Shape { dims: vec![Dim { size: 0 }] }) })),
+        data: Some(Data::Tensor(Tensor::floats(&[0], Vec::new()))),
     }
 }

@@ -15,16 +15,22 @@ use serde::{Deserialize, Serialize};
 use super::Session;
 use super::event::{Event, What};
 use super::file::MARK;
+use super::projector::Entry;
 use super::record;
+use super::run::Extents;
 use crate::append::at;
 use crate::{Hyperparams, Result};
 
 /// See [`Logger::position`](crate::Logger::position).
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Position {
-    /// The files of this logger in the order of their making.
-    pub(super) files: Vec<Extent>,
-    pub(super) last_step: Option<i64>,
+    #[serde(flatten)]
+    pub(super) main: Extents,
+    /// The runs of scalar groups, by their folders.
+    #[serde(default)]
+    pub(super) groups: BTreeMap<String, Extents>,
+    #[serde(default)]
+    pub(super) embeddings: Vec<Entry>,
     pub(super) session: Session,
     pub(super) hparams: Hyperparams,
     pub(super) initial_metrics: BTreeMap<String, String>,
@@ -42,9 +48,9 @@ pub(super) fn message(first: &str) -> String {
     format!("continues {first}")
 }
 
-/// Takes the files of a logger back to these lengths and removes its later ones. If one of them is missing or shorter,
-/// its name is returned, and nothing is done.
-pub(super) fn cut_back(folder: &Path, files: &[Extent]) -> Result<Option<String>> {
+/// Takes the files of a run back to these lengths and removes its later ones, which begin with `message`. If one of them is
+/// missing or shorter, its name is returned, and nothing is done.
+pub(super) fn cut_back(folder: &Path, files: &[Extent], message: &str) -> Result<Option<String>> {
     for Extent { name, bytes } in files {
         // A position is data from a file that may be anybody's: it names event files here and nothing else.
         let path = folder.join(name);
@@ -63,20 +69,18 @@ pub(super) fn cut_back(folder: &Path, files: &[Extent]) -> Result<Option<String>
         let cut = OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(*bytes));
         cut.map_err(|error| at(&path, "cut", &error))?;
     }
-    let Some(first) = files.first() else { return Ok(None) };
-    let message = message(&first.name);
     for entry in fs_err::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
         let is_known = files.iter().any(|file| name == file.name.as_str());
-        if !is_known && name.to_string_lossy().starts_with(MARK) && says(&entry.path(), &message)? {
+        if !is_known && name.to_string_lossy().starts_with(MARK) && says(&entry.path(), message)? {
             fs_err::remove_file(entry.path())?;
         }
     }
     Ok(None)
 }
 
-/// Whether an event file, right behind its version, says that it continues another in these words.
+/// Whether an event file, right behind its version, says in these words what it belongs to.
 fn says(path: &Path, message: &str) -> Result<bool> {
     let mut start = Vec::new();
     let read = File::open(path).and_then(|file| file.take(1 << 10).read_to_end(&mut start));

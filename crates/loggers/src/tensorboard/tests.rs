@@ -131,8 +131,8 @@ fn images_and_histograms_read_back() {
 fn what_is_not_supported_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let mut logger = TensorBoardLogger::new(folder.path());
-    let error = logger.log_text("note", &crate::Text::new("hello"), None).unwrap_err();
-    assert_eq!(error.to_string(), "logger `lightning_logs` does not support texts");
+    let error = logger.log_artifact(&crate::Artifact::new("report.pdf")).unwrap_err();
+    assert_eq!(error.to_string(), "logger `lightning_logs` does not support artifacts");
 }
 
 #[test]

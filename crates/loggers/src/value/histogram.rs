@@ -50,18 +50,10 @@ impl Histogram {
     pub fn from_samples<T: Into<f64>>(samples: impl IntoIterator<Item = T>) -> Result<Self> {
         let edges = &*EDGES;
         let buckets = edges.len() - 1;
-        let mut all = vec![0.0; buckets];
-        let mut stats = HistogramStats { min: f64::INFINITY, max: f64::NEG_INFINITY, sum: 0.0, sum_squares: 0.0 };
-        let mut num = 0.0;
-        for sample in samples.into_iter().map(Into::into).filter(|sample: &f64| sample.is_finite()) {
-            let bucket = edges.partition_point(|edge| *edge <= sample).saturating_sub(1).min(buckets - 1);
-            all[bucket] += 1.0;
-            num += 1.0;
-            stats.min = stats.min.min(sample);
-            stats.max = stats.max.max(sample);
-            stats.sum += sample;
-            stats.sum_squares += sample * sample;
-        }
+        let samples = samples.into_iter().map(Into::into).filter(|sample: &f64| sample.is_finite());
+        // Beyond the outermost bounds, a sample belongs to the outermost bucket.
+        let bucket = |sample: f64| edges.partition_point(|edge| *edge <= sample).saturating_sub(1).min(buckets - 1);
+        let (all, stats, num) = count(samples.map(|sample| (sample, bucket(sample))), buckets);
         let (Some(first), Some(last)) = (all.iter().position(|count| *count > 0.0), all.iter().rposition(|count| *count > 0.0)) else {
             return Err(invalid("there is no finite sample".to_owned()));
         };
@@ -69,6 +61,35 @@ impl Histogram {
         let limits = edges[first..=last + 1].to_vec();
         let counts = std::iter::once(0.0).chain(all[first..=last].iter().copied()).collect();
         Ok(Self { stats, num, limits, counts })
+    }
+
+    /// Counts samples in the buckets between bounds of one's own, as `numpy.histogram` does: a bucket holds its left bound,
+    /// the last one both of its bounds, and samples outside of all buckets are left out, as are those that are not finite.
+    /// All buckets are kept, with an empty one before them that carries the first bound.
+    ///
+    /// ```
+    /// use stormfire_loggers::Histogram;
+    /// let histogram = Histogram::with_edges([0.0, 0.5, 1.0, 7.0], &[0.0, 0.5, 1.0])?;
+    /// assert_eq!((histogram.limits(), histogram.counts()), (&[0.0, 0.5, 1.0][..], &[0.0, 1.0, 2.0][..]));
+    /// # Ok::<(), stormfire_loggers::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidMedia`] if there are fewer than two bounds, they do not ascend or are not finite, or no sample lies
+    /// between them.
+    pub fn with_edges<T: Into<f64>>(samples: impl IntoIterator<Item = T>, edges: &[f64]) -> Result<Self> {
+        let (&[first, .., last], true) = (edges, edges.iter().all(|edge| edge.is_finite())) else {
+            return Err(invalid(format!("the bounds are {edges:?}, expected two or more finite ones")));
+        };
+        check_ascending(edges)?;
+        let buckets = edges.len() - 1;
+        let inside = samples.into_iter().map(Into::into).filter(|sample: &f64| (first..=last).contains(sample));
+        let bucket = |sample: f64| edges.partition_point(|edge| *edge <= sample).saturating_sub(1).min(buckets - 1);
+        let (counts, stats, num) = count(inside.map(|sample| (sample, bucket(sample))), buckets);
+        if num == 0.0 {
+            return Err(invalid(format!("no sample lies in {first}..={last}")));
+        }
+        Ok(Self { stats, num, limits: edges.to_vec(), counts: std::iter::once(0.0).chain(counts).collect() })
     }
 
     /// A histogram that was counted elsewhere. `limits` are the right bounds of the buckets, ascending.
@@ -80,11 +101,7 @@ impl Histogram {
         if limits.is_empty() || limits.len() != counts.len() {
             return Err(invalid(format!("{} limits for {} counts", limits.len(), counts.len())));
         }
-        if let Some(at) =
-            limits.iter().zip(&limits[1..]).position(|(left, right)| left.partial_cmp(right) != Some(std::cmp::Ordering::Less))
-        {
-            return Err(invalid(format!("the limits do not ascend after {}", limits[at])));
-        }
+        check_ascending(&limits)?;
         if let Some(count) = counts.iter().find(|count| !count.is_finite() || **count < 0.0) {
             return Err(invalid(format!("a count is {count}")));
         }
@@ -109,6 +126,30 @@ impl Histogram {
     /// The samples in each bucket; as long as [`Histogram::limits`].
     pub fn counts(&self) -> &[f64] {
         &self.counts
+    }
+}
+
+/// Counts samples with the numbers of their buckets.
+fn count(samples: impl Iterator<Item = (f64, usize)>, buckets: usize) -> (Vec<f64>, HistogramStats, f64) {
+    let mut counts = vec![0.0; buckets];
+    let mut stats = HistogramStats { min: f64::INFINITY, max: f64::NEG_INFINITY, sum: 0.0, sum_squares: 0.0 };
+    let mut num = 0.0;
+    for (sample, bucket) in samples {
+        counts[bucket] += 1.0;
+        num += 1.0;
+        stats.min = stats.min.min(sample);
+        stats.max = stats.max.max(sample);
+        stats.sum += sample;
+        stats.sum_squares += sample * sample;
+    }
+    (counts, stats, num)
+}
+
+fn check_ascending(limits: &[f64]) -> Result<()> {
+    let is_less = |left: &f64, right: &f64| left.partial_cmp(right) == Some(std::cmp::Ordering::Less);
+    match limits.iter().zip(&limits[1..]).position(|(left, right)| !is_less(left, right)) {
+        Some(at) => Err(invalid(format!("the limits do not ascend after {}", limits[at]))),
+        None => Ok(()),
     }
 }
 
@@ -141,6 +182,19 @@ mod tests {
         let histogram = Histogram::from_samples([-1e30, 1e30, f64::NAN, f64::INFINITY]).unwrap();
         assert_eq!((histogram.num(), histogram.counts().last(), histogram.counts()[1]), (2.0, Some(&1.0), 1.0));
         assert_eq!(histogram.counts().len(), EDGES.len());
+    }
+
+    #[test]
+    fn given_buckets_are_counted_as_numpy_does() {
+        let samples = [-0.1, 0.0, 0.1, 0.25, 0.3, 0.5, 0.5, 1.0, 1.1, f64::NAN];
+        // numpy.histogram(samples, [0, 0.25, 0.5, 1])[0]
+        let histogram = Histogram::with_edges(samples, &[0.0, 0.25, 0.5, 1.0]).unwrap();
+        assert_eq!(histogram.counts(), [0.0, 2.0, 2.0, 3.0]);
+        assert_eq!((histogram.num(), histogram.stats().min, histogram.stats().max), (7.0, 0.0, 1.0));
+        let text = |samples: &[f64], edges: &[f64]| Histogram::with_edges(samples.iter().copied(), edges).unwrap_err().to_string();
+        assert_eq!(text(&[1.0], &[1.0]), "invalid histogram: the bounds are [1.0], expected two or more finite ones");
+        assert_eq!(text(&[1.0], &[1.0, 1.0]), "invalid histogram: the limits do not ascend after 1");
+        assert_eq!(text(&[2.0], &[0.0, 1.0]), "invalid histogram: no sample lies in 0..=1");
     }
 
     #[test]

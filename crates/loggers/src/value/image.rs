@@ -1,5 +1,7 @@
 //! A picture.
 
+mod grid;
+
 use crate::{Error, Result};
 
 /// A picture of 8 bits a channel: rows from top to bottom, pixels from left to right, channels interleaved

@@ -12,7 +12,7 @@ const LINGER: Duration = Duration::from_millis(20);
 /// After so long without work it sleeps until it is woken.
 const IDLE: Duration = Duration::from_secs(1);
 
-type Run = Box<dyn FnOnce(&mut dyn Logger) -> Result<()> + Send>;
+pub(crate) type Run = Box<dyn FnOnce(&mut dyn Logger) -> Result<()> + Send>;
 
 pub(super) enum Job {
     /// The common case, which needs no box.
@@ -61,6 +61,11 @@ impl Queue {
     pub(super) fn push(&self, job: Job) -> Result<()> {
         let mut state = self.add(job, false);
         state.error.take().map_or(Ok(()), Err)
+    }
+
+    /// Adds a job. An error that waits for a report goes on waiting.
+    pub(super) fn push_quietly(&self, job: Job) {
+        drop(self.add(job, false));
     }
 
     /// Adds a job that somebody waits for.

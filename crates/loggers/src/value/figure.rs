@@ -1,20 +1,11 @@
-//! Text and drawings.
+//! Drawings.
+
+#[cfg(feature = "plotters")]
+mod draw;
+#[cfg(feature = "rasterize")]
+mod rasterize;
 
 use crate::{Error, Result};
-
-/// A text; backends that can, render it as Markdown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Text {
-    /// The text.
-    pub markdown: String,
-}
-
-impl Text {
-    /// A text.
-    pub fn new(markdown: impl Into<String>) -> Self {
-        Self { markdown: markdown.into() }
-    }
-}
 
 /// How the bytes of a [`Figure`] are to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +37,7 @@ impl Figure {
         if file.starts_with(b"\x89PNG\r\n\x1a\n") {
             return Ok(Self { format: FigureFormat::Png, bytes: file });
         }
-        Err(Error::InvalidMedia { what: "figure", reason: "the bytes are no PNG file".to_owned() })
+        Err(invalid("the bytes are no PNG file"))
     }
 
     /// How the bytes are to be read.
@@ -58,6 +49,10 @@ impl Figure {
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
+}
+
+fn invalid(reason: impl ToString) -> Error {
+    Error::InvalidMedia { what: "figure", reason: reason.to_string() }
 }
 
 #[cfg(test)]

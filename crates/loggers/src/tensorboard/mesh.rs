@@ -1,0 +1,97 @@
+//! Point clouds and meshes.
+
+use prost::Message;
+
+use super::event::{Data, Metadata, Tensor};
+use crate::{Error, Result};
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct PluginData {
+    #[prost(int32, tag = "1")]
+    pub(crate) version: i32,
+    #[prost(string, tag = "2")]
+    pub(crate) name: String,
+    /// 1 vertices, 2 faces, 3 colors.
+    #[prost(int32, tag = "3")]
+    pub(crate) content_type: i32,
+    #[prost(string, tag = "5")]
+    pub(crate) json_config: String,
+    #[prost(int32, repeated, tag = "6")]
+    pub(crate) shape: Vec<i32>,
+    /// Which parts there are: the sum of 2^type over them.
+    #[prost(uint32, tag = "7")]
+    pub(crate) components: u32,
+}
+
+/// A part of a mesh: the end of its tag, what the plugin wants to know, and the numbers.
+pub(super) type Part = (&'static str, Metadata, Data);
+
+/// The parts of a mesh, each of which gets a tag of its own.
+pub(super) fn encode(name: &str, vertices: &[[f32; 3]], colors: Option<&[[u8; 3]]>, faces: Option<&[[u32; 3]]>) -> Result<Vec<Part>> {
+    /// Beyond, neighbouring indices are the same `f32`.
+    const LARGEST: usize = 1 << 24;
+    if vertices.is_empty() || vertices.len() > LARGEST {
+        return Err(invalid(format!("{} vertices, expected 1 to {LARGEST}", vertices.len())));
+    }
+    if let Some(colors) = colors.filter(|colors| colors.len() != vertices.len()) {
+        return Err(invalid(format!("{} colors for {} vertices", colors.len(), vertices.len())));
+    }
+    if let Some(index) = faces.into_iter().flatten().flatten().find(|index| **index as usize >= vertices.len()) {
+        return Err(invalid(format!("a face has the vertex {index} of {}", vertices.len())));
+    }
+    let vertices = Some((1, "VERTEX", vertices.as_flattened().to_vec()));
+    let faces = faces.map(|faces| (2, "FACE", faces.as_flattened().iter().map(|index| *index as f32).collect::<Vec<_>>()));
+    let colors = colors.map(|colors| (3, "COLOR", colors.as_flattened().iter().copied().map(f32::from).collect::<Vec<_>>()));
+    let parts: Vec<_> = [vertices, faces, colors].into_iter().flatten().collect();
+    let components = parts.iter().map(|(content_type, ..)| 1 << content_type).sum();
+    let part = |(content_type, end, numbers): (i32, &'static str, Vec<f32>)| {
+        let shape = [1, numbers.len() / 3, 3];
+        let plugin_data = PluginData {
+            version: 0,
+            name: name.to_owned(),
+            content_type,
+            json_config: "{}".to_owned(),
+            shape: shape.iter().map(|size| i32::try_from(*size).unwrap_or(i32::MAX)).collect(),
+            components,
+        };
+        (end, Metadata::tensor("mesh", plugin_data.encode_to_vec()), Data::Tensor(Tensor::floats(&shape, numbers)))
+    };
+    Ok(parts.into_iter().map(part).collect())
+}
+
+fn invalid(reason: String) -> Error {
+    Error::InvalidMedia { what: "mesh", reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_that_do_not_fit_together_are_refused() {
+        let text = |vertices: &[[f32; 3]], colors: Option<&[[u8; 3]]>, faces: Option<&[[u32; 3]]>| {
+            encode("", vertices, colors, faces).unwrap_err().to_string()
+        };
+        assert_eq!(text(&[], None, None), "invalid mesh: 0 vertices, expected 1 to 16777216");
+        assert_eq!(text(&[[0.0; 3]], Some(&[]), None), "invalid mesh: 0 colors for 1 vertices");
+        assert_eq!(text(&[[0.0; 3]], None, Some(&[[0, 0, 1]])), "invalid mesh: a face has the vertex 1 of 1");
+    }
+
+    #[test]
+    fn every_part_names_all_parts() {
+        let vertices = [[0.0, 0.5, 1.0], [2.0; 3], [3.0; 3]];
+        let parts = encode("m", &vertices, Some(&[[255, 0, 7]; 3]), Some(&[[0, 1, 2]])).unwrap();
+        let about = |(end, metadata, data): &Part| {
+            let plugin = metadata.plugin.clone().unwrap();
+            let about = PluginData::decode(&plugin.content[..]).unwrap();
+            let Data::Tensor(tensor) = data else { panic!("{data:?}") };
+            (*end, about.content_type, about.components, about.shape, tensor.floats[..3].to_vec())
+        };
+        let expected = [
+            ("VERTEX", 1, 14, vec![1, 3, 3], vec![0.0, 0.5, 1.0]),
+            ("FACE", 2, 14, vec![1, 1, 3], vec![0.0, 1.0, 2.0]),
+            ("COLOR", 3, 14, vec![1, 3, 3], vec![255.0, 0.0, 7.0]),
+        ];
+        assert_eq!(parts.iter().map(about).collect::<Vec<_>>(), expected);
+    }
+}

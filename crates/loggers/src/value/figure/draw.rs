@@ -1,0 +1,59 @@
+//! Drawings made with `plotters`.
+
+use plotters::coord::Shift;
+use plotters::drawing::{DrawingArea, IntoDrawingArea};
+use plotters::prelude::SVGBackend;
+use plotters::style::WHITE;
+
+use super::{Figure, invalid};
+use crate::Result;
+
+impl Figure {
+    /// A drawing of `size` (width and height, in pixels) that a closure makes with [`plotters`], on white, as SVG. Cargo
+    /// feature `plotters`; the crate is [`stormfire_loggers::plotters`](crate::plotters).
+    ///
+    /// Without `plotters`' own font features the sizes of texts are estimated, which is enough for the labels of a chart.
+    ///
+    /// ```
+    /// use stormfire_loggers::{Figure, plotters::prelude::*};
+    /// let figure = Figure::draw((320, 240), |area| {
+    ///     let mut chart = ChartBuilder::on(area)
+    ///         .margin(8)
+    ///         .x_label_area_size(24)
+    ///         .y_label_area_size(32)
+    ///         .build_cartesian_2d(0.0..10.0, 0.0..100.0)?;
+    ///     chart.configure_mesh().draw()?;
+    ///     chart.draw_series(LineSeries::new((0..=10).map(f64::from).map(|x| (x, x * x)), &BLUE))?;
+    ///     Ok(())
+    /// })?;
+    /// assert!(figure.bytes().starts_with(b"<svg "));
+    /// # Ok::<(), stormfire_loggers::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidMedia`](crate::Error::InvalidMedia) if the closure fails.
+    pub fn draw(
+        size: (u32, u32),
+        draw: impl FnOnce(&DrawingArea<SVGBackend<'_>, Shift>) -> Result<(), Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Result<Self> {
+        let mut document = String::new();
+        {
+            let area = SVGBackend::with_string(&mut document, size).into_drawing_area();
+            area.fill(&WHITE).map_err(invalid)?;
+            draw(&area).map_err(invalid)?;
+            area.present().map_err(invalid)?;
+        }
+        Ok(Self::svg(document))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_closure_says_is_the_error() {
+        let error = Figure::draw((10, 10), |_| Err("no data".into())).unwrap_err();
+        assert_eq!(error.to_string(), "invalid figure: no data");
+    }
+}
