@@ -121,6 +121,13 @@ pub enum Error {
     },
 }
 
+impl From<stormfire_store::BadUrl> for Error {
+    fn from(error: stormfire_store::BadUrl) -> Self {
+        let stormfire_store::BadUrl { url, reason, hint } = error;
+        Self::Url { url, reason, hint }
+    }
+}
+
 impl Error {
     /// What the user can do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
