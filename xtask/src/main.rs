@@ -8,6 +8,7 @@ mod data;
 mod docs;
 mod examples;
 mod losses;
+mod mlflow;
 mod python;
 mod s3;
 mod steps;

@@ -208,6 +208,9 @@ impl ModelCheckpoint {
     }
 
     /// Also asks for a checkpoint when the run fails or is interrupted; it is not counted among the best. Default `false`.
+    ///
+    /// It holds the state after the last whole batch, also of a validation: a fit that goes on from it repeats the batch that
+    /// failed. Until a step is over, parameters and optimizers are in memory as they were before it, too.
     pub fn save_on_exception(mut self, on: bool) -> Self {
         self.on_exception = on;
         self
@@ -320,6 +323,9 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
         let waited = self.state.waited.take().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or_default();
         self.now.since = Instant::now().checked_sub(waited).or_else(|| Some(Instant::now()));
+        if self.on_exception {
+            ctx.keep_state();
+        }
         if matches!(self.every, Every::Fraction(_)) && ctx.limits().train_batches.is_none() {
             return Err(Error::config(
                 "ModelCheckpoint::every",

@@ -88,6 +88,8 @@ impl Bench {
             learning_rates: vec![("lr-Adam".into(), 0.1)],
             loggers: Loggers::default(),
             requests: Requests::default(),
+            keeps_state: false,
+            boundary: None,
         };
         Self { run, metrics: Table::default(), module: Line { layer: LinearConfig::new(1, 1).init(&Device::flex()) } }
     }

@@ -60,6 +60,9 @@ pub struct Manifest {
     pub loggers: Value,
     /// The position in the data.
     pub data: Value,
+    /// Where the run was before it ended its last epoch early, for one that is to train longer.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub unfinished_epoch: Value,
     /// What hooks added in `on_save_checkpoint`.
     pub extra: Map<String, Value>,
 }
@@ -87,6 +90,7 @@ impl Default for Manifest {
             callbacks: Map::new(),
             loggers: Value::Null,
             data: Value::Null,
+            unfinished_epoch: Value::Null,
             extra: Map::new(),
         }
     }

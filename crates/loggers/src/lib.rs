@@ -71,13 +71,13 @@ pub use hyperparams::{Hyperparams, Scalar};
 pub use logger::{CheckpointInfo, Logger, Status};
 pub use loggers::{Experiment, Loggers};
 pub use memory::{Call, MemoryLogger};
-#[cfg(any(feature = "network", feature = "neptune"))]
-pub use model_log::LogModel;
-pub use reduce::Reduce;
-#[cfg(feature = "plotters")]
-pub use plotters;
 #[cfg(feature = "mlflow")]
 pub use mlflow::MlflowLogger;
+#[cfg(any(feature = "network", feature = "neptune"))]
+pub use model_log::LogModel;
+#[cfg(feature = "plotters")]
+pub use plotters;
+pub use reduce::Reduce;
 pub use run_dir::{DEFAULT_NAME, RunDir};
 pub use secret::Secret;
 pub use serde_json::Value;

@@ -93,6 +93,19 @@ pub struct Run {
     pub loggers: Loggers,
     /// What callbacks have asked for.
     pub requests: Requests,
+    /// A callback saves when the fit fails: the loop keeps the state of its last boundary, which such a checkpoint holds.
+    pub keeps_state: bool,
+    /// While a failure is handled: what a checkpoint that is asked for now will hold.
+    pub boundary: Option<Boundary>,
+}
+
+/// The place in the loop that a checkpoint after a failure holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Boundary {
+    /// How far the fit was.
+    pub progress: Progress,
+    /// It lies between two batches of a validation.
+    pub is_in_validation: bool,
 }
 
 impl Run {

@@ -28,6 +28,7 @@ use crate::{
     loop_state::LoopClock,
     profiler::{Profiler, Started},
     run_id::{new_run_id, owner_of},
+    run_state::Kept,
     signals::{Signal, SignalWatch},
 };
 
@@ -44,6 +45,8 @@ pub(crate) struct Engine<M: LightningModule> {
     pub(crate) communicator: Box<dyn Communicator>,
     pub(crate) signals: Option<SignalWatch>,
     pub(crate) checkpoints: CheckpointWriter,
+    /// The state of the last boundary, if a callback saves on failures.
+    pub(crate) kept: Option<Kept<M>>,
     /// The training data of this fit, as far as a place in it depends on it.
     pub(crate) data: DataFacts,
     /// The number of items in the batch at hand; 1 between batches.
@@ -83,6 +86,8 @@ impl<M: LightningModule> Engine<M> {
             learning_rates: Vec::new(),
             loggers: Loggers::default(),
             requests: Requests::default(),
+            keeps_state: false,
+            boundary: None,
         };
         Self {
             device: Device::flex(),
@@ -94,6 +99,7 @@ impl<M: LightningModule> Engine<M> {
             communicator,
             signals: None,
             checkpoints: CheckpointWriter::default(),
+            kept: None,
             data: DataFacts::default(),
             batch_items: Some(1),
             callbacks: ordered,

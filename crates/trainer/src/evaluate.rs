@@ -17,6 +17,7 @@ use stormfire_module::{Error, Event, Hook, LightningModule, Result, RunningStage
 
 use crate::{
     bundle::send_metrics,
+    checkpoint,
     engine::{Engine, RandomPart},
     log_store::{EpochMetrics, Loop},
     loop_state::EvaluationPosition,
@@ -156,6 +157,7 @@ fn evaluate_loader<M: LightningModule>(
     let mut batches = loader.batches(Position::new(0, batch_idx), &engine.device)?;
     while limit.is_none_or(|limit| batch_idx < limit) {
         engine.clock.evaluating = Some(EvaluationPosition { dataloader_idx, batch_idx });
+        checkpoint::keep_place(engine, module)?;
         engine.check_interrupt()?;
         let Some(batch) = engine.time("val_next", |_| batches.next()) else { break };
         let Batch { value, items, .. } = batch?;
@@ -191,5 +193,6 @@ fn evaluate_loader<M: LightningModule>(
         batch_idx += 1;
     }
     engine.batch_items = Some(1);
-    Ok(())
+    engine.clock.evaluating = Some(EvaluationPosition { dataloader_idx, batch_idx });
+    checkpoint::keep_place(engine, module)
 }

@@ -70,6 +70,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         if !self.engine.run.progress.has_begun() {
             self.engine.clock.last_validation = Instant::now();
         }
+        self.keep()?;
         let stop = loop {
             match self.is_done() {
                 // An epoch that a checkpoint left unfinished is ended first.
@@ -131,6 +132,9 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             }
         }
         drop(batches);
+        if flow == Flow::Continue && !self.engine.run.is_last_batch {
+            self.note_unfinished()?;
+        }
         self.end_epoch()
     }
 
@@ -144,6 +148,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
     }
 
     fn batch(&mut self, batch: Batch<M::Batch>, is_last: bool) -> Result<Flow> {
+        self.training.unfinished = None;
         let engine = &mut *self.engine;
         let batch_idx = engine.run.progress.batch_in_epoch;
         let is_last = is_last || engine.run.limits.train_batches == Some(batch_idx + 1);
@@ -187,16 +192,37 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         self.engine.fire(self.module, Event::TrainBatchEnd { output: &output, batch_idx })?;
         self.engine.batch_items = Some(1);
         self.log_step(has_stepped)?;
+        self.keep()?;
         self.write_checkpoints()?;
         self.after_batch()
     }
 
+    /// Keeps the state of this boundary, if it may be wanted after a failure.
+    fn keep(&mut self) -> Result<()> {
+        checkpoint::keep(self.engine, self.module, self.training)
+    }
+
+    /// Notes where a fit is that ends in the middle of an epoch: one that trains longer goes on there.
+    fn note_unfinished(&mut self) -> Result<()> {
+        let is_cut = matches!(self.is_done(), Some(Stop::MaxSteps | Stop::Requested(_))) && self.finite.stop().is_none();
+        if is_cut && self.training.unfinished.is_none() && self.engine.clock.evaluating.is_none() {
+            self.training.unfinished = Some(checkpoint::unfinished_epoch(self.engine)?);
+        }
+        Ok(())
+    }
+
     /// What follows a batch: validation, if it is due or the run is about to stop.
     fn after_batch(&mut self) -> Result<Flow> {
-        if self.engine.run.validation_is_due || (!self.val.is_empty() && self.allowed_stop().is_some()) {
+        let is_due = self.engine.run.validation_is_due;
+        if is_due || (!self.val.is_empty() && self.allowed_stop().is_some()) {
+            if !is_due && !self.engine.run.is_last_batch && !self.engine.run.requests.skip_epoch {
+                // An unbroken fit would not validate here.
+                self.note_unfinished()?;
+            }
             self.validate(RunningStage::Validate)?;
             self.training.optimizers.step_watching_schedules(None, &mut |name| self.engine.store.metric(name))?;
             self.engine.clock.after_batch = false;
+            self.keep()?;
             self.write_checkpoints()?;
         }
         self.engine.clock.after_batch = false;
@@ -242,6 +268,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         engine.run.progress.epoch += 1;
         engine.run.progress.batch_in_epoch = 0;
         self.refresh_learning_rates();
+        self.keep()?;
         self.write_checkpoints()
     }
 

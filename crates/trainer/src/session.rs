@@ -7,11 +7,11 @@ use std::{
 
 use burn::tensor::Device;
 use stormfire_data::{DataModule, Loader, Loaders, Stage};
-use stormfire_loggers::{Hyperparams, Loggers, Metrics, Status};
+use stormfire_loggers::{Background, Hyperparams, Loggers, Metrics, Status};
 use stormfire_module::{
     Callback, Error, Event, Every, Hook, LightningModule, PredictModule, Result, RunningStage,
     moment::Progress,
-    run::{Limits, Requests, SaveRequest},
+    run::{Boundary, Limits, Requests, SaveRequest},
     scope,
 };
 
@@ -144,6 +144,8 @@ impl<M: LightningModule> Session<M> {
     /// Writes the state at the end of the newest fit, and waits for it.
     pub(crate) fn save_checkpoint(&mut self, module: &M, request: SaveRequest) -> Result<()> {
         self.engine.run.requests.saves = vec![request];
+        // Who continues from the end of a fit wants more of it.
+        self.engine.run.requests.stop = None;
         checkpoint::write_requested(&mut self.engine, &mut module.clone(), &self.training)?;
         checkpoint::settle(&mut self.engine)
     }
@@ -219,6 +221,8 @@ impl<M: LightningModule> Session<M> {
         engine.batch_items = Some(1);
         engine.store.clear();
         engine.clock = LoopClock::default();
+        (engine.run.keeps_state, engine.kept) = (false, None);
+        engine.run.loggers.iter().for_each(Background::unmark);
         engine.signals = engine.config.handle_signals.then(|| SignalWatch::install(self.requeue.signal()));
         engine.profiler.begin_run();
         let mut outcome = guard(|| body(&mut *engine, &mut *module, &mut *data, &mut *training));
@@ -277,10 +281,30 @@ fn on_exception<M: LightningModule, D: DataModule>(
         tracing::error!("while handling `{error}`: {late}");
     }
     // Callbacks can see what will not be written any more, and ask for it again.
+    if matches!(error, Error::Interrupted { .. }) {
+        // A signal ends a fit between two batches: what is there is whole.
+        engine.kept = None;
+    }
+    if let Some(kept) = &engine.kept {
+        engine.run.requests.saves.truncate(kept.saves);
+        let is_in_validation = kept.run.loops.is_in_validation();
+        engine.run.boundary = Some(Boundary { progress: kept.run.progress.clone(), is_in_validation });
+    } else {
+        let is_in_validation = engine.run.stage == Stage::Fit && engine.clock.evaluating.is_some();
+        engine.run.boundary = Some(Boundary { progress: engine.run.progress.clone(), is_in_validation });
+    }
     let given_up = engine.run.requests.saves.len();
     let told = guard(|| engine.fire(module, Event::Exception { error }));
     engine.run.requests.saves.drain(..given_up);
-    let saved = guard(|| checkpoint::write_requested(engine, module, training));
+    engine.run.boundary = None;
+    if let Error::NonFinite { parameters, .. } = error
+        && !parameters.is_empty()
+    {
+        for request in engine.run.requests.saves.drain(..) {
+            tracing::warn!("`{}` is not written: the parameters are not finite", request.path.display());
+        }
+    }
+    let saved = guard(|| checkpoint::write_kept(engine, module, training));
     let heard = guard(|| {
         data.on_exception(error);
         Ok(())

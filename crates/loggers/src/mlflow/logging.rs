@@ -8,11 +8,11 @@ use serde_json::Value;
 use super::address::Place;
 use super::entry::{Entry, Number, RunStatus};
 use super::sink::{self, Sink};
-use super::{MlflowLogger, files, keys, media};
+use super::{MlflowLogger, keys, media};
 use crate::logger::prefixed;
 use crate::{
-    Artifact, Delivery, Figure, FigureFormat, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result, Status, Table, Text, identity,
-    position,
+    Artifact, Audio, Delivery, Figure, FigureFormat, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result, Status, Table, Text,
+    identity, position,
 };
 
 /// So many values are in one entry at most.
@@ -142,6 +142,10 @@ impl Logger for MlflowLogger {
         self.medium(media::file_name("texts", tag, step, "md"), step, text.markdown.as_bytes())
     }
 
+    fn log_audio(&mut self, tag: &str, audio: &Audio, step: Option<u64>) -> Result<()> {
+        self.medium(media::file_name("audio", tag, step, "wav"), step, &audio.to_wav()?)
+    }
+
     fn log_figure(&mut self, tag: &str, figure: &Figure, step: Option<u64>) -> Result<()> {
         let extension = match figure.format() {
             FigureFormat::Svg => "svg",
@@ -151,8 +155,8 @@ impl Logger for MlflowLogger {
     }
 
     fn log_table(&mut self, tag: &str, table: &Table, step: Option<u64>) -> Result<()> {
-        self.medium("tables", tag, step, "json", &media::table(table))?;
         let path = media::file_name("tables", tag, step, "json");
+        self.medium(path.clone(), step, &media::table(table))?;
         if self.tables.contains(&path) {
             return Ok(());
         }
@@ -168,8 +172,7 @@ impl Logger for MlflowLogger {
     /// A file or all files of a folder, under their names. With aliases or metadata a file gets a folder of its own (named as
     /// it is without extension), and `aliases.txt` and `metadata.yaml` beside it, as Lightning keeps checkpoints.
     fn log_artifact(&mut self, artifact: &Artifact) -> Result<()> {
-        let from = std::path::absolute(artifact.path())?;
-        let is_folder = fs_err::metadata(&from)?.is_dir();
+        let is_folder = fs_err::metadata(artifact.path())?.is_dir();
         let described = !artifact.aliases().is_empty() || !artifact.known().is_empty();
         let name = artifact.name();
         let stem = Path::new(name).file_stem().map_or(name.into(), |stem| stem.to_string_lossy());
@@ -180,9 +183,9 @@ impl Logger for MlflowLogger {
             (false, _) => folder.to_owned(),
         };
         let place = |name: &str| keys::folder(&format!("{home}/{name}")).into_owned();
-        let found = if is_folder { files::files_below(&from)? } else { [(name.to_owned(), from)].into() };
-        for (name, from) in found {
-            self.sink()?.push(&Entry::File { to: place(&name), from, kept: false, of: None })?;
+        for (from, below) in artifact.files()? {
+            let to = place(if is_folder { &below } else { name });
+            self.sink()?.push(&Entry::File { to, from: std::path::absolute(from)?, kept: false, of: None })?;
         }
         if described {
             let aliases = media::aliases(artifact.aliases());

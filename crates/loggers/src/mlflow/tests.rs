@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::MlflowLogger;
 use super::fake::Fake;
-use crate::{Artifact, Error, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Node, Secret, Status, Table, Text};
+use crate::{Artifact, Audio, Error, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Node, Secret, Status, Table, Text};
 
 pub(super) fn logger(fake: &Fake, folder: &std::path::Path) -> MlflowLogger {
     MlflowLogger::new().tracking_uri(&fake.http.address).save_dir(folder).patience(Duration::from_secs(60))
@@ -147,6 +147,7 @@ fn media_lie_where_the_pages_of_mlflow_look_for_them() {
     logger.log_figure("curve", &Figure::svg("<svg/>"), None).unwrap();
     logger.log_table("rows", &Table::new(["a", "b"]).row([1.into(), "x".into()]).unwrap(), Some(2)).unwrap();
     logger.log_histogram("weights", &Histogram::from_samples([1.0, 2.0]).unwrap(), Some(2)).unwrap();
+    logger.log_audio("beep", &Audio::new(8000, 1, vec![0.0]).unwrap(), Some(2)).unwrap();
     logger.log_graph(&Graph::new([Node::new("net", "Linear")])).unwrap();
     let path = folder.path().join("epoch=0.ckpt");
     fs_err::write(&path, "weights").unwrap();
@@ -168,6 +169,7 @@ fn media_lie_where_the_pages_of_mlflow_look_for_them() {
     assert_eq!(text("texts/note/step_2.md"), "# hello");
     assert_eq!(text("figures/curve.svg"), "<svg/>");
     assert_eq!(text("tables/rows/step_2.json"), r#"{"columns":["a","b"],"data":[[1,"x"]]}"#);
+    assert!(run.artifacts["audio/beep/step_2.wav"].starts_with(b"RIFF"));
     assert_eq!(text("graph.txt"), "net: Linear\n");
     assert_eq!(text("epoch%3D0/epoch%3D0.ckpt"), "weights");
     assert_eq!(text("epoch%3D0/aliases.txt"), "['latest', 'best']");
