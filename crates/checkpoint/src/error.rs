@@ -121,6 +121,13 @@ pub enum Error {
     },
 }
 
+impl From<stormfire_store::BadUrl> for Error {
+    fn from(error: stormfire_store::BadUrl) -> Self {
+        let stormfire_store::BadUrl { url, reason, hint } = error;
+        Self::Url { url, reason, hint }
+    }
+}
+
 impl Error {
     /// What is wrong with a file that is named elsewhere: the message without its path.
     pub fn reason(&self) -> String {
