@@ -20,6 +20,8 @@
 //! ```
 
 mod append;
+#[cfg(feature = "comet")]
+mod comet;
 #[cfg(feature = "csv")]
 mod csv;
 mod delivery;
@@ -37,6 +39,10 @@ mod media;
 mod memory;
 #[cfg(feature = "mlflow")]
 mod mlflow;
+#[cfg(any(feature = "network", feature = "neptune"))]
+mod model_log;
+#[cfg(feature = "neptune")]
+mod neptune;
 mod number;
 #[cfg(feature = "network")]
 mod outbox;
@@ -52,11 +58,17 @@ mod secret;
 pub mod tensorboard;
 #[cfg(all(test, feature = "network"))]
 mod test_server;
+#[cfg(feature = "trackio")]
+mod trackio;
 mod value;
+#[cfg(feature = "wandb")]
+mod wandb;
 mod writer;
 
 #[cfg(feature = "csv")]
 pub use crate::csv::CsvLogger;
+#[cfg(feature = "comet")]
+pub use comet::CometLogger;
 pub use delivery::Delivery;
 pub use error::{Error, Result};
 pub use hyperparams::{Hyperparams, Scalar};
@@ -65,6 +77,10 @@ pub use loggers::{Experiment, Loggers};
 pub use memory::{Call, MemoryLogger};
 #[cfg(feature = "mlflow")]
 pub use mlflow::MlflowLogger;
+#[cfg(any(feature = "network", feature = "neptune"))]
+pub use model_log::LogModel;
+#[cfg(feature = "neptune")]
+pub use neptune::{NeptuneLogger, NeptuneRun, Point, Replayed, StoredFile};
 #[cfg(feature = "plotters")]
 pub use plotters;
 pub use reduce::Reduce;
@@ -73,5 +89,9 @@ pub use secret::Secret;
 pub use serde_json::Value;
 #[cfg(feature = "tensorboard")]
 pub use tensorboard::TensorBoardLogger;
+#[cfg(feature = "trackio")]
+pub use trackio::TrackioLogger;
 pub use value::{Artifact, Audio, Figure, FigureFormat, Graph, Histogram, HistogramStats, Image, Metrics, Node, Table, Text};
+#[cfg(feature = "wandb")]
+pub use wandb::{ConsoleStream, WandbLogger};
 pub use writer::{Background, PendingPosition, QUEUE_CAPACITY};

@@ -135,9 +135,13 @@ fn broken(folder: &Path, new: New, calls: &[Call], lives: &[Life]) {
         } else {
             std::mem::forget(logger);
         }
-        let newest = files(folder).into_iter().rfind(|file| file.extension().is_none_or(|kind| kind != "yaml"));
-        let mut newest = std::fs::OpenOptions::new().append(true).open(newest.unwrap()).unwrap();
-        std::io::Write::write_all(&mut newest, life.torn.as_bytes()).unwrap();
+        let mut files = files(folder);
+        files.retain(|file| file.extension().is_none_or(|kind| kind != "yaml"));
+        let newest = files.len() - 1;
+        for (_, file) in files.iter().enumerate().filter(|(number, file)| *number == newest || file.ends_with("metrics.csv")) {
+            let mut file = std::fs::OpenOptions::new().append(true).open(file).unwrap();
+            std::io::Write::write_all(&mut file, life.torn.as_bytes()).unwrap();
+        }
     }
     let mut logger = begin(folder, new, &kept, false);
     let start = kept.map_or(0, |(start, _)| start);
@@ -188,10 +192,12 @@ fn bulk() -> impl Iterator<Item = Call> {
 
 fn check_csv(calls: &[Call], lives: &[Life]) {
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let new: New = |run| Box::new(CsvLogger::in_dir(run).flush_logs_every_n_steps(3));
+    let new: New = |run| Box::new(CsvLogger::in_dir(run).flush_logs_every_n_steps(3).jsonl(true));
     unbroken(one.path(), new, calls);
     broken(other.path(), new, calls, lives);
-    assert_eq!(text(one.path(), "metrics.csv"), text(other.path(), "metrics.csv"));
+    for file in ["metrics.csv", "metrics.jsonl"] {
+        assert_eq!(text(one.path(), file).unwrap(), text(other.path(), file).unwrap());
+    }
     assert_eq!(text(one.path(), "hparams.yaml"), text(other.path(), "hparams.yaml"));
 }
 

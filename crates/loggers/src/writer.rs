@@ -247,6 +247,25 @@ impl Background {
         PendingPosition { facts: Arc::clone(&self.facts), answered: self.ask(Logger::position) }
     }
 
+    /// Remembers the present place: [`Background::marked`] gives its position, whatever is submitted in between. Costs the
+    /// logger nothing until something is. An earlier mark is forgotten.
+    pub fn mark(&self) {
+        self.queue.before_next(Some(question(&self.facts, Logger::position)));
+    }
+
+    /// Forgets the mark.
+    pub fn unmark(&self) {
+        self.queue.before_next(None);
+    }
+
+    /// Takes the position of the [mark](Background::mark). Without one it is the present position.
+    pub fn marked(&self) -> PendingPosition {
+        match self.queue.take_mark() {
+            Some(answered) => PendingPosition { facts: Arc::clone(&self.facts), answered },
+            None => self.position(),
+        }
+    }
+
     /// Runs [`Logger::resume`] and waits until it is done.
     ///
     /// # Errors
@@ -261,14 +280,8 @@ impl Background {
 
     /// Queues a job whose answer is awaited, here or on another thread.
     fn ask<R: Send + 'static>(&self, job: impl FnOnce(&mut dyn Logger) -> Result<R> + Send + 'static) -> mpsc::Receiver<Result<R>> {
-        let (answer, answered) = mpsc::sync_channel(1);
-        let facts = Arc::clone(&self.facts);
-        self.queue.push_urgent(Job::Run(Box::new(move |logger| {
-            let outcome = guarded(&facts.name, || job(logger));
-            // If whoever asked is gone, nobody misses the answer.
-            let _ = answer.send(outcome);
-            Ok(())
-        })));
+        let (job, answered) = question(&self.facts, job);
+        self.queue.push_urgent(job);
         answered
     }
 
@@ -298,6 +311,22 @@ impl PendingPosition {
     pub fn wait(self) -> Result<Value> {
         self.answered.recv().map_err(|_| stopped(&self.facts))?
     }
+}
+
+/// A job with an answer.
+fn question<R: Send + 'static>(
+    facts: &Arc<Facts>,
+    job: impl FnOnce(&mut dyn Logger) -> Result<R> + Send + 'static,
+) -> (Job, mpsc::Receiver<Result<R>>) {
+    let (answer, answered) = mpsc::sync_channel(1);
+    let facts = Arc::clone(facts);
+    let job = Job::Run(Box::new(move |logger| {
+        let outcome = guarded(&facts.name, || job(logger));
+        // If whoever asked is gone, nobody misses the answer.
+        let _ = answer.send(outcome);
+        Ok(())
+    }));
+    (job, answered)
 }
 
 fn stopped(facts: &Facts) -> Error {

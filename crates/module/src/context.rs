@@ -169,6 +169,16 @@ impl<'a> Context<'a> {
         self.run.requests.saves.push(request);
     }
 
+    /// Lets the loop keep the state of its last boundary, so that a checkpoint that is asked for in `on_exception` holds the
+    /// last whole batch and nothing of the one that failed: a fit that goes on from it repeats that batch exactly. Without
+    /// this it holds what is there. To be called in `on_train_start`.
+    ///
+    /// Callbacks of [`Order::Save`](crate::Order::Save) get their own state of that boundary with `load_state` before they see
+    /// `on_exception`. The parameters and optimizers of before a step then stay in memory until it is over.
+    pub fn keep_state(&mut self) {
+        self.run.keeps_state = true;
+    }
+
     /// Whether a checkpoint may take this name: no other one of this run has it, written or just asked for, and none of
     /// another run would be overwritten. What this run wrote before it was continued, and has not reached again, it may.
     ///

@@ -7,7 +7,7 @@ use std::{
 
 use burn::tensor::Device;
 use stormfire_data::{DataModule, Loader, Loaders, Stage};
-use stormfire_loggers::{Hyperparams, Loggers, Metrics, Status};
+use stormfire_loggers::{Background, Hyperparams, Loggers, Metrics, Status};
 use stormfire_module::{
     Callback, Error, Event, Every, Hook, LightningModule, PredictModule, Result, RunningStage,
     moment::Progress,
@@ -144,6 +144,8 @@ impl<M: LightningModule> Session<M> {
     /// Writes the state at the end of the newest fit, and waits for it.
     pub(crate) fn save_checkpoint(&mut self, module: &M, request: SaveRequest) -> Result<()> {
         self.engine.run.requests.saves = vec![request];
+        // Who continues from the end of a fit wants more of it.
+        self.engine.run.requests.stop = None;
         checkpoint::write_requested(&mut self.engine, &mut module.clone(), &self.training)?;
         checkpoint::settle(&mut self.engine)
     }
@@ -211,6 +213,12 @@ impl<M: LightningModule> Session<M> {
     ) -> Result<R> {
         let engine = &mut self.engine;
         let _entered = scope::enter_run(engine.run.loggers.clone());
+        let _span = run_span(stage).entered();
+        match &self.log_dir {
+            // Whoever keeps what is reported beside the logs learns the folder from this field.
+            Some(folder) => tracing::info!(device = ?engine.device, log_dir = %folder.display(), "`Trainer.{stage}` begins"),
+            None => tracing::info!(device = ?engine.device, "`Trainer.{stage}` begins"),
+        }
         engine.run.stage = stage;
         engine.run.resumed_from.take_if(|_| stage != Stage::Fit);
         engine.run.limits = Limits::default();
@@ -219,6 +227,8 @@ impl<M: LightningModule> Session<M> {
         engine.batch_items = Some(1);
         engine.store.clear();
         engine.clock = LoopClock::default();
+        (engine.run.keeps_state, engine.kept) = (false, None);
+        engine.run.loggers.iter().for_each(Background::unmark);
         engine.signals = engine.config.handle_signals.then(|| SignalWatch::install(self.requeue.signal()));
         engine.profiler.begin_run();
         let mut outcome = guard(|| body(&mut *engine, &mut *module, &mut *data, &mut *training));
@@ -265,6 +275,16 @@ impl<M: LightningModule> Session<M> {
     }
 }
 
+/// A span's name is fixed where it is written.
+fn run_span(stage: Stage) -> tracing::Span {
+    match stage {
+        Stage::Fit => tracing::info_span!("fit"),
+        Stage::Validate => tracing::info_span!("validate"),
+        Stage::Test => tracing::info_span!("test"),
+        Stage::Predict => tracing::info_span!("predict"),
+    }
+}
+
 fn on_exception<M: LightningModule, D: DataModule>(
     engine: &mut Engine<M>,
     module: &mut M,
@@ -277,10 +297,25 @@ fn on_exception<M: LightningModule, D: DataModule>(
         tracing::error!("while handling `{error}`: {late}");
     }
     // Callbacks can see what will not be written any more, and ask for it again.
+    if matches!(error, Error::Interrupted { .. }) {
+        // A signal ends a fit between two batches: what is there is whole.
+        engine.kept = None;
+    }
+    if let Err(late) = checkpoint::go_back(engine) {
+        tracing::error!("while handling `{error}`: {late}");
+    }
     let given_up = engine.run.requests.saves.len();
     let told = guard(|| engine.fire(module, Event::Exception { error }));
     engine.run.requests.saves.drain(..given_up);
-    let saved = guard(|| checkpoint::write_requested(engine, module, training));
+    engine.run.boundary = None;
+    if let Error::NonFinite { parameters, .. } = error
+        && !parameters.is_empty()
+    {
+        for request in engine.run.requests.saves.drain(..) {
+            tracing::warn!("`{}` is not written: the parameters are not finite", request.path.display());
+        }
+    }
+    let saved = guard(|| checkpoint::write_kept(engine, module, training));
     let heard = guard(|| {
         data.on_exception(error);
         Ok(())

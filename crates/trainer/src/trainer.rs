@@ -304,7 +304,8 @@ impl<M: LightningModule> Trainer<M> {
     pub fn fit<D: DataModule<Batch = M::Batch>>(&mut self, module: M, data: D) -> Result<Fit<M>> {
         let asked = self.ckpt_path.take();
         self.ckpt_path = Requeue::of_this_process(&self.config).saved()?.map(CkptPath::Path).or(asked);
-        let resume = self.checkpoint()?;
+        let max_steps = self.config.resolved().max_steps;
+        let resume = self.checkpoint()?.map(|resume| resume.for_a_fit_of(max_steps)).transpose()?;
         self.session(resume.as_ref())?.fit(module, data, resume)
     }
 
