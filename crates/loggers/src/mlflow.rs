@@ -31,7 +31,8 @@ use keys::Fitter;
 use sink::{Settings, Sink};
 
 use crate::http::Auth;
-use crate::{Delivery, Error, Result, identity};
+use crate::model_log::ModelLog;
+use crate::{Delivery, Error, LogModel, Result, identity};
 
 /// Logs to [MLflow](https://mlflow.org): a tracking server, or a folder that MLflow reads.
 ///
@@ -77,6 +78,7 @@ pub struct MlflowLogger {
     sink: Option<Sink>,
     learnt: Learnt,
     fitter: Fitter,
+    models: ModelLog,
     /// The run counts as ended until something is logged.
     ended: bool,
     tagged_images: bool,
@@ -118,6 +120,7 @@ impl MlflowLogger {
             sink: None,
             learnt: Learnt::default(),
             fitter: Fitter::default(),
+            models: ModelLog::new(LogModel::None),
             ended: false,
             tagged_images: false,
             tables: Vec::new(),

@@ -51,7 +51,7 @@ impl Graph {
     }
 
     /// A line for each node, as `print(model)` has in other frameworks.
-    #[cfg(any(feature = "comet", feature = "neptune"))]
+    #[cfg(any(feature = "comet", feature = "mlflow", feature = "neptune"))]
     pub(crate) fn to_text(&self) -> String {
         let line = |node: &Node| {
             let attributes: Vec<String> = node.attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -67,7 +67,7 @@ impl Graph {
     }
 }
 
-#[cfg(all(test, any(feature = "comet", feature = "neptune")))]
+#[cfg(all(test, any(feature = "comet", feature = "mlflow", feature = "neptune")))]
 mod tests {
     use super::*;
 
