@@ -18,6 +18,9 @@ fn every_fault_of_a_server_is_waited_out_and_nothing_is_lost() {
         logger.log_metrics(&[("loss", f64::from(step))].into(), Some(step as u64)).unwrap();
         if step % 10 == 0 {
             logger.save().unwrap();
+            while logger.delivery().is_some_and(|delivery| delivery.spooled > 0) {
+                std::thread::yield_now();
+            }
             let fault = match step {
                 10 => Fault::Status(500, None),
                 20 => Fault::HangUp,
