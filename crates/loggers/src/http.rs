@@ -10,7 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 use ureq::http::request::Builder;
 use ureq::http::{Request, Response};
-use ureq::tls::{RootCerts, TlsConfig};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, AsSendBody, Body, SendBody};
 
 use crate::Secret;
@@ -97,6 +97,21 @@ impl Client {
     pub(crate) fn without_verification(mut self) -> Self {
         self.agent = agent(TlsConfig::builder().disable_verification(true).build());
         self
+    }
+
+    /// Trusts the authorities in a PEM file, and no others.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) if it cannot be read, another one if there is no certificate in it.
+    pub(crate) fn trusting(mut self, authorities: &Path) -> crate::Result<Self> {
+        let pem = fs_err::read(authorities)?;
+        let certificate = |item| if let Ok(PemItem::Certificate(certificate)) = item { Some(certificate) } else { None };
+        let certificates: Vec<_> = parse_pem(&pem).filter_map(certificate).collect();
+        if certificates.is_empty() {
+            return Err(crate::Error::other(format!("there is no certificate in `{}`", authorities.display())));
+        }
+        self.agent = agent(TlsConfig::builder().root_certs(RootCerts::from(certificates)).build());
+        Ok(self)
     }
 
     /// A header of every request.

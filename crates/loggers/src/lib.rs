@@ -41,6 +41,8 @@ mod memory;
 mod mlflow;
 #[cfg(any(feature = "network", feature = "neptune"))]
 mod model_log;
+#[cfg(feature = "neptune")]
+mod neptune;
 mod number;
 #[cfg(feature = "network")]
 mod outbox;
@@ -77,6 +79,8 @@ pub use memory::{Call, MemoryLogger};
 pub use mlflow::MlflowLogger;
 #[cfg(any(feature = "network", feature = "neptune"))]
 pub use model_log::LogModel;
+#[cfg(feature = "neptune")]
+pub use neptune::{NeptuneLogger, NeptuneRun, Point, Replayed, StoredFile};
 #[cfg(feature = "plotters")]
 pub use plotters;
 pub use reduce::Reduce;
