@@ -1,5 +1,6 @@
 //! What reaches the loggers, under which name and step, and what callbacks see of it.
 
+mod at_hand;
 mod epochs;
 mod hooks;
 mod loaders;

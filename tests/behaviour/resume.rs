@@ -1,8 +1,10 @@
 //! A fit that continues from a checkpoint: the law that nobody can tell, and what may change in between.
 
 mod changes;
+mod failed_batches;
 mod interrupts;
 mod law;
+mod more_steps;
 mod net;
 mod observer;
 mod places;

@@ -1,12 +1,15 @@
 //! Everything a contributor or CI does beyond plain cargo: `cargo xtask --help`.
 
 mod bench;
+mod comet;
 mod crash;
 mod cuda;
 mod data;
 mod docs;
 mod examples;
 mod losses;
+mod mlflow;
+mod neptune;
 mod python;
 mod s3;
 mod steps;
@@ -15,7 +18,9 @@ mod tensorboard;
 mod test;
 mod tidy;
 mod torch;
+mod trackio;
 mod venv;
+mod wandb;
 mod wgpu;
 
 use std::process::ExitCode;

@@ -8,11 +8,12 @@ use crate::system::{self, Workspace};
 
 /// An environment in the target folder.
 pub(crate) struct Environment<'a> {
-    /// `xtask/requirements-NAME.txt` has its pins.
+    /// `xtask/requirements-NAME.txt` has its pins. With the line `# pip: --no-deps` they are all that is installed, without
+    /// what they need.
     pub(crate) name: &'a str,
     /// The interpreter it is made from.
     pub(crate) python: &'a str,
-    /// Whether it sees the packages of that interpreter. Then the pins are all that is installed, without what they need.
+    /// Whether it sees the packages of that interpreter. Then, too, the pins are all that is installed.
     pub(crate) above_system: bool,
 }
 
@@ -29,7 +30,8 @@ impl Environment<'_> {
             return Ok(interpreter);
         }
         system::fresh_folder(&folder)?;
-        let (visible, needed) = if self.above_system { (Some("--system-site-packages"), Some("--no-deps")) } else { (None, None) };
+        let visible = self.above_system.then_some("--system-site-packages");
+        let needed = (self.above_system || wanted.lines().any(|line| line == "# pip: --no-deps")).then_some("--no-deps");
         system::run(workspace.command(self.python).args(["-m", "venv"]).args(visible).arg(&folder))
             .context("could not create a virtual environment (Debian: `apt-get install python3-venv`)")?;
         let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];

@@ -1,9 +1,9 @@
 //! Learning rates for the loggers.
 
 use stormfire_loggers::Metrics;
-use stormfire_module::{Callback, Context, Error, LightningModule, Result};
+use stormfire_module::{Callback, Context, LightningModule, Result};
 
-use crate::timer::Interval;
+use crate::{timer::Interval, to_loggers::needs_logger};
 
 /// Logs the learning rate of every optimizer, under the name of its schedule or `lr-` and the optimizer's name.
 ///
@@ -19,7 +19,7 @@ use crate::timer::Interval;
 /// ```
 ///
 /// # Errors
-/// [`Error::Config`] when training begins without a logger (a `fast_dev_run` needs none).
+/// [`Error::Config`](stormfire_module::Error::Config) when training begins without a logger (a `fast_dev_run` needs none).
 #[derive(Clone, Debug, Default)]
 pub struct LearningRateMonitor {
     interval: Interval,
@@ -52,14 +52,7 @@ impl LearningRateMonitor {
 
 impl<M: LightningModule> Callback<M> for LearningRateMonitor {
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        if ctx.loggers().is_empty() && !ctx.run().fast_dev_run {
-            return Err(Error::config(
-                "LearningRateMonitor",
-                "there is no logger to log to",
-                "add one with `Trainer::logger`, or leave this callback out",
-            ));
-        }
-        Ok(())
+        needs_logger("LearningRateMonitor", ctx)
     }
 
     fn on_train_batch_start(&mut self, ctx: &mut Context<'_>, _module: &mut M, _batch: &M::Batch, _batch_idx: usize) -> Result<()> {

@@ -12,7 +12,11 @@ use crate::{
 
 /// Writes a checkpoint when a fit fails or is interrupted, once training has begun.
 ///
-/// The fit can go on from it with `Trainer::ckpt_path`. A run has one such file, which its next failure overwrites and its
+/// It holds the state after the last whole batch, also of a validation: a fit that goes on from it repeats the batch that
+/// failed. After a loss or gradient that is not finite, nothing is written if parameters are broken.
+///
+/// The fit can go on from it with `Trainer::ckpt_path`, and does so by itself where that is `"last"` and this is the newest
+/// checkpoint. A run has one such file, which its next failure overwrites and its
 /// good end removes. The file of another run is left alone: then the name gets `-v1`, `-v2`, ….
 ///
 /// ```
@@ -45,6 +49,11 @@ impl OnExceptionCheckpoint {
         self
     }
 
+    /// The folder that was given.
+    pub fn folder(&self) -> &Path {
+        &self.dirpath
+    }
+
     /// The file that a failure of this fit is written to; `None` before training begins, and after its good end removed the file.
     pub fn ckpt_path(&self) -> Option<&Path> {
         self.path.as_deref()
@@ -72,6 +81,7 @@ impl<M: LightningModule> Callback<M> for OnExceptionCheckpoint {
         let folder = folder("OnExceptionCheckpoint::new", &self.dirpath)?;
         // By now the run knows who it is, and so which file is its own.
         self.path = Some(free_file(&folder, &self.filename, |path| Ok(ctx.is_free(path)? || ctx.has_written(path)))?);
+        ctx.keep_state();
         Ok(())
     }
 

@@ -1,13 +1,16 @@
 //! A run without a Trainer, for unit tests: set its fields, then fire hooks at a callback by hand.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use burn::{
     module::Module,
     nn::{Linear, LinearConfig},
     tensor::{Device, Tensor},
 };
-use stormfire_loggers::{Background, MemoryLogger};
+use stormfire_loggers::{Loggers, MemoryLogger};
 use stormfire_module::{
     Callback, Context, Error, Event, LightningModule, Moment, Result, RunningStage, Stage, StepOutput,
     moment::Progress,
@@ -77,12 +80,16 @@ impl Bench {
             validation_is_due: false,
             is_last_batch: false,
             step_skipped: false,
+            batch_items: Some(1),
+            data_wait: Duration::ZERO,
             accumulate_grad_batches: 1,
             fast_dev_run: false,
             default_root_dir: "root".into(),
             learning_rates: vec![("lr-Adam".into(), 0.1)],
-            loggers: Vec::new(),
+            loggers: Loggers::default(),
             requests: Requests::default(),
+            keeps_state: false,
+            boundary: None,
         };
         Self { run, metrics: Table::default(), module: Line { layer: LinearConfig::new(1, 1).init(&Device::flex()) } }
     }
@@ -90,7 +97,7 @@ impl Bench {
     /// Adds a logger that remembers every call.
     pub(crate) fn with_logger(mut self) -> (Self, MemoryLogger) {
         let logger = MemoryLogger::new();
-        self.run.loggers.push(Background::spawn(Box::new(logger.clone())).unwrap());
+        self.run.loggers = Loggers::spawn([Box::new(logger.clone()) as _]).unwrap();
         (self, logger)
     }
 

@@ -60,6 +60,9 @@ pub struct Manifest {
     pub loggers: Value,
     /// The position in the data.
     pub data: Value,
+    /// Where the run was before it ended its last epoch early, for one that is to train longer.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub unfinished_epoch: Value,
     /// What hooks added in `on_save_checkpoint`.
     pub extra: Map<String, Value>,
 }
@@ -87,12 +90,19 @@ impl Default for Manifest {
             callbacks: Map::new(),
             loggers: Value::Null,
             data: Value::Null,
+            unfinished_epoch: Value::Null,
             extra: Map::new(),
         }
     }
 }
 
 impl Manifest {
+    /// What a file with the weights alone says of the same moment.
+    pub fn of_weights(&self) -> Self {
+        let Self { run_id, saved_at, module, device, precision, seed, progress, hparams, config, .. } = self.clone();
+        Self { weights_only: true, run_id, saved_at, module, device, precision, seed, progress, hparams, config, ..Self::default() }
+    }
+
     /// The epochs that were complete, if the manifest says so.
     pub fn epoch(&self) -> Option<u64> {
         self.progress["epoch"].as_u64()

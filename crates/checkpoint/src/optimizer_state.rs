@@ -5,6 +5,8 @@
 //! `optimizer/Adam/hidden.weight/momentum.moment_1`, and a JSON object by path for numbers:
 //! `{"hidden.weight": {"__rank": 2, "momentum.time": 5}}`.
 
+mod transparent;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::{
@@ -14,6 +16,8 @@ use burn::{
 };
 use burn_pack::{Reader, Scalar, Tensor, Writer};
 use serde_json::{Map, Value};
+
+pub use transparent::{Transparent, TransparentState};
 
 use crate::{
     NamedTensors,
@@ -31,13 +35,14 @@ fn prefix(optimizer: &str) -> String {
 
 /// Reads the state of an optimizer: its numbers by parameter path, its tensors by name, all sorted.
 ///
-/// Waits for the device once for each tensor; burn has no other way. The state of a parameter that the module no longer has
-/// is left out.
+/// Waits for the device once for each tensor; burn has no other way. It is one copy on the host for a [`Transparent`]
+/// optimizer and two for any other. The state of a parameter that the module no longer has is left out.
 ///
 /// # Errors
 /// [`WeightsError::Record`] when burn cannot write its record.
 pub fn read(optimizer: &ModuleOptimizer, name: &str, paths: &ParamPaths) -> Result<(Map<String, Value>, NamedTensors)> {
-    let reader = unpack(optimizer.to_record())?;
+    let (burns, seen) = transparent::collecting(|| optimizer.to_record());
+    let reader = unpack(burns)?;
     let mut numbers: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
     for (key, scalar) in reader.scalars() {
         if let Some((path, field)) = split(key, paths) {
@@ -47,11 +52,18 @@ pub fn read(optimizer: &ModuleOptimizer, name: &str, paths: &ParamPaths) -> Resu
     let numbers = numbers.into_iter().map(|(path, fields)| (path.into(), Value::Object(fields))).collect();
     let prefix = prefix(name);
     let mut tensors = Vec::new();
+    let mut keep = |key: &str, data| {
+        if let Some((path, field)) = split(key, paths) {
+            tensors.push((format!("{prefix}{path}/{field}"), data));
+        }
+    };
+    for (key, data) in seen {
+        keep(&key, data);
+    }
+    // Those of an algorithm that is not transparent.
     for tensor in reader.into_tensors().map_err(record)? {
         let (key, dtype, shape, _, bytes) = tensor.into_parts().map_err(record)?;
-        if let Some((path, field)) = split(&key, paths) {
-            tensors.push((format!("{prefix}{path}/{field}"), TensorData::from_bytes(bytes, shape, dtype)));
-        }
+        keep(&key, TensorData::from_bytes(bytes, shape, dtype));
     }
     tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok((numbers, tensors))

@@ -7,7 +7,7 @@
 use std::{
     ffi::OsStr,
     fs::{self, File, OpenOptions, TryLockError},
-    io,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -15,6 +15,7 @@ use tempfile::{NamedTempFile, TempPath};
 
 use crate::{Error, Result};
 
+mod early_sync;
 #[cfg(test)]
 mod tests;
 
@@ -32,7 +33,7 @@ pub(crate) fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
 
 fn copy(mut source: &File, to: &Path) -> Result<()> {
     let size = source.metadata().map_or(0, |metadata| metadata.len());
-    let copied = place(to, |mut file| io::copy(&mut source, &mut file).map(|_| ()));
+    let copied = place(to, |mut file| io::copy(&mut source, &mut file).map(drop));
     copied.map_err(|error| Error::while_writing(to, size, error))
 }
 
@@ -84,13 +85,12 @@ fn symlink(_: &Path, _: &Path) -> io::Result<()> {
 }
 
 /// Writes a file and renames it into its place.
-pub(crate) fn place(path: &Path, write: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+pub(crate) fn place(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let folder = folder_of(path);
     create_folder(folder)?;
     remove_leftovers(folder);
     let file = locked_file(folder)?;
-    write(file.as_file())?;
-    file.as_file().sync_all()?;
+    early_sync::write_and_sync(file.as_file(), write)?;
     // The lock ends with the file, after the temporary name is gone.
     let (file, name) = file.into_parts();
     let placed = rename(name, path);

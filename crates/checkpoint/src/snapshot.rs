@@ -39,7 +39,15 @@ impl Snapshot {
     /// # Errors
     /// [`WeightsError::Quantized`].
     pub fn of_module<M: Module>(module: &M) -> Result<Self> {
-        let mut collect = Collect { path: Vec::new(), snapshot: Self::default(), quantized: None };
+        Self::default().with_module(module)
+    }
+
+    /// Adds the parameters of a module, as [`Snapshot::of_module`] takes them.
+    ///
+    /// # Errors
+    /// [`WeightsError::Quantized`].
+    pub fn with_module<M: Module>(self, module: &M) -> Result<Self> {
+        let mut collect = Collect { path: Vec::new(), snapshot: self, quantized: None };
         // A copy in evaluation mode: only that has the newest running statistics of `BatchNorm`, and they are its own.
         module.valid().visit(&mut collect);
         collect.quantized.map_or(Ok(collect.snapshot), |path| Err(WeightsError::Quantized { path }))

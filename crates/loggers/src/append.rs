@@ -47,6 +47,12 @@ impl Write for Replacement {
     }
 }
 
+impl Seek for Replacement {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to).map_err(|error| at(&self.path, "write", &error))
+    }
+}
+
 /// Removes what a kill left of a replacement. Only for a file that nobody else writes.
 pub(crate) fn clear_replacements(path: &Path) {
     let (folder, prefix) = place(path);

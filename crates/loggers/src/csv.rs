@@ -1,6 +1,7 @@
 //! A table of metrics.
 
 mod existing;
+mod lines;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -12,12 +13,14 @@ use serde_json::Value;
 use table::Table;
 
 use crate::logger::owned;
-use crate::{Hyperparams, Logger, Metrics, Result, RunDir, Status, position};
+use crate::reduce::Reductions;
+use crate::{Hyperparams, Logger, Metrics, Reduce, Result, RunDir, Status, position};
 
 /// Writes metrics as a table: `save_dir/name/version/metrics.csv`, and `hparams.yaml` beside it.
 ///
-/// * **One row per step.** Calls in a row with the same step share one row; a row is closed by the first metric of another
-///   step. Saving puts the open row on disk too, and later values of its step replace it there.
+/// * **One row per step.** Calls in a row with the same step share one row, in which several values of one name become
+///   their mean, or what [`aggregate`](Self::aggregate) says; a row is closed by the first metric of another step. Saving
+///   puts the open row on disk too, and later values of its step replace it there.
 /// * **Columns** are `step`, `epoch`, then the others as they appear. A new column does not rewrite the table: a small file is
 ///   replaced as a whole; in a large one the header grows into empty lines kept behind it, and older rows stay shorter.
 ///   `pandas.read_csv` and Python's `csv` read both. [`finalize`](Logger::finalize) fills the rows up and takes the empty
@@ -49,6 +52,8 @@ pub struct CsvLogger {
     dir: RunDir,
     prefix: String,
     flush_every: usize,
+    jsonl: bool,
+    reductions: Reductions,
     params: Hyperparams,
     table: Option<Table>,
 }
@@ -68,7 +73,15 @@ impl CsvLogger {
 
     /// Logs to a run's folder that other loggers may use too.
     pub fn in_dir(dir: RunDir) -> Self {
-        Self { dir, prefix: String::new(), flush_every: 100, params: Hyperparams::new(), table: None }
+        Self {
+            dir,
+            prefix: String::new(),
+            flush_every: 100,
+            jsonl: false,
+            reductions: Reductions::default(),
+            params: Hyperparams::new(),
+            table: None,
+        }
     }
 
     /// The experiment's name, `lightning_logs` by default; see [`RunDir::with_name`].
@@ -96,6 +109,38 @@ impl CsvLogger {
         self
     }
 
+    /// Whether every row goes into `metrics.jsonl` too, as one JSON object a line without the empty cells. NaN and the
+    /// infinities are the texts `NaN`, `Infinity` and `-Infinity` there. Default: false.
+    ///
+    /// ```
+    /// use stormfire_loggers::{CsvLogger, Logger};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let folder = folder.path();
+    /// let mut logger = CsvLogger::new(folder).name("").version("run").jsonl(true);
+    /// logger.log_metrics(&[("loss", 0.5)].into(), Some(0))?;
+    /// logger.log_metrics(&[("acc", 0.25)].into(), Some(1))?;
+    /// logger.save()?;
+    /// let lines = std::fs::read_to_string(folder.join("run/metrics.jsonl"))?;
+    /// assert_eq!(lines, "{\"step\":0,\"loss\":0.5}\n{\"step\":1,\"acc\":0.25}\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn jsonl(mut self, jsonl: bool) -> Self {
+        self.jsonl = jsonl;
+        self
+    }
+
+    /// How several values of one name and step become one. Default: their mean, and for `epoch` the last.
+    pub fn aggregate(mut self, name: impl Into<String>, reduce: Reduce) -> Self {
+        self.reductions.set(name, reduce);
+        self
+    }
+
+    /// As [`aggregate`](Self::aggregate) for all names that were not named there.
+    pub fn aggregate_default(mut self, reduce: Reduce) -> Self {
+        self.reductions.set_default(reduce);
+        self
+    }
+
     /// The run's folder.
     pub fn run_dir(&self) -> &RunDir {
         &self.dir
@@ -108,7 +153,11 @@ impl CsvLogger {
     fn table(&mut self) -> Result<&mut Table> {
         let table = match self.table.take() {
             Some(table) => table,
-            None => Table::open(&self.dir.log_dir()?.join("metrics.csv"), &self.prefix)?,
+            None => {
+                let folder = self.dir.log_dir()?;
+                let table = Table::open(&folder.join("metrics.csv"), &self.prefix, &self.reductions)?;
+                if self.jsonl { table.with_lines(&folder.join("metrics.jsonl"))? } else { table }
+            }
         };
         Ok(self.table.insert(table))
     }

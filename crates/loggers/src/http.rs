@@ -8,7 +8,9 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
+use ureq::http::request::Builder;
 use ureq::http::{Request, Response};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, AsSendBody, Body, SendBody};
 
 use crate::Secret;
@@ -36,7 +38,7 @@ pub(crate) enum Auth {
     Header(&'static str, Secret),
 }
 
-/// What a request carries.
+/// What a request carries. An empty type is not sent: some signed addresses are good for a request without one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Content<'a> {
     Nothing,
@@ -48,6 +50,13 @@ pub(crate) enum Content<'a> {
     /// Streamed; the file may be larger than memory.
     File {
         path: &'a Path,
+        content_type: &'a str,
+    },
+    /// A file between two texts, as a form has it; streamed.
+    Framed {
+        head: &'a [u8],
+        path: &'a Path,
+        tail: &'a [u8],
         content_type: &'a str,
     },
 }
@@ -80,15 +89,29 @@ pub(crate) struct Client {
 impl Client {
     /// A client of the server at `base`, such as `https://host:5000`.
     pub(crate) fn new(base: &str, auth: Auth) -> Self {
-        let config = Agent::config_builder()
-            // The text of an error says why, so it is read here.
-            .http_status_as_error(false)
-            .timeout_connect(Some(CONNECT_WITHIN))
-            .timeout_recv_response(Some(ANSWER_WITHIN))
-            .user_agent(concat!("stormfire/", env!("CARGO_PKG_VERSION")))
-            .tls_config(ureq::tls::TlsConfig::builder().root_certs(ureq::tls::RootCerts::PlatformVerifier).build())
-            .build();
-        Self { agent: config.into(), base: base.trim_end_matches('/').to_owned(), auth, headers: Vec::new() }
+        let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
+        Self { agent: agent(tls), base: base.trim_end_matches('/').to_owned(), auth, headers: Vec::new() }
+    }
+
+    /// Takes any certificate for good.
+    pub(crate) fn without_verification(mut self) -> Self {
+        self.agent = agent(TlsConfig::builder().disable_verification(true).build());
+        self
+    }
+
+    /// Trusts the authorities in a PEM file, and no others.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) if it cannot be read, another one if there is no certificate in it.
+    pub(crate) fn trusting(mut self, authorities: &Path) -> crate::Result<Self> {
+        let pem = fs_err::read(authorities)?;
+        let certificate = |item| if let Ok(PemItem::Certificate(certificate)) = item { Some(certificate) } else { None };
+        let certificates: Vec<_> = parse_pem(&pem).filter_map(certificate).collect();
+        if certificates.is_empty() {
+            return Err(crate::Error::other(format!("there is no certificate in `{}`", authorities.display())));
+        }
+        self.agent = agent(TlsConfig::builder().root_certs(RootCerts::from(certificates)).build());
+        Ok(self)
     }
 
     /// A header of every request.
@@ -121,9 +144,7 @@ impl Client {
             }
             request = match &self.auth {
                 Auth::None => request,
-                Auth::Basic { user, password } => {
-                    request.header("Authorization", format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{}", password.expose()))))
-                }
+                Auth::Basic { user, password } => request.header("Authorization", format!("Basic {}", basic(user, password))),
                 Auth::Bearer(token) => request.header("Authorization", format!("Bearer {}", token.expose())),
                 Auth::Header(name, value) => request.header(*name, value.expose()),
             };
@@ -135,18 +156,22 @@ impl Client {
             Content::Nothing if matches!(method, "POST" | "PUT" | "PATCH") => self.run(request.body(Vec::new())),
             Content::Nothing => self.run(request.body(())),
             Content::Json(value) => self.run(request.header("Content-Type", "application/json").body(value.to_string())),
-            Content::Bytes { bytes, content_type } => self.run(request.header("Content-Type", content_type).body(bytes)),
-            Content::File { path, content_type } => {
-                // A file that is gone will not come back.
-                let file = fs_err::File::open(path).map_err(|error| Failure::refused(error.to_string()))?;
-                let length = file.metadata().map_err(|error| Failure::refused(error.to_string()))?.len();
-                // The length must stay true while the file grows.
-                let mut reader = file.into_parts().0.take(length);
-                let request = request.header("Content-Type", content_type).header("Content-Length", length.to_string());
-                self.run(request.body(SendBody::from_reader(&mut reader as &mut dyn Read)))
-            }
+            Content::Bytes { bytes, content_type } => self.run(typed(request, content_type).body(bytes)),
+            Content::File { path, content_type } => self.send_file(request, [b"", b""], path, content_type),
+            Content::Framed { head, path, tail, content_type } => self.send_file(request, [head, tail], path, content_type),
         };
         outcome.map_err(|failure| failure.map_reason(|reason| self.redact(&format!("{method} {address}: {reason}"))))
+    }
+
+    fn send_file(&self, request: Builder, [head, tail]: [&[u8]; 2], path: &Path, content_type: &str) -> Result<Answer, Failure> {
+        // A file that is gone will not come back.
+        let file = fs_err::File::open(path).map_err(|error| Failure::refused(error.to_string()))?;
+        let length = file.metadata().map_err(|error| Failure::refused(error.to_string()))?.len();
+        // The length must stay true while the file grows.
+        let mut reader = head.chain(file.into_parts().0.take(length)).chain(tail);
+        let length = head.len() as u64 + length + tail.len() as u64;
+        let request = typed(request, content_type).header("Content-Length", length.to_string());
+        self.run(request.body(SendBody::from_reader(&mut reader as &mut dyn Read)))
     }
 
     fn run(&self, request: Result<Request<impl AsSendBody>, ureq::http::Error>) -> Result<Answer, Failure> {
@@ -171,9 +196,30 @@ impl Client {
     fn redact(&self, text: &str) -> String {
         match &self.auth {
             Auth::None => text.to_owned(),
-            Auth::Basic { password: secret, .. } | Auth::Bearer(secret) | Auth::Header(_, secret) => secret.redact(text),
+            Auth::Basic { user, password } => password.redact(&Secret::new(basic(user, password)).redact(text)),
+            Auth::Bearer(secret) | Auth::Header(_, secret) => secret.redact(text),
         }
     }
+}
+
+fn basic(user: &str, password: &Secret) -> String {
+    BASE64_STANDARD.encode(format!("{user}:{}", password.expose()))
+}
+
+fn typed(request: Builder, content_type: &str) -> Builder {
+    if content_type.is_empty() { request } else { request.header("Content-Type", content_type) }
+}
+
+fn agent(tls: TlsConfig) -> Agent {
+    let config = Agent::config_builder()
+        // The text of an error says why, so it is read here.
+        .http_status_as_error(false)
+        .timeout_connect(Some(CONNECT_WITHIN))
+        .timeout_recv_response(Some(ANSWER_WITHIN))
+        .user_agent(concat!("stormfire/", env!("CARGO_PKG_VERSION")))
+        .tls_config(tls)
+        .build();
+    config.into()
 }
 
 /// The seconds of `Retry-After`; a date is left out, since the clocks may differ.

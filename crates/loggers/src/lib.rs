@@ -20,6 +20,8 @@
 //! ```
 
 mod append;
+#[cfg(feature = "comet")]
+mod comet;
 #[cfg(feature = "csv")]
 mod csv;
 mod delivery;
@@ -32,35 +34,64 @@ mod identity;
 #[cfg(all(test, feature = "csv", feature = "tensorboard"))]
 mod kill_tests;
 mod logger;
+mod loggers;
+mod media;
 mod memory;
+#[cfg(feature = "mlflow")]
+mod mlflow;
+#[cfg(any(feature = "network", feature = "neptune"))]
+mod model_log;
+#[cfg(feature = "neptune")]
+mod neptune;
 mod number;
 #[cfg(feature = "network")]
 mod outbox;
 mod position;
+mod reduce;
 #[cfg(all(test, feature = "csv", feature = "tensorboard"))]
 mod resume_tests;
+#[cfg(feature = "network")]
+mod rows;
 mod run_dir;
 mod secret;
 #[cfg(feature = "tensorboard")]
 pub mod tensorboard;
 #[cfg(all(test, feature = "network"))]
 mod test_server;
+#[cfg(feature = "trackio")]
+mod trackio;
 mod value;
+#[cfg(feature = "wandb")]
+mod wandb;
 mod writer;
 
 #[cfg(feature = "csv")]
 pub use crate::csv::CsvLogger;
+#[cfg(feature = "comet")]
+pub use comet::CometLogger;
 pub use delivery::Delivery;
 pub use error::{Error, Result};
 pub use hyperparams::{Hyperparams, Scalar};
 pub use logger::{CheckpointInfo, Logger, Status};
+pub use loggers::{Experiment, Loggers};
 pub use memory::{Call, MemoryLogger};
+#[cfg(feature = "mlflow")]
+pub use mlflow::MlflowLogger;
+#[cfg(any(feature = "network", feature = "neptune"))]
+pub use model_log::LogModel;
+#[cfg(feature = "neptune")]
+pub use neptune::{NeptuneLogger, NeptuneRun, Point, Replayed, StoredFile};
 #[cfg(feature = "plotters")]
 pub use plotters;
+pub use reduce::Reduce;
 pub use run_dir::{DEFAULT_NAME, RunDir};
 pub use secret::Secret;
 pub use serde_json::Value;
 #[cfg(feature = "tensorboard")]
 pub use tensorboard::TensorBoardLogger;
+#[cfg(feature = "trackio")]
+pub use trackio::TrackioLogger;
 pub use value::{Artifact, Audio, Figure, FigureFormat, Graph, Histogram, HistogramStats, Image, Metrics, Node, Table, Text};
+#[cfg(feature = "wandb")]
+pub use wandb::{ConsoleStream, WandbLogger};
 pub use writer::{Background, PendingPosition, QUEUE_CAPACITY};

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
-use crate::{Audio, CheckpointInfo, Figure, Histogram, Hyperparams, Image, Logger, Metrics, Result, Status, Text};
+use crate::{Artifact, Audio, CheckpointInfo, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result, Status, Table, Text};
 
 /// One call of a [`MemoryLogger`].
 #[derive(Debug, Clone, PartialEq)]
@@ -71,6 +71,19 @@ pub enum Call {
         /// Its step.
         step: Option<u64>,
     },
+    /// [`Logger::log_table`].
+    Table {
+        /// The name.
+        tag: String,
+        /// The table.
+        table: Table,
+        /// Its step.
+        step: Option<u64>,
+    },
+    /// [`Logger::log_artifact`].
+    Artifact(Artifact),
+    /// [`Logger::log_graph`].
+    Graph(Graph),
     /// [`Logger::save`]. Several in a row are kept as one, since a background thread saves when it has time.
     Save,
     /// [`Logger::finalize`].
@@ -206,6 +219,21 @@ impl Logger for MemoryLogger {
 
     fn log_figure(&mut self, tag: &str, figure: &Figure, step: Option<u64>) -> Result<()> {
         self.keep(Call::Figure { tag: tag.to_owned(), figure: figure.clone(), step });
+        Ok(())
+    }
+
+    fn log_table(&mut self, tag: &str, table: &Table, step: Option<u64>) -> Result<()> {
+        self.keep(Call::Table { tag: tag.to_owned(), table: table.clone(), step });
+        Ok(())
+    }
+
+    fn log_artifact(&mut self, artifact: &Artifact) -> Result<()> {
+        self.keep(Call::Artifact(artifact.clone()));
+        Ok(())
+    }
+
+    fn log_graph(&mut self, graph: &Graph) -> Result<()> {
+        self.keep(Call::Graph(graph.clone()));
         Ok(())
     }
 

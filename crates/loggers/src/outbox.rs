@@ -37,6 +37,12 @@ pub(crate) trait Carrier<R>: Send + 'static {
     /// them to fill a request. Records that were sent must not be sent again by a retry, so a failure after a success has
     /// to be left for the next call.
     fn deliver(&mut self, records: &[R]) -> Result<usize, Failure>;
+
+    /// Called every [`Sending::idle_every`] between deliveries, to tell the server that the run goes on. What fails is tried
+    /// again at the next time.
+    fn idle(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 /// Why records were not delivered.
@@ -104,6 +110,8 @@ pub(crate) struct Sending {
     pub(crate) patience: Duration,
     /// Whether what is not delivered is an error rather than a warning.
     pub(crate) strict: bool,
+    /// How often [`Carrier::idle`] is called, once something was pushed.
+    pub(crate) idle_every: Option<Duration>,
 }
 
 impl Sending {
@@ -115,6 +123,7 @@ impl Sending {
             linger: Duration::from_secs(1),
             patience: Duration::from_secs(30),
             strict: false,
+            idle_every: None,
         }
     }
 }
@@ -174,17 +183,36 @@ impl<R: Record> Outbox<R> {
 
     /// Keeps a file for a record that is about to be pushed; see [`Record::kept_file`].
     pub(crate) fn keep(&mut self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
+        self.keep_as(Path::new(name), |path| {
+            let mut file = fs_err::OpenOptions::new().create_new(true).write(true).open(path)?;
+            std::io::Write::write_all(&mut file, bytes)
+        })
+    }
+
+    /// Keeps a file that is on the disk already, as [`Outbox::keep`] does bytes. It may be removed or replaced afterwards. It
+    /// takes no room of its own where the disk has hard links, so nobody should write into it.
+    pub(crate) fn keep_file(&mut self, file: &Path) -> Result<PathBuf> {
+        // The link shall be one of the file, not of a symbolic link to it.
+        let source = fs_err::canonicalize(file)?;
+        self.keep_as(file, |path| match std::fs::hard_link(&source, path) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                let mut copy = fs_err::OpenOptions::new().create_new(true).write(true).open(path)?;
+                std::io::copy(&mut fs_err::File::open(&source)?, &mut copy).map(drop)
+            }
+            other => other,
+        })
+    }
+
+    /// Makes a file in the spool's folder, with the extension of `name`.
+    fn keep_as(&mut self, name: &Path, make: impl Fn(&Path) -> std::io::Result<()>) -> Result<PathBuf> {
         let folder = self.folder.join("files");
         fs_err::create_dir_all(&folder)?;
-        let extension = Path::new(name).extension().map_or(String::new(), |extension| format!(".{}", extension.to_string_lossy()));
+        let extension = name.extension().map_or(String::new(), |extension| format!(".{}", extension.to_string_lossy()));
         loop {
             let path = folder.join(format!("{:06}{extension}", self.kept));
             self.kept += 1;
-            match fs_err::OpenOptions::new().create_new(true).write(true).open(&path) {
-                Ok(mut file) => {
-                    std::io::Write::write_all(&mut file, bytes)?;
-                    return Ok(path);
-                }
+            match make(&path) {
+                Ok(()) => return Ok(path),
                 // An earlier process kept one of that number.
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error.into()),
@@ -202,6 +230,11 @@ impl<R: Record> Outbox<R> {
         let needed = self.shared.acked().min(self.held.unwrap_or(u64::MAX));
         self.spool()?.forget(needed);
         Ok(())
+    }
+
+    /// The position behind everything that was flushed. That is all that it says: nothing is made durable.
+    pub(crate) fn end(&mut self) -> Result<u64> {
+        Ok(self.spool()?.end())
     }
 
     /// The position behind all records, which outlive the machine from now on. [`Outbox::rewind`] comes back to it.
@@ -240,13 +273,14 @@ impl<R: Record> Outbox<R> {
     pub(crate) fn settle(&mut self) -> Result<Delivery> {
         self.flush()?;
         let delivery = self.shared.settle(self.sending.patience);
-        if delivery.spooled > 0 && !self.sending.strict {
-            tracing::warn!(
-                logger = self.sending.logger,
-                folder = %self.folder.display(),
-                %delivery,
-                "the tracking server was not reached; the records stay in the folder"
-            );
+        let Sending { logger, strict, .. } = &self.sending;
+        if delivery.spooled > 0 && !strict {
+            let folder = self.folder.display();
+            tracing::warn!(logger, "{delivery}: the server was not reached, and what is spooled stays in `{folder}`");
+        } else if delivery.refused > 0 && !strict {
+            tracing::warn!(logger, "{delivery}");
+        } else {
+            tracing::info!(logger, "{delivery}");
         }
         self.complaint()?;
         if delivery.spooled > 0 && self.sending.strict {
@@ -274,6 +308,12 @@ impl<R: Record> Outbox<R> {
         }
         let (logger, delivery) = (self.sending.logger.clone(), self.delivery());
         self.shared.take_refusal().map_or(Ok(()), |reason| Err(Error::Undelivered { logger, delivery, reason }))
+    }
+}
+
+impl<R> std::fmt::Debug for Outbox<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outbox").field("folder", &self.folder).finish_non_exhaustive()
     }
 }
 

@@ -139,9 +139,10 @@ fn broken(folder: &Path, new: New, calls: &[Call], lives: &[Life]) {
             std::mem::forget(logger);
         }
         let logs: Vec<_> = files(folder).into_iter().filter(|file| file.extension().is_none_or(|kind| kind != "yaml")).collect();
-        for newest in logs.chunk_by(|one, other| one.parent() == other.parent()).filter_map(<[PathBuf]>::last) {
-            let mut newest = std::fs::OpenOptions::new().append(true).open(newest).unwrap();
-            std::io::Write::write_all(&mut newest, life.torn.as_bytes()).unwrap();
+        let is_newest = |number: usize| logs.get(number + 1).is_none_or(|next| next.parent() != logs[number].parent());
+        for (_, file) in logs.iter().enumerate().filter(|(number, file)| is_newest(*number) || file.ends_with("metrics.csv")) {
+            let mut file = std::fs::OpenOptions::new().append(true).open(file).unwrap();
+            std::io::Write::write_all(&mut file, life.torn.as_bytes()).unwrap();
         }
     }
     let mut logger = begin(folder, new, &kept, false);
@@ -198,10 +199,12 @@ fn bulk() -> impl Iterator<Item = Call> {
 
 fn check_csv(calls: &[Call], lives: &[Life]) {
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let new: New = |run| Box::new(CsvLogger::in_dir(run).flush_logs_every_n_steps(3));
+    let new: New = |run| Box::new(CsvLogger::in_dir(run).flush_logs_every_n_steps(3).jsonl(true));
     unbroken(one.path(), new, calls);
     broken(other.path(), new, calls, lives);
-    assert_eq!(text(one.path(), "metrics.csv"), text(other.path(), "metrics.csv"));
+    for file in ["metrics.csv", "metrics.jsonl"] {
+        assert_eq!(text(one.path(), file).unwrap(), text(other.path(), file).unwrap());
+    }
     assert_eq!(text(one.path(), "hparams.yaml"), text(other.path(), "hparams.yaml"));
 }
 

@@ -79,6 +79,16 @@ impl Metrics {
         self.entries.iter().map(|(name, value)| (&**name, *value))
     }
 
+    /// As [`Metrics::iter`], with names that can be kept for nothing.
+    pub(crate) fn shared(&self) -> impl ExactSizeIterator<Item = (&Arc<str>, f64)> {
+        self.entries.iter().map(|(name, value)| (name, *value))
+    }
+
+    /// The step that a metric called `step` names.
+    pub(crate) fn step(&self) -> Option<u64> {
+        self.get("step").filter(|step| *step >= 0.0 && step.fract() == 0.0).map(|step| step as u64)
+    }
+
     /// How many metrics there are.
     pub fn len(&self) -> usize {
         self.entries.len()

@@ -7,11 +7,11 @@ mod tests;
 use std::any::{Any, TypeId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use queue::{Job, Queue};
+use queue::{Job, Queue, Run};
 
 use serde_json::Value;
 
@@ -66,6 +66,20 @@ struct Facts {
     log_dir: Option<PathBuf>,
     group_separator: String,
     of_type: TypeId,
+    /// The kinds of values that the logger has said it has no place for.
+    unsupported: Mutex<Vec<&'static str>>,
+}
+
+impl Facts {
+    /// Whether this kind of value was turned away for the first time.
+    fn is_new(&self, what: &'static str) -> bool {
+        let mut unsupported = self.unsupported.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = !unsupported.contains(&what);
+        if is_new {
+            unsupported.push(what);
+        }
+        is_new
+    }
 }
 
 impl Background {
@@ -82,6 +96,7 @@ impl Background {
             log_dir: logger.log_dir(),
             group_separator: logger.group_separator().to_owned(),
             of_type: Any::type_id(&*logger),
+            unsupported: Mutex::default(),
         });
         let queue = Arc::new(Queue::new());
         let worker = Worker { logger, facts: Arc::clone(&facts), queue: Arc::clone(&queue), unsaved: false, saved: Instant::now() };
@@ -130,6 +145,39 @@ impl Background {
     /// The first error since the last report, of an earlier job.
     pub fn submit(&self, job: impl FnOnce(&mut dyn Logger) -> Result<()> + Send + 'static) -> Result<()> {
         self.queue.push(Job::Run(Box::new(job)))
+    }
+
+    /// [`Background::submit`] of a job that may find the logger without a place for its value.
+    pub(crate) fn submit_lenient(&self, job: Run) -> Result<()> {
+        self.queue.push(self.lenient(job))
+    }
+
+    /// As [`Background::submit_lenient`], but errors of earlier jobs are left for the next report.
+    pub(crate) fn offer(&self, job: Run) {
+        self.queue.push_quietly(self.lenient(job));
+    }
+
+    /// As [`Background::log_metrics`], but errors of earlier jobs are left for the next report.
+    pub(crate) fn offer_metrics(&self, metrics: Metrics, step: Option<u64>) {
+        self.queue.push_quietly(Job::Metrics(metrics, step));
+    }
+
+    fn lenient(&self, job: Run) -> Job {
+        let facts = Arc::clone(&self.facts);
+        Job::Run(Box::new(move |logger| match job(logger) {
+            Err(Error::Unsupported { what, .. }) => {
+                if facts.is_new(what) {
+                    tracing::warn!(logger = facts.name, "this logger has no place for {what}: they are left out");
+                }
+                Ok(())
+            }
+            other => other,
+        }))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn said_unsupported(&self) -> Vec<&'static str> {
+        self.facts.unsupported.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Queues [`Logger::log_metrics`].
@@ -199,6 +247,25 @@ impl Background {
         PendingPosition { facts: Arc::clone(&self.facts), answered: self.ask(Logger::position) }
     }
 
+    /// Remembers the present place: [`Background::marked`] gives its position, whatever is submitted in between. Costs the
+    /// logger nothing until something is. An earlier mark is forgotten.
+    pub fn mark(&self) {
+        self.queue.before_next(Some(question(&self.facts, Logger::position)));
+    }
+
+    /// Forgets the mark.
+    pub fn unmark(&self) {
+        self.queue.before_next(None);
+    }
+
+    /// Takes the position of the [mark](Background::mark). Without one it is the present position.
+    pub fn marked(&self) -> PendingPosition {
+        match self.queue.take_mark() {
+            Some(answered) => PendingPosition { facts: Arc::clone(&self.facts), answered },
+            None => self.position(),
+        }
+    }
+
     /// Runs [`Logger::resume`] and waits until it is done.
     ///
     /// # Errors
@@ -213,14 +280,8 @@ impl Background {
 
     /// Queues a job whose answer is awaited, here or on another thread.
     fn ask<R: Send + 'static>(&self, job: impl FnOnce(&mut dyn Logger) -> Result<R> + Send + 'static) -> mpsc::Receiver<Result<R>> {
-        let (answer, answered) = mpsc::sync_channel(1);
-        let facts = Arc::clone(&self.facts);
-        self.queue.push_urgent(Job::Run(Box::new(move |logger| {
-            let outcome = guarded(&facts.name, || job(logger));
-            // If whoever asked is gone, nobody misses the answer.
-            let _ = answer.send(outcome);
-            Ok(())
-        })));
+        let (job, answered) = question(&self.facts, job);
+        self.queue.push_urgent(job);
         answered
     }
 
@@ -250,6 +311,22 @@ impl PendingPosition {
     pub fn wait(self) -> Result<Value> {
         self.answered.recv().map_err(|_| stopped(&self.facts))?
     }
+}
+
+/// A job with an answer.
+fn question<R: Send + 'static>(
+    facts: &Arc<Facts>,
+    job: impl FnOnce(&mut dyn Logger) -> Result<R> + Send + 'static,
+) -> (Job, mpsc::Receiver<Result<R>>) {
+    let (answer, answered) = mpsc::sync_channel(1);
+    let facts = Arc::clone(facts);
+    let job = Job::Run(Box::new(move |logger| {
+        let outcome = guarded(&facts.name, || job(logger));
+        // If whoever asked is gone, nobody misses the answer.
+        let _ = answer.send(outcome);
+        Ok(())
+    }));
+    (job, answered)
 }
 
 fn stopped(facts: &Facts) -> Error {

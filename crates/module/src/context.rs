@@ -8,7 +8,7 @@ use std::{
 
 use stormfire_checkpoint::storage;
 use stormfire_data::Stage;
-use stormfire_loggers::{Background, Error as LoggerError, Image, Metrics};
+use stormfire_loggers::{Image, Loggers, Metrics};
 
 use crate::{
     error::Result,
@@ -101,12 +101,8 @@ impl<'a> Context<'a> {
     /// # Errors
     /// The first error that a logger has had in the background.
     pub fn log_metrics(&mut self, metrics: &Metrics) -> Result<()> {
-        let step = self.run.logger_step;
-        for logger in &mut self.run.loggers {
-            let metrics = metrics.clone();
-            logger.submit(move |logger| logger.log_metrics(&metrics, Some(step)))?;
-        }
-        Ok(())
+        let step = Some(self.run.logger_step);
+        Ok(self.run.loggers.iter().try_for_each(|logger| logger.log_metrics(metrics.clone(), step))?)
     }
 
     /// Sends an image to all loggers under the current step number. Those that cannot show images leave it out.
@@ -114,24 +110,13 @@ impl<'a> Context<'a> {
     /// # Errors
     /// The first error that a logger has had in the background.
     pub fn log_image(&mut self, tag: &str, image: Image) -> Result<()> {
-        let step = self.run.logger_step;
-        let image = Arc::new(image);
-        for logger in &self.run.loggers {
-            let (tag, image) = (tag.to_string(), Arc::clone(&image));
-            logger.submit(move |logger| match logger.log_image(&tag, &image, Some(step)) {
-                Err(error @ LoggerError::Unsupported { .. }) => {
-                    tracing::debug!("`{tag}` is left out: {error}");
-                    Ok(())
-                }
-                other => other,
-            })?;
-        }
-        Ok(())
+        let (image, step) = (Arc::new(image), self.run.logger_step);
+        Ok(self.run.loggers.iter().try_for_each(|logger| logger.log_image(tag, Arc::clone(&image), step))?)
     }
 
-    /// The loggers, each behind its own writer; [`Background::with`] gives a backend's own handle.
-    pub fn loggers(&mut self) -> &mut [Background] {
-        &mut self.run.loggers
+    /// The loggers, each behind its own writer, for all other values; [`Loggers::experiment`] gives a backend's own handle.
+    pub fn loggers(&self) -> &Loggers {
+        &self.run.loggers
     }
 
     /// The learning rates by name, as of this batch.
@@ -182,6 +167,16 @@ impl<'a> Context<'a> {
         names.extend(request.paths().map(PathBuf::from));
         request.then_remove.retain(|old| !self.run.spares(old));
         self.run.requests.saves.push(request);
+    }
+
+    /// Lets the loop keep the state of its last boundary, so that a checkpoint that is asked for in `on_exception` holds the
+    /// last whole batch and nothing of the one that failed: a fit that goes on from it repeats that batch exactly. Without
+    /// this it holds what is there. To be called in `on_train_start`.
+    ///
+    /// Callbacks of [`Order::Save`](crate::Order::Save) get their own state of that boundary with `load_state` before they see
+    /// `on_exception`. The parameters and optimizers of before a step then stay in memory until it is over.
+    pub fn keep_state(&mut self) {
+        self.run.keeps_state = true;
     }
 
     /// Whether a checkpoint may take this name: no other one of this run has it, written or just asked for, and none of

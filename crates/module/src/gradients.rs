@@ -1,5 +1,7 @@
 //! Gradients as values: accumulating, clipping, checking and saving them, without a device read unless something is wrong.
 
+mod watched;
+
 use std::collections::BTreeMap;
 
 use burn::{
@@ -14,6 +16,8 @@ use crate::{
     error::Result,
     read::{Scalar, read},
 };
+
+pub use watched::{Norms, Of, Samples, norms, samples};
 
 /// How gradients are clipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

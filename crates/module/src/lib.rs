@@ -1,7 +1,7 @@
 //! What a user of Stormfire implements and sees: the [`LightningModule`] and its log, values and metrics,
 //! optimizers and schedules, the events of a run and the [`Callback`]s that listen to them.
 //!
-//! The rooms, from the ground up: [`every`], [`moment`], [`error`], [`read`], [`metric`] → [`loggable`], [`hook`] → [`mod@log`];
+//! The rooms, from the ground up: [`every`], [`moment`], [`error`], [`read`], [`media`], [`metric`] → [`loggable`], [`hook`] → [`mod@log`];
 //! [`gradients`], [`schedule`] → [`optimizer`] → [`stepper`]; [`run`] → [`context`] → [`event`], [`load`] → [`module`] → [`callback`].
 
 pub mod callback;
@@ -14,6 +14,7 @@ pub mod hook;
 pub mod load;
 pub mod log;
 pub mod loggable;
+pub mod media;
 pub mod metric;
 pub mod module;
 pub mod module_hooks;

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use stormfire_checkpoint::{LoadOptions, LoadReport};
 use stormfire_data::Stage;
+use stormfire_loggers::Loggers;
 
 use crate::{
     context::Context,
@@ -142,6 +143,12 @@ pub trait LightningModule: Module + 'static {
     /// Records several values with the same options: [`log_dict`](crate::log_dict).
     fn log_dict<N: Into<Cow<'static, str>>, V: Loggable>(&self, values: impl IntoIterator<Item = (N, V)>) -> Entries {
         log::log_dict(values)
+    }
+
+    /// The loggers of the run, for what is more than a number: `self.loggers().log_image("digits", image, None)`. Without a
+    /// step a value belongs to the current one. None outside of a run and on other threads than the run's.
+    fn loggers(&self) -> Loggers {
+        scope::loggers()
     }
 
     /// The 0-based number of the epoch; 0 outside of a run.

@@ -15,6 +15,7 @@ use burn::{
 };
 
 pub use state::OptimizersSnapshot;
+use stormfire_checkpoint::optimizer_state::Transparent;
 
 use crate::{
     error::{Error, Result},
@@ -38,7 +39,12 @@ macro_rules! burn_optimizers {
     ($($config:ty = $name:literal),* $(,)?) => {$(
         impl IntoOptimizer for $config {
             fn into_optimizer(self) -> (ModuleOptimizer, &'static str) {
-                (self.init(), $name)
+                let plain = ModuleOptimizer::from(Transparent(self.build()));
+                let optimizer = match self.init().grad_clipping() {
+                    Some(clipping) => plain.with_grad_clipping(clipping.clone()),
+                    None => plain,
+                };
+                (optimizer, $name)
             }
         }
     )*};

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use burn::tensor::{Tensor, Transaction};
+use burn::tensor::{Tensor, TensorData, Transaction, kind};
 
 use crate::error::{Error, Result};
 
@@ -120,20 +120,80 @@ impl Drop for ForbidReads {
 /// # Errors
 /// [`Error::Read`] when the device fails, or in debug builds under [`ForbidReads`].
 pub fn read(scalars: &[Scalar]) -> Result<Vec<f64>> {
-    let tensors: Vec<&Tensor<1>> = scalars.iter().filter_map(|s| if let Scalar::Device(t) = s { Some(t) } else { None }).collect();
-    let count = tensors.len();
-    let mut values = Vec::new();
-    if count > 0 {
+    let mut tensors = Tensors::new();
+    for scalar in scalars {
+        if let Scalar::Device(tensor) = scalar {
+            tensors.add(tensor.clone());
+        }
+    }
+    let mut values = tensors.read()?.into_iter().map(|data| data.iter::<f64>().next().unwrap_or(f64::NAN));
+    Ok(scalars.iter().map(|s| if let Scalar::Host(v) = s { *v } else { values.next().unwrap_or(f64::NAN) }).collect())
+}
+
+/// Tensors of any shape and type that are read together, in one transaction.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use stormfire_module::read::Tensors;
+///
+/// let device = Device::flex();
+/// let mut tensors = Tensors::new();
+/// tensors.add(Tensor::<1>::from_floats([0.5, 1.5], &device));
+/// tensors.add(Tensor::<2, burn::tensor::Int>::from_ints([[7]], &device));
+/// let data = tensors.read()?;
+/// assert_eq!(data[0].iter::<f32>().collect::<Vec<_>>(), [0.5, 1.5]);
+/// assert_eq!(data[1].iter::<i64>().collect::<Vec<_>>(), [7]);
+/// # Ok::<(), stormfire_module::Error>(())
+/// ```
+#[derive(Default)]
+pub struct Tensors {
+    transaction: Transaction,
+    count: usize,
+}
+
+impl Tensors {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One more, behind those that are there. A tape is left behind.
+    pub fn add<const D: usize, K: kind::Transaction + kind::Autodiff>(&mut self, tensor: Tensor<D, K>) {
+        self.transaction = std::mem::take(&mut self.transaction).register(tensor.inner());
+        self.count += 1;
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Waits for the device and returns the values in order; without tensors it costs nothing.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn read(self) -> Result<Vec<TensorData>> {
+        let Self { transaction, count } = self;
+        if count == 0 {
+            return Ok(Vec::new());
+        }
         if cfg!(debug_assertions) && FORBIDDEN.get() > 0 {
             return Err(Error::Read { count, reason: "the loop must not read the device here".into() });
         }
         READS.set(READS.get() + 1);
-        let transaction = tensors.into_iter().fold(Transaction::default(), |t, tensor| t.register(tensor.clone()));
-        let data = transaction.try_execute().map_err(|e| Error::Read { count, reason: e.to_string() })?;
-        values.extend(data.iter().map(|d| d.iter::<f64>().next().unwrap_or(f64::NAN)));
+        transaction.try_execute().map_err(|e| Error::Read { count, reason: e.to_string() })
     }
-    let mut values = values.into_iter();
-    Ok(scalars.iter().map(|s| if let Scalar::Host(v) = s { *v } else { values.next().unwrap_or(f64::NAN) }).collect())
+}
+
+impl std::fmt::Debug for Tensors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tensors").field("len", &self.count).finish_non_exhaustive()
+    }
 }
 
 /// A scalar that several consumers may want: read at most once, by whichever thread needs it first.

@@ -3,12 +3,13 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 use stormfire_checkpoint::storage::spelled_out;
 use stormfire_data::Stage;
-use stormfire_loggers::Background;
+use stormfire_loggers::Loggers;
 
 use crate::{
     error::Result,
@@ -76,6 +77,10 @@ pub struct Run {
     pub is_last_batch: bool,
     /// The step of the batch that is ending was left out: its loss or gradients were not finite (`on_non_finite`).
     pub step_skipped: bool,
+    /// How many items the batch at hand has, if its loader or the module tells; 1 between batches.
+    pub batch_items: Option<usize>,
+    /// How long the loop has waited for training batches, since the fit began in this process.
+    pub data_wait: Duration,
     /// How many batches' gradients make one step.
     pub accumulate_grad_batches: usize,
     /// A run that only checks that the code runs: callbacks that save or stop keep still.
@@ -85,9 +90,22 @@ pub struct Run {
     /// The learning rates by name, as of this batch.
     pub learning_rates: Vec<(String, f64)>,
     /// The loggers, each behind its own writer.
-    pub loggers: Vec<Background>,
+    pub loggers: Loggers,
     /// What callbacks have asked for.
     pub requests: Requests,
+    /// A callback saves when the fit fails: the loop keeps the state of its last boundary, which such a checkpoint holds.
+    pub keeps_state: bool,
+    /// While a failure is handled: what a checkpoint that is asked for now will hold.
+    pub boundary: Option<Boundary>,
+}
+
+/// The place in the loop that a checkpoint after a failure holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Boundary {
+    /// How far the fit was.
+    pub progress: Progress,
+    /// It lies between two batches of a validation.
+    pub is_in_validation: bool,
 }
 
 impl Run {

@@ -3,7 +3,9 @@
 //! The Trainer enters it on the training thread around everything that can call user code; `log`, `current_epoch`
 //! and their kin look here. Outside of it they see nothing and do nothing.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+
+use stormfire_loggers::Loggers;
 
 use crate::{hook::Hook, moment::Moment};
 
@@ -11,6 +13,7 @@ thread_local! {
     static HOOK: Cell<Option<Hook>> = const { Cell::new(None) };
     static MOMENT: Cell<Option<Moment>> = const { Cell::new(None) };
     static NOT_IMPLEMENTED: Cell<Option<Hook>> = const { Cell::new(None) };
+    static LOGGERS: RefCell<Option<Loggers>> = const { RefCell::new(None) };
     static PANICKED_IN: Cell<Option<Hook>> = const { Cell::new(None) };
 }
 
@@ -52,6 +55,28 @@ pub fn take_panicked_hook() -> Option<Hook> {
     PANICKED_IN.take()
 }
 
+/// The loggers of the run on this thread; none outside of a run.
+pub fn loggers() -> Loggers {
+    LOGGERS.with_borrow(Option::clone).unwrap_or_default()
+}
+
+/// Leaves a run, also when unwinding, and restores the one around it.
+#[derive(Debug)]
+pub struct EnteredRun(Option<Loggers>);
+
+/// Enters a run, whose loggers [`loggers`] gives.
+#[must_use]
+pub fn enter_run(loggers: Loggers) -> EnteredRun {
+    EnteredRun(LOGGERS.replace(Some(loggers)))
+}
+
+impl Drop for EnteredRun {
+    fn drop(&mut self) {
+        // Dropped only after it was taken out: the last handle of a logger waits for it to end.
+        let _left = LOGGERS.replace(self.0.take());
+    }
+}
+
 /// Called by the default body of a step, so that the loop learns that the user did not write one.
 pub fn mark_not_implemented(step: Hook) {
     NOT_IMPLEMENTED.set(Some(step));
@@ -64,6 +89,8 @@ pub fn take_not_implemented() -> Option<Hook> {
 
 #[cfg(test)]
 mod tests {
+    use stormfire_loggers::MemoryLogger;
+
     use super::*;
 
     #[test]
@@ -80,5 +107,25 @@ mod tests {
         assert_eq!((hook(), moment().epoch), (Some(Hook::TrainingStep), 1));
         drop(outer);
         assert_eq!((hook(), moment().epoch), (None, 0));
+    }
+
+    #[test]
+    fn a_run_lends_its_loggers_until_it_ends_also_when_unwinding() {
+        let of = |names: &[&'static str]| {
+            let loggers = names.iter().map(|name| Box::new(MemoryLogger::new().name(*name)) as _);
+            Loggers::spawn(loggers).unwrap()
+        };
+        let names = || loggers().iter().map(|logger| logger.name().to_owned()).collect::<Vec<_>>();
+        assert!(names().is_empty());
+        let outer = enter_run(of(&["a", "b"]));
+        let unwound = std::panic::catch_unwind(|| {
+            let _inner = enter_run(of(&["c"]));
+            assert_eq!(names(), ["c"]);
+            std::panic::resume_unwind(Box::new(()));
+        });
+        assert!(unwound.is_err());
+        assert_eq!(names(), ["a", "b"]);
+        drop(outer);
+        assert!(names().is_empty());
     }
 }

@@ -8,8 +8,10 @@ mod locate;
 mod logs;
 mod restore;
 mod save;
+mod state;
 
 pub use locate::CkptPath;
 pub(crate) use locate::locate;
 pub(crate) use restore::Resume;
-pub(crate) use save::{settle, write_requested};
+pub(crate) use save::{settle, write_kept, write_requested};
+pub(crate) use state::{go_back, keep, keep_place, unfinished_epoch};

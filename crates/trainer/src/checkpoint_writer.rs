@@ -24,6 +24,8 @@ pub(crate) struct Job {
     pub(crate) requests: Vec<SaveRequest>,
     /// Those of all requests.
     pub(crate) names: Names,
+    /// Below the span in which it was asked for.
+    pub(crate) span: tracing::Span,
 }
 
 /// What a checkpoint of weights only lacks.
@@ -36,9 +38,13 @@ pub(crate) struct RunPart {
 impl Job {
     /// Reads what is on the device, and writes. What a request replaces goes only after the new file is durable.
     fn run(self) -> Result<Vec<SaveRequest>> {
-        let Self { mut manifest, snapshot, run, requests, names } = self;
+        let Self { mut manifest, snapshot, run, requests, names, span } = self;
+        let _span = span.entered();
+        // First, since burn copies them twice on their way: the second copy is gone before the weights are read.
+        let read = |RunPart { optimizers, log, loggers }| Ok::<_, Error>((optimizers.read()?, log, loggers));
+        let run = run.map(read).transpose()?;
         let mut tensors = snapshot.read()?;
-        if let Some(RunPart { optimizers, mut log, loggers }) = run {
+        if let Some(((states, mut of_optimizers), mut log, loggers)) = run {
             // The loggers have everything up to this moment on the disk before the checkpoint that says so is.
             manifest.loggers = loggers.into_iter().map(PendingLog::wait).collect::<Result<_>>()?;
             let first = tensors.iter().position(|(name, _)| name.starts_with(LOG_FOLDER)).unwrap_or(tensors.len());
@@ -46,7 +52,6 @@ impl Job {
             log.fill(&values);
             manifest.metrics = log.values().map(|(name, value)| (name.to_owned(), value)).collect();
             manifest.log = state::save(&log)?;
-            let (states, mut of_optimizers) = optimizers.read()?;
             manifest.optimizers = states;
             tensors.append(&mut of_optimizers);
         }

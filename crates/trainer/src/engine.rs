@@ -1,13 +1,13 @@
 //! The state of a run, its callbacks, and [`Engine::fire`]: the one place that calls them.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use burn::{
     optim::GradientsParams,
     tensor::{Device, Tensor},
 };
 use stormfire_data::Stage;
-use stormfire_loggers::{CheckpointInfo, Status};
+use stormfire_loggers::{CheckpointInfo, Loggers, Status};
 use stormfire_module::{
     Callback, Context, Error, Event, Hook, LightningModule, Order, Result,
     log::{self, Record},
@@ -28,6 +28,7 @@ use crate::{
     loop_state::LoopClock,
     profiler::{Profiler, Started},
     run_id::{new_run_id, owner_of},
+    run_state::Kept,
     signals::{Signal, SignalWatch},
 };
 
@@ -44,6 +45,8 @@ pub(crate) struct Engine<M: LightningModule> {
     pub(crate) communicator: Box<dyn Communicator>,
     pub(crate) signals: Option<SignalWatch>,
     pub(crate) checkpoints: CheckpointWriter,
+    /// The state of the last boundary, if a callback saves on failures.
+    pub(crate) kept: Option<Kept<M>>,
     /// The training data of this fit, as far as a place in it depends on it.
     pub(crate) data: DataFacts,
     /// The number of items in the batch at hand; 1 between batches.
@@ -75,12 +78,16 @@ impl<M: LightningModule> Engine<M> {
             validation_is_due: false,
             is_last_batch: false,
             step_skipped: false,
+            batch_items: Some(1),
+            data_wait: Duration::ZERO,
             accumulate_grad_batches: config.accumulate_grad_batches,
             fast_dev_run: config.fast_dev_run > 0,
             default_root_dir: config.default_root_dir.clone(),
             learning_rates: Vec::new(),
-            loggers: Vec::new(),
+            loggers: Loggers::default(),
             requests: Requests::default(),
+            keeps_state: false,
+            boundary: None,
         };
         Self {
             device: Device::flex(),
@@ -92,6 +99,7 @@ impl<M: LightningModule> Engine<M> {
             communicator,
             signals: None,
             checkpoints: CheckpointWriter::default(),
+            kept: None,
             data: DataFacts::default(),
             batch_items: Some(1),
             callbacks: ordered,
@@ -121,6 +129,7 @@ impl<M: LightningModule> Engine<M> {
             let _scope = self.enter(hook);
             for callback in &mut self.callbacks {
                 let started = self.profiler.start();
+                let _span = tracing::trace_span!("hook", %hook, callback = %callback.name()).entered();
                 let mut context = Context::new(&mut self.run, &mut self.store);
                 let result = callback.on_event(&mut context, module, &mut event);
                 self.profiler.stop(started, || format!("[{}] {hook}", callback.name()).into());
@@ -139,6 +148,8 @@ impl<M: LightningModule> Engine<M> {
     pub(crate) fn enter(&mut self, hook: Hook) -> Entered {
         self.run.moment.epoch = self.run.progress.epoch;
         self.run.moment.global_step = self.run.progress.global_step;
+        self.run.loggers.set_step(self.run.logger_step);
+        self.run.batch_items = self.batch_items;
         scope::enter(hook, self.run.moment)
     }
 
@@ -210,9 +221,7 @@ impl<M: LightningModule> Engine<M> {
 
     /// Waits until every logger has written what it was given, and tells it how the run ended.
     pub(crate) fn finalize_loggers(&self, status: Status) -> Result<()> {
-        // All of them are told, also when one fails.
-        let results: Vec<_> = self.run.loggers.iter().map(|logger| logger.finalize(status)).collect();
-        results.into_iter().collect::<Result<(), _>>().map_err(Error::from)
+        self.run.loggers.finalize(status).map_err(Error::from)
     }
 
     pub(crate) fn after_save_checkpoint(&self, info: &CheckpointInfo) -> Result<()> {

@@ -12,11 +12,12 @@
 //!                                       ValidationEnd
 //! ```
 
-use stormfire_data::{Batch, Loaders, Position};
+use stormfire_data::{Batch, Loaders, Position, Stage};
 use stormfire_module::{Error, Event, Hook, LightningModule, Result, RunningStage, scope};
 
 use crate::{
     bundle::send_metrics,
+    checkpoint,
     engine::{Engine, RandomPart},
     log_store::{EpochMetrics, Loop},
     loop_state::EvaluationPosition,
@@ -96,6 +97,7 @@ pub(crate) fn evaluate<M: LightningModule>(
     what: Evaluation,
     stage: RunningStage,
 ) -> Result<EpochMetrics> {
+    let _span = (engine.run.stage == Stage::Fit).then(|| tracing::info_span!("validation", stage = stage.name()).entered());
     let outer = std::mem::replace(&mut engine.run.moment.stage, stage);
     let outer_batch = (engine.run.moment.batch_idx, engine.run.moment.num_dataloaders);
     let outer_items = engine.batch_items.replace(1);
@@ -156,6 +158,7 @@ fn evaluate_loader<M: LightningModule>(
     let mut batches = loader.batches(Position::new(0, batch_idx), &engine.device)?;
     while limit.is_none_or(|limit| batch_idx < limit) {
         engine.clock.evaluating = Some(EvaluationPosition { dataloader_idx, batch_idx });
+        checkpoint::keep_place(engine, module)?;
         engine.check_interrupt()?;
         let Some(batch) = engine.time("val_next", |_| batches.next()) else { break };
         let Batch { value, items, .. } = batch?;
@@ -191,5 +194,6 @@ fn evaluate_loader<M: LightningModule>(
         batch_idx += 1;
     }
     engine.batch_items = Some(1);
-    Ok(())
+    engine.clock.evaluating = Some(EvaluationPosition { dataloader_idx, batch_idx });
+    checkpoint::keep_place(engine, module)
 }

@@ -70,6 +70,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         if !self.engine.run.progress.has_begun() {
             self.engine.clock.last_validation = Instant::now();
         }
+        self.keep()?;
         let stop = loop {
             match self.is_done() {
                 // An epoch that a checkpoint left unfinished is ended first.
@@ -92,6 +93,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
 
     fn epoch(&mut self) -> Result<()> {
         let position = Position::new(self.engine.run.progress.epoch, self.engine.run.progress.batch_in_epoch);
+        let _span = tracing::info_span!("epoch", epoch = position.epoch).entered();
         self.engine.run.moment.stage = RunningStage::Train;
         self.engine.run.moment.num_dataloaders = 1;
         self.engine.run.moment.batch_idx = position.batch.saturating_sub(1);
@@ -113,7 +115,10 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             if self.engine.run.limits.train_batches.is_some_and(|n| self.engine.run.progress.batch_in_epoch >= n) {
                 break;
             }
-            let Some(batch) = self.engine.time("train_next", |_| batches.next()) else {
+            let waiting = Instant::now();
+            let batch = self.engine.time("train_next", |_| batches.next());
+            self.engine.run.data_wait += waiting.elapsed();
+            let Some(batch) = batch else {
                 self.check_not_empty()?;
                 break;
             };
@@ -128,6 +133,9 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             }
         }
         drop(batches);
+        if flow == Flow::Continue && !self.engine.run.is_last_batch {
+            self.note_unfinished()?;
+        }
         self.end_epoch()
     }
 
@@ -141,8 +149,10 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
     }
 
     fn batch(&mut self, batch: Batch<M::Batch>, is_last: bool) -> Result<Flow> {
+        self.training.unfinished = None;
         let engine = &mut *self.engine;
         let batch_idx = engine.run.progress.batch_in_epoch;
+        let _span = tracing::debug_span!("step", step = engine.run.progress.global_step, batch_idx).entered();
         let is_last = is_last || engine.run.limits.train_batches == Some(batch_idx + 1);
         let size = engine.run.accumulate_grad_batches;
         let window = Window { opens: batch_idx.is_multiple_of(size), closes: is_last || (batch_idx + 1).is_multiple_of(size), size };
@@ -184,16 +194,37 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         self.engine.fire(self.module, Event::TrainBatchEnd { output: &output, batch_idx })?;
         self.engine.batch_items = Some(1);
         self.log_step(has_stepped)?;
+        self.keep()?;
         self.write_checkpoints()?;
         self.after_batch()
     }
 
+    /// Keeps the state of this boundary, if it may be wanted after a failure.
+    fn keep(&mut self) -> Result<()> {
+        checkpoint::keep(self.engine, self.module, self.training)
+    }
+
+    /// Notes where a fit is that ends in the middle of an epoch: one that trains longer goes on there.
+    fn note_unfinished(&mut self) -> Result<()> {
+        let is_cut = matches!(self.is_done(), Some(Stop::MaxSteps | Stop::Requested(_))) && self.finite.stop().is_none();
+        if is_cut && self.training.unfinished.is_none() && self.engine.clock.evaluating.is_none() {
+            self.training.unfinished = Some(checkpoint::unfinished_epoch(self.engine)?);
+        }
+        Ok(())
+    }
+
     /// What follows a batch: validation, if it is due or the run is about to stop.
     fn after_batch(&mut self) -> Result<Flow> {
-        if self.engine.run.validation_is_due || (!self.val.is_empty() && self.allowed_stop().is_some()) {
+        let is_due = self.engine.run.validation_is_due;
+        if is_due || (!self.val.is_empty() && self.allowed_stop().is_some()) {
+            if !is_due && !self.engine.run.is_last_batch && !self.engine.run.requests.skip_epoch {
+                // An unbroken fit would not validate here.
+                self.note_unfinished()?;
+            }
             self.validate(RunningStage::Validate)?;
             self.training.optimizers.step_watching_schedules(None, &mut |name| self.engine.store.metric(name))?;
             self.engine.clock.after_batch = false;
+            self.keep()?;
             self.write_checkpoints()?;
         }
         self.engine.clock.after_batch = false;
@@ -239,6 +270,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         engine.run.progress.epoch += 1;
         engine.run.progress.batch_in_epoch = 0;
         self.refresh_learning_rates();
+        self.keep()?;
         self.write_checkpoints()
     }
 

@@ -2,7 +2,7 @@
 //!
 //! The rooms, from the ground up: [`config`], [`accelerator`], `profiler`, `signals`, `communicator`, `guard`; `log_state` →
 //! `accumulator`, `bundle`, `bar_values` → `log_store`; `saved_log`, `checkpoint_names` → `checkpoint_writer`, `data_facts`, `run_id`, `loop_state`,
-//! `training` → `engine` (`fire`) → `checkpoint`; `evaluate`, `predict`, `fit` → `session` → [`Trainer`].
+//! `run_state`, `training` → `engine` (`fire`) → `checkpoint`; `evaluate`, `predict`, `fit` → `session` → [`Trainer`].
 
 pub mod accelerator;
 mod accumulator;
@@ -27,6 +27,7 @@ mod predict;
 mod profiler;
 mod results_table;
 mod run_id;
+mod run_state;
 mod saved_log;
 mod session;
 mod setup;

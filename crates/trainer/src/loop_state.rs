@@ -49,7 +49,7 @@ pub(crate) struct LoopState {
     validation_is_due: bool,
     is_last_batch: bool,
     skip_epoch: bool,
-    requests: Requests,
+    pub(crate) requests: Requests,
     logger_step: u64,
     logs_this_step: bool,
     learning_rates: Vec<(String, f64)>,
@@ -59,7 +59,7 @@ pub(crate) struct LoopState {
 }
 
 impl LoopState {
-    pub(crate) fn of(clock: &LoopClock, run: &Run, names: Names) -> Self {
+    pub(crate) fn of(clock: &LoopClock, run: &Run) -> Self {
         Self {
             after_batch: clock.after_batch,
             // A fit that has not trained yet begins again with its sanity check.
@@ -74,8 +74,20 @@ impl LoopState {
             logs_this_step: run.logs_this_step,
             learning_rates: run.learning_rates.clone(),
             accumulate_grad_batches: run.accumulate_grad_batches,
-            names,
+            names: Names::default(),
         }
+    }
+
+    /// Whether it lies between two batches of a validation.
+    pub(crate) fn is_in_validation(&self) -> bool {
+        self.evaluating.is_some()
+    }
+
+    /// The same place with what was asked for, and with the names of all checkpoints that there are, by another, later one.
+    pub(crate) fn with_requests_of(mut self, later: Self) -> Self {
+        self.requests = later.requests;
+        self.names = later.names;
+        self
     }
 
     pub(crate) fn restore(self, clock: &mut LoopClock, run: &mut Run) {

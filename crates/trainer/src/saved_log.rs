@@ -26,9 +26,14 @@ pub(crate) struct PendingLog {
 
 impl PendingLog {
     pub(crate) fn of(logger: &Background) -> Self {
+        Self::at(logger, logger.position())
+    }
+
+    /// The same, at a position that was asked for earlier.
+    pub(crate) fn at(logger: &Background, position: PendingPosition) -> Self {
         let log_dir = logger.log_dir().map(storage::identity);
         let (name, version) = (logger.name().to_owned(), logger.version().to_owned());
-        Self { log: SavedLog { name, version, log_dir, position: Value::Null }, position: logger.position() }
+        Self { log: SavedLog { name, version, log_dir, position: Value::Null }, position }
     }
 
     /// Waits for the position. A logger that has none to give is no reason to lose a checkpoint.

@@ -7,11 +7,12 @@ use std::{
 
 use burn::tensor::Device;
 use stormfire_data::{DataModule, Loader, Loaders, Stage};
-use stormfire_loggers::{Hyperparams, Metrics, Status};
+use stormfire_loggers::{Background, Hyperparams, Loggers, Metrics, Status};
 use stormfire_module::{
     Callback, Error, Event, Every, Hook, LightningModule, PredictModule, Result, RunningStage,
     moment::Progress,
     run::{Limits, Requests, SaveRequest},
+    scope,
 };
 
 use crate::{
@@ -30,7 +31,7 @@ use crate::{
     setup::{choose_device, complete_callbacks, draw_seed, limit_of, limits_of, open_loggers, place},
     signals::{Signal, SignalWatch},
     slurm::Requeue,
-    trainer::{Fit, Loggers, Stop},
+    trainer::{Fit, LoggerChoice, Stop},
     training::Training,
 };
 
@@ -53,14 +54,14 @@ impl<M: LightningModule> Session<M> {
         config: &TrainerConfig,
         device: Option<Device>,
         callbacks: Vec<Box<dyn Callback<M>>>,
-        loggers: Loggers,
+        loggers: LoggerChoice,
         resume: Option<&Resume>,
     ) -> Result<Self> {
         let config = config.resolved();
         let callbacks = complete_callbacks(&config, callbacks)?;
         let communicator: Box<dyn Communicator> = Box::new(SingleRank);
         let mut resume = resume.filter(|_| !config.new_version_on_resume);
-        let loggers = if communicator.is_global_zero() { open_loggers(&config, loggers, &mut resume)? } else { Vec::new() };
+        let loggers = if communicator.is_global_zero() { open_loggers(&config, loggers, &mut resume)? } else { Loggers::default() };
         let continues_logs = resume.map_or(Ok(false), |resume| resume.continue_logs(&loggers))?;
         let log_dir = loggers.iter().find_map(|l| l.log_dir().map(PathBuf::from));
         if let Some(folder) = &log_dir {
@@ -74,6 +75,10 @@ impl<M: LightningModule> Session<M> {
 
     pub(crate) fn callbacks(&self) -> &[Box<dyn Callback<M>>] {
         self.engine.callbacks()
+    }
+
+    pub(crate) fn loggers(&self) -> Loggers {
+        self.engine.run.loggers.clone()
     }
 
     pub(crate) fn log_dir(&self) -> Option<&Path> {
@@ -139,6 +144,8 @@ impl<M: LightningModule> Session<M> {
     /// Writes the state at the end of the newest fit, and waits for it.
     pub(crate) fn save_checkpoint(&mut self, module: &M, request: SaveRequest) -> Result<()> {
         self.engine.run.requests.saves = vec![request];
+        // Who continues from the end of a fit wants more of it.
+        self.engine.run.requests.stop = None;
         checkpoint::write_requested(&mut self.engine, &mut module.clone(), &self.training)?;
         checkpoint::settle(&mut self.engine)
     }
@@ -205,6 +212,13 @@ impl<M: LightningModule> Session<M> {
         body: impl FnOnce(&mut Engine<M>, &mut M, &mut D, &mut Training) -> Result<R>,
     ) -> Result<R> {
         let engine = &mut self.engine;
+        let _entered = scope::enter_run(engine.run.loggers.clone());
+        let _span = run_span(stage).entered();
+        match &self.log_dir {
+            // Whoever keeps what is reported beside the logs learns the folder from this field.
+            Some(folder) => tracing::info!(device = ?engine.device, log_dir = %folder.display(), "`Trainer.{stage}` begins"),
+            None => tracing::info!(device = ?engine.device, "`Trainer.{stage}` begins"),
+        }
         engine.run.stage = stage;
         engine.run.resumed_from.take_if(|_| stage != Stage::Fit);
         engine.run.limits = Limits::default();
@@ -213,6 +227,8 @@ impl<M: LightningModule> Session<M> {
         engine.batch_items = Some(1);
         engine.store.clear();
         engine.clock = LoopClock::default();
+        (engine.run.keeps_state, engine.kept) = (false, None);
+        engine.run.loggers.iter().for_each(Background::unmark);
         engine.signals = engine.config.handle_signals.then(|| SignalWatch::install(self.requeue.signal()));
         engine.profiler.begin_run();
         let mut outcome = guard(|| body(&mut *engine, &mut *module, &mut *data, &mut *training));
@@ -259,6 +275,16 @@ impl<M: LightningModule> Session<M> {
     }
 }
 
+/// A span's name is fixed where it is written.
+fn run_span(stage: Stage) -> tracing::Span {
+    match stage {
+        Stage::Fit => tracing::info_span!("fit"),
+        Stage::Validate => tracing::info_span!("validate"),
+        Stage::Test => tracing::info_span!("test"),
+        Stage::Predict => tracing::info_span!("predict"),
+    }
+}
+
 fn on_exception<M: LightningModule, D: DataModule>(
     engine: &mut Engine<M>,
     module: &mut M,
@@ -271,10 +297,25 @@ fn on_exception<M: LightningModule, D: DataModule>(
         tracing::error!("while handling `{error}`: {late}");
     }
     // Callbacks can see what will not be written any more, and ask for it again.
+    if matches!(error, Error::Interrupted { .. }) {
+        // A signal ends a fit between two batches: what is there is whole.
+        engine.kept = None;
+    }
+    if let Err(late) = checkpoint::go_back(engine) {
+        tracing::error!("while handling `{error}`: {late}");
+    }
     let given_up = engine.run.requests.saves.len();
     let told = guard(|| engine.fire(module, Event::Exception { error }));
     engine.run.requests.saves.drain(..given_up);
-    let saved = guard(|| checkpoint::write_requested(engine, module, training));
+    engine.run.boundary = None;
+    if let Error::NonFinite { parameters, .. } = error
+        && !parameters.is_empty()
+    {
+        for request in engine.run.requests.saves.drain(..) {
+            tracing::warn!("`{}` is not written: the parameters are not finite", request.path.display());
+        }
+    }
+    let saved = guard(|| checkpoint::write_kept(engine, module, training));
     let heard = guard(|| {
         data.on_exception(error);
         Ok(())

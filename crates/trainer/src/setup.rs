@@ -9,26 +9,26 @@ use burn::{
 use stormfire_callbacks::{ModelCheckpoint, ModelSummary, ProgressBar, Timer};
 use stormfire_checkpoint::storage;
 use stormfire_data::{Length, Loader, Loaders};
-use stormfire_loggers::{Background, CsvLogger, DEFAULT_NAME, Logger, RunDir, TensorBoardLogger};
+use stormfire_loggers::{CsvLogger, DEFAULT_NAME, Logger, Loggers, RunDir, TensorBoardLogger};
 use stormfire_module::{Callback, Error, LightningModule, Result, Scalar, read::read};
 
 use crate::{
     checkpoint::Resume,
     config::{Limit, TrainerConfig},
-    trainer::Loggers,
+    trainer::LoggerChoice,
 };
 
 /// The loggers of a run, opened, each on its own thread. A run that only tries the code, or is barebones, has none.
 ///
 /// The default loggers continue in the folder of the run that is resumed. If it is gone, `resume` is taken away: a new folder
 /// may have the old one's name.
-pub(crate) fn open_loggers(config: &TrainerConfig, loggers: Loggers, resume: &mut Option<&Resume>) -> Result<Vec<Background>> {
+pub(crate) fn open_loggers(config: &TrainerConfig, loggers: LoggerChoice, resume: &mut Option<&Resume>) -> Result<Loggers> {
     if config.fast_dev_run > 0 || config.barebones {
-        return Ok(Vec::new());
+        return Ok(Loggers::default());
     }
     let loggers = match loggers {
-        Loggers::Given(loggers) => loggers,
-        Loggers::Default => {
+        LoggerChoice::Given(loggers) => loggers,
+        LoggerChoice::Default => {
             let new = RunDir::new(log_root(&config.default_root_dir)).with_name(DEFAULT_NAME);
             let old = resume.map_or(Ok(None), |resume| resume.run_dir(&new))?;
             resume.take_if(|_| old.is_none());
@@ -40,7 +40,7 @@ pub(crate) fn open_loggers(config: &TrainerConfig, loggers: Loggers, resume: &mu
             vec![tensorboard, Box::new(CsvLogger::in_dir(folder))]
         }
     };
-    loggers.into_iter().map(Background::spawn).collect::<Result<_, _>>().map_err(Error::from)
+    Loggers::spawn(loggers).map_err(Error::from)
 }
 
 fn log_root(default_root_dir: &Path) -> &Path {

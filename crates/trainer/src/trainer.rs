@@ -8,7 +8,7 @@ use std::{
 
 use burn::tensor::Device;
 use stormfire_data::DataModule;
-use stormfire_loggers::{Logger, Metrics};
+use stormfire_loggers::{Logger, Loggers, Metrics};
 use stormfire_module::{
     Callback, Error, Every, LightningModule, PredictModule, Result, gradients::ClipAlgorithm, moment::Progress, run::SaveRequest,
 };
@@ -88,7 +88,7 @@ impl Termination for Stop {
 
 /// Which loggers a Trainer has.
 #[derive(Default)]
-pub(crate) enum Loggers {
+pub(crate) enum LoggerChoice {
     /// TensorBoard and CSV, in one folder.
     #[default]
     Default,
@@ -129,7 +129,7 @@ pub struct Trainer<M: LightningModule> {
     config: TrainerConfig,
     device: Option<Device>,
     callbacks: Vec<Box<dyn Callback<M>>>,
-    loggers: Loggers,
+    loggers: LoggerChoice,
     ckpt_path: Option<CkptPath>,
     session: Option<Session<M>>,
     has_begun: bool,
@@ -141,7 +141,7 @@ impl<M: LightningModule> Default for Trainer<M> {
             config: TrainerConfig::default(),
             device: None,
             callbacks: Vec::new(),
-            loggers: Loggers::Default,
+            loggers: LoggerChoice::Default,
             ckpt_path: None,
             session: None,
             has_begun: false,
@@ -265,15 +265,15 @@ impl<M: LightningModule> Trainer<M> {
     /// Adds a logger, in place of the default ones. May be called several times.
     pub fn logger(mut self, logger: impl Logger) -> Self {
         match &mut self.loggers {
-            Loggers::Given(loggers) => loggers.push(Box::new(logger)),
-            Loggers::Default => self.loggers = Loggers::Given(vec![Box::new(logger)]),
+            LoggerChoice::Given(loggers) => loggers.push(Box::new(logger)),
+            LoggerChoice::Default => self.loggers = LoggerChoice::Given(vec![Box::new(logger)]),
         }
         self
     }
 
     /// Logs nothing.
     pub fn no_logger(mut self) -> Self {
-        self.loggers = Loggers::Given(Vec::new());
+        self.loggers = LoggerChoice::Given(Vec::new());
         self
     }
 
@@ -304,7 +304,8 @@ impl<M: LightningModule> Trainer<M> {
     pub fn fit<D: DataModule<Batch = M::Batch>>(&mut self, module: M, data: D) -> Result<Fit<M>> {
         let asked = self.ckpt_path.take();
         self.ckpt_path = Requeue::of_this_process(&self.config).saved()?.map(CkptPath::Path).or(asked);
-        let resume = self.checkpoint()?;
+        let max_steps = self.config.resolved().max_steps;
+        let resume = self.checkpoint()?.map(|resume| resume.for_a_fit_of(max_steps)).transpose()?;
         self.session(resume.as_ref())?.fit(module, data, resume)
     }
 
@@ -382,6 +383,12 @@ impl<M: LightningModule> Trainer<M> {
         let given = self.callbacks.iter();
         let running = self.session.iter().flat_map(Session::callbacks);
         given.chain(running).find_map(|callback| (callback.as_ref() as &dyn std::any::Any).downcast_ref())
+    }
+
+    /// The loggers of this Trainer, once a run has begun, to log more after it or to ask a backend something:
+    /// `trainer.loggers().experiment::<TensorBoardLogger>()`.
+    pub fn loggers(&self) -> Loggers {
+        self.session.as_ref().map(Session::loggers).unwrap_or_default()
     }
 
     /// The folder of the runs of this Trainer, once one has begun: logs, hyperparameters, checkpoints.

@@ -3,9 +3,13 @@
 use burn::optim::GradientsParams;
 use stormfire_module::Optimizers;
 
+use crate::run_state::UnfinishedEpoch;
+
 /// The optimizers, and the gradients of a window that is not full yet.
 #[derive(Debug, Default)]
 pub(crate) struct Training {
     pub(crate) optimizers: Optimizers,
     pub(crate) accumulated: Option<GradientsParams>,
+    /// The fit has ended in the middle of this epoch.
+    pub(crate) unfinished: Option<UnfinishedEpoch>,
 }

@@ -1,5 +1,7 @@
 //! A net that logs in every way there is, and its data.
 
+use std::cell::Cell;
+
 use burn::{
     data::dataset::InMemDataset,
     nn::{
@@ -11,7 +13,7 @@ use burn::{
 };
 use stormfire::{
     data::{CombinedLoader, Position},
-    module::Scalar,
+    module::{Hook, Scalar},
     prelude::*,
 };
 
@@ -63,6 +65,27 @@ pub(crate) fn draw() -> Tensor<1> {
     Tensor::random([1], Distribution::Default, &Device::flex())
 }
 
+thread_local! {
+    /// The step that fails at its end, and how often it is called before.
+    static FAILS_IN: Cell<Option<(Hook, usize)>> = const { Cell::new(None) };
+}
+
+/// Lets a step panic when it is called for the `call`-th time, counted from 0.
+pub(crate) fn fails_in(step: Option<(Hook, usize)>) {
+    FAILS_IN.set(step);
+}
+
+fn trip(step: Hook) {
+    match FAILS_IN.get() {
+        Some((of, 0)) if of == step => {
+            FAILS_IN.set(None);
+            panic!("on purpose");
+        }
+        Some((of, calls)) if of == step => FAILS_IN.set(Some((of, calls - 1))),
+        _ => {}
+    }
+}
+
 fn range(all: Tensor<1>) -> Tensor<1> {
     all.clone().max() - all.min()
 }
@@ -110,6 +133,7 @@ impl LightningModule for Net {
             self.log("sometimes", self.global_step()).on_epoch(true);
         }
         self.log("noise", draw()).on_epoch(true);
+        trip(Hook::TrainingStep);
         loss.into()
     }
 
@@ -140,6 +164,7 @@ impl LightningModule for Net {
         if batch_idx == 1 {
             self.log("val_sometimes", self.global_step()).on_step(true).on_epoch(false);
         }
+        trip(Hook::ValidationStep);
     }
 
     fn batch_size(&self, (x, _): &Batch) -> Option<usize> {

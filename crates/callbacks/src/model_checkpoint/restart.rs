@@ -20,6 +20,9 @@ pub(super) struct State {
     /// The global step of the newest checkpoint, and of the newest `last`; nothing is saved at step 0.
     pub(super) saved_step: u64,
     pub(super) last_step: u64,
+    /// The global step of the newest checkpoint of a failure.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) failure_step: u64,
     /// A save point has passed without its metric: save as soon as that is there.
     pub(super) deferred: bool,
     /// A validation of this run is over.
@@ -32,6 +35,11 @@ pub(super) struct State {
     /// What earlier ones replaced, and could not be removed then.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) left_over: Vec<PathBuf>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(step: &u64) -> bool {
+    *step == 0
 }
 
 impl State {

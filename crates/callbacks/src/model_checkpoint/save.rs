@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use stormfire_module::{
     Context, Error, Result,
+    moment::Progress,
     run::{Also, AlsoKind, SaveRequest},
 };
 
@@ -48,6 +49,11 @@ struct Point {
     is_best: bool,
 }
 
+/// How far the state is that a checkpoint asked for now will hold.
+fn saved_progress<'a>(ctx: &'a Context<'_>) -> &'a Progress {
+    ctx.run().boundary.as_ref().map_or(ctx.progress(), |boundary| &boundary.progress)
+}
+
 impl ModelCheckpoint {
     /// Whether a save point needs metrics: as a score, or in a name.
     pub(super) fn looks_at_metrics(&self) -> bool {
@@ -89,7 +95,7 @@ impl ModelCheckpoint {
         Ok(())
     }
 
-    /// The state at a failure, unless it was just saved. The best ones are left alone.
+    /// The state of the last boundary before a failure, unless it was just saved. The best ones are left alone.
     pub(super) fn save_at_failure(&mut self, ctx: &mut Context<'_>) -> Result<()> {
         // The run failed between the request and the boundary: what was to be written is asked for again.
         let given_up = ctx.run().requests.saves.iter().find(|request| Some(&request.path) == self.now.asked.as_ref());
@@ -97,16 +103,24 @@ impl ModelCheckpoint {
             ctx.save_checkpoint(request);
             return Ok(());
         }
-        let step = ctx.global_step();
+        let step = saved_progress(ctx).global_step;
         let Some(place) = self.now.place.clone() else { return Ok(()) };
-        if step == self.state.saved_step || step == self.state.last_step {
-            return Ok(());
+        let mut point = Point::default();
+        let is_saved = [self.state.saved_step, self.state.failure_step].contains(&step);
+        if is_saved || step == self.state.last_step {
+            if ctx.run().boundary.as_ref().is_none_or(|boundary| !boundary.is_in_validation) {
+                return Ok(());
+            }
+            // A validation that takes longer than a job may must come to its end one day.
+            self.state.last_step = 0;
         }
-        let name = self.render(ctx, &place.name)?;
-        // Lightning overwrites here, and so may lose one of the best.
-        let paths = vec![free_file(&place.dir, &name, |path| ctx.is_free(path))?];
-        let mut point = Point { paths, ..Point::default() };
-        self.state.saved_step = step;
+        if !is_saved || self.save_last == SaveLast::Off {
+            let name = self.render(ctx, &place.name)?;
+            // Lightning overwrites here, and so may lose one of the best.
+            point.paths.push(free_file(&place.dir, &name, |path| ctx.is_free(path))?);
+        }
+        // Not the step of a save point: a fit that goes on from here comes to that, perhaps at the end of this validation.
+        self.state.failure_step = step;
         self.add_last(ctx, &place, &mut point)?;
         self.request(ctx, &place, point);
         Ok(())
@@ -145,7 +159,7 @@ impl ModelCheckpoint {
 
     /// The newest state under its own name, if that is wanted.
     fn add_last(&mut self, ctx: &mut Context<'_>, place: &Place, point: &mut Point) -> Result<()> {
-        let step = ctx.global_step();
+        let step = saved_progress(ctx).global_step;
         if self.save_last == SaveLast::Off || self.state.last_step == step {
             return Ok(());
         }
@@ -191,7 +205,8 @@ impl ModelCheckpoint {
         }
         let mut values = values.into_iter();
         let next = |_: &str| values.next().unwrap_or_default();
-        Ok(template.render(self.auto_insert_metric_name, ctx.current_epoch(), ctx.global_step(), next))
+        let progress = saved_progress(ctx);
+        Ok(template.render(self.auto_insert_metric_name, progress.epoch, progress.global_step, next))
     }
 
     /// The path of a name; with a version if it is taken, unless by `ours`.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use stormfire_module::{
     Event, RunningStage,
-    run::{Also, AlsoKind, SaveRequest},
+    moment::Progress,
+    run::{Also, AlsoKind, Boundary, SaveRequest},
 };
 use tempfile::TempDir;
 
@@ -319,6 +320,16 @@ fn a_failure_is_saved_without_touching_the_best() {
     assert_eq!(fail(&mut bench, &mut callback), ["+epoch=1-step=2.ckpt", "+last.ckpt"]);
     assert_eq!(callback.best_model_path().map(file_name).as_deref(), Some("epoch=0-step=1.ckpt"));
     assert!(fail(&mut bench, &mut callback).is_empty());
+    // In a validation there is always something new.
+    bench.run.boundary = Some(Boundary { progress: bench.run.progress.clone(), is_in_validation: true });
+    assert_eq!(fail(&mut bench, &mut callback), ["+last.ckpt"]);
+    assert_eq!(fail(&mut bench, &mut callback), ["+last.ckpt"]);
+    // The state is that of the boundary, which may lie before what hooks see.
+    bench.run.progress.global_step = 9;
+    let progress = Progress { global_step: 7, ..bench.run.progress.clone() };
+    bench.run.boundary = Some(Boundary { progress, is_in_validation: false });
+    assert_eq!(fail(&mut bench, &mut callback), ["+epoch=1-step=7.ckpt", "+last.ckpt"]);
+    bench.run.boundary = None;
     // The same name as one of the best.
     let (mut bench, _folder, mut fixed) = begin(ModelCheckpoint::new().monitor("loss").filename("best").save_on_exception(true));
     epochs(&mut bench, &mut fixed, &[1.0]);

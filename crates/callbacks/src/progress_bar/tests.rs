@@ -6,7 +6,7 @@ use std::{
 
 use burn::tensor::{Device, Tensor};
 use indicatif::{InMemoryTerm, ProgressDrawTarget};
-use stormfire_loggers::CsvLogger;
+use stormfire_loggers::{CsvLogger, Loggers};
 use stormfire_module::{Callback, Error, Event};
 
 use super::*;
@@ -100,10 +100,8 @@ fn a_fit_on_a_terminal() {
     let folder = tempfile::tempdir().unwrap();
     let (mut bar, screen) = on_screen(120);
     let mut bench = Bench::new();
-    for _ in 0..2 {
-        let logger = CsvLogger::new(folder.path()).version("version_3");
-        bench.run.loggers.push(Background::spawn(Box::new(logger)).unwrap());
-    }
+    let logger = || Box::new(CsvLogger::new(folder.path()).version("version_3")) as _;
+    bench.run.loggers = Loggers::spawn([logger(), logger()]).unwrap();
     bench.start(&mut bar).unwrap();
     bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
     assert_eq!(screen.contents(), format!("Epoch 0/2 {} 0/10 0:00 • -:-- ? it/s v_num: 3", " ".repeat(25)));
@@ -312,6 +310,7 @@ fn a_printer_takes_the_bar_away_and_back() {
     train(&mut bench, &mut bar, 1, 1.0);
     assert_ne!(screen.contents(), before, "the bar still works");
     assert_eq!(on_page().0.printer().suspend(|| 7), 7);
+    assert_eq!(printer.suspend(|| printer.suspend(|| screen.contents())), "", "a line of a logger while another one is printed");
 }
 
 #[test]

@@ -166,3 +166,32 @@ fn a_state_that_does_not_belong_here_is_refused() {
     check(adam(), edited(|(numbers, _)| drop(numbers.remove("head"))), &paths, other_rank);
     check(adam(), edited(|(numbers, _)| numbers["head"]["momentum.time"] = "soon".into()), &paths, "`head/momentum.time` holds");
 }
+
+/// What two algorithms of one kind read, the first seen through burn's record and the second directly.
+fn both_ways<O: burn::optim::Optimizer + Clone>(algorithm: O) -> [Saved; 2] {
+    let begin = Net::new(&device());
+    let (mut opaque, mut clear) = (ModuleOptimizer::from(algorithm.clone()), ModuleOptimizer::from(Transparent(algorithm)));
+    let (mut first, mut second) = (begin.clone(), begin);
+    for batch in 0..3 {
+        first = step(&first, &mut opaque, batch);
+        second = step(&second, &mut clear, batch);
+    }
+    [save(&first, &opaque), save(&second, &clear)]
+}
+
+#[test]
+fn a_transparent_optimizer_saves_what_a_plain_one_does_and_loads_it() {
+    for [plain, transparent] in [both_ways(AdamConfig::new().build()), both_ways(LambConfig::new().build())] {
+        assert_eq!(plain.1, transparent.1);
+        assert_eq!(plain.2, transparent.2);
+        assert!(!plain.2.is_empty());
+    }
+    let net = Net::new(&device());
+    let mut optimizer = ModuleOptimizer::from(Transparent(AdamConfig::new().build()));
+    let net = step(&net, &mut optimizer, 1);
+    let (_, numbers, mut tensors) = save(&net, &optimizer);
+    let plain = load(AdamConfig::new().init(), "opt", &numbers, &mut tensors.clone(), &ParamPaths::of(&net)).unwrap();
+    let fresh = ModuleOptimizer::from(Transparent(AdamConfig::new().build()));
+    let transparent = load(fresh, "opt", &numbers, &mut tensors, &ParamPaths::of(&net)).unwrap();
+    assert_eq!(save(&net, &plain).2, save(&net, &transparent).2);
+}

@@ -41,8 +41,8 @@ fn a_save_that_fails_leaves_the_old_file_and_nothing_else() {
     let path = folder.path().join("a.ckpt");
     save(&path, 1).unwrap();
     let full = || io::Error::from(io::ErrorKind::StorageFull);
-    let error = place(&path, |mut file| {
-        io::Write::write_all(&mut file, b"half")?;
+    let error = place(&path, |file| {
+        file.write_all(b"half")?;
         Err(full())
     });
     let error = Error::while_writing(&path, 3 << 20, error.unwrap_err());
@@ -207,4 +207,22 @@ fn links_that_a_killed_process_left_are_removed() {
     fs::hard_link(&path, folder.path().join(".saving-link")).unwrap();
     save(folder.path().join("b.ckpt"), 2).unwrap();
     assert_eq!((names(folder.path()), step_of(&path)), (vec!["a.ckpt".to_owned(), "b.ckpt".to_owned()], 1));
+}
+
+#[test]
+fn a_large_file_arrives_whole_though_the_disk_began_early() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("large");
+    let piece: Vec<u8> = (0..1 << 20).map(|at| (at % 251) as u8).collect();
+    place(&path, |file| (0..100).try_for_each(|_| file.write_all(&piece))).unwrap();
+    let read = fs::read(&path).unwrap();
+    assert_eq!(read.len(), 100 << 20);
+    assert!(read.chunks(1 << 20).all(|chunk| chunk == piece));
+    // An error in the middle is the writer's, whatever the disk does meanwhile.
+    let error = place(&path, |file| {
+        (0..70).try_for_each(|_| file.write_all(&piece))?;
+        Err(io::ErrorKind::StorageFull.into())
+    });
+    assert_eq!(error.unwrap_err().kind(), io::ErrorKind::StorageFull);
+    assert_eq!((fs::metadata(&path).unwrap().len(), names(folder.path())), (100 << 20, vec!["large".to_owned()]));
 }

@@ -97,7 +97,7 @@ fn columns(header: &[u8]) -> io::Result<Vec<String>> {
 }
 
 /// The end of the last line between `start` and `length` that has an end, without empty lines behind it.
-fn last_line_end(file: &mut (impl Read + Seek), start: u64, length: u64) -> io::Result<u64> {
+pub(super) fn last_line_end(file: &mut (impl Read + Seek), start: u64, length: u64) -> io::Result<u64> {
     const CHUNK: u64 = 1 << 12;
     // Seen from behind: skip what is torn, then line ends, keeping the one that is nearest to the row.
     let mut in_torn_line = true;

@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::existing::{self, Existing};
+use super::lines::Lines;
 use crate::append::{Append, Replacement, at, clear_replacements};
 use crate::logger::prefixed;
-use crate::{Error, Metrics, Result, number};
+use crate::reduce::{Reduced, Reductions};
+use crate::{Error, Metrics, Reduce, Result, number};
 
 pub(super) use resume::Position;
 
@@ -28,16 +30,20 @@ const RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// An open row.
 #[derive(Debug)]
-struct Row {
-    step: u64,
-    cells: Vec<Option<f64>>,
+pub(super) struct Row {
+    pub(super) step: u64,
+    pub(super) cells: Vec<Option<Reduced>>,
 }
 
 pub(super) struct Table {
     file: Append<File>,
+    lines: Option<Lines>,
     prefix: String,
     columns: Vec<Arc<str>>,
     places: HashMap<Arc<str>, usize>,
+    reductions: Reductions,
+    /// For each column.
+    reduces: Vec<Reduce>,
     step_place: usize,
     /// So many columns are in the header on disk.
     in_header: usize,
@@ -75,7 +81,7 @@ impl std::fmt::Debug for Table {
 
 impl Table {
     /// Makes the file with a header, or gets ready to continue one.
-    pub(super) fn open(path: &Path, prefix: &str) -> Result<Self> {
+    pub(super) fn open(path: &Path, prefix: &str, reductions: &Reductions) -> Result<Self> {
         clear_replacements(path);
         let mut options = OpenOptions::new();
         let mut file = options.read(true).write(true).create(true).truncate(false).open(path).map_err(|error| at(path, "open", &error))?;
@@ -89,10 +95,13 @@ impl Table {
         };
         let mut table = Self {
             file: Append::new(file, path.to_owned(), end),
+            lines: None,
             prefix: prefix.to_owned(),
             in_header: columns.len(),
             columns: Vec::new(),
             places: HashMap::new(),
+            reductions: reductions.clone(),
+            reduces: Vec::new(),
             step_place: 0,
             ragged: end > start,
             header,
@@ -115,10 +124,15 @@ impl Table {
         Ok(table)
     }
 
+    /// Writes every row as a line of JSON too, into a file beside.
+    pub(super) fn with_lines(mut self, path: &Path) -> Result<Self> {
+        self.lines = Some(Lines::open(path)?);
+        Ok(self)
+    }
+
     /// Puts values into the row of their step.
     pub(super) fn log(&mut self, metrics: &Metrics, step: Option<u64>) {
-        let named = || metrics.get(STEP).filter(|step| *step >= 0.0 && step.fract() == 0.0).map(|step| step as u64);
-        let step = step.or_else(named).unwrap_or(self.next_step);
+        let step = step.or_else(|| metrics.step()).unwrap_or(self.next_step);
         if self.row.as_ref().is_none_or(|row| row.step != step) {
             self.close_row();
         }
@@ -143,7 +157,10 @@ impl Table {
             if row.cells.len() <= place {
                 row.cells.resize(place + 1, None);
             }
-            row.cells[place] = Some(value);
+            match &mut row.cells[place] {
+                Some(values) => values.add(value, self.reduces[place]),
+                empty => *empty = Some(Reduced::new(value)),
+            }
         }
         self.row = Some(row);
     }
@@ -165,7 +182,8 @@ impl Table {
             let buffered = std::mem::take(&mut self.buffered);
             self.rows += if outcome.is_ok() { buffered } else { 0 };
         }
-        outcome
+        let lines = self.lines.as_mut().map_or(Ok(()), |lines| lines.flush(self.row.as_ref(), &self.columns, &self.reduces));
+        outcome.and(lines)
     }
 
     /// As [`Table::save`], with every row as long as the header and nothing between.
@@ -186,13 +204,18 @@ impl Table {
     fn add_column(&mut self, name: &str) -> usize {
         let name: Arc<str> = name.into();
         self.places.insert(Arc::clone(&name), self.columns.len());
+        let own = name.strip_prefix(&self.prefix).and_then(|name| name.strip_prefix('-')).filter(|_| !self.prefix.is_empty());
+        self.reduces.push(self.reductions.of(own.unwrap_or(&name)));
         self.columns.push(name);
         self.columns.len() - 1
     }
 
     fn close_row(&mut self) {
         if let Some(mut row) = self.row.take() {
-            render(&row, &self.columns, self.step_place, self.file.buffer());
+            render(&row, &self.reduces, self.step_place, self.file.buffer());
+            if let Some(lines) = &mut self.lines {
+                lines.push(&row, &self.columns, &self.reduces);
+            }
             self.waiting += 1;
             self.buffered += 1;
             row.cells.clear();
@@ -203,7 +226,7 @@ impl Table {
     fn open_row(&self) -> Vec<u8> {
         let mut tail = Vec::new();
         if let Some(row) = &self.row {
-            render(row, &self.columns, self.step_place, &mut tail);
+            render(row, &self.reduces, self.step_place, &mut tail);
         }
         tail
     }
@@ -308,7 +331,7 @@ impl Table {
 }
 
 /// Appends a row as long as the columns.
-fn render(row: &Row, columns: &[Arc<str>], step_place: usize, into: &mut Vec<u8>) {
+fn render(row: &Row, reduces: &[Reduce], step_place: usize, into: &mut Vec<u8>) {
     let filled = row.cells.len().max(step_place + 1);
     for place in 0..filled {
         if place > 0 {
@@ -316,10 +339,10 @@ fn render(row: &Row, columns: &[Arc<str>], step_place: usize, into: &mut Vec<u8>
         }
         if place == step_place {
             into.extend_from_slice(row.step.to_string().as_bytes());
-        } else if let Some(value) = row.cells.get(place).copied().flatten() {
-            number::push(into, value);
+        } else if let Some(values) = row.cells.get(place).copied().flatten() {
+            number::push(into, values.value(reduces[place]));
         }
     }
-    into.resize(into.len() + columns.len() - filled, b',');
+    into.resize(into.len() + reduces.len() - filled, b',');
     into.push(b'\n');
 }

@@ -26,7 +26,7 @@ fn read(folder: &Path) -> Vec<Vec<(String, String)>> {
 #[test]
 fn calls_of_one_step_share_a_row_and_saving_does_not_close_it() {
     let folder = tempfile::tempdir().unwrap();
-    let mut logger = logger(folder.path());
+    let mut logger = logger(folder.path()).aggregate("loss", Reduce::Last);
     logger.open().unwrap();
     assert_eq!(table(folder.path()), "step,epoch\n");
     logger.log_metrics(&[("loss", 0.5)].into(), Some(0)).unwrap();
@@ -45,6 +45,28 @@ fn calls_of_one_step_share_a_row_and_saving_does_not_close_it() {
     logger.log_metrics(&[("loss", 8.0)].into(), Some(1)).unwrap();
     logger.finalize(Status::Success).unwrap();
     assert_eq!(table(folder.path()), "step,epoch,loss,acc,test_acc\n0,0,3,1,0.5\n2,,9,,\n1,,8,,\n");
+}
+
+#[test]
+fn values_of_one_step_are_reduced_also_over_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let open =
+        || logger(folder.path()).prefix("p").aggregate("n", Reduce::Sum).aggregate("best", Reduce::Max).aggregate_default(Reduce::Mean);
+    let log = |logger: &mut CsvLogger, loss: f64| {
+        logger.log_metrics(&[("loss", loss), ("n", 1.0), ("best", loss), ("epoch", loss)].into(), Some(4)).unwrap();
+    };
+    let mut first = open();
+    log(&mut first, 0.1);
+    log(&mut first, f64::from(0.7_f32));
+    let position = first.position().unwrap().to_string();
+    log(&mut first, 9.0);
+    drop(first);
+    let mut second = open();
+    second.resume(serde_json::from_str(&position).unwrap()).unwrap();
+    log(&mut second, 0.3);
+    second.finalize(Status::Success).unwrap();
+    let mean = (0.1 + f64::from(0.7_f32) + 0.3) / 3.0;
+    assert_eq!(table(folder.path()), format!("step,epoch,p-loss,p-n,p-best\n4,0.3,{mean},3,0.7\n"));
 }
 
 #[test]
@@ -203,4 +225,26 @@ fn a_row_whose_column_does_not_fit_is_not_written() {
     fs_err::rename(&away, &here).unwrap();
     logger.save().unwrap();
     assert_eq!(table(folder.path()), "step,epoch,a,b\n0,,1,\n1,,,2\n2,,3,\n");
+}
+
+#[test]
+fn lines_of_json_say_what_the_table_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = || fs_err::read_to_string(folder.path().join("run/metrics.jsonl")).unwrap();
+    let mut writer = logger(folder.path()).jsonl(true).prefix("p");
+    writer.log_metrics(&[("a \"x\"", f64::from(0.1_f32)), ("epoch", 1.0)].into(), Some(0)).unwrap();
+    writer.log_metrics(&[("nan", f64::NAN), ("up", f64::INFINITY)].into(), Some(1)).unwrap();
+    writer.save().unwrap();
+    let first = "{\"step\":0,\"epoch\":1,\"p-a \\\"x\\\"\":0.1}\n";
+    assert_eq!(lines(), format!("{first}{{\"step\":1,\"p-nan\":\"NaN\",\"p-up\":\"Infinity\"}}\n"));
+    writer.log_metrics(&[("nan", 1.0), ("down", f64::NEG_INFINITY)].into(), Some(1)).unwrap();
+    drop(writer);
+    let second = "{\"step\":1,\"p-nan\":\"NaN\",\"p-up\":\"Infinity\",\"p-down\":\"-Infinity\"}\n";
+    assert_eq!(lines(), format!("{first}{second}"));
+    // A torn line is cut off.
+    fs_err::write(folder.path().join("run/metrics.jsonl"), format!("{first}{{\"step\":1,\"p")).unwrap();
+    let mut writer = logger(folder.path()).jsonl(true);
+    writer.log_metrics(&[("b", 2.0)].into(), Some(2)).unwrap();
+    writer.finalize(Status::Success).unwrap();
+    assert_eq!(lines(), format!("{first}{{\"step\":2,\"b\":2}}\n"));
 }

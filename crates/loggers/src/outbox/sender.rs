@@ -16,6 +16,12 @@ pub(super) struct Shared {
     changed: Condvar,
 }
 
+/// What the sender is to do.
+enum Next {
+    Send(u64, u64),
+    Idle,
+}
+
 struct State {
     /// The sender may read up to here.
     flushed: u64,
@@ -117,13 +123,19 @@ impl Shared {
         !state.busy
     }
 
-    /// Waits until there is something to send, and it has waited long enough for company. `None` once closed.
-    fn next(&self, linger: Duration) -> Option<(u64, u64)> {
+    /// Waits until there is something to send, and it has waited long enough for company, or until the server is to hear
+    /// that the run goes on. `None` once closed.
+    fn next(&self, linger: Duration, beat: Option<Instant>) -> Option<Next> {
         let mut state = self.lock();
         let mut since = None;
         loop {
             if state.closed {
                 return None;
+            }
+            let to_beat = beat.map_or(Duration::from_secs(3600), |beat| beat.saturating_duration_since(Instant::now()));
+            if to_beat.is_zero() {
+                state.busy = true;
+                return Some(Next::Idle);
             }
             let wait = if state.acked < state.flushed {
                 let since = *since.get_or_insert_with(Instant::now);
@@ -131,14 +143,18 @@ impl Shared {
                     Some(left) => left,
                     None => {
                         state.busy = true;
-                        return Some((state.acked, state.flushed));
+                        return Some(Next::Send(state.acked, state.flushed));
                     }
                 }
             } else {
                 Duration::from_secs(3600)
             };
-            state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.changed.wait_timeout(state, wait.min(to_beat)).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    fn rest(&self) {
+        self.lock().busy = false;
     }
 
     /// Sleeps between two attempts, at most until somebody waits for the records or the outbox is closed.
@@ -199,7 +215,14 @@ impl<R: Record> Sender<R> {
     pub(super) fn run(mut self) {
         let mut backoff = Backoff::default();
         let mut linger = self.sending.linger;
-        while let Some((from, to)) = self.shared.next(linger) {
+        let every = self.sending.idle_every;
+        let mut beat = every.map(|every| Instant::now() + every);
+        while let Some(next) = self.shared.next(linger, beat) {
+            let Next::Send(from, to) = next else {
+                self.idle();
+                beat = every.map(|every| Instant::now() + every);
+                continue;
+            };
             match self.send(from, to) {
                 Ok(full) => {
                     backoff.reset();
@@ -218,6 +241,15 @@ impl<R: Record> Sender<R> {
                 }
             }
         }
+    }
+
+    fn idle(&mut self) {
+        match catch_unwind(AssertUnwindSafe(|| self.carrier.idle())) {
+            Ok(Ok(())) => {}
+            Ok(Err(failure)) => tracing::debug!(logger = self.sending.logger, "{}", failure.reason()),
+            Err(_) => tracing::debug!(logger = self.sending.logger, "the sender panicked"),
+        }
+        self.shared.rest();
     }
 
     /// Sends once. True if there was more than one request holds.

@@ -27,6 +27,7 @@ struct Server {
     /// So many attempts fail before one succeeds.
     failures: Arc<AtomicUsize>,
     down: Arc<std::sync::atomic::AtomicBool>,
+    beats: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -50,6 +51,14 @@ impl Carrier<Number> for Server {
         let before = self.got.lock().unwrap().len();
         self.got.lock().unwrap().extend(taken.map(|record| record.value));
         Ok(self.got.lock().unwrap().len() - before)
+    }
+
+    fn idle(&mut self) -> Result<(), Failure> {
+        match self.beats.fetch_add(1, Ordering::SeqCst) {
+            0 => Err(Failure::retry("connection refused")),
+            1 => panic!("a carrier that is wrong"),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -80,6 +89,22 @@ fn everything_arrives_in_order_what_is_refused_is_counted_and_the_spool_vanishes
     assert_eq!(server.got(), (0..20).filter(|value| *value != 13).collect::<Vec<_>>());
     drop(outbox);
     assert!(!folder.path().join("spool").exists());
+}
+
+#[test]
+fn the_server_hears_of_the_run_between_deliveries_whatever_goes_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::default();
+    let sending = Sending { idle_every: Some(Duration::from_millis(1)), patience: Duration::from_secs(60), ..sending() };
+    let mut outbox = Outbox::open(folder.path().join("spool"), server.clone(), sending).unwrap();
+    push(&mut outbox, 0..2);
+    outbox.flush().unwrap();
+    while server.beats.load(Ordering::SeqCst) < 5 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    push(&mut outbox, 2..4);
+    assert_eq!(outbox.settle().unwrap().delivered, 4);
+    assert_eq!(server.got(), [0, 1, 2, 3]);
 }
 
 #[test]
@@ -170,6 +195,25 @@ fn long_runs_keep_only_what_is_needed_and_kept_files_go_with_their_records() {
     let segments = fs_err::read_dir(outbox.folder()).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_file()).count();
     assert!(segments <= 2, "{segments} files, the note of what was delivered among them");
     assert_eq!(server.got().len(), 60);
+}
+
+#[test]
+fn a_kept_file_outlives_the_one_it_was_made_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut outbox = open(&folder.path().join("spool"), &Server::default());
+    let checkpoint = folder.path().join("a.ckpt");
+    fs_err::write(&checkpoint, "weights").unwrap();
+    let by_link = folder.path().join("last.ckpt");
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("a.ckpt", &by_link).unwrap();
+    #[cfg(not(unix))]
+    fs_err::copy(&checkpoint, &by_link).unwrap();
+    let kept = [outbox.keep_file(&checkpoint).unwrap(), outbox.keep_file(&by_link).unwrap(), outbox.keep("b.ckpt", b"bytes").unwrap()];
+    fs_err::remove_file(&checkpoint).unwrap();
+    fs_err::write(&checkpoint, "of a later run").unwrap();
+    assert_eq!(kept.each_ref().map(|path| fs_err::read_to_string(path).unwrap()), ["weights", "weights", "bytes"]);
+    assert!(kept.iter().all(|path| path.extension().is_some_and(|extension| extension == "ckpt")));
+    assert!(outbox.keep_file(&folder.path().join("missing.ckpt")).is_err());
 }
 
 mod over_http {

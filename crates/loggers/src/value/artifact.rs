@@ -63,6 +63,31 @@ impl Artifact {
         &self.path
     }
 
+    /// The file itself under its own name; of a folder all files in it, in order, with their paths in it joined by `/`.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) if a folder cannot be read.
+    #[cfg(any(feature = "network", feature = "neptune"))]
+    pub(crate) fn files(&self) -> crate::Result<Vec<(PathBuf, String)>> {
+        let mut found = Vec::new();
+        let mut open = vec![(self.path.clone(), String::new())];
+        while let Some((path, name)) = open.pop() {
+            if !path.is_dir() {
+                let own = || path.file_name().map_or_else(|| "artifact".into(), |name| name.to_string_lossy().into_owned());
+                let name = if name.is_empty() { own() } else { name };
+                found.push((path, name));
+                continue;
+            }
+            for entry in fs_err::read_dir(&path)? {
+                let entry = entry?;
+                let below = entry.file_name().to_string_lossy().into_owned();
+                open.push((entry.path(), if name.is_empty() { below } else { format!("{name}/{below}") }));
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
     /// Its name; the file's if no other was given.
     pub fn name(&self) -> &str {
         let own = || self.path.file_name().and_then(|name| name.to_str()).unwrap_or("artifact");
@@ -87,5 +112,23 @@ impl Artifact {
     /// What is known of it.
     pub const fn known(&self) -> &Map<String, Value> {
         &self.metadata
+    }
+}
+
+#[cfg(all(test, any(feature = "network", feature = "neptune")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_all_the_files_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["b.txt", "a/c.txt", "a/d/e.txt"] {
+            let path = folder.path().join(name);
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, name).unwrap();
+        }
+        let names = |artifact: Artifact| artifact.files().unwrap().into_iter().map(|(_, name)| name).collect::<Vec<_>>();
+        assert_eq!(names(Artifact::new(folder.path())), ["a/c.txt", "a/d/e.txt", "b.txt"]);
+        assert_eq!(names(Artifact::new(folder.path().join("a/c.txt")).named("x")), ["c.txt"]);
     }
 }

@@ -1,8 +1,10 @@
 //! The queue between producers and a writer's thread.
 
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use super::QUEUE_CAPACITY;
 use crate::{Error, Logger, Metrics, Result};
@@ -12,7 +14,7 @@ const LINGER: Duration = Duration::from_millis(20);
 /// After so long without work it sleeps until it is woken.
 const IDLE: Duration = Duration::from_secs(1);
 
-type Run = Box<dyn FnOnce(&mut dyn Logger) -> Result<()> + Send>;
+pub(crate) type Run = Box<dyn FnOnce(&mut dyn Logger) -> Result<()> + Send>;
 
 pub(super) enum Job {
     /// The common case, which needs no box.
@@ -26,6 +28,9 @@ pub(super) enum Job {
 struct State {
     jobs: Vec<Job>,
     error: Option<Error>,
+    /// Goes in front of the next job; its answer is the mark then.
+    before_next: Option<(Job, Receiver<Result<Value>>)>,
+    mark: Option<Receiver<Result<Value>>>,
     /// The thread sleeps until it is woken.
     asleep: bool,
     /// Somebody waits for an answer.
@@ -63,6 +68,11 @@ impl Queue {
         state.error.take().map_or(Ok(()), Err)
     }
 
+    /// Adds a job. An error that waits for a report goes on waiting.
+    pub(super) fn push_quietly(&self, job: Job) {
+        drop(self.add(job, false));
+    }
+
     /// Adds a job that somebody waits for.
     pub(super) fn push_urgent(&self, job: Job) {
         drop(self.add(job, true));
@@ -75,6 +85,10 @@ impl Queue {
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.held -= 1;
         }
+        if let Some((first, answer)) = state.before_next.take() {
+            state.jobs.push(first);
+            state.mark = Some(answer);
+        }
         state.jobs.push(job);
         state.urgent |= urgent;
         // Waking costs a system call, so it happens only where the thread would come too late by itself.
@@ -83,6 +97,19 @@ impl Queue {
             self.work.notify_one();
         }
         state
+    }
+
+    /// Puts a job in front of the next one that is pushed, in the place of an earlier such job.
+    pub(super) fn before_next(&self, job: Option<(Job, Receiver<Result<Value>>)>) {
+        let mut state = self.lock();
+        (state.before_next, state.mark) = (job, None);
+    }
+
+    /// The answer of the job that went in front of another one, if there was another one.
+    pub(super) fn take_mark(&self) -> Option<Receiver<Result<Value>>> {
+        let mut state = self.lock();
+        state.before_next = None;
+        state.mark.take()
     }
 
     /// Waits for jobs and takes them all. False once the queue is closed and empty.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use stormfire_callbacks::ModelCheckpoint;
+use stormfire_callbacks::{ModelCheckpoint, OnExceptionCheckpoint};
 use stormfire_checkpoint::{
     Checkpoint, Manifest,
     storage::{self, Entry},
@@ -16,7 +16,7 @@ use stormfire_module::{Callback, Error, LightningModule, Result};
 pub enum CkptPath {
     /// This file, or what is behind this URL.
     Path(PathBuf),
-    /// `"last"`: the newest good checkpoint of this run's folders: those of the Trainer's `ModelCheckpoint`s, and those of
+    /// `"last"`: the newest good checkpoint of this run's folders: those of the Trainer's `ModelCheckpoint`s and `OnExceptionCheckpoint`s, and those of
     /// all versions in `default_root_dir`. A fit without any begins anew, with a warning.
     Last,
     /// `"best"`: the best by the monitored metric of the first `ModelCheckpoint` that has one, in this Trainer or in the
@@ -71,7 +71,11 @@ pub(crate) fn locate<M: LightningModule>(
 }
 
 fn model_checkpoints<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> impl Iterator<Item = &ModelCheckpoint> {
-    callbacks.iter().filter_map(|callback| (callback.as_ref() as &dyn std::any::Any).downcast_ref::<ModelCheckpoint>())
+    of_type(callbacks)
+}
+
+fn of_type<C: 'static, M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> impl Iterator<Item = &C> {
+    callbacks.iter().filter_map(|callback| (callback.as_ref() as &dyn std::any::Any).downcast_ref::<C>())
 }
 
 fn best_of(manifest: &Manifest) -> Option<PathBuf> {
@@ -82,6 +86,7 @@ fn best_of(manifest: &Manifest) -> Option<PathBuf> {
 /// Where checkpoints of this Trainer may be.
 fn folders<M: LightningModule>(default_root_dir: &Path, callbacks: &[Box<dyn Callback<M>>]) -> Result<Vec<PathBuf>> {
     let mut folders: Vec<PathBuf> = model_checkpoints(callbacks).filter_map(|callback| callback.folder().map(PathBuf::from)).collect();
+    folders.extend(of_type::<OnExceptionCheckpoint, M>(callbacks).map(|callback| callback.folder().to_path_buf()));
     folders.push(default_root_dir.join("checkpoints"));
     let versions = entries(&default_root_dir.join(DEFAULT_NAME))?.into_iter();
     folders.extend(versions.map(|version| version.path.join("checkpoints")));

@@ -11,7 +11,7 @@ use stormfire_module::{Error, Event, LightningModule, Result, gradients, moment:
 
 use crate::{
     accelerator::check_default_device, data_facts::DataFacts, engine::Engine, log_state::LogState, loop_state::LoopState,
-    training::Training,
+    run_state::UnfinishedEpoch, training::Training,
 };
 
 /// A checkpoint that was read and verified.
@@ -36,9 +36,31 @@ impl Resume {
                     Some(good) => format!("the newest good checkpoint beside it is `{}`", good.path.display()),
                     None => error.hint().unwrap_or_default(),
                 };
-                Err(Error::Checkpoint { path: path.into(), reason: error.to_string(), hint })
+                Err(Error::Checkpoint { path: path.into(), reason: error.reason(), hint })
             }
         }
+    }
+
+    /// The checkpoint as a fit of so many steps goes on from it: one that trains longer than the fit before takes up the epoch
+    /// in the middle of which that one had to end.
+    pub(crate) fn for_a_fit_of(mut self, max_steps: Option<u64>) -> Result<Self> {
+        let is_stopped = !self.manifest.loops["requests"]["stop"].is_null();
+        let goes_on = self.manifest.global_step().is_none_or(|done| max_steps.is_none_or(|max| max > done));
+        if goes_on
+            && !is_stopped
+            && let Some(unfinished) = self.unfinished()?
+        {
+            unfinished.take_up(&mut self.manifest)?;
+        }
+        Ok(self)
+    }
+
+    fn unfinished(&mut self) -> Result<Option<UnfinishedEpoch>> {
+        let saved = std::mem::take(&mut self.manifest.unfinished_epoch);
+        let mut unfinished = UnfinishedEpoch::default();
+        let is_there = !saved.is_null();
+        state::load(&mut unfinished, saved)?;
+        Ok(is_there.then_some(unfinished))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -93,10 +115,12 @@ impl Resume {
             check_default_device()?;
         }
         let paths = ParamPaths::of(module);
+        training.unfinished = self.unfinished()?;
         training.accumulated = gradients::load(&mut self.tensors, module);
         let mut loops = LoopState::default();
         state::load(&mut loops, std::mem::take(&mut self.manifest.loops))?;
-        loops.names.finish_after_a_kill(&self.path, &self.manifest);
+        self.manifest.progress = state::save(&progress)?;
+        loops.names.finish_after_a_kill(&self.path, &self.manifest, &self.tensors);
         let Self { manifest, tensors, .. } = self;
         training.optimizers.load(manifest.optimizers, tensors, &paths)?;
         engine.run.id = manifest.run_id;

@@ -3,17 +3,22 @@
 use serde_json::Map;
 use stormfire_checkpoint::{Manifest, ParamPaths, Snapshot};
 use stormfire_loggers::CheckpointInfo;
-use stormfire_module::{Event, LightningModule, Result, gradients, run::SaveRequest, state};
+use stormfire_module::{
+    Event, LightningModule, Result, gradients, moment::Progress, optimizer::OptimizersSnapshot, run::SaveRequest, state,
+};
 
 use crate::{
+    accelerator,
     checkpoint_names::Names,
     checkpoint_writer::{Job, RunPart},
     engine::Engine,
-    log_state::{LOG_FOLDER, Pending},
-    loop_state::LoopState,
+    log_state::LOG_FOLDER,
+    run_state::{Kept, RunState},
     saved_log::PendingLog,
     training::Training,
 };
+
+use super::state::{newest_of_savers, run_state};
 
 /// Hands the checkpoints that callbacks have asked for to the writer.
 ///
@@ -28,9 +33,15 @@ pub(crate) fn write_requested<M: LightningModule>(engine: &mut Engine<M>, module
     settle(engine)?;
     let requests = std::mem::take(&mut engine.run.requests.saves);
     let (weights_only, whole): (Vec<_>, Vec<_>) = requests.into_iter().partition(|request| request.weights_only);
-    for requests in [whole, weights_only].into_iter().filter(|requests| !requests.is_empty()) {
+    if !whole.is_empty() {
+        let names = Names::of(&whole).and_weights(&weights_only);
+        let job = take(engine, module, training, whole, names)?;
+        engine.checkpoints.submit(job)?;
+    }
+    if !weights_only.is_empty() {
         settle(engine)?;
-        let job = take(engine, module, training, requests)?;
+        let manifest = manifest(engine, module, &engine.run.progress)?;
+        let job = weights_job(engine, &manifest, module, weights_only)?;
         engine.checkpoints.submit(job)?;
     }
     if !engine.config.async_checkpointing {
@@ -49,6 +60,7 @@ pub(crate) fn settle<M: LightningModule>(engine: &mut Engine<M>) -> Result<()> {
 /// Tells the loggers what has been written.
 fn report<M: LightningModule>(engine: &Engine<M>, written: &[SaveRequest]) -> Result<()> {
     for request in written {
+        tracing::debug!("saved `{}`", request.path.display());
         let info = CheckpointInfo::new(&request.path);
         let info = match (&request.monitor, request.score) {
             (Some(monitor), Some(score)) => info.scored(monitor, score, request.is_best),
@@ -60,48 +72,110 @@ fn report<M: LightningModule>(engine: &Engine<M>, written: &[SaveRequest]) -> Re
 }
 
 /// The run as it stands, without waiting for the device.
-fn take<M: LightningModule>(engine: &mut Engine<M>, module: &mut M, training: &Training, requests: Vec<SaveRequest>) -> Result<Job> {
-    let weights_only = requests.iter().all(|request| request.weights_only);
-    let names = Names::of(&requests);
-    let mut snapshot = Snapshot::of_module(module)?;
-    let mut manifest = Manifest {
-        weights_only,
+fn take<M: LightningModule>(
+    engine: &mut Engine<M>,
+    module: &mut M,
+    training: &Training,
+    requests: Vec<SaveRequest>,
+    names: Names,
+) -> Result<Job> {
+    let mut gradients = Snapshot::default();
+    if let Some(accumulated) = &training.accumulated {
+        gradients::save(accumulated, module, &mut gradients);
+    }
+    let snapshot = gradients.with_module(module)?;
+    let mut extra = Map::new();
+    engine.fire(module, Event::SaveCheckpoint { checkpoint: &mut extra })?;
+    let optimizers = training.optimizers.snapshot(&ParamPaths::of(module))?;
+    // Last of all: what hooks have logged until now is in it, and in the logs before these positions.
+    let run = run_state(engine)?;
+    let loggers = engine.run.loggers.iter().map(PendingLog::of).collect();
+    let mut manifest = manifest(engine, module, &run.progress)?;
+    manifest.extra = extra;
+    if let Some(unfinished) = &training.unfinished {
+        manifest.unfinished_epoch = unfinished.save()?;
+    }
+    job(engine, manifest, snapshot, Parts { run, optimizers, loggers }, requests, names)
+}
+
+/// Writes what was asked for after a failure: the state of the last boundary, if it was kept, and waits for it.
+pub(crate) fn write_kept<M: LightningModule>(engine: &mut Engine<M>, module: &mut M, training: &Training) -> Result<()> {
+    let Some(Kept { module: mut kept_module, optimizers, gradients, mut run, .. }) = engine.kept.take() else {
+        return write_requested(engine, module, training);
+    };
+    let progress = run.progress.clone();
+    let requests = std::mem::take(&mut engine.run.requests.saves);
+    let (weights_only, whole): (Vec<_>, Vec<_>) = requests.into_iter().partition(|request| request.weights_only);
+    if !whole.is_empty() {
+        let loggers = engine.run.loggers.iter().map(|logger| PendingLog::at(logger, logger.marked())).collect();
+        let mut extra = Map::new();
+        engine.fire(&mut kept_module, Event::SaveCheckpoint { checkpoint: &mut extra })?;
+        newest_of_savers(engine, &mut run)?;
+        run.loops.requests.checkpoints.clone_from(&engine.run.requests.checkpoints);
+        let mut manifest = manifest(engine, &kept_module, &run.progress)?;
+        manifest.extra = extra;
+        let names = Names::of(&whole).and_weights(&weights_only);
+        let job = job(engine, manifest, gradients.with_module(&kept_module)?, Parts { run, optimizers, loggers }, whole, names)?;
+        engine.checkpoints.submit(job)?;
+        settle(engine)?;
+    }
+    if !weights_only.is_empty() {
+        let manifest = manifest(engine, &kept_module, &progress)?;
+        let job = weights_job(engine, &manifest, &kept_module, weights_only)?;
+        engine.checkpoints.submit(job)?;
+        settle(engine)?;
+    }
+    Ok(())
+}
+
+/// What every checkpoint says of its run.
+fn manifest<M: LightningModule>(engine: &Engine<M>, module: &M, progress: &Progress) -> Result<Manifest> {
+    Ok(Manifest {
         run_id: engine.run.id.clone(),
         saved_at: format!("{:.9}", jiff::Timestamp::now()),
         module: std::any::type_name::<M>().into(),
-        device: format!("{:?}", engine.device),
+        device: accelerator::describe(&engine.device),
         precision: "32-true".into(),
         seed: engine.seed,
-        progress: state::save(&engine.run.progress)?,
+        progress: state::save(progress)?,
         config: state::save(engine.config.as_ref())?,
         hparams: module.hparams()?,
         ..Manifest::default()
-    };
-    let mut run = None;
-    if !weights_only {
-        if let Some(accumulated) = &training.accumulated {
-            gradients::save(accumulated, module, &mut snapshot);
-        }
-        for callback in engine.callbacks() {
-            let state = callback.state()?;
-            if !state.is_null() {
-                manifest.callbacks.insert(callback.state_key(), state);
-            }
-        }
-        let mut extra = Map::new();
-        engine.fire(module, Event::SaveCheckpoint { checkpoint: &mut extra })?;
-        manifest.extra = extra;
-        manifest.loops = state::save(&LoopState::of(&engine.clock, &engine.run, names.clone()))?;
-        manifest.data = state::save(&engine.data)?;
-        // Last of all: what hooks have logged until now is in it, and in the logs before these positions.
-        let mut pending = Pending::default();
-        let log = engine.store.state(&mut pending);
-        for (index, tensor) in pending.tensors().iter().enumerate() {
-            snapshot.add(format!("{LOG_FOLDER}{index}"), tensor.clone());
-        }
-        let loggers = engine.run.loggers.iter().map(PendingLog::of).collect();
-        run = Some(RunPart { optimizers: training.optimizers.snapshot(&ParamPaths::of(module))?, log, loggers });
+    })
+}
+
+fn weights_job<M: LightningModule>(engine: &Engine<M>, manifest: &Manifest, module: &M, requests: Vec<SaveRequest>) -> Result<Job> {
+    let names = Names::of(&requests);
+    let snapshot = Snapshot::of_module(module)?;
+    engine.device.flush().map_err(stormfire_module::Error::other)?;
+    let span = tracing::info_span!("save");
+    Ok(Job { manifest: manifest.of_weights(), snapshot, run: None, requests, names, span })
+}
+
+/// What only a checkpoint to continue from has.
+struct Parts {
+    run: RunState,
+    optimizers: OptimizersSnapshot,
+    loggers: Vec<PendingLog>,
+}
+
+fn job<M: LightningModule>(
+    engine: &Engine<M>,
+    mut manifest: Manifest,
+    mut snapshot: Snapshot,
+    parts: Parts,
+    requests: Vec<SaveRequest>,
+    names: Names,
+) -> Result<Job> {
+    let Parts { run: RunState { mut loops, log, pending, callbacks, .. }, optimizers, loggers } = parts;
+    loops.names = names.clone();
+    manifest.loops = state::save(&loops)?;
+    manifest.callbacks = callbacks;
+    manifest.data = state::save(&engine.data)?;
+    for (index, tensor) in pending.tensors().iter().enumerate() {
+        snapshot.add(format!("{LOG_FOLDER}{index}"), tensor.clone());
     }
     engine.device.flush().map_err(stormfire_module::Error::other)?;
-    Ok(Job { manifest, snapshot, run, requests, names })
+    let span = tracing::info_span!("save");
+    Ok(Job { manifest, snapshot, run: Some(RunPart { optimizers, log, loggers }), requests, names, span })
 }

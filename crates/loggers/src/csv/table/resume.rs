@@ -5,8 +5,9 @@ use std::io::BufReader;
 
 use serde::{Deserialize, Serialize};
 
-use super::{STEP, Table, existing};
-use crate::{Result, append, number, position};
+use super::{Lines, STEP, Table, existing};
+use crate::reduce::Reduced;
+use crate::{Result, append, position};
 
 /// Rows and not bytes, since a new column may rewrite the whole file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -14,14 +15,16 @@ pub(in crate::csv) struct Position {
     rows: u64,
     columns: Vec<String>,
     open: Option<Open>,
+    /// The length of the file with lines of JSON, if there is one.
+    #[serde(default)]
+    lines: Option<u64>,
 }
 
 /// The last row, which may still grow.
 #[derive(Debug, Serialize, Deserialize)]
 struct Open {
     step: u64,
-    /// As in the file: JSON has no NaN.
-    cells: BTreeMap<String, String>,
+    cells: BTreeMap<String, Reduced>,
 }
 
 impl Table {
@@ -31,9 +34,10 @@ impl Table {
         self.file.sync()?;
         let open = self.row.as_ref().map(|row| Open {
             step: row.step,
-            cells: self.columns.iter().zip(&row.cells).filter_map(|(name, value)| Some((name.to_string(), text((*value)?)))).collect(),
+            cells: self.columns.iter().zip(&row.cells).filter_map(|(name, values)| Some((name.to_string(), (*values)?))).collect(),
         });
-        Ok(Position { rows: self.rows, columns: self.columns.iter().map(ToString::to_string).collect(), open })
+        let lines = self.lines.as_ref().map(Lines::position).transpose()?;
+        Ok(Position { rows: self.rows, columns: self.columns.iter().map(ToString::to_string).collect(), open, lines })
     }
 
     /// Takes the table back to a position if it went through it, else goes on behind what is there.
@@ -41,6 +45,9 @@ impl Table {
         self.close_row();
         self.row = None;
         self.save()?;
+        if let (Some(lines), Some(position)) = (&mut self.lines, position.lines) {
+            lines.resume(position)?;
+        }
         let mut columns = self.columns.iter().map(|name| &**name);
         let fits = self.rows >= position.rows
             && self.step_place < position.columns.len()
@@ -52,6 +59,7 @@ impl Table {
             self.rows = position.rows;
             if self.columns.len() > position.columns.len() {
                 self.columns.truncate(position.columns.len());
+                self.reduces.truncate(position.columns.len());
                 self.places.retain(|_, place| *place < position.columns.len());
                 self.rewrite(0)?;
             }
@@ -71,20 +79,14 @@ impl Table {
         }
         let Some(open) = &position.open else { return };
         let mut cells = vec![None; self.columns.len()];
-        for (name, value) in &open.cells {
+        for (name, values) in &open.cells {
             if name != STEP {
                 let place = self.place(name, 0);
                 cells.resize(self.columns.len(), None);
-                cells[place] = value.parse().ok();
+                cells[place] = Some(*values);
             }
         }
         self.row = Some(super::Row { step: open.step, cells });
         self.next_step = open.step.saturating_add(1);
     }
-}
-
-fn text(value: f64) -> String {
-    let mut text = Vec::new();
-    number::push(&mut text, value);
-    String::from_utf8_lossy(&text).into_owned()
 }

@@ -1,0 +1,297 @@
+//! How fast training goes, for the loggers.
+
+mod rates;
+
+use std::{
+    any::Any,
+    fmt,
+    time::{Duration, Instant},
+};
+
+use stormfire_loggers::Metrics;
+use stormfire_module::{Callback, Context, Error, LightningModule, Result, RunningStage, StepOutput};
+
+use self::rates::{Rates, Totals};
+use crate::to_loggers::needs_logger;
+
+/// Counts something in a batch of whatever type the module has.
+type Count = Box<dyn Fn(&dyn Any) -> Option<usize>>;
+
+/// Logs how many batches, samples and items the run gets through in a second, and how long it waits for data.
+///
+/// | name, after `train/` | what | unit |
+/// |---|---|---|
+/// | `device/batches_per_sec` | batches, over a window of the latest ones | 1/s |
+/// | `device/samples_per_sec` | samples, the same way | 1/s |
+/// | `device/items_per_sec` | items, such as the tokens of all samples, if [`length_fn`](Self::length_fn) counts them | 1/s |
+/// | `device/flops_per_sec` | floating-point operations, if [`flops_per_batch`](Self::flops_per_batch) is given | 1/s |
+/// | `device/mfu` | their share of what the device can do, if [`available_flops`](Self::available_flops) is given | 0 to 1 |
+/// | `device/data_wait_fraction` | the share of the time in which the loop waited for the next batch, over the window | 0 to 1 |
+/// | `time` | the time spent training | s |
+/// | `data_wait_time` | the part of it spent waiting for batches | s |
+/// | `batches`, `samples`, `lengths` | how many of them so far | |
+///
+/// The names are Lightning's, those with `data_wait` are ours. They are logged at logging steps (`log_every_n_steps`). Each
+/// validation, test and prediction logs the same once, at its end, under `validate/`, `test/` and `predict/`, without
+/// `data_wait`. All counts begin at 0 when `fit` (or that evaluation) begins. The time of validations does not count as
+/// training; whatever else happens between batches does.
+///
+/// How many samples a batch has, the loader or the module tells
+/// ([`LightningModule::batch_size`]); [`batch_size_fn`](Self::batch_size_fn) goes before. Where nobody knows, samples are left
+/// out.
+///
+/// It never waits for the device, so that the last few batches of a window may still be in its queue: over a window of 100
+/// that makes no difference. Rates are there from the second batch on; the first ones tell how long kernels take to compile.
+///
+/// ```
+/// use stormfire_callbacks::ThroughputMonitor;
+///
+/// struct Texts { tokens: Vec<Vec<u32>> }
+///
+/// let monitor = ThroughputMonitor::new()
+///     .batch_size_fn(|batch: &Texts| batch.tokens.len())
+///     .length_fn(|batch: &Texts| batch.tokens.iter().map(Vec::len).sum());
+/// # let _ = monitor;
+/// ```
+///
+/// # Errors
+/// [`Error::Config`] when a run begins without a logger, with a window of less than 2 batches, or with a function for
+/// another type of batch than the module's.
+pub struct ThroughputMonitor {
+    window_size: usize,
+    batch_size: Option<Count>,
+    length: Option<Count>,
+    flops_per_batch: Option<f64>,
+    available_flops: Option<f64>,
+    train: Measure,
+    evaluation: Measure,
+}
+
+impl Default for ThroughputMonitor {
+    fn default() -> Self {
+        let (train, evaluation) = (Measure::new(), Measure::new());
+        Self { window_size: 100, batch_size: None, length: None, flops_per_batch: None, available_flops: None, train, evaluation }
+    }
+}
+
+impl ThroughputMonitor {
+    /// Measures over the latest 100 batches.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Over how many of the latest batches a rate is taken, at least 2. Default 100.
+    pub fn window_size(mut self, batches: usize) -> Self {
+        self.window_size = batches;
+        self
+    }
+
+    /// How many samples a batch has. Default: as the loader or the module tells.
+    pub fn batch_size_fn<B: Any>(mut self, count: impl Fn(&B) -> usize + 'static) -> Self {
+        self.batch_size = Some(of_batch(count));
+        self
+    }
+
+    /// How many items the samples of a batch have together, such as tokens. Default: items are not counted.
+    pub fn length_fn<B: Any>(mut self, count: impl Fn(&B) -> usize + 'static) -> Self {
+        self.length = Some(of_batch(count));
+        self
+    }
+
+    /// How many floating-point operations one training batch takes, forward and backward. Default: not known.
+    pub fn flops_per_batch(mut self, operations: f64) -> Self {
+        self.flops_per_batch = Some(operations);
+        self
+    }
+
+    /// How many floating-point operations a second the device can do at most. Default: not known.
+    pub fn available_flops(mut self, operations_per_second: f64) -> Self {
+        self.available_flops = Some(operations_per_second);
+        self
+    }
+
+    fn check(&self, ctx: &mut Context<'_>) -> Result<()> {
+        if self.window_size < 2 {
+            return Err(Error::config("window_size", format!("a rate needs 2 batches, not {}", self.window_size), "leave it at 100"));
+        }
+        needs_logger("ThroughputMonitor", ctx)
+    }
+
+    /// What a batch adds to the totals. Its own functions are asked before it is given to the step.
+    fn count<B: Any>(&self, batch: &B, known: Option<usize>) -> Result<(Option<usize>, Option<usize>)> {
+        let ask = |option: &str, count: &Option<Count>| {
+            let asked = count.as_ref().map(|count| count(batch).ok_or_else(|| wrong_batch::<B>(option)));
+            asked.transpose()
+        };
+        Ok((ask("batch_size_fn", &self.batch_size)?.or(known), ask("length_fn", &self.length)?))
+    }
+
+    fn metrics(&self, stage: RunningStage) -> Metrics {
+        let (measure, is_training) =
+            (if stage == RunningStage::Train { &self.train } else { &self.evaluation }, stage == RunningStage::Train);
+        let flops = self.flops_per_batch.filter(|_| is_training);
+        let mut named = measure.rates.metrics(is_training);
+        if let (Some(flops), Some(batches)) = (flops, named.get("device/batches_per_sec")) {
+            named.insert("device/flops_per_sec", flops * batches);
+            if let Some(available) = self.available_flops {
+                named.insert("device/mfu", flops * batches / available);
+            }
+        }
+        named.iter().map(|(name, value)| (format!("{stage}/{name}"), value)).collect()
+    }
+
+    fn start_evaluation(&mut self) {
+        self.evaluation.start(self.window_size, Duration::ZERO);
+    }
+
+    fn evaluation_batch_start<B: Any>(&mut self, ctx: &Context<'_>, batch: &B) -> Result<()> {
+        self.evaluation.batch = self.count(batch, ctx.run().batch_items)?;
+        Ok(())
+    }
+
+    fn end_evaluation(&mut self, ctx: &mut Context<'_>) -> Result<()> {
+        let stage = ctx.running();
+        if stage == RunningStage::SanityCheck {
+            return Ok(());
+        }
+        ctx.log_metrics(&self.metrics(stage))
+    }
+}
+
+fn of_batch<B: Any>(count: impl Fn(&B) -> usize + 'static) -> Count {
+    Box::new(move |batch| batch.downcast_ref().map(&count))
+}
+
+fn wrong_batch<B>(option: &str) -> Error {
+    let reason = format!("it is for another type than this module's batch, `{}`", std::any::type_name::<B>());
+    Error::config(option, reason, "write the type of the batch behind the argument: `|batch: &MyBatch| ..`")
+}
+
+/// The clock and the totals of one loop.
+struct Measure {
+    rates: Rates,
+    totals: Totals,
+    batch: (Option<usize>, Option<usize>),
+    since: Instant,
+    /// What the loop had waited before this measurement.
+    waited: Duration,
+    paused: Option<Instant>,
+}
+
+impl Measure {
+    fn new() -> Self {
+        let (rates, totals) = (Rates::new(2), Totals::default());
+        Self { rates, totals, batch: (None, None), since: Instant::now(), waited: Duration::ZERO, paused: None }
+    }
+
+    fn start(&mut self, window: usize, waited: Duration) {
+        *self = Self { rates: Rates::new(window), waited, ..Self::new() };
+    }
+
+    fn batch_end(&mut self, waited: Duration) {
+        let (samples, lengths) = self.batch;
+        let totals = &mut self.totals;
+        totals.time = self.since.elapsed();
+        totals.waited = waited.saturating_sub(self.waited);
+        totals.batches += 1;
+        let add = |to: Option<usize>, more: Option<usize>| to.zip(more).map(|(a, b)| a + b);
+        (totals.samples, totals.lengths) = (add(totals.samples, samples), add(totals.lengths, lengths));
+        self.rates.add(*totals);
+    }
+
+    fn pause(&mut self) {
+        self.paused.get_or_insert_with(Instant::now);
+    }
+
+    fn resume(&mut self) {
+        if let Some(paused) = self.paused.take() {
+            self.since += paused.elapsed();
+        }
+    }
+}
+
+impl<M: LightningModule> Callback<M> for ThroughputMonitor {
+    fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.check(ctx)?;
+        self.train.start(self.window_size, ctx.run().data_wait);
+        Ok(())
+    }
+
+    fn on_train_batch_start(&mut self, ctx: &mut Context<'_>, _module: &mut M, batch: &M::Batch, _batch_idx: usize) -> Result<()> {
+        self.train.batch = self.count(batch, ctx.run().batch_items)?;
+        Ok(())
+    }
+
+    fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, _batch_idx: usize) -> Result<()> {
+        self.train.batch_end(ctx.run().data_wait);
+        if ctx.run().logs_this_step { ctx.log_metrics(&self.metrics(RunningStage::Train)) } else { Ok(()) }
+    }
+
+    fn on_validation_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.check(ctx)?;
+        self.train.pause();
+        self.start_evaluation();
+        Ok(())
+    }
+
+    fn on_validation_batch_start(&mut self, ctx: &mut Context<'_>, _: &mut M, batch: &M::Batch, _: usize, _: usize) -> Result<()> {
+        self.evaluation_batch_start(ctx, batch)
+    }
+
+    fn on_validation_batch_end(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _: usize, _: usize) -> Result<()> {
+        self.evaluation.batch_end(Duration::ZERO);
+        Ok(())
+    }
+
+    fn on_validation_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.train.resume();
+        self.end_evaluation(ctx)
+    }
+
+    fn on_test_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.check(ctx)?;
+        self.start_evaluation();
+        Ok(())
+    }
+
+    fn on_test_batch_start(&mut self, ctx: &mut Context<'_>, _: &mut M, batch: &M::Batch, _: usize, _: usize) -> Result<()> {
+        self.evaluation_batch_start(ctx, batch)
+    }
+
+    fn on_test_batch_end(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _: usize, _: usize) -> Result<()> {
+        self.evaluation.batch_end(Duration::ZERO);
+        Ok(())
+    }
+
+    fn on_test_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.end_evaluation(ctx)
+    }
+
+    fn on_predict_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.check(ctx)?;
+        self.start_evaluation();
+        Ok(())
+    }
+
+    fn on_predict_batch_start(&mut self, ctx: &mut Context<'_>, _: &mut M, batch: &M::Batch, _: usize, _: usize) -> Result<()> {
+        self.evaluation_batch_start(ctx, batch)
+    }
+
+    fn on_predict_batch_end(&mut self, _: &mut Context<'_>, _: &mut M, _: &dyn Any, _: usize, _: usize) -> Result<()> {
+        self.evaluation.batch_end(Duration::ZERO);
+        Ok(())
+    }
+
+    fn on_predict_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.end_evaluation(ctx)
+    }
+}
+
+impl fmt::Debug for ThroughputMonitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThroughputMonitor").field("window_size", &self.window_size).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

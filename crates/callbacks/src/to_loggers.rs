@@ -1,0 +1,41 @@
+//! What monitors give to all loggers without holding up the training.
+
+use std::sync::{Arc, LazyLock};
+
+use stormfire_loggers::{Error as LoggerError, Logger};
+use stormfire_module::{Context, Error, Result};
+
+/// Refuses a run that has nowhere to log to; a `fast_dev_run` needs no logger.
+pub(crate) fn needs_logger(callback: &str, ctx: &mut Context<'_>) -> Result<()> {
+    if ctx.loggers().is_empty() && !ctx.run().fast_dev_run {
+        let hint = "add one with `Trainer::logger`, or leave this callback out";
+        return Err(Error::config(callback, "there is no logger to log to", hint));
+    }
+    Ok(())
+}
+
+/// Makes a value on the thread of the logger that comes to it first, and gives it to every logger under the step number of
+/// now. The training thread waits for neither. A logger that has no place for the value leaves it out.
+pub(crate) fn log_later<T: Send + Sync + 'static>(
+    ctx: &mut Context<'_>,
+    make: impl FnOnce() -> Result<T> + Send + 'static,
+    log: impl Fn(&mut dyn Logger, &T, Option<u64>) -> stormfire_loggers::Result<()> + Send + Sync + 'static,
+) -> Result<()> {
+    let step = Some(ctx.run().logger_step);
+    let shared = Arc::new((LazyLock::new(move || make().map_err(|error| error.to_string())), log));
+    for logger in ctx.loggers().iter() {
+        let shared = Arc::clone(&shared);
+        logger.submit(move |logger| {
+            let (value, log) = &*shared;
+            let value = value.as_ref().map_err(|reason| LoggerError::other(reason.clone()))?;
+            match log(logger, value, step) {
+                Err(error @ LoggerError::Unsupported { .. }) => {
+                    tracing::debug!("left out: {error}");
+                    Ok(())
+                }
+                other => other,
+            }
+        })?;
+    }
+    Ok(())
+}

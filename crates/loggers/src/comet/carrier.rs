@@ -1,0 +1,226 @@
+//! Messages on their way to Comet's server, by the requests that Comet's own client makes.
+
+use std::io::Write as _;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::{Value, json};
+
+use super::message::{Message, Upload};
+use crate::http::{Auth, Client, Content, percent};
+use crate::identity::{now_ms, random_hex};
+use crate::outbox::{Carrier, Failure};
+use crate::{Error, Secret};
+
+const METRICS: &str = "clientlib/batch/logger/experiment/metric";
+const PARAMETERS: &str = "clientlib/batch/logger/experiment/parameter";
+const OUTPUT: &str = "clientlib/rest/v2/write/experiment/output";
+const STATUS: &str = "clientlib/status-report/update";
+/// Whose requests these are, and so what the server may expect of them.
+const CLIENT_VERSION: &str = "3.58.0";
+
+/// An experiment on a server.
+pub(super) struct CometCarrier {
+    client: Client,
+    api_key: Secret,
+    key: String,
+    project: String,
+    workspace: Option<String>,
+    /// What the server calls the run, once it knows it.
+    run: Option<Run>,
+}
+
+struct Run {
+    id: String,
+    project: String,
+    /// Whether the server was told that it goes on.
+    alive: bool,
+}
+
+impl CometCarrier {
+    pub(super) fn new(server: &str, api_key: Secret, key: &str, project: &str, workspace: Option<&str>) -> Self {
+        let client = Client::new(server, Auth::Header("Authorization", api_key.clone()));
+        Self { client, api_key, key: key.to_owned(), project: project.to_owned(), workspace: workspace.map(str::to_owned), run: None }
+    }
+
+    /// The run on the server. Asking for it twice gives the same one, so that an answer which was lost does no harm.
+    fn run(&mut self) -> Result<&mut Run, Failure> {
+        if self.run.is_none() {
+            let body = json!({
+                "apiKey": self.api_key.expose(), "local_timestamp": now_ms(), "experimentKey": self.key, "offline": false,
+                "projectName": self.project, "teamName": self.workspace, "libVersion": CLIENT_VERSION, "getOrCreateEnabled": true,
+            });
+            let answer = self.client.post_json("clientlib/logger/add/run", &body).map_err(patient)?;
+            let text = |name: &str| answer[name].as_str().map(str::to_owned);
+            let Some(id) = text("runId") else {
+                return Err(Failure::retry(format!("the server at {} gives the run no id", self.client.base())));
+            };
+            self.run = Some(Run { id, project: text("project_id").unwrap_or_default(), alive: false });
+        }
+        self.run.as_mut().ok_or_else(|| Failure::retry("the server does not know the run"))
+    }
+
+    fn set_alive(&mut self, alive: bool) -> Result<(), Failure> {
+        let run = self.run()?;
+        let (id, project) = (run.id.clone(), run.project.clone());
+        let body = json!({
+            "apiKey": self.api_key.expose(), "runId": id, "experimentKey": self.key, "projectId": project,
+            "is_alive": alive, "local_timestamp": now_ms(), "offline": false,
+        });
+        self.client.post_json(STATUS, &body)?;
+        self.run()?.alive = alive;
+        Ok(())
+    }
+
+    fn write(&self, what: &str, mut body: Value) -> Result<(), Failure> {
+        body["experimentKey"] = self.key.as_str().into();
+        self.client.post_json(&format!("api/rest/v2/write/experiment/{what}"), &body).map(drop)
+    }
+
+    /// Sends values in one compressed request.
+    fn batch(&self, path: &str, name: &str, values: Vec<Value>) -> Result<usize, Failure> {
+        let count = values.len();
+        let mut body = json!({"experimentKey": self.key});
+        body[name] = values.into();
+        if path == OUTPUT {
+            body["runContext"] = Value::Null;
+        }
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        let bytes = packed.write_all(body.to_string().as_bytes()).and_then(|()| packed.finish());
+        let bytes = bytes.map_err(|error| Failure::refused(error.to_string()).of(count))?;
+        let content = Content::Bytes { bytes: &bytes, content_type: "application/json;charset=utf-8" };
+        self.client.send("POST", path, &[("Content-Encoding", "gzip")], content).map_err(|failure| failure.of(count))?;
+        Ok(count)
+    }
+
+    fn upload(&mut self, upload: &Upload) -> Result<(), Failure> {
+        let (run, project) = {
+            let run = self.run()?;
+            (run.id.clone(), run.project.clone())
+        };
+        let place = if upload.kind == "visualization" { "visualizations" } else { "asset" };
+        let mut address = format!(
+            "clientlib/{place}/upload?experimentId={}&projectId={}&apiKey={}",
+            percent(&self.key),
+            percent(&project),
+            percent(self.api_key.expose())
+        );
+        for (name, value) in &upload.additional_params {
+            let text = match value {
+                Value::Null if name == "runId" => run.clone(),
+                Value::Null => continue,
+                Value::Bool(true) => "True".to_owned(),
+                Value::Bool(false) => "False".to_owned(),
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            address.extend(["&", name, "=", &percent(&text)]);
+        }
+        let boundary = random_hex(32);
+        let part = |name: &str, more: &str| format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"{more}\r\n\r\n");
+        let head = part("file", "; filename=\"file\"");
+        let about = Value::from(upload.metadata.clone());
+        let metadata = if upload.metadata.is_empty() { String::new() } else { format!("{}{about}\r\n", part("metadata", "")) };
+        let tail = format!("\r\n{metadata}--{boundary}--\r\n");
+        let content_type = format!("multipart/form-data; boundary={boundary}");
+        let (head, tail) = (head.as_bytes(), tail.as_bytes());
+        let content = Content::Framed { head, path: &upload.file_path, tail, content_type: &content_type };
+        self.client.send("POST", &address, &[], content).map(drop)
+    }
+
+    fn end(&mut self, error: Option<&str>, crashed: bool) -> Result<(), Failure> {
+        if let Some(error) = error {
+            self.write("update-status", json!({"isAlive": false, "error": error, "hasCrashed": crashed}))?;
+        }
+        self.set_alive(false)
+    }
+
+    fn send(&mut self, first: &Message, records: &[Message]) -> Result<usize, Failure> {
+        match first {
+            Message::MetricMsg { .. } => return self.batch(METRICS, "values", metrics(records)),
+            Message::ParameterMsg { .. } => return self.batch(PARAMETERS, "values", parameters(records)),
+            Message::StandardOutput { .. } => return self.batch(OUTPUT, "outputLines", output(records)),
+            Message::LogOther { key, value, .. } => self.write("log-other", json!({"key": key, "value": value}))?,
+            Message::Graph { graph, .. } => self.write("graph", json!({"graph": graph}))?,
+            Message::FileUpload(upload) => self.upload(upload)?,
+            Message::Tags { tags } => {
+                let body = json!({"apiKey": self.api_key.expose(), "experimentKey": self.key, "addedTags": tags});
+                self.client.post_json("clientlib/tags/add-tags-to-experiment", &body)?;
+            }
+            Message::Ended { error, crashed } => self.end(error.as_deref(), *crashed)?,
+        }
+        Ok(1)
+    }
+}
+
+impl Carrier<Message> for CometCarrier {
+    fn deliver(&mut self, records: &[Message]) -> Result<usize, Failure> {
+        let Some(first) = records.first() else { return Ok(0) };
+        let alive = self.run()?.alive;
+        if !alive && !matches!(first, Message::Ended { .. }) {
+            self.set_alive(true).map_err(patient)?;
+        }
+        // The key is in some addresses and bodies, and a server may repeat it.
+        self.send(first, records).map_err(|failure| failure.map_reason(|reason| self.api_key.redact(reason)))
+    }
+
+    fn idle(&mut self) -> Result<(), Failure> {
+        if self.run.as_ref().is_some_and(|run| run.alive) { self.set_alive(true) } else { Ok(()) }
+    }
+}
+
+/// A run that the server does not take is not the fault of its records: they wait until the key or the name is put right.
+fn patient(failure: Failure) -> Failure {
+    match failure {
+        Failure::Refused { reason, .. } => {
+            Failure::retry(format!("{reason}; are the API key (`COMET_API_KEY`), the workspace and the project right?"))
+        }
+        retry @ Failure::Retry { .. } => retry,
+    }
+}
+
+fn metrics(records: &[Message]) -> Vec<Value> {
+    let value = |record: &Message| match record {
+        Message::MetricMsg { local_timestamp, metric, .. } => Some(json!({
+            "metricName": metric.name, "metricValue": metric.value, "step": metric.step, "epoch": metric.epoch,
+            "context": null, "timestamp": local_timestamp,
+        })),
+        _ => None,
+    };
+    records.iter().map_while(value).collect()
+}
+
+fn parameters(records: &[Message]) -> Vec<Value> {
+    let value = |record: &Message| match record {
+        Message::ParameterMsg { local_timestamp, param, .. } => Some(json!({
+            "parameterName": param.name, "parameterValue": param.value, "step": param.step, "source": param.source,
+            "context": null, "timestamp": local_timestamp,
+        })),
+        _ => None,
+    };
+    records.iter().map_while(value).collect()
+}
+
+fn output(records: &[Message]) -> Vec<Value> {
+    let line = |record: &Message| match record {
+        Message::StandardOutput { local_timestamp, output, stderr, message_id } => {
+            Some(json!({"stderr": stderr, "output": output, "localTimestamp": local_timestamp, "offset": message_id}))
+        }
+        _ => None,
+    };
+    records.iter().map_while(line).collect()
+}
+
+/// The server's address from what `COMET_URL_OVERRIDE` holds, `https://host/clientlib/`.
+pub(super) fn server(address: &str) -> &str {
+    let address = address.trim_end_matches('/');
+    address.strip_suffix("/clientlib").unwrap_or(address)
+}
+
+/// How an experiment's key may look to Comet.
+pub(super) fn check_key(key: &str) -> Result<(), Error> {
+    if (32..=50).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Ok(());
+    }
+    Err(Error::other(format!("the Comet experiment key `{key}` is not 32 to 50 letters and digits")))
+}

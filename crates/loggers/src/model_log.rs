@@ -1,0 +1,228 @@
+//! Checkpoints as artifacts: which of them a logger keeps, under which names.
+
+use crate::{Artifact, CheckpointInfo};
+
+/// Which checkpoints a logger keeps with the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogModel {
+    /// None.
+    #[default]
+    None,
+    /// The best and the newest, when a run ends, however it ends.
+    AtEnd,
+    /// Every one, as soon as it is written.
+    All,
+}
+
+/// Decides for a logger which checkpoints become artifacts.
+///
+/// A logger has one, and three lines that use it:
+/// `self.models.saved(checkpoint).iter().try_for_each(|model| self.log_artifact(model))` in
+/// [`after_save_checkpoint`](crate::Logger::after_save_checkpoint), and the same with `self.models.ended()` at the begin of
+/// [`finalize`](crate::Logger::finalize).
+///
+/// Each artifact is of the kind `model`, has the file's name, lies in a folder of the file's stem as Lightning's do, and knows
+/// its `score`, `monitor` and `original_filename`. The newest has the alias `latest`, the best one `best`; with several
+/// monitored metrics that is the first one's, and `best-METRIC` that of another.
+#[derive(Debug, Default)]
+pub(crate) struct ModelLog {
+    which: LogModel,
+    newest: Option<CheckpointInfo>,
+    /// By monitored metric: the best one that was not kept yet.
+    best: Vec<(Option<String>, Option<CheckpointInfo>)>,
+}
+
+impl ModelLog {
+    pub(crate) const fn new(which: LogModel) -> Self {
+        Self { which, newest: None, best: Vec::new() }
+    }
+
+    /// A checkpoint was written: the artifacts to keep now.
+    pub(crate) fn saved(&mut self, checkpoint: &CheckpointInfo) -> Vec<Artifact> {
+        if self.which == LogModel::None {
+            return Vec::new();
+        }
+        if checkpoint.is_best {
+            let at = self.metric(checkpoint);
+            self.best[at].1 = Some(checkpoint.clone());
+        }
+        self.newest = Some(checkpoint.clone());
+        if self.which == LogModel::All { self.due() } else { Vec::new() }
+    }
+
+    /// A run has ended: the artifacts to keep now. None that was kept before.
+    pub(crate) fn ended(&mut self) -> Vec<Artifact> {
+        self.due()
+    }
+
+    fn metric(&mut self, checkpoint: &CheckpointInfo) -> usize {
+        self.best.iter().position(|(monitor, _)| *monitor == checkpoint.monitor).unwrap_or_else(|| {
+            self.best.push((checkpoint.monitor.clone(), None));
+            self.best.len() - 1
+        })
+    }
+
+    fn due(&mut self) -> Vec<Artifact> {
+        let mut due: Vec<(CheckpointInfo, Vec<String>)> = Vec::new();
+        let best = self.best.iter_mut().enumerate().filter_map(|(index, (monitor, best))| {
+            let alias = match monitor {
+                Some(monitor) if index > 0 => format!("best-{}", monitor.replace('/', "-")),
+                _ => "best".to_owned(),
+            };
+            best.take().map(|best| (best, alias))
+        });
+        let newest = self.newest.take().map(|newest| (newest, "latest".to_owned()));
+        for (checkpoint, alias) in best.chain(newest) {
+            match due.iter_mut().find(|(known, _)| known.path == checkpoint.path) {
+                Some((known, aliases)) => {
+                    // The file holds what was written last; two metrics may have called it the best.
+                    *known = checkpoint;
+                    aliases.push(alias);
+                }
+                None => due.push((checkpoint, vec![alias])),
+            }
+        }
+        due.into_iter().filter_map(|(checkpoint, aliases)| artifact(&checkpoint, aliases)).collect()
+    }
+}
+
+fn artifact(checkpoint: &CheckpointInfo, aliases: Vec<String>) -> Option<Artifact> {
+    let path = &checkpoint.path;
+    if !path.exists() {
+        tracing::warn!(checkpoint = %path.display(), "the checkpoint is not on this disk, or not any more: it is not kept with the run");
+        return None;
+    }
+    let artifact = Artifact::new(path).kind("model").in_folder(path.file_stem().unwrap_or_default().to_string_lossy());
+    let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut artifact = aliases.into_iter().fold(artifact, Artifact::alias).metadata("original_filename", file_name);
+    if let Some(monitor) = &checkpoint.monitor {
+        artifact = artifact.metadata("monitor", monitor.clone());
+    }
+    match checkpoint.score {
+        Some(score) => Some(artifact.metadata("score", score)),
+        None => Some(artifact),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::{Background, Hyperparams, Logger, Metrics, Result, Status};
+
+    use super::*;
+
+    /// A logger that keeps checkpoints, as backends do.
+    struct Keeping {
+        models: ModelLog,
+        kept: Vec<Artifact>,
+    }
+
+    impl Logger for Keeping {
+        fn name(&self) -> &'static str {
+            "keeping"
+        }
+
+        fn version(&self) -> String {
+            "0".to_owned()
+        }
+
+        fn log_metrics(&mut self, _metrics: &Metrics, _step: Option<u64>) -> Result<()> {
+            Ok(())
+        }
+
+        fn log_hyperparams(&mut self, _params: &Hyperparams, _initial_metrics: &Metrics) -> Result<()> {
+            Ok(())
+        }
+
+        fn log_artifact(&mut self, artifact: &Artifact) -> Result<()> {
+            self.kept.push(artifact.clone());
+            Ok(())
+        }
+
+        fn after_save_checkpoint(&mut self, checkpoint: &CheckpointInfo) -> Result<()> {
+            self.models.saved(checkpoint).iter().try_for_each(|model| self.log_artifact(model))
+        }
+
+        fn finalize(&mut self, _status: Status) -> Result<()> {
+            self.models.ended().iter().try_for_each(|model| self.log_artifact(model))
+        }
+    }
+
+    fn keeping(which: LogModel) -> Background {
+        Background::spawn(Box::new(Keeping { models: ModelLog::new(which), kept: Vec::new() })).unwrap()
+    }
+
+    /// `name aliases {metadata}` of what was kept since the last call.
+    fn kept(logger: &Background) -> Vec<String> {
+        let text = |artifact: Artifact| {
+            assert_eq!(artifact.kind_name(), "model");
+            assert_eq!(Path::new(artifact.name()).file_stem().unwrap().to_str().unwrap(), artifact.folder());
+            format!("{} {} {}", artifact.name(), artifact.aliases().join("+"), serde_json::to_string(artifact.known()).unwrap())
+        };
+        logger.call(move |logger: &mut Keeping| Ok(std::mem::take(&mut logger.kept).into_iter().map(text).collect())).unwrap()
+    }
+
+    fn save(logger: &Background, path: &Path, score: Option<(&str, f64, bool)>) {
+        std::fs::write(path, "weights").unwrap();
+        let info = CheckpointInfo::new(path);
+        let info = score.map_or(info.clone(), |(monitor, score, is_best)| info.scored(monitor, score, is_best));
+        logger.after_save_checkpoint(info).unwrap();
+    }
+
+    #[test]
+    fn the_best_and_the_newest_are_kept_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let logger = keeping(LogModel::AtEnd);
+        save(&logger, &at("a.ckpt"), Some(("val_loss", 0.5, true)));
+        save(&logger, &at("b.ckpt"), Some(("val_loss", 0.25, true)));
+        save(&logger, &at("c.ckpt"), Some(("val_loss", 0.75, false)));
+        assert!(kept(&logger).is_empty());
+        logger.finalize(Status::Interrupted).unwrap();
+        let best = r#"b.ckpt best {"original_filename":"b.ckpt","monitor":"val_loss","score":0.25}"#;
+        let newest = r#"c.ckpt latest {"original_filename":"c.ckpt","monitor":"val_loss","score":0.75}"#;
+        assert_eq!(kept(&logger), [best, newest]);
+        // A test after the fit ends too.
+        logger.finalize(Status::Success).unwrap();
+        assert!(kept(&logger).is_empty());
+    }
+
+    #[test]
+    fn one_that_is_best_and_newest_is_kept_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let logger = keeping(LogModel::AtEnd);
+        save(&logger, &folder.path().join("a.ckpt"), Some(("val_loss", 0.5, true)));
+        save(&logger, &folder.path().join("a.ckpt"), Some(("val/acc", 0.9, true)));
+        logger.finalize(Status::Success).unwrap();
+        let expected = r#"a.ckpt best+best-val-acc+latest {"original_filename":"a.ckpt","monitor":"val/acc","score":0.9}"#;
+        assert_eq!(kept(&logger), [expected]);
+    }
+
+    #[test]
+    fn all_are_kept_as_they_come() {
+        let folder = tempfile::tempdir().unwrap();
+        let logger = keeping(LogModel::All);
+        save(&logger, &folder.path().join("a.ckpt"), None);
+        assert_eq!(kept(&logger), [r#"a.ckpt latest {"original_filename":"a.ckpt"}"#]);
+        save(&logger, &folder.path().join("b.ckpt"), Some(("val_loss", f64::NAN, true)));
+        assert_eq!(kept(&logger), [r#"b.ckpt best+latest {"original_filename":"b.ckpt","monitor":"val_loss","score":null}"#]);
+        logger.finalize(Status::Success).unwrap();
+        assert!(kept(&logger).is_empty());
+    }
+
+    #[test]
+    fn none_is_kept_unless_asked_for_and_one_that_is_gone_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        for which in [LogModel::None, LogModel::AtEnd] {
+            let logger = keeping(which);
+            save(&logger, &folder.path().join("a.ckpt"), Some(("val_loss", 0.5, true)));
+            save(&logger, &folder.path().join("b.ckpt"), Some(("val_loss", 0.75, false)));
+            logger.flush().unwrap();
+            std::fs::remove_file(folder.path().join("a.ckpt")).unwrap();
+            logger.finalize(Status::Success).unwrap();
+            let expected = usize::from(which == LogModel::AtEnd);
+            assert_eq!(kept(&logger).len(), expected, "{which:?}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Entries on their way to a trackio server.
+
+use serde_json::{Map, Value, json};
+
+use super::entry::Entry;
+use crate::http::{Client, Content};
+use crate::identity::random_hex;
+use crate::outbox::{Carrier, Failure};
+
+/// Files of about so many bytes go in one request.
+const UPLOAD: usize = 16 << 20;
+
+pub(super) struct Sender {
+    pub(super) client: Client,
+    pub(super) project: String,
+    pub(super) run: String,
+    pub(super) run_id: String,
+}
+
+impl Carrier<Entry> for Sender {
+    /// Files first, so that no entry ever names one that is not there.
+    fn deliver(&mut self, entries: &[Entry]) -> Result<usize, Failure> {
+        let mut files = Vec::new();
+        let (mut taken, mut size) = (0, 0);
+        for entry in entries {
+            if let Some(file) = &entry.file {
+                match fs_err::read(&file.path) {
+                    Ok(bytes) if files.is_empty() || size + bytes.len() <= UPLOAD => {
+                        size += bytes.len();
+                        files.push((entry.step, file.name.as_str(), bytes));
+                    }
+                    Err(error) if taken == 0 => return Err(Failure::refused(error.to_string())),
+                    // They begin the next batch.
+                    Ok(_) | Err(_) => break,
+                }
+            }
+            taken += 1;
+        }
+        let sent = self.upload(&files).and_then(|()| self.log(&entries[..taken]));
+        sent.map(|()| taken).map_err(|failure| failure.of(taken))
+    }
+}
+
+impl Sender {
+    fn log(&self, entries: &[Entry]) -> Result<(), Failure> {
+        // Of several in one request the server would keep the first.
+        let mut config = entries.iter().rev().find_map(|entry| entry.config.as_ref());
+        let log = |entry: &Entry| {
+            json!({
+                "project": self.project,
+                "run": self.run,
+                "run_id": self.run_id,
+                "metrics": entry.values,
+                "step": entry.step,
+                "config": config.take(),
+                "log_id": entry.id,
+            })
+        };
+        let logs: Vec<Value> = entries.iter().map(log).collect();
+        self.call("bulk_log", "logs", logs)
+    }
+
+    /// Brings files to the server, then to their places there. Doing it again replaces each file by itself.
+    fn upload(&self, files: &[(u64, &str, Vec<u8>)]) -> Result<(), Failure> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let boundary = random_hex(32);
+        let body = multipart(&boundary, files.iter().map(|(_, name, bytes)| (*name, bytes.as_slice())));
+        let content_type = format!("multipart/form-data; boundary={boundary}");
+        let content = Content::Bytes { bytes: &body, content_type: &content_type };
+        let mut answer = self.client.send("POST", "api/upload", &[], content)?.json()?;
+        let paths = match answer.get_mut("paths").map(Value::take) {
+            Some(Value::Array(paths)) if paths.len() == files.len() => paths,
+            _ => return Err(Failure::retry(format!("the server did not say where it put {} files", files.len()))),
+        };
+        let place = |((step, name, _), path): (&(u64, &str, Vec<u8>), Value)| {
+            json!({
+                "project": self.project,
+                "run": self.run,
+                "run_id": self.run_id,
+                "step": step,
+                "relative_path": null,
+                "uploaded_file": {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}},
+            })
+        };
+        let uploads = files.iter().zip(paths).map(place).collect();
+        self.call("bulk_upload_media", "uploads", uploads).map_err(|failure| {
+            // It was started anew after the files had come.
+            if failure.reason().contains("Uploaded file") { Failure::retry(failure.reason()) } else { failure }
+        })
+    }
+
+    fn call(&self, function: &str, argument: &str, values: Vec<Value>) -> Result<(), Failure> {
+        let mut body = Map::new();
+        body.insert(argument.to_owned(), Value::Array(values));
+        // On a Space the token of the header counts.
+        body.insert("hf_token".to_owned(), Value::Null);
+        let answer = self.client.post_json(&format!("api/{function}"), &Value::Object(body))?;
+        match answer.get("error").filter(|error| !error.is_null()) {
+            Some(error) => Err(Failure::refused(error.to_string())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A form with files. Nothing of a name needs to be escaped: they are our own.
+fn multipart<'a>(boundary: &str, files: impl Iterator<Item = (&'a str, &'a [u8])>) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (name, bytes) in files {
+        let head = format!("--{boundary}\r\nContent-Disposition: form-data; name=\"files\"; filename=\"{name}\"\r\n\r\n");
+        body.extend_from_slice(head.as_bytes());
+        body.extend_from_slice(bytes);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+    body
+}

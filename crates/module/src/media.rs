@@ -1,0 +1,152 @@
+//! Tensors as the values that loggers take: images, histograms, sounds. Each is one read of the device.
+
+mod edges;
+
+use burn::tensor::{DType, Tensor, TensorData, kind};
+use stormfire_loggers::{Audio, Error as LoggerError, Histogram, Image};
+
+pub use edges::histogram_with_edges;
+
+use crate::{
+    error::{Error, Result},
+    read::Tensors,
+};
+
+/// Where the channels of an image are in its tensor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// `[channels, height, width]`, as convolutions have them.
+    #[default]
+    ChannelsFirst,
+    /// `[height, width, channels]`, as image files have them.
+    ChannelsLast,
+}
+
+/// An image from a tensor of three dimensions, with 1 (grey), 3 (RGB) or 4 (RGBA) channels.
+///
+/// Floats are in 0..=1, integers in 0..=255, booleans are black and white; values outside are cut off, NaN becomes 0.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use stormfire_module::media::{self, Layout};
+///
+/// let red = Tensor::<3>::from_floats([[[1.0, 1.0]], [[0.0, 0.0]], [[0.0, 0.0]]], &Device::flex());
+/// let image = media::image(red, Layout::ChannelsFirst)?;
+/// assert_eq!((image.width(), image.height(), image.pixels()), (2, 1, &[255, 0, 0, 255, 0, 0][..]));
+/// # Ok::<(), stormfire_module::Error>(())
+/// ```
+///
+/// # Errors
+/// [`LoggerError::InvalidMedia`] names the shape that is no image; [`Error::Read`].
+pub fn image<K: kind::Transaction + kind::Autodiff>(tensor: Tensor<3, K>, layout: Layout) -> Result<Image> {
+    let shape = tensor.dims();
+    let values = unit_values(&read(tensor)?);
+    image_of(&shape, &values, shape, layout)
+}
+
+/// The images of a batch `[images, channels, height, width]` or `[images, height, width, channels]`, in order; as
+/// [`image`] for each, with one read of the device for all.
+///
+/// # Errors
+/// As [`image`]; a batch without images gives none.
+pub fn images<K: kind::Transaction + kind::Autodiff>(tensor: Tensor<4, K>, layout: Layout) -> Result<Vec<Image>> {
+    let shape = tensor.dims();
+    let [count, one @ ..] = shape;
+    let length = one.iter().product::<usize>();
+    let values = unit_values(&read(tensor)?);
+    (0..count).map(|n| image_of(&shape, values.get(n * length..(n + 1) * length).unwrap_or_default(), one, layout)).collect()
+}
+
+/// The images of a batch as one, in rows of 8 with 2 black pixels around each: what `torchvision.utils.make_grid` makes of
+/// it. [`Image::grid`] of [`images`] arranges them in another way.
+///
+/// # Errors
+/// As [`image`], also for a batch without images.
+pub fn grid<K: kind::Transaction + kind::Autodiff>(tensor: Tensor<4, K>, layout: Layout) -> Result<Image> {
+    let shape = tensor.dims();
+    Image::grid(&images(tensor, layout)?, 8, 2, 0).map_err(|error| named("image", &shape, error).into())
+}
+
+/// A histogram of all elements, in the buckets that `torch.utils.tensorboard` uses by default.
+///
+/// All of them are read. [`histogram_with_edges`] counts on the device, in buckets of your own.
+///
+/// # Errors
+/// [`LoggerError::InvalidMedia`] if no element is finite; [`Error::Read`].
+pub fn histogram<const D: usize, K: kind::Transaction + kind::Autodiff>(tensor: Tensor<D, K>) -> Result<Histogram> {
+    Ok(histogram_of(&read(tensor)?)?)
+}
+
+/// As [`histogram`], from values that were read already.
+///
+/// # Errors
+/// [`LoggerError::InvalidMedia`] if no element is finite.
+pub fn histogram_of(data: &TensorData) -> Result<Histogram, LoggerError> {
+    Histogram::from_samples(data.iter::<f64>())
+}
+
+/// A sound from a tensor `[channels, samples]` of floats in -1..=1, with `sample_rate` samples a second in each channel.
+///
+/// # Errors
+/// [`LoggerError::InvalidMedia`] names the shape or rate that is no sound; [`Error::Read`].
+pub fn audio(tensor: Tensor<2>, sample_rate: u32) -> Result<Audio> {
+    let shape @ [channels, samples] = tensor.dims();
+    let count =
+        u16::try_from(channels).map_err(|_| no_media("audio", &shape, "there are too many channels; is it `[samples, channels]`?"))?;
+    if samples == 0 {
+        return Err(no_media("audio", &shape, "there are no samples").into());
+    }
+    let values: Vec<f32> = read(tensor)?.iter::<f32>().collect();
+    let frames = (0..samples).flat_map(|frame| values.iter().skip(frame).step_by(samples).copied()).collect();
+    Audio::new(sample_rate, count, frames).map_err(|error| named("audio", &shape, error).into())
+}
+
+fn read<const D: usize, K: kind::Transaction + kind::Autodiff>(tensor: Tensor<D, K>) -> Result<TensorData> {
+    let mut tensors = Tensors::new();
+    tensors.add(tensor);
+    tensors.read()?.pop().ok_or_else(|| Error::Read { count: 1, reason: "the device returned nothing".into() })
+}
+
+/// Values of any type as those of an image, in 0..=1.
+fn unit_values(data: &TensorData) -> Vec<f32> {
+    match data.dtype() {
+        DType::F64 | DType::F32 | DType::Flex32 | DType::F16 | DType::BF16 | DType::Bool(_) => data.iter::<f32>().collect(),
+        _ => data.iter::<i64>().map(|value| value.clamp(0, 255) as f32 / 255.0).collect(),
+    }
+}
+
+fn image_of(shape: &[usize], values: &[f32], one: [usize; 3], layout: Layout) -> Result<Image> {
+    let [channels, height, width] = match layout {
+        Layout::ChannelsFirst => one,
+        Layout::ChannelsLast => [one[2], one[0], one[1]],
+    };
+    let too_large = |_| no_media("image", shape, "it is too large");
+    let (width, height) = (u32::try_from(width).map_err(too_large)?, u32::try_from(height).map_err(too_large)?);
+    let expected = match layout {
+        Layout::ChannelsFirst => "1, 3 or 4 channels in `[channels, height, width]`; for channels in the end use `Layout::ChannelsLast`",
+        Layout::ChannelsLast => "1, 3 or 4 channels in `[height, width, channels]`; for channels in front use `Layout::ChannelsFirst`",
+    };
+    let Some(count) = u8::try_from(channels).ok().filter(|count| matches!(count, 1 | 3 | 4)) else {
+        return Err(no_media("image", shape, &format!("found {channels} channels, expected {expected}")).into());
+    };
+    let made = match layout {
+        Layout::ChannelsFirst => Image::from_planes_f32(width, height, count, values),
+        Layout::ChannelsLast => Image::from_f32(width, height, count, values),
+    };
+    made.map_err(|error| named("image", shape, error).into())
+}
+
+fn no_media(what: &'static str, shape: &[usize], reason: &str) -> LoggerError {
+    LoggerError::InvalidMedia { what, reason: format!("a tensor of shape {shape:?}: {reason}") }
+}
+
+/// The error of a constructor, which knows no tensor, with its shape.
+fn named(what: &'static str, shape: &[usize], error: LoggerError) -> LoggerError {
+    match error {
+        LoggerError::InvalidMedia { reason, .. } => no_media(what, shape, &reason),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests;
