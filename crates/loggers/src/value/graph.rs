@@ -67,7 +67,8 @@ impl Graph {
     }
 }
 
-#[cfg(all(test, any(feature = "comet", feature = "neptune")))]
+#[cfg(test)]
+#[cfg(any(feature = "comet", feature = "neptune"))]
 mod tests {
     use super::*;
 
