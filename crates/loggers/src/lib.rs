@@ -31,7 +31,8 @@ mod http;
 mod hyperparams;
 #[cfg(any(feature = "network", feature = "neptune"))]
 mod identity;
-#[cfg(all(test, feature = "csv", feature = "tensorboard"))]
+#[cfg(test)]
+#[cfg(all(feature = "csv", feature = "tensorboard"))]
 mod kill_tests;
 mod logger;
 mod loggers;
@@ -48,7 +49,8 @@ mod number;
 mod outbox;
 mod position;
 mod reduce;
-#[cfg(all(test, feature = "csv", feature = "tensorboard"))]
+#[cfg(test)]
+#[cfg(all(feature = "csv", feature = "tensorboard"))]
 mod resume_tests;
 #[cfg(feature = "network")]
 mod rows;
@@ -56,7 +58,8 @@ mod run_dir;
 mod secret;
 #[cfg(feature = "tensorboard")]
 pub mod tensorboard;
-#[cfg(all(test, feature = "network"))]
+#[cfg(test)]
+#[cfg(feature = "network")]
 mod test_server;
 #[cfg(feature = "trackio")]
 mod trackio;

@@ -12,6 +12,7 @@ use crate::{CsvLogger, Hyperparams, Logger, Metrics, RunDir, Status, TensorBoard
 #[derive(Debug, Clone)]
 enum Call {
     Metrics(Metrics, Option<u64>),
+    Group(Metrics, Option<u64>),
     Hyperparams(Hyperparams, Metrics),
     Save,
 }
@@ -20,6 +21,7 @@ impl Call {
     fn run(&self, logger: &mut dyn Logger) {
         match self {
             Self::Metrics(metrics, step) => logger.log_metrics(metrics, *step),
+            Self::Group(metrics, step) => logger.log_scalars("group", metrics, *step),
             Self::Hyperparams(params, metrics) => logger.log_hyperparams(params, metrics),
             Self::Save => logger.save(),
         }
@@ -58,6 +60,7 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
     };
     let call = prop_oneof![
         8 => (metrics(), 0..3_u64).prop_map(|(metrics, ahead)| Call::Metrics(metrics, Some(ahead))),
+        2 => (metrics(), 0..3_u64).prop_map(|(metrics, ahead)| Call::Group(metrics, Some(ahead))),
         1 => metrics().prop_map(|metrics| Call::Metrics(metrics, None)),
         1 => (0..3_usize).prop_map(hyperparams),
         2 => Just(Call::Save),
@@ -65,7 +68,7 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
     prop::collection::vec(call, 1..40).prop_map(|mut calls| {
         let mut now = 0;
         for call in &mut calls {
-            if let Call::Metrics(_, Some(step)) = call {
+            if let Call::Metrics(_, Some(step)) | Call::Group(_, Some(step)) = call {
                 now += *step;
                 *step = now;
             }
@@ -135,10 +138,9 @@ fn broken(folder: &Path, new: New, calls: &[Call], lives: &[Life]) {
         } else {
             std::mem::forget(logger);
         }
-        let mut files = files(folder);
-        files.retain(|file| file.extension().is_none_or(|kind| kind != "yaml"));
-        let newest = files.len() - 1;
-        for (_, file) in files.iter().enumerate().filter(|(number, file)| *number == newest || file.ends_with("metrics.csv")) {
+        let logs: Vec<_> = files(folder).into_iter().filter(|file| file.extension().is_none_or(|kind| kind != "yaml")).collect();
+        let is_newest = |number: usize| logs.get(number + 1).is_none_or(|next| next.parent() != logs[number].parent());
+        for (_, file) in logs.iter().enumerate().filter(|(number, file)| is_newest(*number) || file.ends_with("metrics.csv")) {
             let mut file = std::fs::OpenOptions::new().append(true).open(file).unwrap();
             std::io::Write::write_all(&mut file, life.torn.as_bytes()).unwrap();
         }
@@ -149,10 +151,15 @@ fn broken(folder: &Path, new: New, calls: &[Call], lives: &[Life]) {
     logger.finalize(Status::Success).unwrap();
 }
 
-/// The files of the run in the order of their names.
+/// The files of the run in the order of their names, and those of its groups.
 fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<_> = fs_err::read_dir(folder.join("run")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
+    let entries = |folder: &Path| {
+        let mut entries: Vec<_> = fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        entries.sort();
+        entries
+    };
+    let (folders, mut files): (Vec<_>, Vec<_>) = entries(&folder.join("run")).into_iter().partition(|path| path.is_dir());
+    files.extend(folders.iter().flat_map(|folder| entries(folder)));
     files
 }
 

@@ -80,6 +80,23 @@ fn sounds_figures_and_several_images_read_back() {
 }
 
 #[test]
+fn a_drawing_in_svg_becomes_pixels_or_says_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut logger = TensorBoardLogger::new(folder.path());
+    let figure = Figure::svg(r#"<svg xmlns="http://www.w3.org/2000/svg" width="30" height="20"/>"#);
+    let outcome = logger.log_figure("plot", &figure, None);
+    if cfg!(feature = "rasterize") {
+        outcome.unwrap();
+        let found = values(&mut logger);
+        let Some(Data::Image(image)) = &found[0].1.data else { panic!("{found:?}") };
+        assert_eq!((image.width, image.height, image.colorspace), (30, 20, 4));
+    } else {
+        let error = outcome.unwrap_err().to_string();
+        assert_eq!(error, "logger `lightning_logs` does not support SVG figures without the cargo feature `rasterize`");
+    }
+}
+
+#[test]
 fn plugins_of_their_own_know_what_they_need() {
     let folder = tempfile::tempdir().unwrap();
     let mut logger = TensorBoardLogger::new(folder.path());

@@ -62,7 +62,7 @@ impl TensorBoardLogger {
     }
 
     /// Says which charts the custom-scalars dashboard shows. `TensorBoard` joins the layouts of all runs by the titles of
-    /// their categories, and reads one layout of each run.
+    /// their categories, and reads one layout of each run. The tags are those in the files, with the logger's prefix.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) if the event file cannot be written.

@@ -115,7 +115,8 @@ impl Artifact {
     }
 }
 
-#[cfg(all(test, any(feature = "network", feature = "neptune")))]
+#[cfg(test)]
+#[cfg(any(feature = "network", feature = "neptune"))]
 mod tests {
     use super::*;
 

@@ -67,7 +67,8 @@ impl Graph {
     }
 }
 
-#[cfg(all(test, any(feature = "comet", feature = "mlflow", feature = "neptune")))]
+#[cfg(test)]
+#[cfg(any(feature = "comet", feature = "mlflow", feature = "neptune"))]
 mod tests {
     use super::*;
 
