@@ -14,11 +14,13 @@ mod python;
 mod s3;
 mod steps;
 mod system;
+mod tensorboard;
 mod test;
 mod tidy;
 mod torch;
 mod trackio;
 mod venv;
+mod wandb;
 mod wgpu;
 
 use std::process::ExitCode;

@@ -61,6 +61,8 @@ mod test_server;
 #[cfg(feature = "trackio")]
 mod trackio;
 mod value;
+#[cfg(feature = "wandb")]
+mod wandb;
 mod writer;
 
 #[cfg(feature = "csv")]
@@ -90,4 +92,6 @@ pub use tensorboard::TensorBoardLogger;
 #[cfg(feature = "trackio")]
 pub use trackio::TrackioLogger;
 pub use value::{Artifact, Audio, Figure, FigureFormat, Graph, Histogram, HistogramStats, Image, Metrics, Node, Table, Text};
+#[cfg(feature = "wandb")]
+pub use wandb::{ConsoleStream, WandbLogger};
 pub use writer::{Background, PendingPosition, QUEUE_CAPACITY};

@@ -9,6 +9,8 @@ use stormfire::loggers::CometLogger;
 use stormfire::loggers::MlflowLogger;
 #[cfg(feature = "trackio")]
 use stormfire::loggers::TrackioLogger;
+#[cfg(feature = "wandb")]
+use stormfire::loggers::WandbLogger;
 use stormfire::loggers::{CsvLogger, Error, Logger, NeptuneRun, TensorBoardLogger};
 
 #[derive(Args)]
@@ -42,6 +44,9 @@ enum Target {
     /// The server that trackio's variables name.
     #[cfg(feature = "trackio")]
     Trackio,
+    /// W&B with `WANDB_API_KEY`, else a folder for `wandb sync`.
+    #[cfg(feature = "wandb")]
+    Wandb,
 }
 
 /// Converts every run; gives what to print.
@@ -77,6 +82,8 @@ fn logger(options: &Options, name: &str) -> Box<dyn Logger> {
         Target::Comet => Box::new(CometLogger::new().project(project).experiment_name(name).save_dir(out).strict(true)),
         #[cfg(feature = "trackio")]
         Target::Trackio => Box::new(TrackioLogger::new().project(project).run(name).save_dir(out).strict(true)),
+        #[cfg(feature = "wandb")]
+        Target::Wandb => Box::new(WandbLogger::new().project(project).run_name(name).save_dir(out).strict(true)),
     }
 }
 
