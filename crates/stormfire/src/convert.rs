@@ -44,7 +44,7 @@ enum Target {
     /// The server that trackio's variables name.
     #[cfg(feature = "trackio")]
     Trackio,
-    /// W&B with `WANDB_API_KEY`, else a folder for `wandb sync`.
+    /// W&B; with `WANDB_MODE=offline` a folder for `wandb sync`.
     #[cfg(feature = "wandb")]
     Wandb,
 }

@@ -115,12 +115,12 @@ impl Artifact {
     }
 }
 
-#[cfg(all(test, any(feature = "network", feature = "neptune")))]
+#[cfg(test)]
 mod tests {
-    use super::*;
-
+    #[cfg(any(feature = "network", feature = "neptune"))]
     #[test]
     fn a_folder_is_all_the_files_in_it() {
+        use super::*;
         let folder = tempfile::tempdir().unwrap();
         for name in ["b.txt", "a/c.txt", "a/d/e.txt"] {
             let path = folder.path().join(name);

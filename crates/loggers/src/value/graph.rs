@@ -67,12 +67,12 @@ impl Graph {
     }
 }
 
-#[cfg(all(test, any(feature = "comet", feature = "neptune")))]
+#[cfg(test)]
 mod tests {
-    use super::*;
-
+    #[cfg(any(feature = "comet", feature = "neptune"))]
     #[test]
     fn the_text_names_nodes_and_their_inputs() {
+        use super::*;
         let nodes = [Node::new("net/a", "Linear").attribute("out", "2"), Node::new("net/b", "ReLU").input("net/a")];
         assert_eq!(Graph::new(nodes).to_text(), "(net/a): Linear(out=2)\n(net/b): ReLU() <- net/a\n");
     }
