@@ -44,13 +44,13 @@ use crate::{
 /// * **A run that is resumed** goes on in the same experiment. What the server has already is not sent twice.
 ///
 /// ```
-/// use stormfire_loggers::{CometLogger, Hyperparams, Logger, Status};
+/// use stormfire_loggers::{CometLogger, Hyperparams, Logger, Metrics, Status};
 /// # let folder = tempfile::tempdir()?;
 /// # let folder = folder.path();
 /// let mut logger = CometLogger::new().offline(true).save_dir(folder).project("mnist").experiment_name("first");
 /// let mut params = Hyperparams::new();
 /// params.insert("lr", 1e-3)?;
-/// logger.log_hyperparams(&params, &[].into())?;
+/// logger.log_hyperparams(&params, &Metrics::new())?;
 /// logger.log_metrics(&[("loss", 0.5), ("epoch", 0.0)].into(), Some(49))?;
 /// logger.finalize(Status::Success)?;
 /// let archive = folder.join(format!("{}.zip", logger.version()));
@@ -129,6 +129,16 @@ impl CometLogger {
     /// [`Error::Io`] if it is no such folder, or the archive cannot be written.
     pub fn pack(folder: impl AsRef<Path>) -> Result<PathBuf> {
         offline::pack(folder.as_ref())
+    }
+
+    /// Sends what an earlier process has left below `.stormfire/comet`, and waits for it as [`finalize`](Logger::finalize)
+    /// does. Workspace, project, [`experiment_key`](Self::experiment_key) and [`save_dir`](Self::save_dir) have to be those of
+    /// that process. Offline there is nothing to send.
+    ///
+    /// # Errors
+    /// With [`strict`](Self::strict), [`Error::Undelivered`] if the server did not get everything.
+    pub fn deliver(&mut self) -> Result<Delivery> {
+        self.journal()?.settle()
     }
 
     /// Records a fact that is no hyperparameter, such as a result; a later one with the key replaces it.

@@ -124,7 +124,7 @@ fn foreign_operations_are_read_or_counted() {
     fs_err::create_dir_all(&inner).unwrap();
     fs_err::copy(folder.path().join("data-1.log"), inner.join("data-1.log")).unwrap();
     for place in [outer.path().to_owned(), outer.path().join(".neptune"), outer.path().join(".neptune/offline")] {
-        assert_eq!(NeptuneRun::find(&place).unwrap(), [inner.clone()], "{}", place.display());
+        assert_eq!(NeptuneRun::find(&place).unwrap(), std::slice::from_ref(&inner), "{}", place.display());
     }
 
     let error = NeptuneRun::read(folder.path().join("nothing")).unwrap_err();
