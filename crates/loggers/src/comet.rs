@@ -6,6 +6,7 @@ mod journal;
 mod message;
 mod offline;
 mod resume;
+mod setup;
 #[cfg(test)]
 mod tests;
 
@@ -43,13 +44,13 @@ use crate::{
 /// * **A run that is resumed** goes on in the same experiment. What the server has already is not sent twice.
 ///
 /// ```
-/// use stormfire_loggers::{CometLogger, Hyperparams, Logger, Status};
+/// use stormfire_loggers::{CometLogger, Hyperparams, Logger, Metrics, Status};
 /// # let folder = tempfile::tempdir()?;
 /// # let folder = folder.path();
 /// let mut logger = CometLogger::new().offline(true).save_dir(folder).project("mnist").experiment_name("first");
 /// let mut params = Hyperparams::new();
 /// params.insert("lr", 1e-3)?;
-/// logger.log_hyperparams(&params, &[].into())?;
+/// logger.log_hyperparams(&params, &Metrics::new())?;
 /// logger.log_metrics(&[("loss", 0.5), ("epoch", 0.0)].into(), Some(49))?;
 /// logger.finalize(Status::Success)?;
 /// let archive = folder.join(format!("{}.zip", logger.version()));
@@ -111,81 +112,6 @@ impl CometLogger {
         }
     }
 
-    /// The key of the account. Default: `COMET_API_KEY`.
-    pub fn api_key(mut self, api_key: impl Into<Secret>) -> Self {
-        self.api_key = Some(api_key.into());
-        self
-    }
-
-    /// Whether to make an archive rather than to send. Default: whether there is no API key.
-    pub fn offline(mut self, offline: bool) -> Self {
-        self.offline = Some(offline);
-        self
-    }
-
-    /// The server's address. Default: `COMET_URL_OVERRIDE`, else `https://www.comet.com/clientlib/`.
-    pub fn server(mut self, address: impl Into<String>) -> Self {
-        self.server = address.into();
-        self
-    }
-
-    /// Whose project it is. Default: `COMET_WORKSPACE`, else the account's own.
-    pub fn workspace(mut self, workspace: impl Into<String>) -> Self {
-        self.workspace = Some(workspace.into());
-        self
-    }
-
-    /// The project. Default: `COMET_PROJECT_NAME`, else `lightning_logs`.
-    pub fn project(mut self, project: impl Into<String>) -> Self {
-        self.project = project.into();
-        self
-    }
-
-    /// Goes on with the experiment of this key, or makes it: 32 to 50 letters and digits. Default: `COMET_EXPERIMENT_KEY`,
-    /// else a random one.
-    pub fn experiment_key(mut self, key: impl Into<String>) -> Self {
-        self.key = key.into();
-        self.own_key = true;
-        self
-    }
-
-    /// The name that is shown. Default: Comet invents one.
-    pub fn experiment_name(mut self, name: impl Into<String>) -> Self {
-        self.experiment_name = Some(name.into());
-        self
-    }
-
-    /// One more tag.
-    pub fn tag(mut self, tag: impl Into<String>) -> Self {
-        self.tags.push(tag.into());
-        self
-    }
-
-    /// Puts `prefix_` before every metric's name except `epoch`.
-    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = prefix.into();
-        self
-    }
-
-    /// Where archives are made, and below which what waits for the server is kept. Default: archives in
-    /// `COMET_OFFLINE_DIRECTORY`, else in `.cometml-runs`; what waits below the current folder.
-    pub fn save_dir(mut self, save_dir: impl Into<PathBuf>) -> Self {
-        self.save_dir = Some(save_dir.into());
-        self
-    }
-
-    /// Which checkpoints become models of the run. Default: none.
-    pub fn log_model(mut self, which: LogModel) -> Self {
-        self.models = ModelLog::new(which);
-        self
-    }
-
-    /// Whether a record that the server does not get is an error. Default: false, one warning.
-    pub fn strict(mut self, strict: bool) -> Self {
-        self.strict = strict;
-        self
-    }
-
     /// The experiment's key, which is also the [`version`](Logger::version).
     pub fn key(&self) -> &str {
         &self.key
@@ -203,6 +129,16 @@ impl CometLogger {
     /// [`Error::Io`] if it is no such folder, or the archive cannot be written.
     pub fn pack(folder: impl AsRef<Path>) -> Result<PathBuf> {
         offline::pack(folder.as_ref())
+    }
+
+    /// Sends what an earlier process has left below `.stormfire/comet`, and waits for it as [`finalize`](Logger::finalize)
+    /// does. Workspace, project, [`experiment_key`](Self::experiment_key) and [`save_dir`](Self::save_dir) have to be those of
+    /// that process. Offline there is nothing to send.
+    ///
+    /// # Errors
+    /// With [`strict`](Self::strict), [`Error::Undelivered`] if the server did not get everything.
+    pub fn deliver(&mut self) -> Result<Delivery> {
+        self.journal()?.settle()
     }
 
     /// Records a fact that is no hyperparameter, such as a result; a later one with the key replaces it.

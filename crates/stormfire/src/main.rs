@@ -1,4 +1,6 @@
-//! The program `stormfire`: looks into checkpoints.
+//! The program `stormfire`: looks into checkpoints, takes runs to another tracker.
+
+mod convert;
 
 use std::{
     io::{self, Write},
@@ -32,11 +34,14 @@ enum Command {
         #[arg(long, conflicts_with = "all")]
         json: bool,
     },
+    /// Replay runs that Neptune's client has left on the disk into another tracker.
+    Convert(convert::Options),
 }
 
 fn main() -> ExitCode {
     let text = match Arguments::parse().command {
         Command::Inspect { file, all, json } => inspect(&file, all, json).map_err(|error| explain(&error, &file)),
+        Command::Convert(options) => convert::run(&options),
     };
     match text {
         Ok(text) => print(&text),

@@ -173,6 +173,14 @@ impl Journal {
         }
     }
 
+    /// Waits for the server.
+    pub(super) fn settle(&mut self) -> Result<Delivery> {
+        match &mut self.place {
+            Place::Folder(_) => Ok(Delivery::default()),
+            Place::Outbox(outbox) => outbox.settle(),
+        }
+    }
+
     pub(super) fn delivery(&self) -> Option<Delivery> {
         match &self.place {
             Place::Folder(_) => None,

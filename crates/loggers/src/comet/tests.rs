@@ -298,6 +298,51 @@ fn a_continued_run_sends_nothing_twice_and_what_was_not_sent() {
 }
 
 #[test]
+fn the_server_hears_that_the_run_goes_on_until_it_has_ended() {
+    use super::carrier::CometCarrier;
+    use crate::outbox::Carrier;
+
+    let server = server();
+    let mut carrier = CometCarrier::new(&server.address, API_KEY.into(), KEY, "p", None);
+    carrier.idle().unwrap();
+    assert!(server.received().is_empty(), "nobody asked for a run yet");
+    let said = |server: &TestServer| {
+        let received = server.received();
+        let status = received.iter().filter(|request| request.path.ends_with("status-report/update"));
+        status.map(|request| request.json()["is_alive"] == true).collect::<Vec<_>>()
+    };
+    let metric = [Message::metric("loss".to_owned(), 1.0, Some(1), None, 1)];
+    carrier.deliver(&metric).unwrap();
+    carrier.idle().unwrap();
+    assert_eq!(said(&server), [true, true]);
+    carrier.deliver(&[Message::ended(Status::Success)]).unwrap();
+    carrier.idle().unwrap();
+    assert_eq!(said(&server), [true, true, false]);
+    // A test after the fit.
+    carrier.deliver(&metric).unwrap();
+    assert_eq!(said(&server), [true, true, false, true]);
+}
+
+#[test]
+fn what_a_process_could_not_send_another_sends() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server();
+    server.down();
+    let mut cut_off = online(folder.path(), &server.address).tag("a");
+    cut_off.patience = Duration::from_millis(50);
+    cut_off.log_metrics(&[("loss", 1.0)].into(), Some(1)).unwrap();
+    cut_off.log_table("t", &Table::new(["a"]), Some(1)).unwrap();
+    cut_off.finalize(Status::Success).unwrap();
+    assert_eq!(cut_off.delivery().unwrap().delivered, 0);
+    drop(cut_off);
+    server.up();
+    let delivery = online(folder.path(), &server.address).deliver().unwrap();
+    assert_eq!((delivery.delivered, delivery.spooled), (5, 0));
+    assert_eq!(got(&server), [("loss".to_owned(), 1)]);
+    assert!(!folder.path().join(".stormfire/comet").join(KEY).exists());
+}
+
+#[test]
 fn a_wrong_key_loses_nothing_and_is_never_shown() {
     let folder = tempfile::tempdir().unwrap();
     let server = TestServer::start(|request| (401, json!({"msg": format!("no account has {}", request.json()["apiKey"])})));

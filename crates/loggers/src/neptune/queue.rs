@@ -158,6 +158,16 @@ fn files(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
+/// Whether a folder holds operations.
+pub(super) fn is_run(folder: &Path) -> Result<bool> {
+    Ok(!files(folder)?.is_empty())
+}
+
+pub(super) fn no_run(folder: &Path) -> Error {
+    let reason = format!("`{}` holds no run of Neptune: there is no `data-*.log`", folder.display());
+    std::io::Error::new(std::io::ErrorKind::NotFound, reason).into()
+}
+
 /// Where the bytes of an upload are.
 pub(super) fn upload_of(folder: &Path, name: &str) -> PathBuf {
     folder.join(UPLOADS).join(name)
@@ -170,8 +180,7 @@ pub(super) fn upload_of(folder: &Path, name: &str) -> PathBuf {
 pub(super) fn read(folder: &Path, mut each: impl FnMut(Operation)) -> Result<()> {
     let files = files(folder)?;
     if files.is_empty() {
-        let reason = format!("`{}` is no folder of a Neptune run: it has no `data-*.log`", folder.display());
-        return Err(std::io::Error::new(std::io::ErrorKind::NotFound, reason).into());
+        return Err(no_run(folder));
     }
     for (_, path) in files {
         let mut lines = BufReader::new(fs_err::File::open(&path)?);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::run::{NeptuneRun, Point};
+use super::run::{NeptuneRun, Point, STATUS};
 use crate::{Artifact, Error, Figure, Logger, Metrics, Result, Status, Text};
 
 /// What [`NeptuneRun::replay`] has done.
@@ -94,9 +94,9 @@ impl NeptuneRun {
 
     fn status(&self) -> Status {
         let is = |path: &str, value: &str| self.assigned().get(path).is_some_and(|found| found == value);
-        if self.assigned().get("sys/failed").is_some_and(|failed| failed == true) || is("training/status", "failed") {
+        if self.assigned().get("sys/failed").is_some_and(|failed| failed == true) || is(STATUS, "failed") {
             Status::Failed
-        } else if is("training/status", "interrupted") {
+        } else if is(STATUS, "interrupted") {
             Status::Interrupted
         } else {
             Status::Success

@@ -11,6 +11,9 @@ use super::operation::{Entry, Operation};
 use super::queue;
 use crate::{Hyperparams, Result};
 
+/// Where Lightning's logger said how a run ended.
+pub(super) const STATUS: &str = "training/status";
+
 /// A point of a series.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Point<T = f64> {
@@ -59,6 +62,32 @@ impl NeptuneRun {
         Ok(run)
     }
 
+    /// The folders of the runs below a folder, in the order of their names: the folder itself, if it is a run's, or those in
+    /// it, in its `offline`, or in its `.neptune/offline`.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) if there is no run, or the folder cannot be read.
+    pub fn find(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
+        let folder = folder.as_ref();
+        if queue::is_run(folder)? {
+            return Ok(vec![folder.to_owned()]);
+        }
+        let mut found = Vec::new();
+        for place in ["", "offline", ".neptune/offline"].map(|below| folder.join(below)).iter().filter(|place| place.is_dir()) {
+            for entry in fs_err::read_dir(place)? {
+                let path = entry?.path();
+                if path.is_dir() && queue::is_run(&path)? {
+                    found.push(path);
+                }
+            }
+        }
+        if found.is_empty() {
+            return Err(queue::no_run(folder));
+        }
+        found.sort();
+        Ok(found)
+    }
+
     /// Single values of every kind, in the order in which they were first set; points in time are milliseconds since 1970.
     pub const fn assigned(&self) -> &Map<String, Value> {
         &self.assigned
@@ -75,10 +104,10 @@ impl NeptuneRun {
     }
 
     /// The settings: single values below a namespace `hyperparams` or `parameters`, nested as they were, and every other one
-    /// except those of `sys` under its whole path.
+    /// under its whole path, except those of `sys` and `training/status`.
     pub fn hyperparams(&self) -> Hyperparams {
         let mut values = Map::new();
-        for (path, value) in self.assigned.iter().filter(|(path, _)| !path.starts_with("sys/")) {
+        for (path, value) in self.assigned.iter().filter(|(path, _)| !path.starts_with("sys/") && *path != STATUS) {
             let parts: Vec<&str> = path.split('/').collect();
             let settings = parts.iter().position(|part| matches!(*part, "hyperparams" | "parameters"));
             insert(&mut values, &parts[settings.map_or(0, |at| at + 1)..], value);

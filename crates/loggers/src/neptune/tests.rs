@@ -117,6 +117,16 @@ fn foreign_operations_are_read_or_counted() {
     assert_eq!(done.left_out, ["1 operations of a kind that is not read"]);
     assert!(memory.calls().contains(&Call::Metrics { metrics: [("loss", 2.0)].into(), step: Some(1) }));
 
+    let outer = tempfile::tempdir().unwrap();
+    assert_eq!(NeptuneRun::find(folder.path()).unwrap(), [folder.path()]);
+    assert!(NeptuneRun::find(outer.path()).unwrap_err().to_string().contains("holds no run of Neptune"));
+    let inner = outer.path().join(".neptune/offline/run__1");
+    fs_err::create_dir_all(&inner).unwrap();
+    fs_err::copy(folder.path().join("data-1.log"), inner.join("data-1.log")).unwrap();
+    for place in [outer.path().to_owned(), outer.path().join(".neptune"), outer.path().join(".neptune/offline")] {
+        assert_eq!(NeptuneRun::find(&place).unwrap(), std::slice::from_ref(&inner), "{}", place.display());
+    }
+
     let error = NeptuneRun::read(folder.path().join("nothing")).unwrap_err();
     assert!(error.to_string().contains("nothing"), "{error}");
     fs_err::write(folder.path().join("data-9.log"), "no JSON\n").unwrap();
