@@ -16,6 +16,7 @@ mod events;
 mod failures;
 mod files;
 mod full_disk;
+mod learning_rates;
 mod logging;
 mod modes;
 mod monitors;

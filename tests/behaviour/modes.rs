@@ -11,7 +11,7 @@ use burn::{
 };
 use stormfire::prelude::*;
 
-use crate::support::{Batch, line_data, quiet};
+use crate::support::{Batch, Line, line_data, quiet};
 
 /// Two layers around a normalisation; the first layer is frozen.
 #[derive(Module, Debug)]
@@ -174,4 +174,20 @@ fn layers_that_act_on_the_batch_itself_train() {
     let net = quiet().max_epochs(1).fit(module, line_data(4, 4)).unwrap().module;
     assert_eq!(*net.seen.0.lock().unwrap(), [("train", true, true)], "dropout");
     assert_ne!(list(net.norm.running_var.value_sync()), [1.0], "running statistics");
+}
+
+#[test]
+fn data_of_a_single_pass_is_kept_for_the_validation() {
+    let batches = || {
+        let batch = (
+            burn::tensor::Tensor::<2>::ones([2, 1], &burn::tensor::Device::flex()),
+            burn::tensor::Tensor::ones([2, 1], &burn::tensor::Device::flex()),
+        );
+        Loader::from_iter(vec![batch; 3]).items_per_batch(2)
+    };
+    let fit = quiet().max_epochs(1).fit(Line::new(), (line_data(8, 2), batches())).unwrap();
+    assert_eq!(fit.stop, Stop::MaxEpochs);
+    let text = "the iterator of this loader was already consumed, so there is nothing left for epoch 0";
+    let hint = "use `Loader::from_fn`, which makes a fresh iterator for each epoch, or `Loader::from_batches`";
+    crate::wrong_input::check(quiet().max_epochs(2).fit(Line::new(), (line_data(8, 2), batches())), text, Some(hint));
 }

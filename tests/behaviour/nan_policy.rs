@@ -288,3 +288,27 @@ fn is_interrupted() {
 fn an_interrupt_does_not_save_broken_parameters() {
     crate::child::play(crate::child::part("nan_policy::is_interrupted", tempfile::tempdir().unwrap().path()));
 }
+
+/// Asks for a checkpoint after the fourth batch.
+struct SavesAfterTwo(std::path::PathBuf);
+
+impl Callback<Sick> for SavesAfterTwo {
+    fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut Sick, _output: &StepOutput, batch_idx: usize) -> Result<()> {
+        if batch_idx == 3 {
+            ctx.save_checkpoint(stormfire::module::run::SaveRequest { path: self.0.clone(), ..Default::default() });
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn skipped_steps_are_counted_over_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("two.ckpt");
+    let faults = [2, 3, 4].map(|batch| (batch, Fault::Loss));
+    let trainer = || quiet().max_epochs(1).on_non_finite(NonFinite::Skip { max_in_a_row: 2 });
+    let first = trainer().callback(SavesAfterTwo(path.clone())).fit(Sick::new(&faults), line_data(40, 2)).unwrap_err();
+    let second = trainer().ckpt_path(&path).fit(Sick::new(&faults), line_data(40, 2)).unwrap_err();
+    assert!(first.to_string().contains("after 2 skipped steps in a row"), "{first}");
+    assert_eq!(second.to_string(), first.to_string());
+}

@@ -182,6 +182,10 @@ impl<B: Send + 'static> Source<Vec<Option<B>>> for Lockstep<B> {
         self.loaders.iter().any(Loader::is_shuffled)
     }
 
+    fn is_single_pass(&self) -> bool {
+        self.loaders.iter().any(Loader::is_single_pass)
+    }
+
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<Vec<Option<B>>>>> {
         Some(Arc::new(Self { loaders: set(&self.loaders, setting)?, mode: self.mode }))
     }
@@ -325,6 +329,10 @@ impl<B: Send + 'static> Source<B> for Sequential<B> {
 
     fn is_shuffled(&self) -> bool {
         self.0.iter().any(Loader::is_shuffled)
+    }
+
+    fn is_single_pass(&self) -> bool {
+        self.0.iter().any(Loader::is_single_pass)
     }
 
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>> {

@@ -16,6 +16,7 @@ pub(crate) struct IterSource<B> {
     measure: Arc<dyn Fn() -> Length + Send + Sync>,
     length: Arc<OnceLock<Length>>,
     items_per_batch: Option<usize>,
+    is_single_pass: bool,
 }
 
 impl<B: Send + 'static> IterSource<B> {
@@ -23,7 +24,7 @@ impl<B: Send + 'static> IterSource<B> {
         open: impl Fn(Position) -> Result<BoxIter<B>> + Send + Sync + 'static,
         measure: impl Fn() -> Length + Send + Sync + 'static,
     ) -> Self {
-        Self { open: Arc::new(open), measure: Arc::new(measure), length: Arc::default(), items_per_batch: None }
+        Self { open: Arc::new(open), measure: Arc::new(measure), length: Arc::default(), items_per_batch: None, is_single_pass: false }
     }
 
     pub(crate) fn once<E: Into<BoxError>>(iter: impl Iterator<Item = Result<B, E>> + Send + 'static) -> Self {
@@ -34,7 +35,7 @@ impl<B: Send + 'static> IterSource<B> {
             let taken = iter.lock().unwrap_or_else(PoisonError::into_inner).take();
             skip(taken.ok_or(Error::Consumed { epoch: start.epoch })?, start.batch)
         };
-        Self::new(open, move || length)
+        Self { is_single_pass: true, ..Self::new(open, move || length) }
     }
 
     pub(crate) fn per_epoch<E, T>(make: impl Fn(usize) -> T + Send + Sync + 'static) -> Self
@@ -120,10 +121,14 @@ impl<B: Send + 'static> Source<B> for IterSource<B> {
         false
     }
 
+    fn is_single_pass(&self) -> bool {
+        self.is_single_pass
+    }
+
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>> {
         let Setting::ItemsPerBatch(n) = setting else { return None };
         let (open, measure, length) = (self.open.clone(), self.measure.clone(), self.length.clone());
-        Some(Arc::new(Self { open, measure, length, items_per_batch: Some(n) }))
+        Some(Arc::new(Self { open, measure, length, items_per_batch: Some(n), is_single_pass: self.is_single_pass }))
     }
 }
 

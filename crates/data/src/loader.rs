@@ -234,6 +234,11 @@ impl<B: Send + 'static> Loader<B> {
         self.source.is_shuffled()
     }
 
+    /// Whether it gives its batches once only, as one made from an iterator does.
+    pub fn is_single_pass(&self) -> bool {
+        self.source.is_single_pass()
+    }
+
     pub(crate) fn from_source(source: impl Source<B> + 'static) -> Self {
         Self { source: Arc::new(source), misuse: None, stage: None }
     }

@@ -58,6 +58,10 @@ impl<A: Send + 'static, B: Send + 'static> Source<B> for MapSource<A, B> {
         self.inner.is_shuffled()
     }
 
+    fn is_single_pass(&self) -> bool {
+        self.inner.is_single_pass()
+    }
+
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>> {
         Some(Arc::new(Self { inner: self.inner.try_set(setting)?, map: self.map.clone() }))
     }

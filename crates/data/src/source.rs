@@ -25,6 +25,11 @@ pub(crate) trait Source<B>: Send + Sync {
 
     fn is_shuffled(&self) -> bool;
 
+    /// Whether there is one pass only.
+    fn is_single_pass(&self) -> bool {
+        false
+    }
+
     /// The same source with another setting; `None` where the setting means nothing.
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>>;
 }

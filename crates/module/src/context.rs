@@ -119,7 +119,7 @@ impl<'a> Context<'a> {
         &self.run.loggers
     }
 
-    /// The learning rates by name, as of this batch.
+    /// The learning rates by name, with which the optimizers step next. In `on_train_batch_end` that is the next batch's rate.
     pub fn learning_rates(&self) -> &[(String, f64)] {
         &self.run.learning_rates
     }

@@ -59,6 +59,14 @@ hooks! {
     PrepareData = "prepare_data", NONE;
     /// A run of some stage begins.
     Setup = "setup", NONE;
+    /// The data module makes the training loader.
+    TrainDataloader = "train_dataloader", NONE;
+    /// The data module makes the validation loaders.
+    ValDataloader = "val_dataloader", NONE;
+    /// The data module makes the test loaders.
+    TestDataloader = "test_dataloader", NONE;
+    /// The data module makes the predict loaders.
+    PredictDataloader = "predict_dataloader", NONE;
     /// A run of some stage is over, also after a failure.
     Teardown = "teardown", NONE;
     /// The module says what optimizes it.

@@ -87,7 +87,7 @@ pub struct Run {
     pub fast_dev_run: bool,
     /// Where runs leave their files when no logger says otherwise; may be the URL of a store.
     pub default_root_dir: PathBuf,
-    /// The learning rates by name, as of this batch.
+    /// The learning rates by name, with which the optimizers step next.
     pub learning_rates: Vec<(String, f64)>,
     /// The loggers, each behind its own writer.
     pub loggers: Loggers,

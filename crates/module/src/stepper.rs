@@ -80,6 +80,8 @@ pub trait StepHooks<M> {
     fn on_after_backward(&mut self, module: &mut M, gradients: &mut GradientsParams) -> Result<()>;
     /// The optimizer is about to step.
     fn on_before_optimizer_step(&mut self, module: &mut M, optimizer: &str, gradients: &mut GradientsParams) -> Result<()>;
+    /// An optimizer and its schedule have stepped: these rates hold from now on.
+    fn learning_rates(&mut self, rates: Vec<(String, f64)>);
 }
 
 /// How a batch lies in its window of accumulated gradients.
@@ -253,6 +255,7 @@ impl<'a, M: Module> Stepper<'a, M> {
         let optimizer = self.optimizers.at(index);
         optimizer.update(module, gradients);
         optimizer.step_schedule()?;
+        self.hooks.learning_rates(self.optimizers.learning_rates());
         self.stepped = true;
         Ok(())
     }

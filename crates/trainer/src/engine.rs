@@ -264,4 +264,8 @@ impl<M: LightningModule> StepHooks<M> for Engine<M> {
     fn on_before_optimizer_step(&mut self, module: &mut M, optimizer: &str, gradients: &mut GradientsParams) -> Result<()> {
         self.fire(module, Event::BeforeOptimizerStep { optimizer, gradients })
     }
+
+    fn learning_rates(&mut self, rates: Vec<(String, f64)>) {
+        self.run.learning_rates = rates;
+    }
 }

@@ -48,7 +48,6 @@ pub(crate) struct FiniteWatch {
     on_its_way: VecDeque<(Reading, usize)>,
     /// Why the fit stops.
     stop: Option<String>,
-    skipped_in_a_row: u32,
     skipped: u64,
 }
 
@@ -63,7 +62,6 @@ impl FiniteWatch {
             first_bad: None,
             on_its_way: VecDeque::new(),
             stop: None,
-            skipped_in_a_row: 0,
             skipped: 0,
         }
     }
@@ -83,18 +81,18 @@ impl FiniteWatch {
         self.stop.as_deref()
     }
 
-    /// Counts the steps that were left out; too many in a row are an error.
-    pub(crate) fn judge(&mut self, skipped: Option<String>, has_stepped: bool, run: &Run) -> Result<()> {
+    /// Counts the steps that were left out; too many in a row, also over a restart, are an error.
+    pub(crate) fn judge(&mut self, skipped: Option<String>, has_stepped: bool, in_a_row: &mut u32, run: &Run) -> Result<()> {
         let Some(what) = skipped else {
             // A batch that only adds to its window of gradients says nothing.
-            self.skipped_in_a_row = if has_stepped { 0 } else { self.skipped_in_a_row };
+            *in_a_row = if has_stepped { 0 } else { *in_a_row };
             return Ok(());
         };
-        self.skipped_in_a_row += 1;
+        *in_a_row += 1;
         self.skipped += 1;
         let place = Place { batch_idx: run.moment.batch_idx, global_step: run.logger_step };
         match self.policy {
-            NonFinite::Skip { max_in_a_row } if self.skipped_in_a_row > max_in_a_row => {
+            NonFinite::Skip { max_in_a_row } if *in_a_row > max_in_a_row => {
                 let plural = if max_in_a_row == 1 { "" } else { "s" };
                 let what = format!("after {max_in_a_row} skipped step{plural} in a row {what}");
                 Err(error(what, place, run, Vec::new()))

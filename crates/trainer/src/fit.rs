@@ -54,9 +54,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
 
     pub(crate) fn run(mut self) -> Result<Stop> {
         self.sanity_check()?;
-        if !self.engine.run.progress.has_begun() {
-            self.refresh_learning_rates();
-        }
+        self.refresh_learning_rates();
         let stop = match self.is_done() {
             Some(stop) if !self.is_in_epoch() => stop,
             _ => self.train()?,
@@ -162,10 +160,6 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         engine.run.logger_step = engine.run.progress.global_step;
         engine.run.logs_this_step = window.closes && engine.logs_step(engine.run.logger_step);
         engine.reseed(RandomPart::Batch);
-        if engine.run.logs_this_step {
-            engine.run.learning_rates = self.training.optimizers.learning_rates();
-        }
-
         engine.fire(self.module, Event::TrainBatchStart { batch: &batch.value, batch_idx })?;
         if self.skip_if_asked() == Flow::EndEpoch {
             self.engine.batch_items = Some(1);
@@ -181,11 +175,12 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         engine.run.progress.batch_in_epoch += 1;
         if is_last {
             self.training.optimizers.step_epoch_schedules(engine.run.progress.epoch as u64 + 1)?;
+            self.refresh_learning_rates();
         }
         self.engine.run.validation_is_due = self.is_validation_due(is_last, has_stepped);
         self.engine.clock.after_batch = true;
         self.engine.run.step_skipped = skipped.is_some();
-        self.finite.judge(skipped, has_stepped, &self.engine.run)?;
+        self.finite.judge(skipped, has_stepped, &mut self.engine.clock.skipped_in_a_row, &self.engine.run)?;
         self.finite.add(evidence, &self.engine.run);
         self.finite.check(self.engine, self.module)?;
         if self.engine.run.logs_this_step {
@@ -223,6 +218,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             }
             self.validate(RunningStage::Validate)?;
             self.training.optimizers.step_watching_schedules(None, &mut |name| self.engine.store.metric(name))?;
+            self.refresh_learning_rates();
             self.engine.clock.after_batch = false;
             self.keep()?;
             self.write_checkpoints()?;

@@ -28,11 +28,13 @@ pub(crate) struct LoopClock {
     pub(crate) evaluated: Vec<u64>,
     /// When the last validation ended.
     pub(crate) last_validation: Instant,
+    /// How many steps in a row were left out, up to now (`on_non_finite`).
+    pub(crate) skipped_in_a_row: u32,
 }
 
 impl Default for LoopClock {
     fn default() -> Self {
-        Self { after_batch: false, evaluating: None, evaluated: Vec::new(), last_validation: Instant::now() }
+        Self { after_batch: false, evaluating: None, evaluated: Vec::new(), last_validation: Instant::now(), skipped_in_a_row: 0 }
     }
 }
 
@@ -54,6 +56,7 @@ pub(crate) struct LoopState {
     logs_this_step: bool,
     learning_rates: Vec<(String, f64)>,
     accumulate_grad_batches: usize,
+    skipped_in_a_row: u32,
     /// Of this checkpoint.
     pub(crate) names: Names,
 }
@@ -74,6 +77,7 @@ impl LoopState {
             logs_this_step: run.logs_this_step,
             learning_rates: run.learning_rates.clone(),
             accumulate_grad_batches: run.accumulate_grad_batches,
+            skipped_in_a_row: clock.skipped_in_a_row,
             names: Names::default(),
         }
     }
@@ -94,6 +98,7 @@ impl LoopState {
         clock.after_batch = self.after_batch;
         clock.evaluating = self.evaluating;
         clock.evaluated = self.evaluated;
+        clock.skipped_in_a_row = self.skipped_in_a_row;
         let since = Duration::try_from_secs_f64(self.since_validation).unwrap_or_default();
         clock.last_validation = Instant::now().checked_sub(since).unwrap_or_else(Instant::now);
         run.validation_is_due = self.validation_is_due;

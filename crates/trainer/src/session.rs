@@ -159,8 +159,14 @@ impl<M: LightningModule> Session<M> {
         let results = self.run(stage, &mut module, &mut data, &mut Training::default(), |engine, module, data, _| {
             begin(engine, module, data, stage)?;
             let (loaders, limit, option) = match what {
-                Evaluation::Validation => (data.val_dataloader()?, engine.config.limit_val_batches, "limit_val_batches"),
-                Evaluation::Test => (data.test_dataloader()?, engine.config.limit_test_batches, "limit_test_batches"),
+                Evaluation::Validation => {
+                    (of_data(engine, Hook::ValDataloader, || data.val_dataloader())?, engine.config.limit_val_batches, "limit_val_batches")
+                }
+                Evaluation::Test => (
+                    of_data(engine, Hook::TestDataloader, || data.test_dataloader())?,
+                    engine.config.limit_test_batches,
+                    "limit_test_batches",
+                ),
             };
             require(&loaders, stage)?;
             let limits = limits_of(&loaders, limit, option)?;
@@ -187,7 +193,7 @@ impl<M: LightningModule> Session<M> {
         let mut module = self.for_evaluation(module)?;
         self.run(Stage::Predict, &mut module, &mut data, &mut Training::default(), |engine, module, data, _| {
             begin(engine, module, data, Stage::Predict)?;
-            let loaders = data.predict_dataloader()?;
+            let loaders = of_data(engine, Hook::PredictDataloader, || data.predict_dataloader())?;
             require(&loaders, Stage::Predict)?;
             let limits = limits_of(&loaders, engine.config.limit_predict_batches, "limit_predict_batches")?;
             engine.run.limits.predict_batches.clone_from(&limits);
@@ -245,7 +251,8 @@ impl<M: LightningModule> Session<M> {
             }
         }
         let saved = guard(|| checkpoint::settle(engine));
-        let torn_down = guard(|| engine.fire(module, Event::Teardown { stage })).and(guard(|| Ok(data.teardown(stage)?)));
+        let torn_down = guard(|| engine.fire(module, Event::Teardown { stage }))
+            .and(guard(|| of_data(engine, Hook::Teardown, || data.teardown(stage))));
         let status = match &outcome {
             Ok(_) => Status::Success,
             Err(Error::Interrupted { .. }) => Status::Interrupted,
@@ -325,6 +332,16 @@ fn on_exception<M: LightningModule, D: DataModule>(
     }
 }
 
+/// Calls a method of the data module, in which nothing can be logged.
+fn of_data<M: LightningModule, R>(engine: &mut Engine<M>, hook: Hook, code: impl FnOnce() -> stormfire_data::Result<R>) -> Result<R> {
+    let result = {
+        let _scope = engine.enter(hook);
+        code()?
+    };
+    engine.collect()?;
+    Ok(result)
+}
+
 /// The first hooks of every run.
 fn begin<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     engine: &mut Engine<M>,
@@ -332,9 +349,9 @@ fn begin<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     data: &mut D,
     stage: Stage,
 ) -> Result<()> {
-    data.prepare_data()?;
+    of_data(engine, Hook::PrepareData, || data.prepare_data())?;
     engine.fire(module, Event::PrepareData)?;
-    data.setup(stage)?;
+    of_data(engine, Hook::Setup, || data.setup(stage))?;
     engine.fire(module, Event::Setup { stage })
 }
 
@@ -357,8 +374,8 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
 ) -> Result<FitData<M::Batch>> {
     begin(engine, module, data, Stage::Fit)?;
     let config = engine.config.clone();
-    let mut train = data.train_dataloader()?;
-    let mut val = data.val_dataloader()?;
+    let mut train = of_data(engine, Hook::TrainDataloader, || data.train_dataloader())?;
+    let mut val = of_data(engine, Hook::ValDataloader, || data.val_dataloader())?;
     if !config.overfit_batches.is_none() {
         train = train.without_shuffle();
         val = val.iter().map(Loader::without_shuffle).collect();

@@ -169,7 +169,7 @@ macro_rules! setters {
 setters! {
     /// Stop after so many epochs. Default: 1,000, or without limit when `max_steps` or `max_time` is given.
     max_epochs(usize) => max_epochs = |epochs| Some(epochs);
-    /// Do not stop early before so many epochs are complete. Default: none.
+    /// Do not stop early before so many epochs are complete. Default: none, or 1 if `min_steps` is given.
     min_epochs(usize) => min_epochs = |epochs| Some(epochs);
     /// Stop after so many optimizer steps, also in the middle of an epoch. Default: without limit.
     max_steps(u64) => max_steps = |steps| Some(steps);

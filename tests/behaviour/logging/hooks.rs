@@ -12,7 +12,7 @@ use stormfire::{
 };
 
 use super::probe::{Probe, counter, lines, trainer, watch};
-use crate::support::{line_data, quiet};
+use crate::support::{Line, line_data, quiet};
 
 const TRAINING: [Hook; 7] = [
     Hook::TrainingStep,
@@ -223,9 +223,71 @@ fn a_mistake_in_on_exception_does_not_hide_the_error() {
     assert_eq!(error.as_deref(), Some("panicked in `training_step`: the first mistake"));
 }
 
+/// Methods of a data module that the module and callbacks do not have.
+const LOADERS: [Hook; 4] = [Hook::TrainDataloader, Hook::ValDataloader, Hook::TestDataloader, Hook::PredictDataloader];
+
+/// Logs in one of its methods.
+struct Logs(Hook);
+
+impl Logs {
+    fn log_in(&self, hook: Hook) {
+        if self.0 == hook {
+            log("x", 1);
+        }
+    }
+}
+
+impl DataModule for Logs {
+    type Batch = crate::support::Batch;
+
+    fn prepare_data(&mut self) -> stormfire::data::Result<()> {
+        self.log_in(Hook::PrepareData);
+        Ok(())
+    }
+
+    fn setup(&mut self, _stage: Stage) -> stormfire::data::Result<()> {
+        self.log_in(Hook::Setup);
+        Ok(())
+    }
+
+    fn teardown(&mut self, _stage: Stage) -> stormfire::data::Result<()> {
+        self.log_in(Hook::Teardown);
+        Ok(())
+    }
+
+    fn train_dataloader(&mut self) -> stormfire::data::Result<Loader<Self::Batch>> {
+        self.log_in(Hook::TrainDataloader);
+        Ok(line_data(8, 4))
+    }
+
+    fn val_dataloader(&mut self) -> stormfire::data::Result<Loaders<Self::Batch>> {
+        self.log_in(Hook::ValDataloader);
+        Ok(line_data(8, 4).into())
+    }
+
+    fn test_dataloader(&mut self) -> stormfire::data::Result<Loaders<Self::Batch>> {
+        self.log_in(Hook::TestDataloader);
+        Ok(line_data(8, 4).into())
+    }
+}
+
+#[test]
+fn nothing_can_be_logged_in_a_data_module() {
+    let of_fit = [Hook::PrepareData, Hook::Setup, Hook::TrainDataloader, Hook::ValDataloader, Hook::Teardown];
+    for hook in of_fit.into_iter().chain([Hook::TestDataloader]) {
+        let mut trainer = quiet().max_epochs(1);
+        let error = match hook {
+            Hook::TestDataloader => trainer.test(&Line::new(), Logs(hook)).map(drop).unwrap_err(),
+            _ => trainer.fit(Line::new(), Logs(hook)).map(drop).unwrap_err(),
+        };
+        assert_eq!(error.to_string(), format!("you cannot log `x` in `{hook}`"));
+    }
+}
+
 #[test]
 fn every_hook_is_in_the_table() {
-    let mut listed: Vec<Hook> = [&TRAINING[..], &VALIDATION, &TEST, &EVERY_EPOCH, &TEST_EPOCH, &FORBIDDEN, &[Hook::TrainStart]].concat();
+    let all = [&TRAINING[..], &VALIDATION, &TEST, &EVERY_EPOCH, &TEST_EPOCH, &FORBIDDEN, &LOADERS, &[Hook::TrainStart]];
+    let mut listed: Vec<Hook> = all.concat();
     listed.sort_unstable();
     let mut all = Hook::ALL.to_vec();
     all.sort_unstable();

@@ -19,13 +19,15 @@ impl<M: LightningModule> FitLoop<'_, M> {
         if limits.train_batches == Some(0) {
             return Some(Stop::NoTrainingBatches);
         }
-        if limits.max_steps.is_some_and(|max| progress.global_step >= max) {
-            return Some(Stop::MaxSteps);
-        }
-        if limits.max_epochs.is_some_and(|max| progress.epoch >= max) {
-            return Some(Stop::MaxEpochs);
-        }
-        self.allowed_stop().map(Stop::Requested)
+        let limit = if limits.max_steps.is_some_and(|max| progress.global_step >= max) {
+            Some(Stop::MaxSteps)
+        } else if limits.max_epochs.is_some_and(|max| progress.epoch >= max) {
+            Some(Stop::MaxEpochs)
+        } else {
+            None
+        };
+        // Whoever has asked for a stop in the last epoch is told so.
+        self.allowed_stop().map(Stop::Requested).or(limit)
     }
 
     /// The reason of a stop that was asked for, once `min_epochs` and `min_steps` are reached. All ranks agree on it.
@@ -35,7 +37,9 @@ impl<M: LightningModule> FitLoop<'_, M> {
             return None;
         }
         let (progress, config) = (&self.engine.run.progress, &self.engine.config);
-        let enough = progress.epoch >= config.min_epochs.unwrap_or(0) && progress.global_step >= config.min_steps.unwrap_or(0);
+        // As in Lightning, `min_steps` alone asks for a whole epoch, too.
+        let min_epochs = config.min_epochs.unwrap_or(usize::from(config.min_steps.is_some()));
+        let enough = progress.epoch >= min_epochs && progress.global_step >= config.min_steps.unwrap_or(0);
         if !enough && !std::mem::replace(&mut self.said_it_goes_on, true) {
             tracing::info!("a stop was asked for, but `min_epochs` or `min_steps` is not reached: training goes on");
         }

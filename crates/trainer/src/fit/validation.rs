@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use stormfire_data::Loader;
 use stormfire_module::{Error, Event, Every, LightningModule, Result, RunningStage};
 
 use super::FitLoop;
@@ -11,7 +12,9 @@ impl<M: LightningModule> FitLoop<'_, M> {
     pub(super) fn sanity_check(&mut self) -> Result<()> {
         let limits = self.engine.run.limits.sanity_batches.clone();
         let resumed = self.engine.run.progress.has_begun();
-        if self.val.is_empty() || resumed || limits.iter().all(|&n| n == Some(0)) {
+        // Data that can be gone through once only is kept for the validation itself.
+        let is_single_pass = self.val.loaders.iter().any(Loader::is_single_pass);
+        if self.val.is_empty() || is_single_pass || resumed || limits.iter().all(|&n| n == Some(0)) {
             return Ok(());
         }
         let all = std::mem::replace(&mut self.val.limits, limits);

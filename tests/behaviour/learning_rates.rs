@@ -1,0 +1,55 @@
+//! What hooks see of learning rates.
+
+use std::sync::{Arc, Mutex};
+
+use burn::{lr_scheduler::step::StepLrSchedulerConfig, optim::SgdConfig, prelude::*};
+use stormfire::{Event, module::Hook, prelude::*};
+
+use crate::support::{Batch, Line, line_data, quiet};
+
+/// What holds for the next step, as hooks see it.
+#[derive(Clone, Default)]
+struct Rates(Arc<Mutex<Vec<(Hook, f64)>>>);
+
+impl<M: LightningModule> Callback<M> for Rates {
+    fn on_event(&mut self, ctx: &mut Context<'_>, _module: &mut M, event: &mut Event<'_, M::Batch>) -> Result<()> {
+        use Hook::{BeforeOptimizerStep, TrainBatchEnd, TrainBatchStart, TrainEpochStart, ValidationStart};
+        if matches!(event.hook(), TrainEpochStart | TrainBatchStart | BeforeOptimizerStep | TrainBatchEnd | ValidationStart) {
+            self.0.lock().unwrap().push((event.hook(), ctx.learning_rates()[0].1));
+        }
+        Ok(())
+    }
+}
+
+#[derive(Module, Debug)]
+struct Scheduled {
+    line: Line,
+}
+
+impl LightningModule for Scheduled {
+    type Batch = Batch;
+
+    fn training_step(&self, batch: Batch, _batch_idx: usize) -> StepOutput {
+        self.line.loss(batch).into()
+    }
+
+    fn validation_step(&self, _batch: Batch, _batch_idx: usize) {}
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        let halves = StepLrSchedulerConfig::new(1.0, 1).with_gamma(0.5);
+        let schedule = Schedule::new(halves).every(Every::Steps(1));
+        Ok(Optimizer::new(SgdConfig::new(), 1.0).schedule(schedule).into())
+    }
+}
+
+#[test]
+fn learning_rates_are_true_in_every_hook() {
+    use Hook::{BeforeOptimizerStep, TrainBatchEnd, TrainBatchStart, TrainEpochStart, ValidationStart};
+    let rates = Rates::default();
+    // No step of these is logged.
+    let trainer = quiet().max_epochs(1).log_every_n_steps(50).num_sanity_val_steps(0).callback(rates.clone());
+    let _ = { trainer }.fit(Scheduled { line: Line::new() }, (line_data(6, 2), line_data(2, 2))).unwrap();
+    let batch = |rate: f64| [(TrainBatchStart, rate), (BeforeOptimizerStep, rate), (TrainBatchEnd, rate / 2.0)];
+    let expected = [&[(TrainEpochStart, 1.0)][..], &batch(1.0), &batch(0.5), &batch(0.25), &[(ValidationStart, 0.125)]].concat();
+    assert_eq!(*rates.0.lock().unwrap(), expected);
+}
