@@ -18,6 +18,7 @@ mod files;
 mod full_disk;
 mod logging;
 mod modes;
+mod monitors;
 mod nan_policy;
 mod optimization;
 mod recorder;

@@ -2,6 +2,7 @@
 """Reads a metrics.csv with pandas and with Python's own csv, and compares it with what TensorBoard read of the same run.
 
   csv_check.py METRICS.csv DUMP.json        DUMP.json: the output of `tensorboard_check.py dump`
+  csv_check.py --million FOLDER MEMORY      what the example `csv_million` left in FOLDER; MEMORY: what it printed
 
 Exit code 0: both readers agree, steps go up, and each value that both loggers hold at a step is the same number.
 """
@@ -9,6 +10,7 @@ Exit code 0: both readers agree, steps go up, and each value that both loggers h
 import csv
 import json
 import math
+import struct
 import sys
 
 import pandas
@@ -53,8 +55,57 @@ def main(csv_path, dump_path):
     print(f"csv: {len(frame)} rows, {len(frame.columns)} columns, {compared} values equal to TensorBoard's")
 
 
+def million(folder, memory, rows=1_000_000, late=50):
+    """Every value, by Python's csv and json, and by pandas; and the memory it took to write them."""
+
+    def single(value):
+        return struct.unpack("f", struct.pack("f", value))[0]
+
+    def expected(step):
+        row = {"step": step, "loss": 1 / (step + 1), "acc": single(single(step) / 3)}
+        if step % 100_000 == 7:
+            row |= {"odd": math.nan, "even": -math.inf}
+        every = rows // late
+        return row | ({f"late_{step // every}": step} if step % every == every - 1 else {})
+
+    def check(found, step):
+        wanted = expected(step)
+        assert found.keys() == wanted.keys(), f"row {step}: {found}"
+        for column, value in wanted.items():
+            read = float(found[column])
+            equal = read == value or (math.isnan(read) and math.isnan(value))
+            # What an f32 holds exactly is written as the shortest decimal that reads back as the same f32.
+            equal = equal or (value == single(value) == single(read))
+            assert equal, f"{column}, row {step}: {read}, not {value}"
+
+    count = 0
+    with open(f"{folder}/run/metrics.csv", newline="", encoding="utf-8") as file:
+        head = next(csv.reader(file))
+        assert head[:2] == ["step", "epoch"] and len(head) == 2 + 2 + 2 + late, head
+        for count, cells in enumerate(csv.reader(file), 1):
+            assert len(cells) == len(head), f"row {count} has {len(cells)} cells"
+            check({column: text for column, text in zip(head, cells) if text}, count - 1)
+    assert count == rows, f"csv: {count} rows"
+    with open(f"{folder}/run/metrics.jsonl", encoding="utf-8") as file:
+        for count, line in enumerate(file, 1):
+            check(json.loads(line), count - 1)
+    assert count == rows, f"jsonl: {count} rows"
+    frame = pandas.read_csv(f"{folder}/run/metrics.csv")
+    assert frame.shape == (rows, len(head)) and frame["late_49"].dropna().tolist() == [rows - 1], frame.shape
+    lines = pandas.read_json(f"{folder}/run/metrics.jsonl", lines=True, precise_float=True)
+    assert lines.shape == (rows, len(head) - 1), lines.shape
+    for column in ("loss", "acc", "late_7"):
+        assert frame[column].equals(lines[column].astype(float)), column
+    if memory != "unknown":
+        assert int(memory) < 4096, f"writing 99 of 100 rows took {memory} KiB more"
+    print(f"a million rows: csv and jsonl hold every value, written with {memory} KiB more than the first hundredth")
+
+
 if __name__ == "__main__":
     try:
-        main(*sys.argv[1:])
+        if sys.argv[1] == "--million":
+            million(*sys.argv[2:])
+        else:
+            main(*sys.argv[1:])
     except AssertionError as error:
         sys.exit(f"PROBLEM: {error}")

@@ -16,6 +16,7 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     let logs = examples::mnist_logs(workspace)?;
     let python = Environment { name: "readers", python: "python3", above_system: false }.interpreter(workspace)?;
     read_logs(workspace, &python, &logs)?;
+    read_million(workspace, &python)?;
     read_checkpoints(workspace, &python)?;
     Ok(Verdict::Passed)
 }
@@ -32,6 +33,16 @@ fn read_logs(workspace: &Workspace, python: &Path, logs: &Path) -> Result<()> {
     system::run(tensorboard("dump").arg("--output").arg(&dump))?;
     system::run(tensorboard("http").args(["--port", &port]))?;
     system::run(workspace.script(python, "csv_check.py").arg(logs.join("metrics.csv")).arg(&dump))
+}
+
+/// As long as a table gets.
+fn read_million(workspace: &Workspace, python: &Path) -> Result<()> {
+    let folder = workspace.target.join("million-run");
+    system::fresh_folder(&folder)?;
+    system::run(workspace.cargo().args(["build", "--quiet", "--release", "--example", "csv_million"]))?;
+    let program = workspace.target.join(format!("release/examples/csv_million{}", std::env::consts::EXE_SUFFIX));
+    let memory = system::output(workspace.command(program).arg(&folder))?;
+    system::run(workspace.script(python, "csv_check.py").arg("--million").arg(&folder).arg(memory.trim()))
 }
 
 /// One with every dtype, and the one that a real fit left.

@@ -1,107 +1,22 @@
 //! Checkpoint files on a disk or behind a URL: the few things that are done with them.
 //!
-//! A path is a URL if its text begins with a scheme and `://`. `s3://bucket/key`, `gs://bucket/key` and
-//! `az://container/key` name an object in a store, which needs the cargo feature `remote`; what follows the bucket is the
-//! key as it stands, without escapes. `file:///folder` is the folder `/folder`. `memory://name/key` is gone with the process:
-//! it is for tests.
-//!
-//! A [`PathBuf`] keeps the text of a URL, and `join`, `parent` and `starts_with` do what one would hope; nothing in
-//! [`std::fs`] does. A store has no folders: a key has a name up to each of its slashes, and nothing needs to be made.
+//! The crate `stormfire-store` says what a path may be and knows the stores.
 
 use std::{
     fs::{self, File},
-    io::{self, BufRead, BufReader, Write},
+    io::{self, BufReader, Write},
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
+use stormfire_store::Place;
+pub(crate) use stormfire_store::Reader;
+pub use stormfire_store::{is_url, on_disk};
+
 use crate::{Error, FileKind, Result, encode::CHUNK, place};
 
-#[cfg(any(test, not(feature = "remote")))]
-#[cfg_attr(feature = "remote", expect(dead_code, reason = "a test looks at its error"))]
-mod absent;
-#[cfg(feature = "remote")]
-mod remote;
 #[cfg(test)]
 mod tests;
-
-#[cfg(not(feature = "remote"))]
-use absent::Object;
-#[cfg(feature = "remote")]
-use remote::Object;
-
-/// What a file is read with.
-pub(crate) type Reader = Box<dyn BufRead + Send>;
-
-/// Where a path leads.
-enum Place {
-    Disk(PathBuf),
-    Store(Object),
-}
-
-impl Place {
-    fn of(path: &Path) -> Result<Self> {
-        match split(path) {
-            None => Ok(Self::Disk(path.into())),
-            Some(("file", folder)) => from_file_url(folder).map(Self::Disk),
-            Some((scheme, rest)) => {
-                let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
-                check_bucket(scheme, bucket)?;
-                Object::new(scheme, bucket, key).map(Self::Store)
-            }
-        }
-    }
-}
-
-/// The scheme of a URL and what follows `://`.
-fn split(path: &Path) -> Option<(&str, &str)> {
-    let (scheme, rest) = path.to_str()?.split_once("://")?;
-    let is_scheme = !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    is_scheme.then_some((scheme, rest))
-}
-
-fn from_file_url(folder: &str) -> Result<PathBuf> {
-    // `file:///C:/runs`
-    let path = if cfg!(windows) { folder.trim_start_matches('/') } else { folder };
-    if Path::new(path).is_absolute() {
-        return Ok(path.into());
-    }
-    Err(Error::Url {
-        url: format!("file://{folder}"),
-        reason: "it is no absolute path".into(),
-        hint: "write three slashes, as in `file:///home/me/runs`, or the path alone".into(),
-    })
-}
-
-fn check_bucket(scheme: &str, bucket: &str) -> Result<()> {
-    const KNOWN: [&str; 4] = ["s3", "gs", "az", "memory"];
-    let error = |reason: &str, hint: &str| {
-        // Never with a bucket that is none: somebody may have written a password there.
-        Err(Error::Url { url: format!("{scheme}://…"), reason: reason.into(), hint: hint.into() })
-    };
-    if !KNOWN.contains(&scheme) {
-        return error("the scheme is not known", "use `s3://`, `gs://`, `az://`, `file://` or the path of a folder");
-    }
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if bucket.is_empty() || !bucket.bytes().all(is_plain) {
-        return error("it names no bucket", "write it as `s3://bucket/folder`; credentials come from the environment");
-    }
-    Ok(())
-}
-
-/// The path on this machine's disks: the path itself, that of a `file://` URL, or `None` for a URL of a store.
-pub fn on_disk(path: &Path) -> Option<&Path> {
-    match split(path) {
-        None => Some(path),
-        Some(("file", folder)) => Some(Path::new(if cfg!(windows) { folder.trim_start_matches('/') } else { folder })),
-        Some(_) => None,
-    }
-}
-
-/// Whether a path is the URL of something in a store.
-pub fn is_url(path: &Path) -> bool {
-    on_disk(path).is_none()
-}
 
 /// The absolute path of a file or folder on a disk; a URL as it is, without slashes at its end.
 ///
@@ -152,6 +67,13 @@ pub struct Entry {
     pub modified: Option<SystemTime>,
 }
 
+impl From<stormfire_store::Entry> for Entry {
+    fn from(entry: stormfire_store::Entry) -> Self {
+        let stormfire_store::Entry { path, is_folder, modified } = entry;
+        Self { path, is_folder, modified }
+    }
+}
+
 impl Entry {
     /// Whether it has the extension of a checkpoint.
     pub fn is_checkpoint(&self) -> bool {
@@ -170,7 +92,10 @@ pub fn list(folder: &Path) -> Result<Vec<Entry>> {
             listed => listed.map_err(|error| Error::io(folder, error)),
         },
         // It is the bucket that is missing.
-        Place::Store(object) => object.list().map_err(|error| Error::while_writing(folder, 0, error)),
+        Place::Store(object) => {
+            let listed = object.list().map_err(|error| Error::while_writing(folder, 0, error))?;
+            Ok(listed.into_iter().map(Entry::from).collect())
+        }
     }
 }
 

@@ -100,6 +100,7 @@ impl MlflowLogger {
             uri: None,
             auth: Auth::None,
             insecure: false,
+            authorities: None,
             experiment: crate::DEFAULT_NAME.to_owned(),
             artifact_location: None,
             run_name: None,

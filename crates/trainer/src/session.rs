@@ -11,7 +11,7 @@ use stormfire_loggers::{Background, Hyperparams, Loggers, Metrics, Status};
 use stormfire_module::{
     Callback, Error, Event, Every, Hook, LightningModule, PredictModule, Result, RunningStage,
     moment::Progress,
-    run::{Boundary, Limits, Requests, SaveRequest},
+    run::{Limits, Requests, SaveRequest},
     scope,
 };
 
@@ -301,13 +301,8 @@ fn on_exception<M: LightningModule, D: DataModule>(
         // A signal ends a fit between two batches: what is there is whole.
         engine.kept = None;
     }
-    if let Some(kept) = &engine.kept {
-        engine.run.requests.saves.truncate(kept.saves);
-        let is_in_validation = kept.run.loops.is_in_validation();
-        engine.run.boundary = Some(Boundary { progress: kept.run.progress.clone(), is_in_validation });
-    } else {
-        let is_in_validation = engine.run.stage == Stage::Fit && engine.clock.evaluating.is_some();
-        engine.run.boundary = Some(Boundary { progress: engine.run.progress.clone(), is_in_validation });
+    if let Err(late) = checkpoint::go_back(engine) {
+        tracing::error!("while handling `{error}`: {late}");
     }
     let given_up = engine.run.requests.saves.len();
     let told = guard(|| engine.fire(module, Event::Exception { error }));

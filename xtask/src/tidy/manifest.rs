@@ -7,14 +7,15 @@ use super::Finding;
 use crate::system::{self, Workspace};
 
 /// The house, from the ground up. A package may depend on those of lower floors only.
-const FLOORS: [(&str, u8); 7] = [
-    ("stormfire-loggers", 0),
-    ("stormfire-checkpoint", 0),
-    ("stormfire-data", 0),
-    ("stormfire-module", 1),
-    ("stormfire-callbacks", 2),
-    ("stormfire-trainer", 3),
-    ("stormfire", 4),
+const FLOORS: [(&str, u8); 8] = [
+    ("stormfire-store", 0),
+    ("stormfire-loggers", 1),
+    ("stormfire-checkpoint", 1),
+    ("stormfire-data", 1),
+    ("stormfire-module", 2),
+    ("stormfire-callbacks", 3),
+    ("stormfire-trainer", 4),
+    ("stormfire", 5),
 ];
 
 struct Package {

@@ -142,10 +142,3 @@ fn a_url_that_cannot_be_used_is_refused() {
         }
     }
 }
-
-#[test]
-fn without_the_feature_its_name_is_told() {
-    let error = absent::Object::new("s3", "bucket", "run/last.ckpt").err().unwrap();
-    assert_eq!(error.to_string(), "`s3://bucket/run/last.ckpt` cannot be used: this program was built without remote folders");
-    assert_eq!(error.hint().unwrap(), "turn on the cargo feature `remote` of `stormfire`");
-}

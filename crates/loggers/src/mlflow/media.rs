@@ -1,5 +1,7 @@
 //! Media as files, named as MLflow's pages look for them.
 
+use std::fmt::Write as _;
+
 use serde_json::{Map, Value, json};
 
 use super::keys;
@@ -14,9 +16,9 @@ pub(super) const TABLES_TAG: &str = "mlflow.loggedArtifacts";
 pub(super) const IMAGES_TAG: &str = "mlflow.loggedImages";
 
 /// The names of an image and of its small copy, among the artifacts. MLflow's page of a run parses them.
-pub(super) fn image_names(tag: &str, step: u64, time: u64, id: &str) -> [String; 2] {
-    let stem = format!("images/{}+step+{step}+timestamp+{time}+{id}", keys::image_key(tag));
-    [format!("{stem}.png"), format!("{stem}+compressed.png")]
+pub(super) fn image_names(tag: &str, step: u64, time: u64, unique: &str) -> [String; 2] {
+    let path = format!("images/{}+step+{step}+timestamp+{time}+{unique}", keys::image_key(tag));
+    [format!("{path}.png"), format!("{path}+compressed.png")]
 }
 
 /// The moment in the name of an image.
@@ -89,7 +91,8 @@ pub(super) fn graph(graph: &Graph) -> String {
         let attributes = node.attributes.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>();
         let inputs = if node.inputs.is_empty() { String::new() } else { format!(" <- {}", node.inputs.join(", ")) };
         let attributes = if attributes.is_empty() { String::new() } else { format!(" [{}]", attributes.join(", ")) };
-        text += &format!("{}: {}{attributes}{inputs}\n", node.name, node.op);
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{}: {}{attributes}{inputs}", node.name, node.op);
     }
     text
 }

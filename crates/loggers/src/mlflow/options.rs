@@ -75,6 +75,12 @@ impl MlflowLogger {
         self
     }
 
+    /// The authorities to trust instead of the machine's, in a PEM file. Default: what `MLFLOW_TRACKING_SERVER_CERT_PATH` says.
+    pub fn server_certificate(mut self, path: impl Into<PathBuf>) -> Self {
+        self.settings.authorities = Some(path.into());
+        self
+    }
+
     /// The folder below which records wait for the server, and that `mlruns` is in without one. Default: the current folder.
     pub fn save_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.settings.save_dir = folder.into();

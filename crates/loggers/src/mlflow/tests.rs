@@ -7,7 +7,7 @@ use super::fake::Fake;
 use crate::{Artifact, Audio, Error, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Node, Secret, Status, Table, Text};
 
 pub(super) fn logger(fake: &Fake, folder: &std::path::Path) -> MlflowLogger {
-    MlflowLogger::new().tracking_uri(&fake.http.address).save_dir(folder).patience(Duration::from_secs(60))
+    MlflowLogger::new().tracking_uri(&fake.http.address).save_dir(folder).patience(Duration::from_mins(1))
 }
 
 pub(super) fn loss(logger: &mut MlflowLogger, steps: std::ops::Range<u64>) {
@@ -120,6 +120,21 @@ fn a_parameter_that_changes_is_refused_and_the_rest_goes_on() {
     strict.log_hyperparams(&params(&json!({"lr": 0.3})), &Metrics::new()).unwrap();
     let error = strict.finalize(Status::Success).unwrap_err();
     assert!(matches!(&error, Error::Undelivered { reason, .. } if reason.contains("Changing param values")), "{error}");
+}
+
+#[test]
+fn an_older_server_gets_shorter_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = Fake::start();
+    let mut logger = logger(&fake, folder.path());
+    logger.set_tag("a", "b").unwrap();
+    logger.deliver().unwrap();
+    fake.with(|state| state.runs[0].longest = Some(250));
+    logger.log_hyperparams(&params(&json!({"long": "é".repeat(600), "short": 1})), &Metrics::new()).unwrap();
+    logger.finalize(Status::Success).unwrap();
+    let run = fake.run();
+    assert_eq!((run.params["long"].clone(), run.params["short"].as_str()), ("é".repeat(250), "1"));
+    assert_eq!(logger.delivery().unwrap().refused, 0);
 }
 
 #[test]

@@ -25,8 +25,7 @@ use object_store::{
 use tokio::runtime::{Builder, Runtime};
 
 use self::{download::Download, upload::Upload};
-use super::{Entry, Reader};
-use crate::{Error, Result};
+use super::{BadUrl, Entry, Reader};
 
 type Store = Arc<dyn ObjectStore>;
 
@@ -46,7 +45,8 @@ static RUNTIME: LazyLock<io::Result<Runtime>> =
     LazyLock::new(|| Builder::new_multi_thread().worker_threads(1).thread_name("remote files").enable_all().build());
 
 /// An object, or the place of one, in a store.
-pub(super) struct Object {
+#[derive(Debug)]
+pub struct Object {
     store: Store,
     /// `s3://bucket`.
     bucket: String,
@@ -54,11 +54,11 @@ pub(super) struct Object {
 }
 
 impl Object {
-    pub(super) fn new(scheme: &str, bucket: &str, key: &str) -> Result<Self> {
+    pub(super) fn new(scheme: &str, bucket: &str, key: &str) -> Result<Self, BadUrl> {
         // `Path::join` writes these on Windows.
         let key = if cfg!(windows) { key.replace('\\', "/") } else { key.to_owned() };
         let bucket = format!("{scheme}://{bucket}");
-        let error = |error: &dyn std::fmt::Display, hint: &str| Error::Url {
+        let error = |error: &dyn std::fmt::Display, hint: &str| BadUrl {
             url: format!("{bucket}/{key}"),
             reason: without_secrets(&error.to_string()),
             hint: hint.into(),
@@ -68,7 +68,8 @@ impl Object {
         Ok(Self { store, bucket, key: parsed })
     }
 
-    pub(super) fn path(&self) -> PathBuf {
+    /// Its URL.
+    pub fn path(&self) -> PathBuf {
         self.path_of(&self.key)
     }
 
@@ -76,7 +77,11 @@ impl Object {
         if key.as_ref().is_empty() { PathBuf::from(&self.bucket) } else { PathBuf::from(format!("{}/{key}", self.bucket)) }
     }
 
-    pub(super) fn exists(&self) -> io::Result<bool> {
+    /// Whether it is there.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn exists(&self) -> io::Result<bool> {
         match self.size() {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -89,7 +94,11 @@ impl Object {
         wait(async move { store.head(&key).await.map(|meta| meta.size) })
     }
 
-    pub(super) fn list(&self) -> io::Result<Vec<Entry>> {
+    /// What lies below its name.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn list(&self) -> io::Result<Vec<Entry>> {
         let (store, key) = self.parts();
         let listed = wait(async move { store.list_with_delimiter(Some(&key)).await })?;
         let folder = |key| Entry { path: self.path_of(&key), is_folder: true, modified: None };
@@ -101,14 +110,21 @@ impl Object {
         Ok(listed.common_prefixes.into_iter().map(folder).chain(listed.objects.into_iter().map(file)).collect())
     }
 
-    pub(super) fn remove(&self) -> io::Result<()> {
+    /// Removes it.
+    ///
+    /// # Errors
+    /// `NotFound` where the store says so, and what else it says.
+    pub fn remove(&self) -> io::Result<()> {
         let (store, key) = self.parts();
         wait(async move { store.delete(&key).await })
     }
 
-    /// Small objects in one request, large ones in parts that become an object when all are there. Until then readers see
+    /// Writes `len` bytes: few in one request, many in parts that become an object when all are there. Until then readers see
     /// the old one.
-    pub(super) fn write(&self, len: u64, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// What the store or `write` says.
+    pub fn write(&self, len: u64, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
         let (store, key) = self.parts();
         if len <= PART {
             let mut bytes = Vec::with_capacity(len as usize);
@@ -126,7 +142,11 @@ impl Object {
         }
     }
 
-    pub(super) fn open(&self) -> io::Result<(Reader, u64)> {
+    /// A reader, and the length.
+    ///
+    /// # Errors
+    /// `NotFound`, and what else the store says.
+    pub fn open(&self) -> io::Result<(Reader, u64)> {
         let (store, key) = self.parts();
         let meta = wait(async move { store.head(&key).await })?;
         let size = meta.size;
@@ -134,7 +154,10 @@ impl Object {
     }
 
     /// Copies without a detour through this machine, or says that it cannot be done.
-    pub(super) fn copy_within(&self, to: &Self) -> io::Result<bool> {
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn copy_within(&self, to: &Self) -> io::Result<bool> {
         if !Arc::ptr_eq(&self.store, &to.store) || self.size()? > MAX_COPY {
             return Ok(false);
         }
@@ -172,7 +195,7 @@ fn store(scheme: &str, bucket: &str) -> object_store::Result<Store> {
 
 /// Puts a store of one's own in a bucket's place.
 #[cfg(test)]
-pub(super) fn register(bucket: &str, store: impl ObjectStore) {
+fn register(bucket: &str, store: impl ObjectStore) {
     STORES.lock().unwrap().insert(bucket.to_owned(), Arc::new(store));
 }
 
