@@ -16,7 +16,10 @@ use burn::{
 };
 use clap::Parser;
 use stormfire::{
-    loggers::{Artifact, Audio, DEFAULT_NAME, Figure, Graph, Histogram, Image, Loggers, MlflowLogger, Node, RunDir, Table, Text, plotters::prelude::*},
+    loggers::{
+        Artifact, Audio, DEFAULT_NAME, Figure, Graph, Histogram, Image, Loggers, MlflowLogger, Node, RunDir, Table, Text,
+        plotters::prelude::*,
+    },
     module::RunningStage,
     prelude::*,
 };
