@@ -57,6 +57,18 @@ const RUNS: &[Run] = &[
         arguments: &["--no-progress-bar", "--root", "{root}"],
         leaves: &["metrics.jsonl", "lightning_logs/version_0/metrics.csv", "lightning_logs/version_0/hparams.yaml"],
     },
+    Run {
+        example: "trackers",
+        arguments: &["--epochs", "1", "--no-progress-bar", "--root", "{root}"],
+        leaves: &[
+            "lightning_logs/version_0/metrics.csv",
+            "lightning_logs/version_0/hparams.yaml",
+            "lightning_logs/version_0/training.log",
+            "lightning_logs/version_0/report.md",
+            "lightning_logs/version_0/*.tfevents.*",
+            "lightning_logs/version_0/checkpoints/*.ckpt",
+        ],
+    },
 ];
 
 pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {

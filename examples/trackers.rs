@@ -1,0 +1,246 @@
+//! Logs one training to several trackers at once, with every kind of value: `cargo run --release --example trackers`.
+//!
+//! The training is a small one on the digits of `data/mnist-mini`. After each epoch a batch of validation digits is shown: as
+//! a picture, with a table and a drawing of what was recognised, and more. TensorBoard and CSV files are always written, and
+//! what is reported on the screen is in `training.log` beside them. With `--mlflow URI` or the variable `MLFLOW_TRACKING_URI`
+//! everything goes to MLflow, too. What a tracker has no place for it leaves out, with one warning.
+
+use burn::{
+    nn::{
+        Linear, LinearConfig, Relu,
+        loss::{CrossEntropyLoss, CrossEntropyLossConfig},
+    },
+    optim::AdamConfig,
+    prelude::*,
+    tensor::activation::softmax,
+};
+use clap::Parser;
+use stormfire::{
+    loggers::{
+        Artifact, Audio, DEFAULT_NAME, Figure, Graph, Histogram, Image, Loggers, MlflowLogger, Node, RunDir, Table, Text,
+        plotters::prelude::*,
+    },
+    module::RunningStage,
+    prelude::*,
+};
+use stormfire_examples::{MnistBatch, MnistData};
+
+const SIDE: usize = 28;
+
+#[derive(Module, Debug)]
+struct Digits {
+    hidden: Linear,
+    relu: Relu,
+    output: Linear,
+    cross_entropy: CrossEntropyLoss,
+}
+
+impl Digits {
+    fn new(device: &Device) -> Self {
+        Self {
+            hidden: LinearConfig::new(SIDE * SIDE, 64).init(device),
+            relu: Relu::new(),
+            output: LinearConfig::new(64, 10).init(device),
+            cross_entropy: CrossEntropyLossConfig::new().init(device),
+        }
+    }
+
+    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        self.output.forward(self.relu.forward(self.hidden.forward(images.flatten(1, 3))))
+    }
+}
+
+impl LightningModule for Digits {
+    type Batch = MnistBatch;
+
+    fn training_step(&self, batch: MnistBatch, _batch_idx: usize) -> StepOutput {
+        let loss = self.cross_entropy.forward(self.forward(batch.images), batch.targets);
+        self.log("train_loss", &loss).prog_bar(true);
+        loss.into()
+    }
+
+    fn validation_step(&self, batch: MnistBatch, _batch_idx: usize) {
+        let logits = self.forward(batch.images);
+        self.log("val_acc", accuracy(&logits, &batch.targets)).prog_bar(true);
+        self.log("val_loss", self.cross_entropy.forward(logits, batch.targets));
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        Ok(Optimizer::new(AdamConfig::new(), 2e-3).into())
+    }
+
+    fn hparams(&self) -> Result<Value> {
+        state::save(&serde_json::json!({ "learning_rate": 2e-3, "hidden": { "width": 64, "activation": "relu" } }))
+    }
+
+    fn on_fit_start(&mut self, _ctx: &mut Context<'_>) -> Result<()> {
+        self.loggers().log_text("about", Text::new("Two *linear* layers on `data/mnist-mini`."), None);
+        self.loggers().log_graph(Graph::new([
+            Node::new("images", "Input").attribute("shape", "[batch, 1, 28, 28]"),
+            Node::new("digits/hidden", "Linear").input("images").attribute("weight", "[784, 64]"),
+            Node::new("digits/relu", "Relu").input("digits/hidden"),
+            Node::new("digits/output", "Linear").input("digits/relu").attribute("weight", "[64, 10]"),
+        ]));
+        Ok(())
+    }
+
+    /// The first batch of each validation is shown. It is read from the device for this, once an epoch.
+    fn on_validation_batch_start(&mut self, ctx: &mut Context<'_>, batch: &MnistBatch, batch_idx: usize, _: usize) -> Result<()> {
+        if batch_idx == 0 && ctx.running() == RunningStage::Validate {
+            Shown::read(self, batch)?.log(&self.loggers())?;
+        }
+        Ok(())
+    }
+
+    fn on_fit_end(&mut self, ctx: &mut Context<'_>) -> Result<()> {
+        let file = ctx.log_dir().join("report.md");
+        fs_err::write(&file, format!("# Digits\n\n{} steps.\n", ctx.global_step())).map_err(Error::other)?;
+        self.loggers().log_artifact(Artifact::new(file).kind("report").alias("final").metadata("steps", ctx.global_step()));
+        Ok(())
+    }
+}
+
+/// A batch of digits, and what the network makes of it.
+struct Shown {
+    /// Grey values around 0, digit by digit.
+    pixels: Vec<f32>,
+    /// Ten for each digit.
+    probabilities: Vec<f32>,
+    targets: Vec<usize>,
+    weights: Vec<f32>,
+}
+
+impl Shown {
+    fn read(module: &Digits, batch: &MnistBatch) -> Result<Self> {
+        let floats = |data: TensorData| data.try_to_vec::<f32>().map_err(|error| Error::other(error.to_string()));
+        Ok(Self {
+            pixels: floats(batch.images.clone().into_data())?,
+            probabilities: floats(softmax(module.forward(batch.images.clone()), 1).into_data())?,
+            targets: floats(batch.targets.clone().float().into_data())?.into_iter().map(|target| target as usize).collect(),
+            weights: floats(module.hidden.weight.val().into_data())?,
+        })
+    }
+
+    /// (how many of each digit were recognised, how many there are)
+    fn by_digit(&self) -> [(usize, usize); 10] {
+        let mut counts = [(0, 0); 10];
+        for (target, probabilities) in self.targets.iter().zip(self.probabilities.chunks(10)) {
+            let guess = (0..10).max_by(|&a, &b| probabilities[a].total_cmp(&probabilities[b]));
+            counts[*target].0 += usize::from(guess == Some(*target));
+            counts[*target].1 += 1;
+        }
+        counts
+    }
+
+    /// Everything goes to all trackers, under the current step.
+    fn log(&self, loggers: &Loggers) -> Result<()> {
+        let counts = self.by_digit();
+        let digits: Vec<Image> = self.pixels.chunks(SIDE * SIDE).map(image).collect::<Result<_>>()?;
+        loggers.log_image("digits", Image::grid(&digits, 8, 2, 0)?, None);
+        loggers.log_histogram("hidden.weight", Histogram::from_samples(self.weights.iter().copied())?, None);
+        loggers.log_figure("recognised", figure(&counts)?, None);
+
+        let mut table = Table::new(["digit", "recognised", "of"]);
+        for (digit, (right, all)) in counts.iter().enumerate() {
+            table = table.row([digit.into(), (*right).into(), (*all).into()])?;
+        }
+        loggers.log_table("recognised by digit", table, None);
+
+        let (right, all) = counts.iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
+        loggers.log_text("summary", Text::new(format!("**{right}** of {all} digits were recognised")), None);
+        let share = |odd: usize| {
+            let (right, all) = counts.iter().skip(odd).step_by(2).fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
+            right as f64 / all.max(1) as f64
+        };
+        loggers.log_scalars("recognised", [("even", share(0)), ("odd", share(1))], None);
+
+        // How the first digit sounds when its pixels are read line by line, ten times.
+        let samples: Vec<f32> = self.pixels.iter().take(SIDE * SIDE).map(|grey| grey / 3.0).collect();
+        loggers.log_audio("first digit", Audio::new(8000, 1, samples.repeat(10))?, None);
+
+        // What only one of the trackers can do.
+        if let Some(tensorboard) = loggers.experiment::<TensorBoardLogger>() {
+            let labels: Vec<bool> = self.targets.iter().map(|&target| target == 0).collect();
+            let zeros: Vec<f32> = self.probabilities.chunks(10).map(|of_digit| of_digit[0].clamp(0.0, 1.0)).collect();
+            let step = loggers.step();
+            tensorboard.with(move |tensorboard| tensorboard.log_pr_curve("is a zero", &labels, &zeros, 127, step))?;
+        }
+        Ok(())
+    }
+}
+
+/// Standardised grey values as a picture.
+fn image(pixels: &[f32]) -> Result<Image> {
+    let values: Vec<f32> = pixels.iter().map(|grey| grey * 0.3081 + 0.1307).collect();
+    Ok(Image::from_f32(SIDE as u32, SIDE as u32, 1, &values)?)
+}
+
+/// A bar for each digit.
+fn figure(counts: &[(usize, usize); 10]) -> Result<Figure> {
+    let figure = Figure::draw((480, 240), |area| {
+        let mut chart = ChartBuilder::on(area)
+            .caption("recognised digits", ("sans-serif", 16))
+            .margin(8)
+            .x_label_area_size(24)
+            .y_label_area_size(40)
+            .build_cartesian_2d(-0.5..9.5, 0.0..1.0)?;
+        chart.configure_mesh().disable_x_mesh().draw()?;
+        chart.draw_series(counts.iter().enumerate().map(|(digit, (right, all))| {
+            let (middle, share) = (digit as f64, *right as f64 / (*all).max(1) as f64);
+            Rectangle::new([(middle - 0.4, 0.0), (middle + 0.4, share)], BLUE.filled())
+        }))?;
+        Ok(())
+    });
+    Ok(figure?)
+}
+
+/// Logs one training to several trackers at once.
+#[derive(Parser)]
+struct Args {
+    /// How often to go through the training digits.
+    #[arg(long, default_value_t = 3)]
+    epochs: usize,
+    /// Stop after so many steps.
+    #[arg(long)]
+    max_steps: Option<u64>,
+    /// The folder with the idx files, gzipped or not.
+    #[arg(long, default_value = "data/mnist-mini")]
+    data: std::path::PathBuf,
+    /// Where to leave logs and checkpoints.
+    #[arg(long, default_value = ".")]
+    root: std::path::PathBuf,
+    /// The server, or `file:` and a folder, that MLflow logs to.
+    #[arg(long)]
+    mlflow: Option<String>,
+    /// Show no progress bar.
+    #[arg(long)]
+    no_progress_bar: bool,
+}
+
+fn main() -> Result<Stop> {
+    stormfire::console::Builder::new().file().init()?;
+    let args = Args::parse();
+    let device = Device::flex();
+    // Both write into the same `version_N`, as the default loggers do.
+    let folder = RunDir::new(&args.root).with_name(DEFAULT_NAME);
+    let mut trainer = Trainer::new()
+        .max_epochs(args.epochs)
+        .seed(42)
+        .log_every_n_steps(10)
+        .default_root_dir(&args.root)
+        .enable_progress_bar(!args.no_progress_bar)
+        .callback(ModelCheckpoint::new().monitor("val_loss"))
+        .logger(TensorBoardLogger::in_dir(folder.clone()))
+        .logger(CsvLogger::in_dir(folder));
+    if let Some(uri) = args.mlflow.or_else(|| std::env::var("MLFLOW_TRACKING_URI").ok()) {
+        trainer = trainer.logger(MlflowLogger::new().tracking_uri(uri).experiment("trackers").save_dir(&args.root));
+    }
+    if let Some(steps) = args.max_steps {
+        trainer = trainer.max_steps(steps);
+    }
+    let fit = trainer.fit(Digits::new(&device), MnistData::new(&args.data))?;
+    if let Some(folder) = trainer.log_dir() {
+        println!("logged to {}", folder.display());
+    }
+    Ok(fit.stop)
+}
