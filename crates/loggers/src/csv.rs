@@ -202,9 +202,11 @@ impl Logger for CsvLogger {
         self.table.as_mut().map_or(Ok(()), Table::save)
     }
 
-    /// Saves, and makes all rows as long as the header.
+    /// Saves, makes all rows as long as the header, and sends the files to the store if they belong in one.
     fn finalize(&mut self, _status: Status) -> Result<()> {
-        self.table.as_mut().map_or(Ok(()), Table::tidy)
+        self.table.as_mut().map_or(Ok(()), Table::tidy)?;
+        self.dir.upload();
+        Ok(())
     }
 
     fn position(&mut self) -> Result<Value> {

@@ -78,7 +78,7 @@ pub use model_log::LogModel;
 #[cfg(feature = "plotters")]
 pub use plotters;
 pub use reduce::Reduce;
-pub use run_dir::{DEFAULT_NAME, RunDir};
+pub use run_dir::{DEFAULT_NAME, RunDir, remote_folder};
 pub use secret::Secret;
 pub use serde_json::Value;
 #[cfg(feature = "tensorboard")]
