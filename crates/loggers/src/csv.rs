@@ -151,13 +151,12 @@ impl CsvLogger {
     }
 
     fn table(&mut self) -> Result<&mut Table> {
-        let table = match self.table.take() {
-            Some(table) => table,
-            None => {
-                let folder = self.dir.log_dir()?;
-                let table = Table::open(&folder.join("metrics.csv"), &self.prefix, &self.reductions)?;
-                if self.jsonl { table.with_lines(&folder.join("metrics.jsonl"))? } else { table }
-            }
+        let table = if let Some(table) = self.table.take() {
+            table
+        } else {
+            let folder = self.dir.log_dir()?;
+            let table = Table::open(&folder.join("metrics.csv"), &self.prefix, &self.reductions)?;
+            if self.jsonl { table.with_lines(&folder.join("metrics.jsonl"))? } else { table }
         };
         Ok(self.table.insert(table))
     }

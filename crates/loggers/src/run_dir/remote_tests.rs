@@ -14,7 +14,7 @@ fn run_dir(machine: &Path, url: &str, interval: Duration) -> RunDir {
     RunDir::build(machine.to_owned(), Some(url.into()), interval, EXPERIMENT.to_owned(), None)
 }
 
-const NEVER: Duration = Duration::from_secs(3600);
+const NEVER: Duration = Duration::from_hours(1);
 const ALWAYS: Duration = Duration::from_millis(5);
 
 /// All objects below a URL, by their names.
