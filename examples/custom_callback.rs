@@ -99,6 +99,7 @@ struct Args {
 }
 
 fn main() -> Result<Stop> {
+    stormfire::console::init();
     let args = Args::parse();
     let mut trainer = Trainer::new()
         .max_epochs(args.epochs)

@@ -124,6 +124,7 @@ struct Args {
 }
 
 fn main() -> Result<Stop> {
+    stormfire::console::init();
     let args = Args::parse();
     let path = args.root.join("metrics.jsonl");
     fs_err::create_dir_all(&args.root)?;

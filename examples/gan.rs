@@ -174,6 +174,7 @@ struct Args {
 fn main() -> Result<Stop> {
     // A driver that crashes then takes a child process with it, not the training.
     Accelerator::serve_probe();
+    stormfire::console::init();
     let args = Args::parse();
     let device = args.accelerator.device()?;
     let mut trainer = Trainer::new()

@@ -152,3 +152,32 @@ fn a_save_that_was_cut_short_between_its_names_is_finished() {
     assert_eq!(trainer.fit(Line::new(), line_data(4, 2)).unwrap().progress.global_step, 4);
     assert_eq!((step("last.ckpt"), step("step=6.ckpt")), (Some(6), Some(6)));
 }
+
+#[test]
+fn weights_that_a_kill_kept_from_being_written_are_written_by_the_next_fit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let fit = |epochs| {
+        let whole = ModelCheckpoint::new().dirpath(path("whole")).filename("{step}");
+        let weights =
+            ModelCheckpoint::new().dirpath(path("weights")).filename("{step}").save_weights_only(true).save_last(true).named("weights");
+        let trainer = quiet().seed(3).enable_checkpointing(true).max_epochs(epochs).ckpt_path("last");
+        trainer.callback(whole).callback(weights).fit(Line::new(), line_data(4, 2)).unwrap()
+    };
+    let _ = fit(1);
+    std::fs::rename(path("weights"), path("before")).unwrap();
+    std::fs::create_dir(path("weights")).unwrap();
+    let _ = fit(2);
+    let written = Checkpoint::read(path("weights/step=4.ckpt")).unwrap();
+
+    // As it was between the two files of the second epoch.
+    std::fs::remove_dir_all(path("weights")).unwrap();
+    std::fs::rename(path("before"), path("weights")).unwrap();
+    let _ = fit(2);
+    assert_eq!(names(&path("weights")), ["last.ckpt", "step=4.ckpt"]);
+    let mended = Checkpoint::read(path("weights/step=4.ckpt")).unwrap();
+    assert!(mended.manifest().weights_only);
+    assert_eq!(mended.manifest().progress, written.manifest().progress);
+    assert_eq!(mended.into_parts().1, written.into_parts().1);
+    assert_eq!(Checkpoint::read_manifest(path("weights/last.ckpt")).unwrap().global_step(), Some(4));
+}

@@ -9,6 +9,7 @@
 
 mod checkpoint_callbacks;
 mod child;
+mod console;
 mod control;
 mod crash;
 mod events;
@@ -17,6 +18,7 @@ mod files;
 mod full_disk;
 mod logging;
 mod modes;
+mod monitors;
 mod nan_policy;
 mod optimization;
 mod recorder;

@@ -95,6 +95,31 @@ fn a_run_in_memory_is_continued_as_one_on_a_disk() {
     continues_below(Path::new("memory://runs/of/today"));
 }
 
+/// As `crash::a_save_that_was_cut_short_between_its_names_is_finished`, in a store.
+#[test]
+fn a_save_that_was_cut_short_in_a_store_is_finished() {
+    let root = Path::new("memory://cut/short");
+    let path = |name: &str| root.join(name);
+    let fit = |epochs| {
+        let saving = ModelCheckpoint::new().dirpath(root).filename("{step}").save_last(true);
+        let mut trainer = quiet().enable_checkpointing(true).max_epochs(epochs).ckpt_path("last").callback(saving);
+        trainer.fit(Line::new(), line_data(4, 2)).unwrap()
+    };
+    let step = |name: &str| Checkpoint::read_manifest(path(name)).unwrap().global_step();
+    let _ = fit(1);
+    storage::link_or_copy(&path("last.ckpt"), &path("aside")).unwrap();
+    let _ = fit(2);
+    for is_there in [true, false] {
+        storage::link_or_copy(&path("aside"), &path("step=2.ckpt")).unwrap();
+        storage::remove(&path("last.ckpt")).unwrap();
+        if is_there {
+            storage::link_or_copy(&path("aside"), &path("last.ckpt")).unwrap();
+        }
+        assert_eq!(fit(2).progress.global_step, 4);
+        assert_eq!((listed(root), step("last.ckpt")), (vec!["aside".into(), "last.ckpt".into(), "step=4.ckpt".into()], Some(4)));
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_run_behind_a_file_url_is_continued_as_one_on_a_disk() {

@@ -15,6 +15,7 @@ use std::{
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use stormfire::{
     RequeueSignal,
+    checkpoint::Checkpoint,
     loggers::{Hyperparams, Metrics, Result as LoggerResult, RunDir, Status},
     prelude::*,
 };
@@ -81,6 +82,60 @@ fn trains() {
     let seen = witness.seen().join("\n");
     std::fs::write(folder.join("end"), format!("{}\n{again}\n{seen}", fit.stop)).unwrap();
     std::process::exit(fit.stop.exit_code().into());
+}
+
+/// Not a test of its own: trains to its end, unless a signal comes, and goes on where it was saved then.
+#[test]
+#[ignore = "the process that others send signals to"]
+fn saves_when_interrupted() {
+    let Some(folder) = folder() else { return };
+    if folder.join("slow").exists() {
+        Logging::in_step(|_| sleep(Duration::from_millis(2)));
+    }
+    let saving = ModelCheckpoint::new().every(Every::Epochs(100)).save_on_exception(true);
+    let trainer = Trainer::new().default_root_dir(&folder).max_epochs(2).seed(3).log_every_n_steps(1).ckpt_path("last").callback(saving);
+    let mut trainer = trainer.enable_progress_bar(false).enable_model_summary(false);
+    let fit = trainer.fit(Logging::new(), line_data(300, 2).shuffle(true)).unwrap();
+    if !fit.stop.is_interrupted() {
+        trainer.save_checkpoint(&fit.module, folder.join("end.ckpt")).unwrap();
+    }
+    std::process::exit(fit.stop.exit_code().into());
+}
+
+#[test]
+fn what_a_signal_saves_goes_on_as_if_nothing_had_happened() {
+    let [whole, broken] = [0; 2].map(|_| tempfile::tempdir().unwrap());
+    let run = |folder: &Path| Running::start(part("signals::saves_when_interrupted", folder)).wait().code();
+    assert_eq!(run(whole.path()), Some(0));
+    let slow = broken.path().join("slow");
+    std::fs::write(&slow, "").unwrap();
+    let mut interrupted = 0;
+    for signal in ["INT", "TERM", "INT"] {
+        let logged = || std::fs::read_to_string(run_of(broken.path()).join("metrics.csv")).map_or(0, |table| table.lines().count());
+        let before = logged();
+        let mut running = Running::start(part("signals::saves_when_interrupted", broken.path()));
+        running.wait_until("the next logged steps", || logged() > before + 5);
+        running.signal(signal);
+        assert_eq!(running.wait().code(), Some(if signal == "INT" { 130 } else { 143 }));
+        interrupted += 1;
+        assert_eq!(names(&run_of(broken.path()).join("checkpoints")).len(), interrupted);
+    }
+    std::fs::remove_file(slow).unwrap();
+    assert_eq!(run(broken.path()), Some(0));
+    let end = |folder: &Path| Checkpoint::read(folder.join("end.ckpt")).unwrap();
+    let [whole_end, broken_end] = [whole.path(), broken.path()].map(end);
+    assert_eq!(broken_end.manifest().progress, whole_end.manifest().progress);
+    assert_eq!(broken_end.into_parts().1, whole_end.into_parts().1);
+    let [mut continued, unbroken] = [broken.path(), whole.path()].map(|folder| read_csv(&run_of(folder)));
+    // The hook of the exception has logged a row before the checkpoint was taken.
+    assert_eq!(continued.column("at_the_end").len(), interrupted);
+    let extra = continued.columns.iter().position(|column| column == "at_the_end").unwrap();
+    continued.columns.remove(extra);
+    for row in &mut continued.rows {
+        row.remove(extra);
+    }
+    assert_eq!(continued.columns, unbroken.columns);
+    assert_eq!(continued.column("train_loss"), unbroken.column("train_loss"));
 }
 
 /// Not a test of its own: hangs in its 20th step.

@@ -2,16 +2,19 @@
 
 usage: mlflow_check.py FOLDER SAMPLE
 
-One server is plain, the other wants a login. What the sample wrote for the file store is moved into a database by
+One server is plain, the other wants a login and speaks TLS. What the sample wrote for the file store is moved into a database by
 `mlflow migrate-filestore` and read there.
 """
 
+import datetime
 import io
+import ipaddress
 import json
 import math
 import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -32,13 +35,16 @@ LARGEST = sys.float_info.max
 class Server:
     """A server on a port of its own, with its files in a folder of its own."""
 
-    def __init__(self, folder, *arguments, **environment):
+    def __init__(self, folder, *arguments, tls=None, **environment):
         folder.mkdir(parents=True)
+        self.context = tls and ssl.create_default_context(cafile=tls["authority"])
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            self.address = f"http://127.0.0.1:{free.getsockname()[1]}"
+            self.address = f"http{'s' if tls else ''}://127.0.0.1:{free.getsockname()[1]}"
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", self.address.rpartition(":")[2], "--workers", "1"]
         command += ["--backend-store-uri", "sqlite:///runs.db", "--artifacts-destination", "artifacts", *arguments]
+        if tls:
+            command += ["--uvicorn-opts", f"--ssl-keyfile {tls['key']} --ssl-certfile {tls['certificate']}"]
         self.log = folder / "server.log"
         with open(self.log, "w") as log:
             environment = dict(os.environ, PYTHONWARNINGS="ignore", **environment)
@@ -49,7 +55,7 @@ class Server:
         until = time.monotonic() + 180
         while True:
             try:
-                return urllib.request.urlopen(f"{self.address}/health", timeout=5).read()
+                return urllib.request.urlopen(f"{self.address}/health", timeout=5, context=self.context).read()
             except OSError:
                 if self.process.poll() is not None or time.monotonic() > until:
                     sys.exit(f"the server did not start:\n{self.log.read_text()}")
@@ -64,26 +70,64 @@ class Server:
 def main():
     folder, sample = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
     login = dict(MLFLOW_FLASK_SERVER_SECRET_KEY="a-key-of-the-check", MLFLOW_AUTH_ADMIN_PASSWORD=PASSWORD)
-    servers = [Server(folder / "plain"), Server(folder / "login", "--app-name", "basic-auth", **login)]
+    tls = certificates(folder)
+    servers = [Server(folder / "plain"), Server(folder / "secure", "--app-name", "basic-auth", tls=tls, **login)]
     try:
         # It takes its time, too.
         from mlflow import MlflowClient
 
         for server in servers:
             server.wait()
-        check(folder, sample, *servers, MlflowClient)
+        check(folder, sample, *servers, tls, MlflowClient)
     finally:
         for server in servers:
             server.stop()
 
 
-def check(folder, sample, plain, login, client_of):
+def certificates(folder):
+    """A certificate for this machine, its key, who signed it, and somebody else."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    def certificate(name, key, issuer, issuer_key, *extensions):
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        now = datetime.datetime.now(datetime.timezone.utc)
+        builder = x509.CertificateBuilder(issuer or name, name, key.public_key(), x509.random_serial_number())
+        builder = builder.not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=2))
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
+        return builder.sign(issuer_key, hashes.SHA256())
+
+    def write(name, thing):
+        path = folder / f"{name}.pem"
+        path.write_bytes(thing)
+        return path
+
+    key, authority_key, other_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
+    is_authority = x509.BasicConstraints(ca=True, path_length=None)
+    authority = certificate("the authority of the check", authority_key, None, authority_key, is_authority)
+    other = certificate("somebody else", other_key, None, other_key, is_authority)
+    here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    own = certificate("the server", key, authority.subject, authority_key, here)
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    public = {"certificate": own, "authority": authority, "other": other}
+    folder.mkdir(parents=True, exist_ok=True)
+    return dict({name: write(name, thing.public_bytes(pem)) for name, thing in public.items()}, key=write("key", private))
+
+
+def check(folder, sample, plain, secure, tls, client_of):
     began = time.monotonic()
     out = folder / "out"
     out.mkdir()
-    environment = dict(os.environ, MLFLOW_TRACKING_USERNAME=USER, MLFLOW_TRACKING_PASSWORD=PASSWORD)
-    printed = subprocess.run([sample, out, plain.address, login.address], env=environment, check=True, stdout=subprocess.PIPE).stdout
+    places = [plain.address, (folder / "killed" / "mlruns").as_uri()]
+    killed = [kill(sample, folder / "killed", place) for place in places]
+    login = dict(MLFLOW_TRACKING_USERNAME=USER, MLFLOW_TRACKING_PASSWORD=PASSWORD, MLFLOW_TRACKING_SERVER_CERT_PATH=str(tls["authority"]))
+    command = [sample, out, plain.address, secure.address, tls["other"]]
+    printed = subprocess.run(command, env=dict(os.environ, **login), check=True, stdout=subprocess.PIPE).stdout
     runs = json.loads(printed)
+    killed = [resume(sample, folder / "killed", *place) for place in zip(places, killed)]
     print(f"the sample took {time.monotonic() - began:.1f} s")
     # A process of its own, which needs no server.
     target = f"sqlite:///{folder / 'migrated.db'}"
@@ -98,9 +142,13 @@ def check(folder, sample, plain, login, client_of):
     continued(client, runs["server"]["continued"], joined=True)
     conflict(client, runs["server"]["conflict"])
     experiment = client.get_experiment_by_name(EXPERIMENT)
-    assert len(client.search_runs([experiment.experiment_id])) == len(runs["server"]), "each run is there once"
+    assert len(client.search_runs([experiment.experiment_id])) == len(runs["server"]) + 1, "each run is there once"
+    kill_9(client, killed[0])
 
-    with_login(login, runs["login"], client_of)
+    os.environ.update(login)
+    with_login(secure, runs["secure"], client_of)
+    os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
+    kill_9(client_of(places[1]), killed[1])
     file_store(folder, out, runs["files"], client_of, migration, target)
 
 
@@ -174,8 +222,8 @@ def artifacts(client, run_id, copy, out):
 
     model = "epoch=0-step=4"
     assert found.pop(f"{model}/{model}.ckpt") == (out / f"{model}.ckpt").read_bytes()
-    assert found.pop(f"{model}/aliases.txt") == b"['latest', 'best']"
-    assert found.pop(f"{model}/metadata.yaml").decode() == f"score: 0.5\nmonitor: val_loss\noriginal_filename: {model}.ckpt\n"
+    assert found.pop(f"{model}/aliases.txt") == b"['best', 'latest']"
+    assert found.pop(f"{model}/metadata.yaml").decode() == f"original_filename: {model}.ckpt\nmonitor: val_loss\nscore: 0.5\n"
     sound = wave.open(io.BytesIO(found.pop("audio/beep/step_3.wav")))
     assert (sound.getframerate(), sound.getnchannels(), sound.getnframes()) == (8000, 2, 2)
     assert found.pop("figures/curve/step_4.png").startswith(b"\x89PNG")
@@ -186,7 +234,7 @@ def artifacts(client, run_id, copy, out):
     assert {name: content.decode() for name, content in found.items()} == {
         "texts/notes/first/step_3.md": "# Title\n\nñ",
         "figures/curve/step_3.svg": '<svg xmlns="http://www.w3.org/2000/svg"/>',
-        "graph.txt": "net/a: Linear\nnet/b: Relu <- net/a\n",
+        "graph.txt": "(net/a): Linear()\n(net/b): Relu() <- net/a\n",
         "data/tree/sub folder/50% ñ+.txt": "deep",
         "data/tree/empty.bin": "",
     }, found.keys()
@@ -216,15 +264,44 @@ def conflict(client, run_id):
     assert run.data.metrics == {"loss": 0.5} and run.info.status == "FINISHED"
 
 
-def with_login(server, run_id, client_of):
+def kill(sample, folder, place):
+    """Kills a run in the middle; gives a position that it passed before."""
+    victim = subprocess.Popen([sample, "killed", folder, place], stdout=subprocess.PIPE, text=True)
+    position = None
+    for line in victim.stdout:
+        if line.startswith("position "):
+            position = line.removeprefix("position ")
+        if line == "logged 2000\n":
+            break
+    victim.kill()
+    victim.wait()
+    return position
+
+
+def resume(sample, folder, place, position):
+    command = [sample, "resumed", folder, place, position]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def kill_9(client, run_id):
+    run = client.get_run(run_id)
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "kill -9"), run.info
+    steps = range(1, 3001)
+    expected = {"loss": [(step, float(step)) for step in steps]}
+    expected.update({name: [(step, 1.0) for step in steps if step % 2 == odd] for odd, name in enumerate(["even", "odd"])})
+    assert histories(client, run_id, run.data.metrics) == expected
+
+
+def with_login(server, run_ids, client_of):
     try:
-        urllib.request.urlopen(f"{server.address}/api/2.0/mlflow/runs/get?run_id={run_id}")
+        urllib.request.urlopen(f"{server.address}/api/2.0/mlflow/runs/get?run_id={run_ids[0]}", context=server.context)
         raise AssertionError("nobody was asked who they are")
     except urllib.error.HTTPError as error:
         assert error.code == 401, error
-    os.environ.update(MLFLOW_TRACKING_USERNAME=USER, MLFLOW_TRACKING_PASSWORD=PASSWORD)
-    run = client_of(server.address).get_run(run_id)
-    assert (run.info.status, run.data.metrics) == ("FINISHED", {"loss": 0.5})
+    client = client_of(server.address)
+    for run in map(client.get_run, run_ids):
+        assert (run.info.status, run.data.metrics) == ("FINISHED", {"loss": 0.5})
+    assert len(client.search_runs([run.info.experiment_id])) == len(run_ids)
 
 
 def file_store(folder, out, runs, client_of, migration, target):
@@ -236,7 +313,6 @@ def file_store(folder, out, runs, client_of, migration, target):
     experiment = client.get_experiment_by_name(EXPERIMENT)
     assert len(client.search_runs([experiment.experiment_id])) == len(runs)
     # The same folder, read in its place.
-    os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
     client = client_of((out / "ml runs").as_uri())
     assert [metric.value for metric in client.get_metric_history(runs["parent"], "special/inf")] == [math.inf]
     assert client.get_run(runs["continued"]).info.status == "FINISHED"

@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: what the loop and a checkpoint cost, as ratios inside one run.
 
+mod loggers;
+
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -27,9 +29,24 @@ pub(crate) struct Options {
     /// Measures checkpoints only.
     #[arg(long)]
     only_checkpoint: bool,
+    /// Rounds of a million scalars and rows for each logger; 0 leaves them out.
+    #[arg(long, default_value_t = 3)]
+    logger_rounds: usize,
+    /// A Python with tensorboardX or Lightning, to record the same beside our loggers.
+    #[arg(long, value_name = "PYTHON")]
+    python: Option<PathBuf>,
+    /// Measures loggers only.
+    #[arg(long)]
+    only_loggers: bool,
 }
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    if options.logger_rounds > 0 && !options.only_checkpoint {
+        loggers::run(workspace, options.logger_rounds, options.python.as_deref())?;
+    }
+    if options.only_loggers {
+        return Ok(());
+    }
     let folder = workspace.root.join("xtask/bench");
     let target = workspace.target.join("bench");
     system::run(

@@ -9,15 +9,18 @@ mod docs;
 mod examples;
 mod losses;
 mod mlflow;
+mod neptune;
 mod python;
 mod s3;
 mod steps;
 mod system;
+mod tensorboard;
 mod test;
 mod tidy;
 mod torch;
 mod trackio;
 mod venv;
+mod wandb;
 mod wgpu;
 
 use std::process::ExitCode;

@@ -23,7 +23,7 @@ use stormfire_module::{
     state::{self, Number, Value},
 };
 
-use crate::rehearsal::is_rehearsal;
+use crate::{period::needs_length, rehearsal::is_rehearsal};
 use place::Place;
 use restart::State;
 use save::Missing;
@@ -326,13 +326,7 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
         if self.on_exception {
             ctx.keep_state();
         }
-        if matches!(self.every, Every::Fraction(_)) && ctx.limits().train_batches.is_none() {
-            return Err(Error::config(
-                "ModelCheckpoint::every",
-                format!("`{}` needs training data of known length", self.every),
-                "use a number of steps or batches, or limit the data with `limit_train_batches`",
-            ));
-        }
+        needs_length("ModelCheckpoint::every", self.every, ctx)?;
         if matches!(self.every, Every::Epochs(_)) && self.on_train_epoch_end == Some(false) && !ctx.limits().validates() {
             tracing::warn!("`save_on_train_epoch_end(false)` waits for a validation, but this fit has none: no checkpoint will be written");
         }
@@ -379,6 +373,8 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
     }
 
     fn on_exception(&mut self, ctx: &mut Context<'_>, _module: &mut M, _error: &Error) -> Result<()> {
+        // What was loaded now is the state of this fit's last boundary; the next fit is another one.
+        self.now.restored = false;
         // Before training begins, the state may be half restored.
         if self.on_exception && !is_rehearsal(ctx) && self.now.since.is_some() { self.save_at_failure(ctx) } else { Ok(()) }
     }

@@ -26,9 +26,9 @@ pub(crate) fn log_later<T: Send + Sync + 'static>(
     for logger in ctx.loggers().iter() {
         let shared = Arc::clone(&shared);
         logger.submit(move |logger| {
-            let (made, log) = &*shared;
-            let made = made.as_ref().map_err(|reason| LoggerError::other(reason.clone()))?;
-            match log(logger, made, step) {
+            let (value, log) = &*shared;
+            let value = value.as_ref().map_err(|reason| LoggerError::other(reason.clone()))?;
+            match log(logger, value, step) {
                 Err(error @ LoggerError::Unsupported { .. }) => {
                     tracing::debug!("left out: {error}");
                     Ok(())

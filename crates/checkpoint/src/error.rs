@@ -129,6 +129,26 @@ impl From<stormfire_store::BadUrl> for Error {
 }
 
 impl Error {
+    /// What is wrong with a file that is named elsewhere: the message without its path.
+    pub fn reason(&self) -> String {
+        let text = self.to_string();
+        match self {
+            Self::NotFound { .. } => "there is no such file".to_owned(),
+            Self::Empty { path }
+            | Self::NotACheckpoint { path, .. }
+            | Self::Foreign { path }
+            | Self::Truncated { path, .. }
+            | Self::Checksum { path }
+            | Self::Malformed { path, .. }
+            | Self::Version { path, .. }
+            | Self::Permission { path, .. }
+            | Self::Io { path, .. } => {
+                text.strip_prefix(&format!("`{}` ", path.display())).map(|rest| format!("it {rest}")).unwrap_or(text)
+            }
+            _ => text,
+        }
+    }
+
     /// What the user can do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {

@@ -97,6 +97,12 @@ impl Default for Manifest {
 }
 
 impl Manifest {
+    /// What a file with the weights alone says of the same moment.
+    pub fn of_weights(&self) -> Self {
+        let Self { run_id, saved_at, module, device, precision, seed, progress, hparams, config, .. } = self.clone();
+        Self { weights_only: true, run_id, saved_at, module, device, precision, seed, progress, hparams, config, ..Self::default() }
+    }
+
     /// The epochs that were complete, if the manifest says so.
     pub fn epoch(&self) -> Option<u64> {
         self.progress["epoch"].as_u64()

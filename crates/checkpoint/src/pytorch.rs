@@ -147,8 +147,17 @@ struct Translate {
     found: BTreeMap<String, FileTensor>,
 }
 
+/// Whether a parameter is saved the other way round than it is computed with, as the weight of a `Linear` in column layout.
+fn is_saved_transposed<const D: usize>(param: &Param<Tensor<D>>) -> bool {
+    let Ok(shape) = <[usize; D]>::try_from([1, 2].as_slice()) else { return false };
+    // What its loading makes of a small tensor tells, also for a weight that is square.
+    let probe = Tensor::<D>::zeros(shape, &param.lazy_device().inner());
+    param.clone().transform_for_load(probe, param.id).val().dims() != shape
+}
+
 impl Translate {
-    fn visit(&mut self) {
+    /// Finds the tensor for a parameter; one that burn saves transposed is saved as PyTorch does.
+    fn visit(&mut self, is_as_in_pytorch: bool) {
         let containers: Vec<String> = self.steps.iter().map(|(_, container)| container.clone()).collect();
         let context = ModuleContext::new(&containers);
         // PyTorch knows no enums.
@@ -164,7 +173,8 @@ impl Translate {
             // The adapter goes by the name of the parameter it is for.
             tensor.name = own;
             let full = self.steps.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(".");
-            self.found.insert(full, PyTorchToBurnAdapter.adapt(tensor, context));
+            let adapted = if is_as_in_pytorch { tensor } else { PyTorchToBurnAdapter.adapt(tensor, context) };
+            self.found.insert(full, adapted);
         }
     }
 }
@@ -176,14 +186,14 @@ impl ModuleVisitor for Translate {
     fn exit_module(&mut self, _name: &str, _container_type: &str) {
         self.steps.pop();
     }
-    fn visit_float<const D: usize>(&mut self, _param: &Param<Tensor<D>>) {
-        self.visit();
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.visit(is_saved_transposed(param));
     }
     fn visit_int<const D: usize>(&mut self, _param: &Param<Tensor<D, Int>>) {
-        self.visit();
+        self.visit(false);
     }
     fn visit_bool<const D: usize>(&mut self, _param: &Param<Tensor<D, Bool>>) {
-        self.visit();
+        self.visit(false);
     }
 }
 

@@ -1,14 +1,18 @@
 //! Records everything that MLflow can hold, for `cargo xtask test --only mlflow`, which reads it back with MLflow itself:
-//! `mlflow_sample FOLDER SERVER LOGIN_SERVER`. The login of the second server is in the environment.
 //!
-//! Standard output is JSON, the ids of the runs; beside them in the folder are the files that were logged.
+//! * `mlflow_sample FOLDER SERVER SECURE_SERVER WRONG_AUTHORITY` prints the ids of the runs as JSON; the files that were logged
+//!   lie in the folder. Login and authority of the second server are in the environment.
+//! * `mlflow_sample killed FOLDER URI` logs until it is killed, and prints a position on its way.
+//! * `mlflow_sample resumed FOLDER URI POSITION` continues that run.
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::json;
 use stormfire_loggers::{
-    Artifact, Audio, Error, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, MlflowLogger, Node, Result, Status, Table, Text,
+    Artifact, Audio, Background, CheckpointInfo, Error, Figure, Graph, Histogram, Hyperparams, Image, LogModel, Logger, Metrics,
+    MlflowLogger, Node, Result, Status, Table, Text,
 };
 
 /// As many steps as need several requests.
@@ -16,11 +20,21 @@ const STEPS: u32 = 2500;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [folder, server, login_server] = &arguments[..] else {
-        return Err(Error::other("usage: mlflow_sample FOLDER SERVER LOGIN_SERVER"));
-    };
-    let folder = Path::new(folder);
-    let new = |uri: &str| MlflowLogger::new().tracking_uri(uri).save_dir(folder).experiment("stormfire checks").strict(true);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["killed", folder, uri] => killed(new(Path::new(folder), uri)),
+        ["resumed", folder, uri, position] => resumed(new(Path::new(folder), uri), position),
+        [folder, server, secure_server, wrong] => all(Path::new(folder), server, secure_server, wrong),
+        _ => Err(Error::other("usage: see the first lines of mlflow_sample.rs")),
+    }
+}
+
+fn new(folder: &Path, uri: &str) -> MlflowLogger {
+    MlflowLogger::new().tracking_uri(uri).save_dir(folder).experiment("stormfire checks").strict(true)
+}
+
+fn all(folder: &Path, server: &str, secure_server: &str, wrong: &str) -> Result<()> {
+    let new = |uri: &str| new(folder, uri);
     let files = format!("file:{}", folder.join("ml runs").display());
 
     let parent = everything(new(server).run_name("parent"), folder)?;
@@ -29,13 +43,19 @@ fn main() -> Result<()> {
     let continued = continued(&|| new(server).run_name("continued"))?;
     let again = joined(new(server).existing_run(&continued))?;
     let refused = conflict(new(server).run_name("conflict").strict(false))?;
-    let login = ended(new(login_server).run_name("with a login"), Status::Success)?;
+    let login = ended(new(secure_server).run_name("with a login"), Status::Success)?;
+    let unverified = ended(new(secure_server).run_name("unverified").insecure_tls(true).server_certificate(wrong), Status::Success)?;
+    let distrusting = new(secure_server).server_certificate(wrong).patience(Duration::from_secs(2));
+    match ended(distrusting, Status::Success) {
+        Err(Error::Undelivered { reason, .. }) if reason.contains("certificate") => {}
+        other => return Err(Error::other(format!("the server was not to be trusted: {other:?}"))),
+    }
 
     let in_files = everything(new(&files).run_name("123"), folder)?;
     let files_continued = self::continued(&|| new(&files).run_name("continued"))?;
     let server_runs = json!({"parent": parent, "child": child, "killed": killed, "continued": again, "conflict": refused});
     let file_runs = json!({"parent": in_files, "continued": files_continued});
-    println!("{}", json!({"server": server_runs, "login": login, "files": file_runs}));
+    println!("{}", json!({"server": server_runs, "secure": [login, unverified], "files": file_runs}));
     Ok(())
 }
 
@@ -47,7 +67,8 @@ fn params(settings: &serde_json::Value) -> Result<Hyperparams> {
     Hyperparams::from_serialize(settings)
 }
 
-fn everything(mut logger: MlflowLogger, folder: &Path) -> Result<String> {
+fn everything(logger: MlflowLogger, folder: &Path) -> Result<String> {
+    let mut logger = logger.log_model(LogModel::AtEnd);
     let settings = json!({
         "lr": 0.001, "seed": 42, "on": true, "none": null, "net": {"width": 32, "act": "relu"}, "list": [1, 2],
         "text": "a: \"b\"\nñ 漢 #", "long": "x".repeat(7000), "empty": "", "odd (name)": "1e5",
@@ -81,9 +102,7 @@ fn everything(mut logger: MlflowLogger, folder: &Path) -> Result<String> {
 
     let model = folder.join("epoch=0-step=4.ckpt");
     fs::write(&model, (0..3_000_000_u32).map(|byte| (byte % 253) as u8).collect::<Vec<_>>())?;
-    logger.log_artifact(
-        &Artifact::new(&model).kind("model").alias("latest").alias("best").metadata("score", 0.5).metadata("monitor", "val_loss"),
-    )?;
+    logger.after_save_checkpoint(&CheckpointInfo::new(&model).scored("val_loss", 0.5, true))?;
     let tree = folder.join("tree");
     fs::create_dir_all(tree.join("sub folder"))?;
     fs::write(tree.join("sub folder/50% ñ+.txt"), "deep")?;
@@ -120,6 +139,37 @@ fn continued(new: &dyn Fn() -> MlflowLogger) -> Result<String> {
     log(&mut logger, 3..8)?;
     logger.finalize(Status::Success)?;
     id(&logger)
+}
+
+/// A position is taken after this step.
+const SAVED: u64 = 700;
+
+fn log(logger: &Background, step: u64) -> Result<()> {
+    logger.log_metrics([("loss", step as f64), (if step.is_multiple_of(2) { "even" } else { "odd" }, 1.0)].into(), Some(step))
+}
+
+fn killed(logger: MlflowLogger) -> Result<()> {
+    let logger = Background::spawn(Box::new(logger.run_name("kill -9")))?;
+    for step in 1.. {
+        log(&logger, step)?;
+        if step == SAVED {
+            println!("position {}", logger.position().wait()?);
+        }
+        if step % 100 == 0 {
+            println!("logged {step}");
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+fn resumed(logger: MlflowLogger, position: &str) -> Result<()> {
+    let logger = Background::spawn(Box::new(logger))?;
+    logger.resume(serde_json::from_str(position).map_err(Error::other)?)?;
+    (SAVED + 1..=3000).try_for_each(|step| log(&logger, step))?;
+    logger.finalize(Status::Success)?;
+    println!("{}", logger.call(|logger: &mut MlflowLogger| id(logger))?);
+    Ok(())
 }
 
 fn joined(mut logger: MlflowLogger) -> Result<String> {

@@ -1,64 +1,125 @@
 //! Measures how fast values are recorded, and with how much memory: `cargo run --release -p stormfire-loggers --example throughput`.
+//!
+//! With the name of a case and a number of values as arguments it measures this one and prints JSON, for `cargo xtask bench`.
 
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use stormfire_loggers::{Background, CsvLogger, Logger, Metrics, Result, Status, TensorBoardLogger};
+use stormfire_loggers::{Background, CsvLogger, Error, Logger, Metrics, Result, Status, TensorBoardLogger};
 
-const SCALARS: u64 = 4_000_000;
-const ROWS: u64 = 1_000_000;
+const COUNT: u64 = 1_000_000;
+
+/// Records so many values below a folder.
+type Work = fn(&Path, u64) -> Result<()>;
+
+const CASES: [(&str, Work); 7] = [
+    ("tensorboard", |folder, count| scalars(here(TensorBoardLogger::new(folder)), count, 1)),
+    ("tensorboard-10-a-call", |folder, count| scalars(here(TensorBoardLogger::new(folder)), count, 10)),
+    ("tensorboard-background", |folder, count| scalars(background(TensorBoardLogger::new(folder))?, count, 1)),
+    ("tensorboard-background-10-a-call", |folder, count| scalars(background(TensorBoardLogger::new(folder))?, count, 10)),
+    ("csv", |folder, count| rows(here(CsvLogger::new(folder)), count, 0)),
+    ("csv-late", |folder, count| rows(here(CsvLogger::new(folder)), count, 100)),
+    ("csv-background", |folder, count| rows(background(CsvLogger::new(folder))?, count, 0)),
+];
 
 fn main() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let names = ["train_loss", "b", "c", "d", "e", "f", "g", "h", "i", "j"].map(Arc::<str>::from);
-    let metrics = |step: u64, count: usize| -> Metrics {
-        names.iter().take(count).map(|name| (Arc::clone(name), f64::from(1.0 / (step + 1) as f32))).collect()
-    };
-
-    for per_call in [1, 10] {
-        let mut logger = TensorBoardLogger::new(folder.path());
-        let calls = SCALARS / per_call as u64;
-        measure(&format!("TensorBoard, {per_call} a call"), "scalars", SCALARS, || {
-            for step in 0..calls {
-                logger.log_metrics(&metrics(step, per_call), Some(step))?;
-            }
-            logger.finalize(Status::Success)
-        })?;
-        let logger = Background::spawn(Box::new(TensorBoardLogger::new(folder.path())))?;
-        measure(&format!("TensorBoard in the background, {per_call} a call"), "scalars", SCALARS, || {
-            for step in 0..calls {
-                logger.log_metrics(metrics(step, per_call), Some(step))?;
-            }
-            logger.finalize(Status::Success)
-        })?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [name, count] = &arguments[..] {
+        let (_, work) = CASES.iter().find(|(known, _)| known == name).ok_or_else(|| Error::other("no such case"))?;
+        let count = count.parse().map_err(Error::other)?;
+        let (seconds, cpu) = measure(*work, count)?;
+        report(&format!(r#"{{"seconds": {seconds}, "cpu": {cpu}, "peak_kib": {}}}"#, peak_kib()));
+        return Ok(());
     }
-
-    for (what, late) in [("CSV, 2 columns", 0), ("CSV, 2 columns and 100 late ones", 100)] {
-        let mut logger = CsvLogger::new(folder.path());
-        measure(what, "rows", ROWS, || {
-            for step in 0..ROWS {
-                logger.log_metrics(&metrics(step, 2), Some(step))?;
-                if late > 0 && step % (ROWS / late) == ROWS / late / 2 {
-                    logger.log_metrics(&[(format!("late_{step}"), 0.5)].into(), Some(step))?;
-                }
-            }
-            logger.finalize(Status::Success)
-        })?;
+    for (name, work) in CASES {
+        let (seconds, cpu) = measure(work, COUNT)?;
+        let millions = COUNT as f64 / 1e6;
+        report(&format!(
+            "{name}: {:.2} million per second, {:.2} million per CPU second of all threads",
+            millions / seconds,
+            millions / cpu
+        ));
     }
-    let logger = Background::spawn(Box::new(CsvLogger::new(folder.path())))?;
-    measure("CSV in the background, 2 columns", "rows", ROWS, || {
-        for step in 0..ROWS {
-            logger.log_metrics(metrics(step, 2), Some(step))?;
+    report(&format!("one submit of a burst: {} ns; peak memory of all {} KiB", submit()?, peak_kib()));
+    Ok(())
+}
+
+fn here(logger: impl Logger) -> Record {
+    Record::Here(Box::new(logger))
+}
+
+fn background(logger: impl Logger) -> Result<Record> {
+    Ok(Record::Background(Background::spawn(Box::new(logger))?))
+}
+
+/// A logger on this thread or on its own.
+enum Record {
+    Here(Box<dyn Logger>),
+    Background(Background),
+}
+
+impl Record {
+    fn record(&mut self, metrics: Metrics, step: u64) -> Result<()> {
+        match self {
+            Self::Here(logger) => logger.log_metrics(&metrics, Some(step)),
+            Self::Background(logger) => logger.log_metrics(metrics, Some(step)),
         }
-        logger.finalize(Status::Success)
-    })?;
+    }
 
-    // What a training loop pays: bursts that fit into the queue.
+    fn end(self) -> Result<()> {
+        match self {
+            Self::Here(mut logger) => logger.finalize(Status::Success),
+            Self::Background(logger) => logger.finalize(Status::Success),
+        }
+    }
+}
+
+fn names() -> [Arc<str>; 10] {
+    ["train_loss", "b", "c", "d", "e", "f", "g", "h", "i", "j"].map(Arc::from)
+}
+
+fn metrics(names: &[Arc<str>], step: u64, count: usize) -> Metrics {
+    names.iter().take(count).map(|name| (Arc::clone(name), f64::from(1.0 / (step + 1) as f32))).collect()
+}
+
+fn scalars(mut logger: Record, count: u64, per_call: u64) -> Result<()> {
+    let names = names();
+    for step in 0..count / per_call {
+        logger.record(metrics(&names, step, per_call as usize), step)?;
+    }
+    logger.end()
+}
+
+/// Rows of two columns, and so many columns that appear one after the other.
+fn rows(mut logger: Record, count: u64, late: u64) -> Result<()> {
+    let names = names();
+    for step in 0..count {
+        logger.record(metrics(&names, step, 2), step)?;
+        if late > 0 && step % (count / late) == count / late / 2 {
+            logger.record([(format!("late_{step}"), 0.5)].into(), step)?;
+        }
+    }
+    logger.end()
+}
+
+/// Seconds, and those of the processor in all threads.
+fn measure(work: Work, count: u64) -> Result<(f64, f64)> {
+    let folder = tempfile::tempdir()?;
+    let (start, cpu) = (Instant::now(), cpu_seconds());
+    work(folder.path(), count)?;
+    Ok((start.elapsed().as_secs_f64(), cpu_seconds() - cpu))
+}
+
+/// What a training loop pays, in nanoseconds: bursts that fit into the queue.
+fn submit() -> Result<u128> {
+    let folder = tempfile::tempdir()?;
+    let names = names();
     let logger = Background::spawn(Box::new(TensorBoardLogger::new(folder.path())))?;
     let (bursts, burst) = (200_u64, 400_u64);
-    let mut spent = std::time::Duration::ZERO;
+    let mut spent = Duration::ZERO;
     for step in 0..bursts {
-        let prepared: Vec<Metrics> = (0..burst).map(|_| metrics(step, 2)).collect();
+        let prepared: Vec<Metrics> = (0..burst).map(|_| metrics(&names, step, 2)).collect();
         let start = Instant::now();
         for metrics in prepared {
             logger.log_metrics(metrics, Some(step))?;
@@ -66,20 +127,14 @@ fn main() -> Result<()> {
         spent += start.elapsed();
         logger.flush()?;
     }
-    report(&format!("one submit of a burst: {} ns", spent.as_nanos() / u128::from(bursts * burst)));
-    Ok(())
+    Ok(spent.as_nanos() / u128::from(bursts * burst))
 }
 
-fn measure(what: &str, unit: &str, count: u64, work: impl FnOnce() -> Result<()>) -> Result<()> {
-    let (start, cpu) = (Instant::now(), cpu_seconds());
-    work()?;
-    let (seconds, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);
-    let peak = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = peak.lines().find_map(|line| line.strip_prefix("VmHWM:")).map_or("?", str::trim).to_owned();
-    let millions = count as f64 / 1e6;
-    report(&format!("{what}: {:.2} million {unit} per second", millions / seconds));
-    report(&format!("    {:.2} million per CPU second of all threads, peak memory so far {peak}", millions / cpu));
-    Ok(())
+/// The most memory that this process ever used; 0 where Linux's `/proc` is missing.
+fn peak_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).and_then(|peak| peak.split_whitespace().next());
+    peak.and_then(|peak| peak.parse().ok()).unwrap_or(0)
 }
 
 /// What all threads have used, which a busy machine changes little. NaN where Linux's `/proc` is missing.

@@ -1,8 +1,8 @@
 //! Comet.
 
 mod carrier;
+mod histogram;
 mod journal;
-mod media;
 mod message;
 mod offline;
 mod resume;
@@ -18,9 +18,10 @@ use message::{FileNote, Message};
 use serde_json::Value;
 
 use crate::identity::random_hex;
+use crate::model_log::ModelLog;
 use crate::{
-    Artifact, Audio, DEFAULT_NAME, Delivery, Error, Figure, FigureFormat, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result,
-    Secret, Status, Table, Text,
+    Artifact, Audio, CheckpointInfo, DEFAULT_NAME, Delivery, Error, Figure, FigureFormat, Graph, Histogram, Hyperparams, Image, LogModel,
+    Logger, Metrics, Result, Secret, Status, Table, Text,
 };
 
 /// Sends a run to [Comet](https://www.comet.com), or keeps it as an archive that `comet upload` sends later.
@@ -38,6 +39,7 @@ use crate::{
 /// * **Hyperparameters** that are nested have their keys joined by `|`.
 /// * **Media**: images and figures are graphics, tables CSV files, sounds WAV files; an artifact of the kind `model` is a
 ///   model under the artifact's name, any other a file.
+/// * **Checkpoints** are models too, if [`log_model`](CometLogger::log_model) asks for it.
 /// * **A run that is resumed** goes on in the same experiment. What the server has already is not sent twice.
 ///
 /// ```
@@ -73,6 +75,7 @@ pub struct CometLogger {
     journal: Option<Journal>,
     /// Whether the name and the like were told.
     begun: bool,
+    models: ModelLog,
     epoch: Option<i64>,
 }
 
@@ -103,6 +106,7 @@ impl CometLogger {
             patience: Duration::from_secs(30),
             journal: None,
             begun: false,
+            models: ModelLog::new(LogModel::None),
             epoch: None,
         }
     }
@@ -167,6 +171,12 @@ impl CometLogger {
     /// `COMET_OFFLINE_DIRECTORY`, else in `.cometml-runs`; what waits below the current folder.
     pub fn save_dir(mut self, save_dir: impl Into<PathBuf>) -> Self {
         self.save_dir = Some(save_dir.into());
+        self
+    }
+
+    /// Which checkpoints become models of the run. Default: none.
+    pub fn log_model(mut self, which: LogModel) -> Self {
+        self.models = ModelLog::new(which);
         self
     }
 
@@ -343,7 +353,7 @@ impl Logger for CometLogger {
     }
 
     fn log_histogram(&mut self, tag: &str, histogram: &Histogram, step: Option<u64>) -> Result<()> {
-        let json = media::histogram(histogram).to_string();
+        let json = histogram::of(histogram).to_string();
         self.tell_file(FileNote::new("histogram3d", tag, step), json.as_bytes())
     }
 
@@ -367,7 +377,7 @@ impl Logger for CometLogger {
     }
 
     fn log_table(&mut self, tag: &str, table: &Table, step: Option<u64>) -> Result<()> {
-        let csv = media::csv(table)?;
+        let csv = table.to_csv()?;
         self.tell_file(FileNote::new("asset", format!("{tag}.csv"), step), &csv)
     }
 
@@ -376,25 +386,28 @@ impl Logger for CometLogger {
         let files = artifact.files()?;
         let journal = self.begin()?;
         for (path, below) in files {
-            let name = if artifact.path().is_dir() && !is_model { format!("{}/{below}", artifact.name()) } else { below };
-            let name = if artifact.folder().is_empty() { name } else { format!("{}/{name}", artifact.folder()) };
-            let mut note = FileNote::new(if is_model { "model-element" } else { "asset" }, name, None);
-            note.metadata = artifact.known().clone();
-            if is_model {
-                note.group = Some(artifact.name().to_owned());
+            let mut note = if is_model {
+                let group = if artifact.folder().is_empty() { artifact.name() } else { artifact.folder() };
+                FileNote { group: Some(group.to_owned()), ..FileNote::new("model-element", below, None) }
             } else {
+                let parts = [artifact.folder(), if artifact.path().is_dir() { artifact.name() } else { "" }, &below];
+                let name = parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join("/");
+                FileNote::new("asset", name, None)
+            };
+            note.metadata.clone_from(artifact.known());
+            if !is_model {
                 note.metadata.insert("kind".to_owned(), artifact.kind_name().into());
             }
             if !artifact.aliases().is_empty() {
                 note.metadata.insert("aliases".to_owned(), artifact.aliases().into());
             }
-            journal.push_file(note, &path)?;
+            journal.push_file(note, &path, is_model)?;
         }
         Ok(())
     }
 
     fn log_graph(&mut self, graph: &Graph) -> Result<()> {
-        let graph = media::graph(graph);
+        let graph = graph.to_text();
         self.tell(|message_id| Message::Graph { graph, message_id })
     }
 
@@ -408,10 +421,15 @@ impl Logger for CometLogger {
 
     /// Makes the archive, or waits until the server has everything; at most 30 seconds without progress.
     fn finalize(&mut self, status: Status) -> Result<()> {
+        self.models.ended().iter().try_for_each(|model| self.log_artifact(model))?;
         match &mut self.journal {
             Some(journal) if self.begun => journal.end(status),
             _ => Ok(()),
         }
+    }
+
+    fn after_save_checkpoint(&mut self, checkpoint: &CheckpointInfo) -> Result<()> {
+        self.models.saved(checkpoint).iter().try_for_each(|model| self.log_artifact(model))
     }
 
     fn position(&mut self) -> Result<Value> {

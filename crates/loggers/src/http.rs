@@ -10,7 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 use ureq::http::request::Builder;
 use ureq::http::{Request, Response};
-use ureq::tls::{RootCerts, TlsConfig};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, AsSendBody, Body, SendBody};
 
 use crate::Secret;
@@ -38,7 +38,7 @@ pub(crate) enum Auth {
     Header(&'static str, Secret),
 }
 
-/// What a request carries.
+/// What a request carries. An empty type is not sent: some signed addresses are good for a request without one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Content<'a> {
     Nothing,
@@ -99,6 +99,21 @@ impl Client {
         self
     }
 
+    /// Trusts the authorities in a PEM file, and no others.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) if it cannot be read, another one if there is no certificate in it.
+    pub(crate) fn trusting(mut self, authorities: &Path) -> crate::Result<Self> {
+        let pem = fs_err::read(authorities)?;
+        let certificate = |item| if let Ok(PemItem::Certificate(certificate)) = item { Some(certificate) } else { None };
+        let certificates: Vec<_> = parse_pem(&pem).filter_map(certificate).collect();
+        if certificates.is_empty() {
+            return Err(crate::Error::other(format!("there is no certificate in `{}`", authorities.display())));
+        }
+        self.agent = agent(TlsConfig::builder().root_certs(RootCerts::from(certificates)).build());
+        Ok(self)
+    }
+
     /// A header of every request.
     pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
@@ -129,9 +144,7 @@ impl Client {
             }
             request = match &self.auth {
                 Auth::None => request,
-                Auth::Basic { user, password } => {
-                    request.header("Authorization", format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{}", password.expose()))))
-                }
+                Auth::Basic { user, password } => request.header("Authorization", format!("Basic {}", basic(user, password))),
                 Auth::Bearer(token) => request.header("Authorization", format!("Bearer {}", token.expose())),
                 Auth::Header(name, value) => request.header(*name, value.expose()),
             };
@@ -143,7 +156,7 @@ impl Client {
             Content::Nothing if matches!(method, "POST" | "PUT" | "PATCH") => self.run(request.body(Vec::new())),
             Content::Nothing => self.run(request.body(())),
             Content::Json(value) => self.run(request.header("Content-Type", "application/json").body(value.to_string())),
-            Content::Bytes { bytes, content_type } => self.run(request.header("Content-Type", content_type).body(bytes)),
+            Content::Bytes { bytes, content_type } => self.run(typed(request, content_type).body(bytes)),
             Content::File { path, content_type } => self.send_file(request, [b"", b""], path, content_type),
             Content::Framed { head, path, tail, content_type } => self.send_file(request, [head, tail], path, content_type),
         };
@@ -157,7 +170,7 @@ impl Client {
         // The length must stay true while the file grows.
         let mut reader = head.chain(file.into_parts().0.take(length)).chain(tail);
         let length = head.len() as u64 + length + tail.len() as u64;
-        let request = request.header("Content-Type", content_type).header("Content-Length", length.to_string());
+        let request = typed(request, content_type).header("Content-Length", length.to_string());
         self.run(request.body(SendBody::from_reader(&mut reader as &mut dyn Read)))
     }
 
@@ -183,9 +196,18 @@ impl Client {
     fn redact(&self, text: &str) -> String {
         match &self.auth {
             Auth::None => text.to_owned(),
-            Auth::Basic { password: secret, .. } | Auth::Bearer(secret) | Auth::Header(_, secret) => secret.redact(text),
+            Auth::Basic { user, password } => password.redact(&Secret::new(basic(user, password)).redact(text)),
+            Auth::Bearer(secret) | Auth::Header(_, secret) => secret.redact(text),
         }
     }
+}
+
+fn basic(user: &str, password: &Secret) -> String {
+    BASE64_STANDARD.encode(format!("{user}:{}", password.expose()))
+}
+
+fn typed(request: Builder, content_type: &str) -> Builder {
+    if content_type.is_empty() { request } else { request.header("Content-Type", content_type) }
 }
 
 fn agent(tls: TlsConfig) -> Agent {

@@ -28,3 +28,10 @@ pub(crate) fn random_hex(length: usize) -> String {
 pub(crate) fn user() -> String {
     ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_else(|| "unknown".to_owned())
 }
+
+/// The machine's name; `localhost` if the system does not say.
+pub(crate) fn host() -> String {
+    let kernel = fs_err::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = kernel.or_else(|| ["HOSTNAME", "COMPUTERNAME"].iter().find_map(|variable| std::env::var(variable).ok()));
+    name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned())
+}

@@ -41,6 +41,8 @@ mod memory;
 mod mlflow;
 #[cfg(any(feature = "network", feature = "neptune"))]
 mod model_log;
+#[cfg(feature = "neptune")]
+mod neptune;
 mod number;
 #[cfg(feature = "network")]
 mod outbox;
@@ -59,6 +61,8 @@ mod test_server;
 #[cfg(feature = "trackio")]
 mod trackio;
 mod value;
+#[cfg(feature = "wandb")]
+mod wandb;
 mod writer;
 
 #[cfg(feature = "csv")]
@@ -75,6 +79,8 @@ pub use memory::{Call, MemoryLogger};
 pub use mlflow::MlflowLogger;
 #[cfg(any(feature = "network", feature = "neptune"))]
 pub use model_log::LogModel;
+#[cfg(feature = "neptune")]
+pub use neptune::{NeptuneLogger, NeptuneRun, Point, Replayed, StoredFile};
 #[cfg(feature = "plotters")]
 pub use plotters;
 pub use reduce::Reduce;
@@ -86,4 +92,6 @@ pub use tensorboard::TensorBoardLogger;
 #[cfg(feature = "trackio")]
 pub use trackio::TrackioLogger;
 pub use value::{Artifact, Audio, Figure, FigureFormat, Graph, Histogram, HistogramStats, Image, Metrics, Node, Table, Text};
+#[cfg(feature = "wandb")]
+pub use wandb::{ConsoleStream, WandbLogger};
 pub use writer::{Background, PendingPosition, QUEUE_CAPACITY};

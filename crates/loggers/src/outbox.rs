@@ -232,6 +232,11 @@ impl<R: Record> Outbox<R> {
         Ok(())
     }
 
+    /// The position behind everything that was flushed. That is all that it says: nothing is made durable.
+    pub(crate) fn end(&mut self) -> Result<u64> {
+        Ok(self.spool()?.end())
+    }
+
     /// The position behind all records, which outlive the machine from now on. [`Outbox::rewind`] comes back to it.
     pub(crate) fn position(&mut self) -> Result<u64> {
         self.flush()?;

@@ -49,12 +49,16 @@ impl Rows {
 
     /// Closes the open row.
     pub(crate) fn take(&mut self) -> Option<Row> {
-        let Open { step, values } = self.open.take()?;
-        let metrics = values.into_iter().map(|(name, reduced)| {
-            let reduce = self.reductions.of(&name);
-            (name, reduced.value(reduce))
-        });
-        Some(Row { step, metrics: metrics.collect() })
+        let row = self.peek();
+        self.open = None;
+        row
+    }
+
+    /// The open row as it is now.
+    pub(crate) fn peek(&self) -> Option<Row> {
+        let Open { step, values } = self.open.as_ref()?;
+        let metrics = values.iter().map(|(name, reduced)| (Arc::clone(name), reduced.value(self.reductions.of(name))));
+        Some(Row { step: *step, metrics: metrics.collect() })
     }
 
     /// The open row, for a position.

@@ -173,7 +173,8 @@ impl<'a> Context<'a> {
     /// last whole batch and nothing of the one that failed: a fit that goes on from it repeats that batch exactly. Without
     /// this it holds what is there. To be called in `on_train_start`.
     ///
-    /// The parameters and optimizers of before a step then stay in memory until it is over.
+    /// Callbacks of [`Order::Save`](crate::Order::Save) get their own state of that boundary with `load_state` before they see
+    /// `on_exception`. The parameters and optimizers of before a step then stay in memory until it is over.
     pub fn keep_state(&mut self) {
         self.run.keeps_state = true;
     }

@@ -57,6 +57,16 @@ pub fn images<K: kind::Transaction + kind::Autodiff>(tensor: Tensor<4, K>, layou
     (0..count).map(|n| image_of(&shape, values.get(n * length..(n + 1) * length).unwrap_or_default(), one, layout)).collect()
 }
 
+/// The images of a batch as one, in rows of 8 with 2 black pixels around each: what `torchvision.utils.make_grid` makes of
+/// it. [`Image::grid`] of [`images`] arranges them in another way.
+///
+/// # Errors
+/// As [`image`], also for a batch without images.
+pub fn grid<K: kind::Transaction + kind::Autodiff>(tensor: Tensor<4, K>, layout: Layout) -> Result<Image> {
+    let shape = tensor.dims();
+    Image::grid(&images(tensor, layout)?, 8, 2, 0).map_err(|error| named("image", &shape, error).into())
+}
+
 /// A histogram of all elements, in the buckets that `torch.utils.tensorboard` uses by default.
 ///
 /// All of them are read. [`histogram_with_edges`] counts on the device, in buckets of your own.

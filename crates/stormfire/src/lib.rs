@@ -44,6 +44,9 @@
 //!
 //! What runs when is written at [`Event`]; the options are at [`Trainer`] and [`TrainerConfig`].
 
+#[cfg(feature = "console")]
+pub mod console;
+
 /// Loading batches: loaders, combined loaders, data modules.
 pub mod data {
     pub use stormfire_data::*;
@@ -69,9 +72,11 @@ pub mod module {
     pub use stormfire_module::*;
 }
 
+#[cfg(feature = "device-stats")]
+pub use stormfire_callbacks::DeviceStatsMonitor;
 pub use stormfire_callbacks::{
-    EarlyStopping, GradientAccumulationScheduler, LambdaCallback, LearningRateMonitor, ModelCheckpoint, ModelSummary,
-    OnExceptionCheckpoint, ProgressBar, SaveLast, SaveTopK, Timer,
+    EarlyStopping, GradientAccumulationScheduler, GradientNorm, GradientNormMonitor, HistogramMonitor, ImageGridMonitor, LambdaCallback,
+    LearningRateMonitor, ModelCheckpoint, ModelSummary, OnExceptionCheckpoint, ProgressBar, SaveLast, SaveTopK, ThroughputMonitor, Timer,
 };
 pub use stormfire_data::{DataModule, Loader, Loaders, Stage};
 pub use stormfire_loggers::{CsvLogger, Logger, TensorBoardLogger};
@@ -79,7 +84,7 @@ pub use stormfire_module::{
     Callback, Context, Error, Event, Every, Hook, LightningModule, LoadOptions, LoadReport, Metric, Optimizer, Optimizers, PredictModule,
     Result, Schedule, StepOutput, Stepper, accuracy, log,
     log::ReduceFx,
-    log_dict,
+    log_dict, media,
     one_cycle::OneCycle,
     plateau::{Mode, ReduceLrOnPlateau},
     state, top_k_accuracy,
@@ -90,11 +95,25 @@ pub use stormfire_trainer::{
 
 /// What most programs need. Exports nothing that `burn::prelude` exports.
 pub mod prelude {
+    #[cfg(feature = "device-stats")]
+    pub use crate::DeviceStatsMonitor;
     pub use crate::{
-        Accelerator, Callback, Context, CsvLogger, DataModule, EarlyStopping, Error, Every, Fit, GradientAccumulationScheduler, Hook,
-        LambdaCallback, LearningRateMonitor, LightningModule, Limit, LoadOptions, Loader, Loaders, Logger, Metric, Mode, ModelCheckpoint,
-        ModelSummary, NonFinite, OnExceptionCheckpoint, OneCycle, Optimizer, Optimizers, PredictModule, ProfilerKind, ProgressBar,
-        ReduceFx, ReduceLrOnPlateau, Result, SaveLast, SaveTopK, Schedule, Stage, StepOutput, Stepper, Stop, TensorBoardLogger, Timer,
-        Trainer, TrainerConfig, accuracy, data::Error as DataError, log, log_dict, state, state::Value, top_k_accuracy,
+        Accelerator, Callback, Context, CsvLogger, DataModule, EarlyStopping, Error, Every, Fit, GradientAccumulationScheduler,
+        GradientNorm, GradientNormMonitor, HistogramMonitor, Hook, ImageGridMonitor, LambdaCallback, LearningRateMonitor, LightningModule,
+        Limit, LoadOptions, Loader, Loaders, Logger, Metric, Mode, ModelCheckpoint, ModelSummary, NonFinite, OnExceptionCheckpoint,
+        OneCycle, Optimizer, Optimizers, PredictModule, ProfilerKind, ProgressBar, ReduceFx, ReduceLrOnPlateau, Result, SaveLast, SaveTopK,
+        Schedule, Stage, StepOutput, Stepper, Stop, TensorBoardLogger, ThroughputMonitor, Timer, Trainer, TrainerConfig, accuracy,
+        data::Error as DataError, log, log_dict, media, state, state::Value, top_k_accuracy,
     };
+}
+
+/// The programs of the documentation's pages compile.
+#[cfg(doctest)]
+mod pages {
+    #[cfg(feature = "console")]
+    #[doc = include_str!("../../../docs/console.md")]
+    struct Console;
+    #[cfg(feature = "device-stats")]
+    #[doc = include_str!("../../../docs/monitoring.md")]
+    struct Monitoring;
 }

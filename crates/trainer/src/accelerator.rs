@@ -219,6 +219,22 @@ impl Accelerator {
     }
 }
 
+/// A device in words: `cpu`, `cuda:0`, `vulkan:1`; what this version does not know, as burn prints it.
+pub(crate) fn describe(device: &Device) -> String {
+    described(&format!("{device:?}"))
+}
+
+fn described(debug: &str) -> String {
+    let text = debug.to_lowercase();
+    let kinds = [("cuda", "cuda"), ("hip", "rocm"), ("amd", "rocm"), ("vulkan", "vulkan"), ("metal", "metal"), ("wgpu", "wgpu")];
+    if let Some((part, kind)) = kinds.into_iter().find(|(part, _)| text.contains(part)) {
+        let rest = text.split_once(part).map_or("", |(_, rest)| rest);
+        let index: String = rest.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+        return if index.is_empty() { kind.to_owned() } else { format!("{kind}:{index}") };
+    }
+    if ["flex", "ndarray", "cpu"].iter().any(|part| text.contains(part)) { "cpu".to_owned() } else { debug.to_owned() }
+}
+
 fn best(hints: Hints) -> Accelerator {
     let candidates = [(hints.cuda, Accelerator::Cuda(0)), (hints.graphics, Accelerator::Wgpu)];
     let works = |accelerator| matches!(probe::presence(accelerator), Presence::Real(_));

@@ -14,4 +14,4 @@ pub use locate::CkptPath;
 pub(crate) use locate::locate;
 pub(crate) use restore::Resume;
 pub(crate) use save::{settle, write_kept, write_requested};
-pub(crate) use state::{keep, keep_place, unfinished_epoch};
+pub(crate) use state::{go_back, keep, keep_place, unfinished_epoch};

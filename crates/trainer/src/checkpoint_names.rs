@@ -3,12 +3,17 @@
 //! A file gets its further names one after the other, and then what they replace is removed. The file itself says what was
 //! to be done, so that a fit that goes on from it can finish that.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
+use burn::tensor::TensorData;
 use serde::{Deserialize, Serialize};
 use stormfire_checkpoint::{
     Checkpoint, Error as FileError, Manifest,
     storage::{self, link_or_copy, symlink_or_copy},
+    write,
 };
 use stormfire_module::{
     Result,
@@ -23,6 +28,9 @@ pub(crate) struct Names {
     /// In their order.
     further: Vec<Further>,
     replaced: Vec<PathBuf>,
+    /// Those of its weights alone, which are written as a file of their own afterwards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weights: Option<Box<Names>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,7 +64,12 @@ impl Names {
         }
         let is_taken = |old: &PathBuf| requests.iter().any(|request| request.paths().any(|path| path == old));
         let replaced = requests.iter().flat_map(|request| &request.then_remove).filter(|old| !is_taken(old)).cloned().collect();
-        Self { file: first.path.clone(), further, replaced }
+        Self { file: first.path.clone(), further, replaced, weights: None }
+    }
+
+    /// The same, and what the weights of that state are called.
+    pub(crate) fn and_weights(self, requests: &[SaveRequest]) -> Self {
+        Self { weights: (!requests.is_empty()).then(|| Box::new(Self::of(requests))), ..self }
     }
 
     /// The file that is written first.
@@ -72,29 +85,57 @@ impl Names {
     }
 
     /// As [`finish`](Self::finish) for a fit that goes on from one of these names, where a kill came in between. What was
-    /// written after this checkpoint, or by another run, stays.
-    pub(crate) fn finish_after_a_kill(&self, from: &Path, manifest: &Manifest) {
+    /// written after this checkpoint, or by another run, stays. The tensors are those of the checkpoint.
+    pub(crate) fn finish_after_a_kill(&self, from: &Path, manifest: &Manifest, tensors: &BTreeMap<String, TensorData>) {
         let from = storage::identity(from);
         let is_here = |name: &Path| storage::identity(name) == from;
         if !std::iter::once(&self.file).chain(self.further.iter().map(|further| &further.name)).any(|name| is_here(name)) {
             return;
         }
-        let is_older = |theirs: &Manifest| theirs.run_id == manifest.run_id && theirs.saved_at < manifest.saved_at;
+        self.finish_missing(manifest);
+        let Some(weights) = &self.weights else { return };
+        if is_missing(&weights.file, manifest)
+            && let Err(error) = write_weights(&weights.file, manifest, tensors)
+        {
+            tracing::warn!("weights that a killed run had asked for stay missing: {error}");
+            return;
+        }
+        weights.finish_missing(manifest);
+    }
+
+    fn finish_missing(&self, manifest: &Manifest) {
         for further in &self.further {
-            let is_missing = match Checkpoint::read_manifest(&further.name) {
-                Ok(theirs) => is_older(&theirs),
-                Err(error) => matches!(error, FileError::NotFound { .. }),
-            };
-            if is_missing && let Err(error) = further.make() {
+            if is_missing(&further.name, manifest)
+                && let Err(error) = further.make()
+            {
                 tracing::warn!("a name that a killed run had asked for stays missing: {error}");
             }
         }
         for old in &self.replaced {
-            if Checkpoint::read_manifest(old).is_ok_and(|theirs| is_older(&theirs)) {
+            if Checkpoint::read_manifest(old).is_ok_and(|theirs| is_older(&theirs, manifest)) {
                 remove(old);
             }
         }
     }
+}
+
+/// Whether this is of the same run, and of an earlier moment.
+fn is_older(theirs: &Manifest, manifest: &Manifest) -> bool {
+    theirs.run_id == manifest.run_id && theirs.saved_at < manifest.saved_at
+}
+
+/// Whether nothing is under this name, or what the run had there before.
+fn is_missing(name: &Path, manifest: &Manifest) -> bool {
+    match Checkpoint::read_manifest(name) {
+        Ok(theirs) => is_older(&theirs, manifest),
+        Err(error) => matches!(error, FileError::NotFound { .. }),
+    }
+}
+
+/// The weights of a whole checkpoint, as a file of their own.
+fn write_weights(path: &Path, whole: &Manifest, tensors: &BTreeMap<String, TensorData>) -> Result<(), FileError> {
+    let weights: Vec<_> = tensors.iter().filter(|(name, _)| !name.contains('/')).map(|(name, data)| (name.clone(), data.clone())).collect();
+    write(path, &whole.of_weights(), &weights)
 }
 
 fn remove(old: &Path) {

@@ -24,6 +24,8 @@ pub(crate) struct Job {
     pub(crate) requests: Vec<SaveRequest>,
     /// Those of all requests.
     pub(crate) names: Names,
+    /// Below the span in which it was asked for.
+    pub(crate) span: tracing::Span,
 }
 
 /// What a checkpoint of weights only lacks.
@@ -36,7 +38,8 @@ pub(crate) struct RunPart {
 impl Job {
     /// Reads what is on the device, and writes. What a request replaces goes only after the new file is durable.
     fn run(self) -> Result<Vec<SaveRequest>> {
-        let Self { mut manifest, snapshot, run, requests, names } = self;
+        let Self { mut manifest, snapshot, run, requests, names, span } = self;
+        let _span = span.entered();
         // First, since burn copies them twice on their way: the second copy is gone before the weights are read.
         let read = |RunPart { optimizers, log, loggers }| Ok::<_, Error>((optimizers.read()?, log, loggers));
         let run = run.map(read).transpose()?;

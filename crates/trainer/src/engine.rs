@@ -129,6 +129,7 @@ impl<M: LightningModule> Engine<M> {
             let _scope = self.enter(hook);
             for callback in &mut self.callbacks {
                 let started = self.profiler.start();
+                let _span = tracing::trace_span!("hook", %hook, callback = %callback.name()).entered();
                 let mut context = Context::new(&mut self.run, &mut self.store);
                 let result = callback.on_event(&mut context, module, &mut event);
                 self.profiler.stop(started, || format!("[{}] {hook}", callback.name()).into());

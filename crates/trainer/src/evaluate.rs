@@ -12,7 +12,7 @@
 //!                                       ValidationEnd
 //! ```
 
-use stormfire_data::{Batch, Loaders, Position};
+use stormfire_data::{Batch, Loaders, Position, Stage};
 use stormfire_module::{Error, Event, Hook, LightningModule, Result, RunningStage, scope};
 
 use crate::{
@@ -97,6 +97,7 @@ pub(crate) fn evaluate<M: LightningModule>(
     what: Evaluation,
     stage: RunningStage,
 ) -> Result<EpochMetrics> {
+    let _span = (engine.run.stage == Stage::Fit).then(|| tracing::info_span!("validation", stage = stage.name()).entered());
     let outer = std::mem::replace(&mut engine.run.moment.stage, stage);
     let outer_batch = (engine.run.moment.batch_idx, engine.run.moment.num_dataloaders);
     let outer_items = engine.batch_items.replace(1);

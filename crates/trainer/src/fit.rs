@@ -93,6 +93,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
 
     fn epoch(&mut self) -> Result<()> {
         let position = Position::new(self.engine.run.progress.epoch, self.engine.run.progress.batch_in_epoch);
+        let _span = tracing::info_span!("epoch", epoch = position.epoch).entered();
         self.engine.run.moment.stage = RunningStage::Train;
         self.engine.run.moment.num_dataloaders = 1;
         self.engine.run.moment.batch_idx = position.batch.saturating_sub(1);
@@ -151,6 +152,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         self.training.unfinished = None;
         let engine = &mut *self.engine;
         let batch_idx = engine.run.progress.batch_in_epoch;
+        let _span = tracing::debug_span!("step", step = engine.run.progress.global_step, batch_idx).entered();
         let is_last = is_last || engine.run.limits.train_batches == Some(batch_idx + 1);
         let size = engine.run.accumulate_grad_batches;
         let window = Window { opens: batch_idx.is_multiple_of(size), closes: is_last || (batch_idx + 1).is_multiple_of(size), size };

@@ -11,7 +11,7 @@ use stormfire_loggers::{Background, Hyperparams, Loggers, Metrics, Status};
 use stormfire_module::{
     Callback, Error, Event, Every, Hook, LightningModule, PredictModule, Result, RunningStage,
     moment::Progress,
-    run::{Boundary, Limits, Requests, SaveRequest},
+    run::{Limits, Requests, SaveRequest},
     scope,
 };
 
@@ -213,6 +213,12 @@ impl<M: LightningModule> Session<M> {
     ) -> Result<R> {
         let engine = &mut self.engine;
         let _entered = scope::enter_run(engine.run.loggers.clone());
+        let _span = run_span(stage).entered();
+        match &self.log_dir {
+            // Whoever keeps what is reported beside the logs learns the folder from this field.
+            Some(folder) => tracing::info!(device = ?engine.device, log_dir = %folder.display(), "`Trainer.{stage}` begins"),
+            None => tracing::info!(device = ?engine.device, "`Trainer.{stage}` begins"),
+        }
         engine.run.stage = stage;
         engine.run.resumed_from.take_if(|_| stage != Stage::Fit);
         engine.run.limits = Limits::default();
@@ -269,6 +275,16 @@ impl<M: LightningModule> Session<M> {
     }
 }
 
+/// A span's name is fixed where it is written.
+fn run_span(stage: Stage) -> tracing::Span {
+    match stage {
+        Stage::Fit => tracing::info_span!("fit"),
+        Stage::Validate => tracing::info_span!("validate"),
+        Stage::Test => tracing::info_span!("test"),
+        Stage::Predict => tracing::info_span!("predict"),
+    }
+}
+
 fn on_exception<M: LightningModule, D: DataModule>(
     engine: &mut Engine<M>,
     module: &mut M,
@@ -285,13 +301,8 @@ fn on_exception<M: LightningModule, D: DataModule>(
         // A signal ends a fit between two batches: what is there is whole.
         engine.kept = None;
     }
-    if let Some(kept) = &engine.kept {
-        engine.run.requests.saves.truncate(kept.saves);
-        let is_in_validation = kept.run.loops.is_in_validation();
-        engine.run.boundary = Some(Boundary { progress: kept.run.progress.clone(), is_in_validation });
-    } else {
-        let is_in_validation = engine.run.stage == Stage::Fit && engine.clock.evaluating.is_some();
-        engine.run.boundary = Some(Boundary { progress: engine.run.progress.clone(), is_in_validation });
+    if let Err(late) = checkpoint::go_back(engine) {
+        tracing::error!("while handling `{error}`: {late}");
     }
     let given_up = engine.run.requests.saves.len();
     let told = guard(|| engine.fire(module, Event::Exception { error }));

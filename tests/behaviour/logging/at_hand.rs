@@ -65,7 +65,7 @@ fn a_module_logs_media_under_the_current_step() {
     trainer.loggers().log_text("later", Text::new("words"), 9);
     trainer.loggers().flush().unwrap();
     assert_eq!(texts(&memory), ["later: 9"]);
-    trainer.test(&fit.module, line_data(4, 4)).unwrap();
+    assert_eq!(trainer.test(&fit.module, line_data(4, 4)).unwrap().len(), 1);
 }
 
 #[test]
@@ -79,7 +79,8 @@ fn a_callback_logs_what_context_has_no_method_for() {
         }
         Ok(())
     });
-    trainer(&memory).max_epochs(1).callback(at_the_end).fit(Probe::silent(), line_data(12, 4)).unwrap();
+    let fit = trainer(&memory).max_epochs(1).callback(at_the_end).fit(Probe::silent(), line_data(12, 4)).unwrap();
+    assert_eq!(fit.stop, Stop::MaxEpochs);
     let calls = memory.calls();
     assert!(calls.contains(&Call::Table { tag: "table".into(), table: Table::new(["a"]), step: Some(2) }), "{calls:?}");
     assert!(calls.contains(&Call::Artifact(Artifact::new("report.txt"))), "{calls:?}");
@@ -87,12 +88,14 @@ fn a_callback_logs_what_context_has_no_method_for() {
 
 #[test]
 fn without_loggers_nothing_happens() {
-    quiet().fast_dev_run(1).fit(Showing { line: Line::new() }, (line_data(8, 4), line_data(8, 4))).unwrap();
+    let fit = quiet().fast_dev_run(1).fit(Showing { line: Line::new() }, (line_data(8, 4), line_data(8, 4))).unwrap();
+    assert_eq!(fit.progress.global_step, 1);
 }
 
 #[test]
 fn loggers_that_cannot_keep_media_do_not_stop_a_run() {
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = quiet().max_epochs(1).log_every_n_steps(1).logger(CsvLogger::new(folder.path()));
-    trainer.fit(Showing { line: Line::new() }, (line_data(8, 4), line_data(8, 4))).unwrap();
+    let fit = trainer.fit(Showing { line: Line::new() }, (line_data(8, 4), line_data(8, 4))).unwrap();
+    assert_eq!(fit.stop, Stop::MaxEpochs);
 }

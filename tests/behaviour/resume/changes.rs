@@ -230,13 +230,13 @@ fn a_file_that_no_fit_can_go_on_from_is_refused() {
     refused("checkpoint `PATH`: it holds weights only, so a fit cannot continue from it", hint);
 
     std::fs::write(saved.path(), &whole[..whole.len() - 10]).unwrap();
-    let text = format!("checkpoint `PATH`: `PATH` is cut off: it has {} bytes and needs at least {}", whole.len() - 10, whole.len());
+    let text = format!("checkpoint `PATH`: it is cut off: it has {} bytes and needs at least {}", whole.len() - 10, whole.len());
     let good = saved.folder.path().join("good.ckpt");
     std::fs::write(&good, &whole).unwrap();
     refused(&text, &format!("the newest good checkpoint beside it is `{}`", good.display()));
 
     std::fs::remove_file(saved.path()).unwrap();
-    let text = "checkpoint `PATH`: there is no checkpoint `PATH`";
+    let text = "checkpoint `PATH`: there is no such file";
     refused(text, &format!("the newest good checkpoint beside it is `{}`", good.display()));
     std::fs::remove_file(good).unwrap();
     refused(text, "check the path; a relative one starts at the current folder");

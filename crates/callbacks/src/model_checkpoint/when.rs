@@ -5,6 +5,7 @@ use std::time::Instant;
 use stormfire_module::{Context, Every};
 
 use super::ModelCheckpoint;
+use crate::period::ends_part;
 
 impl ModelCheckpoint {
     /// Whether the batch that ends now ends a period.
@@ -13,11 +14,7 @@ impl ModelCheckpoint {
             Every::Epochs(_) => false,
             Every::Steps(_) => self.every.is_due(ctx.global_step()),
             Every::Batches(_) => self.every.is_due(ctx.progress().batches),
-            Every::Fraction(fraction) => ctx.limits().train_batches.is_some_and(|batches| {
-                // As the Trainer counts it for validation, so that equal fractions meet.
-                let period = ((batches as f64 * fraction) as usize).max(1);
-                (batch_idx + 1).is_multiple_of(period)
-            }),
+            Every::Fraction(fraction) => ends_part(fraction, ctx, batch_idx + 1),
             Every::Time(period) => {
                 let due = self.now.since.is_some_and(|since| since.elapsed() >= period);
                 if due {

@@ -2,7 +2,7 @@
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
-use super::{Printer, View, format};
+use super::{Printer, View, format, printer::OnScreen};
 
 /// Which of the two bars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,7 @@ pub(super) struct Terminal {
     colored: bool,
     train: Option<Bar>,
     eval: Option<Bar>,
+    on_screen: Option<OnScreen>,
 }
 
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl Terminal {
     }
 
     pub(super) fn new(target: ProgressDrawTarget, colored: bool) -> Self {
-        Self { bars: MultiProgress::with_draw_target(target), colored, train: None, eval: None }
+        Self { bars: MultiProgress::with_draw_target(target), colored, train: None, eval: None, on_screen: None }
     }
 
     pub(super) fn printer(&self) -> Printer {
@@ -47,6 +48,7 @@ impl Terminal {
 
     pub(super) fn draw(&mut self, slot: Slot, view: &View) {
         let colored = self.colored;
+        self.on_screen.get_or_insert_with(|| OnScreen::new(&self.bars));
         let entry = if slot == Slot::Train { &mut self.train } else { &mut self.eval };
         let sized = view.total.is_some();
         let Bar { bar, sized: was_sized } = entry.get_or_insert_with(|| {
@@ -74,6 +76,9 @@ impl Terminal {
                 bar.finish_and_clear();
                 self.bars.remove(&bar);
             }
+        }
+        if self.train.is_none() && self.eval.is_none() {
+            self.on_screen = None;
         }
     }
 }

@@ -310,6 +310,7 @@ fn a_printer_takes_the_bar_away_and_back() {
     train(&mut bench, &mut bar, 1, 1.0);
     assert_ne!(screen.contents(), before, "the bar still works");
     assert_eq!(on_page().0.printer().suspend(|| 7), 7);
+    assert_eq!(printer.suspend(|| printer.suspend(|| screen.contents())), "", "a line of a logger while another one is printed");
 }
 
 #[test]

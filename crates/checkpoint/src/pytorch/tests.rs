@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use burn::{
     nn::{
-        BatchNorm, BatchNormConfig, Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig,
+        BatchNorm, BatchNormConfig, Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig, LinearLayout,
         conv::{Conv1d, Conv1dConfig},
     },
     tensor::{Device, Tolerance, activation::relu},
@@ -36,13 +36,18 @@ struct Net {
 
 impl Net {
     fn new() -> Self {
+        Self::with_layout(&LinearLayout::Row)
+    }
+
+    fn with_layout(layout: &LinearLayout) -> Self {
         let device = Device::flex();
+        let linear = |inputs, outputs| LinearConfig::new(inputs, outputs).with_layout(layout.clone());
         Self {
             embedding: EmbeddingConfig::new(5, 2).init(&device),
             conv: Conv1dConfig::new(2, 3, 2).init(&device),
             norm: BatchNormConfig::new(3).init(&device),
             block: Head::Dense(Block {
-                layers: vec![LinearConfig::new(6, 4).init(&device), LinearConfig::new(4, 4).with_bias(false).init(&device)],
+                layers: vec![linear(6, 4).init(&device), linear(4, 4).with_bias(false).init(&device)],
                 norm: LayerNormConfig::new(4).init(&device),
             }),
         }
@@ -88,6 +93,13 @@ fn a_module_answers_as_in_pytorch() {
         assert_eq!(report.to_string(), "12 parameters loaded", "{name}");
         assert_answers(&net);
     }
+}
+
+/// The second weight is square: nothing but the outputs tells a transposition too many.
+#[test]
+fn a_linear_in_column_layout_answers_as_in_pytorch() {
+    let (net, _) = import_pytorch(Net::with_layout(&LinearLayout::Col), file("weights.pt"), &ImportOptions::new()).unwrap();
+    assert_answers(&net);
 }
 
 #[test]

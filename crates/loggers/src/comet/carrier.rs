@@ -98,7 +98,7 @@ impl CometCarrier {
             let run = self.run()?;
             (run.id.clone(), run.project.clone())
         };
-        let place = if upload.upload_type == "visualization" { "visualizations" } else { "asset" };
+        let place = if upload.kind == "visualization" { "visualizations" } else { "asset" };
         let mut address = format!(
             "clientlib/{place}/upload?experimentId={}&projectId={}&apiKey={}",
             percent(&self.key),
@@ -114,7 +114,7 @@ impl CometCarrier {
                 Value::String(text) => text.clone(),
                 other => other.to_string(),
             };
-            address += &format!("&{name}={}", percent(&text));
+            address.extend(["&", name, "=", &percent(&text)]);
         }
         let boundary = random_hex(32);
         let part = |name: &str, more: &str| format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"{more}\r\n\r\n");
@@ -182,7 +182,7 @@ fn patient(failure: Failure) -> Failure {
 fn metrics(records: &[Message]) -> Vec<Value> {
     let value = |record: &Message| match record {
         Message::MetricMsg { local_timestamp, metric, .. } => Some(json!({
-            "metricName": metric.metric_name, "metricValue": metric.metric_value, "step": metric.step, "epoch": metric.epoch,
+            "metricName": metric.name, "metricValue": metric.value, "step": metric.step, "epoch": metric.epoch,
             "context": null, "timestamp": local_timestamp,
         })),
         _ => None,
@@ -193,7 +193,7 @@ fn metrics(records: &[Message]) -> Vec<Value> {
 fn parameters(records: &[Message]) -> Vec<Value> {
     let value = |record: &Message| match record {
         Message::ParameterMsg { local_timestamp, param, .. } => Some(json!({
-            "parameterName": param.param_name, "parameterValue": param.param_value, "step": param.step, "source": param.source,
+            "parameterName": param.name, "parameterValue": param.value, "step": param.step, "source": param.source,
             "context": null, "timestamp": local_timestamp,
         })),
         _ => None,

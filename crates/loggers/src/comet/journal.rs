@@ -40,8 +40,8 @@ pub(super) struct Journal {
 }
 
 enum Place {
-    Folder(Folder),
-    Outbox(Outbox<Message>),
+    Folder(Box<Folder>),
+    Outbox(Box<Outbox<Message>>),
 }
 
 impl Journal {
@@ -50,9 +50,9 @@ impl Journal {
             let carrier = CometCarrier::new(&facts.server, api_key.clone(), &facts.key, &facts.project, facts.workspace.as_deref());
             let sending =
                 Sending { strict: facts.strict, patience: facts.patience, idle_every: Some(HEARTBEAT), ..Sending::new(&facts.project) };
-            Place::Outbox(Outbox::open(folder, carrier, sending)?)
+            Place::Outbox(Box::new(Outbox::open(folder, carrier, sending)?))
         } else {
-            Place::Folder(Folder::open(folder, experiment(facts))?)
+            Place::Folder(Box::new(Folder::open(folder, experiment(facts))?))
         };
         Ok(Self { place, next_id: 1, known: HashMap::new() })
     }
@@ -96,20 +96,20 @@ impl Journal {
         self.write(&Message::FileUpload(upload))
     }
 
-    /// Adds a file of the user's. An archive keeps it as it is now; a server gets it as it is when it is sent.
-    pub(super) fn push_file(&mut self, note: FileNote, file: &Path) -> Result<()> {
+    /// Adds a file of the user's. One that is never written into, as a model's, is kept at once by a link, so that it may be
+    /// removed or replaced. Any other is copied into an archive, and is sent to a server as it is when its turn comes.
+    pub(super) fn push_file(&mut self, note: FileNote, file: &Path, is_fixed: bool) -> Result<()> {
         let draft = note.upload(std::path::absolute(file)?, false, self.next_id);
         if self.is_known(&draft) {
             return Ok(());
         }
         let Message::FileUpload(mut upload) = draft else { return Ok(()) };
-        match &self.place {
-            Place::Folder(folder) => {
-                upload.file_path = folder.keep_file(file)?;
-                upload.clean = true;
-            }
-            // A name that leads nowhere is better told now than when it is sent.
-            Place::Outbox(_) => drop(fs_err::metadata(file)?),
+        // A name that leads nowhere is better told now than when the file is sent.
+        fs_err::metadata(file)?;
+        match &mut self.place {
+            Place::Folder(folder) => (upload.file_path, upload.clean) = (folder.keep_file(file, is_fixed)?, true),
+            Place::Outbox(outbox) if is_fixed => (upload.file_path, upload.clean) = (outbox.keep_file(file)?, true),
+            Place::Outbox(_) => {}
         }
         self.write(&Message::FileUpload(upload))
     }

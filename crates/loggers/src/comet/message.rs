@@ -24,19 +24,21 @@ pub(super) enum Message {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub(super) struct Metric {
-    pub(super) metric_name: String,
-    pub(super) metric_value: Value,
+    #[serde(rename = "metricName")]
+    pub(super) name: String,
+    #[serde(rename = "metricValue")]
+    pub(super) value: Value,
     pub(super) step: Option<u64>,
     pub(super) epoch: Option<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub(super) struct Param {
-    pub(super) param_name: String,
-    pub(super) param_value: Value,
+    #[serde(rename = "paramName")]
+    pub(super) name: String,
+    #[serde(rename = "paramValue")]
+    pub(super) value: Value,
     pub(super) source: String,
     pub(super) step: Option<u64>,
 }
@@ -46,7 +48,8 @@ pub(super) struct Param {
 pub(super) struct Upload {
     /// In an archive the name of an entry, else where the file is.
     pub(super) file_path: PathBuf,
-    pub(super) upload_type: String,
+    #[serde(rename = "upload_type")]
+    pub(super) kind: String,
     pub(super) local_timestamp: u64,
     pub(super) metadata: Map<String, Value>,
     /// Whether the file was made for this message alone.
@@ -69,25 +72,25 @@ pub(super) type Identity = (String, String, Option<u64>);
 
 impl Message {
     pub(super) fn metric(name: String, value: f64, step: Option<u64>, epoch: Option<i64>, message_id: u64) -> Self {
-        let metric_value = match value {
+        let value = match value {
             _ if value.is_nan() => "NaN".into(),
             f64::INFINITY => "Infinity".into(),
             f64::NEG_INFINITY => "-Infinity".into(),
             _ => number::shortest(value).into(),
         };
-        let metric = Metric { metric_name: name, metric_value, step, epoch };
+        let metric = Metric { name, value, step, epoch };
         Self::MetricMsg { local_timestamp: now_ms(), metric, message_id }
     }
 
     pub(super) fn param(name: String, value: &Scalar, message_id: u64) -> Self {
-        let param_value = match value {
+        let value = match value {
             Scalar::Null => Value::Null,
             Scalar::Bool(value) => (*value).into(),
             Scalar::Int(value) => (*value).into(),
             Scalar::Float(value) => (*value).into(),
             Scalar::Text(value) => value.as_str().into(),
         };
-        let param = Param { param_name: name, param_value, source: "manual".to_owned(), step: None };
+        let param = Param { name, value, source: "manual".to_owned(), step: None };
         Self::ParameterMsg { local_timestamp: now_ms(), param, message_id }
     }
 
@@ -101,11 +104,11 @@ impl Message {
 
     pub(super) fn identity(&self) -> Option<Identity> {
         match self {
-            Self::MetricMsg { metric, .. } => Some(("metric".to_owned(), metric.metric_name.clone(), metric.step)),
+            Self::MetricMsg { metric, .. } => Some(("metric".to_owned(), metric.name.clone(), metric.step)),
             Self::FileUpload(upload) => {
                 let name = ["figName", "fileName"].iter().find_map(|key| upload.additional_params.get(*key)?.as_str());
                 let step = upload.additional_params.get("step").and_then(Value::as_u64);
-                Some((upload.upload_type.clone(), name.unwrap_or_default().to_owned(), step))
+                Some((upload.kind.clone(), name.unwrap_or_default().to_owned(), step))
             }
             Self::StandardOutput { output, .. } => Some(("output".to_owned(), output.clone(), None)),
             _ => None,
@@ -116,7 +119,7 @@ impl Message {
 /// What is known of a file before it is kept anywhere.
 #[derive(Debug, Clone)]
 pub(super) struct FileNote {
-    pub(super) upload_type: &'static str,
+    pub(super) kind: &'static str,
     pub(super) name: String,
     /// The model that the file is a part of.
     pub(super) group: Option<String>,
@@ -128,9 +131,9 @@ pub(super) struct FileNote {
 }
 
 impl FileNote {
-    pub(super) fn new(upload_type: &'static str, name: impl Into<String>, step: Option<u64>) -> Self {
+    pub(super) fn new(kind: &'static str, name: impl Into<String>, step: Option<u64>) -> Self {
         let (metadata, more) = (Map::new(), Map::new());
-        Self { upload_type, name: name.into(), group: None, step, epoch: None, metadata, more }
+        Self { kind, name: name.into(), group: None, step, epoch: None, metadata, more }
     }
 
     pub(super) fn about(mut self, key: &str, value: impl Into<Value>) -> Self {
@@ -139,13 +142,13 @@ impl FileNote {
     }
 
     pub(super) fn upload(self, file_path: PathBuf, clean: bool, message_id: u64) -> Message {
-        let Self { upload_type, name, group, step, epoch, metadata, more } = self;
-        let picture = upload_type == "visualization";
+        let Self { kind, name, group, step, epoch, metadata, more } = self;
+        let picture = kind == "visualization";
         let (id, title) = if picture { ("imageId", "figName") } else { ("assetId", "fileName") };
         let mut about = Map::new();
         about.insert(id.to_owned(), random_hex(32).into());
         about.insert("context".to_owned(), Value::Null);
-        if let Some(epoch) = epoch.filter(|_| matches!(upload_type, "text-sample" | "histogram3d")) {
+        if let Some(epoch) = epoch.filter(|_| matches!(kind, "text-sample" | "histogram3d")) {
             about.insert("epoch".to_owned(), epoch.into());
         }
         if let Some(extension) = Path::new(&name).extension().and_then(|extension| extension.to_str()) {
@@ -158,13 +161,13 @@ impl FileNote {
         about.insert("overwrite".to_owned(), false.into());
         about.insert("runId".to_owned(), Value::Null);
         about.insert("step".to_owned(), json!(step));
-        if !matches!(upload_type, "visualization" | "asset") {
-            about.insert("type".to_owned(), upload_type.into());
+        if !matches!(kind, "visualization" | "asset") {
+            about.insert("type".to_owned(), kind.into());
         }
         about.extend(more);
         Message::FileUpload(Box::new(Upload {
             file_path,
-            upload_type: upload_type.to_owned(),
+            kind: kind.to_owned(),
             local_timestamp: now_ms(),
             metadata,
             clean,

@@ -91,10 +91,14 @@ impl Folder {
         Ok(name)
     }
 
-    /// Keeps a file as it is now; gives the name of the entry.
-    pub(super) fn keep_file(&self, file: &Path) -> Result<PathBuf> {
+    /// Keeps a file as it is now, by a link if nobody writes into it; gives the name of the entry.
+    pub(super) fn keep_file(&self, file: &Path, is_fixed: bool) -> Result<PathBuf> {
         let name = PathBuf::from(random_hex(32));
-        fs_err::copy(file, self.path.join(&name))?;
+        let place = self.path.join(&name);
+        // The link shall be one of the file, not of a symbolic link to it.
+        if !is_fixed || std::fs::hard_link(fs_err::canonicalize(file)?, &place).is_err() {
+            fs_err::copy(file, place)?;
+        }
         Ok(name)
     }
 

@@ -114,6 +114,11 @@ pub(super) fn insecure_by_environment() -> bool {
     std::env::var("MLFLOW_TRACKING_INSECURE_TLS").is_ok_and(|value| matches!(value.trim().to_ascii_lowercase().as_str(), "true" | "1"))
 }
 
+/// The file of authorities that the environment names.
+pub(super) fn authorities_by_environment() -> Option<PathBuf> {
+    std::env::var_os("MLFLOW_TRACKING_SERVER_CERT_PATH").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,6 @@
 //! Entries become requests.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,6 +18,9 @@ const PARAMS: usize = 100;
 const TAGS: usize = 100;
 /// The server's limit is a million.
 const BYTES: usize = 900_000;
+
+/// Characters in a tag or parameter that older servers took.
+const OLDER_VALUES: [usize; 3] = [5000, 500, 250];
 
 /// What the sending thread learns of the run, for the logger.
 pub(super) type Learnt = Arc<Mutex<Option<Known>>>;
@@ -38,15 +42,32 @@ impl Server {
     fn batch(&self, run: &str, entries: &[Entry]) -> Result<usize, Failure> {
         let mut count = fitting(entries);
         loop {
-            match self.client.post_json(&format!("{API}/runs/log-batch"), &body(run, &entries[..count])) {
+            let Some(body) = body(run, &entries[..count], &self.note.sent) else { return Ok(count) };
+            match self.client.post_json(&format!("{API}/runs/log-batch"), &body) {
                 Ok(_) => return Ok(count),
                 // The run was removed.
                 Err(failure) if failure.status() == Some(404) => return Err(failure.of(entries.len())),
                 // One entry is to blame; the others go on.
                 Err(failure) if refused_for_good(&failure) && count > 1 => count /= 2,
+                Err(failure) if refused_for_good(&failure) => return self.shortened(run, &entries[0]).ok_or(failure),
                 Err(failure) => return Err(patient(failure)),
             }
         }
+    }
+
+    /// Sends an entry that was refused as older servers take it.
+    fn shortened(&self, run: &str, entry: &Entry) -> Option<usize> {
+        let (Entry::Param { value, .. } | Entry::Tag { value, .. }) = entry else { return None };
+        OLDER_VALUES.into_iter().filter(|limit| value.chars().count() > *limit).find_map(|limit| {
+            let short: String = value.chars().take(limit).collect();
+            let short = match entry.clone() {
+                Entry::Param { key, .. } => Entry::Param { key, value: short },
+                Entry::Tag { key, .. } => Entry::Tag { key, value: short },
+                other => other,
+            };
+            let body = body(run, &[short], &BTreeMap::new())?;
+            self.client.post_json(&format!("{API}/runs/log-batch"), &body).ok().map(|_| 1)
+        })
     }
 
     fn upload(&self, run: &Known, to: &str, from: &Path) -> Result<usize, Failure> {
@@ -82,7 +103,10 @@ impl Server {
 impl Carrier<Entry> for Server {
     fn deliver(&mut self, entries: &[Entry]) -> Result<usize, Failure> {
         // Until the run is there nothing is given up: whatever is wrong, somebody may set it right.
-        let run = self.note.ensure(&self.client, &self.folder).map_err(unrefused)?;
+        let run = self.note.ensure(&self.client, &self.folder).map_err(|failure| match failure.status() {
+            Some(404) if self.note.known.is_some() => failure.of(entries.len()),
+            _ => unrefused(failure),
+        })?;
         self.learnt.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| run.clone());
         match &entries[0] {
             Entry::File { to, from, .. } => self.upload(&run, to, from),
@@ -164,12 +188,16 @@ fn escaped_length(text: &str) -> usize {
         .sum()
 }
 
-fn body(run: &str, entries: &[Entry]) -> Value {
+/// `None` if the server has it all.
+fn body(run: &str, entries: &[Entry], sent: &BTreeMap<String, u64>) -> Option<Value> {
     let (mut metrics, mut params, mut tags) = (Vec::new(), Vec::new(), Vec::new());
     for entry in entries {
         match entry {
             Entry::Metrics { step, time, values } => {
-                metrics.extend(values.iter().map(|(key, value)| json!({"key": key, "value": value, "timestamp": time, "step": step})));
+                // All values without a step have step 0, so that it tells nothing.
+                let is_new = |key: &String| *step == 0 || sent.get(key).is_none_or(|sent| step > sent);
+                let new = values.iter().filter(|(key, _)| is_new(key));
+                metrics.extend(new.map(|(key, value)| json!({"key": key, "value": value, "timestamp": time, "step": step})));
             }
             Entry::Param { key, value } => params.push(json!({"key": key, "value": value})),
             Entry::Tag { key, value } => tags.push(json!({"key": key, "value": value})),
@@ -182,7 +210,7 @@ fn body(run: &str, entries: &[Entry]) -> Value {
             body.insert(name.to_owned(), list.into());
         }
     }
-    body.into()
+    (body.len() > 1).then(|| body.into())
 }
 
 fn escaped(path: &str) -> String {
@@ -236,7 +264,7 @@ mod tests {
             (vec![metrics(1), status, metrics(1)], 1),
         ] {
             assert_eq!(fitting(&entries), expected);
-            assert!(body("run", &entries[..expected]).to_string().len() < 1_000_000);
+            assert!(body("run", &entries[..expected], &BTreeMap::new()).unwrap().to_string().len() < 1_000_000);
         }
     }
 }

@@ -18,6 +18,8 @@ pub(super) struct Run {
     pub(super) params: BTreeMap<String, String>,
     pub(super) tags: BTreeMap<String, String>,
     pub(super) artifacts: BTreeMap<String, Vec<u8>>,
+    /// Characters in a parameter.
+    pub(super) longest: Option<usize>,
     times: Vec<(String, u64, u64, String)>,
 }
 
@@ -141,7 +143,10 @@ impl State {
     fn shown(&self, at: usize) -> Value {
         let experiment = &self.runs[at].experiment;
         let uri = format!("mlflow-artifacts:/{experiment}/run-{at}/artifacts");
-        json!({"info": {"run_id": format!("run-{at}"), "experiment_id": experiment, "artifact_uri": uri}})
+        let last: BTreeMap<&String, u64> = self.runs[at].metrics.iter().map(|(key, _, step)| (key, *step)).collect();
+        let metrics: Vec<Value> = last.iter().map(|(key, step)| json!({"key": key, "value": 0.0, "timestamp": 1, "step": step})).collect();
+        let info = json!({"run_id": format!("run-{at}"), "experiment_id": experiment, "artifact_uri": uri});
+        json!({"info": info, "data": {"metrics": metrics}})
     }
 
     fn put(&mut self, path: &str, request: &Received) -> (u16, Value) {
@@ -163,6 +168,9 @@ impl Run {
         }
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         for param in &params {
+            if self.longest.is_some_and(|longest| text(&param["value"]).chars().count() > longest) {
+                return invalid("Param value exceeds the maximum length");
+            }
             if self.params.get(&text(&param["key"])).is_some_and(|known| *known != text(&param["value"])) {
                 return invalid(&format!("Changing param values is not allowed. Param with key='{}'", text(&param["key"])));
             }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::MlflowLogger;
 use super::address::Address;
-use crate::Secret;
 use crate::http::Auth;
+use crate::model_log::ModelLog;
+use crate::{LogModel, Secret};
 
 impl MlflowLogger {
     /// Where runs are kept; see the type for the forms. Default: the environment, else `mlruns` below the `save_dir`.
@@ -51,6 +52,12 @@ impl MlflowLogger {
         self
     }
 
+    /// Which checkpoints are artifacts, too: in a folder each, with `aliases.txt` and `metadata.yaml`. Default: none.
+    pub fn log_model(mut self, which: LogModel) -> Self {
+        self.models = ModelLog::new(which);
+        self
+    }
+
     /// Puts `prefix-` before every metric's name.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
@@ -72,6 +79,12 @@ impl MlflowLogger {
     /// Whether any certificate is good enough. Default: false, or what `MLFLOW_TRACKING_INSECURE_TLS` says.
     pub fn insecure_tls(mut self, insecure: bool) -> Self {
         self.settings.insecure = insecure;
+        self
+    }
+
+    /// The authorities to trust instead of the machine's, in a PEM file. Default: what `MLFLOW_TRACKING_SERVER_CERT_PATH` says.
+    pub fn server_certificate(mut self, path: impl Into<PathBuf>) -> Self {
+        self.settings.authorities = Some(path.into());
         self
     }
 

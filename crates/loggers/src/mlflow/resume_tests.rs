@@ -41,6 +41,30 @@ fn a_continued_run_is_the_same_run_with_every_value_once() {
 }
 
 #[test]
+fn a_kill_before_an_answer_was_noted_doubles_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = Fake::start();
+    let mut killed = logger(&fake, folder.path());
+    let position = killed.position().unwrap();
+    loss(&mut killed, 0..5);
+    killed.deliver().unwrap();
+    drop(killed);
+    let spool = fs_err::read_dir(folder.path().join(".stormfire/mlflow")).unwrap().next().unwrap().unwrap().path();
+    fs_err::write(spool.join("delivered"), format!("{:020}\n", 0)).unwrap();
+    // Nor was the answer that told of the run.
+    let mut note = super::run::Note::load(&spool).unwrap();
+    note.known = None;
+    note.save(&spool).unwrap();
+
+    let mut continued = logger(&fake, folder.path());
+    continued.resume(position).unwrap();
+    loss(&mut continued, 1..8);
+    continued.finalize(Status::Success).unwrap();
+    assert_eq!(fake.run().steps("loss"), (0..8).collect::<Vec<_>>());
+    assert_eq!(continued.delivery().unwrap().refused, 0);
+}
+
+#[test]
 fn a_run_is_continued_on_a_machine_that_knows_only_the_checkpoint() {
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let fake = Fake::start();
@@ -48,15 +72,16 @@ fn a_run_is_continued_on_a_machine_that_knows_only_the_checkpoint() {
     loss(&mut killed, 0..3);
     killed.deliver().unwrap();
     let position = killed.position().unwrap();
+    loss(&mut killed, 3..5);
     killed.finalize(Status::Failed).unwrap();
 
     let mut continued = logger(&fake, other.path());
     continued.resume(position).unwrap();
-    loss(&mut continued, 3..5);
+    loss(&mut continued, 3..9);
     assert!(continued.deliver().is_ok());
     assert_eq!(fake.run().status, "RUNNING");
     continued.finalize(Status::Success).unwrap();
-    assert_eq!((fake.run().steps("loss"), fake.run().status), ((0..5).collect(), "FINISHED".to_owned()));
+    assert_eq!((fake.run().steps("loss"), fake.run().status), ((0..9).collect(), "FINISHED".to_owned()));
 }
 
 #[test]
@@ -88,7 +113,7 @@ fn what_a_dead_server_did_not_get_can_be_sent_later() {
     fake.http.up();
 
     let spool = fs_err::read_dir(folder.path().join(".stormfire/mlflow")).unwrap().next().unwrap().unwrap().path();
-    let mut sender = MlflowLogger::from_spool(&spool).unwrap().patience(Duration::from_secs(60));
+    let mut sender = MlflowLogger::from_spool(&spool).unwrap().patience(Duration::from_mins(1));
     let delivery = sender.deliver().unwrap();
     assert_eq!((delivery.spooled, delivery.refused), (0, 0));
     let run = fake.run();

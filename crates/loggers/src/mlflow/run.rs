@@ -1,5 +1,6 @@
 //! The run on the server: how it is to be made, and what is known of it.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
@@ -40,6 +41,10 @@ pub(super) struct Note {
     pub(super) start: u64,
     /// A run that is there already.
     pub(super) existing: Option<String>,
+    /// The run is continued: the server has to be asked what it has, since an answer may have been lost in a kill.
+    pub(super) catches_up: bool,
+    /// The last step of each metric that the server had then. Nothing up to there is sent again.
+    pub(super) sent: BTreeMap<String, u64>,
     /// The server was asked to make the run.
     pub(super) asked: bool,
     pub(super) known: Option<Known>,
@@ -60,19 +65,26 @@ impl Note {
 
     /// Makes sure that the server has the run.
     pub(super) fn ensure(&mut self, client: &Client, folder: &Path) -> Result<Known, Failure> {
-        if let Some(known) = &self.known {
+        if let Some(known) = &self.known
+            && !self.catches_up
+        {
             return Ok(known.clone());
         }
-        let known = match &self.existing {
-            Some(run) => known(&client.get(&format!("{API}/runs/get?run_id={}", percent(run)))?.json()?["run"])?,
+        let there = self.known.as_ref().map(|known| &known.run_id).or(self.existing.as_ref());
+        let mut run = match there {
+            Some(id) => client.get(&format!("{API}/runs/get?run_id={}", percent(id)))?.json()?["run"].take(),
             None => self.make(client, folder)?,
         };
+        let known = known(&run)?;
+        if std::mem::take(&mut self.catches_up) {
+            self.sent = last_steps(&run["data"]["metrics"].take());
+        }
         self.known = Some(known.clone());
         self.save(folder).map_err(|error| Failure::retry(error.to_string()))?;
         Ok(known)
     }
 
-    fn make(&mut self, client: &Client, folder: &Path) -> Result<Known, Failure> {
+    fn make(&mut self, client: &Client, folder: &Path) -> Result<Value, Failure> {
         let experiment = self.experiment_id(client)?;
         // An answer that was lost may have told of a run.
         if self.asked
@@ -88,13 +100,14 @@ impl Note {
         if let Some(name) = &self.run_name {
             body["run_name"] = name.as_str().into();
         }
-        known(&client.post_json(&format!("{API}/runs/create"), &body)?["run"])
+        Ok(client.post_json(&format!("{API}/runs/create"), &body)?["run"].take())
     }
 
-    fn search(&self, client: &Client, experiment: &str) -> Result<Option<Known>, Failure> {
+    fn search(&self, client: &Client, experiment: &str) -> Result<Option<Value>, Failure> {
         let filter = format!("tags.`{ID_TAG}` = '{}'", self.id);
         let body = json!({"experiment_ids": [experiment], "filter": filter, "max_results": 1});
-        client.post_json(&format!("{API}/runs/search"), &body)?["runs"].get(0).map(known).transpose()
+        let mut answer = client.post_json(&format!("{API}/runs/search"), &body)?;
+        Ok(answer["runs"].get_mut(0).map(Value::take))
     }
 
     fn experiment_id(&self, client: &Client) -> Result<String, Failure> {
@@ -129,6 +142,12 @@ impl Note {
             Err(failure) => Err(failure),
         }
     }
+}
+
+/// The last step of each metric.
+fn last_steps(metrics: &Value) -> BTreeMap<String, u64> {
+    let metrics = metrics.as_array().into_iter().flatten();
+    metrics.filter_map(|metric| Some((metric["key"].as_str()?.to_owned(), metric["step"].as_u64()?))).collect()
 }
 
 fn known(run: &Value) -> Result<Known, Failure> {

@@ -1,7 +1,8 @@
 //! Where the entries of a run go: over an outbox to a server, or into files.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,8 @@ pub(super) struct Settings {
     pub(super) uri: Option<Address>,
     pub(super) auth: Auth,
     pub(super) insecure: bool,
+    /// Whom to trust, in a PEM file.
+    pub(super) authorities: Option<PathBuf>,
     pub(super) experiment: String,
     pub(super) artifact_location: Option<String>,
     pub(super) run_name: Option<String>,
@@ -63,6 +66,8 @@ impl Settings {
             user: identity::user(),
             start: identity::now_ms(),
             existing: self.existing.clone(),
+            catches_up: false,
+            sent: BTreeMap::new(),
             asked: false,
             known: None,
         }
@@ -78,8 +83,10 @@ impl Settings {
         let mut client = Client::new(&note.server, address::auth(&self.auth, &self.address()));
         if self.insecure || address::insecure_by_environment() {
             client = client.without_verification();
+        } else if let Some(authorities) = self.authorities.clone().or_else(address::authorities_by_environment) {
+            client = client.trusting(&authorities)?;
         }
-        *learnt.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = note.known.clone();
+        learnt.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&note.known);
         let carrier = Server::new(client, note, folder.clone(), Arc::clone(learnt));
         let sending = Sending { strict: self.strict, patience: self.patience, ..Sending::new(&self.experiment) };
         Outbox::open(folder, carrier, sending)
@@ -88,8 +95,8 @@ impl Settings {
 
 /// See the module.
 pub(super) enum Sink {
-    Server(Outbox<Entry>),
-    Files(FileStore),
+    Server(Box<Outbox<Entry>>),
+    Files(Box<FileStore>),
 }
 
 /// Where a run stands.
@@ -111,11 +118,11 @@ impl Sink {
         match settings.place()? {
             Place::Folder(root) => {
                 let note = settings.note(id, "", fitter);
-                FileStore::open(&root, &note, &settings.experiment, settings.strict).map(Self::Files)
+                FileStore::open(&root, &note, &settings.experiment, settings.strict).map(Box::new).map(Self::Files)
             }
             Place::Server(server) => {
                 let note = settings.note(id, &server, fitter);
-                settings.outbox(settings.spool(id), note, learnt).map(Self::Server)
+                settings.outbox(settings.spool(id), note, learnt).map(Box::new).map(Self::Server)
             }
         }
     }
@@ -123,7 +130,7 @@ impl Sink {
     /// Goes on with the outbox of a process that has ended.
     pub(super) fn reopen(settings: &Settings, folder: &Path, learnt: &Learnt) -> Result<Self> {
         let note = Note::load(folder).ok_or_else(|| Error::RunGone { folder: folder.to_owned() })?;
-        settings.outbox(folder.to_owned(), note, learnt).map(Self::Server)
+        settings.outbox(folder.to_owned(), note, learnt).map(Box::new).map(Self::Server)
     }
 
     pub(super) fn push(&mut self, entry: &Entry) -> Result<()> {
@@ -142,6 +149,16 @@ impl Sink {
             }
             Self::Files(store) => store.put(&to, bytes),
         }
+    }
+
+    /// Puts a file among the artifacts. One that nobody writes into any more may be removed at once.
+    pub(super) fn put_file(&mut self, to: String, from: PathBuf, is_fixed: bool) -> Result<()> {
+        let from = match self {
+            Self::Server(outbox) if is_fixed => outbox.keep_file(&from)?,
+            _ => from,
+        };
+        let kept = is_fixed && matches!(self, Self::Server(_));
+        self.push(&Entry::File { to, from, kept, of: None })
     }
 
     pub(super) fn save(&mut self) -> Result<()> {
@@ -211,12 +228,13 @@ fn resume_outbox(
     }
     match (Note::load(&folder).filter(|note| note.server == server), run, fresh) {
         (Some(note), _, _) => {
+            let note = Note { catches_up: true, ..note };
             *outbox = settings.outbox(folder, note, learnt)?;
             outbox.rewind(at).map(Some)
         }
         (None, Some(run), Some(fresh)) => {
-            position::misfit(&folder, "what was sent before is not known here");
-            let note = Note { id: identity::random_hex(32), existing: Some(run.run_id.clone()), ..fresh };
+            tracing::info!(folder = %folder.display(), run = run.run_id, "the folder of the run is gone; the server is asked what it has");
+            let note = Note { id: identity::random_hex(32), existing: Some(run.run_id.clone()), catches_up: true, ..fresh };
             *outbox = settings.outbox(settings.spool(&note.id), note, learnt)?;
             Ok(Some(Vec::new()))
         }

@@ -23,6 +23,26 @@ pub(crate) struct PluginData {
     pub(crate) components: u32,
 }
 
+/// How the page is to show it. `TensorBoard`'s own camera stands so close that only flat objects fit, and its points are of a
+/// fixed size that most clouds dwarf.
+fn config(vertices: &[[f32; 3]], has_faces: bool) -> String {
+    let camera = r#""camera": {"cls": "PerspectiveCamera", "fov": 20}"#;
+    if has_faces {
+        return format!("{{{camera}}}");
+    }
+    let extent = |axis: usize| {
+        let values = vertices.iter().map(|vertex| vertex[axis]).filter(|value| value.is_finite());
+        let (low, high) = values.fold((f32::MAX, f32::MIN), |(low, high), value| (low.min(value), high.max(value)));
+        high - low
+    };
+    let size = [0, 1, 2].map(extent).into_iter().fold(0.0, f32::max) / 25.0;
+    if size > 0.0 && size.is_finite() {
+        format!(r#"{{{camera}, "material": {{"cls": "PointsMaterial", "size": {size}}}}}"#)
+    } else {
+        format!("{{{camera}}}")
+    }
+}
+
 /// A part of a mesh: the end of its tag, what the plugin wants to know, and the numbers.
 pub(super) type Part = (&'static str, Metadata, Data);
 
@@ -39,6 +59,7 @@ pub(super) fn encode(name: &str, vertices: &[[f32; 3]], colors: Option<&[[u8; 3]
     if let Some(index) = faces.into_iter().flatten().flatten().find(|index| **index as usize >= vertices.len()) {
         return Err(invalid(format!("a face has the vertex {index} of {}", vertices.len())));
     }
+    let config = config(vertices, faces.is_some());
     let vertices = Some((1, "VERTEX", vertices.as_flattened().to_vec()));
     let faces = faces.map(|faces| (2, "FACE", faces.as_flattened().iter().map(|index| *index as f32).collect::<Vec<_>>()));
     let colors = colors.map(|colors| (3, "COLOR", colors.as_flattened().iter().copied().map(f32::from).collect::<Vec<_>>()));
@@ -50,7 +71,7 @@ pub(super) fn encode(name: &str, vertices: &[[f32; 3]], colors: Option<&[[u8; 3]
             version: 0,
             name: name.to_owned(),
             content_type,
-            json_config: "{}".to_owned(),
+            json_config: config.clone(),
             shape: shape.iter().map(|size| i32::try_from(*size).unwrap_or(i32::MAX)).collect(),
             components,
         };
@@ -75,6 +96,14 @@ mod tests {
         assert_eq!(text(&[], None, None), "invalid mesh: 0 vertices, expected 1 to 16777216");
         assert_eq!(text(&[[0.0; 3]], Some(&[]), None), "invalid mesh: 0 colors for 1 vertices");
         assert_eq!(text(&[[0.0; 3]], None, Some(&[[0, 0, 1]])), "invalid mesh: a face has the vertex 1 of 1");
+    }
+
+    #[test]
+    fn points_are_as_large_as_the_cloud_wants_them() {
+        let config = config(&[[0.0, f32::NAN, 1.0], [150.0, 0.0, 2.0]], false);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&config).unwrap()["material"]["size"], 6);
+        assert!(!self::config(&[[1.0; 3]], false).contains("size"));
+        assert!(!self::config(&[[0.0; 3], [1.0; 3]], true).contains("size"));
     }
 
     #[test]

@@ -90,8 +90,12 @@ impl Embedding {
     pub fn images(mut self, images: &[Image]) -> Result<Self> {
         self.check(images.len(), "images")?;
         let columns = (1..=images.len()).find(|columns| columns * columns >= images.len()).unwrap_or(1);
-        let sheet = Image::grid(images, columns, 0, 0)?;
-        self.sprites = images.first().map(|image| (image.width(), image.height(), sheet));
+        let Some(first) = images.first() else { return Ok(self) };
+        // The sheet has as many rows as columns, as the dashboard expects it.
+        let mut tiles = images.to_vec();
+        let empty = vec![0; first.pixels().len()];
+        tiles.resize(columns * columns, Image::new(first.width(), first.height(), first.channels(), empty)?);
+        self.sprites = Some((first.width(), first.height(), Image::grid(&tiles, columns, 0, 0)?));
         Ok(self)
     }
 

@@ -74,7 +74,7 @@ impl TensorBoardLogger {
     }
 
     /// Records a point cloud, or a mesh if there are `faces`: triples of indices into `vertices`. A color is red, green and
-    /// blue for each vertex.
+    /// blue for each vertex. The page shows the faces of the first 65,536 vertices.
     ///
     /// # Errors
     /// [`Error::InvalidMedia`](crate::Error::InvalidMedia) if there is no vertex, the numbers of colors and vertices

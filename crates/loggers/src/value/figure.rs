@@ -37,7 +37,7 @@ impl Figure {
         if file.starts_with(b"\x89PNG\r\n\x1a\n") {
             return Ok(Self { format: FigureFormat::Png, bytes: file });
         }
-        Err(invalid("the bytes are no PNG file"))
+        Err(invalid(&"the bytes are no PNG file"))
     }
 
     /// How the bytes are to be read.
@@ -51,7 +51,7 @@ impl Figure {
     }
 }
 
-fn invalid(reason: impl ToString) -> Error {
+fn invalid(reason: &impl ToString) -> Error {
     Error::InvalidMedia { what: "figure", reason: reason.to_string() }
 }
 

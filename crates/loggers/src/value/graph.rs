@@ -50,8 +50,30 @@ impl Graph {
         Self { nodes: nodes.into_iter().collect() }
     }
 
+    /// A line for each node, as `print(model)` has in other frameworks.
+    #[cfg(any(feature = "comet", feature = "mlflow", feature = "neptune"))]
+    pub(crate) fn to_text(&self) -> String {
+        let line = |node: &Node| {
+            let attributes: Vec<String> = node.attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let inputs = if node.inputs.is_empty() { String::new() } else { format!(" <- {}", node.inputs.join(", ")) };
+            format!("({}): {}({}){inputs}\n", node.name, node.op, attributes.join(", "))
+        };
+        self.nodes.iter().map(line).collect()
+    }
+
     /// The nodes, in the order in which they were given.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
+    }
+}
+
+#[cfg(all(test, any(feature = "comet", feature = "mlflow", feature = "neptune")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_names_nodes_and_their_inputs() {
+        let nodes = [Node::new("net/a", "Linear").attribute("out", "2"), Node::new("net/b", "ReLU").input("net/a")];
+        assert_eq!(Graph::new(nodes).to_text(), "(net/a): Linear(out=2)\n(net/b): ReLU() <- net/a\n");
     }
 }

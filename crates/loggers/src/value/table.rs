@@ -48,6 +48,25 @@ impl Table {
         &self.rows
     }
 
+    /// The table as a CSV file, the columns' names first. Null is an empty cell; what has parts is JSON.
+    ///
+    /// # Errors
+    /// None that is known; the encoder may have one.
+    #[cfg(any(feature = "comet", feature = "neptune"))]
+    pub(crate) fn to_csv(&self) -> Result<Vec<u8>> {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(&self.columns).map_err(Error::other)?;
+        for row in &self.rows {
+            let cells = row.iter().map(|value| match value {
+                Value::Null => String::new(),
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            });
+            writer.write_record(cells).map_err(Error::other)?;
+        }
+        writer.into_inner().map_err(|error| Error::other(error.to_string()))
+    }
+
     /// The table as Markdown, for backends that show no tables.
     pub fn to_markdown(&self) -> String {
         let line = |cells: &mut dyn Iterator<Item = String>| format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "));
@@ -71,5 +90,12 @@ mod tests {
         assert_eq!(error.to_string(), "invalid table: a row has 1 values for 2 columns");
         let table = Table::new(["a", "b"]).row(["x|y".into(), 1.5.into()]).unwrap();
         assert_eq!(table.to_markdown(), "| a | b |\n| --- | --- |\n| x\\|y | 1.5 |\n");
+    }
+
+    #[cfg(any(feature = "comet", feature = "neptune"))]
+    #[test]
+    fn csv_keeps_what_looks_like_a_separator() {
+        let table = Table::new(["a", "b"]).row(["x,\"y\"".into(), 1.5.into()]).unwrap().row([Value::Null, true.into()]).unwrap();
+        assert_eq!(String::from_utf8(table.to_csv().unwrap()).unwrap(), "a,b\n\"x,\"\"y\"\"\",1.5\n,true\n");
     }
 }

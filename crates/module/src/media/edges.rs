@@ -11,11 +11,11 @@ use crate::{
 /// So many comparisons are in the memory of the device at once.
 const AT_ONCE: usize = 1 << 22;
 
-/// A histogram of all elements in buckets of your own, counted on the device: a few operations for every 4 million
+/// A histogram of the elements in buckets of your own, counted on the device: a few operations for every 4 million
 /// comparisons of an element with an edge, and one read of some numbers.
 ///
-/// As in `numpy.histogram`, a bucket holds its left edge, and the last one both. Elements outside are in no bucket; they
-/// are in minimum, maximum and sums, unless they are not finite. Half floats are counted as `f32`.
+/// The same as [`Histogram::with_edges`], sums aside, which have the precision of the device: a bucket holds its left edge,
+/// the last one both, and elements outside of all buckets are left out. Half floats are counted as `f32`.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -26,75 +26,83 @@ const AT_ONCE: usize = 1 << 22;
 /// // The first limit is the left edge of the first bucket.
 /// assert_eq!(histogram.limits(), [0.0, 1.0, 2.0]);
 /// assert_eq!(histogram.counts(), [0.0, 2.0, 2.0]);
-/// assert_eq!(histogram.stats().max, 7.0);
 /// # Ok::<(), stormfire_module::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`LoggerError::InvalidMedia`] if there are fewer than two edges, they do not ascend, or no element is finite;
+/// [`LoggerError::InvalidMedia`] if there are fewer than two edges, they do not ascend, or no element lies between them;
 /// [`Error::Read`].
 pub fn histogram_with_edges<const D: usize>(tensor: Tensor<D>, edges: &[f64]) -> Result<Histogram> {
-    let Some(last) = check(edges)? else { return Err(no_histogram("a bucket needs two edges".into()).into()) };
+    let (first, last) = check(edges)?;
+    let nothing = || no_histogram(format!("no sample lies in {first}..={last}"));
     let count = tensor.shape().num_elements();
     if count == 0 {
-        return Err(no_histogram("there is no finite sample".into()).into());
+        return Err(nothing().into());
     }
     let tensor = tensor.inner().reshape([count]);
     let tensor = if matches!(tensor.dtype(), DType::F16 | DType::BF16) { tensor.cast(DType::F32) } else { tensor };
-    let finite = tensor.clone().is_finite();
-    let filled = |value: f64| tensor.clone().mask_fill(finite.clone().bool_not(), value);
+    let round = |edge: f64| if tensor.dtype() == DType::F64 { edge } else { at_least(edge) };
+    let edges_here: Vec<f64> = edges.iter().copied().map(round).collect();
+    let last_here = -round(-last);
+    let inside = tensor.clone().greater_equal_elem(round(first)).bool_and(tensor.clone().lower_equal_elem(last_here));
+    let outside = inside.clone().bool_not();
+    let filled = |value: f64| tensor.clone().mask_fill(outside.clone(), value);
     // No comparison with infinity counts it.
-    let below = below(&filled(f64::INFINITY), edges, last);
+    let below = below(&filled(f64::INFINITY), &edges_here[1..edges.len() - 1]);
     let zeroed = filled(0.0);
     let mut tensors = Tensors::new();
-    tensors.add(below);
-    tensors.add(finite.clone().int().sum());
+    tensors.add(inside.int().sum());
     for value in [filled(f64::INFINITY).min(), filled(f64::NEG_INFINITY).max(), zeroed.clone().sum(), zeroed.powi_scalar(2).sum()] {
         tensors.add(value);
     }
-    let read: Vec<Vec<f64>> = tensors.read()?.into_iter().map(|data| data.iter::<f64>().collect()).collect();
-    let [below, finite, numbers @ ..] = &read[..] else { return Err(incomplete()) };
-    let &[min, max, sum, sum_squares] = &numbers.concat()[..] else { return Err(incomplete()) };
-    if finite.iter().all(|count| *count < 1.0) {
-        return Err(no_histogram("there is no finite sample".into()).into());
+    if let Some(below) = below {
+        tensors.add(below);
     }
+    let read: Vec<f64> = tensors.read()?.into_iter().flat_map(|data| data.iter::<f64>().collect::<Vec<_>>()).collect();
+    let &[all, min, max, sum, sum_squares, ref below @ ..] = &read[..] else {
+        return Err(Error::Read { count: 5, reason: "the device returned less".into() });
+    };
+    if all < 1.0 {
+        return Err(nothing().into());
+    }
+    let up_to: Vec<f64> = std::iter::once(0.0).chain(below.iter().copied()).chain([all]).collect();
     // A limit is a bucket's right bound, so only an empty bucket can carry the first one's left edge.
-    let counts = std::iter::once(0.0).chain(below.windows(2).map(|pair| pair[1] - pair[0])).collect();
+    let counts = std::iter::once(0.0).chain(up_to.windows(2).map(|pair| pair[1] - pair[0])).collect();
     Ok(Histogram::from_counts(edges.to_vec(), counts, HistogramStats { min, max, sum, sum_squares })?)
 }
 
-/// How many elements lie below each edge; for the last one also those on it. As integers: a float of 32 bits stops
-/// counting at 16 million.
-fn below(tensor: &Tensor<1>, edges: &[f64], last: f64) -> Tensor<1, Int> {
-    let (device, [count], rows) = (tensor.device(), tensor.dims(), edges.len() - 1);
-    let inner = Tensor::<1>::from_data(&edges[..rows], (&device, tensor.dtype())).reshape([rows, 1]);
+/// How many elements lie below each of these edges. As integers: a float of 32 bits stops counting at 16 million.
+fn below(tensor: &Tensor<1>, edges: &[f64]) -> Option<Tensor<1, Int>> {
+    let (device, [count], rows) = (tensor.device(), tensor.dims(), edges.len());
+    if rows == 0 {
+        return None;
+    }
+    let edges = Tensor::<1>::from_data(edges, (&device, tensor.dtype())).reshape([rows, 1]);
     let step = (AT_ONCE / rows).max(1);
     let parts = (0..count).step_by(step).map(|start| {
-        let part = tensor.clone().slice([start..(start + step).min(count)]);
-        part.unsqueeze::<2>().lower(inner.clone()).int().sum_dim(1).reshape([rows])
+        let part = tensor.clone().narrow(0, start, step.min(count - start));
+        part.unsqueeze::<2>().lower(edges.clone()).int().sum_dim(1).reshape([rows])
     });
-    let up_to_last = tensor.clone().lower_equal_elem(last).int().sum();
-    match parts.reduce(|a, b| a + b) {
-        Some(below) => Tensor::cat(vec![below, up_to_last], 0),
-        None => up_to_last,
-    }
+    parts.reduce(|a, b| a + b)
 }
 
-/// The last edge, if there are enough.
-fn check(edges: &[f64]) -> Result<Option<f64>, LoggerError> {
-    if let Some(edge) = edges.iter().find(|edge| !edge.is_finite()) {
-        return Err(no_histogram(format!("an edge is {edge}")));
+/// The smallest `f32` that is not below: against it, an `f32` compares as against the number itself.
+fn at_least(edge: f64) -> f64 {
+    let nearest = edge as f32;
+    f64::from(if f64::from(nearest) < edge { nearest.next_up() } else { nearest })
+}
+
+/// The outermost edges.
+fn check(edges: &[f64]) -> Result<(f64, f64), LoggerError> {
+    let (&[first, .., last], true) = (edges, edges.iter().all(|edge| edge.is_finite())) else {
+        return Err(no_histogram(format!("the edges are {edges:?}, expected two or more finite ones")));
+    };
+    match edges.windows(2).find(|pair| pair[0] >= pair[1]) {
+        Some(pair) => Err(no_histogram(format!("the edges do not ascend after {}", pair[0]))),
+        None => Ok((first, last)),
     }
-    if let Some(pair) = edges.windows(2).find(|pair| pair[0] >= pair[1]) {
-        return Err(no_histogram(format!("the edges do not ascend after {}", pair[0])));
-    }
-    Ok(if edges.len() < 2 { None } else { edges.last().copied() })
 }
 
 fn no_histogram(reason: String) -> LoggerError {
     LoggerError::InvalidMedia { what: "histogram", reason }
-}
-
-fn incomplete() -> Error {
-    Error::Read { count: 6, reason: "the device returned less".into() }
 }

@@ -10,7 +10,7 @@ fn floats<const D: usize>(shape: [usize; D]) -> Tensor<D> {
 }
 
 fn ints<const D: usize>(shape: [usize; D]) -> Tensor<D, Int> {
-    let count: i64 = shape.iter().product::<usize>() as i64;
+    let count = i64::try_from(shape.iter().product::<usize>()).unwrap();
     Tensor::arange(0..count, &Device::flex()).reshape(shape)
 }
 
@@ -61,6 +61,18 @@ fn a_batch_is_its_images_in_one_read() {
 }
 
 #[test]
+fn a_grid_is_that_of_torchvision() {
+    let tensor = ints([9, 3, 1, 2]);
+    let made = grid(tensor.clone(), Layout::ChannelsFirst).unwrap();
+    // Rows of 8 pictures of 2x1 pixels, with 2 pixels around each.
+    assert_eq!((made.width(), made.height(), made.channels()), (8 * 4 + 2, 2 * 3 + 2, 3));
+    assert_eq!(made.pixels()[3 * (34 * 2 + 2)..][..6], [0, 2, 4, 1, 3, 5]);
+    assert_eq!(made, Image::grid(&images(tensor, Layout::ChannelsFirst).unwrap(), 8, 2, 0).unwrap());
+    let error = text(grid(Tensor::<4>::zeros([0, 1, 2, 2], &Device::flex()), Layout::ChannelsFirst));
+    assert!(error.starts_with("invalid image: a tensor of shape [0, 1, 2, 2]: "), "{error}");
+}
+
+#[test]
 fn a_shape_that_is_no_image_is_named() {
     assert_eq!(
         text(image(floats([2, 4, 5]), Layout::ChannelsFirst)),
@@ -104,37 +116,36 @@ fn a_histogram_is_that_of_its_samples() {
 
 #[test]
 fn counting_on_the_device_is_counting() {
-    // More than one part of comparisons, and samples on every edge.
-    let samples: Vec<f32> = (0_i64..2_000_000).map(|n| ((n * 7919) % 1000) as f32 / 100.0 - 5.0).collect();
-    let edges: Vec<f64> = (-20..=20).map(|n| f64::from(n) / 4.0).collect();
-    let with_bad: Vec<f32> = samples.iter().copied().chain([f32::NAN, f32::INFINITY, f32::NEG_INFINITY]).collect();
-    let before = device_reads();
-    let made = histogram_with_edges(Tensor::<1>::from_floats(with_bad.as_slice(), &Device::flex()), &edges).unwrap();
-    assert_eq!(device_reads() - before, 1);
-    let last = edges.len() - 2;
-    let holds = |bucket: usize, sample: f64| {
-        let (left, right) = (edges[bucket], edges[bucket + 1]);
-        left <= sample && (sample < right || bucket == last && sample <= right)
-    };
-    for bucket in 0..=last {
-        let expected = samples.iter().filter(|sample| holds(bucket, f64::from(**sample))).count();
-        assert!((made.counts()[bucket + 1] - expected as f64).abs() < 0.5, "bucket {bucket}: {} for {expected}", made.counts()[bucket + 1]);
+    // More than one part of comparisons, samples on every edge, some outside, and edges that no `f32` is.
+    let samples: Vec<f32> = (0_i64..300_000).map(|n| ((n * 7919) % 1000) as f32 / 100.0 - 5.0).collect();
+    let bad = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
+    let all: Vec<f32> = samples.into_iter().chain(bad).collect();
+    let quarters: Vec<f64> = (-20..=19).map(|n| f64::from(n) / 4.0).collect();
+    let tenths: Vec<f64> = (-20..=20).map(|n| f64::from(n) / 10.0).collect();
+    for edges in [quarters, tenths, vec![-1.0, 1.0], vec![0.1, 0.2, 100.0]] {
+        let expected = Histogram::with_edges(all.iter().copied(), &edges).unwrap();
+        let tensor = Tensor::<1>::from_floats(all.as_slice(), &Device::flex());
+        for tensor in [tensor.clone(), tensor.cast(FloatDType::F64)] {
+            let before = device_reads();
+            let made = histogram_with_edges(tensor, &edges).unwrap();
+            assert_eq!(device_reads() - before, 1);
+            assert_eq!((made.limits(), made.counts(), made.num()), (expected.limits(), expected.counts(), expected.num()));
+            let (made, expected) = (made.stats(), expected.stats());
+            assert_eq!((made.min, made.max), (expected.min, expected.max));
+            let close = |a: f64, b: f64| (a - b).abs() < 1e-4 * expected.sum_squares;
+            assert!(close(made.sum, expected.sum) && close(made.sum_squares, expected.sum_squares), "{made:?} instead of {expected:?}");
+        }
     }
-    assert_eq!(made.limits(), edges);
-    let stats = made.stats();
-    assert_eq!((stats.min, stats.max), (-5.0, f64::from(samples.iter().copied().fold(0.0, f32::max))));
-    let sum: f64 = samples.iter().copied().map(f64::from).sum();
-    assert!((stats.sum - sum).abs() < 1e-3 * samples.len() as f64, "{} for {sum}", stats.sum);
 }
 
 #[test]
 fn edges_that_make_no_buckets_are_refused() {
     let text = |edges: &[f64]| text(histogram_with_edges(floats([4]), edges));
-    assert_eq!(text(&[1.0]), "invalid histogram: a bucket needs two edges");
+    assert_eq!(text(&[1.0]), "invalid histogram: the edges are [1.0], expected two or more finite ones");
+    assert_eq!(text(&[0.0, f64::NAN]), "invalid histogram: the edges are [0.0, NaN], expected two or more finite ones");
     assert_eq!(text(&[0.0, 2.0, 2.0]), "invalid histogram: the edges do not ascend after 2");
-    assert_eq!(text(&[0.0, f64::NAN]), "invalid histogram: an edge is NaN");
-    for bad in [vec![], vec![f32::NAN, f32::INFINITY]] {
-        let made = histogram_with_edges(Tensor::<1>::from_floats(bad.as_slice(), &Device::flex()), &[0.0, 1.0]);
-        assert_eq!(made.unwrap_err().to_string(), "invalid histogram: there is no finite sample");
-    }
+    assert_eq!(text(&[5.0, 6.0]), "invalid histogram: no sample lies in 5..=6");
+    let nothing = Tensor::<1>::zeros([0], &Device::flex());
+    let error = histogram_with_edges(nothing, &[0.0, 1.0]).unwrap_err();
+    assert_eq!(error.to_string(), "invalid histogram: no sample lies in 0..=1");
 }

@@ -130,3 +130,18 @@ fn the_default_device_of_burn_agrees_with_the_hardware() {
         assert_eq!(checked.is_ok(), present);
     }
 }
+
+#[test]
+fn a_device_is_described_as_it_is_chosen() {
+    assert_eq!(describe(&Device::flex()), "cpu");
+    assert_eq!(describe(&Device::flex().autodiff()), "cpu");
+    let cases = [
+        ("Device<Cube(Cuda(CudaDevice { index: 1 }))>", "cuda:1"),
+        ("Device<Cube(Wgpu(DiscreteGpu(0)))>", "wgpu:0"),
+        ("Device<Cube(Wgpu(Cpu))>", "wgpu"),
+        ("Device<Something(New)>", "Device<Something(New)>"),
+    ];
+    for (debug, expected) in cases {
+        assert_eq!(described(debug), expected);
+    }
+}

@@ -36,7 +36,7 @@ impl Resume {
                     Some(good) => format!("the newest good checkpoint beside it is `{}`", good.path.display()),
                     None => error.hint().unwrap_or_default(),
                 };
-                Err(Error::Checkpoint { path: path.into(), reason: error.to_string(), hint })
+                Err(Error::Checkpoint { path: path.into(), reason: error.reason(), hint })
             }
         }
     }
@@ -119,7 +119,8 @@ impl Resume {
         training.accumulated = gradients::load(&mut self.tensors, module);
         let mut loops = LoopState::default();
         state::load(&mut loops, std::mem::take(&mut self.manifest.loops))?;
-        loops.names.finish_after_a_kill(&self.path, &self.manifest);
+        self.manifest.progress = state::save(&progress)?;
+        loops.names.finish_after_a_kill(&self.path, &self.manifest, &self.tensors);
         let Self { manifest, tensors, .. } = self;
         training.optimizers.load(manifest.optimizers, tensors, &paths)?;
         engine.run.id = manifest.run_id;

@@ -8,6 +8,7 @@ use stormfire_module::{
 };
 
 use crate::{
+    accelerator,
     checkpoint_names::Names,
     checkpoint_writer::{Job, RunPart},
     engine::Engine,
@@ -32,9 +33,15 @@ pub(crate) fn write_requested<M: LightningModule>(engine: &mut Engine<M>, module
     settle(engine)?;
     let requests = std::mem::take(&mut engine.run.requests.saves);
     let (weights_only, whole): (Vec<_>, Vec<_>) = requests.into_iter().partition(|request| request.weights_only);
-    for requests in [whole, weights_only].into_iter().filter(|requests| !requests.is_empty()) {
+    if !whole.is_empty() {
+        let names = Names::of(&whole).and_weights(&weights_only);
+        let job = take(engine, module, training, whole, names)?;
+        engine.checkpoints.submit(job)?;
+    }
+    if !weights_only.is_empty() {
         settle(engine)?;
-        let job = take(engine, module, training, requests)?;
+        let manifest = manifest(engine, module, &engine.run.progress)?;
+        let job = weights_job(engine, &manifest, module, weights_only)?;
         engine.checkpoints.submit(job)?;
     }
     if !engine.config.async_checkpointing {
@@ -53,6 +60,7 @@ pub(crate) fn settle<M: LightningModule>(engine: &mut Engine<M>) -> Result<()> {
 /// Tells the loggers what has been written.
 fn report<M: LightningModule>(engine: &Engine<M>, written: &[SaveRequest]) -> Result<()> {
     for request in written {
+        tracing::debug!("saved `{}`", request.path.display());
         let info = CheckpointInfo::new(&request.path);
         let info = match (&request.monitor, request.score) {
             (Some(monitor), Some(score)) => info.scored(monitor, score, request.is_best),
@@ -64,12 +72,13 @@ fn report<M: LightningModule>(engine: &Engine<M>, written: &[SaveRequest]) -> Re
 }
 
 /// The run as it stands, without waiting for the device.
-fn take<M: LightningModule>(engine: &mut Engine<M>, module: &mut M, training: &Training, requests: Vec<SaveRequest>) -> Result<Job> {
-    let names = Names::of(&requests);
-    if requests.iter().all(|request| request.weights_only) {
-        let manifest = manifest(engine, module, &engine.run.progress)?;
-        return weights_job(engine, manifest, module, requests, names);
-    }
+fn take<M: LightningModule>(
+    engine: &mut Engine<M>,
+    module: &mut M,
+    training: &Training,
+    requests: Vec<SaveRequest>,
+    names: Names,
+) -> Result<Job> {
     let mut gradients = Snapshot::default();
     if let Some(accumulated) = &training.accumulated {
         gradients::save(accumulated, module, &mut gradients);
@@ -105,15 +114,14 @@ pub(crate) fn write_kept<M: LightningModule>(engine: &mut Engine<M>, module: &mu
         run.loops.requests.checkpoints.clone_from(&engine.run.requests.checkpoints);
         let mut manifest = manifest(engine, &kept_module, &run.progress)?;
         manifest.extra = extra;
-        let names = Names::of(&whole);
+        let names = Names::of(&whole).and_weights(&weights_only);
         let job = job(engine, manifest, gradients.with_module(&kept_module)?, Parts { run, optimizers, loggers }, whole, names)?;
         engine.checkpoints.submit(job)?;
         settle(engine)?;
     }
     if !weights_only.is_empty() {
-        let names = Names::of(&weights_only);
         let manifest = manifest(engine, &kept_module, &progress)?;
-        let job = weights_job(engine, manifest, &kept_module, weights_only, names)?;
+        let job = weights_job(engine, &manifest, &kept_module, weights_only)?;
         engine.checkpoints.submit(job)?;
         settle(engine)?;
     }
@@ -126,7 +134,7 @@ fn manifest<M: LightningModule>(engine: &Engine<M>, module: &M, progress: &Progr
         run_id: engine.run.id.clone(),
         saved_at: format!("{:.9}", jiff::Timestamp::now()),
         module: std::any::type_name::<M>().into(),
-        device: format!("{:?}", engine.device),
+        device: accelerator::describe(&engine.device),
         precision: "32-true".into(),
         seed: engine.seed,
         progress: state::save(progress)?,
@@ -136,16 +144,12 @@ fn manifest<M: LightningModule>(engine: &Engine<M>, module: &M, progress: &Progr
     })
 }
 
-fn weights_job<M: LightningModule>(
-    engine: &Engine<M>,
-    manifest: Manifest,
-    module: &M,
-    requests: Vec<SaveRequest>,
-    names: Names,
-) -> Result<Job> {
+fn weights_job<M: LightningModule>(engine: &Engine<M>, manifest: &Manifest, module: &M, requests: Vec<SaveRequest>) -> Result<Job> {
+    let names = Names::of(&requests);
     let snapshot = Snapshot::of_module(module)?;
     engine.device.flush().map_err(stormfire_module::Error::other)?;
-    Ok(Job { manifest: Manifest { weights_only: true, ..manifest }, snapshot, run: None, requests, names })
+    let span = tracing::info_span!("save");
+    Ok(Job { manifest: manifest.of_weights(), snapshot, run: None, requests, names, span })
 }
 
 /// What only a checkpoint to continue from has.
@@ -172,5 +176,6 @@ fn job<M: LightningModule>(
         snapshot.add(format!("{LOG_FOLDER}{index}"), tensor.clone());
     }
     engine.device.flush().map_err(stormfire_module::Error::other)?;
-    Ok(Job { manifest, snapshot, run: Some(RunPart { optimizers, log, loggers }), requests, names })
+    let span = tracing::info_span!("save");
+    Ok(Job { manifest, snapshot, run: Some(RunPart { optimizers, log, loggers }), requests, names, span })
 }

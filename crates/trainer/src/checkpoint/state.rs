@@ -2,8 +2,9 @@
 
 use serde_json::Map;
 use stormfire_checkpoint::{ParamPaths, Snapshot};
+use stormfire_data::Stage;
 use stormfire_loggers::Background;
-use stormfire_module::{LightningModule, Order, Result, gradients, state};
+use stormfire_module::{LightningModule, Order, Result, gradients, run::Boundary, state};
 
 use crate::{
     engine::Engine,
@@ -64,6 +65,28 @@ pub(crate) fn keep_place<M: LightningModule>(engine: &mut Engine<M>, module: &M)
     kept.saves = engine.run.requests.saves.len();
     engine.kept = Some(kept);
     engine.run.loggers.iter().for_each(Background::mark);
+    Ok(())
+}
+
+/// After a failure: what is saved now is the state of the last boundary. Callbacks that save are put back there, too: what
+/// they have asked for since is not written.
+pub(crate) fn go_back<M: LightningModule>(engine: &mut Engine<M>) -> Result<()> {
+    let Some(kept) = engine.kept.take() else {
+        let is_in_validation = engine.run.stage == Stage::Fit && engine.clock.evaluating.is_some();
+        engine.run.boundary = Some(Boundary { progress: engine.run.progress.clone(), is_in_validation });
+        return Ok(());
+    };
+    engine.run.requests.saves.truncate(kept.saves);
+    engine.run.requests.checkpoints.clone_from(&kept.run.loops.requests.checkpoints);
+    let progress = kept.run.progress.clone();
+    engine.run.boundary = Some(Boundary { progress, is_in_validation: kept.run.loops.is_in_validation() });
+    let states = kept.run.callbacks.clone();
+    engine.kept = Some(kept);
+    for callback in engine.callbacks_mut().iter_mut().filter(|callback| callback.order() == Order::Save) {
+        if let Some(state) = states.get(&callback.state_key()) {
+            callback.load_state(state.clone())?;
+        }
+    }
     Ok(())
 }
 

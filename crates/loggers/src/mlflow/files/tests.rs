@@ -23,8 +23,8 @@ fn lines(run: &Path, key: &str) -> Vec<String> {
     text.lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect()
 }
 
-fn params(value: serde_json::Value) -> Hyperparams {
-    Hyperparams::from_serialize(&value).unwrap()
+fn params(value: &serde_json::Value) -> Hyperparams {
+    Hyperparams::from_serialize(value).unwrap()
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn a_run_is_a_folder_as_mlflow_makes_it() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("ml runs");
     let mut logger = logger(&root).tag("team", "x");
-    logger.log_hyperparams(&params(json!({"lr": 0.1, "net": {"width": 32}, "text": "a\nb"})), &Metrics::new()).unwrap();
+    logger.log_hyperparams(&params(&json!({"lr": 0.1, "net": {"width": 32}, "text": "a\nb"})), &Metrics::new()).unwrap();
     logger.log_metrics(&[("val/loss", 0.1), ("nan", f64::NAN), ("small", 1e-9)].into(), Some(3)).unwrap();
     logger.log_metrics(&[("val/loss", f64::NEG_INFINITY)].into(), None).unwrap();
     logger.log_text("note", &Text::new("hello"), Some(3)).unwrap();
@@ -64,12 +64,12 @@ fn a_continued_run_is_cut_back_and_the_fresh_one_vanishes() {
     let folder = tempfile::tempdir().unwrap();
     let image = |step: u8| Image::new(1, 1, 1, vec![step]).unwrap();
     let mut killed = logger(folder.path());
-    killed.log_hyperparams(&params(json!({"lr": 1})), &Metrics::new()).unwrap();
+    killed.log_hyperparams(&params(&json!({"lr": 1})), &Metrics::new()).unwrap();
     killed.log_metrics(&[("a", 0.5), ("b/c", 1.0)].into(), Some(0)).unwrap();
     killed.log_image("dogs", &image(0), Some(0)).unwrap();
     let position = killed.position().unwrap();
     killed.log_image("dogs", &image(1), Some(1)).unwrap();
-    killed.log_hyperparams(&params(json!({"late": 1})), &Metrics::new()).unwrap();
+    killed.log_hyperparams(&params(&json!({"late": 1})), &Metrics::new()).unwrap();
     killed.log_metrics(&[("a", 9.0), ("later", 1.0)].into(), Some(1)).unwrap();
     killed.finalize(Status::Failed).unwrap();
     let run = run_dir(folder.path(), &killed);
@@ -82,7 +82,7 @@ fn a_continued_run_is_cut_back_and_the_fresh_one_vanishes() {
     continued.open().unwrap();
     continued.resume(position).unwrap();
     assert_eq!(run_dir(folder.path(), &continued), run);
-    continued.log_hyperparams(&params(json!({"late": 2})), &Metrics::new()).unwrap();
+    continued.log_hyperparams(&params(&json!({"late": 2})), &Metrics::new()).unwrap();
     continued.log_metrics(&[("a", 0.25)].into(), Some(1)).unwrap();
     continued.log_image("dogs", &image(1), Some(1)).unwrap();
     continued.save().unwrap();
@@ -117,14 +117,14 @@ fn what_has_no_place_is_left_out_and_the_rest_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let mut logger = logger(folder.path());
     logger.log_metrics(&[("a", 1.0), ("a/b", 2.0), ("c/d", 3.0), ("c", 4.0)].into(), Some(0)).unwrap();
-    logger.log_hyperparams(&params(json!({"lr": 1, "lr/x": 2})), &Metrics::new()).unwrap();
-    logger.log_hyperparams(&params(json!({"lr": 2, "z": 3})), &Metrics::new()).unwrap();
+    logger.log_hyperparams(&params(&json!({"lr": 1, "lr/x": 2})), &Metrics::new()).unwrap();
+    logger.log_hyperparams(&params(&json!({"lr": 2, "z": 3})), &Metrics::new()).unwrap();
     logger.finalize(Status::Success).unwrap();
     let run = run_dir(folder.path(), &logger);
     assert_eq!((lines(&run, "a").len(), lines(&run, "c/d").len()), (1, 1));
     assert_eq!((read(run.join("params/lr")).as_str(), read(run.join("params/z")).as_str()), ("1", "3"));
     let mut strict = super::tests::logger(folder.path()).existing_run(logger.run_id().unwrap()).strict(true);
-    let error = strict.log_hyperparams(&params(json!({"lr": 2})), &Metrics::new()).unwrap_err();
+    let error = strict.log_hyperparams(&params(&json!({"lr": 2})), &Metrics::new()).unwrap_err();
     assert_eq!(error.to_string(), "the parameter `lr` is `1`; MLflow does not let it become `2`");
 }
 

@@ -39,9 +39,9 @@ impl Figure {
         let mut document = String::new();
         {
             let area = SVGBackend::with_string(&mut document, size).into_drawing_area();
-            area.fill(&WHITE).map_err(invalid)?;
-            draw(&area).map_err(invalid)?;
-            area.present().map_err(invalid)?;
+            area.fill(&WHITE).map_err(|error| invalid(&error))?;
+            draw(&area).map_err(|error| invalid(&error))?;
+            area.present().map_err(|error| invalid(&error))?;
         }
         Ok(Self::svg(document))
     }

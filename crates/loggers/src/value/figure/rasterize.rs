@@ -45,13 +45,13 @@ impl Figure {
             return Ok(self.clone());
         }
         let options = Options { fontdb: Arc::clone(&FONTS), font_family: FAMILY.to_owned(), ..Options::default() };
-        let tree = Tree::from_data(&self.bytes, &options).map_err(invalid)?;
+        let tree = Tree::from_data(&self.bytes, &options).map_err(|error| invalid(&error))?;
         let size = tree.size().to_int_size();
         let Some(mut pixels) = Pixmap::new(size.width(), size.height()) else {
-            return Err(invalid(format!("{}x{} pixels are too many", size.width(), size.height())));
+            return Err(invalid(&format!("{}x{} pixels are too many", size.width(), size.height())));
         };
         resvg::render(&tree, Transform::identity(), &mut pixels.as_mut());
-        Self::png(pixels.encode_png().map_err(invalid)?)
+        Self::png(pixels.encode_png().map_err(|error| invalid(&error))?)
     }
 }
 

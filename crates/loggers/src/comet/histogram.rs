@@ -1,11 +1,10 @@
-//! Values in the formats that Comet shows.
+//! Histograms as Comet has them.
 
-use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
-use crate::{Error, Graph, Histogram, Result, Table};
+use crate::Histogram;
 
 const START: f64 = 1e-12;
 const STOP: f64 = 1e20;
@@ -20,7 +19,7 @@ static BOUNDS: LazyLock<Vec<f64>> = LazyLock::new(|| {
 });
 
 /// Comet's JSON of a histogram. Its buckets are fixed; a count goes to the one that holds the middle of its own bucket.
-pub(super) fn histogram(histogram: &Histogram) -> Value {
+pub(super) fn of(histogram: &Histogram) -> Value {
     let bounds = &*BOUNDS;
     let mut counts = vec![0.0; bounds.len() - 1];
     let mut left = histogram.stats().min.min(histogram.limits().first().copied().unwrap_or_default());
@@ -36,55 +35,20 @@ pub(super) fn histogram(histogram: &Histogram) -> Value {
     json!({"version": 2, "index_values": index_values, "values": null, "offset": 0, "start": START, "stop": STOP, "step": STEP})
 }
 
-/// The table as CSV, which Comet shows as a table.
-pub(super) fn csv(table: &Table) -> Result<Vec<u8>> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(table.columns()).map_err(Error::other)?;
-    for row in table.rows() {
-        let cells = row.iter().map(|value| match value {
-            Value::Null => String::new(),
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        });
-        writer.write_record(cells).map_err(Error::other)?;
-    }
-    writer.into_inner().map_err(|error| Error::other(error.to_string()))
-}
-
-/// A line for each node, as `print(model)` has in other frameworks.
-pub(super) fn graph(graph: &Graph) -> String {
-    let mut text = String::new();
-    for node in graph.nodes() {
-        let attributes: Vec<String> = node.attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        let inputs = if node.inputs.is_empty() { String::new() } else { format!(" <- {}", node.inputs.join(", ")) };
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "({}): {}({}){inputs}", node.name, node.op, attributes.join(", "));
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{HistogramStats, Node};
+    use crate::HistogramStats;
 
     #[test]
     fn counts_are_in_the_buckets_that_comets_own_client_takes() {
         let samples = Histogram::from_samples([-1.0, 0.0, 1.0, 2.0, 2.0]).unwrap();
         // As `comet_ml.data_structure.Histogram` without numpy counts the same samples.
-        assert_eq!(histogram(&samples)["index_values"], json!([[484, 1], [775, 1], [1065, 1], [1073, 2]]));
+        assert_eq!(of(&samples)["index_values"], json!([[484, 1], [775, 1], [1065, 1], [1073, 2]]));
         let stats = HistogramStats { min: 0.5, max: 4.0, sum: 6.0, sum_squares: 20.0 };
         let wide = Histogram::from_counts(vec![1.0, 4.0], vec![2.5, 1.0], stats).unwrap();
-        let counts = histogram(&wide);
+        let counts = of(&wide);
         let total: f64 = counts["index_values"].as_array().unwrap().iter().map(|pair| pair[1].as_f64().unwrap()).sum();
         assert!((total - 3.5).abs() < 1e-9, "{counts}");
-    }
-
-    #[test]
-    fn tables_and_graphs_are_text() {
-        let table = Table::new(["a", "b"]).row(["x,\"y\"".into(), 1.5.into()]).unwrap().row([Value::Null, true.into()]).unwrap();
-        assert_eq!(String::from_utf8(csv(&table).unwrap()).unwrap(), "a,b\n\"x,\"\"y\"\"\",1.5\n,true\n");
-        let nodes = [Node::new("net/a", "Linear").attribute("out", "2"), Node::new("net/b", "ReLU").input("net/a")];
-        assert_eq!(graph(&Graph::new(nodes)), "(net/a): Linear(out=2)\n(net/b): ReLU() <- net/a\n");
     }
 }

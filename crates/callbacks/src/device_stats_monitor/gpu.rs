@@ -1,0 +1,64 @@
+//! NVIDIA GPUs, where their management library is.
+
+use nvml_wrapper::{Device, Nvml, enum_wrappers::device::TemperatureSensor};
+use stormfire_loggers::Metrics;
+
+use super::sampler::percent;
+
+/// The GPUs to ask.
+#[derive(Debug)]
+pub(super) struct Gpus {
+    library: Box<Nvml>,
+    numbers: Vec<u32>,
+}
+
+impl Gpus {
+    /// `None` if there is no GPU to ask, or nobody to ask about it.
+    pub(super) fn open(wanted: Option<Vec<u32>>) -> Option<Self> {
+        if wanted.as_ref().is_some_and(Vec::is_empty) {
+            return None;
+        }
+        let opened = Nvml::init().and_then(|library| Ok((library.device_count()?, library)));
+        match opened {
+            Ok((count, library)) => {
+                let numbers = wanted.unwrap_or_else(|| (0..count).collect());
+                if let Some(number) = numbers.iter().find(|number| **number >= count) {
+                    tracing::warn!("`DeviceStatsMonitor` is to watch GPU {number}, but there are {count}");
+                }
+                Some(Self { library: Box::new(library), numbers: numbers.into_iter().filter(|number| *number < count).collect() })
+            }
+            Err(error) => {
+                // Most machines have none; only who asks for one by its number expects it.
+                if wanted.is_some() {
+                    tracing::warn!("`DeviceStatsMonitor` cannot watch GPUs: {error}");
+                } else {
+                    tracing::debug!("`DeviceStatsMonitor` finds no NVIDIA GPU: {error}");
+                }
+                None
+            }
+        }
+    }
+
+    /// Adds what each GPU tells.
+    pub(super) fn sample(&self, metrics: &mut Metrics) {
+        for number in &self.numbers {
+            if let Ok(device) = self.library.device_by_index(*number) {
+                metrics.extend(told_by(&device).map(|(what, value)| (format!("gpu_{number}_{what}"), value)));
+            }
+        }
+    }
+}
+
+/// A GPU that does not know something (a part of a divided one knows little) is not asked twice: it says so at no cost.
+fn told_by(device: &Device<'_>) -> impl Iterator<Item = (&'static str, f64)> {
+    let memory = device.memory_info().ok();
+    [
+        ("percent", device.utilization_rates().ok().map(|rates| f64::from(rates.gpu))),
+        ("memory_percent", memory.as_ref().and_then(|memory| percent(memory.used, memory.total))),
+        ("memory_bytes", memory.map(|memory| memory.used as f64)),
+        ("celsius", device.temperature(TemperatureSensor::Gpu).ok().map(f64::from)),
+        ("watts", device.power_usage().ok().map(|milliwatts| f64::from(milliwatts) / 1000.0)),
+    ]
+    .into_iter()
+    .filter_map(|(what, value)| value.map(|value| (what, value)))
+}

@@ -1,0 +1,212 @@
+//! Pictures of what a module does with the validation data, for the loggers.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use stormfire_loggers::Image;
+use stormfire_module::{
+    Callback, Context, Error, LightningModule, Result, RunningStage, Stage,
+    state::{self, Value},
+};
+
+use crate::to_loggers::{log_later, needs_logger};
+
+/// Makes images of a batch.
+type Draw<M> = Box<dyn FnMut(&M, &<M as LightningModule>::Batch) -> Result<Vec<Image>>>;
+
+/// Logs a grid of images of one batch of every validation: a function makes them, from the module and the batch.
+///
+/// The grid is that of `torchvision.utils.make_grid`: rows of [`columns`](Self::columns) images with
+/// [`padding`](Self::padding) around each, and a single image as it is. Without images nothing is logged.
+///
+/// It is called before that batch is given to `validation_step`, with the module in evaluation mode (no tape, no dropout), so
+/// that it may run the module and show what comes out. [`media::images`](stormfire_module::media::images) makes images of
+/// tensors; each call of it waits for the device once. Training loses that time at every n-th validation, and none in between.
+///
+/// The sanity check before a fit shows nothing. Loggers that have no place for images leave them out.
+///
+/// ```
+/// use burn::{module::Module, nn::Linear, tensor::Tensor};
+/// use stormfire_callbacks::ImageGridMonitor;
+/// use stormfire_module::{LightningModule, media::{self, Layout}};
+///
+/// #[derive(Module, Debug)]
+/// struct Decoder { layer: Linear }
+///
+/// impl LightningModule for Decoder {
+///     type Batch = Tensor<2>;
+/// }
+///
+/// let drawn = ImageGridMonitor::new("decoded", |module: &Decoder, codes: &Tensor<2>| {
+///     let pixels = module.layer.forward(codes.clone()).reshape([-1, 1, 28, 28]);
+///     media::images(pixels, Layout::ChannelsFirst)
+/// })
+/// .every_n_validations(5);
+/// # let _ = drawn;
+/// ```
+///
+/// Its state, in every checkpoint: how many validations there were.
+///
+/// # Errors
+/// [`Error::Config`] when a run begins without a logger, with every 0th validation or 0 columns; what the function returns;
+/// images of different sizes.
+pub struct ImageGridMonitor<M: LightningModule> {
+    tag: String,
+    draw: Draw<M>,
+    every: u64,
+    batch_idx: usize,
+    dataloader_idx: usize,
+    columns: usize,
+    padding: (u32, u8),
+    seen: Seen,
+}
+
+/// What outlives a restart.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Seen {
+    validations: u64,
+}
+
+impl<M: LightningModule> ImageGridMonitor<M> {
+    /// Logs what the function makes of the first batch of each validation under this name.
+    pub fn new(tag: impl Into<String>, draw: impl FnMut(&M, &M::Batch) -> Result<Vec<Image>> + 'static) -> Self {
+        let seen = Seen::default();
+        Self { tag: tag.into(), draw: Box::new(draw), every: 1, batch_idx: 0, dataloader_idx: 0, columns: 8, padding: (2, 0), seen }
+    }
+
+    /// Leaves out all validations of a fit but every n-th, at least 1. Default 1.
+    pub fn every_n_validations(mut self, n: u64) -> Self {
+        self.every = n;
+        self
+    }
+
+    /// Which batch, counted from 0. Default 0.
+    pub fn batch_idx(mut self, batch_idx: usize) -> Self {
+        self.batch_idx = batch_idx;
+        self
+    }
+
+    /// Of which validation loader, counted from 0. Default 0.
+    pub fn dataloader_idx(mut self, dataloader_idx: usize) -> Self {
+        self.dataloader_idx = dataloader_idx;
+        self
+    }
+
+    /// How many images a row has. Default 8.
+    pub fn columns(mut self, columns: usize) -> Self {
+        self.columns = columns;
+        self
+    }
+
+    /// How many pixels lie around each image, and how bright they are, 0..=255. Default: 2 pixels of 0.
+    pub fn padding(mut self, pixels: u32, value: u8) -> Self {
+        self.padding = (pixels, value);
+        self
+    }
+
+    fn is_due(&self, ctx: &Context<'_>) -> bool {
+        ctx.running() != RunningStage::SanityCheck && (ctx.stage() != Stage::Fit || self.seen.validations.is_multiple_of(self.every))
+    }
+}
+
+impl<M: LightningModule> Callback<M> for ImageGridMonitor<M> {
+    fn state_key(&self) -> String {
+        format!("ImageGridMonitor/{}", self.tag)
+    }
+
+    fn state(&self) -> Result<Value> {
+        state::save(&self.seen)
+    }
+
+    fn load_state(&mut self, state: Value) -> Result<()> {
+        state::load(&mut self.seen, state)
+    }
+
+    fn setup(&mut self, ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
+        if self.every == 0 {
+            return Err(Error::config("every_n_validations", "there is no 0th validation", "give `ImageGridMonitor` 1 or more"));
+        }
+        if self.columns == 0 {
+            return Err(Error::config("columns", "a row needs an image", "give `ImageGridMonitor` 1 or more"));
+        }
+        if matches!(stage, Stage::Fit | Stage::Validate) { needs_logger("ImageGridMonitor", ctx) } else { Ok(()) }
+    }
+
+    fn on_validation_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        if ctx.stage() == Stage::Fit && ctx.running() != RunningStage::SanityCheck {
+            self.seen.validations += 1;
+        }
+        Ok(())
+    }
+
+    fn on_validation_batch_start(
+        &mut self,
+        ctx: &mut Context<'_>,
+        module: &mut M,
+        batch: &M::Batch,
+        batch_idx: usize,
+        dataloader_idx: usize,
+    ) -> Result<()> {
+        if (batch_idx, dataloader_idx) != (self.batch_idx, self.dataloader_idx) || !self.is_due(ctx) || ctx.loggers().is_empty() {
+            return Ok(());
+        }
+        let images = (self.draw)(module, batch)?;
+        if images.is_empty() {
+            return Ok(());
+        }
+        let grid = Image::grid(&images, self.columns, self.padding.0, self.padding.1)?;
+        let tag = self.tag.clone();
+        log_later(ctx, move || Ok(grid), move |logger, grid, step| logger.log_image(&tag, grid, step))
+    }
+}
+
+impl<M: LightningModule> fmt::Debug for ImageGridMonitor<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImageGridMonitor").field("tag", &self.tag).field("every", &self.every).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Tensor};
+    use stormfire_module::Event;
+
+    use super::*;
+    use crate::testing::{Bench, Line, text};
+
+    fn monitor() -> ImageGridMonitor<Line> {
+        let black = || Image::new(1, 1, 1, vec![0]);
+        ImageGridMonitor::new("black", move |_: &Line, _: &Tensor<2>| Ok(vec![black()?, black()?])).every_n_validations(2)
+    }
+
+    /// How many grids so many validations show.
+    fn shown(monitor: &mut ImageGridMonitor<Line>, validations: usize) -> usize {
+        let (mut bench, logger) = Bench::new().with_logger();
+        bench.start(monitor).unwrap();
+        for _ in 0..validations {
+            bench.run.moment.stage = RunningStage::Validate;
+            let batch = Tensor::zeros([1, 1], &Device::flex());
+            bench.fire(monitor, Event::ValidationStart).unwrap();
+            bench.fire(monitor, Event::ValidationBatchStart { batch: &batch, batch_idx: 0, dataloader_idx: 0 }).unwrap();
+        }
+        bench.run.loggers[0].flush().unwrap();
+        logger.calls().iter().filter(|call| matches!(call, stormfire_loggers::Call::Image { tag, .. } if tag == "black")).count()
+    }
+
+    #[test]
+    fn a_restart_goes_on_counting_validations() {
+        let mut killed = monitor();
+        assert_eq!(shown(&mut killed, 3), 1);
+        let mut continued = monitor();
+        continued.load_state(killed.state().unwrap()).unwrap();
+        assert_eq!(shown(&mut continued, 1), 1);
+        assert_eq!(shown(&mut monitor(), 1), 0);
+    }
+
+    #[test]
+    fn a_grid_without_columns_is_refused() {
+        let (mut bench, _logger) = Bench::new().with_logger();
+        let error = bench.start(&mut monitor().columns(0)).unwrap_err();
+        assert_eq!(text(&error), "`columns`: a row needs an image | hint: give `ImageGridMonitor` 1 or more");
+    }
+}

@@ -1,0 +1,118 @@
+//! Giving a run to another logger.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::run::{NeptuneRun, Point};
+use crate::{Artifact, Error, Figure, Logger, Metrics, Result, Status, Text};
+
+/// What [`NeptuneRun::replay`] has done.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Replayed {
+    /// Points of series of numbers.
+    pub metrics: usize,
+    /// Settings, nested ones counted singly.
+    pub hyperparams: usize,
+    /// Points of series of texts.
+    pub texts: usize,
+    /// Points of series of images.
+    pub images: usize,
+    /// Files.
+    pub files: usize,
+    /// What the logger has no place for, what was not understood, and files that are gone; in words.
+    pub left_out: Vec<String>,
+}
+
+impl fmt::Display for Replayed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { metrics, hyperparams, texts, images, files, left_out } = self;
+        write!(f, "{metrics} metric values, {hyperparams} hyperparameters, {texts} texts, {images} images, {files} files")?;
+        left_out.iter().try_for_each(|what| write!(f, "\nleft out: {what}"))
+    }
+}
+
+impl NeptuneRun {
+    /// Gives everything to another logger and ends its run: hyperparameters first, then metrics, those of one step together
+    /// and in the order of the steps, then texts, images and files. The namespace `training/` of Lightning's logger is taken
+    /// off the names. A point without a step gets its place in its series, as Neptune counted. A run without a status, or
+    /// with that of a success, ends as one.
+    ///
+    /// # Errors
+    /// What the logger returns, except [`Error::Unsupported`]: what it has no place for is named in the result.
+    pub fn replay(&self, logger: &mut dyn Logger) -> Result<Replayed> {
+        let mut done = Replayed::default();
+        let mut missing = BTreeSet::new();
+        logger.open()?;
+        let params = self.hyperparams();
+        done.hyperparams = params.flatten("/").len();
+        logger.log_hyperparams(&params, &Metrics::new())?;
+
+        let mut rows: BTreeMap<u64, Metrics> = BTreeMap::new();
+        for (name, step, point) in points(self.metrics()) {
+            rows.entry(step).or_default().insert(name, point.value);
+            done.metrics += 1;
+        }
+        for (step, row) in rows {
+            logger.log_metrics(&row, Some(step))?;
+        }
+        let mut media = |outcome: Result<()>| match outcome {
+            Err(error @ Error::Unsupported { .. }) => {
+                missing.insert(error.to_string());
+                Ok(0)
+            }
+            outcome => outcome.map(|()| 1),
+        };
+        for (name, step, point) in points(self.texts()) {
+            done.texts += media(logger.log_text(name, &Text::new(point.value.clone()), Some(step)))?;
+        }
+        for (name, step, point) in points(self.images()) {
+            match Figure::png(point.value.clone()) {
+                Ok(figure) => done.images += media(logger.log_figure(name, &figure, Some(step)))?,
+                Err(_) => done.left_out.push(format!("an image of `{name}`, which is no PNG file")),
+            }
+        }
+        for (attribute, file) in self.files() {
+            if !file.path.exists() {
+                done.left_out.push(format!("the file `{}`, which is gone", file.path.display()));
+                continue;
+            }
+            let (folder, stem) = shortened(attribute).rsplit_once('/').unwrap_or(("", shortened(attribute)));
+            let suffix = format!(".{}", file.extension);
+            let is_whole = file.extension.is_empty() || stem.ends_with(&suffix);
+            let name = if is_whole { stem.to_owned() } else { format!("{stem}{suffix}") };
+            let kind = if attribute.contains("model/checkpoints/") { "model" } else { "file" };
+            done.files += media(logger.log_artifact(&Artifact::new(&file.path).named(name).in_folder(folder).kind(kind)))?;
+        }
+        done.left_out.extend(missing);
+        if self.not_understood() > 0 {
+            done.left_out.push(format!("{} operations of a kind that is not read", self.not_understood()));
+        }
+        logger.finalize(self.status())?;
+        Ok(done)
+    }
+
+    fn status(&self) -> Status {
+        let is = |path: &str, value: &str| self.assigned().get(path).is_some_and(|found| found == value);
+        if self.assigned().get("sys/failed").is_some_and(|failed| failed == true) || is("training/status", "failed") {
+            Status::Failed
+        } else if is("training/status", "interrupted") {
+            Status::Interrupted
+        } else {
+            Status::Success
+        }
+    }
+}
+
+fn shortened(attribute: &str) -> &str {
+    attribute.strip_prefix("training/").unwrap_or(attribute)
+}
+
+/// Every point with the name of its series and its step.
+fn points<T>(series: &BTreeMap<String, Vec<Point<T>>>) -> impl Iterator<Item = (&str, u64, &Point<T>)> {
+    series.iter().flat_map(|(attribute, points)| {
+        // A cast from float saturates, so that a negative step becomes 0.
+        let step = |at: usize, point: &Point<T>| point.step.map_or(at as u64, |step| step.round() as u64);
+        points.iter().enumerate().map(move |(at, point)| (shortened(attribute), step(at, point), point))
+    })
+}

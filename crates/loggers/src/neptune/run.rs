@@ -1,0 +1,194 @@
+//! Reading a run back.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Map, Value};
+
+use super::operation::{Entry, Operation};
+use super::queue;
+use crate::{Hyperparams, Result};
+
+/// A point of a series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Point<T = f64> {
+    /// What was logged.
+    pub value: T,
+    /// The step; `None` where none was given, and Neptune counted.
+    pub step: Option<f64>,
+    /// Seconds since 1970.
+    pub time: f64,
+}
+
+/// A file that goes with a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredFile {
+    /// Where it is: in the run's folder, or where it was when it was logged.
+    pub path: PathBuf,
+    /// Its extension, without a dot.
+    pub extension: String,
+}
+
+/// A run that Neptune's client 1.x, or [`NeptuneLogger`](crate::NeptuneLogger), has left on the disk because it had no
+/// connection: what its operations amount to. Names of attributes are paths with `/`.
+///
+/// [`NeptuneRun::replay`] gives everything to another logger.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NeptuneRun {
+    assigned: Map<String, Value>,
+    tags: BTreeMap<String, Vec<String>>,
+    metrics: BTreeMap<String, Vec<Point>>,
+    texts: BTreeMap<String, Vec<Point<String>>>,
+    images: BTreeMap<String, Vec<Point<Vec<u8>>>>,
+    files: BTreeMap<String, StoredFile>,
+    not_understood: usize,
+}
+
+impl NeptuneRun {
+    /// Reads the folder of a run, such as `.neptune/offline/run__ID__PID__RANDOM`. A half written operation at the end is
+    /// left out.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) if it is no such folder, or something in it is damaged.
+    pub fn read(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref();
+        let mut run = Self::default();
+        queue::read(folder, |operation| run.apply(folder, operation))?;
+        Ok(run)
+    }
+
+    /// Single values of every kind, in the order in which they were first set; points in time are milliseconds since 1970.
+    pub const fn assigned(&self) -> &Map<String, Value> {
+        &self.assigned
+    }
+
+    /// The run's name.
+    pub fn name(&self) -> Option<&str> {
+        self.assigned.get("sys/name").and_then(Value::as_str).filter(|name| !name.is_empty())
+    }
+
+    /// The run's tags, in order.
+    pub fn tags(&self) -> &[String] {
+        self.tags.get("sys/tags").map_or(&[], Vec::as_slice)
+    }
+
+    /// The settings: single values below a namespace `hyperparams` or `parameters`, nested as they were, and every other one
+    /// except those of `sys` under its whole path.
+    pub fn hyperparams(&self) -> Hyperparams {
+        let mut values = Map::new();
+        for (path, value) in self.assigned.iter().filter(|(path, _)| !path.starts_with("sys/")) {
+            let parts: Vec<&str> = path.split('/').collect();
+            let settings = parts.iter().position(|part| matches!(*part, "hyperparams" | "parameters"));
+            insert(&mut values, &parts[settings.map_or(0, |at| at + 1)..], value);
+        }
+        // A map of plain values is always one of hyperparameters.
+        Hyperparams::from_serialize(&values).unwrap_or_default()
+    }
+
+    /// Series of numbers.
+    pub const fn metrics(&self) -> &BTreeMap<String, Vec<Point>> {
+        &self.metrics
+    }
+
+    /// Series of texts, such as what was printed.
+    pub const fn texts(&self) -> &BTreeMap<String, Vec<Point<String>>> {
+        &self.texts
+    }
+
+    /// Series of images, each a file of its own, nearly always PNG.
+    pub const fn images(&self) -> &BTreeMap<String, Vec<Point<Vec<u8>>>> {
+        &self.images
+    }
+
+    /// Files. Of those that were given by a pattern, the ones that it finds now.
+    pub const fn files(&self) -> &BTreeMap<String, StoredFile> {
+        &self.files
+    }
+
+    /// How many operations are of a kind that is not read, such as a tracked data set.
+    pub const fn not_understood(&self) -> usize {
+        self.not_understood
+    }
+
+    fn apply(&mut self, folder: &Path, operation: Operation) {
+        match operation {
+            Operation::AssignString { path, value } => self.assign(&path, value),
+            Operation::AssignFloat { path, value } => self.assign(&path, value),
+            Operation::AssignInt { path, value } | Operation::AssignDatetime { path, value } => self.assign(&path, value),
+            Operation::AssignBool { path, value } => self.assign(&path, value),
+            Operation::AddStrings { path, values } => {
+                let known = self.tags.entry(path.join("/")).or_default();
+                for value in values {
+                    if !known.contains(&value) {
+                        known.push(value);
+                    }
+                }
+            }
+            Operation::RemoveStrings { path, values } => {
+                self.tags.entry(path.join("/")).or_default().retain(|value| !values.contains(value));
+            }
+            Operation::ClearStringSet { path } => drop(self.tags.remove(&path.join("/"))),
+            Operation::LogFloats { path, values } => extend(&mut self.metrics, &path, values, Some),
+            Operation::LogStrings { path, values } => extend(&mut self.texts, &path, values, Some),
+            Operation::LogImages { path, values } => {
+                extend(&mut self.images, &path, values, |picture| BASE64_STANDARD.decode(picture.data).ok());
+            }
+            Operation::ClearFloatLog { path } => drop(self.metrics.remove(&path.join("/"))),
+            Operation::ClearStringLog { path } => drop(self.texts.remove(&path.join("/"))),
+            Operation::ClearImageLog { path } => drop(self.images.remove(&path.join("/"))),
+            Operation::UploadFile { path, ext, file_path, tmp_file_name, .. } => {
+                let place = file_path.map(PathBuf::from).or_else(|| Some(queue::upload_of(folder, &tmp_file_name?)));
+                if let Some(place) = place {
+                    self.files.insert(path.join("/"), StoredFile { path: place, extension: ext });
+                }
+            }
+            Operation::UploadFileSet { path, file_globs, .. } => self.add_files(&path.join("/"), &file_globs),
+            Operation::DeleteAttribute { path } => self.delete(&path.join("/")),
+            Operation::Unknown => self.not_understood += 1,
+        }
+    }
+
+    fn assign(&mut self, path: &[String], value: impl Into<Value>) {
+        self.assigned.insert(path.join("/"), value.into());
+    }
+
+    /// Only whole names are found; a pattern with a `*` would need the folder that it was made in.
+    fn add_files(&mut self, attribute: &str, names: &[String]) {
+        for place in names.iter().map(Path::new) {
+            let Some(name) = place.file_name().filter(|_| place.exists()) else {
+                self.not_understood += 1;
+                continue;
+            };
+            let extension = place.extension().unwrap_or_default().to_string_lossy().into_owned();
+            self.files.insert(format!("{attribute}/{}", name.to_string_lossy()), StoredFile { path: place.to_owned(), extension });
+        }
+    }
+
+    fn delete(&mut self, attribute: &str) {
+        self.assigned.shift_remove(attribute);
+        self.tags.remove(attribute);
+        self.metrics.remove(attribute);
+        self.texts.remove(attribute);
+        self.images.remove(attribute);
+        self.files.remove(attribute);
+    }
+}
+
+fn extend<A, B>(series: &mut BTreeMap<String, Vec<Point<B>>>, path: &[String], entries: Vec<Entry<A>>, value: impl Fn(A) -> Option<B>) {
+    let points = entries.into_iter().filter_map(|entry| Some(Point { value: value(entry.value)?, step: entry.step, time: entry.ts }));
+    series.entry(path.join("/")).or_default().extend(points);
+}
+
+/// Sets a nested value. Where a single value is in the way, the rest of the path becomes one key.
+fn insert(values: &mut Map<String, Value>, path: &[&str], value: &Value) {
+    match path {
+        [] => {}
+        [name] => drop(values.insert((*name).to_owned(), value.clone())),
+        [name, rest @ ..] => match values.entry(*name).or_insert_with(|| Map::new().into()) {
+            Value::Object(inner) => insert(inner, rest, value),
+            _ => drop(values.insert(path.join("/"), value.clone())),
+        },
+    }
+}

@@ -1,0 +1,35 @@
+//! Times as W&B writes them, and the program that is running.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// For a folder's name, in local time as the Python client does.
+pub(super) fn folder_stamp(seconds: f64) -> String {
+    at(seconds).to_zoned(TimeZone::system()).strftime("%Y%m%d_%H%M%S").to_string()
+}
+
+/// ISO, in UTC, without the zone.
+pub(super) fn iso(seconds: f64) -> String {
+    at(seconds).strftime("%Y-%m-%dT%H:%M:%S.%6f").to_string()
+}
+
+fn at(seconds: f64) -> Timestamp {
+    Timestamp::from_microsecond((seconds * 1e6) as i64).unwrap_or_default()
+}
+
+/// The file name of the program. Its arguments may hold secrets, so they go nowhere.
+pub(super) fn program() -> String {
+    let path = std::env::current_exe().ok();
+    path.and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned())).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_the_python_client() {
+        assert_eq!(iso(1_795_318_659.302_902), "2026-11-22T03:37:39.302902");
+        assert_eq!(folder_stamp(1_795_318_659.3).len(), "20261122_033739".len());
+    }
+}

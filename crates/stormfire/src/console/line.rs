@@ -1,0 +1,47 @@
+//! How a line looks on the screen.
+
+use std::fmt;
+
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::{
+    field::RecordFields,
+    fmt::{
+        FmtContext, FormatEvent, FormatFields,
+        format::{DefaultFields, Writer},
+    },
+    registry::LookupSpan,
+};
+
+/// `14:03:07 WARN stormfire_loggers: what happened name=value`
+pub(super) struct Line;
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>, N: for<'a> FormatFields<'a> + 'static> FormatEvent<S, N> for Line {
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let metadata = event.metadata();
+        let (color, dim, plain) = match (writer.has_ansi_escapes(), *metadata.level()) {
+            (false, _) => ("", "", ""),
+            (true, Level::ERROR) => ("\x1b[31m", "\x1b[2m", "\x1b[0m"),
+            (true, Level::WARN) => ("\x1b[33m", "\x1b[2m", "\x1b[0m"),
+            (true, Level::INFO) => ("\x1b[32m", "\x1b[2m", "\x1b[0m"),
+            (true, _) => ("\x1b[34m", "\x1b[2m", "\x1b[0m"),
+        };
+        let now = jiff::Zoned::now();
+        let level = metadata.level();
+        // The crate is what a reader silences; the file has the whole path.
+        let of_crate = metadata.target().split("::").next().unwrap_or_default();
+        write!(writer, "{dim}{}{plain} {color}{level:<5}{plain} {dim}{of_crate}:{plain} ", now.strftime("%H:%M:%S"))?;
+        context.format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
+}
+
+/// Formats fields as usual, under a name of its own: spans remember what was formatted by its type, and the file is not to find
+/// the colors of the screen.
+#[derive(Default)]
+pub(super) struct Fields(DefaultFields);
+
+impl<'writer> FormatFields<'writer> for Fields {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
+        self.0.format_fields(writer, fields)
+    }
+}

@@ -1,0 +1,167 @@
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use tracing::{debug, error, info, info_span, subscriber::with_default, trace, warn};
+
+use super::*;
+
+/// What appears on the screen.
+#[derive(Clone, Default)]
+struct Screen(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Screen {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Screen {
+    /// The lines without their time.
+    fn lines(&self) -> Vec<String> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let without_time = |line: &str| {
+            let (time, rest) = line.split_once(' ').unwrap();
+            let digits: Vec<_> = time.split(':').map(|part| (part.len(), part.parse::<u8>().is_ok())).collect();
+            assert_eq!(digits, [(2, true); 3], "{line}");
+            rest.to_owned()
+        };
+        text.lines().map(without_time).collect()
+    }
+}
+
+/// What the screen shows of what `code` reports.
+fn shown(builder: Builder, rust_log: Option<&str>, code: impl FnOnce()) -> Vec<String> {
+    let page = Screen::default();
+    let writer = page.clone();
+    let subscriber = builder.subscriber_on(Some(screen(false, move || writer.clone())), rust_log).unwrap();
+    with_default(subscriber, code);
+    page.lines()
+}
+
+fn report() {
+    let _span = info_span!(target: "stormfire_trainer", "fit").entered();
+    info!(target: "stormfire_trainer::session", "a fit");
+    debug!(target: "stormfire_trainer::session", "details");
+    warn!(target: "stormfire_loggers::csv", rows = 3, "a table");
+    info!(target: "somebody", "hello");
+    error!(target: "somebody", "trouble");
+}
+
+#[test]
+fn stormfire_is_heard_from_info_on_and_others_with_warnings() {
+    let expected = ["INFO  stormfire_trainer: a fit", "WARN  stormfire_loggers: a table rows=3", "ERROR somebody: trouble"];
+    assert_eq!(shown(Builder::new(), None, report), expected);
+    assert_eq!(shown(Builder::new(), Some("  "), report), expected);
+    assert_eq!(shown(Builder::new(), Some("not=a=level"), report), expected);
+}
+
+#[test]
+fn every_target_can_be_silenced_or_heard_better() {
+    let crates = Builder::new().level("stormfire_loggers", Level::ERROR).level("stormfire_trainer", Level::DEBUG);
+    let expected = ["INFO  stormfire_trainer: a fit", "DEBUG stormfire_trainer: details", "ERROR somebody: trouble"];
+    assert_eq!(shown(crates.clone(), None, report), expected);
+    let part = Builder::new().level("stormfire", Level::OFF).level("stormfire_loggers::csv", Level::TRACE).level("somebody", Level::INFO);
+    let expected = ["WARN  stormfire_loggers: a table rows=3", "INFO  somebody: hello", "ERROR somebody: trouble"];
+    assert_eq!(shown(part, None, report), expected);
+    let asked = Some("stormfire_trainer=debug,not=a=level");
+    assert_eq!(shown(crates, asked, report), ["INFO  stormfire_trainer: a fit", "DEBUG stormfire_trainer: details"]);
+    assert_eq!(shown(Builder::new(), Some("off"), report), Vec::<String>::new());
+}
+
+#[test]
+fn colors_are_for_terminals_and_nothing_moves_the_cursor() {
+    let page = Screen::default();
+    let writer = page.clone();
+    let subscriber = Builder::new().subscriber_on(Some(screen(true, move || writer.clone())), None).unwrap();
+    with_default(subscriber, report);
+    let has_colors = String::from_utf8_lossy(&page.0.lock().unwrap()).contains("\x1b[33mWARN \x1b[0m");
+    assert_eq!(has_colors, std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()));
+    let hostile = shown(Builder::new(), None, || warn!(target: "somebody", "a\x1b[2Jb"));
+    assert!(!hostile.concat().contains('\x1b'), "{hostile:?}");
+}
+
+/// The file's lines without their time.
+fn lines(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap();
+    let without_time = |line: &str| {
+        let (time, rest) = line.split_once(' ').unwrap();
+        assert!(time.starts_with("20") && time.ends_with('Z'), "{line}");
+        rest.trim_start().to_owned()
+    };
+    text.lines().map(without_time).collect()
+}
+
+fn begin(folder: &Path) {
+    info!(target: "stormfire_trainer::session", log_dir = %folder.display(), "begins");
+}
+
+#[test]
+fn the_file_is_in_the_folder_of_the_run() {
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let levels = Builder::new().no_screen().file().level("stormfire_trainer", Level::WARN).file_level("somebody", Level::TRACE);
+    with_default(levels.subscriber_on(None::<tracing_subscriber::layer::Identity>, None).unwrap(), || {
+        warn!(target: "stormfire_loggers::run_dir", "before there is a folder");
+        begin(first.path());
+        let _span = info_span!(target: "stormfire_trainer::fit", "fit").entered();
+        trace!(target: "somebody", "of the first run");
+        assert_eq!(lines(&first.path().join("training.log")).len(), 2, "a line is there at once");
+        begin(second.path());
+        error!(target: "somebody", "of the second run");
+        begin(first.path());
+        error!(target: "somebody", "of the first run again");
+    });
+    let expected = [
+        "WARN stormfire_loggers::run_dir: before there is a folder",
+        "TRACE somebody: of the first run",
+        "ERROR somebody: of the first run again",
+    ];
+    assert_eq!(lines(&first.path().join("training.log")), expected);
+    assert_eq!(lines(&second.path().join("training.log")), ["ERROR somebody: of the second run"]);
+}
+
+#[test]
+fn what_waits_for_a_folder_is_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = RunFile::of_runs();
+    let line = [b'x'; 1 << 10];
+    for _ in 0..2000 {
+        file.clone().write_all(&line).unwrap();
+    }
+    file.move_to(folder.path());
+    assert_eq!(fs::metadata(folder.path().join("training.log")).unwrap().len(), 1 << 20);
+}
+
+#[test]
+fn a_file_of_ones_own_is_appended_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("logs/run.log");
+    let run = |levels: Builder| {
+        let subscriber = levels.no_screen().file_at(&path).subscriber().unwrap();
+        with_default(subscriber, || {
+            begin(folder.path());
+            info!(target: "stormfire_trainer", "once");
+        });
+    };
+    run(Builder::new());
+    run(Builder::new().level("stormfire_trainer::session", Level::OFF));
+    let begins = format!("INFO stormfire_trainer::session: begins log_dir={}", folder.path().display());
+    assert_eq!(lines(&path), [begins.as_str(), "INFO stormfire_trainer: once", "INFO stormfire_trainer: once"]);
+    assert!(!folder.path().join("training.log").exists());
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("file"), "").unwrap();
+    let blocked = Builder::new().file_at(folder.path().join("file/run.log")).init().unwrap_err();
+    assert!(blocked.to_string().contains("run.log` cannot be opened"), "{blocked}");
+    let wrong = Builder::new().level("a=b", Level::INFO).init().unwrap_err();
+    assert!(wrong.to_string().contains("a=b"), "{wrong}");
+}

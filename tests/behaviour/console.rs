@@ -1,0 +1,84 @@
+//! What a run reports: in which spans, to whom, and in `training.log`.
+
+use burn::prelude::*;
+use stormfire::{
+    console::{Builder, Level},
+    prelude::*,
+};
+use tracing::subscriber::with_default;
+
+use crate::{
+    rig::run_of,
+    support::{Batch, Line, line_data},
+};
+
+/// Reports every step.
+#[derive(Module, Debug)]
+struct Talking {
+    line: Line,
+}
+
+impl LightningModule for Talking {
+    type Batch = Batch;
+
+    fn training_step(&self, batch: Batch, _batch_idx: usize) -> StepOutput {
+        tracing::info!("trains");
+        self.line.loss(batch).into()
+    }
+
+    fn validation_step(&self, _batch: Batch, _batch_idx: usize) {
+        tracing::info!("validates");
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        self.line.configure_optimizers()
+    }
+}
+
+fn trainer(folder: &std::path::Path) -> Trainer<Talking> {
+    Trainer::new().default_root_dir(folder).enable_progress_bar(false).enable_model_summary(false).num_sanity_val_steps(0)
+}
+
+/// What `training.log` of a run says, without the times.
+fn lines(run: &std::path::Path) -> Vec<String> {
+    let text = std::fs::read_to_string(run.join("training.log")).unwrap();
+    text.lines().map(|line| line.split_once(' ').unwrap().1.trim_start().to_owned()).collect()
+}
+
+#[test]
+fn a_run_reports_into_its_folder_and_says_where_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let levels = Builder::new().no_screen().file().level("behaviour", Level::INFO).level("stormfire_trainer", Level::WARN);
+    let data = || (line_data(8, 4), line_data(4, 4));
+    with_default(levels.clone().subscriber().unwrap(), || {
+        let fit = trainer(folder.path()).max_epochs(2).fit(Talking { line: Line::new() }, data()).unwrap();
+        assert_eq!(fit.progress.global_step, 4);
+    });
+    // Spans are of the level info; the one of a step is for those who look closer.
+    let quiet = ["INFO behaviour::console: trains"; 2];
+    assert_eq!(lines(&run_of(folder.path())).iter().filter(|line| line.ends_with("trains")).count(), 4);
+    assert_eq!(lines(&run_of(folder.path()))[..2], quiet);
+
+    with_default(levels.level("stormfire_trainer", Level::DEBUG).subscriber().unwrap(), || {
+        let mut trainer = trainer(folder.path()).max_epochs(3).ckpt_path("last");
+        let fit = trainer.fit(Talking { line: Line::new() }, data()).unwrap();
+        assert_eq!(fit.progress.global_step, 6);
+    });
+    let all = lines(&run_of(folder.path()));
+    let has = |line: &str| assert!(all.iter().any(|other| other == line), "{line}\n{all:#?}");
+    has("INFO fit:epoch{epoch=2}:step{step=4 batch_idx=0}: behaviour::console: trains");
+    has("INFO fit:epoch{epoch=2}:step{step=5 batch_idx=1}:validation{stage=\"validate\"}: behaviour::console: validates");
+    has("INFO stormfire_trainer::session: `Trainer.fit` stopped: `max_epochs` reached");
+    assert!(all.iter().any(|line| line.starts_with("DEBUG fit: stormfire_trainer::") && line.contains("saved `")), "{all:#?}");
+    assert!(all.iter().any(|line| line.starts_with("INFO fit: ") && line.contains("`Trainer.fit` begins")), "{all:#?}");
+}
+
+#[test]
+fn a_run_without_a_folder_has_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    with_default(Builder::new().no_screen().file().subscriber().unwrap(), || {
+        let fit = trainer(folder.path()).fast_dev_run(1).fit(Talking { line: Line::new() }, line_data(8, 4)).unwrap();
+        assert_eq!(fit.progress.global_step, 1);
+    });
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}

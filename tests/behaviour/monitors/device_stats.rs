@@ -1,0 +1,44 @@
+//! What the machine is doing.
+
+use stormfire::prelude::*;
+
+use super::{Descent, MemoryLogger, line_data, logged, with};
+
+/// A number of a file of Linux, such as `VmRSS:   1234 kB`, in bytes.
+#[cfg(target_os = "linux")]
+fn kernel(file: &str, field: &str) -> f64 {
+    let text = std::fs::read_to_string(file).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() * 1024.0
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_numbers_are_those_of_the_kernel() {
+    let logger = MemoryLogger::new();
+    let data = (line_data(4, 1), line_data(2, 1));
+    drop(with(DeviceStatsMonitor::new(), &logger).log_every_n_steps(2).max_epochs(1).fit(Descent::new(), data).unwrap());
+    let rss = logged(&logger, "DeviceStatsMonitor.on_train_batch_start/process_rss_bytes");
+    assert_eq!(rss.iter().map(|(step, _)| *step).collect::<Vec<_>>(), [1, 3]);
+    let now = kernel("/proc/self/status", "VmRSS");
+    assert!(rss.iter().all(|(_, rss)| (now / 4.0..now * 4.0).contains(rss)), "{rss:?}, now {now}");
+    let memory = logged(&logger, "DeviceStatsMonitor.on_validation_end/cpu_vm_percent");
+    let (total, available) = (kernel("/proc/meminfo", "MemTotal"), kernel("/proc/meminfo", "MemAvailable"));
+    let now = (total - available) / total * 100.0;
+    assert!(memory.len() == 1 && (memory[0].1 - now).abs() < 30.0, "{memory:?}, now {now}");
+}
+
+#[test]
+fn what_is_not_wanted_is_not_logged() {
+    let logger = MemoryLogger::new();
+    drop(with(DeviceStatsMonitor::new().cpu_stats(false).gpus([]), &logger).max_epochs(1).fit(Descent::new(), line_data(2, 1)).unwrap());
+    let names: Vec<_> = logger.rows().into_iter().map(|(name, ..)| name).filter(|name| name.starts_with("DeviceStats")).collect();
+    assert!(names.is_empty(), "{names:?}");
+}
+
+#[test]
+fn without_a_logger_it_is_refused() {
+    let error = crate::support::quiet().max_epochs(1).callback(DeviceStatsMonitor::new()).fit(Descent::new(), line_data(2, 1)).err();
+    let expected = "`DeviceStatsMonitor`: there is no logger to log to (in `on_train_start` of `DeviceStatsMonitor`)";
+    assert_eq!(error.map(|error| error.to_string()).as_deref(), Some(expected));
+}

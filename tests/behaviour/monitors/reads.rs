@@ -1,0 +1,31 @@
+//! Monitors do not make the training thread wait for the device.
+
+use std::sync::{Arc, Mutex};
+
+use stormfire::{module::read::device_reads, prelude::*};
+
+use super::{Descent, MemoryLogger, line_data, with};
+use crate::support::Batch;
+
+/// Notes how often this thread has read the device, at the end of each batch.
+struct Reads(Arc<Mutex<Vec<u64>>>);
+
+impl Callback<Descent> for Reads {
+    fn on_train_batch_end(&mut self, _: &mut Context<'_>, _: &mut Descent, _: &StepOutput, _: usize) -> Result<()> {
+        self.0.lock().unwrap().push(device_reads());
+        Ok(())
+    }
+}
+
+#[test]
+fn a_training_step_never_reads() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let before = device_reads();
+    let trainer = with(GradientNormMonitor::new(), &MemoryLogger::new())
+        .callback(HistogramMonitor::new().every(Every::Steps(1)))
+        .callback(ThroughputMonitor::new().length_fn(|(x, _): &Batch| x.dims()[0]))
+        .callback(DeviceStatsMonitor::new())
+        .callback(Reads(Arc::clone(&seen)));
+    drop(trainer.max_epochs(1).fit(Descent::new(), line_data(20, 1)).unwrap());
+    assert_eq!(*seen.lock().unwrap(), vec![before; 20]);
+}
