@@ -170,7 +170,7 @@ fn a_url_that_cannot_be_used_is_told_before_anything_runs() {
 }
 
 #[test]
-#[ignore = "a part of `logs_stay_on_a_disk`"]
+#[ignore = "a part of `logs_go_to_the_store_too`"]
 fn trains_with_logs() {
     if child::folder().is_none() {
         return;
@@ -178,17 +178,18 @@ fn trains_with_logs() {
     let mut trainer =
         Trainer::new().default_root_dir("memory://logs/run").enable_progress_bar(false).enable_model_summary(false).max_epochs(1);
     let _ = trainer.fit(Line::new(), line_data(4, 2)).unwrap();
-    assert_eq!(listed(Path::new("memory://logs/run")), ["checkpoints"]);
-    assert_eq!(trainer.log_dir(), Some(Path::new("./lightning_logs/version_0")));
+    assert_eq!(listed(Path::new("memory://logs/run")), ["checkpoints", "lightning_logs"]);
+    assert!(listed(Path::new("memory://logs/run/lightning_logs/version_0")).contains(&"metrics.csv".to_owned()));
+    assert_eq!(trainer.log_dir(), Some(Path::new(".stormfire/logs/memory/logs/run/lightning_logs/version_0")));
 }
 
 #[test]
-fn logs_stay_on_a_disk() {
+fn logs_go_to_the_store_too() {
     let folder = tempfile::tempdir().unwrap();
     let mut part = child::part("remote_folders::trains_with_logs", folder.path());
     part.current_dir(folder.path());
     child::play(part);
-    assert_eq!(names(folder.path()), ["lightning_logs"]);
-    let run = folder.path().join("lightning_logs/version_0");
+    assert_eq!(names(folder.path()), [".stormfire"]);
+    let run = folder.path().join(".stormfire/logs/memory/logs/run/lightning_logs/version_0");
     assert!(!run.join("checkpoints").exists() && fs::exists(run.join("metrics.csv")).unwrap());
 }

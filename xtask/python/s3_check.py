@@ -1,13 +1,18 @@
 """Runs a command with a server of S3 of its own, and looks at what it left with Amazon's client.
 
-usage: s3_check.py COMMAND...
+usage: s3_check.py COMMAND...                   a test that leaves checkpoints
+       s3_check.py --logs FOLDER COMMAND...     a program that is run in FOLDER and leaves logs
 """
 
+import csv
 import json
 import logging
+import math
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import boto3
 from moto.server import ThreadedMotoServer
@@ -32,9 +37,35 @@ def main():
     )
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket=BUCKET)
-    subprocess.run(sys.argv[1:], check=True)
-    look(s3)
+    if sys.argv[1] == "--logs":
+        _, _, folder, *command = sys.argv
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(folder)
+        subprocess.run([*command, f"s3://{BUCKET}/the logs"], check=True, cwd=folder)
+        look_at_logs(s3, Path(folder) / ".stormfire/logs/s3" / BUCKET)
+    else:
+        subprocess.run(sys.argv[1:], check=True)
+        look(s3)
     server.stop()
+
+
+def look_at_logs(s3, local):
+    """Every object is as the file that the loggers wrote, and the table has every row once."""
+    body = lambda key: s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+    there = {entry["Key"]: body(entry["Key"]) for entry in s3.list_objects_v2(Bucket=BUCKET)["Contents"]}
+    here = {file.relative_to(local).as_posix(): file.read_bytes() for file in local.rglob("*") if file.is_file()}
+    assert there.keys() == here.keys(), (sorted(there), sorted(here))
+    assert there == here, [name for name in here if there[name] != here[name]]
+    run = "the logs/lightning_logs/version_0"
+    rows = list(csv.DictReader(there[f"{run}/metrics.csv"].decode().splitlines()))
+    # 1/4096 and its like are written as the shortest decimals of an f32.
+    assert [int(row["step"]) for row in rows] == list(range(1000))
+    assert all(math.isclose(float(row["loss"]), 1 / (step + 1), rel_tol=1e-7) for step, row in enumerate(rows))
+    lines = [json.loads(line) for line in there[f"{run}/metrics.jsonl"].splitlines()]
+    assert [line["step"] for line in lines] == list(range(1000))
+    assert there[f"{run}/hparams.yaml"] == b"lr: 0.001\n"
+    assert sum("tfevents" in name for name in there) == 2, sorted(there)
+    print(f"{len(there)} objects are the files that the loggers wrote")
 
 
 def look(s3):

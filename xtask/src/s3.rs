@@ -1,4 +1,4 @@
-//! Saves and continues a run in S3, on a server that runs here.
+//! Saves and continues a run in S3, on a server that runs here; its logs too.
 
 use std::env;
 
@@ -20,5 +20,9 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     check.arg(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     check.args(["test", "--workspace", "--test", "behaviour", "--", "--ignored", "--exact", TEST]);
     system::run(&mut check)?;
+    system::run(workspace.cargo().args(["build", "--quiet", "--workspace", "--example", "remote_logs"]))?;
+    let program = workspace.target.join(format!("debug/examples/remote_logs{}", env::consts::EXE_SUFFIX));
+    let mut check = workspace.script(&python, "s3_check.py");
+    system::run(check.arg("--logs").arg(workspace.target.join("remote-logs-run")).arg(program))?;
     Ok(Verdict::Passed)
 }

@@ -151,13 +151,12 @@ impl CsvLogger {
     }
 
     fn table(&mut self) -> Result<&mut Table> {
-        let table = match self.table.take() {
-            Some(table) => table,
-            None => {
-                let folder = self.dir.log_dir()?;
-                let table = Table::open(&folder.join("metrics.csv"), &self.prefix, &self.reductions)?;
-                if self.jsonl { table.with_lines(&folder.join("metrics.jsonl"))? } else { table }
-            }
+        let table = if let Some(table) = self.table.take() {
+            table
+        } else {
+            let folder = self.dir.log_dir()?;
+            let table = Table::open(&folder.join("metrics.csv"), &self.prefix, &self.reductions)?;
+            if self.jsonl { table.with_lines(&folder.join("metrics.jsonl"))? } else { table }
         };
         Ok(self.table.insert(table))
     }
@@ -202,9 +201,11 @@ impl Logger for CsvLogger {
         self.table.as_mut().map_or(Ok(()), Table::save)
     }
 
-    /// Saves, and makes all rows as long as the header.
+    /// Saves, makes all rows as long as the header, and sends the files to the store if they belong in one.
     fn finalize(&mut self, _status: Status) -> Result<()> {
-        self.table.as_mut().map_or(Ok(()), Table::tidy)
+        self.table.as_mut().map_or(Ok(()), Table::tidy)?;
+        self.dir.upload();
+        Ok(())
     }
 
     fn position(&mut self) -> Result<Value> {

@@ -75,6 +75,16 @@ pub enum Error {
         /// The folder.
         folder: PathBuf,
     },
+    /// A `save_dir` that is a URL, and cannot be used.
+    #[error("`{url}` cannot be used: {reason}")]
+    Url {
+        /// The URL.
+        url: String,
+        /// What is wrong.
+        reason: String,
+        /// What to do.
+        hint: String,
+    },
     /// Another process writes to the folder of a run that is to be continued.
     #[error("the log folder `{}` is in use by another process", folder.display())]
     RunInUse {
@@ -143,6 +153,7 @@ impl Error {
                 "is the server up and the address right? Without `strict` a training goes on, and what waits is kept"
             }
             Self::Missing { hint, .. } => hint,
+            Self::Url { hint, .. } => hint,
             Self::WrongLogger { .. } => "ask with the type that was given to the Trainer",
             _ => return None,
         };

@@ -87,7 +87,7 @@ pub use neptune::{NeptuneLogger, NeptuneRun, Point, Replayed, StoredFile};
 #[cfg(feature = "plotters")]
 pub use plotters;
 pub use reduce::Reduce;
-pub use run_dir::{DEFAULT_NAME, RunDir};
+pub use run_dir::{DEFAULT_NAME, RunDir, remote_folder};
 pub use secret::Secret;
 pub use serde_json::Value;
 #[cfg(feature = "tensorboard")]

@@ -1,14 +1,25 @@
 //! Where the files of a run go.
 
 mod hold;
+mod mirror;
+mod remote;
+#[cfg(all(test, feature = "remote", feature = "csv", feature = "tensorboard"))]
+mod remote_tests;
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use hold::{Hold, hold};
+use mirror::Mirror;
+pub use remote::remote_folder;
 
 use crate::{Error, Result, append};
+
+/// See [`RunDir::upload_every`].
+const UPLOAD_EVERY: Duration = Duration::from_secs(30);
 
 /// The experiment's name when none is given.
 pub const DEFAULT_NAME: &str = "lightning_logs";
@@ -21,6 +32,11 @@ pub const DEFAULT_NAME: &str = "lightning_logs";
 ///
 /// [`name`](Self::name) and [`version`](Self::version) are all that is needed to [`resume`](Self::resume) the run in
 /// another process.
+///
+/// `save_dir` may be the URL of a folder in a store (`s3://bucket/folder`, `gs://`, `az://`; cargo feature `remote`) or of one
+/// on a disk (`file:///folder`). Loggers then write below `.stormfire/logs` in the current folder, and what has changed there
+/// is sent to the store now and then ([`upload_every`](Self::upload_every)) and at the end of each run. A run that is resumed
+/// on another machine is first brought back from the store. Only the processes of one machine never choose the same version.
 ///
 /// ```
 /// use stormfire_loggers::RunDir;
@@ -43,6 +59,9 @@ pub struct RunDir {
 #[derive(Debug)]
 struct Inner {
     save_dir: PathBuf,
+    /// The store's folder that `save_dir` stands for.
+    url: Option<PathBuf>,
+    upload_every: Duration,
     name: String,
     wanted: Option<String>,
     resolving: Mutex<()>,
@@ -54,22 +73,33 @@ struct Resolved {
     version: String,
     log_dir: PathBuf,
     _hold: Option<Hold>,
+    mirror: Option<Mirror>,
 }
 
 impl RunDir {
     /// The next run of the experiment `lightning_logs` below `save_dir`. Nothing is made yet.
     pub fn new(save_dir: impl Into<PathBuf>) -> Self {
-        Self::build(save_dir.into(), DEFAULT_NAME.to_owned(), None)
+        let save_dir = save_dir.into();
+        let on_disk = stormfire_store::on_disk(&save_dir).map(Path::to_owned);
+        let local = on_disk.clone().unwrap_or_else(|| remote::local(&save_dir));
+        let url = if on_disk.is_some() { None } else { Some(save_dir) };
+        Self::build(local, url, UPLOAD_EVERY, DEFAULT_NAME.to_owned(), None)
     }
 
-    fn build(save_dir: PathBuf, name: String, wanted: Option<String>) -> Self {
-        let inner = Inner { save_dir, name, wanted, resolving: Mutex::new(()), resolved: OnceLock::new() };
+    fn build(save_dir: PathBuf, url: Option<PathBuf>, upload_every: Duration, name: String, wanted: Option<String>) -> Self {
+        let inner = Inner { save_dir, url, upload_every, name, wanted, resolving: Mutex::new(()), resolved: OnceLock::new() };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// The same settings but for these.
+    fn with(&self, name: String, wanted: Option<String>) -> Self {
+        let Inner { save_dir, url, upload_every, .. } = &*self.inner;
+        Self::build(save_dir.clone(), url.clone(), *upload_every, name, wanted)
     }
 
     /// Another experiment's name; an empty one puts the runs directly under `save_dir`. The result is a run of its own.
     pub fn with_name(self, name: impl Into<String>) -> Self {
-        Self::build(self.inner.save_dir.clone(), name.into(), self.inner.wanted.clone())
+        self.with(name.into(), self.inner.wanted.clone())
     }
 
     /// A version of one's own, used as the folder's name as it stands. The result is a run of its own.
@@ -77,7 +107,7 @@ impl RunDir {
     /// If the folder exists and is not empty, a warning says so, and the files join those that are there. Another one is
     /// given if another process uses the folder, where that can be found out.
     pub fn with_version(self, version: impl Into<String>) -> Self {
-        Self::build(self.inner.save_dir.clone(), self.inner.name.clone(), Some(version.into()))
+        self.with(self.inner.name.clone(), Some(version.into()))
     }
 
     /// As [`RunDir::with_version`] with `version_<number>`.
@@ -85,15 +115,27 @@ impl RunDir {
         self.with_version(format!("version_{number}"))
     }
 
+    /// How long after the last time changed files are sent to a store, if `save_dir` is the URL of one. Default: 30 seconds;
+    /// never less than four times what the sending takes. The result is a run of its own.
+    pub fn upload_every(self, interval: Duration) -> Self {
+        let Inner { save_dir, url, name, wanted, .. } = &*self.inner;
+        Self::build(save_dir.clone(), url.clone(), interval, name.clone(), wanted.clone())
+    }
+
     /// A run that is there already and goes on: its folder is used again without a warning, and no version is made.
     ///
     /// # Errors
     /// [`Error::RunGone`] if its folder does not exist, [`Error::RunInUse`] if another process uses it, where that can be
-    /// found out (not on Windows and some network disks).
+    /// found out (not on Windows and some network disks). With the URL of a store also [`Error::Url`], or [`Error::Io`] if the
+    /// store does not answer.
     pub fn resume(self, version: impl Into<String>) -> Result<Self> {
         let version = version.into();
         let run = self.with_version(version.clone());
         let log_dir = folder_of(&run.root_dir(), &version);
+        let url = run.root_url().map(|root| folder_of(&root, &version));
+        if let Some(url) = &url {
+            remote::bring_back(url, &log_dir)?;
+        }
         if !log_dir.is_dir() {
             return Err(Error::RunGone { folder: log_dir });
         }
@@ -102,11 +144,12 @@ impl RunDir {
         };
         // Whoever was killed here has left what was to become `hparams.yaml`.
         append::clear_all_replacements(&log_dir);
-        run.inner.resolved.get_or_init(|| Resolved { version, log_dir, _hold: Some(hold) });
+        let mirror = url.map(|url| Mirror::start(log_dir.clone(), url, run.inner.upload_every)).transpose()?;
+        run.inner.resolved.get_or_init(|| Resolved { version, log_dir, _hold: Some(hold), mirror });
         Ok(run)
     }
 
-    /// The folder of all experiments.
+    /// The folder of all experiments. For the URL of a store, the one on the disk that loggers write to.
     pub fn save_dir(&self) -> &Path {
         &self.inner.save_dir
     }
@@ -118,8 +161,18 @@ impl RunDir {
 
     /// The folder of all runs of the experiment: `save_dir/name`.
     pub fn root_dir(&self) -> PathBuf {
-        // Joining an empty name would leave a slash at the end.
-        if self.inner.name.is_empty() { self.inner.save_dir.clone() } else { self.inner.save_dir.join(&self.inner.name) }
+        folder_of(&self.inner.save_dir, &self.inner.name)
+    }
+
+    /// The same in the store.
+    fn root_url(&self) -> Option<PathBuf> {
+        self.inner.url.as_ref().map(|url| folder_of(url, &self.inner.name))
+    }
+
+    /// Sends what has changed to the store, if `save_dir` is the URL of one, and waits for it, a minute at most. Loggers do so
+    /// at the end of each run. False if the store does not have it; a warning says why, and it is tried again.
+    pub fn upload(&self) -> bool {
+        self.inner.resolved.get().and_then(|resolved| resolved.mirror.as_ref()).is_none_or(Mirror::settle)
     }
 
     /// The run's version, such as `version_0`.
@@ -152,11 +205,17 @@ impl RunDir {
         if let Some(resolved) = resolved.get() {
             return Ok(resolved);
         }
-        let root = self.root_dir();
-        let made = match wanted {
+        let (root, url) = (self.root_dir(), self.root_url());
+        let taken = url.as_deref().map(remote::list).transpose()?.unwrap_or_default();
+        let free = taken.iter().filter(|entry| entry.is_folder).filter_map(|entry| number_of(entry.path.file_name()?)).max();
+        let mut made = match wanted {
             Some(version) => reuse(&root, version)?,
-            None => reserve(&root)?,
+            None => reserve(&root, free.map_or(0, |taken| taken.saturating_add(1)))?,
         };
+        if let Some(url) = url {
+            let url = folder_of(&url, &made.version);
+            made.mirror = Some(Mirror::start(made.log_dir.clone(), url, self.inner.upload_every)?);
+        }
         Ok(resolved.get_or_init(|| made))
     }
 }
@@ -187,12 +246,13 @@ fn reuse(root: &Path, version: &str) -> Result<Resolved> {
     if hold.is_none() {
         tracing::warn!(folder = %log_dir.display(), "another process logs to this folder too; tables that both write are spoiled");
     }
-    Ok(Resolved { version: version.to_owned(), log_dir, _hold: hold })
+    Ok(Resolved { version: version.to_owned(), log_dir, _hold: hold, mirror: None })
 }
 
-fn reserve(root: &Path) -> Result<Resolved> {
+/// Makes the folder of the next version, `at_least` this one.
+fn reserve(root: &Path, at_least: u64) -> Result<Resolved> {
     fs_err::create_dir_all(root)?;
-    let mut next = 0;
+    let mut next = at_least;
     loop {
         next = free_number(root)?.max(next);
         let version = format!("version_{next}");
@@ -200,7 +260,7 @@ fn reserve(root: &Path) -> Result<Resolved> {
         match fs_err::create_dir(&log_dir) {
             Ok(()) => {
                 let hold = hold(&log_dir);
-                return Ok(Resolved { version, log_dir, _hold: hold });
+                return Ok(Resolved { version, log_dir, _hold: hold, mirror: None });
             }
             // Another process was faster, or a file has the name.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => next += 1,
@@ -209,17 +269,16 @@ fn reserve(root: &Path) -> Result<Resolved> {
     }
 }
 
+/// 3 for `version_3`.
+fn number_of(name: &OsStr) -> Option<u64> {
+    name.to_str()?.strip_prefix("version_").filter(|number| is_number(number))?.parse().ok()
+}
+
 fn free_number(root: &Path) -> Result<u64> {
     let mut free = 0;
     for entry in fs_err::read_dir(root)? {
         let entry = entry?;
-        let number = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.strip_prefix("version_"))
-            .filter(|number| is_number(number))
-            .and_then(|number| number.parse::<u64>().ok());
-        if let Some(number) = number
+        if let Some(number) = number_of(&entry.file_name())
             && entry.path().is_dir()
         {
             free = free.max(number.saturating_add(1));

@@ -288,13 +288,16 @@ impl Logger for TensorBoardLogger {
         self.groups.save()
     }
 
-    /// Ends the session in the hparams tab (the first call does; `TensorBoard` reads no second one) and saves.
+    /// Ends the session in the hparams tab (the first call does; `TensorBoard` reads no second one), saves, and sends the files
+    /// to the store if they belong in one.
     fn finalize(&mut self, status: Status) -> Result<()> {
         if self.session == Session::Running {
             self.file()?.write(0, vec![hparams::end(status, file::now())])?;
             self.session = Session::Ended;
         }
-        self.save()
+        self.save()?;
+        self.dir.upload();
+        Ok(())
     }
 
     fn position(&mut self) -> Result<serde_json::Value> {

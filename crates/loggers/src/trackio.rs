@@ -290,6 +290,7 @@ impl Server {
 
 impl Logger for TrackioLogger {
     /// The project.
+    #[expect(clippy::misnamed_getters, reason = "Lightning's loggers have the project as their name")]
     fn name(&self) -> &str {
         &self.run.project
     }

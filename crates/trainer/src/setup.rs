@@ -1,13 +1,12 @@
 //! What a run begins with: the default loggers and callbacks, and the module on its device.
 
-use std::{any::Any, path::Path};
+use std::any::Any;
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
     tensor::{Bool, Device, Distribution, Int, Tensor},
 };
 use stormfire_callbacks::{ModelCheckpoint, ModelSummary, ProgressBar, Timer};
-use stormfire_checkpoint::storage;
 use stormfire_data::{Length, Loader, Loaders};
 use stormfire_loggers::{CsvLogger, DEFAULT_NAME, Logger, Loggers, RunDir, TensorBoardLogger};
 use stormfire_module::{Callback, Error, LightningModule, Result, Scalar, read::read};
@@ -29,7 +28,7 @@ pub(crate) fn open_loggers(config: &TrainerConfig, loggers: LoggerChoice, resume
     let loggers = match loggers {
         LoggerChoice::Given(loggers) => loggers,
         LoggerChoice::Default => {
-            let new = RunDir::new(log_root(&config.default_root_dir)).with_name(DEFAULT_NAME);
+            let new = RunDir::new(&config.default_root_dir).with_name(DEFAULT_NAME);
             let old = resume.map_or(Ok(None), |resume| resume.run_dir(&new))?;
             resume.take_if(|_| old.is_none());
             let folder = old.unwrap_or(new);
@@ -41,13 +40,6 @@ pub(crate) fn open_loggers(config: &TrainerConfig, loggers: LoggerChoice, resume
         }
     };
     Loggers::spawn(loggers).map_err(Error::from)
-}
-
-fn log_root(default_root_dir: &Path) -> &Path {
-    storage::on_disk(default_root_dir).unwrap_or_else(|| {
-        tracing::info!("logs need a disk: they go to `{DEFAULT_NAME}`, checkpoints to `{}`", default_root_dir.display());
-        Path::new(".")
-    })
 }
 
 /// A seed for a run that was given none, from the random numbers of the device: whoever has seeded these gets the same.

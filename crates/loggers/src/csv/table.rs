@@ -333,14 +333,14 @@ impl Table {
 /// Appends a row as long as the columns.
 fn render(row: &Row, reduces: &[Reduce], step_place: usize, into: &mut Vec<u8>) {
     let filled = row.cells.len().max(step_place + 1);
-    for place in 0..filled {
+    for (place, reduce) in reduces.iter().enumerate().take(filled) {
         if place > 0 {
             into.push(b',');
         }
         if place == step_place {
             into.extend_from_slice(row.step.to_string().as_bytes());
         } else if let Some(values) = row.cells.get(place).copied().flatten() {
-            number::push(into, values.value(reduces[place]));
+            number::push(into, values.value(*reduce));
         }
     }
     into.resize(into.len() + reduces.len() - filled, b',');

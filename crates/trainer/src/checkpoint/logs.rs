@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use stormfire_checkpoint::storage;
-use stormfire_loggers::{Background, Error as LoggerError, RunDir};
+use stormfire_loggers::{Background, Error as LoggerError, RunDir, remote_folder};
 use stormfire_module::Result;
 
 use super::Resume;
@@ -17,6 +17,10 @@ impl Resume {
     /// Whether this is the folder of the run: where it was, or where the checkpoint lies now. Another run may have a
     /// folder of the same name somewhere else, and its files must not be cut.
     fn is_folder_of(&self, log: &SavedLog, folder: &Path) -> bool {
+        // What lies in a store is brought to another folder on each machine.
+        if let Some(url) = remote_folder(folder) {
+            return log.log_dir.as_deref().and_then(remote_folder) == Some(url);
+        }
         let folder = storage::identity(folder);
         log.log_dir.as_ref() == Some(&folder) || storage::identity(self.path()).starts_with(&folder)
     }

@@ -1,0 +1,185 @@
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::thread::sleep;
+
+use stormfire_store::Place;
+
+use super::*;
+use crate::{CsvLogger, Hyperparams, Logger, Metrics, Status, TensorBoardLogger};
+
+const EXPERIMENT: &str = "exp";
+
+/// As `RunDir::new` with a URL, but with another folder on the disk for each machine.
+fn run_dir(machine: &Path, url: &str, interval: Duration) -> RunDir {
+    RunDir::build(machine.to_owned(), Some(url.into()), interval, EXPERIMENT.to_owned(), None)
+}
+
+const NEVER: Duration = Duration::from_hours(1);
+const ALWAYS: Duration = Duration::from_millis(5);
+
+/// All objects below a URL, by their names.
+fn objects(url: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in remote::list(url).unwrap() {
+        if entry.is_folder {
+            found.extend(objects(&entry.path));
+            continue;
+        }
+        let Place::Store(object) = Place::of(&entry.path).unwrap() else { panic!("no store") };
+        let mut bytes = Vec::new();
+        object.open().unwrap().0.read_to_end(&mut bytes).unwrap();
+        found.insert(entry.path, bytes);
+    }
+    found
+}
+
+fn names(url: &str) -> Vec<String> {
+    objects(url.as_ref()).keys().map(|path| path.strip_prefix(url).unwrap().display().to_string()).collect()
+}
+
+fn log(logger: &mut dyn Logger, steps: std::ops::Range<u64>) {
+    for step in steps {
+        logger.log_metrics(&[("loss", 1.0 / (step + 1) as f64)].into(), Some(step)).unwrap();
+    }
+}
+
+#[test]
+fn a_run_is_continued_on_another_machine() {
+    let unbroken = tempfile::tempdir().unwrap();
+    let mut logger = CsvLogger::new(unbroken.path()).name("").version("run").jsonl(true);
+    log(&mut logger, 0..100);
+    logger.finalize(Status::Success).unwrap();
+
+    let url = "memory://continued/logs";
+    let first = tempfile::tempdir().unwrap();
+    let run = run_dir(first.path(), url, NEVER);
+    let mut params = Hyperparams::new();
+    params.insert("lr", 0.1).unwrap();
+    let mut loggers: [Box<dyn Logger>; 2] =
+        [Box::new(TensorBoardLogger::in_dir(run.clone()).sub_dir("deep")), Box::new(CsvLogger::in_dir(run.clone()).jsonl(true))];
+    let positions = loggers.each_mut().map(|logger| {
+        logger.log_hyperparams(&params, &Metrics::new()).unwrap();
+        log(&mut **logger, 0..40);
+        let position = logger.position().unwrap();
+        log(&mut **logger, 40..70);
+        logger.finalize(Status::Interrupted).unwrap();
+        position
+    });
+    assert_eq!(run.log_dir().unwrap(), first.path().join("exp/version_0"));
+    drop((loggers, run, first));
+
+    let second = tempfile::tempdir().unwrap();
+    let run = run_dir(second.path(), url, NEVER).resume("version_0").unwrap();
+    let mut loggers: [Box<dyn Logger>; 2] =
+        [Box::new(TensorBoardLogger::in_dir(run.clone()).sub_dir("deep")), Box::new(CsvLogger::in_dir(run.clone()).jsonl(true))];
+    for (logger, position) in loggers.iter_mut().zip(positions) {
+        logger.open().unwrap();
+        logger.resume(position).unwrap();
+        log(&mut **logger, 40..100);
+        logger.finalize(Status::Success).unwrap();
+    }
+    let there = objects(Path::new(url));
+    for file in ["metrics.csv", "metrics.jsonl"] {
+        let here = fs_err::read(unbroken.path().join("run").join(file)).unwrap();
+        assert_eq!(there[&Path::new(url).join("exp/version_0").join(file)], here, "{file}");
+    }
+    // Each file is as the one here, and there are no others: what was discarded here is gone there.
+    let mut here = BTreeMap::new();
+    for folder in ["exp/version_0", "exp/version_0/deep"] {
+        for entry in fs_err::read_dir(second.path().join(folder)).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file())
+        {
+            let name = entry.strip_prefix(second.path()).unwrap();
+            here.insert(Path::new(url).join(name), fs_err::read(&entry).unwrap());
+        }
+    }
+    assert_eq!(there, here);
+    assert!(here.len() >= 5, "{:?}", here.keys());
+}
+
+#[test]
+fn versions_are_counted_in_the_store_and_a_run_that_is_gone_is_told() {
+    let url = "memory://versions/logs";
+    for expected in ["version_0", "version_1", "version_2"] {
+        // A machine of its own each time.
+        let machine = tempfile::tempdir().unwrap();
+        let mut logger = CsvLogger::in_dir(run_dir(machine.path(), url, NEVER));
+        logger.open().unwrap();
+        assert_eq!(Logger::version(&logger), expected);
+        logger.finalize(Status::Success).unwrap();
+    }
+    assert_eq!(names(url), ["exp/version_0/metrics.csv", "exp/version_1/metrics.csv", "exp/version_2/metrics.csv"]);
+    let machine = tempfile::tempdir().unwrap();
+    let error = run_dir(machine.path(), url, NEVER).resume("version_3").unwrap_err();
+    assert!(matches!(error, Error::RunGone { .. }), "{error}");
+}
+
+#[test]
+fn changes_follow_at_intervals_without_what_is_no_log() {
+    let machine = tempfile::tempdir().unwrap();
+    let url = "memory://intervals/logs";
+    let run = run_dir(machine.path(), url, ALWAYS);
+    let folder = run.log_dir().unwrap().to_owned();
+    fs_err::create_dir_all(folder.join("checkpoints")).unwrap();
+    for (name, text) in [("checkpoints/last.ckpt", "weights"), (".hparams.yaml.new-1", "half"), ("a.log", "1"), ("b.log", "2")] {
+        fs_err::write(folder.join(name), text).unwrap();
+    }
+    let wait_for = |expected: &[&str]| {
+        while names(url) != expected {
+            sleep(Duration::from_millis(1));
+        }
+    };
+    wait_for(&["exp/version_0/a.log", "exp/version_0/b.log"]);
+    fs_err::remove_file(folder.join("b.log")).unwrap();
+    wait_for(&["exp/version_0/a.log"]);
+    // What a run left that did not come to its end is sent when it is dropped.
+    let late = run_dir(machine.path(), url, NEVER).with_version("late");
+    fs_err::write(late.log_dir().unwrap().join("c.log"), "3").unwrap();
+    drop(late);
+    wait_for(&["exp/late/c.log", "exp/version_0/a.log"]);
+}
+
+#[test]
+fn what_fails_is_tried_again() {
+    let machine = tempfile::tempdir().unwrap();
+    let (folder, away) = (machine.path().join("run"), machine.path().join("away"));
+    fs_err::create_dir(&folder).unwrap();
+    fs_err::write(folder.join("a.log"), "1").unwrap();
+    let url = "memory://again/run";
+    let mirror = Mirror::start(folder.clone(), url.into(), ALWAYS).unwrap();
+    assert!(mirror.settle());
+    // A pass without its folder fails, as one without its store does.
+    fs_err::rename(&folder, &away).unwrap();
+    fs_err::write(away.join("a.log"), "1 and more").unwrap();
+    sleep(Duration::from_millis(30));
+    fs_err::rename(&away, &folder).unwrap();
+    assert!(mirror.settle());
+    assert_eq!(objects(url.as_ref())[Path::new("memory://again/run/a.log")], b"1 and more");
+}
+
+#[test]
+fn a_longer_file_in_the_store_is_the_newer_one() {
+    let machine = tempfile::tempdir().unwrap();
+    let url = Path::new("memory://longer/run");
+    let (stale, ahead) = (machine.path().join("a.log"), machine.path().join("b.log"));
+    for (name, text) in [("a.log", "123456"), ("b.log", "12")] {
+        fs_err::write(machine.path().join("x"), text).unwrap();
+        remote::upload(&machine.path().join("x"), &url.join(name)).unwrap();
+    }
+    fs_err::write(&stale, "123").unwrap();
+    fs_err::write(&ahead, "1234").unwrap();
+    assert!(remote::bring_back(url, machine.path()).unwrap());
+    assert_eq!((fs_err::read_to_string(stale).unwrap(), fs_err::read_to_string(ahead).unwrap()), ("123456".into(), "1234".into()));
+    assert!(!remote::bring_back(Path::new("memory://longer/other"), machine.path()).unwrap());
+}
+
+#[test]
+fn a_url_is_looked_at_when_it_is_used() {
+    let error = RunDir::new("s3://me:secret@bucket/x").version().unwrap_err();
+    assert_eq!(error.to_string(), "`s3://…` cannot be used: it names no bucket");
+    assert!(error.hint().is_some());
+    assert_eq!(RunDir::new("s3://bucket/runs").save_dir(), Path::new(".stormfire/logs/s3/bucket/runs"));
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunDir::new(format!("file://{}", folder.path().display()));
+    assert_eq!(run.log_dir().unwrap(), folder.path().join("lightning_logs/version_0"));
+    assert!(run.upload());
+}
