@@ -113,6 +113,9 @@ mod pages {
     #[cfg(feature = "console")]
     #[doc = include_str!("../../../docs/console.md")]
     struct Console;
+    #[cfg(all(feature = "mlflow", feature = "wandb"))]
+    #[doc = include_str!("../../../docs/loggers.md")]
+    struct Loggers;
     #[cfg(feature = "device-stats")]
     #[doc = include_str!("../../../docs/monitoring.md")]
     struct Monitoring;
