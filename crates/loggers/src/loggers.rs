@@ -85,7 +85,7 @@ impl Loggers {
     /// # Errors
     /// The first error since the last report. Every logger is waited for.
     pub fn flush(&self) -> Result<()> {
-        self.each(Background::flush)
+        self.each(|logger| logger.save())
     }
 
     /// Waits until everything logged so far is done, and tells every logger how the run ended. More may be logged afterwards.
@@ -93,7 +93,7 @@ impl Loggers {
     /// # Errors
     /// The first error since the last report. Every logger is told.
     pub fn finalize(&self, status: Status) -> Result<()> {
-        self.each(|logger| logger.finalize(status))
+        self.each(move |logger| logger.finalize(status))
     }
 
     /// The step under which media are logged that come without one. The Trainer sets it; a program of one's own may.
@@ -110,8 +110,10 @@ impl Loggers {
         step.into().or_else(|| self.step())
     }
 
-    fn each(&self, ask: impl Fn(&Background) -> Result<()>) -> Result<()> {
-        let results: Vec<_> = self.iter().map(ask).collect();
+    /// Asks all of them before it waits for the first: each may have a server to wait for.
+    fn each(&self, job: impl FnOnce(&mut dyn Logger) -> Result<()> + Copy + Send + 'static) -> Result<()> {
+        let asked: Vec<_> = self.iter().map(|logger| logger.settling(job)).collect();
+        let results: Vec<_> = self.iter().zip(&asked).map(|(logger, finished)| logger.settled(finished)).collect();
         results.into_iter().collect()
     }
 }

@@ -286,8 +286,17 @@ impl Background {
     }
 
     fn settle(&self, last: impl FnOnce(&mut dyn Logger) -> Result<()> + Send + 'static) -> Result<()> {
+        self.settled(&self.settling(last))
+    }
+
+    /// Queues a job that [`Background::settled`] waits for.
+    pub(crate) fn settling(&self, last: impl FnOnce(&mut dyn Logger) -> Result<()> + Send + 'static) -> mpsc::Receiver<()> {
         let (done, finished) = mpsc::sync_channel(1);
         self.queue.push_urgent(Job::Settle(Box::new(last), done));
+        finished
+    }
+
+    pub(crate) fn settled(&self, finished: &mpsc::Receiver<()>) -> Result<()> {
         finished.recv().map_err(|_| stopped(&self.facts))?;
         self.queue.take_error().map_or(Ok(()), Err)
     }
