@@ -82,8 +82,8 @@ mod tests {
     use super::*;
     use crate::Reduce;
 
-    fn row(step: Option<u64>, metrics: impl Into<Metrics>) -> Option<Row> {
-        Some(Row { step, metrics: metrics.into() })
+    fn row(step: Option<u64>, metrics: impl Into<Metrics>) -> Row {
+        Row { step, metrics: metrics.into() }
     }
 
     #[test]
@@ -93,10 +93,10 @@ mod tests {
         assert_eq!(rows.take(), None);
         assert_eq!(rows.push(Some(1), &[("a", 1.0), ("n", 1.0), ("epoch", 0.0)].into()), None);
         assert_eq!(rows.push(Some(1), &[("b", 7.0), ("a", 2.0), ("n", 1.0), ("epoch", 1.0)].into()), None);
-        assert_eq!(rows.push(Some(2), &[("a", 5.0)].into()), row(Some(1), [("a", 1.5), ("n", 2.0), ("epoch", 1.0), ("b", 7.0)]));
-        assert_eq!(rows.push(None, &[("a", 6.0)].into()), row(Some(2), [("a", 5.0)]));
-        assert_eq!(rows.push(None, &[("a", 7.0)].into()), row(None, [("a", 6.0)]));
-        assert_eq!(rows.take(), row(None, [("a", 7.0)]));
+        assert_eq!(rows.push(Some(2), &[("a", 5.0)].into()), Some(row(Some(1), [("a", 1.5), ("n", 2.0), ("epoch", 1.0), ("b", 7.0)])));
+        assert_eq!(rows.push(None, &[("a", 6.0)].into()), Some(row(Some(2), [("a", 5.0)])));
+        assert_eq!(rows.push(None, &[("a", 7.0)].into()), Some(row(None, [("a", 6.0)])));
+        assert_eq!(rows.take(), Some(row(None, [("a", 7.0)])));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 mod hold;
 mod mirror;
 mod remote;
-#[cfg(all(test, feature = "remote", feature = "csv", feature = "tensorboard"))]
+#[cfg(test)]
+#[cfg(all(feature = "remote", feature = "csv", feature = "tensorboard"))]
 mod remote_tests;
 
 use std::ffi::OsStr;
