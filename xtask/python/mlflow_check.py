@@ -222,8 +222,8 @@ def artifacts(client, run_id, copy, out):
 
     model = "epoch=0-step=4"
     assert found.pop(f"{model}/{model}.ckpt") == (out / f"{model}.ckpt").read_bytes()
-    assert found.pop(f"{model}/aliases.txt") == b"['latest', 'best']"
-    assert found.pop(f"{model}/metadata.yaml").decode() == f"score: 0.5\nmonitor: val_loss\noriginal_filename: {model}.ckpt\n"
+    assert found.pop(f"{model}/aliases.txt") == b"['best', 'latest']"
+    assert found.pop(f"{model}/metadata.yaml").decode() == f"original_filename: {model}.ckpt\nmonitor: val_loss\nscore: 0.5\n"
     sound = wave.open(io.BytesIO(found.pop("audio/beep/step_3.wav")))
     assert (sound.getframerate(), sound.getnchannels(), sound.getnframes()) == (8000, 2, 2)
     assert found.pop("figures/curve/step_4.png").startswith(b"\x89PNG")
@@ -234,7 +234,7 @@ def artifacts(client, run_id, copy, out):
     assert {name: content.decode() for name, content in found.items()} == {
         "texts/notes/first/step_3.md": "# Title\n\nñ",
         "figures/curve/step_3.svg": '<svg xmlns="http://www.w3.org/2000/svg"/>',
-        "graph.txt": "net/a: Linear\nnet/b: Relu <- net/a\n",
+        "graph.txt": "(net/a): Linear()\n(net/b): Relu() <- net/a\n",
         "data/tree/sub folder/50% ñ+.txt": "deep",
         "data/tree/empty.bin": "",
     }, found.keys()

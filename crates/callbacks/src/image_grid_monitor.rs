@@ -165,3 +165,48 @@ impl<M: LightningModule> fmt::Debug for ImageGridMonitor<M> {
         f.debug_struct("ImageGridMonitor").field("tag", &self.tag).field("every", &self.every).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Tensor};
+    use stormfire_module::Event;
+
+    use super::*;
+    use crate::testing::{Bench, Line, text};
+
+    fn monitor() -> ImageGridMonitor<Line> {
+        let black = || Image::new(1, 1, 1, vec![0]);
+        ImageGridMonitor::new("black", move |_: &Line, _: &Tensor<2>| Ok(vec![black()?, black()?])).every_n_validations(2)
+    }
+
+    /// How many grids so many validations show.
+    fn shown(monitor: &mut ImageGridMonitor<Line>, validations: usize) -> usize {
+        let (mut bench, logger) = Bench::new().with_logger();
+        bench.start(monitor).unwrap();
+        for _ in 0..validations {
+            bench.run.moment.stage = RunningStage::Validate;
+            let batch = Tensor::zeros([1, 1], &Device::flex());
+            bench.fire(monitor, Event::ValidationStart).unwrap();
+            bench.fire(monitor, Event::ValidationBatchStart { batch: &batch, batch_idx: 0, dataloader_idx: 0 }).unwrap();
+        }
+        bench.run.loggers[0].flush().unwrap();
+        logger.calls().iter().filter(|call| matches!(call, stormfire_loggers::Call::Image { tag, .. } if tag == "black")).count()
+    }
+
+    #[test]
+    fn a_restart_goes_on_counting_validations() {
+        let mut killed = monitor();
+        assert_eq!(shown(&mut killed, 3), 1);
+        let mut continued = monitor();
+        continued.load_state(killed.state().unwrap()).unwrap();
+        assert_eq!(shown(&mut continued, 1), 1);
+        assert_eq!(shown(&mut monitor(), 1), 0);
+    }
+
+    #[test]
+    fn a_grid_without_columns_is_refused() {
+        let (mut bench, _logger) = Bench::new().with_logger();
+        let error = bench.start(&mut monitor().columns(0)).unwrap_err();
+        assert_eq!(text(&error), "`columns`: a row needs an image | hint: give `ImageGridMonitor` 1 or more");
+    }
+}

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use stormfire_loggers::{
-    Artifact, Audio, Background, Error, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, MlflowLogger, Node, Result, Status,
-    Table, Text,
+    Artifact, Audio, Background, CheckpointInfo, Error, Figure, Graph, Histogram, Hyperparams, Image, LogModel, Logger, Metrics,
+    MlflowLogger, Node, Result, Status, Table, Text,
 };
 
 /// As many steps as need several requests.
@@ -67,7 +67,8 @@ fn params(settings: &serde_json::Value) -> Result<Hyperparams> {
     Hyperparams::from_serialize(settings)
 }
 
-fn everything(mut logger: MlflowLogger, folder: &Path) -> Result<String> {
+fn everything(logger: MlflowLogger, folder: &Path) -> Result<String> {
+    let mut logger = logger.log_model(LogModel::AtEnd);
     let settings = json!({
         "lr": 0.001, "seed": 42, "on": true, "none": null, "net": {"width": 32, "act": "relu"}, "list": [1, 2],
         "text": "a: \"b\"\nñ 漢 #", "long": "x".repeat(7000), "empty": "", "odd (name)": "1e5",
@@ -101,9 +102,7 @@ fn everything(mut logger: MlflowLogger, folder: &Path) -> Result<String> {
 
     let model = folder.join("epoch=0-step=4.ckpt");
     fs::write(&model, (0..3_000_000_u32).map(|byte| (byte % 253) as u8).collect::<Vec<_>>())?;
-    logger.log_artifact(
-        &Artifact::new(&model).kind("model").alias("latest").alias("best").metadata("score", 0.5).metadata("monitor", "val_loss"),
-    )?;
+    logger.after_save_checkpoint(&CheckpointInfo::new(&model).scored("val_loss", 0.5, true))?;
     let tree = folder.join("tree");
     fs::create_dir_all(tree.join("sub folder"))?;
     fs::write(tree.join("sub folder/50% ñ+.txt"), "deep")?;
@@ -146,7 +145,7 @@ fn continued(new: &dyn Fn() -> MlflowLogger) -> Result<String> {
 const SAVED: u64 = 700;
 
 fn log(logger: &Background, step: u64) -> Result<()> {
-    logger.log_metrics([("loss", step as f64), (if step % 2 == 0 { "even" } else { "odd" }, 1.0)].into(), Some(step))
+    logger.log_metrics([("loss", step as f64), (if step.is_multiple_of(2) { "even" } else { "odd" }, 1.0)].into(), Some(step))
 }
 
 fn killed(logger: MlflowLogger) -> Result<()> {

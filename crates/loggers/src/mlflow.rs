@@ -31,7 +31,8 @@ use keys::Fitter;
 use sink::{Settings, Sink};
 
 use crate::http::Auth;
-use crate::{Delivery, Error, Result, identity};
+use crate::model_log::ModelLog;
+use crate::{Delivery, Error, LogModel, Result, identity};
 
 /// Logs to [MLflow](https://mlflow.org): a tracking server, or a folder that MLflow reads.
 ///
@@ -43,7 +44,7 @@ use crate::{Delivery, Error, Result, identity};
 ///   (`https://user:password@host`), else `MLFLOW_TRACKING_USERNAME` and `MLFLOW_TRACKING_PASSWORD`, else
 ///   `MLFLOW_TRACKING_TOKEN`. Secrets are never written down.
 /// * **Nothing waits for the server.** What is logged goes into a folder below `.stormfire/mlflow` and from there to the
-///   server, in order, as often as it takes. [`finalize`](Logger::finalize) waits, as long as something arrives every 30 s
+///   server, in order, as often as it takes. [`finalize`](crate::Logger::finalize) waits, as long as something arrives every 30 s
 ///   ([`patience`](Self::patience)). What is left stays in the folder for [`from_spool`](Self::from_spool). A login that is
 ///   refused, or an experiment that is deleted, is waited out in the same way.
 /// * **The run** is made when the first value is sent. It ends as `FINISHED`, `FAILED` or `KILLED`; a metric, hyperparameter
@@ -77,6 +78,7 @@ pub struct MlflowLogger {
     sink: Option<Sink>,
     learnt: Learnt,
     fitter: Fitter,
+    models: ModelLog,
     /// The run counts as ended until something is logged.
     ended: bool,
     tagged_images: bool,
@@ -118,6 +120,7 @@ impl MlflowLogger {
             sink: None,
             learnt: Learnt::default(),
             fitter: Fitter::default(),
+            models: ModelLog::new(LogModel::None),
             ended: false,
             tagged_images: false,
             tables: Vec::new(),

@@ -11,8 +11,8 @@ use super::sink::{self, Sink};
 use super::{MlflowLogger, keys, media};
 use crate::logger::prefixed;
 use crate::{
-    Artifact, Audio, Delivery, Figure, FigureFormat, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result, Status, Table, Text,
-    identity, position,
+    Artifact, Audio, CheckpointInfo, Delivery, Figure, FigureFormat, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result, Status,
+    Table, Text, identity, position,
 };
 
 /// So many values are in one entry at most.
@@ -166,7 +166,7 @@ impl Logger for MlflowLogger {
     }
 
     fn log_graph(&mut self, graph: &Graph) -> Result<()> {
-        self.medium("graph.txt".to_owned(), None, media::graph(graph).as_bytes())
+        self.medium("graph.txt".to_owned(), None, graph.to_text().as_bytes())
     }
 
     /// A file or all files of a folder, under their names. With aliases or metadata a file gets a folder of its own (named as
@@ -185,7 +185,7 @@ impl Logger for MlflowLogger {
         let place = |name: &str| keys::folder(&format!("{home}/{name}")).into_owned();
         for (from, below) in artifact.files()? {
             let to = place(if is_folder { &below } else { name });
-            self.sink()?.push(&Entry::File { to, from: std::path::absolute(from)?, kept: false, of: None })?;
+            self.sink()?.put_file(to, std::path::absolute(from)?, artifact.kind_name() == "model")?;
         }
         if described {
             let aliases = media::aliases(artifact.aliases());
@@ -206,12 +206,17 @@ impl Logger for MlflowLogger {
 
     /// Sets the run's status and waits for the server; see [`MlflowLogger::patience`].
     fn finalize(&mut self, status: Status) -> Result<()> {
+        self.models.ended().iter().try_for_each(|model| self.log_artifact(model))?;
         let entry = Entry::Status { status: status.into(), end: Some(identity::now_ms()) };
         let sink = self.sink()?;
         sink.push(&entry)?;
         sink.settle()?;
         self.ended = true;
         Ok(())
+    }
+
+    fn after_save_checkpoint(&mut self, checkpoint: &CheckpointInfo) -> Result<()> {
+        self.models.saved(checkpoint).iter().try_for_each(|model| self.log_artifact(model))
     }
 
     fn position(&mut self) -> Result<Value> {

@@ -1,11 +1,9 @@
 //! Media as files, named as MLflow's pages look for them.
 
-use std::fmt::Write as _;
-
 use serde_json::{Map, Value, json};
 
 use super::keys;
-use crate::{Graph, Histogram, Image, Result, Table};
+use crate::{Histogram, Image, Result, Table};
 
 /// Larger images get a smaller copy for the overview, with this many pixels on the longer side.
 const SMALL: u32 = 256;
@@ -84,19 +82,6 @@ pub(super) fn histogram(histogram: &Histogram) -> Vec<u8> {
     .into_bytes()
 }
 
-/// One line for each node: name, operation, inputs, attributes.
-pub(super) fn graph(graph: &Graph) -> String {
-    let mut text = String::new();
-    for node in graph.nodes() {
-        let attributes = node.attributes.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>();
-        let inputs = if node.inputs.is_empty() { String::new() } else { format!(" <- {}", node.inputs.join(", ")) };
-        let attributes = if attributes.is_empty() { String::new() } else { format!(" [{}]", attributes.join(", ")) };
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{}: {}{attributes}{inputs}", node.name, node.op);
-    }
-    text
-}
-
 /// What the tag of the tables says. It is cut at a table, the oldest first, since MLflow would cut it anywhere.
 pub(super) fn tables_tag(paths: &[String]) -> String {
     let all: Vec<Value> = paths.iter().map(|path| json!({"path": path, "type": "table"})).collect();
@@ -130,7 +115,6 @@ pub(super) fn metadata(known: &Map<String, Value>, file: &str) -> Result<String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Node;
 
     #[test]
     fn large_images_get_a_small_copy_of_means() {
@@ -160,8 +144,6 @@ mod tests {
         assert_eq!(aliases(&["latest".to_owned(), "it's".to_owned()]), r"['latest', 'it\'s']");
         let known = Map::from_iter([("score".to_owned(), json!(0.5))]);
         assert_eq!(metadata(&known, "a.ckpt").unwrap(), "score: 0.5\noriginal_filename: a.ckpt\n");
-        let graph_text = graph(&Graph::new([Node::new("a", "Linear").attribute("w", "2x3"), Node::new("b", "Relu").input("a")]));
-        assert_eq!(graph_text, "a: Linear [w=2x3]\nb: Relu <- a\n");
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::MlflowLogger;
 use super::address::Address;
-use crate::Secret;
 use crate::http::Auth;
+use crate::model_log::ModelLog;
+use crate::{LogModel, Secret};
 
 impl MlflowLogger {
     /// Where runs are kept; see the type for the forms. Default: the environment, else `mlruns` below the `save_dir`.
@@ -48,6 +49,12 @@ impl MlflowLogger {
     /// A tag of the run; see also [`set_tag`](Self::set_tag). The tag `mlflow.note.content` is its description.
     pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.tags.push((key.into(), value.into()));
+        self
+    }
+
+    /// Which checkpoints are artifacts, too: in a folder each, with `aliases.txt` and `metadata.yaml`. Default: none.
+    pub fn log_model(mut self, which: LogModel) -> Self {
+        self.models = ModelLog::new(which);
         self
     }
 

@@ -151,6 +151,16 @@ impl Sink {
         }
     }
 
+    /// Puts a file among the artifacts. One that nobody writes into any more may be removed at once.
+    pub(super) fn put_file(&mut self, to: String, from: PathBuf, is_fixed: bool) -> Result<()> {
+        let from = match self {
+            Self::Server(outbox) if is_fixed => outbox.keep_file(&from)?,
+            _ => from,
+        };
+        let kept = is_fixed && matches!(self, Self::Server(_));
+        self.push(&Entry::File { to, from, kept, of: None })
+    }
+
     pub(super) fn save(&mut self) -> Result<()> {
         match self {
             Self::Server(outbox) => outbox.flush(),

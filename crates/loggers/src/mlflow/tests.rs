@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use super::MlflowLogger;
 use super::fake::Fake;
-use crate::{Artifact, Audio, Error, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Node, Secret, Status, Table, Text};
+use crate::{
+    Artifact, Audio, CheckpointInfo, Error, Figure, Graph, Histogram, Hyperparams, Image, LogModel, Logger, Metrics, Node, Secret, Status,
+    Table, Text,
+};
 
 pub(super) fn logger(fake: &Fake, folder: &std::path::Path) -> MlflowLogger {
     MlflowLogger::new().tracking_uri(&fake.http.address).save_dir(folder).patience(Duration::from_mins(1))
@@ -185,7 +188,7 @@ fn media_lie_where_the_pages_of_mlflow_look_for_them() {
     assert_eq!(text("figures/curve.svg"), "<svg/>");
     assert_eq!(text("tables/rows/step_2.json"), r#"{"columns":["a","b"],"data":[[1,"x"]]}"#);
     assert!(run.artifacts["audio/beep/step_2.wav"].starts_with(b"RIFF"));
-    assert_eq!(text("graph.txt"), "net: Linear\n");
+    assert_eq!(text("graph.txt"), "(net): Linear()\n");
     assert_eq!(text("epoch%3D0/epoch%3D0.ckpt"), "weights");
     assert_eq!(text("epoch%3D0/aliases.txt"), "['latest', 'best']");
     assert_eq!(text("epoch%3D0/metadata.yaml"), "score: 0.5\noriginal_filename: epoch=0.ckpt\n");
@@ -193,6 +196,26 @@ fn media_lie_where_the_pages_of_mlflow_look_for_them() {
     assert_eq!(run.tags["mlflow.loggedImages"], "True");
     assert_eq!(run.tags["mlflow.loggedArtifacts"], r#"[{"path":"tables/rows/step_2.json","type":"table"}]"#);
     assert!(path.exists(), "only copies that were kept for sending are removed");
+}
+
+#[test]
+fn checkpoints_are_kept_even_if_they_are_removed_before_the_server_has_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = Fake::start();
+    let mut logger = logger(&fake, folder.path()).log_model(LogModel::All);
+    for (step, score) in [(1, 0.5), (2, 0.25)] {
+        let path = folder.path().join(format!("step={step}.ckpt"));
+        fs_err::write(&path, format!("weights {step}")).unwrap();
+        logger.after_save_checkpoint(&CheckpointInfo::new(&path).scored("val_loss", score, true)).unwrap();
+        fs_err::remove_file(path).unwrap();
+    }
+    logger.finalize(Status::Success).unwrap();
+    let run = fake.run();
+    let text = |name: &str| String::from_utf8(run.artifacts[name].clone()).unwrap();
+    assert_eq!((text("step%3D1/step%3D1.ckpt").as_str(), text("step%3D2/step%3D2.ckpt").as_str()), ("weights 1", "weights 2"));
+    assert_eq!(text("step%3D2/aliases.txt"), "['best', 'latest']");
+    assert_eq!(text("step%3D2/metadata.yaml"), "original_filename: step=2.ckpt\nmonitor: val_loss\nscore: 0.25\n");
+    assert_eq!((run.artifacts.len(), logger.delivery().unwrap().refused), (6, 0));
 }
 
 #[test]

@@ -51,7 +51,7 @@ impl Graph {
     }
 
     /// A line for each node, as `print(model)` has in other frameworks.
-    #[cfg(any(feature = "comet", feature = "neptune"))]
+    #[cfg(any(feature = "comet", feature = "mlflow", feature = "neptune"))]
     pub(crate) fn to_text(&self) -> String {
         let line = |node: &Node| {
             let attributes: Vec<String> = node.attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -69,7 +69,7 @@ impl Graph {
 
 #[cfg(test)]
 mod tests {
-    #[cfg(any(feature = "comet", feature = "neptune"))]
+    #[cfg(any(feature = "comet", feature = "mlflow", feature = "neptune"))]
     #[test]
     fn the_text_names_nodes_and_their_inputs() {
         use super::*;

@@ -211,7 +211,7 @@ impl Carrier {
         if !uploaded.is_empty() {
             body["uploaded"] = uploaded.into();
         }
-        self.post(&body)?;
+        self.post(&body).map_err(|failure| patient(failure).of(taken))?;
         let remote = self.remote();
         remote.summary = summary;
         remote.sent(stream.behind);
@@ -241,7 +241,8 @@ impl Carrier {
         self.upload_bytes(&files)?;
         let uploaded = self.remote().uploaded.clone();
         let files = json!({"wandb-summary.json": {"offset": 0, "content": [summary]}});
-        self.post(&json!({"files": files, "uploaded": uploaded, "complete": true, "exitcode": code}))?;
+        let body = json!({"files": files, "uploaded": uploaded, "complete": true, "exitcode": code});
+        self.post(&body).map_err(patient)?;
         let remote = self.remote();
         remote.uploaded.clear();
         remote.ended = true;
@@ -347,6 +348,14 @@ impl Chunk {
 
     fn end(&self) -> u64 {
         self.offset + self.lines.len() as u64
+    }
+}
+
+/// A key that is refused in the middle of a run has been revoked or put right soon; what waits for it is not given up.
+fn patient(failure: Failure) -> Failure {
+    match failure {
+        Failure::Refused { status: Some(401 | 403), reason, .. } => Failure::Retry { after: Some(REFUSED_AGAIN), reason },
+        other => other,
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::server::Wandb;
 use super::{KEY, logger};
-use crate::outbox::Carrier as _;
+use crate::outbox::{Carrier as _, Failure};
 use crate::test_server::{Fault, TestServer};
 use crate::{Artifact, Image, Logger, Status};
 
@@ -18,6 +18,9 @@ fn every_fault_of_a_server_is_waited_out_and_nothing_is_lost() {
         logger.log_metrics(&[("loss", f64::from(step))].into(), Some(step as u64)).unwrap();
         if step % 10 == 0 {
             logger.save().unwrap();
+            while logger.delivery().is_some_and(|delivery| delivery.spooled > 0) {
+                std::thread::yield_now();
+            }
             let fault = match step {
                 10 => Fault::Status(500, None),
                 20 => Fault::HangUp,
@@ -81,6 +84,23 @@ fn a_refused_key_loses_nothing_and_a_refused_file_only_itself() {
         (vec![0.0, 1.0], Some((0, 2)))
     );
     assert_eq!(wandb.kept().exit, Some(0));
+}
+
+#[test]
+fn rows_of_a_deleted_run_are_given_up_at_once_and_a_revoked_key_is_waited_for() {
+    let (folder, wandb) = (tempfile::tempdir().unwrap(), Wandb::start());
+    let logger = logger(folder.path()).base_url(&wandb.server.address).api_key(KEY);
+    let mut carrier = super::super::carrier::Carrier::new(&logger.settings, folder.path()).unwrap();
+    let row = |line: u64| {
+        let entry = json!({"row": {"line": line, "items": {"loss": "1"}}});
+        serde_json::from_value(json!({"session": "s", "entry": entry, "kept": null})).unwrap()
+    };
+    assert_eq!(carrier.deliver(&[row(0)]).unwrap(), 1);
+    wandb.server.fail([Fault::Status(404, None), Fault::Status(401, None)]);
+    let deleted = carrier.deliver(&[row(1), row(2), row(3)]).unwrap_err();
+    assert!(matches!(deleted, Failure::Refused { count: 3, .. }), "{deleted:?}");
+    let revoked = carrier.deliver(&[row(4)]).unwrap_err();
+    assert!(matches!(revoked, Failure::Retry { .. }), "{revoked:?}");
 }
 
 #[test]
