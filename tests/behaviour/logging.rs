@@ -1,6 +1,7 @@
 //! What reaches the loggers, under which name and step, and what callbacks see of it.
 
 mod at_hand;
+mod away;
 mod epochs;
 mod hooks;
 mod loaders;
