@@ -9,3 +9,4 @@ mod net;
 mod observer;
 mod places;
 mod plan;
+mod trackers;

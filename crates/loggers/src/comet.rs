@@ -372,6 +372,10 @@ impl Logger for CometLogger {
         self.take_position()
     }
 
+    fn position_names_run(&self) -> bool {
+        true
+    }
+
     fn resume(&mut self, position: Value) -> Result<()> {
         self.go_back(position)
     }

@@ -241,6 +241,18 @@ pub trait Logger: Any + Send {
         Ok(Value::Null)
     }
 
+    /// What kind of logger it is. Default: the name of its type.
+    fn kind(&self) -> &'static str {
+        std::any::type_name::<Self>()
+    }
+
+    /// Whether its [`position`](Logger::position) says which run it is of, so that a continued run finds its own among those
+    /// of the same kind and name though nobody gave it a version. Default: false; then only the position of the same version
+    /// is given back.
+    fn position_names_run(&self) -> bool {
+        false
+    }
+
     /// Goes back to a [`position`](Logger::position), perhaps of an earlier process, and forgets what was recorded after it.
     /// Called at most once, before anything is recorded, maybe after [`open`](Logger::open).
     ///

@@ -313,6 +313,10 @@ impl Logger for NeptuneLogger {
         position::save(&(self.id.clone(), self.begin()?.position()?))
     }
 
+    fn position_names_run(&self) -> bool {
+        true
+    }
+
     fn resume(&mut self, position: Value) -> Result<()> {
         let Some((id, position)) = position::load::<(String, queue::Position)>(position, &self.folder) else { return Ok(()) };
         match Queue::reopen(&position)? {

@@ -6,6 +6,7 @@ mod entry;
 mod tests;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use carrier::Sender;
 use entry::{Entry, Kept};
@@ -53,6 +54,7 @@ pub struct TrackioLogger {
     prefix: String,
     save_dir: PathBuf,
     strict: bool,
+    patience: Duration,
     /// Whether the user chose the run's name.
     is_named: bool,
     run: Run,
@@ -119,6 +121,7 @@ impl TrackioLogger {
             prefix: String::new(),
             save_dir: PathBuf::new(),
             strict: false,
+            patience: Duration::from_secs(30),
             is_named: false,
             run,
             rows: Rows::default(),
@@ -184,6 +187,12 @@ impl TrackioLogger {
         self
     }
 
+    /// How long the end of a run waits while nothing arrives at the server. Default: 30 s.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// How several values of one name and step become one. Default: their mean, and for `epoch` the last.
     pub fn aggregate(mut self, name: impl Into<String>, reduce: Reduce) -> Self {
         self.rows.reductions().set(name, reduce);
@@ -226,7 +235,7 @@ impl TrackioLogger {
         } else {
             let Run { project, name, id, session, .. } = self.run.clone();
             let client = self.client()?;
-            let sending = Sending { strict: self.strict, ..Sending::new("trackio") };
+            let sending = Sending { strict: self.strict, patience: self.patience, ..Sending::new("trackio") };
             let folder = self.save_dir.join(".stormfire/trackio").join(session);
             Outbox::open(folder, Sender { client, project, run: name, run_id: id }, sending)?
         };
@@ -381,6 +390,10 @@ impl Logger for TrackioLogger {
     fn position(&mut self) -> Result<Value> {
         let outbox = self.outbox()?.position()?;
         position::save(&Position { run: self.run.clone(), open: self.rows.open(), outbox })
+    }
+
+    fn position_names_run(&self) -> bool {
+        true
     }
 
     /// Goes on with the run of the position, unless another project or run was asked for.

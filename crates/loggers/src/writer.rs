@@ -1,18 +1,18 @@
 //! A logger on a thread of its own.
 
+mod facts;
 mod queue;
 #[cfg(test)]
 mod tests;
 
-use std::any::{Any, TypeId};
+use std::any::TypeId;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use facts::Facts;
 use queue::{Job, Queue, Run};
-
 use serde_json::Value;
 
 use crate::{CheckpointInfo, Error, Hyperparams, Logger, Metrics, Result, Status};
@@ -57,31 +57,6 @@ pub struct Background {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What is known of the logger without asking its thread.
-#[derive(Debug)]
-struct Facts {
-    name: String,
-    version: String,
-    save_dir: Option<PathBuf>,
-    log_dir: Option<PathBuf>,
-    group_separator: String,
-    of_type: TypeId,
-    /// The kinds of values that the logger has said it has no place for.
-    unsupported: Mutex<Vec<&'static str>>,
-}
-
-impl Facts {
-    /// Whether this kind of value was turned away for the first time.
-    fn is_new(&self, what: &'static str) -> bool {
-        let mut unsupported = self.unsupported.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = !unsupported.contains(&what);
-        if is_new {
-            unsupported.push(what);
-        }
-        is_new
-    }
-}
-
 impl Background {
     /// Opens the logger here, then moves it to its thread.
     ///
@@ -89,49 +64,11 @@ impl Background {
     /// What [`Logger::open`] returns, or [`Error::Io`] if no thread can be started.
     pub fn spawn(mut logger: Box<dyn Logger>) -> Result<Self> {
         logger.open()?;
-        let facts = Arc::new(Facts {
-            name: logger.name().to_owned(),
-            version: logger.version(),
-            save_dir: logger.save_dir(),
-            log_dir: logger.log_dir(),
-            group_separator: logger.group_separator().to_owned(),
-            of_type: Any::type_id(&*logger),
-            unsupported: Mutex::default(),
-        });
+        let facts = Arc::new(Facts::of(&*logger));
         let queue = Arc::new(Queue::new());
         let worker = Worker { logger, facts: Arc::clone(&facts), queue: Arc::clone(&queue), unsaved: false, saved: Instant::now() };
         let thread = thread::Builder::new().name(format!("log {}", facts.name.replace('\0', " "))).spawn(move || worker.run())?;
         Ok(Self { facts, queue, thread: Some(thread) })
-    }
-
-    /// [`Logger::name`].
-    pub fn name(&self) -> &str {
-        &self.facts.name
-    }
-
-    /// [`Logger::version`].
-    pub fn version(&self) -> &str {
-        &self.facts.version
-    }
-
-    /// The version for a narrow place such as a progress bar: `0` for `version_0`, else the last four characters.
-    pub fn short_version(&self) -> &str {
-        crate::run_dir::short(&self.facts.version)
-    }
-
-    /// [`Logger::save_dir`].
-    pub fn save_dir(&self) -> Option<&Path> {
-        self.facts.save_dir.as_deref()
-    }
-
-    /// [`Logger::log_dir`].
-    pub fn log_dir(&self) -> Option<&Path> {
-        self.facts.log_dir.as_deref()
-    }
-
-    /// [`Logger::group_separator`].
-    pub fn group_separator(&self) -> &str {
-        &self.facts.group_separator
     }
 
     /// Whether the logger is an `L`.

@@ -13,6 +13,7 @@ use stormfire_module::{Result, state};
 pub(crate) struct SavedLog {
     pub(crate) name: String,
     pub(crate) version: String,
+    pub(crate) kind: String,
     /// Absolute; `None` for a logger without one.
     pub(crate) log_dir: Option<PathBuf>,
     pub(crate) position: Value,
@@ -32,8 +33,8 @@ impl PendingLog {
     /// The same, at a position that was asked for earlier.
     pub(crate) fn at(logger: &Background, position: PendingPosition) -> Self {
         let log_dir = logger.log_dir().map(storage::identity);
-        let (name, version) = (logger.name().to_owned(), logger.version().to_owned());
-        Self { log: SavedLog { name, version, log_dir, position: Value::Null }, position }
+        let (name, version, kind) = (logger.name().to_owned(), logger.version().to_owned(), logger.kind().to_owned());
+        Self { log: SavedLog { name, version, kind, log_dir, position: Value::Null }, position }
     }
 
     /// Waits for the position. A logger that has none to give is no reason to lose a checkpoint.

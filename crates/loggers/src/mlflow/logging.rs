@@ -225,6 +225,10 @@ impl Logger for MlflowLogger {
         position::save(&Position { sink, tables, time })
     }
 
+    fn position_names_run(&self) -> bool {
+        true
+    }
+
     fn resume(&mut self, position: Value) -> Result<()> {
         self.sink()?;
         let Some(Position { sink: to, tables, time }) = position::load(position, &self.settings.save_dir) else { return Ok(()) };

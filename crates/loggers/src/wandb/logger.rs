@@ -175,6 +175,10 @@ impl Logger for WandbLogger {
         position::save(&Position { id, runtime, state, open, place: sink.position()? })
     }
 
+    fn position_names_run(&self) -> bool {
+        true
+    }
+
     /// The run of the position goes on, also if this logger has another id that nobody chose.
     fn resume(&mut self, position: Value) -> Result<()> {
         let Some(position) = position::load::<Position>(position, &self.settings.save_dir) else { return Ok(()) };

@@ -52,7 +52,8 @@ impl Resume {
                 let same_place = logger.log_dir().map_or(log.log_dir.is_none(), |folder| self.is_folder_of(log, folder));
                 log.name == logger.name() && log.version == logger.version() && same_place
             };
-            match logs.iter().position(is_it) {
+            let knows_it = |log: &SavedLog| logger.position_names_run() && log.kind == logger.kind() && log.name == logger.name();
+            match logs.iter().position(is_it).or_else(|| logs.iter().position(knows_it)) {
                 Some(index) => logger.resume(logs.remove(index).position)?,
                 None => all = false,
             }

@@ -1,0 +1,59 @@
+//! A continued fit goes on in the run of its tracker, though that run has a random id.
+
+use std::path::{Path, PathBuf};
+
+use stormfire::{
+    loggers::{MlflowLogger, TrackioLogger},
+    prelude::*,
+};
+
+use crate::support::{Line, line_data, quiet};
+
+/// A fit up to an epoch, as each process of a job would begin it.
+fn fit(folder: &Path, epochs: usize) -> Stop {
+    let mut trainer = quiet()
+        .default_root_dir(folder)
+        .seed(1)
+        .max_epochs(epochs)
+        .log_every_n_steps(1)
+        .ckpt_path("last")
+        .enable_checkpointing(true)
+        .logger(MlflowLogger::new().tracking_uri(folder.join("mlruns").display().to_string()).save_dir(folder))
+        // Nobody listens there.
+        .logger(TrackioLogger::new().server_url("http://127.0.0.1:9").save_dir(folder).patience(std::time::Duration::ZERO))
+        .callback(ModelCheckpoint::new().dirpath(folder.join("checkpoints")).save_last(true));
+    trainer.fit(Line::new(), line_data(8, 4)).unwrap().stop
+}
+
+fn files(folder: &Path, name: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.file_name().is_some_and(|own| own == name) {
+            found.push(path);
+        } else if path.is_dir() {
+            found.extend(files(&path, name));
+        }
+    }
+    found
+}
+
+#[test]
+fn three_processes_make_one_run_with_each_value_once() {
+    let folder = tempfile::tempdir().unwrap();
+    for epochs in 1..=3 {
+        assert_eq!(fit(folder.path(), epochs), Stop::MaxEpochs);
+    }
+    let metrics = files(&folder.path().join("mlruns"), "epoch");
+    assert_eq!(metrics.len(), 1, "one run: {metrics:?}");
+    let steps: Vec<String> = std::fs::read_to_string(&metrics[0])
+        .unwrap()
+        .lines()
+        .map(|line| line.split(' ').skip(1).collect::<Vec<_>>().join(" at "))
+        .collect();
+    let mut unique = steps.clone();
+    unique.dedup();
+    assert_eq!(unique, ["0.0 at 0", "0.0 at 1", "1.0 at 2", "1.0 at 3", "2.0 at 4", "2.0 at 5"].map(str::to_owned), "{steps:?}");
+    let spools = std::fs::read_dir(folder.path().join(".stormfire/trackio")).unwrap().count();
+    assert_eq!(spools, 1, "one run of trackio");
+}
