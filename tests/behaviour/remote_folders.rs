@@ -107,13 +107,13 @@ fn a_save_that_was_cut_short_in_a_store_is_finished() {
     };
     let step = |name: &str| Checkpoint::read_manifest(path(name)).unwrap().global_step();
     let _ = fit(1);
-    storage::link_or_copy(&path("last.ckpt"), &path("aside")).unwrap();
+    storage::link_or_copy(path("last.ckpt"), path("aside")).unwrap();
     let _ = fit(2);
     for is_there in [true, false] {
-        storage::link_or_copy(&path("aside"), &path("step=2.ckpt")).unwrap();
+        storage::link_or_copy(path("aside"), path("step=2.ckpt")).unwrap();
         storage::remove(&path("last.ckpt")).unwrap();
         if is_there {
-            storage::link_or_copy(&path("aside"), &path("last.ckpt")).unwrap();
+            storage::link_or_copy(path("aside"), path("last.ckpt")).unwrap();
         }
         assert_eq!(fit(2).progress.global_step, 4);
         assert_eq!((listed(root), step("last.ckpt")), (vec!["aside".into(), "last.ckpt".into(), "step=4.ckpt".into()], Some(4)));

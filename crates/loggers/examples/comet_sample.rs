@@ -16,16 +16,16 @@ fn main() -> Result<()> {
 
     let config = json!({"lr": 1e-3, "net": {"width": 32, "bias": true, "note": null}, "sizes": [64, 10], "optimizer": "adam"});
     logger.log_hyperparams(&Hyperparams::from_serialize(&config)?, &Metrics::new())?;
-    let mut logged = Vec::new();
+    let mut expected = Vec::new();
     for step in 0..500_u64 {
         let values = [("train_loss", 1.0 / (step + 1) as f64), ("small", 1e-30 * step as f64), ("epoch", (step / 100) as f64)];
         logger.log_metrics(&values.into(), Some(step))?;
-        logged.push(json!(["train_loss", values[0].1, step, step / 100]));
-        logged.push(json!(["small", values[1].1, step, step / 100]));
+        expected.push(json!(["train_loss", values[0].1, step, step / 100]));
+        expected.push(json!(["small", values[1].1, step, step / 100]));
     }
     for (name, value, text) in [("nan", f64::NAN, "NaN"), ("inf", f64::INFINITY, "Infinity"), ("ninf", f64::NEG_INFINITY, "-Infinity")] {
         logger.log_metrics(&[(name, value)].into(), Some(500))?;
-        logged.push(json!([name, text, 500, 4]));
+        expected.push(json!([name, text, 500, 4]));
     }
 
     let pixels: Vec<u8> = (0..6 * 4 * 3).collect();
@@ -53,10 +53,10 @@ fn main() -> Result<()> {
     logger.log_console("a warning", true)?;
     logger.finalize(Status::Success)?;
 
-    let logged = json!({
-        "key": logger.key(), "archive": logger.archive(), "metrics": logged, "pixels": pixels, "samples": samples,
+    let expected = json!({
+        "key": logger.key(), "archive": logger.archive(), "metrics": expected, "pixels": pixels, "samples": samples,
         "params": {"lr": 1e-3, "net|width": 32, "net|bias": true, "net|note": null, "sizes": "[64,10]", "optimizer": "adam"},
     });
-    std::fs::write(folder.join("logged.json"), logged.to_string())?;
+    std::fs::write(folder.join("logged.json"), expected.to_string())?;
     Ok(())
 }

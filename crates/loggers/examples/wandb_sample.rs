@@ -78,7 +78,7 @@ fn go_on(mut logger: WandbLogger, folder: &Path) -> Result<()> {
 /// Two calls and a save between them; they are one row.
 fn train(logger: &mut WandbLogger, step: u64) -> Result<()> {
     logger.log_metrics(&Metrics::from([("loss", loss(step)), ("epoch", (step / 100) as f64)]), Some(step))?;
-    if step % 7 == 0 {
+    if step.is_multiple_of(7) {
         logger.save()?;
     }
     logger.log_metrics(&Metrics::from([("accuracy", accuracy(step)), ("loss", loss(step))]), Some(step))

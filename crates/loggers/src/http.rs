@@ -17,7 +17,7 @@ use crate::Secret;
 use crate::outbox::Failure;
 
 /// A request may take so long until the answer begins.
-const ANSWER_WITHIN: Duration = Duration::from_secs(120);
+const ANSWER_WITHIN: Duration = Duration::from_mins(2);
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// No answer of a tracking server is longer.
 const LONGEST_ANSWER: u64 = 64 << 20;
@@ -83,14 +83,13 @@ pub(crate) struct Client {
     agent: Agent,
     base: String,
     auth: Auth,
-    headers: Vec<(&'static str, String)>,
 }
 
 impl Client {
     /// A client of the server at `base`, such as `https://host:5000`.
     pub(crate) fn new(base: &str, auth: Auth) -> Self {
         let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
-        Self { agent: agent(tls), base: base.trim_end_matches('/').to_owned(), auth, headers: Vec::new() }
+        Self { agent: agent(tls), base: base.trim_end_matches('/').to_owned(), auth }
     }
 
     /// Takes any certificate for good.
@@ -114,12 +113,6 @@ impl Client {
         Ok(self)
     }
 
-    /// A header of every request.
-    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
-        self
-    }
-
     /// The server's address, without a slash at the end.
     pub(crate) fn base(&self) -> &str {
         &self.base
@@ -139,9 +132,6 @@ impl Client {
         let address = if own { format!("{}/{}", self.base, path.trim_start_matches('/')) } else { path.to_owned() };
         let mut request = Request::builder().method(method).uri(&address);
         if own {
-            for (name, value) in &self.headers {
-                request = request.header(*name, value);
-            }
             request = match &self.auth {
                 Auth::None => request,
                 Auth::Basic { user, password } => request.header("Authorization", format!("Basic {}", basic(user, password))),

@@ -85,7 +85,7 @@ impl Loggers {
     /// # Errors
     /// The first error since the last report. Every logger is waited for.
     pub fn flush(&self) -> Result<()> {
-        self.each(|logger| logger.save())
+        self.each(<dyn Logger>::save)
     }
 
     /// Waits until everything logged so far is done, and tells every logger how the run ended. More may be logged afterwards.

@@ -114,7 +114,7 @@ impl Background {
 
     #[cfg(test)]
     pub(crate) fn said_unsupported(&self) -> Vec<&'static str> {
-        self.facts.unsupported.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.facts.unsupported.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
     /// Queues [`Logger::log_metrics`].

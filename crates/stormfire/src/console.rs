@@ -217,9 +217,9 @@ impl Write for BesideBars {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let print = || io::stderr().lock().write_all(line);
         if io::stderr().is_terminal() {
-            Printer::live().suspend(print)?
+            Printer::live().suspend(print)?;
         } else {
-            print()?
+            print()?;
         }
         Ok(line.len())
     }

@@ -220,11 +220,9 @@ impl<M: LightningModule> Session<M> {
         let engine = &mut self.engine;
         let _entered = scope::enter_run(engine.run.loggers.clone());
         let _span = run_span(stage).entered();
-        match &self.log_dir {
-            // Whoever keeps what is reported beside the logs learns the folder from this field.
-            Some(folder) => tracing::info!(device = ?engine.device, log_dir = %folder.display(), "`Trainer.{stage}` begins"),
-            None => tracing::info!(device = ?engine.device, "`Trainer.{stage}` begins"),
-        }
+        // Whoever keeps what is reported beside the logs learns the folder from this field.
+        let log_dir = self.log_dir.as_ref().map(|folder| tracing::field::display(folder.display()));
+        tracing::info!(device = ?engine.device, log_dir, "`Trainer.{stage}` begins");
         engine.run.stage = stage;
         engine.run.resumed_from.take_if(|_| stage != Stage::Fit);
         engine.run.limits = Limits::default();

@@ -36,12 +36,12 @@ struct Net {
 
 impl Net {
     fn new() -> Self {
-        Self::with_layout(&LinearLayout::Row)
+        Self::with_layout(LinearLayout::Row)
     }
 
-    fn with_layout(layout: &LinearLayout) -> Self {
+    fn with_layout(layout: LinearLayout) -> Self {
         let device = Device::flex();
-        let linear = |inputs, outputs| LinearConfig::new(inputs, outputs).with_layout(layout.clone());
+        let linear = |inputs, outputs| LinearConfig::new(inputs, outputs).with_layout(layout);
         Self {
             embedding: EmbeddingConfig::new(5, 2).init(&device),
             conv: Conv1dConfig::new(2, 3, 2).init(&device),
@@ -98,7 +98,7 @@ fn a_module_answers_as_in_pytorch() {
 /// The second weight is square: nothing but the outputs tells a transposition too many.
 #[test]
 fn a_linear_in_column_layout_answers_as_in_pytorch() {
-    let (net, _) = import_pytorch(Net::with_layout(&LinearLayout::Col), file("weights.pt"), &ImportOptions::new()).unwrap();
+    let (net, _) = import_pytorch(Net::with_layout(LinearLayout::Col), file("weights.pt"), &ImportOptions::new()).unwrap();
     assert_answers(&net);
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(500);
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// Exponential backoff with full jitter above one half, so that a thousand jobs do not come back in the same second.
 #[derive(Debug, Default)]

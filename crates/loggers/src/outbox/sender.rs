@@ -22,6 +22,7 @@ enum Next {
     Idle,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 struct State {
     /// The sender may read up to here.
     flushed: u64,
@@ -132,22 +133,21 @@ impl Shared {
             if state.closed {
                 return None;
             }
-            let to_beat = beat.map_or(Duration::from_secs(3600), |beat| beat.saturating_duration_since(Instant::now()));
+            let to_beat = beat.map_or(Duration::from_hours(1), |beat| beat.saturating_duration_since(Instant::now()));
             if to_beat.is_zero() {
                 state.busy = true;
                 return Some(Next::Idle);
             }
             let wait = if state.acked < state.flushed {
                 let since = *since.get_or_insert_with(Instant::now);
-                match linger.checked_sub(since.elapsed()).filter(|left| !left.is_zero() && !state.urgent) {
-                    Some(left) => left,
-                    None => {
-                        state.busy = true;
-                        return Some(Next::Send(state.acked, state.flushed));
-                    }
+                let left = linger.saturating_sub(since.elapsed());
+                if left.is_zero() || state.urgent {
+                    state.busy = true;
+                    return Some(Next::Send(state.acked, state.flushed));
                 }
+                left
             } else {
-                Duration::from_secs(3600)
+                Duration::from_hours(1)
             };
             state = self.changed.wait_timeout(state, wait.min(to_beat)).unwrap_or_else(PoisonError::into_inner).0;
         }

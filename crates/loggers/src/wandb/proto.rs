@@ -179,6 +179,7 @@ pub(super) struct Content {
 
 /// How a metric is shown.
 #[derive(Clone, PartialEq, prost::Message)]
+#[expect(clippy::struct_field_names, reason = "W&B's names")]
 pub(super) struct Metric {
     #[prost(string, tag = "1")]
     pub(super) name: String,
@@ -210,6 +211,7 @@ pub(super) struct Console {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+#[expect(clippy::struct_field_names, reason = "W&B's names")]
 pub(super) struct Run {
     #[prost(string, tag = "1")]
     pub(super) run_id: String,

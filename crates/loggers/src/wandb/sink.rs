@@ -11,6 +11,7 @@ use super::online::{self, Online};
 use super::settings::{Mode, Settings};
 use crate::{Delivery, Result, position};
 
+#[expect(clippy::large_enum_variant, reason = "a logger has one of them")]
 pub(super) enum Sink {
     Offline(Offline),
     Online(Online),
@@ -20,6 +21,7 @@ pub(super) enum Sink {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "it goes into a checkpoint at once")]
 pub(super) enum Position {
     Offline(offline::Position),
     Online(online::Position),
