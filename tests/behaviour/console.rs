@@ -5,7 +5,7 @@ use stormfire::{
     console::{Builder, Level},
     prelude::*,
 };
-use tracing::subscriber::with_default;
+use tracing::{Dispatch, subscriber::with_default};
 
 use crate::{
     rig::run_of,
@@ -50,6 +50,9 @@ fn a_run_reports_into_its_folder_and_says_where_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let levels = Builder::new().no_screen().file().level("behaviour", Level::INFO).level("stormfire_trainer", Level::WARN);
     let data = || (line_data(8, 4), line_data(4, 4));
+    // While there is only one subscriber, tracing asks it on the wrong thread whether somebody listens (a test beside this one
+    // may come first). A program has one for all threads.
+    let _second = Dispatch::new(levels.clone().subscriber().unwrap());
     with_default(levels.clone().subscriber().unwrap(), || {
         let fit = trainer(folder.path()).max_epochs(2).fit(Talking { line: Line::new() }, data()).unwrap();
         assert_eq!(fit.progress.global_step, 4);

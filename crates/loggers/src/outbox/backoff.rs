@@ -33,8 +33,8 @@ mod tests {
     fn waits_grow_to_a_minute_and_start_again() {
         let mut backoff = Backoff::default();
         let waits: Vec<f64> = (0..12).map(|_| backoff.next(None).as_secs_f64()).collect();
-        for (failure, wait) in waits.iter().enumerate() {
-            let full = (0.5 * 2_f64.powi(failure as i32)).min(60.0);
+        for (failure, wait) in (0..).zip(&waits) {
+            let full = (0.5 * 2_f64.powi(failure)).min(60.0);
             assert!((full / 2.0..=full).contains(wait), "{wait} after {failure} failures");
         }
         backoff.reset();

@@ -82,7 +82,7 @@ fn everything_arrives_in_order_what_is_refused_is_counted_and_the_spool_vanishes
     let server = Server::default();
     server.failures.store(3, Ordering::SeqCst);
     let mut outbox =
-        Outbox::open(folder.path().join("spool"), server.clone(), Sending { patience: Duration::from_secs(60), ..sending() }).unwrap();
+        Outbox::open(folder.path().join("spool"), server.clone(), Sending { patience: Duration::from_mins(1), ..sending() }).unwrap();
     push(&mut outbox, 0..20);
     let delivery = outbox.settle().unwrap();
     assert_eq!((delivery.delivered, delivery.spooled, delivery.refused), (19, 0, 1));
@@ -95,7 +95,7 @@ fn everything_arrives_in_order_what_is_refused_is_counted_and_the_spool_vanishes
 fn the_server_hears_of_the_run_between_deliveries_whatever_goes_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::default();
-    let sending = Sending { idle_every: Some(Duration::from_millis(1)), patience: Duration::from_secs(60), ..sending() };
+    let sending = Sending { idle_every: Some(Duration::from_millis(1)), patience: Duration::from_mins(1), ..sending() };
     let mut outbox = Outbox::open(folder.path().join("spool"), server.clone(), sending).unwrap();
     push(&mut outbox, 0..2);
     outbox.flush().unwrap();
@@ -245,7 +245,7 @@ mod over_http {
             Fault::Slow(Duration::from_millis(50)),
         ]);
         let client = Client::new(&server.address, Auth::Bearer(Secret::new("token-1")));
-        let sending = Sending { linger: Duration::ZERO, patience: Duration::from_secs(60), ..Sending::new("test") };
+        let sending = Sending { linger: Duration::ZERO, patience: Duration::from_mins(1), ..Sending::new("test") };
         let mut outbox = Outbox::open(folder.path().join("spool"), Poster(client), sending).unwrap();
         push(&mut outbox, 0..5);
         let delivery = outbox.settle().unwrap();

@@ -15,7 +15,7 @@ fn records(folder: &Path) -> Vec<Kind> {
     let file = fs_err::read(folder.join("wandb/latest-run/run-run1.wandb")).unwrap();
     let records: Vec<Record> = frame::tests::read(&file).iter().map(|bytes| Record::decode(bytes.as_slice()).unwrap()).collect();
     let numbers: Vec<i64> = records.iter().map(|record| record.num).collect();
-    assert_eq!(numbers, (1..=numbers.len() as i64).collect::<Vec<_>>());
+    assert_eq!(numbers, (1..).take(numbers.len()).collect::<Vec<i64>>());
     records.into_iter().filter_map(|record| record.kind).collect()
 }
 
@@ -36,8 +36,8 @@ fn rows(folder: &Path) -> Vec<Value> {
 }
 
 fn summary(folder: &Path, name: &str) -> Option<String> {
-    let summaries = records(folder).into_iter().filter_map(|kind| if let Kind::Summary(summary) = kind { Some(summary) } else { None });
-    let last = summaries.last()?;
+    let mut summaries = records(folder).into_iter().filter_map(|kind| if let Kind::Summary(summary) = kind { Some(summary) } else { None });
+    let last = summaries.next_back()?;
     Some(last.update.into_iter().find(|item| item.nested_key == [name])?.value_json)
 }
 
@@ -152,7 +152,7 @@ fn every_medium_is_a_file_that_its_row_names() {
     assert_eq!(path, format!("wandb-client-artifact://{}/table.table.json", artifacts[0].client_id));
     for artifact in artifacts {
         let content = &artifact.manifest.as_ref().unwrap().contents[0];
-        assert_eq!(fs_err::metadata(&content.local_path).unwrap().len() as i64, content.size);
+        assert_eq!(fs_err::metadata(&content.local_path).unwrap().len().cast_signed(), content.size);
     }
 }
 
