@@ -2,8 +2,10 @@
 //!
 //! The training is a small one on the digits of `data/mnist-mini`. After each epoch a batch of validation digits is shown: as
 //! a picture, with a table and a drawing of what was recognised, and more. TensorBoard and CSV files are always written, and
-//! what is reported on the screen is in `training.log` beside them. With `--mlflow URI` or the variable `MLFLOW_TRACKING_URI`
-//! everything goes to MLflow, too. What a tracker has no place for it leaves out, with one warning.
+//! what is reported on the screen is in `training.log` beside them. Weights & Biases, Comet and Neptune are written without a
+//! connection, each in its own format: `wandb sync` and `comet upload` send them. With `--mlflow URI` or the variable
+//! `MLFLOW_TRACKING_URI` everything goes to MLflow, too, and with `--trackio URL` or `TRACKIO_SERVER_URL` to trackio. What a
+//! tracker has no place for it leaves out, with one warning.
 
 use burn::{
     nn::{
@@ -17,8 +19,8 @@ use burn::{
 use clap::Parser;
 use stormfire::{
     loggers::{
-        Artifact, Audio, DEFAULT_NAME, Figure, Graph, Histogram, Image, Loggers, MlflowLogger, Node, RunDir, Table, Text,
-        plotters::prelude::*,
+        Artifact, Audio, CometLogger, DEFAULT_NAME, Figure, Graph, Histogram, Image, LogModel, Loggers, MlflowLogger, NeptuneLogger, Node,
+        RunDir, Table, Text, TrackioLogger, WandbLogger, plotters::prelude::*,
     },
     module::RunningStage,
     prelude::*,
@@ -212,6 +214,9 @@ struct Args {
     /// The server, or `file:` and a folder, that MLflow logs to.
     #[arg(long)]
     mlflow: Option<String>,
+    /// The address of a trackio server.
+    #[arg(long)]
+    trackio: Option<String>,
     /// Show no progress bar.
     #[arg(long)]
     no_progress_bar: bool,
@@ -231,9 +236,16 @@ fn main() -> Result<Stop> {
         .enable_progress_bar(!args.no_progress_bar)
         .callback(ModelCheckpoint::new().monitor("val_loss"))
         .logger(TensorBoardLogger::in_dir(folder.clone()))
-        .logger(CsvLogger::in_dir(folder));
+        .logger(CsvLogger::in_dir(folder))
+        .logger(WandbLogger::new().offline(true).save_dir(&args.root).project("trackers").log_model(LogModel::AtEnd))
+        .logger(CometLogger::new().offline(true).save_dir(args.root.join("comet")).project("trackers").log_model(LogModel::AtEnd))
+        .logger(NeptuneLogger::new(&args.root).run_name("trackers").log_model(LogModel::AtEnd));
     if let Some(uri) = args.mlflow.or_else(|| std::env::var("MLFLOW_TRACKING_URI").ok()) {
-        trainer = trainer.logger(MlflowLogger::new().tracking_uri(uri).experiment("trackers").save_dir(&args.root));
+        trainer =
+            trainer.logger(MlflowLogger::new().tracking_uri(uri).experiment("trackers").save_dir(&args.root).log_model(LogModel::AtEnd));
+    }
+    if let Some(url) = args.trackio.or_else(|| std::env::var("TRACKIO_SERVER_URL").ok()) {
+        trainer = trainer.logger(TrackioLogger::new().server_url(url).project("trackers").save_dir(&args.root));
     }
     if let Some(steps) = args.max_steps {
         trainer = trainer.max_steps(steps);

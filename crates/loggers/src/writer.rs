@@ -104,7 +104,8 @@ impl Background {
         Job::Run(Box::new(move |logger| match job(logger) {
             Err(Error::Unsupported { what, .. }) => {
                 if facts.is_new(what) {
-                    tracing::warn!(logger = facts.name, "this logger has no place for {what}: they are left out");
+                    let logger = facts.kind.rsplit("::").next().unwrap_or(facts.kind);
+                    tracing::warn!("`{logger}` has no place for {what}: they are left out");
                 }
                 Ok(())
             }

@@ -16,6 +16,7 @@ use stormfire_module::{
 };
 
 use crate::{
+    accelerator,
     checkpoint::{self, Resume},
     communicator::{Communicator, SingleRank},
     config::TrainerConfig,
@@ -222,7 +223,7 @@ impl<M: LightningModule> Session<M> {
         let _span = run_span(stage).entered();
         // Whoever keeps what is reported beside the logs learns the folder from this field.
         let log_dir = self.log_dir.as_ref().map(|folder| tracing::field::display(folder.display()));
-        tracing::info!(device = ?engine.device, log_dir, "`Trainer.{stage}` begins");
+        tracing::info!(device = accelerator::describe(&engine.device), log_dir, "`Trainer.{stage}` begins");
         engine.run.stage = stage;
         engine.run.resumed_from.take_if(|_| stage != Stage::Fit);
         engine.run.limits = Limits::default();
