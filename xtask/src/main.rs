@@ -1,26 +1,21 @@
 //! Everything a contributor or CI does beyond plain cargo: `cargo xtask --help`.
 
 mod bench;
-mod comet;
 mod crash;
 mod cuda;
 mod data;
 mod docs;
 mod examples;
 mod losses;
-mod mlflow;
-mod neptune;
 mod python;
 mod s3;
 mod steps;
 mod system;
-mod tensorboard;
 mod test;
 mod tidy;
 mod torch;
-mod trackio;
+mod trackers;
 mod venv;
-mod wandb;
 mod wgpu;
 
 use std::process::ExitCode;

@@ -4,7 +4,8 @@ use anyhow::Result;
 
 use crate::system::{self, Workspace};
 use crate::test::Verdict;
-use crate::{comet, cuda, docs, examples, mlflow, neptune, python, s3, tensorboard, tidy, torch, trackio, wandb, wgpu};
+use crate::trackers::{comet, mlflow, neptune, tensorboard, trackio, wandb};
+use crate::{cuda, docs, examples, python, s3, tidy, torch, wgpu};
 
 /// One check.
 pub(crate) struct Step {
