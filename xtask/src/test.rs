@@ -57,7 +57,7 @@ struct Report {
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     if options.list {
         for step in STEPS {
-            println!("{:<10}{}", step.name, step.about);
+            println!("{:<12}{}", step.name, step.about);
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -102,7 +102,7 @@ fn line(report: &Report) -> String {
         Outcome::Skipped(why) => ("skipped", why.as_str()),
     };
     let seconds = report.time.as_secs_f64();
-    format!("{:<10}{word:<9}{seconds:>7.1} s  {}", report.step, note.replace('\n', "\n    ")).trim_end().to_owned()
+    format!("{:<12}{word:<9}{seconds:>7.1} s  {}", report.step, note.replace('\n', "\n    ")).trim_end().to_owned()
 }
 
 fn conclude(reports: &[Report]) -> ExitCode {

@@ -6,6 +6,7 @@
 //! `{"hidden.weight": {"__rank": 2, "momentum.time": 5}}`.
 
 mod transparent;
+mod visible;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,8 +36,9 @@ fn prefix(optimizer: &str) -> String {
 
 /// Reads the state of an optimizer: its numbers by parameter path, its tensors by name, all sorted.
 ///
-/// Waits for the device once for each tensor; burn has no other way. It is one copy on the host for a [`Transparent`]
-/// optimizer and two for any other. The state of a parameter that the module no longer has is left out.
+/// The tensors of a [`Transparent`] Adam, AdamW, Adan, LAMB, Lion or Adafactor leave the device in one transaction. For any other
+/// algorithm it is a read for each tensor, since burn keeps them to itself; if it is not transparent, they are also copied
+/// twice on the host. The state of a parameter that the module no longer has is left out.
 ///
 /// # Errors
 /// [`WeightsError::Record`] when burn cannot write its record.
@@ -57,7 +59,7 @@ pub fn read(optimizer: &ModuleOptimizer, name: &str, paths: &ParamPaths) -> Resu
             tensors.push((format!("{prefix}{path}/{field}"), data));
         }
     };
-    for (key, data) in seen {
+    for (key, data) in seen.handles.read()?.into_iter().chain(seen.read) {
         keep(&key, data);
     }
     // Those of an algorithm that is not transparent.

@@ -181,7 +181,18 @@ fn both_ways<O: burn::optim::Optimizer + Clone>(algorithm: O) -> [Saved; 2] {
 
 #[test]
 fn a_transparent_optimizer_saves_what_a_plain_one_does_and_loads_it() {
-    for [plain, transparent] in [both_ways(AdamConfig::new().build()), both_ways(LambConfig::new().build())] {
+    let momentum = Some(MomentumConfig::new());
+    let all = [
+        both_ways(AdamConfig::new().build()),
+        both_ways(AdamConfig::new().with_amsgrad(true).build()),
+        both_ways(AdamWConfig::new().build()),
+        both_ways(AdanConfig::new().build()),
+        both_ways(LambConfig::new().build()),
+        both_ways(LionConfig::new().build()),
+        both_ways(AdafactorConfig::new().build()),
+        both_ways(SgdConfig::new().with_momentum(momentum).build()),
+    ];
+    for [plain, transparent] in all {
         assert_eq!(plain.1, transparent.1);
         assert_eq!(plain.2, transparent.2);
         assert!(!plain.2.is_empty());
