@@ -36,7 +36,7 @@ fn prefix(optimizer: &str) -> String {
 
 /// Reads the state of an optimizer: its numbers by parameter path, its tensors by name, all sorted.
 ///
-/// The tensors of a [`Transparent`] Adam, AdamW, Adan, LAMB, Lion or Adafactor leave the device in one transaction. For any other
+/// The tensors of a [`Transparent`] Adam, `AdamW`, Adan, LAMB, Lion or Adafactor leave the device in one transaction. For any other
 /// algorithm it is a read for each tensor, since burn keeps them to itself; if it is not transparent, they are also copied
 /// twice on the host. The state of a parameter that the module no longer has is left out.
 ///

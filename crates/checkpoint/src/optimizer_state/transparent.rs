@@ -36,7 +36,7 @@ pub(super) fn collecting<R>(run: impl FnOnce() -> R) -> (R, Collected) {
     (result, COLLECTED.replace(before).unwrap_or_default())
 }
 
-/// An algorithm of burn, unchanged, whose state [`read`](super::read) copies once only. That of Adam, AdamW, Adan, LAMB,
+/// An algorithm of burn, unchanged, whose state [`read`](super::read) copies once only. That of Adam, `AdamW`, Adan, LAMB,
 /// Lion and Adafactor leaves the device in one transaction.
 ///
 /// ```
