@@ -140,7 +140,7 @@ mod tests {
         assert_eq!(conclude(&reports), ExitCode::SUCCESS);
         let reports = [report(Outcome::Failed("a\nb".to_owned())), report(Outcome::Passed)];
         assert_eq!(conclude(&reports), ExitCode::FAILURE);
-        assert_eq!(line(&reports[0]), "fmt       FAILED       1.5 s  a\n    b");
+        assert_eq!(line(&reports[0]), "fmt         FAILED       1.5 s  a\n    b");
     }
 
     #[test]
