@@ -4,8 +4,7 @@ use anyhow::Result;
 
 use crate::system::{self, Workspace};
 use crate::test::Verdict;
-use crate::trackers::{comet, mlflow, neptune, tensorboard, trackio, wandb};
-use crate::{cuda, docs, examples, python, s3, tidy, torch, wgpu};
+use crate::{cuda, docs, examples, python, s3, tidy, torch, trackers, wgpu};
 
 /// One check.
 pub(crate) struct Step {
@@ -22,14 +21,22 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "docs", about: "the documentation builds without a warning", body: docs::step },
     Step { name: "examples", about: "every example runs on real data", body: examples::step },
     Step { name: "readers", about: "TensorBoard, its server, pandas and safetensors read what the MNIST example left", body: python::step },
-    Step { name: "tensorboard", about: "TensorBoard shows every kind of value as it was logged", body: tensorboard::step },
+    Step { name: "tensorboard", about: "TensorBoard shows every kind of value as it was logged", body: trackers::tensorboard },
     Step { name: "torch", about: "PyTorch computes with our weights, and we with those of PyTorch Lightning", body: torch::step },
-    Step { name: "mlflow", about: "MLflow's servers, client and migration read what MlflowLogger logged", body: mlflow::step },
+    Step { name: "mlflow", about: "MLflow's servers, client and migration read what MlflowLogger logged", body: trackers::mlflow },
     Step { name: "s3", about: "a run that is saved in S3 continues there", body: s3::step },
-    Step { name: "wandb", about: "W&B's reader and its `wandb sync` get every row, and we send what its client sends", body: wandb::step },
-    Step { name: "trackio", about: "a trackio server has what a run that was killed and continued has logged, once", body: trackio::step },
-    Step { name: "comet", about: "Comet's client reads and uploads our archives, and sends what our logger sends", body: comet::step },
-    Step { name: "neptune", about: "Neptune's client reads our runs and we read its own", body: neptune::step },
+    Step {
+        name: "wandb",
+        about: "W&B's reader and its `wandb sync` get every row, and we send what its client sends",
+        body: trackers::wandb,
+    },
+    Step {
+        name: "trackio",
+        about: "a trackio server has what a run that was killed and continued has logged, once",
+        body: trackers::trackio,
+    },
+    Step { name: "comet", about: "Comet's client reads and uploads our archives, and sends what our logger sends", body: trackers::comet },
+    Step { name: "neptune", about: "Neptune's client reads our runs and we read its own", body: trackers::neptune },
     Step { name: "wgpu", about: "the MNIST example has the same losses through wgpu as on the CPU", body: wgpu::step },
     Step { name: "cuda", about: "the features for GPUs compile", body: cuda::step },
 ];
