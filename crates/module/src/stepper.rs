@@ -80,7 +80,7 @@ pub trait StepHooks<M> {
     fn on_after_backward(&mut self, module: &mut M, gradients: &mut GradientsParams) -> Result<()>;
     /// The optimizer is about to step.
     fn on_before_optimizer_step(&mut self, module: &mut M, optimizer: &str, gradients: &mut GradientsParams) -> Result<()>;
-    /// An optimizer and its schedule have stepped: these rates hold from now on.
+    /// An optimizer with a schedule has stepped: these rates hold from now on.
     fn learning_rates(&mut self, rates: Vec<(String, f64)>);
 }
 
@@ -255,7 +255,9 @@ impl<'a, M: Module> Stepper<'a, M> {
         let optimizer = self.optimizers.at(index);
         optimizer.update(module, gradients);
         optimizer.step_schedule()?;
-        self.hooks.learning_rates(self.optimizers.learning_rates());
+        if optimizer.lr_schedule().is_some() {
+            self.hooks.learning_rates(self.optimizers.learning_rates());
+        }
         self.stepped = true;
         Ok(())
     }

@@ -40,7 +40,7 @@ impl Job {
     fn run(self) -> Result<Vec<SaveRequest>> {
         let Self { mut manifest, snapshot, run, requests, names, span } = self;
         let _span = span.entered();
-        // First, since burn copies them twice on their way: the second copy is gone before the weights are read.
+        // First, since burn copies those that are not transparent twice: the second copy is gone before the weights are read.
         let read = |RunPart { optimizers, log, loggers }| Ok::<_, Error>((optimizers.read()?, log, loggers));
         let run = run.map(read).transpose()?;
         let mut tensors = snapshot.read()?;

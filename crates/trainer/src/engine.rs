@@ -49,8 +49,6 @@ pub(crate) struct Engine<M: LightningModule> {
     pub(crate) kept: Option<Kept<M>>,
     /// The training data of this fit, as far as a place in it depends on it.
     pub(crate) data: DataFacts,
-    /// The number of items in the batch at hand; 1 between batches.
-    pub(crate) batch_items: Option<usize>,
     callbacks: Vec<Box<dyn Callback<M>>>,
     records: Vec<Record>,
     said_nothing_is_logged: bool,
@@ -101,7 +99,6 @@ impl<M: LightningModule> Engine<M> {
             checkpoints: CheckpointWriter::default(),
             kept: None,
             data: DataFacts::default(),
-            batch_items: Some(1),
             callbacks: ordered,
             records: Vec::new(),
             said_nothing_is_logged: false,
@@ -149,7 +146,6 @@ impl<M: LightningModule> Engine<M> {
         self.run.moment.epoch = self.run.progress.epoch;
         self.run.moment.global_step = self.run.progress.global_step;
         self.run.loggers.set_step(self.run.logger_step);
-        self.run.batch_items = self.batch_items;
         scope::enter(hook, self.run.moment)
     }
 
@@ -167,7 +163,7 @@ impl<M: LightningModule> Engine<M> {
             return Ok(());
         }
         let of = if self.run.moment.stage.is_evaluating() { Loop::Evaluation } else { Loop::Train };
-        let batch = BatchInfo { items: self.batch_items, num_dataloaders: self.run.moment.num_dataloaders };
+        let batch = BatchInfo { items: self.run.batch_items, num_dataloaders: self.run.moment.num_dataloaders };
         let _no_reads = ForbidReads::new();
         self.store.record(of, &mut self.records, batch)
     }

@@ -100,14 +100,14 @@ pub(crate) fn evaluate<M: LightningModule>(
     let _span = (engine.run.stage == Stage::Fit).then(|| tracing::info_span!("validation", stage = stage.name()).entered());
     let outer = std::mem::replace(&mut engine.run.moment.stage, stage);
     let outer_batch = (engine.run.moment.batch_idx, engine.run.moment.num_dataloaders);
-    let outer_items = engine.batch_items.replace(1);
+    let outer_items = engine.run.batch_items.replace(1);
     engine.run.moment.num_dataloaders = data.loaders.len();
     engine.clock.evaluated.resize(data.loaders.len(), 0);
     let result = evaluate_in_stage(engine, module, data, what);
     engine.run.moment.stage = outer;
     (engine.run.moment.batch_idx, engine.run.moment.num_dataloaders) = outer_batch;
     engine.run.moment.dataloader_idx = 0;
-    engine.batch_items = outer_items;
+    engine.run.batch_items = outer_items;
     result
 }
 
@@ -162,7 +162,7 @@ fn evaluate_loader<M: LightningModule>(
         engine.check_interrupt()?;
         let Some(batch) = engine.time("val_next", |_| batches.next()) else { break };
         let Batch { value, items, .. } = batch?;
-        engine.batch_items = module.batch_size(&value).or(items);
+        engine.run.batch_items = module.batch_size(&value).or(items);
         engine.run.moment.batch_idx = batch_idx;
         engine.reseed(RandomPart::EvaluationBatch { dataloader_idx, batch_idx });
         engine.fire(module, what.batch_start(&value, batch_idx, dataloader_idx))?;
@@ -193,7 +193,7 @@ fn evaluate_loader<M: LightningModule>(
         }
         batch_idx += 1;
     }
-    engine.batch_items = Some(1);
+    engine.run.batch_items = Some(1);
     engine.clock.evaluating = Some(EvaluationPosition { dataloader_idx, batch_idx });
     checkpoint::keep_place(engine, module)
 }

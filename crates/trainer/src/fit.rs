@@ -154,7 +154,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         let is_last = is_last || engine.run.limits.train_batches == Some(batch_idx + 1);
         let size = engine.run.accumulate_grad_batches;
         let window = Window { opens: batch_idx.is_multiple_of(size), closes: is_last || (batch_idx + 1).is_multiple_of(size), size };
-        engine.batch_items = self.module.batch_size(&batch.value).or(batch.items);
+        engine.run.batch_items = self.module.batch_size(&batch.value).or(batch.items);
         engine.run.moment.batch_idx = batch_idx;
         engine.run.is_last_batch = is_last;
         engine.run.logger_step = engine.run.progress.global_step;
@@ -162,7 +162,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         engine.reseed(RandomPart::Batch);
         engine.fire(self.module, Event::TrainBatchStart { batch: &batch.value, batch_idx })?;
         if self.skip_if_asked() == Flow::EndEpoch {
-            self.engine.batch_items = Some(1);
+            self.engine.run.batch_items = Some(1);
             return Ok(Flow::EndEpoch);
         }
         let engine = &mut *self.engine;
@@ -187,7 +187,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             self.finite.watch(self.engine);
         }
         self.engine.fire(self.module, Event::TrainBatchEnd { output: &output, batch_idx })?;
-        self.engine.batch_items = Some(1);
+        self.engine.run.batch_items = Some(1);
         self.log_step(has_stepped)?;
         self.keep()?;
         self.write_checkpoints()?;

@@ -229,7 +229,7 @@ impl<M: LightningModule> Session<M> {
         engine.run.limits = Limits::default();
         engine.run.requests = Requests::default();
         engine.run.moment = stormfire_module::Moment { num_dataloaders: 1, ..Default::default() };
-        engine.batch_items = Some(1);
+        engine.run.batch_items = Some(1);
         engine.store.clear();
         engine.clock = LoopClock::default();
         (engine.run.keeps_state, engine.kept) = (false, None);
