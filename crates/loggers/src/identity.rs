@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970.
+#[cfg(any(feature = "network", feature = "neptune"))]
 pub(crate) fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
@@ -13,18 +14,21 @@ pub(crate) fn now_s() -> f64 {
 }
 
 /// A random text of the characters `0-9a-z`, the same in no two runs.
+#[cfg(any(feature = "network", feature = "neptune"))]
 pub(crate) fn random_id(length: usize) -> String {
     let mut random = fastrand::Rng::new();
     (0..length).map(|_| random.digit(36)).collect()
 }
 
 /// A random text of the characters `0-9a-f`.
+#[cfg(any(feature = "network", feature = "neptune"))]
 pub(crate) fn random_hex(length: usize) -> String {
     let mut random = fastrand::Rng::new();
     (0..length).map(|_| random.digit(16)).collect()
 }
 
 /// The user's login name; `unknown` if the system does not say.
+#[cfg(any(feature = "network", feature = "neptune"))]
 pub(crate) fn user() -> String {
     ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_else(|| "unknown".to_owned())
 }

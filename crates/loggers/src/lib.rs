@@ -29,7 +29,7 @@ mod error;
 #[cfg(feature = "network")]
 mod http;
 mod hyperparams;
-#[cfg(any(feature = "network", feature = "neptune"))]
+#[cfg(any(feature = "network", feature = "neptune", feature = "tensorboard"))]
 mod identity;
 #[cfg(test)]
 #[cfg(all(feature = "csv", feature = "tensorboard"))]

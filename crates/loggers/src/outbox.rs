@@ -150,7 +150,7 @@ impl<R: Record> Outbox<R> {
         let folder = folder.into();
         let spool = Spool::open(&folder)?;
         let acked = spool::acked(&folder).min(spool.end());
-        let waiting = spool::read::<R>(&folder, acked, spool.end(), usize::MAX, u64::MAX)?.records.len() as u64;
+        let waiting = spool::count::<R>(&folder, acked, spool.end())?;
         let shared = Arc::new(Shared::new(acked, spool.end(), waiting));
         let sender = Sender::new(folder.clone(), Box::new(carrier), sending.clone(), Arc::clone(&shared))?;
         Ok(Self {
@@ -255,7 +255,7 @@ impl<R: Record> Outbox<R> {
         let spool = self.spool()?;
         spool.cut(to.max(acked))?;
         let end = spool.end();
-        let waiting = spool::read::<R>(&self.folder, acked, end, usize::MAX, u64::MAX)?.records.len() as u64;
+        let waiting = spool::count::<R>(&self.folder, acked, end)?;
         self.shared.rewound(end, waiting);
         self.held = Some(to);
         Ok(delivered)

@@ -33,7 +33,9 @@ use run::Run;
 use serde::{Deserialize, Serialize};
 
 use crate::logger::{owned, prefixed};
-use crate::{Audio, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result, RunDir, Status, Table, Text, position};
+use crate::{
+    Audio, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result, RunDir, Status, Table, Text, identity, position,
+};
 
 /// The metric that stands for a run in the hparams tab until a better one is given.
 const HP_METRIC: &str = "hp_metric";
@@ -233,7 +235,7 @@ impl Logger for TensorBoardLogger {
             prefixed(&self.prefix, name, &mut tag);
             tags.push(tag);
         }
-        let now = file::now();
+        let now = identity::now_s();
         let values = hparams::start(&self.params, tags.iter().map(String::as_str), now);
         let file = self.file()?;
         for value in values {
@@ -292,7 +294,7 @@ impl Logger for TensorBoardLogger {
     /// to the store if they belong in one.
     fn finalize(&mut self, status: Status) -> Result<()> {
         if self.session == Session::Running {
-            self.file()?.write(0, vec![hparams::end(status, file::now())])?;
+            self.file()?.write(0, vec![hparams::end(status, identity::now_s())])?;
             self.session = Session::Ended;
         }
         self.save()?;

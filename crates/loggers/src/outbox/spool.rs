@@ -192,6 +192,18 @@ pub(super) fn read<R: DeserializeOwned>(folder: &Path, from: u64, to: u64, count
     Ok(found)
 }
 
+/// How many records lie between two positions. Few of them are in memory at a time: a server may have been away for days.
+pub(super) fn count<R: DeserializeOwned>(folder: &Path, mut from: u64, to: u64) -> Result<u64> {
+    const PART: usize = 1000;
+    let mut count = 0;
+    loop {
+        let batch = read::<R>(folder, from, to, PART, u64::MAX)?;
+        let Some(&behind) = batch.ends.last() else { return Ok(count) };
+        count += batch.records.len() as u64;
+        from = behind;
+    }
+}
+
 /// The segment that a position lies in.
 fn base_holding(folder: &Path, at: u64) -> Result<Option<u64>> {
     let mut best = None;

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 use std::{fs, io};
 
 use prost::Message;
@@ -10,7 +9,7 @@ use prost::Message;
 use super::event::{Data, Event, SessionLog, Summary, Value, What};
 use super::record;
 use crate::append::{Append, Target, at};
-use crate::{Metrics, Result};
+use crate::{Metrics, Result, identity};
 
 /// What every event file has in its name.
 pub(super) const MARK: &str = "events.out.tfevents.";
@@ -41,7 +40,7 @@ impl EventFile {
         fs_err::create_dir_all(folder)?;
         // TensorBoard reads the files of a folder in the order of their names, and never goes back.
         let newest = fs_err::read_dir(folder)?.filter_map(|entry| seconds_of(entry.ok()?.file_name().to_str()?)).max();
-        let seconds = newest.map_or(0, |newest| newest + 1).max(now() as u64);
+        let seconds = newest.map_or(0, |newest| newest + 1).max(identity::now_s() as u64);
         let path = loop {
             let path = folder.join(file_name(seconds, &host(), FILES.fetch_add(1, Ordering::Relaxed)));
             match fs::OpenOptions::new().write(true).create_new(true).open(&path) {
@@ -143,7 +142,7 @@ impl<T: Target> EventFile<T> {
 
     /// The clock may be set back; the times in a file are not.
     fn wall_time(&mut self) -> f64 {
-        self.last_wall_time = now().max(self.last_wall_time);
+        self.last_wall_time = identity::now_s().max(self.last_wall_time);
         self.last_wall_time
     }
 }
@@ -161,11 +160,6 @@ fn push<T: Target>(file: &mut Append<T>, event: &Event) -> Result<()> {
     Ok(file.pushed()?)
 }
 
-/// Seconds since 1970.
-pub(super) fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
-}
-
 fn file_name(seconds: u64, host: &str, number: u64) -> String {
     format!("{MARK}{seconds:010}.{host}.{}.{number}", std::process::id())
 }
@@ -179,13 +173,8 @@ fn seconds_of(name: &str) -> Option<u64> {
 
 /// The machine's name as a part of a file's name.
 fn host() -> String {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname")
-        .ok()
-        .or_else(|| ["HOSTNAME", "COMPUTERNAME"].iter().find_map(|variable| std::env::var(variable).ok()))
-        .unwrap_or_default();
     let safe = |letter: char| if letter.is_ascii_alphanumeric() || "-_.".contains(letter) { letter } else { '-' };
-    let name: String = name.trim().chars().map(safe).collect();
-    if name.is_empty() { "localhost".to_owned() } else { name }
+    identity::host().chars().map(safe).collect()
 }
 
 #[cfg(test)]
