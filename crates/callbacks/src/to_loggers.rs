@@ -25,16 +25,10 @@ pub(crate) fn log_later<T: Send + Sync + 'static>(
     let shared = Arc::new((LazyLock::new(move || make().map_err(|error| error.to_string())), log));
     for logger in ctx.loggers().iter() {
         let shared = Arc::clone(&shared);
-        logger.submit(move |logger| {
+        logger.submit_lenient(move |logger| {
             let (value, log) = &*shared;
             let value = value.as_ref().map_err(|reason| LoggerError::other(reason.clone()))?;
-            match log(logger, value, step) {
-                Err(error @ LoggerError::Unsupported { .. }) => {
-                    tracing::debug!("left out: {error}");
-                    Ok(())
-                }
-                other => other,
-            }
+            log(logger, value, step)
         })?;
     }
     Ok(())

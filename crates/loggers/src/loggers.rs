@@ -60,7 +60,7 @@ impl Loggers {
     pub fn log_hyperparams(&self, params: &Hyperparams, initial_metrics: &Metrics) {
         for logger in self.iter() {
             let (params, initial_metrics) = (params.clone(), initial_metrics.clone());
-            logger.offer(Box::new(move |logger| logger.log_hyperparams(&params, &initial_metrics)));
+            logger.offer(move |logger| logger.log_hyperparams(&params, &initial_metrics));
         }
     }
 

@@ -15,7 +15,7 @@ macro_rules! media {
             /// As [`Background::submit`].
             pub fn $name(&self, tag: impl Into<Arc<str>>, $value: impl Into<Arc<$ty>>, step: impl Into<Option<u64>>) -> Result<()> {
                 let (tag, $value, step) = (tag.into(), $value.into(), step.into());
-                self.submit_lenient(Box::new(move |logger| logger.$name(&tag, &$value, step)))
+                self.submit_lenient(move |logger| logger.$name(&tag, &$value, step))
             })*
         }
 
@@ -27,7 +27,7 @@ macro_rules! media {
                 let (tag, $value, step) = (tag.into(), $value.into(), self.step_or_current(step));
                 for logger in self.iter() {
                     let (tag, $value) = (Arc::clone(&tag), Arc::clone(&$value));
-                    logger.offer(Box::new(move |logger| logger.$name(&tag, &$value, step)));
+                    logger.offer(move |logger| logger.$name(&tag, &$value, step));
                 }
             })*
         }
@@ -56,7 +56,7 @@ impl Background {
     /// As [`Background::submit`].
     pub fn log_scalars(&self, group: impl Into<Arc<str>>, values: impl Into<Metrics>, step: impl Into<Option<u64>>) -> Result<()> {
         let (group, values, step) = (group.into(), values.into(), step.into());
-        self.submit_lenient(Box::new(move |logger| logger.log_scalars(&group, &values, step)))
+        self.submit_lenient(move |logger| logger.log_scalars(&group, &values, step))
     }
 }
 
@@ -68,7 +68,7 @@ impl Loggers {
         let (group, values, step) = (group.into(), values.into(), self.step_or_current(step));
         for logger in self.iter() {
             let (group, values) = (Arc::clone(&group), values.clone());
-            logger.offer(Box::new(move |logger| logger.log_scalars(&group, &values, step)));
+            logger.offer(move |logger| logger.log_scalars(&group, &values, step));
         }
     }
 }
@@ -84,7 +84,7 @@ macro_rules! without_step {
             /// As [`Background::submit`].
             pub fn $name(&self, $value: impl Into<Arc<$ty>>) -> Result<()> {
                 let $value = $value.into();
-                self.submit_lenient(Box::new(move |logger| logger.$name(&$value)))
+                self.submit_lenient(move |logger| logger.$name(&$value))
             })*
         }
 
@@ -94,7 +94,7 @@ macro_rules! without_step {
                 let $value = $value.into();
                 for logger in self.iter() {
                     let $value = Arc::clone(&$value);
-                    logger.offer(Box::new(move |logger| logger.$name(&$value)));
+                    logger.offer(move |logger| logger.$name(&$value));
                 }
             })*
         }

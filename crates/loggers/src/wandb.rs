@@ -50,7 +50,7 @@ const GLOBAL_STEP: &str = "trainer/global_step";
 ///   contacts nobody; `wandb sync` uploads it. Copies of artifacts are kept there. Sync it when the run has ended: while it
 ///   is open, the end of the file is written anew all the time.
 /// * **One row per step.** Calls in a row with the same step share one row, also those with media; a value that comes twice is
-///   reduced, by default to the mean ([`reduce`](Self::reduce)). The step is the column `trainer/global_step`, over which
+///   reduced, by default to the mean ([`aggregate`](Self::aggregate)). The step is the column `trainer/global_step`, over which
 ///   W&B draws all others. The row of the last step stays open until another step or the end of the run, so online it
 ///   appears then. A call without a step has a row of its own.
 /// * **The summary** has the last value of each column, and what [`log_summary`](Self::log_summary) sets.

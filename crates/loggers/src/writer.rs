@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use facts::Facts;
-use queue::{Job, Queue, Run};
+use queue::{Job, Queue};
 use serde_json::Value;
 
 use crate::{CheckpointInfo, Error, Hyperparams, Logger, Metrics, Result, Status};
@@ -84,13 +84,17 @@ impl Background {
         self.queue.push(Job::Run(Box::new(job)))
     }
 
-    /// [`Background::submit`] of a job that may find the logger without a place for its value.
-    pub(crate) fn submit_lenient(&self, job: Run) -> Result<()> {
+    /// As [`Background::submit`], for a job that may find the logger without a place for its value
+    /// ([`Error::Unsupported`]): that is a warning, once for each kind of value.
+    ///
+    /// # Errors
+    /// As [`Background::submit`].
+    pub fn submit_lenient(&self, job: impl FnOnce(&mut dyn Logger) -> Result<()> + Send + 'static) -> Result<()> {
         self.queue.push(self.lenient(job))
     }
 
     /// As [`Background::submit_lenient`], but errors of earlier jobs are left for the next report.
-    pub(crate) fn offer(&self, job: Run) {
+    pub(crate) fn offer(&self, job: impl FnOnce(&mut dyn Logger) -> Result<()> + Send + 'static) {
         self.queue.push_quietly(self.lenient(job));
     }
 
@@ -99,7 +103,7 @@ impl Background {
         self.queue.push_quietly(Job::Metrics(metrics, step));
     }
 
-    fn lenient(&self, job: Run) -> Job {
+    fn lenient(&self, job: impl FnOnce(&mut dyn Logger) -> Result<()> + Send + 'static) -> Job {
         let facts = Arc::clone(&self.facts);
         Job::Run(Box::new(move |logger| match job(logger) {
             Err(Error::Unsupported { what, .. }) => {

@@ -90,13 +90,13 @@ impl WandbLogger {
     }
 
     /// How the values that a metric gets in one step become one. Default: their mean; for `epoch` the last.
-    pub fn reduce(mut self, metric: impl Into<String>, reduce: Reduce) -> Self {
+    pub fn aggregate(mut self, metric: impl Into<String>, reduce: Reduce) -> Self {
         self.rows.reductions().set(metric, reduce);
         self
     }
 
-    /// As [`reduce`](Self::reduce), for all metrics that are not named.
-    pub fn reduce_by_default(mut self, reduce: Reduce) -> Self {
+    /// As [`aggregate`](Self::aggregate), for all metrics that are not named.
+    pub fn aggregate_default(mut self, reduce: Reduce) -> Self {
         self.rows.reductions().set_default(reduce);
         self
     }

@@ -52,7 +52,7 @@ fn offline(folder: &Path) -> WandbLogger {
 #[test]
 fn a_step_is_one_row_however_often_it_is_saved() {
     let folder = tempfile::tempdir().unwrap();
-    let mut logger = offline(folder.path()).reduce("n", Reduce::Sum).prefix("p");
+    let mut logger = offline(folder.path()).aggregate("n", Reduce::Sum).prefix("p");
     logger.log_metrics(&[("loss", 0.5), ("n", 1.0)].into(), Some(7)).unwrap();
     for _ in 0..3 {
         logger.save().unwrap();
