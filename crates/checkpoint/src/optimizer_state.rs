@@ -5,6 +5,7 @@
 //! `optimizer/Adam/hidden.weight/momentum.moment_1`, and a JSON object by path for numbers:
 //! `{"hidden.weight": {"__rank": 2, "momentum.time": 5}}`.
 
+mod composed;
 mod transparent;
 mod visible;
 
@@ -18,10 +19,11 @@ use burn::{
 use burn_pack::{Reader, Scalar, Tensor, Writer};
 use serde_json::{Map, Value};
 
+pub use composed::{ada_grad, muon, rms_prop, sgd};
 pub use transparent::{Transparent, TransparentState};
 
 use crate::{
-    NamedTensors,
+    Snapshot,
     param_paths::ParamPaths,
     scalars::{from_json, to_json},
     weights_error::{Result, WeightsError, list},
@@ -34,16 +36,19 @@ fn prefix(optimizer: &str) -> String {
     format!("optimizer/{optimizer}/")
 }
 
-/// Reads the state of an optimizer: its numbers by parameter path, its tensors by name, all sorted.
+/// Adds the tensors of an optimizer's state to a snapshot, and returns its numbers by parameter path.
 ///
-/// The tensors of a [`Transparent`] Adam, `AdamW`, Adan, LAMB, Lion or Adafactor leave the device in one transaction. For any other
-/// algorithm it is a read for each tensor, since burn keeps them to itself; if it is not transparent, they are also copied
-/// twice on the host. The state of a parameter that the module no longer has is left out.
+/// Of a [`Transparent`] optimizer of burn they are handles, that leave the device in the snapshot's one transaction. burn's own
+/// [`Sgd`](burn::optim::Sgd) with momentum, `Muon`, `RmsProp` and `AdaGrad` keep theirs to themselves: [`sgd`], [`muon`],
+/// [`rms_prop`] and [`ada_grad`] are the same algorithms without the secret. Any other state waits for the device here, with a
+/// read for each tensor, and if it is not transparent at all, a second copy on the host. The state of a parameter that the
+/// module no longer has is left out.
 ///
 /// # Errors
 /// [`WeightsError::Record`] when burn cannot write its record.
-pub fn read(optimizer: &ModuleOptimizer, name: &str, paths: &ParamPaths) -> Result<(Map<String, Value>, NamedTensors)> {
-    let (burns, seen) = transparent::collecting(|| optimizer.to_record());
+pub fn save(optimizer: &ModuleOptimizer, name: &str, paths: &ParamPaths, snapshot: &mut Snapshot) -> Result<Map<String, Value>> {
+    let folder = prefix(name);
+    let burns = transparent::collecting(&folder, paths, snapshot, || optimizer.to_record());
     let reader = unpack(burns)?;
     let mut numbers: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
     for (key, scalar) in reader.scalars() {
@@ -52,26 +57,17 @@ pub fn read(optimizer: &ModuleOptimizer, name: &str, paths: &ParamPaths) -> Resu
         }
     }
     let numbers = numbers.into_iter().map(|(path, fields)| (path.into(), Value::Object(fields))).collect();
-    let prefix = prefix(name);
-    let mut tensors = Vec::new();
-    let mut keep = |key: &str, data| {
-        if let Some((path, field)) = split(key, paths) {
-            tensors.push((format!("{prefix}{path}/{field}"), data));
-        }
-    };
-    for (key, data) in seen.handles.read()?.into_iter().chain(seen.read) {
-        keep(&key, data);
-    }
     // Those of an algorithm that is not transparent.
     for tensor in reader.into_tensors().map_err(record)? {
         let (key, dtype, shape, _, bytes) = tensor.into_parts().map_err(record)?;
-        keep(&key, TensorData::from_bytes(bytes, shape, dtype));
+        if let Some((path, field)) = split(&key, paths) {
+            snapshot.read.push((format!("{folder}{path}/{field}"), TensorData::from_bytes(bytes, shape, dtype)));
+        }
     }
-    tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok((numbers, tensors))
+    Ok(numbers)
 }
 
-/// Gives an optimizer the state that [`read`] took, for the parameters that lie at the same paths now.
+/// Gives an optimizer the state that [`save`] took, for the parameters that lie at the same paths now.
 ///
 /// Of `tensors`, those of this optimizer are taken out. A parameter without saved state starts without, as it did then.
 /// burn puts the state on `Device::default()` first, and onto the parameter's device at the next step.

@@ -31,6 +31,8 @@ use crate::{
 pub struct Snapshot {
     names: Vec<String>,
     transaction: Transaction,
+    /// On the host already.
+    pub(crate) read: NamedTensors,
 }
 
 impl Snapshot {
@@ -60,15 +62,16 @@ impl Snapshot {
 
     /// How many tensors it holds.
     pub fn len(&self) -> usize {
-        self.names.len()
+        self.names.len() + self.read.len()
     }
 
     /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
+        self.len() == 0
     }
 
-    /// Reads all of them in one transaction, in the order in which they were added. Waits for the device.
+    /// Reads all of them in one transaction, in the order in which they were added; those of an optimizer that had to be read
+    /// before come last. Waits for the device.
     ///
     /// Numbers keep their type exactly; booleans come as one byte each, whatever the device stores.
     ///
@@ -76,7 +79,7 @@ impl Snapshot {
     /// [`WeightsError::Read`] when the device fails.
     pub fn read(self) -> Result<NamedTensors> {
         if self.names.is_empty() {
-            return Ok(Vec::new());
+            return Ok(self.read);
         }
         let count = self.names.len();
         let data = self.transaction.try_execute().map_err(|e| WeightsError::Read { count, reason: e.to_string() })?;
@@ -84,7 +87,7 @@ impl Snapshot {
             DType::Bool(_) => data.convert_dtype(DType::Bool(BoolStore::Native)),
             _ => data,
         };
-        Ok(self.names.into_iter().zip(data.into_iter().map(plain)).collect())
+        Ok(self.names.into_iter().zip(data.into_iter().map(plain)).chain(self.read).collect())
     }
 
     fn register<const D: usize, K: kind::Transaction>(&mut self, name: String, tensor: Tensor<D, K>) {

@@ -15,7 +15,7 @@ use burn::{
 };
 
 pub use state::OptimizersSnapshot;
-use stormfire_checkpoint::optimizer_state::Transparent;
+use stormfire_checkpoint::optimizer_state::{self, Transparent};
 
 use crate::{
     error::{Error, Result},
@@ -23,7 +23,10 @@ use crate::{
 };
 
 /// What an [`Optimizer`] can be made of: burn's configurations (`AdamConfig::new()`, which also give it their name),
-/// or an initialised [`ModuleOptimizer`].
+/// or an initialised [`ModuleOptimizer`], for parameter groups or an algorithm of one's own.
+///
+/// Wrap what goes into a [`ModuleOptimizer`] in [`Transparent`], as the configurations do: then a checkpoint copies the state
+/// once instead of twice.
 pub trait IntoOptimizer {
     /// The optimizer with the name it goes by: `"Adam"`.
     fn into_optimizer(self) -> (ModuleOptimizer, &'static str);
@@ -36,10 +39,12 @@ impl IntoOptimizer for ModuleOptimizer {
 }
 
 macro_rules! burn_optimizers {
-    ($($config:ty = $name:literal),* $(,)?) => {$(
+    (plain $config:ident) => { ModuleOptimizer::from(Transparent($config.build())) };
+    (plain $config:ident $made_by:ident) => { optimizer_state::$made_by(&$config) };
+    ($($config:ty = $name:literal $(by $made_by:ident)?),* $(,)?) => {$(
         impl IntoOptimizer for $config {
             fn into_optimizer(self) -> (ModuleOptimizer, &'static str) {
-                let plain = ModuleOptimizer::from(Transparent(self.build()));
+                let plain = burn_optimizers!(plain self $($made_by)?);
                 let optimizer = match self.init().grad_clipping() {
                     Some(clipping) => plain.with_grad_clipping(clipping.clone()),
                     None => plain,
@@ -51,16 +56,16 @@ macro_rules! burn_optimizers {
 }
 
 burn_optimizers!(
-    SgdConfig = "SGD",
+    SgdConfig = "SGD" by sgd,
     AdamConfig = "Adam",
     AdamWConfig = "AdamW",
-    RmsPropConfig = "RMSprop",
-    AdaGradConfig = "AdaGrad",
+    RmsPropConfig = "RMSprop" by rms_prop,
+    AdaGradConfig = "AdaGrad" by ada_grad,
     AdafactorConfig = "Adafactor",
     AdanConfig = "Adan",
     LambConfig = "LAMB",
     LionConfig = "Lion",
-    MuonConfig = "Muon",
+    MuonConfig = "Muon" by muon,
 );
 
 /// One optimizer of a module.

@@ -38,22 +38,22 @@ pub(crate) struct RunPart {
 impl Job {
     /// Reads what is on the device, and writes. What a request replaces goes only after the new file is durable.
     fn run(self) -> Result<Vec<SaveRequest>> {
-        let Self { mut manifest, snapshot, run, requests, names, span } = self;
+        let Self { mut manifest, mut snapshot, run, requests, names, span } = self;
         let _span = span.entered();
-        // First, since burn copies those that are not transparent twice: the second copy is gone before the weights are read.
-        let read = |RunPart { optimizers, log, loggers }| Ok::<_, Error>((optimizers.read()?, log, loggers));
-        let run = run.map(read).transpose()?;
+        let others = snapshot.len();
+        let save = |RunPart { optimizers, log, loggers }| Ok::<_, Error>((optimizers.save(&mut snapshot)?, log, loggers));
+        let run = run.map(save).transpose()?;
         let mut tensors = snapshot.read()?;
-        if let Some(((states, mut of_optimizers), mut log, loggers)) = run {
+        // burn gives the states of an optimizer in no order; the same state is to be the same file.
+        tensors[others..].sort_by(|(a, _), (b, _)| a.cmp(b));
+        if let Some((states, mut log, loggers)) = run {
             // The loggers have everything up to this moment on the disk before the checkpoint that says so is.
             manifest.loggers = loggers.into_iter().map(PendingLog::wait).collect::<Result<_>>()?;
-            let first = tensors.iter().position(|(name, _)| name.starts_with(LOG_FOLDER)).unwrap_or(tensors.len());
-            let values: Vec<_> = tensors.drain(first..).map(|(_, data)| data).collect();
-            log.fill(&values);
+            let logged: Vec<_> = tensors.extract_if(.., |(name, _)| name.starts_with(LOG_FOLDER)).map(|(_, data)| data).collect();
+            log.fill(&logged);
             manifest.metrics = log.values().map(|(name, value)| (name.to_owned(), value)).collect();
             manifest.log = state::save(&log)?;
             manifest.optimizers = states;
-            tensors.append(&mut of_optimizers);
         }
         let save = || write(names.file(), &manifest, &tensors).map_err(Error::from).and_then(|()| names.finish());
         // Somebody may remove the folder in the middle of it; there is time to make it again.

@@ -9,7 +9,7 @@ use burn::{
 };
 
 use super::*;
-use crate::{LoadOptions, Snapshot, restore};
+use crate::{LoadOptions, NamedTensors, restore};
 
 #[derive(Module, Debug)]
 struct Net {
@@ -45,9 +45,15 @@ type Numbers = Map<String, Value>;
 type Tensors = BTreeMap<String, TensorData>;
 type Saved = (NamedTensors, Numbers, Tensors);
 
+fn read(optimizer: &ModuleOptimizer, name: &str, paths: &ParamPaths) -> (Numbers, NamedTensors) {
+    let mut snapshot = Snapshot::default();
+    let numbers = super::save(optimizer, name, paths, &mut snapshot).unwrap();
+    (numbers, snapshot.read().unwrap())
+}
+
 /// What a file would hold: the numbers have gone through text.
 fn save(net: &Net, optimizer: &ModuleOptimizer) -> Saved {
-    let (numbers, tensors) = read(optimizer, "opt", &ParamPaths::of(net)).unwrap();
+    let (numbers, tensors) = read(optimizer, "opt", &ParamPaths::of(net));
     let numbers = serde_json::from_str(&Value::Object(numbers).to_string()).unwrap();
     (Snapshot::of_module(net).unwrap().read().unwrap(), numbers, tensors.into_iter().collect())
 }
@@ -114,10 +120,11 @@ fn optimizers_do_not_take_each_others_state() {
     let mut optimizer = AdamConfig::new().init();
     let net = step(&Net::new(&device()), &mut optimizer, 1);
     let paths = ParamPaths::of(&net);
-    let (numbers, own) = read(&optimizer, "a", &paths).unwrap();
-    let (_, other) = read(&optimizer, "a/b", &paths).unwrap();
+    let (numbers, own) = read(&optimizer, "a", &paths);
+    let (_, mut other) = read(&optimizer, "a/b", &paths);
     let mut tensors: BTreeMap<_, _> = own.into_iter().chain(other.clone()).collect();
     load(AdamConfig::new().init(), "a", &numbers, &mut tensors, &paths).unwrap();
+    other.sort_by(|(a, _), (b, _)| a.cmp(b));
     assert_eq!(tensors.into_iter().collect::<Vec<_>>(), other);
 }
 
@@ -167,42 +174,89 @@ fn a_state_that_does_not_belong_here_is_refused() {
     check(adam(), edited(|(numbers, _)| numbers["head"]["momentum.time"] = "soon".into()), &paths, "`head/momentum.time` holds");
 }
 
-/// What two algorithms of one kind read, the first seen through burn's record and the second directly.
-fn both_ways<O: burn::optim::Optimizer + Clone>(algorithm: O) -> [Saved; 2] {
-    let begin = Net::new(&device());
-    let (mut opaque, mut clear) = (ModuleOptimizer::from(algorithm.clone()), ModuleOptimizer::from(Transparent(algorithm)));
-    let (mut first, mut second) = (begin.clone(), begin);
-    for batch in 0..3 {
-        first = step(&first, &mut opaque, batch);
-        second = step(&second, &mut clear, batch);
-    }
-    [save(&first, &opaque), save(&second, &clear)]
+/// What two optimizers of one kind have after some steps: the first as burn makes it, the second transparent.
+fn both_ways(burns: ModuleOptimizer, transparent: ModuleOptimizer) -> [Saved; 2] {
+    let begin = Snapshot::of_module(&Net::new(&device())).unwrap().read().unwrap();
+    [burns, transparent].map(|mut optimizer| {
+        let (mut net, _) = restore(Net::new(&device()), begin.clone(), &LoadOptions::new()).unwrap();
+        for batch in 0..4 {
+            net = step(&net, &mut optimizer, batch);
+        }
+        save(&net, &optimizer)
+    })
+}
+
+macro_rules! transparent {
+    ($config:expr) => {
+        ($config.init(), ModuleOptimizer::from(Transparent($config.build())))
+    };
+    ($config:expr, $made_by:ident) => {
+        ($config.init(), $made_by(&$config))
+    };
+}
+
+fn every_transparent_optimizer() -> Vec<(&'static str, (ModuleOptimizer, ModuleOptimizer))> {
+    let decay = || Some(WeightDecayConfig::new(0.1));
+    let momentum = MomentumConfig::new;
+    vec![
+        ("SGD", transparent!(SgdConfig::new(), sgd)),
+        ("SGD with decay", transparent!(SgdConfig::new().with_weight_decay(decay()), sgd)),
+        ("SGD with momentum", transparent!(SgdConfig::new().with_momentum(Some(momentum())).with_weight_decay(decay()), sgd)),
+        ("SGD of Nesterov", transparent!(SgdConfig::new().with_momentum(Some(momentum().with_nesterov(true))), sgd)),
+        ("Adam", transparent!(AdamConfig::new())),
+        ("AMSGrad", transparent!(AdamConfig::new().with_amsgrad(true))),
+        ("AdamW", transparent!(AdamWConfig::new())),
+        ("RMSprop", transparent!(RmsPropConfig::new().with_weight_decay(decay()), rms_prop)),
+        ("centered RMSprop", transparent!(RmsPropConfig::new().with_centered(true), rms_prop)),
+        ("RMSprop without momentum", transparent!(RmsPropConfig::new().with_momentum(0.0), rms_prop)),
+        ("AdaGrad", transparent!(AdaGradConfig::new().with_lr_decay(0.1).with_weight_decay(decay()), ada_grad)),
+        ("Adafactor", transparent!(AdafactorConfig::new())),
+        ("Adan", transparent!(AdanConfig::new())),
+        ("LAMB", transparent!(LambConfig::new())),
+        ("Lion", transparent!(LionConfig::new())),
+    ]
 }
 
 #[test]
-fn a_transparent_optimizer_saves_what_a_plain_one_does_and_loads_it() {
-    let momentum = Some(MomentumConfig::new());
-    let all = [
-        both_ways(AdamConfig::new().build()),
-        both_ways(AdamConfig::new().with_amsgrad(true).build()),
-        both_ways(AdamWConfig::new().build()),
-        both_ways(AdanConfig::new().build()),
-        both_ways(LambConfig::new().build()),
-        both_ways(LionConfig::new().build()),
-        both_ways(AdafactorConfig::new().build()),
-        both_ways(SgdConfig::new().with_momentum(momentum).build()),
-    ];
-    for [plain, transparent] in all {
-        assert_eq!(plain.1, transparent.1);
-        assert_eq!(plain.2, transparent.2);
-        assert!(!plain.2.is_empty());
+fn a_transparent_optimizer_updates_and_saves_as_burns_own_does() {
+    for (name, (burns, transparent)) in every_transparent_optimizer() {
+        let [burns, transparent] = both_ways(burns, transparent);
+        assert_eq!(burns, transparent, "{name}");
+        assert_eq!(burns.2.is_empty(), ["SGD", "SGD with decay"].contains(&name), "{name}");
     }
-    let net = Net::new(&device());
-    let mut optimizer = ModuleOptimizer::from(Transparent(AdamConfig::new().build()));
-    let net = step(&net, &mut optimizer, 1);
-    let (_, numbers, mut tensors) = save(&net, &optimizer);
-    let plain = load(AdamConfig::new().init(), "opt", &numbers, &mut tensors.clone(), &ParamPaths::of(&net)).unwrap();
-    let fresh = ModuleOptimizer::from(Transparent(AdamConfig::new().build()));
-    let transparent = load(fresh, "opt", &numbers, &mut tensors, &ParamPaths::of(&net)).unwrap();
-    assert_eq!(save(&net, &plain).2, save(&net, &transparent).2);
+}
+
+/// Muon is for matrices alone.
+#[test]
+fn a_transparent_muon_updates_and_saves_as_burns_own_does() {
+    let begin = LinearConfig::new(2, 3).with_bias(false).init(&device());
+    for momentum in [MomentumConfig::new(), MomentumConfig::new().with_nesterov(true)] {
+        let config = MuonConfig::new().with_momentum(momentum).with_weight_decay(Some(WeightDecayConfig::new(0.1)));
+        let trained = [config.init(), muon(&config)].map(|mut optimizer| {
+            let mut layer = begin.clone();
+            for batch in 1..5u8 {
+                let x = DeviceTensor::<2>::from_floats([[f32::from(batch), 1.0]], &device());
+                let gradients = GradientsParams::from_grads(layer.forward(x).tanh().sum().backward(), &layer);
+                layer = optimizer.step(0.01, layer, gradients);
+            }
+            let (numbers, tensors) = read(&optimizer, "opt", &ParamPaths::of(&layer));
+            (layer.weight.val().into_data(), numbers, tensors)
+        });
+        assert_eq!(trained[0], trained[1]);
+        assert_eq!(trained[0].2.len(), 1);
+    }
+}
+
+#[test]
+fn a_transparent_optimizer_leaves_the_device_with_everything_else() {
+    for (name, (burns, mut transparent)) in every_transparent_optimizer() {
+        let net = step(&Net::new(&device()), &mut transparent, 1);
+        let mut snapshot = Snapshot::of_module(&net).unwrap();
+        let numbers = super::save(&transparent, "opt", &ParamPaths::of(&net), &mut snapshot).unwrap();
+        assert!(snapshot.read.is_empty(), "{name}: nothing is read before");
+
+        let mut tensors = snapshot.read().unwrap().into_iter().collect();
+        let loaded = load(burns, "opt", &numbers, &mut tensors, &ParamPaths::of(&net)).unwrap();
+        assert_eq!(save(&net, &loaded), save(&net, &transparent), "{name}: burn's own loads it");
+    }
 }

@@ -7,37 +7,58 @@
 use std::cell::RefCell;
 
 use burn::{
+    module::ParamId,
     optim::{LearningRate, Optimizer, RecordState, StateSink, StateSource},
-    tensor::{Device, Tensor, TensorData},
+    tensor::{Device, Tensor},
 };
 
 use super::visible::see;
-use crate::Snapshot;
+use crate::{ParamPaths, Snapshot};
 
 thread_local! {
-    /// The tensors that are being collected on this thread, if they are.
+    /// Where the tensors of states go on this thread, while they are collected.
     static COLLECTED: RefCell<Option<Collected>> = const { RefCell::new(None) };
 }
 
-/// The tensors of states, under burn's names.
-#[derive(Default)]
-pub(super) struct Collected {
-    /// Still on the device.
-    pub(super) handles: Snapshot,
-    /// Read already.
-    pub(super) read: Vec<(String, TensorData)>,
+struct Collected {
+    /// Of the optimizer.
+    folder: String,
+    paths: ParamPaths,
+    snapshot: Snapshot,
 }
 
-/// Runs something on this thread, and takes the tensors of every [`Transparent`] state that burn flattens meanwhile. They are
-/// missing in what burn makes of them.
-pub(super) fn collecting<R>(run: impl FnOnce() -> R) -> (R, Collected) {
-    let before = COLLECTED.replace(Some(Collected::default()));
+/// Runs something on this thread. The tensors of every [`Transparent`] state that burn flattens meanwhile go into the snapshot,
+/// and are missing in what burn makes of them.
+pub(super) fn collecting<R>(folder: &str, paths: &ParamPaths, snapshot: &mut Snapshot, run: impl FnOnce() -> R) -> R {
+    let collected = Collected { folder: folder.into(), paths: paths.clone(), snapshot: std::mem::take(snapshot) };
+    let before = COLLECTED.replace(Some(collected));
     let result = run();
-    (result, COLLECTED.replace(before).unwrap_or_default())
+    if let Some(collected) = COLLECTED.replace(before) {
+        *snapshot = collected.snapshot;
+    }
+    result
 }
 
-/// An algorithm of burn, unchanged, whose state [`read`](super::read) copies once only. That of Adam, `AdamW`, Adan, LAMB,
-/// Lion and Adafactor leaves the device in one transaction.
+impl Collected {
+    /// The state of one parameter, whose id is `prefix` as burn writes it.
+    fn add<S: RecordState>(&mut self, state: &S, prefix: &str, out: &mut StateSink) {
+        // The state of a parameter that the module no longer has.
+        let Some(path) = prefix.parse().ok().and_then(|id: u64| self.paths.path(ParamId::from(id))) else { return };
+        let folder = format!("{}{path}/", self.folder);
+        if see(state, prefix, &folder, &mut self.snapshot, out) {
+            return;
+        }
+        let mut own = StateSink::default();
+        state.state_flatten("", &mut own);
+        for (field, number) in own.scalars {
+            out.push_scalar(prefix, &field, number);
+        }
+        self.snapshot.read.extend(own.tensors.into_iter().map(|(field, data)| (format!("{folder}{field}"), data)));
+    }
+}
+
+/// An algorithm of burn, unchanged, whose state [`save`](super::save) copies once only. That of Adam, `AdamW`, Adan, LAMB,
+/// Lion, Adafactor and SGD without momentum leaves the device in one transaction with everything else in the snapshot.
 ///
 /// ```
 /// use burn::optim::{AdamConfig, ModuleOptimizer};
@@ -74,17 +95,9 @@ pub struct TransparentState<S>(S);
 
 impl<S: RecordState> RecordState for TransparentState<S> {
     fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
-        COLLECTED.with_borrow_mut(|collected| {
-            let Some(Collected { handles, read }) = collected else {
-                return self.0.state_flatten(prefix, out);
-            };
-            if see(&self.0, prefix, handles, out) {
-                return;
-            }
-            let mut own = StateSink::default();
-            self.0.state_flatten(prefix, &mut own);
-            out.scalars.append(&mut own.scalars);
-            read.append(&mut own.tensors);
+        COLLECTED.with_borrow_mut(|collected| match collected {
+            Some(collected) => collected.add(&self.0, prefix, out),
+            None => self.0.state_flatten(prefix, out),
         });
     }
 

@@ -1,4 +1,4 @@
-//! The states of burn's algorithms whose tensors can be had without reading each of them.
+//! The states of algorithms whose tensors can be had without reading each of them.
 
 use std::any::Any;
 
@@ -8,12 +8,13 @@ use burn::{
 };
 use burn_pack::Scalar;
 
+use super::composed::{Fields, TIME};
 use crate::Snapshot;
 
-/// Adds the tensors of a state to `tensors` and its numbers to `numbers`, under the names that burn gives them. False for the
-/// state of another algorithm, with nothing added.
-pub(super) fn see(state: &dyn Any, prefix: &str, tensors: &mut Snapshot, numbers: &mut StateSink) -> bool {
-    let mut seen = Seen { prefix, tensors, numbers };
+/// Adds the tensors of a state to `tensors`, in a folder, and its numbers to `numbers`, with a prefix, under the names that burn
+/// gives them. False for the state of another algorithm, with nothing added.
+pub(super) fn see(state: &dyn Any, prefix: &str, folder: &str, tensors: &mut Snapshot, numbers: &mut StateSink) -> bool {
+    let mut seen = Seen { prefix, folder, tensors, numbers };
     seen.of_rank::<1>(state)
         || seen.of_rank::<2>(state)
         || seen.of_rank::<3>(state)
@@ -26,6 +27,7 @@ pub(super) fn see(state: &dyn Any, prefix: &str, tensors: &mut Snapshot, numbers
 
 struct Seen<'a> {
     prefix: &'a str,
+    folder: &'a str,
     tensors: &'a mut Snapshot,
     numbers: &'a mut StateSink,
 }
@@ -52,6 +54,13 @@ impl Seen<'_> {
             self.number("time", *time);
             self.tensor("second_moment", Some(second_moment));
             self.tensor("column_second_moment", column_second_moment.as_ref());
+        } else if let Some(Fields { tensors, time }) = state.downcast_ref::<Fields<D>>() {
+            for (field, tensor) in tensors {
+                self.tensor(field, Some(tensor));
+            }
+            if let Some(time) = time {
+                self.number(TIME, *time);
+            }
         } else {
             return false;
         }
@@ -68,7 +77,7 @@ impl Seen<'_> {
 
     fn tensor<const D: usize>(&mut self, field: &str, tensor: Option<&Tensor<D>>) {
         if let Some(tensor) = tensor {
-            self.tensors.add(format!("{}.{field}", self.prefix), tensor.clone());
+            self.tensors.add(format!("{}{field}", self.folder), tensor.clone());
         }
     }
 

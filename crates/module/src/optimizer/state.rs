@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::{optim::ModuleOptimizer, tensor::TensorData};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use stormfire_checkpoint::{NamedTensors, ParamPaths, optimizer_state};
+use stormfire_checkpoint::{ParamPaths, Snapshot, optimizer_state};
 
 use super::Optimizers;
 use crate::{
@@ -34,20 +34,18 @@ pub struct OptimizersSnapshot {
 }
 
 impl OptimizersSnapshot {
-    /// The scalar state as JSON, and the tensors as `optimizer/<name>/<parameter path>/<field>`. Waits for the device.
+    /// Adds the tensors to a snapshot, as `optimizer/<name>/<parameter path>/<field>`, and returns the scalar state as JSON. Waits
+    /// for the device only where burn shows the state of an algorithm no other way ([`optimizer_state::save`]).
     ///
     /// # Errors
     /// [`Error::Weights`] when burn cannot write a record.
-    pub fn read(self) -> Result<(Value, NamedTensors)> {
+    pub fn save(self, snapshot: &mut Snapshot) -> Result<Value> {
         let mut states = Vec::new();
-        let mut tensors = Vec::new();
         for (mut state, optimizer) in self.parts {
-            let (parameters, own) = optimizer_state::read(&optimizer, &state.name, &self.paths)?;
-            state.parameters = parameters;
+            state.parameters = optimizer_state::save(&optimizer, &state.name, &self.paths, snapshot)?;
             states.push(state);
-            tensors.extend(own);
         }
-        Ok((crate::state::save(&states)?, tensors))
+        crate::state::save(&states)
     }
 }
 
@@ -76,7 +74,7 @@ impl Optimizers {
         Ok(OptimizersSnapshot { parts: self.all.iter().map(part).collect::<Result<_>>()?, paths: paths.clone() })
     }
 
-    /// Restores what [`OptimizersSnapshot::read`] gave, onto the parameters at the same paths. Other tensors are left alone,
+    /// Restores what [`OptimizersSnapshot::save`] gave, onto the parameters at the same paths. Other tensors are left alone,
     /// so all of a checkpoint's may be given. Call it after [`Optimizers::start`].
     ///
     /// burn puts the state on `Device::default()` first, which must work on this machine.

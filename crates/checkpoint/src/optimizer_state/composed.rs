@@ -1,0 +1,285 @@
+//! The algorithms whose state burn 0.22 keeps in private fields, put together anew with a state that can be seen.
+//!
+//! Update for update they give burn's own results to the bit, which the tests hold them to; `Sgd` and `Muon` are made of burn's
+//! own parts. They go when burn shows the fields.
+
+use burn::{
+    optim::{
+        AdaGradConfig, LearningRate, ModuleOptimizer, Muon, MuonConfig, Optimizer, RecordState, RmsPropConfig, Sgd, SgdConfig, StateSink, StateSource,
+        decay::{WeightDecay, WeightDecayConfig},
+        momentum::{Momentum, MomentumConfig, MomentumState},
+    },
+    tensor::{Device, Tensor},
+};
+use burn_pack::Scalar;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::transparent::Transparent;
+
+/// What an algorithm keeps for one parameter, under the names that burn gives it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fields<const D: usize> {
+    pub(super) tensors: Vec<(&'static str, Tensor<D>)>,
+    /// The number of updates, for an algorithm that counts them.
+    pub(super) time: Option<usize>,
+}
+
+const VELOCITY: &str = "momentum.velocity";
+const SQUARE_AVERAGE: &str = "square_avg.square_avg";
+const GRADIENT_AVERAGE: &str = "centered.grad_avg";
+const VARIANCE: &str = "centered.avg";
+const BUFFER: &str = "momentum.buf";
+const SUM: &str = "lr_decay.sum";
+pub(super) const TIME: &str = "lr_decay.time";
+
+impl<const D: usize> Fields<D> {
+    fn take(&mut self, name: &str) -> Option<Tensor<D>> {
+        let index = self.tensors.iter().position(|(own, _)| *own == name)?;
+        Some(self.tensors.swap_remove(index).1)
+    }
+
+    fn with(mut self, name: &'static str, tensor: impl Into<Option<Tensor<D>>>) -> Self {
+        self.tensors.extend(tensor.into().map(|tensor| (name, tensor)));
+        self
+    }
+}
+
+impl<const D: usize> RecordState for Fields<D> {
+    fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
+        for (name, tensor) in &self.tensors {
+            out.push_tensor(prefix, name, tensor.to_data());
+        }
+        if let Some(time) = self.time {
+            out.push_scalar(prefix, TIME, Scalar::from(time));
+        }
+    }
+
+    fn state_unflatten(prefix: &str, source: &mut StateSource, device: &Device) -> Option<Self> {
+        let mut fields = Self::default();
+        for name in [VELOCITY, SQUARE_AVERAGE, GRADIENT_AVERAGE, VARIANCE, BUFFER, SUM] {
+            fields = fields.with(name, source.take_tensor(prefix, name).map(|data| Tensor::from_data(data, device)));
+        }
+        fields.time = source.take_scalar(prefix, TIME).and_then(|time| usize::try_from(time).ok());
+        Some(fields)
+    }
+}
+
+/// A momentum whose velocity is known.
+#[derive(Clone, Debug)]
+struct OpenMomentum(MomentumConfig);
+
+impl OpenMomentum {
+    /// The direction of the update, and the new velocity.
+    fn transform<const D: usize>(&self, gradient: Tensor<D>, velocity: Option<Tensor<D>>) -> (Tensor<D>, Tensor<D>) {
+        let MomentumConfig { momentum, dampening, nesterov } = self.0;
+        let plain = Momentum::new(&MomentumConfig { momentum, dampening, nesterov: false });
+        let velocity = velocity.map(MomentumState::new);
+        if !nesterov {
+            // burn gives the velocity itself then.
+            let (direction, _) = plain.transform(gradient, velocity);
+            return (direction.clone(), direction);
+        }
+        let (velocity, _) = plain.transform(gradient.clone(), velocity);
+        #[expect(clippy::cast_possible_truncation, reason = "burn calculates with this number, too")]
+        let direction = velocity.clone().mul_scalar(momentum as f32).add(gradient);
+        (direction, velocity)
+    }
+}
+
+/// burn's SGD with momentum.
+#[derive(Clone)]
+struct OpenSgd {
+    momentum: OpenMomentum,
+    weight_decay: Option<WeightDecay>,
+    /// burn's own, without either.
+    plain: Sgd,
+}
+
+/// burn's Muon.
+#[derive(Clone)]
+struct OpenMuon {
+    momentum: OpenMomentum,
+    /// burn's own, whose momentum does nothing at a parameter without state.
+    plain: Muon,
+}
+
+/// burn's `RMSprop`.
+#[derive(Clone)]
+struct OpenRmsProp {
+    alpha: f32,
+    momentum: f32,
+    epsilon: f32,
+    centered: bool,
+    weight_decay: Option<WeightDecay>,
+}
+
+/// burn's `AdaGrad`.
+#[derive(Clone)]
+struct OpenAdaGrad {
+    lr_decay: f64,
+    epsilon: f32,
+    weight_decay: Option<WeightDecay>,
+}
+
+/// One update of one parameter: its new value, and what is kept.
+trait Update: Clone + Send + Sync {
+    fn update<const D: usize>(&self, lr: f64, tensor: Tensor<D>, gradient: Tensor<D>, old: Fields<D>) -> (Tensor<D>, Fields<D>);
+}
+
+fn decayed<const D: usize>(decay: Option<&WeightDecay>, gradient: Tensor<D>, tensor: &Tensor<D>) -> Tensor<D> {
+    match decay {
+        Some(decay) => decay.transform(gradient, tensor.clone()),
+        None => gradient,
+    }
+}
+
+impl Update for OpenSgd {
+    fn update<const D: usize>(&self, lr: f64, tensor: Tensor<D>, gradient: Tensor<D>, mut old: Fields<D>) -> (Tensor<D>, Fields<D>) {
+        let gradient = decayed(self.weight_decay.as_ref(), gradient, &tensor);
+        let (direction, velocity) = self.momentum.transform(gradient, old.take(VELOCITY));
+        (self.plain.step(lr, tensor, direction, None).0, Fields::default().with(VELOCITY, velocity))
+    }
+}
+
+impl Update for OpenMuon {
+    fn update<const D: usize>(&self, lr: f64, tensor: Tensor<D>, gradient: Tensor<D>, mut old: Fields<D>) -> (Tensor<D>, Fields<D>) {
+        let (direction, velocity) = self.momentum.transform(gradient, old.take(VELOCITY));
+        (self.plain.step(lr, tensor, direction, None).0, Fields::default().with(VELOCITY, velocity))
+    }
+}
+
+impl Update for OpenRmsProp {
+    fn update<const D: usize>(&self, lr: f64, tensor: Tensor<D>, gradient: Tensor<D>, mut old: Fields<D>) -> (Tensor<D>, Fields<D>) {
+        let gradient = decayed(self.weight_decay.as_ref(), gradient, &tensor);
+        let average = |old: Option<Tensor<D>>, new: Tensor<D>| {
+            let new = new.mul_scalar(1.0 - self.alpha);
+            old.map_or(new.clone(), |old| old.mul_scalar(self.alpha).add(new))
+        };
+        let squares = average(old.take(SQUARE_AVERAGE), gradient.clone().square());
+        let mean = self.centered.then(|| average(old.take(GRADIENT_AVERAGE), gradient.clone()));
+        let variance = match &mean {
+            Some(mean) => squares.clone().sub(mean.clone().square()),
+            None => squares.clone(),
+        };
+        let scaled = gradient.div(variance.clone().sqrt().add_scalar(self.epsilon));
+        let buffer = (self.momentum > 0.0).then(|| match old.take(BUFFER) {
+            Some(buffer) => buffer.mul_scalar(self.momentum).add(scaled.clone()),
+            None => scaled.clone(),
+        });
+        let tensor = tensor - buffer.clone().unwrap_or(scaled).mul_scalar(lr);
+        let fields = Fields::default().with(SQUARE_AVERAGE, squares).with(GRADIENT_AVERAGE, mean).with(BUFFER, buffer);
+        (tensor, fields.with(VARIANCE, variance))
+    }
+}
+
+impl Update for OpenAdaGrad {
+    fn update<const D: usize>(&self, lr: f64, tensor: Tensor<D>, gradient: Tensor<D>, mut old: Fields<D>) -> (Tensor<D>, Fields<D>) {
+        let gradient = decayed(self.weight_decay.as_ref(), gradient, &tensor);
+        let squares = gradient.clone().square();
+        let sum = old.take(SUM).map_or(squares.clone(), |sum| sum.add(squares));
+        let done = old.time.unwrap_or(0);
+        #[expect(clippy::cast_precision_loss, reason = "nobody makes 2^53 updates")]
+        let lr = lr / (1.0 + done as f64 * self.lr_decay);
+        let tensor = tensor - gradient.div(sum.clone().sqrt().add_scalar(self.epsilon)).mul_scalar(lr);
+        (tensor, Fields { time: Some(done + 1), ..Fields::default().with(SUM, sum) })
+    }
+}
+
+/// An algorithm as burn wants it.
+#[derive(Clone)]
+struct Open<U>(U);
+
+impl<U: Update + 'static> Optimizer for Open<U> {
+    type State<const D: usize> = Fields<D>;
+
+    fn step<const D: usize>(
+        &self,
+        lr: LearningRate,
+        tensor: Tensor<D>,
+        grad: Tensor<D>,
+        state: Option<Fields<D>>,
+    ) -> (Tensor<D>, Option<Fields<D>>) {
+        let (tensor, fields) = self.0.update(lr, tensor, grad, state.unwrap_or_default());
+        (tensor, Some(fields))
+    }
+
+    fn to_device<const D: usize>(state: Fields<D>, device: &Device) -> Fields<D> {
+        let tensors = state.tensors.into_iter().map(|(name, tensor)| (name, tensor.to_device(device)));
+        Fields { tensors: tensors.collect(), ..state }
+    }
+}
+
+/// SGD without gradient clipping. Its momentum leaves the device with everything else.
+pub fn sgd(config: &SgdConfig) -> ModuleOptimizer {
+    #[derive(Deserialize)]
+    struct Shown {
+        momentum: Option<MomentumConfig>,
+        weight_decay: Option<WeightDecayConfig>,
+    }
+    match show(config) {
+        Some(Shown { momentum: Some(momentum), weight_decay }) => open(OpenSgd {
+            momentum: OpenMomentum(momentum),
+            weight_decay: weight_decay.as_ref().map(WeightDecay::new),
+            plain: SgdConfig::new().build(),
+        }),
+        _ => Transparent(config.build()).into(),
+    }
+}
+
+/// Muon. Its momentum leaves the device with everything else.
+pub fn muon(config: &MuonConfig) -> ModuleOptimizer {
+    #[derive(Deserialize)]
+    struct Shown {
+        momentum: MomentumConfig,
+    }
+    match show(config) {
+        Some(Shown { momentum }) => {
+            let none = MomentumConfig { momentum: 0.0, dampening: 0.0, nesterov: false };
+            open(OpenMuon { momentum: OpenMomentum(momentum), plain: config.clone().with_momentum(none).build() })
+        }
+        None => Transparent(config.build()).into(),
+    }
+}
+
+/// `RMSprop` without gradient clipping. Its averages leave the device with everything else.
+pub fn rms_prop(config: &RmsPropConfig) -> ModuleOptimizer {
+    #[derive(Deserialize)]
+    struct Shown {
+        alpha: f32,
+        momentum: f32,
+        epsilon: f32,
+        centered: bool,
+        weight_decay: Option<WeightDecayConfig>,
+    }
+    match show(config) {
+        Some(Shown { alpha, momentum, epsilon, centered, weight_decay }) => {
+            open(OpenRmsProp { alpha, momentum, epsilon, centered, weight_decay: weight_decay.as_ref().map(WeightDecay::new) })
+        }
+        None => Transparent(config.build()).into(),
+    }
+}
+
+/// `AdaGrad` without gradient clipping. Its sum leaves the device with everything else.
+pub fn ada_grad(config: &AdaGradConfig) -> ModuleOptimizer {
+    #[derive(Deserialize)]
+    struct Shown {
+        lr_decay: f64,
+        epsilon: f32,
+        weight_decay: Option<WeightDecayConfig>,
+    }
+    match show(config) {
+        Some(Shown { lr_decay, epsilon, weight_decay }) => {
+            open(OpenAdaGrad { lr_decay, epsilon, weight_decay: weight_decay.as_ref().map(WeightDecay::new) })
+        }
+        None => Transparent(config.build()).into(),
+    }
+}
+
+fn open(update: impl Update + 'static) -> ModuleOptimizer {
+    Transparent(Open(update)).into()
+}
+
+/// The private fields of a configuration, as it would write them to a file; `None` for a number that no file can hold, as NaN.
+fn show<T: DeserializeOwned>(config: &impl Serialize) -> Option<T> {
+    serde_json::to_value(config).and_then(serde_json::from_value).ok()
+}
