@@ -5,7 +5,8 @@
 
 use burn::{
     optim::{
-        AdaGradConfig, LearningRate, ModuleOptimizer, Muon, MuonConfig, Optimizer, RecordState, RmsPropConfig, Sgd, SgdConfig, StateSink, StateSource,
+        AdaGradConfig, LearningRate, ModuleOptimizer, Muon, MuonConfig, Optimizer, RecordState, RmsPropConfig, Sgd, SgdConfig, StateSink,
+        StateSource,
         decay::{WeightDecay, WeightDecayConfig},
         momentum::{Momentum, MomentumConfig, MomentumState},
     },
