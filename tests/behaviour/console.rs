@@ -85,3 +85,47 @@ fn a_run_without_a_folder_has_no_file() {
     });
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
+
+#[derive(Module, Debug)]
+struct Forgetful {
+    line: Line,
+}
+
+impl LightningModule for Forgetful {
+    type Batch = Batch;
+
+    fn training_step(&self, _batch: Batch, _batch_idx: usize) -> StepOutput {
+        StepOutput::none()
+    }
+
+    fn validation_step(&self, _batch: Batch, _batch_idx: usize) {}
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        self.line.configure_optimizers()
+    }
+}
+
+#[test]
+fn a_fit_that_trains_or_validates_nothing_says_so() {
+    let warnings = |interval: Every| {
+        let folder = tempfile::tempdir().unwrap();
+        let levels = Builder::new().no_screen().file().level("stormfire", Level::WARN);
+        // As in `a_run_reports_into_its_folder_and_says_where_it_is`.
+        let _second = Dispatch::new(levels.clone().subscriber().unwrap());
+        with_default(levels.subscriber().unwrap(), || {
+            let trainer = Trainer::new().default_root_dir(folder.path()).enable_progress_bar(false).enable_model_summary(false);
+            let data = (line_data(8, 4), line_data(4, 4));
+            let fit = { trainer }.max_epochs(2).val_check_interval(interval).fit(Forgetful { line: Line::new() }, data).unwrap();
+            assert_eq!(fit.progress.global_step, 0);
+        });
+        lines(&run_of(folder.path()))
+    };
+    let nothing_trained = "WARN stormfire_trainer::fit::end: no optimizer has stepped in the first epoch: \
+                           `training_step` must return its loss";
+    assert_eq!(warnings(Every::Batches(4)), [nothing_trained]);
+    for (interval, text) in [(Every::Batches(5), "5 batches"), (Every::Steps(5), "5 steps"), (Every::Epochs(3), "3 epochs")] {
+        let never = "longer than the whole fit, which never validates";
+        let never = format!("WARN stormfire_trainer::setup: `val_check_interval` is {text}, {never}");
+        assert_eq!(warnings(interval), [never, nothing_trained.into()]);
+    }
+}

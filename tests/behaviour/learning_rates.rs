@@ -53,3 +53,38 @@ fn learning_rates_are_true_in_every_hook() {
     let expected = [&[(TrainEpochStart, 1.0)][..], &batch(1.0), &batch(0.5), &batch(0.25), &[(ValidationStart, 0.125)]].concat();
     assert_eq!(*rates.0.lock().unwrap(), expected);
 }
+
+#[derive(Module, Debug)]
+struct Foreseeing {
+    line: Line,
+}
+
+impl LightningModule for Foreseeing {
+    type Batch = Batch;
+
+    fn training_step(&self, batch: Batch, _batch_idx: usize) -> StepOutput {
+        self.line.loss(batch).into()
+    }
+
+    /// The error carries what it sees: it is asked for before anything is trained.
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        Err(Error::other(format!("{:?}", self.estimated_stepping_batches())))
+    }
+}
+
+#[test]
+fn a_schedule_can_be_as_long_as_the_fit() {
+    let foreseen = |mut trainer: Trainer<Foreseeing>, data: Loader<Batch>| {
+        trainer.fit(Foreseeing { line: Line::new() }, data).unwrap_err().to_string()
+    };
+    // 7 batches.
+    let data = || line_data(13, 2);
+    let endless = || Loader::from_fn(|_| std::iter::repeat_with(|| unreachable!("no batch is needed")));
+    assert_eq!(foreseen(quiet().max_epochs(3), data()), "Some(21)");
+    assert_eq!(foreseen(quiet().max_epochs(3).accumulate_grad_batches(4), data()), "Some(6)", "the rest of an epoch is a step");
+    assert_eq!(foreseen(quiet().max_epochs(3).limit_train_batches(2), data()), "Some(6)");
+    assert_eq!(foreseen(quiet().max_epochs(3).max_steps(20), data()), "Some(20)");
+    assert_eq!(foreseen(quiet().max_steps(100), endless()), "Some(100)");
+    assert_eq!(foreseen(quiet().max_epochs(3), endless()), "None");
+    assert_eq!(Foreseeing { line: Line::new() }.estimated_stepping_batches(), None, "outside of a fit");
+}

@@ -49,12 +49,20 @@ impl PredictModule for Line {
 fn empty_data_is_refused_before_training() {
     let hint = Some("check where the data is read from; with `drop_last` a dataset smaller than one batch has none");
     let fit = |data| quiet().fit(Line::new(), data);
-    check(fit(line_data(0, 2)), "the loader is empty: its dataset has no items", hint);
-    check(fit(line_data(3, 4).drop_last(true)), "the loader is empty: its dataset has 3 items, fewer than one full batch", hint);
-    check(fit(Loader::from_batches(Vec::new())), "the loader is empty: it is made from an iterator without batches", hint);
-    let text = "the loader is empty: its dataset has no items";
-    check(quiet().fit(Line::new(), (line_data(8, 2), line_data(0, 2))), text, hint);
-    check(quiet().test(&Line::new(), line_data(0, 2)), text, hint);
+    check(fit(line_data(0, 2)), "`train_dataloader`: the loader is empty: its dataset has no items", hint);
+    check(
+        fit(line_data(3, 4).drop_last(true)),
+        "`train_dataloader`: the loader is empty: its dataset has 3 items, fewer than one full batch",
+        hint,
+    );
+    check(
+        fit(Loader::from_batches(Vec::new())),
+        "`train_dataloader`: the loader is empty: it is made from an iterator without batches",
+        hint,
+    );
+    let text = |of: &str| format!("`{of}`: the loader is empty: its dataset has no items");
+    check(quiet().fit(Line::new(), (line_data(8, 2), line_data(0, 2))), &text("val_dataloader"), hint);
+    check(quiet().test(&Line::new(), line_data(0, 2)), &text("test_dataloader"), hint);
     let text = "`train_dataloader`: it gave no batch";
     let unsized_and_empty = Loader::from_fn(|_| std::iter::from_fn(|| None));
     check(fit(unsized_and_empty), text, Some("is the data empty, or smaller than a batch with `drop_last`?"));
@@ -63,12 +71,13 @@ fn empty_data_is_refused_before_training() {
 #[test]
 fn options_of_a_loader_that_make_no_sense_are_refused() {
     let fit = |data| quiet().fit(Line::new(), data);
-    check(fit(line_data(8, 0)), "`batch_size` cannot be 0", Some("`batch_size` must be at least 1"));
-    check(fit(line_data(8, 2).prefetch(0)), "`prefetch` cannot be 0", Some("`prefetch` must be at least 1"));
-    let text = "`shuffle` has no effect on a loader made from an iterator";
+    check(fit(line_data(8, 0)), "`train_dataloader`: `batch_size` cannot be 0", Some("`batch_size` must be at least 1"));
+    check(fit(line_data(8, 2).prefetch(0)), "`train_dataloader`: `prefetch` cannot be 0", Some("`prefetch` must be at least 1"));
+    let text = "`train_dataloader`: `shuffle` has no effect on a loader made from an iterator";
     let hint = "`shuffle` works on `Loader::new` with a dataset and a batcher; here the iterator decides";
     check(fit(Loader::from_batches(batches(2)).shuffle(true)), text, Some(hint));
-    check(fit(CombinedLoader::sequential([])), "a combined loader needs at least one loader", Some("pass one or more loaders"));
+    let text = "`train_dataloader`: a combined loader needs at least one loader";
+    check(fit(CombinedLoader::sequential([])), text, Some("pass one or more loaders"));
 }
 
 fn batches(count: usize) -> Vec<Batch> {

@@ -36,6 +36,7 @@ fn a_share_of_too_few_batches_is_refused() {
     let hint = "use at least 0.2500, or a number of batches";
     refuse(quiet().limit_train_batches(0.1), "`limit_train_batches`: 0.1 of 4 batches is less than one", hint);
     refuse(quiet().limit_val_batches(0.2), "`limit_val_batches`: 0.2 of 4 batches is less than one", hint);
+    refuse(quiet().overfit_batches(0.2), "`overfit_batches`: 0.2 of 4 batches is less than one", hint);
 }
 
 #[test]
@@ -70,6 +71,7 @@ fn a_number_that_makes_no_sense_is_refused() {
         let text = format!("`gradient_clip_val`: {shown} is not a positive number");
         refuse(quiet().gradient_clip_val(value), &text, "leave it out to clip nothing");
     }
+    refuse(quiet().max_time(Duration::ZERO), "`max_time`: no time at all", "leave it out, or give a longer one");
     let text = "optimizer `SGD`: the learning rate -0.1 is not a number of at least 0";
     check(fit_with(|| Ok(Optimizer::new(SgdConfig::new(), -0.1).into())), text, Some("use 1e-3, for example"));
 }
@@ -102,7 +104,8 @@ fn callbacks_that_contradict_the_flags_or_each_other_are_refused() {
     refuse(two, "`callback`: there are two progress bars", "keep one of them");
     let stop = || EarlyStopping::new("val_loss");
     let text = "`callback`: two callbacks keep their state under `EarlyStopping{monitor: val_loss, mode: min}`";
-    refuse(quiet().callback(stop()).callback(stop()), text, "give one of them another `state_key`");
+    let hint = "leave one of them out, or name one: `ModelCheckpoint::named`, or `state_key` of a callback of your own";
+    refuse(quiet().callback(stop()).callback(stop()), text, hint);
 }
 
 #[test]

@@ -27,7 +27,8 @@ type Customize = Box<dyn FnMut(&mut Context<'_>, &mut Vec<(String, String)>) + S
 
 /// Shows how far a run is: the epoch, batches, time, speed, and the metrics logged with `prog_bar(true)`.
 ///
-/// On a terminal these are live bars on stdout, one for training and one below it for validation:
+/// On a terminal these are live bars on stdout, one for training and one below it for validation. Metrics for which a line is
+/// too short are shown below:
 ///
 /// ```text
 /// Epoch 0/9 ━━━━━━━━━━━━━━━╸━━━━━━━━━ 50/79 0:04 • 0:02 12.3 it/s v_num: 3, train_loss: 0.412

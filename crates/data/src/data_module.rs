@@ -99,9 +99,10 @@ pub trait DataModule {
         let _ = error;
     }
 
-    /// Values that loggers record with the run, such as the batch size. The default is none.
-    fn hyperparams(&self) -> Result<Option<Value>> {
-        Ok(None)
+    /// Values that loggers record with the run, beside the hyperparameters of the module, such as the batch size. The default
+    /// is `null`, which is none.
+    fn hparams(&self) -> Result<Value> {
+        Ok(Value::Null)
     }
 }
 
@@ -207,8 +208,8 @@ macro_rules! forward {
                 (**self).on_exception(error);
             }
 
-            fn hyperparams(&self) -> Result<Option<Value>> {
-                (**self).hyperparams()
+            fn hparams(&self) -> Result<Value> {
+                (**self).hparams()
             }
         }
     )*};

@@ -13,7 +13,7 @@ const NO_STEP: u64 = u64::MAX;
 /// The loggers of a run, each on a thread of its own. Clones are cheap and mean the same loggers; any thread may have one.
 ///
 /// Whatever is logged goes to every logger, in order, and nothing of it fails: a kind of value that a backend has no place
-/// for is left out there, with one warning for each kind, and the error of a logger waits until somebody asks for it, which
+/// for is left out there, which is reported once for each kind, and the error of a logger waits until somebody asks for it, which
 /// is the Trainer, or [`Loggers::flush`] and [`Loggers::finalize`] in a program of one's own.
 ///
 /// ```
@@ -23,7 +23,7 @@ const NO_STEP: u64 = u64::MAX;
 /// let memory = MemoryLogger::new();
 /// let loggers = Loggers::spawn([Box::new(memory.clone()) as _, Box::new(CsvLogger::new(folder)) as _])?;
 /// loggers.log_metrics([("loss", 0.5)], 0);
-/// // A table has no place for it: `CsvLogger` warns once, and goes on.
+/// // A table has no place for it: `CsvLogger` says so once, and goes on.
 /// loggers.log_image("digit", Image::new(2, 1, 1, vec![0, 255])?, 0);
 /// let folder = loggers.experiment::<CsvLogger>().and_then(|csv| csv.log_dir().map(std::path::Path::to_owned));
 /// loggers.finalize(Status::Success)?;

@@ -85,7 +85,7 @@ impl Background {
     }
 
     /// As [`Background::submit`], for a job that may find the logger without a place for its value
-    /// ([`Error::Unsupported`]): that is a warning, once for each kind of value.
+    /// ([`Error::Unsupported`]): that is reported, once for each kind of value.
     ///
     /// # Errors
     /// As [`Background::submit`].
@@ -109,7 +109,7 @@ impl Background {
             Err(Error::Unsupported { what, .. }) => {
                 if facts.is_new(what) {
                     let logger = facts.kind.rsplit("::").next().unwrap_or(facts.kind);
-                    tracing::warn!("`{logger}` has no place for {what}: they are left out");
+                    tracing::info!("`{logger}` has no place for {what}: they are left out");
                 }
                 Ok(())
             }

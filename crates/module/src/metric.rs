@@ -12,35 +12,45 @@ use crate::read::Scalar;
 /// at its end. Everything stays on the device. Implement it for a metric of your own:
 ///
 /// ```
+/// use burn::tensor::{Bool, Tensor};
 /// use stormfire_module::{Metric, Scalar};
 ///
-/// /// The root of the mean squared error.
+/// /// The F1 score of two classes.
 /// #[derive(Clone, Debug)]
-/// struct Rmse { squares: Scalar, count: f64 }
+/// struct F1 { hits: Scalar, predicted: Scalar, actual: Scalar }
 ///
-/// impl Metric for Rmse {
-///     fn merge(&mut self, other: &Self) {
-///         self.squares = self.squares.clone().plus(other.squares.clone());
-///         self.count += other.count;
-///     }
-///     fn compute(&self) -> Scalar {
-///         match self.squares.clone().times(1.0 / self.count) {
-///             Scalar::Host(mean) => Scalar::Host(mean.sqrt()),
-///             Scalar::Device(mean) => Scalar::Device(mean.sqrt()),
-///         }
-///     }
-///     fn parts(&self) -> Vec<Scalar> { vec![self.squares.clone(), self.count.into()] }
-///     fn with_parts(&self, parts: &[Scalar]) -> Option<Self> {
-///         match parts {
-///             [squares, Scalar::Host(count)] => Some(Rmse { squares: squares.clone(), count: *count }),
-///             _ => None,
-///         }
+/// impl F1 {
+///     fn new(predicted: Tensor<1, Bool>, actual: Tensor<1, Bool>) -> Self {
+///         let count = |items: Tensor<1, Bool>| items.float().sum().into();
+///         Self { hits: count(predicted.clone().bool_and(actual.clone())), predicted: count(predicted), actual: count(actual) }
 ///     }
 /// }
 ///
-/// let mut all = Rmse { squares: 1.0.into(), count: 1.0 };
-/// all.merge(&Rmse { squares: 7.0.into(), count: 1.0 });
-/// assert!(matches!(all.compute(), Scalar::Host(v) if v == 2.0));
+/// impl Metric for F1 {
+///     fn merge(&mut self, other: &Self) {
+///         let [hits, predicted, actual] = [(&self.hits, &other.hits), (&self.predicted, &other.predicted), (&self.actual, &other.actual)]
+///             .map(|(ours, theirs)| ours.clone().plus(theirs.clone()));
+///         *self = Self { hits, predicted, actual };
+///     }
+///     fn compute(&self) -> Scalar {
+///         self.hits.clone().times(2.0).over(self.predicted.clone().plus(self.actual.clone()))
+///     }
+///     fn parts(&self) -> Vec<Scalar> {
+///         vec![self.hits.clone(), self.predicted.clone(), self.actual.clone()]
+///     }
+///     fn with_parts(&self, parts: &[Scalar]) -> Option<Self> {
+///         let [hits, predicted, actual] = parts else { return None };
+///         Some(Self { hits: hits.clone(), predicted: predicted.clone(), actual: actual.clone() })
+///     }
+/// }
+///
+/// # use burn::tensor::Device;
+/// # let yes_if = |items: [i32; 3]| Tensor::<1, burn::tensor::Int>::from_ints(items, &Device::flex()).equal_elem(1);
+/// let mut f1 = F1::new(yes_if([1, 1, 0]), yes_if([1, 0, 0]));
+/// f1.merge(&F1::new(yes_if([1, 0, 0]), yes_if([1, 1, 0])));
+/// # let share = stormfire_module::read::read(&[f1.compute()])?[0];
+/// # assert!((share - 2.0 / 3.0).abs() < 1e-6, "{share}");
+/// # Ok::<(), stormfire_module::Error>(())
 /// ```
 pub trait Metric: Clone + Send + Sync + fmt::Debug + 'static {
     /// Takes another part in. Must be associative.
@@ -202,7 +212,7 @@ one_scalar_metric!(
 pub fn accuracy(logits: &Tensor<2>, targets: &Tensor<1, Int>) -> Mean {
     let [items, _] = logits.dims();
     let hits = logits.clone().inner().argmax(1).flatten::<1>(0, 1).equal(targets.clone().inner());
-    Mean::from_sum(Scalar::Device(hits.float().sum()), items as f64)
+    Mean::from_sum(hits.float().sum(), items as f64)
 }
 
 /// Top-k accuracy: the share of items whose target is among the `k` largest logits, in `0..=1`.
@@ -215,7 +225,7 @@ pub fn top_k_accuracy(logits: &Tensor<2>, targets: &Tensor<1, Int>, k: usize) ->
     let own = logits.clone().gather(1, targets.clone().inner().unsqueeze_dim(1));
     let larger = logits.greater(own).int().sum_dim(1).flatten::<1>(0, 1);
     let k = i64::try_from(k).unwrap_or(i64::MAX);
-    Mean::from_sum(Scalar::Device(larger.lower_elem(k).float().sum()), items as f64)
+    Mean::from_sum(larger.lower_elem(k).float().sum(), items as f64)
 }
 
 #[cfg(test)]

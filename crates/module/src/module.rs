@@ -161,6 +161,13 @@ pub trait LightningModule: Module + 'static {
         scope::moment().global_step
     }
 
+    /// How many optimizer steps the whole fit takes if nobody stops it: the length of a schedule (see [`Schedule`](crate::Schedule)).
+    /// It follows from `max_epochs`, `max_steps`, `accumulate_grad_batches` and the number of batches; `None` where these set no
+    /// end, and outside of a fit.
+    fn estimated_stepping_batches(&self) -> Option<u64> {
+        scope::moment().fit_steps
+    }
+
     /// The 0-based number of the evaluation loader that the batch came from.
     fn dataloader_idx(&self) -> usize {
         scope::moment().dataloader_idx

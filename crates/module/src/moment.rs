@@ -81,4 +81,6 @@ pub struct Moment {
     pub dataloader_idx: usize,
     /// How many loaders this stage draws from.
     pub num_dataloaders: usize,
+    /// How many optimizer steps the whole fit takes, if that is known.
+    pub fit_steps: Option<u64>,
 }

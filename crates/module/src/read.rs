@@ -44,6 +44,17 @@ impl Scalar {
         }
     }
 
+    /// This scalar divided by another one; stays on the device if one of them is there.
+    #[must_use]
+    pub fn over(self, divisor: Scalar) -> Scalar {
+        match (self, divisor) {
+            (Scalar::Host(a), Scalar::Host(b)) => Scalar::Host(a / b),
+            (Scalar::Device(a), Scalar::Device(b)) => Scalar::Device(a / b),
+            (Scalar::Device(a), Scalar::Host(b)) => Scalar::Device(a / b),
+            (Scalar::Host(a), Scalar::Device(b)) => Scalar::Device(b.recip() * a),
+        }
+    }
+
     /// The larger of two scalars; NaN wins, as in `torch.max`.
     #[must_use]
     pub fn max(self, other: Scalar) -> Scalar {
@@ -76,6 +87,13 @@ fn keep_nan(picked: Tensor<1>, second: Tensor<1>) -> Tensor<1> {
 impl From<f64> for Scalar {
     fn from(value: f64) -> Self {
         Scalar::Host(value)
+    }
+}
+
+/// Detaches it from the tape.
+impl From<Tensor<1>> for Scalar {
+    fn from(element: Tensor<1>) -> Self {
+        Scalar::Device(element.inner())
     }
 }
 
@@ -267,6 +285,23 @@ mod tests {
         assert_eq!(device_reads() - before, 1);
         assert_eq!(read(&[Scalar::Host(4.0)]).unwrap(), [4.0]);
         assert_eq!(device_reads() - before, 1);
+    }
+
+    #[test]
+    fn a_quotient_is_on_the_device_if_one_part_is() {
+        let (host, device) = (Scalar::Host(6.0), on_device(4.0));
+        let quotients =
+            [host.clone().over(2.0.into()), host.clone().over(device.clone()), device.clone().over(host), device.clone().over(device)];
+        assert!(matches!(quotients, [Scalar::Host(_), Scalar::Device(_), Scalar::Device(_), Scalar::Device(_)]));
+        let values = read(&quotients).unwrap();
+        assert!(values.iter().zip([3.0, 1.5, 2.0 / 3.0, 1.0]).all(|(value, right)| (value - right).abs() < 1e-6), "{values:?}");
+    }
+
+    #[test]
+    fn a_scalar_of_a_tensor_is_off_the_tape() {
+        let tracked = Tensor::<1>::from_floats([2.0], &Device::flex().autodiff()).require_grad();
+        let Scalar::Device(element) = Scalar::from(tracked) else { panic!("not on the device") };
+        assert!(!element.is_tracked());
     }
 
     #[test]

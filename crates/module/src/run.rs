@@ -40,6 +40,14 @@ impl Limits {
     pub fn validates(&self) -> bool {
         self.val_batches.iter().any(|batches| *batches != Some(0))
     }
+
+    /// How many optimizer steps a fit takes that nobody stops, if each is made of so many batches. The last one of an epoch
+    /// may be made of fewer.
+    pub fn steps(&self, accumulate_grad_batches: usize) -> Option<u64> {
+        let in_epoch = self.train_batches.map(|batches| batches.div_ceil(accumulate_grad_batches.max(1)) as u64);
+        let in_epochs = self.max_epochs.zip(in_epoch).map(|(epochs, steps)| steps.saturating_mul(epochs as u64));
+        in_epochs.into_iter().chain(self.max_steps).min()
+    }
 }
 
 /// Everything about a run that its callbacks may look at.

@@ -42,6 +42,41 @@ pub trait IntoSchedule {
 /// let per_step = Schedule::new(CosineAnnealingLrSchedulerConfig::new(1e-3, 10_000)).every(Every::Steps(1));
 /// let plateau = Schedule::new(ReduceLrOnPlateau::new().patience(3)).monitor("val_loss");
 /// ```
+///
+/// A warmup, then half a cosine down to 0 at the last step of the fit:
+///
+/// ```
+/// use burn::{
+///     lr_scheduler::{
+///         LrSchedulerConfig, cosine::CosineAnnealingLrSchedulerConfig, linear::LinearLrSchedulerConfig,
+///         sequential::SequentialLrSchedulerConfig,
+///     },
+///     nn::Linear, optim::AdamWConfig, prelude::*,
+/// };
+/// # use stormfire_module::{Every, LightningModule, Optimizer, Optimizers, Result, Schedule};
+///
+/// # #[derive(Module, Debug)]
+/// # struct Net { layer: Linear }
+/// impl LightningModule for Net {
+///     # type Batch = Tensor<2>;
+///     // ...
+///     fn configure_optimizers(&self) -> Result<Optimizers> {
+///         let (peak, warmup) = (1e-3, 100);
+///         let steps = self.estimated_stepping_batches().map_or(10_000, |steps| steps as usize);
+///         let schedule = SequentialLrSchedulerConfig::new(
+///             vec![
+///                 LrSchedulerConfig::Linear(LinearLrSchedulerConfig::new(peak / 100.0, peak, warmup)),
+///                 LrSchedulerConfig::Cosine(CosineAnnealingLrSchedulerConfig::new(peak, steps.saturating_sub(warmup).max(1))),
+///             ],
+///             vec![warmup],
+///         );
+///         Ok(Optimizer::new(AdamWConfig::new(), peak).schedule(Schedule::new(schedule).every(Every::Steps(1))).into())
+///     }
+/// }
+/// # let net = Net { layer: burn::nn::LinearConfig::new(1, 1).init(&Device::flex()) };
+/// # assert_eq!(net.configure_optimizers()?.len(), 1);
+/// # Ok::<(), stormfire_module::Error>(())
+/// ```
 pub struct Schedule {
     kind: Kind,
     every: Every,

@@ -82,7 +82,9 @@ pub use stormfire_data::{DataModule, Loader, Loaders, Stage};
 pub use stormfire_loggers::{CsvLogger, Logger, TensorBoardLogger};
 pub use stormfire_module::{
     Callback, Context, Error, Event, Every, Hook, LightningModule, LoadOptions, LoadReport, Metric, Optimizer, Optimizers, PredictModule,
-    Result, Schedule, StepOutput, Stepper, accuracy, log,
+    Result, Scalar, Schedule, StepOutput, Stepper, accuracy,
+    gradients::ClipAlgorithm,
+    log,
     log::ReduceFx,
     log_dict, media,
     one_cycle::OneCycle,
@@ -98,12 +100,13 @@ pub mod prelude {
     #[cfg(feature = "device-stats")]
     pub use crate::DeviceStatsMonitor;
     pub use crate::{
-        Accelerator, Callback, Context, CsvLogger, DataModule, EarlyStopping, Error, Every, Fit, GradientAccumulationScheduler,
-        GradientNorm, GradientNormMonitor, HistogramMonitor, Hook, ImageGridMonitor, LambdaCallback, LearningRateMonitor, LightningModule,
-        Limit, LoadOptions, Loader, Loaders, Logger, Metric, Mode, ModelCheckpoint, ModelSummary, NonFinite, OnExceptionCheckpoint,
-        OneCycle, Optimizer, Optimizers, PredictModule, ProfilerKind, ProgressBar, ReduceFx, ReduceLrOnPlateau, Result, SaveLast, SaveTopK,
-        Schedule, Stage, StepOutput, Stepper, Stop, TensorBoardLogger, ThroughputMonitor, Timer, Trainer, TrainerConfig, accuracy,
-        data::Error as DataError, log, log_dict, media, state, state::Value, top_k_accuracy,
+        Accelerator, Callback, ClipAlgorithm, Context, CsvLogger, DataModule, EarlyStopping, Error, Every, Fit,
+        GradientAccumulationScheduler, GradientNorm, GradientNormMonitor, HistogramMonitor, Hook, ImageGridMonitor, LambdaCallback,
+        LearningRateMonitor, LightningModule, Limit, LoadOptions, Loader, Loaders, Logger, Metric, Mode, ModelCheckpoint, ModelSummary,
+        NonFinite, OnExceptionCheckpoint, OneCycle, Optimizer, Optimizers, PredictModule, ProfilerKind, ProgressBar, ReduceFx,
+        ReduceLrOnPlateau, Result, SaveLast, SaveTopK, Scalar, Schedule, Stage, StepOutput, Stepper, Stop, TensorBoardLogger,
+        ThroughputMonitor, Timer, Trainer, TrainerConfig, accuracy, data::Error as DataError, log, log_dict, media, state, state::Value,
+        top_k_accuracy,
     };
 }
 

@@ -243,6 +243,9 @@ impl TrainerConfig {
         {
             return Err(Error::config("min_steps", format!("{min} is more than `max_steps` = {max}"), "lower one of them"));
         }
+        if self.max_time.is_some_and(|time| time.is_zero()) {
+            return Err(Error::config("max_time", "no time at all", "leave it out, or give a longer one"));
+        }
         if !self.overfit_batches.is_none() && self.fast_dev_run > 0 {
             return Err(Error::config("overfit_batches", "it cannot be combined with `fast_dev_run`", "use one of them"));
         }
@@ -365,6 +368,7 @@ mod tests {
             (TrainerConfig { gradient_clip_val: Some(f64::NAN), ..default() }, "`gradient_clip_val`: NaN is not a positive number"),
             (TrainerConfig { min_epochs: Some(3), max_epochs: Some(2), ..default() }, "`min_epochs`: 3 is more than `max_epochs` = 2"),
             (TrainerConfig { min_steps: Some(3), max_steps: Some(2), ..default() }, "`min_steps`"),
+            (TrainerConfig { max_time: Some(Duration::ZERO), ..default() }, "`max_time`"),
             (
                 TrainerConfig { barebones: true, detect_anomaly: true, ..default() },
                 "`detect_anomaly`: it cannot be combined with `barebones`",

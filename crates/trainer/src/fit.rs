@@ -257,6 +257,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         engine.fire(self.module, Event::TrainEpochEnd)?;
         let metrics = engine.time("epoch_metrics", |engine| engine.store.end_epoch(Loop::Train))?;
         self.finite.end_epoch(engine, self.module)?;
+        end::tell_if_nothing_is_trained(&engine.run.progress);
         let completed = engine.run.progress.epoch as u64 + 1;
         // As the other epoch schedules: an epoch that ended early has not been validated.
         if engine.run.is_last_batch {

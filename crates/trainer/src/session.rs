@@ -29,7 +29,7 @@ use crate::{
     predict::predict,
     results_table::results_table,
     run_id::new_run_id,
-    setup::{choose_device, complete_callbacks, draw_seed, limit_of, limits_of, open_loggers, place},
+    setup::{choose_device, complete_callbacks, draw_seed, limit_of, limits_of, open_loggers, place, tell_what_is_rare},
     signals::{Signal, SignalWatch},
     slurm::Requeue,
     trainer::{Fit, LoggerChoice, Stop},
@@ -159,18 +159,17 @@ impl<M: LightningModule> Session<M> {
         let mut module = self.for_evaluation(module)?;
         let results = self.run(stage, &mut module, &mut data, &mut Training::default(), |engine, module, data, _| {
             begin(engine, module, data, stage)?;
-            let (loaders, limit, option) = match what {
-                Evaluation::Validation => {
-                    (of_data(engine, Hook::ValDataloader, || data.val_dataloader())?, engine.config.limit_val_batches, "limit_val_batches")
-                }
-                Evaluation::Test => (
-                    of_data(engine, Hook::TestDataloader, || data.test_dataloader())?,
-                    engine.config.limit_test_batches,
-                    "limit_test_batches",
-                ),
+            let config = &engine.config;
+            let (hook, limit, option) = match what {
+                Evaluation::Validation => (Hook::ValDataloader, config.limit_val_batches, "limit_val_batches"),
+                Evaluation::Test => (Hook::TestDataloader, config.limit_test_batches, "limit_test_batches"),
             };
+            let loaders = of_data(engine, hook, || match what {
+                Evaluation::Validation => data.val_dataloader(),
+                Evaluation::Test => data.test_dataloader(),
+            })?;
             require(&loaders, stage)?;
-            let limits = limits_of(&loaders, limit, option)?;
+            let limits = limits_of(&loaders, limit, option, hook)?;
             match what {
                 Evaluation::Validation => engine.run.limits.val_batches.clone_from(&limits),
                 Evaluation::Test => engine.run.limits.test_batches.clone_from(&limits),
@@ -196,7 +195,7 @@ impl<M: LightningModule> Session<M> {
             begin(engine, module, data, Stage::Predict)?;
             let loaders = of_data(engine, Hook::PredictDataloader, || data.predict_dataloader())?;
             require(&loaders, Stage::Predict)?;
-            let limits = limits_of(&loaders, engine.config.limit_predict_batches, "limit_predict_batches")?;
+            let limits = limits_of(&loaders, engine.config.limit_predict_batches, "limit_predict_batches", Hook::PredictDataloader)?;
             engine.run.limits.predict_batches.clone_from(&limits);
             let predictions = predict(engine, module, &loaders, &limits)?;
             engine.check_interrupt()?;
@@ -385,21 +384,15 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
         train = train.with_default_seed(seed);
     }
     engine.data = DataFacts::of(&train, seed);
-    let train_batches = limit_of(&train, config.limit_train_batches, "limit_train_batches")?;
-    let val_batches = limits_of(&val, config.limit_val_batches, "limit_val_batches")?;
+    let option = |own| if config.overfit_batches.is_none() { own } else { "overfit_batches" };
+    let train_batches = limit_of(&train, config.limit_train_batches, option("limit_train_batches"), Hook::TrainDataloader)?;
+    let val_batches = limits_of(&val, config.limit_val_batches, option("limit_val_batches"), Hook::ValDataloader)?;
     if matches!(config.val_check_interval, Every::Fraction(_)) && train_batches.is_none() {
         return Err(Error::config(
             "val_check_interval",
             "the training data does not know its length, so there is no fraction of an epoch",
             "use `Every::Batches(n)`, `Every::Steps(n)` or `Every::Time(..)`",
         ));
-    }
-    if train_batches.is_some_and(|n| n > 0 && (n as u64) < config.log_every_n_steps) && !engine.run.loggers.is_empty() {
-        let n = train_batches.unwrap_or_default();
-        tracing::info!(
-            "an epoch has {n} batches, fewer than `log_every_n_steps` = {}: step metrics are logged rarely",
-            config.log_every_n_steps
-        );
     }
     let sanity = |n: Option<usize>| config.num_sanity_val_steps.map_or(n, |steps| Some(n.map_or(steps, |n| n.min(steps))));
     engine.run.limits = Limits {
@@ -410,6 +403,8 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
         val_batches: val_batches.clone(),
         ..Limits::default()
     };
+    engine.run.moment.fit_steps = engine.run.limits.steps(config.accumulate_grad_batches);
+    tell_what_is_rare(&config, &engine.run);
     engine.run.validates_every_epoch =
         matches!(config.val_check_interval, Every::Epochs(1)) || config.val_check_interval == Every::Fraction(1.0);
     Ok((train, Evaluated::new(val, val_batches)))
@@ -417,7 +412,7 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
 
 fn log_hyperparams<M: LightningModule, D: DataModule>(engine: &Engine<M>, module: &M, data: &D) -> Result<()> {
     let mut params = Hyperparams::new();
-    for given in [module.hparams()?, data.hyperparams()?.unwrap_or_default()] {
+    for given in [module.hparams()?, data.hparams()?] {
         if !given.is_null() {
             params.merge(Hyperparams::from_serialize(&given)?)?;
         }

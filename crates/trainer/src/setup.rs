@@ -9,7 +9,7 @@ use burn::{
 use stormfire_callbacks::{ModelCheckpoint, ModelSummary, ProgressBar, Timer};
 use stormfire_data::{Length, Loader, Loaders};
 use stormfire_loggers::{CsvLogger, DEFAULT_NAME, Logger, Loggers, RunDir, TensorBoardLogger};
-use stormfire_module::{Callback, Error, LightningModule, Result, Scalar, read::read};
+use stormfire_module::{Callback, Error, Every, Hook, LightningModule, Result, Scalar, read::read, run::Run};
 
 use crate::{
     checkpoint::Resume,
@@ -44,7 +44,7 @@ pub(crate) fn open_loggers(config: &TrainerConfig, loggers: LoggerChoice, resume
 
 /// A seed for a run that was given none, from the random numbers of the device: whoever has seeded these gets the same.
 pub(crate) fn draw_seed(device: &Device) -> Result<u64> {
-    let draw = || Scalar::Device(Tensor::random([1], Distribution::Uniform(0.0, 1.0), device));
+    let draw = || Scalar::from(Tensor::random([1], Distribution::Uniform(0.0, 1.0), device));
     let drawn = read(&[draw(), draw(), draw()])?;
     Ok(drawn.into_iter().fold(0, |seed, value| (seed << 21) ^ (value * f64::from(1 << 24)) as u64))
 }
@@ -93,7 +93,11 @@ fn check_state_keys<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> R
     for callback in callbacks {
         if !callback.state()?.is_null() && !keys.insert(callback.state_key()) {
             let reason = format!("two callbacks keep their state under `{}`", callback.state_key());
-            return Err(Error::config("callback", reason, "give one of them another `state_key`"));
+            return Err(Error::config(
+                "callback",
+                reason,
+                "leave one of them out, or name one: `ModelCheckpoint::named`, or `state_key` of a callback of your own",
+            ));
         }
     }
     Ok(())
@@ -148,12 +152,12 @@ fn move_to<M: Module>(module: M, device: &Device) -> M {
     if module.devices().iter().all(|own| own == device) { module } else { module.fork(device) }
 }
 
-/// The number of batches to take of a loader.
-pub(crate) fn limit_of<B: Send + 'static>(loader: &Loader<B>, limit: Limit, option: &str) -> Result<Option<usize>> {
+/// The number of batches to take of a loader, which `of` gave.
+pub(crate) fn limit_of<B: Send + 'static>(loader: &Loader<B>, limit: Limit, option: &str, of: Hook) -> Result<Option<usize>> {
     if limit.is_none() {
         return Ok(Some(0));
     }
-    loader.check()?;
+    loader.check().map_err(|error| Error::config(of.name(), error.to_string(), error.hint().unwrap_or_default()))?;
     let available = match loader.len() {
         Length::Batches(n) => Some(n),
         Length::Unknown => None,
@@ -162,6 +166,30 @@ pub(crate) fn limit_of<B: Send + 'static>(loader: &Loader<B>, limit: Limit, opti
 }
 
 /// The number of batches to take of each loader.
-pub(crate) fn limits_of<B: Send + 'static>(loaders: &Loaders<B>, limit: Limit, option: &str) -> Result<Vec<Option<usize>>> {
-    loaders.iter().map(|loader| limit_of(loader, limit, option)).collect()
+pub(crate) fn limits_of<B: Send + 'static>(loaders: &Loaders<B>, limit: Limit, option: &str, of: Hook) -> Result<Vec<Option<usize>>> {
+    loaders.iter().map(|loader| limit_of(loader, limit, option, of)).collect()
+}
+
+/// Tells what a fit of this length does less often than was perhaps expected.
+pub(crate) fn tell_what_is_rare(config: &TrainerConfig, run: &Run) {
+    let limits = &run.limits;
+    if let Some(batches) = limits.train_batches
+        && (1..config.log_every_n_steps).contains(&(batches as u64))
+        && !run.loggers.is_empty()
+    {
+        tracing::info!(
+            "an epoch has {batches} batches, fewer than `log_every_n_steps` = {}: step metrics are logged rarely",
+            config.log_every_n_steps
+        );
+    }
+    // Each batch a step of its own: as many batches as the fit has.
+    let (period, whole) = match config.val_check_interval {
+        Every::Batches(n) if config.max_steps.is_none() => (n, limits.steps(1)),
+        Every::Steps(n) => (n, limits.steps(config.accumulate_grad_batches)),
+        Every::Epochs(n) => (n, limits.max_epochs.map(|epochs| epochs as u64)),
+        _ => return,
+    };
+    if limits.validates() && whole.is_some_and(|whole| (1..period).contains(&whole)) {
+        tracing::warn!("`val_check_interval` is {}, longer than the whole fit, which never validates", config.val_check_interval);
+    }
 }

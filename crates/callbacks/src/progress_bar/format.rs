@@ -53,6 +53,22 @@ pub(super) fn remaining(done: u64, total: Option<u64>, per_second: Option<f64>) 
     Duration::try_from_secs_f64(left as f64 / per_second.filter(|rate| *rate > 0.0)?).ok()
 }
 
+/// Numbers and metrics behind the first `taken` columns of a line. Metrics that do not fit go on below, each of them whole;
+/// what is wider than a line is cut.
+pub(super) fn lines(numbers: String, metrics: Vec<String>, taken: usize, columns: usize) -> String {
+    let last = metrics.len().saturating_sub(1);
+    let mut lines = vec![(numbers, columns.saturating_sub(taken))];
+    for (number, metric) in metrics.into_iter().enumerate() {
+        let metric = if number < last { metric + "," } else { metric };
+        match lines.last_mut() {
+            Some((line, room)) if line.chars().count() + 1 + metric.chars().count() <= *room => *line = format!("{line} {metric}"),
+            _ => lines.push((format!("  {metric}"), columns)),
+        }
+    }
+    let cut = lines.into_iter().map(|(line, room)| line.chars().take(room).collect::<String>());
+    cut.collect::<Vec<_>>().join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

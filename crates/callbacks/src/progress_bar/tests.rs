@@ -9,7 +9,7 @@ use indicatif::{InMemoryTerm, ProgressDrawTarget};
 use stormfire_loggers::{CsvLogger, Loggers};
 use stormfire_module::{Callback, Error, Event};
 
-use super::*;
+use super::{terminal::Columns, *};
 use crate::testing::{Bench, Line};
 
 thread_local! {
@@ -27,7 +27,7 @@ fn pass(seconds: f64) {
 
 fn on_screen(columns: u16) -> (ProgressBar, InMemoryTerm) {
     let screen = InMemoryTerm::new(20, columns);
-    let terminal = Terminal::new(ProgressDrawTarget::term_like(Box::new(screen.clone())), false);
+    let terminal = Terminal::new(ProgressDrawTarget::term_like(Box::new(screen.clone())), false, Columns::Fixed(columns.into()));
     (ProgressBar { now, ..ProgressBar::with_output(Output::Terminal(terminal)) }, screen)
 }
 
@@ -221,7 +221,7 @@ fn the_metrics_can_be_customized() {
 }
 
 #[test]
-fn a_narrow_terminal_cuts_the_line() {
+fn a_narrow_terminal_shows_metrics_below() {
     let (mut bar, screen) = on_screen(60);
     let mut bench = Bench::new();
     for name in ["train_loss", "train_accuracy", "gradient_norm"] {
@@ -229,7 +229,10 @@ fn a_narrow_terminal_cuts_the_line() {
     }
     bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
     train(&mut bench, &mut bar, 10, 1.0);
-    assert_eq!(screen.contents(), format!("Epoch 0/2 {FULL} 10/10 0:10 • 0:00 1.0 it"), "one line");
+    let first = format!("Epoch 0/2 {FULL} 10/10 0:10 • 0:00 1.0 it");
+    assert_eq!(screen.contents(), first + "\n  train_loss: 0.500, train_accuracy: 0.500,\n  gradient_norm: 0.500");
+    bench.fire(&mut bar, Event::TrainEnd).unwrap();
+    assert_eq!(screen.contents().lines().count(), 3, "nothing of an earlier picture is left");
 }
 
 #[test]

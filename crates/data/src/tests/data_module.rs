@@ -72,8 +72,8 @@ impl DataModule for Counting {
         self.calls.push(error.to_string());
     }
 
-    fn hyperparams(&self) -> Result<Option<Value>> {
-        Ok(Some(json!({"batch_size": 4})))
+    fn hparams(&self) -> Result<Value> {
+        Ok(json!({"batch_size": 4}))
     }
 }
 
@@ -83,7 +83,7 @@ fn drive(mut data: impl DataModule<Batch = Vec<usize>>) {
     assert_eq!(values(&data.train_dataloader().unwrap()), [[0]]);
     data.load_state(json!(7)).unwrap();
     assert_eq!(data.state().unwrap(), json!(7));
-    assert_eq!(data.hyperparams().unwrap(), Some(json!({"batch_size": 4})));
+    assert_eq!(data.hparams().unwrap(), json!({"batch_size": 4}));
     assert!(matches!(data.load_state(json!("seven")).unwrap_err(), Error::Json(_)));
     data.on_exception(&Error::other("oh"));
     data.teardown(Stage::Fit).unwrap();

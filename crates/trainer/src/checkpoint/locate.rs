@@ -49,7 +49,7 @@ pub(crate) fn locate<M: LightningModule>(
             if let Some(path) = &found {
                 tracing::info!("`ckpt_path(\"last\")` is `{}`", path.display());
             } else {
-                tracing::warn!("`ckpt_path(\"last\")`: there is no checkpoint yet");
+                tracing::warn!("`ckpt_path(\"last\")`: there is no checkpoint yet, so this run begins without one");
             }
             Ok(found)
         }
@@ -59,6 +59,9 @@ pub(crate) fn locate<M: LightningModule>(
                 Some(best) => Some(best),
                 None => last()?.and_then(|(_, manifest)| best_of(&manifest)),
             };
+            if let Some(path) = &best {
+                tracing::info!("`ckpt_path(\"best\")` is `{}`", path.display());
+            }
             best.map(Some).ok_or_else(|| {
                 Error::config(
                     "ckpt_path",

@@ -1,6 +1,6 @@
 //! When a fit is over.
 
-use stormfire_module::LightningModule;
+use stormfire_module::{LightningModule, moment::Progress};
 
 use super::FitLoop;
 use crate::trainer::Stop;
@@ -44,5 +44,12 @@ impl<M: LightningModule> FitLoop<'_, M> {
             tracing::info!("a stop was asked for, but `min_epochs` or `min_steps` is not reached: training goes on");
         }
         enough.then(|| asked.unwrap_or_else(|| "another rank asked for it".into()))
+    }
+}
+
+/// After the first epoch: a step that forgets its loss would go unnoticed.
+pub(super) fn tell_if_nothing_is_trained(progress: &Progress) {
+    if progress.epoch == 0 && progress.batches > 0 && progress.global_step == 0 {
+        tracing::warn!("no optimizer has stepped in the first epoch: `training_step` must return its loss");
     }
 }
