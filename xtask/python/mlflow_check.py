@@ -29,6 +29,7 @@ PASSWORD = "a-password-of-the-check"
 USER = "admin"
 EXPERIMENT = "stormfire checks"
 STEPS = 2500
+MODEL = "epoch=0-step=4"
 LARGEST = sys.float_info.max
 
 
@@ -138,6 +139,7 @@ def check(folder, sample, plain, secure, tls, client_of):
 
     client = client_of(plain.address)
     everything(client, runs["server"]["parent"], "parent", folder, out)
+    registered(client, runs["server"]["parent"])
     endings(client, runs["server"])
     continued(client, runs["server"]["continued"], joined=True)
     conflict(client, runs["server"]["conflict"])
@@ -201,10 +203,14 @@ def everything(client, run_id, name, folder, out):
     assert tags["mlflow.source.type"] == "LOCAL" and tags["mlflow.source.name"].startswith("mlflow_sample") and tags["mlflow.user"]
     assert tags["mlflow.loggedImages"] == "True"
     assert json.loads(tags["mlflow.loggedArtifacts"]) == [{"path": "tables/confusion/step_3.json", "type": "table"}]
+    [model] = json.loads(tags["mlflow.log-model.history"])
+    assert (model["artifact_path"], list(model["flavors"])) == (MODEL, ["stormfire"]), model
     artifacts(client, run_id, folder / f"artifacts of {name}", out)
 
 
 def artifacts(client, run_id, copy, out):
+    from mlflow.models import Model
+
     copy.mkdir()
     client.download_artifacts(run_id, "", str(copy))
     found = {str(path.relative_to(copy)): path.read_bytes() for path in copy.rglob("*") if path.is_file()}
@@ -220,10 +226,12 @@ def artifacts(client, run_id, copy, out):
         assert images["val~dogs", step, True].startswith(b"\x89PNG")
     assert images["grey", 7, False] == images["grey", 7, True]
 
-    model = "epoch=0-step=4"
-    assert found.pop(f"{model}/{model}.ckpt") == (out / f"{model}.ckpt").read_bytes()
-    assert found.pop(f"{model}/aliases.txt") == b"['best', 'latest']"
-    assert found.pop(f"{model}/metadata.yaml").decode() == f"original_filename: {model}.ckpt\nmonitor: val_loss\nscore: 0.5\n"
+    assert found.pop(f"{MODEL}/{MODEL}.ckpt") == (out / f"{MODEL}.ckpt").read_bytes()
+    assert found.pop(f"{MODEL}/aliases.txt") == b"['best', 'latest']"
+    assert found.pop(f"{MODEL}/metadata.yaml").decode() == f"original_filename: {MODEL}.ckpt\nmonitor: val_loss\nscore: 0.5\n"
+    assert found.pop(f"{MODEL}/MLmodel")
+    model = Model.load(str(copy / MODEL))
+    assert (model.artifact_path, model.flavors["stormfire"]["data"]) == (MODEL, f"{MODEL}.ckpt"), model
     sound = wave.open(io.BytesIO(found.pop("audio/beep/step_3.wav")))
     assert (sound.getframerate(), sound.getnchannels(), sound.getnframes()) == (8000, 2, 2)
     assert found.pop("figures/curve/step_4.png").startswith(b"\x89PNG")
@@ -238,6 +246,17 @@ def artifacts(client, run_id, copy, out):
         "data/tree/sub folder/50% ñ+.txt": "deep",
         "data/tree/empty.bin": "",
     }, found.keys()
+
+
+def registered(client, run_id):
+    """A checkpoint can be made a version of a registered model, as with the button of MLflow's page."""
+    import mlflow
+
+    mlflow.set_tracking_uri(client.tracking_uri)
+    version = mlflow.register_model(f"runs:/{run_id}/{MODEL}", "digits")
+    assert (version.version, version.run_id) in [(number, run_id) for number in (1, "1")], version
+    files = {Path(file.path).name for file in mlflow.artifacts.list_artifacts("models:/digits/1")}
+    assert files >= {f"{MODEL}.ckpt", "MLmodel"}, files
 
 
 def endings(client, runs):

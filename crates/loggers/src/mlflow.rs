@@ -11,6 +11,7 @@ mod files;
 mod keys;
 mod logging;
 mod media;
+mod models;
 mod options;
 #[cfg(test)]
 mod resume_tests;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use carrier::Learnt;
 use entry::Entry;
 use keys::Fitter;
+use serde_json::Value;
 use sink::{Settings, Sink};
 
 use crate::http::Auth;
@@ -56,6 +58,8 @@ use crate::{Delivery, Error, LogModel, Result, identity};
 /// * **Media** are artifacts: images where MLflow's page looks for them (`images/`, as `mlflow.log_image`), tables as
 ///   `mlflow.log_table` writes them (`tables/`), the others as `texts/`, `figures/`, `audio/` and `histograms/`, a file for
 ///   each tag and step, and `graph.txt`.
+/// * **Checkpoints** ([`log_model`](Self::log_model)) and artifacts of the kind `model` are models of the run: in a folder each,
+///   with an `MLmodel` file, so that MLflow lists them and can register them (`mlflow.register_model("runs:/RUN/FOLDER", ..)`).
 /// * **A continued run** is the same run. What was delivered before the kill is not sent twice; files are cut back.
 ///
 /// ```
@@ -83,6 +87,8 @@ pub struct MlflowLogger {
     ended: bool,
     tagged_images: bool,
     tables: Vec<String>,
+    /// The models of the run, as its tag lists them.
+    listed_models: Vec<Value>,
     /// The moment of the last image, in milliseconds since 1970.
     time: u64,
     /// Names and steps that a server has, and that will be logged again.
@@ -124,6 +130,7 @@ impl MlflowLogger {
             ended: false,
             tagged_images: false,
             tables: Vec::new(),
+            listed_models: Vec::new(),
             time: 0,
             delivered: HashMap::new(),
         }

@@ -1,6 +1,7 @@
 //! How a [`CometLogger`] is set up.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::CometLogger;
 use crate::model_log::ModelLog;
@@ -73,6 +74,12 @@ impl CometLogger {
     /// Which checkpoints become models of the run. Default: none.
     pub fn log_model(mut self, which: LogModel) -> Self {
         self.models = ModelLog::new(which);
+        self
+    }
+
+    /// At its end a run waits for a server as long as something was delivered in this time. Default: 30 s.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
         self
     }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::address::Place;
 use super::entry::{Entry, Number, RunStatus};
 use super::sink::{self, Sink};
-use super::{MlflowLogger, keys, media};
+use super::{MlflowLogger, keys, media, models};
 use crate::logger::prefixed;
 use crate::{
     Artifact, Audio, CheckpointInfo, Delivery, Figure, FigureFormat, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result, Status,
@@ -23,6 +23,7 @@ const VALUES: usize = 500;
 struct Position {
     sink: sink::Position,
     tables: Vec<String>,
+    models: Vec<Value>,
     time: u64,
 }
 
@@ -56,6 +57,15 @@ impl MlflowLogger {
             return Ok(());
         }
         self.running()?.put(to, bytes, Some(of))
+    }
+
+    /// Lets MLflow know that a folder of artifacts is a model.
+    fn list_model(&mut self, folder: &str, data: &str) -> Result<()> {
+        let model = models::describe(folder, data);
+        self.sink()?.put(format!("{folder}/{}", models::FILE), models::file(&model)?.as_bytes(), None)?;
+        models::add(&mut self.listed_models, model);
+        let value = media::list_tag(&self.listed_models);
+        self.sink()?.push(&Entry::Tag { key: models::TAG.to_owned(), value })
     }
 }
 
@@ -170,10 +180,12 @@ impl Logger for MlflowLogger {
     }
 
     /// A file or all files of a folder, under their names. With aliases or metadata a file gets a folder of its own (named as
-    /// it is without extension), and `aliases.txt` and `metadata.yaml` beside it, as Lightning keeps checkpoints.
+    /// it is without extension), and `aliases.txt` and `metadata.yaml` beside it, as Lightning keeps checkpoints. So has one of
+    /// the kind `model`, with the `MLmodel` file by which MLflow knows models.
     fn log_artifact(&mut self, artifact: &Artifact) -> Result<()> {
         let is_folder = fs_err::metadata(artifact.path())?.is_dir();
-        let described = !artifact.aliases().is_empty() || !artifact.known().is_empty();
+        let is_model = artifact.kind_name() == "model";
+        let described = is_model || !artifact.aliases().is_empty() || !artifact.known().is_empty();
         let name = artifact.name();
         let stem = Path::new(name).file_stem().map_or(name.into(), |stem| stem.to_string_lossy());
         let folder = artifact.folder().trim_matches('/');
@@ -185,13 +197,17 @@ impl Logger for MlflowLogger {
         let place = |name: &str| keys::folder(&format!("{home}/{name}")).into_owned();
         for (from, below) in artifact.files()? {
             let to = place(if is_folder { &below } else { name });
-            self.sink()?.put_file(to, std::path::absolute(from)?, artifact.kind_name() == "model")?;
+            self.sink()?.put_file(to, std::path::absolute(from)?, is_model)?;
         }
         if described {
             let aliases = media::aliases(artifact.aliases());
             self.sink()?.put(place("aliases.txt"), aliases.as_bytes(), None)?;
             let metadata = media::metadata(artifact.known(), name)?;
             self.sink()?.put(place("metadata.yaml"), metadata.as_bytes(), None)?;
+        }
+        // A folder with that file is a model of MLflow's own making.
+        if is_model && !artifact.path().join(models::FILE).exists() {
+            self.list_model(&keys::folder(&home), if is_folder { "." } else { name })?;
         }
         Ok(())
     }
@@ -220,9 +236,10 @@ impl Logger for MlflowLogger {
     }
 
     fn position(&mut self) -> Result<Value> {
-        let (known, time, tables) = (self.known(), self.time, self.tables.clone());
+        let (known, time) = (self.known(), self.time);
+        let (tables, models) = (self.tables.clone(), self.listed_models.clone());
         let sink = self.sink()?.position(known, time)?;
-        position::save(&Position { sink, tables, time })
+        position::save(&Position { sink, tables, models, time })
     }
 
     fn position_names_run(&self) -> bool {
@@ -231,10 +248,10 @@ impl Logger for MlflowLogger {
 
     fn resume(&mut self, position: Value) -> Result<()> {
         self.sink()?;
-        let Some(Position { sink: to, tables, time }) = position::load(position, &self.settings.save_dir) else { return Ok(()) };
+        let Some(Position { sink: to, tables, models, time }) = position::load(position, &self.settings.save_dir) else { return Ok(()) };
         let Self { sink: Some(sink), settings, learnt, .. } = self else { return Ok(()) };
         let Some(delivered) = sink.resume(&to, settings, learnt)? else { return Ok(()) };
-        (self.tables, self.time, self.ended) = (tables, time, true);
+        (self.tables, self.listed_models, self.time, self.ended) = (tables, models, time, true);
         for entry in delivered {
             let again: Vec<(String, u64)> = match entry {
                 Entry::Metrics { step, values, .. } => values.into_iter().map(|(key, _)| (key, step)).collect(),

@@ -82,9 +82,14 @@ pub(super) fn histogram(histogram: &Histogram) -> Vec<u8> {
     .into_bytes()
 }
 
-/// What the tag of the tables says. It is cut at a table, the oldest first, since MLflow would cut it anywhere.
+/// What the tag of the tables says.
 pub(super) fn tables_tag(paths: &[String]) -> String {
     let all: Vec<Value> = paths.iter().map(|path| json!({"path": path, "type": "table"})).collect();
+    list_tag(&all)
+}
+
+/// A list as a tag. It is cut at an entry, the oldest first, since MLflow would cut it anywhere.
+pub(super) fn list_tag(all: &[Value]) -> String {
     let mut first = 0;
     loop {
         let text = Value::from(&all[first..]).to_string();

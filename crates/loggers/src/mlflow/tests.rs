@@ -215,7 +215,10 @@ fn checkpoints_are_kept_even_if_they_are_removed_before_the_server_has_them() {
     assert_eq!((text("step%3D1/step%3D1.ckpt").as_str(), text("step%3D2/step%3D2.ckpt").as_str()), ("weights 1", "weights 2"));
     assert_eq!(text("step%3D2/aliases.txt"), "['best', 'latest']");
     assert_eq!(text("step%3D2/metadata.yaml"), "original_filename: step=2.ckpt\nmonitor: val_loss\nscore: 0.25\n");
-    assert_eq!((run.artifacts.len(), logger.delivery().unwrap().refused), (6, 0));
+    assert!(text("step%3D2/MLmodel").contains("step=2.ckpt"));
+    let models: Value = serde_json::from_str(&run.tags["mlflow.log-model.history"]).unwrap();
+    assert_eq!((&models[0]["artifact_path"], &models[1]["artifact_path"]), (&"step=1".into(), &"step=2".into()));
+    assert_eq!((run.artifacts.len(), logger.delivery().unwrap().refused), (8, 0));
 }
 
 #[test]

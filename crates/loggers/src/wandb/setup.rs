@@ -114,6 +114,12 @@ impl WandbLogger {
         self
     }
 
+    /// At its end a run waits for a server as long as something was delivered in this time. Default: 30 s.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.settings.patience = patience;
+        self
+    }
+
     /// Whether what the server refuses or does not get in time is an error rather than a warning. Default: false.
     pub fn strict(mut self, strict: bool) -> Self {
         self.settings.strict = strict;
