@@ -43,6 +43,9 @@
 //! ```
 //!
 //! What runs when is written at [`Event`]; the options are at [`Trainer`] and [`TrainerConfig`].
+//!
+//! Examples on the pages of single items name the crate in which the item lives, as `stormfire_module::Schedule`. A program
+//! finds it in the [`prelude`], or in the module of that name, as `stormfire::module::Schedule`.
 
 #[cfg(feature = "console")]
 pub mod console;

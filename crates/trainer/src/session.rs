@@ -59,6 +59,9 @@ impl<M: LightningModule> Session<M> {
         resume: Option<&Resume>,
     ) -> Result<Self> {
         let config = config.resolved();
+        if config.fast_dev_run > 0 {
+            tracing::info!("`fast_dev_run`: at most {} batches of each loader, without logs and checkpoints", config.fast_dev_run);
+        }
         let callbacks = complete_callbacks(&config, callbacks)?;
         let communicator: Box<dyn Communicator> = Box::new(SingleRank);
         let mut resume = resume.filter(|_| !config.new_version_on_resume);
