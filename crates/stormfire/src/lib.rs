@@ -1,10 +1,12 @@
-//! A training-loop framework in the style of PyTorch Lightning, built on [`burn`].
+//! A training-loop framework in the style of PyTorch Lightning, built on [burn](https://burn.dev).
 //!
 //! Implement [`LightningModule`] for a burn module and give it to a [`Trainer`]; the framework owns the rest: the loop
 //! and its hooks, callbacks, logging, checkpoints, progress.
 //!
 //! ```
-//! use burn::{nn::{Linear, LinearConfig, loss::{MseLoss, Reduction}}, optim::SgdConfig, prelude::*};
+//! use burn::{
+//!     nn::{Linear, LinearConfig, loss::{MseLoss, Reduction}}, optim::SgdConfig, prelude::*,
+//! };
 //! use stormfire::prelude::*;
 //!
 //! #[derive(Module, Debug)]

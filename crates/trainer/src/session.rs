@@ -122,10 +122,8 @@ impl<M: LightningModule> Session<M> {
             if let Some(resume) = resume {
                 let path = resume.path().to_path_buf();
                 resume.run(engine, module, training)?;
-                if engine.config.enable_progress_bar || engine.config.enable_model_summary {
-                    let Progress { epoch, global_step, .. } = engine.run.progress;
-                    print(&format!("continuing from `{}`: epoch {epoch}, step {global_step}", path.display()));
-                }
+                let Progress { epoch, global_step, .. } = engine.run.progress;
+                tracing::info!("`Trainer.fit` continues from `{}`: epoch {epoch}, step {global_step}", path.display());
             }
             engine.fire(module, Event::FitStart)?;
             if !continues_logs {
