@@ -140,7 +140,7 @@ impl<M: LightningModule> Session<M> {
             Err(error) => self.interrupted.filter(|_| matches!(error, Error::Interrupted { .. })).map(Stop::Interrupted).ok_or(error)?,
         };
         tracing::info!("`Trainer.fit` stopped: {stop}");
-        Ok(Fit { module, stop, progress: self.engine.run.progress.clone() })
+        Ok(Fit { module, stop, progress: self.engine.run.progress.clone(), metrics: self.engine.store.newest()? })
     }
 
     /// Writes the state at the end of the newest fit, and waits for it.
