@@ -125,7 +125,7 @@ impl<B: Send + 'static> Loader<B> {
         Self::from_source(IterSource::per_epoch(make))
     }
 
-    /// The given batches, in every epoch.
+    /// The given batches, in every epoch. [`items_per_batch`](Self::items_per_batch) tells what they weigh in a mean over it.
     pub fn from_batches(batches: Vec<B>) -> Self
     where
         B: Clone,

@@ -3,6 +3,14 @@ use crate::Loader;
 /// The loaders of an evaluation, each with its index (`dataloader_idx`); there may be none.
 ///
 /// It is made `from` one loader, a `Vec`, an array or an `Option` of a loader.
+///
+/// ```
+/// use stormfire_data::{Loader, Loaders};
+///
+/// let [seen, unseen] = [vec![1, 2], vec![3]].map(Loader::from_batches);
+/// let loaders: Loaders<i32> = [seen, unseen].into();
+/// assert_eq!(loaders.len(), 2);
+/// ```
 #[derive(Debug)]
 pub struct Loaders<B>(Vec<Loader<B>>);
 

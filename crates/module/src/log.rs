@@ -338,6 +338,13 @@ pub fn log(name: impl Into<Cow<'static, str>>, value: impl Loggable) -> Entry {
 /// Records several values with the same options, as [`log`] does each.
 ///
 /// Values of different types are made one with [`Loggable::into_logged`].
+///
+/// ```
+/// use stormfire_module::{Loggable, log_dict, metric::Mean};
+///
+/// log_dict([("loss/reconstruction", 0.5), ("loss/kl", 0.1)]).prog_bar(true);
+/// log_dict([("items", 32.into_logged()), ("length", Mean::new(7.5, 32.0).into_logged())]).on_epoch(true);
+/// ```
 pub fn log_dict<N: Into<Cow<'static, str>>, V: Loggable>(values: impl IntoIterator<Item = (N, V)>) -> Entries {
     Entries(values.into_iter().map(|(name, value)| log(name, value)).collect())
 }

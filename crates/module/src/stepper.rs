@@ -141,7 +141,37 @@ pub struct StepPlan {
 /// Turns losses into parameter updates during one training batch.
 ///
 /// Automatic optimization uses it for you. A module that overrides
-/// [`training_batch`](crate::LightningModule::training_batch) calls [`Stepper::step`] for each loss.
+/// [`training_batch`](crate::LightningModule::training_batch) calls [`Stepper::step`] for each loss:
+///
+/// ```
+/// # use burn::{nn::Linear, optim::AdamConfig, prelude::*};
+/// # use stormfire_module::{LightningModule, Optimizer, Optimizers, Result, StepOutput, Stepper};
+/// #[derive(Module, Debug)]
+/// struct Gan { generator: Linear, critic: Linear }
+///
+/// impl LightningModule for Gan {
+///     type Batch = Tensor<2>;
+///
+///     fn training_batch(&mut self, real: Tensor<2>, batch_idx: usize, opt: &mut Stepper<'_, Self>) -> Result<StepOutput> {
+///         let noise = real.random_like(burn::tensor::Distribution::Default);
+///         let fake = self.generator.forward(noise.clone()).detach();
+///         let loss = (self.critic.forward(fake) - self.critic.forward(real)).mean();
+///         self.log("critic_loss", &loss);
+///         opt.step("critic", self, &loss)?;
+///         if batch_idx.is_multiple_of(5) {
+///             let loss = self.critic.forward(self.generator.forward(noise)).mean().neg();
+///             self.log("generator_loss", &loss);
+///             opt.step("generator", self, &loss)?;
+///         }
+///         Ok(StepOutput::none())
+///     }
+///
+///     fn configure_optimizers(&self) -> Result<Optimizers> {
+///         let adam = |name| Optimizer::new(AdamConfig::new(), 2e-4).named(name);
+///         Ok([adam("generator").params_of(&self.generator), adam("critic").params_of(&self.critic)].into())
+///     }
+/// }
+/// ```
 pub struct Stepper<'a, M> {
     optimizers: &'a mut Optimizers,
     accumulated: &'a mut Option<GradientsParams>,

@@ -1,10 +1,12 @@
-//! A training-loop framework in the style of PyTorch Lightning, built on [`burn`].
+//! A training-loop framework in the style of PyTorch Lightning, built on [burn](https://burn.dev).
 //!
 //! Implement [`LightningModule`] for a burn module and give it to a [`Trainer`]; the framework owns the rest: the loop
 //! and its hooks, callbacks, logging, checkpoints, progress.
 //!
 //! ```
-//! use burn::{nn::{Linear, LinearConfig, loss::{MseLoss, Reduction}}, optim::SgdConfig, prelude::*};
+//! use burn::{
+//!     nn::{Linear, LinearConfig, loss::{MseLoss, Reduction}}, optim::SgdConfig, prelude::*,
+//! };
 //! use stormfire::prelude::*;
 //!
 //! #[derive(Module, Debug)]
@@ -43,6 +45,9 @@
 //! ```
 //!
 //! What runs when is written at [`Event`]; the options are at [`Trainer`] and [`TrainerConfig`].
+//!
+//! Examples on the pages of single items name the crate in which the item lives, as `stormfire_module::Schedule`. A program
+//! finds it in the [`prelude`], or in the module of that name, as `stormfire::module::Schedule`.
 
 #[cfg(feature = "console")]
 pub mod console;

@@ -270,6 +270,18 @@ impl LogStore {
     }
 }
 
+impl LogStore {
+    /// Everything that [`MetricSource::metric`] knows, with at most one device read.
+    pub(crate) fn newest(&mut self) -> Result<Metrics> {
+        let mut newest = Metrics::new();
+        for name in self.names() {
+            let value = self.metric(&name)?;
+            newest.insert(name, value);
+        }
+        Ok(newest)
+    }
+}
+
 impl MetricSource for LogStore {
     fn metric(&mut self, name: &str) -> Result<f64> {
         self.commit();

@@ -59,6 +59,9 @@ impl<M: LightningModule> Session<M> {
         resume: Option<&Resume>,
     ) -> Result<Self> {
         let config = config.resolved();
+        if config.fast_dev_run > 0 {
+            tracing::info!("`fast_dev_run`: at most {} batches of each loader, without logs and checkpoints", config.fast_dev_run);
+        }
         let callbacks = complete_callbacks(&config, callbacks)?;
         let communicator: Box<dyn Communicator> = Box::new(SingleRank);
         let mut resume = resume.filter(|_| !config.new_version_on_resume);
@@ -119,10 +122,8 @@ impl<M: LightningModule> Session<M> {
             if let Some(resume) = resume {
                 let path = resume.path().to_path_buf();
                 resume.run(engine, module, training)?;
-                if engine.config.enable_progress_bar || engine.config.enable_model_summary {
-                    let Progress { epoch, global_step, .. } = engine.run.progress;
-                    print(&format!("continuing from `{}`: epoch {epoch}, step {global_step}", path.display()));
-                }
+                let Progress { epoch, global_step, .. } = engine.run.progress;
+                tracing::info!("`Trainer.fit` continues from `{}`: epoch {epoch}, step {global_step}", path.display());
             }
             engine.fire(module, Event::FitStart)?;
             if !continues_logs {
@@ -139,7 +140,7 @@ impl<M: LightningModule> Session<M> {
             Err(error) => self.interrupted.filter(|_| matches!(error, Error::Interrupted { .. })).map(Stop::Interrupted).ok_or(error)?,
         };
         tracing::info!("`Trainer.fit` stopped: {stop}");
-        Ok(Fit { module, stop, progress: self.engine.run.progress.clone() })
+        Ok(Fit { module, stop, progress: self.engine.run.progress.clone(), metrics: self.engine.store.newest()? })
     }
 
     /// Writes the state at the end of the newest fit, and waits for it.

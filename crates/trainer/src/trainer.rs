@@ -35,6 +35,8 @@ pub struct Fit<M> {
     pub stop: Stop,
     /// How far it came.
     pub progress: Progress,
+    /// The newest value of everything that callbacks can monitor: `fit.metrics.get("val_loss")`.
+    pub metrics: Metrics,
 }
 
 /// Why a fit ended. As the value of `main` it becomes the exit code: [`Signal::exit_code`] after a signal, else 0.

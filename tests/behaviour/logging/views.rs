@@ -13,7 +13,7 @@ use stormfire::{
 };
 
 use super::probe::{Probe, counter, each_of, lines, on_device, trainer, watch};
-use crate::support::{Batch, Line, line_data};
+use crate::support::{Batch, Line, line_data, quiet};
 
 type Seen = Arc<Mutex<Vec<String>>>;
 
@@ -273,4 +273,14 @@ fn a_step_can_be_tested_without_a_trainer() {
     let logger = MemoryLogger::new();
     assert!(trainer(&logger).max_epochs(1).fit(Probe::silent(), line_data(4, 4)).is_ok());
     assert_eq!(lines(&logger), [""; 0]);
+}
+
+#[test]
+fn a_fit_returns_the_newest_metrics() {
+    let mut trainer = quiet().max_epochs(2);
+    let data = || (line_data(8, 2), line_data(4, 2));
+    let fit = trainer.fit(Line::new(), data()).unwrap();
+    let validated = trainer.validate(&fit.module, data()).unwrap();
+    assert_eq!(fit.metrics.iter().collect::<Vec<_>>(), validated[0].iter().collect::<Vec<_>>());
+    assert!(fit.metrics.get("val_loss").is_some());
 }
