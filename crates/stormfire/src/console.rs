@@ -14,7 +14,7 @@
 //! A line on the screen looks like this, on stderr:
 //!
 //! ```text
-//! 14:03:07 WARN stormfire_loggers: this logger has no place for images: they are left out logger="lightning_logs"
+//! 14:03:07 WARN  stormfire_loggers: `CsvLogger` has no place for images: they are left out
 //! ```
 //!
 //! What is shown is chosen by *target*, the path of the module that reports: its first part is the crate. `docs/console.md`
