@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what the loop and a checkpoint cost, as ratios inside one run.
+//! `cargo xtask bench`: what the loop, loggers, trackers and a checkpoint cost, as ratios inside one run.
 
 mod loggers;
 
@@ -38,10 +38,16 @@ pub(crate) struct Options {
     /// Measures loggers only.
     #[arg(long)]
     only_loggers: bool,
+    /// Rounds of a training with each tracker and a server that is well, slow, down or angry; 0 leaves them out.
+    #[arg(long, default_value_t = 3)]
+    tracker_rounds: usize,
+    /// Measures trainings with trackers only.
+    #[arg(long)]
+    only_trackers: bool,
 }
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
-    if options.logger_rounds > 0 && !options.only_checkpoint {
+    if options.logger_rounds > 0 && !options.only_checkpoint && !options.only_trackers {
         loggers::run(workspace, options.logger_rounds, options.python.as_deref())?;
     }
     if options.only_loggers {
@@ -58,6 +64,12 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         command.args(arguments).env("RAYON_NUM_THREADS", options.threads.to_string());
         system::run(&mut command)
     };
+    if options.tracker_rounds > 0 && !options.only_checkpoint {
+        bench(&["trackers".into(), options.tracker_rounds.to_string()])?;
+    }
+    if options.only_trackers {
+        return Ok(());
+    }
     if options.checkpoint_rounds > 0 {
         let mut arguments =
             vec!["checkpoint".into(), target.join("checkpoints").display().to_string(), options.checkpoint_rounds.to_string()];

@@ -1,13 +1,16 @@
 //! What the loop costs: a fit of a tiny model beside a hand-written burn loop and burn-train's Learner, in one run.
 //!
 //! `overhead [ROUNDS] [STEPS]` prints the table; `startup` and `startup-raw` make one step and print the peak memory;
-//! `checkpoint FOLDER ROUNDS [PYTHON SCRIPT]` prints what saving and loading a large module costs.
+//! `checkpoint FOLDER ROUNDS [PYTHON SCRIPT]` prints what saving and loading a large module costs; `trackers [ROUNDS] [STEPS]`
+//! what a training loses to a tracking server.
 
 mod checkpoint;
 mod contestants;
 mod memory;
 mod rival;
+mod server;
 mod tiny;
+mod trackers;
 
 use std::time::Instant;
 
@@ -35,6 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let torch = args.get(3).zip(args.get(4)).map(|(python, script)| (python.as_str(), script.as_str()));
             checkpoint::run(folder.as_ref(), number(2, 3), torch)
         }
+        Some("trackers") => trackers::run(number(1, 3), number(2, 10_000)),
         _ => overhead(number(1, 7), number(2, 5000)),
     }
 }
