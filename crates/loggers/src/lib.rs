@@ -79,7 +79,7 @@ pub mod tensorboard;
 #[cfg(feature = "network")]
 mod test_server;
 #[cfg(test)]
-#[cfg(all(feature = "comet", feature = "mlflow", feature = "trackio", feature = "wandb"))]
+#[cfg(any(feature = "comet", feature = "mlflow", feature = "trackio", feature = "wandb"))]
 mod tracker_tests;
 #[cfg(feature = "trackio")]
 mod trackio;

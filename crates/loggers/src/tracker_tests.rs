@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::test_server::{Fault, TestServer};
-use crate::{Image, Logger, SpooledRun, Status, comet, mlflow, trackio, wandb};
+use crate::{Image, Logger, SpooledRun, Status};
 
 /// A tracker's server on the loopback.
 pub(crate) trait Tracker {
@@ -198,8 +198,6 @@ fn a_run_that_was_sent_later_can_still_be_continued<T: Tracker>() {
 macro_rules! tracker {
     ($name:ident: $tracker:ty) => {
         mod $name {
-            use super::*;
-
             #[test]
             fn every_fault_at_every_request() {
                 super::every_fault_at_every_request::<$tracker>();
@@ -223,7 +221,11 @@ macro_rules! tracker {
     };
 }
 
-tracker!(of_comet: comet::tests::Comet);
-tracker!(of_mlflow: mlflow::fake::Fake);
-tracker!(of_trackio: trackio::tests::Server);
-tracker!(of_wandb: wandb::tests::server::Wandb);
+#[cfg(feature = "comet")]
+tracker!(of_comet: crate::comet::tests::Comet);
+#[cfg(feature = "mlflow")]
+tracker!(of_mlflow: crate::mlflow::fake::Fake);
+#[cfg(feature = "trackio")]
+tracker!(of_trackio: crate::trackio::tests::Server);
+#[cfg(feature = "wandb")]
+tracker!(of_wandb: crate::wandb::tests::server::Wandb);

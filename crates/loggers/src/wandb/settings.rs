@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::identity::random_id;
+use super::clock;
+use crate::identity::{self, random_id};
 #[cfg(doc)]
 use crate::outbox::Route;
 use crate::outbox::Sending;
@@ -46,6 +47,8 @@ pub(crate) struct Settings {
     pub(super) notes: Option<String>,
     pub(super) tags: Vec<String>,
     pub(super) id: String,
+    pub(super) host: String,
+    pub(super) program: String,
     /// The id was given, so the run may exist already.
     #[serde(skip)]
     pub(super) id_is_given: bool,
@@ -86,6 +89,8 @@ impl Settings {
             tags: tags.split(',').map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()).collect(),
             id_is_given: id.is_some(),
             id: id.unwrap_or_else(|| random_id(8)),
+            host: identity::host(),
+            program: clock::program(),
             save_dir: get("WANDB_DIR").map_or_else(|| PathBuf::from("."), PathBuf::from),
             prefix: String::new(),
             strict: false,
