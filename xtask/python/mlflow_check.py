@@ -1,6 +1,6 @@
 """Runs `mlflow_sample` against MLflow servers of its own, and reads back what it logged with MLflow's client.
 
-usage: mlflow_check.py FOLDER SAMPLE
+usage: mlflow_check.py FOLDER SAMPLE STORMFIRE
 
 One server is plain, the other wants a login and speaks TLS. What the sample wrote for the file store is moved into a database by
 `mlflow migrate-filestore` and read there.
@@ -69,7 +69,7 @@ class Server:
 
 
 def main():
-    folder, sample = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
+    folder, sample, stormfire = [Path(argument).resolve() for argument in sys.argv[1:]]
     login = dict(MLFLOW_FLASK_SERVER_SECRET_KEY="a-key-of-the-check", MLFLOW_AUTH_ADMIN_PASSWORD=PASSWORD)
     tls = certificates(folder)
     servers = [Server(folder / "plain"), Server(folder / "secure", "--app-name", "basic-auth", tls=tls, **login)]
@@ -79,7 +79,7 @@ def main():
 
         for server in servers:
             server.wait()
-        check(folder, sample, *servers, tls, MlflowClient)
+        check(folder, sample, stormfire, *servers, tls, MlflowClient)
     finally:
         for server in servers:
             server.stop()
@@ -118,7 +118,7 @@ def certificates(folder):
     return dict({name: write(name, thing.public_bytes(pem)) for name, thing in public.items()}, key=write("key", private))
 
 
-def check(folder, sample, plain, secure, tls, client_of):
+def check(folder, sample, stormfire, plain, secure, tls, client_of):
     began = time.monotonic()
     out = folder / "out"
     out.mkdir()
@@ -130,6 +130,7 @@ def check(folder, sample, plain, secure, tls, client_of):
     runs = json.loads(printed)
     killed = [resume(sample, folder / "killed", *place) for place in zip(places, killed)]
     print(f"the sample took {time.monotonic() - began:.1f} s")
+    sent_later(stormfire, out, login)
     # A process of its own, which needs no server.
     target = f"sqlite:///{folder / 'migrated.db'}"
     command = [sys.executable, "-m", "mlflow", "migrate-filestore", "--source", out / "ml runs", "--target", target]
@@ -152,6 +153,20 @@ def check(folder, sample, plain, secure, tls, client_of):
     os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
     kill_9(client_of(places[1]), killed[1])
     file_store(folder, out, runs["files"], client_of, migration, target)
+
+
+def sent_later(stormfire, out, login):
+    """One run was not to trust the server. Without a login it is not sent either."""
+    sync = lambda *more, **environment: subprocess.run(
+        [stormfire, "sync", *more], cwd=out, env=dict(os.environ, **environment), stdout=subprocess.PIPE, text=True
+    )
+    certificate = {name: value for name, value in login.items() if name.endswith("PATH")}
+    nobody, listed = sync("--patience", "3", **certificate), sync("--dry-run")
+    sent, again = sync(**login), sync(**login)
+    codes = [outcome.returncode for outcome in (nobody, listed, sent, again)]
+    assert codes == [1, 0, 0, 0], (codes, nobody.stdout, listed.stdout, sent.stdout)
+    assert "0 delivered, 2 spooled" in nobody.stdout and listed.stdout.startswith("mlflow: 2 records of `stormfire checks/"), (nobody, listed)
+    assert sent.stdout.endswith("\n  2 delivered, 0 spooled, 0 refused\n") and again.stdout == "nothing waits\n", (sent, again)
 
 
 def histories(client, run, keys):
@@ -320,7 +335,8 @@ def with_login(server, run_ids, client_of):
     client = client_of(server.address)
     for run in map(client.get_run, run_ids):
         assert (run.info.status, run.data.metrics) == ("FINISHED", {"loss": 0.5})
-    assert len(client.search_runs([run.info.experiment_id])) == len(run_ids)
+    [sent_later] = [one for one in client.search_runs([run.info.experiment_id]) if one.info.run_id not in run_ids]
+    assert (sent_later.info.status, sent_later.data.metrics) == ("FINISHED", {"loss": 0.5}), sent_later
 
 
 def file_store(folder, out, runs, client_of, migration, target):

@@ -1,7 +1,7 @@
 """Starts a real trackio server, lets our sample program log to it, and reads back what arrived with trackio's own command
 line and classes.
 
-usage: trackio_check.py FOLDER PORT SAMPLE
+usage: trackio_check.py FOLDER PORT SAMPLE STORMFIRE
 """
 
 import json
@@ -66,14 +66,18 @@ class Server:
 
 
 def main():
-    folder, port, sample = Path(sys.argv[1]).resolve(), int(sys.argv[2]), Path(sys.argv[3]).resolve()
+    folder, port = Path(sys.argv[1]).resolve(), int(sys.argv[2])
+    sample, stormfire = [Path(argument).resolve() for argument in sys.argv[3:]]
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     server = Server(folder, port)
     env = {**server.env, "TRACKIO_SERVER_URL": server.url}
     command = lambda life: [str(sample), str(folder), life]
     try:
+        # A run that is over before there is a server.
+        subprocess.run(command("away"), env=env, check=True)
         server.start()
+        sent_later(server, folder, stormfire, env)
         killed = subprocess.run(command("first"), env=env, stderr=subprocess.DEVNULL)
         assert killed.returncode == -signal.SIGABRT, killed
         before = len(rows(server))
@@ -88,6 +92,16 @@ def main():
         check(server, folder, before)
     finally:
         server.stop()
+
+
+def sent_later(server, folder, stormfire, env):
+    told = subprocess.run([stormfire, "sync", "."], cwd=folder, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
+    assert "`late/run 2`" in told and told.endswith("\n  51 delivered, 0 spooled, 0 refused\n"), told
+    logs = server.api("get_logs_batch", project="late", runs=[{"run": "run 2"}], max_points=10000)[0]["logs"]
+    assert sorted(row["step"] for row in logs if "loss" in row) == list(range(50)), logs
+    [image] = [row["image"] for row in logs if "image" in row]
+    assert (folder / "server/media" / image["file_path"]).read_bytes().startswith(b"\x89PNG"), image
+    assert not any((folder / ".stormfire/trackio").iterdir())
 
 
 def rows(server):

@@ -17,6 +17,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "fmt", about: "the code is formatted", body: fmt },
     Step { name: "tidy", about: "the rules of the house that no linter knows", body: tidy::step },
     Step { name: "clippy", about: "no warning of the compiler or of clippy", body: clippy },
+    Step { name: "features", about: "each logger alone builds without a warning", body: features },
     Step { name: "test", about: "unit, integration and doc tests", body: test },
     Step { name: "docs", about: "the documentation builds without a warning", body: docs::step },
     Step { name: "examples", about: "every example runs on real data", body: examples::step },
@@ -48,6 +49,15 @@ fn fmt(workspace: &Workspace) -> Result<Verdict> {
 
 fn clippy(workspace: &Workspace) -> Result<Verdict> {
     system::run(workspace.cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    Ok(Verdict::Passed)
+}
+
+/// The crate of the loggers does not know burn, so this costs little.
+fn features(workspace: &Workspace) -> Result<Verdict> {
+    for logger in ["comet", "csv", "mlflow", "neptune", "tensorboard", "trackio", "wandb"] {
+        let only = ["clippy", "--quiet", "--package", "stormfire-loggers", "--no-default-features", "--features", logger];
+        system::run(workspace.cargo().args(only).args(["--", "-D", "warnings"]))?;
+    }
     Ok(Verdict::Passed)
 }
 

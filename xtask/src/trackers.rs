@@ -14,6 +14,8 @@ struct Check {
     python: PathBuf,
     /// The program that logs.
     sample: PathBuf,
+    /// The program `stormfire`.
+    stormfire: PathBuf,
     /// Where it logs to; empty.
     folder: PathBuf,
 }
@@ -28,15 +30,16 @@ fn check(workspace: &Workspace, tracker: &str, environment: &str, body: impl FnO
     system::fresh_folder(&folder)?;
     let sample = format!("{tracker}_sample");
     // As in the step `test`, so there is little left to build.
-    system::run(workspace.cargo().args(["build", "--quiet", "--workspace", "--example", &sample]))?;
-    let sample = workspace.target.join("debug/examples").join(format!("{sample}{}", std::env::consts::EXE_SUFFIX));
-    body(Check { python, sample, folder })?;
+    system::run(workspace.cargo().args(["build", "--quiet", "--workspace", "--example", &sample, "--bin", "stormfire"]))?;
+    let built = |name: &str| workspace.target.join("debug").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    let (sample, stormfire) = (built(&format!("examples/{sample}")), built("stormfire"));
+    body(Check { python, sample, stormfire, folder })?;
     Ok(Verdict::Passed)
 }
 
 /// Compares every kind of value with what TensorBoard's own readers and its server find in the files.
 pub(crate) fn tensorboard(workspace: &Workspace) -> Result<Verdict> {
-    check(workspace, "tensorboard", "readers", |Check { python, sample, folder }| {
+    check(workspace, "tensorboard", "readers", |Check { python, sample, folder, .. }| {
         let (logs, expected) = (folder.join("logs"), folder.join("expected.json"));
         system::run(workspace.command(sample).arg(&logs).arg(&expected))?;
         let port = system::free_port()?.to_string();
@@ -46,36 +49,36 @@ pub(crate) fn tensorboard(workspace: &Workspace) -> Result<Verdict> {
 
 /// Logs to real MLflow servers that run here, and into the folder of its file store.
 pub(crate) fn mlflow(workspace: &Workspace) -> Result<Verdict> {
-    check(workspace, "mlflow", "mlflow", |Check { python, sample, folder }| {
-        system::run(workspace.script(&python, "mlflow_check.py").arg(folder).arg(sample))
+    check(workspace, "mlflow", "mlflow", |Check { python, sample, stormfire, folder }| {
+        system::run(workspace.script(&python, "mlflow_check.py").arg(folder).arg(sample).arg(stormfire))
     })
 }
 
 /// Has W&B's own software read a run, and compares our requests with those of its client.
 pub(crate) fn wandb(workspace: &Workspace) -> Result<Verdict> {
-    check(workspace, "wandb", "wandb", |Check { python, sample, folder }| {
+    check(workspace, "wandb", "wandb", |Check { python, sample, folder, .. }| {
         system::run(workspace.script(&python, "wandb_check.py").arg(sample).arg(folder))
     })
 }
 
 /// Logs to a real trackio server that runs here.
 pub(crate) fn trackio(workspace: &Workspace) -> Result<Verdict> {
-    check(workspace, "trackio", "trackio", |Check { python, sample, folder }| {
+    check(workspace, "trackio", "trackio", |Check { python, sample, stormfire, folder }| {
         let port = system::free_port()?.to_string();
-        system::run(workspace.script(&python, "trackio_check.py").arg(folder).arg(port).arg(sample))
+        system::run(workspace.script(&python, "trackio_check.py").arg(folder).arg(port).arg(sample).arg(stormfire))
     })
 }
 
 /// Reads what our logger leaves for Comet, and hears what it sends, with Comet's own client.
 pub(crate) fn comet(workspace: &Workspace) -> Result<Verdict> {
-    check(workspace, "comet", "comet", |Check { python, sample, folder }| {
+    check(workspace, "comet", "comet", |Check { python, sample, folder, .. }| {
         system::run(workspace.script(&python, "comet_check.py").arg(sample).arg(folder))
     })
 }
 
 /// Reads what our logger leaves with Neptune's own client, and what that client leaves with ours.
 pub(crate) fn neptune(workspace: &Workspace) -> Result<Verdict> {
-    check(workspace, "neptune", "neptune", |Check { python, sample, folder }| {
+    check(workspace, "neptune", "neptune", |Check { python, sample, folder, .. }| {
         system::run(workspace.script(&python, "neptune_check.py").arg(sample).arg(folder))
     })
 }

@@ -1,7 +1,8 @@
 //! Logs one of each to a trackio server, in two processes of which the first is killed: `trackio_sample FOLDER first`, then
-//! `trackio_sample FOLDER second`.
+//! `trackio_sample FOLDER second`. `trackio_sample FOLDER away` is a run that no server gets.
 
 use std::path::Path;
+use std::time::Duration;
 
 use stormfire_loggers::{
     Audio, Background, Error, Figure, Histogram, HistogramStats, Hyperparams, Image, Logger, Metrics, Reduce, Result, Status, Table, Text,
@@ -14,10 +15,21 @@ const STEPS: u64 = 1000;
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [folder, life] = &args[..] else { return Err(Error::other("usage: trackio_sample FOLDER first|second")) };
+    let [folder, life] = &args[..] else { return Err(Error::other("usage: trackio_sample FOLDER away|first|second")) };
     let folder = Path::new(folder);
+    if life == "away" {
+        return away(TrackioLogger::new().project("late").run("run 2").save_dir(folder).patience(Duration::from_secs(1)));
+    }
     let logger = TrackioLogger::new().project("sample.project").save_dir(folder).aggregate("samples", Reduce::Sum).strict(true);
     if life == "first" { first(logger.run("run 1").group("group 1"), folder) } else { second(logger.group("group 1"), folder) }
+}
+
+fn away(mut logger: TrackioLogger) -> Result<()> {
+    logger.log_image("image", &Image::new(1, 1, 1, vec![7])?, Some(0))?;
+    for step in 0..50 {
+        logger.log_metrics(&[("loss", step as f64)].into(), Some(step))?;
+    }
+    logger.finalize(Status::Success)
 }
 
 fn first(logger: TrackioLogger, folder: &Path) -> Result<()> {

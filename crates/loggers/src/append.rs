@@ -37,6 +37,14 @@ impl Replacement {
     }
 }
 
+/// Puts a value as JSON into the place of a file.
+pub(crate) fn replace_json(path: &Path, value: &impl serde::Serialize) -> crate::Result<()> {
+    let mut file = Replacement::new(path)?;
+    serde_json::to_writer(&mut file, value).map_err(crate::Error::other)?;
+    file.commit()?;
+    Ok(())
+}
+
 impl Write for Replacement {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.write(bytes).map_err(|error| at(&self.path, "write", &error))

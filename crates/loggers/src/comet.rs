@@ -8,12 +8,13 @@ mod offline;
 mod resume;
 mod setup;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(crate) use carrier::Destination;
 use journal::{Facts, Journal};
 use message::{FileNote, Message};
 use serde_json::Value;
@@ -21,8 +22,8 @@ use serde_json::Value;
 use crate::identity::random_hex;
 use crate::model_log::ModelLog;
 use crate::{
-    Artifact, Audio, CheckpointInfo, DEFAULT_NAME, Delivery, Error, Figure, FigureFormat, Graph, Histogram, Hyperparams, Image, LogModel,
-    Logger, Metrics, Result, Secret, Status, Table, Text,
+    Artifact, Audio, CheckpointInfo, DEFAULT_NAME, Delivery, Figure, FigureFormat, Graph, Histogram, Hyperparams, Image, LogModel, Logger,
+    Metrics, Result, Secret, Status, Table, Text,
 };
 
 /// Sends a run to [Comet](https://www.comet.com), or keeps it as an archive that `comet upload` sends later.
@@ -92,7 +93,7 @@ impl CometLogger {
         let from = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
         let key = from("COMET_EXPERIMENT_KEY");
         Self {
-            api_key: Secret::from_env("COMET_API_KEY"),
+            api_key: Secret::from_env(carrier::API_KEY),
             offline: None,
             server: from("COMET_URL_OVERRIDE").unwrap_or_else(|| "https://www.comet.com/clientlib/".to_owned()),
             workspace: from("COMET_WORKSPACE"),
@@ -131,16 +132,6 @@ impl CometLogger {
         offline::pack(folder.as_ref())
     }
 
-    /// Sends what an earlier process has left below `.stormfire/comet`, and waits for it as [`finalize`](Logger::finalize)
-    /// does. Workspace, project, [`experiment_key`](Self::experiment_key) and [`save_dir`](Self::save_dir) have to be those of
-    /// that process. Offline there is nothing to send.
-    ///
-    /// # Errors
-    /// With [`strict`](Self::strict), [`Error::Undelivered`] if the server did not get everything.
-    pub fn deliver(&mut self) -> Result<Delivery> {
-        self.journal()?.settle()
-    }
-
     /// Records a fact that is no hyperparameter, such as a result; a later one with the key replaces it.
     pub fn log_other(&mut self, key: impl Into<String>, value: impl Into<Value>) -> Result<()> {
         let (key, value) = (key.into(), value.into());
@@ -163,15 +154,7 @@ impl CometLogger {
 
     fn facts(&self) -> Result<Facts> {
         carrier::check_key(&self.key)?;
-        let api_key = if self.is_offline() {
-            None
-        } else {
-            Some(self.api_key.clone().ok_or_else(|| Error::Missing {
-                logger: self.project.clone(),
-                what: "an API key",
-                hint: "set `COMET_API_KEY`, or make an archive with `offline(true)`",
-            })?)
-        };
+        let api_key = if self.is_offline() { None } else { Some(self.api_key.clone().ok_or_else(|| carrier::missing_key(&self.project))?) };
         Ok(Facts {
             key: self.key.clone(),
             own_key: self.own_key,

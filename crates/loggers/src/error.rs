@@ -150,7 +150,7 @@ impl Error {
             Self::RunGone { .. } => "put the folder back, or log into a new version",
             Self::RunInUse { .. } => "wait until the run that uses it has ended, end it, or log into a new version",
             Self::Undelivered { .. } => {
-                "is the server up and the address right? Without `strict` a training goes on, and what waits is kept"
+                "is the server up and the address right? What waits is kept: `stormfire sync` sends it. Without `strict` a training goes on"
             }
             Self::Missing { hint, .. } => hint,
             Self::Url { hint, .. } => hint,

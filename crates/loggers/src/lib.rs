@@ -19,6 +19,20 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+// Loggers share parts that none of them uses whole. With all of them nothing may be left over.
+#![cfg_attr(
+    not(all(
+        feature = "comet",
+        feature = "csv",
+        feature = "mlflow",
+        feature = "neptune",
+        feature = "tensorboard",
+        feature = "trackio",
+        feature = "wandb"
+    )),
+    allow(dead_code)
+)]
+
 mod append;
 #[cfg(feature = "comet")]
 mod comet;
@@ -26,6 +40,7 @@ mod comet;
 mod csv;
 mod delivery;
 mod error;
+mod hold;
 #[cfg(feature = "network")]
 mod http;
 mod hyperparams;
@@ -56,11 +71,16 @@ mod resume_tests;
 mod rows;
 mod run_dir;
 mod secret;
+#[cfg(feature = "network")]
+mod sync;
 #[cfg(feature = "tensorboard")]
 pub mod tensorboard;
 #[cfg(test)]
 #[cfg(feature = "network")]
 mod test_server;
+#[cfg(test)]
+#[cfg(any(feature = "comet", feature = "mlflow", feature = "trackio", feature = "wandb"))]
+mod tracker_tests;
 #[cfg(feature = "trackio")]
 mod trackio;
 mod value;
@@ -90,6 +110,8 @@ pub use reduce::Reduce;
 pub use run_dir::{DEFAULT_NAME, RunDir, remote_folder};
 pub use secret::Secret;
 pub use serde_json::Value;
+#[cfg(feature = "network")]
+pub use sync::SpooledRun;
 #[cfg(feature = "tensorboard")]
 pub use tensorboard::TensorBoardLogger;
 #[cfg(feature = "trackio")]

@@ -4,7 +4,7 @@ mod address;
 mod carrier;
 mod entry;
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 #[cfg(test)]
 mod fault_tests;
 mod files;
@@ -22,19 +22,18 @@ mod system;
 mod tests;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::PoisonError;
-use std::time::Duration;
 
 use carrier::Learnt;
 use entry::Entry;
 use keys::Fitter;
+pub(crate) use run::Note;
 use serde_json::Value;
 use sink::{Settings, Sink};
 
-use crate::http::Auth;
 use crate::model_log::ModelLog;
-use crate::{Delivery, Error, LogModel, Result, identity};
+use crate::{LogModel, Result, identity};
 
 /// Logs to [MLflow](https://mlflow.org): a tracking server, or a folder that MLflow reads.
 ///
@@ -47,8 +46,8 @@ use crate::{Delivery, Error, LogModel, Result, identity};
 ///   `MLFLOW_TRACKING_TOKEN`. Secrets are never written down.
 /// * **Nothing waits for the server.** What is logged goes into a folder below `.stormfire/mlflow` and from there to the
 ///   server, in order, as often as it takes. [`finalize`](crate::Logger::finalize) waits, as long as something arrives every 30 s
-///   ([`patience`](Self::patience)). What is left stays in the folder for [`from_spool`](Self::from_spool). A login that is
-///   refused, or an experiment that is deleted, is waited out in the same way.
+///   ([`patience`](Self::patience)). What is left stays in the folder for `stormfire sync` ([`SpooledRun`](crate::SpooledRun)).
+///   A login that is refused, or an experiment that is deleted, is waited out in the same way.
 /// * **The run** is made when the first value is sent. It ends as `FINISHED`, `FAILED` or `KILLED`; a metric, hyperparameter
 ///   or medium that follows makes it `RUNNING` again.
 /// * **Metrics** without a step have step 0. Names keep letters, digits and `_-./ :`, at most 250 characters; others are left
@@ -77,8 +76,6 @@ pub struct MlflowLogger {
     settings: Settings,
     prefix: String,
     id: String,
-    /// An outbox of an earlier process.
-    spool: Option<PathBuf>,
     sink: Option<Sink>,
     learnt: Learnt,
     fitter: Fitter,
@@ -104,25 +101,10 @@ impl Default for MlflowLogger {
 impl MlflowLogger {
     /// A new run of the experiment `lightning_logs`. Nothing is made or contacted yet.
     pub fn new() -> Self {
-        let settings = Settings {
-            uri: None,
-            auth: Auth::None,
-            insecure: false,
-            authorities: None,
-            experiment: crate::DEFAULT_NAME.to_owned(),
-            artifact_location: None,
-            run_name: None,
-            existing: None,
-            tags: Vec::new(),
-            save_dir: PathBuf::new(),
-            strict: false,
-            patience: Duration::from_secs(30),
-        };
         Self {
-            settings,
+            settings: Settings::default(),
             prefix: String::new(),
             id: identity::random_hex(32),
-            spool: None,
             sink: None,
             learnt: Learnt::default(),
             fitter: Fitter::default(),
@@ -134,20 +116,6 @@ impl MlflowLogger {
             time: 0,
             delivered: HashMap::new(),
         }
-    }
-
-    /// Goes on with what an earlier process could not deliver: a folder below `.stormfire/mlflow`, named in its last warning.
-    /// Credentials are not in the folder. [`deliver`](Self::deliver) sends what waits.
-    ///
-    /// # Errors
-    /// [`Error::RunGone`] if there is no such folder.
-    pub fn from_spool(folder: impl Into<PathBuf>) -> Result<Self> {
-        let folder = std::path::absolute(folder.into())?;
-        let Some(note) = run::Note::load(&folder) else { return Err(Error::RunGone { folder }) };
-        let mut logger = Self::new().tracking_uri(&note.server).experiment(note.experiment);
-        logger.settings.run_name = note.run_name;
-        logger.spool = Some(folder);
-        Ok(logger)
     }
 
     /// The run's id, once it is known: at once in a file store, else when the server was reached.
@@ -176,27 +144,16 @@ impl MlflowLogger {
         self.sink()?.push(&Entry::Tag { key, value })
     }
 
-    /// Waits until everything logged so far is delivered, or nothing has been for a while ([`patience`](Self::patience)).
-    ///
-    /// # Errors
-    /// [`Error::Undelivered`] if it is to be [`strict`](Self::strict).
-    pub fn deliver(&mut self) -> Result<Delivery> {
-        Ok(self.sink()?.settle()?.unwrap_or_default())
-    }
-
     fn known(&self) -> Option<run::Known> {
         self.learnt.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn sink(&mut self) -> Result<&mut Sink> {
-        let sink = match (self.sink.take(), &self.spool) {
-            (Some(sink), _) => sink,
-            (None, spool) => {
+        let sink = match self.sink.take() {
+            Some(sink) => sink,
+            None => {
                 self.settings.save_dir = std::path::absolute(Path::new(".").join(&self.settings.save_dir))?;
-                match spool {
-                    Some(folder) => Sink::reopen(&self.settings, folder, &self.learnt)?,
-                    None => Sink::open(&self.settings, &self.id, &self.learnt, &mut self.fitter)?,
-                }
+                Sink::open(&self.settings, &self.id, &self.learnt, &mut self.fitter)?
             }
         };
         Ok(self.sink.insert(sink))

@@ -5,6 +5,7 @@
 //! angry costs a training nothing, and what was logged survives a kill.
 
 mod backoff;
+mod route;
 mod sender;
 mod spool;
 #[cfg(test)]
@@ -16,18 +17,29 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+pub(crate) use route::Route;
 use sender::{Sender, Shared};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use spool::Spool;
+pub(crate) use spool::waiting;
+use spool::{Mark, Spool};
 
+use crate::hold::{Hold, hold};
 use crate::{Delivery, Error, Result};
+
+/// Up to where everything was delivered.
+const ACKED: &str = "delivered";
+/// The last position that a checkpoint may come back to.
+const HELD: &str = "checkpoint";
+/// The folder of files that wait for their records.
+const KEPT: &str = "files";
 
 /// Something that is sent, as plain data.
 pub(crate) trait Record: Serialize + DeserializeOwned + Send + 'static {
-    /// A file that was kept for this record alone ([`Outbox::keep`]). It is removed once the record is delivered.
-    fn kept_file(&self) -> Option<&Path> {
-        None
+    /// The files that it names. One that was kept for this record alone ([`Outbox::keep`]) is named by its place in the spool's
+    /// folder, which may be moved, and is removed once the record is delivered.
+    fn files(&mut self) -> Vec<&mut PathBuf> {
+        Vec::new()
     }
 }
 
@@ -140,28 +152,35 @@ pub(crate) struct Outbox<R> {
     /// What a later process may come back to; nothing behind it is removed.
     held: Option<u64>,
     kept: u64,
+    _hold: Hold,
     _records: PhantomData<fn(R)>,
 }
 
 impl<R: Record> Outbox<R> {
     /// Opens the spool in a folder. What an earlier process left in it is sent first. Nothing is sent before the first
     /// [`Outbox::flush`].
+    ///
+    /// # Errors
+    /// [`Error::RunInUse`] if another process has it open, [`Error::Io`] if it cannot be read or made.
     pub(crate) fn open(folder: impl Into<PathBuf>, carrier: impl Carrier<R>, sending: Sending) -> Result<Self> {
         let folder = folder.into();
+        fs_err::create_dir_all(&folder)?;
+        let Some(hold) = hold(&folder) else { return Err(Error::RunInUse { folder }) };
         let spool = Spool::open(&folder)?;
-        let acked = spool::acked(&folder).min(spool.end());
+        let acked = spool::noted(&folder, ACKED).unwrap_or(0).min(spool.end());
         let waiting = spool::count::<R>(&folder, acked, spool.end())?;
         let shared = Arc::new(Shared::new(acked, spool.end(), waiting));
-        let sender = Sender::new(folder.clone(), Box::new(carrier), sending.clone(), Arc::clone(&shared))?;
+        let sender = Sender::new(folder.clone(), hold.clone(), Box::new(carrier), sending.clone(), Arc::clone(&shared))?;
         Ok(Self {
+            held: spool::noted(&folder, HELD),
             folder,
             spool: Some(spool),
             sending,
             shared,
             sender: Some(sender),
             thread: None,
-            held: None,
             kept: 0,
+            _hold: hold,
             _records: PhantomData,
         })
     }
@@ -181,7 +200,7 @@ impl<R: Record> Outbox<R> {
         self.complaint()
     }
 
-    /// Keeps a file for a record that is about to be pushed; see [`Record::kept_file`].
+    /// Keeps a file for a record that is about to be pushed; the name to give it there, see [`Record::files`].
     pub(crate) fn keep(&mut self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
         self.keep_as(Path::new(name), |path| {
             let mut file = fs_err::OpenOptions::new().create_new(true).write(true).open(path)?;
@@ -205,14 +224,13 @@ impl<R: Record> Outbox<R> {
 
     /// Makes a file in the spool's folder, with the extension of `name`.
     fn keep_as(&mut self, name: &Path, make: impl Fn(&Path) -> std::io::Result<()>) -> Result<PathBuf> {
-        let folder = self.folder.join("files");
-        fs_err::create_dir_all(&folder)?;
+        fs_err::create_dir_all(self.folder.join(KEPT))?;
         let extension = name.extension().map_or(String::new(), |extension| format!(".{}", extension.to_string_lossy()));
         loop {
-            let path = folder.join(format!("{:06}{extension}", self.kept));
+            let name = Path::new(KEPT).join(format!("{:06}{extension}", self.kept));
             self.kept += 1;
-            match make(&path) {
-                Ok(()) => return Ok(path),
+            match make(&self.folder.join(&name)) {
+                Ok(()) => return Ok(name),
                 // An earlier process kept one of that number.
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error.into()),
@@ -243,8 +261,13 @@ impl<R: Record> Outbox<R> {
         let spool = self.spool()?;
         spool.sync()?;
         let end = spool.end();
-        self.held = Some(end);
+        self.hold_at(end)?;
         Ok(end)
+    }
+
+    fn hold_at(&mut self, position: u64) -> Result<()> {
+        self.held = Some(position);
+        Mark::open(&self.folder, HELD)?.note(position)
     }
 
     /// Goes back to a position of an earlier process: what was not delivered of the records behind it is dropped, what was
@@ -257,7 +280,7 @@ impl<R: Record> Outbox<R> {
         let end = spool.end();
         let waiting = spool::count::<R>(&self.folder, acked, end)?;
         self.shared.rewound(end, waiting);
-        self.held = Some(to);
+        self.hold_at(to)?;
         Ok(delivered)
     }
 
@@ -276,7 +299,7 @@ impl<R: Record> Outbox<R> {
         let Sending { logger, strict, .. } = &self.sending;
         if delivery.spooled > 0 && !strict {
             let folder = self.folder.display();
-            tracing::warn!(logger, "{delivery}: the server was not reached, and what is spooled stays in `{folder}`");
+            tracing::warn!(logger, "{delivery}: the server was not reached; `stormfire sync {folder}` sends what is spooled");
         } else if delivery.refused > 0 && !strict {
             tracing::warn!(logger, "{delivery}");
         } else {

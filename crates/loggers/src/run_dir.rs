@@ -1,6 +1,5 @@
 //! Where the files of a run go.
 
-mod hold;
 mod mirror;
 mod remote;
 #[cfg(test)]
@@ -13,10 +12,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use hold::{Hold, hold};
 use mirror::Mirror;
 pub use remote::remote_folder;
 
+use crate::hold::{Hold, hold};
 use crate::{Error, Result, append};
 
 /// See [`RunDir::upload_every`].

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::Duration;
@@ -56,6 +57,7 @@ struct Shared {
     received: Mutex<Vec<Received>>,
     faults: Mutex<VecDeque<Fault>>,
     down: Mutex<bool>,
+    turned_away: AtomicUsize,
 }
 
 impl TestServer {
@@ -68,12 +70,14 @@ impl TestServer {
             received: Mutex::default(),
             faults: Mutex::default(),
             down: Mutex::default(),
+            turned_away: AtomicUsize::new(0),
         });
         let inner = Arc::downgrade(&shared);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (Ok(stream), Some(shared)) = (stream, inner.upgrade()) else { return };
                 if *shared.down.lock().unwrap() {
+                    shared.turned_away.fetch_add(1, Ordering::SeqCst);
                     continue;
                 }
                 // A client that goes away in the middle is its own affair.
@@ -88,7 +92,17 @@ impl TestServer {
         self.shared.faults.lock().unwrap().extend(faults);
     }
 
-    /// From now on every connection is closed at once.
+    /// So many faults met nobody yet.
+    pub(crate) fn faults_left(&self) -> usize {
+        self.shared.faults.lock().unwrap().len()
+    }
+
+    /// So many connections were closed and got no answer.
+    pub(crate) fn turned_away(&self) -> usize {
+        self.shared.turned_away.load(Ordering::SeqCst)
+    }
+
+    /// From now on every connection is closed, and no request is answered.
     pub(crate) fn down(&self) {
         *self.shared.down.lock().unwrap() = true;
     }
@@ -105,6 +119,8 @@ impl TestServer {
 
 impl Shared {
     fn serve(&self, stream: TcpStream) -> std::io::Result<()> {
+        // An answer goes out in several pieces, which else wait for each other.
+        stream.set_nodelay(true)?;
         let mut reader = BufReader::new(stream);
         loop {
             if *self.down.lock().unwrap() || matches!(self.faults.lock().unwrap().front(), Some(Fault::HangUp)) {
@@ -112,6 +128,10 @@ impl Shared {
                 return Ok(());
             }
             let Some(request) = read_request(&mut reader)? else { return Ok(()) };
+            if *self.down.lock().unwrap() {
+                self.turned_away.fetch_add(1, Ordering::SeqCst);
+                return Ok(());
+            }
             let fault = self.faults.lock().unwrap().pop_front();
             match fault {
                 Some(Fault::Status(status, after)) => {

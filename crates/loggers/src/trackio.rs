@@ -3,19 +3,19 @@
 mod carrier;
 mod entry;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(crate) use carrier::Destination;
 use carrier::Sender;
 use entry::{Entry, Kept};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::http::{Auth, Client};
 use crate::identity::{random_hex, random_id};
-use crate::outbox::{Outbox, Sending};
+use crate::outbox::{Outbox, Route, Sending};
 use crate::rows::{Open, Row, Rows};
 use crate::{
     Audio, DEFAULT_NAME, Delivery, Error, Figure, FigureFormat, Histogram, Hyperparams, Image, Logger, Metrics, Reduce, Result, Secret,
@@ -62,9 +62,14 @@ pub struct TrackioLogger {
     outbox: Option<Outbox<Entry>>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Server {
-    Url { base: String, token: Option<Secret> },
+    Url {
+        base: String,
+        #[serde(skip)]
+        token: Option<Secret>,
+    },
     Space(String),
 }
 
@@ -205,39 +210,26 @@ impl TrackioLogger {
         self
     }
 
-    fn client(&self) -> Result<Client> {
-        let from_env = |name: &str| std::env::var(name).ok().filter(|text| !text.trim().is_empty());
-        let server = self.server.clone().or_else(|| from_env("TRACKIO_SPACE_ID").map(Server::Space));
-        let server = server.or_else(|| from_env("TRACKIO_SERVER_URL").map(|url| Server::at(&url)));
-        let Some(server) = server else {
-            return Err(Error::Missing {
-                logger: "trackio".to_owned(),
-                what: "the address of a server",
-                hint: "give a `server_url` or set `TRACKIO_SERVER_URL`; `trackio show` starts a server",
-            });
-        };
-        Ok(match server {
-            Server::Url { base, token } => {
-                let token = self.token.clone().or(token).or_else(|| Secret::from_env("TRACKIO_WRITE_TOKEN"));
-                Client::new(&base, token.map_or(Auth::None, |token| Auth::Header("x-trackio-write-token", token)))
-            }
-            Server::Space(id) => {
-                let host = id.trim().to_lowercase().replace(['/', '_', '.'], "-");
-                let token = self.token.clone().or_else(|| Secret::from_env("HF_TOKEN"));
-                Client::new(&format!("https://{host}.hf.space"), token.map_or(Auth::None, Auth::Bearer))
-            }
-        })
+    fn destination(&self) -> Result<Destination> {
+        let server = self.server.clone().or_else(Server::from_env).ok_or_else(|| Error::Missing {
+            logger: "trackio".to_owned(),
+            what: "the address of a server",
+            hint: "give a `server_url` or set `TRACKIO_SERVER_URL`; `trackio show` starts a server",
+        })?;
+        let Run { project, name, id, .. } = self.run.clone();
+        Ok(Destination { server, project, run: name, run_id: id })
     }
 
     fn outbox(&mut self) -> Result<&mut Outbox<Entry>> {
         let outbox = if let Some(outbox) = self.outbox.take() {
             outbox
         } else {
-            let Run { project, name, id, session, .. } = self.run.clone();
-            let client = self.client()?;
+            let to = self.destination()?;
             let sending = Sending { strict: self.strict, patience: self.patience, ..Sending::new("trackio") };
-            let folder = self.save_dir.join(".stormfire/trackio").join(session);
-            Outbox::open(folder, Sender { client, project, run: name, run_id: id }, sending)?
+            let folder = self.save_dir.join(".stormfire/trackio").join(&self.run.session);
+            let outbox = Outbox::open(folder, Sender { client: to.server.client(self.token.clone()), to: to.clone() }, sending)?;
+            to.save(outbox.folder())?;
+            outbox
         };
         Ok(self.outbox.insert(outbox))
     }
@@ -288,6 +280,11 @@ impl TrackioLogger {
 }
 
 impl Server {
+    fn from_env() -> Option<Self> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|text| !text.trim().is_empty());
+        variable("TRACKIO_SPACE_ID").map(Self::Space).or_else(|| variable("TRACKIO_SERVER_URL").map(|url| Self::at(&url)))
+    }
+
     /// The token in an address is kept apart: messages name addresses.
     fn at(url: &str) -> Self {
         let url = url.trim().split('#').next().unwrap_or_default();

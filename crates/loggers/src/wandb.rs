@@ -16,7 +16,7 @@ mod settings;
 mod setup;
 mod sink;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod upload;
 
 use std::path::PathBuf;
@@ -27,7 +27,8 @@ use items::Items;
 use media::Media;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use settings::{Mode, Settings};
+use settings::Mode;
+pub(crate) use settings::Settings;
 use sink::Sink;
 
 pub use entry::ConsoleStream;
@@ -228,7 +229,7 @@ impl WandbLogger {
     }
 
     fn push(&mut self, entry: Entry) -> Result<()> {
-        self.sink.as_mut().map_or(Ok(()), |sink| sink.push(entry, false))
+        self.sink.as_mut().map_or(Ok(()), |sink| sink.push(entry))
     }
 
     /// Adds metrics to the row of a step and says which row that is.
@@ -274,8 +275,8 @@ impl WandbLogger {
         let Some(sink) = &mut self.sink else { return Ok(()) };
         models.iter().try_for_each(|model| {
             let mut bundle = Bundle::model(model, &self.settings.id)?;
-            let kept = sink.keep_model(&mut bundle)?;
-            sink.push(Entry::Artifact(bundle), kept)
+            sink.keep_model(&mut bundle)?;
+            sink.push(Entry::Artifact(bundle))
         })
     }
 
@@ -299,7 +300,7 @@ impl WandbLogger {
         let file = media.name(name, row);
         if let Some(sink) = &mut self.sink {
             let path = sink.keep(&file, &media.bytes)?;
-            sink.push(Entry::File { name: file.clone(), path, media: true }, true)?;
+            sink.push(Entry::File { name: file.clone(), path, media: true })?;
         }
         Ok(media.value(&file))
     }

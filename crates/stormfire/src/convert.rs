@@ -87,7 +87,7 @@ fn logger(options: &Options, name: &str) -> Box<dyn Logger> {
     }
 }
 
-fn explain(error: &Error) -> String {
+pub(crate) fn explain(error: &Error) -> String {
     let hint = error.hint().map(|hint| format!("hint: {hint}\n"));
     format!("error: {error}\n{}", hint.unwrap_or_default())
 }

@@ -1,6 +1,8 @@
-//! The program `stormfire`: looks into checkpoints, takes runs to another tracker.
+//! The program `stormfire`: looks into checkpoints, takes runs to another tracker, sends what a tracker did not get.
 
 mod convert;
+#[cfg(any(feature = "comet", feature = "mlflow", feature = "trackio", feature = "wandb"))]
+mod sync;
 
 use std::{
     io::{self, Write},
@@ -36,12 +38,19 @@ enum Command {
     },
     /// Replay runs that Neptune's client has left on the disk into another tracker.
     Convert(convert::Options),
+    /// Send what tracking servers did not get during their runs.
+    ///
+    /// Keys and tokens come from the environment, as they do for the logger. The exit code is 1 if something is left or was refused.
+    #[cfg(any(feature = "comet", feature = "mlflow", feature = "trackio", feature = "wandb"))]
+    Sync(sync::Options),
 }
 
 fn main() -> ExitCode {
     let text = match Arguments::parse().command {
         Command::Inspect { file, all, json } => inspect(&file, all, json).map_err(|error| explain(&error, &file)),
         Command::Convert(options) => convert::run(&options),
+        #[cfg(any(feature = "comet", feature = "mlflow", feature = "trackio", feature = "wandb"))]
+        Command::Sync(options) => sync::run(&options, &mut io::stdout()),
     };
     match text {
         Ok(text) => print(&text),

@@ -1,16 +1,19 @@
 //! Messages on their way to Comet's server, by the requests that Comet's own client makes.
 
 use std::io::Write as _;
+use std::path::Path;
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::message::{Message, Upload};
 use crate::http::{Auth, Client, Content, percent};
 use crate::identity::{now_ms, random_hex};
-use crate::outbox::{Carrier, Failure};
-use crate::{Error, Secret};
+use crate::outbox::{Carrier, Failure, Outbox, Route, Sending};
+use crate::{Delivery, Error, Result, Secret};
 
 const METRICS: &str = "clientlib/batch/logger/experiment/metric";
 const PARAMETERS: &str = "clientlib/batch/logger/experiment/parameter";
@@ -19,13 +22,53 @@ const STATUS: &str = "clientlib/status-report/update";
 /// Whose requests these are, and so what the server may expect of them.
 const CLIENT_VERSION: &str = "3.58.0";
 
-/// An experiment on a server.
+/// An experiment and where it is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Destination {
+    pub(super) server: String,
+    pub(super) key: String,
+    pub(super) project: String,
+    pub(super) workspace: Option<String>,
+}
+
+/// As often as Comet's own client.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+impl Destination {
+    pub(super) fn outbox(self, folder: &Path, api_key: Secret, strict: bool, patience: Duration) -> Result<Outbox<Message>> {
+        let sending = Sending { strict, patience, idle_every: Some(HEARTBEAT), ..Sending::new(&self.project) };
+        let outbox = Outbox::open(folder, CometCarrier::new(self.clone(), api_key), sending)?;
+        self.save(outbox.folder())?;
+        Ok(outbox)
+    }
+}
+
+impl Route for Destination {
+    fn run(&self) -> String {
+        format!("{}/{}", self.project, self.key)
+    }
+
+    fn server(&self) -> String {
+        self.server.clone()
+    }
+
+    fn deliver(self, folder: &Path, patience: Duration) -> Result<Delivery> {
+        let api_key = Secret::from_env(API_KEY).ok_or_else(|| missing_key(&self.project))?;
+        self.outbox(folder, api_key, true, patience)?.settle()
+    }
+}
+
+pub(super) const API_KEY: &str = "COMET_API_KEY";
+
+pub(super) fn missing_key(project: &str) -> Error {
+    Error::Missing { logger: project.to_owned(), what: "an API key", hint: "set `COMET_API_KEY`, or make an archive with `offline(true)`" }
+}
+
+/// Sends to an experiment.
 pub(super) struct CometCarrier {
     client: Client,
     api_key: Secret,
-    key: String,
-    project: String,
-    workspace: Option<String>,
+    to: Destination,
     /// What the server calls the run, once it knows it.
     run: Option<Run>,
 }
@@ -38,17 +81,17 @@ struct Run {
 }
 
 impl CometCarrier {
-    pub(super) fn new(server: &str, api_key: Secret, key: &str, project: &str, workspace: Option<&str>) -> Self {
-        let client = Client::new(server, Auth::Header("Authorization", api_key.clone()));
-        Self { client, api_key, key: key.to_owned(), project: project.to_owned(), workspace: workspace.map(str::to_owned), run: None }
+    pub(super) fn new(to: Destination, api_key: Secret) -> Self {
+        let client = Client::new(&to.server, Auth::Header("Authorization", api_key.clone()));
+        Self { client, api_key, to, run: None }
     }
 
     /// The run on the server. Asking for it twice gives the same one, so that an answer which was lost does no harm.
     fn run(&mut self) -> Result<&mut Run, Failure> {
         if self.run.is_none() {
             let body = json!({
-                "apiKey": self.api_key.expose(), "local_timestamp": now_ms(), "experimentKey": self.key, "offline": false,
-                "projectName": self.project, "teamName": self.workspace, "libVersion": CLIENT_VERSION, "getOrCreateEnabled": true,
+                "apiKey": self.api_key.expose(), "local_timestamp": now_ms(), "experimentKey": self.to.key, "offline": false,
+                "projectName": self.to.project, "teamName": self.to.workspace, "libVersion": CLIENT_VERSION, "getOrCreateEnabled": true,
             });
             let answer = self.client.post_json("clientlib/logger/add/run", &body).map_err(patient)?;
             let text = |name: &str| answer[name].as_str().map(str::to_owned);
@@ -64,7 +107,7 @@ impl CometCarrier {
         let run = self.run()?;
         let (id, project) = (run.id.clone(), run.project.clone());
         let body = json!({
-            "apiKey": self.api_key.expose(), "runId": id, "experimentKey": self.key, "projectId": project,
+            "apiKey": self.api_key.expose(), "runId": id, "experimentKey": self.to.key, "projectId": project,
             "is_alive": alive, "local_timestamp": now_ms(), "offline": false,
         });
         self.client.post_json(STATUS, &body)?;
@@ -73,14 +116,14 @@ impl CometCarrier {
     }
 
     fn write(&self, what: &str, mut body: Value) -> Result<(), Failure> {
-        body["experimentKey"] = self.key.as_str().into();
+        body["experimentKey"] = self.to.key.as_str().into();
         self.client.post_json(&format!("api/rest/v2/write/experiment/{what}"), &body).map(drop)
     }
 
     /// Sends values in one compressed request.
     fn batch(&self, path: &str, name: &str, values: Vec<Value>) -> Result<usize, Failure> {
         let count = values.len();
-        let mut body = json!({"experimentKey": self.key});
+        let mut body = json!({"experimentKey": self.to.key});
         body[name] = values.into();
         if path == OUTPUT {
             body["runContext"] = Value::Null;
@@ -101,7 +144,7 @@ impl CometCarrier {
         let place = if upload.kind == "visualization" { "visualizations" } else { "asset" };
         let mut address = format!(
             "clientlib/{place}/upload?experimentId={}&projectId={}&apiKey={}",
-            percent(&self.key),
+            percent(&self.to.key),
             percent(&project),
             percent(self.api_key.expose())
         );
@@ -144,7 +187,7 @@ impl CometCarrier {
             Message::Graph { graph, .. } => self.write("graph", json!({"graph": graph}))?,
             Message::FileUpload(upload) => self.upload(upload)?,
             Message::Tags { tags } => {
-                let body = json!({"apiKey": self.api_key.expose(), "experimentKey": self.key, "addedTags": tags});
+                let body = json!({"apiKey": self.api_key.expose(), "experimentKey": self.to.key, "addedTags": tags});
                 self.client.post_json("clientlib/tags/add-tags-to-experiment", &body)?;
             }
             Message::Ended { error, crashed } => self.end(error.as_deref(), *crashed)?,
@@ -218,7 +261,7 @@ pub(super) fn server(address: &str) -> &str {
 }
 
 /// How an experiment's key may look to Comet.
-pub(super) fn check_key(key: &str) -> Result<(), Error> {
+pub(super) fn check_key(key: &str) -> Result<()> {
     if (32..=50).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return Ok(());
     }

@@ -4,15 +4,12 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::carrier::CometCarrier;
+use super::carrier::Destination;
 use super::message::{FileNote, Identity, Message};
 use super::offline::{Experiment, Folder};
 use crate::identity::now_ms;
-use crate::outbox::{Outbox, Sending};
+use crate::outbox::Outbox;
 use crate::{Delivery, Result, Secret, Status};
-
-/// As often as Comet's own client.
-const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// What a journal is opened with.
 #[derive(Debug, Clone)]
@@ -31,6 +28,13 @@ pub(super) struct Facts {
     pub(super) patience: Duration,
 }
 
+impl Facts {
+    pub(super) fn destination(&self) -> Destination {
+        let Self { server, key, project, workspace, .. } = self.clone();
+        Destination { server, key, project, workspace }
+    }
+}
+
 /// See the module.
 pub(super) struct Journal {
     place: Place,
@@ -47,10 +51,7 @@ enum Place {
 impl Journal {
     pub(super) fn open(folder: &Path, facts: &Facts) -> Result<Self> {
         let place = if let Some(api_key) = &facts.api_key {
-            let carrier = CometCarrier::new(&facts.server, api_key.clone(), &facts.key, &facts.project, facts.workspace.as_deref());
-            let sending =
-                Sending { strict: facts.strict, patience: facts.patience, idle_every: Some(HEARTBEAT), ..Sending::new(&facts.project) };
-            Place::Outbox(Box::new(Outbox::open(folder, carrier, sending)?))
+            Place::Outbox(Box::new(facts.destination().outbox(folder, api_key.clone(), facts.strict, facts.patience)?))
         } else {
             Place::Folder(Box::new(Folder::open(folder, experiment(facts))?))
         };
@@ -170,14 +171,6 @@ impl Journal {
                 outbox.push(&ended)?;
                 outbox.settle().map(drop)
             }
-        }
-    }
-
-    /// Waits for the server.
-    pub(super) fn settle(&mut self) -> Result<Delivery> {
-        match &mut self.place {
-            Place::Folder(_) => Ok(Delivery::default()),
-            Place::Outbox(outbox) => outbox.settle(),
         }
     }
 

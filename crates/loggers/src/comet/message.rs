@@ -46,7 +46,7 @@ pub(super) struct Param {
 /// A file that goes with the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Upload {
-    /// In an archive the name of an entry, else where the file is.
+    /// In an archive the name of an entry, else where the file is; see [`Record::files`].
     pub(super) file_path: PathBuf,
     #[serde(rename = "upload_type")]
     pub(super) kind: String,
@@ -59,10 +59,10 @@ pub(super) struct Upload {
 }
 
 impl Record for Message {
-    fn kept_file(&self) -> Option<&Path> {
+    fn files(&mut self) -> Vec<&mut PathBuf> {
         match self {
-            Self::FileUpload(upload) if upload.clean => Some(&upload.file_path),
-            _ => None,
+            Self::FileUpload(upload) => vec![&mut upload.file_path],
+            _ => Vec::new(),
         }
     }
 }

@@ -9,7 +9,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use super::message::Message;
-use crate::append::{Append, Replacement};
+use crate::append::{Append, Replacement, replace_json};
 use crate::identity::{now_ms, random_hex};
 use crate::{Error, Result};
 
@@ -59,7 +59,7 @@ impl Folder {
         let open = fs_err::OpenOptions::new().create(true).write(true).truncate(false).open(&file)?;
         let mut messages = Append::new(open.into_parts().0, file, whole);
         messages.cut(whole)?;
-        let mut folder = Self { path: path.to_owned(), messages, experiment, packed: None };
+        let folder = Self { path: path.to_owned(), messages, experiment, packed: None };
         folder.write_experiment()?;
         Ok(folder)
     }
@@ -146,11 +146,8 @@ impl Folder {
         if end == 0 || packed == Some(end) { Ok(fs_err::remove_dir_all(path)?) } else { Ok(()) }
     }
 
-    fn write_experiment(&mut self) -> Result<()> {
-        let mut file = Replacement::new(&self.path.join(EXPERIMENT))?;
-        serde_json::to_writer(&mut file, &self.experiment).map_err(Error::other)?;
-        file.commit()?;
-        Ok(())
+    fn write_experiment(&self) -> Result<()> {
+        replace_json(&self.path.join(EXPERIMENT), &self.experiment)
     }
 }
 

@@ -3,9 +3,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::carrier::CometCarrier;
 use super::*;
 use crate::Node;
-use crate::test_server::{Fault, Received, TestServer};
+use crate::outbox::{Carrier as _, Failure};
+use crate::test_server::{Received, TestServer};
+use crate::tracker_tests::Tracker;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 const API_KEY: &str = "SecretKeyOfTheAccount1234";
@@ -18,8 +21,41 @@ fn online(folder: &Path, server: &str) -> CometLogger {
     CometLogger::new().api_key(API_KEY).server(format!("{server}/clientlib/")).save_dir(folder).project("p").experiment_key(KEY)
 }
 
+pub(crate) struct Comet(TestServer);
+
+impl Tracker for Comet {
+    const NAME: &'static str = "comet";
+    const KEY: (&'static str, &'static str) = ("COMET_API_KEY", API_KEY);
+    const DOUBLES: bool = true;
+
+    fn start() -> Self {
+        Self(server())
+    }
+
+    fn http(&self) -> &TestServer {
+        &self.0
+    }
+
+    fn logger(&self, folder: &Path, patience: Duration) -> Box<dyn Logger> {
+        let mut logger = online(folder, &self.0.address);
+        logger.patience = patience;
+        Box::new(logger)
+    }
+
+    fn steps(&self) -> Vec<u64> {
+        got(&self.0).into_iter().map(|(_, step)| step).collect()
+    }
+
+    fn images(&self) -> usize {
+        let received = self.0.received();
+        let uploads = received.iter().filter(|request| request.path.contains("/visualizations/upload"));
+        uploads.map(|request| &request.path).collect::<std::collections::BTreeSet<_>>().len()
+    }
+}
+
 fn server() -> TestServer {
     TestServer::start(|request| match request.path.as_str() {
+        _ if request.header("authorization") != Some(API_KEY) => (401, json!({"msg": "who is it?"})),
         "/clientlib/logger/add/run" => (200, json!({"runId": "r1", "project_id": "p1"})),
         _ => (200, json!({"msg": "ok"})),
     })
@@ -243,30 +279,6 @@ fn a_server_gets_the_requests_of_comets_own_client() {
 }
 
 #[test]
-fn a_server_with_every_fault_gets_everything_once_and_in_order() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = server();
-    server.fail([Fault::HangUp, Fault::Status(500, None), Fault::CutAnswer, Fault::Status(429, Some(0))]);
-    let mut logger = online(folder.path(), &server.address);
-    let log = |logger: &mut CometLogger, steps: std::ops::Range<u64>| {
-        for step in steps {
-            logger.log_metrics(&[("loss", step as f64)].into(), Some(step)).unwrap();
-        }
-        logger.save().unwrap();
-    };
-    log(&mut logger, 0..50);
-    logger.finalize(Status::Success).unwrap();
-    server.down();
-    log(&mut logger, 50..80);
-    server.fail([Fault::Slow(Duration::from_millis(50)), Fault::HangUp, Fault::Status(503, None)]);
-    server.up();
-    logger.finalize(Status::Success).unwrap();
-    let delivery = logger.delivery().unwrap();
-    assert_eq!((delivery.spooled, delivery.refused), (0, 0));
-    assert_eq!(got(&server), (0..80).map(|step| ("loss".to_owned(), step)).collect::<Vec<_>>());
-}
-
-#[test]
 fn a_continued_run_sends_nothing_twice_and_what_was_not_sent() {
     let folder = tempfile::tempdir().unwrap();
     let server = server();
@@ -299,11 +311,9 @@ fn a_continued_run_sends_nothing_twice_and_what_was_not_sent() {
 
 #[test]
 fn the_server_hears_that_the_run_goes_on_until_it_has_ended() {
-    use super::carrier::CometCarrier;
-    use crate::outbox::Carrier;
-
     let server = server();
-    let mut carrier = CometCarrier::new(&server.address, API_KEY.into(), KEY, "p", None);
+    let to = online(Path::new(""), &server.address).facts().unwrap().destination();
+    let mut carrier = CometCarrier::new(to, API_KEY.into());
     carrier.idle().unwrap();
     assert!(server.received().is_empty(), "nobody asked for a run yet");
     let said = |server: &TestServer| {
@@ -324,34 +334,18 @@ fn the_server_hears_that_the_run_goes_on_until_it_has_ended() {
 }
 
 #[test]
-fn what_a_process_could_not_send_another_sends() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = server();
-    server.down();
-    let mut cut_off = online(folder.path(), &server.address).tag("a");
-    cut_off.patience = Duration::from_millis(50);
-    cut_off.log_metrics(&[("loss", 1.0)].into(), Some(1)).unwrap();
-    cut_off.log_table("t", &Table::new(["a"]), Some(1)).unwrap();
-    cut_off.finalize(Status::Success).unwrap();
-    assert_eq!(cut_off.delivery().unwrap().delivered, 0);
-    drop(cut_off);
-    server.up();
-    let delivery = online(folder.path(), &server.address).deliver().unwrap();
-    assert_eq!((delivery.delivered, delivery.spooled), (5, 0));
-    assert_eq!(got(&server), [("loss".to_owned(), 1)]);
-    assert!(!folder.path().join(".stormfire/comet").join(KEY).exists());
-}
-
-#[test]
 fn a_wrong_key_loses_nothing_and_is_never_shown() {
     let folder = tempfile::tempdir().unwrap();
     let server = TestServer::start(|request| (401, json!({"msg": format!("no account has {}", request.json()["apiKey"])})));
     let mut logger = online(folder.path(), &server.address).strict(true);
-    logger.patience = Duration::from_millis(300);
+    logger.patience = Duration::ZERO;
     logger.log_metrics(&[("loss", 0.0)].into(), Some(0)).unwrap();
     logger.log_image("img", &Image::new(1, 1, 1, vec![1]).unwrap(), Some(4)).unwrap();
     let error = logger.finalize(Status::Success).unwrap_err();
-    let text = format!("{error} {error:?} {logger:?} {}", logger.position().unwrap());
+    let mut carrier = CometCarrier::new(logger.facts().unwrap().destination(), API_KEY.into());
+    let failure = carrier.deliver(&[Message::ended(Status::Success)]).unwrap_err();
+    assert!(matches!(failure, Failure::Retry { .. }), "{failure:?}");
+    let text = format!("{error} {error:?} {failure:?} {logger:?} {}", logger.position().unwrap());
     assert!(text.contains("status 401") && text.contains("COMET_API_KEY"), "{text}");
     assert!(!text.contains(API_KEY), "{text}");
     assert_eq!(logger.delivery().unwrap().delivered, 0);

@@ -1,6 +1,6 @@
 //! What is sent to a server or written to the file store.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -29,9 +29,8 @@ pub(super) enum Entry {
     File {
         /// Its path among them.
         to: String,
+        /// See [`Record::files`].
         from: PathBuf,
-        /// Whether the outbox keeps it for this entry alone.
-        kept: bool,
         /// What it shows, if that may be logged again by a continued run.
         of: Option<(String, u64)>,
     },
@@ -43,10 +42,10 @@ pub(super) enum Entry {
 }
 
 impl Record for Entry {
-    fn kept_file(&self) -> Option<&Path> {
+    fn files(&mut self) -> Vec<&mut PathBuf> {
         match self {
-            Self::File { from, kept: true, .. } => Some(from),
-            _ => None,
+            Self::File { from, .. } => vec![from],
+            _ => Vec::new(),
         }
     }
 }

@@ -1,16 +1,19 @@
 //! A server that answers as MLflow's does, with its limits.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::Logger;
 use crate::test_server::{Received, TestServer};
+use crate::tracker_tests::Tracker;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Run {
     pub(super) experiment: String,
-    pub(super) name: Option<String>,
     pub(super) status: String,
     pub(super) end: Option<u64>,
     /// Key, value, step, in the order of arrival.
@@ -37,7 +40,7 @@ pub(super) struct State {
     pub(super) authorization: Option<String>,
 }
 
-pub(super) struct Fake {
+pub(crate) struct Fake {
     pub(super) http: TestServer,
     state: Arc<Mutex<State>>,
 }
@@ -66,6 +69,36 @@ impl Fake {
             assert_eq!(state.runs.len(), 1);
             state.runs[0].clone()
         })
+    }
+}
+
+impl Tracker for Fake {
+    const NAME: &'static str = "mlflow";
+    const KEY: (&'static str, &'static str) = ("MLFLOW_TRACKING_TOKEN", "token-7");
+
+    fn start() -> Self {
+        let fake = Self::start();
+        fake.with(|state| state.authorization = Some("Bearer token-7".to_owned()));
+        fake
+    }
+
+    fn http(&self) -> &TestServer {
+        &self.http
+    }
+
+    fn logger(&self, folder: &Path, patience: Duration) -> Box<dyn Logger> {
+        Box::new(super::tests::logger(self, folder).bearer_token("token-7").patience(patience))
+    }
+
+    fn steps(&self) -> Vec<u64> {
+        assert_eq!(self.with(|state| state.experiments.len()), 1);
+        let run = self.run();
+        assert_eq!(run.status, "FINISHED");
+        run.steps("loss")
+    }
+
+    fn images(&self) -> usize {
+        self.run().artifacts.keys().filter(|name| name.starts_with("images/") && !name.contains("compressed")).count()
     }
 }
 
@@ -126,13 +159,7 @@ impl State {
     fn create(&mut self, body: &Value) -> (u16, Value) {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let tags = body["tags"].as_array().unwrap().iter().map(|tag| (text(&tag["key"]), text(&tag["value"]))).collect();
-        self.runs.push(Run {
-            experiment: text(&body["experiment_id"]),
-            name: body["run_name"].as_str().map(str::to_owned),
-            status: "RUNNING".to_owned(),
-            tags,
-            ..Run::default()
-        });
+        self.runs.push(Run { experiment: text(&body["experiment_id"]), status: "RUNNING".to_owned(), tags, ..Run::default() });
         (200, json!({"run": self.shown(self.runs.len() - 1)}))
     }
 

@@ -1,8 +1,8 @@
-use std::time::Duration;
-
 use super::MlflowLogger;
 use super::fake::Fake;
-use super::tests::{logger, loss};
+use super::run::Note;
+use super::tests::{deliver, logger, loss};
+use crate::outbox::Route as _;
 use crate::{Image, Logger, Status, Text};
 
 fn media(logger: &mut MlflowLogger, step: u64) {
@@ -20,7 +20,7 @@ fn a_continued_run_is_the_same_run_with_every_value_once() {
     let position = killed.position().unwrap();
     loss(&mut killed, 3..6);
     media(&mut killed, 5);
-    killed.deliver().unwrap();
+    deliver(&mut killed);
     // What was recorded here never left the machine.
     fake.http.down();
     loss(&mut killed, 6..8);
@@ -47,12 +47,12 @@ fn a_kill_before_an_answer_was_noted_doubles_nothing() {
     let mut killed = logger(&fake, folder.path());
     let position = killed.position().unwrap();
     loss(&mut killed, 0..5);
-    killed.deliver().unwrap();
+    deliver(&mut killed);
     drop(killed);
     let spool = fs_err::read_dir(folder.path().join(".stormfire/mlflow")).unwrap().next().unwrap().unwrap().path();
     fs_err::write(spool.join("delivered"), format!("{:020}\n", 0)).unwrap();
     // Nor was the answer that told of the run.
-    let mut note = super::run::Note::load(&spool).unwrap();
+    let mut note = Note::load(&spool).unwrap();
     note.known = None;
     note.save(&spool).unwrap();
 
@@ -70,7 +70,7 @@ fn a_run_is_continued_on_a_machine_that_knows_only_the_checkpoint() {
     let fake = Fake::start();
     let mut killed = logger(&fake, folder.path());
     loss(&mut killed, 0..3);
-    killed.deliver().unwrap();
+    deliver(&mut killed);
     let position = killed.position().unwrap();
     loss(&mut killed, 3..5);
     killed.finalize(Status::Failed).unwrap();
@@ -78,7 +78,7 @@ fn a_run_is_continued_on_a_machine_that_knows_only_the_checkpoint() {
     let mut continued = logger(&fake, other.path());
     continued.resume(position).unwrap();
     loss(&mut continued, 3..9);
-    assert!(continued.deliver().is_ok());
+    deliver(&mut continued);
     assert_eq!(fake.run().status, "RUNNING");
     continued.finalize(Status::Success).unwrap();
     assert_eq!((fake.run().steps("loss"), fake.run().status), ((0..9).collect(), "FINISHED".to_owned()));
@@ -97,29 +97,4 @@ fn positions_of_others_are_passed_over() {
         logger.finalize(Status::Success).unwrap();
     }
     assert_eq!(fake.with(|state| state.runs.len()), 3);
-}
-
-#[test]
-fn what_a_dead_server_did_not_get_can_be_sent_later() {
-    let folder = tempfile::tempdir().unwrap();
-    let fake = Fake::start();
-    fake.http.down();
-    let mut logger = logger(&fake, folder.path()).run_name("late").patience(Duration::from_millis(200));
-    loss(&mut logger, 0..50);
-    media(&mut logger, 1);
-    logger.finalize(Status::Success).unwrap();
-    assert_eq!(logger.delivery().unwrap().delivered, 0);
-    drop(logger);
-    fake.http.up();
-
-    let spool = fs_err::read_dir(folder.path().join(".stormfire/mlflow")).unwrap().next().unwrap().unwrap().path();
-    let mut sender = MlflowLogger::from_spool(&spool).unwrap().patience(Duration::from_mins(1));
-    let delivery = sender.deliver().unwrap();
-    assert_eq!((delivery.spooled, delivery.refused), (0, 0));
-    let run = fake.run();
-    assert_eq!((run.steps("loss"), run.status.as_str(), run.name.as_deref()), ((0..50).collect(), "FINISHED", Some("late")));
-    assert_eq!(run.artifacts.len(), 3);
-    drop(sender);
-    assert!(!spool.exists());
-    assert!(MlflowLogger::from_spool(&spool).is_err());
 }

@@ -1,18 +1,15 @@
 //! The run on the server: how it is to be made, and what is known of it.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::append::Replacement;
+use crate::Result;
 use crate::http::{Client, percent};
-use crate::outbox::Failure;
-use crate::{Error, Result};
+use crate::outbox::{Failure, Route as _};
 
-const NOTE: &str = "run.json";
 /// Finds a run whose making was cut off.
 const ID_TAG: &str = "stormfire.id";
 
@@ -28,7 +25,7 @@ pub(super) struct Known {
 
 /// What a run is to be, and what has become of it. It lies beside the records that wait, so that another process can go on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Note {
+pub(crate) struct Note {
     /// Chosen here, before the server has a name for the run.
     pub(super) id: String,
     pub(super) server: String,
@@ -51,18 +48,6 @@ pub(super) struct Note {
 }
 
 impl Note {
-    /// `None` if there is none, or none that can be read.
-    pub(super) fn load(folder: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs_err::read(folder.join(NOTE)).ok()?).ok()
-    }
-
-    pub(super) fn save(&self, folder: &Path) -> Result<()> {
-        let mut file = Replacement::new(&folder.join(NOTE))?;
-        file.write_all(&serde_json::to_vec_pretty(self).map_err(Error::other)?)?;
-        file.commit()?;
-        Ok(())
-    }
-
     /// Makes sure that the server has the run.
     pub(super) fn ensure(&mut self, client: &Client, folder: &Path) -> Result<Known, Failure> {
         if let Some(known) = &self.known

@@ -15,8 +15,8 @@ use super::keys::Fitter;
 use super::run::{Known, Note};
 use super::system;
 use crate::http::{Auth, Client};
-use crate::outbox::{Outbox, Sending};
-use crate::{Delivery, Error, Result, identity, position};
+use crate::outbox::{Outbox, Route, Sending};
+use crate::{Delivery, Result, identity, position};
 
 /// What a logger was told before it was opened.
 #[derive(Debug, Clone)]
@@ -34,6 +34,25 @@ pub(super) struct Settings {
     pub(super) save_dir: PathBuf,
     pub(super) strict: bool,
     pub(super) patience: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            uri: None,
+            auth: Auth::None,
+            insecure: false,
+            authorities: None,
+            experiment: crate::DEFAULT_NAME.to_owned(),
+            artifact_location: None,
+            run_name: None,
+            existing: None,
+            tags: Vec::new(),
+            save_dir: PathBuf::new(),
+            strict: false,
+            patience: Duration::from_secs(30),
+        }
+    }
 }
 
 impl Settings {
@@ -78,8 +97,6 @@ impl Settings {
     }
 
     fn outbox(&self, folder: PathBuf, note: Note, learnt: &Learnt) -> Result<Outbox<Entry>> {
-        fs_err::create_dir_all(&folder)?;
-        note.save(&folder)?;
         let mut client = Client::new(&note.server, address::auth(&self.auth, &self.address()));
         if self.insecure || address::insecure_by_environment() {
             client = client.without_verification();
@@ -87,9 +104,31 @@ impl Settings {
             client = client.trusting(&authorities)?;
         }
         learnt.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&note.known);
-        let carrier = Server::new(client, note, folder.clone(), Arc::clone(learnt));
+        let carrier = Server::new(client, note.clone(), folder.clone(), Arc::clone(learnt));
         let sending = Sending { strict: self.strict, patience: self.patience, ..Sending::new(&self.experiment) };
-        Outbox::open(folder, carrier, sending)
+        let outbox = Outbox::open(folder, carrier, sending)?;
+        note.save(outbox.folder())?;
+        Ok(outbox)
+    }
+}
+
+impl Route for Note {
+    fn run(&self) -> String {
+        let id = self.known.as_ref().map(|known| &known.run_id).or(self.existing.as_ref());
+        format!("{}/{}", self.experiment, self.run_name.as_ref().or(id).unwrap_or(&self.id))
+    }
+
+    fn server(&self) -> String {
+        self.server.clone()
+    }
+
+    fn deliver(self, folder: &Path, patience: Duration) -> Result<Delivery> {
+        let settings = Settings { experiment: self.experiment.clone(), strict: true, patience, ..Settings::default() };
+        // The environment may hold the login of this server in its address.
+        let named = settings.address();
+        let is_same = matches!(named.place(&self.experiment), Ok(Place::Server(server)) if server == self.server);
+        let uri = if is_same { named } else { Address { text: self.server.clone(), login: None } };
+        Settings { uri: Some(uri), ..settings }.outbox(folder.to_owned(), self, &Learnt::default())?.settle()
     }
 }
 
@@ -127,12 +166,6 @@ impl Sink {
         }
     }
 
-    /// Goes on with the outbox of a process that has ended.
-    pub(super) fn reopen(settings: &Settings, folder: &Path, learnt: &Learnt) -> Result<Self> {
-        let note = Note::load(folder).ok_or_else(|| Error::RunGone { folder: folder.to_owned() })?;
-        settings.outbox(folder.to_owned(), note, learnt).map(Box::new).map(Self::Server)
-    }
-
     pub(super) fn push(&mut self, entry: &Entry) -> Result<()> {
         match self {
             Self::Server(outbox) => outbox.push(entry),
@@ -145,7 +178,7 @@ impl Sink {
         match self {
             Self::Server(outbox) => {
                 let from = outbox.keep(&to, bytes)?;
-                outbox.push(&Entry::File { to, from, kept: true, of })
+                outbox.push(&Entry::File { to, from, of })
             }
             Self::Files(store) => store.put(&to, bytes),
         }
@@ -157,8 +190,7 @@ impl Sink {
             Self::Server(outbox) if is_fixed => outbox.keep_file(&from)?,
             _ => from,
         };
-        let kept = is_fixed && matches!(self, Self::Server(_));
-        self.push(&Entry::File { to, from, kept, of: None })
+        self.push(&Entry::File { to, from, of: None })
     }
 
     pub(super) fn save(&mut self) -> Result<()> {
@@ -220,13 +252,13 @@ fn resume_outbox(
     settings: &Settings,
     learnt: &Learnt,
 ) -> Result<Option<Vec<Entry>>> {
-    let fresh = Note::load(outbox.folder());
+    let fresh = Note::load(outbox.folder()).ok();
     let server = fresh.as_ref().map(|note| note.server.clone()).unwrap_or_default();
     let folder = settings.spool(spool);
     if outbox.folder() == folder {
         return outbox.rewind(at).map(Some);
     }
-    match (Note::load(&folder).filter(|note| note.server == server), run, fresh) {
+    match (Note::load(&folder).ok().filter(|note| note.server == server), run, fresh) {
         (Some(note), _, _) => {
             let note = Note { catches_up: true, ..note };
             *outbox = settings.outbox(folder, note, learnt)?;

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::MlflowLogger;
 use super::fake::Fake;
 use crate::{
-    Artifact, Audio, CheckpointInfo, Error, Figure, Graph, Histogram, Hyperparams, Image, LogModel, Logger, Metrics, Node, Secret, Status,
-    Table, Text,
+    Artifact, Audio, CheckpointInfo, Delivery, Error, Figure, Graph, Histogram, Hyperparams, Image, LogModel, Logger, Metrics, Node,
+    Secret, Status, Table, Text,
 };
 
 pub(super) fn logger(fake: &Fake, folder: &std::path::Path) -> MlflowLogger {
@@ -18,6 +18,10 @@ pub(super) fn loss(logger: &mut MlflowLogger, steps: std::ops::Range<u64>) {
         logger.log_metrics(&[("loss", step as f64 / 3.0)].into(), Some(step)).unwrap();
         logger.save().unwrap();
     }
+}
+
+pub(super) fn deliver(logger: &mut MlflowLogger) -> Delivery {
+    logger.sink().unwrap().settle().unwrap().unwrap()
 }
 
 fn params(value: &Value) -> Hyperparams {
@@ -131,7 +135,7 @@ fn an_older_server_gets_shorter_values() {
     let fake = Fake::start();
     let mut logger = logger(&fake, folder.path());
     logger.set_tag("a", "b").unwrap();
-    logger.deliver().unwrap();
+    deliver(&mut logger);
     fake.with(|state| state.runs[0].longest = Some(250));
     logger.log_hyperparams(&params(&json!({"long": "é".repeat(600), "short": 1})), &Metrics::new()).unwrap();
     logger.finalize(Status::Success).unwrap();
@@ -149,7 +153,7 @@ fn a_run_ends_as_it_did_and_runs_again_when_more_follows() {
         logger.finalize(status).unwrap();
         assert_eq!(fake.run().status, expected);
         loss(&mut logger, 0..1);
-        logger.deliver().unwrap();
+        deliver(&mut logger);
         assert_eq!((fake.run().status.as_str(), fake.run().end), ("RUNNING", None));
     }
 }

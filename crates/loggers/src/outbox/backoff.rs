@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-const FIRST: Duration = Duration::from_millis(500);
+/// A test has no time to lose.
+const FIRST: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 500 });
 const LONGEST: Duration = Duration::from_mins(1);
 
 /// Exponential backoff with full jitter above one half, so that a thousand jobs do not come back in the same second.
@@ -16,12 +17,12 @@ impl Backoff {
         self.failures = 0;
     }
 
-    /// The wait after one more failure. What the server asks for is a lower bound.
+    /// The wait after one more failure. What the server asks for is a lower bound; one that asks for none is not pestered.
     pub(super) fn next(&mut self, asked: Option<Duration>) -> Duration {
         let wait = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
         self.failures = self.failures.saturating_add(1);
         let jittered = wait.mul_f64(fastrand::f64().mul_add(0.5, 0.5));
-        asked.map_or(jittered, |asked| asked + jittered.min(asked / 10))
+        asked.map_or(jittered, |asked| (asked + asked.mul_f64(0.1 * fastrand::f64())).max(jittered))
     }
 }
 
@@ -32,14 +33,15 @@ mod tests {
     #[test]
     fn waits_grow_to_a_minute_and_start_again() {
         let mut backoff = Backoff::default();
-        let waits: Vec<f64> = (0..12).map(|_| backoff.next(None).as_secs_f64()).collect();
+        let waits: Vec<f64> = (0..20).map(|_| backoff.next(None).as_secs_f64()).collect();
         for (failure, wait) in (0..).zip(&waits) {
-            let full = (0.5 * 2_f64.powi(failure)).min(60.0);
+            let full = (FIRST.as_secs_f64() * 2_f64.powi(failure)).min(60.0);
             assert!((full / 2.0..=full).contains(wait), "{wait} after {failure} failures");
         }
         backoff.reset();
         assert!(backoff.next(None) <= FIRST);
         let asked = Duration::from_secs(7);
         assert!((asked..=asked.mul_f64(1.1)).contains(&backoff.next(Some(asked))));
+        assert!(backoff.next(Some(Duration::ZERO)) >= FIRST);
     }
 }

@@ -6,8 +6,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
-use super::spool::{self, Acked};
-use super::{Carrier, Failure, Record, Sending};
+use super::spool::{self, Mark};
+use super::{ACKED, Carrier, Failure, KEPT, Record, Sending};
+use crate::hold::Hold;
 use crate::{Delivery, Result};
 
 /// What both sides know.
@@ -202,14 +203,16 @@ pub(super) struct Sender<R> {
     carrier: Box<dyn Carrier<R>>,
     sending: Sending,
     shared: Arc<Shared>,
-    acked: Acked,
+    acked: Mark,
     refusals: u64,
+    /// A request may outlive the outbox.
+    _hold: Hold,
 }
 
 impl<R: Record> Sender<R> {
-    pub(super) fn new(folder: PathBuf, carrier: Box<dyn Carrier<R>>, sending: Sending, shared: Arc<Shared>) -> Result<Self> {
-        let acked = Acked::open(&folder)?;
-        Ok(Self { folder, carrier, sending, shared, acked, refusals: 0 })
+    pub(super) fn new(folder: PathBuf, hold: Hold, carrier: Box<dyn Carrier<R>>, sending: Sending, shared: Arc<Shared>) -> Result<Self> {
+        let acked = Mark::open(&folder, ACKED)?;
+        Ok(Self { folder, carrier, sending, shared, acked, refusals: 0, _hold: hold })
     }
 
     pub(super) fn run(mut self) {
@@ -256,12 +259,15 @@ impl<R: Record> Sender<R> {
     fn send(&mut self, from: u64, to: u64) -> Result<bool, (Option<Duration>, String)> {
         let local = |error: crate::Error| (None, error.to_string());
         let (count, bytes) = (self.sending.max_records, self.sending.max_bytes);
-        let batch = spool::read::<R>(&self.folder, from, to, count, bytes).map_err(local)?;
+        let mut batch = spool::read::<R>(&self.folder, from, to, count, bytes).map_err(local)?;
         if batch.records.is_empty() {
             // Lines that cannot be read are passed over.
             self.shared.advance(to, 0, None);
             self.acked.note(to).map_err(local)?;
             return Ok(false);
+        }
+        for file in batch.records.iter_mut().flat_map(Record::files) {
+            *file = self.folder.join(&*file);
         }
         let outcome = catch_unwind(AssertUnwindSafe(|| self.carrier.deliver(&batch.records)))
             .unwrap_or_else(|_| Err(Failure::refused("the sender panicked")));
@@ -281,7 +287,8 @@ impl<R: Record> Sender<R> {
         };
         let behind = batch.ends[taken - 1];
         self.acked.note(behind).map_err(local)?;
-        for file in batch.records[..taken].iter().filter_map(Record::kept_file) {
+        let kept = self.folder.join(KEPT);
+        for file in batch.records[..taken].iter_mut().flat_map(Record::files).filter(|file| file.starts_with(&kept)) {
             // One that stays takes room and does no other harm.
             let _ = fs_err::remove_file(file);
         }

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::ACKED;
 use crate::append::Append;
 use crate::{Error, Result};
 
 /// A file of records is closed at this length; it is removed as soon as nobody needs it any more.
 const SEGMENT: u64 = 16 << 20;
-const ACKED: &str = "delivered";
 
 /// The writing end. Positions count bytes from the first record of the run, whatever has been removed since.
 pub(super) struct Spool {
@@ -27,13 +27,8 @@ pub(super) struct Spool {
 impl Spool {
     /// Opens a spool, with what an earlier process has left in it. A half line at its end is cut off.
     pub(super) fn open(folder: &Path) -> Result<Self> {
-        fs_err::create_dir_all(folder)?;
-        let mut bases: Vec<u64> = Vec::new();
-        for entry in fs_err::read_dir(folder)? {
-            bases.extend(entry?.file_name().to_str().and_then(base_of));
-        }
-        bases.sort_unstable();
-        let base = bases.pop().unwrap_or_else(|| acked(folder));
+        let mut bases = bases(folder)?;
+        let base = bases.pop().unwrap_or_else(|| noted(folder, ACKED).unwrap_or(0));
         let mut spool = Self { folder: folder.to_owned(), file: open_segment(folder, base)?, base, earlier: bases.into() };
         let whole = spool.whole_lines()?;
         spool.file.cut(whole)?;
@@ -134,17 +129,17 @@ fn open_segment(folder: &Path, base: u64) -> Result<Append> {
     Ok(Append::new(file.into_parts().0, path, length))
 }
 
-/// Up to where everything was delivered, as far as an earlier process has noted.
-pub(super) fn acked(folder: &Path) -> u64 {
-    fs_err::read_to_string(folder.join(ACKED)).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+/// A position that a process has noted under a name.
+pub(super) fn noted(folder: &Path, name: &str) -> Option<u64> {
+    fs_err::read_to_string(folder.join(name)).ok()?.trim().parse().ok()
 }
 
-/// Notes up to where everything was delivered. One write of a fixed length: a kill leaves the old number or the new one.
-pub(super) struct Acked(fs_err::File);
+/// Notes a position. One write of a fixed length: a kill leaves the old number or the new one.
+pub(super) struct Mark(fs_err::File);
 
-impl Acked {
-    pub(super) fn open(folder: &Path) -> Result<Self> {
-        Ok(Self(fs_err::OpenOptions::new().create(true).write(true).truncate(false).open(folder.join(ACKED))?))
+impl Mark {
+    pub(super) fn open(folder: &Path, name: &str) -> Result<Self> {
+        Ok(Self(fs_err::OpenOptions::new().create(true).write(true).truncate(false).open(folder.join(name))?))
     }
 
     pub(super) fn note(&mut self, position: u64) -> Result<()> {
@@ -192,6 +187,46 @@ pub(super) fn read<R: DeserializeOwned>(folder: &Path, from: u64, to: u64, count
     Ok(found)
 }
 
+/// How many records wait in a spool that another process may be writing to, and the position behind all. A half line is no
+/// record.
+pub(crate) fn waiting(folder: &Path) -> Result<(u64, u64)> {
+    let acked = noted(folder, ACKED).unwrap_or(0);
+    let bases = bases(folder)?;
+    let (mut count, mut end) = (0, acked);
+    for (at, &base) in bases.iter().enumerate() {
+        if bases.get(at + 1).is_some_and(|next| *next <= acked) {
+            continue;
+        }
+        let mut file = match fs_err::File::open(segment(folder, base)) {
+            Ok(file) => file,
+            // It was delivered and removed in this moment.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let from = acked.saturating_sub(base);
+        file.seek(SeekFrom::Start(from))?;
+        let mut lines = BufReader::with_capacity(1 << 16, file);
+        let mut line = Vec::new();
+        end = base + from;
+        while lines.read_until(b'\n', &mut line)? > 0 && line.ends_with(b"\n") {
+            count += 1;
+            end += line.len() as u64;
+            line.clear();
+        }
+    }
+    Ok((count, end))
+}
+
+/// Where the segments of a spool begin, in order.
+pub(super) fn bases(folder: &Path) -> Result<Vec<u64>> {
+    let mut bases = Vec::new();
+    for entry in fs_err::read_dir(folder)? {
+        bases.extend(entry?.file_name().to_str().and_then(base_of));
+    }
+    bases.sort_unstable();
+    Ok(bases)
+}
+
 /// How many records lie between two positions. Few of them are in memory at a time: a server may have been away for days.
 pub(super) fn count<R: DeserializeOwned>(folder: &Path, mut from: u64, to: u64) -> Result<u64> {
     const PART: usize = 1000;
@@ -206,10 +241,5 @@ pub(super) fn count<R: DeserializeOwned>(folder: &Path, mut from: u64, to: u64) 
 
 /// The segment that a position lies in.
 fn base_holding(folder: &Path, at: u64) -> Result<Option<u64>> {
-    let mut best = None;
-    for entry in fs_err::read_dir(folder)? {
-        let base = entry?.file_name().to_str().and_then(base_of);
-        best = best.max(base.filter(|base| *base <= at));
-    }
-    Ok(best)
+    Ok(bases(folder)?.into_iter().rfind(|base| *base <= at))
 }

@@ -1,20 +1,72 @@
 //! Entries on their way to a trackio server.
 
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::Server;
 use super::entry::Entry;
-use crate::http::{Client, Content};
+use crate::http::{Auth, Client, Content};
 use crate::identity::random_hex;
-use crate::outbox::{Carrier, Failure};
+use crate::outbox::{Carrier, Failure, Outbox, Route, Sending};
+use crate::{Delivery, Result, Secret};
 
 /// Files of about so many bytes go in one request.
 const UPLOAD: usize = 16 << 20;
 
-pub(super) struct Sender {
-    pub(super) client: Client,
+/// A run of a server.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Destination {
+    pub(super) server: Server,
     pub(super) project: String,
     pub(super) run: String,
     pub(super) run_id: String,
+}
+
+impl Server {
+    fn address(&self) -> String {
+        match self {
+            Self::Url { base, .. } => base.clone(),
+            Self::Space(id) => format!("https://{}.hf.space", id.trim().to_lowercase().replace(['/', '_', '.'], "-")),
+        }
+    }
+
+    /// With the token that was given, or that the address or the environment holds.
+    pub(super) fn client(&self, given: Option<Secret>) -> Client {
+        let auth = match self {
+            Self::Url { token, .. } => {
+                let token = given.or_else(|| token.clone()).or_else(|| Secret::from_env("TRACKIO_WRITE_TOKEN"));
+                token.map(|token| Auth::Header("x-trackio-write-token", token))
+            }
+            Self::Space(_) => given.or_else(|| Secret::from_env("HF_TOKEN")).map(Auth::Bearer),
+        };
+        Client::new(&self.address(), auth.unwrap_or_default())
+    }
+}
+
+impl Route for Destination {
+    fn run(&self) -> String {
+        format!("{}/{}", self.project, self.run)
+    }
+
+    fn server(&self) -> String {
+        self.server.address()
+    }
+
+    fn deliver(self, folder: &Path, patience: Duration) -> Result<Delivery> {
+        // The environment may hold the token of this server in its address.
+        let server = Server::from_env().filter(|named| named.address() == self.server.address());
+        let client = server.as_ref().unwrap_or(&self.server).client(None);
+        let sending = Sending { strict: true, patience, ..Sending::new("trackio") };
+        Outbox::open(folder, Sender { client, to: self }, sending)?.settle()
+    }
+}
+
+pub(super) struct Sender {
+    pub(super) client: Client,
+    pub(super) to: Destination,
 }
 
 impl Carrier<Entry> for Sender {
@@ -47,9 +99,9 @@ impl Sender {
         let mut config = entries.iter().rev().find_map(|entry| entry.config.as_ref());
         let log = |entry: &Entry| {
             json!({
-                "project": self.project,
-                "run": self.run,
-                "run_id": self.run_id,
+                "project": self.to.project,
+                "run": self.to.run,
+                "run_id": self.to.run_id,
                 "metrics": entry.values,
                 "step": entry.step,
                 "config": config.take(),
@@ -76,9 +128,9 @@ impl Sender {
         };
         let place = |((step, name, _), path): (&(u64, &str, Vec<u8>), Value)| {
             json!({
-                "project": self.project,
-                "run": self.run,
-                "run_id": self.run_id,
+                "project": self.to.project,
+                "run": self.to.run,
+                "run_id": self.to.run_id,
                 "step": step,
                 "relative_path": null,
                 "uploaded_file": {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}},

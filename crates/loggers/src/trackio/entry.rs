@@ -1,6 +1,6 @@
 //! What trackio keeps of a call: one entry of its `bulk_log`, perhaps with a file.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -31,8 +31,8 @@ pub(super) struct Kept {
 }
 
 impl Record for Entry {
-    fn kept_file(&self) -> Option<&Path> {
-        self.file.as_ref().map(|file| file.path.as_path())
+    fn files(&mut self) -> Vec<&mut PathBuf> {
+        self.file.iter_mut().map(|file| &mut file.path).collect()
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::test_server::{Fault, Received, TestServer};
+use crate::test_server::{Received, TestServer};
+use crate::tracker_tests::Tracker;
 
 /// As far as we use it, what trackio's own server does.
 #[derive(Clone, Default)]
@@ -77,6 +78,35 @@ impl Trackio {
     }
 }
 
+pub(crate) struct Server(Trackio, TestServer);
+
+impl Tracker for Server {
+    const NAME: &'static str = "trackio";
+    const KEY: (&'static str, &'static str) = ("TRACKIO_WRITE_TOKEN", TOKEN);
+
+    fn start() -> Self {
+        let trackio = Trackio::default();
+        let server = trackio.start();
+        Self(trackio, server)
+    }
+
+    fn http(&self) -> &TestServer {
+        &self.1
+    }
+
+    fn logger(&self, folder: &Path, patience: Duration) -> Box<dyn Logger> {
+        Box::new(logger(&self.1, folder).patience(patience))
+    }
+
+    fn steps(&self) -> Vec<u64> {
+        self.0.rows().into_iter().filter(|(_, values)| values.get("loss").is_some()).map(|(step, _)| step).collect()
+    }
+
+    fn images(&self) -> usize {
+        self.0.media.lock().unwrap().iter().collect::<HashSet<_>>().len()
+    }
+}
+
 fn logger(server: &TestServer, folder: &Path) -> TrackioLogger {
     TrackioLogger::new().server_url(&server.address).token(TOKEN).project("p").run("r").save_dir(folder)
 }
@@ -85,42 +115,6 @@ fn params(key: &str, value: f64) -> Hyperparams {
     let mut params = Hyperparams::new();
     params.insert(key, value).unwrap();
     params
-}
-
-#[test]
-fn every_fault_of_a_server_is_waited_out_without_a_row_twice() {
-    let folder = tempfile::tempdir().unwrap();
-    let trackio = Trackio::default();
-    let server = trackio.start();
-    server.fail([
-        Fault::Status(500, None),
-        Fault::CutAnswer,
-        Fault::Status(429, Some(0)),
-        Fault::HangUp,
-        Fault::CutAnswer,
-        Fault::Slow(Duration::from_millis(50)),
-    ]);
-    let mut logger = logger(&server, folder.path());
-    for step in 0..50 {
-        logger.log_metrics(&[("loss", step as f64), ("n", 1.0)].into(), Some(step)).unwrap();
-        logger.log_metrics(&[("n", 3.0)].into(), Some(step)).unwrap();
-        logger.save().unwrap();
-    }
-    logger.finalize(Status::Success).unwrap();
-    assert_eq!(trackio.rows(), (0..50).map(|step| (step, json!({"loss": step as f64, "n": 2.0}))).collect::<Vec<_>>());
-    let delivery = logger.delivery().unwrap();
-    assert_eq!((delivery.delivered, delivery.spooled, delivery.refused), (50, 0, 0));
-
-    server.down();
-    for step in 50..60 {
-        logger.log_metrics(&[("loss", f64::NAN)].into(), Some(step)).unwrap();
-    }
-    logger.save().unwrap();
-    server.up();
-    logger.finalize(Status::Failed).unwrap();
-    assert_eq!(trackio.rows()[50..], (50..60).map(|step| (step, json!({"loss": "NaN"}))).collect::<Vec<_>>());
-    drop(logger);
-    assert_eq!(fs_err::read_dir(folder.path().join(".stormfire/trackio")).unwrap().count(), 0);
 }
 
 #[test]
@@ -289,6 +283,6 @@ fn a_server_must_be_named() {
     let error = TrackioLogger::new().open().unwrap_err();
     assert_eq!(error.to_string(), "logger `trackio` needs the address of a server");
     assert!(error.hint().unwrap().contains("TRACKIO_SERVER_URL"));
-    let client = TrackioLogger::new().space("My.Team/a_space").token("t").client().unwrap();
-    assert_eq!(client.base(), "https://my-team-a-space.hf.space");
+    let space = TrackioLogger::new().space("My.Team/a_space").destination().unwrap();
+    assert_eq!(space.server(), "https://my-team-a-space.hf.space");
 }

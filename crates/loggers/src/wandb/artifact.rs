@@ -87,6 +87,11 @@ impl Bundle {
 }
 
 impl Part {
+    /// Of a file that was kept under a name.
+    pub(super) fn of(path: String, bytes: &[u8], local: PathBuf) -> Self {
+        Self { path, md5: BASE64_STANDARD.encode(Md5::digest(bytes)), size: bytes.len() as u64, local }
+    }
+
     pub(super) fn read(path: String, file: &Path) -> Result<Self> {
         let mut reader = fs_err::File::open(file)?;
         let (mut md5, mut size, mut buffer) = (Md5::new(), 0, vec![0; 1 << 16]);

@@ -12,7 +12,6 @@ use super::remote::{Lines, Remote, local};
 use super::settings::Settings;
 use super::{GLOBAL_STEP, clock};
 use crate::http::{Auth, Client, percent};
-use crate::identity::host;
 use crate::outbox::{self, Failure};
 
 /// A key can be put right and a project made, but hardly within a second.
@@ -122,8 +121,8 @@ impl Carrier {
             "jobType": settings.job_type,
             "notes": settings.notes,
             "tags": (!settings.tags.is_empty()).then_some(&settings.tags),
-            "host": host(),
-            "program": clock::program(),
+            "host": settings.host,
+            "program": settings.program,
         });
         let bucket = self.upsert(&remote, given)?;
         let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -229,8 +228,8 @@ impl Carrier {
         let config = serde_saphyr::to_string(&config).map_err(local)?;
         let about = json!({
             "os": std::env::consts::OS,
-            "host": host(),
-            "program": clock::program(),
+            "host": self.settings.host,
+            "program": self.settings.program,
         });
         let files = [
             ("wandb-summary.json", summary.as_bytes()),

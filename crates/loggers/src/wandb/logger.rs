@@ -90,14 +90,14 @@ impl Logger for WandbLogger {
         let file = format!("{}.table.json", media::safe(&name));
         if let Some(sink) = self.sink.as_mut().filter(|_| self.settings.mode != Mode::Disabled) {
             let local = sink.keep(&format!("media/table/{file}"), &media.bytes)?;
-            let parts = vec![Part::read(file.clone(), &local)?];
+            let parts = vec![Part::of(file.clone(), &media.bytes, local)];
             let bundle = Bundle::new("run_table", &format!("run-{}-{name}", self.settings.id), parts);
             for (key, version) in
                 [("artifact_path", bundle.client_id.clone()), ("_latest_artifact_path", format!("{}:latest", bundle.sequence_client_id))]
             {
                 value.insert(key.to_owned(), json!(format!("wandb-client-artifact://{version}/{file}")));
             }
-            sink.push(Entry::Artifact(bundle), true)?;
+            sink.push(Entry::Artifact(bundle))?;
         }
         self.state.media.set_json(name, &value.into());
         Ok(())

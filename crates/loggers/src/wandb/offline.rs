@@ -12,7 +12,7 @@ use super::proto::{self, Item, Kind, Record, Updates};
 use super::settings::Settings;
 use super::{GLOBAL_STEP, clock, frame};
 use crate::append::Append;
-use crate::identity::{host, random_id};
+use crate::identity::random_id;
 use crate::{Result, position};
 
 /// What the reader must be at least; that of `wandb` 0.31.
@@ -105,14 +105,14 @@ impl Offline {
             display_name: text(&settings.run_name),
             notes: text(&settings.notes),
             tags: settings.tags.clone(),
-            host: host(),
+            host: settings.host.clone(),
             start_time: Some(timestamp(started)),
         }))?;
         self.put(Kind::Environment(proto::Environment {
             os: std::env::consts::OS.to_owned(),
             started_at: Some(timestamp(started)),
-            program: clock::program(),
-            host: host(),
+            program: settings.program.clone(),
+            host: settings.host.clone(),
             writer_id: random_id(32),
         }))?;
         let step = proto::Metric {

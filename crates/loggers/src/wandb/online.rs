@@ -1,6 +1,7 @@
 //! A run on its way to a W&B server.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,10 +9,10 @@ use super::artifact::Bundle;
 use super::carrier::Carrier;
 use super::entry::Entry;
 use super::remote::Remote;
-use super::settings::Settings;
+use super::settings::{self, Settings};
 use crate::identity::random_id;
-use crate::outbox::{Outbox, Record};
-use crate::{Delivery, Error, Result};
+use crate::outbox::{Outbox, Record, Route, waiting};
+use crate::{Delivery, Error, Result, Secret};
 
 /// An entry as it waits on the disk.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -19,13 +20,38 @@ pub(super) struct Posted {
     /// Whoever goes on with a run without a position counts lines from 0 again, under another name.
     pub(super) session: String,
     pub(super) entry: Entry,
-    /// The file of the entry, if it is kept for it alone.
-    kept: Option<PathBuf>,
 }
 
 impl Record for Posted {
-    fn kept_file(&self) -> Option<&Path> {
-        self.kept.as_deref()
+    fn files(&mut self) -> Vec<&mut PathBuf> {
+        match &mut self.entry {
+            Entry::File { path, .. } => vec![path],
+            Entry::Artifact(bundle) => bundle.files.iter_mut().map(|file| &mut file.local).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Route for Settings {
+    fn run(&self) -> String {
+        format!("{}/{}", self.project, self.run_name.as_ref().unwrap_or(&self.id))
+    }
+
+    fn server(&self) -> String {
+        self.base_url.clone()
+    }
+
+    fn deliver(self, folder: &Path, patience: Duration) -> Result<Delivery> {
+        let settings = Self { api_key: Secret::from_env(settings::API_KEY), strict: true, patience, ..self };
+        let mut outbox = outbox(&settings, folder.to_owned())?;
+        take_open_row(&mut outbox)?;
+        outbox.settle()
+    }
+
+    /// With the row that was open when its process was killed.
+    fn waiting(folder: &Path) -> Result<u64> {
+        let (waiting, end) = waiting(folder)?;
+        Ok(waiting + u64::from(OpenRow::load(folder, end).is_some()))
     }
 }
 
@@ -33,7 +59,6 @@ impl Record for Posted {
 pub(super) struct Online {
     outbox: Outbox<Posted>,
     session: String,
-    last_kept: Option<PathBuf>,
     /// What is on the disk of the row that is still open.
     open_row: Option<Entry>,
 }
@@ -46,6 +71,27 @@ struct OpenRow {
 }
 
 const OPEN_ROW: &str = "open-row.json";
+
+impl OpenRow {
+    /// `end`: the position behind all records.
+    fn load(folder: &Path, end: u64) -> Option<Self> {
+        let row: Self = serde_json::from_str(&fs_err::read_to_string(folder.join(OPEN_ROW)).ok()?).ok()?;
+        Some(row).filter(|row| row.at == end)
+    }
+}
+
+fn outbox(settings: &Settings, folder: PathBuf) -> Result<Outbox<Posted>> {
+    let carrier = Carrier::new(settings, &folder)?;
+    let outbox = Outbox::open(folder, carrier, settings.sending())?;
+    settings.save(outbox.folder())?;
+    Ok(outbox)
+}
+
+/// The row that a kill left open is a record like the others now.
+fn take_open_row(outbox: &mut Outbox<Posted>) -> Result<()> {
+    let end = outbox.end()?;
+    OpenRow::load(outbox.folder(), end).map_or(Ok(()), |left| outbox.push(&left.row))
+}
 
 /// Where a run stood.
 #[derive(Debug, Serialize, Deserialize)]
@@ -60,19 +106,13 @@ pub(super) struct Position {
 impl Online {
     pub(super) fn open(settings: &Settings) -> Result<Self> {
         let mut online = Self::new(settings)?;
-        let left = fs_err::read_to_string(online.outbox.folder().join(OPEN_ROW)).ok();
-        if let Some(OpenRow { at, row }) = left.and_then(|text| serde_json::from_str(&text).ok())
-            && at == online.outbox.end()?
-        {
-            online.outbox.push(&row)?;
-        }
+        take_open_row(&mut online.outbox)?;
         Ok(online)
     }
 
     fn new(settings: &Settings) -> Result<Self> {
         let folder = settings.save_dir.join(".stormfire").join("wandb").join(super::media::safe(&settings.id));
-        let carrier = Carrier::new(settings, &folder)?;
-        Ok(Self { outbox: Outbox::open(folder, carrier, settings.sending())?, session: random_id(8), last_kept: None, open_row: None })
+        Ok(Self { outbox: outbox(settings, folder)?, session: random_id(8), open_row: None })
     }
 
     pub(super) fn reopen(settings: &Settings, to: Position) -> Result<Self> {
@@ -89,23 +129,19 @@ impl Online {
     }
 
     pub(super) fn keep(&mut self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
-        let path = std::path::absolute(self.outbox.keep(name, bytes)?)?;
-        self.last_kept = Some(path.clone());
-        Ok(path)
+        self.outbox.keep(name, bytes)
     }
 
-    /// `kept`: whether what was kept last is for this entry alone.
-    pub(super) fn push(&mut self, entry: Entry, kept: bool) -> Result<()> {
-        let kept = if kept { self.last_kept.take() } else { None };
-        self.outbox.push(&Posted { session: self.session.clone(), entry, kept })
+    pub(super) fn push(&mut self, entry: Entry) -> Result<()> {
+        self.outbox.push(&Posted { session: self.session.clone(), entry })
     }
 
-    /// Keeps the content of a checkpoint, which may be removed before it is sent. Says whether there is something to keep.
-    pub(super) fn keep_model(&mut self, model: &mut Bundle) -> Result<bool> {
-        let [file] = model.files.as_mut_slice() else { return Ok(false) };
-        file.local = std::path::absolute(self.outbox.keep_file(&file.local)?)?;
-        self.last_kept = Some(file.local.clone());
-        Ok(true)
+    /// Keeps the content of a checkpoint, which may be removed before it is sent.
+    pub(super) fn keep_model(&mut self, model: &mut Bundle) -> Result<()> {
+        if let [file] = model.files.as_mut_slice() {
+            file.local = self.outbox.keep_file(&file.local)?;
+        }
+        Ok(())
     }
 
     /// `open`: the row that may still grow.
@@ -116,7 +152,7 @@ impl Online {
         }
         let path = self.outbox.folder().join(OPEN_ROW);
         if let Some(entry) = open.clone() {
-            let row = Posted { session: self.session.clone(), entry, kept: None };
+            let row = Posted { session: self.session.clone(), entry };
             let text = serde_json::to_string(&OpenRow { at: self.outbox.end()?, row }).map_err(Error::other)?;
             fs_err::write(path, text)?;
         } else {

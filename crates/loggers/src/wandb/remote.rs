@@ -1,17 +1,16 @@
 //! What is known of a run at the server. It is kept beside the spool, so that a later process goes on with the same run.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::items::Items;
-use crate::append::Replacement;
+use crate::append::replace_json;
 use crate::outbox::Failure;
 
-const FILE: &str = "run.json";
+const FILE: &str = "remote.json";
 
 /// Numbers of lines in the files that are streamed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,11 +48,7 @@ impl Remote {
     }
 
     pub(super) fn save(&self, folder: &Path) -> crate::Result<()> {
-        let text = serde_json::to_string(self).map_err(crate::Error::other)?;
-        let mut file = Replacement::new(&folder.join(FILE))?;
-        file.write_all(text.as_bytes())?;
-        file.commit()?;
-        Ok(())
+        replace_json(&folder.join(FILE), self)
     }
 
     /// What `RunResumeStatus` says of a run that exists already.

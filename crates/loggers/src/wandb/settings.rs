@@ -3,10 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::identity::random_id;
+use serde::{Deserialize, Serialize};
+
+use super::clock;
+use crate::identity::{self, random_id};
+#[cfg(doc)]
+use crate::outbox::Route;
 use crate::outbox::Sending;
 use crate::{DEFAULT_NAME, Error, Result, Secret};
 
+pub(super) const API_KEY: &str = "WANDB_API_KEY";
 const SERVICE: &str = "https://api.wandb.ai";
 /// W&B has no shorter keys, and the most common mistake is a part of one.
 const KEY_LENGTH: usize = 40;
@@ -17,16 +23,20 @@ const HEARTBEAT: Duration = Duration::from_secs(30);
 const KEY_HINT: &str = "take the key from https://wandb.ai/authorize and set `WANDB_API_KEY`, call `WandbLogger::api_key`, or have it in \
     `~/.netrc`; or log without an account: `WandbLogger::offline` or `WANDB_MODE=offline`, and `wandb sync` later";
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Mode {
+    #[default]
     Online,
     Offline,
     Disabled,
 }
 
-#[derive(Debug, Clone)]
-pub(super) struct Settings {
+/// What is not skipped lies beside the records of an online run; see [`Route`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Settings {
+    #[serde(skip)]
     pub(super) mode: Mode,
+    #[serde(skip)]
     pub(super) api_key: Option<Secret>,
     pub(super) base_url: String,
     pub(super) project: String,
@@ -37,13 +47,21 @@ pub(super) struct Settings {
     pub(super) notes: Option<String>,
     pub(super) tags: Vec<String>,
     pub(super) id: String,
+    pub(super) host: String,
+    pub(super) program: String,
     /// The id was given, so the run may exist already.
+    #[serde(skip)]
     pub(super) id_is_given: bool,
+    #[serde(skip)]
     pub(super) save_dir: PathBuf,
+    #[serde(skip)]
     pub(super) prefix: String,
+    #[serde(skip)]
     pub(super) strict: bool,
     /// See [`Sending`].
+    #[serde(skip)]
     pub(super) linger: Duration,
+    #[serde(skip)]
     pub(super) patience: Duration,
 }
 
@@ -60,7 +78,7 @@ impl Settings {
         let id = get("WANDB_RUN_ID");
         Self {
             mode,
-            api_key: get("WANDB_API_KEY").map(Secret::new),
+            api_key: get(API_KEY).map(Secret::new),
             base_url: get("WANDB_BASE_URL").unwrap_or_else(|| SERVICE.to_owned()),
             project: get("WANDB_PROJECT").unwrap_or_else(|| DEFAULT_NAME.to_owned()),
             entity: get("WANDB_ENTITY"),
@@ -71,6 +89,8 @@ impl Settings {
             tags: tags.split(',').map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()).collect(),
             id_is_given: id.is_some(),
             id: id.unwrap_or_else(|| random_id(8)),
+            host: identity::host(),
+            program: clock::program(),
             save_dir: get("WANDB_DIR").map_or_else(|| PathBuf::from("."), PathBuf::from),
             prefix: String::new(),
             strict: false,

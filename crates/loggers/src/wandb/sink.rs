@@ -50,7 +50,7 @@ impl Sink {
         }
     }
 
-    /// Keeps the bytes of a file that an entry is about to name.
+    /// Keeps the bytes of a file that an entry is about to name; the name for it.
     pub(super) fn keep(&mut self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
         match self {
             Self::Offline(offline) => offline.keep(name, bytes),
@@ -59,15 +59,15 @@ impl Sink {
         }
     }
 
-    /// Keeps the content of a checkpoint that an entry is about to name. Says whether it is for that entry alone.
-    pub(super) fn keep_model(&mut self, model: &mut Bundle) -> Result<bool> {
-        if let Self::Online(online) = self { online.keep_model(model) } else { Ok(false) }
+    /// Keeps the content of a checkpoint that an entry is about to name.
+    pub(super) fn keep_model(&mut self, model: &mut Bundle) -> Result<()> {
+        if let Self::Online(online) = self { online.keep_model(model) } else { Ok(()) }
     }
 
-    pub(super) fn push(&mut self, entry: Entry, kept: bool) -> Result<()> {
+    pub(super) fn push(&mut self, entry: Entry) -> Result<()> {
         match self {
             Self::Offline(offline) => offline.push(&entry),
-            Self::Online(online) => online.push(entry, kept),
+            Self::Online(online) => online.push(entry),
             Self::Nowhere => Ok(()),
         }
     }

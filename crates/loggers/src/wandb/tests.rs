@@ -1,7 +1,7 @@
 mod faults;
 mod offline;
 mod online;
-mod server;
+pub(crate) mod server;
 
 use std::path::Path;
 use std::time::Duration;

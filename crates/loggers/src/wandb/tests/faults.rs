@@ -2,42 +2,17 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::super::carrier::Carrier;
+use super::super::online::Posted;
 use super::server::Wandb;
 use super::{KEY, logger};
 use crate::outbox::{Carrier as _, Failure};
 use crate::test_server::{Fault, TestServer};
-use crate::{Artifact, Image, Logger, Status};
+use crate::{Artifact, Logger, Status};
 
-#[test]
-fn every_fault_of_a_server_is_waited_out_and_nothing_is_lost() {
-    let (folder, wandb) = (tempfile::tempdir().unwrap(), Wandb::start());
-    // The first question and the new run meet these, later requests the others.
-    wandb.server.fail([Fault::Status(429, Some(0)), Fault::CutAnswer]);
-    let mut logger = logger(folder.path()).base_url(&wandb.server.address).api_key(KEY).strict(true);
-    for step in 0..50 {
-        logger.log_metrics(&[("loss", f64::from(step))].into(), Some(step as u64)).unwrap();
-        if step % 10 == 0 {
-            logger.save().unwrap();
-            while logger.delivery().is_some_and(|delivery| delivery.spooled > 0) {
-                std::thread::yield_now();
-            }
-            let fault = match step {
-                10 => Fault::Status(500, None),
-                20 => Fault::HangUp,
-                30 => Fault::CutAnswer,
-                40 => Fault::Status(503, None),
-                _ => Fault::Slow(Duration::from_millis(20)),
-            };
-            wandb.server.fail([fault]);
-        }
-        if step == 20 {
-            logger.log_image("image", &Image::new(1, 1, 1, vec![0]).unwrap(), Some(20)).unwrap();
-        }
-    }
-    logger.finalize(Status::Success).unwrap();
-    assert_eq!(wandb.column("loss"), (0..50).map(f64::from).collect::<Vec<_>>());
-    assert_eq!(wandb.kept().exit, Some(0));
-    assert!(wandb.kept().files.keys().any(|name| name.contains("image_20_")));
+fn row(line: u64) -> Posted {
+    let entry = json!({"row": {"line": line, "items": {"loss": "1"}}});
+    serde_json::from_value(json!({"session": "s", "entry": entry})).unwrap()
 }
 
 #[test]
@@ -63,11 +38,12 @@ fn a_refused_key_loses_nothing_and_a_refused_file_only_itself() {
     let folder = tempfile::tempdir().unwrap();
     let refusing = TestServer::start(|request| (401, json!({"error": format!("who is {}", request.header("authorization").unwrap())})));
     let mut refused = logger(folder.path()).base_url(&refusing.address).api_key(KEY).strict(true);
-    refused.settings.patience = Duration::from_millis(200);
+    refused.settings.patience = Duration::ZERO;
     refused.log_metrics(&[("loss", 0.0)].into(), Some(0)).unwrap();
     let error = refused.finalize(Status::Failed).unwrap_err();
-    assert!(error.to_string().contains("status 401"), "{error}");
-    assert_secret(&format!("{error} {error:?} {refused:?}"));
+    let failure = Carrier::new(&refused.settings, folder.path()).unwrap().deliver(&[row(0)]).unwrap_err();
+    assert!(matches!(failure, Failure::Retry { .. }) && failure.reason().contains("status 401"), "{failure:?}");
+    assert_secret(&format!("{error} {error:?} {failure:?} {refused:?}"));
     drop(refused);
 
     let wandb = Wandb::start();
@@ -90,11 +66,7 @@ fn a_refused_key_loses_nothing_and_a_refused_file_only_itself() {
 fn rows_of_a_deleted_run_are_given_up_at_once_and_a_revoked_key_is_waited_for() {
     let (folder, wandb) = (tempfile::tempdir().unwrap(), Wandb::start());
     let logger = logger(folder.path()).base_url(&wandb.server.address).api_key(KEY);
-    let mut carrier = super::super::carrier::Carrier::new(&logger.settings, folder.path()).unwrap();
-    let row = |line: u64| {
-        let entry = json!({"row": {"line": line, "items": {"loss": "1"}}});
-        serde_json::from_value(json!({"session": "s", "entry": entry, "kept": null})).unwrap()
-    };
+    let mut carrier = Carrier::new(&logger.settings, folder.path()).unwrap();
     assert_eq!(carrier.deliver(&[row(0)]).unwrap(), 1);
     wandb.server.fail([Fault::Status(404, None), Fault::Status(401, None)]);
     let deleted = carrier.deliver(&[row(1), row(2), row(3)]).unwrap_err();
@@ -107,21 +79,19 @@ fn rows_of_a_deleted_run_are_given_up_at_once_and_a_revoked_key_is_waited_for() 
 fn an_error_of_graphql_is_one() {
     let folder = tempfile::tempdir().unwrap();
     let server = TestServer::start(|_| (200, json!({"data": null, "errors": [{"message": "permission denied"}]})));
-    let mut logger = logger(folder.path()).base_url(&server.address).api_key(KEY).strict(true);
-    logger.settings.patience = Duration::from_millis(200);
-    logger.log_metrics(&[("loss", 0.0)].into(), Some(0)).unwrap();
-    let error = logger.finalize(Status::Success).unwrap_err().to_string();
-    assert!(error.contains("UpsertBucket: permission denied"), "{error}");
+    let logger = logger(folder.path()).base_url(&server.address).api_key(KEY);
+    let failure = Carrier::new(&logger.settings, folder.path()).unwrap().deliver(&[row(0)]).unwrap_err();
+    assert!(failure.reason().contains("UpsertBucket: permission denied"), "{failure:?}");
 }
 
 #[test]
 fn a_quiet_run_gives_signs_of_life_until_it_has_ended() {
     let (folder, wandb) = (tempfile::tempdir().unwrap(), Wandb::start());
     let mut logger = logger(folder.path()).base_url(&wandb.server.address).api_key(KEY);
-    let mut carrier = super::super::carrier::Carrier::new(&logger.settings, folder.path()).unwrap();
+    let mut carrier = Carrier::new(&logger.settings, folder.path()).unwrap();
     carrier.idle().unwrap();
     assert_eq!(wandb.server.received().len(), 0);
-    let posted = |entry: Value| serde_json::from_value(json!({"session": "s", "entry": entry, "kept": null})).unwrap();
+    let posted = |entry: Value| serde_json::from_value(json!({"session": "s", "entry": entry})).unwrap();
     carrier.deliver(&[posted(json!({"summary": {"a": "1"}}))]).unwrap();
     carrier.idle().unwrap();
     carrier.idle().unwrap();

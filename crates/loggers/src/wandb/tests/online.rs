@@ -103,7 +103,7 @@ fn a_position_finds_its_place_without_the_spool() {
     }
     // The answer arrives a moment after the server has the line.
     let spool = folder.path().join(".stormfire/wandb/run1");
-    while !fs_err::read_to_string(spool.join("run.json")).is_ok_and(|text| text.contains(r#""history":4"#)) {
+    while !fs_err::read_to_string(spool.join("remote.json")).is_ok_and(|text| text.contains(r#""history":4"#)) {
         std::thread::yield_now();
     }
     let position = killed.position().unwrap();

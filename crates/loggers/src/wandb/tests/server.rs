@@ -1,11 +1,15 @@
 //! Enough of a W&B server to see what arrives. It keeps lines by their number, as W&B does.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::Logger;
 use crate::test_server::{Received, TestServer};
+use crate::tracker_tests::Tracker;
 
 #[derive(Default)]
 pub(super) struct Kept {
@@ -20,7 +24,7 @@ pub(super) struct Kept {
     pub(super) bucket: Value,
 }
 
-pub(super) struct Wandb {
+pub(crate) struct Wandb {
     pub(super) server: TestServer,
     kept: Arc<Mutex<Kept>>,
 }
@@ -43,6 +47,34 @@ impl Wandb {
         let lines = &kept.lines["wandb-history.jsonl"];
         assert!(lines.keys().copied().eq(0..lines.len() as u64), "{:?}", lines.keys());
         lines.values().filter_map(|line| serde_json::from_str::<Value>(&line.replace("NaN", "null")).unwrap()[name].as_f64()).collect()
+    }
+}
+
+impl Tracker for Wandb {
+    const NAME: &'static str = "wandb";
+    const KEY: (&'static str, &'static str) = ("WANDB_API_KEY", super::KEY);
+
+    fn start() -> Self {
+        Self::start()
+    }
+
+    fn http(&self) -> &TestServer {
+        &self.server
+    }
+
+    fn logger(&self, folder: &Path, patience: Duration) -> Box<dyn Logger> {
+        let mut logger = super::logger(folder).base_url(&self.server.address).api_key(super::KEY);
+        logger.settings.patience = patience;
+        Box::new(logger)
+    }
+
+    fn steps(&self) -> Vec<u64> {
+        assert_eq!(self.kept().exit, Some(0));
+        self.column("loss").into_iter().map(|loss| loss as u64).collect()
+    }
+
+    fn images(&self) -> usize {
+        self.kept().files.keys().filter(|name| name.contains("media/images/")).count()
     }
 }
 

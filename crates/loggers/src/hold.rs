@@ -1,4 +1,4 @@
-//! One process at a time in a run's folder.
+//! One process at a time in a folder.
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -6,19 +6,30 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// What this process holds: a lock keeps out other files of the same process too, but its loggers may share a folder.
-static HELD: Mutex<BTreeMap<PathBuf, Weak<File>>> = Mutex::new(BTreeMap::new());
+static HELD: Mutex<BTreeMap<PathBuf, Weak<Lock>>> = Mutex::new(BTreeMap::new());
 
 /// Keeps other processes out of a folder until the last clone is dropped or the process ends, however it ends.
 #[derive(Debug, Clone)]
-pub(super) struct Hold {
-    _lock: Option<Arc<File>>,
+pub(crate) struct Hold {
+    _lock: Option<Arc<Lock>>,
+}
+
+/// A process that is just being started has copies of all open files for a moment. So to close a file is not enough.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // It ends with the process at the latest.
+        let _ = self.0.unlock();
+    }
 }
 
 /// Holds a folder; `None` if another process does.
 ///
 /// The lock is on the folder itself, which leaves no file behind. Where a folder cannot be locked (Windows, some network
 /// disks) nobody is kept out.
-pub(super) fn hold(folder: &Path) -> Option<Hold> {
+pub(crate) fn hold(folder: &Path) -> Option<Hold> {
     let Ok((path, file)) = folder.canonicalize().and_then(|path| File::open(&path).map(|file| (path, file))) else {
         return Some(Hold { _lock: None });
     };
@@ -28,7 +39,7 @@ pub(super) fn hold(folder: &Path) -> Option<Hold> {
     }
     match file.try_lock() {
         Ok(()) => {
-            let lock = Arc::new(file);
+            let lock = Arc::new(Lock(file));
             held.retain(|_, lock| lock.strong_count() > 0);
             held.insert(path, Arc::downgrade(&lock));
             Some(Hold { _lock: Some(lock) })

@@ -1,0 +1,153 @@
+//! Records that a tracking server did not get during their run.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::outbox::{Route, waiting};
+use crate::{Delivery, Error, Result};
+
+/// Records of a run that wait on the disk for a tracking server, wherever their process has gone: what `stormfire sync`
+/// sends.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use stormfire_loggers::SpooledRun;
+///
+/// for run in SpooledRun::find("runs")? {
+///     println!("{} of {}: {}", run.name(), run.tracker(), run.deliver(Duration::from_secs(30))?);
+/// }
+/// # Ok::<(), stormfire_loggers::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct SpooledRun {
+    tracker: Tracker,
+    folder: PathBuf,
+    name: String,
+    server: String,
+    records: u64,
+}
+
+impl SpooledRun {
+    /// All runs of which records wait in a folder or below it, in the order of their paths. Links are not followed, nor is
+    /// looked into hidden folders but `.stormfire`, in which loggers spool.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder, or a spool, cannot be read.
+    pub fn find(folder: impl AsRef<Path>) -> Result<Vec<Self>> {
+        let folder = folder.as_ref();
+        fs_err::read_dir(folder)?;
+        let mut found = Vec::new();
+        let mut folders = vec![folder.to_owned()];
+        while let Some(folder) = folders.pop() {
+            if let Some(tracker) = tracker_of(&folder)? {
+                found.extend(Self::look(tracker, folder)?);
+                continue;
+            }
+            // What may not be read below is somebody else's.
+            for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+                let name = entry.file_name();
+                let is_hidden = name.to_string_lossy().starts_with('.') && name != HOME;
+                if !is_hidden && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    folders.push(entry.path());
+                }
+            }
+        }
+        found.sort_by(|left, right| left.folder.cmp(&right.folder));
+        Ok(found)
+    }
+
+    fn look(tracker: Tracker, folder: PathBuf) -> Result<Option<Self>> {
+        let records = (tracker.waiting)(&folder)?;
+        // What cannot be told here is an error of the delivery.
+        let told = tracker.tell.and_then(|tell| tell(&folder).ok());
+        let unknown = || (folder.file_name().unwrap_or_default().to_string_lossy().into_owned(), "an unknown server".to_owned());
+        let (name, server) = told.unwrap_or_else(unknown);
+        Ok((records > 0).then_some(Self { tracker, folder, name, server, records }))
+    }
+
+    /// The tracker: `comet`, `mlflow`, `trackio` or `wandb`.
+    pub fn tracker(&self) -> &'static str {
+        self.tracker.name
+    }
+
+    /// The run, behind its project or experiment.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The address of the server.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// The folder of the spool.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// How many records wait.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Sends the records in their order, as the logger would have, with the key or token that the environment holds. Gives up
+    /// when nothing was delivered for so long. The spool is removed when it is empty, unless a checkpoint of the run was saved:
+    /// the run may be continued from it.
+    ///
+    /// # Errors
+    /// [`Error::Undelivered`] if something is left, or was refused; [`Error::RunInUse`] while the process of the run lives,
+    /// which sends them itself; [`Error::Missing`] if there is no key.
+    pub fn deliver(&self, patience: Duration) -> Result<Delivery> {
+        let missing = || Error::Missing {
+            logger: self.tracker.name.to_owned(),
+            what: "a program that was built with its cargo feature",
+            hint: "build `stormfire` with the feature of the tracker's name, or with `all-loggers`",
+        };
+        self.tracker.deliver.ok_or_else(missing)?(&self.folder, patience)
+    }
+}
+
+/// The folder that loggers spool in, below their `save_dir`.
+const HOME: &str = ".stormfire";
+const NAMES: [&str; 4] = ["comet", "mlflow", "trackio", "wandb"];
+
+/// What is to be known of a tracker. Two are `None` if it is no part of this build.
+#[derive(Debug, Clone, Copy)]
+struct Tracker {
+    name: &'static str,
+    waiting: fn(&Path) -> Result<u64>,
+    /// The run and the server.
+    tell: Option<fn(&Path) -> Result<(String, String)>>,
+    deliver: Option<fn(&Path, Duration) -> Result<Delivery>>,
+}
+
+/// The tracker that a folder is a spool of, `.stormfire/TRACKER/RUN`.
+fn tracker_of(folder: &Path) -> Result<Option<Tracker>> {
+    let folder = std::path::absolute(folder)?;
+    let mut parents = folder.ancestors().skip(1).map(|parent| parent.file_name().unwrap_or_default());
+    let name = parents.next().and_then(|name| NAMES.into_iter().find(|known| name == *known));
+    Ok(name.filter(|_| parents.next().is_some_and(|name| name == HOME)).map(tracker))
+}
+
+fn tracker(name: &'static str) -> Tracker {
+    match name {
+        #[cfg(feature = "comet")]
+        "comet" => built::<crate::comet::Destination>(name),
+        #[cfg(feature = "mlflow")]
+        "mlflow" => built::<crate::mlflow::Note>(name),
+        #[cfg(feature = "trackio")]
+        "trackio" => built::<crate::trackio::Destination>(name),
+        #[cfg(feature = "wandb")]
+        "wandb" => built::<crate::wandb::Settings>(name),
+        _ => Tracker { name, waiting: |folder| Ok(waiting(folder)?.0), tell: None, deliver: None },
+    }
+}
+
+fn built<T: Route>(name: &'static str) -> Tracker {
+    Tracker {
+        name,
+        waiting: T::waiting,
+        tell: Some(|folder| T::load(folder).map(|route| (route.run(), route.server()))),
+        deliver: Some(|folder, patience| T::load(folder)?.deliver(folder, patience)),
+    }
+}

@@ -1,0 +1,92 @@
+//! `stormfire sync`: sends what tracking servers did not get during their runs.
+
+use std::{io::Write, path::PathBuf, time::Duration};
+
+use clap::Args;
+use stormfire::loggers::SpooledRun;
+
+use crate::convert::explain;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Where to look, with all folders below: a folder of runs, or a spool that a warning has named.
+    #[arg(default_value = ".")]
+    folders: Vec<PathBuf>,
+    /// Only list what waits.
+    #[arg(long)]
+    dry_run: bool,
+    /// Give a run up when nothing of it was delivered for so many seconds.
+    #[arg(long, default_value_t = 30)]
+    patience: u64,
+}
+
+/// Sends the records of every run, and tells of each in `out`.
+pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<String, String> {
+    let mut runs: Vec<SpooledRun> = Vec::new();
+    for folder in &options.folders {
+        runs.extend(SpooledRun::find(folder).map_err(|error| explain(&error))?);
+    }
+    runs.sort_by(|left, right| left.folder().cmp(right.folder()));
+    runs.dedup_by(|one, other| one.folder() == other.folder());
+    let mut left = 0;
+    for run in &runs {
+        let (tracker, name, server, records) = (run.tracker(), run.name(), run.server(), run.records());
+        // Nobody may be reading this; the records are sent all the same.
+        let _ = writeln!(out, "{tracker}: {records} records of `{name}` for {server}, in `{}`", run.folder().display());
+        if options.dry_run {
+            continue;
+        }
+        let outcome = run.deliver(Duration::from_secs(options.patience));
+        left += usize::from(outcome.is_err());
+        let _ = match outcome {
+            Ok(delivery) => writeln!(out, "  {delivery}"),
+            Err(error) => write!(out, "{}", explain(&error).lines().fold(String::new(), |text, line| text + "  " + line + "\n")),
+        };
+    }
+    match (runs.len(), left) {
+        (0, _) => Ok("nothing waits\n".to_owned()),
+        (_, 0) => Ok(String::new()),
+        (all, left) => Err(format!("error: not everything of {left} of {all} runs was delivered\n")),
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "mlflow")]
+mod tests {
+    use std::net::TcpListener;
+
+    use stormfire::loggers::{Logger as _, MlflowLogger, Status};
+
+    use super::*;
+
+    fn sync(folder: PathBuf, dry_run: bool) -> (Result<String, String>, String) {
+        let mut out = Vec::new();
+        let outcome = run(&Options { folders: vec![folder.clone(), folder], dry_run, patience: 0 }, &mut out);
+        (outcome, String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn what_waits_is_listed_and_what_is_left_is_a_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(sync(folder.path().to_owned(), false), (Ok("nothing waits\n".to_owned()), String::new()));
+        // Nobody answers here.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = format!("http://{}", silent.local_addr().unwrap());
+        let mut logger =
+            MlflowLogger::new().tracking_uri(&server).run_name("first").save_dir(folder.path()).patience(std::time::Duration::ZERO);
+        logger.log_metrics(&[("loss", 0.5)].into(), Some(0)).unwrap();
+        logger.finalize(Status::Success).unwrap();
+        let (outcome, listed) = sync(folder.path().to_owned(), true);
+        let line = format!("mlflow: 2 records of `lightning_logs/first` for {server}, in `{}", folder.path().display());
+        assert!(outcome == Ok(String::new()) && listed.starts_with(&line) && listed.lines().count() == 1, "{listed}");
+        let (outcome, told) = sync(folder.path().to_owned(), false);
+        assert_eq!(outcome, Err("error: not everything of 1 of 1 runs was delivered\n".to_owned()));
+        assert!(told.contains("  error: logger `lightning_logs`: the server did not answer in time (0 delivered, 2 spooled"), "{told}");
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_an_error() {
+        let (outcome, _) = sync(PathBuf::from("no/such/folder"), false);
+        assert!(outcome.unwrap_err().contains("no/such/folder"));
+    }
+}
