@@ -30,7 +30,7 @@ use crate::to_loggers::{log_later, needs_logger};
 /// One sample is taken at each logging step (`log_every_n_steps`), on the thread of a logger, so that training never waits for
 /// it. So there is none for the end of a batch, which would be the same. Each validation and test logs one more at its end,
 /// under `DeviceStatsMonitor.on_validation_end/` and `DeviceStatsMonitor.on_test_end/`. Logging steps that are less than 200 ms
-/// apart share a sample, since the load of a shorter time means nothing.
+/// apart share a sample, since the load of a shorter time means nothing. W&B's page of the system gets the same samples.
 ///
 /// ```
 /// use stormfire_callbacks::DeviceStatsMonitor;
@@ -87,10 +87,16 @@ impl DeviceStatsMonitor {
         let sampler = Arc::clone(&self.sampler);
         let sample = move || {
             let mut sampler = sampler.lock().unwrap_or_else(PoisonError::into_inner);
-            let stats = sampler.as_mut().map(Sampler::sample).unwrap_or_default();
-            Ok(stats.iter().map(|(name, value)| (format!("DeviceStatsMonitor.{hook}/{name}"), value)).collect::<Metrics>())
+            Ok(sampler.as_mut().map(Sampler::sample).unwrap_or_default())
         };
-        log_later(ctx, sample, |logger, metrics, step| if metrics.is_empty() { Ok(()) } else { logger.log_metrics(metrics, step) })
+        log_later(ctx, sample, move |logger, stats, step| {
+            if stats.is_empty() {
+                return Ok(());
+            }
+            let named = |(name, value)| (format!("DeviceStatsMonitor.{hook}/{name}"), value);
+            logger.log_metrics(&stats.iter().map(named).collect::<Metrics>(), step)?;
+            logger.log_system(stats)
+        })
     }
 }
 

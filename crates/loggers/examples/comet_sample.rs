@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use stormfire_loggers::{
-    Artifact, Audio, CometLogger, Error, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Node, Result, Status, Table, Text,
+    Artifact, Audio, CometLogger, ConsoleStream, Error, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Node, Result,
+    Status, Table, Text,
 };
 
 fn main() -> Result<()> {
@@ -49,8 +50,8 @@ fn main() -> Result<()> {
     std::fs::write(data.join("inner/b.txt"), "b")?;
     logger.log_artifact(&Artifact::new(&data).kind("dataset"))?;
     logger.log_other("result", "good")?;
-    logger.log_console("epoch 4 of 4", false)?;
-    logger.log_console("a warning", true)?;
+    logger.log_console(ConsoleStream::Stdout, "epoch 4 of 4")?;
+    logger.log_console(ConsoleStream::Stderr, "a warning")?;
     logger.finalize(Status::Success)?;
 
     let expected = json!({

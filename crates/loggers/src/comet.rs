@@ -22,8 +22,8 @@ use serde_json::Value;
 use crate::identity::random_hex;
 use crate::model_log::ModelLog;
 use crate::{
-    Artifact, Audio, CheckpointInfo, DEFAULT_NAME, Delivery, Figure, FigureFormat, Graph, Histogram, Hyperparams, Image, LogModel, Logger,
-    Metrics, Result, Secret, Status, Table, Text,
+    Artifact, Audio, CheckpointInfo, ConsoleStream, DEFAULT_NAME, Delivery, Figure, FigureFormat, Graph, Histogram, Hyperparams, Image,
+    LogModel, Logger, Metrics, Result, Secret, Status, Table, Text,
 };
 
 /// Sends a run to [Comet](https://www.comet.com), or keeps it as an archive that `comet upload` sends later.
@@ -136,16 +136,6 @@ impl CometLogger {
     pub fn log_other(&mut self, key: impl Into<String>, value: impl Into<Value>) -> Result<()> {
         let (key, value) = (key.into(), value.into());
         self.tell(|message_id| Message::LogOther { key, value, message_id })
-    }
-
-    /// Records a line of what the program prints; `stderr` is whether it was printed there.
-    pub fn log_console(&mut self, line: impl Into<String>, stderr: bool) -> Result<()> {
-        let mut output = line.into();
-        if !output.ends_with('\n') {
-            output.push('\n');
-        }
-        let local_timestamp = crate::identity::now_ms();
-        self.tell(|message_id| Message::StandardOutput { local_timestamp, output, stderr, message_id })
     }
 
     fn is_offline(&self) -> bool {
@@ -263,6 +253,13 @@ impl Logger for CometLogger {
             journal.push(|id| Message::param(name, &value, id))?;
         }
         Ok(())
+    }
+
+    /// The experiment's output.
+    fn log_console(&mut self, stream: ConsoleStream, lines: &str) -> Result<()> {
+        let output = format!("{}\n", lines.trim_end_matches('\n'));
+        let (local_timestamp, stderr) = (crate::identity::now_ms(), stream == ConsoleStream::Stderr);
+        self.tell(|message_id| Message::StandardOutput { local_timestamp, output, stderr, message_id })
     }
 
     fn log_image(&mut self, tag: &str, image: &Image, step: Option<u64>) -> Result<()> {

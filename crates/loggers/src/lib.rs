@@ -95,7 +95,7 @@ pub use comet::CometLogger;
 pub use delivery::Delivery;
 pub use error::{Error, Result};
 pub use hyperparams::{Hyperparams, Scalar};
-pub use logger::{CheckpointInfo, Logger, Status};
+pub use logger::{CheckpointInfo, ConsoleStream, Logger, Status};
 pub use loggers::{Experiment, Loggers};
 pub use memory::{Call, MemoryLogger};
 #[cfg(feature = "mlflow")]
@@ -118,5 +118,5 @@ pub use tensorboard::TensorBoardLogger;
 pub use trackio::TrackioLogger;
 pub use value::{Artifact, Audio, Figure, FigureFormat, Graph, Histogram, HistogramStats, Image, Metrics, Node, Table, Text};
 #[cfg(feature = "wandb")]
-pub use wandb::{ConsoleStream, WandbLogger};
+pub use wandb::WandbLogger;
 pub use writer::{Background, PendingPosition, QUEUE_CAPACITY};

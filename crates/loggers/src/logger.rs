@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{Artifact, Audio, Delivery, Error, Figure, Graph, Histogram, Hyperparams, Image, Metrics, Result, Table, Text};
@@ -16,6 +17,16 @@ pub enum Status {
     Failed,
     /// Somebody stopped it (Ctrl-C, a signal).
     Interrupted,
+}
+
+/// Where a line of output was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConsoleStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
 }
 
 /// A checkpoint that was just written.
@@ -217,6 +228,19 @@ pub trait Logger: Any + Send {
         let separator = self.group_separator().to_owned();
         let named = values.iter().map(|(name, value)| (format!("{group}{separator}{name}"), value)).collect();
         self.log_metrics(&named, step)
+    }
+
+    /// Records lines that the program has put out. Default: nothing, for a backend that has no page for them.
+    fn log_console(&mut self, stream: ConsoleStream, lines: &str) -> Result<()> {
+        let _ = (stream, lines);
+        Ok(())
+    }
+
+    /// Records what the machine does at this moment, such as `cpu_percent`. Default: nothing, for a backend that has no page for
+    /// it beside the metrics.
+    fn log_system(&mut self, metrics: &Metrics) -> Result<()> {
+        let _ = metrics;
+        Ok(())
     }
 
     /// What has become of the records so far, for a logger that sends them somewhere. Default: `None`.

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{Background, Hyperparams, Logger, Metrics, Result, Status};
+use crate::{Background, ConsoleStream, Hyperparams, Logger, Metrics, Result, Status};
 
 /// No run counts so far.
 const NO_STEP: u64 = u64::MAX;
@@ -61,6 +61,14 @@ impl Loggers {
         for logger in self.iter() {
             let (params, initial_metrics) = (params.clone(), initial_metrics.clone());
             logger.offer(move |logger| logger.log_hyperparams(&params, &initial_metrics));
+        }
+    }
+
+    /// Queues [`Logger::log_console`] at every logger.
+    pub fn log_console(&self, stream: ConsoleStream, lines: &str) {
+        for logger in self.iter() {
+            let lines = lines.to_owned();
+            logger.offer(move |logger| logger.log_console(stream, &lines));
         }
     }
 

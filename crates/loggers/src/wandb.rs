@@ -31,8 +31,6 @@ use settings::Mode;
 pub(crate) use settings::Settings;
 use sink::Sink;
 
-pub use entry::ConsoleStream;
-
 use crate::identity::now_s;
 use crate::logger::prefixed;
 use crate::model_log::ModelLog;
@@ -149,39 +147,10 @@ impl WandbLogger {
         Self { settings, rows, state, models, sink: None, started: 0.0, ended: None }
     }
 
-    /// Records a line that the program has put out; the `output.log` of the run.
-    ///
-    /// # Errors
-    /// [`Error::Io`](crate::Error::Io), and when strict what went wrong before.
-    pub fn log_console(&mut self, stream: ConsoleStream, line: &str) -> Result<()> {
-        self.begin()?;
-        for line in line.lines() {
-            let entry = Entry::Console { line: self.state.console, time: now_s(), stream, text: line.to_owned() };
-            self.state.console += 1;
-            self.push(entry)?;
-        }
-        Ok(())
-    }
-
-    /// Records what the machine does, such as `cpu` in percent or `gpu.0.memory`; the run's system page.
-    ///
-    /// # Errors
-    /// As [`log_console`](Self::log_console).
-    pub fn log_system(&mut self, metrics: &Metrics) -> Result<()> {
-        self.begin()?;
-        let mut items = Items::default();
-        for (name, value) in metrics.iter() {
-            items.set(name, value);
-        }
-        let entry = Entry::System { line: self.state.system, time: now_s(), runtime: self.runtime(), items };
-        self.state.system += 1;
-        self.push(entry)
-    }
-
     /// Sets a value of the summary, by which runs are compared. A later row with that name replaces it.
     ///
     /// # Errors
-    /// As [`log_console`](Self::log_console).
+    /// [`Error::Io`](crate::Error::Io), and when strict what went wrong before.
     pub fn log_summary(&mut self, name: &str, value: impl Into<Value>) -> Result<()> {
         self.begin()?;
         let mut items = Items::default();
@@ -193,7 +162,7 @@ impl WandbLogger {
     /// Keeps a file under a name among the run's files. It must stay where it is until the run has ended.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) if it cannot be read, and as [`log_console`](Self::log_console).
+    /// [`Error::Io`](crate::Error::Io) if it cannot be read, and as [`log_summary`](Self::log_summary).
     pub fn log_file(&mut self, path: impl Into<PathBuf>, name: &str) -> Result<()> {
         self.begin()?;
         let path = path.into();

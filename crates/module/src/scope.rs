@@ -55,9 +55,9 @@ pub fn take_panicked_hook() -> Option<Hook> {
     PANICKED_IN.take()
 }
 
-/// The loggers of the run on this thread; none outside of a run.
+/// The loggers of the run on this thread; none outside of a run, and while the thread ends.
 pub fn loggers() -> Loggers {
-    LOGGERS.with_borrow(Option::clone).unwrap_or_default()
+    LOGGERS.try_with(|loggers| loggers.borrow().clone()).ok().flatten().unwrap_or_default()
 }
 
 /// Leaves a run, also when unwinding, and restores the one around it.

@@ -24,6 +24,7 @@ mod file;
 mod line;
 #[cfg(test)]
 mod tests;
+mod tracker;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -46,7 +47,7 @@ const DEFAULT: &str = "warn,stormfire=info";
 /// Shows on stderr what Stormfire reports: from level info on, and warnings of everybody else. The environment variable
 /// `RUST_LOG` says otherwise, `NO_COLOR` turns colors off.
 ///
-/// Lines appear above a live progress bar. Nothing happens if the program has installed a subscriber of `tracing` already.
+/// Lines appear above a live progress bar, and on the pages of W&B and Comet for the output of a run. Nothing happens if the program has installed a subscriber of `tracing` already.
 /// [`Builder`] has options.
 pub fn init() {
     // Another subscriber is the program's own choice.
@@ -159,6 +160,7 @@ impl Builder {
             layers.push(file.layer().with_filter(filter(&format!("{}{}", self.levels, self.file_levels))?).boxed());
             layers.extend(file.follow().map(Layer::boxed));
         }
+        layers.push(tracker::layer().with_filter(of_program.clone()).boxed());
         if let Some(screen) = screen {
             layers.push(screen.with_filter(rust_log.and_then(asked_for).unwrap_or(of_program)).boxed());
         }

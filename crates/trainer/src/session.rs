@@ -219,7 +219,7 @@ impl<M: LightningModule> Session<M> {
         body: impl FnOnce(&mut Engine<M>, &mut M, &mut D, &mut Training) -> Result<R>,
     ) -> Result<R> {
         let engine = &mut self.engine;
-        let _entered = scope::enter_run(engine.run.loggers.clone());
+        let entered = scope::enter_run(engine.run.loggers.clone());
         let _span = run_span(stage).entered();
         // Whoever keeps what is reported beside the logs learns the folder from this field.
         let log_dir = self.log_dir.as_ref().map(|folder| tracing::field::display(folder.display()));
@@ -257,6 +257,8 @@ impl<M: LightningModule> Session<M> {
             Err(Error::Interrupted { .. }) => Status::Interrupted,
             Err(_) => Status::Failed,
         };
+        // What is reported from here on comes too late for the loggers.
+        drop(entered);
         let finalized = engine.finalize_loggers(status);
         for late in [saved, torn_down, finalized].into_iter().filter_map(Result::err) {
             if outcome.is_ok() {

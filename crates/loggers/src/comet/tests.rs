@@ -105,7 +105,7 @@ fn log_everything(logger: &mut CometLogger, file: &Path) {
     logger.log_artifact(&Artifact::new(file).named("best model").kind("model").alias("best").metadata("score", 0.5)).unwrap();
     logger.log_artifact(&Artifact::new(file).in_folder("data")).unwrap();
     logger.log_other("k", 7).unwrap();
-    logger.log_console("a line", true).unwrap();
+    logger.log_console(ConsoleStream::Stderr, "a line").unwrap();
 }
 
 #[test]

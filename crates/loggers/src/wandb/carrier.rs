@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::entry::{ConsoleStream, Entry};
+use super::entry::Entry;
 use super::items::Items;
 use super::online::Posted;
 use super::remote::{Lines, Remote, local};
 use super::settings::Settings;
 use super::{GLOBAL_STEP, clock};
+use crate::ConsoleStream;
 use crate::http::{Auth, Client, percent};
 use crate::outbox::{self, Failure};
 

@@ -7,16 +7,7 @@ use serde_json::{Map, Value};
 
 use super::artifact::Bundle;
 use super::items::Items;
-
-/// Where a line of output was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ConsoleStream {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-}
+use crate::ConsoleStream;
 
 /// One thing that happened. `line` counts entries of its kind from 0; the same entry again has the same number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

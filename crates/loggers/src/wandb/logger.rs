@@ -6,14 +6,15 @@ use serde_json::{Map, Value, json};
 
 use super::artifact::{Bundle, Part};
 use super::entry::Entry;
+use super::items::Items;
 use super::media::{self, Media};
 use super::settings::Mode;
 use super::sink::Sink;
 use super::{Position, WandbLogger};
 use crate::identity::now_s;
 use crate::{
-    Artifact, Audio, CheckpointInfo, Delivery, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result, Status, Table, Text,
-    position,
+    Artifact, Audio, CheckpointInfo, ConsoleStream, Delivery, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result,
+    Status, Table, Text, position,
 };
 
 impl Logger for WandbLogger {
@@ -47,6 +48,29 @@ impl Logger for WandbLogger {
 
     fn log_metrics(&mut self, metrics: &Metrics, step: Option<u64>) -> Result<()> {
         self.add(metrics, step).map(drop)
+    }
+
+    /// A line of the run's `output.log` each.
+    fn log_console(&mut self, stream: ConsoleStream, lines: &str) -> Result<()> {
+        self.begin()?;
+        for text in lines.lines() {
+            let entry = Entry::Console { line: self.state.console, time: now_s(), stream, text: text.to_owned() };
+            self.state.console += 1;
+            self.push(entry)?;
+        }
+        Ok(())
+    }
+
+    /// The run's system page. The names are free; W&B's own are `cpu`, `gpu.0.memory` and the like.
+    fn log_system(&mut self, metrics: &Metrics) -> Result<()> {
+        self.begin()?;
+        let mut items = Items::default();
+        for (name, value) in metrics.iter() {
+            items.set(name, value);
+        }
+        let entry = Entry::System { line: self.state.system, time: now_s(), runtime: self.runtime(), items };
+        self.state.system += 1;
+        self.push(entry)
     }
 
     /// Nested settings stay nested, as W&B shows them. Initial metrics are left out, as by Lightning.

@@ -6,14 +6,14 @@ use prost::Message;
 use serde::{Deserialize, Serialize};
 
 use super::artifact::Bundle;
-use super::entry::{ConsoleStream, Entry};
+use super::entry::Entry;
 use super::items::Items;
 use super::proto::{self, Item, Kind, Record, Updates};
 use super::settings::Settings;
 use super::{GLOBAL_STEP, clock, frame};
 use crate::append::Append;
 use crate::identity::random_id;
-use crate::{Result, position};
+use crate::{ConsoleStream, Result, position};
 
 /// What the reader must be at least; that of `wandb` 0.31.
 const MIN_CONSUMER: &str = "0.70.0";

@@ -4,8 +4,9 @@ use prost::Message;
 use serde_json::{Value, json};
 
 use super::super::proto::{Kind, Record};
-use super::super::{ConsoleStream, WandbLogger, frame};
+use super::super::{WandbLogger, frame};
 use super::logger;
+use crate::ConsoleStream;
 use crate::{
     Artifact, Audio, CheckpointInfo, Figure, Graph, Histogram, Hyperparams, Image, LogModel, Logger, Metrics, Node, Reduce, Status, Table,
     Text,

@@ -1,8 +1,9 @@
 use serde_json::{Value, json};
 
-use super::super::{ConsoleStream, WandbLogger};
+use super::super::WandbLogger;
 use super::server::Wandb;
 use super::{KEY, logger};
+use crate::ConsoleStream;
 use crate::{Artifact, CheckpointInfo, Hyperparams, Image, LogModel, Logger, Metrics, Status, Table};
 
 fn online(folder: &std::path::Path, wandb: &Wandb) -> WandbLogger {

@@ -1,0 +1,28 @@
+//! The pages of trackers for what a program puts out.
+
+use std::io::{self, Write};
+
+use stormfire_loggers::ConsoleStream;
+use stormfire_module::scope;
+use tracing::Subscriber;
+use tracing_subscriber::{Layer, registry::LookupSpan};
+
+use super::line::{Fields, Line};
+
+/// Gives every line that is reported in a run, on its training thread, to the loggers of the run.
+pub(super) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> + Send + Sync {
+    tracing_subscriber::fmt::layer().event_format(Line).fmt_fields(Fields::default()).with_ansi(false).with_writer(|| OfRun)
+}
+
+struct OfRun;
+
+impl Write for OfRun {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        scope::loggers().log_console(ConsoleStream::Stderr, &String::from_utf8_lossy(line));
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
