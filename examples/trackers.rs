@@ -5,7 +5,7 @@
 //! what is reported on the screen is in `training.log` beside them. Weights & Biases, Comet and Neptune are written without a
 //! connection, each in its own format: `wandb sync` and `comet upload` send them. With `--mlflow URI` or the variable
 //! `MLFLOW_TRACKING_URI` everything goes to MLflow, too, and with `--trackio URL` or `TRACKIO_SERVER_URL` to trackio. What a
-//! tracker has no place for it leaves out, with one warning.
+//! tracker has no place for it leaves out, and says so once.
 
 use burn::{
     nn::{
