@@ -19,7 +19,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-// Loggers share parts that none of them uses whole. With all of them nothing may be left over.
 #![cfg_attr(
     not(all(
         feature = "comet",
@@ -30,7 +29,7 @@
         feature = "trackio",
         feature = "wandb"
     )),
-    allow(dead_code)
+    allow(dead_code, reason = "loggers share parts that none of them uses whole; with all of them nothing may be left over")
 )]
 
 mod append;

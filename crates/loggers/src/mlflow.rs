@@ -149,12 +149,11 @@ impl MlflowLogger {
     }
 
     fn sink(&mut self) -> Result<&mut Sink> {
-        let sink = match self.sink.take() {
-            Some(sink) => sink,
-            None => {
-                self.settings.save_dir = std::path::absolute(Path::new(".").join(&self.settings.save_dir))?;
-                Sink::open(&self.settings, &self.id, &self.learnt, &mut self.fitter)?
-            }
+        let sink = if let Some(sink) = self.sink.take() {
+            sink
+        } else {
+            self.settings.save_dir = std::path::absolute(Path::new(".").join(&self.settings.save_dir))?;
+            Sink::open(&self.settings, &self.id, &self.learnt, &mut self.fitter)?
         };
         Ok(self.sink.insert(sink))
     }

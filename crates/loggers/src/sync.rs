@@ -111,13 +111,15 @@ impl SpooledRun {
 const HOME: &str = ".stormfire";
 const NAMES: [&str; 4] = ["comet", "mlflow", "trackio", "wandb"];
 
+/// Tells the run and the server.
+type Tell = fn(&Path) -> Result<(String, String)>;
+
 /// What is to be known of a tracker. Two are `None` if it is no part of this build.
 #[derive(Debug, Clone, Copy)]
 struct Tracker {
     name: &'static str,
     waiting: fn(&Path) -> Result<u64>,
-    /// The run and the server.
-    tell: Option<fn(&Path) -> Result<(String, String)>>,
+    tell: Option<Tell>,
     deliver: Option<fn(&Path, Duration) -> Result<Delivery>>,
 }
 

@@ -96,7 +96,7 @@ impl Settings {
         self.save_dir.join(".stormfire/mlflow").join(id)
     }
 
-    fn outbox(&self, folder: PathBuf, note: Note, learnt: &Learnt) -> Result<Outbox<Entry>> {
+    fn outbox(&self, folder: PathBuf, note: &Note, learnt: &Learnt) -> Result<Outbox<Entry>> {
         let mut client = Client::new(&note.server, address::auth(&self.auth, &self.address()));
         if self.insecure || address::insecure_by_environment() {
             client = client.without_verification();
@@ -128,7 +128,7 @@ impl Route for Note {
         let named = settings.address();
         let is_same = matches!(named.place(&self.experiment), Ok(Place::Server(server)) if server == self.server);
         let uri = if is_same { named } else { Address { text: self.server.clone(), login: None } };
-        Settings { uri: Some(uri), ..settings }.outbox(folder.to_owned(), self, &Learnt::default())?.settle()
+        Settings { uri: Some(uri), ..settings }.outbox(folder.to_owned(), &self, &Learnt::default())?.settle()
     }
 }
 
@@ -161,7 +161,7 @@ impl Sink {
             }
             Place::Server(server) => {
                 let note = settings.note(id, &server, fitter);
-                settings.outbox(settings.spool(id), note, learnt).map(Box::new).map(Self::Server)
+                settings.outbox(settings.spool(id), &note, learnt).map(Box::new).map(Self::Server)
             }
         }
     }
@@ -261,13 +261,13 @@ fn resume_outbox(
     match (Note::load(&folder).ok().filter(|note| note.server == server), run, fresh) {
         (Some(note), _, _) => {
             let note = Note { catches_up: true, ..note };
-            *outbox = settings.outbox(folder, note, learnt)?;
+            *outbox = settings.outbox(folder, &note, learnt)?;
             outbox.rewind(at).map(Some)
         }
         (None, Some(run), Some(fresh)) => {
             tracing::info!(folder = %folder.display(), run = run.run_id, "the folder of the run is gone; the server is asked what it has");
             let note = Note { id: identity::random_hex(32), existing: Some(run.run_id.clone()), catches_up: true, ..fresh };
-            *outbox = settings.outbox(settings.spool(&note.id), note, learnt)?;
+            *outbox = settings.outbox(settings.spool(&note.id), &note, learnt)?;
             Ok(Some(Vec::new()))
         }
         _ => {

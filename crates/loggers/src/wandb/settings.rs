@@ -7,8 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::clock;
 use crate::identity::{self, random_id};
-#[cfg(doc)]
-use crate::outbox::Route;
 use crate::outbox::Sending;
 use crate::{DEFAULT_NAME, Error, Result, Secret};
 
@@ -31,7 +29,7 @@ pub(super) enum Mode {
     Disabled,
 }
 
-/// What is not skipped lies beside the records of an online run; see [`Route`].
+/// What is not skipped lies beside the records of an online run; see `outbox::Route`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Settings {
     #[serde(skip)]

@@ -8,7 +8,7 @@ use super::server::Wandb;
 use super::{KEY, logger};
 use crate::outbox::{Carrier as _, Failure};
 use crate::test_server::{Fault, TestServer};
-use crate::{Artifact, Logger, Status};
+use crate::{Artifact, Logger, SpooledRun, Status};
 
 fn row(line: u64) -> Posted {
     let entry = json!({"row": {"line": line, "items": {"loss": "1"}}});
@@ -31,6 +31,22 @@ fn a_server_that_is_away_gets_everything_when_it_is_back() {
     second.log_metrics(&[("loss", 10.0)].into(), Some(10)).unwrap();
     second.finalize(Status::Success).unwrap();
     assert_eq!(wandb.column("loss"), (0..11).map(f64::from).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_row_that_a_kill_left_open_waits_like_the_others() {
+    let (folder, wandb) = (tempfile::tempdir().unwrap(), Wandb::start());
+    wandb.server.down();
+    let mut killed = logger(folder.path()).base_url(&wandb.server.address).api_key(KEY);
+    for step in 1..4 {
+        killed.log_metrics(&[("loss", 0.5)].into(), Some(step)).unwrap();
+        killed.save().unwrap();
+    }
+    std::mem::forget(killed);
+    let [run] = &SpooledRun::find(folder.path()).unwrap()[..] else { panic!("one run waits") };
+    assert_eq!((run.tracker(), run.name(), run.server(), run.records()), ("wandb", "a project/run1", wandb.server.address.as_str(), 3));
+    let spool = [run.folder()];
+    assert_eq!(SpooledRun::find(spool[0]).unwrap().iter().map(SpooledRun::folder).collect::<Vec<_>>(), spool);
 }
 
 #[test]
