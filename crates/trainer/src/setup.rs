@@ -7,13 +7,14 @@ use burn::{
     tensor::{Bool, Device, Distribution, Int, Tensor},
 };
 use stormfire_callbacks::{ModelCheckpoint, ModelSummary, ProgressBar, Timer};
-use stormfire_data::{Length, Loader, Loaders};
-use stormfire_loggers::{CsvLogger, DEFAULT_NAME, Logger, Loggers, RunDir, TensorBoardLogger};
+use stormfire_data::{DataModule, Length, Loader, Loaders};
+use stormfire_loggers::{CsvLogger, DEFAULT_NAME, Hyperparams, Logger, Loggers, Metrics, RunDir, TensorBoardLogger};
 use stormfire_module::{Callback, Error, LightningModule, Result, Scalar, read::read};
 
 use crate::{
     checkpoint::Resume,
     config::{Limit, TrainerConfig},
+    engine::Engine,
     trainer::LoggerChoice,
 };
 
@@ -164,4 +165,15 @@ pub(crate) fn limit_of<B: Send + 'static>(loader: &Loader<B>, limit: Limit, opti
 /// The number of batches to take of each loader.
 pub(crate) fn limits_of<B: Send + 'static>(loaders: &Loaders<B>, limit: Limit, option: &str) -> Result<Vec<Option<usize>>> {
     loaders.iter().map(|loader| limit_of(loader, limit, option)).collect()
+}
+
+/// Sends the hyperparameters of the module and of its data to the loggers.
+pub(crate) fn log_hyperparams<M: LightningModule, D: DataModule>(engine: &Engine<M>, module: &M, data: &D) -> Result<()> {
+    let mut params = Hyperparams::new();
+    for given in [module.hparams()?, data.hyperparams()?.unwrap_or_default()] {
+        if !given.is_null() {
+            params.merge(Hyperparams::from_serialize(&given)?)?;
+        }
+    }
+    engine.run.loggers.iter().try_for_each(|logger| logger.log_hyperparams(params.clone(), Metrics::new())).map_err(Error::from)
 }
