@@ -13,6 +13,7 @@ mod console;
 mod control;
 mod crash;
 mod events;
+mod failed_starts;
 mod failures;
 mod files;
 mod full_disk;

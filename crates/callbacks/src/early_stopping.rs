@@ -227,7 +227,7 @@ impl EarlyStopping {
 
     /// The newest look again, with the options of this run: a stop that they do not ask for is taken back.
     fn look_again(&mut self, ctx: &mut Context<'_>) {
-        let verdict = self.state.last_value.and_then(|value| self.verdict(value.0));
+        let verdict = self.newest_verdict();
         if let (Some(asked), Some((_, message))) = (&self.state.stopping_reason_message, &verdict)
             && asked == message
         {
@@ -263,8 +263,9 @@ impl EarlyStopping {
         self.verdict_on_patience()
     }
 
-    /// Whether the fit is to end after a look that brought this value.
-    fn verdict(&self, value: f64) -> Option<(StoppingReason, String)> {
+    /// Whether the fit is to end after the newest look.
+    fn newest_verdict(&self) -> Option<(StoppingReason, String)> {
+        let value = self.state.last_value?.0;
         self.verdict_on_value(value).or_else(|| self.verdict_on_patience())
     }
 
@@ -338,6 +339,12 @@ impl<M: LightningModule> Callback<M> for EarlyStopping {
     fn load_state(&mut self, state: Value) -> Result<()> {
         self.restored = !state.is_null();
         state::load(&mut self.state, state)
+    }
+
+    fn withdraws_stop(&self, reason: &str, saved: &Value) -> Result<bool> {
+        let mut restored = Self { state: State::default(), ..self.clone() };
+        state::load(&mut restored.state, saved.clone())?;
+        Ok(restored.state.stopping_reason_message.as_deref() == Some(reason) && restored.newest_verdict().is_none())
     }
 
     fn setup(&mut self, _ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {

@@ -369,7 +369,14 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
     }
 
     fn on_train_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        if is_rehearsal(ctx) { Ok(()) } else { self.save_at_the_end(ctx) }
+        if is_rehearsal(ctx) {
+            return Ok(());
+        }
+        if ctx.stop_reason().is_some() {
+            // The newest one may hold the stop, and would end whatever goes on from it.
+            self.state.last_step = 0;
+        }
+        self.save_at_the_end(ctx)
     }
 
     fn on_exception(&mut self, ctx: &mut Context<'_>, _module: &mut M, _error: &Error) -> Result<()> {

@@ -166,6 +166,12 @@ impl<M: LightningModule> Callback<M> for Timer {
         state::load(&mut self.past, state)
     }
 
+    fn withdraws_stop(&self, reason: &str, saved: &Value) -> Result<bool> {
+        let mut restored = Self { past: Elapsed::default(), since: HashMap::new(), ..self.clone() };
+        state::load(&mut restored.past, saved.clone())?;
+        Ok(restored.past.stop.as_deref() == Some(reason) && !restored.is_over())
+    }
+
     fn setup(&mut self, _ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
         self.since.clear();
         match &self.limit {

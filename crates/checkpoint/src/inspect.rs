@@ -94,6 +94,9 @@ impl fmt::Display for Summary {
         page.line(f, "precision", &self.manifest.precision)?;
         page.line(f, "seed", &self.manifest.seed.map_or_else(String::new, |seed| seed.to_string()))?;
         page.json(f, "progress", &self.manifest.progress)?;
+        let unfinished = &self.manifest.unfinished_epoch;
+        page.json(f, "unfinished", if page.all { unfinished } else { &unfinished["progress"] })?;
+        page.json(f, "stop", &self.manifest.loops["requests"]["stop"])?;
         page.lines(f, "metrics", self.manifest.metrics.iter().map(|(name, value)| format!("{name} {value}")))?;
         page.json(f, "optimizers", &page.optimizers(&self.manifest.optimizers))?;
         page.json(f, "hparams", &self.manifest.hparams)?;
@@ -222,6 +225,8 @@ mod tests {
             precision: "32".into(),
             seed: Some(42),
             progress: json!({"epoch": 2, "batch_in_epoch": 0, "batches": 938, "global_step": 938}),
+            unfinished_epoch: json!({"progress": {"epoch": 1, "batch_in_epoch": 469, "batches": 938}, "log": {"metrics": {}}}),
+            loops: json!({"requests": {"stop": "time limit reached"}}),
             metrics: [("val_acc".to_owned(), 0.975), ("val_loss".to_owned(), f64::NAN)].into(),
             optimizers: json!([{"name": "Adam", "steps": 938, "lr": 0.001, "parameters": {"bias": {"time": 938}}}]),
             hparams: json!({"hidden": 128}),
@@ -256,6 +261,8 @@ epoch=1.ckpt
   precision     32
   seed          42
   progress      epoch 2, batch_in_epoch 0, batches 938, global_step 938
+  unfinished    epoch 1, batch_in_epoch 469, batches 938
+  stop          time limit reached
   metrics       val_acc 0.975
                 val_loss NaN
   optimizers    name Adam, steps 938, lr 0.001

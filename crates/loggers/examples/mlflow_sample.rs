@@ -169,7 +169,8 @@ fn killed(logger: MlflowLogger) -> Result<()> {
 
 fn resumed(logger: MlflowLogger, position: &str) -> Result<()> {
     let logger = Background::spawn(Box::new(logger))?;
-    logger.resume(serde_json::from_str(position).map_err(Error::other)?)?;
+    logger.resume(serde_json::from_str(position).map_err(Error::other)?);
+    logger.resumed()?;
     (SAVED + 1..=3000).try_for_each(|step| log(&logger, step))?;
     logger.finalize(Status::Success)?;
     println!("{}", logger.call(|logger: &mut MlflowLogger| id(logger))?);

@@ -16,6 +16,9 @@ use crate::logger::owned;
 use crate::reduce::Reductions;
 use crate::{Hyperparams, Logger, Metrics, Reduce, Result, RunDir, Status, position};
 
+/// The file's name.
+const TABLE: &str = "metrics.csv";
+
 /// Writes metrics as a table: `save_dir/name/version/metrics.csv`, and `hparams.yaml` beside it.
 ///
 /// * **One row per step.** Calls in a row with the same step share one row, in which several values of one name become
@@ -155,7 +158,7 @@ impl CsvLogger {
             table
         } else {
             let folder = self.dir.log_dir()?;
-            let table = Table::open(&folder.join("metrics.csv"), &self.prefix, &self.reductions)?;
+            let table = Table::open(&folder.join(TABLE), &self.prefix, &self.reductions)?;
             if self.jsonl { table.with_lines(&folder.join("metrics.jsonl"))? } else { table }
         };
         Ok(self.table.insert(table))
@@ -180,8 +183,11 @@ impl Logger for CsvLogger {
         owned(self.dir.log_dir())
     }
 
+    /// Makes the folder. A table that is there is looked at; a new one is made when there is something to write: a run that
+    /// cannot begin leaves none.
     fn open(&mut self) -> Result<()> {
-        self.table().map(drop)
+        let is_there = self.dir.log_dir()?.join(TABLE).exists();
+        if is_there { self.table().map(drop) } else { Ok(()) }
     }
 
     fn log_metrics(&mut self, metrics: &Metrics, step: Option<u64>) -> Result<()> {
@@ -202,7 +208,10 @@ impl Logger for CsvLogger {
     }
 
     /// Saves, makes all rows as long as the header, and sends the files to the store if they belong in one.
-    fn finalize(&mut self, _status: Status) -> Result<()> {
+    fn finalize(&mut self, status: Status) -> Result<()> {
+        if status != Status::Failed {
+            self.table()?;
+        }
         self.table.as_mut().map_or(Ok(()), Table::tidy)?;
         self.dir.upload();
         Ok(())

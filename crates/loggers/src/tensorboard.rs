@@ -193,8 +193,9 @@ impl Logger for TensorBoardLogger {
         owned(self.dir.log_dir()).map(|folder| if self.sub_dir.as_os_str().is_empty() { folder } else { folder.join(&self.sub_dir) })
     }
 
+    /// Makes the folder; an event file is made when there is something to write: a run that cannot begin leaves none.
     fn open(&mut self) -> Result<()> {
-        self.file().map(drop)
+        self.dir.log_dir().map(drop)
     }
 
     fn log_metrics(&mut self, metrics: &Metrics, step: Option<u64>) -> Result<()> {

@@ -208,12 +208,18 @@ impl Background {
         }
     }
 
-    /// Runs [`Logger::resume`] and waits until it is done.
+    /// Runs [`Logger::resume`] before whatever is submitted next: until then what was recorded stays as it is.
+    pub fn resume(&self, position: Value) {
+        self.queue.before_next(Some(question(&self.facts, move |logger| logger.resume(position).map(|()| Value::Null))));
+    }
+
+    /// Runs a [`Background::resume`] that was asked for and waits until it is done.
     ///
     /// # Errors
-    /// The first error since the last report.
-    pub fn resume(&self, position: Value) -> Result<()> {
-        self.settle(move |logger| logger.resume(position))
+    /// As [`PendingPosition::wait`], of [`Logger::resume`].
+    pub fn resumed(&self) -> Result<()> {
+        self.queue.push_urgent(Job::Run(Box::new(|_| Ok(()))));
+        self.queue.take_mark().map_or(Ok(()), |answered| answered.recv().map_err(|_| stopped(&self.facts))?.map(drop))
     }
 
     fn check<L: Logger>(&self) -> Result<()> {

@@ -79,6 +79,17 @@ pub trait Callback<M: LightningModule>: Any {
         Ok(())
     }
 
+    /// Whether it will take back the stop that it once asked for with this reason, since it would not ask for it with its
+    /// options of today. It is asked before anything is restored: a fit that an earlier stop ended in the middle of an epoch
+    /// goes on there, log files included. `saved` is its state in the checkpoint, the stop itself is taken back in
+    /// [`on_fit_start`](Self::on_fit_start) with [`Context::withdraw_stop`].
+    ///
+    /// # Errors
+    /// When the state is of another kind.
+    fn withdraws_stop(&self, reason: &str, saved: &Value) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Every event comes through here. Override it to see them all.
     ///
     /// # Errors

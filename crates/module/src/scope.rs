@@ -14,6 +14,7 @@ thread_local! {
     static MOMENT: Cell<Option<Moment>> = const { Cell::new(None) };
     static NOT_IMPLEMENTED: Cell<Option<Hook>> = const { Cell::new(None) };
     static LOGGERS: RefCell<Option<Loggers>> = const { RefCell::new(None) };
+    static TAKES_OUTPUT: Cell<bool> = const { Cell::new(false) };
     static PANICKED_IN: Cell<Option<Hook>> = const { Cell::new(None) };
 }
 
@@ -55,25 +56,39 @@ pub fn take_panicked_hook() -> Option<Hook> {
     PANICKED_IN.take()
 }
 
-/// The loggers of the run on this thread; none outside of a run, and while the thread ends.
+/// The loggers of the run on this thread; none outside of a run.
 pub fn loggers() -> Loggers {
-    LOGGERS.try_with(|loggers| loggers.borrow().clone()).ok().flatten().unwrap_or_default()
+    LOGGERS.with_borrow(Option::clone).unwrap_or_default()
+}
+
+/// The loggers to which what the program puts out may go: those of a run that was not refused. None while the thread ends.
+pub fn loggers_of_output() -> Option<Loggers> {
+    TAKES_OUTPUT.get().then(|| LOGGERS.try_with(|loggers| loggers.borrow().clone()).ok().flatten()).flatten()
+}
+
+/// From now on [`loggers_of_output`] are those of the run.
+pub fn begin_output() {
+    TAKES_OUTPUT.set(true);
 }
 
 /// Leaves a run, also when unwinding, and restores the one around it.
 #[derive(Debug)]
-pub struct EnteredRun(Option<Loggers>);
+pub struct EnteredRun {
+    loggers: Option<Loggers>,
+    takes_output: bool,
+}
 
 /// Enters a run, whose loggers [`loggers`] gives.
 #[must_use]
 pub fn enter_run(loggers: Loggers) -> EnteredRun {
-    EnteredRun(LOGGERS.replace(Some(loggers)))
+    EnteredRun { loggers: LOGGERS.replace(Some(loggers)), takes_output: TAKES_OUTPUT.replace(false) }
 }
 
 impl Drop for EnteredRun {
     fn drop(&mut self) {
         // Dropped only after it was taken out: the last handle of a logger waits for it to end.
-        let _left = LOGGERS.replace(self.0.take());
+        let _left = LOGGERS.replace(self.loggers.take());
+        TAKES_OUTPUT.set(self.takes_output);
     }
 }
 

@@ -7,7 +7,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use stormfire_data::Stage;
-use stormfire_loggers::{CheckpointInfo, Loggers, Status};
+use stormfire_loggers::{Background, CheckpointInfo, Hyperparams, Loggers, Status};
 use stormfire_module::{
     Callback, Context, Error, Event, Hook, LightningModule, Order, Result,
     log::{self, Record},
@@ -49,6 +49,8 @@ pub(crate) struct Engine<M: LightningModule> {
     pub(crate) kept: Option<Kept<M>>,
     /// The training data of this fit, as far as a place in it depends on it.
     pub(crate) data: DataFacts,
+    /// The logs of the run that is to go on are as they were, until it does.
+    pub(crate) logs_wait: bool,
     callbacks: Vec<Box<dyn Callback<M>>>,
     records: Vec<Record>,
     said_nothing_is_logged: bool,
@@ -99,11 +101,24 @@ impl<M: LightningModule> Engine<M> {
             checkpoints: CheckpointWriter::default(),
             kept: None,
             data: DataFacts::default(),
+            logs_wait: false,
             callbacks: ordered,
             records: Vec::new(),
             said_nothing_is_logged: false,
             config: Arc::new(config),
         }
+    }
+
+    /// Nothing can be refused any more: the logs of a run that goes on are taken back to its checkpoint, and the options are
+    /// written beside them.
+    pub(crate) fn begin_logs(&mut self) -> Result<()> {
+        self.run.loggers.iter().try_for_each(Background::resumed)?;
+        self.logs_wait = false;
+        scope::begin_output();
+        if let Some(folder) = self.run.loggers.iter().find_map(|logger| logger.log_dir()) {
+            Hyperparams::from_serialize(self.config.as_ref())?.write_yaml(&folder.join("trainer.yaml"))?;
+        }
+        Ok(())
     }
 
     pub(crate) fn callbacks(&self) -> &[Box<dyn Callback<M>>] {

@@ -7,7 +7,7 @@ use std::{
 
 use burn::tensor::Device;
 use stormfire_data::{DataModule, Loader, Loaders, Stage};
-use stormfire_loggers::{Background, Hyperparams, Loggers, Metrics, Status};
+use stormfire_loggers::{Background, Loggers, Metrics, Status};
 use stormfire_module::{
     Callback, Error, Event, Every, Hook, LightningModule, PredictModule, Result, RunningStage,
     moment::Progress,
@@ -29,7 +29,7 @@ use crate::{
     predict::predict,
     results_table::results_table,
     run_id::new_run_id,
-    setup::{choose_device, complete_callbacks, draw_seed, limit_of, limits_of, open_loggers, place, tell_what_is_rare},
+    setup::{choose_device, complete_callbacks, draw_seed, limit_of, limits_of, log_hyperparams, open_loggers, place, tell_what_is_rare},
     signals::{Signal, SignalWatch},
     slurm::Requeue,
     trainer::{Fit, LoggerChoice, Stop},
@@ -56,25 +56,31 @@ impl<M: LightningModule> Session<M> {
         device: Option<Device>,
         callbacks: Vec<Box<dyn Callback<M>>>,
         loggers: LoggerChoice,
-        resume: Option<&Resume>,
+        mut resume: Option<&mut Resume>,
     ) -> Result<Self> {
         let config = config.resolved();
         if config.fast_dev_run > 0 {
             tracing::info!("`fast_dev_run`: at most {} batches of each loader, without logs and checkpoints", config.fast_dev_run);
         }
         let callbacks = complete_callbacks(&config, callbacks)?;
-        let communicator: Box<dyn Communicator> = Box::new(SingleRank);
-        let mut resume = resume.filter(|_| !config.new_version_on_resume);
-        let loggers = if communicator.is_global_zero() { open_loggers(&config, loggers, &mut resume)? } else { Loggers::default() };
-        let continues_logs = resume.map_or(Ok(false), |resume| resume.continue_logs(&loggers))?;
-        let log_dir = loggers.iter().find_map(|l| l.log_dir().map(PathBuf::from));
-        if let Some(folder) = &log_dir {
-            Hyperparams::from_serialize(&config)?.write_yaml(&folder.join("trainer.yaml"))?;
+        if let Some(resume) = &mut resume {
+            resume.take_up_epoch(config.max_steps, &callbacks)?;
         }
+        let communicator: Box<dyn Communicator> = Box::new(SingleRank);
+        let mut resume = resume.as_deref().filter(|_| !config.new_version_on_resume);
+        let loggers = if communicator.is_global_zero() { open_loggers(&config, loggers, &mut resume)? } else { Loggers::default() };
+        let continues_logs = resume.is_some_and(|resume| resume.continue_logs(&loggers));
+        let log_dir = loggers.iter().find_map(|l| l.log_dir().map(PathBuf::from));
         let requeue = Requeue::of_this_process(&config);
         let mut engine = Engine::new(config, callbacks, communicator);
         engine.run.loggers = loggers;
+        engine.logs_wait = resume.is_some();
         Ok(Self { engine, device, log_dir, requeue, interrupted: None, training: Training::default(), continues_logs })
+    }
+
+    /// A later fit that is to continue from this.
+    pub(crate) fn take_up_epoch(&self, resume: &mut Resume) -> Result<()> {
+        resume.take_up_epoch(self.engine.config.max_steps, self.callbacks())
     }
 
     pub(crate) fn callbacks(&self) -> &[Box<dyn Callback<M>>] {
@@ -125,6 +131,7 @@ impl<M: LightningModule> Session<M> {
                 let Progress { epoch, global_step, .. } = engine.run.progress;
                 tracing::info!("`Trainer.fit` continues from `{}`: epoch {epoch}, step {global_step}", path.display());
             }
+            engine.begin_logs()?;
             engine.fire(module, Event::FitStart)?;
             if !continues_logs {
                 log_hyperparams(engine, module, data)?;
@@ -176,6 +183,7 @@ impl<M: LightningModule> Session<M> {
                 Evaluation::Test => engine.run.limits.test_batches.clone_from(&limits),
             }
             engine.run.logger_step = engine.run.progress.global_step;
+            engine.begin_logs()?;
             let mut data = Evaluated::new(loaders, limits);
             let metrics = evaluate(engine, module, &mut data, what, running)?;
             Ok(metrics.by_loader(data.loaders.len()))
@@ -198,6 +206,7 @@ impl<M: LightningModule> Session<M> {
             require(&loaders, Stage::Predict)?;
             let limits = limits_of(&loaders, engine.config.limit_predict_batches, "limit_predict_batches", Hook::PredictDataloader)?;
             engine.run.limits.predict_batches.clone_from(&limits);
+            engine.begin_logs()?;
             let predictions = predict(engine, module, &loaders, &limits)?;
             engine.check_interrupt()?;
             Ok(predictions)
@@ -233,10 +242,11 @@ impl<M: LightningModule> Session<M> {
         engine.store.clear();
         engine.clock = LoopClock::default();
         (engine.run.keeps_state, engine.kept) = (false, None);
-        engine.run.loggers.iter().for_each(Background::unmark);
         engine.signals = engine.config.handle_signals.then(|| SignalWatch::install(self.requeue.signal()));
         engine.profiler.begin_run();
         let mut outcome = guard(|| body(&mut *engine, &mut *module, &mut *data, &mut *training));
+        // A fit that could not go on has nothing to say in the logs of the run that it was to continue.
+        let waiting = (outcome.is_err() && engine.logs_wait).then(|| std::mem::take(&mut engine.run.loggers));
         if let Err(error) = &outcome {
             on_exception(engine, module, data, training, error);
         }
@@ -260,6 +270,10 @@ impl<M: LightningModule> Session<M> {
         // What is reported from here on comes too late for the loggers.
         drop(entered);
         let finalized = engine.finalize_loggers(status);
+        engine.run.loggers.iter().for_each(Background::unmark);
+        if let Some(loggers) = waiting {
+            engine.run.loggers = loggers;
+        }
         for late in [saved, torn_down, finalized].into_iter().filter_map(Result::err) {
             if outcome.is_ok() {
                 outcome = Err(late);
@@ -280,6 +294,15 @@ impl<M: LightningModule> Session<M> {
         }
         self.interrupted = engine.signals.take().and_then(|signals| signals.received());
         outcome
+    }
+}
+
+impl<M: LightningModule> Drop for Session<M> {
+    fn drop(&mut self) {
+        if let Some(folder) = &self.log_dir {
+            // The folder of a run that could not begin is empty; any other stays.
+            let _ = std::fs::remove_dir(folder);
+        }
     }
 }
 
@@ -411,16 +434,6 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     engine.run.validates_every_epoch =
         matches!(config.val_check_interval, Every::Epochs(1)) || config.val_check_interval == Every::Fraction(1.0);
     Ok((train, Evaluated::new(val, val_batches)))
-}
-
-fn log_hyperparams<M: LightningModule, D: DataModule>(engine: &Engine<M>, module: &M, data: &D) -> Result<()> {
-    let mut params = Hyperparams::new();
-    for given in [module.hparams()?, data.hparams()?] {
-        if !given.is_null() {
-            params.merge(Hyperparams::from_serialize(&given)?)?;
-        }
-    }
-    engine.run.loggers.iter().try_for_each(|logger| logger.log_hyperparams(params.clone(), Metrics::new())).map_err(Error::from)
 }
 
 /// A table that cannot be shown (a closed pipe, say) is no reason to fail.

@@ -7,13 +7,14 @@ use burn::{
     tensor::{Bool, Device, Distribution, Int, Tensor},
 };
 use stormfire_callbacks::{ModelCheckpoint, ModelSummary, ProgressBar, Timer};
-use stormfire_data::{Length, Loader, Loaders};
-use stormfire_loggers::{CsvLogger, DEFAULT_NAME, Logger, Loggers, RunDir, TensorBoardLogger};
+use stormfire_data::{DataModule, Length, Loader, Loaders};
+use stormfire_loggers::{CsvLogger, DEFAULT_NAME, Hyperparams, Logger, Loggers, Metrics, RunDir, TensorBoardLogger};
 use stormfire_module::{Callback, Error, Every, Hook, LightningModule, Result, Scalar, read::read, run::Run};
 
 use crate::{
     checkpoint::Resume,
     config::{Limit, TrainerConfig},
+    engine::Engine,
     trainer::LoggerChoice,
 };
 
@@ -192,4 +193,15 @@ pub(crate) fn tell_what_is_rare(config: &TrainerConfig, run: &Run) {
     if limits.validates() && whole.is_some_and(|whole| (1..period).contains(&whole)) {
         tracing::warn!("`val_check_interval` is {}, longer than the whole fit, which never validates", config.val_check_interval);
     }
+}
+
+/// Sends the hyperparameters of the module and of its data to the loggers.
+pub(crate) fn log_hyperparams<M: LightningModule, D: DataModule>(engine: &Engine<M>, module: &M, data: &D) -> Result<()> {
+    let mut params = Hyperparams::new();
+    for given in [module.hparams()?, data.hparams()?] {
+        if !given.is_null() {
+            params.merge(Hyperparams::from_serialize(&given)?)?;
+        }
+    }
+    engine.run.loggers.iter().try_for_each(|logger| logger.log_hyperparams(params.clone(), Metrics::new())).map_err(Error::from)
 }

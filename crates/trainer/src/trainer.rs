@@ -306,9 +306,8 @@ impl<M: LightningModule> Trainer<M> {
     pub fn fit<D: DataModule<Batch = M::Batch>>(&mut self, module: M, data: D) -> Result<Fit<M>> {
         let asked = self.ckpt_path.take();
         self.ckpt_path = Requeue::of_this_process(&self.config).saved()?.map(CkptPath::Path).or(asked);
-        let max_steps = self.config.resolved().max_steps;
-        let resume = self.checkpoint()?.map(|resume| resume.for_a_fit_of(max_steps)).transpose()?;
-        self.session(resume.as_ref())?.fit(module, data, resume)
+        let mut resume = self.checkpoint()?;
+        self.session(resume.as_mut())?.fit(module, data, resume)
     }
 
     /// Validates a module; one list of metrics for each loader, also printed as a table.
@@ -399,8 +398,10 @@ impl<M: LightningModule> Trainer<M> {
     }
 
     /// Callbacks and loggers live from the first run on, so that a test after a fit goes to the same place.
-    fn session(&mut self, resume: Option<&Resume>) -> Result<&mut Session<M>> {
-        if self.session.is_none() {
+    fn session(&mut self, resume: Option<&mut Resume>) -> Result<&mut Session<M>> {
+        if let Some(session) = &self.session {
+            resume.map_or(Ok(()), |resume| session.take_up_epoch(resume))?;
+        } else {
             self.config.check()?;
             if std::mem::replace(&mut self.has_begun, true) {
                 return Err(Error::config(

@@ -27,8 +27,6 @@ fn read(folder: &Path) -> Vec<Vec<(String, String)>> {
 fn calls_of_one_step_share_a_row_and_saving_does_not_close_it() {
     let folder = tempfile::tempdir().unwrap();
     let mut logger = logger(folder.path()).aggregate("loss", Reduce::Last);
-    logger.open().unwrap();
-    assert_eq!(table(folder.path()), "step,epoch\n");
     logger.log_metrics(&[("loss", 0.5)].into(), Some(0)).unwrap();
     logger.save().unwrap();
     assert_eq!(table(folder.path()), "step,epoch,loss\n0,,0.5\n");
@@ -45,6 +43,17 @@ fn calls_of_one_step_share_a_row_and_saving_does_not_close_it() {
     logger.log_metrics(&[("loss", 8.0)].into(), Some(1)).unwrap();
     logger.finalize(Status::Success).unwrap();
     assert_eq!(table(folder.path()), "step,epoch,loss,acc,test_acc\n0,0,3,1,0.5\n2,,9,,\n1,,8,,\n");
+}
+
+#[test]
+fn a_run_that_fails_without_a_row_leaves_no_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut logger = logger(folder.path());
+    logger.open().unwrap();
+    logger.finalize(Status::Failed).unwrap();
+    assert_eq!(fs_err::read_dir(folder.path().join("run")).unwrap().count(), 0);
+    logger.finalize(Status::Success).unwrap();
+    assert_eq!(table(folder.path()), "step,epoch\n");
 }
 
 #[test]

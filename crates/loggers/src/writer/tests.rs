@@ -205,7 +205,8 @@ fn a_position_lies_behind_what_was_submitted_before_and_nobody_waits_for_it() {
 fn whoever_waits_for_a_position_is_told_why_there_is_none() {
     for (how, expected) in [("fail", "no position"), ("panic", "logger `probe` panicked: ")] {
         let logger = Background::spawn(Box::new(Probe::default())).unwrap();
-        logger.resume(how.into()).unwrap();
+        logger.resume(how.into());
+        logger.resumed().unwrap();
         let error = logger.position().wait().unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");
         logger.flush().unwrap();

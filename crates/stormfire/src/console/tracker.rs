@@ -9,7 +9,7 @@ use tracing_subscriber::{Layer, registry::LookupSpan};
 
 use super::line::{Fields, Line};
 
-/// Gives every line that is reported in a run, on its training thread, to the loggers of the run.
+/// Gives every line that is reported on the training thread of a run, once it is sure to begin, to the loggers of the run.
 pub(super) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> + Send + Sync {
     tracing_subscriber::fmt::layer().event_format(Line).fmt_fields(Fields::default()).with_ansi(false).with_writer(|| OfRun)
 }
@@ -18,7 +18,9 @@ struct OfRun;
 
 impl Write for OfRun {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        scope::loggers().log_console(ConsoleStream::Stderr, &String::from_utf8_lossy(line));
+        if let Some(loggers) = scope::loggers_of_output() {
+            loggers.log_console(ConsoleStream::Stderr, &String::from_utf8_lossy(line));
+        }
         Ok(line.len())
     }
 

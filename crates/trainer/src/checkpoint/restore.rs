@@ -6,8 +6,9 @@ use std::{
 };
 
 use burn::{module::Module, tensor::TensorData};
+use serde_json::Value;
 use stormfire_checkpoint::{Checkpoint, LoadOptions, Manifest, ParamPaths, newest_good, restore};
-use stormfire_module::{Error, Event, LightningModule, Result, gradients, moment::Progress, state};
+use stormfire_module::{Callback, Error, Event, LightningModule, Result, gradients, moment::Progress, state};
 
 use crate::{
     accelerator::check_default_device, data_facts::DataFacts, engine::Engine, log_state::LogState, loop_state::LoopState,
@@ -41,9 +42,10 @@ impl Resume {
         }
     }
 
-    /// The checkpoint as a fit of so many steps goes on from it: one that trains longer than the fit before takes up the epoch
-    /// in the middle of which that one had to end.
-    pub(crate) fn for_a_fit_of(mut self, max_steps: Option<u64>) -> Result<Self> {
+    /// A fit that trains longer than the one before, by these options and callbacks, takes up the epoch in the middle of which
+    /// that one had to end.
+    pub(crate) fn take_up_epoch<M: LightningModule>(&mut self, max_steps: Option<u64>, callbacks: &[Box<dyn Callback<M>>]) -> Result<()> {
+        self.withdraw_stop(callbacks)?;
         let is_stopped = !self.manifest.loops["requests"]["stop"].is_null();
         let goes_on = self.manifest.global_step().is_none_or(|done| max_steps.is_none_or(|max| max > done));
         if goes_on
@@ -52,7 +54,24 @@ impl Resume {
         {
             unfinished.take_up(&mut self.manifest)?;
         }
-        Ok(self)
+        Ok(())
+    }
+
+    /// Takes back a stop if the callback that has asked for it would do so, or is gone.
+    fn withdraw_stop<M: LightningModule>(&mut self, callbacks: &[Box<dyn Callback<M>>]) -> Result<()> {
+        let Some(reason) = self.manifest.loops["requests"]["stop"].as_str() else { return Ok(()) };
+        let has_asked = |saved: &Value| saved.as_object().is_some_and(|fields| fields.values().any(|field| field == reason));
+        for (key, saved) in &self.manifest.callbacks {
+            let withdraws = match callbacks.iter().find(|callback| callback.state_key() == *key) {
+                Some(callback) => callback.withdraws_stop(reason, saved)?,
+                None => has_asked(saved),
+            };
+            if withdraws {
+                self.manifest.loops["requests"]["stop"] = Value::Null;
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn unfinished(&mut self) -> Result<Option<UnfinishedEpoch>> {

@@ -2,6 +2,10 @@
 
 use std::time::Instant;
 
+use burn::{
+    module::Module,
+    tensor::{Device, GradientCheckpointingStrategy},
+};
 use stormfire_data::Loader;
 use stormfire_module::{Error, Event, Every, LightningModule, Result, RunningStage};
 
@@ -54,9 +58,10 @@ impl<M: LightningModule> FitLoop<'_, M> {
     /// Validates with the module in evaluation mode, and brings it back to training.
     pub(super) fn validate(&mut self, stage: RunningStage) -> Result<()> {
         let started = self.engine.profiler.start();
+        let kept = checkpoints_gradients(self.module).then(|| self.module.clone());
         *self.module = self.module.valid();
         let result = evaluate(self.engine, self.module, &mut self.val, Evaluation::Validation, stage);
-        *self.module = self.module.clone().train();
+        *self.module = kept.unwrap_or_else(|| self.module.clone().train());
         self.engine.stop_time(started, "validation");
         self.engine.clock.last_validation = Instant::now();
         match result {
@@ -71,4 +76,13 @@ impl<M: LightningModule> FitLoop<'_, M> {
             other => other.map(drop),
         }
     }
+}
+
+/// Whether the module was made for gradient checkpointing, which burn's `valid` drops and its `train` does not bring back.
+fn checkpoints_gradients<M: Module>(module: &M) -> bool {
+    module
+        .devices()
+        .iter()
+        .filter_map(Device::gradient_checkpointing_strategy)
+        .any(|strategy| strategy != GradientCheckpointingStrategy::default())
 }

@@ -1,0 +1,88 @@
+//! A run that cannot begin leaves nothing behind, and touches nothing that is there.
+
+use std::{collections::BTreeMap, path::Path};
+
+use burn::{nn::LinearConfig, prelude::*};
+use stormfire::prelude::*;
+
+use crate::{
+    files::{names, read_csv},
+    rig::{Logging, run_of},
+    support::{Line, line_data},
+};
+
+fn trainer<M: LightningModule>(folder: &Path) -> Trainer<M> {
+    let quiet = Trainer::new().default_root_dir(folder).enable_progress_bar(false).enable_model_summary(false);
+    quiet.max_epochs(2).log_every_n_steps(1)
+}
+
+/// The runs below a folder.
+fn runs(folder: &Path) -> Vec<String> {
+    names(&folder.join("lightning_logs"))
+}
+
+#[test]
+fn it_leaves_no_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let wrong: [fn(&Path) -> Trainer<Line>; 3] = [
+        |folder| trainer(folder).limit_train_batches(0.01),
+        |folder| trainer(folder).callback(EarlyStopping::new("val_loss").min_delta(f64::NAN)),
+        |folder| trainer(folder).callback(Timer::new("soon")),
+    ];
+    for wrong in wrong {
+        let mut trainer = wrong(folder.path());
+        trainer.fit(Line::new(), line_data(8, 2)).unwrap_err();
+        // A second attempt of the same Trainer finds its folder.
+        assert_eq!(runs(folder.path()), ["version_0"]);
+        trainer.fit(Line::new(), line_data(8, 2)).unwrap_err();
+        drop(trainer);
+        assert_eq!(runs(folder.path()), [""; 0]);
+    }
+    let _ = trainer(folder.path()).fit(Line::new(), line_data(8, 2)).unwrap();
+    assert_eq!(runs(folder.path()), ["version_0"]);
+    assert_eq!(names(&run_of(folder.path())).len(), 5, "{:?}", names(&run_of(folder.path())));
+}
+
+/// Every file below a folder with its bytes.
+fn files(folder: &Path, all: &mut BTreeMap<String, Vec<u8>>) {
+    for name in names(folder) {
+        let path = folder.join(name);
+        if path.is_dir() {
+            files(&path, all);
+        } else {
+            all.insert(path.display().to_string(), std::fs::read(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_that_is_refused_leaves_the_logs_of_its_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = run_of(folder.path());
+    let saving = || ModelCheckpoint::new().save_top_k(SaveTopK::All).every(Every::Steps(2));
+    let _ = trainer(folder.path()).callback(saving()).fit(Logging::new(), line_data(8, 2)).unwrap();
+    let checkpoint = run.join("checkpoints/epoch=0-step=2.ckpt");
+    let left = || {
+        let mut all = BTreeMap::new();
+        files(folder.path(), &mut all);
+        all
+    };
+    let before = left();
+    assert_eq!(read_csv(&run).steps(), (0..8).collect::<Vec<_>>());
+
+    let resume = || trainer(folder.path()).callback(saving()).ckpt_path(&checkpoint);
+    resume().fit(Logging::new(), line_data(10, 2)).unwrap_err();
+    resume().max_steps(1).fit(Logging::new(), line_data(8, 2)).unwrap_err();
+    let mut wide = Line::new();
+    wide.layer = LinearConfig::new(2, 3).init(&Device::flex());
+    trainer(folder.path()).ckpt_path(&checkpoint).fit(wide, line_data(8, 2)).unwrap_err();
+    assert!(left() == before, "{:?}", left().keys());
+
+    // The next attempt of the same Trainer goes on there.
+    let mut again = resume();
+    again.fit(Logging::new(), line_data(10, 2)).unwrap_err();
+    again.set_ckpt_path(&checkpoint);
+    let _ = again.fit(Logging::new(), line_data(8, 2)).unwrap();
+    assert_eq!(read_csv(&run).steps(), (0..8).collect::<Vec<_>>());
+    assert_eq!(runs(folder.path()), ["version_0"]);
+}
