@@ -312,6 +312,7 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
     fn on_fit_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
         if std::mem::take(&mut self.now.restored) {
             self.go_on(ctx);
+            self.tell_loggers(ctx);
         } else {
             // A second fit with the same callback starts with a clean slate.
             self.state = State::default();

@@ -344,6 +344,11 @@ impl Logger for CometLogger {
         }
     }
 
+    fn knows_checkpoint(&mut self, checkpoint: &CheckpointInfo) -> Result<()> {
+        self.models.known(checkpoint);
+        Ok(())
+    }
+
     fn after_save_checkpoint(&mut self, checkpoint: &CheckpointInfo) -> Result<()> {
         self.models.saved(checkpoint).iter().try_for_each(|model| self.log_artifact(model))
     }

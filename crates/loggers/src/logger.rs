@@ -292,6 +292,12 @@ pub trait Logger: Any + Send {
         let _ = checkpoint;
         Ok(())
     }
+
+    /// A run goes on that has this checkpoint from before: the best so far, or else the newest. Default: nothing.
+    fn knows_checkpoint(&mut self, checkpoint: &CheckpointInfo) -> Result<()> {
+        let _ = checkpoint;
+        Ok(())
+    }
 }
 
 impl dyn Logger {

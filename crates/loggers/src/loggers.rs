@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{Background, ConsoleStream, Hyperparams, Logger, Metrics, Result, Status};
+use crate::{Background, CheckpointInfo, ConsoleStream, Hyperparams, Logger, Metrics, Result, Status};
 
 /// No run counts so far.
 const NO_STEP: u64 = u64::MAX;
@@ -69,6 +69,14 @@ impl Loggers {
         for logger in self.iter() {
             let lines = lines.to_owned();
             logger.offer(move |logger| logger.log_console(stream, &lines));
+        }
+    }
+
+    /// Queues [`Logger::knows_checkpoint`] at every logger.
+    pub fn knows_checkpoint(&self, checkpoint: &CheckpointInfo) {
+        for logger in self.iter() {
+            let checkpoint = checkpoint.clone();
+            logger.offer(move |logger| logger.knows_checkpoint(&checkpoint));
         }
     }
 

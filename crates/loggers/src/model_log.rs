@@ -8,7 +8,7 @@ pub enum LogModel {
     /// None.
     #[default]
     None,
-    /// The best and the newest, when a run ends, however it ends.
+    /// The best and the newest of the whole run, when it ends, however it ends.
     AtEnd,
     /// Every one, as soon as it is written.
     All,
@@ -43,11 +43,22 @@ impl ModelLog {
             return Vec::new();
         }
         if checkpoint.is_best {
-            let at = self.metric(checkpoint);
-            self.best[at].1 = Some(checkpoint.clone());
+            self.is_best(checkpoint);
         }
         self.newest = Some(checkpoint.clone());
         if self.which == LogModel::All { self.due() } else { Vec::new() }
+    }
+
+    /// A checkpoint of the run that goes on; when all are kept, this one was.
+    pub(crate) fn known(&mut self, checkpoint: &CheckpointInfo) {
+        if self.which != LogModel::AtEnd {
+            return;
+        }
+        if checkpoint.is_best {
+            self.is_best(checkpoint);
+        } else {
+            self.newest = Some(checkpoint.clone());
+        }
     }
 
     /// A run has ended: the artifacts to keep now. None that was kept before.
@@ -55,11 +66,11 @@ impl ModelLog {
         self.due()
     }
 
-    fn metric(&mut self, checkpoint: &CheckpointInfo) -> usize {
-        self.best.iter().position(|(monitor, _)| *monitor == checkpoint.monitor).unwrap_or_else(|| {
-            self.best.push((checkpoint.monitor.clone(), None));
-            self.best.len() - 1
-        })
+    fn is_best(&mut self, checkpoint: &CheckpointInfo) {
+        match self.best.iter_mut().find(|(monitor, _)| *monitor == checkpoint.monitor) {
+            Some((_, best)) => *best = Some(checkpoint.clone()),
+            None => self.best.push((checkpoint.monitor.clone(), Some(checkpoint.clone()))),
+        }
     }
 
     fn due(&mut self) -> Vec<Artifact> {
@@ -186,6 +197,24 @@ mod tests {
         // A test after the fit ends too.
         logger.finalize(Status::Success).unwrap();
         assert!(kept(&logger).is_empty());
+    }
+
+    #[test]
+    fn a_run_that_goes_on_keeps_the_best_of_the_whole_run() {
+        let folder = tempfile::tempdir().unwrap();
+        for (which, expected) in [(LogModel::AtEnd, 2), (LogModel::All, 0)] {
+            let logger = keeping(which);
+            for (name, is_best) in [("best.ckpt", true), ("from.ckpt", false)] {
+                let path = folder.path().join(name);
+                std::fs::write(&path, "weights").unwrap();
+                let info = CheckpointInfo::new(path).scored("val_loss", 0.25, is_best);
+                logger.call(move |logger: &mut Keeping| Ok(logger.models.known(&info))).unwrap();
+            }
+            logger.finalize(Status::Success).unwrap();
+            let kept = kept(&logger);
+            assert_eq!(kept.len(), expected, "{kept:?}");
+            assert!(kept.iter().zip(["best.ckpt best ", "from.ckpt latest "]).all(|(kept, start)| kept.starts_with(start)), "{kept:?}");
+        }
     }
 
     #[test]

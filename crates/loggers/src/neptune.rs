@@ -331,6 +331,11 @@ impl Logger for NeptuneLogger {
         Ok(())
     }
 
+    fn knows_checkpoint(&mut self, checkpoint: &CheckpointInfo) -> Result<()> {
+        self.models.known(checkpoint);
+        Ok(())
+    }
+
     fn after_save_checkpoint(&mut self, checkpoint: &CheckpointInfo) -> Result<()> {
         self.models.saved(checkpoint).iter().try_for_each(|model| self.log_artifact(model))?;
         if !checkpoint.is_best {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use stormfire_loggers::CheckpointInfo;
 use stormfire_module::{Context, plateau::Mode};
 
 use super::{ModelCheckpoint, Number, top_k::Kept};
@@ -64,6 +65,16 @@ impl ModelCheckpoint {
                 self.state = State { best_model_path, saved_step, last_step, validated, waited, ..State::default() };
             }
             _ => self.look_after_files(ctx),
+        }
+    }
+
+    /// Loggers that keep the best and the newest checkpoint of a run learn those of before.
+    pub(super) fn tell_loggers(&self, ctx: &Context<'_>) {
+        if let Some(newest) = &ctx.run().resumed_from {
+            ctx.loggers().knows_checkpoint(&CheckpointInfo::new(newest));
+        }
+        if let (Some(best), Some(score), Some(monitor)) = (&self.state.best_model_path, self.state.best_model_score, &self.monitor) {
+            ctx.loggers().knows_checkpoint(&CheckpointInfo::new(best).scored(monitor, score.0, true));
         }
     }
 

@@ -157,6 +157,11 @@ impl Logger for WandbLogger {
         outcome
     }
 
+    fn knows_checkpoint(&mut self, checkpoint: &CheckpointInfo) -> Result<()> {
+        self.models.known(checkpoint);
+        Ok(())
+    }
+
     fn after_save_checkpoint(&mut self, checkpoint: &CheckpointInfo) -> Result<()> {
         let models = self.models.saved(checkpoint);
         self.keep_models(&models)
