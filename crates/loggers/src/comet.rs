@@ -127,7 +127,7 @@ impl CometLogger {
     /// folder. The folder stays. A half written message at its end is left out.
     ///
     /// # Errors
-    /// [`Error::Io`] if it is no such folder, or the archive cannot be written.
+    /// [`Error::Io`](crate::Error::Io) if it is no such folder, or the archive cannot be written.
     pub fn pack(folder: impl AsRef<Path>) -> Result<PathBuf> {
         offline::pack(folder.as_ref())
     }

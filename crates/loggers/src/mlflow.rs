@@ -137,7 +137,7 @@ impl MlflowLogger {
     /// Sets a tag of the run. At most 8000 characters are kept.
     ///
     /// # Errors
-    /// [`Error::Io`] on a full disk.
+    /// [`Error::Io`](crate::Error::Io) on a full disk.
     pub fn set_tag(&mut self, key: &str, value: &str) -> Result<()> {
         let key = self.fitter.key(&self.settings.experiment, key);
         let value = self.fitter.tag(&self.settings.experiment, &key, value);

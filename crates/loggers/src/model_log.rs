@@ -155,6 +155,11 @@ mod tests {
             self.models.saved(checkpoint).iter().try_for_each(|model| self.log_artifact(model))
         }
 
+        fn knows_checkpoint(&mut self, checkpoint: &CheckpointInfo) -> Result<()> {
+            self.models.known(checkpoint);
+            Ok(())
+        }
+
         fn finalize(&mut self, _status: Status) -> Result<()> {
             self.models.ended().iter().try_for_each(|model| self.log_artifact(model))
         }
@@ -208,7 +213,7 @@ mod tests {
                 let path = folder.path().join(name);
                 std::fs::write(&path, "weights").unwrap();
                 let info = CheckpointInfo::new(path).scored("val_loss", 0.25, is_best);
-                logger.call(move |logger: &mut Keeping| Ok(logger.models.known(&info))).unwrap();
+                logger.with(move |logger: &mut Keeping| logger.knows_checkpoint(&info)).unwrap();
             }
             logger.finalize(Status::Success).unwrap();
             let kept = kept(&logger);
