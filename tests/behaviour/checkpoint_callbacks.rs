@@ -1,14 +1,11 @@
 //! The files that checkpoint callbacks leave, through kills, restarts and failures.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex},
-};
+use std::path::{Path, PathBuf};
 
 use stormfire::{
     Error, OnExceptionCheckpoint, SaveLast,
     checkpoint::Checkpoint,
-    loggers::{CheckpointInfo, Hyperparams, Logger, Metrics},
+    loggers::{Call, CheckpointInfo, MemoryLogger},
     module::{Order, run::Run},
     prelude::*,
 };
@@ -180,39 +177,16 @@ fn a_callback_knows_what_the_fit_goes_on_from() {
     let _ = fit(scored(&[0.0; 2], 2, saving()).callback(Knows(Some(path.clone()))).ckpt_path(path));
 }
 
-/// Keeps the checkpoints of before that it is told of.
-#[derive(Clone, Default)]
-struct Knowing(Arc<Mutex<Vec<CheckpointInfo>>>);
-
-impl Logger for Knowing {
-    fn name(&self) -> &'static str {
-        "knowing"
-    }
-    fn version(&self) -> String {
-        "0".into()
-    }
-    fn log_metrics(&mut self, _metrics: &Metrics, _step: Option<u64>) -> stormfire::loggers::Result<()> {
-        Ok(())
-    }
-    fn log_hyperparams(&mut self, _params: &Hyperparams, _initial: &Metrics) -> stormfire::loggers::Result<()> {
-        Ok(())
-    }
-    fn knows_checkpoint(&mut self, checkpoint: &CheckpointInfo) -> stormfire::loggers::Result<()> {
-        self.0.lock().unwrap().push(checkpoint.clone());
-        Ok(())
-    }
-}
-
 #[test]
 fn loggers_learn_the_best_and_the_newest_checkpoint_of_a_run_that_goes_on() {
     let folder = tempfile::tempdir().unwrap();
-    let logger = Knowing::default();
+    let logger = MemoryLogger::new();
+    let known = || logger.calls().into_iter().filter_map(|call| if let Call::KnowsCheckpoint(info) = call { Some(info) } else { None });
     let options = || best(folder.path()).save_last(true);
     let _ = fit(scored(&[1.0, 2.0, 3.0], 2, options()).logger(logger.clone()));
-    assert!(logger.0.lock().unwrap().is_empty());
+    assert_eq!(known().count(), 0);
     let last = folder.path().join("last.ckpt");
     let _ = fit(scored(&[1.0, 2.0, 3.0], 3, options()).ckpt_path(last.clone()).logger(logger.clone()));
-    let known = logger.0.lock().unwrap();
     let best = CheckpointInfo::new(folder.path().join("score=1.ckpt")).scored("score", 1.0, true);
-    assert_eq!(*known, [CheckpointInfo::new(last), best]);
+    assert_eq!(known().collect::<Vec<_>>(), [CheckpointInfo::new(last), best]);
 }

@@ -1,11 +1,9 @@
 //! What a run reports: in which spans, to whom, and in `training.log`.
 
-use std::sync::{Arc, Mutex};
-
 use burn::prelude::*;
 use stormfire::{
     console::{Builder, Level},
-    loggers::{ConsoleStream, Hyperparams, Logger, Metrics, Status},
+    loggers::{Call, MemoryLogger, Status},
     prelude::*,
 };
 use tracing::{Dispatch, subscriber::with_default};
@@ -79,51 +77,29 @@ fn a_run_reports_into_its_folder_and_says_where_it_is() {
     assert!(all.iter().any(|line| line.starts_with("INFO fit: ") && line.contains("`Trainer.fit` begins")), "{all:#?}");
 }
 
-/// Keeps what it is told of the output and of the machine.
-#[derive(Clone, Default)]
-struct Page(Arc<Mutex<Vec<String>>>);
-
-impl Logger for Page {
-    fn name(&self) -> &'static str {
-        "page"
-    }
-    fn version(&self) -> String {
-        "0".into()
-    }
-    fn log_metrics(&mut self, _metrics: &Metrics, _step: Option<u64>) -> stormfire::loggers::Result<()> {
-        Ok(())
-    }
-    fn log_hyperparams(&mut self, _params: &Hyperparams, _initial: &Metrics) -> stormfire::loggers::Result<()> {
-        Ok(())
-    }
-    fn log_console(&mut self, stream: ConsoleStream, lines: &str) -> stormfire::loggers::Result<()> {
-        assert_eq!(stream, ConsoleStream::Stderr);
-        self.0.lock().unwrap().push(lines.into());
-        Ok(())
-    }
-    fn finalize(&mut self, _status: Status) -> stormfire::loggers::Result<()> {
-        self.0.lock().unwrap().push("the end".into());
-        Ok(())
-    }
-}
-
 #[test]
 fn the_loggers_of_a_run_get_its_output() {
     let folder = tempfile::tempdir().unwrap();
     let levels = Builder::new().no_screen().level("behaviour", Level::INFO);
-    let page = Page::default();
+    let memory = MemoryLogger::new();
     let _second = Dispatch::new(levels.clone().subscriber().unwrap());
     with_default(levels.subscriber().unwrap(), || {
         tracing::warn!("before the run");
-        let mut trainer = trainer(folder.path()).max_epochs(1).logger(page.clone());
+        let mut trainer = trainer(folder.path()).max_epochs(1).logger(memory.clone());
         assert!(trainer.fit(Talking { line: Line::new() }, line_data(8, 4)).is_ok());
         tracing::warn!("after the run");
     });
-    let lines = page.0.lock().unwrap();
-    let trains: Vec<_> = lines.iter().filter(|line| line.ends_with("INFO  behaviour: trains\n")).collect();
-    assert_eq!(trains.len(), 2, "{lines:#?}");
-    assert!(lines.iter().all(|line| !line.contains("fore the run") && !line.contains("after the run")));
-    assert_eq!(lines.last().unwrap(), "the end", "what comes later does not open the run again");
+    let calls = memory.calls();
+    let end = calls.iter().rposition(|call| *call == Call::Finalize(Status::Success)).unwrap();
+    let mut reported = Vec::new();
+    for (at, call) in calls.iter().enumerate() {
+        if let Call::Console { lines, .. } = call {
+            reported.push((at, lines));
+        }
+    }
+    assert_eq!(reported.iter().filter(|(_, line)| line.ends_with("INFO  behaviour: trains\n")).count(), 2, "{reported:#?}");
+    assert!(reported.iter().all(|(_, line)| !line.contains("the run\n")), "{reported:#?}");
+    assert!(reported.iter().all(|(at, _)| *at < end), "what comes later does not open the run again");
 }
 
 #[test]

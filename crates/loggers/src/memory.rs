@@ -4,7 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
-use crate::{Artifact, Audio, CheckpointInfo, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result, Status, Table, Text};
+use crate::{
+    Artifact, Audio, CheckpointInfo, ConsoleStream, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result, Status, Table,
+    Text,
+};
 
 /// One call of a [`MemoryLogger`].
 #[derive(Debug, Clone, PartialEq)]
@@ -84,12 +87,23 @@ pub enum Call {
     Artifact(Artifact),
     /// [`Logger::log_graph`].
     Graph(Graph),
+    /// [`Logger::log_console`].
+    Console {
+        /// Where the lines were written.
+        stream: ConsoleStream,
+        /// The lines.
+        lines: String,
+    },
+    /// [`Logger::log_system`].
+    System(Metrics),
     /// [`Logger::save`]. Several in a row are kept as one, since a background thread saves when it has time.
     Save,
     /// [`Logger::finalize`].
     Finalize(Status),
     /// [`Logger::after_save_checkpoint`].
     AfterSaveCheckpoint(CheckpointInfo),
+    /// [`Logger::knows_checkpoint`].
+    KnowsCheckpoint(CheckpointInfo),
 }
 
 /// Keeps every call in memory. Clones share what they keep, so that a test holds one while a Trainer uses the other.
@@ -237,6 +251,16 @@ impl Logger for MemoryLogger {
         Ok(())
     }
 
+    fn log_console(&mut self, stream: ConsoleStream, lines: &str) -> Result<()> {
+        self.keep(Call::Console { stream, lines: lines.to_owned() });
+        Ok(())
+    }
+
+    fn log_system(&mut self, metrics: &Metrics) -> Result<()> {
+        self.keep(Call::System(metrics.clone()));
+        Ok(())
+    }
+
     fn save(&mut self) -> Result<()> {
         let mut calls = self.lock();
         if calls.last() != Some(&Call::Save) {
@@ -265,6 +289,11 @@ impl Logger for MemoryLogger {
 
     fn after_save_checkpoint(&mut self, checkpoint: &CheckpointInfo) -> Result<()> {
         self.keep(Call::AfterSaveCheckpoint(checkpoint.clone()));
+        Ok(())
+    }
+
+    fn knows_checkpoint(&mut self, checkpoint: &CheckpointInfo) -> Result<()> {
+        self.keep(Call::KnowsCheckpoint(checkpoint.clone()));
         Ok(())
     }
 }

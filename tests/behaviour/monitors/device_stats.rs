@@ -1,11 +1,6 @@
 //! What the machine is doing.
 
-use std::sync::{Arc, Mutex};
-
-use stormfire::{
-    loggers::{Hyperparams, Logger, Metrics},
-    prelude::*,
-};
+use stormfire::{loggers::Call, prelude::*};
 
 use super::{Descent, MemoryLogger, line_data, logged, with};
 
@@ -33,35 +28,13 @@ fn the_numbers_are_those_of_the_kernel() {
     assert!(memory.len() == 1 && (memory[0].1 - now).abs() < 30.0, "{memory:?}, now {now}");
 }
 
-/// A backend with a page of the machine.
-#[derive(Clone, Default)]
-struct SystemPage(Arc<Mutex<Vec<Metrics>>>);
-
-impl Logger for SystemPage {
-    fn name(&self) -> &'static str {
-        "page"
-    }
-    fn version(&self) -> String {
-        "0".into()
-    }
-    fn log_metrics(&mut self, _metrics: &Metrics, _step: Option<u64>) -> stormfire::loggers::Result<()> {
-        Ok(())
-    }
-    fn log_hyperparams(&mut self, _params: &Hyperparams, _initial: &Metrics) -> stormfire::loggers::Result<()> {
-        Ok(())
-    }
-    fn log_system(&mut self, metrics: &Metrics) -> stormfire::loggers::Result<()> {
-        self.0.lock().unwrap().push(metrics.clone());
-        Ok(())
-    }
-}
-
 #[test]
 fn a_page_of_the_machine_gets_every_sample() {
-    let page = SystemPage::default();
-    let trainer = with(DeviceStatsMonitor::new(), &MemoryLogger::new()).logger(page.clone()).log_every_n_steps(2).max_epochs(1);
-    drop({ trainer }.fit(Descent::new(), (line_data(4, 1), line_data(2, 1))).unwrap());
-    let samples = page.0.lock().unwrap();
+    let logger = MemoryLogger::new();
+    let data = (line_data(4, 1), line_data(2, 1));
+    drop(with(DeviceStatsMonitor::new(), &logger).log_every_n_steps(2).max_epochs(1).fit(Descent::new(), data).unwrap());
+    let samples = logger.calls().into_iter().filter_map(|call| if let Call::System(sample) = call { Some(sample) } else { None });
+    let samples: Vec<_> = samples.collect();
     assert_eq!(samples.len(), 3, "two logging steps and a validation");
     assert!(samples.iter().all(|sample| sample.contains("cpu_vm_percent")), "{samples:?}");
 }
