@@ -125,13 +125,23 @@ pub(crate) enum Accumulate {
     Schedule(Vec<(usize, usize)>),
 }
 
+/// Where the logs go. With files, there is a `ModelCheckpoint` too.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Logs {
+    Memory,
+    DefaultLoggers,
+    /// `TensorBoard`, CSV with JSON lines, and W&B offline.
+    ManyLoggers,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Watch {
     pub(crate) log_every_n_steps: u64,
     /// Of an `EarlyStopping`.
     pub(crate) patience: Option<u32>,
-    /// The default loggers and a `ModelCheckpoint`, instead of a logger in memory.
-    pub(crate) on_files: bool,
+    pub(crate) logs: Logs,
+    pub(crate) gradient_norms: bool,
+    pub(crate) throughput: bool,
     /// A callback reads metrics, losses and batches all the time.
     pub(crate) reads: bool,
     /// The first cut is a signal instead of a checkpoint that was asked for.
@@ -254,11 +264,15 @@ fn fit() -> impl Strategy<Value = FitPlan> {
 
 fn watch() -> impl Strategy<Value = Watch> {
     let patience = prop::option::weighted(0.4, 1..=2_u32);
-    (1..=7_u64, patience, prop::bool::weighted(0.3), any::<bool>(), prop::bool::weighted(0.3)).prop_map(
-        |(log_every_n_steps, patience, on_files, reads, is_interrupted)| Watch {
+    let logs = prop_oneof![6 => Just(Logs::Memory), 1 => Just(Logs::DefaultLoggers), 1 => Just(Logs::ManyLoggers)];
+    let monitors = (prop::bool::weighted(0.3), prop::bool::weighted(0.3));
+    (1..=7_u64, patience, logs, monitors, any::<bool>(), prop::bool::weighted(0.3)).prop_map(
+        |(log_every_n_steps, patience, logs, (gradient_norms, throughput), reads, is_interrupted)| Watch {
             log_every_n_steps,
             patience,
-            on_files,
+            logs,
+            gradient_norms,
+            throughput,
             reads,
             is_interrupted,
         },
@@ -269,7 +283,7 @@ fn watch() -> impl Strategy<Value = Watch> {
 pub(crate) fn plans() -> impl Strategy<Value = Plan> {
     (any::<u64>(), prop::bool::weighted(0.8), data(), learning(), fit(), watch(), any::<[Cut; 2]>()).prop_map(
         |(seed, is_seeded, data, (algorithms, schedule, is_manual, is_regularised), mut fit, watch, cuts)| {
-            if watch.on_files
+            if watch.logs != Logs::Memory
                 && let Some((_, batch, _)) = &mut fit.skip
             {
                 // `ModelCheckpoint` finds no metric in an epoch without a batch.
