@@ -321,8 +321,7 @@ fn compare_saved(what: &str, continued: Option<&Saved>, unbroken: Option<&Saved>
         let mut leaves = Vec::new();
         flatten("", &saved.manifest, &mut leaves);
         // A metric that nobody has logged since the restart is on the host now.
-        let is_shown =
-            |path: &str| ["metrics", "progress_bar"].iter().any(|shown| path.starts_with(&format!("/unfinished_epoch/log/{shown}")));
+        let is_shown = |path: &str| path.contains("/log/metrics/") || path.contains("/log/progress_bar/");
         leaves.retain(|(path, _)| !(is_shown(path) && path.ends_with("/dtype")));
         leaves.into_iter().map(|(path, leaf)| (path.trim_end_matches("/value").to_owned(), leaf)).collect::<Vec<_>>()
     };
