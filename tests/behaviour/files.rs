@@ -180,7 +180,7 @@ pub(crate) fn read_wandb(save_dir: &Path) -> Vec<BTreeMap<String, String>> {
     let runs: Vec<String> = names(&root).into_iter().filter(|name| name.starts_with("offline-run-")).collect();
     assert_eq!(runs.len(), 1, "{runs:?}");
     let run = root.join(&runs[0]);
-    let file = names(&run).into_iter().find(|name| name.ends_with(".wandb")).unwrap();
+    let file = names(&run).into_iter().find(|name| name.starts_with("run-")).unwrap();
     let records = wandb_records(&std::fs::read(run.join(file)).unwrap());
     let records: Vec<WandbRecord> = records.iter().map(|bytes| WandbRecord::decode(bytes.as_slice()).unwrap()).collect();
     assert!(records.iter().zip(1..).all(|(record, number)| record.number == number), "the records are counted");

@@ -12,7 +12,6 @@ use std::{
 use burn::{prelude::*, tensor::TensorData};
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 use stormfire::{
-    ThroughputMonitor,
     checkpoint::Checkpoint,
     loggers::{CsvLogger, MemoryLogger, RunDir, TensorBoardLogger, WandbLogger},
     module::moment::Progress,
@@ -22,7 +21,7 @@ use stormfire::{
 use super::{
     net::Net,
     observer::{Busy, Observer, Seen},
-    plan::{Accumulate, Cut, Logs, Plan, Watch, plans},
+    plan::{Accumulate, Cut, Logs, Monitor, Plan, Watch, plans},
 };
 use crate::{
     child::{folder, part, play},
@@ -92,7 +91,7 @@ impl Files {
     fn read(folder: &Path, watch: &Watch) -> Self {
         let run = run_of(folder);
         let lines = |name: &str| std::fs::read_to_string(run.join(name)).unwrap().lines().map(String::from).collect::<Vec<_>>();
-        let csv = if watch.throughput {
+        let csv = if watch.monitors.contains(&Monitor::Throughput) {
             let table = read_csv(&run);
             let cells = |row: Vec<String>| table.columns.iter().cloned().zip(row).filter(|(_, cell)| !cell.is_empty()).collect::<Vec<_>>();
             table.rows.iter().cloned().map(|row| comparable_row(cells(row))).collect()
@@ -237,11 +236,11 @@ fn trainer(plan: &Plan) -> Trainer<Net> {
         Accumulate::Batches(batches) => trainer.accumulate_grad_batches(*batches),
         Accumulate::Schedule(factors) => trainer.callback(GradientAccumulationScheduler::new(factors.clone())),
     };
-    if watch.gradient_norms {
-        trainer = trainer.callback(GradientNormMonitor::new());
-    }
-    if watch.throughput {
-        trainer = trainer.callback(ThroughputMonitor::new());
+    for monitor in &watch.monitors {
+        trainer = match monitor {
+            Monitor::GradientNorm => trainer.callback(GradientNormMonitor::new()),
+            Monitor::Throughput => trainer.callback(ThroughputMonitor::new()),
+        };
     }
     match watch.patience {
         Some(patience) => trainer.callback(EarlyStopping::new(plan.learning.monitor).patience(patience).strict(false)),

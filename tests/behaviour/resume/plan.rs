@@ -134,14 +134,19 @@ pub(crate) enum Logs {
     ManyLoggers,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Monitor {
+    GradientNorm,
+    Throughput,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Watch {
     pub(crate) log_every_n_steps: u64,
     /// Of an `EarlyStopping`.
     pub(crate) patience: Option<u32>,
     pub(crate) logs: Logs,
-    pub(crate) gradient_norms: bool,
-    pub(crate) throughput: bool,
+    pub(crate) monitors: Vec<Monitor>,
     /// A callback reads metrics, losses and batches all the time.
     pub(crate) reads: bool,
     /// The first cut is a signal instead of a checkpoint that was asked for.
@@ -265,14 +270,13 @@ fn fit() -> impl Strategy<Value = FitPlan> {
 fn watch() -> impl Strategy<Value = Watch> {
     let patience = prop::option::weighted(0.4, 1..=2_u32);
     let logs = prop_oneof![6 => Just(Logs::Memory), 1 => Just(Logs::DefaultLoggers), 1 => Just(Logs::ManyLoggers)];
-    let monitors = (prop::bool::weighted(0.3), prop::bool::weighted(0.3));
+    let monitors = prop::sample::subsequence(vec![Monitor::GradientNorm, Monitor::Throughput], 0..=2);
     (1..=7_u64, patience, logs, monitors, any::<bool>(), prop::bool::weighted(0.3)).prop_map(
-        |(log_every_n_steps, patience, logs, (gradient_norms, throughput), reads, is_interrupted)| Watch {
+        |(log_every_n_steps, patience, logs, monitors, reads, is_interrupted)| Watch {
             log_every_n_steps,
             patience,
             logs,
-            gradient_norms,
-            throughput,
+            monitors,
             reads,
             is_interrupted,
         },
