@@ -1,6 +1,9 @@
 //! Reads back what a run leaves on disk, strictly and without Stormfire.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use prost::Message;
 
@@ -145,6 +148,67 @@ pub(crate) fn records(file: &[u8]) -> (Vec<&[u8]>, usize) {
         rest = next;
     }
     (records, rest.len())
+}
+
+/// A `.wandb` file's record, as far as it is looked at here.
+#[derive(Clone, PartialEq, Message)]
+struct WandbRecord {
+    #[prost(int64, tag = "1")]
+    number: i64,
+    #[prost(message, optional, tag = "2")]
+    row: Option<WandbRow>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WandbRow {
+    #[prost(message, repeated, tag = "1")]
+    items: Vec<WandbItem>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WandbItem {
+    #[prost(string, repeated, tag = "2")]
+    nested_key: Vec<String>,
+    #[prost(string, tag = "16")]
+    value_json: String,
+}
+
+/// The rows of the one offline run of W&B below a folder: names and values as JSON text.
+#[track_caller]
+pub(crate) fn read_wandb(save_dir: &Path) -> Vec<BTreeMap<String, String>> {
+    let root = save_dir.join("wandb");
+    let runs: Vec<String> = names(&root).into_iter().filter(|name| name.starts_with("offline-run-")).collect();
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    let run = root.join(&runs[0]);
+    let file = names(&run).into_iter().find(|name| name.starts_with("run-")).unwrap();
+    let records = wandb_records(&std::fs::read(run.join(file)).unwrap());
+    let records: Vec<WandbRecord> = records.iter().map(|bytes| WandbRecord::decode(bytes.as_slice()).unwrap()).collect();
+    assert!(records.iter().zip(1..).all(|(record, number)| record.number == number), "the records are counted");
+    let item = |item: WandbItem| (item.nested_key.concat(), item.value_json);
+    records.into_iter().filter_map(|record| Some(record.row?.items.into_iter().map(item).collect())).collect()
+}
+
+/// The records of a `.wandb` file, which is `LevelDB`'s log behind a header of its own: blocks of chunks, each with a
+/// checksum, its length, and whether it is a whole record, the first, a middle or the last part of one.
+#[track_caller]
+fn wandb_records(file: &[u8]) -> Vec<Vec<u8>> {
+    const BLOCK: usize = 32768;
+    let (mut at, mut records, mut open) = (7, Vec::new(), Vec::new());
+    while at < file.len() {
+        let left = BLOCK - at % BLOCK;
+        if left < 7 {
+            at += left;
+            continue;
+        }
+        let length = usize::from(u16::from_le_bytes([file[at + 4], file[at + 5]]));
+        open.extend_from_slice(&file[at + 7..at + 7 + length]);
+        if matches!(file[at + 6], 1 | 4) {
+            records.push(std::mem::take(&mut open));
+        }
+        at += 7 + length;
+    }
+    assert!(open.is_empty(), "a torn record");
+    records
 }
 
 /// The one event file in a folder.

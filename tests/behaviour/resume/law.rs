@@ -11,16 +11,21 @@ use std::{
 
 use burn::{prelude::*, tensor::TensorData};
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
-use stormfire::{checkpoint::Checkpoint, loggers::MemoryLogger, module::moment::Progress, prelude::*};
+use stormfire::{
+    checkpoint::Checkpoint,
+    loggers::{CsvLogger, MemoryLogger, RunDir, TensorBoardLogger, WandbLogger},
+    module::moment::Progress,
+    prelude::*,
+};
 
 use super::{
     net::Net,
     observer::{Busy, Observer, Seen},
-    plan::{Accumulate, Cut, Plan, plans},
+    plan::{Accumulate, Cut, Logs, Monitor, Plan, Watch, plans},
 };
 use crate::{
     child::{folder, part, play},
-    files::{Events, names, read_events_of_the_continued},
+    files::{Events, names, read_csv, read_events_of_the_continued, read_wandb},
     repeatability::{Weights, weights},
     rig::run_of,
 };
@@ -74,9 +79,52 @@ struct Left {
 
 #[derive(Debug, PartialEq)]
 struct Files {
-    csv: String,
+    /// The lines, or what can be compared of them.
+    csv: Vec<String>,
+    json_lines: Vec<String>,
+    wandb: Vec<String>,
     events: Events,
     checkpoints: Vec<String>,
+}
+
+impl Files {
+    fn read(folder: &Path, watch: &Watch) -> Self {
+        let run = run_of(folder);
+        let lines = |name: &str| std::fs::read_to_string(run.join(name)).unwrap().lines().map(String::from).collect::<Vec<_>>();
+        let csv = if watch.monitors.contains(&Monitor::Throughput) {
+            let table = read_csv(&run);
+            let cells = |row: Vec<String>| table.columns.iter().cloned().zip(row).filter(|(_, cell)| !cell.is_empty()).collect::<Vec<_>>();
+            table.rows.iter().cloned().map(|row| comparable_row(cells(row))).collect()
+        } else {
+            lines("metrics.csv")
+        };
+        let (mut json_lines, mut wandb) = (Vec::new(), Vec::new());
+        if watch.logs == Logs::ManyLoggers {
+            let row = |line: &String| serde_json::from_str::<BTreeMap<String, Value>>(line).unwrap();
+            let row = |line: &String| comparable_row(row(line).into_iter().map(|(name, value)| (name, value.to_string())));
+            json_lines = lines("metrics.jsonl").iter().map(row).collect();
+            wandb = read_wandb(folder).into_iter().map(comparable_row).collect();
+        }
+        let events = read_events_of_the_continued(&run).into_iter();
+        let events = events.filter_map(|(step, tag, value)| Some((step, tag.clone(), comparable(&tag, value, None)?))).collect();
+        Self { csv, json_lines, wandb, events, checkpoints: names(&run.join("checkpoints")) }
+    }
+}
+
+/// A value, if it does not depend on the clock or on when this process began. Of some that do, `blank` says that they are there.
+fn comparable<T>(name: &str, value: T, blank: T) -> Option<T> {
+    match name {
+        "train/time" | "train/data_wait_time" | "train/batches" | "train/samples" => Some(blank),
+        "_timestamp" | "_runtime" => None,
+        _ if name.starts_with("train/") || name.starts_with("validate/") => None,
+        _ => Some(value),
+    }
+}
+
+/// What can be compared of a row, by name.
+fn comparable_row(row: impl IntoIterator<Item = (String, String)>) -> String {
+    let row = row.into_iter().filter_map(|(name, value)| Some((name.clone(), comparable(&name, value, String::new())?)));
+    format!("{:?}", row.collect::<BTreeMap<_, _>>())
 }
 
 /// A checkpoint, but for what may differ.
@@ -131,23 +179,29 @@ impl Place {
         Device::flex().seed(chance.unwrap_or(plan.seed ^ 0x5EED));
         let witness = Arc::clone(&observer.seen);
         let mut trainer = trainer(plan).default_root_dir(self.folder.path()).callback(observer);
-        trainer = if plan.watch.on_files {
-            trainer.callback(ModelCheckpoint::new().monitor(plan.learning.monitor).save_top_k(2).save_last(true))
-        } else {
-            trainer.enable_checkpointing(false).logger(self.memory.clone())
+        trainer = match plan.watch.logs {
+            Logs::Memory => trainer.enable_checkpointing(false).logger(self.memory.clone()),
+            Logs::DefaultLoggers => trainer,
+            Logs::ManyLoggers => {
+                let run = RunDir::new(self.folder.path()).with_version("version_0");
+                trainer
+                    .logger(TensorBoardLogger::in_dir(run.clone()))
+                    .logger(CsvLogger::in_dir(run).jsonl(true))
+                    .logger(WandbLogger::new().offline(true).save_dir(self.folder.path()))
+            }
         };
+        let on_files = plan.watch.logs != Logs::Memory;
+        if on_files {
+            trainer = trainer.callback(ModelCheckpoint::new().monitor(plan.learning.monitor).save_top_k(2).save_last(true));
+        }
         if let Some(path) = ckpt_path {
             trainer = trainer.ckpt_path(path);
         }
         let fit = trainer.fit(Net::new(plan.learning), (plan.data.train(), plan.data.val()));
         let fit = fit.map_err(|error| TestCaseError::fail(format!("the fit from {ckpt_path:?} failed: {error:?}")))?;
-        let run = run_of(self.folder.path());
-        let files = plan.watch.on_files.then(|| Files {
-            csv: std::fs::read_to_string(run.join("metrics.csv")).unwrap(),
-            events: read_events_of_the_continued(&run),
-            checkpoints: names(&run.join("checkpoints")),
-        });
-        let rows = self.memory.rows().into_iter().map(|(name, value, step)| (name, value.to_bits(), step)).collect();
+        let files = on_files.then(|| Files::read(self.folder.path(), &plan.watch));
+        let rows = self.memory.rows().into_iter();
+        let rows = rows.filter_map(|(name, value, step)| Some((name.clone(), comparable(&name, value.to_bits(), 0)?, step))).collect();
         // A training module keeps the newest statistics of a batch normalization to itself.
         let weights = weights(&fit.module.valid());
         let seen = std::mem::take(&mut *witness.lock().unwrap());
@@ -182,6 +236,12 @@ fn trainer(plan: &Plan) -> Trainer<Net> {
         Accumulate::Batches(batches) => trainer.accumulate_grad_batches(*batches),
         Accumulate::Schedule(factors) => trainer.callback(GradientAccumulationScheduler::new(factors.clone())),
     };
+    for monitor in &watch.monitors {
+        trainer = match monitor {
+            Monitor::GradientNorm => trainer.callback(GradientNormMonitor::new()),
+            Monitor::Throughput => trainer.callback(ThroughputMonitor::new()),
+        };
+    }
     match watch.patience {
         Some(patience) => trainer.callback(EarlyStopping::new(plan.learning.monitor).patience(patience).strict(false)),
         None => trainer,
@@ -236,8 +296,9 @@ fn compare(what: &str, continued: &Left, unbroken: &Left, begin: u64) -> Result<
     let rest = |left: &Left| (left.weights.clone(), left.progress.clone(), left.stop.clone());
     same(&format!("{what}: weights, progress, stop"), &[rest(continued)], &[rest(unbroken)])?;
     if let (Some(continued), Some(unbroken)) = (&continued.files, &unbroken.files) {
-        let lines = |files: &Files| files.csv.lines().map(String::from).collect::<Vec<_>>();
-        same(&format!("{what}: lines of `metrics.csv`"), &lines(continued), &lines(unbroken))?;
+        same(&format!("{what}: lines of `metrics.csv`"), &continued.csv, &unbroken.csv)?;
+        same(&format!("{what}: JSON lines"), &continued.json_lines, &unbroken.json_lines)?;
+        same(&format!("{what}: W&B's rows"), &continued.wandb, &unbroken.wandb)?;
         same(&format!("{what}: TensorBoard's events"), &continued.events, &unbroken.events)?;
         same(&format!("{what}: checkpoints"), &continued.checkpoints, &unbroken.checkpoints)?;
     }
@@ -259,7 +320,8 @@ fn compare_saved(what: &str, continued: Option<&Saved>, unbroken: Option<&Saved>
         let mut leaves = Vec::new();
         flatten("", &saved.manifest, &mut leaves);
         // A metric that nobody has logged since the restart is on the host now.
-        leaves.retain(|(path, _)| !(path.starts_with("/unfinished_epoch/log/metrics") && path.ends_with("/dtype")));
+        let is_shown = |path: &str| path.contains("/log/metrics/") || path.contains("/log/progress_bar/");
+        leaves.retain(|(path, _)| !(is_shown(path) && path.ends_with("/dtype")));
         leaves.into_iter().map(|(path, leaf)| (path.trim_end_matches("/value").to_owned(), leaf)).collect::<Vec<_>>()
     };
     same(&format!("{what}: manifest"), &parts(continued), &parts(unbroken))?;

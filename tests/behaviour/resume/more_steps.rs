@@ -29,7 +29,7 @@ pub(crate) fn data() -> DataPlan {
 
 pub(crate) fn net(is_manual: bool) -> Net {
     Net::new(Learning {
-        algorithm: Algorithm::Adam,
+        algorithms: [Algorithm::Adam, Algorithm::Momentum],
         schedule: ScheduleKind::CosinePerStep,
         is_manual,
         is_regularised: true,

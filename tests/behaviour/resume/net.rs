@@ -17,7 +17,7 @@ use stormfire::{
     prelude::*,
 };
 
-use super::plan::{DataKind, DataPlan, Learning};
+use super::plan::{Algorithm, DataKind, DataPlan, Learning};
 use crate::support::Batch;
 
 #[derive(Module, Debug)]
@@ -172,15 +172,25 @@ impl LightningModule for Net {
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
+        let [first, second] = self.learning.algorithms;
+        let of = |algorithm| self.learning.optimizer(algorithm);
         if !self.learning.is_manual {
-            return Ok(self.learning.optimizer().into());
+            let only = match first {
+                Algorithm::Muon => of(first).params_of(&self.hidden.weight).params_of(&self.output.weight),
+                _ => of(first),
+            };
+            return Ok(only.into());
         }
-        let hidden = self.learning.optimizer().named("hidden").params_of(&self.hidden);
-        let hidden = match &self.norm {
-            Some(norm) => hidden.params_of(norm),
-            None => hidden,
+        let hidden = match (first, &self.norm) {
+            (Algorithm::Muon, _) => of(first).params_of(&self.hidden.weight),
+            (_, Some(norm)) => of(first).params_of(&self.hidden).params_of(norm),
+            (_, None) => of(first).params_of(&self.hidden),
         };
-        Ok([hidden, self.learning.optimizer().named("output").params_of(&self.output)].into())
+        let output = match second {
+            Algorithm::Muon => of(second).params_of(&self.output.weight),
+            _ => of(second).params_of(&self.output),
+        };
+        Ok([hidden.named("hidden"), output.named("output")].into())
     }
 
     fn on_train_epoch_end(&mut self, _ctx: &mut Context<'_>) -> Result<()> {
@@ -205,7 +215,20 @@ fn joined(batches: Vec<Batch>) -> Batch {
     (Tensor::cat(x, 0), Tensor::cat(y, 0))
 }
 
+/// The same, without a length.
+fn unsized_iter<T>(mut iter: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+    std::iter::from_fn(move || iter.next())
+}
+
 impl DataPlan {
+    /// The batches of an epoch, as many as are wanted; each epoch has others.
+    fn stream(size: usize, epoch: usize) -> impl Iterator<Item = Batch> + Send + 'static {
+        (0..).map(move |index| {
+            let points: Vec<f32> = (0..size).map(|i| ((97 * epoch + 31 * (index * size + i)) % 40) as f32 / 20.0 - 1.0).collect();
+            batch(&points, &Device::flex())
+        })
+    }
+
     pub(crate) fn train(&self) -> Loader<Batch> {
         let whole = || dataset(self.items, -1.0, self).shuffle(self.shuffle);
         let half = || dataset(self.items.div_ceil(2), 1.0, self).shuffle(self.shuffle);
@@ -218,6 +241,15 @@ impl DataPlan {
             DataKind::MinSize => CombinedLoader::min_size([whole(), half()]).map(joined),
             DataKind::MaxSizeCycle => CombinedLoader::max_size_cycle([whole(), half()]).map(joined),
             DataKind::Sequential => CombinedLoader::sequential([half(), whole()]),
+            DataKind::Stream => {
+                let (size, batches) = (self.batch_size, self.items.div_ceil(self.batch_size));
+                Loader::from_fn(move |epoch| unsized_iter(Self::stream(size, epoch).take(batches)))
+            }
+            DataKind::EndlessStream => {
+                let size = self.batch_size;
+                Loader::from_fn(move |epoch| Self::stream(size, epoch))
+            }
+            DataKind::OnePass => Loader::from_iter(Self::stream(self.batch_size, 0)),
         }
     }
 
@@ -226,10 +258,7 @@ impl DataPlan {
         let unsized_val = |index: usize| {
             let batches = val(index).batches(Position::default(), &Device::flex());
             let batches: Vec<Batch> = batches.unwrap().map(|batch| batch.unwrap().value).collect();
-            Loader::from_fn(move |_epoch| {
-                let mut batches = batches.clone().into_iter();
-                std::iter::from_fn(move || batches.next())
-            })
+            Loader::from_fn(move |_epoch| unsized_iter(batches.clone().into_iter()))
         };
         (0..self.val_loaders).map(|index| if self.val_is_unsized { unsized_val(index) } else { val(index) }).collect()
     }

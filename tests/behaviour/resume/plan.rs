@@ -2,7 +2,10 @@
 
 use burn::{
     lr_scheduler::{cosine::CosineAnnealingLrSchedulerConfig, step::StepLrSchedulerConfig},
-    optim::{AdamConfig, AdamWConfig, RmsPropConfig, SgdConfig, momentum::MomentumConfig},
+    optim::{
+        AdaGradConfig, AdafactorConfig, AdamConfig, AdamWConfig, AdanConfig, LambConfig, LionConfig, MuonConfig, RmsPropConfig, SgdConfig,
+        momentum::MomentumConfig,
+    },
 };
 use proptest::{prelude::*, sample::Index};
 use stormfire::{module::gradients::ClipAlgorithm, prelude::*};
@@ -30,6 +33,18 @@ pub(crate) enum DataKind {
     MinSize,
     MaxSizeCycle,
     Sequential,
+    /// An iterator for each epoch that ends without having told its length.
+    Stream,
+    /// One that never ends.
+    EndlessStream,
+    /// One that never ends, and can be passed through once.
+    OnePass,
+}
+
+impl DataKind {
+    fn has_length(self) -> bool {
+        !matches!(self, Self::Stream | Self::EndlessStream | Self::OnePass)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -46,10 +61,21 @@ pub(crate) struct DataPlan {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Algorithm {
+    Sgd,
     Momentum,
+    Nesterov,
     Adam,
+    AmsGrad,
     AdamW,
     RmsProp,
+    CenteredRmsProp,
+    AdaGrad,
+    Adafactor,
+    Adan,
+    Lamb,
+    Lion,
+    /// For the weights alone, which are matrices.
+    Muon,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +91,8 @@ pub(crate) enum ScheduleKind {
 /// What the module itself needs to know.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Learning {
-    pub(crate) algorithm: Algorithm,
+    /// Those of both optimizers; an only one has the first.
+    pub(crate) algorithms: [Algorithm; 2],
     pub(crate) schedule: ScheduleKind,
     /// Two optimizers that are stepped by hand.
     pub(crate) is_manual: bool,
@@ -98,13 +125,28 @@ pub(crate) enum Accumulate {
     Schedule(Vec<(usize, usize)>),
 }
 
+/// Where the logs go. With files, there is a `ModelCheckpoint` too.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Logs {
+    Memory,
+    DefaultLoggers,
+    /// `TensorBoard`, CSV with JSON lines, and W&B offline.
+    ManyLoggers,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Monitor {
+    GradientNorm,
+    Throughput,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Watch {
     pub(crate) log_every_n_steps: u64,
     /// Of an `EarlyStopping`.
     pub(crate) patience: Option<u32>,
-    /// The default loggers and a `ModelCheckpoint`, instead of a logger in memory.
-    pub(crate) on_files: bool,
+    pub(crate) logs: Logs,
+    pub(crate) monitors: Vec<Monitor>,
     /// A callback reads metrics, losses and batches all the time.
     pub(crate) reads: bool,
     /// The first cut is a signal instead of a checkpoint that was asked for.
@@ -112,12 +154,23 @@ pub(crate) struct Watch {
 }
 
 impl Learning {
-    pub(crate) fn optimizer(&self) -> Optimizer {
-        let optimizer = match self.algorithm {
-            Algorithm::Momentum => Optimizer::new(SgdConfig::new().with_momentum(Some(MomentumConfig::new())), 0.01),
+    pub(crate) fn optimizer(&self, algorithm: Algorithm) -> Optimizer {
+        let momentum = |nesterov| SgdConfig::new().with_momentum(Some(MomentumConfig::new().with_nesterov(nesterov)));
+        let optimizer = match algorithm {
+            Algorithm::Sgd => Optimizer::new(SgdConfig::new(), 0.01),
+            Algorithm::Momentum => Optimizer::new(momentum(false), 0.01),
+            Algorithm::Nesterov => Optimizer::new(momentum(true), 0.01),
             Algorithm::Adam => Optimizer::new(AdamConfig::new(), 0.01),
+            Algorithm::AmsGrad => Optimizer::new(AdamConfig::new().with_amsgrad(true), 0.01),
             Algorithm::AdamW => Optimizer::new(AdamWConfig::new(), 0.01),
             Algorithm::RmsProp => Optimizer::new(RmsPropConfig::new(), 0.001),
+            Algorithm::CenteredRmsProp => Optimizer::new(RmsPropConfig::new().with_centered(true), 0.001),
+            Algorithm::AdaGrad => Optimizer::new(AdaGradConfig::new().with_lr_decay(0.1), 0.01),
+            Algorithm::Adafactor => Optimizer::new(AdafactorConfig::new(), 0.01),
+            Algorithm::Adan => Optimizer::new(AdanConfig::new(), 0.01),
+            Algorithm::Lamb => Optimizer::new(LambConfig::new(), 0.01),
+            Algorithm::Lion => Optimizer::new(LionConfig::new(), 0.001),
+            Algorithm::Muon => Optimizer::new(MuonConfig::new(), 0.01),
         };
         let plateau = || Schedule::new(ReduceLrOnPlateau::new().patience(0).factor(0.5)).monitor(self.monitor).strict(false);
         match self.schedule {
@@ -139,7 +192,10 @@ fn data() -> impl Strategy<Value = DataPlan> {
         1 => Just(DataKind::Batches),
         1 => Just(DataKind::MinSize),
         1 => Just(DataKind::MaxSizeCycle),
-        1 => Just(DataKind::Sequential)
+        1 => Just(DataKind::Sequential),
+        1 => Just(DataKind::Stream),
+        1 => Just(DataKind::EndlessStream),
+        1 => Just(DataKind::OnePass),
     ];
     (kind, 4..=36_usize, 2..=5_usize, 0..=3_usize, any::<bool>(), 0..=2_usize, prop::bool::weighted(0.3)).prop_map(
         |(kind, items, batch_size, workers, shuffle, val_loaders, val_is_unsized)| DataPlan {
@@ -154,11 +210,29 @@ fn data() -> impl Strategy<Value = DataPlan> {
     )
 }
 
-fn learning() -> impl Strategy<Value = (Algorithm, ScheduleKind, bool, bool)> {
+fn learning() -> impl Strategy<Value = ([Algorithm; 2], ScheduleKind, bool, bool)> {
+    use Algorithm::{AdaGrad, Adafactor, Adam, AdamW, Adan, AmsGrad, CenteredRmsProp, Lamb, Lion, Momentum, Muon, Nesterov, RmsProp, Sgd};
     use ScheduleKind::{CosinePerStep, None, OneCycle, PlateauPerEpoch, PlateauPerSteps, StepPerEpoch};
-    let algorithm = prop::sample::select(vec![Algorithm::Momentum, Algorithm::Adam, Algorithm::AdamW, Algorithm::RmsProp]);
+    let algorithm = || {
+        prop::sample::select(vec![
+            Adam,
+            Momentum,
+            AdamW,
+            RmsProp,
+            Sgd,
+            Nesterov,
+            AmsGrad,
+            CenteredRmsProp,
+            AdaGrad,
+            Adafactor,
+            Adan,
+            Lamb,
+            Lion,
+            Muon,
+        ])
+    };
     let schedule = prop::sample::select(vec![None, CosinePerStep, StepPerEpoch, PlateauPerEpoch, PlateauPerSteps, OneCycle]);
-    (algorithm, schedule, prop::bool::weighted(0.3), any::<bool>())
+    ([algorithm(), algorithm()], schedule, prop::bool::weighted(0.3), any::<bool>())
 }
 
 fn fit() -> impl Strategy<Value = FitPlan> {
@@ -195,11 +269,14 @@ fn fit() -> impl Strategy<Value = FitPlan> {
 
 fn watch() -> impl Strategy<Value = Watch> {
     let patience = prop::option::weighted(0.4, 1..=2_u32);
-    (1..=7_u64, patience, prop::bool::weighted(0.3), any::<bool>(), prop::bool::weighted(0.3)).prop_map(
-        |(log_every_n_steps, patience, on_files, reads, is_interrupted)| Watch {
+    let logs = prop_oneof![6 => Just(Logs::Memory), 1 => Just(Logs::DefaultLoggers), 1 => Just(Logs::ManyLoggers)];
+    let monitors = prop::sample::subsequence(vec![Monitor::GradientNorm, Monitor::Throughput], 0..=2);
+    (1..=7_u64, patience, logs, monitors, any::<bool>(), prop::bool::weighted(0.3)).prop_map(
+        |(log_every_n_steps, patience, logs, monitors, reads, is_interrupted)| Watch {
             log_every_n_steps,
             patience,
-            on_files,
+            logs,
+            monitors,
             reads,
             is_interrupted,
         },
@@ -209,8 +286,8 @@ fn watch() -> impl Strategy<Value = Watch> {
 /// Every plan that a Trainer accepts.
 pub(crate) fn plans() -> impl Strategy<Value = Plan> {
     (any::<u64>(), prop::bool::weighted(0.8), data(), learning(), fit(), watch(), any::<[Cut; 2]>()).prop_map(
-        |(seed, is_seeded, data, (algorithm, schedule, is_manual, is_regularised), mut fit, watch, cuts)| {
-            if watch.on_files
+        |(seed, is_seeded, data, (algorithms, schedule, is_manual, is_regularised), mut fit, watch, cuts)| {
+            if watch.logs != Logs::Memory
                 && let Some((_, batch, _)) = &mut fit.skip
             {
                 // `ModelCheckpoint` finds no metric in an epoch without a batch.
@@ -219,13 +296,26 @@ pub(crate) fn plans() -> impl Strategy<Value = Plan> {
             if is_manual {
                 fit.accumulate = Accumulate::Batches(1);
             }
+            if !data.kind.has_length()
+                && let Every::Fraction(_) = fit.val_check_interval
+            {
+                fit.val_check_interval = Every::Batches(3);
+            }
+            match data.kind {
+                DataKind::EndlessStream if fit.limit_train_batches.is_none() => fit.max_steps = Some(fit.max_steps.unwrap_or(7)),
+                DataKind::OnePass => {
+                    fit.max_steps = Some(fit.max_steps.unwrap_or(7));
+                    (fit.epochs, fit.min_epochs) = (1, fit.min_epochs.min(1));
+                }
+                _ => {}
+            }
             let tells_batch_size = !matches!(data.kind, DataKind::Dataset) || data.val_is_unsized;
             let monitor = match data.val_loaders {
                 0 => "train_loss_epoch",
                 1 => "val_loss",
                 _ => "val_loss/dataloader_idx_1",
             };
-            let learning = Learning { algorithm, schedule, is_manual, is_regularised, tells_batch_size, monitor };
+            let learning = Learning { algorithms, schedule, is_manual, is_regularised, tells_batch_size, monitor };
             Plan { seed, is_seeded, data, learning, fit, watch, cuts }
         },
     )
