@@ -214,6 +214,8 @@ impl<M: LightningModule> Callback<M> for ThroughputMonitor {
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
         self.check(ctx)?;
         self.train.start(self.window_size, ctx.run().data_wait);
+        // A fit may go on in the middle of a validation, whose start was before.
+        self.start_evaluation();
         Ok(())
     }
 
@@ -235,6 +237,7 @@ impl<M: LightningModule> Callback<M> for ThroughputMonitor {
     }
 
     fn on_validation_batch_start(&mut self, ctx: &mut Context<'_>, _: &mut M, batch: &M::Batch, _: usize, _: usize) -> Result<()> {
+        self.train.pause();
         self.evaluation_batch_start(ctx, batch)
     }
 
