@@ -329,7 +329,7 @@ impl<M: LightningModule> Callback<M> for EarlyStopping {
     }
 
     fn order(&self) -> Order {
-        Order::Save
+        Order::Watch
     }
 
     fn state(&self) -> Result<Value> {

@@ -20,7 +20,9 @@ pub enum Order {
     /// Before the module's own hook, in the order in which they were added.
     #[default]
     Ordinary,
-    /// After the module's own hook: callbacks that save or stop by what the others logged.
+    /// After the module's own hook: callbacks that decide by what the others logged.
+    Watch,
+    /// As [`Order::Watch`], for callbacks that save: what they know of their files is never forgotten for an older state.
     Save,
 }
 

@@ -58,7 +58,7 @@ use crate::{error::Error, hook::Hook, stepper::StepOutput};
 /// `validate`, `test` and `predict` are the inner part with their own names, between `Setup` and `Teardown`.
 ///
 /// In every event, ordinary callbacks come first, then the module's own hook, then callbacks of
-/// [`Order::Save`](crate::Order::Save).
+/// [`Order::Watch`](crate::Order::Watch) and of [`Order::Save`](crate::Order::Save).
 ///
 /// `B` is the type of a batch.
 #[derive(Debug)]

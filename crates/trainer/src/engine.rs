@@ -57,11 +57,12 @@ pub(crate) struct Engine<M: LightningModule> {
 }
 
 impl<M: LightningModule> Engine<M> {
-    /// Callbacks are put in order: ordinary ones, the module's own hooks, those that save.
+    /// Callbacks are put in order: ordinary ones, the module's own hooks, those that decide by what was logged, those that save.
     pub(crate) fn new(config: TrainerConfig, callbacks: Vec<Box<dyn Callback<M>>>, communicator: Box<dyn Communicator>) -> Self {
-        let (mut ordered, saving): (Vec<_>, Vec<_>) = callbacks.into_iter().partition(|c| c.order() == Order::Ordinary);
+        let (mut ordered, mut late): (Vec<_>, Vec<_>) = callbacks.into_iter().partition(|c| c.order() == Order::Ordinary);
+        late.sort_by_key(|callback| callback.order());
         ordered.push(Box::new(ModuleHooks));
-        ordered.extend(saving);
+        ordered.extend(late);
         let run = Run {
             id: new_run_id(),
             resumed_from: None,

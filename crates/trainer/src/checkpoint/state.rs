@@ -1,13 +1,10 @@
 //! The state of a run at a boundary of its loop, as a checkpoint takes it.
 
-use std::any::Any;
-
 use serde_json::Map;
-use stormfire_callbacks::EarlyStopping;
 use stormfire_checkpoint::{ParamPaths, Snapshot};
 use stormfire_data::Stage;
 use stormfire_loggers::Background;
-use stormfire_module::{Callback, LightningModule, Order, Result, gradients, run::Boundary, state};
+use stormfire_module::{LightningModule, Order, Result, gradients, run::Boundary, state};
 
 use crate::{
     engine::Engine,
@@ -93,15 +90,10 @@ pub(crate) fn go_back<M: LightningModule>(engine: &mut Engine<M>) -> Result<()> 
     Ok(())
 }
 
-/// Whether the state of a callback may name files that there are, so that an older state would forget some.
-fn knows_files<M: LightningModule>(callback: &dyn Callback<M>) -> bool {
-    callback.order() == Order::Save && !(callback as &dyn Any).is::<EarlyStopping>()
-}
-
 /// Notes where the fit is before its last epoch ends early. Waits for the device and for the loggers.
 pub(crate) fn unfinished_epoch<M: LightningModule>(engine: &mut Engine<M>) -> Result<UnfinishedEpoch> {
     let RunState { progress, loops, mut log, pending, mut callbacks } = run_state(engine)?;
-    for saver in engine.callbacks().iter().filter(|callback| knows_files(callback.as_ref())) {
+    for saver in engine.callbacks().iter().filter(|callback| callback.order() == Order::Save) {
         callbacks.remove(&saver.state_key());
     }
     let mut values = Snapshot::default();
