@@ -66,24 +66,32 @@ impl<const D: usize> RecordState for Fields<D> {
 }
 
 /// A momentum whose velocity is known.
-#[derive(Clone, Debug)]
-struct OpenMomentum(MomentumConfig);
+#[derive(Clone)]
+struct OpenMomentum {
+    /// burn's own, without Nesterov: it gives the velocity itself.
+    plain: Momentum,
+    /// The factor of Nesterov's look ahead.
+    nesterov: Option<f32>,
+}
 
 impl OpenMomentum {
+    fn new(config: &MomentumConfig) -> Self {
+        let MomentumConfig { momentum, dampening, nesterov } = *config;
+        #[expect(clippy::cast_possible_truncation, reason = "burn calculates with this number, too")]
+        let factor = momentum as f32;
+        let plain = Momentum::new(&MomentumConfig { momentum, dampening, nesterov: false });
+        Self { plain, nesterov: nesterov.then_some(factor) }
+    }
+
     /// The direction of the update, and the new velocity.
     fn transform<const D: usize>(&self, gradient: Tensor<D>, velocity: Option<Tensor<D>>) -> (Tensor<D>, Tensor<D>) {
-        let MomentumConfig { momentum, dampening, nesterov } = self.0;
-        let plain = Momentum::new(&MomentumConfig { momentum, dampening, nesterov: false });
         let velocity = velocity.map(MomentumState::new);
-        if !nesterov {
-            // burn gives the velocity itself then.
-            let (direction, _) = plain.transform(gradient, velocity);
-            return (direction.clone(), direction);
-        }
-        let (velocity, _) = plain.transform(gradient.clone(), velocity);
-        #[expect(clippy::cast_possible_truncation, reason = "burn calculates with this number, too")]
-        let direction = velocity.clone().mul_scalar(momentum as f32).add(gradient);
-        (direction, velocity)
+        let Some(factor) = self.nesterov else {
+            let (velocity, _) = self.plain.transform(gradient, velocity);
+            return (velocity.clone(), velocity);
+        };
+        let (velocity, _) = self.plain.transform(gradient.clone(), velocity);
+        (velocity.clone().mul_scalar(factor).add(gradient), velocity)
     }
 }
 
@@ -219,7 +227,7 @@ pub fn sgd(config: &SgdConfig) -> ModuleOptimizer {
     }
     match show(config) {
         Some(Shown { momentum: Some(momentum), weight_decay }) => open(OpenSgd {
-            momentum: OpenMomentum(momentum),
+            momentum: OpenMomentum::new(&momentum),
             weight_decay: weight_decay.as_ref().map(WeightDecay::new),
             plain: SgdConfig::new().build(),
         }),
@@ -236,7 +244,7 @@ pub fn muon(config: &MuonConfig) -> ModuleOptimizer {
     match show(config) {
         Some(Shown { momentum }) => {
             let none = MomentumConfig { momentum: 0.0, dampening: 0.0, nesterov: false };
-            open(OpenMuon { momentum: OpenMomentum(momentum), plain: config.clone().with_momentum(none).build() })
+            open(OpenMuon { momentum: OpenMomentum::new(&momentum), plain: config.clone().with_momentum(none).build() })
         }
         None => Transparent(config.build()).into(),
     }
