@@ -7,6 +7,9 @@ use stormfire_module::{Error, Result};
 
 const EXTENSION: &str = "ckpt";
 
+/// In the folder of a run.
+pub(crate) const FOLDER: &str = "checkpoints";
+
 /// The file of a name. `Path::with_extension` would cut `val_loss=0.25` short.
 pub(crate) fn file(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.{EXTENSION}"))

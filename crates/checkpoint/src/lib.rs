@@ -49,7 +49,7 @@ pub use error::{Error, Result};
 pub use file_kind::FileKind;
 pub use inspect::{Summary, TensorInfo, inspect};
 pub use manifest::{BURN_VERSION, FORMAT_VERSION, Manifest};
-pub use neighbours::{Found, newest_good};
+pub use neighbours::{Found, neighbourhood, newest_good};
 pub use number::Number;
 
 // What goes into it.

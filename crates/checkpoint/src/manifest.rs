@@ -29,6 +29,10 @@ pub struct Manifest {
     pub weights_only: bool,
     /// Names the run that wrote it among all others, across its restarts.
     pub run_id: String,
+    /// How often the run had been continued by then. A run that goes back to an earlier checkpoint leaves files that are further
+    /// than it is, and are not its newest.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub restarts: u64,
     /// When it was saved, as RFC 3339.
     pub saved_at: String,
     /// The type name of the module.
@@ -67,6 +71,11 @@ pub struct Manifest {
     pub extra: Map<String, Value>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl Default for Manifest {
     fn default() -> Self {
         Self {
@@ -75,6 +84,7 @@ impl Default for Manifest {
             burn_version: BURN_VERSION.to_owned(),
             weights_only: false,
             run_id: String::new(),
+            restarts: 0,
             saved_at: String::new(),
             module: String::new(),
             device: String::new(),
@@ -101,6 +111,14 @@ impl Manifest {
     pub fn of_weights(&self) -> Self {
         let Self { run_id, saved_at, module, device, precision, seed, progress, hparams, config, .. } = self.clone();
         Self { weights_only: true, run_id, saved_at, module, device, precision, seed, progress, hparams, config, ..Self::default() }
+    }
+
+    /// How far the run is, for comparison with other checkpoints of the same run: the later one is the greater one, whatever
+    /// the clock said.
+    pub fn order_in_run(&self) -> impl Ord + use<> {
+        let number = |name: &str| self.progress[name].as_u64().unwrap_or(0);
+        // The batches of a validation come after the batch before it, and the end of an epoch after its last one.
+        (self.restarts, number("batches"), number("global_step"), number("epoch"), self.saved_at.clone())
     }
 
     /// The epochs that were complete, if the manifest says so.

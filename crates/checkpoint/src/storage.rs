@@ -99,6 +99,26 @@ pub fn list(folder: &Path) -> Result<Vec<Entry>> {
     }
 }
 
+/// The checkpoints in a folder, and in those up to so many levels below it. A folder on a disk that cannot be read has none.
+///
+/// # Errors
+/// As [`list`], for a store: one that does not answer is not to be taken for an empty one.
+pub fn checkpoints(folder: &Path, depth: usize) -> Result<Vec<Entry>> {
+    let entries = match list(folder) {
+        Err(error) if is_url(folder) => return Err(error),
+        listed => listed.unwrap_or_default(),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        if entry.is_checkpoint() {
+            found.push(entry);
+        } else if entry.is_folder && depth > 0 {
+            found.extend(checkpoints(&entry.path, depth - 1)?);
+        }
+    }
+    Ok(found)
+}
+
 fn list_disk(folder: &Path) -> io::Result<Vec<Entry>> {
     let entry = |entry: fs::DirEntry| {
         let path = entry.path();

@@ -193,6 +193,20 @@ impl Logger for TensorBoardLogger {
         owned(self.dir.log_dir()).map(|folder| if self.sub_dir.as_os_str().is_empty() { folder } else { folder.join(&self.sub_dir) })
     }
 
+    fn run_dir_mut(&mut self) -> Option<&mut RunDir> {
+        Some(&mut self.dir)
+    }
+
+    fn log_dirs(&self) -> Result<Option<Vec<PathBuf>>> {
+        let below = |folder: PathBuf| if self.sub_dir.as_os_str().is_empty() { folder } else { folder.join(&self.sub_dir) };
+        Ok(Some(self.dir.log_dirs()?.into_iter().map(below).collect()))
+    }
+
+    fn another(&self) -> Option<Box<dyn Logger>> {
+        let (sub_dir, prefix, default_hp_metric) = (self.sub_dir.clone(), self.prefix.clone(), self.default_hp_metric);
+        Some(Box::new(Self { sub_dir, prefix, default_hp_metric, ..Self::in_dir(self.dir.another()) }))
+    }
+
     /// Makes the folder; an event file is made when there is something to write: a run that cannot begin leaves none.
     fn open(&mut self) -> Result<()> {
         self.dir.log_dir().map(drop)

@@ -14,6 +14,7 @@ use entry::{Entry, Kept};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::absolute::absolute;
 use crate::identity::{random_hex, random_id};
 use crate::outbox::{Outbox, Route, Sending};
 use crate::rows::{Open, Row, Rows};
@@ -57,6 +58,8 @@ pub struct TrackioLogger {
     patience: Duration,
     /// Whether the user chose the run's name.
     is_named: bool,
+    /// How many runs of these settings there were with this one.
+    runs: u32,
     run: Run,
     rows: Rows,
     outbox: Option<Outbox<Entry>>,
@@ -128,6 +131,7 @@ impl TrackioLogger {
             strict: false,
             patience: Duration::from_secs(30),
             is_named: false,
+            runs: 1,
             run,
             rows: Rows::default(),
             outbox: None,
@@ -226,6 +230,7 @@ impl TrackioLogger {
         } else {
             let to = self.destination()?;
             let sending = Sending { strict: self.strict, patience: self.patience, ..Sending::new("trackio") };
+            self.save_dir = absolute(&self.save_dir)?;
             let folder = self.save_dir.join(".stormfire/trackio").join(&self.run.session);
             let outbox = Outbox::open(folder, Sender { client: to.server.client(self.token.clone()), to: to.clone() }, sending)?;
             to.save(outbox.folder())?;
@@ -304,6 +309,28 @@ impl Logger for TrackioLogger {
     /// The run's name.
     fn version(&self) -> String {
         self.run.name.clone()
+    }
+
+    fn another(&self) -> Option<Box<dyn Logger>> {
+        let Self { server, token, group, prefix, save_dir, strict, patience, is_named, run, rows, runs, .. } = self;
+        let (server, token, group) = (server.clone(), token.clone(), group.clone());
+        let (prefix, save_dir, runs) = (prefix.clone(), save_dir.clone(), runs + 1);
+        let fresh = Self::new();
+        // The name that was given is that of the first run.
+        let given = run.name.strip_suffix(&format!("-{}", self.runs)).unwrap_or(&run.name);
+        let name = if *is_named { format!("{given}-{runs}") } else { fresh.run.name.clone() };
+        let run = Run { project: run.project.clone(), name, ..fresh.run.clone() };
+        let (strict, patience, is_named) = (*strict, *patience, *is_named);
+        Some(Box::new(Self { server, token, group, prefix, save_dir, strict, patience, is_named, run, rows: rows.another(), runs, ..fresh }))
+    }
+
+    fn will_resume(&mut self, position: &Value) {
+        if let Ok(Position { run, .. }) = serde_json::from_value(position.clone())
+            && run.project == self.run.project
+            && !self.is_named
+        {
+            self.run.name = run.name;
+        }
     }
 
     /// Finds out where to send to, and makes the folder for what waits.

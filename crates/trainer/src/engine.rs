@@ -6,6 +6,7 @@ use burn::{
     optim::GradientsParams,
     tensor::{Device, Tensor},
 };
+use stormfire_checkpoint::storage;
 use stormfire_data::Stage;
 use stormfire_loggers::{Background, CheckpointInfo, Hyperparams, Loggers, Status};
 use stormfire_module::{
@@ -49,6 +50,8 @@ pub(crate) struct Engine<M: LightningModule> {
     pub(crate) kept: Option<Kept<M>>,
     /// The training data of this fit, as far as a place in it depends on it.
     pub(crate) data: DataFacts,
+    /// How often the run was continued.
+    pub(crate) restarts: u64,
     /// The logs of the run that is to go on are as they were, until it does.
     pub(crate) logs_wait: bool,
     callbacks: Vec<Box<dyn Callback<M>>>,
@@ -83,7 +86,7 @@ impl<M: LightningModule> Engine<M> {
             data_wait: Duration::ZERO,
             accumulate_grad_batches: config.accumulate_grad_batches,
             fast_dev_run: config.fast_dev_run > 0,
-            default_root_dir: config.default_root_dir.clone(),
+            default_root_dir: storage::absolute(&config.default_root_dir).unwrap_or_else(|_| config.default_root_dir.clone()),
             learning_rates: Vec::new(),
             loggers: Loggers::default(),
             requests: Requests::default(),
@@ -102,6 +105,7 @@ impl<M: LightningModule> Engine<M> {
             checkpoints: CheckpointWriter::default(),
             kept: None,
             data: DataFacts::default(),
+            restarts: 0,
             logs_wait: false,
             callbacks: ordered,
             records: Vec::new(),

@@ -29,7 +29,9 @@ use crate::{
     predict::predict,
     results_table::results_table,
     run_id::new_run_id,
-    setup::{choose_device, complete_callbacks, draw_seed, limit_of, limits_of, log_hyperparams, open_loggers, place, tell_what_is_rare},
+    setup::{
+        OpenLoggers, choose_device, complete_callbacks, draw_seed, folders_of_runs, limit_of, limits_of, log_hyperparams, place, tell_what_is_rare,
+    },
     signals::{Signal, SignalWatch},
     slurm::Requeue,
     trainer::{Fit, LoggerChoice, Stop},
@@ -67,14 +69,14 @@ impl<M: LightningModule> Session<M> {
             resume.take_up_epoch(config.max_steps, &callbacks)?;
         }
         let communicator: Box<dyn Communicator> = Box::new(SingleRank);
-        let mut resume = resume.as_deref().filter(|_| !config.new_version_on_resume);
-        let loggers = if communicator.is_global_zero() { open_loggers(&config, loggers, &mut resume)? } else { Loggers::default() };
-        let continues_logs = resume.is_some_and(|resume| resume.continue_logs(&loggers));
-        let log_dir = loggers.iter().find_map(|l| l.log_dir().map(PathBuf::from));
+        let resume = resume.as_deref().filter(|_| !config.new_version_on_resume);
+        let opened = if communicator.is_global_zero() { OpenLoggers::open(&config, loggers, resume)? } else { OpenLoggers::default() };
+        let log_dir = opened.loggers.iter().find_map(|l| l.log_dir().map(PathBuf::from));
         let requeue = Requeue::of_this_process(&config);
         let mut engine = Engine::new(config, callbacks, communicator);
-        engine.run.loggers = loggers;
-        engine.logs_wait = resume.is_some();
+        engine.run.loggers = opened.loggers;
+        engine.logs_wait = opened.some_continue;
+        let continues_logs = opened.all_continue;
         Ok(Self { engine, device, log_dir, requeue, interrupted: None, training: Training::default(), continues_logs })
     }
 
@@ -89,6 +91,12 @@ impl<M: LightningModule> Session<M> {
 
     pub(crate) fn loggers(&self) -> Loggers {
         self.engine.run.loggers.clone()
+    }
+
+    /// The folders of all runs of the loggers.
+    pub(crate) fn folders_of_runs(&self) -> Result<Vec<PathBuf>> {
+        let of_loggers = self.engine.run.loggers.iter().map(Background::log_dirs).collect::<Result<_, _>>()?;
+        folders_of_runs(of_loggers, &self.engine.run.default_root_dir)
     }
 
     pub(crate) fn log_dir(&self) -> Option<&Path> {
@@ -110,7 +118,8 @@ impl<M: LightningModule> Session<M> {
         });
         engine.run.progress = Progress::default();
         engine.run.id = new_run_id();
-        engine.run.resumed_from = resume.as_ref().map(|resume| resume.path().to_path_buf());
+        engine.run.resumed_from = resume.as_ref().map(Resume::absolute_path);
+        engine.restarts = 0;
         engine.run.spares_resumed = resume.as_ref().is_some_and(Resume::is_named);
         engine.run.accumulate_grad_batches = engine.config.accumulate_grad_batches;
         let continues_logs = std::mem::take(&mut self.continues_logs);
@@ -299,7 +308,7 @@ impl<M: LightningModule> Session<M> {
 
 impl<M: LightningModule> Drop for Session<M> {
     fn drop(&mut self) {
-        if let Some(folder) = &self.log_dir {
+        for folder in self.engine.run.loggers.iter().filter_map(|logger| logger.log_dir()) {
             // The folder of a run that could not begin is empty; any other stays.
             let _ = std::fs::remove_dir(folder);
         }

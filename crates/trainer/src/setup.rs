@@ -1,6 +1,9 @@
 //! What a run begins with: the default loggers and callbacks, and the module on its device.
 
-use std::any::Any;
+use std::{
+    any::Any,
+    path::{Path, PathBuf},
+};
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
@@ -8,7 +11,9 @@ use burn::{
 };
 use stormfire_callbacks::{ModelCheckpoint, ModelSummary, ProgressBar, Timer};
 use stormfire_data::{DataModule, Length, Loader, Loaders};
-use stormfire_loggers::{CsvLogger, DEFAULT_NAME, Hyperparams, Logger, Loggers, Metrics, RunDir, TensorBoardLogger};
+use stormfire_loggers::{
+    CsvLogger, DEFAULT_NAME, Error as LoggerError, Hyperparams, Logger, Loggers, Metrics, RunDir, TensorBoardLogger, share_versions,
+};
 use stormfire_module::{Callback, Error, Every, Hook, LightningModule, Result, Scalar, read::read, run::Run};
 
 use crate::{
@@ -18,29 +23,54 @@ use crate::{
     trainer::LoggerChoice,
 };
 
-/// The loggers of a run, opened, each on its own thread. A run that only tries the code, or is barebones, has none.
-///
-/// The default loggers continue in the folder of the run that is resumed. If it is gone, `resume` is taken away: a new folder
-/// may have the old one's name.
-pub(crate) fn open_loggers(config: &TrainerConfig, loggers: LoggerChoice, resume: &mut Option<&Resume>) -> Result<Loggers> {
-    if config.fast_dev_run > 0 || config.barebones {
-        return Ok(Loggers::default());
+/// The folder of the default loggers' runs.
+fn default_runs(root: &Path) -> RunDir {
+    RunDir::new(root).with_name(DEFAULT_NAME)
+}
+
+/// The folders of all runs of these loggers; where none of them has folders, those of the default ones.
+pub(crate) fn folders_of_runs(mut of_loggers: Vec<Option<Vec<PathBuf>>>, root: &Path) -> Result<Vec<PathBuf>> {
+    if of_loggers.iter().all(Option::is_none) {
+        of_loggers.push(Some(default_runs(root).log_dirs()?));
     }
-    let loggers = match loggers {
-        LoggerChoice::Given(loggers) => loggers,
-        LoggerChoice::Default => {
-            let new = RunDir::new(&config.default_root_dir).with_name(DEFAULT_NAME);
-            let old = resume.map_or(Ok(None), |resume| resume.run_dir(&new))?;
-            resume.take_if(|_| old.is_none());
-            let folder = old.unwrap_or(new);
-            folder
-                .log_dir()
-                .map_err(|error| Error::config("default_root_dir", error.to_string(), "choose a folder that can be written to"))?;
-            let tensorboard: Box<dyn Logger> = Box::new(TensorBoardLogger::in_dir(folder.clone()));
-            vec![tensorboard, Box::new(CsvLogger::in_dir(folder))]
+    Ok(of_loggers.into_iter().flatten().flatten().collect())
+}
+
+/// The loggers of a run, opened.
+#[derive(Default)]
+pub(crate) struct OpenLoggers {
+    /// Each on its own thread. A run that only tries the code, or is barebones, has none.
+    pub(crate) loggers: Loggers,
+    /// Some of them go on in the log of a run, and wait for it.
+    pub(crate) some_continue: bool,
+    pub(crate) all_continue: bool,
+}
+
+impl OpenLoggers {
+    /// Opens loggers. They go on in the logs of the run that is resumed, where these are still there.
+    pub(crate) fn open(config: &TrainerConfig, loggers: LoggerChoice, resume: Option<&Resume>) -> Result<Self> {
+        if config.fast_dev_run > 0 || config.barebones {
+            return Ok(Self::default());
         }
-    };
-    Loggers::spawn(loggers).map_err(Error::from)
+        let (mut loggers, default) = match loggers {
+            LoggerChoice::Given(loggers) => (loggers, None),
+            LoggerChoice::Default => {
+                let folder = default_runs(&config.default_root_dir);
+                let tensorboard: Box<dyn Logger> = Box::new(TensorBoardLogger::in_dir(folder.clone()));
+                (vec![tensorboard, Box::new(CsvLogger::in_dir(folder.clone()))], Some(folder))
+            }
+        };
+        share_versions(&mut loggers);
+        let parts = resume.map_or(Ok(Vec::new()), |resume| resume.take_back(&mut loggers))?;
+        if let Some(folder) = default {
+            let unusable = |error: LoggerError| Error::config("default_root_dir", error.to_string(), "choose a folder that can be written to");
+            folder.log_dir().map_err(unusable)?;
+        }
+        let loggers = Loggers::spawn(loggers)?;
+        let continued = resume.map_or(0, |resume| resume.continue_logs(&loggers, parts));
+        let all_continue = resume.is_some() && continued == loggers.len();
+        Ok(Self { some_continue: continued > 0, all_continue, loggers })
+    }
 }
 
 /// A seed for a run that was given none, from the random numbers of the device: whoever has seeded these gets the same.

@@ -15,12 +15,13 @@ use stormfire_module::{
 
 use crate::{
     accelerator::Accelerator,
-    checkpoint::{CkptPath, Resume, locate},
+    checkpoint::{CkptPath, Places, Resume},
     config::{Limit, TrainerConfig},
     evaluate::Evaluation,
     non_finite::NonFinite,
     profiler::ProfilerKind,
     session::Session,
+    setup::folders_of_runs,
     signals::Signal,
     slurm::{Requeue, RequeueSignal},
 };
@@ -367,8 +368,17 @@ impl<M: LightningModule> Trainer<M> {
     /// The checkpoint that was asked for, read.
     fn checkpoint(&mut self) -> Result<Option<Resume>> {
         let Some(wanted) = self.ckpt_path.take() else { return Ok(None) };
-        let callbacks = self.session.as_ref().map_or(self.callbacks.as_slice(), Session::callbacks);
-        locate(&wanted, &self.config.default_root_dir, callbacks)?.map(|path| Resume::read(&path, wanted != CkptPath::Last)).transpose()
+        let root = &self.config.default_root_dir;
+        let (callbacks, runs) = match (&self.session, &self.loggers) {
+            (Some(session), _) => (session.callbacks(), session.folders_of_runs()?),
+            (None, LoggerChoice::Default) => (self.callbacks.as_slice(), folders_of_runs(Vec::new(), root)?),
+            (None, LoggerChoice::Given(loggers)) => {
+                let of_loggers = loggers.iter().map(|logger| logger.log_dirs()).collect::<Result<_, _>>()?;
+                (self.callbacks.as_slice(), folders_of_runs(of_loggers, root)?)
+            }
+        };
+        let places = Places::of(callbacks, &runs, root)?;
+        places.locate(&wanted, callbacks)?.map(|path| Resume::read(&path, wanted != CkptPath::Last, &places)).transpose()
     }
 
     /// The module, with the weights of the checkpoint if one was asked for.

@@ -52,7 +52,7 @@ impl ModelCheckpoint {
 /// a fresh machine finds the same folder, whatever number its logs have.
 fn default_dir(ctx: &Context<'_>) -> PathBuf {
     let root = &ctx.run().default_root_dir;
-    if storage::is_url(root) { root.join("checkpoints") } else { ctx.log_dir().join("checkpoints") }
+    if storage::is_url(root) { root.join(files::FOLDER) } else { ctx.log_dir().join(files::FOLDER) }
 }
 
 fn is_used(dir: &Path) -> Result<bool> {

@@ -14,6 +14,7 @@ use super::files::{self, FileStore};
 use super::keys::Fitter;
 use super::run::{Known, Note};
 use super::system;
+use crate::absolute::absolute;
 use crate::http::{Auth, Client};
 use crate::outbox::{Outbox, Route, Sending};
 use crate::{Delivery, Result, identity, position};
@@ -65,6 +66,15 @@ impl Settings {
 
     pub(super) fn place(&self) -> Result<Place> {
         self.address().place(&self.experiment)
+    }
+
+    /// A folder stays where it is, wherever the process goes.
+    pub(super) fn fix_place(&mut self) -> Result<()> {
+        self.save_dir = absolute(&self.save_dir)?;
+        if let Place::Folder(root) = self.place()? {
+            self.uri = Some(Address { text: absolute(&root)?.to_string_lossy().into_owned(), login: None });
+        }
+        Ok(())
     }
 
     fn note(&self, id: &str, server: &str, fitter: &mut Fitter) -> Note {

@@ -131,7 +131,7 @@ impl Queue {
         self.flush()?;
         self.file.sync()?;
         let file = self.file.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Position { folder: std::path::absolute(&self.folder)?, file, length: self.file.end(), version: self.version })
+        Ok(Position { folder: self.folder.clone(), file, length: self.file.end(), version: self.version })
     }
 
     /// Removes the folder of a run of which nothing was told.

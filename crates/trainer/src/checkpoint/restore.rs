@@ -7,9 +7,10 @@ use std::{
 
 use burn::{module::Module, tensor::TensorData};
 use serde_json::Value;
-use stormfire_checkpoint::{Checkpoint, LoadOptions, Manifest, ParamPaths, newest_good, restore};
+use stormfire_checkpoint::{Checkpoint, LoadOptions, Manifest, ParamPaths, restore, storage};
 use stormfire_module::{Callback, Error, Event, LightningModule, Result, gradients, moment::Progress, state};
 
+use super::locate::Places;
 use crate::{
     accelerator::check_default_device, data_facts::DataFacts, engine::Engine, log_state::LogState, loop_state::LoopState,
     run_state::UnfinishedEpoch, training::Training,
@@ -19,22 +20,24 @@ use crate::{
 pub(crate) struct Resume {
     path: PathBuf,
     is_named: bool,
+    /// How often the run had been continued when this fit begins.
+    restarts: u64,
     manifest: Manifest,
     tensors: BTreeMap<String, TensorData>,
 }
 
 impl Resume {
     /// Reads a checkpoint, which somebody has named or not. The error for a damaged one names the newest good one beside it.
-    pub(crate) fn read(path: &Path, is_named: bool) -> Result<Self> {
+    pub(crate) fn read(path: &Path, is_named: bool, places: &Places) -> Result<Self> {
         match Checkpoint::read(path) {
             Ok(checkpoint) => {
                 let (manifest, tensors) = checkpoint.into_parts();
-                Ok(Self { path: path.into(), is_named, manifest, tensors })
+                let restarts = places.restarts(&manifest, path);
+                Ok(Self { path: path.into(), is_named, restarts, manifest, tensors })
             }
             Err(error) => {
-                let good = path.parent().and_then(|folder| newest_good(folder, path));
-                let hint = match good {
-                    Some(good) => format!("the newest good checkpoint beside it is `{}`", good.path.display()),
+                let hint = match places.beside(path) {
+                    Some(good) => format!("the newest good checkpoint beside it is `{}`", good.display()),
                     None => error.hint().unwrap_or_default(),
                 };
                 Err(Error::Checkpoint { path: path.into(), reason: error.reason(), hint })
@@ -84,6 +87,11 @@ impl Resume {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The same, wherever the process goes from here.
+    pub(crate) fn absolute_path(&self) -> PathBuf {
+        storage::absolute(&self.path).unwrap_or_else(|_| self.path.clone())
     }
 
     pub(crate) fn is_named(&self) -> bool {
@@ -140,9 +148,10 @@ impl Resume {
         state::load(&mut loops, std::mem::take(&mut self.manifest.loops))?;
         self.manifest.progress = state::save(&progress)?;
         loops.names.finish_after_a_kill(&self.path, &self.manifest, &self.tensors);
-        let Self { manifest, tensors, .. } = self;
+        let Self { manifest, tensors, restarts, .. } = self;
         training.optimizers.load(manifest.optimizers, tensors, &paths)?;
         engine.run.id = manifest.run_id;
+        engine.restarts = restarts + 1;
         engine.seed = engine.config.seed.or(manifest.seed);
         engine.run.progress = progress;
         loops.restore(&mut engine.clock, &mut engine.run);

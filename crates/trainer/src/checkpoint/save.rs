@@ -132,6 +132,7 @@ pub(crate) fn write_kept<M: LightningModule>(engine: &mut Engine<M>, module: &mu
 fn manifest<M: LightningModule>(engine: &Engine<M>, module: &M, progress: &Progress) -> Result<Manifest> {
     Ok(Manifest {
         run_id: engine.run.id.clone(),
+        restarts: engine.restarts,
         saved_at: format!("{:.9}", jiff::Timestamp::now()),
         module: std::any::type_name::<M>().into(),
         device: accelerator::describe(&engine.device),
