@@ -9,4 +9,5 @@ mod net;
 mod observer;
 mod places;
 mod plan;
+mod set_ups;
 mod trackers;

@@ -200,7 +200,11 @@ impl RunDir {
     pub fn log_dirs(&self) -> Result<Vec<PathBuf>> {
         let root = self.absolute_root()?;
         let Some(wanted) = &self.inner.wanted else {
-            return if root.is_dir() { Ok(version::versions(&root)?.into_iter().map(|(_, folder)| folder).collect()) } else { Ok(Vec::new()) };
+            return if root.is_dir() {
+                Ok(version::versions(&root)?.into_iter().map(|(_, folder)| folder).collect())
+            } else {
+                Ok(Vec::new())
+            };
         };
         let mut folders = vec![folder_of(&root, wanted)];
         for entry in std::fs::read_dir(&root).into_iter().flatten().flatten() {

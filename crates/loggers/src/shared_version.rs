@@ -45,3 +45,31 @@ impl SharedRun {
         self.members.push(index);
     }
 }
+
+#[cfg(test)]
+#[cfg(all(feature = "csv", feature = "tensorboard"))]
+mod tests {
+    use super::*;
+    use crate::{CsvLogger, Loggers, TensorBoardLogger};
+
+    #[test]
+    fn loggers_of_one_experiment_are_one_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let handle = RunDir::new(folder).with_name("held");
+        let all: Vec<Box<dyn Logger>> = vec![
+            Box::new(TensorBoardLogger::new(folder)),
+            Box::new(CsvLogger::new(folder)),
+            Box::new(CsvLogger::new(folder).prefix("other")),
+            Box::new(CsvLogger::new(folder).name("held")),
+            Box::new(TensorBoardLogger::in_dir(handle.clone())),
+            Box::new(CsvLogger::new(folder.join("."))),
+        ];
+        let loggers = Loggers::spawn(all).unwrap();
+        let runs: Vec<_> = loggers.iter().map(|logger| format!("{}/{}", logger.name(), logger.version())).collect();
+        let logs = |version: u32| format!("lightning_logs/version_{version}");
+        assert_eq!(runs, [logs(0), logs(0), logs(1), "held/version_0".into(), "held/version_0".into(), logs(2)]);
+        // Whoever has a handle of the run finds it there.
+        assert_eq!(Some(handle.log_dir().unwrap()), loggers[3].log_dir());
+    }
+}

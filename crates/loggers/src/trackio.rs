@@ -321,7 +321,20 @@ impl Logger for TrackioLogger {
         let name = if *is_named { format!("{given}-{runs}") } else { fresh.run.name.clone() };
         let run = Run { project: run.project.clone(), name, ..fresh.run.clone() };
         let (strict, patience, is_named) = (*strict, *patience, *is_named);
-        Some(Box::new(Self { server, token, group, prefix, save_dir, strict, patience, is_named, run, rows: rows.another(), runs, ..fresh }))
+        Some(Box::new(Self {
+            server,
+            token,
+            group,
+            prefix,
+            save_dir,
+            strict,
+            patience,
+            is_named,
+            run,
+            rows: rows.another(),
+            runs,
+            ..fresh
+        }))
     }
 
     fn will_resume(&mut self, position: &Value) {

@@ -121,6 +121,8 @@ impl<M: LightningModule> Engine<M> {
         self.logs_wait = false;
         scope::begin_output();
         if let Some(folder) = self.run.loggers.iter().find_map(|logger| logger.log_dir()) {
+            // A logger makes a folder below that of its run with the first value.
+            std::fs::create_dir_all(folder)?;
             Hyperparams::from_serialize(self.config.as_ref())?.write_yaml(&folder.join("trainer.yaml"))?;
         }
         Ok(())

@@ -30,7 +30,8 @@ use crate::{
     results_table::results_table,
     run_id::new_run_id,
     setup::{
-        OpenLoggers, choose_device, complete_callbacks, draw_seed, folders_of_runs, limit_of, limits_of, log_hyperparams, place, tell_what_is_rare,
+        OpenLoggers, choose_device, complete_callbacks, draw_seed, folders_of_runs, limit_of, limits_of, log_hyperparams, place,
+        tell_what_is_rare,
     },
     signals::{Signal, SignalWatch},
     slurm::Requeue,

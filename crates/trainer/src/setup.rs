@@ -63,7 +63,8 @@ impl OpenLoggers {
         share_versions(&mut loggers);
         let parts = resume.map_or(Ok(Vec::new()), |resume| resume.take_back(&mut loggers))?;
         if let Some(folder) = default {
-            let unusable = |error: LoggerError| Error::config("default_root_dir", error.to_string(), "choose a folder that can be written to");
+            let unusable =
+                |error: LoggerError| Error::config("default_root_dir", error.to_string(), "choose a folder that can be written to");
             folder.log_dir().map_err(unusable)?;
         }
         let loggers = Loggers::spawn(loggers)?;

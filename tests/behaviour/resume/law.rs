@@ -140,6 +140,7 @@ fn read(path: &Path) -> Option<Saved> {
     for changes in ["saved_at", "loggers"] {
         manifest[changes].take();
     }
+    manifest.as_object_mut().unwrap().remove("restarts");
     manifest["loops"]["since_validation"].take();
     if let Some(unfinished) = manifest.get_mut("unfinished_epoch") {
         unfinished["loggers"].take();

@@ -100,3 +100,48 @@ fn a_file_in_the_way_is_an_error_that_names_it() {
     assert!(error.to_string().contains(&file.display().to_string()), "{error}");
     assert!(error.hint().is_some());
 }
+
+#[test]
+fn numbers_that_leave_none_after_them_are_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join(DEFAULT_NAME);
+    for name in ["version_2", "version_18446744073709551615", "version_18446744073709551614", "version_99999999999999999999"] {
+        fs_err::create_dir_all(root.join(name)).unwrap();
+    }
+    assert_eq!(RunDir::new(folder.path()).version().unwrap(), "version_3");
+}
+
+#[test]
+fn what_a_kill_left_half_written_goes_with_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let left = |version: &str| {
+        let run = folder.path().join(DEFAULT_NAME).join(version);
+        fs_err::create_dir_all(&run).unwrap();
+        fs_err::write(run.join(".hparams.yaml.new-abc"), "lr: 0.").unwrap();
+        run.join(".hparams.yaml.new-abc")
+    };
+    let (newest, given) = (left("version_0"), left("mine"));
+    let _next = RunDir::new(folder.path()).version().unwrap();
+    assert!(!newest.exists());
+    let _given = RunDir::new(folder.path()).with_version("mine").version().unwrap();
+    assert!(!given.exists());
+}
+
+#[test]
+fn another_run_is_the_next_version_or_one_beside_that_which_was_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = RunDir::new(folder.path());
+    first.version().unwrap();
+    assert_eq!(first.another().version().unwrap(), "version_1");
+    let given = RunDir::new(folder.path()).with_version("try");
+    given.version().unwrap();
+    assert_eq!((given.another().version().unwrap(), given.another().version().unwrap()), ("try-v1", "try-v2"));
+    for (version, expected) in [("try", true), ("try-v2", true), ("try-vx", false), ("tryv1", false), ("other", false)] {
+        assert_eq!(given.may_be(version), expected, "{version}");
+    }
+    let mut folders = given.log_dirs().unwrap();
+    folders.sort();
+    let root = folder.path().join(DEFAULT_NAME);
+    assert_eq!(folders, ["try", "try-v1", "try-v2"].map(|name| root.join(name)));
+    assert_eq!(first.log_dirs().unwrap().len(), 2);
+}

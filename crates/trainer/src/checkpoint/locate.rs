@@ -7,7 +7,7 @@ use std::{
 
 use stormfire_callbacks::{ModelCheckpoint, OnExceptionCheckpoint};
 use stormfire_checkpoint::{
-    Checkpoint, Manifest, newest_good,
+    Checkpoint, Manifest, neighbourhood, newest_good,
     storage::{self, identity},
     verify,
 };
@@ -70,7 +70,9 @@ impl Places {
                     tracing::info!("`ckpt_path(\"last\")` is `{}`", path.display());
                 } else {
                     let folders = self.0.iter().map(|(folder, _)| format!("`{}`", folder.display())).collect::<Vec<_>>().join(", ");
-                    tracing::warn!("`ckpt_path(\"last\")`: there is no checkpoint yet, so this run begins without one; looked in {folders}");
+                    tracing::warn!(
+                        "`ckpt_path(\"last\")`: there is no checkpoint yet, so this run begins without one; looked in {folders}"
+                    );
                 }
                 Ok(found)
             }
@@ -97,14 +99,17 @@ impl Places {
     pub(crate) fn beside(&self, path: &Path) -> Option<PathBuf> {
         let absolute = storage::absolute(path).unwrap_or_else(|_| path.into());
         let ours = self.0.iter().filter(|(folder, _)| absolute.starts_with(folder));
-        let ours = ours.max_by_key(|(folder, _)| folder.as_os_str().len()).map(|(folder, depth)| (folder.as_path(), *depth));
-        let (folder, depth) = ours.unwrap_or_else(|| stormfire_checkpoint::neighbourhood(&absolute));
+        let ours = ours.max_by_key(|(folder, _)| folder.as_os_str().len()).map(|(folder, depth)| {
+            let own = absolute.strip_prefix(folder).map_or(0, |below| below.components().count().saturating_sub(1));
+            (folder.as_path(), own.max(*depth))
+        });
+        let (folder, depth) = ours.unwrap_or_else(|| neighbourhood(&absolute));
         newest_good(folder, depth, path).map(|found| found.path)
     }
 
     /// How often the run of a checkpoint was continued until now, as far as its files here tell.
     pub(crate) fn restarts(&self, of: &Manifest, path: &Path) -> u64 {
-        let (beside, depth) = stormfire_checkpoint::neighbourhood(path);
+        let (beside, depth) = neighbourhood(path);
         let beside = [(beside.to_path_buf(), depth)];
         let places = self.0.iter().chain(&beside).filter(|(folder, _)| !storage::is_url(folder));
         let files = places.flat_map(|(folder, depth)| storage::checkpoints(folder, *depth).unwrap_or_default());
