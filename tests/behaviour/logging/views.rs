@@ -269,7 +269,7 @@ fn a_step_can_be_tested_without_a_trainer() {
     assert!((captured.get("val_loss").unwrap() - loss).abs() < 1e-9);
     assert!(captured.get("val_acc").unwrap_err().to_string().contains("available are: `val_loss`"));
     // And nothing is left behind for a run that comes after it, or was logged outside of one.
-    line.validation_step(batch(), 0);
+    line.validation_step(batch(), 0).unwrap();
     let logger = MemoryLogger::new();
     assert!(trainer(&logger).max_epochs(1).fit(Probe::silent(), line_data(4, 4)).is_ok());
     assert_eq!(lines(&logger), [""; 0]);
