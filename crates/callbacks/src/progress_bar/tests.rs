@@ -7,7 +7,7 @@ use std::{
 use burn::tensor::{Device, Tensor};
 use indicatif::{InMemoryTerm, ProgressDrawTarget};
 use stormfire_loggers::{CsvLogger, Loggers};
-use stormfire_module::{Callback, Error, Event};
+use stormfire_module::{Callback, Error, Event, StepOutput};
 
 use super::{terminal::Columns, *};
 use crate::testing::{Bench, Line};
