@@ -13,7 +13,7 @@ use stormfire_module::{
     Callback, Context, Error, Event, Hook, LightningModule, Order, Result,
     log::{self, Record},
     module_hooks::ModuleHooks,
-    moment::Progress,
+    moment::{Moment, Progress},
     read::ForbidReads,
     run::{Limits, Requests, Run},
     scope::{self, Entered},
@@ -54,6 +54,10 @@ pub(crate) struct Engine<M: LightningModule> {
     pub(crate) restarts: u64,
     /// The logs of the run that is to go on are as they were, until it does.
     pub(crate) logs_wait: bool,
+    /// A fit has begun in these logs.
+    pub(crate) has_logged_fit: bool,
+    /// The first failure of a logger that is still to be told.
+    failed_log: Option<Error>,
     callbacks: Vec<Box<dyn Callback<M>>>,
     records: Vec<Record>,
     said_nothing_is_logged: bool,
@@ -66,33 +70,7 @@ impl<M: LightningModule> Engine<M> {
         late.sort_by_key(|callback| callback.order());
         ordered.push(Box::new(ModuleHooks));
         ordered.extend(late);
-        let run = Run {
-            id: new_run_id(),
-            resumed_from: None,
-            spares_resumed: false,
-            owner_of,
-            stage: Stage::Fit,
-            moment: stormfire_module::Moment::default(),
-            progress: Progress::default(),
-            limits: Limits::default(),
-            logger_step: 0,
-            logs_this_step: false,
-            log_every_n_steps: config.log_every_n_steps,
-            validates_every_epoch: false,
-            validation_is_due: false,
-            is_last_batch: false,
-            step_skipped: false,
-            batch_items: Some(1),
-            data_wait: Duration::ZERO,
-            accumulate_grad_batches: config.accumulate_grad_batches,
-            fast_dev_run: config.fast_dev_run > 0,
-            default_root_dir: storage::absolute(&config.default_root_dir).unwrap_or_else(|_| config.default_root_dir.clone()),
-            learning_rates: Vec::new(),
-            loggers: Loggers::default(),
-            requests: Requests::default(),
-            keeps_state: false,
-            boundary: None,
-        };
+        let run = fresh_run(&config, Stage::Fit, Loggers::default());
         Self {
             device: Device::flex(),
             run,
@@ -107,6 +85,8 @@ impl<M: LightningModule> Engine<M> {
             data: DataFacts::default(),
             restarts: 0,
             logs_wait: false,
+            has_logged_fit: false,
+            failed_log: None,
             callbacks: ordered,
             records: Vec::new(),
             said_nothing_is_logged: false,
@@ -114,11 +94,41 @@ impl<M: LightningModule> Engine<M> {
         }
     }
 
+    /// Begins a run: nothing is left of the one before it, but whatever is no fit is one of the fit before it.
+    pub(crate) fn begin(&mut self, stage: Stage) {
+        let loggers = std::mem::take(&mut self.run.loggers);
+        let before = std::mem::replace(&mut self.run, fresh_run(&self.config, stage, loggers));
+        if stage == Stage::Fit {
+            (self.restarts, self.data) = (0, DataFacts::default());
+        } else {
+            self.run.logger_step = before.progress.global_step;
+            (self.run.id, self.run.progress, self.run.learning_rates) = (before.id, before.progress, before.learning_rates);
+        }
+        self.store.clear();
+        self.clock = LoopClock::default();
+        (self.kept, self.failed_log) = (None, None);
+        self.profiler.begin_run();
+    }
+
+    /// Keeps the failure of a logger for [`Engine::check_logs`]: the state of the run is as good as any, and the checkpoints of
+    /// this boundary come first.
+    pub(crate) fn note_logged(&mut self, sent: Result<()>) {
+        if let Err(error) = sent {
+            self.failed_log.get_or_insert(error);
+        }
+    }
+
+    /// An error if a logger has failed.
+    pub(crate) fn check_logs(&mut self) -> Result<()> {
+        self.failed_log.take().map_or(Ok(()), Err)
+    }
+
     /// Nothing can be refused any more: the logs of a run that goes on are taken back to its checkpoint, and the options are
     /// written beside them.
     pub(crate) fn begin_logs(&mut self) -> Result<()> {
         self.run.loggers.iter().try_for_each(Background::resumed)?;
         self.logs_wait = false;
+        self.has_logged_fit |= self.run.stage == Stage::Fit;
         scope::begin_output();
         if let Some(folder) = self.run.loggers.iter().find_map(|logger| logger.log_dir()) {
             // A logger makes a folder below that of its run with the first value.
@@ -249,6 +259,37 @@ impl<M: LightningModule> Engine<M> {
 
     pub(crate) fn after_save_checkpoint(&self, info: &CheckpointInfo) -> Result<()> {
         self.run.loggers.iter().try_for_each(|logger| logger.after_save_checkpoint(info.clone())).map_err(Error::from)
+    }
+}
+
+/// What every run begins with.
+fn fresh_run(config: &TrainerConfig, stage: Stage, loggers: Loggers) -> Run {
+    Run {
+        id: new_run_id(),
+        resumed_from: None,
+        spares_resumed: false,
+        owner_of,
+        stage,
+        moment: Moment { num_dataloaders: 1, ..Moment::default() },
+        progress: Progress::default(),
+        limits: Limits::default(),
+        logger_step: 0,
+        logs_this_step: false,
+        log_every_n_steps: config.log_every_n_steps,
+        validates_every_epoch: false,
+        validation_is_due: false,
+        is_last_batch: false,
+        step_skipped: false,
+        batch_items: Some(1),
+        data_wait: Duration::ZERO,
+        accumulate_grad_batches: config.accumulate_grad_batches,
+        fast_dev_run: config.fast_dev_run > 0,
+        default_root_dir: storage::absolute(&config.default_root_dir).unwrap_or_else(|_| config.default_root_dir.clone()),
+        learning_rates: Vec::new(),
+        loggers,
+        requests: Requests::default(),
+        keeps_state: false,
+        boundary: None,
     }
 }
 

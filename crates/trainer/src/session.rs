@@ -3,6 +3,7 @@
 use std::{
     io::Write as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use burn::tensor::Device;
@@ -11,7 +12,7 @@ use stormfire_loggers::{Background, Loggers, Metrics, Status};
 use stormfire_module::{
     Callback, Error, Event, Every, Hook, LightningModule, PredictModule, Result, RunningStage,
     moment::Progress,
-    run::{Limits, Requests, SaveRequest},
+    run::{Limits, SaveRequest},
     scope,
 };
 
@@ -25,10 +26,10 @@ use crate::{
     evaluate::{Evaluated, Evaluation, evaluate},
     fit::FitLoop,
     guard::guard,
-    loop_state::LoopClock,
     predict::predict,
     results_table::results_table,
-    run_id::new_run_id,
+    run_id::owner_of,
+    run_state::RunState,
     setup::{
         OpenLoggers, choose_device, complete_callbacks, draw_seed, folders_of_runs, limit_of, limits_of, log_hyperparams, place,
         tell_what_is_rare,
@@ -48,6 +49,8 @@ pub(crate) struct Session<M: LightningModule> {
     interrupted: Option<Signal>,
     /// Of the newest fit, for checkpoints that are asked for after it.
     training: Training,
+    /// How the newest fit has ended, if it did so by itself. What is evaluated afterwards does not change it.
+    ended: Option<RunState>,
     /// The loggers continue those of the checkpoint at hand.
     continues_logs: bool,
 }
@@ -77,8 +80,41 @@ impl<M: LightningModule> Session<M> {
         let mut engine = Engine::new(config, callbacks, communicator);
         engine.run.loggers = opened.loggers;
         engine.logs_wait = opened.some_continue;
-        let continues_logs = opened.all_continue;
-        Ok(Self { engine, device, log_dir, requeue, interrupted: None, training: Training::default(), continues_logs })
+        let (training, continues_logs) = (Training::default(), opened.all_continue);
+        Ok(Self { engine, device, log_dir, requeue, interrupted: None, training, ended: None, continues_logs })
+    }
+
+    /// Gives a further fit logs of its own, or those of the checkpoint that it continues from. Those in which no fit has begun
+    /// yet are its own.
+    pub(crate) fn begin_logs_anew(&mut self, resume: Option<&Resume>) -> Result<()> {
+        let resume = resume.filter(|_| !self.engine.config.new_version_on_resume);
+        if !self.engine.has_logged_fit && !self.engine.logs_wait && resume.is_none() {
+            return Ok(());
+        }
+        let opened = OpenLoggers::of_another_run(&self.engine.run.loggers, resume)?;
+        self.log_dir = opened.loggers.iter().find_map(|l| l.log_dir().map(PathBuf::from));
+        self.engine.run.loggers = opened.loggers;
+        (self.engine.logs_wait, self.engine.has_logged_fit) = (opened.some_continue, false);
+        self.continues_logs = opened.all_continue;
+        Ok(())
+    }
+
+    /// The newest fit as it ended, to go on from.
+    pub(crate) fn newest_fit(&mut self, module: &M) -> Result<Resume> {
+        let ended = self.ended.clone().ok_or_else(|| {
+            let hint = "call it after a `Trainer::fit` that has returned a module, or continue from a checkpoint with `set_ckpt_path`";
+            Error::config("fit_further", "there is no fit that has ended well", hint)
+        })?;
+        let (manifest, tensors) = checkpoint::in_memory(&mut self.engine, &mut module.clone(), &self.training, ended)?;
+        Ok(Resume::in_memory(manifest, tensors))
+    }
+
+    /// New limits for the runs to come.
+    pub(crate) fn set_limits(&mut self, max_epochs: Option<usize>, max_steps: Option<u64>) {
+        if self.engine.config.fast_dev_run == 0 {
+            let config = Arc::make_mut(&mut self.engine.config);
+            (config.max_epochs, config.max_steps) = (max_epochs, max_steps);
+        }
     }
 
     /// A later fit that is to continue from this.
@@ -100,6 +136,11 @@ impl<M: LightningModule> Session<M> {
         folders_of_runs(of_loggers, &self.engine.run.default_root_dir)
     }
 
+    /// Absolute, or a URL.
+    pub(crate) fn default_root_dir(&self) -> &Path {
+        &self.engine.run.default_root_dir
+    }
+
     pub(crate) fn log_dir(&self) -> Option<&Path> {
         self.log_dir.as_deref()
     }
@@ -117,17 +158,15 @@ impl<M: LightningModule> Session<M> {
             Some(seed) => seed,
             None => draw_seed(&engine.device)?,
         });
-        engine.run.progress = Progress::default();
-        engine.run.id = new_run_id();
-        engine.run.resumed_from = resume.as_ref().map(Resume::absolute_path);
-        engine.restarts = 0;
-        engine.run.spares_resumed = resume.as_ref().is_some_and(Resume::is_named);
-        engine.run.accumulate_grad_batches = engine.config.accumulate_grad_batches;
+        self.ended = None;
         let continues_logs = std::mem::take(&mut self.continues_logs);
         let mut training = Training::default();
         let outcome = self.run(Stage::Fit, &mut module, &mut data, &mut training, |engine, module, data, training| {
             if let Some(resume) = &resume {
+                engine.run.resumed_from = resume.file();
+                engine.run.spares_resumed = resume.is_named();
                 resume.check_is_whole()?;
+                engine.run.id.clone_from(&resume.manifest().run_id);
             }
             let (train, val) = prepare_fit(engine, module, data, resume.as_ref())?;
             training.optimizers = {
@@ -157,16 +196,19 @@ impl<M: LightningModule> Session<M> {
             Err(error) => self.interrupted.filter(|_| matches!(error, Error::Interrupted { .. })).map(Stop::Interrupted).ok_or(error)?,
         };
         tracing::info!("`Trainer.fit` stopped: {stop}");
+        self.ended = Some(self.state_at_the_end()?);
         Ok(Fit { module, stop, progress: self.engine.run.progress.clone(), metrics: self.engine.store.newest()? })
     }
 
     /// Writes the state at the end of the newest fit, and waits for it.
     pub(crate) fn save_checkpoint(&mut self, module: &M, request: SaveRequest) -> Result<()> {
-        self.engine.run.requests.saves = vec![request];
+        checkpoint::write_state(&mut self.engine, &mut module.clone(), &self.training, self.ended.clone(), request)
+    }
+
+    fn state_at_the_end(&mut self) -> Result<RunState> {
         // Who continues from the end of a fit wants more of it.
         self.engine.run.requests.stop = None;
-        checkpoint::write_requested(&mut self.engine, &mut module.clone(), &self.training)?;
-        checkpoint::settle(&mut self.engine)
+        checkpoint::run_state(&mut self.engine)
     }
 
     pub(crate) fn evaluate<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, mut data: D, what: Evaluation) -> Result<Vec<Metrics>> {
@@ -196,6 +238,7 @@ impl<M: LightningModule> Session<M> {
             engine.begin_logs()?;
             let mut data = Evaluated::new(loaders, limits);
             let metrics = evaluate(engine, module, &mut data, what, running)?;
+            engine.check_logs()?;
             Ok(metrics.by_loader(data.loaders.len()))
         })?;
         if !self.engine.config.barebones && results.iter().any(|metrics| !metrics.is_empty()) {
@@ -224,6 +267,10 @@ impl<M: LightningModule> Session<M> {
     }
 
     fn for_evaluation(&mut self, module: &M) -> Result<M> {
+        if self.engine.logs_wait {
+            // A fit was refused that was to go on in the logs of its run; this has no part in that.
+            self.begin_logs_anew(None)?;
+        }
         self.engine.device = choose_device(self.device.as_ref(), &self.engine.config, module)?;
         Ok(place(module.clone(), &self.engine.device, None).valid())
     }
@@ -243,17 +290,8 @@ impl<M: LightningModule> Session<M> {
         // Whoever keeps what is reported beside the logs learns the folder from this field.
         let log_dir = self.log_dir.as_ref().map(|folder| tracing::field::display(folder.display()));
         tracing::info!(device = accelerator::describe(&engine.device), log_dir, "`Trainer.{stage}` begins");
-        engine.run.stage = stage;
-        engine.run.resumed_from.take_if(|_| stage != Stage::Fit);
-        engine.run.limits = Limits::default();
-        engine.run.requests = Requests::default();
-        engine.run.moment = stormfire_module::Moment { num_dataloaders: 1, ..Default::default() };
-        engine.run.batch_items = Some(1);
-        engine.store.clear();
-        engine.clock = LoopClock::default();
-        (engine.run.keeps_state, engine.kept) = (false, None);
+        engine.begin(stage);
         engine.signals = engine.config.handle_signals.then(|| SignalWatch::install(self.requeue.signal()));
-        engine.profiler.begin_run();
         let mut outcome = guard(|| body(&mut *engine, &mut *module, &mut *data, &mut *training));
         // A fit that could not go on has nothing to say in the logs of the run that it was to continue.
         let waiting = (outcome.is_err() && engine.logs_wait).then(|| std::mem::take(&mut engine.run.loggers));
@@ -337,7 +375,7 @@ fn on_exception<M: LightningModule, D: DataModule>(
     if let Err(late) = guard(|| checkpoint::settle(engine)) {
         tracing::error!("while handling `{error}`: {late}");
     }
-    // Callbacks can see what will not be written any more, and ask for it again.
+    // Callbacks can see what they have asked for and what is not written yet, and ask for it again.
     if matches!(error, Error::Interrupted { .. }) {
         // A signal ends a fit between two batches: what is there is whole.
         engine.kept = None;
@@ -345,9 +383,9 @@ fn on_exception<M: LightningModule, D: DataModule>(
     if let Err(late) = checkpoint::go_back(engine) {
         tracing::error!("while handling `{error}`: {late}");
     }
-    let given_up = engine.run.requests.saves.len();
+    let waiting = engine.run.requests.saves.len();
     let told = guard(|| engine.fire(module, Event::Exception { error }));
-    engine.run.requests.saves.drain(..given_up);
+    give_up(engine, waiting);
     engine.run.boundary = None;
     if let Error::NonFinite { parameters, .. } = error
         && !parameters.is_empty()
@@ -363,6 +401,26 @@ fn on_exception<M: LightningModule, D: DataModule>(
     });
     for late in [told, saved, heard].into_iter().filter_map(Result::err) {
         tracing::error!("while handling `{error}`: {late}");
+    }
+}
+
+/// Of the checkpoints that wait, those stay whose state was kept: that of the last boundary, at which they were asked for. The
+/// names of the others are free again, unless there is an older file of the run under them.
+fn give_up<M: LightningModule>(engine: &mut Engine<M>, waiting: usize) {
+    let is_kept = engine.kept.is_some();
+    let requests = &mut engine.run.requests;
+    let asked_now: Vec<SaveRequest> = requests.saves.drain(waiting..).collect();
+    let mut waiting = std::mem::take(&mut requests.saves);
+    waiting.retain(|old| !asked_now.iter().any(|request| request.path == old.path));
+    if is_kept {
+        requests.saves.append(&mut waiting);
+    }
+    requests.saves.extend(asked_now);
+    let is_asked = |path: &Path| requests.saves.iter().any(|request| request.paths().any(|name| name == path));
+    for path in waiting.iter().flat_map(SaveRequest::paths) {
+        if !is_asked(path) && owner_of(path).is_none_or(|owner| owner != engine.run.id) {
+            requests.checkpoints.remove(path);
+        }
     }
 }
 

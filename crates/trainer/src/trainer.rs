@@ -300,6 +300,11 @@ impl<M: LightningModule> Trainer<M> {
 
     /// Trains a module on the data of a [`DataModule`], or on loaders: one for training, or a pair `(train, val)`.
     ///
+    /// A fit begins at step 0, or where a checkpoint left off ([`ckpt_path`](Self::ckpt_path)). So does a second fit of the same
+    /// Trainer: it is another run, with a `version_N` of its own (where a version was given, `VERSION-v1` beside it) and a run of
+    /// its own at a tracker. Only loggers that cannot begin another run go on in theirs
+    /// ([`Logger::another`]). [`fit_further`](Self::fit_further) trains longer instead.
+    ///
     /// # Errors
     /// Wrong options, data that fails, a hook that fails or panics, a logger or checkpoint that cannot be written, a
     /// checkpoint to continue from that is damaged or does not fit. Before it returns, callbacks have seen `on_exception`
@@ -308,7 +313,49 @@ impl<M: LightningModule> Trainer<M> {
         let asked = self.ckpt_path.take();
         self.ckpt_path = Requeue::of_this_process(&self.config).saved()?.map(CkptPath::Path).or(asked);
         let mut resume = self.checkpoint()?;
-        self.session(resume.as_mut())?.fit(module, data, resume)
+        let is_further = self.session.is_some();
+        let session = self.session(resume.as_mut())?;
+        if is_further {
+            session.begin_logs_anew(resume.as_ref())?;
+        }
+        session.fit(module, data, resume)
+    }
+
+    /// Goes on with the newest fit, with the module that it returned, up to new limits: `trainer.set_max_epochs(20)` before it.
+    ///
+    /// Optimizers, schedules, callbacks, metrics, the place in the data, random numbers and logs are as that fit has left them,
+    /// so that on the CPU both together equal one longer fit bit for bit. It is as if the fit were continued from a checkpoint
+    /// of its end, without a file.
+    ///
+    /// # Errors
+    /// As [`Trainer::fit`]; [`Error::Config`] if no fit of this Trainer has ended well.
+    pub fn fit_further<D: DataModule<Batch = M::Batch>>(&mut self, module: M, data: D) -> Result<Fit<M>> {
+        let hint = "call `Trainer::fit` first";
+        let session = self.session.as_mut().ok_or_else(|| Error::config("fit_further", "there was no fit yet", hint))?;
+        self.config.check()?;
+        session.check_interrupt()?;
+        let mut resume = session.newest_fit(&module)?;
+        session.take_up_epoch(&mut resume)?;
+        session.begin_logs_anew(Some(&resume))?;
+        session.fit(module, data, Some(resume))
+    }
+
+    /// As [`max_epochs`](Self::max_epochs), for the next runs of a Trainer that has run already.
+    pub fn set_max_epochs(&mut self, epochs: usize) {
+        self.config.max_epochs = Some(epochs);
+        self.apply_limits();
+    }
+
+    /// As [`max_steps`](Self::max_steps), for the next runs of a Trainer that has run already.
+    pub fn set_max_steps(&mut self, steps: u64) {
+        self.config.max_steps = Some(steps);
+        self.apply_limits();
+    }
+
+    fn apply_limits(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.set_limits(self.config.max_epochs, self.config.max_steps);
+        }
     }
 
     /// Validates a module; one list of metrics for each loader, also printed as a table.
@@ -377,6 +424,7 @@ impl<M: LightningModule> Trainer<M> {
                 (self.callbacks.as_slice(), folders_of_runs(of_loggers, root)?)
             }
         };
+        let root = self.session.as_ref().map_or(root.as_path(), Session::default_root_dir);
         let places = Places::of(callbacks, &runs, root)?;
         places.locate(&wanted, callbacks)?.map(|path| Resume::read(&path, wanted != CkptPath::Last, &places)).transpose()
     }
