@@ -1,5 +1,7 @@
 //! The state of a run, its callbacks, and [`Engine::fire`]: the one place that calls them.
 
+mod begin;
+
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use burn::{
@@ -28,7 +30,6 @@ use crate::{
     log_store::{BatchInfo, LogStore, Loop},
     loop_state::LoopClock,
     profiler::{Profiler, Started},
-    run_id::{new_run_id, owner_of},
     run_state::Kept,
     signals::{Signal, SignalWatch},
 };
@@ -70,7 +71,7 @@ impl<M: LightningModule> Engine<M> {
         late.sort_by_key(|callback| callback.order());
         ordered.push(Box::new(ModuleHooks));
         ordered.extend(late);
-        let run = fresh_run(&config, Stage::Fit, Loggers::default());
+        let run = begin::fresh_run(&config, Stage::Fit, Loggers::default());
         Self {
             device: Device::flex(),
             run,
@@ -92,35 +93,6 @@ impl<M: LightningModule> Engine<M> {
             said_nothing_is_logged: false,
             config: Arc::new(config),
         }
-    }
-
-    /// Begins a run: nothing is left of the one before it, but whatever is no fit is one of the fit before it.
-    pub(crate) fn begin(&mut self, stage: Stage) {
-        let loggers = std::mem::take(&mut self.run.loggers);
-        let before = std::mem::replace(&mut self.run, fresh_run(&self.config, stage, loggers));
-        if stage == Stage::Fit {
-            (self.restarts, self.data) = (0, DataFacts::default());
-        } else {
-            self.run.logger_step = before.progress.global_step;
-            (self.run.id, self.run.progress, self.run.learning_rates) = (before.id, before.progress, before.learning_rates);
-        }
-        self.store.clear();
-        self.clock = LoopClock::default();
-        (self.kept, self.failed_log) = (None, None);
-        self.profiler.begin_run();
-    }
-
-    /// Keeps the failure of a logger for [`Engine::check_logs`]: the state of the run is as good as any, and the checkpoints of
-    /// this boundary come first.
-    pub(crate) fn note_logged(&mut self, sent: Result<()>) {
-        if let Err(error) = sent {
-            self.failed_log.get_or_insert(error);
-        }
-    }
-
-    /// An error if a logger has failed.
-    pub(crate) fn check_logs(&mut self) -> Result<()> {
-        self.failed_log.take().map_or(Ok(()), Err)
     }
 
     /// Nothing can be refused any more: the logs of a run that goes on are taken back to its checkpoint, and the options are
@@ -259,37 +231,6 @@ impl<M: LightningModule> Engine<M> {
 
     pub(crate) fn after_save_checkpoint(&self, info: &CheckpointInfo) -> Result<()> {
         self.run.loggers.iter().try_for_each(|logger| logger.after_save_checkpoint(info.clone())).map_err(Error::from)
-    }
-}
-
-/// What every run begins with.
-fn fresh_run(config: &TrainerConfig, stage: Stage, loggers: Loggers) -> Run {
-    Run {
-        id: new_run_id(),
-        resumed_from: None,
-        spares_resumed: false,
-        owner_of,
-        stage,
-        moment: Moment { num_dataloaders: 1, ..Moment::default() },
-        progress: Progress::default(),
-        limits: Limits::default(),
-        logger_step: 0,
-        logs_this_step: false,
-        log_every_n_steps: config.log_every_n_steps,
-        validates_every_epoch: false,
-        validation_is_due: false,
-        is_last_batch: false,
-        step_skipped: false,
-        batch_items: Some(1),
-        data_wait: Duration::ZERO,
-        accumulate_grad_batches: config.accumulate_grad_batches,
-        fast_dev_run: config.fast_dev_run > 0,
-        default_root_dir: storage::absolute(&config.default_root_dir).unwrap_or_else(|_| config.default_root_dir.clone()),
-        learning_rates: Vec::new(),
-        loggers,
-        requests: Requests::default(),
-        keeps_state: false,
-        boundary: None,
     }
 }
 

@@ -1,9 +1,11 @@
 //! One Trainer's callbacks and loggers, and the frame around every run: setup and teardown, errors and panics.
 
+mod failure;
+mod further;
+
 use std::{
     io::Write as _,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use burn::tensor::Device;
@@ -28,12 +30,8 @@ use crate::{
     guard::guard,
     predict::predict,
     results_table::results_table,
-    run_id::owner_of,
     run_state::RunState,
-    setup::{
-        OpenLoggers, choose_device, complete_callbacks, draw_seed, folders_of_runs, limit_of, limits_of, log_hyperparams, place,
-        tell_what_is_rare,
-    },
+    setup::{OpenLoggers, choose_device, complete_callbacks, draw_seed, limit_of, limits_of, log_hyperparams, place, tell_what_is_rare},
     signals::{Signal, SignalWatch},
     slurm::Requeue,
     trainer::{Fit, LoggerChoice, Stop},
@@ -84,39 +82,6 @@ impl<M: LightningModule> Session<M> {
         Ok(Self { engine, device, log_dir, requeue, interrupted: None, training, ended: None, continues_logs })
     }
 
-    /// Gives a further fit logs of its own, or those of the checkpoint that it continues from. Those in which no fit has begun
-    /// yet are its own.
-    pub(crate) fn begin_logs_anew(&mut self, resume: Option<&Resume>) -> Result<()> {
-        let resume = resume.filter(|_| !self.engine.config.new_version_on_resume);
-        if !self.engine.has_logged_fit && !self.engine.logs_wait && resume.is_none() {
-            return Ok(());
-        }
-        let opened = OpenLoggers::of_another_run(&self.engine.run.loggers, resume)?;
-        self.log_dir = opened.loggers.iter().find_map(|l| l.log_dir().map(PathBuf::from));
-        self.engine.run.loggers = opened.loggers;
-        (self.engine.logs_wait, self.engine.has_logged_fit) = (opened.some_continue, false);
-        self.continues_logs = opened.all_continue;
-        Ok(())
-    }
-
-    /// The newest fit as it ended, to go on from.
-    pub(crate) fn newest_fit(&mut self, module: &M) -> Result<Resume> {
-        let ended = self.ended.clone().ok_or_else(|| {
-            let hint = "call it after a `Trainer::fit` that has returned a module, or continue from a checkpoint with `set_ckpt_path`";
-            Error::config("fit_further", "there is no fit that has ended well", hint)
-        })?;
-        let (manifest, tensors) = checkpoint::in_memory(&mut self.engine, &mut module.clone(), &self.training, ended)?;
-        Ok(Resume::in_memory(manifest, tensors))
-    }
-
-    /// New limits for the runs to come.
-    pub(crate) fn set_limits(&mut self, max_epochs: Option<usize>, max_steps: Option<u64>) {
-        if self.engine.config.fast_dev_run == 0 {
-            let config = Arc::make_mut(&mut self.engine.config);
-            (config.max_epochs, config.max_steps) = (max_epochs, max_steps);
-        }
-    }
-
     /// A later fit that is to continue from this.
     pub(crate) fn take_up_epoch(&self, resume: &mut Resume) -> Result<()> {
         resume.take_up_epoch(self.engine.config.max_steps, self.callbacks())
@@ -128,12 +93,6 @@ impl<M: LightningModule> Session<M> {
 
     pub(crate) fn loggers(&self) -> Loggers {
         self.engine.run.loggers.clone()
-    }
-
-    /// The folders of all runs of the loggers.
-    pub(crate) fn folders_of_runs(&self) -> Result<Vec<PathBuf>> {
-        let of_loggers = self.engine.run.loggers.iter().map(Background::log_dirs).collect::<Result<_, _>>()?;
-        folders_of_runs(of_loggers, &self.engine.run.default_root_dir)
     }
 
     /// Absolute, or a URL.
@@ -203,12 +162,6 @@ impl<M: LightningModule> Session<M> {
     /// Writes the state at the end of the newest fit, and waits for it.
     pub(crate) fn save_checkpoint(&mut self, module: &M, request: SaveRequest) -> Result<()> {
         checkpoint::write_state(&mut self.engine, &mut module.clone(), &self.training, self.ended.clone(), request)
-    }
-
-    fn state_at_the_end(&mut self) -> Result<RunState> {
-        // Who continues from the end of a fit wants more of it.
-        self.engine.run.requests.stop = None;
-        checkpoint::run_state(&mut self.engine)
     }
 
     pub(crate) fn evaluate<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, mut data: D, what: Evaluation) -> Result<Vec<Metrics>> {
@@ -296,7 +249,7 @@ impl<M: LightningModule> Session<M> {
         // A fit that could not go on has nothing to say in the logs of the run that it was to continue.
         let waiting = (outcome.is_err() && engine.logs_wait).then(|| std::mem::take(&mut engine.run.loggers));
         if let Err(error) = &outcome {
-            on_exception(engine, module, data, training, error);
+            failure::on_exception(engine, module, data, training, error);
         }
         let requeues = matches!(outcome, Err(Error::Interrupted { .. })) && engine.asks_for_requeue();
         if requeues && stage == Stage::Fit {
@@ -361,66 +314,6 @@ fn run_span(stage: Stage) -> tracing::Span {
         Stage::Validate => tracing::info_span!("validate"),
         Stage::Test => tracing::info_span!("test"),
         Stage::Predict => tracing::info_span!("predict"),
-    }
-}
-
-fn on_exception<M: LightningModule, D: DataModule>(
-    engine: &mut Engine<M>,
-    module: &mut M,
-    data: &mut D,
-    training: &Training,
-    error: &Error,
-) {
-    // Its failure may be the very error; then there is nothing more to say.
-    if let Err(late) = guard(|| checkpoint::settle(engine)) {
-        tracing::error!("while handling `{error}`: {late}");
-    }
-    // Callbacks can see what they have asked for and what is not written yet, and ask for it again.
-    if matches!(error, Error::Interrupted { .. }) {
-        // A signal ends a fit between two batches: what is there is whole.
-        engine.kept = None;
-    }
-    if let Err(late) = checkpoint::go_back(engine) {
-        tracing::error!("while handling `{error}`: {late}");
-    }
-    let waiting = engine.run.requests.saves.len();
-    let told = guard(|| engine.fire(module, Event::Exception { error }));
-    give_up(engine, waiting);
-    engine.run.boundary = None;
-    if let Error::NonFinite { parameters, .. } = error
-        && !parameters.is_empty()
-    {
-        for request in engine.run.requests.saves.drain(..) {
-            tracing::warn!("`{}` is not written: the parameters are not finite", request.path.display());
-        }
-    }
-    let saved = guard(|| checkpoint::write_kept(engine, module, training));
-    let heard = guard(|| {
-        data.on_exception(error);
-        Ok(())
-    });
-    for late in [told, saved, heard].into_iter().filter_map(Result::err) {
-        tracing::error!("while handling `{error}`: {late}");
-    }
-}
-
-/// Of the checkpoints that wait, those stay whose state was kept: that of the last boundary, at which they were asked for. The
-/// names of the others are free again, unless there is an older file of the run under them.
-fn give_up<M: LightningModule>(engine: &mut Engine<M>, waiting: usize) {
-    let is_kept = engine.kept.is_some();
-    let requests = &mut engine.run.requests;
-    let asked_now: Vec<SaveRequest> = requests.saves.drain(waiting..).collect();
-    let mut waiting = std::mem::take(&mut requests.saves);
-    waiting.retain(|old| !asked_now.iter().any(|request| request.path == old.path));
-    if is_kept {
-        requests.saves.append(&mut waiting);
-    }
-    requests.saves.extend(asked_now);
-    let is_asked = |path: &Path| requests.saves.iter().any(|request| request.paths().any(|name| name == path));
-    for path in waiting.iter().flat_map(SaveRequest::paths) {
-        if !is_asked(path) && owner_of(path).is_none_or(|owner| owner != engine.run.id) {
-            requests.checkpoints.remove(path);
-        }
     }
 }
 

@@ -74,6 +74,8 @@ impl OpenLoggers {
     /// The loggers of a further run: those that can begin another one do, the others go on. What they record next goes into
     /// the logs of the run that is resumed, or into new ones.
     pub(crate) fn of_another_run(before: &Loggers, resume: Option<&Resume>) -> Result<Self> {
+        // What a refused fit was to go on from is forgotten.
+        before.iter().for_each(Background::unmark);
         let others = before.iter().map(Background::another).collect::<Result<Vec<_>, _>>()?;
         let kept: Vec<bool> = others.iter().map(Option::is_none).collect();
         let mut others: Vec<Box<dyn Logger>> = others.into_iter().flatten().collect();
