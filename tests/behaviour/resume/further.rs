@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::module::Module as _;
 use stormfire::{
     checkpoint::Checkpoint,
-    loggers::{CsvLogger, Hyperparams, Logger, Metrics, TensorBoardLogger},
+    loggers::{CometLogger, CsvLogger, Hyperparams, Logger, Metrics, MlflowLogger, NeptuneLogger, TensorBoardLogger, WandbLogger},
     prelude::*,
 };
 
@@ -112,6 +112,39 @@ fn a_clock_that_was_ahead_does_not_win_for_ever() {
     for epochs in [2, 3] {
         let mut trainer = logging(folder.path(), epochs).callback(After(epochs - 1)).ckpt_path("last");
         assert_eq!(fit(&mut trainer).progress.epoch, epochs);
+    }
+}
+
+#[test]
+fn a_second_fit_is_another_run_of_a_tracker() {
+    type SetUp = fn(Trainer<Logging>, &Path) -> Trainer<Logging>;
+    let set_ups: [(SetUp, &str, &str); 4] = [
+        (|trainer, root| trainer.logger(NeptuneLogger::new(root)), ".neptune/offline", "run__"),
+        (|trainer, root| trainer.logger(WandbLogger::new().offline(true).save_dir(root).id("mine")), "wandb", "offline-run"),
+        (|trainer, root| trainer.logger(CometLogger::new().offline(true).save_dir(root.join("comet"))), "comet", ""),
+        (
+            |trainer, root| {
+                let uri = root.join("mlruns").join("of-all").display().to_string();
+                trainer.logger(MlflowLogger::new().tracking_uri(uri).save_dir(root).experiment("e"))
+            },
+            "mlruns/of-all",
+            "",
+        ),
+    ];
+    for (set_up, runs, prefix) in set_ups {
+        let root = tempfile::tempdir().unwrap();
+        let mut trainer = set_up(logging(root.path(), 1), root.path());
+        let first = (fit(&mut trainer), trainer.loggers()[0].version().to_owned()).1;
+        let second = (fit(&mut trainer), trainer.loggers()[0].version().to_owned()).1;
+        assert_ne!(first, second);
+        drop(trainer);
+        let mut runs = root.path().join(runs);
+        if runs.ends_with("of-all") {
+            runs = names(&runs).into_iter().map(|name| runs.join(name)).find(|path| names(path).len() > 1).unwrap();
+        }
+        let is_run = |name: &String| name.starts_with(prefix) && name != "meta.yaml";
+        let found: Vec<String> = names(&runs).into_iter().filter(is_run).collect();
+        assert_eq!(found.len(), 2, "{found:?}");
     }
 }
 
