@@ -2,6 +2,7 @@
 
 mod changes;
 mod failed_batches;
+mod further;
 mod interrupts;
 mod law;
 mod more_steps;

@@ -207,7 +207,8 @@ impl ModelCheckpoint {
         self
     }
 
-    /// Also asks for a checkpoint when the run fails or is interrupted; it is not counted among the best. Default `false`.
+    /// Also asks for a checkpoint when the run fails or is interrupted; it is not counted among the best, and the next one of the
+    /// run replaces it. Default `false`.
     ///
     /// It holds the state after the last whole batch, also of a validation: a fit that goes on from it repeats the batch that
     /// failed. Until a step is over, parameters and optimizers are in memory as they were before it, too.

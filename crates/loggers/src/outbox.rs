@@ -25,7 +25,7 @@ pub(crate) use spool::waiting;
 use spool::{Mark, Spool};
 
 use crate::hold::{Hold, hold};
-use crate::{Delivery, Error, Result};
+use crate::{Delivery, Error, Result, append};
 
 /// Up to where everything was delivered.
 const ACKED: &str = "delivered";
@@ -166,6 +166,7 @@ impl<R: Record> Outbox<R> {
         let folder = folder.into();
         fs_err::create_dir_all(&folder)?;
         let Some(hold) = hold(&folder) else { return Err(Error::RunInUse { folder }) };
+        append::clear_all_replacements(&folder);
         let spool = Spool::open(&folder)?;
         let acked = spool::noted(&folder, ACKED).unwrap_or(0).min(spool.end());
         let waiting = spool::count::<R>(&folder, acked, spool.end())?;

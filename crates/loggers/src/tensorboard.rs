@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::logger::{owned, prefixed};
 use crate::{
-    Audio, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result, RunDir, Status, Table, Text, identity, position,
+    Audio, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result, RunDir, Status, Table, Text, append, identity, position,
 };
 
 /// The metric that stands for a run in the hparams tab until a better one is given.
@@ -328,6 +328,10 @@ impl Logger for TensorBoardLogger {
     fn resume(&mut self, position: serde_json::Value) -> Result<()> {
         let folder = self.folder()?;
         let Some(position) = position::load::<Position>(position, &folder) else { return Ok(()) };
+        if !self.sub_dir.as_os_str().is_empty() {
+            // The folder of the run was tidied when it was opened; this one is nobody else's.
+            append::clear_all_replacements(&folder);
+        }
         let first = position.main.files.first().map(|file| file.name.clone()).unwrap_or_default();
         self.main.resume(&folder, position.main, resume::message(&first))?;
         self.groups.resume(&folder, &first, position.groups)?;

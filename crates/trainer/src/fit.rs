@@ -241,7 +241,8 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         let started = engine.profiler.start();
         if let Some(bundle) = engine.store.step_metrics(Loop::Train, 0) {
             engine.device.flush().map_err(Error::other)?;
-            bundle.send(&engine.run.loggers, engine.run.logger_step, Some(engine.run.progress.epoch))?;
+            let sent = bundle.send(&engine.run.loggers, engine.run.logger_step, Some(engine.run.progress.epoch));
+            engine.note_logged(sent);
         }
         engine.stop_time(started, "log_step");
         Ok(())
@@ -263,7 +264,8 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         if engine.run.is_last_batch {
             self.training.optimizers.step_watching_schedules(Some(completed), &mut |name| engine.store.metric(name))?;
         }
-        send_metrics(&metrics.merged(), &engine.run.loggers, engine.run.logger_step, Some(engine.run.progress.epoch))?;
+        let sent = send_metrics(&metrics.merged(), &engine.run.loggers, engine.run.logger_step, Some(engine.run.progress.epoch));
+        engine.note_logged(sent);
         engine.run.progress.epoch += 1;
         engine.run.progress.batch_in_epoch = 0;
         self.refresh_learning_rates();
@@ -279,6 +281,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         if !self.engine.run.requests.saves.is_empty() {
             self.finite.settle(self.engine, self.module)?;
         }
-        checkpoint::write_requested(self.engine, self.module, self.training)
+        checkpoint::write_requested(self.engine, self.module, self.training)?;
+        self.engine.check_logs()
     }
 }

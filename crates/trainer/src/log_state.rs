@@ -51,7 +51,7 @@ impl SavedScalar {
 }
 
 /// The scalars of a state that are still to be read.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Pending(Vec<Tensor<1>>);
 
 impl Pending {

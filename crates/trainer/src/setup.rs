@@ -12,12 +12,13 @@ use burn::{
 use stormfire_callbacks::{ModelCheckpoint, ModelSummary, ProgressBar, Timer};
 use stormfire_data::{DataModule, Length, Loader, Loaders};
 use stormfire_loggers::{
-    CsvLogger, DEFAULT_NAME, Error as LoggerError, Hyperparams, Logger, Loggers, Metrics, RunDir, TensorBoardLogger, share_versions,
+    Background, CsvLogger, DEFAULT_NAME, Error as LoggerError, Hyperparams, Logger, Loggers, Metrics, RunDir, TensorBoardLogger,
+    share_versions,
 };
 use stormfire_module::{Callback, Error, Every, Hook, LightningModule, Result, Scalar, read::read, run::Run};
 
 use crate::{
-    checkpoint::Resume,
+    checkpoint::{Part, Resume},
     config::{Limit, TrainerConfig},
     engine::Engine,
     trainer::LoggerChoice,
@@ -61,16 +62,42 @@ impl OpenLoggers {
             }
         };
         share_versions(&mut loggers);
-        let parts = resume.map_or(Ok(Vec::new()), |resume| resume.take_back(&mut loggers))?;
+        let parts = Self::parts(&mut loggers, resume)?;
         if let Some(folder) = default {
             let unusable =
                 |error: LoggerError| Error::config("default_root_dir", error.to_string(), "choose a folder that can be written to");
             folder.log_dir().map_err(unusable)?;
         }
-        let loggers = Loggers::spawn(loggers)?;
+        Ok(Self::attached(Loggers::spawn(loggers)?, parts, resume))
+    }
+
+    /// The loggers of a further run: those that can begin another one do, the others go on. What they record next goes into
+    /// the logs of the run that is resumed, or into new ones.
+    pub(crate) fn of_another_run(before: &Loggers, resume: Option<&Resume>) -> Result<Self> {
+        // What a refused fit was to go on from is forgotten.
+        before.iter().for_each(Background::unmark);
+        let others = before.iter().map(Background::another).collect::<Result<Vec<_>, _>>()?;
+        let kept: Vec<bool> = others.iter().map(Option::is_none).collect();
+        let mut others: Vec<Box<dyn Logger>> = others.into_iter().flatten().collect();
+        share_versions(&mut others);
+        let mut parts = Self::parts(&mut others, resume)?.into_iter();
+        let mut opened = others.into_iter().map(Background::spawn).collect::<Result<Vec<_>, _>>()?.into_iter();
+        let (mut all, mut all_parts) = (Vec::new(), Vec::new());
+        for (logger, is_kept) in before.iter().zip(kept) {
+            all.extend(if is_kept { Some(logger.clone()) } else { opened.next() });
+            all_parts.push(if is_kept { Part::Unknown } else { parts.next().unwrap_or(Part::New) });
+        }
+        Ok(Self::attached(all.into(), all_parts, resume))
+    }
+
+    fn parts(loggers: &mut [Box<dyn Logger>], resume: Option<&Resume>) -> Result<Vec<Part>> {
+        resume.map_or_else(|| Ok(Vec::new()), |resume| resume.take_back(loggers))
+    }
+
+    fn attached(loggers: Loggers, parts: Vec<Part>, resume: Option<&Resume>) -> Self {
         let continued = resume.map_or(0, |resume| resume.continue_logs(&loggers, parts));
         let all_continue = resume.is_some() && continued == loggers.len();
-        Ok(Self { some_continue: continued > 0, all_continue, loggers })
+        Self { some_continue: continued > 0, all_continue, loggers }
     }
 }
 

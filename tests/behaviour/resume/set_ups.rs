@@ -122,6 +122,7 @@ const SET_UPS: &[(SetUp, &str, (bool, bool))] = &[
         (true, true),
     ),
     (|trainer, root| trainer.logger(CsvLogger::new(format!("file://{}", root.display()))), "lightning_logs/version_0", (true, false)),
+    (|trainer, root| trainer.default_root_dir(format!("file://{}", root.display())), "lightning_logs/version_0", (true, true)),
     (
         |trainer, root| trainer.logger(CsvLogger::new(root.join("runs"))).callback(ModelCheckpoint::new().dirpath(root.join("elsewhere"))),
         "runs/lightning_logs/version_0",

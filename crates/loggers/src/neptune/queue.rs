@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::operation::{Element, Operation};
-use crate::append::{Append, Replacement};
+use crate::append::{self, Append, Replacement};
 use crate::identity::{now_ms, now_s, random_hex, random_id};
 use crate::{Error, Result};
 
@@ -64,6 +64,7 @@ impl Queue {
         if fs_err::metadata(folder.join(file)).map_or(0, |metadata| metadata.len()) < *length {
             return Ok(None);
         }
+        append::clear_all_replacements(folder);
         let keep = number_of(file).unwrap_or(0);
         for (number, path) in files(folder)? {
             if number > keep {

@@ -4,8 +4,8 @@ use std::any::{Any, TypeId};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::{Background, stopped};
-use crate::{Logger, Result};
+use super::Background;
+use crate::Logger;
 
 /// What is known of the logger without asking its thread.
 #[derive(Debug)]
@@ -72,14 +72,6 @@ impl Background {
     /// [`Logger::log_dir`].
     pub fn log_dir(&self) -> Option<&Path> {
         self.facts.log_dir.as_deref()
-    }
-
-    /// [`Logger::log_dirs`], as it is now.
-    ///
-    /// # Errors
-    /// What it returns; [`Error::Panicked`](crate::Error::Panicked), [`Error::Stopped`](crate::Error::Stopped).
-    pub fn log_dirs(&self) -> Result<Option<Vec<PathBuf>>> {
-        self.ask(|logger| logger.log_dirs()).recv().map_err(|_| stopped(&self.facts))?
     }
 
     /// [`Logger::group_separator`].

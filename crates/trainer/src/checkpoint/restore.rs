@@ -7,7 +7,7 @@ use std::{
 
 use burn::{module::Module, tensor::TensorData};
 use serde_json::Value;
-use stormfire_checkpoint::{Checkpoint, LoadOptions, Manifest, ParamPaths, restore, storage};
+use stormfire_checkpoint::{Checkpoint, LoadOptions, Manifest, NamedTensors, ParamPaths, restore, storage};
 use stormfire_module::{Callback, Error, Event, LightningModule, Result, gradients, moment::Progress, state};
 
 use super::locate::Places;
@@ -19,6 +19,8 @@ use crate::{
 /// A checkpoint that was read and verified.
 pub(crate) struct Resume {
     path: PathBuf,
+    /// Not of a file.
+    is_in_memory: bool,
     is_named: bool,
     /// How often the run had been continued when this fit begins.
     restarts: u64,
@@ -33,7 +35,7 @@ impl Resume {
             Ok(checkpoint) => {
                 let (manifest, tensors) = checkpoint.into_parts();
                 let restarts = places.restarts(&manifest, path);
-                Ok(Self { path: path.into(), is_named, restarts, manifest, tensors })
+                Ok(Self { path: path.into(), is_in_memory: false, is_named, restarts, manifest, tensors })
             }
             Err(error) => {
                 let hint = match places.beside(path) {
@@ -43,6 +45,12 @@ impl Resume {
                 Err(Error::Checkpoint { path: path.into(), reason: error.reason(), hint })
             }
         }
+    }
+
+    /// The state in which the newest fit has ended.
+    pub(crate) fn in_memory(manifest: Manifest, tensors: NamedTensors) -> Self {
+        let (path, restarts) = (PathBuf::from("the newest fit"), manifest.restarts);
+        Self { path, is_in_memory: true, is_named: false, restarts, manifest, tensors: tensors.into_iter().collect() }
     }
 
     /// A fit that trains longer than the one before, by these options and callbacks, takes up the epoch in the middle of which
@@ -89,9 +97,9 @@ impl Resume {
         &self.path
     }
 
-    /// The same, wherever the process goes from here.
-    pub(crate) fn absolute_path(&self) -> PathBuf {
-        storage::absolute(&self.path).unwrap_or_else(|_| self.path.clone())
+    /// The same, wherever the process goes from here; `None` if there is no file.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        (!self.is_in_memory).then(|| storage::absolute(&self.path).unwrap_or_else(|_| self.path.clone()))
     }
 
     pub(crate) fn is_named(&self) -> bool {
