@@ -2,22 +2,20 @@
 
 mod begin;
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc};
 
 use burn::{
     optim::GradientsParams,
     tensor::{Device, Tensor},
 };
-use stormfire_checkpoint::storage;
 use stormfire_data::Stage;
 use stormfire_loggers::{Background, CheckpointInfo, Hyperparams, Loggers, Status};
 use stormfire_module::{
     Callback, Context, Error, Event, Hook, LightningModule, Order, Result,
     log::{self, Record},
     module_hooks::ModuleHooks,
-    moment::{Moment, Progress},
     read::ForbidReads,
-    run::{Limits, Requests, Run},
+    run::Run,
     scope::{self, Entered},
     stepper::StepHooks,
 };
