@@ -161,7 +161,10 @@ impl<M: LightningModule> Session<M> {
 
     /// Writes the state at the end of the newest fit, and waits for it.
     pub(crate) fn save_checkpoint(&mut self, module: &M, request: SaveRequest) -> Result<()> {
-        checkpoint::write_state(&mut self.engine, &mut module.clone(), &self.training, self.ended.clone(), request)
+        // That of the fit stopped it.
+        drop(self.engine.checkpoints.refused());
+        checkpoint::write_state(&mut self.engine, &mut module.clone(), &self.training, self.ended.clone(), request)?;
+        self.engine.checkpoints.refused().map_or(Ok(()), Err)
     }
 
     pub(crate) fn evaluate<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, mut data: D, what: Evaluation) -> Result<Vec<Metrics>> {
