@@ -48,7 +48,7 @@ pub(crate) struct Session<M: LightningModule> {
     /// Of the newest fit, for checkpoints that are asked for after it.
     training: Training,
     /// How the newest fit has ended, if it did so by itself. What is evaluated afterwards does not change it.
-    ended: Option<RunState>,
+    ended: Option<Box<RunState>>,
     /// The loggers continue those of the checkpoint at hand.
     continues_logs: bool,
 }
@@ -155,7 +155,7 @@ impl<M: LightningModule> Session<M> {
             Err(error) => self.interrupted.filter(|_| matches!(error, Error::Interrupted { .. })).map(Stop::Interrupted).ok_or(error)?,
         };
         tracing::info!("`Trainer.fit` stopped: {stop}");
-        self.ended = Some(self.state_at_the_end()?);
+        self.ended = Some(Box::new(self.state_at_the_end()?));
         Ok(Fit { module, stop, progress: self.engine.run.progress.clone(), metrics: self.engine.store.newest()? })
     }
 
@@ -163,7 +163,7 @@ impl<M: LightningModule> Session<M> {
     pub(crate) fn save_checkpoint(&mut self, module: &M, request: SaveRequest) -> Result<()> {
         // That of the fit stopped it.
         drop(self.engine.checkpoints.refused());
-        checkpoint::write_state(&mut self.engine, &mut module.clone(), &self.training, self.ended.clone(), request)?;
+        checkpoint::write_state(&mut self.engine, &mut module.clone(), &self.training, self.ended.as_deref().cloned(), request)?;
         self.engine.checkpoints.refused().map_or(Ok(()), Err)
     }
 

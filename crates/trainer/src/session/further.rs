@@ -30,7 +30,7 @@ impl<M: LightningModule> Session<M> {
 
     /// The newest fit as it ended, to go on from.
     pub(crate) fn newest_fit(&mut self, module: &M) -> Result<Resume> {
-        let ended = self.ended.clone().ok_or_else(|| {
+        let ended = self.ended.as_deref().cloned().ok_or_else(|| {
             let hint = "call it after a `Trainer::fit` that has returned a module, or continue from a checkpoint with `set_ckpt_path`";
             Error::config("fit_further", "there is no fit that has ended well", hint)
         })?;
