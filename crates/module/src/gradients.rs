@@ -2,10 +2,10 @@
 
 mod watched;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use burn::{
-    module::{Module, ModuleVisitor, Param},
+    module::{Module, ModuleVisitor, Param, ParamId},
     optim::GradientsParams,
     tensor::{DType, Tensor, TensorData},
 };
@@ -15,6 +15,8 @@ use stormfire_checkpoint::Snapshot;
 use crate::{
     error::Result,
     read::{Scalar, read},
+    reads_text,
+    text::{TextError, one_of},
 };
 
 pub use watched::{Norms, Of, Samples, norms, samples};
@@ -29,6 +31,16 @@ pub enum ClipAlgorithm {
     /// Clamp each element to `[-value, value]` (`torch.nn.utils.clip_grad_value_`).
     Value,
 }
+
+impl std::str::FromStr for ClipAlgorithm {
+    type Err = TextError;
+
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        one_of(text, "a way of clipping", &[("norm", Self::Norm), ("value", Self::Value)], "`norm` or `value`")
+    }
+}
+
+reads_text!(ClipAlgorithm);
 
 /// Gradient clipping: a value and how it is meant.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -126,6 +138,26 @@ impl AnyRank for Scale {
     }
 }
 
+/// Division by a number. A half float would hold neither a large one nor the exact quotient.
+struct Divide<'a>(&'a Scalar);
+
+impl AnyRank for Divide<'_> {
+    fn apply<const D: usize>(&self, gradient: Tensor<D>) -> Tensor<D> {
+        let dtype = gradient.dtype();
+        let is_half = matches!(dtype, DType::F16 | DType::BF16);
+        let gradient = if is_half { gradient.cast(DType::F32) } else { gradient };
+        let quotient = match self.0 {
+            Scalar::Host(divisor) => gradient.div_scalar(*divisor),
+            Scalar::Device(divisor) if divisor.dtype() == gradient.dtype() => gradient / divisor.clone().unsqueeze::<D>(),
+            Scalar::Device(divisor) => {
+                let divisor = divisor.clone().cast(gradient.dtype());
+                gradient / divisor.unsqueeze::<D>()
+            }
+        };
+        if is_half { quotient.cast(dtype) } else { quotient }
+    }
+}
+
 struct Clamp(f64);
 
 impl AnyRank for Clamp {
@@ -181,6 +213,30 @@ pub fn accumulate<M: Module>(sum: &mut GradientsParams, more: GradientsParams, m
         }
     }
     walk(module, Add { sum, more });
+}
+
+/// Divides each gradient. Reads nothing from the device.
+pub(crate) fn divide<M: Module>(gradients: &mut GradientsParams, module: &M, divisor: &Scalar) {
+    walk(module, Change { gradients, change: Divide(divisor) });
+}
+
+/// The gradients of some parameters, all if not said, as further handles.
+pub(crate) fn share<M: Module>(gradients: &GradientsParams, module: &M, own: Option<&HashSet<ParamId>>) -> GradientsParams {
+    struct Share<'a> {
+        all: &'a GradientsParams,
+        own: Option<&'a HashSet<ParamId>>,
+        found: GradientsParams,
+    }
+    impl OnGradient for Share<'_> {
+        fn call<const D: usize>(&mut self, _path: &str, param: &Param<Tensor<D>>) {
+            if self.own.is_none_or(|own| own.contains(&param.id))
+                && let Some(gradient) = self.all.get::<D>(param.id)
+            {
+                self.found.register(param.id, gradient);
+            }
+        }
+    }
+    walk(module, Share { all: gradients, own, found: GradientsParams::new() }).found
 }
 
 /// The folder of their names in a checkpoint.
