@@ -23,7 +23,7 @@ pub use watched::{Norms, Of, Samples, norms, samples};
 
 /// How gradients are clipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", try_from = "String")]
 pub enum ClipAlgorithm {
     /// Scale all gradients so that their common L2 norm is at most the value (`torch.nn.utils.clip_grad_norm_`).
     #[default]

@@ -355,7 +355,12 @@ impl<'a, M: Module> Stepper<'a, M> {
         }
         if let Some(loss) = output.loss() {
             let weight = weight_of(output.given_weight())?;
-            let gradients = self.backward_of(0, module, loss)?;
+            let gradients = if self.plan.window.size > 1 {
+                // burn walks from a tensor once: a loss that is a parameter itself would be the same one in the next batch.
+                self.backward_of(0, module, &loss.clone().mul_scalar(1.0))?
+            } else {
+                self.backward_of(0, module, loss)?
+            };
             self.accumulated.add(gradients, weight, module);
         }
         if self.plan.window.closes { self.close_window(module) } else { Ok(()) }

@@ -46,13 +46,17 @@ impl From<Infallible> for TextError {
 pub struct Misread(Vec<(&'static str, TextError)>);
 
 impl Misread {
-    /// Puts what a setter was given into its place. Of several calls for one option the last one counts.
+    /// Puts what a setter was given into its place.
     pub fn set<T>(&mut self, option: &'static str, place: &mut T, given: impl TryInto<T, Error: Into<TextError>>) {
-        self.0.retain(|(of, _)| *of != option);
-        match given.try_into() {
-            Ok(value) => *place = value,
-            Err(error) => self.0.push((option, error.into())),
+        if let Some(value) = self.read(option, given) {
+            *place = value;
         }
+    }
+
+    /// What a setter was given, unless it cannot be read. Of several calls for one option the last one counts.
+    pub fn read<T>(&mut self, option: &'static str, given: impl TryInto<T, Error: Into<TextError>>) -> Option<T> {
+        self.0.retain(|(of, _)| *of != option);
+        given.try_into().map_err(|error| self.0.push((option, error.into()))).ok()
     }
 
     /// Refuses the first text that could not be read.
@@ -71,7 +75,7 @@ macro_rules! reads_text {
         impl TryFrom<&str> for $name {
             type Error = $crate::text::TextError;
 
-            fn try_from(text: &str) -> ::std::result::Result<Self, Self::Error> {
+            fn try_from(text: &str) -> ::std::result::Result<Self, $crate::text::TextError> {
                 text.parse()
             }
         }
@@ -79,7 +83,7 @@ macro_rules! reads_text {
         impl TryFrom<String> for $name {
             type Error = $crate::text::TextError;
 
-            fn try_from(text: String) -> ::std::result::Result<Self, Self::Error> {
+            fn try_from(text: String) -> ::std::result::Result<Self, $crate::text::TextError> {
                 text.parse()
             }
         }

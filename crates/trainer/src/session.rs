@@ -13,6 +13,7 @@ use stormfire_module::{
     moment::Progress,
     run::{Limits, Requests, SaveRequest},
     scope,
+    window::OpenWindow,
 };
 
 use crate::{
@@ -29,7 +30,10 @@ use crate::{
     predict::predict,
     results_table::results_table,
     run_id::new_run_id,
-    setup::{choose_device, complete_callbacks, draw_seed, limit_of, limits_of, log_hyperparams, open_loggers, place, tell_what_is_rare},
+    setup::{
+        choose_device, complete_callbacks, draw_seed, is_timed, limit_of, limits_of, log_hyperparams, open_loggers, place,
+        tell_what_is_rare,
+    },
     signals::{Signal, SignalWatch},
     slurm::Requeue,
     trainer::{Fit, LoggerChoice, Stop},
@@ -113,6 +117,7 @@ impl<M: LightningModule> Session<M> {
         engine.run.resumed_from = resume.as_ref().map(|resume| resume.path().to_path_buf());
         engine.run.spares_resumed = resume.as_ref().is_some_and(Resume::is_named);
         engine.run.accumulate_grad_batches = engine.config.accumulate_grad_batches;
+        engine.run.window = OpenWindow::default();
         let continues_logs = std::mem::take(&mut self.continues_logs);
         let mut training = Training::default();
         let outcome = self.run(Stage::Fit, &mut module, &mut data, &mut training, |engine, module, data, training| {
@@ -124,7 +129,7 @@ impl<M: LightningModule> Session<M> {
                 let _scope = engine.enter(Hook::ConfigureOptimizers);
                 module.configure_optimizers()?
             };
-            training.optimizers.start()?;
+            training.optimizers.start(module)?;
             if let Some(resume) = resume {
                 let path = resume.path().to_path_buf();
                 resume.run(engine, module, training)?;
@@ -159,12 +164,20 @@ impl<M: LightningModule> Session<M> {
         checkpoint::settle(&mut self.engine)
     }
 
-    pub(crate) fn evaluate<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, mut data: D, what: Evaluation) -> Result<Vec<Metrics>> {
+    /// `at` is where the fit was that wrote the weights, if they are a checkpoint's.
+    pub(crate) fn evaluate<D: DataModule<Batch = M::Batch>>(
+        &mut self,
+        module: &M,
+        mut data: D,
+        what: Evaluation,
+        at: Option<Progress>,
+    ) -> Result<Vec<Metrics>> {
         let (stage, running) = match what {
             Evaluation::Validation => (Stage::Validate, RunningStage::Validate),
             Evaluation::Test => (Stage::Test, RunningStage::Test),
         };
         let mut module = self.for_evaluation(module)?;
+        let of_fit = at.map(|at| std::mem::replace(&mut self.engine.run.progress, at));
         let results = self.run(stage, &mut module, &mut data, &mut Training::default(), |engine, module, data, _| {
             begin(engine, module, data, stage)?;
             let config = &engine.config;
@@ -172,6 +185,10 @@ impl<M: LightningModule> Session<M> {
                 Evaluation::Validation => (Hook::ValDataloader, config.limit_val_batches, "limit_val_batches"),
                 Evaluation::Test => (Hook::TestDataloader, config.limit_test_batches, "limit_test_batches"),
             };
+            if limit.is_none() {
+                engine.begin_logs()?;
+                return Ok(Vec::new());
+            }
             let loaders = of_data(engine, hook, || match what {
                 Evaluation::Validation => data.val_dataloader(),
                 Evaluation::Test => data.test_dataloader(),
@@ -187,7 +204,9 @@ impl<M: LightningModule> Session<M> {
             let mut data = Evaluated::new(loaders, limits);
             let metrics = evaluate(engine, module, &mut data, what, running)?;
             Ok(metrics.by_loader(data.loaders.len()))
-        })?;
+        });
+        self.go_back_to(of_fit);
+        let results = results?;
         if !self.engine.config.barebones && results.iter().any(|metrics| !metrics.is_empty()) {
             let title = if what == Evaluation::Test { "Test metric" } else { "Validate metric" };
             print(&results_table(title, &results));
@@ -195,13 +214,24 @@ impl<M: LightningModule> Session<M> {
         Ok(results)
     }
 
-    pub(crate) fn predict<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, mut data: D) -> Result<Vec<Vec<M::Prediction>>>
+    pub(crate) fn predict<D: DataModule<Batch = M::Batch>>(
+        &mut self,
+        module: &M,
+        mut data: D,
+        at: Option<Progress>,
+    ) -> Result<Vec<Vec<M::Prediction>>>
     where
         M: PredictModule,
     {
         let mut module = self.for_evaluation(module)?;
-        self.run(Stage::Predict, &mut module, &mut data, &mut Training::default(), |engine, module, data, _| {
+        let of_fit = at.map(|at| std::mem::replace(&mut self.engine.run.progress, at));
+        let predictions = self.run(Stage::Predict, &mut module, &mut data, &mut Training::default(), |engine, module, data, _| {
             begin(engine, module, data, Stage::Predict)?;
+            if engine.config.limit_predict_batches.is_none() {
+                engine.begin_logs()?;
+                return Ok(Vec::new());
+            }
+            engine.run.logger_step = engine.run.progress.global_step;
             let loaders = of_data(engine, Hook::PredictDataloader, || data.predict_dataloader())?;
             require(&loaders, Stage::Predict)?;
             let limits = limits_of(&loaders, engine.config.limit_predict_batches, "limit_predict_batches", Hook::PredictDataloader)?;
@@ -210,7 +240,16 @@ impl<M: LightningModule> Session<M> {
             let predictions = predict(engine, module, &loaders, &limits)?;
             engine.check_interrupt()?;
             Ok(predictions)
-        })
+        });
+        self.go_back_to(of_fit);
+        predictions
+    }
+
+    /// What a checkpoint that is asked for later is to say of the newest fit.
+    fn go_back_to(&mut self, of_fit: Option<Progress>) {
+        if let Some(progress) = of_fit {
+            self.engine.run.progress = progress;
+        }
     }
 
     fn for_evaluation(&mut self, module: &M) -> Result<M> {
@@ -422,7 +461,7 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     }
     let sanity = |n: Option<usize>| config.num_sanity_val_steps.map_or(n, |steps| Some(n.map_or(steps, |n| n.min(steps))));
     engine.run.limits = Limits {
-        max_epochs: config.resolved_max_epochs(),
+        max_epochs: config.resolved_max_epochs(is_timed(engine.callbacks())),
         max_steps: config.max_steps,
         train_batches,
         sanity_batches: val_batches.iter().map(|&n| sanity(n)).collect(),

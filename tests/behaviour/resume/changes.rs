@@ -74,7 +74,9 @@ fn a_raised_limit_equals_the_longer_run() {
     let unbroken = fit(whole().max_epochs(3), &MemoryLogger::new());
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.ckpt");
-    for (shorter, step) in [(whole().max_epochs(1), 4), (whole().max_epochs(1), 2), (whole().max_steps(6), 6), (whole().max_steps(6), 5)] {
+    for (shorter, step) in
+        vec![(whole().max_epochs(1), 4), (whole().max_epochs(1), 2), (whole().max_steps(6), 6), (whole().max_steps(6), 5)]
+    {
         let logger = MemoryLogger::new();
         let _ = fit(shorter.callback(SaveAfter(step, path.clone())), &logger);
         assert_eq!(fit(whole().max_epochs(3).ckpt_path(&path), &logger), unbroken, "saved after step {step}");

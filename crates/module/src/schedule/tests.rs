@@ -1,4 +1,10 @@
-use burn::module::{ParamGroup, ParamId};
+use burn::{
+    lr_scheduler::{
+        cosine::CosineAnnealingLrSchedulerConfig, exponential::ExponentialLrSchedulerConfig, linear::LinearLrSchedulerConfig,
+        module_lr_scheduler::ModuleLrSchedulerConfig,
+    },
+    module::{ParamGroup, ParamId},
+};
 
 use super::*;
 
