@@ -32,6 +32,7 @@ mod resume;
 mod rig;
 mod schedules;
 mod signals;
+mod steps;
 mod support;
 mod tensorboard_oracle;
 mod text_options;

@@ -47,11 +47,11 @@ impl Halves {
 impl LightningModule for Halves {
     type Batch = Batch;
 
-    fn training_step(&self, (x, y): Batch, _batch_idx: usize) -> StepOutput {
+    fn training_step(&self, (x, y): Batch, _batch_idx: usize) -> Result<StepOutput> {
         let loss = (self.head.forward(self.body.forward(x)) - y).powi_scalar(2).mean();
         // It gets better twice.
         self.log("train_loss", 10.0 - (self.global_step() as f64).min(2.0));
-        loss.into()
+        Ok(loss.into())
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {

@@ -89,8 +89,8 @@ fn a_wrong_text_of_a_schedule_is_refused() {
     }
     impl LightningModule for Scheduled {
         type Batch = crate::support::Batch;
-        fn training_step(&self, batch: Self::Batch, _batch_idx: usize) -> StepOutput {
-            self.line.loss(batch).into()
+        fn training_step(&self, batch: Self::Batch, _batch_idx: usize) -> Result<StepOutput> {
+            Ok(self.line.loss(batch).into())
         }
         fn configure_optimizers(&self) -> Result<Optimizers> {
             Ok(Optimizer::new(SgdConfig::new(), 0.1).schedule(Schedule::new(0.1).every("3 stops")).into())

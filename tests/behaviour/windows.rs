@@ -51,21 +51,21 @@ impl Slope {
 impl LightningModule for Slope {
     type Batch = Batch;
 
-    fn training_step(&self, (x, _): Batch, batch_idx: usize) -> StepOutput {
+    fn training_step(&self, (x, _): Batch, batch_idx: usize) -> Result<StepOutput> {
         if self.without_loss.contains(&batch_idx) {
-            return StepOutput::none();
+            return Ok(StepOutput::none());
         }
         if self.is_flat {
-            return self.height.val().into();
+            return Ok(self.height.val().into());
         }
         let items = x.dims()[0];
         let loss = (x.squeeze_dim::<1>(1) + 1.0).sum() * self.height.val();
-        match self.weight {
+        Ok(match self.weight {
             Weight::Mean => (loss / items as f64).into(),
             Weight::Host => StepOutput::from(loss).weight(items),
             Weight::Device => StepOutput::from(loss).weight(Tensor::<1>::ones([items], &Device::flex()).sum()),
             Weight::Given(weight) => StepOutput::from(loss).weight(weight),
-        }
+        })
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
@@ -112,7 +112,7 @@ fn a_window_that_weighs_nothing_makes_no_step_and_a_negative_weight_is_refused()
     assert_eq!(fall(Slope::new(Weight::Given(0.0)), 2, 4, 1), (0.0, 0));
     let refused = |weight| quiet().max_epochs(1).fit(Slope::new(Weight::Given(weight)), line_data(4, 1));
     let hint = Some("give the number of parts that the loss is the sum of");
-    let text = "`StepOutput::weight`: -1 is not a number of at least 0 (in `training_step` of `Slope`)";
+    let text = "`StepOutput::weight`: -1 is not a number of at least 0 (in `training_step` of `Slope`, epoch 0, batch 0)";
     check(refused(-1.0), text, hint);
     assert!(refused(f64::NAN).is_err());
 }
