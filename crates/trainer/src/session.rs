@@ -1,15 +1,17 @@
 //! One Trainer's callbacks and loggers, and the frame around every run: setup and teardown, errors and panics.
 
+mod evaluations;
+
 use std::{
     io::Write as _,
     path::{Path, PathBuf},
 };
 
 use burn::tensor::Device;
-use stormfire_data::{DataModule, Loader, Loaders, Stage};
-use stormfire_loggers::{Background, Loggers, Metrics, Status};
+use stormfire_data::{DataModule, Loader, Stage};
+use stormfire_loggers::{Background, Loggers, Status};
 use stormfire_module::{
-    Callback, Error, Event, Every, Hook, LightningModule, PredictModule, Result, RunningStage,
+    Callback, Error, Event, Every, Hook, LightningModule, Result,
     moment::Progress,
     run::{Limits, Requests, SaveRequest},
     scope,
@@ -23,12 +25,10 @@ use crate::{
     config::TrainerConfig,
     data_facts::DataFacts,
     engine::Engine,
-    evaluate::{Evaluated, Evaluation, evaluate},
+    evaluate::Evaluated,
     fit::FitLoop,
     guard::guard,
     loop_state::LoopClock,
-    predict::predict,
-    results_table::results_table,
     run_id::new_run_id,
     setup::{
         choose_device, complete_callbacks, draw_seed, is_timed, limit_of, limits_of, log_hyperparams, open_loggers, place,
@@ -162,99 +162,6 @@ impl<M: LightningModule> Session<M> {
         self.engine.run.requests.stop = None;
         checkpoint::write_requested(&mut self.engine, &mut module.clone(), &self.training)?;
         checkpoint::settle(&mut self.engine)
-    }
-
-    /// `at` is where the fit was that wrote the weights, if they are a checkpoint's.
-    pub(crate) fn evaluate<D: DataModule<Batch = M::Batch>>(
-        &mut self,
-        module: &M,
-        mut data: D,
-        what: Evaluation,
-        at: Option<Progress>,
-    ) -> Result<Vec<Metrics>> {
-        let (stage, running) = match what {
-            Evaluation::Validation => (Stage::Validate, RunningStage::Validate),
-            Evaluation::Test => (Stage::Test, RunningStage::Test),
-        };
-        let mut module = self.for_evaluation(module)?;
-        let of_fit = at.map(|at| std::mem::replace(&mut self.engine.run.progress, at));
-        let results = self.run(stage, &mut module, &mut data, &mut Training::default(), |engine, module, data, _| {
-            begin(engine, module, data, stage)?;
-            let config = &engine.config;
-            let (hook, limit, option) = match what {
-                Evaluation::Validation => (Hook::ValDataloader, config.limit_val_batches, "limit_val_batches"),
-                Evaluation::Test => (Hook::TestDataloader, config.limit_test_batches, "limit_test_batches"),
-            };
-            if limit.is_none() {
-                engine.begin_logs()?;
-                return Ok(Vec::new());
-            }
-            let loaders = of_data(engine, hook, || match what {
-                Evaluation::Validation => data.val_dataloader(),
-                Evaluation::Test => data.test_dataloader(),
-            })?;
-            require(&loaders, stage)?;
-            let limits = limits_of(&loaders, limit, option, hook)?;
-            match what {
-                Evaluation::Validation => engine.run.limits.val_batches.clone_from(&limits),
-                Evaluation::Test => engine.run.limits.test_batches.clone_from(&limits),
-            }
-            engine.run.logger_step = engine.run.progress.global_step;
-            engine.begin_logs()?;
-            let mut data = Evaluated::new(loaders, limits);
-            let metrics = evaluate(engine, module, &mut data, what, running)?;
-            Ok(metrics.by_loader(data.loaders.len()))
-        });
-        self.go_back_to(of_fit);
-        let results = results?;
-        if !self.engine.config.barebones && results.iter().any(|metrics| !metrics.is_empty()) {
-            let title = if what == Evaluation::Test { "Test metric" } else { "Validate metric" };
-            print(&results_table(title, &results));
-        }
-        Ok(results)
-    }
-
-    pub(crate) fn predict<D: DataModule<Batch = M::Batch>>(
-        &mut self,
-        module: &M,
-        mut data: D,
-        at: Option<Progress>,
-    ) -> Result<Vec<Vec<M::Prediction>>>
-    where
-        M: PredictModule,
-    {
-        let mut module = self.for_evaluation(module)?;
-        let of_fit = at.map(|at| std::mem::replace(&mut self.engine.run.progress, at));
-        let predictions = self.run(Stage::Predict, &mut module, &mut data, &mut Training::default(), |engine, module, data, _| {
-            begin(engine, module, data, Stage::Predict)?;
-            if engine.config.limit_predict_batches.is_none() {
-                engine.begin_logs()?;
-                return Ok(Vec::new());
-            }
-            engine.run.logger_step = engine.run.progress.global_step;
-            let loaders = of_data(engine, Hook::PredictDataloader, || data.predict_dataloader())?;
-            require(&loaders, Stage::Predict)?;
-            let limits = limits_of(&loaders, engine.config.limit_predict_batches, "limit_predict_batches", Hook::PredictDataloader)?;
-            engine.run.limits.predict_batches.clone_from(&limits);
-            engine.begin_logs()?;
-            let predictions = predict(engine, module, &loaders, &limits)?;
-            engine.check_interrupt()?;
-            Ok(predictions)
-        });
-        self.go_back_to(of_fit);
-        predictions
-    }
-
-    /// What a checkpoint that is asked for later is to say of the newest fit.
-    fn go_back_to(&mut self, of_fit: Option<Progress>) {
-        if let Some(progress) = of_fit {
-            self.engine.run.progress = progress;
-        }
-    }
-
-    fn for_evaluation(&mut self, module: &M) -> Result<M> {
-        self.engine.device = choose_device(self.device.as_ref(), &self.engine.config, module)?;
-        Ok(place(module.clone(), &self.engine.device, None).valid())
     }
 
     /// The frame around a run. Whatever happens inside, callbacks see the teardown, and loggers how it ended.
@@ -416,13 +323,6 @@ fn begin<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     engine.fire(module, Event::PrepareData)?;
     of_data(engine, Hook::Setup, || data.setup(stage))?;
     engine.fire(module, Event::Setup { stage })
-}
-
-fn require<B: Send + 'static>(loaders: &Loaders<B>, stage: Stage) -> Result<()> {
-    if loaders.is_empty() {
-        return Err(stormfire_data::Error::LoaderMissing { stage }.into());
-    }
-    Ok(())
 }
 
 /// The loader that trains, and those that validate.
