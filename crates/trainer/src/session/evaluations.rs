@@ -2,7 +2,7 @@
 
 use stormfire_data::{DataModule, Loaders, Stage};
 use stormfire_loggers::Metrics;
-use stormfire_module::{Error, Hook, LightningModule, PredictModule, Result, RunningStage, moment::Progress};
+use stormfire_module::{Hook, LightningModule, PredictModule, Result, RunningStage, moment::Progress};
 
 use super::{Session, begin, of_data, print};
 use crate::{
