@@ -17,19 +17,20 @@ use crate::{
 pub enum FiniteCheck {
     /// Not at all.
     Off,
-    /// It leaves [`Evidence`] on the device, for whoever reads it later.
+    /// It leaves [`Evidence`] on the device, for whoever reads it later, and computes nothing for it.
     Later,
     /// Before each step, with one device read: a step from a loss or gradient that is not finite is left out.
     BeforeStep,
 }
 
-/// What tells later whether the losses and gradients of a batch were finite: numbers on the device, shape `[1]`, `f32`,
-/// that are finite if and only if what they stand for is.
+/// What tells later whether the losses and gradients of a batch were finite: numbers on the device, shape `[1]`, that are
+/// finite if and only if what they stand for is.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
     /// For the losses that were walked back; `None` if there were none.
     pub losses: Option<Tensor<1>>,
-    /// For the gradients that the optimizers stepped with; `None` if none stepped.
+    /// For the gradients that the optimizers stepped with; `None` if none stepped, or if nobody knows their norm anyhow and
+    /// it need not be known before the step.
     pub gradients: Option<Tensor<1>>,
 }
 
@@ -49,11 +50,10 @@ impl Evidence {
     }
 }
 
-/// Adds to one piece of evidence another one.
+/// Adds to one piece of evidence another one. A single one costs nothing.
 pub(crate) fn add(evidence: &mut Option<Tensor<1>>, more: Tensor<1>) {
-    let more = more.cast(DType::F32);
     *evidence = Some(match evidence.take() {
-        Some(evidence) => evidence + more,
+        Some(evidence) => evidence.cast(DType::F32) + more.cast(DType::F32),
         None => more,
     });
 }

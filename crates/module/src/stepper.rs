@@ -297,12 +297,14 @@ impl<'a, M: Module> Stepper<'a, M> {
             Some(Clip { algorithm: ClipAlgorithm::Norm, .. }) => gradients::global_norm(&gradients, module),
             _ => None,
         };
-        if self.plan.finite != FiniteCheck::Off {
-            // The norm is known anyhow, and as good a witness as any.
-            let total = norm.clone().or_else(|| gradients::total(&gradients, module));
-            if let Some(total) = total {
-                add(&mut self.evidence.gradients, total);
-            }
+        // A norm that is known anyhow is as good a witness as any.
+        let witness = match self.plan.finite {
+            FiniteCheck::Off => None,
+            FiniteCheck::Later => norm.clone(),
+            FiniteCheck::BeforeStep => norm.clone().or_else(|| gradients::total(&gradients, module)),
+        };
+        if let Some(witness) = witness {
+            add(&mut self.evidence.gradients, witness);
         }
         if self.plan.finite == FiniteCheck::BeforeStep
             && let Some(what) = std::mem::take(&mut self.evidence).what_is_not_finite(&gradients, module)?
