@@ -9,6 +9,7 @@ use stormfire_module::{
     LightningModule, Result,
     moment::{Moment, Progress},
     run::{Limits, Requests, Run},
+    window::OpenWindow,
 };
 
 use super::Engine;
@@ -71,6 +72,7 @@ pub(super) fn fresh_run(config: &TrainerConfig, stage: Stage, loggers: Loggers) 
         batch_items: Some(1),
         data_wait: Duration::ZERO,
         accumulate_grad_batches: config.accumulate_grad_batches,
+        window: OpenWindow::default(),
         fast_dev_run: config.fast_dev_run > 0,
         default_root_dir: storage::absolute(&config.default_root_dir).unwrap_or_else(|_| config.default_root_dir.clone()),
         learning_rates: Vec::new(),
