@@ -86,6 +86,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         return Ok(());
     }
     bench(&["overhead".into(), options.rounds.to_string(), options.steps.to_string()])?;
+    println!("\nWhat a logged name costs when there are many:");
+    bench(&["names".into()])?;
     println!("\nA whole process that makes one training step (three times each):");
     for name in ["startup", "startup-raw"] {
         for _ in 0..3 {

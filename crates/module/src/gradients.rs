@@ -73,7 +73,9 @@ struct Squares<'a> {
 
 impl OnGradient for Squares<'_> {
     fn call<const D: usize>(&mut self, _path: &str, param: &Param<Tensor<D>>) {
-        self.found.extend(self.gradients.get::<D>(param.id).map(|gradient| gradient.powi_scalar(2).sum()));
+        // Half floats leave their range when they are squared, and those of several types cannot be added.
+        let wide = |gradient: Tensor<D>| if is_half(gradient.dtype()) { gradient.cast(DType::F32) } else { gradient };
+        self.found.extend(self.gradients.get::<D>(param.id).map(|gradient| wide(gradient).powi_scalar(2).sum()));
     }
 }
 
@@ -118,11 +120,17 @@ impl<F: AnyRank> OnGradient for Change<'_, F> {
     }
 }
 
+fn is_half(dtype: DType) -> bool {
+    matches!(dtype, DType::F16 | DType::BF16)
+}
+
 struct Scale(Tensor<1>);
 
 impl AnyRank for Scale {
     fn apply<const D: usize>(&self, gradient: Tensor<D>) -> Tensor<D> {
-        gradient * self.0.clone().unsqueeze::<D>()
+        let factor = self.0.clone().unsqueeze::<D>();
+        let dtype = gradient.dtype();
+        gradient * if factor.dtype() == dtype { factor } else { factor.cast(dtype) }
     }
 }
 

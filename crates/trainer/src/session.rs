@@ -9,7 +9,7 @@ use burn::tensor::Device;
 use stormfire_data::{DataModule, Loader, Loaders, Stage};
 use stormfire_loggers::{Background, Loggers, Metrics, Status};
 use stormfire_module::{
-    Callback, Error, Event, Every, Hook, LightningModule, PredictModule, Result, RunningStage,
+    Callback, Error, Event, Every, Hook, LightningModule, PredictModule, Result, RunningStage, log,
     moment::Progress,
     run::{Limits, Requests, SaveRequest},
     scope,
@@ -323,6 +323,8 @@ fn on_exception<M: LightningModule, D: DataModule>(
     training: &Training,
     error: &Error,
 ) {
+    // What the code that failed has logged belongs to nothing that comes now.
+    log::discard();
     // Its failure may be the very error; then there is nothing more to say.
     if let Err(late) = guard(|| checkpoint::settle(engine)) {
         tracing::error!("while handling `{error}`: {late}");

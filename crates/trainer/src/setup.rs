@@ -45,7 +45,7 @@ pub(crate) fn open_loggers(config: &TrainerConfig, loggers: LoggerChoice, resume
 
 /// A seed for a run that was given none, from the random numbers of the device: whoever has seeded these gets the same.
 pub(crate) fn draw_seed(device: &Device) -> Result<u64> {
-    let draw = || Scalar::from(Tensor::random([1], Distribution::Uniform(0.0, 1.0), device));
+    let draw = || Scalar::from(Tensor::<1>::random([1], Distribution::Uniform(0.0, 1.0), device));
     let drawn = read(&[draw(), draw(), draw()])?;
     Ok(drawn.into_iter().fold(0, |seed, value| (seed << 21) ^ (value * f64::from(1 << 24)) as u64))
 }

@@ -16,7 +16,7 @@ pub struct Contestant {
     pub run: fn(usize) -> Outcome,
 }
 
-type Outcome = std::result::Result<(), Box<dyn std::error::Error>>;
+pub type Outcome = std::result::Result<(), Box<dyn std::error::Error>>;
 
 /// The first one is what the others are compared with.
 pub const CONTESTANTS: &[Contestant] = &[
@@ -89,7 +89,7 @@ tiny_module!(
     }
 );
 
-fn data(steps: usize, device: &Device) -> Loader<Batch> {
+pub fn data(steps: usize, device: &Device) -> Loader<Batch> {
     let batch = batch(device);
     Loader::from_fn(move |_| {
         let batch = batch.clone();

@@ -2,11 +2,12 @@
 //!
 //! `overhead [ROUNDS] [STEPS]` prints the table; `startup` and `startup-raw` make one step and print the peak memory;
 //! `checkpoint FOLDER ROUNDS [PYTHON SCRIPT]` prints what saving and loading a large module costs; `trackers [ROUNDS] [STEPS]`
-//! what a training loses to a tracking server.
+//! what a training loses to a tracking server; `names [ROUNDS] [STEPS]` what a logged name costs when there are many.
 
 mod checkpoint;
 mod contestants;
 mod memory;
+mod names;
 mod rival;
 mod server;
 mod tiny;
@@ -39,6 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             checkpoint::run(folder.as_ref(), number(2, 3), torch)
         }
         Some("trackers") => trackers::run(number(1, 3), number(2, 10_000)),
+        Some("names") => names::run(number(1, 3), number(2, 20)),
         _ => overhead(number(1, 7), number(2, 5000)),
     }
 }
