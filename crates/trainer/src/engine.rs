@@ -143,10 +143,11 @@ impl<M: LightningModule> Engine<M> {
             let started = self.profiler.start();
             let _span = tracing::trace_span!("hook", %hook, callback = %callback.name()).entered();
             let mut context = Context::new(&mut self.run, &mut self.store);
-            let result = callback.on_event(&mut context, module, &mut event).map_err(|error| error.in_hook(hook, &callback.name()));
+            let result = callback.on_event(&mut context, module, &mut event);
             self.profiler.stop(started, || format!("[{}] {hook}", callback.name()).into());
             // Also what it has logged before it failed: it must not turn up in another event.
             let logged = self.store.take_logged(&self.run).map_err(Error::from);
+            let result = result.map_err(|error| error.in_hook(hook, &callback.name(), self.run.moment));
             match result.and(logged) {
                 Ok(()) => {}
                 Err(error) if !reaches_all => return Err(error),
@@ -163,6 +164,11 @@ impl<M: LightningModule> Engine<M> {
         self.run.moment.global_step = self.run.progress.global_step;
         self.run.loggers.set_step(self.run.logger_step);
         scope::enter(hook, self.run.moment)
+    }
+
+    /// The error of a step of the module, with its place.
+    pub(crate) fn in_step(&self, step: Hook, error: Error) -> Error {
+        error.in_hook(step, &Callback::<M>::name(&ModuleHooks), self.run.moment)
     }
 
     /// Takes what was logged since the last call.

@@ -261,8 +261,8 @@ fn a_schedule_can_watch_the_runs_own_counters() {
     }
     impl LightningModule for Watching {
         type Batch = Batch;
-        fn training_step(&self, batch: Batch, _batch_idx: usize) -> StepOutput {
-            self.line.loss(batch).into()
+        fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
+            Ok(self.line.loss(batch).into())
         }
         fn configure_optimizers(&self) -> Result<Optimizers> {
             let plateau = Schedule::new(ReduceLrOnPlateau::new().patience(0).factor(0.5)).monitor("epoch");

@@ -24,12 +24,12 @@ struct Talkative {
 impl LightningModule for Talkative {
     type Batch = Batch;
 
-    fn training_step(&self, batch: Batch, _batch_idx: usize) -> StepOutput {
+    fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
         let loss = self.tiny.loss(batch);
         for name in &self.names {
             self.log(name.clone(), &loss).on_step(true).on_epoch(true);
         }
-        loss.into()
+        Ok(loss.into())
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
