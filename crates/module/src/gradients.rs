@@ -303,6 +303,26 @@ mod tests {
         assert!(close(&values(&module, &clipped), &[0.3, 0.35, 0.35]));
     }
 
+    /// 400² is beyond what `f16` can hold, and 256 + 1 beyond the digits of `bf16`.
+    #[test]
+    fn the_norm_of_half_floats_is_that_of_their_values() {
+        let module = module();
+        let of = |values: &[f32], dtype| TensorData::from(values).convert_dtype(dtype);
+        for (dtype, weight, bias, norm) in [(DType::F16, [300.0, 400.0], 1200.0, 1300.0), (DType::BF16, [16.0, 0.0], 1.0, 257_f64.sqrt())] {
+            let (device, mut gradients) = (Device::flex(), GradientsParams::new());
+            let weight = Tensor::<1>::from_data(of(&weight, dtype), (&device, dtype)).reshape([2, 1]);
+            gradients.register(module.weight.id, weight);
+            // A module may have parameters of several types.
+            gradients.register(module.bias.as_ref().unwrap().id, Tensor::<1>::from_floats([bias], &device));
+            let found = read(&[Scalar::Device(global_norm(&gradients, &module).unwrap())]).unwrap()[0];
+            assert!((found - norm).abs() < 1e-3 * norm, "{dtype:?}: {found} instead of {norm}");
+            clip(&mut gradients, &module, Clip { value: norm / 10.0, algorithm: ClipAlgorithm::Norm });
+            assert_eq!(gradients.get::<2>(module.weight.id).unwrap().dtype(), dtype);
+            let clipped = read(&[Scalar::Device(global_norm(&gradients, &module).unwrap())]).unwrap()[0];
+            assert!((clipped - norm / 10.0).abs() < 1e-2 * norm, "{dtype:?}: {clipped}");
+        }
+    }
+
     #[test]
     fn accumulating_adds() {
         let module = module();

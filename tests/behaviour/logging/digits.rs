@@ -1,6 +1,6 @@
 //! What is added up has the digits of its number, whatever type the device computes in.
 
-use burn::tensor::{FloatDType, Int, IntDType};
+use burn::tensor::{Device, FloatDType, Int, IntDType, Tensor};
 use stormfire::{
     loggers::MemoryLogger,
     module::{Scalar, accuracy, metric::Sum, read::read, top_k_accuracy},
@@ -23,9 +23,9 @@ fn of_bf16() {
     if child::folder().is_none() {
         return;
     }
-    let mut device = burn::tensor::Device::flex();
+    let mut device = Device::flex();
     device.configure((FloatDType::BF16, IntDType::I32)).unwrap();
-    let ones = |items: i32| burn::tensor::Tensor::<1, Int>::ones([items as usize], &burn::tensor::Device::flex());
+    let ones = |items: i32| Tensor::<1, Int>::ones([items as usize], &Device::flex());
     let probe = Probe::new(move |hook| match hook {
         Hook::TrainingStep | Hook::ValidationStep => {
             let logits = Tensor::<2>::from_floats([[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]], &Device::flex());

@@ -107,23 +107,23 @@ fn monitors_are_monitored_in_the_event_in_which_they_log() {
     let logger = MemoryLogger::new();
     let by = |name: &str| saving(folder.path()).named(name).monitor(name).every(Every::Steps(1)).filename(format!("{{{name}:.9f}}"));
     let trainer = trainer(&logger).enable_checkpointing(true).max_epochs(1).callback(by("train/batches"));
-    let trainer = trainer.callback(by("grad_2.0_norm_total")).callback(by("lr-Sgd"));
+    let trainer = trainer.callback(by("grad_2.0_norm_total")).callback(by("lr-SGD"));
     let trainer = trainer.callback(GradientNormMonitor::new().per_parameter(false)).callback(ThroughputMonitor::new());
     drop(trainer.callback(LearningRateMonitor::new()).fit(Probe::silent(), line_data(12, 4)).unwrap());
-    let logged = |name: &str| {
+    let values_of = |name: &str| {
         let of_name = logger.rows().into_iter().filter(|row| row.0 == name);
         let mut names: Vec<String> = of_name.map(|(name, value, _)| format!("{name}={value:.9}")).collect();
         names.sort();
         names
     };
-    let norms = logged("grad_2.0_norm_total");
+    let norms = values_of("grad_2.0_norm_total");
     assert_eq!(norms.len(), 3);
     let files = names(folder.path());
     for norm in norms {
         assert!(files.contains(&format!("{norm}.ckpt")), "{norm} is not in {files:?}");
     }
     assert_eq!(names(&folder.path().join("train")), [1, 2, 3].map(|batches| format!("batches={batches}.000000000.ckpt")));
-    assert!(files.contains(&"lr-Sgd=0.010000000.ckpt".to_string()), "{files:?}");
+    assert!(files.contains(&"lr-SGD=0.010000000.ckpt".to_string()), "{files:?}");
 }
 
 #[test]
