@@ -16,6 +16,7 @@ use stormfire_module::{
     log::LogError,
     moment::Progress,
     run::{Limits, MetricSource, Requests, Run, SaveRequest},
+    window::OpenWindow,
 };
 
 /// A module of one layer.
@@ -89,6 +90,7 @@ impl Bench {
             batch_items: Some(1),
             data_wait: Duration::ZERO,
             accumulate_grad_batches: 1,
+            window: OpenWindow::default(),
             fast_dev_run: false,
             default_root_dir: "root".into(),
             learning_rates: vec![("lr-Adam".into(), 0.1)],

@@ -99,6 +99,13 @@ impl From<f64> for Scalar {
     }
 }
 
+/// A number of things.
+impl From<usize> for Scalar {
+    fn from(count: usize) -> Self {
+        Scalar::Host(count as f64)
+    }
+}
+
 /// Detaches it from the tape.
 impl From<Tensor<1>> for Scalar {
     fn from(element: Tensor<1>) -> Self {
@@ -106,11 +113,11 @@ impl From<Tensor<1>> for Scalar {
     }
 }
 
-/// A count, exact as far as the device's arithmetic is.
+/// A number of things that the device has counted, exact as far as its arithmetic is.
 impl From<Tensor<1, Int>> for Scalar {
-    fn from(element: Tensor<1, Int>) -> Self {
-        let dtype = sum_dtype(&element.device());
-        Scalar::Device(element.inner().cast(dtype))
+    fn from(count: Tensor<1, Int>) -> Self {
+        let dtype = sum_dtype(&count.device());
+        Scalar::Device(count.inner().cast(dtype))
     }
 }
 

@@ -133,12 +133,15 @@ impl LogStore {
 
     /// A training batch is over. If it was the last of its window, what the window has added counts, or is left out.
     pub(crate) fn end_batch(&mut self, ends_window: bool, is_skipped: bool) -> Result<(), LogError> {
-        let Some(batches) = &mut self.window_batches else { return Ok(()) };
-        *batches += 1;
-        if !ends_window {
-            return Ok(());
+        if let Some(batches) = &mut self.window_batches {
+            *batches += 1;
         }
-        let batches = std::mem::take(batches);
+        if ends_window { self.end_window(is_skipped) } else { Ok(()) }
+    }
+
+    /// A window is over: what it has added counts, or is left out.
+    pub(crate) fn end_window(&mut self, is_skipped: bool) -> Result<(), LogError> {
+        let Some(batches) = self.window_batches.as_mut().map(std::mem::take) else { return Ok(()) };
         self.skipped_batches += if is_skipped { batches } else { 0 };
         self.train.end_window(!is_skipped)
     }
