@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use crate::absolute::absolute;
 use crate::identity::{random_hex, random_id};
 use crate::outbox::{Outbox, Route, Sending};
-use crate::rows::{Open, Row, Rows};
+use crate::rows::{Row, Rows, SavedOpen};
 use crate::{
     Audio, DEFAULT_NAME, Delivery, Error, Figure, FigureFormat, Histogram, Hyperparams, Image, Logger, Metrics, Reduce, Result, Secret,
     Status, Table, Text, position,
@@ -98,7 +98,7 @@ struct Run {
 #[derive(Serialize, Deserialize)]
 struct Position {
     run: Run,
-    open: Option<Open<String>>,
+    open: Option<SavedOpen>,
     outbox: u64,
 }
 

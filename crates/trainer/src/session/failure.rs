@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use stormfire_data::DataModule;
-use stormfire_module::{Error, Event, LightningModule, run::SaveRequest};
+use stormfire_module::{Error, Event, LightningModule, log, run::SaveRequest};
 
 use crate::{checkpoint, engine::Engine, guard::guard, run_id::owner_of, training::Training};
 
@@ -14,6 +14,8 @@ pub(super) fn on_exception<M: LightningModule, D: DataModule>(
     training: &Training,
     error: &Error,
 ) {
+    // What the code that failed has logged belongs to nothing that comes now.
+    log::discard();
     // Its failure may be the very error; then there is nothing more to say.
     if let Err(late) = guard(|| checkpoint::settle(engine)) {
         tracing::error!("while handling `{error}`: {late}");
