@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::message::{Message, Upload};
-use crate::http::{Auth, Client, Content, percent};
+use crate::http::{Auth, Client, Content, Expect, percent};
 use crate::identity::{now_ms, random_hex};
 use crate::outbox::{Carrier, Failure, Outbox, Route, Sending};
 use crate::{Delivery, Error, Result, Secret};
@@ -35,8 +35,8 @@ pub(crate) struct Destination {
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 impl Destination {
-    pub(super) fn outbox(self, folder: &Path, api_key: Secret, strict: bool, patience: Duration) -> Result<Outbox<Message>> {
-        let sending = Sending { strict, patience, idle_every: Some(HEARTBEAT), ..Sending::new(&self.project) };
+    pub(super) fn outbox(self, folder: &Path, api_key: Secret, sending: Sending) -> Result<Outbox<Message>> {
+        let sending = Sending { idle_every: Some(HEARTBEAT), ..sending };
         let outbox = Outbox::open(folder, CometCarrier::new(self.clone(), api_key), sending)?;
         self.save(outbox.folder())?;
         Ok(outbox)
@@ -54,7 +54,8 @@ impl Route for Destination {
 
     fn deliver(self, folder: &Path, patience: Duration) -> Result<Delivery> {
         let api_key = Secret::from_env(API_KEY).ok_or_else(|| missing_key(&self.project))?;
-        self.outbox(folder, api_key, true, patience)?.settle()
+        let sending = Sending { strict: true, patience, ..Sending::new(&self.project) };
+        self.outbox(folder, api_key, sending)?.settle()
     }
 }
 
@@ -93,7 +94,7 @@ impl CometCarrier {
                 "apiKey": self.api_key.expose(), "local_timestamp": now_ms(), "experimentKey": self.to.key, "offline": false,
                 "projectName": self.to.project, "teamName": self.to.workspace, "libVersion": CLIENT_VERSION, "getOrCreateEnabled": true,
             });
-            let answer = self.client.post_json("clientlib/logger/add/run", &body).map_err(patient)?;
+            let answer = self.post("clientlib/logger/add/run", &body).map_err(patient)?;
             let text = |name: &str| answer[name].as_str().map(str::to_owned);
             let Some(id) = text("runId") else {
                 return Err(Failure::retry(format!("the server at {} gives the run no id", self.client.base())));
@@ -110,14 +111,18 @@ impl CometCarrier {
             "apiKey": self.api_key.expose(), "runId": id, "experimentKey": self.to.key, "projectId": project,
             "is_alive": alive, "local_timestamp": now_ms(), "offline": false,
         });
-        self.client.post_json(STATUS, &body)?;
+        self.post(STATUS, &body)?;
         self.run()?.alive = alive;
         Ok(())
     }
 
     fn write(&self, what: &str, mut body: Value) -> Result<(), Failure> {
         body["experimentKey"] = self.to.key.as_str().into();
-        self.client.post_json(&format!("api/rest/v2/write/experiment/{what}"), &body).map(drop)
+        self.post(&format!("api/rest/v2/write/experiment/{what}"), &body).map(drop)
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        accepted(self.client.post_json(path, body)?)
     }
 
     /// Sends values in one compressed request.
@@ -132,7 +137,8 @@ impl CometCarrier {
         let bytes = packed.write_all(body.to_string().as_bytes()).and_then(|()| packed.finish());
         let bytes = bytes.map_err(|error| Failure::refused(error.to_string()).of(count))?;
         let content = Content::Bytes { bytes: &bytes, content_type: "application/json;charset=utf-8" };
-        self.client.send("POST", path, &[("Content-Encoding", "gzip")], content).map_err(|failure| failure.of(count))?;
+        let answer = self.client.send("POST", path, &[("Content-Encoding", "gzip")], content, Expect::Object);
+        answer.and_then(accepted).map_err(|failure| failure.of(count))?;
         Ok(count)
     }
 
@@ -168,7 +174,7 @@ impl CometCarrier {
         let content_type = format!("multipart/form-data; boundary={boundary}");
         let (head, tail) = (head.as_bytes(), tail.as_bytes());
         let content = Content::Framed { head, path: &upload.file_path, tail, content_type: &content_type };
-        self.client.send("POST", &address, &[], content).map(drop)
+        accepted(self.client.send("POST", &address, &[], content, Expect::Object)?).map(drop)
     }
 
     fn end(&mut self, error: Option<&str>, crashed: bool) -> Result<(), Failure> {
@@ -188,7 +194,7 @@ impl CometCarrier {
             Message::FileUpload(upload) => self.upload(upload)?,
             Message::Tags { tags } => {
                 let body = json!({"apiKey": self.api_key.expose(), "experimentKey": self.to.key, "addedTags": tags});
-                self.client.post_json("clientlib/tags/add-tags-to-experiment", &body)?;
+                self.post("clientlib/tags/add-tags-to-experiment", &body)?;
             }
             Message::Ended { error, crashed } => self.end(error.as_deref(), *crashed)?,
         }
@@ -196,19 +202,37 @@ impl CometCarrier {
     }
 }
 
-impl Carrier<Message> for CometCarrier {
-    fn deliver(&mut self, records: &[Message]) -> Result<usize, Failure> {
+impl CometCarrier {
+    fn try_deliver(&mut self, records: &[Message]) -> Result<usize, Failure> {
         let Some(first) = records.first() else { return Ok(0) };
         let alive = self.run()?.alive;
         if !alive && !matches!(first, Message::Ended { .. }) {
             self.set_alive(true).map_err(patient)?;
         }
+        self.send(first, records)
+    }
+}
+
+impl Carrier<Message> for CometCarrier {
+    fn deliver(&mut self, records: &[Message]) -> Result<usize, Failure> {
         // The key is in some addresses and bodies, and a server may repeat it.
-        self.send(first, records).map_err(|failure| failure.map_reason(|reason| self.api_key.redact(reason)))
+        self.try_deliver(records).map_err(|failure| failure.map_reason(|reason| self.api_key.redact(reason)))
     }
 
     fn idle(&mut self) -> Result<(), Failure> {
         if self.run.as_ref().is_some_and(|run| run.alive) { self.set_alive(true) } else { Ok(()) }
+    }
+}
+
+/// What an answer with a status of success says of itself: Comet has codes of its own.
+fn accepted(answer: Value) -> Result<Value, Failure> {
+    let code = |name: &str| answer[name].as_i64().unwrap_or(0);
+    let text = || format!("the server says: {answer}");
+    match (code("code"), code("sdk_error_code")) {
+        (401 | 403 | 408 | 429 | 500.., _) => Err(Failure::retry(text())),
+        (400.., _) => Err(Failure::refused(text())),
+        (_, 0) => Ok(answer),
+        _ => Err(Failure::refused(text())),
     }
 }
 
@@ -217,6 +241,10 @@ fn patient(failure: Failure) -> Failure {
     match failure {
         Failure::Refused { reason, .. } => {
             Failure::retry(format!("{reason}; are the API key (`COMET_API_KEY`), the workspace and the project right?"))
+        }
+        // The key was not taken.
+        Failure::Retry { after, reason } if reason.ends_with("right?") => {
+            Failure::Retry { after, reason: format!("{reason} (`COMET_API_KEY`)") }
         }
         retry @ Failure::Retry { .. } => retry,
     }

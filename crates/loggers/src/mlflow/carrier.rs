@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::address::local_path;
 use super::entry::Entry;
 use super::run::{API, Known, Note};
-use crate::http::{Client, Content, percent};
+use crate::http::{Client, Content, Expect, percent};
 use crate::outbox::{Carrier, Failure};
 
 /// What the server takes in one request.
@@ -44,13 +44,13 @@ impl Server {
         loop {
             let Some(body) = body(run, &entries[..count], &self.note.sent) else { return Ok(count) };
             match self.client.post_json(&format!("{API}/runs/log-batch"), &body) {
-                Ok(_) => return Ok(count),
+                Ok(answer) => return said(&answer, "log-batch").map(|()| count),
                 // The run was removed.
                 Err(failure) if failure.status() == Some(404) => return Err(failure.of(entries.len())),
                 // One entry is to blame; the others go on.
-                Err(failure) if refused_for_good(&failure) && count > 1 => count /= 2,
-                Err(failure) if refused_for_good(&failure) => return self.shortened(run, &entries[0]).ok_or(failure),
-                Err(failure) => return Err(patient(failure)),
+                Err(failure) if failure.status().is_some() && count > 1 => count /= 2,
+                Err(failure) if failure.status().is_some() => return self.shortened(run, &entries[0]).ok_or(failure),
+                Err(failure) => return Err(failure),
             }
         }
     }
@@ -83,7 +83,7 @@ impl Server {
             let own = self.client.base().split_once("://").map(|(_, host)| host.split('/').next().unwrap_or(host));
             let base = server.filter(|server| !server.is_empty() && Some(*server) != own).map(|server| format!("{scheme}://{server}/"));
             format!("{}api/2.0/mlflow-artifacts/artifacts/{}/{escaped}", base.unwrap_or_default(), self::escaped(path))
-        } else if let Some(path) = uri.strip_prefix(self.client.base()) {
+        } else if let Some(path) = uri.strip_prefix(self.client.base()).filter(|path| path.starts_with('/')) {
             format!("{}/{escaped}", path.trim_start_matches('/'))
         } else if uri.starts_with("http://") || uri.starts_with("https://") {
             format!("{uri}/{escaped}")
@@ -96,7 +96,9 @@ impl Server {
             )));
         };
         let content = Content::File { path: from, content_type: content_type(to) };
-        self.client.send("PUT", &address, &[], content).map(|_| 1).map_err(patient)
+        // Its own server speaks as MLflow does, any other place only has a status.
+        let expect = if address.starts_with("http") { Expect::Stored } else { Expect::Kept };
+        self.client.send("PUT", &address, &[], content, expect).map(|_| 1)
     }
 }
 
@@ -115,22 +117,23 @@ impl Carrier<Entry> for Server {
                 if let Some(end) = end {
                     body["end_time"] = (*end).into();
                 }
-                self.client.post_json(&format!("{API}/runs/update"), &body).map(|_| 1).map_err(patient)
+                let answer = self.client.post_json(&format!("{API}/runs/update"), &body)?;
+                if answer["run_info"].is_object() {
+                    Ok(1)
+                } else {
+                    Err(Failure::retry("runs/update: the answer has no `run_info`; is this an MLflow server?"))
+                }
             }
             Entry::Metrics { .. } | Entry::Param { .. } | Entry::Tag { .. } => self.batch(&run.run_id, entries),
         }
     }
 }
 
-fn refused_for_good(failure: &Failure) -> bool {
-    failure.status().is_some_and(|status| !matches!(status, 401 | 403))
-}
-
-/// A login that expired can be renewed.
-fn patient(failure: Failure) -> Failure {
-    match failure.status() {
-        Some(401 | 403) => unrefused(failure),
-        _ => failure,
+/// What an answer with a status of success says of itself.
+fn said(answer: &Value, what: &str) -> Result<(), Failure> {
+    match answer.get("error_code") {
+        Some(code) => Err(Failure::retry(format!("{what}: {code}: {}", answer["message"]))),
+        None => Ok(()),
     }
 }
 
