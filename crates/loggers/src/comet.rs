@@ -1,5 +1,6 @@
 //! Comet.
 
+mod batch;
 mod carrier;
 mod histogram;
 mod journal;

@@ -149,6 +149,11 @@ impl Client {
         self.send("POST", path, &[], Content::Json(body), Expect::Object)
     }
 
+    /// As [`Client::post_json`], with JSON that is written already.
+    pub(crate) fn post_text(&self, path: &str, json: &str) -> Result<Value, Failure> {
+        self.send("POST", path, &[], Content::Bytes { bytes: json.as_bytes(), content_type: "application/json" }, Expect::Object)
+    }
+
     /// Sends a request to a path of the server, or to a whole address that it has named, and takes only an answer of the
     /// service for a success. The secrets of the client go to its own server only, wherever that leads; a request that carries
     /// something arrives as such or is a failure.

@@ -1,6 +1,6 @@
 //! Messages on their way to Comet's server, by the requests that Comet's own client makes.
 
-use std::io::Write as _;
+use std::io::{self, BufWriter};
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::batch::{Batch, Values, metrics, output, parameters};
 use super::message::{Message, Upload};
 use crate::http::{Auth, Client, Content, Expect, percent};
 use crate::identity::{now_ms, random_hex};
@@ -125,17 +126,13 @@ impl CometCarrier {
         accepted(self.client.post_json(path, body)?)
     }
 
-    /// Sends values in one compressed request.
-    fn batch(&self, path: &str, name: &str, values: Vec<Value>) -> Result<usize, Failure> {
+    /// Sends values in one compressed request, which is written as it stands: a tree of values would cost more than the rest.
+    fn batch(&self, path: &str, values: Values<'_>) -> Result<usize, Failure> {
         let count = values.len();
-        let mut body = json!({"experimentKey": self.to.key});
-        body[name] = values.into();
-        if path == OUTPUT {
-            body["runContext"] = Value::Null;
-        }
+        let body = Batch { key: &self.to.key, values };
         let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
-        let bytes = packed.write_all(body.to_string().as_bytes()).and_then(|()| packed.finish());
-        let bytes = bytes.map_err(|error| Failure::refused(error.to_string()).of(count))?;
+        let written = serde_json::to_writer(BufWriter::new(&mut packed), &body).map_err(io::Error::from);
+        let bytes = written.and_then(|()| packed.finish()).map_err(|error| Failure::refused(error.to_string()).of(count))?;
         let content = Content::Bytes { bytes: &bytes, content_type: "application/json;charset=utf-8" };
         let answer = self.client.send("POST", path, &[("Content-Encoding", "gzip")], content, Expect::Object);
         answer.and_then(accepted).map_err(|failure| failure.of(count))?;
@@ -186,9 +183,9 @@ impl CometCarrier {
 
     fn send(&mut self, first: &Message, records: &[Message]) -> Result<usize, Failure> {
         match first {
-            Message::MetricMsg { .. } => return self.batch(METRICS, "values", metrics(records)),
-            Message::ParameterMsg { .. } => return self.batch(PARAMETERS, "values", parameters(records)),
-            Message::StandardOutput { .. } => return self.batch(OUTPUT, "outputLines", output(records)),
+            Message::MetricMsg { .. } => return self.batch(METRICS, Values::Metrics(metrics(records))),
+            Message::ParameterMsg { .. } => return self.batch(PARAMETERS, Values::Parameters(parameters(records))),
+            Message::StandardOutput { .. } => return self.batch(OUTPUT, Values::Output(output(records))),
             Message::LogOther { key, value, .. } => self.write("log-other", json!({"key": key, "value": value}))?,
             Message::Graph { graph, .. } => self.write("graph", json!({"graph": graph}))?,
             Message::FileUpload(upload) => self.upload(upload)?,
@@ -248,38 +245,6 @@ fn patient(failure: Failure) -> Failure {
         }
         retry @ Failure::Retry { .. } => retry,
     }
-}
-
-fn metrics(records: &[Message]) -> Vec<Value> {
-    let value = |record: &Message| match record {
-        Message::MetricMsg { local_timestamp, metric, .. } => Some(json!({
-            "metricName": metric.name, "metricValue": metric.value, "step": metric.step, "epoch": metric.epoch,
-            "context": null, "timestamp": local_timestamp,
-        })),
-        _ => None,
-    };
-    records.iter().map_while(value).collect()
-}
-
-fn parameters(records: &[Message]) -> Vec<Value> {
-    let value = |record: &Message| match record {
-        Message::ParameterMsg { local_timestamp, param, .. } => Some(json!({
-            "parameterName": param.name, "parameterValue": param.value, "step": param.step, "source": param.source,
-            "context": null, "timestamp": local_timestamp,
-        })),
-        _ => None,
-    };
-    records.iter().map_while(value).collect()
-}
-
-fn output(records: &[Message]) -> Vec<Value> {
-    let line = |record: &Message| match record {
-        Message::StandardOutput { local_timestamp, output, stderr, message_id } => {
-            Some(json!({"stderr": stderr, "output": output, "localTimestamp": local_timestamp, "offset": message_id}))
-        }
-        _ => None,
-    };
-    records.iter().map_while(line).collect()
 }
 
 /// The server's address from what `COMET_URL_OVERRIDE` holds, `https://host/clientlib/`.

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::address::local_path;
-use super::entry::Entry;
+use super::entry::{Entry, Number};
 use super::run::{API, Known, Note};
 use crate::http::{Client, Content, Expect, percent};
 use crate::outbox::{Carrier, Failure};
@@ -42,8 +43,8 @@ impl Server {
     fn batch(&self, run: &str, entries: &[Entry]) -> Result<usize, Failure> {
         let mut count = fitting(entries);
         loop {
-            let Some(body) = body(run, &entries[..count], &self.note.sent) else { return Ok(count) };
-            match self.client.post_json(&format!("{API}/runs/log-batch"), &body) {
+            let Some(body) = body(run, &entries[..count], &self.note.sent)? else { return Ok(count) };
+            match self.client.post_text(&format!("{API}/runs/log-batch"), &body) {
                 Ok(answer) => return said(&answer, "log-batch").map(|()| count),
                 // The run was removed.
                 Err(failure) if failure.status() == Some(404) => return Err(failure.of(entries.len())),
@@ -65,8 +66,8 @@ impl Server {
                 Entry::Tag { key, .. } => Entry::Tag { key, value: short },
                 other => other,
             };
-            let body = body(run, &[short], &BTreeMap::new())?;
-            self.client.post_json(&format!("{API}/runs/log-batch"), &body).ok().map(|_| 1)
+            let body = body(run, &[short], &BTreeMap::new()).ok()??;
+            self.client.post_text(&format!("{API}/runs/log-batch"), &body).ok().map(|_| 1)
         })
     }
 
@@ -191,29 +192,52 @@ fn escaped_length(text: &str) -> usize {
         .sum()
 }
 
+/// A request of `log-batch`. It is written as it stands: a tree of values would cost more than all else that is done for it.
+#[derive(Serialize)]
+struct Batch<'a> {
+    run_id: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    metrics: Vec<Metric<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    params: Vec<Pair<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<Pair<'a>>,
+}
+
+#[derive(Serialize)]
+struct Metric<'a> {
+    key: &'a str,
+    value: Number,
+    timestamp: u64,
+    step: u64,
+}
+
+#[derive(Serialize)]
+struct Pair<'a> {
+    key: &'a str,
+    value: &'a str,
+}
+
 /// `None` if the server has it all.
-fn body(run: &str, entries: &[Entry], sent: &BTreeMap<String, u64>) -> Option<Value> {
-    let (mut metrics, mut params, mut tags) = (Vec::new(), Vec::new(), Vec::new());
+fn body(run_id: &str, entries: &[Entry], sent: &BTreeMap<String, u64>) -> Result<Option<String>, Failure> {
+    let mut batch = Batch { run_id, metrics: Vec::new(), params: Vec::new(), tags: Vec::new() };
     for entry in entries {
         match entry {
             Entry::Metrics { step, time, values } => {
                 // All values without a step have step 0, so that it tells nothing.
-                let is_new = |key: &String| *step == 0 || sent.get(key).is_none_or(|sent| step > sent);
+                let is_new = |key: &String| sent.is_empty() || *step == 0 || sent.get(key).is_none_or(|sent| step > sent);
                 let new = values.iter().filter(|(key, _)| is_new(key));
-                metrics.extend(new.map(|(key, value)| json!({"key": key, "value": value, "timestamp": time, "step": step})));
+                batch.metrics.extend(new.map(|(key, value)| Metric { key, value: *value, timestamp: *time, step: *step }));
             }
-            Entry::Param { key, value } => params.push(json!({"key": key, "value": value})),
-            Entry::Tag { key, value } => tags.push(json!({"key": key, "value": value})),
+            Entry::Param { key, value } => batch.params.push(Pair { key, value }),
+            Entry::Tag { key, value } => batch.tags.push(Pair { key, value }),
             Entry::File { .. } | Entry::Status { .. } => {}
         }
     }
-    let mut body = Map::from_iter([("run_id".to_owned(), run.into())]);
-    for (name, list) in [("metrics", metrics), ("params", params), ("tags", tags)] {
-        if !list.is_empty() {
-            body.insert(name.to_owned(), list.into());
-        }
+    if batch.metrics.is_empty() && batch.params.is_empty() && batch.tags.is_empty() {
+        return Ok(None);
     }
-    (body.len() > 1).then(|| body.into())
+    serde_json::to_string(&batch).map(Some).map_err(|error| Failure::refused(error.to_string()))
 }
 
 fn escaped(path: &str) -> String {
@@ -246,7 +270,6 @@ fn content_type(name: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mlflow::entry::Number;
 
     fn param(number: usize, length: usize) -> Entry {
         Entry::Param { key: format!("p{number}"), value: "x".repeat(length) }
@@ -267,7 +290,7 @@ mod tests {
             (vec![metrics(1), status, metrics(1)], 1),
         ] {
             assert_eq!(fitting(&entries), expected);
-            assert!(body("run", &entries[..expected], &BTreeMap::new()).unwrap().to_string().len() < 1_000_000);
+            assert!(body("run", &entries[..expected], &BTreeMap::new()).unwrap().unwrap().len() < 1_000_000);
         }
     }
 }

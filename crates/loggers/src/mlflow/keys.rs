@@ -54,7 +54,7 @@ impl Fitter {
 }
 
 fn key(wanted: &str) -> Cow<'_, str> {
-    let known = |c: char| c.is_alphanumeric() || "_-./ :".contains(c);
+    let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | ' ' | ':') || c.is_alphanumeric();
     // A name is a path in some stores, so that it must have no empty part and lead nowhere else.
     let leads_on = |part: &str| !matches!(part, "" | "." | "..");
     if wanted.split('/').all(leads_on) {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
-use super::spool::{self, Mark};
+use super::spool::{self, Batch, Mark};
 use super::{ACKED, Carrier, Failure, Record, Sending, keep};
 use crate::hold::Hold;
 use crate::{Delivery, Result};
@@ -116,8 +116,9 @@ impl Shared {
 
     pub(super) fn flushed(&self, end: u64) {
         let mut state = self.lock();
-        if state.flushed != end {
-            state.flushed = end;
+        // While something waits already, the sender looks by itself when it is time.
+        let is_idle = state.acked == state.flushed;
+        if std::mem::replace(&mut state.flushed, end) != end && is_idle {
             self.changed.notify_all();
         }
     }
@@ -255,6 +256,8 @@ pub(super) struct Sender<R> {
     sending: Sending,
     shared: Arc<Shared>,
     acked: Mark,
+    /// What was read and not sent yet. A carrier may take a part of it only, and a server may be away.
+    batch: Batch<R>,
     refusals: u64,
     told_of_damage: bool,
     /// A request may outlive the outbox.
@@ -264,7 +267,7 @@ pub(super) struct Sender<R> {
 impl<R: Record> Sender<R> {
     pub(super) fn new(folder: PathBuf, hold: Hold, carrier: Box<dyn Carrier<R>>, sending: Sending, shared: Arc<Shared>) -> Result<Self> {
         let acked = Mark::open(&folder, ACKED)?;
-        Ok(Self { folder, carrier, sending, shared, acked, refusals: 0, told_of_damage: false, _hold: hold })
+        Ok(Self { folder, carrier, sending, shared, acked, batch: Batch::default(), refusals: 0, told_of_damage: false, _hold: hold })
     }
 
     pub(super) fn run(mut self) {
@@ -311,9 +314,15 @@ impl<R: Record> Sender<R> {
     fn send(&mut self, from: u64, to: u64) -> Result<bool, (Option<Duration>, String)> {
         let local = |error: crate::Error| (None, error.to_string());
         let (count, bytes) = (self.sending.max_records, self.sending.max_bytes);
-        let mut batch = spool::read::<R>(&self.folder, from, to, count, bytes).map_err(local)?;
+        if self.batch.records.is_empty() {
+            self.batch = spool::read(&self.folder, from, to, count, bytes).map_err(local)?;
+            for file in self.batch.records.iter_mut().flat_map(Record::files) {
+                *file = self.folder.join(&*file);
+            }
+        }
+        let batch = &mut self.batch;
         if batch.records.is_empty() {
-            let Some((line, behind)) = batch.damaged else {
+            let Some((line, behind)) = batch.damaged.take() else {
                 self.shared.rest();
                 return Ok(false);
             };
@@ -324,9 +333,6 @@ impl<R: Record> Sender<R> {
                 tracing::warn!(logger = self.sending.logger, "{}", keep::says_damaged(&self.folder));
             }
             return Ok(behind < to);
-        }
-        for file in batch.records.iter_mut().flat_map(Record::files) {
-            *file = self.folder.join(&*file);
         }
         let outcome = catch_unwind(AssertUnwindSafe(|| self.carrier.deliver(&batch.records)))
             .unwrap_or_else(|_| Err(Failure::refused("the sender panicked")));
@@ -346,8 +352,11 @@ impl<R: Record> Sender<R> {
         };
         let behind = batch.ends[taken - 1];
         self.acked.note(behind).map_err(local)?;
-        for file in batch.records[..taken].iter_mut().flat_map(Record::files) {
-            self.shared.removed(keep::remove(&self.folder, file));
+        batch.ends.drain(..taken);
+        for mut record in batch.records.drain(..taken) {
+            for file in record.files() {
+                self.shared.removed(keep::remove(&self.folder, file));
+            }
         }
         let delivered = if refusal.is_some() { 0 } else { taken as u64 };
         self.shared.advance(behind, delivered, refusal);

@@ -162,9 +162,15 @@ pub(super) struct Batch<R> {
     pub(super) damaged: Option<(Vec<u8>, u64)>,
 }
 
+impl<R> Default for Batch<R> {
+    fn default() -> Self {
+        Self { records: Vec::new(), ends: Vec::new(), damaged: None }
+    }
+}
+
 /// Reads records from a position on, up to a position, a count and about so many bytes, and up to a line that is none.
 pub(super) fn read<R: DeserializeOwned>(folder: &Path, from: u64, to: u64, count: usize, bytes: u64) -> Result<Batch<R>> {
-    let mut found = Batch { records: Vec::new(), ends: Vec::new(), damaged: None };
+    let mut found = Batch::default();
     let (mut at, mut line) = (from, Vec::new());
     while at < to && found.records.len() < count && at - from < bytes {
         let before = at;
