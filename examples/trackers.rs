@@ -1,4 +1,5 @@
-//! Logs one training to several trackers at once, with every kind of value: `cargo run --release --example trackers`.
+//! Logs one training to several trackers at once, with every kind of value:
+//! `cargo run --release --example trackers --features trackers`.
 //!
 //! The training is a small one on the digits of `data/mnist-mini`. After each epoch a batch of validation digits is shown: as
 //! a picture, with a table and a drawing of what was recognised, and more. TensorBoard and CSV files are always written, and
@@ -55,16 +56,17 @@ impl Digits {
 impl LightningModule for Digits {
     type Batch = MnistBatch;
 
-    fn training_step(&self, batch: MnistBatch, _batch_idx: usize) -> StepOutput {
+    fn training_step(&self, batch: MnistBatch, _batch_idx: usize) -> Result<StepOutput> {
         let loss = self.cross_entropy.forward(self.forward(batch.images), batch.targets);
         self.log("train_loss", &loss).prog_bar(true);
-        loss.into()
+        Ok(loss.into())
     }
 
-    fn validation_step(&self, batch: MnistBatch, _batch_idx: usize) {
+    fn validation_step(&self, batch: MnistBatch, _batch_idx: usize) -> Result<StepOutput> {
         let logits = self.forward(batch.images);
         self.log("val_acc", accuracy(&logits, &batch.targets)).prog_bar(true);
         self.log("val_loss", self.cross_entropy.forward(logits, batch.targets));
+        Ok(StepOutput::none())
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {

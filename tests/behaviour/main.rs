@@ -30,6 +30,7 @@ mod requeue;
 mod resume;
 mod rig;
 mod signals;
+mod steps;
 mod support;
 mod tensorboard_oracle;
 mod wrong_data;

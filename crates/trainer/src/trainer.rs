@@ -110,8 +110,8 @@ pub(crate) enum LoggerChoice {
 /// # struct Line { layer: Linear }
 /// # impl LightningModule for Line {
 /// #     type Batch = (Tensor<2>, Tensor<2>);
-/// #     fn training_step(&self, (x, y): Self::Batch, _batch_idx: usize) -> StepOutput {
-/// #         MseLoss::new().forward(self.layer.forward(x), y, Reduction::Mean).into()
+/// #     fn training_step(&self, (x, y): Self::Batch, _batch_idx: usize) -> Result<StepOutput> {
+/// #         Ok(MseLoss::new().forward(self.layer.forward(x), y, Reduction::Mean).into())
 /// #     }
 /// #     fn configure_optimizers(&self) -> Result<Optimizers> { Ok(Optimizer::new(SgdConfig::new(), 0.1).into()) }
 /// # }
@@ -344,7 +344,8 @@ impl<M: LightningModule> Trainer<M> {
     /// hook asks for a checkpoint with [`Context::save_checkpoint`](stormfire_module::Context::save_checkpoint) instead.
     ///
     /// # Errors
-    /// [`Error::Config`] before the first fit; a file that cannot be written.
+    /// [`Error::Config`] before the first fit; a file that cannot be written; [`Error::NonFinite`] with `on_non_finite` at
+    /// `"error"` or `"stop"`, and then nothing is written.
     pub fn save_checkpoint(&mut self, module: &M, path: impl Into<PathBuf>) -> Result<()> {
         self.save(module, SaveRequest { path: path.into(), ..SaveRequest::default() })
     }
