@@ -47,10 +47,11 @@ impl Serialize for Values<'_> {
 }
 
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 pub(super) struct MetricValue<'a> {
-    metric_name: &'a str,
-    metric_value: &'a Value,
+    #[serde(rename = "metricName")]
+    name: &'a str,
+    #[serde(rename = "metricValue")]
+    value: &'a Value,
     step: Option<u64>,
     epoch: Option<i64>,
     context: (),
@@ -58,10 +59,11 @@ pub(super) struct MetricValue<'a> {
 }
 
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 pub(super) struct ParameterValue<'a> {
-    parameter_name: &'a str,
-    parameter_value: &'a Value,
+    #[serde(rename = "parameterName")]
+    name: &'a str,
+    #[serde(rename = "parameterValue")]
+    value: &'a Value,
     step: Option<u64>,
     source: &'a str,
     context: (),
@@ -81,8 +83,8 @@ pub(super) fn metrics(records: &[Message]) -> Vec<MetricValue<'_>> {
     fn value(record: &Message) -> Option<MetricValue<'_>> {
         match record {
             Message::MetricMsg { local_timestamp, metric, .. } => Some(MetricValue {
-                metric_name: &metric.name,
-                metric_value: &metric.value,
+                name: &metric.name,
+                value: &metric.value,
                 step: metric.step,
                 epoch: metric.epoch,
                 context: (),
@@ -98,8 +100,8 @@ pub(super) fn parameters(records: &[Message]) -> Vec<ParameterValue<'_>> {
     fn value(record: &Message) -> Option<ParameterValue<'_>> {
         match record {
             Message::ParameterMsg { local_timestamp, param, .. } => Some(ParameterValue {
-                parameter_name: &param.name,
-                parameter_value: &param.value,
+                name: &param.name,
+                value: &param.value,
                 step: param.step,
                 source: &param.source,
                 context: (),
