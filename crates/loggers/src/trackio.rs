@@ -19,7 +19,7 @@ use crate::address::Address;
 use crate::http::Auth;
 use crate::identity::{random_hex, random_id};
 use crate::outbox::{self, Outbox, Route, Sending};
-use crate::rows::{Open, Row, Rows};
+use crate::rows::{Row, Rows, SavedOpen};
 use crate::{
     Audio, DEFAULT_NAME, Delivery, Error, Figure, FigureFormat, Histogram, Hyperparams, Image, Logger, Metrics, Result, Secret, Status,
     Table, Text, position,
@@ -101,7 +101,7 @@ struct Run {
 #[derive(Serialize, Deserialize)]
 struct Position {
     run: Run,
-    open: Option<Open<String>>,
+    open: Option<SavedOpen>,
     outbox: u64,
 }
 

@@ -35,7 +35,7 @@ use crate::identity::now_s;
 use crate::logger::prefixed;
 use crate::model_log::ModelLog;
 use crate::names::Notice;
-use crate::rows::{Open, Row, Rows};
+use crate::rows::{Row, Rows, SavedOpen};
 use crate::{Artifact, LogModel, Logger, Metrics, Result, names};
 
 /// The column that W&B draws all others over, as with Lightning.
@@ -106,7 +106,7 @@ struct Position {
     id: String,
     runtime: f64,
     state: State,
-    open: Option<Open<String>>,
+    open: Option<SavedOpen>,
     place: sink::Position,
 }
 
