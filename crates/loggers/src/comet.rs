@@ -1,5 +1,6 @@
 //! Comet.
 
+mod batch;
 mod carrier;
 mod histogram;
 mod journal;
@@ -20,8 +21,10 @@ use message::{FileNote, Message};
 use serde_json::Value;
 
 use crate::absolute::absolute;
+use crate::address::without_login;
 use crate::identity::random_hex;
 use crate::model_log::ModelLog;
+use crate::outbox;
 use crate::{
     Artifact, Audio, CheckpointInfo, ConsoleStream, DEFAULT_NAME, Delivery, Figure, FigureFormat, Graph, Histogram, Hyperparams, Image,
     LogModel, Logger, Metrics, Result, Secret, Status, Table, Text,
@@ -78,6 +81,7 @@ pub struct CometLogger {
     patience: Duration,
     /// The experiment of the key is going to be resumed: nothing of it is touched before.
     is_waiting: bool,
+    limit: u64,
     journal: Option<Journal>,
     /// Whether the name and the like were told.
     begun: bool,
@@ -99,7 +103,8 @@ impl CometLogger {
         Self {
             api_key: Secret::from_env(carrier::API_KEY),
             offline: None,
-            server: from("COMET_URL_OVERRIDE").unwrap_or_else(|| "https://www.comet.com/clientlib/".to_owned()),
+            server: from("COMET_URL_OVERRIDE")
+                .map_or_else(|| "https://www.comet.com/clientlib/".to_owned(), |address| without_login(&address, "Comet")),
             workspace: from("COMET_WORKSPACE"),
             project: from("COMET_PROJECT_NAME").unwrap_or_else(|| DEFAULT_NAME.to_owned()),
             own_key: key.is_some(),
@@ -111,6 +116,7 @@ impl CometLogger {
             strict: false,
             patience: Duration::from_secs(30),
             is_waiting: false,
+            limit: outbox::LIMIT,
             journal: None,
             begun: false,
             models: ModelLog::new(LogModel::None),
@@ -160,6 +166,7 @@ impl CometLogger {
             api_key,
             strict: self.strict,
             patience: self.patience,
+            limit: self.limit,
         })
     }
 
@@ -236,6 +243,7 @@ impl Logger for CometLogger {
         (another.workspace, another.project, another.tags) = (self.workspace.clone(), self.project.clone(), self.tags.clone());
         (another.experiment_name, another.prefix) = (self.experiment_name.clone(), self.prefix.clone());
         (another.save_dir, another.strict, another.patience) = (self.save_dir.clone(), self.strict, self.patience);
+        another.limit = self.limit;
         another.models = self.models.another();
         // The key that was given is that of the first run.
         (another.key, another.own_key) = (random_hex(32), false);

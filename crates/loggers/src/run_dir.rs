@@ -20,6 +20,7 @@ use version::{Made, folder_of};
 
 use crate::absolute::absolute;
 use crate::hold::{Hold, hold};
+use crate::names::inside;
 use crate::{Error, Result, append};
 
 /// See [`RunDir::upload_every`].
@@ -161,6 +162,8 @@ impl RunDir {
         if resolved.get().is_some() {
             return Ok(());
         }
+        self.check()?;
+        inside("version", version)?;
         let log_dir = folder_of(&self.absolute_root()?, version);
         let url = self.root_url().map(|root| folder_of(&root, version));
         if let Some(url) = &url {
@@ -277,7 +280,8 @@ impl RunDir {
     /// The run's version, such as `version_0`.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) if its folder cannot be made.
+    /// [`Error::Io`](crate::Error::Io) if its folder cannot be made, [`Error::Outside`] if name or version lead out of the
+    /// `save_dir`.
     pub fn version(&self) -> Result<&str> {
         Ok(&self.resolve()?.version)
     }
@@ -298,12 +302,19 @@ impl RunDir {
         Ok(short(self.version()?))
     }
 
+    /// Name and version stay below the `save_dir`.
+    fn check(&self) -> Result<()> {
+        inside("name", &self.inner.name)?;
+        self.inner.wanted.as_ref().map_or(Ok(()), |version| inside("version", version))
+    }
+
     fn resolve(&self) -> Result<&Resolved> {
         let Inner { wanted, is_another, resolving, resolved, .. } = &*self.inner;
         let _only_one = resolving.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(resolved) = resolved.get() {
             return Ok(resolved);
         }
+        self.check()?;
         let (root, url) = (self.absolute_root()?, self.root_url());
         let taken = url.as_deref().map(remote::list).transpose()?.unwrap_or_default();
         let taken = taken.iter().filter(|entry| entry.is_folder).filter_map(|entry| version::number_of(entry.path.file_name()?)).max();

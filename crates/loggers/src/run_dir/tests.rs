@@ -145,3 +145,23 @@ fn another_run_is_the_next_version_or_one_beside_that_which_was_given() {
     assert_eq!(folders, ["try", "try-v1", "try-v2"].map(|name| root.join(name)));
     assert_eq!(first.log_dirs().unwrap().len(), 2);
 }
+
+#[test]
+fn a_run_stays_below_its_root() {
+    let folder = tempfile::tempdir().unwrap();
+    let save_dir = folder.path().join("runs");
+    let outside = folder.path().join("outside");
+    fs_err::create_dir(&outside).unwrap();
+    let absolute = outside.to_string_lossy().into_owned();
+    let new = || RunDir::new(&save_dir);
+    for run in
+        [new().with_name("../outside"), new().with_version("../../outside"), new().with_name(&absolute), new().with_version(&absolute)]
+    {
+        let error = run.log_dir().unwrap_err();
+        assert!(matches!(error, Error::Outside { .. }), "{error}");
+        assert!(error.hint().is_some());
+    }
+    assert!(matches!(new().resume("../../outside"), Err(Error::Outside { .. })));
+    assert_eq!(fs_err::read_dir(&outside).unwrap().count(), 0);
+    assert_eq!(new().with_name("a/b").version().unwrap(), "version_0");
+}
