@@ -16,6 +16,7 @@ mod events;
 mod failed_starts;
 mod failures;
 mod files;
+mod folders;
 mod full_disk;
 mod learning_rates;
 mod logging;

@@ -61,13 +61,15 @@ pub mod restore;
 pub mod scalars;
 pub mod snapshot;
 pub mod weights_error;
+mod weights_file;
 
 pub use param_paths::ParamPaths;
 #[cfg(feature = "pytorch")]
 pub use pytorch::{ImportOptions, import_pytorch, import_tensors};
-pub use restore::{LoadOptions, LoadReport, restore};
+pub use restore::{LoadOptions, LoadReport, WeightLayout, restore};
 pub use snapshot::Snapshot;
 pub use weights_error::WeightsError;
+pub use weights_file::WeightsFile;
 
 /// Tensors on the host by name: a parameter's path, or a name with a slash for anything else.
 pub type NamedTensors = Vec<(String, burn::tensor::TensorData)>;
