@@ -30,6 +30,7 @@ mod repeatability;
 mod requeue;
 mod resume;
 mod rig;
+mod shared_names;
 mod signals;
 mod steps;
 mod support;

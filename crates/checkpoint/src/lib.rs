@@ -36,6 +36,7 @@ mod file_kind;
 mod header;
 mod inspect;
 mod manifest;
+mod manifest_views;
 mod neighbours;
 mod number;
 mod place;
@@ -49,6 +50,7 @@ pub use error::{Error, Result};
 pub use file_kind::FileKind;
 pub use inspect::{Summary, TensorInfo, inspect};
 pub use manifest::{BURN_VERSION, FORMAT_VERSION, Manifest};
+pub use manifest_views::{Progress, SavedOptimizer, SavedSchedule};
 pub use neighbours::{Found, newest_good};
 pub use number::Number;
 
