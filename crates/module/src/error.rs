@@ -64,14 +64,17 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The tape of a loss, or a part of it, was walked back a second time.
+    #[error("`training_batch`: this loss, or a part of its forward pass, was walked back before, and a tape serves once")]
+    UsedTape,
     /// A loss or gradient that is NaN or infinite.
     #[error("{what} is not finite at epoch {epoch}, batch {batch_idx} (global step {global_step}){}", broken(.parameters))]
     NonFinite {
-        /// `the training loss`, or the gradients.
+        /// `the training loss`, `a gradient`, or `a trained parameter` where no loss told of it.
         what: String,
         /// The 0-based epoch.
         epoch: usize,
-        /// The 0-based batch in that epoch.
+        /// The 0-based batch in that epoch. A gradient may have broken the parameters one batch before a loss tells.
         batch_idx: usize,
         /// Optimizer steps taken before it.
         global_step: u64,
@@ -172,7 +175,7 @@ impl Error {
     #[must_use]
     pub fn in_hook(self, hook: Hook, owner: &str, moment: Moment) -> Self {
         match self {
-            placed @ (Error::InHook { .. } | Error::Panic { .. } | Error::Log(_)) => placed,
+            placed @ (Error::InHook { .. } | Error::Panic { .. } | Error::UsedTape | Error::Log(_)) => placed,
             source => Error::InHook { hook, owner: owner.into(), moment, source: Box::new(source) },
         }
     }
@@ -190,6 +193,11 @@ impl Error {
             Error::Loss { .. } => {
                 Some("return the loss as computed from the module's parameters, as a tensor of one element that was not detached".into())
             }
+            Error::UsedTape => Some(
+                "give all optimizers their gradients from one pass: `for (name, gradients) in opt.backward_all(self, &loss)? \
+                 { opt.apply(&name, self, gradients)?; }`, or compute the loss anew before each `opt.step`"
+                    .into(),
+            ),
             Error::NonFinite { .. } => {
                 Some("lower the learning rate, set `gradient_clip_val`, or find the parameter with `detect_anomaly(true)`".into())
             }

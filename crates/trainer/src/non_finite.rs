@@ -2,13 +2,14 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use stormfire_module::{Error, Result};
+use serde::{Deserialize, Serialize, Serializer};
+use stormfire_module::{Error, Result, reads_text, text::TextError};
 
 /// What a fit does about a loss or gradient that is NaN or infinite.
 ///
-/// Gradients are judged as the optimizer gets them: after `on_before_optimizer_step`, before clipping. With
-/// accumulation that is once for each window, at the batch that closes it.
+/// With [`NonFinite::Error`] and [`NonFinite::Stop`] the losses tell, and the parameters where no loss does; with
+/// [`NonFinite::Skip`] the gradients as well, as the optimizer gets them: after `on_before_optimizer_step`, before clipping.
+/// With accumulation that is once for each window, at the batch that closes it.
 ///
 /// In a configuration it is a text: `"error"`, `"skip:5"`, `"stop"`, `"off"`.
 ///
@@ -19,13 +20,16 @@ use stormfire_module::{Error, Result};
 /// assert_eq!(NonFinite::default().to_string(), "error");
 /// # Ok::<(), stormfire_module::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub enum NonFinite {
-    /// The fit fails with [`Error::NonFinite`], which names the first such batch and step, and the parameters that are
-    /// broken by then.
+    /// The fit fails with [`Error::NonFinite`], which names the first batch and step with such a loss, and the parameters
+    /// that are broken by then. Of a gradient the loss of the next batch tells, or the parameter that it breaks.
     ///
     /// It is noticed without waiting for the device: when step metrics leave it (every `log_every_n_steps`), before a
-    /// checkpoint is written, and at the end of an epoch. Until then training goes on. The default.
+    /// checkpoint is written, and at the end of an epoch. Until then training goes on. Where no loss tells, trained
+    /// parameters are looked at every 50 batches or more, with what is read then, at the end of an epoch, and before they
+    /// are in a file: no checkpoint holds one that is not finite. The default.
     #[default]
     Error,
     /// The optimizer leaves out that step: parameters, its state and `global_step` stay as they are, and callbacks see
@@ -64,31 +68,29 @@ impl fmt::Display for NonFinite {
 }
 
 impl FromStr for NonFinite {
-    type Err = Error;
+    type Err = TextError;
 
-    fn from_str(text: &str) -> Result<Self> {
+    fn from_str(text: &str) -> Result<Self, TextError> {
         let skip = || Some(NonFinite::Skip { max_in_a_row: text.strip_prefix("skip:")?.parse().ok()? });
         match text {
             "error" => Ok(NonFinite::Error),
             "stop" => Ok(NonFinite::Stop),
             "off" => Ok(NonFinite::Off),
-            _ => skip().ok_or_else(|| {
-                let reason = format!("`{text}` is none of `error`, `skip:5`, `stop`, `off`");
-                Error::config("on_non_finite", reason, "after `skip:` comes the number of steps that may be skipped in a row")
+            _ => skip().ok_or_else(|| TextError {
+                text: text.into(),
+                what: "a policy for what is not finite",
+                reason: "there is no such word".into(),
+                forms: "`error`, `stop`, `off`, or `skip:5` with the number of steps that may be skipped in a row",
             }),
         }
     }
 }
 
+reads_text!(NonFinite);
+
 impl Serialize for NonFinite {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for NonFinite {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -105,7 +107,7 @@ mod tests {
         }
         for text in ["", "skip", "skip:", "skip:-1", "Error", "5"] {
             let error = text.parse::<NonFinite>().unwrap_err();
-            assert!(error.to_string().contains("is none of `error`, `skip:5`"), "{error}");
+            assert!(error.to_string().contains("write `error`, `stop`, `off`, or `skip:5`"), "{error}");
         }
     }
 }
