@@ -34,6 +34,7 @@ mod session;
 mod setup;
 mod signals;
 mod slurm;
+mod total;
 mod trainer;
 mod training;
 

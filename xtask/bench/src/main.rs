@@ -2,12 +2,13 @@
 //!
 //! `overhead [ROUNDS] [STEPS] [--parts]` prints the table, or one that takes the loop apart; `startup` and `startup-raw` make one step and print the peak memory;
 //! `checkpoint FOLDER ROUNDS [PYTHON SCRIPT]` prints what saving and loading a large module costs; `trackers [ROUNDS] [STEPS]`
-//! what a training loses to a tracking server.
+//! what a training loses to a tracking server; `names [ROUNDS] [STEPS]` what a logged name costs when there are many.
 
 mod checkpoint;
 mod contestants;
 mod memory;
 mod modules;
+mod names;
 mod parts;
 #[cfg(feature = "rival")]
 mod rival;
@@ -46,6 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         #[cfg(feature = "trackers")]
         Some("trackers") => trackers::run(number(1, 3), number(2, 10_000)),
+        Some("names") => names::run(number(1, 3), number(2, 20)),
         _ if args.iter().any(|arg| arg == "--parts") => overhead(PARTS, number(1, 7), number(2, 5000)),
         _ => overhead(CONTESTANTS, number(1, 7), number(2, 5000)),
     }
