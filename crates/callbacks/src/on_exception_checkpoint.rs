@@ -6,7 +6,7 @@ use stormfire_checkpoint::storage;
 use stormfire_module::{Callback, Context, Error, LightningModule, Order, Result, Stage, run::SaveRequest};
 
 use crate::{
-    files::{folder, free_file},
+    files::{check_writable, folder, free_file},
     rehearsal::is_rehearsal,
 };
 
@@ -39,6 +39,9 @@ pub struct OnExceptionCheckpoint {
     has_failed: bool,
 }
 
+/// What names the folder.
+const OPTION: &str = "OnExceptionCheckpoint::new";
+
 impl OnExceptionCheckpoint {
     /// Writes `on_exception.ckpt` into this folder, which is made when needed; `~` is the user's home, and it may be a URL.
     pub fn new(dirpath: impl Into<PathBuf>) -> Self {
@@ -56,7 +59,7 @@ impl OnExceptionCheckpoint {
     /// # Errors
     /// [`Error::Config`] for a folder that cannot be used.
     pub fn folder(&self) -> Result<PathBuf> {
-        self.folder.clone().map_or_else(|| folder("OnExceptionCheckpoint::new", &self.dirpath), Ok)
+        self.folder.clone().map_or_else(|| folder(OPTION, &self.dirpath), Ok)
     }
 
     /// The file that a failure of this fit is written to; `None` before training begins, and after its good end removed the file.
@@ -70,7 +73,7 @@ impl<M: LightningModule> Callback<M> for OnExceptionCheckpoint {
         Order::Save
     }
 
-    fn setup(&mut self, _ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
+    fn setup(&mut self, ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
         if stage != Stage::Fit {
             return Ok(());
         }
@@ -79,7 +82,11 @@ impl<M: LightningModule> Callback<M> for OnExceptionCheckpoint {
             let reason = format!("`{}` is no file name", self.filename);
             return Err(Error::config("OnExceptionCheckpoint::filename", reason, "choose the folder with `OnExceptionCheckpoint::new`"));
         }
-        self.folder = Some(folder("OnExceptionCheckpoint::new", &self.dirpath)?);
+        let folder = folder(OPTION, &self.dirpath)?;
+        if !ctx.run().fast_dev_run {
+            check_writable(OPTION, &folder)?;
+        }
+        self.folder = Some(folder);
         Ok(())
     }
 

@@ -48,6 +48,6 @@ pub use optimizer::{Optimizer, Optimizers, OptimizersSnapshot};
 pub use read::Scalar;
 pub use schedule::Schedule;
 pub use stepper::{StepOutput, Stepper};
-pub use stormfire_checkpoint::{LoadOptions, LoadReport};
+pub use stormfire_checkpoint::{LoadOptions, LoadReport, WeightLayout};
 pub use stormfire_data::Stage;
 pub use time_limit::TimeLimit;
