@@ -24,6 +24,15 @@ pub(crate) fn folder(option: &str, path: &Path) -> Result<PathBuf> {
     storage::absolute(&path).map_err(|error| Error::config(option, error.to_string(), error.hint().unwrap_or_default()))
 }
 
+/// Refuses a folder into which no checkpoint could be written, or whose name no checkpoint could hold.
+pub(crate) fn check_writable(option: &str, folder: &Path) -> Result<()> {
+    const HINT: &str = "choose a folder that can be made and written to";
+    if folder.to_str().is_none() {
+        return Err(Error::config(option, format!("`{}` is not UTF-8, as texts in files are", folder.display()), HINT));
+    }
+    storage::check_writable(folder).map_err(|error| Error::config(option, error.to_string(), HINT))
+}
+
 /// Whether a file lies in a folder or below it, by its path.
 pub(crate) fn is_inside(folder: &Path, path: &Path) -> bool {
     path.strip_prefix(folder).is_ok_and(|rest| rest.components().all(|part| matches!(part, Component::Normal(_))))

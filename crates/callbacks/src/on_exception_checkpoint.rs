@@ -6,7 +6,7 @@ use stormfire_checkpoint::storage;
 use stormfire_module::{Callback, Context, Error, LightningModule, Order, Result, Stage, run::SaveRequest};
 
 use crate::{
-    files::{folder, free_file},
+    files::{check_writable, folder, free_file},
     rehearsal::is_rehearsal,
 };
 
@@ -37,6 +37,9 @@ pub struct OnExceptionCheckpoint {
     has_failed: bool,
 }
 
+/// What names the folder.
+const OPTION: &str = "OnExceptionCheckpoint::new";
+
 impl OnExceptionCheckpoint {
     /// Writes `on_exception.ckpt` into this folder, which is made when needed; `~` is the user's home, and it may be a URL.
     pub fn new(dirpath: impl Into<PathBuf>) -> Self {
@@ -65,7 +68,7 @@ impl<M: LightningModule> Callback<M> for OnExceptionCheckpoint {
         Order::Save
     }
 
-    fn setup(&mut self, _ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
+    fn setup(&mut self, ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
         if stage != Stage::Fit {
             return Ok(());
         }
@@ -74,11 +77,12 @@ impl<M: LightningModule> Callback<M> for OnExceptionCheckpoint {
             let reason = format!("`{}` is no file name", self.filename);
             return Err(Error::config("OnExceptionCheckpoint::filename", reason, "choose the folder with `OnExceptionCheckpoint::new`"));
         }
-        folder("OnExceptionCheckpoint::new", &self.dirpath).map(drop)
+        let folder = folder(OPTION, &self.dirpath)?;
+        if ctx.run().fast_dev_run { Ok(()) } else { check_writable(OPTION, &folder) }
     }
 
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        let folder = folder("OnExceptionCheckpoint::new", &self.dirpath)?;
+        let folder = folder(OPTION, &self.dirpath)?;
         // By now the run knows who it is, and so which file is its own.
         self.path = Some(free_file(&folder, &self.filename, |path| Ok(ctx.is_free(path)? || ctx.has_written(path)))?);
         ctx.keep_state();

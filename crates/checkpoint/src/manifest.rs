@@ -103,6 +103,30 @@ impl Manifest {
         Self { weights_only: true, run_id, saved_at, module, device, precision, seed, progress, hparams, config, ..Self::default() }
     }
 
+    /// The manifest with these fields in its file, or what is wrong with it.
+    pub(crate) fn from_fields(fields: Map<String, Value>) -> Result<Self, String> {
+        let lacks: Vec<_> = OF_A_RUN.into_iter().filter(|key| !fields.contains_key(*key)).map(|key| format!("`{key}`")).collect();
+        let manifest: Self = serde_json::from_value(Value::Object(fields)).map_err(|e| format!("its manifest is not valid: {e}"))?;
+        if !manifest.weights_only && !lacks.is_empty() {
+            return Err(format!("its manifest is not that of a whole run: it lacks {}", lacks.join(", ")));
+        }
+        let Self { progress, optimizers, loops, log, unfinished_epoch, .. } = &manifest;
+        let parts =
+            [("progress", progress), ("optimizers", optimizers), ("loops", loops), ("log", log), ("unfinished_epoch", unfinished_epoch)];
+        let impossible = parts.into_iter().find_map(|(name, part)| impossible_count(name, part));
+        match impossible {
+            Some((name, count)) => Err(format!("its manifest is not valid: `{name}` is {count}, and no run counts so far")),
+            None => Ok(manifest),
+        }
+    }
+
+    /// The fields that a run cannot be resumed without, and that this manifest has not.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let Self { progress, optimizers, loops, log, .. } = self;
+        let parts = [("progress", progress), ("optimizers", optimizers), ("loops", loops), ("log", log)];
+        parts.into_iter().filter(|(_, part)| part.is_null()).map(|(name, _)| name).collect()
+    }
+
     /// The epochs that were complete, if the manifest says so.
     pub fn epoch(&self) -> Option<u64> {
         self.progress["epoch"].as_u64()
@@ -111,6 +135,26 @@ impl Manifest {
     /// The training batches after which an optimizer had stepped, if the manifest says so.
     pub fn global_step(&self) -> Option<u64> {
         self.progress["global_step"].as_u64()
+    }
+}
+
+/// What the manifest of a whole run has in every file, even if it is empty.
+const OF_A_RUN: [&str; 6] = ["progress", "optimizers", "loops", "log", "callbacks", "loggers"];
+
+/// Beyond it a count is damage, and could overflow.
+const MOST: u64 = 1 << 53;
+
+/// The first integer that is no count of anything, and its place.
+fn impossible_count(place: &str, value: &Value) -> Option<(String, u64)> {
+    match value {
+        Value::Number(number) => number.as_u64().filter(|count| *count > MOST).map(|count| (place.to_owned(), count)),
+        Value::Array(values) => values.iter().enumerate().find_map(|(index, value)| impossible_count(&format!("{place}[{index}]"), value)),
+        // burn's schedulers count from one below 0.
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(name, _)| *name != "before_last_step")
+            .find_map(|(name, value)| impossible_count(&format!("{place}.{name}"), value)),
+        _ => None,
     }
 }
 

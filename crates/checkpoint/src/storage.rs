@@ -109,6 +109,18 @@ fn list_disk(folder: &Path) -> io::Result<Vec<Entry>> {
     fs::read_dir(folder)?.map(|found| found.map(entry)).collect()
 }
 
+/// Whether files could be written into a folder, or the folder be made, by making a file there and removing it again. A folder that
+/// is not there is not made. A store is not asked.
+///
+/// # Errors
+/// As [`write()`](crate::write()).
+pub fn check_writable(folder: &Path) -> Result<()> {
+    match Place::of(folder)? {
+        Place::Disk(on_disk) => place::check_writable(&on_disk).map_err(|error| Error::while_writing(folder, 0, error)),
+        Place::Store(_) => Ok(()),
+    }
+}
+
 /// Removes a file; it is no error if there is none.
 ///
 /// # Errors
@@ -146,11 +158,13 @@ pub(crate) fn open(path: &Path) -> Result<(Reader, u64)> {
     let io = |error| Error::io(path, error);
     match Place::of(path)? {
         Place::Disk(on_disk) => {
-            let file = File::open(on_disk).map_err(io)?;
-            let metadata = file.metadata().map_err(io)?;
-            if metadata.is_dir() {
-                return Err(Error::NotACheckpoint { path: path.into(), kind: FileKind::Folder });
+            // Looked at before it is opened: to open a pipe is to wait for somebody who writes.
+            let metadata = fs::metadata(&on_disk).map_err(io)?;
+            if !metadata.is_file() {
+                let kind = if metadata.is_dir() { FileKind::Folder } else { FileKind::Special };
+                return Err(Error::NotACheckpoint { path: path.into(), kind });
             }
+            let file = File::open(on_disk).map_err(io)?;
             Ok((Box::new(BufReader::with_capacity(CHUNK, file)), metadata.len()))
         }
         Place::Store(object) => object.open().map_err(io),

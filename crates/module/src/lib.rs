@@ -50,6 +50,6 @@ pub use predict_module::PredictModule;
 pub use read::Scalar;
 pub use schedule::Schedule;
 pub use stepper::{StepOutput, Stepper};
-pub use stormfire_checkpoint::{LoadOptions, LoadReport};
+pub use stormfire_checkpoint::{LoadOptions, LoadReport, WeightLayout};
 pub use stormfire_data::Stage;
 pub use time_limit::TimeLimit;

@@ -138,6 +138,10 @@ pub trait LightningModule: Module + 'static {
 
     /// This module with the weights of a checkpoint, or with some of them: for fine-tuning. What went where is in the report.
     ///
+    /// Files of other programs load, too: `model.safetensors` of Hugging Face, and `model.safetensors.index.json` of a model in
+    /// shards. PyTorch lays weights out in another way than burn; [`LoadOptions::layout`] says how it is known which it is.
+    /// Weights in `bf16` or `f16` become the module's own type.
+    ///
     /// # Errors
     /// [`Error::Checkpoint`] for a file that cannot be read; [`Error::Weights`], listing all that does not fit, unless the
     /// options are not strict.

@@ -32,6 +32,7 @@ pub(crate) struct FitLoop<'a, M: LightningModule> {
     val: Evaluated<M::Batch>,
     finite: FiniteWatch,
     said_it_goes_on: bool,
+    said_names_are_shared: bool,
 }
 
 /// Whether the epoch goes on after a batch.
@@ -49,7 +50,8 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         train: Loader<M::Batch>,
         val: Evaluated<M::Batch>,
     ) -> Self {
-        Self { finite: FiniteWatch::new(&engine.config), engine, module, training, train, val, said_it_goes_on: false }
+        let finite = FiniteWatch::new(&engine.config);
+        Self { finite, engine, module, training, train, val, said_it_goes_on: false, said_names_are_shared: false }
     }
 
     pub(crate) fn run(mut self) -> Result<Stop> {

@@ -1,6 +1,6 @@
 //! What a run begins with: the default loggers and callbacks, and the module on its device.
 
-use std::any::Any;
+use std::{any::Any, path::Path};
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
@@ -200,8 +200,19 @@ pub(crate) fn tell_what_is_rare(config: &TrainerConfig, run: &Run) {
     }
 }
 
+/// Refuses folders that no checkpoint could name: it notes in which one each logger writes.
+fn check_names_of_folders(run: &Run) -> Result<()> {
+    let is_no_text = |folder: &Path| folder.to_str().is_none();
+    let found = run.loggers.iter().find_map(|logger| Some((logger.name(), logger.log_dir().filter(|folder| is_no_text(folder))?)));
+    found.map_or(Ok(()), |(name, folder)| {
+        let reason = format!("its folder `{}` is not UTF-8, as texts in files are", folder.display());
+        Err(Error::config(format!("logger `{name}`"), reason, "choose a folder with another name"))
+    })
+}
+
 /// Sends the hyperparameters of the module and of its data to the loggers.
 pub(crate) fn log_hyperparams<M: LightningModule, D: DataModule>(engine: &Engine<M>, module: &M, data: &D) -> Result<()> {
+    check_names_of_folders(&engine.run)?;
     let mut params = Hyperparams::new();
     for given in [module.hparams()?, data.hparams()?] {
         if !given.is_null() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use stormfire_checkpoint::storage;
 use stormfire_module::{Context, Error, Result};
 
-use super::{ModelCheckpoint, SaveTopK, Template};
+use super::{ModelCheckpoint, SaveLast, SaveTopK, Template};
 use crate::files;
 
 #[derive(Clone, Debug)]
@@ -40,6 +40,10 @@ impl ModelCheckpoint {
         let (name, last) = (parse("filename", &self.filename)?, parse("last_filename", &self.last_filename)?);
         let dir = self.dirpath.clone().unwrap_or_else(|| default_dir(ctx));
         let dir = files::folder("ModelCheckpoint::dirpath", &dir)?;
+        if self.top != SaveTopK::Best(0) || self.save_last != SaveLast::Off || self.on_exception {
+            let option = if self.dirpath.is_some() { "ModelCheckpoint::dirpath" } else { "default_root_dir" };
+            files::check_writable(option, &dir)?;
+        }
         let goes_on_here = ctx.resumed_from().and_then(|from| storage::absolute(from).ok()).is_some_and(|from| from.starts_with(&dir));
         if self.top != SaveTopK::Best(0) && !ctx.run().fast_dev_run && !goes_on_here && is_used(&dir)? {
             tracing::warn!("the folder of the checkpoints, `{}`, is not empty", dir.display());

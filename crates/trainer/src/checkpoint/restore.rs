@@ -113,6 +113,14 @@ impl Resume {
                 "start a new fit from its weights with `LightningModule::load_weights`, or save without `save_weights_only`",
             ));
         }
+        let missing = self.manifest.missing();
+        if !missing.is_empty() {
+            let missing: Vec<_> = missing.into_iter().map(|name| format!("`{name}`")).collect();
+            return Err(self.refuse(
+                format!("it holds no whole run: it has nothing in {}", missing.join(", ")),
+                "start a new fit from its weights with `LightningModule::load_weights`, or use a checkpoint that a `Trainer` wrote",
+            ));
+        }
         Ok(())
     }
 
