@@ -17,13 +17,14 @@ use burn::{
     tensor::{Distribution, activation::relu},
 };
 use serde::{Deserialize, Serialize};
-use stormfire::prelude::*;
+use stormfire::{prelude::*, seed_everything};
 
 use crate::{
     child::{folder, part, play},
     files::{Events, names, read_csv, read_events, steps_of},
     rig::run_of,
     support::Batch,
+    told::told,
 };
 
 /// A net with everything that chance has a hand in: parameters, dropout, noise in the step.
@@ -92,6 +93,12 @@ struct Plan {
     /// Draw random numbers before the fit.
     #[serde(default)]
     draws_before: bool,
+    /// Look at the module before the fit.
+    #[serde(default)]
+    touches: bool,
+    /// Begin with `seed_everything`.
+    #[serde(default)]
+    seeds_everything: bool,
     /// Validation batches in the sanity check.
     sanity_steps: usize,
 }
@@ -126,6 +133,10 @@ pub(crate) fn weights<M: Module>(module: &M) -> Weights {
 fn fits_by_plan() {
     let Some(folder) = folder() else { return };
     let plan: Plan = serde_json::from_slice(&std::fs::read(folder.join("plan.json")).unwrap()).unwrap();
+    let device = Device::flex();
+    if plan.seeds_everything {
+        seed_everything(plan.seed, &device);
+    }
     if plan.draws_before {
         let _ = Tensor::<1>::random([100], Distribution::Default, &Device::flex()).into_data();
     }
@@ -139,10 +150,24 @@ fn fits_by_plan() {
         .enable_model_summary(false)
         .callback(LearningRateMonitor::new())
         .callback(ModelCheckpoint::new().monitor("val_loss").save_top_k(3).filename("{epoch}-{val_loss:.6f}"));
-    if let Some(path) = plan.ckpt_path {
+    if let Some(path) = &plan.ckpt_path {
         trainer = trainer.ckpt_path(path);
     }
-    let fit = trainer.fit(Net::new(), (data(62, plan.workers).shuffle(true), data(10, plan.workers))).unwrap();
+    let net = Net::new();
+    if plan.touches {
+        assert!(net.to_string().contains("Linear"));
+        let _ = net.loss((Tensor::zeros([1, 2], &device), Tensor::zeros([1, 1], &device)));
+    }
+    let mut fit = None;
+    let told = told(|| fit = Some(trainer.fit(net, (data(62, plan.workers).shuffle(true), data(10, plan.workers))).unwrap()));
+    let late: Vec<_> = told.into_iter().filter(|line| line.starts_with("WARN `seed` does not reach")).collect();
+    if plan.touches && !plan.seeds_everything && plan.ckpt_path.is_none() {
+        assert_eq!(late.len(), 1);
+        assert!(late[0].contains("reach `hidden.weight`, `hidden.bias`, `output.weight`: they"), "{late:?}");
+    } else {
+        assert!(late.is_empty(), "{late:?}");
+    }
+    let fit = fit.unwrap();
     assert_eq!(fit.progress.global_step, 16 * plan.epochs as u64);
     std::fs::write(folder.join("weights.json"), serde_json::to_vec(&weights(&fit.module)).unwrap()).unwrap();
 }
@@ -181,7 +206,8 @@ fn fit(plan: &Plan) -> Left {
     fit_in(tempfile::tempdir().unwrap().path(), plan)
 }
 
-const PLAN: Plan = Plan { seed: 7, epochs: 2, workers: 0, ckpt_path: None, draws_before: false, sanity_steps: 2 };
+const PLAN: Plan =
+    Plan { seed: 7, epochs: 2, workers: 0, ckpt_path: None, draws_before: false, touches: false, seeds_everything: false, sanity_steps: 2 };
 
 #[test]
 fn one_seed_gives_one_result() {
@@ -191,6 +217,15 @@ fn one_seed_gives_one_result() {
     for plan in [PLAN, Plan { draws_before: true, ..PLAN }] {
         assert_eq!(fit(&plan), first, "{plan:?}");
     }
+}
+
+/// burn initialises a parameter when it is first looked at, with whatever its generator holds then.
+#[test]
+fn a_module_that_was_looked_at_before_its_fit_is_told_of_or_seeded() {
+    let touched = Plan { touches: true, ..PLAN };
+    assert_ne!(fit(&touched).weights, fit(&touched).weights, "what the fit has warned of");
+    let seeded = Plan { seeds_everything: true, ..touched };
+    assert_eq!(fit(&seeded), fit(&seeded));
 }
 
 #[test]

@@ -50,10 +50,10 @@ pub use file_kind::FileKind;
 pub use inspect::{Summary, TensorInfo, inspect};
 pub use manifest::{BURN_VERSION, FORMAT_VERSION, Manifest};
 pub use neighbours::{Found, newest_good};
-pub use number::Number;
 
 // What goes into it.
 pub mod optimizer_state;
+pub mod origin;
 pub mod param_paths;
 #[cfg(feature = "pytorch")]
 pub mod pytorch;

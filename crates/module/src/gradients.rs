@@ -2,10 +2,10 @@
 
 mod watched;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use burn::{
-    module::{Module, ModuleVisitor, Param},
+    module::{Module, ModuleVisitor, Param, ParamId},
     optim::GradientsParams,
     tensor::{DType, Tensor, TensorData},
 };
@@ -69,11 +69,17 @@ fn walk<M: Module, F: OnGradient>(module: &M, mut code: F) -> F {
 struct Squares<'a> {
     gradients: &'a GradientsParams,
     found: Vec<Tensor<1>>,
+    /// A parameter that stands in two places has one gradient.
+    seen: HashSet<ParamId>,
 }
 
 impl OnGradient for Squares<'_> {
     fn call<const D: usize>(&mut self, _path: &str, param: &Param<Tensor<D>>) {
-        self.found.extend(self.gradients.get::<D>(param.id).map(|gradient| gradient.powi_scalar(2).sum()));
+        if let Some(gradient) = self.gradients.get::<D>(param.id)
+            && self.seen.insert(param.id)
+        {
+            self.found.push(gradient.powi_scalar(2).sum());
+        }
     }
 }
 
@@ -104,6 +110,11 @@ fn total_of<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
 struct Change<'a, F> {
     gradients: &'a mut GradientsParams,
     change: F,
+    seen: HashSet<ParamId>,
+}
+
+fn change<M: Module, F: AnyRank>(gradients: &mut GradientsParams, module: &M, change: F) {
+    walk(module, Change { gradients, change, seen: HashSet::new() });
 }
 
 trait AnyRank {
@@ -112,7 +123,9 @@ trait AnyRank {
 
 impl<F: AnyRank> OnGradient for Change<'_, F> {
     fn call<const D: usize>(&mut self, _path: &str, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = self.gradients.remove::<D>(param.id) {
+        if self.seen.insert(param.id)
+            && let Some(gradient) = self.gradients.remove::<D>(param.id)
+        {
             self.gradients.register(param.id, self.change.apply(gradient));
         }
     }
@@ -136,7 +149,7 @@ impl AnyRank for Clamp {
 
 /// The L2 norm of all gradients together, shape `[1]`, on the device; `None` without gradients.
 pub fn global_norm<M: Module>(gradients: &GradientsParams, module: &M) -> Option<Tensor<1>> {
-    let squares = walk(module, Squares { gradients, found: Vec::new() }).found;
+    let squares = walk(module, Squares { gradients, found: Vec::new(), seen: HashSet::new() }).found;
     squares.into_iter().reduce(|a, b| a + b).map(Tensor::sqrt)
 }
 
@@ -151,7 +164,7 @@ pub fn total<M: Module>(gradients: &GradientsParams, module: &M) -> Option<Tenso
 /// `value / (norm + 1e-6)`, at most 1. Reads nothing from the device.
 pub fn clip<M: Module>(gradients: &mut GradientsParams, module: &M, clip: Clip) {
     match clip.algorithm {
-        ClipAlgorithm::Value => drop(walk(module, Change { gradients, change: Clamp(clip.value) })),
+        ClipAlgorithm::Value => change(gradients, module, Clamp(clip.value)),
         ClipAlgorithm::Norm => {
             if let Some(norm) = global_norm(gradients, module) {
                 clip_norm(gradients, module, norm, clip.value);
@@ -163,7 +176,7 @@ pub fn clip<M: Module>(gradients: &mut GradientsParams, module: &M, clip: Clip) 
 /// Clips gradients whose global norm is known already.
 pub(crate) fn clip_norm<M: Module>(gradients: &mut GradientsParams, module: &M, norm: Tensor<1>, max: f64) {
     let factor = (norm + 1e-6).recip().mul_scalar(max).clamp_max(1.0);
-    walk(module, Change { gradients, change: Scale(factor) });
+    change(gradients, module, Scale(factor));
 }
 
 /// Adds `more` to `sum`, parameter by parameter; a parameter that only one of them has keeps its gradient.
@@ -293,6 +306,17 @@ mod tests {
         assert!(close(&values(&module, &clipped), &[0.3, 0.4, 1.2]), "a small norm is left alone");
         clip(&mut clipped, &module, Clip { value: 0.35, algorithm: ClipAlgorithm::Value });
         assert!(close(&values(&module, &clipped), &[0.3, 0.35, 0.35]));
+    }
+
+    #[test]
+    fn a_parameter_in_two_places_counts_once() {
+        let layer = module();
+        for algorithm in [ClipAlgorithm::Norm, ClipAlgorithm::Value] {
+            let (mut once, mut twice) = (gradients(&layer), gradients(&layer));
+            clip(&mut once, &layer, Clip { value: 1.3, algorithm });
+            clip(&mut twice, &[layer.clone(), layer.clone()], Clip { value: 1.3, algorithm });
+            assert_eq!(values(&layer, &twice), values(&layer, &once));
+        }
     }
 
     #[test]

@@ -26,8 +26,10 @@ pub mod read;
 pub mod run;
 pub mod schedule;
 pub mod scope;
+pub mod shared_ids;
 pub mod state;
 pub mod stepper;
+pub mod trained;
 
 pub use callback::{Callback, Order};
 pub use context::Context;
@@ -43,6 +45,7 @@ pub use moment::{Moment, RunningStage};
 pub use optimizer::{Optimizer, Optimizers, OptimizersSnapshot};
 pub use read::Scalar;
 pub use schedule::Schedule;
+pub use shared_ids::independent_copy;
 pub use stepper::{StepOutput, Stepper};
 pub use stormfire_checkpoint::{LoadOptions, LoadReport};
 pub use stormfire_data::Stage;

@@ -46,6 +46,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use stormfire_checkpoint::{Checkpoint, LoadOptions, LoadReport, NamedTensors, restore};
 
+use stormfire_loggers::json;
+
 use crate::error::{Error, Result};
 
 /// [`LightningModule::load_from_checkpoint`](crate::LightningModule::load_from_checkpoint).
@@ -55,7 +57,7 @@ pub(crate) fn from_checkpoint<M: Module, H: DeserializeOwned>(path: &Path, build
         let hint = "implement `LightningModule::hparams`, or build the module yourself and call `load_weights`";
         return Err(refuse(path, "it holds no hyperparameters", hint));
     }
-    let hparams = serde_json::from_value(hparams).map_err(|e| {
+    let hparams = json::from_value(hparams).map_err(|e| {
         let hint = format!("read them as the type that `hparams` saved; this one is `{}`", std::any::type_name::<H>());
         refuse(path, format!("its hyperparameters are others: {e}"), &hint)
     })?;

@@ -6,7 +6,6 @@ use stormfire_module::{
     log::{LogError, ReduceFx},
     loggable::Logged,
     metric::{AnyMetric, Max, Min, Sum},
-    state::Number,
 };
 
 use crate::log_state::{Pending, SavedAccumulator, SavedScalar};
@@ -64,8 +63,8 @@ impl RunningMean {
         SavedAccumulator::Mean {
             sum: self.sum.as_ref().map(|sum| pending.save(sum)),
             stretch: pending.save(&self.stretch),
-            weight: Number(self.weight),
-            total: Number(self.total),
+            weight: self.weight,
+            total: self.total,
         }
     }
 
@@ -168,7 +167,7 @@ impl Accumulator {
         let scalar = |saved: &SavedScalar| saved.restore(device);
         match saved {
             SavedAccumulator::Mean { sum, stretch, weight, total } => {
-                Accumulator::Mean(RunningMean { sum: sum.as_ref().map(scalar), stretch: scalar(stretch), weight: weight.0, total: total.0 })
+                Accumulator::Mean(RunningMean { sum: sum.as_ref().map(scalar), stretch: scalar(stretch), weight: *weight, total: *total })
             }
             SavedAccumulator::Parts { parts, value } => {
                 Accumulator::Saved { parts: parts.iter().map(scalar).collect(), value: scalar(value) }

@@ -16,6 +16,7 @@ use stormfire_module::{
     read::ForbidReads,
     run::{Limits, Requests, Run},
     scope::{self, Entered},
+    state::Value,
     stepper::StepHooks,
 };
 
@@ -49,6 +50,8 @@ pub(crate) struct Engine<M: LightningModule> {
     pub(crate) kept: Option<Kept<M>>,
     /// The training data of this fit, as far as a place in it depends on it.
     pub(crate) data: DataFacts,
+    /// The state of this fit's data module at the newest boundary at which somebody may save.
+    pub(crate) data_module: Value,
     /// The logs of the run that is to go on are as they were, until it does.
     pub(crate) logs_wait: bool,
     callbacks: Vec<Box<dyn Callback<M>>>,
@@ -102,6 +105,7 @@ impl<M: LightningModule> Engine<M> {
             checkpoints: CheckpointWriter::default(),
             kept: None,
             data: DataFacts::default(),
+            data_module: Value::Null,
             logs_wait: false,
             callbacks: ordered,
             records: Vec::new(),

@@ -7,8 +7,8 @@ mod validation;
 use std::time::Instant;
 
 use burn::tensor::Device;
-use stormfire_data::{Batch, Loader, Position};
-use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, run::MetricSource as _, stepper::Window};
+use stormfire_data::{Batch, DataModule, Loader, Position};
+use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, run::MetricSource as _, shared_ids, stepper::Window};
 
 use step::BatchOutcome;
 
@@ -28,6 +28,7 @@ pub(crate) struct FitLoop<'a, M: LightningModule> {
     engine: &'a mut Engine<M>,
     module: &'a mut M,
     training: &'a mut Training,
+    data: &'a dyn DataModule<Batch = M::Batch>,
     train: Loader<M::Batch>,
     val: Evaluated<M::Batch>,
     finite: FiniteWatch,
@@ -46,10 +47,11 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         engine: &'a mut Engine<M>,
         module: &'a mut M,
         training: &'a mut Training,
+        data: &'a dyn DataModule<Batch = M::Batch>,
         train: Loader<M::Batch>,
         val: Evaluated<M::Batch>,
     ) -> Self {
-        Self { finite: FiniteWatch::new(&engine.config), engine, module, training, train, val, said_it_goes_on: false }
+        Self { finite: FiniteWatch::new(&engine.config), engine, module, training, data, train, val, said_it_goes_on: false }
     }
 
     pub(crate) fn run(mut self) -> Result<Stop> {
@@ -99,6 +101,8 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             self.engine.run.logger_step = self.engine.run.progress.global_step;
             self.engine.reseed(RandomPart::EpochStart);
             self.engine.fire(self.module, Event::TrainEpochStart)?;
+            // A hook may have made a copy of a part of the module.
+            shared_ids::check(self.module)?;
         }
         // Layers that look whether their input has a tape (dropout, batch normalization) may come first.
         let with_tape = self.module.devices().into_iter().find(Device::is_autodiff);
@@ -196,13 +200,22 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
 
     /// Keeps the state of this boundary, if it may be wanted after a failure.
     fn keep(&mut self) -> Result<()> {
+        if self.engine.run.keeps_state {
+            self.note_data_module()?;
+        }
         checkpoint::keep(self.engine, self.module, self.training)
+    }
+
+    fn note_data_module(&mut self) -> Result<()> {
+        self.engine.data_module = self.data.state()?;
+        Ok(())
     }
 
     /// Notes where a fit is that ends in the middle of an epoch: one that trains longer goes on there.
     fn note_unfinished(&mut self) -> Result<()> {
         let is_cut = matches!(self.is_done(), Some(Stop::MaxSteps | Stop::Requested(_))) && self.finite.stop().is_none();
         if is_cut && self.training.unfinished.is_none() && self.engine.clock.evaluating.is_none() {
+            self.note_data_module()?;
             self.training.unfinished = Some(checkpoint::unfinished_epoch(self.engine)?);
         }
         Ok(())
@@ -277,6 +290,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
 
     fn write_checkpoints(&mut self) -> Result<()> {
         if !self.engine.run.requests.saves.is_empty() {
+            self.note_data_module()?;
             self.finite.settle(self.engine, self.module)?;
         }
         checkpoint::write_requested(self.engine, self.module, self.training)

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use stormfire_module::{
     Error, Hook, Result, Scalar,
     log::{Options, ReduceFx},
-    state::Number,
 };
 
 /// Values of the log travel with the parameters, so that all leave the device at once; they end up in the JSON.
@@ -20,9 +19,9 @@ pub(crate) const LOG_FOLDER: &str = "log/";
 #[serde(untagged)]
 pub(crate) enum SavedScalar {
     /// A number of the host.
-    Host(Number),
+    Host(f64),
     /// A tensor of one element.
-    Device { value: Number, dtype: DType },
+    Device { value: f64, dtype: DType },
     /// Not read yet: the n-th scalar of [`Pending`]. Never in a file.
     #[serde(skip)]
     Pending(usize),
@@ -32,9 +31,9 @@ impl SavedScalar {
     /// The scalar where it was, and of the type it had.
     pub(crate) fn restore(&self, device: &Device) -> Scalar {
         match self {
-            Self::Host(value) => Scalar::Host(value.0),
+            Self::Host(value) => Scalar::Host(*value),
             Self::Device { value, dtype } => {
-                let data = TensorData::from([value.0]).convert_dtype(*dtype);
+                let data = TensorData::from([*value]).convert_dtype(*dtype);
                 Scalar::Device(Tensor::from_data(data, (device, *dtype)))
             }
             Self::Pending(_) => Scalar::Host(f64::NAN),
@@ -44,7 +43,7 @@ impl SavedScalar {
     /// The number.
     pub(crate) fn value(&self) -> f64 {
         match self {
-            Self::Host(value) | Self::Device { value, .. } => value.0,
+            Self::Host(value) | Self::Device { value, .. } => *value,
             Self::Pending(_) => f64::NAN,
         }
     }
@@ -58,7 +57,7 @@ impl Pending {
     /// Notes a scalar down.
     pub(crate) fn save(&mut self, scalar: &Scalar) -> SavedScalar {
         match scalar {
-            Scalar::Host(value) => SavedScalar::Host(Number(*value)),
+            Scalar::Host(value) => SavedScalar::Host(*value),
             Scalar::Device(tensor) => {
                 self.0.push(tensor.clone());
                 SavedScalar::Pending(self.0.len() - 1)
@@ -77,7 +76,7 @@ impl Pending {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SavedAccumulator {
     /// `RunningMean`, field by field.
-    Mean { sum: Option<SavedScalar>, stretch: SavedScalar, weight: Number, total: Number },
+    Mean { sum: Option<SavedScalar>, stretch: SavedScalar, weight: f64, total: f64 },
     /// The parts of a metric, or the values for a function. What they mean is known to the code that logs them; until it
     /// does so again, the value so far stands for them.
     Parts { parts: Vec<SavedScalar>, value: SavedScalar },
@@ -177,7 +176,7 @@ impl LogState {
                 && let Some(data) = values.get(index)
             {
                 let value = data.iter::<f64>().next().unwrap_or(f64::NAN);
-                *scalar = SavedScalar::Device { value: Number(value), dtype: data.dtype() };
+                *scalar = SavedScalar::Device { value, dtype: data.dtype() };
             }
         };
         self.scalars().for_each(fill);

@@ -12,7 +12,8 @@ use stormfire_module::{
     Callback, Error, Event, Every, Hook, LightningModule, PredictModule, Result, RunningStage,
     moment::Progress,
     run::{Limits, Requests, SaveRequest},
-    scope,
+    scope, shared_ids,
+    state::Value,
 };
 
 use crate::{
@@ -29,6 +30,7 @@ use crate::{
     predict::predict,
     results_table::results_table,
     run_id::new_run_id,
+    seed::{self, drawn_before},
     setup::{choose_device, complete_callbacks, draw_seed, limit_of, limits_of, log_hyperparams, open_loggers, place, tell_what_is_rare},
     signals::{Signal, SignalWatch},
     slurm::Requeue,
@@ -103,12 +105,14 @@ impl<M: LightningModule> Session<M> {
     pub(crate) fn fit<D: DataModule<Batch = M::Batch>>(&mut self, module: M, mut data: D, resume: Option<Resume>) -> Result<Fit<M>> {
         let engine = &mut self.engine;
         engine.device = choose_device(self.device.as_ref(), &engine.config, &module)?;
+        let drawn = if engine.config.seed.is_some() && resume.is_none() { drawn_before(&module)? } else { Vec::new() };
         let mut module = place(module, &engine.device, engine.config.seed).train();
         engine.seed = Some(match engine.config.seed {
             Some(seed) => seed,
             None => draw_seed(&engine.device)?,
         });
         engine.run.progress = Progress::default();
+        engine.data_module = Value::Null;
         engine.run.id = new_run_id();
         engine.run.resumed_from = resume.as_ref().map(|resume| resume.path().to_path_buf());
         engine.run.spares_resumed = resume.as_ref().is_some_and(Resume::is_named);
@@ -116,6 +120,7 @@ impl<M: LightningModule> Session<M> {
         let continues_logs = std::mem::take(&mut self.continues_logs);
         let mut training = Training::default();
         let outcome = self.run(Stage::Fit, &mut module, &mut data, &mut training, |engine, module, data, training| {
+            seed::warn_of(&drawn);
             if let Some(resume) = &resume {
                 resume.check_is_whole()?;
             }
@@ -133,10 +138,11 @@ impl<M: LightningModule> Session<M> {
             }
             engine.begin_logs()?;
             engine.fire(module, Event::FitStart)?;
+            shared_ids::check(module)?;
             if !continues_logs {
                 log_hyperparams(engine, module, data)?;
             }
-            FitLoop::new(engine, module, training, train, val).run()
+            FitLoop::new(engine, module, training, &*data, train, val).run()
         });
         self.training = training;
         let stop = match outcome {
@@ -245,6 +251,13 @@ impl<M: LightningModule> Session<M> {
         engine.signals = engine.config.handle_signals.then(|| SignalWatch::install(self.requeue.signal()));
         engine.profiler.begin_run();
         let mut outcome = guard(|| body(&mut *engine, &mut *module, &mut *data, &mut *training));
+        if stage == Stage::Fit {
+            match guard(|| Ok(data.state()?)) {
+                Ok(newest) => engine.data_module = newest,
+                Err(late) if outcome.is_ok() => outcome = Err(late),
+                Err(late) => tracing::error!("after the run had failed: {late}"),
+            }
+        }
         // A fit that could not go on has nothing to say in the logs of the run that it was to continue.
         let waiting = (outcome.is_err() && engine.logs_wait).then(|| std::mem::take(&mut engine.run.loggers));
         if let Err(error) = &outcome {
@@ -397,6 +410,9 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     resume: Option<&Resume>,
 ) -> Result<FitData<M::Batch>> {
     begin(engine, module, data, Stage::Fit)?;
+    if let Some(state) = resume.and_then(Resume::data_module) {
+        of_data(engine, Hook::Setup, || data.load_state(state))?;
+    }
     let config = engine.config.clone();
     let mut train = of_data(engine, Hook::TrainDataloader, || data.train_dataloader())?;
     let mut val = of_data(engine, Hook::ValDataloader, || data.val_dataloader())?;

@@ -4,7 +4,7 @@ use serde_json::Map;
 use stormfire_checkpoint::{Manifest, ParamPaths, Snapshot};
 use stormfire_loggers::CheckpointInfo;
 use stormfire_module::{
-    Event, LightningModule, Result, gradients, moment::Progress, optimizer::OptimizersSnapshot, run::SaveRequest, state,
+    Event, LightningModule, Result, gradients, moment::Progress, optimizer::OptimizersSnapshot, run::SaveRequest, state, trained,
 };
 
 use crate::{
@@ -92,6 +92,7 @@ fn take<M: LightningModule>(
     let loggers = engine.run.loggers.iter().map(PendingLog::of).collect();
     let mut manifest = manifest(engine, module, &run.progress)?;
     manifest.extra = extra;
+    manifest.frozen = Some(trained::frozen(module));
     if let Some(unfinished) = &training.unfinished {
         manifest.unfinished_epoch = unfinished.save()?;
     }
@@ -114,6 +115,7 @@ pub(crate) fn write_kept<M: LightningModule>(engine: &mut Engine<M>, module: &mu
         run.loops.requests.checkpoints.clone_from(&engine.run.requests.checkpoints);
         let mut manifest = manifest(engine, &kept_module, &run.progress)?;
         manifest.extra = extra;
+        manifest.frozen = Some(trained::frozen(&kept_module));
         let names = Names::of(&whole).and_weights(&weights_only);
         let job = job(engine, manifest, gradients.with_module(&kept_module)?, Parts { run, optimizers, loggers }, whole, names)?;
         engine.checkpoints.submit(job)?;
@@ -167,11 +169,12 @@ fn job<M: LightningModule>(
     requests: Vec<SaveRequest>,
     names: Names,
 ) -> Result<Job> {
-    let Parts { run: RunState { mut loops, log, pending, callbacks, .. }, optimizers, loggers } = parts;
+    let Parts { run: RunState { mut loops, log, pending, callbacks, data_module, .. }, optimizers, loggers } = parts;
     loops.names = names.clone();
     manifest.loops = state::save(&loops)?;
     manifest.callbacks = callbacks;
     manifest.data = state::save(&engine.data)?;
+    manifest.data_module = data_module;
     for (index, tensor) in pending.tensors().iter().enumerate() {
         snapshot.add(format!("{LOG_FOLDER}{index}"), tensor.clone());
     }
