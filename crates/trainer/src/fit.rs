@@ -1,6 +1,8 @@
 //! The training loop. Its pseudocode is the documentation of [`Event`].
 
+mod boundary;
 mod end;
+mod foreign_draws;
 mod step;
 mod validation;
 
@@ -33,6 +35,7 @@ pub(crate) struct FitLoop<'a, M: LightningModule> {
     val: Evaluated<M::Batch>,
     finite: FiniteWatch,
     said_it_goes_on: bool,
+    has_expected: bool,
 }
 
 /// Whether the epoch goes on after a batch.
@@ -51,7 +54,17 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         train: Loader<M::Batch>,
         val: Evaluated<M::Batch>,
     ) -> Self {
-        Self { finite: FiniteWatch::new(&engine.config), engine, module, training, data, train, val, said_it_goes_on: false }
+        Self {
+            finite: FiniteWatch::new(&engine.config),
+            engine,
+            module,
+            training,
+            data,
+            train,
+            val,
+            said_it_goes_on: false,
+            has_expected: false,
+        }
     }
 
     pub(crate) fn run(mut self) -> Result<Stop> {
@@ -106,6 +119,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         }
         // Layers that look whether their input has a tape (dropout, batch normalization) may come first.
         let with_tape = self.module.devices().into_iter().find(Device::is_autodiff);
+        let mut expected = self.expect_no_draws();
         let mut batches = self.train.batches(position, with_tape.as_ref().unwrap_or(&self.engine.device))?;
         // A checkpoint may have been written before what follows a batch, or before a skip that was asked for.
         let mut flow = match position.batch {
@@ -124,6 +138,9 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
                 self.check_not_empty()?;
                 break;
             };
+            if let Some(expected) = expected.take() {
+                self.check_draws(expected)?;
+            }
             flow = self.batch(batch?, batches.is_last())?;
             if self.engine.signal().is_some() {
                 // What is saved now is what the run continues from.
@@ -198,29 +215,6 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         self.after_batch()
     }
 
-    /// Keeps the state of this boundary, if it may be wanted after a failure.
-    fn keep(&mut self) -> Result<()> {
-        if self.engine.run.keeps_state {
-            self.note_data_module()?;
-        }
-        checkpoint::keep(self.engine, self.module, self.training)
-    }
-
-    fn note_data_module(&mut self) -> Result<()> {
-        self.engine.data_module = self.data.state()?;
-        Ok(())
-    }
-
-    /// Notes where a fit is that ends in the middle of an epoch: one that trains longer goes on there.
-    fn note_unfinished(&mut self) -> Result<()> {
-        let is_cut = matches!(self.is_done(), Some(Stop::MaxSteps | Stop::Requested(_))) && self.finite.stop().is_none();
-        if is_cut && self.training.unfinished.is_none() && self.engine.clock.evaluating.is_none() {
-            self.note_data_module()?;
-            self.training.unfinished = Some(checkpoint::unfinished_epoch(self.engine)?);
-        }
-        Ok(())
-    }
-
     /// What follows a batch: validation, if it is due or the run is about to stop.
     fn after_batch(&mut self) -> Result<Flow> {
         let is_due = self.engine.run.validation_is_due;
@@ -286,13 +280,5 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
 
     fn refresh_learning_rates(&mut self) {
         self.engine.run.learning_rates = self.training.optimizers.learning_rates();
-    }
-
-    fn write_checkpoints(&mut self) -> Result<()> {
-        if !self.engine.run.requests.saves.is_empty() {
-            self.note_data_module()?;
-            self.finite.settle(self.engine, self.module)?;
-        }
-        checkpoint::write_requested(self.engine, self.module, self.training)
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     communicator::{Communicator, SingleRank},
     config::TrainerConfig,
     data_facts::DataFacts,
-    engine::Engine,
+    engine::{Engine, mix},
     evaluate::{Evaluated, Evaluation, evaluate},
     fit::FitLoop,
     guard::guard,
@@ -426,6 +426,12 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
         train = train.with_default_seed(seed);
     }
     engine.data = DataFacts::of(&train, seed);
+    // What batches draw follows from the run's seed, also from one that nobody has given.
+    let run_seed = config.seed.or(resume.and_then(|resume| resume.manifest().seed)).or(engine.seed);
+    if let Some(seed) = run_seed {
+        train = train.with_run_seed(seed);
+        val = val.iter().enumerate().map(|(index, loader)| loader.with_run_seed(mix(seed, index as u64))).collect();
+    }
     let option = |own| if config.overfit_batches.is_none() { own } else { "overfit_batches" };
     let train_batches = limit_of(&train, config.limit_train_batches, option("limit_train_batches"), Hook::TrainDataloader)?;
     let val_batches = limits_of(&val, config.limit_val_batches, option("limit_val_batches"), Hook::ValDataloader)?;

@@ -24,18 +24,28 @@ use crate::{
 
 /// Nine batches an epoch, shuffled; everything that a net can have.
 pub(crate) fn data() -> DataPlan {
-    DataPlan { kind: DataKind::Dataset, items: 27, batch_size: 3, workers: 1, shuffle: true, val_loaders: 1, val_is_unsized: false }
+    DataPlan {
+        kind: DataKind::Dataset,
+        items: 27,
+        batch_size: 3,
+        workers: 1,
+        shuffle: true,
+        val_loaders: 1,
+        val_is_unsized: false,
+        draws: true,
+    }
 }
 
 pub(crate) fn net(is_manual: bool) -> Net {
-    Net::new(Learning {
+    let learning = Learning {
         algorithms: [Algorithm::Adam, Algorithm::Momentum],
         schedule: ScheduleKind::CosinePerStep,
         is_manual,
         is_regularised: true,
         tells_batch_size: true,
         monitor: "val_loss",
-    })
+    };
+    Net::new(learning, false)
 }
 
 /// How a fit is ended, and where.
