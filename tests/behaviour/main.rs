@@ -32,6 +32,7 @@ mod resume;
 mod rig;
 mod shared_parameters;
 mod signals;
+mod steps;
 mod support;
 mod tensorboard_oracle;
 mod told;

@@ -15,10 +15,10 @@
 //! impl LightningModule for Line {
 //!     type Batch = (Tensor<2>, Tensor<2>);
 //!
-//!     fn training_step(&self, (x, y): Self::Batch, _batch_idx: usize) -> StepOutput {
+//!     fn training_step(&self, (x, y): Self::Batch, _batch_idx: usize) -> Result<StepOutput> {
 //!         let loss = MseLoss::new().forward(self.layer.forward(x), y, Reduction::Mean);
 //!         self.log("train_loss", &loss).prog_bar(true);
-//!         loss.into()
+//!         Ok(loss.into())
 //!     }
 //!
 //!     fn configure_optimizers(&self) -> Result<Optimizers> {
