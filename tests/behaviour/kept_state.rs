@@ -1,7 +1,7 @@
 //! What a checkpoint keeps of a run beside weights and optimizers: what is frozen, the data module, floats of every kind.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -38,8 +38,8 @@ impl FineTuned {
 impl LightningModule for FineTuned {
     type Batch = Batch;
 
-    fn training_step(&self, (x, y): Batch, _batch_idx: usize) -> StepOutput {
-        self.head.loss((self.body.forward(x), y)).into()
+    fn training_step(&self, (x, y): Batch, _batch_idx: usize) -> Result<StepOutput> {
+        Ok(self.head.loss((self.body.forward(x), y)).into())
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
@@ -124,7 +124,7 @@ impl DataModule for Curriculum {
 }
 
 /// Asks for checkpoints after these steps.
-struct SaveAt(Vec<u64>, std::path::PathBuf);
+pub(crate) struct SaveAt(pub(crate) Vec<u64>, pub(crate) PathBuf);
 
 impl<M: LightningModule> Callback<M> for SaveAt {
     fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, _batch_idx: usize) -> Result<()> {
@@ -178,8 +178,8 @@ impl Configured {
 impl LightningModule for Configured {
     type Batch = Batch;
 
-    fn training_step(&self, batch: Batch, _batch_idx: usize) -> StepOutput {
-        self.line.loss(batch).into()
+    fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
+        Ok(self.line.loss(batch).into())
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {

@@ -21,9 +21,9 @@ struct Averaged {
 impl LightningModule for Averaged {
     type Batch = Batch;
 
-    fn training_step(&self, (x, _): Batch, _batch_idx: usize) -> StepOutput {
+    fn training_step(&self, (x, _): Batch, _batch_idx: usize) -> Result<StepOutput> {
         // The gradient of the weight is 3.
-        (self.body.forward(x.ones_like()) * 3.0).mean().into()
+        Ok((self.body.forward(x.ones_like()) * 3.0).mean().into())
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {

@@ -10,10 +10,12 @@ use crate::{
 
 type BoxIter<B> = Box<dyn Iterator<Item = Result<B, BoxError>> + Send>;
 
+type Open<B> = Arc<dyn Fn(Position, &Draws) -> Result<BoxIter<B>> + Send + Sync>;
+
 /// An iterator per epoch, whatever it iterates over.
 pub(crate) struct IterSource<B> {
     /// Makes the iterator for an epoch, already advanced to the position.
-    open: Arc<dyn Fn(Position, &Draws) -> Result<BoxIter<B>> + Send + Sync>,
+    open: Open<B>,
     measure: Arc<dyn Fn() -> Length + Send + Sync>,
     length: Arc<OnceLock<Length>>,
     items_per_batch: Option<usize>,

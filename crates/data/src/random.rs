@@ -54,11 +54,11 @@ thread_local! {
 /// assert_eq!(first(0), first(2));
 /// ```
 pub fn random() -> Random {
+    static TOLD: Once = Once::new();
     if let Some((seed, taken)) = BATCH.get() {
         BATCH.set(Some((seed, taken + 1)));
         return Random::new(derive(seed, taken));
     }
-    static TOLD: Once = Once::new();
     TOLD.call_once(|| {
         tracing::warn!("`random()` was called where no batch is being made, or on a thread of its own: these numbers follow from no seed");
     });

@@ -109,12 +109,12 @@ fn total_of<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
 /// Changes each gradient with a function of any rank.
 struct Change<'a, F> {
     gradients: &'a mut GradientsParams,
-    change: F,
+    function: F,
     seen: HashSet<ParamId>,
 }
 
 fn change<M: Module, F: AnyRank>(gradients: &mut GradientsParams, module: &M, change: F) {
-    walk(module, Change { gradients, change, seen: HashSet::new() });
+    walk(module, Change { gradients, function: change, seen: HashSet::new() });
 }
 
 trait AnyRank {
@@ -126,7 +126,7 @@ impl<F: AnyRank> OnGradient for Change<'_, F> {
         if self.seen.insert(param.id)
             && let Some(gradient) = self.gradients.remove::<D>(param.id)
         {
-            self.gradients.register(param.id, self.change.apply(gradient));
+            self.gradients.register(param.id, self.function.apply(gradient));
         }
     }
 }
