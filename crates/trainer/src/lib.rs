@@ -17,6 +17,7 @@ mod data_facts;
 mod engine;
 mod evaluate;
 mod finite_watch;
+mod finite_weights;
 mod fit;
 mod guard;
 mod log_state;
