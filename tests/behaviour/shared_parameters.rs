@@ -53,7 +53,7 @@ impl Callback<Averaged> for CopyLater {
 
 #[track_caller]
 fn refuses(mut trainer: Trainer<Averaged>, module: Averaged) {
-    let error = trainer.fit(module, line_data(2, 2)).err().expect("the two share a parameter");
+    let Err(error) = trainer.fit(module, line_data(2, 2)) else { panic!("the two share a parameter") };
     let text = "`module`: `average.weight` and `body.weight` are one parameter to burn";
     assert!(error.to_string().starts_with(text), "{error}");
     assert!(error.hint().unwrap().contains("independent_copy"));
