@@ -1,14 +1,15 @@
 //! What a user of Stormfire implements and sees: the [`LightningModule`] and its log, values and metrics,
 //! optimizers and schedules, the events of a run and the [`Callback`]s that listen to them.
 //!
-//! The rooms, from the ground up: [`every`], [`moment`], [`error`], [`read`], [`media`], [`metric`] → [`loggable`], [`hook`] → [`mod@log`];
-//! [`gradients`], [`schedule`] → [`optimizer`] → [`stepper`]; [`run`] → [`context`] → [`event`], [`load`] → [`module`] → [`callback`].
+//! The rooms, from the ground up: [`moment`], [`error`], [`text`], [`every`], [`time_limit`], [`read`], [`media`], [`metric`] → [`loggable`], [`hook`] → [`mod@log`];
+//! [`gradients`] → [`window`]; [`schedule`] → [`optimizer`] → [`stepper`]; [`run`] → [`context`] → [`event`], [`load`] → [`module`] → [`callback`].
 
 pub mod callback;
 pub mod context;
 pub mod error;
 pub mod event;
 pub mod every;
+mod evidence;
 pub mod gradients;
 pub mod hook;
 pub mod load;
@@ -29,7 +30,10 @@ pub mod scope;
 pub mod shared_ids;
 pub mod state;
 pub mod stepper;
+pub mod text;
+pub mod time_limit;
 pub mod trained;
+pub mod window;
 
 pub use callback::{Callback, Order};
 pub use context::Context;
@@ -49,3 +53,4 @@ pub use shared_ids::independent_copy;
 pub use stepper::{StepOutput, Stepper};
 pub use stormfire_checkpoint::{LoadOptions, LoadReport};
 pub use stormfire_data::Stage;
+pub use time_limit::TimeLimit;
