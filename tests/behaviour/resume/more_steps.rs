@@ -9,7 +9,7 @@ use burn::module::Module as _;
 use stormfire::{checkpoint::Checkpoint, prelude::*};
 
 use super::{
-    net::Net,
+    net::{Data, Net},
     observer::{Busy, Observer},
     plan::{Algorithm, DataKind, DataPlan, Learning, ScheduleKind, Weighs},
 };
@@ -69,6 +69,7 @@ fn fit(folder: &Path, window: usize, end: End, from: Option<&Path>) -> (Fit<Net>
     let stop = if let End::Stop(epoch, batch) = end { Some((epoch, batch)) } else { None };
     let early = EarlyStopping::new("val_loss").patience(100);
     let early = if matches!(end, End::Threshold) { early.stopping_threshold(f64::MAX) } else { early };
+    let (plan, given) = (data(), std::sync::Arc::default());
     let mut trainer = Trainer::new()
         .default_root_dir(folder)
         .seed(5)
@@ -80,7 +81,7 @@ fn fit(folder: &Path, window: usize, end: End, from: Option<&Path>) -> (Fit<Net>
         .enable_model_summary(false)
         .callback(LearningRateMonitor::new())
         .callback(early)
-        .callback(Busy { stop, ..Busy::default() })
+        .callback(Busy { stop, given: std::sync::Arc::clone(&given), ..Busy::default() })
         .callback(ModelCheckpoint::new().save_last(true))
         .callback(observer);
     trainer = match end {
@@ -92,7 +93,7 @@ fn fit(folder: &Path, window: usize, end: End, from: Option<&Path>) -> (Fit<Net>
     if let Some(path) = from {
         trainer = trainer.ckpt_path(path);
     }
-    let fit = trainer.fit(net(window == 1), (data().train(), data().val())).unwrap();
+    let fit = trainer.fit(net(window == 1), Data { plan: &plan, given }).unwrap();
     trainer.save_checkpoint(&fit.module, end_of(folder)).unwrap();
     let seen = seen.lock().unwrap().iter().map(|event| format!("{:?} {}", event.hook, event.what)).collect();
     (fit, seen)
