@@ -35,6 +35,7 @@ mod session;
 mod setup;
 mod signals;
 mod slurm;
+mod total;
 mod trainer;
 mod training;
 

@@ -11,7 +11,7 @@ use burn::tensor::Device;
 use stormfire_data::{DataModule, Loader, Stage};
 use stormfire_loggers::{Background, Loggers, Status};
 use stormfire_module::{
-    Callback, Error, Event, Every, Hook, LightningModule, Result,
+    Callback, Error, Event, Every, Hook, LightningModule, Result, log,
     moment::Progress,
     run::{Limits, Requests, SaveRequest},
     scope, shared_ids,
@@ -285,6 +285,8 @@ fn on_exception<M: LightningModule, D: DataModule>(
     training: &Training,
     error: &Error,
 ) {
+    // What the code that failed has logged belongs to nothing that comes now.
+    log::discard();
     // Its failure may be the very error; then there is nothing more to say.
     if let Err(late) = guard(|| checkpoint::settle(engine)) {
         tracing::error!("while handling `{error}`: {late}");
