@@ -36,6 +36,7 @@ pub(crate) struct FitLoop<'a, M: LightningModule> {
     finite: FiniteWatch,
     said_it_goes_on: bool,
     has_expected: bool,
+    said_names_are_shared: bool,
 }
 
 /// Whether the epoch goes on after a batch.
@@ -54,17 +55,9 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         train: Loader<M::Batch>,
         val: Evaluated<M::Batch>,
     ) -> Self {
-        Self {
-            finite: FiniteWatch::new(&engine.config),
-            engine,
-            module,
-            training,
-            data,
-            train,
-            val,
-            said_it_goes_on: false,
-            has_expected: false,
-        }
+        let finite = FiniteWatch::new(&engine.config);
+        let (said_it_goes_on, said_names_are_shared, has_expected) = (false, false, false);
+        Self { engine, module, training, data, train, val, finite, said_it_goes_on, has_expected, said_names_are_shared }
     }
 
     pub(crate) fn run(mut self) -> Result<Stop> {
@@ -260,7 +253,8 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         let started = engine.profiler.start();
         if let Some(bundle) = engine.store.step_metrics(Loop::Train, 0) {
             engine.device.flush().map_err(Error::other)?;
-            bundle.send(&engine.run.loggers, engine.run.logger_step, Some(engine.run.progress.epoch))?;
+            let sent = bundle.send(&engine.run.loggers, engine.run.logger_step, Some(engine.run.progress.epoch));
+            engine.note_logged(sent);
         }
         engine.stop_time(started, "log_step");
         Ok(())
@@ -285,7 +279,8 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
                 .optimizers
                 .step_watching_schedules(Some(completed), &mut |name| monitored(&mut engine.store, &engine.run, name))?;
         }
-        send_metrics(&metrics.merged(), &engine.run.loggers, engine.run.logger_step, Some(engine.run.progress.epoch))?;
+        let sent = send_metrics(&metrics.merged(), &engine.run.loggers, engine.run.logger_step, Some(engine.run.progress.epoch));
+        engine.note_logged(sent);
         engine.run.progress.epoch += 1;
         engine.run.progress.batch_in_epoch = 0;
         self.refresh_learning_rates();

@@ -35,6 +35,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
             self.note_data_module()?;
             self.finite.settle(self.engine, self.module)?;
         }
-        checkpoint::write_requested(self.engine, self.module, self.training)
+        checkpoint::write_requested(self.engine, self.module, self.training)?;
+        self.engine.check_logs()
     }
 }
