@@ -32,6 +32,9 @@
     allow(dead_code, reason = "loggers share parts that none of them uses whole; with all of them nothing may be left over")
 )]
 
+mod absolute;
+#[cfg(feature = "network")]
+mod address;
 mod append;
 #[cfg(feature = "comet")]
 mod comet;
@@ -56,12 +59,15 @@ mod memory;
 mod mlflow;
 #[cfg(any(feature = "network", feature = "neptune"))]
 mod model_log;
+mod names;
 #[cfg(feature = "neptune")]
 mod neptune;
 mod number;
 #[cfg(feature = "network")]
 mod outbox;
 mod position;
+#[cfg(feature = "network")]
+mod private;
 mod reduce;
 #[cfg(test)]
 #[cfg(all(feature = "csv", feature = "tensorboard"))]
@@ -70,6 +76,7 @@ mod resume_tests;
 mod rows;
 mod run_dir;
 mod secret;
+mod shared_version;
 #[cfg(feature = "network")]
 mod sync;
 #[cfg(feature = "tensorboard")]
@@ -109,6 +116,7 @@ pub use reduce::Reduce;
 pub use run_dir::{DEFAULT_NAME, RunDir, remote_folder};
 pub use secret::Secret;
 pub use serde_json::Value;
+pub use shared_version::share_versions;
 #[cfg(feature = "network")]
 pub use sync::SpooledRun;
 #[cfg(feature = "tensorboard")]

@@ -7,6 +7,7 @@ mod tests;
 
 use std::any::TypeId;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -33,9 +34,9 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// * **Errors surface.** The first error or panic of a job is returned once by the next [`submit`](Self::submit),
 ///   [`flush`](Self::flush) or [`finalize`](Self::finalize), and logging goes on; further ones until then go to
 ///   `tracing` (debug).
-/// * **Dropping** it (also in a panic) runs what is queued, saves, and ends the thread.
+/// * **Dropping** the last handle (also in a panic) runs what is queued, saves, and ends the thread.
 ///
-/// A job must not use the `Background` that runs it: it would wait for itself.
+/// A job must not use the `Background` that runs it: it would wait for itself. Clones are handles of the same logger.
 ///
 /// ```
 /// use stormfire_loggers::{Background, MemoryLogger, Status};
@@ -50,11 +51,19 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// logger.finalize(Status::Success)?;
 /// # Ok::<(), stormfire_loggers::Error>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Background {
     facts: Arc<Facts>,
     queue: Arc<Queue>,
-    thread: Option<JoinHandle<()>>,
+    _thread: Arc<Thread>,
+}
+
+/// Ends with the last handle.
+#[derive(Debug)]
+struct Thread {
+    facts: Arc<Facts>,
+    queue: Arc<Queue>,
+    handle: Option<JoinHandle<()>>,
 }
 
 impl Background {
@@ -67,8 +76,9 @@ impl Background {
         let facts = Arc::new(Facts::of(&*logger));
         let queue = Arc::new(Queue::new());
         let worker = Worker { logger, facts: Arc::clone(&facts), queue: Arc::clone(&queue), unsaved: false, saved: Instant::now() };
-        let thread = thread::Builder::new().name(format!("log {}", facts.name.replace('\0', " "))).spawn(move || worker.run())?;
-        Ok(Self { facts, queue, thread: Some(thread) })
+        let handle = thread::Builder::new().name(format!("log {}", facts.name.replace('\0', " "))).spawn(move || worker.run())?;
+        let thread = Thread { facts: Arc::clone(&facts), queue: Arc::clone(&queue), handle: Some(handle) };
+        Ok(Self { facts, queue, _thread: Arc::new(thread) })
     }
 
     /// Whether the logger is an `L`.
@@ -233,6 +243,29 @@ impl Background {
         answered
     }
 
+    /// As [`Background::ask`], for what leaves the log as it is: a [`Background::resume`] or [`Background::mark`] goes on waiting.
+    fn ask_aside<R: Send + 'static>(&self, job: impl FnOnce(&mut dyn Logger) -> Result<R> + Send + 'static) -> Result<R> {
+        let (job, answered) = question(&self.facts, job);
+        self.queue.push_aside(job);
+        answered.recv().map_err(|_| stopped(&self.facts))?
+    }
+
+    /// [`Logger::log_dirs`], as it is now.
+    ///
+    /// # Errors
+    /// What it returns; [`Error::Panicked`], [`Error::Stopped`].
+    pub fn log_dirs(&self) -> Result<Option<Vec<PathBuf>>> {
+        self.ask_aside(|logger| logger.log_dirs())
+    }
+
+    /// [`Logger::another`].
+    ///
+    /// # Errors
+    /// [`Error::Panicked`], [`Error::Stopped`].
+    pub fn another(&self) -> Result<Option<Box<dyn Logger>>> {
+        self.ask_aside(|logger| Ok(logger.another()))
+    }
+
     fn settle(&self, last: impl FnOnce(&mut dyn Logger) -> Result<()> + Send + 'static) -> Result<()> {
         self.settled(&self.settling(last))
     }
@@ -290,10 +323,10 @@ fn stopped(facts: &Facts) -> Error {
     Error::Stopped { logger: facts.name.clone() }
 }
 
-impl Drop for Background {
+impl Drop for Thread {
     fn drop(&mut self) {
         self.queue.close();
-        if let Some(thread) = self.thread.take()
+        if let Some(thread) = self.handle.take()
             && thread.thread().id() != thread::current().id()
             && thread.join().is_err()
         {

@@ -220,8 +220,14 @@ impl TrainerConfig {
                 ));
             }
         }
-        if let Err(error @ CheckpointError::Url { .. }) = storage::absolute(&self.default_root_dir) {
-            return Err(Error::config("default_root_dir", error.to_string(), error.hint().unwrap_or_default()));
+        let refuse_root = |reason: String, hint: String| Err(Error::config("default_root_dir", reason, hint));
+        match storage::absolute(&self.default_root_dir) {
+            Err(error @ CheckpointError::Url { .. }) => return refuse_root(error.to_string(), error.hint().unwrap_or_default()),
+            Ok(root) if root.to_str().is_none() => {
+                let reason = format!("`{}` is not UTF-8, as texts in files are", root.display());
+                return refuse_root(reason, "choose a folder with another name".into());
+            }
+            _ => {}
         }
         self.val_check_interval.check().map_err(|reason| {
             Error::config("val_check_interval", reason, "use `Every::Epochs(1)`, or `limit_val_batches(0)` for no validation")

@@ -32,6 +32,7 @@ pub(crate) struct FitLoop<'a, M: LightningModule> {
     val: Evaluated<M::Batch>,
     finite: FiniteWatch,
     said_it_goes_on: bool,
+    said_names_are_shared: bool,
 }
 
 /// Whether the epoch goes on after a batch.
@@ -49,7 +50,8 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         train: Loader<M::Batch>,
         val: Evaluated<M::Batch>,
     ) -> Self {
-        Self { finite: FiniteWatch::new(&engine.config), engine, module, training, train, val, said_it_goes_on: false }
+        let finite = FiniteWatch::new(&engine.config);
+        Self { finite, engine, module, training, train, val, said_it_goes_on: false, said_names_are_shared: false }
     }
 
     pub(crate) fn run(mut self) -> Result<Stop> {
@@ -253,7 +255,8 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         let started = engine.profiler.start();
         if let Some(bundle) = engine.store.step_metrics(Loop::Train, 0) {
             engine.device.flush().map_err(Error::other)?;
-            bundle.send(&engine.run.loggers, engine.run.logger_step, Some(engine.run.progress.epoch))?;
+            let sent = bundle.send(&engine.run.loggers, engine.run.logger_step, Some(engine.run.progress.epoch));
+            engine.note_logged(sent);
         }
         engine.stop_time(started, "log_step");
         Ok(())
@@ -278,7 +281,8 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
                 .optimizers
                 .step_watching_schedules(Some(completed), &mut |name| monitored(&mut engine.store, &engine.run, name))?;
         }
-        send_metrics(&metrics.merged(), &engine.run.loggers, engine.run.logger_step, Some(engine.run.progress.epoch))?;
+        let sent = send_metrics(&metrics.merged(), &engine.run.loggers, engine.run.logger_step, Some(engine.run.progress.epoch));
+        engine.note_logged(sent);
         engine.run.progress.epoch += 1;
         engine.run.progress.batch_in_epoch = 0;
         self.refresh_learning_rates();
@@ -294,6 +298,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         if !self.engine.run.requests.saves.is_empty() {
             self.finite.settle(self.engine, self.module)?;
         }
-        checkpoint::write_requested(self.engine, self.module, self.training)
+        checkpoint::write_requested(self.engine, self.module, self.training)?;
+        self.engine.check_logs()
     }
 }

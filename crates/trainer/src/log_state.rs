@@ -74,7 +74,7 @@ impl SavedList {
 }
 
 /// The tensors of a state that are still to be read.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Pending(Vec<Tensor<1>>);
 
 impl Pending {

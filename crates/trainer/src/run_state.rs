@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The small state of a run. Numbers that are still on the device are among the pending ones.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct RunState {
     pub(crate) progress: Progress,
     pub(crate) loops: LoopState,

@@ -1,6 +1,8 @@
 //! One Trainer's callbacks and loggers, and the frame around every run: setup and teardown, errors and panics.
 
 mod evaluations;
+mod failure;
+mod further;
 
 use std::{
     io::Write as _,
@@ -11,11 +13,10 @@ use burn::tensor::Device;
 use stormfire_data::{DataModule, Loader, Stage};
 use stormfire_loggers::{Background, Loggers, Status};
 use stormfire_module::{
-    Callback, Error, Event, Every, Hook, LightningModule, Result, log,
+    Callback, Error, Event, Every, Hook, LightningModule, Result,
     moment::Progress,
-    run::{Limits, Requests, SaveRequest},
+    run::{Limits, SaveRequest},
     scope,
-    window::OpenWindow,
 };
 
 use crate::{
@@ -28,11 +29,9 @@ use crate::{
     evaluate::Evaluated,
     fit::FitLoop,
     guard::guard,
-    loop_state::LoopClock,
-    run_id::new_run_id,
+    run_state::RunState,
     setup::{
-        choose_device, complete_callbacks, draw_seed, is_timed, limit_of, limits_of, log_hyperparams, open_loggers, place,
-        tell_what_is_rare,
+        OpenLoggers, choose_device, complete_callbacks, draw_seed, is_timed, limit_of, limits_of, log_hyperparams, place, tell_what_is_rare,
     },
     signals::{Signal, SignalWatch},
     slurm::Requeue,
@@ -49,6 +48,8 @@ pub(crate) struct Session<M: LightningModule> {
     interrupted: Option<Signal>,
     /// Of the newest fit, for checkpoints that are asked for after it.
     training: Training,
+    /// How the newest fit has ended, if it did so by itself. What is evaluated afterwards does not change it.
+    ended: Option<Box<RunState>>,
     /// The loggers continue those of the checkpoint at hand.
     continues_logs: bool,
 }
@@ -71,15 +72,15 @@ impl<M: LightningModule> Session<M> {
             resume.take_up_epoch(config.max_steps, &callbacks)?;
         }
         let communicator: Box<dyn Communicator> = Box::new(SingleRank);
-        let mut resume = resume.as_deref().filter(|_| !config.new_version_on_resume);
-        let loggers = if communicator.is_global_zero() { open_loggers(&config, loggers, &mut resume)? } else { Loggers::default() };
-        let continues_logs = resume.is_some_and(|resume| resume.continue_logs(&loggers));
-        let log_dir = loggers.iter().find_map(|l| l.log_dir().map(PathBuf::from));
+        let resume = resume.as_deref().filter(|_| !config.new_version_on_resume);
+        let opened = if communicator.is_global_zero() { OpenLoggers::open(&config, loggers, resume)? } else { OpenLoggers::default() };
+        let log_dir = opened.loggers.iter().find_map(|l| l.log_dir().map(PathBuf::from));
         let requeue = Requeue::of_this_process(&config);
         let mut engine = Engine::new(config, callbacks, communicator);
-        engine.run.loggers = loggers;
-        engine.logs_wait = resume.is_some();
-        Ok(Self { engine, device, log_dir, requeue, interrupted: None, training: Training::default(), continues_logs })
+        engine.run.loggers = opened.loggers;
+        engine.logs_wait = opened.some_continue;
+        let (training, continues_logs) = (Training::default(), opened.all_continue);
+        Ok(Self { engine, device, log_dir, requeue, interrupted: None, training, ended: None, continues_logs })
     }
 
     /// A later fit that is to continue from this.
@@ -93,6 +94,11 @@ impl<M: LightningModule> Session<M> {
 
     pub(crate) fn loggers(&self) -> Loggers {
         self.engine.run.loggers.clone()
+    }
+
+    /// Absolute, or a URL.
+    pub(crate) fn default_root_dir(&self) -> &Path {
+        &self.engine.run.default_root_dir
     }
 
     pub(crate) fn log_dir(&self) -> Option<&Path> {
@@ -112,17 +118,15 @@ impl<M: LightningModule> Session<M> {
             Some(seed) => seed,
             None => draw_seed(&engine.device)?,
         });
-        engine.run.progress = Progress::default();
-        engine.run.id = new_run_id();
-        engine.run.resumed_from = resume.as_ref().map(|resume| resume.path().to_path_buf());
-        engine.run.spares_resumed = resume.as_ref().is_some_and(Resume::is_named);
-        engine.run.accumulate_grad_batches = engine.config.accumulate_grad_batches;
-        engine.run.window = OpenWindow::default();
+        self.ended = None;
         let continues_logs = std::mem::take(&mut self.continues_logs);
         let mut training = Training::default();
         let outcome = self.run(Stage::Fit, &mut module, &mut data, &mut training, |engine, module, data, training| {
             if let Some(resume) = &resume {
+                engine.run.resumed_from = resume.file();
+                engine.run.spares_resumed = resume.is_named();
                 resume.check_is_whole()?;
+                engine.run.id.clone_from(&resume.manifest().run_id);
             }
             let (train, val) = prepare_fit(engine, module, data, resume.as_ref())?;
             training.optimizers = {
@@ -152,18 +156,15 @@ impl<M: LightningModule> Session<M> {
             Err(error) => self.interrupted.filter(|_| matches!(error, Error::Interrupted { .. })).map(Stop::Interrupted).ok_or(error)?,
         };
         tracing::info!("`Trainer.fit` stopped: {stop}");
+        self.ended = Some(Box::new(self.state_at_the_end()?));
         Ok(Fit { module, stop, progress: self.engine.run.progress.clone(), metrics: self.engine.store.newest()? })
     }
 
     /// Writes the state at the end of the newest fit, and waits for it.
     pub(crate) fn save_checkpoint(&mut self, module: &M, request: SaveRequest) -> Result<()> {
-        self.engine.run.requests.saves = vec![request];
-        // Who continues from the end of a fit wants more of it.
-        self.engine.run.requests.stop = None;
         // That of the fit stopped it.
         drop(self.engine.checkpoints.refused());
-        checkpoint::write_requested(&mut self.engine, &mut module.clone(), &self.training)?;
-        checkpoint::settle(&mut self.engine)?;
+        checkpoint::write_state(&mut self.engine, &mut module.clone(), &self.training, self.ended.as_deref().cloned(), request)?;
         self.engine.checkpoints.refused().map_or(Ok(()), Err)
     }
 
@@ -182,22 +183,13 @@ impl<M: LightningModule> Session<M> {
         // Whoever keeps what is reported beside the logs learns the folder from this field.
         let log_dir = self.log_dir.as_ref().map(|folder| tracing::field::display(folder.display()));
         tracing::info!(device = accelerator::describe(&engine.device), log_dir, "`Trainer.{stage}` begins");
-        engine.run.stage = stage;
-        engine.run.resumed_from.take_if(|_| stage != Stage::Fit);
-        engine.run.limits = Limits::default();
-        engine.run.requests = Requests::default();
-        engine.run.moment = stormfire_module::Moment { num_dataloaders: 1, ..Default::default() };
-        engine.run.batch_items = Some(1);
-        engine.store.clear();
-        engine.clock = LoopClock::default();
-        (engine.run.keeps_state, engine.kept) = (false, None);
+        engine.begin(stage);
         engine.signals = engine.config.handle_signals.then(|| SignalWatch::install(self.requeue.signal()));
-        engine.profiler.begin_run();
         let mut outcome = guard(|| body(&mut *engine, &mut *module, &mut *data, &mut *training));
         // A fit that could not go on has nothing to say in the logs of the run that it was to continue.
         let waiting = (outcome.is_err() && engine.logs_wait).then(|| std::mem::take(&mut engine.run.loggers));
         if let Err(error) = &outcome {
-            on_exception(engine, module, data, training, error);
+            failure::on_exception(engine, module, data, training, error);
         }
         let requeues = matches!(outcome, Err(Error::Interrupted { .. })) && engine.asks_for_requeue();
         if requeues && stage == Stage::Fit {
@@ -248,7 +240,7 @@ impl<M: LightningModule> Session<M> {
 
 impl<M: LightningModule> Drop for Session<M> {
     fn drop(&mut self) {
-        if let Some(folder) = &self.log_dir {
+        for folder in self.engine.run.loggers.iter().filter_map(|logger| logger.log_dir()) {
             // The folder of a run that could not begin is empty; any other stays.
             let _ = std::fs::remove_dir(folder);
         }
@@ -262,48 +254,6 @@ fn run_span(stage: Stage) -> tracing::Span {
         Stage::Validate => tracing::info_span!("validate"),
         Stage::Test => tracing::info_span!("test"),
         Stage::Predict => tracing::info_span!("predict"),
-    }
-}
-
-fn on_exception<M: LightningModule, D: DataModule>(
-    engine: &mut Engine<M>,
-    module: &mut M,
-    data: &mut D,
-    training: &Training,
-    error: &Error,
-) {
-    // What the code that failed has logged belongs to nothing that comes now.
-    log::discard();
-    // Its failure may be the very error; then there is nothing more to say.
-    if let Err(late) = guard(|| checkpoint::settle(engine)) {
-        tracing::error!("while handling `{error}`: {late}");
-    }
-    // Callbacks can see what will not be written any more, and ask for it again.
-    if matches!(error, Error::Interrupted { .. }) {
-        // A signal ends a fit between two batches: what is there is whole.
-        engine.kept = None;
-    }
-    if let Err(late) = checkpoint::go_back(engine) {
-        tracing::error!("while handling `{error}`: {late}");
-    }
-    let given_up = engine.run.requests.saves.len();
-    let told = guard(|| engine.fire(module, Event::Exception { error }));
-    engine.run.requests.saves.drain(..given_up);
-    engine.run.boundary = None;
-    if let Error::NonFinite { parameters, .. } = error
-        && !parameters.is_empty()
-    {
-        for request in engine.run.requests.saves.drain(..) {
-            tracing::warn!("`{}` is not written: the parameters are not finite", request.path.display());
-        }
-    }
-    let saved = guard(|| checkpoint::write_kept(engine, module, training));
-    let heard = guard(|| {
-        data.on_exception(error);
-        Ok(())
-    });
-    for late in [told, saved, heard].into_iter().filter_map(Result::err) {
-        tracing::error!("while handling `{error}`: {late}");
     }
 }
 

@@ -13,7 +13,7 @@ use burn::{prelude::*, tensor::TensorData};
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 use stormfire::{
     checkpoint::Checkpoint,
-    loggers::{CsvLogger, MemoryLogger, RunDir, TensorBoardLogger, WandbLogger},
+    loggers::{CsvLogger, MemoryLogger, TensorBoardLogger, WandbLogger},
     module::moment::Progress,
     prelude::*,
 };
@@ -107,8 +107,18 @@ impl Files {
         }
         let events = read_events_of_the_continued(&run).into_iter();
         let events = events.filter_map(|(step, tag, value)| Some((step, tag.clone(), comparable(&tag, value, None)?))).collect();
-        Self { csv, json_lines, wandb, events, checkpoints: names(&run.join("checkpoints")) }
+        Self { csv, json_lines, wandb, events, checkpoints: names_below(&run.join("checkpoints")) }
     }
+}
+
+/// The names in a folder and below, also of those that are empty.
+fn names_below(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for name in names(folder) {
+        found.extend(names_below(&folder.join(&name)).into_iter().map(|below| format!("{name}/{below}")));
+        found.push(name);
+    }
+    found
 }
 
 /// A value, if it does not depend on the clock or on when this process began. Of some that do, `blank` says that they are there.
@@ -146,6 +156,7 @@ fn read(path: &Path) -> Option<Saved> {
     for changes in ["saved_at", "loggers"] {
         manifest[changes].take();
     }
+    manifest.as_object_mut().unwrap().remove("restarts");
     manifest["loops"]["since_validation"].take();
     forget_measured(&mut manifest["log"]);
     if let Some(metrics) = manifest["metrics"].as_object_mut() {
@@ -194,16 +205,18 @@ impl Place {
             Logs::Memory => trainer.enable_checkpointing(false).logger(self.memory.clone()),
             Logs::DefaultLoggers => trainer,
             Logs::ManyLoggers => {
-                let run = RunDir::new(self.folder.path()).with_version("version_0");
+                // They find each other, and the run, by themselves.
                 trainer
-                    .logger(TensorBoardLogger::in_dir(run.clone()))
-                    .logger(CsvLogger::in_dir(run).jsonl(true))
+                    .logger(TensorBoardLogger::new(self.folder.path()))
+                    .logger(CsvLogger::new(self.folder.path()).jsonl(true))
                     .logger(WandbLogger::new().offline(true).save_dir(self.folder.path()))
             }
         };
         let on_files = plan.watch.logs != Logs::Memory;
         if on_files {
-            trainer = trainer.callback(ModelCheckpoint::new().monitor(plan.learning.monitor).save_top_k(2).save_last(true));
+            let saving = ModelCheckpoint::new().monitor(plan.learning.monitor).save_top_k(2).save_last(true);
+            let in_folders = plan.watch.logs == Logs::ManyLoggers;
+            trainer = trainer.callback(if in_folders { saving.filename("{epoch}-{step}-{own/value:.0f}") } else { saving });
         }
         if let Some(path) = ckpt_path {
             trainer = trainer.ckpt_path(path);

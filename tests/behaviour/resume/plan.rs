@@ -141,7 +141,7 @@ pub(crate) enum Accumulate {
 pub(crate) enum Logs {
     Memory,
     DefaultLoggers,
-    /// `TensorBoard`, CSV with JSON lines, and W&B offline.
+    /// `TensorBoard`, CSV with JSON lines, and W&B offline, each given for itself; checkpoints in folders of their own.
     ManyLoggers,
 }
 

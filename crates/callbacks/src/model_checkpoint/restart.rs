@@ -24,6 +24,9 @@ pub(super) struct State {
     /// The global step of the newest checkpoint of a failure.
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) failure_step: u64,
+    /// That checkpoint, which the next failure replaces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) failure_path: Option<PathBuf>,
     /// A save point has passed without its metric: save as soon as that is there.
     pub(super) deferred: bool,
     /// A validation of this run is over.

@@ -116,8 +116,13 @@ impl ModelCheckpoint {
         }
         if !is_saved || self.save_last == SaveLast::Off {
             let name = self.render(ctx, &place.name)?;
+            let older = self.state.failure_path.take().filter(|path| ctx.has_written(path));
+            let is_older = |path: &Path| older.as_deref() == Some(path) && !ctx.run().spares(path);
             // Lightning overwrites here, and so may lose one of the best.
-            point.paths.push(free_file(&place.dir, &name, |path| ctx.is_free(path))?);
+            let path = free_file(&place.dir, &name, |path| Ok(is_older(path) || ctx.is_free(path)?))?;
+            self.state.failure_path = Some(path.clone());
+            point.paths.push(path);
+            point.replaced.extend(older);
         }
         // Not the step of a save point: a fit that goes on from here comes to that, perhaps at the end of this validation.
         self.state.failure_step = step;

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::operation::{Element, Operation};
-use crate::append::{Append, Replacement};
+use crate::append::{self, Append, Replacement};
 use crate::identity::{now_ms, now_s, random_hex, random_id};
-use crate::{Error, Result};
+use crate::{Error, Result, names};
 
 /// A file of operations is closed at about this length, as by Neptune's client.
 const FILE: u64 = 64 << 20;
@@ -64,6 +64,7 @@ impl Queue {
         if fs_err::metadata(folder.join(file)).map_or(0, |metadata| metadata.len()) < *length {
             return Ok(None);
         }
+        append::clear_all_replacements(folder);
         let keep = number_of(file).unwrap_or(0);
         for (number, path) in files(folder)? {
             if number > keep {
@@ -115,7 +116,9 @@ impl Queue {
         let dot = if extension.is_empty() { "" } else { "." };
         let clean: String = path.join("_").chars().map(|c| if c.is_alphanumeric() || "-_=.".contains(c) { c } else { '_' }).collect();
         // A file's name has a limit, and the number makes it the only one.
-        let name = format!("{}-{:08}{dot}{extension}", clean.chars().take(60).collect::<String>(), self.version + 1);
+        let (clean, extension) = (names::fit(&clean, 80, |_| true), names::fit(extension, 40, names::in_path));
+        let extension = if dot.is_empty() { "" } else { &*extension };
+        let name = format!("{clean}-{:08}{dot}{extension}", self.version + 1);
         (self.folder.join(UPLOADS).join(&name), name)
     }
 
@@ -131,7 +134,7 @@ impl Queue {
         self.flush()?;
         self.file.sync()?;
         let file = self.file.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Position { folder: std::path::absolute(&self.folder)?, file, length: self.file.end(), version: self.version })
+        Ok(Position { folder: self.folder.clone(), file, length: self.file.end(), version: self.version })
     }
 
     /// Removes the folder of a run of which nothing was told.

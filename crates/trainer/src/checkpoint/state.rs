@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The small state as it is now.
-pub(super) fn run_state<M: LightningModule>(engine: &mut Engine<M>) -> Result<RunState> {
+pub(crate) fn run_state<M: LightningModule>(engine: &mut Engine<M>) -> Result<RunState> {
     let mut callbacks = Map::new();
     for callback in engine.callbacks() {
         let state = callback.state()?;
