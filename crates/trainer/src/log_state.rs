@@ -233,7 +233,12 @@ impl LogState {
                 accumulator.fill(values);
             }
         }
-        fill_scalars(self.metrics.iter_mut().chain(&mut self.progress_bar).map(|(_, value)| value), values);
+        let shown = self.metrics.iter_mut().chain(&mut self.progress_bar).map(|(_, value)| value);
+        for scalar in shown {
+            fill_scalars([&mut *scalar], values);
+            // Whether a thread had read it already must not show in the file.
+            *scalar = SavedScalar::Host(Number(scalar.value()));
+        }
     }
 
     /// The newest value of every metric, for people and lists.
