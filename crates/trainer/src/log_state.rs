@@ -237,7 +237,7 @@ impl LogState {
         for scalar in shown {
             fill_scalars([&mut *scalar], values);
             // Whether a thread had read it already must not show in the file.
-            *scalar = SavedScalar::Host(Number(scalar.value()));
+            *scalar = SavedScalar::Host(scalar.value());
         }
     }
 
