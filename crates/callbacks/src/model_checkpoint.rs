@@ -20,7 +20,7 @@ use stormfire_loggers::Hyperparams;
 use stormfire_module::{
     Callback, Context, Error, Every, LightningModule, Order, Result, Stage, StepOutput,
     plateau::Mode,
-    state::{self, Number, Value},
+    state::{self, Value},
     text::{Misread, TextError},
 };
 
@@ -261,12 +261,12 @@ impl ModelCheckpoint {
 
     /// The monitored metric's value in the best checkpoint. Infinite if it has only been NaN so far.
     pub fn best_model_score(&self) -> Option<f64> {
-        self.state.best_model_score.map(|score| score.0)
+        self.state.best_model_score
     }
 
     /// The monitored metric's value in the newest checkpoint that was kept.
     pub fn current_score(&self) -> Option<f64> {
-        self.state.current_score.map(|score| score.0)
+        self.state.current_score
     }
 
     /// The file of [`save_last`](Self::save_last).
@@ -292,7 +292,7 @@ impl ModelCheckpoint {
         };
         let mut scores = Hyperparams::new();
         for (path, score) in self.best_k_models() {
-            scores.insert(path.display().to_string(), Number(score))?;
+            scores.insert(path.display().to_string(), score)?;
         }
         storage::write_bytes(&path, scores.to_yaml()?.as_bytes())?;
         Ok(path)

@@ -54,10 +54,10 @@ pub use inspect::{Summary, TensorInfo, inspect};
 pub use manifest::{BURN_VERSION, FORMAT_VERSION, Manifest};
 pub use manifest_views::{Progress, SavedOptimizer, SavedSchedule};
 pub use neighbours::{Found, neighbourhood, newest_good};
-pub use number::Number;
 
 // What goes into it.
 pub mod optimizer_state;
+pub mod origin;
 pub mod param_paths;
 #[cfg(feature = "pytorch")]
 pub mod pytorch;

@@ -62,8 +62,14 @@ pub struct Manifest {
     pub callbacks: Map<String, Value>,
     /// Where each logger stands.
     pub loggers: Value,
-    /// The position in the data.
+    /// What a place in the training data depends on.
     pub data: Value,
+    /// The state of the data module.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub data_module: Value,
+    /// The paths of the float parameters that are not trained, buffers included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<Vec<String>>,
     /// Where the run was before it ended its last epoch early, for one that is to train longer.
     #[serde(skip_serializing_if = "Value::is_null")]
     pub unfinished_epoch: Value,
@@ -100,6 +106,8 @@ impl Default for Manifest {
             callbacks: Map::new(),
             loggers: Value::Null,
             data: Value::Null,
+            data_module: Value::Null,
+            frozen: None,
             unfinished_epoch: Value::Null,
             extra: Map::new(),
         }
@@ -182,7 +190,7 @@ mod metrics {
 
     use serde::{Deserialize, Deserializer, Serializer};
 
-    use crate::Number;
+    use crate::number::Number;
 
     pub(super) fn serialize<S: Serializer>(metrics: &BTreeMap<String, f64>, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(metrics.iter().map(|(name, value)| (name, Number(*value))))

@@ -13,7 +13,10 @@ use burn::{
 pub use options::{LoadOptions, WeightLayout};
 pub use report::{Cast, LoadReport, Misfit};
 
-use crate::weights_error::{Result, WeightsError};
+use crate::{
+    origin,
+    weights_error::{Result, WeightsError},
+};
 use options::Names;
 
 /// Puts tensors into a module by parameter path, and reports what went where. They are laid out as burn does it, unless
@@ -192,7 +195,10 @@ macro_rules! fill {
         fn $method<const D: usize>(&mut self, param: Param<Tensor<D, $kind>>) -> Param<Tensor<D, $kind>> {
             let id = param.id;
             match self.take(&param.lazy_device()) {
-                Some(tensor) => param.transform_for_load(tensor, id),
+                Some(tensor) => {
+                    origin::choose([id]);
+                    param.transform_for_load(tensor, id)
+                }
                 None => param,
             }
         }

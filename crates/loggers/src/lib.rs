@@ -48,6 +48,7 @@ mod http;
 mod hyperparams;
 #[cfg(any(feature = "network", feature = "neptune", feature = "tensorboard"))]
 mod identity;
+pub mod json;
 #[cfg(test)]
 #[cfg(all(feature = "csv", feature = "tensorboard"))]
 mod kill_tests;

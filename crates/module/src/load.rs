@@ -49,6 +49,8 @@ use burn::module::Module;
 use serde::de::DeserializeOwned;
 use stormfire_checkpoint::{Checkpoint, LoadOptions, LoadReport, WeightsFile, restore};
 
+use stormfire_loggers::json;
+
 use crate::error::{Error, Result};
 
 /// [`LightningModule::load_from_checkpoint`](crate::LightningModule::load_from_checkpoint).
@@ -60,7 +62,7 @@ pub(crate) fn from_checkpoint<M: Module, H: DeserializeOwned>(path: &Path, build
         let hint = "implement `LightningModule::hparams`, or build the module yourself and call `load_weights`";
         return Err(refuse(path, "it holds no hyperparameters", hint));
     }
-    let hparams = serde_json::from_value(hparams).map_err(|e| {
+    let hparams = json::from_value(hparams).map_err(|e| {
         let hint = format!("read them as the type that `hparams` saved; this one is `{}`", std::any::type_name::<H>());
         refuse(path, format!("its hyperparameters are others: {e}"), &hint)
     })?;

@@ -140,8 +140,9 @@ pub struct TrainerConfig {
     pub enable_progress_bar: bool,
     /// Print a summary of the module. Default: yes.
     pub enable_model_summary: bool,
-    /// Makes parameters, dropout and shuffling repeatable. Parameters are initialised when the fit begins, whatever
-    /// happened before. Default: none; shuffling is repeatable anyhow.
+    /// Makes parameters, dropout, shuffling and what batches draw from [`random`](stormfire_data::random()) repeatable. Parameters are
+    /// initialised when the fit begins; those that were looked at before are named in a warning, and need
+    /// [`seed_everything`](crate::seed_everything). Default: none; shuffling is repeatable anyhow.
     pub seed: Option<u64>,
     /// Check the loss and all gradients of every batch and name the parameter whose gradient is not finite. Reads the
     /// device several times a batch. Default: no.

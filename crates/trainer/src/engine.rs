@@ -15,6 +15,7 @@ use stormfire_module::{
     module_hooks::ModuleHooks,
     run::{MetricSource as _, Run},
     scope::{self, Entered},
+    state::Value,
     stepper::StepHooks,
 };
 
@@ -48,6 +49,8 @@ pub(crate) struct Engine<M: LightningModule> {
     pub(crate) kept: Option<Kept<M>>,
     /// The training data of this fit, as far as a place in it depends on it.
     pub(crate) data: DataFacts,
+    /// The state of this fit's data module at the newest boundary at which somebody may save.
+    pub(crate) data_module: Value,
     /// How often the run was continued.
     pub(crate) restarts: u64,
     /// The logs of the run that is to go on are as they were, until it does.
@@ -82,6 +85,7 @@ impl<M: LightningModule> Engine<M> {
             checkpoints: CheckpointWriter::default(),
             kept: None,
             data: DataFacts::default(),
+            data_module: Value::Null,
             restarts: 0,
             logs_wait: false,
             has_logged_fit: false,
@@ -240,7 +244,7 @@ pub(crate) enum RandomPart {
 }
 
 /// `SplitMix64`'s finalizer: neighbouring numbers give unrelated seeds.
-fn mix(seed: u64, number: u64) -> u64 {
+pub(crate) fn mix(seed: u64, number: u64) -> u64 {
     let mut z = seed.wrapping_add((number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

@@ -16,7 +16,8 @@ use stormfire_module::{
     Callback, Error, Event, Every, Hook, LightningModule, Result,
     moment::Progress,
     run::{Limits, SaveRequest},
-    scope,
+    scope, shared_ids,
+    state::Value,
 };
 
 use crate::{
@@ -25,11 +26,12 @@ use crate::{
     communicator::{Communicator, SingleRank},
     config::TrainerConfig,
     data_facts::DataFacts,
-    engine::Engine,
+    engine::{Engine, mix},
     evaluate::Evaluated,
     fit::FitLoop,
     guard::guard,
     run_state::RunState,
+    seed::{self, drawn_before},
     setup::{
         OpenLoggers, choose_device, complete_callbacks, draw_seed, is_timed, limit_of, limits_of, log_hyperparams, place, tell_what_is_rare,
     },
@@ -113,15 +115,18 @@ impl<M: LightningModule> Session<M> {
     pub(crate) fn fit<D: DataModule<Batch = M::Batch>>(&mut self, module: M, mut data: D, resume: Option<Resume>) -> Result<Fit<M>> {
         let engine = &mut self.engine;
         engine.device = choose_device(self.device.as_ref(), &engine.config, &module)?;
+        let drawn = if engine.config.seed.is_some() && resume.is_none() { drawn_before(&module)? } else { Vec::new() };
         let mut module = place(module, &engine.device, engine.config.seed).train();
         engine.seed = Some(match engine.config.seed {
             Some(seed) => seed,
             None => draw_seed(&engine.device)?,
         });
         self.ended = None;
+        engine.data_module = Value::Null;
         let continues_logs = std::mem::take(&mut self.continues_logs);
         let mut training = Training::default();
         let outcome = self.run(Stage::Fit, &mut module, &mut data, &mut training, |engine, module, data, training| {
+            seed::warn_of(&drawn);
             if let Some(resume) = &resume {
                 engine.run.resumed_from = resume.file();
                 engine.run.spares_resumed = resume.is_named();
@@ -142,10 +147,11 @@ impl<M: LightningModule> Session<M> {
             }
             engine.begin_logs()?;
             engine.fire(module, Event::FitStart)?;
+            shared_ids::check(module)?;
             if !continues_logs {
                 log_hyperparams(engine, module, data)?;
             }
-            FitLoop::new(engine, module, training, train, val).run()
+            FitLoop::new(engine, module, training, &*data, train, val).run()
         });
         self.training = training;
         let stop = match outcome {
@@ -186,6 +192,13 @@ impl<M: LightningModule> Session<M> {
         engine.begin(stage);
         engine.signals = engine.config.handle_signals.then(|| SignalWatch::install(self.requeue.signal()));
         let mut outcome = guard(|| body(&mut *engine, &mut *module, &mut *data, &mut *training));
+        if stage == Stage::Fit {
+            match guard(|| Ok(data.state()?)) {
+                Ok(newest) => engine.data_module = newest,
+                Err(late) if outcome.is_ok() => outcome = Err(late),
+                Err(late) => tracing::error!("after the run had failed: {late}"),
+            }
+        }
         // A fit that could not go on has nothing to say in the logs of the run that it was to continue.
         let waiting = (outcome.is_err() && engine.logs_wait).then(|| std::mem::take(&mut engine.run.loggers));
         if let Err(error) = &outcome {
@@ -291,6 +304,9 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     resume: Option<&Resume>,
 ) -> Result<FitData<M::Batch>> {
     begin(engine, module, data, Stage::Fit)?;
+    if let Some(state) = resume.and_then(Resume::data_module) {
+        of_data(engine, Hook::Setup, || data.load_state(state))?;
+    }
     let config = engine.config.clone();
     let mut train = of_data(engine, Hook::TrainDataloader, || data.train_dataloader())?;
     let mut val = of_data(engine, Hook::ValDataloader, || data.val_dataloader())?;
@@ -304,6 +320,12 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
         train = train.with_default_seed(seed);
     }
     engine.data = DataFacts::of(&train, seed);
+    // What batches draw follows from the run's seed, also from one that nobody has given.
+    let run_seed = config.seed.or(resume.and_then(|resume| resume.manifest().seed)).or(engine.seed);
+    if let Some(seed) = run_seed {
+        train = train.with_run_seed(seed);
+        val = val.iter().enumerate().map(|(index, loader)| loader.with_run_seed(mix(seed, index as u64))).collect();
+    }
     let option = |own| if config.overfit_batches.is_none() { own } else { "overfit_batches" };
     let train_batches = limit_of(&train, config.limit_train_batches, option("limit_train_batches"), Hook::TrainDataloader)?;
     let val_batches = limits_of(&val, config.limit_val_batches, option("limit_val_batches"), Hook::ValDataloader)?;

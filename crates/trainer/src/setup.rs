@@ -6,8 +6,8 @@ use std::{
 };
 
 use burn::{
-    module::{Module, ModuleVisitor, Param},
-    tensor::{Bool, Device, Distribution, Int, Tensor},
+    module::Module,
+    tensor::{Device, Distribution, Tensor},
 };
 use stormfire_callbacks::{ModelCheckpoint, ModelSummary, ProgressBar, Timer};
 use stormfire_data::{DataModule, Length, Loader, Loaders};
@@ -21,6 +21,7 @@ use crate::{
     checkpoint::{Part, Resume},
     config::{Limit, TrainerConfig},
     engine::Engine,
+    seed::initialise,
     trainer::LoggerChoice,
 };
 
@@ -167,21 +168,6 @@ fn check_state_keys<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> R
     Ok(())
 }
 
-/// Reading a parameter is what initialises it.
-struct Initialise;
-
-impl ModuleVisitor for Initialise {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        param.val();
-    }
-    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
-        param.val();
-    }
-    fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
-        param.val();
-    }
-}
-
 /// The device of a run: the one that was chosen, else the module's, else the CPU; without a tape.
 pub(crate) fn choose_device<M: Module>(chosen: Option<&Device>, config: &TrainerConfig, module: &M) -> Result<Device> {
     let device = match (chosen, &config.accelerator) {
@@ -202,13 +188,13 @@ pub(crate) fn place<M: Module>(module: M, device: &Device, seed: Option<u64>) ->
             let cpu = Device::flex();
             let module = move_to(module, &cpu);
             cpu.seed(seed);
-            module.visit(&mut Initialise);
+            initialise(&module);
             module
         }
         None => module,
     };
     let module = move_to(module, device);
-    module.visit(&mut Initialise);
+    initialise(&module);
     module
 }
 
@@ -274,7 +260,7 @@ pub(crate) fn log_hyperparams<M: LightningModule, D: DataModule>(engine: &Engine
     let mut params = Hyperparams::new();
     for given in [module.hparams()?, data.hparams()?] {
         if !given.is_null() {
-            params.merge(Hyperparams::from_serialize(&given)?)?;
+            params.merge(Hyperparams::from_json(given)?)?;
         }
     }
     engine.run.loggers.iter().try_for_each(|logger| logger.log_hyperparams(params.clone(), Metrics::new())).map_err(Error::from)

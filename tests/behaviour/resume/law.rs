@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
 };
 
 use burn::{prelude::*, tensor::TensorData};
@@ -19,7 +19,7 @@ use stormfire::{
 };
 
 use super::{
-    net::Net,
+    net::{Data, Net},
     observer::{Busy, Observer, Seen, is_measured},
     plan::{Accumulate, Cut, Logs, Monitor, Plan, Watch, plans},
 };
@@ -200,7 +200,8 @@ impl Place {
     fn fit(&self, plan: &Plan, observer: Observer, chance: Option<u64>, ckpt_path: Option<&Path>) -> Result<Left, TestCaseError> {
         Device::flex().seed(chance.unwrap_or(plan.seed ^ 0x5EED));
         let witness = Arc::clone(&observer.seen);
-        let mut trainer = trainer(plan).default_root_dir(self.folder.path()).callback(observer);
+        let given = Arc::default();
+        let mut trainer = trainer(plan, Arc::clone(&given)).default_root_dir(self.folder.path()).callback(observer);
         trainer = match plan.watch.logs {
             Logs::Memory => trainer.enable_checkpointing(false).logger(self.memory.clone()),
             Logs::DefaultLoggers => trainer,
@@ -221,7 +222,7 @@ impl Place {
         if let Some(path) = ckpt_path {
             trainer = trainer.ckpt_path(path);
         }
-        let fit = trainer.fit(Net::new(plan.learning), (plan.data.train(), plan.data.val()));
+        let fit = trainer.fit(Net::new(plan.learning, plan.fit.unfreeze.is_some()), Data { plan: &plan.data, given });
         let fit = fit.map_err(|error| TestCaseError::fail(format!("the fit from {ckpt_path:?} failed: {error:?}")))?;
         let files = on_files.then(|| Files::read(self.folder.path(), &plan.watch));
         let rows = self.memory.rows().into_iter();
@@ -233,7 +234,7 @@ impl Place {
     }
 }
 
-fn trainer(plan: &Plan) -> Trainer<Net> {
+fn trainer(plan: &Plan, given: Arc<AtomicU64>) -> Trainer<Net> {
     let (fit, watch) = (&plan.fit, &plan.watch);
     let mut trainer = Trainer::new()
         .max_epochs(fit.epochs)
@@ -243,7 +244,7 @@ fn trainer(plan: &Plan) -> Trainer<Net> {
         .enable_progress_bar(false)
         .enable_model_summary(false)
         .callback(LearningRateMonitor::new())
-        .callback(Busy { skip: fit.skip, stop: fit.stop, ..Busy::default() });
+        .callback(Busy { skip: fit.skip, stop: fit.stop, unfreeze: fit.unfreeze, given, ..Busy::default() });
     if plan.is_seeded {
         trainer = trainer.seed(plan.seed);
     }

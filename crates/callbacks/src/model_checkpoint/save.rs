@@ -8,7 +8,7 @@ use stormfire_module::{
     run::{Also, AlsoKind, SaveRequest},
 };
 
-use super::{ModelCheckpoint, Number, Place, SaveTopK, Template};
+use super::{ModelCheckpoint, Place, SaveTopK, Template};
 use crate::files::{file, free_file, is_inside};
 
 /// Whether a [`ModelCheckpoint`] also keeps `last.ckpt`; a plain `true` or `false` is `On` or `Off`.
@@ -147,7 +147,7 @@ impl ModelCheckpoint {
             let path = self.path(ctx, place, &name, replaced.as_deref(), point)?;
             self.state.best_k_models.insert(self.mode, path.clone(), score);
             self.state.rank(self.mode);
-            self.state.current_score = Some(Number(score));
+            self.state.current_score = Some(score);
             self.report(ctx, score, Some(&path));
             (path, replaced)
         } else {

@@ -131,7 +131,7 @@ fn the_best_can_be_listed_as_yaml() {
     let elsewhere = dir.join("new/list.yaml");
     callback.to_yaml(elsewhere.as_path()).unwrap();
     for path in [dir.join("best_k_models.yaml"), elsewhere] {
-        let expected = format!("{0}/step=1.ckpt: \"inf\"\n{0}/step=2.ckpt: 0.1\n", dir.display());
+        let expected = format!("{0}/step=1.ckpt: .inf\n{0}/step=2.ckpt: 0.1\n", dir.display());
         assert_eq!(fs_err::read_to_string(path).unwrap(), expected);
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use burn::{module::Module, tensor::TensorData};
 use serde_json::Value;
 use stormfire_checkpoint::{Checkpoint, LoadOptions, Manifest, NamedTensors, ParamPaths, restore, storage};
-use stormfire_module::{Callback, Error, Event, LightningModule, Result, moment::Progress, state, window::Accumulated};
+use stormfire_module::{Callback, Error, Event, LightningModule, Result, moment::Progress, state, trained, window::Accumulated};
 
 use super::locate::Places;
 use crate::{
@@ -121,6 +121,11 @@ impl Resume {
         Ok(facts)
     }
 
+    /// The state of the data module, if it had one.
+    pub(crate) fn data_module(&self) -> Option<Value> {
+        Some(self.manifest.data_module.clone()).filter(|state| !state.is_null())
+    }
+
     /// Refuses a file that no fit can continue from.
     pub(crate) fn check_is_whole(&self) -> Result<()> {
         if self.manifest.weights_only {
@@ -162,6 +167,13 @@ impl Resume {
         *module = self.weights(module.clone())?;
         if !training.optimizers.is_empty() {
             check_default_device()?;
+        }
+        if let Some(frozen) = &self.manifest.frozen {
+            let (as_saved, changed) = trained::with_frozen(module.clone(), frozen);
+            *module = as_saved;
+            if !changed.is_empty() {
+                tracing::info!("frozen or trained as in the checkpoint, and not as the module was made: `{}`", changed.join("`, `"));
+            }
         }
         let paths = ParamPaths::of(module);
         training.unfinished = self.unfinished()?;

@@ -3,7 +3,7 @@
 use serde_json::Map;
 use stormfire_checkpoint::{Manifest, NamedTensors, ParamPaths, Snapshot};
 use stormfire_loggers::CheckpointInfo;
-use stormfire_module::{Event, LightningModule, Result, moment::Progress, optimizer::OptimizersSnapshot, run::SaveRequest, state};
+use stormfire_module::{Event, LightningModule, Result, moment::Progress, optimizer::OptimizersSnapshot, run::SaveRequest, state, trained};
 
 use crate::{
     accelerator,
@@ -122,6 +122,7 @@ fn take<M: LightningModule>(
     let loggers = engine.run.loggers.iter().map(PendingLog::of).collect();
     let mut manifest = manifest(engine, module, &run.progress)?;
     manifest.extra = extra;
+    manifest.frozen = Some(trained::frozen(module));
     let finite = FiniteWeights::of(engine.config.on_non_finite, &engine.run, module);
     if let Some(unfinished) = &training.unfinished {
         manifest.unfinished_epoch = unfinished.save()?;
@@ -145,6 +146,7 @@ pub(crate) fn write_kept<M: LightningModule>(engine: &mut Engine<M>, module: &mu
         run.loops.requests.checkpoints.clone_from(&engine.run.requests.checkpoints);
         let mut manifest = manifest(engine, &kept_module, &run.progress)?;
         manifest.extra = extra;
+        manifest.frozen = Some(trained::frozen(&kept_module));
         let names = Names::of(&whole).and_weights(&weights_only);
         let finite = FiniteWeights::of(engine.config.on_non_finite, &engine.run, &kept_module);
         let parts = Parts { finite, run, optimizers, loggers };
@@ -203,11 +205,12 @@ fn job<M: LightningModule>(
     requests: Vec<SaveRequest>,
     names: Names,
 ) -> Result<Job> {
-    let Parts { finite, run: RunState { mut loops, log, pending, callbacks, .. }, optimizers, loggers } = parts;
+    let Parts { finite, run: RunState { mut loops, log, pending, callbacks, data_module, .. }, optimizers, loggers } = parts;
     loops.names = names.clone();
     manifest.loops = state::save(&loops)?;
     manifest.callbacks = callbacks;
     manifest.data = state::save(&engine.data)?;
+    manifest.data_module = data_module;
     for (index, tensor) in pending.tensors().iter().enumerate() {
         snapshot.add(format!("{LOG_FOLDER}{index}"), tensor.clone());
     }
