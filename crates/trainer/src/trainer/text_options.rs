@@ -37,7 +37,7 @@ text_setters! {
     /// How gradients are clipped: a [`ClipAlgorithm`], or `"norm"`, `"value"`. Default: by their global L2 norm.
     gradient_clip_algorithm: ClipAlgorithm => |config, algorithm| config.gradient_clip_algorithm = algorithm;
     /// What to do about a loss or gradient that is NaN or infinite: a [`NonFinite`], or a text, `"skip:5"`. Default: the fit
-    /// fails with [`Error::NonFinite`].
+    /// fails with [`Error::NonFinite`](stormfire_module::Error::NonFinite).
     on_non_finite: NonFinite => |config, policy| config.on_non_finite = policy;
     /// The signal on which a fit is saved and its SLURM job queued again: a [`RequeueSignal`], or a text, `"usr2"`. Default:
     /// SIGUSR1 inside a SLURM job.
