@@ -5,7 +5,7 @@ use std::time::Instant;
 use burn::optim::GradientsParams;
 use stormfire_loggers::Histogram;
 use stormfire_module::{
-    Callback, Context, Error, Every, LightningModule, Result, StepOutput,
+    Callback, Context, Error, Every, LightningModule, Result, StepOutput, clock,
     gradients::{self, Of, Samples},
     media,
 };
@@ -54,7 +54,7 @@ struct Due {
 
 impl Default for HistogramMonitor {
     fn default() -> Self {
-        Self { every: Every::Epochs(1), parameters: true, gradients: true, due: Due { now: false, since: Instant::now() } }
+        Self { every: Every::Epochs(1), parameters: true, gradients: true, due: Due { now: false, since: clock::now() } }
     }
 }
 
@@ -97,7 +97,7 @@ impl HistogramMonitor {
             Every::Batches(_) => self.every.is_due(ctx.progress().batches + 1),
             Every::Epochs(_) => ctx.run().is_last_batch && self.every.is_due(ctx.current_epoch() as u64 + 1),
             Every::Fraction(fraction) => ends_part(fraction, ctx, ctx.progress().batch_in_epoch + 1),
-            Every::Time(period) => self.due.since.elapsed() >= period,
+            Every::Time(period) => clock::since(self.due.since) >= period,
         }
     }
 }
@@ -113,7 +113,7 @@ fn count(samples: Samples) -> Result<Vec<(String, Histogram)>> {
 
 impl<M: LightningModule> Callback<M> for HistogramMonitor {
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        self.due = Due { now: false, since: Instant::now() };
+        self.due = Due { now: false, since: clock::now() };
         self.check(ctx)
     }
 
@@ -144,7 +144,7 @@ impl<M: LightningModule> Callback<M> for HistogramMonitor {
         // Inside a window of accumulated gradients it stays due until its end.
         let closes_window = ctx.run().is_last_batch || (ctx.progress().batch_in_epoch).is_multiple_of(ctx.run().accumulate_grad_batches);
         if self.due.now && closes_window {
-            self.due = Due { now: false, since: Instant::now() };
+            self.due = Due { now: false, since: clock::now() };
         }
         Ok(())
     }

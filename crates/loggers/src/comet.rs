@@ -20,6 +20,7 @@ use message::{FileNote, Message};
 use serde_json::Value;
 
 use crate::identity::random_hex;
+use crate::logger::LONGEST_CALL;
 use crate::model_log::ModelLog;
 use crate::{
     Artifact, Audio, CheckpointInfo, ConsoleStream, DEFAULT_NAME, Delivery, Figure, FigureFormat, Graph, Histogram, Hyperparams, Image,
@@ -219,6 +220,11 @@ impl Logger for CometLogger {
     /// The experiment's key.
     fn version(&self) -> String {
         self.key.clone()
+    }
+
+    /// A server that is away is waited for as long as [`patience`](Self::patience) says.
+    fn longest_call(&self) -> Duration {
+        LONGEST_CALL + self.patience
     }
 
     fn save_dir(&self) -> Option<PathBuf> {

@@ -16,6 +16,7 @@ use mirror::Mirror;
 pub use remote::remote_folder;
 
 use crate::hold::{Hold, hold};
+use crate::logger::LONGEST_CALL;
 use crate::{Error, Result, append};
 
 /// See [`RunDir::upload_every`].
@@ -173,6 +174,11 @@ impl RunDir {
     /// at the end of each run. False if the store does not have it; a warning says why, and it is tried again.
     pub fn upload(&self) -> bool {
         self.inner.resolved.get().and_then(|resolved| resolved.mirror.as_ref()).is_none_or(Mirror::settle)
+    }
+
+    /// [`Logger::longest_call`](crate::Logger::longest_call) of a logger that ends with an [upload](Self::upload).
+    pub(crate) fn longest_call(&self) -> Duration {
+        LONGEST_CALL + if self.inner.url.is_some() { mirror::PATIENCE } else { Duration::ZERO }
     }
 
     /// The run's version, such as `version_0`.

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::identity::{random_hex, random_id};
+use crate::logger::LONGEST_CALL;
 use crate::outbox::{Outbox, Route, Sending};
 use crate::rows::{Open, Row, Rows};
 use crate::{
@@ -304,6 +305,11 @@ impl Logger for TrackioLogger {
     /// The run's name.
     fn version(&self) -> String {
         self.run.name.clone()
+    }
+
+    /// A server that is away is waited for as long as [`patience`](Self::patience) says.
+    fn longest_call(&self) -> Duration {
+        LONGEST_CALL + self.patience
     }
 
     /// Finds out where to send to, and makes the folder for what waits.

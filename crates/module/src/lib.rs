@@ -1,16 +1,18 @@
 //! What a user of Stormfire implements and sees: the [`LightningModule`] and its log, values and metrics,
 //! optimizers and schedules, the events of a run and the [`Callback`]s that listen to them.
 //!
-//! The rooms, from the ground up: [`every`], [`moment`], [`error`], [`read`], [`media`], [`metric`] → [`loggable`], [`hook`] → [`mod@log`];
+//! The rooms, from the ground up: [`every`], [`moment`], [`error`], [`read`], [`media`], [`metric`] → [`loggable`], [`hook`] → [`mod@log`] → [`outer_run`]; [`clock`] and [`live_run`] stand alone;
 //! [`gradients`], [`schedule`] → [`optimizer`] → [`stepper`]; [`run`] → [`context`] → [`event`], [`load`] → [`module`] → [`callback`].
 
 pub mod callback;
+pub mod clock;
 pub mod context;
 pub mod error;
 pub mod event;
 pub mod every;
 pub mod gradients;
 pub mod hook;
+pub mod live_run;
 pub mod load;
 pub mod log;
 pub mod loggable;
@@ -21,6 +23,7 @@ pub mod module_hooks;
 pub mod moment;
 pub mod one_cycle;
 pub mod optimizer;
+pub mod outer_run;
 pub mod plateau;
 pub mod read;
 pub mod run;

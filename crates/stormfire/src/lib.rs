@@ -98,6 +98,7 @@ pub use stormfire_module::{
 };
 pub use stormfire_trainer::{
     Accelerator, AcceleratorError, CkptPath, Fit, Limit, NonFinite, ProfilerKind, RequeueSignal, Signal, Stop, Trainer, TrainerConfig,
+    forget_interrupt,
 };
 
 /// What most programs need. Exports nothing that `burn::prelude` exports.

@@ -4,11 +4,9 @@ mod end;
 mod step;
 mod validation;
 
-use std::time::Instant;
-
 use burn::tensor::Device;
 use stormfire_data::{Batch, Loader, Position};
-use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, run::MetricSource as _, stepper::Window};
+use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, clock, run::MetricSource as _, stepper::Window};
 
 use step::BatchOutcome;
 
@@ -66,7 +64,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
     fn train(&mut self) -> Result<Stop> {
         self.engine.fire(self.module, Event::TrainStart)?;
         if !self.engine.run.progress.has_begun() {
-            self.engine.clock.last_validation = Instant::now();
+            self.engine.clock.last_validation = clock::now();
         }
         self.keep()?;
         let stop = loop {
@@ -113,9 +111,9 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             if self.engine.run.limits.train_batches.is_some_and(|n| self.engine.run.progress.batch_in_epoch >= n) {
                 break;
             }
-            let waiting = Instant::now();
+            let waiting = clock::now();
             let batch = self.engine.time("train_next", |_| batches.next());
-            self.engine.run.data_wait += waiting.elapsed();
+            self.engine.run.data_wait += clock::since(waiting);
             let Some(batch) = batch else {
                 self.check_not_empty()?;
                 break;
@@ -201,7 +199,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
 
     /// Notes where a fit is that ends in the middle of an epoch: one that trains longer goes on there.
     fn note_unfinished(&mut self) -> Result<()> {
-        let is_cut = matches!(self.is_done(), Some(Stop::MaxSteps | Stop::Requested(_))) && self.finite.stop().is_none();
+        let is_cut = matches!(self.is_done(), Some(Stop::MaxSteps(_) | Stop::Requested(_))) && self.finite.stop().is_none();
         if is_cut && self.training.unfinished.is_none() && self.engine.clock.evaluating.is_none() {
             self.training.unfinished = Some(checkpoint::unfinished_epoch(self.engine)?);
         }

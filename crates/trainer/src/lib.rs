@@ -35,12 +35,13 @@ mod signals;
 mod slurm;
 mod trainer;
 mod training;
+mod whereabouts;
 
 pub use accelerator::{Accelerator, AcceleratorError, check_default_device};
 pub use checkpoint::CkptPath;
 pub use config::{Limit, TrainerConfig};
 pub use non_finite::NonFinite;
 pub use profiler::ProfilerKind;
-pub use signals::Signal;
+pub use signals::{Signal, forget_interrupt};
 pub use slurm::RequeueSignal;
 pub use trainer::{DeviceChoice, Fit, Stop, Trainer};

@@ -1,15 +1,13 @@
 //! One Trainer's callbacks and loggers, and the frame around every run: setup and teardown, errors and panics.
 
-use std::{
-    io::Write as _,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
+use stormfire_callbacks::Printer;
 use stormfire_data::{DataModule, Loader, Loaders, Stage};
-use stormfire_loggers::{Background, Loggers, Metrics, Status};
+use stormfire_loggers::{Background, DEFAULT_NAME, Loggers, Metrics, Status};
 use stormfire_module::{
-    Callback, Error, Event, Every, Hook, LightningModule, PredictModule, Result, RunningStage,
+    Callback, Error, Event, Every, Hook, LightningModule, PredictModule, Result, RunningStage, live_run,
     moment::Progress,
     run::{Limits, Requests, SaveRequest},
     scope,
@@ -34,6 +32,7 @@ use crate::{
     slurm::Requeue,
     trainer::{Fit, LoggerChoice, Stop},
     training::Training,
+    whereabouts,
 };
 
 /// What a Trainer keeps from its first run on.
@@ -95,12 +94,15 @@ impl<M: LightningModule> Session<M> {
         self.log_dir.as_deref()
     }
 
-    /// Whoever goes on after an interrupt has not looked at how the run ended.
-    pub(crate) fn check_interrupt(&self) -> Result<()> {
-        self.interrupted.map_or(Ok(()), |signal| Err(signal.into()))
+    /// What lines on a screen call a run of this Trainer; none if no logger names it.
+    fn name(&self) -> Option<String> {
+        let logger = self.engine.run.loggers.first()?;
+        let parts = [logger.name(), logger.version()].into_iter().filter(|part| !part.is_empty() && *part != DEFAULT_NAME);
+        Some(parts.collect::<Vec<_>>().join("/")).filter(|name| !name.is_empty())
     }
 
     pub(crate) fn fit<D: DataModule<Batch = M::Batch>>(&mut self, module: M, mut data: D, resume: Option<Resume>) -> Result<Fit<M>> {
+        let _under_way = live_run::begin(self.name());
         let engine = &mut self.engine;
         engine.device = choose_device(self.device.as_ref(), &engine.config, &module)?;
         let mut module = place(module, &engine.device, engine.config.seed).train();
@@ -147,6 +149,7 @@ impl<M: LightningModule> Session<M> {
             Err(error) => self.interrupted.filter(|_| matches!(error, Error::Interrupted { .. })).map(Stop::Interrupted).ok_or(error)?,
         };
         tracing::info!("`Trainer.fit` stopped: {stop}");
+        whereabouts::tell(&self.engine.config, &self.engine.run, self.log_dir.as_deref(), self.engine.callbacks());
         Ok(Fit { module, stop, progress: self.engine.run.progress.clone(), metrics: self.engine.store.newest()? })
     }
 
@@ -160,6 +163,7 @@ impl<M: LightningModule> Session<M> {
     }
 
     pub(crate) fn evaluate<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, mut data: D, what: Evaluation) -> Result<Vec<Metrics>> {
+        let _under_way = live_run::begin(self.name());
         let (stage, running) = match what {
             Evaluation::Validation => (Stage::Validate, RunningStage::Validate),
             Evaluation::Test => (Stage::Test, RunningStage::Test),
@@ -190,7 +194,7 @@ impl<M: LightningModule> Session<M> {
         })?;
         if !self.engine.config.barebones && results.iter().any(|metrics| !metrics.is_empty()) {
             let title = if what == Evaluation::Test { "Test metric" } else { "Validate metric" };
-            print(&results_table(title, &results));
+            print("Results", &results_table(title, &results));
         }
         Ok(results)
     }
@@ -199,6 +203,7 @@ impl<M: LightningModule> Session<M> {
     where
         M: PredictModule,
     {
+        let _under_way = live_run::begin(self.name());
         let mut module = self.for_evaluation(module)?;
         self.run(Stage::Predict, &mut module, &mut data, &mut Training::default(), |engine, module, data, _| {
             begin(engine, module, data, Stage::Predict)?;
@@ -243,6 +248,9 @@ impl<M: LightningModule> Session<M> {
         engine.clock = LoopClock::default();
         (engine.run.keeps_state, engine.kept) = (false, None);
         engine.signals = engine.config.handle_signals.then(|| SignalWatch::install(self.requeue.signal()));
+        if let Some(watch) = &engine.signals {
+            engine.run.loggers.hurry_when(watch.noted_at());
+        }
         engine.profiler.begin_run();
         let mut outcome = guard(|| body(&mut *engine, &mut *module, &mut *data, &mut *training));
         // A fit that could not go on has nothing to say in the logs of the run that it was to continue.
@@ -283,7 +291,7 @@ impl<M: LightningModule> Session<M> {
             }
         }
         if let Some(report) = engine.profiler.report(&stage.to_string().to_uppercase()) {
-            print(&report);
+            print("Profile", &report);
         }
         if requeues
             && engine.communicator.is_global_zero()
@@ -437,8 +445,8 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
 }
 
 /// A table that cannot be shown (a closed pipe, say) is no reason to fail.
-fn print(text: &str) {
-    if let Err(error) = writeln!(std::io::stdout().lock(), "{text}") {
+fn print(what: &str, table: &str) {
+    if let Err(error) = Printer::live().print_of_run(what, &table) {
         tracing::debug!("nothing to print to: {error}");
     }
 }

@@ -1,6 +1,7 @@
 //! The [`Trainer`]: options, callbacks and loggers in, a trained module out.
 
 use std::{
+    any::Any,
     path::{Path, PathBuf},
     process::{ExitCode, Termination},
     time::Duration,
@@ -10,7 +11,8 @@ use burn::tensor::Device;
 use stormfire_data::DataModule;
 use stormfire_loggers::{Logger, Loggers, Metrics};
 use stormfire_module::{
-    Callback, Error, Every, LightningModule, PredictModule, Result, gradients::ClipAlgorithm, moment::Progress, run::SaveRequest,
+    Callback, Error, Every, LightningModule, PredictModule, Result, gradients::ClipAlgorithm, moment::Progress, outer_run::OuterRun,
+    run::SaveRequest,
 };
 
 use crate::{
@@ -21,7 +23,7 @@ use crate::{
     non_finite::NonFinite,
     profiler::ProfilerKind,
     session::Session,
-    signals::Signal,
+    signals::{Signal, check_not_interrupted},
     slurm::{Requeue, RequeueSignal},
 };
 
@@ -43,10 +45,10 @@ pub struct Fit<M> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stop {
-    /// `max_epochs` is reached.
-    MaxEpochs,
-    /// `max_steps` is reached.
-    MaxSteps,
+    /// `max_epochs`, this number, is reached.
+    MaxEpochs(usize),
+    /// `max_steps`, this number of optimizer steps, is reached.
+    MaxSteps(u64),
     /// A callback or hook asked for it, with this reason.
     Requested(String),
     /// `limit_train_batches` left nothing to train on.
@@ -73,8 +75,8 @@ impl Stop {
 impl std::fmt::Display for Stop {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Stop::MaxEpochs => f.write_str("`max_epochs` reached"),
-            Stop::MaxSteps => f.write_str("`max_steps` reached"),
+            Stop::MaxEpochs(epochs) => write!(f, "`max_epochs = {epochs}` reached"),
+            Stop::MaxSteps(steps) => write!(f, "`max_steps = {steps}` reached"),
             Stop::Requested(reason) => f.write_str(reason),
             Stop::NoTrainingBatches => f.write_str("no training batches"),
             Stop::Interrupted(signal) => write!(f, "interrupted by {signal}"),
@@ -123,7 +125,7 @@ pub(crate) enum LoggerChoice {
 /// let batches = Loader::from_batches(vec![(x.clone(), x); 10]);
 /// let mut trainer = Trainer::new().max_epochs(2).barebones(true);
 /// let fit = trainer.fit(module, batches)?;
-/// assert_eq!(fit.stop, Stop::MaxEpochs);
+/// assert_eq!(fit.stop, Stop::MaxEpochs(2));
 /// assert_eq!(fit.progress.global_step, 20);
 /// # Ok::<(), stormfire_module::Error>(())
 /// ```
@@ -304,6 +306,7 @@ impl<M: LightningModule> Trainer<M> {
     /// checkpoint to continue from that is damaged or does not fit. Before it returns, callbacks have seen `on_exception`
     /// and `teardown`, and loggers are finalized as failed. Ctrl-C is no error: see [`Stop::Interrupted`].
     pub fn fit<D: DataModule<Batch = M::Batch>>(&mut self, module: M, data: D) -> Result<Fit<M>> {
+        let _outer = inside_another_run()?;
         let asked = self.ckpt_path.take();
         self.ckpt_path = Requeue::of_this_process(&self.config).saved()?.map(CkptPath::Path).or(asked);
         let mut resume = self.checkpoint()?;
@@ -315,6 +318,7 @@ impl<M: LightningModule> Trainer<M> {
     /// # Errors
     /// As [`Trainer::fit`]; a missing loader or `validation_step`.
     pub fn validate<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, data: D) -> Result<Vec<Metrics>> {
+        let _outer = inside_another_run()?;
         let module = self.with_weights(module)?;
         self.session(None)?.evaluate(&module, data, Evaluation::Validation)
     }
@@ -324,6 +328,7 @@ impl<M: LightningModule> Trainer<M> {
     /// # Errors
     /// As [`Trainer::fit`]; a missing loader or `test_step`.
     pub fn test<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, data: D) -> Result<Vec<Metrics>> {
+        let _outer = inside_another_run()?;
         let module = self.with_weights(module)?;
         self.session(None)?.evaluate(&module, data, Evaluation::Test)
     }
@@ -336,6 +341,7 @@ impl<M: LightningModule> Trainer<M> {
     where
         M: PredictModule,
     {
+        let _outer = inside_another_run()?;
         let module = self.with_weights(module)?;
         self.session(None)?.predict(&module, data)
     }
@@ -358,6 +364,7 @@ impl<M: LightningModule> Trainer<M> {
     }
 
     fn save(&mut self, module: &M, request: SaveRequest) -> Result<()> {
+        let _outer = OuterRun::set_aside();
         match &mut self.session {
             Some(session) => session.save_checkpoint(module, request),
             None => Err(Error::config("save_checkpoint", "there was no fit yet", "call it after `Trainer::fit`, or use `ModelCheckpoint`")),
@@ -381,9 +388,40 @@ impl<M: LightningModule> Trainer<M> {
 
     /// The first callback of a type, to ask it something after a run: where the best checkpoint is, why training stopped.
     pub fn get<C: Callback<M>>(&self) -> Option<&C> {
-        let given = self.callbacks.iter();
-        let running = self.session.iter().flat_map(Session::callbacks);
-        given.chain(running).find_map(|callback| (callback.as_ref() as &dyn std::any::Any).downcast_ref())
+        self.get_all().next()
+    }
+
+    /// All callbacks of a type, in the order in which they are called.
+    pub fn get_all<C: Callback<M>>(&self) -> impl Iterator<Item = &C> {
+        self.all_callbacks().filter_map(|callback| (callback as &dyn Any).downcast_ref())
+    }
+
+    /// The callback of a type with this name: the one it was given (`ModelCheckpoint::named("best")` is `"best"`), or the key of
+    /// its state in a checkpoint ([`Callback::state_key`]).
+    ///
+    /// ```
+    /// # use stormfire_module::LightningModule;
+    /// # fn example<M: LightningModule>() {
+    /// use stormfire_callbacks::EarlyStopping;
+    /// use stormfire_trainer::Trainer;
+    ///
+    /// let stop = EarlyStopping::new;
+    /// let trainer = Trainer::<M>::new().callback(stop("val_loss")).callback(stop("val_loss").patience(9).named("late"));
+    /// assert!(trainer.get_named::<EarlyStopping>("late").is_some());
+    /// assert!(trainer.get_named::<EarlyStopping>("EarlyStopping{monitor: val_loss, mode: min}").is_some());
+    /// assert_eq!(trainer.get_all::<EarlyStopping>().count(), 2);
+    /// # }
+    /// ```
+    pub fn get_named<C: Callback<M>>(&self, name: &str) -> Option<&C> {
+        let has_name = |callback: &dyn Callback<M>| {
+            let key = callback.state_key();
+            key == name || key == format!("{}{{{name}}}", callback.name())
+        };
+        self.all_callbacks().filter(|callback| has_name(*callback)).find_map(|callback| (callback as &dyn Any).downcast_ref())
+    }
+
+    fn all_callbacks(&self) -> impl Iterator<Item = &dyn Callback<M>> {
+        self.callbacks.iter().chain(self.session.iter().flat_map(Session::callbacks)).map(AsRef::as_ref)
     }
 
     /// The loggers of this Trainer, once a run has begun, to log more after it or to ask a backend something:
@@ -415,10 +453,14 @@ impl<M: LightningModule> Trainer<M> {
             self.session = Some(Session::new(&self.config, self.device.clone(), callbacks, loggers, resume)?);
         }
         // Just set, if it was not there before.
-        let session = self.session.as_mut().ok_or_else(|| Error::other("the Trainer has no session"))?;
-        session.check_interrupt()?;
-        Ok(session)
+        self.session.as_mut().ok_or_else(|| Error::other("the Trainer has no session"))
     }
+}
+
+/// A run may begin, also inside of another one, which is set aside until it is over.
+fn inside_another_run() -> Result<OuterRun> {
+    check_not_interrupted()?;
+    Ok(OuterRun::set_aside().with_its_random_numbers())
 }
 
 /// What [`Trainer::accelerator`] takes.

@@ -1,34 +1,34 @@
 use std::{
-    cell::Cell,
     io,
     sync::{Arc, Mutex},
 };
 
 use burn::tensor::{Device, Tensor};
-use indicatif::{InMemoryTerm, ProgressDrawTarget};
+use indicatif::{InMemoryTerm, MultiProgress, ProgressDrawTarget};
 use stormfire_loggers::{CsvLogger, Loggers};
 use stormfire_module::{Callback, Error, Event};
 
 use super::{terminal::Columns, *};
 use crate::testing::{Bench, Line};
 
-thread_local! {
-    static START: Instant = Instant::now();
-    static PASSED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
-}
-
-fn now() -> Instant {
-    START.with(|start| *start + PASSED.get())
-}
-
 fn pass(seconds: f64) {
-    PASSED.set(PASSED.get() + Duration::from_secs_f64(seconds));
+    clock::advance(Duration::from_secs_f64(seconds));
+}
+
+/// The clock stands still for the rest of the test, which has a thread of its own.
+fn stop_the_clock() {
+    std::mem::forget(clock::stop());
+}
+
+fn display(screen: &InMemoryTerm) -> MultiProgress {
+    MultiProgress::with_draw_target(ProgressDrawTarget::term_like(Box::new(screen.clone())))
 }
 
 fn on_screen(columns: u16) -> (ProgressBar, InMemoryTerm) {
     let screen = InMemoryTerm::new(20, columns);
-    let terminal = Terminal::new(ProgressDrawTarget::term_like(Box::new(screen.clone())), false, Columns::Fixed(columns.into()));
-    (ProgressBar { now, ..ProgressBar::with_output(Output::Terminal(terminal)) }, screen)
+    stop_the_clock();
+    let terminal = Terminal::new(display(&screen), false, Columns::Fixed(columns.into()));
+    (ProgressBar::with_output(Output::Terminal(terminal)), screen)
 }
 
 #[derive(Clone, Default)]
@@ -51,8 +51,9 @@ impl Write for Page {
 }
 
 fn on_page() -> (ProgressBar, Page) {
+    stop_the_clock();
     let page = Page::default();
-    (ProgressBar { now, ..ProgressBar::with_output(Output::Plain(Plain::new(Box::new(page.clone())))) }, page)
+    (ProgressBar::with_output(Output::Plain(Plain::new(Box::new(page.clone())))), page)
 }
 
 /// Training batches that each take so many seconds.
@@ -229,10 +230,49 @@ fn a_narrow_terminal_shows_metrics_below() {
     }
     bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
     train(&mut bench, &mut bar, 10, 1.0);
-    let first = format!("Epoch 0/2 {FULL} 10/10 0:10 • 0:00 1.0 it");
+    let first = format!("Epoch 0/2 {} 10/10 0:10 • 0:00 1.0 it/s", "━".repeat(15));
     assert_eq!(screen.contents(), first + "\n  train_loss: 0.500, train_accuracy: 0.500,\n  gradient_norm: 0.500");
     bench.fire(&mut bar, Event::TrainEnd).unwrap();
     assert_eq!(screen.contents().lines().count(), 3, "nothing of an earlier picture is left");
+}
+
+#[test]
+fn two_runs_share_one_display_and_say_whose_line_is_whose() {
+    stop_the_clock();
+    let screen = InMemoryTerm::new(20, 100);
+    let bars = display(&screen);
+    let bar = || ProgressBar::with_output(Output::Terminal(Terminal::new(bars.clone(), false, Columns::Fixed(100))));
+    let (mut first, mut second) = (bar(), bar());
+    let [mut a, mut b] = [(); 2].map(|()| Bench::new());
+    let of_a = live_run::begin(Some("a".into()));
+    let run_a = live_run::current().unwrap();
+    a.fire(&mut first, Event::TrainEpochStart).unwrap();
+    // The other one is in another thread, or inside of the first one.
+    let of_b = live_run::begin(Some("b".into()));
+    let run_b = live_run::current().unwrap();
+    b.fire(&mut second, Event::TrainEpochStart).unwrap();
+    train(&mut b, &mut second, 5, 1.0);
+    {
+        let _in_a = run_a.enter();
+        train(&mut a, &mut first, 10, 1.0);
+        a.run.moment.stage = RunningStage::Validate;
+        a.fire(&mut first, Event::ValidationEpochStart).unwrap();
+    }
+    let shown: Vec<String> = screen.contents().lines().map(Into::into).collect();
+    let begins = |line: &str, with: &str| assert!(line.starts_with(with), "{shown:#?}");
+    assert_eq!(shown.len(), 3, "{shown:#?}");
+    begins(&shown[0], &format!("a Epoch 0/2 {FULL} 10/10 "));
+    begins(&shown[1], "a Validation DataLoader 0 ");
+    begins(&shown[2], "b Epoch 0/2 ━━━━━━━━━━━━╸             5/10 ");
+
+    // A run that is over leaves its line above those that move, and messages go above those.
+    b.fire(&mut second, Event::TrainEnd).unwrap();
+    drop(of_b);
+    first.printer().suspend(|| {});
+    let over: Vec<String> = screen.contents().lines().map(Into::into).collect();
+    assert_eq!(over, [2, 0, 1].map(|at: usize| shown[at].clone()), "{over:#?}");
+    let _in_b = run_b.enter();
+    drop((first, second, of_a));
 }
 
 #[test]
