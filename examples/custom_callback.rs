@@ -59,15 +59,16 @@ impl Digits {
 impl LightningModule for Digits {
     type Batch = MnistBatch;
 
-    fn training_step(&self, batch: MnistBatch, _batch_idx: usize) -> StepOutput {
+    fn training_step(&self, batch: MnistBatch, _batch_idx: usize) -> Result<StepOutput> {
         let logits = self.forward(batch.images);
         let loss = CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, batch.targets);
         self.log("train_loss", &loss).prog_bar(true);
-        loss.into()
+        Ok(loss.into())
     }
 
-    fn validation_step(&self, batch: MnistBatch, _batch_idx: usize) {
+    fn validation_step(&self, batch: MnistBatch, _batch_idx: usize) -> Result<StepOutput> {
         self.log("val_acc", accuracy(&self.forward(batch.images), &batch.targets)).prog_bar(true);
+        Ok(StepOutput::none())
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {

@@ -87,14 +87,15 @@ impl Line {
 impl LightningModule for Line {
     type Batch = (Tensor<2>, Tensor<2>);
 
-    fn training_step(&self, batch: Self::Batch, _batch_idx: usize) -> StepOutput {
+    fn training_step(&self, batch: Self::Batch, _batch_idx: usize) -> Result<StepOutput> {
         let loss = self.loss(batch);
         self.log("train_loss", &loss);
-        loss.into()
+        Ok(loss.into())
     }
 
-    fn validation_step(&self, batch: Self::Batch, _batch_idx: usize) {
+    fn validation_step(&self, batch: Self::Batch, _batch_idx: usize) -> Result<StepOutput> {
         self.log("val_loss", self.loss(batch)).prog_bar(true);
+        Ok(StepOutput::none())
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {

@@ -69,22 +69,24 @@ impl Mnist {
 impl LightningModule for Mnist {
     type Batch = MnistBatch;
 
-    fn training_step(&self, batch: MnistBatch, _batch_idx: usize) -> StepOutput {
+    fn training_step(&self, batch: MnistBatch, _batch_idx: usize) -> Result<StepOutput> {
         let loss = self.loss(self.forward(batch.images), batch.targets);
         self.log("train_loss", &loss).prog_bar(true);
-        loss.into()
+        Ok(loss.into())
     }
 
-    fn validation_step(&self, batch: MnistBatch, _batch_idx: usize) {
+    fn validation_step(&self, batch: MnistBatch, _batch_idx: usize) -> Result<StepOutput> {
         let logits = self.forward(batch.images);
         self.log("val_acc", accuracy(&logits, &batch.targets)).prog_bar(true);
         self.log("val_loss", self.loss(logits, batch.targets));
+        Ok(StepOutput::none())
     }
 
-    fn test_step(&self, batch: MnistBatch, _batch_idx: usize) {
+    fn test_step(&self, batch: MnistBatch, _batch_idx: usize) -> Result<StepOutput> {
         let logits = self.forward(batch.images);
         self.log("test_acc", accuracy(&logits, &batch.targets));
         self.log("test_loss", self.loss(logits, batch.targets));
+        Ok(StepOutput::none())
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {

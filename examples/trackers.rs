@@ -55,16 +55,17 @@ impl Digits {
 impl LightningModule for Digits {
     type Batch = MnistBatch;
 
-    fn training_step(&self, batch: MnistBatch, _batch_idx: usize) -> StepOutput {
+    fn training_step(&self, batch: MnistBatch, _batch_idx: usize) -> Result<StepOutput> {
         let loss = self.cross_entropy.forward(self.forward(batch.images), batch.targets);
         self.log("train_loss", &loss).prog_bar(true);
-        loss.into()
+        Ok(loss.into())
     }
 
-    fn validation_step(&self, batch: MnistBatch, _batch_idx: usize) {
+    fn validation_step(&self, batch: MnistBatch, _batch_idx: usize) -> Result<StepOutput> {
         let logits = self.forward(batch.images);
         self.log("val_acc", accuracy(&logits, &batch.targets)).prog_bar(true);
         self.log("val_loss", self.cross_entropy.forward(logits, batch.targets));
+        Ok(StepOutput::none())
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {

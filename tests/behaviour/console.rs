@@ -22,13 +22,14 @@ struct Talking {
 impl LightningModule for Talking {
     type Batch = Batch;
 
-    fn training_step(&self, batch: Batch, _batch_idx: usize) -> StepOutput {
+    fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
         tracing::info!("trains");
-        self.line.loss(batch).into()
+        Ok(self.line.loss(batch).into())
     }
 
-    fn validation_step(&self, _batch: Batch, _batch_idx: usize) {
+    fn validation_step(&self, _batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
         tracing::info!("validates");
+        Ok(StepOutput::none())
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
@@ -179,11 +180,13 @@ struct Forgetful {
 impl LightningModule for Forgetful {
     type Batch = Batch;
 
-    fn training_step(&self, _batch: Batch, _batch_idx: usize) -> StepOutput {
-        StepOutput::none()
+    fn training_step(&self, _batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
+        Ok(StepOutput::none())
     }
 
-    fn validation_step(&self, _batch: Batch, _batch_idx: usize) {}
+    fn validation_step(&self, _batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
+        Ok(StepOutput::none())
+    }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
         self.line.configure_optimizers()

@@ -285,7 +285,7 @@ struct ShowFirst {
 impl LightningModule for ShowFirst {
     type Batch = Batch;
 
-    fn training_step(&self, batch: Batch, batch_idx: usize) -> StepOutput {
+    fn training_step(&self, batch: Batch, batch_idx: usize) -> Result<StepOutput> {
         self.seen.0.lock().unwrap().push(batch.0.clone().into_scalar());
         self.line.training_step(batch, batch_idx)
     }

@@ -327,9 +327,9 @@ fn after_an_error_in_a_hook_come_one_exception_and_the_teardown() {
     for (who, seen, line, place) in [
         ('C', "C  ", "setup fit", "`setup` of `Recorder`"),
         ('M', "CM ", "on_fit_start", "`on_fit_start` of `Recorded`"),
-        ('C', "C  ", "on_validation_batch_end l0 b0", "`on_validation_batch_end` of `Recorder`"),
-        ('M', "CM ", "on_train_batch_start e0 b1", "`on_train_batch_start` of `Recorded`"),
-        ('S', "CMS", "on_before_zero_grad SGD", "`on_before_zero_grad` of `Recorder`"),
+        ('C', "C  ", "on_validation_batch_end l0 b0", "`on_validation_batch_end` of `Recorder`, epoch 0, batch 0"),
+        ('M', "CM ", "on_train_batch_start e0 b1", "`on_train_batch_start` of `Recorded`, epoch 0, batch 1"),
+        ('S', "CMS", "on_before_zero_grad SGD", "`on_before_zero_grad` of `Recorder`, epoch 0, batch 0"),
         ('C', "C  ", "on_train_epoch_end e0", "`on_train_epoch_end` of `Recorder`"),
         ('M', "CM ", "on_fit_end", "`on_fit_end` of `Recorded`"),
     ] {
@@ -342,13 +342,13 @@ fn after_an_error_in_a_hook_come_one_exception_and_the_teardown() {
 #[test]
 fn a_panic_is_an_error_that_names_the_hook() {
     for (who, seen, line, hook) in [
-        ('M', "M  ", "training_step e0 b1", "training_step"),
-        ('M', "M  ", "validation_step l0 b0", "validation_step"),
-        ('C', "C  ", "on_after_backward", "on_after_backward"),
-        ('M', "CM ", "on_train_epoch_start e0", "on_train_epoch_start"),
+        ('M', "M  ", "training_step e0 b1", "`training_step`, epoch 0, batch 1"),
+        ('M', "M  ", "validation_step l0 b0", "`validation_step`, epoch 0, batch 0"),
+        ('C', "C  ", "on_after_backward", "`on_after_backward`, epoch 0, batch 0"),
+        ('M', "CM ", "on_train_epoch_start e0", "`on_train_epoch_start`"),
     ] {
         let (text, error) = failing(who, line, Act::Panic);
-        assert_eq!(error, format!("panicked in `{hook}`: it went very wrong"));
+        assert_eq!(error, format!("panicked in {hook}: it went very wrong"));
         check(&text, &format!("{seen} {line}\nCMS on_exception {error}\nCMS teardown fit"));
     }
 }

@@ -70,7 +70,7 @@ fn fails(
 #[test]
 fn a_panic_in_a_training_step_leaves_readable_files() {
     let panics = |step| assert!(step != 12, "the labels of step {step} are wrong");
-    let text = "panicked in `training_step`: the labels of step 12 are wrong";
+    let text = "panicked in `training_step`, epoch 0, batch 12: the labels of step 12 are wrong";
     fails(
         |trainer, data| {
             Logging::in_step(panics);
@@ -84,9 +84,9 @@ fn a_panic_in_a_training_step_leaves_readable_files() {
 
 #[test]
 fn a_panic_or_error_in_a_callback_leaves_readable_files() {
-    let text = "panicked in `on_train_batch_end`: no more";
+    let text = "panicked in `on_train_batch_end`, epoch 0, batch 12: no more";
     fails(|trainer, data| (trainer.callback(at_batch(12, |_| panic!("no more"))), data), text, None, 12);
-    let text = "no more (in `on_train_batch_end` of `AtBatch`)";
+    let text = "no more (in `on_train_batch_end` of `AtBatch`, epoch 0, batch 12)";
     fails(|trainer, data| (trainer.callback(at_batch(12, |_| Err(Error::other("no more")))), data), text, None, 12);
 }
 
@@ -119,7 +119,7 @@ fn a_callback_that_fails_while_a_failure_is_handled_hides_nothing() {
             Order::Save
         }
     }
-    let text = "no more (in `on_train_batch_end` of `AtBatch`)";
+    let text = "no more (in `on_train_batch_end` of `AtBatch`, epoch 0, batch 12)";
     let prepare =
         |trainer: Trainer<Logging>, data| (trainer.callback(at_batch(12, |_| Err(Error::other("no more")))).callback(FailsAgain), data);
     fails(prepare, text, None, 12);

@@ -29,11 +29,13 @@ struct Scheduled {
 impl LightningModule for Scheduled {
     type Batch = Batch;
 
-    fn training_step(&self, batch: Batch, _batch_idx: usize) -> StepOutput {
-        self.line.loss(batch).into()
+    fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
+        Ok(self.line.loss(batch).into())
     }
 
-    fn validation_step(&self, _batch: Batch, _batch_idx: usize) {}
+    fn validation_step(&self, _batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
+        Ok(StepOutput::none())
+    }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
         let halves = StepLrSchedulerConfig::new(1.0, 1).with_gamma(0.5);
@@ -62,8 +64,8 @@ struct Foreseeing {
 impl LightningModule for Foreseeing {
     type Batch = Batch;
 
-    fn training_step(&self, batch: Batch, _batch_idx: usize) -> StepOutput {
-        self.line.loss(batch).into()
+    fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
+        Ok(self.line.loss(batch).into())
     }
 
     /// The error carries what it sees: it is asked for before anything is trained.

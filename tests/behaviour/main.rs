@@ -32,6 +32,7 @@ mod resume;
 mod rig;
 mod several_runs;
 mod signals;
+mod steps;
 mod stuck_logger;
 mod support;
 mod tensorboard_oracle;

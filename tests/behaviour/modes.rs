@@ -59,16 +59,17 @@ impl Net {
 impl LightningModule for Net {
     type Batch = Batch;
 
-    fn training_step(&self, (x, y): Batch, _batch_idx: usize) -> StepOutput {
+    fn training_step(&self, (x, y): Batch, _batch_idx: usize) -> Result<StepOutput> {
         let output = self.forward(x);
         self.note("train", &output);
-        (output - y).powi_scalar(2).mean().into()
+        Ok((output - y).powi_scalar(2).mean().into())
     }
 
-    fn validation_step(&self, (x, y): Batch, _batch_idx: usize) {
+    fn validation_step(&self, (x, y): Batch, _batch_idx: usize) -> Result<StepOutput> {
         let output = self.forward(x);
         self.note("validate", &output);
         self.log("val_loss", (output - y).powi_scalar(2).mean());
+        Ok(StepOutput::none())
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
@@ -152,10 +153,10 @@ struct OnInput {
 impl LightningModule for OnInput {
     type Batch = Batch;
 
-    fn training_step(&self, (x, y): Batch, _batch_idx: usize) -> StepOutput {
+    fn training_step(&self, (x, y): Batch, _batch_idx: usize) -> Result<StepOutput> {
         let ones = self.dropout.forward(x.clone().slice(0..1).ones_like().expand([1000, 1]));
         self.seen.0.lock().unwrap().push(("train", ones.min().into_scalar::<f32>() < 0.5, true));
-        (self.last.forward(self.norm.forward(x)) - y).powi_scalar(2).mean().into()
+        Ok((self.last.forward(self.norm.forward(x)) - y).powi_scalar(2).mean().into())
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
@@ -200,14 +201,15 @@ impl Checkpointed {
 impl LightningModule for Checkpointed {
     type Batch = Batch;
 
-    fn training_step(&self, batch: Batch, _batch_idx: usize) -> StepOutput {
+    fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
         let strategies = [self.line.weight.val().device(), self.offset.device()].map(|device| device.gradient_checkpointing_strategy());
         self.seen.lock().unwrap().push(strategies.map(|strategy| strategy == Some(GradientCheckpointingStrategy::Balanced)));
-        self.loss(batch).into()
+        Ok(self.loss(batch).into())
     }
 
-    fn validation_step(&self, batch: Batch, _batch_idx: usize) {
+    fn validation_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
         self.log("val_loss", self.loss(batch));
+        Ok(StepOutput::none())
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {

@@ -34,16 +34,16 @@ impl Descent {
 impl LightningModule for Descent {
     type Batch = Batch;
 
-    fn training_step(&self, batch: Batch, batch_idx: usize) -> StepOutput {
+    fn training_step(&self, batch: Batch, batch_idx: usize) -> Result<StepOutput> {
         self.line.training_step(batch, batch_idx)
     }
 
-    fn validation_step(&self, batch: Batch, batch_idx: usize) {
-        self.line.validation_step(batch, batch_idx);
+    fn validation_step(&self, batch: Batch, batch_idx: usize) -> Result<StepOutput> {
+        self.line.validation_step(batch, batch_idx)
     }
 
-    fn test_step(&self, batch: Batch, batch_idx: usize) {
-        self.line.test_step(batch, batch_idx);
+    fn test_step(&self, batch: Batch, batch_idx: usize) -> Result<StepOutput> {
+        self.line.test_step(batch, batch_idx)
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {

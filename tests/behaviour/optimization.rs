@@ -40,7 +40,7 @@ impl Descent {
 impl LightningModule for Descent {
     type Batch = Batch;
 
-    fn training_step(&self, batch: Batch, batch_idx: usize) -> StepOutput {
+    fn training_step(&self, batch: Batch, batch_idx: usize) -> Result<StepOutput> {
         self.line.training_step(batch, batch_idx)
     }
 
@@ -98,8 +98,8 @@ struct Gaps {
 impl LightningModule for Gaps {
     type Batch = Batch;
 
-    fn training_step(&self, batch: Batch, batch_idx: usize) -> StepOutput {
-        if self.without_loss.contains(&batch_idx) { StepOutput::none() } else { self.descent.training_step(batch, batch_idx) }
+    fn training_step(&self, batch: Batch, batch_idx: usize) -> Result<StepOutput> {
+        if self.without_loss.contains(&batch_idx) { Ok(StepOutput::none()) } else { self.descent.training_step(batch, batch_idx) }
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
@@ -143,13 +143,14 @@ impl Slope {
 impl LightningModule for Slope {
     type Batch = Batch;
 
-    fn training_step(&self, _batch: Batch, _batch_idx: usize) -> StepOutput {
-        self.height.val().into()
+    fn training_step(&self, _batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
+        Ok(self.height.val().into())
     }
 
     /// The first two validations improve, the others do not.
-    fn validation_step(&self, _batch: Batch, _batch_idx: usize) {
+    fn validation_step(&self, _batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
         self.log("val_loss", [4.0, 3.0, 3.0, 3.0, 3.0, 3.0][(self.global_step() as usize / 2).min(5)]);
+        Ok(StepOutput::none())
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
@@ -304,7 +305,7 @@ struct Automatic {
 impl LightningModule for Automatic {
     type Batch = Batch;
 
-    fn training_step(&self, batch: Batch, batch_idx: usize) -> StepOutput {
+    fn training_step(&self, batch: Batch, batch_idx: usize) -> Result<StepOutput> {
         self.line.training_step(batch, batch_idx)
     }
 

@@ -108,9 +108,9 @@ fn describe<B>(ctx: &Context<'_>, event: &Event<'_, B>) -> String {
         Event::TrainBatchStart { batch_idx, .. } | Event::TrainBatchEnd { batch_idx, .. } => format!("{hook} e{epoch} b{batch_idx}"),
         Event::BeforeZeroGrad { optimizer } | Event::BeforeOptimizerStep { optimizer, .. } => format!("{hook} {optimizer}"),
         Event::ValidationBatchStart { batch_idx, dataloader_idx, .. }
-        | Event::ValidationBatchEnd { batch_idx, dataloader_idx }
+        | Event::ValidationBatchEnd { batch_idx, dataloader_idx, .. }
         | Event::TestBatchStart { batch_idx, dataloader_idx, .. }
-        | Event::TestBatchEnd { batch_idx, dataloader_idx }
+        | Event::TestBatchEnd { batch_idx, dataloader_idx, .. }
         | Event::PredictBatchStart { batch_idx, dataloader_idx, .. }
         | Event::PredictBatchEnd { batch_idx, dataloader_idx, .. } => format!("{hook} l{dataloader_idx} b{batch_idx}"),
         Event::Exception { error } => format!("{hook} {error}"),
@@ -171,13 +171,13 @@ macro_rules! recording_hooks {
             on_validation_epoch_start() => ValidationEpochStart;
             on_validation_epoch_end() => ValidationEpochEnd;
             on_validation_batch_start(batch: &Batch, batch_idx: usize, dataloader_idx: usize) => ValidationBatchStart;
-            on_validation_batch_end(batch_idx: usize, dataloader_idx: usize) => ValidationBatchEnd;
+            on_validation_batch_end(output: &StepOutput, batch_idx: usize, dataloader_idx: usize) => ValidationBatchEnd;
             on_test_start() => TestStart;
             on_test_end() => TestEnd;
             on_test_epoch_start() => TestEpochStart;
             on_test_epoch_end() => TestEpochEnd;
             on_test_batch_start(batch: &Batch, batch_idx: usize, dataloader_idx: usize) => TestBatchStart;
-            on_test_batch_end(batch_idx: usize, dataloader_idx: usize) => TestBatchEnd;
+            on_test_batch_end(output: &StepOutput, batch_idx: usize, dataloader_idx: usize) => TestBatchEnd;
             on_predict_start() => PredictStart;
             on_predict_end() => PredictEnd;
             on_predict_epoch_start() => PredictEpochStart;
@@ -214,19 +214,19 @@ impl Recorded {
 impl LightningModule for Recorded {
     type Batch = Batch;
 
-    fn training_step(&self, batch: Batch, batch_idx: usize) -> StepOutput {
+    fn training_step(&self, batch: Batch, batch_idx: usize) -> Result<StepOutput> {
         self.record.step(batch_idx);
         self.line.training_step(batch, batch_idx)
     }
 
-    fn validation_step(&self, batch: Batch, batch_idx: usize) {
+    fn validation_step(&self, batch: Batch, batch_idx: usize) -> Result<StepOutput> {
         self.record.step(batch_idx);
-        self.line.validation_step(batch, batch_idx);
+        self.line.validation_step(batch, batch_idx)
     }
 
-    fn test_step(&self, batch: Batch, batch_idx: usize) {
+    fn test_step(&self, batch: Batch, batch_idx: usize) -> Result<StepOutput> {
         self.record.step(batch_idx);
-        self.line.test_step(batch, batch_idx);
+        self.line.test_step(batch, batch_idx)
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
@@ -240,9 +240,9 @@ impl LightningModule for Recorded {
 impl PredictModule for Recorded {
     type Prediction = usize;
 
-    fn predict_step(&self, _batch: Batch, batch_idx: usize) -> usize {
+    fn predict_step(&self, _batch: Batch, batch_idx: usize) -> Result<usize> {
         self.record.step(batch_idx);
-        10 * batch_idx
+        Ok(10 * batch_idx)
     }
 }
 

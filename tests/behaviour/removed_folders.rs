@@ -48,7 +48,9 @@ fn fit(folder: &Path, trainer: Trainer<Logging>) -> Vec<String> {
 
 #[test]
 fn tables_and_events_are_whole_whatever_was_removed() {
-    for removed in ["lightning_logs", "lightning_logs/version_0", "lightning_logs/version_0/metrics.csv", "lightning_logs/version_0/checkpoints"] {
+    for removed in
+        ["lightning_logs", "lightning_logs/version_0", "lightning_logs/version_0/metrics.csv", "lightning_logs/version_0/checkpoints"]
+    {
         let folder = tempfile::tempdir().unwrap();
         let said = fit(folder.path(), logging(folder.path()).callback(Removes(12, folder.path().join(removed))));
         let run = run_of(folder.path());
@@ -68,8 +70,8 @@ fn a_run_goes_on_whoever_logs() {
     let given: [(&str, Given); 5] = [
         ("mlruns", |folder| logging(folder).logger(MlflowLogger::new().tracking_uri(folder.join("mlruns").display().to_string()))),
         ("wandb", |folder| logging(folder).logger(WandbLogger::new().offline(true).save_dir(folder))),
-        ("comet", |folder| logging(folder).logger(CometLogger::new().offline_dir(folder.join("comet")))),
-        ("neptune", |folder| logging(folder).logger(NeptuneLogger::new().save_dir(folder.join("neptune")))),
+        ("comet", |folder| logging(folder).logger(CometLogger::new().offline(true).save_dir(folder.join("comet")))),
+        ("neptune", |folder| logging(folder).logger(NeptuneLogger::new(folder.join("neptune")))),
         ("csv", |folder| logging(folder).logger(CsvLogger::new(folder.join("csv")).jsonl(true))),
     ];
     for (name, trainer) in given {

@@ -53,17 +53,18 @@ impl Net {
 impl LightningModule for Net {
     type Batch = Batch;
 
-    fn training_step(&self, (x, y): Batch, _batch_idx: usize) -> StepOutput {
+    fn training_step(&self, (x, y): Batch, _batch_idx: usize) -> Result<StepOutput> {
         let noise = x.random_like(Distribution::Normal(0.0, 0.01));
         let loss = self.loss((x + noise, y));
         self.log("train_loss", &loss).on_step(true).on_epoch(true);
-        loss.into()
+        Ok(loss.into())
     }
 
-    fn validation_step(&self, batch: Batch, _batch_idx: usize) {
+    fn validation_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
         self.log("val_loss", self.loss(batch));
         // Chance in a validation must not change the training.
         self.log("noise", Tensor::<1>::random([1], Distribution::Default, &Device::flex()));
+        Ok(StepOutput::none())
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {

@@ -37,11 +37,11 @@ impl Logging {
 impl LightningModule for Logging {
     type Batch = Batch;
 
-    fn training_step(&self, batch: Batch, _batch_idx: usize) -> StepOutput {
+    fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
         IN_STEP.get()(self.global_step());
         let loss = self.line.loss(batch);
         self.log("train_loss", &loss);
-        loss.into()
+        Ok(loss.into())
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {

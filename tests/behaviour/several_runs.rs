@@ -49,21 +49,22 @@ enum Ends {
 impl LightningModule for Inner {
     type Batch = Batch;
 
-    fn training_step(&self, batch: Batch, _batch_idx: usize) -> StepOutput {
+    fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
         self.log("of_the_inner_run", 1.0);
         assert!(self.ends != Ends::InAPanic, "the inner run panics");
-        self.line.loss(batch).into()
+        Ok(self.line.loss(batch).into())
     }
 
-    fn validation_step(&self, batch: Batch, batch_idx: usize) {
-        let _ = self.training_step(batch, batch_idx);
+    fn validation_step(&self, batch: Batch, batch_idx: usize) -> Result<StepOutput> {
+        self.training_step(batch, batch_idx)?;
         if self.ends == Ends::InAMistake {
             self.log("a_mistake", 1.0).on_step(false).on_epoch(false);
         }
+        Ok(StepOutput::none())
     }
 
-    fn test_step(&self, batch: Batch, batch_idx: usize) {
-        self.validation_step(batch, batch_idx);
+    fn test_step(&self, batch: Batch, batch_idx: usize) -> Result<StepOutput> {
+        self.validation_step(batch, batch_idx)
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
@@ -74,7 +75,9 @@ impl LightningModule for Inner {
 impl PredictModule for Inner {
     type Prediction = ();
 
-    fn predict_step(&self, _batch: Batch, _batch_idx: usize) {}
+    fn predict_step(&self, _batch: Batch, _batch_idx: usize) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Runs it in every way; some of them fail.
@@ -142,11 +145,11 @@ fn a_run_inside_of_a_step_takes_nothing_from_it_either() {
     impl LightningModule for Asks {
         type Batch = Batch;
 
-        fn training_step(&self, batch: Batch, _batch_idx: usize) -> StepOutput {
+        fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
             self.log("before", 1.0);
             let scores = quiet().test(&self.line, line_data(2, 2)).unwrap();
             self.log("score", scores[0].get("test_loss").unwrap());
-            self.line.loss(batch).into()
+            Ok(self.line.loss(batch).into())
         }
 
         fn configure_optimizers(&self) -> Result<Optimizers> {
@@ -198,9 +201,9 @@ struct Noisy {
 impl LightningModule for Noisy {
     type Batch = Batch;
 
-    fn training_step(&self, batch: Batch, _batch_idx: usize) -> StepOutput {
+    fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
         let noise = Tensor::<1>::random([1], Distribution::Default, &batch.0.device());
-        (self.line.loss(batch) * noise).into()
+        Ok((self.line.loss(batch) * noise).into())
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {

@@ -33,16 +33,18 @@ pub(crate) type Batch = (Tensor<2>, Tensor<2>);
 impl LightningModule for Line {
     type Batch = Batch;
 
-    fn training_step(&self, batch: Batch, _batch_idx: usize) -> StepOutput {
-        self.loss(batch).into()
+    fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
+        Ok(self.loss(batch).into())
     }
 
-    fn validation_step(&self, batch: Batch, _batch_idx: usize) {
+    fn validation_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
         self.log("val_loss", self.loss(batch));
+        Ok(StepOutput::none())
     }
 
-    fn test_step(&self, batch: Batch, _batch_idx: usize) {
+    fn test_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
         self.log("test_loss", self.loss(batch));
+        Ok(StepOutput::none())
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {

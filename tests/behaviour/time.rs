@@ -18,12 +18,14 @@ struct Slow {
 impl LightningModule for Slow {
     type Batch = Batch;
 
-    fn training_step(&self, batch: Batch, _batch_idx: usize) -> StepOutput {
+    fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
         clock::advance(Duration::from_mins(10));
-        self.line.loss(batch).into()
+        Ok(self.line.loss(batch).into())
     }
 
-    fn validation_step(&self, _batch: Batch, _batch_idx: usize) {}
+    fn validation_step(&self, _batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
+        Ok(StepOutput::none())
+    }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
         self.line.configure_optimizers()

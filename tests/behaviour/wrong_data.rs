@@ -40,8 +40,8 @@ fn a_missing_loader_is_named_by_its_stage() {
 impl PredictModule for Line {
     type Prediction = Tensor<2>;
 
-    fn predict_step(&self, (x, _): Batch, _batch_idx: usize) -> Tensor<2> {
-        self.layer.forward(x)
+    fn predict_step(&self, (x, _): Batch, _batch_idx: usize) -> Result<Tensor<2>> {
+        Ok(self.layer.forward(x))
     }
 }
 
@@ -121,9 +121,9 @@ struct Faulty {
 impl LightningModule for Faulty {
     type Batch = Batch;
 
-    fn training_step(&self, batch: Batch, _batch_idx: usize) -> StepOutput {
+    fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
         let loss = self.line.loss(batch.clone());
-        match FAULT.get() {
+        let loss = match FAULT.get() {
             Fault::NanFrom(step) if self.global_step() >= step => loss * f64::NAN,
             Fault::NanFrom(_) => loss,
             // The slope of a square root is infinite at 0, and 0 · ∞ is no number.
@@ -131,8 +131,8 @@ impl LightningModule for Faulty {
             Fault::OffTheTape => loss.inner(),
             Fault::Detached => loss.detach(),
             Fault::NotReduced => self.line.layer.forward(batch.0).flatten::<1>(0, 1),
-        }
-        .into()
+        };
+        Ok(loss.into())
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
@@ -169,7 +169,7 @@ fn with_detect_anomaly_nan_is_noticed_at_once() {
 #[test]
 fn a_loss_without_a_way_to_the_parameters_is_refused() {
     let hint = "return the loss as computed from the module's parameters, as a tensor of one element that was not detached";
-    let text = |reason: &str| format!("the loss cannot be differentiated: {reason} (in `training_step` of `Faulty`)");
+    let text = |reason: &str| format!("the loss cannot be differentiated: {reason} (in `training_step` of `Faulty`, epoch 0, batch 0)");
     fit_faulty(Fault::OffTheTape, quiet(), &text("it does not depend on the module's parameters"), hint);
     fit_faulty(Fault::Detached, quiet(), &text("it does not depend on the module's parameters"), hint);
     fit_faulty(Fault::NotReduced, quiet(), &text("it has shape [2] instead of [1]"), hint);
@@ -194,8 +194,8 @@ struct TrainsOnly {
 impl LightningModule for TrainsOnly {
     type Batch = Batch;
 
-    fn training_step(&self, batch: Batch, _batch_idx: usize) -> StepOutput {
-        self.line.loss(batch).into()
+    fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
+        Ok(self.line.loss(batch).into())
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {

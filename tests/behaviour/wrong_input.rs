@@ -215,8 +215,8 @@ struct Configured {
 impl LightningModule for Configured {
     type Batch = crate::support::Batch;
 
-    fn training_step(&self, batch: Self::Batch, _batch_idx: usize) -> StepOutput {
-        self.line.loss(batch).into()
+    fn training_step(&self, batch: Self::Batch, _batch_idx: usize) -> Result<StepOutput> {
+        Ok(self.line.loss(batch).into())
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
@@ -231,7 +231,7 @@ fn optimizers_that_cannot_work_are_refused() {
     check(fit_with(two), text, Some("give each its own with `Optimizer::named`"));
     let named = || Ok([Optimizer::new(SgdConfig::new(), 0.1).named("a"), Optimizer::new(SgdConfig::new(), 0.2).named("b")].into());
     let text = "`configure_optimizers`: 2 optimizers, but automatic optimization knows one \
-                (in `training_step` of `Configured`)";
+                (in `training_step` of `Configured`, epoch 0, batch 0)";
     check(fit_with(named), text, Some("override `training_batch` and call `Stepper::step` with each optimizer's name"));
     let plateau = || Ok(Optimizer::new(SgdConfig::new(), 0.1).schedule(ReduceLrOnPlateau::new()).into());
     let text = "optimizer `SGD`: `ReduceLrOnPlateau` has no metric to watch";

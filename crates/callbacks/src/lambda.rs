@@ -133,8 +133,8 @@ lambda_callback! {
     on_validation_epoch_end();
     /// Runs when a validation batch begins: the batch, its number, and the loader's.
     on_validation_batch_start(batch: &M::Batch, batch_idx: usize, dataloader_idx: usize);
-    /// Runs when a validation batch is over: its number and the loader's.
-    on_validation_batch_end(batch_idx: usize, dataloader_idx: usize);
+    /// Runs when a validation batch is over: what the step returned, the batch's number, and the loader's.
+    on_validation_batch_end(output: &StepOutput, batch_idx: usize, dataloader_idx: usize);
     /// Runs when a test begins.
     on_test_start();
     /// Runs when a test is over and its metrics are known.
@@ -145,8 +145,8 @@ lambda_callback! {
     on_test_epoch_end();
     /// Runs when a test batch begins: the batch, its number, and the loader's.
     on_test_batch_start(batch: &M::Batch, batch_idx: usize, dataloader_idx: usize);
-    /// Runs when a test batch is over: its number and the loader's.
-    on_test_batch_end(batch_idx: usize, dataloader_idx: usize);
+    /// Runs when a test batch is over: what the step returned, the batch's number, and the loader's.
+    on_test_batch_end(output: &StepOutput, batch_idx: usize, dataloader_idx: usize);
     /// Runs when prediction begins.
     on_predict_start();
     /// Runs when prediction is over.

@@ -241,7 +241,7 @@ impl<M: LightningModule> Callback<M> for ThroughputMonitor {
         self.evaluation_batch_start(ctx, batch)
     }
 
-    fn on_validation_batch_end(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _: usize, _: usize) -> Result<()> {
+    fn on_validation_batch_end(&mut self, _: &mut Context<'_>, _: &mut M, _: &StepOutput, _: usize, _: usize) -> Result<()> {
         self.evaluation.batch_end(Duration::ZERO);
         Ok(())
     }
@@ -261,7 +261,7 @@ impl<M: LightningModule> Callback<M> for ThroughputMonitor {
         self.evaluation_batch_start(ctx, batch)
     }
 
-    fn on_test_batch_end(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _: usize, _: usize) -> Result<()> {
+    fn on_test_batch_end(&mut self, _: &mut Context<'_>, _: &mut M, _: &StepOutput, _: usize, _: usize) -> Result<()> {
         self.evaluation.batch_end(Duration::ZERO);
         Ok(())
     }

@@ -122,8 +122,8 @@ pub trait Callback<M: LightningModule>: Any {
             Event::ValidationBatchStart { batch, batch_idx, dataloader_idx } => {
                 self.on_validation_batch_start(ctx, module, batch, *batch_idx, *dataloader_idx)
             }
-            Event::ValidationBatchEnd { batch_idx, dataloader_idx } => {
-                self.on_validation_batch_end(ctx, module, *batch_idx, *dataloader_idx)
+            Event::ValidationBatchEnd { output, batch_idx, dataloader_idx } => {
+                self.on_validation_batch_end(ctx, module, output, *batch_idx, *dataloader_idx)
             }
             Event::TestStart => self.on_test_start(ctx, module),
             Event::TestEnd => self.on_test_end(ctx, module),
@@ -132,7 +132,9 @@ pub trait Callback<M: LightningModule>: Any {
             Event::TestBatchStart { batch, batch_idx, dataloader_idx } => {
                 self.on_test_batch_start(ctx, module, batch, *batch_idx, *dataloader_idx)
             }
-            Event::TestBatchEnd { batch_idx, dataloader_idx } => self.on_test_batch_end(ctx, module, *batch_idx, *dataloader_idx),
+            Event::TestBatchEnd { output, batch_idx, dataloader_idx } => {
+                self.on_test_batch_end(ctx, module, output, *batch_idx, *dataloader_idx)
+            }
             Event::PredictStart => self.on_predict_start(ctx, module),
             Event::PredictEnd => self.on_predict_end(ctx, module),
             Event::PredictEpochStart => self.on_predict_epoch_start(ctx, module),
@@ -272,8 +274,15 @@ pub trait Callback<M: LightningModule>: Any {
         Ok(())
     }
 
-    /// A validation batch is over.
-    fn on_validation_batch_end(&mut self, ctx: &mut Context<'_>, module: &mut M, batch_idx: usize, dataloader_idx: usize) -> Result<()> {
+    /// A validation batch is over: what the step returned.
+    fn on_validation_batch_end(
+        &mut self,
+        ctx: &mut Context<'_>,
+        module: &mut M,
+        output: &StepOutput,
+        batch_idx: usize,
+        dataloader_idx: usize,
+    ) -> Result<()> {
         Ok(())
     }
 
@@ -309,8 +318,15 @@ pub trait Callback<M: LightningModule>: Any {
         Ok(())
     }
 
-    /// A test batch is over.
-    fn on_test_batch_end(&mut self, ctx: &mut Context<'_>, module: &mut M, batch_idx: usize, dataloader_idx: usize) -> Result<()> {
+    /// A test batch is over: what the step returned.
+    fn on_test_batch_end(
+        &mut self,
+        ctx: &mut Context<'_>,
+        module: &mut M,
+        output: &StepOutput,
+        batch_idx: usize,
+        dataloader_idx: usize,
+    ) -> Result<()> {
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! What can go wrong between a user's module and the Trainer.
 
-use crate::hook::Hook;
+use crate::{hook::Hook, moment::Moment};
 
 /// A result whose error is Stormfire's unless named.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -120,12 +120,14 @@ pub enum Error {
     #[error("{0}")]
     Logger(#[from] stormfire_loggers::Error),
     /// An error that a hook returned, with the place it came from.
-    #[error("{source} (in `{hook}` of `{owner}`)")]
+    #[error("{source} (in `{hook}` of `{owner}`{})", when(*.hook, *.moment, .source))]
     InHook {
         /// The hook.
         hook: Hook,
         /// The callback or module.
         owner: String,
+        /// When it was called: the message names epoch and batch of a hook that belongs to a batch.
+        moment: Moment,
         /// What went wrong.
         source: Box<Error>,
     },
@@ -136,10 +138,12 @@ pub enum Error {
         by: String,
     },
     /// Code of the user or of a library panicked during the run.
-    #[error("panicked{}: {message}", place(*.hook))]
+    #[error("panicked{}: {message}", place(*.hook, *.moment))]
     Panic {
         /// The hook that was running.
         hook: Option<Hook>,
+        /// When it was called.
+        moment: Moment,
         /// The panic's message.
         message: String,
     },
@@ -164,12 +168,12 @@ impl Error {
         Error::Config { option: option.into(), reason: reason.into(), hint: hint.into() }
     }
 
-    /// Adds the hook and its owner, unless the error names its place already.
+    /// Adds the hook, its owner and when it was called, unless the error names its place already.
     #[must_use]
-    pub fn in_hook(self, hook: Hook, owner: &str) -> Self {
+    pub fn in_hook(self, hook: Hook, owner: &str, moment: Moment) -> Self {
         match self {
             placed @ (Error::InHook { .. } | Error::Panic { .. } | Error::Log(_)) => placed,
-            source => Error::InHook { hook, owner: owner.into(), source: Box::new(source) },
+            source => Error::InHook { hook, owner: owner.into(), moment, source: Box::new(source) },
         }
     }
 
@@ -218,6 +222,16 @@ fn broken(parameters: &[String]) -> String {
     if parameters.is_empty() { String::new() } else { format!("; by now these parameters are not finite: {}", list(parameters)) }
 }
 
-fn place(hook: Option<Hook>) -> String {
-    hook.map_or_else(String::new, |hook| format!(" in `{hook}`"))
+fn place(hook: Option<Hook>, moment: Moment) -> String {
+    hook.map_or_else(String::new, |hook| format!(" in `{hook}`{}", at(hook, moment)))
+}
+
+/// Epoch and batch, unless the error names them itself.
+fn when(hook: Hook, moment: Moment, source: &Error) -> String {
+    if matches!(source, Error::NonFinite { .. }) { String::new() } else { at(hook, moment) }
+}
+
+fn at(hook: Hook, Moment { epoch, batch_idx, dataloader_idx, num_dataloaders, .. }: Moment) -> String {
+    let loader = if num_dataloaders > 1 { format!(" of loader {dataloader_idx}") } else { String::new() };
+    if hook.is_of_batch() { format!(", epoch {epoch}, batch {batch_idx}{loader}") } else { String::new() }
 }

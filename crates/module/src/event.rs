@@ -40,7 +40,7 @@ use crate::{error::Error, hook::Hook, stepper::StepOutput};
 ///                                                           ValidationStart, ValidationEpochStart
 ///                 for batch in each val_dataloader:
 ///                                                           ValidationBatchStart
-///                     module.validation_step(batch)
+///                     output = module.validation_step(batch)
 ///                                                           ValidationBatchEnd
 ///                                                           ValidationEpochEnd
 ///                 log epoch metrics
@@ -87,13 +87,13 @@ pub enum Event<'a, B> {
     ValidationEpochStart,
     ValidationEpochEnd,
     ValidationBatchStart { batch: &'a B, batch_idx: usize, dataloader_idx: usize },
-    ValidationBatchEnd { batch_idx: usize, dataloader_idx: usize },
+    ValidationBatchEnd { output: &'a StepOutput, batch_idx: usize, dataloader_idx: usize },
     TestStart,
     TestEnd,
     TestEpochStart,
     TestEpochEnd,
     TestBatchStart { batch: &'a B, batch_idx: usize, dataloader_idx: usize },
-    TestBatchEnd { batch_idx: usize, dataloader_idx: usize },
+    TestBatchEnd { output: &'a StepOutput, batch_idx: usize, dataloader_idx: usize },
     PredictStart,
     PredictEnd,
     PredictEpochStart,

@@ -54,6 +54,14 @@ macro_rules! hooks {
     };
 }
 
+impl Hook {
+    /// Whether it is called for a batch: a step, or a hook around one.
+    pub fn is_of_batch(self) -> bool {
+        let predicts = matches!(self, Hook::PredictBatchStart | Hook::PredictStep | Hook::PredictBatchEnd);
+        predicts || self.log_rule().is_some_and(|rule| rule.on_step_allowed)
+    }
+}
+
 hooks! {
     /// Data is downloaded or written, once a machine.
     PrepareData = "prepare_data", NONE;

@@ -25,7 +25,8 @@ use crate::{
 ///
 /// Only [`training_step`](Self::training_step) and [`configure_optimizers`](Self::configure_optimizers) are needed for a
 /// fit; steps and hooks have Lightning's names and meanings. When they are called is written at
-/// [`Event`](crate::Event).
+/// [`Event`](crate::Event). All of them return a [`Result`]: an error ends the run, and names the step or hook, the epoch
+/// and the batch it came from.
 ///
 /// ```
 /// use burn::{nn::{Linear, LinearConfig, loss::{MseLoss, Reduction}}, optim::SgdConfig, prelude::*};
@@ -37,10 +38,10 @@ use crate::{
 /// impl LightningModule for Line {
 ///     type Batch = (Tensor<2>, Tensor<2>);
 ///
-///     fn training_step(&self, (x, y): Self::Batch, _batch_idx: usize) -> StepOutput {
+///     fn training_step(&self, (x, y): Self::Batch, _batch_idx: usize) -> Result<StepOutput> {
 ///         let loss = MseLoss::new().forward(self.layer.forward(x), y, Reduction::Mean);
 ///         self.log("train_loss", &loss).prog_bar(true);
-///         loss.into()
+///         Ok(loss.into())
 ///     }
 ///
 ///     fn configure_optimizers(&self) -> Result<Optimizers> {
@@ -49,17 +50,21 @@ use crate::{
 /// }
 /// # let line = Line { layer: LinearConfig::new(1, 1).init(&Device::flex()) };
 /// # let zeros = Tensor::<2>::zeros([4, 1], &Device::flex());
-/// # assert!(line.training_step((zeros.clone(), zeros), 0).loss().is_some());
+/// # assert!(line.training_step((zeros.clone(), zeros), 0)?.loss().is_some());
+/// # Ok::<(), stormfire_module::Error>(())
 /// ```
 pub trait LightningModule: Module + 'static {
     /// What a loader yields and a step takes.
     type Batch: Send + 'static;
 
-    /// The forward pass and loss of one training batch; the Trainer does the rest.
-    fn training_step(&self, batch: Self::Batch, batch_idx: usize) -> StepOutput {
+    /// The forward pass and loss of one training batch, `Ok(loss.into())`; the Trainer does the rest.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the batch; the run ends with it.
+    fn training_step(&self, batch: Self::Batch, batch_idx: usize) -> Result<StepOutput> {
         let _ = (batch, batch_idx);
         scope::mark_not_implemented(Hook::TrainingStep);
-        StepOutput::none()
+        Ok(StepOutput::none())
     }
 
     /// What happens to one training batch. The default is automatic optimization: `training_step`, backward, clipping,
@@ -70,23 +75,32 @@ pub trait LightningModule: Module + 'static {
     /// # Errors
     /// Whatever your steps return; the run ends with it.
     fn training_batch(&mut self, batch: Self::Batch, batch_idx: usize, opt: &mut Stepper<'_, Self>) -> Result<StepOutput> {
-        let output = self.training_step(batch, batch_idx);
+        let output = self.training_step(batch, batch_idx)?;
         opt.automatic(self, &output)?;
         Ok(output)
     }
 
     /// One validation batch. The module is in evaluation mode: no tape, no dropout.
     ///
-    /// With several validation loaders, [`LightningModule::dataloader_idx`] tells which one.
-    fn validation_step(&self, batch: Self::Batch, batch_idx: usize) {
+    /// With several validation loaders, [`LightningModule::dataloader_idx`] tells which one. What it returns is for
+    /// [`on_validation_batch_end`](Self::on_validation_batch_end) of module and callbacks; [`StepOutput::none`] is enough.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the batch; the run ends with it.
+    fn validation_step(&self, batch: Self::Batch, batch_idx: usize) -> Result<StepOutput> {
         let _ = (batch, batch_idx);
         scope::mark_not_implemented(Hook::ValidationStep);
+        Ok(StepOutput::none())
     }
 
     /// One test batch, as [`validation_step`](Self::validation_step).
-    fn test_step(&self, batch: Self::Batch, batch_idx: usize) {
+    ///
+    /// # Errors
+    /// Whatever is wrong with the batch; the run ends with it.
+    fn test_step(&self, batch: Self::Batch, batch_idx: usize) -> Result<StepOutput> {
         let _ = (batch, batch_idx);
         scope::mark_not_implemented(Hook::TestStep);
+        Ok(StepOutput::none())
     }
 
     /// The optimizers, with their learning rates and schedules. Called once a fit, on the training device.
@@ -311,9 +325,15 @@ pub trait LightningModule: Module + 'static {
         Ok(())
     }
 
-    /// A validation batch is over.
-    fn on_validation_batch_end(&mut self, ctx: &mut Context<'_>, batch_idx: usize, dataloader_idx: usize) -> Result<()> {
-        let _ = (ctx, batch_idx, dataloader_idx);
+    /// A validation batch is over: what the step returned.
+    fn on_validation_batch_end(
+        &mut self,
+        ctx: &mut Context<'_>,
+        output: &StepOutput,
+        batch_idx: usize,
+        dataloader_idx: usize,
+    ) -> Result<()> {
+        let _ = (ctx, output, batch_idx, dataloader_idx);
         Ok(())
     }
 
@@ -347,9 +367,9 @@ pub trait LightningModule: Module + 'static {
         Ok(())
     }
 
-    /// A test batch is over.
-    fn on_test_batch_end(&mut self, ctx: &mut Context<'_>, batch_idx: usize, dataloader_idx: usize) -> Result<()> {
-        let _ = (ctx, batch_idx, dataloader_idx);
+    /// A test batch is over: what the step returned.
+    fn on_test_batch_end(&mut self, ctx: &mut Context<'_>, output: &StepOutput, batch_idx: usize, dataloader_idx: usize) -> Result<()> {
+        let _ = (ctx, output, batch_idx, dataloader_idx);
         Ok(())
     }
 
@@ -418,24 +438,28 @@ pub trait LightningModule: Module + 'static {
 ///
 /// ```
 /// # use burn::{nn::{Linear, LinearConfig}, prelude::*};
-/// # use stormfire_module::{LightningModule, PredictModule};
+/// # use stormfire_module::{LightningModule, PredictModule, Result};
 /// # #[derive(Module, Debug)]
 /// # struct Classifier { layer: Linear }
 /// # impl LightningModule for Classifier { type Batch = Tensor<2>; }
 /// impl PredictModule for Classifier {
 ///     type Prediction = Tensor<1, Int>;
 ///
-///     fn predict_step(&self, images: Tensor<2>, _batch_idx: usize) -> Tensor<1, Int> {
-///         self.layer.forward(images).argmax(1).flatten(0, 1)
+///     fn predict_step(&self, images: Tensor<2>, _batch_idx: usize) -> Result<Tensor<1, Int>> {
+///         Ok(self.layer.forward(images).argmax(1).flatten(0, 1))
 ///     }
 /// }
 /// # let classifier = Classifier { layer: LinearConfig::new(4, 3).init(&Device::flex()) };
-/// # assert_eq!(classifier.predict_step(Tensor::zeros([2, 4], &Device::flex()), 0).dims(), [2]);
+/// # assert_eq!(classifier.predict_step(Tensor::zeros([2, 4], &Device::flex()), 0)?.dims(), [2]);
+/// # Ok::<(), stormfire_module::Error>(())
 /// ```
 pub trait PredictModule: LightningModule {
     /// What [`predict_step`](Self::predict_step) returns for a batch.
     type Prediction: Send + 'static;
 
     /// The prediction for one batch, in evaluation mode.
-    fn predict_step(&self, batch: Self::Batch, batch_idx: usize) -> Self::Prediction;
+    ///
+    /// # Errors
+    /// Whatever is wrong with the batch; the run ends with it.
+    fn predict_step(&self, batch: Self::Batch, batch_idx: usize) -> Result<Self::Prediction>;
 }

@@ -125,8 +125,15 @@ impl<M: LightningModule> Callback<M> for ModuleHooks {
         module.on_validation_batch_start(ctx, batch, batch_idx, dataloader_idx)
     }
 
-    fn on_validation_batch_end(&mut self, ctx: &mut Context<'_>, module: &mut M, batch_idx: usize, dataloader_idx: usize) -> Result<()> {
-        module.on_validation_batch_end(ctx, batch_idx, dataloader_idx)
+    fn on_validation_batch_end(
+        &mut self,
+        ctx: &mut Context<'_>,
+        module: &mut M,
+        output: &StepOutput,
+        batch_idx: usize,
+        dataloader_idx: usize,
+    ) -> Result<()> {
+        module.on_validation_batch_end(ctx, output, batch_idx, dataloader_idx)
     }
 
     fn on_test_start(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
@@ -156,8 +163,15 @@ impl<M: LightningModule> Callback<M> for ModuleHooks {
         module.on_test_batch_start(ctx, batch, batch_idx, dataloader_idx)
     }
 
-    fn on_test_batch_end(&mut self, ctx: &mut Context<'_>, module: &mut M, batch_idx: usize, dataloader_idx: usize) -> Result<()> {
-        module.on_test_batch_end(ctx, batch_idx, dataloader_idx)
+    fn on_test_batch_end(
+        &mut self,
+        ctx: &mut Context<'_>,
+        module: &mut M,
+        output: &StepOutput,
+        batch_idx: usize,
+        dataloader_idx: usize,
+    ) -> Result<()> {
+        module.on_test_batch_end(ctx, output, batch_idx, dataloader_idx)
     }
 
     fn on_predict_start(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {

@@ -16,8 +16,8 @@ thread_local! {
     static NOT_IMPLEMENTED: Cell<Option<Hook>> = const { Cell::new(None) };
     static LOGGERS: RefCell<Option<Loggers>> = const { RefCell::new(None) };
     static TAKES_OUTPUT: Cell<bool> = const { Cell::new(false) };
-    static PANICKED_IN: Cell<Option<Hook>> = const { Cell::new(None) };
     static SEEDED: RefCell<Option<(Device, u64)>> = const { RefCell::new(None) };
+    static PANICKED_IN: Cell<Option<(Hook, Moment)>> = const { Cell::new(None) };
 }
 
 /// The hook that is running on this thread.
@@ -45,16 +45,15 @@ pub fn enter(hook: Hook, moment: Moment) -> Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        let left = HOOK.replace(self.hook);
+        let left = HOOK.replace(self.hook).zip(MOMENT.replace(self.moment));
         if std::thread::panicking() && PANICKED_IN.get().is_none() {
             PANICKED_IN.set(left);
         }
-        MOMENT.set(self.moment);
     }
 }
 
-/// The innermost hook that a panic has left since the last call.
-pub fn take_panicked_hook() -> Option<Hook> {
+/// The innermost hook that a panic has left since the last call, and when in the run.
+pub fn take_panicked_hook() -> Option<(Hook, Moment)> {
     PANICKED_IN.take()
 }
 
@@ -116,7 +115,7 @@ pub(crate) struct SetAside {
     hook: Option<Hook>,
     moment: Option<Moment>,
     not_implemented: Option<Hook>,
-    panicked_in: Option<Hook>,
+    panicked_in: Option<(Hook, Moment)>,
     seeded: Option<(Device, u64)>,
     /// Its loggers: there are none until the inner run has its own.
     _run: EnteredRun,
@@ -169,7 +168,7 @@ mod tests {
             std::panic::resume_unwind(Box::new(()));
         });
         assert!(unwound.is_err());
-        assert_eq!((take_panicked_hook(), take_panicked_hook()), (Some(Hook::AfterBackward), None));
+        assert_eq!((take_panicked_hook(), take_panicked_hook()), (Some((Hook::AfterBackward, at(2))), None));
         assert_eq!((hook(), moment().epoch), (Some(Hook::TrainingStep), 1));
         drop(outer);
         assert_eq!((hook(), moment().epoch), (None, 0));

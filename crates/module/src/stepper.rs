@@ -17,7 +17,7 @@ use crate::{
     scope,
 };
 
-/// What a training step returns: the loss, or nothing, and whatever its callbacks should see.
+/// What a step returns: the loss of a training step, and whatever `on_*_batch_end` of module and callbacks should see.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -41,13 +41,13 @@ impl StepOutput {
         Self::default()
     }
 
-    /// Adds a value for `on_train_batch_end` of callbacks, such as the predictions.
+    /// Adds a value for `on_train_batch_end`, `on_validation_batch_end` or `on_test_batch_end`, such as the predictions.
     pub fn with(mut self, payload: impl Any + Send) -> Self {
         self.payload = Some(Box::new(payload));
         self
     }
 
-    /// The loss, shape `[1]`; detached from the tape in `on_train_batch_end`.
+    /// The loss, shape `[1]`; detached from the tape in `on_train_batch_end`. That of a validation or test step is for its hooks only.
     pub fn loss(&self) -> Option<&Tensor<1>> {
         self.loss.as_ref()
     }

@@ -15,10 +15,10 @@
 //! impl LightningModule for Line {
 //!     type Batch = (Tensor<2>, Tensor<2>);
 //!
-//!     fn training_step(&self, (x, y): Self::Batch, _batch_idx: usize) -> StepOutput {
+//!     fn training_step(&self, (x, y): Self::Batch, _batch_idx: usize) -> Result<StepOutput> {
 //!         let loss = MseLoss::new().forward(self.layer.forward(x), y, Reduction::Mean);
 //!         self.log("train_loss", &loss).prog_bar(true);
-//!         loss.into()
+//!         Ok(loss.into())
 //!     }
 //!
 //!     fn configure_optimizers(&self) -> Result<Optimizers> {
@@ -122,6 +122,8 @@ mod pages {
     #[cfg(feature = "console")]
     #[doc = include_str!("../../../docs/console.md")]
     struct Console;
+    #[doc = include_str!("../../../docs/endings.md")]
+    struct Endings;
     #[cfg(all(feature = "mlflow", feature = "wandb"))]
     #[doc = include_str!("../../../docs/loggers.md")]
     struct Loggers;

@@ -146,7 +146,7 @@ impl<M: LightningModule> Engine<M> {
                 let mut context = Context::new(&mut self.run, &mut self.store);
                 let result = callback.on_event(&mut context, module, &mut event);
                 self.profiler.stop(started, || format!("[{}] {hook}", callback.name()).into());
-                match result.map_err(|error| error.in_hook(hook, &callback.name())) {
+                match result.map_err(|error| error.in_hook(hook, &callback.name(), self.run.moment)) {
                     Ok(()) => {}
                     Err(error) if !reaches_all => return Err(error),
                     Err(error) if outcome.is_ok() => outcome = Err(error),
@@ -163,6 +163,11 @@ impl<M: LightningModule> Engine<M> {
         self.run.moment.global_step = self.run.progress.global_step;
         self.run.loggers.set_step(self.run.logger_step);
         scope::enter(hook, self.run.moment)
+    }
+
+    /// The error of a step of the module, with its place.
+    pub(crate) fn in_step(&self, step: Hook, error: Error) -> Error {
+        error.in_hook(step, &Callback::<M>::name(&ModuleHooks), self.run.moment)
     }
 
     /// Takes what was logged since the last call.

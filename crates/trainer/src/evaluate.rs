@@ -4,7 +4,7 @@
 //!                                       ValidationStart, ValidationEpochStart
 //! for each loader, for each batch:
 //!                                       ValidationBatchStart
-//!     module.validation_step(batch)
+//!     output = module.validation_step(batch)
 //!                                       ValidationBatchEnd
 //!     log step metrics
 //!                                       ValidationEpochEnd
@@ -13,7 +13,7 @@
 //! ```
 
 use stormfire_data::{Batch, Loaders, Position, Stage};
-use stormfire_module::{Error, Event, Hook, LightningModule, Result, RunningStage, scope};
+use stormfire_module::{Error, Event, Hook, LightningModule, Result, RunningStage, StepOutput, scope};
 
 use crate::{
     bundle::send_metrics,
@@ -61,10 +61,10 @@ impl Evaluation {
         }
     }
 
-    fn batch_end<'a, B>(self, batch_idx: usize, dataloader_idx: usize) -> Event<'a, B> {
+    fn batch_end<B>(self, output: &StepOutput, batch_idx: usize, dataloader_idx: usize) -> Event<'_, B> {
         match self {
-            Evaluation::Validation => Event::ValidationBatchEnd { batch_idx, dataloader_idx },
-            Evaluation::Test => Event::TestBatchEnd { batch_idx, dataloader_idx },
+            Evaluation::Validation => Event::ValidationBatchEnd { output, batch_idx, dataloader_idx },
+            Evaluation::Test => Event::TestBatchEnd { output, batch_idx, dataloader_idx },
         }
     }
 }
@@ -167,13 +167,13 @@ fn evaluate_loader<M: LightningModule>(
         engine.reseed(RandomPart::EvaluationBatch { dataloader_idx, batch_idx });
         engine.fire(module, what.batch_start(&value, batch_idx, dataloader_idx))?;
         let started = engine.profiler.start();
-        {
+        let output = {
             let _scope = engine.enter(what.step());
             match what {
                 Evaluation::Validation => module.validation_step(value, batch_idx),
                 Evaluation::Test => module.test_step(value, batch_idx),
             }
-        }
+        };
         engine.stop_time(started, what.step().name());
         if let Some(step) = scope::take_not_implemented() {
             return Err(Error::NotImplemented {
@@ -181,8 +181,9 @@ fn evaluate_loader<M: LightningModule>(
                 hint: format!("implement `LightningModule::{step}`, or give no loader for it"),
             });
         }
+        let output = output.map_err(|error| engine.in_step(what.step(), error))?.detach();
         engine.collect()?;
-        engine.fire(module, what.batch_end(batch_idx, dataloader_idx))?;
+        engine.fire(module, what.batch_end(&output, batch_idx, dataloader_idx))?;
         if !is_sanity_check {
             let step = engine.clock.evaluated[dataloader_idx];
             if let Some(bundle) = engine.store.step_metrics(Loop::Evaluation, dataloader_idx) {

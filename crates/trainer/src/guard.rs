@@ -14,7 +14,8 @@ pub(crate) fn guard<R>(code: impl FnOnce() -> Result<R>) -> Result<R> {
     catch_unwind(AssertUnwindSafe(code)).unwrap_or_else(|panic| {
         // What was logged before the panic has no place any more.
         let _ = take_records(&mut Vec::new());
-        Err(Error::Panic { hook: scope::take_panicked_hook(), message: message_of(panic.as_ref()).into_owned() })
+        let (hook, moment) = scope::take_panicked_hook().unzip();
+        Err(Error::Panic { hook, moment: moment.unwrap_or_default(), message: message_of(panic.as_ref()).into_owned() })
     })
 }
 

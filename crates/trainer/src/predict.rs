@@ -34,6 +34,7 @@ pub(crate) fn predict<M: PredictModule>(
                 module.predict_step(value, batch_idx)
             };
             engine.stop_time(started, "predict_step");
+            let prediction = prediction.map_err(|error| engine.in_step(Hook::PredictStep, error))?;
             engine.collect()?;
             engine.fire(module, Event::PredictBatchEnd { prediction: &prediction, batch_idx, dataloader_idx })?;
             predictions.push(prediction);

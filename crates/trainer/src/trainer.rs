@@ -112,8 +112,8 @@ pub(crate) enum LoggerChoice {
 /// # struct Line { layer: Linear }
 /// # impl LightningModule for Line {
 /// #     type Batch = (Tensor<2>, Tensor<2>);
-/// #     fn training_step(&self, (x, y): Self::Batch, _batch_idx: usize) -> StepOutput {
-/// #         MseLoss::new().forward(self.layer.forward(x), y, Reduction::Mean).into()
+/// #     fn training_step(&self, (x, y): Self::Batch, _batch_idx: usize) -> Result<StepOutput> {
+/// #         Ok(MseLoss::new().forward(self.layer.forward(x), y, Reduction::Mean).into())
 /// #     }
 /// #     fn configure_optimizers(&self) -> Result<Optimizers> { Ok(Optimizer::new(SgdConfig::new(), 0.1).into()) }
 /// # }

@@ -54,14 +54,15 @@ impl Net {
 impl LightningModule for Net {
     type Batch = Batch;
 
-    fn training_step(&self, batch: Batch, _batch_idx: usize) -> StepOutput {
+    fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
         let loss = self.loss(batch);
         self.log("train_loss", &loss).on_step(true).on_epoch(true);
-        loss.into()
+        Ok(loss.into())
     }
 
-    fn validation_step(&self, batch: Batch, _batch_idx: usize) {
+    fn validation_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
         self.log("val_loss", self.loss(batch));
+        Ok(StepOutput::none())
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {

@@ -18,20 +18,22 @@ struct Showing {
 impl LightningModule for Showing {
     type Batch = Batch;
 
-    fn training_step(&self, batch: Batch, _batch_idx: usize) -> StepOutput {
+    fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
         self.loggers().log_text("of training", Text::new("words"), None);
-        self.line.loss(batch).into()
+        Ok(self.line.loss(batch).into())
     }
 
-    fn validation_step(&self, _batch: Batch, batch_idx: usize) {
+    fn validation_step(&self, _batch: Batch, batch_idx: usize) -> Result<StepOutput> {
         self.loggers().log_text("of validation", Text::new("words"), (batch_idx == 1).then_some(77));
+        Ok(StepOutput::none())
     }
 
-    fn test_step(&self, _batch: Batch, _batch_idx: usize) {
+    fn test_step(&self, _batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
         let memory = self.loggers().experiment::<MemoryLogger>();
         let calls = memory.map(|memory| memory.call(|memory| Ok(memory.calls().len())));
         assert!(matches!(calls, Some(Ok(calls)) if calls > 0));
         assert!(self.loggers().experiment::<CsvLogger>().is_none());
+        Ok(StepOutput::none())
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {

@@ -220,7 +220,7 @@ fn a_mistake_in_on_exception_does_not_hide_the_error() {
         _ => {}
     });
     let error = quiet().max_epochs(1).fit(probe, line_data(8, 4)).err().map(|error| error.to_string());
-    assert_eq!(error.as_deref(), Some("panicked in `training_step`: the first mistake"));
+    assert_eq!(error.as_deref(), Some("panicked in `training_step`, epoch 0, batch 0: the first mistake"));
 }
 
 /// Methods of a data module that the module and callbacks do not have.

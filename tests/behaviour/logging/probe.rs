@@ -109,17 +109,19 @@ macro_rules! scripted_hooks {
 impl LightningModule for Probe {
     type Batch = Batch;
 
-    fn training_step(&self, batch: Batch, batch_idx: usize) -> StepOutput {
+    fn training_step(&self, batch: Batch, batch_idx: usize) -> Result<StepOutput> {
         self.run(Hook::TrainingStep);
-        if self.lossless == Some(batch_idx) { StepOutput::none() } else { self.line.loss(batch).into() }
+        Ok(if self.lossless == Some(batch_idx) { StepOutput::none() } else { self.line.loss(batch).into() })
     }
 
-    fn validation_step(&self, _batch: Batch, _batch_idx: usize) {
+    fn validation_step(&self, _batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
         self.run(Hook::ValidationStep);
+        Ok(StepOutput::none())
     }
 
-    fn test_step(&self, _batch: Batch, _batch_idx: usize) {
+    fn test_step(&self, _batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
         self.run(Hook::TestStep);
+        Ok(StepOutput::none())
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
@@ -154,13 +156,13 @@ impl LightningModule for Probe {
         on_validation_epoch_start() => ValidationEpochStart;
         on_validation_epoch_end() => ValidationEpochEnd;
         on_validation_batch_start(&Batch, usize, usize) => ValidationBatchStart;
-        on_validation_batch_end(usize, usize) => ValidationBatchEnd;
+        on_validation_batch_end(&StepOutput, usize, usize) => ValidationBatchEnd;
         on_test_start() => TestStart;
         on_test_end() => TestEnd;
         on_test_epoch_start() => TestEpochStart;
         on_test_epoch_end() => TestEpochEnd;
         on_test_batch_start(&Batch, usize, usize) => TestBatchStart;
-        on_test_batch_end(usize, usize) => TestBatchEnd;
+        on_test_batch_end(&StepOutput, usize, usize) => TestBatchEnd;
         on_predict_start() => PredictStart;
         on_predict_end() => PredictEnd;
         on_predict_epoch_start() => PredictEpochStart;
@@ -176,8 +178,9 @@ impl LightningModule for Probe {
 impl PredictModule for Probe {
     type Prediction = ();
 
-    fn predict_step(&self, _batch: Batch, _batch_idx: usize) {
+    fn predict_step(&self, _batch: Batch, _batch_idx: usize) -> Result<()> {
         self.run(Hook::PredictStep);
+        Ok(())
     }
 }
 

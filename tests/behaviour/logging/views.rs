@@ -262,14 +262,15 @@ fn metrics_sent_directly_go_under_the_current_step() {
 fn a_step_can_be_tested_without_a_trainer() {
     let batch = || -> Batch { (on_device(0.5).unsqueeze_dim(1), on_device(2.0).unsqueeze_dim(1)) };
     let line = Line::new();
-    let ((), captured) = capture(Hook::ValidationStep, || line.validation_step(batch(), 0)).unwrap();
+    let (output, captured) = capture(Hook::ValidationStep, || line.validation_step(batch(), 0)).unwrap();
+    assert!(output.unwrap().loss().is_none());
     let record = &captured.records[0];
     assert_eq!((captured.records.len(), &*record.name, record.options.on_step, record.options.on_epoch), (1, "val_loss", false, true));
     let loss = f64::from(line.loss(batch()).into_scalar::<f32>());
     assert!((captured.get("val_loss").unwrap() - loss).abs() < 1e-9);
     assert!(captured.get("val_acc").unwrap_err().to_string().contains("available are: `val_loss`"));
     // And nothing is left behind for a run that comes after it, or was logged outside of one.
-    line.validation_step(batch(), 0);
+    line.validation_step(batch(), 0).unwrap();
     let logger = MemoryLogger::new();
     assert!(trainer(&logger).max_epochs(1).fit(Probe::silent(), line_data(4, 4)).is_ok());
     assert_eq!(lines(&logger), [""; 0]);

@@ -70,7 +70,7 @@ fn what_the_function_returns_as_an_error_ends_the_run() {
     let error = with(monitor, &MemoryLogger::new()).max_epochs(1).fit(Descent::new(), (line_data(2, 1), line_data(2, 2))).err();
     let error = error.map(|error| error.to_string()).unwrap_or_default();
     assert!(error.starts_with("invalid image: a tensor of shape [1, 2, 1, 1]: found 2 channels"), "{error}");
-    assert!(error.ends_with("(in `on_validation_batch_start` of `ImageGridMonitor`)"), "{error}");
+    assert!(error.ends_with("(in `on_validation_batch_start` of `ImageGridMonitor`, epoch 0, batch 0)"), "{error}");
     let none = with(ImageGridMonitor::new("line", |_: &Descent, batch: &Batch| bright(batch)).every_n_validations(0), &MemoryLogger::new());
     let error = none.max_epochs(1).fit(Descent::new(), (line_data(2, 1), line_data(2, 2))).err();
     assert!(error.is_some_and(|error| error.to_string().contains("there is no 0th validation")));

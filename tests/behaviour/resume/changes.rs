@@ -149,8 +149,8 @@ struct Other {
 impl LightningModule for Other {
     type Batch = Batch;
 
-    fn training_step(&self, batch: Batch, _batch_idx: usize) -> StepOutput {
-        self.line.loss(batch).into()
+    fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
+        Ok(self.line.loss(batch).into())
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
@@ -257,10 +257,10 @@ fn values_of_another_kind_are_refused() {
     }
     impl LightningModule for Logs {
         type Batch = Batch;
-        fn training_step(&self, batch: Batch, _batch_idx: usize) -> StepOutput {
+        fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
             let loss = self.line.loss(batch);
             self.log("loss", &loss).on_step(false).on_epoch(true).reduce_fx(self.reduce_fx);
-            loss.into()
+            Ok(loss.into())
         }
         fn configure_optimizers(&self) -> Result<Optimizers> {
             Ok(sgd().into())

@@ -25,21 +25,22 @@ struct Validated {
 impl LightningModule for Validated {
     type Batch = Batch;
 
-    fn training_step(&self, batch: Batch, batch_idx: usize) -> StepOutput {
-        let output = self.line.training_step(batch, batch_idx);
+    fn training_step(&self, batch: Batch, batch_idx: usize) -> Result<StepOutput> {
+        let output = self.line.training_step(batch, batch_idx)?;
         if let Some(loss) = output.loss() {
             self.log("train_loss", loss).on_step(true).on_epoch(true);
         }
-        output
+        Ok(output)
     }
 
-    fn validation_step(&self, batch: Batch, batch_idx: usize) {
-        self.line.validation_step(batch, batch_idx);
+    fn validation_step(&self, batch: Batch, batch_idx: usize) -> Result<StepOutput> {
+        let output = self.line.validation_step(batch, batch_idx)?;
         self.log("batches", 1.0).reduce_fx(ReduceFx::Sum);
         self.log("position", batch_idx as f64).on_step(true).on_epoch(false);
         if self.signal_at == Some((batch_idx, self.global_step())) {
             signal_hook::low_level::raise(signal_hook::consts::SIGTERM).unwrap();
         }
+        Ok(output)
     }
 
     fn on_validation_epoch_end(&mut self, _ctx: &mut Context<'_>) -> Result<()> {

@@ -115,7 +115,7 @@ impl Net {
 impl LightningModule for Net {
     type Batch = Batch;
 
-    fn training_step(&self, batch: Batch, batch_idx: usize) -> StepOutput {
+    fn training_step(&self, batch: Batch, batch_idx: usize) -> Result<StepOutput> {
         let items = batch.0.dims()[0] as f64;
         let loss = self.loss(batch);
         self.log("train_loss", &loss).on_step(true).on_epoch(true).prog_bar(true);
@@ -134,12 +134,12 @@ impl LightningModule for Net {
         }
         self.log("noise", draw()).on_epoch(true);
         trip(Hook::TrainingStep);
-        loss.into()
+        Ok(loss.into())
     }
 
     fn training_batch(&mut self, batch: Batch, batch_idx: usize, opt: &mut Stepper<'_, Self>) -> Result<StepOutput> {
         let again = batch.clone();
-        let output = self.training_step(batch, batch_idx);
+        let output = self.training_step(batch, batch_idx)?;
         if !self.learning.is_manual {
             opt.automatic(self, &output)?;
             return Ok(output);
@@ -154,7 +154,7 @@ impl LightningModule for Net {
         Ok(output)
     }
 
-    fn validation_step(&self, batch: Batch, batch_idx: usize) {
+    fn validation_step(&self, batch: Batch, batch_idx: usize) -> Result<StepOutput> {
         let loss = self.loss(batch);
         self.log("val_loss", &loss).prog_bar(true);
         self.log("val_max", &loss).reduce_fx(ReduceFx::Max);
@@ -165,6 +165,7 @@ impl LightningModule for Net {
             self.log("val_sometimes", self.global_step()).on_step(true).on_epoch(false);
         }
         trip(Hook::ValidationStep);
+        Ok(StepOutput::none())
     }
 
     fn batch_size(&self, (x, _): &Batch) -> Option<usize> {

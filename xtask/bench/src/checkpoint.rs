@@ -38,8 +38,8 @@ impl Large {
 impl LightningModule for Large {
     type Batch = Tensor<2>;
 
-    fn training_step(&self, batch: Tensor<2>, _batch_idx: usize) -> StepOutput {
-        self.layers.iter().fold(batch, |x, layer| layer.forward(x)).mean().into()
+    fn training_step(&self, batch: Tensor<2>, _batch_idx: usize) -> Result<StepOutput> {
+        Ok(self.layers.iter().fold(batch, |x, layer| layer.forward(x)).mean().into())
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {

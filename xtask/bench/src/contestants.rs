@@ -52,11 +52,11 @@ macro_rules! tiny_module {
         impl LightningModule for $name {
             type Batch = Batch;
 
-            fn training_step(&self, batch: Batch, _batch_idx: usize) -> StepOutput {
+            fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
                 let $loss = self.tiny.loss(batch);
                 let $module = self;
                 $log
-                $loss.into()
+                Ok($loss.into())
             }
 
             fn configure_optimizers(&self) -> Result<Optimizers> {

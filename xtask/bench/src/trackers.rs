@@ -56,13 +56,13 @@ struct Digits {
 impl LightningModule for Digits {
     type Batch = Batch;
 
-    fn training_step(&self, (x, y): Batch, _batch_idx: usize) -> StepOutput {
+    fn training_step(&self, (x, y): Batch, _batch_idx: usize) -> Result<StepOutput> {
         let output = self.output.forward(relu(self.hidden.forward(x)));
         let loss = MseLoss::new().forward(output, y, Reduction::Mean);
         for name in ["m0", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "m9"] {
             self.log(name, &loss);
         }
-        loss.into()
+        Ok(loss.into())
     }
 
     fn configure_optimizers(&self) -> Result<Optimizers> {

@@ -27,8 +27,8 @@ fn every_event_reaches_its_own_closure() {
         on_train_start() on_train_end() on_train_epoch_start() on_train_epoch_end() on_train_batch_start(a, b)
         on_train_batch_end(a, b) on_before_zero_grad(a) on_before_backward(a) on_after_backward(a)
         on_before_optimizer_step(a, b) on_validation_start() on_validation_end() on_validation_epoch_start()
-        on_validation_epoch_end() on_validation_batch_start(a, b, c) on_validation_batch_end(a, b) on_test_start()
-        on_test_end() on_test_epoch_start() on_test_epoch_end() on_test_batch_start(a, b, c) on_test_batch_end(a, b)
+        on_validation_epoch_end() on_validation_batch_start(a, b, c) on_validation_batch_end(a, b, c) on_test_start()
+        on_test_end() on_test_epoch_start() on_test_epoch_end() on_test_batch_start(a, b, c) on_test_batch_end(a, b, c)
         on_predict_start() on_predict_end() on_predict_epoch_start() on_predict_epoch_end() on_predict_batch_start(a, b, c)
         on_predict_batch_end(a, b, c) on_save_checkpoint(a) on_load_checkpoint(a) on_exception(a)
     };
@@ -60,13 +60,13 @@ fn every_event_reaches_its_own_closure() {
         Event::ValidationEpochStart,
         Event::ValidationEpochEnd,
         Event::ValidationBatchStart { batch, batch_idx, dataloader_idx },
-        Event::ValidationBatchEnd { batch_idx, dataloader_idx },
+        Event::ValidationBatchEnd { output: &output, batch_idx, dataloader_idx },
         Event::TestStart,
         Event::TestEnd,
         Event::TestEpochStart,
         Event::TestEpochEnd,
         Event::TestBatchStart { batch, batch_idx, dataloader_idx },
-        Event::TestBatchEnd { batch_idx, dataloader_idx },
+        Event::TestBatchEnd { output: &output, batch_idx, dataloader_idx },
         Event::PredictStart,
         Event::PredictEnd,
         Event::PredictEpochStart,

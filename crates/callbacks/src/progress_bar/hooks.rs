@@ -63,7 +63,7 @@ impl<M: LightningModule> Callback<M> for ProgressBar {
         Ok(())
     }
 
-    fn on_validation_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, batch_idx: usize, _: usize) -> Result<()> {
+    fn on_validation_batch_end(&mut self, ctx: &mut Context<'_>, _: &mut M, _: &StepOutput, batch_idx: usize, _: usize) -> Result<()> {
         self.advance(ctx, Slot::Eval, batch_idx);
         Ok(())
     }
@@ -83,7 +83,7 @@ impl<M: LightningModule> Callback<M> for ProgressBar {
         Ok(())
     }
 
-    fn on_test_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, batch_idx: usize, _: usize) -> Result<()> {
+    fn on_test_batch_end(&mut self, ctx: &mut Context<'_>, _: &mut M, _: &StepOutput, batch_idx: usize, _: usize) -> Result<()> {
         self.advance(ctx, Slot::Eval, batch_idx);
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::{
 use burn::tensor::{Device, Tensor};
 use indicatif::{InMemoryTerm, MultiProgress, ProgressDrawTarget};
 use stormfire_loggers::{CsvLogger, Loggers};
-use stormfire_module::{Callback, Error, Event};
+use stormfire_module::{Callback, Error, Event, StepOutput};
 
 use super::{terminal::Columns, *};
 use crate::testing::{Bench, Line};
@@ -69,18 +69,19 @@ fn evaluate(bench: &mut Bench, bar: &mut ProgressBar, loader: usize, batches: us
     let batch = Tensor::<2>::zeros([1, 1], &Device::flex());
     let stage = bench.run.moment.stage;
     for batch_idx in 0..batches {
-        let (batch, dataloader_idx) = (&batch, loader);
+        let (batch, output, dataloader_idx) = (&batch, &StepOutput::none(), loader);
         let (start, end) = match stage {
             RunningStage::Test => {
-                (Event::TestBatchStart { batch, batch_idx, dataloader_idx }, Event::TestBatchEnd { batch_idx, dataloader_idx })
+                (Event::TestBatchStart { batch, batch_idx, dataloader_idx }, Event::TestBatchEnd { output, batch_idx, dataloader_idx })
             }
             RunningStage::Predict => (
                 Event::PredictBatchStart { batch, batch_idx, dataloader_idx },
                 Event::PredictBatchEnd { prediction: &(), batch_idx, dataloader_idx },
             ),
-            _ => {
-                (Event::ValidationBatchStart { batch, batch_idx, dataloader_idx }, Event::ValidationBatchEnd { batch_idx, dataloader_idx })
-            }
+            _ => (
+                Event::ValidationBatchStart { batch, batch_idx, dataloader_idx },
+                Event::ValidationBatchEnd { output, batch_idx, dataloader_idx },
+            ),
         };
         bench.fire(bar, start).unwrap();
         pass(seconds);

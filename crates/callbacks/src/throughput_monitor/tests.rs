@@ -63,7 +63,7 @@ fn run(mut monitor: ThroughputMonitor) -> Vec<(String, f64, Option<u64>)> {
             let batch = Tensor::zeros([1, 1], &Device::flex());
             bench.fire(&mut monitor, Event::ValidationStart).unwrap();
             bench.fire(&mut monitor, Event::ValidationBatchStart { batch: &batch, batch_idx: 0, dataloader_idx: 0 }).unwrap();
-            bench.fire(&mut monitor, Event::ValidationBatchEnd { batch_idx: 0, dataloader_idx: 0 }).unwrap();
+            bench.fire(&mut monitor, Event::ValidationBatchEnd { output: &StepOutput::none(), batch_idx: 0, dataloader_idx: 0 }).unwrap();
             bench.validation_end(&mut monitor).unwrap();
         }
     }

@@ -1,9 +1,8 @@
 //! One call of the module's `training_batch`.
 
 use stormfire_module::{
-    Callback, Error, Hook, LightningModule, Result, StepOutput, Stepper,
+    Error, Hook, LightningModule, Result, StepOutput, Stepper,
     gradients::Clip,
-    module_hooks::ModuleHooks,
     scope,
     stepper::{Evidence, StepPlan, Window},
 };
@@ -35,7 +34,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
             let hint = "implement `training_step`, or override `training_batch`".into();
             return Err(Error::NotImplemented { what: step.name().into(), hint });
         }
-        let output = output.map_err(|error| error.in_hook(Hook::TrainingStep, &Callback::<M>::name(&ModuleHooks)))?;
+        let output = output.map_err(|error| self.engine.in_step(Hook::TrainingStep, error))?;
         self.engine.collect()?;
         Ok(BatchOutcome { output: output.detach(), has_stepped, skipped, evidence })
     }

@@ -1,0 +1,137 @@
+//! What steps return: errors, with the place they came from, and outputs, which hooks see.
+
+use std::sync::{Arc, Mutex};
+
+use burn::prelude::*;
+use stormfire::prelude::*;
+
+use crate::support::{Batch, Line, line_data, quiet};
+
+/// A [`Line`] that refuses batches of one point, and returns how many points a batch had.
+#[derive(Module, Debug)]
+struct Strict {
+    line: Line,
+    #[module(skip)]
+    seen: Seen,
+}
+
+/// What hooks of the module and of a callback saw: who, hook, points, loss, batch, loader.
+#[derive(Clone, Debug, Default)]
+struct Seen(Arc<Mutex<Vec<String>>>);
+
+impl Seen {
+    fn note(&self, who: &str, output: &StepOutput, batch_idx: usize, dataloader_idx: usize) {
+        let (items, loss) = (output.payload::<usize>(), output.loss().map(Tensor::is_tracked));
+        self.0.lock().unwrap().push(format!("{who} {items:?} {loss:?} b{batch_idx} l{dataloader_idx}"));
+    }
+}
+
+impl Strict {
+    fn new(seen: &Seen) -> Self {
+        Self { line: Line::new(), seen: seen.clone() }
+    }
+
+    /// The number of points, if there are enough.
+    fn items((x, _): &Batch) -> Result<usize> {
+        let [items, _] = x.dims();
+        let items = i32::try_from(items).map_err(Error::other)?;
+        if items > 1 { Ok(items as usize) } else { Err(Error::other(format!("{items} is too few"))) }
+    }
+
+    fn output(&self, batch: Batch) -> Result<StepOutput> {
+        let items = Self::items(&batch)?;
+        Ok(StepOutput::from(self.line.loss(batch)).with(items))
+    }
+}
+
+impl LightningModule for Strict {
+    type Batch = Batch;
+
+    fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
+        self.output(batch)
+    }
+
+    fn validation_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
+        self.output(batch)
+    }
+
+    fn test_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
+        self.output(batch)
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        self.line.configure_optimizers()
+    }
+
+    fn on_validation_batch_end(&mut self, _: &mut Context<'_>, output: &StepOutput, batch_idx: usize, loader: usize) -> Result<()> {
+        self.seen.note("module val", output, batch_idx, loader);
+        Ok(())
+    }
+
+    fn on_test_batch_end(&mut self, _: &mut Context<'_>, output: &StepOutput, batch_idx: usize, loader: usize) -> Result<()> {
+        self.seen.note("module test", output, batch_idx, loader);
+        Ok(())
+    }
+}
+
+impl PredictModule for Strict {
+    type Prediction = usize;
+
+    fn predict_step(&self, batch: Batch, _batch_idx: usize) -> Result<usize> {
+        Self::items(&batch)
+    }
+}
+
+/// A Trainer that validates once an epoch, without a sanity check.
+fn trainer() -> Trainer<Strict> {
+    quiet().max_epochs(2).num_sanity_val_steps(0)
+}
+
+#[test]
+fn an_error_of_a_step_names_step_epoch_and_batch() {
+    let module = || Strict::new(&Seen::default());
+    // Three batches, of which the last has one point.
+    let (whole, cut) = (|| line_data(4, 2), || line_data(5, 2));
+    let check = |error: Option<Error>, place: &str| {
+        assert_eq!(error.map(|error| error.to_string()), Some(format!("1 is too few (in {place})")));
+    };
+    check(trainer().fit(module(), cut()).err(), "`training_step` of `Strict`, epoch 0, batch 2");
+    check(trainer().fit(module(), (whole(), cut())).err(), "`validation_step` of `Strict`, epoch 0, batch 2");
+    check(quiet().num_sanity_val_steps(9).fit(module(), (whole(), cut())).err(), "`validation_step` of `Strict`, epoch 0, batch 2");
+    let two = vec![whole(), cut()];
+    check(trainer().fit(module(), (whole(), two)).err(), "`validation_step` of `Strict`, epoch 0, batch 2 of loader 1");
+    check(trainer().validate(&module(), cut()).err(), "`validation_step` of `Strict`, epoch 0, batch 2");
+    check(trainer().test(&module(), cut()).err(), "`test_step` of `Strict`, epoch 0, batch 2");
+    check(trainer().predict(&module(), cut()).err(), "`predict_step` of `Strict`, epoch 0, batch 2");
+}
+
+#[test]
+fn hooks_see_what_evaluation_steps_return() {
+    let seen = Seen::default();
+    let (of_val, of_test) = (seen.clone(), seen.clone());
+    let watch = LambdaCallback::new()
+        .on_validation_batch_end(move |_, _, output, batch, loader| {
+            of_val.note("callback val", output, batch, loader);
+            Ok(())
+        })
+        .on_test_batch_end(move |_, _, output, batch, loader| {
+            of_test.note("callback test", output, batch, loader);
+            Ok(())
+        });
+    let mut trainer = trainer().max_epochs(1).callback(watch);
+    let fit = trainer.fit(Strict::new(&seen), (line_data(4, 2), vec![line_data(5, 3), line_data(2, 2)])).unwrap();
+    trainer.test(&fit.module, line_data(2, 2)).unwrap();
+    assert_eq!(
+        *seen.0.lock().unwrap(),
+        [
+            "callback val Some(3) Some(false) b0 l0",
+            "module val Some(3) Some(false) b0 l0",
+            "callback val Some(2) Some(false) b1 l0",
+            "module val Some(2) Some(false) b1 l0",
+            "callback val Some(2) Some(false) b0 l1",
+            "module val Some(2) Some(false) b0 l1",
+            "callback test Some(2) Some(false) b0 l0",
+            "module test Some(2) Some(false) b0 l0",
+        ]
+    );
+}
