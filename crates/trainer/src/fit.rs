@@ -17,7 +17,7 @@ use crate::{
     evaluate::Evaluated,
     finite_watch::FiniteWatch,
     log_store::Loop,
-    trainer::Stop,
+    stop::Stop,
     training::Training,
 };
 

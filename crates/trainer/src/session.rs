@@ -19,6 +19,7 @@ use crate::{
     communicator::{Communicator, SingleRank},
     config::TrainerConfig,
     data_facts::DataFacts,
+    ending::on_exception,
     engine::Engine,
     evaluate::{Evaluated, Evaluation, evaluate},
     fit::FitLoop,
@@ -30,7 +31,8 @@ use crate::{
     setup::{choose_device, complete_callbacks, draw_seed, limit_of, limits_of, log_hyperparams, open_loggers, place, tell_what_is_rare},
     signals::{Signal, SignalWatch},
     slurm::Requeue,
-    trainer::{Fit, LoggerChoice, Stop},
+    stop::{Fit, Stop},
+    trainer::LoggerChoice,
     training::Training,
     whereabouts,
 };
@@ -321,46 +323,6 @@ fn run_span(stage: Stage) -> tracing::Span {
         Stage::Validate => tracing::info_span!("validate"),
         Stage::Test => tracing::info_span!("test"),
         Stage::Predict => tracing::info_span!("predict"),
-    }
-}
-
-fn on_exception<M: LightningModule, D: DataModule>(
-    engine: &mut Engine<M>,
-    module: &mut M,
-    data: &mut D,
-    training: &Training,
-    error: &Error,
-) {
-    // Its failure may be the very error; then there is nothing more to say.
-    if let Err(late) = guard(|| checkpoint::settle(engine)) {
-        tracing::error!("while handling `{error}`: {late}");
-    }
-    // Callbacks can see what will not be written any more, and ask for it again.
-    if matches!(error, Error::Interrupted { .. }) {
-        // A signal ends a fit between two batches: what is there is whole.
-        engine.kept = None;
-    }
-    if let Err(late) = checkpoint::go_back(engine) {
-        tracing::error!("while handling `{error}`: {late}");
-    }
-    let given_up = engine.run.requests.saves.len();
-    let told = guard(|| engine.fire(module, Event::Exception { error }));
-    engine.run.requests.saves.drain(..given_up);
-    engine.run.boundary = None;
-    if let Error::NonFinite { parameters, .. } = error
-        && !parameters.is_empty()
-    {
-        for request in engine.run.requests.saves.drain(..) {
-            tracing::warn!("`{}` is not written: the parameters are not finite", request.path.display());
-        }
-    }
-    let saved = guard(|| checkpoint::write_kept(engine, module, training));
-    let heard = guard(|| {
-        data.on_exception(error);
-        Ok(())
-    });
-    for late in [told, saved, heard].into_iter().filter_map(Result::err) {
-        tracing::error!("while handling `{error}`: {late}");
     }
 }
 

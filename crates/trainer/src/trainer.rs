@@ -3,7 +3,6 @@
 use std::{
     any::Any,
     path::{Path, PathBuf},
-    process::{ExitCode, Termination},
     time::Duration,
 };
 
@@ -11,8 +10,7 @@ use burn::tensor::Device;
 use stormfire_data::DataModule;
 use stormfire_loggers::{Logger, Loggers, Metrics};
 use stormfire_module::{
-    Callback, Error, Every, LightningModule, PredictModule, Result, gradients::ClipAlgorithm, moment::Progress, outer_run::OuterRun,
-    run::SaveRequest,
+    Callback, Error, Every, LightningModule, PredictModule, Result, gradients::ClipAlgorithm, outer_run::OuterRun, run::SaveRequest,
 };
 
 use crate::{
@@ -23,72 +21,10 @@ use crate::{
     non_finite::NonFinite,
     profiler::ProfilerKind,
     session::Session,
-    signals::{Signal, check_not_interrupted},
+    signals::check_not_interrupted,
     slurm::{Requeue, RequeueSignal},
+    stop::Fit,
 };
-
-/// What a fit returns.
-#[derive(Debug)]
-#[must_use]
-pub struct Fit<M> {
-    /// The trained module, in training mode.
-    pub module: M,
-    /// Why the fit ended.
-    pub stop: Stop,
-    /// How far it came.
-    pub progress: Progress,
-    /// The newest value of everything that callbacks can monitor: `fit.metrics.get("val_loss")`.
-    pub metrics: Metrics,
-}
-
-/// Why a fit ended. As the value of `main` it becomes the exit code: [`Signal::exit_code`] after a signal, else 0.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Stop {
-    /// `max_epochs`, this number, is reached.
-    MaxEpochs(usize),
-    /// `max_steps`, this number of optimizer steps, is reached.
-    MaxSteps(u64),
-    /// A callback or hook asked for it, with this reason.
-    Requested(String),
-    /// `limit_train_batches` left nothing to train on.
-    NoTrainingBatches,
-    /// A signal asked for it.
-    Interrupted(Signal),
-}
-
-impl Stop {
-    /// Whether a signal ended the fit: a program should end too.
-    pub fn is_interrupted(&self) -> bool {
-        matches!(self, Stop::Interrupted(_))
-    }
-
-    /// The exit code for a program that ends after this.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Stop::Interrupted(signal) => signal.exit_code(),
-            _ => 0,
-        }
-    }
-}
-
-impl std::fmt::Display for Stop {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Stop::MaxEpochs(epochs) => write!(f, "`max_epochs = {epochs}` reached"),
-            Stop::MaxSteps(steps) => write!(f, "`max_steps = {steps}` reached"),
-            Stop::Requested(reason) => f.write_str(reason),
-            Stop::NoTrainingBatches => f.write_str("no training batches"),
-            Stop::Interrupted(signal) => write!(f, "interrupted by {signal}"),
-        }
-    }
-}
-
-impl Termination for Stop {
-    fn report(self) -> ExitCode {
-        self.exit_code().into()
-    }
-}
 
 /// Which loggers a Trainer has.
 #[derive(Default)]
@@ -304,7 +240,8 @@ impl<M: LightningModule> Trainer<M> {
     /// # Errors
     /// Wrong options, data that fails, a hook that fails or panics, a logger or checkpoint that cannot be written, a
     /// checkpoint to continue from that is damaged or does not fit. Before it returns, callbacks have seen `on_exception`
-    /// and `teardown`, and loggers are finalized as failed. Ctrl-C is no error: see [`Stop::Interrupted`].
+    /// and `teardown`, and loggers are finalized as failed. Ctrl-C is no error: see [`Stop::Interrupted`](crate::Stop::Interrupted); but the next run of the process is refused with
+    /// [`Error::Interrupted`], see [`forget_interrupt`](crate::forget_interrupt).
     pub fn fit<D: DataModule<Batch = M::Batch>>(&mut self, module: M, data: D) -> Result<Fit<M>> {
         let _outer = inside_another_run()?;
         let asked = self.ckpt_path.take();

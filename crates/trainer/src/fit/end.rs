@@ -3,7 +3,7 @@
 use stormfire_module::{LightningModule, moment::Progress};
 
 use super::FitLoop;
-use crate::trainer::Stop;
+use crate::stop::Stop;
 
 impl<M: LightningModule> FitLoop<'_, M> {
     pub(super) fn is_in_epoch(&self) -> bool {
