@@ -94,7 +94,7 @@ mod tests {
         let line = |run, label, columns| picture(&view(run, label), columns, false, 0);
         assert_eq!(line(None, "Epoch 0/2", 80), "Epoch 0/2 ━━━━━━━━━━━━╸             5/10 0:45 • 0:10 0.50 it/s loss: 0.5");
         let named = line(Some("version_1"), "Epoch 0/2", 80);
-        assert_eq!(named, "version_1 Epoch 0/2 ━━━━━━━━━━━━╸             5/10 0:45 • 0:10 0.50 it/s loss: 0.5");
+        assert_eq!(named, "version_1 Epoch 0/2 ━━━━━━━━━━━━╸             5/10 0:45 • 0:10 0.50 it/s\n  loss: 0.5");
         let validation = line(Some("version_1"), "Validation DataLoader 0", 80);
         assert_eq!(validation, "version_1 Validation DataLoader 0 ━━━━━━━╸        5/10 0:45 • 0:10 0.50 it/s\n  loss: 0.5");
         let long = line(Some("an/experiment/of/many/words/version_1"), "Epoch 0/2", 120);
