@@ -1,4 +1,5 @@
-//! Logs one training to several trackers at once, with every kind of value: `cargo run --release --example trackers`.
+//! Logs one training to several trackers at once, with every kind of value:
+//! `cargo run --release --example trackers --features trackers`.
 //!
 //! The training is a small one on the digits of `data/mnist-mini`. After each epoch a batch of validation digits is shown: as
 //! a picture, with a table and a drawing of what was recognised, and more. TensorBoard and CSV files are always written, and

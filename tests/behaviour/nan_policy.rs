@@ -26,12 +26,17 @@ enum Fault {
     Loss,
     /// The loss is fine, its slope is not.
     Gradient,
+    /// The same, for a parameter that no other loss depends on.
+    Aside,
 }
 
 /// A line that is taught nonsense by some batches of its first epoch.
 #[derive(Module, Debug)]
 struct Sick {
     line: Line,
+    aside: Param<Tensor<1>>,
+    /// Not trained, and infinite on purpose.
+    mask: Param<Tensor<1>>,
 }
 
 thread_local! {
@@ -45,7 +50,9 @@ impl Sick {
         let device = Device::flex();
         line.layer.weight = Param::from_tensor(Tensor::from_floats([[0.5]], &device));
         line.layer.bias = Some(Param::from_tensor(Tensor::from_floats([0.1], &device)));
-        Self { line }
+        let aside = Param::from_tensor(Tensor::from_floats([1.0], &device));
+        let mask = Param::from_tensor(Tensor::from_floats([f32::NEG_INFINITY], &device)).set_require_grad(false);
+        Self { line, aside, mask }
     }
 
     fn weights(&self) -> Vec<f64> {
@@ -66,6 +73,7 @@ impl LightningModule for Sick {
             Some(Fault::Loss) => loss * f64::INFINITY,
             // The slope of a square root is infinite at 0, and 0 · ∞ is no number.
             Some(Fault::Gradient) => (self.line.layer.weight.val() * 0.0).sqrt().sum() + loss,
+            Some(Fault::Aside) => (self.aside.val() * 0.0).sqrt().sum() + loss,
             None => loss,
         };
         Ok(loss.into())
@@ -137,27 +145,50 @@ fn the_first_bad_batch_and_step_are_named() {
         ("windows of three", || quiet().accumulate_grad_batches(3), 3),
     ];
     for (name, make, window) in makes {
-        for (fault, what) in [(Fault::Loss, "the training loss"), (Fault::Gradient, "a gradient")] {
+        for fault in [Fault::Loss, Fault::Gradient] {
             // The 150th lies beyond what is kept one by one.
             for at in [0, 13, 150] {
-                // Accumulated gradients are judged when the window closes.
-                let batch = if fault == Fault::Gradient { (at / window + 1) * window - 1 } else { at };
-                let step = at / window;
+                // Accumulated gradients break something when the window closes.
+                let next = (at / window + 1) * window;
+                let (what, batch) = match (fault, name) {
+                    (Fault::Loss, _) => ("the training loss", at),
+                    // The norm is known anyhow.
+                    (_, "clipping by norm") => ("a gradient", next - 1),
+                    _ => ("the training loss", next),
+                };
+                let step = batch / window;
                 let text = format!("{what} is not finite at epoch 0, batch {batch} (global step {step})");
                 let outcome = make().max_epochs(1).fit(Sick::new(&[(at, fault), (at + 20, Fault::Loss)]), line_data(400, 2));
                 let error = outcome.unwrap_err();
                 assert!(error.to_string().starts_with(&text), "{name}: {error}, not {text}");
-                // An infinite value that is clamped leaves nothing broken.
                 let Error::NonFinite { parameters, .. } = error else { panic!("{name}: {error}") };
+                // An infinite value that is clamped breaks nothing.
                 assert!(!parameters.is_empty() || name == "clipping by value", "{name}");
             }
         }
     }
     check(
         quiet().max_epochs(1).fit(Sick::new(&[(5, Fault::Gradient)]), line_data(40, 2)),
-        &format!("a gradient is not finite at epoch 0, batch 5 (global step 5){BROKEN}"),
+        &format!("the training loss is not finite at epoch 0, batch 6 (global step 6){BROKEN}"),
         Some(FIND_IT),
     );
+}
+
+#[test]
+fn a_gradient_that_no_loss_tells_of_is_found_in_its_parameter() {
+    let text = |batch: usize| {
+        format!(
+            "a trained parameter is not finite at epoch 0, batch {batch} (global step {batch}); by now these parameters are not finite: `aside`"
+        )
+    };
+    let sick = || Sick::new(&[(12, Fault::Aside)]);
+    // At the end of the epoch, if nobody reads before.
+    check(quiet().max_epochs(1).fit(sick(), line_data(80, 2)), &text(39), Some(FIND_IT));
+    // With what is read, but not at every step.
+    let seen = Seen::default();
+    let trainer = recording(&MemoryLogger::new()).log_every_n_steps(5).callback(seen.clone()).callback(Flush);
+    check(trainer.max_epochs(1).fit(sick(), line_data(400, 2)), &text(49), Some(FIND_IT));
+    assert_eq!(seen.0.lock().unwrap().batches, 51);
 }
 
 #[test]
@@ -165,7 +196,7 @@ fn it_is_noticed_when_the_loggers_read() {
     let seen = Seen::default();
     let trainer = recording(&MemoryLogger::new()).log_every_n_steps(10).callback(seen.clone()).callback(Flush);
     let outcome = trainer.max_epochs(1).fit(Sick::new(&[(12, Fault::Gradient)]), line_data(4000, 2));
-    check(outcome, &format!("a gradient is not finite at epoch 0, batch 12 (global step 12){BROKEN}"), Some(FIND_IT));
+    check(outcome, &format!("the training loss is not finite at epoch 0, batch 13 (global step 13){BROKEN}"), Some(FIND_IT));
     // The step 19 is logged when its batch has ended, and read while the next one ends.
     assert_eq!(seen.0.lock().unwrap().batches, 21);
 }
@@ -247,15 +278,46 @@ fn nobody_looks_when_it_is_off() {
 
 #[test]
 fn broken_parameters_are_never_saved() {
-    for policy in [NonFinite::Error, NonFinite::Stop] {
+    // A loss tells of it before the next save at step 12; that save comes before a loss; no loss ever tells.
+    let faults = [(9, Fault::Gradient), (11, Fault::Gradient), (9, Fault::Aside)];
+    for (policy, fault, weights_only) in [NonFinite::Error, NonFinite::Stop]
+        .into_iter()
+        .flat_map(|policy| faults.map(|fault| [(policy, fault, false), (policy, fault, true)]))
+        .flatten()
+    {
         let folder = tempfile::tempdir().unwrap();
         let saving = ModelCheckpoint::new().every(Every::Steps(4)).dirpath(folder.path()).save_last(true).save_top_k(1);
+        let saving = saving.save_weights_only(weights_only);
         let trainer = quiet().enable_checkpointing(true).callback(saving).on_non_finite(policy);
-        let outcome = trainer.max_epochs(1).fit(Sick::new(&[(9, Fault::Gradient)]), line_data(40, 2));
+        let outcome = trainer.max_epochs(1).fit(Sick::new(&[fault]), line_data(4000, 2));
         assert_eq!(outcome.is_ok(), policy == NonFinite::Stop);
-        assert_eq!(names(folder.path()), ["epoch=0-step=8.ckpt", "last.ckpt"], "{policy}");
-        let fit = quiet().ckpt_path(folder.path().join("last.ckpt")).max_steps(9).fit(Sick::new(&[]), line_data(40, 2)).unwrap();
+        assert_eq!(names(folder.path()), ["epoch=0-step=8.ckpt", "last.ckpt"], "{policy} {fault:?}");
+        if weights_only {
+            continue;
+        }
+        let fit = quiet().ckpt_path(folder.path().join("last.ckpt")).max_steps(9).fit(Sick::new(&[]), line_data(4000, 2)).unwrap();
         assert!(fit.module.weights().iter().all(|weight| weight.is_finite()));
+    }
+}
+
+#[test]
+fn broken_parameters_are_not_saved_by_hand() {
+    for policy in [NonFinite::Error, NonFinite::Stop, NonFinite::Off] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut trainer = quiet().max_steps(2).on_non_finite(policy);
+        let mut module = trainer.fit(Sick::new(&[]), line_data(40, 2)).unwrap().module;
+        trainer.save_checkpoint(&module, folder.path().join("whole.ckpt")).unwrap();
+        module.aside = Param::from_tensor(Tensor::from_floats([f32::INFINITY], &Device::flex()));
+        let whole = trainer.save_checkpoint(&module, folder.path().join("broken.ckpt"));
+        let weights = trainer.save_weights(&module, folder.path().join("weights.ckpt"));
+        if policy == NonFinite::Off {
+            assert!(whole.is_ok() && weights.is_ok());
+            continue;
+        }
+        let text = "a trained parameter is not finite at epoch 1, batch 1 (global step 1); by now these parameters are not finite: `aside`";
+        check(whole, text, Some(FIND_IT));
+        check(weights, text, Some(FIND_IT));
+        assert_eq!(names(folder.path()), ["whole.ckpt"], "{policy}");
     }
 }
 
@@ -280,7 +342,7 @@ fn is_interrupted() {
     assert!(stormfire::forget_interrupt().is_some());
     let mut trainer = quiet().max_epochs(1).callback(Interrupts).requeue_signal(RequeueSignal::Term).default_root_dir(&folder);
     let outcome = trainer.fit(Sick::new(&[(3, Fault::Gradient)]), line_data(40, 2));
-    check(outcome, &format!("a gradient is not finite at epoch 0, batch 3 (global step 3){BROKEN}"), Some(FIND_IT));
+    check(outcome, &format!("the training loss is not finite at epoch 0, batch 4 (global step 4){BROKEN}"), Some(FIND_IT));
     assert!(names(&folder).is_empty());
 }
 

@@ -1,16 +1,35 @@
-//! `cargo xtask bench`: what the loop, loggers, trackers and a checkpoint cost, as ratios inside one run.
+//! `cargo xtask bench`: what the loop, loggers, trackers, a checkpoint and the first build cost, as ratios inside one run.
 
+mod builds;
 mod loggers;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::system::{self, Workspace};
 
+/// What can be measured alone.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Subject {
+    /// The loop, beside a hand-written one and burn-train, and one step of a process.
+    Loop,
+    /// The loop, taken apart: what each default costs at a step. Not measured otherwise.
+    Parts,
+    Checkpoint,
+    Loggers,
+    /// Trainings with trackers.
+    Trackers,
+    /// The first build of a new user beside that of burn alone, which takes half an hour on two cores. Not measured otherwise.
+    Builds,
+}
+
 #[derive(Args)]
 pub(crate) struct Options {
+    /// Measures this only.
+    #[arg(long, value_enum)]
+    only: Option<Subject>,
     /// Interleaved rounds; the medians are printed.
     #[arg(long, default_value_t = 7)]
     rounds: usize,
@@ -26,51 +45,51 @@ pub(crate) struct Options {
     /// A Python with torch, to save and load the same beside it.
     #[arg(long, value_name = "PYTHON")]
     torch: Option<PathBuf>,
-    /// Measures checkpoints only.
-    #[arg(long)]
-    only_checkpoint: bool,
     /// Rounds of a million scalars and rows for each logger; 0 leaves them out.
     #[arg(long, default_value_t = 3)]
     logger_rounds: usize,
     /// A Python with tensorboardX or Lightning, to record the same beside our loggers.
     #[arg(long, value_name = "PYTHON")]
     python: Option<PathBuf>,
-    /// Measures loggers only.
-    #[arg(long)]
-    only_loggers: bool,
     /// Rounds of a training with each tracker and a server that is well, slow, down or angry; 0 leaves them out.
     #[arg(long, default_value_t = 3)]
     tracker_rounds: usize,
-    /// Measures trainings with trackers only.
-    #[arg(long)]
-    only_trackers: bool,
+}
+
+impl Options {
+    fn measures(&self, subject: Subject) -> bool {
+        match self.only {
+            Some(only) => only == subject,
+            None => !matches!(subject, Subject::Parts | Subject::Builds),
+        }
+    }
 }
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
-    if options.logger_rounds > 0 && !options.only_checkpoint && !options.only_trackers {
+    if options.measures(Subject::Builds) {
+        builds::run(workspace)?;
+    }
+    if options.measures(Subject::Loggers) && options.logger_rounds > 0 {
         loggers::run(workspace, options.logger_rounds, options.python.as_deref())?;
     }
-    if options.only_loggers {
+    if matches!(options.only, Some(Subject::Builds | Subject::Loggers)) {
         return Ok(());
     }
-    let folder = workspace.root.join("xtask/bench");
     let target = workspace.target.join("bench");
-    system::run(
-        workspace.cargo().args(["build", "--release", "--manifest-path"]).arg(folder.join("Cargo.toml")).arg("--target-dir").arg(&target),
-    )?;
-    let program = target.join("release/stormfire-bench");
+    let program = build(workspace, options, &target)?;
     let bench = |arguments: &[String]| {
         let mut command = workspace.command(&program);
         command.args(arguments).env("RAYON_NUM_THREADS", options.threads.to_string());
         system::run(&mut command)
     };
-    if options.tracker_rounds > 0 && !options.only_checkpoint {
+    let overhead = ["overhead".into(), options.rounds.to_string(), options.steps.to_string()];
+    if options.measures(Subject::Parts) {
+        bench(&[overhead.as_slice(), &["--parts".into()]].concat())?;
+    }
+    if options.measures(Subject::Trackers) && options.tracker_rounds > 0 {
         bench(&["trackers".into(), options.tracker_rounds.to_string()])?;
     }
-    if options.only_trackers {
-        return Ok(());
-    }
-    if options.checkpoint_rounds > 0 {
+    if options.measures(Subject::Checkpoint) && options.checkpoint_rounds > 0 {
         let mut arguments =
             vec!["checkpoint".into(), target.join("checkpoints").display().to_string(), options.checkpoint_rounds.to_string()];
         match &options.torch {
@@ -82,17 +101,30 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         }
         bench(&arguments)?;
     }
-    if options.only_checkpoint {
-        return Ok(());
-    }
-    bench(&["overhead".into(), options.rounds.to_string(), options.steps.to_string()])?;
-    println!("\nA whole process that makes one training step (three times each):");
-    for name in ["startup", "startup-raw"] {
-        for _ in 0..3 {
-            print!("{name}: ");
-            std::io::Write::flush(&mut std::io::stdout())?;
-            bench(&[name.into()])?;
+    if options.measures(Subject::Loop) {
+        bench(&overhead)?;
+        println!("\nA whole process that makes one training step (three times each):");
+        for name in ["startup", "startup-raw"] {
+            for _ in 0..3 {
+                print!("{name}: ");
+                std::io::Write::flush(&mut std::io::stdout())?;
+                bench(&[name.into()])?;
+            }
         }
     }
     Ok(())
+}
+
+/// With what is needed only: burn-train, the rival, doubles it.
+fn build(workspace: &Workspace, options: &Options, target: &Path) -> Result<PathBuf> {
+    let mut build = workspace.cargo();
+    build.args(["build", "--release", "--manifest-path"]).arg(workspace.root.join("xtask/bench/Cargo.toml"));
+    build.arg("--target-dir").arg(target);
+    for (subject, feature) in [(Subject::Loop, "rival"), (Subject::Trackers, "trackers")] {
+        if options.measures(subject) {
+            build.args(["--features", feature]);
+        }
+    }
+    system::run(&mut build)?;
+    Ok(target.join("release/stormfire-bench"))
 }

@@ -6,6 +6,7 @@ mod cuda;
 mod data;
 mod docs;
 mod examples;
+mod fresh;
 mod losses;
 mod python;
 mod s3;
@@ -34,7 +35,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Run every check that CI runs; goes on after a failure and fails at the end.
+    /// Run every check that CI runs, and more with `--full`; goes on after a failure and fails at the end.
     Test(test::Options),
     /// Run the quick checks: formatting, the rules of the house, the lints.
     Check,
@@ -44,8 +45,6 @@ enum Task {
     Bench(bench::Options),
     /// Kill a training thousands of times, and compare it with the unbroken one.
     Crash(crash::Options),
-    /// Link the MNIST example with the feature `cuda`, without a network, and run it where no GPU can be used (20 minutes).
-    Cuda,
     /// Build the documentation of the crates, and the book where `docs/` holds one.
     Docs(docs::Options),
 }
@@ -68,7 +67,6 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Task::Data => data::fetch(&workspace).map(|()| ExitCode::SUCCESS),
         Task::Bench(options) => bench::run(&workspace, &options).map(|()| ExitCode::SUCCESS),
         Task::Crash(options) => crash::run(&workspace, &options).map(|()| ExitCode::SUCCESS),
-        Task::Cuda => cuda::link_and_run(&workspace).map(|()| ExitCode::SUCCESS),
         Task::Docs(options) => docs::build(&workspace, &options).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -39,8 +39,7 @@ fn read_logs(workspace: &Workspace, python: &Path, logs: &Path) -> Result<()> {
 fn read_million(workspace: &Workspace, python: &Path) -> Result<()> {
     let folder = workspace.target.join("million-run");
     system::fresh_folder(&folder)?;
-    system::run(workspace.cargo().args(["build", "--quiet", "--release", "--example", "csv_million"]))?;
-    let program = workspace.target.join(format!("release/examples/csv_million{}", std::env::consts::EXE_SUFFIX));
+    let program = system::program(&system::build(workspace, &["--example", "csv_million"])?.join("examples"), "csv_million");
     let memory = system::output(workspace.command(program).arg(&folder))?;
     system::run(workspace.script(python, "csv_check.py").arg("--million").arg(&folder).arg(memory.trim()))
 }
@@ -51,11 +50,10 @@ fn read_checkpoints(workspace: &Workspace, python: &Path) -> Result<()> {
     let folder = workspace.target.join("checkpoints-run");
     system::fresh_folder(&folder)?;
     let (sample, inspected) = (folder.join("sample.ckpt"), folder.join("inspect.json"));
-    // Together with an example, the program is built with the features that the examples were built with before.
-    system::run(workspace.cargo().args(["build", "--quiet", "--release", "--bin", "stormfire", "--example", "sample"]))?;
-    let built = |name: &str| workspace.command(workspace.target.join("release").join(format!("{name}{}", std::env::consts::EXE_SUFFIX)));
-    system::run(built("examples/sample").arg(&sample))?;
-    fs_err::write(&inspected, system::output(built("stormfire").arg("inspect").arg(&checkpoint).arg("--json"))?)?;
+    let built = system::build(workspace, &["--bin", "stormfire", "--example", "sample"])?;
+    system::run(workspace.command(system::program(&built.join("examples"), "sample")).arg(&sample))?;
+    let mut inspect = workspace.command(system::program(&built, "stormfire"));
+    fs_err::write(&inspected, system::output(inspect.arg("inspect").arg(&checkpoint).arg("--json"))?)?;
     system::run(workspace.script(python, "checkpoint_check.py").arg("sample").arg(&sample))?;
     system::run(workspace.script(python, "checkpoint_check.py").arg("fit").arg(&checkpoint).arg(&inspected))
 }

@@ -18,10 +18,9 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     let mut check = workspace.script(&python, "s3_check.py");
     // Built as in the step `test`, so there is nothing left to build.
     check.arg(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    check.args(["test", "--workspace", "--test", "behaviour", "--", "--ignored", "--exact", TEST]);
+    check.arg("test").args(system::ALL).args(["--test", "behaviour", "--", "--ignored", "--exact", TEST]);
     system::run(&mut check)?;
-    system::run(workspace.cargo().args(["build", "--quiet", "--workspace", "--example", "remote_logs"]))?;
-    let program = workspace.target.join(format!("debug/examples/remote_logs{}", env::consts::EXE_SUFFIX));
+    let program = system::program(&system::build(workspace, &["--example", "remote_logs"])?.join("examples"), "remote_logs");
     let mut check = workspace.script(&python, "s3_check.py");
     system::run(check.arg("--logs").arg(workspace.target.join("remote-logs-run")).arg(program))?;
     Ok(Verdict::Passed)

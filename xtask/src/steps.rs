@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::system::{self, Workspace};
 use crate::test::Verdict;
-use crate::{cuda, docs, examples, python, s3, tidy, torch, trackers, wgpu};
+use crate::{crash, cuda, docs, examples, fresh, python, s3, tidy, torch, trackers, wgpu};
 
 /// One check.
 pub(crate) struct Step {
@@ -42,13 +42,20 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "cuda", about: "the features for GPUs compile", body: cuda::step },
 ];
 
+/// What takes too long for every change: `--full` adds them.
+pub(crate) const FULL_STEPS: &[Step] = &[
+    Step { name: "fresh", about: "a new project with the lines of the README builds, optimized, and trains", body: fresh::step },
+    Step { name: "cuda-link", about: "the MNIST example links with `cuda`, and runs where no GPU can be used", body: cuda::link_and_run },
+    Step { name: "crash", about: "a training that is killed 2,000 times ends as the unbroken one", body: crash::step },
+];
+
 fn fmt(workspace: &Workspace) -> Result<Verdict> {
     system::run(workspace.cargo().args(["fmt", "--all", "--check"]))?;
     Ok(Verdict::Passed)
 }
 
 fn clippy(workspace: &Workspace) -> Result<Verdict> {
-    system::run(workspace.cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    system::run(workspace.cargo().arg("clippy").args(system::ALL).args(["--all-targets", "--", "-D", "warnings"]))?;
     Ok(Verdict::Passed)
 }
 
@@ -62,6 +69,6 @@ fn features(workspace: &Workspace) -> Result<Verdict> {
 }
 
 fn test(workspace: &Workspace) -> Result<Verdict> {
-    system::run(workspace.cargo().args(["test", "--workspace", "--no-fail-fast"]))?;
+    system::run(workspace.cargo().arg("test").args(system::ALL).arg("--no-fail-fast"))?;
     Ok(Verdict::Passed)
 }

@@ -43,6 +43,22 @@ impl Workspace {
     }
 }
 
+/// Every package with every feature for a CPU, so that steps share what they build: in one step one package, with fewer
+/// features, would have burn compiled again.
+pub(crate) const ALL: [&str; 3] = ["--workspace", "--features", "stormfire-examples/trackers"];
+
+/// Builds programs as the step `test` does, so that there is little left to build; gives the folder that they are in.
+/// Examples are in its folder `examples`.
+pub(crate) fn build(workspace: &Workspace, targets: &[&str]) -> Result<PathBuf> {
+    run(workspace.cargo().args(["build", "--quiet"]).args(ALL).args(targets))?;
+    Ok(workspace.target.join("debug"))
+}
+
+/// The file of a program.
+pub(crate) fn program(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}{}", env::consts::EXE_SUFFIX))
+}
+
 /// Shows the command and runs it with our own input and output.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     println!("$ {}", shown(command));

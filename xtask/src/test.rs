@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
-use crate::steps::{STEPS, Step};
+use crate::steps::{FULL_STEPS, STEPS, Step};
 use crate::system::{self, Workspace};
 
 #[derive(Args, Default)]
@@ -18,6 +18,9 @@ pub(crate) struct Options {
     /// Leave this step out; may be given several times. Refused under CI.
     #[arg(long, value_name = "NAME", value_parser = step_names())]
     skip: Vec<String>,
+    /// Run also the steps that take too long for every change.
+    #[arg(long)]
+    full: bool,
     /// Print the names of the steps and what they check, and run nothing.
     #[arg(long)]
     list: bool,
@@ -30,7 +33,7 @@ impl Options {
 }
 
 fn step_names() -> PossibleValuesParser {
-    PossibleValuesParser::new(STEPS.iter().map(|step| step.name))
+    PossibleValuesParser::new(all().map(|step| step.name))
 }
 
 /// How a step ended that met no error.
@@ -59,6 +62,10 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
         for step in STEPS {
             println!("{:<12}{}", step.name, step.about);
         }
+        println!("\nwith `--full`, too:");
+        for step in FULL_STEPS {
+            println!("{:<12}{}", step.name, step.about);
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let ci = system::is_ci();
@@ -69,8 +76,20 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     Ok(conclude(&reports))
 }
 
+fn all() -> impl Iterator<Item = &'static Step> {
+    STEPS.iter().chain(FULL_STEPS)
+}
+
+/// A step that is named runs without `--full`.
 fn selected(options: &Options) -> impl Iterator<Item = &'static Step> {
-    STEPS.iter().filter(|step| options.only.is_empty() || options.only.iter().any(|name| name == step.name))
+    let by_default = if options.full { STEPS.len() + FULL_STEPS.len() } else { STEPS.len() };
+    all()
+        .enumerate()
+        .filter(move |(index, step)| match options.only.as_slice() {
+            [] => *index < by_default,
+            only => only.iter().any(|name| name == step.name),
+        })
+        .map(|(_, step)| step)
 }
 
 fn run_step(workspace: &Workspace, step: &Step, options: &Options, ci: bool) -> Report {
@@ -145,11 +164,13 @@ mod tests {
 
     #[test]
     fn names_of_steps_are_unique_and_the_quick_ones_exist() {
-        let mut names: Vec<_> = STEPS.iter().map(|step| step.name).collect();
+        let mut names: Vec<_> = all().map(|step| step.name).collect();
         assert_eq!(selected(&Options::only(&["fmt", "tidy", "clippy"])).count(), 3);
-        assert_eq!(selected(&Options::default()).count(), names.len());
+        assert_eq!(selected(&Options::only(&["fresh"])).count(), 1);
+        assert_eq!(selected(&Options::default()).count(), STEPS.len());
+        assert_eq!(selected(&Options { full: true, ..Options::default() }).count(), names.len());
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), STEPS.len());
+        assert_eq!(names.len(), STEPS.len() + FULL_STEPS.len());
     }
 }

@@ -41,7 +41,7 @@ fn we_read_theirs(workspace: &Workspace, python: &Path) -> Result<()> {
     system::fresh_folder(&folder)?;
     system::run(workspace.script(python, "pytorch_checkpoint.py").arg(&folder))?;
     let mut tests = workspace.cargo();
-    tests.args(["test", "--workspace", "--lib", "--", TESTS]).env("STORMFIRE_PYTORCH_FILES", &folder);
+    tests.arg("test").args(system::ALL).args(["--lib", "--", TESTS]).env("STORMFIRE_PYTORCH_FILES", &folder);
     let printed = system::output(&mut tests)?;
     printed.lines().filter(|line| line.contains(TESTS)).for_each(|line| println!("{line}"));
     // A filter that fits no test is no failure for cargo.

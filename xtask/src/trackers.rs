@@ -29,10 +29,8 @@ fn check(workspace: &Workspace, tracker: &str, environment: &str, body: impl FnO
     let folder = workspace.target.join(format!("{tracker}-run"));
     system::fresh_folder(&folder)?;
     let sample = format!("{tracker}_sample");
-    // As in the step `test`, so there is little left to build.
-    system::run(workspace.cargo().args(["build", "--quiet", "--workspace", "--example", &sample, "--bin", "stormfire"]))?;
-    let built = |name: &str| workspace.target.join("debug").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-    let (sample, stormfire) = (built(&format!("examples/{sample}")), built("stormfire"));
+    let built = system::build(workspace, &["--example", &sample, "--bin", "stormfire"])?;
+    let (sample, stormfire) = (system::program(&built.join("examples"), &sample), system::program(&built, "stormfire"));
     body(Check { python, sample, stormfire, folder })?;
     Ok(Verdict::Passed)
 }

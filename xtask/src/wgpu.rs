@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::losses;
 use crate::system::{self, Workspace};
 use crate::test::Verdict;
+use crate::{cuda, losses};
 
 const STEPS: usize = 5;
 /// A loss is a mean over a batch of f32 values whose sums run in another order on another device.
@@ -25,22 +25,21 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     Ok(Verdict::Passed)
 }
 
-/// One program does both runs, so that nothing but the device differs. It is a dev build: optimized, wgpu's compiler of
-/// kernels alone takes longer to build than these steps take to run.
+/// One program does both runs, so that nothing but the device differs. It is not optimized at all: wgpu's compiler of
+/// kernels alone would take longer to build than these steps take to run.
 fn train(workspace: &Workspace, accelerator: &str) -> Result<PathBuf> {
-    let target = workspace.target.join("wgpu");
-    let root = target.join("runs").join(accelerator);
+    let folder = workspace.target.join("wgpu-run");
+    let root = folder.join(accelerator);
     system::fresh_folder(&root)?;
-    let runtime = target.join("runtime");
+    let runtime = folder.join("runtime");
     fs_err::create_dir_all(&runtime)?;
     let steps = STEPS.to_string();
-    let mut cargo = workspace.cargo();
+    let mut cargo = cuda::cargo(workspace, "run");
     cargo
-        .args(["run", "--quiet", "--package", "stormfire-examples", "--example", "mnist", "--features", "wgpu", "--"])
+        .args(["--quiet", "--example", "mnist", "--features", "wgpu", "--"])
         .args(["--accelerator", accelerator, "--max-steps", &steps, "--seed", "1", "--log-every-n-steps", "1"])
         .args(["--limit-val-batches", "0", "--no-progress-bar", "--root"])
         .arg(&root)
-        .env("CARGO_TARGET_DIR", &target)
         // Mesa complains at every start without it.
         .env("XDG_RUNTIME_DIR", &runtime)
         // Trying every kernel on a software rasterizer takes minutes and changes no result.

@@ -67,11 +67,11 @@ pub enum Error {
     /// A loss or gradient that is NaN or infinite.
     #[error("{what} is not finite at epoch {epoch}, batch {batch_idx} (global step {global_step}){}", broken(.parameters))]
     NonFinite {
-        /// `the training loss`, or the gradients.
+        /// `the training loss`, `a gradient`, or `a trained parameter` where no loss told of it.
         what: String,
         /// The 0-based epoch.
         epoch: usize,
-        /// The 0-based batch in that epoch.
+        /// The 0-based batch in that epoch. A gradient may have broken the parameters one batch before a loss tells.
         batch_idx: usize,
         /// Optimizer steps taken before it.
         global_step: u64,

@@ -77,20 +77,40 @@ impl OnGradient for Squares<'_> {
     }
 }
 
-/// A number for each gradient, or for each parameter itself, that is finite if and only if all of its elements are.
+/// What [`Totals`] are of.
+#[derive(Clone, Copy)]
+enum Summed<'a> {
+    Gradients(&'a GradientsParams),
+    /// Also those that are not trained, such as running statistics. These may be infinite on purpose, as masks are.
+    Parameters,
+    Trained,
+}
+
+/// A number for each of them that is finite if and only if all of its elements are.
 struct Totals<'a> {
-    gradients: Option<&'a GradientsParams>,
+    of: Summed<'a>,
     found: Vec<(String, Tensor<1>)>,
 }
 
 impl OnGradient for Totals<'_> {
     fn call<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
-        let tensor = match self.gradients {
-            Some(gradients) => gradients.get::<D>(param.id),
-            None => Some(param.val().inner()),
+        let tensor = match self.of {
+            Summed::Gradients(gradients) => gradients.get::<D>(param.id),
+            Summed::Parameters if !is_trained(param) => {
+                let value = param.val().inner();
+                Some(value.clone().mask_fill(value.is_inf(), 0.0))
+            }
+            Summed::Parameters => Some(param.val().inner()),
+            Summed::Trained => is_trained(param).then(|| param.val().inner()),
         };
         self.found.extend(tensor.map(|tensor| (path.to_string(), total_of(tensor))));
     }
+}
+
+/// Also of a parameter that is in evaluation mode, which remembers it.
+fn is_trained<const D: usize>(param: &Param<Tensor<D>>) -> bool {
+    let value = param.val();
+    if value.is_autodiff() { value.is_require_grad() } else { param.clone().train().val().is_require_grad() }
 }
 
 /// A sum is the cheapest reduction that keeps NaN and infinity. As `f32` (in which `f16` has room) those of parameters
@@ -143,8 +163,28 @@ pub fn global_norm<M: Module>(gradients: &GradientsParams, module: &M) -> Option
 /// A number on the device, shape `[1]`, that is finite if and only if every gradient is; `None` without gradients. One
 /// reduction for each of them.
 pub fn total<M: Module>(gradients: &GradientsParams, module: &M) -> Option<Tensor<1>> {
-    let totals = walk(module, Totals { gradients: Some(gradients), found: Vec::new() }).found;
+    sum(module, Summed::Gradients(gradients))
+}
+
+/// As [`total`], for the parameters that are trained; `None` if none is.
+pub fn total_of_trained<M: Module>(module: &M) -> Option<Tensor<1>> {
+    sum(module, Summed::Trained)
+}
+
+fn sum<M: Module>(module: &M, of: Summed<'_>) -> Option<Tensor<1>> {
+    let totals = walk(module, Totals { of, found: Vec::new() }).found;
     totals.into_iter().map(|(_, total)| total).reduce(|a, b| a + b)
+}
+
+/// The paths of the parameters that are trained, also of a module in evaluation mode.
+pub fn trained<M: Module>(module: &M) -> Vec<String> {
+    struct Trained(Vec<String>);
+    impl OnGradient for Trained {
+        fn call<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
+            self.0.extend(is_trained(param).then(|| path.to_string()));
+        }
+    }
+    walk(module, Trained(Vec::new())).0
 }
 
 /// Clips gradients in place, as torch does: the norm is that of all parameters together, and the factor is
@@ -228,19 +268,19 @@ pub fn load<M: Module>(tensors: &mut BTreeMap<String, TensorData>, module: &M) -
 /// # Errors
 /// [`crate::Error::Read`] when the device fails.
 pub fn non_finite<M: Module>(gradients: &GradientsParams, module: &M) -> Result<Vec<String>> {
-    not_finite_of(module, Some(gradients))
+    not_finite_of(module, Summed::Gradients(gradients))
 }
 
-/// The paths of the parameters that are not finite themselves. One device read.
+/// The paths of the parameters that are not finite themselves, or NaN if they are not trained. One device read.
 ///
 /// # Errors
 /// [`crate::Error::Read`] when the device fails.
 pub fn non_finite_parameters<M: Module>(module: &M) -> Result<Vec<String>> {
-    not_finite_of(module, None)
+    not_finite_of(module, Summed::Parameters)
 }
 
-fn not_finite_of<M: Module>(module: &M, gradients: Option<&GradientsParams>) -> Result<Vec<String>> {
-    let totals = walk(module, Totals { gradients, found: Vec::new() }).found;
+fn not_finite_of<M: Module>(module: &M, of: Summed<'_>) -> Result<Vec<String>> {
+    let totals = walk(module, Totals { of, found: Vec::new() }).found;
     let (paths, tensors): (Vec<_>, Vec<_>) = totals.into_iter().map(|(path, total)| (path, Scalar::Device(total))).unzip();
     let values = read(&tensors)?;
     Ok(paths.into_iter().zip(values).filter(|(_, value)| !value.is_finite()).map(|(path, _)| path).collect())
@@ -334,5 +374,23 @@ mod tests {
         let mut module = module();
         module.weight = module.weight.map(|weight| Tensor::from_inner(weight.inner() * f64::NAN).require_grad());
         assert_eq!(non_finite_parameters(&module).unwrap(), ["weight"]);
+        // One that is not trained may be infinite on purpose.
+        let number = |number: f64| Param::from_tensor(Tensor::<2>::full([1, 2], number, &Device::flex())).set_require_grad(false);
+        for (value, named) in [(f64::NEG_INFINITY, 0), (f64::NAN, 1)] {
+            module.weight = number(value);
+            assert_eq!(non_finite_parameters(&module).unwrap().len(), named, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_trained_is_known_in_evaluation_mode_too() {
+        let mut module = module();
+        module.bias = module.bias.map(|bias| bias.set_require_grad(false));
+        let one = |module: &Linear| read(&[Scalar::Device(total_of_trained(module).unwrap())]).unwrap();
+        for module in [module.clone(), module.valid()] {
+            assert_eq!(trained(&module), ["weight"]);
+            assert!((one(&module)[0] - f64::from(module.weight.val().sum().into_scalar::<f32>())).abs() < 1e-6);
+        }
+        assert!(total_of_trained(&module.no_grad()).is_none());
     }
 }

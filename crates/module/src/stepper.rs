@@ -100,27 +100,27 @@ pub struct Window {
 pub enum FiniteCheck {
     /// Not at all.
     Off,
-    /// It leaves [`Evidence`] on the device, for whoever reads it later.
+    /// It leaves [`Evidence`] on the device, for whoever reads it later, and computes nothing for it.
     Later,
     /// Before each step, with one device read: a step from a loss or gradient that is not finite is left out.
     BeforeStep,
 }
 
-/// What tells later whether the losses and gradients of a batch were finite: numbers on the device, shape `[1]`, `f32`,
-/// that are finite if and only if what they stand for is.
+/// What tells later whether the losses and gradients of a batch were finite: numbers on the device, shape `[1]`, that are
+/// finite if and only if what they stand for is.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
     /// For the losses that were walked back; `None` if there were none.
     pub losses: Option<Tensor<1>>,
-    /// For the gradients that the optimizers stepped with; `None` if none stepped.
+    /// For the gradients that the optimizers stepped with; `None` if none stepped, or if nobody knows their norm anyhow and
+    /// it need not be known before the step.
     pub gradients: Option<Tensor<1>>,
 }
 
-/// Adds to one piece of evidence another one.
+/// Adds to one piece of evidence another one. A single one costs nothing.
 fn add(evidence: &mut Option<Tensor<1>>, more: Tensor<1>) {
-    let more = more.cast(DType::F32);
     *evidence = Some(match evidence.take() {
-        Some(evidence) => evidence + more,
+        Some(evidence) => evidence.cast(DType::F32) + more.cast(DType::F32),
         None => more,
     });
 }
@@ -264,12 +264,14 @@ impl<'a, M: Module> Stepper<'a, M> {
             Some(Clip { algorithm: ClipAlgorithm::Norm, .. }) => gradients::global_norm(&gradients, module),
             _ => None,
         };
-        if self.plan.finite != FiniteCheck::Off {
-            // The norm is known anyhow, and as good a witness as any.
-            let total = norm.clone().or_else(|| gradients::total(&gradients, module));
-            if let Some(total) = total {
-                add(&mut self.evidence.gradients, total);
-            }
+        // A norm that is known anyhow is as good a witness as any.
+        let witness = match self.plan.finite {
+            FiniteCheck::Off => None,
+            FiniteCheck::Later => norm.clone(),
+            FiniteCheck::BeforeStep => norm.clone().or_else(|| gradients::total(&gradients, module)),
+        };
+        if let Some(witness) = witness {
+            add(&mut self.evidence.gradients, witness);
         }
         if self.plan.finite == FiniteCheck::BeforeStep
             && let Some(what) = not_finite(std::mem::take(&mut self.evidence), &gradients, module)?

@@ -13,18 +13,18 @@ pub(crate) struct Bundle(Arc<Inner>);
 struct Inner {
     readings: Vec<(Arc<str>, Reading)>,
     /// Read along, not sent.
-    watched: Option<Reading>,
+    watched: Arc<[Reading]>,
     metrics: OnceLock<Result<Metrics, String>>,
 }
 
 impl Bundle {
-    pub(crate) fn new(readings: Vec<(Arc<str>, Reading)>, watched: Option<Reading>) -> Self {
+    pub(crate) fn new(readings: Vec<(Arc<str>, Reading)>, watched: Arc<[Reading]>) -> Self {
         Self(Arc::new(Inner { readings, watched, metrics: OnceLock::new() }))
     }
 
     fn metrics(&self) -> Result<Metrics, LoggerError> {
         let read = || {
-            let readings: Vec<Reading> = self.0.readings.iter().map(|(_, reading)| reading).chain(&self.0.watched).cloned().collect();
+            let readings: Vec<Reading> = self.0.readings.iter().map(|(_, reading)| reading).chain(self.0.watched.iter()).cloned().collect();
             let values = Reading::read_all(&readings).map_err(|e| e.to_string())?;
             Ok(self.0.readings.iter().map(|(name, _)| Arc::clone(name)).zip(values).collect())
         };

@@ -16,6 +16,7 @@ use stormfire_module::{
 
 use crate::{
     checkpoint_names::Names,
+    finite_weights::FiniteWeights,
     guard::guard,
     log_state::{LOG_FOLDER, LogState},
     saved_log::PendingLog,
@@ -25,6 +26,8 @@ use crate::{
 pub(crate) struct Job {
     pub(crate) manifest: Manifest,
     pub(crate) snapshot: Snapshot,
+    /// Which of them must be finite.
+    pub(crate) finite: Option<FiniteWeights>,
     /// What only a checkpoint to continue from has.
     pub(crate) run: Option<RunPart>,
     pub(crate) requests: Vec<SaveRequest>,
@@ -44,12 +47,13 @@ pub(crate) struct RunPart {
 impl Job {
     /// Reads what is on the device, and writes. What a request replaces goes only after the new file is durable.
     fn run(self) -> Result<Vec<SaveRequest>> {
-        let Self { mut manifest, mut snapshot, run, requests, names, span } = self;
+        let Self { mut manifest, mut snapshot, finite, run, requests, names, span } = self;
         let _span = span.entered();
         let others = snapshot.len();
         let save = |RunPart { optimizers, log, loggers }| Ok::<_, Error>((optimizers.save(&mut snapshot)?, log, loggers));
         let run = run.map(save).transpose()?;
         let mut tensors = snapshot.read()?;
+        finite.map_or(Ok(()), |finite| finite.check(&tensors))?;
         // burn gives the states of an optimizer in no order; the same state is to be the same file.
         tensors[others..].sort_by(|(a, _), (b, _)| a.cmp(b));
         if let Some((states, mut log, loggers)) = run {
@@ -84,6 +88,10 @@ type Outcome = Result<Vec<SaveRequest>>;
 pub(crate) struct CheckpointWriter {
     worker: Option<Worker>,
     is_busy: bool,
+    /// Weights that are not finite stop the fit, which is no failure.
+    stops: bool,
+    /// Why a checkpoint was not written, if it was for such weights.
+    refused: Option<Error>,
 }
 
 struct Worker {
@@ -99,6 +107,7 @@ impl CheckpointWriter {
             Some(worker) => worker,
             none => none.insert(Worker::spawn()?),
         };
+        self.stops = job.finite.as_ref().is_some_and(|finite| finite.stops);
         let sent = worker.jobs.as_ref().is_some_and(|jobs| jobs.send((job, live_run::current())).is_ok());
         self.is_busy = sent;
         if sent { Ok(()) } else { Err(gone()) }
@@ -123,7 +132,19 @@ impl CheckpointWriter {
 
     fn ended(&mut self, outcome: Outcome) -> Outcome {
         self.is_busy = false;
-        outcome
+        match outcome {
+            Err(error @ Error::NonFinite { .. }) if self.stops => {
+                tracing::warn!("a checkpoint is not written: {error}");
+                self.refused = Some(error);
+                Ok(Vec::new())
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Why a checkpoint was not written that nobody was told of yet: weights that are not finite are to stop the fit.
+    pub(crate) fn refused(&mut self) -> Option<Error> {
+        self.refused.take()
     }
 }
 

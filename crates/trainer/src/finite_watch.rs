@@ -1,10 +1,11 @@
 //! Notices a loss or gradient that is not finite without ever waiting for it.
 //!
-//! Each batch leaves evidence on the device. When step metrics leave the device, before a checkpoint is written, and at
-//! the end of an epoch, the place of the first bad piece of evidence is computed there, and that one number goes along.
-//! It is looked at as soon as it is there: usually a few batches later.
+//! The loss of each batch is kept, on the device, and so is the norm of its gradients where clipping computes one: that
+//! costs nothing. When step metrics leave the device, before a checkpoint is written, and at the end of an epoch, what was
+//! kept goes along. It is looked at as soon as it is there: usually a few batches later. A gradient that breaks parameters
+//! without a trace in any loss is found in these parameters, which are looked at now and then with what is read anyhow.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use burn::tensor::{DType, Tensor, TensorData};
 use stormfire_module::{
@@ -14,20 +15,21 @@ use stormfire_module::{
     stepper::{Evidence, FiniteCheck},
 };
 
-use crate::{config::TrainerConfig, engine::Engine, non_finite::NonFinite};
+use crate::{config::TrainerConfig, engine::Engine, finite_weights::TRAINED, non_finite::NonFinite};
 
 /// The place of the first bad piece of evidence when there is none. Up to here `f32` counts without gaps.
 const NONE: f32 = 16_777_216.0;
 
-/// So many pieces of evidence are kept before they are boiled down to one number.
+/// So many pieces of evidence are kept one by one that nobody has read, before they are boiled down to one number.
 const CHUNK: usize = 128;
 
-/// So many readings are kept that nobody has read. Each covers those before it, so the oldest can go.
-const UNREAD: usize = 64;
+/// After so many batches the parameters are looked at with what is read next, at the price of one reduction for each.
+const LOOK_EVERY: usize = 50;
 
-/// A batch with evidence: two pieces, for the losses and for the gradients.
+/// A piece of evidence: what it is of, and the batch that left it.
 #[derive(Clone, Copy)]
 struct Place {
+    of: &'static str,
     batch_idx: usize,
     global_step: u64,
 }
@@ -36,16 +38,14 @@ struct Place {
 pub(crate) struct FiniteWatch {
     policy: NonFinite,
     detects_anomaly: bool,
-    /// The batches of this epoch that are not known to be fine.
+    /// Those of all evidence that is not known to be fine, oldest first.
     places: VecDeque<Place>,
-    /// How many batches before those are.
-    fine: usize,
-    /// Two pieces of evidence for each of the newest batches.
-    pending: Vec<Tensor<1>>,
-    /// The first bad piece in this epoch, of all but the pending ones.
-    first_bad: Option<Tensor<1>>,
-    /// That number on its way from the device, and how many batches it speaks of.
-    on_its_way: VecDeque<(Reading, usize)>,
+    /// The newest evidence, piece by piece.
+    pieces: VecDeque<Reading>,
+    /// All before it: the index of the first bad piece in `places`, or [`NONE`].
+    first_bad: Option<Reading>,
+    /// Batches since the parameters were looked at.
+    unseen: usize,
     /// Why the fit stops.
     stop: Option<String>,
     skipped: u64,
@@ -57,10 +57,9 @@ impl FiniteWatch {
             policy: config.on_non_finite,
             detects_anomaly: config.detect_anomaly,
             places: VecDeque::new(),
-            fine: 0,
-            pending: Vec::new(),
+            pieces: VecDeque::new(),
             first_bad: None,
-            on_its_way: VecDeque::new(),
+            unseen: 0,
             stop: None,
             skipped: 0,
         }
@@ -90,7 +89,7 @@ impl FiniteWatch {
         };
         *in_a_row += 1;
         self.skipped += 1;
-        let place = Place { batch_idx: run.moment.batch_idx, global_step: run.logger_step };
+        let place = Place::of("", run);
         match self.policy {
             NonFinite::Skip { max_in_a_row } if *in_a_row > max_in_a_row => {
                 let plural = if max_in_a_row == 1 { "" } else { "s" };
@@ -112,82 +111,106 @@ impl FiniteWatch {
         if self.plan() != FiniteCheck::Later {
             return;
         }
-        let (losses, gradients) = match (evidence.losses, evidence.gradients) {
-            (Some(losses), Some(gradients)) => (losses, gradients),
-            (Some(only), None) | (None, Some(only)) => (only.clone(), only),
-            (None, None) => return,
-        };
-        self.pending.extend([losses, gradients]);
-        self.places.push_back(Place { batch_idx: run.moment.batch_idx, global_step: run.logger_step });
-        if self.pending.len() >= CHUNK {
-            self.boil_down();
+        self.unseen += 1;
+        for (of, piece) in [("the training loss", evidence.losses), ("a gradient", evidence.gradients)] {
+            if let Some(piece) = piece {
+                self.keep(of, piece, run);
+            }
         }
     }
 
-    /// The number of batches in this epoch that left something.
-    fn batches(&self) -> usize {
-        self.fine + self.places.len()
+    fn keep(&mut self, of: &'static str, piece: Tensor<1>, run: &Run) {
+        if self.pieces.len() >= CHUNK {
+            self.boil_down();
+        }
+        self.places.push_back(Place::of(of, run));
+        self.pieces.push_back(Reading::new(Scalar::Device(piece)));
     }
 
     fn boil_down(&mut self) {
-        let end = 2 * self.batches();
-        let start = end - self.pending.len();
-        if start == end {
+        let start = self.places.len() - self.pieces.len();
+        let pieces: Vec<_> = self.pieces.drain(..).map(|piece| piece.scalar()).collect();
+        let Some(device) = pieces.iter().find_map(|piece| if let Scalar::Device(tensor) = piece { Some(tensor.device()) } else { None })
+        else {
             return;
-        }
-        let values = Tensor::cat(std::mem::take(&mut self.pending), 0);
+        };
+        let tensor = |piece| match piece {
+            Scalar::Device(tensor) => tensor.cast(DType::F32),
+            Scalar::Host(value) => Tensor::from_data([value as f32], (&device, DType::F32)),
+        };
+        let values = Tensor::cat(pieces.into_iter().map(tensor).collect(), 0);
         // Beyond millions of batches in an epoch the place is not exact, but never lost.
-        let numbers: Vec<f32> = (start..end).map(|i| (i as f32).min(NONE - 1.0)).collect();
-        let numbers = Tensor::<1>::from_data(TensorData::from(numbers.as_slice()), (&values.device(), DType::F32));
-        let first = numbers.mask_fill(values.is_finite(), NONE).min();
-        self.first_bad = Some(match self.first_bad.take() {
-            Some(before) => before.min_pair(first),
+        let numbers: Vec<f32> = (start..self.places.len()).map(|i| (i as f32).min(NONE - 1.0)).collect();
+        let numbers = Tensor::<1>::from_data(TensorData::from(numbers.as_slice()), (&device, DType::F32));
+        let first = Scalar::Device(numbers.mask_fill(values.is_finite(), NONE).min());
+        let first = match self.first_bad.take() {
+            Some(before) => before.scalar().min(first),
             None => first,
-        });
+        };
+        self.first_bad = Some(Reading::new(first));
     }
 
-    /// Lets the verdict go along with the values that are read next.
-    pub(crate) fn watch<M: LightningModule>(&mut self, engine: &mut Engine<M>) {
-        let news = !self.pending.is_empty();
-        self.boil_down();
-        let Some(first_bad) = self.first_bad.clone().filter(|_| news) else { return };
-        let reading = Reading::new(Scalar::Device(first_bad));
-        engine.store.watch(reading.clone());
-        self.on_its_way.push_back((reading, self.batches()));
-        if self.on_its_way.len() > UNREAD {
-            self.on_its_way.pop_front();
+    /// Lets the evidence go along with the values that are read next.
+    pub(crate) fn watch<M: LightningModule>(&mut self, engine: &mut Engine<M>, module: &M) {
+        if self.unseen >= LOOK_EVERY {
+            self.look_at_parameters(&engine.run, module);
+        }
+        engine.store.watch(self.unread());
+    }
+
+    fn look_at_parameters<M: LightningModule>(&mut self, run: &Run, module: &M) {
+        self.unseen = 0;
+        if let Some(total) = gradients::total_of_trained(module) {
+            self.keep(TRAINED, total, run);
         }
     }
 
-    /// Acts upon a verdict that is here: an error, or a stop.
+    fn unread(&self) -> Arc<[Reading]> {
+        self.first_bad.iter().chain(&self.pieces).cloned().collect()
+    }
+
+    /// Forgets what is known to be fine; gives the first place that is known not to be.
+    fn sift(&mut self) -> Option<Place> {
+        if let Some(first_bad) = &self.first_bad {
+            let first_bad = first_bad.get()?;
+            let covered = self.places.len() - self.pieces.len();
+            if first_bad < f64::from(NONE) {
+                return self.places.get((first_bad as usize).min(covered.saturating_sub(1))).copied();
+            }
+            self.places.drain(..covered);
+            self.first_bad = None;
+        }
+        while let Some(value) = self.pieces.front().and_then(Reading::get) {
+            if !value.is_finite() {
+                return self.places.front().copied();
+            }
+            self.pieces.pop_front();
+            self.places.pop_front();
+        }
+        None
+    }
+
+    /// Acts upon evidence that is here: an error, or a stop.
     pub(crate) fn check<M: LightningModule>(&mut self, engine: &mut Engine<M>, module: &M) -> Result<()> {
-        let Some(newest) = self.on_its_way.iter().rposition(|(reading, _)| reading.get().is_some()) else { return Ok(()) };
-        let Some((reading, batches)) = self.on_its_way.drain(..=newest).next_back() else { return Ok(()) };
-        let first_bad = reading.get().unwrap_or(f64::from(NONE));
-        let fine = if first_bad < f64::from(NONE) { first_bad as usize / 2 } else { batches };
-        self.places.drain(..(fine - self.fine).min(self.places.len()));
-        self.fine = fine;
-        if first_bad >= f64::from(NONE) {
-            return Ok(());
+        if let Some(refused) = engine.checkpoints.refused() {
+            self.stop.get_or_insert(refused.to_string());
+            self.forget(engine);
         }
-        let Some(&place) = self.places.front() else { return Ok(()) };
-        let what = if (first_bad as usize).is_multiple_of(2) { "the training loss" } else { "a gradient" };
-        let error = error(what.into(), place, &engine.run, gradients::non_finite_parameters(module)?);
+        let Some(place) = self.sift() else { return Ok(()) };
+        let error = error(place.of.into(), place, &engine.run, gradients::non_finite_parameters(module)?);
         if self.policy != NonFinite::Stop {
             return Err(error);
         }
         tracing::warn!("{error}: training stops");
         self.stop = Some(error.to_string());
-        self.forget();
+        self.forget(engine);
         Ok(())
     }
 
-    /// Reads the verdict on all batches so far: something is about to be saved. Nothing is saved after a stop.
+    /// Reads the evidence of all batches so far: something is about to be saved. Nothing is saved after a stop. Parameters
+    /// are looked at where they are written.
     pub(crate) fn settle<M: LightningModule>(&mut self, engine: &mut Engine<M>, module: &M) -> Result<()> {
-        self.watch(engine);
-        if let Some((newest, _)) = self.on_its_way.back() {
-            Reading::read_all(std::slice::from_ref(newest))?;
-        }
+        Reading::read_all(&self.unread())?;
         self.check(engine, module)?;
         if self.stop.is_some() {
             for request in engine.run.requests.saves.drain(..) {
@@ -197,22 +220,36 @@ impl FiniteWatch {
         Ok(())
     }
 
-    /// Acts upon the verdict on the whole epoch, which has been read with its metrics.
+    /// An epoch ends: its evidence, and that of the parameters, is read with its metrics.
+    pub(crate) fn watch_epoch<M: LightningModule>(&mut self, engine: &mut Engine<M>, module: &M) {
+        if self.plan() == FiniteCheck::Later {
+            self.look_at_parameters(&engine.run, module);
+        }
+        self.watch(engine, module);
+    }
+
+    /// Acts upon the evidence of the whole epoch, which has been read.
     pub(crate) fn end_epoch<M: LightningModule>(&mut self, engine: &mut Engine<M>, module: &M) -> Result<()> {
         self.check(engine, module)?;
-        self.forget();
+        self.forget(engine);
         Ok(())
     }
 
-    fn forget(&mut self) {
-        (self.fine, self.first_bad) = (0, None);
+    fn forget<M: LightningModule>(&mut self, engine: &mut Engine<M>) {
+        self.first_bad = None;
         self.places.clear();
-        self.pending.clear();
-        self.on_its_way.clear();
+        self.pieces.clear();
+        engine.store.watch(Arc::default());
+    }
+}
+
+impl Place {
+    fn of(of: &'static str, run: &Run) -> Self {
+        Self { of, batch_idx: run.moment.batch_idx, global_step: run.logger_step }
     }
 }
 
 fn error(what: String, place: Place, run: &Run, parameters: Vec<String>) -> Error {
-    let Place { batch_idx, global_step } = place;
+    let Place { batch_idx, global_step, .. } = place;
     Error::NonFinite { what, epoch: run.progress.epoch, batch_idx, global_step, parameters }
 }

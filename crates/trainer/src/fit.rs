@@ -182,7 +182,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         self.finite.add(evidence, &self.engine.run);
         self.finite.check(self.engine, self.module)?;
         if self.engine.run.logs_this_step {
-            self.finite.watch(self.engine);
+            self.finite.watch(self.engine, self.module);
         }
         self.engine.fire(self.module, Event::TrainBatchEnd { output: &output, batch_idx })?;
         self.engine.run.batch_items = Some(1);
@@ -249,7 +249,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         let engine = &mut *self.engine;
         engine.run.validation_is_due = false;
         engine.run.logger_step = engine.run.progress.global_step.saturating_sub(1);
-        self.finite.watch(engine);
+        self.finite.watch_epoch(engine, self.module);
         engine.store.reach_epoch_end(Loop::Train);
         engine.reseed(RandomPart::EpochEnd);
         engine.fire(self.module, Event::TrainEpochEnd)?;

@@ -18,6 +18,7 @@ mod ending;
 mod engine;
 mod evaluate;
 mod finite_watch;
+mod finite_weights;
 mod fit;
 mod guard;
 mod log_state;

@@ -161,8 +161,8 @@ pub(crate) struct LogStore {
     at_epoch_end: Option<Loop>,
     callback: Table,
     bar: BarValues,
-    /// A value that goes along whenever values leave the device: the loss.
-    watched: Option<Reading>,
+    /// Values that go along whenever values leave the device: the losses.
+    watched: Arc<[Reading]>,
 }
 
 impl LogStore {
@@ -198,12 +198,12 @@ impl LogStore {
                 slot.step.as_ref().map(|value| (Arc::clone(&slot.step_key), Reading::new(accumulator::value_of(value))))
             })
             .collect();
-        (!readings.is_empty()).then(|| Bundle::new(readings, self.watched.clone()))
+        (!readings.is_empty()).then(|| Bundle::new(readings, Arc::clone(&self.watched)))
     }
 
-    /// Takes a value along with the next ones that are read.
-    pub(crate) fn watch(&mut self, value: Reading) {
-        self.watched = Some(value);
+    /// Takes these values, and no others any more, along with the next ones that are read.
+    pub(crate) fn watch(&mut self, values: Arc<[Reading]>) {
+        self.watched = values;
     }
 
     /// From now on a monitor sees the accumulated values of this loop.
@@ -265,7 +265,7 @@ impl LogStore {
 
     /// Reads every value that a callback can ask for, in one transaction.
     fn read_all(&self) -> Result<()> {
-        let readings: Vec<Reading> = self.callback.0.iter().map(|(_, reading)| reading).chain(&self.watched).cloned().collect();
+        let readings: Vec<Reading> = self.callback.0.iter().map(|(_, reading)| reading).chain(self.watched.iter()).cloned().collect();
         Reading::read_all(&readings).map(drop)
     }
 }

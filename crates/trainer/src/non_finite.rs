@@ -7,8 +7,9 @@ use stormfire_module::{Error, Result};
 
 /// What a fit does about a loss or gradient that is NaN or infinite.
 ///
-/// Gradients are judged as the optimizer gets them: after `on_before_optimizer_step`, before clipping. With
-/// accumulation that is once for each window, at the batch that closes it.
+/// With [`NonFinite::Error`] and [`NonFinite::Stop`] the losses tell, and the parameters where no loss does; with
+/// [`NonFinite::Skip`] the gradients as well, as the optimizer gets them: after `on_before_optimizer_step`, before clipping.
+/// With accumulation that is once for each window, at the batch that closes it.
 ///
 /// In a configuration it is a text: `"error"`, `"skip:5"`, `"stop"`, `"off"`.
 ///
@@ -21,11 +22,13 @@ use stormfire_module::{Error, Result};
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NonFinite {
-    /// The fit fails with [`Error::NonFinite`], which names the first such batch and step, and the parameters that are
-    /// broken by then.
+    /// The fit fails with [`Error::NonFinite`], which names the first batch and step with such a loss, and the parameters
+    /// that are broken by then. Of a gradient the loss of the next batch tells, or the parameter that it breaks.
     ///
     /// It is noticed without waiting for the device: when step metrics leave it (every `log_every_n_steps`), before a
-    /// checkpoint is written, and at the end of an epoch. Until then training goes on. The default.
+    /// checkpoint is written, and at the end of an epoch. Until then training goes on. Where no loss tells, trained
+    /// parameters are looked at every 50 batches or more, with what is read then, at the end of an epoch, and before they
+    /// are in a file: no checkpoint holds one that is not finite. The default.
     #[default]
     Error,
     /// The optimizer leaves out that step: parameters, its state and `global_step` stay as they are, and callbacks see

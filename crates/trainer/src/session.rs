@@ -160,8 +160,11 @@ impl<M: LightningModule> Session<M> {
         self.engine.run.requests.saves = vec![request];
         // Who continues from the end of a fit wants more of it.
         self.engine.run.requests.stop = None;
+        // That of the fit stopped it.
+        drop(self.engine.checkpoints.refused());
         checkpoint::write_requested(&mut self.engine, &mut module.clone(), &self.training)?;
-        checkpoint::settle(&mut self.engine)
+        checkpoint::settle(&mut self.engine)?;
+        self.engine.checkpoints.refused().map_or(Ok(()), Err)
     }
 
     pub(crate) fn evaluate<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, mut data: D, what: Evaluation) -> Result<Vec<Metrics>> {

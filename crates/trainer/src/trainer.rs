@@ -287,7 +287,8 @@ impl<M: LightningModule> Trainer<M> {
     /// hook asks for a checkpoint with [`Context::save_checkpoint`](stormfire_module::Context::save_checkpoint) instead.
     ///
     /// # Errors
-    /// [`Error::Config`] before the first fit; a file that cannot be written.
+    /// [`Error::Config`] before the first fit; a file that cannot be written; [`Error::NonFinite`] with `on_non_finite` at
+    /// `"error"` or `"stop"`, and then nothing is written.
     pub fn save_checkpoint(&mut self, module: &M, path: impl Into<PathBuf>) -> Result<()> {
         self.save(module, SaveRequest { path: path.into(), ..SaveRequest::default() })
     }

@@ -3,8 +3,10 @@
 use burn::{optim::GradientsParams, tensor::Device};
 use stormfire::prelude::*;
 
+#[cfg(feature = "rival")]
+use crate::rival;
 use crate::{
-    rival,
+    modules::{Loss, Silent, Ten},
     tiny::{Batch, LR, Tiny, batch, optimizer},
 };
 
@@ -16,7 +18,8 @@ pub struct Contestant {
     pub run: fn(usize) -> Outcome,
 }
 
-type Outcome = std::result::Result<(), Box<dyn std::error::Error>>;
+/// Whether the steps were made.
+pub type Outcome = std::result::Result<(), Box<dyn std::error::Error>>;
 
 /// The first one is what the others are compared with.
 pub const CONTESTANTS: &[Contestant] = &[
@@ -25,7 +28,9 @@ pub const CONTESTANTS: &[Contestant] = &[
     Contestant { name: "stormfire, defaults, loss logged (TensorBoard + CSV every 50, bar, checkpoint)", run: defaults },
     Contestant { name: "stormfire, ten metrics on step and epoch", run: ten_metrics },
     Contestant { name: "stormfire, TensorBoard at every step", run: every_step },
+    #[cfg(feature = "rival")]
     Contestant { name: "burn-train Learner, no metric", run: rival::without_metrics },
+    #[cfg(feature = "rival")]
     Contestant { name: "burn-train Learner, loss metric", run: rival::with_loss },
 ];
 
@@ -43,53 +48,8 @@ pub fn raw(steps: usize) -> Outcome {
     Ok(())
 }
 
-macro_rules! tiny_module {
-    ($(#[$doc:meta])* $name:ident, |$module:ident, $loss:ident| $log:block) => {
-        $(#[$doc])*
-        #[derive(burn::module::Module, Debug)]
-        struct $name { tiny: Tiny }
-
-        impl LightningModule for $name {
-            type Batch = Batch;
-
-            fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
-                let $loss = self.tiny.loss(batch);
-                let $module = self;
-                $log
-                Ok($loss.into())
-            }
-
-            fn configure_optimizers(&self) -> Result<Optimizers> {
-                Ok(Optimizer::new(optimizer(), LR).into())
-            }
-        }
-    };
-}
-
-tiny_module!(
-    /// Logs nothing.
-    Silent,
-    |_module, loss| {}
-);
-tiny_module!(
-    /// Logs the loss, as everybody does.
-    Loss,
-    |module, loss| {
-        module.log("train_loss", &loss).prog_bar(true);
-    }
-);
-tiny_module!(
-    /// Logs ten metrics on step and on epoch.
-    Ten,
-    |module, loss| {
-        let names = ["m0", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "m9"];
-        for name in names {
-            module.log(name, &loss).on_step(true).on_epoch(true);
-        }
-    }
-);
-
-fn data(steps: usize, device: &Device) -> Loader<Batch> {
+/// The same batch, so many times.
+pub fn data(steps: usize, device: &Device) -> Loader<Batch> {
     let batch = batch(device);
     Loader::from_fn(move |_| {
         let batch = batch.clone();
@@ -98,10 +58,11 @@ fn data(steps: usize, device: &Device) -> Loader<Batch> {
     .items_per_batch(32)
 }
 
-fn everything_off(steps: usize) -> Outcome {
+/// Nothing but the loop.
+pub fn everything_off(steps: usize) -> Outcome {
     let device = Device::flex();
     let mut trainer = Trainer::new().barebones(true).max_epochs(1);
-    let fit = trainer.fit(Silent { tiny: Tiny::new(&device) }, data(steps, &device))?;
+    let fit = trainer.fit(Silent::new(&device), data(steps, &device))?;
     assert_eq!(fit.progress.global_step, steps as u64);
     Ok(())
 }
@@ -111,7 +72,7 @@ pub fn defaults(steps: usize) -> Outcome {
     let device = Device::flex();
     let folder = tempfile::tempdir()?;
     let mut trainer = Trainer::new().default_root_dir(folder.path()).max_epochs(1).enable_model_summary(false);
-    let _ = trainer.fit(Loss { tiny: Tiny::new(&device) }, data(steps, &device))?;
+    let _ = trainer.fit(Loss::new(&device), data(steps, &device))?;
     Ok(())
 }
 
@@ -119,11 +80,12 @@ fn ten_metrics(steps: usize) -> Outcome {
     let device = Device::flex();
     let folder = tempfile::tempdir()?;
     let mut trainer = Trainer::new().default_root_dir(folder.path()).max_epochs(1).enable_model_summary(false);
-    let _ = trainer.fit(Ten { tiny: Tiny::new(&device) }, data(steps, &device))?;
+    let _ = trainer.fit(Ten::new(&device), data(steps, &device))?;
     Ok(())
 }
 
-fn every_step(steps: usize) -> Outcome {
+/// Every value goes to TensorBoard.
+pub fn every_step(steps: usize) -> Outcome {
     let device = Device::flex();
     let folder = tempfile::tempdir()?;
     let mut trainer = Trainer::new()
@@ -134,6 +96,6 @@ fn every_step(steps: usize) -> Outcome {
         .enable_progress_bar(false)
         .enable_checkpointing(false)
         .enable_model_summary(false);
-    let _ = trainer.fit(Loss { tiny: Tiny::new(&device) }, data(steps, &device))?;
+    let _ = trainer.fit(Loss::new(&device), data(steps, &device))?;
     Ok(())
 }

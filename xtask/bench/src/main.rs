@@ -1,20 +1,26 @@
 //! What the loop costs: a fit of a tiny model beside a hand-written burn loop and burn-train's Learner, in one run.
 //!
-//! `overhead [ROUNDS] [STEPS]` prints the table; `startup` and `startup-raw` make one step and print the peak memory;
+//! `overhead [ROUNDS] [STEPS] [--parts]` prints the table, or one that takes the loop apart; `startup` and `startup-raw` make one step and print the peak memory;
 //! `checkpoint FOLDER ROUNDS [PYTHON SCRIPT]` prints what saving and loading a large module costs; `trackers [ROUNDS] [STEPS]`
 //! what a training loses to a tracking server.
 
 mod checkpoint;
 mod contestants;
 mod memory;
+mod modules;
+mod parts;
+#[cfg(feature = "rival")]
 mod rival;
+#[cfg(feature = "trackers")]
 mod server;
 mod tiny;
+#[cfg(feature = "trackers")]
 mod trackers;
 
 use std::time::Instant;
 
 use contestants::{CONTESTANTS, Contestant};
+use parts::PARTS;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -38,23 +44,30 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let torch = args.get(3).zip(args.get(4)).map(|(python, script)| (python.as_str(), script.as_str()));
             checkpoint::run(folder.as_ref(), number(2, 3), torch)
         }
+        #[cfg(feature = "trackers")]
         Some("trackers") => trackers::run(number(1, 3), number(2, 10_000)),
-        _ => overhead(number(1, 7), number(2, 5000)),
+        _ if args.iter().any(|arg| arg == "--parts") => overhead(PARTS, number(1, 7), number(2, 5000)),
+        _ => overhead(CONTESTANTS, number(1, 7), number(2, 5000)),
     }
 }
 
-/// Microseconds of wall and of processor time (all threads) per step.
+/// Microseconds per step.
 #[derive(Clone, Copy)]
 struct Cost {
     wall: f64,
+    /// Of the thread that trains, as far as it is the one that began: hardly changed by what else the machine does.
+    thread: f64,
+    /// Of all threads.
     cpu: f64,
 }
 
 /// Interleaved: every round runs each contestant once, so that a busy machine is busy for all of them.
-fn overhead(rounds: usize, steps: usize) -> Result<(), Box<dyn std::error::Error>> {
-    let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); CONTESTANTS.len()];
+///
+/// The least wall time is what a quiet machine would take, if it was quiet in one of the rounds.
+fn overhead(contestants: &[Contestant], rounds: usize, steps: usize) -> Result<(), Box<dyn std::error::Error>> {
+    let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); contestants.len()];
     for round in 0..=rounds {
-        for (index, contestant) in CONTESTANTS.iter().enumerate() {
+        for (index, contestant) in contestants.iter().enumerate() {
             let cost = measure(contestant, steps)?;
             // The first round warms up caches and the allocator.
             if round > 0 {
@@ -62,34 +75,50 @@ fn overhead(rounds: usize, steps: usize) -> Result<(), Box<dyn std::error::Error
             }
         }
     }
-    println!("{rounds} rounds of {steps} steps each, medians; model: Linear 32 -> 2, batch 32\n");
-    println!("| what | wall us/step | over raw | ratio | cpu us/step | over raw |");
-    println!("|---|---|---|---|---|---|");
-    let raw = Cost { wall: median(&costs[0], |c| c.wall), cpu: median(&costs[0], |c| c.cpu) };
-    for (contestant, costs) in CONTESTANTS.iter().zip(&costs) {
-        let (wall, cpu) = (median(costs, |c| c.wall), median(costs, |c| c.cpu));
+    println!("{rounds} rounds of {steps} steps each; microseconds per step; model: Linear 32 -> 2, batch 32\n");
+    println!("| what | least wall | over raw | ratio | median wall | over raw | median CPU of the thread | over raw | of all threads | over raw |");
+    println!("|---|---|---|---|---|---|---|---|---|---|");
+    let columns = |costs: &[Cost]| {
+        [least(costs, |c| c.wall), median(costs, |c| c.wall), median(costs, |c| c.thread), median(costs, |c| c.cpu)]
+    };
+    let raw = columns(&costs[0]);
+    for (contestant, costs) in contestants.iter().zip(&costs) {
+        let [least, wall, thread, cpu] = columns(costs);
         println!(
-            "| {} | {wall:.2} | {:+.2} | {:.3} | {cpu:.2} | {:+.2} |",
+            "| {} | {least:.2} | {:+.2} | {:.3} | {wall:.2} | {:+.2} | {thread:.2} | {:+.2} | {cpu:.2} | {:+.2} |",
             contestant.name,
-            wall - raw.wall,
-            wall / raw.wall,
-            cpu - raw.cpu
+            least - raw[0],
+            least / raw[0],
+            wall - raw[1],
+            thread - raw[2],
+            cpu - raw[3],
         );
     }
     Ok(())
 }
 
 fn measure(contestant: &Contestant, steps: usize) -> Result<Cost, Box<dyn std::error::Error>> {
-    let (began, cpu) = (Instant::now(), cpu_seconds());
+    let (began, thread, cpu) = (Instant::now(), thread_seconds(), cpu_seconds());
     (contestant.run)(steps)?;
-    let per_step = 1e6 / steps as f64;
-    Ok(Cost { wall: began.elapsed().as_secs_f64() * per_step, cpu: (cpu_seconds() - cpu) * per_step })
+    let seconds = [began.elapsed().as_secs_f64(), thread_seconds() - thread, cpu_seconds() - cpu];
+    let [wall, thread, cpu] = seconds.map(|seconds| seconds * 1e6 / steps as f64);
+    Ok(Cost { wall, thread, cpu })
+}
+
+fn least(costs: &[Cost], of: impl Fn(&Cost) -> f64) -> f64 {
+    costs.iter().map(of).fold(f64::INFINITY, f64::min)
 }
 
 fn median(costs: &[Cost], of: impl Fn(&Cost) -> f64) -> f64 {
     let mut values: Vec<f64> = costs.iter().map(of).collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Processor time of this thread.
+fn thread_seconds() -> f64 {
+    let schedule = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    schedule.split_whitespace().next().and_then(|n| n.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1e9
 }
 
 /// User and system time of all threads; the kernel counts it in hundredths of a second.

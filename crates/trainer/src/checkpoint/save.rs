@@ -12,6 +12,7 @@ use crate::{
     checkpoint_names::Names,
     checkpoint_writer::{Job, RunPart},
     engine::Engine,
+    finite_weights::FiniteWeights,
     log_state::LOG_FOLDER,
     run_state::{Kept, RunState},
     saved_log::PendingLog,
@@ -92,10 +93,11 @@ fn take<M: LightningModule>(
     let loggers = engine.run.loggers.iter().map(PendingLog::of).collect();
     let mut manifest = manifest(engine, module, &run.progress)?;
     manifest.extra = extra;
+    let finite = FiniteWeights::of(engine.config.on_non_finite, &engine.run, module);
     if let Some(unfinished) = &training.unfinished {
         manifest.unfinished_epoch = unfinished.save()?;
     }
-    job(engine, manifest, snapshot, Parts { run, optimizers, loggers }, requests, names)
+    job(engine, manifest, snapshot, Parts { finite, run, optimizers, loggers }, requests, names)
 }
 
 /// Writes what was asked for after a failure: the state of the last boundary, if it was kept, and waits for it.
@@ -115,7 +117,9 @@ pub(crate) fn write_kept<M: LightningModule>(engine: &mut Engine<M>, module: &mu
         let mut manifest = manifest(engine, &kept_module, &run.progress)?;
         manifest.extra = extra;
         let names = Names::of(&whole).and_weights(&weights_only);
-        let job = job(engine, manifest, gradients.with_module(&kept_module)?, Parts { run, optimizers, loggers }, whole, names)?;
+        let finite = FiniteWeights::of(engine.config.on_non_finite, &engine.run, &kept_module);
+        let parts = Parts { finite, run, optimizers, loggers };
+        let job = job(engine, manifest, gradients.with_module(&kept_module)?, parts, whole, names)?;
         engine.checkpoints.submit(job)?;
         settle(engine)?;
     }
@@ -147,13 +151,15 @@ fn manifest<M: LightningModule>(engine: &Engine<M>, module: &M, progress: &Progr
 fn weights_job<M: LightningModule>(engine: &Engine<M>, manifest: &Manifest, module: &M, requests: Vec<SaveRequest>) -> Result<Job> {
     let names = Names::of(&requests);
     let snapshot = Snapshot::of_module(module)?;
+    let finite = FiniteWeights::of(engine.config.on_non_finite, &engine.run, module);
     engine.device.flush().map_err(stormfire_module::Error::other)?;
     let span = tracing::info_span!("save");
-    Ok(Job { manifest: manifest.of_weights(), snapshot, run: None, requests, names, span })
+    Ok(Job { manifest: manifest.of_weights(), snapshot, finite, run: None, requests, names, span })
 }
 
-/// What only a checkpoint to continue from has.
+/// What a checkpoint to continue from takes beside the manifest and the weights.
 struct Parts {
+    finite: Option<FiniteWeights>,
     run: RunState,
     optimizers: OptimizersSnapshot,
     loggers: Vec<PendingLog>,
@@ -167,7 +173,7 @@ fn job<M: LightningModule>(
     requests: Vec<SaveRequest>,
     names: Names,
 ) -> Result<Job> {
-    let Parts { run: RunState { mut loops, log, pending, callbacks, .. }, optimizers, loggers } = parts;
+    let Parts { finite, run: RunState { mut loops, log, pending, callbacks, .. }, optimizers, loggers } = parts;
     loops.names = names.clone();
     manifest.loops = state::save(&loops)?;
     manifest.callbacks = callbacks;
@@ -177,5 +183,5 @@ fn job<M: LightningModule>(
     }
     engine.device.flush().map_err(stormfire_module::Error::other)?;
     let span = tracing::info_span!("save");
-    Ok(Job { manifest, snapshot, run: Some(RunPart { optimizers, log, loggers }), requests, names, span })
+    Ok(Job { manifest, snapshot, finite, run: Some(RunPart { optimizers, log, loggers }), requests, names, span })
 }

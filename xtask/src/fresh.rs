@@ -1,0 +1,72 @@
+//! A project of one's own, made of the lines that the README gives for it.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use crate::system::{self, Workspace};
+use crate::test::Verdict;
+
+/// What the README takes for the place of a checkout.
+const CHECKOUT: &str = "../stormfire/";
+
+/// Builds it as a user would, in folders of its own, and trains.
+pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
+    let readme = fs_err::read_to_string(workspace.root.join("README.md"))?;
+    let folder = workspace.target.join("fresh");
+    let project = folder.join("project");
+    system::fresh_folder(&project)?;
+    fs_err::create_dir(project.join("src"))?;
+    let checkout = format!("{}/", workspace.root.display());
+    fs_err::write(project.join("Cargo.toml"), manifest(&readme)?.replace(CHECKOUT, &checkout) + "\n[workspace]\n")?;
+    fs_err::write(project.join("src/main.rs"), program(&readme)?)?;
+    // The versions that everything else is tested with.
+    fs_err::copy(workspace.root.join("Cargo.lock"), project.join("Cargo.lock"))?;
+    let mut cargo = workspace.cargo();
+    system::run(cargo.args(["run", "--release"]).current_dir(&project).env("CARGO_TARGET_DIR", folder.join("target")))?;
+    let metrics = Path::new("lightning_logs/version_0/metrics.csv");
+    if !project.join(metrics).is_file() {
+        bail!("the project of the README left no `{}`", metrics.display());
+    }
+    Ok(Verdict::Passed)
+}
+
+fn manifest(readme: &str) -> Result<&str> {
+    block(readme, "toml")
+}
+
+/// The first whole program: others are shown in part.
+fn program(readme: &str) -> Result<&str> {
+    block(readme, "rust")
+}
+
+/// The first block of this language.
+fn block<'a>(text: &'a str, language: &str) -> Result<&'a str> {
+    let found = text.split_once(&format!("```{language}\n")).and_then(|(_, rest)| rest.split_once("```"));
+    found.map(|(block, _)| block).with_context(|| format!("README.md has no block of `{language}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(path: &str) -> String {
+        fs_err::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).unwrap()
+    }
+
+    #[test]
+    fn the_lines_of_the_readme_are_those_that_everything_is_tested_with() {
+        let (readme, ours) = (read("README.md"), read("Cargo.toml"));
+        let manifest = manifest(&readme).unwrap();
+        for begin in ["burn = ", "mimalloc = "] {
+            let line = |text: &str| text.lines().find(|line| line.starts_with(begin)).map(str::to_owned).unwrap();
+            assert_eq!(line(manifest), line(&ours));
+        }
+        let profiles: Vec<_> = manifest.lines().filter(|line| line.starts_with("[profile")).collect();
+        assert!(profiles.len() > 1 && profiles.iter().all(|line| ours.contains(line)), "{profiles:?}");
+        let edition = manifest.lines().find(|line| line.starts_with("edition")).unwrap();
+        assert!(ours.contains(edition), "{edition}");
+        assert!(manifest.contains(&format!("path = \"{CHECKOUT}crates/stormfire\"")), "{manifest}");
+        assert!(program(&readme).unwrap().contains("fn main()"));
+    }
+}
