@@ -104,7 +104,7 @@ fn main() -> Result<Stop> {
     let args = Args::parse();
     let mut trainer = Trainer::new()
         .max_epochs(args.epochs)
-        .val_check_interval("0.25 epochs".parse()?)
+        .val_check_interval("0.25 epochs")
         .num_sanity_val_steps(0)
         .seed(42)
         .default_root_dir(args.root)

@@ -42,7 +42,7 @@ fn trainer(folder: &std::path::Path) -> Trainer<Talking> {
 }
 
 /// What `training.log` of a run says, without the times.
-fn lines(run: &std::path::Path) -> Vec<String> {
+pub(crate) fn lines(run: &std::path::Path) -> Vec<String> {
     let text = std::fs::read_to_string(run.join("training.log")).unwrap();
     text.lines().map(|line| line.split_once(' ').unwrap().1.trim_start().to_owned()).collect()
 }

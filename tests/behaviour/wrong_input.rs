@@ -175,10 +175,21 @@ fn an_accelerator_that_is_not_there_is_refused() {
 fn a_config_file_with_a_mistake_is_refused() {
     for (json, text) in [
         (r#"{"max_epoch": 3}"#, "unknown field `max_epoch`, expected one of `accelerator`, `max_epochs`, `min_epochs`, "),
-        (r#"{"accelerator": "gpu"}"#, "unknown accelerator `gpu` at line 1 column 22"),
+        (
+            r#"{"accelerator": "gpu"}"#,
+            "unknown accelerator `gpu`; write `auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto`",
+        ),
+        (r#"{"val_check_interval": 0.5}"#, "cannot read `0.5` as a period: the unit is missing; write a number with a unit: `50 steps`"),
+        (r#"{"val_check_interval": 5}"#, "cannot read `5` as a period: the unit is missing; write a number with a unit: `50 steps`"),
+        (r#"{"on_non_finite": "skip"}"#, "cannot read `skip` as a policy for what is not finite: there is no such word; write `error`"),
+        (r#"{"profiler": "fast"}"#, "cannot read `fast` as a profiler: there is no such word; write `simple`"),
+        (r#"{"requeue_signal": "kill"}"#, "cannot read `kill` as a signal: there is no such word; write `auto`, `off`"),
+        (r#"{"gradient_clip_algorithm": "l2"}"#, "cannot read `l2` as a way of clipping: there is no such word; write `norm` or `value`"),
+        (r#"{"max_time": "soon"}"#, "cannot read `soon` as a time: "),
+        (r#"{"max_time": []}"#, "expected `max_time` in seconds, such as `90`, or as a text with a unit, such as `10 minutes`"),
         (
             r#"{"val_check_interval": "5 parsecs"}"#,
-            "cannot read `5 parsecs` as a period: `parsecs` is none of steps, batches, epochs, seconds, minutes, hours, days at line 1 column 35",
+            "cannot read `5 parsecs` as a period: `parsecs` is none of steps, batches, epochs, seconds, minutes, hours, days; write a number",
         ),
         (r#"{"max_epochs": -1}"#, "invalid value: integer `-1`, expected usize at line 1 column 17"),
         (r#"{"max_time": -1.0}"#, "cannot convert float seconds to Duration: value is negative at line 1 column 18"),

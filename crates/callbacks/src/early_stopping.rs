@@ -7,6 +7,7 @@ use stormfire_module::{
     Callback, Context, Error, LightningModule, Order, Result, Stage,
     plateau::Mode,
     state::{self, Number, Value},
+    text::{Misread, TextError},
 };
 
 use crate::rehearsal::is_rehearsal;
@@ -55,6 +56,7 @@ pub struct EarlyStopping {
     id: Option<String>,
     monitor: String,
     mode: Mode,
+    misread: Misread,
     min_delta: f64,
     patience: u32,
     strict: bool,
@@ -87,6 +89,7 @@ impl EarlyStopping {
             id: None,
             monitor: monitor.into(),
             mode: Mode::Min,
+            misread: Misread::default(),
             min_delta: 0.0,
             patience: 3,
             strict: true,
@@ -100,9 +103,9 @@ impl EarlyStopping {
         }
     }
 
-    /// Whether the metric gets better by falling or by rising. Default [`Mode::Min`].
-    pub fn mode(mut self, mode: Mode) -> Self {
-        self.mode = mode;
+    /// Whether the metric gets better by falling or by rising: a [`Mode`], or `"max"`. Default [`Mode::Min`].
+    pub fn mode(mut self, mode: impl TryInto<Mode, Error: Into<TextError>>) -> Self {
+        self.misread.set("EarlyStopping::mode", &mut self.mode, mode);
         self
     }
 
@@ -317,6 +320,7 @@ impl EarlyStopping {
     }
 
     fn check(&self) -> Result<()> {
+        self.misread.check()?;
         let numbers = [
             ("min_delta", Some(self.min_delta)),
             ("stopping_threshold", self.stopping_threshold),

@@ -8,6 +8,7 @@ use stormfire_module::{
     Callback, Context, Error, Every, LightningModule, Result, StepOutput, clock,
     gradients::{self, Of, Samples},
     media,
+    text::{Misread, TextError},
 };
 
 use crate::{
@@ -40,6 +41,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct HistogramMonitor {
     every: Every,
+    misread: Misread,
     parameters: bool,
     gradients: bool,
     due: Due,
@@ -54,7 +56,13 @@ struct Due {
 
 impl Default for HistogramMonitor {
     fn default() -> Self {
-        Self { every: Every::Epochs(1), parameters: true, gradients: true, due: Due { now: false, since: clock::now() } }
+        Self {
+            every: Every::Epochs(1),
+            misread: Misread::default(),
+            parameters: true,
+            gradients: true,
+            due: Due { now: false, since: clock::now() },
+        }
     }
 }
 
@@ -64,10 +72,10 @@ impl HistogramMonitor {
         Self::default()
     }
 
-    /// How often: at the step that ends such a period, where gradients accumulate at the first one after it. Default: every
+    /// How often, as an [`Every`] or as text (`"500 steps"`): at the step that ends such a period, where gradients accumulate at the first one after it. Default: every
     /// epoch, at its last step; an epoch that is cut short has none.
-    pub fn every(mut self, every: Every) -> Self {
-        self.every = every;
+    pub fn every(mut self, every: impl TryInto<Every, Error: Into<TextError>>) -> Self {
+        self.misread.set("HistogramMonitor::every", &mut self.every, every);
         self
     }
 
@@ -84,6 +92,7 @@ impl HistogramMonitor {
     }
 
     fn check(&self, ctx: &mut Context<'_>) -> Result<()> {
+        self.misread.check()?;
         let option = "HistogramMonitor::every";
         self.every.check().map_err(|reason| Error::config(option, reason, "give another period, such as `500 steps`"))?;
         needs_length(option, self.every, ctx)?;
@@ -142,8 +151,7 @@ impl<M: LightningModule> Callback<M> for HistogramMonitor {
 
     fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, _batch_idx: usize) -> Result<()> {
         // Inside a window of accumulated gradients it stays due until its end.
-        let closes_window = ctx.run().is_last_batch || (ctx.progress().batch_in_epoch).is_multiple_of(ctx.run().accumulate_grad_batches);
-        if self.due.now && closes_window {
+        if self.due.now && ctx.run().window.batches == 0 {
             self.due = Due { now: false, since: clock::now() };
         }
         Ok(())

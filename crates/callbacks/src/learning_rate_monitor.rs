@@ -1,11 +1,16 @@
 //! Learning rates for the loggers.
 
 use stormfire_loggers::Metrics;
-use stormfire_module::{Callback, Context, LightningModule, Result};
+use stormfire_module::{
+    Callback, Context, LightningModule, Result,
+    text::{Misread, TextError},
+};
 
 use crate::{timer::Interval, to_loggers::needs_logger};
 
-/// Logs the learning rate of every optimizer, under the name of its schedule or `lr-` and the optimizer's name.
+/// Logs the learning rate of every optimizer, under the name of its schedule or `lr-` and the optimizer's name, and those of the
+/// parameter groups of a schedule behind it: `lr-AdamW`, `lr-AdamW/head`
+/// ([`Optimizers::learning_rates`](stormfire_module::Optimizers::learning_rates)).
 ///
 /// The rates go to all loggers, with the step number of the batch that uses them, and can be read as metrics by other
 /// callbacks.
@@ -23,6 +28,7 @@ use crate::{timer::Interval, to_loggers::needs_logger};
 #[derive(Clone, Debug, Default)]
 pub struct LearningRateMonitor {
     interval: Interval,
+    misread: Misread,
 }
 
 impl LearningRateMonitor {
@@ -32,9 +38,9 @@ impl LearningRateMonitor {
     }
 
     /// [`Interval::Step`] (default) logs at every step at which metrics are logged, [`Interval::Epoch`] at the beginning
-    /// of every epoch.
-    pub fn logging_interval(mut self, interval: Interval) -> Self {
-        self.interval = interval;
+    /// of every epoch; or the text of one, `"epoch"`.
+    pub fn logging_interval(mut self, interval: impl TryInto<Interval, Error: Into<TextError>>) -> Self {
+        self.misread.set("LearningRateMonitor::logging_interval", &mut self.interval, interval);
         self
     }
 
@@ -52,6 +58,7 @@ impl LearningRateMonitor {
 
 impl<M: LightningModule> Callback<M> for LearningRateMonitor {
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        self.misread.check()?;
         needs_logger("LearningRateMonitor", ctx)
     }
 

@@ -36,4 +36,4 @@ pub use model_summary::{ModelSummary, Summary, SummaryRow, summarize};
 pub use on_exception_checkpoint::OnExceptionCheckpoint;
 pub use progress_bar::{Printer, ProgressBar};
 pub use throughput_monitor::ThroughputMonitor;
-pub use timer::{Interval, TimeLimit, Timer};
+pub use timer::{Interval, Timer};

@@ -21,6 +21,7 @@ use stormfire_module::{
     Callback, Context, Error, Every, LightningModule, Order, Result, Stage, StepOutput, clock,
     plateau::Mode,
     state::{self, Number, Value},
+    text::{Misread, TextError},
 };
 
 use crate::{period::needs_length, rehearsal::is_rehearsal};
@@ -68,6 +69,7 @@ pub struct ModelCheckpoint {
     auto_insert_metric_name: bool,
     monitor: Option<String>,
     mode: Mode,
+    misread: Misread,
     top: SaveTopK,
     save_last: SaveLast,
     every: Every,
@@ -105,6 +107,7 @@ impl Default for ModelCheckpoint {
             auto_insert_metric_name: true,
             monitor: None,
             mode: Mode::Min,
+            misread: Misread::default(),
             top: SaveTopK::Best(1),
             save_last: SaveLast::Off,
             every: Every::Epochs(1),
@@ -160,9 +163,9 @@ impl ModelCheckpoint {
         self
     }
 
-    /// Whether the metric gets better by falling or by rising. Default [`Mode::Min`].
-    pub fn mode(mut self, mode: Mode) -> Self {
-        self.mode = mode;
+    /// Whether the metric gets better by falling or by rising: a [`Mode`], or `"max"`. Default [`Mode::Min`].
+    pub fn mode(mut self, mode: impl TryInto<Mode, Error: Into<TextError>>) -> Self {
+        self.misread.set("ModelCheckpoint::mode", &mut self.mode, mode);
         self
     }
 
@@ -179,10 +182,10 @@ impl ModelCheckpoint {
         self
     }
 
-    /// How often. Default: every epoch. [`Every::Batches`] and [`Every::Steps`] count over the whole run;
+    /// How often, as an [`Every`] or as text (`"2 epochs"`). Default: every epoch. [`Every::Batches`] and [`Every::Steps`] count over the whole run;
     /// [`Every::Fraction`] needs training data of known length.
-    pub fn every(mut self, every: Every) -> Self {
-        self.every = every;
+    pub fn every(mut self, every: impl TryInto<Every, Error: Into<TextError>>) -> Self {
+        self.misread.set("ModelCheckpoint::every", &mut self.every, every);
         self
     }
 
@@ -309,6 +312,7 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
 
     fn setup(&mut self, ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
         if stage == Stage::Fit {
+            self.misread.check()?;
             self.now = Now { place: Some(self.place(ctx)?), restored: self.now.restored, ..Now::default() };
         }
         Ok(())

@@ -15,6 +15,7 @@ use stormfire_module::{
     Callback, Context, Error, Event, LightningModule, Moment, Result, RunningStage, Stage, StepOutput,
     moment::Progress,
     run::{Limits, MetricSource, Requests, Run, SaveRequest},
+    window::OpenWindow,
 };
 
 /// A module of one layer.
@@ -83,6 +84,7 @@ impl Bench {
             batch_items: Some(1),
             data_wait: Duration::ZERO,
             accumulate_grad_batches: 1,
+            window: OpenWindow::default(),
             fast_dev_run: false,
             default_root_dir: "root".into(),
             learning_rates: vec![("lr-Adam".into(), 0.1)],

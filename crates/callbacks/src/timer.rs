@@ -1,9 +1,5 @@
 //! How long stages take, and the end of a fit when its time is over.
 
-mod limit;
-
-pub use limit::TimeLimit;
-
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
@@ -12,8 +8,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use stormfire_module::{
-    Callback, Context, LightningModule, Result, RunningStage, Stage, StepOutput, clock,
+    Callback, Context, Error, LightningModule, Result, RunningStage, Stage, StepOutput, TimeLimit, clock, reads_text,
     state::{self, Value},
+    text::{Misread, TextError, one_of},
 };
 
 /// Whether a callback acts at steps or at epochs.
@@ -26,6 +23,16 @@ pub enum Interval {
     /// Once an epoch.
     Epoch,
 }
+
+impl std::str::FromStr for Interval {
+    type Err = TextError;
+
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        one_of(text, "an interval", &[("step", Self::Step), ("epoch", Self::Epoch)], "`step` or `epoch`")
+    }
+}
+
+reads_text!(Interval);
 
 /// Measures how long training, validation and test take, and ends a fit when its time is over.
 ///
@@ -47,9 +54,10 @@ pub enum Interval {
 /// [`Error::Config`](stormfire_module::Error::Config) when the fit begins with a limit that cannot be read.
 #[derive(Clone, Debug)]
 pub struct Timer {
-    id: Option<String>,
     limit: Option<TimeLimit>,
     interval: Interval,
+    misread: Misread,
+    id: Option<String>,
     verbose: bool,
     restored: bool,
     past: Elapsed,
@@ -66,26 +74,30 @@ struct Elapsed {
 }
 
 impl Timer {
-    /// Ends a fit whose training, with the validation in it, has taken this long.
-    pub fn new(limit: impl Into<TimeLimit>) -> Self {
-        Self { limit: Some(limit.into()), ..Self::unlimited() }
+    /// Ends a fit whose training, with the validation in it, has taken this long: a [`Duration`], or a text such as
+    /// `"12 hours"` ([`TimeLimit`]).
+    pub fn new(limit: impl TryInto<TimeLimit, Error: Into<TextError>>) -> Self {
+        let (mut timer, mut read) = (Self::unlimited(), TimeLimit::default());
+        timer.misread.set("Timer", &mut read, limit);
+        Self { limit: Some(read), ..timer }
     }
 
     /// Only measures.
     pub fn unlimited() -> Self {
         let (past, since) = (Elapsed::default(), HashMap::new());
-        Self { id: None, limit: None, interval: Interval::Step, verbose: true, restored: false, past, since }
+        let (interval, misread) = (Interval::Step, Misread::default());
+        Self { limit: None, interval, misread, id: None, verbose: true, restored: false, past, since }
     }
 
-    /// A name for its state in checkpoints and for `Trainer::get_named`. Needed only for a second one.
-    pub fn named(mut self, name: impl Into<String>) -> Self {
-        self.id = Some(name.into());
+    /// Whether to look after every batch (default) or at the end of each epoch: an [`Interval`], or `"epoch"`.
+    pub fn interval(mut self, interval: impl TryInto<Interval, Error: Into<TextError>>) -> Self {
+        self.misread.set("Timer::interval", &mut self.interval, interval);
         self
     }
 
-    /// Whether to look after every batch (default) or at the end of each epoch.
-    pub fn interval(mut self, interval: Interval) -> Self {
-        self.interval = interval;
+    /// A name for its state in checkpoints and for `Trainer::get_named`. Needed only where there are two.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.id = Some(name.into());
         self
     }
 
@@ -103,8 +115,7 @@ impl Timer {
 
     /// How much of the limit training has left; `None` without a limit.
     pub fn time_remaining(&self) -> Option<Duration> {
-        let limit = self.limit.as_ref()?.duration().ok()?;
-        Some(limit.saturating_sub(self.time_elapsed(RunningStage::Train)))
+        self.limit.map(|limit| limit.0.saturating_sub(self.time_elapsed(RunningStage::Train)))
     }
 
     fn begin(&mut self, ctx: &Context<'_>, stage: RunningStage) {
@@ -185,8 +196,14 @@ impl<M: LightningModule> Callback<M> for Timer {
 
     fn setup(&mut self, _ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
         self.since.clear();
-        match &self.limit {
-            Some(limit) if stage == Stage::Fit => limit.duration().map(drop),
+        if stage != Stage::Fit {
+            return Ok(());
+        }
+        self.misread.check()?;
+        match self.limit {
+            Some(limit) if limit.0.is_zero() => {
+                Err(Error::config("Timer", "a limit of no time at all", "leave it out, or give a longer one"))
+            }
             _ => Ok(()),
         }
     }
@@ -274,7 +291,7 @@ mod tests {
     use stormfire_module::Event;
 
     use super::*;
-    use crate::testing::{Bench, Line};
+    use crate::testing::{Bench, Line, text};
 
     fn spent(stage: RunningStage, seconds: f64) -> Value {
         serde_json::json!({ "time_elapsed": { stage.name(): seconds } })
@@ -317,6 +334,18 @@ mod tests {
         bench.train_batch_end(&mut timer).unwrap();
         assert_eq!(bench.stopped().as_deref(), Some("time limit reached; elapsed time is 1:00:00"));
         assert_eq!(Timer::unlimited().time_remaining(), None);
+    }
+
+    #[test]
+    fn wrong_limits_are_refused_when_the_fit_begins() {
+        let refused = |mut timer: Timer| text(&Bench::new().setup(&mut timer).unwrap_err());
+        let hint = "write a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds)";
+        let error = refused(Timer::new("12:00:00"));
+        assert_eq!(error, format!("`Timer`: cannot read `12:00:00` as a time: it has 3 parts instead of 4 | hint: {hint}"));
+        let error = refused(Timer::new("00:00:00:00"));
+        assert_eq!(error, "`Timer`: a limit of no time at all | hint: leave it out, or give a longer one");
+        let error = refused(Timer::new("1 hour").interval("batch"));
+        assert_eq!(error, "`Timer::interval`: cannot read `batch` as an interval: there is no such word | hint: write `step` or `epoch`");
     }
 
     #[test]

@@ -221,17 +221,17 @@ pub trait Callback<M: LightningModule>: Any {
         Ok(())
     }
 
-    /// The loss is known (divided by the number of accumulated batches), its gradients are not.
+    /// The loss is known as the step returned it, its gradients are not.
     fn on_before_backward(&mut self, ctx: &mut Context<'_>, module: &mut M, loss: &Tensor<1>) -> Result<()> {
         Ok(())
     }
 
-    /// The gradients of this batch are known, not clipped and not accumulated yet.
+    /// The gradients of this loss are known: neither clipped, nor accumulated, nor divided by a weight yet.
     fn on_after_backward(&mut self, ctx: &mut Context<'_>, module: &mut M, gradients: &mut GradientsParams) -> Result<()> {
         Ok(())
     }
 
-    /// An optimizer is about to step with these gradients; clipping comes after.
+    /// An optimizer is about to step with these gradients, the mean of their window; clipping comes after.
     fn on_before_optimizer_step(
         &mut self,
         ctx: &mut Context<'_>,

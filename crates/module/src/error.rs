@@ -64,6 +64,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The tape of a loss, or a part of it, was walked back a second time.
+    #[error("`training_batch`: this loss, or a part of its forward pass, was walked back before, and a tape serves once")]
+    UsedTape,
     /// A loss or gradient that is NaN or infinite.
     #[error("{what} is not finite at epoch {epoch}, batch {batch_idx} (global step {global_step}){}", broken(.parameters))]
     NonFinite {
@@ -172,7 +175,7 @@ impl Error {
     #[must_use]
     pub fn in_hook(self, hook: Hook, owner: &str, moment: Moment) -> Self {
         match self {
-            placed @ (Error::InHook { .. } | Error::Panic { .. } | Error::Log(_)) => placed,
+            placed @ (Error::InHook { .. } | Error::Panic { .. } | Error::UsedTape | Error::Log(_)) => placed,
             source => Error::InHook { hook, owner: owner.into(), moment, source: Box::new(source) },
         }
     }
@@ -190,6 +193,11 @@ impl Error {
             Error::Loss { .. } => {
                 Some("return the loss as computed from the module's parameters, as a tensor of one element that was not detached".into())
             }
+            Error::UsedTape => Some(
+                "give all optimizers their gradients from one pass: `for (name, gradients) in opt.backward_all(self, &loss)? \
+                 { opt.apply(&name, self, gradients)?; }`, or compute the loss anew before each `opt.step`"
+                    .into(),
+            ),
             Error::NonFinite { .. } => {
                 Some("lower the learning rate, set `gradient_clip_val`, or find the parameter with `detect_anomaly(true)`".into())
             }

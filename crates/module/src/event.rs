@@ -30,7 +30,7 @@ use crate::{error::Error, hook::Hook, stepper::StepOutput};
 ///                 first batch of a window of gradients:     BeforeZeroGrad
 ///                                                           BeforeBackward
 ///                 loss.backward()                           AfterBackward
-///                 last batch of a window:                   BeforeOptimizerStep
+///                 last batch of a window: divide by weights BeforeOptimizerStep
 ///                     clip, update the parameters
 ///             last batch: epoch schedules step
 ///                                                           TrainBatchEnd
@@ -45,7 +45,10 @@ use crate::{error::Error, hook::Hook, stepper::StepOutput};
 ///                                                           ValidationEpochEnd
 ///                 log epoch metrics
 ///                                                           ValidationEnd
+///             schedules that watch a metric by steps look
 ///             stop?
+///         rest skipped in a window: divide what is there    BeforeOptimizerStep
+///             clip, update the parameters; epoch schedules step
 ///                                                           TrainEpochEnd
 ///         schedules that watch a metric step; log epoch metrics; write checkpoints
 ///                                                           TrainEnd (if started), FitEnd

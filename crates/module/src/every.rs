@@ -2,9 +2,9 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 
-use crate::error::Error;
+use crate::text::TextError;
 
 /// How often something happens.
 ///
@@ -35,25 +35,8 @@ pub enum Every {
     Time(Duration),
 }
 
-/// A period that cannot be read.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("cannot read `{text}` as a period: {reason}")]
-pub struct ParseEveryError {
-    /// What was given.
-    pub text: String,
-    /// What is wrong with it.
-    pub reason: String,
-}
-
-impl From<ParseEveryError> for Error {
-    fn from(error: ParseEveryError) -> Self {
-        Error::Config {
-            option: "every".into(),
-            reason: error.to_string(),
-            hint: "write it as `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`".into(),
-        }
-    }
-}
+/// How a period is written.
+const FORMS: &str = "a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`";
 
 impl Every {
     /// Checks that the period is not empty and a fraction lies in `(0, 1]`.
@@ -102,10 +85,10 @@ impl fmt::Display for Every {
 }
 
 impl FromStr for Every {
-    type Err = ParseEveryError;
+    type Err = TextError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fail = |reason: String| ParseEveryError { text: text.into(), reason };
+        let fail = |reason: String| TextError { text: text.into(), what: "a period", reason, forms: FORMS };
         let trimmed = text.trim();
         let split = trimmed.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or_else(|| fail("the unit is missing".into()))?;
         let (number, unit) = (trimmed[..split].trim(), trimmed[split..].trim());
@@ -131,6 +114,8 @@ impl FromStr for Every {
     }
 }
 
+crate::reads_text!(Every);
+
 impl Serialize for Every {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -139,7 +124,28 @@ impl Serialize for Every {
 
 impl<'de> Deserialize<'de> for Every {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        struct Text;
+        /// A number alone has no unit, and the error says which there are.
+        impl Visitor<'_> for Text {
+            type Value = Every;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a period: {FORMS}")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Every, E> {
+                text.parse().map_err(E::custom)
+            }
+            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Every, E> {
+                self.visit_str(&number.to_string())
+            }
+            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Every, E> {
+                self.visit_str(&number.to_string())
+            }
+            fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Every, E> {
+                self.visit_str(&number.to_string())
+            }
+        }
+        deserializer.deserialize_any(Text)
     }
 }
 
@@ -174,6 +180,10 @@ mod tests {
         for (text, part) in cases {
             let error = text.parse::<Every>().unwrap_err().to_string();
             assert!(error.contains(part), "`{text}` gave: {error}");
+        }
+        for number in ["0.5", "5", "-1"] {
+            let error = serde_json::from_str::<Every>(number).unwrap_err().to_string();
+            assert!(error.contains(&format!("cannot read `{number}` as a period")) && error.contains("`0.25 epochs`"), "{error}");
         }
     }
 }

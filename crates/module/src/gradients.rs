@@ -1,5 +1,6 @@
 //! Gradients as values: accumulating, clipping, checking and saving them, without a device read unless something is wrong.
 
+mod combine;
 mod watched;
 
 use std::collections::BTreeMap;
@@ -15,13 +16,17 @@ use stormfire_checkpoint::Snapshot;
 use crate::{
     error::Result,
     read::{Scalar, read},
+    reads_text,
+    text::{TextError, one_of},
 };
 
+pub use combine::accumulate;
+pub(crate) use combine::{divide, share};
 pub use watched::{Norms, Of, Samples, norms, samples};
 
 /// How gradients are clipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", try_from = "String")]
 pub enum ClipAlgorithm {
     /// Scale all gradients so that their common L2 norm is at most the value (`torch.nn.utils.clip_grad_norm_`).
     #[default]
@@ -29,6 +34,16 @@ pub enum ClipAlgorithm {
     /// Clamp each element to `[-value, value]` (`torch.nn.utils.clip_grad_value_`).
     Value,
 }
+
+impl std::str::FromStr for ClipAlgorithm {
+    type Err = TextError;
+
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        one_of(text, "a way of clipping", &[("norm", Self::Norm), ("value", Self::Value)], "`norm` or `value`")
+    }
+}
+
+reads_text!(ClipAlgorithm);
 
 /// Gradient clipping: a value and how it is meant.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -204,23 +219,6 @@ pub fn clip<M: Module>(gradients: &mut GradientsParams, module: &M, clip: Clip) 
 pub(crate) fn clip_norm<M: Module>(gradients: &mut GradientsParams, module: &M, norm: Tensor<1>, max: f64) {
     let factor = (norm + 1e-6).recip().mul_scalar(max).clamp_max(1.0);
     walk(module, Change { gradients, change: Scale(factor) });
-}
-
-/// Adds `more` to `sum`, parameter by parameter; a parameter that only one of them has keeps its gradient.
-pub fn accumulate<M: Module>(sum: &mut GradientsParams, more: GradientsParams, module: &M) {
-    struct Add<'a> {
-        sum: &'a mut GradientsParams,
-        more: GradientsParams,
-    }
-    impl OnGradient for Add<'_> {
-        fn call<const D: usize>(&mut self, _path: &str, param: &Param<Tensor<D>>) {
-            if let Some(more) = self.more.remove::<D>(param.id) {
-                let total = self.sum.remove::<D>(param.id).map_or(more.clone(), |sum| sum + more);
-                self.sum.register(param.id, total);
-            }
-        }
-    }
-    walk(module, Add { sum, more });
 }
 
 /// The folder of their names in a checkpoint.

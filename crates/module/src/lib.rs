@@ -1,8 +1,8 @@
 //! What a user of Stormfire implements and sees: the [`LightningModule`] and its log, values and metrics,
 //! optimizers and schedules, the events of a run and the [`Callback`]s that listen to them.
 //!
-//! The rooms, from the ground up: [`every`], [`moment`], [`error`], [`read`], [`media`], [`metric`] → [`loggable`], [`hook`] → [`mod@log`] → [`outer_run`]; [`clock`] and [`live_run`] stand alone;
-//! [`gradients`], [`schedule`] → [`optimizer`] → [`stepper`]; [`run`] → [`context`] → [`event`], [`load`] → [`module`] → [`callback`].
+//! The rooms, from the ground up: [`moment`], [`error`], [`text`], [`every`], [`time_limit`], [`read`], [`media`], [`metric`] → [`loggable`], [`hook`] → [`mod@log`] → [`outer_run`]; [`clock`] and [`live_run`] stand alone;
+//! [`gradients`] → [`window`]; [`schedule`] → [`optimizer`] → [`stepper`]; [`run`] → [`context`] → [`event`], [`load`] → [`module`] → [`callback`].
 
 pub mod callback;
 pub mod clock;
@@ -10,6 +10,7 @@ pub mod context;
 pub mod error;
 pub mod event;
 pub mod every;
+mod evidence;
 pub mod gradients;
 pub mod hook;
 pub mod live_run;
@@ -31,6 +32,9 @@ pub mod schedule;
 pub mod scope;
 pub mod state;
 pub mod stepper;
+pub mod text;
+pub mod time_limit;
+pub mod window;
 
 pub use callback::{Callback, Order};
 pub use context::Context;
@@ -49,3 +53,4 @@ pub use schedule::Schedule;
 pub use stepper::{StepOutput, Stepper};
 pub use stormfire_checkpoint::{LoadOptions, LoadReport};
 pub use stormfire_data::Stage;
+pub use time_limit::TimeLimit;

@@ -59,6 +59,10 @@ pub trait LightningModule: Module + 'static {
 
     /// The forward pass and loss of one training batch, `Ok(loss.into())`; the Trainer does the rest.
     ///
+    /// The loss has one element, and its shape says nothing of how it came about: `[n, 1] - [1, n]` is `[n, n]`, which trains
+    /// towards the mean of the targets. burn broadcasts without a word, so compare `dims()` where predictions meet targets; a
+    /// difference can be returned as an error.
+    ///
     /// # Errors
     /// Whatever is wrong with the batch; the run ends with it.
     fn training_step(&self, batch: Self::Batch, batch_idx: usize) -> Result<StepOutput> {
@@ -271,19 +275,19 @@ pub trait LightningModule: Module + 'static {
         Ok(())
     }
 
-    /// The loss is known (divided by the number of accumulated batches), its gradients are not.
+    /// The loss is known as the step returned it, its gradients are not.
     fn on_before_backward(&mut self, ctx: &mut Context<'_>, loss: &Tensor<1>) -> Result<()> {
         let _ = (ctx, loss);
         Ok(())
     }
 
-    /// The gradients of this batch are known, not clipped and not accumulated yet.
+    /// The gradients of this loss are known: neither clipped, nor accumulated, nor divided by a weight yet.
     fn on_after_backward(&mut self, ctx: &mut Context<'_>, gradients: &mut GradientsParams) -> Result<()> {
         let _ = (ctx, gradients);
         Ok(())
     }
 
-    /// An optimizer is about to step with these gradients; clipping comes after.
+    /// An optimizer is about to step with these gradients, the mean of their window; clipping comes after.
     fn on_before_optimizer_step(&mut self, ctx: &mut Context<'_>, optimizer: &str, gradients: &mut GradientsParams) -> Result<()> {
         let _ = (ctx, optimizer, gradients);
         Ok(())

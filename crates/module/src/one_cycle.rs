@@ -3,6 +3,8 @@
 use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
+
 /// The 1cycle learning-rate policy of Smith and Topin (2018), with the defaults of `torch.optim.lr_scheduler.OneCycleLR`.
 ///
 /// From `max_lr / div_factor` up to `max_lr` over the first `pct_start` of `total_steps`, then down to
@@ -52,6 +54,38 @@ impl OneCycle {
     pub fn final_div_factor(mut self, factor: f64) -> Self {
         self.final_div_factor = factor;
         self
+    }
+
+    /// Checks that there is a cycle to go through.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when there is not.
+    pub fn check(&self) -> Result<()> {
+        let refuse = |option: &str, reason: String, hint: &str| Err(Error::config(format!("OneCycle::{option}"), reason, hint));
+        let is_positive = |number: f64| number.is_finite() && number > 0.0;
+        if self.total_steps == 0 {
+            return refuse(
+                "new",
+                "a cycle of 0 steps".into(),
+                "give the number of optimizer steps, as `self.estimated_stepping_batches()` says",
+            );
+        }
+        if !is_positive(self.max_lr) {
+            return refuse("new", format!("`max_lr` {} is not a positive number", self.max_lr), "use 0.01, for example");
+        }
+        if !(0.0..=1.0).contains(&self.pct_start) {
+            return refuse("pct_start", format!("{} is not a share between 0 and 1", self.pct_start), "use 0.3, for example");
+        }
+        let factors =
+            [("div_factor", self.div_factor, "use 25, for example"), ("final_div_factor", self.final_div_factor, "use 1e4, for example")];
+        match factors.into_iter().find(|(_, factor, _)| !is_positive(*factor)) {
+            Some((option, factor, hint)) => refuse(option, format!("{factor} is not a positive number"), hint),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn described(&self) -> String {
+        format!("`OneCycle` of {} steps", self.total_steps)
     }
 
     fn rate(&self, step: u64) -> f64 {

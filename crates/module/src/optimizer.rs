@@ -1,17 +1,17 @@
 //! What `configure_optimizers` returns: optimizers with a name, a learning rate, a schedule, and their own parameters.
 
+mod params;
 mod state;
 
 use std::collections::HashSet;
 
 use burn::{
     lr_scheduler::module_lr_scheduler::ModuleLearningRate,
-    module::{Module, ModuleVisitor, Param, ParamId},
+    module::{Module, ParamId},
     optim::{
         AdaGradConfig, AdafactorConfig, AdamConfig, AdamWConfig, AdanConfig, GradientsParams, LambConfig, LionConfig, ModuleOptimizer,
         MuonConfig, RmsPropConfig, SgdConfig,
     },
-    tensor::Tensor,
 };
 
 pub use state::OptimizersSnapshot;
@@ -19,6 +19,7 @@ use stormfire_checkpoint::optimizer_state::{self, Transparent};
 
 use crate::{
     error::{Error, Result},
+    gradients,
     schedule::{IntoSchedule, Schedule, SchedulePoint},
 };
 
@@ -99,15 +100,10 @@ impl Optimizer {
         self
     }
 
-    /// Lets it own the parameters of a part of the module, and no others. May be called several times.
+    /// Lets it own the parameters of a part of the module, and no others. May be called several times. Parameters that are not
+    /// those of the module are refused when the run starts.
     pub fn params_of<M: Module>(mut self, part: &M) -> Self {
-        struct Ids<'a>(&'a mut HashSet<ParamId>);
-        impl ModuleVisitor for Ids<'_> {
-            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-                self.0.insert(param.id);
-            }
-        }
-        part.visit(&mut Ids(self.params.get_or_insert_default()));
+        self.params.get_or_insert_default().extend(params::of(part).into_iter().map(|(id, _)| id));
         self
     }
 
@@ -145,6 +141,11 @@ impl Optimizer {
         }
     }
 
+    /// The same out of gradients that others have a share in, too.
+    pub(crate) fn share_of<M: Module>(&self, all: &GradientsParams, module: &M) -> GradientsParams {
+        gradients::share(all, module, self.params.as_ref())
+    }
+
     pub(crate) fn update<M: Module>(&mut self, module: &mut M, gradients: GradientsParams) {
         // burn takes the module by value. The copy shares every tensor, and nothing is lost if the update panics.
         let updated = match self.schedule.as_ref().and_then(Schedule::rate) {
@@ -159,7 +160,7 @@ impl Optimizer {
     pub(crate) fn step_schedule(&mut self) -> Result<()> {
         match &mut self.schedule {
             Some(schedule) if schedule.watches().is_none() => {
-                schedule.step(SchedulePoint::Step(self.steps), &mut |_| Ok(f64::NAN)).map(drop)
+                schedule.step(&self.name, SchedulePoint::Step(self.steps), &mut |_| Ok(f64::NAN)).map(drop)
             }
             _ => Ok(()),
         }
@@ -230,13 +231,15 @@ impl Optimizers {
         self.all.iter()
     }
 
-    /// Makes names unique, checks the schedules, and sets the first learning rates. The Trainer calls it once.
+    /// Makes names unique, checks parameters and schedules, and sets the first learning rates. The Trainer calls it once, with
+    /// the module that has given them.
     ///
     /// # Errors
-    /// [`Error::Optimizer`] for a name given twice, a learning rate that is negative or not finite, or a schedule that
-    /// cannot work.
-    pub fn start(&mut self) -> Result<()> {
+    /// [`Error::Optimizer`] for a name given twice, a learning rate that is negative or not finite, parameters that are not
+    /// those of the module, or a schedule that cannot work.
+    pub fn start<M: Module>(&mut self, module: &M) -> Result<()> {
         let mut seen: HashSet<String> = HashSet::new();
+        let params = params::of(module);
         for optimizer in &mut self.all {
             if !seen.insert(optimizer.name.clone()) {
                 return Err(Error::Optimizer {
@@ -252,8 +255,12 @@ impl Optimizers {
                     hint: "use 1e-3, for example".into(),
                 });
             }
+            let own = match &optimizer.params {
+                Some(own) => params::own(&optimizer.name, own, &params)?,
+                None => params.clone(),
+            };
             if let Some(schedule) = &mut optimizer.schedule {
-                schedule.start(&optimizer.name, optimizer.lr)?;
+                schedule.start(&optimizer.name, optimizer.lr, &own)?;
             }
         }
         Ok(())
@@ -270,27 +277,36 @@ impl Optimizers {
         &mut self.all[index]
     }
 
-    /// The learning rates by the names under which they are logged: the schedule's, else `lr-` and the optimizer's.
+    /// The learning rates by the names under which they are logged: the schedule's, else `lr-` and the optimizer's. Parameter
+    /// groups of the schedule follow, named by what the paths of their parameters have in common: `lr-AdamW/head`.
     pub fn learning_rates(&self) -> Vec<(String, f64)> {
-        let key = |o: &Optimizer| o.schedule.as_ref().and_then(|s| s.name().map(String::from)).unwrap_or_else(|| format!("lr-{}", o.name));
-        self.all.iter().map(|o| (key(o), o.learning_rate())).collect()
+        let mut rates = Vec::with_capacity(self.all.len());
+        for optimizer in &self.all {
+            let given = optimizer.schedule.as_ref().and_then(|schedule| schedule.name().map(String::from));
+            let key = given.unwrap_or_else(|| format!("lr-{}", optimizer.name));
+            let groups = optimizer.schedule.iter().flat_map(Schedule::group_rates);
+            let groups: Vec<_> = groups.map(|(group, rate)| (format!("{key}/{group}"), rate)).collect();
+            rates.push((key, optimizer.learning_rate()));
+            rates.extend(groups);
+        }
+        rates
     }
 
-    /// Steps the schedules that count epochs and watch no metric: at the last batch of an epoch, the
-    /// `completed`-th counted from 1.
+    /// Steps the schedules that count epochs and watch no metric: at the last batch of an epoch or when the rest of it is
+    /// skipped, the `completed`-th counted from 1.
     ///
     /// # Errors
-    /// None that a schedule without a metric could have.
+    /// [`Error::Optimizer`] for a rate that is negative or not finite.
     pub fn step_epoch_schedules(&mut self, completed: u64) -> Result<()> {
-        self.step_schedules(false, &mut |_| Ok(f64::NAN), |_| SchedulePoint::Epoch(completed))
+        self.step_schedules(false, &mut |_| Ok(f64::NAN), |_| SchedulePoint::Epoch(completed)).map(drop)
     }
 
     /// Steps the schedules that watch a metric: those that count epochs at the end of one (`Some(completed)`), those
-    /// that count steps after a validation (`None`).
+    /// that count steps after a batch (`None`), once for each count of their optimizer. Whether one has.
     ///
     /// # Errors
     /// [`Error::MetricMissing`] when a monitored metric was not logged.
-    pub fn step_watching_schedules(&mut self, completed: Option<u64>, metric: &mut dyn FnMut(&str) -> Result<f64>) -> Result<()> {
+    pub fn step_watching_schedules(&mut self, completed: Option<u64>, metric: &mut dyn FnMut(&str) -> Result<f64>) -> Result<bool> {
         self.step_schedules(true, metric, |optimizer_steps| completed.map_or(SchedulePoint::Step(optimizer_steps), SchedulePoint::Epoch))
     }
 
@@ -299,13 +315,14 @@ impl Optimizers {
         watching: bool,
         metric: &mut dyn FnMut(&str) -> Result<f64>,
         point: impl Fn(u64) -> SchedulePoint,
-    ) -> Result<()> {
+    ) -> Result<bool> {
+        let mut has_stepped = false;
         for optimizer in &mut self.all {
             let steps = optimizer.steps;
             if let Some(schedule) = optimizer.schedule.as_mut().filter(|s| s.watches().is_some() == watching) {
-                schedule.step(point(steps), metric)?;
+                has_stepped |= schedule.step(&optimizer.name, point(steps), metric)?;
             }
         }
-        Ok(())
+        Ok(has_stepped)
     }
 }

@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    reads_text,
+    text::{Misread, TextError, one_of},
+};
 
 /// Whether a metric gets better by falling or by rising.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +45,16 @@ impl Mode {
     }
 }
 
+impl std::str::FromStr for Mode {
+    type Err = TextError;
+
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        one_of(text, "a mode", &[("min", Mode::Min), ("max", Mode::Max)], "`min` or `max`")
+    }
+}
+
+reads_text!(Mode);
+
 /// Reduces the learning rate when a monitored metric has stopped improving: `torch.optim.lr_scheduler.ReduceLROnPlateau`,
 /// with its defaults and a relative threshold.
 ///
@@ -53,11 +67,13 @@ pub struct ReduceLrOnPlateau {
     threshold: f64,
     cooldown: u32,
     min_lr: f64,
+    #[serde(skip)]
+    misread: Misread,
 }
 
 impl Default for ReduceLrOnPlateau {
     fn default() -> Self {
-        Self { mode: Mode::Min, factor: 0.1, patience: 10, threshold: 1e-4, cooldown: 0, min_lr: 0.0 }
+        Self { mode: Mode::Min, factor: 0.1, patience: 10, threshold: 1e-4, cooldown: 0, min_lr: 0.0, misread: Misread::default() }
     }
 }
 
@@ -67,9 +83,9 @@ impl ReduceLrOnPlateau {
         Self::default()
     }
 
-    /// Whether lower or higher is better. Default [`Mode::Min`].
-    pub fn mode(mut self, mode: Mode) -> Self {
-        self.mode = mode;
+    /// Whether lower or higher is better: a [`Mode`], or `"max"`. Default [`Mode::Min`].
+    pub fn mode(mut self, mode: impl TryInto<Mode, Error: Into<TextError>>) -> Self {
+        self.misread.set("ReduceLrOnPlateau::mode", &mut self.mode, mode);
         self
     }
 
@@ -103,11 +119,16 @@ impl ReduceLrOnPlateau {
         self
     }
 
-    /// Checks that the factor makes the rate smaller.
+    /// Checks that the factor makes the rate smaller, and that texts could be read.
     ///
     /// # Errors
     /// [`Error::Config`] when it does not.
     pub fn check(&self) -> Result<()> {
+        self.misread.check()?;
+        if !(self.min_lr >= 0.0 && self.min_lr.is_finite()) {
+            let reason = format!("{} is not a number of at least 0", self.min_lr);
+            return Err(Error::config("ReduceLrOnPlateau::min_lr", reason, "use 0, or 1e-6, for example"));
+        }
         if self.factor > 0.0 && self.factor < 1.0 {
             return Ok(());
         }

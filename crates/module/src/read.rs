@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use burn::tensor::{Tensor, TensorData, Transaction, kind};
+use burn::tensor::{DType, Int, Tensor, TensorData, Transaction, kind};
 
 use crate::error::{Error, Result};
 
@@ -87,6 +87,20 @@ fn keep_nan(picked: Tensor<1>, second: Tensor<1>) -> Tensor<1> {
 impl From<f64> for Scalar {
     fn from(value: f64) -> Self {
         Scalar::Host(value)
+    }
+}
+
+/// A number of things.
+impl From<usize> for Scalar {
+    fn from(count: usize) -> Self {
+        Scalar::Host(count as f64)
+    }
+}
+
+/// A number of things that the device has counted.
+impl From<Tensor<1, Int>> for Scalar {
+    fn from(count: Tensor<1, Int>) -> Self {
+        Scalar::Device(count.inner().float().cast(DType::F32))
     }
 }
 

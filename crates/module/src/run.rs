@@ -14,6 +14,7 @@ use stormfire_loggers::Loggers;
 use crate::{
     error::Result,
     moment::{Moment, Progress},
+    window::OpenWindow,
 };
 
 /// How long a run is. `None` means without limit, or not known.
@@ -89,6 +90,8 @@ pub struct Run {
     pub batch_items: Option<usize>,
     /// How long the loop has waited for training batches, since the fit began in this process.
     pub data_wait: Duration,
+    /// The window of gradients at hand. In `on_train_batch_end` of its last batch it has no batches.
+    pub window: OpenWindow,
     /// How many batches' gradients make one step.
     pub accumulate_grad_batches: usize,
     /// A run that only checks that the code runs: callbacks that save or stop keep still.

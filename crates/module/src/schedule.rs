@@ -1,15 +1,16 @@
 //! How a learning rate changes over a run.
 
-use burn::lr_scheduler::{
-    LrScheduler, LrSchedulerConfig,
-    composed::ComposedLrSchedulerConfig,
-    cosine::CosineAnnealingLrSchedulerConfig,
-    exponential::ExponentialLrSchedulerConfig,
-    linear::LinearLrSchedulerConfig,
-    module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler, ModuleLrSchedulerConfig},
-    noam::NoamLrSchedulerConfig,
-    sequential::SequentialLrSchedulerConfig,
-    step::StepLrSchedulerConfig,
+mod groups;
+mod made_of;
+
+use std::any::Any;
+
+use burn::{
+    lr_scheduler::{
+        LrScheduler,
+        module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler},
+    },
+    module::ParamId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -20,7 +21,9 @@ use crate::{
     every::Every,
     one_cycle::OneCycle,
     plateau::{PlateauState, ReduceLrOnPlateau},
+    text::{Misread, TextError},
 };
+use groups::Group;
 
 /// Anything that says how a learning rate changes: every scheduler configuration of burn, a [`ModuleLrScheduler`]
 /// (different rates for parameter groups), [`OneCycle`], [`ReduceLrOnPlateau`], or a [`LrScheduler`] of your own
@@ -80,11 +83,15 @@ pub trait IntoSchedule {
 pub struct Schedule {
     kind: Kind,
     every: Every,
+    misread: Misread,
     monitor: Option<String>,
     strict: bool,
     name: Option<String>,
     current: Option<ModuleLearningRate>,
+    groups: Vec<Group>,
     looks: u64,
+    /// How often its optimizer had stepped at the newest look.
+    looked_at: u64,
 }
 
 enum Kind {
@@ -99,11 +106,14 @@ enum Kind {
 struct Steps {
     now: ModuleLrScheduler,
     before: ModuleLrScheduler,
+    /// It may have parameter groups.
+    has_groups: bool,
+    cycle: Option<OneCycle>,
 }
 
 impl Steps {
     fn new(scheduler: ModuleLrScheduler) -> Self {
-        Self { before: scheduler.clone(), now: scheduler }
+        Self { before: scheduler.clone(), now: scheduler, has_groups: false, cycle: None }
     }
 
     fn step(&mut self) -> ModuleLearningRate {
@@ -117,13 +127,12 @@ impl Steps {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ScheduleState {
     /// `before_last_step` by number of the parameter group and name: `{"0.current_iter": 5}`.
-    Scheduler {
-        before_last_step: Map<String, Value>,
-        looks: u64,
-    },
+    Scheduler { before_last_step: Map<String, Value>, looks: u64 },
     Plateau {
         state: PlateauState,
         looks: u64,
+        #[serde(default)]
+        looked_at: u64,
     },
 }
 
@@ -139,7 +148,8 @@ impl ScheduleState {
 /// When schedules are asked to step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SchedulePoint {
-    /// After an optimizer step; how often that optimizer has stepped.
+    /// After a training batch, for schedules that watch a metric after the validation that may follow it; how often the
+    /// optimizer has stepped.
     Step(u64),
     /// At the last batch of an epoch, or for schedules that watch a metric after its end; epochs complete with this one.
     Epoch(u64),
@@ -153,17 +163,32 @@ impl Schedule {
 
     /// A scheduler of your own.
     pub fn custom(scheduler: impl LrScheduler + 'static) -> Self {
-        Self::of(Kind::Burn(Steps::new(ModuleLrScheduler::new(scheduler))))
+        let cycle = (&scheduler as &dyn Any).downcast_ref().cloned();
+        Self::of(Kind::Burn(Steps { cycle, ..Steps::new(ModuleLrScheduler::new(scheduler)) }))
     }
 
     fn of(kind: Kind) -> Self {
-        Self { kind, every: Every::Epochs(1), monitor: None, strict: true, name: None, current: None, looks: 0 }
+        Self {
+            kind,
+            every: Every::Epochs(1),
+            misread: Misread::default(),
+            monitor: None,
+            strict: true,
+            name: None,
+            current: None,
+            groups: Vec::new(),
+            looks: 0,
+            looked_at: 0,
+        }
     }
 
-    /// How often the rate changes: [`Every::Steps`] counts this run's optimizer steps, [`Every::Epochs`] epochs.
-    /// Other periods are refused when the run starts. Default: every epoch.
-    pub fn every(mut self, every: Every) -> Self {
-        self.every = every;
+    /// How often the rate changes: [`Every::Steps`] counts the steps of this optimizer, [`Every::Epochs`] epochs; or the text
+    /// of one, `"100 steps"`. Other periods are refused when the run starts. Default: every epoch.
+    ///
+    /// `ReduceLrOnPlateau` looks at the newest value of its metric, also of one that was logged long before; with a period of
+    /// epochs after an epoch that was not skipped, with one of steps after the validation that follows such a step, if one does.
+    pub fn every(mut self, every: impl TryInto<Every, Error: Into<TextError>>) -> Self {
+        self.misread.set("Schedule::every", &mut self.every, every);
         self
     }
 
@@ -195,7 +220,9 @@ impl Schedule {
         self.every
     }
 
-    pub(crate) fn start(&mut self, optimizer: &str, lr: f64) -> Result<()> {
+    /// Sets the first rate of an optimizer that has these parameters, by path.
+    pub(crate) fn start(&mut self, optimizer: &str, lr: f64, params: &[(ParamId, String)]) -> Result<()> {
+        self.misread.check()?;
         let refuse = |reason: String, hint: &str| Error::Optimizer { optimizer: optimizer.into(), reason, hint: hint.into() };
         self.every
             .check()
@@ -218,9 +245,46 @@ impl Schedule {
             Kind::Burn(_) if self.monitor.is_some() => {
                 return Err(refuse("only `ReduceLrOnPlateau` watches a metric".into(), "leave `monitor` out"));
             }
-            Kind::Burn(scheduler) => self.current = Some(scheduler.step()),
+            Kind::Burn(scheduler) => {
+                if let Some(cycle) = &scheduler.cycle {
+                    cycle.check()?;
+                    if let Every::Epochs(_) = self.every {
+                        tracing::warn!(
+                            "optimizer `{optimizer}`: {} goes one step further every {}; for every optimizer step add `.every(Every::Steps(1))`",
+                            cycle.described(),
+                            self.every
+                        );
+                    }
+                }
+                if scheduler.has_groups {
+                    self.groups = groups::find(&scheduler.now, params);
+                }
+                self.current = Some(scheduler.step());
+            }
         }
-        Ok(())
+        self.check_rates(optimizer)
+    }
+
+    /// Refuses a rate that would train uphill, or not at all.
+    fn check_rates(&self, optimizer: &str) -> Result<()> {
+        let mut rates =
+            self.current.iter().map(|rate| (None, rate.base())).chain(self.group_rates().map(|(name, rate)| (Some(name), rate)));
+        match rates.find(|(_, rate)| !(rate.is_finite() && *rate >= 0.0)) {
+            None => Ok(()),
+            Some((group, rate)) => Err(Error::Optimizer {
+                optimizer: optimizer.into(),
+                reason: format!(
+                    "its schedule gives the learning rate {rate}{}, which is not a number of at least 0",
+                    group.map_or_else(String::new, |group| format!(" to `{group}`"))
+                ),
+                hint: "correct the scheduler that is given to `Optimizer::schedule`".into(),
+            }),
+        }
+    }
+
+    /// The rates of its parameter groups, by name.
+    pub(crate) fn group_rates(&self) -> impl Iterator<Item = (&str, f64)> {
+        self.current.iter().flat_map(|rates| self.groups.iter().map(|group| (group.name.as_str(), group.rate(rates))))
     }
 
     pub(crate) fn rate(&self) -> Option<&ModuleLearningRate> {
@@ -234,15 +298,20 @@ impl Schedule {
 
     fn is_due(&self, point: SchedulePoint) -> bool {
         match (self.every, point) {
+            // Whoever watches is asked after each batch, also after one in which this optimizer did not step.
+            (Every::Steps(_), SchedulePoint::Step(n)) if self.monitor.is_some() => n != self.looked_at && self.every.is_due(n),
             (Every::Steps(_), SchedulePoint::Step(n)) | (Every::Epochs(_), SchedulePoint::Epoch(n)) => self.every.is_due(n),
             _ => false,
         }
     }
 
-    /// Steps the schedule if it is due; `metric` looks a monitored value up.
-    pub(crate) fn step(&mut self, point: SchedulePoint, metric: &mut dyn FnMut(&str) -> Result<f64>) -> Result<bool> {
+    /// Steps the schedule of this optimizer if it is due; `metric` looks a monitored value up.
+    pub(crate) fn step(&mut self, optimizer: &str, point: SchedulePoint, metric: &mut dyn FnMut(&str) -> Result<f64>) -> Result<bool> {
         if !self.is_due(point) {
             return Ok(false);
+        }
+        if let SchedulePoint::Step(steps) = point {
+            self.looked_at = steps;
         }
         match &mut self.kind {
             Kind::Burn(scheduler) => self.current = Some(scheduler.step()),
@@ -261,6 +330,7 @@ impl Schedule {
             Kind::Invalid(_) => {}
         }
         self.looks += 1;
+        self.check_rates(optimizer)?;
         Ok(true)
     }
 
@@ -269,7 +339,7 @@ impl Schedule {
             Kind::Burn(steps) => {
                 ScheduleState::Scheduler { before_last_step: schedule_to_json(steps.before.to_record())?, looks: self.looks }
             }
-            Kind::Plateau(_, state) => ScheduleState::Plateau { state: state.clone(), looks: self.looks },
+            Kind::Plateau(_, state) => ScheduleState::Plateau { state: state.clone(), looks: self.looks, looked_at: self.looked_at },
             Kind::Invalid(reason) => return Err(Error::other(reason.clone())),
         })
     }
@@ -294,10 +364,10 @@ impl Schedule {
                 self.current = Some(steps.step());
                 self.looks = looks;
             }
-            (Kind::Plateau(_, state), ScheduleState::Plateau { state: saved, looks }) => {
+            (Kind::Plateau(_, state), ScheduleState::Plateau { state: saved, looks, looked_at }) => {
                 *state = saved;
                 self.current = Some(state.lr.into());
-                self.looks = looks;
+                (self.looks, self.looked_at) = (looks, looked_at);
             }
             (_, saved) => return Err(refuse(format!("a {} instead of a {}", saved.name(), own.name()))),
         }
@@ -314,63 +384,6 @@ impl std::fmt::Debug for Schedule {
             .finish_non_exhaustive()
     }
 }
-
-impl IntoSchedule for Schedule {
-    fn into_schedule(self) -> Schedule {
-        self
-    }
-}
-
-impl IntoSchedule for ModuleLrScheduler {
-    fn into_schedule(self) -> Schedule {
-        Schedule::of(Kind::Burn(Steps::new(self)))
-    }
-}
-
-impl IntoSchedule for ModuleLrSchedulerConfig {
-    fn into_schedule(self) -> Schedule {
-        Schedule::of(self.init().map_or_else(Kind::Invalid, |scheduler| Kind::Burn(Steps::new(scheduler))))
-    }
-}
-
-impl IntoSchedule for LrSchedulerConfig {
-    fn into_schedule(self) -> Schedule {
-        ModuleLrSchedulerConfig::new(self).into_schedule()
-    }
-}
-
-impl IntoSchedule for ReduceLrOnPlateau {
-    fn into_schedule(self) -> Schedule {
-        Schedule::of(Kind::Plateau(self, PlateauState::new(0.0)))
-    }
-}
-
-impl IntoSchedule for OneCycle {
-    fn into_schedule(self) -> Schedule {
-        Schedule::custom(self)
-    }
-}
-
-macro_rules! burn_schedules {
-    ($($config:ty),* $(,)?) => {$(
-        impl IntoSchedule for $config {
-            fn into_schedule(self) -> Schedule {
-                LrSchedulerConfig::from(self).into_schedule()
-            }
-        }
-    )*};
-}
-
-burn_schedules!(
-    f64,
-    LinearLrSchedulerConfig,
-    CosineAnnealingLrSchedulerConfig,
-    ExponentialLrSchedulerConfig,
-    NoamLrSchedulerConfig,
-    StepLrSchedulerConfig,
-    ComposedLrSchedulerConfig,
-    SequentialLrSchedulerConfig,
-);
 
 #[cfg(test)]
 mod tests;

@@ -1,20 +1,30 @@
 //! One training batch: what a step returns, and the [`Stepper`] that turns losses into updates.
 
-use std::any::Any;
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+};
 
 use burn::{
     module::Module,
     optim::GradientsParams,
-    tensor::{DType, Tensor},
+    tensor::{Gradients, Tensor},
 };
 
 use crate::{
     error::{Error, Result},
+    evidence::{LOSS, add, gradient_of},
     gradients::{self, Clip, ClipAlgorithm},
     moment::Moment,
     optimizer::Optimizers,
     read::{Scalar, read},
     scope,
+    window::weight_of,
+};
+
+pub use crate::{
+    evidence::{Evidence, FiniteCheck},
+    window::{Accumulated, Window},
 };
 
 /// What a step returns: the loss of a training step, and whatever `on_*_batch_end` of module and callbacks should see.
@@ -32,6 +42,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct StepOutput {
     loss: Option<Tensor<1>>,
+    weight: Option<Scalar>,
     payload: Option<Box<dyn Any + Send>>,
 }
 
@@ -45,6 +56,34 @@ impl StepOutput {
     pub fn with(mut self, payload: impl Any + Send) -> Self {
         self.payload = Some(Box::new(payload));
         self
+    }
+
+    /// Says of how many parts the loss is the *sum*: items, or tokens that are no padding. Default: 1, for a loss that is a mean.
+    ///
+    /// Automatic optimization sums the gradients of a window (`accumulate_grad_batches`) and divides them by the sum of the
+    /// weights when it closes. So a window equals one big batch to rounding, however uneven its batches are:
+    ///
+    /// ```
+    /// # use burn::tensor::{Device, Tensor};
+    /// # use stormfire_module::StepOutput;
+    /// # let device = Device::flex();
+    /// # let token_losses = Tensor::<2>::ones([2, 3], &device);
+    /// # let mask = Tensor::<2>::from_floats([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]], &device);
+    /// let loss_sum = (token_losses * mask.clone()).sum();
+    /// let output = StepOutput::from(loss_sum).weight(mask.sum());
+    /// ```
+    ///
+    /// A number, or a tensor of shape `[1]`, which stays on the device. What is logged, what `on_before_backward` and
+    /// `on_train_batch_end` see is the loss as given: log the mean yourself. A window whose numbers sum to 0 makes no step; with
+    /// tensors its gradients become NaN, which `on_non_finite` notices. [`Stepper::step`] knows no weights.
+    pub fn weight(mut self, weight: impl Into<Scalar>) -> Self {
+        self.weight = Some(weight.into());
+        self
+    }
+
+    /// The weight that was given with [`StepOutput::weight`].
+    pub fn given_weight(&self) -> Option<&Scalar> {
+        self.weight.as_ref()
     }
 
     /// The loss, shape `[1]`; detached from the tape in `on_train_batch_end`. That of a validation or test step is for its hooks only.
@@ -66,7 +105,7 @@ impl StepOutput {
 
 impl From<Tensor<1>> for StepOutput {
     fn from(loss: Tensor<1>) -> Self {
-        Self { loss: Some(loss), payload: None }
+        Self { loss: Some(loss), ..Self::default() }
     }
 }
 
@@ -82,47 +121,6 @@ pub trait StepHooks<M> {
     fn on_before_optimizer_step(&mut self, module: &mut M, optimizer: &str, gradients: &mut GradientsParams) -> Result<()>;
     /// An optimizer with a schedule has stepped: these rates hold from now on.
     fn learning_rates(&mut self, rates: Vec<(String, f64)>);
-}
-
-/// How a batch lies in its window of accumulated gradients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// It is the first of its window.
-    pub opens: bool,
-    /// It is the last: the optimizer steps.
-    pub closes: bool,
-    /// How many batches a full window has; each loss is divided by it.
-    pub size: usize,
-}
-
-/// Whether the Stepper looks for losses and gradients that are not finite.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FiniteCheck {
-    /// Not at all.
-    Off,
-    /// It leaves [`Evidence`] on the device, for whoever reads it later, and computes nothing for it.
-    Later,
-    /// Before each step, with one device read: a step from a loss or gradient that is not finite is left out.
-    BeforeStep,
-}
-
-/// What tells later whether the losses and gradients of a batch were finite: numbers on the device, shape `[1]`, that are
-/// finite if and only if what they stand for is.
-#[derive(Clone, Debug, Default)]
-pub struct Evidence {
-    /// For the losses that were walked back; `None` if there were none.
-    pub losses: Option<Tensor<1>>,
-    /// For the gradients that the optimizers stepped with; `None` if none stepped, or if nobody knows their norm anyhow and
-    /// it need not be known before the step.
-    pub gradients: Option<Tensor<1>>,
-}
-
-/// Adds to one piece of evidence another one. A single one costs nothing.
-fn add(evidence: &mut Option<Tensor<1>>, more: Tensor<1>) {
-    *evidence = Some(match evidence.take() {
-        Some(evidence) => evidence.cast(DType::F32) + more.cast(DType::F32),
-        None => more,
-    });
 }
 
 /// What the Stepper needs from the run's options.
@@ -174,7 +172,7 @@ pub struct StepPlan {
 /// ```
 pub struct Stepper<'a, M> {
     optimizers: &'a mut Optimizers,
-    accumulated: &'a mut Option<GradientsParams>,
+    accumulated: &'a mut Accumulated,
     hooks: &'a mut dyn StepHooks<M>,
     plan: StepPlan,
     stepped: bool,
@@ -184,12 +182,7 @@ pub struct Stepper<'a, M> {
 
 impl<'a, M: Module> Stepper<'a, M> {
     /// A stepper for one batch. `accumulated` lives as long as the fit: it carries gradients from batch to batch.
-    pub fn new(
-        optimizers: &'a mut Optimizers,
-        accumulated: &'a mut Option<GradientsParams>,
-        hooks: &'a mut dyn StepHooks<M>,
-        plan: StepPlan,
-    ) -> Self {
+    pub fn new(optimizers: &'a mut Optimizers, accumulated: &'a mut Accumulated, hooks: &'a mut dyn StepHooks<M>, plan: StepPlan) -> Self {
         Self { optimizers, accumulated, hooks, plan, stepped: false, skipped: None, evidence: Evidence::default() }
     }
 
@@ -227,7 +220,8 @@ impl<'a, M: Module> Stepper<'a, M> {
     }
 
     /// The gradients of a loss for the parameters of one optimizer, with the hooks around it: the first half of
-    /// [`Stepper::step`]. A tape can be walked back once only.
+    /// [`Stepper::step`]. A tape can be walked back once only: one loss for several optimizers takes
+    /// [`Stepper::backward_all`].
     ///
     /// # Errors
     /// As [`Stepper::step`].
@@ -236,13 +230,52 @@ impl<'a, M: Module> Stepper<'a, M> {
         self.backward_of(index, module, loss)
     }
 
+    /// The gradients of one loss for every optimizer, from one pass, with the hooks around it. Apply each with
+    /// [`Stepper::apply`]:
+    ///
+    /// ```
+    /// # use burn::{nn::Linear, optim::AdamConfig, prelude::*};
+    /// # use stormfire_module::{LightningModule, Result, StepOutput, Stepper};
+    /// # #[derive(Module, Debug)]
+    /// # struct Net { body: Linear, head: Linear }
+    /// impl LightningModule for Net {
+    ///     # type Batch = Tensor<2>;
+    ///     fn training_batch(&mut self, batch: Tensor<2>, _batch_idx: usize, opt: &mut Stepper<'_, Self>) -> Result<StepOutput> {
+    ///         let loss = self.head.forward(self.body.forward(batch)).mean();
+    ///         for (optimizer, gradients) in opt.backward_all(self, &loss)? {
+    ///             opt.apply(&optimizer, self, gradients)?;
+    ///         }
+    ///         Ok(loss.into())
+    ///     }
+    ///     // ... `configure_optimizers` gives one for the body and one for the head.
+    /// }
+    /// ```
+    ///
+    /// In the order of `configure_optimizers`. `on_before_backward` and `on_after_backward` are called once, with all gradients.
+    ///
+    /// # Errors
+    /// As [`Stepper::step`].
+    pub fn backward_all(&mut self, module: &mut M, loss: &Tensor<1>) -> Result<Vec<(String, GradientsParams)>> {
+        let all = self.backward_with(module, loss, |_, walked, module| GradientsParams::from_grads(walked, module))?;
+        Ok(self.optimizers.iter().map(|optimizer| (optimizer.name().into(), optimizer.share_of(&all, module))).collect())
+    }
+
     fn backward_of(&mut self, index: usize, module: &mut M, loss: &Tensor<1>) -> Result<GradientsParams> {
+        self.backward_with(module, loss, |optimizers, walked, module| optimizers.at(index).gradients(walked, module))
+    }
+
+    fn backward_with(
+        &mut self,
+        module: &mut M,
+        loss: &Tensor<1>,
+        take: impl FnOnce(&mut Optimizers, Gradients, &M) -> GradientsParams,
+    ) -> Result<GradientsParams> {
         self.check_loss(loss)?;
         if self.plan.finite != FiniteCheck::Off {
             add(&mut self.evidence.losses, loss.clone().inner());
         }
         self.hooks.on_before_backward(module, loss)?;
-        let mut gradients = self.optimizers.at(index).gradients(loss.backward(), module);
+        let mut gradients = take(self.optimizers, walk_back(loss)?, module);
         self.check_gradients(&gradients, module)?;
         self.hooks.on_after_backward(module, &mut gradients)?;
         Ok(gradients)
@@ -274,7 +307,7 @@ impl<'a, M: Module> Stepper<'a, M> {
             add(&mut self.evidence.gradients, witness);
         }
         if self.plan.finite == FiniteCheck::BeforeStep
-            && let Some(what) = not_finite(std::mem::take(&mut self.evidence), &gradients, module)?
+            && let Some(what) = std::mem::take(&mut self.evidence).what_is_not_finite(&gradients, module)?
         {
             self.skipped = Some(what);
             return Ok(());
@@ -320,27 +353,28 @@ impl<'a, M: Module> Stepper<'a, M> {
         }
         if self.plan.window.opens {
             self.hooks.on_before_zero_grad(module, self.optimizers.at(0).name())?;
-            *self.accumulated = None;
+            *self.accumulated = Accumulated::default();
         }
         if let Some(loss) = output.loss() {
-            let size = self.plan.window.size;
-            let gradients = if size > 1 {
-                self.backward_of(0, module, &loss.clone().div_scalar(size as f64))?
+            let weight = weight_of(output.given_weight())?;
+            let gradients = if self.plan.window.size > 1 {
+                // burn walks from a tensor once: a loss that is a parameter itself would be the same one in the next batch.
+                self.backward_of(0, module, &loss.clone().mul_scalar(1.0))?
             } else {
                 self.backward_of(0, module, loss)?
             };
-            match self.accumulated {
-                Some(sum) => gradients::accumulate(sum, gradients, module),
-                None => *self.accumulated = Some(gradients),
-            }
+            self.accumulated.add(gradients, weight, module);
         }
-        match self.accumulated.take() {
-            Some(gradients) if self.plan.window.closes => self.apply_to(0, module, gradients),
-            kept => {
-                *self.accumulated = kept;
-                Ok(())
-            }
-        }
+        if self.plan.window.closes { self.close_window(module) } else { Ok(()) }
+    }
+
+    /// The step at the end of a window, with the mean of the gradients that are there; without any there is none. An epoch
+    /// that is left in the middle of a window ends so.
+    ///
+    /// # Errors
+    /// As [`Stepper::step`].
+    pub fn close_window(&mut self, module: &mut M) -> Result<()> {
+        self.accumulated.close(module).map_or(Ok(()), |gradients| self.apply_to(0, module, gradients))
     }
 
     fn check_loss(&self, loss: &Tensor<1>) -> Result<()> {
@@ -365,25 +399,15 @@ impl<'a, M: Module> Stepper<'a, M> {
     }
 }
 
-/// What is not finite, if something is. One device read, and a second one for the names.
-fn not_finite<M: Module>(evidence: Evidence, gradients: &GradientsParams, module: &M) -> Result<Option<String>> {
-    let losses = evidence.losses.is_some();
-    let values = read(&[evidence.losses, evidence.gradients].into_iter().flatten().map(Scalar::Device).collect::<Vec<_>>())?;
-    match values.iter().position(|value| !value.is_finite()) {
-        None => Ok(None),
-        Some(0) if losses => Ok(Some(LOSS.into())),
-        Some(_) => match gradients::non_finite(gradients, module)? {
-            paths if paths.is_empty() => Ok(Some("the norm of the gradients".into())),
-            paths => Ok(Some(gradient_of(&paths))),
-        },
-    }
-}
-
-const LOSS: &str = "the training loss";
-
-fn gradient_of(paths: &[String]) -> String {
-    let named: Vec<_> = paths.iter().map(|path| format!("`{path}`")).collect();
-    format!("the gradient of {}", named.join(", "))
+/// Walks the tape of a loss back. burn panics where that was done before.
+fn walk_back(loss: &Tensor<1>) -> Result<Gradients> {
+    catch_unwind(AssertUnwindSafe(|| loss.backward())).or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        match text {
+            Some(text) if text.contains("tape has already been consumed") => Err(Error::UsedTape),
+            _ => resume_unwind(panic),
+        }
+    })
 }
 
 impl<M> std::fmt::Debug for Stepper<'_, M> {

@@ -66,7 +66,7 @@ pub enum Accelerator {
 #[non_exhaustive]
 pub enum AcceleratorError {
     /// The text names no accelerator.
-    #[error("unknown accelerator `{0}`")]
+    #[error("unknown accelerator `{0}`; write {FORMS}")]
     Unknown(String),
     /// The program was built without the cargo feature of this accelerator.
     #[error(
@@ -104,14 +104,19 @@ pub enum AcceleratorError {
     BurnDevice(String),
 }
 
+/// What names there are.
+pub(crate) const FORMS: &str = "`auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best there is";
+
+/// What is wrong with an unknown name.
+pub(crate) fn reason(text: &str) -> &'static str {
+    if text.eq_ignore_ascii_case("gpu") { "say which kind of GPU, or let `auto` choose" } else { "there is no such kind of hardware" }
+}
+
 impl AcceleratorError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Unknown(text) if text.eq_ignore_ascii_case("gpu") => {
-                "name the kind of GPU: `cuda`, `wgpu`, `vulkan` or `metal`, or let `auto` choose".to_owned()
-            }
-            Self::Unknown(_) => "write `auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`".to_owned(),
+            Self::Unknown(text) => reason(text).to_owned(),
             Self::NotCompiled { accelerator, .. } => {
                 format!("build with `cargo … --features {}`, or choose `auto`", accelerator.name())
             }

@@ -84,7 +84,7 @@ impl From<f64> for Limit {
 pub struct TrainerConfig {
     /// What to train on. Default: the device that the module was made on.
     pub accelerator: Option<Accelerator>,
-    /// Stop after so many epochs. Default: 1,000, or without limit when `max_steps` or `max_time` is given.
+    /// Stop after so many epochs. Default: 1,000, or without limit when `max_steps`, `max_time` or a `Timer` is given.
     pub max_epochs: Option<usize>,
     /// Do not stop early before so many epochs are complete. Default: none.
     pub min_epochs: Option<usize>,
@@ -92,12 +92,13 @@ pub struct TrainerConfig {
     pub max_steps: Option<u64>,
     /// Do not stop early before so many optimizer steps. Default: none.
     pub min_steps: Option<u64>,
-    /// Stop at the end of the batch in which this much time has passed. In seconds. Default: without limit.
+    /// Stop at the end of the batch in which this much time has passed; beside a `Timer` the smaller limit holds. In a file,
+    /// seconds or a text such as `"10 minutes"`. Default: without limit.
     #[serde(with = "seconds")]
     pub max_time: Option<Duration>,
     /// Training batches of an epoch. Default: all.
     pub limit_train_batches: Limit,
-    /// Validation batches of each loader. Default: all; 0 turns validation off.
+    /// Validation batches of each loader. Default: all; 0 turns validation off, and `Trainer::validate` too.
     pub limit_val_batches: Limit,
     /// Test batches of each loader. Default: all.
     pub limit_test_batches: Limit,
@@ -114,7 +115,7 @@ pub struct TrainerConfig {
     pub num_sanity_val_steps: Option<usize>,
     /// How often to validate. Default: every epoch. Steps and batches count over the whole fit.
     pub val_check_interval: Every,
-    /// The gradients of so many batches make one step; each loss is divided by it. Default: 1.
+    /// The gradients of so many batches make one step, with the mean of those that there are. Default: 1.
     pub accumulate_grad_batches: usize,
     /// Clip gradients to this norm or value. Default: none.
     pub gradient_clip_val: Option<f64>,
@@ -270,11 +271,11 @@ impl TrainerConfig {
         }
     }
 
-    /// The epochs after which a fit ends; `None` is without limit.
-    pub(crate) fn resolved_max_epochs(&self) -> Option<usize> {
+    /// The epochs after which a fit ends; `None` is without limit. It may have a limit of time.
+    pub(crate) fn resolved_max_epochs(&self, is_timed: bool) -> Option<usize> {
         match self.max_epochs {
             _ if self.fast_dev_run > 0 => Some(1),
-            None if self.max_steps.is_none() && self.max_time.is_none() => {
+            None if self.max_steps.is_none() && !is_timed => {
                 tracing::warn!("`max_epochs` was not set: training for 1,000 epochs");
                 Some(1000)
             }
@@ -311,6 +312,7 @@ mod seconds {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+    use stormfire_module::TimeLimit;
 
     #[allow(clippy::ref_option, reason = "serde calls it with a reference to the field")]
     pub(super) fn serialize<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -318,8 +320,18 @@ mod seconds {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-        let seconds = Option::<f64>::deserialize(deserializer)?;
-        seconds.map(|s| Duration::try_from_secs_f64(s).map_err(D::Error::custom)).transpose()
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "expected `max_time` in seconds, such as `90`, or as a text with a unit, such as `10 minutes`")]
+        enum Given {
+            Seconds(f64),
+            Text(String),
+        }
+        Option::<Given>::deserialize(deserializer)?
+            .map(|given| match given {
+                Given::Seconds(seconds) => Duration::try_from_secs_f64(seconds).map_err(D::Error::custom),
+                Given::Text(text) => text.parse::<TimeLimit>().map(|limit| limit.0).map_err(D::Error::custom),
+            })
+            .transpose()
     }
 }
 

@@ -17,6 +17,7 @@ use stormfire_module::{
     run::{Limits, Requests, Run},
     scope::{self, Entered},
     stepper::StepHooks,
+    window::OpenWindow,
 };
 
 use crate::{
@@ -82,6 +83,7 @@ impl<M: LightningModule> Engine<M> {
             batch_items: Some(1),
             data_wait: Duration::ZERO,
             accumulate_grad_batches: config.accumulate_grad_batches,
+            window: OpenWindow::default(),
             fast_dev_run: config.fast_dev_run > 0,
             default_root_dir: config.default_root_dir.clone(),
             learning_rates: Vec::new(),

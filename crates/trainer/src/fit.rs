@@ -6,7 +6,7 @@ mod validation;
 
 use burn::tensor::Device;
 use stormfire_data::{Batch, Loader, Position};
-use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, clock, run::MetricSource as _, stepper::Window};
+use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, clock, run::MetricSource as _};
 
 use step::BatchOutcome;
 
@@ -116,6 +116,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             self.engine.run.data_wait += clock::since(waiting);
             let Some(batch) = batch else {
                 self.check_not_empty()?;
+                flow = Flow::EndEpoch;
                 break;
             };
             flow = self.batch(batch?, batches.is_last())?;
@@ -131,6 +132,9 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         drop(batches);
         if flow == Flow::Continue && !self.engine.run.is_last_batch {
             self.note_unfinished()?;
+        }
+        if flow == Flow::EndEpoch {
+            self.end_early()?;
         }
         self.end_epoch()
     }
@@ -150,8 +154,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         let batch_idx = engine.run.progress.batch_in_epoch;
         let _span = tracing::debug_span!("step", step = engine.run.progress.global_step, batch_idx).entered();
         let is_last = is_last || engine.run.limits.train_batches == Some(batch_idx + 1);
-        let size = engine.run.accumulate_grad_batches;
-        let window = Window { opens: batch_idx.is_multiple_of(size), closes: is_last || (batch_idx + 1).is_multiple_of(size), size };
+        let window = engine.run.window.next(batch_idx == 0, is_last, engine.run.accumulate_grad_batches);
         engine.run.batch_items = self.module.batch_size(&batch.value).or(batch.items);
         engine.run.moment.batch_idx = batch_idx;
         engine.run.is_last_batch = is_last;
@@ -161,6 +164,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         engine.fire(self.module, Event::TrainBatchStart { batch: &batch.value, batch_idx })?;
         if self.skip_if_asked() == Flow::EndEpoch {
             self.engine.run.batch_items = Some(1);
+            self.engine.run.is_last_batch = false;
             return Ok(Flow::EndEpoch);
         }
         let engine = &mut *self.engine;
@@ -168,6 +172,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         let BatchOutcome { output, has_stepped, skipped, evidence } = self.training_batch(batch.value, batch_idx, window)?;
         let engine = &mut *self.engine;
         engine.stop_time(started, "training_batch");
+        engine.run.window.add(window, &self.training.accumulated);
         engine.run.progress.global_step += u64::from(has_stepped);
         engine.run.progress.batches += 1;
         engine.run.progress.batch_in_epoch += 1;
@@ -206,22 +211,28 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         Ok(())
     }
 
-    /// What follows a batch: validation, if it is due or the run is about to stop.
+    /// What follows a batch: validation, if it is due or the run is about to stop, and the schedules that watch a metric.
     fn after_batch(&mut self) -> Result<Flow> {
         let is_due = self.engine.run.validation_is_due;
-        if is_due || (!self.val.is_empty() && self.allowed_stop().is_some()) {
-            if !is_due && !self.engine.run.is_last_batch && !self.engine.run.requests.skip_epoch {
-                // An unbroken fit would not validate here.
+        if is_due {
+            self.validate(RunningStage::Validate)?;
+        }
+        if self.training.optimizers.step_watching_schedules(None, &mut |name| self.engine.store.metric(name))? {
+            self.refresh_learning_rates();
+        }
+        // A fit that goes on would not validate here, and its schedules have seen nothing of it.
+        let is_last_look = !is_due && !self.val.is_empty() && self.allowed_stop().is_some();
+        if is_last_look {
+            if !self.engine.run.is_last_batch && !self.engine.run.requests.skip_epoch {
                 self.note_unfinished()?;
             }
             self.validate(RunningStage::Validate)?;
-            self.training.optimizers.step_watching_schedules(None, &mut |name| self.engine.store.metric(name))?;
-            self.refresh_learning_rates();
-            self.engine.clock.after_batch = false;
+        }
+        self.engine.clock.after_batch = false;
+        if is_due || is_last_look {
             self.keep()?;
             self.write_checkpoints()?;
         }
-        self.engine.clock.after_batch = false;
         Ok(self.skip_if_asked())
     }
 
@@ -257,7 +268,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         self.finite.end_epoch(engine, self.module)?;
         end::tell_if_nothing_is_trained(&engine.run.progress);
         let completed = engine.run.progress.epoch as u64 + 1;
-        // As the other epoch schedules: an epoch that ended early has not been validated.
+        // Unlike the other epoch schedules: an epoch that ended early has not been validated.
         if engine.run.is_last_batch {
             self.training.optimizers.step_watching_schedules(Some(completed), &mut |name| engine.store.metric(name))?;
         }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use stormfire_module::{
     clock,
     run::{Requests, Run},
+    window::OpenWindow,
 };
 
 use crate::checkpoint_names::Names;
@@ -59,6 +60,7 @@ pub(crate) struct LoopState {
     logs_this_step: bool,
     learning_rates: Vec<(String, f64)>,
     accumulate_grad_batches: usize,
+    pub(crate) window: OpenWindow,
     skipped_in_a_row: u32,
     /// Of this checkpoint.
     pub(crate) names: Names,
@@ -80,6 +82,7 @@ impl LoopState {
             logs_this_step: run.logs_this_step,
             learning_rates: run.learning_rates.clone(),
             accumulate_grad_batches: run.accumulate_grad_batches,
+            window: run.window.clone(),
             skipped_in_a_row: clock.skipped_in_a_row,
             names: Names::default(),
         }
@@ -110,6 +113,7 @@ impl LoopState {
         run.logger_step = self.logger_step;
         run.logs_this_step = self.logs_this_step;
         run.learning_rates = self.learning_rates;
+        run.window = self.window;
         if run.progress.batch_in_epoch > 0 {
             // At the start of an epoch the options and the scheduler callback decide anew.
             run.accumulate_grad_batches = self.accumulate_grad_batches;

@@ -2,8 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use stormfire_module::{Error, Result};
+use serde::{Deserialize, Serialize, Serializer};
+use stormfire_module::{Error, Result, reads_text, text::TextError};
 
 /// What a fit does about a loss or gradient that is NaN or infinite.
 ///
@@ -20,7 +20,8 @@ use stormfire_module::{Error, Result};
 /// assert_eq!(NonFinite::default().to_string(), "error");
 /// # Ok::<(), stormfire_module::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub enum NonFinite {
     /// The fit fails with [`Error::NonFinite`], which names the first batch and step with such a loss, and the parameters
     /// that are broken by then. Of a gradient the loss of the next batch tells, or the parameter that it breaks.
@@ -67,31 +68,29 @@ impl fmt::Display for NonFinite {
 }
 
 impl FromStr for NonFinite {
-    type Err = Error;
+    type Err = TextError;
 
-    fn from_str(text: &str) -> Result<Self> {
+    fn from_str(text: &str) -> Result<Self, TextError> {
         let skip = || Some(NonFinite::Skip { max_in_a_row: text.strip_prefix("skip:")?.parse().ok()? });
         match text {
             "error" => Ok(NonFinite::Error),
             "stop" => Ok(NonFinite::Stop),
             "off" => Ok(NonFinite::Off),
-            _ => skip().ok_or_else(|| {
-                let reason = format!("`{text}` is none of `error`, `skip:5`, `stop`, `off`");
-                Error::config("on_non_finite", reason, "after `skip:` comes the number of steps that may be skipped in a row")
+            _ => skip().ok_or_else(|| TextError {
+                text: text.into(),
+                what: "a policy for what is not finite",
+                reason: "there is no such word".into(),
+                forms: "`error`, `stop`, `off`, or `skip:5` with the number of steps that may be skipped in a row",
             }),
         }
     }
 }
 
+reads_text!(NonFinite);
+
 impl Serialize for NonFinite {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for NonFinite {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -108,7 +107,7 @@ mod tests {
         }
         for text in ["", "skip", "skip:", "skip:-1", "Error", "5"] {
             let error = text.parse::<NonFinite>().unwrap_err();
-            assert!(error.to_string().contains("is none of `error`, `skip:5`"), "{error}");
+            assert!(error.to_string().contains("write `error`, `stop`, `off`, or `skip:5`"), "{error}");
         }
     }
 }

@@ -4,21 +4,36 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     fmt::Write as _,
+    str::FromStr,
     time::{Duration, Instant},
 };
 
 use comfy_table::{CellAlignment, Table};
 use serde::{Deserialize, Serialize};
+use stormfire_module::{
+    reads_text,
+    text::{TextError, one_of},
+};
 
 use crate::results_table::STYLE;
 
 /// Which profiler to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", try_from = "String")]
 pub enum ProfilerKind {
     /// A table of actions with calls, mean and total time, printed when a run ends.
     Simple,
 }
+
+impl FromStr for ProfilerKind {
+    type Err = TextError;
+
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        one_of(text, "a profiler", &[("simple", Self::Simple)], "`simple`")
+    }
+}
+
+reads_text!(ProfilerKind);
 
 /// Collects times, or does nothing at no cost.
 #[derive(Debug, Default)]

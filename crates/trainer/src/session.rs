@@ -1,16 +1,19 @@
 //! One Trainer's callbacks and loggers, and the frame around every run: setup and teardown, errors and panics.
 
+mod evaluations;
+
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use stormfire_callbacks::Printer;
-use stormfire_data::{DataModule, Loader, Loaders, Stage};
-use stormfire_loggers::{Background, DEFAULT_NAME, Loggers, Metrics, Status};
+use stormfire_data::{DataModule, Loader, Stage};
+use stormfire_loggers::{Background, DEFAULT_NAME, Loggers, Status};
 use stormfire_module::{
-    Callback, Error, Event, Every, Hook, LightningModule, PredictModule, Result, RunningStage, live_run,
+    Callback, Error, Event, Every, Hook, LightningModule, Result, live_run,
     moment::Progress,
     run::{Limits, Requests, SaveRequest},
     scope,
+    window::OpenWindow,
 };
 
 use crate::{
@@ -21,14 +24,15 @@ use crate::{
     data_facts::DataFacts,
     ending::on_exception,
     engine::Engine,
-    evaluate::{Evaluated, Evaluation, evaluate},
+    evaluate::Evaluated,
     fit::FitLoop,
     guard::guard,
     loop_state::LoopClock,
-    predict::predict,
-    results_table::results_table,
     run_id::new_run_id,
-    setup::{choose_device, complete_callbacks, draw_seed, limit_of, limits_of, log_hyperparams, open_loggers, place, tell_what_is_rare},
+    setup::{
+        choose_device, complete_callbacks, draw_seed, is_timed, limit_of, limits_of, log_hyperparams, open_loggers, place,
+        tell_what_is_rare,
+    },
     signals::{Signal, SignalWatch},
     slurm::Requeue,
     stop::{Fit, Stop},
@@ -117,6 +121,7 @@ impl<M: LightningModule> Session<M> {
         engine.run.resumed_from = resume.as_ref().map(|resume| resume.path().to_path_buf());
         engine.run.spares_resumed = resume.as_ref().is_some_and(Resume::is_named);
         engine.run.accumulate_grad_batches = engine.config.accumulate_grad_batches;
+        engine.run.window = OpenWindow::default();
         let continues_logs = std::mem::take(&mut self.continues_logs);
         let mut training = Training::default();
         let outcome = self.run(Stage::Fit, &mut module, &mut data, &mut training, |engine, module, data, training| {
@@ -128,7 +133,7 @@ impl<M: LightningModule> Session<M> {
                 let _scope = engine.enter(Hook::ConfigureOptimizers);
                 module.configure_optimizers()?
             };
-            training.optimizers.start()?;
+            training.optimizers.start(module)?;
             if let Some(resume) = resume {
                 let path = resume.path().to_path_buf();
                 resume.run(engine, module, training)?;
@@ -165,67 +170,6 @@ impl<M: LightningModule> Session<M> {
         checkpoint::write_requested(&mut self.engine, &mut module.clone(), &self.training)?;
         checkpoint::settle(&mut self.engine)?;
         self.engine.checkpoints.refused().map_or(Ok(()), Err)
-    }
-
-    pub(crate) fn evaluate<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, mut data: D, what: Evaluation) -> Result<Vec<Metrics>> {
-        let _under_way = live_run::begin(self.name());
-        let (stage, running) = match what {
-            Evaluation::Validation => (Stage::Validate, RunningStage::Validate),
-            Evaluation::Test => (Stage::Test, RunningStage::Test),
-        };
-        let mut module = self.for_evaluation(module)?;
-        let results = self.run(stage, &mut module, &mut data, &mut Training::default(), |engine, module, data, _| {
-            begin(engine, module, data, stage)?;
-            let config = &engine.config;
-            let (hook, limit, option) = match what {
-                Evaluation::Validation => (Hook::ValDataloader, config.limit_val_batches, "limit_val_batches"),
-                Evaluation::Test => (Hook::TestDataloader, config.limit_test_batches, "limit_test_batches"),
-            };
-            let loaders = of_data(engine, hook, || match what {
-                Evaluation::Validation => data.val_dataloader(),
-                Evaluation::Test => data.test_dataloader(),
-            })?;
-            require(&loaders, stage)?;
-            let limits = limits_of(&loaders, limit, option, hook)?;
-            match what {
-                Evaluation::Validation => engine.run.limits.val_batches.clone_from(&limits),
-                Evaluation::Test => engine.run.limits.test_batches.clone_from(&limits),
-            }
-            engine.run.logger_step = engine.run.progress.global_step;
-            engine.begin_logs()?;
-            let mut data = Evaluated::new(loaders, limits);
-            let metrics = evaluate(engine, module, &mut data, what, running)?;
-            Ok(metrics.by_loader(data.loaders.len()))
-        })?;
-        if !self.engine.config.barebones && results.iter().any(|metrics| !metrics.is_empty()) {
-            let title = if what == Evaluation::Test { "Test metric" } else { "Validate metric" };
-            print("Results", &results_table(title, &results));
-        }
-        Ok(results)
-    }
-
-    pub(crate) fn predict<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, mut data: D) -> Result<Vec<Vec<M::Prediction>>>
-    where
-        M: PredictModule,
-    {
-        let _under_way = live_run::begin(self.name());
-        let mut module = self.for_evaluation(module)?;
-        self.run(Stage::Predict, &mut module, &mut data, &mut Training::default(), |engine, module, data, _| {
-            begin(engine, module, data, Stage::Predict)?;
-            let loaders = of_data(engine, Hook::PredictDataloader, || data.predict_dataloader())?;
-            require(&loaders, Stage::Predict)?;
-            let limits = limits_of(&loaders, engine.config.limit_predict_batches, "limit_predict_batches", Hook::PredictDataloader)?;
-            engine.run.limits.predict_batches.clone_from(&limits);
-            engine.begin_logs()?;
-            let predictions = predict(engine, module, &loaders, &limits)?;
-            engine.check_interrupt()?;
-            Ok(predictions)
-        })
-    }
-
-    fn for_evaluation(&mut self, module: &M) -> Result<M> {
-        self.engine.device = choose_device(self.device.as_ref(), &self.engine.config, module)?;
-        Ok(place(module.clone(), &self.engine.device, None).valid())
     }
 
     /// The frame around a run. Whatever happens inside, callbacks see the teardown, and loggers how it ended.
@@ -352,13 +296,6 @@ fn begin<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     engine.fire(module, Event::Setup { stage })
 }
 
-fn require<B: Send + 'static>(loaders: &Loaders<B>, stage: Stage) -> Result<()> {
-    if loaders.is_empty() {
-        return Err(stormfire_data::Error::LoaderMissing { stage }.into());
-    }
-    Ok(())
-}
-
 /// The loader that trains, and those that validate.
 type FitData<B> = (Loader<B>, Evaluated<B>);
 
@@ -395,7 +332,7 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     }
     let sanity = |n: Option<usize>| config.num_sanity_val_steps.map_or(n, |steps| Some(n.map_or(steps, |n| n.min(steps))));
     engine.run.limits = Limits {
-        max_epochs: config.resolved_max_epochs(),
+        max_epochs: config.resolved_max_epochs(is_timed(engine.callbacks())),
         max_steps: config.max_steps,
         train_batches,
         sanity_batches: val_batches.iter().map(|&n| sanity(n)).collect(),

@@ -45,7 +45,7 @@ pub(crate) fn open_loggers(config: &TrainerConfig, loggers: LoggerChoice, resume
 
 /// A seed for a run that was given none, from the random numbers of the device: whoever has seeded these gets the same.
 pub(crate) fn draw_seed(device: &Device) -> Result<u64> {
-    let draw = || Scalar::from(Tensor::random([1], Distribution::Uniform(0.0, 1.0), device));
+    let draw = || Scalar::from(Tensor::<1>::random([1], Distribution::Uniform(0.0, 1.0), device));
     let drawn = read(&[draw(), draw(), draw()])?;
     Ok(drawn.into_iter().fold(0, |seed, value| (seed << 21) ^ (value * f64::from(1 << 24)) as u64))
 }
@@ -70,10 +70,9 @@ pub(crate) fn complete_callbacks<M: LightningModule>(
     if checkpoints > 0 && !config.enable_checkpointing && config.fast_dev_run == 0 && !config.barebones {
         return Err(Error::config("enable_checkpointing", "it is off, but there is a `ModelCheckpoint`", "leave one of them out"));
     }
-    if let Some(time) = config.max_time
-        && count::<Timer, M>(&callbacks) == 0
-    {
-        callbacks.push(Box::new(Timer::new(time)));
+    // Beside a `Timer` of the user, whose limit may be another one.
+    if let Some(time) = config.max_time {
+        callbacks.push(Box::new(Timer::new(time).named("max_time")));
     }
     if config.enable_model_summary && count::<ModelSummary, M>(&callbacks) == 0 {
         callbacks.push(Box::new(ModelSummary::new()));
@@ -86,6 +85,12 @@ pub(crate) fn complete_callbacks<M: LightningModule>(
     }
     check_state_keys(&callbacks)?;
     Ok(callbacks)
+}
+
+/// Whether a [`Timer`] will end a fit.
+pub(crate) fn is_timed<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> bool {
+    let mut timers = callbacks.iter().filter_map(|callback| (callback.as_ref() as &dyn Any).downcast_ref::<Timer>());
+    timers.any(|timer| timer.time_remaining().is_some())
 }
 
 /// Two states under one key would overwrite each other in the checkpoint.

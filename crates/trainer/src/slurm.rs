@@ -1,11 +1,14 @@
 //! SLURM: a job that is about to be ended is saved, queued again, and goes on where it was.
 
-use std::{path::PathBuf, process::Command};
+use std::{path::PathBuf, process::Command, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use stormfire_checkpoint::storage;
 use stormfire_data::Stage;
-use stormfire_module::{Error, Result};
+use stormfire_module::{
+    Error, Result, reads_text,
+    text::{TextError, one_of},
+};
 
 use crate::{config::TrainerConfig, signals::Signal};
 
@@ -18,7 +21,7 @@ use crate::{config::TrainerConfig, signals::Signal};
 ///
 /// In a configuration it is a text: `"auto"`, `"off"`, `"usr1"`, `"usr2"`, `"hup"`, `"term"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase", try_from = "String")]
 pub enum RequeueSignal {
     /// SIGUSR1 inside a SLURM job that is no interactive shell, else none. The default.
     #[default]
@@ -34,6 +37,18 @@ pub enum RequeueSignal {
     /// SIGTERM, which then no longer ends a run for good.
     Term,
 }
+
+impl FromStr for RequeueSignal {
+    type Err = TextError;
+
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        use RequeueSignal::{Auto, Hup, Off, Term, Usr1, Usr2};
+        let words = [("auto", Auto), ("off", Off), ("usr1", Usr1), ("usr2", Usr2), ("hup", Hup), ("term", Term)];
+        one_of(text, "a signal", &words, "`auto`, `off`, `usr1`, `usr2`, `hup` or `term`")
+    }
+}
+
+reads_text!(RequeueSignal);
 
 impl RequeueSignal {
     /// The signal that was asked for by name.

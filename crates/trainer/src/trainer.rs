@@ -1,28 +1,28 @@
 //! The [`Trainer`]: options, callbacks and loggers in, a trained module out.
 
+mod text_options;
+
 use std::{
     any::Any,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use burn::tensor::Device;
 use stormfire_data::DataModule;
 use stormfire_loggers::{Logger, Loggers, Metrics};
 use stormfire_module::{
-    Callback, Error, Every, LightningModule, PredictModule, Result, gradients::ClipAlgorithm, outer_run::OuterRun, run::SaveRequest,
+    Callback, Error, LightningModule, PredictModule, Result, moment::Progress, outer_run::OuterRun, run::SaveRequest, text::Misread,
 };
 
+pub use text_options::DeviceChoice;
+
 use crate::{
-    accelerator::Accelerator,
     checkpoint::{CkptPath, Resume, locate},
     config::{Limit, TrainerConfig},
     evaluate::Evaluation,
-    non_finite::NonFinite,
-    profiler::ProfilerKind,
     session::Session,
     signals::check_not_interrupted,
-    slurm::{Requeue, RequeueSignal},
+    slurm::Requeue,
     stop::Fit,
 };
 
@@ -67,6 +67,7 @@ pub(crate) enum LoggerChoice {
 /// ```
 pub struct Trainer<M: LightningModule> {
     config: TrainerConfig,
+    misread: Misread,
     device: Option<Device>,
     callbacks: Vec<Box<dyn Callback<M>>>,
     loggers: LoggerChoice,
@@ -79,6 +80,7 @@ impl<M: LightningModule> Default for Trainer<M> {
     fn default() -> Self {
         Self {
             config: TrainerConfig::default(),
+            misread: Misread::default(),
             device: None,
             callbacks: Vec::new(),
             loggers: LoggerChoice::Default,
@@ -107,7 +109,7 @@ macro_rules! setters {
 }
 
 setters! {
-    /// Stop after so many epochs. Default: 1,000, or without limit when `max_steps` or `max_time` is given.
+    /// Stop after so many epochs. Default: 1,000, or without limit when `max_steps`, `max_time` or a `Timer` is given.
     max_epochs(usize) => max_epochs = |epochs| Some(epochs);
     /// Do not stop early before so many epochs are complete. Default: none, or 1 if `min_steps` is given.
     min_epochs(usize) => min_epochs = |epochs| Some(epochs);
@@ -115,8 +117,6 @@ setters! {
     max_steps(u64) => max_steps = |steps| Some(steps);
     /// Do not stop early before so many optimizer steps. Default: none.
     min_steps(u64) => min_steps = |steps| Some(steps);
-    /// Stop at the end of the batch in which this much time has passed. Default: without limit.
-    max_time(Duration) => max_time = |time| Some(time);
     /// Training batches of an epoch: `10` batches, or a share `0.1`. Default: all. 0 trains nothing.
     limit_train_batches(impl Into<Limit>) => limit_train_batches = |limit| limit.into();
     /// Validation batches of each loader. Default: all; 0 turns validation off.
@@ -131,14 +131,12 @@ setters! {
     fast_dev_run(usize) => fast_dev_run = |batches| batches;
     /// Validation batches of each loader before training; `None` takes all. Default: 2.
     num_sanity_val_steps(impl Into<Option<usize>>) => num_sanity_val_steps = |batches| batches.into();
-    /// How often to validate. Default: every epoch. A fraction of an epoch needs data of known length.
-    val_check_interval(Every) => val_check_interval = |every| every;
-    /// The gradients of so many batches make one step. Default: 1. Automatic optimization only.
+    /// The gradients of so many batches make one step, with their mean; a window that an epoch ends early has the mean of those
+    /// that there are, see also [`StepOutput::weight`](stormfire_module::StepOutput::weight). Default: 1. Automatic
+    /// optimization only.
     accumulate_grad_batches(usize) => accumulate_grad_batches = |batches| batches;
     /// Clip gradients to this norm (or value, see `gradient_clip_algorithm`). Default: none.
     gradient_clip_val(f64) => gradient_clip_val = |value| Some(value);
-    /// How gradients are clipped. Default: by their global L2 norm.
-    gradient_clip_algorithm(ClipAlgorithm) => gradient_clip_algorithm = |algorithm| algorithm;
     /// How many steps lie between two whose metrics are logged; 0 logs no steps. Default: 50.
     log_every_n_steps(u64) => log_every_n_steps = |steps| steps;
     /// Where runs leave their files. Default: the current folder. May be the URL of a store: see [`TrainerConfig`].
@@ -158,15 +156,9 @@ setters! {
     seed(u64) => seed = |seed| Some(seed);
     /// Check the loss and all gradients of every batch, and name the parameter. Default: no; it reads the device.
     detect_anomaly(bool) => detect_anomaly = |on| on;
-    /// What to do about a loss or gradient that is NaN or infinite. Default: the fit fails with [`Error::NonFinite`].
-    on_non_finite(NonFinite) => on_non_finite = |policy| policy;
     /// End a run in good order on Ctrl-C and SIGTERM. Default: yes. `false` leaves all signals to the program; so does a
     /// signal that the program catches or ignores before the first run, as far as its own handler goes.
     handle_signals(bool) => handle_signals = |on| on;
-    /// The signal on which a fit is saved and its SLURM job queued again. Default: SIGUSR1 inside a SLURM job.
-    requeue_signal(RequeueSignal) => requeue_signal = |signal| signal;
-    /// Time every hook and part of the loop, and print a table. Default: none.
-    profiler(ProfilerKind) => profiler = |kind| Some(kind);
     /// Everything off that is not the loop. Default: no. Not with `fast_dev_run`, `detect_anomaly`, `profiler`.
     barebones(bool) => barebones = |on| on;
 }
@@ -185,15 +177,6 @@ impl<M: LightningModule> Trainer<M> {
     /// The options as they were set.
     pub fn config(&self) -> &TrainerConfig {
         &self.config
-    }
-
-    /// What to train on: an [`Accelerator`], or a device. Default: the device that the module was made on.
-    pub fn accelerator(mut self, accelerator: impl Into<DeviceChoice>) -> Self {
-        match accelerator.into() {
-            DeviceChoice::Device(device) => self.device = Some(device),
-            DeviceChoice::Accelerator(accelerator) => self.config.accelerator = Some(accelerator),
-        }
-        self
     }
 
     /// Adds a callback.
@@ -224,7 +207,8 @@ impl<M: LightningModule> Trainer<M> {
     /// the unbroken one bit for bit. By default it also continues the log files of that run, see
     /// [`new_version_on_resume`](Self::new_version_on_resume). `docs/resuming.md` says what may change in between.
     ///
-    /// [`validate`](Self::validate), [`test`](Self::test) and [`predict`](Self::predict) take the weights alone.
+    /// [`validate`](Self::validate), [`test`](Self::test) and [`predict`](Self::predict) take the weights alone, and log at the
+    /// step and epoch of the checkpoint.
     pub fn ckpt_path(mut self, path: impl Into<CkptPath>) -> Self {
         self.set_ckpt_path(path);
         self
@@ -250,27 +234,29 @@ impl<M: LightningModule> Trainer<M> {
         self.session(resume.as_mut())?.fit(module, data, resume)
     }
 
-    /// Validates a module; one list of metrics for each loader, also printed as a table.
+    /// Validates a module; one list of metrics for each loader, also printed as a table. With `limit_val_batches(0)` it is set up
+    /// and torn down, no loader is asked for, and there are no metrics.
     ///
     /// # Errors
     /// As [`Trainer::fit`]; a missing loader or `validation_step`.
     pub fn validate<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, data: D) -> Result<Vec<Metrics>> {
         let _outer = inside_another_run()?;
-        let module = self.with_weights(module)?;
-        self.session(None)?.evaluate(&module, data, Evaluation::Validation)
+        let (module, at) = self.with_weights(module)?;
+        self.session(None)?.evaluate(&module, data, Evaluation::Validation, at)
     }
 
-    /// Tests a module; one list of metrics for each loader, also printed as a table.
+    /// Tests a module; one list of metrics for each loader, also printed as a table. With `limit_test_batches(0)` as
+    /// [`validate`](Self::validate) with 0.
     ///
     /// # Errors
     /// As [`Trainer::fit`]; a missing loader or `test_step`.
     pub fn test<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, data: D) -> Result<Vec<Metrics>> {
         let _outer = inside_another_run()?;
-        let module = self.with_weights(module)?;
-        self.session(None)?.evaluate(&module, data, Evaluation::Test)
+        let (module, at) = self.with_weights(module)?;
+        self.session(None)?.evaluate(&module, data, Evaluation::Test, at)
     }
 
-    /// Predicts every batch of every loader.
+    /// Predicts every batch of every loader. With `limit_predict_batches(0)` as [`validate`](Self::validate) with 0.
     ///
     /// # Errors
     /// As [`Trainer::fit`]; a missing loader.
@@ -279,8 +265,8 @@ impl<M: LightningModule> Trainer<M> {
         M: PredictModule,
     {
         let _outer = inside_another_run()?;
-        let module = self.with_weights(module)?;
-        self.session(None)?.predict(&module, data)
+        let (module, at) = self.with_weights(module)?;
+        self.session(None)?.predict(&module, data, at)
     }
 
     /// Writes the state at the end of the newest fit, with the module that it returned, and waits until it is durable. A
@@ -316,11 +302,11 @@ impl<M: LightningModule> Trainer<M> {
         locate(&wanted, &self.config.default_root_dir, callbacks)?.map(|path| Resume::read(&path, wanted != CkptPath::Last)).transpose()
     }
 
-    /// The module, with the weights of the checkpoint if one was asked for.
-    fn with_weights(&mut self, module: &M) -> Result<M> {
+    /// The module, with the weights of the checkpoint if one was asked for, and how far the fit was that wrote it.
+    fn with_weights(&mut self, module: &M) -> Result<(M, Option<Progress>)> {
         match self.checkpoint()? {
-            Some(checkpoint) => checkpoint.weights(module.clone()),
-            None => Ok(module.clone()),
+            Some(checkpoint) => Ok((checkpoint.weights(module.clone())?, Some(checkpoint.progress()?))),
+            None => Ok((module.clone(), None)),
         }
     }
 
@@ -378,6 +364,7 @@ impl<M: LightningModule> Trainer<M> {
         if let Some(session) = &self.session {
             resume.map_or(Ok(()), |resume| session.take_up_epoch(resume))?;
         } else {
+            self.misread.check()?;
             self.config.check()?;
             if std::mem::replace(&mut self.has_begun, true) {
                 return Err(Error::config(
@@ -399,25 +386,4 @@ impl<M: LightningModule> Trainer<M> {
 fn inside_another_run() -> Result<OuterRun> {
     check_not_interrupted()?;
     Ok(OuterRun::set_aside().with_its_random_numbers())
-}
-
-/// What [`Trainer::accelerator`] takes.
-#[derive(Clone, Debug)]
-pub enum DeviceChoice {
-    /// A device of burn.
-    Device(Device),
-    /// A kind of hardware, looked for when a run starts.
-    Accelerator(Accelerator),
-}
-
-impl From<Device> for DeviceChoice {
-    fn from(device: Device) -> Self {
-        DeviceChoice::Device(device)
-    }
-}
-
-impl From<Accelerator> for DeviceChoice {
-    fn from(accelerator: Accelerator) -> Self {
-        DeviceChoice::Accelerator(accelerator)
-    }
 }

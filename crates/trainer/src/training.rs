@@ -1,7 +1,6 @@
 //! What a fit changes beside the module's parameters.
 
-use burn::optim::GradientsParams;
-use stormfire_module::Optimizers;
+use stormfire_module::{Optimizers, window::Accumulated};
 
 use crate::run_state::UnfinishedEpoch;
 
@@ -9,7 +8,7 @@ use crate::run_state::UnfinishedEpoch;
 #[derive(Debug, Default)]
 pub(crate) struct Training {
     pub(crate) optimizers: Optimizers,
-    pub(crate) accumulated: Option<GradientsParams>,
+    pub(crate) accumulated: Accumulated,
     /// The fit has ended in the middle of this epoch.
     pub(crate) unfinished: Option<UnfinishedEpoch>,
 }

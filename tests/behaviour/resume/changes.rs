@@ -74,7 +74,11 @@ fn a_raised_limit_equals_the_longer_run() {
     let unbroken = fit(whole().max_epochs(3), &MemoryLogger::new());
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.ckpt");
-    for (shorter, step) in [(whole().max_epochs(1), 4), (whole().max_epochs(1), 2), (whole().max_steps(6), 6), (whole().max_steps(6), 5)] {
+    for (max_steps, step) in [(None, 4), (None, 2), (Some(6), 6), (Some(6), 5)] {
+        let shorter = match max_steps {
+            None => whole().max_epochs(1),
+            Some(steps) => whole().max_steps(steps),
+        };
         let logger = MemoryLogger::new();
         let _ = fit(shorter.callback(SaveAfter(step, path.clone())), &logger);
         assert_eq!(fit(whole().max_epochs(3).ckpt_path(&path), &logger), unbroken, "saved after step {step}");

@@ -11,7 +11,7 @@ use stormfire::{checkpoint::Checkpoint, prelude::*};
 use super::{
     net::Net,
     observer::{Busy, Observer},
-    plan::{Algorithm, DataKind, DataPlan, Learning, ScheduleKind},
+    plan::{Algorithm, DataKind, DataPlan, Learning, ScheduleKind, Weighs},
 };
 use crate::{
     child::{folder, part, play},
@@ -29,6 +29,7 @@ pub(crate) fn data() -> DataPlan {
 
 pub(crate) fn net(is_manual: bool) -> Net {
     Net::new(Learning {
+        weighs: Weighs::OnBoth,
         algorithms: [Algorithm::Adam, Algorithm::Momentum],
         schedule: ScheduleKind::CosinePerStep,
         is_manual,

@@ -17,7 +17,7 @@ use stormfire::{
     prelude::*,
 };
 
-use super::plan::{Algorithm, DataKind, DataPlan, Learning};
+use super::plan::{Algorithm, DataKind, DataPlan, Learning, Weighs};
 use crate::support::Batch;
 
 #[derive(Module, Debug)]
@@ -134,7 +134,14 @@ impl LightningModule for Net {
         }
         self.log("noise", draw()).on_epoch(true);
         trip(Hook::TrainingStep);
-        Ok(loss.into())
+        let on_host = match self.learning.weighs {
+            Weighs::Nothing => return Ok(loss.into()),
+            Weighs::OnBoth => batch_idx.is_multiple_of(2),
+            Weighs::OnHost => true,
+            Weighs::OnDevice => false,
+        };
+        let sum = StepOutput::from(loss * items);
+        Ok(if on_host { sum.weight(items) } else { sum.weight(Tensor::<1>::full([1], items, &Device::flex())) })
     }
 
     fn training_batch(&mut self, batch: Batch, batch_idx: usize, opt: &mut Stepper<'_, Self>) -> Result<StepOutput> {

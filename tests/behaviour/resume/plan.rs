@@ -88,9 +88,20 @@ pub(crate) enum ScheduleKind {
     OneCycle,
 }
 
+/// What a training step says of the weight of its loss.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Weighs {
+    Nothing,
+    OnHost,
+    OnDevice,
+    /// Every second batch on the device, the others on the host.
+    OnBoth,
+}
+
 /// What the module itself needs to know.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Learning {
+    pub(crate) weighs: Weighs,
     /// Those of both optimizers; an only one has the first.
     pub(crate) algorithms: [Algorithm; 2],
     pub(crate) schedule: ScheduleKind,
@@ -210,7 +221,7 @@ fn data() -> impl Strategy<Value = DataPlan> {
     )
 }
 
-fn learning() -> impl Strategy<Value = ([Algorithm; 2], ScheduleKind, bool, bool)> {
+fn learning() -> impl Strategy<Value = ([Algorithm; 2], ScheduleKind, Weighs, bool, bool)> {
     use Algorithm::{AdaGrad, Adafactor, Adam, AdamW, Adan, AmsGrad, CenteredRmsProp, Lamb, Lion, Momentum, Muon, Nesterov, RmsProp, Sgd};
     use ScheduleKind::{CosinePerStep, None, OneCycle, PlateauPerEpoch, PlateauPerSteps, StepPerEpoch};
     let algorithm = || {
@@ -232,7 +243,8 @@ fn learning() -> impl Strategy<Value = ([Algorithm; 2], ScheduleKind, bool, bool
         ])
     };
     let schedule = prop::sample::select(vec![None, CosinePerStep, StepPerEpoch, PlateauPerEpoch, PlateauPerSteps, OneCycle]);
-    ([algorithm(), algorithm()], schedule, prop::bool::weighted(0.3), any::<bool>())
+    let weighs = prop::sample::select(vec![Weighs::Nothing, Weighs::OnHost, Weighs::OnDevice, Weighs::OnBoth]);
+    ([algorithm(), algorithm()], schedule, weighs, prop::bool::weighted(0.3), any::<bool>())
 }
 
 fn fit() -> impl Strategy<Value = FitPlan> {
@@ -286,7 +298,7 @@ fn watch() -> impl Strategy<Value = Watch> {
 /// Every plan that a Trainer accepts.
 pub(crate) fn plans() -> impl Strategy<Value = Plan> {
     (any::<u64>(), prop::bool::weighted(0.8), data(), learning(), fit(), watch(), any::<[Cut; 2]>()).prop_map(
-        |(seed, is_seeded, data, (algorithms, schedule, is_manual, is_regularised), mut fit, watch, cuts)| {
+        |(seed, is_seeded, data, (algorithms, schedule, weighs, is_manual, is_regularised), mut fit, watch, cuts)| {
             if watch.logs != Logs::Memory
                 && let Some((_, batch, _)) = &mut fit.skip
             {
@@ -315,7 +327,7 @@ pub(crate) fn plans() -> impl Strategy<Value = Plan> {
                 1 => "val_loss",
                 _ => "val_loss/dataloader_idx_1",
             };
-            let learning = Learning { algorithms, schedule, is_manual, is_regularised, tells_batch_size, monitor };
+            let learning = Learning { weighs, algorithms, schedule, is_manual, is_regularised, tells_batch_size, monitor };
             Plan { seed, is_seeded, data, learning, fit, watch, cuts }
         },
     )

@@ -202,6 +202,20 @@ fn a_number_of_steps_shortens_the_last_epoch() {
 }
 
 #[test]
+fn a_resumed_window_counts_the_batches_behind_it() {
+    let (mut bar, screen) = on_screen(80);
+    let mut bench = Bench::new();
+    (bench.run.limits.max_epochs, bench.run.limits.train_batches) = (None, None);
+    bench.run.limits.max_steps = Some(5);
+    bench.run.accumulate_grad_batches = 4;
+    // Four steps of four, and one batch of the last.
+    (bench.run.progress.global_step, bench.run.progress.batch_in_epoch) = (4, 17);
+    (bench.run.window.batches, bench.run.window.size) = (1, 4);
+    bench.fire(&mut bar, Event::TrainStart).unwrap();
+    assert!(screen.contents().contains(" 17/20 "), "{}", screen.contents());
+}
+
+#[test]
 fn a_resumed_epoch_starts_where_it_was() {
     let (mut bar, screen) = on_screen(80);
     let mut bench = Bench::new();

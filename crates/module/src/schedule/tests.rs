@@ -1,4 +1,10 @@
-use burn::module::{ParamGroup, ParamId};
+use burn::{
+    lr_scheduler::{
+        cosine::CosineAnnealingLrSchedulerConfig, exponential::ExponentialLrSchedulerConfig, linear::LinearLrSchedulerConfig,
+        module_lr_scheduler::ModuleLrSchedulerConfig,
+    },
+    module::{ParamGroup, ParamId},
+};
 
 use super::*;
 
@@ -7,10 +13,10 @@ fn no_metric(name: &str) -> Result<f64> {
 }
 
 fn rates(mut schedule: Schedule, points: &[SchedulePoint]) -> Vec<f64> {
-    schedule.start("Adam", 0.5).unwrap();
+    schedule.start("Adam", 0.5, &[]).unwrap();
     let mut rates = vec![schedule.rate().unwrap().base()];
     for &point in points {
-        schedule.step(point, &mut |_| Ok(1.0)).unwrap();
+        schedule.step("Adam", point, &mut |_| Ok(1.0)).unwrap();
         rates.push(schedule.rate().unwrap().base());
     }
     rates
@@ -38,7 +44,7 @@ fn what_cannot_work_is_refused_at_the_start() {
         (Schedule::new(LinearLrSchedulerConfig::new(2.0, 0.1, 10)), "not valid"),
     ];
     for (mut schedule, part) in cases {
-        let error = schedule.start("Adam", 0.1).unwrap_err();
+        let error = schedule.start("Adam", 0.1, &[]).unwrap_err();
         assert!(error.to_string().contains(part), "{error}");
         assert!(error.hint().is_some());
     }
@@ -48,8 +54,8 @@ fn what_cannot_work_is_refused_at_the_start() {
 fn a_missing_metric_is_an_error_only_if_strict() {
     let plateau = || Schedule::new(ReduceLrOnPlateau::new()).monitor("val_loss");
     for (mut schedule, is_error) in [(plateau(), true), (plateau().strict(false), false)] {
-        schedule.start("Adam", 0.1).unwrap();
-        assert_eq!(schedule.step(SchedulePoint::Epoch(1), &mut no_metric).is_err(), is_error);
+        schedule.start("Adam", 0.1, &[]).unwrap();
+        assert_eq!(schedule.step("Adam", SchedulePoint::Epoch(1), &mut no_metric).is_err(), is_error);
     }
 }
 
@@ -69,18 +75,18 @@ fn a_loaded_schedule_has_the_rates_of_all_groups_and_continues() {
     };
     for saved_after in [0, 1, 5] {
         let (mut first, mut second) = (new(), new());
-        first.start("Adam", 0.1).unwrap();
-        second.start("Adam", 0.1).unwrap();
+        first.start("Adam", 0.1, &[]).unwrap();
+        second.start("Adam", 0.1, &[]).unwrap();
         for n in 1..=saved_after {
-            first.step(SchedulePoint::Step(n), &mut no_metric).unwrap();
+            first.step("Adam", SchedulePoint::Step(n), &mut no_metric).unwrap();
         }
         let text = serde_json::to_string(&first.state().unwrap()).unwrap();
         second.load_state("Adam", serde_json::from_str(&text).unwrap()).unwrap();
         assert_eq!(both(&first), both(&second), "{text}");
         assert_eq!(first.state().unwrap(), second.state().unwrap());
         for n in saved_after + 1..saved_after + 4 {
-            first.step(SchedulePoint::Step(n), &mut no_metric).unwrap();
-            second.step(SchedulePoint::Step(n), &mut no_metric).unwrap();
+            first.step("Adam", SchedulePoint::Step(n), &mut no_metric).unwrap();
+            second.step("Adam", SchedulePoint::Step(n), &mut no_metric).unwrap();
             assert_eq!(both(&first), both(&second), "{text}");
         }
     }
@@ -97,8 +103,8 @@ fn the_state_of_another_schedule_is_refused() {
         (plateau(), cosine(), "a `ReduceLrOnPlateau` instead of a scheduler of burn"),
     ];
     for (mut saved, mut loaded, part) in cases {
-        saved.start("Adam", 0.1).unwrap();
-        loaded.start("Adam", 0.1).unwrap();
+        saved.start("Adam", 0.1, &[]).unwrap();
+        loaded.start("Adam", 0.1, &[]).unwrap();
         let error = loaded.load_state("Adam", saved.state().unwrap()).unwrap_err();
         assert!(error.to_string().contains(part) && error.to_string().contains("`Adam`"), "{error}");
         assert!(error.hint().is_some());

@@ -26,11 +26,11 @@ fn text_and_json_round_trip() {
 fn wrong_names_are_refused_with_the_right_ones() {
     for text in ["", "gpu", "tpu", "cuda:", "cuda:x", "cuda:-1", "cpu:0", " cpu"] {
         let error = text.parse::<Accelerator>().unwrap_err();
-        assert_eq!(error.to_string(), format!("unknown accelerator `{text}`"));
-        assert!(error.hint().unwrap().contains("`auto`"), "{text}");
+        assert!(error.to_string().starts_with(&format!("unknown accelerator `{text}`; write `auto`, `cpu`, `cuda`")), "{error}");
+        assert!(error.hint().is_some(), "{text}");
         assert!(serde_json::from_str::<Accelerator>(&format!("\"{text}\"")).is_err(), "{text}");
     }
-    assert!("gpu".parse::<Accelerator>().unwrap_err().hint().unwrap().contains("`cuda`"));
+    assert!("gpu".parse::<Accelerator>().unwrap_err().hint().unwrap().contains("which kind of GPU"));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
 use burn::{module::Module, tensor::TensorData};
 use serde_json::Value;
 use stormfire_checkpoint::{Checkpoint, LoadOptions, Manifest, ParamPaths, newest_good, restore};
-use stormfire_module::{Callback, Error, Event, LightningModule, Result, gradients, moment::Progress, state};
+use stormfire_module::{Callback, Error, Event, LightningModule, Result, moment::Progress, state, window::Accumulated};
 
 use crate::{
     accelerator::check_default_device, data_facts::DataFacts, engine::Engine, log_state::LogState, loop_state::LoopState,
@@ -123,10 +123,16 @@ impl Resume {
         Ok(restore(module, weights, &LoadOptions::new().adopt_dtype(true))?.0)
     }
 
+    /// How far the fit was.
+    pub(crate) fn progress(&self) -> Result<Progress> {
+        let mut progress = Progress::default();
+        state::load(&mut progress, self.manifest.progress.clone())?;
+        Ok(progress)
+    }
+
     /// Puts a fit where the checkpoint left it.
     pub(crate) fn run<M: LightningModule>(mut self, engine: &mut Engine<M>, module: &mut M, training: &mut Training) -> Result<()> {
-        let mut progress = Progress::default();
-        state::load(&mut progress, std::mem::take(&mut self.manifest.progress))?;
+        let progress = self.progress()?;
         self.check_limits(engine, &progress)?;
         self.check_data(engine, &progress)?;
         *module = self.weights(module.clone())?;
@@ -135,9 +141,9 @@ impl Resume {
         }
         let paths = ParamPaths::of(module);
         training.unfinished = self.unfinished()?;
-        training.accumulated = gradients::load(&mut self.tensors, module);
         let mut loops = LoopState::default();
         state::load(&mut loops, std::mem::take(&mut self.manifest.loops))?;
+        training.accumulated = Accumulated::load(&mut self.tensors, module, &loops.window);
         self.manifest.progress = state::save(&progress)?;
         loops.names.finish_after_a_kill(&self.path, &self.manifest, &self.tensors);
         let Self { manifest, tensors, .. } = self;

@@ -3,9 +3,7 @@
 use serde_json::Map;
 use stormfire_checkpoint::{Manifest, ParamPaths, Snapshot};
 use stormfire_loggers::CheckpointInfo;
-use stormfire_module::{
-    Event, LightningModule, Result, gradients, moment::Progress, optimizer::OptimizersSnapshot, run::SaveRequest, state,
-};
+use stormfire_module::{Event, LightningModule, Result, moment::Progress, optimizer::OptimizersSnapshot, run::SaveRequest, state};
 
 use crate::{
     accelerator,
@@ -81,9 +79,7 @@ fn take<M: LightningModule>(
     names: Names,
 ) -> Result<Job> {
     let mut gradients = Snapshot::default();
-    if let Some(accumulated) = &training.accumulated {
-        gradients::save(accumulated, module, &mut gradients);
-    }
+    training.accumulated.save(module, &mut gradients);
     let snapshot = gradients.with_module(module)?;
     let mut extra = Map::new();
     engine.fire(module, Event::SaveCheckpoint { checkpoint: &mut extra })?;

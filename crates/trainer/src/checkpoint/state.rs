@@ -4,7 +4,7 @@ use serde_json::Map;
 use stormfire_checkpoint::{ParamPaths, Snapshot};
 use stormfire_data::Stage;
 use stormfire_loggers::Background;
-use stormfire_module::{LightningModule, Order, Result, gradients, run::Boundary, state};
+use stormfire_module::{LightningModule, Order, Result, run::Boundary, state};
 
 use crate::{
     engine::Engine,
@@ -47,9 +47,7 @@ pub(crate) fn keep<M: LightningModule>(engine: &mut Engine<M>, module: &M, train
         return Ok(());
     }
     let mut gradients = Snapshot::default();
-    if let Some(accumulated) = &training.accumulated {
-        gradients::save(accumulated, module, &mut gradients);
-    }
+    training.accumulated.save(module, &mut gradients);
     let optimizers = training.optimizers.snapshot(&ParamPaths::of(module))?;
     let run = run_state(engine)?;
     engine.kept = Some(Kept { module: module.valid(), optimizers, gradients, run, saves: engine.run.requests.saves.len() });

@@ -18,11 +18,47 @@ pub(super) struct BatchOutcome {
 }
 
 impl<M: LightningModule> FitLoop<'_, M> {
+    fn step_plan(&self, window: Window) -> StepPlan {
+        let config = &self.engine.config;
+        let clip = config.gradient_clip_val.map(|value| Clip { value, algorithm: config.gradient_clip_algorithm });
+        StepPlan { window, clip, detect_anomaly: config.detect_anomaly, finite: self.finite.plan() }
+    }
+
+    /// What the last batch does, for an epoch that ends before it: the step with the gradients of a window that is not full,
+    /// and that of the epoch schedules.
+    pub(super) fn end_early(&mut self) -> Result<()> {
+        if self.engine.run.is_last_batch {
+            return Ok(());
+        }
+        if !self.training.accumulated.is_empty() {
+            self.close_window()?;
+        }
+        self.training.optimizers.step_epoch_schedules(self.engine.run.progress.epoch as u64 + 1)?;
+        self.refresh_learning_rates();
+        Ok(())
+    }
+
+    fn close_window(&mut self) -> Result<()> {
+        let window = Window { opens: false, closes: true, size: self.engine.run.window.size };
+        let plan = self.step_plan(window);
+        let engine = &mut *self.engine;
+        engine.run.logger_step = engine.run.progress.global_step;
+        engine.run.logs_this_step = engine.logs_step(engine.run.logger_step);
+        let mut stepper = Stepper::new(&mut self.training.optimizers, &mut self.training.accumulated, &mut *self.engine, plan);
+        stepper.close_window(self.module)?;
+        let (has_stepped, skipped, evidence) = (stepper.has_stepped(), stepper.skipped(), stepper.evidence());
+        let engine = &mut *self.engine;
+        engine.run.window.add(window, &self.training.accumulated);
+        engine.run.progress.global_step += u64::from(has_stepped);
+        engine.run.step_skipped = skipped.is_some();
+        self.finite.judge(skipped, has_stepped, &mut engine.clock.skipped_in_a_row, &engine.run)?;
+        self.finite.add(evidence, &engine.run);
+        self.log_step(has_stepped)
+    }
+
     /// Calls the module's `training_batch`; says whether parameters changed.
     pub(super) fn training_batch(&mut self, batch: M::Batch, batch_idx: usize, window: Window) -> Result<BatchOutcome> {
-        let config = self.engine.config.clone();
-        let clip = config.gradient_clip_val.map(|value| Clip { value, algorithm: config.gradient_clip_algorithm });
-        let plan = StepPlan { window, clip, detect_anomaly: config.detect_anomaly, finite: self.finite.plan() };
+        let plan = self.step_plan(window);
         let trains_nothing = self.training.optimizers.is_empty();
         let scope = self.engine.enter(Hook::TrainingStep);
         let mut stepper = Stepper::new(&mut self.training.optimizers, &mut self.training.accumulated, &mut *self.engine, plan);

@@ -34,7 +34,7 @@ impl Gan {
             Optimizer::new(AdamConfig::new().with_amsgrad(true), 0.02).named("critic").params_of(&self.critic),
         ]
         .into();
-        optimizers.start().unwrap();
+        optimizers.start(self).unwrap();
         optimizers
     }
 
@@ -142,7 +142,7 @@ fn other_optimizers_are_refused_by_name() {
         ),
     ];
     for (mut optimizers, part) in cases {
-        optimizers.start().unwrap_or(());
+        optimizers.start(&gan).unwrap_or(());
         let error = optimizers.load(state.clone(), tensors.clone(), &ParamPaths::of(&gan)).unwrap_err();
         assert!(error.to_string().contains(part), "{error}\n{part}");
         assert!(error.hint().is_some());

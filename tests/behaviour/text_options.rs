@@ -1,0 +1,102 @@
+//! Options as text: what can be read means the same as the typed value, what cannot is refused when the run starts.
+
+use std::time::Duration;
+
+use burn::optim::SgdConfig;
+use stormfire::{callbacks::Interval, loggers::MemoryLogger, prelude::*};
+
+use crate::{
+    support::{Line, line_data, quiet, recording},
+    wrong_input::check,
+};
+
+#[test]
+fn a_text_means_the_same_as_the_value() {
+    let text = Trainer::<Line>::new()
+        .accelerator("cpu")
+        .max_time("10 minutes")
+        .val_check_interval("2 epochs")
+        .gradient_clip_algorithm("value")
+        .on_non_finite("skip:3")
+        .requeue_signal("usr2")
+        .profiler("simple");
+    let typed = Trainer::<Line>::new()
+        .accelerator(Accelerator::Cpu)
+        .max_time(Duration::from_mins(10))
+        .val_check_interval(Every::Epochs(2))
+        .gradient_clip_algorithm(ClipAlgorithm::Value)
+        .on_non_finite(NonFinite::Skip { max_in_a_row: 3 })
+        .requeue_signal(stormfire::RequeueSignal::Usr2)
+        .profiler(ProfilerKind::Simple);
+    assert_eq!(text.config(), typed.config());
+    let file = r#"{"accelerator": "cpu", "max_time": "10 minutes", "val_check_interval": "2 epochs", "gradient_clip_algorithm": "value",
+        "on_non_finite": "skip:3", "requeue_signal": "usr2", "profiler": "simple"}"#;
+    assert_eq!(serde_json::from_str::<TrainerConfig>(file).unwrap(), *typed.config());
+}
+
+#[test]
+fn texts_reach_callbacks_and_run() {
+    let logger = MemoryLogger::new();
+    let trainer = recording(&logger)
+        .accelerator(String::from("cpu"))
+        .max_epochs(2)
+        .max_time("1 hour")
+        .val_check_interval("2 epochs")
+        .callback(Timer::new("2 hours").interval("epoch"))
+        .callback(EarlyStopping::new("val_loss").mode("min").patience(5))
+        .callback(LearningRateMonitor::new().logging_interval("epoch"));
+    let fit = { trainer }.fit(Line::new(), (line_data(8, 2), line_data(8, 2))).unwrap();
+    assert_eq!(fit.stop, Stop::MaxEpochs);
+    let rates = logger.rows().into_iter().filter(|(name, ..)| name == "lr-SGD").map(|(.., step)| step.unwrap());
+    assert_eq!(rates.collect::<Vec<_>>(), [0, 4]);
+    assert_eq!("epoch".parse(), Ok(Interval::Epoch));
+}
+
+#[test]
+fn a_wrong_text_is_refused_when_the_run_starts() {
+    let refuse = |trainer: Trainer<Line>, text: &str, hint: &str| {
+        check(trainer.max_epochs(1).fit(Line::new(), line_data(8, 2)), text, Some(hint));
+    };
+    let period = "write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`";
+    let time = "write a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds)";
+    let accelerator = "write `auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best there is";
+    refuse(
+        quiet().accelerator("gpu"),
+        "`accelerator`: cannot read `gpu` as an accelerator: say which kind of GPU, or let `auto` choose",
+        accelerator,
+    );
+    refuse(quiet().max_time("10 epochs"), "`max_time`: cannot read `10 epochs` as a time: 10 epochs is no time", time);
+    refuse(quiet().val_check_interval("0.5"), "`val_check_interval`: cannot read `0.5` as a period: the unit is missing", period);
+    let text = "`on_non_finite`: cannot read `ignore` as a policy for what is not finite: there is no such word";
+    let hint = "write `error`, `stop`, `off`, or `skip:5` with the number of steps that may be skipped in a row";
+    refuse(quiet().on_non_finite("ignore"), text, hint);
+    // The last call counts.
+    let good = quiet().max_time("soon").max_time("1 hour");
+    assert_eq!({ good }.max_epochs(1).fit(Line::new(), line_data(8, 2)).unwrap().stop, Stop::MaxEpochs);
+
+    // In callbacks the hook is named, too.
+    let text = "`EarlyStopping::mode`: cannot read `up` as a mode: there is no such word (in `setup` of `EarlyStopping`)";
+    refuse(quiet().callback(EarlyStopping::new("val_loss").mode("up")), text, "write `min` or `max`");
+    let text = "`ModelCheckpoint::every`: cannot read `often` as a period: `` is not a number (in `setup` of `ModelCheckpoint`)";
+    refuse(quiet().enable_checkpointing(true).callback(ModelCheckpoint::new().every("often")), text, period);
+}
+
+#[test]
+fn a_wrong_text_of_a_schedule_is_refused() {
+    #[derive(burn::module::Module, Debug)]
+    struct Scheduled {
+        line: Line,
+    }
+    impl LightningModule for Scheduled {
+        type Batch = crate::support::Batch;
+        fn training_step(&self, batch: Self::Batch, _batch_idx: usize) -> Result<StepOutput> {
+            Ok(self.line.loss(batch).into())
+        }
+        fn configure_optimizers(&self) -> Result<Optimizers> {
+            Ok(Optimizer::new(SgdConfig::new(), 0.1).schedule(Schedule::new(0.1).every("3 stops")).into())
+        }
+    }
+    let error = quiet().max_epochs(1).fit(Scheduled { line: Line::new() }, line_data(8, 2)).unwrap_err();
+    let text = "`Schedule::every`: cannot read `3 stops` as a period: `stops` is none of";
+    assert!(error.to_string().starts_with(text), "{error}");
+}

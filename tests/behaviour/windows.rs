@@ -1,0 +1,201 @@
+//! Windows of accumulated gradients: what was there is what they are divided by, short ones and weighted ones too.
+
+use std::path::Path;
+
+use burn::{module::Param, optim::SgdConfig, prelude::*};
+use stormfire::{loggers::MemoryLogger, module::run::SaveRequest, prelude::*};
+
+use crate::{
+    support::{Batch, line_data, quiet, recording},
+    wrong_input::check,
+};
+
+/// What a step says of the weight of its loss.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Weight {
+    /// Nothing: the loss is the mean over the items.
+    Mean,
+    /// The loss is the sum over the items, whose number is on the host.
+    Host,
+    /// The same, on the device.
+    Device,
+    /// This number.
+    Given(f64),
+}
+
+/// A number that falls by the rate 1 times the mean of `x + 1` over the items of a step.
+#[derive(Module, Debug)]
+struct Slope {
+    height: Param<Tensor<1>>,
+    #[module(skip)]
+    weight: Weight,
+    /// The batches whose steps give no loss.
+    #[module(skip)]
+    without_loss: Vec<usize>,
+    /// The losses do not tell one item from another: the gradient of each is 1.
+    #[module(skip)]
+    is_flat: bool,
+}
+
+impl Slope {
+    fn new(weight: Weight) -> Self {
+        let height = Param::from_tensor(Tensor::zeros([1], &Device::flex()));
+        Self { height, weight, without_loss: Vec::new(), is_flat: false }
+    }
+
+    fn flat() -> Self {
+        Self { is_flat: true, ..Self::new(Weight::Mean) }
+    }
+}
+
+impl LightningModule for Slope {
+    type Batch = Batch;
+
+    fn training_step(&self, (x, _): Batch, batch_idx: usize) -> Result<StepOutput> {
+        if self.without_loss.contains(&batch_idx) {
+            return Ok(StepOutput::none());
+        }
+        if self.is_flat {
+            return Ok(self.height.val().into());
+        }
+        let items = x.dims()[0];
+        let loss = (x.squeeze_dim::<1>(1) + 1.0).sum() * self.height.val();
+        Ok(match self.weight {
+            Weight::Mean => (loss / items as f64).into(),
+            Weight::Host => StepOutput::from(loss).weight(items),
+            Weight::Device => StepOutput::from(loss).weight(Tensor::<1>::ones([items], &Device::flex()).sum()),
+            Weight::Given(weight) => StepOutput::from(loss).weight(weight),
+        })
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        Ok(Optimizer::new(SgdConfig::new(), 1.0).into())
+    }
+}
+
+fn fall(module: Slope, window: usize, items: usize, batch_size: usize) -> (f32, u64) {
+    let fit = quiet().max_epochs(1).accumulate_grad_batches(window).fit(module, line_data(items, batch_size)).unwrap();
+    (fit.module.height.val().into_scalar(), fit.progress.global_step)
+}
+
+#[test]
+fn a_short_window_has_the_mean_of_the_gradients_that_are_there() {
+    assert_eq!(fall(Slope::flat(), 4, 5, 1), (-2.0, 2), "five batches in windows of four");
+    assert_eq!(fall(Slope::flat(), 8, 2, 1), (-1.0, 1), "two batches in a window of eight");
+    let gaps = |without_loss: &[usize]| Slope { without_loss: without_loss.to_vec(), ..Slope::flat() };
+    assert_eq!(fall(gaps(&[1, 2]), 4, 4, 1), (-1.0, 1), "two of four batches without a loss");
+    assert_eq!(fall(gaps(&[3]), 4, 4, 1), (-1.0, 1), "the last batch of a window without a loss");
+    assert_eq!(fall(gaps(&[0, 1, 2, 3]), 4, 4, 1), (0.0, 0));
+}
+
+fn close(name: &str, actual: f32, expected: f32) {
+    assert!((actual - expected).abs() < 1e-6, "{name}: {actual} instead of {expected}");
+}
+
+#[test]
+fn with_weights_a_window_equals_one_big_batch() {
+    // Batches of 3, 3 and 1 items.
+    let (big, steps) = fall(Slope::new(Weight::Mean), 1, 7, 7);
+    assert_eq!(steps, 1);
+    let (of_means, _) = fall(Slope::new(Weight::Mean), 3, 7, 3);
+    assert!((of_means - big).abs() > 0.05, "the mean of means is another number: {of_means} and {big}");
+    for weight in [Weight::Host, Weight::Device] {
+        close("a whole window", fall(Slope::new(weight), 3, 7, 3).0, big);
+        close("a window that is not full", fall(Slope::new(weight), 5, 7, 3).0, big);
+        close("a window of one", fall(Slope::new(weight), 1, 7, 7).0, big);
+    }
+    close("equal weights", fall(Slope::new(Weight::Given(2.0)), 2, 4, 2).0, fall(Slope::new(Weight::Mean), 2, 4, 2).0);
+}
+
+#[test]
+fn a_window_that_weighs_nothing_makes_no_step_and_a_negative_weight_is_refused() {
+    assert_eq!(fall(Slope::new(Weight::Given(0.0)), 2, 4, 1), (0.0, 0));
+    let refused = |weight| quiet().max_epochs(1).fit(Slope::new(Weight::Given(weight)), line_data(4, 1));
+    let hint = Some("give the number of parts that the loss is the sum of");
+    let text = "`StepOutput::weight`: -1 is not a number of at least 0 (in `training_step` of `Slope`, epoch 0, batch 0)";
+    check(refused(-1.0), text, hint);
+    assert!(refused(f64::NAN).is_err());
+}
+
+/// Skips the rest of each epoch at or after this batch; saves after a number of batches.
+#[derive(Clone, Default)]
+struct Acts {
+    skip_before: Option<usize>,
+    skip_after: Option<usize>,
+    save: Option<(u64, std::path::PathBuf)>,
+    widen_after: Option<(u64, usize)>,
+}
+
+impl<M: LightningModule> Callback<M> for Acts {
+    fn on_train_batch_start(&mut self, ctx: &mut Context<'_>, _module: &mut M, _batch: &M::Batch, batch_idx: usize) -> Result<()> {
+        if self.skip_before == Some(batch_idx) {
+            ctx.skip_epoch();
+        }
+        Ok(())
+    }
+
+    fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, batch_idx: usize) -> Result<()> {
+        if self.skip_after == Some(batch_idx) {
+            ctx.skip_epoch();
+        }
+        if let Some((batches, path)) = &self.save
+            && *batches == ctx.progress().batches
+        {
+            ctx.save_checkpoint(SaveRequest { path: path.clone(), ..SaveRequest::default() });
+        }
+        if let Some((batches, size)) = self.widen_after
+            && batches == ctx.progress().batches
+        {
+            ctx.set_accumulate_grad_batches(size);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn an_epoch_that_is_skipped_in_a_window_steps_with_what_is_there() {
+    for (acts, expected) in [
+        (Acts { skip_before: Some(2), ..Acts::default() }, (-2.0, 2)),
+        (Acts { skip_after: Some(1), ..Acts::default() }, (-2.0, 2)),
+        (Acts { skip_before: Some(0), ..Acts::default() }, (0.0, 0)),
+        // The window was just closed.
+        (Acts { skip_after: Some(3), ..Acts::default() }, (-2.0, 2)),
+    ] {
+        let logger = MemoryLogger::new();
+        let trainer = recording(&logger).max_epochs(2).accumulate_grad_batches(4).log_every_n_steps(1);
+        let mut trainer = trainer.callback(acts).callback(LearningRateMonitor::new());
+        let fit = trainer.fit(Slope::flat(), line_data(8, 1)).unwrap();
+        let height: f32 = fit.module.height.val().into_scalar();
+        assert_eq!((height, fit.progress.global_step), expected);
+    }
+}
+
+#[test]
+fn a_window_keeps_the_size_that_it_began_with() {
+    // Four batches, the first two in a window of two; after one of them the size becomes three.
+    let acts = Acts { widen_after: Some((1, 3)), ..Acts::default() };
+    let fit = quiet().max_epochs(1).accumulate_grad_batches(2).callback(acts).fit(Slope::flat(), line_data(5, 1)).unwrap();
+    let height: f32 = fit.module.height.val().into_scalar();
+    assert_eq!((height, fit.progress.global_step), (-2.0, 2));
+}
+
+#[test]
+fn a_fit_that_continues_in_a_window_has_its_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.ckpt");
+    for weight in [Weight::Mean, Weight::Host, Weight::Device] {
+        let fit = |acts: Acts, from: Option<&Path>| {
+            let mut trainer = quiet().max_epochs(1).accumulate_grad_batches(4).callback(acts);
+            if let Some(from) = from {
+                trainer = trainer.ckpt_path(from);
+            }
+            let fit = trainer.fit(Slope::new(weight), line_data(11, 2)).unwrap();
+            fit.module.height.val().into_scalar::<f32>().to_bits()
+        };
+        let unbroken = fit(Acts::default(), None);
+        for batches in [1, 2, 5] {
+            let _ = fit(Acts { save: Some((batches, path.clone())), ..Acts::default() }, None);
+            assert_eq!(fit(Acts::default(), Some(&path)), unbroken, "{weight:?}, saved after {batches} batches");
+        }
+    }
+}
