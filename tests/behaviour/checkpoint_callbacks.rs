@@ -20,7 +20,7 @@ struct Scores(&'static [f64]);
 
 impl<M: LightningModule> Callback<M> for Scores {
     fn on_train_epoch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        ctx.insert_metric("score", self.0[ctx.current_epoch()]);
+        ctx.log("score", self.0[ctx.current_epoch()]);
         Ok(())
     }
 }

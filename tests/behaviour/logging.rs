@@ -2,11 +2,13 @@
 
 mod at_hand;
 mod away;
+mod digits;
 mod epochs;
 mod hooks;
 mod loaders;
 mod mistakes;
 mod probe;
 mod reads;
+mod same_event;
 mod steps;
 mod views;

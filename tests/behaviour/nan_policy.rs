@@ -254,6 +254,69 @@ fn a_skipped_step_leaves_no_trace() {
     assert_eq!((fit.progress.global_step, fit.progress.batches), (4, 10));
 }
 
+/// Logs the very loss that is returned.
+#[derive(Module, Debug)]
+struct Honest {
+    sick: Sick,
+}
+
+impl LightningModule for Honest {
+    type Batch = Batch;
+
+    fn training_step(&self, batch: Batch, batch_idx: usize) -> Result<StepOutput> {
+        let output = self.sick.training_step(batch, batch_idx)?;
+        self.log("loss", output.loss().unwrap()).on_epoch(true);
+        self.log("batches", 1).on_step(false).on_epoch(true).reduce_fx(ReduceFx::Sum);
+        Ok(output)
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        self.sick.configure_optimizers()
+    }
+}
+
+#[test]
+fn a_skipped_batch_is_in_no_mean_and_is_counted() {
+    let fit = |faults: &[(usize, Fault)], window: usize, batches: usize| {
+        let (memory, seen) = (MemoryLogger::new(), Arc::new(Mutex::new(Vec::new())));
+        let looking = {
+            let seen = Arc::clone(&seen);
+            // A batch's own hook belongs to the batch, and a monitor sees the count where it sees the means.
+            LambdaCallback::new()
+                .on_train_batch_end(|ctx, _: &mut Honest, _, _| {
+                    ctx.log("ends", 1).on_step(false).on_epoch(true).reduce_fx(ReduceFx::Sum);
+                    Ok(())
+                })
+                .on_train_epoch_end(move |ctx, _| {
+                    let value = |name: &str, ctx: &mut Context<'_>| ctx.metric(name).ok();
+                    seen.lock().unwrap().push((value("loss_epoch", ctx), value("skipped_batches", ctx)));
+                    Ok(())
+                })
+        };
+        let trainer = recording(&memory).max_epochs(2).accumulate_grad_batches(window).callback(looking);
+        let trainer = trainer.on_non_finite(NonFinite::Skip { max_in_a_row: 1 });
+        let fit = { trainer }.fit(Honest { sick: Sick::new(faults) }, line_data(2 * batches, 2)).unwrap();
+        let seen = seen.lock().unwrap().clone();
+        (fit.metrics, seen, memory)
+    };
+    // Each of the two epochs loses 1 batch, or a window of 2.
+    for (window, lost) in [(1, 1.0), (2, 2.0)] {
+        for fault in [Fault::Loss, Fault::Gradient] {
+            let (metrics, seen, memory) = fit(&[(4, fault)], window, 10);
+            let loss = metrics.get("loss_epoch").unwrap();
+            assert!(loss.is_finite(), "{fault:?}: {loss}");
+            assert_eq!((metrics.get("skipped_batches"), metrics.get("batches")), (Some(lost), Some(10.0 - lost)), "{fault:?}");
+            assert_eq!(metrics.get("ends"), Some(10.0 - lost));
+            assert_eq!(seen.last(), Some(&(Some(loss), Some(lost))));
+            let rows = memory.rows().into_iter().filter(|(name, ..)| name == "skipped_batches");
+            assert_eq!(rows.map(|(_, value, _)| value).collect::<Vec<_>>(), [lost, lost]);
+        }
+    }
+    // Where nothing was ever left out, nobody hears of it.
+    let (metrics, seen, _) = fit(&[], 1, 4);
+    assert_eq!((metrics.get("skipped_batches"), seen[0].1), (None, None));
+}
+
 #[test]
 fn a_stop_ends_the_fit_in_good_order() {
     let (seen, memory) = (Seen::default(), MemoryLogger::new());

@@ -23,7 +23,7 @@ struct Scores;
 
 impl<M: LightningModule> Callback<M> for Scores {
     fn on_train_epoch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        ctx.insert_metric("score", SCORES[ctx.current_epoch()]);
+        ctx.log("score", SCORES[ctx.current_epoch()]);
         Ok(())
     }
 }

@@ -103,6 +103,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     }
     if options.measures(Subject::Loop) {
         bench(&overhead)?;
+        println!("\nWhat a logged name costs when there are many:");
+        bench(&["names".into()])?;
         println!("\nA whole process that makes one training step (three times each):");
         for name in ["startup", "startup-raw"] {
             for _ in 0..3 {

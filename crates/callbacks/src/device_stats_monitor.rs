@@ -30,7 +30,8 @@ use crate::to_loggers::{log_later, needs_logger};
 /// One sample is taken at each logging step (`log_every_n_steps`), on the thread of a logger, so that training never waits for
 /// it. So there is none for the end of a batch, which would be the same. Each validation and test logs one more at its end,
 /// under `DeviceStatsMonitor.on_validation_end/` and `DeviceStatsMonitor.on_test_end/`. Logging steps that are less than 200 ms
-/// apart share a sample, since the load of a shorter time means nothing. W&B's page of the system gets the same samples.
+/// apart share a sample, since the load of a shorter time means nothing. W&B's page of the system gets the same samples. A
+/// sample is there too late for the callbacks of its step: it cannot be monitored.
 ///
 /// ```
 /// use stormfire_callbacks::DeviceStatsMonitor;

@@ -32,7 +32,8 @@ pub enum StoppingReason {
 
 /// Ends a fit when a monitored metric stops improving.
 ///
-/// It looks once an epoch, or after each validation: see [`check_on_train_epoch_end`](Self::check_on_train_epoch_end).
+/// It sees what was logged in the very event in which it looks; `epoch` and `step` can be monitored, too. It looks once an
+/// epoch, or after each validation: see [`check_on_train_epoch_end`](Self::check_on_train_epoch_end).
 /// It keeps still in a sanity check and in a `fast_dev_run`.
 ///
 /// ```

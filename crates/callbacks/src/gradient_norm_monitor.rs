@@ -1,5 +1,7 @@
 //! Norms of gradients for the loggers.
 
+use std::collections::HashSet;
+
 use burn::{optim::GradientsParams, tensor::Tensor};
 use stormfire_module::{
     Callback, Context, LightningModule, Result, StepOutput,
@@ -108,7 +110,8 @@ impl<M: LightningModule> Callback<M> for GradientNormMonitor {
         if ctx.run().logs_this_step {
             let norms = gradients::norms(gradients, module);
             // An optimizer may step twice in a batch.
-            self.measured.retain(|known| norms.iter().all(|new| new.path != known.path));
+            let new: HashSet<&str> = norms.iter().map(|norms| norms.path.as_str()).collect();
+            self.measured.retain(|known| !new.contains(known.path.as_str()));
             self.measured.extend(norms);
         }
         Ok(())

@@ -23,7 +23,7 @@ macro_rules! lambda_callback {
         ///
         /// let callback: LambdaCallback<Net> = LambdaCallback::new()
         ///     .on_train_start(|ctx, _module| {
-        ///         ctx.insert_metric("started", 1.0);
+        ///         ctx.log("started", 1.0);
         ///         Ok(())
         ///     })
         ///     .on_train_epoch_end(|ctx, _module| {

@@ -45,14 +45,8 @@ impl LearningRateMonitor {
     }
 
     fn log(ctx: &mut Context<'_>) -> Result<()> {
-        let rates = ctx.learning_rates().to_vec();
-        if rates.is_empty() {
-            return Ok(());
-        }
-        for (name, rate) in &rates {
-            ctx.insert_metric(name, *rate);
-        }
-        ctx.log_metrics(&rates.into_iter().collect::<Metrics>())
+        let rates: Metrics = ctx.learning_rates().iter().cloned().collect();
+        if rates.is_empty() { Ok(()) } else { ctx.log_metrics(&rates) }
     }
 }
 

@@ -137,8 +137,8 @@ impl ModelCheckpoint {
 
     /// The file name without `.ckpt`. Default `{epoch}-{step}`, which gives `epoch=2-step=600.ckpt`.
     ///
-    /// Places are `{epoch}` (0-based), `{step}` ([`Context::global_step`]) and any metric that callbacks can read; one that
-    /// does not exist is 0. A place may have a format `[0][width][.precision][d|f|e]`, with Python's meaning:
+    /// Places are `{epoch}` (0-based), `{step}` ([`Context::global_step`]), unless something was logged under these names, and
+    /// any metric that callbacks can read; one that does not exist is 0. A place may have a format `[0][width][.precision][d|f|e]`, with Python's meaning:
     /// `{epoch:02d}`, `{val_loss:.2f}`. A `/`, also in a metric's name, makes a folder.
     pub fn filename(mut self, template: impl Into<String>) -> Self {
         self.filename = template.into();
@@ -157,7 +157,8 @@ impl ModelCheckpoint {
         self
     }
 
-    /// The metric that decides which checkpoints are best. Default: none, the newest is kept.
+    /// The metric that decides which checkpoints are best; `epoch` and `step` are always there. Default: none, the newest is
+    /// kept.
     pub fn monitor(mut self, metric: impl Into<String>) -> Self {
         self.monitor = Some(metric.into());
         self

@@ -13,6 +13,7 @@ use burn::{
 use stormfire_loggers::{Loggers, MemoryLogger};
 use stormfire_module::{
     Callback, Context, Error, Event, LightningModule, Moment, Result, RunningStage, Stage, StepOutput,
+    log::LogError,
     moment::Progress,
     run::{Limits, MetricSource, Requests, Run, SaveRequest},
     window::OpenWindow,
@@ -33,12 +34,17 @@ impl LightningModule for Line {
 pub(crate) struct Table(pub(crate) Vec<(String, f64)>);
 
 impl MetricSource for Table {
+    /// On the bench no hook runs in which something could be logged.
+    fn take_logged(&mut self, _run: &Run) -> Result<(), LogError> {
+        Ok(())
+    }
+
     fn metric(&mut self, name: &str) -> Result<f64> {
         let found = self.0.iter().find(|(known, _)| known == name).map(|(_, value)| *value);
         found.ok_or_else(|| Error::MetricMissing { name: name.into(), available: self.names() })
     }
 
-    fn names(&self) -> Vec<String> {
+    fn names(&mut self) -> Vec<String> {
         self.0.iter().map(|(name, _)| name.clone()).collect()
     }
 

@@ -31,7 +31,8 @@ type Count = Box<dyn Fn(&dyn Any) -> Option<usize>>;
 /// | `data_wait_time` | the part of it spent waiting for batches | s |
 /// | `batches`, `samples`, `lengths` | how many of them so far | |
 ///
-/// The names are Lightning's, those with `data_wait` are ours. They are logged at logging steps (`log_every_n_steps`). Each
+/// The names are Lightning's, those with `data_wait` are ours. They are logged at logging steps (`log_every_n_steps`), and other
+/// callbacks can monitor them. Each
 /// validation, test and prediction logs the same once, at its end, under `validate/`, `test/` and `predict/`, without
 /// `data_wait`. All counts begin at 0 when `fit` (or that evaluation) begins. The time of validations does not count as
 /// training; whatever else happens between batches does.

@@ -14,13 +14,23 @@ pub(crate) struct Replacement {
 }
 
 impl Replacement {
+    /// One that is as readable as any file that the user makes.
     pub(crate) fn new(path: &Path) -> io::Result<Self> {
+        Self::with_mode(path, 0o666)
+    }
+
+    /// One that only its owner may read.
+    pub(crate) fn private(path: &Path) -> io::Result<Self> {
+        Self::with_mode(path, 0o600)
+    }
+
+    #[cfg_attr(not(unix), expect(unused_variables, reason = "there are no modes"))]
+    fn with_mode(path: &Path, mode: u32) -> io::Result<Self> {
         let (folder, prefix) = place(path);
         let mut builder = tempfile::Builder::new();
         builder.prefix(&prefix);
-        // A temporary file is private by default; a log is as readable as any file that the user makes.
         #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
         let file = builder.tempfile_in(folder).or_else(|error| {
             if error.kind() != io::ErrorKind::NotFound {
                 return Err(error);
@@ -97,6 +107,8 @@ const REPLACEMENT: &str = ".new-";
 fn place(path: &Path) -> (&Path, String) {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // There has to be room for what is added to a name that is as long as a name may be.
+    let name = crate::names::fit(&name, crate::names::FILE, |_| true);
     (folder, format!(".{name}{REPLACEMENT}"))
 }
 

@@ -1,5 +1,6 @@
 //! Comet.
 
+mod batch;
 mod carrier;
 mod histogram;
 mod journal;
@@ -19,9 +20,11 @@ use journal::{Facts, Journal};
 use message::{FileNote, Message};
 use serde_json::Value;
 
+use crate::address::without_login;
 use crate::identity::random_hex;
 use crate::logger::LONGEST_CALL;
 use crate::model_log::ModelLog;
+use crate::outbox;
 use crate::{
     Artifact, Audio, CheckpointInfo, ConsoleStream, DEFAULT_NAME, Delivery, Figure, FigureFormat, Graph, Histogram, Hyperparams, Image,
     LogModel, Logger, Metrics, Result, Secret, Status, Table, Text,
@@ -75,6 +78,7 @@ pub struct CometLogger {
     strict: bool,
     /// How long the end of a run waits for a server that takes nothing.
     patience: Duration,
+    limit: u64,
     journal: Option<Journal>,
     /// Whether the name and the like were told.
     begun: bool,
@@ -96,7 +100,8 @@ impl CometLogger {
         Self {
             api_key: Secret::from_env(carrier::API_KEY),
             offline: None,
-            server: from("COMET_URL_OVERRIDE").unwrap_or_else(|| "https://www.comet.com/clientlib/".to_owned()),
+            server: from("COMET_URL_OVERRIDE")
+                .map_or_else(|| "https://www.comet.com/clientlib/".to_owned(), |address| without_login(&address, "Comet")),
             workspace: from("COMET_WORKSPACE"),
             project: from("COMET_PROJECT_NAME").unwrap_or_else(|| DEFAULT_NAME.to_owned()),
             own_key: key.is_some(),
@@ -107,6 +112,7 @@ impl CometLogger {
             save_dir: None,
             strict: false,
             patience: Duration::from_secs(30),
+            limit: outbox::LIMIT,
             journal: None,
             begun: false,
             models: ModelLog::new(LogModel::None),
@@ -156,6 +162,7 @@ impl CometLogger {
             api_key,
             strict: self.strict,
             patience: self.patience,
+            limit: self.limit,
         })
     }
 

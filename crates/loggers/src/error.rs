@@ -75,6 +75,14 @@ pub enum Error {
         /// The folder.
         folder: PathBuf,
     },
+    /// A name, version or folder of a run that leads out of the folder of all logs.
+    #[error("the {what} `{}` leads out of the folder that it is in", path.display())]
+    Outside {
+        /// What was given.
+        what: &'static str,
+        /// As it was given.
+        path: PathBuf,
+    },
     /// A `save_dir` that is a URL, and cannot be used.
     #[error("`{url}` cannot be used: {reason}")]
     Url {
@@ -162,6 +170,7 @@ impl Error {
             }
             Self::Missing { hint, .. } => hint,
             Self::Url { hint, .. } => hint,
+            Self::Outside { .. } => "give a relative path without `..`; the `save_dir` says where all logs are",
             Self::WrongLogger { .. } => "ask with the type that was given to the Trainer",
             _ => return None,
         };

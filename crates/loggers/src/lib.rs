@@ -32,6 +32,8 @@
     allow(dead_code, reason = "loggers share parts that none of them uses whole; with all of them nothing may be left over")
 )]
 
+#[cfg(feature = "network")]
+mod address;
 mod append;
 #[cfg(feature = "comet")]
 mod comet;
@@ -56,12 +58,15 @@ mod memory;
 mod mlflow;
 #[cfg(any(feature = "network", feature = "neptune"))]
 mod model_log;
+mod names;
 #[cfg(feature = "neptune")]
 mod neptune;
 mod number;
 #[cfg(feature = "network")]
 mod outbox;
 mod position;
+#[cfg(feature = "network")]
+mod private;
 mod reduce;
 #[cfg(test)]
 #[cfg(all(feature = "csv", feature = "tensorboard"))]

@@ -5,6 +5,8 @@
 //! angry costs a training nothing, and what was logged survives a kill.
 
 mod backoff;
+mod failure;
+mod keep;
 mod route;
 mod sender;
 mod spool;
@@ -17,6 +19,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+pub(crate) use failure::Failure;
+pub(crate) use keep::damaged;
 pub(crate) use route::Route;
 use sender::{Sender, Shared};
 use serde::Serialize;
@@ -25,7 +29,7 @@ pub(crate) use spool::waiting;
 use spool::{Mark, Spool};
 
 use crate::hold::{Hold, hold};
-use crate::{Delivery, Error, Result};
+use crate::{Delivery, Error, Result, private};
 
 /// Up to where everything was delivered.
 const ACKED: &str = "delivered";
@@ -33,6 +37,8 @@ const ACKED: &str = "delivered";
 const HELD: &str = "checkpoint";
 /// The folder of files that wait for their records.
 const KEPT: &str = "files";
+/// So much waits at most by default; see [`Sending::limit`].
+pub(crate) const LIMIT: u64 = 10 << 30;
 
 /// Something that is sent, as plain data.
 pub(crate) trait Record: Serialize + DeserializeOwned + Send + 'static {
@@ -57,56 +63,6 @@ pub(crate) trait Carrier<R>: Send + 'static {
     }
 }
 
-/// Why records were not delivered.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// Another attempt may succeed: no connection, 408, 429, 5xx.
-    Retry {
-        /// What the server asks for.
-        after: Option<Duration>,
-        reason: String,
-    },
-    /// No attempt will succeed. The first `count` records are given up.
-    Refused { status: Option<u16>, count: usize, reason: String },
-}
-
-impl Failure {
-    pub(crate) fn retry(reason: impl Into<String>) -> Self {
-        Self::Retry { after: None, reason: reason.into() }
-    }
-
-    pub(crate) fn refused(reason: impl Into<String>) -> Self {
-        Self::Refused { status: None, count: 1, reason: reason.into() }
-    }
-
-    /// The status of the server's refusal.
-    pub(crate) const fn status(&self) -> Option<u16> {
-        match self {
-            Self::Refused { status, .. } => *status,
-            Self::Retry { .. } => None,
-        }
-    }
-
-    /// A refusal of so many records.
-    pub(crate) fn of(mut self, refused: usize) -> Self {
-        if let Self::Refused { count, .. } = &mut self {
-            *count = refused;
-        }
-        self
-    }
-
-    pub(crate) fn map_reason(mut self, map: impl FnOnce(&str) -> String) -> Self {
-        let (Self::Retry { reason, .. } | Self::Refused { reason, .. }) = &mut self;
-        *reason = map(reason);
-        self
-    }
-
-    pub(crate) fn reason(&self) -> &str {
-        let (Self::Retry { reason, .. } | Self::Refused { reason, .. }) = self;
-        reason
-    }
-}
-
 /// How an [`Outbox`] sends.
 #[derive(Debug, Clone)]
 pub(crate) struct Sending {
@@ -124,6 +80,8 @@ pub(crate) struct Sending {
     pub(crate) strict: bool,
     /// How often [`Carrier::idle`] is called, once something was pushed.
     pub(crate) idle_every: Option<Duration>,
+    /// While so many bytes wait on the disk, what is pushed is left out, and counted as refused.
+    pub(crate) limit: u64,
 }
 
 impl Sending {
@@ -136,6 +94,7 @@ impl Sending {
             patience: Duration::from_secs(30),
             strict: false,
             idle_every: None,
+            limit: LIMIT,
         }
     }
 }
@@ -164,12 +123,13 @@ impl<R: Record> Outbox<R> {
     /// [`Error::RunInUse`] if another process has it open, [`Error::Io`] if it cannot be read or made.
     pub(crate) fn open(folder: impl Into<PathBuf>, carrier: impl Carrier<R>, sending: Sending) -> Result<Self> {
         let folder = folder.into();
-        fs_err::create_dir_all(&folder)?;
+        private::folder(&folder)?;
         let Some(hold) = hold(&folder) else { return Err(Error::RunInUse { folder }) };
         let spool = Spool::open(&folder)?;
         let acked = spool::noted(&folder, ACKED).unwrap_or(0).min(spool.end());
-        let waiting = spool::count::<R>(&folder, acked, spool.end())?;
+        let (waiting, _) = spool::count(&folder, acked)?;
         let shared = Arc::new(Shared::new(acked, spool.end(), waiting));
+        shared.found(damaged(&folder), keep::bytes(&folder));
         let sender = Sender::new(folder.clone(), hold.clone(), Box::new(carrier), sending.clone(), Arc::clone(&shared))?;
         Ok(Self {
             held: spool::noted(&folder, HELD),
@@ -190,22 +150,41 @@ impl<R: Record> Outbox<R> {
         &self.folder
     }
 
-    /// Adds a record. It is on the disk, and may be sent, after [`Outbox::flush`].
+    /// Adds a record. It is on the disk, and may be sent, after [`Outbox::flush`]. One that finds as much waiting as may wait
+    /// is left out, with its files.
     ///
     /// # Errors
     /// [`Error::Io`] on a full disk. With [`Sending::strict`] also what went wrong with earlier records.
     pub(crate) fn push(&mut self, record: &R) -> Result<()> {
-        self.spool()?.push(record)?;
-        self.shared.pushed();
+        let behind = self.spool()?.pushed();
+        if self.shared.waits_up_to(behind) >= self.sending.limit {
+            self.leave_out(record)?;
+        } else {
+            self.spool()?.push(record)?;
+            self.shared.pushed();
+        }
         self.complaint()
+    }
+
+    fn leave_out(&mut self, record: &R) -> Result<()> {
+        let mut record: R = serde_json::to_value(record).and_then(serde_json::from_value).map_err(Error::other)?;
+        for file in record.files() {
+            self.shared.removed(keep::remove(&self.folder, &self.folder.join(&*file)));
+        }
+        let (logger, limit, folder) = (&self.sending.logger, self.sending.limit, self.folder.display());
+        let reason = format!("{limit} bytes wait for the server in `{folder}`, which is as much as may wait");
+        if self.shared.left_out(&reason) {
+            tracing::warn!(
+                logger,
+                "{reason} (`spool_limit`); what is logged from now on is left out until the server has taken some of it"
+            );
+        }
+        Ok(())
     }
 
     /// Keeps a file for a record that is about to be pushed; the name to give it there, see [`Record::files`].
     pub(crate) fn keep(&mut self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
-        self.keep_as(Path::new(name), |path| {
-            let mut file = fs_err::OpenOptions::new().create_new(true).write(true).open(path)?;
-            std::io::Write::write_all(&mut file, bytes)
-        })
+        self.kept(Path::new(name), |path| keep::bytes_as(path, bytes))
     }
 
     /// Keeps a file that is on the disk already, as [`Outbox::keep`] does bytes. It may be removed or replaced afterwards. It
@@ -213,29 +192,13 @@ impl<R: Record> Outbox<R> {
     pub(crate) fn keep_file(&mut self, file: &Path) -> Result<PathBuf> {
         // The link shall be one of the file, not of a symbolic link to it.
         let source = fs_err::canonicalize(file)?;
-        self.keep_as(file, |path| match std::fs::hard_link(&source, path) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                let mut copy = fs_err::OpenOptions::new().create_new(true).write(true).open(path)?;
-                std::io::copy(&mut fs_err::File::open(&source)?, &mut copy).map(drop)
-            }
-            other => other,
-        })
+        self.kept(file, |path| keep::file_as(path, &source))
     }
 
-    /// Makes a file in the spool's folder, with the extension of `name`.
-    fn keep_as(&mut self, name: &Path, make: impl Fn(&Path) -> std::io::Result<()>) -> Result<PathBuf> {
-        fs_err::create_dir_all(self.folder.join(KEPT))?;
-        let extension = name.extension().map_or(String::new(), |extension| format!(".{}", extension.to_string_lossy()));
-        loop {
-            let name = Path::new(KEPT).join(format!("{:06}{extension}", self.kept));
-            self.kept += 1;
-            match make(&self.folder.join(&name)) {
-                Ok(()) => return Ok(name),
-                // An earlier process kept one of that number.
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+    fn kept(&mut self, name: &Path, make: impl Fn(&Path) -> std::io::Result<u64>) -> Result<PathBuf> {
+        let (name, bytes) = keep::make(&self.folder, &mut self.kept, name, make)?;
+        self.shared.kept(bytes);
+        Ok(name)
     }
 
     /// Hands all records to the operating system and to the sending thread.
@@ -274,11 +237,11 @@ impl<R: Record> Outbox<R> {
     /// delivered is returned, since it is going to be logged again. Only before the first [`Outbox::flush`].
     pub(crate) fn rewind(&mut self, to: u64) -> Result<Vec<R>> {
         let acked = self.shared.acked();
-        let delivered = if to < acked { spool::read(&self.folder, to, acked, usize::MAX, u64::MAX)?.records } else { Vec::new() };
+        let delivered = if to < acked { spool::read_all(&self.folder, to, acked)? } else { Vec::new() };
         let spool = self.spool()?;
         spool.cut(to.max(acked))?;
         let end = spool.end();
-        let waiting = spool::count::<R>(&self.folder, acked, end)?;
+        let (waiting, _) = spool::count(&self.folder, acked)?;
         self.shared.rewound(end, waiting);
         self.hold_at(to)?;
         Ok(delivered)
@@ -300,17 +263,21 @@ impl<R: Record> Outbox<R> {
         if delivery.spooled > 0 && !strict {
             let folder = self.folder.display();
             tracing::warn!(logger, "{delivery}: the server was not reached; `stormfire sync {folder}` sends what is spooled");
-        } else if delivery.refused > 0 && !strict {
+        } else if delivery.refused + delivery.damaged > 0 && !strict {
             tracing::warn!(logger, "{delivery}");
         } else {
             tracing::info!(logger, "{delivery}");
         }
         self.complaint()?;
-        if delivery.spooled > 0 && self.sending.strict {
-            let reason = self.shared.trouble().unwrap_or_else(|| "the server did not answer in time".to_owned());
-            return Err(Error::Undelivered { logger: self.sending.logger.clone(), delivery, reason });
-        }
-        Ok(delivery)
+        let reason = if delivery.spooled > 0 {
+            self.shared.trouble().unwrap_or_else(|| "the server did not answer in time".to_owned())
+        } else if delivery.damaged > 0 {
+            keep::says_damaged(&self.folder)
+        } else {
+            return Ok(delivery);
+        };
+        let logger = self.sending.logger.clone();
+        if self.sending.strict { Err(Error::Undelivered { logger, delivery, reason }) } else { Ok(delivery) }
     }
 
     fn start(&mut self) -> Result<()> {
@@ -361,6 +328,7 @@ impl<R> Drop for Outbox<R> {
         let Some(spool) = self.spool.take() else { return };
         if self.held.is_none()
             && spool.end() == self.shared.acked()
+            && self.shared.delivery().damaged == 0
             && let Err(error) = spool.remove()
         {
             tracing::debug!(logger = self.sending.logger, %error, "an empty spool was left");

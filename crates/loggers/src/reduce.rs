@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::Metrics;
@@ -104,14 +105,14 @@ impl Metrics {
     /// assert_eq!(merged, [("loss", 0.75), ("samples", 48.0)].into());
     /// ```
     pub fn merge<'a>(rows: impl IntoIterator<Item = &'a Self>, reduce: impl Fn(&str) -> Reduce) -> Self {
-        let mut values: Vec<(Arc<str>, Reduce, Reduced)> = Vec::new();
+        let mut values: IndexMap<Arc<str>, (Reduce, Reduced)> = IndexMap::new();
         for (name, value) in rows.into_iter().flat_map(Self::shared) {
-            match values.iter_mut().find(|(known, ..)| known == name) {
-                Some((_, reduce, reduced)) => reduced.add(value, *reduce),
-                None => values.push((Arc::clone(name), reduce(name), Reduced::new(value))),
+            match values.get_mut(name) {
+                Some((reduce, reduced)) => reduced.add(value, *reduce),
+                None => drop(values.insert(Arc::clone(name), (reduce(name), Reduced::new(value)))),
             }
         }
-        values.into_iter().map(|(name, reduce, reduced)| (name, reduced.value(reduce))).collect()
+        values.into_iter().map(|(name, (reduce, reduced))| (name, reduced.value(reduce))).collect()
     }
 }
 

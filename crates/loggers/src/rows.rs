@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::Metrics;
@@ -14,11 +15,18 @@ pub(crate) struct Row {
     pub(crate) metrics: Metrics,
 }
 
-/// A row that may still grow. With texts as names it is plain data.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Open<Name = Arc<str>> {
+/// A row that may still grow.
+#[derive(Debug, Clone)]
+struct Open {
     step: Option<u64>,
-    values: Vec<(Name, Reduced)>,
+    values: IndexMap<Arc<str>, Reduced>,
+}
+
+/// The same as plain data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SavedOpen {
+    step: Option<u64>,
+    values: Vec<(String, Reduced)>,
 }
 
 /// Collects calls into rows: calls in a row with the same step share one, a call without a step has one of its own.
@@ -37,11 +45,11 @@ impl Rows {
     pub(crate) fn push(&mut self, step: Option<u64>, metrics: &Metrics) -> Option<Row> {
         let same = step.is_some() && self.open.as_ref().is_some_and(|row| row.step == step);
         let complete = if same { None } else { self.take() };
-        let row = self.open.get_or_insert_with(|| Open { step, values: Vec::with_capacity(metrics.len()) });
+        let row = self.open.get_or_insert_with(|| Open { step, values: IndexMap::with_capacity(metrics.len()) });
         for (name, value) in metrics.shared() {
-            match row.values.iter_mut().find(|(known, _)| known == name) {
-                Some((_, reduced)) => reduced.add(value, self.reductions.of(name)),
-                None => row.values.push((Arc::clone(name), Reduced::new(value))),
+            match row.values.get_mut(name) {
+                Some(reduced) => reduced.add(value, self.reductions.of(name)),
+                None => drop(row.values.insert(Arc::clone(name), Reduced::new(value))),
             }
         }
         complete
@@ -62,14 +70,14 @@ impl Rows {
     }
 
     /// The open row, for a position.
-    pub(crate) fn open(&self) -> Option<Open<String>> {
+    pub(crate) fn open(&self) -> Option<SavedOpen> {
         let Open { step, values } = self.open.as_ref()?;
-        Some(Open { step: *step, values: values.iter().map(|(name, reduced)| (name.to_string(), *reduced)).collect() })
+        Some(SavedOpen { step: *step, values: values.iter().map(|(name, reduced)| (name.to_string(), *reduced)).collect() })
     }
 
     /// Goes on with the open row of a position.
-    pub(crate) fn reopen(&mut self, open: Option<Open<String>>) {
-        let shared = |Open { step, values }: Open<String>| {
+    pub(crate) fn reopen(&mut self, open: Option<SavedOpen>) {
+        let shared = |SavedOpen { step, values }: SavedOpen| {
             let values = values.into_iter().map(|(name, reduced)| (name.into(), reduced));
             Open { step, values: values.collect() }
         };

@@ -17,6 +17,7 @@ pub use remote::remote_folder;
 
 use crate::hold::{Hold, hold};
 use crate::logger::LONGEST_CALL;
+use crate::names::inside;
 use crate::{Error, Result, append};
 
 /// See [`RunDir::upload_every`].
@@ -132,6 +133,7 @@ impl RunDir {
     pub fn resume(self, version: impl Into<String>) -> Result<Self> {
         let version = version.into();
         let run = self.with_version(version.clone());
+        run.check()?;
         let log_dir = folder_of(&run.root_dir(), &version);
         let url = run.root_url().map(|root| folder_of(&root, &version));
         if let Some(url) = &url {
@@ -184,7 +186,8 @@ impl RunDir {
     /// The run's version, such as `version_0`.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) if its folder cannot be made.
+    /// [`Error::Io`](crate::Error::Io) if its folder cannot be made, [`Error::Outside`] if name or version lead out of the
+    /// `save_dir`.
     pub fn version(&self) -> Result<&str> {
         Ok(&self.resolve()?.version)
     }
@@ -205,12 +208,19 @@ impl RunDir {
         Ok(short(self.version()?))
     }
 
+    /// Name and version stay below the `save_dir`.
+    fn check(&self) -> Result<()> {
+        inside("name", &self.inner.name)?;
+        self.inner.wanted.as_ref().map_or(Ok(()), |version| inside("version", version))
+    }
+
     fn resolve(&self) -> Result<&Resolved> {
         let Inner { wanted, resolving, resolved, .. } = &*self.inner;
         let _only_one = resolving.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(resolved) = resolved.get() {
             return Ok(resolved);
         }
+        self.check()?;
         let (root, url) = (self.root_dir(), self.root_url());
         let taken = url.as_deref().map(remote::list).transpose()?.unwrap_or_default();
         let free = taken.iter().filter(|entry| entry.is_folder).filter_map(|entry| number_of(entry.path.file_name()?)).max();
@@ -360,6 +370,26 @@ mod tests {
         assert!(matches!(&gone, Error::RunGone { folder } if folder.ends_with("mnist/version_1")), "{gone}");
         assert!(gone.hint().is_some());
         assert!(!folder.path().join("mnist/version_1").exists());
+    }
+
+    #[test]
+    fn a_run_stays_below_its_root() {
+        let folder = tempfile::tempdir().unwrap();
+        let save_dir = folder.path().join("runs");
+        let outside = folder.path().join("outside");
+        fs_err::create_dir(&outside).unwrap();
+        let absolute = outside.to_string_lossy().into_owned();
+        let new = || RunDir::new(&save_dir);
+        for run in
+            [new().with_name("../outside"), new().with_version("../../outside"), new().with_name(&absolute), new().with_version(&absolute)]
+        {
+            let error = run.log_dir().unwrap_err();
+            assert!(matches!(error, Error::Outside { .. }), "{error}");
+            assert!(error.hint().is_some());
+        }
+        assert!(matches!(new().resume("../../outside"), Err(Error::Outside { .. })));
+        assert_eq!(fs_err::read_dir(&outside).unwrap().count(), 0);
+        assert_eq!(new().with_name("a/b").version().unwrap(), "version_0");
     }
 
     #[cfg(unix)]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::outbox::{Route, waiting};
+use crate::outbox::{Route, damaged, waiting};
 use crate::{Delivery, Error, Result};
 
 /// Records of a run that wait on the disk for a tracking server, wherever their process has gone: what `stormfire sync`
@@ -25,10 +25,11 @@ pub struct SpooledRun {
     name: String,
     server: String,
     records: u64,
+    damaged: u64,
 }
 
 impl SpooledRun {
-    /// All runs of which records wait in a folder or below it, in the order of their paths. Links are not followed, nor is
+    /// All runs of which records wait, or damaged lines are kept, in a folder or below it, in the order of their paths. Links are not followed, nor is
     /// looked into hidden folders but `.stormfire`, in which loggers spool.
     ///
     /// # Errors
@@ -57,12 +58,12 @@ impl SpooledRun {
     }
 
     fn look(tracker: Tracker, folder: PathBuf) -> Result<Option<Self>> {
-        let records = (tracker.waiting)(&folder)?;
+        let (records, damaged) = ((tracker.waiting)(&folder)?, damaged(&folder));
         // What cannot be told here is an error of the delivery.
         let told = tracker.tell.and_then(|tell| tell(&folder).ok());
         let unknown = || (folder.file_name().unwrap_or_default().to_string_lossy().into_owned(), "an unknown server".to_owned());
         let (name, server) = told.unwrap_or_else(unknown);
-        Ok((records > 0).then_some(Self { tracker, folder, name, server, records }))
+        Ok((records + damaged > 0).then_some(Self { tracker, folder, name, server, records, damaged }))
     }
 
     /// The tracker: `comet`, `mlflow`, `trackio` or `wandb`.
@@ -90,13 +91,19 @@ impl SpooledRun {
         self.records
     }
 
+    /// How many lines were found that are no records any more. They are kept in the file `damaged.jsonl` of the folder, until
+    /// somebody removes it.
+    pub fn damaged(&self) -> u64 {
+        self.damaged
+    }
+
     /// Sends the records in their order, as the logger would have, with the key or token that the environment holds. Gives up
     /// when nothing was delivered for so long. The spool is removed when it is empty, unless a checkpoint of the run was saved:
     /// the run may be continued from it.
     ///
     /// # Errors
-    /// [`Error::Undelivered`] if something is left, or was refused; [`Error::RunInUse`] while the process of the run lives,
-    /// which sends them itself; [`Error::Missing`] if there is no key.
+    /// [`Error::Undelivered`] if something is left, was refused or is damaged; [`Error::RunInUse`] while the process of the run lives,
+    /// which sends them itself; [`Error::Missing`] if the environment lacks the key or login that the run had.
     pub fn deliver(&self, patience: Duration) -> Result<Delivery> {
         let missing = || Error::Missing {
             logger: self.tracker.name.to_owned(),

@@ -34,6 +34,7 @@ use run::Run;
 use serde::{Deserialize, Serialize};
 
 use crate::logger::{owned, prefixed};
+use crate::names::inside;
 use crate::{
     Audio, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result, RunDir, Status, Table, Text, identity, position,
 };
@@ -136,7 +137,7 @@ impl TensorBoardLogger {
         self
     }
 
-    /// A folder within the run's folder for the files of this logger.
+    /// A folder within the run's folder for the files of this logger; one that leads out of it is an error.
     pub fn sub_dir(mut self, sub_dir: impl Into<PathBuf>) -> Self {
         self.sub_dir = sub_dir.into();
         self
@@ -159,12 +160,16 @@ impl TensorBoardLogger {
     }
 
     fn folder(&self) -> Result<PathBuf> {
+        inside("sub_dir", &self.sub_dir)?;
         Ok(self.dir.log_dir()?.join(&self.sub_dir))
     }
 
     fn file(&mut self) -> Result<&mut EventFile> {
         let Self { main, dir, sub_dir, .. } = self;
-        main.file(|| EventFile::create(&dir.log_dir()?.join(sub_dir)))
+        main.file(|| {
+            inside("sub_dir", &*sub_dir)?;
+            EventFile::create(&dir.log_dir()?.join(sub_dir))
+        })
     }
 
     fn log_value(&mut self, tag: &str, metadata: Option<Metadata>, data: Data, step: Option<u64>) -> Result<()> {

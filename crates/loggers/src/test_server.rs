@@ -35,8 +35,12 @@ impl Received {
 pub(crate) enum Fault {
     /// Waits before it answers properly.
     Slow(Duration),
-    /// A status, perhaps with `Retry-After` in seconds.
-    Status(u16, Option<u32>),
+    /// A status, perhaps with `Retry-After`.
+    Status(u16, Option<&'static str>),
+    /// Leads elsewhere with a status.
+    Redirect(u16, String),
+    /// A status of success with a body of another kind than the service's.
+    Page(&'static str, &'static str),
     /// Closes the connection before it has read the request.
     HangUp,
     /// Handles the request, but closes the connection in the middle of the answer's body.
@@ -137,6 +141,14 @@ impl Shared {
                 Some(Fault::Status(status, after)) => {
                     let after = after.map_or(String::new(), |after| format!("Retry-After: {after}\r\n"));
                     write!(reader.get_mut(), "HTTP/1.1 {status} X\r\n{after}Content-Length: 4\r\n\r\nbusy")?;
+                    continue;
+                }
+                Some(Fault::Redirect(status, to)) => {
+                    write!(reader.get_mut(), "HTTP/1.1 {status} X\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n")?;
+                    continue;
+                }
+                Some(Fault::Page(kind, body)) => {
+                    write!(reader.get_mut(), "HTTP/1.1 200 X\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n{body}", body.len())?;
                     continue;
                 }
                 Some(Fault::HangUp) => return Ok(()),

@@ -2,6 +2,7 @@
 
 mod carrier;
 mod entry;
+mod setup;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -14,13 +15,15 @@ use entry::{Entry, Kept};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::address::Address;
+use crate::http::Auth;
 use crate::identity::{random_hex, random_id};
 use crate::logger::LONGEST_CALL;
-use crate::outbox::{Outbox, Route, Sending};
-use crate::rows::{Open, Row, Rows};
+use crate::outbox::{self, Outbox, Route, Sending};
+use crate::rows::{Row, Rows, SavedOpen};
 use crate::{
-    Audio, DEFAULT_NAME, Delivery, Error, Figure, FigureFormat, Histogram, Hyperparams, Image, Logger, Metrics, Reduce, Result, Secret,
-    Status, Table, Text, position,
+    Audio, DEFAULT_NAME, Delivery, Error, Figure, FigureFormat, Histogram, Hyperparams, Image, Logger, Metrics, Result, Secret, Status,
+    Table, Text, position,
 };
 
 /// Sends a run to a [trackio](https://github.com/gradio-app/trackio) server, one's own or a Hugging Face Space: metrics,
@@ -56,6 +59,7 @@ pub struct TrackioLogger {
     save_dir: PathBuf,
     strict: bool,
     patience: Duration,
+    limit: u64,
     /// Whether the user chose the run's name.
     is_named: bool,
     run: Run,
@@ -70,6 +74,8 @@ enum Server {
         base: String,
         #[serde(skip)]
         token: Option<Secret>,
+        #[serde(skip)]
+        login: Option<(Secret, Secret)>,
     },
     Space(String),
 }
@@ -96,7 +102,7 @@ struct Run {
 #[derive(Serialize, Deserialize)]
 struct Position {
     run: Run,
-    open: Option<Open<String>>,
+    open: Option<SavedOpen>,
     outbox: u64,
 }
 
@@ -128,87 +134,12 @@ impl TrackioLogger {
             save_dir: PathBuf::new(),
             strict: false,
             patience: Duration::from_secs(30),
+            limit: outbox::LIMIT,
             is_named: false,
             run,
             rows: Rows::default(),
             outbox: None,
         }
-    }
-
-    /// The project, `lightning_logs` by default.
-    pub fn project(mut self, project: impl Into<String>) -> Self {
-        self.run.project = project.into();
-        self
-    }
-
-    /// The run's name. Default: `run-` and six random letters or digits.
-    pub fn run(mut self, name: impl Into<String>) -> Self {
-        self.run.name = name.into();
-        self.is_named = true;
-        self
-    }
-
-    /// A group of runs that the dashboard shows together. Default: none.
-    pub fn group(mut self, group: impl Into<String>) -> Self {
-        self.group = Some(group.into());
-        self
-    }
-
-    /// The server's address, such as `http://127.0.0.1:7860`; one with `?write_token=…`, as `trackio show` prints it, will
-    /// do. Default: the environment variable `TRACKIO_SERVER_URL`.
-    pub fn server_url(mut self, url: impl AsRef<str>) -> Self {
-        self.server = Some(Server::at(url.as_ref()));
-        self
-    }
-
-    /// A Hugging Face Space, such as `user/space`. Default: the environment variable `TRACKIO_SPACE_ID`.
-    pub fn space(mut self, id: impl Into<String>) -> Self {
-        self.server = Some(Server::Space(id.into()));
-        self
-    }
-
-    /// The server's write token, or for a Space a Hugging Face token that may write to it. Default: the environment
-    /// variable `TRACKIO_WRITE_TOKEN`, or `HF_TOKEN`.
-    pub fn token(mut self, token: impl Into<Secret>) -> Self {
-        self.token = Some(token.into());
-        self
-    }
-
-    /// Puts `prefix-` before every name except `epoch`.
-    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = prefix.into();
-        self
-    }
-
-    /// The folder in which `.stormfire/trackio` keeps what the server does not have yet. Default: the current folder.
-    pub fn save_dir(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.save_dir = folder.into();
-        self
-    }
-
-    /// Whether it is an error if the server refuses a record or is not there at the end. Default: false; then it is a
-    /// warning.
-    pub fn strict(mut self, strict: bool) -> Self {
-        self.strict = strict;
-        self
-    }
-
-    /// How long the end of a run waits while nothing arrives at the server. Default: 30 s.
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
-        self
-    }
-
-    /// How several values of one name and step become one. Default: their mean, and for `epoch` the last.
-    pub fn aggregate(mut self, name: impl Into<String>, reduce: Reduce) -> Self {
-        self.rows.reductions().set(name, reduce);
-        self
-    }
-
-    /// As [`aggregate`](Self::aggregate) for all names that were not named there.
-    pub fn aggregate_default(mut self, reduce: Reduce) -> Self {
-        self.rows.reductions().set_default(reduce);
-        self
     }
 
     fn destination(&self) -> Result<Destination> {
@@ -218,7 +149,8 @@ impl TrackioLogger {
             hint: "give a `server_url` or set `TRACKIO_SERVER_URL`; `trackio show` starts a server",
         })?;
         let Run { project, name, id, .. } = self.run.clone();
-        Ok(Destination { server, project, run: name, run_id: id })
+        let [token, login] = server.auth(self.token.clone()).map(|auth| !matches!(auth, Auth::None));
+        Ok(Destination { server, project, run: name, run_id: id, has_token: token, has_login: login })
     }
 
     fn outbox(&mut self) -> Result<&mut Outbox<Entry>> {
@@ -226,7 +158,8 @@ impl TrackioLogger {
             outbox
         } else {
             let to = self.destination()?;
-            let sending = Sending { strict: self.strict, patience: self.patience, ..Sending::new("trackio") };
+            let (strict, patience, limit) = (self.strict, self.patience, self.limit);
+            let sending = Sending { patience, strict, limit, ..Sending::new("trackio") };
             let folder = self.save_dir.join(".stormfire/trackio").join(&self.run.session);
             let outbox = Outbox::open(folder, Sender { client: to.server.client(self.token.clone()), to: to.clone() }, sending)?;
             to.save(outbox.folder())?;
@@ -286,12 +219,10 @@ impl Server {
         variable("TRACKIO_SPACE_ID").map(Self::Space).or_else(|| variable("TRACKIO_SERVER_URL").map(|url| Self::at(&url)))
     }
 
-    /// The token in an address is kept apart: messages name addresses.
     fn at(url: &str) -> Self {
-        let url = url.trim().split('#').next().unwrap_or_default();
-        let (base, query) = url.split_once('?').unwrap_or((url, ""));
-        let token = query.split('&').find_map(|part| part.strip_prefix("write_token=")).map(Secret::new);
-        Self::Url { base: base.trim_end_matches('/').to_owned(), token }
+        let address = Address::new(url);
+        let token = address.field("write_token");
+        Self::Url { base: address.text.trim_end_matches('/').to_owned(), token, login: address.login }
     }
 }
 

@@ -20,6 +20,8 @@ pub use text::Text;
 
 use std::sync::Arc;
 
+use indexmap::IndexMap;
+
 /// Named numbers in the order in which they were inserted.
 ///
 /// A name is an `Arc<str>`, so that whoever logs the same names at every step allocates them once.
@@ -31,36 +33,38 @@ use std::sync::Arc;
 /// assert_eq!(metrics.get("epoch"), Some(3.0));
 /// assert_eq!(metrics.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["loss", "accuracy", "epoch"]);
 /// ```
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct Metrics {
-    entries: Vec<(Arc<str>, f64)>,
+    entries: IndexMap<Arc<str>, f64>,
+}
+
+/// Names, values and their order.
+impl PartialEq for Metrics {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries.iter().eq(other.entries.iter())
+    }
 }
 
 impl Metrics {
     /// No metrics yet.
-    pub const fn new() -> Self {
-        Self { entries: Vec::new() }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// No metrics yet, with room for `capacity`.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { entries: Vec::with_capacity(capacity) }
+        Self { entries: IndexMap::with_capacity(capacity) }
     }
 
     /// Adds a metric at the end. A name that is there already keeps its place and takes the new value; the old one is
     /// returned.
     pub fn insert(&mut self, name: impl Into<Arc<str>>, value: f64) -> Option<f64> {
-        let name = name.into();
-        if let Some((_, old)) = self.entries.iter_mut().find(|(known, _)| *known == name) {
-            return Some(std::mem::replace(old, value));
-        }
-        self.entries.push((name, value));
-        None
+        self.entries.insert(name.into(), value)
     }
 
     /// The value of a metric.
     pub fn get(&self, name: &str) -> Option<f64> {
-        self.entries.iter().find(|(known, _)| &**known == name).map(|(_, value)| *value)
+        self.entries.get(name).copied()
     }
 
     /// Whether a metric is there.
@@ -70,8 +74,7 @@ impl Metrics {
 
     /// Takes a metric out, keeping the order of the others.
     pub fn remove(&mut self, name: &str) -> Option<f64> {
-        let at = self.entries.iter().position(|(known, _)| &**known == name)?;
-        Some(self.entries.remove(at).1)
+        self.entries.shift_remove(name)
     }
 
     /// Names and values in order.
@@ -125,7 +128,7 @@ impl<N: Into<Arc<str>>, const COUNT: usize> From<[(N, f64); COUNT]> for Metrics 
 
 impl IntoIterator for Metrics {
     type Item = (Arc<str>, f64);
-    type IntoIter = std::vec::IntoIter<(Arc<str>, f64)>;
+    type IntoIter = indexmap::map::IntoIter<Arc<str>, f64>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.entries.into_iter()

@@ -34,8 +34,9 @@ use sink::Sink;
 use crate::identity::now_s;
 use crate::logger::prefixed;
 use crate::model_log::ModelLog;
-use crate::rows::{Open, Row, Rows};
-use crate::{Artifact, LogModel, Logger, Metrics, Result};
+use crate::names::Notice;
+use crate::rows::{Row, Rows, SavedOpen};
+use crate::{Artifact, LogModel, Logger, Metrics, Result, names};
 
 /// The column that W&B draws all others over, as with Lightning.
 const GLOBAL_STEP: &str = "trainer/global_step";
@@ -82,6 +83,7 @@ pub struct WandbLogger {
     /// Seconds since 1970. A run that goes on began as much earlier as it had run before.
     started: f64,
     ended: Option<i32>,
+    renamed: Notice,
 }
 
 /// What a run has logged, as far as it matters for what follows.
@@ -104,7 +106,7 @@ struct Position {
     id: String,
     runtime: f64,
     state: State,
-    open: Option<Open<String>>,
+    open: Option<SavedOpen>,
     place: sink::Position,
 }
 
@@ -144,7 +146,7 @@ impl WandbLogger {
     fn from_settings(settings: Settings) -> Self {
         let (rows, state) = (Rows::default(), State::default());
         let models = ModelLog::new(LogModel::None);
-        Self { settings, rows, state, models, sink: None, started: 0.0, ended: None }
+        Self { settings, rows, state, models, sink: None, started: 0.0, ended: None, renamed: Notice::default() }
     }
 
     /// Sets a value of the summary, by which runs are compared. A later row with that name replaces it.
@@ -167,7 +169,19 @@ impl WandbLogger {
         self.begin()?;
         let path = path.into();
         fs_err::File::open(&path)?;
-        self.push(Entry::File { name: media::safe(name), path: std::path::absolute(path)?, media: false })
+        // Two names that differ in what a file's name cannot have stay two files.
+        let file = name.split('/').filter(|part| !matches!(*part, "" | ".")).map(names::part).collect::<Vec<_>>().join("/");
+        self.push(Entry::File {
+            name: if file.is_empty() { "file".to_owned() } else { file },
+            path: std::path::absolute(path)?,
+            media: false,
+        })
+    }
+
+    /// Says that the name of an artifact had to be changed.
+    fn tell_name(&mut self, wanted: &str, bundle: &Bundle) {
+        let why = "W&B takes letters, digits, `-`, `_` and `.` in the names of artifacts, and 128 of them";
+        self.renamed.tell("wandb", wanted, &bundle.name, why);
     }
 
     fn named(&self, name: &str) -> String {
@@ -189,6 +203,7 @@ impl WandbLogger {
 
     fn place(&mut self) -> Result<()> {
         if self.sink.is_none() {
+            self.settings.check_id()?;
             if self.started == 0.0 {
                 self.started = now_s();
             }

@@ -20,7 +20,7 @@ pub enum Order {
     /// Before the module's own hook, in the order in which they were added.
     #[default]
     Ordinary,
-    /// After the module's own hook: callbacks that decide by what the others logged.
+    /// After the module's own hook: callbacks that decide by what the others logged, in this very event.
     Watch,
     /// As [`Order::Watch`], for callbacks that save: what they know of their files is never forgotten for an older state.
     Save,

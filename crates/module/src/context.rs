@@ -12,10 +12,10 @@ use stormfire_loggers::{Image, Loggers, Metrics};
 
 use crate::{
     error::Result,
-    log::{self, Entry},
+    log::{self, Entry, LogError},
     loggable::Loggable,
     moment::{Progress, RunningStage},
-    run::{Limits, MetricSource, Run, SaveRequest},
+    run::{Limits, MetricSource, Run, SaveRequest, monitored},
 };
 
 /// The run, as a hook of a callback or module sees it.
@@ -67,28 +67,38 @@ impl<'a> Context<'a> {
 
     /// The value of a logged metric, by the name that was logged (or with `_step`, `_epoch`).
     ///
-    /// During an epoch that is the newest step value, afterwards the value of the epoch. Reads everything that is still
-    /// on the device in one transaction.
+    /// It knows everything that was logged before this call, also in the same event: by the module, by the callbacks that
+    /// came first, by this hook itself; and what they sent with [`Context::log_metrics`]. During an epoch that is the newest
+    /// step value, afterwards the value of the epoch; what is only reduced over an epoch is there when that ends, and so are
+    /// the values of an evaluation. `epoch` and `step` are the run's own counters, [`Context::current_epoch`] and
+    /// [`Context::global_step`], unless something was logged under these names.
+    ///
+    /// Reads everything that is still on the device in one transaction.
     ///
     /// # Errors
     /// [`crate::Error::MetricMissing`] names what is there.
     pub fn metric(&mut self, name: &str) -> Result<f64> {
-        self.metrics.metric(name)
+        self.take_logged()?;
+        monitored(self.metrics, self.run, name)
     }
 
-    /// The names of the metrics that [`Context::metric`] knows now.
-    pub fn metric_names(&self) -> Vec<String> {
+    /// The names of the metrics that [`Context::metric`] knows now, without the run's own counters.
+    pub fn metric_names(&mut self) -> Vec<String> {
+        // A mistake ends the run after this hook.
+        let _ = self.take_logged();
         self.metrics.names()
-    }
-
-    /// Makes a value known to [`Context::metric`] of all callbacks, without logging it.
-    pub fn insert_metric(&mut self, name: &str, value: f64) {
-        self.metrics.insert(name, value);
     }
 
     /// What the progress bar shows: names with the newest value that has left the device. Never waits for the device.
     pub fn progress_bar_metrics(&mut self) -> Vec<(String, Option<f64>)> {
+        // A mistake ends the run after this hook.
+        let _ = self.take_logged();
         self.metrics.progress_bar_metrics()
+    }
+
+    /// Takes in what was logged until now. A mistake is for the one who logged, who may not be the one who asks.
+    fn take_logged(&mut self) -> Result<(), LogError> {
+        self.metrics.take_logged(self.run).inspect_err(|mistake| log::put_back(mistake.clone()))
     }
 
     /// Logs a value from a callback, as `self.log` does from the module.
@@ -96,11 +106,16 @@ impl<'a> Context<'a> {
         log::log(name, value)
     }
 
-    /// Sends metrics to all loggers directly, under the current step number and without the device.
+    /// Sends metrics to all loggers directly, under the current step number and without the device. [`Context::metric`] knows
+    /// them from now on.
     ///
     /// # Errors
     /// The first error that a logger has had in the background.
     pub fn log_metrics(&mut self, metrics: &Metrics) -> Result<()> {
+        self.take_logged()?;
+        for (name, value) in metrics.iter() {
+            self.metrics.insert(name, value);
+        }
         let step = Some(self.run.logger_step);
         Ok(self.run.loggers.iter().try_for_each(|logger| logger.log_metrics(metrics.clone(), step))?)
     }

@@ -88,7 +88,9 @@ struct Squares<'a> {
 
 impl OnGradient for Squares<'_> {
     fn call<const D: usize>(&mut self, _path: &str, param: &Param<Tensor<D>>) {
-        self.found.extend(self.gradients.get::<D>(param.id).map(|gradient| gradient.powi_scalar(2).sum()));
+        // Half floats leave their range when they are squared, and those of several types cannot be added.
+        let wide = |gradient: Tensor<D>| if is_half(gradient.dtype()) { gradient.cast(DType::F32) } else { gradient };
+        self.found.extend(self.gradients.get::<D>(param.id).map(|gradient| wide(gradient).powi_scalar(2).sum()));
     }
 }
 
@@ -153,11 +155,17 @@ impl<F: AnyRank> OnGradient for Change<'_, F> {
     }
 }
 
+fn is_half(dtype: DType) -> bool {
+    matches!(dtype, DType::F16 | DType::BF16)
+}
+
 struct Scale(Tensor<1>);
 
 impl AnyRank for Scale {
     fn apply<const D: usize>(&self, gradient: Tensor<D>) -> Tensor<D> {
-        gradient * self.0.clone().unsqueeze::<D>()
+        let factor = self.0.clone().unsqueeze::<D>();
+        let dtype = gradient.dtype();
+        gradient * if factor.dtype() == dtype { factor } else { factor.cast(dtype) }
     }
 }
 
@@ -331,6 +339,26 @@ mod tests {
         assert!(close(&values(&module, &clipped), &[0.3, 0.4, 1.2]), "a small norm is left alone");
         clip(&mut clipped, &module, Clip { value: 0.35, algorithm: ClipAlgorithm::Value });
         assert!(close(&values(&module, &clipped), &[0.3, 0.35, 0.35]));
+    }
+
+    /// 400² is beyond what `f16` can hold, and 256 + 1 beyond the digits of `bf16`.
+    #[test]
+    fn the_norm_of_half_floats_is_that_of_their_values() {
+        let module = module();
+        let of = |values: &[f32], dtype| TensorData::from(values).convert_dtype(dtype);
+        for (dtype, weight, bias, norm) in [(DType::F16, [300.0, 400.0], 1200.0, 1300.0), (DType::BF16, [16.0, 0.0], 1.0, 257_f64.sqrt())] {
+            let (device, mut gradients) = (Device::flex(), GradientsParams::new());
+            let weight = Tensor::<1>::from_data(of(&weight, dtype), (&device, dtype)).reshape([2, 1]);
+            gradients.register(module.weight.id, weight);
+            // A module may have parameters of several types.
+            gradients.register(module.bias.as_ref().unwrap().id, Tensor::<1>::from_floats([bias], &device));
+            let found = read(&[Scalar::Device(global_norm(&gradients, &module).unwrap())]).unwrap()[0];
+            assert!((found - norm).abs() < 1e-3 * norm, "{dtype:?}: {found} instead of {norm}");
+            clip(&mut gradients, &module, Clip { value: norm / 10.0, algorithm: ClipAlgorithm::Norm });
+            assert_eq!(gradients.get::<2>(module.weight.id).unwrap().dtype(), dtype);
+            let clipped = read(&[Scalar::Device(global_norm(&gradients, &module).unwrap())]).unwrap()[0];
+            assert!((clipped - norm / 10.0).abs() < 1e-2 * norm, "{dtype:?}: {clipped}");
+        }
     }
 
     #[test]

@@ -222,6 +222,16 @@ impl Drop for SetAside {
     }
 }
 
+/// Puts a mistake back that was noticed while a hook was running: it ends the run after the hook, whatever that makes of it.
+pub fn put_back(mistake: LogError) {
+    PENDING.with_borrow_mut(|pending| _ = pending.error.get_or_insert(mistake));
+}
+
+/// Forgets what was logged on this thread since it was last taken: the code that did so has failed.
+pub fn discard() {
+    PENDING.take();
+}
+
 /// A value on its way to the log. Refine it with the methods; it is recorded when it is dropped.
 #[derive(Debug)]
 pub struct Entry(Option<Draft>);

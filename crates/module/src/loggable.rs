@@ -4,7 +4,7 @@ use burn::tensor::{DType, FloatDType, Int, Tensor};
 
 use crate::{
     metric::{AnyMetric, Metric},
-    read::Scalar,
+    read::{Scalar, sum_dtype},
 };
 
 /// A value as it was logged.
@@ -101,7 +101,9 @@ where
     Tensor<D>: Loggable,
 {
     fn into_logged(self) -> Logged {
-        self.float().into_logged()
+        // The device's default type for floats may have no room for a count.
+        let dtype = sum_dtype(&self.device());
+        self.cast(dtype).into_logged()
     }
 }
 

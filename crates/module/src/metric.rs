@@ -9,7 +9,8 @@ use crate::read::Scalar;
 /// A quantity over many batches, as a value that can be merged with another part of itself.
 ///
 /// A step makes one from its batch and logs it; the framework merges the values of an epoch and computes the result
-/// at its end. Everything stays on the device. Implement it for a metric of your own:
+/// at its end. Everything stays on the device. [`Scalar`]s add up many batches in a type that is wide enough; counts go in as
+/// whole numbers. Implement it for a metric of your own:
 ///
 /// ```
 /// use burn::tensor::{Bool, Tensor};
@@ -21,7 +22,7 @@ use crate::read::Scalar;
 ///
 /// impl F1 {
 ///     fn new(predicted: Tensor<1, Bool>, actual: Tensor<1, Bool>) -> Self {
-///         let count = |items: Tensor<1, Bool>| items.float().sum().into();
+///         let count = |items: Tensor<1, Bool>| items.int().sum().into();
 ///         Self { hits: count(predicted.clone().bool_and(actual.clone())), predicted: count(predicted), actual: count(actual) }
 ///     }
 /// }
@@ -212,7 +213,8 @@ one_scalar_metric!(
 pub fn accuracy(logits: &Tensor<2>, targets: &Tensor<1, Int>) -> Mean {
     let [items, _] = logits.dims();
     let hits = logits.clone().inner().argmax(1).flatten::<1>(0, 1).equal(targets.clone().inner());
-    Mean::from_sum(hits.float().sum(), items as f64)
+    // Counted whole: the device's default type for floats may be one of few digits.
+    Mean::from_sum(hits.int().sum(), items as f64)
 }
 
 /// Top-k accuracy: the share of items whose target is among the `k` largest logits, in `0..=1`.
@@ -225,7 +227,7 @@ pub fn top_k_accuracy(logits: &Tensor<2>, targets: &Tensor<1, Int>, k: usize) ->
     let own = logits.clone().gather(1, targets.clone().inner().unsqueeze_dim(1));
     let larger = logits.greater(own).int().sum_dim(1).flatten::<1>(0, 1);
     let k = i64::try_from(k).unwrap_or(i64::MAX);
-    Mean::from_sum(larger.lower_elem(k).float().sum(), items as f64)
+    Mean::from_sum(larger.lower_elem(k).int().sum(), items as f64)
 }
 
 #[cfg(test)]

@@ -3,16 +3,22 @@
 //! A read waits for the device, so the loop has none between logging steps. Everything that wants values collects
 //! them first and reads them in one [`Transaction`]; [`device_reads`] counts, so that a test can hold the loop to it.
 
-use std::{
-    cell::Cell,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-};
+mod reading;
+mod wide;
 
-use burn::tensor::{DType, Int, Tensor, TensorData, Transaction, kind};
+pub use reading::Reading;
+pub use wide::{sum_dtype, widen};
+
+use std::cell::Cell;
+
+use burn::tensor::{Int, Tensor, TensorData, Transaction, kind};
 
 use crate::error::{Error, Result};
 
 /// One number, on the host or still on the device.
+///
+/// Its arithmetic is that of a long sum: on the device in `f64`, or in `f32` where the device has no `f64`, whatever the
+/// tensors' own type is. So counts are exact up to 2^53 (2^24 on a device without `f64`, such as Metal).
 #[expect(clippy::large_enum_variant, reason = "a box would cost an allocation for every logged value")]
 #[derive(Clone, Debug)]
 pub enum Scalar {
@@ -28,8 +34,8 @@ impl Scalar {
     pub fn plus(self, other: Scalar) -> Scalar {
         match (self, other) {
             (Scalar::Host(a), Scalar::Host(b)) => Scalar::Host(a + b),
-            (Scalar::Device(a), Scalar::Device(b)) => Scalar::Device(a + b),
-            (Scalar::Device(a), Scalar::Host(b)) | (Scalar::Host(b), Scalar::Device(a)) => Scalar::Device(a + b),
+            (Scalar::Device(a), Scalar::Device(b)) => Scalar::Device(widen(a) + widen(b)),
+            (Scalar::Device(a), Scalar::Host(b)) | (Scalar::Host(b), Scalar::Device(a)) => Scalar::Device(widen(a) + b),
         }
     }
 
@@ -40,7 +46,7 @@ impl Scalar {
             Scalar::Host(a) => Scalar::Host(a * factor),
             // A multiplication by one is a kernel launch for nothing.
             Scalar::Device(a) if (factor - 1.0).abs() < f64::EPSILON => Scalar::Device(a),
-            Scalar::Device(a) => Scalar::Device(a * factor),
+            Scalar::Device(a) => Scalar::Device(widen(a) * factor),
         }
     }
 
@@ -49,9 +55,10 @@ impl Scalar {
     pub fn over(self, divisor: Scalar) -> Scalar {
         match (self, divisor) {
             (Scalar::Host(a), Scalar::Host(b)) => Scalar::Host(a / b),
-            (Scalar::Device(a), Scalar::Device(b)) => Scalar::Device(a / b),
-            (Scalar::Device(a), Scalar::Host(b)) => Scalar::Device(a / b),
-            (Scalar::Host(a), Scalar::Device(b)) => Scalar::Device(b.recip() * a),
+            (Scalar::Device(a), Scalar::Device(b)) => Scalar::Device(widen(a) / widen(b)),
+            (Scalar::Device(a), Scalar::Host(b)) if (b - 1.0).abs() < f64::EPSILON => Scalar::Device(a),
+            (Scalar::Device(a), Scalar::Host(b)) => Scalar::Device(widen(a) / b),
+            (Scalar::Host(a), Scalar::Device(b)) => Scalar::Device(widen(b).recip() * a),
         }
     }
 
@@ -70,8 +77,10 @@ impl Scalar {
     fn pick(self, other: Scalar, host: fn(f64, f64) -> f64, device: fn(Tensor<1>, Tensor<1>) -> Tensor<1>) -> Scalar {
         match (self, other) {
             (Scalar::Host(a), Scalar::Host(b)) => Scalar::Host(host(a, b)),
-            (Scalar::Device(a), Scalar::Device(b)) => Scalar::Device(device(a, b)),
+            (Scalar::Device(a), Scalar::Device(b)) if a.dtype() == b.dtype() => Scalar::Device(device(a, b)),
+            (Scalar::Device(a), Scalar::Device(b)) => Scalar::Device(device(widen(a), widen(b))),
             (Scalar::Device(a), Scalar::Host(b)) | (Scalar::Host(b), Scalar::Device(a)) => {
+                let a = widen(a);
                 let b = a.full_like(b);
                 Scalar::Device(device(a, b))
             }
@@ -97,17 +106,18 @@ impl From<usize> for Scalar {
     }
 }
 
-/// A number of things that the device has counted.
-impl From<Tensor<1, Int>> for Scalar {
-    fn from(count: Tensor<1, Int>) -> Self {
-        Scalar::Device(count.inner().float().cast(DType::F32))
-    }
-}
-
 /// Detaches it from the tape.
 impl From<Tensor<1>> for Scalar {
     fn from(element: Tensor<1>) -> Self {
         Scalar::Device(element.inner())
+    }
+}
+
+/// A number of things that the device has counted, exact as far as its arithmetic is.
+impl From<Tensor<1, Int>> for Scalar {
+    fn from(count: Tensor<1, Int>) -> Self {
+        let dtype = sum_dtype(&count.device());
+        Scalar::Device(count.inner().cast(dtype))
     }
 }
 
@@ -244,63 +254,9 @@ impl std::fmt::Debug for Tensors {
     }
 }
 
-/// A scalar that several consumers may want: read at most once, by whichever thread needs it first.
-#[derive(Clone, Debug)]
-pub struct Reading(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    scalar: Mutex<Option<Scalar>>,
-    host: OnceLock<f64>,
-}
-
-impl Reading {
-    /// Wraps a scalar to be read later.
-    pub fn new(scalar: Scalar) -> Self {
-        let reading = Inner { scalar: Mutex::new(None), host: OnceLock::new() };
-        match scalar {
-            Scalar::Host(value) => drop(reading.host.set(value)),
-            device @ Scalar::Device(_) => *lock(&reading.scalar) = Some(device),
-        }
-        Reading(Arc::new(reading))
-    }
-
-    /// The scalar: on the host if it has been read, else still on the device.
-    pub fn scalar(&self) -> Scalar {
-        let pending = lock(&self.0.scalar).clone();
-        pending.unwrap_or_else(|| Scalar::Host(self.get().unwrap_or(f64::NAN)))
-    }
-
-    /// The value, if it has been read already. Never waits.
-    pub fn get(&self) -> Option<f64> {
-        self.0.host.get().copied()
-    }
-
-    /// Reads all of them in one transaction and returns their values in order.
-    ///
-    /// # Errors
-    /// As [`read`].
-    pub fn read_all(readings: &[Reading]) -> Result<Vec<f64>> {
-        let pending: Vec<(&Reading, Scalar)> =
-            readings.iter().filter(|r| r.get().is_none()).filter_map(|r| lock(&r.0.scalar).clone().map(|s| (r, s))).collect();
-        let (owners, scalars): (Vec<_>, Vec<_>) = pending.into_iter().unzip();
-        for (reading, value) in owners.into_iter().zip(read(&scalars)?) {
-            // Another thread may have read the same value meanwhile; it is the same number.
-            let _ = reading.0.host.set(value);
-            *lock(&reading.0.scalar) = None;
-        }
-        Ok(readings.iter().map(|r| r.get().unwrap_or(f64::NAN)).collect())
-    }
-}
-
-/// A thread that panicked while holding the lock left a whole value behind: it is only ever replaced at once.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
+    use burn::tensor::{DType, Device};
 
     use super::*;
 
@@ -335,17 +291,6 @@ mod tests {
     }
 
     #[test]
-    fn a_reading_is_read_once() {
-        let reading = Reading::new(on_device(0.5));
-        assert_eq!(reading.get(), None);
-        let before = device_reads();
-        assert_eq!(Reading::read_all(&[reading.clone(), Reading::new(Scalar::Host(1.0))]).unwrap(), [0.5, 1.0]);
-        assert_eq!(Reading::read_all(std::slice::from_ref(&reading)).unwrap(), [0.5]);
-        assert_eq!(device_reads() - before, 1);
-        assert_eq!(reading.get(), Some(0.5));
-    }
-
-    #[test]
     fn a_forbidden_read_is_an_error() {
         let guard = ForbidReads::new();
         let error = read(&[on_device(1.0)]).unwrap_err();
@@ -364,5 +309,28 @@ mod tests {
             assert!(read(&[a.clone().max(b.clone()), a.min(b)]).unwrap().iter().all(|v| v.is_nan()));
         }
         assert_eq!(read(&[on_device(1.0).max(2.0.into()), on_device(1.0).min(on_device(2.0))]).unwrap(), [2.0, 1.0]);
+    }
+
+    /// `2^24 + 1` is the first whole number that `f32` does not have, `2^8 + 1` that of `bf16`.
+    #[test]
+    fn sums_are_made_in_a_wide_type() {
+        let of = |value: f32, dtype| Scalar::Device(Tensor::from_data(TensorData::from([value]), (&Device::flex(), dtype)));
+        for (dtype, large) in [(DType::F32, 16_777_216.0), (DType::F16, 2048.0), (DType::BF16, 256.0)] {
+            let (one, many, right) = (of(1.0, dtype), of(large, dtype), f64::from(large) + 1.0);
+            let sums = [
+                many.clone().plus(one.clone()),
+                one.clone().plus(many.clone()),
+                many.clone().plus(1.0.into()),
+                one.clone().times(right),
+                many.clone().max(right.into()),
+                one.over(Scalar::Host(1.0 / right)),
+            ];
+            let values = read(&sums).unwrap();
+            assert!(values.iter().all(|value| (value - right).abs() < 1e-6), "{dtype:?}: {values:?} instead of {right}");
+        }
+        // Half floats meet others, and counts come in whole.
+        assert_eq!(read(&[of(1.5, DType::BF16).plus(on_device(2.0)), of(1.5, DType::F16).max(on_device(2.0))]).unwrap(), [3.5, 2.0]);
+        let count = Scalar::from(Tensor::<1, Int>::from_ints([16_777_217], &Device::flex()));
+        assert_eq!(read(&[count]).unwrap(), [16_777_217.0]);
     }
 }

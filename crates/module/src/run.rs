@@ -12,7 +12,8 @@ use stormfire_data::Stage;
 use stormfire_loggers::Loggers;
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
+    log::LogError,
     moment::{Moment, Progress},
     window::OpenWindow,
 };
@@ -196,6 +197,13 @@ pub enum AlsoKind {
 
 /// The metrics that hooks may read. The Trainer's log store is one.
 pub trait MetricSource {
+    /// Takes in what was logged on this thread since the last call, so that the other methods know of it. Costs nothing when
+    /// that is nothing, and never reads the device.
+    ///
+    /// # Errors
+    /// The first wrong use of `log`.
+    fn take_logged(&mut self, run: &Run) -> Result<(), LogError>;
+
     /// The value of a metric that callbacks can monitor; reads everything that is still on the device, at once.
     ///
     /// # Errors
@@ -203,12 +211,25 @@ pub trait MetricSource {
     fn metric(&mut self, name: &str) -> Result<f64>;
 
     /// The names of all metrics that callbacks can monitor.
-    fn names(&self) -> Vec<String>;
+    fn names(&mut self) -> Vec<String>;
 
-    /// Makes a value available to other callbacks.
+    /// Makes a value known that went to the loggers directly.
     fn insert(&mut self, name: &str, value: f64);
 
     /// The metrics of the progress bar with their newest values that have left the device. Never waits: what is still
     /// there is fetched in the background and shows up at one of the next calls.
     fn progress_bar_metrics(&mut self) -> Vec<(String, Option<f64>)>;
+}
+
+/// What a monitor sees under a name: a metric or, where none was logged under it, `epoch` and `step`, the counters that every
+/// run has.
+///
+/// # Errors
+/// As [`MetricSource::metric`].
+pub fn monitored(metrics: &mut dyn MetricSource, run: &Run, name: &str) -> Result<f64> {
+    match (metrics.metric(name), name) {
+        (Err(Error::MetricMissing { .. }), "epoch") => Ok(run.progress.epoch as f64),
+        (Err(Error::MetricMissing { .. }), "step") => Ok(run.progress.global_step as f64),
+        (metric, _) => metric,
+    }
 }

@@ -32,7 +32,8 @@ pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<String, Str
     for run in &runs {
         let (tracker, name, server, records) = (run.tracker(), run.name(), run.server(), run.records());
         // Nobody may be reading this; the records are sent all the same.
-        let _ = writeln!(out, "{tracker}: {records} records of `{name}` for {server}, in `{}`", run.folder().display());
+        let damaged = if run.damaged() > 0 { format!(" ({} more are damaged)", run.damaged()) } else { String::new() };
+        let _ = writeln!(out, "{tracker}: {records} records{damaged} of `{name}` for {server}, in `{}`", run.folder().display());
         if options.dry_run {
             continue;
         }
@@ -82,6 +83,27 @@ mod tests {
         let (outcome, told) = sync(folder.path().to_owned(), false);
         assert_eq!(outcome, Err("error: not everything of 1 of 1 runs was delivered\n".to_owned()));
         assert!(told.contains("  error: logger `lightning_logs`: the server did not answer in time (0 delivered, 2 spooled"), "{told}");
+    }
+
+    #[test]
+    fn a_damaged_line_is_a_failure_until_its_file_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = format!("http://me:pa55word@{}/?token=q9query", silent.local_addr().unwrap());
+        let mut logger = MlflowLogger::new().tracking_uri(&server).save_dir(folder.path()).patience(Duration::ZERO);
+        logger.log_metrics(&[("loss", 0.5)].into(), Some(0)).unwrap();
+        logger.finalize(Status::Success).unwrap();
+        let run = SpooledRun::find(folder.path()).unwrap().remove(0);
+        let kept = run.folder().join("damaged.jsonl");
+        std::fs::write(&kept, "#\n").unwrap();
+        let (_, listed) = sync(folder.path().to_owned(), true);
+        assert!(listed.contains("mlflow: 2 records (1 more are damaged) of `"), "{listed}");
+        assert!(!listed.contains("pa55word") && !listed.contains("q9query"), "{listed}");
+        std::fs::remove_dir_all(run.folder()).unwrap();
+        std::fs::create_dir_all(run.folder()).unwrap();
+        std::fs::write(kept, "#\n").unwrap();
+        let (outcome, told) = sync(folder.path().to_owned(), false);
+        assert!(outcome.is_err() && told.starts_with("mlflow: 0 records (1 more are damaged) of `"), "{told}");
     }
 
     #[test]

@@ -1,21 +1,23 @@
 //! The values of an epoch on their way to one, on the device.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use stormfire_module::{
     Scalar,
     log::{LogError, ReduceFx},
     loggable::Logged,
-    metric::{AnyMetric, Max, Min, Sum},
-    state::Number,
+    metric::{AnyMetric, Max, Min},
 };
 
-use crate::log_state::{Pending, SavedAccumulator, SavedScalar};
+use crate::{
+    log_state::{Pending, SavedAccumulator, SavedScalar},
+    total::{RunningMean, Total},
+};
 
 /// What `reduce_fx` keeps from batch to batch.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and there is one for each name")]
 pub(crate) enum Accumulator {
     Mean(RunningMean),
+    Sum(Total),
     Metric(Box<dyn AnyMetric>),
     Custom {
         values: Vec<Scalar>,
@@ -26,56 +28,6 @@ pub(crate) enum Accumulator {
         parts: Vec<Scalar>,
         value: Scalar,
     },
-}
-
-/// A weighted mean that multiplies only when the weight changes: most batches have the same size, so a batch costs one
-/// addition on the device.
-#[derive(Clone, Debug)]
-pub(crate) struct RunningMean {
-    /// `Σ value·weight` of the finished stretches of equal weight.
-    sum: Option<Scalar>,
-    /// `Σ value` of the current stretch.
-    stretch: Scalar,
-    weight: f64,
-    total: f64,
-}
-
-impl RunningMean {
-    fn new(value: Scalar, weight: f64) -> Self {
-        Self { sum: None, stretch: value, weight, total: weight }
-    }
-
-    fn add(&mut self, value: Scalar, weight: f64) {
-        self.total += weight;
-        if (weight - self.weight).abs() < f64::EPSILON {
-            self.stretch = std::mem::replace(&mut self.stretch, Scalar::Host(0.0)).plus(value);
-        } else {
-            self.sum = Some(self.weighted());
-            (self.stretch, self.weight) = (value, weight);
-        }
-    }
-
-    fn weighted(&self) -> Scalar {
-        let stretch = self.stretch.clone().times(self.weight);
-        self.sum.clone().map_or(stretch.clone(), |sum| sum.plus(stretch))
-    }
-
-    fn state(&self, pending: &mut Pending) -> SavedAccumulator {
-        SavedAccumulator::Mean {
-            sum: self.sum.as_ref().map(|sum| pending.save(sum)),
-            stretch: pending.save(&self.stretch),
-            weight: Number(self.weight),
-            total: Number(self.total),
-        }
-    }
-
-    fn compute(&self) -> Scalar {
-        match &self.sum {
-            // One weight so far: it cancels out.
-            None => self.stretch.clone().times(self.weight / self.total),
-            Some(_) => self.weighted().times(1.0 / self.total),
-        }
-    }
 }
 
 /// A logged value as one number.
@@ -99,8 +51,16 @@ impl Accumulator {
             other => value_of(other),
         };
         Ok(match reduce {
-            ReduceFx::Mean => Accumulator::Mean(RunningMean::new(scalar, items.ok_or_else(unknown_size)? as f64)),
-            ReduceFx::Sum => Accumulator::Metric(Box::new(Sum::new(scalar))),
+            ReduceFx::Mean => {
+                let mut mean = RunningMean::default();
+                mean.add(scalar, items.ok_or_else(unknown_size)? as f64);
+                Accumulator::Mean(mean)
+            }
+            ReduceFx::Sum => {
+                let mut sum = Total::default();
+                sum.add(scalar, 1.0);
+                Accumulator::Sum(sum)
+            }
             ReduceFx::Min => Accumulator::Metric(Box::new(Min::new(scalar))),
             ReduceFx::Max => Accumulator::Metric(Box::new(Max::new(scalar))),
             ReduceFx::Custom { reduce, .. } => Accumulator::Custom { values: vec![scalar], reduce },
@@ -122,15 +82,13 @@ impl Accumulator {
             }
             (Accumulator::Metric(own), scalar) => {
                 let scalar = value_of(scalar);
-                if !(own.merge_any(&Sum::new(scalar.clone()))
-                    || own.merge_any(&Min::new(scalar.clone()))
-                    || own.merge_any(&Max::new(scalar)))
-                {
+                if !(own.merge_any(&Min::new(scalar.clone())) || own.merge_any(&Max::new(scalar))) {
                     return Err(other_kind());
                 }
             }
             (Accumulator::Saved { .. }, _) | (_, Logged::Metric(_)) => return Err(other_kind()),
             (Accumulator::Mean(mean), scalar) => mean.add(value_of(scalar), items.ok_or_else(unknown_size)? as f64),
+            (Accumulator::Sum(sum), scalar) => sum.add(value_of(scalar), 1.0),
             (Accumulator::Custom { values, .. }, scalar) => values.push(value_of(scalar)),
         }
         Ok(())
@@ -143,19 +101,31 @@ impl Accumulator {
         let one = |make: fn(Scalar) -> Box<dyn AnyMetric>| parts.first().cloned().map(|part| Accumulator::Metric(make(part)));
         let alive = match (value, reduce) {
             (Logged::Metric(metric), _) => metric.with_parts_any(parts).map(Accumulator::Metric),
-            (_, ReduceFx::Sum) => one(|part| Box::new(Sum::new(part))),
             (_, ReduceFx::Min) => one(|part| Box::new(Min::new(part))),
             (_, ReduceFx::Max) => one(|part| Box::new(Max::new(part))),
             (_, ReduceFx::Custom { reduce, .. }) => Some(Accumulator::Custom { values: std::mem::take(parts), reduce }),
-            (_, ReduceFx::Mean) => None,
+            (_, ReduceFx::Mean | ReduceFx::Sum) => None,
         };
         alive.map(|alive| *self = alive).is_some()
+    }
+
+    /// Takes in a later part of the same epoch; false if that is of another kind.
+    pub(crate) fn append(&mut self, later: Self) -> bool {
+        match (self, later) {
+            (Accumulator::Mean(mean), Accumulator::Mean(later)) => mean.append(later),
+            (Accumulator::Sum(sum), Accumulator::Sum(later)) => sum.append(later, 1.0),
+            (Accumulator::Custom { values, .. }, Accumulator::Custom { values: later, .. }) => values.extend(later),
+            (Accumulator::Metric(metric), Accumulator::Metric(later)) => return metric.merge_any(later.as_ref()),
+            _ => return false,
+        }
+        true
     }
 
     /// The state for a checkpoint, without a device read.
     pub(crate) fn state(&self, pending: &mut Pending) -> SavedAccumulator {
         let (parts, value) = match self {
-            Accumulator::Mean(mean) => return mean.state(pending),
+            Accumulator::Mean(mean) => return SavedAccumulator::Mean(mean.state(pending)),
+            Accumulator::Sum(sum) => return SavedAccumulator::Sum(sum.state(pending)),
             Accumulator::Metric(metric) => (metric.parts_any(), metric.compute_any()),
             Accumulator::Custom { values, reduce } => (values.clone(), reduce_all(values, *reduce)),
             Accumulator::Saved { parts, value } => (parts.clone(), value.clone()),
@@ -167,9 +137,8 @@ impl Accumulator {
     pub(crate) fn restore(saved: &SavedAccumulator, device: &Device) -> Self {
         let scalar = |saved: &SavedScalar| saved.restore(device);
         match saved {
-            SavedAccumulator::Mean { sum, stretch, weight, total } => {
-                Accumulator::Mean(RunningMean { sum: sum.as_ref().map(scalar), stretch: scalar(stretch), weight: weight.0, total: total.0 })
-            }
+            SavedAccumulator::Mean(mean) => Accumulator::Mean(RunningMean::restore(mean, device)),
+            SavedAccumulator::Sum(sum) => Accumulator::Sum(Total::restore(sum, device)),
             SavedAccumulator::Parts { parts, value } => {
                 Accumulator::Saved { parts: parts.iter().map(scalar).collect(), value: scalar(value) }
             }
@@ -180,6 +149,7 @@ impl Accumulator {
     pub(crate) fn compute(&self) -> Scalar {
         match self {
             Accumulator::Mean(mean) => mean.compute(),
+            Accumulator::Sum(sum) => sum.compute(),
             Accumulator::Metric(metric) => metric.compute_any(),
             Accumulator::Custom { values, reduce } => reduce_all(values, *reduce),
             Accumulator::Saved { value, .. } => value.clone(),
@@ -191,9 +161,11 @@ fn reduce_all(values: &[Scalar], reduce: fn(Tensor<1>) -> Tensor<1>) -> Scalar {
     let device = values.iter().find_map(|v| if let Scalar::Device(t) = v { Some(t.device()) } else { None });
     // Numbers of the host are reduced where a CPU tensor is always at hand.
     let device = device.unwrap_or_else(burn::tensor::Device::flex);
+    // One type for all of them: not the device's default, which may be one of few digits.
     let tensors = values.iter().map(|value| match value {
-        Scalar::Device(tensor) => tensor.clone(),
-        Scalar::Host(number) => Tensor::full([1], *number, &device),
+        Scalar::Device(tensor) if tensor.dtype() == DType::F32 => tensor.clone(),
+        Scalar::Device(tensor) => tensor.clone().cast(DType::F32),
+        Scalar::Host(number) => Tensor::full([1], *number, (&device, DType::F32)),
     });
     Scalar::Device(reduce(Tensor::cat(tensors.collect(), 0)))
 }

@@ -8,17 +8,17 @@ use std::{
     thread::JoinHandle,
 };
 
+use indexmap::IndexMap;
 use stormfire_module::read::Reading;
 
 /// Names with their newest value that has left the device.
 #[derive(Default)]
 pub(crate) struct BarValues {
-    entries: Vec<Entry>,
+    entries: IndexMap<Arc<str>, Entry>,
     reader: Option<Reader>,
 }
 
 struct Entry {
-    name: Arc<str>,
     reading: Reading,
     newest: Option<f64>,
 }
@@ -30,12 +30,12 @@ struct Reader {
 
 impl BarValues {
     pub(crate) fn set(&mut self, name: &Arc<str>, reading: Reading) {
-        match self.entries.iter_mut().find(|entry| entry.name == *name) {
+        match self.entries.get_mut(name) {
             Some(entry) => {
                 entry.newest = entry.reading.get().or(entry.newest);
                 entry.reading = reading;
             }
-            None => self.entries.push(Entry { name: Arc::clone(name), newest: reading.get(), reading }),
+            None => drop(self.entries.insert(Arc::clone(name), Entry { newest: reading.get(), reading })),
         }
     }
 
@@ -47,12 +47,12 @@ impl BarValues {
 
     /// The names with their newest values, wherever these are.
     pub(crate) fn readings(&self) -> impl Iterator<Item = (&Arc<str>, &Reading)> {
-        self.entries.iter().map(|entry| (&entry.name, &entry.reading))
+        self.entries.iter().map(|(name, entry)| (name, &entry.reading))
     }
 
     /// What is there, without waiting; what is not is fetched in the background for the next call.
     pub(crate) fn newest(&mut self) -> Vec<(String, Option<f64>)> {
-        let pending: Vec<Reading> = self.entries.iter().filter(|e| e.reading.get().is_none()).map(|e| e.reading.clone()).collect();
+        let pending: Vec<Reading> = self.entries.values().map(|e| &e.reading).filter(|r| r.get().is_none()).cloned().collect();
         if !pending.is_empty() {
             if self.reader.is_none() {
                 self.reader = Reader::spawn();
@@ -61,10 +61,10 @@ impl BarValues {
                 reader.fetch(pending);
             }
         }
-        for entry in &mut self.entries {
+        for entry in self.entries.values_mut() {
             entry.newest = entry.reading.get().or(entry.newest);
         }
-        self.entries.iter().map(|entry| (entry.name.to_string(), entry.newest)).collect()
+        self.entries.iter().map(|(name, entry)| (name.to_string(), entry.newest)).collect()
     }
 }
 

@@ -22,7 +22,7 @@ impl Bundle {
         Self(Arc::new(Inner { readings, watched, metrics: OnceLock::new() }))
     }
 
-    fn metrics(&self) -> Result<Metrics, LoggerError> {
+    pub(crate) fn metrics(&self) -> Result<Metrics, LoggerError> {
         let read = || {
             let readings: Vec<Reading> = self.0.readings.iter().map(|(_, reading)| reading).chain(self.0.watched.iter()).cloned().collect();
             let values = Reading::read_all(&readings).map_err(|e| e.to_string())?;

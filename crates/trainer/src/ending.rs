@@ -1,7 +1,7 @@
 //! What happens when a run fails or is interrupted, before its teardown.
 
 use stormfire_data::DataModule;
-use stormfire_module::{Error, Event, LightningModule};
+use stormfire_module::{Error, Event, LightningModule, log};
 
 use crate::{checkpoint, engine::Engine, guard::guard, training::Training};
 
@@ -13,6 +13,8 @@ pub(crate) fn on_exception<M: LightningModule, D: DataModule>(
     training: &Training,
     error: &Error,
 ) {
+    // What the code that failed has logged belongs to nothing that comes now.
+    log::discard();
     // Its failure may be the very error; then there is nothing more to say.
     if let Err(late) = guard(|| checkpoint::settle(engine)) {
         tracing::error!("while handling `{error}`: {late}");

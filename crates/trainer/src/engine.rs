@@ -10,11 +10,9 @@ use stormfire_data::Stage;
 use stormfire_loggers::{Background, CheckpointInfo, Hyperparams, Loggers, Status};
 use stormfire_module::{
     Callback, Context, Error, Event, Hook, LightningModule, Order, Result,
-    log::{self, Record},
     module_hooks::ModuleHooks,
     moment::Progress,
-    read::ForbidReads,
-    run::{Limits, Requests, Run},
+    run::{Limits, MetricSource as _, Requests, Run},
     scope::{self, Entered},
     stepper::StepHooks,
     window::OpenWindow,
@@ -25,8 +23,9 @@ use crate::{
     communicator::Communicator,
     config::TrainerConfig,
     data_facts::DataFacts,
-    log_store::{BatchInfo, LogStore, Loop},
+    log_store::{Keeps, LogStore},
     loop_state::LoopClock,
+    non_finite::NonFinite,
     profiler::{Profiler, Started},
     run_id::{new_run_id, owner_of},
     run_state::Kept,
@@ -53,8 +52,6 @@ pub(crate) struct Engine<M: LightningModule> {
     /// The logs of the run that is to go on are as they were, until it does.
     pub(crate) logs_wait: bool,
     callbacks: Vec<Box<dyn Callback<M>>>,
-    records: Vec<Record>,
-    said_nothing_is_logged: bool,
 }
 
 impl<M: LightningModule> Engine<M> {
@@ -95,7 +92,10 @@ impl<M: LightningModule> Engine<M> {
         Self {
             device: Device::flex(),
             run,
-            store: LogStore::default(),
+            store: LogStore::new(
+                if config.barebones { Keeps::Nothing } else { Keeps::All },
+                matches!(config.on_non_finite, NonFinite::Skip { .. }),
+            ),
             clock: LoopClock::default(),
             seed: config.seed,
             profiler: Profiler::new(config.profiler),
@@ -106,8 +106,6 @@ impl<M: LightningModule> Engine<M> {
             data: DataFacts::default(),
             logs_wait: false,
             callbacks: ordered,
-            records: Vec::new(),
-            said_nothing_is_logged: false,
             config: Arc::new(config),
         }
     }
@@ -132,31 +130,34 @@ impl<M: LightningModule> Engine<M> {
         &mut self.callbacks
     }
 
-    /// Tells callbacks and module what happens; what they log is taken into the store.
+    /// Tells callbacks and module what happens; what one of them logs is in the store before the next one is called.
     ///
     /// An error ends the round. Only the last events of a run reach everybody: what one callback fails to clean up is no
     /// reason to keep the others from it.
     pub(crate) fn fire(&mut self, module: &mut M, mut event: Event<'_, M::Batch>) -> Result<()> {
         let hook = event.hook();
         let reaches_all = matches!(hook, Hook::Exception | Hook::Teardown);
+        // What a step has logged until now is a matter of the step.
+        self.collect()?;
         let mut outcome = Ok(());
-        {
-            let _scope = self.enter(hook);
-            for callback in &mut self.callbacks {
-                let started = self.profiler.start();
-                let _span = tracing::trace_span!("hook", %hook, callback = %callback.name()).entered();
-                let mut context = Context::new(&mut self.run, &mut self.store);
-                let result = callback.on_event(&mut context, module, &mut event);
-                self.profiler.stop(started, || format!("[{}] {hook}", callback.name()).into());
-                match result.map_err(|error| error.in_hook(hook, &callback.name(), self.run.moment)) {
-                    Ok(()) => {}
-                    Err(error) if !reaches_all => return Err(error),
-                    Err(error) if outcome.is_ok() => outcome = Err(error),
-                    Err(error) => tracing::error!("after another error: {error}"),
-                }
+        let _scope = self.enter(hook);
+        for callback in &mut self.callbacks {
+            let started = self.profiler.start();
+            let _span = tracing::trace_span!("hook", %hook, callback = %callback.name()).entered();
+            let mut context = Context::new(&mut self.run, &mut self.store);
+            let result = callback.on_event(&mut context, module, &mut event);
+            self.profiler.stop(started, || format!("[{}] {hook}", callback.name()).into());
+            // Also what it has logged before it failed: it must not turn up in another event.
+            let logged = self.store.take_logged(&self.run).map_err(Error::from);
+            let result = result.map_err(|error| error.in_hook(hook, &callback.name(), self.run.moment));
+            match result.and(logged) {
+                Ok(()) => {}
+                Err(error) if !reaches_all => return Err(error),
+                Err(error) if outcome.is_ok() => outcome = Err(error),
+                Err(error) => tracing::error!("after another error: {error}"),
             }
         }
-        outcome.and(self.collect())
+        outcome
     }
 
     /// Enters the scope of a hook or step at the present moment.
@@ -174,21 +175,16 @@ impl<M: LightningModule> Engine<M> {
 
     /// Takes what was logged since the last call.
     pub(crate) fn collect(&mut self) -> Result<()> {
-        log::take_records(&mut self.records)?;
-        if self.records.is_empty() {
-            return Ok(());
+        Ok(self.store.take_logged(&self.run)?)
+    }
+
+    /// Logs how many batches were left out of the means of the training epoch that ends, if ever one was.
+    pub(crate) fn log_skipped_batches(&mut self) -> Result<()> {
+        {
+            let _scope = self.enter(Hook::TrainEpochEnd);
+            self.store.log_skipped_batches();
         }
-        if self.config.barebones {
-            if !std::mem::replace(&mut self.said_nothing_is_logged, true) {
-                tracing::warn!("nothing is logged with `barebones`");
-            }
-            self.records.clear();
-            return Ok(());
-        }
-        let of = if self.run.moment.stage.is_evaluating() { Loop::Evaluation } else { Loop::Train };
-        let batch = BatchInfo { items: self.run.batch_items, num_dataloaders: self.run.moment.num_dataloaders };
-        let _no_reads = ForbidReads::new();
-        self.store.record(of, &mut self.records, batch)
+        self.collect()
     }
 
     /// Whether the metrics of this step go to the loggers.

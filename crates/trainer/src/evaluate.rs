@@ -130,7 +130,7 @@ fn evaluate_in_stage<M: LightningModule>(
     }
     engine.clock.evaluating = None;
     engine.run.moment.dataloader_idx = 0;
-    engine.store.reach_epoch_end(Loop::Evaluation);
+    engine.store.reach_epoch_end(Loop::Evaluation)?;
     engine.reseed(RandomPart::EvaluationEnd);
     engine.fire(module, what.epoch_end())?;
     let metrics = engine.time("epoch_metrics", |engine| engine.store.end_epoch(Loop::Evaluation))?;

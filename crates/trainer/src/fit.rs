@@ -6,7 +6,7 @@ mod validation;
 
 use burn::tensor::Device;
 use stormfire_data::{Batch, Loader, Position};
-use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, clock, run::MetricSource as _};
+use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, clock, run::monitored};
 
 use step::BatchOutcome;
 
@@ -190,6 +190,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             self.finite.watch(self.engine, self.module);
         }
         self.engine.fire(self.module, Event::TrainBatchEnd { output: &output, batch_idx })?;
+        self.engine.store.end_batch(window.closes, self.engine.run.step_skipped)?;
         self.engine.run.batch_items = Some(1);
         self.log_step(has_stepped)?;
         self.keep()?;
@@ -217,7 +218,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         if is_due {
             self.validate(RunningStage::Validate)?;
         }
-        if self.training.optimizers.step_watching_schedules(None, &mut |name| self.engine.store.metric(name))? {
+        if self.training.optimizers.step_watching_schedules(None, &mut |name| monitored(&mut self.engine.store, &self.engine.run, name))? {
             self.refresh_learning_rates();
         }
         // A fit that goes on would not validate here, and its schedules have seen nothing of it.
@@ -261,7 +262,8 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         engine.run.validation_is_due = false;
         engine.run.logger_step = engine.run.progress.global_step.saturating_sub(1);
         self.finite.watch_epoch(engine, self.module);
-        engine.store.reach_epoch_end(Loop::Train);
+        engine.store.reach_epoch_end(Loop::Train)?;
+        engine.log_skipped_batches()?;
         engine.reseed(RandomPart::EpochEnd);
         engine.fire(self.module, Event::TrainEpochEnd)?;
         let metrics = engine.time("epoch_metrics", |engine| engine.store.end_epoch(Loop::Train))?;
@@ -270,7 +272,9 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         let completed = engine.run.progress.epoch as u64 + 1;
         // Unlike the other epoch schedules: an epoch that ended early has not been validated.
         if engine.run.is_last_batch {
-            self.training.optimizers.step_watching_schedules(Some(completed), &mut |name| engine.store.metric(name))?;
+            self.training
+                .optimizers
+                .step_watching_schedules(Some(completed), &mut |name| monitored(&mut engine.store, &engine.run, name))?;
         }
         send_metrics(&metrics.merged(), &engine.run.loggers, engine.run.logger_step, Some(engine.run.progress.epoch))?;
         engine.run.progress.epoch += 1;

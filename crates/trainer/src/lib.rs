@@ -36,6 +36,7 @@ mod setup;
 mod signals;
 mod slurm;
 mod stop;
+mod total;
 mod trainer;
 mod training;
 mod whereabouts;

@@ -50,7 +50,30 @@ impl SavedScalar {
     }
 }
 
-/// The scalars of a state that are still to be read.
+/// Several values of the device, of one type.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum SavedList {
+    Device {
+        values: Vec<Number>,
+        dtype: DType,
+    },
+    /// As [`SavedScalar::Pending`].
+    #[serde(skip)]
+    Pending(usize),
+}
+
+impl SavedList {
+    pub(crate) fn restore(&self, device: &Device) -> Tensor<1> {
+        let (values, dtype) = match self {
+            Self::Device { values, dtype } => (values.iter().map(|value| value.0).collect(), *dtype),
+            Self::Pending(_) => (Vec::new(), DType::F32),
+        };
+        Tensor::from_data(TensorData::from(values.as_slice()).convert_dtype(dtype), (device, dtype))
+    }
+}
+
+/// The tensors of a state that are still to be read.
 #[derive(Debug, Default)]
 pub(crate) struct Pending(Vec<Tensor<1>>);
 
@@ -59,11 +82,18 @@ impl Pending {
     pub(crate) fn save(&mut self, scalar: &Scalar) -> SavedScalar {
         match scalar {
             Scalar::Host(value) => SavedScalar::Host(Number(*value)),
-            Scalar::Device(tensor) => {
-                self.0.push(tensor.clone());
-                SavedScalar::Pending(self.0.len() - 1)
-            }
+            Scalar::Device(tensor) => SavedScalar::Pending(self.push(tensor.clone())),
         }
+    }
+
+    /// Notes several values down.
+    pub(crate) fn save_list(&mut self, values: Tensor<1>) -> SavedList {
+        SavedList::Pending(self.push(values))
+    }
+
+    fn push(&mut self, tensor: Tensor<1>) -> usize {
+        self.0.push(tensor);
+        self.0.len() - 1
     }
 
     /// The tensors to read, in order.
@@ -72,15 +102,34 @@ impl Pending {
     }
 }
 
+/// `Total`, field by field.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SavedTotal {
+    pub(crate) done: Option<SavedScalar>,
+    pub(crate) waiting: Option<SavedList>,
+    pub(crate) factors: Vec<Number>,
+}
+
+/// `RunningMean`, field by field.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SavedMean {
+    pub(crate) sum: SavedTotal,
+    pub(crate) unit: Number,
+    pub(crate) weight: Number,
+}
+
 /// An accumulator in the middle of an epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SavedAccumulator {
-    /// `RunningMean`, field by field.
-    Mean { sum: Option<SavedScalar>, stretch: SavedScalar, weight: Number, total: Number },
+    Mean(SavedMean),
+    Sum(SavedTotal),
     /// The parts of a metric, or the values for a function. What they mean is known to the code that logs them; until it
     /// does so again, the value so far stands for them.
-    Parts { parts: Vec<SavedScalar>, value: SavedScalar },
+    Parts {
+        parts: Vec<SavedScalar>,
+        value: SavedScalar,
+    },
 }
 
 /// One name in one hook.
@@ -95,6 +144,9 @@ pub(crate) struct SavedSlot {
     pub(crate) plain_key: String,
     pub(crate) step: Option<SavedScalar>,
     pub(crate) epoch: Option<SavedAccumulator>,
+    /// What the batches of a window have added that may still be left out.
+    #[serde(default)]
+    pub(crate) window: Option<SavedAccumulator>,
     /// The step value has not been sent to the loggers.
     pub(crate) is_unsent: bool,
 }
@@ -167,37 +219,58 @@ pub(crate) struct LogState {
     pub(crate) metrics: Vec<(String, SavedScalar)>,
     /// What the progress bar shows.
     pub(crate) progress_bar: Vec<(String, SavedScalar)>,
+    /// The batches of the window at hand, which may still be left out.
+    pub(crate) window_batches: u64,
+    /// The batches of the epoch that were left out.
+    pub(crate) skipped_batches: u64,
 }
 
 impl LogState {
     /// Puts the numbers in that were on the device, in the order of [`Pending::tensors`].
     pub(crate) fn fill(&mut self, values: &[TensorData]) {
-        let fill = |scalar: &mut SavedScalar| {
-            if let SavedScalar::Pending(index) = *scalar
-                && let Some(data) = values.get(index)
-            {
-                let value = data.iter::<f64>().next().unwrap_or(f64::NAN);
-                *scalar = SavedScalar::Device { value: Number(value), dtype: data.dtype() };
+        for slot in self.train.iter_mut().chain(&mut self.evaluation) {
+            fill_scalars(&mut slot.step, values);
+            for accumulator in slot.epoch.iter_mut().chain(&mut slot.window) {
+                accumulator.fill(values);
             }
-        };
-        self.scalars().for_each(fill);
-    }
-
-    fn scalars(&mut self) -> impl Iterator<Item = &mut SavedScalar> {
-        let slots = self.train.iter_mut().chain(&mut self.evaluation);
-        let of_slots = slots.flat_map(|slot| {
-            let epoch: Vec<&mut SavedScalar> = match &mut slot.epoch {
-                None => Vec::new(),
-                Some(SavedAccumulator::Mean { sum, stretch, .. }) => sum.iter_mut().chain([stretch]).collect(),
-                Some(SavedAccumulator::Parts { parts, value }) => parts.iter_mut().chain([value]).collect(),
-            };
-            slot.step.iter_mut().chain(epoch)
-        });
-        of_slots.chain(self.metrics.iter_mut().chain(&mut self.progress_bar).map(|(_, value)| value))
+        }
+        fill_scalars(self.metrics.iter_mut().chain(&mut self.progress_bar).map(|(_, value)| value), values);
     }
 
     /// The newest value of every metric, for people and lists.
     pub(crate) fn values(&self) -> impl Iterator<Item = (&str, f64)> {
         self.metrics.iter().map(|(name, value)| (name.as_str(), value.value()))
+    }
+}
+
+fn fill_scalars<'a>(scalars: impl IntoIterator<Item = &'a mut SavedScalar>, values: &[TensorData]) {
+    for scalar in scalars {
+        if let SavedScalar::Pending(index) = *scalar
+            && let Some(data) = values.get(index)
+        {
+            let value = data.iter::<f64>().next().unwrap_or(f64::NAN);
+            *scalar = SavedScalar::Device { value: Number(value), dtype: data.dtype() };
+        }
+    }
+}
+
+impl SavedTotal {
+    fn fill(&mut self, values: &[TensorData]) {
+        fill_scalars(&mut self.done, values);
+        if let Some(SavedList::Pending(index)) = self.waiting
+            && let Some(data) = values.get(index)
+        {
+            self.waiting = Some(SavedList::Device { values: data.iter::<f64>().map(Number).collect(), dtype: data.dtype() });
+        }
+    }
+}
+
+impl SavedAccumulator {
+    fn fill(&mut self, values: &[TensorData]) {
+        match self {
+            Self::Mean(mean) => mean.sum.fill(values),
+            Self::Sum(sum) => sum.fill(values),
+            Self::Parts { parts, value } => fill_scalars(parts.iter_mut().chain([value]), values),
+        }
     }
 }

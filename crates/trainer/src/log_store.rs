@@ -4,22 +4,21 @@
 //! monitor that asks, and [`LogStore::end_epoch`], once an epoch.
 
 mod saved;
+mod slot;
 
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use stormfire_loggers::Metrics;
 use stormfire_module::{
-    Error, Hook, Result, Scalar,
-    log::{LogError, Options, Record},
-    read::Reading,
-    run::MetricSource,
+    Error, Result, Scalar,
+    log::{self, LogError, Record},
+    read::{ForbidReads, Reading},
+    run::{MetricSource, Run},
 };
 
-use crate::{
-    accumulator::{self, Accumulator},
-    bar_values::BarValues,
-    bundle::Bundle,
-};
+use self::slot::{Results, is_of_epoch};
+use crate::{bar_values::BarValues, bundle::Bundle};
 
 /// Which loop the values belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,119 +35,37 @@ pub(crate) struct BatchInfo {
     pub(crate) num_dataloaders: usize,
 }
 
-/// One name in one hook.
-struct Slot {
-    hook: Hook,
-    name: Arc<str>,
-    dataloader_idx: usize,
-    options: Options,
-    /// `name`, or `name_step` when it is recorded on step and on epoch.
-    step_key: Arc<str>,
-    /// `name`, or `name_epoch`.
-    epoch_key: Arc<str>,
-    /// The name under which a monitor finds whichever is newer.
-    plain_key: Arc<str>,
-    step: Option<stormfire_module::Logged>,
-    epoch: Option<Accumulator>,
-    /// Something came in since the last commit.
-    is_new: bool,
-    /// A step value came in that no logger has had yet.
-    is_unsent: bool,
+/// Whether what is logged is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Keeps {
+    #[default]
+    All,
+    /// Nothing (`barebones`), and nobody has been told so yet.
+    Nothing,
+    NothingAsSaid,
 }
 
-impl Slot {
-    fn new(record: &Record, name: Arc<str>, num_dataloaders: usize) -> Self {
-        let options = record.options.clone();
-        let suffix = if num_dataloaders > 1 && options.add_dataloader_idx && record.hook.log_rule().is_some_and(|rule| !rule.epoch_only) {
-            format!("/dataloader_idx_{}", record.dataloader_idx)
-        } else {
-            String::new()
-        };
-        let forked = options.on_step && options.on_epoch;
-        let key = |fork: &str| -> Arc<str> { if forked { format!("{name}{fork}{suffix}") } else { format!("{name}{suffix}") }.into() };
-        Self {
-            hook: record.hook,
-            step_key: key("_step"),
-            epoch_key: key("_epoch"),
-            plain_key: format!("{name}{suffix}").into(),
-            name,
-            dataloader_idx: record.dataloader_idx,
-            options,
-            step: None,
-            epoch: None,
-            is_new: false,
-            is_unsent: false,
-        }
-    }
-
-    fn take(&mut self, record: Record, batch: BatchInfo) -> Result<(), LogError> {
-        if self.options.on_epoch {
-            let twice = || LogError::Twice { name: self.name.to_string(), hook: self.hook };
-            let unknown = || LogError::BatchSize { name: self.name.to_string(), hook: self.hook };
-            let items = record.batch_size.or(batch.items);
-            match &mut self.epoch {
-                Some(accumulator) => {
-                    if !accumulator.revive(&record.value, record.options.reduce_fx) {
-                        return Err(LogError::Restored { name: self.name.to_string(), hook: self.hook });
-                    }
-                    accumulator.add(&record.value, items, unknown, twice)?;
-                }
-                None => self.epoch = Some(Accumulator::start(&record.value, record.options.reduce_fx, items, unknown)?),
-            }
-        }
-        if self.options.on_step {
-            self.step = Some(record.value);
-            self.is_unsent = true;
-        }
-        self.is_new = true;
-        Ok(())
-    }
-}
-
-/// The slots of one loop.
+/// Named values, in order of their first appearance.
 #[derive(Default)]
-struct Results {
-    slots: Vec<Slot>,
-    /// Steps log the same names in the same order: the next record is most likely this slot's.
-    cursor: usize,
+pub(crate) struct Table(IndexMap<Arc<str>, Entry>);
+
+struct Entry {
+    reading: Reading,
+    arrival: u64,
 }
-
-impl Results {
-    fn slot(&mut self, record: &Record, batch: BatchInfo) -> Result<&mut Slot, LogError> {
-        // Without a suffix two loaders would share a name, so they share the slot, and the second one is refused.
-        let same_loader = |slot: &Slot| slot.dataloader_idx == record.dataloader_idx || !record.options.add_dataloader_idx;
-        let is_it = |slot: &Slot| slot.hook == record.hook && same_loader(slot) && *slot.name == *record.name;
-        let expected = self.slots.get(self.cursor).is_some_and(is_it);
-        let index = if expected { Some(self.cursor) } else { self.slots.iter().position(is_it) };
-        let index = index.unwrap_or_else(|| {
-            self.slots.push(Slot::new(record, record.name.as_ref().into(), batch.num_dataloaders));
-            self.slots.len() - 1
-        });
-        self.cursor = if index + 1 < self.slots.len() { index + 1 } else { 0 };
-        let slot = &mut self.slots[index];
-        if slot.options != record.options || slot.dataloader_idx != record.dataloader_idx {
-            return Err(LogError::Twice { name: record.name.to_string(), hook: record.hook });
-        }
-        Ok(slot)
-    }
-
-    fn reset(&mut self) {
-        for slot in &mut self.slots {
-            (slot.step, slot.epoch, slot.is_new, slot.is_unsent) = (None, None, false, false);
-        }
-    }
-}
-
-/// A list of named values, in order of their first appearance.
-#[derive(Default)]
-pub(crate) struct Table(Vec<(Arc<str>, Reading)>);
 
 impl Table {
-    fn set(&mut self, key: &Arc<str>, reading: Reading) {
-        match self.0.iter_mut().find(|(name, _)| name == key) {
-            Some((_, old)) => *old = reading,
-            None => self.0.push((Arc::clone(key), reading)),
+    /// Of several values with one name the one that came last counts, whoever looked in between.
+    fn set(&mut self, key: &Arc<str>, reading: Reading, arrival: u64) {
+        match self.0.get_mut(key) {
+            Some(known) if known.arrival <= arrival => *known = Entry { reading, arrival },
+            Some(_) => {}
+            None => drop(self.0.insert(Arc::clone(key), Entry { reading, arrival })),
         }
+    }
+
+    fn readings(&self) -> impl Iterator<Item = (&Arc<str>, &Reading)> {
+        self.0.iter().map(|(name, entry)| (name, &entry.reading))
     }
 }
 
@@ -163,12 +80,33 @@ pub(crate) struct LogStore {
     bar: BarValues,
     /// Values that go along whenever values leave the device: the losses.
     watched: Arc<[Reading]>,
+    /// Something came in since the last commit.
+    has_news: bool,
+    /// Counts what came in.
+    arrivals: u64,
+    /// The batches of the window at hand, which may still be left out; `None` if batches never are.
+    window_batches: Option<u64>,
+    /// The batches of the epoch that were left out.
+    skipped_batches: u64,
+    keeps: Keeps,
+    /// Lends its memory.
+    records: Vec<Record>,
 }
 
+/// The name under which the batches of an epoch are counted whose values are in none of its means.
+const SKIPPED: &str = "skipped_batches";
+
 impl LogStore {
+    /// `may_skip`: a batch may be left out of the means when its window is over.
+    pub(crate) fn new(keeps: Keeps, may_skip: bool) -> Self {
+        Self { keeps, window_batches: may_skip.then_some(0), ..Self::default() }
+    }
+
     /// Forgets everything: at the start of a run, and around the sanity check.
     pub(crate) fn clear(&mut self) {
-        *self = Self { bar: std::mem::take(&mut self.bar).emptied(), ..Self::default() };
+        let (bar, keeps) = (std::mem::take(&mut self.bar).emptied(), self.keeps);
+        let window_batches = self.window_batches.map(|_| 0);
+        *self = Self { bar, window_batches, keeps, ..Self::default() };
     }
 
     fn results(&mut self, of: Loop) -> &mut Results {
@@ -179,12 +117,42 @@ impl LogStore {
     }
 
     /// Takes records in; what cannot be recorded is an error that names it.
-    pub(crate) fn record(&mut self, of: Loop, records: &mut Vec<Record>, batch: BatchInfo) -> Result<()> {
-        let results = self.results(of);
+    pub(crate) fn record(&mut self, of: Loop, records: &mut Vec<Record>, batch: BatchInfo) -> Result<(), LogError> {
+        let waits = of == Loop::Train && self.window_batches.is_some();
+        let results = match of {
+            Loop::Train => &mut self.train,
+            Loop::Evaluation => &mut self.evaluation,
+        };
         for record in records.drain(..) {
-            results.slot(&record, batch)?.take(record, batch)?;
+            self.arrivals += 1;
+            self.has_news = true;
+            results.slot(&record, batch)?.take(record, batch, waits, self.arrivals)?;
         }
         Ok(())
+    }
+
+    /// A training batch is over. If it was the last of its window, what the window has added counts, or is left out.
+    pub(crate) fn end_batch(&mut self, ends_window: bool, is_skipped: bool) -> Result<(), LogError> {
+        if let Some(batches) = &mut self.window_batches {
+            *batches += 1;
+        }
+        if ends_window { self.end_window(is_skipped) } else { Ok(()) }
+    }
+
+    /// A window is over: what it has added counts, or is left out.
+    pub(crate) fn end_window(&mut self, is_skipped: bool) -> Result<(), LogError> {
+        let Some(batches) = self.window_batches.as_mut().map(std::mem::take) else { return Ok(()) };
+        self.skipped_batches += if is_skipped { batches } else { 0 };
+        self.train.end_window(!is_skipped)
+    }
+
+    /// Logs how many batches of the epoch were left out of its means, from the first one on.
+    pub(crate) fn log_skipped_batches(&mut self) {
+        self.commit();
+        let skipped = std::mem::take(&mut self.skipped_batches);
+        if self.keeps == Keeps::All && (skipped > 0 || self.callback.0.contains_key(SKIPPED)) {
+            log::log(SKIPPED, skipped).reduce_fx(log::ReduceFx::Sum);
+        }
     }
 
     /// The step metrics for the loggers, still on the device; `None` when there are none. A value is sent once: one that
@@ -195,7 +163,7 @@ impl LogStore {
         let readings: Vec<_> = due
             .filter_map(|slot| {
                 slot.is_unsent = false;
-                slot.step.as_ref().map(|value| (Arc::clone(&slot.step_key), Reading::new(accumulator::value_of(value))))
+                slot.step.as_mut().map(|step| (Arc::clone(&slot.step_key), step.reading()))
             })
             .collect();
         (!readings.is_empty()).then(|| Bundle::new(readings, Arc::clone(&self.watched)))
@@ -207,13 +175,22 @@ impl LogStore {
     }
 
     /// From now on a monitor sees the accumulated values of this loop.
-    pub(crate) fn reach_epoch_end(&mut self, of: Loop) {
+    pub(crate) fn reach_epoch_end(&mut self, of: Loop) -> Result<(), LogError> {
         // Step values that nobody looked at yet come first, so that the values of the epoch are the newer ones.
         self.commit();
-        self.at_epoch_end = Some(of);
-        for slot in &mut self.results(of).slots {
-            slot.is_new = slot.epoch.is_some();
+        if of == Loop::Train && self.window_batches.is_some() {
+            // A window that nothing has closed was not left out.
+            self.window_batches = Some(0);
+            self.train.end_window(true)?;
         }
+        self.at_epoch_end = Some(of);
+        self.arrivals += 1;
+        self.has_news = true;
+        let arrival = self.arrivals;
+        for slot in &mut self.results(of).slots {
+            slot.news = slot.epoch.is_some().then_some(arrival);
+        }
+        Ok(())
     }
 
     /// Ends the epoch of a loop: reads its values once, and returns those for the loggers, by evaluation loader.
@@ -221,39 +198,40 @@ impl LogStore {
         self.commit();
         self.read_all()?;
         let mut metrics = EpochMetrics::default();
-        let callback = std::mem::take(&mut self.callback);
-        for slot in &self.results(of).slots {
-            if !slot.options.logger || slot.epoch.is_none() {
-                continue;
-            }
-            let value = callback.0.iter().find(|(name, _)| *name == slot.epoch_key).and_then(|(_, reading)| reading.get());
-            let loader = slot.hook.log_rule().is_some_and(|rule| !rule.epoch_only).then_some(slot.dataloader_idx);
+        let results = match of {
+            Loop::Train => &mut self.train,
+            Loop::Evaluation => &mut self.evaluation,
+        };
+        for slot in results.slots.iter().filter(|slot| slot.options.logger && slot.epoch.is_some()) {
+            let value = self.callback.0.get(&slot.epoch_key).and_then(|entry| entry.reading.get());
+            let loader = (!is_of_epoch(slot.hook)).then_some(slot.dataloader_idx);
             metrics.values.push((loader, Arc::clone(&slot.epoch_key), value.unwrap_or(f64::NAN)));
         }
-        self.callback = callback;
-        self.results(of).reset();
+        results.reset();
         self.at_epoch_end = None;
         Ok(metrics)
     }
 
-    /// Makes what came in visible to callbacks and the progress bar, in the order of the slots. Reads nothing.
+    /// Makes what came in visible to callbacks and the progress bar. Reads nothing.
     fn commit(&mut self) {
-        let at_epoch_end = self.at_epoch_end;
+        if !std::mem::take(&mut self.has_news) {
+            return;
+        }
         for (of, results) in [(Loop::Train, &mut self.train), (Loop::Evaluation, &mut self.evaluation)] {
-            for slot in results.slots.iter_mut().filter(|s| s.is_new) {
-                let value = if at_epoch_end == Some(of) {
-                    slot.epoch.as_ref().map(|epoch| (&slot.epoch_key, epoch.compute()))
+            for slot in &mut results.slots {
+                let Some(arrival) = slot.news.take() else { continue };
+                let shows_epoch = self.at_epoch_end == Some(of) || slot.is_of_epoch();
+                let value = if shows_epoch {
+                    slot.epoch.as_ref().map(|epoch| (&slot.epoch_key, Reading::new(epoch.compute())))
                 } else {
-                    slot.step.as_ref().map(|step| (&slot.step_key, accumulator::value_of(step)))
+                    slot.step.as_mut().map(|step| (&slot.step_key, step.reading()))
                 };
-                slot.is_new = false;
-                let Some((key, value)) = value else { continue };
-                let reading = Reading::new(value);
+                let Some((key, reading)) = value else { continue };
                 // Callbacks never see the step values of an evaluation.
-                if of == Loop::Train || at_epoch_end == Some(of) {
-                    self.callback.set(key, reading.clone());
+                if of == Loop::Train || shows_epoch {
+                    self.callback.set(key, reading.clone(), arrival);
                     if *key != slot.plain_key {
-                        self.callback.set(&slot.plain_key, reading.clone());
+                        self.callback.set(&slot.plain_key, reading.clone(), arrival);
                     }
                 }
                 if slot.options.prog_bar {
@@ -265,60 +243,65 @@ impl LogStore {
 
     /// Reads every value that a callback can ask for, in one transaction.
     fn read_all(&self) -> Result<()> {
-        let readings: Vec<Reading> = self.callback.0.iter().map(|(_, reading)| reading).chain(self.watched.iter()).cloned().collect();
+        let readings: Vec<Reading> = self.callback.readings().map(|(_, reading)| reading).chain(self.watched.iter()).cloned().collect();
         Reading::read_all(&readings).map(drop)
     }
-}
 
-impl LogStore {
     /// Everything that [`MetricSource::metric`] knows, with at most one device read.
     pub(crate) fn newest(&mut self) -> Result<Metrics> {
-        let mut newest = Metrics::new();
-        for name in self.names() {
-            let value = self.metric(&name)?;
-            newest.insert(name, value);
-        }
-        Ok(newest)
+        self.commit();
+        self.read_all()?;
+        Ok(self.callback.readings().map(|(name, reading)| (Arc::clone(name), reading.get().unwrap_or(f64::NAN))).collect())
     }
 }
 
 impl MetricSource for LogStore {
-    fn metric(&mut self, name: &str) -> Result<f64> {
-        self.commit();
-        let found = self.callback.0.iter().position(|(key, _)| **key == *name);
-        let Some(index) = found else {
-            return Err(Error::MetricMissing { name: name.into(), available: self.names() });
-        };
-        if self.callback.0[index].1.get().is_none() {
-            self.read_all()?;
+    fn take_logged(&mut self, run: &Run) -> Result<(), LogError> {
+        log::take_records(&mut self.records)?;
+        if self.records.is_empty() {
+            return Ok(());
         }
-        Ok(self.callback.0[index].1.get().unwrap_or(f64::NAN))
+        if self.keeps != Keeps::All {
+            if std::mem::replace(&mut self.keeps, Keeps::NothingAsSaid) == Keeps::Nothing {
+                tracing::warn!("nothing is logged with `barebones`");
+            }
+            self.records.clear();
+            return Ok(());
+        }
+        let of = if run.moment.stage.is_evaluating() { Loop::Evaluation } else { Loop::Train };
+        let batch = BatchInfo { items: run.batch_items, num_dataloaders: run.moment.num_dataloaders };
+        let _no_reads = ForbidReads::new();
+        let mut records = std::mem::take(&mut self.records);
+        let outcome = self.record(of, &mut records, batch);
+        self.records = records;
+        outcome
     }
 
-    fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.callback.0.iter().map(|(key, _)| key.to_string()).collect();
-        // What the next `commit` will add.
-        for (of, results) in [(Loop::Train, &self.train), (Loop::Evaluation, &self.evaluation)] {
-            for slot in results.slots.iter().filter(|s| s.is_new) {
-                let key = match self.at_epoch_end == Some(of) {
-                    true if slot.epoch.is_some() => &slot.epoch_key,
-                    false if of == Loop::Train && slot.step.is_some() => &slot.step_key,
-                    _ => continue,
-                };
-                for key in [key, &slot.plain_key] {
-                    if !names.iter().any(|name| **name == **key) {
-                        names.push(key.to_string());
-                    }
-                }
-            }
+    fn metric(&mut self, name: &str) -> Result<f64> {
+        self.commit();
+        let Some(reading) = self.callback.0.get(name).map(|entry| entry.reading.clone()) else {
+            return Err(Error::MetricMissing { name: name.into(), available: self.names() });
+        };
+        if reading.get().is_none() {
+            self.read_all()?;
         }
-        names
+        Ok(reading.get().unwrap_or(f64::NAN))
+    }
+
+    fn names(&mut self) -> Vec<String> {
+        self.commit();
+        self.callback.0.keys().map(ToString::to_string).collect()
     }
 
     fn insert(&mut self, name: &str, value: f64) {
         // The order of the names must not depend on when somebody looks.
         self.commit();
-        self.callback.set(&name.into(), Reading::new(Scalar::Host(value)));
+        self.arrivals += 1;
+        let (reading, arrival) = (Reading::new(Scalar::Host(value)), self.arrivals);
+        match self.callback.0.get_mut(name) {
+            Some(known) => *known = Entry { reading, arrival },
+            None => self.callback.set(&name.into(), reading, arrival),
+        }
     }
 
     fn progress_bar_metrics(&mut self) -> Vec<(String, Option<f64>)> {

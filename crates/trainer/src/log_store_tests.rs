@@ -1,7 +1,7 @@
 //! The store's own rules: slots, order of commits, ends of epochs, loaders.
 
 use burn::tensor::{Device, Tensor};
-use stormfire_module::{log, log::capture, moment::Moment, read::device_reads, scope};
+use stormfire_module::{Hook, log, log::capture, moment::Moment, read::device_reads, scope};
 
 use super::*;
 use crate::log_state::Pending;
@@ -14,7 +14,7 @@ fn record(store: &mut LogStore, hook: Hook, batch: BatchInfo, dataloader_idx: us
     let _outer = scope::enter(hook, Moment { dataloader_idx, ..Moment::default() });
     let ((), mut captured) = capture(hook, code)?;
     let of = if hook.name().contains("validation") { Loop::Evaluation } else { Loop::Train };
-    store.record(of, &mut captured.records, batch)
+    Ok(store.record(of, &mut captured.records, batch)?)
 }
 
 fn train(store: &mut LogStore, code: impl FnOnce()) {
@@ -92,7 +92,7 @@ fn a_name_without_a_suffix_belongs_to_one_loader() {
 
 /// As the loop ends an epoch.
 fn store_end(store: &mut LogStore, of: Loop) -> EpochMetrics {
-    store.reach_epoch_end(of);
+    store.reach_epoch_end(of).unwrap();
     store.end_epoch(of).unwrap()
 }
 
@@ -106,7 +106,7 @@ fn the_epochs_value_is_newer_than_the_last_steps_whoever_looked() {
         if looked {
             assert_eq!(known(&mut store), named(&[("x_step", 2.0), ("x", 2.0)]));
         }
-        store.reach_epoch_end(Loop::Train);
+        store.reach_epoch_end(Loop::Train).unwrap();
         assert_eq!(known(&mut store), named(&[("x_step", 2.0), ("x", 1.5), ("x_epoch", 1.5)]));
         assert_eq!(store.end_epoch(Loop::Train).unwrap().merged(), [("x_epoch", 1.5)].into());
         train(&mut store, || drop(log("x", 8.0).on_epoch(true)));
@@ -131,7 +131,7 @@ fn the_later_of_two_slots_with_one_name_wins() {
 fn what_is_logged_at_an_epochs_end_belongs_to_it() {
     let mut store = LogStore::default();
     train(&mut store, || drop(log("x", 1.0).on_epoch(true)));
-    store.reach_epoch_end(Loop::Train);
+    store.reach_epoch_end(Loop::Train).unwrap();
     record(&mut store, Hook::TrainEpochEnd, ONE, 0, || drop(log("end", 2.0))).unwrap();
     assert_eq!(store.names(), ["x_step", "x", "x_epoch", "end"]);
     assert_eq!(store.end_epoch(Loop::Train).unwrap().merged(), [("x_epoch", 1.0), ("end", 2.0)].into());
@@ -144,7 +144,7 @@ fn an_evaluation_shows_nothing_before_its_end() {
     train(&mut store, || drop(log("x", 1.0)));
     validate(&mut store, 0, || drop(log("val", 2.0).on_step(true)));
     assert_eq!(known(&mut store), named(&[("x", 1.0)]));
-    store.reach_epoch_end(Loop::Evaluation);
+    store.reach_epoch_end(Loop::Evaluation).unwrap();
     // A training metric that comes in meanwhile is a step's value still.
     train(&mut store, || drop(log("y", 3.0).on_epoch(true)));
     let suffixed = [("x", 1.0), ("y_step", 3.0), ("y", 3.0), ("val_epoch/dataloader_idx_0", 2.0), ("val/dataloader_idx_0", 2.0)];
@@ -203,6 +203,122 @@ fn many_values_are_one_read_and_none_before_somebody_asks() {
 }
 
 #[test]
+fn logger_monitor_and_bar_share_what_is_read() {
+    let value = || Tensor::<1>::full([1], 0.5, &Device::flex());
+    for bar_first in [false, true] {
+        let mut store = LogStore::default();
+        train(&mut store, || drop(log("a", value()).prog_bar(true)));
+        if bar_first {
+            let _ = store.progress_bar_metrics();
+        }
+        let bundle = store.step_metrics(Loop::Train, 0).unwrap();
+        let start = device_reads();
+        assert_eq!(bundle.metrics().unwrap(), [("a", 0.5)].into());
+        assert_eq!(store.progress_bar_metrics(), [("a".to_string(), Some(0.5))]);
+        assert_eq!(known(&mut store), named(&[("a", 0.5)]));
+        // The bar's own thread may have been faster.
+        assert!(device_reads() - start <= 1);
+    }
+}
+
+#[test]
+fn many_names_keep_their_order_and_values() {
+    let mut store = LogStore::default();
+    let names: Vec<String> = (0..10_000).map(|i| format!("name_{}", i * 7919 % 10_000)).collect();
+    for step in 0..3 {
+        train(&mut store, || {
+            // Not in the order of the step before.
+            let turned = names[step..].iter().chain(&names[..step]);
+            turned.for_each(|name| drop(log(name.clone(), step).on_epoch(true).prog_bar(true)));
+        });
+        assert_eq!(store.progress_bar_metrics().len(), names.len());
+        let metrics = store.step_metrics(Loop::Train, 0).unwrap().metrics().unwrap();
+        assert!(
+            metrics
+                .iter()
+                .zip(&names)
+                .all(|((name, value), expected)| name == format!("{expected}_step") && (value - step as f64).abs() < 1e-12)
+        );
+    }
+    let metrics = store_end(&mut store, Loop::Train).merged();
+    assert!(metrics.iter().map(|(name, value)| (name.to_owned(), value)).eq(names.iter().map(|name| (format!("{name}_epoch"), 1.0))));
+    assert_eq!(store.newest().unwrap().len(), 3 * names.len());
+}
+
+#[test]
+fn the_value_that_came_last_counts_whoever_looked() {
+    for looked in [false, true] {
+        let mut store = LogStore::default();
+        let end = |store: &mut LogStore, value: f64| record(store, Hook::TrainBatchEnd, ONE, 0, || drop(log("x", value))).unwrap();
+        end(&mut store, 1.0);
+        train(&mut store, || drop(log("x", 2.0)));
+        assert_eq!(known(&mut store), named(&[("x", 2.0)]));
+        // The other way round, and the names as before.
+        train(&mut store, || {
+            log("x", 3.0);
+            log("y", 3.0);
+        });
+        if looked {
+            assert_eq!(known(&mut store), named(&[("x", 3.0), ("y", 3.0)]));
+        }
+        end(&mut store, 4.0);
+        assert_eq!(known(&mut store), named(&[("x", 4.0), ("y", 3.0)]));
+        store.insert("x", 5.0);
+        assert_eq!(known(&mut store), named(&[("x", 5.0), ("y", 3.0)]));
+    }
+}
+
+#[test]
+fn a_window_that_is_left_out_is_in_no_mean() {
+    let mut store = LogStore::new(Keeps::All, true);
+    let batch = |store: &mut LogStore, value: f64, closes, is_skipped| {
+        train(store, || {
+            log("mean", value).on_epoch(true);
+            log("sum", value).on_step(false).on_epoch(true).reduce_fx(log::ReduceFx::Sum);
+            log("max", value).on_step(false).on_epoch(true).reduce_fx(log::ReduceFx::Max);
+            log("metric", stormfire_module::metric::Mean::new(value, 1.0)).on_step(false).on_epoch(true);
+            let largest = log::ReduceFx::Custom { name: "largest", reduce: |all| all.max() };
+            log("custom", value).on_step(false).on_epoch(true).reduce_fx(largest);
+        });
+        store.end_batch(closes, is_skipped).unwrap();
+    };
+    let epoch = |store: &mut LogStore, at: Option<usize>| {
+        let batches =
+            [(1.0, false, false), (3.0, true, false), (9.0, false, false), (f64::NAN, true, true), (4.0, true, false), (0.0, false, false)];
+        for (index, (value, closes, is_skipped)) in batches.into_iter().enumerate() {
+            if at == Some(index) {
+                *store = revived_into(store, LogStore::new(Keeps::All, true));
+            }
+            batch(store, value, closes, is_skipped);
+        }
+        // A step shows what it has.
+        assert_eq!(store.metric("mean").unwrap().to_bits(), 0.0_f64.to_bits());
+        store.reach_epoch_end(Loop::Train).unwrap();
+        {
+            let _scope = scope::enter(Hook::TrainEpochEnd, Moment::default());
+            store.log_skipped_batches();
+        }
+        let mut records = Vec::new();
+        log::take_records(&mut records).unwrap();
+        store.record(Loop::Train, &mut records, ONE).unwrap();
+        store.end_epoch(Loop::Train).unwrap().merged()
+    };
+    let right = [("mean_epoch", 2.0), ("sum", 8.0), ("max", 4.0), ("metric", 2.0), ("custom", 4.0), ("skipped_batches", 2.0)];
+    for at in [None, Some(0), Some(1), Some(2), Some(3), Some(4), Some(5)] {
+        assert_eq!(epoch(&mut store, at), right.into(), "checkpoint before batch {at:?}");
+    }
+    // An epoch in which all went well says so, once there was another one.
+    batch(&mut store, 1.0, true, false);
+    store.reach_epoch_end(Loop::Train).unwrap();
+    let _scope = scope::enter(Hook::TrainEpochEnd, Moment::default());
+    store.log_skipped_batches();
+    let mut records = Vec::new();
+    log::take_records(&mut records).unwrap();
+    store.record(Loop::Train, &mut records, ONE).unwrap();
+    assert_eq!(store.metric("skipped_batches").unwrap().to_bits(), 0.0_f64.to_bits());
+}
+
+#[test]
 fn a_cleared_store_knows_nothing() {
     let mut store = LogStore::default();
     train(&mut store, || drop(log("x", 1.0).prog_bar(true)));
@@ -216,12 +332,15 @@ fn a_cleared_store_knows_nothing() {
 
 /// A store that went through a checkpoint: its numbers are written as JSON and read back.
 fn revived(store: &mut LogStore) -> LogStore {
+    revived_into(store, LogStore::default())
+}
+
+fn revived_into(store: &mut LogStore, mut revived: LogStore) -> LogStore {
     let mut pending = Pending::default();
     let mut state = store.state(&mut pending);
     let values: Vec<_> = pending.tensors().iter().map(|tensor| tensor.to_data()).collect();
     state.fill(&values);
     let text = serde_json::to_string(&state).unwrap();
-    let mut revived = LogStore::default();
     revived.restore(&serde_json::from_str(&text).unwrap(), &Device::flex()).unwrap();
     revived
 }

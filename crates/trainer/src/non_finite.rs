@@ -33,7 +33,9 @@ pub enum NonFinite {
     #[default]
     Error,
     /// The optimizer leaves out that step: parameters, its state and `global_step` stay as they are, and callbacks see
-    /// [`Run::step_skipped`](stormfire_module::run::Run::step_skipped).
+    /// [`Run::step_skipped`](stormfire_module::run::Run::step_skipped). What was logged in that batch (in all batches of its
+    /// window, with accumulation) is left out of the values of the epoch; an epoch that has lost batches, and each one after
+    /// it, logs their number as `skipped_batches`.
     ///
     /// It has to be known before the step, so each step waits for the device once.
     Skip {

@@ -1,5 +1,7 @@
 //! The table that `validate` and `test` print.
 
+use std::collections::BTreeMap;
+
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle, presets};
 use stormfire_loggers::Metrics;
 
@@ -8,18 +10,14 @@ pub(crate) const STYLE: TableStyle = presets::UTF8_HORIZONTAL_ONLY.row_separator
 
 /// One row for each metric, one column for each loader; as Lightning's.
 pub(crate) fn results_table(title: &str, results: &[Metrics]) -> String {
-    let mut rows: Vec<(String, Vec<String>)> = Vec::new();
+    let mut rows: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (loader, metrics) in results.iter().enumerate() {
         for (name, value) in metrics.iter() {
             let name = name.strip_suffix(&format!("/dataloader_idx_{loader}")).unwrap_or(name);
-            let index = rows.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
-                rows.push((name.to_string(), vec![String::new(); results.len()]));
-                rows.len() - 1
-            });
-            rows[index].1[loader] = format_value(value);
+            let row = rows.entry(name.to_string()).or_insert_with(|| vec![String::new(); results.len()]);
+            row[loader] = format_value(value);
         }
     }
-    rows.sort();
     let mut table = Table::new();
     table.load_style(STYLE);
     let header = std::iter::once(title.to_string()).chain((0..results.len()).map(|loader| format!("DataLoader {loader}")));

@@ -183,7 +183,7 @@ fn an_on_train_start_value_is_there_for_the_whole_fit() {
     let probe = Probe::at(Hook::TrainStart, || drop(log("start", 123)));
     let hooks = &[Hook::TrainBatchEnd, Hook::TrainEpochEnd, Hook::TrainEnd];
     let expected = [
-        "on_train_batch_end: ",
+        "on_train_batch_end: start=123",
         "on_train_epoch_end: start=123",
         "on_train_batch_end: start=123",
         "on_train_epoch_end: start=123",
@@ -220,19 +220,14 @@ fn a_run_begins_with_an_empty_log() {
 }
 
 #[test]
-fn callbacks_share_values_without_logging_them() {
+fn callbacks_see_what_others_have_sent_directly() {
     let (logger, seen) = (MemoryLogger::new(), Seen::default());
-    let inserting = watch(|ctx, hook| {
-        if hook == Hook::TrainEpochEnd {
-            ctx.insert_metric("score", 0.25);
-        }
-        Ok(())
-    });
+    let sending = watch(|ctx, hook| if hook == Hook::TrainEpochEnd { ctx.log_metrics(&[("score", 0.25)].into()) } else { Ok(()) });
     let reading = looking(&seen, &[Hook::TrainEpochEnd], callback_metrics);
-    let fit = trainer(&logger).max_epochs(1).callback(inserting).callback(reading).fit(Probe::silent(), line_data(4, 4));
+    let fit = trainer(&logger).max_epochs(1).callback(sending).callback(reading).fit(Probe::silent(), line_data(4, 4));
     assert!(fit.is_ok());
     assert_eq!(*seen.lock().unwrap(), ["on_train_epoch_end: score=0.25"]);
-    assert_eq!(lines(&logger), [""; 0]);
+    assert_eq!(lines(&logger), ["0: score=0.25"]);
 }
 
 #[test]

@@ -20,7 +20,7 @@ use stormfire::{
 
 use super::{
     net::Net,
-    observer::{Busy, Observer, Seen},
+    observer::{Busy, Observer, Seen, is_measured},
     plan::{Accumulate, Cut, Logs, Monitor, Plan, Watch, plans},
 };
 use crate::{
@@ -116,7 +116,7 @@ fn comparable<T>(name: &str, value: T, blank: T) -> Option<T> {
     match name {
         "train/time" | "train/data_wait_time" | "train/batches" | "train/samples" => Some(blank),
         "_timestamp" | "_runtime" => None,
-        _ if name.starts_with("train/") || name.starts_with("validate/") => None,
+        _ if is_measured(name) => None,
         _ => Some(value),
     }
 }
@@ -134,6 +134,12 @@ struct Saved {
     tensors: BTreeMap<String, TensorData>,
 }
 
+fn forget_measured(log: &mut Value) {
+    if let Some(metrics) = log["metrics"].as_array_mut() {
+        metrics.retain(|metric| !metric[0].as_str().is_some_and(is_measured));
+    }
+}
+
 fn read(path: &Path) -> Option<Saved> {
     let (manifest, tensors) = Checkpoint::read(path).ok()?.into_parts();
     let mut manifest = serde_json::to_value(manifest).unwrap();
@@ -141,9 +147,14 @@ fn read(path: &Path) -> Option<Saved> {
         manifest[changes].take();
     }
     manifest["loops"]["since_validation"].take();
+    forget_measured(&mut manifest["log"]);
+    if let Some(metrics) = manifest["metrics"].as_object_mut() {
+        metrics.retain(|name, _| !is_measured(name));
+    }
     if let Some(unfinished) = manifest.get_mut("unfinished_epoch") {
         unfinished["loggers"].take();
         unfinished["loops"]["since_validation"].take();
+        forget_measured(&mut unfinished["log"]);
         // That of the whole checkpoint holds.
         unfinished["loops"]["requests"].take();
     }

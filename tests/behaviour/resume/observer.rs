@@ -43,6 +43,11 @@ fn is_frame(hook: Hook) -> bool {
     matches!(hook, PrepareData | Setup | Teardown | FitStart | TrainStart | SaveCheckpoint | LoadCheckpoint | Exception)
 }
 
+/// Whether a metric is what `ThroughputMonitor` has measured.
+pub(crate) fn is_measured(name: &str) -> bool {
+    name.starts_with("train/") || name.starts_with("validate/")
+}
+
 fn save(ctx: &mut Context<'_>, path: &Path) {
     ctx.save_checkpoint(SaveRequest { path: path.into(), ..SaveRequest::default() });
 }
@@ -73,7 +78,8 @@ impl Observer {
             Event::TrainBatchEnd { .. } | Event::TrainEpochStart | Event::TrainEpochEnd | Event::ValidationStart | Event::ValidationEnd
                 if self.reads =>
             {
-                for name in ctx.metric_names() {
+                // What a clock has measured is another time.
+                for name in ctx.metric_names().into_iter().filter(|name| !is_measured(name)) {
                     let bits = ctx.metric(&name)?.to_bits();
                     let _ = write!(text, " {name} {bits:x}");
                 }

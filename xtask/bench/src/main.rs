@@ -2,12 +2,13 @@
 //!
 //! `overhead [ROUNDS] [STEPS] [--parts]` prints the table, or one that takes the loop apart; `startup` and `startup-raw` make one step and print the peak memory;
 //! `checkpoint FOLDER ROUNDS [PYTHON SCRIPT]` prints what saving and loading a large module costs; `trackers [ROUNDS] [STEPS]`
-//! what a training loses to a tracking server.
+//! what a training loses to a tracking server; `names [ROUNDS] [STEPS]` what a logged name costs when there are many.
 
 mod checkpoint;
 mod contestants;
 mod memory;
 mod modules;
+mod names;
 mod parts;
 #[cfg(feature = "rival")]
 mod rival;
@@ -46,14 +47,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         #[cfg(feature = "trackers")]
         Some("trackers") => trackers::run(number(1, 3), number(2, 10_000)),
+        Some("names") => names::run(number(1, 3), number(2, 20)),
         _ if args.iter().any(|arg| arg == "--parts") => overhead(PARTS, number(1, 7), number(2, 5000)),
         _ => overhead(CONTESTANTS, number(1, 7), number(2, 5000)),
     }
 }
 
-/// Microseconds per step.
+/// What a step costs, in microseconds.
 #[derive(Clone, Copy)]
 struct Cost {
+    /// Milliseconds of a fit of one step: files, threads and the last checkpoint, which a step does not cost.
+    once: f64,
     wall: f64,
     /// Of the thread that trains, as far as it is the one that began: hardly changed by what else the machine does.
     thread: f64,
@@ -76,33 +80,42 @@ fn overhead(contestants: &[Contestant], rounds: usize, steps: usize) -> Result<(
         }
     }
     println!("{rounds} rounds of {steps} steps each; microseconds per step; model: Linear 32 -> 2, batch 32\n");
-    println!("| what | least wall | over raw | ratio | median wall | over raw | median CPU of the thread | over raw | of all threads | over raw |");
-    println!("|---|---|---|---|---|---|---|---|---|---|");
-    let columns = |costs: &[Cost]| {
-        [least(costs, |c| c.wall), median(costs, |c| c.wall), median(costs, |c| c.thread), median(costs, |c| c.cpu)]
-    };
+    println!("What a fit of one step takes is left out, and stands in the last column.\n");
+    println!(
+        "| what | least wall | over raw | ratio | median wall | over raw | median CPU of the thread | over raw | of all threads | over raw | once, ms |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|---|---|");
+    let columns =
+        |costs: &[Cost]| [least(costs, |c| c.wall), median(costs, |c| c.wall), median(costs, |c| c.thread), median(costs, |c| c.cpu)];
     let raw = columns(&costs[0]);
     for (contestant, costs) in contestants.iter().zip(&costs) {
         let [least, wall, thread, cpu] = columns(costs);
         println!(
-            "| {} | {least:.2} | {:+.2} | {:.3} | {wall:.2} | {:+.2} | {thread:.2} | {:+.2} | {cpu:.2} | {:+.2} |",
+            "| {} | {least:.2} | {:+.2} | {:.3} | {wall:.2} | {:+.2} | {thread:.2} | {:+.2} | {cpu:.2} | {:+.2} | {:.1} |",
             contestant.name,
             least - raw[0],
             least / raw[0],
             wall - raw[1],
             thread - raw[2],
             cpu - raw[3],
+            median(costs, |c| c.once),
         );
     }
     Ok(())
 }
 
 fn measure(contestant: &Contestant, steps: usize) -> Result<Cost, Box<dyn std::error::Error>> {
+    let once = seconds(contestant, 1)?;
+    let all = seconds(contestant, steps.max(2))?;
+    let per_step = |of: usize| (all[of] - once[of]) * 1e6 / (steps.max(2) - 1) as f64;
+    Ok(Cost { once: once[0] * 1e3, wall: per_step(0), thread: per_step(1), cpu: per_step(2) })
+}
+
+/// On the wall, of this thread's processor time, and of all threads' together.
+fn seconds(contestant: &Contestant, steps: usize) -> Result<[f64; 3], Box<dyn std::error::Error>> {
     let (began, thread, cpu) = (Instant::now(), thread_seconds(), cpu_seconds());
     (contestant.run)(steps)?;
-    let seconds = [began.elapsed().as_secs_f64(), thread_seconds() - thread, cpu_seconds() - cpu];
-    let [wall, thread, cpu] = seconds.map(|seconds| seconds * 1e6 / steps as f64);
-    Ok(Cost { wall, thread, cpu })
+    Ok([began.elapsed().as_secs_f64(), thread_seconds() - thread, cpu_seconds() - cpu])
 }
 
 fn least(costs: &[Cost], of: impl Fn(&Cost) -> f64) -> f64 {

@@ -205,8 +205,15 @@ impl ModelCheckpoint {
         }
         let mut values = values.into_iter();
         let next = |_: &str| values.next().unwrap_or_default();
-        let progress = saved_progress(ctx);
-        Ok(template.render(self.auto_insert_metric_name, progress.epoch, progress.global_step, next))
+        // What the user logs under the names of the run's counters goes before them, as for a monitor.
+        let mut own = ["epoch", "step"].map(|name| (name, None));
+        let known = ctx.metric_names();
+        for (name, value) in own.iter_mut().filter(|(name, _)| known.iter().any(|known| known == name)) {
+            *value = Some(ctx.metric(name)? as u64);
+        }
+        let [(_, epoch), (_, step)] = own;
+        let Progress { epoch: its_epoch, global_step: its_step, .. } = *saved_progress(ctx);
+        Ok(template.render(self.auto_insert_metric_name, epoch.unwrap_or(its_epoch as u64), step.unwrap_or(its_step), next))
     }
 
     /// The path of a name; with a version if it is taken, unless by `ours`.

@@ -79,7 +79,7 @@ impl Template {
     }
 
     /// Fills in the numbers. With `insert_names`, each is written as `name=number`.
-    pub(super) fn render(&self, insert_names: bool, epoch: usize, step: u64, mut metric: impl FnMut(&str) -> f64) -> String {
+    pub(super) fn render(&self, insert_names: bool, epoch: u64, step: u64, mut metric: impl FnMut(&str) -> f64) -> String {
         let mut out = String::new();
         for part in &self.parts {
             match part {
@@ -90,7 +90,7 @@ impl Template {
                         out.push('=');
                     }
                     out.push_str(&match name.as_str() {
-                        "epoch" => format.integer(epoch as u64),
+                        "epoch" => format.integer(epoch),
                         "step" => format.integer(step),
                         name => format.float(metric(name)),
                     });

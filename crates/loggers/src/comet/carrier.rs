@@ -1,6 +1,6 @@
 //! Messages on their way to Comet's server, by the requests that Comet's own client makes.
 
-use std::io::Write as _;
+use std::io::{self, BufWriter};
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,8 +9,9 @@ use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::batch::{Batch, Values, metrics, output, parameters};
 use super::message::{Message, Upload};
-use crate::http::{Auth, Client, Content, percent};
+use crate::http::{Auth, Client, Content, Expect, percent};
 use crate::identity::{now_ms, random_hex};
 use crate::outbox::{Carrier, Failure, Outbox, Route, Sending};
 use crate::{Delivery, Error, Result, Secret};
@@ -35,8 +36,8 @@ pub(crate) struct Destination {
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 impl Destination {
-    pub(super) fn outbox(self, folder: &Path, api_key: Secret, strict: bool, patience: Duration) -> Result<Outbox<Message>> {
-        let sending = Sending { strict, patience, idle_every: Some(HEARTBEAT), ..Sending::new(&self.project) };
+    pub(super) fn outbox(self, folder: &Path, api_key: Secret, sending: Sending) -> Result<Outbox<Message>> {
+        let sending = Sending { idle_every: Some(HEARTBEAT), ..sending };
         let outbox = Outbox::open(folder, CometCarrier::new(self.clone(), api_key), sending)?;
         self.save(outbox.folder())?;
         Ok(outbox)
@@ -54,7 +55,8 @@ impl Route for Destination {
 
     fn deliver(self, folder: &Path, patience: Duration) -> Result<Delivery> {
         let api_key = Secret::from_env(API_KEY).ok_or_else(|| missing_key(&self.project))?;
-        self.outbox(folder, api_key, true, patience)?.settle()
+        let sending = Sending { strict: true, patience, ..Sending::new(&self.project) };
+        self.outbox(folder, api_key, sending)?.settle()
     }
 }
 
@@ -93,7 +95,7 @@ impl CometCarrier {
                 "apiKey": self.api_key.expose(), "local_timestamp": now_ms(), "experimentKey": self.to.key, "offline": false,
                 "projectName": self.to.project, "teamName": self.to.workspace, "libVersion": CLIENT_VERSION, "getOrCreateEnabled": true,
             });
-            let answer = self.client.post_json("clientlib/logger/add/run", &body).map_err(patient)?;
+            let answer = self.post("clientlib/logger/add/run", &body).map_err(patient)?;
             let text = |name: &str| answer[name].as_str().map(str::to_owned);
             let Some(id) = text("runId") else {
                 return Err(Failure::retry(format!("the server at {} gives the run no id", self.client.base())));
@@ -110,29 +112,30 @@ impl CometCarrier {
             "apiKey": self.api_key.expose(), "runId": id, "experimentKey": self.to.key, "projectId": project,
             "is_alive": alive, "local_timestamp": now_ms(), "offline": false,
         });
-        self.client.post_json(STATUS, &body)?;
+        self.post(STATUS, &body)?;
         self.run()?.alive = alive;
         Ok(())
     }
 
     fn write(&self, what: &str, mut body: Value) -> Result<(), Failure> {
         body["experimentKey"] = self.to.key.as_str().into();
-        self.client.post_json(&format!("api/rest/v2/write/experiment/{what}"), &body).map(drop)
+        self.post(&format!("api/rest/v2/write/experiment/{what}"), &body).map(drop)
     }
 
-    /// Sends values in one compressed request.
-    fn batch(&self, path: &str, name: &str, values: Vec<Value>) -> Result<usize, Failure> {
+    fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        accepted(self.client.post_json(path, body)?)
+    }
+
+    /// Sends values in one compressed request, which is written as it stands: a tree of values would cost more than the rest.
+    fn batch(&self, path: &str, values: Values<'_>) -> Result<usize, Failure> {
         let count = values.len();
-        let mut body = json!({"experimentKey": self.to.key});
-        body[name] = values.into();
-        if path == OUTPUT {
-            body["runContext"] = Value::Null;
-        }
+        let body = Batch { key: &self.to.key, values };
         let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
-        let bytes = packed.write_all(body.to_string().as_bytes()).and_then(|()| packed.finish());
-        let bytes = bytes.map_err(|error| Failure::refused(error.to_string()).of(count))?;
+        let written = serde_json::to_writer(BufWriter::new(&mut packed), &body).map_err(io::Error::from);
+        let bytes = written.and_then(|()| packed.finish()).map_err(|error| Failure::refused(error.to_string()).of(count))?;
         let content = Content::Bytes { bytes: &bytes, content_type: "application/json;charset=utf-8" };
-        self.client.send("POST", path, &[("Content-Encoding", "gzip")], content).map_err(|failure| failure.of(count))?;
+        let answer = self.client.send("POST", path, &[("Content-Encoding", "gzip")], content, Expect::Object);
+        answer.and_then(accepted).map_err(|failure| failure.of(count))?;
         Ok(count)
     }
 
@@ -168,7 +171,7 @@ impl CometCarrier {
         let content_type = format!("multipart/form-data; boundary={boundary}");
         let (head, tail) = (head.as_bytes(), tail.as_bytes());
         let content = Content::Framed { head, path: &upload.file_path, tail, content_type: &content_type };
-        self.client.send("POST", &address, &[], content).map(drop)
+        accepted(self.client.send("POST", &address, &[], content, Expect::Object)?).map(drop)
     }
 
     fn end(&mut self, error: Option<&str>, crashed: bool) -> Result<(), Failure> {
@@ -180,15 +183,15 @@ impl CometCarrier {
 
     fn send(&mut self, first: &Message, records: &[Message]) -> Result<usize, Failure> {
         match first {
-            Message::MetricMsg { .. } => return self.batch(METRICS, "values", metrics(records)),
-            Message::ParameterMsg { .. } => return self.batch(PARAMETERS, "values", parameters(records)),
-            Message::StandardOutput { .. } => return self.batch(OUTPUT, "outputLines", output(records)),
+            Message::MetricMsg { .. } => return self.batch(METRICS, Values::Metrics(metrics(records))),
+            Message::ParameterMsg { .. } => return self.batch(PARAMETERS, Values::Parameters(parameters(records))),
+            Message::StandardOutput { .. } => return self.batch(OUTPUT, Values::Output(output(records))),
             Message::LogOther { key, value, .. } => self.write("log-other", json!({"key": key, "value": value}))?,
             Message::Graph { graph, .. } => self.write("graph", json!({"graph": graph}))?,
             Message::FileUpload(upload) => self.upload(upload)?,
             Message::Tags { tags } => {
                 let body = json!({"apiKey": self.api_key.expose(), "experimentKey": self.to.key, "addedTags": tags});
-                self.client.post_json("clientlib/tags/add-tags-to-experiment", &body)?;
+                self.post("clientlib/tags/add-tags-to-experiment", &body)?;
             }
             Message::Ended { error, crashed } => self.end(error.as_deref(), *crashed)?,
         }
@@ -196,19 +199,37 @@ impl CometCarrier {
     }
 }
 
-impl Carrier<Message> for CometCarrier {
-    fn deliver(&mut self, records: &[Message]) -> Result<usize, Failure> {
+impl CometCarrier {
+    fn try_deliver(&mut self, records: &[Message]) -> Result<usize, Failure> {
         let Some(first) = records.first() else { return Ok(0) };
         let alive = self.run()?.alive;
         if !alive && !matches!(first, Message::Ended { .. }) {
             self.set_alive(true).map_err(patient)?;
         }
+        self.send(first, records)
+    }
+}
+
+impl Carrier<Message> for CometCarrier {
+    fn deliver(&mut self, records: &[Message]) -> Result<usize, Failure> {
         // The key is in some addresses and bodies, and a server may repeat it.
-        self.send(first, records).map_err(|failure| failure.map_reason(|reason| self.api_key.redact(reason)))
+        self.try_deliver(records).map_err(|failure| failure.map_reason(|reason| self.api_key.redact(reason)))
     }
 
     fn idle(&mut self) -> Result<(), Failure> {
         if self.run.as_ref().is_some_and(|run| run.alive) { self.set_alive(true) } else { Ok(()) }
+    }
+}
+
+/// What an answer with a status of success says of itself: Comet has codes of its own.
+fn accepted(answer: Value) -> Result<Value, Failure> {
+    let code = |name: &str| answer[name].as_i64().unwrap_or(0);
+    let text = || format!("the server says: {answer}");
+    match (code("code"), code("sdk_error_code")) {
+        (401 | 403 | 408 | 429 | 500.., _) => Err(Failure::retry(text())),
+        (400.., _) => Err(Failure::refused(text())),
+        (_, 0) => Ok(answer),
+        _ => Err(Failure::refused(text())),
     }
 }
 
@@ -218,40 +239,12 @@ fn patient(failure: Failure) -> Failure {
         Failure::Refused { reason, .. } => {
             Failure::retry(format!("{reason}; are the API key (`COMET_API_KEY`), the workspace and the project right?"))
         }
+        // The key was not taken.
+        Failure::Retry { after, reason } if reason.ends_with("right?") => {
+            Failure::Retry { after, reason: format!("{reason} (`COMET_API_KEY`)") }
+        }
         retry @ Failure::Retry { .. } => retry,
     }
-}
-
-fn metrics(records: &[Message]) -> Vec<Value> {
-    let value = |record: &Message| match record {
-        Message::MetricMsg { local_timestamp, metric, .. } => Some(json!({
-            "metricName": metric.name, "metricValue": metric.value, "step": metric.step, "epoch": metric.epoch,
-            "context": null, "timestamp": local_timestamp,
-        })),
-        _ => None,
-    };
-    records.iter().map_while(value).collect()
-}
-
-fn parameters(records: &[Message]) -> Vec<Value> {
-    let value = |record: &Message| match record {
-        Message::ParameterMsg { local_timestamp, param, .. } => Some(json!({
-            "parameterName": param.name, "parameterValue": param.value, "step": param.step, "source": param.source,
-            "context": null, "timestamp": local_timestamp,
-        })),
-        _ => None,
-    };
-    records.iter().map_while(value).collect()
-}
-
-fn output(records: &[Message]) -> Vec<Value> {
-    let line = |record: &Message| match record {
-        Message::StandardOutput { local_timestamp, output, stderr, message_id } => {
-            Some(json!({"stderr": stderr, "output": output, "localTimestamp": local_timestamp, "offset": message_id}))
-        }
-        _ => None,
-    };
-    records.iter().map_while(line).collect()
 }
 
 /// The server's address from what `COMET_URL_OVERRIDE` holds, `https://host/clientlib/`.

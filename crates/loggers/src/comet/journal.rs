@@ -8,7 +8,7 @@ use super::carrier::Destination;
 use super::message::{FileNote, Identity, Message};
 use super::offline::{Experiment, Folder};
 use crate::identity::now_ms;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Sending};
 use crate::{Delivery, Result, Secret, Status};
 
 /// What a journal is opened with.
@@ -26,6 +26,8 @@ pub(super) struct Facts {
     pub(super) strict: bool,
     /// How long the end of a run waits for a server that takes nothing.
     pub(super) patience: Duration,
+    /// How many bytes may wait.
+    pub(super) limit: u64,
 }
 
 impl Facts {
@@ -51,7 +53,11 @@ enum Place {
 impl Journal {
     pub(super) fn open(folder: &Path, facts: &Facts) -> Result<Self> {
         let place = if let Some(api_key) = &facts.api_key {
-            Place::Outbox(Box::new(facts.destination().outbox(folder, api_key.clone(), facts.strict, facts.patience)?))
+            Place::Outbox(Box::new({
+                let (strict, patience, limit) = (facts.strict, facts.patience, facts.limit);
+                let sending = Sending { patience, strict, limit, ..Sending::new(&facts.project) };
+                facts.destination().outbox(folder, api_key.clone(), sending)?
+            }))
         } else {
             Place::Folder(Box::new(Folder::open(folder, experiment(facts))?))
         };

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::CometLogger;
+use crate::address::without_login;
 use crate::model_log::ModelLog;
 use crate::{LogModel, Secret};
 
@@ -21,8 +22,8 @@ impl CometLogger {
     }
 
     /// The server's address. Default: `COMET_URL_OVERRIDE`, else `https://www.comet.com/clientlib/`.
-    pub fn server(mut self, address: impl Into<String>) -> Self {
-        self.server = address.into();
+    pub fn server(mut self, address: impl AsRef<str>) -> Self {
+        self.server = without_login(address.as_ref(), "Comet");
         self
     }
 
@@ -74,6 +75,13 @@ impl CometLogger {
     /// Which checkpoints become models of the run. Default: none.
     pub fn log_model(mut self, which: LogModel) -> Self {
         self.models = ModelLog::new(which);
+        self
+    }
+
+    /// How many bytes may wait for the server on the disk. While as many do, what is logged is left out, and counted as refused.
+    /// Default: 10 GiB.
+    pub fn spool_limit(mut self, bytes: u64) -> Self {
+        self.limit = bytes;
         self
     }
 

@@ -36,14 +36,14 @@ impl Tracker for Comet {
         &self.0
     }
 
-    fn logger(&self, folder: &Path, patience: Duration) -> Box<dyn Logger> {
-        let mut logger = online(folder, &self.0.address);
+    fn logger_at(&self, address: &str, folder: &Path, patience: Duration) -> Box<dyn Logger> {
+        let mut logger = online(folder, &self.0.address).server(address);
         logger.patience = patience;
         Box::new(logger)
     }
 
     fn steps(&self) -> Vec<u64> {
-        got(&self.0).into_iter().map(|(_, step)| step).collect()
+        got(&self.0).into_iter().filter(|(name, _)| name == "loss").map(|(_, step)| step).collect()
     }
 
     fn images(&self) -> usize {

@@ -2,16 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::address::{Address, decoded};
 use crate::http::{Auth, percent};
 use crate::{Error, Result, Secret};
-
-/// A tracking URI, without the secret that may have been in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Address {
-    pub(super) text: String,
-    /// `user:password@`, as it stood in the URI.
-    pub(super) login: Option<(String, Secret)>,
-}
 
 /// What a tracking URI leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,27 +13,15 @@ pub(super) enum Place {
     Folder(PathBuf),
 }
 
-impl Address {
-    pub(super) fn new(uri: &str) -> Self {
-        let uri = uri.trim();
-        let split = uri.split_once("://").and_then(|(scheme, rest)| {
-            let end = rest.find('/').unwrap_or(rest.len());
-            let at = rest[..end].rfind('@')?;
-            Some((scheme, &rest[..at], &rest[at + 1..]))
-        });
-        let Some((scheme, login, rest)) = split else { return Self { text: uri.to_owned(), login: None } };
-        let (user, password) = login.split_once(':').unwrap_or((login, ""));
-        Self { text: format!("{scheme}://{rest}"), login: Some((decoded(user), Secret::new(decoded(password)))) }
-    }
-
+impl Place {
     /// # Errors
     /// [`Error::Missing`] for a store that only MLflow itself can write.
-    pub(super) fn place(&self, logger: &str) -> Result<Place> {
-        if let Some(folder) = local_path(&self.text) {
-            return Ok(Place::Folder(folder));
+    pub(super) fn of(address: &Address, logger: &str) -> Result<Self> {
+        if let Some(folder) = local_path(&address.text) {
+            return Ok(Self::Folder(folder));
         }
-        if self.text.starts_with("http://") || self.text.starts_with("https://") {
-            return Ok(Place::Server(self.text.trim_end_matches('/').to_owned()));
+        if address.text.starts_with("http://") || address.text.starts_with("https://") {
+            return Ok(Self::Server(address.text.trim_end_matches('/').to_owned()));
         }
         Err(Error::Missing {
             logger: logger.to_owned(),
@@ -73,26 +54,6 @@ pub(super) fn file_uri(path: &Path) -> String {
     format!("file://{}{escaped}", if escaped.starts_with('/') { "" } else { "/" })
 }
 
-/// Undoes percent escapes.
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, behind)) = rest.split_first() {
-        let code = behind.get(..2).and_then(|code| std::str::from_utf8(code).ok()).and_then(|code| u8::from_str_radix(code, 16).ok());
-        match code {
-            Some(code) if byte == b'%' => {
-                bytes.push(code);
-                rest = &behind[2..];
-            }
-            _ => {
-                bytes.push(byte);
-                rest = behind;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 /// Who asks: what was given, else what the address or the environment says, as for MLflow's own client.
 pub(super) fn auth(given: &Auth, address: &Address) -> Auth {
     if !matches!(given, Auth::None) {
@@ -104,7 +65,7 @@ pub(super) fn auth(given: &Auth, address: &Address) -> Auth {
     let user = Secret::from_env("MLFLOW_TRACKING_USERNAME");
     let password = Secret::from_env("MLFLOW_TRACKING_PASSWORD");
     if let (Some(user), Some(password)) = (user, password) {
-        return Auth::Basic { user: user.expose().to_owned(), password };
+        return Auth::Basic { user, password };
     }
     Secret::from_env("MLFLOW_TRACKING_TOKEN").map_or(Auth::None, Auth::Bearer)
 }
@@ -124,16 +85,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_login_in_the_address_is_taken_out_of_it() {
-        let address = Address::new("https://me:p%40ss@host:5000/base/");
-        assert_eq!(address.text, "https://host:5000/base/");
-        assert_eq!(address.login, Some(("me".to_owned(), Secret::new("p@ss"))));
-        assert!(!format!("{address:?}").contains("p@ss"));
-        assert_eq!(address.place("x").unwrap(), Place::Server("https://host:5000/base".to_owned()));
-        assert_eq!(Address::new("http://host/a@b").login, None);
-    }
-
-    #[test]
     fn folders_and_servers_are_told_apart() {
         for (uri, path) in [
             ("file:./mlruns", "./mlruns"),
@@ -143,10 +94,10 @@ mod tests {
             ("/abs", "/abs"),
             ("C:\\runs", "C:\\runs"),
         ] {
-            assert_eq!(Address::new(uri).place("x").unwrap(), Place::Folder(path.into()), "{uri}");
+            assert_eq!(Place::of(&Address::new(uri), "x").unwrap(), Place::Folder(path.into()), "{uri}");
         }
         for uri in ["sqlite:///mlflow.db", "postgresql+psycopg2://u:secret@h/db", "databricks", ""] {
-            let error = Address::new(uri).place("lightning_logs").unwrap_err();
+            let error = Place::of(&Address::new(uri), "lightning_logs").unwrap_err();
             assert!(error.to_string().starts_with("logger `lightning_logs` needs the address of an MLflow server"), "{error}");
             assert!(error.hint().is_some_and(|hint| hint.contains("mlflow server")));
         }

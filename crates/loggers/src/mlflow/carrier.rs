@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::address::local_path;
-use super::entry::Entry;
+use super::entry::{Entry, Number};
 use super::run::{API, Known, Note};
-use crate::http::{Client, Content, percent};
+use crate::http::{Client, Content, Expect, percent};
 use crate::outbox::{Carrier, Failure};
 
 /// What the server takes in one request.
@@ -42,15 +43,15 @@ impl Server {
     fn batch(&self, run: &str, entries: &[Entry]) -> Result<usize, Failure> {
         let mut count = fitting(entries);
         loop {
-            let Some(body) = body(run, &entries[..count], &self.note.sent) else { return Ok(count) };
-            match self.client.post_json(&format!("{API}/runs/log-batch"), &body) {
-                Ok(_) => return Ok(count),
+            let Some(body) = body(run, &entries[..count], &self.note.sent)? else { return Ok(count) };
+            match self.client.post_text(&format!("{API}/runs/log-batch"), &body) {
+                Ok(answer) => return said(&answer, "log-batch").map(|()| count),
                 // The run was removed.
                 Err(failure) if failure.status() == Some(404) => return Err(failure.of(entries.len())),
                 // One entry is to blame; the others go on.
-                Err(failure) if refused_for_good(&failure) && count > 1 => count /= 2,
-                Err(failure) if refused_for_good(&failure) => return self.shortened(run, &entries[0]).ok_or(failure),
-                Err(failure) => return Err(patient(failure)),
+                Err(failure) if failure.status().is_some() && count > 1 => count /= 2,
+                Err(failure) if failure.status().is_some() => return self.shortened(run, &entries[0]).ok_or(failure),
+                Err(failure) => return Err(failure),
             }
         }
     }
@@ -65,8 +66,8 @@ impl Server {
                 Entry::Tag { key, .. } => Entry::Tag { key, value: short },
                 other => other,
             };
-            let body = body(run, &[short], &BTreeMap::new())?;
-            self.client.post_json(&format!("{API}/runs/log-batch"), &body).ok().map(|_| 1)
+            let body = body(run, &[short], &BTreeMap::new()).ok()??;
+            self.client.post_text(&format!("{API}/runs/log-batch"), &body).ok().map(|_| 1)
         })
     }
 
@@ -83,7 +84,7 @@ impl Server {
             let own = self.client.base().split_once("://").map(|(_, host)| host.split('/').next().unwrap_or(host));
             let base = server.filter(|server| !server.is_empty() && Some(*server) != own).map(|server| format!("{scheme}://{server}/"));
             format!("{}api/2.0/mlflow-artifacts/artifacts/{}/{escaped}", base.unwrap_or_default(), self::escaped(path))
-        } else if let Some(path) = uri.strip_prefix(self.client.base()) {
+        } else if let Some(path) = uri.strip_prefix(self.client.base()).filter(|path| path.starts_with('/')) {
             format!("{}/{escaped}", path.trim_start_matches('/'))
         } else if uri.starts_with("http://") || uri.starts_with("https://") {
             format!("{uri}/{escaped}")
@@ -96,7 +97,9 @@ impl Server {
             )));
         };
         let content = Content::File { path: from, content_type: content_type(to) };
-        self.client.send("PUT", &address, &[], content).map(|_| 1).map_err(patient)
+        // Its own server speaks as MLflow does, any other place only has a status.
+        let expect = if address.starts_with("http") { Expect::Stored } else { Expect::Kept };
+        self.client.send("PUT", &address, &[], content, expect).map(|_| 1)
     }
 }
 
@@ -115,22 +118,23 @@ impl Carrier<Entry> for Server {
                 if let Some(end) = end {
                     body["end_time"] = (*end).into();
                 }
-                self.client.post_json(&format!("{API}/runs/update"), &body).map(|_| 1).map_err(patient)
+                let answer = self.client.post_json(&format!("{API}/runs/update"), &body)?;
+                if answer["run_info"].is_object() {
+                    Ok(1)
+                } else {
+                    Err(Failure::retry("runs/update: the answer has no `run_info`; is this an MLflow server?"))
+                }
             }
             Entry::Metrics { .. } | Entry::Param { .. } | Entry::Tag { .. } => self.batch(&run.run_id, entries),
         }
     }
 }
 
-fn refused_for_good(failure: &Failure) -> bool {
-    failure.status().is_some_and(|status| !matches!(status, 401 | 403))
-}
-
-/// A login that expired can be renewed.
-fn patient(failure: Failure) -> Failure {
-    match failure.status() {
-        Some(401 | 403) => unrefused(failure),
-        _ => failure,
+/// What an answer with a status of success says of itself.
+fn said(answer: &Value, what: &str) -> Result<(), Failure> {
+    match answer.get("error_code") {
+        Some(code) => Err(Failure::retry(format!("{what}: {code}: {}", answer["message"]))),
+        None => Ok(()),
     }
 }
 
@@ -188,29 +192,52 @@ fn escaped_length(text: &str) -> usize {
         .sum()
 }
 
+/// A request of `log-batch`. It is written as it stands: a tree of values would cost more than all else that is done for it.
+#[derive(Serialize)]
+struct Batch<'a> {
+    run_id: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    metrics: Vec<Metric<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    params: Vec<Pair<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<Pair<'a>>,
+}
+
+#[derive(Serialize)]
+struct Metric<'a> {
+    key: &'a str,
+    value: Number,
+    timestamp: u64,
+    step: u64,
+}
+
+#[derive(Serialize)]
+struct Pair<'a> {
+    key: &'a str,
+    value: &'a str,
+}
+
 /// `None` if the server has it all.
-fn body(run: &str, entries: &[Entry], sent: &BTreeMap<String, u64>) -> Option<Value> {
-    let (mut metrics, mut params, mut tags) = (Vec::new(), Vec::new(), Vec::new());
+fn body(run_id: &str, entries: &[Entry], sent: &BTreeMap<String, u64>) -> Result<Option<String>, Failure> {
+    let mut batch = Batch { run_id, metrics: Vec::new(), params: Vec::new(), tags: Vec::new() };
     for entry in entries {
         match entry {
             Entry::Metrics { step, time, values } => {
                 // All values without a step have step 0, so that it tells nothing.
-                let is_new = |key: &String| *step == 0 || sent.get(key).is_none_or(|sent| step > sent);
+                let is_new = |key: &String| sent.is_empty() || *step == 0 || sent.get(key).is_none_or(|sent| step > sent);
                 let new = values.iter().filter(|(key, _)| is_new(key));
-                metrics.extend(new.map(|(key, value)| json!({"key": key, "value": value, "timestamp": time, "step": step})));
+                batch.metrics.extend(new.map(|(key, value)| Metric { key, value: *value, timestamp: *time, step: *step }));
             }
-            Entry::Param { key, value } => params.push(json!({"key": key, "value": value})),
-            Entry::Tag { key, value } => tags.push(json!({"key": key, "value": value})),
+            Entry::Param { key, value } => batch.params.push(Pair { key, value }),
+            Entry::Tag { key, value } => batch.tags.push(Pair { key, value }),
             Entry::File { .. } | Entry::Status { .. } => {}
         }
     }
-    let mut body = Map::from_iter([("run_id".to_owned(), run.into())]);
-    for (name, list) in [("metrics", metrics), ("params", params), ("tags", tags)] {
-        if !list.is_empty() {
-            body.insert(name.to_owned(), list.into());
-        }
+    if batch.metrics.is_empty() && batch.params.is_empty() && batch.tags.is_empty() {
+        return Ok(None);
     }
-    (body.len() > 1).then(|| body.into())
+    serde_json::to_string(&batch).map(Some).map_err(|error| Failure::refused(error.to_string()))
 }
 
 fn escaped(path: &str) -> String {
@@ -243,7 +270,6 @@ fn content_type(name: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mlflow::entry::Number;
 
     fn param(number: usize, length: usize) -> Entry {
         Entry::Param { key: format!("p{number}"), value: "x".repeat(length) }
@@ -264,7 +290,7 @@ mod tests {
             (vec![metrics(1), status, metrics(1)], 1),
         ] {
             assert_eq!(fitting(&entries), expected);
-            assert!(body("run", &entries[..expected], &BTreeMap::new()).unwrap().to_string().len() < 1_000_000);
+            assert!(body("run", &entries[..expected], &BTreeMap::new()).unwrap().unwrap().len() < 1_000_000);
         }
     }
 }

@@ -1,8 +1,9 @@
 //! What is sent to a server or written to the file store.
 
+use std::fmt;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::Status;
 use crate::outbox::Record;
@@ -105,16 +106,34 @@ impl Serialize for Number {
 
 impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Either {
-            Finite(f64),
-            Other(String),
+        /// One look decides, where an enum without tags would keep a copy and try one form after the other.
+        struct Either;
+
+        impl de::Visitor<'_> for Either {
+            type Value = Number;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number")
+            }
+
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Number, E> {
+                Ok(Number(value))
+            }
+
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Number, E> {
+                Ok(Number(value as f64))
+            }
+
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Number, E> {
+                Ok(Number(value as f64))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Number, E> {
+                text.parse().map(Number).map_err(E::custom)
+            }
         }
-        Ok(Self(match Either::deserialize(deserializer)? {
-            Either::Finite(value) => value,
-            Either::Other(text) => text.parse().map_err(serde::de::Error::custom)?,
-        }))
+
+        deserializer.deserialize_any(Either)
     }
 }
 

@@ -86,8 +86,9 @@ impl Tracker for Fake {
         &self.http
     }
 
-    fn logger(&self, folder: &Path, patience: Duration) -> Box<dyn Logger> {
-        Box::new(super::tests::logger(self, folder).bearer_token("token-7").patience(patience))
+    fn logger_at(&self, address: &str, folder: &Path, patience: Duration) -> Box<dyn Logger> {
+        let logger = super::tests::logger(self, folder).tracking_uri(address);
+        Box::new(logger.bearer_token("token-7").patience(patience))
     }
 
     fn steps(&self) -> Vec<u64> {
@@ -139,7 +140,7 @@ impl State {
                 Some(at) if method == "runs/update" => {
                     self.runs[at].status = body["status"].as_str().unwrap().to_owned();
                     self.runs[at].end = body["end_time"].as_u64();
-                    (200, json!({}))
+                    (200, json!({"run_info": {"status": body["status"]}}))
                 }
                 Some(_) if request.body.len() > 1_000_000 => invalid("too long"),
                 Some(at) => self.runs[at].log(&body),
@@ -182,7 +183,7 @@ impl State {
         let (run, path) = path.split_once("/artifacts/").unwrap();
         let at = self.at(run).unwrap();
         self.runs[at].artifacts.insert(path.to_owned(), request.body.clone());
-        (200, Value::Null)
+        (200, json!({}))
     }
 }
 

@@ -51,8 +51,18 @@ impl MlflowLogger {
         true
     }
 
-    /// Records a medium as a file of its own.
-    fn medium(&mut self, to: String, step: Option<u64>, bytes: &[u8]) -> Result<()> {
+    /// Records a medium, known by its kind and tag, as a file of its own.
+    fn medium(&mut self, of: (&str, &str, &str), step: Option<u64>, bytes: &[u8]) -> Result<()> {
+        let to = self.file_of(of, step);
+        self.record(to, step, bytes)
+    }
+
+    fn file_of(&mut self, (kind, tag, extension): (&str, &str, &str), step: Option<u64>) -> String {
+        let folder = self.fitter.folder(&self.settings.experiment, tag);
+        media::file_name(kind, &folder, step, extension)
+    }
+
+    fn record(&mut self, to: String, step: Option<u64>, bytes: &[u8]) -> Result<()> {
         let of = (format!("@{to}"), step.unwrap_or(0));
         if self.is_delivered(&of.0, of.1) {
             return Ok(());
@@ -151,15 +161,15 @@ impl Logger for MlflowLogger {
     }
 
     fn log_histogram(&mut self, tag: &str, histogram: &Histogram, step: Option<u64>) -> Result<()> {
-        self.medium(media::file_name("histograms", tag, step, "json"), step, &media::histogram(histogram))
+        self.medium(("histograms", tag, "json"), step, &media::histogram(histogram))
     }
 
     fn log_text(&mut self, tag: &str, text: &Text, step: Option<u64>) -> Result<()> {
-        self.medium(media::file_name("texts", tag, step, "md"), step, text.markdown.as_bytes())
+        self.medium(("texts", tag, "md"), step, text.markdown.as_bytes())
     }
 
     fn log_audio(&mut self, tag: &str, audio: &Audio, step: Option<u64>) -> Result<()> {
-        self.medium(media::file_name("audio", tag, step, "wav"), step, &audio.to_wav()?)
+        self.medium(("audio", tag, "wav"), step, &audio.to_wav()?)
     }
 
     fn log_figure(&mut self, tag: &str, figure: &Figure, step: Option<u64>) -> Result<()> {
@@ -167,12 +177,12 @@ impl Logger for MlflowLogger {
             FigureFormat::Svg => "svg",
             FigureFormat::Png => "png",
         };
-        self.medium(media::file_name("figures", tag, step, extension), step, figure.bytes())
+        self.medium(("figures", tag, extension), step, figure.bytes())
     }
 
     fn log_table(&mut self, tag: &str, table: &Table, step: Option<u64>) -> Result<()> {
-        let path = media::file_name("tables", tag, step, "json");
-        self.medium(path.clone(), step, &media::table(table))?;
+        let path = self.file_of(("tables", tag, "json"), step);
+        self.record(path.clone(), step, &media::table(table))?;
         if self.tables.contains(&path) {
             return Ok(());
         }
@@ -182,7 +192,7 @@ impl Logger for MlflowLogger {
     }
 
     fn log_graph(&mut self, graph: &Graph) -> Result<()> {
-        self.medium("graph.txt".to_owned(), None, graph.to_text().as_bytes())
+        self.record("graph.txt".to_owned(), None, graph.to_text().as_bytes())
     }
 
     /// A file or all files of a folder, under their names. With aliases or metadata a file gets a folder of its own (named as
@@ -200,7 +210,7 @@ impl Logger for MlflowLogger {
             (false, true) if !folder.ends_with(&*stem) => format!("{folder}/{stem}"),
             (false, _) => folder.to_owned(),
         };
-        let place = |name: &str| keys::folder(&format!("{home}/{name}")).into_owned();
+        let place = |name: &str| keys::folder(&format!("{home}/{name}"));
         for (from, below) in artifact.files()? {
             let to = place(if is_folder { &below } else { name });
             self.sink()?.put_file(to, std::path::absolute(from)?, is_model)?;

@@ -24,9 +24,8 @@ pub(super) fn image_time(name: &str) -> Option<u64> {
     name.rsplit_once("+timestamp+")?.1.split('+').next()?.parse().ok()
 }
 
-/// `kind/tag/step_N.extension`; without a step there is one file for all.
-pub(super) fn file_name(kind: &str, tag: &str, step: Option<u64>, extension: &str) -> String {
-    let folder = keys::folder(tag);
+/// `kind/tag/step_N.extension` in the folder of a tag; without a step there is one file for all.
+pub(super) fn file_name(kind: &str, folder: &str, step: Option<u64>, extension: &str) -> String {
     step.map_or_else(|| format!("{kind}/{folder}.{extension}"), |step| format!("{kind}/{folder}/step_{step}.{extension}"))
 }
 
@@ -134,10 +133,10 @@ mod tests {
 
     #[test]
     fn names_are_those_that_mlflow_parses() {
-        let [name, small] = image_names("val/dogs %", 3, 17, "1-2");
+        let [name, small] = image_names("val/dogs 1", 3, 17, "1-2");
         assert_eq!(
             (name.as_str(), small.as_str()),
-            ("images/val~dogs _+step+3+timestamp+17+1-2.png", "images/val~dogs _+step+3+timestamp+17+1-2+compressed.png",)
+            ("images/val~dogs 1+step+3+timestamp+17+1-2.png", "images/val~dogs 1+step+3+timestamp+17+1-2+compressed.png",)
         );
         assert_eq!(image_time(&small), Some(17));
         assert_eq!(file_name("texts", "a/b", Some(3), "md"), "texts/a/b/step_3.md");

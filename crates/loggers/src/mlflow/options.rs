@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::MlflowLogger;
-use super::address::Address;
+use crate::address::Address;
 use crate::http::Auth;
 use crate::model_log::ModelLog;
 use crate::{LogModel, Secret};
@@ -66,7 +66,7 @@ impl MlflowLogger {
 
     /// Says who asks, with a name and a password.
     pub fn basic_auth(mut self, user: impl Into<String>, password: impl Into<Secret>) -> Self {
-        self.settings.auth = Auth::Basic { user: user.into(), password: password.into() };
+        self.settings.auth = Auth::Basic { user: Secret::new(user), password: password.into() };
         self
     }
 
@@ -97,6 +97,13 @@ impl MlflowLogger {
     /// Whether what could not be delivered is an error. Default: false, a warning.
     pub fn strict(mut self, strict: bool) -> Self {
         self.settings.strict = strict;
+        self
+    }
+
+    /// How many bytes may wait for a server on the disk. While as many do, what is logged is left out, and counted as refused.
+    /// Default: 10 GiB.
+    pub fn spool_limit(mut self, bytes: u64) -> Self {
+        self.settings.limit = bytes;
         self
     }
 

@@ -29,6 +29,8 @@ pub(crate) struct Note {
     /// Chosen here, before the server has a name for the run.
     pub(super) id: String,
     pub(super) server: String,
+    /// Whether the server was told who asks. Another process has to know it from its environment.
+    pub(super) has_login: bool,
     pub(super) experiment: String,
     pub(super) artifact_location: Option<String>,
     pub(super) run_name: Option<String>,
@@ -57,7 +59,7 @@ impl Note {
         }
         let there = self.known.as_ref().map(|known| &known.run_id).or(self.existing.as_ref());
         let mut run = match there {
-            Some(id) => client.get(&format!("{API}/runs/get?run_id={}", percent(id)))?.json()?["run"].take(),
+            Some(id) => client.get(&format!("{API}/runs/get?run_id={}", percent(id)))?["run"].take(),
             None => self.make(client, folder)?,
         };
         let known = known(&run)?;
@@ -114,7 +116,6 @@ impl Note {
     fn find_experiment(&self, client: &Client) -> Result<Option<String>, Failure> {
         match client.get(&format!("{API}/experiments/get-by-name?experiment_name={}", percent(&self.experiment))) {
             Ok(answer) => {
-                let answer = answer.json()?;
                 let experiment = &answer["experiment"];
                 if experiment["lifecycle_stage"] == "deleted" {
                     let name = &self.experiment;

@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::address::{self, Address, Place};
+use super::address::{self, Place};
 use super::carrier::{Learnt, Server};
 use super::entry::Entry;
 use super::files::{self, FileStore};
 use super::keys::Fitter;
 use super::run::{Known, Note};
 use super::system;
+use crate::address::Address;
 use crate::http::{Auth, Client};
-use crate::outbox::{Outbox, Route, Sending};
-use crate::{Delivery, Result, identity, position};
+use crate::outbox::{self, Outbox, Route, Sending};
+use crate::{Delivery, Error, Result, identity, position};
 
 /// What a logger was told before it was opened.
 #[derive(Debug, Clone)]
@@ -34,6 +35,8 @@ pub(super) struct Settings {
     pub(super) save_dir: PathBuf,
     pub(super) strict: bool,
     pub(super) patience: Duration,
+    /// See [`Sending`].
+    pub(super) limit: u64,
 }
 
 impl Default for Settings {
@@ -51,6 +54,7 @@ impl Default for Settings {
             save_dir: PathBuf::new(),
             strict: false,
             patience: Duration::from_secs(30),
+            limit: outbox::LIMIT,
         }
     }
 }
@@ -59,12 +63,16 @@ impl Settings {
     fn address(&self) -> Address {
         let given = self.uri.clone();
         let named = || std::env::var("MLFLOW_TRACKING_URI").ok().filter(|uri| !uri.trim().is_empty()).map(|uri| Address::new(&uri));
-        let own = || Address { text: self.save_dir.join("mlruns").to_string_lossy().into_owned(), login: None };
+        let own = || Address::new(&self.save_dir.join("mlruns").to_string_lossy());
         given.or_else(named).unwrap_or_else(own)
     }
 
     pub(super) fn place(&self) -> Result<Place> {
-        self.address().place(&self.experiment)
+        Place::of(&self.address(), &self.experiment)
+    }
+
+    fn auth(&self) -> Auth {
+        address::auth(&self.auth, &self.address())
     }
 
     fn note(&self, id: &str, server: &str, fitter: &mut Fitter) -> Note {
@@ -78,6 +86,7 @@ impl Settings {
         Note {
             id: id.to_owned(),
             server: server.to_owned(),
+            has_login: !server.is_empty() && !matches!(self.auth(), Auth::None),
             experiment: self.experiment.clone(),
             artifact_location: self.artifact_location.clone(),
             run_name: self.run_name.clone(),
@@ -97,7 +106,7 @@ impl Settings {
     }
 
     fn outbox(&self, folder: PathBuf, note: &Note, learnt: &Learnt) -> Result<Outbox<Entry>> {
-        let mut client = Client::new(&note.server, address::auth(&self.auth, &self.address()));
+        let mut client = Client::new(&note.server, self.auth());
         if self.insecure || address::insecure_by_environment() {
             client = client.without_verification();
         } else if let Some(authorities) = self.authorities.clone().or_else(address::authorities_by_environment) {
@@ -105,7 +114,8 @@ impl Settings {
         }
         learnt.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&note.known);
         let carrier = Server::new(client, note.clone(), folder.clone(), Arc::clone(learnt));
-        let sending = Sending { strict: self.strict, patience: self.patience, ..Sending::new(&self.experiment) };
+        let (strict, patience, limit) = (self.strict, self.patience, self.limit);
+        let sending = Sending { patience, strict, limit, ..Sending::new(&self.experiment) };
         let outbox = Outbox::open(folder, carrier, sending)?;
         note.save(outbox.folder())?;
         Ok(outbox)
@@ -126,9 +136,17 @@ impl Route for Note {
         let settings = Settings { experiment: self.experiment.clone(), strict: true, patience, ..Settings::default() };
         // The environment may hold the login of this server in its address.
         let named = settings.address();
-        let is_same = matches!(named.place(&self.experiment), Ok(Place::Server(server)) if server == self.server);
-        let uri = if is_same { named } else { Address { text: self.server.clone(), login: None } };
-        Settings { uri: Some(uri), ..settings }.outbox(folder.to_owned(), &self, &Learnt::default())?.settle()
+        let is_same = matches!(Place::of(&named, &self.experiment), Ok(Place::Server(server)) if server == self.server);
+        let uri = if is_same { named } else { Address::new(&self.server) };
+        let settings = Settings { uri: Some(uri), ..settings };
+        if self.has_login && matches!(settings.auth(), Auth::None) {
+            return Err(Error::Missing {
+                logger: self.experiment,
+                what: "the token or login that the run had for its server",
+                hint: "set `MLFLOW_TRACKING_TOKEN`, or `MLFLOW_TRACKING_USERNAME` and `MLFLOW_TRACKING_PASSWORD`",
+            });
+        }
+        settings.outbox(folder.to_owned(), &self, &Learnt::default())?.settle()
     }
 }
 

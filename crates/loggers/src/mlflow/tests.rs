@@ -66,7 +66,7 @@ fn a_run_is_made_and_filled_with_the_requests_of_mlflows_client() {
     assert_eq!(
         batch["metrics"],
         json!([
-            {"key": "a-loss mean", "value": "NaN", "timestamp": time, "step": 3},
+            {"key": "a-loss _mean_-a5e08f9a2618", "value": "NaN", "timestamp": time, "step": 3},
             {"key": "a-up", "value": "Infinity", "timestamp": time, "step": 3},
             {"key": "a-acc", "value": 0.5, "timestamp": time, "step": 3},
             {"key": "a-acc", "value": f64::from(0.1_f32), "timestamp": last, "step": 0},

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::operation::{Element, Operation};
 use crate::append::{Append, Replacement};
 use crate::identity::{now_ms, now_s, random_hex, random_id};
-use crate::{Error, Result};
+use crate::{Error, Result, names};
 
 /// A file of operations is closed at about this length, as by Neptune's client.
 const FILE: u64 = 64 << 20;
@@ -115,7 +115,9 @@ impl Queue {
         let dot = if extension.is_empty() { "" } else { "." };
         let clean: String = path.join("_").chars().map(|c| if c.is_alphanumeric() || "-_=.".contains(c) { c } else { '_' }).collect();
         // A file's name has a limit, and the number makes it the only one.
-        let name = format!("{}-{:08}{dot}{extension}", clean.chars().take(60).collect::<String>(), self.version + 1);
+        let (clean, extension) = (names::fit(&clean, 80, |_| true), names::fit(extension, 40, names::in_path));
+        let extension = if dot.is_empty() { "" } else { &*extension };
+        let name = format!("{clean}-{:08}{dot}{extension}", self.version + 1);
         (self.folder.join(UPLOADS).join(&name), name)
     }
 

@@ -17,12 +17,13 @@ impl Backoff {
         self.failures = 0;
     }
 
-    /// The wait after one more failure. What the server asks for is a lower bound; one that asks for none is not pestered.
+    /// The wait after one more failure, a minute at most. What the server asks for is a lower bound up to there; one that asks for
+    /// none is not pestered.
     pub(super) fn next(&mut self, asked: Option<Duration>) -> Duration {
         let wait = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
         self.failures = self.failures.saturating_add(1);
         let jittered = wait.mul_f64(fastrand::f64().mul_add(0.5, 0.5));
-        asked.map_or(jittered, |asked| (asked + asked.mul_f64(0.1 * fastrand::f64())).max(jittered))
+        asked.map_or(jittered, |asked| asked.min(LONGEST).mul_f64(fastrand::f64().mul_add(0.1, 1.0)).max(jittered).min(LONGEST))
     }
 }
 
@@ -43,5 +44,8 @@ mod tests {
         let asked = Duration::from_secs(7);
         assert!((asked..=asked.mul_f64(1.1)).contains(&backoff.next(Some(asked))));
         assert!(backoff.next(Some(Duration::ZERO)) >= FIRST);
+        for asked in [Duration::MAX, Duration::from_secs(99_999_999), Duration::from_secs(61)] {
+            assert_eq!(backoff.next(Some(asked)), LONGEST);
+        }
     }
 }

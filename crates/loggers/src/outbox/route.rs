@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::spool;
-use crate::append::replace_json;
+use crate::private::replace_json;
 use crate::{Delivery, Error, Result};
 
 const FILE: &str = "run.json";
@@ -22,6 +22,9 @@ pub(crate) trait Route: Serialize + DeserializeOwned {
     fn server(&self) -> String;
 
     /// Sends what waits in the folder that this was loaded from. What is not delivered is an error.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the run had a login that the environment does not hold.
     fn deliver(self, folder: &Path, patience: Duration) -> Result<Delivery>;
 
     /// How many records wait.

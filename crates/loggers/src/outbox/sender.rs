@@ -6,8 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
-use super::spool::{self, Mark};
-use super::{ACKED, Carrier, Failure, KEPT, Record, Sending};
+use super::spool::{self, Batch, Mark};
+use super::{ACKED, Carrier, Failure, Record, Sending, keep};
 use crate::hold::Hold;
 use crate::{Delivery, Result};
 
@@ -31,6 +31,13 @@ struct State {
     pushed: u64,
     delivered: u64,
     refused: u64,
+    /// Lines that were put apart: by this process, and before it.
+    damaged: u64,
+    damaged_before: u64,
+    /// So many bytes of files wait for their records.
+    files: u64,
+    /// It was said that no more may wait.
+    is_limit_told: bool,
     /// Somebody waits.
     urgent: bool,
     /// The pause between two attempts is to end now.
@@ -54,6 +61,10 @@ impl Shared {
             pushed: waiting,
             delivered: 0,
             refused: 0,
+            damaged: 0,
+            damaged_before: 0,
+            files: 0,
+            is_limit_told: false,
             urgent: false,
             nudged: false,
             closed: false,
@@ -73,10 +84,41 @@ impl Shared {
         self.lock().pushed += 1;
     }
 
+    /// What an earlier process has left beside the records.
+    pub(super) fn found(&self, damaged: u64, files: u64) {
+        let mut state = self.lock();
+        (state.damaged_before, state.files) = (damaged, files);
+    }
+
+    /// How much waits, with what is behind the last position.
+    pub(super) fn waits_up_to(&self, end: u64) -> u64 {
+        let state = self.lock();
+        end.saturating_sub(state.acked) + state.files
+    }
+
+    pub(super) fn kept(&self, bytes: u64) {
+        self.lock().files += bytes;
+    }
+
+    pub(super) fn removed(&self, bytes: u64) {
+        let mut state = self.lock();
+        state.files = state.files.saturating_sub(bytes);
+    }
+
+    /// A record was not taken. Whether that is news.
+    pub(super) fn left_out(&self, reason: &str) -> bool {
+        let mut state = self.lock();
+        state.pushed += 1;
+        state.refused += 1;
+        state.refusal.get_or_insert_with(|| reason.to_owned());
+        !std::mem::replace(&mut state.is_limit_told, true)
+    }
+
     pub(super) fn flushed(&self, end: u64) {
         let mut state = self.lock();
-        if state.flushed != end {
-            state.flushed = end;
+        // While something waits already, the sender looks by itself when it is time.
+        let is_idle = state.acked == state.flushed;
+        if std::mem::replace(&mut state.flushed, end) != end && is_idle {
             self.changed.notify_all();
         }
     }
@@ -185,6 +227,15 @@ impl Shared {
         self.changed.notify_all();
     }
 
+    fn put_apart(&self, to: u64) {
+        let mut state = self.lock();
+        state.acked = to;
+        state.damaged += 1;
+        state.busy = false;
+        state.progress = Instant::now();
+        self.changed.notify_all();
+    }
+
     /// Whether this is news.
     fn failed(&self, reason: &str) -> bool {
         self.lock().trouble.replace(reason.to_owned()).is_none()
@@ -193,8 +244,9 @@ impl Shared {
 
 impl State {
     fn delivery(&self) -> Delivery {
-        let (delivered, refused) = (self.delivered, self.refused);
-        Delivery { delivered, refused, spooled: self.pushed.saturating_sub(delivered + refused) }
+        let Self { delivered, refused, damaged, damaged_before, pushed, .. } = *self;
+        let spooled = pushed.saturating_sub(delivered + refused + damaged);
+        Delivery { delivered, refused, spooled, damaged: damaged + damaged_before }
     }
 }
 
@@ -204,7 +256,10 @@ pub(super) struct Sender<R> {
     sending: Sending,
     shared: Arc<Shared>,
     acked: Mark,
+    /// What was read and not sent yet. A carrier may take a part of it only, and a server may be away.
+    batch: Batch<R>,
     refusals: u64,
+    told_of_damage: bool,
     /// A request may outlive the outbox.
     _hold: Hold,
 }
@@ -212,7 +267,7 @@ pub(super) struct Sender<R> {
 impl<R: Record> Sender<R> {
     pub(super) fn new(folder: PathBuf, hold: Hold, carrier: Box<dyn Carrier<R>>, sending: Sending, shared: Arc<Shared>) -> Result<Self> {
         let acked = Mark::open(&folder, ACKED)?;
-        Ok(Self { folder, carrier, sending, shared, acked, refusals: 0, _hold: hold })
+        Ok(Self { folder, carrier, sending, shared, acked, batch: Batch::default(), refusals: 0, told_of_damage: false, _hold: hold })
     }
 
     pub(super) fn run(mut self) {
@@ -259,15 +314,25 @@ impl<R: Record> Sender<R> {
     fn send(&mut self, from: u64, to: u64) -> Result<bool, (Option<Duration>, String)> {
         let local = |error: crate::Error| (None, error.to_string());
         let (count, bytes) = (self.sending.max_records, self.sending.max_bytes);
-        let mut batch = spool::read::<R>(&self.folder, from, to, count, bytes).map_err(local)?;
-        if batch.records.is_empty() {
-            // Lines that cannot be read are passed over.
-            self.shared.advance(to, 0, None);
-            self.acked.note(to).map_err(local)?;
-            return Ok(false);
+        if self.batch.records.is_empty() {
+            self.batch = spool::read(&self.folder, from, to, count, bytes).map_err(local)?;
+            for file in self.batch.records.iter_mut().flat_map(Record::files) {
+                *file = self.folder.join(&*file);
+            }
         }
-        for file in batch.records.iter_mut().flat_map(Record::files) {
-            *file = self.folder.join(&*file);
+        let batch = &mut self.batch;
+        if batch.records.is_empty() {
+            let Some((line, behind)) = batch.damaged.take() else {
+                self.shared.rest();
+                return Ok(false);
+            };
+            keep::put_apart(&self.folder, &line).map_err(|error| local(error.into()))?;
+            self.acked.note(behind).map_err(local)?;
+            self.shared.put_apart(behind);
+            if !std::mem::replace(&mut self.told_of_damage, true) {
+                tracing::warn!(logger = self.sending.logger, "{}", keep::says_damaged(&self.folder));
+            }
+            return Ok(behind < to);
         }
         let outcome = catch_unwind(AssertUnwindSafe(|| self.carrier.deliver(&batch.records)))
             .unwrap_or_else(|_| Err(Failure::refused("the sender panicked")));
@@ -287,10 +352,11 @@ impl<R: Record> Sender<R> {
         };
         let behind = batch.ends[taken - 1];
         self.acked.note(behind).map_err(local)?;
-        let kept = self.folder.join(KEPT);
-        for file in batch.records[..taken].iter_mut().flat_map(Record::files).filter(|file| file.starts_with(&kept)) {
-            // One that stays takes room and does no other harm.
-            let _ = fs_err::remove_file(file);
+        batch.ends.drain(..taken);
+        for mut record in batch.records.drain(..taken) {
+            for file in record.files() {
+                self.shared.removed(keep::remove(&self.folder, file));
+            }
         }
         let delivered = if refusal.is_some() { 0 } else { taken as u64 };
         self.shared.advance(behind, delivered, refusal);

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::ACKED;
 use crate::append::Append;
-use crate::{Error, Result};
+use crate::{Error, Result, private};
 
 /// A file of records is closed at this length; it is removed as soon as nobody needs it any more.
 const SEGMENT: u64 = 16 << 20;
@@ -46,6 +46,11 @@ impl Spool {
             }
             whole += length;
         }
+    }
+
+    /// The position behind everything that was pushed.
+    pub(super) fn pushed(&mut self) -> u64 {
+        self.end() + self.file.buffer().len() as u64
     }
 
     /// The position behind everything that was flushed.
@@ -124,7 +129,7 @@ fn base_of(name: &str) -> Option<u64> {
 
 fn open_segment(folder: &Path, base: u64) -> Result<Append> {
     let path = segment(folder, base);
-    let file = fs_err::OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&path)?;
+    let file = private::options().create(true).read(true).write(true).truncate(false).open(&path)?;
     let length = file.metadata()?.len();
     Ok(Append::new(file.into_parts().0, path, length))
 }
@@ -139,7 +144,7 @@ pub(super) struct Mark(fs_err::File);
 
 impl Mark {
     pub(super) fn open(folder: &Path, name: &str) -> Result<Self> {
-        Ok(Self(fs_err::OpenOptions::new().create(true).write(true).truncate(false).open(folder.join(name))?))
+        Ok(Self(private::options().create(true).write(true).truncate(false).open(folder.join(name))?))
     }
 
     pub(super) fn note(&mut self, position: u64) -> Result<()> {
@@ -152,49 +157,78 @@ impl Mark {
 pub(super) struct Batch<R> {
     pub(super) records: Vec<R>,
     pub(super) ends: Vec<u64>,
+    /// In the place of records: a line that is none, and the position behind it. The disk was damaged, or another version
+    /// wrote it.
+    pub(super) damaged: Option<(Vec<u8>, u64)>,
 }
 
-/// Reads records from a position on, up to a position, a count and about so many bytes. A line that is no record is left
-/// out with a warning: the disk was damaged or another version wrote it.
+impl<R> Default for Batch<R> {
+    fn default() -> Self {
+        Self { records: Vec::new(), ends: Vec::new(), damaged: None }
+    }
+}
+
+/// Reads records from a position on, up to a position, a count and about so many bytes, and up to a line that is none.
 pub(super) fn read<R: DeserializeOwned>(folder: &Path, from: u64, to: u64, count: usize, bytes: u64) -> Result<Batch<R>> {
-    let mut found = Batch { records: Vec::new(), ends: Vec::new() };
-    let mut at = from;
+    let mut found = Batch::default();
+    let (mut at, mut line) = (from, Vec::new());
     while at < to && found.records.len() < count && at - from < bytes {
-        let Some(base) = base_holding(folder, at)? else { break };
-        let mut file = fs_err::File::open(segment(folder, base))?;
-        file.seek(SeekFrom::Start(at - base))?;
-        let mut lines = BufReader::with_capacity(1 << 16, file.take(to - at));
-        let (before, mut line) = (at, Vec::new());
-        while found.records.len() < count && at - from < bytes {
-            line.clear();
-            let length = lines.read_until(b'\n', &mut line)? as u64;
-            if length == 0 {
-                break;
-            }
-            at += length;
-            match serde_json::from_slice(&line) {
-                Ok(record) => {
-                    found.records.push(record);
-                    found.ends.push(at);
+        let before = at;
+        if let Some(mut lines) = lines_from(folder, at, to)? {
+            while found.records.len() < count && at - from < bytes {
+                line.clear();
+                let length = lines.read_until(b'\n', &mut line)? as u64;
+                if length == 0 {
+                    break;
                 }
-                Err(error) => tracing::warn!(folder = %folder.display(), %error, "a spooled record cannot be read; it is left out"),
+                at += length;
+                let Ok(record) = serde_json::from_slice(&line) else {
+                    found.damaged = found.records.is_empty().then_some((line, at));
+                    return Ok(found);
+                };
+                found.records.push(record);
+                found.ends.push(at);
             }
         }
         if at == before {
-            break;
+            // A file is gone, or shorter than it was.
+            let behind = bases(folder)?.into_iter().find(|base| *base > at).map_or(to, |base| base.min(to));
+            let missing = format!("bytes {at} to {behind} of the spool are missing").into_bytes();
+            found.damaged = found.records.is_empty().then_some((missing, behind));
+            return Ok(found);
         }
     }
     Ok(found)
 }
 
-/// How many records wait in a spool that another process may be writing to, and the position behind all. A half line is no
-/// record.
-pub(crate) fn waiting(folder: &Path) -> Result<(u64, u64)> {
-    let acked = noted(folder, ACKED).unwrap_or(0);
+/// All records between two positions, but for damaged lines.
+pub(super) fn read_all<R: DeserializeOwned>(folder: &Path, mut from: u64, to: u64) -> Result<Vec<R>> {
+    let mut all = Vec::new();
+    while from < to {
+        let batch = read(folder, from, to, usize::MAX, u64::MAX)?;
+        let damaged = batch.damaged.map(|(_, behind)| behind);
+        let Some(behind) = damaged.or_else(|| batch.ends.last().copied()) else { break };
+        all.extend(batch.records);
+        from = behind;
+    }
+    Ok(all)
+}
+
+/// The lines of the file that a position lies in, from there on.
+fn lines_from(folder: &Path, at: u64, to: u64) -> Result<Option<BufReader<io::Take<fs_err::File>>>> {
+    let Some(base) = bases(folder)?.into_iter().rfind(|base| *base <= at) else { return Ok(None) };
+    let mut file = fs_err::File::open(segment(folder, base))?;
+    file.seek(SeekFrom::Start(at - base))?;
+    Ok(Some(BufReader::with_capacity(1 << 16, file.take(to - at))))
+}
+
+/// How many lines there are from a position on, and the position behind all. A half line counts for nothing, and another
+/// process may be writing. None of them is in memory: a server may have been away for days.
+pub(crate) fn count(folder: &Path, from: u64) -> Result<(u64, u64)> {
     let bases = bases(folder)?;
-    let (mut count, mut end) = (0, acked);
+    let (mut count, mut end) = (0, from);
     for (at, &base) in bases.iter().enumerate() {
-        if bases.get(at + 1).is_some_and(|next| *next <= acked) {
+        if bases.get(at + 1).is_some_and(|next| *next <= from) {
             continue;
         }
         let mut file = match fs_err::File::open(segment(folder, base)) {
@@ -203,11 +237,11 @@ pub(crate) fn waiting(folder: &Path) -> Result<(u64, u64)> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error.into()),
         };
-        let from = acked.saturating_sub(base);
-        file.seek(SeekFrom::Start(from))?;
+        let before = from.saturating_sub(base);
+        file.seek(SeekFrom::Start(before))?;
         let mut lines = BufReader::with_capacity(1 << 16, file);
         let mut line = Vec::new();
-        end = base + from;
+        end = base + before;
         while lines.read_until(b'\n', &mut line)? > 0 && line.ends_with(b"\n") {
             count += 1;
             end += line.len() as u64;
@@ -215,6 +249,11 @@ pub(crate) fn waiting(folder: &Path) -> Result<(u64, u64)> {
         }
     }
     Ok((count, end))
+}
+
+/// How many records wait in a spool, and the position behind all.
+pub(crate) fn waiting(folder: &Path) -> Result<(u64, u64)> {
+    count(folder, noted(folder, ACKED).unwrap_or(0))
 }
 
 /// Where the segments of a spool begin, in order.
@@ -225,21 +264,4 @@ pub(super) fn bases(folder: &Path) -> Result<Vec<u64>> {
     }
     bases.sort_unstable();
     Ok(bases)
-}
-
-/// How many records lie between two positions. Few of them are in memory at a time: a server may have been away for days.
-pub(super) fn count<R: DeserializeOwned>(folder: &Path, mut from: u64, to: u64) -> Result<u64> {
-    const PART: usize = 1000;
-    let mut count = 0;
-    loop {
-        let batch = read::<R>(folder, from, to, PART, u64::MAX)?;
-        let Some(&behind) = batch.ends.last() else { return Ok(count) };
-        count += batch.records.len() as u64;
-        from = behind;
-    }
-}
-
-/// The segment that a position lies in.
-fn base_holding(folder: &Path, at: u64) -> Result<Option<u64>> {
-    Ok(bases(folder)?.into_iter().rfind(|base| *base <= at))
 }

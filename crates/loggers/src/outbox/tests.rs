@@ -233,12 +233,81 @@ fn a_kept_file_outlives_the_one_it_was_made_of() {
     assert!(outbox.keep_file(&folder.path().join("missing.ckpt")).is_err());
 }
 
+#[test]
+fn as_much_waits_as_may_and_what_is_left_out_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::default();
+    server.down.store(true, Ordering::SeqCst);
+    let limited = |limit| Sending { limit, ..sending() };
+    let mut outbox = Outbox::open(folder.path().join("spool"), server.clone(), limited(200)).unwrap();
+    push(&mut outbox, 0..12);
+    let kept = outbox.keep("a.png", &[0; 100]).unwrap();
+    outbox.push(&Number { value: 20, kept: Some(kept.clone()) }).unwrap();
+    assert!(!outbox.folder().join(kept).exists());
+    let delivery = give_up(&mut outbox).unwrap();
+    let taken = delivery.spooled;
+    assert!((4..12).contains(&taken) && delivery.refused == 13 - taken, "{delivery}");
+    // What was kept before counts, too, also in another process.
+    drop(outbox);
+    let mut outbox = Outbox::open(folder.path().join("spool"), server.of_the_next_process(), limited(100)).unwrap();
+    push(&mut outbox, 12..13);
+    assert_eq!(outbox.delivery().refused, 1);
+    // There is room again once the server has what waits.
+    outbox.settle().unwrap();
+    push(&mut outbox, 14..15);
+    let delivery = outbox.settle().unwrap();
+    assert_eq!((delivery.delivered, delivery.refused), (taken + 1, 1));
+    assert_eq!(server.got(), (0..taken).chain([14]).collect::<Vec<_>>());
+    drop(outbox);
+    let mut strict = Outbox::open(folder.path().join("spool"), server, Sending { limit: 0, strict: true, ..sending() }).unwrap();
+    let error = strict.push(&number(1)).unwrap_err();
+    assert!(error.to_string().contains("0 bytes wait for the server in"), "{error}");
+}
+
+#[test]
+fn what_is_missing_or_damaged_in_a_spool_is_counted_and_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::default();
+    server.down.store(true, Ordering::SeqCst);
+    let mut outbox = open(folder.path(), &server);
+    push(&mut outbox, 0..3);
+    let position = outbox.position().unwrap();
+    push(&mut outbox, 3..6);
+    give_up(&mut outbox).unwrap();
+    drop(outbox);
+    let spool = folder.path().join("spool");
+    let records = spool.join("records-00000000000000000000.jsonl");
+    let text = fs_err::read_to_string(&records).unwrap().replace("{\"value\":1,", "{\"val\u{0}e\":1,");
+    fs_err::write(&records, text).unwrap();
+    // A continued run sends the rest, and does not forget.
+    let mut outbox = open(folder.path(), &server.of_the_next_process());
+    outbox.rewind(position).unwrap();
+    push(&mut outbox, 3..6);
+    let delivery = outbox.settle().unwrap();
+    assert_eq!((delivery.delivered, delivery.spooled, delivery.damaged), (5, 0, 1));
+    assert_eq!(server.got(), [0, 2, 3, 4, 5]);
+    drop(outbox);
+    let next = server.of_the_next_process();
+    let mut outbox = Outbox::open(&spool, next, Sending { strict: true, ..sending() }).unwrap();
+    let error = outbox.settle().unwrap_err().to_string();
+    assert!(error.contains("damaged.jsonl` (0 delivered, 0 spooled, 0 refused, 1 damaged)"), "{error}");
+    drop(outbox);
+    fs_err::remove_file(spool.join("damaged.jsonl")).unwrap();
+    // A file that is gone, before one that is not.
+    fs_err::remove_file(&records).unwrap();
+    fs_err::write(spool.join(format!("records-{:020}.jsonl", 1_000_000)), "{\"value\":9,\"kept\":null}\n").unwrap();
+    let mut outbox = open(folder.path(), &server.of_the_next_process());
+    let delivery = outbox.settle().unwrap();
+    assert_eq!((delivery.delivered, delivery.damaged), (1, 1));
+    assert!(fs_err::read_to_string(spool.join("damaged.jsonl")).unwrap().contains("of the spool are missing"));
+}
+
 mod over_http {
     use serde_json::json;
 
     use super::*;
     use crate::Secret;
-    use crate::http::{Auth, Client, Content};
+    use crate::http::{Auth, Client};
     use crate::test_server::{Fault, TestServer};
 
     struct Poster(Client);
@@ -255,7 +324,7 @@ mod over_http {
         let folder = tempfile::tempdir().unwrap();
         let server = TestServer::start(|_| (200, json!({})));
         server.fail([
-            Fault::Status(429, Some(0)),
+            Fault::Status(429, Some("0")),
             Fault::HangUp,
             Fault::Status(500, None),
             Fault::CutAnswer,
@@ -270,19 +339,5 @@ mod over_http {
         let received = server.received();
         assert_eq!(received.last().unwrap().json(), json!({"first": 0, "last": 4}));
         assert_eq!(received[0].header("authorization"), Some("Bearer token-1"));
-    }
-
-    #[test]
-    fn a_refusal_names_the_address_and_no_secret() {
-        let server = TestServer::start(|request| (400, json!({"message": format!("bad {}", request.header("authorization").unwrap())})));
-        let client = Client::new(&server.address, Auth::Bearer(Secret::new("token-1")));
-        let failure = client.send("PUT", "files/a", &[], Content::Bytes { bytes: b"x", content_type: "text/plain" }).unwrap_err();
-        assert_eq!(failure.status(), Some(400));
-        let expected = format!(r#"PUT {}/files/a: status 400: {{"message":"bad Bearer [secret]"}}"#, server.address);
-        assert_eq!(failure.reason(), expected);
-        // Another server does not get the secret.
-        let other = TestServer::start(|request| (200, json!({"seen": request.header("authorization")})));
-        let answer = client.send("GET", &format!("{}/x", other.address), &[], Content::Nothing).unwrap();
-        assert_eq!(answer.json().unwrap(), json!({"seen": null}));
     }
 }

@@ -7,12 +7,14 @@ use std::path::{Component, Path};
 use super::file::EventFile;
 use super::resume;
 use super::run::{Extents, Run};
+use crate::names::{self, Notice};
 use crate::{Metrics, Result, position};
 
 /// The runs of the groups, by the names of their folders.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     runs: BTreeMap<String, Run>,
+    renamed: Notice,
 }
 
 impl Groups {
@@ -20,6 +22,8 @@ impl Groups {
     pub(super) fn write(&mut self, folder: &Path, first: &str, tag: &str, values: &Metrics, step: i64) -> Result<()> {
         for (name, value) in values.iter() {
             let key = folder_name(tag, name);
+            let wanted = format!("{}_{name}", plain(tag));
+            self.renamed.tell("tensorboard", &wanted, &key, "a value of a group becomes the name of a folder");
             let path = folder.join(&key);
             let create = || {
                 let mut file = EventFile::create(&path)?;
@@ -71,5 +75,26 @@ fn part_of(first: &str) -> String {
 
 /// The folder of one value of a group, which is one folder whatever the names are.
 fn folder_name(tag: &str, name: &str) -> String {
-    format!("{tag}_{name}").replace(['/', '\\', ':'], "_")
+    // That of the tag may be the same for two, which are told apart in the file; names have nothing but the folder.
+    names::part(&format!("{}_{}", plain(tag), names::part(name))).into_owned()
+}
+
+fn plain(tag: &str) -> String {
+    tag.replace(['/', '\\', ':'], "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_of_a_group_has_a_folder_of_its_own() {
+        assert_eq!((folder_name("loss", "train"), folder_name("a/b:c", "d")), ("loss_train".to_owned(), "a_b_c_d".to_owned()));
+        let names = ["x/y", "x_y", "x>y", "x<y", "a\u{0}", &"x".repeat(300), &"x".repeat(301), ".."];
+        let mut folders: Vec<String> = names.iter().map(|name| folder_name("t", name)).collect();
+        assert!(folders.iter().all(|folder| folder.len() < 200 && folder.chars().all(names::in_path)), "{folders:?}");
+        folders.sort_unstable();
+        folders.dedup();
+        assert_eq!(folders.len(), 8);
+    }
 }

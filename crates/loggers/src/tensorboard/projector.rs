@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::append::Replacement;
-use crate::{Error, Image, Result};
+use crate::{Error, Image, Result, names};
 
 /// What the dashboard looks for in a run's folder.
 const CONFIG: &str = "projector_config.pbtxt";
@@ -110,7 +110,8 @@ impl Embedding {
 
     /// Writes the files below `folder`; the entry is to be named in the configuration.
     pub(super) fn write(&self, folder: &Path, tag: &str, step: i64) -> Result<Entry> {
-        let place = format!("{step:05}/{}", tag.replace('%', "%25").replace('/', "%2f").replace('\\', "%5c"));
+        let name = tag.replace('%', "%25").replace('/', "%2f").replace('\\', "%5c");
+        let place = format!("{step:05}/{}", names::part(&name));
         let into = folder.join(&place);
         fs_err::create_dir_all(&into)?;
         let mut tensors = Replacement::new(&into.join("tensors.tsv"))?;

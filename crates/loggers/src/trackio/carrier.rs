@@ -8,10 +8,10 @@ use serde_json::{Map, Value, json};
 
 use super::Server;
 use super::entry::Entry;
-use crate::http::{Auth, Client, Content};
+use crate::http::{Auth, Client, Content, Expect};
 use crate::identity::random_hex;
 use crate::outbox::{Carrier, Failure, Outbox, Route, Sending};
-use crate::{Delivery, Result, Secret};
+use crate::{Delivery, Error, Result, Secret};
 
 /// Files of about so many bytes go in one request.
 const UPLOAD: usize = 16 << 20;
@@ -23,6 +23,9 @@ pub(crate) struct Destination {
     pub(super) project: String,
     pub(super) run: String,
     pub(super) run_id: String,
+    /// Whether the server was told who asks. Another process has to know it from its environment.
+    pub(super) has_token: bool,
+    pub(super) has_login: bool,
 }
 
 impl Server {
@@ -33,16 +36,22 @@ impl Server {
         }
     }
 
-    /// With the token that was given, or that the address or the environment holds.
-    pub(super) fn client(&self, given: Option<Secret>) -> Client {
-        let auth = match self {
-            Self::Url { token, .. } => {
+    /// The token that was given, or that the address or the environment holds, and the login of the address.
+    pub(super) fn auth(&self, given: Option<Secret>) -> [Auth; 2] {
+        let known = |auth: Option<Auth>| auth.unwrap_or_default();
+        match self {
+            Self::Url { token, login, .. } => {
                 let token = given.or_else(|| token.clone()).or_else(|| Secret::from_env("TRACKIO_WRITE_TOKEN"));
-                token.map(|token| Auth::Header("x-trackio-write-token", token))
+                let token = token.map(|token| Auth::Header("x-trackio-write-token", token));
+                [known(token), known(login.clone().map(|(user, password)| Auth::Basic { user, password }))]
             }
-            Self::Space(_) => given.or_else(|| Secret::from_env("HF_TOKEN")).map(Auth::Bearer),
-        };
-        Client::new(&self.address(), auth.unwrap_or_default())
+            Self::Space(_) => [known(given.or_else(|| Secret::from_env("HF_TOKEN")).map(Auth::Bearer)), Auth::None],
+        }
+    }
+
+    pub(super) fn client(&self, given: Option<Secret>) -> Client {
+        let [token, login] = self.auth(given);
+        Client::new(&self.address(), token).also(login)
     }
 }
 
@@ -58,7 +67,16 @@ impl Route for Destination {
     fn deliver(self, folder: &Path, patience: Duration) -> Result<Delivery> {
         // The environment may hold the token of this server in its address.
         let server = Server::from_env().filter(|named| named.address() == self.server.address());
-        let client = server.as_ref().unwrap_or(&self.server).client(None);
+        let server = server.as_ref().unwrap_or(&self.server);
+        let [token, login] = server.auth(None).map(|auth| !matches!(auth, Auth::None));
+        let missing = |what, hint| Err(Error::Missing { logger: "trackio".to_owned(), what, hint });
+        if self.has_token && !token {
+            return missing("the token that the run had for its server", "set `TRACKIO_WRITE_TOKEN`, for a Space `HF_TOKEN`");
+        }
+        if self.has_login && !login {
+            return missing("the login that the run had for its server", "set `TRACKIO_SERVER_URL` to its address with `user:password@`");
+        }
+        let client = server.client(None);
         let sending = Sending { strict: true, patience, ..Sending::new("trackio") };
         Outbox::open(folder, Sender { client, to: self }, sending)?.settle()
     }
@@ -121,7 +139,7 @@ impl Sender {
         let body = multipart(&boundary, files.iter().map(|(_, name, bytes)| (*name, bytes.as_slice())));
         let content_type = format!("multipart/form-data; boundary={boundary}");
         let content = Content::Bytes { bytes: &body, content_type: &content_type };
-        let mut answer = self.client.send("POST", "api/upload", &[], content)?.json()?;
+        let mut answer = self.client.send("POST", "api/upload", &[], content, Expect::Object).map_err(patient)?;
         let paths = match answer.get_mut("paths").map(Value::take) {
             Some(Value::Array(paths)) if paths.len() == files.len() => paths,
             _ => return Err(Failure::retry(format!("the server did not say where it put {} files", files.len()))),
@@ -148,11 +166,22 @@ impl Sender {
         body.insert(argument.to_owned(), Value::Array(values));
         // On a Space the token of the header counts.
         body.insert("hf_token".to_owned(), Value::Null);
-        let answer = self.client.post_json(&format!("api/{function}"), &Value::Object(body))?;
+        let answer = self.client.post_json(&format!("api/{function}"), &Value::Object(body)).map_err(patient)?;
         match answer.get("error").filter(|error| !error.is_null()) {
-            Some(error) => Err(Failure::refused(error.to_string())),
-            None => Ok(()),
+            Some(error) => Err(patient(Failure::refused(format!("api/{function}: {error}")))),
+            // What it was told to do is done, or stands in the server's own queue.
+            None if answer.get("data").is_some() => Ok(()),
+            None => Err(Failure::retry(format!("api/{function}: the answer has no `data`; is this a trackio server?"))),
         }
+    }
+}
+
+/// trackio refuses a token as it does anything else, and says in words that it is the token.
+fn patient(failure: Failure) -> Failure {
+    const TOKEN: [&str; 3] = ["write_token is required", "Expected a HF_TOKEN", "write access to the space"];
+    match failure {
+        Failure::Refused { reason, .. } if TOKEN.iter().any(|said| reason.contains(said)) => Failure::retry(reason),
+        other => other,
     }
 }
 

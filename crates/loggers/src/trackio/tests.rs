@@ -94,8 +94,8 @@ impl Tracker for Server {
         &self.1
     }
 
-    fn logger(&self, folder: &Path, patience: Duration) -> Box<dyn Logger> {
-        Box::new(logger(&self.1, folder).patience(patience))
+    fn logger_at(&self, address: &str, folder: &Path, patience: Duration) -> Box<dyn Logger> {
+        Box::new(logger(&self.1, folder).server_url(address).patience(patience))
     }
 
     fn steps(&self) -> Vec<u64> {
@@ -276,6 +276,33 @@ fn a_token_is_nowhere_to_be_read() {
     assert!(texts.len() > 5);
     assert!(texts.iter().all(|text| !text.contains(TOKEN)), "{texts:?}");
     assert!(texts[0].contains("[secret]"), "{texts:?}");
+}
+
+#[test]
+fn a_token_that_is_refused_in_words_is_waited_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "A write_token is required to log metrics or upload to this server. Use the write-access URL from trackio.show()";
+    let server = TestServer::start(move |_| (400, json!({"error": text})));
+    let mut logger = logger(&server, folder.path()).patience(Duration::ZERO);
+    logger.log_metrics(&[("loss", 1.0)].into(), Some(0)).unwrap();
+    logger.finalize(Status::Success).unwrap();
+    while server.received().len() < 2 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(logger.delivery().unwrap().refused, 0);
+}
+
+#[test]
+fn a_login_in_the_address_is_sent_beside_the_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Trackio::default().start();
+    let host = server.address.strip_prefix("http://").unwrap();
+    let mut logger = TrackioLogger::new().server_url(format!("http://me:pass@{host}/?write_token={TOKEN}")).save_dir(folder.path());
+    assert!(!format!("{logger:?}").contains("pass"));
+    logger.log_metrics(&[("loss", 1.0)].into(), Some(0)).unwrap();
+    logger.finalize(Status::Success).unwrap();
+    let received = server.received().pop().unwrap();
+    assert_eq!((received.header("authorization"), received.header("x-trackio-write-token")), (Some("Basic bWU6cGFzcw=="), Some(TOKEN)));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::identity::random_id;
-use crate::{Artifact, Result};
+use crate::{Artifact, Result, names};
 
 /// What the ids of W&B's own clients look like.
 const CLIENT_ID: usize = 128;
@@ -130,9 +130,9 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     digits.map(char::from).collect()
 }
 
-/// Names of artifacts have letters, digits, `-`, `_` and `.` only.
+/// Names of artifacts have letters, digits, `-`, `_` and `.` only, 128 at most.
 fn plain(name: &str) -> String {
-    name.chars().map(|letter| if letter.is_alphanumeric() || "-_.".contains(letter) { letter } else { '-' }).collect()
+    names::fit(name, 128, |letter| letter.is_ascii_alphanumeric() || "-_.".contains(letter)).into_owned()
 }
 
 #[cfg(test)]
@@ -151,7 +151,11 @@ mod tests {
             (bundle.digest.as_str(), bundle.files[0].md5.as_str()),
             ("d8c3a6620420e71c3d4efe3745b1ca7d", "kAFQmDzST7DWlj99KOF/cg==")
         );
-        assert_eq!((bundle.name.as_str(), bundle.aliases.as_slice()), ("model-x-1", ["latest".to_owned(), "best".to_owned()].as_slice()));
+        assert_eq!(
+            (bundle.name.as_str(), bundle.aliases.as_slice()),
+            (plain("model x/1").as_str(), ["latest".to_owned(), "best".to_owned()].as_slice())
+        );
+        assert!(bundle.name.starts_with("model_x_1-") && plain(&"x".repeat(129)).len() == 128, "{}", bundle.name);
         fs_err::create_dir(folder.path().join("b")).unwrap();
         fs_err::write(folder.path().join("b/c"), "").unwrap();
         let bundle = Bundle::of(&Artifact::new(folder.path()).in_folder("in")).unwrap();

@@ -75,7 +75,7 @@ impl outbox::Carrier<Posted> for Carrier {
 
 impl Carrier {
     pub(super) fn new(settings: &Settings, folder: &Path) -> crate::Result<Self> {
-        let auth = Auth::Basic { user: "api".to_owned(), password: settings.key()? };
+        let auth = Auth::Basic { user: "api".into(), password: settings.key()? };
         let mut settings = settings.clone();
         settings.api_key = None;
         let client = Client::new(&settings.base_url, auth);
@@ -95,7 +95,10 @@ impl Carrier {
             let said = error["message"].as_str().map_or_else(|| error.to_string(), str::to_owned);
             return Err(Failure::refused(format!("{name}: {said}")));
         }
-        Ok(answer["data"].take())
+        match answer["data"].take() {
+            data @ Value::Object(_) => Ok(data),
+            _ => Err(Failure::retry(format!("{name}: the answer has no `data`; is this a W&B server?"))),
+        }
     }
 
     /// Makes the run at the server, or takes up one that is there.
@@ -187,7 +190,10 @@ impl Carrier {
         variables.insert("entity".to_owned(), entity.into());
         variables.insert("config".to_owned(), config(&remote.config).to_string().into());
         let mut data = self.ask("UpsertBucket", include_str!("graphql/upsert_bucket.graphql"), &variables.into())?;
-        Ok(data["upsertBucket"]["bucket"].take())
+        match data["upsertBucket"]["bucket"].take() {
+            bucket @ Value::Object(_) => Ok(bucket),
+            _ => Err(Failure::retry("UpsertBucket: the answer names no run; is this a W&B server?")),
+        }
     }
 
     fn configure(&mut self, values: &Map<String, Value>) -> Result<(), Failure> {
@@ -211,7 +217,7 @@ impl Carrier {
         if !uploaded.is_empty() {
             body["uploaded"] = uploaded.into();
         }
-        self.post(&body).map_err(|failure| patient(failure).of(taken))?;
+        self.post(&body).map_err(|failure| failure.of(taken))?;
         let remote = self.remote();
         remote.summary = summary;
         remote.sent(stream.behind);
@@ -242,7 +248,7 @@ impl Carrier {
         let uploaded = self.remote().uploaded.clone();
         let files = json!({"wandb-summary.json": {"offset": 0, "content": [summary]}});
         let body = json!({"files": files, "uploaded": uploaded, "complete": true, "exitcode": code});
-        self.post(&body).map_err(patient)?;
+        self.post(&body)?;
         let remote = self.remote();
         remote.uploaded.clear();
         remote.ended = true;
@@ -256,6 +262,9 @@ impl Carrier {
         let (entity, project) = (percent(entity), percent(project));
         let path = format!("files/{entity}/{project}/{}/file_stream", percent(&self.settings.id));
         let answer = self.client.post_json(&path, body)?;
+        if let Some(error) = answer.get("error").filter(|error| !error.is_null()) {
+            return Err(Failure::retry(format!("file_stream: {error}")));
+        }
         if answer["stopped"].as_bool() == Some(true) && !self.warned_of_stop {
             self.warned_of_stop = true;
             tracing::warn!(
@@ -348,14 +357,6 @@ impl Chunk {
 
     fn end(&self) -> u64 {
         self.offset + self.lines.len() as u64
-    }
-}
-
-/// A key that is refused in the middle of a run has been revoked or put right soon; what waits for it is not given up.
-fn patient(failure: Failure) -> Failure {
-    match failure {
-        Failure::Refused { status: Some(401 | 403), reason, .. } => Failure::Retry { after: Some(REFUSED_AGAIN), reason },
-        other => other,
     }
 }
 

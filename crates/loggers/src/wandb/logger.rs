@@ -46,6 +46,7 @@ impl Logger for WandbLogger {
 
     /// Looks whether there is a key, or a place for the folder. The run itself is made with the first value.
     fn open(&mut self) -> Result<()> {
+        self.settings.check_id()?;
         match self.settings.mode {
             Mode::Online => self.settings.key().map(drop),
             Mode::Offline => Ok(fs_err::create_dir_all(self.settings.save_dir.join("wandb"))?),
@@ -119,16 +120,22 @@ impl Logger for WandbLogger {
         let (name, media) = (self.named(tag), Media::table(table));
         let mut value = self.keep(&name, &media, row)?;
         let file = format!("{}.table.json", media::safe(&name));
+        let mut renamed = None;
         if let Some(sink) = self.sink.as_mut().filter(|_| self.settings.mode != Mode::Disabled) {
             let local = sink.keep(&format!("media/table/{file}"), &media.bytes)?;
             let parts = vec![Part::of(file.clone(), &media.bytes, local)];
-            let bundle = Bundle::new("run_table", &format!("run-{}-{name}", self.settings.id), parts);
+            let wanted = format!("run-{}-{name}", self.settings.id);
+            let bundle = Bundle::new("run_table", &wanted, parts);
+            renamed = Some((wanted, bundle.clone()));
             for (key, version) in
                 [("artifact_path", bundle.client_id.clone()), ("_latest_artifact_path", format!("{}:latest", bundle.sequence_client_id))]
             {
                 value.insert(key.to_owned(), json!(format!("wandb-client-artifact://{version}/{file}")));
             }
             sink.push(Entry::Artifact(bundle))?;
+        }
+        if let Some((wanted, bundle)) = renamed {
+            self.tell_name(&wanted, &bundle);
         }
         self.state.media.set_json(name, &value.into());
         Ok(())
@@ -140,7 +147,9 @@ impl Logger for WandbLogger {
         if self.settings.mode == Mode::Disabled {
             return Ok(());
         }
-        self.push(Entry::Artifact(Bundle::of(artifact)?))
+        let bundle = Bundle::of(artifact)?;
+        self.tell_name(artifact.name(), &bundle);
+        self.push(Entry::Artifact(bundle))
     }
 
     /// The model's structure as a row of its own, in the column `graph`.

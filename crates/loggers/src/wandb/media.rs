@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::artifact::hex;
-use crate::{Audio, Figure, FigureFormat, Graph, Histogram, Image, Result, Table, Text};
+use crate::{Audio, Figure, FigureFormat, Graph, Histogram, Image, Result, Table, Text, names};
 
 /// W&B takes no more.
 const MAX_BINS: usize = 512;
@@ -122,7 +122,9 @@ pub(super) fn histogram(histogram: &Histogram) -> Value {
 pub(super) fn safe(name: &str) -> String {
     let allowed = |letter: char| if letter.is_alphanumeric() || " -_.()=+".contains(letter) { letter } else { '-' };
     let parts = name.split('/').filter(|part| !matches!(*part, "" | "." | ".."));
-    let parts: Vec<String> = parts.map(|part| part.chars().map(allowed).collect()).collect();
+    let plain = |part: &str| part.chars().map(allowed).collect::<String>();
+    // Something may come before and behind it in the name of a file.
+    let parts: Vec<String> = parts.map(|part| names::fit(&plain(part), names::FILE, |_| true).into_owned()).collect();
     if parts.is_empty() { "media".to_owned() } else { parts.join("/") }
 }
 

@@ -12,7 +12,7 @@ use super::remote::Remote;
 use super::settings::{self, Settings};
 use crate::identity::random_id;
 use crate::outbox::{Outbox, Record, Route, waiting};
-use crate::{Delivery, Error, Result, Secret};
+use crate::{Delivery, Error, Result, Secret, private};
 
 /// An entry as it waits on the disk.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -154,7 +154,7 @@ impl Online {
         if let Some(entry) = open.clone() {
             let row = Posted { session: self.session.clone(), entry };
             let text = serde_json::to_string(&OpenRow { at: self.outbox.end()?, row }).map_err(Error::other)?;
-            fs_err::write(path, text)?;
+            private::write(&path, text.as_bytes())?;
         } else {
             fs_err::remove_file(path)?;
         }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::items::Items;
-use crate::append::replace_json;
 use crate::outbox::Failure;
+use crate::private::replace_json;
 
 const FILE: &str = "remote.json";
 

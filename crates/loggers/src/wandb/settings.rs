@@ -6,8 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::clock;
+use crate::address::without_login;
 use crate::identity::{self, random_id};
-use crate::outbox::Sending;
+use crate::outbox::{self, Sending};
 use crate::{DEFAULT_NAME, Error, Result, Secret};
 
 pub(super) const API_KEY: &str = "WANDB_API_KEY";
@@ -61,6 +62,8 @@ pub(crate) struct Settings {
     pub(super) linger: Duration,
     #[serde(skip)]
     pub(super) patience: Duration,
+    #[serde(skip)]
+    pub(super) limit: u64,
 }
 
 impl Settings {
@@ -77,7 +80,7 @@ impl Settings {
         Self {
             mode,
             api_key: get(API_KEY).map(Secret::new),
-            base_url: get("WANDB_BASE_URL").unwrap_or_else(|| SERVICE.to_owned()),
+            base_url: get("WANDB_BASE_URL").map_or_else(|| SERVICE.to_owned(), |url| without_login(&url, "W&B")),
             project: get("WANDB_PROJECT").unwrap_or_else(|| DEFAULT_NAME.to_owned()),
             entity: get("WANDB_ENTITY"),
             group: get("WANDB_RUN_GROUP"),
@@ -94,12 +97,26 @@ impl Settings {
             strict: false,
             linger: LINGER,
             patience: Duration::from_secs(30),
+            limit: outbox::LIMIT,
         }
     }
 
+    /// # Errors
+    /// One for an id that W&B refuses; it would lead to another folder, too.
+    pub(super) fn check_id(&self) -> Result<()> {
+        let id = &self.id;
+        let refused = |letter: char| letter.is_control() || r"/\#?%:".contains(letter);
+        if (1..=128).contains(&id.len()) && !matches!(id.as_str(), "." | "..") && !id.contains(refused) {
+            return Ok(());
+        }
+        let shown = id.escape_debug();
+        Err(Error::other(format!(r"the W&B run id `{shown}` is empty, longer than 128, or has one of `/\#?%:` in it, which W&B refuses")))
+    }
+
     pub(super) fn sending(&self) -> Sending {
-        let (linger, patience, strict) = (self.linger, self.patience, self.strict);
-        Sending { max_records: 10_000, max_bytes: 4 << 20, linger, patience, strict, idle_every: Some(HEARTBEAT), ..Sending::new("wandb") }
+        let (linger, patience, strict, limit) = (self.linger, self.patience, self.strict, self.limit);
+        let sending = Sending { max_records: 10_000, max_bytes: 4 << 20, idle_every: Some(HEARTBEAT), ..Sending::new("wandb") };
+        Sending { linger, patience, strict, limit, ..sending }
     }
 
     /// The key for the service, from wherever it is.

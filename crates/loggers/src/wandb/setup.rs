@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::WandbLogger;
 use super::settings::Mode;
+use crate::address::without_login;
 use crate::model_log::ModelLog;
 use crate::{LogModel, Reduce, Secret};
 
@@ -22,8 +23,8 @@ impl WandbLogger {
     }
 
     /// The server's address. Default: `https://api.wandb.ai`.
-    pub fn base_url(mut self, url: impl Into<String>) -> Self {
-        self.settings.base_url = url.into();
+    pub fn base_url(mut self, url: impl AsRef<str>) -> Self {
+        self.settings.base_url = without_login(url.as_ref(), "W&B");
         self
     }
 
@@ -111,6 +112,13 @@ impl WandbLogger {
     /// seconds.
     pub fn send_every(mut self, interval: Duration) -> Self {
         self.settings.linger = interval;
+        self
+    }
+
+    /// How many bytes may wait for the server on the disk. While as many do, what is logged is left out, and counted as refused.
+    /// Default: 10 GiB.
+    pub fn spool_limit(mut self, bytes: u64) -> Self {
+        self.settings.limit = bytes;
         self
     }
 

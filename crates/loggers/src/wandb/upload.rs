@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::artifact::{Bundle, Part};
 use super::carrier::Carrier;
-use crate::http::Content;
+use crate::http::{Content, Expect};
 use crate::outbox::Failure;
 
 /// So many files are announced at once.
@@ -70,10 +70,7 @@ impl Carrier {
     fn put(&self, address: &str, headers: &[String], content: Content<'_>) -> Result<(), Failure> {
         let headers: Vec<(&str, &str)> =
             headers.iter().filter_map(|header| header.split_once(':')).map(|(name, value)| (name.trim(), value.trim())).collect();
-        // The address is signed and good for some hours, but not for those who read logs.
-        let shown = address.split('?').next().unwrap_or(address).to_owned();
-        let hide = |failure: Failure| failure.map_reason(|reason| reason.replace(address, &shown));
-        self.client.send("PUT", address, &headers, content).map(drop).map_err(hide)
+        self.client.send("PUT", address, &headers, content, Expect::Stored).map(drop)
     }
 
     /// Makes a version of an artifact. One with the same content as the last is not sent again.
@@ -94,7 +91,12 @@ impl Carrier {
         let address = file["uploadUrl"].as_str().ok_or_else(|| Failure::refused("CreateArtifactManifest: the answer has no address"))?;
         let bytes = Content::Bytes { bytes: content.as_bytes(), content_type: NO_TYPE };
         self.put(address, &texts(&file["uploadHeaders"]), bytes)?;
-        self.ask("CommitArtifact", include_str!("graphql/commit_artifact.graphql"), &json!({"artifactID": id})).map(drop)
+        let committed = self.ask("CommitArtifact", include_str!("graphql/commit_artifact.graphql"), &json!({"artifactID": id}))?;
+        if committed["commitArtifact"]["artifact"].is_object() {
+            Ok(())
+        } else {
+            Err(Failure::retry("CommitArtifact: the answer names no artifact"))
+        }
     }
 
     fn create_artifact(&mut self, bundle: &Bundle) -> Result<Value, Failure> {

@@ -53,6 +53,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
         engine.run.step_skipped = skipped.is_some();
         self.finite.judge(skipped, has_stepped, &mut engine.clock.skipped_in_a_row, &engine.run)?;
         self.finite.add(evidence, &engine.run);
+        engine.store.end_window(engine.run.step_skipped)?;
         self.log_step(has_stepped)
     }
 

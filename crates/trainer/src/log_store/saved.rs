@@ -5,7 +5,10 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use stormfire_module::{Logged, Result, Scalar, read::Reading};
 
-use super::{LogStore, Results, Slot};
+use super::{
+    LogStore,
+    slot::{Results, Slot, Step},
+};
 use crate::{
     accumulator::{Accumulator, value_of},
     log_state::{self, LogState, Pending, SavedOptions, SavedSlot},
@@ -16,13 +19,15 @@ impl LogStore {
     pub(crate) fn state(&mut self, pending: &mut Pending) -> LogState {
         self.commit();
         let mut named = |(name, reading): (&Arc<str>, &Reading)| (name.to_string(), pending.save(&reading.scalar()));
-        let metrics = self.callback.0.iter().map(|(name, reading)| named((name, reading))).collect();
+        let metrics = self.callback.readings().map(&mut named).collect();
         let progress_bar = self.bar.readings().map(named).collect();
         LogState {
             train: self.train.slots.iter().map(|slot| slot.state(pending)).collect(),
             evaluation: self.evaluation.slots.iter().map(|slot| slot.state(pending)).collect(),
             metrics,
             progress_bar,
+            window_batches: self.window_batches.unwrap_or_default(),
+            skipped_batches: self.skipped_batches,
         }
     }
 
@@ -30,11 +35,13 @@ impl LogStore {
     pub(crate) fn restore(&mut self, state: &LogState, device: &Device) -> Result<()> {
         self.clear();
         let slots = |saved: &[SavedSlot]| saved.iter().map(|slot| Slot::restore(slot, device)).collect::<Result<Vec<_>>>();
-        self.train = Results { slots: slots(&state.train)?, cursor: 0 };
-        self.evaluation = Results { slots: slots(&state.evaluation)?, cursor: 0 };
+        self.train = Results::restored(slots(&state.train)?);
+        self.evaluation = Results::restored(slots(&state.evaluation)?);
+        self.window_batches = self.window_batches.map(|_| state.window_batches);
+        self.skipped_batches = state.skipped_batches;
         let reading = |value: f64| Reading::new(Scalar::Host(value));
         for (name, value) in &state.metrics {
-            self.callback.set(&name.as_str().into(), reading(value.value()));
+            self.callback.set(&name.as_str().into(), reading(value.value()), 0);
         }
         for (name, value) in &state.progress_bar {
             self.bar.set(&name.as_str().into(), reading(value.value()));
@@ -53,8 +60,9 @@ impl Slot {
             step_key: self.step_key.to_string(),
             epoch_key: self.epoch_key.to_string(),
             plain_key: self.plain_key.to_string(),
-            step: self.step.as_ref().map(|step| pending.save(&value_of(step))),
+            step: self.step.as_ref().map(|step| pending.save(&value_of(&step.value))),
             epoch: self.epoch.as_ref().map(|epoch| epoch.state(pending)),
+            window: self.window.as_ref().map(|window| window.state(pending)),
             is_unsent: self.is_unsent,
         }
     }
@@ -68,9 +76,10 @@ impl Slot {
             step_key: saved.step_key.as_str().into(),
             epoch_key: saved.epoch_key.as_str().into(),
             plain_key: saved.plain_key.as_str().into(),
-            step: saved.step.as_ref().map(|step| Logged::Scalar(step.restore(device))),
+            step: saved.step.as_ref().map(|step| Step::new(Logged::Scalar(step.restore(device)))),
             epoch: saved.epoch.as_ref().map(|epoch| Accumulator::restore(epoch, device)),
-            is_new: false,
+            window: saved.window.as_ref().map(|window| Accumulator::restore(window, device)),
+            news: None,
             is_unsent: saved.is_unsent,
         })
     }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::append::Replacement;
 use crate::mlflow::address::file_uri;
+use crate::names::inside;
 use crate::{Error, Result};
 
 pub(super) const META: &str = "meta.yaml";
@@ -93,6 +94,7 @@ fn number_of(name: &str) -> u64 {
 
 /// The experiment that a run is in.
 pub(super) fn experiment_of(root: &Path, run: &str) -> Result<String> {
+    inside("run", run)?;
     for entry in fs_err::read_dir(root)? {
         let folder = entry?.path();
         if folder.join(run).join(META).is_file()

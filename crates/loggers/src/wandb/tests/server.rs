@@ -53,6 +53,7 @@ impl Wandb {
 impl Tracker for Wandb {
     const NAME: &'static str = "wandb";
     const KEY: (&'static str, &'static str) = ("WANDB_API_KEY", super::KEY);
+    const HAS_STORE: bool = true;
 
     fn start() -> Self {
         Self::start()
@@ -62,8 +63,8 @@ impl Tracker for Wandb {
         &self.server
     }
 
-    fn logger(&self, folder: &Path, patience: Duration) -> Box<dyn Logger> {
-        let mut logger = super::logger(folder).base_url(&self.server.address).api_key(super::KEY);
+    fn logger_at(&self, address: &str, folder: &Path, patience: Duration) -> Box<dyn Logger> {
+        let mut logger = super::logger(folder).base_url(address).api_key(super::KEY);
         logger.settings.patience = patience;
         Box::new(logger)
     }

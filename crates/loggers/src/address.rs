@@ -1,0 +1,166 @@
+//! Addresses of servers, without the secrets that may stand in them.
+
+use ureq::http::Uri;
+
+use crate::Secret;
+
+/// An address as a user gives it. What may be secret is kept apart: messages, notes and requests name the `text` only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Address {
+    /// Without login, and for `http` and `https` without query and fragment.
+    pub(crate) text: String,
+    /// `user:password@`, as it stood in the address.
+    pub(crate) login: Option<(Secret, Secret)>,
+    query: Secret,
+}
+
+impl Address {
+    pub(crate) fn new(address: &str) -> Self {
+        let address = address.trim();
+        let whole = |text: &str| Self { text: text.to_owned(), login: None, query: Secret::new("") };
+        let Some((scheme, rest)) = address.split_once("://") else { return whole(address) };
+        let (login, rest) = split_login(rest);
+        let (rest, query) = if is_http(scheme) { split_query(rest) } else { (rest, "") };
+        let login = login.map(|login| {
+            let (user, password) = login.split_once(':').unwrap_or((login, ""));
+            (Secret::new(decoded(user)), Secret::new(decoded(password)))
+        });
+        Self { text: format!("{scheme}://{rest}"), login, query: Secret::new(query) }
+    }
+
+    /// A field of the query, which may be a token.
+    pub(crate) fn field(&self, name: &str) -> Option<Secret> {
+        let fields = self.query.expose().split('&').filter_map(|field| field.split_once('='));
+        fields.into_iter().find(|(known, _)| *known == name).map(|(_, value)| Secret::new(decoded(value)))
+    }
+}
+
+/// What a secret was given for, and may be sent to: scheme, host and port.
+pub(crate) fn origin(address: &str) -> Option<(String, String, u16)> {
+    let uri: Uri = address.parse().ok()?;
+    let scheme = uri.scheme_str()?.to_ascii_lowercase();
+    let port = uri.port_u16().or(match scheme.as_str() {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    })?;
+    Some((scheme, uri.host()?.to_ascii_lowercase(), port))
+}
+
+/// The address of a service that takes its key where a login would go.
+pub(crate) fn without_login(address: &str, service: &str) -> String {
+    let Address { text, login, .. } = Address::new(address);
+    if login.is_some() {
+        tracing::warn!("the login in the address `{text}` is not sent: {service} takes a key in its place");
+    }
+    text
+}
+
+/// An address for people: neither login nor query.
+pub(crate) fn shown(address: &str) -> String {
+    Address::new(address).text
+}
+
+/// Where an answer to a request to `from` leads with its `to`.
+pub(crate) fn resolve(from: &str, to: &str) -> Option<String> {
+    let to = to.trim();
+    if to.split_once("://").is_some_and(|(scheme, _)| scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))) {
+        return Some(to.to_owned());
+    }
+    let (scheme, rest) = from.split_once("://")?;
+    if let Some(host) = to.strip_prefix("//") {
+        return Some(format!("{scheme}://{host}"));
+    }
+    let (rest, _) = split_query(rest);
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let folder = if to.starts_with('/') { "" } else { path.rsplit_once('/').map_or("", |(folder, _)| folder) };
+    let slash = if folder.is_empty() { "" } else { "/" };
+    Some(format!("{scheme}://{host}{slash}{folder}/{}", to.trim_start_matches('/')))
+}
+
+/// Undoes percent escapes.
+pub(crate) fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, behind)) = rest.split_first() {
+        let code = behind.get(..2).and_then(|code| std::str::from_utf8(code).ok()).and_then(|code| u8::from_str_radix(code, 16).ok());
+        match code {
+            Some(code) if byte == b'%' => {
+                bytes.push(code);
+                rest = &behind[2..];
+            }
+            _ => {
+                bytes.push(byte);
+                rest = behind;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn is_http(scheme: &str) -> bool {
+    scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
+}
+
+/// Takes `user:password@` from what follows the scheme.
+fn split_login(rest: &str) -> (Option<&str>, &str) {
+    let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+    // A password with a `/` that nobody has escaped looks like a port that is no number.
+    let is_cut =
+        || authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']') && !port.bytes().all(|byte| byte.is_ascii_digit()));
+    let at = authority.rfind('@').or_else(|| if is_cut() { rest.rfind('@') } else { None });
+    at.map_or((None, rest), |at| (Some(&rest[..at]), &rest[at + 1..]))
+}
+
+/// Query and fragment apart from what is before them.
+fn split_query(rest: &str) -> (&str, &str) {
+    let rest = rest.split('#').next().unwrap_or_default();
+    rest.split_once('?').unwrap_or((rest, ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_and_a_query_are_taken_out_of_an_address() {
+        let address = Address::new(" https://me:p%40ss@host:5000/base/?write_token=T%2B1&x=2#top ");
+        assert_eq!(address.text, "https://host:5000/base/");
+        assert_eq!(address.login, Some((Secret::new("me"), Secret::new("p@ss"))));
+        assert_eq!((address.field("write_token"), address.field("y")), (Some(Secret::new("T+1")), None));
+        let debug = format!("{address:?}");
+        assert!(!debug.contains("p@ss") && !debug.contains("T+1") && !debug.contains("T%2B1"), "{debug}");
+        for (given, text) in [
+            ("http://host/a@b", "http://host/a@b"),
+            ("http://me:p/ss@host/a", "http://host/a"),
+            ("http://[::1]:80/a", "http://[::1]:80/a"),
+            ("http://[::1]/a@b", "http://[::1]/a@b"),
+            ("http://token@host?x", "http://host"),
+            ("runs/a#b?c", "runs/a#b?c"),
+            ("postgresql://u:secret@h/db", "postgresql://h/db"),
+        ] {
+            assert_eq!(Address::new(given).text, text);
+        }
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        assert_eq!(origin("HTTP://Host/a"), origin("http://host:80"));
+        assert_ne!(origin("http://host"), origin("https://host"));
+        assert_ne!(origin("http://host:1"), origin("http://host:2"));
+        assert_eq!(origin("no address"), None);
+    }
+
+    #[test]
+    fn a_redirect_leads_where_a_browser_would_go() {
+        for (to, expected) in [
+            ("https://b/x?y", "https://b/x?y"),
+            ("//b/x", "http://b/x"),
+            ("/x?y=http://c", "http://a:1/x?y=http://c"),
+            ("x", "http://a:1/p/x"),
+        ] {
+            assert_eq!(resolve("http://a:1/p/q?r/s", to).as_deref(), Some(expected));
+        }
+        assert_eq!(resolve("http://a", "x").as_deref(), Some("http://a/x"));
+    }
+}

@@ -1,0 +1,53 @@
+//! Why something was not delivered.
+
+use std::time::Duration;
+
+/// Why records were not delivered.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Another attempt may succeed: no connection, 408, 429, 5xx.
+    Retry {
+        /// What the server asks for.
+        after: Option<Duration>,
+        reason: String,
+    },
+    /// No attempt will succeed. The first `count` records are given up.
+    Refused { status: Option<u16>, count: usize, reason: String },
+}
+
+impl Failure {
+    pub(crate) fn retry(reason: impl Into<String>) -> Self {
+        Self::Retry { after: None, reason: reason.into() }
+    }
+
+    pub(crate) fn refused(reason: impl Into<String>) -> Self {
+        Self::Refused { status: None, count: 1, reason: reason.into() }
+    }
+
+    /// The status of the server's refusal.
+    pub(crate) const fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } => *status,
+            Self::Retry { .. } => None,
+        }
+    }
+
+    /// A refusal of so many records.
+    pub(crate) fn of(mut self, refused: usize) -> Self {
+        if let Self::Refused { count, .. } = &mut self {
+            *count = refused;
+        }
+        self
+    }
+
+    pub(crate) fn map_reason(mut self, map: impl FnOnce(&str) -> String) -> Self {
+        let (Self::Retry { reason, .. } | Self::Refused { reason, .. }) = &mut self;
+        *reason = map(reason);
+        self
+    }
+
+    pub(crate) fn reason(&self) -> &str {
+        let (Self::Retry { reason, .. } | Self::Refused { reason, .. }) = self;
+        reason
+    }
+}

@@ -1,0 +1,48 @@
+//! Files and folders that only their owner may read: what waits for a server is nobody else's.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use crate::append::Replacement;
+
+/// Makes a folder for what is private, and makes one private that is there. Those above it are as any that the user makes.
+pub(crate) fn folder(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs_err::create_dir_all(parent)?;
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+        match std::fs::DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {
+                // Somebody else's folder that we may write to stays as it is.
+                let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700));
+                Ok(())
+            }
+            other => other.map_err(|error| crate::append::at(path, "create", &error)),
+        }
+    }
+    #[cfg(not(unix))]
+    fs_err::create_dir_all(path)
+}
+
+/// How to make a private file.
+pub(crate) fn options() -> fs_err::OpenOptions {
+    let mut options = fs_err::OpenOptions::new();
+    #[cfg(unix)]
+    fs_err::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+/// Makes a private file, or replaces the content of one.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    options().create(true).write(true).truncate(true).open(path)?.write_all(bytes)
+}
+
+/// Puts a value as JSON into the place of a private file.
+pub(crate) fn replace_json(path: &Path, value: &impl serde::Serialize) -> crate::Result<()> {
+    let mut file = Replacement::private(path)?;
+    serde_json::to_writer(&mut file, value).map_err(crate::Error::other)?;
+    file.commit()?;
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! What was logged under one name in one hook.
+
+use std::{collections::HashMap, sync::Arc};
+
+use stormfire_module::{
+    Hook, Logged,
+    log::{LogError, Options, Record},
+    read::Reading,
+};
+
+use super::BatchInfo;
+use crate::accumulator::{Accumulator, value_of};
+
+/// One name in one hook.
+pub(super) struct Slot {
+    pub(super) hook: Hook,
+    pub(super) name: Arc<str>,
+    pub(super) dataloader_idx: usize,
+    pub(super) options: Options,
+    /// `name`, or `name_step` when it is recorded on step and on epoch.
+    pub(super) step_key: Arc<str>,
+    /// `name`, or `name_epoch`.
+    pub(super) epoch_key: Arc<str>,
+    /// The name under which a monitor finds whichever is newer.
+    pub(super) plain_key: Arc<str>,
+    pub(super) step: Option<Step>,
+    pub(super) epoch: Option<Accumulator>,
+    /// What the batches of a window have added that may still be left out.
+    pub(super) window: Option<Accumulator>,
+    /// Something came in since the last commit: the number of its arrival.
+    pub(super) news: Option<u64>,
+    /// A step value came in that no logger has had yet.
+    pub(super) is_unsent: bool,
+}
+
+/// The value of a step. Logger, monitor and progress bar share its reading, so that it leaves the device once.
+pub(super) struct Step {
+    pub(super) value: Logged,
+    reading: Option<Reading>,
+}
+
+impl Step {
+    pub(super) fn new(value: Logged) -> Self {
+        Self { value, reading: None }
+    }
+
+    pub(super) fn reading(&mut self) -> Reading {
+        self.reading.get_or_insert_with(|| Reading::new(value_of(&self.value))).clone()
+    }
+}
+
+impl Slot {
+    fn new(record: &Record, name: Arc<str>, num_dataloaders: usize) -> Self {
+        let options = record.options.clone();
+        let suffix = if num_dataloaders > 1 && options.add_dataloader_idx && !is_of_epoch(record.hook) {
+            format!("/dataloader_idx_{}", record.dataloader_idx)
+        } else {
+            String::new()
+        };
+        let forked = options.on_step && options.on_epoch;
+        let key = |fork: &str| -> Arc<str> { if forked { format!("{name}{fork}{suffix}") } else { format!("{name}{suffix}") }.into() };
+        Self {
+            hook: record.hook,
+            step_key: key("_step"),
+            epoch_key: key("_epoch"),
+            plain_key: format!("{name}{suffix}").into(),
+            name,
+            dataloader_idx: record.dataloader_idx,
+            options,
+            step: None,
+            epoch: None,
+            window: None,
+            news: None,
+            is_unsent: false,
+        }
+    }
+
+    /// Whether it belongs to a hook of a whole epoch: its value is there at once.
+    pub(super) fn is_of_epoch(&self) -> bool {
+        is_of_epoch(self.hook)
+    }
+
+    /// Takes a value in. If the batch at hand may still be left out, its part of the epoch waits in the window.
+    pub(super) fn take(&mut self, record: Record, batch: BatchInfo, waits: bool, arrival: u64) -> Result<(), LogError> {
+        if self.options.on_epoch {
+            let twice = || LogError::Twice { name: self.name.to_string(), hook: self.hook };
+            let unknown = || LogError::BatchSize { name: self.name.to_string(), hook: self.hook };
+            let items = record.batch_size.or(batch.items);
+            for accumulator in self.epoch.iter_mut().chain(&mut self.window) {
+                if !accumulator.revive(&record.value, record.options.reduce_fx) {
+                    return Err(LogError::Restored { name: self.name.to_string(), hook: self.hook });
+                }
+            }
+            let into = if waits && !is_of_epoch(self.hook) { &mut self.window } else { &mut self.epoch };
+            match into {
+                Some(accumulator) => accumulator.add(&record.value, items, unknown, twice)?,
+                None => *into = Some(Accumulator::start(&record.value, record.options.reduce_fx, items, unknown)?),
+            }
+        }
+        if self.options.on_step {
+            self.step = Some(Step::new(record.value));
+            self.is_unsent = true;
+        }
+        self.news = Some(arrival);
+        Ok(())
+    }
+
+    /// The window is over: what it has added counts, or does not.
+    fn end_window(&mut self, counts: bool) -> Result<(), LogError> {
+        let Some(window) = self.window.take().filter(|_| counts) else { return Ok(()) };
+        let Some(epoch) = &mut self.epoch else {
+            self.epoch = Some(window);
+            return Ok(());
+        };
+        if let (Accumulator::Saved { .. }, Accumulator::Saved { .. }) = (&*epoch, &window) {
+            // Nobody has logged it since the restart: how the two are joined is not known yet.
+            self.window = Some(window);
+            return Ok(());
+        }
+        if epoch.append(window) { Ok(()) } else { Err(LogError::Twice { name: self.name.to_string(), hook: self.hook }) }
+    }
+}
+
+/// Whether the hook belongs to a whole epoch: in it, nothing is logged for a step or a loader.
+pub(super) fn is_of_epoch(hook: Hook) -> bool {
+    hook.log_rule().is_some_and(|rule| rule.epoch_only)
+}
+
+/// The slots of one loop.
+#[derive(Default)]
+pub(super) struct Results {
+    pub(super) slots: Vec<Slot>,
+    /// Where the slots of a name are.
+    by_name: HashMap<Arc<str>, Vec<usize>>,
+    /// Steps log the same names in the same order: the next record is most likely this slot's.
+    pub(super) cursor: usize,
+}
+
+impl Results {
+    pub(super) fn restored(slots: Vec<Slot>) -> Self {
+        let mut by_name: HashMap<Arc<str>, Vec<usize>> = HashMap::new();
+        for (index, slot) in slots.iter().enumerate() {
+            by_name.entry(Arc::clone(&slot.name)).or_default().push(index);
+        }
+        Self { slots, by_name, cursor: 0 }
+    }
+
+    pub(super) fn slot(&mut self, record: &Record, batch: BatchInfo) -> Result<&mut Slot, LogError> {
+        // Without a suffix two loaders would share a name, so they share the slot, and the second one is refused.
+        let same_loader = |slot: &Slot| slot.dataloader_idx == record.dataloader_idx || !record.options.add_dataloader_idx;
+        let is_it = |slot: &Slot| slot.hook == record.hook && same_loader(slot) && *slot.name == *record.name;
+        let index = if self.slots.get(self.cursor).is_some_and(is_it) {
+            self.cursor
+        } else {
+            let known = self.by_name.get(&*record.name);
+            match known.and_then(|known| known.iter().copied().find(|&index| is_it(&self.slots[index]))) {
+                Some(index) => index,
+                None => self.push(record, batch),
+            }
+        };
+        self.cursor = if index + 1 < self.slots.len() { index + 1 } else { 0 };
+        let slot = &mut self.slots[index];
+        if slot.options != record.options || slot.dataloader_idx != record.dataloader_idx {
+            return Err(LogError::Twice { name: record.name.to_string(), hook: record.hook });
+        }
+        Ok(slot)
+    }
+
+    fn push(&mut self, record: &Record, batch: BatchInfo) -> usize {
+        let name: Arc<str> =
+            self.by_name.get_key_value(&*record.name).map_or_else(|| record.name.as_ref().into(), |(name, _)| Arc::clone(name));
+        self.slots.push(Slot::new(record, Arc::clone(&name), batch.num_dataloaders));
+        let index = self.slots.len() - 1;
+        self.by_name.entry(name).or_default().push(index);
+        index
+    }
+
+    pub(super) fn end_window(&mut self, counts: bool) -> Result<(), LogError> {
+        self.slots.iter_mut().try_for_each(|slot| slot.end_window(counts))
+    }
+
+    pub(super) fn reset(&mut self) {
+        for slot in &mut self.slots {
+            (slot.step, slot.epoch, slot.window, slot.news, slot.is_unsent) = (None, None, None, None, false);
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Sums of the values of many batches, in a type that is wide enough for them.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use stormfire_module::{Scalar, read::widen, state::Number};
+
+use crate::log_state::{Pending, SavedMean, SavedTotal};
+
+/// So many values wait until they are added: one operation on the device for all of them is cheaper than one for each.
+const CHUNK: usize = 16;
+
+/// A sum `Σ value·factor`, in `f64` on the host and on every device that has it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Total {
+    /// The sum of all but those that wait.
+    done: Option<Scalar>,
+    /// Values of the device, one or more in a tensor.
+    waiting: Vec<Tensor<1>>,
+    /// The factor of each of them.
+    factors: Vec<f64>,
+}
+
+impl Total {
+    pub(crate) fn add(&mut self, value: Scalar, factor: f64) {
+        match value {
+            Scalar::Host(value) => self.done = plus(self.done.take(), Some(Scalar::Host(value * factor))),
+            Scalar::Device(value) => {
+                self.waiting.push(value);
+                self.factors.push(factor);
+                if self.factors.len() >= CHUNK {
+                    self.done = Some(self.compute());
+                    self.waiting.clear();
+                    self.factors.clear();
+                }
+            }
+        }
+    }
+
+    /// Adds what another one has added, in its order.
+    pub(crate) fn append(&mut self, other: Self, factor: f64) {
+        if let Some(done) = other.done {
+            self.done = plus(self.done.take(), Some(done.times(factor)));
+        }
+        for (value, own) in other.waiting.into_iter().flat_map(apart).zip(other.factors) {
+            self.add(Scalar::Device(value), own * factor);
+        }
+    }
+
+    /// The sum so far.
+    pub(crate) fn compute(&self) -> Scalar {
+        plus(self.done.clone(), self.sum_of_waiting()).unwrap_or(Scalar::Host(0.0))
+    }
+
+    fn sum_of_waiting(&self) -> Option<Scalar> {
+        let values = widen(joined(&self.waiting)?);
+        let is_one = |factor: &f64| (factor - 1.0).abs() < f64::EPSILON;
+        let values = if self.factors.iter().all(is_one) {
+            values
+        } else {
+            let factors = TensorData::from(self.factors.as_slice()).convert_dtype(values.dtype());
+            values.clone() * Tensor::from_data(factors, (&values.device(), values.dtype()))
+        };
+        Some(Scalar::Device(if self.factors.len() == 1 { values } else { values.sum() }))
+    }
+
+    pub(crate) fn state(&self, pending: &mut Pending) -> SavedTotal {
+        SavedTotal {
+            done: self.done.as_ref().map(|done| pending.save(done)),
+            waiting: joined(&self.waiting).map(|waiting| pending.save_list(waiting)),
+            factors: self.factors.iter().copied().map(Number).collect(),
+        }
+    }
+
+    pub(crate) fn restore(saved: &SavedTotal, device: &Device) -> Self {
+        Self {
+            done: saved.done.as_ref().map(|done| done.restore(device)),
+            waiting: saved.waiting.iter().map(|waiting| waiting.restore(device)).collect(),
+            factors: saved.factors.iter().map(|factor| factor.0).collect(),
+        }
+    }
+}
+
+fn plus(sum: Option<Scalar>, more: Option<Scalar>) -> Option<Scalar> {
+    match (sum, more) {
+        (Some(sum), Some(more)) => Some(sum.plus(more)),
+        (one, None) | (None, one) => one,
+    }
+}
+
+/// All values in one tensor; `None` if there are none.
+fn joined(tensors: &[Tensor<1>]) -> Option<Tensor<1>> {
+    let first = tensors.first()?;
+    if tensors.len() == 1 {
+        return Some(first.clone());
+    }
+    // Tensors of two types cannot be joined.
+    let is_same = tensors.iter().all(|tensor| tensor.dtype() == first.dtype());
+    let parts = tensors.iter().cloned().map(|tensor| if is_same { tensor } else { widen(tensor) });
+    Some(Tensor::cat(parts.collect(), 0))
+}
+
+/// Each value in a tensor of its own.
+fn apart(tensor: Tensor<1>) -> Vec<Tensor<1>> {
+    match tensor.dims() {
+        [1] => vec![tensor],
+        [_] => tensor.split(1, 0),
+    }
+}
+
+/// A weighted mean. As long as all weights are the same nothing is multiplied.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RunningMean {
+    /// `Σ value·weight / unit`.
+    sum: Total,
+    /// The first weight.
+    unit: f64,
+    /// `Σ weight`.
+    weight: f64,
+}
+
+impl RunningMean {
+    pub(crate) fn add(&mut self, value: Scalar, weight: f64) {
+        if self.unit == 0.0 {
+            self.unit = weight;
+        }
+        self.weight += weight;
+        self.sum.add(value, if self.unit == 0.0 { 0.0 } else { weight / self.unit });
+    }
+
+    pub(crate) fn append(&mut self, other: Self) {
+        if self.unit == 0.0 {
+            self.unit = other.unit;
+        }
+        self.weight += other.weight;
+        self.sum.append(other.sum, if self.unit == 0.0 { 0.0 } else { other.unit / self.unit });
+    }
+
+    pub(crate) fn compute(&self) -> Scalar {
+        self.sum.compute().over(Scalar::Host(self.weight / self.unit))
+    }
+
+    pub(crate) fn state(&self, pending: &mut Pending) -> SavedMean {
+        SavedMean { sum: self.sum.state(pending), unit: Number(self.unit), weight: Number(self.weight) }
+    }
+
+    pub(crate) fn restore(saved: &SavedMean, device: &Device) -> Self {
+        Self { sum: Total::restore(&saved.sum, device), unit: saved.unit.0, weight: saved.weight.0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::DType;
+    use stormfire_module::read::{device_reads, read};
+
+    use super::*;
+
+    fn of(value: f64, dtype: DType) -> Scalar {
+        Scalar::Device(Tensor::from_data(TensorData::from([value]).convert_dtype(dtype), (&Device::flex(), dtype)))
+    }
+
+    fn value(scalar: Scalar) -> f64 {
+        read(&[scalar]).unwrap()[0]
+    }
+
+    #[test]
+    fn a_sum_has_the_digits_of_f64_whatever_the_values_have() {
+        for (dtype, large) in [(DType::F32, 16_777_216.0), (DType::F16, 2048.0), (DType::BF16, 256.0)] {
+            let mut total = Total::default();
+            total.add(of(large, dtype), 1.0);
+            for _ in 0..100 {
+                total.add(of(1.0, dtype), 1.0);
+            }
+            assert_eq!(read(&[total.compute()]).unwrap(), [large + 100.0], "{dtype:?}");
+            total.add(Scalar::Host(0.5), 1.0);
+            total.add(of(3.0, DType::F32), 0.5);
+            assert_eq!(read(&[total.compute()]).unwrap(), [large + 102.0], "{dtype:?}");
+        }
+    }
+
+    #[test]
+    fn a_mean_of_equal_values_is_that_value() {
+        for dtype in [DType::F32, DType::BF16] {
+            let tenth = value(of(0.1, dtype));
+            let mut mean = RunningMean::default();
+            for batch in 0..1000 {
+                mean.add(of(0.1, dtype), 7.0);
+                if batch % 10 == 0 {
+                    assert_eq!(read(&[mean.compute()]).unwrap(), [tenth], "{dtype:?}, batch {batch}");
+                }
+            }
+            mean.add(of(0.1, dtype), 3.0);
+            assert!((value(mean.compute()) - tenth).abs() < 1e-12);
+        }
+        let nothing = RunningMean { unit: 0.0, ..RunningMean::default() };
+        assert!(value(nothing.compute()).is_nan());
+    }
+
+    /// Two means that are joined are bit for bit the one that had all values.
+    #[test]
+    fn means_join() {
+        let items = |i: usize| if i % 5 == 4 { 3.0 } else { 8.0 };
+        for split in 0..40 {
+            let (mut first, mut second, mut all) = (RunningMean::default(), RunningMean::default(), RunningMean::default());
+            for i in 0..40 {
+                let value = || if i % 7 == 0 { Scalar::Host(i as f64) } else { of(1.0 / (i as f64 + 1.0), DType::F32) };
+                if i < split { &mut first } else { &mut second }.add(value(), items(i));
+                all.add(value(), items(i));
+            }
+            first.append(second);
+            let (joined, right) = (value(first.compute()), value(all.compute()));
+            assert!((joined - right).abs() < 1e-12, "{split}: {joined} instead of {right}");
+        }
+    }
+
+    #[test]
+    fn adding_reads_nothing() {
+        let before = device_reads();
+        let mut mean = RunningMean::default();
+        for i in 0..50 {
+            mean.add(of(1.0, DType::F32), f64::from(i));
+        }
+        let _ = mean.compute();
+        assert_eq!(device_reads(), before);
+    }
+}

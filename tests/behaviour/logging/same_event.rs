@@ -1,0 +1,283 @@
+//! Who decides in an event sees what was logged in it, and a mistake or failure stays where it was made.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use burn::optim::SgdConfig;
+use stormfire::{
+    checkpoint::Checkpoint,
+    loggers::MemoryLogger,
+    module::{Order, log::Entry, read::device_reads},
+    prelude::*,
+};
+
+use super::probe::{Probe, counter, each_of, lines, on_device, trainer, watch};
+use crate::{
+    files::names,
+    support::{Batch, Line, line_data, quiet},
+};
+
+/// A callback of this order that runs in one hook.
+fn at(hook: Hook, order: Order, mut code: impl FnMut(&mut Context<'_>) -> Result<()> + 'static) -> impl Callback<Probe> {
+    InOrder(order, watch(move |ctx, at| if at == hook { code(ctx) } else { Ok(()) }))
+}
+
+struct InOrder<C>(Order, C);
+
+impl<C: Callback<Probe>> Callback<Probe> for InOrder<C> {
+    fn name(&self) -> String {
+        format!("{:?}", self.0)
+    }
+
+    fn order(&self) -> Order {
+        self.0
+    }
+
+    fn on_event(&mut self, ctx: &mut Context<'_>, module: &mut Probe, event: &mut stormfire::Event<'_, Batch>) -> Result<()> {
+        self.1.on_event(ctx, module, event)
+    }
+}
+
+/// Logs in one hook, as the module or as a callback.
+fn logging(
+    hook: Hook,
+    by_module: bool,
+    code: impl Fn() + Clone + Send + Sync + 'static,
+    trainer: Trainer<Probe>,
+) -> (Trainer<Probe>, Probe) {
+    if by_module {
+        return (trainer, Probe::at(hook, code));
+    }
+    let callback = at(hook, Order::Ordinary, move |_| {
+        code();
+        Ok(())
+    });
+    (trainer.callback(callback), Probe::silent())
+}
+
+fn saving(folder: &Path) -> ModelCheckpoint {
+    ModelCheckpoint::new().dirpath(folder).save_top_k(SaveTopK::All)
+}
+
+#[test]
+fn the_end_of_an_epoch_is_judged_by_what_is_logged_in_it() {
+    for by_module in [true, false] {
+        for device in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let epoch = counter();
+            let code = move || {
+                let f1 = 9.0 + epoch() as f64;
+                if device { drop(log("f1", on_device(f1))) } else { drop(log("f1", f1)) }
+            };
+            let trainer = trainer(&MemoryLogger::new()).enable_checkpointing(true).max_epochs(9);
+            let trainer = trainer.callback(saving(folder.path()).monitor("f1").filename("{epoch}-{f1}"));
+            let trainer = trainer.callback(EarlyStopping::new("f1").patience(2));
+            let (mut trainer, probe) = logging(Hook::TrainEpochEnd, by_module, code, trainer);
+            let fit = trainer.fit(probe, line_data(4, 4)).unwrap();
+            assert_eq!(fit.progress.epoch, 3, "10 is the best, 11 and 12 are too many");
+            assert_eq!(names(folder.path()), ["epoch=0-f1=10.ckpt", "epoch=1-f1=11.ckpt", "epoch=2-f1=12.ckpt"]);
+            let saved = trainer.get::<ModelCheckpoint>().unwrap();
+            assert_eq!((saved.best_model_score(), saved.current_score()), (Some(10.0), Some(12.0)));
+        }
+    }
+}
+
+#[test]
+fn a_step_is_judged_by_what_is_logged_in_it() {
+    for by_module in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let value = Arc::new(each_of([3.0, 1.0, 2.0]));
+        let trainer = trainer(&MemoryLogger::new()).enable_checkpointing(true).max_epochs(1);
+        let best = saving(folder.path()).save_top_k(1).monitor("x").every(Every::Steps(1)).filename("{step}");
+        let (mut trainer, probe) =
+            logging(Hook::TrainBatchEnd, by_module, move || drop(log("x", on_device(value()))), trainer.callback(best));
+        drop(trainer.fit(probe, line_data(12, 4)).unwrap());
+        assert_eq!(names(folder.path()), ["step=2.ckpt"]);
+        let saved = trainer.get::<ModelCheckpoint>().unwrap();
+        assert_eq!(saved.best_model_score(), Some(1.0));
+        assert_eq!(Checkpoint::read_manifest(saved.best_model_path().unwrap()).unwrap().global_step(), Some(2));
+    }
+}
+
+#[test]
+fn monitors_are_monitored_in_the_event_in_which_they_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let logger = MemoryLogger::new();
+    let by = |name: &str| saving(folder.path()).named(name).monitor(name).every(Every::Steps(1)).filename(format!("{{{name}:.9f}}"));
+    let trainer = trainer(&logger).enable_checkpointing(true).max_epochs(1).callback(by("train/batches"));
+    let trainer = trainer.callback(by("grad_2.0_norm_total")).callback(by("lr-SGD"));
+    let trainer = trainer.callback(GradientNormMonitor::new().per_parameter(false)).callback(ThroughputMonitor::new());
+    drop(trainer.callback(LearningRateMonitor::new()).fit(Probe::silent(), line_data(12, 4)).unwrap());
+    let values_of = |name: &str| {
+        let of_name = logger.rows().into_iter().filter(|row| row.0 == name);
+        let mut names: Vec<String> = of_name.map(|(name, value, _)| format!("{name}={value:.9}")).collect();
+        names.sort();
+        names
+    };
+    let norms = values_of("grad_2.0_norm_total");
+    assert_eq!(norms.len(), 3);
+    let files = names(folder.path());
+    for norm in norms {
+        assert!(files.contains(&format!("{norm}.ckpt")), "{norm} is not in {files:?}");
+    }
+    assert_eq!(names(&folder.path().join("train")), [1, 2, 3].map(|batches| format!("batches={batches}.000000000.ckpt")));
+    assert!(files.contains(&"lr-SGD=0.010000000.ckpt".to_string()), "{files:?}");
+}
+
+#[test]
+fn everybody_sees_what_came_before() {
+    type Seen = Arc<Mutex<Vec<String>>>;
+    let seen = Seen::default();
+    let look = |who: &'static str, seen: &Seen| {
+        let seen = Arc::clone(seen);
+        move |ctx: &mut Context<'_>| {
+            let before = device_reads();
+            ctx.log(who, 1.0);
+            let values: Result<Vec<_>> = ctx.metric_names().iter().map(|name| Ok(format!("{name}={}", ctx.metric(name)?))).collect();
+            seen.lock().unwrap().push(format!("{who}: {} ({} reads)", values?.join(" "), device_reads() - before));
+            Ok(())
+        }
+    };
+    for hook in [Hook::TrainBatchEnd, Hook::TrainEpochStart, Hook::ValidationStart, Hook::ValidationEpochEnd, Hook::TrainEpochEnd] {
+        seen.lock().unwrap().clear();
+        let trainer = trainer(&MemoryLogger::new()).max_epochs(1);
+        let trainer = trainer.callback(at(hook, Order::Save, look("save", &seen))).callback(at(hook, Order::Watch, look("watch", &seen)));
+        let trainer =
+            trainer.callback(at(hook, Order::Ordinary, look("first", &seen))).callback(at(hook, Order::Ordinary, look("second", &seen)));
+        let probe = Probe::at(hook, || drop(log("module", on_device(0.5))));
+        drop({ trainer }.fit(probe, (line_data(4, 4), line_data(4, 4))).unwrap());
+        let expected = [
+            "first: first=1 (0 reads)",
+            "second: first=1 second=1 (0 reads)",
+            "watch: first=1 second=1 module=0.5 watch=1 (1 reads)",
+            "save: first=1 second=1 module=0.5 watch=1 save=1 (0 reads)",
+        ];
+        assert_eq!(*seen.lock().unwrap(), expected, "{hook}");
+    }
+}
+
+#[test]
+fn a_step_is_over_when_its_hooks_look() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let looking = {
+        let seen = Arc::clone(&seen);
+        at(Hook::BeforeOptimizerStep, Order::Ordinary, move |ctx| {
+            seen.lock().unwrap().push(ctx.metric("x")?);
+            Ok(())
+        })
+    };
+    let number = counter();
+    let probe = Probe::at(Hook::TrainingStep, move || drop(log("x", number())));
+    drop(trainer(&MemoryLogger::new()).max_epochs(1).callback(looking).fit(probe, line_data(8, 4)).unwrap());
+    assert_eq!(*seen.lock().unwrap(), [1.0, 2.0]);
+}
+
+#[test]
+fn a_mistake_is_told_of_the_one_who_made_it() {
+    let twice = at(Hook::TrainBatchEnd, Order::Ordinary, |ctx| {
+        ctx.log("x", 1);
+        ctx.log("x", 1).prog_bar(true);
+        // Whoever asks in between does not hide it.
+        let _ = (ctx.metric_names(), ctx.metric("x"), ctx.progress_bar_metrics());
+        Ok(())
+    });
+    let called = Arc::new(Mutex::new(0));
+    let next = {
+        let called = Arc::clone(&called);
+        at(Hook::TrainBatchEnd, Order::Watch, move |ctx| {
+            *called.lock().unwrap() += 1;
+            ctx.metric("x").map(drop)
+        })
+    };
+    let outcome = trainer(&MemoryLogger::new()).max_epochs(1).callback(twice).callback(next).fit(Probe::silent(), line_data(4, 4));
+    assert_eq!(outcome.unwrap_err().to_string(), "`x` was logged twice in `on_train_batch_end` with different arguments");
+    assert_eq!(*called.lock().unwrap(), 0);
+}
+
+#[test]
+fn what_was_logged_before_a_failure_stays_there() {
+    type Refine = fn(Entry) -> Entry;
+    let cases: [(bool, Refine); 3] = [(false, |entry| entry), (true, |entry| entry), (true, |entry| entry.on_step(false))];
+    for (panics, refine) in cases {
+        let logger = MemoryLogger::new();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let failing = at(Hook::TrainBatchEnd, Order::Watch, move |ctx| {
+            drop(refine(ctx.log("late", 1)));
+            assert!(!panics, "on purpose");
+            Err(stormfire::Error::other("on purpose"))
+        });
+        let last = {
+            let seen = Arc::clone(&seen);
+            at(Hook::Exception, Order::Ordinary, move |ctx| {
+                *seen.lock().unwrap() = ctx.metric_names();
+                Ok(())
+            })
+        };
+        let mut failing = trainer(&logger).max_epochs(1).callback(failing).callback(last);
+        let error = failing.fit(Probe::at(Hook::TrainBatchEnd, || drop(log("x", 1))), line_data(4, 4)).unwrap_err();
+        assert!(error.to_string().contains("on purpose"), "{error}");
+        // A panic leaves half a hook behind; an error was returned on purpose.
+        let known = if panics { vec!["x"] } else { vec!["x", "late"] };
+        assert_eq!(*seen.lock().unwrap(), known);
+
+        let logger = MemoryLogger::new();
+        assert!(trainer(&logger).max_epochs(1).fit(Probe::silent(), line_data(4, 4)).is_ok());
+        assert_eq!(lines(&logger), [""; 0]);
+    }
+}
+
+#[test]
+fn the_runs_own_counters_can_be_monitored() {
+    let folder = tempfile::tempdir().unwrap();
+    let trainer = || trainer(&MemoryLogger::new()).max_epochs(5);
+    let until = EarlyStopping::new("epoch").mode(Mode::Max).stopping_threshold(1.5);
+    let fit = trainer().callback(until).fit(Probe::silent(), line_data(8, 4)).unwrap();
+    assert_eq!(fit.progress.epoch, 3, "epoch 2 is the first above 1.5");
+
+    let newest = saving(folder.path()).save_top_k(2).monitor("step").mode(Mode::Max).filename("{epoch}-{step}");
+    let mut saving_newest = trainer().enable_checkpointing(true).callback(newest);
+    drop(saving_newest.fit(Probe::silent(), line_data(8, 4)).unwrap());
+    let scores: Vec<f64> = saving_newest.get::<ModelCheckpoint>().unwrap().best_k_models().map(|(_, score)| score).collect();
+    assert_eq!(scores, [8.0, 10.0]);
+    assert_eq!(names(folder.path()), ["epoch=3-step=8.ckpt", "epoch=4-step=10.ckpt"]);
+
+    // What the user logs under these names goes first, as in Lightning.
+    let folder = tempfile::tempdir().unwrap();
+    let probe = Probe::at(Hook::TrainEpochEnd, || drop(log("epoch", 7.9)));
+    let seventh = saving(folder.path()).monitor("epoch").filename("{epoch:03d}");
+    let mut own = trainer().max_epochs(1).enable_checkpointing(true).callback(seventh);
+    drop(own.fit(probe, line_data(8, 4)).unwrap());
+    assert_eq!(own.get::<ModelCheckpoint>().unwrap().best_model_score(), Some(7.9));
+    assert_eq!(names(folder.path()), ["epoch=007.ckpt"]);
+}
+
+#[test]
+fn a_schedule_can_watch_the_runs_own_counters() {
+    #[derive(burn::module::Module, Debug)]
+    struct Watching {
+        line: Line,
+    }
+    impl LightningModule for Watching {
+        type Batch = Batch;
+        fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
+            Ok(self.line.loss(batch).into())
+        }
+        fn configure_optimizers(&self) -> Result<Optimizers> {
+            let plateau = Schedule::new(ReduceLrOnPlateau::new().patience(0).factor(0.5)).monitor("epoch");
+            Ok(Optimizer::new(SgdConfig::new(), 0.8).schedule(plateau).into())
+        }
+    }
+    let rates = Arc::new(Mutex::new(Vec::new()));
+    let noting = {
+        let rates = Arc::clone(&rates);
+        LambdaCallback::new().on_train_epoch_start(move |ctx, _| {
+            rates.lock().unwrap().push(ctx.learning_rates()[0].1);
+            Ok(())
+        })
+    };
+    drop(quiet().max_epochs(3).callback(noting).fit(Watching { line: Line::new() }, line_data(4, 4)).unwrap());
+    // Epoch 0 is the best, 1 is worse.
+    assert_eq!(*rates.lock().unwrap(), [0.8, 0.8, 0.4]);
+}
