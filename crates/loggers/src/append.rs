@@ -112,6 +112,15 @@ fn place(path: &Path) -> (&Path, String) {
     (folder, format!(".{name}{REPLACEMENT}"))
 }
 
+/// Whether only its owner may read a file.
+fn is_private(file: &std::fs::File) -> io::Result<bool> {
+    #[cfg(unix)]
+    let private = std::os::unix::fs::PermissionsExt::mode(&file.metadata()?.permissions()) & 0o077 == 0;
+    #[cfg(not(unix))]
+    let private = file.metadata().map(|_| false)?;
+    Ok(private)
+}
+
 /// Makes a folder again that somebody has removed under the run. Says so, once for each.
 pub(crate) fn make_anew(folder: &Path) -> io::Result<()> {
     static SAID: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
@@ -157,7 +166,8 @@ impl Target for std::fs::File {
             return Ok(());
         }
         make_anew(place(path).0)?;
-        let mut whole = Replacement::new(path)?;
+        // A spool is its owner's alone, also the second time.
+        let mut whole = if is_private(self)? { Replacement::private(path)? } else { Replacement::new(path)? };
         self.seek(SeekFrom::Start(0))?;
         io::copy(self, &mut whole)?;
         *self = whole.commit()?;
@@ -399,6 +409,12 @@ pub(crate) mod tests {
         file.buffer().extend(b"two\n");
         file.flush(b"").unwrap();
         assert_eq!((std::fs::read_to_string(&path).unwrap().as_str(), file.end()), ("one\ntwo\n", 8));
+        let mode = |path: &Path| std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(path).unwrap().permissions()) & 0o777;
+        let readable = mode(&path) & 0o044;
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        file.flush(b"").unwrap();
+        assert_eq!((readable != 0, mode(&path)), (true, 0o600), "what was private stays so");
         let mut beside = Replacement::new(&folder.path().join("gone/hparams.yaml")).unwrap();
         beside.write_all(b"lr: 1").unwrap();
         drop(beside.commit().unwrap());
