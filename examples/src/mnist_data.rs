@@ -1,8 +1,9 @@
 //! MNIST: digits of 28 × 28 pixels, from the idx files of Y. `LeCun`, C. Cortes and C. Burges.
 
 use std::{
+    fmt::Display,
     fs::File,
-    io::{self, Read as _},
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -106,36 +107,56 @@ impl DataModule for MnistData {
     }
 }
 
+/// Far more than the 47 MB of the largest file of MNIST: an archive may unpack to anything.
+const MOST: u64 = 256 << 20;
+
 fn read_digits(folder: &Path, part: &str) -> Result<Vec<Digit>> {
-    let images = read_idx(folder, &format!("{part}-images-idx3-ubyte"), 3)?;
-    let labels = read_idx(folder, &format!("{part}-labels-idx1-ubyte"), 1)?;
+    if !folder.is_dir() {
+        let what = if folder.exists() { "is a file" } else { "does not exist" };
+        return Err(DataError::other(format!(
+            "`{}` {what}: name the folder with `{part}-images-idx3-ubyte.gz` and `{part}-labels-idx1-ubyte.gz`, such as `data/mnist-mini`, or fetch \
+             all 60,000 digits with `cargo xtask data`",
+            folder.display()
+        )));
+    }
+    let (_, images) = read_idx(folder, &format!("{part}-images-idx3-ubyte"), 3)?;
+    let (file, labels) = read_idx(folder, &format!("{part}-labels-idx1-ubyte"), 1)?;
     if images.len() != labels.len() * SIDE * SIDE {
         return Err(DataError::other(format!("`{}`: {} labels do not fit {} pixels", folder.display(), labels.len(), images.len())));
+    }
+    if let Some((place, label)) = labels.iter().enumerate().find(|(_, label)| **label > 9) {
+        return Err(DataError::other(format!("`{}`: label {place} is {label}, and a digit is 0 to 9", file.display())));
     }
     let digits = images.chunks_exact(SIDE * SIDE).zip(labels);
     Ok(digits.map(|(pixels, label)| Digit { pixels: pixels.to_vec(), label }).collect())
 }
 
-/// The bytes of an idx file after its header: `0 0 8 dimensions`, then the size of each dimension.
-fn read_idx(folder: &Path, name: &str, dimensions: u8) -> Result<Vec<u8>> {
-    let raw = folder.join(name);
-    let zipped = folder.join(format!("{name}.gz"));
-    let mut bytes = Vec::new();
-    let read = if raw.exists() {
-        File::open(&raw).and_then(|mut file| file.read_to_end(&mut bytes))
-    } else {
-        File::open(&zipped).and_then(|file| GzDecoder::new(file).read_to_end(&mut bytes))
-    };
-    read.map_err(|error| match error.kind() {
+/// An idx file, gzipped or not, and its bytes after the header: `0 0 8 dimensions`, then the size of each dimension.
+fn read_idx(folder: &Path, name: &str, dimensions: u8) -> Result<(PathBuf, Vec<u8>)> {
+    let (raw, zipped) = (folder.join(name), folder.join(format!("{name}.gz")));
+    let is_zipped = !raw.exists();
+    let path = if is_zipped { zipped } else { raw };
+    let refused = |reason: &dyn Display| DataError::other(format!("`{}`: {reason}", path.display()));
+    let file = File::open(&path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => DataError::other(format!(
             "no `{name}` or `{name}.gz` in `{}`: give the folder with `--data`, or fetch all 60,000 digits with `cargo xtask data`",
             folder.display()
         )),
-        _ => DataError::from(error),
+        _ => refused(&error),
     })?;
+    let reader: Box<dyn Read> = if is_zipped { Box::new(GzDecoder::new(file)) } else { Box::new(file) };
+    let mut bytes = Vec::new();
+    reader.take(MOST + 1).read_to_end(&mut bytes).map_err(|error| refused(&error))?;
+    if bytes.len() as u64 > MOST {
+        return Err(refused(&format!("it holds more than {MOST} bytes, and MNIST has 47 million")));
+    }
     let header = 4 + 4 * usize::from(dimensions);
     if bytes.len() < header || bytes[..4] != [0, 0, 8, dimensions] {
-        return Err(DataError::other(format!("`{name}` in `{}` is no idx file of {dimensions} dimensions", folder.display())));
+        return Err(refused(&format!("it is no idx file of {dimensions} dimensions")));
     }
-    Ok(bytes.split_off(header))
+    let values = bytes.split_off(header);
+    Ok((path, values))
 }
+
+#[cfg(test)]
+mod tests;

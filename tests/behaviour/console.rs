@@ -134,7 +134,7 @@ fn a_fit_says_where_things_are() {
         struct Scores;
         impl Callback<Talking> for Scores {
             fn on_train_epoch_end(&mut self, ctx: &mut Context<'_>, _module: &mut Talking) -> Result<()> {
-                ctx.insert_metric("score", ctx.current_epoch() as f64 + 0.5);
+                ctx.log("score", ctx.current_epoch() as f64 + 0.5);
                 Ok(())
             }
         }

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use burn::{
-    data::dataset::InMemDataset,
+    data::dataset::{Dataset, DatasetError, InMemDataset},
     lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig,
     module::{ModuleVisitor, Param},
     nn::{
@@ -17,13 +17,15 @@ use burn::{
     tensor::{Distribution, activation::relu},
 };
 use serde::{Deserialize, Serialize};
-use stormfire::prelude::*;
+use stormfire::{data::random, prelude::*, seed_everything};
 
 use crate::{
     child::{folder, part, play},
     files::{Events, names, read_csv, read_events, steps_of},
+    kept_state::SaveAt,
     rig::run_of,
-    support::Batch,
+    support::{Batch, quiet},
+    told::told,
 };
 
 /// A net with everything that chance has a hand in: parameters, dropout, noise in the step.
@@ -93,6 +95,12 @@ struct Plan {
     /// Draw random numbers before the fit.
     #[serde(default)]
     draws_before: bool,
+    /// Look at the module before the fit.
+    #[serde(default)]
+    touches: bool,
+    /// Begin with `seed_everything`.
+    #[serde(default)]
+    seeds_everything: bool,
     /// Validation batches in the sanity check.
     sanity_steps: usize,
 }
@@ -127,6 +135,10 @@ pub(crate) fn weights<M: Module>(module: &M) -> Weights {
 fn fits_by_plan() {
     let Some(folder) = folder() else { return };
     let plan: Plan = serde_json::from_slice(&std::fs::read(folder.join("plan.json")).unwrap()).unwrap();
+    let device = Device::flex();
+    if plan.seeds_everything {
+        seed_everything(plan.seed, &device);
+    }
     if plan.draws_before {
         let _ = Tensor::<1>::random([100], Distribution::Default, &Device::flex()).into_data();
     }
@@ -140,10 +152,24 @@ fn fits_by_plan() {
         .enable_model_summary(false)
         .callback(LearningRateMonitor::new())
         .callback(ModelCheckpoint::new().monitor("val_loss").save_top_k(3).filename("{epoch}-{val_loss:.6f}"));
-    if let Some(path) = plan.ckpt_path {
+    if let Some(path) = &plan.ckpt_path {
         trainer = trainer.ckpt_path(path);
     }
-    let fit = trainer.fit(Net::new(), (data(62, plan.workers).shuffle(true), data(10, plan.workers))).unwrap();
+    let net = Net::new();
+    if plan.touches {
+        assert!(net.to_string().contains("Linear"));
+        let _ = net.loss((Tensor::zeros([1, 2], &device), Tensor::zeros([1, 1], &device)));
+    }
+    let mut fit = None;
+    let told = told(|| fit = Some(trainer.fit(net, (data(62, plan.workers).shuffle(true), data(10, plan.workers))).unwrap()));
+    let late: Vec<_> = told.into_iter().filter(|line| line.starts_with("WARN `seed` does not reach")).collect();
+    if plan.touches && !plan.seeds_everything && plan.ckpt_path.is_none() {
+        assert_eq!(late.len(), 1);
+        assert!(late[0].contains("reach `hidden.weight`, `hidden.bias`, `output.weight`: they"), "{late:?}");
+    } else {
+        assert!(late.is_empty(), "{late:?}");
+    }
+    let fit = fit.unwrap();
     assert_eq!(fit.progress.global_step, 16 * plan.epochs as u64);
     std::fs::write(folder.join("weights.json"), serde_json::to_vec(&weights(&fit.module)).unwrap()).unwrap();
 }
@@ -182,7 +208,8 @@ fn fit(plan: &Plan) -> Left {
     fit_in(tempfile::tempdir().unwrap().path(), plan)
 }
 
-const PLAN: Plan = Plan { seed: 7, epochs: 2, workers: 0, ckpt_path: None, draws_before: false, sanity_steps: 2 };
+const PLAN: Plan =
+    Plan { seed: 7, epochs: 2, workers: 0, ckpt_path: None, draws_before: false, touches: false, seeds_everything: false, sanity_steps: 2 };
 
 #[test]
 fn one_seed_gives_one_result() {
@@ -192,6 +219,15 @@ fn one_seed_gives_one_result() {
     for plan in [PLAN, Plan { draws_before: true, ..PLAN }] {
         assert_eq!(fit(&plan), first, "{plan:?}");
     }
+}
+
+/// burn initialises a parameter when it is first looked at, with whatever its generator holds then.
+#[test]
+fn a_module_that_was_looked_at_before_its_fit_is_told_of_or_seeded() {
+    let touched = Plan { touches: true, ..PLAN };
+    assert_ne!(fit(&touched).weights, fit(&touched).weights, "what the fit has warned of");
+    let seeded = Plan { seeds_everything: true, ..touched };
+    assert_eq!(fit(&seeded), fit(&seeded));
 }
 
 #[test]
@@ -237,6 +273,108 @@ fn a_fit_that_goes_on_from_the_end_of_an_epoch_equals_the_unbroken_one() {
         assert_eq!(all.steps(), [first.steps(), second.steps()].concat());
         for column in ["epoch", "train_loss_step", "train_loss_epoch", "val_loss", "lr-Adam"] {
             assert_eq!(all.column(column), [first.column(column), second.column(column)].concat(), "{column}");
+        }
+    }
+}
+
+/// Where the batches of a fit get their random numbers from.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+enum Draws {
+    /// [`random`], in the dataset and in the batcher.
+    Loader,
+    /// burn's generator.
+    Burn,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Augmented {
+    draws: Draws,
+    workers: usize,
+    /// Without one, the run draws it.
+    seed: Option<u64>,
+    /// After so many steps there is a checkpoint; go on from it if it is there.
+    cut: Option<u64>,
+}
+
+/// Points that are moved when they are loaded.
+struct Points;
+
+impl Dataset<f32> for Points {
+    fn get(&self, index: usize) -> Result<f32, DatasetError> {
+        Ok(index as f32 / 20.0 + random().unit() as f32 / 40.0)
+    }
+
+    fn len(&self) -> usize {
+        32
+    }
+}
+
+/// Not a test of its own: one fit with noise in its batches.
+#[test]
+#[ignore = "a part of the other tests"]
+fn fits_with_augmentation() {
+    let Some(folder) = folder() else { return };
+    let Augmented { draws, workers, seed, cut } = serde_json::from_slice(&std::fs::read(folder.join("plan.json")).unwrap()).unwrap();
+    let collate = move |points: Vec<f32>, device: &Device| {
+        let shape = [points.len(), 2];
+        let normal = Distribution::Normal(0.0, 0.1);
+        let noise = match draws {
+            Draws::Loader => random().tensor(shape, normal, device),
+            Draws::Burn => Tensor::random(shape, normal, device),
+        };
+        let x = Tensor::<1>::from_floats(points.as_slice(), device).unsqueeze_dim::<2>(1);
+        (Tensor::cat(vec![x.clone(), x.clone().square()], 1) + noise, x.sin())
+    };
+    let data = Loader::collate(Points, collate).batch_size(4).workers(workers).shuffle(true);
+    let saved = folder.join("a.ckpt");
+    let mut trainer = quiet().max_epochs(2);
+    if let Some(seed) = seed {
+        trainer = trainer.seed(seed);
+    }
+    if let Some(cut) = cut {
+        trainer = if saved.exists() { trainer.ckpt_path(&saved) } else { trainer.callback(SaveAt(vec![cut], folder.clone())) };
+    }
+    let mut fit = None;
+    let told = told(|| fit = Some(trainer.fit(Net::new(), data).unwrap()));
+    let warns = told.iter().any(|line| line.starts_with("WARN random numbers of burn are drawn while the workers"));
+    assert_eq!(warns, draws == Draws::Burn && workers > 0, "{told:?}");
+    if let Some(cut) = cut
+        && !saved.exists()
+    {
+        std::fs::rename(folder.join(format!("{cut}.ckpt")), saved).unwrap();
+    }
+    std::fs::write(folder.join("weights.json"), serde_json::to_vec(&weights(&fit.unwrap().module)).unwrap()).unwrap();
+}
+
+fn augment(folder: &Path, plan: &Augmented) -> Weights {
+    std::fs::write(folder.join("plan.json"), serde_json::to_vec(plan).unwrap()).unwrap();
+    play(part("repeatability::fits_with_augmentation", folder));
+    serde_json::from_slice(&std::fs::read(folder.join("weights.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn what_a_batcher_draws_follows_from_the_seed_with_any_number_of_workers() {
+    let fit = |draws, workers, seed| augment(tempfile::tempdir().unwrap().path(), &Augmented { draws, workers, seed, cut: None });
+    let first = fit(Draws::Loader, 0, Some(7));
+    for workers in 0..=3 {
+        assert_eq!(fit(Draws::Loader, workers, Some(7)), first, "{workers} workers");
+    }
+    assert_ne!(fit(Draws::Loader, 1, Some(8)), first);
+    assert_eq!(fit(Draws::Burn, 0, Some(7)), fit(Draws::Burn, 0, Some(7)));
+    // With workers the fit warns, and says no more than that.
+    fit(Draws::Burn, 2, Some(7));
+}
+
+#[test]
+fn what_a_batcher_draws_is_the_same_in_a_fit_that_goes_on() {
+    for (draws, workers) in [(Draws::Loader, 0), (Draws::Loader, 2), (Draws::Burn, 0)] {
+        for seed in [Some(7), None] {
+            let folder = tempfile::tempdir().unwrap();
+            let plan = |workers| Augmented { draws, workers, seed, cut: Some(11) };
+            // The first fit goes to its end, and leaves a checkpoint of the middle of its second epoch.
+            let unbroken = augment(folder.path(), &plan(workers));
+            let other = if draws == Draws::Burn { 0 } else { 3 - workers };
+            assert_eq!(augment(folder.path(), &plan(other)), unbroken, "{draws:?}, {workers} workers, seed {seed:?}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod changes;
 mod failed_batches;
+mod further;
 mod interrupts;
 mod law;
 mod more_steps;
@@ -9,4 +10,5 @@ mod net;
 mod observer;
 mod places;
 mod plan;
+mod set_ups;
 mod trackers;

@@ -124,7 +124,8 @@ fn what_a_signal_saves_goes_on_as_if_nothing_had_happened() {
         running.signal(signal);
         assert_eq!(running.wait().code(), Some(if signal == "INT" { 130 } else { 143 }));
         interrupted += 1;
-        assert_eq!(names(&run_of(broken.path()).join("checkpoints")).len(), interrupted);
+        // The newer one replaces the older.
+        assert_eq!(names(&run_of(broken.path()).join("checkpoints")).len(), 1);
     }
     std::fs::remove_file(slow).unwrap();
     assert_eq!(run(broken.path()), Some(0));

@@ -298,11 +298,10 @@ fn a_folder_that_cannot_be_made_is_named() {
     refuse(trainer, &text, "choose a folder that can be written to");
     let saving = quiet().max_epochs(1).enable_checkpointing(true).callback(ModelCheckpoint::new().dirpath(&file));
     let text = format!(
-        "`{}` cannot be read or written: failed to create directory `{}`: File exists (os error 17)",
-        file.join("epoch=0-step=4.ckpt").display(),
+        "`ModelCheckpoint::dirpath`: `{0}` cannot be read or written: `{0}` is no folder (in `setup` of `ModelCheckpoint`)",
         file.display()
     );
-    refuse(saving, &text, "check the disk and the folder, or save into another folder");
+    refuse(saving, &text, "choose a folder that can be made and written to");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use stormfire_module::{
     Callback, Context, Error, LightningModule, Order, Result, Stage,
     plateau::Mode,
-    state::{self, Number, Value},
+    state::{self, Value},
     text::{Misread, TextError},
 };
 
@@ -75,12 +75,12 @@ pub struct EarlyStopping {
 #[serde(default)]
 struct State {
     wait_count: u32,
-    best_score: Option<Number>,
+    best_score: Option<f64>,
     stopped_epoch: Option<usize>,
     stopping_reason: StoppingReason,
     stopping_reason_message: Option<String>,
     /// The value of the newest look.
-    last_value: Option<Number>,
+    last_value: Option<f64>,
 }
 
 impl EarlyStopping {
@@ -168,7 +168,7 @@ impl EarlyStopping {
 
     /// The best value so far; `None` before the first.
     pub fn best_score(&self) -> Option<f64> {
-        self.state.best_score.map(|score| score.0)
+        self.state.best_score
     }
 
     /// How many looks in a row have brought no improvement.
@@ -254,7 +254,7 @@ impl EarlyStopping {
 
     /// One look at the metric, in Lightning's order of tests.
     fn judge(&mut self, value: f64) -> Option<(StoppingReason, String)> {
-        self.state.last_value = Some(Number(value));
+        self.state.last_value = Some(value);
         if let Some(verdict) = self.verdict_on_value(value) {
             return Some(verdict);
         }
@@ -267,7 +267,7 @@ impl EarlyStopping {
             if self.verbose {
                 self.report_improvement(value, best);
             }
-            self.state.best_score = Some(Number(value));
+            self.state.best_score = Some(value);
             self.state.wait_count = 0;
         } else {
             self.state.wait_count += 1;
@@ -277,7 +277,7 @@ impl EarlyStopping {
 
     /// Whether the fit is to end after the newest look.
     fn newest_verdict(&self) -> Option<(StoppingReason, String)> {
-        let value = self.state.last_value?.0;
+        let value = self.state.last_value?;
         self.verdict_on_value(value).or_else(|| self.verdict_on_patience())
     }
 

@@ -7,6 +7,9 @@ use stormfire_module::{Error, Result};
 
 const EXTENSION: &str = "ckpt";
 
+/// In the folder of a run.
+pub(crate) const FOLDER: &str = "checkpoints";
+
 /// The file of a name. `Path::with_extension` would cut `val_loss=0.25` short.
 pub(crate) fn file(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.{EXTENSION}"))
@@ -22,6 +25,15 @@ pub(crate) fn folder(option: &str, path: &Path) -> Result<PathBuf> {
         Err(_) => path.into(),
     };
     storage::absolute(&path).map_err(|error| Error::config(option, error.to_string(), error.hint().unwrap_or_default()))
+}
+
+/// Refuses a folder into which no checkpoint could be written, or whose name no checkpoint could hold.
+pub(crate) fn check_writable(option: &str, folder: &Path) -> Result<()> {
+    const HINT: &str = "choose a folder that can be made and written to";
+    if folder.to_str().is_none() {
+        return Err(Error::config(option, format!("`{}` is not UTF-8, as texts in files are", folder.display()), HINT));
+    }
+    storage::check_writable(folder).map_err(|error| Error::config(option, error.to_string(), HINT))
 }
 
 /// Whether a file lies in a folder or below it, by its path.

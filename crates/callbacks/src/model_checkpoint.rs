@@ -20,11 +20,11 @@ use stormfire_loggers::Hyperparams;
 use stormfire_module::{
     Callback, Context, Error, Every, LightningModule, Order, Result, Stage, StepOutput, clock,
     plateau::Mode,
-    state::{self, Number, Value},
+    state::{self, Value},
     text::{Misread, TextError},
 };
 
-use crate::{period::needs_length, rehearsal::is_rehearsal};
+use crate::{files, period::needs_length, rehearsal::is_rehearsal};
 use place::Place;
 use restart::State;
 use save::Missing;
@@ -211,7 +211,8 @@ impl ModelCheckpoint {
         self
     }
 
-    /// Also asks for a checkpoint when the run fails or is interrupted; it is not counted among the best. Default `false`.
+    /// Also asks for a checkpoint when the run fails or is interrupted; it is not counted among the best, and the next one of the
+    /// run replaces it. Default `false`.
     ///
     /// It holds the state after the last whole batch, also of a validation: a fit that goes on from it repeats the batch that
     /// failed. Until a step is over, parameters and optimizers are in memory as they were before it, too.
@@ -237,9 +238,25 @@ impl ModelCheckpoint {
         self.monitor.as_deref()
     }
 
-    /// The folder that was given, or in which a fit has put its checkpoints.
+    /// The folder in which a fit has put its checkpoints, or the one that was given for the first.
     pub fn folder(&self) -> Option<&Path> {
-        self.dirpath.as_deref().or(self.state.dirpath.as_deref())
+        self.state.dirpath.as_deref().or(self.dirpath.as_deref())
+    }
+
+    /// Where files of this and of earlier fits may be, each with the number of levels below that their names may add: the folder
+    /// that was given, or else `checkpoints` in each of these folders of runs.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a folder that cannot be used.
+    pub fn places(&self, runs: &[PathBuf]) -> Result<Vec<(PathBuf, usize)>> {
+        let depth = |template: &str| Template::parse(template).map_or(0, |template| template.depth(self.auto_insert_metric_name));
+        let depth = depth(&self.filename).max(depth(&self.last_filename));
+        let mut folders: Vec<PathBuf> = match &self.dirpath {
+            Some(folder) => vec![files::folder("ModelCheckpoint::dirpath", folder)?],
+            None => runs.iter().map(|run| run.join(files::FOLDER)).collect(),
+        };
+        folders.extend(self.state.dirpath.clone().filter(|folder| !folders.contains(folder)));
+        Ok(folders.into_iter().map(|folder| (folder, depth)).collect())
     }
 
     /// The best checkpoint by the monitored metric; without a monitor the newest one.
@@ -249,12 +266,12 @@ impl ModelCheckpoint {
 
     /// The monitored metric's value in the best checkpoint. Infinite if it has only been NaN so far.
     pub fn best_model_score(&self) -> Option<f64> {
-        self.state.best_model_score.map(|score| score.0)
+        self.state.best_model_score
     }
 
     /// The monitored metric's value in the newest checkpoint that was kept.
     pub fn current_score(&self) -> Option<f64> {
-        self.state.current_score.map(|score| score.0)
+        self.state.current_score
     }
 
     /// The file of [`save_last`](Self::save_last).
@@ -280,7 +297,7 @@ impl ModelCheckpoint {
         };
         let mut scores = Hyperparams::new();
         for (path, score) in self.best_k_models() {
-            scores.insert(path.display().to_string(), Number(score))?;
+            scores.insert(path.display().to_string(), score)?;
         }
         storage::write_bytes(&path, scores.to_yaml()?.as_bytes())?;
         Ok(path)

@@ -6,7 +6,7 @@ use stormfire_checkpoint::storage;
 use stormfire_module::{Callback, Context, Error, LightningModule, Order, Result, Stage, run::SaveRequest};
 
 use crate::{
-    files::{folder, free_file},
+    files::{check_writable, folder, free_file},
     rehearsal::is_rehearsal,
 };
 
@@ -32,15 +32,20 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct OnExceptionCheckpoint {
     dirpath: PathBuf,
+    /// The same, absolute, once a fit has been set up.
+    folder: Option<PathBuf>,
     filename: String,
     path: Option<PathBuf>,
     has_failed: bool,
 }
 
+/// What names the folder.
+const OPTION: &str = "OnExceptionCheckpoint::new";
+
 impl OnExceptionCheckpoint {
     /// Writes `on_exception.ckpt` into this folder, which is made when needed; `~` is the user's home, and it may be a URL.
     pub fn new(dirpath: impl Into<PathBuf>) -> Self {
-        Self { dirpath: dirpath.into(), filename: "on_exception".into(), path: None, has_failed: false }
+        Self { dirpath: dirpath.into(), folder: None, filename: "on_exception".into(), path: None, has_failed: false }
     }
 
     /// The file name without `.ckpt`. Default `on_exception`.
@@ -49,9 +54,12 @@ impl OnExceptionCheckpoint {
         self
     }
 
-    /// The folder that was given.
-    pub fn folder(&self) -> &Path {
-        &self.dirpath
+    /// The folder of its file, as an absolute path or a URL.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a folder that cannot be used.
+    pub fn folder(&self) -> Result<PathBuf> {
+        self.folder.clone().map_or_else(|| folder(OPTION, &self.dirpath), Ok)
     }
 
     /// The file that a failure of this fit is written to; `None` before training begins, and after its good end removed the file.
@@ -65,7 +73,7 @@ impl<M: LightningModule> Callback<M> for OnExceptionCheckpoint {
         Order::Save
     }
 
-    fn setup(&mut self, _ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
+    fn setup(&mut self, ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
         if stage != Stage::Fit {
             return Ok(());
         }
@@ -74,11 +82,16 @@ impl<M: LightningModule> Callback<M> for OnExceptionCheckpoint {
             let reason = format!("`{}` is no file name", self.filename);
             return Err(Error::config("OnExceptionCheckpoint::filename", reason, "choose the folder with `OnExceptionCheckpoint::new`"));
         }
-        folder("OnExceptionCheckpoint::new", &self.dirpath).map(drop)
+        let folder = folder(OPTION, &self.dirpath)?;
+        if !ctx.run().fast_dev_run {
+            check_writable(OPTION, &folder)?;
+        }
+        self.folder = Some(folder);
+        Ok(())
     }
 
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        let folder = folder("OnExceptionCheckpoint::new", &self.dirpath)?;
+        let folder = self.folder()?;
         // By now the run knows who it is, and so which file is its own.
         self.path = Some(free_file(&folder, &self.filename, |path| Ok(ctx.is_free(path)? || ctx.has_written(path)))?);
         ctx.keep_state();

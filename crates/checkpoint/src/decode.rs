@@ -100,18 +100,32 @@ pub(crate) fn examine(path: &Path) -> Result<(u64, Manifest, Vec<Slot>)> {
     let mut source = Source::open(path)?;
     let (manifest, slots) = source.header()?;
     let mut chunk = vec![0; CHUNK];
-    let mut left: u64 = slots.iter().map(|slot| slot.len).sum();
-    while left > 0 {
-        let len = left.min(CHUNK as u64) as usize;
-        source.fill(&mut chunk[..len])?;
-        left -= len as u64;
+    let mut odd = None;
+    for slot in &slots {
+        let mut left = slot.len;
+        while left > 0 {
+            let len = left.min(CHUNK as u64) as usize;
+            source.fill(&mut chunk[..len])?;
+            if has_odd_bool(slot.dtype, &chunk[..len]) {
+                odd.get_or_insert(&slot.name);
+            }
+            left -= len as u64;
+        }
     }
     source.check_end()?;
-    Ok((source.len, manifest, slots))
+    match odd {
+        Some(name) => Err(source.odd_bool(name)),
+        None => Ok((source.len, manifest, slots)),
+    }
+}
+
+/// Whether there is a byte that no bool has.
+fn has_odd_bool(dtype: DType, bytes: &[u8]) -> bool {
+    matches!(dtype, DType::Bool(_)) && bytes.iter().any(|byte| *byte > 1)
 }
 
 /// Bytes that are hashed while they are read.
-struct Source<'a, R> {
+pub(crate) struct Source<'a, R> {
     path: &'a Path,
     reader: R,
     /// Of the whole file.
@@ -121,7 +135,7 @@ struct Source<'a, R> {
 }
 
 impl<'a> Source<'a, storage::Reader> {
-    fn open(path: &'a Path) -> Result<Self> {
+    pub(crate) fn open(path: &'a Path) -> Result<Self> {
         let (reader, len) = storage::open(path)?;
         Ok(Self::new(path, reader, len))
     }
@@ -132,8 +146,12 @@ impl<'a, R: BufRead> Source<'a, R> {
         Self { path, reader, len, read: 0, hash: Xxh3Default::new() }
     }
 
-    fn malformed(&self, reason: impl Into<String>) -> Error {
+    pub(crate) fn malformed(&self, reason: impl Into<String>) -> Error {
         Error::Malformed { path: self.path.into(), reason: reason.into() }
+    }
+
+    fn odd_bool(&self, name: &str) -> Error {
+        self.malformed(format!("`{name}` holds a bool that is neither 0 nor 1"))
     }
 
     fn truncated(&self, expected: u64) -> Error {
@@ -161,25 +179,35 @@ impl<'a, R: BufRead> Source<'a, R> {
 
     /// The manifest and the tensors, whose bytes follow and have the size that the header says.
     fn header(&mut self) -> Result<(Manifest, Vec<Slot>)> {
-        let length = self.header_length()?;
-        let mut json = vec![0; length];
-        self.fill(&mut json)?;
-        let header = Header::parse(&json).map_err(|reason| self.malformed(reason))?;
+        let header = self.description()?;
         let Some(manifest) = &header.metadata.stormfire else {
             return Err(Error::Foreign { path: self.path.into() });
         };
         let manifest = self.manifest(manifest)?;
         let slots = header.into_slots().map_err(|reason| self.malformed(reason))?;
+        self.check_len(&slots, CHECKSUM_LEN)?;
+        Ok((manifest, slots))
+    }
+
+    /// The header, as it stands in the file.
+    pub(crate) fn description(&mut self) -> Result<Header> {
+        let mut json = vec![0; self.header_length()?];
+        self.fill(&mut json)?;
+        Header::parse(&json).map_err(|reason| self.malformed(reason))
+    }
+
+    /// Whether the bytes of these tensors follow, and then so many others.
+    pub(crate) fn check_len(&self, slots: &[Slot], others: usize) -> Result<()> {
         // The sum of all lengths was found not to overflow when the slots were checked one after the other.
         let tensors: u64 = slots.iter().map(|slot| slot.len).sum();
-        let expected = tensors.checked_add(self.read + CHECKSUM_LEN as u64).ok_or_else(|| self.malformed("its tensors are too large"))?;
+        let expected = tensors.checked_add(self.read + others as u64).ok_or_else(|| self.malformed("its tensors are too large"))?;
         if self.len < expected {
             return Err(self.truncated(expected));
         }
         if self.len > expected {
             return Err(self.malformed(format!("{} bytes follow its end", self.len - expected)));
         }
-        Ok((manifest, slots))
+        Ok(())
     }
 
     fn header_length(&mut self) -> Result<usize> {
@@ -218,7 +246,7 @@ impl<'a, R: BufRead> Source<'a, R> {
         if found != FORMAT_VERSION {
             return Err(Error::Version { path: self.path.into(), found });
         }
-        serde_json::from_str(json).map_err(invalid)
+        Manifest::from_fields(serde_json::from_str(json).map_err(invalid)?).map_err(|reason| self.malformed(reason))
     }
 
     fn check_end(&mut self) -> Result<()> {
@@ -229,6 +257,16 @@ impl<'a, R: BufRead> Source<'a, R> {
 
     fn into_checkpoint(mut self) -> Result<Checkpoint> {
         let (manifest, slots) = self.header()?;
+        let tensors = self.tensors(slots)?;
+        self.check_end()?;
+        if let Some((name, _)) = tensors.iter().find(|(_, data)| has_odd_bool(data.dtype(), data.as_bytes())) {
+            return Err(self.odd_bool(name));
+        }
+        Ok(Checkpoint { manifest, tensors })
+    }
+
+    /// The tensors, which come next. What a bool may be is not checked: a checksum comes first.
+    fn tensors(&mut self, slots: Vec<Slot>) -> Result<BTreeMap<String, TensorData>> {
         let mut tensors = BTreeMap::new();
         for slot in slots {
             let mut bytes = dtype::zeroed(slot.dtype, slot.elements());
@@ -236,12 +274,16 @@ impl<'a, R: BufRead> Source<'a, R> {
             let data = TensorData::try_from_bytes(bytes, slot.shape, slot.dtype).map_err(|error| self.malformed(error.to_string()))?;
             tensors.insert(slot.name, data);
         }
-        self.check_end()?;
-        for (name, data) in &tensors {
-            if matches!(data.dtype(), DType::Bool(_)) && data.as_bytes().iter().any(|byte| *byte > 1) {
-                return Err(self.malformed(format!("`{name}` holds a bool that is neither 0 nor 1")));
-            }
+        Ok(tensors)
+    }
+
+    /// The tensors of a file that has no checksum.
+    pub(crate) fn into_tensors(mut self, slots: Vec<Slot>) -> Result<BTreeMap<String, TensorData>> {
+        self.check_len(&slots, 0)?;
+        let tensors = self.tensors(slots)?;
+        match tensors.iter().find(|(_, data)| has_odd_bool(data.dtype(), data.as_bytes())) {
+            Some((name, _)) => Err(self.odd_bool(name)),
+            None => Ok(tensors),
         }
-        Ok(Checkpoint { manifest, tensors })
     }
 }

@@ -54,7 +54,7 @@ impl<'a> Encoder<'a> {
         // Large elements first: then each tensor starts at a multiple of its element's size, as a memory map needs it.
         ordered.sort_by_key(|(_, data)| std::cmp::Reverse(dtype::stored_size(data.dtype())));
         let json = serde_json::to_string(manifest).map_err(|error| unwritable(format!("the manifest is not valid JSON: {error}")))?;
-        let metadata = Metadata { format: Some("stormfire".to_owned()), stormfire: Some(json) };
+        let metadata = Metadata { format: Some("stormfire".to_owned()), stormfire: Some(json), producer: None };
         let mut header = Map::from_iter([(METADATA.to_owned(), to_value(&metadata)?)]);
         let mut names = HashSet::from([METADATA, CHECKSUM]);
         let mut end = 0;

@@ -24,6 +24,8 @@ pub enum FileKind {
     Zeros,
     /// A folder.
     Folder,
+    /// A pipe, a socket or a device.
+    Special,
     /// None of these.
     Unknown,
 }
@@ -51,12 +53,15 @@ impl FileKind {
 
     pub(crate) fn hint(self) -> &'static str {
         match self {
-            Self::Zip | Self::Pickle => "import the weights of a PyTorch or PyTorch Lightning checkpoint with the feature `pytorch`",
+            Self::Zip | Self::Pickle => {
+                "import the weights of a PyTorch or PyTorch Lightning file with `import_pytorch` (cargo feature `pytorch`)"
+            }
             Self::Burnpack => "load it with burn's own `load_file`, or save the run with Stormfire's checkpoints",
             Self::Gzip => "unpack it first",
             Self::Html => "the download gave a web page; fetch the file itself",
             Self::GitLfsPointer => "fetch the file itself with `git lfs pull`",
             Self::Zeros => "the machine stopped before the file was on the disk; use an older checkpoint",
+            Self::Special => "write what comes from it to a file first",
             Self::Folder => "name a file in it",
             Self::Hdf5 | Self::Unknown => "give a `.ckpt` file that Stormfire wrote",
         }
@@ -75,6 +80,7 @@ impl fmt::Display for FileKind {
             Self::GitLfsPointer => "a placeholder of Git LFS",
             Self::Zeros => "nothing but zeros",
             Self::Folder => "a folder",
+            Self::Special => "a pipe, a socket or a device",
             Self::Unknown => "no safetensors file",
         })
     }

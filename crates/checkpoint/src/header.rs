@@ -25,6 +25,9 @@ pub(crate) const METADATA: &str = "__metadata__";
 pub(crate) struct Metadata {
     pub(crate) format: Option<String>,
     pub(crate) stormfire: Option<String>,
+    /// burn names itself here.
+    #[serde(skip_serializing)]
+    pub(crate) producer: Option<String>,
 }
 
 /// One tensor as the header describes it.
@@ -66,18 +69,35 @@ impl Header {
 
     /// The tensors in their order in the file, without the checksum, which must be there and last.
     pub(crate) fn into_slots(self) -> Result<Vec<Slot>, String> {
-        let mut slots = Vec::with_capacity(self.entries.len());
-        let mut end = 0;
-        for (name, entry) in self.entries {
-            let slot = slot(name, entry, end)?;
-            end += slot.len;
-            slots.push(slot);
-        }
+        let mut slots = slots(self.entries)?;
         match slots.pop() {
             Some(last) if last.name == CHECKSUM && last.dtype == DType::U8 && last.shape == [CHECKSUM_LEN] => Ok(slots),
             _ => Err("it has no checksum at its end".to_owned()),
         }
     }
+
+    /// The tensors of a file that another program wrote, in their order in the file; the header may name them in another one.
+    pub(crate) fn into_foreign_slots(mut self) -> Result<Vec<Slot>, String> {
+        self.entries.sort_by_key(|(_, entry)| entry.data_offsets);
+        slots(self.entries)
+    }
+
+    /// The first tensor, and its dtype, of a dtype that burn has not.
+    pub(crate) fn unknown_dtype(&self) -> Option<(&str, &str)> {
+        let unknown = self.entries.iter().find(|(_, entry)| dtype::from_name(&entry.dtype).is_none())?;
+        Some((&unknown.0, &unknown.1.dtype))
+    }
+}
+
+fn slots(entries: Vec<(String, Entry)>) -> Result<Vec<Slot>, String> {
+    let mut slots = Vec::with_capacity(entries.len());
+    let mut end = 0;
+    for (name, entry) in entries {
+        let slot = slot(name, entry, end)?;
+        end += slot.len;
+        slots.push(slot);
+    }
+    Ok(slots)
 }
 
 fn slot(name: String, Entry { dtype, shape, data_offsets: (begin, end) }: Entry, expected: u64) -> Result<Slot, String> {

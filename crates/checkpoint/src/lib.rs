@@ -37,6 +37,7 @@ mod finite;
 mod header;
 mod inspect;
 mod manifest;
+mod manifest_views;
 mod neighbours;
 mod number;
 mod place;
@@ -51,11 +52,12 @@ pub use file_kind::FileKind;
 pub use finite::is_finite;
 pub use inspect::{Summary, TensorInfo, inspect};
 pub use manifest::{BURN_VERSION, FORMAT_VERSION, Manifest};
-pub use neighbours::{Found, newest_good};
-pub use number::Number;
+pub use manifest_views::{Progress, SavedOptimizer, SavedSchedule};
+pub use neighbours::{Found, neighbourhood, newest_good};
 
 // What goes into it.
 pub mod optimizer_state;
+pub mod origin;
 pub mod param_paths;
 #[cfg(feature = "pytorch")]
 pub mod pytorch;
@@ -63,13 +65,15 @@ pub mod restore;
 pub mod scalars;
 pub mod snapshot;
 pub mod weights_error;
+mod weights_file;
 
 pub use param_paths::ParamPaths;
 #[cfg(feature = "pytorch")]
 pub use pytorch::{ImportOptions, import_pytorch, import_tensors};
-pub use restore::{LoadOptions, LoadReport, restore};
+pub use restore::{LoadOptions, LoadReport, WeightLayout, restore};
 pub use snapshot::Snapshot;
 pub use weights_error::WeightsError;
+pub use weights_file::WeightsFile;
 
 /// Tensors on the host by name: a parameter's path, or a name with a slash for anything else.
 pub type NamedTensors = Vec<(String, burn::tensor::TensorData)>;

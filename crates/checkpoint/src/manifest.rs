@@ -29,6 +29,10 @@ pub struct Manifest {
     pub weights_only: bool,
     /// Names the run that wrote it among all others, across its restarts.
     pub run_id: String,
+    /// How often the run had been continued by then. A run that goes back to an earlier checkpoint leaves files that are further
+    /// than it is, and are not its newest.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub restarts: u64,
     /// When it was saved, as RFC 3339.
     pub saved_at: String,
     /// The type name of the module.
@@ -58,13 +62,24 @@ pub struct Manifest {
     pub callbacks: Map<String, Value>,
     /// Where each logger stands.
     pub loggers: Value,
-    /// The position in the data.
+    /// What a place in the training data depends on.
     pub data: Value,
+    /// The state of the data module.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub data_module: Value,
+    /// The paths of the float parameters that are not trained, buffers included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<Vec<String>>,
     /// Where the run was before it ended its last epoch early, for one that is to train longer.
     #[serde(skip_serializing_if = "Value::is_null")]
     pub unfinished_epoch: Value,
     /// What hooks added in `on_save_checkpoint`.
     pub extra: Map<String, Value>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Default for Manifest {
@@ -75,6 +90,7 @@ impl Default for Manifest {
             burn_version: BURN_VERSION.to_owned(),
             weights_only: false,
             run_id: String::new(),
+            restarts: 0,
             saved_at: String::new(),
             module: String::new(),
             device: String::new(),
@@ -90,6 +106,8 @@ impl Default for Manifest {
             callbacks: Map::new(),
             loggers: Value::Null,
             data: Value::Null,
+            data_module: Value::Null,
+            frozen: None,
             unfinished_epoch: Value::Null,
             extra: Map::new(),
         }
@@ -103,6 +121,38 @@ impl Manifest {
         Self { weights_only: true, run_id, saved_at, module, device, precision, seed, progress, hparams, config, ..Self::default() }
     }
 
+    /// How far the run is, for comparison with other checkpoints of the same run: the later one is the greater one, whatever
+    /// the clock said.
+    pub fn order_in_run(&self) -> impl Ord + use<> {
+        let number = |name: &str| self.progress[name].as_u64().unwrap_or(0);
+        // The batches of a validation come after the batch before it, and the end of an epoch after its last one.
+        (self.restarts, number("batches"), number("global_step"), number("epoch"), self.saved_at.clone())
+    }
+
+    /// The manifest with these fields in its file, or what is wrong with it.
+    pub(crate) fn from_fields(fields: Map<String, Value>) -> Result<Self, String> {
+        let lacks: Vec<_> = OF_A_RUN.into_iter().filter(|key| !fields.contains_key(*key)).map(|key| format!("`{key}`")).collect();
+        let manifest: Self = serde_json::from_value(Value::Object(fields)).map_err(|e| format!("its manifest is not valid: {e}"))?;
+        if !manifest.weights_only && !lacks.is_empty() {
+            return Err(format!("its manifest is not that of a whole run: it lacks {}", lacks.join(", ")));
+        }
+        let Self { progress, optimizers, loops, log, unfinished_epoch, .. } = &manifest;
+        let parts =
+            [("progress", progress), ("optimizers", optimizers), ("loops", loops), ("log", log), ("unfinished_epoch", unfinished_epoch)];
+        let impossible = parts.into_iter().find_map(|(name, part)| impossible_count(name, part));
+        match impossible {
+            Some((name, count)) => Err(format!("its manifest is not valid: `{name}` is {count}, and no run counts so far")),
+            None => Ok(manifest),
+        }
+    }
+
+    /// The fields that a run cannot be resumed without, and that this manifest has not.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let Self { progress, optimizers, loops, log, .. } = self;
+        let parts = [("progress", progress), ("optimizers", optimizers), ("loops", loops), ("log", log)];
+        parts.into_iter().filter(|(_, part)| part.is_null()).map(|(name, _)| name).collect()
+    }
+
     /// The epochs that were complete, if the manifest says so.
     pub fn epoch(&self) -> Option<u64> {
         self.progress["epoch"].as_u64()
@@ -114,13 +164,33 @@ impl Manifest {
     }
 }
 
+/// What the manifest of a whole run has in every file, even if it is empty.
+const OF_A_RUN: [&str; 6] = ["progress", "optimizers", "loops", "log", "callbacks", "loggers"];
+
+/// Beyond it a count is damage, and could overflow.
+const MOST: u64 = 1 << 53;
+
+/// The first integer that is no count of anything, and its place.
+fn impossible_count(place: &str, value: &Value) -> Option<(String, u64)> {
+    match value {
+        Value::Number(number) => number.as_u64().filter(|count| *count > MOST).map(|count| (place.to_owned(), count)),
+        Value::Array(values) => values.iter().enumerate().find_map(|(index, value)| impossible_count(&format!("{place}[{index}]"), value)),
+        // burn's schedulers count from one below 0.
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(name, _)| *name != "before_last_step")
+            .find_map(|(name, value)| impossible_count(&format!("{place}.{name}"), value)),
+        _ => None,
+    }
+}
+
 /// JSON has no NaN and no infinity.
 mod metrics {
     use std::collections::BTreeMap;
 
     use serde::{Deserialize, Deserializer, Serializer};
 
-    use crate::Number;
+    use crate::number::Number;
 
     pub(super) fn serialize<S: Serializer>(metrics: &BTreeMap<String, f64>, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(metrics.iter().map(|(name, value)| (name, Number(*value))))

@@ -12,6 +12,9 @@ use crate::{
     verify,
 };
 
+/// The folder of a run's checkpoints, if nobody chooses another one.
+const FOLDER: &str = "checkpoints";
+
 /// A checkpoint that was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
@@ -23,13 +26,21 @@ pub struct Found {
     pub global_step: u64,
 }
 
-/// The newest checkpoint in a folder that a run can be resumed from, except one file: the one with the highest global
-/// step, of several the one written last. It is verified; those with weights only do not count.
+/// Where the other checkpoints of a file's run are: a folder, and how many levels below it they may be. A name like
+/// `{epoch}-{val/loss}` gives each file a folder of its own below that of the run's checkpoints.
+pub fn neighbourhood(path: &Path) -> (&Path, usize) {
+    let parent = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let above = parent.ancestors().enumerate().find(|(_, folder)| folder.file_name().is_some_and(|name| name == FOLDER));
+    above.map_or((parent, 0), |(depth, folder)| (folder, depth))
+}
+
+/// The newest checkpoint in a folder, or up to so many levels below it, that a run can be resumed from, except one file: the
+/// one with the highest global step, of several the one written last. It is verified; those with weights only do not count.
 ///
 /// The manifests of all `.ckpt` files are read, and then the files are verified one after the other until one is good.
-pub fn newest_good(folder: impl AsRef<Path>, except: impl AsRef<Path>) -> Option<Found> {
+pub fn newest_good(folder: impl AsRef<Path>, depth: usize, except: impl AsRef<Path>) -> Option<Found> {
     let except = storage::identity(except.as_ref());
-    let files = storage::list(folder.as_ref()).ok()?.into_iter().filter(Entry::is_checkpoint);
+    let files = storage::checkpoints(folder.as_ref(), depth).ok()?.into_iter();
     let mut candidates: Vec<_> = files.filter(|entry| storage::identity(&entry.path) != except).filter_map(candidate).collect();
     // A link has the step and the time of its target, and says less.
     candidates.sort_by_key(|(found, written)| Reverse((found.global_step, *written, !found.path.is_symlink())));
@@ -73,7 +84,7 @@ mod tests {
         symlink_or_copy(&paths[3], folder.join("last.ckpt")).unwrap();
         fs::write(folder.join("other.ckpt"), "no checkpoint").unwrap();
         fs::write(folder.join("metrics.csv"), "step\n").unwrap();
-        let found = |except: &Path| newest_good(folder, except).map(|found| (found.path, found.epoch, found.global_step));
+        let found = |except: &Path| newest_good(folder, 0, except).map(|found| (found.path, found.epoch, found.global_step));
         assert_eq!(found(Path::new("elsewhere.ckpt")), Some((paths[3].clone(), 4, 40)));
         assert_eq!(found(&paths[3]), Some((paths[2].clone(), 3, 30)), "`last.ckpt` is the same file");
         damage(&paths[2]);
@@ -82,7 +93,19 @@ mod tests {
         assert_eq!(found(&paths[3]), Some((paths[0].clone(), 1, 10)));
         damage(&paths[0]);
         assert_eq!(found(&paths[3]), None);
-        assert_eq!(newest_good(folder.join("missing"), &paths[3]), None);
+        assert_eq!(newest_good(folder.join("missing"), 0, &paths[3]), None);
+    }
+
+    #[test]
+    fn files_in_folders_below_are_neighbours() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = folder.path().join("version_0/checkpoints");
+        let paths = [1, 2].map(|epoch| save(&checkpoints, &format!("epoch={epoch}-val/loss=0.{epoch}.ckpt"), epoch, epoch * 10));
+        let (beside, depth) = neighbourhood(&paths[1]);
+        assert_eq!((beside, depth), (checkpoints.as_path(), 1));
+        assert_eq!(newest_good(beside, depth, &paths[1]).unwrap().path, paths[0]);
+        assert_eq!(neighbourhood(&checkpoints.join("last.ckpt")), (checkpoints.as_path(), 0));
+        assert_eq!(neighbourhood(Path::new("last.ckpt")), (Path::new("."), 0));
     }
 
     #[test]
@@ -92,7 +115,7 @@ mod tests {
         let progress = serde_json::json!({"epoch": 9, "global_step": 99});
         let weights = Manifest { weights_only: true, progress, ..Manifest::default() };
         write(folder.path().join("b.ckpt"), &weights, &samples::small()).unwrap();
-        assert_eq!(newest_good(folder.path(), "none").unwrap().path, good);
+        assert_eq!(newest_good(folder.path(), 0, "none").unwrap().path, good);
     }
 
     #[test]
@@ -103,6 +126,6 @@ mod tests {
             let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
             fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
         }
-        assert_eq!(newest_good(folder.path(), "none").unwrap().path, paths[1]);
+        assert_eq!(newest_good(folder.path(), 0, "none").unwrap().path, paths[1]);
     }
 }

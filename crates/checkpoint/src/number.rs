@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-/// A number in a checkpoint, bit for bit: JSON has no infinity and no NaN, so these are written as text.
+/// A number of the manifest, bit for bit, as `stormfire_loggers::json` writes one, which lies above this crate's floor.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Number(pub f64);
+pub(crate) struct Number(pub(crate) f64);
 
 impl Serialize for Number {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

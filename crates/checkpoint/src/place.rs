@@ -151,6 +151,16 @@ fn remove_leftovers(folder: &Path) {
     }
 }
 
+/// [`crate::storage::check_writable`] on disks.
+pub(crate) fn check_writable(folder: &Path) -> io::Result<()> {
+    let is_there = |path: &&Path| path.symlink_metadata().is_ok();
+    let there = folder.ancestors().find(is_there).unwrap_or(Path::new("."));
+    if !there.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::NotADirectory, format!("`{}` is no folder", there.display())));
+    }
+    builder().tempfile_in(there).map(drop)
+}
+
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

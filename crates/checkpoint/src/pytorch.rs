@@ -1,6 +1,10 @@
 //! Weights that PyTorch or PyTorch Lightning saved.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    io::{self, BufReader},
+    path::Path,
+};
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
@@ -11,6 +15,8 @@ use burn_store::{
     ModuleAdapter, ModuleContext, PyTorchToBurnAdapter, bridge, map_indices_contiguous,
     pytorch_reader::{PickleValue, PytorchError, PytorchReader},
 };
+
+use zip::ZipArchive;
 
 use crate::{
     restore::{LoadOptions, LoadReport, apply},
@@ -74,7 +80,8 @@ impl ImportOptions {
 /// Puts the weights of a PyTorch file (`.pt`, `.pth`, Lightning's `.ckpt`) into a module, by parameter path.
 ///
 /// The weights of `Linear` are transposed, and those of normalization layers renamed, as burn names them; variants of an
-/// enum are left out of the paths. The file's pickle is read, never run: nothing in it can execute.
+/// enum are left out of the paths. The file's pickle is read, never run: nothing in it can execute. Checksums of the file are
+/// compared first.
 ///
 /// # Errors
 /// [`WeightsError::PyTorch`] for a file that cannot be read; else as [`restore`](fn@crate::restore).
@@ -84,7 +91,7 @@ pub fn import_pytorch<M: Module>(module: M, path: impl AsRef<Path>, options: &Im
     import(module, tensors, options).map_err(|e| e.at(path))
 }
 
-/// As [`import_pytorch`], for tensors of PyTorch that came another way, from a `.safetensors` file for example.
+/// As [`import_pytorch`], for tensors of PyTorch that came another way. [`WeightsFile`](crate::WeightsFile) reads `.safetensors` files.
 ///
 /// # Errors
 /// As [`restore`](fn@crate::restore).
@@ -197,8 +204,33 @@ impl ModuleVisitor for Translate {
     }
 }
 
+/// Compares the checksums of an archive with its bytes; a file of an old `torch.save` is none, and has none.
+fn check_sums(path: &Path) -> Result<()> {
+    let cannot = |error: io::Error| refused(path, &PytorchError::Io(error));
+    // To open a pipe is to wait for somebody who writes.
+    if !fs_err::metadata(path).map_err(cannot)?.is_file() {
+        return Err(refused(path, &PytorchError::InvalidFormat("it is a folder, a pipe or a device".into())));
+    }
+    let Ok(mut archive) = ZipArchive::new(BufReader::new(fs_err::File::open(path).map_err(cannot)?)) else { return Ok(()) };
+    for index in 0..archive.len() {
+        let damaged = |error: &dyn std::fmt::Display| WeightsError::PyTorch {
+            path: path.into(),
+            reason: format!("it is damaged: {error}"),
+            hint: "was the file copied whole?".into(),
+        };
+        let mut entry = archive.by_index(index).map_err(|error| damaged(&error))?;
+        // `torch.serialization.set_crc32_options(False)` leaves it out.
+        if entry.crc32() != 0 {
+            let name = String::from_utf8_lossy(entry.name_raw()).into_owned();
+            io::copy(&mut entry, &mut io::sink()).map_err(|error| damaged(&format!("`{name}`: {error}")))?;
+        }
+    }
+    Ok(())
+}
+
 /// The tensors under a key, their values still in the file.
 fn read(path: &Path, key: Option<&str>) -> Result<Vec<FileTensor>> {
+    check_sums(path)?;
     let keys = top_level_keys(path)?;
     let has = |key: &str| keys.iter().any(|k| k == key);
     if let Some(key) = key.filter(|key| !has(key)) {

@@ -10,13 +10,17 @@ use burn::{
     tensor::{Bool, DType, Device, Float, Int, Tensor, TensorData, kind::Basic},
 };
 
-pub use options::LoadOptions;
+pub use options::{LoadOptions, WeightLayout};
 pub use report::{Cast, LoadReport, Misfit};
 
-use crate::weights_error::{Result, WeightsError};
+use crate::{
+    origin,
+    weights_error::{Result, WeightsError},
+};
 use options::Names;
 
-/// Puts tensors into a module by parameter path, and reports what went where.
+/// Puts tensors into a module by parameter path, and reports what went where. They are laid out as burn does it, unless
+/// [`LoadOptions::layout`] says something else.
 ///
 /// The module keeps what it is: the devices, the tape, `requires_grad` and the ids of its parameters. Only values change,
 /// and with [`LoadOptions::adopt_dtype`] their type. The running statistics of a `BatchNorm` are shared between the clones of
@@ -35,15 +39,36 @@ use options::Names;
 ///
 /// # Errors
 /// [`WeightsError::Misfit`] with everything that is missing, unexpected, or of another shape, unless `strict(false)`;
-/// [`WeightsError::NothingSelected`], [`WeightsError::Pattern`] and [`WeightsError::RenamedTwice`] for the options.
+/// [`WeightsError::NothingSelected`], [`WeightsError::Pattern`] and [`WeightsError::RenamedTwice`] for the options;
+/// [`WeightsError::Layout`] for those of PyTorch without the feature `pytorch`.
 pub fn restore<M: Module>(
     module: M,
     tensors: impl IntoIterator<Item = (String, TensorData)>,
     options: &LoadOptions,
 ) -> Result<(M, LoadReport)> {
+    if options.own_layout() == Some(WeightLayout::PyTorch) {
+        return translated(module, tensors, options);
+    }
     let names = options.compile()?;
     let tensors = names.rename(tensors)?;
     apply(module, tensors, Vec::new(), options, &names)
+}
+
+#[cfg(feature = "pytorch")]
+fn translated<M: Module>(
+    module: M,
+    tensors: impl IntoIterator<Item = (String, TensorData)>,
+    options: &LoadOptions,
+) -> Result<(M, LoadReport)> {
+    crate::pytorch::import_tensors(module, tensors, &crate::ImportOptions::new().load(options.clone()))
+}
+
+#[cfg(not(feature = "pytorch"))]
+fn translated<M>(_: M, _: impl IntoIterator<Item = (String, TensorData)>, _: &LoadOptions) -> Result<(M, LoadReport)> {
+    Err(WeightsError::Layout {
+        reason: "the weights are laid out as PyTorch does it, and this program cannot translate them".into(),
+        hint: "build it with the cargo feature `pytorch`".into(),
+    })
 }
 
 /// [`restore`] for tensors whose names are the module's; `unexpected` are further names that the file had.
@@ -170,7 +195,10 @@ macro_rules! fill {
         fn $method<const D: usize>(&mut self, param: Param<Tensor<D, $kind>>) -> Param<Tensor<D, $kind>> {
             let id = param.id;
             match self.take(&param.lazy_device()) {
-                Some(tensor) => param.transform_for_load(tensor, id),
+                Some(tensor) => {
+                    origin::choose([id]);
+                    param.transform_for_load(tensor, id)
+                }
                 None => param,
             }
         }

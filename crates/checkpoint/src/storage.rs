@@ -99,6 +99,26 @@ pub fn list(folder: &Path) -> Result<Vec<Entry>> {
     }
 }
 
+/// The checkpoints in a folder, and in those up to so many levels below it. A folder on a disk that cannot be read has none.
+///
+/// # Errors
+/// As [`list`], for a store: one that does not answer is not to be taken for an empty one.
+pub fn checkpoints(folder: &Path, depth: usize) -> Result<Vec<Entry>> {
+    let entries = match list(folder) {
+        Err(error) if is_url(folder) => return Err(error),
+        listed => listed.unwrap_or_default(),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        if entry.is_checkpoint() {
+            found.push(entry);
+        } else if entry.is_folder && depth > 0 {
+            found.extend(checkpoints(&entry.path, depth - 1)?);
+        }
+    }
+    Ok(found)
+}
+
 fn list_disk(folder: &Path) -> io::Result<Vec<Entry>> {
     let entry = |entry: fs::DirEntry| {
         let path = entry.path();
@@ -107,6 +127,18 @@ fn list_disk(folder: &Path) -> io::Result<Vec<Entry>> {
         Entry { path, is_folder: metadata.is_some_and(|metadata| metadata.is_dir()), modified }
     };
     fs::read_dir(folder)?.map(|found| found.map(entry)).collect()
+}
+
+/// Whether files could be written into a folder, or the folder be made, by making a file there and removing it again. A folder that
+/// is not there is not made. A store is not asked.
+///
+/// # Errors
+/// As [`write()`](crate::write()).
+pub fn check_writable(folder: &Path) -> Result<()> {
+    match Place::of(folder)? {
+        Place::Disk(on_disk) => place::check_writable(&on_disk).map_err(|error| Error::while_writing(folder, 0, error)),
+        Place::Store(_) => Ok(()),
+    }
 }
 
 /// Removes a file; it is no error if there is none.
@@ -146,11 +178,13 @@ pub(crate) fn open(path: &Path) -> Result<(Reader, u64)> {
     let io = |error| Error::io(path, error);
     match Place::of(path)? {
         Place::Disk(on_disk) => {
-            let file = File::open(on_disk).map_err(io)?;
-            let metadata = file.metadata().map_err(io)?;
-            if metadata.is_dir() {
-                return Err(Error::NotACheckpoint { path: path.into(), kind: FileKind::Folder });
+            // Looked at before it is opened: to open a pipe is to wait for somebody who writes.
+            let metadata = fs::metadata(&on_disk).map_err(io)?;
+            if !metadata.is_file() {
+                let kind = if metadata.is_dir() { FileKind::Folder } else { FileKind::Special };
+                return Err(Error::NotACheckpoint { path: path.into(), kind });
             }
+            let file = File::open(on_disk).map_err(io)?;
             Ok((Box::new(BufReader::with_capacity(CHUNK, file)), metadata.len()))
         }
         Place::Store(object) => object.open().map_err(io),

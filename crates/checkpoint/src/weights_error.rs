@@ -73,6 +73,14 @@ pub enum WeightsError {
         /// What is there.
         value: String,
     },
+    /// Weights of another program that cannot be turned into burn's.
+    #[error("{reason}")]
+    Layout {
+        /// What is wrong.
+        reason: String,
+        /// What to do.
+        hint: String,
+    },
     /// A file of PyTorch that cannot be read.
     #[error("`{}`: {reason}", .path.display())]
     PyTorch {
@@ -97,7 +105,7 @@ impl WeightsError {
             Self::NothingSelected { .. } => Some("the patterns are searched in paths such as `encoder.0.weight`".into()),
             Self::Pattern { .. } => Some("write a literal dot as `\\.`, and see the documentation of the crate `regex`".into()),
             Self::RenamedTwice { .. } => Some("anchor the pattern with `^`, or rename one of the two first".into()),
-            Self::Optimizer { hint, .. } | Self::PyTorch { hint, .. } => Some(hint.clone()),
+            Self::Optimizer { hint, .. } | Self::Layout { hint, .. } | Self::PyTorch { hint, .. } => Some(hint.clone()),
             Self::Record(_) | Self::Scalar { .. } => Some("the checkpoint is damaged or was changed by hand: use another one".into()),
         }
     }

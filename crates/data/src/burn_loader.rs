@@ -4,6 +4,7 @@ use burn::{data::dataloader::DataLoader, tensor::Device};
 
 use crate::{
     Batch, Error, Length, Position, Result,
+    random::Chance,
     source::{Feed, Setting, Source, guarded},
     workers::{Outlet, Pools, Stream},
 };
@@ -19,11 +20,12 @@ pub(crate) struct BurnSource<B> {
     idle: Arc<Idle<B>>,
     pools: Arc<Pools>,
     items_per_batch: Option<usize>,
+    chance: Chance,
 }
 
 impl<B> BurnSource<B> {
     pub(crate) fn new(loader: Arc<dyn DataLoader<B>>) -> Self {
-        Self { loader, idle: Arc::default(), pools: Arc::default(), items_per_batch: None }
+        Self { loader, idle: Arc::default(), pools: Arc::default(), items_per_batch: None, chance: Chance::new(None, 0) }
     }
 
     fn take(&self, device: &Device) -> Arc<dyn DataLoader<B>> {
@@ -56,7 +58,8 @@ impl<B: Send + 'static> Source<B> for BurnSource<B> {
         }
         let loader = guarded("data loader", start.batch, || self.take(device))?;
         let mine = loader.clone();
-        let mut stream = Stream::start(&self.pools, 1, 1, move |_, outlet| pump(loader.as_ref(), start.batch, outlet))?;
+        let chance = self.chance;
+        let mut stream = Stream::start(&self.pools, 1, 1, move |_, outlet| pump(loader.as_ref(), start, chance, outlet))?;
         // The first message says that the start was found.
         match stream.recv() {
             Some(Ok(_)) => {}
@@ -78,17 +81,27 @@ impl<B: Send + 'static> Source<B> for BurnSource<B> {
         false
     }
 
+    fn makes_ahead(&self) -> bool {
+        true
+    }
+
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>> {
-        let Setting::ItemsPerBatch(n) = setting else { return None };
         let (loader, idle, pools) = (self.loader.clone(), self.idle.clone(), self.pools.clone());
-        Some(Arc::new(Self { loader, idle, pools, items_per_batch: Some(n) }))
+        let mut new = Self { loader, idle, pools, ..*self };
+        match setting {
+            Setting::ItemsPerBatch(n) => new.items_per_batch = Some(n),
+            Setting::RunSeed(seed) => new.chance = Chance::new(Some(seed), 0),
+            _ => return None,
+        }
+        Some(Arc::new(new))
     }
 }
 
 type Message<B> = Result<Option<Batch<B>>>;
 
 /// Runs burn's iterator, which borrows its loader and therefore cannot leave this frame.
-fn pump<B>(loader: &dyn DataLoader<B>, start: usize, outlet: &Outlet<Message<B>>) {
+fn pump<B>(loader: &dyn DataLoader<B>, at: Position, chance: Chance, outlet: &Outlet<Message<B>>) {
+    let start = at.batch;
     let mut batch = 0;
     let result = guarded("data loader", start, || {
         let mut iter = loader.iter();
@@ -98,7 +111,7 @@ fn pump<B>(loader: &dyn DataLoader<B>, start: usize, outlet: &Outlet<Message<B>>
         }
         loop {
             let before = iter.progress().items_processed;
-            let Some(item) = iter.next() else { break };
+            let Some(item) = chance.of_batch(Position::new(at.epoch, batch), None, || iter.next()) else { break };
             let value = item.map_err(|cause| Error::Dataset { item: None, batch, cause })?;
             let items = iter.progress().items_processed.saturating_sub(before);
             largest = largest.max(items);

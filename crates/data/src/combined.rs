@@ -112,6 +112,7 @@ fn set<B: Send + 'static>(loaders: &[Loader<B>], setting: Setting) -> Option<Vec
     let adapt = |(index, loader): (usize, &Loader<B>)| match setting {
         // One seed for all would shuffle loaders of the same length in step.
         Setting::DefaultSeed(seed) => Some(loader.with_default_seed(derive(seed, index))),
+        Setting::RunSeed(seed) => Some(loader.with_run_seed(derive(seed, index))),
         Setting::NoShuffle => Some(loader.without_shuffle()),
         _ => None,
     };
@@ -184,6 +185,10 @@ impl<B: Send + 'static> Source<Vec<Option<B>>> for Lockstep<B> {
 
     fn is_single_pass(&self) -> bool {
         self.loaders.iter().any(Loader::is_single_pass)
+    }
+
+    fn makes_ahead(&self) -> bool {
+        self.loaders.iter().any(Loader::makes_ahead)
     }
 
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<Vec<Option<B>>>>> {
@@ -333,6 +338,10 @@ impl<B: Send + 'static> Source<B> for Sequential<B> {
 
     fn is_single_pass(&self) -> bool {
         self.0.iter().any(Loader::is_single_pass)
+    }
+
+    fn makes_ahead(&self) -> bool {
+        self.0.iter().any(Loader::makes_ahead)
     }
 
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>> {

@@ -83,12 +83,16 @@ pub trait DataModule {
         Ok(Loaders::none())
     }
 
-    /// What a checkpoint should keep of this module. The default is `null`.
+    /// What a checkpoint of a fit should keep of this module. The default is `null`, which is nothing.
+    ///
+    /// It is asked for between two batches, when a checkpoint is about to be taken. Workers may be some batches ahead by then.
+    /// JSON has no infinity and no NaN: where there may be one, use `stormfire::state::save` and `load`.
     fn state(&self) -> Result<Value> {
         Ok(Value::Null)
     }
 
-    /// Takes back what [`state`](Self::state) returned. The default ignores it.
+    /// Takes back what [`state`](Self::state) returned, in a fit that continues: after `setup`, before the loaders are asked for.
+    /// The default ignores it.
     fn load_state(&mut self, state: Value) -> Result<()> {
         let _ = state;
         Ok(())

@@ -7,6 +7,7 @@ use burn::{
 
 use crate::{
     Batch, Error, Length, Position, Result,
+    random::Chance,
     shuffle::permutation,
     source::{Feed, Setting, Source, guarded},
     workers::{Pools, Stream},
@@ -25,6 +26,7 @@ struct Options {
     batch_size: usize,
     shuffle: bool,
     seed: Option<u64>,
+    run_seed: Option<u64>,
     workers: usize,
     prefetch: usize,
     drop_last: bool,
@@ -32,7 +34,7 @@ struct Options {
 
 impl<I, B> DatasetSource<I, B> {
     pub(crate) fn new(dataset: Arc<dyn Dataset<I>>, batcher: Arc<dyn Batcher<I, B>>) -> Self {
-        let options = Options { batch_size: 1, shuffle: false, seed: None, workers: 0, prefetch: 2, drop_last: false };
+        let options = Options { batch_size: 1, shuffle: false, seed: None, run_seed: None, workers: 0, prefetch: 2, drop_last: false };
         Self { dataset, batcher, options, pools: Arc::default() }
     }
 }
@@ -52,7 +54,7 @@ impl<I: 'static, B: Send + 'static> Source<B> for DatasetSource<I, B> {
     }
 
     fn open(&self, start: Position, device: &Device) -> Result<Box<dyn Feed<B>>> {
-        let Options { batch_size, shuffle, seed, workers, prefetch, drop_last } = self.options;
+        let Options { batch_size, shuffle, seed, run_seed, workers, prefetch, drop_last } = self.options;
         let items = guarded("dataset", start.batch, || self.dataset.len())?;
         let pass = Arc::new(Pass {
             dataset: self.dataset.clone(),
@@ -61,6 +63,9 @@ impl<I: 'static, B: Send + 'static> Source<B> for DatasetSource<I, B> {
             order: shuffle.then(|| permutation(items, seed.unwrap_or(0), start.epoch)),
             items,
             batch_size,
+            chance: Chance::new(run_seed, seed.unwrap_or(0)),
+            epoch: start.epoch,
+            is_ahead: workers > 0,
         });
         let batches = start.batch..batches(items, batch_size, drop_last);
         // A thread without a batch to make would only cost its start.
@@ -96,6 +101,10 @@ impl<I: 'static, B: Send + 'static> Source<B> for DatasetSource<I, B> {
         self.options.shuffle
     }
 
+    fn makes_ahead(&self) -> bool {
+        self.options.workers > 0
+    }
+
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>> {
         let mut options = self.options;
         match setting {
@@ -104,6 +113,7 @@ impl<I: 'static, B: Send + 'static> Source<B> for DatasetSource<I, B> {
             Setting::NoShuffle => options.shuffle = false,
             Setting::Seed(seed) => options.seed = Some(seed),
             Setting::DefaultSeed(seed) => options.seed = options.seed.or(Some(seed)),
+            Setting::RunSeed(seed) => options.run_seed = Some(seed),
             Setting::Workers(n) => options.workers = n,
             Setting::Prefetch(n) => options.prefetch = n,
             Setting::DropLast(on) => options.drop_last = on,
@@ -128,10 +138,18 @@ struct Pass<I, B> {
     order: Option<Vec<usize>>,
     items: usize,
     batch_size: usize,
+    chance: Chance,
+    epoch: usize,
+    is_ahead: bool,
 }
 
 impl<I, B> Pass<I, B> {
     fn make(&self, batch: usize) -> Result<Batch<B>> {
+        let iterating = (!self.is_ahead).then_some(&self.device);
+        self.chance.of_batch(Position::new(self.epoch, batch), iterating, || self.load(batch))
+    }
+
+    fn load(&self, batch: usize) -> Result<Batch<B>> {
         let first = batch.saturating_mul(self.batch_size).min(self.items);
         let range = first..first.saturating_add(self.batch_size).min(self.items);
         let indices: Vec<usize> = match &self.order {

@@ -4,36 +4,63 @@ use burn::tensor::Device;
 
 use crate::{
     Batch, BoxError, Error, Length, Position, Result,
+    random::Chance,
     source::{Feed, Setting, Source, guarded},
 };
 
 type BoxIter<B> = Box<dyn Iterator<Item = Result<B, BoxError>> + Send>;
 
+type Open<B> = Arc<dyn Fn(Position, &Draws) -> Result<BoxIter<B>> + Send + Sync>;
+
 /// An iterator per epoch, whatever it iterates over.
 pub(crate) struct IterSource<B> {
     /// Makes the iterator for an epoch, already advanced to the position.
-    open: Arc<dyn Fn(Position) -> Result<BoxIter<B>> + Send + Sync>,
+    open: Open<B>,
     measure: Arc<dyn Fn() -> Length + Send + Sync>,
     length: Arc<OnceLock<Length>>,
     items_per_batch: Option<usize>,
     is_single_pass: bool,
+    chance: Chance,
 }
+
+/// How the iterator draws random numbers.
+struct Draws {
+    chance: Chance,
+    device: Device,
+    epoch: usize,
+}
+
+impl Draws {
+    fn of_batch<T>(&self, batch: usize, code: impl FnOnce() -> T) -> T {
+        self.chance.of_batch(Position::new(self.epoch, batch), Some(&self.device), code)
+    }
+}
+
+/// The iterator itself is made in the place of a batch that no epoch has.
+const BEFORE_THE_FIRST: usize = usize::MAX;
 
 impl<B: Send + 'static> IterSource<B> {
     fn new(
-        open: impl Fn(Position) -> Result<BoxIter<B>> + Send + Sync + 'static,
+        open: impl Fn(Position, &Draws) -> Result<BoxIter<B>> + Send + Sync + 'static,
         measure: impl Fn() -> Length + Send + Sync + 'static,
     ) -> Self {
-        Self { open: Arc::new(open), measure: Arc::new(measure), length: Arc::default(), items_per_batch: None, is_single_pass: false }
+        Self {
+            open: Arc::new(open),
+            measure: Arc::new(measure),
+            length: Arc::default(),
+            items_per_batch: None,
+            is_single_pass: false,
+            chance: Chance::new(None, 0),
+        }
     }
 
     pub(crate) fn once<E: Into<BoxError>>(iter: impl Iterator<Item = Result<B, E>> + Send + 'static) -> Self {
         let length = exact(&iter);
         let iter: BoxIter<B> = Box::new(iter.map(|item| item.map_err(Into::into)));
         let iter = Mutex::new(Some(iter));
-        let open = move |start: Position| {
+        let open = move |start: Position, draws: &Draws| {
             let taken = iter.lock().unwrap_or_else(PoisonError::into_inner).take();
-            skip(taken.ok_or(Error::Consumed { epoch: start.epoch })?, start.batch)
+            skip(taken.ok_or(Error::Consumed { epoch: start.epoch })?, start.batch, draws)
         };
         Self { is_single_pass: true, ..Self::new(open, move || length) }
     }
@@ -48,11 +75,11 @@ impl<B: Send + 'static> IterSource<B> {
         let measure = {
             let make = make.clone();
             // A panic in here comes again, and is reported, when the pass starts.
-            move || make(0).map_or(Length::Unknown, |iter| exact(&iter))
+            move || Chance::new(None, 0).of_batch(Position::default(), None, || make(0).map_or(Length::Unknown, |iter| exact(&iter)))
         };
-        let open = move |start: Position| {
-            let iter = make(start.epoch)?;
-            skip(Box::new(iter.map(|item| item.map_err(Into::into))), start.batch)
+        let open = move |start: Position, draws: &Draws| {
+            let iter = draws.of_batch(BEFORE_THE_FIRST, || make(start.epoch))?;
+            skip(Box::new(iter.map(|item| item.map_err(Into::into))), start.batch, draws)
         };
         Self::new(open, measure)
     }
@@ -64,7 +91,7 @@ impl<B: Send + 'static> IterSource<B> {
         let len = batches.len();
         // A lock instead of a bound `B: Sync`, which not every batch type has.
         let batches = Arc::new(Mutex::new(batches));
-        let open = move |start: Position| {
+        let open = move |start: Position, _: &Draws| {
             let batches = batches.clone();
             let get = move |i: usize| batches.lock().unwrap_or_else(PoisonError::into_inner)[i].clone();
             let iter: BoxIter<B> = Box::new((start.batch..len).map(move |i| Ok(get(i))));
@@ -81,9 +108,9 @@ fn exact(iter: &impl Iterator) -> Length {
     }
 }
 
-fn skip<B>(mut iter: BoxIter<B>, batches: usize) -> Result<BoxIter<B>> {
+fn skip<B>(mut iter: BoxIter<B>, batches: usize, draws: &Draws) -> Result<BoxIter<B>> {
     for batch in 0..batches {
-        match guarded("iterator", batch, || iter.next())? {
+        match draws.of_batch(batch, || guarded("iterator", batch, || iter.next()))? {
             Some(Ok(_)) => {}
             Some(Err(cause)) => return Err(Error::Source { batch, cause }),
             None => return Err(Error::SeekPastEnd { batch: batches, length: batch }),
@@ -104,9 +131,10 @@ impl<B: Send + 'static> Source<B> for IterSource<B> {
         }
     }
 
-    fn open(&self, start: Position, _device: &Device) -> Result<Box<dyn Feed<B>>> {
-        let iter = (self.open)(start)?;
-        Ok(Box::new(IterFeed { iter, batch: start.batch, items: self.items_per_batch }))
+    fn open(&self, start: Position, device: &Device) -> Result<Box<dyn Feed<B>>> {
+        let draws = Draws { chance: self.chance, device: device.clone(), epoch: start.epoch };
+        let iter = (self.open)(start, &draws)?;
+        Ok(Box::new(IterFeed { iter, batch: start.batch, items: self.items_per_batch, draws }))
     }
 
     fn length(&self) -> Length {
@@ -126,9 +154,14 @@ impl<B: Send + 'static> Source<B> for IterSource<B> {
     }
 
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>> {
-        let Setting::ItemsPerBatch(n) = setting else { return None };
         let (open, measure, length) = (self.open.clone(), self.measure.clone(), self.length.clone());
-        Some(Arc::new(Self { open, measure, length, items_per_batch: Some(n), is_single_pass: self.is_single_pass }))
+        let mut new = Self { open, measure, length, ..*self };
+        match setting {
+            Setting::ItemsPerBatch(n) => new.items_per_batch = Some(n),
+            Setting::RunSeed(seed) => new.chance = Chance::new(Some(seed), 0),
+            _ => return None,
+        }
+        Some(Arc::new(new))
     }
 }
 
@@ -136,13 +169,14 @@ struct IterFeed<B> {
     iter: BoxIter<B>,
     batch: usize,
     items: Option<usize>,
+    draws: Draws,
 }
 
 impl<B> Feed<B> for IterFeed<B> {
     fn next(&mut self) -> Option<Result<Batch<B>>> {
         let batch = self.batch;
         self.batch += 1;
-        match guarded("iterator", batch, || self.iter.next()) {
+        match self.draws.of_batch(batch, || guarded("iterator", batch, || self.iter.next())) {
             Ok(Some(Ok(value))) => Some(Ok(Batch { value, items: self.items })),
             Ok(Some(Err(cause))) => Some(Err(Error::Source { batch, cause })),
             Ok(None) => None,

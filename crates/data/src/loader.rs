@@ -67,7 +67,8 @@ impl<B: Send + 'static> Loader<B> {
 
     /// The batches of burn's own data loader, which keeps its own batch size, order and workers.
     ///
-    /// It runs on one thread of its own, on the device of the run (`DataLoader::to_device`). What burn's loader cannot do stays undone:
+    /// It runs on one thread of its own, on the device of the run (`DataLoader::to_device`); [`random`](crate::random()) works in it unless it has
+    /// workers, and random numbers of burn are not repeatable. What burn's loader cannot do stays undone:
     /// with two or more workers its order is not reproducible, and a shuffled one cannot be resumed exactly. If it ends early, as it does
     /// when a worker panics, that is [`Error::Truncated`].
     pub fn from_burn(loader: Arc<dyn DataLoader<B>>) -> Self {
@@ -143,12 +144,16 @@ impl<B: Send + 'static> Loader<B> {
         self.set(Setting::Shuffle(on))
     }
 
-    /// The seed of the order (default: that of the Trainer, else 0).
+    /// The seed of the order (default: that of the Trainer, else 0), and of what [`random`](crate::random()) draws outside of a run.
     pub fn seed(self, seed: u64) -> Self {
         self.set(Setting::Seed(seed))
     }
 
     /// Threads that make batches (default 0: they are made on the thread that iterates). The batches and their order do not depend on it.
+    ///
+    /// Neither does what is drawn from [`random`](crate::random()). Random numbers of burn (`Tensor::random`, `random_like`) in datasets and
+    /// batchers are repeatable without workers only: burn has one generator for the whole process, and a worker that draws from it also
+    /// changes what the module draws meanwhile. A fit warns of it.
     pub fn workers(self, threads: usize) -> Self {
         self.set(Setting::Workers(threads))
     }
@@ -175,6 +180,12 @@ impl<B: Send + 'static> Loader<B> {
     /// This loader with `seed` wherever the user has set none. Loaders that are combined get different seeds from it.
     pub fn with_default_seed(&self, seed: u64) -> Self {
         self.adapt(Setting::DefaultSeed(seed))
+    }
+
+    /// This loader in a run of this seed: what its batches draw, from [`random`](crate::random()) or without workers from burn, follows from it.
+    /// Loaders that are combined get different seeds from it.
+    pub fn with_run_seed(&self, seed: u64) -> Self {
+        self.adapt(Setting::RunSeed(seed))
     }
 
     /// This loader in a fixed order; a loader whose order is not its own stays as it is.
@@ -234,6 +245,11 @@ impl<B: Send + 'static> Loader<B> {
         self.source.is_shuffled()
     }
 
+    /// Whether its batches are made on other threads than the one that iterates.
+    pub fn makes_ahead(&self) -> bool {
+        self.source.makes_ahead()
+    }
+
     /// Whether it gives its batches once only, as one made from an iterator does.
     pub fn is_single_pass(&self) -> bool {
         self.source.is_single_pass()
@@ -248,6 +264,10 @@ impl<B: Send + 'static> Loader<B> {
             return Err(Error::NoEffect { option, kind: self.source.kind() });
         }
         self.source.check()
+    }
+
+    pub(crate) fn depth(&self) -> u64 {
+        self.source.depth()
     }
 
     pub(crate) fn kind(&self) -> &'static str {

@@ -4,6 +4,8 @@ use burn::tensor::Device;
 
 use crate::{
     Batch, Batches, BoxError, Error, Length, Loader, Position, Result,
+    random::Chance,
+    shuffle::derive,
     source::{Feed, Setting, Source, guarded},
 };
 
@@ -25,11 +27,14 @@ impl<B: Send + 'static> Loader<B> {
 pub(crate) struct MapSource<A, B> {
     inner: Loader<A>,
     map: Function<A, B>,
+    chance: Chance,
 }
 
 impl<A: Send + 'static, B> MapSource<A, B> {
     pub(crate) fn new(inner: Loader<A>, map: impl Fn(A) -> Result<B, BoxError> + Send + Sync + 'static) -> Self {
-        Self { inner, map: Arc::new(map) }
+        // Functions one after the other draw different numbers.
+        let chance = Chance::new(None, inner.depth() + 1);
+        Self { inner, map: Arc::new(map), chance }
     }
 }
 
@@ -43,7 +48,8 @@ impl<A: Send + 'static, B: Send + 'static> Source<B> for MapSource<A, B> {
     }
 
     fn open(&self, start: Position, device: &Device) -> Result<Box<dyn Feed<B>>> {
-        Ok(Box::new(MapFeed { inner: self.inner.batches(start, device)?, map: self.map.clone() }))
+        let (inner, map) = (self.inner.batches(start, device)?, self.map.clone());
+        Ok(Box::new(MapFeed { inner, map, chance: self.chance, device: device.clone() }))
     }
 
     fn length(&self) -> Length {
@@ -62,21 +68,37 @@ impl<A: Send + 'static, B: Send + 'static> Source<B> for MapSource<A, B> {
         self.inner.is_single_pass()
     }
 
+    fn makes_ahead(&self) -> bool {
+        self.inner.makes_ahead()
+    }
+
+    fn depth(&self) -> u64 {
+        self.inner.depth() + 1
+    }
+
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>> {
-        Some(Arc::new(Self { inner: self.inner.try_set(setting)?, map: self.map.clone() }))
+        let (inner, chance) = match setting {
+            Setting::RunSeed(seed) => (self.inner.with_run_seed(derive(seed, 1)), Chance::new(Some(seed), 0)),
+            _ => (self.inner.try_set(setting)?, self.chance),
+        };
+        Some(Arc::new(Self { inner, map: self.map.clone(), chance }))
     }
 }
 
 struct MapFeed<A, B> {
     inner: Batches<A>,
     map: Function<A, B>,
+    chance: Chance,
+    device: Device,
 }
 
 impl<A: Send + 'static, B> Feed<B> for MapFeed<A, B> {
     fn next(&mut self) -> Option<Result<Batch<B>>> {
-        let batch = self.inner.position().batch;
+        let position = self.inner.position();
+        let batch = position.batch;
         Some(self.inner.next()?.and_then(|Batch { value, items }| {
-            let value = guarded("function given to `map`", batch, || (self.map)(value))?;
+            let value =
+                self.chance.of_batch(position, Some(&self.device), || guarded("function given to `map`", batch, || (self.map)(value)))?;
             Ok(Batch { value: value.map_err(|cause| Error::Source { batch, cause })?, items })
         }))
     }

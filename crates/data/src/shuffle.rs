@@ -1,21 +1,21 @@
-//! The order of a shuffled epoch, as a pure function of (length, seed, epoch).
+//! The order of a shuffled epoch, as a pure function of (length, seed, epoch), and its generator.
 //!
 //! The generator is written out here because saved positions depend on it: `rand` promises the stream of some generators, but not how
 //! its shuffle draws from them, and burn's generator is one per process and cannot be read back.
 
 /// xoshiro256** 1.0 by David Blackman and Sebastiano Vigna (public domain).
-struct Xoshiro256 {
+pub(crate) struct Xoshiro256 {
     state: [u64; 4],
 }
 
 impl Xoshiro256 {
-    fn new(seed: u64, epoch: u64) -> Self {
+    pub(crate) fn new(seed: u64, epoch: u64) -> Self {
         let mut seeds = SplitMix64(seed);
         let mut stream = SplitMix64(seeds.next() ^ epoch);
         Self { state: std::array::from_fn(|_| stream.next()) }
     }
 
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         let s = &mut self.state;
         let result = s[1].wrapping_mul(5).rotate_left(7).wrapping_mul(9);
         let t = s[1] << 17;
@@ -29,7 +29,7 @@ impl Xoshiro256 {
     }
 
     /// Uniform in `0..bound`, without bias (Lemire, "Fast Random Integer Generation in an Interval", 2019). `bound` is not 0.
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         loop {
             let product = u128::from(self.next()) * u128::from(bound);
             // The lowest `2^64 mod bound` values would come once too often.

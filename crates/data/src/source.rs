@@ -30,6 +30,16 @@ pub(crate) trait Source<B>: Send + Sync {
         false
     }
 
+    /// Whether batches are made on other threads than the one that iterates.
+    fn makes_ahead(&self) -> bool {
+        false
+    }
+
+    /// How many functions its batches go through.
+    fn depth(&self) -> u64 {
+        0
+    }
+
     /// The same source with another setting; `None` where the setting means nothing.
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>>;
 }
@@ -54,6 +64,8 @@ pub(crate) enum Setting {
     ItemsPerBatch(usize),
     /// The Trainer's seed: only where the user set none.
     DefaultSeed(u64),
+    /// What the random numbers of batches follow from in a run.
+    RunSeed(u64),
     /// The Trainer's wish for a fixed order: no complaint where there is nothing to turn off.
     NoShuffle,
 }
@@ -63,7 +75,7 @@ impl Setting {
         match self {
             Self::BatchSize(_) => "batch_size",
             Self::Shuffle(_) | Self::NoShuffle => "shuffle",
-            Self::Seed(_) | Self::DefaultSeed(_) => "seed",
+            Self::Seed(_) | Self::DefaultSeed(_) | Self::RunSeed(_) => "seed",
             Self::Workers(_) => "workers",
             Self::Prefetch(_) => "prefetch",
             Self::DropLast(_) => "drop_last",

@@ -6,6 +6,7 @@ mod data_module;
 mod failures;
 mod iterators;
 mod order;
+mod random;
 
 use std::{
     sync::{

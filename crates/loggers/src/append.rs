@@ -112,10 +112,10 @@ fn place(path: &Path) -> (&Path, String) {
     (folder, format!(".{name}{REPLACEMENT}"))
 }
 
-/// Whether only its owner may read a file.
+/// Whether only its owner may do anything with a file: the lower six bits of its mode are those of everybody else.
 fn is_private(file: &std::fs::File) -> io::Result<bool> {
     #[cfg(unix)]
-    let private = std::os::unix::fs::PermissionsExt::mode(&file.metadata()?.permissions()) & 0o077 == 0;
+    let private = std::os::unix::fs::PermissionsExt::mode(&file.metadata()?.permissions()).trailing_zeros() >= 6;
     #[cfg(not(unix))]
     let private = file.metadata().map(|_| false)?;
     Ok(private)

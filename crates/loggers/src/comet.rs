@@ -20,6 +20,7 @@ use journal::{Facts, Journal};
 use message::{FileNote, Message};
 use serde_json::Value;
 
+use crate::absolute::absolute;
 use crate::address::without_login;
 use crate::identity::random_hex;
 use crate::logger::LONGEST_CALL;
@@ -62,6 +63,7 @@ use crate::{
 /// assert!(archive.exists(), "send it with `comet upload`");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing about the run")]
 pub struct CometLogger {
     api_key: Option<Secret>,
     offline: Option<bool>,
@@ -78,6 +80,8 @@ pub struct CometLogger {
     strict: bool,
     /// How long the end of a run waits for a server that takes nothing.
     patience: Duration,
+    /// The experiment of the key is going to be resumed: nothing of it is touched before.
+    is_waiting: bool,
     limit: u64,
     journal: Option<Journal>,
     /// Whether the name and the like were told.
@@ -112,6 +116,7 @@ impl CometLogger {
             save_dir: None,
             strict: false,
             patience: Duration::from_secs(30),
+            is_waiting: false,
             limit: outbox::LIMIT,
             journal: None,
             begun: false,
@@ -178,7 +183,7 @@ impl CometLogger {
     fn journal(&mut self) -> Result<&mut Journal> {
         let journal = match self.journal.take() {
             Some(journal) => journal,
-            None => Journal::open(&self.base().join(&self.key), &self.facts()?)?,
+            None => Journal::open(&absolute(&self.base())?.join(&self.key), &self.facts()?)?,
         };
         Ok(self.journal.insert(journal))
     }
@@ -238,8 +243,31 @@ impl Logger for CometLogger {
         self.save_dir.clone()
     }
 
+    fn another(&self) -> Option<Box<dyn Logger>> {
+        let mut another = Self::new();
+        (another.api_key, another.offline, another.server) = (self.api_key.clone(), self.offline, self.server.clone());
+        (another.workspace, another.project, another.tags) = (self.workspace.clone(), self.project.clone(), self.tags.clone());
+        (another.experiment_name, another.prefix) = (self.experiment_name.clone(), self.prefix.clone());
+        (another.save_dir, another.strict, another.patience) = (self.save_dir.clone(), self.strict, self.patience);
+        another.limit = self.limit;
+        another.models = self.models.another();
+        // The key that was given is that of the first run.
+        (another.key, another.own_key) = (random_hex(32), false);
+        Some(Box::new(another))
+    }
+
+    fn will_resume(&mut self, position: &Value) {
+        if let Some(key) = resume::key_of(position)
+            && (!self.own_key || self.key == key)
+        {
+            (self.key, self.is_waiting) = (key, true);
+        }
+    }
+
     fn open(&mut self) -> Result<()> {
-        self.journal().map(drop)
+        let folder = if self.is_offline() { self.base() } else { self.save_dir.clone().unwrap_or_default() };
+        self.save_dir = Some(absolute(&folder)?);
+        if self.is_waiting { self.facts().map(drop) } else { self.journal().map(drop) }
     }
 
     fn log_metrics(&mut self, metrics: &Metrics, step: Option<u64>) -> Result<()> {

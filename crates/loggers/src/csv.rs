@@ -188,6 +188,20 @@ impl Logger for CsvLogger {
         owned(self.dir.log_dir())
     }
 
+    fn run_dir_mut(&mut self) -> Option<&mut RunDir> {
+        Some(&mut self.dir)
+    }
+
+    fn log_dirs(&self) -> Result<Option<Vec<PathBuf>>> {
+        self.dir.log_dirs().map(Some)
+    }
+
+    fn another(&self) -> Option<Box<dyn Logger>> {
+        let Self { dir, prefix, flush_every, jsonl, reductions, .. } = self;
+        let (prefix, reductions) = (prefix.clone(), reductions.clone());
+        Some(Box::new(Self { prefix, flush_every: *flush_every, jsonl: *jsonl, reductions, ..Self::in_dir(dir.another()) }))
+    }
+
     /// Makes the folder. A table that is there is looked at; a new one is made when there is something to write: a run that
     /// cannot begin leaves none.
     fn open(&mut self) -> Result<()> {

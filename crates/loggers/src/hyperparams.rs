@@ -6,7 +6,11 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Error, Result, append, number};
+use crate::{
+    Error, Result, append,
+    json::{self, PlainFields},
+    number,
+};
 
 /// A hyperparameter without inner parts; see [`Hyperparams::flatten`].
 #[derive(Debug, Clone, PartialEq)]
@@ -69,12 +73,23 @@ impl Hyperparams {
 
     /// The fields of a struct or the entries of a map.
     ///
-    /// A float that is not finite becomes null, as in JSON.
-    ///
     /// # Errors
     /// [`Error::NotAMap`] for anything else, [`Error::Serialize`] if its `Serialize` fails.
     pub fn from_serialize(settings: &impl Serialize) -> Result<Self> {
-        match to_value(settings)? {
+        Self::of(to_value(settings)?)
+    }
+
+    /// Settings that are JSON of [`json::to_value`] already.
+    ///
+    /// # Errors
+    /// [`Error::NotAMap`] for anything but a map or null.
+    pub fn from_json(mut settings: Value) -> Result<Self> {
+        shorten(&mut settings);
+        Self::of(settings)
+    }
+
+    fn of(settings: Value) -> Result<Self> {
+        match settings {
             Value::Object(values) => Ok(Self { values }),
             // A unit struct is a struct without fields.
             Value::Null => Ok(Self::new()),
@@ -142,7 +157,7 @@ impl Hyperparams {
     /// # Errors
     /// [`Error::Serialize`] if YAML cannot hold them.
     pub fn to_yaml(&self) -> Result<String> {
-        serde_saphyr::to_string(&self.values).map_err(|error| Error::Serialize { reason: error.to_string() })
+        serde_saphyr::to_string(&PlainFields(&self.values)).map_err(|error| Error::Serialize { reason: error.to_string() })
     }
 
     /// Writes the settings as a YAML file. A reader sees the old file or the new one, never a part.
@@ -159,7 +174,7 @@ impl Hyperparams {
 }
 
 fn to_value(value: &impl Serialize) -> Result<Value> {
-    let mut value = serde_json::to_value(value).map_err(|error| Error::Serialize { reason: error.to_string() })?;
+    let mut value = json::to_value(value).map_err(|error| Error::Serialize { reason: error.to_string() })?;
     shorten(&mut value);
     Ok(value)
 }
@@ -223,7 +238,7 @@ fn flatten(values: &Map<String, Value>, prefix: &str, separator: &str, into: &mu
                 (None, Some(float)) => Scalar::Float(float),
                 (None, None) => Scalar::Text(value.to_string()),
             },
-            Value::String(value) => Scalar::Text(value.clone()),
+            Value::String(value) => json::float_of(value).map_or_else(|| Scalar::Text(json::unmarked(value).to_owned()), Scalar::Float),
             Value::Array(_) | Value::Object(_) => Scalar::Text(value.to_string()),
         };
         into.push((name, scalar));
@@ -277,6 +292,22 @@ mod tests {
                 ("s".to_owned(), Scalar::Text("x".to_owned())),
             ]
         );
+    }
+
+    #[test]
+    fn a_float_that_is_not_finite_is_one_everywhere() {
+        #[derive(Serialize)]
+        struct Settings {
+            clip: f64,
+            name: &'static str,
+            net: Vec<f32>,
+        }
+        let given = Settings { clip: f64::INFINITY, name: "inf", net: vec![f32::NAN] };
+        let params = Hyperparams::from_serialize(&given).unwrap();
+        assert_eq!(Hyperparams::from_json(json::to_value(&given).unwrap()).unwrap(), params);
+        let flat = params.flatten("/");
+        assert_eq!(flat[..2], [("clip".to_owned(), Scalar::Float(f64::INFINITY)), ("name".to_owned(), Scalar::Text("inf".to_owned()))]);
+        assert_eq!(params.to_yaml().unwrap(), "clip: .inf\nname: \"inf\"\nnet:\n- .nan\n");
     }
 
     #[test]

@@ -32,6 +32,7 @@
     allow(dead_code, reason = "loggers share parts that none of them uses whole; with all of them nothing may be left over")
 )]
 
+mod absolute;
 #[cfg(feature = "network")]
 mod address;
 mod append;
@@ -47,6 +48,7 @@ mod http;
 mod hyperparams;
 #[cfg(any(feature = "network", feature = "neptune", feature = "tensorboard"))]
 mod identity;
+pub mod json;
 #[cfg(test)]
 #[cfg(all(feature = "csv", feature = "tensorboard"))]
 mod kill_tests;
@@ -75,6 +77,7 @@ mod resume_tests;
 mod rows;
 mod run_dir;
 mod secret;
+mod shared_version;
 #[cfg(feature = "network")]
 mod sync;
 #[cfg(feature = "tensorboard")]
@@ -114,6 +117,7 @@ pub use reduce::Reduce;
 pub use run_dir::{DEFAULT_NAME, RunDir, remote_folder};
 pub use secret::Secret;
 pub use serde_json::Value;
+pub use shared_version::share_versions;
 #[cfg(feature = "network")]
 pub use sync::SpooledRun;
 #[cfg(feature = "tensorboard")]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Artifact, Audio, Delivery, Error, Figure, Graph, Histogram, Hyperparams, Image, Metrics, Result, Table, Text};
+use crate::{Artifact, Audio, Delivery, Error, Figure, Graph, Histogram, Hyperparams, Image, Metrics, Result, RunDir, Table, Text};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,6 +179,28 @@ pub trait Logger: Any + Send {
         LONGEST_CALL
     }
 
+    /// The run's folder of a logger that keeps its files in a [`RunDir`]. Until that [has a folder](RunDir::has_folder), loggers of
+    /// different kinds in one experiment share a version, and a run that goes on finds the folder that it had. Default: none.
+    fn run_dir_mut(&mut self) -> Option<&mut RunDir> {
+        None
+    }
+
+    /// The folders of this run and of the earlier ones that this logger may have kept, as [`Logger::log_dir`] told them: that
+    /// is where their checkpoints are. `None` for a logger that has no folders. Makes nothing, and is asked before
+    /// [`Logger::open`] too. Default: the [`Logger::log_dir`].
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    fn log_dirs(&self) -> Result<Option<Vec<PathBuf>>> {
+        Ok(self.log_dir().map(|folder| vec![folder]))
+    }
+
+    /// A logger of the same settings for another run, not opened yet: a second fit of one Trainer is one. Default: `None`, for a
+    /// logger that goes on in the run it has.
+    fn another(&self) -> Option<Box<dyn Logger>> {
+        None
+    }
+
     /// What joins the parts of a metric's name. Default: `/`.
     #[expect(clippy::unnecessary_literal_bound, reason = "an implementor may return one of its own fields")]
     fn group_separator(&self) -> &str {
@@ -293,8 +315,14 @@ pub trait Logger: Any + Send {
         false
     }
 
+    /// Tells before [`Logger::open`] which run is going to be [resumed](Logger::resume): its name, version and folders are those
+    /// of this logger from now on. Nothing of that run may be touched yet. Default: nothing.
+    fn will_resume(&mut self, position: &Value) {
+        let _ = position;
+    }
+
     /// Goes back to a [`position`](Logger::position), perhaps of an earlier process, and forgets what was recorded after it.
-    /// Called at most once, before anything is recorded, maybe after [`open`](Logger::open).
+    /// Called before anything is recorded that follows, maybe after [`open`](Logger::open).
     ///
     /// A position that does not fit (a file was deleted, loggers changed their order) is no error: keep what is there, go on
     /// behind it, and warn. Default: nothing.

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use crate::{Background, CheckpointInfo, ConsoleStream, Hyperparams, Logger, Metrics, Result, Status};
+use crate::{Background, CheckpointInfo, ConsoleStream, Hyperparams, Logger, Metrics, Result, Status, share_versions};
 
 /// No run counts so far.
 const NO_STEP: u64 = u64::MAX;
@@ -40,11 +40,14 @@ struct Shared {
 }
 
 impl Loggers {
-    /// Opens loggers, and gives each a thread of its own.
+    /// Opens loggers, and gives each a thread of its own. Those of different kinds in one experiment share a version, as
+    /// [`share_versions`] lets them.
     ///
     /// # Errors
     /// As [`Background::spawn`], of the first that fails.
     pub fn spawn(loggers: impl IntoIterator<Item = Box<dyn Logger>>) -> Result<Self> {
+        let mut loggers: Vec<_> = loggers.into_iter().collect();
+        share_versions(&mut loggers);
         loggers.into_iter().map(Background::spawn).collect()
     }
 

@@ -22,7 +22,6 @@ mod system;
 mod tests;
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::PoisonError;
 
 use carrier::Learnt;
@@ -76,6 +75,8 @@ pub struct MlflowLogger {
     settings: Settings,
     prefix: String,
     id: String,
+    /// The run that is going to be resumed.
+    resumed: Option<String>,
     sink: Option<Sink>,
     learnt: Learnt,
     fitter: Fitter,
@@ -105,6 +106,7 @@ impl MlflowLogger {
             settings: Settings::default(),
             prefix: String::new(),
             id: identity::random_hex(32),
+            resumed: None,
             sink: None,
             learnt: Learnt::default(),
             fitter: Fitter::default(),
@@ -152,7 +154,7 @@ impl MlflowLogger {
         let sink = if let Some(sink) = self.sink.take() {
             sink
         } else {
-            self.settings.save_dir = std::path::absolute(Path::new(".").join(&self.settings.save_dir))?;
+            self.settings.fix_place()?;
             Sink::open(&self.settings, &self.id, &self.learnt, &mut self.fitter)?
         };
         Ok(self.sink.insert(sink))

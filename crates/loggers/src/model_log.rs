@@ -37,6 +37,11 @@ impl ModelLog {
         Self { which, newest: None, best: Vec::new() }
     }
 
+    /// The same choice, for another run.
+    pub(crate) const fn another(&self) -> Self {
+        Self::new(self.which)
+    }
+
     /// A checkpoint was written: the artifacts to keep now.
     pub(crate) fn saved(&mut self, checkpoint: &CheckpointInfo) -> Vec<Artifact> {
         if self.which == LogModel::None {

@@ -19,6 +19,7 @@ pub use replay::Replayed;
 pub use run::{NeptuneRun, Point, StoredFile};
 use serde_json::Value;
 
+use crate::absolute::absolute;
 use crate::identity::now_s;
 use crate::model_log::ModelLog;
 use crate::{
@@ -62,6 +63,8 @@ pub struct NeptuneLogger {
     prefix: String,
     id: String,
     folder: PathBuf,
+    /// The folder is that of a run that is going to be resumed: nothing is made in it.
+    is_waiting: bool,
     queue: Option<Queue>,
     /// Metrics of which a value was left out.
     left_out: BTreeSet<String>,
@@ -75,12 +78,34 @@ impl NeptuneLogger {
             "Neptune's service ended in March 2026: the run is written to the disk and can be sent nowhere; \
              `stormfire convert` takes it to another tracker"
         );
-        let save_dir = save_dir.into();
+        Self::below(save_dir.into())
+    }
+
+    fn below(save_dir: PathBuf) -> Self {
+        let mut logger = Self {
+            save_dir,
+            run_name: None,
+            tags: Vec::new(),
+            prefix: "training".to_owned(),
+            id: String::new(),
+            folder: PathBuf::new(),
+            is_waiting: false,
+            queue: None,
+            left_out: BTreeSet::new(),
+            models: ModelLog::new(LogModel::None),
+        };
+        logger.take_new_folder();
+        logger
+    }
+
+    fn take_new_folder(&mut self) {
         let (id, name) = queue::names();
-        let folder = save_dir.join(".neptune/offline").join(name);
-        let prefix = "training".to_owned();
-        let models = ModelLog::new(LogModel::None);
-        Self { save_dir, run_name: None, tags: Vec::new(), prefix, id, folder, queue: None, left_out: BTreeSet::new(), models }
+        (self.folder, self.id, self.is_waiting) = (self.runs().join(name), id, false);
+    }
+
+    /// The folder of all runs.
+    fn runs(&self) -> PathBuf {
+        self.save_dir.join(".neptune/offline")
     }
 
     /// The run's name, `sys/name`. Default: none.
@@ -108,9 +133,14 @@ impl NeptuneLogger {
     }
 
     fn queue(&mut self) -> Result<&mut Queue> {
-        let queue = match self.queue.take() {
-            Some(queue) => queue,
-            None => Queue::create(&self.folder, &self.id)?,
+        let queue = if let Some(queue) = self.queue.take() {
+            queue
+        } else {
+            if self.is_waiting {
+                self.take_new_folder();
+            }
+            self.folder = absolute(&self.folder)?;
+            Queue::create(&self.folder, &self.id)?
         };
         Ok(self.queue.insert(queue))
     }
@@ -218,8 +248,27 @@ impl Logger for NeptuneLogger {
         Some(self.folder.clone())
     }
 
+    fn log_dirs(&self) -> Result<Option<Vec<PathBuf>>> {
+        let entries = std::fs::read_dir(self.runs()).into_iter().flatten().flatten();
+        Ok(Some(entries.map(|entry| entry.path()).collect()))
+    }
+
+    fn another(&self) -> Option<Box<dyn Logger>> {
+        let mut another = Self::below(self.save_dir.clone());
+        (another.run_name, another.tags, another.prefix) = (self.run_name.clone(), self.tags.clone(), self.prefix.clone());
+        another.models = self.models.another();
+        Some(Box::new(another))
+    }
+
+    fn will_resume(&mut self, position: &Value) {
+        let Ok((id, position)) = serde_json::from_value::<(String, queue::Position)>(position.clone()) else { return };
+        if position.folder.is_dir() {
+            (self.id, self.folder, self.is_waiting) = (id, position.folder, true);
+        }
+    }
+
     fn open(&mut self) -> Result<()> {
-        self.queue().map(drop)
+        if self.is_waiting { Ok(()) } else { self.queue().map(drop) }
     }
 
     fn log_metrics(&mut self, metrics: &Metrics, step: Option<u64>) -> Result<()> {
@@ -324,7 +373,7 @@ impl Logger for NeptuneLogger {
                 if let Some(opened) = self.queue.replace(queue) {
                     opened.close()?;
                 }
-                (self.id, self.folder) = (id, position.folder);
+                (self.id, self.folder, self.is_waiting) = (id, position.folder, false);
             }
             None => position::misfit(&position.folder, "the folder of the Neptune run is gone or shorter than it was"),
         }

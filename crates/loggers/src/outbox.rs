@@ -29,7 +29,7 @@ pub(crate) use spool::waiting;
 use spool::{Mark, Spool};
 
 use crate::hold::{Hold, hold};
-use crate::{Delivery, Error, Result, private};
+use crate::{Delivery, Error, Result, append, private};
 
 /// Up to where everything was delivered.
 const ACKED: &str = "delivered";
@@ -125,6 +125,7 @@ impl<R: Record> Outbox<R> {
         let folder = folder.into();
         private::folder(&folder)?;
         let Some(hold) = hold(&folder) else { return Err(Error::RunInUse { folder }) };
+        append::clear_all_replacements(&folder);
         let spool = Spool::open(&folder)?;
         let acked = spool::noted(&folder, ACKED).unwrap_or(0).min(spool.end());
         let (waiting, _) = spool::count(&folder, acked)?;

@@ -6,11 +6,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{Error, Result};
+use crate::{Error, Result, json};
 
 /// A position as plain data.
 pub(crate) fn save(position: &impl Serialize) -> Result<Value> {
-    serde_json::to_value(position).map_err(Error::other)
+    json::to_value(position).map_err(Error::other)
 }
 
 /// A position of one's own, or `None`: `Null` is that of a logger which had none, anything else is warned of.
@@ -18,7 +18,7 @@ pub(crate) fn load<P: DeserializeOwned>(position: Value, log: &Path) -> Option<P
     if position.is_null() {
         return None;
     }
-    serde_json::from_value(position).inspect_err(|error| misfit(log, &format!("its position is of another logger: {error}"))).ok()
+    json::from_value(position).inspect_err(|error| misfit(log, &format!("its position is of another logger: {error}"))).ok()
 }
 
 /// Says that a log cannot be taken back to its position.

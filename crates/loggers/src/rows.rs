@@ -41,6 +41,12 @@ impl Rows {
         &mut self.reductions
     }
 
+    /// Rows of another run, reduced in the same way.
+    #[cfg(any(feature = "trackio", feature = "wandb"))]
+    pub(crate) fn another(&self) -> Self {
+        Self { reductions: self.reductions.clone(), open: None }
+    }
+
     /// Takes values in; returns the row before if it is complete.
     pub(crate) fn push(&mut self, step: Option<u64>, metrics: &Metrics) -> Option<Row> {
         let same = step.is_some() && self.open.as_ref().is_some_and(|row| row.step == step);

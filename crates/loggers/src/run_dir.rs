@@ -5,16 +5,20 @@ mod remote;
 #[cfg(test)]
 #[cfg(all(feature = "remote", feature = "csv", feature = "tensorboard"))]
 mod remote_tests;
+#[cfg(test)]
+mod tests;
+mod version;
 
-use std::ffi::OsStr;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use mirror::Mirror;
 pub use remote::remote_folder;
+pub(crate) use version::short;
+use version::{Made, folder_of};
 
+use crate::absolute::absolute;
 use crate::hold::{Hold, hold};
 use crate::logger::LONGEST_CALL;
 use crate::names::inside;
@@ -66,6 +70,8 @@ struct Inner {
     upload_every: Duration,
     name: String,
     wanted: Option<String>,
+    /// The wanted version was there before: another one is made beside it.
+    is_another: bool,
     resolving: Mutex<()>,
     resolved: OnceLock<Resolved>,
 }
@@ -85,23 +91,29 @@ impl RunDir {
         let on_disk = stormfire_store::on_disk(&save_dir).map(Path::to_owned);
         let local = on_disk.clone().unwrap_or_else(|| remote::local(&save_dir));
         let url = if on_disk.is_some() { None } else { Some(save_dir) };
-        Self::build(local, url, UPLOAD_EVERY, DEFAULT_NAME.to_owned(), None)
+        let (upload_every, name) = (UPLOAD_EVERY, DEFAULT_NAME.to_owned());
+        let (resolving, resolved) = (Mutex::new(()), OnceLock::new());
+        Inner { save_dir: local, url, upload_every, name, wanted: None, is_another: false, resolving, resolved }.into()
     }
 
-    fn build(save_dir: PathBuf, url: Option<PathBuf>, upload_every: Duration, name: String, wanted: Option<String>) -> Self {
-        let inner = Inner { save_dir, url, upload_every, name, wanted, resolving: Mutex::new(()), resolved: OnceLock::new() };
-        Self { inner: Arc::new(inner) }
-    }
-
-    /// The same settings but for these.
-    fn with(&self, name: String, wanted: Option<String>) -> Self {
-        let Inner { save_dir, url, upload_every, .. } = &*self.inner;
-        Self::build(save_dir.clone(), url.clone(), *upload_every, name, wanted)
+    /// The same settings, without a folder yet.
+    fn settings(&self) -> Inner {
+        let Inner { save_dir, url, upload_every, name, wanted, is_another, .. } = &*self.inner;
+        Inner {
+            save_dir: save_dir.clone(),
+            url: url.clone(),
+            upload_every: *upload_every,
+            name: name.clone(),
+            wanted: wanted.clone(),
+            is_another: *is_another,
+            resolving: Mutex::new(()),
+            resolved: OnceLock::new(),
+        }
     }
 
     /// Another experiment's name; an empty one puts the runs directly under `save_dir`. The result is a run of its own.
     pub fn with_name(self, name: impl Into<String>) -> Self {
-        self.with(name.into(), self.inner.wanted.clone())
+        Inner { name: name.into(), ..self.settings() }.into()
     }
 
     /// A version of one's own, used as the folder's name as it stands. The result is a run of its own.
@@ -109,7 +121,7 @@ impl RunDir {
     /// If the folder exists and is not empty, a warning says so, and the files join those that are there. Another one is
     /// given if another process uses the folder, where that can be found out.
     pub fn with_version(self, version: impl Into<String>) -> Self {
-        self.with(self.inner.name.clone(), Some(version.into()))
+        Inner { wanted: Some(version.into()), ..self.settings() }.into()
     }
 
     /// As [`RunDir::with_version`] with `version_<number>`.
@@ -120,8 +132,12 @@ impl RunDir {
     /// How long after the last time changed files are sent to a store, if `save_dir` is the URL of one. Default: 30 seconds;
     /// never less than four times what the sending takes. The result is a run of its own.
     pub fn upload_every(self, interval: Duration) -> Self {
-        let Inner { save_dir, url, name, wanted, .. } = &*self.inner;
-        Self::build(save_dir.clone(), url.clone(), interval, name.clone(), wanted.clone())
+        Inner { upload_every: interval, ..self.settings() }.into()
+    }
+
+    /// Another run of the same settings: the next version, or one beside the version that was given, `try-v1` for `try`.
+    pub fn another(&self) -> Self {
+        Inner { is_another: true, ..self.settings() }.into()
     }
 
     /// A run that is there already and goes on: its folder is used again without a warning, and no version is made.
@@ -133,9 +149,24 @@ impl RunDir {
     pub fn resume(self, version: impl Into<String>) -> Result<Self> {
         let version = version.into();
         let run = self.with_version(version.clone());
-        run.check()?;
-        let log_dir = folder_of(&run.root_dir(), &version);
-        let url = run.root_url().map(|root| folder_of(&root, &version));
+        run.go_on(&version)?;
+        Ok(run)
+    }
+
+    /// As [`resume`](Self::resume), for this run and all its clones. One that has a folder already keeps it.
+    ///
+    /// # Errors
+    /// As [`resume`](Self::resume).
+    pub fn go_on(&self, version: &str) -> Result<()> {
+        let Inner { resolving, resolved, .. } = &*self.inner;
+        let _only_one = resolving.lock().unwrap_or_else(PoisonError::into_inner);
+        if resolved.get().is_some() {
+            return Ok(());
+        }
+        self.check()?;
+        inside("version", version)?;
+        let log_dir = folder_of(&self.absolute_root()?, version);
+        let url = self.root_url().map(|root| folder_of(&root, version));
         if let Some(url) = &url {
             remote::bring_back(url, &log_dir)?;
         }
@@ -147,9 +178,73 @@ impl RunDir {
         };
         // Whoever was killed here has left what was to become `hparams.yaml`.
         append::clear_all_replacements(&log_dir);
-        let mirror = url.map(|url| Mirror::start(log_dir.clone(), url, run.inner.upload_every)).transpose()?;
-        run.inner.resolved.get_or_init(|| Resolved { version, log_dir, _hold: Some(hold), mirror });
-        Ok(run)
+        let mirror = url.map(|url| Mirror::start(log_dir.clone(), url, self.inner.upload_every)).transpose()?;
+        resolved.get_or_init(|| Resolved { version: version.to_owned(), log_dir, _hold: Some(hold), mirror });
+        Ok(())
+    }
+
+    /// Where a version of this experiment is, or would be.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) if the current folder is gone.
+    pub fn folder_of(&self, version: &str) -> Result<PathBuf> {
+        Ok(folder_of(&self.absolute_root()?, version))
+    }
+
+    /// Whether a version may be one of this run's: any, unless one was given. Then it is that one, or one that was made
+    /// [beside](Self::another) it.
+    pub fn may_be(&self, version: &str) -> bool {
+        self.inner.wanted.as_ref().is_none_or(|wanted| version::is_beside(version, wanted))
+    }
+
+    /// The folders of all runs so far that [may be](Self::may_be) this one, in no order. Makes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) if the experiment's folder is there and cannot be read.
+    pub fn log_dirs(&self) -> Result<Vec<PathBuf>> {
+        let root = self.absolute_root()?;
+        let Some(wanted) = &self.inner.wanted else {
+            return if root.is_dir() {
+                Ok(version::versions(&root)?.into_iter().map(|(_, folder)| folder).collect())
+            } else {
+                Ok(Vec::new())
+            };
+        };
+        let mut folders = vec![folder_of(&root, wanted)];
+        for entry in std::fs::read_dir(&root).into_iter().flatten().flatten() {
+            let is_ours = entry.file_name().to_str().is_some_and(|name| version::is_beside(name, wanted));
+            if is_ours && !folders.contains(&entry.path()) {
+                folders.push(entry.path());
+            }
+        }
+        Ok(folders)
+    }
+
+    /// Whether the folder is chosen already.
+    pub fn has_folder(&self) -> bool {
+        self.inner.resolved.get().is_some()
+    }
+
+    /// Whether both are handles of one run.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    /// Whether both would choose a version of the same experiment, and may as well be one run.
+    pub(crate) fn may_share(&self, other: &Self) -> bool {
+        let same_root = matches!((self.absolute_root(), other.absolute_root()), (Ok(a), Ok(b)) if a == b);
+        let of = |run: &Self| (run.inner.url.clone(), run.inner.wanted.clone(), run.inner.is_another);
+        same_root && of(self) == of(other)
+    }
+
+    /// Whether a version was given, so that nothing is to choose.
+    pub(crate) fn has_own_version(&self) -> bool {
+        self.inner.wanted.is_some()
+    }
+
+    /// How many handles of this run there are.
+    pub(crate) fn handles(&self) -> usize {
+        Arc::strong_count(&self.inner)
     }
 
     /// The folder of all experiments. For the URL of a store, the one on the disk that loggers write to.
@@ -165,6 +260,11 @@ impl RunDir {
     /// The folder of all runs of the experiment: `save_dir/name`.
     pub fn root_dir(&self) -> PathBuf {
         folder_of(&self.inner.save_dir, &self.inner.name)
+    }
+
+    /// The same, wherever the process goes from here.
+    fn absolute_root(&self) -> Result<PathBuf> {
+        Ok(absolute(&self.root_dir())?)
     }
 
     /// The same in the store.
@@ -215,216 +315,30 @@ impl RunDir {
     }
 
     fn resolve(&self) -> Result<&Resolved> {
-        let Inner { wanted, resolving, resolved, .. } = &*self.inner;
+        let Inner { wanted, is_another, resolving, resolved, .. } = &*self.inner;
         let _only_one = resolving.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(resolved) = resolved.get() {
             return Ok(resolved);
         }
         self.check()?;
-        let (root, url) = (self.root_dir(), self.root_url());
+        let (root, url) = (self.absolute_root()?, self.root_url());
         let taken = url.as_deref().map(remote::list).transpose()?.unwrap_or_default();
-        let free = taken.iter().filter(|entry| entry.is_folder).filter_map(|entry| number_of(entry.path.file_name()?)).max();
-        let mut made = match wanted {
-            Some(version) => reuse(&root, version)?,
-            None => reserve(&root, free.map_or(0, |taken| taken.saturating_add(1)))?,
+        let taken = taken.iter().filter(|entry| entry.is_folder).filter_map(|entry| version::number_of(entry.path.file_name()?)).max();
+        let Made { version, log_dir, hold } = match wanted {
+            Some(wanted) if *is_another => version::reserve_beside(&root, wanted)?,
+            Some(wanted) => version::reuse(&root, wanted)?,
+            None => version::reserve(&root, taken.map_or(0, |taken| taken + 1))?,
         };
-        if let Some(url) = url {
-            let url = folder_of(&url, &made.version);
-            made.mirror = Some(Mirror::start(made.log_dir.clone(), url, self.inner.upload_every)?);
-        }
-        Ok(resolved.get_or_init(|| made))
+        let mirror = match url {
+            Some(url) => Some(Mirror::start(log_dir.clone(), folder_of(&url, &version), self.inner.upload_every)?),
+            None => None,
+        };
+        Ok(resolved.get_or_init(|| Resolved { version, log_dir, _hold: hold, mirror }))
     }
 }
 
-/// See [`RunDir::short_version`].
-pub(crate) fn short(version: &str) -> &str {
-    if let Some(number) = version.strip_prefix("version_").filter(|number| is_number(number)) {
-        return number;
-    }
-    version.char_indices().rev().nth(3).map_or(version, |(at, _)| &version[at..])
-}
-
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-fn folder_of(root: &Path, version: &str) -> PathBuf {
-    if version.is_empty() { root.to_owned() } else { root.join(version) }
-}
-
-fn reuse(root: &Path, version: &str) -> Result<Resolved> {
-    let log_dir = folder_of(root, version);
-    fs_err::create_dir_all(&log_dir)?;
-    if fs_err::read_dir(&log_dir)?.next().is_some() {
-        tracing::warn!(folder = %log_dir.display(), "the log folder exists and is not empty; new files join the old ones");
-    }
-    let hold = hold(&log_dir);
-    if hold.is_none() {
-        tracing::warn!(folder = %log_dir.display(), "another process logs to this folder too; tables that both write are spoiled");
-    }
-    Ok(Resolved { version: version.to_owned(), log_dir, _hold: hold, mirror: None })
-}
-
-/// Makes the folder of the next version, `at_least` this one.
-fn reserve(root: &Path, at_least: u64) -> Result<Resolved> {
-    fs_err::create_dir_all(root)?;
-    let mut next = at_least;
-    loop {
-        next = free_number(root)?.max(next);
-        let version = format!("version_{next}");
-        let log_dir = root.join(&version);
-        match fs_err::create_dir(&log_dir) {
-            Ok(()) => {
-                let hold = hold(&log_dir);
-                return Ok(Resolved { version, log_dir, _hold: hold, mirror: None });
-            }
-            // Another process was faster, or a file has the name.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => next += 1,
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-/// 3 for `version_3`.
-fn number_of(name: &OsStr) -> Option<u64> {
-    name.to_str()?.strip_prefix("version_").filter(|number| is_number(number))?.parse().ok()
-}
-
-fn free_number(root: &Path) -> Result<u64> {
-    let mut free = 0;
-    for entry in fs_err::read_dir(root)? {
-        let entry = entry?;
-        if let Some(number) = number_of(&entry.file_name())
-            && entry.path().is_dir()
-        {
-            free = free.max(number.saturating_add(1));
-        }
-    }
-    Ok(free)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    #[test]
-    fn the_next_version_follows_the_largest_folder() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().join(DEFAULT_NAME);
-        for name in ["version_3", "version_x", "version_", "version_+9", "other_12"] {
-            fs_err::create_dir_all(root.join(name)).unwrap();
-        }
-        fs_err::write(root.join("version_7"), "a file is no run").unwrap();
-        fs_err::write(root.join("version_4"), "but its name is taken").unwrap();
-        let run = RunDir::new(folder.path());
-        assert_eq!((run.version().unwrap(), run.short_version().unwrap()), ("version_5", "5"));
-        assert_eq!(run.log_dir().unwrap(), root.join("version_5"));
-    }
-
-    #[test]
-    fn threads_never_share_a_version() {
-        let folder = tempfile::tempdir().unwrap();
-        let runs: Vec<RunDir> = (0..16).map(|_| RunDir::new(folder.path())).collect();
-        let versions: BTreeSet<String> = std::thread::scope(|scope| {
-            let threads: Vec<_> = runs.iter().map(|run| scope.spawn(|| run.version().unwrap().to_owned())).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-        });
-        assert_eq!(versions, (0..16).map(|number| format!("version_{number}")).collect());
-    }
-
-    #[test]
-    fn clones_are_one_run_and_nothing_is_made_before_the_first_use() {
-        let folder = tempfile::tempdir().unwrap();
-        let run = RunDir::new(folder.path().join("deep/down")).with_name("mnist");
-        assert!(!folder.path().join("deep").exists());
-        let clone = run.clone();
-        assert_eq!(run.log_dir().unwrap(), clone.log_dir().unwrap());
-        assert_eq!(clone.version().unwrap(), "version_0");
-    }
-
-    #[test]
-    fn a_given_version_is_used_as_it_stands() {
-        let folder = tempfile::tempdir().unwrap();
-        let run = RunDir::new(folder.path()).with_version("my-run");
-        assert_eq!((run.version().unwrap(), run.short_version().unwrap()), ("my-run", "-run"));
-        let again = RunDir::new(folder.path()).with_version("my-run");
-        assert_eq!(again.log_dir().unwrap(), run.log_dir().unwrap());
-        let numbered = RunDir::new(folder.path()).with_version_number(3);
-        assert_eq!(numbered.version().unwrap(), "version_3");
-        assert_eq!(RunDir::new(folder.path()).version().unwrap(), "version_4");
-        assert_eq!([short("äöüß€"), short("ab"), short("version_"), short("version_12")], ["öüß€", "ab", "ion_", "12"]);
-    }
-
-    #[test]
-    fn a_run_is_resumed_where_it_is_or_not_at_all() {
-        let folder = tempfile::tempdir().unwrap();
-        let run = RunDir::new(folder.path()).with_name("mnist");
-        let (name, version) = (run.name().to_owned(), run.version().unwrap().to_owned());
-        let again = RunDir::new(folder.path()).with_name(&name).resume(&version).unwrap();
-        assert_eq!((again.log_dir().unwrap(), again.version().unwrap()), (run.log_dir().unwrap(), "version_0"));
-        assert_eq!(fs_err::read_dir(again.log_dir().unwrap()).unwrap().count(), 0);
-
-        let gone = RunDir::new(folder.path()).with_name(&name).resume("version_1").unwrap_err();
-        assert!(matches!(&gone, Error::RunGone { folder } if folder.ends_with("mnist/version_1")), "{gone}");
-        assert!(gone.hint().is_some());
-        assert!(!folder.path().join("mnist/version_1").exists());
-    }
-
-    #[test]
-    fn a_run_stays_below_its_root() {
-        let folder = tempfile::tempdir().unwrap();
-        let save_dir = folder.path().join("runs");
-        let outside = folder.path().join("outside");
-        fs_err::create_dir(&outside).unwrap();
-        let absolute = outside.to_string_lossy().into_owned();
-        let new = || RunDir::new(&save_dir);
-        for run in
-            [new().with_name("../outside"), new().with_version("../../outside"), new().with_name(&absolute), new().with_version(&absolute)]
-        {
-            let error = run.log_dir().unwrap_err();
-            assert!(matches!(error, Error::Outside { .. }), "{error}");
-            assert!(error.hint().is_some());
-        }
-        assert!(matches!(new().resume("../../outside"), Err(Error::Outside { .. })));
-        assert_eq!(fs_err::read_dir(&outside).unwrap().count(), 0);
-        assert_eq!(new().with_name("a/b").version().unwrap(), "version_0");
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_folder_in_use_by_another_process_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let log_dir = folder.path().join("run");
-        fs_err::create_dir(&log_dir).unwrap();
-        let resume = || RunDir::new(folder.path()).with_name("").resume("run");
-        // As in another process, since this handle is not in the registry.
-        let other = std::fs::File::open(&log_dir).unwrap();
-        other.try_lock().unwrap();
-        let error = resume().unwrap_err();
-        assert!(matches!(error, Error::RunInUse { .. }), "{error}");
-        // With a version of one's own it is the user's decision.
-        RunDir::new(folder.path()).with_name("").with_version("run").log_dir().unwrap();
-        other.unlock().unwrap();
-        let (first, second) = (resume().unwrap(), resume().unwrap());
-        let is_free = || std::fs::File::open(&log_dir).unwrap().try_lock().is_ok();
-        drop(first);
-        assert!(!is_free());
-        drop(second);
-        // A child that another test starts in this moment has the handle until it is a program of its own.
-        while !is_free() {
-            std::thread::yield_now();
-        }
-    }
-
-    #[test]
-    fn a_file_in_the_way_is_an_error_that_names_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("file");
-        fs_err::write(&file, "").unwrap();
-        let error = RunDir::new(&file).version().unwrap_err();
-        assert!(error.to_string().contains(&file.display().to_string()), "{error}");
-        assert!(error.hint().is_some());
+impl From<Inner> for RunDir {
+    fn from(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner) }
     }
 }

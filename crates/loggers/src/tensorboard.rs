@@ -36,7 +36,7 @@ use serde::{Deserialize, Serialize};
 use crate::logger::{owned, prefixed};
 use crate::names::inside;
 use crate::{
-    Audio, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result, RunDir, Status, Table, Text, identity, position,
+    Audio, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result, RunDir, Status, Table, Text, append, identity, position,
 };
 
 /// The metric that stands for a run in the hparams tab until a better one is given.
@@ -209,6 +209,20 @@ impl Logger for TensorBoardLogger {
         Some(format!("tensorboard --logdir {}", if needs_quotes { format!("'{root}'") } else { root }))
     }
 
+    fn run_dir_mut(&mut self) -> Option<&mut RunDir> {
+        Some(&mut self.dir)
+    }
+
+    fn log_dirs(&self) -> Result<Option<Vec<PathBuf>>> {
+        let below = |folder: PathBuf| if self.sub_dir.as_os_str().is_empty() { folder } else { folder.join(&self.sub_dir) };
+        Ok(Some(self.dir.log_dirs()?.into_iter().map(below).collect()))
+    }
+
+    fn another(&self) -> Option<Box<dyn Logger>> {
+        let (sub_dir, prefix, default_hp_metric) = (self.sub_dir.clone(), self.prefix.clone(), self.default_hp_metric);
+        Some(Box::new(Self { sub_dir, prefix, default_hp_metric, ..Self::in_dir(self.dir.another()) }))
+    }
+
     /// Makes the folder; an event file is made when there is something to write: a run that cannot begin leaves none.
     fn open(&mut self) -> Result<()> {
         self.dir.log_dir().map(drop)
@@ -330,6 +344,10 @@ impl Logger for TensorBoardLogger {
     fn resume(&mut self, position: serde_json::Value) -> Result<()> {
         let folder = self.folder()?;
         let Some(position) = position::load::<Position>(position, &folder) else { return Ok(()) };
+        if !self.sub_dir.as_os_str().is_empty() {
+            // The folder of the run was tidied when it was opened; this one is nobody else's.
+            append::clear_all_replacements(&folder);
+        }
         let first = position.main.files.first().map(|file| file.name.clone()).unwrap_or_default();
         self.main.resume(&folder, position.main, resume::message(&first))?;
         self.groups.resume(&folder, &first, position.groups)?;

@@ -15,6 +15,7 @@ use entry::{Entry, Kept};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::absolute::absolute;
 use crate::address::Address;
 use crate::http::Auth;
 use crate::identity::{random_hex, random_id};
@@ -62,6 +63,8 @@ pub struct TrackioLogger {
     limit: u64,
     /// Whether the user chose the run's name.
     is_named: bool,
+    /// How many runs of these settings there were with this one.
+    runs: u32,
     run: Run,
     rows: Rows,
     outbox: Option<Outbox<Entry>>,
@@ -136,6 +139,7 @@ impl TrackioLogger {
             patience: Duration::from_secs(30),
             limit: outbox::LIMIT,
             is_named: false,
+            runs: 1,
             run,
             rows: Rows::default(),
             outbox: None,
@@ -158,6 +162,7 @@ impl TrackioLogger {
             outbox
         } else {
             let to = self.destination()?;
+            self.save_dir = absolute(&self.save_dir)?;
             let (strict, patience, limit) = (self.strict, self.patience, self.limit);
             let sending = Sending { patience, strict, limit, ..Sending::new("trackio") };
             let folder = self.save_dir.join(".stormfire/trackio").join(&self.run.session);
@@ -241,6 +246,28 @@ impl Logger for TrackioLogger {
     /// A server that is away is waited for as long as [`patience`](Self::patience) says.
     fn longest_call(&self) -> Duration {
         LONGEST_CALL + self.patience
+    }
+
+    fn another(&self) -> Option<Box<dyn Logger>> {
+        let Self { server, token, group, prefix, save_dir, strict, patience, limit, is_named, run, rows, runs, .. } = self;
+        let (server, token, group) = (server.clone(), token.clone(), group.clone());
+        let (prefix, save_dir, runs) = (prefix.clone(), save_dir.clone(), runs + 1);
+        let fresh = Self::new();
+        // The name that was given is that of the first run.
+        let given = run.name.strip_suffix(&format!("-{}", self.runs)).unwrap_or(&run.name);
+        let name = if *is_named { format!("{given}-{runs}") } else { fresh.run.name.clone() };
+        let run = Run { project: run.project.clone(), name, ..fresh.run.clone() };
+        let (strict, patience, limit, is_named, rows) = (*strict, *patience, *limit, *is_named, rows.another());
+        Some(Box::new(Self { server, token, group, prefix, save_dir, strict, patience, limit, is_named, runs, run, rows, ..fresh }))
+    }
+
+    fn will_resume(&mut self, position: &Value) {
+        if let Ok(Position { run, .. }) = serde_json::from_value(position.clone())
+            && run.project == self.run.project
+            && !self.is_named
+        {
+            self.run.name = run.name;
+        }
     }
 
     /// Finds out where to send to, and makes the folder for what waits.

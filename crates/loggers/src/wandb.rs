@@ -31,6 +31,7 @@ use settings::Mode;
 pub(crate) use settings::Settings;
 use sink::Sink;
 
+use crate::absolute::absolute;
 use crate::identity::now_s;
 use crate::logger::prefixed;
 use crate::model_log::ModelLog;
@@ -207,6 +208,7 @@ impl WandbLogger {
             if self.started == 0.0 {
                 self.started = now_s();
             }
+            self.settings.save_dir = absolute(&self.settings.save_dir)?;
             self.sink = Some(Sink::open(&self.settings, self.started)?);
         }
         Ok(())

@@ -8,6 +8,7 @@ mod tests;
 
 use std::any::TypeId;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
@@ -37,9 +38,9 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 ///   [`flush`](Self::flush) or [`finalize`](Self::finalize), and logging goes on; further ones until then go to
 ///   `tracing` (debug).
 /// * **After a signal** nobody waits for a logger that is stuck: see [`Loggers::hurry_when`](crate::Loggers::hurry_when).
-/// * **Dropping** it (also in a panic) runs what is queued, saves, and ends the thread.
+/// * **Dropping** the last handle (also in a panic) runs what is queued, saves, and ends the thread.
 ///
-/// A job must not use the `Background` that runs it: it would wait for itself.
+/// A job must not use the `Background` that runs it: it would wait for itself. Clones are handles of the same logger.
 ///
 /// ```
 /// use stormfire_loggers::{Background, MemoryLogger, Status};
@@ -54,11 +55,19 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// logger.finalize(Status::Success)?;
 /// # Ok::<(), stormfire_loggers::Error>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Background {
     facts: Arc<Facts>,
     queue: Arc<Queue>,
-    thread: Option<JoinHandle<()>>,
+    _thread: Arc<Thread>,
+}
+
+/// Ends with the last handle.
+#[derive(Debug)]
+struct Thread {
+    facts: Arc<Facts>,
+    queue: Arc<Queue>,
+    handle: Option<JoinHandle<()>>,
 }
 
 impl Background {
@@ -71,8 +80,9 @@ impl Background {
         let facts = Arc::new(Facts::of(&*logger));
         let queue = Arc::new(Queue::new(Hurry::new(logger.longest_call())));
         let worker = Worker { logger, facts: Arc::clone(&facts), queue: Arc::clone(&queue), unsaved: false, saved: Instant::now() };
-        let thread = thread::Builder::new().name(format!("log {}", facts.name.replace('\0', " "))).spawn(move || worker.run())?;
-        Ok(Self { facts, queue, thread: Some(thread) })
+        let handle = thread::Builder::new().name(format!("log {}", facts.name.replace('\0', " "))).spawn(move || worker.run())?;
+        let thread = Thread { facts: Arc::clone(&facts), queue: Arc::clone(&queue), handle: Some(handle) };
+        Ok(Self { facts, queue, _thread: Arc::new(thread) })
     }
 
     /// Whether the logger is an `L`.
@@ -247,6 +257,29 @@ impl Background {
         answered
     }
 
+    /// As [`Background::ask`], for what leaves the log as it is: a [`Background::resume`] or [`Background::mark`] goes on waiting.
+    fn ask_aside<R: Send + 'static>(&self, job: impl FnOnce(&mut dyn Logger) -> Result<R> + Send + 'static) -> Result<R> {
+        let (job, answered) = question(&self.facts, job);
+        self.queue.push_aside(job);
+        answered.recv().map_err(|_| stopped(&self.facts))?
+    }
+
+    /// [`Logger::log_dirs`], as it is now.
+    ///
+    /// # Errors
+    /// What it returns; [`Error::Panicked`], [`Error::Stopped`].
+    pub fn log_dirs(&self) -> Result<Option<Vec<PathBuf>>> {
+        self.ask_aside(|logger| logger.log_dirs())
+    }
+
+    /// [`Logger::another`].
+    ///
+    /// # Errors
+    /// [`Error::Panicked`], [`Error::Stopped`].
+    pub fn another(&self) -> Result<Option<Box<dyn Logger>>> {
+        self.ask_aside(|logger| Ok(logger.another()))
+    }
+
     fn settle(&self, last: impl FnOnce(&mut dyn Logger) -> Result<()> + Send + 'static) -> Result<()> {
         self.settled(&self.settling(last))
     }
@@ -318,10 +351,10 @@ fn stopped(facts: &Facts) -> Error {
     Error::Stopped { logger: facts.name.clone() }
 }
 
-impl Drop for Background {
+impl Drop for Thread {
     fn drop(&mut self) {
         self.queue.close();
-        if let Some(thread) = self.thread.take()
+        if let Some(thread) = self.handle.take()
             && thread.thread().id() != thread::current().id()
         {
             let end = |time| {

@@ -175,6 +175,13 @@ impl<'a> Context<'a> {
     /// The file is there a moment later than that: it is written in the background. The file that the fit was
     /// told to go on from is not removed, whatever the request says.
     pub fn save_checkpoint(&mut self, mut request: SaveRequest) {
+        // It is written later, and the process may go somewhere else until then.
+        let also = request.also.iter_mut().map(|also| &mut also.path);
+        for path in std::iter::once(&mut request.path).chain(also).chain(&mut request.then_remove) {
+            if let Ok(absolute) = storage::absolute(path) {
+                *path = absolute;
+            }
+        }
         let names = &mut self.run.requests.checkpoints;
         for old in &request.then_remove {
             names.remove(old);

@@ -3,10 +3,10 @@
 mod combine;
 mod watched;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use burn::{
-    module::{Module, ModuleVisitor, Param},
+    module::{Module, ModuleVisitor, Param, ParamId},
     optim::GradientsParams,
     tensor::{DType, Tensor, TensorData},
 };
@@ -84,13 +84,19 @@ fn walk<M: Module, F: OnGradient>(module: &M, mut code: F) -> F {
 struct Squares<'a> {
     gradients: &'a GradientsParams,
     found: Vec<Tensor<1>>,
+    /// A parameter that stands in two places has one gradient.
+    seen: HashSet<ParamId>,
 }
 
 impl OnGradient for Squares<'_> {
     fn call<const D: usize>(&mut self, _path: &str, param: &Param<Tensor<D>>) {
         // Half floats leave their range when they are squared, and those of several types cannot be added.
         let wide = |gradient: Tensor<D>| if is_half(gradient.dtype()) { gradient.cast(DType::F32) } else { gradient };
-        self.found.extend(self.gradients.get::<D>(param.id).map(|gradient| wide(gradient).powi_scalar(2).sum()));
+        if let Some(gradient) = self.gradients.get::<D>(param.id)
+            && self.seen.insert(param.id)
+        {
+            self.found.push(wide(gradient).powi_scalar(2).sum());
+        }
     }
 }
 
@@ -140,7 +146,12 @@ fn total_of<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
 /// Changes each gradient with a function of any rank.
 struct Change<'a, F> {
     gradients: &'a mut GradientsParams,
-    change: F,
+    function: F,
+    seen: HashSet<ParamId>,
+}
+
+fn change<M: Module, F: AnyRank>(gradients: &mut GradientsParams, module: &M, change: F) {
+    walk(module, Change { gradients, function: change, seen: HashSet::new() });
 }
 
 trait AnyRank {
@@ -149,8 +160,10 @@ trait AnyRank {
 
 impl<F: AnyRank> OnGradient for Change<'_, F> {
     fn call<const D: usize>(&mut self, _path: &str, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = self.gradients.remove::<D>(param.id) {
-            self.gradients.register(param.id, self.change.apply(gradient));
+        if self.seen.insert(param.id)
+            && let Some(gradient) = self.gradients.remove::<D>(param.id)
+        {
+            self.gradients.register(param.id, self.function.apply(gradient));
         }
     }
 }
@@ -179,7 +192,7 @@ impl AnyRank for Clamp {
 
 /// The L2 norm of all gradients together, shape `[1]`, on the device; `None` without gradients.
 pub fn global_norm<M: Module>(gradients: &GradientsParams, module: &M) -> Option<Tensor<1>> {
-    let squares = walk(module, Squares { gradients, found: Vec::new() }).found;
+    let squares = walk(module, Squares { gradients, found: Vec::new(), seen: HashSet::new() }).found;
     squares.into_iter().reduce(|a, b| a + b).map(Tensor::sqrt)
 }
 
@@ -214,7 +227,7 @@ pub fn trained<M: Module>(module: &M) -> Vec<String> {
 /// `value / (norm + 1e-6)`, at most 1. Reads nothing from the device.
 pub fn clip<M: Module>(gradients: &mut GradientsParams, module: &M, clip: Clip) {
     match clip.algorithm {
-        ClipAlgorithm::Value => drop(walk(module, Change { gradients, change: Clamp(clip.value) })),
+        ClipAlgorithm::Value => change(gradients, module, Clamp(clip.value)),
         ClipAlgorithm::Norm => {
             if let Some(norm) = global_norm(gradients, module) {
                 clip_norm(gradients, module, norm, clip.value);
@@ -226,7 +239,7 @@ pub fn clip<M: Module>(gradients: &mut GradientsParams, module: &M, clip: Clip) 
 /// Clips gradients whose global norm is known already.
 pub(crate) fn clip_norm<M: Module>(gradients: &mut GradientsParams, module: &M, norm: Tensor<1>, max: f64) {
     let factor = (norm + 1e-6).recip().mul_scalar(max).clamp_max(1.0);
-    walk(module, Change { gradients, change: Scale(factor) });
+    change(gradients, module, Scale(factor));
 }
 
 /// The folder of their names in a checkpoint.
@@ -358,6 +371,17 @@ mod tests {
             assert_eq!(gradients.get::<2>(module.weight.id).unwrap().dtype(), dtype);
             let clipped = read(&[Scalar::Device(global_norm(&gradients, &module).unwrap())]).unwrap()[0];
             assert!((clipped - norm / 10.0).abs() < 1e-2 * norm, "{dtype:?}: {clipped}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_in_two_places_counts_once() {
+        let layer = module();
+        for algorithm in [ClipAlgorithm::Norm, ClipAlgorithm::Value] {
+            let (mut once, mut twice) = (gradients(&layer), gradients(&layer));
+            clip(&mut once, &layer, Clip { value: 1.3, algorithm });
+            clip(&mut twice, &[layer.clone(), layer.clone()], Clip { value: 1.3, algorithm });
+            assert_eq!(values(&layer, &twice), values(&layer, &once));
         }
     }
 

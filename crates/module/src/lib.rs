@@ -2,7 +2,7 @@
 //! optimizers and schedules, the events of a run and the [`Callback`]s that listen to them.
 //!
 //! The rooms, from the ground up: [`moment`], [`error`], [`text`], [`every`], [`time_limit`], [`read`], [`media`], [`metric`] → [`loggable`], [`hook`] → [`mod@log`] → [`outer_run`]; [`clock`] and [`live_run`] stand alone;
-//! [`gradients`] → [`window`]; [`schedule`] → [`optimizer`] → [`stepper`]; [`run`] → [`context`] → [`event`], [`load`] → [`module`] → [`callback`].
+//! [`gradients`] → [`window`]; [`schedule`] → [`optimizer`] → [`stepper`]; [`run`] → [`context`] → [`event`], [`load`] → [`module`] → [`predict_module`], [`callback`].
 
 pub mod callback;
 pub mod clock;
@@ -26,14 +26,17 @@ pub mod one_cycle;
 pub mod optimizer;
 pub mod outer_run;
 pub mod plateau;
+pub mod predict_module;
 pub mod read;
 pub mod run;
 pub mod schedule;
 pub mod scope;
+pub mod shared_ids;
 pub mod state;
 pub mod stepper;
 pub mod text;
 pub mod time_limit;
+pub mod trained;
 pub mod window;
 
 pub use callback::{Callback, Order};
@@ -45,12 +48,14 @@ pub use hook::Hook;
 pub use log::{log, log_dict};
 pub use loggable::{Loggable, Logged};
 pub use metric::{Metric, accuracy, top_k_accuracy};
-pub use module::{LightningModule, PredictModule};
+pub use module::LightningModule;
 pub use moment::{Moment, RunningStage};
 pub use optimizer::{Optimizer, Optimizers, OptimizersSnapshot};
+pub use predict_module::PredictModule;
 pub use read::Scalar;
 pub use schedule::Schedule;
+pub use shared_ids::independent_copy;
 pub use stepper::{StepOutput, Stepper};
-pub use stormfire_checkpoint::{LoadOptions, LoadReport};
+pub use stormfire_checkpoint::{LoadOptions, LoadReport, WeightLayout};
 pub use stormfire_data::Stage;
 pub use time_limit::TimeLimit;

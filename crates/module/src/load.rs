@@ -36,6 +36,10 @@
 //! let options = LoadOptions::new().except("^head").strict(false);
 //! let (line, report) = Line::new(LineConfig { inputs: 2 }, &device).load_weights("pretrained.ckpt", &options)?;
 //! println!("{report}");
+//!
+//! // A model from Hugging Face, with its net in `bert` (cargo feature `pytorch`).
+//! # let line = Line::new(LineConfig { inputs: 2 }, &device);
+//! let (line, _) = line.load_weights("model.safetensors", &LoadOptions::new().rename(r"^bert\.", ""))?;
 //! # Ok::<(), stormfire_module::Error>(())
 //! ```
 
@@ -43,19 +47,22 @@ use std::path::Path;
 
 use burn::module::Module;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
-use stormfire_checkpoint::{Checkpoint, LoadOptions, LoadReport, NamedTensors, restore};
+use stormfire_checkpoint::{Checkpoint, LoadOptions, LoadReport, WeightsFile, restore};
+
+use stormfire_loggers::json;
 
 use crate::error::{Error, Result};
 
 /// [`LightningModule::load_from_checkpoint`](crate::LightningModule::load_from_checkpoint).
 pub(crate) fn from_checkpoint<M: Module, H: DeserializeOwned>(path: &Path, build: impl FnOnce(H) -> M) -> Result<M> {
-    let (hparams, tensors) = read_file(path)?;
+    let mut checkpoint = Checkpoint::read(path)?;
+    let tensors = checkpoint.take_weights();
+    let hparams = checkpoint.into_parts().0.hparams;
     if hparams.is_null() {
         let hint = "implement `LightningModule::hparams`, or build the module yourself and call `load_weights`";
         return Err(refuse(path, "it holds no hyperparameters", hint));
     }
-    let hparams = serde_json::from_value(hparams).map_err(|e| {
+    let hparams = json::from_value(hparams).map_err(|e| {
         let hint = format!("read them as the type that `hparams` saved; this one is `{}`", std::any::type_name::<H>());
         refuse(path, format!("its hyperparameters are others: {e}"), &hint)
     })?;
@@ -64,18 +71,11 @@ pub(crate) fn from_checkpoint<M: Module, H: DeserializeOwned>(path: &Path, build
 
 /// [`LightningModule::load_weights`](crate::LightningModule::load_weights).
 pub(crate) fn weights<M: Module>(module: M, path: &Path, options: &LoadOptions) -> Result<(M, LoadReport)> {
-    Ok(restore(module, read_file(path)?.1, options)?)
+    Ok(WeightsFile::read(path)?.restore(module, options)?)
 }
 
 fn refuse(path: &Path, reason: impl std::fmt::Display, hint: &str) -> Error {
     Error::Checkpoint { path: path.into(), reason: reason.to_string(), hint: hint.into() }
-}
-
-/// Hyperparameters and weights of a checkpoint.
-fn read_file(path: &Path) -> Result<(Value, NamedTensors)> {
-    let mut checkpoint = Checkpoint::read(path)?;
-    let weights = checkpoint.take_weights().into_iter().collect();
-    Ok((checkpoint.into_parts().0.hparams, weights))
 }
 
 #[cfg(test)]

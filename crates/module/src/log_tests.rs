@@ -24,6 +24,8 @@ fn every_kind_of_value_is_taken() {
         log("reference", &three);
         log("matrix", Tensor::<2>::from_floats([[4.0]], &device));
         log("int", Tensor::<1, Int>::from_ints([5], &device));
+        let count = Tensor::<2, Int>::from_ints([[9]], &device);
+        log("int_reference", &count);
         log(format!("metric_{}", 1), Sum::new(6.0));
         log_dict([("a", 7.0), ("b", 8.0)]).prog_bar(true);
     })
@@ -36,6 +38,7 @@ fn every_kind_of_value_is_taken() {
         ("reference", 3.0),
         ("matrix", 4.0),
         ("int", 5.0),
+        ("int_reference", 9.0),
         ("metric_1", 6.0),
         ("a", 7.0),
         ("b", 8.0),

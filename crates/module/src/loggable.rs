@@ -107,6 +107,15 @@ where
     }
 }
 
+impl<const D: usize> Loggable for &Tensor<D, Int>
+where
+    Tensor<D>: Loggable,
+{
+    fn into_logged(self) -> Logged {
+        self.clone().into_logged()
+    }
+}
+
 impl<const D: usize> Loggable for &Tensor<D>
 where
     Tensor<D>: Loggable,

@@ -138,6 +138,10 @@ pub trait LightningModule: Module + 'static {
 
     /// This module with the weights of a checkpoint, or with some of them: for fine-tuning. What went where is in the report.
     ///
+    /// Files of other programs load, too: `model.safetensors` of Hugging Face, and `model.safetensors.index.json` of a model in
+    /// shards. PyTorch lays weights out in another way than burn; [`LoadOptions::layout`] says how it is known which it is.
+    /// Weights in `bf16` or `f16` become the module's own type.
+    ///
     /// # Errors
     /// [`Error::Checkpoint`] for a file that cannot be read; [`Error::Weights`], listing all that does not fit, unless the
     /// options are not strict.
@@ -436,34 +440,4 @@ pub trait LightningModule: Module + 'static {
         let _ = (ctx, error);
         Ok(())
     }
-}
-
-/// A module that can predict: a trait of its own, so that nobody else pays for the associated type.
-///
-/// ```
-/// # use burn::{nn::{Linear, LinearConfig}, prelude::*};
-/// # use stormfire_module::{LightningModule, PredictModule, Result};
-/// # #[derive(Module, Debug)]
-/// # struct Classifier { layer: Linear }
-/// # impl LightningModule for Classifier { type Batch = Tensor<2>; }
-/// impl PredictModule for Classifier {
-///     type Prediction = Tensor<1, Int>;
-///
-///     fn predict_step(&self, images: Tensor<2>, _batch_idx: usize) -> Result<Tensor<1, Int>> {
-///         Ok(self.layer.forward(images).argmax(1).flatten(0, 1))
-///     }
-/// }
-/// # let classifier = Classifier { layer: LinearConfig::new(4, 3).init(&Device::flex()) };
-/// # assert_eq!(classifier.predict_step(Tensor::zeros([2, 4], &Device::flex()), 0)?.dims(), [2]);
-/// # Ok::<(), stormfire_module::Error>(())
-/// ```
-pub trait PredictModule: LightningModule {
-    /// What [`predict_step`](Self::predict_step) returns for a batch.
-    type Prediction: Send + 'static;
-
-    /// The prediction for one batch, in evaluation mode.
-    ///
-    /// # Errors
-    /// Whatever is wrong with the batch; the run ends with it.
-    fn predict_step(&self, batch: Self::Batch, batch_idx: usize) -> Result<Self::Prediction>;
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+pub use stormfire_checkpoint::Progress;
 
 /// What the loop is doing now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -42,27 +43,6 @@ impl RunningStage {
 impl fmt::Display for RunningStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
-    }
-}
-
-/// Progress of a fit: whole numbers, each counted up at one place in the loop. Resuming follows from them alone.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Progress {
-    /// Epochs that are complete; the 0-based number of the epoch that runs now.
-    pub epoch: usize,
-    /// Training batches of this epoch that are complete.
-    pub batch_in_epoch: usize,
-    /// Training batches that are complete, over all epochs.
-    pub batches: u64,
-    /// Training batches after which at least one optimizer stepped.
-    pub global_step: u64,
-}
-
-impl Progress {
-    /// Whether a training batch or epoch is complete; an epoch may be without batches, when all of it was skipped.
-    pub fn has_begun(&self) -> bool {
-        self.epoch > 0 || self.batches > 0
     }
 }
 

@@ -39,14 +39,23 @@ impl Scalar {
         }
     }
 
-    /// This scalar times a number.
+    /// The difference of two scalars; stays on the device if one of them is there.
     #[must_use]
-    pub fn times(self, factor: f64) -> Scalar {
-        match self {
-            Scalar::Host(a) => Scalar::Host(a * factor),
+    pub fn minus(self, other: Scalar) -> Scalar {
+        self.plus(other.times(-1.0))
+    }
+
+    /// This scalar times a number or another scalar; stays on the device if one of them is there.
+    #[must_use]
+    pub fn times(self, factor: impl Into<Scalar>) -> Scalar {
+        match (self, factor.into()) {
+            (Scalar::Host(a), Scalar::Host(b)) => Scalar::Host(a * b),
             // A multiplication by one is a kernel launch for nothing.
-            Scalar::Device(a) if (factor - 1.0).abs() < f64::EPSILON => Scalar::Device(a),
-            Scalar::Device(a) => Scalar::Device(widen(a) * factor),
+            (Scalar::Device(a), Scalar::Host(b)) | (Scalar::Host(b), Scalar::Device(a)) if (b - 1.0).abs() < f64::EPSILON => {
+                Scalar::Device(a)
+            }
+            (Scalar::Device(a), Scalar::Host(b)) | (Scalar::Host(b), Scalar::Device(a)) => Scalar::Device(widen(a) * b),
+            (Scalar::Device(a), Scalar::Device(b)) => Scalar::Device(widen(a) * widen(b)),
         }
     }
 
@@ -281,6 +290,26 @@ mod tests {
         assert!(matches!(quotients, [Scalar::Host(_), Scalar::Device(_), Scalar::Device(_), Scalar::Device(_)]));
         let values = read(&quotients).unwrap();
         assert!(values.iter().zip([3.0, 1.5, 2.0 / 3.0, 1.0]).all(|(value, right)| (value - right).abs() < 1e-6), "{values:?}");
+    }
+
+    #[test]
+    fn differences_and_products_are_on_the_device_if_one_part_is() {
+        let (host, device) = (|| Scalar::Host(6.0), || on_device(4.0));
+        let results = [
+            (host().minus(2.0.into()), 4.0, false),
+            (host().minus(device()), 2.0, true),
+            (device().minus(host()), -2.0, true),
+            (device().minus(on_device(1.5)), 2.5, true),
+            (host().times(2.0), 12.0, false),
+            (host().times(device()), 24.0, true),
+            (device().times(host()), 24.0, true),
+            (device().times(device()), 16.0, true),
+            (device().times(1.0), 4.0, true),
+        ];
+        for (scalar, right, is_there) in results {
+            assert_eq!(matches!(scalar, Scalar::Device(_)), is_there);
+            assert!((read(&[scalar]).unwrap()[0] - right).abs() < 1e-6, "{right}");
+        }
     }
 
     #[test]

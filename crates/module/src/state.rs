@@ -1,17 +1,37 @@
 //! State that goes into a checkpoint, as plain JSON values.
+//!
+//! JSON has no infinity and no NaN. [`save`] writes them so that [`load`] reads them back, wherever they stand in a value; see
+//! [`stormfire_loggers::json`]. `serde_json::json!(f64::INFINITY)` and `Value::from(f64::NAN)` are `null` before anybody here sees
+//! them: in the map of `on_save_checkpoint` and in `hparams` use [`save`] for such a value as well.
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//! use stormfire_module::state;
+//!
+//! #[derive(Debug, PartialEq, Serialize, Deserialize)]
+//! struct Best {
+//!     best: f64,
+//! }
+//!
+//! let saved = state::save(&Best { best: f64::INFINITY })?;
+//! let mut restored = Best { best: 0.0 };
+//! state::load(&mut restored, saved)?;
+//! assert_eq!(restored, Best { best: f64::INFINITY });
+//! # Ok::<(), stormfire_module::Error>(())
+//! ```
 
 use serde::{Serialize, de::DeserializeOwned};
 pub use serde_json::Value;
-pub use stormfire_checkpoint::Number;
+use stormfire_loggers::json;
 
 use crate::error::{Error, Result};
 
-/// Turns a serializable value into the JSON that a checkpoint holds.
+/// Turns a serializable value into the JSON that a checkpoint holds. Every float survives.
 ///
 /// # Errors
 /// [`Error::State`] when the value cannot be written as JSON (a map with keys that are no strings, say).
 pub fn save<T: Serialize + ?Sized>(value: &T) -> Result<Value> {
-    serde_json::to_value(value).map_err(|source| Error::State { what: std::any::type_name::<T>().into(), source })
+    json::to_value(value).map_err(|source| Error::State { what: std::any::type_name::<T>().into(), source })
 }
 
 /// Replaces `target` by what `state` holds; `null` (no state was saved) leaves it as it is.
@@ -20,7 +40,7 @@ pub fn save<T: Serialize + ?Sized>(value: &T) -> Result<Value> {
 /// [`Error::State`] when the fields do not fit the type.
 pub fn load<T: DeserializeOwned>(target: &mut T, state: Value) -> Result<()> {
     if !state.is_null() {
-        *target = serde_json::from_value(state).map_err(|source| Error::State { what: std::any::type_name::<T>().into(), source })?;
+        *target = json::from_value(state).map_err(|source| Error::State { what: std::any::type_name::<T>().into(), source })?;
     }
     Ok(())
 }
@@ -43,6 +63,15 @@ mod tests {
         assert_eq!(counter, Counter { checks: 3 });
         load(&mut counter, Value::Null).unwrap();
         assert_eq!(counter, Counter { checks: 3 });
+    }
+
+    #[test]
+    fn a_float_that_is_not_finite_is_loaded() {
+        for value in [f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 0.5] {
+            let mut loaded = 7.0;
+            load(&mut loaded, serde_json::from_str(&save(&value).unwrap().to_string()).unwrap()).unwrap();
+            assert_eq!(f64::to_bits(loaded), f64::to_bits(value));
+        }
     }
 
     #[test]

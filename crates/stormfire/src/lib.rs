@@ -87,7 +87,7 @@ pub use stormfire_data::{DataModule, Loader, Loaders, Stage};
 pub use stormfire_loggers::{CsvLogger, Logger, TensorBoardLogger};
 pub use stormfire_module::{
     Callback, Context, Error, Event, Every, Hook, LightningModule, LoadOptions, LoadReport, Metric, Optimizer, Optimizers, PredictModule,
-    Result, Scalar, Schedule, StepOutput, Stepper, accuracy,
+    Result, Scalar, Schedule, StepOutput, Stepper, WeightLayout, accuracy,
     gradients::ClipAlgorithm,
     log,
     log::ReduceFx,
@@ -98,7 +98,7 @@ pub use stormfire_module::{
 };
 pub use stormfire_trainer::{
     Accelerator, AcceleratorError, CkptPath, Fit, Limit, NonFinite, ProfilerKind, RequeueSignal, Signal, Stop, Trainer, TrainerConfig,
-    forget_interrupt,
+    forget_interrupt, seed_everything,
 };
 
 /// What most programs need. Exports nothing that `burn::prelude` exports.
@@ -111,8 +111,8 @@ pub mod prelude {
         LearningRateMonitor, LightningModule, Limit, LoadOptions, Loader, Loaders, Logger, Metric, Mode, ModelCheckpoint, ModelSummary,
         NonFinite, OnExceptionCheckpoint, OneCycle, Optimizer, Optimizers, PredictModule, ProfilerKind, ProgressBar, ReduceFx,
         ReduceLrOnPlateau, Result, SaveLast, SaveTopK, Scalar, Schedule, Stage, StepOutput, Stepper, Stop, TensorBoardLogger,
-        ThroughputMonitor, Timer, Trainer, TrainerConfig, accuracy, data::Error as DataError, log, log_dict, media, state, state::Value,
-        top_k_accuracy,
+        ThroughputMonitor, Timer, Trainer, TrainerConfig, WeightLayout, accuracy, data::Error as DataError, log, log_dict, media, state,
+        state::Value, top_k_accuracy,
     };
 }
 

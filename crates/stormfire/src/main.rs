@@ -89,8 +89,8 @@ fn inspect(file: &Path, all: bool, json: bool) -> Result<String, Error> {
 
 fn explain(error: &Error, file: &Path) -> String {
     let hint = error.hint().map(|hint| format!("hint: {hint}\n"));
-    let (place, folder) = if file.is_dir() { ("in", file) } else { ("beside", file.parent().unwrap_or(Path::new(""))) };
-    let other = checkpoint::newest_good(if folder.as_os_str().is_empty() { Path::new(".") } else { folder }, file);
+    let (place, (folder, depth)) = if file.is_dir() { ("in", (file, 0)) } else { ("beside", checkpoint::neighbourhood(file)) };
+    let other = checkpoint::newest_good(folder, depth, file);
     let other = other.map(|found| {
         let path = found.path.strip_prefix(".").unwrap_or(&found.path).display();
         format!("the newest good checkpoint {place} it is `{path}`, step {}\n", found.global_step)

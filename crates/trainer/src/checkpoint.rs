@@ -11,7 +11,8 @@ mod save;
 mod state;
 
 pub use locate::CkptPath;
-pub(crate) use locate::locate;
+pub(crate) use locate::Places;
+pub(crate) use logs::Part;
 pub(crate) use restore::Resume;
-pub(crate) use save::{settle, write_kept, write_requested};
-pub(crate) use state::{go_back, keep, keep_place, unfinished_epoch};
+pub(crate) use save::{in_memory, settle, write_kept, write_requested, write_state};
+pub(crate) use state::{go_back, keep, keep_place, run_state, unfinished_epoch};

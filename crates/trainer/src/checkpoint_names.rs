@@ -80,7 +80,7 @@ impl Names {
     /// Makes the further names of the file, and removes what they replace.
     pub(crate) fn finish(&self) -> Result<()> {
         self.further.iter().try_for_each(Further::make)?;
-        self.replaced.iter().for_each(|old| remove(old));
+        self.replaced.iter().for_each(|old| remove(old, &self.file));
         Ok(())
     }
 
@@ -113,7 +113,7 @@ impl Names {
         }
         for old in &self.replaced {
             if Checkpoint::read_manifest(old).is_ok_and(|theirs| is_older(&theirs, manifest)) {
-                remove(old);
+                remove(old, &self.file);
             }
         }
     }
@@ -138,8 +138,17 @@ fn write_weights(path: &Path, whole: &Manifest, tensors: &BTreeMap<String, Tenso
     write(path, &whole.of_weights(), &weights)
 }
 
-fn remove(old: &Path) {
+/// Removes a file in whose place another one has come, and the folders that it leaves empty: a name with a `/` makes some.
+fn remove(old: &Path, new: &Path) {
     if let Err(error) = storage::remove(old) {
         tracing::warn!("an old checkpoint stays: {error}");
+        return;
+    }
+    let Some(old) = storage::on_disk(old) else { return };
+    for folder in old.ancestors().skip(1).take_while(|folder| !new.starts_with(folder)) {
+        // It fails for one that is not empty.
+        if std::fs::remove_dir(folder).is_err() {
+            break;
+        }
     }
 }

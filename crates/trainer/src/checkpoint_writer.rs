@@ -5,7 +5,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use stormfire_checkpoint::{Error as FileError, Manifest, Snapshot, write};
+use stormfire_checkpoint::{Error as FileError, Manifest, NamedTensors, Snapshot, write};
 use stormfire_module::{
     Error, Result,
     live_run::{self, LiveRun},
@@ -45,10 +45,9 @@ pub(crate) struct RunPart {
 }
 
 impl Job {
-    /// Reads what is on the device, and writes. What a request replaces goes only after the new file is durable.
-    fn run(self) -> Result<Vec<SaveRequest>> {
-        let Self { mut manifest, mut snapshot, finite, run, requests, names, span } = self;
-        let _span = span.entered();
+    /// Reads what is on the device, and waits for the loggers: everything that goes into the file.
+    pub(crate) fn read(self) -> Result<(Manifest, NamedTensors)> {
+        let Self { mut manifest, mut snapshot, finite, run, .. } = self;
         let others = snapshot.len();
         let save = |RunPart { optimizers, log, loggers }| Ok::<_, Error>((optimizers.save(&mut snapshot)?, log, loggers));
         let run = run.map(save).transpose()?;
@@ -65,6 +64,14 @@ impl Job {
             manifest.log = state::save(&log)?;
             manifest.optimizers = states;
         }
+        Ok((manifest, tensors))
+    }
+
+    /// Reads, and writes. What a request replaces goes only after the new file is durable.
+    fn run(mut self) -> Result<Vec<SaveRequest>> {
+        let _span = std::mem::replace(&mut self.span, tracing::Span::none()).entered();
+        let (requests, names) = (std::mem::take(&mut self.requests), std::mem::take(&mut self.names));
+        let (manifest, tensors) = self.read()?;
         let save = || write(names.file(), &manifest, &tensors).map_err(Error::from).and_then(|()| names.finish());
         // Somebody may remove the folder in the middle of it; there is time to make it again.
         save().or_else(|error| if is_gone(&error) { save() } else { Err(error) })?;

@@ -140,8 +140,9 @@ pub struct TrainerConfig {
     pub enable_progress_bar: bool,
     /// Print a summary of the module. Default: yes.
     pub enable_model_summary: bool,
-    /// Makes parameters, dropout and shuffling repeatable. Parameters are initialised when the fit begins, whatever
-    /// happened before. Default: none; shuffling is repeatable anyhow.
+    /// Makes parameters, dropout, shuffling and what batches draw from [`random`](stormfire_data::random()) repeatable. Parameters are
+    /// initialised when the fit begins; those that were looked at before are named in a warning, and need
+    /// [`seed_everything`](crate::seed_everything). Default: none; shuffling is repeatable anyhow.
     pub seed: Option<u64>,
     /// Check the loss and all gradients of every batch and name the parameter whose gradient is not finite. Reads the
     /// device several times a batch. Default: no.
@@ -220,8 +221,14 @@ impl TrainerConfig {
                 ));
             }
         }
-        if let Err(error @ CheckpointError::Url { .. }) = storage::absolute(&self.default_root_dir) {
-            return Err(Error::config("default_root_dir", error.to_string(), error.hint().unwrap_or_default()));
+        let refuse_root = |reason: String, hint: String| Err(Error::config("default_root_dir", reason, hint));
+        match storage::absolute(&self.default_root_dir) {
+            Err(error @ CheckpointError::Url { .. }) => return refuse_root(error.to_string(), error.hint().unwrap_or_default()),
+            Ok(root) if root.to_str().is_none() => {
+                let reason = format!("`{}` is not UTF-8, as texts in files are", root.display());
+                return refuse_root(reason, "choose a folder with another name".into());
+            }
+            _ => {}
         }
         self.val_check_interval.check().map_err(|reason| {
             Error::config("val_check_interval", reason, "use `Every::Epochs(1)`, or `limit_val_batches(0)` for no validation")

@@ -1,6 +1,8 @@
 //! The state of a run, its callbacks, and [`Engine::fire`]: the one place that calls them.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+mod begin;
+
+use std::{borrow::Cow, sync::Arc};
 
 use burn::{
     optim::GradientsParams,
@@ -11,11 +13,10 @@ use stormfire_loggers::{Background, CheckpointInfo, Hyperparams, Loggers, Status
 use stormfire_module::{
     Callback, Context, Error, Event, Hook, LightningModule, Order, Result,
     module_hooks::ModuleHooks,
-    moment::Progress,
-    run::{Limits, MetricSource as _, Requests, Run},
+    run::{MetricSource as _, Run},
     scope::{self, Entered},
+    state::Value,
     stepper::StepHooks,
-    window::OpenWindow,
 };
 
 use crate::{
@@ -27,7 +28,6 @@ use crate::{
     loop_state::LoopClock,
     non_finite::NonFinite,
     profiler::{Profiler, Started},
-    run_id::{new_run_id, owner_of},
     run_state::Kept,
     signals::{Signal, SignalWatch},
 };
@@ -49,8 +49,16 @@ pub(crate) struct Engine<M: LightningModule> {
     pub(crate) kept: Option<Kept<M>>,
     /// The training data of this fit, as far as a place in it depends on it.
     pub(crate) data: DataFacts,
+    /// The state of this fit's data module at the newest boundary at which somebody may save.
+    pub(crate) data_module: Value,
+    /// How often the run was continued.
+    pub(crate) restarts: u64,
     /// The logs of the run that is to go on are as they were, until it does.
     pub(crate) logs_wait: bool,
+    /// A fit has begun in these logs.
+    pub(crate) has_logged_fit: bool,
+    /// The first failure of a logger that is still to be told.
+    failed_log: Option<Error>,
     callbacks: Vec<Box<dyn Callback<M>>>,
 }
 
@@ -61,34 +69,7 @@ impl<M: LightningModule> Engine<M> {
         late.sort_by_key(|callback| callback.order());
         ordered.push(Box::new(ModuleHooks));
         ordered.extend(late);
-        let run = Run {
-            id: new_run_id(),
-            resumed_from: None,
-            spares_resumed: false,
-            owner_of,
-            stage: Stage::Fit,
-            moment: stormfire_module::Moment::default(),
-            progress: Progress::default(),
-            limits: Limits::default(),
-            logger_step: 0,
-            logs_this_step: false,
-            log_every_n_steps: config.log_every_n_steps,
-            validates_every_epoch: false,
-            validation_is_due: false,
-            is_last_batch: false,
-            step_skipped: false,
-            batch_items: Some(1),
-            data_wait: Duration::ZERO,
-            accumulate_grad_batches: config.accumulate_grad_batches,
-            window: OpenWindow::default(),
-            fast_dev_run: config.fast_dev_run > 0,
-            default_root_dir: config.default_root_dir.clone(),
-            learning_rates: Vec::new(),
-            loggers: Loggers::default(),
-            requests: Requests::default(),
-            keeps_state: false,
-            boundary: None,
-        };
+        let run = begin::fresh_run(&config, Stage::Fit, Loggers::default());
         Self {
             device: Device::flex(),
             run,
@@ -104,7 +85,11 @@ impl<M: LightningModule> Engine<M> {
             checkpoints: CheckpointWriter::default(),
             kept: None,
             data: DataFacts::default(),
+            data_module: Value::Null,
+            restarts: 0,
             logs_wait: false,
+            has_logged_fit: false,
+            failed_log: None,
             callbacks: ordered,
             config: Arc::new(config),
         }
@@ -115,8 +100,11 @@ impl<M: LightningModule> Engine<M> {
     pub(crate) fn begin_logs(&mut self) -> Result<()> {
         self.run.loggers.iter().try_for_each(Background::resumed)?;
         self.logs_wait = false;
+        self.has_logged_fit |= self.run.stage == Stage::Fit;
         scope::begin_output();
         if let Some(folder) = self.run.loggers.iter().find_map(|logger| logger.log_dir()) {
+            // A logger makes a folder below that of its run with the first value.
+            std::fs::create_dir_all(folder)?;
             Hyperparams::from_serialize(self.config.as_ref())?.write_yaml(&folder.join("trainer.yaml"))?;
         }
         Ok(())
@@ -256,7 +244,7 @@ pub(crate) enum RandomPart {
 }
 
 /// `SplitMix64`'s finalizer: neighbouring numbers give unrelated seeds.
-fn mix(seed: u64, number: u64) -> u64 {
+pub(crate) fn mix(seed: u64, number: u64) -> u64 {
     let mut z = seed.wrapping_add((number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

@@ -135,7 +135,8 @@ fn evaluate_in_stage<M: LightningModule>(
     engine.fire(module, what.epoch_end())?;
     let metrics = engine.time("epoch_metrics", |engine| engine.store.end_epoch(Loop::Evaluation))?;
     if !is_sanity_check {
-        send_metrics(&metrics.merged(), &engine.run.loggers, engine.run.logger_step, Some(engine.run.progress.epoch))?;
+        let sent = send_metrics(&metrics.merged(), &engine.run.loggers, engine.run.logger_step, Some(engine.run.progress.epoch));
+        engine.note_logged(sent);
     }
     engine.fire(module, what.end())?;
     Ok(metrics)
@@ -188,7 +189,8 @@ fn evaluate_loader<M: LightningModule>(
             let step = engine.clock.evaluated[dataloader_idx];
             if let Some(bundle) = engine.store.step_metrics(Loop::Evaluation, dataloader_idx) {
                 engine.device.flush().map_err(Error::other)?;
-                bundle.send(&engine.run.loggers, step, None)?;
+                let sent = bundle.send(&engine.run.loggers, step, None);
+                engine.note_logged(sent);
             }
             engine.clock.evaluated[dataloader_idx] += 1;
         }

@@ -1,12 +1,14 @@
 //! The training loop. Its pseudocode is the documentation of [`Event`].
 
+mod boundary;
 mod end;
+mod foreign_draws;
 mod step;
 mod validation;
 
 use burn::tensor::Device;
-use stormfire_data::{Batch, Loader, Position};
-use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, clock, run::monitored};
+use stormfire_data::{Batch, DataModule, Loader, Position};
+use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, clock, run::monitored, shared_ids};
 
 use step::BatchOutcome;
 
@@ -26,10 +28,13 @@ pub(crate) struct FitLoop<'a, M: LightningModule> {
     engine: &'a mut Engine<M>,
     module: &'a mut M,
     training: &'a mut Training,
+    data: &'a dyn DataModule<Batch = M::Batch>,
     train: Loader<M::Batch>,
     val: Evaluated<M::Batch>,
     finite: FiniteWatch,
     said_it_goes_on: bool,
+    has_expected: bool,
+    said_names_are_shared: bool,
 }
 
 /// Whether the epoch goes on after a batch.
@@ -44,10 +49,13 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         engine: &'a mut Engine<M>,
         module: &'a mut M,
         training: &'a mut Training,
+        data: &'a dyn DataModule<Batch = M::Batch>,
         train: Loader<M::Batch>,
         val: Evaluated<M::Batch>,
     ) -> Self {
-        Self { finite: FiniteWatch::new(&engine.config), engine, module, training, train, val, said_it_goes_on: false }
+        let finite = FiniteWatch::new(&engine.config);
+        let (said_it_goes_on, said_names_are_shared, has_expected) = (false, false, false);
+        Self { engine, module, training, data, train, val, finite, said_it_goes_on, has_expected, said_names_are_shared }
     }
 
     pub(crate) fn run(mut self) -> Result<Stop> {
@@ -97,9 +105,12 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             self.engine.run.logger_step = self.engine.run.progress.global_step;
             self.engine.reseed(RandomPart::EpochStart);
             self.engine.fire(self.module, Event::TrainEpochStart)?;
+            // A hook may have made a copy of a part of the module.
+            shared_ids::check(self.module)?;
         }
         // Layers that look whether their input has a tape (dropout, batch normalization) may come first.
         let with_tape = self.module.devices().into_iter().find(Device::is_autodiff);
+        let mut expected = self.expect_no_draws();
         let mut batches = self.train.batches(position, with_tape.as_ref().unwrap_or(&self.engine.device))?;
         // A checkpoint may have been written before what follows a batch, or before a skip that was asked for.
         let mut flow = match position.batch {
@@ -119,6 +130,9 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
                 flow = Flow::EndEpoch;
                 break;
             };
+            if let Some(expected) = expected.take() {
+                self.check_draws(expected)?;
+            }
             flow = self.batch(batch?, batches.is_last())?;
             if self.engine.signal().is_some() {
                 // What is saved now is what the run continues from.
@@ -198,20 +212,6 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         self.after_batch()
     }
 
-    /// Keeps the state of this boundary, if it may be wanted after a failure.
-    fn keep(&mut self) -> Result<()> {
-        checkpoint::keep(self.engine, self.module, self.training)
-    }
-
-    /// Notes where a fit is that ends in the middle of an epoch: one that trains longer goes on there.
-    fn note_unfinished(&mut self) -> Result<()> {
-        let is_cut = matches!(self.is_done(), Some(Stop::MaxSteps(_) | Stop::Requested(_))) && self.finite.stop().is_none();
-        if is_cut && self.training.unfinished.is_none() && self.engine.clock.evaluating.is_none() {
-            self.training.unfinished = Some(checkpoint::unfinished_epoch(self.engine)?);
-        }
-        Ok(())
-    }
-
     /// What follows a batch: validation, if it is due or the run is about to stop, and the schedules that watch a metric.
     fn after_batch(&mut self) -> Result<Flow> {
         let is_due = self.engine.run.validation_is_due;
@@ -251,7 +251,8 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         let started = engine.profiler.start();
         if let Some(bundle) = engine.store.step_metrics(Loop::Train, 0) {
             engine.device.flush().map_err(Error::other)?;
-            bundle.send(&engine.run.loggers, engine.run.logger_step, Some(engine.run.progress.epoch))?;
+            let sent = bundle.send(&engine.run.loggers, engine.run.logger_step, Some(engine.run.progress.epoch));
+            engine.note_logged(sent);
         }
         engine.stop_time(started, "log_step");
         Ok(())
@@ -276,7 +277,8 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
                 .optimizers
                 .step_watching_schedules(Some(completed), &mut |name| monitored(&mut engine.store, &engine.run, name))?;
         }
-        send_metrics(&metrics.merged(), &engine.run.loggers, engine.run.logger_step, Some(engine.run.progress.epoch))?;
+        let sent = send_metrics(&metrics.merged(), &engine.run.loggers, engine.run.logger_step, Some(engine.run.progress.epoch));
+        engine.note_logged(sent);
         engine.run.progress.epoch += 1;
         engine.run.progress.batch_in_epoch = 0;
         self.refresh_learning_rates();
@@ -286,12 +288,5 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
 
     fn refresh_learning_rates(&mut self) {
         self.engine.run.learning_rates = self.training.optimizers.learning_rates();
-    }
-
-    fn write_checkpoints(&mut self) -> Result<()> {
-        if !self.engine.run.requests.saves.is_empty() {
-            self.finite.settle(self.engine, self.module)?;
-        }
-        checkpoint::write_requested(self.engine, self.module, self.training)
     }
 }

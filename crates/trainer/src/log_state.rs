@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use stormfire_module::{
     Error, Hook, Result, Scalar,
     log::{Options, ReduceFx},
-    state::Number,
 };
 
 /// Values of the log travel with the parameters, so that all leave the device at once; they end up in the JSON.
@@ -20,9 +19,9 @@ pub(crate) const LOG_FOLDER: &str = "log/";
 #[serde(untagged)]
 pub(crate) enum SavedScalar {
     /// A number of the host.
-    Host(Number),
+    Host(f64),
     /// A tensor of one element.
-    Device { value: Number, dtype: DType },
+    Device { value: f64, dtype: DType },
     /// Not read yet: the n-th scalar of [`Pending`]. Never in a file.
     #[serde(skip)]
     Pending(usize),
@@ -32,9 +31,9 @@ impl SavedScalar {
     /// The scalar where it was, and of the type it had.
     pub(crate) fn restore(&self, device: &Device) -> Scalar {
         match self {
-            Self::Host(value) => Scalar::Host(value.0),
+            Self::Host(value) => Scalar::Host(*value),
             Self::Device { value, dtype } => {
-                let data = TensorData::from([value.0]).convert_dtype(*dtype);
+                let data = TensorData::from([*value]).convert_dtype(*dtype);
                 Scalar::Device(Tensor::from_data(data, (device, *dtype)))
             }
             Self::Pending(_) => Scalar::Host(f64::NAN),
@@ -44,7 +43,7 @@ impl SavedScalar {
     /// The number.
     pub(crate) fn value(&self) -> f64 {
         match self {
-            Self::Host(value) | Self::Device { value, .. } => value.0,
+            Self::Host(value) | Self::Device { value, .. } => *value,
             Self::Pending(_) => f64::NAN,
         }
     }
@@ -55,7 +54,7 @@ impl SavedScalar {
 #[serde(untagged)]
 pub(crate) enum SavedList {
     Device {
-        values: Vec<Number>,
+        values: Vec<f64>,
         dtype: DType,
     },
     /// As [`SavedScalar::Pending`].
@@ -66,7 +65,7 @@ pub(crate) enum SavedList {
 impl SavedList {
     pub(crate) fn restore(&self, device: &Device) -> Tensor<1> {
         let (values, dtype) = match self {
-            Self::Device { values, dtype } => (values.iter().map(|value| value.0).collect(), *dtype),
+            Self::Device { values, dtype } => (values.clone(), *dtype),
             Self::Pending(_) => (Vec::new(), DType::F32),
         };
         Tensor::from_data(TensorData::from(values.as_slice()).convert_dtype(dtype), (device, dtype))
@@ -74,14 +73,14 @@ impl SavedList {
 }
 
 /// The tensors of a state that are still to be read.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Pending(Vec<Tensor<1>>);
 
 impl Pending {
     /// Notes a scalar down.
     pub(crate) fn save(&mut self, scalar: &Scalar) -> SavedScalar {
         match scalar {
-            Scalar::Host(value) => SavedScalar::Host(Number(*value)),
+            Scalar::Host(value) => SavedScalar::Host(*value),
             Scalar::Device(tensor) => SavedScalar::Pending(self.push(tensor.clone())),
         }
     }
@@ -107,15 +106,15 @@ impl Pending {
 pub(crate) struct SavedTotal {
     pub(crate) done: Option<SavedScalar>,
     pub(crate) waiting: Option<SavedList>,
-    pub(crate) factors: Vec<Number>,
+    pub(crate) factors: Vec<f64>,
 }
 
 /// `RunningMean`, field by field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SavedMean {
     pub(crate) sum: SavedTotal,
-    pub(crate) unit: Number,
-    pub(crate) weight: Number,
+    pub(crate) unit: f64,
+    pub(crate) weight: f64,
 }
 
 /// An accumulator in the middle of an epoch.
@@ -234,7 +233,12 @@ impl LogState {
                 accumulator.fill(values);
             }
         }
-        fill_scalars(self.metrics.iter_mut().chain(&mut self.progress_bar).map(|(_, value)| value), values);
+        let shown = self.metrics.iter_mut().chain(&mut self.progress_bar).map(|(_, value)| value);
+        for scalar in shown {
+            fill_scalars([&mut *scalar], values);
+            // Whether a thread had read it already must not show in the file.
+            *scalar = SavedScalar::Host(scalar.value());
+        }
     }
 
     /// The newest value of every metric, for people and lists.
@@ -249,7 +253,7 @@ fn fill_scalars<'a>(scalars: impl IntoIterator<Item = &'a mut SavedScalar>, valu
             && let Some(data) = values.get(index)
         {
             let value = data.iter::<f64>().next().unwrap_or(f64::NAN);
-            *scalar = SavedScalar::Device { value: Number(value), dtype: data.dtype() };
+            *scalar = SavedScalar::Device { value, dtype: data.dtype() };
         }
     }
 }
@@ -260,7 +264,7 @@ impl SavedTotal {
         if let Some(SavedList::Pending(index)) = self.waiting
             && let Some(data) = values.get(index)
         {
-            self.waiting = Some(SavedList::Device { values: data.iter::<f64>().map(Number).collect(), dtype: data.dtype() });
+            self.waiting = Some(SavedList::Device { values: data.iter::<f64>().collect(), dtype: data.dtype() });
         }
     }
 }

@@ -4,6 +4,7 @@
 //! monitor that asks, and [`LogStore::end_epoch`], once an epoch.
 
 mod saved;
+mod shared;
 mod slot;
 
 use std::sync::Arc;

@@ -1,10 +1,10 @@
 //! The store's own rules: slots, order of commits, ends of epochs, loaders.
 
 use burn::tensor::{Device, Tensor};
-use stormfire_module::{Hook, log, log::capture, moment::Moment, read::device_reads, scope};
+use stormfire_module::{Hook, log, log::capture, moment::Moment, read::device_reads, scope, state};
 
 use super::*;
-use crate::log_state::Pending;
+use crate::log_state::{LogState, Pending};
 
 const ONE: BatchInfo = BatchInfo { items: Some(1), num_dataloaders: 1 };
 const TWO_LOADERS: BatchInfo = BatchInfo { items: Some(1), num_dataloaders: 2 };
@@ -340,8 +340,10 @@ fn revived_into(store: &mut LogStore, mut revived: LogStore) -> LogStore {
     let mut state = store.state(&mut pending);
     let values: Vec<_> = pending.tensors().iter().map(|tensor| tensor.to_data()).collect();
     state.fill(&values);
-    let text = serde_json::to_string(&state).unwrap();
-    revived.restore(&serde_json::from_str(&text).unwrap(), &Device::flex()).unwrap();
+    let text = state::save(&state).unwrap().to_string();
+    let mut read = LogState::default();
+    state::load(&mut read, serde_json::from_str(&text).unwrap()).unwrap();
+    revived.restore(&read, &Device::flex()).unwrap();
     revived
 }
 

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The small state of a run. Numbers that are still on the device are among the pending ones.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct RunState {
     pub(crate) progress: Progress,
     pub(crate) loops: LoopState,
@@ -19,6 +19,8 @@ pub(crate) struct RunState {
     pub(crate) pending: Pending,
     /// By their keys.
     pub(crate) callbacks: Map<String, Value>,
+    /// Of the data module.
+    pub(crate) data_module: Value,
 }
 
 /// The state of the last boundary, for a checkpoint after a failure: what comes later may be half done.
@@ -46,6 +48,7 @@ pub(crate) struct UnfinishedEpoch {
     /// Without those that save: they know the files that there are.
     pub(crate) callbacks: Map<String, Value>,
     pub(crate) loggers: Vec<Value>,
+    pub(crate) data_module: Value,
 }
 
 impl UnfinishedEpoch {
@@ -57,6 +60,7 @@ impl UnfinishedEpoch {
         manifest.progress = state::save(&self.progress)?;
         manifest.log = state::save(&self.log)?;
         manifest.loggers = Value::Array(self.loggers);
+        manifest.data_module = self.data_module;
         for (key, state) in self.callbacks {
             manifest.callbacks.insert(key, state);
         }

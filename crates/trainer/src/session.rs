@@ -1,6 +1,8 @@
 //! One Trainer's callbacks and loggers, and the frame around every run: setup and teardown, errors and panics.
 
 mod evaluations;
+mod failure;
+mod further;
 
 use std::path::{Path, PathBuf};
 
@@ -11,9 +13,9 @@ use stormfire_loggers::{Background, DEFAULT_NAME, Loggers, Status};
 use stormfire_module::{
     Callback, Error, Event, Every, Hook, LightningModule, Result, live_run,
     moment::Progress,
-    run::{Limits, Requests, SaveRequest},
-    scope,
-    window::OpenWindow,
+    run::{Limits, SaveRequest},
+    scope, shared_ids,
+    state::Value,
 };
 
 use crate::{
@@ -22,16 +24,14 @@ use crate::{
     communicator::{Communicator, SingleRank},
     config::TrainerConfig,
     data_facts::DataFacts,
-    ending::on_exception,
-    engine::Engine,
+    engine::{Engine, mix},
     evaluate::Evaluated,
     fit::FitLoop,
     guard::guard,
-    loop_state::LoopClock,
-    run_id::new_run_id,
+    run_state::RunState,
+    seed::{self, drawn_before},
     setup::{
-        choose_device, complete_callbacks, draw_seed, is_timed, limit_of, limits_of, log_hyperparams, open_loggers, place,
-        tell_what_is_rare,
+        OpenLoggers, choose_device, complete_callbacks, draw_seed, is_timed, limit_of, limits_of, log_hyperparams, place, tell_what_is_rare,
     },
     signals::{Signal, SignalWatch},
     slurm::Requeue,
@@ -50,6 +50,8 @@ pub(crate) struct Session<M: LightningModule> {
     interrupted: Option<Signal>,
     /// Of the newest fit, for checkpoints that are asked for after it.
     training: Training,
+    /// How the newest fit has ended, if it did so by itself. What is evaluated afterwards does not change it.
+    ended: Option<Box<RunState>>,
     /// The loggers continue those of the checkpoint at hand.
     continues_logs: bool,
 }
@@ -72,15 +74,15 @@ impl<M: LightningModule> Session<M> {
             resume.take_up_epoch(config.max_steps, &callbacks)?;
         }
         let communicator: Box<dyn Communicator> = Box::new(SingleRank);
-        let mut resume = resume.as_deref().filter(|_| !config.new_version_on_resume);
-        let loggers = if communicator.is_global_zero() { open_loggers(&config, loggers, &mut resume)? } else { Loggers::default() };
-        let continues_logs = resume.is_some_and(|resume| resume.continue_logs(&loggers));
-        let log_dir = loggers.iter().find_map(|l| l.log_dir().map(PathBuf::from));
+        let resume = resume.as_deref().filter(|_| !config.new_version_on_resume);
+        let opened = if communicator.is_global_zero() { OpenLoggers::open(&config, loggers, resume)? } else { OpenLoggers::default() };
+        let log_dir = opened.loggers.iter().find_map(|l| l.log_dir().map(PathBuf::from));
         let requeue = Requeue::of_this_process(&config);
         let mut engine = Engine::new(config, callbacks, communicator);
-        engine.run.loggers = loggers;
-        engine.logs_wait = resume.is_some();
-        Ok(Self { engine, device, log_dir, requeue, interrupted: None, training: Training::default(), continues_logs })
+        engine.run.loggers = opened.loggers;
+        engine.logs_wait = opened.some_continue;
+        let (training, continues_logs) = (Training::default(), opened.all_continue);
+        Ok(Self { engine, device, log_dir, requeue, interrupted: None, training, ended: None, continues_logs })
     }
 
     /// A later fit that is to continue from this.
@@ -94,6 +96,11 @@ impl<M: LightningModule> Session<M> {
 
     pub(crate) fn loggers(&self) -> Loggers {
         self.engine.run.loggers.clone()
+    }
+
+    /// Absolute, or a URL.
+    pub(crate) fn default_root_dir(&self) -> &Path {
+        &self.engine.run.default_root_dir
     }
 
     pub(crate) fn log_dir(&self) -> Option<&Path> {
@@ -111,22 +118,23 @@ impl<M: LightningModule> Session<M> {
         let _under_way = live_run::begin(self.name());
         let engine = &mut self.engine;
         engine.device = choose_device(self.device.as_ref(), &engine.config, &module)?;
+        let drawn = if engine.config.seed.is_some() && resume.is_none() { drawn_before(&module)? } else { Vec::new() };
         let mut module = place(module, &engine.device, engine.config.seed).train();
         engine.seed = Some(match engine.config.seed {
             Some(seed) => seed,
             None => draw_seed(&engine.device)?,
         });
-        engine.run.progress = Progress::default();
-        engine.run.id = new_run_id();
-        engine.run.resumed_from = resume.as_ref().map(|resume| resume.path().to_path_buf());
-        engine.run.spares_resumed = resume.as_ref().is_some_and(Resume::is_named);
-        engine.run.accumulate_grad_batches = engine.config.accumulate_grad_batches;
-        engine.run.window = OpenWindow::default();
+        self.ended = None;
+        engine.data_module = Value::Null;
         let continues_logs = std::mem::take(&mut self.continues_logs);
         let mut training = Training::default();
         let outcome = self.run(Stage::Fit, &mut module, &mut data, &mut training, |engine, module, data, training| {
+            seed::warn_of(&drawn);
             if let Some(resume) = &resume {
+                engine.run.resumed_from = resume.file();
+                engine.run.spares_resumed = resume.is_named();
                 resume.check_is_whole()?;
+                engine.run.id.clone_from(&resume.manifest().run_id);
             }
             let (train, val) = prepare_fit(engine, module, data, resume.as_ref())?;
             training.optimizers = {
@@ -142,10 +150,11 @@ impl<M: LightningModule> Session<M> {
             }
             engine.begin_logs()?;
             engine.fire(module, Event::FitStart)?;
+            shared_ids::check(module)?;
             if !continues_logs {
                 log_hyperparams(engine, module, data)?;
             }
-            FitLoop::new(engine, module, training, train, val).run()
+            FitLoop::new(engine, module, training, &*data, train, val).run()
         });
         self.training = training;
         let stop = match outcome {
@@ -156,19 +165,16 @@ impl<M: LightningModule> Session<M> {
             Err(error) => self.interrupted.filter(|_| matches!(error, Error::Interrupted { .. })).map(Stop::Interrupted).ok_or(error)?,
         };
         tracing::info!("`Trainer.fit` stopped: {stop}");
+        self.ended = Some(Box::new(self.state_at_the_end()?));
         whereabouts::tell(&self.engine.config, &self.engine.run, self.log_dir.as_deref(), self.engine.callbacks());
         Ok(Fit { module, stop, progress: self.engine.run.progress.clone(), metrics: self.engine.store.newest()? })
     }
 
     /// Writes the state at the end of the newest fit, and waits for it.
     pub(crate) fn save_checkpoint(&mut self, module: &M, request: SaveRequest) -> Result<()> {
-        self.engine.run.requests.saves = vec![request];
-        // Who continues from the end of a fit wants more of it.
-        self.engine.run.requests.stop = None;
         // That of the fit stopped it.
         drop(self.engine.checkpoints.refused());
-        checkpoint::write_requested(&mut self.engine, &mut module.clone(), &self.training)?;
-        checkpoint::settle(&mut self.engine)?;
+        checkpoint::write_state(&mut self.engine, &mut module.clone(), &self.training, self.ended.as_deref().cloned(), request)?;
         self.engine.checkpoints.refused().map_or(Ok(()), Err)
     }
 
@@ -187,25 +193,23 @@ impl<M: LightningModule> Session<M> {
         // Whoever keeps what is reported beside the logs learns the folder from this field.
         let log_dir = self.log_dir.as_ref().map(|folder| tracing::field::display(folder.display()));
         tracing::info!(device = accelerator::describe(&engine.device), log_dir, "`Trainer.{stage}` begins");
-        engine.run.stage = stage;
-        engine.run.resumed_from.take_if(|_| stage != Stage::Fit);
-        engine.run.limits = Limits::default();
-        engine.run.requests = Requests::default();
-        engine.run.moment = stormfire_module::Moment { num_dataloaders: 1, ..Default::default() };
-        engine.run.batch_items = Some(1);
-        engine.store.clear();
-        engine.clock = LoopClock::default();
-        (engine.run.keeps_state, engine.kept) = (false, None);
+        engine.begin(stage);
         engine.signals = engine.config.handle_signals.then(|| SignalWatch::install(self.requeue.signal()));
         if let Some(watch) = &engine.signals {
             engine.run.loggers.hurry_when(watch.noted_at());
         }
-        engine.profiler.begin_run();
         let mut outcome = guard(|| body(&mut *engine, &mut *module, &mut *data, &mut *training));
+        if stage == Stage::Fit {
+            match guard(|| Ok(data.state()?)) {
+                Ok(newest) => engine.data_module = newest,
+                Err(late) if outcome.is_ok() => outcome = Err(late),
+                Err(late) => tracing::error!("after the run had failed: {late}"),
+            }
+        }
         // A fit that could not go on has nothing to say in the logs of the run that it was to continue.
         let waiting = (outcome.is_err() && engine.logs_wait).then(|| std::mem::take(&mut engine.run.loggers));
         if let Err(error) = &outcome {
-            on_exception(engine, module, data, training, error);
+            failure::on_exception(engine, module, data, training, error);
         }
         let requeues = matches!(outcome, Err(Error::Interrupted { .. })) && engine.asks_for_requeue();
         if requeues && stage == Stage::Fit {
@@ -256,7 +260,7 @@ impl<M: LightningModule> Session<M> {
 
 impl<M: LightningModule> Drop for Session<M> {
     fn drop(&mut self) {
-        if let Some(folder) = &self.log_dir {
+        for folder in self.engine.run.loggers.iter().filter_map(|logger| logger.log_dir()) {
             // The folder of a run that could not begin is empty; any other stays.
             let _ = std::fs::remove_dir(folder);
         }
@@ -307,6 +311,9 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     resume: Option<&Resume>,
 ) -> Result<FitData<M::Batch>> {
     begin(engine, module, data, Stage::Fit)?;
+    if let Some(state) = resume.and_then(Resume::data_module) {
+        of_data(engine, Hook::Setup, || data.load_state(state))?;
+    }
     let config = engine.config.clone();
     let mut train = of_data(engine, Hook::TrainDataloader, || data.train_dataloader())?;
     let mut val = of_data(engine, Hook::ValDataloader, || data.val_dataloader())?;
@@ -320,6 +327,12 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
         train = train.with_default_seed(seed);
     }
     engine.data = DataFacts::of(&train, seed);
+    // What batches draw follows from the run's seed, also from one that nobody has given.
+    let run_seed = config.seed.or(resume.and_then(|resume| resume.manifest().seed)).or(engine.seed);
+    if let Some(seed) = run_seed {
+        train = train.with_run_seed(seed);
+        val = val.iter().enumerate().map(|(index, loader)| loader.with_run_seed(mix(seed, index as u64))).collect();
+    }
     let option = |own| if config.overfit_batches.is_none() { own } else { "overfit_batches" };
     let train_batches = limit_of(&train, config.limit_train_batches, option("limit_train_batches"), Hook::TrainDataloader)?;
     let val_batches = limits_of(&val, config.limit_val_batches, option("limit_val_batches"), Hook::ValDataloader)?;

@@ -1,46 +1,105 @@
 //! What a run begins with: the default loggers and callbacks, and the module on its device.
 
-use std::any::Any;
+use std::{
+    any::Any,
+    path::{Path, PathBuf},
+};
 
 use burn::{
-    module::{Module, ModuleVisitor, Param},
-    tensor::{Bool, Device, Distribution, Int, Tensor},
+    module::Module,
+    tensor::{Device, Distribution, Tensor},
 };
 use stormfire_callbacks::{EarlyStopping, ImageGridMonitor, ModelCheckpoint, ModelSummary, ProgressBar, Timer};
 use stormfire_data::{DataModule, Length, Loader, Loaders};
-use stormfire_loggers::{CsvLogger, DEFAULT_NAME, Hyperparams, Logger, Loggers, Metrics, RunDir, TensorBoardLogger};
+use stormfire_loggers::{
+    Background, CsvLogger, DEFAULT_NAME, Error as LoggerError, Hyperparams, Logger, Loggers, Metrics, RunDir, TensorBoardLogger,
+    share_versions,
+};
 use stormfire_module::{Callback, Error, Every, Hook, LightningModule, Result, Scalar, read::read, run::Run};
 
 use crate::{
-    checkpoint::Resume,
+    checkpoint::{Part, Resume},
     config::{Limit, TrainerConfig},
     engine::Engine,
+    seed::initialise,
     trainer::LoggerChoice,
 };
 
-/// The loggers of a run, opened, each on its own thread. A run that only tries the code, or is barebones, has none.
-///
-/// The default loggers continue in the folder of the run that is resumed. If it is gone, `resume` is taken away: a new folder
-/// may have the old one's name.
-pub(crate) fn open_loggers(config: &TrainerConfig, loggers: LoggerChoice, resume: &mut Option<&Resume>) -> Result<Loggers> {
-    if config.fast_dev_run > 0 || config.barebones {
-        return Ok(Loggers::default());
+/// The folder of the default loggers' runs.
+fn default_runs(root: &Path) -> RunDir {
+    RunDir::new(root).with_name(DEFAULT_NAME)
+}
+
+/// The folders of all runs of these loggers; where none of them has folders, those of the default ones.
+pub(crate) fn folders_of_runs(mut of_loggers: Vec<Option<Vec<PathBuf>>>, root: &Path) -> Result<Vec<PathBuf>> {
+    if of_loggers.iter().all(Option::is_none) {
+        of_loggers.push(Some(default_runs(root).log_dirs()?));
     }
-    let loggers = match loggers {
-        LoggerChoice::Given(loggers) => loggers,
-        LoggerChoice::Default => {
-            let new = RunDir::new(&config.default_root_dir).with_name(DEFAULT_NAME);
-            let old = resume.map_or(Ok(None), |resume| resume.run_dir(&new))?;
-            resume.take_if(|_| old.is_none());
-            let folder = old.unwrap_or(new);
-            folder
-                .log_dir()
-                .map_err(|error| Error::config("default_root_dir", error.to_string(), "choose a folder that can be written to"))?;
-            let tensorboard: Box<dyn Logger> = Box::new(TensorBoardLogger::in_dir(folder.clone()));
-            vec![tensorboard, Box::new(CsvLogger::in_dir(folder))]
+    Ok(of_loggers.into_iter().flatten().flatten().collect())
+}
+
+/// The loggers of a run, opened.
+#[derive(Default)]
+pub(crate) struct OpenLoggers {
+    /// Each on its own thread. A run that only tries the code, or is barebones, has none.
+    pub(crate) loggers: Loggers,
+    /// Some of them go on in the log of a run, and wait for it.
+    pub(crate) some_continue: bool,
+    pub(crate) all_continue: bool,
+}
+
+impl OpenLoggers {
+    /// Opens loggers. They go on in the logs of the run that is resumed, where these are still there.
+    pub(crate) fn open(config: &TrainerConfig, loggers: LoggerChoice, resume: Option<&Resume>) -> Result<Self> {
+        if config.fast_dev_run > 0 || config.barebones {
+            return Ok(Self::default());
         }
-    };
-    Loggers::spawn(loggers).map_err(Error::from)
+        let (mut loggers, default) = match loggers {
+            LoggerChoice::Given(loggers) => (loggers, None),
+            LoggerChoice::Default => {
+                let folder = default_runs(&config.default_root_dir);
+                let tensorboard: Box<dyn Logger> = Box::new(TensorBoardLogger::in_dir(folder.clone()));
+                (vec![tensorboard, Box::new(CsvLogger::in_dir(folder.clone()))], Some(folder))
+            }
+        };
+        share_versions(&mut loggers);
+        let parts = Self::parts(&mut loggers, resume)?;
+        if let Some(folder) = default {
+            let unusable =
+                |error: LoggerError| Error::config("default_root_dir", error.to_string(), "choose a folder that can be written to");
+            folder.log_dir().map_err(unusable)?;
+        }
+        Ok(Self::attached(Loggers::spawn(loggers)?, parts, resume))
+    }
+
+    /// The loggers of a further run: those that can begin another one do, the others go on. What they record next goes into
+    /// the logs of the run that is resumed, or into new ones.
+    pub(crate) fn of_another_run(before: &Loggers, resume: Option<&Resume>) -> Result<Self> {
+        // What a refused fit was to go on from is forgotten.
+        before.iter().for_each(Background::unmark);
+        let others = before.iter().map(Background::another).collect::<Result<Vec<_>, _>>()?;
+        let kept: Vec<bool> = others.iter().map(Option::is_none).collect();
+        let mut others: Vec<Box<dyn Logger>> = others.into_iter().flatten().collect();
+        share_versions(&mut others);
+        let mut parts = Self::parts(&mut others, resume)?.into_iter();
+        let mut opened = others.into_iter().map(Background::spawn).collect::<Result<Vec<_>, _>>()?.into_iter();
+        let (mut all, mut all_parts) = (Vec::new(), Vec::new());
+        for (logger, is_kept) in before.iter().zip(kept) {
+            all.extend(if is_kept { Some(logger.clone()) } else { opened.next() });
+            all_parts.push(if is_kept { Part::Unknown } else { parts.next().unwrap_or(Part::New) });
+        }
+        Ok(Self::attached(all.into(), all_parts, resume))
+    }
+
+    fn parts(loggers: &mut [Box<dyn Logger>], resume: Option<&Resume>) -> Result<Vec<Part>> {
+        resume.map_or_else(|| Ok(Vec::new()), |resume| resume.take_back(loggers))
+    }
+
+    fn attached(loggers: Loggers, parts: Vec<Part>, resume: Option<&Resume>) -> Self {
+        let continued = resume.map_or(0, |resume| resume.continue_logs(&loggers, parts));
+        let all_continue = resume.is_some() && continued == loggers.len();
+        Self { some_continue: continued > 0, all_continue, loggers }
+    }
 }
 
 /// A seed for a run that was given none, from the random numbers of the device: whoever has seeded these gets the same.
@@ -110,21 +169,6 @@ fn check_state_keys<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> R
     Ok(())
 }
 
-/// Reading a parameter is what initialises it.
-struct Initialise;
-
-impl ModuleVisitor for Initialise {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        param.val();
-    }
-    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
-        param.val();
-    }
-    fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
-        param.val();
-    }
-}
-
 /// The device of a run: the one that was chosen, else the module's, else the CPU; without a tape.
 pub(crate) fn choose_device<M: Module>(chosen: Option<&Device>, config: &TrainerConfig, module: &M) -> Result<Device> {
     let device = match (chosen, &config.accelerator) {
@@ -145,13 +189,13 @@ pub(crate) fn place<M: Module>(module: M, device: &Device, seed: Option<u64>) ->
             let cpu = Device::flex();
             let module = move_to(module, &cpu);
             cpu.seed(seed);
-            module.visit(&mut Initialise);
+            initialise(&module);
             module
         }
         None => module,
     };
     let module = move_to(module, device);
-    module.visit(&mut Initialise);
+    initialise(&module);
     module
 }
 
@@ -201,12 +245,23 @@ pub(crate) fn tell_what_is_rare(config: &TrainerConfig, run: &Run) {
     }
 }
 
+/// Refuses folders that no checkpoint could name: it notes in which one each logger writes.
+fn check_names_of_folders(run: &Run) -> Result<()> {
+    let is_no_text = |folder: &Path| folder.to_str().is_none();
+    let found = run.loggers.iter().find_map(|logger| Some((logger.name(), logger.log_dir().filter(|folder| is_no_text(folder))?)));
+    found.map_or(Ok(()), |(name, folder)| {
+        let reason = format!("its folder `{}` is not UTF-8, as texts in files are", folder.display());
+        Err(Error::config(format!("logger `{name}`"), reason, "choose a folder with another name"))
+    })
+}
+
 /// Sends the hyperparameters of the module and of its data to the loggers.
 pub(crate) fn log_hyperparams<M: LightningModule, D: DataModule>(engine: &Engine<M>, module: &M, data: &D) -> Result<()> {
+    check_names_of_folders(&engine.run)?;
     let mut params = Hyperparams::new();
     for given in [module.hparams()?, data.hparams()?] {
         if !given.is_null() {
-            params.merge(Hyperparams::from_serialize(&given)?)?;
+            params.merge(Hyperparams::from_json(given)?)?;
         }
     }
     engine.run.loggers.iter().try_for_each(|logger| logger.log_hyperparams(params.clone(), Metrics::new())).map_err(Error::from)

@@ -86,7 +86,8 @@ impl Requeue {
             given => given.given(),
         };
         let signal = signal.filter(|_| config.handle_signals);
-        Self { signal, job, root: config.default_root_dir.clone() }
+        let root = storage::absolute(&config.default_root_dir).unwrap_or_else(|_| config.default_root_dir.clone());
+        Self { signal, job, root }
     }
 
     /// The signal to listen to.

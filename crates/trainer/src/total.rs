@@ -1,7 +1,7 @@
 //! Sums of the values of many batches, in a type that is wide enough for them.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use stormfire_module::{Scalar, read::widen, state::Number};
+use stormfire_module::{Scalar, read::widen};
 
 use crate::log_state::{Pending, SavedMean, SavedTotal};
 
@@ -66,7 +66,7 @@ impl Total {
         SavedTotal {
             done: self.done.as_ref().map(|done| pending.save(done)),
             waiting: joined(&self.waiting).map(|waiting| pending.save_list(waiting)),
-            factors: self.factors.iter().copied().map(Number).collect(),
+            factors: self.factors.clone(),
         }
     }
 
@@ -74,7 +74,7 @@ impl Total {
         Self {
             done: saved.done.as_ref().map(|done| done.restore(device)),
             waiting: saved.waiting.iter().map(|waiting| waiting.restore(device)).collect(),
-            factors: saved.factors.iter().map(|factor| factor.0).collect(),
+            factors: saved.factors.clone(),
         }
     }
 }
@@ -139,11 +139,11 @@ impl RunningMean {
     }
 
     pub(crate) fn state(&self, pending: &mut Pending) -> SavedMean {
-        SavedMean { sum: self.sum.state(pending), unit: Number(self.unit), weight: Number(self.weight) }
+        SavedMean { sum: self.sum.state(pending), unit: self.unit, weight: self.weight }
     }
 
     pub(crate) fn restore(saved: &SavedMean, device: &Device) -> Self {
-        Self { sum: Total::restore(&saved.sum, device), unit: saved.unit.0, weight: saved.weight.0 }
+        Self { sum: Total::restore(&saved.sum, device), unit: saved.unit, weight: saved.weight }
     }
 }
 

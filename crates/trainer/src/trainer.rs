@@ -1,5 +1,6 @@
 //! The [`Trainer`]: options, callbacks and loggers in, a trained module out.
 
+mod further;
 mod text_options;
 
 use std::{
@@ -10,17 +11,16 @@ use std::{
 use burn::tensor::Device;
 use stormfire_data::DataModule;
 use stormfire_loggers::{Logger, Loggers, Metrics};
-use stormfire_module::{
-    Callback, Error, LightningModule, PredictModule, Result, moment::Progress, outer_run::OuterRun, run::SaveRequest, text::Misread,
-};
+use stormfire_module::{Callback, Error, LightningModule, PredictModule, Result, moment::Progress, outer_run::OuterRun, text::Misread};
 
 pub use text_options::DeviceChoice;
 
 use crate::{
-    checkpoint::{CkptPath, Resume, locate},
+    checkpoint::{CkptPath, Places, Resume},
     config::{Limit, TrainerConfig},
     evaluate::Evaluation,
     session::Session,
+    setup::folders_of_runs,
     signals::check_not_interrupted,
     slurm::Requeue,
     stop::Fit,
@@ -221,6 +221,11 @@ impl<M: LightningModule> Trainer<M> {
 
     /// Trains a module on the data of a [`DataModule`], or on loaders: one for training, or a pair `(train, val)`.
     ///
+    /// A fit begins at step 0, or where a checkpoint left off ([`ckpt_path`](Self::ckpt_path)). So does a second fit of the same
+    /// Trainer: it is another run, with a `version_N` of its own (where a version was given, `VERSION-v1` beside it) and a run of
+    /// its own at a tracker. Only loggers that cannot begin another run go on in theirs
+    /// ([`Logger::another`]). [`fit_further`](Self::fit_further) trains longer instead.
+    ///
     /// # Errors
     /// Wrong options, data that fails, a hook that fails or panics, a logger or checkpoint that cannot be written, a
     /// checkpoint to continue from that is damaged or does not fit. Before it returns, callbacks have seen `on_exception`
@@ -231,7 +236,12 @@ impl<M: LightningModule> Trainer<M> {
         let asked = self.ckpt_path.take();
         self.ckpt_path = Requeue::of_this_process(&self.config).saved()?.map(CkptPath::Path).or(asked);
         let mut resume = self.checkpoint()?;
-        self.session(resume.as_mut())?.fit(module, data, resume)
+        let is_further = self.session.is_some();
+        let session = self.session(resume.as_mut())?;
+        if is_further {
+            session.begin_logs_anew(resume.as_ref())?;
+        }
+        session.fit(module, data, resume)
     }
 
     /// Validates a module; one list of metrics for each loader, also printed as a table. With `limit_val_batches(0)` it is set up
@@ -269,37 +279,21 @@ impl<M: LightningModule> Trainer<M> {
         self.session(None)?.predict(&module, data, at)
     }
 
-    /// Writes the state at the end of the newest fit, with the module that it returned, and waits until it is durable. A
-    /// hook asks for a checkpoint with [`Context::save_checkpoint`](stormfire_module::Context::save_checkpoint) instead.
-    ///
-    /// # Errors
-    /// [`Error::Config`] before the first fit; a file that cannot be written; [`Error::NonFinite`] with `on_non_finite` at
-    /// `"error"` or `"stop"`, and then nothing is written.
-    pub fn save_checkpoint(&mut self, module: &M, path: impl Into<PathBuf>) -> Result<()> {
-        self.save(module, SaveRequest { path: path.into(), ..SaveRequest::default() })
-    }
-
-    /// As [`save_checkpoint`](Self::save_checkpoint), the weights alone: such a file cannot be continued from.
-    ///
-    /// # Errors
-    /// As [`save_checkpoint`](Self::save_checkpoint).
-    pub fn save_weights(&mut self, module: &M, path: impl Into<PathBuf>) -> Result<()> {
-        self.save(module, SaveRequest { path: path.into(), weights_only: true, ..SaveRequest::default() })
-    }
-
-    fn save(&mut self, module: &M, request: SaveRequest) -> Result<()> {
-        let _outer = OuterRun::set_aside();
-        match &mut self.session {
-            Some(session) => session.save_checkpoint(module, request),
-            None => Err(Error::config("save_checkpoint", "there was no fit yet", "call it after `Trainer::fit`, or use `ModelCheckpoint`")),
-        }
-    }
-
     /// The checkpoint that was asked for, read.
     fn checkpoint(&mut self) -> Result<Option<Resume>> {
         let Some(wanted) = self.ckpt_path.take() else { return Ok(None) };
-        let callbacks = self.session.as_ref().map_or(self.callbacks.as_slice(), Session::callbacks);
-        locate(&wanted, &self.config.default_root_dir, callbacks)?.map(|path| Resume::read(&path, wanted != CkptPath::Last)).transpose()
+        let root = &self.config.default_root_dir;
+        let (callbacks, runs) = match (&self.session, &self.loggers) {
+            (Some(session), _) => (session.callbacks(), session.folders_of_runs()?),
+            (None, LoggerChoice::Default) => (self.callbacks.as_slice(), folders_of_runs(Vec::new(), root)?),
+            (None, LoggerChoice::Given(loggers)) => {
+                let of_loggers = loggers.iter().map(|logger| logger.log_dirs()).collect::<Result<_, _>>()?;
+                (self.callbacks.as_slice(), folders_of_runs(of_loggers, root)?)
+            }
+        };
+        let root = self.session.as_ref().map_or(root.as_path(), Session::default_root_dir);
+        let places = Places::of(callbacks, &runs, root)?;
+        places.locate(&wanted, callbacks)?.map(|path| Resume::read(&path, wanted != CkptPath::Last, &places)).transpose()
     }
 
     /// The module, with the weights of the checkpoint if one was asked for, and how far the fit was that wrote it.

@@ -7,7 +7,7 @@ use stormfire::{Event, OnExceptionCheckpoint, checkpoint::Checkpoint, module::Ho
 
 use super::{
     more_steps::{data, net},
-    net::{Net, fails_in},
+    net::{Data, Net, fails_in},
     observer::{Busy, Observer},
 };
 use crate::{
@@ -48,6 +48,7 @@ fn fit(folder: &Path, window: usize, saves: Saves, fault: Option<(Hook, usize)>)
     let seen = std::sync::Arc::clone(&observer.seen);
     let is_step = |(hook, _): &(Hook, usize)| matches!(hook, Hook::TrainingStep | Hook::ValidationStep);
     fails_in(fault.filter(is_step));
+    let (plan, given) = (data(), std::sync::Arc::default());
     let trainer = Trainer::new()
         .default_root_dir(folder)
         .seed(5)
@@ -60,7 +61,7 @@ fn fit(folder: &Path, window: usize, saves: Saves, fault: Option<(Hook, usize)>)
         .enable_model_summary(false)
         .callback(LearningRateMonitor::new())
         .callback(EarlyStopping::new("val_loss").patience(100))
-        .callback(Busy::default())
+        .callback(Busy { given: std::sync::Arc::clone(&given), ..Busy::default() })
         .callback(FailsIn(fault.filter(|fault| !is_step(fault))))
         .callback(observer)
         .ckpt_path("last");
@@ -68,7 +69,7 @@ fn fit(folder: &Path, window: usize, saves: Saves, fault: Option<(Hook, usize)>)
         Saves::ModelCheckpoint => trainer.callback(ModelCheckpoint::new().monitor("val_loss").save_top_k(2).save_on_exception(true)),
         Saves::OnException => trainer.callback(OnExceptionCheckpoint::new(folder.join("failures"))).enable_checkpointing(false),
     };
-    let fit = trainer.fit(net(window == 1), (data().train(), data().val()));
+    let fit = trainer.fit(net(window == 1), Data { plan: &plan, given });
     let seen = seen.lock().unwrap().iter().map(|event| format!("{:?} {}", event.hook, event.what)).collect();
     (fit, seen)
 }

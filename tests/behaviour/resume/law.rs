@@ -6,20 +6,20 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
 };
 
 use burn::{prelude::*, tensor::TensorData};
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 use stormfire::{
     checkpoint::Checkpoint,
-    loggers::{CsvLogger, MemoryLogger, RunDir, TensorBoardLogger, WandbLogger},
+    loggers::{CsvLogger, MemoryLogger, TensorBoardLogger, WandbLogger},
     module::moment::Progress,
     prelude::*,
 };
 
 use super::{
-    net::Net,
+    net::{Data, Net},
     observer::{Busy, Observer, Seen, is_measured},
     plan::{Accumulate, Cut, Logs, Monitor, Plan, Watch, plans},
 };
@@ -107,8 +107,18 @@ impl Files {
         }
         let events = read_events_of_the_continued(&run).into_iter();
         let events = events.filter_map(|(step, tag, value)| Some((step, tag.clone(), comparable(&tag, value, None)?))).collect();
-        Self { csv, json_lines, wandb, events, checkpoints: names(&run.join("checkpoints")) }
+        Self { csv, json_lines, wandb, events, checkpoints: names_below(&run.join("checkpoints")) }
     }
+}
+
+/// The names in a folder and below, also of those that are empty.
+fn names_below(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for name in names(folder) {
+        found.extend(names_below(&folder.join(&name)).into_iter().map(|below| format!("{name}/{below}")));
+        found.push(name);
+    }
+    found
 }
 
 /// A value, if it does not depend on the clock or on when this process began. Of some that do, `blank` says that they are there.
@@ -146,6 +156,7 @@ fn read(path: &Path) -> Option<Saved> {
     for changes in ["saved_at", "loggers"] {
         manifest[changes].take();
     }
+    manifest.as_object_mut().unwrap().remove("restarts");
     manifest["loops"]["since_validation"].take();
     forget_measured(&mut manifest["log"]);
     if let Some(metrics) = manifest["metrics"].as_object_mut() {
@@ -189,28 +200,31 @@ impl Place {
     fn fit(&self, plan: &Plan, observer: Observer, chance: Option<u64>, ckpt_path: Option<&Path>) -> Result<Left, TestCaseError> {
         Device::flex().seed(chance.unwrap_or(plan.seed ^ 0x5EED));
         let witness = Arc::clone(&observer.seen);
-        let mut trainer = trainer(plan).default_root_dir(self.folder.path()).callback(observer);
+        let given = Arc::default();
+        let mut trainer = trainer(plan, Arc::clone(&given)).default_root_dir(self.folder.path()).callback(observer);
         trainer = match plan.watch.logs {
             Logs::Memory => trainer.enable_checkpointing(false).logger(self.memory.clone()),
             Logs::DefaultLoggers => trainer,
             Logs::ManyLoggers => {
-                let run = RunDir::new(self.folder.path()).with_version("version_0");
+                // They find each other, and the run, by themselves.
                 trainer
-                    .logger(TensorBoardLogger::in_dir(run.clone()))
-                    .logger(CsvLogger::in_dir(run).jsonl(true))
+                    .logger(TensorBoardLogger::new(self.folder.path()))
+                    .logger(CsvLogger::new(self.folder.path()).jsonl(true))
                     .logger(WandbLogger::new().offline(true).save_dir(self.folder.path()))
             }
         };
         let on_files = plan.watch.logs != Logs::Memory;
         if on_files {
-            trainer = trainer.callback(ModelCheckpoint::new().monitor(plan.learning.monitor).save_top_k(2).save_last(true));
+            let saving = ModelCheckpoint::new().monitor(plan.learning.monitor).save_top_k(2).save_last(true);
+            let in_folders = plan.watch.logs == Logs::ManyLoggers;
+            trainer = trainer.callback(if in_folders { saving.filename("{epoch}-{step}-{own/value:.0f}") } else { saving });
         }
         if let Some(path) = ckpt_path {
             trainer = trainer.ckpt_path(path);
         }
         // As a new process would.
         stormfire::forget_interrupt();
-        let fit = trainer.fit(Net::new(plan.learning), (plan.data.train(), plan.data.val()));
+        let fit = trainer.fit(Net::new(plan.learning, plan.fit.unfreeze.is_some()), Data { plan: &plan.data, given });
         let fit = fit.map_err(|error| TestCaseError::fail(format!("the fit from {ckpt_path:?} failed: {error:?}")))?;
         let files = on_files.then(|| Files::read(self.folder.path(), &plan.watch));
         let rows = self.memory.rows().into_iter();
@@ -222,7 +236,7 @@ impl Place {
     }
 }
 
-fn trainer(plan: &Plan) -> Trainer<Net> {
+fn trainer(plan: &Plan, given: Arc<AtomicU64>) -> Trainer<Net> {
     let (fit, watch) = (&plan.fit, &plan.watch);
     let mut trainer = Trainer::new()
         .max_epochs(fit.epochs)
@@ -232,7 +246,7 @@ fn trainer(plan: &Plan) -> Trainer<Net> {
         .enable_progress_bar(false)
         .enable_model_summary(false)
         .callback(LearningRateMonitor::new())
-        .callback(Busy { skip: fit.skip, stop: fit.stop, ..Busy::default() });
+        .callback(Busy { skip: fit.skip, stop: fit.stop, unfreeze: fit.unfreeze, given, ..Busy::default() });
     if plan.is_seeded {
         trainer = trainer.seed(plan.seed);
     }

@@ -9,7 +9,7 @@ use burn::module::Module as _;
 use stormfire::{checkpoint::Checkpoint, prelude::*};
 
 use super::{
-    net::Net,
+    net::{Data, Net},
     observer::{Busy, Observer},
     plan::{Algorithm, DataKind, DataPlan, Learning, ScheduleKind, Weighs},
 };
@@ -24,11 +24,20 @@ use crate::{
 
 /// Nine batches an epoch, shuffled; everything that a net can have.
 pub(crate) fn data() -> DataPlan {
-    DataPlan { kind: DataKind::Dataset, items: 27, batch_size: 3, workers: 1, shuffle: true, val_loaders: 1, val_is_unsized: false }
+    DataPlan {
+        kind: DataKind::Dataset,
+        items: 27,
+        batch_size: 3,
+        workers: 1,
+        shuffle: true,
+        val_loaders: 1,
+        val_is_unsized: false,
+        draws: true,
+    }
 }
 
 pub(crate) fn net(is_manual: bool) -> Net {
-    Net::new(Learning {
+    let learning = Learning {
         weighs: Weighs::OnBoth,
         algorithms: [Algorithm::Adam, Algorithm::Momentum],
         schedule: ScheduleKind::CosinePerStep,
@@ -36,7 +45,8 @@ pub(crate) fn net(is_manual: bool) -> Net {
         is_regularised: true,
         tells_batch_size: true,
         monitor: "val_loss",
-    })
+    };
+    Net::new(learning, false)
 }
 
 /// How a fit is ended, and where.
@@ -59,6 +69,7 @@ fn fit(folder: &Path, window: usize, end: End, from: Option<&Path>) -> (Fit<Net>
     let stop = if let End::Stop(epoch, batch) = end { Some((epoch, batch)) } else { None };
     let early = EarlyStopping::new("val_loss").patience(100);
     let early = if matches!(end, End::Threshold) { early.stopping_threshold(f64::MAX) } else { early };
+    let (plan, given) = (data(), std::sync::Arc::default());
     let mut trainer = Trainer::new()
         .default_root_dir(folder)
         .seed(5)
@@ -70,7 +81,7 @@ fn fit(folder: &Path, window: usize, end: End, from: Option<&Path>) -> (Fit<Net>
         .enable_model_summary(false)
         .callback(LearningRateMonitor::new())
         .callback(early)
-        .callback(Busy { stop, ..Busy::default() })
+        .callback(Busy { stop, given: std::sync::Arc::clone(&given), ..Busy::default() })
         .callback(ModelCheckpoint::new().save_last(true))
         .callback(observer);
     trainer = match end {
@@ -82,7 +93,7 @@ fn fit(folder: &Path, window: usize, end: End, from: Option<&Path>) -> (Fit<Net>
     if let Some(path) = from {
         trainer = trainer.ckpt_path(path);
     }
-    let fit = trainer.fit(net(window == 1), (data().train(), data().val())).unwrap();
+    let fit = trainer.fit(net(window == 1), Data { plan: &plan, given }).unwrap();
     trainer.save_checkpoint(&fit.module, end_of(folder)).unwrap();
     let seen = seen.lock().unwrap().iter().map(|event| format!("{:?} {}", event.hook, event.what)).collect();
     (fit, seen)

@@ -1,6 +1,12 @@
 //! A net that logs in every way there is, and its data.
 
-use std::cell::Cell;
+use std::{
+    cell::Cell,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use burn::{
     data::dataset::InMemDataset,
@@ -12,7 +18,7 @@ use burn::{
     tensor::{Distribution, activation::relu},
 };
 use stormfire::{
-    data::{CombinedLoader, Position},
+    data::{CombinedLoader, Position, Result as DataResult, random},
     module::{Hook, Scalar},
     prelude::*,
 };
@@ -91,15 +97,20 @@ fn range(all: Tensor<1>) -> Tensor<1> {
 }
 
 impl Net {
-    pub(crate) fn new(learning: Learning) -> Self {
+    pub(crate) fn new(learning: Learning, is_frozen: bool) -> Self {
         let device = Device::flex();
+        let hidden = LinearConfig::new(1, 16).init(&device);
         Self {
-            hidden: LinearConfig::new(1, 16).init(&device),
+            hidden: if is_frozen { hidden.freeze() } else { hidden },
             norm: learning.is_regularised.then(|| BatchNormConfig::new(16).init(&device)),
             dropout: DropoutConfig::new(if learning.is_regularised { 0.3 } else { 0.0 }).init(),
             output: LinearConfig::new(16, 1).init(&device),
             learning,
         }
+    }
+
+    pub(crate) fn unfreeze(&mut self) {
+        self.hidden = self.hidden.clone().unfreeze();
     }
 
     fn loss(&self, (x, y): Batch) -> Tensor<1> {
@@ -212,9 +223,22 @@ fn batch(points: &[f32], device: &Device) -> Batch {
     (x.clone(), (x * 3.0).sin())
 }
 
-fn dataset(items: usize, from: f32, plan: &DataPlan) -> Loader<Batch> {
+/// A batch with the noise of whoever makes it; that of burn is repeatable on the thread alone that iterates.
+fn noisy((x, y): Batch, with_burns: bool) -> Batch {
+    let mut random = random();
+    let drawn = random.tensor::<2>(x.dims(), Distribution::Normal(0.0, 0.01), &x.device());
+    let x = if random.chance(0.5) { x + drawn } else { x - drawn };
+    if with_burns { (x.clone() + x.random_like(Distribution::Normal(0.0, 0.01)), y) } else { (x, y) }
+}
+
+fn dataset(items: usize, from: f32, plan: &DataPlan, is_iterated_in_a_fit: bool) -> Loader<Batch> {
     let points: Vec<f32> = (0..items).map(|i| from + i as f32 / 10.0).collect();
-    let loader = Loader::collate(InMemDataset::new(points), |points: Vec<f32>, device: &Device| batch(&points, device));
+    let (draws, with_burns) = (plan.draws, plan.workers == 0 && is_iterated_in_a_fit);
+    let collate = move |points: Vec<f32>, device: &Device| {
+        let made = batch(&points, device);
+        if draws { noisy(made, with_burns) } else { made }
+    };
+    let loader = Loader::collate(InMemDataset::new(points), collate);
     loader.batch_size(plan.batch_size).workers(plan.workers)
 }
 
@@ -238,8 +262,13 @@ impl DataPlan {
     }
 
     pub(crate) fn train(&self) -> Loader<Batch> {
-        let whole = || dataset(self.items, -1.0, self).shuffle(self.shuffle);
-        let half = || dataset(self.items.div_ceil(2), 1.0, self).shuffle(self.shuffle);
+        let made = self.made();
+        if self.draws { made.map(|batch| noisy(batch, true)).map(|batch| noisy(batch, true)) } else { made }
+    }
+
+    fn made(&self) -> Loader<Batch> {
+        let whole = || dataset(self.items, -1.0, self, true).shuffle(self.shuffle);
+        let half = || dataset(self.items.div_ceil(2), 1.0, self, true).shuffle(self.shuffle);
         match self.kind {
             DataKind::Dataset => whole(),
             DataKind::Batches => {
@@ -262,12 +291,39 @@ impl DataPlan {
     }
 
     pub(crate) fn val(&self) -> Loaders<Batch> {
-        let val = |index: usize| dataset(7 - 2 * index, 2.0 + index as f32, self);
+        let val = |index: usize| dataset(7 - 2 * index, 2.0 + index as f32, self, !self.val_is_unsized);
         let unsized_val = |index: usize| {
             let batches = val(index).batches(Position::default(), &Device::flex());
             let batches: Vec<Batch> = batches.unwrap().map(|batch| batch.unwrap().value).collect();
             Loader::from_fn(move |_epoch| unsized_iter(batches.clone().into_iter()))
         };
         (0..self.val_loaders).map(|index| if self.val_is_unsized { unsized_val(index) } else { val(index) }).collect()
+    }
+}
+
+/// The data of a plan, and how many batches the fit has had of it.
+pub(crate) struct Data<'a> {
+    pub(crate) plan: &'a DataPlan,
+    pub(crate) given: Arc<AtomicU64>,
+}
+
+impl DataModule for Data<'_> {
+    type Batch = Batch;
+
+    fn train_dataloader(&mut self) -> DataResult<Loader<Batch>> {
+        Ok(self.plan.train())
+    }
+
+    fn val_dataloader(&mut self) -> DataResult<Loaders<Batch>> {
+        Ok(self.plan.val())
+    }
+
+    fn state(&self) -> DataResult<Value> {
+        Ok(self.given.load(Ordering::Relaxed).into())
+    }
+
+    fn load_state(&mut self, state: Value) -> DataResult<()> {
+        self.given.store(state.as_u64().unwrap(), Ordering::Relaxed);
+        Ok(())
     }
 }

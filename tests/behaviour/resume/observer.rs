@@ -3,9 +3,13 @@
 use std::{
     fmt::Write as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
+use serde::{Deserialize, Serialize};
 use stormfire::{
     Event,
     module::{Hook, Order, RunningStage, run::SaveRequest},
@@ -135,7 +139,27 @@ pub(crate) struct Busy {
     pub(crate) skip: Option<(usize, usize, bool)>,
     /// The epoch and the batch after which a stop is asked for.
     pub(crate) stop: Option<(usize, usize)>,
-    pub(crate) batches: u64,
+    /// The hidden layer is trained from this epoch on.
+    pub(crate) unfreeze: Option<usize>,
+    /// The data module keeps how many batches it has seen, too.
+    pub(crate) given: Arc<AtomicU64>,
+    pub(crate) kept: Kept,
+}
+
+/// What it remembers; some of it has no number in JSON.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    batches: u64,
+    best: f64,
+    worst: f32,
+    /// Of the epochs, by what was best before them.
+    by_best: Vec<(f64, Option<f32>)>,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self { batches: 0, best: f64::INFINITY, worst: f32::NEG_INFINITY, by_best: vec![(f64::NAN, None)] }
+    }
 }
 
 impl Busy {
@@ -147,13 +171,21 @@ impl Busy {
 }
 
 impl Callback<Net> for Busy {
-    fn on_event(&mut self, ctx: &mut Context<'_>, _module: &mut Net, event: &mut Event<'_, crate::support::Batch>) -> Result<()> {
+    fn on_event(&mut self, ctx: &mut Context<'_>, module: &mut Net, event: &mut Event<'_, crate::support::Batch>) -> Result<()> {
         match event {
-            Event::TrainEpochStart => drop(ctx.log("start_noise", draw())),
+            Event::TrainEpochStart => {
+                if self.unfreeze == Some(ctx.current_epoch()) {
+                    module.unfreeze();
+                }
+                self.kept.by_best.push((self.kept.best, Some(self.kept.worst)));
+                drop(ctx.log("start_noise", draw()));
+            }
             Event::TrainBatchStart { batch_idx, .. } => self.skip(ctx, *batch_idx, true),
             Event::TrainBatchEnd { batch_idx, .. } => {
-                self.batches += 1;
-                drop(ctx.log("batches", self.batches).on_epoch(true).reduce_fx(ReduceFx::Max));
+                self.kept.batches += 1;
+                let given = self.given.fetch_add(1, Ordering::Relaxed);
+                drop(ctx.log("given", given).on_epoch(true).reduce_fx(ReduceFx::Max));
+                drop(ctx.log("batches", self.kept.batches).on_epoch(true).reduce_fx(ReduceFx::Max));
                 drop(ctx.log("batch_noise", draw()).on_step(true).on_epoch(true));
                 self.skip(ctx, *batch_idx, false);
                 if self.stop == Some((ctx.current_epoch(), *batch_idx)) {
@@ -164,6 +196,8 @@ impl Callback<Net> for Busy {
             Event::ValidationEpochEnd => drop(ctx.log("val_epoch_noise", draw())),
             Event::ValidationEnd if ctx.running() != RunningStage::SanityCheck => {
                 let drawn = draw().into_scalar::<f32>();
+                self.kept.best = self.kept.best.min(drawn.into());
+                self.kept.worst = self.kept.worst.max(drawn);
                 ctx.log_metrics(&[("val_end_noise", f64::from(drawn))].into())?;
             }
             Event::TrainEpochEnd => drop(ctx.log("end_noise", draw())),
@@ -173,10 +207,10 @@ impl Callback<Net> for Busy {
     }
 
     fn state(&self) -> Result<Value> {
-        state::save(&self.batches)
+        state::save(&self.kept)
     }
 
     fn load_state(&mut self, state: Value) -> Result<()> {
-        state::load(&mut self.batches, state)
+        state::load(&mut self.kept, state)
     }
 }

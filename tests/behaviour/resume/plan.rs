@@ -57,6 +57,8 @@ pub(crate) struct DataPlan {
     pub(crate) val_loaders: usize,
     /// The validation loaders do not know their length.
     pub(crate) val_is_unsized: bool,
+    /// Whoever makes a batch draws random numbers for it.
+    pub(crate) draws: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -128,6 +130,8 @@ pub(crate) struct FitPlan {
     /// The epoch and the batch after which a stop is asked for.
     pub(crate) stop: Option<(usize, usize)>,
     pub(crate) min_epochs: usize,
+    /// The hidden layer is frozen before this epoch, and trained from it on.
+    pub(crate) unfreeze: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -141,7 +145,7 @@ pub(crate) enum Accumulate {
 pub(crate) enum Logs {
     Memory,
     DefaultLoggers,
-    /// `TensorBoard`, CSV with JSON lines, and W&B offline.
+    /// `TensorBoard`, CSV with JSON lines, and W&B offline, each given for itself; checkpoints in folders of their own.
     ManyLoggers,
 }
 
@@ -208,8 +212,9 @@ fn data() -> impl Strategy<Value = DataPlan> {
         1 => Just(DataKind::EndlessStream),
         1 => Just(DataKind::OnePass),
     ];
-    (kind, 4..=36_usize, 2..=5_usize, 0..=3_usize, any::<bool>(), 0..=2_usize, prop::bool::weighted(0.3)).prop_map(
-        |(kind, items, batch_size, workers, shuffle, val_loaders, val_is_unsized)| DataPlan {
+    let sizes = (4..=36_usize, 2..=5_usize);
+    (kind, sizes, 0..=3_usize, any::<bool>(), 0..=2_usize, prop::bool::weighted(0.3), any::<bool>()).prop_map(
+        |(kind, (items, batch_size), workers, shuffle, val_loaders, val_is_unsized, draws)| DataPlan {
             kind,
             items,
             batch_size,
@@ -217,6 +222,7 @@ fn data() -> impl Strategy<Value = DataPlan> {
             shuffle,
             val_loaders,
             val_is_unsized,
+            draws,
         },
     )
 }
@@ -264,8 +270,9 @@ fn fit() -> impl Strategy<Value = FitPlan> {
     let skip = prop::option::weighted(0.4, (0..=1_usize, 0..=5_usize, any::<bool>()));
     let stop = (prop::option::weighted(0.2, (0..=1_usize, 0..=5_usize)), 0..=2_usize);
     let limits = (prop::option::weighted(0.2, 3..=20_u64), prop::option::weighted(0.3, 2..=6_usize));
-    (1..=3_usize, limits, interval, accumulate, clip, skip, stop).prop_map(
-        |(epochs, (max_steps, limit_train_batches), val_check_interval, accumulate, clip, skip, (stop, min_epochs))| FitPlan {
+    let unfreeze = prop::option::weighted(0.3, 0..=2_usize);
+    (1..=3_usize, limits, interval, accumulate, clip, skip, (stop, unfreeze)).prop_map(
+        |(epochs, (max_steps, limit_train_batches), val_check_interval, accumulate, clip, skip, ((stop, min_epochs), unfreeze))| FitPlan {
             epochs,
             max_steps,
             limit_train_batches,
@@ -275,6 +282,7 @@ fn fit() -> impl Strategy<Value = FitPlan> {
             skip,
             stop,
             min_epochs: min_epochs.min(epochs),
+            unfreeze,
         },
     )
 }

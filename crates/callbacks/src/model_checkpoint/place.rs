@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use stormfire_checkpoint::storage;
 use stormfire_module::{Context, Error, Result};
 
-use super::{ModelCheckpoint, SaveTopK, Template};
+use super::{ModelCheckpoint, SaveLast, SaveTopK, Template};
 use crate::files;
 
 #[derive(Clone, Debug)]
@@ -40,8 +40,12 @@ impl ModelCheckpoint {
         let (name, last) = (parse("filename", &self.filename)?, parse("last_filename", &self.last_filename)?);
         let dir = self.dirpath.clone().unwrap_or_else(|| default_dir(ctx));
         let dir = files::folder("ModelCheckpoint::dirpath", &dir)?;
-        let goes_on_here = ctx.resumed_from().and_then(|from| storage::absolute(from).ok()).is_some_and(|from| from.starts_with(&dir));
-        if self.top != SaveTopK::Best(0) && !ctx.run().fast_dev_run && !goes_on_here && is_used(&dir)? {
+        if self.top != SaveTopK::Best(0) || self.save_last != SaveLast::Off || self.on_exception {
+            let option = if self.dirpath.is_some() { "ModelCheckpoint::dirpath" } else { "default_root_dir" };
+            files::check_writable(option, &dir)?;
+        }
+        let goes_on_here = ctx.resumed_from().is_some_and(|from| from.starts_with(&dir));
+        if self.top != SaveTopK::Best(0) && !ctx.run().fast_dev_run && !goes_on_here && is_used(ctx, &dir)? {
             tracing::warn!("the folder of the checkpoints, `{}`, is not empty", dir.display());
         }
         Ok(Place { dir, name, last })
@@ -52,12 +56,13 @@ impl ModelCheckpoint {
 /// a fresh machine finds the same folder, whatever number its logs have.
 fn default_dir(ctx: &Context<'_>) -> PathBuf {
     let root = &ctx.run().default_root_dir;
-    if storage::is_url(root) { root.join("checkpoints") } else { ctx.log_dir().join("checkpoints") }
+    if storage::is_url(root) { root.join(files::FOLDER) } else { ctx.log_dir().join(files::FOLDER) }
 }
 
-fn is_used(dir: &Path) -> Result<bool> {
+/// Whether somebody else has something there.
+fn is_used(ctx: &Context<'_>, dir: &Path) -> Result<bool> {
     match storage::list(dir) {
-        Ok(entries) => Ok(!entries.is_empty()),
+        Ok(entries) => Ok(entries.iter().any(|entry| !(entry.is_checkpoint() && ctx.has_written(&entry.path)))),
         // Better now than after an epoch. A folder on a disk may be mended until then.
         Err(error) if storage::is_url(dir) => Err(error.into()),
         Err(_) => Ok(false),

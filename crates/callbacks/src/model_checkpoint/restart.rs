@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use stormfire_loggers::CheckpointInfo;
 use stormfire_module::{Context, plateau::Mode};
 
-use super::{ModelCheckpoint, Number, top_k::Kept};
+use super::{ModelCheckpoint, top_k::Kept};
 
 /// What is in a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -15,8 +15,8 @@ pub(super) struct State {
     pub(super) dirpath: Option<PathBuf>,
     pub(super) best_k_models: Kept,
     pub(super) best_model_path: Option<PathBuf>,
-    pub(super) best_model_score: Option<Number>,
-    pub(super) current_score: Option<Number>,
+    pub(super) best_model_score: Option<f64>,
+    pub(super) current_score: Option<f64>,
     pub(super) last_model_path: Option<PathBuf>,
     /// The global step of the newest checkpoint, and of the newest `last`; nothing is saved at step 0.
     pub(super) saved_step: u64,
@@ -24,6 +24,9 @@ pub(super) struct State {
     /// The global step of the newest checkpoint of a failure.
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) failure_step: u64,
+    /// That checkpoint, which the next failure replaces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) failure_path: Option<PathBuf>,
     /// A save point has passed without its metric: save as soon as that is there.
     pub(super) deferred: bool,
     /// A validation of this run is over.
@@ -46,7 +49,7 @@ fn is_zero(step: &u64) -> bool {
 impl State {
     /// Brings the best one up to date.
     pub(super) fn rank(&mut self, mode: Mode) {
-        let best = self.best_k_models.best(mode).map(|(path, score)| (path.to_path_buf(), Number(score)));
+        let best = self.best_k_models.best(mode).map(|(path, score)| (path.to_path_buf(), score));
         (self.best_model_path, self.best_model_score) = best.unzip();
     }
 }
@@ -74,7 +77,7 @@ impl ModelCheckpoint {
             ctx.loggers().knows_checkpoint(&CheckpointInfo::new(newest));
         }
         if let (Some(best), Some(score), Some(monitor)) = (&self.state.best_model_path, self.state.best_model_score, &self.monitor) {
-            ctx.loggers().knows_checkpoint(&CheckpointInfo::new(best).scored(monitor, score.0, true));
+            ctx.loggers().knows_checkpoint(&CheckpointInfo::new(best).scored(monitor, score, true));
         }
     }
 

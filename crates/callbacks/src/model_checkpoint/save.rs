@@ -8,7 +8,7 @@ use stormfire_module::{
     run::{Also, AlsoKind, SaveRequest},
 };
 
-use super::{ModelCheckpoint, Number, Place, SaveTopK, Template};
+use super::{ModelCheckpoint, Place, SaveTopK, Template};
 use crate::files::{file, free_file, is_inside};
 
 /// Whether a [`ModelCheckpoint`] also keeps `last.ckpt`; a plain `true` or `false` is `On` or `Off`.
@@ -116,8 +116,13 @@ impl ModelCheckpoint {
         }
         if !is_saved || self.save_last == SaveLast::Off {
             let name = self.render(ctx, &place.name)?;
+            let older = self.state.failure_path.take().filter(|path| ctx.has_written(path));
+            let is_older = |path: &Path| older.as_deref() == Some(path) && !ctx.run().spares(path);
             // Lightning overwrites here, and so may lose one of the best.
-            point.paths.push(free_file(&place.dir, &name, |path| ctx.is_free(path))?);
+            let path = free_file(&place.dir, &name, |path| Ok(is_older(path) || ctx.is_free(path)?))?;
+            self.state.failure_path = Some(path.clone());
+            point.paths.push(path);
+            point.replaced.extend(older);
         }
         // Not the step of a save point: a fit that goes on from here comes to that, perhaps at the end of this validation.
         self.state.failure_step = step;
@@ -142,7 +147,7 @@ impl ModelCheckpoint {
             let path = self.path(ctx, place, &name, replaced.as_deref(), point)?;
             self.state.best_k_models.insert(self.mode, path.clone(), score);
             self.state.rank(self.mode);
-            self.state.current_score = Some(Number(score));
+            self.state.current_score = Some(score);
             self.report(ctx, score, Some(&path));
             (path, replaced)
         } else {

@@ -70,6 +70,11 @@ impl Template {
         if inside { Ok(()) } else { Err(format!("`{text}` leaves the folder of the checkpoints")) }
     }
 
+    /// How many folders deep it puts its file.
+    pub(super) fn depth(&self, insert_names: bool) -> usize {
+        self.render(insert_names, 0, 0, |_| 0.0).matches('/').count()
+    }
+
     /// The names of the metrics in it.
     pub(super) fn metrics(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {

@@ -131,7 +131,7 @@ fn the_best_can_be_listed_as_yaml() {
     let elsewhere = dir.join("new/list.yaml");
     callback.to_yaml(elsewhere.as_path()).unwrap();
     for path in [dir.join("best_k_models.yaml"), elsewhere] {
-        let expected = format!("{0}/step=1.ckpt: \"inf\"\n{0}/step=2.ckpt: 0.1\n", dir.display());
+        let expected = format!("{0}/step=1.ckpt: .inf\n{0}/step=2.ckpt: 0.1\n", dir.display());
         assert_eq!(fs_err::read_to_string(path).unwrap(), expected);
     }
 }
@@ -328,7 +328,8 @@ fn a_failure_is_saved_without_touching_the_best() {
     bench.run.progress.global_step = 9;
     let progress = Progress { global_step: 7, ..bench.run.progress.clone() };
     bench.run.boundary = Some(Boundary { progress, is_in_validation: false });
-    assert_eq!(fail(&mut bench, &mut callback), ["+epoch=1-step=7.ckpt", "+last.ckpt"]);
+    // The newer one replaces the older.
+    assert_eq!(fail(&mut bench, &mut callback), ["+epoch=1-step=7.ckpt", "+last.ckpt", "-epoch=1-step=2.ckpt"]);
     bench.run.boundary = None;
     // The same name as one of the best.
     let (mut bench, _folder, mut fixed) = begin(ModelCheckpoint::new().monitor("loss").filename("best").save_on_exception(true));

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use stormfire_module::{plateau::Mode, state::Number};
+use stormfire_module::plateau::Mode;
 
 /// How many checkpoints a [`ModelCheckpoint`](super::ModelCheckpoint) keeps; a plain number is [`SaveTopK::Best`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,13 +37,13 @@ pub(super) struct Kept(Vec<One>);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct One {
     path: PathBuf,
-    score: Number,
+    score: f64,
 }
 
 impl Kept {
     /// Whether a checkpoint of this score has a place: a free one, or that of one that is strictly worse.
     pub(super) fn wants(&self, top: SaveTopK, mode: Mode, score: f64) -> bool {
-        !top.is_full(self.0.len()) || self.worst(mode).is_some_and(|at| mode.is_better(score, self.0[at].score.0))
+        !top.is_full(self.0.len()) || self.worst(mode).is_some_and(|at| mode.is_better(score, self.0[at].score))
     }
 
     /// Takes the worst one out if there is no free place.
@@ -56,7 +56,7 @@ impl Kept {
 
     /// Adds a checkpoint. NaN counts as the worst of all scores, so that any number replaces it.
     pub(super) fn insert(&mut self, mode: Mode, path: PathBuf, score: f64) {
-        let score = Number(if score.is_nan() { mode.worst() } else { score });
+        let score = if score.is_nan() { mode.worst() } else { score };
         match self.0.iter_mut().find(|one| one.path == path) {
             Some(overwritten) => overwritten.score = score,
             None => self.0.push(One { path, score }),
@@ -77,19 +77,19 @@ impl Kept {
 
     /// The best one; of equal ones the oldest.
     pub(super) fn best(&self, mode: Mode) -> Option<(&Path, f64)> {
-        let better = |best: &'_ One, one: &'_ One| mode.is_better(one.score.0, best.score.0);
+        let better = |best: &'_ One, one: &'_ One| mode.is_better(one.score, best.score);
         let best = self.0.iter().reduce(|best, one| if better(best, one) { one } else { best })?;
-        Some((&best.path, best.score.0))
+        Some((&best.path, best.score))
     }
 
     /// All of them.
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&Path, f64)> {
-        self.0.iter().map(|one| (one.path.as_path(), one.score.0))
+        self.0.iter().map(|one| (one.path.as_path(), one.score))
     }
 
     /// Of equal ones the oldest.
     fn worst(&self, mode: Mode) -> Option<usize> {
-        (0..self.0.len()).reduce(|worst, at| if mode.is_better(self.0[worst].score.0, self.0[at].score.0) { at } else { worst })
+        (0..self.0.len()).reduce(|worst, at| if mode.is_better(self.0[worst].score, self.0[at].score) { at } else { worst })
     }
 }
 

@@ -6,6 +6,7 @@ use burn::{
     module::{ModuleVisitor, Param, ParamId},
     tensor::{Bool, DType, Int, Tensor},
 };
+use stormfire_module::trained::is_trained;
 
 /// A field or element somewhere below the module.
 #[derive(Debug, Default)]
@@ -75,7 +76,7 @@ impl ModuleVisitor for Walk {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let bytes = if param.is_initialized() { param.base().dtype().size() } else { DType::F32.size() };
-        self.count(param.id, param.lazy_shape().as_slice(), bytes, is_trainable(param));
+        self.count(param.id, param.lazy_shape().as_slice(), bytes, is_trained(param));
     }
 
     fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
@@ -87,18 +88,4 @@ impl ModuleVisitor for Walk {
         let bytes = if param.is_initialized() { param.base().dtype().size() } else { 1 };
         self.count(param.id, param.lazy_shape().as_slice(), bytes, false);
     }
-}
-
-/// Whether a parameter gets gradients in training.
-///
-/// `Param::is_require_grad` initializes the parameter, and is false on a device without autodiff. A stand-in of one
-/// element takes over the parameter's setting without either.
-fn is_trainable<const D: usize>(param: &Param<Tensor<D>>) -> bool {
-    use burn::module::Module;
-    let stand_in = if param.is_initialized() {
-        param.clone()
-    } else {
-        param.clone().transform_for_load(Tensor::zeros([1; D], &param.lazy_device()), param.id)
-    };
-    stand_in.train().is_require_grad()
 }

@@ -153,7 +153,7 @@ fn damage_in_a_tensor_is_told_from_other_faults() {
 /// A header with these entries, our metadata before them and the checksum's entry after `end` bytes.
 fn header(version: u32, entries: &str, end: usize) -> String {
     let checksum = format!(r#""stormfire/checksum":{{"dtype":"U8","shape":[16],"data_offsets":[{end},{}]}}"#, end + 16);
-    format!(r#"{{"__metadata__":{{"stormfire":"{{\"format_version\":{version}}}"}},{entries}{checksum}}}"#)
+    format!(r#"{{"__metadata__":{{"stormfire":"{{\"format_version\":{version},\"weights_only\":true}}"}},{entries}{checksum}}}"#)
 }
 
 #[test]
@@ -222,13 +222,66 @@ fn other_faults_of_a_forged_file() {
         assert_eq!(error.to_string(), format!("`a.ckpt` has the format version {version}, and this Stormfire reads version 1"));
         assert!(error.hint().unwrap().contains(hint));
     }
-    let without_checksum =
-        r#"{"__metadata__":{"stormfire":"{\"format_version\":1}"},"a":{"dtype":"U8","shape":[16],"data_offsets":[0,16]}}"#;
+    let without_checksum = r#"{"__metadata__":{"stormfire":"{\"format_version\":1,\"weights_only\":true}"},"a":{"dtype":"U8","shape":[16],"data_offsets":[0,16]}}"#;
     assert!(read(&forged(without_checksum, &[])).unwrap_err().to_string().contains("no checksum"));
     for metadata in ["", r#""__metadata__":{"format":"pt"},"#] {
         let header = format!(r#"{{{metadata}"w":{{"dtype":"U8","shape":[16],"data_offsets":[0,16]}}}}"#);
         let error = read(&forged(&header, &[])).unwrap_err();
         assert!(matches!(error, Error::Foreign { .. }) && error.hint().unwrap().contains("load_weights"), "{error}");
+    }
+}
+
+/// A manifest with these fields put in or, where they are `null`, taken out.
+fn changed(fields: &serde_json::Value) -> Vec<u8> {
+    let mut json = serde_json::to_value(Manifest { optimizers: json!([]), loops: json!({}), log: json!({}), ..manifest() }).unwrap();
+    let object = json.as_object_mut().unwrap();
+    for (name, value) in fields.as_object().unwrap() {
+        object.insert(name.clone(), value.clone());
+        object.retain(|_, kept| *kept != json!("gone"));
+    }
+    let text = serde_json::to_string(&json.to_string()).unwrap();
+    let checksum = r#""stormfire/checksum":{"dtype":"U8","shape":[16],"data_offsets":[0,16]}"#;
+    forged(&format!(r#"{{"__metadata__":{{"stormfire":{text}}},{checksum}}}"#), &[])
+}
+
+#[test]
+fn a_manifest_that_cannot_be_is_refused_by_name() {
+    let most = 1_u64 << 53;
+    let scheduler = json!([{ "schedule": { "scheduler": { "before_last_step": { "0.current_iter": u64::MAX }, "looks": 0 } } }]);
+    let allowed = [
+        json!({}),
+        json!({ "progress": { "global_step": most } }),
+        json!({ "seed": u64::MAX, "extra": { "hash": u64::MAX } }),
+        json!({ "optimizers": scheduler }),
+    ];
+    for fields in allowed {
+        assert!(read(&changed(&fields)).is_ok(), "{fields}");
+    }
+    let refused = [
+        (json!({ "progress": { "global_step": most + 1 } }), "`progress.global_step` is 9007199254740993"),
+        (json!({ "progress": { "batches": u64::MAX - 1 } }), "`progress.batches` is 18446744073709551614"),
+        (json!({ "loops": { "evaluated": [3, u64::MAX] } }), "`loops.evaluated[1]` is 18446744073709551615"),
+        (json!({ "optimizers": [{ "steps": u64::MAX }] }), "`optimizers[0].steps`"),
+        (json!({ "unfinished_epoch": { "progress": { "epoch": u64::MAX } } }), "`unfinished_epoch.progress.epoch`"),
+        (json!({ "progress": "gone", "callbacks": "gone" }), "not that of a whole run: it lacks `progress`, `callbacks`"),
+        (json!({ "log": "gone" }), "it lacks `log`"),
+    ];
+    for (fields, part) in refused {
+        let error = read(&changed(&fields)).unwrap_err();
+        assert!(matches!(error, Error::Malformed { .. }) && error.to_string().contains(part), "{error}");
+    }
+    assert!(read(&changed(&json!({ "weights_only": true, "log": "gone", "callbacks": "gone" }))).is_ok());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_no_file_and_nobody_waits_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe.ckpt");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let errors = [Checkpoint::read(&path).err(), verify(&path).err(), crate::WeightsFile::read(&path).err()];
+    for error in errors {
+        assert!(matches!(error, Some(Error::NotACheckpoint { kind: FileKind::Special, .. })), "{error:?}");
     }
 }
 
@@ -266,6 +319,10 @@ fn files_are_read_verified_and_listed() {
     let missing: PathBuf = folder.path().join("none.ckpt");
     assert!(matches!(Checkpoint::read(&missing), Err(Error::NotFound { path }) if path == missing));
     assert!(matches!(verify(folder.path()), Err(Error::NotACheckpoint { kind: FileKind::Folder, .. })));
+    let bools = r#""a":{"dtype":"BOOL","shape":[3],"data_offsets":[0,3]},"#;
+    fs::write(&path, forged(&header(1, bools, 3), &[0, 1, 2])).unwrap();
+    let odd = [verify(&path).err(), crate::inspect(&path).err(), Checkpoint::read(&path).err()];
+    assert!(odd.iter().all(|error| error.as_ref().is_some_and(|e| e.to_string().contains("neither 0 nor 1"))), "{odd:?}");
 }
 
 /// Larger than one piece, at no round size.

@@ -157,6 +157,23 @@ fn a_file_that_is_none_is_refused_with_a_hint() {
     assert!(error.to_string().contains("it cannot be read"), "{error}");
 }
 
+/// One flipped bit in the values of a weight.
+#[test]
+fn a_file_whose_checksums_do_not_hold_is_refused() {
+    let mut bytes = fs_err::read(file("weights.pt")).unwrap();
+    let mut archive = ZipArchive::new(io::Cursor::new(&bytes)).unwrap();
+    let place = |index| {
+        let entry = archive.by_index(index).unwrap();
+        entry.name_raw().ends_with(b"data/0").then(|| entry.data_start().unwrap() as usize)
+    };
+    let at = (0..ZipArchive::new(io::Cursor::new(&bytes)).unwrap().len()).find_map(place).unwrap();
+    bytes[at] ^= 1;
+    let torn = tempfile::NamedTempFile::new().unwrap();
+    fs_err::write(torn.path(), bytes).unwrap();
+    let error = import_pytorch(Net::new(), torn.path(), &ImportOptions::new()).unwrap_err();
+    assert!(error.to_string().contains("it is damaged: `") && error.to_string().contains("data/0`"), "{error}");
+}
+
 #[test]
 fn a_key_that_is_not_there_is_refused_with_those_that_are() {
     let error = |key: &str| import_pytorch(Net::new(), file("lightning.ckpt"), &ImportOptions::new().key(key)).unwrap_err().to_string();

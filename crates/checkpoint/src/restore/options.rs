@@ -21,11 +21,24 @@ pub struct LoadOptions {
     only: Vec<String>,
     except: Vec<String>,
     rename: Vec<(String, String)>,
+    layout: Option<WeightLayout>,
+}
+
+/// How a program lays weights out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WeightLayout {
+    /// As burn, and so as Stormfire's checkpoints.
+    Burn,
+    /// As PyTorch, and so as most files on Hugging Face: the `weight` of a `Linear` is `[outputs, inputs]`, that of burn its transpose;
+    /// normalization layers have `weight` and `bias` instead of `gamma` and `beta`; the variant of an enum is no part of a name; layers
+    /// of a list are counted with those that have no weights. Needs the cargo feature `pytorch`.
+    PyTorch,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { strict: true, adopt_dtype: false, only: Vec::new(), except: Vec::new(), rename: Vec::new() }
+        Self { strict: true, adopt_dtype: false, only: Vec::new(), except: Vec::new(), rename: Vec::new(), layout: None }
     }
 }
 
@@ -65,6 +78,18 @@ impl LoadOptions {
     pub fn rename(mut self, pattern: impl Into<String>, replacement: impl Into<String>) -> Self {
         self.rename.push((pattern.into(), replacement.into()));
         self
+    }
+
+    /// How the weights of the file are laid out. Default: what the file says. A checkpoint of Stormfire and a file of burn are
+    /// [`WeightLayout::Burn`]; a safetensors file with `format: pt` in its metadata, which Hugging Face's programs write, is
+    /// [`WeightLayout::PyTorch`]; a file that says neither is refused until this option tells.
+    pub fn layout(mut self, layout: WeightLayout) -> Self {
+        self.layout = Some(layout);
+        self
+    }
+
+    pub(crate) fn own_layout(&self) -> Option<WeightLayout> {
+        self.layout
     }
 
     pub(super) fn is_strict(&self) -> bool {

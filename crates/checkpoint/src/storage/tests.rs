@@ -53,7 +53,7 @@ fn everything(root: &Path) {
     save(&path, 3);
     assert_eq!((step_of(&path), step_of(&last)), (3, 2));
     write_bytes(&folder.join("list.yaml"), b"a: 1").unwrap();
-    let newest = newest_good(&folder, &path).unwrap();
+    let newest = newest_good(&folder, 0, &path).unwrap();
     assert!(newest.global_step >= 2 && newest.path.starts_with(absolute(&folder).unwrap()), "{newest:?}");
 
     assert_eq!(names(&folder), ["epoch=0-val", "last.ckpt", "link.ckpt", "list.yaml"]);

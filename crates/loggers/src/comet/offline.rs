@@ -9,7 +9,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use super::message::Message;
-use crate::append::{Append, Replacement, replace_json};
+use crate::append::{self, Append, Replacement, replace_json};
 use crate::identity::{now_ms, random_hex};
 use crate::{Error, Result};
 
@@ -48,6 +48,9 @@ impl Folder {
     /// Opens a folder, with what an earlier process has left in it. One that was packed is unpacked.
     pub(super) fn open(path: &Path, experiment: Experiment) -> Result<Self> {
         let archive = archive_of(path);
+        // What a kill has left half written.
+        append::clear_replacements(&archive);
+        append::clear_all_replacements(path);
         if !path.join(EXPERIMENT).exists() && archive.exists() {
             unpack(&archive, path)?;
         }

@@ -21,12 +21,17 @@ struct Position {
     epoch: Option<i64>,
 }
 
+/// The key of the experiment that a position is of.
+pub(super) fn key_of(position: &Value) -> Option<String> {
+    serde_json::from_value(position.clone()).ok().map(|Position { key, .. }| key)
+}
+
 impl CometLogger {
     pub(super) fn take_position(&mut self) -> Result<Value> {
         let (key, offline, epoch) = (self.key.clone(), self.is_offline(), self.epoch);
         let journal = self.begin()?;
         let (at, next_id) = (journal.position()?, journal.next_id());
-        let folder = std::path::absolute(journal.folder())?;
+        let folder = journal.folder().to_owned();
         position::save(&Position { key, folder, offline, at, next_id, epoch })
     }
 
@@ -34,11 +39,11 @@ impl CometLogger {
     pub(super) fn go_back(&mut self, position: Value) -> Result<()> {
         let own = self.base().join(&self.key);
         let Some(Position { key, folder, offline, at, next_id, epoch }) = position::load(position, &own) else { return Ok(()) };
-        let same = self.journal.as_ref().is_some_and(|journal| std::path::absolute(journal.folder()).is_ok_and(|own| own == folder));
+        let same = self.journal.as_ref().is_some_and(|journal| journal.folder() == folder);
         if !same && let Some(journal) = self.journal.take() {
             journal.close()?;
         }
-        self.key = key;
+        (self.key, self.is_waiting) = (key, false);
         // The experiment is there by now, or will be when its archive is sent.
         self.begun = true;
         self.epoch = epoch;

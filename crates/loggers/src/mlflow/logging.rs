@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::address::Place;
 use super::entry::{Entry, Number, RunStatus};
-use super::sink::{self, Sink};
+use super::sink::{self, Settings, Sink};
 use super::{MlflowLogger, keys, media, models};
 use crate::logger::{LONGEST_CALL, prefixed};
 use crate::{
@@ -88,7 +88,8 @@ impl Logger for MlflowLogger {
 
     /// The run's id; its name, or a random text that the tag `stormfire.id` repeats, while the server was not reached.
     fn version(&self) -> String {
-        self.run_id().or_else(|| self.settings.run_name.clone()).unwrap_or_else(|| self.id.clone())
+        let resumed = self.resumed.clone();
+        resumed.or_else(|| self.run_id()).or_else(|| self.settings.run_name.clone()).unwrap_or_else(|| self.id.clone())
     }
 
     /// A server that is away is waited for as long as [`patience`](Self::patience) says.
@@ -104,8 +105,23 @@ impl Logger for MlflowLogger {
         }
     }
 
+    fn another(&self) -> Option<Box<dyn Logger>> {
+        let settings = Settings { existing: None, ..self.settings.clone() };
+        Some(Box::new(Self { settings, prefix: self.prefix.clone(), models: self.models.another(), ..Self::new() }))
+    }
+
+    fn will_resume(&mut self, position: &Value) {
+        if let Ok(Position { sink, .. }) = serde_json::from_value(position.clone()) {
+            self.resumed = match sink {
+                sink::Position::Files(files) => Some(files.run),
+                sink::Position::Server { run, .. } => run.map(|run| run.run_id),
+            };
+        }
+    }
+
     fn open(&mut self) -> Result<()> {
-        self.sink().map(drop)
+        self.settings.fix_place()?;
+        if self.resumed.is_some() { Ok(()) } else { self.sink().map(drop) }
     }
 
     fn log_metrics(&mut self, metrics: &Metrics, step: Option<u64>) -> Result<()> {

@@ -14,6 +14,7 @@ use super::files::{self, FileStore};
 use super::keys::Fitter;
 use super::run::{Known, Note};
 use super::system;
+use crate::absolute::absolute;
 use crate::address::Address;
 use crate::http::{Auth, Client};
 use crate::outbox::{self, Outbox, Route, Sending};
@@ -73,6 +74,15 @@ impl Settings {
 
     fn auth(&self) -> Auth {
         address::auth(&self.auth, &self.address())
+    }
+
+    /// A folder stays where it is, wherever the process goes.
+    pub(super) fn fix_place(&mut self) -> Result<()> {
+        self.save_dir = absolute(&self.save_dir)?;
+        if let Place::Folder(root) = self.place()? {
+            self.uri = Some(Address::new(&absolute(&root)?.to_string_lossy()));
+        }
+        Ok(())
     }
 
     fn note(&self, id: &str, server: &str, fitter: &mut Fitter) -> Note {

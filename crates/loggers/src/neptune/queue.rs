@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::operation::{Element, Operation};
-use crate::append::{Append, Replacement};
+use crate::append::{self, Append, Replacement};
 use crate::identity::{now_ms, now_s, random_hex, random_id};
 use crate::{Error, Result, names};
 
@@ -64,6 +64,7 @@ impl Queue {
         if fs_err::metadata(folder.join(file)).map_or(0, |metadata| metadata.len()) < *length {
             return Ok(None);
         }
+        append::clear_all_replacements(folder);
         let keep = number_of(file).unwrap_or(0);
         for (number, path) in files(folder)? {
             if number > keep {
@@ -133,7 +134,7 @@ impl Queue {
         self.flush()?;
         self.file.sync()?;
         let file = self.file.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Position { folder: std::path::absolute(&self.folder)?, file, length: self.file.end(), version: self.version })
+        Ok(Position { folder: self.folder.clone(), file, length: self.file.end(), version: self.version })
     }
 
     /// Removes the folder of a run of which nothing was told.

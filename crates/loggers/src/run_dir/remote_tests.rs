@@ -11,7 +11,8 @@ const EXPERIMENT: &str = "exp";
 
 /// As `RunDir::new` with a URL, but with another folder on the disk for each machine.
 fn run_dir(machine: &Path, url: &str, interval: Duration) -> RunDir {
-    RunDir::build(machine.to_owned(), Some(url.into()), interval, EXPERIMENT.to_owned(), None)
+    let run = RunDir::new(url).with_name(EXPERIMENT);
+    Inner { save_dir: machine.to_owned(), upload_every: interval, ..run.settings() }.into()
 }
 
 const NEVER: Duration = Duration::from_hours(1);

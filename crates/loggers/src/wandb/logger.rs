@@ -12,6 +12,7 @@ use super::media::{self, Media};
 use super::settings::Mode;
 use super::sink::Sink;
 use super::{Position, WandbLogger};
+use crate::absolute::absolute;
 use crate::identity::now_s;
 use crate::logger::LONGEST_CALL;
 use crate::{
@@ -44,8 +45,24 @@ impl Logger for WandbLogger {
         self.sink.as_ref()?.dir()
     }
 
+    fn another(&self) -> Option<Box<dyn Logger>> {
+        let mut another = Self::from_settings(self.settings.another());
+        another.rows = self.rows.another();
+        another.models = self.models.another();
+        Some(Box::new(another))
+    }
+
+    fn will_resume(&mut self, position: &Value) {
+        if let Some(id) = position["id"].as_str()
+            && !self.settings.id_is_given
+        {
+            id.clone_into(&mut self.settings.id);
+        }
+    }
+
     /// Looks whether there is a key, or a place for the folder. The run itself is made with the first value.
     fn open(&mut self) -> Result<()> {
+        self.settings.save_dir = absolute(&self.settings.save_dir)?;
         self.settings.check_id()?;
         match self.settings.mode {
             Mode::Online => self.settings.key().map(drop),

@@ -55,9 +55,7 @@ impl Offline {
     /// Makes the folder `wandb/offline-run-DATE_TIME-ID` below the `save_dir`.
     pub(super) fn create(settings: &Settings, started: f64) -> Result<Self> {
         let root = settings.save_dir.join("wandb");
-        let name = format!("offline-run-{}-{}", clock::folder_stamp(started), settings.id);
-        // Positions must mean the same folder from wherever the run is continued.
-        let dir = std::path::absolute(root.join(&name))?;
+        let (dir, name) = make_folder(&root, started, &settings.id)?;
         fs_err::create_dir_all(dir.join("files"))?;
         fs_err::create_dir_all(dir.join("logs"))?;
         let path = dir.join(format!("run-{}.wandb", settings.id));
@@ -283,6 +281,21 @@ fn nested(items: &Items) -> Vec<Item> {
 
 fn timestamp(seconds: f64) -> proto::Timestamp {
     proto::Timestamp { seconds: seconds.floor() as i64, nanos: ((seconds - seconds.floor()) * 1e9) as i32 }
+}
+
+/// Makes `offline-run-DATE_TIME-ID`. A run of the same id may have begun in this very second: then the time is a later one.
+fn make_folder(root: &Path, started: f64, id: &str) -> Result<(PathBuf, String)> {
+    fs_err::create_dir_all(root)?;
+    let mut later = 0.0;
+    loop {
+        let name = format!("offline-run-{}-{id}", clock::folder_stamp(started + later));
+        match fs_err::create_dir(root.join(&name)) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => later += 1.0,
+            Err(error) => return Err(error.into()),
+            // Positions must mean the same folder from wherever the run is continued.
+            Ok(()) => return Ok((std::path::absolute(root.join(&name))?, name)),
+        }
+    }
 }
 
 /// `latest-run`, as W&B has it; where there are no links, there is none.

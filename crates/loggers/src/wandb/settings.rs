@@ -51,6 +51,9 @@ pub(crate) struct Settings {
     /// The id was given, so the run may exist already.
     #[serde(skip)]
     pub(super) id_is_given: bool,
+    /// A further run of this logger: the id that was given is that of the first.
+    #[serde(skip)]
+    pub(super) runs: u32,
     #[serde(skip)]
     pub(super) save_dir: PathBuf,
     #[serde(skip)]
@@ -92,6 +95,7 @@ impl Settings {
             id: id.unwrap_or_else(|| random_id(8)),
             host: identity::host(),
             program: clock::program(),
+            runs: 1,
             save_dir: get("WANDB_DIR").map_or_else(|| PathBuf::from("."), PathBuf::from),
             prefix: String::new(),
             strict: false,
@@ -99,6 +103,14 @@ impl Settings {
             patience: Duration::from_secs(30),
             limit: outbox::LIMIT,
         }
+    }
+
+    /// Those of a further run: an id that was given gets a number, `first-2`.
+    pub(super) fn another(&self) -> Self {
+        let runs = self.runs + 1;
+        let given = self.id.strip_suffix(&format!("-{}", self.runs)).unwrap_or(&self.id);
+        let id = if self.id_is_given { format!("{given}-{runs}") } else { random_id(8) };
+        Self { id, runs, ..self.clone() }
     }
 
     /// # Errors

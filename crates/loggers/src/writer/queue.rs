@@ -79,6 +79,15 @@ impl Queue {
         drop(self.add(job, true));
     }
 
+    /// The same, without what was to go in front of it.
+    pub(super) fn push_aside(&self, job: Job) {
+        let mut state = self.lock();
+        state.jobs.push(job);
+        state.urgent = true;
+        state.asleep = false;
+        self.work.notify_one();
+    }
+
     fn add(&self, job: Job, urgent: bool) -> MutexGuard<'_, State> {
         let mut state = self.lock();
         if state.jobs.len() >= QUEUE_CAPACITY {

@@ -8,7 +8,7 @@ use burn::{
     tensor::{DType, Tensor},
 };
 
-use super::{AnyRank, Change, OnGradient, walk};
+use super::{AnyRank, OnGradient, change, walk};
 use crate::read::Scalar;
 
 /// Division by a number. A half float would hold neither a large one nor the exact quotient.
@@ -50,7 +50,7 @@ pub fn accumulate<M: Module>(sum: &mut GradientsParams, more: GradientsParams, m
 
 /// Divides each gradient. Reads nothing from the device.
 pub(crate) fn divide<M: Module>(gradients: &mut GradientsParams, module: &M, divisor: &Scalar) {
-    walk(module, Change { gradients, change: Divide(divisor) });
+    change(gradients, module, Divide(divisor));
 }
 
 /// The gradients of some parameters, all if not said, as further handles.

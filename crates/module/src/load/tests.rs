@@ -6,7 +6,7 @@ use burn::{
     tensor::TensorData,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use stormfire_checkpoint::{Manifest, WeightsError, write};
 use tempfile::TempDir;
 

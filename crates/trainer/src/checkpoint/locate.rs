@@ -1,14 +1,16 @@
 //! Which file a `ckpt_path` means.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use stormfire_callbacks::{ModelCheckpoint, OnExceptionCheckpoint};
 use stormfire_checkpoint::{
-    Checkpoint, Manifest,
-    storage::{self, Entry},
+    Checkpoint, Manifest, neighbourhood, newest_good,
+    storage::{self, identity},
     verify,
 };
-use stormfire_loggers::DEFAULT_NAME;
 use stormfire_module::{Callback, Error, LightningModule, Result};
 
 /// A checkpoint to continue or to load from.
@@ -16,8 +18,10 @@ use stormfire_module::{Callback, Error, LightningModule, Result};
 pub enum CkptPath {
     /// This file, or what is behind this URL.
     Path(PathBuf),
-    /// `"last"`: the newest good checkpoint of this run's folders: those of the Trainer's `ModelCheckpoint`s and `OnExceptionCheckpoint`s, and those of
-    /// all versions in `default_root_dir`. A fit without any begins anew, with a warning.
+    /// `"last"`: the newest good checkpoint of the folders in which this Trainer has its own: those of its `ModelCheckpoint`s and
+    /// `OnExceptionCheckpoint`s, all versions of its loggers, and `default_root_dir`. Of one run it is the one that is furthest
+    /// since the run was last continued; of several runs, that of the one that saved last. A fit without any begins anew, with
+    /// a warning.
     Last,
     /// `"best"`: the best by the monitored metric of the first `ModelCheckpoint` that has one, in this Trainer or in the
     /// newest checkpoint.
@@ -35,93 +39,174 @@ impl<P: Into<PathBuf>> From<P> for CkptPath {
     }
 }
 
-/// The file; `None` if `"last"` finds none.
-pub(crate) fn locate<M: LightningModule>(
-    wanted: &CkptPath,
-    default_root_dir: &Path,
-    callbacks: &[Box<dyn Callback<M>>],
-) -> Result<Option<PathBuf>> {
-    let last = || newest(&folders(default_root_dir, callbacks)?);
-    match wanted {
-        CkptPath::Path(path) => Ok(Some(path.clone())),
-        CkptPath::Last => {
-            let found = last()?.map(|(path, _)| path);
-            if let Some(path) = &found {
-                tracing::info!("`ckpt_path(\"last\")` is `{}`", path.display());
-            } else {
-                tracing::warn!("`ckpt_path(\"last\")`: there is no checkpoint yet, so this run begins without one");
-            }
-            Ok(found)
+/// Where the checkpoints of a Trainer may be: folders, each with the number of levels below it.
+pub(crate) struct Places(Vec<(PathBuf, usize)>);
+
+impl Places {
+    /// Those of callbacks, of these folders of runs, and of the root.
+    pub(crate) fn of<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>], runs: &[PathBuf], root: &Path) -> Result<Self> {
+        let root = storage::absolute(root)?;
+        let runs: Vec<PathBuf> = runs.iter().chain([&root]).cloned().collect();
+        let mut places = ModelCheckpoint::new().places(&runs)?;
+        for callback in of_type::<ModelCheckpoint, M>(callbacks) {
+            places.extend(callback.places(&runs)?);
         }
-        CkptPath::Best => {
-            let here = model_checkpoints(callbacks).find_map(|callback| callback.best_model_path().map(PathBuf::from));
-            let best = match here {
-                Some(best) => Some(best),
-                None => last()?.and_then(|(_, manifest)| best_of(&manifest)),
-            };
-            if let Some(path) = &best {
-                tracing::info!("`ckpt_path(\"best\")` is `{}`", path.display());
-            }
-            best.map(Some).ok_or_else(|| {
-                Error::config(
-                    "ckpt_path",
-                    "there is no best checkpoint",
-                    "fit with a `ModelCheckpoint` that monitors a metric first, or give the path of a file",
-                )
-            })
+        for callback in of_type::<OnExceptionCheckpoint, M>(callbacks) {
+            places.push((callback.folder()?, 0));
         }
+        // Each folder once, as deep as anybody goes.
+        places.sort_by(|a, b| (&a.0, b.1).cmp(&(&b.0, a.1)));
+        places.dedup_by(|a, b| a.0 == b.0);
+        Ok(Self(places))
+    }
+
+    /// The file; `None` if `"last"` finds none.
+    pub(crate) fn locate<M: LightningModule>(&self, wanted: &CkptPath, callbacks: &[Box<dyn Callback<M>>]) -> Result<Option<PathBuf>> {
+        match wanted {
+            CkptPath::Path(path) => Ok(Some(path.clone())),
+            CkptPath::Last => {
+                let found = self.newest()?.map(|(path, _)| path);
+                if let Some(path) = &found {
+                    tracing::info!("`ckpt_path(\"last\")` is `{}`", path.display());
+                } else {
+                    let folders = self.0.iter().map(|(folder, _)| format!("`{}`", folder.display())).collect::<Vec<_>>().join(", ");
+                    tracing::warn!(
+                        "`ckpt_path(\"last\")`: there is no checkpoint yet, so this run begins without one; looked in {folders}"
+                    );
+                }
+                Ok(found)
+            }
+            CkptPath::Best => {
+                let best = match best_here(callbacks) {
+                    Some(best) => Some(best),
+                    None => self.newest()?.and_then(|(_, manifest)| best_of(&manifest)),
+                };
+                if let Some(path) = &best {
+                    tracing::info!("`ckpt_path(\"best\")` is `{}`", path.display());
+                }
+                best.map(Some).ok_or_else(|| {
+                    Error::config(
+                        "ckpt_path",
+                        "there is no best checkpoint",
+                        "fit with a `ModelCheckpoint` that monitors a metric first, or give the path of a file",
+                    )
+                })
+            }
+        }
+    }
+
+    /// The newest good checkpoint among those that belong to a file.
+    pub(crate) fn beside(&self, path: &Path) -> Option<PathBuf> {
+        let absolute = storage::absolute(path).unwrap_or_else(|_| path.into());
+        let ours = self.0.iter().filter(|(folder, _)| absolute.starts_with(folder));
+        let ours = ours.max_by_key(|(folder, _)| folder.as_os_str().len()).map(|(folder, depth)| {
+            let own = absolute.strip_prefix(folder).map_or(0, |below| below.components().count().saturating_sub(1));
+            (folder.as_path(), own.max(*depth))
+        });
+        let (folder, depth) = ours.unwrap_or_else(|| neighbourhood(&absolute));
+        newest_good(folder, depth, path).map(|found| found.path)
+    }
+
+    /// How often the run of a checkpoint was continued until now, as far as its files here tell.
+    pub(crate) fn restarts(&self, of: &Manifest, path: &Path) -> u64 {
+        let (beside, depth) = neighbourhood(path);
+        let beside = [(beside.to_path_buf(), depth)];
+        let places = self.0.iter().chain(&beside).filter(|(folder, _)| !storage::is_url(folder));
+        let files = places.flat_map(|(folder, depth)| storage::checkpoints(folder, *depth).unwrap_or_default());
+        let manifests = files.filter_map(|file| Checkpoint::read_manifest(&file.path).ok());
+        manifests.filter(|manifest| manifest.run_id == of.run_id).map(|manifest| manifest.restarts).max().unwrap_or(0).max(of.restarts)
+    }
+
+    /// The newest checkpoint that is whole.
+    fn newest(&self) -> Result<Option<(PathBuf, Manifest)>> {
+        let mut found = HashMap::new();
+        for (folder, depth) in &self.0 {
+            let files = storage::checkpoints(folder, *depth)?;
+            found.extend(files.into_iter().filter_map(|file| Some((file.path.clone(), Checkpoint::read_manifest(&file.path).ok()?))));
+        }
+        let found: Vec<_> = found.into_iter().filter(|(_, manifest)| !manifest.weights_only).collect();
+        let is_whole = |path: &Path| match verify(path) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!("passed over: {error}");
+                false
+            }
+        };
+        // A store shows no half objects, and reading all of one only to see it verified takes as long as reading it.
+        Ok(newest_first(found).into_iter().find(|(path, _)| storage::is_url(path) || is_whole(path)))
     }
 }
 
-fn model_checkpoints<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> impl Iterator<Item = &ModelCheckpoint> {
-    of_type(callbacks)
+/// The checkpoints of one run by how far they are; the runs by when they saved what is furthest. Of two names of one file the
+/// file itself comes first.
+fn newest_first(found: Vec<(PathBuf, Manifest)>) -> Vec<(PathBuf, Manifest)> {
+    let mut runs: Vec<Vec<(PathBuf, Manifest)>> = Vec::new();
+    for one in found {
+        // A file without a run is one of its own.
+        match runs.iter_mut().find(|run| !one.1.run_id.is_empty() && run[0].1.run_id == one.1.run_id) {
+            Some(run) => run.push(one),
+            None => runs.push(vec![one]),
+        }
+    }
+    for run in &mut runs {
+        let order = |(path, manifest): &(PathBuf, Manifest)| (manifest.order_in_run(), identity(path) == *path, path.clone());
+        run.sort_by_key(|one| std::cmp::Reverse(order(one)));
+    }
+    // The texts of moments in UTC sort as the moments do.
+    runs.sort_by(|a, b| b[0].1.saved_at.cmp(&a[0].1.saved_at));
+    runs.into_iter().flatten().collect()
 }
 
 fn of_type<C: 'static, M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> impl Iterator<Item = &C> {
     callbacks.iter().filter_map(|callback| (callback.as_ref() as &dyn std::any::Any).downcast_ref::<C>())
 }
 
+/// The best checkpoint of the first callback that monitors a metric; without one, the newest of the first that has any.
+fn best_here<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> Option<PathBuf> {
+    let path = |callback: &ModelCheckpoint| callback.best_model_path().map(PathBuf::from);
+    let monitored = of_type::<ModelCheckpoint, M>(callbacks).filter(|callback| callback.best_model_score().is_some()).find_map(path);
+    monitored.or_else(|| of_type::<ModelCheckpoint, M>(callbacks).find_map(path))
+}
+
+/// The same, from what a checkpoint holds of the callbacks.
 fn best_of(manifest: &Manifest) -> Option<PathBuf> {
-    let states = manifest.callbacks.iter().filter(|(key, _)| key.starts_with("ModelCheckpoint"));
-    states.filter_map(|(_, state)| state["best_model_path"].as_str()).map(PathBuf::from).next()
+    let states = || manifest.callbacks.iter().filter(|(key, _)| key.starts_with("ModelCheckpoint")).map(|(_, state)| state);
+    let path = |state: &serde_json::Value| state["best_model_path"].as_str().map(PathBuf::from);
+    let monitored = states().filter(|state| !state["best_model_score"].is_null()).find_map(path);
+    monitored.or_else(|| states().find_map(path))
 }
 
-/// Where checkpoints of this Trainer may be.
-fn folders<M: LightningModule>(default_root_dir: &Path, callbacks: &[Box<dyn Callback<M>>]) -> Result<Vec<PathBuf>> {
-    let mut folders: Vec<PathBuf> = model_checkpoints(callbacks).filter_map(|callback| callback.folder().map(PathBuf::from)).collect();
-    folders.extend(of_type::<OnExceptionCheckpoint, M>(callbacks).map(|callback| callback.folder().to_path_buf()));
-    folders.push(default_root_dir.join("checkpoints"));
-    let versions = entries(&default_root_dir.join(DEFAULT_NAME))?.into_iter();
-    folders.extend(versions.map(|version| version.path.join("checkpoints")));
-    Ok(folders)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// What lies in a folder. A store that does not answer is not taken for an empty one: a fit would begin anew.
-fn entries(folder: &Path) -> Result<Vec<Entry>> {
-    match storage::list(folder) {
-        Err(error) if storage::is_url(folder) => Err(error.into()),
-        listed => Ok(listed.unwrap_or_default()),
+    fn manifest(run: &str, restarts: u64, batches: u64, saved_at: &str) -> Manifest {
+        let progress = serde_json::json!({ "batches": batches, "global_step": batches, "epoch": 0 });
+        Manifest { run_id: run.into(), restarts, saved_at: saved_at.into(), progress, ..Manifest::default() }
     }
-}
 
-/// The checkpoint that was saved last and is whole.
-fn newest(folders: &[PathBuf]) -> Result<Option<(PathBuf, Manifest)>> {
-    let mut files = Vec::new();
-    for folder in folders {
-        files.extend(entries(folder)?.into_iter().filter(Entry::is_checkpoint));
+    fn order(found: &[(&str, Manifest)]) -> Vec<String> {
+        let found = found.iter().map(|(path, manifest)| (PathBuf::from(path), manifest.clone())).collect();
+        newest_first(found).into_iter().map(|(path, _)| path.display().to_string()).collect()
     }
-    let mut found: Vec<_> = files.into_iter().filter_map(|file| Some((Checkpoint::read_manifest(&file.path).ok()?, file.path))).collect();
-    found.retain(|(manifest, _)| !manifest.weights_only);
-    // The texts of moments in UTC sort as the moments do.
-    found.sort_by(|(a, _), (b, _)| (&b.saved_at, b.global_step()).cmp(&(&a.saved_at, a.global_step())));
-    let is_whole = |path: &Path| match verify(path) {
-        Ok(()) => true,
-        Err(error) => {
-            tracing::warn!("passed over: {error}");
-            false
-        }
-    };
-    // A store shows no half objects, and reading all of one only to see it verified takes as long as reading it.
-    let good = found.into_iter().find(|(_, path)| storage::is_url(path) || is_whole(path));
-    Ok(good.map(|(manifest, path)| (path, manifest)))
+
+    #[test]
+    fn a_clock_that_was_ahead_does_not_decide_within_a_run() {
+        let found = [
+            ("ahead", manifest("a", 0, 4, "2099-01-01T00:00:00Z")),
+            ("later", manifest("a", 0, 8, "2026-01-01T00:00:00Z")),
+            ("other", manifest("b", 0, 2, "2026-01-02T00:00:00Z")),
+        ];
+        assert_eq!(order(&found), ["other", "later", "ahead"]);
+    }
+
+    #[test]
+    fn what_a_run_left_before_it_went_back_is_not_its_newest() {
+        let found = [
+            ("far", manifest("a", 0, 12, "2026-01-01T00:00:12Z")),
+            ("back", manifest("a", 1, 6, "2026-01-01T00:00:06Z")),
+            ("back and on", manifest("a", 1, 8, "2026-01-01T00:00:05Z")),
+        ];
+        assert_eq!(order(&found), ["back and on", "back", "far"]);
+    }
 }

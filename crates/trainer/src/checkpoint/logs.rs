@@ -1,13 +1,24 @@
 //! The logs of a run that continues: which loggers go on in the old files, and from where.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
+use serde_json::Value;
 use stormfire_checkpoint::storage;
-use stormfire_loggers::{Background, Error as LoggerError, RunDir, remote_folder};
+use stormfire_loggers::{Background, Error as LoggerError, Logger, RunDir, remote_folder};
 use stormfire_module::Result;
 
 use super::Resume;
 use crate::saved_log::SavedLog;
+
+/// What a logger that is not open yet has to do with the run that continues.
+pub(crate) enum Part {
+    /// It goes on from this position.
+    Continues(Value),
+    /// It begins a log of its own.
+    New,
+    /// Only its version will tell.
+    Unknown,
+}
 
 impl Resume {
     fn logs(&self) -> Vec<SavedLog> {
@@ -19,46 +30,129 @@ impl Resume {
     fn is_folder_of(&self, log: &SavedLog, folder: &Path) -> bool {
         // What lies in a store is brought to another folder on each machine.
         if let Some(url) = remote_folder(folder) {
-            return log.log_dir.as_deref().and_then(remote_folder) == Some(url);
+            return log.log_dir.as_deref().and_then(remote_folder).is_some_and(|old| old.starts_with(url));
         }
         let folder = storage::identity(folder);
-        log.log_dir.as_ref() == Some(&folder) || storage::identity(self.path()).starts_with(&folder)
+        // A logger may have its files in a folder below.
+        log.log_dir.as_ref().is_some_and(|old| old.starts_with(&folder)) || storage::identity(self.path()).starts_with(&folder)
     }
 
-    /// The folder of the run's default loggers, if it is where `new` would make another one.
-    pub(crate) fn run_dir(&self, new: &RunDir) -> Result<Option<RunDir>> {
-        let Some(log) = self.logs().into_iter().find(|log| log.name == new.name()) else { return Ok(None) };
-        let old = match new.clone().resume(&log.version) {
-            Ok(old) => old,
+    /// Takes loggers that are not open yet back to the run of the checkpoint: those in a [`RunDir`] to the folder that it has
+    /// there, the others to what their position says.
+    pub(crate) fn take_back(&self, loggers: &mut [Box<dyn Logger>]) -> Result<Vec<Part>> {
+        let logs = self.logs();
+        let mut runs = self.find_runs(&logs, loggers)?;
+        let mut used = BTreeSet::new();
+        let mut parts = Vec::new();
+        for logger in loggers {
+            let kind = logger.kind();
+            let in_folder = logger.run_dir_mut().is_some_and(|dir| !dir.has_folder() || runs.iter().any(|run| run.dir.is_same(dir)));
+            let found = if in_folder {
+                let run = logger.run_dir_mut().and_then(|dir| runs.iter_mut().find(|run| run.dir.is_same(dir)));
+                run.and_then(|run| run.version.clone()).and_then(|version| {
+                    let is_its = |log: &SavedLog| log.kind == kind && log.name == logger.name() && log.version == version;
+                    (0..logs.len()).find(|index| !used.contains(index) && is_its(&logs[*index]))
+                })
+            } else if logger.position_names_run() {
+                (0..logs.len()).find(|index| !used.contains(index) && logs[*index].kind == kind && logs[*index].name == logger.name())
+            } else {
+                parts.push(Part::Unknown);
+                continue;
+            };
+            parts.push(match found {
+                Some(index) => {
+                    used.insert(index);
+                    let position = logs[index].position.clone();
+                    logger.will_resume(&position);
+                    Part::Continues(position)
+                }
+                None => Part::New,
+            });
+        }
+        Ok(parts)
+    }
+
+    /// Finds the folders of the run's loggers again, and lets the loggers that would begin new ones there go on in them.
+    fn find_runs(&self, logs: &[SavedLog], loggers: &mut [Box<dyn Logger>]) -> Result<Vec<FoundRun>> {
+        let mut runs: Vec<FoundRun> = Vec::new();
+        for logger in loggers {
+            let kind = logger.kind();
+            let Some(dir) = logger.run_dir_mut().filter(|dir| !dir.has_folder()) else { continue };
+            match runs.iter_mut().find(|run| run.dir.is_same(dir)) {
+                Some(run) => run.kinds.push(kind),
+                None => runs.push(FoundRun { dir: dir.clone(), kinds: vec![kind], version: None }),
+            }
+        }
+        let mut taken: Vec<(String, String)> = Vec::new();
+        for run in &mut runs {
+            let is_possible = |log: &&SavedLog| {
+                let is_taken = taken.iter().any(|(name, version)| (name, version) == (&log.name, &log.version));
+                log.name == run.dir.name() && log.log_dir.is_some() && run.dir.may_be(&log.version) && !is_taken
+            };
+            let possible: Vec<&SavedLog> = logs.iter().filter(is_possible).collect();
+            // One logger more does not make it another run.
+            let of_kind = possible.iter().find(|log| run.kinds.contains(&log.kind.as_str()));
+            let Some(log) = of_kind.or_else(|| possible.first()) else {
+                if let Some(old) = logs.iter().find(|log| run.kinds.contains(&log.kind.as_str())).and_then(|log| log.log_dir.as_ref()) {
+                    let root = run.dir.root_dir();
+                    tracing::warn!("the checkpoint's run logged to `{}`: a new version begins in `{}`", old.display(), root.display());
+                }
+                continue;
+            };
+            if self.go_on(&run.dir, log)? {
+                taken.push((log.name.clone(), log.version.clone()));
+                run.version = Some(log.version.clone());
+            }
+        }
+        Ok(runs)
+    }
+
+    /// Lets a run go on in the folder of a log, unless that is gone or another run's.
+    fn go_on(&self, dir: &RunDir, log: &SavedLog) -> Result<bool> {
+        let folder = dir.folder_of(&log.version)?;
+        let is_ours = self.is_folder_of(log, &folder);
+        if !is_ours && folder.is_dir() {
+            tracing::warn!("`{}` is another run than the checkpoint's: a new version begins", folder.display());
+            return Ok(false);
+        }
+        let found = if is_ours { dir.go_on(&log.version) } else { Err(LoggerError::RunGone { folder }) };
+        match found {
+            Ok(()) => Ok(true),
             Err(LoggerError::RunGone { folder }) => {
                 tracing::warn!("the logs of the checkpoint's run are not in `{}`: a new version begins", folder.display());
-                return Ok(None);
+                Ok(false)
             }
-            Err(error) => return Err(error.into()),
-        };
-        if self.is_folder_of(&log, old.log_dir()?) {
-            return Ok(Some(old));
+            Err(error) => Err(error.into()),
         }
-        tracing::warn!("`{}` is another run than the checkpoint's: a new version begins", old.log_dir()?.display());
-        Ok(None)
     }
 
     /// Lets each logger that records the run of the checkpoint go back to where it was, as soon as there is something to log;
-    /// whether all of them do.
-    pub(crate) fn continue_logs(&self, loggers: &[Background]) -> bool {
+    /// how many do.
+    pub(crate) fn continue_logs(&self, loggers: &[Background], parts: Vec<Part>) -> usize {
         let mut logs = self.logs();
-        let mut all = true;
-        for logger in loggers {
+        let mut continued = 0;
+        for (logger, part) in loggers.iter().zip(parts) {
             let is_it = |log: &SavedLog| {
                 let same_place = logger.log_dir().map_or(log.log_dir.is_none(), |folder| self.is_folder_of(log, folder));
-                log.name == logger.name() && log.version == logger.version() && same_place
+                log.name == logger.name() && log.version == logger.version() && log.kind == logger.kind() && same_place
             };
-            let knows_it = |log: &SavedLog| logger.position_names_run() && log.kind == logger.kind() && log.name == logger.name();
-            match logs.iter().position(is_it).or_else(|| logs.iter().position(knows_it)) {
-                Some(index) => logger.resume(logs.remove(index).position),
-                None => all = false,
+            let position = match part {
+                Part::Continues(position) => Some(position),
+                Part::New => None,
+                Part::Unknown => logs.iter().position(is_it).map(|index| logs.remove(index).position),
+            };
+            if let Some(position) = position {
+                logger.resume(position);
+                continued += 1;
             }
         }
-        all
+        continued
     }
+}
+
+/// A run in a folder, the kinds of loggers that have files in it, and which version of the checkpoint's run it goes on in.
+struct FoundRun {
+    dir: RunDir,
+    kinds: Vec<&'static str>,
+    version: Option<String>,
 }

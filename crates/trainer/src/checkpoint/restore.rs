@@ -7,9 +7,10 @@ use std::{
 
 use burn::{module::Module, tensor::TensorData};
 use serde_json::Value;
-use stormfire_checkpoint::{Checkpoint, LoadOptions, Manifest, ParamPaths, newest_good, restore};
-use stormfire_module::{Callback, Error, Event, LightningModule, Result, moment::Progress, state, window::Accumulated};
+use stormfire_checkpoint::{Checkpoint, LoadOptions, Manifest, NamedTensors, ParamPaths, restore, storage};
+use stormfire_module::{Callback, Error, Event, LightningModule, Result, moment::Progress, state, trained, window::Accumulated};
 
+use super::locate::Places;
 use crate::{
     accelerator::check_default_device, data_facts::DataFacts, engine::Engine, log_state::LogState, loop_state::LoopState,
     run_state::UnfinishedEpoch, training::Training,
@@ -18,28 +19,38 @@ use crate::{
 /// A checkpoint that was read and verified.
 pub(crate) struct Resume {
     path: PathBuf,
+    /// Not of a file.
+    is_in_memory: bool,
     is_named: bool,
+    /// How often the run had been continued when this fit begins.
+    restarts: u64,
     manifest: Manifest,
     tensors: BTreeMap<String, TensorData>,
 }
 
 impl Resume {
     /// Reads a checkpoint, which somebody has named or not. The error for a damaged one names the newest good one beside it.
-    pub(crate) fn read(path: &Path, is_named: bool) -> Result<Self> {
+    pub(crate) fn read(path: &Path, is_named: bool, places: &Places) -> Result<Self> {
         match Checkpoint::read(path) {
             Ok(checkpoint) => {
                 let (manifest, tensors) = checkpoint.into_parts();
-                Ok(Self { path: path.into(), is_named, manifest, tensors })
+                let restarts = places.restarts(&manifest, path);
+                Ok(Self { path: path.into(), is_in_memory: false, is_named, restarts, manifest, tensors })
             }
             Err(error) => {
-                let good = path.parent().and_then(|folder| newest_good(folder, path));
-                let hint = match good {
-                    Some(good) => format!("the newest good checkpoint beside it is `{}`", good.path.display()),
+                let hint = match places.beside(path) {
+                    Some(good) => format!("the newest good checkpoint beside it is `{}`", good.display()),
                     None => error.hint().unwrap_or_default(),
                 };
                 Err(Error::Checkpoint { path: path.into(), reason: error.reason(), hint })
             }
         }
+    }
+
+    /// The state in which the newest fit has ended.
+    pub(crate) fn in_memory(manifest: Manifest, tensors: NamedTensors) -> Self {
+        let (path, restarts) = (PathBuf::from("the newest fit"), manifest.restarts);
+        Self { path, is_in_memory: true, is_named: false, restarts, manifest, tensors: tensors.into_iter().collect() }
     }
 
     /// A fit that trains longer than the one before, by these options and callbacks, takes up the epoch in the middle of which
@@ -86,6 +97,11 @@ impl Resume {
         &self.path
     }
 
+    /// The same, wherever the process goes from here; `None` if there is no file.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        (!self.is_in_memory).then(|| storage::absolute(&self.path).unwrap_or_else(|_| self.path.clone()))
+    }
+
     pub(crate) fn is_named(&self) -> bool {
         self.is_named
     }
@@ -105,12 +121,25 @@ impl Resume {
         Ok(facts)
     }
 
+    /// The state of the data module, if it had one.
+    pub(crate) fn data_module(&self) -> Option<Value> {
+        Some(self.manifest.data_module.clone()).filter(|state| !state.is_null())
+    }
+
     /// Refuses a file that no fit can continue from.
     pub(crate) fn check_is_whole(&self) -> Result<()> {
         if self.manifest.weights_only {
             return Err(self.refuse(
                 "it holds weights only, so a fit cannot continue from it",
                 "start a new fit from its weights with `LightningModule::load_weights`, or save without `save_weights_only`",
+            ));
+        }
+        let missing = self.manifest.missing();
+        if !missing.is_empty() {
+            let missing: Vec<_> = missing.into_iter().map(|name| format!("`{name}`")).collect();
+            return Err(self.refuse(
+                format!("it holds no whole run: it has nothing in {}", missing.join(", ")),
+                "start a new fit from its weights with `LightningModule::load_weights`, or use a checkpoint that a `Trainer` wrote",
             ));
         }
         Ok(())
@@ -139,6 +168,13 @@ impl Resume {
         if !training.optimizers.is_empty() {
             check_default_device()?;
         }
+        if let Some(frozen) = &self.manifest.frozen {
+            let (as_saved, changed) = trained::with_frozen(module.clone(), frozen);
+            *module = as_saved;
+            if !changed.is_empty() {
+                tracing::info!("frozen or trained as in the checkpoint, and not as the module was made: `{}`", changed.join("`, `"));
+            }
+        }
         let paths = ParamPaths::of(module);
         training.unfinished = self.unfinished()?;
         let mut loops = LoopState::default();
@@ -146,9 +182,10 @@ impl Resume {
         training.accumulated = Accumulated::load(&mut self.tensors, module, &loops.window);
         self.manifest.progress = state::save(&progress)?;
         loops.names.finish_after_a_kill(&self.path, &self.manifest, &self.tensors);
-        let Self { manifest, tensors, .. } = self;
+        let Self { manifest, tensors, restarts, .. } = self;
         training.optimizers.load(manifest.optimizers, tensors, &paths)?;
         engine.run.id = manifest.run_id;
+        engine.restarts = restarts + 1;
         engine.seed = engine.config.seed.or(manifest.seed);
         engine.run.progress = progress;
         loops.restore(&mut engine.clock, &mut engine.run);

@@ -1,9 +1,9 @@
 //! The state of a run as it goes into a checkpoint.
 
 use serde_json::Map;
-use stormfire_checkpoint::{Manifest, ParamPaths, Snapshot};
+use stormfire_checkpoint::{Manifest, NamedTensors, ParamPaths, Snapshot};
 use stormfire_loggers::CheckpointInfo;
-use stormfire_module::{Event, LightningModule, Result, moment::Progress, optimizer::OptimizersSnapshot, run::SaveRequest, state};
+use stormfire_module::{Event, LightningModule, Result, moment::Progress, optimizer::OptimizersSnapshot, run::SaveRequest, state, trained};
 
 use crate::{
     accelerator,
@@ -34,7 +34,7 @@ pub(crate) fn write_requested<M: LightningModule>(engine: &mut Engine<M>, module
     let (weights_only, whole): (Vec<_>, Vec<_>) = requests.into_iter().partition(|request| request.weights_only);
     if !whole.is_empty() {
         let names = Names::of(&whole).and_weights(&weights_only);
-        let job = take(engine, module, training, whole, names)?;
+        let job = take(engine, module, training, None, whole, names)?;
         engine.checkpoints.submit(job)?;
     }
     if !weights_only.is_empty() {
@@ -48,6 +48,38 @@ pub(crate) fn write_requested<M: LightningModule>(engine: &mut Engine<M>, module
     }
     engine.stop_time(started, "save_checkpoint");
     Ok(())
+}
+
+/// Writes one checkpoint of a fit that has ended in this state, and waits for it.
+pub(crate) fn write_state<M: LightningModule>(
+    engine: &mut Engine<M>,
+    module: &mut M,
+    training: &Training,
+    state: Option<RunState>,
+    request: SaveRequest,
+) -> Result<()> {
+    settle(engine)?;
+    let requests = vec![request];
+    let job = if requests.iter().any(|request| request.weights_only) {
+        let manifest = manifest(engine, module, &engine.run.progress)?;
+        weights_job(engine, &manifest, module, requests)?
+    } else {
+        let names = Names::of(&requests);
+        take(engine, module, training, state, requests, names)?
+    };
+    engine.checkpoints.submit(job)?;
+    settle(engine)
+}
+
+/// The same in memory: the manifest and the tensors.
+pub(crate) fn in_memory<M: LightningModule>(
+    engine: &mut Engine<M>,
+    module: &mut M,
+    training: &Training,
+    state: RunState,
+) -> Result<(Manifest, NamedTensors)> {
+    settle(engine)?;
+    take(engine, module, training, Some(state), Vec::new(), Names::default())?.read()
 }
 
 /// Waits until the checkpoint that is on its way is durable.
@@ -70,11 +102,12 @@ fn report<M: LightningModule>(engine: &Engine<M>, written: &[SaveRequest]) -> Re
     Ok(())
 }
 
-/// The run as it stands, without waiting for the device.
+/// The run as it stands, or stood in this state, without waiting for the device.
 fn take<M: LightningModule>(
     engine: &mut Engine<M>,
     module: &mut M,
     training: &Training,
+    state: Option<RunState>,
     requests: Vec<SaveRequest>,
     names: Names,
 ) -> Result<Job> {
@@ -85,10 +118,11 @@ fn take<M: LightningModule>(
     engine.fire(module, Event::SaveCheckpoint { checkpoint: &mut extra })?;
     let optimizers = training.optimizers.snapshot(&ParamPaths::of(module))?;
     // Last of all: what hooks have logged until now is in it, and in the logs before these positions.
-    let run = run_state(engine)?;
+    let run = state.map_or_else(|| run_state(engine), Ok)?;
     let loggers = engine.run.loggers.iter().map(PendingLog::of).collect();
     let mut manifest = manifest(engine, module, &run.progress)?;
     manifest.extra = extra;
+    manifest.frozen = Some(trained::frozen(module));
     let finite = FiniteWeights::of(engine.config.on_non_finite, &engine.run, module);
     if let Some(unfinished) = &training.unfinished {
         manifest.unfinished_epoch = unfinished.save()?;
@@ -112,6 +146,7 @@ pub(crate) fn write_kept<M: LightningModule>(engine: &mut Engine<M>, module: &mu
         run.loops.requests.checkpoints.clone_from(&engine.run.requests.checkpoints);
         let mut manifest = manifest(engine, &kept_module, &run.progress)?;
         manifest.extra = extra;
+        manifest.frozen = Some(trained::frozen(&kept_module));
         let names = Names::of(&whole).and_weights(&weights_only);
         let finite = FiniteWeights::of(engine.config.on_non_finite, &engine.run, &kept_module);
         let parts = Parts { finite, run, optimizers, loggers };
@@ -132,6 +167,7 @@ pub(crate) fn write_kept<M: LightningModule>(engine: &mut Engine<M>, module: &mu
 fn manifest<M: LightningModule>(engine: &Engine<M>, module: &M, progress: &Progress) -> Result<Manifest> {
     Ok(Manifest {
         run_id: engine.run.id.clone(),
+        restarts: engine.restarts,
         saved_at: format!("{:.9}", jiff::Timestamp::now()),
         module: std::any::type_name::<M>().into(),
         device: accelerator::describe(&engine.device),
@@ -169,11 +205,12 @@ fn job<M: LightningModule>(
     requests: Vec<SaveRequest>,
     names: Names,
 ) -> Result<Job> {
-    let Parts { finite, run: RunState { mut loops, log, pending, callbacks, .. }, optimizers, loggers } = parts;
+    let Parts { finite, run: RunState { mut loops, log, pending, callbacks, data_module, .. }, optimizers, loggers } = parts;
     loops.names = names.clone();
     manifest.loops = state::save(&loops)?;
     manifest.callbacks = callbacks;
     manifest.data = state::save(&engine.data)?;
+    manifest.data_module = data_module;
     for (index, tensor) in pending.tensors().iter().enumerate() {
         snapshot.add(format!("{LOG_FOLDER}{index}"), tensor.clone());
     }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The small state as it is now.
-pub(super) fn run_state<M: LightningModule>(engine: &mut Engine<M>) -> Result<RunState> {
+pub(crate) fn run_state<M: LightningModule>(engine: &mut Engine<M>) -> Result<RunState> {
     let mut callbacks = Map::new();
     for callback in engine.callbacks() {
         let state = callback.state()?;
@@ -27,7 +27,8 @@ pub(super) fn run_state<M: LightningModule>(engine: &mut Engine<M>) -> Result<Ru
     let loops = LoopState::of(&engine.clock, &engine.run);
     let mut pending = Pending::default();
     let log = engine.store.state(&mut pending);
-    Ok(RunState { progress: engine.run.progress.clone(), loops, log, pending, callbacks })
+    let data_module = engine.data_module.clone();
+    Ok(RunState { progress: engine.run.progress.clone(), loops, log, pending, callbacks, data_module })
 }
 
 /// The newest state of the callbacks that save: they know which files there are.
@@ -90,7 +91,7 @@ pub(crate) fn go_back<M: LightningModule>(engine: &mut Engine<M>) -> Result<()> 
 
 /// Notes where the fit is before its last epoch ends early. Waits for the device and for the loggers.
 pub(crate) fn unfinished_epoch<M: LightningModule>(engine: &mut Engine<M>) -> Result<UnfinishedEpoch> {
-    let RunState { progress, loops, mut log, pending, mut callbacks } = run_state(engine)?;
+    let RunState { progress, loops, mut log, pending, mut callbacks, data_module } = run_state(engine)?;
     for saver in engine.callbacks().iter().filter(|callback| callback.order() == Order::Save) {
         callbacks.remove(&saver.state_key());
     }
@@ -100,7 +101,7 @@ pub(crate) fn unfinished_epoch<M: LightningModule>(engine: &mut Engine<M>) -> Re
     }
     log.fill(&values.read()?.into_iter().map(|(_, data)| data).collect::<Vec<_>>());
     let loggers = engine.run.loggers.iter().map(|logger| PendingLog::of(logger).wait()).collect::<Result<_>>()?;
-    Ok(UnfinishedEpoch { progress, loops, log, callbacks, loggers })
+    Ok(UnfinishedEpoch { progress, loops, log, callbacks, loggers, data_module })
 }
 
 impl UnfinishedEpoch {

@@ -62,6 +62,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
         *self.module = kept.unwrap_or_else(|| self.module.clone().train());
         self.engine.stop_time(started, "validation");
         self.engine.clock.last_validation = clock::now();
+        self.tell_if_names_are_shared();
         match result {
             // As in Lightning, loaders without a step are only worth a warning.
             Err(Error::NotImplemented { .. }) => {
@@ -72,6 +73,22 @@ impl<M: LightningModule> FitLoop<'_, M> {
                 Ok(())
             }
             other => other.map(drop),
+        }
+    }
+}
+
+impl<M: LightningModule> FitLoop<'_, M> {
+    /// Once: callbacks, bar and charts cannot tell the value of the one from that of the other.
+    fn tell_if_names_are_shared(&mut self) {
+        if self.said_names_are_shared {
+            return;
+        }
+        for (name, (train, validation)) in self.engine.store.shared_names() {
+            self.said_names_are_shared = true;
+            tracing::warn!(
+                "`{name}` is logged in `{train}` and in `{validation}`: whoever looks it up gets the newer of the two; \
+                 give each a name of its own, such as `train_{name}` and `val_{name}`"
+            );
         }
     }
 }

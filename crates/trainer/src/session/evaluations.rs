@@ -54,6 +54,7 @@ impl<M: LightningModule> Session<M> {
             engine.begin_logs()?;
             let mut data = Evaluated::new(loaders, limits);
             let metrics = evaluate(engine, module, &mut data, what, running)?;
+            engine.check_logs()?;
             Ok(metrics.by_loader(data.loaders.len()))
         });
         self.go_back_to(of_fit);
@@ -105,6 +106,10 @@ impl<M: LightningModule> Session<M> {
     }
 
     fn for_evaluation(&mut self, module: &M) -> Result<M> {
+        if self.engine.logs_wait {
+            // A fit was refused that was to go on in the logs of its run; this has no part in that.
+            self.begin_logs_anew(None)?;
+        }
         self.engine.device = choose_device(self.device.as_ref(), &self.engine.config, module)?;
         Ok(place(module.clone(), &self.engine.device, None).valid())
     }

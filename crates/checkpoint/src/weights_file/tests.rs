@@ -1,0 +1,159 @@
+use burn::{
+    nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig},
+    tensor::{DType, Device, TensorData},
+};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{Manifest, write};
+
+#[derive(Module, Debug)]
+struct Net {
+    square: Linear,
+    norm: LayerNorm,
+}
+
+impl Net {
+    fn new() -> Self {
+        let device = Device::flex();
+        Self { square: LinearConfig::new(2, 2).init(&device), norm: LayerNormConfig::new(2).init(&device) }
+    }
+
+    fn values(&self) -> [Vec<f32>; 4] {
+        let bias = |bias: &Option<burn::module::Param<burn::tensor::Tensor<1>>>| bias.as_ref().unwrap().val().into_data();
+        let tensors =
+            [self.square.weight.val().into_data(), bias(&self.square.bias), self.norm.gamma.val().into_data(), bias(&self.norm.beta)];
+        tensors.map(|data| data.try_to_vec::<f32>().unwrap())
+    }
+}
+
+/// As another program writes it: the names in an order that is not that of the bytes, and no checksum.
+fn foreign(metadata: &Value, tensors: &[(&str, TensorData)]) -> Vec<u8> {
+    let mut header = serde_json::Map::new();
+    let mut bytes = Vec::new();
+    for (name, data) in tensors {
+        let begin = bytes.len();
+        bytes.extend_from_slice(data.as_bytes());
+        let dtype = if data.dtype() == DType::BF16 { "BF16" } else { "F32" };
+        let entry = json!({ "dtype": dtype, "shape": data.shape().to_vec(), "data_offsets": [begin, bytes.len()] });
+        header.shift_insert(0, (*name).to_owned(), entry);
+    }
+    if !metadata.is_null() {
+        header.insert("__metadata__".into(), metadata.clone());
+    }
+    let header = Value::Object(header).to_string();
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &bytes].concat()
+}
+
+/// The weights of [`Net`] as PyTorch has them, in half floats.
+fn of_pytorch() -> [(&'static str, TensorData); 4] {
+    [
+        ("bert.square.weight", TensorData::from([[1.0_f32, 2.0], [3.0, 4.0]])),
+        ("bert.square.bias", TensorData::from([5.0_f32, 6.0])),
+        ("bert.norm.weight", TensorData::from([7.0_f32, 8.0])),
+        ("bert.norm.bias", TensorData::from([9.0_f32, 10.0])),
+    ]
+    .map(|(name, data)| (name, data.convert_dtype(DType::BF16)))
+}
+
+fn options() -> LoadOptions {
+    LoadOptions::new().rename(r"^bert\.", "")
+}
+
+fn load(path: &Path, options: &LoadOptions) -> Result<(Net, LoadReport), String> {
+    let file = WeightsFile::read(path).map_err(|error| error.to_string())?;
+    file.restore(Net::new(), options).map_err(|error| format!("{error}; {}", error.hint().unwrap_or_default()))
+}
+
+#[cfg(feature = "pytorch")]
+#[test]
+fn a_model_of_hugging_face_is_laid_out_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    fs_err::write(&path, foreign(&json!({ "format": "pt" }), &of_pytorch())).unwrap();
+    let (net, report) = load(&path, &options()).unwrap();
+    assert_eq!(net.values(), [vec![1., 3., 2., 4.], vec![5., 6.], vec![7., 8.], vec![9., 10.]]);
+    let report = report.to_string();
+    assert!(report.starts_with("4 parameters loaded; 4 cast: `square.weight` (bf16 to f32)"), "{report}");
+    let (net, _) = load(&path, &options().adopt_dtype(true)).unwrap();
+    assert_eq!(net.square.weight.val().dtype(), DType::BF16);
+    let strict = load(&path, &LoadOptions::new()).unwrap_err();
+    assert!(strict.contains("4 missing: `square.weight`") && strict.contains("4 unexpected: `bert.norm.bias`"), "{strict}");
+}
+
+#[cfg(feature = "pytorch")]
+#[test]
+fn shards_are_one_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = folder.path().join("model.safetensors.index.json");
+    let [first, second, third, fourth] = of_pytorch();
+    let shards = [("1.safetensors", [first, fourth]), ("2.safetensors", [third, second])];
+    let mut map = serde_json::Map::new();
+    for (shard, tensors) in &shards {
+        fs_err::write(folder.path().join(shard), foreign(&json!({ "format": "pt" }), tensors)).unwrap();
+        map.extend(tensors.iter().map(|(name, _)| ((*name).to_owned(), json!(shard))));
+    }
+    let write_index =
+        |map: &Value| fs_err::write(&index, json!({ "metadata": { "total_size": 20 }, "weight_map": map }).to_string()).unwrap();
+    write_index(&Value::Object(map.clone()));
+    let (net, report) = load(&index, &options()).unwrap();
+    assert_eq!((net.values()[0].clone(), report.loaded.len()), (vec![1., 3., 2., 4.], 4));
+
+    let refused = [
+        (json!({ "a": "../1.safetensors" }), "`../1.safetensors` is no file beside it"),
+        (json!({ "a": "1.safetensors" }), "`a` is not in `1.safetensors`"),
+        (json!({ "a": "3.safetensors" }), "there is no checkpoint"),
+        (json!(["a"]), "it is no index of the shards of a model"),
+    ];
+    for (map, part) in refused {
+        write_index(&map);
+        let error = load(&index, &options()).unwrap_err();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn a_file_that_does_not_say_how_it_is_laid_out_is_asked_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    for metadata in [Value::Null, json!({ "format": "mlx" })] {
+        fs_err::write(&path, foreign(&metadata, &of_pytorch())).unwrap();
+        let error = load(&path, &options()).unwrap_err();
+        assert!(error.contains("does not say") && error.contains("`LoadOptions::layout`"), "{error}");
+    }
+    let as_in_burn = options().layout(WeightLayout::Burn).rename("norm.weight", "norm.gamma").rename("norm.bias", "norm.beta");
+    assert_eq!(load(&path, &as_in_burn).unwrap().0.values()[0], [1., 2., 3., 4.]);
+    // What burn's own store writes.
+    fs_err::write(&path, foreign(&json!({ "format": "safetensors", "producer": "burn" }), &of_pytorch()[..2])).unwrap();
+    assert_eq!(load(&path, &options().only("^square")).unwrap().0.values()[0], [1., 2., 3., 4.]);
+}
+
+#[test]
+fn damage_in_a_file_of_another_program_is_noticed() {
+    let whole = foreign(&json!({ "format": "pt" }), &of_pytorch());
+    let with = |from: &str, to: &str| String::from_utf8_lossy(&whole).replacen(from, to, 1).into_bytes();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    let cases = [
+        (whole[..whole.len() - 1].to_vec(), "is cut off"),
+        ([&whole[..], &[0]].concat(), "1 bytes follow its end"),
+        (foreign(&Value::Null, &[]), "does not say"),
+        (with("BF16", "F8E5"), "has the dtype `F8E5`"),
+    ];
+    for (bytes, part) in cases {
+        fs_err::write(&path, bytes).unwrap();
+        let error = load(&path, &options()).unwrap_err();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn a_checkpoint_gives_its_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.ckpt");
+    let tensors =
+        [("square.weight".to_owned(), TensorData::from([[1.0_f32, 2.0], [3.0, 4.0]])), ("log/0".to_owned(), TensorData::from([1.0_f32]))];
+    write(&path, &Manifest::default(), &tensors).unwrap();
+    let (net, report) = load(&path, &LoadOptions::new().only("weight")).unwrap();
+    assert_eq!((net.values()[0].clone(), report.loaded), (vec![1., 2., 3., 4.], vec!["square.weight".to_owned()]));
+}

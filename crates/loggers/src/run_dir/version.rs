@@ -1,0 +1,133 @@
+//! Which version a run is, and the making of its folder.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::hold::{Hold, hold};
+use crate::{Result, append};
+
+/// See [`RunDir::short_version`](super::RunDir::short_version).
+pub(crate) fn short(version: &str) -> &str {
+    if let Some(number) = version.strip_prefix("version_").filter(|number| is_number(number)) {
+        return number;
+    }
+    version.char_indices().rev().nth(3).map_or(version, |(at, _)| &version[at..])
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+pub(super) fn folder_of(root: &Path, version: &str) -> PathBuf {
+    if version.is_empty() { root.to_owned() } else { root.join(version) }
+}
+
+/// A folder that a run has.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub(super) version: String,
+    pub(super) log_dir: PathBuf,
+    pub(super) hold: Option<Hold>,
+}
+
+/// The folder of a version of the user's own.
+pub(super) fn reuse(root: &Path, version: &str) -> Result<Made> {
+    let log_dir = folder_of(root, version);
+    fs_err::create_dir_all(&log_dir)?;
+    if fs_err::read_dir(&log_dir)?.next().is_some() {
+        tracing::warn!(folder = %log_dir.display(), "the log folder exists and is not empty; new files join the old ones");
+    }
+    let hold = hold(&log_dir);
+    if hold.is_some() {
+        append::clear_all_replacements(&log_dir);
+    } else {
+        tracing::warn!(folder = %log_dir.display(), "another process logs to this folder too; tables that both write are spoiled");
+    }
+    Ok(Made { version: version.to_owned(), log_dir, hold })
+}
+
+/// Makes the folder of the next version, `at_least` this one.
+pub(super) fn reserve(root: &Path, at_least: u64) -> Result<Made> {
+    fs_err::create_dir_all(root)?;
+    let mut next = at_least;
+    loop {
+        let free = free_number(root)?;
+        if let Some(newest) = free.checked_sub(1) {
+            tidy(&root.join(format!("version_{newest}")));
+        }
+        next = free.max(next);
+        if let Some(made) = make(root, format!("version_{next}"))? {
+            return Ok(made);
+        }
+        // Another process was faster, or a file has the name.
+        next += 1;
+    }
+}
+
+/// Makes a version of its own beside one that the user has chosen: `try-v1`, `try-v2`, …
+pub(super) fn reserve_beside(root: &Path, version: &str) -> Result<Made> {
+    fs_err::create_dir_all(root)?;
+    let dash = if version.is_empty() { "" } else { "-" };
+    let mut number = 1_u64;
+    loop {
+        if let Some(made) = make(root, format!("{version}{dash}v{number}"))? {
+            return Ok(made);
+        }
+        number += 1;
+    }
+}
+
+/// Whether a version is the one that the user has chosen, or was made [beside](reserve_beside) it.
+pub(super) fn is_beside(version: &str, chosen: &str) -> bool {
+    let dash = if chosen.is_empty() { "" } else { "-" };
+    let number = version.strip_prefix(chosen).and_then(|rest| rest.strip_prefix(dash)?.strip_prefix('v'));
+    version == chosen || number.is_some_and(is_number)
+}
+
+/// `None` if the name is taken.
+fn make(root: &Path, version: String) -> Result<Option<Made>> {
+    let log_dir = root.join(&version);
+    match fs_err::create_dir(&log_dir) {
+        Ok(()) => {
+            let hold = hold(&log_dir);
+            Ok(Some(Made { version, log_dir, hold }))
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes what a kill has left half written in the folder of an earlier run, unless that is still going on.
+fn tidy(log_dir: &Path) {
+    if let Some(_hold) = hold(log_dir) {
+        append::clear_all_replacements(log_dir);
+    }
+}
+
+/// Larger numbers are names like any other: none may be left after them.
+const NUMBERS: u64 = 1 << 62;
+
+/// 3 for `version_3`.
+pub(super) fn number_of(name: &OsStr) -> Option<u64> {
+    let digits = name.to_str()?.strip_prefix("version_").filter(|number| is_number(number))?;
+    digits.parse().ok().filter(|number| *number < NUMBERS)
+}
+
+fn free_number(root: &Path) -> Result<u64> {
+    Ok(versions(root)?.into_iter().map(|(number, _)| number + 1).max().unwrap_or(0))
+}
+
+/// The folders of all versions.
+pub(super) fn versions(root: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs_err::read_dir(root)? {
+        let entry = entry?;
+        if let Some(number) = number_of(&entry.file_name())
+            && entry.path().is_dir()
+        {
+            found.push((number, entry.path()));
+        }
+    }
+    Ok(found)
+}

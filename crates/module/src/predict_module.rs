@@ -1,0 +1,33 @@
+//! Modules that predict.
+
+use crate::{error::Result, module::LightningModule};
+
+/// A module that can predict: a trait of its own, so that nobody else pays for the associated type.
+///
+/// ```
+/// # use burn::{nn::{Linear, LinearConfig}, prelude::*};
+/// # use stormfire_module::{LightningModule, PredictModule, Result};
+/// # #[derive(Module, Debug)]
+/// # struct Classifier { layer: Linear }
+/// # impl LightningModule for Classifier { type Batch = Tensor<2>; }
+/// impl PredictModule for Classifier {
+///     type Prediction = Tensor<1, Int>;
+///
+///     fn predict_step(&self, images: Tensor<2>, _batch_idx: usize) -> Result<Tensor<1, Int>> {
+///         Ok(self.layer.forward(images).argmax(1).flatten(0, 1))
+///     }
+/// }
+/// # let classifier = Classifier { layer: LinearConfig::new(4, 3).init(&Device::flex()) };
+/// # assert_eq!(classifier.predict_step(Tensor::zeros([2, 4], &Device::flex()), 0)?.dims(), [2]);
+/// # Ok::<(), stormfire_module::Error>(())
+/// ```
+pub trait PredictModule: LightningModule {
+    /// What [`predict_step`](Self::predict_step) returns for a batch.
+    type Prediction: Send + 'static;
+
+    /// The prediction for one batch, in evaluation mode.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the batch; the run ends with it.
+    fn predict_step(&self, batch: Self::Batch, batch_idx: usize) -> Result<Self::Prediction>;
+}

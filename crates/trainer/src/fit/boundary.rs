@@ -1,0 +1,41 @@
+//! What a fit notes and writes between two batches.
+
+use stormfire_module::{LightningModule, Result};
+
+use super::FitLoop;
+use crate::{checkpoint, stop::Stop};
+
+impl<M: LightningModule> FitLoop<'_, M> {
+    /// Keeps the state of this boundary, if it may be wanted after a failure.
+    pub(super) fn keep(&mut self) -> Result<()> {
+        if self.engine.run.keeps_state {
+            self.note_data_module()?;
+        }
+        checkpoint::keep(self.engine, self.module, self.training)
+    }
+
+    fn note_data_module(&mut self) -> Result<()> {
+        self.engine.data_module = self.data.state()?;
+        Ok(())
+    }
+
+    /// Notes where a fit is that ends in the middle of an epoch: one that trains longer goes on there.
+    pub(super) fn note_unfinished(&mut self) -> Result<()> {
+        let is_cut = matches!(self.is_done(), Some(Stop::MaxSteps(_) | Stop::Requested(_))) && self.finite.stop().is_none();
+        if is_cut && self.training.unfinished.is_none() && self.engine.clock.evaluating.is_none() {
+            self.note_data_module()?;
+            self.training.unfinished = Some(checkpoint::unfinished_epoch(self.engine)?);
+        }
+        Ok(())
+    }
+
+    /// Writes the checkpoints that were asked for.
+    pub(super) fn write_checkpoints(&mut self) -> Result<()> {
+        if !self.engine.run.requests.saves.is_empty() {
+            self.note_data_module()?;
+            self.finite.settle(self.engine, self.module)?;
+        }
+        checkpoint::write_requested(self.engine, self.module, self.training)?;
+        self.engine.check_logs()
+    }
+}

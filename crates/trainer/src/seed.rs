@@ -1,0 +1,118 @@
+//! The seed of the parameters, and those that were there before it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burn::{
+    module::{Module, ModuleVisitor, Param, ParamId},
+    tensor::{Bool, Device, Int, Tensor},
+};
+use stormfire_checkpoint::origin;
+use stormfire_module::{Result, Scalar, read::read};
+
+/// How many parameters a warning names.
+const NAMED: usize = 5;
+
+static IS_SEEDED: AtomicBool = AtomicBool::new(false);
+
+/// Seeds the random numbers of burn, on the CPU and on `device`, as the first thing that a program does.
+///
+/// [`Trainer::seed`](crate::Trainer::seed) seeds everything from the start of a fit on, and initialises the parameters that nothing has
+/// initialised yet. burn initialises a parameter when it is first looked at: printing the module or a forward pass is enough.
+/// Only this function, called before, makes such a module the same in every process.
+///
+/// ```
+/// use burn::{nn::LinearConfig, prelude::*};
+/// use stormfire_trainer::seed_everything;
+///
+/// let device = Device::flex();
+/// let draw = || {
+///     seed_everything(7, &device);
+///     LinearConfig::new(2, 1).init(&device).weight.val().into_data()
+/// };
+/// assert_eq!(draw(), draw());
+/// ```
+pub fn seed_everything(seed: u64, device: &Device) {
+    let cpu = Device::flex();
+    cpu.seed(seed);
+    if *device != cpu {
+        device.seed(seed);
+    }
+    IS_SEEDED.store(true, Ordering::Relaxed);
+}
+
+/// The parameters of a seeded fit that have drawn values already, as far as that can be told: those that were loaded or trained
+/// are left out, and those whose elements are all the same. One device read, if there are any.
+pub(crate) fn drawn_before<M: Module>(module: &M) -> Result<Vec<String>> {
+    if IS_SEEDED.load(Ordering::Relaxed) {
+        return Ok(Vec::new());
+    }
+    let mut walk = Drawn::default();
+    module.visit(&mut walk);
+    let (paths, spreads): (Vec<_>, Vec<_>) = walk.found.into_iter().unzip();
+    let spreads = read(&spreads)?;
+    // Also what is not finite was not drawn.
+    Ok(paths.into_iter().zip(spreads).filter(|(_, spread)| *spread > 0.0).map(|(path, _)| path).collect())
+}
+
+/// Says which parameters the seed has come too late for.
+pub(crate) fn warn_of(drawn: &[String]) {
+    if drawn.is_empty() {
+        return;
+    }
+    let named: Vec<_> = drawn.iter().take(NAMED).map(|path| format!("`{path}`")).collect();
+    let more = drawn.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    tracing::warn!(
+        "`seed` does not reach {}{more}: they were initialised before the fit, by a look at the module (printing it, a forward pass, \
+         `valid()`), and are others in each process unless you have loaded or set them; call \
+         `stormfire::seed_everything(seed, &device)` before the module is made",
+        named.join(", ")
+    );
+}
+
+/// Reading a parameter is what initialises it.
+#[derive(Default)]
+struct Initialise(Vec<ParamId>);
+
+impl ModuleVisitor for Initialise {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        param.val();
+        self.0.push(param.id);
+    }
+    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+        param.val();
+    }
+    fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
+        param.val();
+    }
+}
+
+/// Initialises the parameters that are not yet. From now on their values are those that somebody wants.
+pub(crate) fn initialise<M: Module>(module: &M) {
+    let mut walk = Initialise::default();
+    module.visit(&mut walk);
+    origin::choose(walk.0);
+}
+
+#[derive(Default)]
+struct Drawn {
+    path: Vec<String>,
+    found: Vec<(String, Scalar)>,
+}
+
+impl ModuleVisitor for Drawn {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.into());
+    }
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if param.is_initialized() && !origin::is_chosen(param.id) {
+            let value = param.val();
+            let value = if value.is_autodiff() { value.inner() } else { value };
+            let spread = value.clone().max() - value.min();
+            self.found.push((self.path.join("."), Scalar::Device(spread)));
+        }
+    }
+}

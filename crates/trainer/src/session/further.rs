@@ -1,0 +1,60 @@
+//! What comes after the first run of a Trainer: another fit, or more of the newest one.
+
+use std::{path::PathBuf, sync::Arc};
+
+use stormfire_loggers::Background;
+use stormfire_module::{Error, LightningModule, Result};
+
+use super::Session;
+use crate::{
+    checkpoint::{self, Resume},
+    run_state::RunState,
+    setup::{OpenLoggers, folders_of_runs},
+};
+
+impl<M: LightningModule> Session<M> {
+    /// Gives a further fit logs of its own, or those of the checkpoint that it continues from. Those in which no fit has begun
+    /// yet are its own.
+    pub(crate) fn begin_logs_anew(&mut self, resume: Option<&Resume>) -> Result<()> {
+        let resume = resume.filter(|_| !self.engine.config.new_version_on_resume);
+        if !self.engine.has_logged_fit && !self.engine.logs_wait && resume.is_none() {
+            return Ok(());
+        }
+        let opened = OpenLoggers::of_another_run(&self.engine.run.loggers, resume)?;
+        self.log_dir = opened.loggers.iter().find_map(|l| l.log_dir().map(PathBuf::from));
+        self.engine.run.loggers = opened.loggers;
+        (self.engine.logs_wait, self.engine.has_logged_fit) = (opened.some_continue, false);
+        self.continues_logs = opened.all_continue;
+        Ok(())
+    }
+
+    /// The newest fit as it ended, to go on from.
+    pub(crate) fn newest_fit(&mut self, module: &M) -> Result<Resume> {
+        let ended = self.ended.as_deref().cloned().ok_or_else(|| {
+            let hint = "call it after a `Trainer::fit` that has returned a module, or continue from a checkpoint with `set_ckpt_path`";
+            Error::config("fit_further", "there is no fit that has ended well", hint)
+        })?;
+        let (manifest, tensors) = checkpoint::in_memory(&mut self.engine, &mut module.clone(), &self.training, ended)?;
+        Ok(Resume::in_memory(manifest, tensors))
+    }
+
+    /// New limits for the runs to come.
+    pub(crate) fn set_limits(&mut self, max_epochs: Option<usize>, max_steps: Option<u64>) {
+        if self.engine.config.fast_dev_run == 0 {
+            let config = Arc::make_mut(&mut self.engine.config);
+            (config.max_epochs, config.max_steps) = (max_epochs, max_steps);
+        }
+    }
+
+    pub(super) fn state_at_the_end(&mut self) -> Result<RunState> {
+        // Who continues from the end of a fit wants more of it.
+        self.engine.run.requests.stop = None;
+        checkpoint::run_state(&mut self.engine)
+    }
+
+    /// The folders of all runs of the loggers.
+    pub(crate) fn folders_of_runs(&self) -> Result<Vec<PathBuf>> {
+        let of_loggers = self.engine.run.loggers.iter().map(Background::log_dirs).collect::<Result<_, _>>()?;
+        folders_of_runs(of_loggers, &self.engine.run.default_root_dir)
+    }
+}

@@ -1,0 +1,73 @@
+//! What a Trainer does with the fit that is over: saves it, or trains further.
+
+use std::path::PathBuf;
+
+use stormfire_data::DataModule;
+use stormfire_module::{Error, LightningModule, Result, outer_run::OuterRun, run::SaveRequest};
+
+use super::{Fit, Trainer, inside_another_run};
+
+impl<M: LightningModule> Trainer<M> {
+    /// Goes on with the newest fit, with the module that it returned, up to new limits: `trainer.set_max_epochs(20)` before it.
+    ///
+    /// Optimizers, schedules, callbacks, metrics, the place in the data, random numbers and logs are as that fit has left them,
+    /// so that on the CPU both together equal one longer fit bit for bit. It is as if the fit were continued from a checkpoint
+    /// of its end, without a file.
+    ///
+    /// # Errors
+    /// As [`Trainer::fit`]; [`Error::Config`] if no fit of this Trainer has ended well.
+    pub fn fit_further<D: DataModule<Batch = M::Batch>>(&mut self, module: M, data: D) -> Result<Fit<M>> {
+        let _outer = inside_another_run()?;
+        let hint = "call `Trainer::fit` first";
+        let session = self.session.as_mut().ok_or_else(|| Error::config("fit_further", "there was no fit yet", hint))?;
+        self.config.check()?;
+        let mut resume = session.newest_fit(&module)?;
+        session.take_up_epoch(&mut resume)?;
+        session.begin_logs_anew(Some(&resume))?;
+        session.fit(module, data, Some(resume))
+    }
+
+    /// As [`max_epochs`](Self::max_epochs), for the next runs of a Trainer that has run already.
+    pub fn set_max_epochs(&mut self, epochs: usize) {
+        self.config.max_epochs = Some(epochs);
+        self.apply_limits();
+    }
+
+    /// As [`max_steps`](Self::max_steps), for the next runs of a Trainer that has run already.
+    pub fn set_max_steps(&mut self, steps: u64) {
+        self.config.max_steps = Some(steps);
+        self.apply_limits();
+    }
+
+    fn apply_limits(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.set_limits(self.config.max_epochs, self.config.max_steps);
+        }
+    }
+
+    /// Writes the state at the end of the newest fit, with the module that it returned, and waits until it is durable. A
+    /// hook asks for a checkpoint with [`Context::save_checkpoint`](stormfire_module::Context::save_checkpoint) instead.
+    ///
+    /// # Errors
+    /// [`Error::Config`] before the first fit; a file that cannot be written; [`Error::NonFinite`] with `on_non_finite` at
+    /// `"error"` or `"stop"`, and then nothing is written.
+    pub fn save_checkpoint(&mut self, module: &M, path: impl Into<PathBuf>) -> Result<()> {
+        self.save(module, SaveRequest { path: path.into(), ..SaveRequest::default() })
+    }
+
+    /// As [`save_checkpoint`](Self::save_checkpoint), the weights alone: such a file cannot be continued from.
+    ///
+    /// # Errors
+    /// As [`save_checkpoint`](Self::save_checkpoint).
+    pub fn save_weights(&mut self, module: &M, path: impl Into<PathBuf>) -> Result<()> {
+        self.save(module, SaveRequest { path: path.into(), weights_only: true, ..SaveRequest::default() })
+    }
+
+    fn save(&mut self, module: &M, request: SaveRequest) -> Result<()> {
+        let _outer = OuterRun::set_aside();
+        match &mut self.session {
+            Some(session) => session.save_checkpoint(module, request),
+            None => Err(Error::config("save_checkpoint", "there was no fit yet", "call it after `Trainer::fit`, or use `ModelCheckpoint`")),
+        }
+    }
+}

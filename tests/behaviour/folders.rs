@@ -1,0 +1,60 @@
+//! A folder that cannot be used is found before anything is trained.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use stormfire::prelude::*;
+
+use crate::support::{Line, line_data, quiet};
+
+/// Each way to say where files go, with the name of its option.
+fn ways(folder: &Path) -> Vec<(&'static str, Trainer<Line>)> {
+    vec![
+        ("ModelCheckpoint::dirpath", quiet().enable_checkpointing(true).callback(ModelCheckpoint::new().dirpath(folder))),
+        ("OnExceptionCheckpoint::new", quiet().callback(OnExceptionCheckpoint::new(folder))),
+        ("default_root_dir", quiet().enable_checkpointing(true).default_root_dir(folder)),
+        ("default_root_dir", Trainer::new().enable_progress_bar(false).enable_model_summary(false).default_root_dir(folder)),
+        ("CsvLogger", quiet().logger(CsvLogger::new(folder))),
+        ("TensorBoardLogger", quiet().logger(TensorBoardLogger::new(folder))),
+    ]
+}
+
+#[track_caller]
+fn refused(folder: &Path, reason: &str) {
+    for (option, trainer) in ways(folder) {
+        let trained = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&trained);
+        let watch = LambdaCallback::new().on_train_batch_start(move |_, _, _, _| {
+            flag.store(true, Ordering::Relaxed);
+            Ok(())
+        });
+        let error = trainer.max_epochs(1).callback(watch).fit(Line::new(), line_data(8, 2)).err();
+        let error = error.unwrap_or_else(|| panic!("{option} took `{}`", folder.display()));
+        assert!(!trained.load(Ordering::Relaxed), "{option}: {error}");
+        let text = error.to_string();
+        assert!(text.contains(reason) && (text.contains(option) || option.ends_with("Logger")), "{option}: {text}");
+        assert!(error.hint().is_some(), "{option}: {text}");
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    refused(&file.join("runs"), &file.display().to_string());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_whose_name_is_no_text_is_refused() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    refused(&folder.path().join(std::ffi::OsStr::from_bytes(b"a\xff")), "is not UTF-8");
+}

@@ -1,0 +1,91 @@
+//! Two fields with one parameter: burn trains the first of them alone, and a fit must not begin.
+
+use burn::{
+    nn::{Initializer, Linear, LinearConfig},
+    optim::SgdConfig,
+    prelude::*,
+};
+use stormfire::{
+    module::{gradients::ClipAlgorithm, independent_copy},
+    prelude::*,
+};
+
+use crate::support::{Batch, line_data, quiet};
+
+#[derive(Module, Debug)]
+struct Averaged {
+    average: Option<Linear>,
+    body: Linear,
+}
+
+impl LightningModule for Averaged {
+    type Batch = Batch;
+
+    fn training_step(&self, (x, _): Batch, _batch_idx: usize) -> Result<StepOutput> {
+        // The gradient of the weight is 3.
+        Ok((self.body.forward(x.ones_like()) * 3.0).mean().into())
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        Ok(Optimizer::new(SgdConfig::new(), 0.1).into())
+    }
+}
+
+fn body() -> Linear {
+    LinearConfig::new(1, 1).with_bias(false).with_initializer(Initializer::Zeros).init(&Device::flex())
+}
+
+fn weight(layer: &Linear) -> f32 {
+    layer.weight.val().into_scalar()
+}
+
+/// Makes a copy of the body when the second epoch begins.
+struct CopyLater(fn(&Linear) -> Linear);
+
+impl Callback<Averaged> for CopyLater {
+    fn on_train_epoch_start(&mut self, ctx: &mut Context<'_>, module: &mut Averaged) -> Result<()> {
+        if ctx.current_epoch() == 1 {
+            module.average = Some((self.0)(&module.body));
+        }
+        Ok(())
+    }
+}
+
+#[track_caller]
+fn refuses(mut trainer: Trainer<Averaged>, module: Averaged) {
+    let Err(error) = trainer.fit(module, line_data(2, 2)) else { panic!("the two share a parameter") };
+    let text = "`module`: `average.weight` and `body.weight` are one parameter to burn";
+    assert!(error.to_string().starts_with(text), "{error}");
+    assert!(error.hint().unwrap().contains("independent_copy"));
+}
+
+#[test]
+fn a_clone_beside_its_original_is_refused() {
+    for copy in [|body: &Linear| body.clone().freeze(), Linear::clone] {
+        let body = body();
+        let module = Averaged { average: Some(copy(&body)), body };
+        refuses(quiet().max_epochs(1), module);
+        let module = Averaged { average: None, body: self::body() };
+        refuses(quiet().max_epochs(2).callback(CopyLater(copy)), module);
+    }
+}
+
+#[test]
+fn an_independent_copy_stays_as_it_is() {
+    let body = body();
+    let average = independent_copy(&body).freeze();
+    let fit = quiet()
+        .max_epochs(1)
+        .gradient_clip_algorithm(ClipAlgorithm::Norm)
+        .gradient_clip_val(1.0)
+        .fit(Averaged { average: Some(average), body }, line_data(2, 2))
+        .unwrap();
+    let (average, body) = (fit.module.average.unwrap(), fit.module.body);
+    assert_eq!(weight(&average).to_bits(), 0.0_f32.to_bits());
+    assert!((weight(&body) + 0.1).abs() < 1e-6, "clipped once: {}", weight(&body));
+
+    let trainer = quiet().max_epochs(2).callback(CopyLater(|body| independent_copy(body).freeze()));
+    let fit = { trainer }.fit(Averaged { average: None, body: self::body() }, line_data(2, 2)).unwrap();
+    assert!((weight(&fit.module.average.unwrap()) + 0.3).abs() < 1e-6);
+    assert!((weight(&fit.module.body) + 0.6).abs() < 1e-6);
+}
