@@ -23,9 +23,9 @@ impl Callback<Logging> for Removes {
     fn on_train_batch_start(&mut self, ctx: &mut Context<'_>, _: &mut Logging, _: &crate::support::Batch, _: usize) -> Result<()> {
         if ctx.global_step() == self.0 {
             ctx.loggers().flush()?;
-            if self.1.is_dir() {
-                std::fs::remove_dir_all(&self.1)?;
-            } else {
+            // What is written meanwhile may be in the way.
+            while self.1.is_dir() && std::fs::remove_dir_all(&self.1).is_err() {}
+            if self.1.is_file() {
                 std::fs::remove_file(&self.1)?;
             }
         }
