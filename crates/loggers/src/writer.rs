@@ -2,6 +2,7 @@
 
 mod facts;
 mod hurry;
+mod pending;
 mod queue;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use facts::Facts;
 use hurry::Hurry;
+pub use pending::PendingPosition;
 use queue::{Job, Queue};
 use serde_json::Value;
 
@@ -294,27 +296,6 @@ impl Background {
     pub(crate) fn settled(&self, finished: &mpsc::Receiver<()>) -> Result<()> {
         answer(&self.facts, &self.queue, finished)?;
         self.queue.take_error().map_or(Ok(()), Err)
-    }
-}
-
-/// A [`Logger::position`] that a [`Background`] was asked for. Any thread may wait for it, such as one that writes a
-/// checkpoint.
-#[derive(Debug)]
-#[must_use = "a position is of use only in a checkpoint"]
-pub struct PendingPosition {
-    facts: Arc<Facts>,
-    queue: Arc<Queue>,
-    answered: mpsc::Receiver<Result<Value>>,
-}
-
-impl PendingPosition {
-    /// Waits until the logger has got there. What it recorded before is then on the disk.
-    ///
-    /// # Errors
-    /// What [`Logger::position`] returns, [`Error::Panicked`] if it panics, [`Error::Stopped`] if the writer has ended.
-    /// Errors of earlier jobs are left for the next report of the [`Background`].
-    pub fn wait(self) -> Result<Value> {
-        answer(&self.facts, &self.queue, &self.answered)?
     }
 }
 
