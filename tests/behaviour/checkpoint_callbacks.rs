@@ -128,7 +128,7 @@ fn a_failed_fit_goes_on_from_its_own_checkpoint_which_then_goes() {
     let _ = with(2).callback(FailsLate).fit(Line::new(), line_data(4, 2)).unwrap_err();
     assert_eq!(names(folder.path()), ["on_exception-v1.ckpt", "on_exception.ckpt"]);
     let fit = fit(with(3).ckpt_path(folder.path().join("on_exception.ckpt")));
-    assert_eq!((fit.stop, fit.progress.global_step), (Stop::MaxEpochs, 6));
+    assert_eq!((fit.stop, fit.progress.global_step), (Stop::MaxEpochs(3), 6));
     assert_eq!(names(folder.path()), ["on_exception-v1.ckpt"]);
 }
 

@@ -73,7 +73,7 @@ fn a_run_reports_into_its_folder_and_says_where_it_is() {
     let has = |line: &str| assert!(all.iter().any(|other| other == line), "{line}\n{all:#?}");
     has("INFO fit:epoch{epoch=2}:step{step=4 batch_idx=0}: behaviour::console: trains");
     has("INFO fit:epoch{epoch=2}:step{step=5 batch_idx=1}:validation{stage=\"validate\"}: behaviour::console: validates");
-    has("INFO stormfire_trainer::session: `Trainer.fit` stopped: `max_epochs` reached");
+    has("INFO stormfire_trainer::session: `Trainer.fit` stopped: `max_epochs = 3` reached");
     assert!(all.iter().any(|line| line.starts_with("DEBUG fit: stormfire_trainer::") && line.contains("saved `")), "{all:#?}");
     assert!(all.iter().any(|line| line.starts_with("INFO fit: ") && line.contains("`Trainer.fit` begins")), "{all:#?}");
 }
@@ -101,6 +101,65 @@ fn the_loggers_of_a_run_get_its_output() {
     assert_eq!(reported.iter().filter(|(_, line)| line.ends_with("INFO  behaviour: trains\n")).count(), 2, "{reported:#?}");
     assert!(reported.iter().all(|(_, line)| !line.contains("the run\n")), "{reported:#?}");
     assert!(reported.iter().all(|(at, _)| *at < end), "what comes later does not open the run again");
+}
+
+/// What a fit says after it has stopped.
+fn last_words(folder: &std::path::Path, trainer: Trainer<Talking>) -> Vec<String> {
+    let path = folder.join("said.log");
+    let levels = Builder::new().no_screen().file_at(&path).level("behaviour", Level::OFF);
+    let _second = Dispatch::new(levels.clone().subscriber().unwrap());
+    with_default(levels.subscriber().unwrap(), || {
+        let mut trainer = trainer.enable_progress_bar(false).enable_model_summary(false).num_sanity_val_steps(0).max_epochs(2);
+        assert!(trainer.fit(Talking { line: Line::new() }, (line_data(8, 4), line_data(4, 4))).is_ok());
+    });
+    let said = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(path).unwrap();
+    let whereabouts = said.lines().skip_while(|line| !line.contains("stopped: ")).skip(1);
+    whereabouts.map(|line| line.split_once("whereabouts: ").unwrap().1.to_owned()).collect()
+}
+
+#[test]
+fn a_fit_says_where_things_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().display();
+    let logs = folder.path().join("lightning_logs");
+    let said = |trainer| last_words(folder.path(), trainer);
+    let new = || Trainer::new().default_root_dir(folder.path());
+    let run = |version: usize| format!("the run is in `{at}/lightning_logs/version_{version}`");
+    let look = || format!("to look at its logs: `tensorboard --logdir {at}/lightning_logs`");
+    let newest =
+        |version: usize| format!("the newest checkpoint is `{at}/lightning_logs/version_{version}/checkpoints/epoch=1-step=4.ckpt`");
+    assert_eq!(said(new()), [run(0), look(), newest(0)]);
+    let scored = |name: &str| {
+        struct Scores;
+        impl Callback<Talking> for Scores {
+            fn on_train_epoch_end(&mut self, ctx: &mut Context<'_>, _module: &mut Talking) -> Result<()> {
+                ctx.log("score", ctx.current_epoch() as f64 + 0.5);
+                Ok(())
+            }
+        }
+        let best = ModelCheckpoint::new().dirpath(folder.path().join(name)).filename("{epoch}");
+        (Scores, best.monitor("score"))
+    };
+    let (first, best) = scored("best");
+    let (_, highest) = scored("highest");
+    let two = new()
+        .callback(first)
+        .callback(best)
+        .callback(highest.mode(Mode::Max))
+        .callback(ModelCheckpoint::new().save_top_k(0).every(Every::Steps(1)));
+    let of = |name: &str, epoch: usize, score: f64| format!("the best checkpoint is `{at}/{name}/epoch={epoch}.ckpt` (score = {score})");
+    assert_eq!(said(two), [run(1), look(), of("best", 0, 0.5), of("highest", 1, 1.5)]);
+    // Given loggers and none; without checkpoints; a place with blanks.
+    let blanks = TensorBoardLogger::new(folder.path().join("a b")).name("");
+    let spaced = [format!("the run is in `{at}/a b/version_0`"), format!("to look at its logs: `tensorboard --logdir '{at}/a b'`")];
+    assert_eq!(said(new().enable_checkpointing(false).logger(blanks)), spaced);
+    assert_eq!(said(new().enable_checkpointing(false).logger(CsvLogger::new(folder.path()))), [run(2)]);
+    assert_eq!(said(new().enable_checkpointing(false).logger(MemoryLogger::new())), Vec::<String>::new());
+    assert_eq!(said(new().no_logger()), [format!("the newest checkpoint is `{at}/checkpoints/epoch=1-step=4.ckpt`")]);
+    assert_eq!(said(new().barebones(true)), Vec::<String>::new());
+    assert_eq!(said(new().fast_dev_run(1)), Vec::<String>::new());
+    assert!(logs.exists());
 }
 
 #[test]

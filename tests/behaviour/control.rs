@@ -123,30 +123,30 @@ fn check_length(name: &str, case: Case, stop: &Stop, epochs: &[usize], steps: u6
 fn a_fit_is_as_long_as_its_limits_say() {
     let case = |trainer: fn(Trainer<Line>) -> Trainer<Line>| Case::new(4, 1, trainer);
     let check = check_length;
-    check("max_epochs", case(|t| t.max_epochs(2)), &Stop::MaxEpochs, &[4, 4], 8);
-    check("max_epochs 0", case(|t| t.max_epochs(0)), &Stop::MaxEpochs, &[], 0);
-    check("max_steps in mid-epoch", case(|t| t.max_steps(6)), &Stop::MaxSteps, &[4, 2], 6);
-    check("max_steps at the end of an epoch", case(|t| t.max_steps(4)), &Stop::MaxSteps, &[4], 4);
-    check("max_steps 0", case(|t| t.max_steps(0)), &Stop::MaxSteps, &[], 0);
-    check("max_steps before max_epochs", case(|t| t.max_steps(3).max_epochs(1)), &Stop::MaxSteps, &[3], 3);
-    check("both limits at once", case(|t| t.max_steps(4).max_epochs(1)), &Stop::MaxSteps, &[4], 4);
-    check("max_steps with accumulation", case(|t| t.max_steps(3).accumulate_grad_batches(3)), &Stop::MaxSteps, &[4, 3], 3);
-    check("limit_train_batches", case(|t| t.max_epochs(2).limit_train_batches(3)), &Stop::MaxEpochs, &[3, 3], 6);
-    check("limit_train_batches beyond the data", case(|t| t.max_epochs(1).limit_train_batches(9)), &Stop::MaxEpochs, &[4], 4);
-    check("a share of the training batches", case(|t| t.max_epochs(1).limit_train_batches(0.6)), &Stop::MaxEpochs, &[2], 2);
-    check("one batch is not all", case(|t| t.max_epochs(1).limit_train_batches(1)), &Stop::MaxEpochs, &[1], 1);
-    check("all is not one batch", case(|t| t.max_epochs(1).limit_train_batches(1.0)), &Stop::MaxEpochs, &[4], 4);
+    check("max_epochs", case(|t| t.max_epochs(2)), &Stop::MaxEpochs(2), &[4, 4], 8);
+    check("max_epochs 0", case(|t| t.max_epochs(0)), &Stop::MaxEpochs(0), &[], 0);
+    check("max_steps in mid-epoch", case(|t| t.max_steps(6)), &Stop::MaxSteps(6), &[4, 2], 6);
+    check("max_steps at the end of an epoch", case(|t| t.max_steps(4)), &Stop::MaxSteps(4), &[4], 4);
+    check("max_steps 0", case(|t| t.max_steps(0)), &Stop::MaxSteps(0), &[], 0);
+    check("max_steps before max_epochs", case(|t| t.max_steps(3).max_epochs(1)), &Stop::MaxSteps(3), &[3], 3);
+    check("both limits at once", case(|t| t.max_steps(4).max_epochs(1)), &Stop::MaxSteps(4), &[4], 4);
+    check("max_steps with accumulation", case(|t| t.max_steps(3).accumulate_grad_batches(3)), &Stop::MaxSteps(3), &[4, 3], 3);
+    check("limit_train_batches", case(|t| t.max_epochs(2).limit_train_batches(3)), &Stop::MaxEpochs(2), &[3, 3], 6);
+    check("limit_train_batches beyond the data", case(|t| t.max_epochs(1).limit_train_batches(9)), &Stop::MaxEpochs(1), &[4], 4);
+    check("a share of the training batches", case(|t| t.max_epochs(1).limit_train_batches(0.6)), &Stop::MaxEpochs(1), &[2], 2);
+    check("one batch is not all", case(|t| t.max_epochs(1).limit_train_batches(1)), &Stop::MaxEpochs(1), &[1], 1);
+    check("all is not one batch", case(|t| t.max_epochs(1).limit_train_batches(1.0)), &Stop::MaxEpochs(1), &[4], 4);
     check("limit_train_batches 0", case(|t| t.max_epochs(1).limit_train_batches(0)), &Stop::NoTrainingBatches, &[], 0);
-    check("the last window is cut short", case(|t| t.max_epochs(2).accumulate_grad_batches(3)), &Stop::MaxEpochs, &[4, 4], 4);
+    check("the last window is cut short", case(|t| t.max_epochs(2).accumulate_grad_batches(3)), &Stop::MaxEpochs(2), &[4, 4], 4);
     check(
         "a limit closes the window",
         case(|t| t.max_epochs(1).accumulate_grad_batches(3).limit_train_batches(2)),
-        &Stop::MaxEpochs,
+        &Stop::MaxEpochs(1),
         &[2],
         1,
     );
-    check("fast_dev_run", case(|t| t.fast_dev_run(3).max_epochs(7)), &Stop::MaxSteps, &[3], 3);
-    check("overfit_batches", case(|t| t.overfit_batches(2).max_epochs(2)), &Stop::MaxEpochs, &[2, 2], 4);
+    check("fast_dev_run", case(|t| t.fast_dev_run(3).max_epochs(7)), &Stop::MaxSteps(3), &[3], 3);
+    check("overfit_batches", case(|t| t.overfit_batches(2).max_epochs(2)), &Stop::MaxEpochs(2), &[2, 2], 4);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_stop_waits_until_min_epochs_and_min_steps_are_reached() {
     check("min_steps alone, which asks for a whole epoch", case(|t| t.min_steps(3)), &requested(), &[4], 4);
     check("min_steps in a later epoch", case(|t| t.min_steps(5)), &requested(), &[4, 1], 5);
     check("both", case(|t| t.min_steps(6).min_epochs(1)), &requested(), &[4, 2], 6);
-    check("a limit comes first", case(|t| t.max_epochs(1).min_steps(9)), &Stop::MaxEpochs, &[4], 4);
+    check("a limit comes first", case(|t| t.max_epochs(1).min_steps(9)), &Stop::MaxEpochs(1), &[4], 4);
     check("a stop in the last epoch is the reason", case(|t| t.max_epochs(1)), &requested(), &[2], 2);
 }
 
@@ -168,8 +168,8 @@ fn a_stop_waits_until_min_epochs_and_min_steps_are_reached() {
 fn endless_data_is_trained_on_until_a_limit_is_reached() {
     let case = |trainer: fn(Trainer<Line>) -> Trainer<Line>| Case::new(1, 0, trainer).train_on(endless());
     let check = check_length;
-    check("max_steps", case(|t| t.max_steps(5)), &Stop::MaxSteps, &[5], 5);
-    check("limited epochs", case(|t| t.max_epochs(2).limit_train_batches(3)), &Stop::MaxEpochs, &[3, 3], 6);
+    check("max_steps", case(|t| t.max_steps(5)), &Stop::MaxSteps(5), &[5], 5);
+    check("limited epochs", case(|t| t.max_epochs(2).limit_train_batches(3)), &Stop::MaxEpochs(2), &[3, 3], 6);
     check("a stop", case(|t| t.max_epochs(2)).stop_after(4), &requested(), &[4], 4);
 }
 
@@ -310,7 +310,7 @@ fn a_second_fit_of_one_trainer_starts_from_zero() {
 fn an_epoch_that_ends_before_its_validation_is_not_judged() {
     let mut trainer = quiet().max_steps(2).num_sanity_val_steps(0).callback(EarlyStopping::new("val_loss"));
     let fit = trainer.fit(Line::new(), (line_data(8, 2), line_data(4, 2))).unwrap();
-    assert_eq!(fit.stop, Stop::MaxSteps);
+    assert_eq!(fit.stop, Stop::MaxSteps(2));
 }
 
 #[test]
@@ -326,7 +326,7 @@ fn a_fit_that_is_told_to_train_nothing_does_not_blame_the_data() {
             Ok(())
         }
     }
-    for (hook, stop) in [(Hook::TrainBatchStart, Stop::MaxEpochs), (Hook::TrainEpochStart, Stop::Requested("not today".into()))] {
+    for (hook, stop) in [(Hook::TrainBatchStart, Stop::MaxEpochs(2)), (Hook::TrainEpochStart, Stop::Requested("not today".into()))] {
         let fit = quiet().max_epochs(2).callback(Unwilling(hook)).fit(Line::new(), line_data(8, 2)).unwrap();
         assert_eq!((fit.stop, fit.progress.batches), (stop, 0), "{hook}");
     }

@@ -36,7 +36,7 @@ fn check(actual: &str, expected: &str) {
 fn a_fit_goes_through_its_events_in_lightnings_order() {
     let record = Record::default();
     let fit = recorded(&record).fit(Recorded::new(&record), (batches(2), batches(2))).unwrap();
-    assert_eq!(fit.stop, Stop::MaxEpochs);
+    assert_eq!(fit.stop, Stop::MaxEpochs(1));
     check(
         &record.text(),
         "
@@ -233,7 +233,7 @@ fn a_stop_in_mid_epoch_validates_right_away_and_ends_the_epoch() {
 fn an_epoch_that_is_skipped_at_a_batchs_start_leaves_the_batch_out() {
     let record = Record::acting([('M', "on_train_batch_start e0 b1", Act::SkipEpoch)]);
     let fit = recorded(&record).max_epochs(2).fit(Recorded::new(&record), batches(2)).unwrap();
-    assert_eq!((fit.stop, fit.progress.epoch, fit.progress.batches), (Stop::MaxEpochs, 2, 3));
+    assert_eq!((fit.stop, fit.progress.epoch, fit.progress.batches), (Stop::MaxEpochs(2), 2, 3));
     check(
         &record.between("on_train_batch_end e0 b0", "on_train_batch_start e1 b0"),
         "
@@ -248,7 +248,7 @@ fn an_epoch_that_is_skipped_at_a_batchs_start_leaves_the_batch_out() {
 fn an_epoch_that_is_skipped_at_a_batchs_end_goes_to_its_end_at_once() {
     let record = Record::acting([('S', "on_train_batch_end e0 b0", Act::SkipEpoch)]);
     let fit = recorded(&record).max_epochs(2).fit(Recorded::new(&record), batches(2)).unwrap();
-    assert_eq!((fit.stop, fit.progress.epoch, fit.progress.batches), (Stop::MaxEpochs, 2, 3));
+    assert_eq!((fit.stop, fit.progress.epoch, fit.progress.batches), (Stop::MaxEpochs(2), 2, 3));
     check(
         &record.between("on_before_optimizer_step SGD", "on_train_batch_start e1 b0"),
         "
@@ -389,7 +389,7 @@ fn a_stop_that_is_asked_for_before_training_holds_and_one_of_the_sanity_check_do
     };
     let requested = || Stop::Requested("enough".into());
     assert_eq!(fit("on_fit_start"), (requested(), 0));
-    assert_eq!(fit("on_sanity_check_end"), (Stop::MaxEpochs, 4));
+    assert_eq!(fit("on_sanity_check_end"), (Stop::MaxEpochs(2), 4));
     assert_eq!(fit("on_train_start"), (requested(), 0));
     assert_eq!(fit("on_train_batch_start e0 b0"), (requested(), 1));
 }

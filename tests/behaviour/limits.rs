@@ -25,7 +25,7 @@ fn max_time_holds_beside_a_timer() {
     over(stop(quiet().max_time(Duration::from_nanos(1)).callback(Timer::unlimited())));
     over(stop(quiet().max_time(Duration::from_nanos(1)).callback(Timer::new("1 hour"))));
     over(stop(quiet().max_time("1 hour").callback(Timer::new(Duration::from_nanos(1)))));
-    assert_eq!(stop(quiet().max_time("1 hour").callback(Timer::new("2 hours"))), (Stop::MaxEpochs, 4));
+    assert_eq!(stop(quiet().max_time("1 hour").callback(Timer::new("2 hours"))), (Stop::MaxEpochs(1), 4));
 }
 
 /// Notes the limits of a fit, and stops it.

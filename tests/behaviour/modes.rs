@@ -243,7 +243,7 @@ fn data_of_a_single_pass_is_kept_for_the_validation() {
         Loader::from_iter(vec![batch; 3]).items_per_batch(2)
     };
     let fit = quiet().max_epochs(1).fit(Line::new(), (line_data(8, 2), batches())).unwrap();
-    assert_eq!(fit.stop, Stop::MaxEpochs);
+    assert_eq!(fit.stop, Stop::MaxEpochs(1));
     let text = "the iterator of this loader was already consumed, so there is nothing left for epoch 0";
     let hint = "use `Loader::from_fn`, which makes a fresh iterator for each epoch, or `Loader::from_batches`";
     crate::wrong_input::check(quiet().max_epochs(2).fit(Line::new(), (line_data(8, 2), batches())), text, Some(hint));

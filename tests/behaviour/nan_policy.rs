@@ -334,7 +334,7 @@ fn a_stop_ends_the_fit_in_good_order() {
 fn nobody_looks_when_it_is_off() {
     for trainer in [quiet().on_non_finite(NonFinite::Off), Trainer::new().barebones(true)] {
         let fit = trainer.max_epochs(1).fit(Sick::new(&[(7, Fault::Loss)]), line_data(40, 2)).unwrap();
-        assert_eq!((fit.stop, fit.progress.global_step), (Stop::MaxEpochs, 20));
+        assert_eq!((fit.stop, fit.progress.global_step), (Stop::MaxEpochs(1), 20));
         assert!(fit.module.weights().iter().all(|weight| weight.is_nan()));
     }
 }
@@ -402,6 +402,7 @@ fn is_interrupted() {
     // Without a NaN it is an interrupt like any other.
     let fit = quiet().max_epochs(1).callback(Interrupts).fit(Sick::new(&[]), line_data(40, 2)).unwrap();
     assert_eq!((fit.stop.exit_code(), fit.progress.global_step), (143, 6));
+    assert!(stormfire::forget_interrupt().is_some());
     let mut trainer = quiet().max_epochs(1).callback(Interrupts).requeue_signal(RequeueSignal::Term).default_root_dir(&folder);
     let outcome = trainer.fit(Sick::new(&[(3, Fault::Gradient)]), line_data(40, 2));
     check(outcome, &format!("the training loss is not finite at epoch 0, batch 4 (global step 4){BROKEN}"), Some(FIND_IT));

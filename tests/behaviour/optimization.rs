@@ -232,7 +232,7 @@ fn a_metric_that_a_schedule_watches_must_exist() {
     };
     let error = fit(|| Schedule::new(ReduceLrOnPlateau::new()).monitor("val_loss")).unwrap_err();
     assert!(matches!(&error, Error::MetricMissing { .. }), "{error}");
-    assert_eq!(fit(|| Schedule::new(ReduceLrOnPlateau::new()).monitor("val_loss").strict(false)).unwrap(), Stop::MaxEpochs);
+    assert_eq!(fit(|| Schedule::new(ReduceLrOnPlateau::new()).monitor("val_loss").strict(false)).unwrap(), Stop::MaxEpochs(1));
 }
 
 /// Two lines whose loss depends on both, and the optimizers that its training steps.
@@ -352,7 +352,7 @@ fn several_optimizers_need_a_training_batch() {
 #[test]
 fn without_optimizers_the_steps_run_and_nothing_is_trained() {
     let fit = fit_automatic(0).unwrap();
-    assert_eq!((fit.stop, fit.progress.global_step), (Stop::MaxEpochs, 4));
+    assert_eq!((fit.stop, fit.progress.global_step), (Stop::MaxEpochs(1), 4));
     assert_eq!(numbers(&fit.module.line.layer), [0.0, 0.0]);
     assert_ne!(numbers(&fit_automatic(1).unwrap().module.line.layer), [0.0, 0.0]);
 }

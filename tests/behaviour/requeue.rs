@@ -101,7 +101,7 @@ fn a_job_is_saved_queued_again_and_continued() {
     fs::remove_file(folder.join("first")).unwrap();
     fs::write(folder.join("max_steps"), (steps + 3).to_string()).unwrap();
     let code = Running::start(job(folder, Some(TAKES_NOTES), Some("77"))).wait().code();
-    assert_eq!((code, read(folder, "end")), (Some(0), format!("`max_steps` reached after {}", steps + 3)));
+    assert_eq!((code, read(folder, "end")), (Some(0), format!("`max_steps = {0}` reached after {0}", steps + 3)));
     assert_eq!(read(folder, "first"), steps.to_string());
     assert_eq!((read(folder, "called").lines().count(), saved(folder).len()), (1, 0));
 }

@@ -143,5 +143,5 @@ pub(crate) fn resumes_from(checkpoint: &Path) {
     let items = Checkpoint::read(checkpoint).unwrap().manifest().data["items"].as_u64().unwrap();
     let mut trainer = quiet().max_steps(saved + 2).ckpt_path(checkpoint);
     let fit = trainer.fit(Logging::new(), line_data(items as usize, 2)).unwrap();
-    assert_eq!((fit.stop, fit.progress.global_step), (Stop::MaxSteps, saved + 2));
+    assert_eq!((fit.stop, fit.progress.global_step), (Stop::MaxSteps(saved + 2), saved + 2));
 }

@@ -30,6 +30,12 @@ use crate::{
 /// Writes down how a run ended.
 pub(crate) struct StatusFile(PathBuf);
 
+impl StatusFile {
+    pub(crate) fn new(folder: &Path) -> Self {
+        Self(folder.into())
+    }
+}
+
 impl Logger for StatusFile {
     fn name(&self) -> &'static str {
         "status"
@@ -191,6 +197,7 @@ fn has_its_own_handlers() {
         assert!(fit.stop.is_interrupted(), "{name}: {}", fit.stop);
         assert_eq!(fit.progress.global_step, 3);
         assert!(heard.swap(false, Ordering::SeqCst), "{name} during the run");
+        assert!(stormfire::forget_interrupt().is_some());
         hears("after the run");
     }
 }
@@ -202,7 +209,7 @@ fn ignores_a_signal() {
     let Some(_) = folder() else { return };
     Logging::in_step(|_| kill_self("INT"));
     let fit = quiet().max_epochs(1).fit(Logging::new(), line_data(8, 2)).unwrap();
-    assert_eq!((fit.stop, fit.progress.global_step), (Stop::MaxEpochs, 4));
+    assert_eq!((fit.stop, fit.progress.global_step), (Stop::MaxEpochs(1), 4));
     kill_self("INT");
 }
 
@@ -237,7 +244,8 @@ fn a_first_signal_ends_a_run_in_good_order() {
         assert_eq!(running.wait().code(), Some(code), "{signal}");
 
         let said = format!("interrupted by {name}");
-        let expected = format!("{said}\n{said}\nexception: {said}\ndata: exception\nteardown: fit\ndata: teardown: fit");
+        let expected =
+            format!("{said}\n{said} before this run began\nexception: {said}\ndata: exception\nteardown: fit\ndata: teardown: fit");
         assert_eq!(std::fs::read_to_string(folder.path().join("end")).unwrap(), expected);
         assert_eq!(std::fs::read_to_string(folder.path().join("status")).unwrap(), "Interrupted");
         let run = run_of(folder.path());

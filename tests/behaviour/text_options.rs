@@ -46,7 +46,7 @@ fn texts_reach_callbacks_and_run() {
         .callback(EarlyStopping::new("val_loss").mode("min").patience(5))
         .callback(LearningRateMonitor::new().logging_interval("epoch"));
     let fit = { trainer }.fit(Line::new(), (line_data(8, 2), line_data(8, 2))).unwrap();
-    assert_eq!(fit.stop, Stop::MaxEpochs);
+    assert_eq!(fit.stop, Stop::MaxEpochs(2));
     let rates = logger.rows().into_iter().filter(|(name, ..)| name == "lr-SGD").map(|(.., step)| step.unwrap());
     assert_eq!(rates.collect::<Vec<_>>(), [0, 4]);
     assert_eq!("epoch".parse(), Ok(Interval::Epoch));
@@ -72,7 +72,7 @@ fn a_wrong_text_is_refused_when_the_run_starts() {
     refuse(quiet().on_non_finite("ignore"), text, hint);
     // The last call counts.
     let good = quiet().max_time("soon").max_time("1 hour");
-    assert_eq!({ good }.max_epochs(1).fit(Line::new(), line_data(8, 2)).unwrap().stop, Stop::MaxEpochs);
+    assert_eq!({ good }.max_epochs(1).fit(Line::new(), line_data(8, 2)).unwrap().stop, Stop::MaxEpochs(1));
 
     // In callbacks the hook is named, too.
     let text = "`EarlyStopping::mode`: cannot read `up` as a mode: there is no such word (in `setup` of `EarlyStopping`)";

@@ -248,7 +248,7 @@ fn a_validation_loader_without_a_step_is_worth_a_warning_only() {
     for (sanity_steps, began) in [(2, 1), (0, 2)] {
         let mut trainer = quiet().max_epochs(3).num_sanity_val_steps(sanity_steps).callback(Validations(&BEGAN));
         let fit = trainer.fit(TrainsOnly { line: Line::new() }, (line_data(8, 2), line_data(8, 2))).unwrap();
-        assert_eq!((fit.stop, fit.progress.global_step), (Stop::MaxEpochs, 12));
+        assert_eq!((fit.stop, fit.progress.global_step), (Stop::MaxEpochs(3), 12));
         assert_eq!(BEGAN.load(Ordering::Relaxed), began, "it is tried once a fit");
     }
 }

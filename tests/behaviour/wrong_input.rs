@@ -93,6 +93,15 @@ fn flags_that_contradict_each_other_are_refused() {
     }
 }
 
+/// Has a state, and no name of its own.
+struct Remembers;
+
+impl Callback<Line> for Remembers {
+    fn state(&self) -> Result<state::Value, Error> {
+        Ok(state::Value::from(1))
+    }
+}
+
 #[test]
 fn callbacks_that_contradict_the_flags_or_each_other_are_refused() {
     let leave = "leave one of them out";
@@ -104,8 +113,30 @@ fn callbacks_that_contradict_the_flags_or_each_other_are_refused() {
     refuse(two, "`callback`: there are two progress bars", "keep one of them");
     let stop = || EarlyStopping::new("val_loss");
     let text = "`callback`: two callbacks keep their state under `EarlyStopping{monitor: val_loss, mode: min}`";
-    let hint = "leave one of them out, or name one: `ModelCheckpoint::named`, or `state_key` of a callback of your own";
-    refuse(quiet().callback(stop()).callback(stop()), text, hint);
+    refuse(quiet().callback(stop()).callback(stop()), text, "leave one of them out, or name one with `EarlyStopping::named`");
+    let text = "`callback`: two callbacks keep their state under `Timer`";
+    let hint = "leave one of them out, or name one with `Timer::named`";
+    refuse(quiet().callback(Timer::unlimited()).callback(Timer::new("1 hour")), text, hint);
+    let hint = "leave one of them out, or implement `state_key` for `Remembers`";
+    refuse(quiet().callback(Remembers).callback(Remembers), "`callback`: two callbacks keep their state under `Remembers`", hint);
+
+    let named = |epochs: usize| stop().patience(9).named(format!("{epochs} epochs"));
+    let mut trainer = quiet()
+        .limit_train_batches(0)
+        .callback(stop())
+        .callback(named(1))
+        .callback(named(2))
+        .callback(Timer::unlimited())
+        .callback(Timer::unlimited().named("other"));
+    let fit = trainer.fit(Line::new(), line_data(4, 2)).unwrap();
+    assert_eq!(fit.stop, Stop::NoTrainingBatches);
+    assert_eq!((trainer.get_all::<EarlyStopping>().count(), trainer.get_all::<Timer>().count()), (3, 2));
+    let patience = |key: &str| trainer.get_named::<EarlyStopping>(key).map(|stop| format!("{stop:?}").contains("patience: 9"));
+    assert_eq!(
+        ["2 epochs", "EarlyStopping{1 epochs}", "EarlyStopping{monitor: val_loss, mode: min}", "3 epochs"].map(patience),
+        [Some(true), Some(true), Some(false), None]
+    );
+    assert!(trainer.get_named::<Timer>("other").is_some() && trainer.get_named::<Timer>("2 epochs").is_none());
 }
 
 #[test]

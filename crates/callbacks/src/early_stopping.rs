@@ -54,6 +54,7 @@ pub enum StoppingReason {
 #[expect(clippy::struct_excessive_bools, reason = "they are Lightning's flags, each independent of the others")]
 #[derive(Clone, Debug)]
 pub struct EarlyStopping {
+    id: Option<String>,
     monitor: String,
     mode: Mode,
     misread: Misread,
@@ -86,6 +87,7 @@ impl EarlyStopping {
     /// Stops when the metric has not fallen for 3 looks.
     pub fn new(monitor: impl Into<String>) -> Self {
         Self {
+            id: None,
             monitor: monitor.into(),
             mode: Mode::Min,
             misread: Misread::default(),
@@ -105,6 +107,12 @@ impl EarlyStopping {
     /// Whether the metric gets better by falling or by rising: a [`Mode`], or `"max"`. Default [`Mode::Min`].
     pub fn mode(mut self, mode: impl TryInto<Mode, Error: Into<TextError>>) -> Self {
         self.misread.set("EarlyStopping::mode", &mut self.mode, mode);
+        self
+    }
+
+    /// A name for its state in checkpoints and for `Trainer::get_named`. Needed only when two have the same monitor and mode.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.id = Some(name.into());
         self
     }
 
@@ -330,7 +338,8 @@ impl EarlyStopping {
 
 impl<M: LightningModule> Callback<M> for EarlyStopping {
     fn state_key(&self) -> String {
-        format!("EarlyStopping{{monitor: {}, mode: {}}}", self.monitor, self.mode.name())
+        let told_apart_by = || format!("monitor: {}, mode: {}", self.monitor, self.mode.name());
+        format!("EarlyStopping{{{}}}", self.id.clone().unwrap_or_else(told_apart_by))
     }
 
     fn order(&self) -> Order {

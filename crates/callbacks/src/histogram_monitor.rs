@@ -5,7 +5,7 @@ use std::time::Instant;
 use burn::optim::GradientsParams;
 use stormfire_loggers::Histogram;
 use stormfire_module::{
-    Callback, Context, Error, Every, LightningModule, Result, StepOutput,
+    Callback, Context, Error, Every, LightningModule, Result, StepOutput, clock,
     gradients::{self, Of, Samples},
     media,
     text::{Misread, TextError},
@@ -61,7 +61,7 @@ impl Default for HistogramMonitor {
             misread: Misread::default(),
             parameters: true,
             gradients: true,
-            due: Due { now: false, since: Instant::now() },
+            due: Due { now: false, since: clock::now() },
         }
     }
 }
@@ -106,7 +106,7 @@ impl HistogramMonitor {
             Every::Batches(_) => self.every.is_due(ctx.progress().batches + 1),
             Every::Epochs(_) => ctx.run().is_last_batch && self.every.is_due(ctx.current_epoch() as u64 + 1),
             Every::Fraction(fraction) => ends_part(fraction, ctx, ctx.progress().batch_in_epoch + 1),
-            Every::Time(period) => self.due.since.elapsed() >= period,
+            Every::Time(period) => clock::since(self.due.since) >= period,
         }
     }
 }
@@ -122,7 +122,7 @@ fn count(samples: Samples) -> Result<Vec<(String, Histogram)>> {
 
 impl<M: LightningModule> Callback<M> for HistogramMonitor {
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        self.due = Due { now: false, since: Instant::now() };
+        self.due = Due { now: false, since: clock::now() };
         self.check(ctx)
     }
 
@@ -152,7 +152,7 @@ impl<M: LightningModule> Callback<M> for HistogramMonitor {
     fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, _batch_idx: usize) -> Result<()> {
         // Inside a window of accumulated gradients it stays due until its end.
         if self.due.now && ctx.run().window.batches == 0 {
-            self.due = Due { now: false, since: Instant::now() };
+            self.due = Due { now: false, since: clock::now() };
         }
         Ok(())
     }

@@ -51,6 +51,7 @@ type Draw<M> = Box<dyn FnMut(&M, &<M as LightningModule>::Batch) -> Result<Vec<I
 /// [`Error::Config`] when a run begins without a logger, with every 0th validation or 0 columns; what the function returns;
 /// images of different sizes.
 pub struct ImageGridMonitor<M: LightningModule> {
+    id: Option<String>,
     tag: String,
     draw: Draw<M>,
     every: u64,
@@ -71,7 +72,23 @@ impl<M: LightningModule> ImageGridMonitor<M> {
     /// Logs what the function makes of the first batch of each validation under this name.
     pub fn new(tag: impl Into<String>, draw: impl FnMut(&M, &M::Batch) -> Result<Vec<Image>> + 'static) -> Self {
         let seen = Seen::default();
-        Self { tag: tag.into(), draw: Box::new(draw), every: 1, batch_idx: 0, dataloader_idx: 0, columns: 8, padding: (2, 0), seen }
+        Self {
+            id: None,
+            tag: tag.into(),
+            draw: Box::new(draw),
+            every: 1,
+            batch_idx: 0,
+            dataloader_idx: 0,
+            columns: 8,
+            padding: (2, 0),
+            seen,
+        }
+    }
+
+    /// A name for its state in checkpoints and for `Trainer::get_named`. Needed only when two have the same tag.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.id = Some(name.into());
+        self
     }
 
     /// Leaves out all validations of a fit but every n-th, at least 1. Default 1.
@@ -111,7 +128,7 @@ impl<M: LightningModule> ImageGridMonitor<M> {
 
 impl<M: LightningModule> Callback<M> for ImageGridMonitor<M> {
     fn state_key(&self) -> String {
-        format!("ImageGridMonitor/{}", self.tag)
+        self.id.as_ref().map_or_else(|| format!("ImageGridMonitor/{}", self.tag), |id| format!("ImageGridMonitor{{{id}}}"))
     }
 
     fn state(&self) -> Result<Value> {

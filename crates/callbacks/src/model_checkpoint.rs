@@ -18,7 +18,7 @@ use std::{
 use stormfire_checkpoint::storage;
 use stormfire_loggers::Hyperparams;
 use stormfire_module::{
-    Callback, Context, Error, Every, LightningModule, Order, Result, Stage, StepOutput,
+    Callback, Context, Error, Every, LightningModule, Order, Result, Stage, StepOutput, clock,
     plateau::Mode,
     state::{self, Value},
     text::{Misread, TextError},
@@ -227,10 +227,15 @@ impl ModelCheckpoint {
         self
     }
 
-    /// A name for its state in checkpoints. Needed only when two callbacks have the same monitor, mode and period.
+    /// A name for its state in checkpoints and for `Trainer::get_named`. Needed only when two callbacks have the same monitor, mode and period.
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.id = Some(name.into());
         self
+    }
+
+    /// The metric that decides which checkpoints are best, if one does.
+    pub fn monitored(&self) -> Option<&str> {
+        self.monitor.as_deref()
     }
 
     /// The folder in which a fit has put its checkpoints, or the one that was given for the first.
@@ -313,7 +318,7 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
     fn state(&self) -> Result<Value> {
         let mut state = self.state.clone();
         if let (Every::Time(_), Some(since)) = (self.every, self.now.since) {
-            state.waited = Some(since.elapsed().as_secs_f64());
+            state.waited = Some(clock::since(since).as_secs_f64());
         }
         state::save(&state)
     }
@@ -345,7 +350,7 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
 
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
         let waited = self.state.waited.take().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or_default();
-        self.now.since = Instant::now().checked_sub(waited).or_else(|| Some(Instant::now()));
+        self.now.since = clock::now().checked_sub(waited).or_else(|| Some(clock::now()));
         if self.on_exception {
             ctx.keep_state();
         }

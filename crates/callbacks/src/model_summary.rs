@@ -1,15 +1,14 @@
 //! The table of a module's parts and parameters.
 
-use std::{
-    fmt,
-    io::{self, Write},
-};
+use std::{fmt, io::Write};
 
 use burn::module::Module;
 use comfy_table::{CellAlignment, Table, presets};
 use stormfire_module::{Callback, Context, LightningModule, Result};
 
 use walk::{Node, Walk};
+
+use crate::Printer;
 
 mod walk;
 
@@ -69,7 +68,7 @@ impl<M: LightningModule> Callback<M> for ModelSummary {
         let summary = summarize(module, self.max_depth);
         let printed = match &mut self.out {
             Some(out) => writeln!(out, "{summary}").and_then(|()| out.flush()),
-            None => writeln!(io::stdout().lock(), "{summary}"),
+            None => Printer::live().print_of_run("Model", &summary),
         };
         // A reader that went away (`| head`) is no reason to lose a training run.
         if let Err(error) = printed {

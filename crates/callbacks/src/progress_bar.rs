@@ -7,7 +7,7 @@ use std::{
 };
 
 use stormfire_loggers::Background;
-use stormfire_module::{Context, RunningStage, Stage};
+use stormfire_module::{Context, RunningStage, Stage, clock, live_run};
 
 pub use printer::Printer;
 
@@ -17,6 +17,7 @@ use terminal::{Slot, Terminal};
 
 mod format;
 mod hooks;
+mod picture;
 mod plain;
 mod printer;
 mod speed;
@@ -33,6 +34,9 @@ type Customize = Box<dyn FnMut(&mut Context<'_>, &mut Vec<(String, String)>) + S
 /// ```text
 /// Epoch 0/9 ━━━━━━━━━━━━━━━╸━━━━━━━━━ 50/79 0:04 • 0:02 12.3 it/s v_num: 3, train_loss: 0.412
 /// ```
+///
+/// All runs of a process share one display, also those of other threads and those inside of another run; as soon as there is
+/// more than one, each line begins with the name of its run (that of its first logger, such as `version_3`, else `run 2`).
 ///
 /// When stdout is no terminal, a plain line is written at the end of an epoch and at most every 30 s:
 ///
@@ -56,7 +60,6 @@ pub struct ProgressBar {
     /// The time between two refreshes; `None` refreshes at the ends only.
     interval: Option<Duration>,
     customize: Option<Customize>,
-    now: fn() -> Instant,
     next_refresh: Option<Instant>,
     train: Option<Track>,
     eval: Option<Track>,
@@ -83,6 +86,8 @@ struct Track {
 
 /// What there is to show of a [`Track`].
 struct View {
+    /// The run's name, if there are others.
+    run: Option<String>,
     label: String,
     done: u64,
     total: Option<u64>,
@@ -102,7 +107,6 @@ impl ProgressBar {
             output,
             interval: Some(Duration::from_millis(100)),
             customize: None,
-            now: Instant::now,
             next_refresh: None,
             train: None,
             eval: None,
@@ -167,7 +171,7 @@ impl ProgressBar {
             (epoch, left) => epoch.or(left),
         };
         let label = format::epoch_label(ctx.current_epoch(), limits.max_epochs);
-        let now = (self.now)();
+        let now = clock::now();
         let mut speed = std::mem::take(&mut self.train_speed);
         speed.skip(done, now);
         self.train = Some(Track { label, loader: 0, done, total, started: now, ended: None, speed });
@@ -177,7 +181,7 @@ impl ProgressBar {
 
     /// The last batch of the epoch is complete.
     fn end_epoch(&mut self, ctx: &mut Context<'_>) {
-        let now = (self.now)();
+        let now = clock::now();
         if let Some(track) = &mut self.train {
             track.speed.record(track.done, now);
             track.ended = Some(now);
@@ -197,7 +201,7 @@ impl ProgressBar {
 
     /// Validation begins: the time until it ends is not training's.
     fn pause_train(&mut self, ctx: &mut Context<'_>) {
-        let now = (self.now)();
+        let now = clock::now();
         if let Some(track) = &mut self.train {
             track.speed.record(track.done, now);
             // The batches since the last refresh would be missing for as long as the validation takes.
@@ -214,7 +218,7 @@ impl ProgressBar {
             RunningStage::Train | RunningStage::Validate => ("Validation", &limits.val_batches),
         };
         let total = totals.get(loader).copied().flatten().map(|n| n as u64);
-        let now = (self.now)();
+        let now = clock::now();
         let label = format!("{what} DataLoader {loader}");
         self.eval = Some(Track { label, loader, done: 0, total, started: now, ended: None, speed: Speed::default() });
         self.next_refresh = Some(now);
@@ -239,7 +243,7 @@ impl ProgressBar {
         if let Output::Terminal(terminal) = &mut self.output {
             terminal.finish(Slot::Eval, !within_fit);
         }
-        let now = (self.now)();
+        let now = clock::now();
         if let Some(track) = &mut self.train {
             track.speed.skip(track.done, now);
             self.next_refresh = Some(now);
@@ -253,7 +257,7 @@ impl ProgressBar {
         let Some(track) = track else { return };
         track.done = batch_idx as u64 + 1;
         let Some(due) = self.next_refresh else { return };
-        let now = (self.now)();
+        let now = clock::now();
         if now < due {
             return;
         }
@@ -281,7 +285,7 @@ impl ProgressBar {
 
     /// Shows the state now, whether or not that is due.
     fn show_final(&mut self, ctx: &mut Context<'_>, slot: Slot) {
-        let now = (self.now)();
+        let now = clock::now();
         if let Some(track) = if slot == Slot::Train { &mut self.train } else { &mut self.eval }
             && track.ended.is_none()
         {
@@ -299,6 +303,7 @@ impl ProgressBar {
         let metrics = if slot == Slot::Train && self.train.is_some() { self.collect_metrics(ctx) } else { Vec::new() };
         let track = if slot == Slot::Train { self.train.as_ref() } else { self.eval.as_ref() }?;
         Some(View {
+            run: live_run::shown_name(),
             label: track.label.clone(),
             done: track.done,
             total: track.total,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use stormfire_loggers::Metrics;
-use stormfire_module::{Callback, Context, Error, LightningModule, Result, RunningStage, StepOutput};
+use stormfire_module::{Callback, Context, Error, LightningModule, Result, RunningStage, StepOutput, clock};
 
 use self::rates::{Rates, Totals};
 use crate::to_loggers::needs_logger;
@@ -182,7 +182,7 @@ struct Measure {
 impl Measure {
     fn new() -> Self {
         let (rates, totals) = (Rates::new(2), Totals::default());
-        Self { rates, totals, batch: (None, None), since: Instant::now(), waited: Duration::ZERO, paused: None }
+        Self { rates, totals, batch: (None, None), since: clock::now(), waited: Duration::ZERO, paused: None }
     }
 
     fn start(&mut self, window: usize, waited: Duration) {
@@ -192,7 +192,7 @@ impl Measure {
     fn batch_end(&mut self, waited: Duration) {
         let (samples, lengths) = self.batch;
         let totals = &mut self.totals;
-        totals.time = self.since.elapsed();
+        totals.time = clock::since(self.since);
         totals.waited = waited.saturating_sub(self.waited);
         totals.batches += 1;
         let add = |to: Option<usize>, more: Option<usize>| to.zip(more).map(|(a, b)| a + b);
@@ -201,12 +201,12 @@ impl Measure {
     }
 
     fn pause(&mut self) {
-        self.paused.get_or_insert_with(Instant::now);
+        self.paused.get_or_insert_with(clock::now);
     }
 
     fn resume(&mut self) {
         if let Some(paused) = self.paused.take() {
-            self.since += paused.elapsed();
+            self.since += clock::since(paused);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use stormfire_module::{
-    Callback, Context, Error, LightningModule, Result, RunningStage, Stage, StepOutput, TimeLimit, reads_text,
+    Callback, Context, Error, LightningModule, Result, RunningStage, Stage, StepOutput, TimeLimit, clock, reads_text,
     state::{self, Value},
     text::{Misread, TextError, one_of},
 };
@@ -95,7 +95,7 @@ impl Timer {
         self
     }
 
-    /// A name for its state in checkpoints. Needed only where there are two.
+    /// A name for its state in checkpoints and for `Trainer::get_named`. Needed only where there are two.
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.id = Some(name.into());
         self
@@ -110,7 +110,7 @@ impl Timer {
     /// How long a stage has taken so far; training includes the validation in it.
     pub fn time_elapsed(&self, stage: RunningStage) -> Duration {
         let past = self.past.time_elapsed.get(stage.name()).and_then(|&seconds| Duration::try_from_secs_f64(seconds).ok());
-        past.unwrap_or_default() + self.since.get(&stage).map(Instant::elapsed).unwrap_or_default()
+        past.unwrap_or_default() + self.since.get(&stage).copied().map(clock::since).unwrap_or_default()
     }
 
     /// How much of the limit training has left; `None` without a limit.
@@ -122,7 +122,7 @@ impl Timer {
         if ctx.stage() != Stage::Fit {
             self.past.time_elapsed.remove(stage.name());
         }
-        self.since.insert(stage, Instant::now());
+        self.since.insert(stage, clock::now());
     }
 
     fn end(&mut self, stage: RunningStage) {
@@ -323,12 +323,16 @@ mod tests {
     }
 
     #[test]
-    fn an_hour_is_not_over_at_once() {
+    fn an_hour_is_over_after_an_hour() {
+        let _stopped = clock::stop();
         let (mut bench, mut timer) = (Bench::new(), Timer::new("1 hour"));
         bench.start(&mut timer).unwrap();
+        clock::advance(Duration::from_secs(3_599));
         bench.train_batch_end(&mut timer).unwrap();
-        assert_eq!(bench.stopped(), None);
-        assert!(timer.time_remaining().is_some_and(|left| left > Duration::from_secs(3_500) && left < Duration::from_hours(1)));
+        assert_eq!((bench.stopped(), timer.time_remaining()), (None, Some(Duration::from_secs(1))));
+        clock::advance(Duration::from_secs(1));
+        bench.train_batch_end(&mut timer).unwrap();
+        assert_eq!(bench.stopped().as_deref(), Some("time limit reached; elapsed time is 1:00:00"));
         assert_eq!(Timer::unlimited().time_remaining(), None);
     }
 
@@ -391,26 +395,28 @@ mod tests {
 
     #[test]
     fn stages_are_measured_each_for_itself() {
+        let _stopped = clock::stop();
         let (mut bench, mut timer) = (Bench::new(), Timer::unlimited());
         bench.setup(&mut timer).unwrap();
         load(&mut timer, spent(RunningStage::Validate, 100.0));
         bench.fire(&mut timer, Event::FitStart).unwrap();
         bench.run.moment.stage = RunningStage::SanityCheck;
         bench.fire(&mut timer, Event::ValidationStart).unwrap();
+        clock::advance(Duration::from_secs(5));
         bench.fire(&mut timer, Event::ValidationEnd).unwrap();
         bench.run.moment.stage = RunningStage::Train;
         bench.fire(&mut timer, Event::TrainStart).unwrap();
         bench.fire(&mut timer, Event::ValidationStart).unwrap();
-        std::thread::sleep(Duration::from_millis(2));
+        clock::advance(Duration::from_secs(30));
         let running = Callback::<Line>::state(&timer).unwrap();
-        assert!(running["time_elapsed"]["train"].as_f64().is_some_and(|seconds| seconds >= 0.002), "{running}");
+        assert_eq!(running["time_elapsed"]["train"], 30.0);
         bench.validation_end(&mut timer).unwrap();
-        assert!(timer.time_elapsed(RunningStage::Validate) >= Duration::from_millis(100_002));
-        assert!(timer.time_elapsed(RunningStage::SanityCheck) < Duration::from_secs(50));
+        assert_eq!(timer.time_elapsed(RunningStage::Validate), Duration::from_secs(130));
+        assert_eq!(timer.time_elapsed(RunningStage::SanityCheck), Duration::from_secs(5));
         // The run fails: the clocks stop all the same.
         bench.fire(&mut timer, Event::Teardown { stage: Stage::Fit }).unwrap();
         let train = timer.time_elapsed(RunningStage::Train);
-        std::thread::sleep(Duration::from_millis(1));
-        assert_eq!(timer.time_elapsed(RunningStage::Train), train);
+        clock::advance(Duration::from_secs(1));
+        assert_eq!((train, timer.time_elapsed(RunningStage::Train)), (Duration::from_secs(30), train));
     }
 }

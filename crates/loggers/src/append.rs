@@ -1,7 +1,9 @@
 //! Files that stay readable whatever happens: replaced as a whole, or grown by whole pieces.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use tempfile::NamedTempFile;
 
@@ -29,7 +31,14 @@ impl Replacement {
         builder.prefix(&prefix);
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
-        let file = builder.tempfile_in(folder).map_err(|error| at(path, "create a file beside", &error))?;
+        let file = builder.tempfile_in(folder).or_else(|error| {
+            if error.kind() != io::ErrorKind::NotFound {
+                return Err(error);
+            }
+            make_anew(folder)?;
+            builder.tempfile_in(folder)
+        });
+        let file = file.map_err(|error| at(path, "create a file beside", &error))?;
         Ok(Self { file: BufWriter::with_capacity(1 << 16, file), path: path.to_owned() })
     }
 
@@ -103,6 +112,28 @@ fn place(path: &Path) -> (&Path, String) {
     (folder, format!(".{name}{REPLACEMENT}"))
 }
 
+/// Whether only its owner may do anything with a file: the lower six bits of its mode are those of everybody else.
+fn is_private(file: &std::fs::File) -> io::Result<bool> {
+    #[cfg(unix)]
+    let private = std::os::unix::fs::PermissionsExt::mode(&file.metadata()?.permissions()).trailing_zeros() >= 6;
+    #[cfg(not(unix))]
+    let private = file.metadata().map(|_| false)?;
+    Ok(private)
+}
+
+/// Makes a folder again that somebody has removed under the run. Says so, once for each.
+pub(crate) fn make_anew(folder: &Path) -> io::Result<()> {
+    static SAID: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    std::fs::create_dir_all(folder)?;
+    if SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned()) {
+        tracing::warn!(
+            "somebody has removed `{}` under the run, or files in it: what the loggers had open is written there again, the rest is lost",
+            folder.display()
+        );
+    }
+    Ok(())
+}
+
 /// An error that names the file, as those of `fs_err` do.
 pub(crate) fn at(path: &Path, action: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("failed to {action} `{}`: {error}", path.display()))
@@ -115,6 +146,9 @@ pub(crate) trait Target: Write + Seek {
 
     /// Waits until the content is on the disk.
     fn sync(&self) -> io::Result<()>;
+
+    /// Puts the content there again, if somebody has removed the file of this name.
+    fn put_back(&mut self, path: &Path) -> io::Result<()>;
 }
 
 impl Target for std::fs::File {
@@ -124,6 +158,20 @@ impl Target for std::fs::File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
+    }
+
+    /// A removed file has its content as long as it is open. It must be open for reading, too.
+    fn put_back(&mut self, path: &Path) -> io::Result<()> {
+        if !std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            return Ok(());
+        }
+        make_anew(place(path).0)?;
+        // A spool is its owner's alone, also the second time.
+        let mut whole = if is_private(self)? { Replacement::private(path)? } else { Replacement::new(path)? };
+        self.seek(SeekFrom::Start(0))?;
+        io::copy(self, &mut whole)?;
+        *self = whole.commit()?;
+        Ok(())
     }
 }
 
@@ -139,6 +187,8 @@ const RETRY: usize = 1 << 20;
 pub(crate) struct Append<T = std::fs::File> {
     target: T,
     path: PathBuf,
+    /// The same, wherever the current folder is.
+    place: PathBuf,
     /// Where the next piece goes: the length without the tail.
     end: u64,
     /// The length with the tail.
@@ -149,7 +199,8 @@ pub(crate) struct Append<T = std::fs::File> {
 
 impl<T: Target> Append<T> {
     pub(crate) fn new(target: T, path: PathBuf, len: u64) -> Self {
-        Self { target, path, end: len, len, buffer: Vec::with_capacity(BUFFER + BUFFER / 4), tail: Vec::new() }
+        let place = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
+        Self { target, path, place, end: len, len, buffer: Vec::with_capacity(BUFFER + BUFFER / 4), tail: Vec::new() }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -185,6 +236,7 @@ impl<T: Target> Append<T> {
 
     /// Writes all pieces, then `tail` in the place of the former tail, with one system call.
     pub(crate) fn flush(&mut self, tail: &[u8]) -> io::Result<()> {
+        self.target.put_back(&self.place).map_err(|error| at(&self.path, "put back", &error))?;
         if self.buffer.is_empty() && self.tail == tail {
             return Ok(());
         }
@@ -311,6 +363,10 @@ pub(crate) mod tests {
         fn sync(&self) -> io::Result<()> {
             Ok(())
         }
+
+        fn put_back(&mut self, _path: &Path) -> io::Result<()> {
+            Ok(())
+        }
     }
 
     fn text(disk: &SmallDisk) -> String {
@@ -332,6 +388,36 @@ pub(crate) mod tests {
         file.buffer().extend(b"two\n");
         file.flush(b"").unwrap();
         assert_eq!((text(&disk).as_str(), file.end()), ("one\ntwo\n", 8));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_file_that_is_removed_is_there_again_with_all_that_was_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run/rows");
+        let open = || {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::File::options().create_new(true).read(true).write(true).open(&path).unwrap()
+        };
+        let mut file = Append::new(open(), path.clone(), 0);
+        file.buffer().extend(b"one\n");
+        file.flush(b"tail\n").unwrap();
+        std::fs::remove_dir_all(folder.path().join("run")).unwrap();
+        file.flush(b"tail\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\ntail\n", "also without anything new");
+        std::fs::remove_file(&path).unwrap();
+        file.buffer().extend(b"two\n");
+        file.flush(b"").unwrap();
+        assert_eq!((std::fs::read_to_string(&path).unwrap().as_str(), file.end()), ("one\ntwo\n", 8));
+        let mode = |path: &Path| std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(path).unwrap().permissions()) & 0o777;
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        file.flush(b"").unwrap();
+        assert_eq!(mode(&path), 0o600, "what was private stays so");
+        let mut beside = Replacement::new(&folder.path().join("gone/hparams.yaml")).unwrap();
+        beside.write_all(b"lr: 1").unwrap();
+        drop(beside.commit().unwrap());
+        assert!(folder.path().join("gone/hparams.yaml").exists());
     }
 
     #[test]

@@ -23,6 +23,7 @@ use serde_json::Value;
 use crate::absolute::absolute;
 use crate::address::without_login;
 use crate::identity::random_hex;
+use crate::logger::LONGEST_CALL;
 use crate::model_log::ModelLog;
 use crate::outbox;
 use crate::{
@@ -231,6 +232,11 @@ impl Logger for CometLogger {
     /// The experiment's key.
     fn version(&self) -> String {
         self.key.clone()
+    }
+
+    /// A server that is away is waited for as long as [`patience`](Self::patience) says.
+    fn longest_call(&self) -> Duration {
+        LONGEST_CALL + self.patience
     }
 
     fn save_dir(&self) -> Option<PathBuf> {

@@ -7,6 +7,7 @@ mod table;
 mod tests;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -177,6 +178,10 @@ impl Logger for CsvLogger {
 
     fn save_dir(&self) -> Option<PathBuf> {
         Some(self.dir.save_dir().to_owned())
+    }
+
+    fn longest_call(&self) -> Duration {
+        self.dir.longest_call()
     }
 
     fn log_dir(&self) -> Option<PathBuf> {

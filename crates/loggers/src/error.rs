@@ -105,6 +105,14 @@ pub enum Error {
         /// The logger's name.
         logger: String,
     },
+    /// After a signal, a call of the logger did not return in time.
+    #[error("logger `{logger}` has been in one call for {after:?} after the signal: it is given up, and what it has not written is lost")]
+    GivenUp {
+        /// The logger's name.
+        logger: String,
+        /// How long it was waited for: [`Logger::longest_call`](crate::Logger::longest_call).
+        after: std::time::Duration,
+    },
     /// Not everything reached a tracking server, and the logger was asked to be strict about it.
     #[error("logger `{logger}`: {reason} ({delivery})")]
     Undelivered {

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -57,6 +58,9 @@ impl CheckpointInfo {
         self
     }
 }
+
+/// See [`Logger::longest_call`].
+pub(crate) const LONGEST_CALL: Duration = Duration::from_secs(30);
 
 /// Somewhere that metrics, hyperparameters and media go.
 ///
@@ -161,6 +165,18 @@ pub trait Logger: Any + Send {
     /// This run's own folder. Default: none.
     fn log_dir(&self) -> Option<PathBuf> {
         None
+    }
+
+    /// The command that shows what was logged, to be said at the end of a run: `tensorboard --logdir runs`. Default: none.
+    fn shown_by(&self) -> Option<String> {
+        None
+    }
+
+    /// How long one call of this logger may take after a signal has asked the process to end. One that has not returned by then
+    /// is given up, so that the run can end: its thread is left behind, and what it has not written is lost. Without a signal
+    /// a logger is waited for as long as it takes. Default: 30 seconds.
+    fn longest_call(&self) -> Duration {
+        LONGEST_CALL
     }
 
     /// The run's folder of a logger that keeps its files in a [`RunDir`]. Until that [has a folder](RunDir::has_folder), loggers of

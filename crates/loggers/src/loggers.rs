@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::{Background, CheckpointInfo, ConsoleStream, Hyperparams, Logger, Metrics, Result, Status, share_versions};
 
@@ -113,6 +113,15 @@ impl Loggers {
     /// The first error since the last report. Every logger is told.
     pub fn finalize(&self, status: Status) -> Result<()> {
         self.each(move |logger| logger.finalize(status))
+    }
+
+    /// From now on a value that is not 0 means that a signal has asked the process to end: then nobody waits longer for a logger
+    /// that is stuck in one call than its [`Logger::longest_call`], and whoever waited gets [`Error::GivenUp`](crate::Error::GivenUp). The Trainer gives the
+    /// number of the signal that ends its run.
+    pub fn hurry_when(&self, signal: &Arc<AtomicUsize>) {
+        for logger in self.iter() {
+            logger.hurry_when(Arc::clone(signal));
+        }
     }
 
     /// The step under which media are logged that come without one. The Trainer sets it; a program of one's own may.

@@ -20,6 +20,7 @@ use version::{Made, folder_of};
 
 use crate::absolute::absolute;
 use crate::hold::{Hold, hold};
+use crate::logger::LONGEST_CALL;
 use crate::names::inside;
 use crate::{Error, Result, append};
 
@@ -275,6 +276,11 @@ impl RunDir {
     /// at the end of each run. False if the store does not have it; a warning says why, and it is tried again.
     pub fn upload(&self) -> bool {
         self.inner.resolved.get().and_then(|resolved| resolved.mirror.as_ref()).is_none_or(Mirror::settle)
+    }
+
+    /// [`Logger::longest_call`](crate::Logger::longest_call) of a logger that ends with an [upload](Self::upload).
+    pub(crate) fn longest_call(&self) -> Duration {
+        LONGEST_CALL + if self.inner.url.is_some() { mirror::PATIENCE } else { Duration::ZERO }
     }
 
     /// The run's version, such as `version_0`.

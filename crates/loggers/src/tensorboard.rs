@@ -21,6 +21,7 @@ mod typed;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use event::{Data, Metadata, Value};
 use file::EventFile;
@@ -194,8 +195,18 @@ impl Logger for TensorBoardLogger {
         Some(self.dir.save_dir().to_owned())
     }
 
+    fn longest_call(&self) -> Duration {
+        self.dir.longest_call()
+    }
+
     fn log_dir(&self) -> Option<PathBuf> {
         owned(self.dir.log_dir()).map(|folder| if self.sub_dir.as_os_str().is_empty() { folder } else { folder.join(&self.sub_dir) })
+    }
+
+    fn shown_by(&self) -> Option<String> {
+        let root = self.dir.root_dir().display().to_string();
+        let needs_quotes = root.contains(|c: char| !c.is_alphanumeric() && !"/\\:._-+".contains(c));
+        Some(format!("tensorboard --logdir {}", if needs_quotes { format!("'{root}'") } else { root }))
     }
 
     fn run_dir_mut(&mut self) -> Option<&mut RunDir> {

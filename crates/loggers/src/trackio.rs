@@ -19,6 +19,7 @@ use crate::absolute::absolute;
 use crate::address::Address;
 use crate::http::Auth;
 use crate::identity::{random_hex, random_id};
+use crate::logger::LONGEST_CALL;
 use crate::outbox::{self, Outbox, Route, Sending};
 use crate::rows::{Row, Rows, SavedOpen};
 use crate::{
@@ -240,6 +241,11 @@ impl Logger for TrackioLogger {
     /// The run's name.
     fn version(&self) -> String {
         self.run.name.clone()
+    }
+
+    /// A server that is away is waited for as long as [`patience`](Self::patience) says.
+    fn longest_call(&self) -> Duration {
+        LONGEST_CALL + self.patience
     }
 
     fn another(&self) -> Option<Box<dyn Logger>> {

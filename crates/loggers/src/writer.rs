@@ -1,6 +1,8 @@
 //! A logger on a thread of its own.
 
 mod facts;
+mod hurry;
+mod pending;
 mod queue;
 #[cfg(test)]
 mod tests;
@@ -8,11 +10,14 @@ mod tests;
 use std::any::TypeId;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use facts::Facts;
+use hurry::Hurry;
+pub use pending::PendingPosition;
 use queue::{Job, Queue};
 use serde_json::Value;
 
@@ -34,6 +39,7 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// * **Errors surface.** The first error or panic of a job is returned once by the next [`submit`](Self::submit),
 ///   [`flush`](Self::flush) or [`finalize`](Self::finalize), and logging goes on; further ones until then go to
 ///   `tracing` (debug).
+/// * **After a signal** nobody waits for a logger that is stuck: see [`Loggers::hurry_when`](crate::Loggers::hurry_when).
 /// * **Dropping** the last handle (also in a panic) runs what is queued, saves, and ends the thread.
 ///
 /// A job must not use the `Background` that runs it: it would wait for itself. Clones are handles of the same logger.
@@ -74,7 +80,7 @@ impl Background {
     pub fn spawn(mut logger: Box<dyn Logger>) -> Result<Self> {
         logger.open()?;
         let facts = Arc::new(Facts::of(&*logger));
-        let queue = Arc::new(Queue::new());
+        let queue = Arc::new(Queue::new(Hurry::new(logger.longest_call())));
         let worker = Worker { logger, facts: Arc::clone(&facts), queue: Arc::clone(&queue), unsaved: false, saved: Instant::now() };
         let handle = thread::Builder::new().name(format!("log {}", facts.name.replace('\0', " "))).spawn(move || worker.run())?;
         let thread = Thread { facts: Arc::clone(&facts), queue: Arc::clone(&queue), handle: Some(handle) };
@@ -181,7 +187,8 @@ impl Background {
     pub fn call<L: Logger, R: Send + 'static>(&self, job: impl FnOnce(&mut L) -> Result<R> + Send + 'static) -> Result<R> {
         self.check::<L>()?;
         let facts = Arc::clone(&self.facts);
-        self.ask(move |logger| job(typed(logger, &facts.name)?)).recv().map_err(|_| stopped(&self.facts))?
+        let answered = self.ask(move |logger| job(typed(logger, &facts.name)?));
+        answer(&self.facts, &self.queue, &answered)?
     }
 
     /// Queues a job on the backend's own type.
@@ -196,7 +203,7 @@ impl Background {
 
     /// Asks for [`Logger::position`] behind everything submitted so far, without waiting for the answer.
     pub fn position(&self) -> PendingPosition {
-        PendingPosition { facts: Arc::clone(&self.facts), answered: self.ask(Logger::position) }
+        self.pending(self.ask(Logger::position))
     }
 
     /// Remembers the present place: [`Background::marked`] gives its position, whatever is submitted in between. Costs the
@@ -213,7 +220,7 @@ impl Background {
     /// Takes the position of the [mark](Background::mark). Without one it is the present position.
     pub fn marked(&self) -> PendingPosition {
         match self.queue.take_mark() {
-            Some(answered) => PendingPosition { facts: Arc::clone(&self.facts), answered },
+            Some(answered) => self.pending(answered),
             None => self.position(),
         }
     }
@@ -229,7 +236,16 @@ impl Background {
     /// As [`PendingPosition::wait`], of [`Logger::resume`].
     pub fn resumed(&self) -> Result<()> {
         self.queue.push_urgent(Job::Run(Box::new(|_| Ok(()))));
-        self.queue.take_mark().map_or(Ok(()), |answered| answered.recv().map_err(|_| stopped(&self.facts))?.map(drop))
+        self.queue.take_mark().map_or(Ok(()), |answered| answer(&self.facts, &self.queue, &answered)?.map(drop))
+    }
+
+    /// See [`Loggers::hurry_when`](crate::Loggers::hurry_when).
+    pub(crate) fn hurry_when(&self, signal: Arc<AtomicUsize>) {
+        self.queue.hurry.when(signal);
+    }
+
+    fn pending(&self, answered: mpsc::Receiver<Result<Value>>) -> PendingPosition {
+        PendingPosition { facts: Arc::clone(&self.facts), queue: Arc::clone(&self.queue), answered }
     }
 
     fn check<L: Logger>(&self) -> Result<()> {
@@ -278,28 +294,8 @@ impl Background {
     }
 
     pub(crate) fn settled(&self, finished: &mpsc::Receiver<()>) -> Result<()> {
-        finished.recv().map_err(|_| stopped(&self.facts))?;
+        answer(&self.facts, &self.queue, finished)?;
         self.queue.take_error().map_or(Ok(()), Err)
-    }
-}
-
-/// A [`Logger::position`] that a [`Background`] was asked for. Any thread may wait for it, such as one that writes a
-/// checkpoint.
-#[derive(Debug)]
-#[must_use = "a position is of use only in a checkpoint"]
-pub struct PendingPosition {
-    facts: Arc<Facts>,
-    answered: mpsc::Receiver<Result<Value>>,
-}
-
-impl PendingPosition {
-    /// Waits until the logger has got there. What it recorded before is then on the disk.
-    ///
-    /// # Errors
-    /// What [`Logger::position`] returns, [`Error::Panicked`] if it panics, [`Error::Stopped`] if the writer has ended.
-    /// Errors of earlier jobs are left for the next report of the [`Background`].
-    pub fn wait(self) -> Result<Value> {
-        self.answered.recv().map_err(|_| stopped(&self.facts))?
     }
 }
 
@@ -319,6 +315,19 @@ fn question<R: Send + 'static>(
     (job, answered)
 }
 
+/// Waits for what the logger's thread answers.
+fn answer<R>(facts: &Facts, queue: &Queue, answered: &mpsc::Receiver<R>) -> Result<R> {
+    let attempt = |time| match answered.recv_timeout(time) {
+        Ok(answer) => Some(Some(answer)),
+        Err(mpsc::RecvTimeoutError::Disconnected) => Some(None),
+        Err(mpsc::RecvTimeoutError::Timeout) => None,
+    };
+    match queue.hurry.wait(attempt) {
+        Some(answer) => answer.ok_or_else(|| stopped(facts)),
+        None => Err(Error::GivenUp { logger: facts.name.clone(), after: facts.longest_call }),
+    }
+}
+
 fn stopped(facts: &Facts) -> Error {
     Error::Stopped { logger: facts.name.clone() }
 }
@@ -328,9 +337,19 @@ impl Drop for Thread {
         self.queue.close();
         if let Some(thread) = self.handle.take()
             && thread.thread().id() != thread::current().id()
-            && thread.join().is_err()
         {
-            tracing::error!(logger = self.facts.name, "the background writer panicked");
+            let end = |time| {
+                // It has nothing more to wake anybody for.
+                let until = Instant::now() + time;
+                while !thread.is_finished() && Instant::now() < until {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                thread.is_finished().then_some(())
+            };
+            // A thread that is given up ends with the process.
+            if self.queue.hurry.wait(end).is_some() && thread.join().is_err() {
+                tracing::error!(logger = self.facts.name, "the background writer panicked");
+            }
         }
         if let Some(error) = self.queue.take_error() {
             tracing::error!(logger = self.facts.name, %error, "a logger failed, and nobody was left to be told");
@@ -416,6 +435,7 @@ impl Worker {
 
     fn guard(&mut self, job: impl FnOnce(&mut dyn Logger) -> Result<()>) {
         let outcome = guarded(&self.facts.name, || job(&mut *self.logger));
+        self.queue.hurry.returned();
         report(&self.facts, &self.queue, outcome);
     }
 }

@@ -202,6 +202,9 @@ impl Error {
                 Some("lower the learning rate, set `gradient_clip_val`, or find the parameter with `detect_anomaly(true)`".into())
             }
             Error::InHook { source, .. } => source.hint(),
+            Error::Interrupted { .. } => Some(
+                "later runs of this process are refused, too; a program that goes on on purpose calls `forget_interrupt()` first".into(),
+            ),
             Error::CheckpointFile(error) => error.hint(),
             Error::Weights(error) => error.hint(),
             Error::Data(error) => error.hint(),

@@ -31,7 +31,7 @@ pub enum Every {
     /// At every such part of an epoch: `0.25` is four times an epoch of 100 batches. In `(0, 1]`; needs training data of
     /// known length. The period is rounded down to whole batches, as in Lightning: 0.25 of 10 batches is every 2 batches.
     Fraction(f64),
-    /// Whenever this much time has passed, at the end of the batch that passes it.
+    /// Whenever this much time has passed, at the end of the batch that passes it. Tests move the [clock](crate::clock).
     Time(Duration),
 }
 

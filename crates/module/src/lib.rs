@@ -1,10 +1,11 @@
 //! What a user of Stormfire implements and sees: the [`LightningModule`] and its log, values and metrics,
 //! optimizers and schedules, the events of a run and the [`Callback`]s that listen to them.
 //!
-//! The rooms, from the ground up: [`moment`], [`error`], [`text`], [`every`], [`time_limit`], [`read`], [`media`], [`metric`] → [`loggable`], [`hook`] → [`mod@log`];
+//! The rooms, from the ground up: [`moment`], [`error`], [`text`], [`every`], [`time_limit`], [`read`], [`media`], [`metric`] → [`loggable`], [`hook`] → [`mod@log`] → [`outer_run`]; [`clock`] and [`live_run`] stand alone;
 //! [`gradients`] → [`window`]; [`schedule`] → [`optimizer`] → [`stepper`]; [`run`] → [`context`] → [`event`], [`load`] → [`module`] → [`predict_module`], [`callback`].
 
 pub mod callback;
+pub mod clock;
 pub mod context;
 pub mod error;
 pub mod event;
@@ -12,6 +13,7 @@ pub mod every;
 mod evidence;
 pub mod gradients;
 pub mod hook;
+pub mod live_run;
 pub mod load;
 pub mod log;
 pub mod loggable;
@@ -22,6 +24,7 @@ pub mod module_hooks;
 pub mod moment;
 pub mod one_cycle;
 pub mod optimizer;
+pub mod outer_run;
 pub mod plateau;
 pub mod predict_module;
 pub mod read;

@@ -64,9 +64,9 @@ pub struct Options {
     pub reduce_fx: ReduceFx,
     /// Several evaluation loaders get names of their own (`/dataloader_idx_N`).
     pub add_dataloader_idx: bool,
-    /// Reduced over ranks.
+    /// Reduced over ranks. Without effect: there is one rank today.
     pub sync_dist: bool,
-    /// Only rank 0 logs it; it is not reduced over ranks.
+    /// Only rank 0 logs it; it is not reduced over ranks. Without effect: there is one rank today.
     pub rank_zero_only: bool,
 }
 
@@ -183,7 +183,7 @@ impl LogError {
     }
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Pending {
     records: Vec<Record>,
     error: Option<LogError>,
@@ -206,6 +206,20 @@ pub fn take_records(records: &mut Vec<Record>) -> Result<(), LogError> {
             Err(error)
         })
     })
+}
+
+/// What was logged so far, until something else that logs is over: it comes back when this is dropped, also when unwinding.
+#[derive(Debug)]
+pub(crate) struct SetAside(Pending);
+
+pub(crate) fn set_aside() -> SetAside {
+    SetAside(PENDING.take())
+}
+
+impl Drop for SetAside {
+    fn drop(&mut self) {
+        PENDING.set(std::mem::take(&mut self.0));
+    }
 }
 
 /// Puts a mistake back that was noticed while a hook was running: it ends the run after the hook, whatever that makes of it.
@@ -267,9 +281,9 @@ refinements! {
     batch_size(items: usize) => |draft| draft.record.batch_size = Some(items);
     /// With several evaluation loaders, add `/dataloader_idx_N` to the name. Default `true`.
     add_dataloader_idx(on: bool) => |draft| draft.record.options.add_dataloader_idx = on;
-    /// Reduce over ranks. Default `false`.
+    /// Reduce over ranks. Default `false`. Has no effect yet: a run has one rank, whose value is the value.
     sync_dist(on: bool) => |draft| draft.record.options.sync_dist = on;
-    /// Log on rank 0 only. Default `false`.
+    /// Log on rank 0 only. Default `false`. Has no effect yet: a run has one rank, which is rank 0.
     rank_zero_only(on: bool) => |draft| draft.record.options.rank_zero_only = on;
 }
 
@@ -400,15 +414,13 @@ impl Captured {
 /// # Errors
 /// The first wrong use of `log` in it.
 pub fn capture<R>(hook: Hook, code: impl FnOnce() -> R) -> Result<(R, Captured)> {
-    let mut outer = Vec::new();
-    take_records(&mut outer)?;
+    let _outer = set_aside();
     let result = {
         let _entered = scope::enter(hook, Moment { num_dataloaders: 1, ..scope::moment() });
         code()
     };
     let mut captured = Captured::default();
     take_records(&mut captured.records)?;
-    PENDING.with_borrow_mut(|pending| pending.records = outer);
     Ok((result, captured))
 }
 

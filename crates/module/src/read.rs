@@ -166,6 +166,22 @@ impl Drop for ForbidReads {
     }
 }
 
+/// Whether this thread must not read, until a run inside the one that forbade it is over.
+#[derive(Debug)]
+pub(crate) struct SetAside(u32);
+
+impl SetAside {
+    pub(crate) fn new() -> Self {
+        Self(FORBIDDEN.take())
+    }
+}
+
+impl Drop for SetAside {
+    fn drop(&mut self) {
+        FORBIDDEN.set(self.0);
+    }
+}
+
 /// Reads scalars in one transaction; costs no device access when all are on the host.
 ///
 /// # Errors

@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 
+use burn::tensor::Device;
 use stormfire_loggers::Loggers;
 
 use crate::{hook::Hook, moment::Moment};
@@ -15,6 +16,7 @@ thread_local! {
     static NOT_IMPLEMENTED: Cell<Option<Hook>> = const { Cell::new(None) };
     static LOGGERS: RefCell<Option<Loggers>> = const { RefCell::new(None) };
     static TAKES_OUTPUT: Cell<bool> = const { Cell::new(false) };
+    static SEEDED: RefCell<Option<(Device, u64)>> = const { RefCell::new(None) };
     static PANICKED_IN: Cell<Option<(Hook, Moment)>> = const { Cell::new(None) };
 }
 
@@ -99,6 +101,55 @@ pub fn mark_not_implemented(step: Hook) {
 /// The step whose default body ran since the last call.
 pub fn take_not_implemented() -> Option<Hook> {
     NOT_IMPLEMENTED.take()
+}
+
+/// Seeds the random numbers of a device, on behalf of the run on this thread.
+pub fn seed(device: &Device, seed: u64) {
+    device.seed(seed);
+    SEEDED.set(Some((device.clone(), seed)));
+}
+
+/// What belongs to the run on this thread, while another one is inside it; it comes back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct SetAside {
+    hook: Option<Hook>,
+    moment: Option<Moment>,
+    not_implemented: Option<Hook>,
+    panicked_in: Option<(Hook, Moment)>,
+    seeded: Option<(Device, u64)>,
+    /// Its loggers: there are none until the inner run has its own.
+    _run: EnteredRun,
+}
+
+/// Leaves the scope of the run on this thread for a while, as if there were none.
+pub(crate) fn set_aside() -> SetAside {
+    SetAside {
+        hook: HOOK.take(),
+        moment: MOMENT.take(),
+        not_implemented: NOT_IMPLEMENTED.take(),
+        panicked_in: PANICKED_IN.take(),
+        seeded: SEEDED.take(),
+        _run: enter_run(Loggers::default()),
+    }
+}
+
+impl SetAside {
+    /// Begins the random numbers again for which the outer run was seeded last.
+    pub(crate) fn seed_again(&self) {
+        if let Some((device, seed)) = &self.seeded {
+            device.seed(*seed);
+        }
+    }
+}
+
+impl Drop for SetAside {
+    fn drop(&mut self) {
+        HOOK.set(self.hook);
+        MOMENT.set(self.moment);
+        NOT_IMPLEMENTED.set(self.not_implemented);
+        PANICKED_IN.set(self.panicked_in);
+        SEEDED.set(self.seeded.take());
+    }
 }
 
 #[cfg(test)]

@@ -183,7 +183,7 @@ fn screen<W>(is_terminal: bool, writer: W) -> impl Layer<Registry> + Send + Sync
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let layer = tracing_subscriber::fmt::layer().event_format(Line).fmt_fields(Fields::default()).with_writer(writer);
+    let layer = tracing_subscriber::fmt::layer().event_format(Line::default()).fmt_fields(Fields::default()).with_writer(writer);
     // On a terminal the layer decides by `NO_COLOR`.
     if is_terminal { layer } else { layer.with_ansi(false) }
 }

@@ -98,7 +98,7 @@ pub use stormfire_module::{
 };
 pub use stormfire_trainer::{
     Accelerator, AcceleratorError, CkptPath, Fit, Limit, NonFinite, ProfilerKind, RequeueSignal, Signal, Stop, Trainer, TrainerConfig,
-    seed_everything,
+    forget_interrupt, seed_everything,
 };
 
 /// What most programs need. Exports nothing that `burn::prelude` exports.
@@ -122,6 +122,8 @@ mod pages {
     #[cfg(feature = "console")]
     #[doc = include_str!("../../../docs/console.md")]
     struct Console;
+    #[doc = include_str!("../../../docs/endings.md")]
+    struct Endings;
     #[cfg(all(feature = "mlflow", feature = "wandb"))]
     #[doc = include_str!("../../../docs/loggers.md")]
     struct Loggers;

@@ -6,7 +6,13 @@ use std::{
 };
 
 use stormfire_checkpoint::{Error as FileError, Manifest, NamedTensors, Snapshot, write};
-use stormfire_module::{Error, Result, optimizer::OptimizersSnapshot, run::SaveRequest, state};
+use stormfire_module::{
+    Error, Result,
+    live_run::{self, LiveRun},
+    optimizer::OptimizersSnapshot,
+    run::SaveRequest,
+    state,
+};
 
 use crate::{
     checkpoint_names::Names,
@@ -96,7 +102,7 @@ pub(crate) struct CheckpointWriter {
 }
 
 struct Worker {
-    jobs: Option<Sender<Job>>,
+    jobs: Option<Sender<(Job, Option<LiveRun>)>>,
     outcomes: Receiver<Outcome>,
     thread: Option<JoinHandle<()>>,
 }
@@ -109,7 +115,7 @@ impl CheckpointWriter {
             none => none.insert(Worker::spawn()?),
         };
         self.stops = job.finite.as_ref().is_some_and(|finite| finite.stops);
-        let sent = worker.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
+        let sent = worker.jobs.as_ref().is_some_and(|jobs| jobs.send((job, live_run::current())).is_ok());
         self.is_busy = sent;
         if sent { Ok(()) } else { Err(gone()) }
     }
@@ -155,10 +161,11 @@ fn gone() -> Error {
 
 impl Worker {
     fn spawn() -> Result<Self> {
-        let (jobs, queue) = channel::<Job>();
+        let (jobs, queue) = channel::<(Job, Option<LiveRun>)>();
         let (answers, outcomes) = channel();
         let work = move || {
-            for job in queue {
+            for (job, run) in queue {
+                let _working_for = run.map(LiveRun::enter);
                 let outcome = guard(|| job.run());
                 if answers.send(outcome).is_err() {
                     break;

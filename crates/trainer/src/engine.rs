@@ -193,7 +193,7 @@ impl<M: LightningModule> Engine<M> {
             RandomPart::EvaluationEnd => 4,
             RandomPart::EvaluationBatch { dataloader_idx, batch_idx } => 5 + ((dataloader_idx as u64) << 40) + batch_idx as u64,
         };
-        self.device.seed(mix(mix(seed, stream), self.run.progress.batches));
+        scope::seed(&self.device, mix(mix(seed, stream), self.run.progress.batches));
     }
 
     /// The signal that asked the run to end.

@@ -6,11 +6,9 @@ mod foreign_draws;
 mod step;
 mod validation;
 
-use std::time::Instant;
-
 use burn::tensor::Device;
 use stormfire_data::{Batch, DataModule, Loader, Position};
-use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, run::monitored, shared_ids};
+use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, clock, run::monitored, shared_ids};
 
 use step::BatchOutcome;
 
@@ -21,7 +19,7 @@ use crate::{
     evaluate::Evaluated,
     finite_watch::FiniteWatch,
     log_store::Loop,
-    trainer::Stop,
+    stop::Stop,
     training::Training,
 };
 
@@ -74,7 +72,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
     fn train(&mut self) -> Result<Stop> {
         self.engine.fire(self.module, Event::TrainStart)?;
         if !self.engine.run.progress.has_begun() {
-            self.engine.clock.last_validation = Instant::now();
+            self.engine.clock.last_validation = clock::now();
         }
         self.keep()?;
         let stop = loop {
@@ -124,9 +122,9 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             if self.engine.run.limits.train_batches.is_some_and(|n| self.engine.run.progress.batch_in_epoch >= n) {
                 break;
             }
-            let waiting = Instant::now();
+            let waiting = clock::now();
             let batch = self.engine.time("train_next", |_| batches.next());
-            self.engine.run.data_wait += waiting.elapsed();
+            self.engine.run.data_wait += clock::since(waiting);
             let Some(batch) = batch else {
                 self.check_not_empty()?;
                 flow = Flow::EndEpoch;

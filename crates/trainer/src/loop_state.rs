@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use stormfire_module::{
+    clock,
     run::{Requests, Run},
     window::OpenWindow,
 };
@@ -37,7 +38,7 @@ pub(crate) struct LoopClock {
 
 impl Default for LoopClock {
     fn default() -> Self {
-        Self { after_batch: false, evaluating: None, evaluated: Vec::new(), last_validation: Instant::now(), skipped_in_a_row: 0 }
+        Self { after_batch: false, evaluating: None, evaluated: Vec::new(), last_validation: clock::now(), skipped_in_a_row: 0 }
     }
 }
 
@@ -72,7 +73,7 @@ impl LoopState {
             // A fit that has not trained yet begins again with its sanity check.
             evaluating: clock.evaluating.filter(|_| run.progress.has_begun()),
             evaluated: clock.evaluated.clone(),
-            since_validation: clock.last_validation.elapsed().as_secs_f64(),
+            since_validation: self::clock::since(clock.last_validation).as_secs_f64(),
             validation_is_due: run.validation_is_due,
             is_last_batch: run.is_last_batch,
             skip_epoch: run.requests.skip_epoch,
@@ -105,7 +106,7 @@ impl LoopState {
         clock.evaluated = self.evaluated;
         clock.skipped_in_a_row = self.skipped_in_a_row;
         let since = Duration::try_from_secs_f64(self.since_validation).unwrap_or_default();
-        clock.last_validation = Instant::now().checked_sub(since).unwrap_or_else(Instant::now);
+        clock.last_validation = self::clock::now().checked_sub(since).unwrap_or_else(self::clock::now);
         run.validation_is_due = self.validation_is_due;
         run.is_last_batch = self.is_last_batch;
         run.requests = Requests { skip_epoch: self.skip_epoch, ..self.requests };

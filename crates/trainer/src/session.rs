@@ -4,16 +4,14 @@ mod evaluations;
 mod failure;
 mod further;
 
-use std::{
-    io::Write as _,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
+use stormfire_callbacks::Printer;
 use stormfire_data::{DataModule, Loader, Stage};
-use stormfire_loggers::{Background, Loggers, Status};
+use stormfire_loggers::{Background, DEFAULT_NAME, Loggers, Status};
 use stormfire_module::{
-    Callback, Error, Event, Every, Hook, LightningModule, Result,
+    Callback, Error, Event, Every, Hook, LightningModule, Result, live_run,
     moment::Progress,
     run::{Limits, SaveRequest},
     scope, shared_ids,
@@ -37,8 +35,10 @@ use crate::{
     },
     signals::{Signal, SignalWatch},
     slurm::Requeue,
-    trainer::{Fit, LoggerChoice, Stop},
+    stop::{Fit, Stop},
+    trainer::LoggerChoice,
     training::Training,
+    whereabouts,
 };
 
 /// What a Trainer keeps from its first run on.
@@ -107,12 +107,15 @@ impl<M: LightningModule> Session<M> {
         self.log_dir.as_deref()
     }
 
-    /// Whoever goes on after an interrupt has not looked at how the run ended.
-    pub(crate) fn check_interrupt(&self) -> Result<()> {
-        self.interrupted.map_or(Ok(()), |signal| Err(signal.into()))
+    /// What lines on a screen call a run of this Trainer; none if no logger names it.
+    fn name(&self) -> Option<String> {
+        let logger = self.engine.run.loggers.first()?;
+        let parts = [logger.name(), logger.version()].into_iter().filter(|part| !part.is_empty() && *part != DEFAULT_NAME);
+        Some(parts.collect::<Vec<_>>().join("/")).filter(|name| !name.is_empty())
     }
 
     pub(crate) fn fit<D: DataModule<Batch = M::Batch>>(&mut self, module: M, mut data: D, resume: Option<Resume>) -> Result<Fit<M>> {
+        let _under_way = live_run::begin(self.name());
         let engine = &mut self.engine;
         engine.device = choose_device(self.device.as_ref(), &engine.config, &module)?;
         let drawn = if engine.config.seed.is_some() && resume.is_none() { drawn_before(&module)? } else { Vec::new() };
@@ -163,6 +166,7 @@ impl<M: LightningModule> Session<M> {
         };
         tracing::info!("`Trainer.fit` stopped: {stop}");
         self.ended = Some(Box::new(self.state_at_the_end()?));
+        whereabouts::tell(&self.engine.config, &self.engine.run, self.log_dir.as_deref(), self.engine.callbacks());
         Ok(Fit { module, stop, progress: self.engine.run.progress.clone(), metrics: self.engine.store.newest()? })
     }
 
@@ -191,6 +195,9 @@ impl<M: LightningModule> Session<M> {
         tracing::info!(device = accelerator::describe(&engine.device), log_dir, "`Trainer.{stage}` begins");
         engine.begin(stage);
         engine.signals = engine.config.handle_signals.then(|| SignalWatch::install(self.requeue.signal()));
+        if let Some(watch) = &engine.signals {
+            engine.run.loggers.hurry_when(watch.noted_at());
+        }
         let mut outcome = guard(|| body(&mut *engine, &mut *module, &mut *data, &mut *training));
         if stage == Stage::Fit {
             match guard(|| Ok(data.state()?)) {
@@ -237,7 +244,7 @@ impl<M: LightningModule> Session<M> {
             }
         }
         if let Some(report) = engine.profiler.report(&stage.to_string().to_uppercase()) {
-            print(&report);
+            print("Profile", &report);
         }
         if requeues
             && engine.communicator.is_global_zero()
@@ -353,8 +360,8 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
 }
 
 /// A table that cannot be shown (a closed pipe, say) is no reason to fail.
-fn print(text: &str) {
-    if let Err(error) = writeln!(std::io::stdout().lock(), "{text}") {
+fn print(what: &str, table: &str) {
+    if let Err(error) = Printer::live().print_of_run(what, &table) {
         tracing::debug!("nothing to print to: {error}");
     }
 }

@@ -9,7 +9,7 @@ use burn::{
     module::Module,
     tensor::{Device, Distribution, Tensor},
 };
-use stormfire_callbacks::{ModelCheckpoint, ModelSummary, ProgressBar, Timer};
+use stormfire_callbacks::{EarlyStopping, ImageGridMonitor, ModelCheckpoint, ModelSummary, ProgressBar, Timer};
 use stormfire_data::{DataModule, Length, Loader, Loaders};
 use stormfire_loggers::{
     Background, CsvLogger, DEFAULT_NAME, Error as LoggerError, Hyperparams, Logger, Loggers, Metrics, RunDir, TensorBoardLogger,
@@ -158,11 +158,12 @@ fn check_state_keys<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> R
     for callback in callbacks {
         if !callback.state()?.is_null() && !keys.insert(callback.state_key()) {
             let reason = format!("two callbacks keep their state under `{}`", callback.state_key());
-            return Err(Error::config(
-                "callback",
-                reason,
-                "leave one of them out, or name one: `ModelCheckpoint::named`, or `state_key` of a callback of your own",
-            ));
+            let any = callback.as_ref() as &dyn Any;
+            let has_named =
+                any.is::<ModelCheckpoint>() || any.is::<EarlyStopping>() || any.is::<Timer>() || any.is::<ImageGridMonitor<M>>();
+            let name = callback.name();
+            let cure = if has_named { format!("name one with `{name}::named`") } else { format!("implement `state_key` for `{name}`") };
+            return Err(Error::config("callback", reason, format!("leave one of them out, or {cure}")));
         }
     }
     Ok(())

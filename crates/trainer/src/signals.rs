@@ -7,13 +7,13 @@
 mod disposition;
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc, LazyLock, Mutex, PoisonError,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use disposition::Disposition;
 use signal_hook::{SigId, consts, flag, low_level};
-use stormfire_module::Error;
+use stormfire_module::{Error, Result};
 
 /// A signal that asked the run to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,10 @@ impl Signal {
         u8::try_from(128 + self.number()).unwrap_or(u8::MAX)
     }
 
+    fn of_number(number: usize) -> Option<Self> {
+        Self::ALL.into_iter().find(|signal| number != 0 && usize::try_from(signal.number()) == Ok(number))
+    }
+
     /// Its number; 0 where it does not exist.
     fn number(self) -> i32 {
         match self {
@@ -54,6 +58,35 @@ impl Signal {
             _ => 0,
         }
     }
+}
+
+/// The number of the signal that has asked a run of this process to end; 0 if none has.
+static INTERRUPTED: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
+
+/// An error if a signal has asked any run of this process to end: whoever begins another one has not looked at how it ended.
+pub(crate) fn check_not_interrupted() -> Result<()> {
+    match Signal::of_number(INTERRUPTED.load(Ordering::SeqCst)) {
+        Some(signal) => Err(Error::Interrupted { by: format!("{signal} before this run began") }),
+        None => Ok(()),
+    }
+}
+
+/// Lets runs begin again after a signal has ended one, and returns that signal.
+///
+/// After Ctrl-C, SIGTERM or the requeue signal every later run of the process is refused with [`Error::Interrupted`], of any
+/// Trainer: a loop over folds does not go on with the next one, and nobody takes the score of a half-trained module for a
+/// result. A program that goes on on purpose (it catches Ctrl-C as "enough of this one", say) says so with this function,
+/// after the run that was interrupted has returned.
+///
+/// ```
+/// use stormfire_trainer::forget_interrupt;
+///
+/// // fit.stop.is_interrupted(), and the program wants to test what was trained so far:
+/// let signal = forget_interrupt();
+/// # assert_eq!(signal, None);
+/// ```
+pub fn forget_interrupt() -> Option<Signal> {
+    Signal::of_number(INTERRUPTED.swap(0, Ordering::SeqCst))
 }
 
 impl From<Signal> for Error {
@@ -149,7 +182,8 @@ impl SignalWatch {
             tracing::debug!("{signal} is ignored, as it was before the run");
             return;
         }
-        let mut actions = vec![flag::register_usize(number, Arc::clone(&self.received), number as usize)];
+        let note = |at: &Arc<AtomicUsize>| flag::register_usize(number, Arc::clone(at), number as usize);
+        let mut actions = vec![note(&self.received), note(&INTERRUPTED)];
         if self.requeue == Some(signal) {
             actions.push(flag::register(number, Arc::clone(&self.asks_for_requeue)));
         } else if before == Disposition::Default {
@@ -173,8 +207,12 @@ impl SignalWatch {
         if self.asks_for_requeue() {
             return self.requeue;
         }
-        let received = i32::try_from(self.received.load(Ordering::Relaxed)).ok();
-        Signal::ALL.into_iter().find(|signal| Some(signal.number()) == received.filter(|&number| number != 0))
+        Signal::of_number(self.received.load(Ordering::Relaxed))
+    }
+
+    /// Where the number of that signal is noted.
+    pub(crate) fn noted_at(&self) -> &Arc<AtomicUsize> {
+        &self.received
     }
 
     /// Whether the signal that asks to queue the job again has come.
@@ -209,5 +247,11 @@ mod tests {
         low_level::raise(consts::SIGUSR1).unwrap();
         low_level::raise(consts::SIGTERM).unwrap();
         assert_eq!((watch.received(), watch.asks_for_requeue()), (Some(Signal::User1), true));
+        drop(watch);
+        let refused = check_not_interrupted().unwrap_err();
+        assert_eq!(refused.to_string(), "interrupted by SIGTERM before this run began");
+        assert!(refused.hint().is_some_and(|hint| hint.contains("forget_interrupt")));
+        assert_eq!((forget_interrupt(), forget_interrupt()), (Some(Signal::Terminate), None));
+        assert!(check_not_interrupted().is_ok());
     }
 }

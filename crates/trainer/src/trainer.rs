@@ -4,14 +4,14 @@ mod further;
 mod text_options;
 
 use std::{
+    any::Any,
     path::{Path, PathBuf},
-    process::{ExitCode, Termination},
 };
 
 use burn::tensor::Device;
 use stormfire_data::DataModule;
 use stormfire_loggers::{Logger, Loggers, Metrics};
-use stormfire_module::{Callback, Error, LightningModule, PredictModule, Result, moment::Progress, text::Misread};
+use stormfire_module::{Callback, Error, LightningModule, PredictModule, Result, moment::Progress, outer_run::OuterRun, text::Misread};
 
 pub use text_options::DeviceChoice;
 
@@ -21,72 +21,10 @@ use crate::{
     evaluate::Evaluation,
     session::Session,
     setup::folders_of_runs,
-    signals::Signal,
+    signals::check_not_interrupted,
     slurm::Requeue,
+    stop::Fit,
 };
-
-/// What a fit returns.
-#[derive(Debug)]
-#[must_use]
-pub struct Fit<M> {
-    /// The trained module, in training mode.
-    pub module: M,
-    /// Why the fit ended.
-    pub stop: Stop,
-    /// How far it came.
-    pub progress: Progress,
-    /// The newest value of everything that callbacks can monitor: `fit.metrics.get("val_loss")`.
-    pub metrics: Metrics,
-}
-
-/// Why a fit ended. As the value of `main` it becomes the exit code: [`Signal::exit_code`] after a signal, else 0.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Stop {
-    /// `max_epochs` is reached.
-    MaxEpochs,
-    /// `max_steps` is reached.
-    MaxSteps,
-    /// A callback or hook asked for it, with this reason.
-    Requested(String),
-    /// `limit_train_batches` left nothing to train on.
-    NoTrainingBatches,
-    /// A signal asked for it.
-    Interrupted(Signal),
-}
-
-impl Stop {
-    /// Whether a signal ended the fit: a program should end too.
-    pub fn is_interrupted(&self) -> bool {
-        matches!(self, Stop::Interrupted(_))
-    }
-
-    /// The exit code for a program that ends after this.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Stop::Interrupted(signal) => signal.exit_code(),
-            _ => 0,
-        }
-    }
-}
-
-impl std::fmt::Display for Stop {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Stop::MaxEpochs => f.write_str("`max_epochs` reached"),
-            Stop::MaxSteps => f.write_str("`max_steps` reached"),
-            Stop::Requested(reason) => f.write_str(reason),
-            Stop::NoTrainingBatches => f.write_str("no training batches"),
-            Stop::Interrupted(signal) => write!(f, "interrupted by {signal}"),
-        }
-    }
-}
-
-impl Termination for Stop {
-    fn report(self) -> ExitCode {
-        self.exit_code().into()
-    }
-}
 
 /// Which loggers a Trainer has.
 #[derive(Default)]
@@ -123,7 +61,7 @@ pub(crate) enum LoggerChoice {
 /// let batches = Loader::from_batches(vec![(x.clone(), x); 10]);
 /// let mut trainer = Trainer::new().max_epochs(2).barebones(true);
 /// let fit = trainer.fit(module, batches)?;
-/// assert_eq!(fit.stop, Stop::MaxEpochs);
+/// assert_eq!(fit.stop, Stop::MaxEpochs(2));
 /// assert_eq!(fit.progress.global_step, 20);
 /// # Ok::<(), stormfire_module::Error>(())
 /// ```
@@ -291,8 +229,10 @@ impl<M: LightningModule> Trainer<M> {
     /// # Errors
     /// Wrong options, data that fails, a hook that fails or panics, a logger or checkpoint that cannot be written, a
     /// checkpoint to continue from that is damaged or does not fit. Before it returns, callbacks have seen `on_exception`
-    /// and `teardown`, and loggers are finalized as failed. Ctrl-C is no error: see [`Stop::Interrupted`].
+    /// and `teardown`, and loggers are finalized as failed. Ctrl-C is no error: see [`Stop::Interrupted`](crate::Stop::Interrupted); but the next run of the process is refused with
+    /// [`Error::Interrupted`], see [`forget_interrupt`](crate::forget_interrupt).
     pub fn fit<D: DataModule<Batch = M::Batch>>(&mut self, module: M, data: D) -> Result<Fit<M>> {
+        let _outer = inside_another_run()?;
         let asked = self.ckpt_path.take();
         self.ckpt_path = Requeue::of_this_process(&self.config).saved()?.map(CkptPath::Path).or(asked);
         let mut resume = self.checkpoint()?;
@@ -310,6 +250,7 @@ impl<M: LightningModule> Trainer<M> {
     /// # Errors
     /// As [`Trainer::fit`]; a missing loader or `validation_step`.
     pub fn validate<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, data: D) -> Result<Vec<Metrics>> {
+        let _outer = inside_another_run()?;
         let (module, at) = self.with_weights(module)?;
         self.session(None)?.evaluate(&module, data, Evaluation::Validation, at)
     }
@@ -320,6 +261,7 @@ impl<M: LightningModule> Trainer<M> {
     /// # Errors
     /// As [`Trainer::fit`]; a missing loader or `test_step`.
     pub fn test<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, data: D) -> Result<Vec<Metrics>> {
+        let _outer = inside_another_run()?;
         let (module, at) = self.with_weights(module)?;
         self.session(None)?.evaluate(&module, data, Evaluation::Test, at)
     }
@@ -332,6 +274,7 @@ impl<M: LightningModule> Trainer<M> {
     where
         M: PredictModule,
     {
+        let _outer = inside_another_run()?;
         let (module, at) = self.with_weights(module)?;
         self.session(None)?.predict(&module, data, at)
     }
@@ -363,9 +306,40 @@ impl<M: LightningModule> Trainer<M> {
 
     /// The first callback of a type, to ask it something after a run: where the best checkpoint is, why training stopped.
     pub fn get<C: Callback<M>>(&self) -> Option<&C> {
-        let given = self.callbacks.iter();
-        let running = self.session.iter().flat_map(Session::callbacks);
-        given.chain(running).find_map(|callback| (callback.as_ref() as &dyn std::any::Any).downcast_ref())
+        self.get_all().next()
+    }
+
+    /// All callbacks of a type, in the order in which they are called.
+    pub fn get_all<C: Callback<M>>(&self) -> impl Iterator<Item = &C> {
+        self.all_callbacks().filter_map(|callback| (callback as &dyn Any).downcast_ref())
+    }
+
+    /// The callback of a type with this name: the one it was given (`ModelCheckpoint::named("best")` is `"best"`), or the key of
+    /// its state in a checkpoint ([`Callback::state_key`]).
+    ///
+    /// ```
+    /// # use stormfire_module::LightningModule;
+    /// # fn example<M: LightningModule>() {
+    /// use stormfire_callbacks::EarlyStopping;
+    /// use stormfire_trainer::Trainer;
+    ///
+    /// let stop = EarlyStopping::new;
+    /// let trainer = Trainer::<M>::new().callback(stop("val_loss")).callback(stop("val_loss").patience(9).named("late"));
+    /// assert!(trainer.get_named::<EarlyStopping>("late").is_some());
+    /// assert!(trainer.get_named::<EarlyStopping>("EarlyStopping{monitor: val_loss, mode: min}").is_some());
+    /// assert_eq!(trainer.get_all::<EarlyStopping>().count(), 2);
+    /// # }
+    /// ```
+    pub fn get_named<C: Callback<M>>(&self, name: &str) -> Option<&C> {
+        let has_name = |callback: &dyn Callback<M>| {
+            let key = callback.state_key();
+            key == name || key == format!("{}{{{name}}}", callback.name())
+        };
+        self.all_callbacks().filter(|callback| has_name(*callback)).find_map(|callback| (callback as &dyn Any).downcast_ref())
+    }
+
+    fn all_callbacks(&self) -> impl Iterator<Item = &dyn Callback<M>> {
+        self.callbacks.iter().chain(self.session.iter().flat_map(Session::callbacks)).map(AsRef::as_ref)
     }
 
     /// The loggers of this Trainer, once a run has begun, to log more after it or to ask a backend something:
@@ -398,8 +372,12 @@ impl<M: LightningModule> Trainer<M> {
             self.session = Some(Session::new(&self.config, self.device.clone(), callbacks, loggers, resume)?);
         }
         // Just set, if it was not there before.
-        let session = self.session.as_mut().ok_or_else(|| Error::other("the Trainer has no session"))?;
-        session.check_interrupt()?;
-        Ok(session)
+        self.session.as_mut().ok_or_else(|| Error::other("the Trainer has no session"))
     }
+}
+
+/// A run may begin, also inside of another one, which is set aside until it is over.
+fn inside_another_run() -> Result<OuterRun> {
+    check_not_interrupted()?;
+    Ok(OuterRun::set_aside().with_its_random_numbers())
 }

@@ -82,7 +82,7 @@ fn a_callback_logs_what_context_has_no_method_for() {
         Ok(())
     });
     let fit = trainer(&memory).max_epochs(1).callback(at_the_end).fit(Probe::silent(), line_data(12, 4)).unwrap();
-    assert_eq!(fit.stop, Stop::MaxEpochs);
+    assert_eq!(fit.stop, Stop::MaxEpochs(1));
     let calls = memory.calls();
     assert!(calls.contains(&Call::Table { tag: "table".into(), table: Table::new(["a"]), step: Some(2) }), "{calls:?}");
     assert!(calls.contains(&Call::Artifact(Artifact::new("report.txt"))), "{calls:?}");
@@ -99,5 +99,5 @@ fn loggers_that_cannot_keep_media_do_not_stop_a_run() {
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = quiet().max_epochs(1).log_every_n_steps(1).logger(CsvLogger::new(folder.path()));
     let fit = trainer.fit(Showing { line: Line::new() }, (line_data(8, 4), line_data(8, 4))).unwrap();
-    assert_eq!(fit.stop, Stop::MaxEpochs);
+    assert_eq!(fit.stop, Stop::MaxEpochs(1));
 }

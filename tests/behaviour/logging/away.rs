@@ -37,7 +37,7 @@ fn a_server_that_never_answers_costs_a_fit_nothing_and_what_was_logged_waits() {
     let memory = MemoryLogger::new();
     let mut trainer = recording(&memory).max_epochs(3).logger(mlflow);
     let fit = trainer.fit(Line::new(), (line_data(80, 4), line_data(8, 4))).unwrap();
-    assert_eq!((fit.stop, fit.progress.global_step), (Stop::MaxEpochs, 60));
+    assert_eq!((fit.stop, fit.progress.global_step), (Stop::MaxEpochs(3), 60));
     // Each value that the other logger got waits here, too.
     let records = spooled(&folder.path().join(".stormfire"));
     let mut waiting: Vec<(String, u64)> = Vec::new();

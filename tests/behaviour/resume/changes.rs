@@ -89,8 +89,8 @@ fn a_raised_limit_equals_the_longer_run() {
 fn the_end_of_a_fit_is_no_end() {
     let saved = Checkpointed::at_an_end();
     let fit = |epochs: usize| quiet().max_epochs(epochs).ckpt_path(saved.path()).fit(Line::new(), line_data(8, 2)).unwrap();
-    assert_eq!((fit(2).stop, fit(2).progress.global_step), (Stop::MaxEpochs, 8));
-    assert_eq!((fit(3).stop, fit(3).progress.global_step), (Stop::MaxEpochs, 12));
+    assert_eq!((fit(2).stop, fit(2).progress.global_step), (Stop::MaxEpochs(2), 8));
+    assert_eq!((fit(3).stop, fit(3).progress.global_step), (Stop::MaxEpochs(3), 12));
 }
 
 #[test]

@@ -84,6 +84,8 @@ fn unsized_data() -> Loader<Batch> {
 }
 
 fn fit(line: &Line, folder: &Path, signal_at: Option<(usize, u64)>, callback: Option<Skip>) -> Fit<Validated> {
+    // As a new process would.
+    stormfire::forget_interrupt();
     let mut trainer = Trainer::new()
         .default_root_dir(folder)
         .seed(7)

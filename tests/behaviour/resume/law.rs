@@ -222,6 +222,8 @@ impl Place {
         if let Some(path) = ckpt_path {
             trainer = trainer.ckpt_path(path);
         }
+        // As a new process would.
+        stormfire::forget_interrupt();
         let fit = trainer.fit(Net::new(plan.learning, plan.fit.unfreeze.is_some()), Data { plan: &plan.data, given });
         let fit = fit.map_err(|error| TestCaseError::fail(format!("the fit from {ckpt_path:?} failed: {error:?}")))?;
         let files = on_files.then(|| Files::read(self.folder.path(), &plan.watch));

@@ -124,7 +124,7 @@ fn trains_longer() {
             // The same limit has nothing more to train.
             if let End::Steps(steps) = first {
                 let (same, seen) = fit(broken.path(), window, first, Some(&end));
-                assert_eq!((same.stop, same.progress.global_step, seen.len()), (Stop::MaxSteps, steps, 1), "{first:?}: {seen:?}");
+                assert_eq!((same.stop, same.progress.global_step, seen.len()), (Stop::MaxSteps(steps), steps, 1), "{first:?}: {seen:?}");
             }
             let whole = Whole { folder: whole.path(), fit: &unbroken, seen: &all };
             whole.equals(&format!("{window} {first:?}"), broken.path(), window, End::Steps(22 / window as u64), &end);

@@ -39,7 +39,7 @@ fn last_begins_anew_without_a_checkpoint_and_goes_on_with_one() {
     let folder = tempfile::tempdir().unwrap();
     for epochs in [1, 2, 4] {
         let fit = fit(logging(folder.path(), epochs).ckpt_path("last"));
-        assert_eq!((fit.stop, fit.progress.global_step), (Stop::MaxEpochs, 4 * epochs as u64));
+        assert_eq!((fit.stop, fit.progress.global_step), (Stop::MaxEpochs(epochs), 4 * epochs as u64));
     }
     assert_eq!(versions(folder.path()), ["version_0"]);
     let run = run_of(folder.path());
@@ -145,7 +145,7 @@ fn best_is_what_the_monitor_says_for_a_test_and_for_a_fit() {
     let mut trainer = scored(4).ckpt_path("best");
     assert_eq!(of(&Line::new(), &mut trainer), best);
     let fit = scored(2).ckpt_path("best").fit(Line::new(), line_data(8, 2)).unwrap();
-    assert_eq!((fit.stop, fit.progress.global_step), (Stop::MaxEpochs, 8));
+    assert_eq!((fit.stop, fit.progress.global_step), (Stop::MaxEpochs(2), 8));
 }
 
 #[test]

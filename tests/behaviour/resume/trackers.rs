@@ -42,7 +42,7 @@ fn files(folder: &Path, name: &str) -> Vec<PathBuf> {
 fn three_processes_make_one_run_with_each_value_once() {
     let folder = tempfile::tempdir().unwrap();
     for epochs in 1..=3 {
-        assert_eq!(fit(folder.path(), epochs), Stop::MaxEpochs);
+        assert_eq!(fit(folder.path(), epochs), Stop::MaxEpochs(epochs));
     }
     let metrics = files(&folder.path().join("mlruns"), "val_loss");
     assert_eq!(metrics.len(), 1, "one run: {metrics:?}");

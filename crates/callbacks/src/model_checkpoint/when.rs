@@ -1,8 +1,6 @@
 //! When a save point is.
 
-use std::time::Instant;
-
-use stormfire_module::{Context, Every};
+use stormfire_module::{Context, Every, clock};
 
 use super::ModelCheckpoint;
 use crate::period::ends_part;
@@ -16,9 +14,9 @@ impl ModelCheckpoint {
             Every::Batches(_) => self.every.is_due(ctx.progress().batches),
             Every::Fraction(fraction) => ends_part(fraction, ctx, batch_idx + 1),
             Every::Time(period) => {
-                let due = self.now.since.is_some_and(|since| since.elapsed() >= period);
+                let due = self.now.since.is_some_and(|since| clock::since(since) >= period);
                 if due {
-                    self.now.since = Some(Instant::now());
+                    self.now.since = Some(clock::now());
                 }
                 due
             }

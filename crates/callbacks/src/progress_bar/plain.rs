@@ -48,7 +48,8 @@ impl Plain {
         self.next_line = Some(now + PAUSE);
         self.has_asked = false;
         // A reader that went away (`| head`) is no reason to lose a training run.
-        if let Err(error) = writeln!(self.out, "{}", text(view)).and_then(|()| self.out.flush()) {
+        // In one piece: other runs may write lines, too.
+        if let Err(error) = self.out.write_all((text(view) + "\n").as_bytes()).and_then(|()| self.out.flush()) {
             tracing::debug!(%error, "the progress cannot be printed");
         }
     }
@@ -59,7 +60,8 @@ fn text(view: &View) -> String {
         Some(total) => format!("{}/{total} batches", view.done),
         None => format!("{} batches", view.done),
     };
-    let mut text = format!("{}  {batches}  {}", view.label.to_lowercase(), format::speed(view.per_second));
+    let run = view.run.as_deref().map(|name| format!("{name}: ")).unwrap_or_default();
+    let mut text = format!("{run}{}  {batches}  {}", view.label.to_lowercase(), format::speed(view.per_second));
     for (name, value) in &view.metrics {
         text.push_str("  ");
         text.push_str(name);

@@ -2,12 +2,14 @@
 
 use std::{
     cell::Cell,
+    fmt,
     io::{self, Write},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use indicatif::MultiProgress;
+use stormfire_module::live_run;
 
 /// The bars that are on the screen now, by the number that [`OnScreen`] took.
 static LIVE: Mutex<(u64, Vec<(u64, MultiProgress)>)> = Mutex::new((0, Vec::new()));
@@ -60,6 +62,18 @@ impl Printer {
     /// When stdout cannot be written.
     pub fn print_line(&self, line: &str) -> io::Result<()> {
         self.suspend(|| writeln!(io::stdout().lock(), "{line}"))
+    }
+}
+
+impl Printer {
+    /// Prints something of the run on this thread, such as a table, on stdout, above the bars. If there are other runs in the
+    /// process, a line with what it is and whose stands above it.
+    ///
+    /// # Errors
+    /// When stdout cannot be written.
+    pub fn print_of_run(&self, what: &str, table: &impl fmt::Display) -> io::Result<()> {
+        let whose = live_run::shown_name().map(|run| format!("{what} of {run}:\n")).unwrap_or_default();
+        self.print_line(&format!("{whose}{table}"))
     }
 }
 

@@ -1,9 +1,11 @@
 //! Live bars on a terminal.
 
-use console::Term;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
+use std::sync::LazyLock;
 
-use super::{Printer, View, format, printer::OnScreen};
+use console::Term;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{Printer, View, picture::picture, printer::OnScreen};
 
 /// Which of the two bars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +16,15 @@ pub(super) enum Slot {
     Eval,
 }
 
+/// The bars of all runs of the process, one below the other: two that draw on one terminal for themselves would draw over each
+/// other. `None` if stdout is no terminal, or one that cannot move its cursor.
+static STDOUT: LazyLock<Option<MultiProgress>> = LazyLock::new(|| {
+    // We limit the rate ourselves, by drawing with force; this one only drops the drafts in between.
+    let target = ProgressDrawTarget::stdout_with_hz(1);
+    (!target.is_hidden()).then(|| MultiProgress::with_draw_target(target))
+});
+
+/// The bars of one run.
 #[derive(Debug)]
 pub(super) struct Terminal {
     bars: MultiProgress,
@@ -43,24 +54,23 @@ impl Columns {
     }
 }
 
+/// A place among the lines on the screen, and what stands there.
 #[derive(Debug)]
 struct Bar {
-    bar: ProgressBar,
-    /// Whether it is drawn as a bar, not as a spinner.
-    sized: bool,
+    line: ProgressBar,
+    picture: String,
+    drawn: u64,
 }
 
 impl Terminal {
     /// Bars on stdout; `None` if it is no terminal, or one that cannot move its cursor.
     pub(super) fn stdout() -> Option<Self> {
-        // We limit the rate ourselves, by drawing with force; this one only drops the drafts in between.
-        let target = ProgressDrawTarget::stdout_with_hz(1);
         let colored = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        (!target.is_hidden()).then(|| Self::new(target, colored, Columns::OfStdout(Term::stdout())))
+        STDOUT.clone().map(|bars| Self::new(bars, colored, Columns::OfStdout(Term::stdout())))
     }
 
-    pub(super) fn new(target: ProgressDrawTarget, colored: bool, columns: Columns) -> Self {
-        Self { bars: MultiProgress::with_draw_target(target), colored, columns, train: None, eval: None, on_screen: None }
+    pub(super) fn new(bars: MultiProgress, colored: bool, columns: Columns) -> Self {
+        Self { bars, colored, columns, train: None, eval: None, on_screen: None }
     }
 
     pub(super) fn printer(&self) -> Printer {
@@ -68,35 +78,46 @@ impl Terminal {
     }
 
     pub(super) fn draw(&mut self, slot: Slot, view: &View) {
-        let (colored, columns) = (self.colored, self.columns.count());
         self.on_screen.get_or_insert_with(|| OnScreen::new(&self.bars));
-        let entry = if slot == Slot::Train { &mut self.train } else { &mut self.eval };
-        let sized = view.total.is_some();
-        let Bar { bar, sized: was_sized } = entry.get_or_insert_with(|| {
-            let bar = ProgressBar::with_draw_target(view.total, ProgressDrawTarget::hidden());
-            let bar = bar.with_finish(ProgressFinish::Abandon).with_style(style(sized, colored));
-            // It gets its contents before it appears, or the first picture would be an empty bar.
-            fill(&bar, view, columns);
-            Bar { bar: self.bars.add(bar), sized }
-        });
-        if *was_sized != sized {
-            bar.set_style(style(sized, colored));
-            *was_sized = sized;
-        }
-        fill(bar, view, columns);
-        bar.force_draw();
+        let drawn = self.bar(slot).as_ref().map_or(0, |bar| bar.drawn + 1);
+        let picture = picture(view, self.columns.count(), self.colored, drawn);
+        let line = match self.bar(slot).take() {
+            Some(Bar { line, .. }) => line,
+            None => self.add(slot, &picture),
+        };
+        line.set_message(picture.clone());
+        line.force_draw();
+        *self.bar(slot) = Some(Bar { line, picture, drawn });
     }
 
-    /// Ends a bar: it stays as it is, or goes away.
+    /// A new line below the other one of this run, or below those of all runs.
+    fn add(&self, slot: Slot, picture: &str) -> ProgressBar {
+        let line = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+        // It gets its contents before it appears, or the first picture would be an empty line.
+        let line = line.with_style(style).with_message(picture.to_owned());
+        match &self.train {
+            Some(train) if slot == Slot::Eval => self.bars.insert_after(&train.line, line),
+            _ => self.bars.add(line),
+        }
+    }
+
+    fn bar(&mut self, slot: Slot) -> &mut Option<Bar> {
+        if slot == Slot::Train { &mut self.train } else { &mut self.eval }
+    }
+
+    /// Ends a bar: it stays on the screen as it is, above those that are still moving, or goes away.
     pub(super) fn finish(&mut self, slot: Slot, keep: bool) {
-        let entry = if slot == Slot::Train { &mut self.train } else { &mut self.eval };
-        if let Some(Bar { bar, .. }) = entry.take() {
-            if keep {
-                bar.abandon();
-            } else {
-                bar.finish_and_clear();
-                self.bars.remove(&bar);
+        let Some(Bar { line, picture, .. }) = self.bar(slot).take() else { return };
+        if keep {
+            // What indicatif itself leaves of a bar that is over would be wiped by the next message above the bars.
+            self.bars.remove(&line);
+            if let Err(error) = self.bars.println(picture) {
+                tracing::debug!(%error, "the progress cannot be printed");
             }
+        } else {
+            line.finish_and_clear();
+            self.bars.remove(&line);
         }
         if self.train.is_none() && self.eval.is_none() {
             self.on_screen = None;
@@ -111,51 +132,4 @@ impl Drop for Terminal {
         self.finish(Slot::Eval, false);
         self.finish(Slot::Train, true);
     }
-}
-
-fn fill(bar: &ProgressBar, view: &View, columns: usize) {
-    bar.set_prefix(view.label.clone());
-    match view.total {
-        Some(total) => bar.set_length(total),
-        None => bar.unset_length(),
-    }
-    bar.set_position(view.done);
-    bar.set_message(message(view, columns));
-}
-
-/// Everything after the number of batches.
-fn message(view: &View, columns: usize) -> String {
-    let elapsed = format::clock(view.elapsed);
-    let remaining = match format::remaining(view.done, view.total, view.per_second) {
-        Some(time) => format!(" • {}", format::clock(time)),
-        None if view.total.is_some() => " • -:--".into(),
-        None => String::new(),
-    };
-    let numbers = format!("{elapsed}{remaining} {}", format::speed(view.per_second));
-    let metrics = view.metrics.iter().map(|(name, value)| format!("{name}: {value}").replace(char::is_control, ""));
-    format::lines(numbers, metrics.collect(), width_before_message(view), columns)
-}
-
-fn width_before_message(view: &View) -> usize {
-    let position = match view.total {
-        Some(total) => format!("{:BAR$} {}/{total}", "", view.done),
-        None => format!("{:SPINNER$} {}", "", view.done),
-    };
-    view.label.chars().count() + 1 + position.chars().count() + 1
-}
-
-/// The columns that [`style`] gives them.
-const BAR: usize = 25;
-const SPINNER: usize = 1;
-
-fn style(sized: bool, colored: bool) -> ProgressStyle {
-    let template = match (sized, colored) {
-        (true, true) => "{prefix} {bar:25.cyan/black.bright} {pos}/{len} {msg}",
-        (true, false) => "{prefix} {bar:25} {pos}/{len} {msg}",
-        (false, true) => "{prefix} {spinner:.cyan} {pos} {msg}",
-        (false, false) => "{prefix} {spinner} {pos} {msg}",
-    };
-    // Without color the part that is left must look different from the part that is done.
-    let chars = if colored { "━╸━" } else { "━╸ " };
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars(chars)
 }

@@ -73,16 +73,17 @@ fn run(mut monitor: ThroughputMonitor) -> Vec<(String, f64, Option<u64>)> {
 
 #[test]
 fn a_fit_that_goes_on_in_the_middle_of_a_validation_does_not_count_it_as_training() {
+    let _stopped = clock::stop();
     let (mut bench, _logger) = Bench::new().with_logger();
     let mut monitor = ThroughputMonitor::new();
     let built = monitor.evaluation.since;
-    std::thread::sleep(Duration::from_millis(2));
+    clock::advance(Duration::from_secs(2));
     bench.start(&mut monitor).unwrap();
     bench.run.moment.stage = RunningStage::Validate;
     let batch = Tensor::zeros([1, 1], &Device::flex());
     bench.fire(&mut monitor, Event::ValidationBatchStart { batch: &batch, batch_idx: 1, dataloader_idx: 0 }).unwrap();
     assert!(monitor.train.paused.is_some());
-    assert!(monitor.evaluation.since > built, "the time before the fit is not of the validation");
+    assert_eq!(monitor.evaluation.since - built, Duration::from_secs(2), "the time before the fit is not of the validation");
 }
 
 fn value(rows: &[(String, f64, Option<u64>)], name: &str) -> Option<(f64, Option<u64>)> {

@@ -59,7 +59,7 @@ impl Folder {
         let experiment = Experiment { start_time: found.map_or(experiment.start_time, |found| found.start_time), ..experiment };
         let file = path.join(MESSAGES);
         let whole = whole_lines(&file)?;
-        let open = fs_err::OpenOptions::new().create(true).write(true).truncate(false).open(&file)?;
+        let open = fs_err::OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&file)?;
         let mut messages = Append::new(open.into_parts().0, file, whole);
         messages.cut(whole)?;
         let folder = Self { path: path.to_owned(), messages, experiment, packed: None };

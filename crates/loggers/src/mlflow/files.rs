@@ -259,7 +259,14 @@ impl FileStore {
     fn append(&mut self, key: &str, lines: &[u8]) -> Result<()> {
         let path = self.run_dir.join("metrics").join(key);
         let length = self.lengths.entry(key.to_owned()).or_default();
-        let file = fs_err::OpenOptions::new().create(true).write(true).truncate(false).open(&path)?;
+        if *length > 0 && !path.exists() {
+            // Closed in between, its content is gone with it.
+            *length = 0;
+        }
+        if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+            append::make_anew(folder)?;
+        }
+        let file = fs_err::OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&path)?;
         let mut file = Append::new(file.into_parts().0, path, *length);
         file.buffer().extend_from_slice(lines);
         file.flush(b"")?;

@@ -1,6 +1,7 @@
 //! What is logged becomes entries.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,7 +10,7 @@ use super::address::Place;
 use super::entry::{Entry, Number, RunStatus};
 use super::sink::{self, Settings, Sink};
 use super::{MlflowLogger, keys, media, models};
-use crate::logger::prefixed;
+use crate::logger::{LONGEST_CALL, prefixed};
 use crate::{
     Artifact, Audio, CheckpointInfo, Delivery, Figure, FigureFormat, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result, Status,
     Table, Text, identity, position,
@@ -89,6 +90,11 @@ impl Logger for MlflowLogger {
     fn version(&self) -> String {
         let resumed = self.resumed.clone();
         resumed.or_else(|| self.run_id()).or_else(|| self.settings.run_name.clone()).unwrap_or_else(|| self.id.clone())
+    }
+
+    /// A server that is away is waited for as long as [`patience`](Self::patience) says.
+    fn longest_call(&self) -> Duration {
+        LONGEST_CALL + self.settings.patience
     }
 
     /// The folder of the file store.

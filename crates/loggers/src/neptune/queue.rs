@@ -80,7 +80,7 @@ impl Queue {
     fn at(folder: &Path, name: &str, length: u64, version: u64) -> Result<Self> {
         let options = || {
             let mut options = fs_err::OpenOptions::new();
-            options.create(true).write(true).truncate(false);
+            options.create(true).read(true).write(true).truncate(false);
             options
         };
         let path = folder.join(name);

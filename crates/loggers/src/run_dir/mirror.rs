@@ -11,7 +11,7 @@ use super::remote;
 use crate::Result;
 
 /// [`Mirror::settle`] gives up after so long.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// A store has nothing to append to: a file that grows is sent anew. So that this never takes more than a part of the time,
 /// a pause is so many times as long as the pass before it.

@@ -43,7 +43,7 @@ impl EventFile {
         let seconds = newest.map_or(0, |newest| newest + 1).max(identity::now_s() as u64);
         let path = loop {
             let path = folder.join(file_name(seconds, &host(), FILES.fetch_add(1, Ordering::Relaxed)));
-            match fs::OpenOptions::new().write(true).create_new(true).open(&path) {
+            match fs::OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
                 Ok(file) => break (path, file),
                 // Another machine of the same name on a shared disk.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

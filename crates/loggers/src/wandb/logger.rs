@@ -1,6 +1,7 @@
 //! What a logger does, done with W&B.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -13,6 +14,7 @@ use super::sink::Sink;
 use super::{Position, WandbLogger};
 use crate::absolute::absolute;
 use crate::identity::now_s;
+use crate::logger::LONGEST_CALL;
 use crate::{
     Artifact, Audio, CheckpointInfo, ConsoleStream, Delivery, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result,
     Status, Table, Text, position,
@@ -27,6 +29,11 @@ impl Logger for WandbLogger {
     /// The run's id.
     fn version(&self) -> String {
         self.settings.id.clone()
+    }
+
+    /// A server that is away is waited for as long as [`patience`](Self::patience) says.
+    fn longest_call(&self) -> Duration {
+        LONGEST_CALL + self.settings.patience
     }
 
     fn save_dir(&self) -> Option<PathBuf> {

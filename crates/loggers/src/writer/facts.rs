@@ -3,6 +3,7 @@
 use std::any::{Any, TypeId};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use super::Background;
 use crate::Logger;
@@ -14,6 +15,8 @@ pub(super) struct Facts {
     pub(super) version: String,
     pub(super) save_dir: Option<PathBuf>,
     pub(super) log_dir: Option<PathBuf>,
+    pub(super) shown_by: Option<String>,
+    pub(super) longest_call: Duration,
     pub(super) group_separator: String,
     pub(super) kind: &'static str,
     pub(super) position_names_run: bool,
@@ -29,6 +32,8 @@ impl Facts {
             version: logger.version(),
             save_dir: logger.save_dir(),
             log_dir: logger.log_dir(),
+            shown_by: logger.shown_by(),
+            longest_call: logger.longest_call(),
             group_separator: logger.group_separator().to_owned(),
             kind: logger.kind(),
             position_names_run: logger.position_names_run(),
@@ -72,6 +77,11 @@ impl Background {
     /// [`Logger::log_dir`].
     pub fn log_dir(&self) -> Option<&Path> {
         self.facts.log_dir.as_deref()
+    }
+
+    /// [`Logger::shown_by`].
+    pub fn shown_by(&self) -> Option<&str> {
+        self.facts.shown_by.as_deref()
     }
 
     /// [`Logger::group_separator`].

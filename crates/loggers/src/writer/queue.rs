@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::QUEUE_CAPACITY;
+use super::{QUEUE_CAPACITY, hurry::Hurry};
 use crate::{Error, Logger, Metrics, Result};
 
 /// While work keeps coming, the thread looks for it at this interval instead of being woken each time.
@@ -44,6 +44,7 @@ pub(super) struct Queue {
     state: Mutex<State>,
     work: Condvar,
     room: Condvar,
+    pub(super) hurry: Hurry,
 }
 
 impl std::fmt::Debug for Queue {
@@ -53,9 +54,9 @@ impl std::fmt::Debug for Queue {
 }
 
 impl Queue {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(hurry: Hurry) -> Self {
         let state = State { jobs: Vec::with_capacity(QUEUE_CAPACITY), ..State::default() };
-        Self { state: Mutex::new(state), work: Condvar::new(), room: Condvar::new() }
+        Self { state: Mutex::new(state), work: Condvar::new(), room: Condvar::new(), hurry }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -89,10 +90,14 @@ impl Queue {
 
     fn add(&self, job: Job, urgent: bool) -> MutexGuard<'_, State> {
         let mut state = self.lock();
-        while state.jobs.len() >= QUEUE_CAPACITY {
-            state.held += 1;
-            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
-            state.held -= 1;
+        if state.jobs.len() >= QUEUE_CAPACITY {
+            drop(state);
+            let _: Option<()> = self.hurry.wait(|time| self.has_room_within(time).then_some(()));
+            state = self.lock();
+        }
+        if self.hurry.has_given_up() {
+            // Nobody will do it.
+            return state;
         }
         if let Some((first, answer)) = state.before_next.take() {
             state.jobs.push(first);
@@ -106,6 +111,17 @@ impl Queue {
             self.work.notify_one();
         }
         state
+    }
+
+    /// Waits for room, no longer than this. Another producer may be faster: at most as many jobs more wait then.
+    fn has_room_within(&self, time: Duration) -> bool {
+        let mut state = self.lock();
+        if state.jobs.len() >= QUEUE_CAPACITY {
+            state.held += 1;
+            state = self.room.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0;
+            state.held -= 1;
+        }
+        state.jobs.len() < QUEUE_CAPACITY
     }
 
     /// Puts a job in front of the next one that is pushed, in the place of an earlier such job.

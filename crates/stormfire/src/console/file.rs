@@ -9,12 +9,22 @@ use std::{
 };
 
 use stormfire_callbacks::Printer;
+use stormfire_module::live_run;
 use tracing::{
     Event, Metadata, Subscriber,
     field::{Field, Visit},
     level_filters::LevelFilter,
 };
-use tracing_subscriber::{Layer, filter::filter_fn, fmt::MakeWriter, layer::Context, registry::LookupSpan};
+use tracing_subscriber::{
+    Layer,
+    filter::filter_fn,
+    fmt::{
+        FmtContext, FormatEvent, FormatFields, MakeWriter,
+        format::{Format, Writer},
+    },
+    layer::Context,
+    registry::LookupSpan,
+};
 
 /// The name in the folder of a run.
 const FILE_NAME: &str = "training.log";
@@ -32,62 +42,75 @@ pub(super) struct RunFile(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     out: Out,
-    follows: bool,
     /// Nobody is told twice.
     has_failed: bool,
 }
 
 #[derive(Debug)]
 enum Out {
-    /// No run has had a folder yet.
-    Waiting(Vec<u8>),
-    Open(PathBuf, File),
+    /// Always this one.
+    Fixed(OpenFile),
+    /// One in the folder of each run.
+    OfRuns {
+        /// What was reported before any run had a folder.
+        waiting: Vec<u8>,
+        /// That of the run that began last is the last one.
+        files: Vec<OpenFile>,
+    },
+}
+
+#[derive(Debug)]
+struct OpenFile {
+    /// The number of the run that it belongs to.
+    run: Option<u64>,
+    path: PathBuf,
+    file: File,
 }
 
 impl RunFile {
-    /// In the folder of the run, once there is one.
+    /// In the folder of each run.
     pub(super) fn of_runs() -> Self {
-        Self::new(Out::Waiting(Vec::new()), true)
+        Self::new(Out::OfRuns { waiting: Vec::new(), files: Vec::new() })
     }
 
     /// Always this file.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        Ok(Self::new(Out::Open(path.to_path_buf(), append(path)?), false))
+        Ok(Self::new(Out::Fixed(OpenFile::open(path.to_owned(), None)?)))
     }
 
-    fn new(out: Out, follows: bool) -> Self {
-        Self(Arc::new(Mutex::new(State { out, follows, has_failed: false })))
+    fn new(out: Out) -> Self {
+        Self(Arc::new(Mutex::new(State { out, has_failed: false })))
     }
 
     /// Writes events.
     pub(super) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(&self) -> impl Layer<S> + Send + Sync + use<S> {
-        tracing_subscriber::fmt::layer().with_ansi(false).with_writer(self.clone())
+        let is_shared = matches!(self.lock().out, Out::Fixed(_));
+        let format = FileLine { is_shared, format: Format::default().with_ansi(false) };
+        tracing_subscriber::fmt::layer().with_ansi(false).event_format(format).with_writer(self.clone())
     }
 
     /// Learns the folder of a run, whatever the levels are; `None` for a fixed file.
     pub(super) fn follow<S: Subscriber + for<'a> LookupSpan<'a>>(&self) -> Option<impl Layer<S> + Send + Sync + use<S>> {
         let tells = |metadata: &Metadata<'_>| metadata.is_event() && is_of_trainer(metadata) && metadata.fields().field(LOG_DIR).is_some();
         let filter = filter_fn(tells).with_max_level_hint(LevelFilter::INFO);
-        self.lock().follows.then(|| Follow(self.clone()).with_filter(filter))
+        matches!(self.lock().out, Out::OfRuns { .. }).then(|| Follow(self.clone()).with_filter(filter))
     }
 
-    pub(super) fn move_to(&self, folder: &Path) {
+    /// The run of this thread begins, in this folder.
+    pub(super) fn begin_in(&self, folder: &Path) {
         let path = folder.join(FILE_NAME);
+        let run = live_run::current().map(|run| run.number());
         let mut state = self.lock();
-        if matches!(&state.out, Out::Open(old, _) if *old == path) {
-            return;
-        }
-        let opened = append(&path).and_then(|mut file| {
-            if let Out::Waiting(lines) = &state.out {
-                file.write_all(lines)?;
-            }
+        let Out::OfRuns { waiting, files } = &mut state.out else { return };
+        let known = files.iter().position(|file| file.path == path).map(|at| files.remove(at));
+        files.retain(OpenFile::is_of_live_run);
+        let opened = known.map_or_else(|| OpenFile::open(path, run), Ok).and_then(|mut file| {
+            file.run = run;
+            file.write(&std::mem::take(waiting))?;
             Ok(file)
         });
         match opened {
-            Ok(file) => state.out = Out::Open(path, file),
+            Ok(file) => files.push(file),
             Err(error) => state.complain(&error),
         }
     }
@@ -98,11 +121,25 @@ impl RunFile {
 }
 
 impl State {
+    /// A line goes to the file of the run that this thread works for. One of no run, or of a run without a folder, goes to the
+    /// files of all that are under way, or else to the newest.
     fn write(&mut self, line: &[u8]) {
         let written = match &mut self.out {
-            Out::Waiting(lines) if lines.len() + line.len() <= PATIENCE => lines.write_all(line),
-            Out::Waiting(_) => Ok(()),
-            Out::Open(_, file) => file.write_all(line),
+            Out::Fixed(file) => file.write(line),
+            Out::OfRuns { waiting, files } => {
+                let run = live_run::current().map(|run| run.number());
+                let is_own = |file: &OpenFile| run.is_some() && file.run == run;
+                let is_wanted: fn(&OpenFile) -> bool = OpenFile::is_of_live_run;
+                if files.is_empty() && waiting.len() + line.len() <= PATIENCE {
+                    waiting.write_all(line)
+                } else if let Some(own) = files.iter_mut().find(|file| is_own(file)) {
+                    own.write(line)
+                } else if files.iter().any(is_wanted) {
+                    files.iter_mut().filter(|file| is_wanted(file)).try_for_each(|file| file.write(line))
+                } else {
+                    files.last_mut().map_or(Ok(()), |newest| newest.write(line))
+                }
+            }
         };
         if let Err(error) = written {
             self.complain(&error);
@@ -118,9 +155,42 @@ impl State {
     }
 }
 
-/// Without a buffer of its own: what is written survives the process.
-fn append(path: &Path) -> io::Result<File> {
-    File::options().create(true).append(true).open(path)
+impl OpenFile {
+    /// Without a buffer of its own: what is written survives the process. The folder is made if it is not there.
+    fn open(path: PathBuf, run: Option<u64>) -> io::Result<Self> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let file = File::options().create(true).append(true).open(&path)?;
+        Ok(Self { run, path, file })
+    }
+
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        if !line.is_empty() && !self.path.exists() {
+            // Somebody has removed it: what comes now is to be found all the same.
+            *self = Self::open(self.path.clone(), self.run)?;
+        }
+        self.file.write_all(line)
+    }
+
+    fn is_of_live_run(&self) -> bool {
+        self.run.is_some_and(live_run::is_live)
+    }
+}
+
+/// As `tracing_subscriber` formats a line, behind the name of the run where a file is for several.
+struct FileLine {
+    is_shared: bool,
+    format: Format,
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>, N: for<'a> FormatFields<'a> + 'static> FormatEvent<S, N> for FileLine {
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        if let Some(run) = live_run::shown_name().filter(|_| self.is_shared) {
+            write!(writer, "[{}] ", run.replace(char::is_control, ""))?;
+        }
+        self.format.format_event(context, writer, event)
+    }
 }
 
 fn is_of_trainer(metadata: &Metadata<'_>) -> bool {
@@ -153,7 +223,7 @@ impl<S: Subscriber> Layer<S> for Follow {
         let mut folder = Folder(None);
         event.record(&mut folder);
         if let Some(folder) = folder.0 {
-            self.0.move_to(&folder);
+            self.0.begin_in(&folder);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use stormfire_module::live_run;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::{
     field::RecordFields,
@@ -12,8 +13,13 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-/// `14:03:07 WARN stormfire_loggers: what happened name=value`
-pub(super) struct Line;
+/// `14:03:07 WARN stormfire_loggers: what happened name=value`; with several runs in the process
+/// `14:03:07 WARN stormfire_loggers: [version_3] what happened name=value`.
+#[derive(Default)]
+pub(super) struct Line {
+    /// Everybody knows whose it is.
+    pub(super) is_of_one_run: bool,
+}
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>, N: for<'a> FormatFields<'a> + 'static> FormatEvent<S, N> for Line {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
@@ -30,6 +36,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>, N: for<'a> FormatFields<'a> + 'stat
         // The crate is what a reader silences; the file has the whole path.
         let of_crate = metadata.target().split("::").next().unwrap_or_default();
         write!(writer, "{dim}{}{plain} {color}{level:<5}{plain} {dim}{of_crate}:{plain} ", now.strftime("%H:%M:%S"))?;
+        if let Some(run) = live_run::shown_name().filter(|_| !self.is_of_one_run) {
+            write!(writer, "[{}] ", run.replace(char::is_control, ""))?;
+        }
         context.format_fields(writer.by_ref(), event)?;
         writeln!(writer)
     }

@@ -4,6 +4,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use stormfire_module::live_run;
 use tracing::{debug, error, info, info_span, subscriber::with_default, trace, warn};
 
 use super::*;
@@ -127,6 +128,54 @@ fn the_file_is_in_the_folder_of_the_run() {
 }
 
 #[test]
+fn each_of_several_runs_has_its_own_lines_and_a_shared_file_says_whose_they_are() {
+    let (first, second, shared) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = shared.path().join("all.log");
+    let page = Screen::default();
+    let writer = page.clone();
+    let run = |levels: Builder, code: &dyn Fn()| {
+        let writer = writer.clone();
+        with_default(levels.subscriber_on(Some(screen(false, move || writer.clone())), None).unwrap(), code);
+    };
+    let two = || {
+        let outer = live_run::begin(Some("outer".into()));
+        let of_outer = live_run::current().unwrap();
+        begin(first.path());
+        let inner = live_run::begin(Some("inner".into()));
+        begin(second.path());
+        error!(target: "somebody", "of the inner run");
+        std::thread::scope(|scope| {
+            let subscriber = tracing::dispatcher::get_default(Clone::clone);
+            scope.spawn(move || {
+                let _subscriber = tracing::dispatcher::set_default(&subscriber);
+                error!(target: "somebody", "of nobody");
+                let _in_outer = of_outer.enter();
+                error!(target: "somebody", "of the outer run, on another thread");
+            });
+        });
+        drop(inner);
+        error!(target: "somebody", "of the outer run");
+        drop(outer);
+        error!(target: "somebody", "after them");
+    };
+    run(Builder::new().level("stormfire_trainer", Level::OFF).file(), &two);
+    let line = |text: &str| format!("ERROR somebody: {text}");
+    let of_outer = ["of nobody", "of the outer run, on another thread", "of the outer run"].map(line);
+    assert_eq!(lines(&first.path().join("training.log")), of_outer);
+    // The newest one: it began last.
+    assert_eq!(lines(&second.path().join("training.log")), ["of the inner run", "of nobody", "after them"].map(line));
+    let shown = page.lines();
+    assert_eq!(shown[..2], ["ERROR somebody: [inner] of the inner run", "ERROR somebody: of nobody"]);
+    assert_eq!(shown[3..], ["ERROR somebody: [outer] of the outer run", "ERROR somebody: after them"]);
+
+    run(Builder::new().level("stormfire_trainer", Level::OFF).file_at(&path), &two);
+    let all = fs::read_to_string(&path).unwrap();
+    let whose: Vec<_> =
+        all.lines().map(|line| line.split_once("] ").filter(|(name, _)| name.starts_with('[')).map(|(name, _)| &name[1..])).collect();
+    assert_eq!(whose, [Some("inner"), None, Some("outer"), Some("outer"), None]);
+}
+
+#[test]
 fn what_waits_for_a_folder_is_bounded() {
     let folder = tempfile::tempdir().unwrap();
     let file = RunFile::of_runs();
@@ -134,7 +183,7 @@ fn what_waits_for_a_folder_is_bounded() {
     for _ in 0..2000 {
         file.clone().write_all(&line).unwrap();
     }
-    file.move_to(folder.path());
+    file.begin_in(folder.path());
     assert_eq!(fs::metadata(folder.path().join("training.log")).unwrap().len(), 1 << 20);
 }
 

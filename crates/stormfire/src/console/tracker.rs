@@ -11,7 +11,11 @@ use super::line::{Fields, Line};
 
 /// Gives every line that is reported on the training thread of a run, once it is sure to begin, to the loggers of the run.
 pub(super) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> + Send + Sync {
-    tracing_subscriber::fmt::layer().event_format(Line).fmt_fields(Fields::default()).with_ansi(false).with_writer(|| OfRun)
+    tracing_subscriber::fmt::layer()
+        .event_format(Line { is_of_one_run: true })
+        .fmt_fields(Fields::default())
+        .with_ansi(false)
+        .with_writer(|| OfRun)
 }
 
 struct OfRun;

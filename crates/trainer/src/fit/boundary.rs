@@ -3,7 +3,7 @@
 use stormfire_module::{LightningModule, Result};
 
 use super::FitLoop;
-use crate::{checkpoint, trainer::Stop};
+use crate::{checkpoint, stop::Stop};
 
 impl<M: LightningModule> FitLoop<'_, M> {
     /// Keeps the state of this boundary, if it may be wanted after a failure.
@@ -21,7 +21,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
 
     /// Notes where a fit is that ends in the middle of an epoch: one that trains longer goes on there.
     pub(super) fn note_unfinished(&mut self) -> Result<()> {
-        let is_cut = matches!(self.is_done(), Some(Stop::MaxSteps | Stop::Requested(_))) && self.finite.stop().is_none();
+        let is_cut = matches!(self.is_done(), Some(Stop::MaxSteps(_) | Stop::Requested(_))) && self.finite.stop().is_none();
         if is_cut && self.training.unfinished.is_none() && self.engine.clock.evaluating.is_none() {
             self.note_data_module()?;
             self.training.unfinished = Some(checkpoint::unfinished_epoch(self.engine)?);

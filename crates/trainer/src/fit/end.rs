@@ -3,7 +3,7 @@
 use stormfire_module::{LightningModule, moment::Progress};
 
 use super::FitLoop;
-use crate::trainer::Stop;
+use crate::stop::Stop;
 
 impl<M: LightningModule> FitLoop<'_, M> {
     pub(super) fn is_in_epoch(&self) -> bool {
@@ -19,13 +19,8 @@ impl<M: LightningModule> FitLoop<'_, M> {
         if limits.train_batches == Some(0) {
             return Some(Stop::NoTrainingBatches);
         }
-        let limit = if limits.max_steps.is_some_and(|max| progress.global_step >= max) {
-            Some(Stop::MaxSteps)
-        } else if limits.max_epochs.is_some_and(|max| progress.epoch >= max) {
-            Some(Stop::MaxEpochs)
-        } else {
-            None
-        };
+        let steps = limits.max_steps.filter(|&max| progress.global_step >= max).map(Stop::MaxSteps);
+        let limit = steps.or_else(|| limits.max_epochs.filter(|&max| progress.epoch >= max).map(Stop::MaxEpochs));
         // Whoever has asked for a stop in the last epoch is told so.
         self.allowed_stop().map(Stop::Requested).or(limit)
     }

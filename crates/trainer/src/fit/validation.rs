@@ -1,13 +1,11 @@
 //! Validation inside a fit: before it, and whenever it is due.
 
-use std::time::Instant;
-
 use burn::{
     module::Module,
     tensor::{Device, GradientCheckpointingStrategy},
 };
 use stormfire_data::Loader;
-use stormfire_module::{Error, Event, Every, LightningModule, Result, RunningStage};
+use stormfire_module::{Error, Event, Every, LightningModule, Result, RunningStage, clock};
 
 use super::FitLoop;
 use crate::evaluate::{Evaluation, evaluate};
@@ -47,7 +45,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
             Every::Epochs(_) => is_last && every.is_due(run.progress.epoch as u64 + 1),
             Every::Steps(_) => stepped && every.is_due(run.progress.global_step),
             Every::Batches(_) => every.is_due(run.progress.batches),
-            Every::Time(interval) => self.engine.clock.last_validation.elapsed() >= interval,
+            Every::Time(interval) => clock::since(self.engine.clock.last_validation) >= interval,
             Every::Fraction(part) => {
                 let period = run.limits.train_batches.map_or(usize::MAX, |n| ((n as f64 * part) as usize).max(1));
                 run.progress.batch_in_epoch.is_multiple_of(period)
@@ -63,7 +61,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
         let result = evaluate(self.engine, self.module, &mut self.val, Evaluation::Validation, stage);
         *self.module = kept.unwrap_or_else(|| self.module.clone().train());
         self.engine.stop_time(started, "validation");
-        self.engine.clock.last_validation = Instant::now();
+        self.engine.clock.last_validation = clock::now();
         self.tell_if_names_are_shared();
         match result {
             // As in Lightning, loaders without a step are only worth a warning.

@@ -2,7 +2,7 @@
 
 use stormfire_data::{DataModule, Loaders, Stage};
 use stormfire_loggers::Metrics;
-use stormfire_module::{Hook, LightningModule, PredictModule, Result, RunningStage, moment::Progress};
+use stormfire_module::{Hook, LightningModule, PredictModule, Result, RunningStage, live_run, moment::Progress};
 
 use super::{Session, begin, of_data, print};
 use crate::{
@@ -22,6 +22,7 @@ impl<M: LightningModule> Session<M> {
         what: Evaluation,
         at: Option<Progress>,
     ) -> Result<Vec<Metrics>> {
+        let _under_way = live_run::begin(self.name());
         let (stage, running) = match what {
             Evaluation::Validation => (Stage::Validate, RunningStage::Validate),
             Evaluation::Test => (Stage::Test, RunningStage::Test),
@@ -60,7 +61,7 @@ impl<M: LightningModule> Session<M> {
         let results = results?;
         if !self.engine.config.barebones && results.iter().any(|metrics| !metrics.is_empty()) {
             let title = if what == Evaluation::Test { "Test metric" } else { "Validate metric" };
-            print(&results_table(title, &results));
+            print("Results", &results_table(title, &results));
         }
         Ok(results)
     }
@@ -74,6 +75,7 @@ impl<M: LightningModule> Session<M> {
     where
         M: PredictModule,
     {
+        let _under_way = live_run::begin(self.name());
         let mut module = self.for_evaluation(module)?;
         let of_fit = at.map(|at| std::mem::replace(&mut self.engine.run.progress, at));
         let predictions = self.run(Stage::Predict, &mut module, &mut data, &mut Training::default(), |engine, module, data, _| {

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use stormfire_data::DataModule;
-use stormfire_module::{Error, LightningModule, Result, run::SaveRequest};
+use stormfire_module::{Error, LightningModule, Result, outer_run::OuterRun, run::SaveRequest};
 
-use super::{Fit, Trainer};
+use super::{Fit, Trainer, inside_another_run};
 
 impl<M: LightningModule> Trainer<M> {
     /// Goes on with the newest fit, with the module that it returned, up to new limits: `trainer.set_max_epochs(20)` before it.
@@ -17,10 +17,10 @@ impl<M: LightningModule> Trainer<M> {
     /// # Errors
     /// As [`Trainer::fit`]; [`Error::Config`] if no fit of this Trainer has ended well.
     pub fn fit_further<D: DataModule<Batch = M::Batch>>(&mut self, module: M, data: D) -> Result<Fit<M>> {
+        let _outer = inside_another_run()?;
         let hint = "call `Trainer::fit` first";
         let session = self.session.as_mut().ok_or_else(|| Error::config("fit_further", "there was no fit yet", hint))?;
         self.config.check()?;
-        session.check_interrupt()?;
         let mut resume = session.newest_fit(&module)?;
         session.take_up_epoch(&mut resume)?;
         session.begin_logs_anew(Some(&resume))?;
@@ -64,6 +64,7 @@ impl<M: LightningModule> Trainer<M> {
     }
 
     fn save(&mut self, module: &M, request: SaveRequest) -> Result<()> {
+        let _outer = OuterRun::set_aside();
         match &mut self.session {
             Some(session) => session.save_checkpoint(module, request),
             None => Err(Error::config("save_checkpoint", "there was no fit yet", "call it after `Trainer::fit`, or use `ModelCheckpoint`")),

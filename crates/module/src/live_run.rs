@@ -1,0 +1,154 @@
+//! The runs of this process that are under way, and the one that a thread works for.
+//!
+//! Where there is more than one, whatever is printed or reported has to say whose it is: a run gets a name when it begins, and
+//! shows it from the moment on at which it has company, to its end.
+
+use std::{
+    cell::RefCell,
+    marker::PhantomData,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+#[derive(Default)]
+struct Registry {
+    /// So many have begun.
+    begun: u64,
+    live: Vec<LiveRun>,
+}
+
+static REGISTRY: Mutex<Registry> = Mutex::new(Registry { begun: 0, live: Vec::new() });
+
+thread_local! {
+    static CURRENT: RefCell<Option<LiveRun>> = const { RefCell::new(None) };
+}
+
+fn registry() -> MutexGuard<'static, Registry> {
+    REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A run of this process. Clones mean the same one.
+#[derive(Clone, Debug)]
+pub struct LiveRun(Arc<Facts>);
+
+#[derive(Debug)]
+struct Facts {
+    number: u64,
+    name: String,
+    has_company: AtomicBool,
+}
+
+impl LiveRun {
+    /// Which of the runs of this process it is, counted from 1.
+    pub fn number(&self) -> u64 {
+        self.0.number
+    }
+
+    /// Its name, once it is or was under way beside another run: before that nobody asks whose a line is.
+    pub fn shown_name(&self) -> Option<&str> {
+        self.0.has_company.load(Ordering::Relaxed).then_some(self.0.name.as_str())
+    }
+
+    /// This thread works for the run as long as what is returned lives.
+    pub fn enter(self) -> Entered {
+        Entered { before: CURRENT.replace(Some(self)), not_send: PhantomData }
+    }
+}
+
+/// The run that this thread works for.
+pub fn current() -> Option<LiveRun> {
+    // What a thread reports while it ends belongs to nobody.
+    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+}
+
+/// [`LiveRun::shown_name`] of the [`current`] run.
+pub fn shown_name() -> Option<String> {
+    current().and_then(|run| run.shown_name().map(str::to_owned))
+}
+
+/// Whether a run, by its [number](LiveRun::number), is under way.
+pub fn is_live(number: u64) -> bool {
+    registry().live.iter().any(|run| run.number() == number)
+}
+
+/// This thread works for a run; the one it worked for before comes back when this is dropped.
+#[derive(Debug)]
+#[must_use = "the run is left when this is dropped"]
+pub struct Entered {
+    before: Option<LiveRun>,
+    /// It belongs to the thread.
+    not_send: PhantomData<*const ()>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        CURRENT.set(self.before.take());
+    }
+}
+
+/// A run is under way as long as this lives, and this thread works for it.
+#[derive(Debug)]
+#[must_use = "the run is over when this is dropped"]
+pub struct UnderWay {
+    number: u64,
+    _entered: Entered,
+}
+
+/// A run begins under this name, or as `run N` by its number. A name that another live run has gets a number behind it.
+pub fn begin(name: Option<String>) -> UnderWay {
+    let run = {
+        let mut registry = registry();
+        registry.begun += 1;
+        let number = registry.begun;
+        let name = name.unwrap_or_else(|| format!("run {number}"));
+        let is_taken = registry.live.iter().any(|run| run.0.name == name);
+        let name = if is_taken { format!("{name} ({number})") } else { name };
+        let has_company = !registry.live.is_empty();
+        for other in &registry.live {
+            other.0.has_company.store(true, Ordering::Relaxed);
+        }
+        let run = LiveRun(Arc::new(Facts { number, name, has_company: has_company.into() }));
+        registry.live.push(run.clone());
+        run
+    };
+    UnderWay { number: run.number(), _entered: run.enter() }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        registry().live.retain(|run| run.number() != self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_shows_its_name_from_the_moment_on_at_which_it_has_company() {
+        let outer = begin(Some("outer".into()));
+        let of_outer = current().unwrap();
+        assert!(is_live(of_outer.number()));
+        let second = begin(Some("outer".into()));
+        let of_second = current().unwrap();
+        assert_eq!(of_second.shown_name().unwrap(), format!("outer ({})", of_second.number()));
+        let (sent, expected) = (of_second.clone(), of_second.number());
+        let elsewhere = std::thread::spawn(move || {
+            assert!(current().is_none());
+            let _entered = sent.enter();
+            current().unwrap().number()
+        });
+        assert_eq!(elsewhere.join().unwrap(), expected);
+        drop(second);
+        assert!(!is_live(of_second.number()));
+        assert_eq!(shown_name().as_deref(), Some("outer"), "it keeps its name when the other one is over");
+        drop(outer);
+        assert!(current().is_none() && shown_name().is_none());
+        let unnamed = begin(None);
+        let run = current().unwrap();
+        assert_eq!(run.0.name, format!("run {}", run.number()));
+        drop(unnamed);
+    }
+}

@@ -1,0 +1,71 @@
+//! What a fit returns, and why it ended.
+
+use std::process::{ExitCode, Termination};
+
+use stormfire_loggers::Metrics;
+use stormfire_module::moment::Progress;
+
+use crate::signals::Signal;
+
+/// What a fit returns.
+#[derive(Debug)]
+#[must_use]
+pub struct Fit<M> {
+    /// The trained module, in training mode.
+    pub module: M,
+    /// Why the fit ended.
+    pub stop: Stop,
+    /// How far it came.
+    pub progress: Progress,
+    /// The newest value of everything that callbacks can monitor: `fit.metrics.get("val_loss")`.
+    pub metrics: Metrics,
+}
+
+/// Why a fit ended. As the value of `main` it becomes the exit code: [`Signal::exit_code`] after a signal, else 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stop {
+    /// `max_epochs`, this number, is reached.
+    MaxEpochs(usize),
+    /// `max_steps`, this number of optimizer steps, is reached.
+    MaxSteps(u64),
+    /// A callback or hook asked for it, with this reason.
+    Requested(String),
+    /// `limit_train_batches` left nothing to train on.
+    NoTrainingBatches,
+    /// A signal asked for it.
+    Interrupted(Signal),
+}
+
+impl Stop {
+    /// Whether a signal ended the fit: a program should end too.
+    pub fn is_interrupted(&self) -> bool {
+        matches!(self, Stop::Interrupted(_))
+    }
+
+    /// The exit code for a program that ends after this.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Stop::Interrupted(signal) => signal.exit_code(),
+            _ => 0,
+        }
+    }
+}
+
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Stop::MaxEpochs(epochs) => write!(f, "`max_epochs = {epochs}` reached"),
+            Stop::MaxSteps(steps) => write!(f, "`max_steps = {steps}` reached"),
+            Stop::Requested(reason) => f.write_str(reason),
+            Stop::NoTrainingBatches => f.write_str("no training batches"),
+            Stop::Interrupted(signal) => write!(f, "interrupted by {signal}"),
+        }
+    }
+}
+
+impl Termination for Stop {
+    fn report(self) -> ExitCode {
+        self.exit_code().into()
+    }
+}

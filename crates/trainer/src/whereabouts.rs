@@ -1,0 +1,32 @@
+//! Where a fit has put things, said at its end.
+
+use std::path::Path;
+
+use stormfire_callbacks::ModelCheckpoint;
+use stormfire_module::{Callback, LightningModule, run::Run};
+
+use crate::config::TrainerConfig;
+
+/// Reports the folder of the run, how to look at its logs, and its checkpoints. Nothing of a run that leaves nothing.
+pub(crate) fn tell<M: LightningModule>(config: &TrainerConfig, run: &Run, log_dir: Option<&Path>, callbacks: &[Box<dyn Callback<M>>]) {
+    if config.barebones || run.fast_dev_run {
+        return;
+    }
+    if let Some(folder) = log_dir {
+        let of_store = stormfire_loggers::remote_folder(folder).map(|url| format!(", sent to `{}`", url.display())).unwrap_or_default();
+        tracing::info!("the run is in `{}`{of_store}", folder.display());
+    }
+    let mut commands: Vec<_> = run.loggers.iter().filter_map(|logger| logger.shown_by()).collect();
+    commands.dedup();
+    for command in commands {
+        tracing::info!("to look at its logs: `{command}`");
+    }
+    for saving in callbacks.iter().filter_map(|callback| (callback.as_ref() as &dyn std::any::Any).downcast_ref::<ModelCheckpoint>()) {
+        let Some(path) = saving.best_model_path() else { continue };
+        if let Some((metric, score)) = saving.monitored().zip(saving.best_model_score()) {
+            tracing::info!("the best checkpoint is `{}` ({metric} = {score})", path.display());
+        } else {
+            tracing::info!("the newest checkpoint is `{}`", path.display());
+        }
+    }
+}

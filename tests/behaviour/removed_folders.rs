@@ -1,0 +1,93 @@
+//! Somebody removes the folder of a run, or files in it, while the run goes on.
+#![cfg(unix)]
+
+use std::path::{Path, PathBuf};
+
+use stormfire::{
+    console::{Builder, Level},
+    loggers::{CometLogger, MlflowLogger, NeptuneLogger, WandbLogger},
+    prelude::*,
+};
+
+use crate::{
+    child::{folder, part, play},
+    files::{names, read_csv, read_events, steps_of},
+    rig::{Logging, checkpoint_of, logging, resumes_from, run_of},
+    support::line_data,
+};
+
+/// Removes something after this step, when what was logged before is on the disk.
+struct Removes(u64, PathBuf);
+
+impl Callback<Logging> for Removes {
+    fn on_train_batch_start(&mut self, ctx: &mut Context<'_>, _: &mut Logging, _: &crate::support::Batch, _: usize) -> Result<()> {
+        if ctx.global_step() == self.0 {
+            ctx.loggers().flush()?;
+            // What is written meanwhile may be in the way.
+            while self.1.is_dir() && std::fs::remove_dir_all(&self.1).is_err() {}
+            if self.1.is_file() {
+                std::fs::remove_file(&self.1)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A fit of 20 steps. Its checkpoints are not in the middle of being written when something is removed again and again.
+fn fit(trainer: Trainer<Logging>) {
+    let fit = { trainer }.async_checkpointing(false).max_epochs(1).fit(Logging::new(), line_data(40, 2)).unwrap();
+    assert_eq!(fit.progress.global_step, 20);
+}
+
+#[test]
+fn tables_and_events_are_whole_whatever_was_removed() {
+    for removed in
+        ["lightning_logs", "lightning_logs/version_0", "lightning_logs/version_0/metrics.csv", "lightning_logs/version_0/checkpoints"]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        fit(logging(folder.path()).callback(Removes(12, folder.path().join(removed))));
+        let run = run_of(folder.path());
+        assert_eq!(read_csv(&run).steps(), (0..20).collect::<Vec<_>>(), "{removed}");
+        assert_eq!(steps_of(&read_events(&run), "train_loss"), (0..20).collect::<Vec<_>>(), "{removed}");
+        let checkpoint = checkpoint_of(&run);
+        assert!(checkpoint.ends_with("epoch=0-step=20.ckpt"), "{removed}: {}", checkpoint.display());
+        resumes_from(&checkpoint);
+    }
+}
+
+/// Every other logger with files of its own goes on, too.
+#[test]
+fn a_run_goes_on_whoever_logs() {
+    type Given = fn(&Path) -> Trainer<Logging>;
+    let given: [(&str, Given); 5] = [
+        ("mlruns", |folder| logging(folder).logger(MlflowLogger::new().tracking_uri(folder.join("mlruns").display().to_string()))),
+        ("wandb", |folder| logging(folder).logger(WandbLogger::new().offline(true).save_dir(folder))),
+        ("comet", |folder| logging(folder).logger(CometLogger::new().offline(true).save_dir(folder.join("comet")))),
+        ("neptune", |folder| logging(folder).logger(NeptuneLogger::new(folder.join("neptune")))),
+        ("csv", |folder| logging(folder).logger(CsvLogger::new(folder.join("csv")).jsonl(true))),
+    ];
+    for (name, trainer) in given {
+        let folder = tempfile::tempdir().unwrap();
+        fit(trainer(folder.path()).callback(Removes(12, folder.path().join(name))));
+        assert!(!names(&folder.path().join(name)).is_empty(), "{name}");
+    }
+}
+
+/// Not a test of its own: loggers report on threads of their own, which only the subscriber of the process hears.
+#[test]
+#[ignore = "a part of `it_is_said_once`"]
+fn reports() {
+    let Some(folder) = folder() else { return };
+    let console = Builder::new().no_screen().level("stormfire", Level::OFF).level("stormfire_loggers", Level::WARN);
+    console.file_at(folder.join("said.log")).init().unwrap();
+    fit(logging(&folder).callback(Removes(12, folder.join("lightning_logs"))));
+}
+
+#[test]
+fn it_is_said_once() {
+    let folder = tempfile::tempdir().unwrap();
+    play(part("removed_folders::reports", folder.path()));
+    let said = std::fs::read_to_string(folder.path().join("said.log")).unwrap();
+    let expected = format!("somebody has removed `{}` under the run", run_of(folder.path()).display());
+    assert_eq!((said.matches(&expected).count(), said.lines().count()), (1, 1), "{said}");
+}

@@ -1,0 +1,83 @@
+//! Periods and limits of time, with a clock that the test moves: every step takes ten minutes.
+
+use std::{cell::RefCell, rc::Rc, time::Duration};
+
+use burn::prelude::*;
+use stormfire::{loggers::MemoryLogger, module::clock, prelude::*};
+
+use crate::{
+    files::names,
+    support::{Batch, Line, line_data, quiet, recording},
+};
+
+#[derive(Module, Debug)]
+struct Slow {
+    line: Line,
+}
+
+impl LightningModule for Slow {
+    type Batch = Batch;
+
+    fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
+        clock::advance(Duration::from_mins(10));
+        Ok(self.line.loss(batch).into())
+    }
+
+    fn validation_step(&self, _batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
+        Ok(StepOutput::none())
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        self.line.configure_optimizers()
+    }
+}
+
+fn slow() -> Slow {
+    Slow { line: Line::new() }
+}
+
+struct Validations(Rc<RefCell<Vec<u64>>>);
+
+impl Callback<Slow> for Validations {
+    fn on_validation_start(&mut self, ctx: &mut Context<'_>, _module: &mut Slow) -> Result<()> {
+        self.0.borrow_mut().push(ctx.global_step());
+        Ok(())
+    }
+}
+
+#[test]
+fn validations_and_checkpoints_come_when_their_time_has_passed() {
+    let _stopped = clock::stop();
+    let (folder, seen) = (tempfile::tempdir().unwrap(), Rc::default());
+    let saving = ModelCheckpoint::new().every(Every::Time(Duration::from_mins(25))).dirpath(folder.path()).filename("{step}");
+    let mut trainer = quiet().max_epochs(2).num_sanity_val_steps(0).val_check_interval(Every::Time(Duration::from_hours(1)));
+    trainer = trainer.enable_checkpointing(true).callback(saving.save_top_k(SaveTopK::All));
+    let trainer = &mut trainer.callback(Validations(Rc::clone(&seen)));
+    let fit = trainer.fit(slow(), (line_data(14, 2), line_data(2, 2))).unwrap();
+    assert_eq!(fit.progress.global_step, 14);
+    assert_eq!(*seen.borrow(), [6, 12]);
+    let mut saved = names(folder.path());
+    saved.sort_by_key(String::len);
+    assert_eq!(saved, ["step=3.ckpt", "step=6.ckpt", "step=9.ckpt", "step=12.ckpt"]);
+}
+
+#[test]
+fn a_fit_ends_when_its_time_is_over() {
+    let _stopped = clock::stop();
+    let mut trainer = quiet().max_time(Duration::from_mins(25));
+    let fit = trainer.fit(slow(), line_data(20, 2)).unwrap();
+    assert_eq!(fit.stop, Stop::Requested("time limit reached; elapsed time is 0:30:00".into()));
+    assert_eq!(fit.progress.global_step, 3);
+}
+
+#[test]
+fn the_speed_is_that_of_the_clock() {
+    let _stopped = clock::stop();
+    let memory = MemoryLogger::new();
+    let mut trainer = recording(&memory).max_epochs(1).log_every_n_steps(5).callback(ThroughputMonitor::new());
+    let fit = trainer.fit(slow(), line_data(10, 2)).unwrap();
+    assert_eq!(fit.progress.global_step, 5);
+    let of = |name: &str| memory.rows().into_iter().find(|(logged, ..)| logged == name).unwrap().1;
+    assert!((of("train/device/batches_per_sec") * 600.0 - 1.0).abs() < 1e-9);
+    assert!((of("train/time") - 3000.0).abs() < 1e-9);
+}
