@@ -19,6 +19,7 @@ use stormfire::{checkpoint::Checkpoint, data::Result as DataResult, module::run:
 
 use crate::{
     repeatability::{Weights, weights},
+    rig::run_of,
     support::{Batch, Line, line_data, quiet},
 };
 
@@ -246,4 +247,45 @@ fn floats_that_json_has_no_number_for_survive_a_checkpoint() {
     assert_eq!(fit.progress.epoch, 2);
     let loaded = Configured::load_from_checkpoint(&saved, Configured::new).unwrap();
     assert_eq!(loaded.config, config);
+}
+
+/// A line whose validation has a number that JSON has none for.
+#[derive(Module, Debug)]
+struct NoPositives {
+    line: Line,
+}
+
+impl LightningModule for NoPositives {
+    type Batch = Batch;
+
+    fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
+        Ok(self.line.loss(batch).into())
+    }
+
+    fn validation_step(&self, _batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
+        self.log("auc", f64::NAN);
+        Ok(StepOutput::none())
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        self.line.configure_optimizers()
+    }
+}
+
+#[test]
+fn a_log_whose_newest_row_has_a_nan_is_cut_back_like_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let fit = |from: Option<&Path>| {
+        let trainer = Trainer::new().default_root_dir(folder.path()).max_epochs(2).log_every_n_steps(1);
+        let trainer = trainer.enable_progress_bar(false).enable_model_summary(false);
+        let mut trainer = trainer.callback(ModelCheckpoint::new().filename("{epoch}").save_top_k(SaveTopK::All).monitor("epoch"));
+        if let Some(from) = from {
+            trainer.set_ckpt_path(from);
+        }
+        let _ = trainer.fit(NoPositives { line: Line::new() }, (line_data(4, 2), line_data(2, 2))).unwrap();
+        std::fs::read_to_string(run_of(folder.path()).join("metrics.csv")).unwrap()
+    };
+    let whole = fit(None);
+    assert_eq!(whole.matches("NaN").count(), 2, "{whole}");
+    assert_eq!(fit(Some(&run_of(folder.path()).join("checkpoints/epoch=0.ckpt"))), whole);
 }

@@ -21,7 +21,7 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
 /// Pages under `docs/` are plain markdown and need no build, unless there is a `book.toml`; `tidy` checks their links.
 pub(crate) fn build(workspace: &Workspace, options: &Options) -> Result<()> {
     let mut cargo = workspace.cargo();
-    cargo.args(["doc", "--workspace", "--no-deps", "--keep-going"]).env("RUSTDOCFLAGS", "-D warnings");
+    cargo.arg("doc").args(system::ALL).args(["--no-deps", "--keep-going"]).env("RUSTDOCFLAGS", "-D warnings");
     if options.open {
         cargo.arg("--open");
     }

@@ -100,8 +100,11 @@ impl<M: LightningModule> Callback<M> for OnExceptionCheckpoint {
 
     fn on_exception(&mut self, ctx: &mut Context<'_>, _module: &mut M, _error: &Error) -> Result<()> {
         self.has_failed = true;
-        if let (Some(path), false) = (&self.path, is_rehearsal(ctx)) {
-            ctx.save_checkpoint(SaveRequest { path: path.clone(), ..SaveRequest::default() });
+        if self.path.is_some() && !is_rehearsal(ctx) {
+            // Another run may have come here meanwhile.
+            let path = free_file(&self.folder()?, &self.filename, |path| Ok(ctx.is_free(path)? || ctx.has_written(path)))?;
+            self.path = Some(path.clone());
+            ctx.save_checkpoint(SaveRequest { path, ..SaveRequest::default() });
         }
         Ok(())
     }

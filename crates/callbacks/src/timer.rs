@@ -208,6 +208,12 @@ impl<M: LightningModule> Callback<M> for Timer {
         }
     }
 
+    fn on_exception(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _error: &Error) -> Result<()> {
+        // The next fit is another one.
+        self.restored = false;
+        Ok(())
+    }
+
     fn on_fit_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
         if !std::mem::take(&mut self.restored) {
             self.past = Elapsed::default();

@@ -117,8 +117,21 @@ impl Default for Manifest {
 impl Manifest {
     /// What a file with the weights alone says of the same moment.
     pub fn of_weights(&self) -> Self {
-        let Self { run_id, saved_at, module, device, precision, seed, progress, hparams, config, .. } = self.clone();
-        Self { weights_only: true, run_id, saved_at, module, device, precision, seed, progress, hparams, config, ..Self::default() }
+        let Self { run_id, restarts, saved_at, module, device, precision, seed, progress, hparams, config, .. } = self.clone();
+        Self {
+            weights_only: true,
+            run_id,
+            restarts,
+            saved_at,
+            module,
+            device,
+            precision,
+            seed,
+            progress,
+            hparams,
+            config,
+            ..Self::default()
+        }
     }
 
     /// How far the run is, for comparison with other checkpoints of the same run: the later one is the greater one, whatever
@@ -137,8 +150,16 @@ impl Manifest {
             return Err(format!("its manifest is not that of a whole run: it lacks {}", lacks.join(", ")));
         }
         let Self { progress, optimizers, loops, log, unfinished_epoch, .. } = &manifest;
-        let parts =
-            [("progress", progress), ("optimizers", optimizers), ("loops", loops), ("log", log), ("unfinished_epoch", unfinished_epoch)];
+        // What callbacks, loggers and the data module keep is theirs.
+        let parts = [
+            ("progress", progress),
+            ("optimizers", optimizers),
+            ("loops", loops),
+            ("log", log),
+            ("unfinished_epoch.progress", &unfinished_epoch["progress"]),
+            ("unfinished_epoch.loops", &unfinished_epoch["loops"]),
+            ("unfinished_epoch.log", &unfinished_epoch["log"]),
+        ];
         let impossible = parts.into_iter().find_map(|(name, part)| impossible_count(name, part));
         match impossible {
             Some((name, count)) => Err(format!("its manifest is not valid: `{name}` is {count}, and no run counts so far")),
@@ -170,15 +191,17 @@ const OF_A_RUN: [&str; 6] = ["progress", "optimizers", "loops", "log", "callback
 /// Beyond it a count is damage, and could overflow.
 const MOST: u64 = 1 << 53;
 
+/// burn's schedulers count from one below 0; the others are options, and may be as large as can be.
+const NO_COUNTS: [&str; 3] = ["before_last_step", "accumulate_grad_batches", "size"];
+
 /// The first integer that is no count of anything, and its place.
 fn impossible_count(place: &str, value: &Value) -> Option<(String, u64)> {
     match value {
         Value::Number(number) => number.as_u64().filter(|count| *count > MOST).map(|count| (place.to_owned(), count)),
         Value::Array(values) => values.iter().enumerate().find_map(|(index, value)| impossible_count(&format!("{place}[{index}]"), value)),
-        // burn's schedulers count from one below 0.
         Value::Object(fields) => fields
             .iter()
-            .filter(|(name, _)| *name != "before_last_step")
+            .filter(|(name, _)| !NO_COUNTS.contains(&name.as_str()))
             .find_map(|(name, value)| impossible_count(&format!("{place}.{name}"), value)),
         _ => None,
     }

@@ -188,7 +188,7 @@ impl<B: Send + 'static> Source<Vec<Option<B>>> for Lockstep<B> {
     }
 
     fn makes_ahead(&self) -> bool {
-        self.loaders.iter().any(Loader::makes_ahead)
+        self.loaders.iter().all(Loader::makes_ahead)
     }
 
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<Vec<Option<B>>>>> {
@@ -341,7 +341,7 @@ impl<B: Send + 'static> Source<B> for Sequential<B> {
     }
 
     fn makes_ahead(&self) -> bool {
-        self.0.iter().any(Loader::makes_ahead)
+        self.0.iter().all(Loader::makes_ahead)
     }
 
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>> {

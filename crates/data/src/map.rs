@@ -69,7 +69,8 @@ impl<A: Send + 'static, B: Send + 'static> Source<B> for MapSource<A, B> {
     }
 
     fn makes_ahead(&self) -> bool {
-        self.inner.makes_ahead()
+        // In a run the generator is seeded for the function on the iterating thread, which is no draw of somebody else.
+        !self.chance.is_of_run() && self.inner.makes_ahead()
     }
 
     fn depth(&self) -> u64 {

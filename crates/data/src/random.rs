@@ -151,6 +151,11 @@ impl Chance {
         Self { seed: derive(derive(run.unwrap_or(0), own as usize), 0), of_run: run.is_some() }
     }
 
+    /// Whether the loader is in a run.
+    pub(crate) fn is_of_run(self) -> bool {
+        self.of_run
+    }
+
     /// Runs code that makes a batch. burn's own generator is seeded for it, if this is the thread that iterates over the loader in a
     /// run: on any other thread that would change what this one draws.
     pub(crate) fn of_batch<T>(self, position: Position, iterating: Option<&Device>, code: impl FnOnce() -> T) -> T {

@@ -261,7 +261,7 @@ impl Logger for NeptuneLogger {
     }
 
     fn will_resume(&mut self, position: &Value) {
-        let Ok((id, position)) = serde_json::from_value::<(String, queue::Position)>(position.clone()) else { return };
+        let Ok((id, position)) = crate::json::from_value::<(String, queue::Position)>(position.clone()) else { return };
         if position.folder.is_dir() {
             (self.id, self.folder, self.is_waiting) = (id, position.folder, true);
         }

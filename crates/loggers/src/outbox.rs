@@ -47,6 +47,11 @@ pub(crate) trait Record: Serialize + DeserializeOwned + Send + 'static {
     fn files(&mut self) -> Vec<&mut PathBuf> {
         Vec::new()
     }
+
+    /// Whether it says how the run ended. Such a record is kept however much waits ([`Sending::limit`]).
+    fn is_last(&self) -> bool {
+        false
+    }
 }
 
 /// Sends records to a server. It lives on the sending thread.
@@ -158,7 +163,7 @@ impl<R: Record> Outbox<R> {
     /// [`Error::Io`] on a full disk. With [`Sending::strict`] also what went wrong with earlier records.
     pub(crate) fn push(&mut self, record: &R) -> Result<()> {
         let behind = self.spool()?.pushed();
-        if self.shared.waits_up_to(behind) >= self.sending.limit {
+        if self.shared.waits_up_to(behind) >= self.sending.limit && !record.is_last() {
             self.leave_out(record)?;
         } else {
             self.spool()?.push(record)?;
@@ -239,9 +244,14 @@ impl<R: Record> Outbox<R> {
     pub(crate) fn rewind(&mut self, to: u64) -> Result<Vec<R>> {
         let acked = self.shared.acked();
         let delivered = if to < acked { spool::read_all(&self.folder, to, acked)? } else { Vec::new() };
+        let end = self.spool()?.end();
+        let mut dropped: Vec<R> = spool::read_all(&self.folder, to.max(acked), end)?;
         let spool = self.spool()?;
         spool.cut(to.max(acked))?;
         let end = spool.end();
+        for file in dropped.iter_mut().flat_map(Record::files) {
+            self.shared.removed(keep::remove(&self.folder, &self.folder.join(&*file)));
+        }
         let (waiting, _) = spool::count(&self.folder, acked)?;
         self.shared.rewound(end, waiting);
         self.hold_at(to)?;

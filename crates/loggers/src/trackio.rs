@@ -262,7 +262,7 @@ impl Logger for TrackioLogger {
     }
 
     fn will_resume(&mut self, position: &Value) {
-        if let Ok(Position { run, .. }) = serde_json::from_value(position.clone())
+        if let Ok(Position { run, .. }) = crate::json::from_value(position.clone())
             && run.project == self.run.project
             && !self.is_named
         {

@@ -22,7 +22,8 @@ use crate::text::TextError;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Every {
-    /// Every `n` optimizer steps: training batches after which the parameters changed.
+    /// Every `n` optimizer steps: training batches after which the parameters changed. A validation is not due at the step with
+    /// which `skip_epoch` closes a window.
     Steps(u64),
     /// Every `n` training batches, counted over the whole run, also while gradients accumulate.
     Batches(u64),

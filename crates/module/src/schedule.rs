@@ -299,7 +299,8 @@ impl Schedule {
     fn is_due(&self, point: SchedulePoint) -> bool {
         match (self.every, point) {
             // Whoever watches is asked after each batch, also after one in which this optimizer did not step.
-            (Every::Steps(_), SchedulePoint::Step(n)) if self.monitor.is_some() => n != self.looked_at && self.every.is_due(n),
+            // It may have stepped several times in that batch, past the end of a period.
+            (Every::Steps(period), SchedulePoint::Step(n)) if self.monitor.is_some() => n / period > self.looked_at / period,
             (Every::Steps(_), SchedulePoint::Step(n)) | (Every::Epochs(_), SchedulePoint::Epoch(n)) => self.every.is_due(n),
             _ => false,
         }

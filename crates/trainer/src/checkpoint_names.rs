@@ -121,7 +121,7 @@ impl Names {
 
 /// Whether this is of the same run, and of an earlier moment.
 fn is_older(theirs: &Manifest, manifest: &Manifest) -> bool {
-    theirs.run_id == manifest.run_id && theirs.saved_at < manifest.saved_at
+    theirs.run_id == manifest.run_id && theirs.order_in_run() < manifest.order_in_run()
 }
 
 /// Whether nothing is under this name, or what the run had there before.

@@ -129,11 +129,13 @@ impl FiniteWatch {
 
     fn boil_down(&mut self) {
         let start = self.places.len() - self.pieces.len();
-        let pieces: Vec<_> = self.pieces.drain(..).map(|piece| piece.scalar()).collect();
+        let pieces: Vec<_> = self.pieces.iter().map(Reading::scalar).collect();
         let Some(device) = pieces.iter().find_map(|piece| if let Scalar::Device(tensor) = piece { Some(tensor.device()) } else { None })
         else {
+            // All have been read: the check that follows looks at them.
             return;
         };
+        self.pieces.clear();
         let tensor = |piece| match piece {
             Scalar::Device(tensor) => tensor.cast(DType::F32),
             Scalar::Host(value) => Tensor::from_data([value as f32], (&device, DType::F32)),
@@ -152,7 +154,7 @@ impl FiniteWatch {
 
     /// Lets the evidence go along with the values that are read next.
     pub(crate) fn watch<M: LightningModule>(&mut self, engine: &mut Engine<M>, module: &M) {
-        if self.unseen >= LOOK_EVERY {
+        if self.plan() == FiniteCheck::Later && self.unseen >= LOOK_EVERY {
             self.look_at_parameters(&engine.run, module);
         }
         engine.store.watch(self.unread());

@@ -179,9 +179,9 @@ impl LogStore {
     pub(crate) fn reach_epoch_end(&mut self, of: Loop) -> Result<(), LogError> {
         // Step values that nobody looked at yet come first, so that the values of the epoch are the newer ones.
         self.commit();
-        if of == Loop::Train && self.window_batches.is_some() {
-            // A window that nothing has closed was not left out.
-            self.window_batches = Some(0);
+        if of == Loop::Train {
+            // A window that nothing has closed was not left out; one of a run with another policy may have been restored.
+            self.window_batches = self.window_batches.map(|_| 0);
             self.train.end_window(true)?;
         }
         self.at_epoch_end = Some(of);

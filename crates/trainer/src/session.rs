@@ -148,8 +148,10 @@ impl<M: LightningModule> Session<M> {
                 let Progress { epoch, global_step, .. } = engine.run.progress;
                 tracing::info!("`Trainer.fit` continues from `{}`: epoch {epoch}, step {global_step}", path.display());
             }
+            shared_ids::check(module)?;
             engine.begin_logs()?;
             engine.fire(module, Event::FitStart)?;
+            // A hook may have copied a part of the module.
             shared_ids::check(module)?;
             if !continues_logs {
                 log_hyperparams(engine, module, data)?;
@@ -219,6 +221,11 @@ impl<M: LightningModule> Session<M> {
             if let Err(error) = saved {
                 outcome = Err(error);
             }
+        }
+        // A run inside a hook was ended, or refused, by the signal that ends this one. There is no boundary to queue it again from.
+        let by_inner = matches!(&outcome, Err(Error::InHook { source, .. }) if matches!(**source, Error::Interrupted { .. }));
+        if let Some(signal) = engine.signal().filter(|_| by_inner) {
+            outcome = Err(signal.into());
         }
         let saved = guard(|| checkpoint::settle(engine));
         let torn_down = guard(|| engine.fire(module, Event::Teardown { stage }))

@@ -124,7 +124,10 @@ fn a_loader_of_burn_without_workers_draws_by_its_batches() {
 #[test]
 fn who_makes_batches_ahead_is_known() {
     assert!(!numbers(4).makes_ahead() && numbers(4).workers(1).map(|batch| batch).makes_ahead());
-    assert!(CombinedLoader::sequential([numbers(4), numbers(4).workers(1)]).makes_ahead());
+    // In a run burn's generator is seeded for whatever the iterating thread makes.
+    assert!(!numbers(4).workers(1).map(|batch| batch).with_run_seed(1).makes_ahead());
+    assert!(!CombinedLoader::sequential([numbers(4), numbers(4).workers(1)]).makes_ahead());
+    assert!(CombinedLoader::sequential([numbers(4).workers(2), numbers(4).workers(1)]).makes_ahead());
     assert!(!Loader::from_batches(vec![1]).makes_ahead());
 }
 

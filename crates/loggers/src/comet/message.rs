@@ -65,6 +65,10 @@ impl Record for Message {
             _ => Vec::new(),
         }
     }
+
+    fn is_last(&self) -> bool {
+        matches!(self, Self::Ended { .. })
+    }
 }
 
 /// What would be there twice if it were sent once more: kind, name and step. Everything else replaces what was there.

@@ -23,7 +23,7 @@ struct Position {
 
 /// The key of the experiment that a position is of.
 pub(super) fn key_of(position: &Value) -> Option<String> {
-    serde_json::from_value(position.clone()).ok().map(|Position { key, .. }| key)
+    crate::json::from_value(position.clone()).ok().map(|Position { key, .. }| key)
 }
 
 impl CometLogger {

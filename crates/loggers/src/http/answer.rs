@@ -45,7 +45,9 @@ impl Answer {
 
     fn is_page(&self) -> bool {
         let begin = String::from_utf8_lossy(&self.body[..self.body.len().min(64)]).trim_start().to_ascii_lowercase();
-        self.is_html || ["<!doctype html", "<html"].iter().any(|page| begin.starts_with(page))
+        // Google's store calls all its answers `text/html`, the empty ones and those in XML, too.
+        let is_text = !begin.is_empty() && !begin.starts_with("<?xml");
+        self.is_html && is_text || ["<!doctype html", "<html"].iter().any(|page| begin.starts_with(page))
     }
 
     /// An answer that the service itself would not give.

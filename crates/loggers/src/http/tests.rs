@@ -97,6 +97,8 @@ fn only_the_service_says_that_something_was_delivered() {
     let pages = [
         ("text/html", "<p>who is it?</p>"),
         ("text/plain", " <!DOCTYPE HTML><html>"),
+        ("text/html; charset=UTF-8", ""),
+        ("text/html; charset=UTF-8", "<?xml version='1.0' encoding='UTF-8'?>"),
         ("text/plain", ""),
         ("text/plain", "ok"),
         ("", "[1]"),

@@ -49,6 +49,10 @@ impl Record for Entry {
             _ => Vec::new(),
         }
     }
+
+    fn is_last(&self) -> bool {
+        matches!(self, Self::Status { .. })
+    }
 }
 
 /// The states of a run in the protocol.

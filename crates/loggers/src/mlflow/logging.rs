@@ -111,7 +111,7 @@ impl Logger for MlflowLogger {
     }
 
     fn will_resume(&mut self, position: &Value) {
-        if let Ok(Position { sink, .. }) = serde_json::from_value(position.clone()) {
+        if let Ok(Position { sink, .. }) = crate::json::from_value(position.clone()) {
             self.resumed = match sink {
                 sink::Position::Files(files) => Some(files.run),
                 sink::Position::Server { run, .. } => run.map(|run| run.run_id),

@@ -15,7 +15,14 @@ impl Record for Number {
     fn files(&mut self) -> Vec<&mut PathBuf> {
         self.kept.iter_mut().collect()
     }
+
+    fn is_last(&self) -> bool {
+        self.value == LAST
+    }
 }
+
+/// The record that says how the run ended.
+const LAST: u64 = 1000;
 
 fn number(value: u64) -> Number {
     Number { value, kept: None }
@@ -252,16 +259,37 @@ fn as_much_waits_as_may_and_what_is_left_out_is_counted() {
     let mut outbox = Outbox::open(folder.path().join("spool"), server.of_the_next_process(), limited(100)).unwrap();
     push(&mut outbox, 12..13);
     assert_eq!(outbox.delivery().refused, 1);
+    // How the run ended is kept, however much waits.
+    outbox.push(&number(LAST)).unwrap();
     // There is room again once the server has what waits.
     outbox.settle().unwrap();
     push(&mut outbox, 14..15);
     let delivery = outbox.settle().unwrap();
-    assert_eq!((delivery.delivered, delivery.refused), (taken + 1, 1));
-    assert_eq!(server.got(), (0..taken).chain([14]).collect::<Vec<_>>());
+    assert_eq!((delivery.delivered, delivery.refused), (taken + 2, 1));
+    assert_eq!(server.got(), (0..taken).chain([LAST, 14]).collect::<Vec<_>>());
     drop(outbox);
     let mut strict = Outbox::open(folder.path().join("spool"), server, Sending { limit: 0, strict: true, ..sending() }).unwrap();
     let error = strict.push(&number(1)).unwrap_err();
     assert!(error.to_string().contains("0 bytes wait for the server in"), "{error}");
+}
+
+#[test]
+fn what_a_rewind_drops_takes_its_files_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::default();
+    server.down.store(true, Ordering::SeqCst);
+    let mut outbox = open(folder.path(), &server);
+    push(&mut outbox, 0..1);
+    let position = outbox.position().unwrap();
+    let kept = outbox.keep("a.png", &[0; 100]).unwrap();
+    outbox.push(&Number { value: 1, kept: Some(kept.clone()) }).unwrap();
+    give_up(&mut outbox).unwrap();
+    drop(outbox);
+    let mut outbox = open(folder.path(), &server.of_the_next_process());
+    let kept = outbox.folder().join(kept);
+    assert!(kept.exists());
+    outbox.rewind(position).unwrap();
+    assert!(!kept.exists());
 }
 
 #[test]

@@ -30,6 +30,10 @@ impl Record for Posted {
             _ => Vec::new(),
         }
     }
+
+    fn is_last(&self) -> bool {
+        matches!(self.entry, Entry::Exit { .. })
+    }
 }
 
 impl Route for Settings {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::Path};
 use serde_json::Value;
 use stormfire_checkpoint::storage;
 use stormfire_loggers::{Background, Error as LoggerError, Logger, RunDir, remote_folder};
-use stormfire_module::Result;
+use stormfire_module::{Result, state};
 
 use super::Resume;
 use crate::saved_log::SavedLog;
@@ -22,7 +22,12 @@ pub(crate) enum Part {
 
 impl Resume {
     fn logs(&self) -> Vec<SavedLog> {
-        serde_json::from_value(self.manifest().loggers.clone()).unwrap_or_default()
+        let mut logs = Vec::new();
+        // As `PendingLog::wait` wrote them.
+        if state::load(&mut logs, self.manifest().loggers.clone()).is_err() {
+            logs.clear();
+        }
+        logs
     }
 
     /// Whether this is the folder of the run: where it was, or where the checkpoint lies now. Another run may have a

@@ -12,7 +12,8 @@ impl<M: LightningModule> Trainer<M> {
     ///
     /// Optimizers, schedules, callbacks, metrics, the place in the data, random numbers and logs are as that fit has left them,
     /// so that on the CPU both together equal one longer fit bit for bit. It is as if the fit were continued from a checkpoint
-    /// of its end, without a file.
+    /// of its end, without a file. Where it had to end in the middle of an epoch, the logs are taken back to that place: what a
+    /// `test` or `validate` has logged since is cut off with it.
     ///
     /// # Errors
     /// As [`Trainer::fit`]; [`Error::Config`] if no fit of this Trainer has ended well.
