@@ -9,8 +9,8 @@ use super::facts::Facts;
 use super::queue::Queue;
 use crate::Result;
 
-/// A [`Logger::position`] that a [`Background`] was asked for. Any thread may wait for it, such as one that writes a
-/// checkpoint.
+/// A [`Logger::position`](crate::Logger::position) that a [`Background`](crate::Background) was asked for. Any thread may wait
+/// for it, such as one that writes a checkpoint.
 #[derive(Debug)]
 #[must_use = "a position is of use only in a checkpoint"]
 pub struct PendingPosition {
@@ -23,8 +23,9 @@ impl PendingPosition {
     /// Waits until the logger has got there. What it recorded before is then on the disk.
     ///
     /// # Errors
-    /// What [`Logger::position`] returns, [`Error::Panicked`] if it panics, [`Error::Stopped`] if the writer has ended.
-    /// Errors of earlier jobs are left for the next report of the [`Background`].
+    /// What [`Logger::position`](crate::Logger::position) returns, [`Error::Panicked`](crate::Error::Panicked) if it panics,
+    /// [`Error::Stopped`](crate::Error::Stopped) if the writer has ended.
+    /// Errors of earlier jobs are left for the next report of the [`Background`](crate::Background).
     pub fn wait(self) -> Result<Value> {
         answer(&self.facts, &self.queue, &self.answered)?
     }
