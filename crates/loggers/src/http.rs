@@ -234,11 +234,12 @@ impl Client {
             return Ok(Outcome::Redirect(status, std::mem::take(response.headers_mut())));
         }
         let after = retry_after(response.headers());
-        let is_html = response.headers().get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+        let kind = response.headers().get("content-type");
+        let (has_type, is_html) = (kind.is_some(), kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/html")));
         let body = response.body_mut().with_config().limit(LONGEST_ANSWER).read_to_vec();
         if (200..300).contains(&status) {
             let body = body.map_err(|error| Failure::retry(format!("the answer broke off: {error}")))?;
-            return Ok(Outcome::Answer(Answer { body, is_html }));
+            return Ok(Outcome::Answer(Answer { body, is_html, has_type }));
         }
         let reason = format!("status {status}{}", excerpt(&body.unwrap_or_default()));
         match status {

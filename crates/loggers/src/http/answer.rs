@@ -19,7 +19,8 @@ pub(crate) enum Expect {
     Object,
     /// By the status alone: a store of files, to which the tracker has led.
     Stored,
-    /// As the tracker does if it takes a file itself, else as a store.
+    /// As the tracker does if it takes a file itself, else as a store. MLflow 3 answers to a file with nothing at all, not even
+    /// a content type.
     Kept,
 }
 
@@ -28,13 +29,16 @@ pub(crate) enum Expect {
 pub(super) struct Answer {
     pub(super) body: Vec<u8>,
     pub(super) is_html: bool,
+    /// Whether the server says what kind of content it is.
+    pub(super) has_type: bool,
 }
 
 impl Answer {
     /// The answer, if it is one of the service; `Null` if it is only the status. `is_elsewhere`: another server has given it
     /// than the one that was asked.
     pub(super) fn check(&self, expect: Expect, is_elsewhere: bool) -> Result<Value, Failure> {
-        if expect == Expect::Stored || expect == Expect::Kept && is_elsewhere {
+        let is_bare = self.body.is_empty() && !self.has_type;
+        if expect == Expect::Stored || expect == Expect::Kept && (is_elsewhere || is_bare) {
             return if self.is_page() { Err(self.strange("")) } else { Ok(Value::Null) };
         }
         match serde_json::from_slice(&self.body) {

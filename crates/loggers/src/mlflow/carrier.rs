@@ -97,8 +97,9 @@ impl Server {
             )));
         };
         let content = Content::File { path: from, content_type: content_type(to) };
-        // MLflow's own server, too, answers to a file with nothing but the status.
-        self.client.send("PUT", &address, &[], content, Expect::Stored).map(|_| 1)
+        // Its own server speaks as MLflow does, any other place only has a status.
+        let expect = if address.starts_with("http") { Expect::Stored } else { Expect::Kept };
+        self.client.send("PUT", &address, &[], content, expect).map(|_| 1)
     }
 }
 
