@@ -211,7 +211,7 @@ def everything(client, run_id, name, folder, out):
         "text": 'a: "b"\nñ 漢 #',
         "long": "x" * 6000,
         "empty": "",
-        "odd name": "1e5",
+        "odd _name_-60f322747614": "1e5",
     }, run.data.params
     tags = run.data.tags
     assert tags["mlflow.note.content"] == "**a note**" and tags["tag with ñ"] == ("long " * 1700)[:8000]
