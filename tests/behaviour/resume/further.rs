@@ -13,6 +13,7 @@ use super::{
     more_steps::{data, net},
     net::Net,
     observer::{Busy, Observer, Seen},
+    places::logging,
 };
 use crate::{
     child::{folder, part, play},
@@ -22,16 +23,6 @@ use crate::{
     support::{line_data, quiet},
     wrong_input::check,
 };
-
-fn logging(folder: &Path, epochs: usize) -> Trainer<Logging> {
-    Trainer::new()
-        .default_root_dir(folder)
-        .max_epochs(epochs)
-        .log_every_n_steps(1)
-        .enable_progress_bar(false)
-        .enable_model_summary(false)
-        .callback(ModelCheckpoint::new().save_top_k(SaveTopK::All).filename("{epoch}"))
-}
 
 fn fit(trainer: &mut Trainer<Logging>) -> Fit<Logging> {
     trainer.fit(Logging::new(), line_data(8, 2)).unwrap()

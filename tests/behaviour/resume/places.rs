@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The default loggers, and checkpoints after every epoch of four steps.
-fn logging(folder: &Path, epochs: usize) -> Trainer<Logging> {
+pub(super) fn logging(folder: &Path, epochs: usize) -> Trainer<Logging> {
     Trainer::new()
         .default_root_dir(folder)
         .max_epochs(epochs)
