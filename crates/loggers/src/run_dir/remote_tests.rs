@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::thread::sleep;
 
@@ -18,24 +18,25 @@ fn run_dir(machine: &Path, url: &str, interval: Duration) -> RunDir {
 const NEVER: Duration = Duration::from_hours(1);
 const ALWAYS: Duration = Duration::from_millis(5);
 
-/// All objects below a URL, by their names.
+/// The paths of all objects below a URL.
+fn paths(url: &Path) -> BTreeSet<PathBuf> {
+    let (folders, objects): (Vec<_>, Vec<_>) = remote::list(url).unwrap().into_iter().partition(|entry| entry.is_folder);
+    folders.iter().flat_map(|folder| paths(&folder.path)).chain(objects.into_iter().map(|object| object.path)).collect()
+}
+
+/// All objects below a URL, by their paths. None may be removed meanwhile.
 fn objects(url: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for entry in remote::list(url).unwrap() {
-        if entry.is_folder {
-            found.extend(objects(&entry.path));
-            continue;
-        }
-        let Place::Store(object) = Place::of(&entry.path).unwrap() else { panic!("no store") };
+    let read = |path: PathBuf| {
+        let Place::Store(object) = Place::of(&path).unwrap() else { panic!("no store") };
         let mut bytes = Vec::new();
         object.open().unwrap().0.read_to_end(&mut bytes).unwrap();
-        found.insert(entry.path, bytes);
-    }
-    found
+        (path, bytes)
+    };
+    paths(url).into_iter().map(read).collect()
 }
 
 fn names(url: &str) -> Vec<String> {
-    objects(url.as_ref()).keys().map(|path| path.strip_prefix(url).unwrap().display().to_string()).collect()
+    paths(url.as_ref()).iter().map(|path| path.strip_prefix(url).unwrap().display().to_string()).collect()
 }
 
 fn log(logger: &mut dyn Logger, steps: std::ops::Range<u64>) {
