@@ -52,8 +52,8 @@ fn zeros() -> Linear {
     linear
 }
 
-fn bias(linear: &Linear) -> f32 {
-    linear.bias.as_ref().unwrap().val().into_scalar::<f32>()
+fn bias(linear: &Linear) -> u32 {
+    linear.bias.as_ref().unwrap().val().into_scalar::<f32>().to_bits()
 }
 
 /// 0, with an infinite slope.
@@ -112,7 +112,7 @@ fn steps(fault: Fault, pass: Pass, clip: Option<f64>) -> ([usize; 2], u64) {
         None => trainer,
     };
     let module = Pair { left: zeros(), right: zeros(), fault, pass };
-    let seen = std::sync::Arc::new(std::sync::Mutex::new(vec![[0.0; 2]]));
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(vec![[0.0_f32.to_bits(); 2]]));
     let watch = {
         let seen = std::sync::Arc::clone(&seen);
         LambdaCallback::new().on_train_batch_end(move |_, module: &mut Pair, _, _| {

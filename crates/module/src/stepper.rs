@@ -326,13 +326,11 @@ impl<'a, M: Module> Stepper<'a, M> {
             FiniteCheck::BeforeStep => norm.clone().or_else(|| gradients::total(&gradients, module)),
         };
         if self.plan.finite == FiniteCheck::BeforeStep {
-            let what = match self.bad_pass.get_mut(index).and_then(Option::take) {
-                Some(what) => Some(what),
-                None => {
-                    let losses = self.losses.get_mut(index).and_then(Option::take);
-                    Evidence { losses, gradients: witness }.what_is_not_finite(&gradients, module)?
-                }
-            };
+            let losses = self.losses.get_mut(index).and_then(Option::take);
+            let mut what = self.bad_pass.get_mut(index).and_then(Option::take);
+            if what.is_none() {
+                what = Evidence { losses, gradients: witness }.what_is_not_finite(&gradients, module)?;
+            }
             if let Some(what) = what {
                 self.skipped.get_or_insert(what);
                 return Ok(());
