@@ -46,10 +46,7 @@ thread_local! {
 impl Sick {
     fn new(faults: &[(usize, Fault)]) -> Self {
         FAULTS.set(faults.to_vec());
-        let mut line = Line::new();
-        let device = Device::flex();
-        line.layer.weight = Param::from_tensor(Tensor::from_floats([[0.5]], &device));
-        line.layer.bias = Some(Param::from_tensor(Tensor::from_floats([0.1], &device)));
+        let (line, device) = (Line::fixed(), Device::flex());
         let aside = Param::from_tensor(Tensor::from_floats([1.0], &device));
         let mask = Param::from_tensor(Tensor::from_floats([f32::NEG_INFINITY], &device)).set_require_grad(false);
         Self { line, aside, mask }
@@ -188,7 +185,8 @@ fn a_gradient_that_no_loss_tells_of_is_found_in_its_parameter() {
     let seen = Seen::default();
     let trainer = recording(&MemoryLogger::new()).log_every_n_steps(5).callback(seen.clone()).callback(Flush);
     check(trainer.max_epochs(1).fit(sick(), line_data(400, 2)), &text(49), Some(FIND_IT));
-    assert_eq!(seen.0.lock().unwrap().batches, 51);
+    // It is sent when its batch has ended, and read before or while the next one ends.
+    assert!((50..=51).contains(&seen.0.lock().unwrap().batches));
 }
 
 #[test]
@@ -197,8 +195,8 @@ fn it_is_noticed_when_the_loggers_read() {
     let trainer = recording(&MemoryLogger::new()).log_every_n_steps(10).callback(seen.clone()).callback(Flush);
     let outcome = trainer.max_epochs(1).fit(Sick::new(&[(12, Fault::Gradient)]), line_data(4000, 2));
     check(outcome, &format!("the training loss is not finite at epoch 0, batch 13 (global step 13){BROKEN}"), Some(FIND_IT));
-    // The step 19 is logged when its batch has ended, and read while the next one ends.
-    assert_eq!(seen.0.lock().unwrap().batches, 21);
+    // The step 19 is logged when its batch has ended, and read before or while the next one ends.
+    assert!((20..=21).contains(&seen.0.lock().unwrap().batches));
 }
 
 /// The device reads of each batch of 20, and those at the end.

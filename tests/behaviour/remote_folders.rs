@@ -47,7 +47,7 @@ fn train(root: &Path, epochs: usize, ckpt_path: Option<&str>, save_last: SaveLas
     if let Some(path) = ckpt_path {
         trainer = trainer.ckpt_path(path);
     }
-    let fit = trainer.fit(Line::new(), line_data(8, 2)).unwrap();
+    let fit = trainer.fit(Line::fixed(), line_data(8, 2)).unwrap();
     let saved = trainer.get::<ModelCheckpoint>().unwrap();
     let below = |path: &Path| path.strip_prefix(saved.folder().unwrap()).unwrap().to_str().unwrap().to_owned();
     let best = saved.best_k_models().map(|(path, score)| (below(path), score)).collect();

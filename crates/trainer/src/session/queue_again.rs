@@ -8,11 +8,12 @@ use super::Session;
 use crate::checkpoint::Places;
 
 impl<M: LightningModule> Session<M> {
-    /// Queues the job again. A fit that has ended inside a hook (`in_hook`) goes on from its furthest checkpoint: that of its last
-    /// boundary, if that was kept, or one that it has written before. Without any the job would begin anew, so it is not queued.
+    /// Requeues the job. A fit that ended inside a hook (`in_hook`) resumes from its furthest checkpoint: that of its last boundary
+    /// if the boundary was kept, otherwise an earlier one. Without a checkpoint the job would start from scratch, so it is not
+    /// requeued.
     ///
     /// # Errors
-    /// The furthest checkpoint cannot be copied; `scontrol` fails.
+    /// The checkpoint cannot be copied, or `scontrol` fails.
     pub(super) fn queue_again(&mut self, stage: Stage, in_hook: bool) -> Result<()> {
         if stage != Stage::Fit || !in_hook {
             return self.requeue.submit(stage);
@@ -21,9 +22,8 @@ impl<M: LightningModule> Session<M> {
         let places = Places::of(self.callbacks(), &self.folders_of_runs()?, self.default_root_dir())?;
         let Some(furthest) = places.furthest_of(&run.id)? else {
             tracing::warn!(
-                "the job is not queued again: the signal has ended another run inside of a hook of this fit, whose state there is half \
-                 done, and the fit has no checkpoint yet to go on from; save more often, or keep the state of each boundary with \
-                 `ModelCheckpoint::save_on_exception`"
+                "the job is not queued again: the signal ended a run inside a hook of this fit, where the state is incomplete, and the fit \
+                 has no checkpoint yet to resume from; save more often, or set `ModelCheckpoint::save_on_exception`"
             );
             return Ok(());
         };
@@ -31,7 +31,7 @@ impl<M: LightningModule> Session<M> {
         if furthest != path {
             link_or_copy(&furthest, &path)?;
         }
-        tracing::info!("the signal has ended another run inside of a hook: the fit is to go on from `{}`", furthest.display());
+        tracing::info!("the signal ended a run inside a hook: the fit will resume from `{}`", furthest.display());
         self.requeue.submit(stage)
     }
 }
