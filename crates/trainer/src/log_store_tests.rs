@@ -6,6 +6,7 @@ use stormfire_module::{Hook, log, log::capture, moment::Moment, read::device_rea
 use super::*;
 use crate::log_state::{LogState, Pending};
 
+#[cfg(test)]
 #[path = "log_store/window_tests.rs"]
 mod windows;
 
