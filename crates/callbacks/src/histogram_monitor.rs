@@ -104,7 +104,7 @@ impl HistogramMonitor {
         match self.every {
             Every::Steps(_) => self.every.is_due(ctx.global_step() + 1),
             Every::Batches(_) => self.every.is_due(ctx.progress().batches + 1),
-            Every::Epochs(_) => ctx.run().is_last_batch && self.every.is_due(ctx.current_epoch() as u64 + 1),
+            Every::Epochs(_) => ctx.run().place.is_last_batch && self.every.is_due(ctx.current_epoch() as u64 + 1),
             Every::Fraction(fraction) => ends_part(fraction, ctx, ctx.progress().batch_in_epoch + 1),
             Every::Time(period) => clock::since(self.due.since) >= period,
         }
@@ -151,7 +151,7 @@ impl<M: LightningModule> Callback<M> for HistogramMonitor {
 
     fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, _batch_idx: usize) -> Result<()> {
         // Inside a window of accumulated gradients it stays due until its end.
-        if self.due.now && ctx.run().window.batches == 0 {
+        if self.due.now && ctx.run().place.window.batches == 0 {
             self.due = Due { now: false, since: clock::now() };
         }
         Ok(())

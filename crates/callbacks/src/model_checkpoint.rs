@@ -20,7 +20,7 @@ use stormfire_loggers::Hyperparams;
 use stormfire_module::{
     Callback, Context, Error, Every, LightningModule, Order, Result, Stage, StepOutput, clock,
     plateau::Mode,
-    state::{self, Value},
+    state::{self, Saved},
     text::{Misread, TextError},
 };
 
@@ -315,7 +315,7 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
         Order::Save
     }
 
-    fn state(&self) -> Result<Value> {
+    fn state(&self) -> Result<Saved> {
         let mut state = self.state.clone();
         if let (Every::Time(_), Some(since)) = (self.every, self.now.since) {
             state.waited = Some(clock::since(since).as_secs_f64());
@@ -323,8 +323,8 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
         state::save(&state)
     }
 
-    fn load_state(&mut self, state: Value) -> Result<()> {
-        self.now.restored = !state.is_null();
+    fn load_state(&mut self, state: Saved) -> Result<()> {
+        self.now.restored = !state.is_empty();
         state::load(&mut self.state, state)
     }
 
@@ -365,7 +365,7 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
         if is_rehearsal(ctx) || !self.is_due_after_batch(ctx, batch_idx) {
             return Ok(());
         }
-        if ctx.run().validation_is_due && self.looks_at_metrics() {
+        if ctx.run().place.validation_is_due && self.looks_at_metrics() {
             self.state.deferred = true;
             return Ok(());
         }
@@ -400,7 +400,7 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
         if is_rehearsal(ctx) {
             return Ok(());
         }
-        if ctx.stop_reason().is_some() {
+        if ctx.stop_request().is_some() {
             // The newest one may hold the stop, and would end whatever goes on from it.
             self.state.last_step = 0;
         }

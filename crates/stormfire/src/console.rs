@@ -94,7 +94,7 @@ impl Builder {
     }
 
     /// Shows what a target and those below it report, from this level on: `"stormfire_loggers"` is a crate,
-    /// `"stormfire_loggers::csv"` a part of it, `"stormfire"` all of Stormfire's crates. [`Level::OFF`] shows nothing.
+    /// `"stormfire_loggers::writer"` a part of it, `"stormfire"` all of Stormfire's crates. [`Level::OFF`] shows nothing.
     /// The longest target that fits decides; for the same one the last call. `RUST_LOG` takes the place of all levels on the
     /// screen.
     pub fn level(mut self, target: &str, level: Level) -> Self {
