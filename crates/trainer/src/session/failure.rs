@@ -42,7 +42,7 @@ pub(super) fn on_exception<M: LightningModule, D: DataModule>(
         }
     }
     if engine.kept.is_some() {
-        engine.run.requests.saves.extend(of_boundary);
+        engine.run.place.requests.saves.extend(of_boundary);
     }
     let saved = guard(|| checkpoint::write_kept(engine, module, training));
     let heard = guard(|| {
