@@ -361,8 +361,8 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
         Ok(())
     }
 
-    fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, batch_idx: usize) -> Result<()> {
-        if is_rehearsal(ctx) || !self.is_due_after_batch(ctx, batch_idx) {
+    fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, _batch_idx: usize) -> Result<()> {
+        if is_rehearsal(ctx) || !self.is_due_after_batch(ctx) {
             return Ok(());
         }
         if ctx.run().place.validation_is_due && self.looks_at_metrics() {

@@ -11,7 +11,8 @@ use burn::{
 use stormfire_data::Stage;
 use stormfire_loggers::{Background, CheckpointInfo, Hyperparams, Loggers, Status};
 use stormfire_module::{
-    Callback, Context, Error, Event, Hook, LightningModule, Order, Result,
+    Callback, Context, Error, Event, Every, Hook, LightningModule, Order, Result,
+    every::Tick,
     module_hooks::ModuleHooks,
     run::{MetricSource as _, Run},
     scope::{self, Entered},
@@ -182,7 +183,7 @@ impl<M: LightningModule> Engine<M> {
     /// Whether the metrics of this step go to the loggers.
     pub(crate) fn logs_step(&self, step: u64) -> bool {
         let every = self.config.log_every_n_steps;
-        every > 0 && ((step + 1).is_multiple_of(every) || self.run.fast_dev_run)
+        every > 0 && (Every::Steps(every).is_due(&Tick::of_step(step + 1)) || self.run.fast_dev_run)
     }
 
     /// The random numbers that follow depend on the run's seed and on where it is, and on nothing that was drawn before:

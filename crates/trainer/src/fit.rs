@@ -196,7 +196,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             self.training.optimizers.step_epoch_schedules(engine.run.place.progress.epoch as u64 + 1)?;
             self.refresh_learning_rates();
         }
-        self.engine.run.place.validation_is_due = self.is_validation_due(is_last, has_stepped);
+        self.engine.run.place.validation_is_due = self.is_validation_due(has_stepped);
         self.engine.run.place.after_batch = true;
         self.engine.run.step_skipped = skipped.is_some();
         self.finite.judge(skipped, has_stepped, &mut self.engine.run)?;

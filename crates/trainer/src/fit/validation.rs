@@ -5,7 +5,7 @@ use burn::{
     tensor::{Device, GradientCheckpointingStrategy},
 };
 use stormfire_data::Loader;
-use stormfire_module::{Error, Event, Every, LightningModule, Result, RunningStage, place::Stopwatch};
+use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, place::Stopwatch};
 
 use super::FitLoop;
 use crate::{
@@ -40,21 +40,10 @@ impl<M: LightningModule> FitLoop<'_, M> {
         Ok(())
     }
 
-    pub(super) fn is_validation_due(&self, is_last: bool, stepped: bool) -> bool {
-        let (run, every) = (&self.engine.run, self.engine.config.val_check_interval);
-        if self.val.is_empty() {
-            return false;
-        }
-        match every {
-            Every::Epochs(_) => is_last && every.is_due(run.place.progress.epoch as u64 + 1),
-            Every::Steps(_) => stepped && every.is_due(run.place.progress.global_step),
-            Every::Batches(_) => every.is_due(run.place.progress.batches),
-            Every::Time(interval) => run.place.last_validation.elapsed() >= interval,
-            Every::Fraction(part) => {
-                let period = run.limits.train_batches.map_or(usize::MAX, |n| ((n as f64 * part) as usize).max(1));
-                run.place.progress.batch_in_epoch.is_multiple_of(period)
-            }
-        }
+    pub(super) fn is_validation_due(&self, stepped: bool) -> bool {
+        let run = &self.engine.run;
+        let tick = run.tick_after_batch(stepped, run.place.last_validation.elapsed());
+        !self.val.is_empty() && self.engine.config.val_check_interval.is_due(&tick)
     }
 
     /// Validates with the weights in force, in evaluation mode, and puts the trained ones back, in training mode.
