@@ -40,9 +40,9 @@ fn a_schedule_steps_when_it_is_due() {
 fn a_watching_schedule_looks_once_for_each_period_that_is_passed() {
     let plateau = || Schedule::new(ReduceLrOnPlateau::new().patience(0)).monitor("val_loss").every(Every::Steps(4));
     let looks = |steps: &[u64]| {
-        let points: Vec<_> = steps.iter().map(|&step| SchedulePoint::Step(step)).collect();
+        let ticks: Vec<_> = steps.iter().map(|&step| Tick::of_step(step)).collect();
         // The first look has nothing to compare with, each later one is worth a tenth.
-        rates(plateau(), &points).last().map_or(0, |rate| (0.5 / rate).log10().round() as u32)
+        rates(plateau(), &ticks).last().map_or(0, |rate| (0.5 / rate).log10().round() as u32)
     };
     assert_eq!(looks(&[4, 8, 12]), 2);
     assert_eq!(looks(&[3, 6, 9, 12]), 2);
