@@ -22,6 +22,7 @@ mod fit;
 mod fit_state;
 mod guard;
 mod in_force;
+mod limit;
 mod log_state;
 mod log_store;
 mod non_finite;
@@ -43,7 +44,8 @@ mod whereabouts;
 
 pub use accelerator::{Accelerator, AcceleratorError, check_default_device};
 pub use checkpoint::CkptPath;
-pub use config::{Limit, TrainerConfig};
+pub use config::TrainerConfig;
+pub use limit::Limit;
 pub use non_finite::NonFinite;
 pub use profiler::ProfilerKind;
 pub use seed::seed_everything;
