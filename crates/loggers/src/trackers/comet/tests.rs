@@ -390,7 +390,7 @@ fn a_server_that_only_has_a_status_gets_everything_and_a_proxy_nothing() {
         });
         let folder = tempfile::tempdir().unwrap();
         let mut logger = online(folder.path(), &server.address);
-        logger.patience = Duration::from_secs(60);
+        logger.patience = Duration::from_mins(1);
         log_everything(&mut logger, &{
             let file = folder.path().join("model.bin");
             fs_err::write(&file, b"weights").unwrap();
