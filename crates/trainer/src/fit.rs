@@ -19,7 +19,6 @@ use crate::{
     evaluate::Evaluated,
     finite_watch::FiniteWatch,
     in_force::InForce,
-    log_store::Loop,
     stop::Stop,
     training::Training,
 };
@@ -251,7 +250,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             return Ok(());
         }
         let started = engine.profiler.start();
-        if let Some(bundle) = engine.store.step_metrics(Loop::Train, 0) {
+        if let Some(bundle) = engine.store.step_metrics(RunningStage::Train, 0) {
             engine.device.flush().map_err(Error::other)?;
             let sent = bundle.send(&engine.run.loggers, engine.run.place.logger_step, Some(engine.run.place.progress.epoch));
             engine.note_logged(sent);
@@ -265,11 +264,11 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         engine.run.place.validation_is_due = false;
         engine.run.place.logger_step = engine.run.place.progress.global_step.saturating_sub(1);
         self.finite.watch_epoch(engine, self.module);
-        engine.store.reach_epoch_end(Loop::Train)?;
+        engine.store.reach_epoch_end(RunningStage::Train)?;
         engine.log_skipped_batches()?;
         engine.reseed(RandomPart::EpochEnd);
         engine.fire(self.module, Event::TrainEpochEnd)?;
-        let metrics = engine.time("epoch_metrics", |engine| engine.store.end_epoch(Loop::Train))?;
+        let metrics = engine.time("epoch_metrics", |engine| engine.store.end_epoch(RunningStage::Train))?;
         self.finite.end_epoch(engine, self.module)?;
         end::tell_if_nothing_is_trained(&engine.run.place.progress);
         let completed = engine.run.place.progress.epoch as u64 + 1;

@@ -8,10 +8,7 @@ use stormfire_data::Loader;
 use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, place::Stopwatch};
 
 use super::FitLoop;
-use crate::{
-    evaluate::{Evaluation, evaluate},
-    in_force::InForce,
-};
+use crate::{evaluate::evaluate, in_force::InForce};
 
 impl<M: LightningModule> FitLoop<'_, M> {
     pub(super) fn sanity_check(&mut self) -> Result<()> {
@@ -52,7 +49,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
         let kept = checkpoints_gradients(self.module).then(|| self.module.clone());
         let given = self.engine.given_weights(self.module)?;
         self.engine.in_force.enter(self.module, given);
-        let result = evaluate(self.engine, self.module, &mut self.val, Evaluation::Validation, stage);
+        let result = evaluate(self.engine, self.module, &mut self.val, stage);
         let trained = self.engine.in_force.leave(self.module, result.is_ok());
         *self.module = trained.or(kept).unwrap_or_else(|| self.module.clone().train());
         self.engine.stop_time(started, "validation");
