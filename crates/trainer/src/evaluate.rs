@@ -73,22 +73,22 @@ fn evaluate_in_stage<M: LightningModule>(
 ) -> Result<EpochMetrics> {
     let is_sanity_check = stage == RunningStage::SanityCheck;
     let start = engine.run.place.evaluating.unwrap_or_default();
-    let begins = engine.run.place.evaluating.is_none() || engine.in_force.is_to_swap_again();
+    let begins = engine.run.place.evaluating.is_none() || engine.books.in_force.is_to_swap_again();
     if engine.run.stage == Stage::Fit {
-        engine.in_force.note_before(module);
+        engine.books.in_force.note_before(module);
     }
     if begins {
         engine.reseed(RandomPart::Evaluation);
         engine.fire(module, events::start(stage))?;
         engine.fire(module, events::epoch_start(stage))?;
     }
-    engine.in_force.note_started(module);
+    engine.books.in_force.note_started(module);
     for dataloader_idx in start.dataloader_idx..data.loaders.len() {
         let first = if dataloader_idx == start.dataloader_idx { start.batch_idx } else { 0 };
         evaluate_loader(engine, module, data, stage, EvaluationPosition { dataloader_idx, batch_idx: first })?;
     }
     engine.run.place.evaluating = None;
-    engine.in_force.note_ended(module);
+    engine.books.in_force.note_ended(module);
     engine.run.moment.dataloader_idx = 0;
     engine.store.reach_epoch_end(stage)?;
     engine.reseed(RandomPart::EvaluationEnd);
@@ -117,7 +117,7 @@ fn evaluate_loader<M: LightningModule>(
     };
     engine.run.moment.dataloader_idx = dataloader_idx;
     engine.run.moment.batch_idx = batch_idx.saturating_sub(1);
-    let mut batches = loader.batches(Position::new(0, batch_idx), &engine.device)?;
+    let mut batches = loader.batches(Position::new(0, batch_idx), &engine.frame.device)?;
     while limit.is_none_or(|limit| batch_idx < limit) {
         engine.run.place.evaluating = Some(EvaluationPosition { dataloader_idx, batch_idx });
         checkpoint::keep_place(engine, module)?;
@@ -128,7 +128,7 @@ fn evaluate_loader<M: LightningModule>(
         engine.run.moment.batch_idx = batch_idx;
         engine.reseed(RandomPart::EvaluationBatch { dataloader_idx, batch_idx });
         engine.fire(module, events::batch_start(stage, &value, batch_idx, dataloader_idx))?;
-        let started = engine.profiler.start();
+        let started = engine.frame.profiler.start();
         let output = {
             let _scope = engine.enter(events::step(stage));
             if stage == RunningStage::Test { module.test_step(value, batch_idx) } else { module.validation_step(value, batch_idx) }
@@ -146,7 +146,7 @@ fn evaluate_loader<M: LightningModule>(
         if !is_sanity_check {
             let step = engine.run.place.evaluated[dataloader_idx];
             if let Some(bundle) = engine.store.step_metrics(stage, dataloader_idx) {
-                engine.device.flush().map_err(Error::other)?;
+                engine.frame.device.flush().map_err(Error::other)?;
                 let sent = bundle.send(&engine.run.loggers, step, None);
                 engine.note_logged(sent);
             }

@@ -29,7 +29,7 @@ impl<M: LightningModule> Session<M> {
         let of_fit = at.map(|at| std::mem::replace(&mut self.engine.run.place.progress, at));
         let results = self.run(stage, &mut module, &mut data, &mut Training::default(), |engine, module, data, _| {
             begin(engine, module, data, stage)?;
-            let config = &engine.config;
+            let config = &engine.frame.config;
             let (hook, limit, option) = if is_test {
                 (Hook::TestDataloader, config.limit_test_batches, "limit_test_batches")
             } else {
@@ -53,7 +53,7 @@ impl<M: LightningModule> Session<M> {
         });
         self.go_back_to(of_fit);
         let results = results?;
-        if !self.engine.config.barebones && results.iter().any(|metrics| !metrics.is_empty()) {
+        if !self.engine.frame.config.barebones && results.iter().any(|metrics| !metrics.is_empty()) {
             let title = if is_test { "Test metric" } else { "Validate metric" };
             print("Results", &results_table(title, &results));
         }
@@ -74,14 +74,14 @@ impl<M: LightningModule> Session<M> {
         let of_fit = at.map(|at| std::mem::replace(&mut self.engine.run.place.progress, at));
         let predictions = self.run(Stage::Predict, &mut module, &mut data, &mut Training::default(), |engine, module, data, _| {
             begin(engine, module, data, Stage::Predict)?;
-            if engine.config.limit_predict_batches.is_none() {
+            if engine.frame.config.limit_predict_batches.is_none() {
                 engine.begin_logs()?;
                 return Ok(Vec::new());
             }
             engine.run.place.logger_step = engine.run.place.progress.global_step;
             let loaders = of_data(engine, Hook::PredictDataloader, || data.predict_dataloader())?;
             require(&loaders, Stage::Predict)?;
-            let limits = limits_of(&loaders, engine.config.limit_predict_batches, "limit_predict_batches", Hook::PredictDataloader)?;
+            let limits = limits_of(&loaders, engine.frame.config.limit_predict_batches, "limit_predict_batches", Hook::PredictDataloader)?;
             engine.run.limits.predict_batches.clone_from(&limits);
             engine.begin_logs()?;
             let predictions = predict(engine, module, &loaders, &limits)?;
@@ -100,12 +100,12 @@ impl<M: LightningModule> Session<M> {
     }
 
     fn for_evaluation(&mut self, module: &M) -> Result<M> {
-        if self.engine.logs_wait {
+        if self.engine.frame.logs_wait {
             // A fit was refused that was to go on in the logs of its run; this has no part in that.
             self.begin_logs_anew(None)?;
         }
-        self.engine.device = choose_device(self.device.as_ref(), &self.engine.config, module)?;
-        Ok(place(module.clone(), &self.engine.device, None).valid())
+        self.engine.frame.device = choose_device(self.device.as_ref(), &self.engine.frame.config, module)?;
+        Ok(place(module.clone(), &self.engine.frame.device, None).valid())
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) fn on_exception<M: LightningModule, D: DataModule>(
     // Callbacks can see what they have asked for and what is not written yet, and ask for it again.
     if matches!(error, Error::Interrupted { .. }) {
         // A signal ends a fit between two batches: what is there is whole.
-        engine.kept = None;
+        engine.books.kept = None;
     }
     if let Err(late) = checkpoint::go_back(engine) {
         tracing::error!("while handling `{error}`: {late}");
@@ -52,7 +52,7 @@ pub(super) fn on_exception<M: LightningModule, D: DataModule>(
 /// Of the checkpoints that wait, those stay whose state was kept: that of the last boundary, at which they were asked for. The
 /// names of the others are free again, unless there is an older file of the run under them.
 fn give_up<M: LightningModule>(engine: &mut Engine<M>, waiting: usize) {
-    let is_kept = engine.kept.is_some();
+    let is_kept = engine.books.kept.is_some();
     let requests = &mut engine.run.place.requests;
     let asked_now: Vec<SaveRequest> = requests.saves.drain(waiting..).collect();
     let mut waiting = std::mem::take(&mut requests.saves);
