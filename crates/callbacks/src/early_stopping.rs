@@ -231,8 +231,9 @@ impl EarlyStopping {
 
     /// While `min_epochs` is not reached there may be several looks: the newest one counts, as after a restart.
     fn take_back(&mut self, ctx: &mut Context<'_>) {
-        ctx.withdraw_stop();
-        self.state.stopping_reason_message = None;
+        if self.state.stopping_reason_message.take().is_some() {
+            ctx.withdraw_stop();
+        }
         (self.state.stopped_epoch, self.state.stopping_reason) = (None, StoppingReason::NotStopped);
     }
 
