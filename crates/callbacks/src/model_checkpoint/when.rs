@@ -1,4 +1,4 @@
-//! When a save point is.
+//! Decides when a save point is due.
 
 use stormfire_module::{Context, Every, clock};
 
@@ -6,7 +6,7 @@ use super::ModelCheckpoint;
 use crate::period::ends_part;
 
 impl ModelCheckpoint {
-    /// Whether the batch that ends now ends a period.
+    /// Whether the current batch ends a period.
     pub(super) fn is_due_after_batch(&mut self, ctx: &Context<'_>, batch_idx: usize) -> bool {
         match self.every {
             Every::Epochs(_) => false,
