@@ -1,11 +1,15 @@
 //! What a backend implements.
 
+mod shared_version;
+
 use std::any::Any;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub use shared_version::share_versions;
 
 use crate::{Artifact, Audio, Delivery, Error, Figure, Graph, Histogram, Hyperparams, Image, Metrics, Result, RunDir, Table, Text};
 
@@ -360,19 +364,4 @@ impl dyn Logger {
 
 fn unsupported(logger: &str, what: &'static str) -> Error {
     Error::Unsupported { logger: logger.to_owned(), what }
-}
-
-/// Puts Lightning's `prefix-` before a name.
-pub(crate) fn prefixed(prefix: &str, name: &str, into: &mut String) {
-    into.clear();
-    if !prefix.is_empty() {
-        into.push_str(prefix);
-        into.push('-');
-    }
-    into.push_str(name);
-}
-
-/// The folder of a run as a `PathBuf`, or `None` while it could not be made.
-pub(crate) fn owned(path: Result<&Path>) -> Option<PathBuf> {
-    path.ok().map(Path::to_owned)
 }

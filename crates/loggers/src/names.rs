@@ -56,20 +56,6 @@ pub(crate) fn inside(what: &'static str, path: impl AsRef<Path>) -> crate::Resul
     if path.components().all(leads_in) && is_text(path) { Ok(()) } else { Err(Error::Outside { what, path: path.to_owned() }) }
 }
 
-/// Says once that names had to be changed.
-#[derive(Debug, Default)]
-pub(crate) struct Notice(bool);
-
-impl Notice {
-    /// `why`: what the service takes.
-    pub(crate) fn tell(&mut self, logger: &str, wanted: &str, fitted: &str, why: &str) {
-        if wanted != fitted && !std::mem::replace(&mut self.0, true) {
-            let wanted: String = wanted.chars().take(100).collect();
-            tracing::warn!(logger, "{why}: `{}` is logged as `{fitted}`, and others likewise", wanted.escape_debug());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

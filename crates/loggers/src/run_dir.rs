@@ -20,7 +20,6 @@ use version::{Made, folder_of};
 
 use crate::absolute::absolute;
 use crate::hold::{Hold, hold};
-use crate::logger::LONGEST_CALL;
 use crate::names::inside;
 use crate::{Error, Result, append};
 
@@ -278,9 +277,9 @@ impl RunDir {
         self.inner.resolved.get().and_then(|resolved| resolved.mirror.as_ref()).is_none_or(Mirror::settle)
     }
 
-    /// [`Logger::longest_call`](crate::Logger::longest_call) of a logger that ends with an [upload](Self::upload).
-    pub(crate) fn longest_call(&self) -> Duration {
-        LONGEST_CALL + if self.inner.url.is_some() { mirror::PATIENCE } else { Duration::ZERO }
+    /// How long an [upload](Self::upload) may take.
+    pub fn upload_patience(&self) -> Duration {
+        if self.inner.url.is_some() { mirror::PATIENCE } else { Duration::ZERO }
     }
 
     /// The run's version, such as `version_0`.

@@ -5,7 +5,12 @@ mod audio;
 mod figure;
 mod graph;
 mod histogram;
+mod hyperparams;
 mod image;
+pub mod json;
+pub(crate) mod number;
+pub(crate) mod reduce;
+mod secret;
 mod table;
 mod text;
 
@@ -14,7 +19,10 @@ pub use audio::Audio;
 pub use figure::{Figure, FigureFormat};
 pub use graph::{Graph, Node};
 pub use histogram::{Histogram, HistogramStats};
+pub use hyperparams::{Hyperparams, Scalar};
 pub use image::Image;
+pub use reduce::Reduce;
+pub use secret::Secret;
 pub use table::Table;
 pub use text::Text;
 
@@ -88,7 +96,7 @@ impl Metrics {
     }
 
     /// The step that a metric called `step` names.
-    pub(crate) fn step(&self) -> Option<u64> {
+    pub fn step(&self) -> Option<u64> {
         self.get("step").filter(|step| *step >= 0.0 && step.fract() == 0.0).map(|step| step as u64)
     }
 

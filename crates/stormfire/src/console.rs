@@ -94,7 +94,7 @@ impl Builder {
     }
 
     /// Sets the level of a target and of everything below it. `"stormfire_loggers"` is a crate,
-    /// `"stormfire_loggers::csv"` a part of it, `"stormfire"` all of Stormfire's crates. [`Level::OFF`] shows nothing.
+    /// `"stormfire_loggers::writer"` a part of it, `"stormfire"` all of Stormfire's crates. [`Level::OFF`] shows nothing.
     ///
     /// The longest matching target decides. For the same target, the last call decides. `RUST_LOG` replaces all levels
     /// on the screen.

@@ -67,8 +67,7 @@ impl Artifact {
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) if a folder cannot be read.
-    #[cfg(any(feature = "network", feature = "neptune"))]
-    pub(crate) fn files(&self) -> crate::Result<Vec<(PathBuf, String)>> {
+    pub fn files(&self) -> crate::Result<Vec<(PathBuf, String)>> {
         let mut found = Vec::new();
         let mut open = vec![(self.path.clone(), String::new())];
         while let Some((path, name)) = open.pop() {
@@ -116,7 +115,6 @@ impl Artifact {
 }
 
 #[cfg(test)]
-#[cfg(any(feature = "network", feature = "neptune"))]
 mod tests {
     use super::*;
 

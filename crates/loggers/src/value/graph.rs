@@ -50,9 +50,8 @@ impl Graph {
         Self { nodes: nodes.into_iter().collect() }
     }
 
-    /// A line for each node, as `print(model)` has in other frameworks.
-    #[cfg(any(feature = "comet", feature = "mlflow", feature = "neptune"))]
-    pub(crate) fn to_text(&self) -> String {
+    /// A line for each node, as `print(model)` has in other frameworks. For backends that show no graphs.
+    pub fn to_text(&self) -> String {
         let line = |node: &Node| {
             let attributes: Vec<String> = node.attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
             let inputs = if node.inputs.is_empty() { String::new() } else { format!(" <- {}", node.inputs.join(", ")) };
@@ -68,7 +67,6 @@ impl Graph {
 }
 
 #[cfg(test)]
-#[cfg(any(feature = "comet", feature = "mlflow", feature = "neptune"))]
 mod tests {
     use super::*;
 

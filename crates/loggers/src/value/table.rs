@@ -52,8 +52,7 @@ impl Table {
     ///
     /// # Errors
     /// None that is known; the encoder may have one.
-    #[cfg(any(feature = "comet", feature = "neptune"))]
-    pub(crate) fn to_csv(&self) -> Result<Vec<u8>> {
+    pub fn to_csv(&self) -> Result<Vec<u8>> {
         let mut writer = csv::Writer::from_writer(Vec::new());
         writer.write_record(&self.columns).map_err(Error::other)?;
         for row in &self.rows {
@@ -92,7 +91,6 @@ mod tests {
         assert_eq!(table.to_markdown(), "| a | b |\n| --- | --- |\n| x\\|y | 1.5 |\n");
     }
 
-    #[cfg(any(feature = "comet", feature = "neptune"))]
     #[test]
     fn csv_keeps_what_looks_like_a_separator() {
         let table = Table::new(["a", "b"]).row(["x,\"y\"".into(), 1.5.into()]).unwrap().row([Value::Null, true.into()]).unwrap();

@@ -1,0 +1,7 @@
+//! What the loggers share that talk to a server.
+
+pub(crate) mod address;
+pub(crate) mod http;
+pub(crate) mod outbox;
+#[cfg(test)]
+pub(crate) mod test_server;

@@ -1,0 +1,117 @@
+//! What a service has answered, and whether it was the service.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
+use serde_json::Value;
+use ureq::http::HeaderMap;
+
+use crate::network::outbox::Failure;
+
+/// So much of an error's text is shown.
+const SHOWN: usize = 300;
+
+/// How the service says that it has what it was sent. A login page or the empty answer of a proxy says nothing of the kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expect {
+    /// By a JSON object, which is how the trackers speak.
+    Object,
+    /// By the status alone: a store of files, to which the tracker has led.
+    Stored,
+    /// As the tracker does if it takes a file itself, else as a store. MLflow 3 answers to a file with nothing at all, not even
+    /// a content type.
+    Kept,
+}
+
+/// An answer with a status of success.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) body: Vec<u8>,
+    pub(super) is_html: bool,
+    /// Whether the server says what kind of content it is.
+    pub(super) has_type: bool,
+}
+
+impl Answer {
+    /// The answer, if it is one of the service; `Null` if it is only the status. `is_elsewhere`: another server has given it
+    /// than the one that was asked.
+    pub(super) fn check(&self, expect: Expect, is_elsewhere: bool) -> Result<Value, Failure> {
+        let is_bare = self.body.is_empty() && !self.has_type;
+        if expect == Expect::Stored || expect == Expect::Kept && (is_elsewhere || is_bare) {
+            return if self.is_page() { Err(self.strange("")) } else { Ok(Value::Null) };
+        }
+        match serde_json::from_slice(&self.body) {
+            Ok(answer @ Value::Object(_)) => Ok(answer),
+            _ => Err(self.strange("it is no JSON object")),
+        }
+    }
+
+    fn is_page(&self) -> bool {
+        let begin = String::from_utf8_lossy(&self.body[..self.body.len().min(64)]).trim_start().to_ascii_lowercase();
+        // Google's store calls all its answers `text/html`, the empty ones and those in XML, too.
+        let is_text = !begin.is_empty() && !begin.starts_with("<?xml");
+        self.is_html && is_text || ["<!doctype html", "<html"].iter().any(|page| begin.starts_with(page))
+    }
+
+    /// An answer that the service itself would not give.
+    fn strange(&self, why: &str) -> Failure {
+        let what = if self.body.is_empty() {
+            "it is empty".to_owned()
+        } else if self.is_page() {
+            "it is a web page".to_owned()
+        } else {
+            format!("{why}{}", excerpt(&self.body))
+        };
+        Failure::retry(format!(
+            "the answer is not one of the service ({what}): something else answers in its place, such as a login page or a proxy; is the \
+             address right?"
+        ))
+    }
+}
+
+/// The beginning of a body, behind a colon.
+pub(super) fn excerpt(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(4 * SHOWN)]);
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let cut: String = text.chars().take(SHOWN).collect();
+    if cut.is_empty() { String::new() } else { format!(": {cut}") }
+}
+
+/// How long `Retry-After` asks to wait: seconds, or a date. The server's own clock counts, where it tells the time.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+    let asked = text("retry-after")?;
+    if let Ok(seconds) = asked.parse::<f64>() {
+        // More than a `Duration` holds is still an answer.
+        return (seconds >= 0.0).then(|| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
+    }
+    let date = |text: &str| DateTimeParser::new().parse_timestamp(text).ok();
+    let now = text("date").and_then(date).unwrap_or_else(Timestamp::now);
+    Some(date(asked)?.duration_since(now).try_into().unwrap_or(Duration::ZERO))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(after: &str, date: Option<&str>) -> Option<Duration> {
+        let mut headers = HeaderMap::new();
+        headers.insert("retry-after", after.parse().unwrap());
+        if let Some(date) = date {
+            headers.insert("date", date.parse().unwrap());
+        }
+        retry_after(&headers)
+    }
+
+    #[test]
+    fn a_server_asks_for_seconds_or_for_a_date_of_its_own_clock() {
+        assert_eq!(asked("7", None), Some(Duration::from_secs(7)));
+        assert_eq!(asked("1e300", None), Some(Duration::MAX));
+        assert_eq!((asked("-1", None), asked("soon", None)), (None, None));
+        let date = Some("Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(asked("Sun, 06 Nov 1994 08:49:50 GMT", date), Some(Duration::from_secs(13)));
+        assert_eq!(asked("Sun, 06 Nov 1994 08:49:30 GMT", date), Some(Duration::ZERO));
+        assert_eq!(asked("Sun, 06 Nov 1994 08:49:50 GMT", None), Some(Duration::ZERO));
+    }
+}

@@ -1,0 +1,88 @@
+//! Where a server sends requests on to, and what may go there.
+
+use ureq::http::HeaderMap;
+
+use super::{Auth, Client, Content, percent};
+use crate::Secret;
+use crate::network::address::{origin, resolve, shown};
+
+/// More are a circle.
+pub(super) const MOST: usize = 5;
+
+/// The next address of a request, and whether the client's login goes there, too.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Next {
+    pub(super) address: String,
+    pub(super) with_login: bool,
+}
+
+/// Whether a status says that the request is to be sent elsewhere.
+pub(super) const fn is_redirect(status: u16) -> bool {
+    matches!(status, 301 | 302 | 303 | 307 | 308)
+}
+
+/// A header that the service has named for one address, and that is good for whoever has it.
+pub(super) fn is_secret(header: &str) -> bool {
+    let name = header.to_ascii_lowercase();
+    ["auth", "cookie", "token", "secret", "key", "signature"].iter().any(|word| name.contains(word))
+}
+
+impl Client {
+    /// What an answer that is a redirect leads to. A request that carries something arrives as what it was, or it is an error;
+    /// and no secret goes to another server than the one it was given for.
+    pub(super) fn redirected(
+        &self,
+        (method, from, with_login): (&str, &str, bool),
+        (status, headers): (u16, &HeaderMap),
+        content: Content<'_>,
+    ) -> Result<Next, String> {
+        let to = headers.get("location").and_then(|to| to.to_str().ok()).and_then(|to| resolve(from, to));
+        let Some(address) = to else { return Err(format!("status {status}, which names no address to go to")) };
+        let place = shown(&address);
+        if method != "GET" && !matches!(status, 307 | 308) {
+            return Err(format!(
+                "the server leads to `{place}` (status {status}), where a request arrives without its content: nothing was sent; is the \
+                 address right, and the login?"
+            ));
+        }
+        let (here, there) = (origin(from), origin(&address));
+        if there.is_none() {
+            return Err(format!("the server leads to `{place}` (status {status}), which is no address of a server"));
+        }
+        if here == there {
+            return Ok(Next { address, with_login });
+        }
+        if from.starts_with("https:") && !address.starts_with("https:") {
+            return Err(format!("the server leads to `{place}`, which is not encrypted: nothing was sent there"));
+        }
+        // A place for files that the server names needs nothing but the file.
+        let needs_login = with_login && self.secrets().next().is_some() && method != "PUT";
+        if needs_login || self.is_in(from, content) {
+            return Err(format!(
+                "the server leads to another one, `{place}`, to which the key or login is not sent: if that is the right server, give its \
+                 address"
+            ));
+        }
+        Ok(Next { address, with_login: false })
+    }
+
+    /// Whether a secret of the client stands in the address or the content of a request.
+    fn is_in(&self, address: &str, content: Content<'_>) -> bool {
+        let bytes = |bytes: &[u8], secret: &str| bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+        self.secrets().any(|secret| {
+            address.contains(secret)
+                || address.contains(&percent(secret))
+                || match content {
+                    Content::Nothing | Content::File { .. } => false,
+                    Content::Json(value) => value.to_string().contains(secret),
+                    Content::Bytes { bytes: body, .. } => bytes(body, secret),
+                    Content::Framed { head, tail, .. } => bytes(head, secret) || bytes(tail, secret),
+                }
+        })
+    }
+
+    /// The client's secrets that are not empty.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.auth.iter().filter_map(Auth::secret).map(Secret::expose).filter(|secret| !secret.is_empty())
+    }
+}

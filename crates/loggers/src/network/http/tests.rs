@@ -1,0 +1,149 @@
+use std::sync::Mutex;
+
+use serde_json::json;
+
+use super::*;
+use crate::network::test_server::{Fault, TestServer};
+
+const TOKEN: &str = "token/1";
+
+fn client(server: &TestServer) -> Client {
+    Client::new(&server.address, Auth::Header("x-write-token", Secret::new(TOKEN)))
+}
+
+/// A server that says what it was asked.
+fn echo() -> TestServer {
+    TestServer::start(|request| {
+        let body = String::from_utf8_lossy(&request.body).into_owned();
+        (200, json!({"method": request.method, "token": request.header("x-write-token"), "body": body}))
+    })
+}
+
+#[test]
+fn a_refusal_names_the_address_and_no_secret() {
+    let server = TestServer::start(|request| (400, json!({"message": format!("bad {}", request.header("authorization").unwrap())})));
+    let client = Client::new(&server.address, Auth::Bearer(Secret::new("token-1")));
+    let content = Content::Bytes { bytes: b"x", content_type: "text/plain" };
+    let failure = client.send("PUT", "files/a?key=token-1", &[], content, Expect::Object).unwrap_err();
+    assert_eq!(failure.status(), Some(400));
+    let expected = format!(r#"PUT {}/files/a: status 400: {{"message":"bad Bearer [secret]"}}"#, server.address);
+    assert_eq!(failure.reason(), expected);
+    // Another server does not get the secret.
+    let other = TestServer::start(|request| (200, json!({"seen": request.header("authorization")})));
+    assert_eq!(client.get(&format!("{}/x", other.address)).unwrap(), json!({"seen": null}));
+}
+
+#[test]
+fn a_redirect_keeps_method_and_content_or_is_a_failure() {
+    let server = echo();
+    let client = client(&server);
+    for (status, to) in [(307, "/b".to_owned()), (308, "b".to_owned()), (307, format!("{}/c", server.address))] {
+        server.fail([Fault::Redirect(status, to)]);
+        let answer = client.post_json("a", &json!(1)).unwrap();
+        assert_eq!(answer, json!({"method": "POST", "token": TOKEN, "body": "1"}), "{status}");
+    }
+    for status in [301, 302, 303] {
+        let before = server.received().len();
+        server.fail([Fault::Redirect(status, "/login?next=secret".to_owned())]);
+        let failure = client.post_json("a", &json!(1)).unwrap_err();
+        assert!(matches!(failure, Failure::Retry { .. }), "{failure:?}");
+        let told = format!("`{}/login` (status {status})", server.address);
+        assert!(failure.reason().contains(&told) && !failure.reason().contains("next="), "{failure:?}");
+        assert_eq!(server.received().len(), before, "nobody asked for the page");
+        server.fail([Fault::Redirect(status, "/b".to_owned())]);
+        assert_eq!(client.get("a").unwrap()["method"], "GET");
+    }
+    server.fail((0..20).map(|_| Fault::Redirect(307, "/a".to_owned())));
+    assert!(client.get("a").unwrap_err().reason().contains("in a circle"));
+}
+
+#[test]
+fn no_secret_goes_to_another_server() {
+    let (server, other) = (echo(), echo());
+    let client = client(&server);
+    let elsewhere = |path: &str| Fault::Redirect(307, format!("{}/{path}", other.address));
+    // What needs the login is not sent, and it is said what to do.
+    server.fail([elsewhere("a"), elsewhere("a")]);
+    for failure in [client.post_json("a", &json!(1)).unwrap_err(), client.get("a").unwrap_err()] {
+        assert!(failure.reason().contains(&format!("`{}/a`, to which the key or login is not sent", other.address)), "{failure:?}");
+    }
+    // A secret in the address or the content.
+    let (address, body) = (format!("{}/a?key=token%2F1", server.address), json!({"key": TOKEN}));
+    server.fail([elsewhere("a"), elsewhere("a")]);
+    assert!(client.send("PUT", &address, &[], Content::Nothing, Expect::Stored).is_err());
+    assert!(client.send("PUT", &format!("{}/a", server.address), &[], Content::Json(&body), Expect::Stored).is_err());
+    assert_eq!(other.received().len(), 0);
+    // A file goes to a store, without the login and without the headers that are secret.
+    server.fail([elsewhere("store?signature=x")]);
+    let content = Content::Bytes { bytes: b"file", content_type: "text/plain" };
+    client.send("PUT", "a", &[("x-kind", "block"), ("x-auth-key", "s")], content, Expect::Kept).unwrap();
+    let received = other.received().pop().unwrap();
+    assert_eq!((received.path.as_str(), received.body.as_slice()), ("/store?signature=x", b"file".as_slice()));
+    assert_eq!(["x-write-token", "x-auth-key", "x-kind"].map(|name| received.header(name)), [None, None, Some("block")]);
+    // Nor does it come back to the login on a detour.
+    server.fail([elsewhere("a")]);
+    other.fail([Fault::Redirect(307, format!("{}/back", server.address))]);
+    client.send("PUT", "a", &[], content, Expect::Kept).unwrap();
+    assert_eq!(server.received().pop().unwrap().header("x-write-token"), None);
+    // Without a login there is nothing to keep.
+    server.fail([elsewhere("a")]);
+    assert_eq!(Client::new(&server.address, Auth::None).post_json("a", &json!(1)).unwrap()["body"], "1");
+}
+
+#[test]
+fn only_the_service_says_that_something_was_delivered() {
+    let server = echo();
+    let client = client(&server);
+    let pages = [
+        ("text/html", "<p>who is it?</p>"),
+        ("text/plain", " <!DOCTYPE HTML><html>"),
+        ("text/html; charset=UTF-8", ""),
+        ("text/html; charset=UTF-8", "<?xml version='1.0' encoding='UTF-8'?>"),
+        ("text/plain", ""),
+        ("text/plain", "ok"),
+        ("", "[1]"),
+    ];
+    for (kind, body) in pages {
+        server.fail([Fault::Page(kind, body)]);
+        let failure = client.post_json("a", &json!(1)).unwrap_err();
+        assert!(matches!(failure, Failure::Retry { .. }), "{failure:?}");
+        let begins = format!("POST {}/a: the answer is not one of the service", server.address);
+        assert!(failure.reason().starts_with(&begins), "{failure:?}");
+    }
+    // A store says no more than its status, but it shows no page.
+    for (at, (kind, body)) in pages.into_iter().enumerate() {
+        server.fail([Fault::Page(kind, body), Fault::Page(kind, body)]);
+        let content = Content::Bytes { bytes: b"x", content_type: "" };
+        assert_eq!(client.send("PUT", "a", &[], content, Expect::Stored).is_ok(), at > 1, "{kind} {body}");
+        assert!(client.send("PUT", "a", &[], content, Expect::Kept).is_err());
+    }
+}
+
+#[test]
+fn a_login_that_is_refused_is_waited_out_by_its_own_server_only() {
+    let status = std::sync::Arc::new(Mutex::new(401));
+    let shown = std::sync::Arc::clone(&status);
+    let server = TestServer::start(move |_| (*shown.lock().unwrap(), json!({})));
+    let client = client(&server);
+    for refused in [401, 403, 407] {
+        *status.lock().unwrap() = refused;
+        let failure = client.post_json("a", &json!(1)).unwrap_err();
+        assert!(matches!(&failure, Failure::Retry { reason, .. } if reason.contains("login right?")), "{failure:?}");
+        // A store has another reason.
+        let failure = client.get(&format!("{}/a", server.address)).unwrap_err();
+        assert_eq!(failure.status(), Some(refused));
+    }
+}
+
+#[test]
+fn a_login_in_two_ways_is_sent_and_never_shown() {
+    let server = TestServer::start(|request| (400, json!(format!("{:?}", request.headers))));
+    let login = Auth::Basic { user: "me".into(), password: "pass word".into() };
+    let client = client(&server).also(login);
+    let failure = client.post_json("a", &json!(1)).unwrap_err();
+    let received = server.received().pop().unwrap();
+    assert_eq!((received.header("x-write-token"), received.header("authorization")), (Some(TOKEN), Some("Basic bWU6cGFzcyB3b3Jk")));
+    for secret in [TOKEN, "pass word", "bWU6cGFzcyB3b3Jk"] {
+        assert!(!format!("{failure:?}{client:?}").contains(secret), "{failure:?}");
+    }
+}

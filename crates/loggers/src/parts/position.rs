@@ -1,0 +1,31 @@
+//! What the loggers that keep files share about their positions.
+
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::value::json;
+use crate::{Error, Result};
+
+/// A position as plain data.
+pub(crate) fn save(position: &impl Serialize) -> Result<Value> {
+    json::to_value(position).map_err(Error::other)
+}
+
+/// A position of one's own, or `None`: `Null` is that of a logger which had none, anything else is warned of.
+pub(crate) fn load<P: DeserializeOwned>(position: Value, log: &Path) -> Option<P> {
+    if position.is_null() {
+        return None;
+    }
+    json::from_value(position).inspect_err(|error| misfit(log, &format!("its position is of another logger: {error}"))).ok()
+}
+
+/// Says that a log cannot be taken back to its position.
+pub(crate) fn misfit(log: &Path, why: &str) {
+    tracing::warn!(
+        log = %log.display(),
+        "{why}; what is there is kept and the run is appended to it, so that values may be there twice or be missing"
+    );
+}

@@ -1,0 +1,267 @@
+//! Messages on their way to Comet's server, by the requests that Comet's own client makes.
+
+use std::io::{self, BufWriter};
+use std::path::Path;
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::batch::{Batch, Values, metrics, output, parameters};
+use super::message::{Message, Upload};
+use crate::network::http::{Auth, Client, Content, Expect, percent};
+use crate::network::outbox::{Carrier, Failure, Outbox, Route, Sending};
+use crate::parts::identity::now_ms;
+use crate::parts::random::random_hex;
+use crate::{Delivery, Error, Result, Secret};
+
+const METRICS: &str = "clientlib/batch/logger/experiment/metric";
+const PARAMETERS: &str = "clientlib/batch/logger/experiment/parameter";
+const OUTPUT: &str = "clientlib/rest/v2/write/experiment/output";
+const STATUS: &str = "clientlib/status-report/update";
+/// Whose requests these are, and so what the server may expect of them.
+const CLIENT_VERSION: &str = "3.58.0";
+
+/// An experiment and where it is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Destination {
+    pub(super) server: String,
+    pub(super) key: String,
+    pub(super) project: String,
+    pub(super) workspace: Option<String>,
+}
+
+/// As often as Comet's own client.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+impl Destination {
+    pub(super) fn outbox(self, folder: &Path, api_key: Secret, sending: Sending) -> Result<Outbox<Message>> {
+        let sending = Sending { idle_every: Some(HEARTBEAT), ..sending };
+        let outbox = Outbox::open(folder, CometCarrier::new(self.clone(), api_key), sending)?;
+        self.save(outbox.folder())?;
+        Ok(outbox)
+    }
+}
+
+impl Route for Destination {
+    fn run(&self) -> String {
+        format!("{}/{}", self.project, self.key)
+    }
+
+    fn server(&self) -> String {
+        self.server.clone()
+    }
+
+    fn deliver(self, folder: &Path, patience: Duration) -> Result<Delivery> {
+        let api_key = Secret::from_env(API_KEY).ok_or_else(|| missing_key(&self.project))?;
+        let sending = Sending { strict: true, patience, ..Sending::new(&self.project) };
+        self.outbox(folder, api_key, sending)?.settle()
+    }
+}
+
+pub(super) const API_KEY: &str = "COMET_API_KEY";
+
+pub(super) fn missing_key(project: &str) -> Error {
+    Error::Missing { logger: project.to_owned(), what: "an API key", hint: "set `COMET_API_KEY`, or make an archive with `offline(true)`" }
+}
+
+/// Sends to an experiment.
+pub(super) struct CometCarrier {
+    client: Client,
+    api_key: Secret,
+    to: Destination,
+    /// What the server calls the run, once it knows it.
+    run: Option<Run>,
+}
+
+struct Run {
+    id: String,
+    project: String,
+    /// Whether the server was told that it goes on.
+    alive: bool,
+}
+
+impl CometCarrier {
+    pub(super) fn new(to: Destination, api_key: Secret) -> Self {
+        let client = Client::new(&to.server, Auth::Header("Authorization", api_key.clone()));
+        Self { client, api_key, to, run: None }
+    }
+
+    /// The run on the server. Asking for it twice gives the same one, so that an answer which was lost does no harm.
+    fn run(&mut self) -> Result<&mut Run, Failure> {
+        if self.run.is_none() {
+            let body = json!({
+                "apiKey": self.api_key.expose(), "local_timestamp": now_ms(), "experimentKey": self.to.key, "offline": false,
+                "projectName": self.to.project, "teamName": self.to.workspace, "libVersion": CLIENT_VERSION, "getOrCreateEnabled": true,
+            });
+            let answer = self.post("clientlib/logger/add/run", &body).map_err(patient)?;
+            let text = |name: &str| answer[name].as_str().map(str::to_owned);
+            let Some(id) = text("runId") else {
+                return Err(Failure::retry(format!("the server at {} gives the run no id", self.client.base())));
+            };
+            self.run = Some(Run { id, project: text("project_id").unwrap_or_default(), alive: false });
+        }
+        self.run.as_mut().ok_or_else(|| Failure::retry("the server does not know the run"))
+    }
+
+    fn set_alive(&mut self, alive: bool) -> Result<(), Failure> {
+        let run = self.run()?;
+        let (id, project) = (run.id.clone(), run.project.clone());
+        let body = json!({
+            "apiKey": self.api_key.expose(), "runId": id, "experimentKey": self.to.key, "projectId": project,
+            "is_alive": alive, "local_timestamp": now_ms(), "offline": false,
+        });
+        self.post(STATUS, &body)?;
+        self.run()?.alive = alive;
+        Ok(())
+    }
+
+    fn write(&self, what: &str, mut body: Value) -> Result<(), Failure> {
+        body["experimentKey"] = self.to.key.as_str().into();
+        self.post(&format!("api/rest/v2/write/experiment/{what}"), &body).map(drop)
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        accepted(self.client.post_json(path, body)?)
+    }
+
+    /// Sends values in one compressed request, which is written as it stands: a tree of values would cost more than the rest.
+    fn batch(&self, path: &str, values: Values<'_>) -> Result<usize, Failure> {
+        let count = values.len();
+        let body = Batch { key: &self.to.key, values };
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        let written = serde_json::to_writer(BufWriter::new(&mut packed), &body).map_err(io::Error::from);
+        let bytes = written.and_then(|()| packed.finish()).map_err(|error| Failure::refused(error.to_string()).of(count))?;
+        let content = Content::Bytes { bytes: &bytes, content_type: "application/json;charset=utf-8" };
+        let answer = self.client.send("POST", path, &[("Content-Encoding", "gzip")], content, Expect::Object);
+        answer.and_then(accepted).map_err(|failure| failure.of(count))?;
+        Ok(count)
+    }
+
+    fn upload(&mut self, upload: &Upload) -> Result<(), Failure> {
+        let (run, project) = {
+            let run = self.run()?;
+            (run.id.clone(), run.project.clone())
+        };
+        let place = if upload.kind == "visualization" { "visualizations" } else { "asset" };
+        let mut address = format!(
+            "clientlib/{place}/upload?experimentId={}&projectId={}&apiKey={}",
+            percent(&self.to.key),
+            percent(&project),
+            percent(self.api_key.expose())
+        );
+        for (name, value) in &upload.additional_params {
+            let text = match value {
+                Value::Null if name == "runId" => run.clone(),
+                Value::Null => continue,
+                Value::Bool(true) => "True".to_owned(),
+                Value::Bool(false) => "False".to_owned(),
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            address.extend(["&", name, "=", &percent(&text)]);
+        }
+        let boundary = random_hex(32);
+        let part = |name: &str, more: &str| format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"{more}\r\n\r\n");
+        let head = part("file", "; filename=\"file\"");
+        let about = Value::from(upload.metadata.clone());
+        let metadata = if upload.metadata.is_empty() { String::new() } else { format!("{}{about}\r\n", part("metadata", "")) };
+        let tail = format!("\r\n{metadata}--{boundary}--\r\n");
+        let content_type = format!("multipart/form-data; boundary={boundary}");
+        let (head, tail) = (head.as_bytes(), tail.as_bytes());
+        let content = Content::Framed { head, path: &upload.file_path, tail, content_type: &content_type };
+        match self.client.send("POST", &address, &[], content, Expect::Object).and_then(accepted) {
+            // It has the file: the answer to an earlier attempt was lost. As in Comet's own client.
+            Err(Failure::Refused { reason, .. }) if ["7000005", "7000006"].iter().any(|code| reason.contains(code)) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    fn end(&mut self, error: Option<&str>, crashed: bool) -> Result<(), Failure> {
+        if let Some(error) = error {
+            self.write("update-status", json!({"isAlive": false, "error": error, "hasCrashed": crashed}))?;
+        }
+        self.set_alive(false)
+    }
+
+    fn send(&mut self, first: &Message, records: &[Message]) -> Result<usize, Failure> {
+        match first {
+            Message::MetricMsg { .. } => return self.batch(METRICS, Values::Metrics(metrics(records))),
+            Message::ParameterMsg { .. } => return self.batch(PARAMETERS, Values::Parameters(parameters(records))),
+            Message::StandardOutput { .. } => return self.batch(OUTPUT, Values::Output(output(records))),
+            Message::LogOther { key, value, .. } => self.write("log-other", json!({"key": key, "value": value}))?,
+            Message::Graph { graph, .. } => self.write("graph", json!({"graph": graph}))?,
+            Message::FileUpload(upload) => self.upload(upload)?,
+            Message::Tags { tags } => {
+                let body = json!({"apiKey": self.api_key.expose(), "experimentKey": self.to.key, "addedTags": tags});
+                self.post("clientlib/tags/add-tags-to-experiment", &body)?;
+            }
+            Message::Ended { error, crashed } => self.end(error.as_deref(), *crashed)?,
+        }
+        Ok(1)
+    }
+}
+
+impl CometCarrier {
+    fn try_deliver(&mut self, records: &[Message]) -> Result<usize, Failure> {
+        let Some(first) = records.first() else { return Ok(0) };
+        let alive = self.run()?.alive;
+        if !alive && !matches!(first, Message::Ended { .. }) {
+            self.set_alive(true).map_err(patient)?;
+        }
+        self.send(first, records)
+    }
+}
+
+impl Carrier<Message> for CometCarrier {
+    fn deliver(&mut self, records: &[Message]) -> Result<usize, Failure> {
+        // The key is in some addresses and bodies, and a server may repeat it.
+        self.try_deliver(records).map_err(|failure| failure.map_reason(|reason| self.api_key.redact(reason)))
+    }
+
+    fn idle(&mut self) -> Result<(), Failure> {
+        if self.run.as_ref().is_some_and(|run| run.alive) { self.set_alive(true) } else { Ok(()) }
+    }
+}
+
+/// What an answer with a status of success says of itself: Comet has codes of its own.
+fn accepted(answer: Value) -> Result<Value, Failure> {
+    let code = |name: &str| answer[name].as_i64().unwrap_or(0);
+    let text = || format!("the server says: {answer}");
+    match (code("code"), code("sdk_error_code")) {
+        (401 | 403 | 408 | 429 | 500.., _) => Err(Failure::retry(text())),
+        (400.., _) => Err(Failure::refused(text())),
+        (_, 0) => Ok(answer),
+        _ => Err(Failure::refused(text())),
+    }
+}
+
+/// A run that the server does not take is not the fault of its records: they wait until the key or the name is put right.
+fn patient(failure: Failure) -> Failure {
+    match failure {
+        Failure::Refused { reason, .. } => {
+            Failure::retry(format!("{reason}; are the API key (`COMET_API_KEY`), the workspace and the project right?"))
+        }
+        // The key was not taken.
+        Failure::Retry { after, reason } if reason.ends_with("right?") => {
+            Failure::Retry { after, reason: format!("{reason} (`COMET_API_KEY`)") }
+        }
+        retry @ Failure::Retry { .. } => retry,
+    }
+}
+
+/// The server's address from what `COMET_URL_OVERRIDE` holds, `https://host/clientlib/`.
+pub(super) fn server(address: &str) -> &str {
+    let address = address.trim_end_matches('/');
+    address.strip_suffix("/clientlib").unwrap_or(address)
+}
+
+/// How an experiment's key may look to Comet.
+pub(super) fn check_key(key: &str) -> Result<()> {
+    if (32..=50).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Ok(());
+    }
+    Err(Error::other(format!("the Comet experiment key `{key}` is not 32 to 50 letters and digits")))
+}

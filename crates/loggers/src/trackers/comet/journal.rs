@@ -1,0 +1,235 @@
+//! Where messages go: into an archive or to a server.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::carrier::Destination;
+use super::message::{FileNote, Identity, Message};
+use super::offline::{Experiment, Folder};
+use crate::network::outbox::{Outbox, Sending};
+use crate::parts::identity::now_ms;
+use crate::{Delivery, Result, Secret, Status};
+
+/// What a journal is opened with.
+#[derive(Debug, Clone)]
+pub(super) struct Facts {
+    pub(super) key: String,
+    /// Whether the experiment may be there already.
+    pub(super) own_key: bool,
+    pub(super) project: String,
+    pub(super) workspace: Option<String>,
+    pub(super) tags: Vec<String>,
+    pub(super) server: String,
+    /// `None` is offline.
+    pub(super) api_key: Option<Secret>,
+    pub(super) strict: bool,
+    /// How long the end of a run waits for a server that takes nothing.
+    pub(super) patience: Duration,
+    /// How many bytes may wait.
+    pub(super) limit: u64,
+}
+
+impl Facts {
+    pub(super) fn destination(&self) -> Destination {
+        let Self { server, key, project, workspace, .. } = self.clone();
+        Destination { server, key, project, workspace }
+    }
+}
+
+/// See the module.
+pub(super) struct Journal {
+    place: Place,
+    next_id: u64,
+    /// What the server has of the messages that are going to be logged again, and how often.
+    known: HashMap<Identity, usize>,
+}
+
+enum Place {
+    Folder(Box<Folder>),
+    Outbox(Box<Outbox<Message>>),
+}
+
+impl Journal {
+    pub(super) fn open(folder: &Path, facts: &Facts) -> Result<Self> {
+        let place = if let Some(api_key) = &facts.api_key {
+            Place::Outbox(Box::new({
+                let (strict, patience, limit) = (facts.strict, facts.patience, facts.limit);
+                let sending = Sending { patience, strict, limit, ..Sending::new(&facts.project) };
+                facts.destination().outbox(folder, api_key.clone(), sending)?
+            }))
+        } else {
+            Place::Folder(Box::new(Folder::open(folder, experiment(facts))?))
+        };
+        Ok(Self { place, next_id: 1, known: HashMap::new() })
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        match &self.place {
+            Place::Folder(folder) => folder.path(),
+            Place::Outbox(outbox) => outbox.folder(),
+        }
+    }
+
+    /// The archive that the run becomes; `None` online.
+    pub(super) fn archive(&self) -> Option<PathBuf> {
+        match &self.place {
+            Place::Folder(folder) => Some(folder.archive()),
+            Place::Outbox(_) => None,
+        }
+    }
+
+    pub(super) const fn next_id(&self) -> u64 {
+        self.next_id
+    }
+
+    /// Adds the message that is made with its number.
+    pub(super) fn push(&mut self, message: impl FnOnce(u64) -> Message) -> Result<()> {
+        let message = message(self.next_id);
+        self.add(&message)
+    }
+
+    /// Adds a file that is made of bytes.
+    pub(super) fn push_bytes(&mut self, note: FileNote, bytes: &[u8]) -> Result<()> {
+        let draft = note.upload(PathBuf::new(), true, self.next_id);
+        if self.is_known(&draft) {
+            return Ok(());
+        }
+        let Message::FileUpload(mut upload) = draft else { return Ok(()) };
+        upload.file_path = match &mut self.place {
+            Place::Folder(folder) => folder.keep(bytes)?,
+            Place::Outbox(outbox) => outbox.keep("file", bytes)?,
+        };
+        self.write(&Message::FileUpload(upload))
+    }
+
+    /// Adds a file of the user's. One that is never written into, as a model's, is kept at once by a link, so that it may be
+    /// removed or replaced. Any other is copied into an archive, and is sent to a server as it is when its turn comes.
+    pub(super) fn push_file(&mut self, note: FileNote, file: &Path, is_fixed: bool) -> Result<()> {
+        let draft = note.upload(std::path::absolute(file)?, false, self.next_id);
+        if self.is_known(&draft) {
+            return Ok(());
+        }
+        let Message::FileUpload(mut upload) = draft else { return Ok(()) };
+        // A name that leads nowhere is better told now than when the file is sent.
+        fs_err::metadata(file)?;
+        match &mut self.place {
+            Place::Folder(folder) => (upload.file_path, upload.clean) = (folder.keep_file(file, is_fixed)?, true),
+            Place::Outbox(outbox) if is_fixed => (upload.file_path, upload.clean) = (outbox.keep_file(file)?, true),
+            Place::Outbox(_) => {}
+        }
+        self.write(&Message::FileUpload(upload))
+    }
+
+    /// The tags are in `experiment.json` of an archive; a server is told.
+    pub(super) fn push_tags(&mut self, tags: &[String]) -> Result<()> {
+        match &self.place {
+            Place::Outbox(_) if !tags.is_empty() => self.add(&Message::Tags { tags: tags.to_vec() }),
+            _ => Ok(()),
+        }
+    }
+
+    fn add(&mut self, message: &Message) -> Result<()> {
+        if self.is_known(message) { Ok(()) } else { self.write(message) }
+    }
+
+    fn write(&mut self, message: &Message) -> Result<()> {
+        self.next_id += 1;
+        match &mut self.place {
+            Place::Folder(folder) => folder.push(message),
+            Place::Outbox(outbox) => outbox.push(message),
+        }
+    }
+
+    fn is_known(&mut self, message: &Message) -> bool {
+        if self.known.is_empty() {
+            return false;
+        }
+        let Some(identity) = message.identity() else { return false };
+        match self.known.get_mut(&identity) {
+            Some(1) => self.known.remove(&identity).is_some(),
+            Some(times) => {
+                *times -= 1;
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(super) fn flush(&mut self) -> Result<()> {
+        match &mut self.place {
+            Place::Folder(folder) => folder.flush(),
+            Place::Outbox(outbox) => outbox.flush(),
+        }
+    }
+
+    /// Makes the archive, or waits for the server.
+    pub(super) fn end(&mut self, status: Status) -> Result<()> {
+        let ended = Message::ended(status);
+        match &mut self.place {
+            Place::Folder(folder) => {
+                let Message::Ended { error, .. } = ended else { return Ok(()) };
+                let archive = folder.pack(error)?;
+                tracing::info!("the run can be sent with `comet upload {}`", archive.display());
+                Ok(())
+            }
+            Place::Outbox(outbox) => {
+                outbox.push(&ended)?;
+                outbox.settle().map(drop)
+            }
+        }
+    }
+
+    pub(super) fn delivery(&self) -> Option<Delivery> {
+        match &self.place {
+            Place::Folder(_) => None,
+            Place::Outbox(outbox) => Some(outbox.delivery()),
+        }
+    }
+
+    pub(super) fn position(&mut self) -> Result<u64> {
+        match &mut self.place {
+            Place::Folder(folder) => folder.position(),
+            Place::Outbox(outbox) => outbox.position(),
+        }
+    }
+
+    /// Goes back to a position. False if nothing is known of it here.
+    pub(super) fn rewind(&mut self, to: u64, next_id: u64) -> Result<bool> {
+        self.next_id = next_id;
+        match &mut self.place {
+            Place::Folder(folder) => folder.rewind(to),
+            Place::Outbox(outbox) => {
+                for identity in outbox.rewind(to)?.iter().filter_map(Message::identity) {
+                    *self.known.entry(identity).or_default() += 1;
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    /// Leaves nothing behind that nobody needs.
+    pub(super) fn close(self) -> Result<()> {
+        match self.place {
+            Place::Folder(folder) => folder.close(),
+            Place::Outbox(_) => Ok(()),
+        }
+    }
+}
+
+fn experiment(facts: &Facts) -> Experiment {
+    let now = now_ms();
+    Experiment {
+        offline_id: facts.key.clone(),
+        project_name: Some(facts.project.clone()),
+        workspace: facts.workspace.clone(),
+        start_time: now,
+        stop_time: now,
+        tags: facts.tags.clone(),
+        resume_strategy: if facts.own_key { "get_or_create" } else { "create" }.to_owned(),
+        customer_error_reported: false,
+        customer_error_message: None,
+        user_provided_experiment_key: facts.own_key,
+        comet_start_sourced: false,
+    }
+}

@@ -1,0 +1,106 @@
+//! Where runs go: a server or a folder, and how the server is told who asks.
+
+use std::path::{Path, PathBuf};
+
+use crate::network::address::{Address, decoded};
+use crate::network::http::{Auth, percent};
+use crate::{Error, Result, Secret};
+
+/// What a tracking URI leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    Server(String),
+    Folder(PathBuf),
+}
+
+impl Place {
+    /// # Errors
+    /// [`Error::Missing`] for a store that only MLflow itself can write.
+    pub(super) fn of(address: &Address, logger: &str) -> Result<Self> {
+        if let Some(folder) = local_path(&address.text) {
+            return Ok(Self::Folder(folder));
+        }
+        if address.text.starts_with("http://") || address.text.starts_with("https://") {
+            return Ok(Self::Server(address.text.trim_end_matches('/').to_owned()));
+        }
+        Err(Error::Missing {
+            logger: logger.to_owned(),
+            what: "the address of an MLflow server (`http://...`) or a folder (`file:...`) as its tracking URI",
+            hint: "a database is MLflow's own: start `mlflow server --backend-store-uri sqlite:///mlflow.db` and give its address",
+        })
+    }
+}
+
+/// What `file:` or a plain path leads to; `None` for another scheme.
+pub(super) fn local_path(uri: &str) -> Option<PathBuf> {
+    if let Some(rest) = uri.strip_prefix("file:") {
+        let rest = rest.strip_prefix("//localhost").or_else(|| rest.strip_prefix("//")).unwrap_or(rest);
+        return Some(PathBuf::from(decoded(rest)));
+    }
+    if matches!(uri, "databricks" | "uc" | "databricks-uc") {
+        return None;
+    }
+    // One letter before the colon is a drive of Windows.
+    let scheme = uri
+        .split_once(':')
+        .filter(|(scheme, _)| scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)));
+    (scheme.is_none() && !uri.is_empty()).then(|| PathBuf::from(uri))
+}
+
+/// A `file:` URI of an absolute path.
+pub(super) fn file_uri(path: &Path) -> String {
+    let text = path.to_string_lossy().replace('\\', "/");
+    let escaped = text.split('/').map(percent).collect::<Vec<_>>().join("/");
+    format!("file://{}{escaped}", if escaped.starts_with('/') { "" } else { "/" })
+}
+
+/// Who asks: what was given, else what the address or the environment says, as for MLflow's own client.
+pub(super) fn auth(given: &Auth, address: &Address) -> Auth {
+    if !matches!(given, Auth::None) {
+        return given.clone();
+    }
+    if let Some((user, password)) = &address.login {
+        return Auth::Basic { user: user.clone(), password: password.clone() };
+    }
+    let user = Secret::from_env("MLFLOW_TRACKING_USERNAME");
+    let password = Secret::from_env("MLFLOW_TRACKING_PASSWORD");
+    if let (Some(user), Some(password)) = (user, password) {
+        return Auth::Basic { user, password };
+    }
+    Secret::from_env("MLFLOW_TRACKING_TOKEN").map_or(Auth::None, Auth::Bearer)
+}
+
+/// Whether the environment asks for connections that are not verified.
+pub(super) fn insecure_by_environment() -> bool {
+    std::env::var("MLFLOW_TRACKING_INSECURE_TLS").is_ok_and(|value| matches!(value.trim().to_ascii_lowercase().as_str(), "true" | "1"))
+}
+
+/// The file of authorities that the environment names.
+pub(super) fn authorities_by_environment() -> Option<PathBuf> {
+    std::env::var_os("MLFLOW_TRACKING_SERVER_CERT_PATH").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_and_servers_are_told_apart() {
+        for (uri, path) in [
+            ("file:./mlruns", "./mlruns"),
+            ("file:///a%20b/c", "/a b/c"),
+            ("file://localhost/a", "/a"),
+            ("runs/a:b", "runs/a:b"),
+            ("/abs", "/abs"),
+            ("C:\\runs", "C:\\runs"),
+        ] {
+            assert_eq!(Place::of(&Address::new(uri), "x").unwrap(), Place::Folder(path.into()), "{uri}");
+        }
+        for uri in ["sqlite:///mlflow.db", "postgresql+psycopg2://u:secret@h/db", "databricks", ""] {
+            let error = Place::of(&Address::new(uri), "lightning_logs").unwrap_err();
+            assert!(error.to_string().starts_with("logger `lightning_logs` needs the address of an MLflow server"), "{error}");
+            assert!(error.hint().is_some_and(|hint| hint.contains("mlflow server")));
+        }
+        assert_eq!(file_uri(Path::new("/a b/c")), "file:///a%20b/c");
+    }
+}

@@ -1,0 +1,296 @@
+//! Entries become requests.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::address::local_path;
+use super::entry::{Entry, Number};
+use super::run::{API, Known, Note};
+use crate::network::http::{Client, Content, Expect, percent};
+use crate::network::outbox::{Carrier, Failure};
+
+/// What the server takes in one request.
+const ENTITIES: usize = 1000;
+const PARAMS: usize = 100;
+const TAGS: usize = 100;
+/// The server's limit is a million.
+const BYTES: usize = 900_000;
+
+/// Characters in a tag or parameter that older servers took.
+const OLDER_VALUES: [usize; 3] = [5000, 500, 250];
+
+/// What the sending thread learns of the run, for the logger.
+pub(super) type Learnt = Arc<Mutex<Option<Known>>>;
+
+/// Sends entries to one run of a server.
+pub(super) struct Server {
+    client: Client,
+    note: Note,
+    folder: PathBuf,
+    learnt: Learnt,
+}
+
+impl Server {
+    pub(super) fn new(client: Client, note: Note, folder: PathBuf, learnt: Learnt) -> Self {
+        Self { client, note, folder, learnt }
+    }
+
+    /// Sends as many of the first entries as one request takes.
+    fn batch(&self, run: &str, entries: &[Entry]) -> Result<usize, Failure> {
+        let mut count = fitting(entries);
+        loop {
+            let Some(body) = body(run, &entries[..count], &self.note.sent)? else { return Ok(count) };
+            match self.client.post_text(&format!("{API}/runs/log-batch"), &body) {
+                Ok(answer) => return said(&answer, "log-batch").map(|()| count),
+                // The run was removed.
+                Err(failure) if failure.status() == Some(404) => return Err(failure.of(entries.len())),
+                // One entry is to blame; the others go on.
+                Err(failure) if failure.status().is_some() && count > 1 => count /= 2,
+                Err(failure) if failure.status().is_some() => return self.shortened(run, &entries[0]).ok_or(failure),
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    /// Sends an entry that was refused as older servers take it.
+    fn shortened(&self, run: &str, entry: &Entry) -> Option<usize> {
+        let (Entry::Param { value, .. } | Entry::Tag { value, .. }) = entry else { return None };
+        OLDER_VALUES.into_iter().filter(|limit| value.chars().count() > *limit).find_map(|limit| {
+            let short: String = value.chars().take(limit).collect();
+            let short = match entry.clone() {
+                Entry::Param { key, .. } => Entry::Param { key, value: short },
+                Entry::Tag { key, .. } => Entry::Tag { key, value: short },
+                other => other,
+            };
+            let body = body(run, &[short], &BTreeMap::new()).ok()??;
+            self.client.post_text(&format!("{API}/runs/log-batch"), &body).ok().map(|_| 1)
+        })
+    }
+
+    fn upload(&self, run: &Known, to: &str, from: &Path) -> Result<usize, Failure> {
+        let uri = run.artifact_uri.trim_end_matches('/');
+        let escaped = escaped(to);
+        let address = if let Some(path) = uri.strip_prefix("mlflow-artifacts:") {
+            // The place of a server of artifacts of its own may be named.
+            let (server, path) = match path.strip_prefix("//") {
+                Some(rest) => rest.split_once('/').map_or((Some(rest), ""), |(host, path)| (Some(host), path)),
+                None => (None, path.trim_start_matches('/')),
+            };
+            let scheme = self.client.base().split_once(':').map_or("http", |(scheme, _)| scheme);
+            let own = self.client.base().split_once("://").map(|(_, host)| host.split('/').next().unwrap_or(host));
+            let base = server.filter(|server| !server.is_empty() && Some(*server) != own).map(|server| format!("{scheme}://{server}/"));
+            format!("{}api/2.0/mlflow-artifacts/artifacts/{}/{escaped}", base.unwrap_or_default(), self::escaped(path))
+        } else if let Some(path) = uri.strip_prefix(self.client.base()).filter(|path| path.starts_with('/')) {
+            format!("{}/{escaped}", path.trim_start_matches('/'))
+        } else if uri.starts_with("http://") || uri.starts_with("https://") {
+            format!("{uri}/{escaped}")
+        } else if let Some(folder) = local_path(uri) {
+            return copy(from, &folder.join(to)).map(|()| 1).map_err(|error| Failure::refused(error.to_string()));
+        } else {
+            let scheme = uri.split(':').next().unwrap_or(uri);
+            return Err(Failure::refused(format!(
+                "artifacts of this run go to `{scheme}:` directly; start the server with `--artifacts-destination` to send them through it"
+            )));
+        };
+        let content = Content::File { path: from, content_type: content_type(to) };
+        // Its own server speaks as MLflow does, any other place only has a status.
+        let expect = if address.starts_with("http") { Expect::Stored } else { Expect::Kept };
+        self.client.send("PUT", &address, &[], content, expect).map(|_| 1)
+    }
+}
+
+impl Carrier<Entry> for Server {
+    fn deliver(&mut self, entries: &[Entry]) -> Result<usize, Failure> {
+        // Until the run is there nothing is given up: whatever is wrong, somebody may set it right.
+        let run = self.note.ensure(&self.client, &self.folder).map_err(|failure| match failure.status() {
+            Some(404) if self.note.known.is_some() => failure.of(entries.len()),
+            _ => unrefused(failure),
+        })?;
+        self.learnt.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| run.clone());
+        match &entries[0] {
+            Entry::File { to, from, .. } => self.upload(&run, to, from),
+            Entry::Status { status, end } => {
+                let mut body = json!({"run_id": run.run_id, "status": status});
+                if let Some(end) = end {
+                    body["end_time"] = (*end).into();
+                }
+                let answer = self.client.post_json(&format!("{API}/runs/update"), &body)?;
+                if answer["run_info"].is_object() {
+                    Ok(1)
+                } else {
+                    Err(Failure::retry("runs/update: the answer has no `run_info`; is this an MLflow server?"))
+                }
+            }
+            Entry::Metrics { .. } | Entry::Param { .. } | Entry::Tag { .. } => self.batch(&run.run_id, entries),
+        }
+    }
+}
+
+/// What an answer with a status of success says of itself.
+fn said(answer: &Value, what: &str) -> Result<(), Failure> {
+    match answer.get("error_code") {
+        Some(code) => Err(Failure::retry(format!("{what}: {code}: {}", answer["message"]))),
+        None => Ok(()),
+    }
+}
+
+fn unrefused(failure: Failure) -> Failure {
+    match failure {
+        Failure::Refused { reason, .. } => Failure::retry(reason),
+        retry @ Failure::Retry { .. } => retry,
+    }
+}
+
+/// How many of the first entries fit in one request.
+fn fitting(entries: &[Entry]) -> usize {
+    let (mut entities, mut params, mut tags, mut bytes) = (0, Vec::new(), 0, 0);
+    for (at, entry) in entries.iter().enumerate() {
+        match entry {
+            Entry::Metrics { values, .. } => {
+                entities += values.len();
+                // Numbers, time and what stands around them.
+                bytes += values.iter().map(|(key, _)| key.len() + 130).sum::<usize>();
+            }
+            Entry::Param { key, value } => {
+                // The server wants each name once in a request.
+                if params.contains(&key) {
+                    return at;
+                }
+                entities += 1;
+                params.push(key);
+                bytes += escaped_length(key) + escaped_length(value) + 40;
+            }
+            Entry::Tag { key, value } => {
+                (entities, tags) = (entities + 1, tags + 1);
+                bytes += escaped_length(key) + escaped_length(value) + 40;
+            }
+            Entry::File { .. } | Entry::Status { .. } => return at,
+        }
+        if at > 0 && (entities > ENTITIES || params.len() > PARAMS || tags > TAGS || bytes > BYTES) {
+            return at;
+        }
+    }
+    entries.len()
+}
+
+/// The length of a text in JSON, at most.
+fn escaped_length(text: &str) -> usize {
+    text.bytes()
+        .map(|byte| {
+            if byte < b' ' {
+                6
+            } else if matches!(byte, b'"' | b'\\') {
+                2
+            } else {
+                1
+            }
+        })
+        .sum()
+}
+
+/// A request of `log-batch`. It is written as it stands: a tree of values would cost more than all else that is done for it.
+#[derive(Serialize)]
+struct Batch<'a> {
+    run_id: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    metrics: Vec<Metric<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    params: Vec<Pair<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<Pair<'a>>,
+}
+
+#[derive(Serialize)]
+struct Metric<'a> {
+    key: &'a str,
+    value: Number,
+    timestamp: u64,
+    step: u64,
+}
+
+#[derive(Serialize)]
+struct Pair<'a> {
+    key: &'a str,
+    value: &'a str,
+}
+
+/// `None` if the server has it all.
+fn body(run_id: &str, entries: &[Entry], sent: &BTreeMap<String, u64>) -> Result<Option<String>, Failure> {
+    let mut batch = Batch { run_id, metrics: Vec::new(), params: Vec::new(), tags: Vec::new() };
+    for entry in entries {
+        match entry {
+            Entry::Metrics { step, time, values } => {
+                // All values without a step have step 0, so that it tells nothing.
+                let is_new = |key: &String| sent.is_empty() || *step == 0 || sent.get(key).is_none_or(|sent| step > sent);
+                let new = values.iter().filter(|(key, _)| is_new(key));
+                batch.metrics.extend(new.map(|(key, value)| Metric { key, value: *value, timestamp: *time, step: *step }));
+            }
+            Entry::Param { key, value } => batch.params.push(Pair { key, value }),
+            Entry::Tag { key, value } => batch.tags.push(Pair { key, value }),
+            Entry::File { .. } | Entry::Status { .. } => {}
+        }
+    }
+    if batch.metrics.is_empty() && batch.params.is_empty() && batch.tags.is_empty() {
+        return Ok(None);
+    }
+    serde_json::to_string(&batch).map(Some).map_err(|error| Failure::refused(error.to_string()))
+}
+
+fn escaped(path: &str) -> String {
+    path.split('/').map(percent).collect::<Vec<_>>().join("/")
+}
+
+/// Copies a file into a folder of artifacts; a reader sees all of it or nothing.
+pub(super) fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    if let Some(folder) = to.parent() {
+        fs_err::create_dir_all(folder)?;
+    }
+    let mut source = fs_err::File::open(from)?;
+    let mut target = crate::append::Replacement::new(to)?;
+    std::io::copy(&mut source, &mut target)?;
+    target.commit().map(drop)
+}
+
+/// What a name tells of a file's content.
+fn content_type(name: &str) -> &'static str {
+    match name.rsplit('.').next().unwrap_or_default() {
+        "png" => "image/png",
+        "svg" => "image/svg+xml",
+        "wav" => "audio/wav",
+        "json" => "application/json",
+        "md" | "txt" | "yaml" => "text/plain; charset=utf-8",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn param(number: usize, length: usize) -> Entry {
+        Entry::Param { key: format!("p{number}"), value: "x".repeat(length) }
+    }
+
+    #[test]
+    fn a_request_keeps_within_every_limit() {
+        let metrics = |count: usize| Entry::Metrics { step: 0, time: 0, values: vec![("a".repeat(200), Number(0.1)); count] };
+        let tag = Entry::Tag { key: "t".to_owned(), value: String::new() };
+        let status = Entry::Status { status: super::super::entry::RunStatus::Finished, end: None };
+        for (entries, expected) in [
+            (vec![metrics(500), metrics(500), metrics(1)], 2),
+            (vec![metrics(950), param(0, 1), metrics(50)], 2),
+            ((0..150).map(|number| param(number, 1)).collect(), 100),
+            (vec![tag; 150], 100),
+            ((0..80).map(|number| param(number, 24_000)).collect(), 37),
+            (vec![param(0, 1), param(1, 1), param(0, 2)], 2),
+            (vec![metrics(1), status, metrics(1)], 1),
+        ] {
+            assert_eq!(fitting(&entries), expected);
+            assert!(body("run", &entries[..expected], &BTreeMap::new()).unwrap().unwrap().len() < 1_000_000);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Records that a tracking server did not get during their run.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{SPOOLING, spools};
+use crate::network::outbox::{Route, damaged, waiting};
+use crate::{Delivery, Error, Result};
+
+/// Records of a run that wait on the disk for a tracking server, wherever their process has gone: what `stormfire sync`
+/// sends.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use stormfire_loggers::SpooledRun;
+///
+/// for run in SpooledRun::find("runs")? {
+///     println!("{} of {}: {}", run.name(), run.tracker(), run.deliver(Duration::from_secs(30))?);
+/// }
+/// # Ok::<(), stormfire_loggers::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct SpooledRun {
+    tracker: &'static str,
+    folder: PathBuf,
+    name: String,
+    server: String,
+    records: u64,
+    damaged: u64,
+}
+
+impl SpooledRun {
+    /// All runs of which records wait, or damaged lines are kept, in a folder or below it, in the order of their paths. Links are not followed, nor is
+    /// looked into hidden folders but `.stormfire`, in which loggers spool.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder, or a spool, cannot be read.
+    pub fn find(folder: impl AsRef<Path>) -> Result<Vec<Self>> {
+        let folder = folder.as_ref();
+        fs_err::read_dir(folder)?;
+        let mut found = Vec::new();
+        let mut folders = vec![folder.to_owned()];
+        while let Some(folder) = folders.pop() {
+            if let Some(tracker) = tracker_of(&folder)? {
+                found.extend(Self::look(tracker, folder)?);
+                continue;
+            }
+            // What may not be read below is somebody else's.
+            for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+                let name = entry.file_name();
+                let is_hidden = name.to_string_lossy().starts_with('.') && name != HOME;
+                if !is_hidden && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    folders.push(entry.path());
+                }
+            }
+        }
+        found.sort_by(|left, right| left.folder.cmp(&right.folder));
+        Ok(found)
+    }
+
+    fn look(tracker: &'static str, folder: PathBuf) -> Result<Option<Self>> {
+        let spools = spools(tracker);
+        let records = match spools {
+            Some(spools) => (spools.waiting)(&folder)?,
+            None => waiting(&folder)?.0,
+        };
+        let damaged = damaged(&folder);
+        // What cannot be told here is an error of the delivery.
+        let told = spools.and_then(|spools| (spools.tell)(&folder).ok());
+        let unknown = || (folder.file_name().unwrap_or_default().to_string_lossy().into_owned(), "an unknown server".to_owned());
+        let (name, server) = told.unwrap_or_else(unknown);
+        Ok((records + damaged > 0).then_some(Self { tracker, folder, name, server, records, damaged }))
+    }
+
+    /// The tracker: `comet`, `mlflow`, `trackio` or `wandb`.
+    pub fn tracker(&self) -> &'static str {
+        self.tracker
+    }
+
+    /// The run, behind its project or experiment.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The address of the server.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// The folder of the spool.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// How many records wait.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// How many lines were found that are no records any more. They are kept in the file `damaged.jsonl` of the folder, until
+    /// somebody removes it.
+    pub fn damaged(&self) -> u64 {
+        self.damaged
+    }
+
+    /// Sends the records in their order, as the logger would have, with the key or token that the environment holds. Gives up
+    /// when nothing was delivered for so long. The spool is removed when it is empty, unless a checkpoint of the run was saved:
+    /// the run may be continued from it.
+    ///
+    /// # Errors
+    /// [`Error::Undelivered`] if something is left, was refused or is damaged; [`Error::RunInUse`] while the process of the run lives,
+    /// which sends them itself; [`Error::Missing`] if the environment lacks the key or login that the run had.
+    pub fn deliver(&self, patience: Duration) -> Result<Delivery> {
+        let missing = || Error::Missing {
+            logger: self.tracker.to_owned(),
+            what: "a program that was built with its cargo feature",
+            hint: "build `stormfire` with the feature of the tracker's name, or with `all-loggers`",
+        };
+        (spools(self.tracker).ok_or_else(missing)?.deliver)(&self.folder, patience)
+    }
+}
+
+/// The folder that loggers spool in, below their `save_dir`.
+const HOME: &str = ".stormfire";
+
+/// What can be done with the spools of one tracker.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spools {
+    /// How many records wait.
+    waiting: fn(&Path) -> Result<u64>,
+    /// The run and the server.
+    tell: fn(&Path) -> Result<(String, String)>,
+    deliver: fn(&Path, Duration) -> Result<Delivery>,
+}
+
+impl Spools {
+    pub(super) fn of<T: Route>() -> Self {
+        Self {
+            waiting: T::waiting,
+            tell: |folder| T::load(folder).map(|route| (route.run(), route.server())),
+            deliver: |folder, patience| T::load(folder)?.deliver(folder, patience),
+        }
+    }
+}
+
+/// The tracker that a folder is a spool of, `.stormfire/TRACKER/RUN`.
+fn tracker_of(folder: &Path) -> Result<Option<&'static str>> {
+    let folder = std::path::absolute(folder)?;
+    let mut parents = folder.ancestors().skip(1).map(|parent| parent.file_name().unwrap_or_default());
+    let name = parents.next().and_then(|name| SPOOLING.into_iter().find(|known| name == *known));
+    Ok(name.filter(|_| parents.next().is_some_and(|name| name == HOME)))
+}
