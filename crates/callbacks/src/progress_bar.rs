@@ -157,8 +157,8 @@ impl ProgressBar {
         // Without a number of epochs, the length of the last epoch is the number of remaining steps.
         let left = match (limits.max_epochs, limits.max_steps) {
             (None, Some(max)) => {
-                let (steps, window) = (max.saturating_sub(ctx.global_step()), &ctx.run().window);
-                let whole = |steps: u64| steps.saturating_mul(ctx.run().accumulate_grad_batches as u64);
+                let (steps, window) = (max.saturating_sub(ctx.global_step()), &ctx.run().place.window);
+                let whole = |steps: u64| steps.saturating_mul(ctx.run().place.accumulate_grad_batches as u64);
                 // A fit that resumes inside a window has already done some of its batches.
                 let batches = match steps.checked_sub(1) {
                     Some(others) if window.batches > 0 => whole(others).saturating_add((window.size - window.batches) as u64),

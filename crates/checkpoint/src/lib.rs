@@ -62,6 +62,7 @@ pub mod param_paths;
 #[cfg(feature = "pytorch")]
 pub mod pytorch;
 pub mod restore;
+mod saved;
 pub mod scalars;
 pub mod snapshot;
 pub mod weights_error;
@@ -71,9 +72,13 @@ pub use param_paths::ParamPaths;
 #[cfg(feature = "pytorch")]
 pub use pytorch::{ImportOptions, import_pytorch, import_tensors};
 pub use restore::{LoadOptions, LoadReport, WeightLayout, restore};
+pub use saved::Saved;
 pub use snapshot::Snapshot;
 pub use weights_error::WeightsError;
 pub use weights_file::WeightsFile;
+
+/// What stands before the path of a parameter in the name of its value that was in force beside the one that is trained.
+pub const IN_FORCE: &str = "in_force/";
 
 /// Tensors on the host by name: a parameter's path, or a name with a slash for anything else.
 pub type NamedTensors = Vec<(String, burn::tensor::TensorData)>;

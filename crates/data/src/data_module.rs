@@ -1,4 +1,5 @@
 use serde_json::Value;
+use stormfire_checkpoint::Saved;
 
 use crate::{Error, Loader, Loaders, Result, Stage};
 
@@ -84,18 +85,18 @@ pub trait DataModule {
         Ok(Loaders::none())
     }
 
-    /// Returns the state that a checkpoint of a fit saves. The default is `null`: no state.
+    /// Returns the state that a checkpoint of a fit saves: plain values, and tensors by name. The default is no state.
     ///
     /// It is called between two batches, right before a checkpoint is taken. Workers may be some batches ahead at that
     /// moment. JSON cannot represent infinity and NaN: if the state may contain them, use `stormfire::state::save` and
     /// `load`.
-    fn state(&self) -> Result<Value> {
-        Ok(Value::Null)
+    fn state(&self) -> Result<Saved> {
+        Ok(Saved::default())
     }
 
     /// Restores what [`state`](Self::state) returned when a fit resumes. Called after `setup` and before the loaders
     /// are requested. The default ignores it.
-    fn load_state(&mut self, state: Value) -> Result<()> {
+    fn load_state(&mut self, state: Saved) -> Result<()> {
         let _ = state;
         Ok(())
     }
@@ -202,11 +203,11 @@ macro_rules! forward {
                 (**self).predict_dataloader()
             }
 
-            fn state(&self) -> Result<Value> {
+            fn state(&self) -> Result<Saved> {
                 (**self).state()
             }
 
-            fn load_state(&mut self, state: Value) -> Result<()> {
+            fn load_state(&mut self, state: Saved) -> Result<()> {
                 (**self).load_state(state)
             }
 
