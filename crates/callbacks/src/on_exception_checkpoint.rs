@@ -173,6 +173,16 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_another_run_has_written_meanwhile_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let other = folder.path().join("on_exception.ckpt");
+        let (mut bench, mut callback) = begin(folder.path());
+        std::fs::write(&other, "another run").unwrap();
+        assert_eq!(fail(&mut bench, &mut callback), ["on_exception-v1.ckpt"]);
+        assert_eq!(callback.ckpt_path(), Some(folder.path().join("on_exception-v1.ckpt").as_path()));
+    }
+
+    #[test]
     fn it_keeps_still_where_it_should() {
         let folder = tempfile::tempdir().unwrap();
         let (mut bench, mut callback) = (Bench::new(), OnExceptionCheckpoint::new(folder.path()));

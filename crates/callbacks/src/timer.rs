@@ -361,6 +361,16 @@ mod tests {
     }
 
     #[test]
+    fn a_fit_that_fails_before_it_goes_on_leaves_nothing_for_the_next() {
+        let (mut bench, mut timer) = (Bench::new(), Timer::new("1 hour"));
+        bench.setup(&mut timer).unwrap();
+        load(&mut timer, spent(RunningStage::Train, 3_723.0));
+        bench.fire(&mut timer, Event::Exception { error: &Error::other("another callback refuses its state") }).unwrap();
+        bench.start(&mut timer).unwrap();
+        assert_eq!(bench.stopped(), None);
+    }
+
+    #[test]
     fn a_longer_limit_takes_back_the_stop_of_the_old_one() {
         let go_on = |mut second: Timer| {
             let (mut bench, mut first) = (Bench::new(), Timer::new("1 hour"));

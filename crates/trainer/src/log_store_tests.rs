@@ -6,6 +6,10 @@ use stormfire_module::{Hook, log, log::capture, moment::Moment, read::device_rea
 use super::*;
 use crate::log_state::{LogState, Pending};
 
+#[cfg(test)]
+#[path = "log_store/window_tests.rs"]
+mod windows;
+
 const ONE: BatchInfo = BatchInfo { items: Some(1), num_dataloaders: 1 };
 const TWO_LOADERS: BatchInfo = BatchInfo { items: Some(1), num_dataloaders: 2 };
 
@@ -266,56 +270,6 @@ fn the_value_that_came_last_counts_whoever_looked() {
         store.insert("x", 5.0);
         assert_eq!(known(&mut store), named(&[("x", 5.0), ("y", 3.0)]));
     }
-}
-
-#[test]
-fn a_window_that_is_left_out_is_in_no_mean() {
-    let mut store = LogStore::new(Keeps::All, true);
-    let batch = |store: &mut LogStore, value: f64, closes, is_skipped| {
-        train(store, || {
-            log("mean", value).on_epoch(true);
-            log("sum", value).on_step(false).on_epoch(true).reduce_fx(log::ReduceFx::Sum);
-            log("max", value).on_step(false).on_epoch(true).reduce_fx(log::ReduceFx::Max);
-            log("metric", stormfire_module::metric::Mean::new(value, 1.0)).on_step(false).on_epoch(true);
-            let largest = log::ReduceFx::Custom { name: "largest", reduce: |all| all.max() };
-            log("custom", value).on_step(false).on_epoch(true).reduce_fx(largest);
-        });
-        store.end_batch(closes, is_skipped).unwrap();
-    };
-    let epoch = |store: &mut LogStore, at: Option<usize>| {
-        let batches =
-            [(1.0, false, false), (3.0, true, false), (9.0, false, false), (f64::NAN, true, true), (4.0, true, false), (0.0, false, false)];
-        for (index, (value, closes, is_skipped)) in batches.into_iter().enumerate() {
-            if at == Some(index) {
-                *store = revived_into(store, LogStore::new(Keeps::All, true));
-            }
-            batch(store, value, closes, is_skipped);
-        }
-        // A step shows what it has.
-        assert_eq!(store.metric("mean").unwrap().to_bits(), 0.0_f64.to_bits());
-        store.reach_epoch_end(Loop::Train).unwrap();
-        {
-            let _scope = scope::enter(Hook::TrainEpochEnd, Moment::default());
-            store.log_skipped_batches();
-        }
-        let mut records = Vec::new();
-        log::take_records(&mut records).unwrap();
-        store.record(Loop::Train, &mut records, ONE).unwrap();
-        store.end_epoch(Loop::Train).unwrap().merged()
-    };
-    let right = [("mean_epoch", 2.0), ("sum", 8.0), ("max", 4.0), ("metric", 2.0), ("custom", 4.0), ("skipped_batches", 2.0)];
-    for at in [None, Some(0), Some(1), Some(2), Some(3), Some(4), Some(5)] {
-        assert_eq!(epoch(&mut store, at), right.into(), "checkpoint before batch {at:?}");
-    }
-    // An epoch in which all went well says so, once there was another one.
-    batch(&mut store, 1.0, true, false);
-    store.reach_epoch_end(Loop::Train).unwrap();
-    let _scope = scope::enter(Hook::TrainEpochEnd, Moment::default());
-    store.log_skipped_batches();
-    let mut records = Vec::new();
-    log::take_records(&mut records).unwrap();
-    store.record(Loop::Train, &mut records, ONE).unwrap();
-    assert_eq!(store.metric("skipped_batches").unwrap().to_bits(), 0.0_f64.to_bits());
 }
 
 #[test]

@@ -3,12 +3,13 @@
 mod evaluations;
 mod failure;
 mod further;
+mod queue_again;
 
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use stormfire_callbacks::Printer;
-use stormfire_data::{DataModule, Loader, Stage};
+use stormfire_data::{DataModule, Loader, Loaders, Stage};
 use stormfire_loggers::{Background, DEFAULT_NAME, Loggers, Status};
 use stormfire_module::{
     Callback, Error, Event, Every, Hook, LightningModule, Result, live_run, moment::Progress, requests::SaveRequest, run::Limits, scope,
@@ -159,7 +160,9 @@ impl<M: LightningModule> Session<M> {
         self.training = training;
         let stop = match outcome {
             Ok(stop) => {
-                self.requeue.forget();
+                if !scope::is_inside_another_run() {
+                    self.requeue.forget();
+                }
                 stop
             }
             Err(error) => self.interrupted.filter(|_| matches!(error, Error::Interrupted { .. })).map(Stop::Interrupted).ok_or(error)?,
@@ -208,20 +211,24 @@ impl<M: LightningModule> Session<M> {
         }
         // A fit that could not go on has nothing to say in the logs of the run that it was to continue.
         let waiting = (outcome.is_err() && engine.logs_wait).then(|| std::mem::take(&mut engine.run.loggers));
+        // A run inside a hook was ended, or refused, by the signal that ends this one: there is no boundary here.
+        let by_inner = matches!(&outcome, Err(Error::InHook { source, .. }) if matches!(**source, Error::Interrupted { .. }));
+        let by_signal = (by_inner && engine.signal().is_some()) || matches!(outcome, Err(Error::Interrupted { .. }));
+        // The job begins with the outermost of its runs.
+        let requeues = by_signal && engine.asks_for_requeue() && !scope::is_inside_another_run();
+        let requeue = (requeues && stage == Stage::Fit).then(|| SaveRequest { path: self.requeue.checkpoint(), ..SaveRequest::default() });
         if let Err(error) = &outcome {
-            failure::on_exception(engine, module, data, training, error);
+            // The state of the last boundary, if it is kept.
+            let of_boundary = requeue.clone().filter(|_| by_inner);
+            failure::on_exception(engine, module, data, training, error, of_boundary);
         }
-        let requeues = matches!(outcome, Err(Error::Interrupted { .. })) && engine.asks_for_requeue();
-        if requeues && stage == Stage::Fit {
-            let request = SaveRequest { path: self.requeue.checkpoint(), ..SaveRequest::default() };
+        if let Some(request) = requeue.filter(|_| !by_inner) {
             engine.run.place.requests.saves.push(request);
             let saved = guard(|| checkpoint::write_requested(engine, module, training)).and_then(|()| guard(|| checkpoint::settle(engine)));
             if let Err(error) = saved {
                 outcome = Err(error);
             }
         }
-        // A run inside a hook was ended, or refused, by the signal that ends this one. There is no boundary to queue it again from.
-        let by_inner = matches!(&outcome, Err(Error::InHook { source, .. }) if matches!(**source, Error::Interrupted { .. }));
         if let Some(signal) = engine.signal().filter(|_| by_inner) {
             outcome = Err(signal.into());
         }
@@ -251,14 +258,14 @@ impl<M: LightningModule> Session<M> {
         if let Some(report) = engine.profiler.report(&stage.to_string().to_uppercase()) {
             print("Profile", &report);
         }
+        self.interrupted = engine.signals.take().and_then(|signals| signals.received());
         if requeues
             && engine.communicator.is_global_zero()
             && matches!(outcome, Err(Error::Interrupted { .. }))
-            && let Err(error) = self.requeue.submit(stage)
+            && let Err(error) = self.queue_again(stage, by_inner)
         {
             outcome = Err(error);
         }
-        self.interrupted = engine.signals.take().and_then(|signals| signals.received());
         outcome
     }
 }
@@ -337,7 +344,7 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     let run_seed = config.seed.or(resume.and_then(|resume| resume.manifest().seed)).or(engine.seed);
     if let Some(seed) = run_seed {
         train = train.with_run_seed(seed);
-        val = val.iter().enumerate().map(|(index, loader)| loader.with_run_seed(mix(seed, index as u64))).collect();
+        val = with_run_seed(&val, seed);
     }
     let option = |own| if config.overfit_batches.is_none() { own } else { "overfit_batches" };
     let train_batches = limit_of(&train, config.limit_train_batches, option("limit_train_batches"), Hook::TrainDataloader)?;
@@ -363,6 +370,11 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     engine.run.validates_every_epoch =
         matches!(config.val_check_interval, Every::Epochs(1)) || config.val_check_interval == Every::Fraction(1.0);
     Ok((train, Evaluated::new(val, val_batches)))
+}
+
+/// Loaders of an evaluation in a run of this seed; each draws its own numbers.
+fn with_run_seed<B: Send + 'static>(loaders: &Loaders<B>, seed: u64) -> Loaders<B> {
+    loaders.iter().enumerate().map(|(index, loader)| loader.with_run_seed(mix(seed, index as u64))).collect()
 }
 
 /// A table that cannot be shown (a closed pipe, say) is no reason to fail.

@@ -11,7 +11,9 @@ use std::{
 use burn::tensor::Device;
 use stormfire_data::DataModule;
 use stormfire_loggers::{Logger, Loggers, Metrics};
-use stormfire_module::{Callback, Error, LightningModule, PredictModule, Result, moment::Progress, outer_run::OuterRun, text::Misread};
+use stormfire_module::{
+    Callback, Error, LightningModule, PredictModule, Result, moment::Progress, outer_run::OuterRun, scope, text::Misread,
+};
 
 pub use text_options::DeviceChoice;
 
@@ -234,7 +236,9 @@ impl<M: LightningModule> Trainer<M> {
     pub fn fit<D: DataModule<Batch = M::Batch>>(&mut self, module: M, data: D) -> Result<Fit<M>> {
         let _outer = inside_another_run()?;
         let asked = self.ckpt_path.take();
-        self.ckpt_path = Requeue::of_this_process(&self.config).saved()?.map(CkptPath::Path).or(asked);
+        // A job begins with the outermost of its runs.
+        let saved = if scope::is_inside_another_run() { None } else { Requeue::of_this_process(&self.config).saved()? };
+        self.ckpt_path = saved.map(CkptPath::Path).or(asked);
         let mut resume = self.checkpoint()?;
         let is_further = self.session.is_some();
         let session = self.session(resume.as_mut())?;

@@ -204,3 +204,17 @@ fn the_newest_look_gives_the_reason_while_min_epochs_lets_training_go_on() {
     bench.epoch(&mut callback).unwrap();
     assert_eq!(bench.stopped().as_deref(), Some("enough"));
 }
+
+#[test]
+fn a_fit_that_fails_before_it_goes_on_leaves_nothing_for_the_next() {
+    let mut stopped = EarlyStopping::new("loss").patience(1);
+    assert_eq!(run(&mut stopped, &[0.5, 1.0]).0, 2);
+    let (mut bench, mut callback) = (Bench::new(), EarlyStopping::new("loss").patience(1));
+    bench.setup(&mut callback).unwrap();
+    let state = Callback::<crate::testing::Line>::state(&stopped).unwrap();
+    Callback::<crate::testing::Line>::load_state(&mut callback, state).unwrap();
+    bench.fire(&mut callback, stormfire_module::Event::Exception { error: &Error::other("another callback refuses its state") }).unwrap();
+    // Another fit, of which nothing is known.
+    assert_eq!(run(&mut callback, &[9.0, 8.0]), (2, None));
+    assert_eq!(callback.best_score(), Some(8.0));
+}

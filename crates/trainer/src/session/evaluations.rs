@@ -4,12 +4,13 @@ use stormfire_data::{DataModule, Loaders, Stage};
 use stormfire_loggers::Metrics;
 use stormfire_module::{Hook, LightningModule, PredictModule, Result, RunningStage, live_run, moment::Progress};
 
-use super::{Session, begin, of_data, print};
+use super::{Session, begin, of_data, print, with_run_seed};
 use crate::{
+    engine::Engine,
     evaluate::{Evaluated, Evaluation, evaluate},
     predict::predict,
     results_table::results_table,
-    setup::{choose_device, limits_of, place},
+    setup::{choose_device, draw_seed, limits_of, place},
     training::Training,
 };
 
@@ -45,6 +46,7 @@ impl<M: LightningModule> Session<M> {
                 Evaluation::Test => data.test_dataloader(),
             })?;
             require(&loaders, stage)?;
+            let loaders = seeded(engine, &loaders)?;
             let limits = limits_of(&loaders, limit, option, hook)?;
             match what {
                 Evaluation::Validation => engine.run.limits.val_batches.clone_from(&limits),
@@ -87,6 +89,7 @@ impl<M: LightningModule> Session<M> {
             engine.run.place.logger_step = engine.run.place.progress.global_step;
             let loaders = of_data(engine, Hook::PredictDataloader, || data.predict_dataloader())?;
             require(&loaders, Stage::Predict)?;
+            let loaders = seeded(engine, &loaders)?;
             let limits = limits_of(&loaders, engine.config.limit_predict_batches, "limit_predict_batches", Hook::PredictDataloader)?;
             engine.run.limits.predict_batches.clone_from(&limits);
             engine.begin_logs()?;
@@ -113,6 +116,16 @@ impl<M: LightningModule> Session<M> {
         self.engine.device = choose_device(self.device.as_ref(), &self.engine.config, module)?;
         Ok(place(module.clone(), &self.engine.device, None).valid())
     }
+}
+
+/// What batches draw follows from the seed of this Trainer, as in a fit: the one that was given, that of the newest fit, or one
+/// that is drawn now.
+fn seeded<M: LightningModule>(engine: &mut Engine<M>, loaders: &Loaders<M::Batch>) -> Result<Loaders<M::Batch>> {
+    let seed = match engine.seed {
+        Some(seed) => seed,
+        None => *engine.seed.insert(draw_seed(&engine.device)?),
+    };
+    Ok(with_run_seed(loaders, seed))
 }
 
 fn require<B: Send + 'static>(loaders: &Loaders<B>, stage: Stage) -> Result<()> {

@@ -7,12 +7,14 @@ use stormfire_module::{Error, Event, LightningModule, log, requests::SaveRequest
 
 use crate::{checkpoint, engine::Engine, guard::guard, run_id::owner_of, training::Training};
 
+/// `of_boundary`: where the state of the last boundary is to be saved, too, if it is kept.
 pub(super) fn on_exception<M: LightningModule, D: DataModule>(
     engine: &mut Engine<M>,
     module: &mut M,
     data: &mut D,
     training: &Training,
     error: &Error,
+    of_boundary: Option<SaveRequest>,
 ) {
     // What the code that failed has logged belongs to nothing that comes now.
     log::discard();
@@ -38,6 +40,9 @@ pub(super) fn on_exception<M: LightningModule, D: DataModule>(
         for request in engine.run.place.requests.saves.drain(..) {
             tracing::warn!("`{}` is not written: the parameters are not finite", request.path.display());
         }
+    }
+    if engine.kept.is_some() {
+        engine.run.place.requests.saves.extend(of_boundary);
     }
     let saved = guard(|| checkpoint::write_kept(engine, module, training));
     let heard = guard(|| {
