@@ -329,9 +329,11 @@ impl EarlyStopping {
             ("divergence_threshold", self.divergence_threshold),
         ];
         match numbers.iter().find(|(_, value)| value.is_some_and(f64::is_nan)) {
-            Some((name, _)) => {
-                Err(Error::config(format!("EarlyStopping::{name}"), "NaN cannot be compared with a metric", "leave it out, or give a number"))
-            }
+            Some((name, _)) => Err(Error::config(
+                format!("EarlyStopping::{name}"),
+                "NaN cannot be compared with a metric",
+                "leave it out, or give a number",
+            )),
             None => Ok(()),
         }
     }

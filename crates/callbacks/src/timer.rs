@@ -200,9 +200,7 @@ impl<M: LightningModule> Callback<M> for Timer {
         }
         self.misread.check()?;
         match self.limit {
-            Some(limit) if limit.0.is_zero() => {
-                Err(Error::config("Timer", "the limit is zero", "leave it out, or give a longer one"))
-            }
+            Some(limit) if limit.0.is_zero() => Err(Error::config("Timer", "the limit is zero", "leave it out, or give a longer one")),
             _ => Ok(()),
         }
     }

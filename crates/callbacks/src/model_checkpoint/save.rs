@@ -76,7 +76,10 @@ impl ModelCheckpoint {
                 Err(Error::MetricMissing { name, available }) if missing != Missing::Fail => {
                     self.state.deferred = missing == Missing::Defer;
                     if missing == Missing::Warn {
-                        tracing::warn!(?available, "no checkpoint of this epoch: metric `{name}` is not available before the first validation");
+                        tracing::warn!(
+                            ?available,
+                            "no checkpoint of this epoch: metric `{name}` is not available before the first validation"
+                        );
                     }
                 }
                 Err(error) => return Err(error),
