@@ -12,7 +12,7 @@ use burn::tensor::Device;
 use stormfire_data::DataModule;
 use stormfire_loggers::{Logger, Loggers, Metrics};
 use stormfire_module::{
-    Callback, Error, LightningModule, PredictModule, Result, moment::Progress, outer_run::OuterRun, scope, text::Misread,
+    Callback, Error, LightningModule, PredictModule, Result, RunningStage, moment::Progress, outer_run::OuterRun, scope, text::Misread,
 };
 
 pub use text_options::DeviceChoice;
@@ -20,7 +20,6 @@ pub use text_options::DeviceChoice;
 use crate::{
     checkpoint::{CkptPath, Places, Resume},
     config::{Limit, TrainerConfig},
-    evaluate::Evaluation,
     session::Session,
     setup::folders_of_runs,
     signals::check_not_interrupted,
@@ -256,7 +255,7 @@ impl<M: LightningModule> Trainer<M> {
     pub fn validate<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, data: D) -> Result<Vec<Metrics>> {
         let _outer = inside_another_run()?;
         let (module, at) = self.with_weights(module)?;
-        self.session(None)?.evaluate(&module, data, Evaluation::Validation, at)
+        self.session(None)?.evaluate(&module, data, RunningStage::Validate, at)
     }
 
     /// Tests a module; one list of metrics for each loader, also printed as a table. With `limit_test_batches(0)` as
@@ -267,7 +266,7 @@ impl<M: LightningModule> Trainer<M> {
     pub fn test<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, data: D) -> Result<Vec<Metrics>> {
         let _outer = inside_another_run()?;
         let (module, at) = self.with_weights(module)?;
-        self.session(None)?.evaluate(&module, data, Evaluation::Test, at)
+        self.session(None)?.evaluate(&module, data, RunningStage::Test, at)
     }
 
     /// Predicts every batch of every loader. With `limit_predict_batches(0)` as [`validate`](Self::validate) with 0.
