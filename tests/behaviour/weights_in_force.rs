@@ -289,9 +289,8 @@ struct Prune(Hook);
 impl Callback<Net> for Prune {
     fn on_event(&mut self, _ctx: &mut Context<'_>, module: &mut Net, event: &mut Event<'_, Batch>) -> Result<()> {
         if event.hook() == self.0 {
-            let zero = |values: Tensor<1>| match values.is_autodiff() {
-                true => Tensor::from_inner(values.inner() * 0.0).require_grad(),
-                false => values * 0.0,
+            let zero = |values: Tensor<1>| {
+                if values.is_autodiff() { Tensor::from_inner(values.inner() * 0.0).require_grad() } else { values * 0.0 }
             };
             module.line.layer.bias = module.line.layer.bias.take().map(|bias| bias.map(zero));
         }
