@@ -196,7 +196,7 @@ impl FiniteWatch {
 
     /// Acts upon evidence that is here: an error, or a stop.
     pub(crate) fn check<M: LightningModule>(&mut self, engine: &mut Engine<M>, module: &M) -> Result<()> {
-        if let Some(refused) = engine.checkpoints.refused() {
+        if let Some(refused) = engine.frame.checkpoints.refused() {
             self.stop.get_or_insert(refused.to_string());
             self.forget(engine);
         }

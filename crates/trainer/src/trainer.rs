@@ -12,7 +12,7 @@ use burn::tensor::Device;
 use stormfire_data::DataModule;
 use stormfire_loggers::{Logger, Loggers, Metrics};
 use stormfire_module::{
-    Callback, Error, LightningModule, PredictModule, Result, moment::Progress, outer_run::OuterRun, scope, text::Misread,
+    Callback, Error, LightningModule, PredictModule, Result, RunningStage, moment::Progress, outer_run::OuterRun, scope, text::Misread,
 };
 
 pub use text_options::DeviceChoice;
@@ -20,7 +20,6 @@ pub use text_options::DeviceChoice;
 use crate::{
     checkpoint::{CkptPath, Places, Resume},
     config::TrainerConfig,
-    evaluate::Evaluation,
     session::Session,
     setup::folders_of_runs,
     signals::check_not_interrupted,
@@ -246,7 +245,7 @@ impl<M: LightningModule> Trainer<M> {
     pub fn validate<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, data: D) -> Result<Vec<Metrics>> {
         let _outer = inside_another_run()?;
         let (module, at) = self.with_weights(module)?;
-        self.session(None)?.evaluate(&module, data, Evaluation::Validation, at)
+        self.session(None)?.evaluate(&module, data, RunningStage::Validate, at)
     }
 
     /// Tests a module; one list of metrics for each loader, also printed as a table. With `limit_test_batches(0)` as
@@ -257,7 +256,7 @@ impl<M: LightningModule> Trainer<M> {
     pub fn test<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, data: D) -> Result<Vec<Metrics>> {
         let _outer = inside_another_run()?;
         let (module, at) = self.with_weights(module)?;
-        self.session(None)?.evaluate(&module, data, Evaluation::Test, at)
+        self.session(None)?.evaluate(&module, data, RunningStage::Test, at)
     }
 
     /// Predicts every batch of every loader. With `limit_predict_batches(0)` as [`validate`](Self::validate) with 0.
@@ -293,7 +292,7 @@ impl<M: LightningModule> Trainer<M> {
     /// The module, with the weights of the checkpoint if one was asked for, and how far the fit was that wrote it.
     fn with_weights(&mut self, module: &M) -> Result<(M, Option<Progress>)> {
         match self.checkpoint()? {
-            Some(checkpoint) => Ok((checkpoint.weights_in_force(module.clone())?, Some(checkpoint.progress().clone()))),
+            Some(checkpoint) => Ok((checkpoint.weights_in_force(module.valid())?, Some(checkpoint.progress().clone()))),
             None => Ok((module.clone(), None)),
         }
     }

@@ -27,15 +27,15 @@ fn a_window_that_is_left_out_is_in_no_mean() {
         }
         // A step shows what it has.
         assert_eq!(store.metric("mean").unwrap().to_bits(), 0.0_f64.to_bits());
-        store.reach_epoch_end(Loop::Train).unwrap();
+        store.reach_epoch_end(RunningStage::Train).unwrap();
         {
             let _scope = scope::enter(Hook::TrainEpochEnd, Moment::default());
             store.log_skipped_batches();
         }
         let mut records = Vec::new();
         log::take_records(&mut records).unwrap();
-        store.record(Loop::Train, &mut records, ONE).unwrap();
-        store.end_epoch(Loop::Train).unwrap().merged()
+        store.record(RunningStage::Train, &mut records, ONE).unwrap();
+        store.end_epoch(RunningStage::Train).unwrap().merged()
     };
     let right = [("mean_epoch", 2.0), ("sum", 8.0), ("max", 4.0), ("metric", 2.0), ("custom", 4.0), ("skipped_batches", 2.0)];
     for at in [None, Some(0), Some(1), Some(2), Some(3), Some(4), Some(5)] {
@@ -43,12 +43,12 @@ fn a_window_that_is_left_out_is_in_no_mean() {
     }
     // An epoch in which all went well says so, once there was another one.
     batch(&mut store, 1.0, true, false);
-    store.reach_epoch_end(Loop::Train).unwrap();
+    store.reach_epoch_end(RunningStage::Train).unwrap();
     let _scope = scope::enter(Hook::TrainEpochEnd, Moment::default());
     store.log_skipped_batches();
     let mut records = Vec::new();
     log::take_records(&mut records).unwrap();
-    store.record(Loop::Train, &mut records, ONE).unwrap();
+    store.record(RunningStage::Train, &mut records, ONE).unwrap();
     assert_eq!(store.metric("skipped_batches").unwrap().to_bits(), 0.0_f64.to_bits());
 }
 
@@ -83,7 +83,7 @@ fn a_window_counts_also_if_nobody_logs_its_values_again() {
         if let Some(value) = again {
             some(&mut store, value);
         }
-        store_end(&mut store, Loop::Train).merged()
+        store_end(&mut store, RunningStage::Train).merged()
     };
     let right = [("min", 1.0), ("max", 2.0), ("mean", 1.5), ("metric", 1.5), ("range", 1.0)];
     assert_eq!(epoch(false, 1.0, [false, true], None), right.into());
