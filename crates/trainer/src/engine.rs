@@ -1,6 +1,7 @@
 //! The state of a run, its callbacks, and [`Engine::fire`]: the one place that calls them.
 
 mod begin;
+mod weights;
 
 use std::borrow::Cow;
 
