@@ -68,7 +68,7 @@ impl Communicator for Rank {
             if let Some((rank, reason)) = &now.gone {
                 return Err(Error::other(format!("rank {rank} has failed: {reason}")));
             }
-            let waited = changed.wait_timeout(now, Duration::from_secs(60)).unwrap();
+            let waited = changed.wait_timeout(now, Duration::from_mins(1)).unwrap();
             assert!(!waited.1.timed_out(), "the other rank does not come");
             now = waited.0;
         }
