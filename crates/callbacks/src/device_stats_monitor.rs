@@ -1,6 +1,7 @@
 //! What the machine is doing, for the loggers.
 
 mod gpu;
+mod percent;
 mod sampler;
 
 use std::sync::{Arc, Mutex, PoisonError};

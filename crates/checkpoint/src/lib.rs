@@ -40,7 +40,6 @@ mod manifest;
 mod manifest_views;
 mod neighbours;
 mod number;
-mod place;
 #[cfg(test)]
 mod samples;
 pub mod storage;
@@ -56,6 +55,9 @@ pub use manifest_views::{Progress, SavedOptimizer, SavedSchedule};
 pub use neighbours::{Found, neighbourhood, newest_good};
 
 // What goes into it.
+mod fill;
+mod load_options;
+mod load_report;
 pub mod optimizer_state;
 pub mod origin;
 pub mod param_paths;
@@ -71,9 +73,6 @@ pub use param_paths::ParamPaths;
 #[cfg(feature = "pytorch")]
 pub use pytorch::{ImportOptions, import_pytorch, import_tensors};
 pub use restore::{LoadOptions, LoadReport, WeightLayout, restore};
-pub use snapshot::Snapshot;
+pub use snapshot::{NamedTensors, Snapshot};
 pub use weights_error::WeightsError;
 pub use weights_file::WeightsFile;
-
-/// Tensors on the host by name: a parameter's path, or a name with a slash for anything else.
-pub type NamedTensors = Vec<(String, burn::tensor::TensorData)>;

@@ -19,24 +19,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod absolute;
-#[cfg_attr(not(feature = "all-loggers"), allow(dead_code, reason = "no logger uses all of it"))]
-mod append;
 mod delivery;
 mod error;
 mod files;
-mod hold;
 mod logger;
-#[cfg_attr(not(feature = "all-loggers"), allow(dead_code, reason = "no logger uses all of it"))]
 mod names;
 #[cfg(feature = "network")]
 #[cfg_attr(not(feature = "all-loggers"), allow(dead_code, reason = "no tracker uses all of it"))]
 mod network;
 #[cfg_attr(not(feature = "all-loggers"), allow(dead_code, reason = "no logger uses all of them"))]
 mod parts;
-#[cfg(feature = "network")]
-#[cfg_attr(not(feature = "all-loggers"), allow(dead_code, reason = "no tracker uses all of it"))]
-mod private;
 mod run_dir;
 #[cfg(feature = "tracker")]
 mod trackers;

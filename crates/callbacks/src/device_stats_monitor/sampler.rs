@@ -98,11 +98,6 @@ impl Cpu {
     }
 }
 
-/// `None` of nothing.
-pub(super) fn percent(used: u64, total: u64) -> Option<f64> {
-    (total > 0).then(|| used as f64 / total as f64 * 100.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,10 +125,5 @@ mod tests {
         cpu.sample(&mut metrics);
         assert!((0.0..=100.0).contains(&metrics.get("cpu_percent").unwrap()), "{metrics:?}");
         assert!(metrics.get("process_cpu_percent").unwrap() >= 0.0);
-    }
-
-    #[test]
-    fn nothing_has_no_percent() {
-        assert_eq!((percent(1, 4), percent(0, 0)), (Some(25.0), None));
     }
 }

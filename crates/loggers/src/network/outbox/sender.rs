@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use super::backoff::Backoff;
 use super::spool::{self, Batch, Mark};
 use super::{ACKED, Carrier, Failure, Record, Sending, keep};
-use crate::hold::Hold;
 use crate::{Delivery, Result};
+use stormfire_store::hold::Hold;
 
 /// What both sides know.
 pub(super) struct Shared {

@@ -8,8 +8,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::ACKED;
-use crate::append::Append;
-use crate::{Error, Result, private};
+use crate::{Error, Result};
+use stormfire_store::append::Append;
+use stormfire_store::private;
 
 /// A file of records is closed at this length; it is removed as soon as nobody needs it any more.
 const SEGMENT: u64 = 16 << 20;
