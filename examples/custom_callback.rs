@@ -30,11 +30,11 @@ impl<M: LightningModule> Callback<M> for GoodEnough {
         Ok(())
     }
 
-    fn state(&self) -> Result<Value> {
+    fn state(&self) -> Result<Saved> {
         state::save(&self.checks)
     }
 
-    fn load_state(&mut self, state: Value) -> Result<()> {
+    fn load_state(&mut self, state: Saved) -> Result<()> {
         state::load(&mut self.checks, state)
     }
 }

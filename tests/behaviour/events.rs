@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use stormfire::{
     data::Loaders,
     loggers::{Call, MemoryLogger},
-    module::run::SaveRequest,
+    module::requests::SaveRequest,
     prelude::*,
 };
 

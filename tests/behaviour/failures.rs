@@ -5,7 +5,7 @@ use std::path::Path;
 use stormfire::{
     Error,
     loggers::{CheckpointInfo, Hyperparams, MemoryLogger, Metrics, Result as LoggerResult, RunDir, Status},
-    module::{Order, run::SaveRequest},
+    module::{Order, requests::SaveRequest},
     prelude::*,
 };
 

@@ -55,8 +55,8 @@ impl<M: LightningModule> Callback<M> for Mishap {
     }
 
     /// Makes a checkpoint larger than a block of the disk.
-    fn state(&self) -> Result<Value> {
-        Ok(Value::String("x".repeat(9000)))
+    fn state(&self) -> Result<Saved> {
+        Ok(Value::String("x".repeat(9000)).into())
     }
 
     fn on_exception(&mut self, ctx: &mut Context<'_>, _module: &mut M, _error: &Error) -> Result<()> {

@@ -15,7 +15,7 @@ use burn::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
-use stormfire::{checkpoint::Checkpoint, data::Result as DataResult, module::run::SaveRequest, prelude::*};
+use stormfire::{checkpoint::Checkpoint, data::Result as DataResult, module::requests::SaveRequest, prelude::*};
 
 use crate::{
     repeatability::{Weights, weights},
@@ -112,14 +112,14 @@ impl DataModule for Curriculum {
         }))
     }
 
-    fn state(&self) -> DataResult<Value> {
-        Ok(serde_json::json!({"level": self.level, "given": self.given.load(Ordering::Relaxed)}))
+    fn state(&self) -> DataResult<Saved> {
+        Ok(serde_json::json!({"level": self.level, "given": self.given.load(Ordering::Relaxed)}).into())
     }
 
-    fn load_state(&mut self, state: Value) -> DataResult<()> {
+    fn load_state(&mut self, state: Saved) -> DataResult<()> {
         assert_eq!(self.asked.load(Ordering::Relaxed), 0, "the loaders come after the state");
-        self.level = state["level"].as_u64().unwrap() as usize + 1;
-        self.given.store(state["given"].as_u64().unwrap() as usize, Ordering::Relaxed);
+        self.level = state.json()["level"].as_u64().unwrap() as usize + 1;
+        self.given.store(state.json()["given"].as_u64().unwrap() as usize, Ordering::Relaxed);
         Ok(())
     }
 }
@@ -223,11 +223,11 @@ impl Callback<Configured> for Best {
         Ok(())
     }
 
-    fn state(&self) -> Result<Value> {
+    fn state(&self) -> Result<Saved> {
         state::save(self)
     }
 
-    fn load_state(&mut self, state: Value) -> Result<()> {
+    fn load_state(&mut self, state: Saved) -> Result<()> {
         // What it began with must not stand for what was saved.
         (self.best, self.by_name) = (0.0, [].into());
         state::load(self, state)

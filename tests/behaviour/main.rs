@@ -45,6 +45,7 @@ mod tensorboard_oracle;
 mod text_options;
 mod time;
 mod told;
+mod weights_in_force;
 mod windows;
 mod wrong_data;
 mod wrong_input;

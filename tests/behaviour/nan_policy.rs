@@ -419,7 +419,7 @@ struct SavesAfterTwo(std::path::PathBuf);
 impl Callback<Sick> for SavesAfterTwo {
     fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut Sick, _output: &StepOutput, batch_idx: usize) -> Result<()> {
         if batch_idx == 3 {
-            ctx.save_checkpoint(stormfire::module::run::SaveRequest { path: self.0.clone(), ..Default::default() });
+            ctx.save_checkpoint(stormfire::module::requests::SaveRequest { path: self.0.clone(), ..Default::default() });
         }
         Ok(())
     }

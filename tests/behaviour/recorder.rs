@@ -15,7 +15,7 @@ use burn::{
 use serde_json::{Map, Value};
 use stormfire::{
     Event,
-    module::{Order, run::SaveRequest, scope},
+    module::{Order, requests::SaveRequest, scope},
     prelude::*,
 };
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::{module::Param, optim::SgdConfig, prelude::*};
-use stormfire::{loggers::MemoryLogger, module::run::SaveRequest, prelude::*};
+use stormfire::{loggers::MemoryLogger, module::requests::SaveRequest, prelude::*};
 
 use crate::{
     support::{Batch, line_data, quiet, recording},

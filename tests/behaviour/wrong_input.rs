@@ -97,8 +97,8 @@ fn flags_that_contradict_each_other_are_refused() {
 struct Remembers;
 
 impl Callback<Line> for Remembers {
-    fn state(&self) -> Result<state::Value, Error> {
-        Ok(state::Value::from(1))
+    fn state(&self) -> Result<Saved, Error> {
+        Ok(state::Value::from(1).into())
     }
 }
 

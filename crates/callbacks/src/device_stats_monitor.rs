@@ -108,7 +108,7 @@ impl<M: LightningModule> Callback<M> for DeviceStatsMonitor {
     }
 
     fn on_train_batch_start(&mut self, ctx: &mut Context<'_>, _module: &mut M, _batch: &M::Batch, _batch_idx: usize) -> Result<()> {
-        if ctx.run().logs_this_step { self.log(ctx, "on_train_batch_start") } else { Ok(()) }
+        if ctx.run().place.logs_this_step { self.log(ctx, "on_train_batch_start") } else { Ok(()) }
     }
 
     fn on_validation_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use stormfire_module::{
     Callback, Context, Error, LightningModule, Order, Result, Stage,
     plateau::Mode,
-    state::{self, Value},
+    state::{self, Saved, Value},
     text::{Misread, TextError},
 };
 
@@ -206,7 +206,7 @@ impl EarlyStopping {
                 return Ok(());
             }
             // `max_steps` or a skip ended the epoch before its validation: there is nothing new to judge by.
-            Err(Error::MetricMissing { .. }) if ctx.limits().validates() && !ctx.run().is_last_batch => return Ok(()),
+            Err(Error::MetricMissing { .. }) if ctx.limits().validates() && !ctx.run().place.is_last_batch => return Ok(()),
             Err(error) => return Err(error),
         };
         match self.judge(value) {
@@ -231,9 +231,8 @@ impl EarlyStopping {
 
     /// While `min_epochs` is not reached there may be several looks: the newest one counts, as after a restart.
     fn take_back(&mut self, ctx: &mut Context<'_>) {
-        if let Some(asked) = self.state.stopping_reason_message.take() {
-            ctx.withdraw_stop(&asked);
-        }
+        ctx.withdraw_stop();
+        self.state.stopping_reason_message = None;
         (self.state.stopped_epoch, self.state.stopping_reason) = (None, StoppingReason::NotStopped);
     }
 
@@ -346,19 +345,19 @@ impl<M: LightningModule> Callback<M> for EarlyStopping {
         Order::Watch
     }
 
-    fn state(&self) -> Result<Value> {
+    fn state(&self) -> Result<Saved> {
         state::save(&self.state)
     }
 
-    fn load_state(&mut self, state: Value) -> Result<()> {
-        self.restored = !state.is_null();
+    fn load_state(&mut self, state: Saved) -> Result<()> {
+        self.restored = !state.is_empty();
         state::load(&mut self.state, state)
     }
 
-    fn withdraws_stop(&self, reason: &str, saved: &Value) -> Result<bool> {
+    fn withdraws_stop(&self, saved: &Value) -> Result<bool> {
         let mut restored = Self { state: State::default(), ..self.clone() };
         state::load(&mut restored.state, saved.clone())?;
-        Ok(restored.state.stopping_reason_message.as_deref() == Some(reason) && restored.newest_verdict().is_none())
+        Ok(restored.newest_verdict().is_none())
     }
 
     fn setup(&mut self, _ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {

@@ -54,7 +54,7 @@ impl GradientAccumulationScheduler {
 
 impl<M: LightningModule> Callback<M> for GradientAccumulationScheduler {
     fn setup(&mut self, ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
-        if stage == Stage::Fit { self.check(ctx.run().accumulate_grad_batches) } else { Ok(()) }
+        if stage == Stage::Fit { self.check(ctx.run().place.accumulate_grad_batches) } else { Ok(()) }
     }
 
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
@@ -83,9 +83,9 @@ mod tests {
         bench.start(&mut callback).unwrap();
         let mut factors = Vec::new();
         for epoch in 0..6 {
-            bench.run.progress.epoch = epoch;
+            bench.run.place.progress.epoch = epoch;
             bench.fire(&mut callback, Event::TrainEpochStart).unwrap();
-            factors.push(bench.run.accumulate_grad_batches);
+            factors.push(bench.run.place.accumulate_grad_batches);
         }
         assert_eq!(factors, [1, 1, 4, 4, 8, 8]);
     }
@@ -93,9 +93,9 @@ mod tests {
     #[test]
     fn a_restart_within_an_epoch_has_the_factor_of_that_epoch() {
         let mut bench = Bench::new();
-        bench.run.progress.epoch = 3;
+        bench.run.place.progress.epoch = 3;
         bench.start(&mut GradientAccumulationScheduler::new([(0, 2), (3, 5)])).unwrap();
-        assert_eq!(bench.run.accumulate_grad_batches, 5);
+        assert_eq!(bench.run.place.accumulate_grad_batches, 5);
     }
 
     #[test]
@@ -113,7 +113,7 @@ mod tests {
         ];
         for (factors, of_trainer, expected) in cases {
             let mut bench = Bench::new();
-            bench.run.accumulate_grad_batches = of_trainer;
+            bench.run.place.accumulate_grad_batches = of_trainer;
             let error = bench.setup(&mut GradientAccumulationScheduler::new(factors)).unwrap_err();
             assert_eq!(text(&error), format!("`GradientAccumulationScheduler`: {expected}"));
         }

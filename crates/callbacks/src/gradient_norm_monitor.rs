@@ -107,7 +107,7 @@ impl<M: LightningModule> Callback<M> for GradientNormMonitor {
         _optimizer: &str,
         gradients: &mut GradientsParams,
     ) -> Result<()> {
-        if ctx.run().logs_this_step {
+        if ctx.run().place.logs_this_step {
             let norms = gradients::norms(gradients, module);
             // An optimizer may step twice in a batch.
             let new: HashSet<&str> = norms.iter().map(|norms| norms.path.as_str()).collect();

@@ -12,7 +12,7 @@ use stormfire_module::{
 };
 
 use crate::{
-    period::{ends_part, needs_length},
+    period::needs_length,
     to_loggers::{log_later, needs_logger},
 };
 
@@ -101,13 +101,7 @@ impl HistogramMonitor {
 
     /// Whether the batch that begins ends a period.
     fn ends_period(&self, ctx: &Context<'_>) -> bool {
-        match self.every {
-            Every::Steps(_) => self.every.is_due(ctx.global_step() + 1),
-            Every::Batches(_) => self.every.is_due(ctx.progress().batches + 1),
-            Every::Epochs(_) => ctx.run().is_last_batch && self.every.is_due(ctx.current_epoch() as u64 + 1),
-            Every::Fraction(fraction) => ends_part(fraction, ctx, ctx.progress().batch_in_epoch + 1),
-            Every::Time(period) => clock::since(self.due.since) >= period,
-        }
+        self.every.is_due(&ctx.run().tick_before_batch(clock::since(self.due.since)))
     }
 }
 
@@ -151,7 +145,7 @@ impl<M: LightningModule> Callback<M> for HistogramMonitor {
 
     fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, _batch_idx: usize) -> Result<()> {
         // Inside a window of accumulated gradients it stays due until its end.
-        if self.due.now && ctx.run().window.batches == 0 {
+        if self.due.now && ctx.run().place.window.batches == 0 {
             self.due = Due { now: false, since: clock::now() };
         }
         Ok(())

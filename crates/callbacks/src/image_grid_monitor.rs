@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use stormfire_loggers::Image;
 use stormfire_module::{
     Callback, Context, Error, LightningModule, Result, RunningStage, Stage,
-    state::{self, Value},
+    state::{self, Saved},
 };
 
 use crate::to_loggers::{log_later, needs_logger};
@@ -131,11 +131,11 @@ impl<M: LightningModule> Callback<M> for ImageGridMonitor<M> {
         self.id.as_ref().map_or_else(|| format!("ImageGridMonitor/{}", self.tag), |id| format!("ImageGridMonitor{{{id}}}"))
     }
 
-    fn state(&self) -> Result<Value> {
+    fn state(&self) -> Result<Saved> {
         state::save(&self.seen)
     }
 
-    fn load_state(&mut self, state: Value) -> Result<()> {
+    fn load_state(&mut self, state: Saved) -> Result<()> {
         state::load(&mut self.seen, state)
     }
 

@@ -57,7 +57,7 @@ impl<M: LightningModule> Callback<M> for LearningRateMonitor {
     }
 
     fn on_train_batch_start(&mut self, ctx: &mut Context<'_>, _module: &mut M, _batch: &M::Batch, _batch_idx: usize) -> Result<()> {
-        if self.interval == Interval::Step && ctx.run().logs_this_step { Self::log(ctx) } else { Ok(()) }
+        if self.interval == Interval::Step && ctx.run().place.logs_this_step { Self::log(ctx) } else { Ok(()) }
     }
 
     fn on_train_epoch_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
@@ -76,11 +76,11 @@ mod tests {
     fn rows(callback: &mut LearningRateMonitor) -> Vec<(String, f64, Option<u64>)> {
         let (mut bench, logger) = Bench::new().with_logger();
         bench.start(callback).unwrap();
-        bench.run.learning_rates = vec![("lr-Adam".into(), 0.5), ("warmup".into(), 0.25)];
+        bench.run.place.learning_rates = vec![("lr-Adam".into(), 0.5), ("warmup".into(), 0.25)];
         bench.fire(callback, Event::TrainEpochStart).unwrap();
-        (bench.run.logs_this_step, bench.run.logger_step) = (true, 49);
+        (bench.run.place.logs_this_step, bench.run.place.logger_step) = (true, 49);
         bench.train_batch_start(callback).unwrap();
-        (bench.run.logs_this_step, bench.run.logger_step) = (false, 50);
+        (bench.run.place.logs_this_step, bench.run.place.logger_step) = (false, 50);
         bench.train_batch_start(callback).unwrap();
         bench.run.loggers[0].flush().unwrap();
         assert_eq!(bench.metrics.metric("warmup").unwrap().to_bits(), 0.25_f64.to_bits());

@@ -21,7 +21,7 @@ use stormfire_loggers::Hyperparams;
 use stormfire_module::{
     Callback, Context, Error, Every, LightningModule, Order, Result, Stage, StepOutput, clock,
     plateau::Mode,
-    state::{self, Value},
+    state::{self, Saved},
     text::{Misread, TextError},
 };
 
@@ -316,7 +316,7 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
         Order::Save
     }
 
-    fn state(&self) -> Result<Value> {
+    fn state(&self) -> Result<Saved> {
         let mut state = self.state.clone();
         if let (Every::Time(_), Some(since)) = (self.every, self.now.since) {
             state.waited = Some(clock::since(since).as_secs_f64());
@@ -324,8 +324,8 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
         state::save(&state)
     }
 
-    fn load_state(&mut self, state: Value) -> Result<()> {
-        self.now.restored = !state.is_null();
+    fn load_state(&mut self, state: Saved) -> Result<()> {
+        self.now.restored = !state.is_empty();
         state::load(&mut self.state, state)
     }
 
@@ -362,11 +362,11 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
         Ok(())
     }
 
-    fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, batch_idx: usize) -> Result<()> {
-        if is_rehearsal(ctx) || !self.is_due_after_batch(ctx, batch_idx) {
+    fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, _batch_idx: usize) -> Result<()> {
+        if is_rehearsal(ctx) || !self.is_due_after_batch(ctx) {
             return Ok(());
         }
-        if ctx.run().validation_is_due && self.looks_at_metrics() {
+        if ctx.run().place.validation_is_due && self.looks_at_metrics() {
             self.state.deferred = true;
             return Ok(());
         }
@@ -401,7 +401,7 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
         if is_rehearsal(ctx) {
             return Ok(());
         }
-        if ctx.stop_reason().is_some() {
+        if ctx.stop_request().is_some() {
             // The newest one may hold the stop, and would end whatever goes on from it.
             self.state.last_step = 0;
         }

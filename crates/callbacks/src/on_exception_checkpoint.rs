@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use stormfire_checkpoint::storage;
-use stormfire_module::{Callback, Context, Error, LightningModule, Order, Result, Stage, run::SaveRequest};
+use stormfire_module::{Callback, Context, Error, LightningModule, Order, Result, Stage, requests::SaveRequest};
 
 use crate::{
     files::{check_writable, folder, free_file},

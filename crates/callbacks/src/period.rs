@@ -13,9 +13,3 @@ pub(crate) fn needs_length(option: &str, every: Every, ctx: &Context<'_>) -> Res
     }
     Ok(())
 }
-
-/// Whether so many batches of an epoch end such a part of it; as the Trainer counts it for validation, so that equal
-/// fractions meet.
-pub(crate) fn ends_part(fraction: f64, ctx: &Context<'_>, batches_in_epoch: usize) -> bool {
-    ctx.limits().train_batches.is_some_and(|batches| batches_in_epoch.is_multiple_of(((batches as f64 * fraction) as usize).max(1)))
-}

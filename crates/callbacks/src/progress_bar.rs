@@ -155,8 +155,8 @@ impl ProgressBar {
         // Without a number of epochs the last one is as long as the steps that are left.
         let left = match (limits.max_epochs, limits.max_steps) {
             (None, Some(max)) => {
-                let (steps, window) = (max.saturating_sub(ctx.global_step()), &ctx.run().window);
-                let whole = |steps: u64| steps.saturating_mul(ctx.run().accumulate_grad_batches as u64);
+                let (steps, window) = (max.saturating_sub(ctx.global_step()), &ctx.run().place.window);
+                let whole = |steps: u64| steps.saturating_mul(ctx.run().place.accumulate_grad_batches as u64);
                 // A fit that goes on in a window has some of its batches behind it.
                 let batches = match steps.checked_sub(1) {
                     Some(others) if window.batches > 0 => whole(others).saturating_add((window.size - window.batches) as u64),

@@ -14,9 +14,10 @@ use stormfire_loggers::{Loggers, MemoryLogger};
 use stormfire_module::{
     Callback, Context, Error, Event, LightningModule, Moment, Result, RunningStage, Stage, StepOutput,
     log::LogError,
-    moment::Progress,
-    run::{Limits, MetricSource, Requests, Run, SaveRequest},
-    window::OpenWindow,
+    place::Place,
+    requests::SaveRequest,
+    run::{Limits, MetricSource, Run},
+    state::Value,
 };
 
 /// A module of one layer.
@@ -78,24 +79,16 @@ impl Bench {
             owner_of: |path| std::fs::read_to_string(path).ok(),
             stage: Stage::Fit,
             moment: Moment::default(),
-            progress: Progress::default(),
+            place: Place { learning_rates: vec![("lr-Adam".into(), 0.1)], ..Place::new(1) },
             limits,
-            logger_step: 0,
-            logs_this_step: false,
             log_every_n_steps: 50,
             validates_every_epoch: true,
-            validation_is_due: false,
-            is_last_batch: false,
             step_skipped: false,
             batch_items: Some(1),
             data_wait: Duration::ZERO,
-            accumulate_grad_batches: 1,
-            window: OpenWindow::default(),
             fast_dev_run: false,
             default_root_dir: "root".into(),
-            learning_rates: vec![("lr-Adam".into(), 0.1)],
             loggers: Loggers::default(),
-            requests: Requests::default(),
             keeps_state: false,
             boundary: None,
         };
@@ -115,7 +108,8 @@ impl Bench {
     }
 
     pub(crate) fn fire<C: Callback<Line>>(&mut self, callback: &mut C, mut event: Event<'_, Tensor<2>>) -> Result<()> {
-        callback.on_event(&mut Context::new(&mut self.run, &mut self.metrics), &mut self.module, &mut event)
+        let key = callback.state_key();
+        callback.on_event(&mut Context::new(&mut self.run, &mut self.metrics, &key), &mut self.module, &mut event)
     }
 
     pub(crate) fn setup<C: Callback<Line>>(&mut self, callback: &mut C) -> Result<()> {
@@ -131,16 +125,16 @@ impl Bench {
 
     pub(crate) fn train_batch_start<C: Callback<Line>>(&mut self, callback: &mut C) -> Result<()> {
         let batch = Tensor::zeros([1, 1], &Device::flex());
-        self.fire(callback, Event::TrainBatchStart { batch: &batch, batch_idx: self.run.progress.batch_in_epoch })
+        self.fire(callback, Event::TrainBatchStart { batch: &batch, batch_idx: self.run.place.progress.batch_in_epoch })
     }
 
     /// Counts one batch that stepped and fires its end.
     pub(crate) fn train_batch_end<C: Callback<Line>>(&mut self, callback: &mut C) -> Result<()> {
-        let batch_idx = self.run.progress.batch_in_epoch;
-        self.run.progress.batch_in_epoch += 1;
-        self.run.progress.batches += 1;
-        self.run.progress.global_step += 1;
-        self.run.is_last_batch = self.run.limits.train_batches == Some(batch_idx + 1);
+        let batch_idx = self.run.place.progress.batch_in_epoch;
+        self.run.place.progress.batch_in_epoch += 1;
+        self.run.place.progress.batches += 1;
+        self.run.place.progress.global_step += 1;
+        self.run.place.is_last_batch = self.run.limits.train_batches == Some(batch_idx + 1);
         self.fire(callback, Event::TrainBatchEnd { output: &StepOutput::none(), batch_idx })
     }
 
@@ -154,25 +148,36 @@ impl Bench {
 
     /// Ends an epoch of one step: validation, if it is due at the end of every epoch, then the end of the epoch.
     pub(crate) fn epoch<C: Callback<Line>>(&mut self, callback: &mut C) -> Result<()> {
-        self.run.progress.global_step += 1;
+        self.run.place.progress.global_step += 1;
         if self.run.validates_every_epoch {
             self.validation_end(callback)?;
         }
         self.fire(callback, Event::TrainEpochEnd)?;
-        self.run.progress.epoch += 1;
-        self.run.progress.batch_in_epoch = 0;
+        self.run.place.progress.epoch += 1;
+        self.run.place.progress.batch_in_epoch = 0;
         Ok(())
     }
 
     /// The checkpoints asked for since the last call.
     pub(crate) fn saves(&mut self) -> Vec<SaveRequest> {
-        std::mem::take(&mut self.run.requests.saves)
+        std::mem::take(&mut self.run.place.requests.saves)
+    }
+
+    /// Somebody else asks for a stop.
+    pub(crate) fn ask_to_stop(&mut self, reason: &str) {
+        self.run.place.requests.ask_to_stop("somebody", reason.into());
     }
 
     /// The reason of a stop asked for since the last call.
     pub(crate) fn stopped(&mut self) -> Option<String> {
-        self.run.requests.stop.take()
+        let stops = std::mem::take(&mut self.run.place.requests.stops);
+        stops.into_iter().next().map(|stop| stop.reason)
     }
+}
+
+/// The plain values of a callback's state.
+pub(crate) fn state_of<C: Callback<Line>>(callback: &C) -> Value {
+    callback.state().unwrap().take_json()
 }
 
 /// The lines that this code reports through `tracing`, each with its level.

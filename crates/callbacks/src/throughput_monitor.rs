@@ -227,7 +227,7 @@ impl<M: LightningModule> Callback<M> for ThroughputMonitor {
 
     fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, _batch_idx: usize) -> Result<()> {
         self.train.batch_end(ctx.run().data_wait);
-        if ctx.run().logs_this_step { ctx.log_metrics(&self.metrics(RunningStage::Train)) } else { Ok(()) }
+        if ctx.run().place.logs_this_step { ctx.log_metrics(&self.metrics(RunningStage::Train)) } else { Ok(()) }
     }
 
     fn on_validation_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {

@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use stormfire_module::{
     Callback, Context, Error, LightningModule, Result, RunningStage, Stage, StepOutput, TimeLimit, clock, reads_text,
-    state::{self, Value},
+    state::{self, Saved, Value},
     text::{Misread, TextError, one_of},
 };
 
@@ -148,7 +148,7 @@ impl Timer {
         }
         if self.past.stop.is_none() {
             let reason = format!("time limit reached; elapsed time is {}", Clock(self.time_elapsed(RunningStage::Train)));
-            if self.verbose && ctx.stop_reason().is_none() {
+            if self.verbose && ctx.stop_request().is_none() {
                 tracing::info!("{reason}");
             }
             self.past.stop = Some(reason);
@@ -177,21 +177,21 @@ impl<M: LightningModule> Callback<M> for Timer {
         self.id.as_ref().map_or_else(|| "Timer".into(), |id| format!("Timer{{{id}}}"))
     }
 
-    fn state(&self) -> Result<Value> {
+    fn state(&self) -> Result<Saved> {
         let mut now = self.clone();
         now.end_all();
         state::save(&now.past)
     }
 
-    fn load_state(&mut self, state: Value) -> Result<()> {
-        self.restored = !state.is_null();
+    fn load_state(&mut self, state: Saved) -> Result<()> {
+        self.restored = !state.is_empty();
         state::load(&mut self.past, state)
     }
 
-    fn withdraws_stop(&self, reason: &str, saved: &Value) -> Result<bool> {
+    fn withdraws_stop(&self, saved: &Value) -> Result<bool> {
         let mut restored = Self { past: Elapsed::default(), since: HashMap::new(), ..self.clone() };
         state::load(&mut restored.past, saved.clone())?;
-        Ok(restored.past.stop.as_deref() == Some(reason) && !restored.is_over())
+        Ok(!restored.is_over())
     }
 
     fn setup(&mut self, _ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
@@ -218,10 +218,9 @@ impl<M: LightningModule> Callback<M> for Timer {
         if !std::mem::take(&mut self.restored) {
             self.past = Elapsed::default();
         }
-        if !self.is_over()
-            && let Some(asked) = self.past.stop.take()
-        {
-            ctx.withdraw_stop(&asked);
+        if !self.is_over() {
+            self.past.stop = None;
+            ctx.withdraw_stop();
         }
         self.check(ctx);
         Ok(())
@@ -229,10 +228,6 @@ impl<M: LightningModule> Callback<M> for Timer {
 
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
         self.begin(ctx, RunningStage::Train);
-        // Another callback may have taken back the stop that hid this one's.
-        if let Some(asked) = &self.past.stop {
-            ctx.stop(asked.clone());
-        }
         Ok(())
     }
 
@@ -297,14 +292,14 @@ mod tests {
     use stormfire_module::Event;
 
     use super::*;
-    use crate::testing::{Bench, Line, text};
+    use crate::testing::{Bench, Line, state_of, text};
 
     fn spent(stage: RunningStage, seconds: f64) -> Value {
         serde_json::json!({ "time_elapsed": { stage.name(): seconds } })
     }
 
     fn load(timer: &mut Timer, state: Value) {
-        Callback::<Line>::load_state(timer, state).unwrap();
+        Callback::<Line>::load_state(timer, state.into()).unwrap();
     }
 
     #[test]
@@ -374,10 +369,10 @@ mod tests {
             load(&mut first, spent(RunningStage::Train, 3_600.0));
             bench.fire(&mut first, Event::FitStart).unwrap();
             bench.setup(&mut second).unwrap();
-            load(&mut second, Callback::<Line>::state(&first).unwrap());
+            load(&mut second, state_of(&first));
             bench.fire(&mut second, Event::FitStart).unwrap();
             bench.fire(&mut second, Event::TrainStart).unwrap();
-            let kept = Callback::<Line>::state(&second).unwrap().get("stop").is_some();
+            let kept = state_of(&second).get("stop").is_some();
             let stopped = bench.stopped();
             assert_eq!(stopped.is_some(), kept);
             stopped
@@ -388,15 +383,16 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_that_another_one_hid_is_asked_for_when_that_is_taken_back() {
+    fn a_stop_stands_beside_that_of_another_one() {
         let (mut bench, mut timer) = (Bench::new(), Timer::new("1 hour"));
         bench.setup(&mut timer).unwrap();
         load(&mut timer, spent(RunningStage::Train, 3_600.0));
-        bench.run.requests.stop = Some("no improvement".into());
+        bench.ask_to_stop("no improvement");
         bench.fire(&mut timer, Event::FitStart).unwrap();
-        assert_eq!(bench.stopped().as_deref(), Some("no improvement"));
-        bench.fire(&mut timer, Event::TrainStart).unwrap();
-        assert!(bench.stopped().is_some());
+        let requests = &mut bench.run.place.requests;
+        assert_eq!(requests.stop().map(|stop| stop.reason.as_str()), Some("no improvement"));
+        requests.withdraw_stop("somebody");
+        assert_eq!(requests.stop().map(|stop| stop.by.as_str()), Some("Timer"));
     }
 
     #[test]
@@ -414,7 +410,7 @@ mod tests {
         bench.fire(&mut timer, Event::TrainStart).unwrap();
         bench.fire(&mut timer, Event::ValidationStart).unwrap();
         clock::advance(Duration::from_secs(30));
-        let running = Callback::<Line>::state(&timer).unwrap();
+        let running = state_of(&timer);
         assert_eq!(running["time_elapsed"]["train"], 30.0);
         bench.validation_end(&mut timer).unwrap();
         assert_eq!(timer.time_elapsed(RunningStage::Validate), Duration::from_secs(130));

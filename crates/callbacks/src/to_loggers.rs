@@ -21,7 +21,7 @@ pub(crate) fn log_later<T: Send + Sync + 'static>(
     make: impl FnOnce() -> Result<T> + Send + 'static,
     log: impl Fn(&mut dyn Logger, &T, Option<u64>) -> stormfire_loggers::Result<()> + Send + Sync + 'static,
 ) -> Result<()> {
-    let step = Some(ctx.run().logger_step);
+    let step = Some(ctx.run().place.logger_step);
     let shared = Arc::new((LazyLock::new(move || make().map_err(|error| error.to_string())), log));
     for logger in ctx.loggers().iter() {
         let shared = Arc::clone(&shared);

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::{
-    Error, FORMAT_VERSION, FileKind, Manifest, Result, dtype,
+    Error, FORMAT_VERSION, FileKind, IN_FORCE, Manifest, Result, dtype,
     encode::{CHUNK, checksum},
     header::{CHECKSUM_LEN, Header, MAX_LEN, Slot},
     storage,
@@ -68,8 +68,16 @@ impl Checkpoint {
         self.tensors.remove(name)
     }
 
-    /// Takes out the weights: the tensors without a `/` in their names, which are the parameters' paths.
+    /// Takes out the weights that were in force: those beside the training weights if there are any (the average that was
+    /// validated, say), else the training weights.
     pub fn take_weights(&mut self) -> BTreeMap<String, TensorData> {
+        let training = self.take_training_weights();
+        let in_force = self.take_under(IN_FORCE.trim_end_matches('/'));
+        if in_force.is_empty() { training } else { in_force }
+    }
+
+    /// Takes out the training weights: the tensors without a `/` in their names, which are the parameters' paths.
+    pub fn take_training_weights(&mut self) -> BTreeMap<String, TensorData> {
         self.tensors.extract_if(.., |name, _| !name.contains('/')).collect()
     }
 

@@ -1,6 +1,6 @@
 //! Tensors into the parameters of a module, by their paths.
 
-use std::collections::BTreeMap;
+use std::{any::TypeId, collections::BTreeMap};
 
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
@@ -67,6 +67,12 @@ enum Kind {
     Float,
     Int,
     Bool,
+}
+
+/// Whether a tensor of this kind can hold numbers of this type.
+pub(crate) fn is_of_kind<K: 'static>(dtype: DType) -> bool {
+    let kinds = [(TypeId::of::<Float>(), Kind::Float), (TypeId::of::<Int>(), Kind::Int), (TypeId::of::<Bool>(), Kind::Bool)];
+    kinds.into_iter().any(|(id, kind)| id == TypeId::of::<K>() && kind.holds(dtype))
 }
 
 impl Kind {

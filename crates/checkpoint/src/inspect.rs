@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{Manifest, Result, decode::examine, dtype, header::Slot, text};
+use crate::{IN_FORCE, Manifest, Result, decode::examine, dtype, header::Slot, text};
 
 /// What a checkpoint holds. `{}` prints a page that shortens long lists and texts, `{:80}` one for a terminal of 80 columns,
 /// and `{:#}` all of it; as JSON it is whole.
@@ -96,7 +96,10 @@ impl fmt::Display for Summary {
         page.json(f, "progress", &self.manifest.progress)?;
         let unfinished = &self.manifest.unfinished_epoch;
         page.json(f, "unfinished", if page.all { unfinished } else { &unfinished["progress"] })?;
-        page.json(f, "stop", &self.manifest.loops["requests"]["stop"])?;
+        let stops = self.manifest.place["requests"]["stops"].as_array().into_iter().flatten();
+        let stops: Vec<_> =
+            stops.map(|stop| format!("{}: {}", text::brief(&stop["by"], 40), text::brief(&stop["reason"], page.width()))).collect();
+        page.lines(f, "stop", stops.into_iter())?;
         page.lines(f, "metrics", self.manifest.metrics.iter().map(|(name, value)| format!("{name} {value}")))?;
         page.json(f, "optimizers", &page.optimizers(&self.manifest.optimizers))?;
         page.json(f, "hparams", &self.manifest.hparams)?;
@@ -105,7 +108,7 @@ impl fmt::Display for Summary {
         page.json(f, "data", &self.manifest.data)?;
         if page.all {
             page.json(f, "config", &self.manifest.config)?;
-            page.json(f, "loops", &self.manifest.loops)?;
+            page.json(f, "place", &self.manifest.place)?;
             page.json(f, "log", &self.manifest.log)?;
         }
         page.json(f, "extra", &Value::Object(self.manifest.extra.clone()))?;
@@ -120,7 +123,12 @@ impl Summary {
         let parameters: u64 = weights.iter().map(|tensor| tensor.elements()).sum();
         let of_weights = format!("{}, {} elements, {}", text::plural(weights.len(), "tensor"), text::count(parameters), bytes(&weights));
         page.line(f, "weights", &of_weights)?;
-        if !others.is_empty() {
+        let in_force: Vec<_> = others.iter().copied().filter(|tensor| tensor.name.starts_with(IN_FORCE)).collect();
+        if !in_force.is_empty() {
+            page.line(f, "in force", &format!("{}, {}", text::plural(in_force.len(), "tensor"), bytes(&in_force)))?;
+        }
+        if others.len() > in_force.len() {
+            let others: Vec<_> = others.iter().copied().filter(|tensor| !tensor.name.starts_with(IN_FORCE)).collect();
             page.line(f, "beside them", &format!("{}, {}", text::plural(others.len(), "tensor"), bytes(&others)))?;
         }
         let shown = page.shown(self.tensors.len());
@@ -226,7 +234,7 @@ mod tests {
             seed: Some(42),
             progress: json!({"epoch": 2, "batch_in_epoch": 0, "batches": 938, "global_step": 938}),
             unfinished_epoch: json!({"progress": {"epoch": 1, "batch_in_epoch": 469, "batches": 938}, "log": {"metrics": {}}}),
-            loops: json!({"requests": {"stop": "time limit reached"}}),
+            place: json!({"requests": {"stops": [{"by": "Timer", "reason": "time limit reached"}]}}),
             metrics: [("val_acc".to_owned(), 0.975), ("val_loss".to_owned(), f64::NAN)].into(),
             optimizers: json!([{"name": "Adam", "steps": 938, "lr": 0.001, "parameters": {"bias": {"time": 938}}}]),
             hparams: json!({"hidden": 128}),
@@ -262,7 +270,7 @@ epoch=1.ckpt
   seed          42
   progress      epoch 2, batch_in_epoch 0, batches 938, global_step 938
   unfinished    epoch 1, batch_in_epoch 469, batches 938
-  stop          time limit reached
+  stop          Timer: time limit reached
   metrics       val_acc 0.975
                 val_loss NaN
   optimizers    name Adam, steps 938, lr 0.001

@@ -49,6 +49,7 @@ pub use encode::{Encoder, write};
 pub use error::{Error, Result};
 pub use file_kind::FileKind;
 pub use finite::is_finite;
+pub use header::IN_FORCE;
 pub use inspect::{Summary, TensorInfo, inspect};
 pub use manifest::{BURN_VERSION, FORMAT_VERSION, Manifest};
 pub use manifest_views::{Progress, SavedOptimizer, SavedSchedule};
@@ -64,6 +65,7 @@ pub mod param_paths;
 #[cfg(feature = "pytorch")]
 pub mod pytorch;
 pub mod restore;
+mod saved;
 pub mod scalars;
 pub mod snapshot;
 pub mod weights_error;
@@ -73,6 +75,7 @@ pub use param_paths::ParamPaths;
 #[cfg(feature = "pytorch")]
 pub use pytorch::{ImportOptions, import_pytorch, import_tensors};
 pub use restore::{LoadOptions, LoadReport, WeightLayout, restore};
+pub use saved::Saved;
 pub use snapshot::{NamedTensors, Snapshot};
 pub use weights_error::WeightsError;
 pub use weights_file::WeightsFile;

@@ -54,8 +54,11 @@ pub struct Manifest {
     pub hparams: Value,
     /// The Trainer's configuration.
     pub config: Value,
-    /// The state of the loops beyond `progress`.
-    pub loops: Value,
+    /// Where the run is, beyond `progress`: between which steps, what was asked for, the window of gradients.
+    pub place: Value,
+    /// The names that the file gets, and what they replace.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub names: Value,
     /// What was logged and not reduced yet.
     pub log: Value,
     /// The state of each callback by its key.
@@ -101,7 +104,8 @@ impl Default for Manifest {
             optimizers: Value::Null,
             hparams: Value::Null,
             config: Value::Null,
-            loops: Value::Null,
+            place: Value::Null,
+            names: Value::Null,
             log: Value::Null,
             callbacks: Map::new(),
             loggers: Value::Null,
@@ -149,15 +153,15 @@ impl Manifest {
         if !manifest.weights_only && !lacks.is_empty() {
             return Err(format!("its manifest is not that of a whole run: it lacks {}", lacks.join(", ")));
         }
-        let Self { progress, optimizers, loops, log, unfinished_epoch, .. } = &manifest;
+        let Self { progress, optimizers, place, log, unfinished_epoch, .. } = &manifest;
         // What callbacks, loggers and the data module keep is theirs.
         let parts = [
             ("progress", progress),
             ("optimizers", optimizers),
-            ("loops", loops),
+            ("place", place),
             ("log", log),
             ("unfinished_epoch.progress", &unfinished_epoch["progress"]),
-            ("unfinished_epoch.loops", &unfinished_epoch["loops"]),
+            ("unfinished_epoch.place", &unfinished_epoch["place"]),
             ("unfinished_epoch.log", &unfinished_epoch["log"]),
         ];
         let impossible = parts.into_iter().find_map(|(name, part)| impossible_count(name, part));
@@ -169,8 +173,8 @@ impl Manifest {
 
     /// The fields that a run cannot be resumed without, and that this manifest has not.
     pub fn missing(&self) -> Vec<&'static str> {
-        let Self { progress, optimizers, loops, log, .. } = self;
-        let parts = [("progress", progress), ("optimizers", optimizers), ("loops", loops), ("log", log)];
+        let Self { progress, optimizers, place, log, .. } = self;
+        let parts = [("progress", progress), ("optimizers", optimizers), ("place", place), ("log", log)];
         parts.into_iter().filter(|(_, part)| part.is_null()).map(|(name, _)| name).collect()
     }
 
@@ -186,7 +190,7 @@ impl Manifest {
 }
 
 /// What the manifest of a whole run has in every file, even if it is empty.
-const OF_A_RUN: [&str; 6] = ["progress", "optimizers", "loops", "log", "callbacks", "loggers"];
+const OF_A_RUN: [&str; 6] = ["progress", "optimizers", "place", "log", "callbacks", "loggers"];
 
 /// Beyond it a count is damage, and could overflow.
 const MOST: u64 = 1 << 53;

@@ -48,11 +48,20 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`WeightsError::Quantized`].
-    pub fn with_module<M: Module>(self, module: &M) -> Result<Self> {
-        let mut collect = Collect { path: Vec::new(), snapshot: self, quantized: None };
+    pub fn with_module<M: Module>(mut self, module: &M) -> Result<Self> {
+        self.add_module("", module)?;
+        Ok(self)
+    }
+
+    /// Adds the parameters of a module, with this text in front of their paths.
+    ///
+    /// # Errors
+    /// [`WeightsError::Quantized`].
+    pub fn add_module<M: Module>(&mut self, prefix: &str, module: &M) -> Result<()> {
+        let mut collect = Collect { prefix, path: Vec::new(), snapshot: self, quantized: None };
         // A copy in evaluation mode: only that has the newest running statistics of `BatchNorm`, and they are its own.
         module.valid().visit(&mut collect);
-        collect.quantized.map_or(Ok(collect.snapshot), |path| Err(WeightsError::Quantized { path }))
+        collect.quantized.map_or(Ok(()), |path| Err(WeightsError::Quantized { path }))
     }
 
     /// Adds another tensor; the tape of one that has one is left out.
@@ -90,7 +99,7 @@ impl Snapshot {
         Ok(self.names.into_iter().zip(data.into_iter().map(plain)).chain(self.read).collect())
     }
 
-    fn register<const D: usize, K: kind::Transaction>(&mut self, name: String, tensor: Tensor<D, K>) {
+    pub(crate) fn register<const D: usize, K: kind::Transaction>(&mut self, name: String, tensor: Tensor<D, K>) {
         self.names.push(name);
         self.transaction = std::mem::take(&mut self.transaction).register(tensor);
     }
@@ -102,13 +111,20 @@ impl std::fmt::Debug for Snapshot {
     }
 }
 
-struct Collect {
+struct Collect<'a> {
+    prefix: &'a str,
     path: Vec<String>,
-    snapshot: Snapshot,
+    snapshot: &'a mut Snapshot,
     quantized: Option<String>,
 }
 
-impl ModuleVisitor for Collect {
+impl Collect<'_> {
+    fn name(&self) -> String {
+        format!("{}{}", self.prefix, self.path.join("."))
+    }
+}
+
+impl ModuleVisitor for Collect<'_> {
     fn enter_module(&mut self, name: &str, _container_type: &str) {
         self.path.push(name.into());
     }
@@ -121,14 +137,14 @@ impl ModuleVisitor for Collect {
         if matches!(tensor.dtype(), DType::QFloat(_)) {
             self.quantized.get_or_insert(self.path.join("."));
         } else {
-            self.snapshot.add(self.path.join("."), tensor);
+            self.snapshot.add(self.name(), tensor);
         }
     }
     fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
-        self.snapshot.register(self.path.join("."), param.transform_for_save().val());
+        self.snapshot.register(self.name(), param.transform_for_save().val());
     }
     fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
-        self.snapshot.register(self.path.join("."), param.transform_for_save().val());
+        self.snapshot.register(self.name(), param.transform_for_save().val());
     }
 }
 

@@ -15,7 +15,7 @@ pub use stormfire_store::{
     is_url, on_disk,
 };
 
-use crate::{Error, Result};
+use crate::Result;
 
 #[cfg(test)]
 mod tests;
@@ -23,7 +23,7 @@ mod tests;
 /// The absolute path of a file or folder on a disk; a URL as it is, without slashes at its end.
 ///
 /// # Errors
-/// [`Error::Url`] for a URL that cannot be used; [`Error::Io`] for an empty path, or where the current folder is gone.
+/// [`crate::Error::Url`] for a URL that cannot be used; [`crate::Error::Io`] for an empty path, or where the current folder is gone.
 pub fn absolute(path: &Path) -> Result<PathBuf> {
     Ok(files::absolute(path)?)
 }
@@ -31,7 +31,7 @@ pub fn absolute(path: &Path) -> Result<PathBuf> {
 /// Whether there is a file or folder of this name; a store has no folders.
 ///
 /// # Errors
-/// [`Error::Url`]; [`Error::Permission`] or [`Error::Io`] if a store does not answer.
+/// [`crate::Error::Url`]; [`crate::Error::Permission`] or [`crate::Error::Io`] if a store does not answer.
 pub fn exists(path: &Path) -> Result<bool> {
     Ok(files::exists(path)?)
 }
@@ -108,7 +108,7 @@ pub(crate) fn open(path: &Path) -> Result<(Reader, u64)> {
 /// back. Replaces what has that name.
 ///
 /// # Errors
-/// [`Error::NotFound`] for `from`; for `to` as [`write()`](crate::write()).
+/// [`crate::Error::NotFound`] for `from`; for `to` as [`write()`](crate::write()).
 pub fn link_or_copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
     Ok(files::link_or_copy(from, to)?)
 }
@@ -117,7 +117,7 @@ pub fn link_or_copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> 
 /// Replaces the link or the file that was there. The link is relative: both can be moved together.
 ///
 /// # Errors
-/// [`Error::NotFound`] for `target`; for `link` as [`write()`](crate::write()).
+/// [`crate::Error::NotFound`] for `target`; for `link` as [`write()`](crate::write()).
 pub fn symlink_or_copy(target: impl AsRef<Path>, link: impl AsRef<Path>) -> Result<()> {
     Ok(files::symlink_or_copy(target, link)?)
 }

@@ -62,6 +62,14 @@ pub enum WeightsError {
         /// What to do.
         hint: String,
     },
+    /// A tensor of a callback's or data module's state that is of another kind than the one that is asked for.
+    #[error("the saved tensor `{name}` cannot be taken back: {reason}")]
+    Part {
+        /// Its name.
+        name: String,
+        /// What does not fit.
+        reason: String,
+    },
     /// burn could not write or read a record of its own.
     #[error("burn cannot convert its record: {0}")]
     Record(String),
@@ -97,6 +105,7 @@ impl WeightsError {
     /// What to do about it, as a sentence part for `hint: …`.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Part { .. } => Some("ask for it as it was saved: see the code that makes and takes back this state".into()),
             Self::Read { .. } => Some("the device is lost for this process: start again from the last checkpoint".into()),
             Self::Quantized { .. } => Some("save before `quantize_weights`, and quantize again after loading".into()),
             Self::Misfit(_) => {

@@ -1,4 +1,5 @@
 use serde_json::Value;
+use stormfire_checkpoint::Saved;
 
 use crate::{Error, Loader, Loaders, Result, Stage};
 
@@ -83,17 +84,17 @@ pub trait DataModule {
         Ok(Loaders::none())
     }
 
-    /// What a checkpoint of a fit should keep of this module. The default is `null`, which is nothing.
+    /// What a checkpoint of a fit should keep of this module: plain values, and tensors by name. The default is nothing.
     ///
     /// It is asked for between two batches, when a checkpoint is about to be taken. Workers may be some batches ahead by then.
     /// JSON has no infinity and no NaN: where there may be one, use `stormfire::state::save` and `load`.
-    fn state(&self) -> Result<Value> {
-        Ok(Value::Null)
+    fn state(&self) -> Result<Saved> {
+        Ok(Saved::default())
     }
 
     /// Takes back what [`state`](Self::state) returned, in a fit that continues: after `setup`, before the loaders are asked for.
     /// The default ignores it.
-    fn load_state(&mut self, state: Value) -> Result<()> {
+    fn load_state(&mut self, state: Saved) -> Result<()> {
         let _ = state;
         Ok(())
     }
@@ -200,11 +201,11 @@ macro_rules! forward {
                 (**self).predict_dataloader()
             }
 
-            fn state(&self) -> Result<Value> {
+            fn state(&self) -> Result<Saved> {
                 (**self).state()
             }
 
-            fn load_state(&mut self, state: Value) -> Result<()> {
+            fn load_state(&mut self, state: Saved) -> Result<()> {
                 (**self).load_state(state)
             }
 

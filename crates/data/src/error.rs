@@ -115,6 +115,9 @@ pub enum Error {
     /// A file could not be read or written.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// A tensor of the saved state is another one than the one that is asked for.
+    #[error(transparent)]
+    State(#[from] stormfire_checkpoint::WeightsError),
     /// State or hyperparameters could not be converted.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
@@ -139,6 +142,7 @@ impl Error {
     /// What the user can do about it, if that is known.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::State(error) => return error.hint(),
             Self::Panic { .. } => "set `RUST_BACKTRACE=1` to see where; `workers(0)` keeps loading on the training thread".into(),
             Self::Consumed { .. } => "use `Loader::from_fn`, which makes a fresh iterator for each epoch, or `Loader::from_batches`".into(),
             Self::Empty { .. } => "check where the data is read from; with `drop_last` a dataset smaller than one batch has none".into(),

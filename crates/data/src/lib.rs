@@ -34,3 +34,4 @@ pub use loader::Loader;
 pub use loaders::Loaders;
 pub use random::{Random, random};
 pub use stage::Stage;
+pub use stormfire_checkpoint::Saved;

@@ -23,6 +23,7 @@ mod delivery;
 mod error;
 mod files;
 mod logger;
+mod loggers;
 mod names;
 #[cfg(feature = "network")]
 #[cfg_attr(not(feature = "all-loggers"), allow(dead_code, reason = "no tracker uses all of it"))]
@@ -39,6 +40,7 @@ pub use delivery::Delivery;
 pub use error::{Error, Result};
 pub use files::*;
 pub use logger::{CheckpointInfo, ConsoleStream, Logger, Status, share_versions};
+pub use loggers::{Experiment, Loggers};
 #[cfg(feature = "tracker")]
 pub use parts::LogModel;
 #[cfg(feature = "plotters")]
@@ -51,4 +53,4 @@ pub use value::{
     Artifact, Audio, Figure, FigureFormat, Graph, Histogram, HistogramStats, Hyperparams, Image, Metrics, Node, Reduce, Scalar, Secret,
     Table, Text, json,
 };
-pub use writer::{Background, Experiment, Loggers, PendingPosition, QUEUE_CAPACITY};
+pub use writer::{Background, PendingPosition, QUEUE_CAPACITY};

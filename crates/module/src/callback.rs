@@ -11,6 +11,7 @@ use crate::{
     error::{Error, Result},
     event::Event,
     module::LightningModule,
+    state::Saved,
     stepper::StepOutput,
 };
 
@@ -32,7 +33,7 @@ pub enum Order {
 /// [`load_state`](Self::load_state) into every checkpoint.
 ///
 /// ```
-/// use stormfire_module::{Callback, Context, LightningModule, Result, state::{self, Value}};
+/// use stormfire_module::{Callback, Context, LightningModule, Result, state::{self, Saved}};
 ///
 /// struct GoodEnough { threshold: f64, checks: u32 }
 ///
@@ -42,8 +43,8 @@ pub enum Order {
 ///         if ctx.metric("val_acc")? >= self.threshold { ctx.stop("val_acc is good enough"); }
 ///         Ok(())
 ///     }
-///     fn state(&self) -> Result<Value> { state::save(&self.checks) }
-///     fn load_state(&mut self, state: Value) -> Result<()> { state::load(&mut self.checks, state) }
+///     fn state(&self) -> Result<Saved> { state::save(&self.checks) }
+///     fn load_state(&mut self, state: Saved) -> Result<()> { state::load(&mut self.checks, state) }
 /// }
 /// ```
 #[allow(unused_variables, reason = "the hooks do nothing unless implemented")]
@@ -65,31 +66,45 @@ pub trait Callback<M: LightningModule>: Any {
         Order::Ordinary
     }
 
-    /// What it wants to find again after a restart; `null` (default) is nothing.
+    /// What it wants to find again after a restart: plain values, and tensors by name. Default: nothing.
+    ///
+    /// A checkpoint holds the tensors below `callbacks/KEY/`; they leave the device together with the weights.
     ///
     /// # Errors
     /// When the state cannot be written as JSON.
-    fn state(&self) -> Result<Value> {
-        Ok(Value::Null)
+    fn state(&self) -> Result<Saved> {
+        Ok(Saved::default())
     }
 
     /// Takes back what [`state`](Self::state) gave.
     ///
     /// # Errors
     /// When the state is of another kind.
-    fn load_state(&mut self, state: Value) -> Result<()> {
+    fn load_state(&mut self, state: Saved) -> Result<()> {
         Ok(())
     }
 
-    /// Whether it will take back the stop that it once asked for with this reason, since it would not ask for it with its
-    /// options of today. It is asked before anything is restored: a fit that an earlier stop ended in the middle of an epoch
-    /// goes on there, log files included. `saved` is its state in the checkpoint, the stop itself is taken back in
-    /// [`on_fit_start`](Self::on_fit_start) with [`Context::withdraw_stop`].
+    /// Whether it takes back the stop that it asked for before the fit was continued, because it would not ask for it with its
+    /// present options. It is asked before anything is restored: a fit that a stop ended in the middle of an epoch then
+    /// continues there, log files included. `saved` is its state in the checkpoint.
     ///
     /// # Errors
     /// When the state is of another kind.
-    fn withdraws_stop(&self, reason: &str, saved: &Value) -> Result<bool> {
+    fn withdraws_stop(&self, saved: &Value) -> Result<bool> {
         Ok(false)
+    }
+
+    /// The weights that are in force in place of the trained ones, such as their average: the module of this moment with other
+    /// values, or `None` (default) where the trained ones are.
+    ///
+    /// A fit validates with them, and puts the trained weights back, also after an error or a signal. A checkpoint holds both;
+    /// `validate`, `test`, `predict` and `load_from_checkpoint` take those in force, a fit that continues the trained ones. At
+    /// most one callback of a Trainer may give some.
+    ///
+    /// # Errors
+    /// When they cannot be made.
+    fn weights(&mut self, module: &M) -> Result<Option<M>> {
+        Ok(None)
     }
 
     /// Every event comes through here. Override it to see them all.

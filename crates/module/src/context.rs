@@ -15,19 +15,23 @@ use crate::{
     log::{self, Entry, LogError},
     loggable::Loggable,
     moment::{Progress, RunningStage},
-    run::{Limits, MetricSource, Run, SaveRequest, monitored},
+    requests::{SaveRequest, StopRequest},
+    run::{Limits, MetricSource, Run, monitored},
 };
 
 /// The run, as a hook of a callback or module sees it.
 pub struct Context<'a> {
     run: &'a mut Run,
     metrics: &'a mut dyn MetricSource,
+    /// The key of whoever is called.
+    by: &'a str,
 }
 
 impl<'a> Context<'a> {
-    /// The Trainer makes one for each event; tests of callbacks make their own.
-    pub fn new(run: &'a mut Run, metrics: &'a mut dyn MetricSource) -> Self {
-        Self { run, metrics }
+    /// The Trainer makes one for each callback and event; tests of callbacks make their own. `by` is the
+    /// [key](crate::Callback::state_key) of the callback that gets it.
+    pub fn new(run: &'a mut Run, metrics: &'a mut dyn MetricSource, by: &'a str) -> Self {
+        Self { run, metrics, by }
     }
 
     /// Everything known about the run.
@@ -47,17 +51,17 @@ impl<'a> Context<'a> {
 
     /// The 0-based number of the epoch.
     pub fn current_epoch(&self) -> usize {
-        self.run.progress.epoch
+        self.run.place.progress.epoch
     }
 
     /// Optimizer steps so far: training batches after which the parameters changed.
     pub fn global_step(&self) -> u64 {
-        self.run.progress.global_step
+        self.run.place.progress.global_step
     }
 
     /// How far the fit is.
     pub fn progress(&self) -> &Progress {
-        &self.run.progress
+        &self.run.place.progress
     }
 
     /// How long the run is.
@@ -116,7 +120,7 @@ impl<'a> Context<'a> {
         for (name, value) in metrics.iter() {
             self.metrics.insert(name, value);
         }
-        let step = Some(self.run.logger_step);
+        let step = Some(self.run.place.logger_step);
         Ok(self.run.loggers.iter().try_for_each(|logger| logger.log_metrics(metrics.clone(), step))?)
     }
 
@@ -125,7 +129,7 @@ impl<'a> Context<'a> {
     /// # Errors
     /// The first error that a logger has had in the background.
     pub fn log_image(&mut self, tag: &str, image: Image) -> Result<()> {
-        let (image, step) = (Arc::new(image), self.run.logger_step);
+        let (image, step) = (Arc::new(image), self.run.place.logger_step);
         Ok(self.run.loggers.iter().try_for_each(|logger| logger.log_image(tag, Arc::clone(&image), step))?)
     }
 
@@ -136,7 +140,7 @@ impl<'a> Context<'a> {
 
     /// The learning rates by name, with which the optimizers step next. In `on_train_batch_end` that is the next batch's rate.
     pub fn learning_rates(&self) -> &[(String, f64)] {
-        &self.run.learning_rates
+        &self.run.place.learning_rates
     }
 
     /// The folder of this run on a disk: the first logger's that has one, else `default_root_dir`, or the current folder
@@ -146,28 +150,28 @@ impl<'a> Context<'a> {
         of_logger.or_else(|| storage::on_disk(&self.run.default_root_dir)).unwrap_or(Path::new(".")).into()
     }
 
-    /// Ends the run at the next boundary of the loop; the first reason given is reported.
+    /// Ends the run at the next boundary of the loop. The first stop that was asked for is reported, with its first reason.
     ///
-    /// Training goes on until `min_epochs` and `min_steps` are reached.
+    /// Training continues until `min_epochs` and `min_steps` are reached.
     pub fn stop(&mut self, reason: impl Into<String>) {
-        self.run.requests.stop.get_or_insert_with(|| reason.into());
+        self.run.place.requests.ask_to_stop(self.by, reason.into());
     }
 
-    /// The reason of a stop that was asked for.
-    pub fn stop_reason(&self) -> Option<&str> {
-        self.run.requests.stop.as_deref()
+    /// The stop that ends the run, with its author.
+    pub fn stop_request(&self) -> Option<&StopRequest> {
+        self.run.place.requests.stop()
     }
 
-    /// Takes back a stop that was asked for with this very reason, also before the fit was continued from a checkpoint; the
-    /// stop of anybody else stands. A callback that remembers its reason does this in `on_fit_start`, when it would not ask
-    /// again.
-    pub fn withdraw_stop(&mut self, reason: &str) {
-        self.run.requests.stop.take_if(|asked| asked == reason);
+    /// Takes back the stop that this callback (or another one with its [key](crate::Callback::state_key)) asked for, also before
+    /// the fit was continued from a checkpoint. The stops of other callbacks stand. A callback does this in `on_fit_start`, when
+    /// it would not ask again.
+    pub fn withdraw_stop(&mut self) {
+        self.run.place.requests.withdraw_stop(self.by);
     }
 
     /// Leaves out the rest of this epoch: in `on_train_batch_start` also the batch that begins.
     pub fn skip_epoch(&mut self) {
-        self.run.requests.skip_epoch = true;
+        self.run.place.requests.skip_epoch = true;
     }
 
     /// Asks for a checkpoint at the next boundary of the loop, after all callbacks have seen this event.
@@ -182,13 +186,13 @@ impl<'a> Context<'a> {
                 *path = absolute;
             }
         }
-        let names = &mut self.run.requests.checkpoints;
+        let names = &mut self.run.place.requests.checkpoints;
         for old in &request.then_remove {
             names.remove(old);
         }
         names.extend(request.paths().map(PathBuf::from));
         request.then_remove.retain(|old| !self.run.spares(old));
-        self.run.requests.saves.push(request);
+        self.run.place.requests.saves.push(request);
     }
 
     /// Lets the loop keep the state of its last boundary, so that a checkpoint that is asked for in `on_exception` holds the
@@ -207,7 +211,7 @@ impl<'a> Context<'a> {
     /// # Errors
     /// A path behind a URL about which the store cannot be asked.
     pub fn is_free(&self, path: &Path) -> Result<bool> {
-        Ok(!self.run.requests.checkpoints.contains(path) && (!storage::exists(path)? || self.has_written(path)))
+        Ok(!self.run.place.requests.checkpoints.contains(path) && (!storage::exists(path)? || self.has_written(path)))
     }
 
     /// Whether the checkpoint under this path was written by this run, also before it was continued.
@@ -222,7 +226,7 @@ impl<'a> Context<'a> {
 
     /// Changes how many batches' gradients make one step, from the next window on.
     pub fn set_accumulate_grad_batches(&mut self, batches: usize) {
-        self.run.accumulate_grad_batches = batches.max(1);
+        self.run.place.accumulate_grad_batches = batches.max(1);
     }
 }
 

@@ -1,4 +1,4 @@
-//! State that goes into a checkpoint, as plain JSON values.
+//! State that goes into a checkpoint, as plain JSON values, with tensors beside them ([`Saved`]).
 //!
 //! JSON has no infinity and no NaN. [`save`] writes them so that [`load`] reads them back, wherever they stand in a value; see
 //! [`stormfire_loggers::json`]. `serde_json::json!(f64::INFINITY)` and `Value::from(f64::NAN)` are `null` before anybody here sees
@@ -13,7 +13,7 @@
 //!     best: f64,
 //! }
 //!
-//! let saved = state::save(&Best { best: f64::INFINITY })?;
+//! let saved: state::Value = state::save(&Best { best: f64::INFINITY })?;
 //! let mut restored = Best { best: 0.0 };
 //! state::load(&mut restored, saved)?;
 //! assert_eq!(restored, Best { best: f64::INFINITY });
@@ -22,23 +22,26 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 pub use serde_json::Value;
+pub use stormfire_checkpoint::Saved;
 use stormfire_loggers::json;
 
 use crate::error::{Error, Result};
 
-/// Turns a serializable value into the JSON that a checkpoint holds. Every float survives.
+/// Turns a serializable value into the JSON that a checkpoint holds: a [`Value`], or a [`Saved`] that tensors can be added to.
+/// Every float survives.
 ///
 /// # Errors
 /// [`Error::State`] when the value cannot be written as JSON (a map with keys that are no strings, say).
-pub fn save<T: Serialize + ?Sized>(value: &T) -> Result<Value> {
-    json::to_value(value).map_err(|source| Error::State { what: std::any::type_name::<T>().into(), source })
+pub fn save<T: Serialize + ?Sized, S: From<Value>>(value: &T) -> Result<S> {
+    json::to_value(value).map(S::from).map_err(|source| Error::State { what: std::any::type_name::<T>().into(), source })
 }
 
 /// Replaces `target` by what `state` holds; `null` (no state was saved) leaves it as it is.
 ///
 /// # Errors
 /// [`Error::State`] when the fields do not fit the type.
-pub fn load<T: DeserializeOwned>(target: &mut T, state: Value) -> Result<()> {
+pub fn load<T: DeserializeOwned>(target: &mut T, state: impl Into<Saved>) -> Result<()> {
+    let state = state.into().take_json();
     if !state.is_null() {
         *target = json::from_value(state).map_err(|source| Error::State { what: std::any::type_name::<T>().into(), source })?;
     }
@@ -59,7 +62,7 @@ mod tests {
     #[test]
     fn what_was_saved_is_loaded() {
         let mut counter = Counter::default();
-        load(&mut counter, save(&Counter { checks: 3 }).unwrap()).unwrap();
+        load(&mut counter, save::<_, Value>(&Counter { checks: 3 }).unwrap()).unwrap();
         assert_eq!(counter, Counter { checks: 3 });
         load(&mut counter, Value::Null).unwrap();
         assert_eq!(counter, Counter { checks: 3 });
@@ -69,7 +72,7 @@ mod tests {
     fn a_float_that_is_not_finite_is_loaded() {
         for value in [f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 0.5] {
             let mut loaded = 7.0;
-            load(&mut loaded, serde_json::from_str(&save(&value).unwrap().to_string()).unwrap()).unwrap();
+            load(&mut loaded, serde_json::from_str::<Value>(&save::<_, Value>(&value).unwrap().to_string()).unwrap()).unwrap();
             assert_eq!(f64::to_bits(loaded), f64::to_bits(value));
         }
     }

@@ -112,7 +112,7 @@ pub mod prelude {
         NonFinite, OnExceptionCheckpoint, OneCycle, Optimizer, Optimizers, PredictModule, ProfilerKind, ProgressBar, ReduceFx,
         ReduceLrOnPlateau, Result, SaveLast, SaveTopK, Scalar, Schedule, Stage, StepOutput, Stepper, Stop, TensorBoardLogger,
         ThroughputMonitor, Timer, Trainer, TrainerConfig, WeightLayout, accuracy, data::Error as DataError, log, log_dict, media, state,
-        state::Value, top_k_accuracy,
+        state::Saved, state::Value, top_k_accuracy,
     };
 }
 

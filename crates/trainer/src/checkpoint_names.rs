@@ -11,13 +11,13 @@ use std::{
 use burn::tensor::TensorData;
 use serde::{Deserialize, Serialize};
 use stormfire_checkpoint::{
-    Checkpoint, Error as FileError, Manifest,
+    Checkpoint, Error as FileError, IN_FORCE, Manifest,
     storage::{self, link_or_copy, symlink_or_copy},
     write,
 };
 use stormfire_module::{
     Result,
-    run::{AlsoKind, SaveRequest},
+    requests::{AlsoKind, SaveRequest},
 };
 
 /// What a state is called besides its file, and what goes afterwards.
@@ -134,7 +134,8 @@ fn is_missing(name: &Path, manifest: &Manifest) -> bool {
 
 /// The weights of a whole checkpoint, as a file of their own.
 fn write_weights(path: &Path, whole: &Manifest, tensors: &BTreeMap<String, TensorData>) -> Result<(), FileError> {
-    let weights: Vec<_> = tensors.iter().filter(|(name, _)| !name.contains('/')).map(|(name, data)| (name.clone(), data.clone())).collect();
+    let is_weight = |name: &str| !name.contains('/') || name.starts_with(IN_FORCE);
+    let weights: Vec<_> = tensors.iter().filter(|(name, _)| is_weight(name)).map(|(name, data)| (name.clone(), data.clone())).collect();
     write(path, &whole.of_weights(), &weights)
 }
 

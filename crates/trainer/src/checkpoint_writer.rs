@@ -10,7 +10,7 @@ use stormfire_module::{
     Error, Result,
     live_run::{self, LiveRun},
     optimizer::OptimizersSnapshot,
-    run::SaveRequest,
+    requests::SaveRequest,
     state,
 };
 
@@ -18,6 +18,7 @@ use crate::{
     checkpoint_names::Names,
     finite_weights::FiniteWeights,
     guard::guard,
+    in_force::LaterWeights,
     log_state::{LOG_FOLDER, LogState},
     saved_log::PendingLog,
 };
@@ -25,6 +26,8 @@ use crate::{
 /// A state of the run, still on its way from the device, and the names it gets.
 pub(crate) struct Job {
     pub(crate) manifest: Manifest,
+    pub(crate) weights: LaterWeights,
+    /// Everything else that is on the device.
     pub(crate) snapshot: Snapshot,
     /// Which of them must be finite.
     pub(crate) finite: Option<FiniteWeights>,
@@ -47,7 +50,8 @@ pub(crate) struct RunPart {
 impl Job {
     /// Reads what is on the device, and waits for the loggers: everything that goes into the file.
     pub(crate) fn read(self) -> Result<(Manifest, NamedTensors)> {
-        let Self { mut manifest, mut snapshot, finite, run, .. } = self;
+        let Self { mut manifest, weights, mut snapshot, finite, run, .. } = self;
+        weights(&mut snapshot)?;
         let others = snapshot.len();
         let save = |RunPart { optimizers, log, loggers }| Ok::<_, Error>((optimizers.save(&mut snapshot)?, log, loggers));
         let run = run.map(save).transpose()?;

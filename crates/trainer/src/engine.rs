@@ -11,11 +11,12 @@ use burn::{
 use stormfire_data::Stage;
 use stormfire_loggers::{Background, CheckpointInfo, Hyperparams, Loggers, Status};
 use stormfire_module::{
-    Callback, Context, Error, Event, Hook, LightningModule, Order, Result,
+    Callback, Context, Error, Event, Every, Hook, LightningModule, Order, Result,
+    every::Tick,
     module_hooks::ModuleHooks,
     run::{MetricSource as _, Run},
     scope::{self, Entered},
-    state::Value,
+    state::Saved,
     stepper::StepHooks,
 };
 
@@ -24,11 +25,11 @@ use crate::{
     communicator::Communicator,
     config::TrainerConfig,
     data_facts::DataFacts,
+    fit_state::FitState,
+    in_force::InForce,
     log_store::{Keeps, LogStore},
-    loop_state::LoopClock,
     non_finite::NonFinite,
     profiler::{Profiler, Started},
-    run_state::Kept,
     signals::{Signal, SignalWatch},
 };
 
@@ -38,7 +39,7 @@ pub(crate) struct Engine<M: LightningModule> {
     pub(crate) device: Device,
     pub(crate) run: Run,
     pub(crate) store: LogStore,
-    pub(crate) clock: LoopClock,
+    pub(crate) in_force: InForce<M>,
     /// What the random numbers of this run follow from; `None` leaves them alone.
     pub(crate) seed: Option<u64>,
     pub(crate) profiler: Profiler,
@@ -46,11 +47,11 @@ pub(crate) struct Engine<M: LightningModule> {
     pub(crate) signals: Option<SignalWatch>,
     pub(crate) checkpoints: CheckpointWriter,
     /// The state of the last boundary, if a callback saves on failures.
-    pub(crate) kept: Option<Kept<M>>,
+    pub(crate) kept: Option<FitState<M>>,
     /// The training data of this fit, as far as a place in it depends on it.
     pub(crate) data: DataFacts,
     /// The state of this fit's data module at the newest boundary at which somebody may save.
-    pub(crate) data_module: Value,
+    pub(crate) data_module: Saved,
     /// How often the run was continued.
     pub(crate) restarts: u64,
     /// The logs of the run that is to go on are as they were, until it does.
@@ -60,6 +61,8 @@ pub(crate) struct Engine<M: LightningModule> {
     /// The first failure of a logger that is still to be told.
     failed_log: Option<Error>,
     callbacks: Vec<Box<dyn Callback<M>>>,
+    /// Of the callbacks: making one costs more than an event.
+    keys: Vec<String>,
 }
 
 impl<M: LightningModule> Engine<M> {
@@ -77,7 +80,7 @@ impl<M: LightningModule> Engine<M> {
                 if config.barebones { Keeps::Nothing } else { Keeps::All },
                 matches!(config.on_non_finite, NonFinite::Skip { .. }),
             ),
-            clock: LoopClock::default(),
+            in_force: InForce::Trained,
             seed: config.seed,
             profiler: Profiler::new(config.profiler),
             communicator,
@@ -85,11 +88,12 @@ impl<M: LightningModule> Engine<M> {
             checkpoints: CheckpointWriter::default(),
             kept: None,
             data: DataFacts::default(),
-            data_module: Value::Null,
+            data_module: Saved::default(),
             restarts: 0,
             logs_wait: false,
             has_logged_fit: false,
             failed_log: None,
+            keys: ordered.iter().map(|callback| callback.state_key()).collect(),
             callbacks: ordered,
             config: Arc::new(config),
         }
@@ -114,8 +118,9 @@ impl<M: LightningModule> Engine<M> {
         &self.callbacks
     }
 
-    pub(crate) fn callbacks_mut(&mut self) -> &mut [Box<dyn Callback<M>>] {
-        &mut self.callbacks
+    /// With the keys of their states.
+    pub(crate) fn callbacks_with_keys(&mut self) -> impl Iterator<Item = (&mut Box<dyn Callback<M>>, &str)> {
+        self.callbacks.iter_mut().zip(self.keys.iter().map(String::as_str))
     }
 
     /// Tells callbacks and module what happens; what one of them logs is in the store before the next one is called.
@@ -129,10 +134,10 @@ impl<M: LightningModule> Engine<M> {
         self.collect()?;
         let mut outcome = Ok(());
         let _scope = self.enter(hook);
-        for callback in &mut self.callbacks {
+        for (callback, key) in self.callbacks.iter_mut().zip(&self.keys) {
             let started = self.profiler.start();
             let _span = tracing::trace_span!("hook", %hook, callback = %callback.name()).entered();
-            let mut context = Context::new(&mut self.run, &mut self.store);
+            let mut context = Context::new(&mut self.run, &mut self.store, key);
             let result = callback.on_event(&mut context, module, &mut event);
             self.profiler.stop(started, || format!("[{}] {hook}", callback.name()).into());
             // Also what it has logged before it failed: it must not turn up in another event.
@@ -150,9 +155,9 @@ impl<M: LightningModule> Engine<M> {
 
     /// Enters the scope of a hook or step at the present moment.
     pub(crate) fn enter(&mut self, hook: Hook) -> Entered {
-        self.run.moment.epoch = self.run.progress.epoch;
-        self.run.moment.global_step = self.run.progress.global_step;
-        self.run.loggers.set_step(self.run.logger_step);
+        self.run.moment.epoch = self.run.place.progress.epoch;
+        self.run.moment.global_step = self.run.place.progress.global_step;
+        self.run.loggers.set_step(self.run.place.logger_step);
         scope::enter(hook, self.run.moment)
     }
 
@@ -178,7 +183,7 @@ impl<M: LightningModule> Engine<M> {
     /// Whether the metrics of this step go to the loggers.
     pub(crate) fn logs_step(&self, step: u64) -> bool {
         let every = self.config.log_every_n_steps;
-        every > 0 && ((step + 1).is_multiple_of(every) || self.run.fast_dev_run)
+        every > 0 && (Every::Steps(every).is_due(&Tick::of_step(step + 1)) || self.run.fast_dev_run)
     }
 
     /// The random numbers that follow depend on the run's seed and on where it is, and on nothing that was drawn before:
@@ -193,7 +198,7 @@ impl<M: LightningModule> Engine<M> {
             RandomPart::EvaluationEnd => 4,
             RandomPart::EvaluationBatch { dataloader_idx, batch_idx } => 5 + ((dataloader_idx as u64) << 40) + batch_idx as u64,
         };
-        scope::seed(&self.device, mix(mix(seed, stream), self.run.progress.batches));
+        scope::seed(&self.device, mix(mix(seed, stream), self.run.place.progress.batches));
     }
 
     /// The signal that asked the run to end.
@@ -269,6 +274,6 @@ impl<M: LightningModule> StepHooks<M> for Engine<M> {
     }
 
     fn learning_rates(&mut self, rates: Vec<(String, f64)>) {
-        self.run.learning_rates = rates;
+        self.run.place.learning_rates = rates;
     }
 }

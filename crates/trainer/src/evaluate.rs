@@ -13,14 +13,13 @@
 //! ```
 
 use stormfire_data::{Batch, Loaders, Position, Stage};
-use stormfire_module::{Error, Event, Hook, LightningModule, Result, RunningStage, StepOutput, scope};
+use stormfire_module::{Error, Event, Hook, LightningModule, Result, RunningStage, StepOutput, place::EvaluationPosition, scope};
 
 use crate::{
     bundle::send_metrics,
     checkpoint,
     engine::{Engine, RandomPart},
     log_store::{EpochMetrics, Loop},
-    loop_state::EvaluationPosition,
 };
 
 /// Whether the validation or the test step is called.
@@ -102,7 +101,7 @@ pub(crate) fn evaluate<M: LightningModule>(
     let outer_batch = (engine.run.moment.batch_idx, engine.run.moment.num_dataloaders);
     let outer_items = engine.run.batch_items.replace(1);
     engine.run.moment.num_dataloaders = data.loaders.len();
-    engine.clock.evaluated.resize(data.loaders.len(), 0);
+    engine.run.place.evaluated.resize(data.loaders.len(), 0);
     let result = evaluate_in_stage(engine, module, data, what);
     engine.run.moment.stage = outer;
     (engine.run.moment.batch_idx, engine.run.moment.num_dataloaders) = outer_batch;
@@ -118,24 +117,31 @@ fn evaluate_in_stage<M: LightningModule>(
     what: Evaluation,
 ) -> Result<EpochMetrics> {
     let is_sanity_check = engine.run.moment.stage == RunningStage::SanityCheck;
-    let start = engine.clock.evaluating.unwrap_or_default();
-    if engine.clock.evaluating.is_none() {
+    let start = engine.run.place.evaluating.unwrap_or_default();
+    let begins = engine.run.place.evaluating.is_none() || engine.in_force.is_to_swap_again();
+    if engine.run.stage == Stage::Fit {
+        engine.in_force.note_before(module);
+    }
+    if begins {
         engine.reseed(RandomPart::Evaluation);
         engine.fire(module, what.start())?;
         engine.fire(module, what.epoch_start())?;
     }
+    engine.in_force.note_started(module);
     for dataloader_idx in start.dataloader_idx..data.loaders.len() {
         let first = if dataloader_idx == start.dataloader_idx { start.batch_idx } else { 0 };
         evaluate_loader(engine, module, data, what, EvaluationPosition { dataloader_idx, batch_idx: first })?;
     }
-    engine.clock.evaluating = None;
+    engine.run.place.evaluating = None;
+    engine.in_force.note_ended(module);
     engine.run.moment.dataloader_idx = 0;
     engine.store.reach_epoch_end(Loop::Evaluation)?;
     engine.reseed(RandomPart::EvaluationEnd);
     engine.fire(module, what.epoch_end())?;
     let metrics = engine.time("epoch_metrics", |engine| engine.store.end_epoch(Loop::Evaluation))?;
     if !is_sanity_check {
-        let sent = send_metrics(&metrics.merged(), &engine.run.loggers, engine.run.logger_step, Some(engine.run.progress.epoch));
+        let sent =
+            send_metrics(&metrics.merged(), &engine.run.loggers, engine.run.place.logger_step, Some(engine.run.place.progress.epoch));
         engine.note_logged(sent);
     }
     engine.fire(module, what.end())?;
@@ -158,7 +164,7 @@ fn evaluate_loader<M: LightningModule>(
     engine.run.moment.batch_idx = batch_idx.saturating_sub(1);
     let mut batches = loader.batches(Position::new(0, batch_idx), &engine.device)?;
     while limit.is_none_or(|limit| batch_idx < limit) {
-        engine.clock.evaluating = Some(EvaluationPosition { dataloader_idx, batch_idx });
+        engine.run.place.evaluating = Some(EvaluationPosition { dataloader_idx, batch_idx });
         checkpoint::keep_place(engine, module)?;
         engine.check_interrupt()?;
         let Some(batch) = engine.time("val_next", |_| batches.next()) else { break };
@@ -186,17 +192,17 @@ fn evaluate_loader<M: LightningModule>(
         engine.collect()?;
         engine.fire(module, what.batch_end(&output, batch_idx, dataloader_idx))?;
         if !is_sanity_check {
-            let step = engine.clock.evaluated[dataloader_idx];
+            let step = engine.run.place.evaluated[dataloader_idx];
             if let Some(bundle) = engine.store.step_metrics(Loop::Evaluation, dataloader_idx) {
                 engine.device.flush().map_err(Error::other)?;
                 let sent = bundle.send(&engine.run.loggers, step, None);
                 engine.note_logged(sent);
             }
-            engine.clock.evaluated[dataloader_idx] += 1;
+            engine.run.place.evaluated[dataloader_idx] += 1;
         }
         batch_idx += 1;
     }
     engine.run.batch_items = Some(1);
-    engine.clock.evaluating = Some(EvaluationPosition { dataloader_idx, batch_idx });
+    engine.run.place.evaluating = Some(EvaluationPosition { dataloader_idx, batch_idx });
     checkpoint::keep_place(engine, module)
 }

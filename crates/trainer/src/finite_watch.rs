@@ -81,17 +81,19 @@ impl FiniteWatch {
     }
 
     /// Counts the steps that were left out; too many in a row, also over a restart, are an error.
-    pub(crate) fn judge(&mut self, skipped: Option<String>, has_stepped: bool, in_a_row: &mut u32, run: &Run) -> Result<()> {
+    pub(crate) fn judge(&mut self, skipped: Option<String>, has_stepped: bool, run: &mut Run) -> Result<()> {
         let Some(what) = skipped else {
             // A batch that only adds to its window of gradients says nothing.
-            *in_a_row = if has_stepped { 0 } else { *in_a_row };
+            if has_stepped {
+                run.place.skipped_in_a_row = 0;
+            }
             return Ok(());
         };
-        *in_a_row += 1;
+        run.place.skipped_in_a_row += 1;
         self.skipped += 1;
         let place = Place::of("", run);
         match self.policy {
-            NonFinite::Skip { max_in_a_row } if *in_a_row > max_in_a_row => {
+            NonFinite::Skip { max_in_a_row } if run.place.skipped_in_a_row > max_in_a_row => {
                 let plural = if max_in_a_row == 1 { "" } else { "s" };
                 let what = format!("after {max_in_a_row} skipped step{plural} in a row {what}");
                 Err(error(what, place, run, Vec::new()))
@@ -215,7 +217,7 @@ impl FiniteWatch {
         Reading::read_all(&self.unread())?;
         self.check(engine, module)?;
         if self.stop.is_some() {
-            for request in engine.run.requests.saves.drain(..) {
+            for request in engine.run.place.requests.saves.drain(..) {
                 tracing::warn!("`{}` is not written: the parameters are not finite", request.path.display());
             }
         }
@@ -247,11 +249,11 @@ impl FiniteWatch {
 
 impl Place {
     fn of(of: &'static str, run: &Run) -> Self {
-        Self { of, batch_idx: run.moment.batch_idx, global_step: run.logger_step }
+        Self { of, batch_idx: run.moment.batch_idx, global_step: run.place.logger_step }
     }
 }
 
 fn error(what: String, place: Place, run: &Run, parameters: Vec<String>) -> Error {
     let Place { batch_idx, global_step, .. } = place;
-    Error::NonFinite { what, epoch: run.progress.epoch, batch_idx, global_step, parameters }
+    Error::NonFinite { what, epoch: run.place.progress.epoch, batch_idx, global_step, parameters }
 }

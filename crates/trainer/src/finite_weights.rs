@@ -28,9 +28,9 @@ impl FiniteWeights {
     pub(crate) fn of<M: LightningModule>(policy: NonFinite, run: &Run, module: &M) -> Option<Self> {
         matches!(policy, NonFinite::Error | NonFinite::Stop).then(|| Self {
             trained: gradients::trained(module).into_iter().collect(),
-            epoch: run.progress.epoch,
+            epoch: run.place.progress.epoch,
             batch_idx: run.moment.batch_idx,
-            global_step: run.logger_step,
+            global_step: run.place.logger_step,
             stops: policy == NonFinite::Stop,
         })
     }

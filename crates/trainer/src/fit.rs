@@ -8,7 +8,7 @@ mod validation;
 
 use burn::tensor::Device;
 use stormfire_data::{Batch, DataModule, Loader, Position};
-use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, clock, run::monitored, shared_ids};
+use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, clock, place::Stopwatch, run::monitored, shared_ids};
 
 use step::BatchOutcome;
 
@@ -18,6 +18,7 @@ use crate::{
     engine::{Engine, RandomPart},
     evaluate::Evaluated,
     finite_watch::FiniteWatch,
+    in_force::InForce,
     log_store::Loop,
     stop::Stop,
     training::Training,
@@ -71,8 +72,8 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
 
     fn train(&mut self) -> Result<Stop> {
         self.engine.fire(self.module, Event::TrainStart)?;
-        if !self.engine.run.progress.has_begun() {
-            self.engine.clock.last_validation = clock::now();
+        if !self.engine.run.place.progress.has_begun() {
+            self.engine.run.place.last_validation = Stopwatch::default();
         }
         self.keep()?;
         let stop = loop {
@@ -87,22 +88,22 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         };
         self.engine.fire(self.module, Event::TrainEnd)?;
         // Who continues from the end of a fit wants more of it: the stop that ended it is not in that checkpoint.
-        let asked = self.engine.run.requests.stop.take();
+        let asked = std::mem::take(&mut self.engine.run.place.requests.stops);
         self.write_checkpoints()?;
-        self.engine.run.requests.stop = asked;
+        self.engine.run.place.requests.stops = asked;
         // A checkpoint that cannot be written is a failure of the fit, not of its teardown.
         checkpoint::settle(self.engine)?;
         Ok(stop)
     }
 
     fn epoch(&mut self) -> Result<()> {
-        let position = Position::new(self.engine.run.progress.epoch, self.engine.run.progress.batch_in_epoch);
+        let position = Position::new(self.engine.run.place.progress.epoch, self.engine.run.place.progress.batch_in_epoch);
         let _span = tracing::info_span!("epoch", epoch = position.epoch).entered();
         self.engine.run.moment.stage = RunningStage::Train;
         self.engine.run.moment.num_dataloaders = 1;
         self.engine.run.moment.batch_idx = position.batch.saturating_sub(1);
         if position.batch == 0 {
-            self.engine.run.logger_step = self.engine.run.progress.global_step;
+            self.engine.run.place.logger_step = self.engine.run.place.progress.global_step;
             self.engine.reseed(RandomPart::EpochStart);
             self.engine.fire(self.module, Event::TrainEpochStart)?;
             // A hook may have made a copy of a part of the module.
@@ -115,11 +116,11 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         // A checkpoint may have been written before what follows a batch, or before a skip that was asked for.
         let mut flow = match position.batch {
             0 => Flow::Continue,
-            _ if self.engine.clock.after_batch => self.after_batch()?,
+            _ if self.engine.run.place.after_batch => self.after_batch()?,
             _ => self.skip_if_asked(),
         };
         while flow == Flow::Continue && self.is_done().is_none() {
-            if self.engine.run.limits.train_batches.is_some_and(|n| self.engine.run.progress.batch_in_epoch >= n) {
+            if self.engine.run.limits.train_batches.is_some_and(|n| self.engine.run.place.progress.batch_in_epoch >= n) {
                 break;
             }
             let waiting = clock::now();
@@ -144,7 +145,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             }
         }
         drop(batches);
-        if flow == Flow::Continue && !self.engine.run.is_last_batch {
+        if flow == Flow::Continue && !self.engine.run.place.is_last_batch {
             self.note_unfinished()?;
         }
         if flow == Flow::EndEpoch {
@@ -156,7 +157,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
     /// Refuses data that has ended before its first batch.
     fn check_not_empty(&self) -> Result<()> {
         let hint = "is the data empty, or smaller than a batch with `drop_last`?";
-        if self.engine.run.progress.batches == 0 {
+        if self.engine.run.place.progress.batches == 0 {
             return Err(Error::config("train_dataloader", "it gave no batch", hint));
         }
         Ok(())
@@ -165,20 +166,21 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
     fn batch(&mut self, batch: Batch<M::Batch>, is_last: bool) -> Result<Flow> {
         self.training.unfinished = None;
         let engine = &mut *self.engine;
-        let batch_idx = engine.run.progress.batch_in_epoch;
-        let _span = tracing::debug_span!("step", step = engine.run.progress.global_step, batch_idx).entered();
+        engine.in_force = InForce::Trained;
+        let batch_idx = engine.run.place.progress.batch_in_epoch;
+        let _span = tracing::debug_span!("step", step = engine.run.place.progress.global_step, batch_idx).entered();
         let is_last = is_last || engine.run.limits.train_batches == Some(batch_idx + 1);
-        let window = engine.run.window.next(batch_idx == 0, is_last, engine.run.accumulate_grad_batches);
+        let window = engine.run.place.window.next(batch_idx == 0, is_last, engine.run.place.accumulate_grad_batches);
         engine.run.batch_items = self.module.batch_size(&batch.value).or(batch.items);
         engine.run.moment.batch_idx = batch_idx;
-        engine.run.is_last_batch = is_last;
-        engine.run.logger_step = engine.run.progress.global_step;
-        engine.run.logs_this_step = window.closes && engine.logs_step(engine.run.logger_step);
+        engine.run.place.is_last_batch = is_last;
+        engine.run.place.logger_step = engine.run.place.progress.global_step;
+        engine.run.place.logs_this_step = window.closes && engine.logs_step(engine.run.place.logger_step);
         engine.reseed(RandomPart::Batch);
         engine.fire(self.module, Event::TrainBatchStart { batch: &batch.value, batch_idx })?;
         if self.skip_if_asked() == Flow::EndEpoch {
             self.engine.run.batch_items = Some(1);
-            self.engine.run.is_last_batch = false;
+            self.engine.run.place.is_last_batch = false;
             return Ok(Flow::EndEpoch);
         }
         let engine = &mut *self.engine;
@@ -186,21 +188,21 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         let BatchOutcome { output, has_stepped, skipped, evidence } = self.training_batch(batch.value, batch_idx, window)?;
         let engine = &mut *self.engine;
         engine.stop_time(started, "training_batch");
-        engine.run.window.add(window, &self.training.accumulated);
-        engine.run.progress.global_step += u64::from(has_stepped);
-        engine.run.progress.batches += 1;
-        engine.run.progress.batch_in_epoch += 1;
+        engine.run.place.window.add(window, &self.training.accumulated);
+        engine.run.place.progress.global_step += u64::from(has_stepped);
+        engine.run.place.progress.batches += 1;
+        engine.run.place.progress.batch_in_epoch += 1;
         if is_last {
-            self.training.optimizers.step_epoch_schedules(engine.run.progress.epoch as u64 + 1)?;
+            self.training.optimizers.step_epoch_schedules(engine.run.place.progress.epoch as u64 + 1)?;
             self.refresh_learning_rates();
         }
-        self.engine.run.validation_is_due = self.is_validation_due(is_last, has_stepped);
-        self.engine.clock.after_batch = true;
+        self.engine.run.place.validation_is_due = self.is_validation_due(has_stepped);
+        self.engine.run.place.after_batch = true;
         self.engine.run.step_skipped = skipped.is_some();
-        self.finite.judge(skipped, has_stepped, &mut self.engine.clock.skipped_in_a_row, &self.engine.run)?;
+        self.finite.judge(skipped, has_stepped, &mut self.engine.run)?;
         self.finite.add(evidence, &self.engine.run);
         self.finite.check(self.engine, self.module)?;
-        if self.engine.run.logs_this_step {
+        if self.engine.run.place.logs_this_step {
             self.finite.watch(self.engine, self.module);
         }
         self.engine.fire(self.module, Event::TrainBatchEnd { output: &output, batch_idx })?;
@@ -214,7 +216,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
 
     /// What follows a batch: validation, if it is due or the run is about to stop, and the schedules that watch a metric.
     fn after_batch(&mut self) -> Result<Flow> {
-        let is_due = self.engine.run.validation_is_due;
+        let is_due = self.engine.run.place.validation_is_due;
         if is_due {
             self.validate(RunningStage::Validate)?;
         }
@@ -224,12 +226,12 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         // A fit that goes on would not validate here, and its schedules have seen nothing of it.
         let is_last_look = !is_due && !self.val.is_empty() && self.allowed_stop().is_some();
         if is_last_look {
-            if !self.engine.run.is_last_batch && !self.engine.run.requests.skip_epoch {
+            if !self.engine.run.place.is_last_batch && !self.engine.run.place.requests.skip_epoch {
                 self.note_unfinished()?;
             }
             self.validate(RunningStage::Validate)?;
         }
-        self.engine.clock.after_batch = false;
+        self.engine.run.place.after_batch = false;
         if is_due || is_last_look {
             self.keep()?;
             self.write_checkpoints()?;
@@ -238,20 +240,20 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
     }
 
     fn skip_if_asked(&mut self) -> Flow {
-        if std::mem::take(&mut self.engine.run.requests.skip_epoch) { Flow::EndEpoch } else { Flow::Continue }
+        if std::mem::take(&mut self.engine.run.place.requests.skip_epoch) { Flow::EndEpoch } else { Flow::Continue }
     }
 
     /// Sends the step metrics to the loggers, if they are due. They leave the device on the loggers' threads.
     fn log_step(&mut self, stepped: bool) -> Result<()> {
         let engine = &mut *self.engine;
-        let is_due = engine.run.logs_this_step || engine.run.requests.stop.is_some();
+        let is_due = engine.run.place.logs_this_step || engine.run.place.requests.stop().is_some();
         if !(stepped && is_due) || engine.config.log_every_n_steps == 0 || engine.run.loggers.is_empty() {
             return Ok(());
         }
         let started = engine.profiler.start();
         if let Some(bundle) = engine.store.step_metrics(Loop::Train, 0) {
             engine.device.flush().map_err(Error::other)?;
-            let sent = bundle.send(&engine.run.loggers, engine.run.logger_step, Some(engine.run.progress.epoch));
+            let sent = bundle.send(&engine.run.loggers, engine.run.place.logger_step, Some(engine.run.place.progress.epoch));
             engine.note_logged(sent);
         }
         engine.stop_time(started, "log_step");
@@ -260,8 +262,8 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
 
     fn end_epoch(&mut self) -> Result<()> {
         let engine = &mut *self.engine;
-        engine.run.validation_is_due = false;
-        engine.run.logger_step = engine.run.progress.global_step.saturating_sub(1);
+        engine.run.place.validation_is_due = false;
+        engine.run.place.logger_step = engine.run.place.progress.global_step.saturating_sub(1);
         self.finite.watch_epoch(engine, self.module);
         engine.store.reach_epoch_end(Loop::Train)?;
         engine.log_skipped_batches()?;
@@ -269,24 +271,25 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         engine.fire(self.module, Event::TrainEpochEnd)?;
         let metrics = engine.time("epoch_metrics", |engine| engine.store.end_epoch(Loop::Train))?;
         self.finite.end_epoch(engine, self.module)?;
-        end::tell_if_nothing_is_trained(&engine.run.progress);
-        let completed = engine.run.progress.epoch as u64 + 1;
+        end::tell_if_nothing_is_trained(&engine.run.place.progress);
+        let completed = engine.run.place.progress.epoch as u64 + 1;
         // Unlike the other epoch schedules: an epoch that ended early has not been validated.
-        if engine.run.is_last_batch {
+        if engine.run.place.is_last_batch {
             self.training
                 .optimizers
                 .step_watching_schedules(Some(completed), &mut |name| monitored(&mut engine.store, &engine.run, name))?;
         }
-        let sent = send_metrics(&metrics.merged(), &engine.run.loggers, engine.run.logger_step, Some(engine.run.progress.epoch));
+        let sent =
+            send_metrics(&metrics.merged(), &engine.run.loggers, engine.run.place.logger_step, Some(engine.run.place.progress.epoch));
         engine.note_logged(sent);
-        engine.run.progress.epoch += 1;
-        engine.run.progress.batch_in_epoch = 0;
+        engine.run.place.progress.epoch += 1;
+        engine.run.place.progress.batch_in_epoch = 0;
         self.refresh_learning_rates();
         self.keep()?;
         self.write_checkpoints()
     }
 
     fn refresh_learning_rates(&mut self) {
-        self.engine.run.learning_rates = self.training.optimizers.learning_rates();
+        self.engine.run.place.learning_rates = self.training.optimizers.learning_rates();
     }
 }

@@ -340,9 +340,9 @@ fn revived_into(store: &mut LogStore, mut revived: LogStore) -> LogStore {
     let mut state = store.state(&mut pending);
     let values: Vec<_> = pending.tensors().iter().map(|tensor| tensor.to_data()).collect();
     state.fill(&values);
-    let text = state::save(&state).unwrap().to_string();
+    let text = state::save::<_, state::Value>(&state).unwrap().to_string();
     let mut read = LogState::default();
-    state::load(&mut read, serde_json::from_str(&text).unwrap()).unwrap();
+    state::load(&mut read, serde_json::from_str::<state::Value>(&text).unwrap()).unwrap();
     revived.restore(&read, &Device::flex()).unwrap();
     revived
 }

@@ -11,11 +11,8 @@ use stormfire_callbacks::Printer;
 use stormfire_data::{DataModule, Loader, Stage};
 use stormfire_loggers::{Background, DEFAULT_NAME, Loggers, Status};
 use stormfire_module::{
-    Callback, Error, Event, Every, Hook, LightningModule, Result, live_run,
-    moment::Progress,
-    run::{Limits, SaveRequest},
-    scope, shared_ids,
-    state::Value,
+    Callback, Error, Event, Every, Hook, LightningModule, Result, live_run, moment::Progress, requests::SaveRequest, run::Limits, scope,
+    shared_ids, state::Saved,
 };
 
 use crate::{
@@ -27,8 +24,8 @@ use crate::{
     engine::{Engine, mix},
     evaluate::Evaluated,
     fit::FitLoop,
+    fit_state::RunState,
     guard::guard,
-    run_state::RunState,
     seed::{self, drawn_before},
     setup::{
         OpenLoggers, choose_device, complete_callbacks, draw_seed, is_timed, limit_of, limits_of, log_hyperparams, place, tell_what_is_rare,
@@ -125,10 +122,11 @@ impl<M: LightningModule> Session<M> {
             None => draw_seed(&engine.device)?,
         });
         self.ended = None;
-        engine.data_module = Value::Null;
+        engine.data_module = Saved::default();
         let continues_logs = std::mem::take(&mut self.continues_logs);
         let mut training = Training::default();
         let outcome = self.run(Stage::Fit, &mut module, &mut data, &mut training, |engine, module, data, training| {
+            let mut resume = resume;
             seed::warn_of(&drawn);
             if let Some(resume) = &resume {
                 engine.run.resumed_from = resume.file();
@@ -136,7 +134,7 @@ impl<M: LightningModule> Session<M> {
                 resume.check_is_whole()?;
                 engine.run.id.clone_from(&resume.manifest().run_id);
             }
-            let (train, val) = prepare_fit(engine, module, data, resume.as_ref())?;
+            let (train, val) = prepare_fit(engine, module, data, resume.as_mut())?;
             training.optimizers = {
                 let _scope = engine.enter(Hook::ConfigureOptimizers);
                 module.configure_optimizers()?
@@ -145,7 +143,7 @@ impl<M: LightningModule> Session<M> {
             if let Some(resume) = resume {
                 let path = resume.path().to_path_buf();
                 resume.run(engine, module, training)?;
-                let Progress { epoch, global_step, .. } = engine.run.progress;
+                let Progress { epoch, global_step, .. } = engine.run.place.progress;
                 tracing::info!("`Trainer.fit` continues from `{}`: epoch {epoch}, step {global_step}", path.display());
             }
             shared_ids::check(module)?;
@@ -169,7 +167,7 @@ impl<M: LightningModule> Session<M> {
         tracing::info!("`Trainer.fit` stopped: {stop}");
         self.ended = Some(Box::new(self.state_at_the_end()?));
         whereabouts::tell(&self.engine.config, &self.engine.run, self.log_dir.as_deref(), self.engine.callbacks());
-        Ok(Fit { module, stop, progress: self.engine.run.progress.clone(), metrics: self.engine.store.newest()? })
+        Ok(Fit { module, stop, progress: self.engine.run.place.progress.clone(), metrics: self.engine.store.newest()? })
     }
 
     /// Writes the state at the end of the newest fit, and waits for it.
@@ -216,7 +214,7 @@ impl<M: LightningModule> Session<M> {
         let requeues = matches!(outcome, Err(Error::Interrupted { .. })) && engine.asks_for_requeue();
         if requeues && stage == Stage::Fit {
             let request = SaveRequest { path: self.requeue.checkpoint(), ..SaveRequest::default() };
-            engine.run.requests.saves.push(request);
+            engine.run.place.requests.saves.push(request);
             let saved = guard(|| checkpoint::write_requested(engine, module, training)).and_then(|()| guard(|| checkpoint::settle(engine)));
             if let Err(error) = saved {
                 outcome = Err(error);
@@ -315,12 +313,13 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     engine: &mut Engine<M>,
     module: &mut M,
     data: &mut D,
-    resume: Option<&Resume>,
+    mut resume: Option<&mut Resume>,
 ) -> Result<FitData<M::Batch>> {
     begin(engine, module, data, Stage::Fit)?;
-    if let Some(state) = resume.and_then(Resume::data_module) {
+    if let Some(state) = resume.as_mut().and_then(|resume| resume.take_data_module(&engine.device)) {
         of_data(engine, Hook::Setup, || data.load_state(state))?;
     }
+    let resume = resume.as_deref();
     let config = engine.config.clone();
     let mut train = of_data(engine, Hook::TrainDataloader, || data.train_dataloader())?;
     let mut val = of_data(engine, Hook::ValDataloader, || data.val_dataloader())?;

@@ -156,7 +156,7 @@ pub(crate) fn is_timed<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -
 fn check_state_keys<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> Result<()> {
     let mut keys = std::collections::HashSet::new();
     for callback in callbacks {
-        if !callback.state()?.is_null() && !keys.insert(callback.state_key()) {
+        if !callback.state()?.is_empty() && !keys.insert(callback.state_key()) {
             let reason = format!("two callbacks keep their state under `{}`", callback.state_key());
             let any = callback.as_ref() as &dyn Any;
             let has_named =

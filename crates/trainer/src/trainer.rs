@@ -72,7 +72,7 @@ pub struct Trainer<M: LightningModule> {
     callbacks: Vec<Box<dyn Callback<M>>>,
     loggers: LoggerChoice,
     ckpt_path: Option<CkptPath>,
-    session: Option<Session<M>>,
+    session: Option<Box<Session<M>>>,
     has_begun: bool,
 }
 
@@ -291,7 +291,7 @@ impl<M: LightningModule> Trainer<M> {
                 (self.callbacks.as_slice(), folders_of_runs(of_loggers, root)?)
             }
         };
-        let root = self.session.as_ref().map_or(root.as_path(), Session::default_root_dir);
+        let root = self.session.as_deref().map_or(root.as_path(), Session::default_root_dir);
         let places = Places::of(callbacks, &runs, root)?;
         places.locate(&wanted, callbacks)?.map(|path| Resume::read(&path, wanted != CkptPath::Last, &places)).transpose()
     }
@@ -299,7 +299,7 @@ impl<M: LightningModule> Trainer<M> {
     /// The module, with the weights of the checkpoint if one was asked for, and how far the fit was that wrote it.
     fn with_weights(&mut self, module: &M) -> Result<(M, Option<Progress>)> {
         match self.checkpoint()? {
-            Some(checkpoint) => Ok((checkpoint.weights(module.clone())?, Some(checkpoint.progress()?))),
+            Some(checkpoint) => Ok((checkpoint.weights_in_force(module.clone())?, Some(checkpoint.progress().clone()))),
             None => Ok((module.clone(), None)),
         }
     }
@@ -339,18 +339,18 @@ impl<M: LightningModule> Trainer<M> {
     }
 
     fn all_callbacks(&self) -> impl Iterator<Item = &dyn Callback<M>> {
-        self.callbacks.iter().chain(self.session.iter().flat_map(Session::callbacks)).map(AsRef::as_ref)
+        self.callbacks.iter().chain(self.session.iter().flat_map(|session| session.callbacks())).map(AsRef::as_ref)
     }
 
     /// The loggers of this Trainer, once a run has begun, to log more after it or to ask a backend something:
     /// `trainer.loggers().experiment::<TensorBoardLogger>()`.
     pub fn loggers(&self) -> Loggers {
-        self.session.as_ref().map(Session::loggers).unwrap_or_default()
+        self.session.as_deref().map(Session::loggers).unwrap_or_default()
     }
 
     /// The folder of the runs of this Trainer, once one has begun: logs, hyperparameters, checkpoints.
     pub fn log_dir(&self) -> Option<&Path> {
-        self.session.as_ref().and_then(Session::log_dir)
+        self.session.as_deref().and_then(Session::log_dir)
     }
 
     /// Callbacks and loggers live from the first run on, so that a test after a fit goes to the same place.
@@ -369,10 +369,10 @@ impl<M: LightningModule> Trainer<M> {
             }
             let callbacks = std::mem::take(&mut self.callbacks);
             let loggers = std::mem::take(&mut self.loggers);
-            self.session = Some(Session::new(&self.config, self.device.clone(), callbacks, loggers, resume)?);
+            self.session = Some(Box::new(Session::new(&self.config, self.device.clone(), callbacks, loggers, resume)?));
         }
         // Just set, if it was not there before.
-        self.session.as_mut().ok_or_else(|| Error::other("the Trainer has no session"))
+        self.session.as_deref_mut().ok_or_else(|| Error::other("the Trainer has no session"))
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use stormfire::{
     loggers::MemoryLogger,
-    module::{log::Entry, run::SaveRequest},
+    module::{log::Entry, requests::SaveRequest},
     prelude::*,
 };
 

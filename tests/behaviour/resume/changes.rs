@@ -8,7 +8,7 @@ use burn::{
     optim::{AdamConfig, SgdConfig},
     prelude::*,
 };
-use stormfire::{Error, loggers::MemoryLogger, module::run::SaveRequest, prelude::*};
+use stormfire::{Error, loggers::MemoryLogger, module::requests::SaveRequest, prelude::*};
 
 use crate::{
     repeatability::weights,

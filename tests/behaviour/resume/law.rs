@@ -139,7 +139,7 @@ fn comparable_row(row: impl IntoIterator<Item = (String, String)>) -> String {
 
 /// A checkpoint, but for what may differ.
 #[derive(Debug, PartialEq)]
-struct Saved {
+struct SavedFile {
     manifest: Value,
     tensors: BTreeMap<String, TensorData>,
 }
@@ -150,35 +150,35 @@ fn forget_measured(log: &mut Value) {
     }
 }
 
-fn read(path: &Path) -> Option<Saved> {
+fn read(path: &Path) -> Option<SavedFile> {
     let (manifest, tensors) = Checkpoint::read(path).ok()?.into_parts();
     let mut manifest = serde_json::to_value(manifest).unwrap();
     for changes in ["saved_at", "loggers"] {
         manifest[changes].take();
     }
     manifest.as_object_mut().unwrap().remove("restarts");
-    manifest["loops"]["since_validation"].take();
+    manifest["place"]["last_validation"].take();
     forget_measured(&mut manifest["log"]);
     if let Some(metrics) = manifest["metrics"].as_object_mut() {
         metrics.retain(|name, _| !is_measured(name));
     }
     if let Some(unfinished) = manifest.get_mut("unfinished_epoch") {
         unfinished["loggers"].take();
-        unfinished["loops"]["since_validation"].take();
+        unfinished["place"]["last_validation"].take();
         forget_measured(&mut unfinished["log"]);
         // That of the whole checkpoint holds.
-        unfinished["loops"]["requests"].take();
+        unfinished["place"]["requests"].take();
     }
     // The file that a fit goes on from is never removed by it.
-    manifest["loops"]["names"].take();
+    manifest["names"].take();
     let callbacks = manifest["callbacks"].as_object_mut().unwrap();
     let all = callbacks.len();
     callbacks.retain(|key, _| !key.starts_with("ModelCheckpoint"));
     if callbacks.len() < all {
         // The fit has gone on after the checkpoint, and has removed files that it names.
-        manifest["loops"]["requests"]["checkpoints"].take();
+        manifest["place"]["requests"]["checkpoints"].take();
     }
-    Some(Saved { manifest, tensors })
+    Some(SavedFile { manifest, tensors })
 }
 
 /// Where the fits of a plan leave their traces.
@@ -341,9 +341,9 @@ fn flatten(path: &str, value: &Value, leaves: &mut Vec<(String, Value)>) {
     }
 }
 
-fn compare_saved(what: &str, continued: Option<&Saved>, unbroken: Option<&Saved>) -> Result<(), TestCaseError> {
+fn compare_saved(what: &str, continued: Option<&SavedFile>, unbroken: Option<&SavedFile>) -> Result<(), TestCaseError> {
     let (Some(continued), Some(unbroken)) = (continued, unbroken) else { return Ok(()) };
-    let parts = |saved: &Saved| {
+    let parts = |saved: &SavedFile| {
         let mut leaves = Vec::new();
         flatten("", &saved.manifest, &mut leaves);
         // A metric that nobody has logged since the restart is on the host now.
@@ -352,7 +352,7 @@ fn compare_saved(what: &str, continued: Option<&Saved>, unbroken: Option<&Saved>
         leaves.into_iter().map(|(path, leaf)| (path.trim_end_matches("/value").to_owned(), leaf)).collect::<Vec<_>>()
     };
     same(&format!("{what}: manifest"), &parts(continued), &parts(unbroken))?;
-    let tensors = |saved: &Saved| saved.tensors.clone().into_iter().collect::<Vec<_>>();
+    let tensors = |saved: &SavedFile| saved.tensors.clone().into_iter().collect::<Vec<_>>();
     same(&format!("{what}: tensors"), &tensors(continued), &tensors(unbroken))
 }
 

@@ -164,7 +164,7 @@ impl Whole<'_> {
 #[track_caller]
 fn stopped(folder: &Path) -> PathBuf {
     let folder = run_of(folder).join("checkpoints");
-    let holds_it = |path: &PathBuf| !Checkpoint::read(path).unwrap().manifest().loops["requests"]["stop"].is_null();
+    let holds_it = |path: &PathBuf| !Checkpoint::read(path).unwrap().manifest().place["requests"]["stops"].as_array().unwrap().is_empty();
     let found: Vec<PathBuf> = names(&folder).into_iter().map(|name| folder.join(name)).filter(holds_it).collect();
     assert_eq!(found.len(), 1, "{found:?}");
     found[0].clone()

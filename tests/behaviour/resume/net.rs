@@ -318,12 +318,12 @@ impl DataModule for Data<'_> {
         Ok(self.plan.val())
     }
 
-    fn state(&self) -> DataResult<Value> {
-        Ok(self.given.load(Ordering::Relaxed).into())
+    fn state(&self) -> DataResult<Saved> {
+        Ok(Value::from(self.given.load(Ordering::Relaxed)).into())
     }
 
-    fn load_state(&mut self, state: Value) -> DataResult<()> {
-        self.given.store(state.as_u64().unwrap(), Ordering::Relaxed);
+    fn load_state(&mut self, state: Saved) -> DataResult<()> {
+        self.given.store(state.json().as_u64().unwrap(), Ordering::Relaxed);
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use stormfire::{
     Event,
-    module::{Hook, Order, RunningStage, run::SaveRequest},
+    module::{Hook, Order, RunningStage, requests::SaveRequest},
     prelude::*,
 };
 
@@ -62,15 +62,15 @@ impl Observer {
         let mut text = format!(
             "{:?} {:?} step {} logs {} validates {} last {} window {} lr {:?} stop {:?} skip {}",
             run.moment,
-            run.progress,
-            run.logger_step,
-            run.logs_this_step,
-            run.validation_is_due,
-            run.is_last_batch,
-            run.accumulate_grad_batches,
-            run.learning_rates,
-            run.requests.stop,
-            run.requests.skip_epoch
+            run.place.progress,
+            run.place.logger_step,
+            run.place.logs_this_step,
+            run.place.validation_is_due,
+            run.place.is_last_batch,
+            run.place.accumulate_grad_batches,
+            run.place.learning_rates,
+            run.place.requests.stop(),
+            run.place.requests.skip_epoch
         );
         match event {
             Event::BeforeZeroGrad { optimizer } | Event::BeforeOptimizerStep { optimizer, .. } => {
@@ -111,7 +111,7 @@ impl Callback<Net> for Observer {
         }
         let number = self.next;
         self.next += 1;
-        let is_asked = ctx.run().requests.skip_epoch || ctx.stop_reason().is_some();
+        let is_asked = ctx.run().place.requests.skip_epoch || ctx.stop_request().is_some();
         let what = self.describe(ctx, event)?;
         self.seen.lock().unwrap().push(Seen { number, hook, is_asked, what });
         for (_, path) in self.asks.iter().filter(|(at, _)| *at == number) {
@@ -123,11 +123,11 @@ impl Callback<Net> for Observer {
         Ok(())
     }
 
-    fn state(&self) -> Result<Value> {
+    fn state(&self) -> Result<Saved> {
         state::save(&self.next)
     }
 
-    fn load_state(&mut self, state: Value) -> Result<()> {
+    fn load_state(&mut self, state: Saved) -> Result<()> {
         state::load(&mut self.next, state)
     }
 }
@@ -206,11 +206,11 @@ impl Callback<Net> for Busy {
         Ok(())
     }
 
-    fn state(&self) -> Result<Value> {
+    fn state(&self) -> Result<Saved> {
         state::save(&self.kept)
     }
 
-    fn load_state(&mut self, state: Value) -> Result<()> {
+    fn load_state(&mut self, state: Saved) -> Result<()> {
         state::load(&mut self.kept, state)
     }
 }

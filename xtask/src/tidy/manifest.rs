@@ -11,11 +11,11 @@ const FLOORS: [(&str, u8); 8] = [
     ("stormfire-store", 0),
     ("stormfire-loggers", 1),
     ("stormfire-checkpoint", 1),
-    ("stormfire-data", 1),
-    ("stormfire-module", 2),
-    ("stormfire-callbacks", 3),
-    ("stormfire-trainer", 4),
-    ("stormfire", 5),
+    ("stormfire-data", 2),
+    ("stormfire-module", 3),
+    ("stormfire-callbacks", 4),
+    ("stormfire-trainer", 5),
+    ("stormfire", 6),
 ];
 
 struct Package {

@@ -6,6 +6,7 @@ use stormfire_loggers::Metrics;
 use sysinfo::{MINIMUM_CPU_UPDATE_INTERVAL, Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
 use super::gpu::Gpus;
+use super::percent::percent;
 
 /// The load since the last sample, and the rest as it is now.
 #[derive(Debug)]

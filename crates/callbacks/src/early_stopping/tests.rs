@@ -62,9 +62,9 @@ fn nan_stops_or_is_no_improvement() {
 fn a_missing_metric_names_what_is_there() {
     let (mut bench, mut callback) = (Bench::new(), EarlyStopping::new("val_los"));
     bench.start(&mut callback).unwrap();
-    bench.run.is_last_batch = false;
+    bench.run.place.is_last_batch = false;
     bench.epoch(&mut callback).expect("an epoch that ended early was not validated");
-    bench.run.is_last_batch = true;
+    bench.run.place.is_last_batch = true;
     let error = bench.metric("val_loss", 1.0).epoch(&mut callback).unwrap_err();
     assert!(text(&error).starts_with("metric `val_los` is not available; available are: `val_loss` | hint: log it"), "{}", text(&error));
     bench.epoch(&mut callback.strict(false)).unwrap();
@@ -123,7 +123,7 @@ fn stop_and_go_on(first: EarlyStopping, values: &[f64], second: &mut EarlyStoppi
     for &value in values {
         bench.metric("loss", value).epoch(&mut first).unwrap();
     }
-    let stop = bench.run.requests.stop.clone();
+    let stop = bench.run.place.requests.stop().map(|stop| stop.reason.clone());
     let saved = Callback::<crate::testing::Line>::state(&first).unwrap();
     bench.setup(second).unwrap();
     Callback::<crate::testing::Line>::load_state(second, saved).unwrap();
@@ -169,7 +169,7 @@ fn the_stop_of_somebody_else_is_not_taken_back() {
     let mut bench = Bench::new();
     let mut first = EarlyStopping::new("loss").patience(1);
     bench.start(&mut first).unwrap();
-    bench.run.requests.stop = Some("it is late".into());
+    bench.ask_to_stop("it is late");
     for value in [1.0, 2.0] {
         bench.metric("loss", value).epoch(&mut first).unwrap();
     }
@@ -195,11 +195,12 @@ fn the_newest_look_gives_the_reason_while_min_epochs_lets_training_go_on() {
     for looks in 0..4 {
         bench.metric("loss", 1.0).epoch(&mut callback).unwrap();
         let message = format!("monitored metric `loss` did not improve in the last {looks} looks; best score: 1.000");
-        assert_eq!(bench.run.requests.stop, (looks > 0).then_some(message));
+        let asked = bench.run.place.requests.stop().map(|stop| stop.reason.clone());
+        assert_eq!(asked, (looks > 0).then_some(message));
     }
     bench.metric("loss", 0.5).epoch(&mut callback).unwrap();
-    assert_eq!((bench.run.requests.stop.as_deref(), callback.stopping_reason()), (None, StoppingReason::NotStopped));
-    bench.run.requests.stop = Some("enough".into());
+    assert_eq!((bench.run.place.requests.stop(), callback.stopping_reason()), (None, StoppingReason::NotStopped));
+    bench.ask_to_stop("enough");
     bench.epoch(&mut callback).unwrap();
     assert_eq!(bench.stopped().as_deref(), Some("enough"));
 }

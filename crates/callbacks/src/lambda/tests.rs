@@ -105,7 +105,7 @@ fn closures_of_one_hook_run_in_order_up_to_the_first_error() {
     let mut bench = Bench::new();
     assert_eq!(bench.fire(&mut callback, Event::FitEnd).unwrap_err().to_string(), "second");
     assert_eq!(bench.stopped().as_deref(), Some("first"));
-    assert!(!bench.run.requests.skip_epoch);
+    assert!(!bench.run.place.requests.skip_epoch);
     assert_eq!((Callback::name(&callback), Callback::<Line>::order(&callback)), ("Guard".to_string(), Order::Save));
     assert_eq!(format!("{callback:?}"), r#"LambdaCallback { name: "Guard", order: Save, hooks: [("on_fit_end", 3)], .. }"#);
 }

@@ -102,7 +102,7 @@ impl ModelCheckpoint {
             // Without a monitor it is the newest; it may also lie in an older folder.
             state.best_model_path.take_if(|path| !state.best_k_models.has(path) && is_lost(path));
         }
-        let names = &ctx.run().requests.checkpoints;
+        let names = &ctx.run().place.requests.checkpoints;
         let behind = std::mem::take(&mut state.removing).into_iter().chain(std::mem::take(&mut state.left_over));
         self.now.left_over = behind.filter(|old| !names.contains(old) && ctx.has_written(old)).collect();
     }
@@ -110,7 +110,7 @@ impl ModelCheckpoint {
     /// Everything that a save point removes: what it replaces, and what a kill has left over. What cannot be removed now,
     /// because this fit was told to go on from it, is left to the next one.
     pub(super) fn remove_also(&mut self, ctx: &Context<'_>, paths: &[PathBuf], replaced: &[PathBuf]) -> Vec<PathBuf> {
-        let names = &ctx.run().requests.checkpoints;
+        let names = &ctx.run().place.requests.checkpoints;
         let is_over = |old: &PathBuf| !paths.contains(old) && !names.contains(old);
         let mut now = std::mem::take(&mut self.now.left_over);
         now.retain(is_over);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use stormfire_module::{
     Context, Error, Result,
     moment::Progress,
-    run::{Also, AlsoKind, SaveRequest},
+    requests::{Also, AlsoKind, SaveRequest},
 };
 
 use super::{Destination, ModelCheckpoint, SaveLast, SaveTopK, Template};
@@ -80,7 +80,7 @@ impl ModelCheckpoint {
     /// The state of the last boundary before a failure, unless it was just saved. The best ones are left alone.
     pub(super) fn save_at_failure(&mut self, ctx: &mut Context<'_>) -> Result<()> {
         // The run failed between the request and the boundary: what was to be written is asked for again.
-        let given_up = ctx.run().requests.saves.iter().find(|request| Some(&request.path) == self.now.asked.as_ref());
+        let given_up = ctx.run().place.requests.saves.iter().find(|request| Some(&request.path) == self.now.asked.as_ref());
         if let Some(request) = given_up.cloned() {
             ctx.save_checkpoint(request);
             return Ok(());
@@ -90,7 +90,7 @@ impl ModelCheckpoint {
         let mut point = Point::default();
         let is_saved = [self.state.saved_step, self.state.failure_step].contains(&step);
         if is_saved || step == self.state.last_step {
-            if ctx.run().boundary.as_ref().is_none_or(|boundary| !boundary.is_in_validation) {
+            if ctx.run().boundary.as_ref().is_none_or(|boundary| !boundary.is_in_validation()) {
                 return Ok(());
             }
             // A validation that takes longer than a job may must come to its end one day.

@@ -5,12 +5,13 @@ use std::time::Duration;
 use stormfire_module::{
     Event, RunningStage,
     moment::Progress,
-    run::{Also, AlsoKind, Boundary, SaveRequest},
+    place::{EvaluationPosition, Place},
+    requests::{Also, AlsoKind, SaveRequest},
 };
 use tempfile::TempDir;
 
 use super::*;
-use crate::testing::{Bench, Line, RUN, text, told};
+use crate::testing::{Bench, Line, RUN, state_of, text, told};
 
 mod files;
 mod restart;
@@ -159,7 +160,7 @@ fn every_kind_of_period_has_its_save_points() {
     let of = |every: Every| {
         let (mut bench, _folder, mut callback) = begin(ModelCheckpoint::new().every(every).save_top_k(SaveTopK::All).filename("{step}"));
         let mut done = batches(&mut bench, &mut callback, 10);
-        bench.run.progress.global_step -= 1;
+        bench.run.place.progress.global_step -= 1;
         done.extend(epochs(&mut bench, &mut callback, &[0.0, 0.0]));
         done.iter().map(|name| name.trim_start_matches("+step=").trim_end_matches(".ckpt").to_string()).collect::<Vec<_>>().join(" ")
     };
@@ -176,16 +177,16 @@ fn every_kind_of_period_has_its_save_points() {
 #[test]
 fn a_fraction_is_counted_within_the_epoch_and_a_time_over_a_restart() {
     let (mut bench, _folder, mut callback) = begin(ModelCheckpoint::new().every(Every::Fraction(0.5)).save_top_k(SaveTopK::All));
-    bench.run.progress.batch_in_epoch = 3;
+    bench.run.place.progress.batch_in_epoch = 3;
     assert_eq!(batches(&mut bench, &mut callback, 7), ["+epoch=0-step=2.ckpt", "+epoch=0-step=7.ckpt"]);
     let (mut bench, _folder, mut callback) = begin(ModelCheckpoint::new().every(Every::Time(Duration::from_hours(1))));
-    let waited = Callback::<Line>::state(&callback).unwrap()["waited"].as_f64().unwrap();
+    let waited = state_of(&callback)["waited"].as_f64().unwrap();
     assert!((0.0..3_600.0).contains(&waited), "{waited}");
-    Callback::<Line>::load_state(&mut callback, serde_json::json!({"waited": 3_600.0})).unwrap();
+    Callback::<Line>::load_state(&mut callback, serde_json::json!({"waited": 3_600.0}).into()).unwrap();
     bench.fire(&mut callback, Event::FitStart).unwrap();
     bench.fire(&mut callback, Event::TrainStart).unwrap();
     assert_eq!(batches(&mut bench, &mut callback, 2), ["+epoch=0-step=1.ckpt"]);
-    assert!(Callback::<Line>::state(&ModelCheckpoint::new()).unwrap().get("waited").is_none());
+    assert!(state_of(&ModelCheckpoint::new()).get("waited").is_none());
 }
 
 #[test]
@@ -193,9 +194,9 @@ fn one_step_is_saved_once() {
     let (mut bench, _folder, mut callback) = begin(ModelCheckpoint::new().every(Every::Batches(1)));
     assert_eq!(batches(&mut bench, &mut callback, 1).len(), 1);
     // The second batch of a window of gradients does not step.
-    bench.run.progress.global_step = 0;
+    bench.run.place.progress.global_step = 0;
     assert!(batches(&mut bench, &mut callback, 1).is_empty());
-    bench.run.progress.global_step = 0;
+    bench.run.place.progress.global_step = 0;
     bench.fire(&mut callback, Event::TrainEpochEnd).unwrap();
     assert!(bench.saves().is_empty());
 }
@@ -211,9 +212,9 @@ fn a_save_point_before_a_validation_waits_for_its_metric() {
     bench.metric("val_loss", 0.5).validation_end(&mut callback).unwrap();
     assert_eq!(carry_out(&bench.saves()), ["+step=3-val_loss=0.5.ckpt"]);
     // It is there, but a newer one is about to come.
-    bench.run.validation_is_due = true;
+    bench.run.place.validation_is_due = true;
     assert!(batches(&mut bench, &mut callback, 1).is_empty());
-    bench.run.validation_is_due = false;
+    bench.run.place.validation_is_due = false;
     bench.metric("val_loss", 0.25).validation_end(&mut callback).unwrap();
     assert_eq!(carry_out(&bench.saves()), ["+step=4-val_loss=0.2.ckpt", "-step=3-val_loss=0.5.ckpt"]);
     // No validation comes: the newest value counts.
@@ -268,10 +269,10 @@ fn periods_of_epochs_end_where_the_metric_is_fresh() {
         let (mut bench, _folder, mut callback) = begin(callback);
         bench.run.validates_every_epoch = every_epoch;
         bench.run.limits.val_batches = vec![Some(val_batches)];
-        bench.run.progress.global_step = 1;
+        bench.run.place.progress.global_step = 1;
         bench.validation_end(&mut callback).unwrap();
         let at_validation = carry_out(&bench.saves()).len();
-        bench.run.progress.global_step = 2;
+        bench.run.place.progress.global_step = 2;
         bench.fire(&mut callback, Event::TrainEpochEnd).unwrap();
         (at_validation, bench.saves().len())
     };
@@ -286,7 +287,7 @@ fn periods_of_epochs_end_where_the_metric_is_fresh() {
 fn it_keeps_still_where_it_should() {
     let (mut bench, _folder, mut callback) =
         begin(ModelCheckpoint::new().save_on_train_epoch_end(false).save_last(true).save_on_exception(true));
-    bench.run.progress.global_step = 1;
+    bench.run.place.progress.global_step = 1;
     bench.run.moment.stage = RunningStage::SanityCheck;
     bench.fire(&mut callback, Event::ValidationEnd).unwrap();
     bench.run.moment.stage = RunningStage::Validate;
@@ -305,9 +306,9 @@ fn it_keeps_still_where_it_should() {
 
 /// What the Trainer does when a run fails: what was asked for before is not written any more.
 fn fail(bench: &mut Bench, callback: &mut ModelCheckpoint) -> Vec<String> {
-    let given_up = bench.run.requests.saves.len();
+    let given_up = bench.run.place.requests.saves.len();
     bench.fire(callback, Event::Exception { error: &Error::other("the disk is on fire") }).unwrap();
-    bench.run.requests.saves.drain(..given_up);
+    bench.run.place.requests.saves.drain(..given_up);
     carry_out(&bench.saves())
 }
 
@@ -321,13 +322,13 @@ fn a_failure_is_saved_without_touching_the_best() {
     assert_eq!(callback.best_model_path().map(file_name).as_deref(), Some("epoch=0-step=1.ckpt"));
     assert!(fail(&mut bench, &mut callback).is_empty());
     // In a validation there is always something new.
-    bench.run.boundary = Some(Boundary { progress: bench.run.progress.clone(), is_in_validation: true });
+    bench.run.boundary = Some(Place { evaluating: Some(EvaluationPosition::default()), ..bench.run.place.clone() });
     assert_eq!(fail(&mut bench, &mut callback), ["+last.ckpt"]);
     assert_eq!(fail(&mut bench, &mut callback), ["+last.ckpt"]);
     // The state is that of the boundary, which may lie before what hooks see.
-    bench.run.progress.global_step = 9;
-    let progress = Progress { global_step: 7, ..bench.run.progress.clone() };
-    bench.run.boundary = Some(Boundary { progress, is_in_validation: false });
+    bench.run.place.progress.global_step = 9;
+    let progress = Progress { global_step: 7, ..bench.run.place.progress.clone() };
+    bench.run.boundary = Some(Place { progress, ..bench.run.place.clone() });
     // The newer one replaces the older.
     assert_eq!(fail(&mut bench, &mut callback), ["+epoch=1-step=7.ckpt", "+last.ckpt", "-epoch=1-step=2.ckpt"]);
     bench.run.boundary = None;
@@ -340,7 +341,7 @@ fn a_failure_is_saved_without_touching_the_best() {
     let mut without = ModelCheckpoint::new().dirpath(folder.path());
     bench.start(&mut without).unwrap();
     assert!(fail(&mut bench, &mut without).is_empty());
-    bench.run.progress.global_step += 1;
+    bench.run.place.progress.global_step += 1;
     bench.setup(&mut callback).unwrap();
     assert!(fail(&mut bench, &mut callback).is_empty());
 }

@@ -93,8 +93,8 @@ fn evaluate(bench: &mut Bench, bar: &mut ProgressBar, loader: usize, batches: us
 
 fn end_epoch(bench: &mut Bench, bar: &mut ProgressBar) {
     bench.fire(bar, Event::TrainEpochEnd).unwrap();
-    bench.run.progress.epoch += 1;
-    bench.run.progress.batch_in_epoch = 0;
+    bench.run.place.progress.epoch += 1;
+    bench.run.place.progress.batch_in_epoch = 0;
 }
 
 const FULL: &str = "━━━━━━━━━━━━━━━━━━━━━━━━━";
@@ -195,8 +195,8 @@ fn a_number_of_steps_shortens_the_last_epoch() {
     let mut bench = Bench::new();
     bench.run.limits.max_epochs = None;
     bench.run.limits.max_steps = Some(12);
-    bench.run.accumulate_grad_batches = 2;
-    bench.run.progress.global_step = 10;
+    bench.run.place.accumulate_grad_batches = 2;
+    bench.run.place.progress.global_step = 10;
     bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
     assert!(screen.contents().contains(" 0/4 "), "{}", screen.contents());
 }
@@ -207,10 +207,10 @@ fn a_resumed_window_counts_the_batches_behind_it() {
     let mut bench = Bench::new();
     (bench.run.limits.max_epochs, bench.run.limits.train_batches) = (None, None);
     bench.run.limits.max_steps = Some(5);
-    bench.run.accumulate_grad_batches = 4;
+    bench.run.place.accumulate_grad_batches = 4;
     // Four steps of four, and one batch of the last.
-    (bench.run.progress.global_step, bench.run.progress.batch_in_epoch) = (4, 17);
-    (bench.run.window.batches, bench.run.window.size) = (1, 4);
+    (bench.run.place.progress.global_step, bench.run.place.progress.batch_in_epoch) = (4, 17);
+    (bench.run.place.window.batches, bench.run.place.window.size) = (1, 4);
     bench.fire(&mut bar, Event::TrainStart).unwrap();
     assert!(screen.contents().contains(" 17/20 "), "{}", screen.contents());
 }
@@ -219,7 +219,7 @@ fn a_resumed_window_counts_the_batches_behind_it() {
 fn a_resumed_epoch_starts_where_it_was() {
     let (mut bar, screen) = on_screen(80);
     let mut bench = Bench::new();
-    (bench.run.progress.epoch, bench.run.progress.batch_in_epoch) = (2, 5);
+    (bench.run.place.progress.epoch, bench.run.place.progress.batch_in_epoch) = (2, 5);
     bench.fire(&mut bar, Event::TrainEpochStart).unwrap();
     assert!(screen.contents().starts_with("Epoch 2/2 ━━━━━━━━━━━━╸             5/10 "), "{}", screen.contents());
 }
@@ -427,7 +427,7 @@ fn validation_begins_with_all_batches_counted() {
 fn a_fit_that_goes_on_in_the_middle_of_an_epoch() {
     let (mut bar, screen) = on_screen(120);
     let mut bench = Bench::new();
-    (bench.run.progress.epoch, bench.run.progress.batch_in_epoch) = (1, 5);
+    (bench.run.place.progress.epoch, bench.run.place.progress.batch_in_epoch) = (1, 5);
     bench.start(&mut bar).unwrap();
     assert_eq!(screen.contents(), "Epoch 1/2 ━━━━━━━━━━━━╸             5/10 0:00 • -:-- ? it/s");
     train(&mut bench, &mut bar, 3, 2.0);

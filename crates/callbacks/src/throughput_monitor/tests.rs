@@ -54,8 +54,8 @@ fn run(mut monitor: ThroughputMonitor) -> Vec<(String, f64, Option<u64>)> {
     bench.start(&mut monitor).unwrap();
     bench.run.batch_items = Some(5);
     for logs in [false, true] {
-        bench.run.logs_this_step = logs;
-        bench.run.logger_step = bench.run.progress.global_step;
+        bench.run.place.logs_this_step = logs;
+        bench.run.place.logger_step = bench.run.place.progress.global_step;
         bench.train_batch_start(&mut monitor).unwrap();
         bench.train_batch_end(&mut monitor).unwrap();
         if !logs {

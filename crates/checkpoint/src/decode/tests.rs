@@ -233,7 +233,7 @@ fn other_faults_of_a_forged_file() {
 
 /// A manifest with these fields put in or, where they are `null`, taken out.
 fn changed(fields: &serde_json::Value) -> Vec<u8> {
-    let mut json = serde_json::to_value(Manifest { optimizers: json!([]), loops: json!({}), log: json!({}), ..manifest() }).unwrap();
+    let mut json = serde_json::to_value(Manifest { optimizers: json!([]), place: json!({}), log: json!({}), ..manifest() }).unwrap();
     let object = json.as_object_mut().unwrap();
     for (name, value) in fields.as_object().unwrap() {
         object.insert(name.clone(), value.clone());
@@ -260,7 +260,7 @@ fn a_manifest_that_cannot_be_is_refused_by_name() {
     let refused = [
         (json!({ "progress": { "global_step": most + 1 } }), "`progress.global_step` is 9007199254740993"),
         (json!({ "progress": { "batches": u64::MAX - 1 } }), "`progress.batches` is 18446744073709551614"),
-        (json!({ "loops": { "evaluated": [3, u64::MAX] } }), "`loops.evaluated[1]` is 18446744073709551615"),
+        (json!({ "place": { "evaluated": [3, u64::MAX] } }), "`place.evaluated[1]` is 18446744073709551615"),
         (json!({ "optimizers": [{ "steps": u64::MAX }] }), "`optimizers[0].steps`"),
         (json!({ "unfinished_epoch": { "progress": { "epoch": u64::MAX } } }), "`unfinished_epoch.progress.epoch`"),
         (json!({ "progress": "gone", "callbacks": "gone" }), "not that of a whole run: it lacks `progress`, `callbacks`"),

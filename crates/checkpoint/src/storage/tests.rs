@@ -5,7 +5,7 @@ use serde_json::json;
 use std::fs;
 
 use super::*;
-use crate::{Checkpoint, Manifest, NamedTensors, inspect, newest_good, samples, verify, write};
+use crate::{Checkpoint, Error, Manifest, NamedTensors, inspect, newest_good, samples, verify, write};
 
 fn manifest(step: u64) -> Manifest {
     Manifest { progress: json!({"epoch": 0, "global_step": step}), ..Manifest::default() }

@@ -24,7 +24,7 @@ impl Resume {
     fn logs(&self) -> Vec<SavedLog> {
         let mut logs = Vec::new();
         // As `PendingLog::wait` wrote them.
-        if state::load(&mut logs, self.manifest().loggers.clone()).is_err() {
+        if state::load(&mut logs, Value::from(self.loggers())).is_err() {
             logs.clear();
         }
         logs

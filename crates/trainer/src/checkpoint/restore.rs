@@ -5,15 +5,25 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use burn::{module::Module, tensor::TensorData};
+use burn::{
+    module::Module,
+    tensor::{Device, TensorData},
+};
 use serde_json::Value;
-use stormfire_checkpoint::{Checkpoint, LoadOptions, Manifest, NamedTensors, ParamPaths, restore, storage};
-use stormfire_module::{Callback, Error, Event, LightningModule, Result, moment::Progress, state, trained, window::Accumulated};
+use stormfire_checkpoint::{Checkpoint, IN_FORCE, LoadOptions, Manifest, NamedTensors, ParamPaths, Saved, restore, storage};
+use stormfire_module::{
+    Callback, Error, Event, LightningModule, Result, module_hooks::ModuleHooks, moment::Progress, state, trained, window::Accumulated,
+};
 
 use super::locate::Places;
 use crate::{
-    accelerator::check_default_device, data_facts::DataFacts, engine::Engine, log_state::LogState, loop_state::LoopState,
-    run_state::UnfinishedEpoch, training::Training,
+    accelerator::check_default_device,
+    checkpoint_names::Names,
+    data_facts::DataFacts,
+    engine::Engine,
+    fit_state::{RunState, SavedRun, UNFINISHED},
+    in_force::InForce,
+    training::Training,
 };
 
 /// A checkpoint that was read and verified.
@@ -25,6 +35,10 @@ pub(crate) struct Resume {
     /// How often the run had been continued when this fit begins.
     restarts: u64,
     manifest: Manifest,
+    /// The state to continue from.
+    run: SavedRun,
+    /// The state before the early end of its last epoch, which a longer fit continues from.
+    unfinished: Option<SavedRun>,
     tensors: BTreeMap<String, TensorData>,
 }
 
@@ -35,7 +49,8 @@ impl Resume {
             Ok(checkpoint) => {
                 let (manifest, tensors) = checkpoint.into_parts();
                 let restarts = places.restarts(&manifest, path);
-                Ok(Self { path: path.into(), is_in_memory: false, is_named, restarts, manifest, tensors })
+                let (run, unfinished) = (SavedRun::of(&manifest)?, SavedRun::unfinished(&manifest)?);
+                Ok(Self { path: path.into(), is_in_memory: false, is_named, restarts, manifest, run, unfinished, tensors })
             }
             Err(error) => {
                 let hint = match places.beside(path) {
@@ -48,49 +63,41 @@ impl Resume {
     }
 
     /// The state in which the newest fit has ended.
-    pub(crate) fn in_memory(manifest: Manifest, tensors: NamedTensors) -> Self {
-        let (path, restarts) = (PathBuf::from("the newest fit"), manifest.restarts);
-        Self { path, is_in_memory: true, is_named: false, restarts, manifest, tensors: tensors.into_iter().collect() }
+    pub(crate) fn in_memory(manifest: Manifest, tensors: NamedTensors) -> Result<Self> {
+        let (path, restarts, tensors) = (PathBuf::from("the newest fit"), manifest.restarts, tensors.into_iter().collect());
+        let (run, unfinished) = (SavedRun::of(&manifest)?, SavedRun::unfinished(&manifest)?);
+        Ok(Self { path, is_in_memory: true, is_named: false, restarts, manifest, run, unfinished, tensors })
     }
 
     /// A fit that trains longer than the one before, by these options and callbacks, takes up the epoch in the middle of which
     /// that one had to end.
     pub(crate) fn take_up_epoch<M: LightningModule>(&mut self, max_steps: Option<u64>, callbacks: &[Box<dyn Callback<M>>]) -> Result<()> {
-        self.withdraw_stop(callbacks)?;
-        let is_stopped = !self.manifest.loops["requests"]["stop"].is_null();
-        let goes_on = self.manifest.global_step().is_none_or(|done| max_steps.is_none_or(|max| max > done));
-        if goes_on
-            && !is_stopped
-            && let Some(unfinished) = self.unfinished()?
+        self.withdraw_stops(callbacks)?;
+        let is_longer = max_steps.is_none_or(|max| max > self.run.progress.global_step);
+        if is_longer
+            && self.run.place.requests.stop().is_none()
+            && let Some(unfinished) = self.unfinished.take()
         {
-            unfinished.take_up(&mut self.manifest)?;
+            self.run = unfinished.in_place_of(std::mem::take(&mut self.run));
+            let earlier: Vec<_> = self.tensors.extract_if(UNFINISHED.to_owned().., |name, _| name.starts_with(UNFINISHED)).collect();
+            self.tensors.extend(earlier.into_iter().map(|(name, data)| (name[UNFINISHED.len()..].to_owned(), data)));
         }
         Ok(())
     }
 
-    /// Takes back a stop if the callback that has asked for it would do so, or is gone.
-    fn withdraw_stop<M: LightningModule>(&mut self, callbacks: &[Box<dyn Callback<M>>]) -> Result<()> {
-        let Some(reason) = self.manifest.loops["requests"]["stop"].as_str() else { return Ok(()) };
-        let has_asked = |saved: &Value| saved.as_object().is_some_and(|fields| fields.values().any(|field| field == reason));
-        for (key, saved) in &self.manifest.callbacks {
-            let withdraws = match callbacks.iter().find(|callback| callback.state_key() == *key) {
-                Some(callback) => callback.withdraws_stop(reason, saved)?,
-                None => has_asked(saved),
+    /// Takes back the stops of callbacks that would take them back themselves, or are gone.
+    fn withdraw_stops<M: LightningModule>(&mut self, callbacks: &[Box<dyn Callback<M>>]) -> Result<()> {
+        for stop in self.run.place.requests.stops.clone() {
+            let saved = self.run.callbacks.get(&stop.by).unwrap_or(&Value::Null);
+            let withdraws = match callbacks.iter().find(|callback| callback.state_key() == stop.by) {
+                Some(callback) => callback.withdraws_stop(saved)?,
+                None => stop.by != Callback::<M>::state_key(&ModuleHooks),
             };
             if withdraws {
-                self.manifest.loops["requests"]["stop"] = Value::Null;
-                break;
+                self.run.place.requests.withdraw_stop(&stop.by);
             }
         }
         Ok(())
-    }
-
-    fn unfinished(&mut self) -> Result<Option<UnfinishedEpoch>> {
-        let saved = std::mem::take(&mut self.manifest.unfinished_epoch);
-        let mut unfinished = UnfinishedEpoch::default();
-        let is_there = !saved.is_null();
-        state::load(&mut unfinished, saved)?;
-        Ok(is_there.then_some(unfinished))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -121,9 +128,15 @@ impl Resume {
         Ok(facts)
     }
 
-    /// The state of the data module, if it had one.
-    pub(crate) fn data_module(&self) -> Option<Value> {
-        Some(self.manifest.data_module.clone()).filter(|state| !state.is_null())
+    /// Takes the state of the data module out, if it had one.
+    pub(crate) fn take_data_module(&mut self, device: &Device) -> Option<Saved> {
+        let run = SavedRun { data_module: std::mem::take(&mut self.run.data_module), ..SavedRun::default() };
+        Some(RunState::load(run, "", &mut self.tensors, device).data_module).filter(|state| !state.is_empty())
+    }
+
+    /// Where the loggers were.
+    pub(crate) fn loggers(&self) -> &[Value] {
+        &self.run.loggers
     }
 
     /// Refuses a file that no fit can continue from.
@@ -145,26 +158,32 @@ impl Resume {
         Ok(())
     }
 
-    /// The module with the weights of the checkpoint, all of them, with their types.
-    pub(crate) fn weights<M: Module>(&self, module: M) -> Result<M> {
+    /// The module with the weights of the checkpoint that were in force, all of them, with their types.
+    pub(crate) fn weights_in_force<M: Module>(&self, module: M) -> Result<M> {
+        let in_force = self.tensors.iter().filter_map(|(name, data)| Some((name.strip_prefix(IN_FORCE)?.to_owned(), data.clone())));
+        let in_force: BTreeMap<_, _> = in_force.collect();
+        if in_force.is_empty() {
+            return self.trained_weights(module);
+        }
+        Ok(restore(module, in_force, &LoadOptions::new().adopt_dtype(true))?.0)
+    }
+
+    fn trained_weights<M: Module>(&self, module: M) -> Result<M> {
         let weights = self.tensors.iter().filter(|(name, _)| !name.contains('/'));
         let weights = weights.map(|(name, data)| (name.clone(), data.clone()));
         Ok(restore(module, weights, &LoadOptions::new().adopt_dtype(true))?.0)
     }
 
     /// How far the fit was.
-    pub(crate) fn progress(&self) -> Result<Progress> {
-        let mut progress = Progress::default();
-        state::load(&mut progress, self.manifest.progress.clone())?;
-        Ok(progress)
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.run.progress
     }
 
     /// Puts a fit where the checkpoint left it.
-    pub(crate) fn run<M: LightningModule>(mut self, engine: &mut Engine<M>, module: &mut M, training: &mut Training) -> Result<()> {
-        let progress = self.progress()?;
-        self.check_limits(engine, &progress)?;
-        self.check_data(engine, &progress)?;
-        *module = self.weights(module.clone())?;
+    pub(crate) fn run<M: LightningModule>(self, engine: &mut Engine<M>, module: &mut M, training: &mut Training) -> Result<()> {
+        self.check_limits(engine)?;
+        self.check_data(engine)?;
+        *module = self.trained_weights(module.clone())?;
         if !training.optimizers.is_empty() {
             check_default_device()?;
         }
@@ -175,38 +194,38 @@ impl Resume {
                 tracing::info!("frozen or trained as in the checkpoint, and not as the module was made: `{}`", changed.join("`, `"));
             }
         }
-        let paths = ParamPaths::of(module);
-        training.unfinished = self.unfinished()?;
-        let mut loops = LoopState::default();
-        state::load(&mut loops, std::mem::take(&mut self.manifest.loops))?;
-        training.accumulated = Accumulated::load(&mut self.tensors, module, &loops.window);
-        self.manifest.progress = state::save(&progress)?;
-        loops.names.finish_after_a_kill(&self.path, &self.manifest, &self.tensors);
-        let Self { manifest, tensors, restarts, .. } = self;
-        training.optimizers.load(manifest.optimizers, tensors, &paths)?;
+        let mut names = Names::default();
+        state::load(&mut names, self.manifest.names.clone())?;
+        names.finish_after_a_kill(&self.path, &self.manifest, &self.tensors);
+        let Self { manifest, mut tensors, restarts, run, unfinished, .. } = self;
+        let device = engine.device.clone();
+        training.unfinished = unfinished.map(|saved| RunState::load(saved, UNFINISHED, &mut tensors, &device));
+        training.accumulated = Accumulated::load(&mut tensors, module, &run.place.window);
+        let has_swapped = tensors.extract_if(IN_FORCE.to_owned().., |name, _| name.starts_with(IN_FORCE)).count() > 0;
+        let RunState { place, log, mut callbacks, .. } = RunState::load(run, "", &mut tensors, &device);
+        training.optimizers.load(manifest.optimizers, tensors, &ParamPaths::of(module))?;
         engine.run.id = manifest.run_id;
         engine.restarts = restarts + 1;
         engine.seed = engine.config.seed.or(manifest.seed);
-        engine.run.progress = progress;
-        loops.restore(&mut engine.clock, &mut engine.run);
-        let mut log = LogState::default();
-        state::load(&mut log, manifest.log)?;
-        engine.store.restore(&log, &engine.device)?;
-        let mut states = manifest.callbacks;
-        for callback in engine.callbacks_mut() {
-            if let Some(saved) = states.remove(&callback.state_key()) {
+        engine.run.place = place.restored(engine.config.accumulate_grad_batches);
+        if has_swapped && engine.run.place.is_in_validation() {
+            engine.in_force = InForce::ToSwapAgain;
+        }
+        engine.store.restore(&log, &device)?;
+        for (callback, key) in engine.callbacks_with_keys() {
+            if let Some(saved) = callbacks.remove(key) {
                 callback.load_state(saved)?;
             }
         }
-        for key in states.keys() {
+        for key in callbacks.keys() {
             tracing::warn!("the checkpoint holds the state of `{key}`, which this Trainer does not have");
         }
         engine.fire(module, Event::LoadCheckpoint { checkpoint: &manifest.extra })
     }
 
     /// More than a checkpoint has done may be asked for, less may not.
-    fn check_limits<M: LightningModule>(&self, engine: &Engine<M>, done: &Progress) -> Result<()> {
-        let limits = &engine.run.limits;
+    fn check_limits<M: LightningModule>(&self, engine: &Engine<M>) -> Result<()> {
+        let (limits, done) = (&engine.run.limits, &self.run.progress);
         let path = self.path.display();
         let begun = done.epoch + usize::from(done.batch_in_epoch > 0);
         if let Some(max) = limits.max_epochs.filter(|&max| max < begun) {
@@ -227,9 +246,9 @@ impl Resume {
         Ok(())
     }
 
-    fn check_data<M: LightningModule>(&self, engine: &Engine<M>, done: &Progress) -> Result<()> {
+    fn check_data<M: LightningModule>(&self, engine: &Engine<M>) -> Result<()> {
         let Some(difference) = self.data()?.difference(&engine.data) else { return Ok(()) };
-        if done.batch_in_epoch > 0 {
+        if self.run.progress.batch_in_epoch > 0 {
             return Err(self.refuse(
                 format!("it was written in the middle of an epoch, and the training data is not the same: {difference}"),
                 "continue with the data it was written with, or from a checkpoint that was written at the end of an epoch",

@@ -1,9 +1,9 @@
 //! The state of a run as it goes into a checkpoint.
 
-use serde_json::Map;
-use stormfire_checkpoint::{Manifest, NamedTensors, ParamPaths, Snapshot};
+use serde_json::{Map, Value};
+use stormfire_checkpoint::{Manifest, NamedTensors, Snapshot};
 use stormfire_loggers::CheckpointInfo;
-use stormfire_module::{Event, LightningModule, Result, moment::Progress, optimizer::OptimizersSnapshot, run::SaveRequest, state, trained};
+use stormfire_module::{Event, LightningModule, Result, moment::Progress, requests::SaveRequest, state, trained};
 
 use crate::{
     accelerator,
@@ -11,36 +11,38 @@ use crate::{
     checkpoint_writer::{Job, RunPart},
     engine::Engine,
     finite_weights::FiniteWeights,
+    fit_state::{FitState, RunState, SavedRun, UNFINISHED},
+    in_force::Weights,
     log_state::LOG_FOLDER,
-    run_state::{Kept, RunState},
     saved_log::PendingLog,
     training::Training,
 };
 
-use super::state::{newest_of_savers, run_state};
+use super::state::{fit_state, newest_of_savers};
 
 /// Hands the checkpoints that callbacks have asked for to the writer.
 ///
 /// # Errors
 /// Also those of the checkpoint before: it is on its way no longer than until here.
 pub(crate) fn write_requested<M: LightningModule>(engine: &mut Engine<M>, module: &mut M, training: &Training) -> Result<()> {
-    if engine.run.requests.saves.is_empty() {
+    if engine.run.place.requests.saves.is_empty() {
         let written = engine.checkpoints.poll()?;
         return report(engine, &written);
     }
     let started = engine.profiler.start();
     settle(engine)?;
-    let requests = std::mem::take(&mut engine.run.requests.saves);
+    let requests = std::mem::take(&mut engine.run.place.requests.saves);
     let (weights_only, whole): (Vec<_>, Vec<_>) = requests.into_iter().partition(|request| request.weights_only);
     if !whole.is_empty() {
         let names = Names::of(&whole).and_weights(&weights_only);
-        let job = take(engine, module, training, None, whole, names)?;
+        let (state, extra) = take(engine, module, training, None)?;
+        let job = job(engine, state, training, extra, whole, names)?;
         engine.checkpoints.submit(job)?;
     }
     if !weights_only.is_empty() {
         settle(engine)?;
-        let manifest = manifest(engine, module, &engine.run.progress)?;
-        let job = weights_job(engine, &manifest, module, weights_only)?;
+        let (progress, weights) = (engine.run.place.progress.clone(), engine.weights(module)?);
+        let job = weights_job(engine, &progress, weights, weights_only)?;
         engine.checkpoints.submit(job)?;
     }
     if !engine.config.async_checkpointing {
@@ -61,11 +63,12 @@ pub(crate) fn write_state<M: LightningModule>(
     settle(engine)?;
     let requests = vec![request];
     let job = if requests.iter().any(|request| request.weights_only) {
-        let manifest = manifest(engine, module, &engine.run.progress)?;
-        weights_job(engine, &manifest, module, requests)?
+        let (progress, weights) = (engine.run.place.progress.clone(), engine.weights(module)?);
+        weights_job(engine, &progress, weights, requests)?
     } else {
         let names = Names::of(&requests);
-        take(engine, module, training, state, requests, names)?
+        let (state, extra) = take(engine, module, training, state)?;
+        job(engine, state, training, extra, requests, names)?
     };
     engine.checkpoints.submit(job)?;
     settle(engine)
@@ -79,7 +82,8 @@ pub(crate) fn in_memory<M: LightningModule>(
     state: RunState,
 ) -> Result<(Manifest, NamedTensors)> {
     settle(engine)?;
-    take(engine, module, training, Some(state), Vec::new(), Names::default())?.read()
+    let (state, extra) = take(engine, module, training, Some(state))?;
+    job(engine, state, training, extra, Vec::new(), Names::default())?.read()
 }
 
 /// Waits until the checkpoint that is on its way is durable.
@@ -102,61 +106,45 @@ fn report<M: LightningModule>(engine: &Engine<M>, written: &[SaveRequest]) -> Re
     Ok(())
 }
 
-/// The run as it stands, or stood in this state, without waiting for the device.
+/// The fit as it stands, or stood in this state, without waiting for the device; and what hooks add to it.
 fn take<M: LightningModule>(
     engine: &mut Engine<M>,
     module: &mut M,
     training: &Training,
-    state: Option<RunState>,
-    requests: Vec<SaveRequest>,
-    names: Names,
-) -> Result<Job> {
-    let mut gradients = Snapshot::default();
-    training.accumulated.save(module, &mut gradients);
-    let snapshot = gradients.with_module(module)?;
+    run: Option<RunState>,
+) -> Result<(FitState<M>, Map<String, Value>)> {
+    let extra = extra(engine, module)?;
+    // Last of all: what hooks have logged until now is in it, and in the logs before the positions that follow.
+    let state = fit_state(engine, module, training)?;
+    Ok((run.into_iter().fold(state, |state, run| FitState { run, ..state }), extra))
+}
+
+fn extra<M: LightningModule>(engine: &mut Engine<M>, module: &mut M) -> Result<Map<String, Value>> {
     let mut extra = Map::new();
     engine.fire(module, Event::SaveCheckpoint { checkpoint: &mut extra })?;
-    let optimizers = training.optimizers.snapshot(&ParamPaths::of(module))?;
-    // Last of all: what hooks have logged until now is in it, and in the logs before these positions.
-    let run = state.map_or_else(|| run_state(engine), Ok)?;
-    let loggers = engine.run.loggers.iter().map(PendingLog::of).collect();
-    let mut manifest = manifest(engine, module, &run.progress)?;
-    manifest.extra = extra;
-    manifest.frozen = Some(trained::frozen(module));
-    let finite = FiniteWeights::of(engine.config.on_non_finite, &engine.run, module);
-    if let Some(unfinished) = &training.unfinished {
-        manifest.unfinished_epoch = unfinished.save()?;
-    }
-    job(engine, manifest, snapshot, Parts { finite, run, optimizers, loggers }, requests, names)
+    Ok(extra)
 }
 
 /// Writes what was asked for after a failure: the state of the last boundary, if it was kept, and waits for it.
 pub(crate) fn write_kept<M: LightningModule>(engine: &mut Engine<M>, module: &mut M, training: &Training) -> Result<()> {
-    let Some(Kept { module: mut kept_module, optimizers, gradients, mut run, .. }) = engine.kept.take() else {
+    let Some(mut kept) = engine.kept.take() else {
         return write_requested(engine, module, training);
     };
-    let progress = run.progress.clone();
-    let requests = std::mem::take(&mut engine.run.requests.saves);
+    let requests = std::mem::take(&mut engine.run.place.requests.saves);
     let (weights_only, whole): (Vec<_>, Vec<_>) = requests.into_iter().partition(|request| request.weights_only);
+    let (progress, weights) = (kept.run.place.progress.clone(), kept.weights.clone());
     if !whole.is_empty() {
-        let loggers = engine.run.loggers.iter().map(|logger| PendingLog::at(logger, logger.marked())).collect();
-        let mut extra = Map::new();
-        engine.fire(&mut kept_module, Event::SaveCheckpoint { checkpoint: &mut extra })?;
-        newest_of_savers(engine, &mut run)?;
-        run.loops.requests.checkpoints.clone_from(&engine.run.requests.checkpoints);
-        let mut manifest = manifest(engine, &kept_module, &run.progress)?;
-        manifest.extra = extra;
-        manifest.frozen = Some(trained::frozen(&kept_module));
+        let extra = extra(engine, kept.weights.module_mut())?;
+        newest_of_savers(engine, &mut kept.run)?;
+        kept.run.place.requests.checkpoints.clone_from(&engine.run.place.requests.checkpoints);
         let names = Names::of(&whole).and_weights(&weights_only);
-        let finite = FiniteWeights::of(engine.config.on_non_finite, &engine.run, &kept_module);
-        let parts = Parts { finite, run, optimizers, loggers };
-        let job = job(engine, manifest, gradients.with_module(&kept_module)?, parts, whole, names)?;
+        let logs = engine.run.loggers.iter().map(|logger| PendingLog::at(logger, logger.marked())).collect();
+        let job = job_at(engine, kept, training, extra, logs, whole, names)?;
         engine.checkpoints.submit(job)?;
         settle(engine)?;
     }
     if !weights_only.is_empty() {
-        let manifest = manifest(engine, &kept_module, &progress)?;
-        let job = weights_job(engine, &manifest, &kept_module, weights_only)?;
+        let job = weights_job(engine, &progress, weights, weights_only)?;
         engine.checkpoints.submit(job)?;
         settle(engine)?;
     }
@@ -180,41 +168,59 @@ fn manifest<M: LightningModule>(engine: &Engine<M>, module: &M, progress: &Progr
     })
 }
 
-fn weights_job<M: LightningModule>(engine: &Engine<M>, manifest: &Manifest, module: &M, requests: Vec<SaveRequest>) -> Result<Job> {
+fn weights_job<M: LightningModule>(
+    engine: &Engine<M>,
+    progress: &Progress,
+    weights: Weights<M>,
+    requests: Vec<SaveRequest>,
+) -> Result<Job> {
     let names = Names::of(&requests);
-    let snapshot = Snapshot::of_module(module)?;
-    let finite = FiniteWeights::of(engine.config.on_non_finite, &engine.run, module);
+    let manifest = manifest(engine, weights.trained(), progress)?.of_weights();
+    let finite = FiniteWeights::of(engine.config.on_non_finite, &engine.run, weights.trained());
     engine.device.flush().map_err(stormfire_module::Error::other)?;
-    let span = tracing::info_span!("save");
-    Ok(Job { manifest: manifest.of_weights(), snapshot, finite, run: None, requests, names, span })
+    let (weights, snapshot, span) = (weights.later(), Snapshot::default(), tracing::info_span!("save"));
+    Ok(Job { manifest, weights, snapshot, finite, run: None, requests, names, span })
 }
 
-/// What a checkpoint to continue from takes beside the manifest and the weights.
-struct Parts {
-    finite: Option<FiniteWeights>,
-    run: RunState,
-    optimizers: OptimizersSnapshot,
-    loggers: Vec<PendingLog>,
-}
-
+/// A checkpoint of this state, and of where the loggers are now.
 fn job<M: LightningModule>(
     engine: &Engine<M>,
-    mut manifest: Manifest,
-    mut snapshot: Snapshot,
-    parts: Parts,
+    state: FitState<M>,
+    training: &Training,
+    extra: Map<String, Value>,
     requests: Vec<SaveRequest>,
     names: Names,
 ) -> Result<Job> {
-    let Parts { finite, run: RunState { mut loops, log, pending, callbacks, data_module, .. }, optimizers, loggers } = parts;
-    loops.names = names.clone();
-    manifest.loops = state::save(&loops)?;
-    manifest.callbacks = callbacks;
+    let logs = engine.run.loggers.iter().map(PendingLog::of).collect();
+    job_at(engine, state, training, extra, logs, requests, names)
+}
+
+fn job_at<M: LightningModule>(
+    engine: &Engine<M>,
+    state: FitState<M>,
+    training: &Training,
+    extra: Map<String, Value>,
+    loggers: Vec<PendingLog>,
+    requests: Vec<SaveRequest>,
+    names: Names,
+) -> Result<Job> {
+    let FitState { weights, optimizers, gradients: mut snapshot, run } = state;
+    let mut manifest = manifest(engine, weights.trained(), &run.place.progress)?;
+    manifest.extra = extra;
+    manifest.frozen = Some(trained::frozen(weights.trained()));
+    manifest.names = state::save(&names)?;
     manifest.data = state::save(&engine.data)?;
-    manifest.data_module = data_module;
-    for (index, tensor) in pending.tensors().iter().enumerate() {
+    if let Some(unfinished) = &training.unfinished {
+        manifest.unfinished_epoch = state::save(&unfinished.clone().save(UNFINISHED, &mut snapshot)?)?;
+    }
+    for (index, tensor) in run.pending.tensors().iter().enumerate() {
         snapshot.add(format!("{LOG_FOLDER}{index}"), tensor.clone());
     }
+    let SavedRun { place, log, callbacks, data_module, .. } = run.save("", &mut snapshot)?;
+    manifest.place = state::save(&place)?;
+    (manifest.callbacks, manifest.data_module) = (callbacks, data_module);
+    let finite = FiniteWeights::of(engine.config.on_non_finite, &engine.run, weights.trained());
     engine.device.flush().map_err(stormfire_module::Error::other)?;
-    let span = tracing::info_span!("save");
-    Ok(Job { manifest, snapshot, finite, run: Some(RunPart { optimizers, log, loggers }), requests, names, span })
+    let (weights, span) = (weights.later(), tracing::info_span!("save"));
+    Ok(Job { manifest, weights, snapshot, finite, run: Some(RunPart { optimizers, log, loggers }), requests, names, span })
 }

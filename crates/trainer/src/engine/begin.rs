@@ -7,16 +7,16 @@ use stormfire_data::Stage;
 use stormfire_loggers::Loggers;
 use stormfire_module::{
     LightningModule, Result,
-    moment::{Moment, Progress},
-    run::{Limits, Requests, Run},
-    window::OpenWindow,
+    moment::Moment,
+    place::Place,
+    run::{Limits, Run},
 };
 
 use super::Engine;
 use crate::{
     config::TrainerConfig,
     data_facts::DataFacts,
-    loop_state::LoopClock,
+    in_force::InForce,
     run_id::{new_run_id, owner_of},
 };
 
@@ -28,11 +28,13 @@ impl<M: LightningModule> Engine<M> {
         if stage == Stage::Fit {
             (self.restarts, self.data) = (0, DataFacts::default());
         } else {
-            self.run.logger_step = before.progress.global_step;
-            (self.run.id, self.run.progress, self.run.learning_rates) = (before.id, before.progress, before.learning_rates);
+            let Place { progress, learning_rates, .. } = before.place;
+            self.run.id = before.id;
+            self.run.place.logger_step = progress.global_step;
+            (self.run.place.progress, self.run.place.learning_rates) = (progress, learning_rates);
         }
         self.store.clear();
-        self.clock = LoopClock::default();
+        self.in_force = InForce::Trained;
         (self.kept, self.failed_log) = (None, None);
         self.profiler.begin_run();
     }
@@ -60,24 +62,16 @@ pub(super) fn fresh_run(config: &TrainerConfig, stage: Stage, loggers: Loggers) 
         owner_of,
         stage,
         moment: Moment { num_dataloaders: 1, ..Moment::default() },
-        progress: Progress::default(),
+        place: Place::new(config.accumulate_grad_batches),
         limits: Limits::default(),
-        logger_step: 0,
-        logs_this_step: false,
         log_every_n_steps: config.log_every_n_steps,
         validates_every_epoch: false,
-        validation_is_due: false,
-        is_last_batch: false,
         step_skipped: false,
         batch_items: Some(1),
         data_wait: Duration::ZERO,
-        accumulate_grad_batches: config.accumulate_grad_batches,
-        window: OpenWindow::default(),
         fast_dev_run: config.fast_dev_run > 0,
         default_root_dir: storage::absolute(&config.default_root_dir).unwrap_or_else(|_| config.default_root_dir.clone()),
-        learning_rates: Vec::new(),
         loggers,
-        requests: Requests::default(),
         keeps_state: false,
         boundary: None,
     }

@@ -22,7 +22,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
     /// Notes where a fit is that ends in the middle of an epoch: one that trains longer goes on there.
     pub(super) fn note_unfinished(&mut self) -> Result<()> {
         let is_cut = matches!(self.is_done(), Some(Stop::MaxSteps(_) | Stop::Requested(_))) && self.finite.stop().is_none();
-        if is_cut && self.training.unfinished.is_none() && self.engine.clock.evaluating.is_none() {
+        if is_cut && self.training.unfinished.is_none() && self.engine.run.place.evaluating.is_none() {
             self.note_data_module()?;
             self.training.unfinished = Some(checkpoint::unfinished_epoch(self.engine)?);
         }
@@ -31,7 +31,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
 
     /// Writes the checkpoints that were asked for.
     pub(super) fn write_checkpoints(&mut self) -> Result<()> {
-        if !self.engine.run.requests.saves.is_empty() {
+        if !self.engine.run.place.requests.saves.is_empty() {
             self.note_data_module()?;
             self.finite.settle(self.engine, self.module)?;
         }

@@ -7,7 +7,7 @@ use crate::stop::Stop;
 
 impl<M: LightningModule> FitLoop<'_, M> {
     pub(super) fn is_in_epoch(&self) -> bool {
-        self.engine.run.progress.batch_in_epoch > 0
+        self.engine.run.place.progress.batch_in_epoch > 0
     }
 
     /// Why the fit is over, if it is.
@@ -15,7 +15,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
         if let Some(reason) = self.finite.stop() {
             return Some(Stop::Requested(reason.into()));
         }
-        let (progress, limits) = (&self.engine.run.progress, &self.engine.run.limits);
+        let (progress, limits) = (&self.engine.run.place.progress, &self.engine.run.limits);
         if limits.train_batches == Some(0) {
             return Some(Stop::NoTrainingBatches);
         }
@@ -27,11 +27,11 @@ impl<M: LightningModule> FitLoop<'_, M> {
 
     /// The reason of a stop that was asked for, once `min_epochs` and `min_steps` are reached. All ranks agree on it.
     pub(super) fn allowed_stop(&mut self) -> Option<String> {
-        let asked = self.engine.run.requests.stop.clone();
+        let asked = self.engine.run.place.requests.stop().map(|stop| stop.reason.clone());
         if !self.engine.communicator.any(asked.is_some()) {
             return None;
         }
-        let (progress, config) = (&self.engine.run.progress, &self.engine.config);
+        let (progress, config) = (&self.engine.run.place.progress, &self.engine.config);
         // As in Lightning, `min_steps` alone asks for a whole epoch, too.
         let min_epochs = config.min_epochs.unwrap_or(usize::from(config.min_steps.is_some()));
         let enough = progress.epoch >= min_epochs && progress.global_step >= config.min_steps.unwrap_or(0);

@@ -16,7 +16,7 @@ fn draw(device: &Device) -> Tensor<1> {
 impl<M: LightningModule> FitLoop<'_, M> {
     /// Before the first batch of a fit whose data is made on other threads.
     pub(super) fn expect_no_draws(&mut self) -> Option<Expected> {
-        if std::mem::replace(&mut self.has_expected, true) || self.engine.clock.after_batch || !self.train.makes_ahead() {
+        if std::mem::replace(&mut self.has_expected, true) || self.engine.run.place.after_batch || !self.train.makes_ahead() {
             return None;
         }
         let again = || {

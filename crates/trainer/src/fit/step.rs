@@ -27,31 +27,31 @@ impl<M: LightningModule> FitLoop<'_, M> {
     /// What the last batch does, for an epoch that ends before it: the step with the gradients of a window that is not full,
     /// and that of the epoch schedules.
     pub(super) fn end_early(&mut self) -> Result<()> {
-        if self.engine.run.is_last_batch {
+        if self.engine.run.place.is_last_batch {
             return Ok(());
         }
         if !self.training.accumulated.is_empty() {
             self.close_window()?;
         }
-        self.training.optimizers.step_epoch_schedules(self.engine.run.progress.epoch as u64 + 1)?;
+        self.training.optimizers.step_epoch_schedules(self.engine.run.place.progress.epoch as u64 + 1)?;
         self.refresh_learning_rates();
         Ok(())
     }
 
     fn close_window(&mut self) -> Result<()> {
-        let window = Window { opens: false, closes: true, size: self.engine.run.window.size };
+        let window = Window { opens: false, closes: true, size: self.engine.run.place.window.size };
         let plan = self.step_plan(window);
         let engine = &mut *self.engine;
-        engine.run.logger_step = engine.run.progress.global_step;
-        engine.run.logs_this_step = engine.logs_step(engine.run.logger_step);
+        engine.run.place.logger_step = engine.run.place.progress.global_step;
+        engine.run.place.logs_this_step = engine.logs_step(engine.run.place.logger_step);
         let mut stepper = Stepper::new(&mut self.training.optimizers, &mut self.training.accumulated, &mut *self.engine, plan);
         stepper.close_window(self.module)?;
         let (has_stepped, skipped, evidence) = (stepper.has_stepped(), stepper.skipped(), stepper.evidence());
         let engine = &mut *self.engine;
-        engine.run.window.add(window, &self.training.accumulated);
-        engine.run.progress.global_step += u64::from(has_stepped);
+        engine.run.place.window.add(window, &self.training.accumulated);
+        engine.run.place.progress.global_step += u64::from(has_stepped);
         engine.run.step_skipped = skipped.is_some();
-        self.finite.judge(skipped, has_stepped, &mut engine.clock.skipped_in_a_row, &engine.run)?;
+        self.finite.judge(skipped, has_stepped, &mut engine.run)?;
         self.finite.add(evidence, &engine.run);
         engine.store.end_window(engine.run.step_skipped)?;
         self.log_step(has_stepped)

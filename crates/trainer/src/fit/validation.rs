@@ -5,22 +5,25 @@ use burn::{
     tensor::{Device, GradientCheckpointingStrategy},
 };
 use stormfire_data::Loader;
-use stormfire_module::{Error, Event, Every, LightningModule, Result, RunningStage, clock};
+use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, place::Stopwatch};
 
 use super::FitLoop;
-use crate::evaluate::{Evaluation, evaluate};
+use crate::{
+    evaluate::{Evaluation, evaluate},
+    in_force::InForce,
+};
 
 impl<M: LightningModule> FitLoop<'_, M> {
     pub(super) fn sanity_check(&mut self) -> Result<()> {
         let limits = self.engine.run.limits.sanity_batches.clone();
-        let resumed = self.engine.run.progress.has_begun();
+        let resumed = self.engine.run.place.progress.has_begun();
         // Data that can be gone through once only is kept for the validation itself.
         let is_single_pass = self.val.loaders.iter().any(Loader::is_single_pass);
         if self.val.is_empty() || is_single_pass || resumed || limits.iter().all(|&n| n == Some(0)) {
             return Ok(());
         }
         let all = std::mem::replace(&mut self.val.limits, limits);
-        let requests = std::mem::take(&mut self.engine.run.requests);
+        let requests = std::mem::take(&mut self.engine.run.place.requests);
         self.engine.run.moment.stage = RunningStage::SanityCheck;
         self.engine.fire(self.module, Event::SanityCheckStart)?;
         self.validate(RunningStage::SanityCheck)?;
@@ -28,40 +31,32 @@ impl<M: LightningModule> FitLoop<'_, M> {
         self.engine.fire(self.module, Event::SanityCheckEnd)?;
         self.engine.run.moment.stage = RunningStage::Train;
         // What was asked for during the check concerned the check; what was asked for before it still holds.
-        self.engine.run.requests = requests;
+        self.engine.run.place.requests = requests;
         self.engine.store.clear();
+        self.engine.in_force = InForce::Trained;
         if !self.val.is_empty() {
             self.val.limits = all;
         }
         Ok(())
     }
 
-    pub(super) fn is_validation_due(&self, is_last: bool, stepped: bool) -> bool {
-        let (run, every) = (&self.engine.run, self.engine.config.val_check_interval);
-        if self.val.is_empty() {
-            return false;
-        }
-        match every {
-            Every::Epochs(_) => is_last && every.is_due(run.progress.epoch as u64 + 1),
-            Every::Steps(_) => stepped && every.is_due(run.progress.global_step),
-            Every::Batches(_) => every.is_due(run.progress.batches),
-            Every::Time(interval) => clock::since(self.engine.clock.last_validation) >= interval,
-            Every::Fraction(part) => {
-                let period = run.limits.train_batches.map_or(usize::MAX, |n| ((n as f64 * part) as usize).max(1));
-                run.progress.batch_in_epoch.is_multiple_of(period)
-            }
-        }
+    pub(super) fn is_validation_due(&self, stepped: bool) -> bool {
+        let run = &self.engine.run;
+        let tick = run.tick_after_batch(stepped, run.place.last_validation.elapsed());
+        !self.val.is_empty() && self.engine.config.val_check_interval.is_due(&tick)
     }
 
-    /// Validates with the module in evaluation mode, and brings it back to training.
+    /// Validates with the weights in force, in evaluation mode, and puts the trained ones back, in training mode.
     pub(super) fn validate(&mut self, stage: RunningStage) -> Result<()> {
         let started = self.engine.profiler.start();
         let kept = checkpoints_gradients(self.module).then(|| self.module.clone());
-        *self.module = self.module.valid();
+        let given = self.engine.given_weights(self.module)?;
+        self.engine.in_force.enter(self.module, given);
         let result = evaluate(self.engine, self.module, &mut self.val, Evaluation::Validation, stage);
-        *self.module = kept.unwrap_or_else(|| self.module.clone().train());
+        let trained = self.engine.in_force.leave(self.module, result.is_ok());
+        *self.module = trained.or(kept).unwrap_or_else(|| self.module.clone().train());
         self.engine.stop_time(started, "validation");
-        self.engine.clock.last_validation = clock::now();
+        self.engine.run.place.last_validation = Stopwatch::default();
         self.tell_if_names_are_shared();
         match result {
             // As in Lightning, loaders without a step are only worth a warning.
@@ -69,7 +64,8 @@ impl<M: LightningModule> FitLoop<'_, M> {
                 tracing::warn!("there is a validation loader, but no `validation_step`: this fit does not validate");
                 self.val.limits.fill(Some(0));
                 self.engine.run.limits.val_batches.fill(Some(0));
-                self.engine.clock.evaluating = None;
+                self.engine.run.place.evaluating = None;
+                self.engine.in_force = InForce::Trained;
                 Ok(())
             }
             other => other.map(drop),

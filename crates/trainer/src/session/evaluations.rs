@@ -28,7 +28,7 @@ impl<M: LightningModule> Session<M> {
             Evaluation::Test => (Stage::Test, RunningStage::Test),
         };
         let mut module = self.for_evaluation(module)?;
-        let of_fit = at.map(|at| std::mem::replace(&mut self.engine.run.progress, at));
+        let of_fit = at.map(|at| std::mem::replace(&mut self.engine.run.place.progress, at));
         let results = self.run(stage, &mut module, &mut data, &mut Training::default(), |engine, module, data, _| {
             begin(engine, module, data, stage)?;
             let config = &engine.config;
@@ -50,7 +50,7 @@ impl<M: LightningModule> Session<M> {
                 Evaluation::Validation => engine.run.limits.val_batches.clone_from(&limits),
                 Evaluation::Test => engine.run.limits.test_batches.clone_from(&limits),
             }
-            engine.run.logger_step = engine.run.progress.global_step;
+            engine.run.place.logger_step = engine.run.place.progress.global_step;
             engine.begin_logs()?;
             let mut data = Evaluated::new(loaders, limits);
             let metrics = evaluate(engine, module, &mut data, what, running)?;
@@ -77,14 +77,14 @@ impl<M: LightningModule> Session<M> {
     {
         let _under_way = live_run::begin(self.name());
         let mut module = self.for_evaluation(module)?;
-        let of_fit = at.map(|at| std::mem::replace(&mut self.engine.run.progress, at));
+        let of_fit = at.map(|at| std::mem::replace(&mut self.engine.run.place.progress, at));
         let predictions = self.run(Stage::Predict, &mut module, &mut data, &mut Training::default(), |engine, module, data, _| {
             begin(engine, module, data, Stage::Predict)?;
             if engine.config.limit_predict_batches.is_none() {
                 engine.begin_logs()?;
                 return Ok(Vec::new());
             }
-            engine.run.logger_step = engine.run.progress.global_step;
+            engine.run.place.logger_step = engine.run.place.progress.global_step;
             let loaders = of_data(engine, Hook::PredictDataloader, || data.predict_dataloader())?;
             require(&loaders, Stage::Predict)?;
             let limits = limits_of(&loaders, engine.config.limit_predict_batches, "limit_predict_batches", Hook::PredictDataloader)?;
@@ -101,7 +101,7 @@ impl<M: LightningModule> Session<M> {
     /// What a checkpoint that is asked for later is to say of the newest fit.
     fn go_back_to(&mut self, of_fit: Option<Progress>) {
         if let Some(progress) = of_fit {
-            self.engine.run.progress = progress;
+            self.engine.run.place.progress = progress;
         }
     }
 

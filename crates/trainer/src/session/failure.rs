@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use stormfire_data::DataModule;
-use stormfire_module::{Error, Event, LightningModule, log, run::SaveRequest};
+use stormfire_module::{Error, Event, LightningModule, log, requests::SaveRequest};
 
 use crate::{checkpoint, engine::Engine, guard::guard, run_id::owner_of, training::Training};
 
@@ -28,14 +28,14 @@ pub(super) fn on_exception<M: LightningModule, D: DataModule>(
     if let Err(late) = checkpoint::go_back(engine) {
         tracing::error!("while handling `{error}`: {late}");
     }
-    let waiting = engine.run.requests.saves.len();
+    let waiting = engine.run.place.requests.saves.len();
     let told = guard(|| engine.fire(module, Event::Exception { error }));
     give_up(engine, waiting);
     engine.run.boundary = None;
     if let Error::NonFinite { parameters, .. } = error
         && !parameters.is_empty()
     {
-        for request in engine.run.requests.saves.drain(..) {
+        for request in engine.run.place.requests.saves.drain(..) {
             tracing::warn!("`{}` is not written: the parameters are not finite", request.path.display());
         }
     }
@@ -53,7 +53,7 @@ pub(super) fn on_exception<M: LightningModule, D: DataModule>(
 /// names of the others are free again, unless there is an older file of the run under them.
 fn give_up<M: LightningModule>(engine: &mut Engine<M>, waiting: usize) {
     let is_kept = engine.kept.is_some();
-    let requests = &mut engine.run.requests;
+    let requests = &mut engine.run.place.requests;
     let asked_now: Vec<SaveRequest> = requests.saves.drain(waiting..).collect();
     let mut waiting = std::mem::take(&mut requests.saves);
     waiting.retain(|old| !asked_now.iter().any(|request| request.path == old.path));

@@ -8,7 +8,7 @@ use stormfire_module::{Error, LightningModule, Result};
 use super::Session;
 use crate::{
     checkpoint::{self, Resume},
-    run_state::RunState,
+    fit_state::RunState,
     setup::{OpenLoggers, folders_of_runs},
 };
 
@@ -35,7 +35,7 @@ impl<M: LightningModule> Session<M> {
             Error::config("fit_further", "there is no fit that has ended well", hint)
         })?;
         let (manifest, tensors) = checkpoint::in_memory(&mut self.engine, &mut module.clone(), &self.training, ended)?;
-        Ok(Resume::in_memory(manifest, tensors))
+        Resume::in_memory(manifest, tensors)
     }
 
     /// New limits for the runs to come.
@@ -48,7 +48,7 @@ impl<M: LightningModule> Session<M> {
 
     pub(super) fn state_at_the_end(&mut self) -> Result<RunState> {
         // Who continues from the end of a fit wants more of it.
-        self.engine.run.requests.stop = None;
+        self.engine.run.place.requests.stops.clear();
         checkpoint::run_state(&mut self.engine)
     }
 

@@ -22,7 +22,7 @@ fn two_of_them_in_one_folder_do_not_share_a_file() {
     let (mut bench, folder, mut first) = begin(ModelCheckpoint::new());
     let mut second = ModelCheckpoint::new().dirpath(folder.path()).named("second");
     bench.start(&mut second).unwrap();
-    bench.run.progress.global_step = 1;
+    bench.run.place.progress.global_step = 1;
     bench.fire(&mut first, Event::TrainEpochEnd).unwrap();
     bench.fire(&mut second, Event::TrainEpochEnd).unwrap();
     assert_eq!(carry_out(&bench.saves()), ["+epoch=0-step=1.ckpt", "+epoch=0-step=1-v1.ckpt"]);
@@ -36,7 +36,7 @@ fn a_file_that_is_not_written_yet_has_its_name_already() {
     let (mut bench, folder, mut first) = begin(ModelCheckpoint::new().filename("x").save_last(true));
     let mut second = ModelCheckpoint::new().dirpath(folder.path()).filename("x").save_last(true).named("second");
     bench.start(&mut second).unwrap();
-    bench.run.progress.global_step = 1;
+    bench.run.place.progress.global_step = 1;
     bench.fire(&mut first, Event::TrainEpochEnd).unwrap();
     let in_the_background = bench.saves();
     bench.fire(&mut second, Event::TrainEpochEnd).unwrap();

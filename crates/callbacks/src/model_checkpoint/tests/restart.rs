@@ -1,12 +1,12 @@
 //! A run that is killed, and goes on.
 
-use stormfire_module::{moment::Progress, run::Requests};
+use stormfire_module::{moment::Progress, requests::Requests, state::Value};
 
 use super::*;
 
 /// What a checkpoint holds, through the text of a file.
-fn state_of(callback: &ModelCheckpoint) -> Value {
-    serde_json::from_str(&Callback::<Line>::state(callback).unwrap().to_string()).unwrap()
+fn saved(callback: &ModelCheckpoint) -> Value {
+    serde_json::from_str(&state_of(callback).to_string()).unwrap()
 }
 
 /// What the killed process leaves: the state in its newest checkpoint.
@@ -17,8 +17,8 @@ struct Killed {
 }
 
 fn kill(bench: &Bench, callback: &ModelCheckpoint) -> Killed {
-    let requests = Requests { saves: vec![], ..bench.run.requests.clone() };
-    Killed { callback: state_of(callback), requests, progress: bench.run.progress.clone() }
+    let requests = Requests { saves: vec![], ..bench.run.place.requests.clone() };
+    Killed { callback: saved(callback), requests, progress: bench.run.place.progress.clone() }
 }
 
 /// Another process goes on from this checkpoint.
@@ -26,9 +26,9 @@ fn resume(killed: &Killed, from: &Path, mut callback: ModelCheckpoint) -> (Bench
     let mut bench = Bench::new();
     bench.run.resumed_from = Some(from.into());
     bench.setup(&mut callback).unwrap();
-    bench.run.progress = killed.progress.clone();
-    bench.run.requests = killed.requests.clone();
-    Callback::<Line>::load_state(&mut callback, killed.callback.clone()).unwrap();
+    bench.run.place.progress = killed.progress.clone();
+    bench.run.place.requests = killed.requests.clone();
+    Callback::<Line>::load_state(&mut callback, killed.callback.clone().into()).unwrap();
     bench.fire(&mut callback, Event::FitStart).unwrap();
     bench.fire(&mut callback, Event::TrainStart).unwrap();
     (bench, callback)

@@ -1,0 +1,146 @@
+//! A fit at one moment. A checkpoint, the state that is kept for a failure, and an epoch that a limit cuts short are this value
+//! at three moments.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Device, TensorData};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use stormfire_checkpoint::{Manifest, Saved, Snapshot};
+use stormfire_module::{Result, moment::Progress, optimizer::OptimizersSnapshot, place::Place, requests::Requests, state};
+
+use crate::{
+    in_force::Weights,
+    log_state::{LogState, Pending},
+};
+
+/// A fit at one moment: handles of its tensors, and everything small.
+#[derive(Debug)]
+pub(crate) struct FitState<M> {
+    pub(crate) weights: Weights<M>,
+    pub(crate) optimizers: OptimizersSnapshot,
+    /// Those of a window that is not full.
+    pub(crate) gradients: Snapshot,
+    pub(crate) run: RunState,
+}
+
+/// The same without what a step changes: the parameters, the optimizers and the gradients. Numbers of the log that are still on
+/// the device are among the pending ones.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RunState {
+    pub(crate) place: Place,
+    pub(crate) log: LogState,
+    pub(crate) pending: Pending,
+    /// By their keys.
+    pub(crate) callbacks: BTreeMap<String, Saved>,
+    pub(crate) data_module: Saved,
+    /// Where the loggers are, if somebody has waited for them.
+    pub(crate) loggers: Vec<Value>,
+}
+
+/// The plain values of a [`RunState`], as they stand in a manifest.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct SavedRun {
+    pub(crate) progress: Progress,
+    pub(crate) place: Place,
+    pub(crate) log: LogState,
+    pub(crate) callbacks: Map<String, Value>,
+    pub(crate) data_module: Value,
+    pub(crate) loggers: Vec<Value>,
+}
+
+/// Where the tensors of the state before the early end of an epoch lie.
+pub(crate) const UNFINISHED: &str = "unfinished/";
+
+const DATA_MODULE: &str = "data_module/";
+
+/// The tensors of a callback. A name behind a `/` of the key would be another callback's.
+fn folder_of(key: &str) -> String {
+    format!("callbacks/{}/", key.replace('%', "%25").replace('/', "%2F"))
+}
+
+impl RunState {
+    /// Adds its tensors to a snapshot, below a folder, and gives the rest.
+    pub(crate) fn save(self, folder: &str, snapshot: &mut Snapshot) -> Result<SavedRun> {
+        let Self { place, log, pending: _, callbacks, mut data_module, loggers } = self;
+        let mut plain = Map::new();
+        for (key, mut saved) in callbacks {
+            saved.add_to(&format!("{folder}{}", folder_of(&key)), snapshot)?;
+            plain.insert(key, saved.take_json());
+        }
+        data_module.add_to(&format!("{folder}{DATA_MODULE}"), snapshot)?;
+        let progress = place.progress.clone();
+        Ok(SavedRun { progress, place, log, callbacks: plain, data_module: data_module.take_json(), loggers })
+    }
+
+    /// Takes the tensors of what was saved out of those of a checkpoint.
+    pub(crate) fn load(saved: SavedRun, folder: &str, tensors: &mut BTreeMap<String, TensorData>, device: &Device) -> Self {
+        let mut below = |folder: String| {
+            let taken = tensors.extract_if(.., |name, _| name.starts_with(&folder));
+            taken.map(|(name, data)| (name[folder.len()..].to_owned(), data)).collect::<BTreeMap<_, _>>()
+        };
+        let SavedRun { progress, place, log, callbacks, data_module, loggers } = saved;
+        let read = |(key, json): (String, Value)| {
+            let tensors = below(format!("{folder}{}", folder_of(&key)));
+            (key, Saved::read(json, tensors, device))
+        };
+        let callbacks = callbacks.into_iter().map(read).collect();
+        let data_module = Saved::read(data_module, below(format!("{folder}{DATA_MODULE}")), device);
+        Self { place: Place { progress, ..place }, log, pending: Pending::default(), callbacks, data_module, loggers }
+    }
+}
+
+impl SavedRun {
+    /// The values of a manifest.
+    pub(crate) fn of(manifest: &Manifest) -> Result<Self> {
+        let loggers = manifest.loggers.as_array().cloned().unwrap_or_default();
+        let (callbacks, data_module) = (manifest.callbacks.clone(), manifest.data_module.clone());
+        let mut run = Self { callbacks, data_module, loggers, ..Self::default() };
+        state::load(&mut run.progress, manifest.progress.clone())?;
+        state::load(&mut run.place, manifest.place.clone())?;
+        state::load(&mut run.log, manifest.log.clone())?;
+        Ok(run)
+    }
+
+    /// The state before the early end of an epoch, if the manifest has one.
+    pub(crate) fn unfinished(manifest: &Manifest) -> Result<Option<Self>> {
+        let mut unfinished = Self::default();
+        state::load(&mut unfinished, manifest.unfinished_epoch.clone())?;
+        Ok((!manifest.unfinished_epoch.is_null()).then_some(unfinished))
+    }
+
+    /// This state before the early end of its epoch in place of the one behind it, which knows what was asked for since, and
+    /// what the callbacks that save have written.
+    pub(crate) fn in_place_of(self, ended: Self) -> Self {
+        let Self { progress, mut place, log, callbacks: earlier, data_module, loggers } = self;
+        place.requests = Requests { skip_epoch: place.requests.skip_epoch, ..ended.place.requests };
+        let mut callbacks = ended.callbacks;
+        callbacks.extend(earlier);
+        Self { progress, place, log, callbacks, data_module, loggers }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tensors_of_one_key_are_not_those_of_another() {
+        let device = Device::flex();
+        let tensor = burn::tensor::Tensor::<1>::ones([2], &device);
+        let keys = ["a", "a/b", "a%2Fb", "b"];
+        let callbacks = keys.map(|key| (key.to_owned(), Saved::default().with_tensor(format!("of {key}"), &tensor))).into();
+        let state = RunState { callbacks, ..RunState::default() };
+        let mut snapshot = Snapshot::default();
+        let saved = state.save(UNFINISHED, &mut snapshot).unwrap();
+        let mut tensors: BTreeMap<_, _> = snapshot.read().unwrap().into_iter().collect();
+        let mut back = RunState::load(saved, UNFINISHED, &mut tensors, &device);
+        assert!(tensors.is_empty());
+        for key in keys {
+            let own = back.callbacks.get_mut(key).unwrap();
+            let taken: Option<burn::tensor::Tensor<1>> = own.take_tensor(&format!("of {key}")).unwrap();
+            assert!(taken.is_some() && own.is_empty(), "{key}");
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! An average that is validated in place of the trained weights: given by a callback, or swapped in by its own hooks.
+
+use std::{
+    cell::Cell,
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use burn::{module::Param, optim::AdamConfig, prelude::*};
+use stormfire::{Error, checkpoint::Checkpoint, module::requests::SaveRequest, prelude::*};
+
+use crate::{
+    repeatability::{Weights, weights},
+    support::{Batch, Line, line_data, quiet},
+    wrong_input::check,
+};
+
+thread_local! {
+    /// The evaluation batch of the whole fit that fails.
+    static FAILS_AT: Cell<Option<usize>> = const { Cell::new(None) };
+    static EVALUATED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A line that may fail in mid-validation.
+#[derive(Module, Debug)]
+struct Net {
+    line: Line,
+}
+
+impl Net {
+    fn new() -> Self {
+        Self { line: Line::fixed() }
+    }
+}
+
+impl LightningModule for Net {
+    type Batch = Batch;
+
+    fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
+        Ok(self.line.loss(batch).into())
+    }
+
+    fn validation_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
+        let number = EVALUATED.replace(EVALUATED.get() + 1);
+        if FAILS_AT.get() == Some(number) {
+            return Err(Error::other("the lamp fell over"));
+        }
+        self.log("val_loss", self.line.loss(batch));
+        Ok(StepOutput::none())
+    }
+
+    fn test_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
+        self.log("test_loss", self.line.loss(batch));
+        Ok(StepOutput::none())
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        Ok(Optimizer::new(AdamConfig::new(), 0.1).into())
+    }
+}
+
+/// How the average comes into the module.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum By {
+    /// [`Callback::weights`].
+    Weights,
+    /// Hooks of the validation.
+    Hooks,
+    /// Nothing.
+    Nobody,
+}
+
+/// A running average of the weights.
+struct Average {
+    by: By,
+    mean: Option<Net>,
+    updates: u32,
+    trained: Option<Net>,
+}
+
+impl Average {
+    fn new(by: By) -> Self {
+        Self { by, mean: None, updates: 0, trained: None }
+    }
+}
+
+fn mean(a: &Net, b: &Net) -> Net {
+    let half = |a: &Param<Tensor<2>>, b: &Param<Tensor<2>>| Param::initialized(b.id, (a.val() + b.val()) * 0.5);
+    let mut net = b.clone();
+    net.line.layer.weight = half(&a.line.layer.weight, &b.line.layer.weight);
+    net
+}
+
+impl Callback<Net> for Average {
+    fn on_train_batch_end(&mut self, _ctx: &mut Context<'_>, module: &mut Net, _output: &StepOutput, _batch_idx: usize) -> Result<()> {
+        let now = module.valid();
+        self.mean = Some(self.mean.take().map_or_else(|| now.clone(), |before| mean(&before, &now)));
+        self.updates += 1;
+        Ok(())
+    }
+
+    fn on_validation_start(&mut self, _ctx: &mut Context<'_>, module: &mut Net) -> Result<()> {
+        if let (By::Hooks, Some(mean)) = (self.by, &self.mean) {
+            self.trained = Some(std::mem::replace(module, mean.clone()));
+        }
+        Ok(())
+    }
+
+    fn on_validation_end(&mut self, _ctx: &mut Context<'_>, module: &mut Net) -> Result<()> {
+        if let Some(trained) = self.trained.take() {
+            *module = trained;
+        }
+        Ok(())
+    }
+
+    fn weights(&mut self, _module: &Net) -> Result<Option<Net>> {
+        Ok(self.mean.clone().filter(|_| self.by == By::Weights))
+    }
+
+    fn state(&self) -> Result<Saved> {
+        let saved: Saved = state::save(&self.updates)?;
+        Ok(match &self.mean {
+            Some(mean) => saved.with_module("mean", mean),
+            None => saved,
+        })
+    }
+
+    fn load_state(&mut self, mut state: Saved) -> Result<()> {
+        state::load(&mut self.updates, state.take_json())?;
+        self.mean = Some(state.load_module("mean", Net::new())?);
+        Ok(())
+    }
+}
+
+type Losses = Arc<Mutex<Vec<(usize, u64)>>>;
+
+/// The validation losses of a fit, by epoch.
+#[derive(Clone, Default)]
+struct Record(Losses);
+
+impl Callback<Net> for Record {
+    fn on_validation_end(&mut self, ctx: &mut Context<'_>, _module: &mut Net) -> Result<()> {
+        let loss = ctx.metric("val_loss")?.to_bits();
+        self.0.lock().unwrap().push((ctx.current_epoch(), loss));
+        Ok(())
+    }
+}
+
+/// Saves what there is when the fit fails. `keeps`: the state of the last boundary.
+struct SaveOnFailure<'a> {
+    path: &'a Path,
+    keeps: bool,
+}
+
+impl Callback<Net> for SaveOnFailure<'static> {
+    fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut Net) -> Result<()> {
+        if self.keeps {
+            ctx.keep_state();
+        }
+        Ok(())
+    }
+
+    fn on_exception(&mut self, ctx: &mut Context<'_>, _module: &mut Net, _error: &Error) -> Result<()> {
+        ctx.save_checkpoint(SaveRequest { path: self.path.into(), ..SaveRequest::default() });
+        Ok(())
+    }
+}
+
+fn trainer(by: By, record: &Record) -> Trainer<Net> {
+    EVALUATED.set(0);
+    FAILS_AT.set(None);
+    quiet().seed(3).num_sanity_val_steps(0).max_epochs(3).callback(Average::new(by)).callback(record.clone())
+}
+
+fn data() -> (Loader<Batch>, Loader<Batch>) {
+    (line_data(12, 2), line_data(8, 2))
+}
+
+/// By name, as a file has them.
+fn weights_of(net: &Net) -> Weights {
+    let mut weights = weights(net);
+    weights.sort();
+    weights
+}
+
+/// The trained weights of a file, and those in force if they are others.
+fn saved(path: &Path) -> (Weights, Option<Weights>) {
+    let mut checkpoint = Checkpoint::read(path).unwrap();
+    let bits = |tensors: std::collections::BTreeMap<String, burn::tensor::TensorData>| {
+        tensors.into_iter().map(|(name, data)| (name, data.iter::<f32>().map(f32::to_bits).collect())).collect()
+    };
+    let trained = bits(checkpoint.take_training_weights());
+    let in_force = checkpoint.take_under("in_force");
+    (trained, (!in_force.is_empty()).then(|| bits(in_force)))
+}
+
+#[test]
+fn the_average_is_validated_and_the_trained_weights_go_on() {
+    let run = |by| {
+        let record = Record::default();
+        let fit = trainer(by, &record).fit(Net::new(), data()).unwrap();
+        (weights_of(&fit.module), record.0.lock().unwrap().clone())
+    };
+    let (plain, plain_losses) = run(By::Nobody);
+    let (given, given_losses) = run(By::Weights);
+    let (swapped, swapped_losses) = run(By::Hooks);
+    assert_eq!((&given, &swapped), (&plain, &plain));
+    assert_eq!(given_losses, swapped_losses);
+    assert_ne!(given_losses, plain_losses);
+}
+
+#[test]
+fn a_checkpoint_holds_the_trained_weights_and_those_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let fit = |by: By, epochs: usize, from: Option<&Path>| {
+        let record = Record::default();
+        let saving =
+            ModelCheckpoint::new().dirpath(path(&format!("{by:?}"))).filename("{epoch}").monitor("val_loss").save_top_k(SaveTopK::All);
+        let mut trainer = trainer(by, &record).enable_checkpointing(true).max_epochs(epochs).callback(saving);
+        if let Some(from) = from {
+            trainer = trainer.ckpt_path(from);
+        }
+        let fit = trainer.fit(Net::new(), data()).unwrap();
+        let losses = record.0.lock().unwrap().clone();
+        (trainer, weights_of(&fit.module), losses, fit.module)
+    };
+    let (_, plain, ..) = fit(By::Nobody, 3, None);
+    assert!(saved(&path("Nobody/epoch=2.ckpt")).1.is_none(), "nothing stood in for the trained weights");
+    for by in [By::Weights, By::Hooks] {
+        let (mut trainer, unbroken, losses, module) = fit(by, 3, None);
+        let file = path(&format!("{by:?}/epoch=2.ckpt"));
+        let (own, in_force) = saved(&file);
+        assert_eq!((&own, &unbroken), (&plain, &plain), "{by:?}");
+        let in_force = in_force.unwrap_or_else(|| panic!("{by:?}: the average is not there"));
+        assert_ne!(in_force, own);
+
+        // What was scored is what is evaluated.
+        let loaded = Net::new().load_weights(&file, &LoadOptions::new()).unwrap().0;
+        assert_eq!(weights_of(&loaded), in_force, "{by:?}");
+        trainer.set_ckpt_path(&*file);
+        let validated = trainer.validate(&module, Loaders::from(line_data(8, 2))).unwrap();
+        let score = validated[0].get("val_loss").unwrap();
+        assert_eq!(losses.last(), Some(&(2, score.to_bits())), "{by:?}");
+
+        // And a fit continues with the trained ones.
+        let (_, continued, later, _) = fit(by, 3, Some(&path(&format!("{by:?}/epoch=0.ckpt"))));
+        assert_eq!((&continued, &later[..]), (&unbroken, &losses[1..]), "{by:?}");
+    }
+}
+
+/// A validation fails in one of its batches: the trained weights are saved, and the fit continues there.
+#[test]
+fn a_failure_in_mid_validation_saves_no_average_as_the_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    for by in [By::Weights, By::Hooks] {
+        let record = Record::default();
+        let whole = trainer(by, &record).fit(Net::new(), data()).unwrap();
+        let losses = record.0.lock().unwrap().clone();
+        // The batches of the second validation.
+        for (at, keeps) in [(4, true), (6, true), (7, true), (6, false)] {
+            let what = format!("{by:?}, batch {at}, keeps {keeps}");
+            let path: &'static Path = Box::leak(folder.path().join(format!("{by:?}-{at}-{keeps}.ckpt")).into_boxed_path());
+            let mut failing = trainer(by, &Record::default()).callback(SaveOnFailure { path, keeps });
+            FAILS_AT.set(Some(at));
+            let _ = failing.fit(Net::new(), data()).unwrap_err();
+            let (own, in_force) = saved(path);
+            assert_ne!(Some(&own), in_force.as_ref(), "{what}");
+            assert!(in_force.is_some(), "{what}");
+
+            let record = Record::default();
+            let mut resumed = trainer(by, &record).ckpt_path(path);
+            let fit = resumed.fit(Net::new(), data()).unwrap();
+            assert_eq!(weights_of(&fit.module), weights_of(&whole.module), "{what}");
+            assert_eq!(*record.0.lock().unwrap(), losses[1..], "{what}");
+        }
+    }
+}
+
+#[test]
+fn two_callbacks_that_give_weights_are_refused_by_name() {
+    struct Another;
+    impl Callback<Net> for Another {
+        fn weights(&mut self, module: &Net) -> Result<Option<Net>> {
+            Ok(Some(module.clone()))
+        }
+    }
+    let record = Record::default();
+    let mut trainer = trainer(By::Weights, &record).callback(Another);
+    check(
+        trainer.fit(Net::new(), data()),
+        "`callback`: `Average` and `Another` both give weights for the place of the trained ones",
+        Some("use one of them"),
+    );
+}
