@@ -1,12 +1,15 @@
-//! Places of files: paths on a disk, and objects in a store. Checkpoints and logs are kept with it.
+//! Places of files: paths on a disk, and objects in a store. Checkpoints and logs use it.
 //!
-//! A path is a URL if its text begins with a scheme and `://`. `s3://bucket/key`, `gs://bucket/key` and
-//! `az://container/key` name an object in a store, which needs the cargo feature `remote`; what follows the bucket is the
-//! key as it stands, without escapes. `file:///folder` is the folder `/folder`. `memory://name/key` is gone with the process:
-//! it is for tests.
+//! A path is a URL if it begins with a scheme and `://`:
 //!
-//! A [`PathBuf`] keeps the text of a URL, and `join`, `parent` and `starts_with` do what one would hope; nothing in
-//! [`std::fs`] does. A store has no folders: a key has a name up to each of its slashes, and nothing needs to be made.
+//! * `s3://bucket/key`, `gs://bucket/key` and `az://container/key` name an object in a store. They need the cargo
+//!   feature `remote`. Everything after the bucket is the literal key, without escapes.
+//! * `file:///folder` is the folder `/folder`.
+//! * `memory://name/key` lives as long as the process. It is for tests.
+//!
+//! A [`PathBuf`](std::path::PathBuf) keeps the text of a URL. `join`, `parent` and `starts_with` work as expected, but nothing in
+//! [`std::fs`] does. A store has no folders: a folder is a prefix of keys that ends at a slash, and need not be
+//! created.
 
 #[cfg(any(test, not(feature = "remote")))]
 #[cfg_attr(feature = "remote", expect(dead_code, unreachable_pub, reason = "a test looks at its error"))]

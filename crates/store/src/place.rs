@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 use crate::Object;
 use crate::url::{BadUrl, check_bucket, from_file_url, split};
 
-/// Where a path leads.
+/// The target of a path.
 #[derive(Debug)]
 pub enum Place {
     /// A path on this machine's disks.
     Disk(PathBuf),
-    /// An object, or the place of one.
+    /// An object in a store, which need not exist.
     Store(Object),
 }
 
 impl Place {
-    /// Looks at the text of a path; nothing is asked of a disk or a store.
+    /// Parses a path. This does not access a disk or a store.
     ///
     /// # Errors
     /// [`BadUrl`].

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{url}` cannot be used: {reason}")]
 pub struct BadUrl {
-    /// The URL, without what may be secret.
+    /// The URL, without secrets.
     pub url: String,
     /// What is wrong.
     pub reason: String,
@@ -37,7 +37,7 @@ pub(crate) fn from_file_url(folder: &str) -> Result<PathBuf, BadUrl> {
 pub(crate) fn check_bucket(scheme: &str, bucket: &str) -> Result<(), BadUrl> {
     const KNOWN: [&str; 4] = ["s3", "gs", "az", "memory"];
     let error = |reason: &str, hint: &str| {
-        // Never with a bucket that is none: somebody may have written a password there.
+        // Never show an invalid bucket: it may be a password.
         Err(BadUrl { url: format!("{scheme}://…"), reason: reason.into(), hint: hint.into() })
     };
     if !KNOWN.contains(&scheme) {
@@ -50,7 +50,7 @@ pub(crate) fn check_bucket(scheme: &str, bucket: &str) -> Result<(), BadUrl> {
     Ok(())
 }
 
-/// The path on this machine's disks: the path itself, that of a `file://` URL, or `None` for a URL of a store.
+/// The path on this machine's disks: the path itself, or that of a `file://` URL. `None` for a URL of a store.
 pub fn on_disk(path: &Path) -> Option<&Path> {
     match split(path) {
         None => Some(path),
@@ -59,7 +59,7 @@ pub fn on_disk(path: &Path) -> Option<&Path> {
     }
 }
 
-/// Whether a path is the URL of something in a store.
+/// Whether a path is a URL in a store.
 pub fn is_url(path: &Path) -> bool {
     on_disk(path).is_none()
 }

@@ -1,6 +1,6 @@
-//! Parts of a whole in percent.
+//! Percentages.
 
-/// `None` of nothing.
+/// `None` if the total is 0.
 pub(super) fn percent(used: u64, total: u64) -> Option<f64> {
     (total > 0).then(|| used as f64 / total as f64 * 100.0)
 }

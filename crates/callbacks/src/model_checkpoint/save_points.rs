@@ -1,4 +1,4 @@
-//! Asking for the files of one save point.
+//! Requests the files of one save point.
 
 use std::path::{Path, PathBuf};
 
@@ -11,18 +11,18 @@ use stormfire_module::{
 use super::{Destination, ModelCheckpoint, SaveLast, SaveTopK, Template};
 use crate::files::{file, free_file, is_inside};
 
-/// What to do when the monitored metric is not there.
+/// What to do if the monitored metric is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Missing {
-    /// Save as soon as it is.
+    /// Save as soon as it is available.
     Defer,
-    /// Say so: the first validation may still bring it.
+    /// Warn: the first validation may still log it.
     Warn,
-    /// It will not come any more.
+    /// Fail: it will not be logged any more.
     Fail,
 }
 
-/// One save point: the names of one state, and the files that give way to them.
+/// One save point: the names of one state, and the files that they replace.
 #[derive(Debug, Default)]
 struct Point {
     paths: Vec<PathBuf>,
@@ -31,7 +31,7 @@ struct Point {
     is_best: bool,
 }
 
-/// How far the state is that a checkpoint asked for now will hold.
+/// The progress of the state that a checkpoint requested now will contain.
 fn saved_progress<'a>(ctx: &'a Context<'_>) -> &'a Progress {
     ctx.run().boundary.as_ref().map_or(ctx.progress(), |boundary| &boundary.progress)
 }
@@ -43,7 +43,7 @@ impl ModelCheckpoint {
         self.monitor.is_some() || self.now.destination.as_ref().is_some_and(in_name)
     }
 
-    /// A save point. The own state is brought up to date first, since it is in the files.
+    /// Handles a save point. The callback's state is updated first, because the files contain it.
     pub(super) fn save(&mut self, ctx: &mut Context<'_>, missing: Missing) -> Result<()> {
         self.state.deferred = false;
         let Some(destination) = self.now.destination.clone() else { return Ok(()) };
@@ -57,7 +57,10 @@ impl ModelCheckpoint {
                 Err(Error::MetricMissing { name, available }) if missing != Missing::Fail => {
                     self.state.deferred = missing == Missing::Defer;
                     if missing == Missing::Warn {
-                        tracing::warn!(?available, "no checkpoint of this epoch: metric `{name}` is not there before the first validation");
+                        tracing::warn!(
+                            ?available,
+                            "no checkpoint of this epoch: metric `{name}` is not available before the first validation"
+                        );
                     }
                 }
                 Err(error) => return Err(error),
@@ -68,7 +71,7 @@ impl ModelCheckpoint {
         Ok(())
     }
 
-    /// The end of training: only `last` is always the newest state.
+    /// Handles the end of training. Only `last` always contains the newest state.
     pub(super) fn save_at_the_end(&mut self, ctx: &mut Context<'_>) -> Result<()> {
         let Some(destination) = self.now.destination.clone() else { return Ok(()) };
         let mut point = Point::default();
@@ -77,9 +80,10 @@ impl ModelCheckpoint {
         Ok(())
     }
 
-    /// The state of the last boundary before a failure, unless it was just saved. The best ones are left alone.
+    /// Requests the state of the last boundary before a failure, unless it was just saved. The best checkpoints are
+    /// unchanged.
     pub(super) fn save_at_failure(&mut self, ctx: &mut Context<'_>) -> Result<()> {
-        // The run failed between the request and the boundary: what was to be written is asked for again.
+        // The run failed between the request and the boundary, so request the file again.
         let given_up = ctx.run().place.requests.saves.iter().find(|request| Some(&request.path) == self.now.asked.as_ref());
         if let Some(request) = given_up.cloned() {
             ctx.save_checkpoint(request);
@@ -93,27 +97,28 @@ impl ModelCheckpoint {
             if ctx.run().boundary.as_ref().is_none_or(|boundary| !boundary.is_in_validation()) {
                 return Ok(());
             }
-            // A validation that takes longer than a job may must come to its end one day.
+            // A validation that takes longer than the job limit must still make progress.
             self.state.last_step = 0;
         }
         if !is_saved || self.save_last == SaveLast::Off {
             let name = self.render(ctx, &destination.name)?;
             let older = self.state.failure_path.take().filter(|path| ctx.has_written(path));
             let is_older = |path: &Path| older.as_deref() == Some(path) && !ctx.run().spares(path);
-            // Lightning overwrites here, and so may lose one of the best.
+            // Lightning overwrites the file here, and may lose one of the best.
             let path = free_file(&destination.dir, &name, |path| Ok(is_older(path) || ctx.is_free(path)?))?;
             self.state.failure_path = Some(path.clone());
             point.paths.push(path);
             point.replaced.extend(older);
         }
-        // Not the step of a save point: a fit that goes on from here comes to that, perhaps at the end of this validation.
+        // This does not count as a save point. A fit that resumes from here still reaches that, perhaps at the end of
+        // this validation.
         self.state.failure_step = step;
         self.add_last(ctx, &destination, &mut point)?;
         self.request(ctx, &destination, point);
         Ok(())
     }
 
-    /// The file among the best, if the score is worth one.
+    /// The file among the best, if the score qualifies.
     fn add_top(&mut self, ctx: &mut Context<'_>, destination: &Destination, point: &mut Point) -> Result<()> {
         let step = ctx.global_step();
         if self.state.saved_step == step {
@@ -144,7 +149,7 @@ impl ModelCheckpoint {
         Ok(())
     }
 
-    /// The newest state under its own name, if that is wanted.
+    /// The newest state as `last`, if that is enabled.
     fn add_last(&mut self, ctx: &mut Context<'_>, destination: &Destination, point: &mut Point) -> Result<()> {
         let step = saved_progress(ctx).global_step;
         if self.save_last == SaveLast::Off || self.state.last_step == step {
@@ -192,7 +197,7 @@ impl ModelCheckpoint {
         }
         let mut values = values.into_iter();
         let next = |_: &str| values.next().unwrap_or_default();
-        // What the user logs under the names of the run's counters goes before them, as for a monitor.
+        // A value logged as `epoch` or `step` takes precedence over the counters, as for a monitor.
         let mut own = ["epoch", "step"].map(|name| (name, None));
         let known = ctx.metric_names();
         for (name, value) in own.iter_mut().filter(|(name, _)| known.iter().any(|known| known == name)) {
@@ -203,7 +208,7 @@ impl ModelCheckpoint {
         Ok(template.render(self.auto_insert_metric_name, epoch.unwrap_or(its_epoch as u64), step.unwrap_or(its_step), next))
     }
 
-    /// The path of a name; with a version if it is taken, unless by `ours`.
+    /// The path of a name. It gets a version if it is taken, unless by `ours`.
     fn path(&self, ctx: &Context<'_>, destination: &Destination, name: &str, ours: Option<&Path>, point: &Point) -> Result<PathBuf> {
         if !self.version_counter {
             return Ok(file(&destination.dir, name));
