@@ -44,8 +44,8 @@ impl Replacement {
         Ok(Self { file: BufWriter::with_capacity(1 << 16, file), path: path.to_owned() })
     }
 
-    /// So many bytes were written.
-    pub fn len(&mut self) -> io::Result<u64> {
+    /// The number of bytes that were written.
+    pub fn written(&mut self) -> io::Result<u64> {
         self.file.stream_position()
     }
 

@@ -166,10 +166,10 @@ fn circle(krate: &str, folder: &[String], uses: &[Use<'_>]) -> Option<Finding> {
     let mut way = vec![*edges.keys().next()?];
     loop {
         let last = *way.last()?;
-        let (next, used) = edges.get(last)?.iter().find(|(to, _)| edges.contains_key(*to))?;
+        let (next, edge) = edges.get(last)?.iter().find(|(to, _)| edges.contains_key(*to))?;
         if let Some(start) = way.iter().position(|name| name == next) {
             let names = way[start..].iter().chain([next]).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" → ");
-            return Some(Finding::at(used.path, used.line, format!("a circle in `{}`: {names}", named(krate, folder))));
+            return Some(Finding::at(edge.path, edge.line, format!("a circle in `{}`: {names}", named(krate, folder))));
         }
         way.push(next);
     }

@@ -32,7 +32,7 @@ pub(super) fn uses<'a>(sources: &[Source<'a>]) -> Vec<Use<'a>> {
     let mut uses = Vec::new();
     for (source, paths) in sources.iter().zip(&house.paths) {
         for path in paths {
-            let (to, item) = house.resolve(path.full.clone(), 0);
+            let (to, item) = house.resolve(&path.full, 0);
             if to != source.module {
                 uses.push(Use { path: source.path, line: path.line, from: source.module.clone(), to, item });
             }
@@ -81,14 +81,14 @@ impl House {
     }
 
     /// The module in which a path ends, and the name there.
-    fn resolve(&self, full: Vec<String>, depth: usize) -> (Module, String) {
+    fn resolve(&self, full: &[String], depth: usize) -> (Module, String) {
         let end = (0..=full.len()).rev().find(|end| self.modules.contains(&full[..*end])).unwrap_or(0);
         let (module, rest) = full.split_at(end);
         let Some(name) = rest.first() else { return (module.to_vec(), String::new()) };
         let imported = self.imports.get(&(module.to_vec(), name.clone())).cloned();
         let target = imported.or_else(|| self.through_glob(module, name));
         match target.filter(|target| *target != full[..=end] && depth < 8) {
-            Some(target) => self.resolve(target.into_iter().chain(rest[1..].iter().cloned()).collect(), depth + 1),
+            Some(target) => self.resolve(&[&target[..], &rest[1..]].concat(), depth + 1),
             None => (module.to_vec(), name.clone()),
         }
     }

@@ -314,7 +314,7 @@ impl Table {
             }
         }
         drop(rows);
-        let end = replacement.len()?;
+        let end = replacement.written()?;
         let tail = self.open_row();
         replacement.write_all(&tail)?;
         let file = replacement.commit()?;
