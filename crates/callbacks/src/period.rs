@@ -1,8 +1,8 @@
-//! Parts of an epoch as periods.
+//! Periods that are fractions of an epoch.
 
 use stormfire_module::{Context, Error, Every, Result};
 
-/// Refuses a part of an epoch whose length is not known.
+/// Refuses a fraction of an epoch of unknown length.
 pub(crate) fn needs_length(option: &str, every: Every, ctx: &Context<'_>) -> Result<()> {
     if matches!(every, Every::Fraction(_)) && ctx.limits().train_batches.is_none() {
         return Err(Error::config(

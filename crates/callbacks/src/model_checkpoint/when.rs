@@ -1,11 +1,11 @@
-//! When a save point is.
+//! Decides when a save point is due.
 
 use stormfire_module::{Context, Every, clock, every::Tick};
 
 use super::ModelCheckpoint;
 
 impl ModelCheckpoint {
-    /// Whether the batch that ends now ends a period.
+    /// Whether the current batch ends a period.
     pub(super) fn is_due_after_batch(&mut self, ctx: &Context<'_>) -> bool {
         // Epochs end later than their last batch.
         let elapsed = self.now.since.map(clock::since).unwrap_or_default();

@@ -35,6 +35,22 @@ fn a_schedule_steps_when_it_is_due() {
     assert!(close(&rates(plateau, &epochs), &[0.5, 0.5, 0.05]));
 }
 
+/// An optimizer may step several times in one batch.
+#[test]
+fn a_watching_schedule_looks_once_for_each_period_that_is_passed() {
+    let plateau = || Schedule::new(ReduceLrOnPlateau::new().patience(0)).monitor("val_loss").every(Every::Steps(4));
+    let looks = |steps: &[u64]| {
+        let ticks: Vec<_> = steps.iter().map(|&step| Tick::of_step(step)).collect();
+        // The first look has nothing to compare with, each later one is worth a tenth.
+        rates(plateau(), &ticks).last().map_or(0, |rate| (0.5 / rate).log10().round() as u32)
+    };
+    assert_eq!(looks(&[4, 8, 12]), 2);
+    assert_eq!(looks(&[3, 6, 9, 12]), 2);
+    assert_eq!(looks(&[3, 5, 5, 7, 9]), 1);
+    assert_eq!(looks(&[3, 13, 13, 15]), 0);
+    assert_eq!(looks(&[5, 13, 16]), 2);
+}
+
 #[test]
 fn what_cannot_work_is_refused_at_the_start() {
     let cases = [

@@ -12,7 +12,8 @@ use burn::{
 use serde_json::Value;
 use stormfire_checkpoint::{Checkpoint, IN_FORCE, LoadOptions, Manifest, NamedTensors, ParamPaths, Saved, restore, storage};
 use stormfire_module::{
-    Callback, Error, Event, LightningModule, Result, module_hooks::ModuleHooks, moment::Progress, state, trained, window::Accumulated,
+    Callback, Error, Event, LightningModule, Order, Result, module_hooks::ModuleHooks, moment::Progress, state, trained,
+    window::Accumulated,
 };
 
 use super::locate::Places;
@@ -49,7 +50,13 @@ impl Resume {
             Ok(checkpoint) => {
                 let (manifest, tensors) = checkpoint.into_parts();
                 let restarts = places.restarts(&manifest, path);
-                let (run, unfinished) = (SavedRun::of(&manifest)?, SavedRun::unfinished(&manifest)?);
+                let damaged = |error: Error| Error::Checkpoint {
+                    path: path.into(),
+                    reason: error.to_string(),
+                    hint: "it was changed by hand, or written by another version: use another checkpoint".into(),
+                };
+                let run = SavedRun::of(&manifest).map_err(damaged)?;
+                let unfinished = SavedRun::unfinished(&manifest).map_err(damaged)?;
                 Ok(Self { path: path.into(), is_in_memory: false, is_named, restarts, manifest, run, unfinished, tensors })
             }
             Err(error) => {
@@ -78,7 +85,8 @@ impl Resume {
             && self.run.place.requests.stop().is_none()
             && let Some(unfinished) = self.unfinished.take()
         {
-            self.run = unfinished.in_place_of(std::mem::take(&mut self.run));
+            let savers = callbacks.iter().filter(|callback| callback.order() == Order::Save).map(|callback| callback.state_key()).collect();
+            self.run = unfinished.in_place_of(std::mem::take(&mut self.run), &savers, &mut self.tensors);
             let earlier: Vec<_> = self.tensors.extract_if(UNFINISHED.to_owned().., |name, _| name.starts_with(UNFINISHED)).collect();
             self.tensors.extend(earlier.into_iter().map(|(name, data)| (name[UNFINISHED.len()..].to_owned(), data)));
         }
@@ -198,18 +206,18 @@ impl Resume {
         state::load(&mut names, self.manifest.names.clone())?;
         names.finish_after_a_kill(&self.path, &self.manifest, &self.tensors);
         let Self { manifest, mut tensors, restarts, run, unfinished, .. } = self;
-        let device = engine.device.clone();
+        let device = engine.frame.device.clone();
         training.unfinished = unfinished.map(|saved| RunState::load(saved, UNFINISHED, &mut tensors, &device));
         training.accumulated = Accumulated::load(&mut tensors, module, &run.place.window);
         let has_swapped = tensors.extract_if(IN_FORCE.to_owned().., |name, _| name.starts_with(IN_FORCE)).count() > 0;
         let RunState { place, log, mut callbacks, .. } = RunState::load(run, "", &mut tensors, &device);
         training.optimizers.load(manifest.optimizers, tensors, &ParamPaths::of(module))?;
         engine.run.id = manifest.run_id;
-        engine.restarts = restarts + 1;
-        engine.seed = engine.config.seed.or(manifest.seed);
-        engine.run.place = place.restored(engine.config.accumulate_grad_batches);
+        engine.books.restarts = restarts + 1;
+        engine.seed = engine.frame.config.seed.or(manifest.seed);
+        engine.run.place = place.restored(engine.run.place.accumulate_grad_batches);
         if has_swapped && engine.run.place.is_in_validation() {
-            engine.in_force = InForce::ToSwapAgain;
+            engine.books.in_force = InForce::ToSwapAgain;
         }
         engine.store.restore(&log, &device)?;
         for (callback, key) in engine.callbacks_with_keys() {
@@ -247,7 +255,7 @@ impl Resume {
     }
 
     fn check_data<M: LightningModule>(&self, engine: &Engine<M>) -> Result<()> {
-        let Some(difference) = self.data()?.difference(&engine.data) else { return Ok(()) };
+        let Some(difference) = self.data()?.difference(&engine.books.data) else { return Ok(()) };
         if self.run.progress.batch_in_epoch > 0 {
             return Err(self.refuse(
                 format!("it was written in the middle of an epoch, and the training data is not the same: {difference}"),

@@ -4,22 +4,31 @@ use std::collections::BTreeMap;
 
 use stormfire_checkpoint::{ParamPaths, Snapshot};
 use stormfire_loggers::Background;
-use stormfire_module::{LightningModule, Order, Result};
+use stormfire_module::{Error, LightningModule, Order, Result};
 
 use crate::{
     engine::Engine,
     fit_state::{FitState, RunState},
+    in_force::Weights,
     log_state::{LOG_FOLDER, Pending},
     saved_log::PendingLog,
     training::Training,
 };
 
 /// The fit as it is now.
-pub(super) fn fit_state<M: LightningModule>(engine: &mut Engine<M>, module: &M, training: &Training) -> Result<FitState<M>> {
+fn fit_state<M: LightningModule>(engine: &mut Engine<M>, module: &M, training: &Training) -> Result<FitState<M>> {
+    let weights = engine.weights(module)?;
+    let run = run_state(engine)?;
+    fit_state_of(weights, training, run)
+}
+
+/// With these weights and this small state, which were taken before.
+pub(super) fn fit_state_of<M: LightningModule>(weights: Weights<M>, training: &Training, run: RunState) -> Result<FitState<M>> {
     let mut gradients = Snapshot::default();
-    training.accumulated.save(module, &mut gradients);
-    let optimizers = training.optimizers.snapshot(&ParamPaths::of(module))?;
-    Ok(FitState { weights: engine.weights(module)?, optimizers, gradients, run: run_state(engine)? })
+    // What hooks have put into the module for a validation may have other ids.
+    training.accumulated.save(weights.trained(), &mut gradients);
+    let optimizers = training.optimizers.snapshot(&ParamPaths::of(weights.trained()))?;
+    Ok(FitState { weights, optimizers, gradients, run })
 }
 
 /// The small state as it is now.
@@ -27,13 +36,14 @@ pub(crate) fn run_state<M: LightningModule>(engine: &mut Engine<M>) -> Result<Ru
     let mut callbacks = BTreeMap::new();
     for (callback, key) in engine.callbacks_with_keys() {
         let state = callback.state()?;
-        if !state.is_empty() {
-            callbacks.insert(key.to_owned(), state);
+        if !state.is_empty() && callbacks.insert(key.to_owned(), state).is_some() {
+            return Err(Error::config("callback", format!("two callbacks keep their state as `{key}`"), "give one another `state_key`"));
         }
     }
     let mut pending = Pending::default();
     let log = engine.store.state(&mut pending);
-    let (place, data_module) = (engine.run.place.clone(), engine.data_module.clone());
+    let (mut place, data_module) = (engine.run.place.clone(), engine.books.data_module.clone());
+    place.last_validation.stop();
     Ok(RunState { place, log, pending, callbacks, data_module, loggers: Vec::new() })
 }
 
@@ -51,7 +61,7 @@ pub(super) fn newest_of_savers<M: LightningModule>(engine: &mut Engine<M>, state
 /// Keeps the state of this boundary, if a callback saves on failures.
 pub(crate) fn keep<M: LightningModule>(engine: &mut Engine<M>, module: &M, training: &Training) -> Result<()> {
     if engine.run.keeps_state {
-        engine.kept = Some(fit_state(engine, module, training)?);
+        engine.books.kept = Some(fit_state(engine, module, training)?);
         engine.run.loggers.iter().for_each(Background::mark);
     }
     Ok(())
@@ -59,9 +69,9 @@ pub(crate) fn keep<M: LightningModule>(engine: &mut Engine<M>, module: &M, train
 
 /// The same between two batches of a validation, which changes no optimizer.
 pub(crate) fn keep_place<M: LightningModule>(engine: &mut Engine<M>, module: &M) -> Result<()> {
-    let Some(kept) = engine.kept.take() else { return Ok(()) };
+    let Some(kept) = engine.books.kept.take() else { return Ok(()) };
     let (weights, run) = (engine.weights(module)?, run_state(engine)?);
-    engine.kept = Some(FitState { weights, run, ..kept });
+    engine.books.kept = Some(FitState { weights, run, ..kept });
     engine.run.loggers.iter().for_each(Background::mark);
     Ok(())
 }
@@ -69,7 +79,7 @@ pub(crate) fn keep_place<M: LightningModule>(engine: &mut Engine<M>, module: &M)
 /// After a failure: what is saved now is the state of the last boundary. Callbacks that save are put back there, too: what
 /// they have asked for since is not written.
 pub(crate) fn go_back<M: LightningModule>(engine: &mut Engine<M>) -> Result<()> {
-    let Some(kept) = engine.kept.take() else {
+    let Some(kept) = engine.books.kept.take() else {
         engine.run.boundary = Some(engine.run.place.clone());
         return Ok(());
     };
@@ -78,7 +88,7 @@ pub(crate) fn go_back<M: LightningModule>(engine: &mut Engine<M>) -> Result<()> 
     asked.checkpoints.clone_from(&kept.run.place.requests.checkpoints);
     engine.run.boundary = Some(kept.run.place.clone());
     let states = kept.run.callbacks.clone();
-    engine.kept = Some(kept);
+    engine.books.kept = Some(kept);
     for (callback, key) in engine.callbacks_with_keys().filter(|(callback, _)| callback.order() == Order::Save) {
         if let Some(state) = states.get(key) {
             callback.load_state(state.clone())?;
