@@ -142,13 +142,16 @@ impl Saved {
                     return Err(refuse(format!("it holds {:?}, and another kind of tensor is asked for", data.dtype())));
                 }
                 let (device, dtype) = (self.device.clone().unwrap_or_else(Device::flex), data.dtype());
+                if !device.supports_dtype(dtype) {
+                    return Err(refuse(format!("it holds {dtype:?}, which the device does not have")));
+                }
                 Ok(Some(Tensor::from_data(data, (&device, dtype))))
             }
         }
     }
 
-    /// A module with the parameters that [`with_module`](Self::with_module) saved below this name, with their types. It is taken
-    /// as it is if nothing was saved there.
+    /// A module with the parameters that [`with_module`](Self::with_module) saved below this name, with their types, in evaluation
+    /// mode. `module` itself is returned if nothing was saved there.
     ///
     /// # Errors
     /// As [`restore`](fn@crate::restore): all parameters have to be there, and no others.
@@ -170,7 +173,8 @@ impl Saved {
         if tensors.is_empty() {
             return Ok(module);
         }
-        Ok(restore(module, tensors, &LoadOptions::new().adopt_dtype(true))?.0)
+        // A clone in training mode would share the running statistics of batch normalizations with the module that trains.
+        Ok(restore(module.valid(), tensors, &LoadOptions::new().adopt_dtype(true))?.0)
     }
 
     /// Adds its tensors to a snapshot, below a folder.

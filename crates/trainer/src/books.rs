@@ -35,7 +35,7 @@ impl<M> Default for Books<M> {
 impl<M> Books<M> {
     /// What an evaluation begins with: a checkpoint that is asked for later is of the fit before it.
     pub(crate) fn of_evaluation(self) -> Self {
-        let Self { data, data_module, restarts, .. } = self;
-        Self { data, data_module, restarts, ..Self::default() }
+        let Self { in_force, data, data_module, restarts, .. } = self;
+        Self { in_force, data, data_module, restarts, ..Self::default() }
     }
 }

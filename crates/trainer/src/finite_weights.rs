@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use burn::tensor::TensorData;
-use stormfire_checkpoint::is_finite;
+use stormfire_checkpoint::{IN_FORCE, is_finite};
 use stormfire_module::{Error, LightningModule, Result, gradients, run::Run};
 
 use crate::non_finite::NonFinite;
@@ -37,7 +37,8 @@ impl FiniteWeights {
 
     /// An error that names those that are not finite.
     pub(crate) fn check(&self, tensors: &[(String, TensorData)]) -> Result<()> {
-        let broken = tensors.iter().filter(|(name, data)| self.trained.contains(name) && !is_finite(data));
+        let broken =
+            tensors.iter().filter(|(name, data)| self.trained.contains(name.strip_prefix(IN_FORCE).unwrap_or(name)) && !is_finite(data));
         let parameters: Vec<_> = broken.map(|(name, _)| name.clone()).collect();
         if parameters.is_empty() {
             return Ok(());

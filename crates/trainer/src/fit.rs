@@ -231,6 +231,8 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             self.validate(RunningStage::Validate)?;
         }
         self.engine.run.place.after_batch = false;
+        // A look that an interrupt cut short, and that the continued fit does not take.
+        self.engine.run.place.evaluating = None;
         if is_due || is_last_look {
             self.keep()?;
             self.write_checkpoints()?;

@@ -231,6 +231,7 @@ impl<M: LightningModule> Session<M> {
         if let Some(signal) = engine.signal().filter(|_| by_inner) {
             outcome = Err(signal.into());
         }
+        engine.books.in_force.be_over();
         let saved = guard(|| checkpoint::settle(engine));
         let torn_down = guard(|| engine.fire(module, Event::Teardown { stage }))
             .and(guard(|| of_data(engine, Hook::Teardown, || data.teardown(stage))));
