@@ -195,7 +195,7 @@ fn a_restart_in_another_folder_removes_nothing_of_the_old_one() {
     assert_eq!((second.best_model_path(), second.last_model_path()), (first.best_model_path(), None));
     assert_eq!(epochs(&mut bench, &mut second, &[1.0]), ["+epoch=1-step=2.ckpt", "+last.ckpt"]);
     // A path that only looks as if it were inside the folder is not removed either.
-    let dir = second.now.place.as_ref().unwrap().dir.clone();
+    let dir = second.now.destination.as_ref().unwrap().dir.clone();
     second.state.best_model_path = Some(dir.join("../elsewhere.ckpt"));
     bench.epoch(&mut second).unwrap();
     assert!(bench.saves().iter().all(|request| request.then_remove.is_empty()));
