@@ -8,10 +8,10 @@ type EveryEvent<M> = dyn FnMut(&mut Context<'_>, &mut M, &mut Event<'_, <M as Li
 
 macro_rules! lambda_callback {
     ($($(#[$doc:meta])* $hook:ident => $event:ident $({ $($arg:ident: $ty:ty),* })?;)*) => {
-        /// A callback made of closures, for a few lines that need no type of their own.
+        /// A callback made of closures, for a few lines that do not need a separate type.
         ///
-        /// Each setter has the name of a hook and takes the code for it. Several closures for one hook run in the order in
-        /// which they were given, up to the first error. The callback has no state in checkpoints.
+        /// Each setter has the name of a hook and takes a closure for it. Several closures for one hook run in the
+        /// given order, up to the first error. The callback has no state in checkpoints.
         ///
         /// ```
         /// use stormfire_callbacks::LambdaCallback;
@@ -45,7 +45,7 @@ macro_rules! lambda_callback {
         }
 
         impl<M: LightningModule> LambdaCallback<M> {
-            /// No closures yet: does nothing.
+            /// A callback without closures, which does nothing.
             pub fn new() -> Self {
                 Self { name: "LambdaCallback".into(), order: Order::Ordinary, on_event: Vec::new(), $($hook: Vec::new(),)* }
             }
@@ -56,7 +56,7 @@ macro_rules! lambda_callback {
                 self
             }
 
-            /// When it is called among the other callbacks. Default: [`Order::Ordinary`].
+            /// The order of this callback among the others. Default: [`Order::Ordinary`].
             pub fn in_order(mut self, order: Order) -> Self {
                 self.order = order;
                 self
@@ -80,7 +80,7 @@ macro_rules! lambda_callback {
                 self
             })*
 
-            /// How many closures each hook has, for hooks that have any.
+            /// The number of closures of each hook that has any.
             fn used(&self) -> Vec<(&'static str, usize)> {
                 let all = [("on_event", self.on_event.len()), $((stringify!($hook), self.$hook.len()),)*];
                 all.into_iter().filter(|(_, count)| *count > 0).collect()

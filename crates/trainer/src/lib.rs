@@ -25,6 +25,7 @@ mod fit_state;
 mod frame;
 mod guard;
 mod in_force;
+mod limit;
 mod log_state;
 mod log_store;
 mod non_finite;
@@ -46,7 +47,8 @@ mod whereabouts;
 
 pub use accelerator::{Accelerator, AcceleratorError, check_default_device};
 pub use checkpoint::CkptPath;
-pub use config::{Limit, TrainerConfig};
+pub use config::TrainerConfig;
+pub use limit::Limit;
 pub use non_finite::NonFinite;
 pub use profiler::ProfilerKind;
 pub use seed::seed_everything;

@@ -86,7 +86,8 @@ fn every_event_reaches_its_own_closure() {
     let notes = Notes::default();
     let expected = fire_all(&mut noting(&notes));
     assert_eq!(*notes.borrow(), expected);
-    // What a callback has not: the steps and `configure_optimizers` of a module, the loaders of a data module.
+    // Hooks that a callback does not have: the steps and `configure_optimizers` of a module, the loaders of a data
+    // module.
     assert_eq!(expected.len(), Hook::ALL.len() - 9);
 }
 
