@@ -1,4 +1,4 @@
-//! A run without a Trainer, for unit tests: set its fields, then fire hooks at a callback by hand.
+//! A run without a Trainer, for unit tests. Set its fields, then fire hooks at a callback.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ impl LightningModule for Line {
 pub(crate) struct Table(pub(crate) Vec<(String, f64)>);
 
 impl MetricSource for Table {
-    /// On the bench no hook runs in which something could be logged.
+    /// On the bench, no hook runs that could log.
     fn take_logged(&mut self, _run: &Run) -> Result<(), LogError> {
         Ok(())
     }
@@ -62,7 +62,7 @@ impl MetricSource for Table {
     }
 }
 
-/// The id of the run on the bench; what it has written contains nothing else.
+/// The id of the run on the bench. Its files contain only this id.
 pub(crate) const RUN: &str = "this run";
 
 /// A fit of 3 epochs of 10 batches, validated after each epoch.
@@ -161,17 +161,17 @@ impl Bench {
         Ok(())
     }
 
-    /// The checkpoints asked for since the last call.
+    /// The checkpoints requested since the last call.
     pub(crate) fn saves(&mut self) -> Vec<SaveRequest> {
         std::mem::take(&mut self.run.place.requests.saves)
     }
 
-    /// Somebody else asks for a stop.
+    /// Another callback requests a stop.
     pub(crate) fn ask_to_stop(&mut self, reason: &str) {
         self.run.place.requests.ask_to_stop("somebody", reason.into());
     }
 
-    /// The reason of a stop asked for since the last call.
+    /// The reason of a stop requested since the last call.
     pub(crate) fn stopped(&mut self) -> Option<String> {
         let stops = std::mem::take(&mut self.run.place.requests.stops);
         stops.into_iter().next().map(|stop| stop.reason)

@@ -72,7 +72,7 @@ fn panics_do_not_shorten_the_epoch_silently() {
     for workers in [0, 1, 2] {
         must_return(move || {
             let loader = Loader::from_burn(burn(64, workers, Some(30)));
-            // burn's loader is unusable after a panic; this one is not.
+            // burn's loader is unusable after a panic. This loader is not.
             for _ in 0..2 {
                 let error = pass(&loader, 0, 0).unwrap_err();
                 match (workers, &error) {
