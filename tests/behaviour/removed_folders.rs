@@ -78,7 +78,11 @@ fn a_run_goes_on_whoever_logs() {
 #[ignore = "a part of `it_is_said_once`"]
 fn reports() {
     let Some(folder) = folder() else { return };
-    let console = Builder::new().no_screen().level("stormfire", Level::OFF).level("stormfire_loggers", Level::WARN);
+    let console = Builder::new()
+        .no_screen()
+        .level("stormfire", Level::OFF)
+        .level("stormfire_store", Level::WARN)
+        .level("stormfire_loggers", Level::WARN);
     console.file_at(folder.join("said.log")).init().unwrap();
     fit(logging(&folder).callback(Removes(12, folder.join("lightning_logs"))));
 }
