@@ -1,7 +1,7 @@
-//! A callback of one's own that ends a run: `cargo run --release --example custom_callback`.
+//! A custom callback that stops a run: `cargo run --release --example custom_callback`.
 //!
-//! It counts validations and stops when the accuracy is good enough. Its state is in every checkpoint, so that a continued run goes on counting.
-//! The 5,000 digits of `data/mnist-mini` take some seconds.
+//! It counts validations and stops when the accuracy is high enough. Its state is in every checkpoint, so a resumed run
+//! continues the count. The 5,000 digits of `data/mnist-mini` take a few seconds.
 
 use burn::{
     nn::{Linear, LinearConfig, Relu, loss::CrossEntropyLossConfig},
@@ -76,25 +76,25 @@ impl LightningModule for Digits {
     }
 }
 
-/// Trains on MNIST digits until the validation accuracy is good enough.
+/// Trains on MNIST digits until the validation accuracy is high enough.
 #[derive(Parser)]
 struct Args {
-    /// The validation accuracy that is good enough.
+    /// The validation accuracy at which to stop.
     #[arg(long, default_value_t = 0.9)]
     threshold: f64,
-    /// Stop after so many epochs in any case.
+    /// Maximum number of epochs.
     #[arg(long, default_value_t = 20)]
     epochs: usize,
     /// The folder with the idx files, gzipped or not.
     #[arg(long, default_value = "data/mnist-mini")]
     data: std::path::PathBuf,
-    /// A checkpoint to continue from, with the threshold that it was saved with.
+    /// A checkpoint to resume from, with the threshold saved in it.
     #[arg(long)]
     ckpt_path: Option<std::path::PathBuf>,
-    /// Where to leave logs and checkpoints.
+    /// The folder for logs and checkpoints.
     #[arg(long, default_value = ".")]
     root: std::path::PathBuf,
-    /// Show no progress bar.
+    /// Hide the progress bar.
     #[arg(long)]
     no_progress_bar: bool,
 }

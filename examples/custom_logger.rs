@@ -1,6 +1,6 @@
-//! A logger of one's own beside a built-in one: `cargo run --release --example custom_logger`.
+//! A custom logger next to a built-in one: `cargo run --release --example custom_logger`.
 //!
-//! It writes each call as a line of JSON. The task is to fit a line, and takes a moment.
+//! It writes each call as a line of JSON. The task is to fit a line, which takes a moment.
 
 use std::{
     io::{BufWriter, Write as _},
@@ -60,7 +60,7 @@ impl Logger for JsonLines {
         self.line(&json!({ "hparams": params }))
     }
 
-    // The Trainer calls the logger on a thread of its own, and this whenever there is a pause.
+    // The Trainer calls the logger on a separate thread, and this method whenever the logger is idle.
     fn save(&mut self) -> LogResult<()> {
         Ok(self.file.flush()?)
     }
@@ -110,16 +110,16 @@ impl LightningModule for Line {
 /// Fits a line, and logs to a file of JSON lines and to a table.
 #[derive(Parser)]
 struct Args {
-    /// Stop after so many steps.
+    /// Maximum number of optimizer steps.
     #[arg(long, default_value_t = 300)]
     max_steps: u64,
     /// The learning rate of gradient descent.
     #[arg(long, default_value_t = 0.1)]
     lr: f64,
-    /// Where to leave `metrics.jsonl` and `lightning_logs`.
+    /// The folder for `metrics.jsonl` and `lightning_logs`.
     #[arg(long, default_value = ".")]
     root: PathBuf,
-    /// Show no progress bar.
+    /// Hide the progress bar.
     #[arg(long)]
     no_progress_bar: bool,
 }

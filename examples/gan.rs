@@ -1,7 +1,8 @@
-//! Trains a GAN on points on a ring, with two optimizers of its own: `cargo run --release --example gan`.
+//! Trains a GAN on points on a ring, with two optimizers: `cargo run --release --example gan`.
 //!
-//! The data is made on the fly and endless: eight small Gaussians on the unit circle. About half a minute on one core. Real points (grey)
-//! and generated ones (red) are drawn as `samples.png` in the folder of the run, and along the way in TensorBoard.
+//! The data is endless and generated on the fly: eight small Gaussians on the unit circle. The training takes about
+//! half a minute on one core. Real points (grey) and generated points (red) are drawn to `samples.png` in the folder of
+//! the run, and during the run to TensorBoard.
 
 use std::f64::consts::TAU;
 
@@ -113,7 +114,7 @@ impl Samples {
         Ok(Self { real: read(ring(points, device))?, generated: read(gan.generate(points, device))? })
     }
 
-    /// For each mode, how many generated points lie within three deviations of its center.
+    /// For each mode, the number of generated points within three standard deviations of its center.
     fn per_mode(&self) -> [usize; MODES] {
         std::array::from_fn(|mode| {
             let (y, x) = (TAU * mode as f64 / MODES as f64).sin_cos();
@@ -121,12 +122,12 @@ impl Samples {
         })
     }
 
-    /// The share of generated points that lie in some mode.
+    /// The fraction of generated points that are in a mode.
     fn on_ring(&self) -> f64 {
         self.per_mode().iter().sum::<usize>() as f64 / self.generated.len() as f64
     }
 
-    /// How many modes have at least a quarter of their share of points.
+    /// The number of modes with at least a quarter of their share of points.
     fn modes(&self) -> usize {
         self.per_mode().iter().filter(|&&points| points * MODES * 4 >= self.generated.len()).count()
     }
@@ -154,25 +155,25 @@ fn read(points: Tensor<2>) -> Result<Vec<[f32; 2]>> {
 /// Trains a GAN on points on a ring.
 #[derive(Parser)]
 struct Args {
-    /// Stop after so many steps of both optimizers.
+    /// Maximum number of steps of both optimizers.
     #[arg(long, default_value_t = 4000)]
     max_steps: u64,
-    /// What to train on: auto, cpu, cuda, cuda:1, wgpu, vulkan, metal.
+    /// The device to train on: auto, cpu, cuda, cuda:1, wgpu, vulkan, metal.
     #[arg(long, default_value = "auto")]
     accelerator: Accelerator,
-    /// Makes the run repeatable.
+    /// The random seed. It makes the run repeatable.
     #[arg(long, default_value_t = 42)]
     seed: u64,
-    /// Where to leave logs, checkpoints and the picture.
+    /// The folder for logs, checkpoints and the picture.
     #[arg(long, default_value = ".")]
     root: std::path::PathBuf,
-    /// Show no progress bar.
+    /// Hide the progress bar.
     #[arg(long)]
     no_progress_bar: bool,
 }
 
 fn main() -> Result<Stop> {
-    // A driver that crashes then takes a child process with it, not the training.
+    // A driver that crashes then ends a child process, not the training.
     Accelerator::serve_probe();
     stormfire::console::init();
     let args = Args::parse();

@@ -1,6 +1,6 @@
 //! Trains a small convolutional network on MNIST digits: `cargo run --release --example mnist`.
 //!
-//! The 5,000 digits of `data/mnist-mini` take half a minute on two cores; `cargo xtask data` fetches all 60,000.
+//! The 5,000 digits of `data/mnist-mini` take half a minute on two cores. `cargo xtask data` downloads all 60,000.
 
 use burn::{
     nn::{
@@ -17,11 +17,11 @@ use serde::Serialize;
 use stormfire::prelude::*;
 use stormfire_examples::{MnistBatch, MnistData};
 
-// Half of a small model's time goes into memory: the system's allocator gives it back and asks for it again.
+// A small model spends half of its time in the system's allocator, which returns memory and requests it again.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What `hparams.yaml` and the checkpoints remember.
+/// The hyperparameters in `hparams.yaml` and in checkpoints.
 #[derive(Clone, Debug, Serialize)]
 struct Hyperparameters {
     learning_rate: f64,
@@ -101,10 +101,10 @@ impl LightningModule for Mnist {
 /// Trains a small convolutional network on MNIST digits.
 #[derive(Parser)]
 struct Args {
-    /// How often to go through the training digits.
+    /// Number of epochs.
     #[arg(long, default_value_t = 8)]
     epochs: usize,
-    /// Digits in a batch.
+    /// Number of digits in a batch.
     #[arg(long, default_value_t = 64)]
     batch_size: usize,
     /// The learning rate of Adam.
@@ -113,37 +113,37 @@ struct Args {
     /// The folder with the idx files, gzipped or not.
     #[arg(long, default_value = "data/mnist-mini")]
     data: std::path::PathBuf,
-    /// What to train on: auto, cpu, cuda, cuda:1, wgpu, vulkan, metal.
+    /// The device to train on: auto, cpu, cuda, cuda:1, wgpu, vulkan, metal.
     #[arg(long, default_value = "auto")]
     accelerator: Accelerator,
-    /// Makes the run repeatable.
+    /// The random seed. It makes the run repeatable.
     #[arg(long, default_value_t = 42)]
     seed: u64,
-    /// Stop after so many steps.
+    /// Maximum number of optimizer steps.
     #[arg(long)]
     max_steps: Option<u64>,
     /// Log the metrics of every n-th step.
     #[arg(long, default_value_t = 10)]
     log_every_n_steps: u64,
-    /// Validation batches; 0 turns validation off.
+    /// Number of validation batches. 0 turns validation off.
     #[arg(long)]
     limit_val_batches: Option<usize>,
-    /// Continue from a checkpoint: a file, `last` or `best`.
+    /// Resume from a checkpoint: a file, `last` or `best`.
     #[arg(long)]
     ckpt_path: Option<String>,
-    /// Where to leave logs and checkpoints.
+    /// The folder for logs and checkpoints.
     #[arg(long, default_value = ".")]
     root: std::path::PathBuf,
-    /// Print where the time went.
+    /// Print a profile.
     #[arg(long)]
     profile: bool,
-    /// Show no progress bar.
+    /// Hide the progress bar.
     #[arg(long)]
     no_progress_bar: bool,
 }
 
 fn main() -> Result<Stop> {
-    // A driver that crashes then takes a child process with it, not the training.
+    // A driver that crashes then ends a child process, not the training.
     Accelerator::serve_probe();
     stormfire::console::init();
     let args = Args::parse();

@@ -1,12 +1,16 @@
 //! Logs one training to several trackers at once, with every kind of value:
 //! `cargo run --release --example trackers --features trackers`.
 //!
-//! The training is a small one on the digits of `data/mnist-mini`. After each epoch a batch of validation digits is shown: as
-//! a picture, with a table and a drawing of what was recognised, and more. TensorBoard and CSV files are always written, and
-//! what is reported on the screen is in `training.log` beside them. Weights & Biases, Comet and Neptune are written without a
-//! connection, each in its own format: `wandb sync` and `comet upload` send them. With `--mlflow URI` or the variable
-//! `MLFLOW_TRACKING_URI` everything goes to MLflow, too, and with `--trackio URL` or `TRACKIO_SERVER_URL` to trackio. What a
-//! tracker has no place for it leaves out, and says so once.
+//! It trains a small network on the digits of `data/mnist-mini`. After each epoch it logs a batch of validation digits:
+//! a picture, a table and a drawing of the recognised digits, and more.
+//!
+//! * TensorBoard and CSV files are always written, with the lines of the screen in `training.log` next to them.
+//! * Weights & Biases, Comet and Neptune are written offline, each in its own format. `wandb sync` and `comet upload`
+//!   send them.
+//! * `--mlflow URI` or the variable `MLFLOW_TRACKING_URI` also logs to MLflow.
+//! * `--trackio URL` or `TRACKIO_SERVER_URL` also logs to trackio.
+//!
+//! A tracker skips values that it cannot store, and reports this once.
 
 use burn::{
     nn::{
@@ -88,7 +92,7 @@ impl LightningModule for Digits {
         Ok(())
     }
 
-    /// The first batch of each validation is shown. It is read from the device for this, once an epoch.
+    /// Logs the first batch of each validation. This reads it from the device once per epoch.
     fn on_validation_batch_start(&mut self, ctx: &mut Context<'_>, batch: &MnistBatch, batch_idx: usize, _: usize) -> Result<()> {
         if batch_idx == 0 && ctx.running() == RunningStage::Validate {
             Shown::read(self, batch)?.log(&self.loggers())?;
@@ -104,11 +108,11 @@ impl LightningModule for Digits {
     }
 }
 
-/// A batch of digits, and what the network makes of it.
+/// A batch of digits and the output of the network.
 struct Shown {
     /// Grey values around 0, digit by digit.
     pixels: Vec<f32>,
-    /// Ten for each digit.
+    /// Ten values for each digit.
     probabilities: Vec<f32>,
     targets: Vec<usize>,
     weights: Vec<f32>,
@@ -125,7 +129,7 @@ impl Shown {
         })
     }
 
-    /// (how many of each digit were recognised, how many there are)
+    /// For each digit: (number recognised, number in total).
     fn by_digit(&self) -> [(usize, usize); 10] {
         let mut counts = [(0, 0); 10];
         for (target, probabilities) in self.targets.iter().zip(self.probabilities.chunks(10)) {
@@ -136,7 +140,7 @@ impl Shown {
         counts
     }
 
-    /// Everything goes to all trackers, under the current step.
+    /// Sends every kind of value to all trackers, under the current step.
     fn log(&self, loggers: &Loggers) -> Result<()> {
         let counts = self.by_digit();
         let digits: Vec<Image> = self.pixels.chunks(SIDE * SIDE).map(image).collect::<Result<_>>()?;
@@ -158,11 +162,11 @@ impl Shown {
         };
         loggers.log_scalars("recognised", [("even", share(0)), ("odd", share(1))], None);
 
-        // How the first digit sounds when its pixels are read line by line, ten times.
+        // The first digit as audio: its pixels line by line, ten times.
         let samples: Vec<f32> = self.pixels.iter().take(SIDE * SIDE).map(|grey| grey / 3.0).collect();
         loggers.log_audio("first digit", Audio::new(8000, 1, samples.repeat(10))?, None);
 
-        // What only one of the trackers can do.
+        // A value that only one of the trackers can store.
         if let Some(tensorboard) = loggers.experiment::<TensorBoardLogger>() {
             let labels: Vec<bool> = self.targets.iter().map(|&target| target == 0).collect();
             let zeros: Vec<f32> = self.probabilities.chunks(10).map(|of_digit| of_digit[0].clamp(0.0, 1.0)).collect();
@@ -201,25 +205,25 @@ fn figure(counts: &[(usize, usize); 10]) -> Result<Figure> {
 /// Logs one training to several trackers at once.
 #[derive(Parser)]
 struct Args {
-    /// How often to go through the training digits.
+    /// Number of epochs.
     #[arg(long, default_value_t = 3)]
     epochs: usize,
-    /// Stop after so many steps.
+    /// Maximum number of optimizer steps.
     #[arg(long)]
     max_steps: Option<u64>,
     /// The folder with the idx files, gzipped or not.
     #[arg(long, default_value = "data/mnist-mini")]
     data: std::path::PathBuf,
-    /// Where to leave logs and checkpoints.
+    /// The folder for logs and checkpoints.
     #[arg(long, default_value = ".")]
     root: std::path::PathBuf,
-    /// The server, or `file:` and a folder, that MLflow logs to.
+    /// The MLflow server, or `file:` and a folder.
     #[arg(long)]
     mlflow: Option<String>,
     /// The address of a trackio server.
     #[arg(long)]
     trackio: Option<String>,
-    /// Show no progress bar.
+    /// Hide the progress bar.
     #[arg(long)]
     no_progress_bar: bool,
 }
@@ -228,7 +232,7 @@ fn main() -> Result<Stop> {
     stormfire::console::Builder::new().file().init()?;
     let args = Args::parse();
     let device = Device::flex();
-    // Both write into the same `version_N`, as the default loggers do.
+    // Both write to the same `version_N`, like the default loggers.
     let folder = RunDir::new(&args.root).with_name(DEFAULT_NAME);
     let mut trainer = Trainer::new()
         .max_epochs(args.epochs)

@@ -24,7 +24,7 @@ const SIDE: usize = 28;
 pub struct Digit {
     /// Grey values, 0 (background) to 255, row by row.
     pub pixels: Vec<u8>,
-    /// Which digit it is, 0 to 9.
+    /// The digit, 0 to 9.
     pub label: u8,
 }
 
@@ -54,7 +54,7 @@ impl Batcher<Digit, MnistBatch> for MnistBatcher {
     }
 }
 
-/// The MNIST files of a folder, gzipped or not: the last tenth of the training digits is for validation.
+/// The MNIST files of a folder, gzipped or not. The last tenth of the training digits is the validation set.
 #[derive(Debug)]
 pub struct MnistData {
     folder: PathBuf,
@@ -107,7 +107,7 @@ impl DataModule for MnistData {
     }
 }
 
-/// Far more than the 47 MB of the largest file of MNIST: an archive may unpack to anything.
+/// Far more than the 47 MB of the largest MNIST file. This limits the unpacked size of an archive.
 const MOST: u64 = 256 << 20;
 
 fn read_digits(folder: &Path, part: &str) -> Result<Vec<Digit>> {

@@ -147,7 +147,7 @@ fn an_early_stop_outlives_a_restart_unless_patience_grows() {
         (fit.stop, fit.progress.epoch)
     };
     let because = |looks: u32| {
-        let reason = format!("monitored metric `score` did not improve in the last {looks} looks; best score: 1.000");
+        let reason = format!("monitored metric `score` did not improve in the last {looks} checks; best score: 1.000");
         Stop::Requested(reason)
     };
     assert_eq!(stopping(2, None), (because(2), 3));

@@ -11,14 +11,15 @@ use std::{
     time::Duration,
 };
 
-use stormfire::RequeueSignal;
+use stormfire::{RequeueSignal, prelude::*};
 
 use crate::{
     child::{Running, folder, part},
     files::names,
     rig::{Logging, run_of},
-    signals::endless,
-    support::line_data,
+    signals::{endless, kill_self},
+    support::{line_data, quiet},
+    told::told,
 };
 
 /// Not a test of its own: trains until the signal comes or `max_steps` are reached, and writes down where it began and
@@ -50,14 +51,14 @@ fn trains() {
 }
 
 /// The part as a job, with nothing on its path but a `scontrol` of this text.
-fn job(folder: &Path, scontrol: Option<&str>, id: Option<&str>) -> Command {
+fn job(name: &str, folder: &Path, scontrol: Option<&str>, id: Option<&str>) -> Command {
     let bin = folder.join("bin");
     fs::create_dir_all(&bin).unwrap();
     if let Some(text) = scontrol {
         fs::write(bin.join("scontrol"), format!("#!/bin/sh\n{text}\n")).unwrap();
         fs::set_permissions(bin.join("scontrol"), fs::Permissions::from_mode(0o755)).unwrap();
     }
-    let mut command = part("requeue::trains", folder);
+    let mut command = part(name, folder);
     for name in ["SLURM_JOB_ID", "SLURM_JOB_NAME", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"] {
         command.env_remove(name);
     }
@@ -67,7 +68,7 @@ fn job(folder: &Path, scontrol: Option<&str>, id: Option<&str>) -> Command {
 
 /// Starts a job, sends it a signal after its first logged steps, and returns its exit code and how it said it ended.
 fn interrupted(folder: &Path, scontrol: Option<&str>, id: Option<&str>, signal: &str) -> (Option<i32>, String) {
-    let mut running = Running::start(job(folder, scontrol, id));
+    let mut running = Running::start(job("requeue::trains", folder, scontrol, id));
     let table = run_of(folder).join("metrics.csv");
     running.wait_until("the first logged steps", || fs::read_to_string(&table).is_ok_and(|table| table.lines().count() > 5));
     running.signal(signal);
@@ -100,7 +101,7 @@ fn a_job_is_saved_queued_again_and_continued() {
     // SLURM starts the job again: it goes on where it was, and leaves nothing behind at its end.
     fs::remove_file(folder.join("first")).unwrap();
     fs::write(folder.join("max_steps"), (steps + 3).to_string()).unwrap();
-    let code = Running::start(job(folder, Some(TAKES_NOTES), Some("77"))).wait().code();
+    let code = Running::start(job("requeue::trains", folder, Some(TAKES_NOTES), Some("77"))).wait().code();
     assert_eq!((code, read(folder, "end")), (Some(0), format!("`max_steps = {0}` reached after {0}", steps + 3)));
     assert_eq!(read(folder, "first"), steps.to_string());
     assert_eq!((read(folder, "called").lines().count(), saved(folder).len()), (1, 0));
@@ -131,4 +132,98 @@ fn outside_of_a_job_the_fit_is_only_saved() {
     assert!(end.starts_with("interrupted by SIGUSR2 after "), "{end}");
     assert_eq!(saved(folder.path()), ["requeue.ckpt"]);
     assert!(!folder.path().join("called").exists());
+}
+
+/// What a callback does in the middle of a fit, and what the fit has to go on from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Inside {
+    /// The signal comes, and another run is refused for it; every fifth step was saved.
+    Refused,
+    /// The same in a fit that keeps its state for failures.
+    RefusedAndKept,
+    /// The same in a fit that has saved nothing.
+    RefusedUnsaved,
+    /// The signal comes in an inner fit below the same folder, which ends in good order.
+    Ended,
+}
+
+const INSIDE: [Inside; 4] = [Inside::Refused, Inside::RefusedAndKept, Inside::RefusedUnsaved, Inside::Ended];
+
+/// Not a test of its own: at the end of the eighth batch there is another run, and a signal.
+#[test]
+#[ignore = "the process that others send signals to"]
+fn trains_with_another_run_inside() {
+    let Some(work_in) = folder() else { return };
+    let inside = INSIDE[fs::read_to_string(work_in.join("inside")).unwrap().parse::<usize>().unwrap()];
+    let is_first = !work_in.join("called").exists();
+    Logging::in_step(|step| {
+        let first = folder().unwrap().join("first");
+        if !first.exists() {
+            fs::write(first, step.to_string()).unwrap();
+        }
+    });
+    let root = work_in.clone();
+    let another = LambdaCallback::new().on_train_batch_end(move |_, module: &mut Logging, _, batch_idx| {
+        if batch_idx != 7 {
+            return Ok(());
+        }
+        let inner = || quiet().default_root_dir(&root).max_epochs(1);
+        if inside == Inside::Ended {
+            let signal = LambdaCallback::new().on_train_batch_end(move |_, _: &mut Logging, _, batch_idx| {
+                if is_first && batch_idx == 1 {
+                    kill_self("USR1");
+                }
+                Ok(())
+            });
+            inner().callback(signal).fit(Logging::new(), line_data(8, 2)).map(drop)
+        } else {
+            if is_first {
+                kill_self("USR1");
+            }
+            inner().fit(module.clone(), line_data(8, 2)).map(drop)
+        }
+    });
+    let saving = ModelCheckpoint::new().every(Every::Steps(5)).save_on_exception(inside == Inside::RefusedAndKept);
+    let trainer = Trainer::new().default_root_dir(&work_in).max_steps(12).enable_progress_bar(false).enable_model_summary(false);
+    let trainer = trainer.callback(another);
+    let mut trainer = if inside == Inside::RefusedUnsaved { trainer.enable_checkpointing(false) } else { trainer.callback(saving) };
+    let mut end = None;
+    let told = told(|| end = Some(trainer.fit(Logging::new(), line_data(2000, 2)).map(|fit| fit.stop)));
+    let (end, code) = match end.unwrap() {
+        Ok(stop) => (stop.to_string(), stop.exit_code()),
+        Err(error) => (format!("{error:?}"), 1),
+    };
+    let told: Vec<_> = told.into_iter().filter(|line| line.contains("queued again")).collect();
+    fs::write(work_in.join("end"), end).unwrap();
+    fs::write(work_in.join("told"), told.join("\n")).unwrap();
+    std::process::exit(code.into());
+}
+
+#[test]
+fn a_signal_inside_of_a_hook_queues_the_job_again_from_the_last_whole_state() {
+    for (index, inside) in INSIDE.into_iter().enumerate() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        fs::write(folder.join("inside"), index.to_string()).unwrap();
+        let job = || job("requeue::trains_with_another_run_inside", folder, Some(TAKES_NOTES), Some("77"));
+        let run = || Running::start(job()).wait().code();
+        assert_eq!(run(), Some(138), "{inside:?}: {}", read(folder, "end"));
+        assert_eq!(read(folder, "end"), "interrupted by SIGUSR1", "{inside:?}");
+        let expected = match inside {
+            Inside::Refused => 5,
+            Inside::RefusedAndKept => 7,
+            Inside::Ended => 8,
+            Inside::RefusedUnsaved => {
+                assert!(!folder.join("called").exists() && saved(folder).is_empty());
+                assert!(read(folder, "told").starts_with("WARN the job is not queued again: "), "{}", read(folder, "told"));
+                continue;
+            }
+        };
+        assert_eq!((read(folder, "called"), saved(folder)), ("requeue 77\n".into(), vec!["requeue-77.ckpt".to_owned()]), "{inside:?}");
+        // The same batch again, whose inner run begins anew.
+        fs::remove_file(folder.join("first")).unwrap();
+        assert_eq!((run(), read(folder, "end")), (Some(0), "`max_steps = 12` reached".into()), "{inside:?}");
+        assert_eq!(read(folder, "first").parse(), Ok(expected), "{inside:?}");
+        assert_eq!((read(folder, "called").lines().count(), saved(folder).len()), (1, 0), "{inside:?}");
+    }
 }

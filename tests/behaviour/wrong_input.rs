@@ -142,12 +142,12 @@ fn callbacks_that_contradict_the_flags_or_each_other_are_refused() {
 #[test]
 fn callbacks_with_wrong_options_are_refused() {
     let saving = |callback: ModelCheckpoint| quiet().enable_checkpointing(true).callback(callback);
-    let text = "`ModelCheckpoint::save_top_k`: the best 3 cannot be told without a metric (in `setup` of `ModelCheckpoint`)";
+    let text = "`ModelCheckpoint::save_top_k`: the best 3 cannot be selected without a metric (in `setup` of `ModelCheckpoint`)";
     let hint = "name it with `monitor(..)`, or use `SaveTopK::All`, 1 (the newest) or 0 (none)";
     refuse(saving(ModelCheckpoint::new().save_top_k(3)), text, hint);
     let text = "`ModelCheckpoint::every`: the number must be at least 1 (`0 epochs`) (in `setup` of `ModelCheckpoint`)";
     refuse(saving(ModelCheckpoint::new().every(Every::Epochs(0))), text, "use `Every::Epochs(1)`, for example");
-    let text = "`EarlyStopping::stopping_threshold`: NaN is no number to compare with (in `setup` of `EarlyStopping`)";
+    let text = "`EarlyStopping::stopping_threshold`: NaN cannot be compared with a metric (in `setup` of `EarlyStopping`)";
     let stop = EarlyStopping::new("val_loss").stopping_threshold(f64::NAN);
     refuse(quiet().callback(stop), text, "leave it out, or give a number");
 }
@@ -301,7 +301,7 @@ fn a_folder_that_cannot_be_made_is_named() {
         "`ModelCheckpoint::dirpath`: `{0}` cannot be read or written: `{0}` is no folder (in `setup` of `ModelCheckpoint`)",
         file.display()
     );
-    refuse(saving, &text, "choose a folder that can be made and written to");
+    refuse(saving, &text, "choose a folder that can be created and written to");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What the machine is doing, for the loggers.
+//! Logs the load of the machine.
 
 mod gpu;
 mod sampler;
@@ -11,27 +11,28 @@ use stormfire_module::{Callback, Context, LightningModule, Result, RunningStage}
 use self::sampler::Sampler;
 use crate::to_loggers::{log_later, needs_logger};
 
-/// Logs how busy processor, memory and NVIDIA GPUs are.
+/// Logs the load of the processor, memory and NVIDIA GPUs.
 ///
-/// | name, after `DeviceStatsMonitor.on_train_batch_start/` | what | unit |
+/// | name, after `DeviceStatsMonitor.on_train_batch_start/` | value | unit |
 /// |---|---|---|
-/// | `cpu_percent` | how busy all cores together are | 0 to 100 |
-/// | `cpu_vm_percent` | memory that is not available | % of the machine's |
-/// | `cpu_swap_percent` | swap space in use; left out where there is none | % of the machine's |
-/// | `process_cpu_percent` | how busy this process keeps the cores | 100 for each core |
-/// | `process_rss_bytes` | memory of this process that is resident | bytes |
-/// | `gpu_0_percent` | how busy the GPU was | 0 to 100 |
-/// | `gpu_0_memory_percent`, `gpu_0_memory_bytes` | its memory in use, by all processes | % of its own, bytes |
+/// | `cpu_percent` | load of all cores together | 0 to 100 |
+/// | `cpu_vm_percent` | memory that is not available | % of the machine's memory |
+/// | `cpu_swap_percent` | swap space in use; not logged without swap space | % of the machine's swap space |
+/// | `process_cpu_percent` | load by this process | 100 for each core |
+/// | `process_rss_bytes` | resident memory of this process | bytes |
+/// | `gpu_0_percent` | load of the GPU | 0 to 100 |
+/// | `gpu_0_memory_percent`, `gpu_0_memory_bytes` | its memory in use, by all processes | % of its memory, bytes |
 /// | `gpu_0_celsius`, `gpu_0_watts` | its temperature and power | °C, W |
 ///
-/// The first three names are Lightning's. GPUs are asked through NVIDIA's management library (NVML), numbered as `nvidia-smi`
-/// does, whatever this process sees of them; without the library, or for what a GPU does not tell, nothing is logged.
+/// The first three names are Lightning's. GPUs are read through NVIDIA's management library (NVML) and numbered like in
+/// `nvidia-smi`, regardless of which GPUs this process sees. Without the library, and for values that a GPU does not
+/// report, nothing is logged.
 ///
-/// One sample is taken at each logging step (`log_every_n_steps`), on the thread of a logger, so that training never waits for
-/// it. So there is none for the end of a batch, which would be the same. Each validation and test logs one more at its end,
-/// under `DeviceStatsMonitor.on_validation_end/` and `DeviceStatsMonitor.on_test_end/`. Logging steps that are less than 200 ms
-/// apart share a sample, since the load of a shorter time means nothing. W&B's page of the system gets the same samples. A
-/// sample is there too late for the callbacks of its step: it cannot be monitored.
+/// One sample is taken at each logging step (`log_every_n_steps`), on the thread of a logger, so that training never
+/// waits for it. There is no second sample at the end of the batch: it would be the same. Each validation and test logs
+/// one more sample at its end, under `DeviceStatsMonitor.on_validation_end/` and `DeviceStatsMonitor.on_test_end/`.
+/// Logging steps less than 200 ms apart share a sample, because a load over a shorter time is meaningless. W&B's system
+/// page gets the same samples. A sample arrives too late for the callbacks of its step, so they cannot monitor it.
 ///
 /// ```
 /// use stormfire_callbacks::DeviceStatsMonitor;
@@ -42,7 +43,7 @@ use crate::to_loggers::{log_later, needs_logger};
 /// ```
 ///
 /// # Errors
-/// [`Error::Config`](stormfire_module::Error::Config) when a run begins without a logger.
+/// [`Error::Config`](stormfire_module::Error::Config) if a run starts without a logger.
 #[derive(Clone, Debug)]
 pub struct DeviceStatsMonitor {
     cpu: bool,
@@ -57,7 +58,7 @@ impl Default for DeviceStatsMonitor {
 }
 
 impl DeviceStatsMonitor {
-    /// Processor, memory, and all GPUs that NVIDIA's library knows.
+    /// Logs processor, memory, and all GPUs that NVIDIA's library lists.
     pub fn new() -> Self {
         Self::default()
     }
@@ -68,7 +69,7 @@ impl DeviceStatsMonitor {
         self
     }
 
-    /// Only these GPUs, by their number in `nvidia-smi`; an empty list is none. Default: all.
+    /// Logs only these GPUs, by their number in `nvidia-smi`. An empty list logs no GPU. Default: all.
     pub fn gpus(mut self, numbers: impl IntoIterator<Item = u32>) -> Self {
         self.gpus = Some(numbers.into_iter().collect());
         self

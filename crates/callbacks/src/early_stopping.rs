@@ -1,4 +1,4 @@
-//! The end of a fit when a metric says that it is time.
+//! Stops a fit when a metric stops improving.
 
 use std::fmt;
 
@@ -17,14 +17,14 @@ use crate::rehearsal::is_rehearsal;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum StoppingReason {
-    /// It did not.
+    /// It did not stop the fit.
     #[default]
     NotStopped,
     /// The metric got better than [`EarlyStopping::stopping_threshold`].
     StoppingThreshold,
     /// The metric got worse than [`EarlyStopping::divergence_threshold`].
     DivergenceThreshold,
-    /// The metric did not improve for [`EarlyStopping::patience`] looks.
+    /// The metric did not improve for [`EarlyStopping::patience`] checks.
     PatienceExhausted,
     /// The metric was NaN or infinite.
     NonFiniteMetric,
@@ -32,9 +32,9 @@ pub enum StoppingReason {
 
 /// Ends a fit when a monitored metric stops improving.
 ///
-/// It sees what was logged in the very event in which it looks; `epoch` and `step` can be monitored, too. It looks once an
-/// epoch, or after each validation: see [`check_on_train_epoch_end`](Self::check_on_train_epoch_end).
-/// It keeps still in a sanity check and in a `fast_dev_run`.
+/// It checks once per epoch, or after each validation: see
+/// [`check_on_train_epoch_end`](Self::check_on_train_epoch_end). A check sees the values that were logged in the same
+/// event. `epoch` and `step` can be monitored, too. There are no checks in a sanity check and in a `fast_dev_run`.
 ///
 /// ```
 /// use stormfire_callbacks::EarlyStopping;
@@ -44,13 +44,13 @@ pub enum StoppingReason {
 /// # let _ = stop;
 /// ```
 ///
-/// Its state, in every checkpoint: the best score, how long it has waited, and why it stopped. The options are always
-/// those of the code: a checkpoint does not bring back an old patience. A fit that goes on after it was stopped stops again
-/// at once, unless the options have changed so that it would not have been stopped.
+/// Its state is in every checkpoint: the best score, the number of checks without improvement, and the reason of a
+/// stop. The options always come from the code: a checkpoint does not restore an old patience. A fit that is resumed
+/// after a stop stops again at once, unless the current options would no longer stop it.
 ///
 /// # Errors
-/// [`Error::MetricMissing`] when the metric is not there at a look, unless [`strict`](Self::strict) is off;
-/// [`Error::Config`] when the fit begins with options that are no numbers.
+/// [`Error::MetricMissing`] if the metric is missing at a check, unless [`strict`](Self::strict) is off.
+/// [`Error::Config`] if the fit starts with options that are NaN.
 #[expect(clippy::struct_excessive_bools, reason = "they are Lightning's flags, each independent of the others")]
 #[derive(Clone, Debug)]
 pub struct EarlyStopping {
@@ -70,7 +70,7 @@ pub struct EarlyStopping {
     state: State,
 }
 
-/// What is in a checkpoint.
+/// The state in a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 struct State {
@@ -79,12 +79,12 @@ struct State {
     stopped_epoch: Option<usize>,
     stopping_reason: StoppingReason,
     stopping_reason_message: Option<String>,
-    /// The value of the newest look.
+    /// The value of the last check.
     last_value: Option<f64>,
 }
 
 impl EarlyStopping {
-    /// Stops when the metric has not fallen for 3 looks.
+    /// Stops when the metric has not fallen for 3 checks.
     pub fn new(monitor: impl Into<String>) -> Self {
         Self {
             id: None,
@@ -104,89 +104,91 @@ impl EarlyStopping {
         }
     }
 
-    /// Whether the metric gets better by falling or by rising: a [`Mode`], or `"max"`. Default [`Mode::Min`].
+    /// Whether a lower or a higher metric is better: a [`Mode`], or `"max"`. Default [`Mode::Min`].
     pub fn mode(mut self, mode: impl TryInto<Mode, Error: Into<TextError>>) -> Self {
         self.misread.set("EarlyStopping::mode", &mut self.mode, mode);
         self
     }
 
-    /// A name for its state in checkpoints and for `Trainer::get_named`. Needed only when two have the same monitor and mode.
+    /// A name for its state in checkpoints and for `Trainer::get_named`. Only needed if two have the same monitor and
+    /// mode.
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.id = Some(name.into());
         self
     }
 
-    /// The smallest change that counts as an improvement, in the metric's unit; its sign does not matter. Default 0.
+    /// The smallest change that counts as an improvement, in the unit of the metric. The sign is ignored. Default 0.
     pub fn min_delta(mut self, delta: f64) -> Self {
         self.min_delta = delta.abs();
         self
     }
 
-    /// The number of looks without improvement that ends the fit; 0 and 1 end it at the first. Default 3.
+    /// The number of checks without improvement that stops the fit. 0 and 1 stop it at the first. Default 3.
     pub fn patience(mut self, looks: u32) -> Self {
         self.patience = looks;
         self
     }
 
-    /// Whether a metric that is missing ends the run with an error (default), or the look is left out.
+    /// Whether a missing metric is an error (default). If not, the check is skipped.
     pub fn strict(mut self, strict: bool) -> Self {
         self.strict = strict;
         self
     }
 
-    /// Whether NaN or an infinity ends the fit (default), or counts as no improvement.
+    /// Whether NaN or infinity stops the fit (default). If not, it counts as no improvement.
     pub fn check_finite(mut self, on: bool) -> Self {
         self.check_finite = on;
         self
     }
 
-    /// Ends the fit as soon as the metric is better than this. Default: never.
+    /// Stops the fit as soon as the metric is better than this. Default: never.
     pub fn stopping_threshold(mut self, value: f64) -> Self {
         self.stopping_threshold = Some(value);
         self
     }
 
-    /// Ends the fit as soon as the metric is worse than this. Default: never.
+    /// Stops the fit as soon as the metric is worse than this. Default: never.
     pub fn divergence_threshold(mut self, value: f64) -> Self {
         self.divergence_threshold = Some(value);
         self
     }
 
-    /// Whether to look at the end of a training epoch or of a validation.
+    /// Whether to check at the end of a training epoch (`true`) or of a validation.
     ///
-    /// Default: of the training epoch if validation runs once in every epoch or never, else of each validation.
+    /// Default: at the end of the training epoch if validation runs once per epoch or never, otherwise after each
+    /// validation.
     pub fn check_on_train_epoch_end(mut self, on: bool) -> Self {
         self.on_train_epoch_end = Some(on);
         self
     }
 
-    /// Reports each improvement and the reason of a stop through `tracing` at level info. Default `false`.
+    /// Whether to report each improvement and the reason of a stop through `tracing` at level info. Default `false`.
     pub fn verbose(mut self, on: bool) -> Self {
         self.verbose = on;
         self
     }
 
-    /// The best value so far; `None` before the first.
+    /// The best value so far. `None` before the first check.
     pub fn best_score(&self) -> Option<f64> {
         self.state.best_score
     }
 
-    /// How many looks in a row have brought no improvement.
+    /// The number of consecutive checks without improvement.
     pub fn wait_count(&self) -> u32 {
         self.state.wait_count
     }
 
-    /// The 0-based epoch in which it last asked for a stop.
+    /// The 0-based epoch in which it last requested a stop.
     pub fn stopped_epoch(&self) -> Option<usize> {
         self.state.stopped_epoch
     }
 
-    /// Why it ended this fit.
+    /// Why it stopped this fit.
     pub fn stopping_reason(&self) -> StoppingReason {
         self.state.stopping_reason
     }
 
-    /// Why it ended this fit, as a sentence with the numbers.
+    /// Why it stopped this fit, as a sentence with the numbers.
     pub fn stopping_reason_message(&self) -> Option<&str> {
         self.state.stopping_reason_message.as_deref()
     }
@@ -202,10 +204,10 @@ impl EarlyStopping {
         let value = match ctx.metric(&self.monitor) {
             Ok(value) => value,
             Err(Error::MetricMissing { available, .. }) if !self.strict => {
-                tracing::warn!(?available, "early stopping left out a look: metric `{}` is not available", self.monitor);
+                tracing::warn!(?available, "early stopping skipped a check: metric `{}` is not available", self.monitor);
                 return Ok(());
             }
-            // `max_steps` or a skip ended the epoch before its validation: there is nothing new to judge by.
+            // `max_steps` or a skip ended the epoch before its validation, so there is no new value.
             Err(Error::MetricMissing { .. }) if ctx.limits().validates() && !ctx.run().place.is_last_batch => return Ok(()),
             Err(error) => return Err(error),
         };
@@ -229,14 +231,14 @@ impl EarlyStopping {
         self.state.stopping_reason_message = Some(message);
     }
 
-    /// While `min_epochs` is not reached there may be several looks: the newest one counts, as after a restart.
+    /// Until `min_epochs` is reached, there may be several checks. The last one counts, as after a restart.
     fn take_back(&mut self, ctx: &mut Context<'_>) {
         ctx.withdraw_stop();
         self.state.stopping_reason_message = None;
         (self.state.stopped_epoch, self.state.stopping_reason) = (None, StoppingReason::NotStopped);
     }
 
-    /// The newest look again, with the options of this run: a stop that they do not ask for is taken back.
+    /// Repeats the last check with the options of this run. A stop that they do not request is withdrawn.
     fn look_again(&mut self, ctx: &mut Context<'_>) {
         let verdict = self.newest_verdict();
         if let (Some(asked), Some((_, message))) = (&self.state.stopping_reason_message, &verdict)
@@ -251,7 +253,7 @@ impl EarlyStopping {
         }
     }
 
-    /// One look at the metric, in Lightning's order of tests.
+    /// Checks the metric, in Lightning's order of tests.
     fn judge(&mut self, value: f64) -> Option<(StoppingReason, String)> {
         self.state.last_value = Some(value);
         if let Some(verdict) = self.verdict_on_value(value) {
@@ -274,7 +276,7 @@ impl EarlyStopping {
         self.verdict_on_patience()
     }
 
-    /// Whether the fit is to end after the newest look.
+    /// Whether the last check stops the fit.
     fn newest_verdict(&self) -> Option<(StoppingReason, String)> {
         let value = self.state.last_value?;
         self.verdict_on_value(value).or_else(|| self.verdict_on_patience())
@@ -301,7 +303,7 @@ impl EarlyStopping {
 
     fn verdict_on_patience(&self) -> Option<(StoppingReason, String)> {
         let (monitor, looks, best) = (&self.monitor, self.state.wait_count, self.best());
-        let message = || format!("monitored metric `{monitor}` did not improve in the last {looks} looks; best score: {best:.3}");
+        let message = || format!("monitored metric `{monitor}` did not improve in the last {looks} checks; best score: {best:.3}");
         (looks >= self.patience.max(1)).then(|| (StoppingReason::PatienceExhausted, message()))
     }
 
@@ -327,9 +329,11 @@ impl EarlyStopping {
             ("divergence_threshold", self.divergence_threshold),
         ];
         match numbers.iter().find(|(_, value)| value.is_some_and(f64::is_nan)) {
-            Some((name, _)) => {
-                Err(Error::config(format!("EarlyStopping::{name}"), "NaN is no number to compare with", "leave it out, or give a number"))
-            }
+            Some((name, _)) => Err(Error::config(
+                format!("EarlyStopping::{name}"),
+                "NaN cannot be compared with a metric",
+                "leave it out, or give a number",
+            )),
             None => Ok(()),
         }
     }
@@ -365,7 +369,7 @@ impl<M: LightningModule> Callback<M> for EarlyStopping {
     }
 
     fn on_exception(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _error: &Error) -> Result<()> {
-        // The next fit is another one.
+        // The next fit is another run.
         self.restored = false;
         Ok(())
     }
@@ -374,7 +378,7 @@ impl<M: LightningModule> Callback<M> for EarlyStopping {
         if std::mem::take(&mut self.restored) {
             self.look_again(ctx);
         } else {
-            // A second fit with the same callback starts with a clean slate.
+            // A second fit with the same callback starts with a fresh state.
             self.state = State::default();
         }
         Ok(())

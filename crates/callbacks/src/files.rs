@@ -1,4 +1,4 @@
-//! Where checkpoints go: folders, names, and which names are free.
+//! The paths of checkpoints: folders, names, and free names.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -7,15 +7,15 @@ use stormfire_module::{Error, Result};
 
 const EXTENSION: &str = "ckpt";
 
-/// In the folder of a run.
+/// The folder of checkpoints inside the folder of a run.
 pub(crate) const FOLDER: &str = "checkpoints";
 
-/// The file of a name. `Path::with_extension` would cut `val_loss=0.25` short.
+/// The file of a name. `Path::with_extension` would truncate `val_loss=0.25`.
 pub(crate) fn file(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.{EXTENSION}"))
 }
 
-/// A folder as an absolute path or a URL; `~` at the begin is the user's home.
+/// Returns a folder as an absolute path or a URL. A leading `~` is the user's home.
 pub(crate) fn folder(option: &str, path: &Path) -> Result<PathBuf> {
     let path = match path.strip_prefix("~") {
         Ok(rest) => std::env::home_dir().map(|home| home.join(rest)).ok_or_else(|| {
@@ -27,21 +27,21 @@ pub(crate) fn folder(option: &str, path: &Path) -> Result<PathBuf> {
     storage::absolute(&path).map_err(|error| Error::config(option, error.to_string(), error.hint().unwrap_or_default()))
 }
 
-/// Refuses a folder into which no checkpoint could be written, or whose name no checkpoint could hold.
+/// Refuses a folder that is not writable, or whose name cannot be stored in a checkpoint.
 pub(crate) fn check_writable(option: &str, folder: &Path) -> Result<()> {
-    const HINT: &str = "choose a folder that can be made and written to";
+    const HINT: &str = "choose a folder that can be created and written to";
     if folder.to_str().is_none() {
         return Err(Error::config(option, format!("`{}` is not UTF-8, as texts in files are", folder.display()), HINT));
     }
     storage::check_writable(folder).map_err(|error| Error::config(option, error.to_string(), HINT))
 }
 
-/// Whether a file lies in a folder or below it, by its path.
+/// Whether the path of a file is in a folder or below it.
 pub(crate) fn is_inside(folder: &Path, path: &Path) -> bool {
     path.strip_prefix(folder).is_ok_and(|rest| rest.components().all(|part| matches!(part, Component::Normal(_))))
 }
 
-/// The path of a name; with `-v1`, `-v2`, … if it is taken.
+/// The path of a name. If it is taken, it gets `-v1`, `-v2`, ….
 pub(crate) fn free_file(folder: &Path, name: &str, is_free: impl Fn(&Path) -> Result<bool>) -> Result<PathBuf> {
     let mut path = file(folder, name);
     let mut version = 0_u64;

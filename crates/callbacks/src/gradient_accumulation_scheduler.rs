@@ -2,7 +2,7 @@
 
 use stormfire_module::{Callback, Context, Error, LightningModule, Result, Stage};
 
-/// Changes how many batches' gradients make one step, from given epochs on.
+/// Changes the number of batches per optimizer step at given epochs.
 ///
 /// ```
 /// use stormfire_callbacks::GradientAccumulationScheduler;
@@ -13,22 +13,23 @@ use stormfire_module::{Callback, Context, Error, LightningModule, Result, Stage}
 /// ```
 ///
 /// # Errors
-/// [`Error::Config`] when the fit begins with an empty schedule, an epoch given twice, a factor of 0, or a Trainer that
-/// accumulates by itself.
+/// [`Error::Config`] if the fit starts with an empty schedule, an epoch given twice, a factor of 0, or a Trainer with
+/// its own `accumulate_grad_batches`.
 #[derive(Clone, Debug)]
 pub struct GradientAccumulationScheduler {
     factors: Vec<(usize, usize)>,
 }
 
 impl GradientAccumulationScheduler {
-    /// Pairs of the 0-based epoch and the number of batches a step from there on. Before the first it is 1.
+    /// Pairs of a 0-based epoch and the number of batches per step from that epoch on. Before the first pair, the
+    /// number is 1.
     pub fn new(factors: impl IntoIterator<Item = (usize, usize)>) -> Self {
         let mut factors: Vec<_> = factors.into_iter().collect();
         factors.sort_by_key(|(epoch, _)| *epoch);
         Self { factors }
     }
 
-    /// How many batches' gradients make one step in an epoch.
+    /// The number of batches per optimizer step in an epoch.
     pub fn factor(&self, epoch: usize) -> usize {
         self.factors.iter().rfind(|(from, _)| *from <= epoch).map_or(1, |(_, factor)| *factor)
     }
@@ -58,7 +59,7 @@ impl<M: LightningModule> Callback<M> for GradientAccumulationScheduler {
     }
 
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        // A fit that goes on in the middle of an epoch does not begin that epoch again.
+        // A fit resumed in mid-epoch fires no second `on_train_epoch_start`.
         ctx.set_accumulate_grad_batches(self.factor(ctx.current_epoch()));
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Norms of gradients for the loggers.
+//! Logs the norms of gradients.
 
 use std::collections::HashSet;
 
@@ -32,7 +32,7 @@ impl GradientNorm {
         }
     }
 
-    /// The norm of all gradients as one vector.
+    /// The norm of all gradients, taken as one vector.
     fn total(self, norms: &[Norms]) -> Option<Tensor<1>> {
         let all = |part: fn(&Norms) -> &Tensor<1>| {
             let parts: Vec<_> = norms.iter().map(|norms| part(norms).clone()).collect();
@@ -45,15 +45,15 @@ impl GradientNorm {
     }
 }
 
-/// Logs the norms of the gradients at logging steps (`log_every_n_steps`): of each parameter, and of all together.
+/// Logs the norms of the gradients at logging steps (`log_every_n_steps`), per parameter and in total.
 ///
 /// The names are those of Lightning's `grad_norm`: `grad_2.0_norm/hidden.weight` and `grad_2.0_norm_total`, or
-/// `grad_inf_norm/…` and `grad_inf_norm_total`. Gradients are measured as the optimizer gets them, before they are clipped;
-/// with several optimizers the total is that of the gradients that all of them have got in this batch. A step that was left
-/// out (`on_non_finite`) is left out here.
+/// `grad_inf_norm/…` and `grad_inf_norm_total`. Gradients are measured as the optimizer gets them, before clipping.
+/// With several optimizers, the total covers all gradients that they have received in this batch. A skipped step
+/// (`on_non_finite`) is not logged.
 ///
-/// The device computes the norms, and they leave it with the other metrics of the step, in the one read that these need.
-/// As logged values, callbacks can monitor them, and a progress bar may show them.
+/// The device computes the norms. They are read together with the other metrics of the step, in the same read. They are
+/// logged values: callbacks can monitor them, and a progress bar can show them.
 ///
 /// ```
 /// use stormfire_callbacks::{GradientNorm, GradientNormMonitor};
@@ -76,18 +76,18 @@ impl Default for GradientNormMonitor {
 }
 
 impl GradientNormMonitor {
-    /// L2 norms, of each parameter and in all.
+    /// Logs L2 norms, per parameter and in total.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Which norms. Default: L2.
+    /// The norms to log. Default: L2.
     pub fn norms(mut self, norms: impl IntoIterator<Item = GradientNorm>) -> Self {
         self.norms = norms.into_iter().collect();
         self
     }
 
-    /// Whether to log the norm of each parameter's gradient beside the total. Default `true`.
+    /// Whether to log the norm of each parameter's gradient in addition to the total. Default `true`.
     pub fn per_parameter(mut self, on: bool) -> Self {
         self.per_parameter = on;
         self

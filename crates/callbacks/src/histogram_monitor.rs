@@ -1,4 +1,4 @@
-//! Distributions of parameters and gradients for the loggers.
+//! Logs the distributions of parameters and gradients.
 
 use std::time::Instant;
 
@@ -12,19 +12,19 @@ use stormfire_module::{
 };
 
 use crate::{
-    period::{ends_part, needs_length},
+    period::needs_length,
     to_loggers::{log_later, needs_logger},
 };
 
-/// Logs a histogram of each parameter and of its gradient, every epoch or as often as [`every`](Self::every) says.
+/// Logs a histogram of each parameter and of its gradient, every epoch or with the period [`every`](Self::every).
 ///
-/// The names are `parameters/hidden.weight` and `gradients/hidden.weight`. Both belong to the same step: the gradients are
-/// those that the optimizer gets, before they are clipped, and the parameters those that they were computed for. A parameter
-/// without a gradient, such as a frozen one, has no histogram, and neither has a tensor without a finite element. Buckets are those
-/// that `torch.utils.tensorboard` uses by default. Loggers that have no place for histograms leave them out.
+/// The names are `parameters/hidden.weight` and `gradients/hidden.weight`. Both belong to the same step: the gradients
+/// that the optimizer gets, before clipping, and the parameters that they were computed for. A parameter without a
+/// gradient, such as a frozen one, gets no histogram. A tensor without a finite element gets none either. The buckets
+/// are the default of `torch.utils.tensorboard`. Loggers that cannot store histograms skip them.
 ///
-/// Training does not wait: the values are read, all of them at once, and counted on the thread of a logger. Until
-/// then the device keeps them, beside those of the steps that follow. For a large model choose a long period.
+/// Training does not wait. The thread of a logger reads all values at once and counts them. Until then, the device
+/// keeps them in addition to the values of the following steps. Choose a long period for a large model.
 ///
 /// ```
 /// use stormfire_callbacks::HistogramMonitor;
@@ -36,8 +36,8 @@ use crate::{
 /// ```
 ///
 /// # Errors
-/// [`Error::Config`] when a fit begins without a logger, with a period that is empty, or with a fraction of an epoch whose
-/// length is not known.
+/// [`Error::Config`] if a fit starts without a logger, with an empty period, or with a fraction of an epoch of unknown
+/// length.
 #[derive(Clone, Debug)]
 pub struct HistogramMonitor {
     every: Every,
@@ -47,7 +47,7 @@ pub struct HistogramMonitor {
     due: Due,
 }
 
-/// Whether this batch is one for histograms.
+/// Whether to log histograms for this batch.
 #[derive(Clone, Debug)]
 struct Due {
     now: bool,
@@ -67,13 +67,14 @@ impl Default for HistogramMonitor {
 }
 
 impl HistogramMonitor {
-    /// Parameters and gradients, at the last step of each epoch.
+    /// Logs parameters and gradients at the last step of each epoch.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How often, as an [`Every`] or as text (`"500 steps"`): at the step that ends such a period, where gradients accumulate at the first one after it. Default: every
-    /// epoch, at its last step; an epoch that is cut short has none.
+    /// The period, as an [`Every`] or a string (`"500 steps"`). Histograms are logged at the step that ends a period.
+    /// With accumulated gradients, this is the first step after the period. Default: every epoch, at its last step. An
+    /// epoch that is cut short logs none.
     pub fn every(mut self, every: impl TryInto<Every, Error: Into<TextError>>) -> Self {
         self.misread.set("HistogramMonitor::every", &mut self.every, every);
         self
@@ -99,19 +100,13 @@ impl HistogramMonitor {
         needs_logger("HistogramMonitor", ctx)
     }
 
-    /// Whether the batch that begins ends a period.
+    /// Whether the current batch ends a period.
     fn ends_period(&self, ctx: &Context<'_>) -> bool {
-        match self.every {
-            Every::Steps(_) => self.every.is_due(ctx.global_step() + 1),
-            Every::Batches(_) => self.every.is_due(ctx.progress().batches + 1),
-            Every::Epochs(_) => ctx.run().place.is_last_batch && self.every.is_due(ctx.current_epoch() as u64 + 1),
-            Every::Fraction(fraction) => ends_part(fraction, ctx, ctx.progress().batch_in_epoch + 1),
-            Every::Time(period) => clock::since(self.due.since) >= period,
-        }
+        self.every.is_due(&ctx.run().tick_before_batch(clock::since(self.due.since)))
     }
 }
 
-/// Counts what was read; a tensor without a finite element has no distribution.
+/// Counts the values. Returns `None` for a tensor without a finite element.
 fn count(samples: Samples) -> Result<Vec<(String, Histogram)>> {
     let named = |(path, of, data)| {
         let folder = if of == Of::Gradient { "gradients" } else { "parameters" };
@@ -139,7 +134,7 @@ impl<M: LightningModule> Callback<M> for HistogramMonitor {
         if samples.is_empty() {
             return Ok(());
         }
-        // What was asked of the device so far is under way before another thread waits for it.
+        // Submit all work to the device before another thread waits for it.
         for device in module.devices() {
             device.flush().map_err(Error::other)?;
         }
@@ -150,7 +145,7 @@ impl<M: LightningModule> Callback<M> for HistogramMonitor {
     }
 
     fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, _batch_idx: usize) -> Result<()> {
-        // Inside a window of accumulated gradients it stays due until its end.
+        // Inside a window of accumulated gradients, it stays due until the window ends.
         if self.due.now && ctx.run().place.window.batches == 0 {
             self.due = Due { now: false, since: clock::now() };
         }

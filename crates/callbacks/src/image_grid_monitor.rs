@@ -1,4 +1,4 @@
-//! Pictures of what a module does with the validation data, for the loggers.
+//! Logs images that show what a module does with the validation data.
 
 use std::fmt;
 
@@ -14,16 +14,17 @@ use crate::to_loggers::{log_later, needs_logger};
 /// Makes images of a batch.
 type Draw<M> = Box<dyn FnMut(&M, &<M as LightningModule>::Batch) -> Result<Vec<Image>>>;
 
-/// Logs a grid of images of one batch of every validation: a function makes them, from the module and the batch.
+/// Logs a grid of images for one batch of every validation. A function makes the images from the module and the batch.
 ///
-/// The grid is that of `torchvision.utils.make_grid`: rows of [`columns`](Self::columns) images with
-/// [`padding`](Self::padding) around each, and a single image as it is. Without images nothing is logged.
+/// The grid is arranged like `torchvision.utils.make_grid`: rows of [`columns`](Self::columns) images with
+/// [`padding`](Self::padding) around each. A single image is logged unchanged. Without images, nothing is logged.
 ///
-/// It is called before that batch is given to `validation_step`, with the module in evaluation mode (no tape, no dropout), so
-/// that it may run the module and show what comes out. [`media::images`](stormfire_module::media::images) makes images of
-/// tensors; each call of it waits for the device once. Training loses that time at every n-th validation, and none in between.
+/// The function is called before the batch goes to `validation_step`, with the module in evaluation mode (no autodiff
+/// tape, no dropout). It can run the module and show its output. [`media::images`](stormfire_module::media::images)
+/// turns tensors into images. Each call of it waits for the device once. Training loses that time at every n-th
+/// validation, and none in between.
 ///
-/// The sanity check before a fit shows nothing. Loggers that have no place for images leave them out.
+/// The sanity check before a fit logs nothing. Loggers that cannot store images skip them.
 ///
 /// ```
 /// use burn::{module::Module, nn::Linear, tensor::Tensor};
@@ -45,11 +46,11 @@ type Draw<M> = Box<dyn FnMut(&M, &<M as LightningModule>::Batch) -> Result<Vec<I
 /// # let _ = drawn;
 /// ```
 ///
-/// Its state, in every checkpoint: how many validations there were.
+/// Its state is in every checkpoint: the number of validations.
 ///
 /// # Errors
-/// [`Error::Config`] when a run begins without a logger, with every 0th validation or 0 columns; what the function returns;
-/// images of different sizes.
+/// [`Error::Config`] if a run starts without a logger, with every 0th validation, or with 0 columns. Also errors of the
+/// function, and images of different sizes.
 pub struct ImageGridMonitor<M: LightningModule> {
     id: Option<String>,
     tag: String,
@@ -62,14 +63,14 @@ pub struct ImageGridMonitor<M: LightningModule> {
     seen: Seen,
 }
 
-/// What outlives a restart.
+/// The state that survives a restart.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Seen {
     validations: u64,
 }
 
 impl<M: LightningModule> ImageGridMonitor<M> {
-    /// Logs what the function makes of the first batch of each validation under this name.
+    /// Logs the images of the first batch of each validation under this name.
     pub fn new(tag: impl Into<String>, draw: impl FnMut(&M, &M::Batch) -> Result<Vec<Image>> + 'static) -> Self {
         let seen = Seen::default();
         Self {
@@ -85,37 +86,37 @@ impl<M: LightningModule> ImageGridMonitor<M> {
         }
     }
 
-    /// A name for its state in checkpoints and for `Trainer::get_named`. Needed only when two have the same tag.
+    /// A name for its state in checkpoints and for `Trainer::get_named`. Only needed if two have the same tag.
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.id = Some(name.into());
         self
     }
 
-    /// Leaves out all validations of a fit but every n-th, at least 1. Default 1.
+    /// Logs only every n-th validation of a fit. At least 1. Default 1.
     pub fn every_n_validations(mut self, n: u64) -> Self {
         self.every = n;
         self
     }
 
-    /// Which batch, counted from 0. Default 0.
+    /// The 0-based index of the batch. Default 0.
     pub fn batch_idx(mut self, batch_idx: usize) -> Self {
         self.batch_idx = batch_idx;
         self
     }
 
-    /// Of which validation loader, counted from 0. Default 0.
+    /// The 0-based index of the validation loader. Default 0.
     pub fn dataloader_idx(mut self, dataloader_idx: usize) -> Self {
         self.dataloader_idx = dataloader_idx;
         self
     }
 
-    /// How many images a row has. Default 8.
+    /// The number of images per row. Default 8.
     pub fn columns(mut self, columns: usize) -> Self {
         self.columns = columns;
         self
     }
 
-    /// How many pixels lie around each image, and how bright they are, 0..=255. Default: 2 pixels of 0.
+    /// The number of pixels around each image, and their brightness in 0..=255. Default: 2 pixels of 0.
     pub fn padding(mut self, pixels: u32, value: u8) -> Self {
         self.padding = (pixels, value);
         self
@@ -196,7 +197,7 @@ mod tests {
         ImageGridMonitor::new("black", move |_: &Line, _: &Tensor<2>| Ok(vec![black()?, black()?])).every_n_validations(2)
     }
 
-    /// How many grids so many validations show.
+    /// The number of grids logged for a number of validations.
     fn shown(monitor: &mut ImageGridMonitor<Line>, validations: usize) -> usize {
         let (mut bench, logger) = Bench::new().with_logger();
         bench.start(monitor).unwrap();

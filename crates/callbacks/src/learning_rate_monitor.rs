@@ -1,4 +1,4 @@
-//! Learning rates for the loggers.
+//! Logs learning rates.
 
 use stormfire_loggers::Metrics;
 use stormfire_module::{
@@ -8,12 +8,12 @@ use stormfire_module::{
 
 use crate::{timer::Interval, to_loggers::needs_logger};
 
-/// Logs the learning rate of every optimizer, under the name of its schedule or `lr-` and the optimizer's name, and those of the
-/// parameter groups of a schedule behind it: `lr-AdamW`, `lr-AdamW/head`
+/// Logs the learning rate of every optimizer. The name is that of its schedule, or `lr-` and the name of the optimizer.
+/// The rates of parameter groups have the name of the group appended: `lr-AdamW`, `lr-AdamW/head`
 /// ([`Optimizers::learning_rates`](stormfire_module::Optimizers::learning_rates)).
 ///
-/// The rates go to all loggers, with the step number of the batch that uses them, and can be read as metrics by other
-/// callbacks.
+/// The rates go to all loggers, with the step number of the batch that uses them. Other callbacks can read them as
+/// metrics.
 ///
 /// ```
 /// use stormfire_callbacks::{Interval, LearningRateMonitor};
@@ -24,7 +24,8 @@ use crate::{timer::Interval, to_loggers::needs_logger};
 /// ```
 ///
 /// # Errors
-/// [`Error::Config`](stormfire_module::Error::Config) when training begins without a logger (a `fast_dev_run` needs none).
+/// [`Error::Config`](stormfire_module::Error::Config) if training starts without a logger (a `fast_dev_run` needs
+/// none).
 #[derive(Clone, Debug, Default)]
 pub struct LearningRateMonitor {
     interval: Interval,
@@ -32,13 +33,13 @@ pub struct LearningRateMonitor {
 }
 
 impl LearningRateMonitor {
-    /// Logs at the steps that `log_every_n_steps` asks for.
+    /// Logs at the steps of `log_every_n_steps`.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// [`Interval::Step`] (default) logs at every step at which metrics are logged, [`Interval::Epoch`] at the beginning
-    /// of every epoch; or the text of one, `"epoch"`.
+    /// When to log: [`Interval::Step`] (default) at every logging step, [`Interval::Epoch`] at the start of every
+    /// epoch. Or a string, `"epoch"`.
     pub fn logging_interval(mut self, interval: impl TryInto<Interval, Error: Into<TextError>>) -> Self {
         self.misread.set("LearningRateMonitor::logging_interval", &mut self.interval, interval);
         self
@@ -72,7 +73,7 @@ mod tests {
     use super::*;
     use crate::testing::{Bench, text};
 
-    /// What is logged by the start of an epoch, of a batch that is logged, and of one that is not.
+    /// The values logged at the start of an epoch, of a batch that is logged, and of a batch that is not.
     fn rows(callback: &mut LearningRateMonitor) -> Vec<(String, f64, Option<u64>)> {
         let (mut bench, logger) = Bench::new().with_logger();
         bench.start(callback).unwrap();

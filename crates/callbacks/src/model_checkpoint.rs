@@ -1,4 +1,4 @@
-//! Checkpoints while a fit runs: when, under which name, and which of them stay.
+//! Writes checkpoints during a fit: when, under which name, and which of them to keep.
 
 mod place;
 mod restart;
@@ -30,9 +30,10 @@ use restart::State;
 use save::Missing;
 use template::Template;
 
-/// Writes checkpoints of a fit, and keeps the best ones by a metric.
+/// Writes checkpoints of a fit and keeps the best ones by a metric.
 ///
-/// By default it keeps the newest one: after every epoch, as `checkpoints/epoch=2-step=600.ckpt` in the folder of the run.
+/// By default, it writes one after every epoch and keeps the newest, as `checkpoints/epoch=2-step=600.ckpt` in the
+/// folder of the run.
 ///
 /// ```
 /// use stormfire_callbacks::ModelCheckpoint;
@@ -43,22 +44,24 @@ use template::Template;
 /// # let _ = (best, often);
 /// ```
 ///
-/// A save point is the end of a period ([`ModelCheckpoint::every`]). At one that falls on a batch after which validation
-/// runs, a metric is read after that validation; if the monitored metric does not exist yet, the checkpoint waits for it.
-/// Nothing is written in a sanity check, in a `fast_dev_run`, before the first optimizer step, or twice for one step.
+/// A *save point* is the end of a period ([`ModelCheckpoint::every`]). If validation runs after the batch of a save
+/// point, metrics are read after that validation. If the monitored metric does not exist yet, the checkpoint waits for
+/// it. Nothing is written in a sanity check, in a `fast_dev_run`, before the first optimizer step, or twice for one
+/// step.
 ///
-/// Files are written in the background: one that was asked for is there a moment later, and what it replaces goes after that.
-/// Only files that this run wrote are overwritten or removed; never the one that the fit was told to go on from, which stays until
-/// a later fit goes on from another; `ckpt_path("last")` spares none.
+/// Files are written in the background: a requested file exists a moment later, and then the files that it replaces are
+/// removed. Only files of this run are overwritten or removed. The file given as `ckpt_path` is kept until a later fit
+/// resumes from another one. This does not apply to `ckpt_path("last")`.
 ///
-/// Its state, in every checkpoint: what was kept, and the paths and scores that the accessors return. A fit that goes on in
-/// the same folder writes the names that an unbroken one would have written, over what the killed one wrote after the
-/// checkpoint; kept files that are gone are kept no more, with a warning. After a restart into another folder only
-/// [`best_model_path`](Self::best_model_path) is taken over, and no file of the old folder is touched.
+/// Its state is in every checkpoint: the list of kept files, and the paths and scores that the accessors return. A fit
+/// resumed in the same folder writes the same names as an uninterrupted fit. It overwrites files that the killed run
+/// wrote after the checkpoint. Kept files that are missing are dropped from the list, with a warning. After a restart
+/// in another folder, only [`best_model_path`](Self::best_model_path) is restored, and no file of the old folder is
+/// touched.
 ///
 /// # Errors
-/// [`Error::Config`] when the fit begins with options that cannot work; [`Error::MetricMissing`] when nobody has logged the
-/// monitored metric although the validation (or, without one, the epoch) is over.
+/// [`Error::Config`] if the fit starts with options that cannot work. [`Error::MetricMissing`] if the monitored metric
+/// is missing after the validation, or without validation after the epoch.
 #[expect(clippy::struct_excessive_bools, reason = "they are Lightning's flags, each independent of the others")]
 #[derive(Clone, Debug)]
 pub struct ModelCheckpoint {
@@ -82,18 +85,18 @@ pub struct ModelCheckpoint {
     state: State,
 }
 
-/// What holds for one run only.
+/// The state of the current run, which is not saved.
 #[derive(Clone, Debug, Default)]
 struct Now {
     /// The folder and the names, once the fit has been set up.
     place: Option<Place>,
     /// The state comes from a checkpoint.
     restored: bool,
-    /// When the last period of time began; the first one begins with the training.
+    /// The start of the last period of time. The first one starts with the training.
     since: Option<Instant>,
-    /// The file that was asked for last.
+    /// The file that was requested last.
     asked: Option<PathBuf>,
-    /// What the run left behind when it was killed: the next save point removes it.
+    /// The files that a killed run left behind. The next save point removes them.
     left_over: Vec<PathBuf>,
 }
 
@@ -123,128 +126,132 @@ impl Default for ModelCheckpoint {
 }
 
 impl ModelCheckpoint {
-    /// The newest checkpoint, written after every epoch.
+    /// Keeps the newest checkpoint, written after every epoch.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The folder; it is made when needed, and `~` is the user's home. It may be the URL of a store, as `s3://bucket/run`.
-    /// Default: `checkpoints` in the folder of the run, or in `default_root_dir` where that is a URL.
+    /// The folder. It is created when needed. `~` is the user's home. It may be the URL of a store, like
+    /// `s3://bucket/run`. Default: `checkpoints` in the folder of the run, or in `default_root_dir` if that is a URL.
     pub fn dirpath(mut self, folder: impl Into<PathBuf>) -> Self {
         self.dirpath = Some(folder.into());
         self
     }
 
-    /// The file name without `.ckpt`. Default `{epoch}-{step}`, which gives `epoch=2-step=600.ckpt`.
+    /// The file name without `.ckpt`. The default `{epoch}-{step}` gives `epoch=2-step=600.ckpt`.
     ///
-    /// Places are `{epoch}` (0-based), `{step}` ([`Context::global_step`]), unless something was logged under these names, and
-    /// any metric that callbacks can read; one that does not exist is 0. A place may have a format `[0][width][.precision][d|f|e]`, with Python's meaning:
-    /// `{epoch:02d}`, `{val_loss:.2f}`. A `/`, also in a metric's name, makes a folder.
+    /// Placeholders are `{epoch}` (0-based), `{step}` ([`Context::global_step`]) and any metric that callbacks can
+    /// read. A metric logged as `epoch` or `step` takes precedence. A missing metric is 0. A placeholder may have a
+    /// format `[0][width][.precision][d|f|e]` with Python's meaning: `{epoch:02d}`, `{val_loss:.2f}`. A `/` creates a
+    /// folder, even in the name of a metric.
     pub fn filename(mut self, template: impl Into<String>) -> Self {
         self.filename = template.into();
         self
     }
 
-    /// The file name of [`save_last`](Self::save_last), with the same places. Default `last`.
+    /// The file name of [`save_last`](Self::save_last), with the same placeholders. Default `last`.
     pub fn last_filename(mut self, template: impl Into<String>) -> Self {
         self.last_filename = template.into();
         self
     }
 
-    /// Whether a place is written with its name, as `epoch=2`, or as the number alone. Default `true`.
+    /// Whether a placeholder is written with its name, like `epoch=2`, or as the number only. Default `true`.
     pub fn auto_insert_metric_name(mut self, on: bool) -> Self {
         self.auto_insert_metric_name = on;
         self
     }
 
-    /// The metric that decides which checkpoints are best; `epoch` and `step` are always there. Default: none, the newest is
-    /// kept.
+    /// The metric that decides which checkpoints are best. `epoch` and `step` are always available. Default: none, the
+    /// newest is kept.
     pub fn monitor(mut self, metric: impl Into<String>) -> Self {
         self.monitor = Some(metric.into());
         self
     }
 
-    /// Whether the metric gets better by falling or by rising: a [`Mode`], or `"max"`. Default [`Mode::Min`].
+    /// Whether a lower or a higher metric is better: a [`Mode`], or `"max"`. Default [`Mode::Min`].
     pub fn mode(mut self, mode: impl TryInto<Mode, Error: Into<TextError>>) -> Self {
         self.misread.set("ModelCheckpoint::mode", &mut self.mode, mode);
         self
     }
 
-    /// How many checkpoints are kept: a number, or [`SaveTopK::All`]. Default 1. More than one needs a monitor.
+    /// The number of checkpoints to keep, or [`SaveTopK::All`]. Default 1. More than one needs a monitor.
     pub fn save_top_k(mut self, top: impl Into<SaveTopK>) -> Self {
         self.top = top.into();
         self
     }
 
-    /// Also keeps `last.ckpt`: the newest complete save point always, whether or not it is among the best; the end of
-    /// training is one. `true`, or [`SaveLast::Link`] for a link where that does. Default `false`.
+    /// Also keeps `last.ckpt`, the newest complete save point, even if it is not among the best. The end of training is
+    /// a save point. `true` writes a file. [`SaveLast::Link`] creates a link if possible. Default `false`.
     pub fn save_last(mut self, last: impl Into<SaveLast>) -> Self {
         self.save_last = last.into();
         self
     }
 
-    /// How often, as an [`Every`] or as text (`"2 epochs"`). Default: every epoch. [`Every::Batches`] and [`Every::Steps`] count over the whole run;
-    /// [`Every::Fraction`] needs training data of known length.
+    /// The period, as an [`Every`] or a string (`"2 epochs"`). Default: every epoch. [`Every::Batches`] and
+    /// [`Every::Steps`] count over the whole run. [`Every::Fraction`] needs training data of known length.
     pub fn every(mut self, every: impl TryInto<Every, Error: Into<TextError>>) -> Self {
         self.misread.set("ModelCheckpoint::every", &mut self.every, every);
         self
     }
 
-    /// Whether a period of epochs ends after the training epoch or after a validation.
+    /// Whether a period of epochs ends after the training epoch (`true`) or after a validation.
     ///
-    /// Default: after the training epoch if validation runs once in every epoch or never, else after each validation.
+    /// Default: after the training epoch if validation runs once per epoch or never, otherwise after each validation.
     pub fn save_on_train_epoch_end(mut self, on: bool) -> Self {
         self.on_train_epoch_end = Some(on);
         self
     }
 
-    /// Leaves out optimizers, callbacks and the loop: such a file cannot be resumed from. Default `false`.
+    /// Saves only the weights, without optimizers, callbacks and the loop. No fit can resume from such a file. Default
+    /// `false`.
     pub fn save_weights_only(mut self, on: bool) -> Self {
         self.weights_only = on;
         self
     }
 
-    /// Whether a name that is taken, by another run or another callback, gets `-v1`, `-v2`, …, or its file is overwritten.
-    /// Default `true`.
+    /// Whether a name that another run or callback uses gets `-v1`, `-v2`, …. If not, its file is overwritten. Default
+    /// `true`.
     pub fn enable_version_counter(mut self, on: bool) -> Self {
         self.version_counter = on;
         self
     }
 
-    /// Also asks for a checkpoint when the run fails or is interrupted; it is not counted among the best, and the next one of the
-    /// run replaces it. Default `false`.
+    /// Also requests a checkpoint when the run fails or is interrupted. It does not count among the best, and the next
+    /// failure of the run replaces it. Default `false`.
     ///
-    /// It holds the state after the last whole batch, also of a validation: a fit that goes on from it repeats the batch that
-    /// failed. Until a step is over, parameters and optimizers are in memory as they were before it, too.
+    /// It contains the state after the last complete batch, of training or of a validation. A fit that resumes from it
+    /// repeats the batch that failed. Until a step is over, its old parameters and optimizers stay in memory, too.
     pub fn save_on_exception(mut self, on: bool) -> Self {
         self.on_exception = on;
         self
     }
 
-    /// Reports each save point through `tracing` at level info. Default `false`.
+    /// Whether to report each save point through `tracing` at level info. Default `false`.
     pub fn verbose(mut self, on: bool) -> Self {
         self.verbose = on;
         self
     }
 
-    /// A name for its state in checkpoints and for `Trainer::get_named`. Needed only when two callbacks have the same monitor, mode and period.
+    /// A name for its state in checkpoints and for `Trainer::get_named`. Only needed if two callbacks have the same
+    /// monitor, mode and period.
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.id = Some(name.into());
         self
     }
 
-    /// The metric that decides which checkpoints are best, if one does.
+    /// The metric that decides which checkpoints are best.
     pub fn monitored(&self) -> Option<&str> {
         self.monitor.as_deref()
     }
 
-    /// The folder in which a fit has put its checkpoints, or the one that was given for the first.
+    /// The folder of the last fit's checkpoints. Before the first fit, the folder that was given.
     pub fn folder(&self) -> Option<&Path> {
         self.state.dirpath.as_deref().or(self.dirpath.as_deref())
     }
 
-    /// Where files of this and of earlier fits may be, each with the number of levels below that their names may add: the folder
-    /// that was given, or else `checkpoints` in each of these folders of runs.
+    /// The folders that may contain files of this fit and of earlier ones, each with the number of subfolder levels
+    /// that their names may add. This is the folder that was given, or else `checkpoints` in each of these folders of
+    /// runs.
     ///
     /// # Errors
     /// [`Error::Config`] for a folder that cannot be used.
@@ -259,17 +266,17 @@ impl ModelCheckpoint {
         Ok(folders.into_iter().map(|folder| (folder, depth)).collect())
     }
 
-    /// The best checkpoint by the monitored metric; without a monitor the newest one.
+    /// The best checkpoint by the monitored metric. Without a monitor, the newest one.
     pub fn best_model_path(&self) -> Option<&Path> {
         self.state.best_model_path.as_deref()
     }
 
-    /// The monitored metric's value in the best checkpoint. Infinite if it has only been NaN so far.
+    /// The value of the monitored metric in the best checkpoint. Infinite if it has only been NaN so far.
     pub fn best_model_score(&self) -> Option<f64> {
         self.state.best_model_score
     }
 
-    /// The monitored metric's value in the newest checkpoint that was kept.
+    /// The value of the monitored metric in the newest kept checkpoint.
     pub fn current_score(&self) -> Option<f64> {
         self.state.current_score
     }
@@ -279,7 +286,7 @@ impl ModelCheckpoint {
         self.state.last_model_path.as_deref()
     }
 
-    /// The checkpoints that are kept for the monitored metric, with its values, oldest first.
+    /// The kept checkpoints with their values of the monitored metric, oldest first.
     pub fn best_k_models(&self) -> impl ExactSizeIterator<Item = (&Path, f64)> {
         self.state.best_k_models.iter()
     }
@@ -288,7 +295,7 @@ impl ModelCheckpoint {
     /// Default: `best_k_models.yaml` in the folder of the checkpoints.
     ///
     /// # Errors
-    /// [`Error::Config`] before the first fit has chosen the folder, if no path is given; a file that cannot be written.
+    /// [`Error::Config`] if no path is given before the first fit. Also if the file cannot be written.
     pub fn to_yaml<'a>(&self, path: impl Into<Option<&'a Path>>) -> Result<PathBuf> {
         let path = match (path.into(), &self.state.dirpath) {
             (Some(path), _) => path.into(),
@@ -341,7 +348,7 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
             self.go_on(ctx);
             self.tell_loggers(ctx);
         } else {
-            // A second fit with the same callback starts with a clean slate.
+            // A second fit with the same callback starts with a fresh state.
             self.state = State::default();
         }
         self.state.dirpath = self.now.place.as_ref().map(|place| place.dir.clone());
@@ -361,8 +368,8 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
         Ok(())
     }
 
-    fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, batch_idx: usize) -> Result<()> {
-        if is_rehearsal(ctx) || !self.is_due_after_batch(ctx, batch_idx) {
+    fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, _batch_idx: usize) -> Result<()> {
+        if is_rehearsal(ctx) || !self.is_due_after_batch(ctx) {
             return Ok(());
         }
         if ctx.run().place.validation_is_due && self.looks_at_metrics() {
@@ -401,16 +408,16 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
             return Ok(());
         }
         if ctx.stop_request().is_some() {
-            // The newest one may hold the stop, and would end whatever goes on from it.
+            // The newest one may contain the stop, which would also end a fit resumed from it.
             self.state.last_step = 0;
         }
         self.save_at_the_end(ctx)
     }
 
     fn on_exception(&mut self, ctx: &mut Context<'_>, _module: &mut M, _error: &Error) -> Result<()> {
-        // What was loaded now is the state of this fit's last boundary; the next fit is another one.
+        // The state loaded now is that of this fit's last boundary. The next fit is another run.
         self.now.restored = false;
-        // Before training begins, the state may be half restored.
+        // Before training starts, the state may be partly restored.
         if self.on_exception && !is_rehearsal(ctx) && self.now.since.is_some() { self.save_at_failure(ctx) } else { Ok(()) }
     }
 }

@@ -1,4 +1,4 @@
-//! The table of a module's parts and parameters.
+//! A table of a module's children and parameters.
 
 use std::{fmt, io::Write};
 
@@ -12,7 +12,7 @@ use crate::Printer;
 
 mod walk;
 
-/// Prints a [`Summary`] of the module when a fit begins.
+/// Prints a [`Summary`] of the module when a fit starts.
 ///
 /// ```
 /// use stormfire_callbacks::ModelSummary;
@@ -30,7 +30,7 @@ impl ModelSummary {
         Self { max_depth: 1, out: None }
     }
 
-    /// How many levels of children to show; 0 prints nothing at all. Default: 1.
+    /// The number of levels of children to show. 0 prints nothing. Default: 1.
     pub fn max_depth(mut self, levels: usize) -> Self {
         self.max_depth = levels;
         self
@@ -70,7 +70,7 @@ impl<M: LightningModule> Callback<M> for ModelSummary {
             Some(out) => writeln!(out, "{summary}").and_then(|()| out.flush()),
             None => Printer::live().print_of_run("Model", &summary),
         };
-        // A reader that went away (`| head`) is no reason to lose a training run.
+        // A closed pipe (`| head`) must not end a training run.
         if let Err(error) = printed {
             tracing::warn!(%error, "the model summary cannot be printed");
         }
@@ -83,24 +83,24 @@ impl<M: LightningModule> Callback<M> for ModelSummary {
 pub struct SummaryRow {
     /// The path from the module: `encoder.layers.0`.
     pub name: String,
-    /// The type: `Linear`; `Vec`, `Tuple` and `Array` for containers; for an enum its own name.
+    /// The type: `Linear`, for example. `Vec`, `Tuple` and `Array` for containers. The name of an enum.
     pub type_name: String,
-    /// Elements in its parameters, those of its children included.
+    /// Elements in its parameters, including those of its children.
     pub params: u64,
 }
 
-/// What a module is made of. It displays itself as a table.
+/// The children and parameters of a module. It displays itself as a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// The children down to the depth asked for, parents first, in the order of the fields.
+    /// The children down to the requested depth, parents first, in the order of the fields.
     pub rows: Vec<SummaryRow>,
-    /// Elements in parameters that belong to no child, but to the module itself.
+    /// Elements in parameters of the module itself, not of a child.
     pub other_params: u64,
-    /// Elements in parameters that get gradients.
+    /// Elements in trainable parameters.
     pub trainable: u64,
     /// Elements in frozen parameters and buffers, such as the running statistics of `BatchNorm`.
     pub non_trainable: u64,
-    /// Bytes of all parameters. A float parameter that is not initialized yet counts 4 bytes an element.
+    /// Bytes of all parameters. A float parameter that is not initialized yet counts as 4 bytes per element.
     pub bytes: u64,
 }
 
@@ -113,8 +113,9 @@ impl Summary {
 
 /// Counts a module's parameters, with a row for each child down to `max_depth` levels.
 ///
-/// Parameters are not initialized by it. One that is used in two places counts once in the totals. A child without
-/// parameters whose type is not visible to a visitor (an activation such as `Relu`, an empty `Option`) has no row.
+/// This does not initialize parameters. A parameter that is used in two places counts once in the totals. A child
+/// without parameters gets no row if burn's visitor cannot see its type (an activation such as `Relu`, an empty
+/// `Option`).
 ///
 /// ```
 /// use burn::{module::Module, nn::{Linear, LinearConfig}, tensor::Device};
@@ -172,11 +173,11 @@ impl fmt::Display for Summary {
     }
 }
 
-/// A count as a person reads it: `123`, `1.2 K`, `2.0 M`, `3.0 B`, `400 T`.
+/// Formats a count for people: `123`, `1.2 K`, `2.0 M`, `3.0 B`, `400 T`.
 fn human(count: u64) -> String {
     let mut value = count as f64;
     let mut unit = 0;
-    // From 999.5 on it would be written as `1000`.
+    // From 999.5 on, it would be written as `1000`.
     while value >= 999.5 && unit < 4 && count >= 1000 {
         value /= 1000.0;
         unit += 1;

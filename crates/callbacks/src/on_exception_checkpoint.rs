@@ -1,4 +1,4 @@
-//! A checkpoint of a run that fails.
+//! Writes a checkpoint of a run that fails.
 
 use std::path::{Path, PathBuf};
 
@@ -10,14 +10,14 @@ use crate::{
     rehearsal::is_rehearsal,
 };
 
-/// Writes a checkpoint when a fit fails or is interrupted, once training has begun.
+/// Writes a checkpoint when a fit fails or is interrupted after the start of training.
 ///
-/// It holds the state after the last whole batch, also of a validation: a fit that goes on from it repeats the batch that
-/// failed. After a loss or gradient that is not finite, nothing is written if parameters are broken.
+/// It contains the state after the last complete batch, of training or of a validation. A fit that resumes from it
+/// repeats the batch that failed. After a non-finite loss or gradient, nothing is written if parameters are broken.
 ///
-/// The fit can go on from it with `Trainer::ckpt_path`, and does so by itself where that is `"last"` and this is the newest
-/// checkpoint. A run has one such file, which its next failure overwrites and its
-/// good end removes. The file of another run is left alone: then the name gets `-v1`, `-v2`, ….
+/// Resume from it with `Trainer::ckpt_path`. `"last"` selects it if it is the newest checkpoint. A run has one such
+/// file: its next failure overwrites it, and a successful end removes it. A file of another run is not touched: the
+/// name then gets `-v1`, `-v2`, ….
 ///
 /// ```
 /// use stormfire_callbacks::OnExceptionCheckpoint;
@@ -28,22 +28,23 @@ use crate::{
 /// ```
 ///
 /// # Errors
-/// [`Error::Config`] when the fit begins with a file name that is none, or leaves the folder.
+/// [`Error::Config`] if the fit starts with an invalid file name, or one that leaves the folder.
 #[derive(Clone, Debug)]
 pub struct OnExceptionCheckpoint {
     dirpath: PathBuf,
-    /// The same, absolute, once a fit has been set up.
+    /// The absolute path, once a fit has been set up.
     folder: Option<PathBuf>,
     filename: String,
     path: Option<PathBuf>,
     has_failed: bool,
 }
 
-/// What names the folder.
+/// The option that names the folder.
 const OPTION: &str = "OnExceptionCheckpoint::new";
 
 impl OnExceptionCheckpoint {
-    /// Writes `on_exception.ckpt` into this folder, which is made when needed; `~` is the user's home, and it may be a URL.
+    /// Writes `on_exception.ckpt` to this folder. The folder is created when needed. `~` is the user's home. It may be
+    /// a URL.
     pub fn new(dirpath: impl Into<PathBuf>) -> Self {
         Self { dirpath: dirpath.into(), folder: None, filename: "on_exception".into(), path: None, has_failed: false }
     }
@@ -62,7 +63,8 @@ impl OnExceptionCheckpoint {
         self.folder.clone().map_or_else(|| folder(OPTION, &self.dirpath), Ok)
     }
 
-    /// The file that a failure of this fit is written to; `None` before training begins, and after its good end removed the file.
+    /// The file for a failure of this fit. `None` before training starts, and after a successful end has removed the
+    /// file.
     pub fn ckpt_path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
@@ -79,7 +81,7 @@ impl<M: LightningModule> Callback<M> for OnExceptionCheckpoint {
         }
         (self.path, self.has_failed) = (None, false);
         if Path::new(&self.filename).file_name() != Some(self.filename.as_ref()) {
-            let reason = format!("`{}` is no file name", self.filename);
+            let reason = format!("`{}` is not a file name", self.filename);
             return Err(Error::config("OnExceptionCheckpoint::filename", reason, "choose the folder with `OnExceptionCheckpoint::new`"));
         }
         let folder = folder(OPTION, &self.dirpath)?;
@@ -92,7 +94,7 @@ impl<M: LightningModule> Callback<M> for OnExceptionCheckpoint {
 
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
         let folder = self.folder()?;
-        // By now the run knows who it is, and so which file is its own.
+        // Now the run has its id, so it can recognise its own file.
         self.path = Some(free_file(&folder, &self.filename, |path| Ok(ctx.is_free(path)? || ctx.has_written(path)))?);
         ctx.keep_state();
         Ok(())
@@ -101,7 +103,7 @@ impl<M: LightningModule> Callback<M> for OnExceptionCheckpoint {
     fn on_exception(&mut self, ctx: &mut Context<'_>, _module: &mut M, _error: &Error) -> Result<()> {
         self.has_failed = true;
         if self.path.is_some() && !is_rehearsal(ctx) {
-            // Another run may have come here meanwhile.
+            // Another run may have written the file in the meantime.
             let path = free_file(&self.folder()?, &self.filename, |path| Ok(ctx.is_free(path)? || ctx.has_written(path)))?;
             self.path = Some(path.clone());
             ctx.save_checkpoint(SaveRequest { path, ..SaveRequest::default() });
@@ -145,14 +147,14 @@ mod tests {
         assert_eq!(callback.ckpt_path(), Some(path.as_path()));
         assert_eq!(fail(&mut bench, &mut callback), ["on_exception.ckpt"]);
         std::fs::write(&path, RUN).unwrap();
-        // The same run goes on, fails again, goes on, and ends well.
+        // The same run resumes, fails again, resumes, and succeeds.
         bench.start(&mut callback).unwrap();
         assert_eq!(fail(&mut bench, &mut callback), ["on_exception.ckpt"]);
         assert!(path.exists());
         bench.start(&mut callback).unwrap();
         bench.fire(&mut callback, Event::Teardown { stage: Stage::Fit }).unwrap();
         assert!(!path.exists());
-        // With nothing to remove the end is as good.
+        // The end also succeeds if there is no file to remove.
         bench.start(&mut callback).unwrap();
         bench.fire(&mut callback, Event::Teardown { stage: Stage::Fit }).unwrap();
     }
@@ -161,13 +163,23 @@ mod tests {
     fn the_file_of_another_run_stays() {
         let folder = tempfile::tempdir().unwrap();
         let other = folder.path().join("on_exception.ckpt");
-        // It may come while this one trains.
+        // It may appear while this run trains.
         let (mut bench, mut callback) = begin(folder.path());
         std::fs::write(&other, "another run").unwrap();
         bench.fire(&mut callback, Event::Teardown { stage: Stage::Fit }).unwrap();
         assert!(other.exists());
         bench.start(&mut callback).unwrap();
         assert_eq!(fail(&mut bench, &mut callback), ["on_exception-v1.ckpt"]);
+    }
+
+    #[test]
+    fn a_file_that_another_run_has_written_meanwhile_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let other = folder.path().join("on_exception.ckpt");
+        let (mut bench, mut callback) = begin(folder.path());
+        std::fs::write(&other, "another run").unwrap();
+        assert_eq!(fail(&mut bench, &mut callback), ["on_exception-v1.ckpt"]);
+        assert_eq!(callback.ckpt_path(), Some(folder.path().join("on_exception-v1.ckpt").as_path()));
     }
 
     #[test]
@@ -189,7 +201,7 @@ mod tests {
         for wrong in ["", "../x", "a/b", ".."] {
             let error = Bench::new().setup(&mut OnExceptionCheckpoint::new("x").filename(wrong)).unwrap_err();
             let expected = format!(
-                "`OnExceptionCheckpoint::filename`: `{wrong}` is no file name | hint: choose the folder with `OnExceptionCheckpoint::new`"
+                "`OnExceptionCheckpoint::filename`: `{wrong}` is not a file name | hint: choose the folder with `OnExceptionCheckpoint::new`"
             );
             assert_eq!(text(&error), expected);
         }

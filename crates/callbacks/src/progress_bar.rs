@@ -1,4 +1,4 @@
-//! How far a run is, on a terminal or in a log file.
+//! Shows the progress of a run, on a terminal or in a log file.
 
 use std::{
     fmt,
@@ -23,29 +23,30 @@ mod printer;
 mod speed;
 mod terminal;
 
-/// Changes what is shown after the speed: see [`ProgressBar::metrics`].
+/// Changes the metrics after the speed: see [`ProgressBar::metrics`].
 type Customize = Box<dyn FnMut(&mut Context<'_>, &mut Vec<(String, String)>) + Send>;
 
-/// Shows how far a run is: the epoch, batches, time, speed, and the metrics logged with `prog_bar(true)`.
+/// Shows the progress of a run: the epoch, batches, time, speed, and the metrics logged with `prog_bar(true)`.
 ///
-/// On a terminal these are live bars on stdout, one for training and one below it for validation. Metrics for which a line is
-/// too short are shown below:
+/// On a terminal, these are live bars on stdout: one for training, and below it one for validation. Metrics that do not
+/// fit in a line are shown below it:
 ///
 /// ```text
 /// Epoch 0/9 ━━━━━━━━━━━━━━━╸━━━━━━━━━ 50/79 0:04 • 0:02 12.3 it/s v_num: 3, train_loss: 0.412
 /// ```
 ///
-/// All runs of a process share one display, also those of other threads and those inside of another run; as soon as there is
-/// more than one, each line begins with the name of its run (that of its first logger, such as `version_3`, else `run 2`).
+/// All runs of a process share one display, including runs in other threads and runs inside a hook of another run. With
+/// more than one run, each line starts with the name of its run: that of its first logger, such as `version_3`, or else
+/// `run 2`.
 ///
-/// When stdout is no terminal, a plain line is written at the end of an epoch and at most every 30 s:
+/// If stdout is not a terminal, a plain line is written at the end of an epoch and at most every 30 s:
 ///
 /// ```text
 /// epoch 0/9  50/79 batches  12.3 it/s  train_loss 0.412
 /// ```
 ///
-/// A batch costs one look at the clock; metrics are collected only when a refresh is due, and only those whose values
-/// have left the device. `NO_COLOR` turns colors off.
+/// A batch costs one clock read. Metrics are collected only when a refresh is due, and only those that have been read
+/// from the device. `NO_COLOR` turns colors off.
 ///
 /// ```
 /// use stormfire_callbacks::ProgressBar;
@@ -57,13 +58,13 @@ type Customize = Box<dyn FnMut(&mut Context<'_>, &mut Vec<(String, String)>) + S
 /// ```
 pub struct ProgressBar {
     output: Output,
-    /// The time between two refreshes; `None` refreshes at the ends only.
+    /// The time between two refreshes. `None` refreshes at starts and ends only.
     interval: Option<Duration>,
     customize: Option<Customize>,
     next_refresh: Option<Instant>,
     train: Option<Track>,
     eval: Option<Track>,
-    /// What earlier epochs of this fit have measured.
+    /// The speed measured in earlier epochs of this fit.
     train_speed: Speed,
 }
 
@@ -84,9 +85,9 @@ struct Track {
     speed: Speed,
 }
 
-/// What there is to show of a [`Track`].
+/// The displayed values of a [`Track`].
 struct View {
-    /// The run's name, if there are others.
+    /// The name of the run, if there are other runs.
     run: Option<String>,
     label: String,
     done: u64,
@@ -97,7 +98,7 @@ struct View {
 }
 
 impl ProgressBar {
-    /// A bar on stdout, or plain lines when stdout is no terminal.
+    /// A bar on stdout, or plain lines if stdout is not a terminal.
     pub fn new() -> Self {
         Self::with_output(Terminal::stdout().map_or_else(|| Output::Plain(Plain::stdout()), Output::Terminal))
     }
@@ -114,23 +115,24 @@ impl ProgressBar {
         }
     }
 
-    /// How often a second the bar is drawn at most; 0 draws it only when something begins or ends. Default: 10.
+    /// The maximum number of refreshes per second. 0 draws the bar only when something starts or ends. Default: 10.
     ///
-    /// Plain lines are as rare as ever.
+    /// This does not affect plain lines.
     pub fn refresh_rate(mut self, hz: u32) -> Self {
         self.interval = (hz > 0).then(|| Duration::from_secs(1) / hz.max(1));
         self
     }
 
-    /// Changes the metrics shown, names with formatted values: add, remove, reorder or rewrite them.
+    /// Changes the displayed metrics, which are names with formatted values: add, remove, reorder or rewrite them.
     ///
-    /// Runs at each refresh, so it must be cheap: [`Context::metric`] waits for the device, which the bar itself never does.
+    /// It runs at each refresh, so it must be cheap. [`Context::metric`] waits for the device. The bar itself never
+    /// does.
     pub fn metrics(mut self, customize: impl FnMut(&mut Context<'_>, &mut Vec<(String, String)>) + Send + 'static) -> Self {
         self.customize = Some(Box::new(customize));
         self
     }
 
-    /// Writes plain lines to `out`, also on a terminal.
+    /// Writes plain lines to `out`, even on a terminal.
     pub fn plain(mut self, out: impl Write + Send + 'static) -> Self {
         self.output = Output::Plain(Plain::new(Box::new(out)));
         self
@@ -152,12 +154,12 @@ impl ProgressBar {
     fn start_epoch(&mut self, ctx: &mut Context<'_>) {
         self.close_epoch(ctx);
         let (limits, done) = (ctx.limits(), ctx.progress().batch_in_epoch as u64);
-        // Without a number of epochs the last one is as long as the steps that are left.
+        // Without a number of epochs, the length of the last epoch is the number of remaining steps.
         let left = match (limits.max_epochs, limits.max_steps) {
             (None, Some(max)) => {
                 let (steps, window) = (max.saturating_sub(ctx.global_step()), &ctx.run().place.window);
                 let whole = |steps: u64| steps.saturating_mul(ctx.run().place.accumulate_grad_batches as u64);
-                // A fit that goes on in a window has some of its batches behind it.
+                // A fit that resumes inside a window has already done some of its batches.
                 let batches = match steps.checked_sub(1) {
                     Some(others) if window.batches > 0 => whole(others).saturating_add((window.size - window.batches) as u64),
                     _ => whole(steps),
@@ -191,7 +193,7 @@ impl ProgressBar {
         }
     }
 
-    /// Shows the epoch's last line. Its metrics are complete only after `on_train_epoch_end`.
+    /// Shows the last line of the epoch. Its metrics are complete only after `on_train_epoch_end`.
     fn close_epoch(&mut self, ctx: &mut Context<'_>) {
         self.show_final(ctx, Slot::Train);
         if let Some(track) = self.train.take() {
@@ -199,12 +201,12 @@ impl ProgressBar {
         }
     }
 
-    /// Validation begins: the time until it ends is not training's.
+    /// Validation starts. The time until its end does not count as training.
     fn pause_train(&mut self, ctx: &mut Context<'_>) {
         let now = clock::now();
         if let Some(track) = &mut self.train {
             track.speed.record(track.done, now);
-            // The batches since the last refresh would be missing for as long as the validation takes.
+            // Otherwise the batches since the last refresh would not be shown during the validation.
             self.draw(ctx, Slot::Train, now);
         }
     }
@@ -266,12 +268,12 @@ impl ProgressBar {
         self.draw(ctx, slot, now);
     }
 
-    /// Shows the state now on a terminal; off it, if a line is due.
+    /// Shows the current state on a terminal. Otherwise writes a line if one is due.
     fn draw(&mut self, ctx: &mut Context<'_>, slot: Slot, now: Instant) {
         if let Output::Plain(plain) = &mut self.output {
             match plain.due(now) {
                 Due::No => return,
-                // Values come one look late; the line that nobody waits for can wait for them.
+                // Values arrive one check late, so a plain line waits for the next check.
                 Due::Ask => return drop(ctx.progress_bar_metrics()),
                 Due::Print => {}
             }
@@ -283,7 +285,7 @@ impl ProgressBar {
         }
     }
 
-    /// Shows the state now, whether or not that is due.
+    /// Shows the current state, even if no refresh is due.
     fn show_final(&mut self, ctx: &mut Context<'_>, slot: Slot) {
         let now = clock::now();
         if let Some(track) = if slot == Slot::Train { &mut self.train } else { &mut self.eval }
@@ -316,7 +318,7 @@ impl ProgressBar {
     fn collect_metrics(&mut self, ctx: &mut Context<'_>) -> Vec<(String, String)> {
         let logged = ctx.progress_bar_metrics();
         let logged = logged.into_iter().filter_map(|(name, value)| Some((name, format::number(value?))));
-        // Repeated on every line of a log file it would be noise.
+        // On every line of a log file, it would be noise.
         let v_num = match self.output {
             Output::Terminal(_) => format::v_num(ctx.loggers().iter().map(Background::short_version)),
             Output::Plain(_) => None,
@@ -328,7 +330,7 @@ impl ProgressBar {
         metrics
     }
 
-    /// Training ends here, well or badly.
+    /// Training ends here, with or without an error.
     fn end_train(&mut self, ctx: &mut Context<'_>) {
         self.close_epoch(ctx);
         self.finish_all();

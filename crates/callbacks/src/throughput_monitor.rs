@@ -1,4 +1,4 @@
-//! How fast training goes, for the loggers.
+//! Logs the speed of training.
 
 mod rates;
 
@@ -14,35 +14,35 @@ use stormfire_module::{Callback, Context, Error, LightningModule, Result, Runnin
 use self::rates::{Rates, Totals};
 use crate::to_loggers::needs_logger;
 
-/// Counts something in a batch of whatever type the module has.
+/// Counts samples or items in a batch of any type.
 type Count = Box<dyn Fn(&dyn Any) -> Option<usize>>;
 
-/// Logs how many batches, samples and items the run gets through in a second, and how long it waits for data.
+/// Logs batches, samples and items per second, and the time spent waiting for data.
 ///
-/// | name, after `train/` | what | unit |
+/// | name, after `train/` | value | unit |
 /// |---|---|---|
 /// | `device/batches_per_sec` | batches, over a window of the latest ones | 1/s |
 /// | `device/samples_per_sec` | samples, the same way | 1/s |
 /// | `device/items_per_sec` | items, such as the tokens of all samples, if [`length_fn`](Self::length_fn) counts them | 1/s |
 /// | `device/flops_per_sec` | floating-point operations, if [`flops_per_batch`](Self::flops_per_batch) is given | 1/s |
-/// | `device/mfu` | their share of what the device can do, if [`available_flops`](Self::available_flops) is given | 0 to 1 |
-/// | `device/data_wait_fraction` | the share of the time in which the loop waited for the next batch, over the window | 0 to 1 |
+/// | `device/mfu` | the fraction of the device's peak, if [`available_flops`](Self::available_flops) is given | 0 to 1 |
+/// | `device/data_wait_fraction` | the fraction of time that the loop waited for the next batch, over the window | 0 to 1 |
 /// | `time` | the time spent training | s |
 /// | `data_wait_time` | the part of it spent waiting for batches | s |
-/// | `batches`, `samples`, `lengths` | how many of them so far | |
+/// | `batches`, `samples`, `lengths` | their number so far | |
 ///
-/// The names are Lightning's, those with `data_wait` are ours. They are logged at logging steps (`log_every_n_steps`), and other
-/// callbacks can monitor them. Each
-/// validation, test and prediction logs the same once, at its end, under `validate/`, `test/` and `predict/`, without
-/// `data_wait`. All counts begin at 0 when `fit` (or that evaluation) begins. The time of validations does not count as
-/// training; whatever else happens between batches does.
+/// The names are Lightning's. Those with `data_wait` are additions. They are logged at logging steps
+/// (`log_every_n_steps`), and other callbacks can monitor them. Each validation, test and prediction logs the same
+/// values once, at its end, under `validate/`, `test/` and `predict/`, without `data_wait`. All counts start at 0 when
+/// `fit` (or that evaluation) starts. The time of validations does not count as training. All other time between
+/// batches does.
 ///
-/// How many samples a batch has, the loader or the module tells
-/// ([`LightningModule::batch_size`]); [`batch_size_fn`](Self::batch_size_fn) goes before. Where nobody knows, samples are left
-/// out.
+/// The number of samples in a batch comes from [`batch_size_fn`](Self::batch_size_fn), else from the module
+/// ([`LightningModule::batch_size`]) or the loader. If it is unknown, samples are not logged.
 ///
-/// It never waits for the device, so that the last few batches of a window may still be in its queue: over a window of 100
-/// that makes no difference. Rates are there from the second batch on; the first ones tell how long kernels take to compile.
+/// It never waits for the device, so the last few batches of a window may still be in its queue. Over a window of 100
+/// batches, that makes no difference. Rates are available from the second batch on. The first ones include the
+/// compilation of kernels.
 ///
 /// ```
 /// use stormfire_callbacks::ThroughputMonitor;
@@ -56,8 +56,8 @@ type Count = Box<dyn Fn(&dyn Any) -> Option<usize>>;
 /// ```
 ///
 /// # Errors
-/// [`Error::Config`] when a run begins without a logger, with a window of less than 2 batches, or with a function for
-/// another type of batch than the module's.
+/// [`Error::Config`] if a run starts without a logger, with a window of less than 2 batches, or with a function for a
+/// batch type other than the module's.
 pub struct ThroughputMonitor {
     window_size: usize,
     batch_size: Option<Count>,
@@ -81,31 +81,31 @@ impl ThroughputMonitor {
         Self::default()
     }
 
-    /// Over how many of the latest batches a rate is taken, at least 2. Default 100.
+    /// The number of latest batches for a rate. At least 2. Default 100.
     pub fn window_size(mut self, batches: usize) -> Self {
         self.window_size = batches;
         self
     }
 
-    /// How many samples a batch has. Default: as the loader or the module tells.
+    /// The number of samples in a batch. Default: from the module or the loader.
     pub fn batch_size_fn<B: Any>(mut self, count: impl Fn(&B) -> usize + 'static) -> Self {
         self.batch_size = Some(of_batch(count));
         self
     }
 
-    /// How many items the samples of a batch have together, such as tokens. Default: items are not counted.
+    /// The number of items in a batch, such as the tokens of all its samples. Default: items are not counted.
     pub fn length_fn<B: Any>(mut self, count: impl Fn(&B) -> usize + 'static) -> Self {
         self.length = Some(of_batch(count));
         self
     }
 
-    /// How many floating-point operations one training batch takes, forward and backward. Default: not known.
+    /// The floating-point operations of one training batch, forward and backward. Default: unknown.
     pub fn flops_per_batch(mut self, operations: f64) -> Self {
         self.flops_per_batch = Some(operations);
         self
     }
 
-    /// How many floating-point operations a second the device can do at most. Default: not known.
+    /// The peak floating-point operations per second of the device. Default: unknown.
     pub fn available_flops(mut self, operations_per_second: f64) -> Self {
         self.available_flops = Some(operations_per_second);
         self
@@ -118,7 +118,7 @@ impl ThroughputMonitor {
         needs_logger("ThroughputMonitor", ctx)
     }
 
-    /// What a batch adds to the totals. Its own functions are asked before it is given to the step.
+    /// The counts that a batch adds to the totals. Its functions are called before the step gets the batch.
     fn count<B: Any>(&self, batch: &B, known: Option<usize>) -> Result<(Option<usize>, Option<usize>)> {
         let ask = |option: &str, count: &Option<Count>| {
             let asked = count.as_ref().map(|count| count(batch).ok_or_else(|| wrong_batch::<B>(option)));
@@ -164,8 +164,8 @@ fn of_batch<B: Any>(count: impl Fn(&B) -> usize + 'static) -> Count {
 }
 
 fn wrong_batch<B>(option: &str) -> Error {
-    let reason = format!("it is for another type than this module's batch, `{}`", std::any::type_name::<B>());
-    Error::config(option, reason, "write the type of the batch behind the argument: `|batch: &MyBatch| ..`")
+    let reason = format!("its batch type is not that of this module, `{}`", std::any::type_name::<B>());
+    Error::config(option, reason, "write the batch type after the argument: `|batch: &MyBatch| ..`")
 }
 
 /// The clock and the totals of one loop.
@@ -174,7 +174,7 @@ struct Measure {
     totals: Totals,
     batch: (Option<usize>, Option<usize>),
     since: Instant,
-    /// What the loop had waited before this measurement.
+    /// The waiting time of the loop before this measurement.
     waited: Duration,
     paused: Option<Instant>,
 }
@@ -215,7 +215,7 @@ impl<M: LightningModule> Callback<M> for ThroughputMonitor {
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
         self.check(ctx)?;
         self.train.start(self.window_size, ctx.run().data_wait);
-        // A fit may go on in the middle of a validation, whose start was before.
+        // A fit may resume in the middle of a validation, after its start.
         self.start_evaluation();
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! How long stages take, and the end of a fit when its time is over.
+//! Measures the time of stages, and stops a fit at a time limit.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -34,7 +34,7 @@ impl std::str::FromStr for Interval {
 
 reads_text!(Interval);
 
-/// Measures how long training, validation and test take, and ends a fit when its time is over.
+/// Measures the time of training, validation and test, and stops a fit at a time limit.
 ///
 /// ```
 /// use std::time::Duration;
@@ -46,12 +46,11 @@ reads_text!(Interval);
 /// # let _ = (half_a_day, at_the_end_of_an_epoch, just_measure);
 /// ```
 ///
-/// Its state, in every checkpoint: the time that each stage has taken, so that a limit holds over restarts. A fit that goes
-/// on with a longer limit is not stopped by the old one.
-/// It does not stop a `fast_dev_run`.
+/// Its state is in every checkpoint: the time that each stage has taken. A limit therefore applies across restarts. A
+/// fit that is resumed with a longer limit is not stopped by the old one. It does not stop a `fast_dev_run`.
 ///
 /// # Errors
-/// [`Error::Config`](stormfire_module::Error::Config) when the fit begins with a limit that cannot be read.
+/// [`Error::Config`](stormfire_module::Error::Config) if the fit starts with a limit that cannot be parsed.
 #[derive(Clone, Debug)]
 pub struct Timer {
     limit: Option<TimeLimit>,
@@ -68,13 +67,13 @@ pub struct Timer {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Elapsed {
     time_elapsed: BTreeMap<String, f64>,
-    /// The stop that was asked for.
+    /// The reason of the requested stop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stop: Option<String>,
 }
 
 impl Timer {
-    /// Ends a fit whose training, with the validation in it, has taken this long: a [`Duration`], or a text such as
+    /// Stops a fit when its training, including validation, has taken this long: a [`Duration`], or a string such as
     /// `"12 hours"` ([`TimeLimit`]).
     pub fn new(limit: impl TryInto<TimeLimit, Error: Into<TextError>>) -> Self {
         let (mut timer, mut read) = (Self::unlimited(), TimeLimit::default());
@@ -82,38 +81,38 @@ impl Timer {
         Self { limit: Some(read), ..timer }
     }
 
-    /// Only measures.
+    /// Only measures, without a limit.
     pub fn unlimited() -> Self {
         let (past, since) = (Elapsed::default(), HashMap::new());
         let (interval, misread) = (Interval::Step, Misread::default());
         Self { limit: None, interval, misread, id: None, verbose: true, restored: false, past, since }
     }
 
-    /// Whether to look after every batch (default) or at the end of each epoch: an [`Interval`], or `"epoch"`.
+    /// Whether to check after every batch (default) or at the end of each epoch: an [`Interval`], or `"epoch"`.
     pub fn interval(mut self, interval: impl TryInto<Interval, Error: Into<TextError>>) -> Self {
         self.misread.set("Timer::interval", &mut self.interval, interval);
         self
     }
 
-    /// A name for its state in checkpoints and for `Trainer::get_named`. Needed only where there are two.
+    /// A name for its state in checkpoints and for `Trainer::get_named`. Only needed if there are two.
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.id = Some(name.into());
         self
     }
 
-    /// Whether the end of the time is reported through `tracing` at level info. Default `true`.
+    /// Whether to report the time limit through `tracing` at level info. Default `true`.
     pub fn verbose(mut self, on: bool) -> Self {
         self.verbose = on;
         self
     }
 
-    /// How long a stage has taken so far; training includes the validation in it.
+    /// The time that a stage has taken so far. Training includes its validation.
     pub fn time_elapsed(&self, stage: RunningStage) -> Duration {
         let past = self.past.time_elapsed.get(stage.name()).and_then(|&seconds| Duration::try_from_secs_f64(seconds).ok());
         past.unwrap_or_default() + self.since.get(&stage).copied().map(clock::since).unwrap_or_default()
     }
 
-    /// How much of the limit training has left; `None` without a limit.
+    /// The remaining time of training. `None` without a limit.
     pub fn time_remaining(&self) -> Option<Duration> {
         self.limit.map(|limit| limit.0.saturating_sub(self.time_elapsed(RunningStage::Train)))
     }
@@ -167,7 +166,7 @@ impl fmt::Display for Clock {
     }
 }
 
-/// Validation within a sanity check is counted for itself.
+/// Validation within a sanity check is counted separately.
 fn validating(ctx: &Context<'_>) -> RunningStage {
     if ctx.running() == RunningStage::SanityCheck { RunningStage::SanityCheck } else { RunningStage::Validate }
 }
@@ -201,9 +200,7 @@ impl<M: LightningModule> Callback<M> for Timer {
         }
         self.misread.check()?;
         match self.limit {
-            Some(limit) if limit.0.is_zero() => {
-                Err(Error::config("Timer", "a limit of no time at all", "leave it out, or give a longer one"))
-            }
+            Some(limit) if limit.0.is_zero() => Err(Error::config("Timer", "the limit is zero", "leave it out, or give a longer one")),
             _ => Ok(()),
         }
     }
@@ -281,7 +278,7 @@ impl<M: LightningModule> Callback<M> for Timer {
     }
 
     fn teardown(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _stage: Stage) -> Result<()> {
-        // After an error no end event came: the clocks stop here.
+        // After an error there was no end event, so the clocks stop here.
         self.end_all();
         Ok(())
     }
@@ -344,7 +341,7 @@ mod tests {
         let error = refused(Timer::new("12:00:00"));
         assert_eq!(error, format!("`Timer`: cannot read `12:00:00` as a time: it has 3 parts instead of 4 | hint: {hint}"));
         let error = refused(Timer::new("00:00:00:00"));
-        assert_eq!(error, "`Timer`: a limit of no time at all | hint: leave it out, or give a longer one");
+        assert_eq!(error, "`Timer`: the limit is zero | hint: leave it out, or give a longer one");
         let error = refused(Timer::new("1 hour").interval("batch"));
         assert_eq!(error, "`Timer::interval`: cannot read `batch` as an interval: there is no such word | hint: write `step` or `epoch`");
     }
@@ -356,7 +353,17 @@ mod tests {
         load(&mut timer, spent(RunningStage::Train, 3_723.0));
         bench.fire(&mut timer, Event::FitStart).unwrap();
         assert_eq!(bench.stopped().as_deref(), Some("time limit reached; elapsed time is 1:02:03"));
-        // The next fit is a new one.
+        // The next fit is another run.
+        bench.start(&mut timer).unwrap();
+        assert_eq!(bench.stopped(), None);
+    }
+
+    #[test]
+    fn a_fit_that_fails_before_it_goes_on_leaves_nothing_for_the_next() {
+        let (mut bench, mut timer) = (Bench::new(), Timer::new("1 hour"));
+        bench.setup(&mut timer).unwrap();
+        load(&mut timer, spent(RunningStage::Train, 3_723.0));
+        bench.fire(&mut timer, Event::Exception { error: &Error::other("another callback refuses its state") }).unwrap();
         bench.start(&mut timer).unwrap();
         assert_eq!(bench.stopped(), None);
     }
@@ -415,7 +422,7 @@ mod tests {
         bench.validation_end(&mut timer).unwrap();
         assert_eq!(timer.time_elapsed(RunningStage::Validate), Duration::from_secs(130));
         assert_eq!(timer.time_elapsed(RunningStage::SanityCheck), Duration::from_secs(5));
-        // The run fails: the clocks stop all the same.
+        // The run fails. The clocks stop nevertheless.
         bench.fire(&mut timer, Event::Teardown { stage: Stage::Fit }).unwrap();
         let train = timer.time_elapsed(RunningStage::Train);
         clock::advance(Duration::from_secs(1));

@@ -1,11 +1,11 @@
-//! What monitors give to all loggers without holding up the training.
+//! Sends values of monitors to all loggers without making training wait.
 
 use std::sync::{Arc, LazyLock};
 
 use stormfire_loggers::{Error as LoggerError, Logger};
 use stormfire_module::{Context, Error, Result};
 
-/// Refuses a run that has nowhere to log to; a `fast_dev_run` needs no logger.
+/// Refuses a run without a logger. A `fast_dev_run` needs no logger.
 pub(crate) fn needs_logger(callback: &str, ctx: &mut Context<'_>) -> Result<()> {
     if ctx.loggers().is_empty() && !ctx.run().fast_dev_run {
         let hint = "add one with `Trainer::logger`, or leave this callback out";
@@ -14,8 +14,8 @@ pub(crate) fn needs_logger(callback: &str, ctx: &mut Context<'_>) -> Result<()> 
     Ok(())
 }
 
-/// Makes a value on the thread of the logger that comes to it first, and gives it to every logger under the step number of
-/// now. The training thread waits for neither. A logger that has no place for the value leaves it out.
+/// Makes a value on the thread of the first logger that reaches it, and sends it to every logger under the current step
+/// number. The training thread waits for neither. A logger that cannot store the value skips it.
 pub(crate) fn log_later<T: Send + Sync + 'static>(
     ctx: &mut Context<'_>,
     make: impl FnOnce() -> Result<T> + Send + 'static,

@@ -261,6 +261,44 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_no_run_counts_to_is_damage_but_for_what_is_no_count() {
+        const TOO_FAR: u64 = (1 << 53) + 1;
+        let whole = serde_json::json!({
+            "progress": {"batches": 3}, "optimizers": {}, "loops": {}, "log": {}, "callbacks": {}, "loggers": [], "unfinished_epoch": {},
+        });
+        let read = |pointer: &str, number: u64| {
+            let mut fields = whole.clone();
+            let (parent, name) = pointer.rsplit_once('/').unwrap();
+            let mut at = &mut fields;
+            for part in parent.split('/').skip(1) {
+                at = &mut at[part];
+            }
+            at[name] = number.into();
+            let serde_json::Value::Object(fields) = fields else { unreachable!() };
+            Manifest::from_fields(fields).map(drop)
+        };
+        for count in
+            ["/progress/global_step", "/loops/evaluated/n", "/log/train", "/unfinished_epoch/progress/batches", "/unfinished_epoch/loops/n"]
+        {
+            assert!(read(count, 1 << 53).is_ok(), "{count}");
+            let error = read(count, TOO_FAR).unwrap_err();
+            let place = count.trim_start_matches('/').replace('/', ".");
+            assert_eq!(error, format!("its manifest is not valid: `{place}` is {TOO_FAR}, and no run counts so far"));
+        }
+        let no_counts = [
+            "/optimizers/schedule/before_last_step",
+            "/loops/accumulate_grad_batches",
+            "/loops/window/size",
+            "/callbacks/hash",
+            "/loggers/id",
+            "/unfinished_epoch/callbacks/hash",
+        ];
+        for other in no_counts {
+            assert_eq!(read(other, u64::MAX), Ok(()), "{other}");
+        }
+    }
+
+    #[test]
     fn the_version_of_burn_is_the_one_that_is_pinned() {
         let root = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml")).unwrap();
         assert!(root.contains(&format!("burn = {{ version = \"={BURN_VERSION}\"")));

@@ -2,13 +2,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How many batches a pass over a loader has.
+/// The number of batches in one pass over a loader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Length {
-    /// Exactly this many.
+    /// The exact number of batches.
     Batches(usize),
-    /// Not known before the end, or there is no end.
+    /// Unknown before the end, or endless.
     Unknown,
 }
 
@@ -37,34 +37,34 @@ impl fmt::Display for Length {
     }
 }
 
-/// A place in the sequence of all batches: `batch` batches of epoch `epoch` were received.
+/// A position in the sequence of all batches: `batch` batches of epoch `epoch` were received.
 ///
-/// It is all that is needed to go on later: see [`Loader::batches`](crate::Loader::batches).
+/// It is enough to resume a pass: see [`Loader::batches`](crate::Loader::batches).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Position {
-    /// The epoch, from 0. With the seed it decides the order of a shuffled loader.
+    /// The 0-based epoch. Epoch and seed determine the order of a shuffled loader.
     pub epoch: usize,
-    /// How many batches of the epoch were received, which is also the index of the next one.
+    /// The number of batches of the epoch that were received. This is also the index of the next batch.
     pub batch: usize,
 }
 
 impl Position {
-    /// Before batch `batch` of epoch `epoch`.
+    /// The position before batch `batch` of epoch `epoch`.
     pub fn new(epoch: usize, batch: usize) -> Self {
         Self { epoch, batch }
     }
 
-    /// Before the first batch of epoch `epoch`.
+    /// The position before the first batch of epoch `epoch`.
     pub fn start_of(epoch: usize) -> Self {
         Self { epoch, batch: 0 }
     }
 }
 
-/// A batch as a loader hands it over.
+/// A batch and its number of items, as a loader returns it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch<B> {
     /// The batch itself.
     pub value: B,
-    /// How many items of the dataset are in it; `None` where the loader cannot know.
+    /// The number of dataset items in the batch. `None` if the loader cannot know it.
     pub items: Option<usize>,
 }

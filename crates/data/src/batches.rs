@@ -2,9 +2,11 @@ use std::fmt;
 
 use crate::{Batch, Position, Result, source::Feed};
 
-/// One pass over a loader, from [`Loader::batches`](crate::Loader::batches): an iterator that knows where it is.
+/// One pass over a loader, returned by [`Loader::batches`](crate::Loader::batches): an iterator that knows its
+/// position.
 ///
-/// It ends after the first error. Dropping it early stops the workers and waits until each has finished the batch it is making.
+/// It ends after the first error. Dropping it early stops the workers and waits until each has finished its current
+/// batch.
 pub struct Batches<B> {
     feed: Box<dyn Feed<B>>,
     ahead: Option<Result<Batch<B>>>,
@@ -18,19 +20,19 @@ impl<B> Batches<B> {
         Self { feed, ahead: None, position: start, last: false, done: false }
     }
 
-    /// What was received so far; batches that workers hold ready do not count.
+    /// The position after the batches received so far. Batches that workers have prefetched do not count.
     pub fn position(&self) -> Position {
         self.position
     }
 
-    /// Whether the batch that was returned last is the last one of the pass; false before the first.
+    /// Whether the most recently returned batch is the last one of the pass. False before the first batch.
     ///
-    /// Where the length is unknown, this is found out by loading one batch ahead.
+    /// If the length is unknown, the pass loads one batch ahead to find out.
     pub fn is_last(&self) -> bool {
         self.last
     }
 
-    /// Whether nothing follows. May load one batch ahead.
+    /// Whether no batch follows. May load one batch ahead.
     pub(crate) fn at_end(&mut self) -> bool {
         if self.ahead.is_some() {
             return false;
@@ -45,7 +47,7 @@ impl<B> Batches<B> {
         self.ahead.is_none()
     }
 
-    // An iterator may yield again after `None`, and one that failed must not be touched again.
+    // An iterator may yield again after `None`. After an error, it must not be used again.
     fn pull(&mut self) -> Option<Result<Batch<B>>> {
         if self.done {
             return None;

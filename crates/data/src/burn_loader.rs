@@ -9,10 +9,10 @@ use crate::{
     workers::{Outlet, Pools, Stream},
 };
 
-/// Copies of the loader on their devices that no pass is using.
+/// Idle copies of the loader, each with its device.
 ///
-/// They are kept because `to_device` forks the random numbers of a shuffled loader and starts its threads again. Each pass has one for
-/// itself: burn's workers serve one pass after the other, so two passes at the same time could wait for each other for ever.
+/// They are reused because `to_device` forks the random numbers of a shuffled loader and restarts its threads. Each
+/// pass has its own copy. burn's workers serve one pass after the other, so two concurrent passes could deadlock.
 type Idle<B> = Mutex<Vec<(Device, Arc<dyn DataLoader<B>>)>>;
 
 pub(crate) struct BurnSource<B> {
@@ -60,7 +60,7 @@ impl<B: Send + 'static> Source<B> for BurnSource<B> {
         let mine = loader.clone();
         let chance = self.chance;
         let mut stream = Stream::start(&self.pools, 1, 1, move |_, outlet| pump(loader.as_ref(), start, chance, outlet))?;
-        // The first message says that the start was found.
+        // The first message confirms that the start was reached.
         match stream.recv() {
             Some(Ok(_)) => {}
             Some(Err(error)) => return Err(error),
@@ -127,7 +127,7 @@ fn pump<B>(loader: &dyn DataLoader<B>, at: Position, chance: Chance, outlet: &Ou
         }
         let progress = iter.progress();
         let missing = progress.items_total.saturating_sub(progress.items_processed);
-        // Less than a batch may be missing on purpose, in a loader that drops the last one.
+        // A loader that drops the last batch may miss less than one batch on purpose.
         if missing > 0 && missing >= largest {
             return Err(Error::Truncated { processed: progress.items_processed, total: progress.items_total });
         }
@@ -167,7 +167,7 @@ impl<B: Send> Feed<B> for BurnFeed<B> {
 
 impl<B> Drop for BurnFeed<B> {
     fn drop(&mut self) {
-        // First, because until then the copy is in use.
+        // Dropped first: until then, the copy is in use.
         self.stream = None;
         if let Some(lent) = self.lent.take() {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(lent);

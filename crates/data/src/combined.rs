@@ -8,19 +8,19 @@ use crate::{
     source::{Feed, Setting, Source},
 };
 
-/// Several loaders as one; each constructor is one of Lightning's modes and gives a [`Loader`].
+/// Combines several loaders into one. Each constructor is one of Lightning's modes and returns a [`Loader`].
 ///
-/// A loader of unknown length counts as endless: where it decides, the length of the whole is unknown.
-/// Options are set on the loaders before they are combined.
+/// A loader of unknown length counts as endless. If the total length depends on it, the total length is unknown. Set
+/// options on the loaders before you combine them.
 ///
 /// | constructor | batch | batches per epoch | the shorter loaders |
 /// |---|---|---|---|
 /// | [`min_size`](Self::min_size) | `Vec<B>` | the shortest | end the epoch |
-/// | [`max_size_cycle`](Self::max_size_cycle) | `Vec<B>` | the longest | start again |
-/// | [`max_size`](Self::max_size) | `Vec<Option<B>>` | the longest | give `None` |
+/// | [`max_size_cycle`](Self::max_size_cycle) | `Vec<B>` | the longest | restart |
+/// | [`max_size`](Self::max_size) | `Vec<Option<B>>` | the longest | yield `None` |
 /// | [`sequential`](Self::sequential) | `B` | the sum | one after the other |
 ///
-/// Loaders of different batch types go together with [`Loader::zip`] and [`Loader::zip_cycle`].
+/// To combine loaders of different batch types, use [`Loader::zip`] and [`Loader::zip_cycle`].
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -41,15 +41,15 @@ impl CombinedLoader {
         lockstep(loaders, Mode::MinSize).map(|row| row.into_iter().flatten().collect())
     }
 
-    /// One batch of each loader, until each has ended once; the shorter ones start again, shuffled anew.
+    /// One batch of each loader, until each has ended once. Shorter loaders restart with a new order.
     ///
-    /// A loader that makes `n` passes in an epoch numbers them `n * epoch, n * epoch + 1, …`, so that each has an order of its own;
-    /// `n` counts as 1 while a length is unknown.
+    /// A loader that makes `n` passes in an epoch numbers them `n * epoch, n * epoch + 1, …`, so that each pass has its
+    /// own order. While a length is unknown, `n` is 1.
     pub fn max_size_cycle<B: Send + 'static>(loaders: impl IntoIterator<Item = Loader<B>>) -> Loader<Vec<B>> {
         lockstep(loaders, Mode::MaxSizeCycle).map(|row| row.into_iter().flatten().collect())
     }
 
-    /// One batch of each loader that has not ended yet, until all have.
+    /// One batch of each loader that has not ended yet, until all have ended.
     pub fn max_size<B: Send + 'static>(loaders: impl IntoIterator<Item = Loader<B>>) -> Loader<Vec<Option<B>>> {
         lockstep(loaders, Mode::MaxSize)
     }
@@ -110,7 +110,7 @@ fn check<B: Send + 'static>(loaders: &[Loader<B>]) -> Result<()> {
 
 fn set<B: Send + 'static>(loaders: &[Loader<B>], setting: Setting) -> Option<Vec<Loader<B>>> {
     let adapt = |(index, loader): (usize, &Loader<B>)| match setting {
-        // One seed for all would shuffle loaders of the same length in step.
+        // With one seed for all, loaders of the same length would have the same order.
         Setting::DefaultSeed(seed) => Some(loader.with_default_seed(derive(seed, index))),
         Setting::RunSeed(seed) => Some(loader.with_run_seed(derive(seed, index))),
         Setting::NoShuffle => Some(loader.without_shuffle()),
@@ -143,7 +143,7 @@ impl<B: Send + 'static> Source<Vec<Option<B>>> for Lockstep<B> {
     }
 
     fn open(&self, start: Position, device: &Device) -> Result<Box<dyn Feed<Vec<Option<B>>>>> {
-        // Known lengths decide how many passes a cycled loader makes in one epoch.
+        // The lengths determine how many passes a cycled loader makes in one epoch.
         let longest = self.length().known();
         let open = |(index, loader): (usize, &Loader<B>)| {
             let child = match self.mode {
@@ -199,10 +199,10 @@ impl<B: Send + 'static> Source<Vec<Option<B>>> for Lockstep<B> {
 struct Child<B> {
     loader: Loader<B>,
     batches: Option<Batches<B>>,
-    /// The number of the pass that is running; it stands for the epoch.
+    /// The number of the current pass, used as the epoch.
     pass: usize,
     ended_once: bool,
-    /// Its length, if the start lies behind its end.
+    /// Its length, if the start is past its end.
     passed: Option<usize>,
 }
 
@@ -216,7 +216,7 @@ impl<B: Send + 'static> Child<B> {
         Ok(Self { loader: loader.clone(), ended_once: batches.is_none(), batches, pass: start.epoch, passed })
     }
 
-    /// `count` is the number of passes that it makes in an epoch.
+    /// `count` is the number of passes in an epoch.
     fn cycled(loader: &Loader<B>, start: Position, count: usize, device: &Device) -> Result<Self> {
         let first = start.epoch * count;
         let open = |cycle, batch| loader.batches(Position::new(first + cycle, batch), device);
@@ -358,7 +358,7 @@ struct SequentialFeed<B> {
 }
 
 impl<B: Send + 'static> SequentialFeed<B> {
-    /// Opens the loader that the next batch comes from; false at the end of the last one.
+    /// Opens the loader of the next batch. Returns false at the end of the last loader.
     fn advance(&mut self) -> Result<bool> {
         while self.batches.at_end() {
             let Some(loader) = self.loaders.get(self.index + 1) else { return Ok(false) };
@@ -382,7 +382,7 @@ impl<B: Send + 'static> Feed<B> for SequentialFeed<B> {
         if !self.batches.at_end() {
             return Some(true);
         }
-        // Loaders that have not begun are opened only when nothing else can tell.
+        // Loaders that have not started are opened only if there is no other way to know.
         let rest = self.loaders.get(self.index + 1..).unwrap_or_default();
         rest.iter().try_fold(0, |sum, loader| loader.len().known().map(|n| sum + n)).map(|batches| batches > 0)
     }

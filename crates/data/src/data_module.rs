@@ -3,12 +3,13 @@ use stormfire_checkpoint::Saved;
 
 use crate::{Error, Loader, Loaders, Result, Stage};
 
-/// Everything about the data of an experiment in one place: where it comes from, how it is split, and its loaders.
+/// The data of an experiment in one place: its source, its splits and its loaders.
 ///
-/// A run calls `prepare_data`, `setup(stage)`, the loaders it needs, and at its end `teardown(stage)`. Every method has a default;
-/// give at least one loader. A [`Loader`] alone, [`Loaders`], and pairs `(train, val)` of them are data modules too.
+/// A run calls `prepare_data`, `setup(stage)`, the methods of the loaders it needs, and `teardown(stage)` at its end.
+/// Every method has a default. Implement at least one loader. A single [`Loader`], [`Loaders`], and pairs
+/// `(train, val)` of them are data modules, too.
 ///
-/// Your own errors become [`Error`] by `.map_err(Error::other)?`.
+/// Convert your own errors with `.map_err(Error::other)?`.
 ///
 /// ```
 /// use burn::{data::dataset::InMemDataset, tensor::Device};
@@ -44,74 +45,75 @@ use crate::{Error, Loader, Loaders, Result, Stage};
 /// # Ok::<(), stormfire_data::Error>(())
 /// ```
 pub trait DataModule {
-    /// What a step is given.
+    /// The batch that a step receives.
     type Batch: Send + 'static;
 
-    /// Downloads and converts what has to be there once; keep no state here, since only one rank runs it.
+    /// Downloads and converts data once. Only one rank runs it, so it must not set state.
     fn prepare_data(&mut self) -> Result<()> {
         Ok(())
     }
 
-    /// Opens and splits the data, before the loaders are asked for. May be called for several stages.
+    /// Opens and splits the data. Called before the loaders are requested, and possibly for several stages.
     fn setup(&mut self, stage: Stage) -> Result<()> {
         let _ = stage;
         Ok(())
     }
 
-    /// Lets go of what `setup` has opened; also called after an error.
+    /// Releases what `setup` has opened. Also called after an error.
     fn teardown(&mut self, stage: Stage) -> Result<()> {
         let _ = stage;
         Ok(())
     }
 
-    /// The loader that is trained on. The default is [`Error::LoaderMissing`].
+    /// Returns the training loader. The default is [`Error::LoaderMissing`].
     fn train_dataloader(&mut self) -> Result<Loader<Self::Batch>> {
         Err(Error::LoaderMissing { stage: Stage::Fit })
     }
 
-    /// The loaders of validation, in `fit` and alone. The default is none: `fit` does not validate.
+    /// Returns the validation loaders, for `fit` and for `validate`. The default is no loader: `fit` does not validate.
     fn val_dataloader(&mut self) -> Result<Loaders<Self::Batch>> {
         Ok(Loaders::none())
     }
 
-    /// The loaders of a test. The default is none.
+    /// Returns the test loaders. The default is no loader.
     fn test_dataloader(&mut self) -> Result<Loaders<Self::Batch>> {
         Ok(Loaders::none())
     }
 
-    /// The loaders of a prediction. The default is none.
+    /// Returns the prediction loaders. The default is no loader.
     fn predict_dataloader(&mut self) -> Result<Loaders<Self::Batch>> {
         Ok(Loaders::none())
     }
 
-    /// What a checkpoint of a fit should keep of this module: plain values, and tensors by name. The default is nothing.
+    /// Returns the state that a checkpoint of a fit saves: plain values, and tensors by name. The default is no state.
     ///
-    /// It is asked for between two batches, when a checkpoint is about to be taken. Workers may be some batches ahead by then.
-    /// JSON has no infinity and no NaN: where there may be one, use `stormfire::state::save` and `load`.
+    /// It is called between two batches, right before a checkpoint is taken. Workers may be some batches ahead at that
+    /// moment. JSON cannot represent infinity and NaN: if the state may contain them, use `stormfire::state::save` and
+    /// `load`.
     fn state(&self) -> Result<Saved> {
         Ok(Saved::default())
     }
 
-    /// Takes back what [`state`](Self::state) returned, in a fit that continues: after `setup`, before the loaders are asked for.
-    /// The default ignores it.
+    /// Restores what [`state`](Self::state) returned when a fit resumes. Called after `setup` and before the loaders
+    /// are requested. The default ignores it.
     fn load_state(&mut self, state: Saved) -> Result<()> {
         let _ = state;
         Ok(())
     }
 
-    /// Told about the error that ended a run.
+    /// Called with the error that ended a run.
     fn on_exception(&mut self, error: &(dyn std::error::Error + 'static)) {
         let _ = error;
     }
 
-    /// Values that loggers record with the run, beside the hyperparameters of the module, such as the batch size. The default
-    /// is `null`, which is none.
+    /// Returns values that loggers record in addition to the hyperparameters of the module, such as the batch size. The
+    /// default is `null`: no values.
     fn hparams(&self) -> Result<Value> {
         Ok(Value::Null)
     }
 }
 
-/// In a fit it is the training loader, and nothing is validated; in the other stages it is the loader of that stage.
+/// In a fit, it is the training loader and there is no validation. In the other stages, it is the loader of that stage.
 impl<B: Send + 'static> DataModule for Loader<B> {
     type Batch = B;
 
@@ -125,7 +127,7 @@ impl<B: Send + 'static> DataModule for Loader<B> {
     }
 
     fn val_dataloader(&mut self) -> Result<Loaders<B>> {
-        // The same method is asked in a fit, where validating on the training data would be a surprise.
+        // A fit calls this method, too. Validating on the training data would be a surprise.
         Ok(if self.stage == Some(Stage::Fit) { Loaders::none() } else { self.clone().into() })
     }
 
@@ -138,7 +140,7 @@ impl<B: Send + 'static> DataModule for Loader<B> {
     }
 }
 
-/// The loaders of a validation, test or prediction; a fit misses its training loader.
+/// The loaders of a validation, test or prediction. A fit fails, because there is no training loader.
 impl<B: Send + 'static> DataModule for Loaders<B> {
     type Batch = B;
 
@@ -155,7 +157,7 @@ impl<B: Send + 'static> DataModule for Loaders<B> {
     }
 }
 
-/// `(train, val)`; there is nothing to test or predict.
+/// `(train, val)`. There are no loaders to test or predict.
 impl<B: Send + 'static, V: Into<Loaders<B>> + Clone> DataModule for (Loader<B>, V) {
     type Batch = B;
 

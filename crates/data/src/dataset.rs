@@ -13,7 +13,7 @@ use crate::{
     workers::{Pools, Stream},
 };
 
-/// A dataset, cut into batches that are made on demand.
+/// A dataset, split into batches that are made on demand.
 pub(crate) struct DatasetSource<I, B> {
     dataset: Arc<dyn Dataset<I>>,
     batcher: Arc<dyn Batcher<I, B>>,
@@ -68,7 +68,7 @@ impl<I: 'static, B: Send + 'static> Source<B> for DatasetSource<I, B> {
             is_ahead: workers > 0,
         });
         let batches = start.batch..batches(items, batch_size, drop_last);
-        // A thread without a batch to make would only cost its start.
+        // A thread without a batch would only cost its start.
         let workers = workers.min(batches.len());
         if workers == 0 {
             return Ok(Box::new(Inline { pass, batches }));
@@ -124,13 +124,13 @@ impl<I: 'static, B: Send + 'static> Source<B> for DatasetSource<I, B> {
     }
 }
 
-/// `batch_size` may be the invalid 0 here: the length is asked for before the options are checked.
+/// `batch_size` may be the invalid 0 here, because the length is requested before the options are checked.
 fn batches(items: usize, batch_size: usize, drop_last: bool) -> usize {
     let batch_size = batch_size.max(1);
     if drop_last { items / batch_size } else { items.div_ceil(batch_size) }
 }
 
-/// Everything that decides what batch number n of one epoch is.
+/// Everything that determines batch `n` of one epoch.
 struct Pass<I, B> {
     dataset: Arc<dyn Dataset<I>>,
     batcher: Arc<dyn Batcher<I, B>>,
@@ -163,7 +163,7 @@ impl<I, B> Pass<I, B> {
         Ok(Batch { value, items: Some(count) })
     }
 
-    // `get_many` does not say which item it failed at.
+    // `get_many` does not report which item failed.
     fn blame(&self, indices: &[usize], batch: usize, cause: burn::data::dataset::DatasetError) -> Error {
         for &index in indices {
             if let Err(cause) = self.dataset.get(index) {

@@ -2,32 +2,33 @@ use burn::data::dataset::DatasetError;
 
 use crate::Stage;
 
-/// Any error of somebody else's type.
+/// An error of any type.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A result of this crate.
+/// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong while batches are described, loaded or handed over.
+/// An error while batches are configured, loaded or delivered.
 ///
-/// Wrap your own error with [`Error::other`]; `?` converts `std::io::Error`, `serde_json::Error`, burn's `DatasetError` and boxed errors.
+/// Wrap your own error with [`Error::other`]. `?` converts `std::io::Error`, `serde_json::Error`, burn's `DatasetError`
+/// and boxed errors.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The dataset returned an error for an item.
     #[error("the dataset failed {} of batch {batch}: {cause}", item_text(*item))]
     Dataset {
-        /// Index of the item in the dataset, if the failure could be pinned to one.
+        /// Index of the item in the dataset, if it is known.
         item: Option<usize>,
         /// Index of the batch in its epoch.
         batch: usize,
-        /// What the dataset said.
+        /// The error of the dataset.
         cause: DatasetError,
     },
-    /// Code of the user panicked while a batch was made, on a worker or on the training thread.
+    /// User code panicked while a batch was made, on a worker or on the training thread.
     #[error("the {place} panicked at batch {batch}: {message}")]
     Panic {
-        /// What was running: `dataset`, `batcher`, `iterator`, ….
+        /// The code that panicked: `dataset`, `batcher`, `iterator`, ….
         place: &'static str,
         /// Index of the batch in its epoch.
         batch: usize,
@@ -39,13 +40,13 @@ pub enum Error {
     Source {
         /// Index of the batch in its epoch.
         batch: usize,
-        /// What the iterator said.
+        /// The error of the iterator.
         cause: BoxError,
     },
-    /// A loader made from an iterator was asked for a second pass.
+    /// A second pass was requested from a loader made from an iterator.
     #[error("the iterator of this loader was already consumed, so there is nothing left for epoch {epoch}")]
     Consumed {
-        /// The epoch that was asked for.
+        /// The requested epoch.
         epoch: usize,
     },
     /// The loader has no batch at all.
@@ -54,29 +55,29 @@ pub enum Error {
         /// Why there is no batch.
         reason: String,
     },
-    /// A run needs a loader that was not given.
+    /// A run needs a loader that is missing.
     #[error("there is no loader for stage `{stage}`")]
     LoaderMissing {
-        /// What the run was about to do.
+        /// The stage of the run.
         stage: Stage,
     },
-    /// A pass was asked to start behind its end.
+    /// The requested start of a pass is past its end.
     #[error("cannot start at batch {batch}: the pass has only {length} batches")]
     SeekPastEnd {
-        /// The batch that was asked for.
+        /// The requested batch.
         batch: usize,
-        /// How many batches there are.
+        /// The number of batches.
         length: usize,
     },
-    /// An option has a value that makes no sense.
+    /// An option has an invalid value.
     #[error("`{option}` cannot be {value}")]
     InvalidOption {
         /// The setter's name.
         option: &'static str,
-        /// The value it was given.
+        /// The value of the option.
         value: usize,
     },
-    /// An option was set on a loader that cannot follow it.
+    /// An option was set on a loader that does not support it.
     #[error("`{option}` has no effect on a loader made from {kind}")]
     NoEffect {
         /// The setter's name.
@@ -84,7 +85,7 @@ pub enum Error {
         /// What the loader was made from.
         kind: &'static str,
     },
-    /// A combined loader was made of no loaders.
+    /// A combined loader was made from no loaders.
     #[error("a combined loader needs at least one loader")]
     NothingToCombine,
     /// One of the loaders of a combined loader failed.
@@ -92,15 +93,15 @@ pub enum Error {
     Combined {
         /// Index of the loader.
         loader: usize,
-        /// What failed.
+        /// The error of the loader.
         error: Box<Error>,
     },
-    /// burn's own loader stopped before its end without an error; its workers do so when a batcher panics.
+    /// burn's own loader stopped before its end without an error. Its workers do so when a batcher panics.
     #[error("burn's data loader ended after {processed} of {total} items without an error")]
     Truncated {
         /// Items delivered.
         processed: usize,
-        /// Items promised.
+        /// Items expected.
         total: usize,
     },
     /// A worker thread ended without a result.
@@ -127,7 +128,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Wraps an error of any type, or a text.
+    /// Wraps an error of any type, or a message.
     ///
     /// ```
     /// use stormfire_data::Error;
@@ -139,7 +140,7 @@ impl Error {
         Self::Other(error.into())
     }
 
-    /// What the user can do about it, if that is known.
+    /// What to do about it, if that is known.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::State(error) => return error.hint(),

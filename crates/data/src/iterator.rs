@@ -12,7 +12,7 @@ type BoxIter<B> = Box<dyn Iterator<Item = Result<B, BoxError>> + Send>;
 
 type Open<B> = Arc<dyn Fn(Position, &Draws) -> Result<BoxIter<B>> + Send + Sync>;
 
-/// An iterator per epoch, whatever it iterates over.
+/// One iterator per epoch.
 pub(crate) struct IterSource<B> {
     /// Makes the iterator for an epoch, already advanced to the position.
     open: Open<B>,
@@ -36,7 +36,7 @@ impl Draws {
     }
 }
 
-/// The iterator itself is made in the place of a batch that no epoch has.
+/// The iterator itself is made as a batch that no epoch has.
 const BEFORE_THE_FIRST: usize = usize::MAX;
 
 impl<B: Send + 'static> IterSource<B> {
@@ -74,7 +74,7 @@ impl<B: Send + 'static> IterSource<B> {
         let make = Arc::new(move |epoch| guarded("iterator", 0, || make(epoch).into_iter()));
         let measure = {
             let make = make.clone();
-            // A panic in here comes again, and is reported, when the pass starts.
+            // A panic in here occurs again when the pass starts, and is reported then.
             move || Chance::new(None, 0).of_batch(Position::default(), None, || make(0).map_or(Length::Unknown, |iter| exact(&iter)))
         };
         let open = move |start: Position, draws: &Draws| {
@@ -89,7 +89,7 @@ impl<B: Send + 'static> IterSource<B> {
         B: Clone,
     {
         let len = batches.len();
-        // A lock instead of a bound `B: Sync`, which not every batch type has.
+        // A lock instead of the bound `B: Sync`, which some batch types do not satisfy.
         let batches = Arc::new(Mutex::new(batches));
         let open = move |start: Position, _: &Draws| {
             let batches = batches.clone();

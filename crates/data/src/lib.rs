@@ -1,10 +1,11 @@
 //! Deterministic, parallel, stateful loading of batches.
 //!
-//! * [`Loader`] gives batches: of a burn `Dataset`, of burn's own data loader, or of any iterator. Its order is a function of the seed and
-//!   the epoch, whatever the number of workers, and a pass can go on from a saved [`Position`].
-//! * [`CombinedLoader`] makes one loader of several; [`Loaders`] are the loaders of an evaluation.
-//! * [`random`] gives whoever makes a batch random numbers that follow from the seed and the place of the batch.
-//! * [`DataModule`] is the data of an experiment in one place.
+//! * [`Loader`] produces batches from a burn `Dataset`, burn's own data loader, or any iterator. Its order depends on
+//!   the seed and the epoch only, not on the number of workers. A pass can resume from a saved [`Position`].
+//! * [`CombinedLoader`] combines several loaders into one. [`Loaders`] are the loaders of an evaluation.
+//! * [`random`] returns random numbers for the code that makes a batch. They are derived from the seed and the position
+//!   of the batch.
+//! * [`DataModule`] keeps all data of an experiment in one place.
 
 mod batch;
 mod batches;

@@ -16,14 +16,15 @@ use crate::{
     source::{Setting, Source},
 };
 
-/// A source of batches of type `B` for every epoch, wherever they come from.
+/// A source of batches of type `B` for every epoch.
 ///
-/// Cloning is cheap and gives the same loader. The setters fail when iteration starts, not before: a senseless value is
-/// [`Error::InvalidOption`], and a setter that means nothing for this kind of loader is [`Error::NoEffect`].
+/// Cloning is cheap and returns the same loader. Setters report errors when iteration starts, not before:
+/// [`Error::InvalidOption`] for an invalid value, [`Error::NoEffect`] if this kind of loader does not support the
+/// option.
 ///
-/// | made by | order | going on in mid-epoch |
+/// | made by | order | resuming in mid-epoch |
 /// |---|---|---|
-/// | [`new`](Self::new), [`collate`](Self::collate) | by (seed, epoch), for any number of workers | exact, loads nothing twice |
+/// | [`new`](Self::new), [`collate`](Self::collate) | from (seed, epoch), for any number of workers | exact, loads nothing twice |
 /// | [`from_batches`](Self::from_batches) | as given | exact |
 /// | [`from_fn`](Self::from_fn), [`from_iter`](Self::from_iter) | the iterator's | makes the skipped batches again |
 /// | [`from_burn`](Self::from_burn) | burn's | makes the skipped batches again; not exact if burn shuffles or has two or more workers |
@@ -55,7 +56,7 @@ impl<B> Clone for Loader<B> {
 impl<B: Send + 'static> Loader<B> {
     /// Batches of a burn `Dataset` (or an `Arc<dyn Dataset<I>>`), made by a burn `Batcher`.
     ///
-    /// Defaults, as in `PyTorch`: batch size 1, no shuffling, no workers.
+    /// Defaults as in `PyTorch`: batch size 1, no shuffling, no workers.
     pub fn new<I: 'static>(dataset: impl Dataset<I> + 'static, batcher: impl Batcher<I, B> + 'static) -> Self {
         Self::from_source(DatasetSource::new(Arc::new(dataset), Arc::new(batcher)))
     }
@@ -67,15 +68,19 @@ impl<B: Send + 'static> Loader<B> {
 
     /// The batches of burn's own data loader, which keeps its own batch size, order and workers.
     ///
-    /// It runs on one thread of its own, on the device of the run (`DataLoader::to_device`); [`random`](crate::random()) works in it unless it has
-    /// workers, and random numbers of burn are not repeatable. What burn's loader cannot do stays undone:
-    /// with two or more workers its order is not reproducible, and a shuffled one cannot be resumed exactly. If it ends early, as it does
-    /// when a worker panics, that is [`Error::Truncated`].
+    /// It runs on a separate thread, on the device of the run (`DataLoader::to_device`).
+    ///
+    /// The limits of burn's loader remain:
+    ///
+    /// * With two or more workers, its order is not reproducible.
+    /// * A shuffled loader cannot resume exactly.
+    /// * [`random`](crate::random()) works in it only without workers. burn's random numbers are not repeatable.
+    /// * It ends early if a worker panics, which is [`Error::Truncated`].
     pub fn from_burn(loader: Arc<dyn DataLoader<B>>) -> Self {
         Self::from_source(BurnSource::new(loader))
     }
 
-    /// The batches of an iterator, for one epoch: a second one is [`Error::Consumed`].
+    /// The batches of an iterator, for one epoch. A second epoch is [`Error::Consumed`].
     #[expect(clippy::should_implement_trait, reason = "collecting from a borrowing iterator is not possible here")]
     pub fn from_iter<T>(batches: T) -> Self
     where
@@ -85,7 +90,7 @@ impl<B: Send + 'static> Loader<B> {
         Self::try_from_iter(batches.into_iter().map(Ok::<B, BoxError>))
     }
 
-    /// As [`from_iter`](Self::from_iter), for batches that may fail.
+    /// Like [`from_iter`](Self::from_iter), for batches that may fail.
     pub fn try_from_iter<T, E>(batches: T) -> Self
     where
         T: IntoIterator<Item = Result<B, E>>,
@@ -95,10 +100,10 @@ impl<B: Send + 'static> Loader<B> {
         Self::from_source(IterSource::once(batches.into_iter()))
     }
 
-    /// A fresh iterator of batches for each epoch, which may be endless.
+    /// A new iterator of batches for each epoch. It may be endless.
     ///
-    /// The length is taken from the iterator's `size_hint` if that is exact; to find out, `make(0)` is called once more when
-    /// [`len`](Self::len) is first asked.
+    /// The length comes from the iterator's `size_hint` if that is exact. To find out, the first call of
+    /// [`len`](Self::len) calls `make(0)` once more.
     ///
     /// ```
     /// use stormfire_data::{Length, Loader};
@@ -116,7 +121,7 @@ impl<B: Send + 'static> Loader<B> {
         Self::try_from_fn(move |epoch| make(epoch).into_iter().map(Ok::<B, BoxError>))
     }
 
-    /// As [`from_fn`](Self::from_fn), for batches that may fail.
+    /// Like [`from_fn`](Self::from_fn), for batches that may fail.
     pub fn try_from_fn<T, E>(make: impl Fn(usize) -> T + Send + Sync + 'static) -> Self
     where
         T: IntoIterator<Item = Result<B, E>>,
@@ -126,7 +131,8 @@ impl<B: Send + 'static> Loader<B> {
         Self::from_source(IterSource::per_epoch(make))
     }
 
-    /// The given batches, in every epoch. [`items_per_batch`](Self::items_per_batch) tells what they weigh in a mean over it.
+    /// The given batches, in every epoch. [`items_per_batch`](Self::items_per_batch) sets their weight in the mean of
+    /// an epoch.
     pub fn from_batches(batches: Vec<B>) -> Self
     where
         B: Clone,
@@ -139,69 +145,74 @@ impl<B: Send + 'static> Loader<B> {
         self.set(Setting::BatchSize(items))
     }
 
-    /// Whether each epoch has an order of its own, a function of the seed and the epoch alone (default false).
+    /// Whether each epoch has its own order, which depends on the seed and the epoch only (default false).
     pub fn shuffle(self, on: bool) -> Self {
         self.set(Setting::Shuffle(on))
     }
 
-    /// The seed of the order (default: that of the Trainer, else 0), and of what [`random`](crate::random()) draws outside of a run.
+    /// The seed of the order (default: that of the Trainer, else 0). Outside of a run, also the seed of
+    /// [`random`](crate::random()).
     pub fn seed(self, seed: u64) -> Self {
         self.set(Setting::Seed(seed))
     }
 
-    /// Threads that make batches (default 0: they are made on the thread that iterates). The batches and their order do not depend on it.
+    /// The number of threads that make batches (default 0: batches are made on the iterating thread). The batches and
+    /// their order do not depend on it.
     ///
-    /// Neither does what is drawn from [`random`](crate::random()). Random numbers of burn (`Tensor::random`, `random_like`) in datasets and
-    /// batchers are repeatable without workers only: burn has one generator for the whole process, and a worker that draws from it also
-    /// changes what the module draws meanwhile. A fit warns of it.
+    /// Neither do the numbers of [`random`](crate::random()). burn's random numbers (`Tensor::random`, `random_like`)
+    /// in datasets and batchers are repeatable without workers only. burn has one generator for the whole process, so a
+    /// worker that draws from it also changes the numbers that the module draws. A fit warns about this.
     pub fn workers(self, threads: usize) -> Self {
         self.set(Setting::Workers(threads))
     }
 
-    /// Batches that each worker holds ready, beside the one it is making (default 2). 0 is [`Error::InvalidOption`].
+    /// Batches that each worker prefetches, in addition to the one it is making (default 2). 0 is
+    /// [`Error::InvalidOption`].
     ///
     /// If the batcher makes tensors, they take `workers × (prefetch + 1)` batches of device memory.
     pub fn prefetch(self, batches: usize) -> Self {
         self.set(Setting::Prefetch(batches))
     }
 
-    /// Whether a last batch that is not full is left out (default false).
+    /// Whether to drop a last batch that is not full (default false).
     pub fn drop_last(self, on: bool) -> Self {
         self.set(Setting::DropLast(on))
     }
 
-    /// Tells how many items a batch has, for loaders of iterators and burn's loader, which cannot know. 0 is [`Error::InvalidOption`].
+    /// Sets the number of items per batch, for iterators and burn's loader, which do not know it. 0 is
+    /// [`Error::InvalidOption`].
     ///
-    /// It becomes [`Batch::items`](crate::Batch::items) for iterators, and makes the length of burn's loader known.
+    /// For iterators, it becomes [`Batch::items`](crate::Batch::items). For burn's loader, it makes the length known.
     pub fn items_per_batch(self, items: usize) -> Self {
         self.set(Setting::ItemsPerBatch(items))
     }
 
-    /// This loader with `seed` wherever the user has set none. Loaders that are combined get different seeds from it.
+    /// Returns this loader with `seed` as the default seed. Combined loaders get different seeds derived from it.
     pub fn with_default_seed(&self, seed: u64) -> Self {
         self.adapt(Setting::DefaultSeed(seed))
     }
 
-    /// This loader in a run of this seed: what its batches draw, from [`random`](crate::random()) or without workers from burn, follows from it.
-    /// Loaders that are combined get different seeds from it.
+    /// Returns this loader for a run with this seed. The random numbers of its batches are derived from it: those of
+    /// [`random`](crate::random()), and without workers those of burn. Combined loaders get different seeds derived
+    /// from it.
     pub fn with_run_seed(&self, seed: u64) -> Self {
         self.adapt(Setting::RunSeed(seed))
     }
 
-    /// This loader in a fixed order; a loader whose order is not its own stays as it is.
+    /// Returns this loader with a fixed order. A loader that does not control its order is unchanged.
     pub fn without_shuffle(&self) -> Self {
         self.adapt(Setting::NoShuffle)
     }
 
     /// Starts a pass at `start`, for tensors on `device`.
     ///
-    /// The rest of a pass that starts at a saved [`Position`] equals the rest of the unbroken one; the table at [`Loader`] says
-    /// for which loaders that is exact and what it costs. Starting at the very end is allowed and gives no batch.
+    /// A pass that starts at a saved [`Position`] equals the rest of the uninterrupted pass. The table at [`Loader`]
+    /// says for which loaders this is exact and what it costs. A start at the very end is allowed and yields no batch.
     ///
     /// # Errors
     ///
-    /// What [`check`](Self::check) finds except an empty loader, [`Error::SeekPastEnd`], [`Error::Consumed`], and whatever fails while
-    /// batches are skipped.
+    /// The errors of [`check`](Self::check), but not [`Error::Empty`]. Also [`Error::SeekPastEnd`],
+    /// [`Error::Consumed`], and errors while batches are skipped.
     pub fn batches(&self, start: Position, device: &Device) -> Result<Batches<B>> {
         self.check_options()?;
         if let Length::Batches(length) = self.source.length()
@@ -212,7 +223,7 @@ impl<B: Send + 'static> Loader<B> {
         Ok(Batches::new(self.source.open(start, device)?, start))
     }
 
-    /// Whether the loader can be used at all: its options make sense and it is not known to be empty.
+    /// Checks that the options are valid and that the loader is not known to be empty.
     ///
     /// # Errors
     ///
@@ -235,22 +246,22 @@ impl<B: Send + 'static> Loader<B> {
         self.source.length()
     }
 
-    /// Items in the dataset, if there is one.
+    /// Items in the dataset. `None` without a dataset.
     pub fn dataset_len(&self) -> Option<usize> {
         self.source.dataset_len()
     }
 
-    /// Whether the order changes between epochs, as far as this crate decides about it.
+    /// Whether this loader changes its order between epochs. An order that burn or an iterator decides does not count.
     pub fn is_shuffled(&self) -> bool {
         self.source.is_shuffled()
     }
 
-    /// Whether its batches are made on other threads than the one that iterates.
+    /// Whether batches are made on other threads than the iterating one.
     pub fn makes_ahead(&self) -> bool {
         self.source.makes_ahead()
     }
 
-    /// Whether it gives its batches once only, as one made from an iterator does.
+    /// Whether the loader has only one pass, like one made from an iterator.
     pub fn is_single_pass(&self) -> bool {
         self.source.is_single_pass()
     }

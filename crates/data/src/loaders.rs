@@ -1,8 +1,8 @@
 use crate::Loader;
 
-/// The loaders of an evaluation, each with its index (`dataloader_idx`); there may be none.
+/// The loaders of an evaluation, each with its index (`dataloader_idx`). May be empty.
 ///
-/// It is made `from` one loader, a `Vec`, an array or an `Option` of a loader.
+/// Convert `from` one loader, a `Vec`, an array or an `Option` of a loader.
 ///
 /// ```
 /// use stormfire_data::{Loader, Loaders};
@@ -15,17 +15,17 @@ use crate::Loader;
 pub struct Loaders<B>(Vec<Loader<B>>);
 
 impl<B> Loaders<B> {
-    /// No loader: the evaluation does not take place.
+    /// No loaders: there is no evaluation.
     pub fn none() -> Self {
         Self(Vec::new())
     }
 
-    /// How many loaders there are.
+    /// The number of loaders.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is no loader.
+    /// Whether there are no loaders.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

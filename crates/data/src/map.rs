@@ -12,12 +12,12 @@ use crate::{
 type Function<A, B> = Arc<dyn Fn(A) -> Result<B, BoxError> + Send + Sync>;
 
 impl<B: Send + 'static> Loader<B> {
-    /// The same batches after `map`, which runs on the thread that iterates.
+    /// Applies a function to each batch. It runs on the iterating thread.
     pub fn map<C: Send + 'static>(self, map: impl Fn(B) -> C + Send + Sync + 'static) -> Loader<C> {
         self.try_map(move |batch| Ok(map(batch)))
     }
 
-    /// As [`map`](Self::map), with a function that may fail: that is [`Error::Source`] and ends the pass.
+    /// Like [`map`](Self::map), with a function that may fail. Its error becomes [`Error::Source`] and ends the pass.
     pub fn try_map<C: Send + 'static>(self, map: impl Fn(B) -> Result<C, BoxError> + Send + Sync + 'static) -> Loader<C> {
         Loader::from_source(MapSource::new(self, map))
     }
@@ -32,7 +32,7 @@ pub(crate) struct MapSource<A, B> {
 
 impl<A: Send + 'static, B> MapSource<A, B> {
     pub(crate) fn new(inner: Loader<A>, map: impl Fn(A) -> Result<B, BoxError> + Send + Sync + 'static) -> Self {
-        // Functions one after the other draw different numbers.
+        // Chained functions draw different numbers.
         let chance = Chance::new(None, inner.depth() + 1);
         Self { inner, map: Arc::new(map), chance }
     }
@@ -69,7 +69,8 @@ impl<A: Send + 'static, B: Send + 'static> Source<B> for MapSource<A, B> {
     }
 
     fn makes_ahead(&self) -> bool {
-        // In a run the generator is seeded for the function on the iterating thread, which is no draw of somebody else.
+        // In a run, the generator is seeded for this function on the iterating thread. That must not count as a draw by
+        // other code.
         !self.chance.is_of_run() && self.inner.makes_ahead()
     }
 

@@ -1,4 +1,5 @@
-//! Random numbers for whoever makes batches: a function of the seed, the epoch and the batch, for any number of workers.
+//! Random numbers for the code that makes batches. They depend on the seed, the epoch and the batch, not on the number
+//! of workers.
 
 use std::{
     cell::Cell,
@@ -17,22 +18,25 @@ use crate::{
 };
 
 thread_local! {
-    /// The seed of the batch that is being made on this thread, and how many generators it has got.
+    /// The seed of the batch that this thread is making, and the number of generators it has requested.
     static BATCH: Cell<Option<(u64, usize)>> = const { Cell::new(None) };
 }
 
-/// A generator for the batch that is being made: in batchers and functions given to [`Loader::collate`](crate::Loader::collate) and
-/// [`Loader::map`](crate::Loader::map), in datasets and their items' maps, in iterators of [`Loader::from_fn`](crate::Loader::from_fn).
+/// Returns a random generator for the current batch. Works in batchers, in functions given to
+/// [`Loader::collate`](crate::Loader::collate) and [`Loader::map`](crate::Loader::map), in datasets and their mappers,
+/// and in iterators of [`Loader::from_fn`](crate::Loader::from_fn).
 ///
-/// What it draws follows from the run's seed (given or drawn), the loader, the epoch and the batch, and from nothing else: it
-/// is the same with any number of workers, and in a run that continues. Outside of a run it follows from the loader's own seed. Each call
-/// gives another generator, the first of a batch always the same.
+/// Its numbers depend on the run's seed (given or drawn), the loader, the epoch and the batch, and on nothing else.
+/// They are the same for any number of workers and after a resume. Outside of a run, they depend on the loader's own
+/// seed. Each call within a batch returns a different generator, in an order that is always the same.
 ///
-/// **burn's own generator cannot do this.** `Tensor::random` and `random_like` draw from one generator for the whole process, so that with
-/// workers each thread gets what the others leave, the module's dropout included. Without workers they are repeatable too.
+/// **burn's own generator cannot do this.** `Tensor::random` and `random_like` draw from one generator for the whole
+/// process. With workers, the numbers of each thread depend on the other threads, including the module's dropout.
+/// Without workers, they are repeatable too.
 ///
-/// Only the thread that makes the batch knows which batch that is: take the generator there, and [`fork`](Random::fork) it for
-/// threads of your own. Elsewhere this warns, and draws from no seed.
+/// Only the thread that makes the batch knows which batch it is. Call `random` on that thread, and
+/// [`fork`](Random::fork) the generator for your own threads. Elsewhere, `random` warns and its numbers are not
+/// repeatable.
 ///
 /// ```
 /// use burn::{data::dataset::InMemDataset, prelude::*, tensor::Distribution};
@@ -60,26 +64,27 @@ pub fn random() -> Random {
         return Random::new(derive(seed, taken));
     }
     TOLD.call_once(|| {
-        tracing::warn!("`random()` was called where no batch is being made, or on a thread of its own: these numbers follow from no seed");
+        tracing::warn!("`random()` was called outside of making a batch, or on another thread: these numbers are not repeatable");
     });
     Random::new(RandomState::new().build_hasher().finish())
 }
 
-/// A generator of random numbers, from [`random`].
+/// A random number generator, returned by [`random`].
 ///
-/// It is also one of the crate `rand` 0.10 (`rand_core::Rng`), and can be given to all that takes such a one. Its numbers are
-/// fit for data and not for secrets.
+/// It implements the trait of the crate `rand` 0.10 (`rand_core::Rng`), so it works with any function that takes such a
+/// generator. It is not cryptographically secure.
 pub struct Random {
     generator: Xoshiro256,
 }
 
 impl Random {
-    /// The generator of this seed.
+    /// A generator with this seed.
     pub fn new(seed: u64) -> Self {
         Self { generator: Xoshiro256::new(seed, 0) }
     }
 
-    /// Another generator, for another thread or another purpose; its numbers have nothing to do with those to come here.
+    /// Returns another generator, for another thread or purpose. Its numbers are independent of the next numbers of
+    /// this one.
     pub fn fork(&mut self) -> Self {
         Self::new(self.generator.next())
     }
@@ -89,12 +94,12 @@ impl Random {
         (self.generator.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// True with this probability: never at 0, always at 1.
+    /// Returns true with this probability: never at 0, always at 1.
     pub fn chance(&mut self, probability: f64) -> bool {
         self.unit() < probability
     }
 
-    /// Uniform in `0..bound`; 0 if that is empty.
+    /// Uniform in `0..bound`. 0 if the range is empty.
     pub fn below(&mut self, bound: usize) -> usize {
         if bound == 0 { 0 } else { self.generator.below(bound as u64) as usize }
     }
@@ -106,7 +111,8 @@ impl Random {
         }
     }
 
-    /// A tensor of burn's distribution, as `Tensor::random` makes one, with this generator. It is drawn on the host.
+    /// Returns a tensor with one of burn's distributions, like `Tensor::random`, but with this generator. It is drawn
+    /// on the host.
     pub fn tensor<const D: usize>(&mut self, shape: impl Into<Shape>, distribution: Distribution, device: &Device) -> Tensor<D> {
         Tensor::from_data(TensorData::random::<f32, _, _>(shape, distribution, self), device)
     }
@@ -137,16 +143,16 @@ impl TryRng for Random {
     }
 }
 
-/// What the random numbers of one loader follow from.
+/// The seeds of one loader's random numbers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Chance {
     seed: u64,
-    /// It belongs to a run, which seeds burn's generator again for all that it does itself.
+    /// Whether the loader is in a run. A run reseeds burn's generator for its own steps.
     of_run: bool,
 }
 
 impl Chance {
-    /// From the run's seed, if the loader is in one, and whatever tells this loader from others.
+    /// Combines the run's seed, if the loader is in a run, with a seed that distinguishes this loader from others.
     pub(crate) fn new(run: Option<u64>, own: u64) -> Self {
         Self { seed: derive(derive(run.unwrap_or(0), own as usize), 0), of_run: run.is_some() }
     }
@@ -156,8 +162,8 @@ impl Chance {
         self.of_run
     }
 
-    /// Runs code that makes a batch. burn's own generator is seeded for it, if this is the thread that iterates over the loader in a
-    /// run: on any other thread that would change what this one draws.
+    /// Runs code that makes a batch. On the iterating thread in a run, it also seeds burn's generator. On any other
+    /// thread, that would change the numbers of the iterating thread.
     pub(crate) fn of_batch<T>(self, position: Position, iterating: Option<&Device>, code: impl FnOnce() -> T) -> T {
         struct Restore(Option<(u64, usize)>);
         impl Drop for Restore {

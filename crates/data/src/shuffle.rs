@@ -1,7 +1,7 @@
 //! The order of a shuffled epoch, as a pure function of (length, seed, epoch), and its generator.
 //!
-//! The generator is written out here because saved positions depend on it: `rand` promises the stream of some generators, but not how
-//! its shuffle draws from them, and burn's generator is one per process and cannot be read back.
+//! The generator is implemented here because saved positions depend on it. `rand` guarantees the stream of some
+//! generators, but not how its shuffle uses them. burn has one generator per process, and its state cannot be read.
 
 /// xoshiro256** 1.0 by David Blackman and Sebastiano Vigna (public domain).
 pub(crate) struct Xoshiro256 {
@@ -32,7 +32,7 @@ impl Xoshiro256 {
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         loop {
             let product = u128::from(self.next()) * u128::from(bound);
-            // The lowest `2^64 mod bound` values would come once too often.
+            // The lowest `2^64 mod bound` values would be slightly too frequent.
             if product as u64 >= bound.wrapping_neg() % bound {
                 return (product >> 64) as u64;
             }
@@ -62,7 +62,7 @@ pub(crate) fn permutation(len: usize, seed: u64, epoch: usize) -> Vec<usize> {
     order
 }
 
-/// A seed for the `index`-th of several loaders that share one, so that they do not shuffle in step.
+/// The seed for loader `index` of several loaders with a common seed, so that their orders differ.
 pub(crate) fn derive(seed: u64, index: usize) -> u64 {
     SplitMix64(SplitMix64(seed).next() ^ index as u64).next()
 }
@@ -97,7 +97,7 @@ mod tests {
         assert_ne!(derive(1, 0), derive(1, 1));
     }
 
-    /// Saved positions rely on this never changing.
+    /// Saved positions rely on a stable order.
     #[test]
     fn order_is_stable() {
         assert_eq!(permutation(8, 0, 0), [2, 4, 6, 5, 1, 0, 3, 7]);

@@ -8,12 +8,12 @@ use burn::tensor::Device;
 
 use crate::{Batch, Error, Length, Position, Result};
 
-/// Where the batches of a loader come from.
+/// The source of a loader's batches.
 pub(crate) trait Source<B>: Send + Sync {
-    /// What it is, for messages: "a loader made from {kind}".
+    /// The name of the source in messages: "a loader made from {kind}".
     fn kind(&self) -> &'static str;
 
-    /// Whether the options make sense.
+    /// Checks the options.
     fn check(&self) -> Result<()>;
 
     /// Starts a pass. `start.batch` is not past a known end.
@@ -25,22 +25,22 @@ pub(crate) trait Source<B>: Send + Sync {
 
     fn is_shuffled(&self) -> bool;
 
-    /// Whether there is one pass only.
+    /// Whether there is only one pass.
     fn is_single_pass(&self) -> bool {
         false
     }
 
-    /// Whether batches are made on other threads than the one that iterates.
+    /// Whether batches are made on other threads than the iterating one.
     fn makes_ahead(&self) -> bool {
         false
     }
 
-    /// How many functions its batches go through.
+    /// The number of `map` functions applied to its batches.
     fn depth(&self) -> u64 {
         0
     }
 
-    /// The same source with another setting; `None` where the setting means nothing.
+    /// The same source with another setting. `None` if the setting does not apply.
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>>;
 }
 
@@ -49,7 +49,7 @@ pub(crate) trait Feed<B>: Send {
     /// Not called again after `None` or an error.
     fn next(&mut self) -> Option<Result<Batch<B>>>;
 
-    /// Whether `next` will yield something, if that is known without loading it.
+    /// Whether `next` will yield a batch. `None` if that is unknown without loading it.
     fn more(&mut self) -> Option<bool>;
 }
 
@@ -62,11 +62,11 @@ pub(crate) enum Setting {
     Prefetch(usize),
     DropLast(bool),
     ItemsPerBatch(usize),
-    /// The Trainer's seed: only where the user set none.
+    /// The Trainer's seed. Used only if the user set none.
     DefaultSeed(u64),
-    /// What the random numbers of batches follow from in a run.
+    /// The seed of the batches' random numbers in a run.
     RunSeed(u64),
-    /// The Trainer's wish for a fixed order: no complaint where there is nothing to turn off.
+    /// The Trainer's request for a fixed order. Not an error if there is no shuffling.
     NoShuffle,
 }
 
@@ -84,9 +84,9 @@ impl Setting {
     }
 }
 
-/// Runs the user's code and turns a panic into an error.
+/// Runs user code and turns a panic into an error.
 ///
-/// What the code has left half done is never used again: a pass ends at its first error.
+/// Unwind safe: a pass ends at its first error, so a partial result is never used.
 pub(crate) fn guarded<T>(place: &'static str, batch: usize, work: impl FnOnce() -> T) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|payload| Error::Panic { place, batch, message: message(payload.as_ref()) })
 }

@@ -2,16 +2,16 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What a run does: the `stage` that [`DataModule::setup`](crate::DataModule::setup) and
-/// [`teardown`](crate::DataModule::teardown) are told.
+/// The kind of a run: the `stage` argument of [`DataModule::setup`](crate::DataModule::setup) and
+/// [`teardown`](crate::DataModule::teardown).
 ///
-/// It is written `fit`, `validate`, `test`, `predict`, in text and in serde formats alike.
+/// Displayed and serialized as `fit`, `validate`, `test`, `predict`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
-    /// Training, with the validation that belongs to it.
+    /// Training, including its validation.
     Fit,
-    /// Validation alone.
+    /// Validation only.
     Validate,
     /// Testing.
     Test,

@@ -1,7 +1,7 @@
-//! Threads that make values ahead of their consumer, in an order that does not depend on their number.
+//! Threads that make values ahead of their consumer. The order does not depend on the number of threads.
 //!
-//! Worker `w` of `n` makes values `w, w + n, w + 2n, …` and has a bounded channel of its own; the consumer takes from the channels in
-//! turn. The threads outlive a pass, because GPU backends keep memory per thread.
+//! Worker `w` of `n` makes values `w, w + n, w + 2n, …` and has its own bounded channel. The consumer takes from the
+//! channels in turn. The threads outlive a pass, because GPU backends keep memory per thread.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -17,7 +17,7 @@ use crate::{Error, Result};
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A fixed set of threads, each of which runs the jobs it is sent.
+/// A fixed set of threads. Each runs the jobs that it receives.
 struct Pool {
     threads: Vec<(Sender<Job>, JoinHandle<()>)>,
 }
@@ -29,7 +29,7 @@ impl Pool {
             let (sender, jobs) = channel::<Job>();
             let run = move || {
                 for job in jobs {
-                    // A job reports its own panics; this one keeps the thread for the next pass.
+                    // A job reports its own panics. Catching them here keeps the thread alive for the next pass.
                     drop(catch_unwind(AssertUnwindSafe(job)));
                 }
             };
@@ -50,10 +50,10 @@ impl Drop for Pool {
     }
 }
 
-/// The pools of one loader that no pass is using.
+/// The idle pools of one loader.
 ///
-/// A pass takes a whole pool, so that two passes that are open at the same time (a validation in the middle of a training epoch)
-/// never wait for each other.
+/// A pass takes a whole pool, so that two concurrent passes (a validation in the middle of a training epoch) never wait
+/// for each other.
 #[derive(Default)]
 pub(crate) struct Pools {
     idle: Mutex<Vec<Pool>>,
@@ -80,7 +80,7 @@ pub(crate) struct Outlet<T> {
 }
 
 impl<T> Outlet<T> {
-    /// Waits for room. False: the consumer is gone, the worker should end.
+    /// Waits for room in the channel. Returns false if the consumer was dropped and the worker should end.
     pub(crate) fn send(&self, value: T) -> bool {
         !self.is_stopped() && self.sender.send(value).is_ok()
     }
@@ -101,7 +101,7 @@ pub(crate) struct Stream<T> {
 }
 
 impl<T: Send + 'static> Stream<T> {
-    /// Starts `work(worker, outlet)` on each of `workers` threads; each may have `prefetch` values ready.
+    /// Starts `work(worker, outlet)` on each of `workers` threads. Each prefetches up to `prefetch` values.
     pub(crate) fn start(
         pools: &Arc<Pools>,
         workers: usize,
@@ -117,12 +117,12 @@ impl<T: Send + 'static> Stream<T> {
             let (sender, receiver) = sync_channel(prefetch);
             let (outlet, work, alive) = (Outlet { sender, stop: stop.clone() }, work.clone(), alive.clone());
             let job = move || {
-                // Dropped last, even in a panic: it tells the consumer that nothing of the pass is in use here any more.
+                // Dropped last, even after a panic. This tells the consumer that the worker no longer uses the pass.
                 let _alive = alive;
                 let (work, outlet) = (work, outlet);
                 work(worker, &outlet);
             };
-            // A thread that is gone drops the job, and the consumer finds its channel closed.
+            // A dead thread drops the job, and the consumer sees a closed channel.
             drop(jobs.send(Box::new(job)));
             channels.push(receiver);
         }
@@ -131,7 +131,7 @@ impl<T: Send + 'static> Stream<T> {
 }
 
 impl<T> Stream<T> {
-    /// The next value; `None` if the worker whose turn it is has ended.
+    /// The next value. `None` if the next worker in turn has ended.
     pub(crate) fn recv(&mut self) -> Option<T> {
         let value = self.channels.get(self.next)?.recv().ok()?;
         self.next = (self.next + 1) % self.channels.len();
@@ -142,9 +142,9 @@ impl<T> Stream<T> {
 impl<T> Drop for Stream<T> {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        // A worker that waits for room in its channel is woken by this.
+        // This wakes a worker that waits for room in its channel.
         self.channels.clear();
-        // Nothing is ever sent: this returns when the last job is gone.
+        // Nothing is ever sent. This returns when the last job has been dropped.
         let _ = self.running.recv();
         if let Some(pool) = self.pool.take() {
             self.pools.give_back(pool);

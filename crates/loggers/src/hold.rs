@@ -18,6 +18,23 @@ pub(crate) struct Hold {
 #[derive(Debug)]
 struct Lock(File);
 
+impl Lock {
+    /// Whether it is on this file. A folder may have been removed and made again.
+    fn is_on(&self, file: &File) -> bool {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt as _;
+            let identity = |file: &File| file.metadata().map(|metadata| (metadata.dev(), metadata.ino())).ok();
+            identity(&self.0) == identity(file)
+        }
+        #[cfg(not(unix))]
+        {
+            let _ = file;
+            true
+        }
+    }
+}
+
 impl Drop for Lock {
     fn drop(&mut self) {
         // It ends with the process at the latest.
@@ -34,7 +51,7 @@ pub(crate) fn hold(folder: &Path) -> Option<Hold> {
         return Some(Hold { _lock: None });
     };
     let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(lock) = held.get(&path).and_then(Weak::upgrade) {
+    if let Some(lock) = held.get(&path).and_then(Weak::upgrade).filter(|lock| lock.is_on(&file)) {
         return Some(Hold { _lock: Some(lock) });
     }
     match file.try_lock() {

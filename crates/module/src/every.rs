@@ -53,13 +53,71 @@ impl Every {
         }
     }
 
-    /// Whether `count` (steps, batches or epochs that are complete, in this period's own unit) ends a period.
-    /// Fractions and times have no such count: always `false`.
-    pub fn is_due(&self, count: u64) -> bool {
+    /// Whether a period ends with what has just been completed.
+    pub fn is_due(&self, tick: &Tick) -> bool {
+        let ends = |n: u64, passed: Option<Passed>| n > 0 && passed.is_some_and(|passed| passed.now / n > passed.before / n);
         match *self {
-            Every::Steps(n) | Every::Batches(n) | Every::Epochs(n) => n > 0 && count > 0 && count.is_multiple_of(n),
-            Every::Fraction(_) | Every::Time(_) => false,
+            Every::Steps(n) => ends(n, tick.steps),
+            Every::Batches(n) => ends(n, tick.batches),
+            Every::Epochs(n) => ends(n, tick.epochs),
+            Every::Fraction(part) => tick.in_epoch.is_some_and(|(batches, length)| {
+                let period = length.map_or(usize::MAX, |length| ((length as f64 * part) as usize).max(1));
+                batches.is_multiple_of(period)
+            }),
+            Every::Time(time) => tick.elapsed >= time,
         }
+    }
+}
+
+/// What the loop has just completed: [`Every::is_due`] decides by it, for validation, checkpoints, histograms, schedules and
+/// logging alike.
+///
+/// ```
+/// use stormfire_module::{Every, every::Tick};
+///
+/// let every = Every::Steps(10);
+/// assert!(every.is_due(&Tick::of_step(20)) && !every.is_due(&Tick::of_step(21)));
+/// assert!(!every.is_due(&Tick::of_epoch(20)));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tick {
+    /// Optimizer steps, if one was taken.
+    pub steps: Option<Passed>,
+    /// Training batches of the run, if one was completed.
+    pub batches: Option<Passed>,
+    /// Epochs, if one was completed.
+    pub epochs: Option<Passed>,
+    /// Training batches of this epoch, if one was completed, and how many the epoch has, if that is known.
+    pub in_epoch: Option<(usize, Option<usize>)>,
+    /// The time since the last period ended.
+    pub elapsed: Duration,
+}
+
+/// A count before and after what has just been completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// The count at the last look.
+    pub before: u64,
+    /// The count now.
+    pub now: u64,
+}
+
+impl Passed {
+    /// One more.
+    pub fn one(now: u64) -> Self {
+        Self { before: now.saturating_sub(1), now }
+    }
+}
+
+impl Tick {
+    /// An optimizer step: the count with it.
+    pub fn of_step(now: u64) -> Self {
+        Self { steps: Some(Passed::one(now)), ..Self::default() }
+    }
+
+    /// An epoch: the count with it.
+    pub fn of_epoch(now: u64) -> Self {
+        Self { epochs: Some(Passed::one(now)), ..Self::default() }
     }
 }
 

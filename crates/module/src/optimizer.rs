@@ -19,8 +19,9 @@ use stormfire_checkpoint::optimizer_state::{self, Transparent};
 
 use crate::{
     error::{Error, Result},
+    every::Tick,
     gradients,
-    schedule::{IntoSchedule, Schedule, SchedulePoint},
+    schedule::{IntoSchedule, Schedule},
 };
 
 /// What an [`Optimizer`] can be made of: burn's configurations (`AdamConfig::new()`, which also give it their name),
@@ -160,7 +161,7 @@ impl Optimizer {
     pub(crate) fn step_schedule(&mut self) -> Result<()> {
         match &mut self.schedule {
             Some(schedule) if schedule.watches().is_none() => {
-                schedule.step(&self.name, SchedulePoint::Step(self.steps), &mut |_| Ok(f64::NAN)).map(drop)
+                schedule.step(&self.name, &Tick::of_step(self.steps), &mut |_| Ok(f64::NAN)).map(drop)
             }
             _ => Ok(()),
         }
@@ -298,7 +299,7 @@ impl Optimizers {
     /// # Errors
     /// [`Error::Optimizer`] for a rate that is negative or not finite.
     pub fn step_epoch_schedules(&mut self, completed: u64) -> Result<()> {
-        self.step_schedules(false, &mut |_| Ok(f64::NAN), |_| SchedulePoint::Epoch(completed)).map(drop)
+        self.step_schedules(false, &mut |_| Ok(f64::NAN), |_| Tick::of_epoch(completed)).map(drop)
     }
 
     /// Steps the schedules that watch a metric: those that count epochs at the end of one (`Some(completed)`), those
@@ -307,20 +308,15 @@ impl Optimizers {
     /// # Errors
     /// [`Error::MetricMissing`] when a monitored metric was not logged.
     pub fn step_watching_schedules(&mut self, completed: Option<u64>, metric: &mut dyn FnMut(&str) -> Result<f64>) -> Result<bool> {
-        self.step_schedules(true, metric, |optimizer_steps| completed.map_or(SchedulePoint::Step(optimizer_steps), SchedulePoint::Epoch))
+        self.step_schedules(true, metric, |optimizer_steps| completed.map_or(Tick::of_step(optimizer_steps), Tick::of_epoch))
     }
 
-    fn step_schedules(
-        &mut self,
-        watching: bool,
-        metric: &mut dyn FnMut(&str) -> Result<f64>,
-        point: impl Fn(u64) -> SchedulePoint,
-    ) -> Result<bool> {
+    fn step_schedules(&mut self, watching: bool, metric: &mut dyn FnMut(&str) -> Result<f64>, tick: impl Fn(u64) -> Tick) -> Result<bool> {
         let mut has_stepped = false;
         for optimizer in &mut self.all {
             let steps = optimizer.steps;
             if let Some(schedule) = optimizer.schedule.as_mut().filter(|s| s.watches().is_some() == watching) {
-                has_stepped |= schedule.step(&optimizer.name, point(steps), metric)?;
+                has_stepped |= schedule.step(&optimizer.name, &tick(steps), metric)?;
             }
         }
         Ok(has_stepped)

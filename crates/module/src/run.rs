@@ -11,8 +11,9 @@ use stormfire_loggers::Loggers;
 
 use crate::{
     error::{Error, Result},
+    every::{Passed, Tick},
     log::LogError,
-    moment::Moment,
+    moment::{Moment, Progress},
     place::Place,
 };
 
@@ -94,6 +95,29 @@ pub struct Run {
 }
 
 impl Run {
+    /// The training batch that has just ended. `stepped` says whether an optimizer stepped, `elapsed` how long ago the last
+    /// period ended.
+    pub fn tick_after_batch(&self, stepped: bool, elapsed: Duration) -> Tick {
+        self.tick(&self.place.progress, stepped, elapsed)
+    }
+
+    /// The training batch that begins, as it will be when it has ended with a step.
+    pub fn tick_before_batch(&self, elapsed: Duration) -> Tick {
+        let Progress { epoch, batch_in_epoch, batches, global_step } = self.place.progress;
+        let ended = Progress { epoch, batch_in_epoch: batch_in_epoch + 1, batches: batches + 1, global_step: global_step + 1 };
+        self.tick(&ended, true, elapsed)
+    }
+
+    fn tick(&self, progress: &Progress, stepped: bool, elapsed: Duration) -> Tick {
+        Tick {
+            steps: stepped.then(|| Passed::one(progress.global_step)),
+            batches: Some(Passed::one(progress.batches)),
+            epochs: self.place.is_last_batch.then(|| Passed::one(progress.epoch as u64 + 1)),
+            in_epoch: Some((progress.batch_in_epoch, self.limits.train_batches)),
+            elapsed,
+        }
+    }
+
     /// Whether this is the file that the fit goes on from and that is never removed, however its folder is spelled. The
     /// target of a link is another file than the link.
     pub fn spares(&self, path: &Path) -> bool {

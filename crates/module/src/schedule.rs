@@ -18,7 +18,7 @@ use stormfire_checkpoint::scalars::{schedule_from_json, schedule_to_json};
 
 use crate::{
     error::{Error, Result},
-    every::Every,
+    every::{Every, Passed, Tick},
     one_cycle::OneCycle,
     plateau::{PlateauState, ReduceLrOnPlateau},
     text::{Misread, TextError},
@@ -143,16 +143,6 @@ impl ScheduleState {
             Self::Plateau { .. } => "`ReduceLrOnPlateau`",
         }
     }
-}
-
-/// When schedules are asked to step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SchedulePoint {
-    /// After a training batch, for schedules that watch a metric after the validation that may follow it; how often the
-    /// optimizer has stepped.
-    Step(u64),
-    /// At the last batch of an epoch, or for schedules that watch a metric after its end; epochs complete with this one.
-    Epoch(u64),
 }
 
 impl Schedule {
@@ -296,23 +286,21 @@ impl Schedule {
         self.monitor.as_deref()
     }
 
-    fn is_due(&self, point: SchedulePoint) -> bool {
-        match (self.every, point) {
-            // Whoever watches is asked after each batch, also after one in which this optimizer did not step.
-            // It may have stepped several times in that batch, past the end of a period.
-            (Every::Steps(period), SchedulePoint::Step(n)) if self.monitor.is_some() => n / period > self.looked_at / period,
-            (Every::Steps(_), SchedulePoint::Step(n)) | (Every::Epochs(_), SchedulePoint::Epoch(n)) => self.every.is_due(n),
-            _ => false,
-        }
+    /// One that watches is asked after each batch, also after one in which this optimizer did not step. It may have stepped several
+    /// times in that batch, past the end of a period.
+    fn is_due(&self, tick: &Tick) -> bool {
+        let before = |passed: Passed| if self.monitor.is_some() { Passed { before: self.looked_at, ..passed } } else { passed };
+        self.every.is_due(&Tick { steps: tick.steps.map(before), ..*tick })
     }
 
-    /// Steps the schedule of this optimizer if it is due; `metric` looks a monitored value up.
-    pub(crate) fn step(&mut self, optimizer: &str, point: SchedulePoint, metric: &mut dyn FnMut(&str) -> Result<f64>) -> Result<bool> {
-        if !self.is_due(point) {
+    /// Steps the schedule of this optimizer if it is due: after a training batch, with the number of this optimizer's steps, at the
+    /// last batch of an epoch, or, if it watches a metric, after the validation that follows. `metric` looks a monitored value up.
+    pub(crate) fn step(&mut self, optimizer: &str, tick: &Tick, metric: &mut dyn FnMut(&str) -> Result<f64>) -> Result<bool> {
+        if !self.is_due(tick) {
             return Ok(false);
         }
-        if let SchedulePoint::Step(steps) = point {
-            self.looked_at = steps;
+        if let Some(steps) = tick.steps {
+            self.looked_at = steps.now;
         }
         match &mut self.kind {
             Kind::Burn(scheduler) => self.current = Some(scheduler.step()),

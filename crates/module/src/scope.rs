@@ -18,6 +18,12 @@ thread_local! {
     static TAKES_OUTPUT: Cell<bool> = const { Cell::new(false) };
     static SEEDED: RefCell<Option<(Device, u64)>> = const { RefCell::new(None) };
     static PANICKED_IN: Cell<Option<(Hook, Moment)>> = const { Cell::new(None) };
+    static IS_INSIDE_ANOTHER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the run on this thread is inside a hook or step of another one.
+pub fn is_inside_another_run() -> bool {
+    IS_INSIDE_ANOTHER.get()
 }
 
 /// The hook that is running on this thread.
@@ -117,13 +123,16 @@ pub(crate) struct SetAside {
     not_implemented: Option<Hook>,
     panicked_in: Option<(Hook, Moment)>,
     seeded: Option<(Device, u64)>,
+    is_inside_another: bool,
     /// Its loggers: there are none until the inner run has its own.
     _run: EnteredRun,
 }
 
 /// Leaves the scope of the run on this thread for a while, as if there were none.
 pub(crate) fn set_aside() -> SetAside {
+    let is_inside = IS_INSIDE_ANOTHER.get() || HOOK.get().is_some();
     SetAside {
+        is_inside_another: IS_INSIDE_ANOTHER.replace(is_inside),
         hook: HOOK.take(),
         moment: MOMENT.take(),
         not_implemented: NOT_IMPLEMENTED.take(),
@@ -144,6 +153,7 @@ impl SetAside {
 
 impl Drop for SetAside {
     fn drop(&mut self) {
+        IS_INSIDE_ANOTHER.set(self.is_inside_another);
         HOOK.set(self.hook);
         MOMENT.set(self.moment);
         NOT_IMPLEMENTED.set(self.not_implemented);

@@ -16,7 +16,7 @@ use crate::{
     evidence::{LOSS, add, gradient_of},
     gradients::{self, Clip, ClipAlgorithm},
     moment::Moment,
-    optimizer::Optimizers,
+    optimizer::{Optimizer, Optimizers},
     read::{Scalar, read},
     scope,
     window::weight_of,
@@ -178,12 +178,17 @@ pub struct Stepper<'a, M> {
     stepped: bool,
     skipped: Option<String>,
     evidence: Evidence,
+    /// Of each optimizer whose step may be left out: the losses whose gradients it has not stepped with yet.
+    losses: Vec<Option<Tensor<1>>>,
+    /// What was not finite in a pass for all optimizers: none of them steps with it.
+    bad_pass: Vec<Option<String>>,
 }
 
 impl<'a, M: Module> Stepper<'a, M> {
     /// A stepper for one batch. `accumulated` lives as long as the fit: it carries gradients from batch to batch.
     pub fn new(optimizers: &'a mut Optimizers, accumulated: &'a mut Accumulated, hooks: &'a mut dyn StepHooks<M>, plan: StepPlan) -> Self {
-        Self { optimizers, accumulated, hooks, plan, stepped: false, skipped: None, evidence: Evidence::default() }
+        let (losses, bad_pass) = (Vec::new(), Vec::new());
+        Self { optimizers, accumulated, hooks, plan, stepped: false, skipped: None, evidence: Evidence::default(), losses, bad_pass }
     }
 
     /// Whether an optimizer has stepped in this batch. With `on_non_finite = "skip:n"` a step may be left out.
@@ -252,16 +257,33 @@ impl<'a, M: Module> Stepper<'a, M> {
     /// ```
     ///
     /// In the order of `configure_optimizers`. `on_before_backward` and `on_after_backward` are called once, with all gradients.
+    /// With `on_non_finite = "skip:n"` a loss or gradient that is not finite leaves out the steps of all of them.
     ///
     /// # Errors
     /// As [`Stepper::step`].
     pub fn backward_all(&mut self, module: &mut M, loss: &Tensor<1>) -> Result<Vec<(String, GradientsParams)>> {
         let all = self.backward_with(module, loss, |_, walked, module| GradientsParams::from_grads(walked, module))?;
-        Ok(self.optimizers.iter().map(|optimizer| (optimizer.name().into(), optimizer.share_of(&all, module))).collect())
+        let share = |optimizer: &Optimizer| (optimizer.name().to_owned(), optimizer.share_of(&all, module));
+        let shares: Vec<_> = self.optimizers.iter().map(share).collect();
+        if self.plan.finite == FiniteCheck::BeforeStep {
+            let mut evidence = Evidence { losses: Some(loss.clone().inner()), gradients: None };
+            for total in shares.iter().filter_map(|(_, share)| gradients::total(share, module)) {
+                add(&mut evidence.gradients, total);
+            }
+            if let Some(what) = evidence.what_is_not_finite(&all, module)? {
+                self.bad_pass = vec![Some(what); shares.len()];
+            }
+        }
+        Ok(shares)
     }
 
     fn backward_of(&mut self, index: usize, module: &mut M, loss: &Tensor<1>) -> Result<GradientsParams> {
-        self.backward_with(module, loss, |optimizers, walked, module| optimizers.at(index).gradients(walked, module))
+        let gradients = self.backward_with(module, loss, |optimizers, walked, module| optimizers.at(index).gradients(walked, module))?;
+        if self.plan.finite == FiniteCheck::BeforeStep {
+            self.losses.resize(self.optimizers.len(), None);
+            add(&mut self.losses[index], loss.clone().inner());
+        }
+        Ok(gradients)
     }
 
     fn backward_with(
@@ -271,7 +293,7 @@ impl<'a, M: Module> Stepper<'a, M> {
         take: impl FnOnce(&mut Optimizers, Gradients, &M) -> GradientsParams,
     ) -> Result<GradientsParams> {
         self.check_loss(loss)?;
-        if self.plan.finite != FiniteCheck::Off {
+        if self.plan.finite == FiniteCheck::Later {
             add(&mut self.evidence.losses, loss.clone().inner());
         }
         self.hooks.on_before_backward(module, loss)?;
@@ -303,14 +325,18 @@ impl<'a, M: Module> Stepper<'a, M> {
             FiniteCheck::Later => norm.clone(),
             FiniteCheck::BeforeStep => norm.clone().or_else(|| gradients::total(&gradients, module)),
         };
-        if let Some(witness) = witness {
+        if self.plan.finite == FiniteCheck::BeforeStep {
+            let losses = self.losses.get_mut(index).and_then(Option::take);
+            let mut what = self.bad_pass.get_mut(index).and_then(Option::take);
+            if what.is_none() {
+                what = Evidence { losses, gradients: witness }.what_is_not_finite(&gradients, module)?;
+            }
+            if let Some(what) = what {
+                self.skipped.get_or_insert(what);
+                return Ok(());
+            }
+        } else if let Some(witness) = witness {
             add(&mut self.evidence.gradients, witness);
-        }
-        if self.plan.finite == FiniteCheck::BeforeStep
-            && let Some(what) = std::mem::take(&mut self.evidence).what_is_not_finite(&gradients, module)?
-        {
-            self.skipped = Some(what);
-            return Ok(());
         }
         match (self.plan.clip, norm) {
             (Some(clip), Some(norm)) => gradients::clip_norm(&mut gradients, module, norm, clip.value),

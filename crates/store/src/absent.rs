@@ -1,4 +1,4 @@
-//! What stands in for stores in a program without the cargo feature `remote`.
+//! Stands in for stores in a program without the cargo feature `remote`.
 
 use std::{
     io::{self, Write},
@@ -7,7 +7,7 @@ use std::{
 
 use super::{BadUrl, Entry, Reader};
 
-/// There is none.
+/// An object in a store. It has no values in this build.
 #[derive(Debug)]
 pub enum Object {}
 
@@ -20,55 +20,55 @@ impl Object {
         })
     }
 
-    /// Its URL.
+    /// The URL.
     pub fn path(&self) -> PathBuf {
         match *self {}
     }
 
-    /// Whether it is there.
+    /// Whether it exists.
     ///
     /// # Errors
-    /// What the store says.
+    /// Errors of the store.
     pub fn exists(&self) -> io::Result<bool> {
         match *self {}
     }
 
-    /// What lies below its name.
+    /// Lists the entries below its name.
     ///
     /// # Errors
-    /// What the store says.
+    /// Errors of the store.
     pub fn list(&self) -> io::Result<Vec<Entry>> {
         match *self {}
     }
 
-    /// Removes it.
+    /// Removes the object.
     ///
     /// # Errors
-    /// `NotFound` where the store says so, and what else it says.
+    /// `NotFound` if the store reports it, and other errors of the store.
     pub fn remove(&self) -> io::Result<()> {
         match *self {}
     }
 
-    /// Writes `len` bytes. Until all are there, readers see the old object.
+    /// Writes `len` bytes. Until all have arrived, readers see the old object.
     ///
     /// # Errors
-    /// What the store or `write` says.
+    /// Errors of the store or of `write`.
     pub fn write(&self, _len: u64, _write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
         match *self {}
     }
 
-    /// A reader, and the length.
+    /// Returns a reader and the length.
     ///
     /// # Errors
-    /// `NotFound`, and what else the store says.
+    /// `NotFound`, and other errors of the store.
     pub fn open(&self) -> io::Result<(Reader, u64)> {
         match *self {}
     }
 
-    /// Copies without a detour through this machine, or says that it cannot be done.
+    /// Copies inside the store, not through this machine. Returns false if the store cannot do that.
     ///
     /// # Errors
-    /// What the store says.
+    /// Errors of the store.
     pub fn copy_within(&self, _to: &Self) -> io::Result<bool> {
         match *self {}
     }

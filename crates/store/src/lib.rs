@@ -1,12 +1,15 @@
-//! Where a path leads: to a disk, or to an object in a store. For whoever keeps files there: checkpoints and logs.
+//! Resolves a path to a file on a disk or an object in a store. Checkpoints and logs use it.
 //!
-//! A path is a URL if its text begins with a scheme and `://`. `s3://bucket/key`, `gs://bucket/key` and
-//! `az://container/key` name an object in a store, which needs the cargo feature `remote`; what follows the bucket is the
-//! key as it stands, without escapes. `file:///folder` is the folder `/folder`. `memory://name/key` is gone with the process:
-//! it is for tests.
+//! A path is a URL if it begins with a scheme and `://`:
 //!
-//! A [`PathBuf`] keeps the text of a URL, and `join`, `parent` and `starts_with` do what one would hope; nothing in
-//! [`std::fs`] does. A store has no folders: a key has a name up to each of its slashes, and nothing needs to be made.
+//! * `s3://bucket/key`, `gs://bucket/key` and `az://container/key` name an object in a store. They need the cargo
+//!   feature `remote`. Everything after the bucket is the literal key, without escapes.
+//! * `file:///folder` is the folder `/folder`.
+//! * `memory://name/key` lives as long as the process. It is for tests.
+//!
+//! A [`PathBuf`] keeps the text of a URL. `join`, `parent` and `starts_with` work as expected, but nothing in
+//! [`std::fs`] does. A store has no folders: a folder is a prefix of keys that ends at a slash, and need not be
+//! created.
 
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
@@ -23,14 +26,14 @@ pub use absent::Object;
 #[cfg(feature = "remote")]
 pub use remote::Object;
 
-/// What an object is read with.
+/// A reader of an object.
 pub type Reader = Box<dyn BufRead + Send>;
 
 /// A URL that cannot be used: an unknown scheme, no bucket, or a store that this program cannot reach.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{url}` cannot be used: {reason}")]
 pub struct BadUrl {
-    /// The URL, without what may be secret.
+    /// The URL, without secrets.
     pub url: String,
     /// What is wrong.
     pub reason: String,
@@ -38,28 +41,28 @@ pub struct BadUrl {
     pub hint: String,
 }
 
-/// A file or folder in a folder.
+/// An entry of a folder: a file or a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Its path.
     pub path: PathBuf,
     /// Whether it is a folder.
     pub is_folder: bool,
-    /// When it was written, where that is known.
+    /// When it was written, if that is known.
     pub modified: Option<SystemTime>,
 }
 
-/// Where a path leads.
+/// The target of a path.
 #[derive(Debug)]
 pub enum Place {
     /// A path on this machine's disks.
     Disk(PathBuf),
-    /// An object, or the place of one.
+    /// An object in a store, which need not exist.
     Store(Object),
 }
 
 impl Place {
-    /// Looks at the text of a path; nothing is asked of a disk or a store.
+    /// Parses a path. This does not access a disk or a store.
     ///
     /// # Errors
     /// [`BadUrl`].
@@ -99,7 +102,7 @@ fn from_file_url(folder: &str) -> Result<PathBuf, BadUrl> {
 fn check_bucket(scheme: &str, bucket: &str) -> Result<(), BadUrl> {
     const KNOWN: [&str; 4] = ["s3", "gs", "az", "memory"];
     let error = |reason: &str, hint: &str| {
-        // Never with a bucket that is none: somebody may have written a password there.
+        // Never show an invalid bucket: it may be a password.
         Err(BadUrl { url: format!("{scheme}://…"), reason: reason.into(), hint: hint.into() })
     };
     if !KNOWN.contains(&scheme) {
@@ -112,7 +115,7 @@ fn check_bucket(scheme: &str, bucket: &str) -> Result<(), BadUrl> {
     Ok(())
 }
 
-/// The path on this machine's disks: the path itself, that of a `file://` URL, or `None` for a URL of a store.
+/// The path on this machine's disks: the path itself, or that of a `file://` URL. `None` for a URL of a store.
 pub fn on_disk(path: &Path) -> Option<&Path> {
     match split(path) {
         None => Some(path),
@@ -121,7 +124,7 @@ pub fn on_disk(path: &Path) -> Option<&Path> {
     }
 }
 
-/// Whether a path is the URL of something in a store.
+/// Whether a path is a URL in a store.
 pub fn is_url(path: &Path) -> bool {
     on_disk(path).is_none()
 }

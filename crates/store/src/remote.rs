@@ -1,8 +1,8 @@
 //! Objects in S3, Google Cloud Storage, Azure and memory, through `object_store`.
 //!
-//! What a store is and who we are there comes from the environment, as the tools of each provider read it, and is looked at
-//! once per bucket and process. Requests run on a thread of their own, so that a program with an async runtime of its own
-//! may call these functions, and connections stay alive between the calls.
+//! Options and credentials of a store come from the environment, with the variables of each provider's tools. They are
+//! read once per bucket and process. Requests run on a separate thread. A program with its own async runtime can
+//! therefore call these functions, and connections stay open between calls.
 
 mod download;
 mod upload;
@@ -29,13 +29,13 @@ use super::{BadUrl, Entry, Reader};
 
 type Store = Arc<dyn ObjectStore>;
 
-/// What is sent or asked for at once; a request must be through within 30 seconds.
+/// The size of one request. A request must finish within 30 seconds.
 const PART: u64 = 8 << 20;
-/// Parts that are on their way at a time.
+/// The maximum number of parts in flight.
 const AT_ONCE: usize = 4;
-/// More of them a store does not take.
+/// The maximum number of parts that a store accepts.
 const MAX_PARTS: u64 = 10_000;
-/// S3 copies no larger object by itself.
+/// The maximum size of an object that S3 copies itself.
 const MAX_COPY: u64 = 5 << 30;
 
 /// The stores by scheme and bucket.
@@ -44,7 +44,7 @@ static STORES: LazyLock<Mutex<HashMap<String, Store>>> = LazyLock::new(Mutex::de
 static RUNTIME: LazyLock<io::Result<Runtime>> =
     LazyLock::new(|| Builder::new_multi_thread().worker_threads(1).thread_name("remote files").enable_all().build());
 
-/// An object, or the place of one, in a store.
+/// An object in a store, which need not exist.
 #[derive(Debug)]
 pub struct Object {
     store: Store,
@@ -68,7 +68,7 @@ impl Object {
         Ok(Self { store, bucket, key: parsed })
     }
 
-    /// Its URL.
+    /// The URL.
     pub fn path(&self) -> PathBuf {
         self.path_of(&self.key)
     }
@@ -77,10 +77,10 @@ impl Object {
         if key.as_ref().is_empty() { PathBuf::from(&self.bucket) } else { PathBuf::from(format!("{}/{key}", self.bucket)) }
     }
 
-    /// Whether it is there.
+    /// Whether it exists.
     ///
     /// # Errors
-    /// What the store says.
+    /// Errors of the store.
     pub fn exists(&self) -> io::Result<bool> {
         match self.size() {
             Ok(_) => Ok(true),
@@ -94,10 +94,10 @@ impl Object {
         wait(async move { store.head(&key).await.map(|meta| meta.size) })
     }
 
-    /// What lies below its name.
+    /// Lists the entries below its name.
     ///
     /// # Errors
-    /// What the store says.
+    /// Errors of the store.
     pub fn list(&self) -> io::Result<Vec<Entry>> {
         let (store, key) = self.parts();
         let listed = wait(async move { store.list_with_delimiter(Some(&key)).await })?;
@@ -110,20 +110,20 @@ impl Object {
         Ok(listed.common_prefixes.into_iter().map(folder).chain(listed.objects.into_iter().map(file)).collect())
     }
 
-    /// Removes it.
+    /// Removes the object.
     ///
     /// # Errors
-    /// `NotFound` where the store says so, and what else it says.
+    /// `NotFound` if the store reports it, and other errors of the store.
     pub fn remove(&self) -> io::Result<()> {
         let (store, key) = self.parts();
         wait(async move { store.delete(&key).await })
     }
 
-    /// Writes `len` bytes: few in one request, many in parts that become an object when all are there. Until then readers see
-    /// the old one.
+    /// Writes `len` bytes. A small object is one request. A large one is sent in parts, which become an object when all
+    /// have arrived. Until then, readers see the old object.
     ///
     /// # Errors
-    /// What the store or `write` says.
+    /// Errors of the store or of `write`.
     pub fn write(&self, len: u64, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
         let (store, key) = self.parts();
         if len <= PART {
@@ -142,10 +142,10 @@ impl Object {
         }
     }
 
-    /// A reader, and the length.
+    /// Returns a reader and the length.
     ///
     /// # Errors
-    /// `NotFound`, and what else the store says.
+    /// `NotFound`, and other errors of the store.
     pub fn open(&self) -> io::Result<(Reader, u64)> {
         let (store, key) = self.parts();
         let meta = wait(async move { store.head(&key).await })?;
@@ -153,10 +153,10 @@ impl Object {
         Ok((Box::new(Download::new(Arc::clone(&self.store), meta)), size))
     }
 
-    /// Copies without a detour through this machine, or says that it cannot be done.
+    /// Copies inside the store, not through this machine. Returns false if the store cannot do that.
     ///
     /// # Errors
-    /// What the store says.
+    /// Errors of the store.
     pub fn copy_within(&self, to: &Self) -> io::Result<bool> {
         if !Arc::ptr_eq(&self.store, &to.store) || self.size()? > MAX_COPY {
             return Ok(false);
@@ -193,7 +193,7 @@ fn store(scheme: &str, bucket: &str) -> object_store::Result<Store> {
     Ok(store)
 }
 
-/// Puts a store of one's own in a bucket's place.
+/// Replaces the store of a bucket with a custom one.
 #[cfg(test)]
 fn register(bucket: &str, store: impl ObjectStore) {
     STORES.lock().unwrap().insert(bucket.to_owned(), Arc::new(store));
@@ -206,7 +206,7 @@ fn start<T: Send + 'static>(request: impl Future<Output = object_store::Result<T
     let runtime = RUNTIME.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
     let (sender, answer) = sync_channel(1);
     runtime.spawn(async move {
-        // Nobody waits any more if a reader has seen enough.
+        // A reader that was dropped no longer waits.
         let _ = sender.send(request.await);
     });
     Ok(answer)
@@ -229,8 +229,8 @@ fn io_error(error: &StoreError) -> io::Error {
     io::Error::new(kind, without_secrets(&error.to_string()))
 }
 
-/// The text of an error on one line, without what may be secret: the queries of URLs (a signature of Azure stands there),
-/// and the answer of a server but for its code and message (S3 repeats the whole request, with a session's token).
+/// The text of an error on one line, without secrets. Removes the queries of URLs, which contain Azure's signature. Of
+/// a server's answer, keeps only code and message, because S3 repeats the whole request with the session token.
 fn without_secrets(text: &str) -> String {
     let said = |tag: &str| {
         let (_, rest) = text.split_once(&format!("<{tag}>"))?;

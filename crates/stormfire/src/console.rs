@@ -1,7 +1,7 @@
-//! What a run reports, on the screen beside the progress bar and in a file.
+//! Shows what a run reports: on the screen above the progress bar, and in a file.
 //!
-//! Stormfire's crates report through [`tracing`](https://docs.rs/tracing): nothing is shown unless the program installs a
-//! subscriber. [`init`] installs one that suits a training; any other one works as well.
+//! Stormfire's crates report through [`tracing`](https://docs.rs/tracing). Nothing is shown unless the program installs
+//! a subscriber. [`init`] installs a subscriber that suits training. Any other subscriber works as well.
 //!
 //! ```
 //! fn main() -> stormfire::Result<()> {
@@ -11,14 +11,14 @@
 //! }
 //! ```
 //!
-//! A line on the screen looks like this, on stderr:
+//! A line on the screen goes to stderr and looks like this:
 //!
 //! ```text
 //! 14:03:07 INFO  stormfire_loggers: `CsvLogger` has no place for images: they are left out
 //! ```
 //!
-//! What is shown is chosen by *target*, the path of the module that reports: its first part is the crate. `docs/console.md`
-//! tells more.
+//! Levels are set per *target*, the path of the module that reports. Its first part is the crate. See `docs/console.md`
+//! for details.
 
 mod file;
 mod line;
@@ -41,16 +41,16 @@ pub use tracing::level_filters::LevelFilter as Level;
 use file::RunFile;
 use line::{Fields, Line};
 
-/// What is shown of whom if nobody says otherwise.
+/// The default levels.
 const DEFAULT: &str = "warn,stormfire=info";
 
-/// Shows on stderr what Stormfire reports: from level info on, and warnings of everybody else. The environment variable
-/// `RUST_LOG` says otherwise, `NO_COLOR` turns colors off.
+/// Shows on stderr what Stormfire reports from level info on, and the warnings of all other crates. The environment
+/// variable `RUST_LOG` overrides the levels. `NO_COLOR` turns colors off.
 ///
-/// Lines appear above a live progress bar, and on the pages of W&B and Comet for the output of a run. Nothing happens if the program has installed a subscriber of `tracing` already.
-/// [`Builder`] has options.
+/// Lines appear above a live progress bar, and on the console pages of W&B and Comet. If the program has already
+/// installed a subscriber of `tracing`, this does nothing. [`Builder`] has options.
 pub fn init() {
-    // Another subscriber is the program's own choice.
+    // A subscriber that is already installed is the choice of the program.
     drop(Builder::new().init());
 }
 
@@ -61,9 +61,9 @@ pub fn init() {
 ///
 /// # fn main() -> stormfire::Result<()> {
 /// Builder::new()
-///     .level("stormfire_loggers", Level::ERROR) // no warnings of the loggers
+///     .level("stormfire_loggers", Level::ERROR) // only errors of the loggers
 ///     .level("my_program", Level::DEBUG)
-///     .file() // everything also in `training.log` in the folder of the run
+///     .file() // also writes `training.log` in the folder of the run
 ///     .init()
 /// # }
 /// ```
@@ -88,43 +88,44 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// The screen alone, with the levels of [`init`].
+    /// A console for the screen only, with the levels of [`init`].
     pub fn new() -> Self {
         Self { levels: DEFAULT.to_owned(), file_levels: String::new(), screen: true, file: None }
     }
 
-    /// Shows what a target and those below it report, from this level on: `"stormfire_loggers"` is a crate,
+    /// Sets the level of a target and of everything below it. `"stormfire_loggers"` is a crate,
     /// `"stormfire_loggers::writer"` a part of it, `"stormfire"` all of Stormfire's crates. [`Level::OFF`] shows nothing.
-    /// The longest target that fits decides; for the same one the last call. `RUST_LOG` takes the place of all levels on the
-    /// screen.
+    ///
+    /// The longest matching target decides. For the same target, the last call decides. `RUST_LOG` replaces all levels
+    /// on the screen.
     pub fn level(mut self, target: &str, level: Level) -> Self {
         self.levels.push_str(&directive(target, level));
         self
     }
 
-    /// As [`Builder::level`], for the file alone. Default: as [`Builder::level`] says.
+    /// Like [`Builder::level`], for the file only. Default: the levels set with [`Builder::level`].
     pub fn file_level(mut self, target: &str, level: Level) -> Self {
         self.file_levels.push_str(&directive(target, level));
         self
     }
 
-    /// Nothing on the screen; of use with a file.
+    /// Shows nothing on the screen. Useful with a file.
     pub fn no_screen(mut self) -> Self {
         self.screen = false;
         self
     }
 
-    /// Adds every line to `training.log` in the folder of the run ([`Trainer::log_dir`](crate::Trainer::log_dir)), with the time
-    /// in UTC and the epoch in which it was reported. What is reported before the run has its folder is there, too.
+    /// Appends every line to `training.log` in the folder of the run ([`Trainer::log_dir`](crate::Trainer::log_dir)),
+    /// with the time in UTC and the current epoch. Lines reported before the run has a folder are in the file, too.
     ///
-    /// A line is in the file before the program goes on, so none is lost in a crash. A run that continues adds to its file. The
-    /// next run with another folder goes on there; a run without a folder has no file.
+    /// Each line is written before the program continues, so a crash loses none. A resumed run appends to its file. The
+    /// next run with another folder gets a file there. A run without a folder has no file.
     pub fn file(mut self) -> Self {
         self.file = Some(Place::InRun);
         self
     }
 
-    /// As [`Builder::file`], always into this file. Its folder is made if it is not there.
+    /// Like [`Builder::file`], but always writes to this file. A missing folder is created.
     pub fn file_at(mut self, path: impl Into<PathBuf>) -> Self {
         self.file = Some(Place::At(path.into()));
         self
@@ -133,17 +134,18 @@ impl Builder {
     /// Installs the console for the whole process.
     ///
     /// # Errors
-    /// [`Error::Config`] if there is a subscriber of `tracing` already, and as [`Builder::subscriber`].
+    /// [`Error::Config`] if a subscriber of `tracing` is already installed, and the errors of [`Builder::subscriber`].
     pub fn init(self) -> Result<()> {
         self.subscriber()?
             .try_init()
-            .map_err(|error| Error::config("console", error.to_string(), "install one subscriber, once, at the begin of `main`"))
+            .map_err(|error| Error::config("console", error.to_string(), "install one subscriber, once, at the start of `main`"))
     }
 
-    /// The console as a subscriber that is not installed, for [`tracing::subscriber::with_default`] and its kin.
+    /// Returns the console as a subscriber without installing it, for [`tracing::subscriber::with_default`] and similar
+    /// functions.
     ///
     /// # Errors
-    /// [`Error::Config`] if a level's target is none, or if the file of [`Builder::file_at`] cannot be opened.
+    /// [`Error::Config`] if the target of a level is invalid, or if the file of [`Builder::file_at`] cannot be opened.
     pub fn subscriber(self) -> Result<impl Subscriber + Send + Sync + 'static> {
         let screen = self.screen.then(|| screen(io::stderr().is_terminal(), || BesideBars));
         self.subscriber_on(screen, std::env::var("RUST_LOG").ok().as_deref())
@@ -184,7 +186,7 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let layer = tracing_subscriber::fmt::layer().event_format(Line::default()).fmt_fields(Fields::default()).with_writer(writer);
-    // On a terminal the layer decides by `NO_COLOR`.
+    // On a terminal, the layer checks `NO_COLOR`.
     if is_terminal { layer } else { layer.with_ansi(false) }
 }
 
@@ -197,14 +199,14 @@ fn filter(levels: &str) -> Result<Targets> {
     targets.map_err(|error| Error::config("console", format!("`{levels}`: {error}"), "a target is a crate or the path of a module"))
 }
 
-/// The levels in `RUST_LOG`. What cannot be understood of it is named on stderr, the rest counts; `None` if nothing is left.
+/// The levels in `RUST_LOG`. Invalid parts are reported on stderr and skipped. `None` if no valid part is left.
 fn asked_for(variable: &str) -> Option<Targets> {
     let parts = variable.split(',').map(str::trim).filter(|part| !part.is_empty());
     let understood = |part: &&str| {
         let parsed = part.parse::<Targets>();
         if let Err(error) = &parsed {
-            // Without a stderr there is nobody to tell.
-            let _ = writeln!(io::stderr().lock(), "`{part}` in `RUST_LOG` is left out: {error}");
+            // Without stderr, there is nowhere to report this.
+            let _ = writeln!(io::stderr().lock(), "`{part}` in `RUST_LOG` is ignored: {error}");
         }
         parsed.is_ok()
     };
@@ -212,7 +214,7 @@ fn asked_for(variable: &str) -> Option<Targets> {
     if understood.is_empty() { None } else { understood.join(",").parse().ok() }
 }
 
-/// Stderr, without tearing a bar.
+/// Writes to stderr without tearing a progress bar.
 struct BesideBars;
 
 impl Write for BesideBars {

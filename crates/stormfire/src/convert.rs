@@ -1,4 +1,4 @@
-//! `stormfire convert`: runs of a tracker that has ended, replayed into another one.
+//! `stormfire convert`: replays runs of a discontinued tracker into another one.
 
 use std::path::{Path, PathBuf};
 
@@ -15,41 +15,41 @@ use stormfire::loggers::{CsvLogger, Error, Logger, NeptuneRun, TensorBoardLogger
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// A run's folder, or one with runs in it such as `.neptune`.
+    /// The folder of a run, or a folder that contains runs, such as `.neptune`.
     folder: PathBuf,
-    /// Where the runs are to go. A server's address and key come from the environment, as they do for the logger.
+    /// The target of the runs. The address and key of a server come from the environment, as for the logger.
     #[arg(long)]
     to: Target,
-    /// The folder for what is written.
+    /// The output folder.
     #[arg(long, default_value = ".")]
     out: PathBuf,
-    /// The experiment or project that the runs become a part of.
+    /// The experiment or project that gets the runs.
     #[arg(long, default_value = "neptune")]
     project: String,
 }
 
-/// Where runs can go; each tracker is a feature of the build.
+/// The target of the runs. Each tracker is a cargo feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Target {
-    /// A table with metrics, and the hyperparameters beside it.
+    /// A table of metrics, and the hyperparameters in the same folder.
     Csv,
-    /// Event files.
+    /// Event files of TensorBoard.
     Tensorboard,
     /// The server that `MLFLOW_TRACKING_URI` names, or the folder `mlruns`.
     #[cfg(feature = "mlflow")]
     Mlflow,
-    /// Comet with `COMET_API_KEY`, else an archive for `comet upload`.
+    /// Comet with `COMET_API_KEY`, otherwise an archive for `comet upload`.
     #[cfg(feature = "comet")]
     Comet,
     /// The server that trackio's variables name.
     #[cfg(feature = "trackio")]
     Trackio,
-    /// W&B; with `WANDB_MODE=offline` a folder for `wandb sync`.
+    /// W&B. With `WANDB_MODE=offline`, a folder for `wandb sync`.
     #[cfg(feature = "wandb")]
     Wandb,
 }
 
-/// Converts every run; gives what to print.
+/// Converts every run and returns the text to print.
 pub(crate) fn run(options: &Options) -> Result<String, String> {
     let runs = NeptuneRun::find(&options.folder).map_err(|error| explain(&error))?;
     let mut text = String::new();
@@ -71,7 +71,7 @@ fn convert(folder: &Path, options: &Options) -> Result<String, Error> {
 
 fn logger(options: &Options, name: &str) -> Box<dyn Logger> {
     let Options { to, out, project, .. } = options;
-    // A part of a path would lead elsewhere.
+    // A separator in the name would change the folder.
     let folder_name = name.replace(['/', '\\'], "_");
     match to {
         Target::Csv => Box::new(CsvLogger::new(out).name(project).version(folder_name)),

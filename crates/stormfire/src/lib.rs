@@ -1,6 +1,6 @@
 //! A training-loop framework in the style of PyTorch Lightning, built on [burn](https://burn.dev).
 //!
-//! Implement [`LightningModule`] for a burn module and give it to a [`Trainer`]; the framework owns the rest: the loop
+//! Implement [`LightningModule`] for a burn module and pass it to a [`Trainer`]. The framework does the rest: the loop
 //! and its hooks, callbacks, logging, checkpoints, progress.
 //!
 //! ```
@@ -44,10 +44,10 @@
 //! }
 //! ```
 //!
-//! What runs when is written at [`Event`]; the options are at [`Trainer`] and [`TrainerConfig`].
+//! [`Event`] shows the loop in pseudocode. [`Trainer`] and [`TrainerConfig`] list the options.
 //!
-//! Examples on the pages of single items name the crate in which the item lives, as `stormfire_module::Schedule`. A program
-//! finds it in the [`prelude`], or in the module of that name, as `stormfire::module::Schedule`.
+//! Examples on the pages of single items use the crate that defines the item, like `stormfire_module::Schedule`. A
+//! program finds the item in the [`prelude`] or in the module of that name, like `stormfire::module::Schedule`.
 
 #[cfg(feature = "console")]
 pub mod console;
@@ -57,12 +57,12 @@ pub mod data {
     pub use stormfire_data::*;
 }
 
-/// Loggers, also for use without a Trainer.
+/// Loggers. They also work without a Trainer.
 pub mod loggers {
     pub use stormfire_loggers::*;
 }
 
-/// Checkpoint files: reading, writing, inspecting them; also for use without a Trainer.
+/// Reads, writes and inspects checkpoint files. Also works without a Trainer.
 pub mod checkpoint {
     pub use stormfire_checkpoint::*;
 }
@@ -72,7 +72,7 @@ pub mod callbacks {
     pub use stormfire_callbacks::*;
 }
 
-/// What the training loop offers a module: values, metrics, optimizers, schedules, events.
+/// The parts that a module uses: values, metrics, optimizers, schedules, events.
 pub mod module {
     pub use stormfire_module::*;
 }
@@ -101,7 +101,7 @@ pub use stormfire_trainer::{
     forget_interrupt, seed_everything,
 };
 
-/// What most programs need. Exports nothing that `burn::prelude` exports.
+/// The items that most programs need. It exports nothing that `burn::prelude` exports.
 pub mod prelude {
     #[cfg(feature = "device-stats")]
     pub use crate::DeviceStatsMonitor;
@@ -116,7 +116,7 @@ pub mod prelude {
     };
 }
 
-/// The programs of the documentation's pages compile.
+/// Compiles the programs in `docs/` as doctests.
 #[cfg(doctest)]
 mod pages {
     #[cfg(feature = "console")]

@@ -1,4 +1,4 @@
-//! The program `stormfire`: looks into checkpoints, takes runs to another tracker, sends what a tracker did not get.
+//! The program `stormfire`: inspects checkpoints, converts runs for another tracker, sends spooled records.
 
 mod convert;
 #[cfg(any(feature = "comet", feature = "mlflow", feature = "trackio", feature = "wandb"))]
@@ -23,24 +23,26 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Verify a checkpoint and show what it holds.
+    /// Verify a checkpoint and show its content.
     ///
-    /// The exit code is 1 if it is damaged, or no checkpoint; the newest good one beside it is named.
+    /// The exit code is 1 if the file is damaged or not a checkpoint. The newest good checkpoint in the same folder is
+    /// named.
     Inspect {
         /// The checkpoint, a `.ckpt` file.
         file: PathBuf,
-        /// Shorten no text and no list, and show the configuration too.
+        /// Shorten nothing, and show the configuration too.
         #[arg(long)]
         all: bool,
         /// Print everything as JSON.
         #[arg(long, conflicts_with = "all")]
         json: bool,
     },
-    /// Replay runs that Neptune's client has left on the disk into another tracker.
+    /// Replay offline runs of Neptune's client into another tracker.
     Convert(convert::Options),
-    /// Send what tracking servers did not get during their runs.
+    /// Send the records that tracking servers did not receive during their runs.
     ///
-    /// Keys and tokens come from the environment, as they do for the logger. The exit code is 1 if something is left or was refused.
+    /// Keys and tokens come from the environment, as for the logger. The exit code is 1 if a record is left or was
+    /// refused.
     #[cfg(any(feature = "comet", feature = "mlflow", feature = "trackio", feature = "wandb"))]
     Sync(sync::Options),
 }
@@ -61,7 +63,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// A reader that has seen enough, `head` for example, is no failure.
+/// A closed pipe is not a failure: `head`, for example, stops reading early.
 fn print(text: &str) -> ExitCode {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -75,7 +77,7 @@ fn print(text: &str) -> ExitCode {
 fn inspect(file: &Path, all: bool, json: bool) -> Result<String, Error> {
     let summary = checkpoint::inspect(file)?;
     Ok(if json {
-        // Strings, numbers and lists of them: this cannot fail.
+        // The summary contains only strings, numbers and lists, so this cannot fail.
         serde_json::to_string_pretty(&summary).unwrap_or_default() + "\n"
     } else if all {
         format!("{summary:#}")

@@ -1,4 +1,4 @@
-//! `stormfire sync`: sends what tracking servers did not get during their runs.
+//! `stormfire sync`: sends the records that tracking servers did not receive during their runs.
 
 use std::{io::Write, path::PathBuf, time::Duration};
 
@@ -9,18 +9,18 @@ use crate::convert::explain;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Where to look, with all folders below: a folder of runs, or a spool that a warning has named.
+    /// The folders to search, with their subfolders: folders of runs, or a spool that a warning has named.
     #[arg(default_value = ".")]
     folders: Vec<PathBuf>,
-    /// Only list what waits.
+    /// Only list the waiting records.
     #[arg(long)]
     dry_run: bool,
-    /// Give a run up when nothing of it was delivered for so many seconds.
+    /// Give up on a run after this number of seconds without a delivery.
     #[arg(long, default_value_t = 30)]
     patience: u64,
 }
 
-/// Sends the records of every run, and tells of each in `out`.
+/// Sends the records of every run and reports each run to `out`.
 pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<String, String> {
     let mut runs: Vec<SpooledRun> = Vec::new();
     for folder in &options.folders {
@@ -31,7 +31,7 @@ pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<String, Str
     let mut left = 0;
     for run in &runs {
         let (tracker, name, server, records) = (run.tracker(), run.name(), run.server(), run.records());
-        // Nobody may be reading this; the records are sent all the same.
+        // Records are sent even if the output cannot be written.
         let damaged = if run.damaged() > 0 { format!(" ({} more are damaged)", run.damaged()) } else { String::new() };
         let _ = writeln!(out, "{tracker}: {records} records{damaged} of `{name}` for {server}, in `{}`", run.folder().display());
         if options.dry_run {
@@ -70,7 +70,7 @@ mod tests {
     fn what_waits_is_listed_and_what_is_left_is_a_failure() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(sync(folder.path().to_owned(), false), (Ok("nothing waits\n".to_owned()), String::new()));
-        // Nobody answers here.
+        // Nothing answers at this address.
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = format!("http://{}", silent.local_addr().unwrap());
         let mut logger =

@@ -153,3 +153,34 @@ fn remove(old: &Path, new: &Path) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The same order decides what a fit goes on from.
+    #[test]
+    fn what_a_wrong_clock_has_dated_ahead_is_replaced_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let manifest = |run: &str, batches: u64, saved_at: &str| {
+            let progress = serde_json::json!({ "batches": batches, "global_step": batches, "epoch": 0 });
+            Manifest { weights_only: true, run_id: run.into(), saved_at: saved_at.into(), progress, ..Manifest::default() }
+        };
+        let save = |name: &str, manifest: &Manifest| write(at(name), manifest, &[]).unwrap();
+        save("step=4.ckpt", &manifest("a", 4, "2099-01-01T00:00:00Z"));
+        save("other.ckpt", &manifest("b", 4, "2020-01-01T00:00:00Z"));
+        save("later.ckpt", &manifest("a", 9, "2020-01-01T00:00:00Z"));
+        link_or_copy(at("step=4.ckpt"), at("last.ckpt")).unwrap();
+        // A kill came before the further names and the removals.
+        let newest = manifest("a", 8, "2026-01-01T00:00:00Z");
+        save("step=8.ckpt", &newest);
+        let further = Further { of: at("step=8.ckpt"), name: at("last.ckpt"), is_link: false };
+        let replaced = vec![at("step=4.ckpt"), at("other.ckpt"), at("later.ckpt")];
+        let names = Names { file: at("step=8.ckpt"), further: vec![further], replaced, weights: None };
+        names.finish_after_a_kill(&at("step=8.ckpt"), &newest, &BTreeMap::new());
+        let batches = |name: &str| Checkpoint::read_manifest(at(name)).ok().and_then(|manifest| manifest.global_step());
+        assert_eq!((batches("last.ckpt"), batches("step=4.ckpt")), (Some(8), None));
+        assert_eq!((batches("other.ckpt"), batches("later.ckpt")), (Some(4), Some(9)));
+    }
+}

@@ -2,63 +2,39 @@
 
 mod begin;
 
-use std::{borrow::Cow, sync::Arc};
+use std::borrow::Cow;
 
-use burn::{
-    optim::GradientsParams,
-    tensor::{Device, Tensor},
-};
+use burn::{optim::GradientsParams, tensor::Tensor};
 use stormfire_data::Stage;
 use stormfire_loggers::{Background, CheckpointInfo, Hyperparams, Loggers, Status};
 use stormfire_module::{
-    Callback, Context, Error, Event, Hook, LightningModule, Order, Result,
+    Callback, Context, Error, Event, Every, Hook, LightningModule, Order, Result,
+    every::Tick,
     module_hooks::ModuleHooks,
     run::{MetricSource as _, Run},
     scope::{self, Entered},
-    state::Saved,
     stepper::StepHooks,
 };
 
 use crate::{
-    checkpoint_writer::CheckpointWriter,
+    books::Books,
     communicator::Communicator,
     config::TrainerConfig,
-    data_facts::DataFacts,
-    fit_state::FitState,
-    in_force::InForce,
+    frame::Frame,
     log_store::{Keeps, LogStore},
     non_finite::NonFinite,
-    profiler::{Profiler, Started},
+    profiler::Started,
     signals::{Signal, SignalWatch},
 };
 
 /// Everything about a run but the module, the data and the optimizers.
 pub(crate) struct Engine<M: LightningModule> {
-    pub(crate) config: Arc<TrainerConfig>,
-    pub(crate) device: Device,
+    pub(crate) frame: Frame,
     pub(crate) run: Run,
     pub(crate) store: LogStore,
-    pub(crate) in_force: InForce<M>,
+    pub(crate) books: Books<M>,
     /// What the random numbers of this run follow from; `None` leaves them alone.
     pub(crate) seed: Option<u64>,
-    pub(crate) profiler: Profiler,
-    pub(crate) communicator: Box<dyn Communicator>,
-    pub(crate) signals: Option<SignalWatch>,
-    pub(crate) checkpoints: CheckpointWriter,
-    /// The state of the last boundary, if a callback saves on failures.
-    pub(crate) kept: Option<FitState<M>>,
-    /// The training data of this fit, as far as a place in it depends on it.
-    pub(crate) data: DataFacts,
-    /// The state of this fit's data module at the newest boundary at which somebody may save.
-    pub(crate) data_module: Saved,
-    /// How often the run was continued.
-    pub(crate) restarts: u64,
-    /// The logs of the run that is to go on are as they were, until it does.
-    pub(crate) logs_wait: bool,
-    /// A fit has begun in these logs.
-    pub(crate) has_logged_fit: bool,
-    /// The first failure of a logger that is still to be told.
-    failed_log: Option<Error>,
     callbacks: Vec<Box<dyn Callback<M>>>,
     /// Of the callbacks: making one costs more than an event.
     keys: Vec<String>,
@@ -71,30 +47,15 @@ impl<M: LightningModule> Engine<M> {
         late.sort_by_key(|callback| callback.order());
         ordered.push(Box::new(ModuleHooks));
         ordered.extend(late);
-        let run = begin::fresh_run(&config, Stage::Fit, Loggers::default());
+        let keeps = if config.barebones { Keeps::Nothing } else { Keeps::All };
         Self {
-            device: Device::flex(),
-            run,
-            store: LogStore::new(
-                if config.barebones { Keeps::Nothing } else { Keeps::All },
-                matches!(config.on_non_finite, NonFinite::Skip { .. }),
-            ),
-            in_force: InForce::Trained,
+            run: begin::fresh_run(&config, Stage::Fit, Loggers::default()),
+            store: LogStore::new(keeps, matches!(config.on_non_finite, NonFinite::Skip { .. })),
+            books: Books::default(),
             seed: config.seed,
-            profiler: Profiler::new(config.profiler),
-            communicator,
-            signals: None,
-            checkpoints: CheckpointWriter::default(),
-            kept: None,
-            data: DataFacts::default(),
-            data_module: Saved::default(),
-            restarts: 0,
-            logs_wait: false,
-            has_logged_fit: false,
-            failed_log: None,
             keys: ordered.iter().map(|callback| callback.state_key()).collect(),
             callbacks: ordered,
-            config: Arc::new(config),
+            frame: Frame::new(config, communicator),
         }
     }
 
@@ -102,13 +63,13 @@ impl<M: LightningModule> Engine<M> {
     /// written beside them.
     pub(crate) fn begin_logs(&mut self) -> Result<()> {
         self.run.loggers.iter().try_for_each(Background::resumed)?;
-        self.logs_wait = false;
-        self.has_logged_fit |= self.run.stage == Stage::Fit;
+        self.frame.logs_wait = false;
+        self.frame.has_logged_fit |= self.run.stage == Stage::Fit;
         scope::begin_output();
         if let Some(folder) = self.run.loggers.iter().find_map(|logger| logger.log_dir()) {
             // A logger makes a folder below that of its run with the first value.
             std::fs::create_dir_all(folder)?;
-            Hyperparams::from_serialize(self.config.as_ref())?.write_yaml(&folder.join("trainer.yaml"))?;
+            Hyperparams::from_serialize(self.frame.config.as_ref())?.write_yaml(&folder.join("trainer.yaml"))?;
         }
         Ok(())
     }
@@ -134,11 +95,11 @@ impl<M: LightningModule> Engine<M> {
         let mut outcome = Ok(());
         let _scope = self.enter(hook);
         for (callback, key) in self.callbacks.iter_mut().zip(&self.keys) {
-            let started = self.profiler.start();
+            let started = self.frame.profiler.start();
             let _span = tracing::trace_span!("hook", %hook, callback = %callback.name()).entered();
             let mut context = Context::new(&mut self.run, &mut self.store, key);
             let result = callback.on_event(&mut context, module, &mut event);
-            self.profiler.stop(started, || format!("[{}] {hook}", callback.name()).into());
+            self.frame.profiler.stop(started, || format!("[{}] {hook}", callback.name()).into());
             // Also what it has logged before it failed: it must not turn up in another event.
             let logged = self.store.take_logged(&self.run).map_err(Error::from);
             let result = result.map_err(|error| error.in_hook(hook, &callback.name(), self.run.moment));
@@ -181,8 +142,8 @@ impl<M: LightningModule> Engine<M> {
 
     /// Whether the metrics of this step go to the loggers.
     pub(crate) fn logs_step(&self, step: u64) -> bool {
-        let every = self.config.log_every_n_steps;
-        every > 0 && ((step + 1).is_multiple_of(every) || self.run.fast_dev_run)
+        let every = self.frame.config.log_every_n_steps;
+        every > 0 && (Every::Steps(every).is_due(&Tick::of_step(step + 1)) || self.run.fast_dev_run)
     }
 
     /// The random numbers that follow depend on the run's seed and on where it is, and on nothing that was drawn before:
@@ -197,17 +158,17 @@ impl<M: LightningModule> Engine<M> {
             RandomPart::EvaluationEnd => 4,
             RandomPart::EvaluationBatch { dataloader_idx, batch_idx } => 5 + ((dataloader_idx as u64) << 40) + batch_idx as u64,
         };
-        scope::seed(&self.device, mix(mix(seed, stream), self.run.place.progress.batches));
+        scope::seed(&self.frame.device, mix(mix(seed, stream), self.run.place.progress.batches));
     }
 
     /// The signal that asked the run to end.
     pub(crate) fn signal(&self) -> Option<Signal> {
-        self.signals.as_ref().and_then(SignalWatch::received)
+        self.frame.signals.as_ref().and_then(SignalWatch::received)
     }
 
     /// Whether the signal was the one that asks to queue the job again.
     pub(crate) fn asks_for_requeue(&self) -> bool {
-        self.signals.as_ref().is_some_and(SignalWatch::asks_for_requeue)
+        self.frame.signals.as_ref().is_some_and(SignalWatch::asks_for_requeue)
     }
 
     /// An error if a signal has asked the run to end.
@@ -216,14 +177,14 @@ impl<M: LightningModule> Engine<M> {
     }
 
     pub(crate) fn time<R>(&mut self, action: &'static str, code: impl FnOnce(&mut Self) -> R) -> R {
-        let started = self.profiler.start();
+        let started = self.frame.profiler.start();
         let result = code(self);
         self.stop_time(started, action);
         result
     }
 
     pub(crate) fn stop_time(&mut self, started: Started, action: &'static str) {
-        self.profiler.stop(started, || Cow::Borrowed(action));
+        self.frame.profiler.stop(started, || Cow::Borrowed(action));
     }
 
     /// Waits until every logger has written what it was given, and tells it how the run ended.

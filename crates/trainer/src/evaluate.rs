@@ -12,61 +12,17 @@
 //!                                       ValidationEnd
 //! ```
 
+mod events;
+
 use stormfire_data::{Batch, Loaders, Position, Stage};
-use stormfire_module::{Error, Event, Hook, LightningModule, Result, RunningStage, StepOutput, place::EvaluationPosition, scope};
+use stormfire_module::{Error, LightningModule, Result, RunningStage, place::EvaluationPosition, scope};
 
 use crate::{
     bundle::send_metrics,
     checkpoint,
     engine::{Engine, RandomPart},
-    log_store::{EpochMetrics, Loop},
+    log_store::EpochMetrics,
 };
-
-/// Whether the validation or the test step is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Evaluation {
-    Validation,
-    Test,
-}
-
-impl Evaluation {
-    fn step(self) -> Hook {
-        match self {
-            Evaluation::Validation => Hook::ValidationStep,
-            Evaluation::Test => Hook::TestStep,
-        }
-    }
-
-    fn start<'a, B>(self) -> Event<'a, B> {
-        if self == Evaluation::Test { Event::TestStart } else { Event::ValidationStart }
-    }
-
-    fn end<'a, B>(self) -> Event<'a, B> {
-        if self == Evaluation::Test { Event::TestEnd } else { Event::ValidationEnd }
-    }
-
-    fn epoch_start<'a, B>(self) -> Event<'a, B> {
-        if self == Evaluation::Test { Event::TestEpochStart } else { Event::ValidationEpochStart }
-    }
-
-    fn epoch_end<'a, B>(self) -> Event<'a, B> {
-        if self == Evaluation::Test { Event::TestEpochEnd } else { Event::ValidationEpochEnd }
-    }
-
-    fn batch_start<B>(self, batch: &B, batch_idx: usize, dataloader_idx: usize) -> Event<'_, B> {
-        match self {
-            Evaluation::Validation => Event::ValidationBatchStart { batch, batch_idx, dataloader_idx },
-            Evaluation::Test => Event::TestBatchStart { batch, batch_idx, dataloader_idx },
-        }
-    }
-
-    fn batch_end<B>(self, output: &StepOutput, batch_idx: usize, dataloader_idx: usize) -> Event<'_, B> {
-        match self {
-            Evaluation::Validation => Event::ValidationBatchEnd { output, batch_idx, dataloader_idx },
-            Evaluation::Test => Event::TestBatchEnd { output, batch_idx, dataloader_idx },
-        }
-    }
-}
 
 /// Loaders with the number of batches to take of each.
 pub(crate) struct Evaluated<B> {
@@ -93,7 +49,6 @@ pub(crate) fn evaluate<M: LightningModule>(
     engine: &mut Engine<M>,
     module: &mut M,
     data: &mut Evaluated<M::Batch>,
-    what: Evaluation,
     stage: RunningStage,
 ) -> Result<EpochMetrics> {
     let _span = (engine.run.stage == Stage::Fit).then(|| tracing::info_span!("validation", stage = stage.name()).entered());
@@ -102,7 +57,7 @@ pub(crate) fn evaluate<M: LightningModule>(
     let outer_items = engine.run.batch_items.replace(1);
     engine.run.moment.num_dataloaders = data.loaders.len();
     engine.run.place.evaluated.resize(data.loaders.len(), 0);
-    let result = evaluate_in_stage(engine, module, data, what);
+    let result = evaluate_in_stage(engine, module, data, stage);
     engine.run.moment.stage = outer;
     (engine.run.moment.batch_idx, engine.run.moment.num_dataloaders) = outer_batch;
     engine.run.moment.dataloader_idx = 0;
@@ -114,37 +69,37 @@ fn evaluate_in_stage<M: LightningModule>(
     engine: &mut Engine<M>,
     module: &mut M,
     data: &mut Evaluated<M::Batch>,
-    what: Evaluation,
+    stage: RunningStage,
 ) -> Result<EpochMetrics> {
-    let is_sanity_check = engine.run.moment.stage == RunningStage::SanityCheck;
+    let is_sanity_check = stage == RunningStage::SanityCheck;
     let start = engine.run.place.evaluating.unwrap_or_default();
-    let begins = engine.run.place.evaluating.is_none() || engine.in_force.is_to_swap_again();
+    let begins = engine.run.place.evaluating.is_none() || engine.books.in_force.is_to_swap_again();
     if engine.run.stage == Stage::Fit {
-        engine.in_force.note_before(module);
+        engine.books.in_force.note_before(module);
     }
     if begins {
         engine.reseed(RandomPart::Evaluation);
-        engine.fire(module, what.start())?;
-        engine.fire(module, what.epoch_start())?;
+        engine.fire(module, events::start(stage))?;
+        engine.fire(module, events::epoch_start(stage))?;
     }
-    engine.in_force.note_started(module);
+    engine.books.in_force.note_started(module);
     for dataloader_idx in start.dataloader_idx..data.loaders.len() {
         let first = if dataloader_idx == start.dataloader_idx { start.batch_idx } else { 0 };
-        evaluate_loader(engine, module, data, what, EvaluationPosition { dataloader_idx, batch_idx: first })?;
+        evaluate_loader(engine, module, data, stage, EvaluationPosition { dataloader_idx, batch_idx: first })?;
     }
     engine.run.place.evaluating = None;
-    engine.in_force.note_ended(module);
+    engine.books.in_force.note_ended(module);
     engine.run.moment.dataloader_idx = 0;
-    engine.store.reach_epoch_end(Loop::Evaluation)?;
+    engine.store.reach_epoch_end(stage)?;
     engine.reseed(RandomPart::EvaluationEnd);
-    engine.fire(module, what.epoch_end())?;
-    let metrics = engine.time("epoch_metrics", |engine| engine.store.end_epoch(Loop::Evaluation))?;
+    engine.fire(module, events::epoch_end(stage))?;
+    let metrics = engine.time("epoch_metrics", |engine| engine.store.end_epoch(stage))?;
     if !is_sanity_check {
         let sent =
             send_metrics(&metrics.merged(), &engine.run.loggers, engine.run.place.logger_step, Some(engine.run.place.progress.epoch));
         engine.note_logged(sent);
     }
-    engine.fire(module, what.end())?;
+    engine.fire(module, events::end(stage))?;
     Ok(metrics)
 }
 
@@ -152,17 +107,17 @@ fn evaluate_loader<M: LightningModule>(
     engine: &mut Engine<M>,
     module: &mut M,
     data: &mut Evaluated<M::Batch>,
-    what: Evaluation,
+    stage: RunningStage,
     start: EvaluationPosition,
 ) -> Result<()> {
-    let is_sanity_check = engine.run.moment.stage == RunningStage::SanityCheck;
+    let is_sanity_check = stage == RunningStage::SanityCheck;
     let EvaluationPosition { dataloader_idx, mut batch_idx } = start;
     let (Some(loader), limit) = (data.loaders.get(dataloader_idx), data.limits.get(dataloader_idx).copied().flatten()) else {
         return Ok(());
     };
     engine.run.moment.dataloader_idx = dataloader_idx;
     engine.run.moment.batch_idx = batch_idx.saturating_sub(1);
-    let mut batches = loader.batches(Position::new(0, batch_idx), &engine.device)?;
+    let mut batches = loader.batches(Position::new(0, batch_idx), &engine.frame.device)?;
     while limit.is_none_or(|limit| batch_idx < limit) {
         engine.run.place.evaluating = Some(EvaluationPosition { dataloader_idx, batch_idx });
         checkpoint::keep_place(engine, module)?;
@@ -172,29 +127,26 @@ fn evaluate_loader<M: LightningModule>(
         engine.run.batch_items = module.batch_size(&value).or(items);
         engine.run.moment.batch_idx = batch_idx;
         engine.reseed(RandomPart::EvaluationBatch { dataloader_idx, batch_idx });
-        engine.fire(module, what.batch_start(&value, batch_idx, dataloader_idx))?;
-        let started = engine.profiler.start();
+        engine.fire(module, events::batch_start(stage, &value, batch_idx, dataloader_idx))?;
+        let started = engine.frame.profiler.start();
         let output = {
-            let _scope = engine.enter(what.step());
-            match what {
-                Evaluation::Validation => module.validation_step(value, batch_idx),
-                Evaluation::Test => module.test_step(value, batch_idx),
-            }
+            let _scope = engine.enter(events::step(stage));
+            if stage == RunningStage::Test { module.test_step(value, batch_idx) } else { module.validation_step(value, batch_idx) }
         };
-        engine.stop_time(started, what.step().name());
+        engine.stop_time(started, events::step(stage).name());
         if let Some(step) = scope::take_not_implemented() {
             return Err(Error::NotImplemented {
                 what: step.name().into(),
                 hint: format!("implement `LightningModule::{step}`, or give no loader for it"),
             });
         }
-        let output = output.map_err(|error| engine.in_step(what.step(), error))?.detach();
+        let output = output.map_err(|error| engine.in_step(events::step(stage), error))?.detach();
         engine.collect()?;
-        engine.fire(module, what.batch_end(&output, batch_idx, dataloader_idx))?;
+        engine.fire(module, events::batch_end(stage, &output, batch_idx, dataloader_idx))?;
         if !is_sanity_check {
             let step = engine.run.place.evaluated[dataloader_idx];
-            if let Some(bundle) = engine.store.step_metrics(Loop::Evaluation, dataloader_idx) {
-                engine.device.flush().map_err(Error::other)?;
+            if let Some(bundle) = engine.store.step_metrics(stage, dataloader_idx) {
+                engine.frame.device.flush().map_err(Error::other)?;
                 let sent = bundle.send(&engine.run.loggers, step, None);
                 engine.note_logged(sent);
             }

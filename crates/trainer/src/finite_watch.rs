@@ -196,7 +196,7 @@ impl FiniteWatch {
 
     /// Acts upon evidence that is here: an error, or a stop.
     pub(crate) fn check<M: LightningModule>(&mut self, engine: &mut Engine<M>, module: &M) -> Result<()> {
-        if let Some(refused) = engine.checkpoints.refused() {
+        if let Some(refused) = engine.frame.checkpoints.refused() {
             self.stop.get_or_insert(refused.to_string());
             self.forget(engine);
         }
@@ -256,4 +256,31 @@ impl Place {
 fn error(what: String, place: Place, run: &Run, parameters: Vec<String>) -> Error {
     let Place { batch_idx, global_step, .. } = place;
     Error::NonFinite { what, epoch: run.place.progress.epoch, batch_idx, global_step, parameters }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever reads on another thread may do so just before the evidence is boiled down.
+    #[test]
+    fn the_first_bad_batch_is_found_whenever_its_evidence_was_read() {
+        let device = burn::tensor::Device::flex();
+        for (bad, read) in [(5, 0..0), (5, 0..CHUNK), (5, 0..6), (5, 6..CHUNK), (0, 0..1), (CHUNK - 1, 0..CHUNK), (CHUNK, 0..CHUNK)] {
+            let mut watch = FiniteWatch::new(&TrainerConfig::default());
+            // The last piece comes after the others were boiled down.
+            for batch_idx in 0..=CHUNK {
+                if watch.pieces.len() == CHUNK {
+                    let known: Vec<_> = watch.pieces.range(read.clone()).cloned().collect();
+                    Reading::read_all(&known).unwrap();
+                    watch.boil_down();
+                }
+                let value = if batch_idx == bad { f32::NAN } else { 1.0 };
+                watch.places.push_back(Place { of: "the training loss", batch_idx, global_step: 0 });
+                watch.pieces.push_back(Reading::new(Scalar::Device(Tensor::from_floats([value], &device))));
+            }
+            Reading::read_all(&watch.unread()).unwrap();
+            assert_eq!(watch.sift().map(|place| place.batch_idx), Some(bad), "{read:?}");
+        }
+    }
 }

@@ -19,7 +19,6 @@ use crate::{
     evaluate::Evaluated,
     finite_watch::FiniteWatch,
     in_force::InForce,
-    log_store::Loop,
     stop::Stop,
     training::Training,
 };
@@ -54,7 +53,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         train: Loader<M::Batch>,
         val: Evaluated<M::Batch>,
     ) -> Self {
-        let finite = FiniteWatch::new(&engine.config);
+        let finite = FiniteWatch::new(&engine.frame.config);
         let (said_it_goes_on, said_names_are_shared, has_expected) = (false, false, false);
         Self { engine, module, training, data, train, val, finite, said_it_goes_on, has_expected, said_names_are_shared }
     }
@@ -112,7 +111,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         // Layers that look whether their input has a tape (dropout, batch normalization) may come first.
         let with_tape = self.module.devices().into_iter().find(Device::is_autodiff);
         let mut expected = self.expect_no_draws();
-        let mut batches = self.train.batches(position, with_tape.as_ref().unwrap_or(&self.engine.device))?;
+        let mut batches = self.train.batches(position, with_tape.as_ref().unwrap_or(&self.engine.frame.device))?;
         // A checkpoint may have been written before what follows a batch, or before a skip that was asked for.
         let mut flow = match position.batch {
             0 => Flow::Continue,
@@ -166,7 +165,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
     fn batch(&mut self, batch: Batch<M::Batch>, is_last: bool) -> Result<Flow> {
         self.training.unfinished = None;
         let engine = &mut *self.engine;
-        engine.in_force = InForce::Trained;
+        engine.books.in_force = InForce::Trained;
         let batch_idx = engine.run.place.progress.batch_in_epoch;
         let _span = tracing::debug_span!("step", step = engine.run.place.progress.global_step, batch_idx).entered();
         let is_last = is_last || engine.run.limits.train_batches == Some(batch_idx + 1);
@@ -184,7 +183,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             return Ok(Flow::EndEpoch);
         }
         let engine = &mut *self.engine;
-        let started = engine.profiler.start();
+        let started = engine.frame.profiler.start();
         let BatchOutcome { output, has_stepped, skipped, evidence } = self.training_batch(batch.value, batch_idx, window)?;
         let engine = &mut *self.engine;
         engine.stop_time(started, "training_batch");
@@ -196,7 +195,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             self.training.optimizers.step_epoch_schedules(engine.run.place.progress.epoch as u64 + 1)?;
             self.refresh_learning_rates();
         }
-        self.engine.run.place.validation_is_due = self.is_validation_due(is_last, has_stepped);
+        self.engine.run.place.validation_is_due = self.is_validation_due(has_stepped);
         self.engine.run.place.after_batch = true;
         self.engine.run.step_skipped = skipped.is_some();
         self.finite.judge(skipped, has_stepped, &mut self.engine.run)?;
@@ -247,12 +246,12 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
     fn log_step(&mut self, stepped: bool) -> Result<()> {
         let engine = &mut *self.engine;
         let is_due = engine.run.place.logs_this_step || engine.run.place.requests.stop().is_some();
-        if !(stepped && is_due) || engine.config.log_every_n_steps == 0 || engine.run.loggers.is_empty() {
+        if !(stepped && is_due) || engine.frame.config.log_every_n_steps == 0 || engine.run.loggers.is_empty() {
             return Ok(());
         }
-        let started = engine.profiler.start();
-        if let Some(bundle) = engine.store.step_metrics(Loop::Train, 0) {
-            engine.device.flush().map_err(Error::other)?;
+        let started = engine.frame.profiler.start();
+        if let Some(bundle) = engine.store.step_metrics(RunningStage::Train, 0) {
+            engine.frame.device.flush().map_err(Error::other)?;
             let sent = bundle.send(&engine.run.loggers, engine.run.place.logger_step, Some(engine.run.place.progress.epoch));
             engine.note_logged(sent);
         }
@@ -265,11 +264,11 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         engine.run.place.validation_is_due = false;
         engine.run.place.logger_step = engine.run.place.progress.global_step.saturating_sub(1);
         self.finite.watch_epoch(engine, self.module);
-        engine.store.reach_epoch_end(Loop::Train)?;
+        engine.store.reach_epoch_end(RunningStage::Train)?;
         engine.log_skipped_batches()?;
         engine.reseed(RandomPart::EpochEnd);
         engine.fire(self.module, Event::TrainEpochEnd)?;
-        let metrics = engine.time("epoch_metrics", |engine| engine.store.end_epoch(Loop::Train))?;
+        let metrics = engine.time("epoch_metrics", |engine| engine.store.end_epoch(RunningStage::Train))?;
         self.finite.end_epoch(engine, self.module)?;
         end::tell_if_nothing_is_trained(&engine.run.place.progress);
         let completed = engine.run.place.progress.epoch as u64 + 1;

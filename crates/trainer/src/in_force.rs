@@ -95,7 +95,7 @@ impl<M: LightningModule> Engine<M> {
 
     /// The weights of this moment, for a checkpoint.
     pub(crate) fn weights(&mut self, module: &M) -> Result<Weights<M>> {
-        let (module, beside) = match &self.in_force {
+        let (module, beside) = match &self.books.in_force {
             InForce::Given { trained } => (trained.valid(), Beside::Known(module.valid())),
             InForce::Validating { before, started: None, .. } => (before.valid(), Beside::Nothing),
             InForce::Validating { before, started: Some(started), ended } => {
@@ -103,7 +103,7 @@ impl<M: LightningModule> Engine<M> {
                 (ended.as_ref().unwrap_or(module).valid(), hooks)
             }
             InForce::Trained | InForce::Validated(_) | InForce::ToSwapAgain => {
-                let beside = match (self.given_weights(module)?, &self.in_force) {
+                let beside = match (self.given_weights(module)?, &self.books.in_force) {
                     (Some(given), _) => Beside::Known(given.valid()),
                     (None, InForce::Validated(validated)) => Beside::Validated(validated.clone()),
                     (None, _) => Beside::Nothing,

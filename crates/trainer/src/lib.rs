@@ -7,6 +7,7 @@
 pub mod accelerator;
 mod accumulator;
 mod bar_values;
+mod books;
 mod bundle;
 mod checkpoint;
 mod checkpoint_names;
@@ -20,6 +21,7 @@ mod finite_watch;
 mod finite_weights;
 mod fit;
 mod fit_state;
+mod frame;
 mod guard;
 mod in_force;
 mod log_state;

@@ -146,6 +146,9 @@ pub(crate) struct SavedSlot {
     /// What the batches of a window have added that may still be left out.
     #[serde(default)]
     pub(crate) window: Option<SavedAccumulator>,
+    /// Both together, where only the code that logs it knows how they are joined.
+    #[serde(default)]
+    pub(crate) joined: Option<SavedAccumulator>,
     /// The step value has not been sent to the loggers.
     pub(crate) is_unsent: bool,
 }
@@ -229,7 +232,7 @@ impl LogState {
     pub(crate) fn fill(&mut self, values: &[TensorData]) {
         for slot in self.train.iter_mut().chain(&mut self.evaluation) {
             fill_scalars(&mut slot.step, values);
-            for accumulator in slot.epoch.iter_mut().chain(&mut slot.window) {
+            for accumulator in slot.epoch.iter_mut().chain(&mut slot.window).chain(&mut slot.joined) {
                 accumulator.fill(values);
             }
         }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use stormfire_loggers::Metrics;
 use stormfire_module::{
-    Error, Result, Scalar,
+    Error, Result, RunningStage, Scalar,
     log::{self, LogError, Record},
     read::{ForbidReads, Reading},
     run::{MetricSource, Run},
@@ -20,13 +20,6 @@ use stormfire_module::{
 
 use self::slot::{Results, is_of_epoch};
 use crate::{bar_values::BarValues, bundle::Bundle};
-
-/// Which loop the values belong to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Loop {
-    Train,
-    Evaluation,
-}
 
 /// What `record` must know about the batch at hand.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +69,7 @@ pub(crate) struct LogStore {
     train: Results,
     evaluation: Results,
     /// The epoch of that loop is over: its accumulated values are what a monitor sees.
-    at_epoch_end: Option<Loop>,
+    at_epoch_end: Option<RunningStage>,
     callback: Table,
     bar: BarValues,
     /// Values that go along whenever values leave the device: the losses.
@@ -110,20 +103,14 @@ impl LogStore {
         *self = Self { bar, window_batches, keeps, ..Self::default() };
     }
 
-    fn results(&mut self, of: Loop) -> &mut Results {
-        match of {
-            Loop::Train => &mut self.train,
-            Loop::Evaluation => &mut self.evaluation,
-        }
+    fn results(&mut self, of: RunningStage) -> &mut Results {
+        if of.is_evaluating() { &mut self.evaluation } else { &mut self.train }
     }
 
     /// Takes records in; what cannot be recorded is an error that names it.
-    pub(crate) fn record(&mut self, of: Loop, records: &mut Vec<Record>, batch: BatchInfo) -> Result<(), LogError> {
-        let waits = of == Loop::Train && self.window_batches.is_some();
-        let results = match of {
-            Loop::Train => &mut self.train,
-            Loop::Evaluation => &mut self.evaluation,
-        };
+    pub(crate) fn record(&mut self, of: RunningStage, records: &mut Vec<Record>, batch: BatchInfo) -> Result<(), LogError> {
+        let waits = !of.is_evaluating() && self.window_batches.is_some();
+        let results = if of.is_evaluating() { &mut self.evaluation } else { &mut self.train };
         for record in records.drain(..) {
             self.arrivals += 1;
             self.has_news = true;
@@ -158,9 +145,9 @@ impl LogStore {
 
     /// The step metrics for the loggers, still on the device; `None` when there are none. A value is sent once: one that
     /// is logged now and then does not come again under steps that it does not belong to.
-    pub(crate) fn step_metrics(&mut self, of: Loop, dataloader_idx: usize) -> Option<Bundle> {
+    pub(crate) fn step_metrics(&mut self, of: RunningStage, dataloader_idx: usize) -> Option<Bundle> {
         let slots = self.results(of).slots.iter_mut();
-        let due = slots.filter(|s| s.is_unsent && s.options.logger && (of == Loop::Train || s.dataloader_idx == dataloader_idx));
+        let due = slots.filter(|s| s.is_unsent && s.options.logger && (!of.is_evaluating() || s.dataloader_idx == dataloader_idx));
         let readings: Vec<_> = due
             .filter_map(|slot| {
                 slot.is_unsent = false;
@@ -176,10 +163,10 @@ impl LogStore {
     }
 
     /// From now on a monitor sees the accumulated values of this loop.
-    pub(crate) fn reach_epoch_end(&mut self, of: Loop) -> Result<(), LogError> {
+    pub(crate) fn reach_epoch_end(&mut self, of: RunningStage) -> Result<(), LogError> {
         // Step values that nobody looked at yet come first, so that the values of the epoch are the newer ones.
         self.commit();
-        if of == Loop::Train {
+        if !of.is_evaluating() {
             // A window that nothing has closed was not left out; one of a run with another policy may have been restored.
             self.window_batches = self.window_batches.map(|_| 0);
             self.train.end_window(true)?;
@@ -195,18 +182,16 @@ impl LogStore {
     }
 
     /// Ends the epoch of a loop: reads its values once, and returns those for the loggers, by evaluation loader.
-    pub(crate) fn end_epoch(&mut self, of: Loop) -> Result<EpochMetrics> {
+    pub(crate) fn end_epoch(&mut self, of: RunningStage) -> Result<EpochMetrics> {
         self.commit();
         self.read_all()?;
         let mut metrics = EpochMetrics::default();
-        let results = match of {
-            Loop::Train => &mut self.train,
-            Loop::Evaluation => &mut self.evaluation,
-        };
+        let results = if of.is_evaluating() { &mut self.evaluation } else { &mut self.train };
         for slot in results.slots.iter().filter(|slot| slot.options.logger && slot.epoch.is_some()) {
             let value = self.callback.0.get(&slot.epoch_key).and_then(|entry| entry.reading.get());
+            let value = value.ok_or_else(|| Error::other(format!("`{}` was not read from the device", slot.epoch_key)))?;
             let loader = (!is_of_epoch(slot.hook)).then_some(slot.dataloader_idx);
-            metrics.values.push((loader, Arc::clone(&slot.epoch_key), value.unwrap_or(f64::NAN)));
+            metrics.values.push((loader, Arc::clone(&slot.epoch_key), value));
         }
         results.reset();
         self.at_epoch_end = None;
@@ -218,10 +203,10 @@ impl LogStore {
         if !std::mem::take(&mut self.has_news) {
             return;
         }
-        for (of, results) in [(Loop::Train, &mut self.train), (Loop::Evaluation, &mut self.evaluation)] {
+        for (evaluates, results) in [(false, &mut self.train), (true, &mut self.evaluation)] {
             for slot in &mut results.slots {
                 let Some(arrival) = slot.news.take() else { continue };
-                let shows_epoch = self.at_epoch_end == Some(of) || slot.is_of_epoch();
+                let shows_epoch = self.at_epoch_end.is_some_and(|of| of.is_evaluating() == evaluates) || slot.is_of_epoch();
                 let value = if shows_epoch {
                     slot.epoch.as_ref().map(|epoch| (&slot.epoch_key, Reading::new(epoch.compute())))
                 } else {
@@ -229,7 +214,7 @@ impl LogStore {
                 };
                 let Some((key, reading)) = value else { continue };
                 // Callbacks never see the step values of an evaluation.
-                if of == Loop::Train || shows_epoch {
+                if !evaluates || shows_epoch {
                     self.callback.set(key, reading.clone(), arrival);
                     if *key != slot.plain_key {
                         self.callback.set(&slot.plain_key, reading.clone(), arrival);
@@ -269,11 +254,10 @@ impl MetricSource for LogStore {
             self.records.clear();
             return Ok(());
         }
-        let of = if run.moment.stage.is_evaluating() { Loop::Evaluation } else { Loop::Train };
         let batch = BatchInfo { items: run.batch_items, num_dataloaders: run.moment.num_dataloaders };
         let _no_reads = ForbidReads::new();
         let mut records = std::mem::take(&mut self.records);
-        let outcome = self.record(of, &mut records, batch);
+        let outcome = self.record(run.moment.stage, &mut records, batch);
         self.records = records;
         outcome
     }

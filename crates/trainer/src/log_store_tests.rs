@@ -6,6 +6,10 @@ use stormfire_module::{Hook, log, log::capture, moment::Moment, read::device_rea
 use super::*;
 use crate::log_state::{LogState, Pending};
 
+#[cfg(test)]
+#[path = "log_store/window_tests.rs"]
+mod windows;
+
 const ONE: BatchInfo = BatchInfo { items: Some(1), num_dataloaders: 1 };
 const TWO_LOADERS: BatchInfo = BatchInfo { items: Some(1), num_dataloaders: 2 };
 
@@ -13,7 +17,7 @@ const TWO_LOADERS: BatchInfo = BatchInfo { items: Some(1), num_dataloaders: 2 };
 fn record(store: &mut LogStore, hook: Hook, batch: BatchInfo, dataloader_idx: usize, code: impl FnOnce()) -> Result<()> {
     let _outer = scope::enter(hook, Moment { dataloader_idx, ..Moment::default() });
     let ((), mut captured) = capture(hook, code)?;
-    let of = if hook.name().contains("validation") { Loop::Evaluation } else { Loop::Train };
+    let of = if hook.name().contains("validation") { RunningStage::Validate } else { RunningStage::Train };
     Ok(store.record(of, &mut captured.records, batch)?)
 }
 
@@ -44,7 +48,7 @@ fn a_name_has_one_slot_in_whatever_order_it_comes() {
         });
     }
     assert_eq!(store.train.slots.len(), 3);
-    let metrics = store_end(&mut store, Loop::Train).merged();
+    let metrics = store_end(&mut store, RunningStage::Train).merged();
     assert_eq!(metrics, [("a_epoch", 4.0), ("b_epoch", 5.0), ("c_epoch", 3.0)].into());
 }
 
@@ -91,7 +95,7 @@ fn a_name_without_a_suffix_belongs_to_one_loader() {
 }
 
 /// As the loop ends an epoch.
-fn store_end(store: &mut LogStore, of: Loop) -> EpochMetrics {
+fn store_end(store: &mut LogStore, of: RunningStage) -> EpochMetrics {
     store.reach_epoch_end(of).unwrap();
     store.end_epoch(of).unwrap()
 }
@@ -106,9 +110,9 @@ fn the_epochs_value_is_newer_than_the_last_steps_whoever_looked() {
         if looked {
             assert_eq!(known(&mut store), named(&[("x_step", 2.0), ("x", 2.0)]));
         }
-        store.reach_epoch_end(Loop::Train).unwrap();
+        store.reach_epoch_end(RunningStage::Train).unwrap();
         assert_eq!(known(&mut store), named(&[("x_step", 2.0), ("x", 1.5), ("x_epoch", 1.5)]));
-        assert_eq!(store.end_epoch(Loop::Train).unwrap().merged(), [("x_epoch", 1.5)].into());
+        assert_eq!(store.end_epoch(RunningStage::Train).unwrap().merged(), [("x_epoch", 1.5)].into());
         train(&mut store, || drop(log("x", 8.0).on_epoch(true)));
         assert_eq!(known(&mut store), named(&[("x_step", 8.0), ("x", 8.0), ("x_epoch", 1.5)]));
     }
@@ -131,11 +135,11 @@ fn the_later_of_two_slots_with_one_name_wins() {
 fn what_is_logged_at_an_epochs_end_belongs_to_it() {
     let mut store = LogStore::default();
     train(&mut store, || drop(log("x", 1.0).on_epoch(true)));
-    store.reach_epoch_end(Loop::Train).unwrap();
+    store.reach_epoch_end(RunningStage::Train).unwrap();
     record(&mut store, Hook::TrainEpochEnd, ONE, 0, || drop(log("end", 2.0))).unwrap();
     assert_eq!(store.names(), ["x_step", "x", "x_epoch", "end"]);
-    assert_eq!(store.end_epoch(Loop::Train).unwrap().merged(), [("x_epoch", 1.0), ("end", 2.0)].into());
-    assert!(store_end(&mut store, Loop::Train).merged().is_empty());
+    assert_eq!(store.end_epoch(RunningStage::Train).unwrap().merged(), [("x_epoch", 1.0), ("end", 2.0)].into());
+    assert!(store_end(&mut store, RunningStage::Train).merged().is_empty());
 }
 
 #[test]
@@ -144,7 +148,7 @@ fn an_evaluation_shows_nothing_before_its_end() {
     train(&mut store, || drop(log("x", 1.0)));
     validate(&mut store, 0, || drop(log("val", 2.0).on_step(true)));
     assert_eq!(known(&mut store), named(&[("x", 1.0)]));
-    store.reach_epoch_end(Loop::Evaluation).unwrap();
+    store.reach_epoch_end(RunningStage::Validate).unwrap();
     // A training metric that comes in meanwhile is a step's value still.
     train(&mut store, || drop(log("y", 3.0).on_epoch(true)));
     let suffixed = [("x", 1.0), ("y_step", 3.0), ("y", 3.0), ("val_epoch/dataloader_idx_0", 2.0), ("val/dataloader_idx_0", 2.0)];
@@ -162,7 +166,7 @@ fn the_metrics_of_an_epoch_come_by_loader() {
         });
     }
     record(&mut store, Hook::ValidationEpochEnd, TWO_LOADERS, 0, || drop(log("all", 7.0))).unwrap();
-    let metrics = store_end(&mut store, Loop::Evaluation);
+    let metrics = store_end(&mut store, RunningStage::Validate);
     let (first, second) = (("x/dataloader_idx_0", 1.5), ("x/dataloader_idx_1", 5.0));
     assert_eq!(metrics.merged(), [first, second, ("all", 7.0)].into());
     assert_eq!(metrics.by_loader(3), [[first, ("all", 7.0)].into(), [second, ("all", 7.0)].into(), Metrics::from([("all", 7.0)])]);
@@ -172,11 +176,11 @@ fn the_metrics_of_an_epoch_come_by_loader() {
 #[test]
 fn step_metrics_are_those_of_the_loader_at_hand() {
     let mut store = LogStore::default();
-    assert!(store.step_metrics(Loop::Evaluation, 0).is_none());
+    assert!(store.step_metrics(RunningStage::Validate, 0).is_none());
     validate(&mut store, 1, || drop(log("x", 1.0).on_step(true)));
-    assert!(store.step_metrics(Loop::Evaluation, 0).is_none());
-    assert!(store.step_metrics(Loop::Evaluation, 1).is_some());
-    assert!(store.step_metrics(Loop::Train, 0).is_none());
+    assert!(store.step_metrics(RunningStage::Validate, 0).is_none());
+    assert!(store.step_metrics(RunningStage::Validate, 1).is_some());
+    assert!(store.step_metrics(RunningStage::Train, 0).is_none());
 }
 
 #[test]
@@ -191,13 +195,13 @@ fn many_values_are_one_read_and_none_before_somebody_asks() {
             }
         });
     }
-    assert!(store.step_metrics(Loop::Train, 0).is_some());
+    assert!(store.step_metrics(RunningStage::Train, 0).is_some());
     store.progress_bar_metrics();
     assert_eq!(store.names().len(), 6);
     assert_eq!(device_reads() - start, 0);
     assert_eq!(known(&mut store)[..2], named(&[("a_step", 2.0), ("a", 2.0)]));
     assert_eq!(device_reads() - start, 1);
-    let metrics = store_end(&mut store, Loop::Train).merged();
+    let metrics = store_end(&mut store, RunningStage::Train).merged();
     assert_eq!(metrics, [("a_epoch", 1.5), ("b_epoch", 1.5), ("c_epoch", 1.5)].into());
     assert_eq!(device_reads() - start, 2);
 }
@@ -211,7 +215,7 @@ fn logger_monitor_and_bar_share_what_is_read() {
         if bar_first {
             let _ = store.progress_bar_metrics();
         }
-        let bundle = store.step_metrics(Loop::Train, 0).unwrap();
+        let bundle = store.step_metrics(RunningStage::Train, 0).unwrap();
         let start = device_reads();
         assert_eq!(bundle.metrics().unwrap(), [("a", 0.5)].into());
         assert_eq!(store.progress_bar_metrics(), [("a".to_string(), Some(0.5))]);
@@ -232,7 +236,7 @@ fn many_names_keep_their_order_and_values() {
             turned.for_each(|name| drop(log(name.clone(), step).on_epoch(true).prog_bar(true)));
         });
         assert_eq!(store.progress_bar_metrics().len(), names.len());
-        let metrics = store.step_metrics(Loop::Train, 0).unwrap().metrics().unwrap();
+        let metrics = store.step_metrics(RunningStage::Train, 0).unwrap().metrics().unwrap();
         assert!(
             metrics
                 .iter()
@@ -240,7 +244,7 @@ fn many_names_keep_their_order_and_values() {
                 .all(|((name, value), expected)| name == format!("{expected}_step") && (value - step as f64).abs() < 1e-12)
         );
     }
-    let metrics = store_end(&mut store, Loop::Train).merged();
+    let metrics = store_end(&mut store, RunningStage::Train).merged();
     assert!(metrics.iter().map(|(name, value)| (name.to_owned(), value)).eq(names.iter().map(|name| (format!("{name}_epoch"), 1.0))));
     assert_eq!(store.newest().unwrap().len(), 3 * names.len());
 }
@@ -266,56 +270,6 @@ fn the_value_that_came_last_counts_whoever_looked() {
         store.insert("x", 5.0);
         assert_eq!(known(&mut store), named(&[("x", 5.0), ("y", 3.0)]));
     }
-}
-
-#[test]
-fn a_window_that_is_left_out_is_in_no_mean() {
-    let mut store = LogStore::new(Keeps::All, true);
-    let batch = |store: &mut LogStore, value: f64, closes, is_skipped| {
-        train(store, || {
-            log("mean", value).on_epoch(true);
-            log("sum", value).on_step(false).on_epoch(true).reduce_fx(log::ReduceFx::Sum);
-            log("max", value).on_step(false).on_epoch(true).reduce_fx(log::ReduceFx::Max);
-            log("metric", stormfire_module::metric::Mean::new(value, 1.0)).on_step(false).on_epoch(true);
-            let largest = log::ReduceFx::Custom { name: "largest", reduce: |all| all.max() };
-            log("custom", value).on_step(false).on_epoch(true).reduce_fx(largest);
-        });
-        store.end_batch(closes, is_skipped).unwrap();
-    };
-    let epoch = |store: &mut LogStore, at: Option<usize>| {
-        let batches =
-            [(1.0, false, false), (3.0, true, false), (9.0, false, false), (f64::NAN, true, true), (4.0, true, false), (0.0, false, false)];
-        for (index, (value, closes, is_skipped)) in batches.into_iter().enumerate() {
-            if at == Some(index) {
-                *store = revived_into(store, LogStore::new(Keeps::All, true));
-            }
-            batch(store, value, closes, is_skipped);
-        }
-        // A step shows what it has.
-        assert_eq!(store.metric("mean").unwrap().to_bits(), 0.0_f64.to_bits());
-        store.reach_epoch_end(Loop::Train).unwrap();
-        {
-            let _scope = scope::enter(Hook::TrainEpochEnd, Moment::default());
-            store.log_skipped_batches();
-        }
-        let mut records = Vec::new();
-        log::take_records(&mut records).unwrap();
-        store.record(Loop::Train, &mut records, ONE).unwrap();
-        store.end_epoch(Loop::Train).unwrap().merged()
-    };
-    let right = [("mean_epoch", 2.0), ("sum", 8.0), ("max", 4.0), ("metric", 2.0), ("custom", 4.0), ("skipped_batches", 2.0)];
-    for at in [None, Some(0), Some(1), Some(2), Some(3), Some(4), Some(5)] {
-        assert_eq!(epoch(&mut store, at), right.into(), "checkpoint before batch {at:?}");
-    }
-    // An epoch in which all went well says so, once there was another one.
-    batch(&mut store, 1.0, true, false);
-    store.reach_epoch_end(Loop::Train).unwrap();
-    let _scope = scope::enter(Hook::TrainEpochEnd, Moment::default());
-    store.log_skipped_batches();
-    let mut records = Vec::new();
-    log::take_records(&mut records).unwrap();
-    store.record(Loop::Train, &mut records, ONE).unwrap();
-    assert_eq!(store.metric("skipped_batches").unwrap().to_bits(), 0.0_f64.to_bits());
 }
 
 #[test]
@@ -374,7 +328,7 @@ fn a_checkpoint_changes_no_bit_of_what_is_logged() {
             train(store, || log_everything(step));
         }
         let known: Vec<_> = known(store).into_iter().map(|(name, value)| (name, value.to_bits())).collect();
-        (known, bits(&store_end(store, Loop::Train).merged()))
+        (known, bits(&store_end(store, RunningStage::Train).merged()))
     };
     let unbroken = epoch(&mut LogStore::default(), 0);
     assert!(unbroken.1.iter().any(|(name, _)| name == "seldom"));
@@ -394,9 +348,9 @@ fn a_value_in_waiting_is_sent_once_after_a_checkpoint() {
     let mut store = LogStore::default();
     train(&mut store, || drop(log("a", 1.0)));
     let mut store = revived(&mut store);
-    assert!(store.step_metrics(Loop::Train, 0).is_some());
-    assert!(store.step_metrics(Loop::Train, 0).is_none());
-    assert!(revived(&mut store).step_metrics(Loop::Train, 0).is_none());
+    assert!(store.step_metrics(RunningStage::Train, 0).is_some());
+    assert!(store.step_metrics(RunningStage::Train, 0).is_none());
+    assert!(revived(&mut store).step_metrics(RunningStage::Train, 0).is_none());
 }
 
 #[test]

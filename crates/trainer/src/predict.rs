@@ -20,7 +20,7 @@ pub(crate) fn predict<M: PredictModule>(
     for (dataloader_idx, loader) in loaders.iter().enumerate() {
         engine.run.moment.dataloader_idx = dataloader_idx;
         let limit = limits.get(dataloader_idx).copied().flatten();
-        let mut batches = loader.batches(Position::start_of(0), &engine.device)?;
+        let mut batches = loader.batches(Position::start_of(0), &engine.frame.device)?;
         let mut predictions = Vec::new();
         while limit.is_none_or(|limit| predictions.len() < limit) && engine.signal().is_none() {
             let Some(batch) = engine.time("predict_next", |_| batches.next()) else { break };
@@ -28,7 +28,7 @@ pub(crate) fn predict<M: PredictModule>(
             let batch_idx = predictions.len();
             engine.run.moment.batch_idx = batch_idx;
             engine.fire(module, Event::PredictBatchStart { batch: &value, batch_idx, dataloader_idx })?;
-            let started = engine.profiler.start();
+            let started = engine.frame.profiler.start();
             let prediction = {
                 let _scope = engine.enter(Hook::PredictStep);
                 module.predict_step(value, batch_idx)

@@ -3,16 +3,17 @@
 mod evaluations;
 mod failure;
 mod further;
+mod queue_again;
 
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use stormfire_callbacks::Printer;
-use stormfire_data::{DataModule, Loader, Stage};
+use stormfire_data::{DataModule, Loader, Loaders, Stage};
 use stormfire_loggers::{Background, DEFAULT_NAME, Loggers, Status};
 use stormfire_module::{
     Callback, Error, Event, Every, Hook, LightningModule, Result, live_run, moment::Progress, requests::SaveRequest, run::Limits, scope,
-    shared_ids, state::Saved,
+    shared_ids,
 };
 
 use crate::{
@@ -77,14 +78,14 @@ impl<M: LightningModule> Session<M> {
         let requeue = Requeue::of_this_process(&config);
         let mut engine = Engine::new(config, callbacks, communicator);
         engine.run.loggers = opened.loggers;
-        engine.logs_wait = opened.some_continue;
+        engine.frame.logs_wait = opened.some_continue;
         let (training, continues_logs) = (Training::default(), opened.all_continue);
         Ok(Self { engine, device, log_dir, requeue, interrupted: None, training, ended: None, continues_logs })
     }
 
     /// A later fit that is to continue from this.
     pub(crate) fn take_up_epoch(&self, resume: &mut Resume) -> Result<()> {
-        resume.take_up_epoch(self.engine.config.max_steps, self.callbacks())
+        resume.take_up_epoch(self.engine.frame.config.max_steps, self.callbacks())
     }
 
     pub(crate) fn callbacks(&self) -> &[Box<dyn Callback<M>>] {
@@ -114,15 +115,14 @@ impl<M: LightningModule> Session<M> {
     pub(crate) fn fit<D: DataModule<Batch = M::Batch>>(&mut self, module: M, mut data: D, resume: Option<Resume>) -> Result<Fit<M>> {
         let _under_way = live_run::begin(self.name());
         let engine = &mut self.engine;
-        engine.device = choose_device(self.device.as_ref(), &engine.config, &module)?;
-        let drawn = if engine.config.seed.is_some() && resume.is_none() { drawn_before(&module)? } else { Vec::new() };
-        let mut module = place(module, &engine.device, engine.config.seed).train();
-        engine.seed = Some(match engine.config.seed {
+        engine.frame.device = choose_device(self.device.as_ref(), &engine.frame.config, &module)?;
+        let drawn = if engine.frame.config.seed.is_some() && resume.is_none() { drawn_before(&module)? } else { Vec::new() };
+        let mut module = place(module, &engine.frame.device, engine.frame.config.seed).train();
+        engine.seed = Some(match engine.frame.config.seed {
             Some(seed) => seed,
-            None => draw_seed(&engine.device)?,
+            None => draw_seed(&engine.frame.device)?,
         });
         self.ended = None;
-        engine.data_module = Saved::default();
         let continues_logs = std::mem::take(&mut self.continues_logs);
         let mut training = Training::default();
         let outcome = self.run(Stage::Fit, &mut module, &mut data, &mut training, |engine, module, data, training| {
@@ -159,23 +159,25 @@ impl<M: LightningModule> Session<M> {
         self.training = training;
         let stop = match outcome {
             Ok(stop) => {
-                self.requeue.forget();
+                if !scope::is_inside_another_run() {
+                    self.requeue.forget();
+                }
                 stop
             }
             Err(error) => self.interrupted.filter(|_| matches!(error, Error::Interrupted { .. })).map(Stop::Interrupted).ok_or(error)?,
         };
         tracing::info!("`Trainer.fit` stopped: {stop}");
         self.ended = Some(Box::new(self.state_at_the_end()?));
-        whereabouts::tell(&self.engine.config, &self.engine.run, self.log_dir.as_deref(), self.engine.callbacks());
+        whereabouts::tell(&self.engine.frame.config, &self.engine.run, self.log_dir.as_deref(), self.engine.callbacks());
         Ok(Fit { module, stop, progress: self.engine.run.place.progress.clone(), metrics: self.engine.store.newest()? })
     }
 
     /// Writes the state at the end of the newest fit, and waits for it.
     pub(crate) fn save_checkpoint(&mut self, module: &M, request: SaveRequest) -> Result<()> {
         // That of the fit stopped it.
-        drop(self.engine.checkpoints.refused());
+        drop(self.engine.frame.checkpoints.refused());
         checkpoint::write_state(&mut self.engine, &mut module.clone(), &self.training, self.ended.as_deref().cloned(), request)?;
-        self.engine.checkpoints.refused().map_or(Ok(()), Err)
+        self.engine.frame.checkpoints.refused().map_or(Ok(()), Err)
     }
 
     /// The frame around a run. Whatever happens inside, callbacks see the teardown, and loggers how it ended.
@@ -192,36 +194,40 @@ impl<M: LightningModule> Session<M> {
         let _span = run_span(stage).entered();
         // Whoever keeps what is reported beside the logs learns the folder from this field.
         let log_dir = self.log_dir.as_ref().map(|folder| tracing::field::display(folder.display()));
-        tracing::info!(device = accelerator::describe(&engine.device), log_dir, "`Trainer.{stage}` begins");
+        tracing::info!(device = accelerator::describe(&engine.frame.device), log_dir, "`Trainer.{stage}` begins");
         engine.begin(stage);
-        engine.signals = engine.config.handle_signals.then(|| SignalWatch::install(self.requeue.signal()));
-        if let Some(watch) = &engine.signals {
+        engine.frame.signals = engine.frame.config.handle_signals.then(|| SignalWatch::install(self.requeue.signal()));
+        if let Some(watch) = &engine.frame.signals {
             engine.run.loggers.hurry_when(watch.noted_at());
         }
         let mut outcome = guard(|| body(&mut *engine, &mut *module, &mut *data, &mut *training));
         if stage == Stage::Fit {
             match guard(|| Ok(data.state()?)) {
-                Ok(newest) => engine.data_module = newest,
+                Ok(newest) => engine.books.data_module = newest,
                 Err(late) if outcome.is_ok() => outcome = Err(late),
                 Err(late) => tracing::error!("after the run had failed: {late}"),
             }
         }
         // A fit that could not go on has nothing to say in the logs of the run that it was to continue.
-        let waiting = (outcome.is_err() && engine.logs_wait).then(|| std::mem::take(&mut engine.run.loggers));
+        let waiting = (outcome.is_err() && engine.frame.logs_wait).then(|| std::mem::take(&mut engine.run.loggers));
+        // A run inside a hook was ended, or refused, by the signal that ends this one: there is no boundary here.
+        let by_inner = matches!(&outcome, Err(Error::InHook { source, .. }) if matches!(**source, Error::Interrupted { .. }));
+        let by_signal = (by_inner && engine.signal().is_some()) || matches!(outcome, Err(Error::Interrupted { .. }));
+        // The job begins with the outermost of its runs.
+        let requeues = by_signal && engine.asks_for_requeue() && !scope::is_inside_another_run();
+        let requeue = (requeues && stage == Stage::Fit).then(|| SaveRequest { path: self.requeue.checkpoint(), ..SaveRequest::default() });
         if let Err(error) = &outcome {
-            failure::on_exception(engine, module, data, training, error);
+            // The state of the last boundary, if it is kept.
+            let of_boundary = requeue.clone().filter(|_| by_inner);
+            failure::on_exception(engine, module, data, training, error, of_boundary);
         }
-        let requeues = matches!(outcome, Err(Error::Interrupted { .. })) && engine.asks_for_requeue();
-        if requeues && stage == Stage::Fit {
-            let request = SaveRequest { path: self.requeue.checkpoint(), ..SaveRequest::default() };
+        if let Some(request) = requeue.filter(|_| !by_inner) {
             engine.run.place.requests.saves.push(request);
             let saved = guard(|| checkpoint::write_requested(engine, module, training)).and_then(|()| guard(|| checkpoint::settle(engine)));
             if let Err(error) = saved {
                 outcome = Err(error);
             }
         }
-        // A run inside a hook was ended, or refused, by the signal that ends this one. There is no boundary to queue it again from.
-        let by_inner = matches!(&outcome, Err(Error::InHook { source, .. }) if matches!(**source, Error::Interrupted { .. }));
         if let Some(signal) = engine.signal().filter(|_| by_inner) {
             outcome = Err(signal.into());
         }
@@ -248,17 +254,17 @@ impl<M: LightningModule> Session<M> {
                 tracing::error!("after the run had failed: {late}");
             }
         }
-        if let Some(report) = engine.profiler.report(&stage.to_string().to_uppercase()) {
+        if let Some(report) = engine.frame.profiler.report(&stage.to_string().to_uppercase()) {
             print("Profile", &report);
         }
+        self.interrupted = engine.frame.signals.take().and_then(|signals| signals.received());
         if requeues
-            && engine.communicator.is_global_zero()
+            && engine.frame.communicator.is_global_zero()
             && matches!(outcome, Err(Error::Interrupted { .. }))
-            && let Err(error) = self.requeue.submit(stage)
+            && let Err(error) = self.queue_again(stage, by_inner)
         {
             outcome = Err(error);
         }
-        self.interrupted = engine.signals.take().and_then(|signals| signals.received());
         outcome
     }
 }
@@ -316,11 +322,11 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     mut resume: Option<&mut Resume>,
 ) -> Result<FitData<M::Batch>> {
     begin(engine, module, data, Stage::Fit)?;
-    if let Some(state) = resume.as_mut().and_then(|resume| resume.take_data_module(&engine.device)) {
+    if let Some(state) = resume.as_mut().and_then(|resume| resume.take_data_module(&engine.frame.device)) {
         of_data(engine, Hook::Setup, || data.load_state(state))?;
     }
     let resume = resume.as_deref();
-    let config = engine.config.clone();
+    let config = engine.frame.config.clone();
     let mut train = of_data(engine, Hook::TrainDataloader, || data.train_dataloader())?;
     let mut val = of_data(engine, Hook::ValDataloader, || data.val_dataloader())?;
     if !config.overfit_batches.is_none() {
@@ -332,12 +338,12 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     if let Some(seed) = seed {
         train = train.with_default_seed(seed);
     }
-    engine.data = DataFacts::of(&train, seed);
+    engine.books.data = DataFacts::of(&train, seed);
     // What batches draw follows from the run's seed, also from one that nobody has given.
     let run_seed = config.seed.or(resume.and_then(|resume| resume.manifest().seed)).or(engine.seed);
     if let Some(seed) = run_seed {
         train = train.with_run_seed(seed);
-        val = val.iter().enumerate().map(|(index, loader)| loader.with_run_seed(mix(seed, index as u64))).collect();
+        val = with_run_seed(&val, seed);
     }
     let option = |own| if config.overfit_batches.is_none() { own } else { "overfit_batches" };
     let train_batches = limit_of(&train, config.limit_train_batches, option("limit_train_batches"), Hook::TrainDataloader)?;
@@ -363,6 +369,11 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     engine.run.validates_every_epoch =
         matches!(config.val_check_interval, Every::Epochs(1)) || config.val_check_interval == Every::Fraction(1.0);
     Ok((train, Evaluated::new(val, val_batches)))
+}
+
+/// Loaders of an evaluation in a run of this seed; each draws its own numbers.
+fn with_run_seed<B: Send + 'static>(loaders: &Loaders<B>, seed: u64) -> Loaders<B> {
+    loaders.iter().enumerate().map(|(index, loader)| loader.with_run_seed(mix(seed, index as u64))).collect()
 }
 
 /// A table that cannot be shown (a closed pipe, say) is no reason to fail.

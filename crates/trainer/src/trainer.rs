@@ -11,14 +11,15 @@ use std::{
 use burn::tensor::Device;
 use stormfire_data::DataModule;
 use stormfire_loggers::{Logger, Loggers, Metrics};
-use stormfire_module::{Callback, Error, LightningModule, PredictModule, Result, moment::Progress, outer_run::OuterRun, text::Misread};
+use stormfire_module::{
+    Callback, Error, LightningModule, PredictModule, Result, RunningStage, moment::Progress, outer_run::OuterRun, scope, text::Misread,
+};
 
 pub use text_options::DeviceChoice;
 
 use crate::{
     checkpoint::{CkptPath, Places, Resume},
     config::{Limit, TrainerConfig},
-    evaluate::Evaluation,
     session::Session,
     setup::folders_of_runs,
     signals::check_not_interrupted,
@@ -234,7 +235,9 @@ impl<M: LightningModule> Trainer<M> {
     pub fn fit<D: DataModule<Batch = M::Batch>>(&mut self, module: M, data: D) -> Result<Fit<M>> {
         let _outer = inside_another_run()?;
         let asked = self.ckpt_path.take();
-        self.ckpt_path = Requeue::of_this_process(&self.config).saved()?.map(CkptPath::Path).or(asked);
+        // A job begins with the outermost of its runs.
+        let saved = if scope::is_inside_another_run() { None } else { Requeue::of_this_process(&self.config).saved()? };
+        self.ckpt_path = saved.map(CkptPath::Path).or(asked);
         let mut resume = self.checkpoint()?;
         let is_further = self.session.is_some();
         let session = self.session(resume.as_mut())?;
@@ -252,7 +255,7 @@ impl<M: LightningModule> Trainer<M> {
     pub fn validate<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, data: D) -> Result<Vec<Metrics>> {
         let _outer = inside_another_run()?;
         let (module, at) = self.with_weights(module)?;
-        self.session(None)?.evaluate(&module, data, Evaluation::Validation, at)
+        self.session(None)?.evaluate(&module, data, RunningStage::Validate, at)
     }
 
     /// Tests a module; one list of metrics for each loader, also printed as a table. With `limit_test_batches(0)` as
@@ -263,7 +266,7 @@ impl<M: LightningModule> Trainer<M> {
     pub fn test<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, data: D) -> Result<Vec<Metrics>> {
         let _outer = inside_another_run()?;
         let (module, at) = self.with_weights(module)?;
-        self.session(None)?.evaluate(&module, data, Evaluation::Test, at)
+        self.session(None)?.evaluate(&module, data, RunningStage::Test, at)
     }
 
     /// Predicts every batch of every loader. With `limit_predict_batches(0)` as [`validate`](Self::validate) with 0.

@@ -1,11 +1,11 @@
-//! NVIDIA GPUs, where their management library is.
+//! NVIDIA GPUs, if their management library is installed.
 
 use nvml_wrapper::{Device, Nvml, enum_wrappers::device::TemperatureSensor};
 use stormfire_loggers::Metrics;
 
 use super::sampler::percent;
 
-/// The GPUs to ask.
+/// The GPUs to read.
 #[derive(Debug)]
 pub(super) struct Gpus {
     library: Box<Nvml>,
@@ -13,7 +13,7 @@ pub(super) struct Gpus {
 }
 
 impl Gpus {
-    /// `None` if there is no GPU to ask, or nobody to ask about it.
+    /// `None` if there is no GPU, or no library to read it.
     pub(super) fn open(wanted: Option<Vec<u32>>) -> Option<Self> {
         if wanted.as_ref().is_some_and(Vec::is_empty) {
             return None;
@@ -23,23 +23,23 @@ impl Gpus {
             Ok((count, library)) => {
                 let numbers = wanted.unwrap_or_else(|| (0..count).collect());
                 if let Some(number) = numbers.iter().find(|number| **number >= count) {
-                    tracing::warn!("`DeviceStatsMonitor` is to watch GPU {number}, but there are {count}");
+                    tracing::warn!("`DeviceStatsMonitor` should monitor GPU {number}, but there are only {count} GPUs");
                 }
                 Some(Self { library: Box::new(library), numbers: numbers.into_iter().filter(|number| *number < count).collect() })
             }
             Err(error) => {
-                // Most machines have none; only who asks for one by its number expects it.
+                // Most machines have no GPU. Only a user who names one by its number expects it.
                 if wanted.is_some() {
-                    tracing::warn!("`DeviceStatsMonitor` cannot watch GPUs: {error}");
+                    tracing::warn!("`DeviceStatsMonitor` cannot monitor GPUs: {error}");
                 } else {
-                    tracing::debug!("`DeviceStatsMonitor` finds no NVIDIA GPU: {error}");
+                    tracing::debug!("`DeviceStatsMonitor` found no NVIDIA GPU: {error}");
                 }
                 None
             }
         }
     }
 
-    /// Adds what each GPU tells.
+    /// Adds the values that each GPU reports.
     pub(super) fn sample(&self, metrics: &mut Metrics) {
         for number in &self.numbers {
             if let Ok(device) = self.library.device_by_index(*number) {
@@ -49,7 +49,8 @@ impl Gpus {
     }
 }
 
-/// A GPU that does not know something (a part of a divided one knows little) is not asked twice: it says so at no cost.
+/// Reading a value that a GPU does not support is cheap, so this does not remember it. A partition of a GPU supports
+/// few values.
 fn told_by(device: &Device<'_>) -> impl Iterator<Item = (&'static str, f64)> {
     let memory = device.memory_info().ok();
     [

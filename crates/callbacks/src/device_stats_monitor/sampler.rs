@@ -1,4 +1,4 @@
-//! Asking the operating system, on whatever thread has the time.
+//! Reads values from the operating system, on any thread.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use sysinfo::{MINIMUM_CPU_UPDATE_INTERVAL, Pid, ProcessRefreshKind, ProcessesToU
 
 use super::gpu::Gpus;
 
-/// The load since the last sample, and the rest as it is now.
+/// The load since the last sample, and the current value of everything else.
 #[derive(Debug)]
 pub(super) struct Sampler {
     cpu: Option<Cpu>,
@@ -15,7 +15,7 @@ pub(super) struct Sampler {
     taken: Option<(Instant, Metrics)>,
 }
 
-/// NVIDIA's library takes its time to start: the first sample does it, not the training thread.
+/// NVIDIA's library starts slowly, so the first sample starts it, not the training thread.
 #[derive(Debug)]
 enum GpusWhenAsked {
     NotYet(Option<Vec<u32>>),
@@ -23,12 +23,12 @@ enum GpusWhenAsked {
 }
 
 impl Sampler {
-    /// Notes where the load of the first sample begins.
+    /// Starts the load measurement of the first sample.
     pub(super) fn new(cpu: bool, gpus: Option<Vec<u32>>) -> Self {
         Self { cpu: cpu.then(Cpu::new), gpus: GpusWhenAsked::NotYet(gpus), taken: None }
     }
 
-    /// A sample; the last one again if it is too young for another.
+    /// Returns a sample. If the last sample is recent, returns that one again.
     pub(super) fn sample(&mut self) -> Metrics {
         self.sample_after(MINIMUM_CPU_UPDATE_INTERVAL)
     }
@@ -80,7 +80,7 @@ impl Cpu {
     }
 
     fn sample(&mut self, metrics: &mut Metrics) {
-        // A load needs some time between two looks; before that there is none.
+        // A load needs some time between two readings.
         if self.refreshed.elapsed() >= MINIMUM_CPU_UPDATE_INTERVAL {
             self.refresh();
             let own = self.own.and_then(|own| self.system.process(own)).map(|process| f64::from(process.cpu_usage()));
@@ -98,7 +98,7 @@ impl Cpu {
     }
 }
 
-/// `None` of nothing.
+/// `None` if the total is 0.
 pub(super) fn percent(used: u64, total: u64) -> Option<f64> {
     (total > 0).then(|| used as f64 / total as f64 * 100.0)
 }

@@ -23,7 +23,7 @@ fn patience_counts_looks_without_improvement() {
     let mut callback = EarlyStopping::new("loss").patience(2);
     let (looks, reason) = run(&mut callback, &[1.0, 0.5, 0.6, 0.5, 0.1]);
     assert_eq!(looks, 4);
-    assert_eq!(reason.as_deref(), Some("monitored metric `loss` did not improve in the last 2 looks; best score: 0.500"));
+    assert_eq!(reason.as_deref(), Some("monitored metric `loss` did not improve in the last 2 checks; best score: 0.500"));
     assert_eq!(callback.stopping_reason_message(), reason.as_deref());
     assert_eq!((callback.stopping_reason(), callback.stopped_epoch()), (StoppingReason::PatienceExhausted, Some(3)));
     assert_eq!((callback.best_score(), callback.wait_count()), (Some(0.5), 2));
@@ -183,7 +183,7 @@ fn the_stop_of_somebody_else_is_not_taken_back() {
 #[test]
 fn a_threshold_that_is_no_number_is_refused() {
     let error = Bench::new().setup(&mut EarlyStopping::new("loss").stopping_threshold(f64::NAN)).unwrap_err();
-    let expected = "`EarlyStopping::stopping_threshold`: NaN is no number to compare with | hint: leave it out, or give a number";
+    let expected = "`EarlyStopping::stopping_threshold`: NaN cannot be compared with a metric | hint: leave it out, or give a number";
     assert_eq!(text(&error), expected);
 }
 
@@ -194,7 +194,7 @@ fn the_newest_look_gives_the_reason_while_min_epochs_lets_training_go_on() {
     bench.start(&mut callback).unwrap();
     for looks in 0..4 {
         bench.metric("loss", 1.0).epoch(&mut callback).unwrap();
-        let message = format!("monitored metric `loss` did not improve in the last {looks} looks; best score: 1.000");
+        let message = format!("monitored metric `loss` did not improve in the last {looks} checks; best score: 1.000");
         let asked = bench.run.place.requests.stop().map(|stop| stop.reason.clone());
         assert_eq!(asked, (looks > 0).then_some(message));
     }
@@ -203,4 +203,18 @@ fn the_newest_look_gives_the_reason_while_min_epochs_lets_training_go_on() {
     bench.ask_to_stop("enough");
     bench.epoch(&mut callback).unwrap();
     assert_eq!(bench.stopped().as_deref(), Some("enough"));
+}
+
+#[test]
+fn a_fit_that_fails_before_it_goes_on_leaves_nothing_for_the_next() {
+    let mut stopped = EarlyStopping::new("loss").patience(1);
+    assert_eq!(run(&mut stopped, &[0.5, 1.0]).0, 2);
+    let (mut bench, mut callback) = (Bench::new(), EarlyStopping::new("loss").patience(1));
+    bench.setup(&mut callback).unwrap();
+    let state = Callback::<crate::testing::Line>::state(&stopped).unwrap();
+    Callback::<crate::testing::Line>::load_state(&mut callback, state).unwrap();
+    bench.fire(&mut callback, stormfire_module::Event::Exception { error: &Error::other("another callback refuses its state") }).unwrap();
+    // Another fit, of which nothing is known.
+    assert_eq!(run(&mut callback, &[9.0, 8.0]), (2, None));
+    assert_eq!(callback.best_score(), Some(8.0));
 }

@@ -1,4 +1,4 @@
-//! Where the checkpoints of a run go: the folder and the names, from the options.
+//! Derives the folder and the names of a run's checkpoints from the options.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ pub(super) struct Place {
 }
 
 impl ModelCheckpoint {
-    /// Checks the options; the folder and the names that follow from them.
+    /// Checks the options and returns the folder and the names.
     pub(super) fn place(&self, ctx: &Context<'_>) -> Result<Place> {
         self.every.check().map_err(|reason| {
             Error::config("ModelCheckpoint::every", format!("{reason} (`{}`)", self.every), "use `Every::Epochs(1)`, for example")
@@ -24,7 +24,7 @@ impl ModelCheckpoint {
         if let (None, SaveTopK::Best(count @ 2..)) = (&self.monitor, self.top) {
             return Err(Error::config(
                 "ModelCheckpoint::save_top_k",
-                format!("the best {count} cannot be told without a metric"),
+                format!("the best {count} cannot be selected without a metric"),
                 "name it with `monitor(..)`, or use `SaveTopK::All`, 1 (the newest) or 0 (none)",
             ));
         }
@@ -52,18 +52,18 @@ impl ModelCheckpoint {
     }
 }
 
-/// Logs are on a disk, and checkpoints beside them, unless the run is to leave its files in a store. There each restart on
-/// a fresh machine finds the same folder, whatever number its logs have.
+/// Checkpoints are next to the logs on a disk, unless `default_root_dir` is in a store. In a store, the folder has no
+/// version number, so that a restart on a fresh machine finds it.
 fn default_dir(ctx: &Context<'_>) -> PathBuf {
     let root = &ctx.run().default_root_dir;
     if storage::is_url(root) { root.join(files::FOLDER) } else { ctx.log_dir().join(files::FOLDER) }
 }
 
-/// Whether somebody else has something there.
+/// Whether the folder contains anything that this run did not write.
 fn is_used(ctx: &Context<'_>, dir: &Path) -> Result<bool> {
     match storage::list(dir) {
         Ok(entries) => Ok(entries.iter().any(|entry| !(entry.is_checkpoint() && ctx.has_written(&entry.path)))),
-        // Better now than after an epoch. A folder on a disk may be mended until then.
+        // For a store, fail now rather than after an epoch. A problem with a folder on a disk may be fixed by then.
         Err(error) if storage::is_url(dir) => Err(error.into()),
         Err(_) => Ok(false),
     }

@@ -1,4 +1,4 @@
-//! What a checkpoint holds of a `ModelCheckpoint`, and how a fit goes on from it.
+//! The state of a `ModelCheckpoint` in a checkpoint, and how a resumed fit restores it.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use stormfire_module::{Context, plateau::Mode};
 
 use super::{ModelCheckpoint, top_k::Kept};
 
-/// What is in a checkpoint.
+/// The saved state.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct State {
@@ -18,25 +18,25 @@ pub(super) struct State {
     pub(super) best_model_score: Option<f64>,
     pub(super) current_score: Option<f64>,
     pub(super) last_model_path: Option<PathBuf>,
-    /// The global step of the newest checkpoint, and of the newest `last`; nothing is saved at step 0.
+    /// The global step of the newest checkpoint, and of the newest `last`. Nothing is saved at step 0.
     pub(super) saved_step: u64,
     pub(super) last_step: u64,
-    /// The global step of the newest checkpoint of a failure.
+    /// The global step of the newest failure checkpoint.
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) failure_step: u64,
-    /// That checkpoint, which the next failure replaces.
+    /// The failure checkpoint. The next failure replaces it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) failure_path: Option<PathBuf>,
-    /// A save point has passed without its metric: save as soon as that is there.
+    /// A save point has passed without its metric. Save as soon as the metric is available.
     pub(super) deferred: bool,
-    /// A validation of this run is over.
+    /// A validation of this run has ended.
     pub(super) validated: bool,
-    /// The seconds since the last period of time began.
+    /// The seconds since the start of the last period of time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) waited: Option<f64>,
-    /// What the newest save point replaced: a kill may come before the removal.
+    /// The files that the newest save point replaced. A kill may come before their removal.
     pub(super) removing: Vec<PathBuf>,
-    /// What earlier ones replaced, and could not be removed then.
+    /// Files that earlier save points replaced and could not remove.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) left_over: Vec<PathBuf>,
 }
@@ -47,7 +47,7 @@ fn is_zero(step: &u64) -> bool {
 }
 
 impl State {
-    /// Brings the best one up to date.
+    /// Updates the best checkpoint.
     pub(super) fn rank(&mut self, mode: Mode) {
         let best = self.best_k_models.best(mode).map(|(path, score)| (path.to_path_buf(), score));
         (self.best_model_path, self.best_model_score) = best.unzip();
@@ -55,14 +55,14 @@ impl State {
 }
 
 impl ModelCheckpoint {
-    /// Takes up the state of the checkpoint that the fit goes on from.
+    /// Restores the state of the checkpoint that the fit resumes from.
     pub(super) fn go_on(&mut self, ctx: &Context<'_>) {
         let Some(dir) = self.now.place.as_ref().map(|place| place.dir.clone()) else { return };
         match &self.state.dirpath {
             Some(old) if *old != dir => {
                 tracing::warn!(
                     old = %old.display(), new = %dir.display(),
-                    "the folder of the checkpoints has changed; only `best_model_path` is taken over"
+                    "the folder of the checkpoints has changed; only `best_model_path` is restored"
                 );
                 let State { best_model_path, saved_step, last_step, validated, waited, .. } = std::mem::take(&mut self.state);
                 self.state = State { best_model_path, saved_step, last_step, validated, waited, ..State::default() };
@@ -71,7 +71,7 @@ impl ModelCheckpoint {
         }
     }
 
-    /// Loggers that keep the best and the newest checkpoint of a run learn those of before.
+    /// Tells loggers that keep the best and the newest checkpoint about the previous ones.
     pub(super) fn tell_loggers(&self, ctx: &Context<'_>) {
         if let Some(newest) = &ctx.run().resumed_from {
             ctx.loggers().knows_checkpoint(&CheckpointInfo::new(newest));
@@ -81,25 +81,25 @@ impl ModelCheckpoint {
         }
     }
 
-    /// What is gone from the folder is not kept any more, and what should be gone will be.
+    /// Drops missing files from the list, and schedules the removal of files that should be gone.
     fn look_after_files(&mut self, ctx: &Context<'_>) {
         let state = &mut self.state;
         let is_lost = |path: &PathBuf| {
             let is_lost = !ctx.has_written(path);
             if is_lost {
-                tracing::warn!("`{}`, which the checkpoint knows, is gone or not of this run: it is not kept any more", path.display());
+                tracing::warn!("`{}` of the checkpoint is missing or belongs to another run: it is no longer kept", path.display());
             }
             is_lost
         };
         let last = state.last_model_path.take_if(|path| is_lost(path));
         if last.is_some() {
-            // The end of training is then a save point again.
+            // The end of training is a save point again.
             state.last_step = 0;
         }
         if state.best_k_models.drop_lost(is_lost) {
             state.rank(self.mode);
         } else {
-            // Without a monitor it is the newest; it may also lie in an older folder.
+            // Without a monitor, it is the newest. It may also be in an older folder.
             state.best_model_path.take_if(|path| !state.best_k_models.has(path) && is_lost(path));
         }
         let names = &ctx.run().place.requests.checkpoints;
@@ -107,8 +107,8 @@ impl ModelCheckpoint {
         self.now.left_over = behind.filter(|old| !names.contains(old) && ctx.has_written(old)).collect();
     }
 
-    /// Everything that a save point removes: what it replaces, and what a kill has left over. What cannot be removed now,
-    /// because this fit was told to go on from it, is left to the next one.
+    /// All files that a save point removes: those that it replaces, and those that a kill left behind. A file that this
+    /// fit was told to resume from is left to the next fit.
     pub(super) fn remove_also(&mut self, ctx: &Context<'_>, paths: &[PathBuf], replaced: &[PathBuf]) -> Vec<PathBuf> {
         let names = &ctx.run().place.requests.checkpoints;
         let is_over = |old: &PathBuf| !paths.contains(old) && !names.contains(old);

@@ -1,4 +1,4 @@
-//! Asking for the files of one save point.
+//! Requests the files of one save point.
 
 use std::path::{Path, PathBuf};
 
@@ -11,15 +11,16 @@ use stormfire_module::{
 use super::{ModelCheckpoint, Place, SaveTopK, Template};
 use crate::files::{file, free_file, is_inside};
 
-/// Whether a [`ModelCheckpoint`] also keeps `last.ckpt`; a plain `true` or `false` is `On` or `Off`.
+/// Whether a [`ModelCheckpoint`] also keeps `last.ckpt`. A plain `true` or `false` is `On` or `Off`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SaveLast {
     /// No.
     #[default]
     Off,
-    /// As a file that stays when the checkpoint is removed under its other name.
+    /// As a file of its own, which stays when the checkpoint is removed under its other name.
     On,
-    /// As a relative symbolic link to the newest checkpoint; a file when that is not kept under a name of its own.
+    /// As a relative symbolic link to the newest checkpoint. As a file if that checkpoint is not kept under another
+    /// name.
     Link,
 }
 
@@ -29,18 +30,18 @@ impl From<bool> for SaveLast {
     }
 }
 
-/// What to do when the monitored metric is not there.
+/// What to do if the monitored metric is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Missing {
-    /// Save as soon as it is.
+    /// Save as soon as it is available.
     Defer,
-    /// Say so: the first validation may still bring it.
+    /// Warn: the first validation may still log it.
     Warn,
-    /// It will not come any more.
+    /// Fail: it will not be logged any more.
     Fail,
 }
 
-/// One save point: the names of one state, and the files that give way to them.
+/// One save point: the names of one state, and the files that they replace.
 #[derive(Debug, Default)]
 struct Point {
     paths: Vec<PathBuf>,
@@ -49,7 +50,7 @@ struct Point {
     is_best: bool,
 }
 
-/// How far the state is that a checkpoint asked for now will hold.
+/// The progress of the state that a checkpoint requested now will contain.
 fn saved_progress<'a>(ctx: &'a Context<'_>) -> &'a Progress {
     ctx.run().boundary.as_ref().map_or(ctx.progress(), |boundary| &boundary.progress)
 }
@@ -61,7 +62,7 @@ impl ModelCheckpoint {
         self.monitor.is_some() || self.now.place.as_ref().is_some_and(in_name)
     }
 
-    /// A save point. The own state is brought up to date first, since it is in the files.
+    /// Handles a save point. The callback's state is updated first, because the files contain it.
     pub(super) fn save(&mut self, ctx: &mut Context<'_>, missing: Missing) -> Result<()> {
         self.state.deferred = false;
         let Some(place) = self.now.place.clone() else { return Ok(()) };
@@ -75,7 +76,10 @@ impl ModelCheckpoint {
                 Err(Error::MetricMissing { name, available }) if missing != Missing::Fail => {
                     self.state.deferred = missing == Missing::Defer;
                     if missing == Missing::Warn {
-                        tracing::warn!(?available, "no checkpoint of this epoch: metric `{name}` is not there before the first validation");
+                        tracing::warn!(
+                            ?available,
+                            "no checkpoint of this epoch: metric `{name}` is not available before the first validation"
+                        );
                     }
                 }
                 Err(error) => return Err(error),
@@ -86,7 +90,7 @@ impl ModelCheckpoint {
         Ok(())
     }
 
-    /// The end of training: only `last` is always the newest state.
+    /// Handles the end of training. Only `last` always contains the newest state.
     pub(super) fn save_at_the_end(&mut self, ctx: &mut Context<'_>) -> Result<()> {
         let Some(place) = self.now.place.clone() else { return Ok(()) };
         let mut point = Point::default();
@@ -95,9 +99,10 @@ impl ModelCheckpoint {
         Ok(())
     }
 
-    /// The state of the last boundary before a failure, unless it was just saved. The best ones are left alone.
+    /// Requests the state of the last boundary before a failure, unless it was just saved. The best checkpoints are
+    /// unchanged.
     pub(super) fn save_at_failure(&mut self, ctx: &mut Context<'_>) -> Result<()> {
-        // The run failed between the request and the boundary: what was to be written is asked for again.
+        // The run failed between the request and the boundary, so request the file again.
         let given_up = ctx.run().place.requests.saves.iter().find(|request| Some(&request.path) == self.now.asked.as_ref());
         if let Some(request) = given_up.cloned() {
             ctx.save_checkpoint(request);
@@ -111,27 +116,28 @@ impl ModelCheckpoint {
             if ctx.run().boundary.as_ref().is_none_or(|boundary| !boundary.is_in_validation()) {
                 return Ok(());
             }
-            // A validation that takes longer than a job may must come to its end one day.
+            // A validation that takes longer than the job limit must still make progress.
             self.state.last_step = 0;
         }
         if !is_saved || self.save_last == SaveLast::Off {
             let name = self.render(ctx, &place.name)?;
             let older = self.state.failure_path.take().filter(|path| ctx.has_written(path));
             let is_older = |path: &Path| older.as_deref() == Some(path) && !ctx.run().spares(path);
-            // Lightning overwrites here, and so may lose one of the best.
+            // Lightning overwrites the file here, and may lose one of the best.
             let path = free_file(&place.dir, &name, |path| Ok(is_older(path) || ctx.is_free(path)?))?;
             self.state.failure_path = Some(path.clone());
             point.paths.push(path);
             point.replaced.extend(older);
         }
-        // Not the step of a save point: a fit that goes on from here comes to that, perhaps at the end of this validation.
+        // This does not count as a save point. A fit that resumes from here still reaches that, perhaps at the end of
+        // this validation.
         self.state.failure_step = step;
         self.add_last(ctx, &place, &mut point)?;
         self.request(ctx, &place, point);
         Ok(())
     }
 
-    /// The file among the best, if the score is worth one.
+    /// The file among the best, if the score qualifies.
     fn add_top(&mut self, ctx: &mut Context<'_>, place: &Place, point: &mut Point) -> Result<()> {
         let step = ctx.global_step();
         if self.state.saved_step == step {
@@ -162,7 +168,7 @@ impl ModelCheckpoint {
         Ok(())
     }
 
-    /// The newest state under its own name, if that is wanted.
+    /// The newest state as `last`, if that is enabled.
     fn add_last(&mut self, ctx: &mut Context<'_>, place: &Place, point: &mut Point) -> Result<()> {
         let step = saved_progress(ctx).global_step;
         if self.save_last == SaveLast::Off || self.state.last_step == step {
@@ -210,7 +216,7 @@ impl ModelCheckpoint {
         }
         let mut values = values.into_iter();
         let next = |_: &str| values.next().unwrap_or_default();
-        // What the user logs under the names of the run's counters goes before them, as for a monitor.
+        // A value logged as `epoch` or `step` takes precedence over the counters, as for a monitor.
         let mut own = ["epoch", "step"].map(|name| (name, None));
         let known = ctx.metric_names();
         for (name, value) in own.iter_mut().filter(|(name, _)| known.iter().any(|known| known == name)) {
@@ -221,7 +227,7 @@ impl ModelCheckpoint {
         Ok(template.render(self.auto_insert_metric_name, epoch.unwrap_or(its_epoch as u64), step.unwrap_or(its_step), next))
     }
 
-    /// The path of a name; with a version if it is taken, unless by `ours`.
+    /// The path of a name. It gets a version if it is taken, unless by `ours`.
     fn path(&self, ctx: &Context<'_>, place: &Place, name: &str, ours: Option<&Path>, point: &Point) -> Result<PathBuf> {
         if !self.version_counter {
             return Ok(file(&place.dir, name));

@@ -1,8 +1,8 @@
-//! File names made of a run's numbers: `{epoch:02d}-{val_loss:.2f}`.
+//! File names with numbers of the run: `{epoch:02d}-{val_loss:.2f}`.
 
 use std::path::{Component, Path};
 
-/// A file name with places for numbers.
+/// A file name with placeholders for numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Template {
     parts: Vec<Part>,
@@ -33,7 +33,7 @@ enum Kind {
 }
 
 impl Template {
-    /// Reads a template; the error is the reason, as a sentence part.
+    /// Parses a template. The error is the reason, as a clause.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut rest = text;
@@ -47,7 +47,7 @@ impl Template {
             let end = end.ok_or_else(|| format!("a `{{` in `{text}` is not closed"))?;
             let (name, format) = inner[..end].split_once(':').unwrap_or((&inner[..end], ""));
             if name.is_empty() {
-                return Err(format!("a place in `{text}` has no name"));
+                return Err(format!("a placeholder in `{text}` has no name"));
             }
             let format = Format::parse(format).ok_or_else(|| format!("the format `{format}` of `{name}` is not known"))?;
             parts.push(Part::Place { name: name.into(), format });
@@ -60,22 +60,22 @@ impl Template {
         template.check(text).map(|()| template)
     }
 
-    /// A name that leaves its folder would let a checkpoint overwrite, and later remove, a foreign file.
+    /// If a name could leave its folder, a checkpoint could overwrite and later remove an unrelated file.
     fn check(&self, text: &str) -> Result<(), String> {
         let sample = self.render(true, 0, 0, |_| 0.0);
         if sample.is_empty() || sample.ends_with('/') {
-            return Err(format!("`{text}` is no file name"));
+            return Err(format!("`{text}` is not a file name"));
         }
         let inside = Path::new(&sample).components().all(|part| matches!(part, Component::Normal(_)));
         if inside { Ok(()) } else { Err(format!("`{text}` leaves the folder of the checkpoints")) }
     }
 
-    /// How many folders deep it puts its file.
+    /// The number of folders in the name.
     pub(super) fn depth(&self, insert_names: bool) -> usize {
         self.render(insert_names, 0, 0, |_| 0.0).matches('/').count()
     }
 
-    /// The names of the metrics in it.
+    /// The names of the metrics in the template.
     pub(super) fn metrics(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {
             Part::Place { name, .. } if name != "epoch" && name != "step" => Some(name.as_str()),
@@ -83,7 +83,7 @@ impl Template {
         })
     }
 
-    /// Fills in the numbers. With `insert_names`, each is written as `name=number`.
+    /// Fills in the numbers. With `insert_names`, each number is written as `name=number`.
     pub(super) fn render(&self, insert_names: bool, epoch: u64, step: u64, mut metric: impl FnMut(&str) -> f64) -> String {
         let mut out = String::new();
         for part in &self.parts {
@@ -209,8 +209,8 @@ mod tests {
     #[test]
     fn wrong_templates_say_what_is_wrong() {
         let cases = [
-            ("", "is no file name"),
-            ("folder/", "is no file name"),
+            ("", "is not a file name"),
+            ("folder/", "is not a file name"),
             ("{epoch", "is not closed"),
             ("{epoch{step}}", "is not closed"),
             ("epoch}", "closes nothing"),

@@ -383,7 +383,7 @@ fn wrong_options_are_refused_when_the_fit_begins() {
     let cases = [
         (
             ModelCheckpoint::new().save_top_k(3),
-            "`ModelCheckpoint::save_top_k`: the best 3 cannot be told without a metric \
+            "`ModelCheckpoint::save_top_k`: the best 3 cannot be selected without a metric \
              | hint: name it with `monitor(..)`, or use `SaveTopK::All`, 1 (the newest) or 0 (none)"
                 .to_string(),
         ),

@@ -1,16 +1,17 @@
-//! Which checkpoints are worth keeping.
+//! Decides which checkpoints to keep.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use stormfire_module::plateau::Mode;
 
-/// How many checkpoints a [`ModelCheckpoint`](super::ModelCheckpoint) keeps; a plain number is [`SaveTopK::Best`].
+/// The number of checkpoints that a [`ModelCheckpoint`](super::ModelCheckpoint) keeps. A plain number is
+/// [`SaveTopK::Best`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SaveTopK {
     /// All of them.
     All,
-    /// The best ones by the monitored metric; without a monitor, 1 is the newest. 0 writes none.
+    /// The best ones by the monitored metric. Without a monitor, 1 is the newest. 0 writes none.
     Best(usize),
 }
 
@@ -29,7 +30,7 @@ impl SaveTopK {
     }
 }
 
-/// The checkpoints that are kept, in the order in which they were written.
+/// The kept checkpoints, in the order in which they were written.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Kept(Vec<One>);
@@ -41,12 +42,12 @@ struct One {
 }
 
 impl Kept {
-    /// Whether a checkpoint of this score has a place: a free one, or that of one that is strictly worse.
+    /// Whether to keep a checkpoint with this score: there is a free slot, or a kept one is strictly worse.
     pub(super) fn wants(&self, top: SaveTopK, mode: Mode, score: f64) -> bool {
         !top.is_full(self.0.len()) || self.worst(mode).is_some_and(|at| mode.is_better(score, self.0[at].score))
     }
 
-    /// Takes the worst one out if there is no free place.
+    /// Removes the worst one if there is no free slot.
     pub(super) fn make_room(&mut self, top: SaveTopK, mode: Mode) -> Option<PathBuf> {
         if !top.is_full(self.0.len()) {
             return None;
@@ -54,7 +55,7 @@ impl Kept {
         self.worst(mode).map(|at| self.0.remove(at).path)
     }
 
-    /// Adds a checkpoint. NaN counts as the worst of all scores, so that any number replaces it.
+    /// Adds a checkpoint. NaN is the worst score, so any number replaces it.
     pub(super) fn insert(&mut self, mode: Mode, path: PathBuf, score: f64) {
         let score = if score.is_nan() { mode.worst() } else { score };
         match self.0.iter_mut().find(|one| one.path == path) {
@@ -63,19 +64,19 @@ impl Kept {
         }
     }
 
-    /// Takes out what is lost; whether there was any.
+    /// Removes lost files from the list. Returns whether there were any.
     pub(super) fn drop_lost(&mut self, is_lost: impl Fn(&PathBuf) -> bool) -> bool {
         let before = self.0.len();
         self.0.retain(|one| !is_lost(&one.path));
         self.0.len() < before
     }
 
-    /// Whether a file is among them.
+    /// Whether a file is among the kept checkpoints.
     pub(super) fn has(&self, path: &Path) -> bool {
         self.0.iter().any(|one| one.path == path)
     }
 
-    /// The best one; of equal ones the oldest.
+    /// The best checkpoint. If several are equal, the oldest.
     pub(super) fn best(&self, mode: Mode) -> Option<(&Path, f64)> {
         let better = |best: &'_ One, one: &'_ One| mode.is_better(one.score, best.score);
         let best = self.0.iter().reduce(|best, one| if better(best, one) { one } else { best })?;
@@ -87,7 +88,7 @@ impl Kept {
         self.0.iter().map(|one| (one.path.as_path(), one.score))
     }
 
-    /// Of equal ones the oldest.
+    /// If several are equal, the oldest.
     fn worst(&self, mode: Mode) -> Option<usize> {
         (0..self.0.len()).reduce(|worst, at| if mode.is_better(self.0[worst].score, self.0[at].score) { at } else { worst })
     }

@@ -1,30 +1,24 @@
-//! When a save point is.
+//! Decides when a save point is due.
 
-use stormfire_module::{Context, Every, clock};
+use stormfire_module::{Context, Every, clock, every::Tick};
 
 use super::ModelCheckpoint;
-use crate::period::ends_part;
 
 impl ModelCheckpoint {
-    /// Whether the batch that ends now ends a period.
-    pub(super) fn is_due_after_batch(&mut self, ctx: &Context<'_>, batch_idx: usize) -> bool {
-        match self.every {
-            Every::Epochs(_) => false,
-            Every::Steps(_) => self.every.is_due(ctx.global_step()),
-            Every::Batches(_) => self.every.is_due(ctx.progress().batches),
-            Every::Fraction(fraction) => ends_part(fraction, ctx, batch_idx + 1),
-            Every::Time(period) => {
-                let due = self.now.since.is_some_and(|since| clock::since(since) >= period);
-                if due {
-                    self.now.since = Some(clock::now());
-                }
-                due
-            }
+    /// Whether the current batch ends a period.
+    pub(super) fn is_due_after_batch(&mut self, ctx: &Context<'_>) -> bool {
+        // Epochs end later than their last batch.
+        let elapsed = self.now.since.map(clock::since).unwrap_or_default();
+        let tick = Tick { epochs: None, ..ctx.run().tick_after_batch(true, elapsed) };
+        let is_due = self.every.is_due(&tick);
+        if is_due && matches!(self.every, Every::Time(_)) {
+            self.now.since = Some(clock::now());
         }
+        is_due
     }
 
     pub(super) fn is_due_after_epoch(&self, ctx: &Context<'_>) -> bool {
-        matches!(self.every, Every::Epochs(_)) && self.every.is_due(ctx.current_epoch() as u64 + 1)
+        self.every.is_due(&Tick::of_epoch(ctx.current_epoch() as u64 + 1))
     }
 
     pub(super) fn saves_on_train_epoch_end(&self, ctx: &Context<'_>) -> bool {

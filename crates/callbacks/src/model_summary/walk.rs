@@ -1,4 +1,4 @@
-//! A module's parts, as burn's visitor shows them.
+//! The children of a module, as burn's visitor sees them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,14 +8,14 @@ use burn::{
 };
 use stormfire_module::trained::is_trained;
 
-/// A field or element somewhere below the module.
+/// A field or element below the module.
 #[derive(Debug, Default)]
 pub(super) struct Node {
     pub(super) name: String,
-    /// A visitor hears a type only from the fields below it: `None` for a parameter, or a module without fields.
+    /// A visitor learns a type only from its fields. `None` for a parameter, or a module without fields.
     pub(super) type_name: Option<String>,
     pub(super) children: Vec<Node>,
-    /// Elements of the parameters here and below, each once.
+    /// Elements of the parameters here and below, each counted once.
     elements: HashMap<ParamId, u64>,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Walk {
     pub(super) trainable: u64,
     pub(super) non_trainable: u64,
     pub(super) bytes: u64,
-    /// The nodes between the root and the place of the visit.
+    /// The nodes from the root to the visited node.
     open: Vec<Node>,
 }
 
@@ -59,7 +59,7 @@ impl Walk {
 
 impl ModuleVisitor for Walk {
     fn enter_module(&mut self, name: &str, container_type: &str) {
-        // A reparameterization lies inside a parameter, which does not become a module by it.
+        // A reparameterization is inside a parameter. That does not make the parameter a module.
         if container_type != "Reparameterization" {
             let parent = self.open.last_mut().unwrap_or(&mut self.root);
             let bare = container_type.split_once(':').map_or(container_type, |(_, name)| name);

@@ -1,4 +1,4 @@
-//! The words and numbers of a progress bar, without a terminal.
+//! Formats the words and numbers of a progress bar.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ pub(super) fn epoch_label(epoch: usize, max_epochs: Option<usize>) -> String {
     }
 }
 
-/// The version shown for all loggers: one if they agree, else all, joined with `_`. `None` without loggers.
+/// The version shown for all loggers: one if they agree, otherwise all, joined with `_`. `None` without loggers.
 pub(super) fn v_num<'a>(versions: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let mut shown: Vec<&str> = Vec::new();
     for version in versions {
@@ -21,13 +21,13 @@ pub(super) fn v_num<'a>(versions: impl IntoIterator<Item = &'a str>) -> Option<S
     if shown.is_empty() { None } else { Some(shown.join("_")) }
 }
 
-/// A metric with three decimals, or in scientific notation where those would say nothing.
+/// A metric with three decimals, or in scientific notation if it is too small or too large for that.
 pub(super) fn number(value: f64) -> String {
     let size = value.abs();
     if value.is_finite() && size > 0.0 && !(0.001..1e6).contains(&size) { format!("{value:.2e}") } else { format!("{value:.3}") }
 }
 
-/// `12.3 it/s`; `?` while it is not known.
+/// `12.3 it/s`. `?` while the speed is unknown.
 pub(super) fn speed(per_second: Option<f64>) -> String {
     match per_second {
         Some(rate) if rate >= 99.95 => format!("{rate:.0} it/s"),
@@ -44,7 +44,7 @@ pub(super) fn clock(time: Duration) -> String {
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
 }
 
-/// The time that the rest takes; `None` while that is not known.
+/// The remaining time. `None` while it is unknown.
 pub(super) fn remaining(done: u64, total: Option<u64>, per_second: Option<f64>) -> Option<Duration> {
     let left = total?.saturating_sub(done);
     if left == 0 {
@@ -53,8 +53,8 @@ pub(super) fn remaining(done: u64, total: Option<u64>, per_second: Option<f64>) 
     Duration::try_from_secs_f64(left as f64 / per_second.filter(|rate| *rate > 0.0)?).ok()
 }
 
-/// Numbers and metrics behind the first `taken` columns of a line. Metrics that do not fit go on below, each of them whole;
-/// what is wider than a line is cut.
+/// Numbers and metrics after the first `taken` columns of a line. Metrics that do not fit continue on the next lines,
+/// each of them complete. A metric that is wider than a line is cut.
 pub(super) fn lines(numbers: String, metrics: Vec<String>, taken: usize, columns: usize) -> String {
     let last = metrics.len().saturating_sub(1);
     let mut lines = vec![(numbers, columns.saturating_sub(taken))];

@@ -1,4 +1,4 @@
-//! Which hook moves what.
+//! The hooks of the progress bar.
 
 use std::any::Any;
 
@@ -18,7 +18,7 @@ impl<M: LightningModule> Callback<M> for ProgressBar {
     }
 
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        // A fit that goes on in the middle of an epoch does not begin that epoch again.
+        // A fit resumed in mid-epoch fires no second `on_train_epoch_start`.
         if ctx.progress().batch_in_epoch > 0 {
             self.start_epoch(ctx);
         }

@@ -1,19 +1,19 @@
-//! A bar as text: the line on a terminal, and the lines below it that its metrics need.
+//! Renders a bar as text: the line on a terminal, and further lines for its metrics.
 
 use console::Style;
 
 use super::{View, format};
 
-/// The columns that a bar may have: the most for which the numbers behind it are still whole.
+/// The possible widths of a bar. The largest one is used for which the numbers after it fit.
 const BARS: [usize; 3] = [25, 15, 8];
 
-/// What a [`View`] without a length shows instead, one after the other.
+/// The spinner frames that a [`View`] without a length shows instead of a bar.
 const SPINNER: [&str; 8] = ["⠁", "⠂", "⠄", "⡀", "⢀", "⠠", "⠐", "⠈"];
 
-/// So much of a run's name is shown.
+/// Maximum length of the displayed name of a run.
 const NAME: usize = 24;
 
-/// Draws a view for a terminal that is so many columns wide. `drawn` counts the pictures.
+/// Draws a view for a terminal of `columns` columns. `drawn` counts the pictures.
 pub(super) fn picture(view: &View, columns: usize, colored: bool, drawn: u64) -> String {
     let name = view.run.as_deref().map(|name| shortened(name) + " ").unwrap_or_default();
     let before = format!("{name}{} ", view.label);
@@ -26,7 +26,7 @@ pub(super) fn picture(view: &View, columns: usize, colored: bool, drawn: u64) ->
     let (bar, bar_width) = match view.total {
         Some(total) => {
             let others = width(&before) + width(&position) + width(&numbers);
-            // On a screen that is too narrow for all of them it is the numbers that are cut, as they would be without a bar.
+            // On a very narrow screen, the numbers are cut, as without a bar.
             let bar_width = BARS.into_iter().find(|bar| others + bar <= columns).unwrap_or(BARS[2]);
             (bar(view.done, total, bar_width, colored), bar_width)
         }
@@ -37,7 +37,7 @@ pub(super) fn picture(view: &View, columns: usize, colored: bool, drawn: u64) ->
     format!("{before}{bar}{position}{}", format::lines(numbers, metrics.collect(), taken, columns))
 }
 
-/// The end of a long name is what tells runs apart.
+/// Keeps the end of a long name, because that distinguishes runs.
 fn shortened(name: &str) -> String {
     let name = name.replace(char::is_control, "");
     match name.chars().count().checked_sub(NAME) {
@@ -62,7 +62,7 @@ fn bar(done: u64, total: u64, width: usize, colored: bool) -> String {
     let whole = (share * width as f64) as usize;
     let begun = usize::from(share > 0.0 && whole < width);
     let done = "━".repeat(whole) + &"╸".repeat(begun);
-    // Without color the part that is left must look different from the part that is done.
+    // Without color, the remaining part must look different from the finished part.
     let left = if colored { "━" } else { " " }.repeat(width - whole - begun);
     painted(&done, &Style::new().cyan(), colored) + &painted(&left, &Style::new().black().bright(), colored)
 }

@@ -1,4 +1,4 @@
-//! Plain, rare lines for a log file.
+//! Writes occasional plain lines for a log file.
 
 use std::{
     io::{self, Write},
@@ -7,7 +7,7 @@ use std::{
 
 use super::{View, format};
 
-/// Between two lines of one epoch lies at least this time.
+/// The minimum time between two lines of one epoch.
 const PAUSE: Duration = Duration::from_secs(30);
 
 pub(super) struct Plain {
@@ -16,10 +16,10 @@ pub(super) struct Plain {
     has_asked: bool,
 }
 
-/// What a line off a terminal needs now.
+/// The next action for a plain line.
 pub(super) enum Due {
     No,
-    /// Have the values fetched; the line comes at the next look.
+    /// Request the values. The line is written at the next check.
     Ask,
     Print,
 }
@@ -33,7 +33,7 @@ impl Plain {
         Self { out, next_line: None, has_asked: false }
     }
 
-    /// A line is due when 30 s have passed since the last one, or since the first call.
+    /// A line is due 30 s after the last one, or after the first call.
     pub(super) fn due(&mut self, now: Instant) -> Due {
         if now < *self.next_line.get_or_insert(now + PAUSE) {
             Due::No
@@ -47,8 +47,8 @@ impl Plain {
     pub(super) fn line(&mut self, view: &View, now: Instant) {
         self.next_line = Some(now + PAUSE);
         self.has_asked = false;
-        // A reader that went away (`| head`) is no reason to lose a training run.
-        // In one piece: other runs may write lines, too.
+        // A closed pipe (`| head`) must not end a training run. The line is written in one piece, because other runs
+        // may write lines, too.
         if let Err(error) = self.out.write_all((text(view) + "\n").as_bytes()).and_then(|()| self.out.flush()) {
             tracing::debug!(%error, "the progress cannot be printed");
         }
@@ -68,7 +68,7 @@ fn text(view: &View) -> String {
         text.push(' ');
         text.push_str(value);
     }
-    // Names come from the user; nothing in a log file may move a cursor.
+    // Names come from the user. A log file must not contain control characters that move a cursor.
     text.retain(|c| !c.is_control());
     text
 }

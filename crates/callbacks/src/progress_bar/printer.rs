@@ -1,4 +1,4 @@
-//! Printing beside the bars.
+//! Prints without tearing the progress bars.
 
 use std::{
     cell::Cell,
@@ -11,17 +11,17 @@ use std::{
 use indicatif::MultiProgress;
 use stormfire_module::live_run;
 
-/// The bars that are on the screen now, by the number that [`OnScreen`] took.
+/// The bars on the screen, by the number that [`OnScreen`] took.
 static LIVE: Mutex<(u64, Vec<(u64, MultiProgress)>)> = Mutex::new((0, Vec::new()));
 
 thread_local! {
-    /// This thread has taken the bars away and prints.
+    /// Whether this thread has hidden the bars and prints.
     static PRINTING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Prints on the terminal that a [`ProgressBar`](super::ProgressBar) draws on, without tearing its bars. Cheap to clone.
 ///
-/// Without bars (off a terminal) it changes nothing about printing.
+/// Without bars (not on a terminal), it prints as usual.
 #[derive(Clone, Debug, Default)]
 pub struct Printer(Option<MultiProgress>);
 
@@ -30,8 +30,8 @@ impl Printer {
         Self(Some(bars))
     }
 
-    /// A printer beside the bars that are on the screen now, whichever Trainer of the process draws them. Ask for it anew each
-    /// time: bars come and go.
+    /// Returns a printer for the bars on the screen, of any Trainer in the process. Bars come and go, so call this for
+    /// each use.
     ///
     /// ```
     /// use stormfire_callbacks::Printer;
@@ -43,14 +43,14 @@ impl Printer {
         Self(live().1.last().map(|(_, bars)| bars.clone()))
     }
 
-    /// Takes the bars away, runs `print`, and draws them again. Bars wait until it returns, so `print` must not touch them. It
-    /// may use a printer.
+    /// Hides the bars, runs `print`, and draws the bars again. Bars wait until `print` returns, so it must not touch
+    /// them. It may use a printer.
     pub fn suspend<R>(&self, print: impl FnOnce() -> R) -> R {
         let Some(bars) = &self.0 else { return print() };
         if PRINTING.replace(true) {
             return print();
         }
-        // indicatif holds its lock meanwhile; a panic would poison it, and drawing during the unwinding would abort.
+        // indicatif holds its lock during the call. A panic would poison it, and drawing during unwinding would abort.
         let result = bars.suspend(|| catch_unwind(AssertUnwindSafe(print)));
         PRINTING.set(false);
         result.unwrap_or_else(|panic| resume_unwind(panic))
@@ -66,8 +66,8 @@ impl Printer {
 }
 
 impl Printer {
-    /// Prints something of the run on this thread, such as a table, on stdout, above the bars. If there are other runs in the
-    /// process, a line with what it is and whose stands above it.
+    /// Prints an item of this thread's run, such as a table, on stdout above the bars. With other runs in the process,
+    /// a line above it names the item and the run.
     ///
     /// # Errors
     /// When stdout cannot be written.
@@ -77,7 +77,7 @@ impl Printer {
     }
 }
 
-/// Bars are on the screen as long as this lives.
+/// Bars are on the screen while this exists.
 #[derive(Debug)]
 pub(super) struct OnScreen(u64);
 

@@ -1,19 +1,19 @@
-//! How fast batches go by.
+//! Measures the speed of batches.
 
 use std::time::Instant;
 
-/// The age, in seconds, at which what was measured still counts a tenth.
+/// The age in seconds at which a measurement has a weight of one tenth.
 const MEMORY: f64 = 15.0;
-/// Until so many batches were measured, a much faster one ends the warm-up.
+/// Within this number of measured batches, a much faster batch ends the warm-up.
 const WARM_UP: u64 = 20;
-/// How much faster.
+/// The factor for "much faster".
 const LEAP: f64 = 5.0;
 
-/// A smoothed rate of batches a second.
+/// A smoothed rate in batches per second.
 ///
-/// indicatif smooths in the same way (exponentially, by time), but its own estimate begins with the first batch, which
-/// on a GPU takes as long as compiling and tuning every kernel; the remaining time would be off by factors for a minute.
-/// Here the clock starts after the first batch, and starts again when early batches turn out to have been warm-up too.
+/// indicatif smooths in the same way (exponentially, by time). But its estimate includes the first batch, in which a
+/// GPU compiles and tunes every kernel. The remaining time would be wrong by factors for a minute. Here the clock
+/// starts after the first batch. It restarts if early batches turn out to be warm-up, too.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Speed {
     last: Option<(u64, Instant)>,
@@ -23,7 +23,7 @@ pub(super) struct Speed {
 }
 
 impl Speed {
-    /// Takes note that `done` batches are complete. The first call only starts the clock.
+    /// Records that `done` batches are complete. The first call only starts the clock.
     pub(super) fn record(&mut self, done: u64, now: Instant) {
         let Some((from, at)) = self.last else {
             self.last = Some((done, now));
@@ -44,15 +44,16 @@ impl Speed {
         self.last = Some((done, now));
     }
 
-    /// Leaves out the time since the last record: something other than these batches took place. What was measured stays.
+    /// Excludes the time since the last record, which was not spent on these batches. Earlier measurements stay.
     pub(super) fn skip(&mut self, done: u64, now: Instant) {
-        // Before the first batch there is nothing to leave out: it would be measured with its warm-up.
+        // Before the first batch, there is nothing to exclude. Otherwise the first batch would be measured with its
+        // warm-up.
         if self.last.is_some() {
             self.last = Some((done, now));
         }
     }
 
-    /// Batches a second; `None` until two batches are complete.
+    /// Batches per second. `None` until two batches are complete.
     pub(super) fn per_second(&self) -> Option<f64> {
         (self.weight > 0.0).then(|| self.sum / self.weight)
     }

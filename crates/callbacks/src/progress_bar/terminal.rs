@@ -16,10 +16,10 @@ pub(super) enum Slot {
     Eval,
 }
 
-/// The bars of all runs of the process, one below the other: two that draw on one terminal for themselves would draw over each
-/// other. `None` if stdout is no terminal, or one that cannot move its cursor.
+/// The bars of all runs of the process, one below the other. Separate displays on one terminal would overwrite each
+/// other. `None` if stdout is not a terminal, or if it cannot move its cursor.
 static STDOUT: LazyLock<Option<MultiProgress>> = LazyLock::new(|| {
-    // We limit the rate ourselves, by drawing with force; this one only drops the drafts in between.
+    // We limit the rate ourselves and force each draw. This limit only drops the states in between.
     let target = ProgressDrawTarget::stdout_with_hz(1);
     (!target.is_hidden()).then(|| MultiProgress::with_draw_target(target))
 });
@@ -35,10 +35,10 @@ pub(super) struct Terminal {
     on_screen: Option<OnScreen>,
 }
 
-/// How wide the terminal is.
+/// The width of the terminal.
 #[derive(Debug)]
 pub(super) enum Columns {
-    /// Asked for at each refresh: a window may be resized.
+    /// Read at each refresh, because a window may be resized.
     OfStdout(Term),
     #[cfg(test)]
     Fixed(usize),
@@ -54,7 +54,7 @@ impl Columns {
     }
 }
 
-/// A place among the lines on the screen, and what stands there.
+/// A line on the screen and its content.
 #[derive(Debug)]
 struct Bar {
     line: ProgressBar,
@@ -63,7 +63,7 @@ struct Bar {
 }
 
 impl Terminal {
-    /// Bars on stdout; `None` if it is no terminal, or one that cannot move its cursor.
+    /// Bars on stdout. `None` if it is not a terminal, or if it cannot move its cursor.
     pub(super) fn stdout() -> Option<Self> {
         let colored = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         STDOUT.clone().map(|bars| Self::new(bars, colored, Columns::OfStdout(Term::stdout())))
@@ -90,11 +90,11 @@ impl Terminal {
         *self.bar(slot) = Some(Bar { line, picture, drawn });
     }
 
-    /// A new line below the other one of this run, or below those of all runs.
+    /// Adds a line below the other line of this run, or below those of all runs.
     fn add(&self, slot: Slot, picture: &str) -> ProgressBar {
         let line = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-        // It gets its contents before it appears, or the first picture would be an empty line.
+        // Set the content before the line appears. Otherwise it would first be empty.
         let line = line.with_style(style).with_message(picture.to_owned());
         match &self.train {
             Some(train) if slot == Slot::Eval => self.bars.insert_after(&train.line, line),
@@ -106,11 +106,11 @@ impl Terminal {
         if slot == Slot::Train { &mut self.train } else { &mut self.eval }
     }
 
-    /// Ends a bar: it stays on the screen as it is, above those that are still moving, or goes away.
+    /// Ends a bar. It stays on the screen above the active bars, or is removed.
     pub(super) fn finish(&mut self, slot: Slot, keep: bool) {
         let Some(Bar { line, picture, .. }) = self.bar(slot).take() else { return };
         if keep {
-            // What indicatif itself leaves of a bar that is over would be wiped by the next message above the bars.
+            // indicatif would erase a finished bar at the next message above the bars.
             self.bars.remove(&line);
             if let Err(error) = self.bars.println(picture) {
                 tracing::debug!(%error, "the progress cannot be printed");
@@ -125,8 +125,8 @@ impl Terminal {
     }
 }
 
-/// Leaves whole lines on the screen. While a thread panics indicatif draws nothing, so that the panic's message is not
-/// overwritten; both bars then stay as they are.
+/// Leaves complete lines on the screen. While a thread panics, indicatif draws nothing, so that the message of the
+/// panic is not overwritten. Both bars then stay as they are.
 impl Drop for Terminal {
     fn drop(&mut self) {
         self.finish(Slot::Eval, false);

@@ -4,13 +4,13 @@ use std::{collections::VecDeque, time::Duration};
 
 use stormfire_loggers::Metrics;
 
-/// Everything counted up to the end of a batch.
+/// The totals up to the end of a batch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Totals {
     pub(super) time: Duration,
     pub(super) waited: Duration,
     pub(super) batches: u64,
-    /// `None` from the first batch on of which it is not known.
+    /// `None` from the first batch for which it is unknown.
     pub(super) samples: Option<usize>,
     pub(super) lengths: Option<usize>,
 }
@@ -29,7 +29,7 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    /// A window of so many batches.
+    /// A window of `size` batches.
     pub(super) fn new(size: usize) -> Self {
         Self { window: VecDeque::new(), size }
     }
@@ -41,7 +41,7 @@ impl Rates {
         self.window.push_back(totals);
     }
 
-    /// What is known now, by Lightning's names.
+    /// The current values, by Lightning's names.
     pub(super) fn metrics(&self, with_wait: bool) -> Metrics {
         let mut metrics = Metrics::new();
         let (Some(first), Some(last)) = (self.window.front(), self.window.back()) else { return metrics };

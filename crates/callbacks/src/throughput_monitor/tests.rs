@@ -127,7 +127,7 @@ fn what_cannot_work_is_refused() {
     let mut wrong = ThroughputMonitor::new().length_fn(|_: &String| 1);
     bench.start(&mut wrong).unwrap();
     let error = text(&bench.train_batch_start(&mut wrong).unwrap_err());
-    assert!(error.starts_with("`length_fn`: it is for another type than this module's batch, `burn"), "{error}");
+    assert!(error.starts_with("`length_fn`: its batch type is not that of this module, `burn"), "{error}");
     let error = text(&Bench::new().start(&mut ThroughputMonitor::new()).unwrap_err());
     assert!(error.starts_with("`ThroughputMonitor`: there is no logger to log to"), "{error}");
 }

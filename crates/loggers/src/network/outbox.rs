@@ -13,6 +13,7 @@ mod spool;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -116,7 +117,9 @@ pub(crate) struct Outbox<R> {
     /// What a later process may come back to; nothing behind it is removed.
     held: Option<u64>,
     kept: u64,
-    _hold: Hold,
+    /// What the spool is for ([`Route`]), as it was last seen: open, so that it can be put back.
+    route: Option<File>,
+    hold: Hold,
     _records: PhantomData<fn(R)>,
 }
 
@@ -136,7 +139,7 @@ impl<R: Record> Outbox<R> {
         let (waiting, _) = spool::count(&folder, acked)?;
         let shared = Arc::new(Shared::new(acked, spool.end(), waiting));
         shared.found(damaged(&folder), keep::bytes(&folder));
-        let sender = Sender::new(folder.clone(), hold.clone(), Box::new(carrier), sending.clone(), Arc::clone(&shared))?;
+        let sender = Sender::new(folder.clone(), hold.clone(), Box::new(carrier), sending.clone(), Arc::clone(&shared));
         Ok(Self {
             held: spool::noted(&folder, HELD),
             folder,
@@ -146,7 +149,8 @@ impl<R: Record> Outbox<R> {
             sender: Some(sender),
             thread: None,
             kept: 0,
-            _hold: hold,
+            route: None,
+            hold,
             _records: PhantomData,
         })
     }
@@ -212,10 +216,32 @@ impl<R: Record> Outbox<R> {
         let spool = self.spool()?;
         spool.flush()?;
         let end = spool.end();
+        self.put_back()?;
         self.shared.flushed(end);
         self.start()?;
         let needed = self.shared.acked().min(self.held.unwrap_or(u64::MAX));
         self.spool()?.forget(needed);
+        Ok(())
+    }
+
+    /// What another process has to know to send the records, if somebody has removed it with the folder; the records are there
+    /// again.
+    fn put_back(&mut self) -> Result<()> {
+        match (route::open(&self.folder), &mut self.route) {
+            (Some(route), _) => self.route = Some(route),
+            (None, Some(route)) => {
+                private::folder(&self.folder)?;
+                route::put_back(&self.folder, route)?;
+                if let Some(hold) = hold(&self.folder) {
+                    self.hold = hold;
+                }
+                Mark::of(&self.folder, ACKED).note_first(self.shared.acked())?;
+                if let Some(held) = self.held {
+                    Mark::of(&self.folder, HELD).note_first(held)?;
+                }
+            }
+            (None, None) => {}
+        }
         Ok(())
     }
 
@@ -236,7 +262,7 @@ impl<R: Record> Outbox<R> {
 
     fn hold_at(&mut self, position: u64) -> Result<()> {
         self.held = Some(position);
-        Mark::open(&self.folder, HELD)?.note(position)
+        Mark::of(&self.folder, HELD).note(position)
     }
 
     /// Goes back to a position of an earlier process: what was not delivered of the records behind it is dropped, what was

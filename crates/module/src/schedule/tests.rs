@@ -12,11 +12,11 @@ fn no_metric(name: &str) -> Result<f64> {
     Err(Error::MetricMissing { name: name.into(), available: Vec::new() })
 }
 
-fn rates(mut schedule: Schedule, points: &[SchedulePoint]) -> Vec<f64> {
+fn rates(mut schedule: Schedule, ticks: &[Tick]) -> Vec<f64> {
     schedule.start("Adam", 0.5, &[]).unwrap();
     let mut rates = vec![schedule.rate().unwrap().base()];
-    for &point in points {
-        schedule.step("Adam", point, &mut |_| Ok(1.0)).unwrap();
+    for tick in ticks {
+        schedule.step("Adam", tick, &mut |_| Ok(1.0)).unwrap();
         rates.push(schedule.rate().unwrap().base());
     }
     rates
@@ -25,14 +25,30 @@ fn rates(mut schedule: Schedule, points: &[SchedulePoint]) -> Vec<f64> {
 #[test]
 fn a_schedule_steps_when_it_is_due() {
     let linear = || LinearLrSchedulerConfig::new(0.8, 0.4, 4);
-    let steps = [SchedulePoint::Step(1), SchedulePoint::Epoch(1), SchedulePoint::Step(2)];
+    let steps = [Tick::of_step(1), Tick::of_epoch(1), Tick::of_step(2)];
     let close = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-9);
     assert!(close(&rates(Schedule::new(linear()), &steps), &[0.8, 0.8, 0.7, 0.7]));
     assert!(close(&rates(Schedule::new(linear()).every(Every::Steps(1)), &steps), &[0.8, 0.7, 0.7, 0.6]));
     assert!(close(&rates(Schedule::new(linear()).every(Every::Steps(2)), &steps), &[0.8, 0.8, 0.8, 0.7]));
     let plateau = Schedule::new(ReduceLrOnPlateau::new().patience(0)).monitor("val_loss");
-    let epochs = [SchedulePoint::Epoch(1), SchedulePoint::Epoch(2)];
+    let epochs = [Tick::of_epoch(1), Tick::of_epoch(2)];
     assert!(close(&rates(plateau, &epochs), &[0.5, 0.5, 0.05]));
+}
+
+/// An optimizer may step several times in one batch.
+#[test]
+fn a_watching_schedule_looks_once_for_each_period_that_is_passed() {
+    let plateau = || Schedule::new(ReduceLrOnPlateau::new().patience(0)).monitor("val_loss").every(Every::Steps(4));
+    let looks = |steps: &[u64]| {
+        let ticks: Vec<_> = steps.iter().map(|&step| Tick::of_step(step)).collect();
+        // The first look has nothing to compare with, each later one is worth a tenth.
+        rates(plateau(), &ticks).last().map_or(0, |rate| (0.5 / rate).log10().round() as u32)
+    };
+    assert_eq!(looks(&[4, 8, 12]), 2);
+    assert_eq!(looks(&[3, 6, 9, 12]), 2);
+    assert_eq!(looks(&[3, 5, 5, 7, 9]), 1);
+    assert_eq!(looks(&[3, 13, 13, 15]), 0);
+    assert_eq!(looks(&[5, 13, 16]), 2);
 }
 
 #[test]
@@ -55,7 +71,7 @@ fn a_missing_metric_is_an_error_only_if_strict() {
     let plateau = || Schedule::new(ReduceLrOnPlateau::new()).monitor("val_loss");
     for (mut schedule, is_error) in [(plateau(), true), (plateau().strict(false), false)] {
         schedule.start("Adam", 0.1, &[]).unwrap();
-        assert_eq!(schedule.step("Adam", SchedulePoint::Epoch(1), &mut no_metric).is_err(), is_error);
+        assert_eq!(schedule.step("Adam", &Tick::of_epoch(1), &mut no_metric).is_err(), is_error);
     }
 }
 
@@ -78,15 +94,15 @@ fn a_loaded_schedule_has_the_rates_of_all_groups_and_continues() {
         first.start("Adam", 0.1, &[]).unwrap();
         second.start("Adam", 0.1, &[]).unwrap();
         for n in 1..=saved_after {
-            first.step("Adam", SchedulePoint::Step(n), &mut no_metric).unwrap();
+            first.step("Adam", &Tick::of_step(n), &mut no_metric).unwrap();
         }
         let text = serde_json::to_string(&first.state().unwrap()).unwrap();
         second.load_state("Adam", serde_json::from_str(&text).unwrap()).unwrap();
         assert_eq!(both(&first), both(&second), "{text}");
         assert_eq!(first.state().unwrap(), second.state().unwrap());
         for n in saved_after + 1..saved_after + 4 {
-            first.step("Adam", SchedulePoint::Step(n), &mut no_metric).unwrap();
-            second.step("Adam", SchedulePoint::Step(n), &mut no_metric).unwrap();
+            first.step("Adam", &Tick::of_step(n), &mut no_metric).unwrap();
+            second.step("Adam", &Tick::of_step(n), &mut no_metric).unwrap();
             assert_eq!(both(&first), both(&second), "{text}");
         }
     }

@@ -1,4 +1,4 @@
-//! Reading an object from its begin to its end.
+//! Reads an object from start to end.
 
 use std::{
     collections::VecDeque,
@@ -10,16 +10,17 @@ use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore as _};
 
 use super::{AT_ONCE, Answer, PART, Store, answer, start};
 
-/// Asked for first: the header of most checkpoints, and all that a list of many needs.
+/// The size of the first request. It covers the header of most checkpoints, which is all that a list of checkpoints
+/// needs.
 const FIRST: u64 = 256 << 10;
 
-/// Pieces of an object, some of them asked for ahead.
+/// The pieces of an object, some of them requested ahead.
 ///
-/// A request for each, since a single one for a large object would meet its time limit.
+/// One request per piece, because a single request for a large object would time out.
 pub(super) struct Download {
     store: Store,
     object: ObjectMeta,
-    /// Bytes that were asked for.
+    /// The number of bytes requested.
     asked: u64,
     ahead: VecDeque<Answer<Vec<u8>>>,
     piece: Vec<u8>,
@@ -36,7 +37,7 @@ impl Download {
         while self.ahead.len() < count && self.asked < self.object.size {
             let range = self.asked..self.object.size.min(self.asked + len);
             self.asked = range.end;
-            // Another object under this name is not the rest of this one.
+            // A new object under this name must not be mixed with this one.
             let if_match = self.object.e_tag.clone();
             let options = GetOptions { range: Some(GetRange::Bounded(range)), if_match, ..GetOptions::default() };
             let (store, key) = (Arc::clone(&self.store), self.object.location.clone());

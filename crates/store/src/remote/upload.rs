@@ -1,4 +1,4 @@
-//! Writing a large object in parts.
+//! Writes a large object in parts.
 
 use std::io::{self, Write};
 
@@ -6,7 +6,7 @@ use object_store::{MultipartUpload, WriteMultipart};
 
 use super::{AT_ONCE, io_error, wait};
 
-/// Sends what is written in parts of one size. Nothing can be seen of it before [`finish`](Self::finish).
+/// Sends the written bytes in parts of one size. Nothing is visible before [`finish`](Self::finish).
 pub(super) struct Upload(Option<WriteMultipart>);
 
 impl Upload {
@@ -18,7 +18,7 @@ impl Upload {
         self.0.take().ok_or_else(|| io::Error::other("the upload is over"))
     }
 
-    /// Makes the parts an object; removes them if that fails.
+    /// Completes the object from its parts. Removes the parts if that fails.
     pub(super) fn finish(mut self) -> io::Result<()> {
         let parts = self.take()?;
         wait(async move { parts.finish().await.map(drop) })

@@ -1,4 +1,4 @@
-//! The file beside the logs of a run.
+//! The file `training.log` in the folder of a run.
 
 use std::{
     fmt,
@@ -26,35 +26,35 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-/// The name in the folder of a run.
+/// The name of the file in the folder of a run.
 const FILE_NAME: &str = "training.log";
 
-/// The field in which the Trainer tells the folder of a run.
+/// The field in which the Trainer reports the folder of a run.
 const LOG_DIR: &str = "log_dir";
 
-/// So many bytes wait at most for a run to have a folder.
+/// Maximum number of bytes that are kept until a run has a folder.
 const PATIENCE: usize = 1 << 20;
 
-/// A file that takes whole lines. Clones write into the same one.
+/// A file that takes complete lines. Clones write to the same file.
 #[derive(Clone, Debug)]
 pub(super) struct RunFile(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
     out: Out,
-    /// Nobody is told twice.
+    /// Whether a failure was reported. It is reported once.
     has_failed: bool,
 }
 
 #[derive(Debug)]
 enum Out {
-    /// Always this one.
+    /// One file for all runs.
     Fixed(OpenFile),
     /// One in the folder of each run.
     OfRuns {
-        /// What was reported before any run had a folder.
+        /// Lines reported before any run had a folder.
         waiting: Vec<u8>,
-        /// That of the run that began last is the last one.
+        /// The file of the run that started last is at the end.
         files: Vec<OpenFile>,
     },
 }
@@ -68,12 +68,12 @@ struct OpenFile {
 }
 
 impl RunFile {
-    /// In the folder of each run.
+    /// Writes to a file in the folder of each run.
     pub(super) fn of_runs() -> Self {
         Self::new(Out::OfRuns { waiting: Vec::new(), files: Vec::new() })
     }
 
-    /// Always this file.
+    /// Writes always to this file.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self::new(Out::Fixed(OpenFile::open(path.to_owned(), None)?)))
     }
@@ -89,14 +89,14 @@ impl RunFile {
         tracing_subscriber::fmt::layer().with_ansi(false).event_format(format).with_writer(self.clone())
     }
 
-    /// Learns the folder of a run, whatever the levels are; `None` for a fixed file.
+    /// A layer that learns the folder of each run, regardless of the levels. `None` for a fixed file.
     pub(super) fn follow<S: Subscriber + for<'a> LookupSpan<'a>>(&self) -> Option<impl Layer<S> + Send + Sync + use<S>> {
         let tells = |metadata: &Metadata<'_>| metadata.is_event() && is_of_trainer(metadata) && metadata.fields().field(LOG_DIR).is_some();
         let filter = filter_fn(tells).with_max_level_hint(LevelFilter::INFO);
         matches!(self.lock().out, Out::OfRuns { .. }).then(|| Follow(self.clone()).with_filter(filter))
     }
 
-    /// The run of this thread begins, in this folder.
+    /// The run of this thread starts, with this folder.
     pub(super) fn begin_in(&self, folder: &Path) {
         let path = folder.join(FILE_NAME);
         let run = live_run::current().map(|run| run.number());
@@ -121,8 +121,8 @@ impl RunFile {
 }
 
 impl State {
-    /// A line goes to the file of the run that this thread works for. One of no run, or of a run without a folder, goes to the
-    /// files of all that are under way, or else to the newest.
+    /// Writes a line to the file of the run that this thread works for. A line without a run, or of a run without a
+    /// folder, goes to the files of all active runs. If no run is active, it goes to the newest file.
     fn write(&mut self, line: &[u8]) {
         let written = match &mut self.out {
             Out::Fixed(file) => file.write(line),
@@ -146,17 +146,17 @@ impl State {
         }
     }
 
-    /// Not through `tracing`, which would come back here.
+    /// Does not report through `tracing`, which would call this again.
     fn complain(&mut self, error: &io::Error) {
         if !std::mem::replace(&mut self.has_failed, true) {
-            // Without a place to complain to there is nobody to tell.
+            // Without stderr, there is nowhere to report this.
             let _ = Printer::live().suspend(|| writeln!(io::stderr().lock(), "`{FILE_NAME}` cannot be written: {error}"));
         }
     }
 }
 
 impl OpenFile {
-    /// Without a buffer of its own: what is written survives the process. The folder is made if it is not there.
+    /// Opens the file without a buffer, so written lines survive the process. A missing folder is created.
     fn open(path: PathBuf, run: Option<u64>) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
@@ -167,7 +167,7 @@ impl OpenFile {
 
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
         if !line.is_empty() && !self.path.exists() {
-            // Somebody has removed it: what comes now is to be found all the same.
+            // Another process has removed the file. Keep the lines from now on.
             *self = Self::open(self.path.clone(), self.run)?;
         }
         self.file.write_all(line)
@@ -178,7 +178,7 @@ impl OpenFile {
     }
 }
 
-/// As `tracing_subscriber` formats a line, behind the name of the run where a file is for several.
+/// Formats a line like `tracing_subscriber`. In a file for several runs, the name of the run comes first.
 struct FileLine {
     is_shared: bool,
     format: Format,

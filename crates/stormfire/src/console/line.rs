@@ -1,4 +1,4 @@
-//! How a line looks on the screen.
+//! The format of a line on the screen.
 
 use std::fmt;
 
@@ -13,11 +13,11 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-/// `14:03:07 WARN stormfire_loggers: what happened name=value`; with several runs in the process
-/// `14:03:07 WARN stormfire_loggers: [version_3] what happened name=value`.
+/// `14:03:07 WARN stormfire_loggers: what happened name=value`. With several runs in the process: `14:03:07 WARN
+/// stormfire_loggers: [version_3] what happened name=value`.
 #[derive(Default)]
 pub(super) struct Line {
-    /// Everybody knows whose it is.
+    /// The reader knows the run, so its name is left out.
     pub(super) is_of_one_run: bool,
 }
 
@@ -33,7 +33,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>, N: for<'a> FormatFields<'a> + 'stat
         };
         let now = jiff::Zoned::now();
         let level = metadata.level();
-        // The crate is what a reader silences; the file has the whole path.
+        // The crate is enough to set a level. The file has the full path.
         let of_crate = metadata.target().split("::").next().unwrap_or_default();
         write!(writer, "{dim}{}{plain} {color}{level:<5}{plain} {dim}{of_crate}:{plain} ", now.strftime("%H:%M:%S"))?;
         if let Some(run) = live_run::shown_name().filter(|_| !self.is_of_one_run) {
@@ -44,8 +44,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>, N: for<'a> FormatFields<'a> + 'stat
     }
 }
 
-/// Formats fields as usual, under a name of its own: spans remember what was formatted by its type, and the file is not to find
-/// the colors of the screen.
+/// Formats fields like `DefaultFields`, but as a separate type. Spans cache formatted fields by the type of the
+/// formatter. The file must not get the colors of the screen.
 #[derive(Default)]
 pub(super) struct Fields(DefaultFields);
 

@@ -1,4 +1,4 @@
-//! The pages of trackers for what a program puts out.
+//! Sends lines to the console pages of trackers.
 
 use std::io::{self, Write};
 
@@ -9,7 +9,8 @@ use tracing_subscriber::{Layer, registry::LookupSpan};
 
 use super::line::{Fields, Line};
 
-/// Gives every line that is reported on the training thread of a run, once it is sure to begin, to the loggers of the run.
+/// A layer that sends every line reported on the training thread of a run to the loggers of the run. It starts when the
+/// run can no longer be refused.
 pub(super) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> + Send + Sync {
     tracing_subscriber::fmt::layer()
         .event_format(Line { is_of_one_run: true })

@@ -119,12 +119,21 @@ impl Places {
 
     /// The newest checkpoint that is whole.
     fn newest(&self) -> Result<Option<(PathBuf, Manifest)>> {
+        self.newest_of(|_| true)
+    }
+
+    /// The checkpoint of this run that is furthest.
+    pub(crate) fn furthest_of(&self, run_id: &str) -> Result<Option<PathBuf>> {
+        Ok(self.newest_of(|manifest| manifest.run_id == run_id)?.map(|(path, _)| path))
+    }
+
+    fn newest_of(&self, is_meant: impl Fn(&Manifest) -> bool) -> Result<Option<(PathBuf, Manifest)>> {
         let mut found = HashMap::new();
         for (folder, depth) in &self.0 {
             let files = storage::checkpoints(folder, *depth)?;
             found.extend(files.into_iter().filter_map(|file| Some((file.path.clone(), Checkpoint::read_manifest(&file.path).ok()?))));
         }
-        let found: Vec<_> = found.into_iter().filter(|(_, manifest)| !manifest.weights_only).collect();
+        let found: Vec<_> = found.into_iter().filter(|(_, manifest)| !manifest.weights_only && is_meant(manifest)).collect();
         let is_whole = |path: &Path| match verify(path) {
             Ok(()) => true,
             Err(error) => {

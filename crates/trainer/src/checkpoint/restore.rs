@@ -198,18 +198,18 @@ impl Resume {
         state::load(&mut names, self.manifest.names.clone())?;
         names.finish_after_a_kill(&self.path, &self.manifest, &self.tensors);
         let Self { manifest, mut tensors, restarts, run, unfinished, .. } = self;
-        let device = engine.device.clone();
+        let device = engine.frame.device.clone();
         training.unfinished = unfinished.map(|saved| RunState::load(saved, UNFINISHED, &mut tensors, &device));
         training.accumulated = Accumulated::load(&mut tensors, module, &run.place.window);
         let has_swapped = tensors.extract_if(IN_FORCE.to_owned().., |name, _| name.starts_with(IN_FORCE)).count() > 0;
         let RunState { place, log, mut callbacks, .. } = RunState::load(run, "", &mut tensors, &device);
         training.optimizers.load(manifest.optimizers, tensors, &ParamPaths::of(module))?;
         engine.run.id = manifest.run_id;
-        engine.restarts = restarts + 1;
-        engine.seed = engine.config.seed.or(manifest.seed);
-        engine.run.place = place.restored(engine.config.accumulate_grad_batches);
+        engine.books.restarts = restarts + 1;
+        engine.seed = engine.frame.config.seed.or(manifest.seed);
+        engine.run.place = place.restored(engine.frame.config.accumulate_grad_batches);
         if has_swapped && engine.run.place.is_in_validation() {
-            engine.in_force = InForce::ToSwapAgain;
+            engine.books.in_force = InForce::ToSwapAgain;
         }
         engine.store.restore(&log, &device)?;
         for (callback, key) in engine.callbacks_with_keys() {
@@ -247,7 +247,7 @@ impl Resume {
     }
 
     fn check_data<M: LightningModule>(&self, engine: &Engine<M>) -> Result<()> {
-        let Some(difference) = self.data()?.difference(&engine.data) else { return Ok(()) };
+        let Some(difference) = self.data()?.difference(&engine.books.data) else { return Ok(()) };
         if self.run.progress.batch_in_epoch > 0 {
             return Err(self.refuse(
                 format!("it was written in the middle of an epoch, and the training data is not the same: {difference}"),

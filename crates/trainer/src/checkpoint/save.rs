@@ -26,10 +26,10 @@ use super::state::{fit_state, newest_of_savers};
 /// Also those of the checkpoint before: it is on its way no longer than until here.
 pub(crate) fn write_requested<M: LightningModule>(engine: &mut Engine<M>, module: &mut M, training: &Training) -> Result<()> {
     if engine.run.place.requests.saves.is_empty() {
-        let written = engine.checkpoints.poll()?;
+        let written = engine.frame.checkpoints.poll()?;
         return report(engine, &written);
     }
-    let started = engine.profiler.start();
+    let started = engine.frame.profiler.start();
     settle(engine)?;
     let requests = std::mem::take(&mut engine.run.place.requests.saves);
     let (weights_only, whole): (Vec<_>, Vec<_>) = requests.into_iter().partition(|request| request.weights_only);
@@ -37,15 +37,15 @@ pub(crate) fn write_requested<M: LightningModule>(engine: &mut Engine<M>, module
         let names = Names::of(&whole).and_weights(&weights_only);
         let (state, extra) = take(engine, module, training, None)?;
         let job = job(engine, state, training, extra, whole, names)?;
-        engine.checkpoints.submit(job)?;
+        engine.frame.checkpoints.submit(job)?;
     }
     if !weights_only.is_empty() {
         settle(engine)?;
         let (progress, weights) = (engine.run.place.progress.clone(), engine.weights(module)?);
         let job = weights_job(engine, &progress, weights, weights_only)?;
-        engine.checkpoints.submit(job)?;
+        engine.frame.checkpoints.submit(job)?;
     }
-    if !engine.config.async_checkpointing {
+    if !engine.frame.config.async_checkpointing {
         settle(engine)?;
     }
     engine.stop_time(started, "save_checkpoint");
@@ -70,7 +70,7 @@ pub(crate) fn write_state<M: LightningModule>(
         let (state, extra) = take(engine, module, training, state)?;
         job(engine, state, training, extra, requests, names)?
     };
-    engine.checkpoints.submit(job)?;
+    engine.frame.checkpoints.submit(job)?;
     settle(engine)
 }
 
@@ -88,7 +88,7 @@ pub(crate) fn in_memory<M: LightningModule>(
 
 /// Waits until the checkpoint that is on its way is durable.
 pub(crate) fn settle<M: LightningModule>(engine: &mut Engine<M>) -> Result<()> {
-    let written = engine.checkpoints.settle()?;
+    let written = engine.frame.checkpoints.settle()?;
     report(engine, &written)
 }
 
@@ -127,7 +127,7 @@ fn extra<M: LightningModule>(engine: &mut Engine<M>, module: &mut M) -> Result<M
 
 /// Writes what was asked for after a failure: the state of the last boundary, if it was kept, and waits for it.
 pub(crate) fn write_kept<M: LightningModule>(engine: &mut Engine<M>, module: &mut M, training: &Training) -> Result<()> {
-    let Some(mut kept) = engine.kept.take() else {
+    let Some(mut kept) = engine.books.kept.take() else {
         return write_requested(engine, module, training);
     };
     let requests = std::mem::take(&mut engine.run.place.requests.saves);
@@ -140,12 +140,12 @@ pub(crate) fn write_kept<M: LightningModule>(engine: &mut Engine<M>, module: &mu
         let names = Names::of(&whole).and_weights(&weights_only);
         let logs = engine.run.loggers.iter().map(|logger| PendingLog::at(logger, logger.marked())).collect();
         let job = job_at(engine, kept, training, extra, logs, whole, names)?;
-        engine.checkpoints.submit(job)?;
+        engine.frame.checkpoints.submit(job)?;
         settle(engine)?;
     }
     if !weights_only.is_empty() {
         let job = weights_job(engine, &progress, weights, weights_only)?;
-        engine.checkpoints.submit(job)?;
+        engine.frame.checkpoints.submit(job)?;
         settle(engine)?;
     }
     Ok(())
@@ -155,14 +155,14 @@ pub(crate) fn write_kept<M: LightningModule>(engine: &mut Engine<M>, module: &mu
 fn manifest<M: LightningModule>(engine: &Engine<M>, module: &M, progress: &Progress) -> Result<Manifest> {
     Ok(Manifest {
         run_id: engine.run.id.clone(),
-        restarts: engine.restarts,
+        restarts: engine.books.restarts,
         saved_at: format!("{:.9}", jiff::Timestamp::now()),
         module: std::any::type_name::<M>().into(),
-        device: accelerator::describe(&engine.device),
+        device: accelerator::describe(&engine.frame.device),
         precision: "32-true".into(),
         seed: engine.seed,
         progress: state::save(progress)?,
-        config: state::save(engine.config.as_ref())?,
+        config: state::save(engine.frame.config.as_ref())?,
         hparams: module.hparams()?,
         ..Manifest::default()
     })
@@ -176,8 +176,8 @@ fn weights_job<M: LightningModule>(
 ) -> Result<Job> {
     let names = Names::of(&requests);
     let manifest = manifest(engine, weights.trained(), progress)?.of_weights();
-    let finite = FiniteWeights::of(engine.config.on_non_finite, &engine.run, weights.trained());
-    engine.device.flush().map_err(stormfire_module::Error::other)?;
+    let finite = FiniteWeights::of(engine.frame.config.on_non_finite, &engine.run, weights.trained());
+    engine.frame.device.flush().map_err(stormfire_module::Error::other)?;
     let (weights, snapshot, span) = (weights.later(), Snapshot::default(), tracing::info_span!("save"));
     Ok(Job { manifest, weights, snapshot, finite, run: None, requests, names, span })
 }
@@ -209,7 +209,7 @@ fn job_at<M: LightningModule>(
     manifest.extra = extra;
     manifest.frozen = Some(trained::frozen(weights.trained()));
     manifest.names = state::save(&names)?;
-    manifest.data = state::save(&engine.data)?;
+    manifest.data = state::save(&engine.books.data)?;
     if let Some(unfinished) = &training.unfinished {
         manifest.unfinished_epoch = state::save(&unfinished.clone().save(UNFINISHED, &mut snapshot)?)?;
     }
@@ -219,8 +219,8 @@ fn job_at<M: LightningModule>(
     let SavedRun { place, log, callbacks, data_module, .. } = run.save("", &mut snapshot)?;
     manifest.place = state::save(&place)?;
     (manifest.callbacks, manifest.data_module) = (callbacks, data_module);
-    let finite = FiniteWeights::of(engine.config.on_non_finite, &engine.run, weights.trained());
-    engine.device.flush().map_err(stormfire_module::Error::other)?;
+    let finite = FiniteWeights::of(engine.frame.config.on_non_finite, &engine.run, weights.trained());
+    engine.frame.device.flush().map_err(stormfire_module::Error::other)?;
     let (weights, span) = (weights.later(), tracing::info_span!("save"));
     Ok(Job { manifest, weights, snapshot, finite, run: Some(RunPart { optimizers, log, loggers }), requests, names, span })
 }

@@ -33,7 +33,7 @@ pub(crate) fn run_state<M: LightningModule>(engine: &mut Engine<M>) -> Result<Ru
     }
     let mut pending = Pending::default();
     let log = engine.store.state(&mut pending);
-    let (place, data_module) = (engine.run.place.clone(), engine.data_module.clone());
+    let (place, data_module) = (engine.run.place.clone(), engine.books.data_module.clone());
     Ok(RunState { place, log, pending, callbacks, data_module, loggers: Vec::new() })
 }
 
@@ -51,7 +51,7 @@ pub(super) fn newest_of_savers<M: LightningModule>(engine: &mut Engine<M>, state
 /// Keeps the state of this boundary, if a callback saves on failures.
 pub(crate) fn keep<M: LightningModule>(engine: &mut Engine<M>, module: &M, training: &Training) -> Result<()> {
     if engine.run.keeps_state {
-        engine.kept = Some(fit_state(engine, module, training)?);
+        engine.books.kept = Some(fit_state(engine, module, training)?);
         engine.run.loggers.iter().for_each(Background::mark);
     }
     Ok(())
@@ -59,9 +59,9 @@ pub(crate) fn keep<M: LightningModule>(engine: &mut Engine<M>, module: &M, train
 
 /// The same between two batches of a validation, which changes no optimizer.
 pub(crate) fn keep_place<M: LightningModule>(engine: &mut Engine<M>, module: &M) -> Result<()> {
-    let Some(kept) = engine.kept.take() else { return Ok(()) };
+    let Some(kept) = engine.books.kept.take() else { return Ok(()) };
     let (weights, run) = (engine.weights(module)?, run_state(engine)?);
-    engine.kept = Some(FitState { weights, run, ..kept });
+    engine.books.kept = Some(FitState { weights, run, ..kept });
     engine.run.loggers.iter().for_each(Background::mark);
     Ok(())
 }
@@ -69,7 +69,7 @@ pub(crate) fn keep_place<M: LightningModule>(engine: &mut Engine<M>, module: &M)
 /// After a failure: what is saved now is the state of the last boundary. Callbacks that save are put back there, too: what
 /// they have asked for since is not written.
 pub(crate) fn go_back<M: LightningModule>(engine: &mut Engine<M>) -> Result<()> {
-    let Some(kept) = engine.kept.take() else {
+    let Some(kept) = engine.books.kept.take() else {
         engine.run.boundary = Some(engine.run.place.clone());
         return Ok(());
     };
@@ -78,7 +78,7 @@ pub(crate) fn go_back<M: LightningModule>(engine: &mut Engine<M>) -> Result<()> 
     asked.checkpoints.clone_from(&kept.run.place.requests.checkpoints);
     engine.run.boundary = Some(kept.run.place.clone());
     let states = kept.run.callbacks.clone();
-    engine.kept = Some(kept);
+    engine.books.kept = Some(kept);
     for (callback, key) in engine.callbacks_with_keys().filter(|(callback, _)| callback.order() == Order::Save) {
         if let Some(state) = states.get(key) {
             callback.load_state(state.clone())?;

@@ -15,8 +15,6 @@ use stormfire_module::{
 use super::Engine;
 use crate::{
     config::TrainerConfig,
-    data_facts::DataFacts,
-    in_force::InForce,
     run_id::{new_run_id, owner_of},
 };
 
@@ -24,32 +22,30 @@ impl<M: LightningModule> Engine<M> {
     /// Begins a run: nothing is left of the one before it, but whatever is no fit is one of the fit before it.
     pub(crate) fn begin(&mut self, stage: Stage) {
         let loggers = std::mem::take(&mut self.run.loggers);
-        let before = std::mem::replace(&mut self.run, fresh_run(&self.config, stage, loggers));
-        if stage == Stage::Fit {
-            (self.restarts, self.data) = (0, DataFacts::default());
-        } else {
+        let before = std::mem::replace(&mut self.run, fresh_run(&self.frame.config, stage, loggers));
+        let books = std::mem::take(&mut self.books);
+        if stage != Stage::Fit {
+            self.books = books.of_evaluation();
             let Place { progress, learning_rates, .. } = before.place;
             self.run.id = before.id;
             self.run.place.logger_step = progress.global_step;
             (self.run.place.progress, self.run.place.learning_rates) = (progress, learning_rates);
         }
         self.store.clear();
-        self.in_force = InForce::Trained;
-        (self.kept, self.failed_log) = (None, None);
-        self.profiler.begin_run();
+        self.frame.profiler.begin_run();
     }
 
     /// Keeps the failure of a logger for [`Engine::check_logs`]: the state of the run is as good as any, and the checkpoints of
     /// this boundary come first.
     pub(crate) fn note_logged(&mut self, sent: Result<()>) {
         if let Err(error) = sent {
-            self.failed_log.get_or_insert(error);
+            self.books.failed_log.get_or_insert(error);
         }
     }
 
     /// An error if a logger has failed.
     pub(crate) fn check_logs(&mut self) -> Result<()> {
-        self.failed_log.take().map_or(Ok(()), Err)
+        self.books.failed_log.take().map_or(Ok(()), Err)
     }
 }
 

@@ -15,7 +15,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
     }
 
     fn note_data_module(&mut self) -> Result<()> {
-        self.engine.data_module = self.data.state()?;
+        self.engine.books.data_module = self.data.state()?;
         Ok(())
     }
 

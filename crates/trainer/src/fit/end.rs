@@ -28,10 +28,10 @@ impl<M: LightningModule> FitLoop<'_, M> {
     /// The reason of a stop that was asked for, once `min_epochs` and `min_steps` are reached. All ranks agree on it.
     pub(super) fn allowed_stop(&mut self) -> Option<String> {
         let asked = self.engine.run.place.requests.stop().map(|stop| stop.reason.clone());
-        if !self.engine.communicator.any(asked.is_some()) {
+        if !self.engine.frame.communicator.any(asked.is_some()) {
             return None;
         }
-        let (progress, config) = (&self.engine.run.place.progress, &self.engine.config);
+        let (progress, config) = (&self.engine.run.place.progress, &self.engine.frame.config);
         // As in Lightning, `min_steps` alone asks for a whole epoch, too.
         let min_epochs = config.min_epochs.unwrap_or(usize::from(config.min_steps.is_some()));
         let enough = progress.epoch >= min_epochs && progress.global_step >= config.min_steps.unwrap_or(0);

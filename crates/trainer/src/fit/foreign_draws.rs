@@ -21,7 +21,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
         }
         let again = || {
             self.engine.reseed(RandomPart::EpochStart);
-            draw(&self.engine.device)
+            draw(&self.engine.frame.device)
         };
         let expected = again();
         self.engine.reseed(RandomPart::EpochStart);
@@ -30,7 +30,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
 
     /// After that batch. One device read.
     pub(super) fn check_draws(&self, expected: Expected) -> Result<()> {
-        let drawn = draw(&self.engine.device);
+        let drawn = draw(&self.engine.frame.device);
         let values = read(&[Scalar::Device(expected.0), Scalar::Device(drawn)])?;
         if values[0].to_bits() != values[1].to_bits() {
             tracing::warn!(

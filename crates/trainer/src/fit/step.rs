@@ -19,7 +19,7 @@ pub(super) struct BatchOutcome {
 
 impl<M: LightningModule> FitLoop<'_, M> {
     fn step_plan(&self, window: Window) -> StepPlan {
-        let config = &self.engine.config;
+        let config = &self.engine.frame.config;
         let clip = config.gradient_clip_val.map(|value| Clip { value, algorithm: config.gradient_clip_algorithm });
         StepPlan { window, clip, detect_anomaly: config.detect_anomaly, finite: self.finite.plan() }
     }

@@ -5,13 +5,10 @@ use burn::{
     tensor::{Device, GradientCheckpointingStrategy},
 };
 use stormfire_data::Loader;
-use stormfire_module::{Error, Event, Every, LightningModule, Result, RunningStage, place::Stopwatch};
+use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, place::Stopwatch};
 
 use super::FitLoop;
-use crate::{
-    evaluate::{Evaluation, evaluate},
-    in_force::InForce,
-};
+use crate::{evaluate::evaluate, in_force::InForce};
 
 impl<M: LightningModule> FitLoop<'_, M> {
     pub(super) fn sanity_check(&mut self) -> Result<()> {
@@ -33,38 +30,27 @@ impl<M: LightningModule> FitLoop<'_, M> {
         // What was asked for during the check concerned the check; what was asked for before it still holds.
         self.engine.run.place.requests = requests;
         self.engine.store.clear();
-        self.engine.in_force = InForce::Trained;
+        self.engine.books.in_force = InForce::Trained;
         if !self.val.is_empty() {
             self.val.limits = all;
         }
         Ok(())
     }
 
-    pub(super) fn is_validation_due(&self, is_last: bool, stepped: bool) -> bool {
-        let (run, every) = (&self.engine.run, self.engine.config.val_check_interval);
-        if self.val.is_empty() {
-            return false;
-        }
-        match every {
-            Every::Epochs(_) => is_last && every.is_due(run.place.progress.epoch as u64 + 1),
-            Every::Steps(_) => stepped && every.is_due(run.place.progress.global_step),
-            Every::Batches(_) => every.is_due(run.place.progress.batches),
-            Every::Time(interval) => run.place.last_validation.elapsed() >= interval,
-            Every::Fraction(part) => {
-                let period = run.limits.train_batches.map_or(usize::MAX, |n| ((n as f64 * part) as usize).max(1));
-                run.place.progress.batch_in_epoch.is_multiple_of(period)
-            }
-        }
+    pub(super) fn is_validation_due(&self, stepped: bool) -> bool {
+        let run = &self.engine.run;
+        let tick = run.tick_after_batch(stepped, run.place.last_validation.elapsed());
+        !self.val.is_empty() && self.engine.frame.config.val_check_interval.is_due(&tick)
     }
 
     /// Validates with the weights in force, in evaluation mode, and puts the trained ones back, in training mode.
     pub(super) fn validate(&mut self, stage: RunningStage) -> Result<()> {
-        let started = self.engine.profiler.start();
+        let started = self.engine.frame.profiler.start();
         let kept = checkpoints_gradients(self.module).then(|| self.module.clone());
         let given = self.engine.given_weights(self.module)?;
-        self.engine.in_force.enter(self.module, given);
-        let result = evaluate(self.engine, self.module, &mut self.val, Evaluation::Validation, stage);
-        let trained = self.engine.in_force.leave(self.module, result.is_ok());
+        self.engine.books.in_force.enter(self.module, given);
+        let result = evaluate(self.engine, self.module, &mut self.val, stage);
+        let trained = self.engine.books.in_force.leave(self.module, result.is_ok());
         *self.module = trained.or(kept).unwrap_or_else(|| self.module.clone().train());
         self.engine.stop_time(started, "validation");
         self.engine.run.place.last_validation = Stopwatch::default();
@@ -76,7 +62,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
                 self.val.limits.fill(Some(0));
                 self.engine.run.limits.val_batches.fill(Some(0));
                 self.engine.run.place.evaluating = None;
-                self.engine.in_force = InForce::Trained;
+                self.engine.books.in_force = InForce::Trained;
                 Ok(())
             }
             other => other.map(drop),

@@ -63,6 +63,7 @@ impl Slot {
             step: self.step.as_ref().map(|step| pending.save(&value_of(&step.value))),
             epoch: self.epoch.as_ref().map(|epoch| epoch.state(pending)),
             window: self.window.as_ref().map(|window| window.state(pending)),
+            joined: self.with_window().map(|joined| joined.state(pending)),
             is_unsent: self.is_unsent,
         }
     }
@@ -79,6 +80,7 @@ impl Slot {
             step: saved.step.as_ref().map(|step| Step::new(Logged::Scalar(step.restore(device)))),
             epoch: saved.epoch.as_ref().map(|epoch| Accumulator::restore(epoch, device)),
             window: saved.window.as_ref().map(|window| Accumulator::restore(window, device)),
+            joined: saved.joined.as_ref().map(|joined| Accumulator::restore(joined, device)),
             news: None,
             is_unsent: saved.is_unsent,
         })

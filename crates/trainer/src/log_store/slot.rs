@@ -27,6 +27,8 @@ pub(super) struct Slot {
     pub(super) epoch: Option<Accumulator>,
     /// What the batches of a window have added that may still be left out.
     pub(super) window: Option<Accumulator>,
+    /// Both together, from a checkpoint: until the code that logs it brings its type again, nobody else knows.
+    pub(super) joined: Option<Accumulator>,
     /// Something came in since the last commit: the number of its arrival.
     pub(super) news: Option<u64>,
     /// A step value came in that no logger has had yet.
@@ -70,6 +72,7 @@ impl Slot {
             step: None,
             epoch: None,
             window: None,
+            joined: None,
             news: None,
             is_unsent: false,
         }
@@ -91,6 +94,7 @@ impl Slot {
                     return Err(LogError::Restored { name: self.name.to_string(), hook: self.hook });
                 }
             }
+            self.joined = None;
             let into = if waits && !is_of_epoch(self.hook) { &mut self.window } else { &mut self.epoch };
             match into {
                 Some(accumulator) => accumulator.add(&record.value, items, unknown, twice)?,
@@ -105,18 +109,30 @@ impl Slot {
         Ok(())
     }
 
+    /// The epoch with its window, where only the code that logs it knows how the two are joined.
+    pub(super) fn with_window(&self) -> Option<Accumulator> {
+        if self.joined.is_some() {
+            return self.joined.clone();
+        }
+        let (Some(epoch @ (Accumulator::Metric(_) | Accumulator::Custom { .. })), Some(window)) = (&self.epoch, &self.window) else {
+            return None;
+        };
+        let mut joined = epoch.clone();
+        joined.append(window.clone()).then_some(joined)
+    }
+
     /// The window is over: what it has added counts, or does not.
     fn end_window(&mut self, counts: bool) -> Result<(), LogError> {
+        let joined = self.joined.take();
         let Some(window) = self.window.take().filter(|_| counts) else { return Ok(()) };
+        if let Some(joined) = joined {
+            self.epoch = Some(joined);
+            return Ok(());
+        }
         let Some(epoch) = &mut self.epoch else {
             self.epoch = Some(window);
             return Ok(());
         };
-        if let (Accumulator::Saved { .. }, Accumulator::Saved { .. }) = (&*epoch, &window) {
-            // Nobody has logged it since the restart: how the two are joined is not known yet.
-            self.window = Some(window);
-            return Ok(());
-        }
         if epoch.append(window) { Ok(()) } else { Err(LogError::Twice { name: self.name.to_string(), hook: self.hook }) }
     }
 }
@@ -181,7 +197,8 @@ impl Results {
 
     pub(super) fn reset(&mut self) {
         for slot in &mut self.slots {
-            (slot.step, slot.epoch, slot.window, slot.news, slot.is_unsent) = (None, None, None, None, false);
+            (slot.step, slot.epoch, slot.window, slot.joined) = (None, None, None, None);
+            (slot.news, slot.is_unsent) = (None, false);
         }
     }
 }

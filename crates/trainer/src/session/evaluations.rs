@@ -4,12 +4,13 @@ use stormfire_data::{DataModule, Loaders, Stage};
 use stormfire_loggers::Metrics;
 use stormfire_module::{Hook, LightningModule, PredictModule, Result, RunningStage, live_run, moment::Progress};
 
-use super::{Session, begin, of_data, print};
+use super::{Session, begin, of_data, print, with_run_seed};
 use crate::{
-    evaluate::{Evaluated, Evaluation, evaluate},
+    engine::Engine,
+    evaluate::{Evaluated, evaluate},
     predict::predict,
     results_table::results_table,
-    setup::{choose_device, limits_of, place},
+    setup::{choose_device, draw_seed, limits_of, place},
     training::Training,
 };
 
@@ -19,48 +20,43 @@ impl<M: LightningModule> Session<M> {
         &mut self,
         module: &M,
         mut data: D,
-        what: Evaluation,
+        running: RunningStage,
         at: Option<Progress>,
     ) -> Result<Vec<Metrics>> {
         let _under_way = live_run::begin(self.name());
-        let (stage, running) = match what {
-            Evaluation::Validation => (Stage::Validate, RunningStage::Validate),
-            Evaluation::Test => (Stage::Test, RunningStage::Test),
-        };
+        let is_test = running == RunningStage::Test;
+        let stage = if is_test { Stage::Test } else { Stage::Validate };
         let mut module = self.for_evaluation(module)?;
         let of_fit = at.map(|at| std::mem::replace(&mut self.engine.run.place.progress, at));
         let results = self.run(stage, &mut module, &mut data, &mut Training::default(), |engine, module, data, _| {
             begin(engine, module, data, stage)?;
-            let config = &engine.config;
-            let (hook, limit, option) = match what {
-                Evaluation::Validation => (Hook::ValDataloader, config.limit_val_batches, "limit_val_batches"),
-                Evaluation::Test => (Hook::TestDataloader, config.limit_test_batches, "limit_test_batches"),
+            let config = &engine.frame.config;
+            let (hook, limit, option) = if is_test {
+                (Hook::TestDataloader, config.limit_test_batches, "limit_test_batches")
+            } else {
+                (Hook::ValDataloader, config.limit_val_batches, "limit_val_batches")
             };
             if limit.is_none() {
                 engine.begin_logs()?;
                 return Ok(Vec::new());
             }
-            let loaders = of_data(engine, hook, || match what {
-                Evaluation::Validation => data.val_dataloader(),
-                Evaluation::Test => data.test_dataloader(),
-            })?;
+            let loaders = of_data(engine, hook, || if is_test { data.test_dataloader() } else { data.val_dataloader() })?;
             require(&loaders, stage)?;
+            let loaders = seeded(engine, &loaders)?;
             let limits = limits_of(&loaders, limit, option, hook)?;
-            match what {
-                Evaluation::Validation => engine.run.limits.val_batches.clone_from(&limits),
-                Evaluation::Test => engine.run.limits.test_batches.clone_from(&limits),
-            }
+            let known = &mut engine.run.limits;
+            if is_test { &mut known.test_batches } else { &mut known.val_batches }.clone_from(&limits);
             engine.run.place.logger_step = engine.run.place.progress.global_step;
             engine.begin_logs()?;
             let mut data = Evaluated::new(loaders, limits);
-            let metrics = evaluate(engine, module, &mut data, what, running)?;
+            let metrics = evaluate(engine, module, &mut data, running)?;
             engine.check_logs()?;
             Ok(metrics.by_loader(data.loaders.len()))
         });
         self.go_back_to(of_fit);
         let results = results?;
-        if !self.engine.config.barebones && results.iter().any(|metrics| !metrics.is_empty()) {
-            let title = if what == Evaluation::Test { "Test metric" } else { "Validate metric" };
+        if !self.engine.frame.config.barebones && results.iter().any(|metrics| !metrics.is_empty()) {
+            let title = if is_test { "Test metric" } else { "Validate metric" };
             print("Results", &results_table(title, &results));
         }
         Ok(results)
@@ -80,14 +76,15 @@ impl<M: LightningModule> Session<M> {
         let of_fit = at.map(|at| std::mem::replace(&mut self.engine.run.place.progress, at));
         let predictions = self.run(Stage::Predict, &mut module, &mut data, &mut Training::default(), |engine, module, data, _| {
             begin(engine, module, data, Stage::Predict)?;
-            if engine.config.limit_predict_batches.is_none() {
+            if engine.frame.config.limit_predict_batches.is_none() {
                 engine.begin_logs()?;
                 return Ok(Vec::new());
             }
             engine.run.place.logger_step = engine.run.place.progress.global_step;
             let loaders = of_data(engine, Hook::PredictDataloader, || data.predict_dataloader())?;
             require(&loaders, Stage::Predict)?;
-            let limits = limits_of(&loaders, engine.config.limit_predict_batches, "limit_predict_batches", Hook::PredictDataloader)?;
+            let loaders = seeded(engine, &loaders)?;
+            let limits = limits_of(&loaders, engine.frame.config.limit_predict_batches, "limit_predict_batches", Hook::PredictDataloader)?;
             engine.run.limits.predict_batches.clone_from(&limits);
             engine.begin_logs()?;
             let predictions = predict(engine, module, &loaders, &limits)?;
@@ -106,13 +103,23 @@ impl<M: LightningModule> Session<M> {
     }
 
     fn for_evaluation(&mut self, module: &M) -> Result<M> {
-        if self.engine.logs_wait {
+        if self.engine.frame.logs_wait {
             // A fit was refused that was to go on in the logs of its run; this has no part in that.
             self.begin_logs_anew(None)?;
         }
-        self.engine.device = choose_device(self.device.as_ref(), &self.engine.config, module)?;
-        Ok(place(module.clone(), &self.engine.device, None).valid())
+        self.engine.frame.device = choose_device(self.device.as_ref(), &self.engine.frame.config, module)?;
+        Ok(place(module.clone(), &self.engine.frame.device, None).valid())
     }
+}
+
+/// What batches draw follows from the seed of this Trainer, as in a fit: the one that was given, that of the newest fit, or one
+/// that is drawn now.
+fn seeded<M: LightningModule>(engine: &mut Engine<M>, loaders: &Loaders<M::Batch>) -> Result<Loaders<M::Batch>> {
+    let seed = match engine.seed {
+        Some(seed) => seed,
+        None => *engine.seed.insert(draw_seed(&engine.frame.device)?),
+    };
+    Ok(with_run_seed(loaders, seed))
 }
 
 fn require<B: Send + 'static>(loaders: &Loaders<B>, stage: Stage) -> Result<()> {

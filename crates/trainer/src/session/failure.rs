@@ -7,12 +7,14 @@ use stormfire_module::{Error, Event, LightningModule, log, requests::SaveRequest
 
 use crate::{checkpoint, engine::Engine, guard::guard, run_id::owner_of, training::Training};
 
+/// `of_boundary`: where the state of the last boundary is to be saved, too, if it is kept.
 pub(super) fn on_exception<M: LightningModule, D: DataModule>(
     engine: &mut Engine<M>,
     module: &mut M,
     data: &mut D,
     training: &Training,
     error: &Error,
+    of_boundary: Option<SaveRequest>,
 ) {
     // What the code that failed has logged belongs to nothing that comes now.
     log::discard();
@@ -23,7 +25,7 @@ pub(super) fn on_exception<M: LightningModule, D: DataModule>(
     // Callbacks can see what they have asked for and what is not written yet, and ask for it again.
     if matches!(error, Error::Interrupted { .. }) {
         // A signal ends a fit between two batches: what is there is whole.
-        engine.kept = None;
+        engine.books.kept = None;
     }
     if let Err(late) = checkpoint::go_back(engine) {
         tracing::error!("while handling `{error}`: {late}");
@@ -39,6 +41,9 @@ pub(super) fn on_exception<M: LightningModule, D: DataModule>(
             tracing::warn!("`{}` is not written: the parameters are not finite", request.path.display());
         }
     }
+    if engine.books.kept.is_some() {
+        engine.run.place.requests.saves.extend(of_boundary);
+    }
     let saved = guard(|| checkpoint::write_kept(engine, module, training));
     let heard = guard(|| {
         data.on_exception(error);
@@ -52,7 +57,7 @@ pub(super) fn on_exception<M: LightningModule, D: DataModule>(
 /// Of the checkpoints that wait, those stay whose state was kept: that of the last boundary, at which they were asked for. The
 /// names of the others are free again, unless there is an older file of the run under them.
 fn give_up<M: LightningModule>(engine: &mut Engine<M>, waiting: usize) {
-    let is_kept = engine.kept.is_some();
+    let is_kept = engine.books.kept.is_some();
     let requests = &mut engine.run.place.requests;
     let asked_now: Vec<SaveRequest> = requests.saves.drain(waiting..).collect();
     let mut waiting = std::mem::take(&mut requests.saves);

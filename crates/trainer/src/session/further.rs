@@ -16,14 +16,14 @@ impl<M: LightningModule> Session<M> {
     /// Gives a further fit logs of its own, or those of the checkpoint that it continues from. Those in which no fit has begun
     /// yet are its own.
     pub(crate) fn begin_logs_anew(&mut self, resume: Option<&Resume>) -> Result<()> {
-        let resume = resume.filter(|_| !self.engine.config.new_version_on_resume);
-        if !self.engine.has_logged_fit && !self.engine.logs_wait && resume.is_none() {
+        let resume = resume.filter(|_| !self.engine.frame.config.new_version_on_resume);
+        if !self.engine.frame.has_logged_fit && !self.engine.frame.logs_wait && resume.is_none() {
             return Ok(());
         }
         let opened = OpenLoggers::of_another_run(&self.engine.run.loggers, resume)?;
         self.log_dir = opened.loggers.iter().find_map(|l| l.log_dir().map(PathBuf::from));
         self.engine.run.loggers = opened.loggers;
-        (self.engine.logs_wait, self.engine.has_logged_fit) = (opened.some_continue, false);
+        (self.engine.frame.logs_wait, self.engine.frame.has_logged_fit) = (opened.some_continue, false);
         self.continues_logs = opened.all_continue;
         Ok(())
     }
@@ -40,8 +40,8 @@ impl<M: LightningModule> Session<M> {
 
     /// New limits for the runs to come.
     pub(crate) fn set_limits(&mut self, max_epochs: Option<usize>, max_steps: Option<u64>) {
-        if self.engine.config.fast_dev_run == 0 {
-            let config = Arc::make_mut(&mut self.engine.config);
+        if self.engine.frame.config.fast_dev_run == 0 {
+            let config = Arc::make_mut(&mut self.engine.frame.config);
             (config.max_epochs, config.max_steps) = (max_epochs, max_steps);
         }
     }

@@ -135,7 +135,7 @@ fn kept_files_that_are_gone_make_room() {
     let (mut bench, mut second) = outcome.unwrap();
     let expected = |name: &str| {
         let path = std::path::absolute(folder.path()).unwrap().join(name);
-        format!("WARN `{}`, which the checkpoint knows, is gone or not of this run: it is not kept any more", path.display())
+        format!("WARN `{}` of the checkpoint is missing or belongs to another run: it is no longer kept", path.display())
     };
     assert_eq!(warnings, [expected("last.ckpt"), expected("step=1.ckpt")]);
     assert_eq!((second.best_model_score(), second.last_model_path()), (Some(2.0), None));

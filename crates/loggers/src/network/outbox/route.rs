@@ -1,5 +1,7 @@
 //! What a spool is for.
 
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -7,10 +9,27 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::spool;
+use crate::append::Replacement;
 use crate::private::replace_json;
 use crate::{Delivery, Error, Result};
 
 const FILE: &str = "run.json";
+
+/// What is in a folder now.
+pub(super) fn open(folder: &Path) -> Option<File> {
+    File::open(folder.join(FILE)).ok()
+}
+
+/// Puts it there again as it was when it was opened.
+pub(super) fn put_back(folder: &Path, mut was: &File) -> Result<()> {
+    let mut text = Vec::new();
+    was.seek(SeekFrom::Start(0))?;
+    was.read_to_end(&mut text)?;
+    let mut file = Replacement::private(&folder.join(FILE))?;
+    file.write_all(&text)?;
+    file.commit()?;
+    Ok(())
+}
 
 /// The run of a spool and the way to its server, as far as another process has to know them to send what waits there. It
 /// lies beside the records. Secrets are not in it; they come from the environment.

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use super::backoff::Backoff;
 use super::spool::{self, Batch, Mark};
 use super::{ACKED, Carrier, Failure, Record, Sending, keep};
+use crate::Delivery;
 use crate::hold::Hold;
-use crate::{Delivery, Result};
 
 /// What both sides know.
 pub(super) struct Shared {
@@ -265,9 +265,9 @@ pub(super) struct Sender<R> {
 }
 
 impl<R: Record> Sender<R> {
-    pub(super) fn new(folder: PathBuf, hold: Hold, carrier: Box<dyn Carrier<R>>, sending: Sending, shared: Arc<Shared>) -> Result<Self> {
-        let acked = Mark::open(&folder, ACKED)?;
-        Ok(Self { folder, carrier, sending, shared, acked, batch: Batch::default(), refusals: 0, told_of_damage: false, _hold: hold })
+    pub(super) fn new(folder: PathBuf, hold: Hold, carrier: Box<dyn Carrier<R>>, sending: Sending, shared: Arc<Shared>) -> Self {
+        let acked = Mark::of(&folder, ACKED);
+        Self { folder, carrier, sending, shared, acked, batch: Batch::default(), refusals: 0, told_of_damage: false, _hold: hold }
     }
 
     pub(super) fn run(mut self) {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::ACKED;
-use crate::append::Append;
+use crate::append::{self, Append};
 use crate::{Error, Result, private};
 
 /// A file of records is closed at this length; it is removed as soon as nobody needs it any more.
@@ -139,17 +139,35 @@ pub(super) fn noted(folder: &Path, name: &str) -> Option<u64> {
     fs_err::read_to_string(folder.join(name)).ok()?.trim().parse().ok()
 }
 
+/// Makes the folder of a spool again that somebody has removed.
+pub(super) fn make_anew(folder: &Path) -> io::Result<()> {
+    append::make_anew(folder)?;
+    private::folder(folder)
+}
+
 /// Notes a position. One write of a fixed length: a kill leaves the old number or the new one.
-pub(super) struct Mark(fs_err::File);
+pub(super) struct Mark {
+    folder: PathBuf,
+    file: PathBuf,
+}
 
 impl Mark {
-    pub(super) fn open(folder: &Path, name: &str) -> Result<Self> {
-        Ok(Self(private::options().create(true).write(true).truncate(false).open(folder.join(name))?))
+    pub(super) fn of(folder: &Path, name: &str) -> Self {
+        Self { folder: folder.to_owned(), file: folder.join(name) }
     }
 
-    pub(super) fn note(&mut self, position: u64) -> Result<()> {
-        self.0.seek(SeekFrom::Start(0))?;
-        Ok(self.0.write_all(format!("{position:020}\n").as_bytes())?)
+    pub(super) fn note(&self, position: u64) -> Result<()> {
+        let open = || private::options().create(true).write(true).truncate(false).open(&self.file);
+        // Kept open, a file that was removed would be written to where nobody finds it.
+        let file = open().or_else(|error| {
+            if error.kind() == io::ErrorKind::NotFound { make_anew(&self.folder).and_then(|()| open()) } else { Err(error) }
+        });
+        Ok(file?.write_all(format!("{position:020}\n").as_bytes())?)
+    }
+
+    /// Notes a position where none is noted.
+    pub(super) fn note_first(&self, position: u64) -> Result<()> {
+        if self.file.exists() { Ok(()) } else { self.note(position) }
     }
 }
 

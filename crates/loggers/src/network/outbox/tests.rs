@@ -369,3 +369,59 @@ mod over_http {
         assert_eq!(received[0].header("authorization"), Some("Bearer token-1"));
     }
 }
+
+/// The run of a spool, and how it is sent.
+#[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+struct To(u64);
+
+impl Route for To {
+    fn run(&self) -> String {
+        String::new()
+    }
+
+    fn server(&self) -> String {
+        String::new()
+    }
+
+    fn deliver(self, _folder: &Path, _patience: Duration) -> Result<Delivery> {
+        Ok(Delivery::default())
+    }
+}
+
+#[test]
+fn a_spool_that_is_removed_under_the_run_comes_back_with_all_that_the_next_process_needs() {
+    for (removed, held) in [(None, true), (None, false), (Some("run.json"), true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let server = Server::default();
+        let mut outbox = open(folder.path(), &server);
+        To(1).save(outbox.folder()).unwrap();
+        push(&mut outbox, 0..3);
+        outbox.settle().unwrap();
+        let position = if held { Some(outbox.position().unwrap()) } else { None };
+        // Whoever sends may learn something later.
+        To(2).save(outbox.folder()).unwrap();
+        outbox.flush().unwrap();
+        server.down.store(true, Ordering::SeqCst);
+        let spool = outbox.folder().to_owned();
+        match removed {
+            Some(file) => std::fs::remove_file(spool.join(file)).unwrap(),
+            None => std::fs::remove_dir_all(&spool).unwrap(),
+        }
+        push(&mut outbox, 3..5);
+        outbox.flush().unwrap();
+        assert_eq!(To::load(&spool).unwrap(), To(2), "{removed:?}");
+        if removed.is_none() {
+            let other = std::fs::File::open(&spool).unwrap();
+            assert!(other.try_lock().is_err(), "another process could send the same records");
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            assert_eq!(std::fs::metadata(&spool).unwrap().permissions().mode() & 0o777, 0o700, "{removed:?}");
+        }
+        // The process is killed: the next one sends what waits, and nothing twice.
+        std::mem::forget(outbox);
+        assert_eq!(spool::waiting(&spool).unwrap().0, 2, "{removed:?}");
+        assert_eq!(spool::noted(&spool, HELD), position, "{removed:?}");
+    }
+}

@@ -1,0 +1,92 @@
+//! What the batches of an evaluation draw follows from the seed, as in a fit.
+
+use burn::{data::dataset::InMemDataset, optim::SgdConfig, prelude::*, tensor::Distribution};
+use stormfire::{
+    data::{Loaders, random},
+    prelude::*,
+};
+
+use crate::support::{Line, quiet};
+
+/// Tells the mean of its batches, and trains nothing.
+#[derive(Module, Debug)]
+struct Tells {
+    line: Line,
+}
+
+impl LightningModule for Tells {
+    type Batch = Tensor<1>;
+
+    fn training_step(&self, _batch: Tensor<1>, _batch_idx: usize) -> Result<StepOutput> {
+        Ok(StepOutput::none())
+    }
+
+    fn validation_step(&self, batch: Tensor<1>, _batch_idx: usize) -> Result<StepOutput> {
+        self.log("mean", batch.mean());
+        Ok(StepOutput::none())
+    }
+
+    fn test_step(&self, batch: Tensor<1>, batch_idx: usize) -> Result<StepOutput> {
+        self.validation_step(batch, batch_idx)
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        Ok(Optimizer::new(SgdConfig::new(), 0.01).into())
+    }
+}
+
+impl PredictModule for Tells {
+    type Prediction = Tensor<1>;
+
+    fn predict_step(&self, batch: Tensor<1>, _batch_idx: usize) -> Result<Tensor<1>> {
+        Ok(batch.mean())
+    }
+}
+
+fn noise(workers: usize) -> Loader<Tensor<1>> {
+    let draw = |items: Vec<u8>, device: &Device| random().tensor([items.len()], Distribution::Default, device);
+    Loader::collate(InMemDataset::new((0..8_u8).collect()), draw).batch_size(4).workers(workers)
+}
+
+fn two(workers: usize) -> Loaders<Tensor<1>> {
+    [noise(workers), noise(workers)].into_iter().collect()
+}
+
+/// The means of both loaders.
+fn means(metrics: &[stormfire::loggers::Metrics]) -> Vec<f64> {
+    (0..2).map(|loader| metrics[loader].get(&format!("mean/dataloader_idx_{loader}")).unwrap()).collect()
+}
+
+fn seeded(seed: u64) -> Trainer<Tells> {
+    quiet().max_epochs(1).num_sanity_val_steps(0).seed(seed)
+}
+
+#[test]
+fn the_batches_of_an_evaluation_draw_what_follows_from_the_seed() {
+    let module = Tells { line: Line::new() };
+    let fit = |mut trainer: Trainer<Tells>| {
+        let fit = trainer.fit(module.clone(), (noise(0), two(0))).unwrap();
+        let means = (0..2).map(|loader| fit.metrics.get(&format!("mean/dataloader_idx_{loader}")).unwrap()).collect::<Vec<_>>();
+        (trainer, means)
+    };
+    let (_, expected) = fit(seeded(7));
+    assert!((expected[0] - expected[1]).abs() > 1e-6, "each loader draws its own");
+    for workers in 0..=3 {
+        assert_eq!(means(&seeded(7).validate(&module, two(workers)).unwrap()), expected, "{workers} workers");
+        assert_eq!(means(&seeded(7).test(&module, two(workers)).unwrap()), expected, "{workers} workers");
+        let predictions = seeded(7).predict(&module, two(workers)).unwrap();
+        let predicted = |loader: usize| {
+            let means: Vec<f32> = predictions[loader].iter().map(|mean| mean.clone().into_scalar::<f32>()).collect();
+            f64::from(means.iter().sum::<f32>()) / 2.0
+        };
+        assert!((0..2).all(|loader| (predicted(loader) - expected[loader]).abs() < 1e-6), "{workers} workers");
+    }
+    assert_ne!(means(&seeded(8).validate(&module, two(0)).unwrap()), expected);
+
+    // A seed that nobody has given is the fit's, and the same for all that comes after.
+    let (mut trainer, expected) = fit(quiet().max_epochs(1));
+    assert_eq!(means(&trainer.validate(&module, two(2)).unwrap()), expected);
+    let mut trainer = quiet();
+    let first = means(&trainer.validate(&module, two(0)).unwrap());
+    assert_eq!(means(&trainer.validate(&module, two(1)).unwrap()), first);
+}
