@@ -140,6 +140,22 @@ fn a_module_that_is_only_evaluated_is_left_as_it_was() {
     assert_eq!(*net.seen.0.lock().unwrap(), [("validate", false, false)]);
 }
 
+/// burn shares running statistics between the clones of a module in training mode.
+#[test]
+fn a_module_keeps_its_running_statistics_when_a_checkpoint_is_evaluated() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("first.ckpt");
+    let mut trainer = quiet().max_epochs(1);
+    let first = trainer.fit(Net::new(), line_data(8, 4)).unwrap();
+    trainer.save_checkpoint(&first.module, &path).unwrap();
+    let net = fit(quiet());
+    let before = state(&net);
+    assert_ne!(before, state(&first.module));
+    let metrics = quiet().ckpt_path(&*path).validate(&net, line_data(4, 4)).unwrap();
+    assert_eq!(metrics, quiet().validate(&first.module, line_data(4, 4)).unwrap());
+    assert_eq!(state(&net), before);
+}
+
 /// Layers that act on the batch itself, before any parameter.
 #[derive(Module, Debug)]
 struct OnInput {

@@ -1,5 +1,6 @@
 //! A fit that continues from a checkpoint: the law that nobody can tell, and what may change in between.
 
+mod average;
 mod changes;
 mod failed_batches;
 mod further;

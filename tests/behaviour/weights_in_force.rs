@@ -7,7 +7,12 @@ use std::{
 };
 
 use burn::{module::Param, optim::AdamConfig, prelude::*};
-use stormfire::{Error, checkpoint::Checkpoint, module::requests::SaveRequest, prelude::*};
+use stormfire::{
+    Error, Event,
+    checkpoint::Checkpoint,
+    module::{Hook, requests::SaveRequest},
+    prelude::*,
+};
 
 use crate::{
     repeatability::{Weights, weights},
@@ -84,10 +89,11 @@ impl Average {
     }
 }
 
+/// A module with parameters of its own.
 fn mean(a: &Net, b: &Net) -> Net {
-    let half = |a: &Param<Tensor<2>>, b: &Param<Tensor<2>>| Param::initialized(b.id, (a.val() + b.val()) * 0.5);
-    let mut net = b.clone();
-    net.line.layer.weight = half(&a.line.layer.weight, &b.line.layer.weight);
+    let mut net = Net::new();
+    net.line.layer.weight = Param::from_tensor((a.line.layer.weight.val() + b.line.layer.weight.val()) * 0.5);
+    net.line.layer.bias = b.line.layer.bias.as_ref().map(|bias| Param::from_tensor(bias.val()));
     net
 }
 
@@ -275,6 +281,56 @@ fn a_failure_in_mid_validation_saves_no_average_as_the_weights() {
             assert_eq!(*record.0.lock().unwrap(), losses[1..], "{what}");
         }
     }
+}
+
+/// Changes the weights for good, in a hook behind the validation.
+struct Prune(Hook);
+
+impl Callback<Net> for Prune {
+    fn on_event(&mut self, _ctx: &mut Context<'_>, module: &mut Net, event: &mut Event<'_, Batch>) -> Result<()> {
+        if event.hook() == self.0 {
+            let zero = |values: Tensor<1>| {
+                if values.is_autodiff() { Tensor::from_inner(values.inner() * 0.0).require_grad() } else { values * 0.0 }
+            };
+            module.line.layer.bias = module.line.layer.bias.take().map(|bias| bias.map(zero));
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn weights_that_hooks_change_for_good_are_those_that_a_file_gives() {
+    let folder = tempfile::tempdir().unwrap();
+    for hook in [Hook::ValidationEnd, Hook::TrainEpochEnd, Hook::TrainEnd] {
+        let path = folder.path().join(format!("{hook}.ckpt"));
+        let mut trainer = trainer(By::Nobody, &Record::default()).callback(Prune(hook));
+        let fit = trainer.fit(Net::new(), data()).unwrap();
+        trainer.save_checkpoint(&fit.module, &path).unwrap();
+        assert_eq!(saved(&path), (weights_of(&fit.module), None), "{hook}");
+        let loaded = Net::new().load_weights(&path, &LoadOptions::new()).unwrap().0;
+        assert_eq!(weights_of(&loaded), weights_of(&fit.module), "{hook}");
+        // Also those that the program has put in place of them.
+        trainer.save_checkpoint(&Net::new(), &path).unwrap();
+        assert_eq!(saved(&path), (weights_of(&Net::new()), None), "{hook}");
+    }
+}
+
+#[test]
+fn a_step_after_the_validation_is_in_the_file() {
+    struct Skip;
+    impl Callback<Net> for Skip {
+        fn on_validation_end(&mut self, ctx: &mut Context<'_>, _module: &mut Net) -> Result<()> {
+            ctx.skip_epoch();
+            Ok(())
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let saving = ModelCheckpoint::new().dirpath(folder.path()).filename("{epoch}").save_on_train_epoch_end(true);
+    let trainer = trainer(By::Nobody, &Record::default()).max_epochs(1).enable_checkpointing(true).callback(saving).callback(Skip);
+    // The window is open when the validation comes; its step follows.
+    let fit = trainer.val_check_interval(Every::Batches(3)).accumulate_grad_batches(2).fit(Net::new(), data()).unwrap();
+    assert_eq!(fit.progress.global_step, 2);
+    assert_eq!(saved(&folder.path().join("epoch=0.ckpt")), (weights_of(&fit.module), None));
 }
 
 #[test]

@@ -233,8 +233,9 @@ impl EarlyStopping {
 
     /// Until `min_epochs` is reached, there may be several checks. The last one counts, as after a restart.
     fn take_back(&mut self, ctx: &mut Context<'_>) {
-        ctx.withdraw_stop();
-        self.state.stopping_reason_message = None;
+        if self.state.stopping_reason_message.take().is_some() {
+            ctx.withdraw_stop();
+        }
         (self.state.stopped_epoch, self.state.stopping_reason) = (None, StoppingReason::NotStopped);
     }
 

@@ -8,10 +8,10 @@ use stormfire_module::{Callback, Context, Error, LightningModule, Order, Result,
 
 macro_rules! lambda_callback {
     ($($(#[$doc:meta])* $hook:ident($($arg:ident: $ty:ty),*);)*) => {
-        /// A callback made of closures, for a few lines that need no type of their own.
+        /// A callback made of closures, for a few lines that do not need a separate type.
         ///
-        /// Each setter has the name of a hook and takes the code for it; several closures for one hook run in the order in
-        /// which they were given, up to the first error. The callback has no state in checkpoints.
+        /// Each setter has the name of a hook and takes a closure for it. Several closures for one hook run in the
+        /// given order, up to the first error. The callback has no state in checkpoints.
         ///
         /// ```
         /// use stormfire_callbacks::LambdaCallback;
@@ -40,7 +40,7 @@ macro_rules! lambda_callback {
         }
 
         impl<M: LightningModule> LambdaCallback<M> {
-            /// No closures yet: does nothing.
+            /// A callback without closures, which does nothing.
             pub fn new() -> Self {
                 Self { name: "LambdaCallback".into(), order: Order::Ordinary, $($hook: Vec::new(),)* }
             }
@@ -51,7 +51,7 @@ macro_rules! lambda_callback {
                 self
             }
 
-            /// When it is called among the other callbacks. Default: [`Order::Ordinary`].
+            /// The order of this callback among the others. Default: [`Order::Ordinary`].
             pub fn in_order(mut self, order: Order) -> Self {
                 self.order = order;
                 self
@@ -63,7 +63,7 @@ macro_rules! lambda_callback {
                 self
             })*
 
-            /// How many closures each hook has, for hooks that have any.
+            /// The number of closures of each hook that has any.
             fn used(&self) -> Vec<(&'static str, usize)> {
                 [$((stringify!($hook), self.$hook.len()),)*].into_iter().filter(|(_, count)| *count > 0).collect()
             }
@@ -91,31 +91,31 @@ macro_rules! lambda_callback {
 lambda_callback! {
     /// Runs before anything else, once a machine.
     prepare_data();
-    /// Runs when a stage begins, before the optimizers are configured.
+    /// Runs when a stage starts, before the optimizers are configured.
     setup(stage: Stage);
-    /// Runs when a stage is over, also after an error.
+    /// Runs when a stage ends, also after an error.
     teardown(stage: Stage);
-    /// Runs when the fit begins.
+    /// Runs when the fit starts.
     on_fit_start();
-    /// Runs when the fit is over.
+    /// Runs when the fit ends.
     on_fit_end();
-    /// Runs when the sanity check begins.
+    /// Runs when the sanity check starts.
     on_sanity_check_start();
-    /// Runs when the sanity check is over.
+    /// Runs when the sanity check ends.
     on_sanity_check_end();
-    /// Runs when training begins.
+    /// Runs when training starts.
     on_train_start();
-    /// Runs when training is over.
+    /// Runs when training ends.
     on_train_end();
-    /// Runs when a training epoch begins.
+    /// Runs when a training epoch starts.
     on_train_epoch_start();
-    /// Runs when a training epoch is over.
+    /// Runs when a training epoch ends.
     on_train_epoch_end();
-    /// Runs when a training batch begins: the batch, and its 0-based number in the epoch.
+    /// Runs when a training batch starts: the batch, and its 0-based number in the epoch.
     on_train_batch_start(batch: &M::Batch, batch_idx: usize);
-    /// Runs when a training batch is over: what the step returned, and the batch's number.
+    /// Runs when a training batch ends: what the step returned, and the batch's number.
     on_train_batch_end(output: &StepOutput, batch_idx: usize);
-    /// Runs when a new window of gradients begins: the optimizer's name.
+    /// Runs when a new window of gradients starts: the optimizer's name.
     on_before_zero_grad(optimizer: &str);
     /// Runs before the gradients are computed: the loss, shape `[1]`.
     on_before_backward(loss: &Tensor<1>);
@@ -123,41 +123,41 @@ lambda_callback! {
     on_after_backward(gradients: &mut GradientsParams);
     /// Runs before an optimizer steps: its name and the gradients, not clipped yet.
     on_before_optimizer_step(optimizer: &str, gradients: &mut GradientsParams);
-    /// Runs when validation begins.
+    /// Runs when validation starts.
     on_validation_start();
-    /// Runs when validation is over and its metrics are known.
+    /// Runs when validation ends and its metrics are known.
     on_validation_end();
-    /// Runs when a pass over the validation loaders begins.
+    /// Runs when a pass over the validation loaders starts.
     on_validation_epoch_start();
-    /// Runs when a pass over the validation loaders is over.
+    /// Runs when a pass over the validation loaders ends.
     on_validation_epoch_end();
-    /// Runs when a validation batch begins: the batch, its number, and the loader's.
+    /// Runs when a validation batch starts: the batch, its number, and the loader's.
     on_validation_batch_start(batch: &M::Batch, batch_idx: usize, dataloader_idx: usize);
-    /// Runs when a validation batch is over: what the step returned, the batch's number, and the loader's.
+    /// Runs when a validation batch ends: what the step returned, the batch's number, and the loader's.
     on_validation_batch_end(output: &StepOutput, batch_idx: usize, dataloader_idx: usize);
-    /// Runs when a test begins.
+    /// Runs when a test starts.
     on_test_start();
-    /// Runs when a test is over and its metrics are known.
+    /// Runs when a test ends and its metrics are known.
     on_test_end();
-    /// Runs when a pass over the test loaders begins.
+    /// Runs when a pass over the test loaders starts.
     on_test_epoch_start();
-    /// Runs when a pass over the test loaders is over.
+    /// Runs when a pass over the test loaders ends.
     on_test_epoch_end();
-    /// Runs when a test batch begins: the batch, its number, and the loader's.
+    /// Runs when a test batch starts: the batch, its number, and the loader's.
     on_test_batch_start(batch: &M::Batch, batch_idx: usize, dataloader_idx: usize);
-    /// Runs when a test batch is over: what the step returned, the batch's number, and the loader's.
+    /// Runs when a test batch ends: what the step returned, the batch's number, and the loader's.
     on_test_batch_end(output: &StepOutput, batch_idx: usize, dataloader_idx: usize);
-    /// Runs when prediction begins.
+    /// Runs when prediction starts.
     on_predict_start();
-    /// Runs when prediction is over.
+    /// Runs when prediction ends.
     on_predict_end();
-    /// Runs when a pass over the predict loaders begins.
+    /// Runs when a pass over the predict loaders starts.
     on_predict_epoch_start();
-    /// Runs when a pass over the predict loaders is over.
+    /// Runs when a pass over the predict loaders ends.
     on_predict_epoch_end();
-    /// Runs when a predict batch begins: the batch, its number, and the loader's.
+    /// Runs when a predict batch starts: the batch, its number, and the loader's.
     on_predict_batch_start(batch: &M::Batch, batch_idx: usize, dataloader_idx: usize);
-    /// Runs when a predict batch is over: the prediction (downcast it), the batch's number, and the loader's.
+    /// Runs when a predict batch ends: the prediction (downcast it), the batch's number, and the loader's.
     on_predict_batch_end(prediction: &dyn Any, batch_idx: usize, dataloader_idx: usize);
     /// Runs before a checkpoint is written: its JSON, to add to.
     on_save_checkpoint(checkpoint: &mut Map<String, Value>);

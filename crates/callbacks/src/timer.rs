@@ -215,8 +215,7 @@ impl<M: LightningModule> Callback<M> for Timer {
         if !std::mem::take(&mut self.restored) {
             self.past = Elapsed::default();
         }
-        if !self.is_over() {
-            self.past.stop = None;
+        if !self.is_over() && self.past.stop.take().is_some() {
             ctx.withdraw_stop();
         }
         self.check(ctx);

@@ -264,7 +264,7 @@ mod tests {
     fn a_number_that_no_run_counts_to_is_damage_but_for_what_is_no_count() {
         const TOO_FAR: u64 = (1 << 53) + 1;
         let whole = serde_json::json!({
-            "progress": {"batches": 3}, "optimizers": {}, "loops": {}, "log": {}, "callbacks": {}, "loggers": [], "unfinished_epoch": {},
+            "progress": {"batches": 3}, "optimizers": {}, "place": {}, "log": {}, "callbacks": {}, "loggers": {}, "unfinished_epoch": {},
         });
         let read = |pointer: &str, number: u64| {
             let mut fields = whole.clone();
@@ -278,7 +278,7 @@ mod tests {
             Manifest::from_fields(fields).map(drop)
         };
         for count in
-            ["/progress/global_step", "/loops/evaluated/n", "/log/train", "/unfinished_epoch/progress/batches", "/unfinished_epoch/loops/n"]
+            ["/progress/global_step", "/place/evaluated/n", "/log/train", "/unfinished_epoch/progress/batches", "/unfinished_epoch/place/n"]
         {
             assert!(read(count, 1 << 53).is_ok(), "{count}");
             let error = read(count, TOO_FAR).unwrap_err();
@@ -287,8 +287,8 @@ mod tests {
         }
         let no_counts = [
             "/optimizers/schedule/before_last_step",
-            "/loops/accumulate_grad_batches",
-            "/loops/window/size",
+            "/place/accumulate_grad_batches",
+            "/place/window/size",
             "/callbacks/hash",
             "/loggers/id",
             "/unfinished_epoch/callbacks/hash",

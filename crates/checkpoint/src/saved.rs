@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use crate::{
     LoadOptions, Snapshot,
-    restore::{self, restore},
+    fill::is_of_kind,
+    restore::restore,
     weights_error::{Result, WeightsError},
 };
 
@@ -138,17 +139,20 @@ impl Saved {
                 if data.shape().len() != D {
                     return Err(refuse(format!("it has {} dimensions, and {D} are asked for", data.shape().len())));
                 }
-                if !restore::is_of_kind::<K>(data.dtype()) {
+                if !is_of_kind::<K>(data.dtype()) {
                     return Err(refuse(format!("it holds {:?}, and another kind of tensor is asked for", data.dtype())));
                 }
                 let (device, dtype) = (self.device.clone().unwrap_or_else(Device::flex), data.dtype());
+                if !device.supports_dtype(dtype) {
+                    return Err(refuse(format!("it holds {dtype:?}, which the device does not have")));
+                }
                 Ok(Some(Tensor::from_data(data, (&device, dtype))))
             }
         }
     }
 
-    /// A module with the parameters that [`with_module`](Self::with_module) saved below this name, with their types. It is taken
-    /// as it is if nothing was saved there.
+    /// A module with the parameters that [`with_module`](Self::with_module) saved below this name, with their types, in evaluation
+    /// mode. `module` itself is returned if nothing was saved there.
     ///
     /// # Errors
     /// As [`restore`](fn@crate::restore): all parameters have to be there, and no others.
@@ -170,7 +174,8 @@ impl Saved {
         if tensors.is_empty() {
             return Ok(module);
         }
-        Ok(restore(module, tensors, &LoadOptions::new().adopt_dtype(true))?.0)
+        // A clone in training mode would share the running statistics of batch normalizations with the module that trains.
+        Ok(restore(module.valid(), tensors, &LoadOptions::new().adopt_dtype(true))?.0)
     }
 
     /// Adds its tensors to a snapshot, below a folder.

@@ -97,7 +97,9 @@ pub trait Callback<M: LightningModule>: Any {
     /// The weights that are in force in place of the trained ones, such as their average: the module of this moment with other
     /// values, or `None` (default) where the trained ones are.
     ///
-    /// A fit validates with them, and puts the trained weights back, also after an error or a signal. A checkpoint holds both;
+    /// A fit validates with this module, and puts the trained one back, also after an error or a signal; what hooks of the validation
+    /// change in it is dropped. It is asked for before each validation and with each checkpoint, and after each batch if another
+    /// callback [keeps the state](Context::keep_state), so it should cost no more than handles of tensors. A checkpoint holds both;
     /// `validate`, `test`, `predict` and `load_from_checkpoint` take those in force, a fit that continues the trained ones. At
     /// most one callback of a Trainer may give some.
     ///

@@ -11,6 +11,7 @@ pub mod error;
 pub mod event;
 pub mod every;
 mod evidence;
+pub mod float_params;
 pub mod gradients;
 pub mod hook;
 pub mod live_run;

@@ -60,7 +60,7 @@ impl Place {
         Self { accumulate_grad_batches, ..Self::default() }
     }
 
-    /// This place as a fit with these options continues from it.
+    /// This place as a fit continues from it, with this number of batches a step for a new epoch.
     #[must_use]
     pub fn restored(mut self, accumulate_grad_batches: usize) -> Self {
         if !self.progress.has_begun() {
@@ -71,6 +71,7 @@ impl Place {
             // At the start of an epoch the options and the scheduler callback decide anew.
             self.accumulate_grad_batches = accumulate_grad_batches;
         }
+        self.last_validation.start();
         self
     }
 
@@ -80,20 +81,39 @@ impl Place {
     }
 }
 
-/// A moment from which time is measured. Saved as the seconds that have passed since: a run that continues counts on.
+/// Measures time from a moment on. It stands still in a saved state: a run that continues counts on from there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stopwatch(Instant);
+pub enum Stopwatch {
+    /// Since this moment.
+    Running(Instant),
+    /// This much had passed when it was stopped.
+    Stopped(Duration),
+}
 
 impl Default for Stopwatch {
+    /// From now on.
     fn default() -> Self {
-        Self(clock::now())
+        Self::Running(clock::now())
     }
 }
 
 impl Stopwatch {
-    /// How long ago that moment was.
+    /// The time that has passed.
     pub fn elapsed(self) -> Duration {
-        clock::since(self.0)
+        match self {
+            Self::Running(since) => clock::since(since),
+            Self::Stopped(elapsed) => elapsed,
+        }
+    }
+
+    /// Lets it stand still.
+    pub fn stop(&mut self) {
+        *self = Self::Stopped(self.elapsed());
+    }
+
+    /// Lets it run on.
+    pub fn start(&mut self) {
+        *self = Self::Running(clock::now().checked_sub(self.elapsed()).unwrap_or_else(clock::now));
     }
 }
 
@@ -105,7 +125,6 @@ impl Serialize for Stopwatch {
 
 impl<'de> Deserialize<'de> for Stopwatch {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let elapsed = Duration::try_from_secs_f64(f64::deserialize(deserializer)?).unwrap_or_default();
-        Ok(Self(clock::now().checked_sub(elapsed).unwrap_or_else(clock::now)))
+        Ok(Self::Stopped(Duration::try_from_secs_f64(f64::deserialize(deserializer)?).unwrap_or_default()))
     }
 }

@@ -82,13 +82,17 @@ fn evaluate_in_stage<M: LightningModule>(
         engine.fire(module, events::start(stage))?;
         engine.fire(module, events::epoch_start(stage))?;
     }
-    engine.books.in_force.note_started(module);
+    if engine.run.stage == Stage::Fit {
+        engine.books.in_force.note_started(module);
+    }
     for dataloader_idx in start.dataloader_idx..data.loaders.len() {
         let first = if dataloader_idx == start.dataloader_idx { start.batch_idx } else { 0 };
         evaluate_loader(engine, module, data, stage, EvaluationPosition { dataloader_idx, batch_idx: first })?;
     }
     engine.run.place.evaluating = None;
-    engine.books.in_force.note_ended(module);
+    if engine.run.stage == Stage::Fit {
+        engine.books.in_force.note_ended(module);
+    }
     engine.run.moment.dataloader_idx = 0;
     engine.store.reach_epoch_end(stage)?;
     engine.reseed(RandomPart::EvaluationEnd);
@@ -121,6 +125,7 @@ fn evaluate_loader<M: LightningModule>(
     while limit.is_none_or(|limit| batch_idx < limit) {
         engine.run.place.evaluating = Some(EvaluationPosition { dataloader_idx, batch_idx });
         checkpoint::keep_place(engine, module)?;
+        engine.agree()?;
         engine.check_interrupt()?;
         let Some(batch) = engine.time("val_next", |_| batches.next()) else { break };
         let Batch { value, items, .. } = batch?;

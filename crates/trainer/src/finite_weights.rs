@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use burn::tensor::TensorData;
-use stormfire_checkpoint::is_finite;
+use stormfire_checkpoint::{IN_FORCE, is_finite};
 use stormfire_module::{Error, LightningModule, Result, gradients, run::Run};
 
 use crate::non_finite::NonFinite;
@@ -37,7 +37,7 @@ impl FiniteWeights {
 
     /// Whether this tensor may go into a checkpoint.
     pub(crate) fn allows(&self, name: &str, data: &TensorData) -> bool {
-        !self.trained.contains(name) || is_finite(data)
+        !self.trained.contains(name.strip_prefix(IN_FORCE).unwrap_or(name)) || is_finite(data)
     }
 
     /// The error that names those that may not.

@@ -1,7 +1,7 @@
 //! A fit at one moment. A checkpoint, the state that is kept for a failure, and an epoch that a limit cuts short are this value
 //! at three moments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::{Device, TensorData};
 use serde::{Deserialize, Serialize};
@@ -54,10 +54,11 @@ pub(crate) struct SavedRun {
 pub(crate) const UNFINISHED: &str = "unfinished/";
 
 const DATA_MODULE: &str = "data_module/";
+const CALLBACKS: &str = "callbacks/";
 
 /// The tensors of a callback. A name behind a `/` of the key would be another callback's.
 fn folder_of(key: &str) -> String {
-    format!("callbacks/{}/", key.replace('%', "%25").replace('/', "%2F"))
+    format!("{CALLBACKS}{}/", key.replace('%', "%25").replace('/', "%2F"))
 }
 
 impl RunState {
@@ -111,12 +112,15 @@ impl SavedRun {
     }
 
     /// This state before the early end of its epoch in place of the one behind it, which knows what was asked for since, and
-    /// what the callbacks that save have written.
-    pub(crate) fn in_place_of(self, ended: Self) -> Self {
-        let Self { progress, mut place, log, callbacks: earlier, data_module, loggers } = self;
+    /// what the callbacks that save have written. The tensors of the latter stay, those of all others go.
+    pub(crate) fn in_place_of(self, ended: Self, savers: &BTreeSet<String>, tensors: &mut BTreeMap<String, TensorData>) -> Self {
+        let Self { progress, mut place, log, mut callbacks, data_module, loggers } = self;
         place.requests = Requests { skip_epoch: place.requests.skip_epoch, ..ended.place.requests };
-        let mut callbacks = ended.callbacks;
-        callbacks.extend(earlier);
+        let of_savers: Vec<_> = savers.iter().map(|key| folder_of(key)).collect();
+        let is_left = |name: &str| name.starts_with(DATA_MODULE) || name.starts_with(CALLBACKS);
+        tensors.retain(|name, _| !is_left(name) || of_savers.iter().any(|folder| name.starts_with(folder)));
+        // A callback without a state at that time begins without one.
+        callbacks.extend(ended.callbacks.into_iter().filter(|(key, _)| savers.contains(key)));
         Self { progress, place, log, callbacks, data_module, loggers }
     }
 }

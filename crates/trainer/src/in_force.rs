@@ -6,12 +6,10 @@
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
-    tensor::{Bool, Int, Tensor, kind},
+    tensor::{Bool, DType, Int, Tensor, kind},
 };
 use stormfire_checkpoint::{IN_FORCE, Snapshot};
-use stormfire_module::{Error, LightningModule, Result, Scalar, read::read};
-
-use crate::engine::Engine;
+use stormfire_module::{Result, Scalar, read::read};
 
 /// What the module holds, or held in the validation that has just ended.
 #[derive(Default)]
@@ -24,13 +22,13 @@ pub(crate) enum InForce<M> {
     /// What the hooks of the validation at hand have put there: the module before them and after the first of them, and as it was
     /// when an error ended the validation.
     Validating { before: M, started: Option<M>, ended: Option<M> },
-    /// The trained weights, after a validation with these.
-    Validated(M),
+    /// The trained weights, after a validation: the module before it, and as it was validated.
+    Validated { before: M, validated: M },
     /// The trained weights of a checkpoint in whose validation hooks had put others there: they have to do so again.
     ToSwapAgain,
 }
 
-impl<M: LightningModule> InForce<M> {
+impl<M: Module> InForce<M> {
     /// Puts the weights for a validation into the module, in evaluation mode.
     pub(crate) fn enter(&mut self, module: &mut M, given: Option<M>) {
         if let Some(given) = given {
@@ -66,52 +64,61 @@ impl<M: LightningModule> InForce<M> {
         }
     }
 
-    /// Gives the trained weights back, if they are not in the module.
-    pub(crate) fn leave(&mut self, module: &M, is_whole: bool) -> Option<M> {
+    /// The end of a validation, or of the part before an error. Gives the trained weights back, if they are not in the module.
+    pub(crate) fn leave(&mut self, module: &M, is_whole: bool) -> Result<Option<M>> {
         self.note_ended(module);
-        match std::mem::take(self) {
-            Self::Given { trained } => return Some(trained),
-            Self::Validating { ended: Some(validated), .. } if is_whole => *self = Self::Validated(validated),
-            other => *self = other,
+        if let Self::Given { .. } = self {
+            let Self::Given { trained } = std::mem::take(self) else { return Ok(None) };
+            return Ok(Some(trained));
         }
-        None
-    }
-}
-
-impl<M: LightningModule> Engine<M> {
-    /// The weights that a callback has for the place of the trained ones.
-    pub(crate) fn given_weights(&mut self, module: &M) -> Result<Option<M>> {
-        let mut given: Option<(M, String)> = None;
-        for (callback, key) in self.callbacks_with_keys() {
-            let Some(weights) = callback.weights(module)? else { continue };
-            if let Some((_, first)) = &given {
-                let reason = format!("`{first}` and `{key}` both give weights for the place of the trained ones");
-                return Err(Error::config("callback", reason, "use one of them"));
-            }
-            given = Some((weights, key.to_owned()));
+        if is_whole {
+            self.be_over();
+            return Ok(None);
         }
-        Ok(given.map(|(weights, _)| weights))
+        // Hooks that have swapped weights may never get to put them back.
+        match self {
+            Self::Validating { before, started: Some(started), .. } if differ(before, started)? => Ok(Some(before.clone())),
+            Self::Validating { before, started: None, .. } => Ok(Some(before.clone())),
+            _ => Ok(None),
+        }
     }
 
-    /// The weights of this moment, for a checkpoint.
-    pub(crate) fn weights(&mut self, module: &M) -> Result<Weights<M>> {
-        let (module, beside) = match &self.books.in_force {
-            InForce::Given { trained } => (trained.valid(), Beside::Known(module.valid())),
-            InForce::Validating { before, started: None, .. } => (before.valid(), Beside::Nothing),
-            InForce::Validating { before, started: Some(started), ended } => {
+    /// The weights of this moment, for a checkpoint; `given` are those of a callback, asked for where nothing stands in for the
+    /// trained ones now.
+    pub(crate) fn weights(&self, module: &M, given: Option<M>) -> Weights<M> {
+        let (module, beside) = match self {
+            Self::Given { trained } => (trained.valid(), Beside::Known(module.valid())),
+            Self::Validating { before, started: None, .. } => (before.valid(), Beside::Nothing),
+            Self::Validating { before, started: Some(started), ended } => {
                 let hooks = Beside::Validating { before: before.clone(), started: started.clone() };
                 (ended.as_ref().unwrap_or(module).valid(), hooks)
             }
-            InForce::Trained | InForce::Validated(_) | InForce::ToSwapAgain => {
-                let beside = match (self.given_weights(module)?, &self.books.in_force) {
+            Self::Trained | Self::Validated { .. } | Self::ToSwapAgain => {
+                let beside = match (given, self) {
                     (Some(given), _) => Beside::Known(given.valid()),
-                    (None, InForce::Validated(validated)) => Beside::Validated(validated.clone()),
+                    (None, Self::Validated { before, validated }) => {
+                        Beside::Validated { before: before.clone(), validated: validated.clone() }
+                    }
                     (None, _) => Beside::Nothing,
                 };
                 (module.valid(), beside)
             }
         };
-        Ok(Weights { module, beside })
+        Weights { module, beside }
+    }
+
+    /// Whether others than the trained weights may be in the module now.
+    pub(crate) fn is_validating(&self) -> bool {
+        matches!(self, Self::Given { .. } | Self::Validating { .. })
+    }
+
+    /// The validation is over, and everything that is to be saved in its middle has been.
+    pub(crate) fn be_over(&mut self) {
+        *self = match std::mem::take(self) {
+            Self::Validating { before, ended: Some(validated), .. } => Self::Validated { before, validated },
+            Self::Validating { .. } => Self::Trained,
+            other => other,
+        };
     }
 }
 
@@ -127,7 +134,7 @@ pub(crate) struct Weights<M> {
 enum Beside<M> {
     Nothing,
     Known(M),
-    Validated(M),
+    Validated { before: M, validated: M },
     Validating { before: M, started: M },
 }
 
@@ -158,9 +165,10 @@ impl<M: Module + 'static> Weights<M> {
         let Self { module, beside } = self;
         let (trained, in_force) = match beside {
             Beside::Known(given) => (module, Some(given)),
-            Beside::Validated(validated) => {
-                let is_other = differ(&module, &validated)?;
-                (module, is_other.then_some(validated))
+            // Weights that have changed since the validation are others than those that were validated, however these came about.
+            Beside::Validated { before, validated } => {
+                let has_stood_in = differ(&before, &validated)? && !differ(&module, &before)?;
+                (module, has_stood_in.then_some(validated))
             }
             // What changes later in a validation is not undone at its end.
             Beside::Validating { before, started } if differ(&before, &started)? => (before, Some(module)),
@@ -174,29 +182,38 @@ impl<M: Module + 'static> Weights<M> {
     }
 }
 
-/// Whether two modules hold different numbers. NaN differs from NaN.
+/// Whether two modules hold different numbers.
 fn differ<M: Module>(a: &M, b: &M) -> Result<bool> {
     let (mut left, mut right) = (Parameters::default(), Parameters::default());
     a.visit(&mut left);
     b.visit(&mut right);
-    if left.shapes != right.shapes {
+    if left.forms != right.forms {
         return Ok(true);
     }
     let mut differences = Vec::new();
-    differences.extend(left.floats.into_iter().zip(right.floats).map(count_different));
-    differences.extend(left.ints.into_iter().zip(right.ints).map(count_different));
-    differences.extend(left.bools.into_iter().zip(right.bools).map(count_different));
+    let both_nan = |a: &Tensor<1>, b: &Tensor<1>| a.clone().is_nan().bool_and(b.clone().is_nan());
+    differences.extend(left.floats.into_iter().zip(right.floats).map(|(a, b)| {
+        let nan = both_nan(&a, &b);
+        any(a.not_equal(b).bool_and(nan.bool_not()))
+    }));
+    differences.extend(left.ints.into_iter().zip(right.ints).map(differing));
+    differences.extend(left.bools.into_iter().zip(right.bools).map(differing));
     Ok(read(&differences)?.into_iter().any(|count| count > 0.0))
 }
 
-fn count_different<K: kind::Basic>((a, b): (Tensor<1, K>, Tensor<1, K>)) -> Scalar {
-    Scalar::Device(a.not_equal(b).any().float())
+fn differing<K: kind::Basic>((a, b): (Tensor<1, K>, Tensor<1, K>)) -> Scalar {
+    any(a.not_equal(b))
+}
+
+fn any(flags: Tensor<1, Bool>) -> Scalar {
+    Scalar::Device(flags.any().float())
 }
 
 /// All parameters, flat.
 #[derive(Default)]
 struct Parameters {
-    shapes: Vec<Vec<usize>>,
+    /// Shapes and types.
+    forms: Vec<(Vec<usize>, DType)>,
     floats: Vec<Tensor<1>>,
     ints: Vec<Tensor<1, Int>>,
     bools: Vec<Tensor<1, Bool>>,
@@ -205,15 +222,15 @@ struct Parameters {
 impl ModuleVisitor for Parameters {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let tensor = param.val();
-        self.shapes.push(tensor.dims().to_vec());
+        self.forms.push((tensor.dims().to_vec(), tensor.dtype()));
         self.floats.push(if tensor.is_autodiff() { tensor.inner() } else { tensor }.flatten(0, D - 1));
     }
     fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
-        self.shapes.push(param.val().dims().to_vec());
+        self.forms.push((param.val().dims().to_vec(), param.val().dtype()));
         self.ints.push(param.val().flatten(0, D - 1));
     }
     fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
-        self.shapes.push(param.val().dims().to_vec());
+        self.forms.push((param.val().dims().to_vec(), param.val().dtype()));
         self.bools.push(param.val().flatten(0, D - 1));
     }
 }

@@ -19,6 +19,7 @@ use stormfire::{
 };
 
 use super::{
+    average::Average,
     net::{Data, Net},
     observer::{Busy, Observer, Seen, is_measured},
     plan::{Accumulate, Cut, Logs, Monitor, Plan, Watch, plans},
@@ -267,6 +268,7 @@ fn trainer(plan: &Plan, given: Arc<AtomicU64>) -> Trainer<Net> {
         trainer = match monitor {
             Monitor::GradientNorm => trainer.callback(GradientNormMonitor::new()),
             Monitor::Throughput => trainer.callback(ThroughputMonitor::new()),
+            Monitor::Average => trainer.callback(Average::new(Net::new(plan.learning, fit.unfreeze.is_some()))),
         };
     }
     match watch.patience {

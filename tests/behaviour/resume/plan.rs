@@ -153,6 +153,8 @@ pub(crate) enum Logs {
 pub(crate) enum Monitor {
     GradientNorm,
     Throughput,
+    /// The weights in force are an average.
+    Average,
 }
 
 #[derive(Clone, Debug)]
@@ -290,7 +292,7 @@ fn fit() -> impl Strategy<Value = FitPlan> {
 fn watch() -> impl Strategy<Value = Watch> {
     let patience = prop::option::weighted(0.4, 1..=2_u32);
     let logs = prop_oneof![6 => Just(Logs::Memory), 1 => Just(Logs::DefaultLoggers), 1 => Just(Logs::ManyLoggers)];
-    let monitors = prop::sample::subsequence(vec![Monitor::GradientNorm, Monitor::Throughput], 0..=2);
+    let monitors = prop::sample::subsequence(vec![Monitor::GradientNorm, Monitor::Throughput, Monitor::Average], 0..=3);
     (1..=7_u64, patience, logs, monitors, any::<bool>(), prop::bool::weighted(0.3)).prop_map(
         |(log_every_n_steps, patience, logs, monitors, reads, is_interrupted)| Watch {
             log_every_n_steps,

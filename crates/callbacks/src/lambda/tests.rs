@@ -6,7 +6,7 @@ use stormfire_module::{Event, Hook};
 use super::*;
 use crate::testing::{Bench, Line};
 
-/// Registers a closure at every hook that notes the hook's name.
+/// Registers a closure at every hook. It records the name of the hook.
 macro_rules! note_all {
     ($notes:ident: $($hook:ident($($arg:ident),*))*) => {{
         let callback = LambdaCallback::<Line>::new();
@@ -84,7 +84,8 @@ fn every_event_reaches_its_own_closure() {
         bench.fire(&mut callback, event).unwrap();
     }
     assert_eq!(*notes.borrow(), expected);
-    // What a callback has not: the steps and `configure_optimizers` of a module, the loaders of a data module.
+    // Hooks that a callback does not have: the steps and `configure_optimizers` of a module, the loaders of a data
+    // module.
     assert_eq!(expected.len(), Hook::ALL.len() - 9);
 }
 

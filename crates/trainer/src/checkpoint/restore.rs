@@ -12,7 +12,8 @@ use burn::{
 use serde_json::Value;
 use stormfire_checkpoint::{Checkpoint, IN_FORCE, LoadOptions, Manifest, NamedTensors, ParamPaths, Saved, restore, storage};
 use stormfire_module::{
-    Callback, Error, Event, LightningModule, Result, module_hooks::ModuleHooks, moment::Progress, state, trained, window::Accumulated,
+    Callback, Error, Event, LightningModule, Order, Result, module_hooks::ModuleHooks, moment::Progress, state, trained,
+    window::Accumulated,
 };
 
 use super::locate::Places;
@@ -49,7 +50,13 @@ impl Resume {
             Ok(checkpoint) => {
                 let (manifest, tensors) = checkpoint.into_parts();
                 let restarts = places.restarts(&manifest, path);
-                let (run, unfinished) = (SavedRun::of(&manifest)?, SavedRun::unfinished(&manifest)?);
+                let damaged = |error: Error| Error::Checkpoint {
+                    path: path.into(),
+                    reason: error.to_string(),
+                    hint: "it was changed by hand, or written by another version: use another checkpoint".into(),
+                };
+                let run = SavedRun::of(&manifest).map_err(damaged)?;
+                let unfinished = SavedRun::unfinished(&manifest).map_err(damaged)?;
                 Ok(Self { path: path.into(), is_in_memory: false, is_named, restarts, manifest, run, unfinished, tensors })
             }
             Err(error) => {
@@ -78,7 +85,8 @@ impl Resume {
             && self.run.place.requests.stop().is_none()
             && let Some(unfinished) = self.unfinished.take()
         {
-            self.run = unfinished.in_place_of(std::mem::take(&mut self.run));
+            let savers = callbacks.iter().filter(|callback| callback.order() == Order::Save).map(|callback| callback.state_key()).collect();
+            self.run = unfinished.in_place_of(std::mem::take(&mut self.run), &savers, &mut self.tensors);
             let earlier: Vec<_> = self.tensors.extract_if(UNFINISHED.to_owned().., |name, _| name.starts_with(UNFINISHED)).collect();
             self.tensors.extend(earlier.into_iter().map(|(name, data)| (name[UNFINISHED.len()..].to_owned(), data)));
         }
@@ -207,7 +215,7 @@ impl Resume {
         engine.run.id = manifest.run_id;
         engine.books.restarts = restarts + 1;
         engine.seed = engine.frame.config.seed.or(manifest.seed);
-        engine.run.place = place.restored(engine.frame.config.accumulate_grad_batches);
+        engine.run.place = place.restored(engine.run.place.accumulate_grad_batches);
         if has_swapped && engine.run.place.is_in_validation() {
             engine.books.in_force = InForce::ToSwapAgain;
         }

@@ -18,7 +18,7 @@ use crate::{
     training::Training,
 };
 
-use super::state::{fit_state, newest_of_savers};
+use super::state::{fit_state_of, newest_of_savers, run_state};
 
 /// Hands the checkpoints that callbacks have asked for to the writer.
 ///
@@ -113,10 +113,11 @@ fn take<M: LightningModule>(
     training: &Training,
     run: Option<RunState>,
 ) -> Result<(FitState<M>, Map<String, Value>)> {
+    let weights = engine.weights(module)?;
     let extra = extra(engine, module)?;
     // Last of all: what hooks have logged until now is in it, and in the logs before the positions that follow.
-    let state = fit_state(engine, module, training)?;
-    Ok((run.into_iter().fold(state, |state, run| FitState { run, ..state }), extra))
+    let run = run.map_or_else(|| run_state(engine), Ok)?;
+    Ok((fit_state_of(weights, training, run)?, extra))
 }
 
 fn extra<M: LightningModule>(engine: &mut Engine<M>, module: &mut M) -> Result<Map<String, Value>> {

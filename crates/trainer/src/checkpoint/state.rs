@@ -4,22 +4,31 @@ use std::collections::BTreeMap;
 
 use stormfire_checkpoint::{ParamPaths, Snapshot};
 use stormfire_loggers::Background;
-use stormfire_module::{LightningModule, Order, Result};
+use stormfire_module::{Error, LightningModule, Order, Result};
 
 use crate::{
     engine::Engine,
     fit_state::{FitState, RunState},
+    in_force::Weights,
     log_state::{LOG_FOLDER, Pending},
     saved_log::PendingLog,
     training::Training,
 };
 
 /// The fit as it is now.
-pub(super) fn fit_state<M: LightningModule>(engine: &mut Engine<M>, module: &M, training: &Training) -> Result<FitState<M>> {
+fn fit_state<M: LightningModule>(engine: &mut Engine<M>, module: &M, training: &Training) -> Result<FitState<M>> {
+    let weights = engine.weights(module)?;
+    let run = run_state(engine)?;
+    fit_state_of(weights, training, run)
+}
+
+/// With these weights and this small state, which were taken before.
+pub(super) fn fit_state_of<M: LightningModule>(weights: Weights<M>, training: &Training, run: RunState) -> Result<FitState<M>> {
     let mut gradients = Snapshot::default();
-    training.accumulated.save(module, &mut gradients);
-    let optimizers = training.optimizers.snapshot(&ParamPaths::of(module))?;
-    Ok(FitState { weights: engine.weights(module)?, optimizers, gradients, run: run_state(engine)? })
+    // What hooks have put into the module for a validation may have other ids.
+    training.accumulated.save(weights.trained(), &mut gradients);
+    let optimizers = training.optimizers.snapshot(&ParamPaths::of(weights.trained()))?;
+    Ok(FitState { weights, optimizers, gradients, run })
 }
 
 /// The small state as it is now.
@@ -27,13 +36,14 @@ pub(crate) fn run_state<M: LightningModule>(engine: &mut Engine<M>) -> Result<Ru
     let mut callbacks = BTreeMap::new();
     for (callback, key) in engine.callbacks_with_keys() {
         let state = callback.state()?;
-        if !state.is_empty() {
-            callbacks.insert(key.to_owned(), state);
+        if !state.is_empty() && callbacks.insert(key.to_owned(), state).is_some() {
+            return Err(Error::config("callback", format!("two callbacks keep their state as `{key}`"), "give one another `state_key`"));
         }
     }
     let mut pending = Pending::default();
     let log = engine.store.state(&mut pending);
-    let (place, data_module) = (engine.run.place.clone(), engine.books.data_module.clone());
+    let (mut place, data_module) = (engine.run.place.clone(), engine.books.data_module.clone());
+    place.last_validation.stop();
     Ok(RunState { place, log, pending, callbacks, data_module, loggers: Vec::new() })
 }
 

@@ -50,8 +50,8 @@ impl<M: LightningModule> FitLoop<'_, M> {
         let given = self.engine.given_weights(self.module)?;
         self.engine.books.in_force.enter(self.module, given);
         let result = evaluate(self.engine, self.module, &mut self.val, stage);
-        let trained = self.engine.books.in_force.leave(self.module, result.is_ok());
-        *self.module = trained.or(kept).unwrap_or_else(|| self.module.clone().train());
+        let trained = self.engine.books.in_force.leave(self.module, result.is_ok())?;
+        *self.module = trained.map(M::train).or(kept).unwrap_or_else(|| self.module.clone().train());
         self.engine.stop_time(started, "validation");
         self.engine.run.place.last_validation = Stopwatch::default();
         self.tell_if_names_are_shared();

@@ -9,7 +9,7 @@ use super::backoff::Backoff;
 use super::spool::{self, Batch, Mark};
 use super::{ACKED, Carrier, Failure, Record, Sending, keep};
 use crate::Delivery;
-use crate::hold::Hold;
+use stormfire_store::hold::Hold;
 
 /// What both sides know.
 pub(super) struct Shared {
