@@ -104,20 +104,20 @@ pub enum Error {
         hint: String,
     },
     /// The operating system or the store does not allow it.
-    #[error("`{}` may not be read or written: {source}", path.display())]
+    #[error("`{}` may not be read or written: {error}", path.display())]
     Permission {
         /// The file.
         path: PathBuf,
         /// What the operating system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// The file could not be read or written for another reason.
-    #[error("`{}` cannot be read or written: {source}", path.display())]
+    #[error("`{}` cannot be read or written: {error}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// What the operating system said.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
@@ -189,8 +189,8 @@ impl Error {
         let path = path.into();
         match source.kind() {
             io::ErrorKind::NotFound => Self::NotFound { path },
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Permission { path, source },
-            _ => Self::Io { path, source },
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Permission { path, error: source },
+            _ => Self::Io { path, error: source },
         }
     }
 
@@ -202,7 +202,7 @@ impl Error {
                 Self::StorageFull { path, needed, source }
             }
             // A folder that cannot be made is not a checkpoint that is missing.
-            io::ErrorKind::NotFound => Self::Io { path, source },
+            io::ErrorKind::NotFound => Self::Io { path, error: source },
             _ => Self::io(path, source),
         }
     }

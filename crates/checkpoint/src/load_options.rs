@@ -105,7 +105,7 @@ impl LoadOptions {
 
     pub(crate) fn compile(&self) -> Result<Names> {
         let regex =
-            |pattern: &String| Regex::new(pattern).map_err(|e| WeightsError::Pattern { pattern: pattern.clone(), source: Box::new(e) });
+            |pattern: &String| Regex::new(pattern).map_err(|e| WeightsError::Pattern { pattern: pattern.clone(), error: Box::new(e) });
         Ok(Names {
             only: self.only.iter().map(regex).collect::<Result<_>>()?,
             except: self.except.iter().map(regex).collect::<Result<_>>()?,

@@ -35,12 +35,12 @@ pub enum WeightsError {
         patterns: String,
     },
     /// A pattern that is no regular expression.
-    #[error("`{pattern}` is not a regular expression: {source}")]
+    #[error("`{pattern}` is not a regular expression: {error}")]
     Pattern {
         /// The pattern.
         pattern: String,
         /// What the parser said.
-        source: Box<regex::Error>,
+        error: Box<regex::Error>,
     },
     /// Two tensors that would have the same name after renaming.
     #[error("`{first}` and `{second}` are both renamed to `{path}`")]

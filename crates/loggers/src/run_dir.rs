@@ -1,9 +1,9 @@
 //! Where the files of a run go.
 
-mod remote;
 #[cfg(test)]
 #[cfg(all(feature = "remote", feature = "csv", feature = "tensorboard"))]
 mod remote_tests;
+mod stand_in;
 #[cfg(test)]
 mod tests;
 mod version;
@@ -12,14 +12,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-pub use remote::remote_folder;
+pub use stand_in::remote_folder;
+pub(crate) use version::short;
+use version::{Made, folder_of};
+
 use stormfire_store::files;
 use stormfire_store::folder::absolute;
 use stormfire_store::hold::{Hold, hold};
 use stormfire_store::mirror::{self, Mirror};
 use stormfire_store::replacement;
-pub(crate) use version::short;
-use version::{Made, folder_of};
 
 use crate::names::inside;
 use crate::{Error, Result};
@@ -89,7 +90,7 @@ impl RunDir {
     pub fn new(save_dir: impl Into<PathBuf>) -> Self {
         let save_dir = save_dir.into();
         let on_disk = stormfire_store::on_disk(&save_dir).map(Path::to_owned);
-        let local = on_disk.clone().unwrap_or_else(|| remote::local(&save_dir));
+        let local = on_disk.clone().unwrap_or_else(|| stand_in::local(&save_dir));
         let url = if on_disk.is_some() { None } else { Some(save_dir) };
         let (upload_every, name) = (UPLOAD_EVERY, DEFAULT_NAME.to_owned());
         let (resolving, resolved) = (Mutex::new(()), OnceLock::new());
@@ -168,7 +169,7 @@ impl RunDir {
         let log_dir = folder_of(&self.absolute_root()?, version);
         let url = self.root_url().map(|root| folder_of(&root, version));
         if let Some(url) = &url {
-            mirror::bring_back(url, &log_dir, remote::is_left_out)?;
+            mirror::bring_back(url, &log_dir, stand_in::is_left_out)?;
         }
         if !log_dir.is_dir() {
             return Err(Error::RunGone { folder: log_dir });
@@ -178,7 +179,7 @@ impl RunDir {
         };
         // Whoever was killed here has left what was to become `hparams.yaml`.
         replacement::clear_all(&log_dir);
-        let mirror = url.map(|url| Mirror::start(log_dir.clone(), url, self.inner.upload_every, remote::is_left_out)).transpose()?;
+        let mirror = url.map(|url| Mirror::start(log_dir.clone(), url, self.inner.upload_every, stand_in::is_left_out)).transpose()?;
         resolved.get_or_init(|| Resolved { version: version.to_owned(), log_dir, _hold: Some(hold), mirror });
         Ok(())
     }
@@ -330,7 +331,7 @@ impl RunDir {
             None => version::reserve(&root, taken.map_or(0, |taken| taken + 1))?,
         };
         let mirror = match url {
-            Some(url) => Some(Mirror::start(log_dir.clone(), folder_of(&url, &version), self.inner.upload_every, remote::is_left_out)?),
+            Some(url) => Some(Mirror::start(log_dir.clone(), folder_of(&url, &version), self.inner.upload_every, stand_in::is_left_out)?),
             None => None,
         };
         Ok(resolved.get_or_init(|| Resolved { version, log_dir, _hold: hold, mirror }))

@@ -105,7 +105,7 @@ impl Job {
 fn is_gone(error: &Error) -> bool {
     match error {
         Error::CheckpointFile(FileError::NotFound { .. }) => true,
-        Error::CheckpointFile(FileError::Io { source, .. }) => source.kind() == std::io::ErrorKind::NotFound,
+        Error::CheckpointFile(FileError::Io { error, .. }) => error.kind() == std::io::ErrorKind::NotFound,
         _ => false,
     }
 }

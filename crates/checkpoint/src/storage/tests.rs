@@ -152,3 +152,16 @@ fn a_full_disk_is_an_error_of_its_own() {
     assert_eq!(error.to_string(), "no space is left for `a.ckpt`, which needs 3.0 MiB");
     assert!(error.hint().unwrap().contains("free some space"));
 }
+
+#[test]
+fn no_message_is_in_a_chain_of_errors_twice() {
+    for kind in [io::ErrorKind::PermissionDenied, io::ErrorKind::StorageFull, io::ErrorKind::NotFound, io::ErrorKind::TimedOut] {
+        let from = || io::Error::new(kind, "what the system said");
+        for error in [Error::io("a.ckpt", from()), Error::while_writing("a.ckpt", 1, from())] {
+            let chain: Vec<String> =
+                std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source()).map(ToString::to_string).collect();
+            let told = chain.concat().matches("what the system said").count();
+            assert_eq!(told, usize::from(!matches!(error, Error::NotFound { .. })), "{chain:?}");
+        }
+    }
+}

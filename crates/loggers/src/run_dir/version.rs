@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
+
 use stormfire_store::hold::{Hold, hold};
 use stormfire_store::replacement;
 

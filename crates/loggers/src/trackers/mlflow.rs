@@ -7,7 +7,7 @@ mod entry;
 pub(crate) mod fake;
 #[cfg(test)]
 mod fault_tests;
-mod files;
+mod file_store;
 mod keys;
 mod logging;
 mod media;
@@ -15,7 +15,7 @@ mod models;
 mod options;
 #[cfg(test)]
 mod resume_tests;
-mod run;
+mod server_run;
 mod sink;
 mod system;
 #[cfg(test)]
@@ -27,8 +27,8 @@ use std::sync::PoisonError;
 use carrier::Learnt;
 use entry::Entry;
 use keys::Fitter;
-pub(crate) use run::Note;
 use serde_json::Value;
+pub(crate) use server_run::Note;
 use sink::{Settings, Sink};
 
 use crate::parts::model_log::ModelLog;
@@ -147,7 +147,7 @@ impl MlflowLogger {
         self.sink()?.push(&Entry::Tag { key, value })
     }
 
-    fn known(&self) -> Option<run::Known> {
+    fn known(&self) -> Option<server_run::Known> {
         self.learnt.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

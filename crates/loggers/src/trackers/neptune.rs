@@ -2,8 +2,8 @@
 
 mod operation;
 mod queue;
+mod read_back;
 mod replay;
-mod run;
 #[cfg(test)]
 mod tests;
 
@@ -15,8 +15,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use operation::{Entry, Operation, Picture};
 use queue::Queue;
+pub use read_back::{NeptuneRun, Point, StoredFile};
 pub use replay::Replayed;
-pub use run::{NeptuneRun, Point, StoredFile};
 use serde_json::Value;
 use stormfire_store::folder::absolute;
 

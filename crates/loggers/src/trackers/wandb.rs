@@ -11,7 +11,7 @@ mod media;
 mod offline;
 mod online;
 mod proto;
-mod remote;
+mod server_state;
 mod settings;
 mod setup;
 mod sink;

@@ -4,12 +4,13 @@ use std::fs::{File, OpenOptions};
 use std::path::Path;
 use std::sync::Arc;
 
+use stormfire_store::append::Append;
+use stormfire_store::error::at;
+
 use super::existing;
 use super::row::Row;
 use crate::parts::position;
 use crate::{Reduce, Result};
-use stormfire_store::append::Append;
-use stormfire_store::error::at;
 
 /// Only ever appended to: a new name changes nothing in the lines before.
 pub(super) struct Lines {

@@ -1,6 +1,6 @@
 //! The table's file.
 
-mod resume;
+mod cut_back;
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -9,6 +9,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use stormfire_store::append::Append;
+use stormfire_store::error::at;
+use stormfire_store::replacement::{self, Replacement};
+
 use super::existing::{self, Existing};
 use super::lines::Lines;
 use super::row::Row;
@@ -16,11 +20,8 @@ use crate::parts::prefix::prefixed;
 use crate::parts::reductions::Reductions;
 use crate::value::reduce::Reduced;
 use crate::{Error, Metrics, Reduce, Result};
-use stormfire_store::append::Append;
-use stormfire_store::error::at;
-use stormfire_store::replacement::{self, Replacement};
 
-pub(super) use resume::Position;
+pub(super) use cut_back::Position;
 
 const STEP: &str = "step";
 const EPOCH: &str = "epoch";

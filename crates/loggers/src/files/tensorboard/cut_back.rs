@@ -10,12 +10,12 @@ use std::path::Path;
 
 use prost::Message;
 use serde::{Deserialize, Serialize};
+use stormfire_store::error::at;
 
 use super::event::{Event, What};
 use super::file::MARK;
 use super::record;
 use crate::Result;
-use stormfire_store::error::at;
 
 /// An event file and its length.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::{fs, io};
 
 use prost::Message;
+use stormfire_store::append::{Append, Target};
+use stormfire_store::error::at;
 
 use super::event::{Data, Event, SessionLog, Summary, Value, What};
 use super::record;
 use crate::parts::identity;
 use crate::{Metrics, Result};
-use stormfire_store::append::{Append, Target};
-use stormfire_store::error::at;
 
 /// What every event file has in its name.
 pub(super) const MARK: &str = "events.out.tfevents.";

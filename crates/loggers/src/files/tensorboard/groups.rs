@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
+use stormfire_store::names;
+
 use super::cut_back::cut_back;
 use super::file::EventFile;
 use super::run_files::{Extents, Run};
 use crate::parts::notice::Notice;
 use crate::parts::position;
 use crate::{Metrics, Result};
-use stormfire_store::names;
 
 /// The runs of the groups, by the names of their folders.
 #[derive(Debug, Default)]

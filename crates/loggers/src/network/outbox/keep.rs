@@ -3,9 +3,10 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
+use stormfire_store::private;
+
 use super::KEPT;
 use crate::Result;
-use stormfire_store::private;
 
 /// Lines of the spool that could not be read. They stay until somebody removes the file.
 const DAMAGED: &str = "damaged.jsonl";

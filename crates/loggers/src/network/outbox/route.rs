@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use stormfire_store::replacement::Replacement;
 
 use super::spool;
-use stormfire_store::replacement::Replacement;
 
 use crate::{Delivery, Error, Result};
 

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use stormfire_store::hold::Hold;
+
 use super::backoff::Backoff;
 use super::spool::{self, Batch, Mark};
 use super::{ACKED, Carrier, Failure, Record, Sending, keep};
 use crate::Delivery;
-use stormfire_store::hold::Hold;
 
 /// What both sides know.
 pub(super) struct Shared {

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use stormfire_store::append::Append;
+use stormfire_store::{folder, private};
 
 use super::ACKED;
 use crate::{Error, Result};
-use stormfire_store::append::Append;
-use stormfire_store::{folder, private};
 
 /// A file of records is closed at this length; it is removed as soon as nobody needs it any more.
 const SEGMENT: u64 = 16 << 20;

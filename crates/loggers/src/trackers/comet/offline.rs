@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use stormfire_store::append::Append;
+use stormfire_store::replacement::{self, Replacement};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
@@ -12,8 +14,6 @@ use super::message::Message;
 use crate::parts::identity::now_ms;
 use crate::parts::random::random_hex;
 use crate::{Error, Result};
-use stormfire_store::append::Append;
-use stormfire_store::replacement::{self, Replacement};
 
 const EXPERIMENT: &str = "experiment.json";
 const MESSAGES: &str = "messages.json";

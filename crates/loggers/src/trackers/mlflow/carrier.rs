@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::address::local_path;
 use super::entry::{Entry, Number};
-use super::run::{API, Known, Note};
+use super::server_run::{API, Known, Note};
 use crate::network::http::{Client, Content, Expect, percent};
 use crate::network::outbox::{Carrier, Failure};
 

@@ -1,6 +1,7 @@
 //! Names and values that MLflow takes.
 
 use std::borrow::Cow;
+
 use stormfire_store::names;
 
 use crate::parts::notice::Notice;

@@ -1,6 +1,6 @@
 use super::MlflowLogger;
 use super::fake::Fake;
-use super::run::Note;
+use super::server_run::Note;
 use super::tests::{deliver, logger, loss};
 use crate::network::outbox::Route as _;
 use crate::{Image, Logger, Status, Text};

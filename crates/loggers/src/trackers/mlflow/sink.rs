@@ -6,13 +6,14 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use stormfire_store::folder::absolute;
 
 use super::address::{self, Place};
 use super::carrier::{Learnt, Server};
 use super::entry::Entry;
-use super::files::{self, FileStore};
+use super::file_store::{self, FileStore};
 use super::keys::Fitter;
-use super::run::{Known, Note};
+use super::server_run::{Known, Note};
 use super::system;
 use crate::network::address::Address;
 use crate::network::http::{Auth, Client};
@@ -20,7 +21,6 @@ use crate::network::outbox::{self, Outbox, Route, Sending};
 use crate::parts::random::random_hex;
 use crate::parts::{identity, position};
 use crate::{Delivery, Error, Result};
-use stormfire_store::folder::absolute;
 
 /// What a logger was told before it was opened.
 #[derive(Debug, Clone)]
@@ -179,7 +179,7 @@ pub(super) enum Position {
         /// The run, if it was known by then.
         run: Option<Known>,
     },
-    Files(files::Position),
+    Files(file_store::Position),
 }
 
 impl Sink {

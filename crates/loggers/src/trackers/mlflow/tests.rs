@@ -248,7 +248,7 @@ fn a_secret_is_sent_and_shown_nowhere() {
     let seen = fake.http.received().iter().filter_map(|request| request.header("authorization").map(str::to_owned)).collect::<Vec<_>>();
     assert!(seen.contains(&format!("Bearer {SECRET}")) && seen.iter().any(|seen| seen.starts_with("Basic ")));
     let mut files = 0;
-    for (_, path) in super::files::files_below(folder.path()).unwrap() {
+    for (_, path) in super::file_store::files_below(folder.path()).unwrap() {
         let bytes = fs_err::read(path).unwrap();
         assert!(!bytes.windows(SECRET.len()).any(|window| window == SECRET.as_bytes()));
         files += 1;

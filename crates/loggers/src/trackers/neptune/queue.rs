@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use stormfire_store::append::Append;
+use stormfire_store::names;
+use stormfire_store::replacement::{self, Replacement};
 
 use super::operation::{Element, Operation};
 use crate::parts::identity::{now_ms, now_s};
 use crate::parts::random::{random_hex, random_id};
 use crate::{Error, Result};
-use stormfire_store::append::Append;
-use stormfire_store::names;
-use stormfire_store::replacement::{self, Replacement};
 
 /// A file of operations is closed at about this length, as by Neptune's client.
 const FILE: u64 = 64 << 20;

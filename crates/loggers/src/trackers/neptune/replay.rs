@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::run::{NeptuneRun, Point, STATUS};
+use super::read_back::{NeptuneRun, Point, STATUS};
 use crate::{Artifact, Error, Figure, Logger, Metrics, Result, Status, Text};
 
 /// What [`NeptuneRun::replay`] has done.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::entry::{Entry, Posted};
 use super::items::Items;
-use super::remote::{Lines, Remote, local};
+use super::server_state::{Lines, Remote, local};
 use super::settings::Settings;
 use super::{GLOBAL_STEP, clock};
 use crate::ConsoleStream;

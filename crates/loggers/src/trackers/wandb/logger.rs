@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
+use stormfire_store::folder::absolute;
 
 use super::artifact::{Bundle, Part};
 use super::entry::Entry;
@@ -19,7 +20,6 @@ use crate::{
     Artifact, Audio, CheckpointInfo, ConsoleStream, Delivery, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result,
     Status, Table, Text,
 };
-use stormfire_store::folder::absolute;
 
 impl Logger for WandbLogger {
     /// The project.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use prost::Message;
 use serde::{Deserialize, Serialize};
+use stormfire_store::append::Append;
 
 use super::artifact::Bundle;
 use super::entry::Entry;
@@ -14,7 +15,6 @@ use super::{GLOBAL_STEP, clock, frame};
 use crate::parts::position;
 use crate::parts::random::random_id;
 use crate::{ConsoleStream, Result};
-use stormfire_store::append::Append;
 
 /// What the reader must be at least; that of `wandb` 0.31.
 const MIN_CONSUMER: &str = "0.70.0";

@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use stormfire_store::private;
 
 use super::artifact::Bundle;
 use super::carrier::Carrier;
 use super::entry::{Entry, Posted};
-use super::remote::Remote;
+use super::server_state::Remote;
 use super::settings::{self, Settings};
 use crate::network::outbox::{Outbox, Route, waiting};
 use crate::parts::random::random_id;
 use crate::{Delivery, Error, Result, Secret};
-use stormfire_store::private;
 
 impl Route for Settings {
     fn run(&self) -> String {

@@ -10,17 +10,17 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use stormfire_store::append::Append;
+use stormfire_store::folder;
+use stormfire_store::replacement::{self, Replacement};
 
 use super::address::{file_uri, local_path};
 use super::carrier::copy;
 use super::entry::{Entry, RunStatus};
 use super::media::image_time;
-use super::run::Note;
+use super::server_run::Note;
 use crate::parts::position;
 use crate::{Error, Result};
-use stormfire_store::append::Append;
-use stormfire_store::folder;
-use stormfire_store::replacement::{self, Replacement};
 
 /// So much may wait in memory for [`FileStore::save`].
 const PENDING: usize = 1 << 20;

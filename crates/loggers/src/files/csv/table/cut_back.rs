@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::io::BufReader;
 
 use serde::{Deserialize, Serialize};
+use stormfire_store::error::at;
 
 use super::{Lines, STEP, Table, existing};
 use crate::Result;
 use crate::parts::position;
 use crate::value::reduce::Reduced;
-use stormfire_store::error::at;
 
 /// Rows and not bytes, since a new column may rewrite the whole file.
 #[derive(Debug, Serialize, Deserialize)]

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use stormfire_store::replacement::Replacement;
 
 use super::items::Items;
-use stormfire_store::replacement::Replacement;
 
 use crate::network::outbox::Failure;
 
