@@ -11,9 +11,10 @@ use serde_json::{Map, Value};
 use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::{
-    Error, Manifest, Result, dtype,
+    Error, Manifest, Result, Snapshot, dtype,
     header::{CHECKSUM, CHECKSUM_LEN, Entry, MAX_LEN, METADATA, Metadata},
     storage,
+    weights_error::WeightsError,
 };
 
 /// Bytes that are hashed, then written, while the processor's cache still holds them.
@@ -30,15 +31,64 @@ pub fn write(path: impl AsRef<Path>, manifest: &Manifest, tensors: &[(String, Te
     storage::write(path.as_ref(), encoder.len(), |out| encoder.write_to(out))
 }
 
+/// As [`write`], with tensors that are still on their device: each piece is read when the one before is written, so that the disk
+/// works from the first one on.
+///
+/// `is_good` sees each tensor first. Once it has refused one nothing more is written, the rest is only shown to it, and the old
+/// file stays. Whether there is a new one.
+///
+/// # Errors
+/// As [`write`]; [`WeightsError::Read`] when the device fails.
+pub fn write_snapshot<E: From<Error> + From<WeightsError>>(
+    path: impl AsRef<Path>,
+    manifest: &Manifest,
+    snapshot: &Snapshot,
+    mut is_good: impl FnMut(&str, &TensorData) -> bool,
+) -> Result<bool, E> {
+    let plan = Plan::new(manifest, snapshot.entries().iter().map(|entry| (entry.name.as_str(), entry.dtype, entry.shape.as_slice())))?;
+    let (mut all_good, mut unread) = (true, None);
+    let written = storage::write(path.as_ref(), plan.len, |out| {
+        let mut out = Hashing::new(out);
+        out.put(&plan.header)?;
+        let read = snapshot.read_in_pieces(&plan.order, |name, data| {
+            all_good &= is_good(name, data);
+            if all_good { out.put_tensor(data).map_err(Failure::Disk) } else { Ok(()) }
+        });
+        match read {
+            Err(Failure::Disk(error)) => Err(error),
+            Err(Failure::Device(error)) => {
+                unread = Some(error);
+                Err(io::Error::other("the device failed"))
+            }
+            Ok(()) if all_good => out.finish(),
+            Ok(()) => Err(io::Error::other("refused")),
+        }
+    });
+    match (unread, all_good) {
+        (Some(error), _) => Err(error.into()),
+        (None, false) => Ok(false),
+        (None, true) => Ok(written.map(|()| true)?),
+    }
+}
+
+/// What can end the way of a tensor to a file.
+enum Failure {
+    Disk(io::Error),
+    Device(WeightsError),
+}
+
+impl From<WeightsError> for Failure {
+    fn from(error: WeightsError) -> Self {
+        Self::Device(error)
+    }
+}
+
 /// A checkpoint that is ready to be written to a file, a socket or a buffer.
 ///
 /// It borrows the tensors: their bytes go straight to the writer, in one pass and without a copy.
 pub struct Encoder<'a> {
-    /// The length of the JSON, the JSON, and spaces up to a multiple of 8 bytes.
-    header: Vec<u8>,
-    /// In their order in the file.
-    tensors: Vec<&'a TensorData>,
-    len: u64,
+    plan: Plan,
+    tensors: &'a [(String, TensorData)],
 }
 
 impl<'a> Encoder<'a> {
@@ -49,38 +99,14 @@ impl<'a> Encoder<'a> {
     /// [`Error::UnsupportedDtype`] for quantized tensors; [`Error::Unwritable`] for two tensors of one name, the reserved
     /// names `__metadata__` and `stormfire/checksum`, and a header of more than 100 MB.
     pub fn new(manifest: &Manifest, tensors: &'a [(String, TensorData)]) -> Result<Self> {
-        let unwritable = |reason: String| Error::Unwritable { reason };
-        let mut ordered: Vec<&(String, TensorData)> = tensors.iter().collect();
-        // Large elements first: then each tensor starts at a multiple of its element's size, as a memory map needs it.
-        ordered.sort_by_key(|(_, data)| std::cmp::Reverse(dtype::stored_size(data.dtype())));
-        let json = serde_json::to_string(manifest).map_err(|error| unwritable(format!("the manifest is not valid JSON: {error}")))?;
-        let metadata = Metadata { format: Some("stormfire".to_owned()), stormfire: Some(json), producer: None };
-        let mut header = Map::from_iter([(METADATA.to_owned(), to_value(&metadata)?)]);
-        let mut names = HashSet::from([METADATA, CHECKSUM]);
-        let mut end = 0;
-        for (name, data) in &ordered {
-            let dtype = dtype::name(data.dtype())
-                .ok_or_else(|| Error::UnsupportedDtype { tensor: name.clone(), dtype: data.dtype().name().to_owned() })?;
-            if !names.insert(name.as_str()) {
-                return Err(unwritable(format!("the name `{name}` is taken")));
-            }
-            let begin = end;
-            end += (data.num_elements() * dtype::stored_size(data.dtype())) as u64;
-            let entry = Entry { dtype: dtype.to_owned(), shape: data.shape().to_vec(), data_offsets: (begin, end) };
-            header.insert(name.clone(), to_value(&entry)?);
-        }
-        let checksum_end = end + CHECKSUM_LEN as u64;
-        let checksum = Entry { dtype: "U8".to_owned(), shape: vec![CHECKSUM_LEN], data_offsets: (end, checksum_end) };
-        header.insert(CHECKSUM.to_owned(), to_value(&checksum)?);
-        let header = framed(&Value::Object(header))?;
-        let len = header.len() as u64 + checksum_end;
-        Ok(Self { header, tensors: ordered.into_iter().map(|(_, data)| data).collect(), len })
+        let entries = tensors.iter().map(|(name, data)| (name.as_str(), data.dtype(), data.shape().as_slice()));
+        Ok(Self { plan: Plan::new(manifest, entries)?, tensors })
     }
 
     /// The size of the file in bytes.
     #[expect(clippy::len_without_is_empty, reason = "a checkpoint has a header at least")]
     pub fn len(&self) -> u64 {
-        self.len
+        self.plan.len
     }
 
     /// Writes all of it, in pieces of 1 MiB.
@@ -88,20 +114,50 @@ impl<'a> Encoder<'a> {
     /// # Errors
     /// What the writer says, or burn when the bytes of a tensor cannot be brought from its device.
     pub fn write_to(&self, out: impl Write) -> io::Result<()> {
-        let mut out = Hashing { out: BufWriter::with_capacity(CHUNK, out), hash: Xxh3Default::new() };
-        out.put(&self.header)?;
-        for data in &self.tensors {
-            #[expect(clippy::default_trait_access, reason = "burn does not export the type")]
-            let bytes = data.bytes().read(Default::default()).map_err(io::Error::other)?;
-            match data.dtype() {
-                DType::Bool(BoolStore::U8) => out.put(&bytes.iter().map(|byte| u8::from(*byte != 0)).collect::<Vec<_>>())?,
-                DType::Bool(BoolStore::U32) => out.put(&bytes.chunks(4).map(|word| u8::from(word != [0; 4])).collect::<Vec<_>>())?,
-                _ => out.put(bytes)?,
+        let mut out = Hashing::new(out);
+        out.put(&self.plan.header)?;
+        self.plan.order.iter().filter_map(|&index| self.tensors.get(index)).try_for_each(|(_, data)| out.put_tensor(data))?;
+        out.finish()
+    }
+}
+
+/// What a file looks like, known before any number of it.
+struct Plan {
+    /// The length of the JSON, the JSON, and spaces up to a multiple of 8 bytes.
+    header: Vec<u8>,
+    /// Which tensor comes when.
+    order: Vec<usize>,
+    len: u64,
+}
+
+impl Plan {
+    fn new<'a>(manifest: &Manifest, tensors: impl Iterator<Item = (&'a str, DType, &'a [usize])>) -> Result<Self> {
+        let unwritable = |reason: String| Error::Unwritable { reason };
+        let mut ordered: Vec<_> = tensors.enumerate().collect();
+        // Large elements first: then each tensor starts at a multiple of its element's size, as a memory map needs it.
+        ordered.sort_by_key(|(_, (_, dtype, _))| std::cmp::Reverse(dtype::stored_size(*dtype)));
+        let json = serde_json::to_string(manifest).map_err(|error| unwritable(format!("the manifest is not valid JSON: {error}")))?;
+        let metadata = Metadata { format: Some("stormfire".to_owned()), stormfire: Some(json), producer: None };
+        let mut header = Map::from_iter([(METADATA.to_owned(), to_value(&metadata)?)]);
+        let mut names = HashSet::from([METADATA, CHECKSUM]);
+        let mut end = 0;
+        for &(_, (name, dtype, shape)) in &ordered {
+            let known = dtype::name(dtype);
+            let known = known.ok_or_else(|| Error::UnsupportedDtype { tensor: name.to_owned(), dtype: dtype.name().to_owned() })?;
+            if !names.insert(name) {
+                return Err(unwritable(format!("the name `{name}` is taken")));
             }
+            let begin = end;
+            end += (shape.iter().product::<usize>() * dtype::stored_size(dtype)) as u64;
+            let entry = Entry { dtype: known.to_owned(), shape: shape.to_vec(), data_offsets: (begin, end) };
+            header.insert(name.to_owned(), to_value(&entry)?);
         }
-        let checksum = checksum(&out.hash);
-        out.out.write_all(&checksum)?;
-        out.out.flush()
+        let checksum_end = end + CHECKSUM_LEN as u64;
+        let checksum = Entry { dtype: "U8".to_owned(), shape: vec![CHECKSUM_LEN], data_offsets: (end, checksum_end) };
+        header.insert(CHECKSUM.to_owned(), to_value(&checksum)?);
+        let header = framed(&Value::Object(header))?;
+        let len = header.len() as u64 + checksum_end;
+        Ok(Self { header, order: ordered.into_iter().map(|(index, _)| index).collect(), len })
     }
 }
 
@@ -132,11 +188,31 @@ struct Hashing<W: Write> {
 }
 
 impl<W: Write> Hashing<W> {
+    fn new(out: W) -> Self {
+        Self { out: BufWriter::with_capacity(CHUNK, out), hash: Xxh3Default::new() }
+    }
+
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         for chunk in bytes.chunks(CHUNK) {
             self.hash.update(chunk);
             self.out.write_all(chunk)?;
         }
         Ok(())
+    }
+
+    fn put_tensor(&mut self, data: &TensorData) -> io::Result<()> {
+        #[expect(clippy::default_trait_access, reason = "burn does not export the type")]
+        let bytes = data.bytes().read(Default::default()).map_err(io::Error::other)?;
+        match data.dtype() {
+            DType::Bool(BoolStore::U8) => self.put(&bytes.iter().map(|byte| u8::from(*byte != 0)).collect::<Vec<_>>()),
+            DType::Bool(BoolStore::U32) => self.put(&bytes.chunks(4).map(|word| u8::from(word != [0; 4])).collect::<Vec<_>>()),
+            _ => self.put(bytes),
+        }
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        let checksum = checksum(&self.hash);
+        self.out.write_all(&checksum)?;
+        self.out.flush()
     }
 }

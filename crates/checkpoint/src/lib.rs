@@ -45,7 +45,7 @@ mod samples;
 pub mod storage;
 mod text;
 pub use decode::{Checkpoint, verify};
-pub use encode::{Encoder, write};
+pub use encode::{Encoder, write, write_snapshot};
 pub use error::{Error, Result};
 pub use file_kind::FileKind;
 pub use finite::is_finite;

@@ -63,7 +63,7 @@ pub fn save(optimizer: &ModuleOptimizer, name: &str, paths: &ParamPaths, snapsho
     for tensor in reader.into_tensors().map_err(record)? {
         let (key, dtype, shape, _, bytes) = tensor.into_parts().map_err(record)?;
         if let Some((path, field)) = split(&key, paths) {
-            snapshot.read.push((format!("{folder}{path}/{field}"), TensorData::from_bytes(bytes, shape, dtype)));
+            snapshot.add_read(format!("{folder}{path}/{field}"), TensorData::from_bytes(bytes, shape, dtype));
         }
     }
     Ok(numbers)

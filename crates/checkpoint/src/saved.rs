@@ -187,7 +187,7 @@ impl Saved {
             let name = format!("{folder}{name}");
             match part {
                 Part::Live(live) => live.add_to(name, snapshot)?,
-                Part::Read(data) => snapshot.read.push((name, data.clone())),
+                Part::Read(data) => snapshot.add_read(name, data.clone()),
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
-    tensor::{Bool, BoolStore, DType, Int, Tensor, TensorData, Transaction, kind},
+    tensor::{Bool, BoolStore, DType, Int, Shape, Tensor, TensorData, Transaction, kind},
 };
 
 use crate::weights_error::{Result, WeightsError};
@@ -13,8 +13,8 @@ pub type NamedTensors = Vec<(String, TensorData)>;
 /// Named device tensors as they were at one moment.
 ///
 /// Taking one costs neither a device read nor a copy: it holds handles, and an update of burn makes new tensors. All are
-/// read in one transaction by [`Snapshot::read`], which may happen on another thread; on a GPU, call `Device::flush` on the
-/// thread that made the tensors before the snapshot goes there.
+/// read in one transaction by [`Snapshot::read`], or in pieces by [`write_snapshot`](crate::write_snapshot), which may happen on
+/// another thread; on a GPU, call `Device::flush` on the thread that made the tensors before the snapshot goes there.
 ///
 /// ```
 /// use burn::{nn::LinearConfig, tensor::Device};
@@ -29,11 +29,26 @@ pub type NamedTensors = Vec<(String, TensorData)>;
 /// ```
 #[derive(Default)]
 pub struct Snapshot {
-    names: Vec<String>,
-    transaction: Transaction,
-    /// On the host already.
-    pub(crate) read: NamedTensors,
+    entries: Vec<Entry>,
 }
+
+/// One tensor, and what a file says of it before its numbers.
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    /// As it is read: see [`Snapshot::read`].
+    pub(crate) dtype: DType,
+    pub(crate) shape: Shape,
+    source: Source,
+}
+
+enum Source {
+    /// Adds its handle to a transaction.
+    Device(Box<dyn Fn(Transaction) -> Transaction + Send>),
+    Host(TensorData),
+}
+
+/// So many bytes leave the device at once: enough to keep it busy, and few enough that the memory is used again for the next ones.
+const PIECE: usize = 64 << 20;
 
 impl Snapshot {
     /// The parameters of a module by path, of every kind, buffers included.
@@ -69,45 +84,140 @@ impl Snapshot {
         self.register(name.into(), if tensor.is_autodiff() { tensor.inner() } else { tensor });
     }
 
+    /// Adds a tensor that is on the host already.
+    pub(crate) fn add_read(&mut self, name: String, data: TensorData) {
+        self.entries.push(Entry { name, dtype: data.dtype(), shape: data.shape().clone(), source: Source::Host(data) });
+    }
+
     /// How many tensors it holds.
     pub fn len(&self) -> usize {
-        self.names.len() + self.read.len()
+        self.entries.len()
     }
 
     /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.entries.is_empty()
     }
 
-    /// Reads all of them in one transaction, in the order in which they were added; those of an optimizer that had to be read
-    /// before come last. Waits for the device.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Puts those behind the first so many in the order of their names.
+    pub fn sort_after(&mut self, first: usize) {
+        if let Some(others) = self.entries.get_mut(first..) {
+            others.sort_by(|a, b| a.name.cmp(&b.name));
+        }
+    }
+
+    /// Takes out those whose names begin so.
+    #[must_use]
+    pub fn take_under(&mut self, folder: &str) -> Self {
+        Self { entries: self.entries.extract_if(.., |entry| entry.name.starts_with(folder)).collect() }
+    }
+
+    /// Reads all of them in one transaction, in the order in which they were added. Waits for the device.
     ///
     /// Numbers keep their type exactly; booleans come as one byte each, whatever the device stores.
     ///
     /// # Errors
     /// [`WeightsError::Read`] when the device fails.
     pub fn read(self) -> Result<NamedTensors> {
-        if self.names.is_empty() {
-            return Ok(self.read);
-        }
-        let count = self.names.len();
-        let data = self.transaction.try_execute().map_err(|e| WeightsError::Read { count, reason: e.to_string() })?;
-        let plain = |data: TensorData| match data.dtype() {
-            DType::Bool(_) => data.convert_dtype(DType::Bool(BoolStore::Native)),
-            _ => data,
+        let mut read = from_device(&self.entries)?.into_iter();
+        let data = |entry: Entry| match entry.source {
+            Source::Host(data) => Some((entry.name, data)),
+            Source::Device(_) => read.next().map(|data| (entry.name, data)),
         };
-        Ok(self.names.into_iter().zip(data.into_iter().map(plain)).chain(self.read).collect())
+        Ok(self.entries.into_iter().filter_map(data).collect())
     }
 
-    pub(crate) fn register<const D: usize, K: kind::Transaction>(&mut self, name: String, tensor: Tensor<D, K>) {
-        self.names.push(name);
-        self.transaction = std::mem::take(&mut self.transaction).register(tensor);
+    /// Reads those at these places in this order, a bounded number of bytes at a time, and gives each to `with`.
+    pub(crate) fn read_in_pieces<E: From<WeightsError>>(
+        &self,
+        order: &[usize],
+        mut with: impl FnMut(&str, &TensorData) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for piece in self.pieces(order, PIECE) {
+            let mut read = from_device(piece.iter().copied())?.into_iter();
+            for entry in piece {
+                match &entry.source {
+                    Source::Host(data) => with(&entry.name, data)?,
+                    Source::Device(_) => read.next().map_or(Ok(()), |data| with(&entry.name, &data))?,
+                }
+            }
+        }
+        Ok(())
     }
+
+    /// Those at these places in groups of at most so many bytes; a larger one is alone.
+    fn pieces(&self, order: &[usize], limit: usize) -> Vec<Vec<&Entry>> {
+        let mut pieces: Vec<Vec<&Entry>> = Vec::new();
+        let mut bytes = 0;
+        for entry in order.iter().filter_map(|&index| self.entries.get(index)) {
+            bytes += entry.len();
+            match pieces.last_mut() {
+                Some(piece) if bytes <= limit => piece.push(entry),
+                _ => {
+                    bytes = entry.len();
+                    pieces.push(vec![entry]);
+                }
+            }
+        }
+        pieces
+    }
+
+    pub(crate) fn register<const D: usize, K: kind::Transaction + 'static>(&mut self, name: String, tensor: Tensor<D, K>) {
+        let dtype = if matches!(tensor.dtype(), DType::Bool(_)) { DType::Bool(BoolStore::Native) } else { tensor.dtype() };
+        let shape = tensor.shape();
+        let source = Source::Device(Box::new(move |transaction| transaction.register(tensor.clone())));
+        self.entries.push(Entry { name, dtype, shape, source });
+    }
+}
+
+impl Entry {
+    /// What it takes on the device, or nothing.
+    fn len(&self) -> usize {
+        match self.source {
+            Source::Device(_) => self.shape.num_elements() * self.dtype.size(),
+            Source::Host(_) => 0,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_read(&self) -> bool {
+        matches!(self.source, Source::Host(_))
+    }
+}
+
+/// The numbers of those that are on the device, in one transaction.
+fn from_device<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Result<Vec<TensorData>> {
+    let (mut transaction, mut expected) = (Transaction::default(), Vec::new());
+    for entry in entries {
+        if let Source::Device(register) = &entry.source {
+            transaction = register(transaction);
+            expected.push(entry);
+        }
+    }
+    if expected.is_empty() {
+        return Ok(Vec::new());
+    }
+    let failed = |reason| WeightsError::Read { count: expected.len(), reason };
+    let data = transaction.try_execute().map_err(|error| failed(error.to_string()))?;
+    let plain = |data: TensorData| match data.dtype() {
+        DType::Bool(_) => data.convert_dtype(DType::Bool(BoolStore::Native)),
+        _ => data,
+    };
+    let data: Vec<TensorData> = data.into_iter().map(plain).collect();
+    let is_as_said = |(entry, data): (&&Entry, &TensorData)| entry.dtype == data.dtype() && entry.shape == *data.shape();
+    if data.len() != expected.len() || !expected.iter().zip(&data).all(is_as_said) {
+        return Err(failed("it gave tensors of other types or shapes than they have".into()));
+    }
+    Ok(data)
 }
 
 impl std::fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Snapshot").field("names", &self.names).finish_non_exhaustive()
+        f.debug_list().entries(self.entries.iter().map(|entry| &entry.name)).finish()
     }
 }
 

@@ -5,7 +5,8 @@ use std::{
     thread::JoinHandle,
 };
 
-use stormfire_checkpoint::{Error as FileError, Manifest, NamedTensors, Snapshot, write};
+use burn::tensor::TensorData;
+use stormfire_checkpoint::{Error as FileError, Manifest, NamedTensors, Snapshot, write_snapshot};
 use stormfire_module::{
     Error, Result,
     live_run::{self, LiveRun},
@@ -48,35 +49,52 @@ pub(crate) struct RunPart {
 }
 
 impl Job {
-    /// Reads what is on the device, and waits for the loggers: everything that goes into the file.
+    /// Everything that goes into the file, in memory.
     pub(crate) fn read(self) -> Result<(Manifest, NamedTensors)> {
+        let (manifest, snapshot, finite) = self.prepare()?;
+        let tensors = snapshot.read()?;
+        finite.map_or(Ok(()), |finite| finite.check(&tensors))?;
+        Ok((manifest, tensors))
+    }
+
+    /// Waits for the loggers, and reads what stands before the tensors of a file.
+    fn prepare(self) -> Result<(Manifest, Snapshot, Option<FiniteWeights>)> {
         let Self { mut manifest, weights, mut snapshot, finite, run, .. } = self;
         weights(&mut snapshot)?;
         let others = snapshot.len();
-        let save = |RunPart { optimizers, log, loggers }| Ok::<_, Error>((optimizers.save(&mut snapshot)?, log, loggers));
-        let run = run.map(save).transpose()?;
-        let mut tensors = snapshot.read()?;
-        finite.map_or(Ok(()), |finite| finite.check(&tensors))?;
-        // burn gives the states of an optimizer in no order; the same state is to be the same file.
-        tensors[others..].sort_by(|(a, _), (b, _)| a.cmp(b));
-        if let Some((states, mut log, loggers)) = run {
+        if let Some(RunPart { optimizers, mut log, loggers }) = run {
+            manifest.optimizers = optimizers.save(&mut snapshot)?;
+            // burn gives the states of an optimizer in no order; the same state is to be the same file.
+            snapshot.sort_after(others);
             // The loggers have everything up to this moment on the disk before the checkpoint that says so is.
             manifest.loggers = loggers.into_iter().map(PendingLog::wait).collect::<Result<_>>()?;
-            let logged: Vec<_> = tensors.extract_if(.., |(name, _)| name.starts_with(LOG_FOLDER)).map(|(_, data)| data).collect();
+            let logged: Vec<_> = snapshot.take_under(LOG_FOLDER).read()?.into_iter().map(|(_, data)| data).collect();
             log.fill(&logged);
             manifest.metrics = log.values().map(|(name, value)| (name.to_owned(), value)).collect();
             manifest.log = state::save(&log)?;
-            manifest.optimizers = states;
         }
-        Ok((manifest, tensors))
+        Ok((manifest, snapshot, finite))
     }
 
     /// Reads, and writes. What a request replaces goes only after the new file is durable.
     fn run(mut self) -> Result<Vec<SaveRequest>> {
         let _span = std::mem::replace(&mut self.span, tracing::Span::none()).entered();
         let (requests, names) = (std::mem::take(&mut self.requests), std::mem::take(&mut self.names));
-        let (manifest, tensors) = self.read()?;
-        let save = || write(names.file(), &manifest, &tensors).map_err(Error::from).and_then(|()| names.finish());
+        let (manifest, snapshot, finite) = self.prepare()?;
+        let save = || {
+            let mut broken = Vec::new();
+            let is_good = |name: &str, data: &TensorData| {
+                let is_good = finite.as_ref().is_none_or(|finite| finite.allows(name, data));
+                if !is_good {
+                    broken.push(name.to_owned());
+                }
+                is_good
+            };
+            match (write_snapshot::<Error>(names.file(), &manifest, &snapshot, is_good)?, &finite) {
+                (false, Some(finite)) => Err(finite.error(broken)),
+                _ => names.finish(),
+            }
+        };
         // Somebody may remove the folder in the middle of it; there is time to make it again.
         save().or_else(|error| if is_gone(&error) { save() } else { Err(error) })?;
         Ok(requests)

@@ -35,15 +35,20 @@ impl FiniteWeights {
         })
     }
 
+    /// Whether this tensor may go into a checkpoint.
+    pub(crate) fn allows(&self, name: &str, data: &TensorData) -> bool {
+        !self.trained.contains(name.strip_prefix(IN_FORCE).unwrap_or(name)) || is_finite(data)
+    }
+
+    /// The error that names those that may not.
+    pub(crate) fn error(&self, parameters: Vec<String>) -> Error {
+        let Self { epoch, batch_idx, global_step, .. } = *self;
+        Error::NonFinite { what: TRAINED.into(), epoch, batch_idx, global_step, parameters }
+    }
+
     /// An error that names those that are not finite.
     pub(crate) fn check(&self, tensors: &[(String, TensorData)]) -> Result<()> {
-        let broken =
-            tensors.iter().filter(|(name, data)| self.trained.contains(name.strip_prefix(IN_FORCE).unwrap_or(name)) && !is_finite(data));
-        let parameters: Vec<_> = broken.map(|(name, _)| name.clone()).collect();
-        if parameters.is_empty() {
-            return Ok(());
-        }
-        let Self { epoch, batch_idx, global_step, .. } = *self;
-        Err(Error::NonFinite { what: TRAINED.into(), epoch, batch_idx, global_step, parameters })
+        let broken: Vec<_> = tensors.iter().filter(|(name, data)| !self.allows(name, data)).map(|(name, _)| name.clone()).collect();
+        if broken.is_empty() { Ok(()) } else { Err(self.error(broken)) }
     }
 }

@@ -15,7 +15,7 @@ use burn::{
     optim::AdamConfig,
     tensor::{Device, Tensor},
 };
-use stormfire::{checkpoint::Checkpoint, module::run::SaveRequest, prelude::*};
+use stormfire::{checkpoint::Checkpoint, module::requests::SaveRequest, prelude::*};
 
 use crate::memory;
 

@@ -53,7 +53,9 @@ impl Collected {
         for (field, number) in own.scalars {
             out.push_scalar(prefix, &field, number);
         }
-        self.snapshot.read.extend(own.tensors.into_iter().map(|(field, data)| (format!("{folder}{field}"), data)));
+        for (field, data) in own.tensors {
+            self.snapshot.add_read(format!("{folder}{field}"), data);
+        }
     }
 }
 

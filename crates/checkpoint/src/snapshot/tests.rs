@@ -1,3 +1,5 @@
+use std::fs;
+
 use burn::{
     module::{Module, Param, ParamId, Quantizer},
     nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, LinearLayout},
@@ -9,6 +11,7 @@ use burn::{
 };
 
 use super::*;
+use crate::{Checkpoint, Error, Manifest, write, write_snapshot};
 
 #[derive(Module, Debug)]
 struct Net {
@@ -87,6 +90,93 @@ fn a_quantized_parameter_is_refused_by_name() {
     let quantized = layer.quantize_weights(&mut Quantizer::new(Calibration::MinMax, QuantScheme::default()));
     let error = Snapshot::of_module(&quantized).unwrap_err();
     assert!(error.to_string().contains("`weight` is quantized") && error.hint().is_some(), "{error}");
+}
+
+/// Tensors of 4, 8 and 1 bytes an element, one of them on the host already.
+fn mixed() -> Snapshot {
+    let mut snapshot = Snapshot::of_module(&Net::new(&Device::flex())).unwrap();
+    snapshot.add_read("read/before".into(), TensorData::from([1.5f64, 2.5]));
+    snapshot
+}
+
+#[test]
+fn a_file_that_is_written_in_pieces_equals_one_written_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, pieces) = (folder.path().join("whole.ckpt"), folder.path().join("pieces.ckpt"));
+    let snapshot = mixed();
+    let mut seen = Vec::new();
+    let is_good = |name: &str, _: &TensorData| {
+        seen.push(name.to_owned());
+        true
+    };
+    let manifest = Manifest::default();
+    assert!(write_snapshot::<Failed>(&pieces, &manifest, &snapshot, is_good).unwrap());
+    assert_eq!(seen.len(), snapshot.len());
+    assert_eq!(seen[..2], ["read/before", "norm.gamma"], "large elements first");
+    write(&whole, &manifest, &snapshot.read().unwrap()).unwrap();
+    assert_eq!(fs::read(pieces).unwrap(), fs::read(whole).unwrap());
+}
+
+#[test]
+fn pieces_are_small_or_a_single_tensor() {
+    let snapshot = mixed();
+    let order: Vec<usize> = (0..snapshot.len()).collect();
+    let sizes = |limit| {
+        let pieces = snapshot.pieces(&order, limit);
+        assert_eq!(pieces.iter().flatten().map(|entry| &*entry.name).collect::<Vec<_>>(), names_of(&snapshot));
+        pieces.iter().map(|piece| piece.iter().map(|entry| entry.len()).sum::<usize>()).collect::<Vec<_>>()
+    };
+    assert_eq!(sizes(1000), [4 * 8 + 24 + 12 + 8 + 3]);
+    assert_eq!(sizes(16), [16, 16, 24, 12, 11]);
+    assert_eq!(sizes(1), [8, 8, 8, 8, 24, 12, 8, 3, 0]);
+}
+
+#[test]
+fn what_is_refused_is_not_written_and_the_rest_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("old.ckpt");
+    write(&path, &Manifest { seed: Some(1), ..Manifest::default() }, &[]).unwrap();
+    let mut seen = 0;
+    let refuse = |name: &str, _: &TensorData| {
+        seen += 1;
+        name != "norm.beta"
+    };
+    assert!(!write_snapshot::<Failed>(&path, &Manifest::default(), &mixed(), refuse).unwrap());
+    assert_eq!(seen, mixed().len());
+    assert_eq!(Checkpoint::read(&path).unwrap().manifest().seed, Some(1));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left over");
+}
+
+#[test]
+fn parts_are_taken_and_sorted_by_name() {
+    let mut snapshot = mixed();
+    assert_eq!(names_of(&snapshot.take_under("norm.")), ["norm.gamma", "norm.beta", "norm.running_mean", "norm.running_var"]);
+    snapshot.sort_after(1);
+    assert_eq!(names_of(&snapshot), ["head.weight", "head.bias", "mask", "read/before", "steps"]);
+    snapshot.sort_after(9);
+}
+
+fn names_of(snapshot: &Snapshot) -> Vec<&str> {
+    snapshot.entries.iter().map(|entry| &*entry.name).collect()
+}
+
+#[derive(Debug)]
+#[expect(dead_code, reason = "it is shown when a test fails")]
+enum Failed {
+    File(Error),
+    Device(WeightsError),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::File(error)
+    }
+}
+
+impl From<WeightsError> for Failed {
+    fn from(error: WeightsError) -> Self {
+        Self::Device(error)
+    }
 }
 
 #[test]
