@@ -142,7 +142,7 @@ pub fn open(path: &Path) -> Result<(Reader, u64)> {
 /// back. Replaces what has that name.
 ///
 /// # Errors
-/// [`Error::NotFound`] for `from`; for `to` as [`write`].
+/// [`Error::NotFound`] for `from`; for `to` as [`write()`].
 pub fn link_or_copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
     let (from, to) = (from.as_ref(), to.as_ref());
     match (Place::of(from)?, Place::of(to)?) {
@@ -158,7 +158,7 @@ pub fn link_or_copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> 
 /// Replaces the link or the file that was there. The link is relative: both can be moved together.
 ///
 /// # Errors
-/// [`Error::NotFound`] for `target`; for `link` as [`write`].
+/// [`Error::NotFound`] for `target`; for `link` as [`write()`].
 pub fn symlink_or_copy(target: impl AsRef<Path>, link: impl AsRef<Path>) -> Result<()> {
     match (Place::of(target.as_ref())?, Place::of(link.as_ref())?) {
         (Place::Disk(target), Place::Disk(link)) => disk::symlink_or_copy(&target, &link),
