@@ -6,137 +6,39 @@ use serde::{Deserialize, Serialize};
 use stormfire_checkpoint::{Error as CheckpointError, storage};
 use stormfire_module::{Error, Every, Result, gradients::ClipAlgorithm};
 
-use crate::{accelerator::Accelerator, limit::Limit, non_finite::NonFinite, profiler::ProfilerKind, slurm::RequeueSignal};
+use crate::{
+    accelerator::Accelerator, limit::Limit, non_finite::NonFinite, option_table::options, profiler::ProfilerKind, slurm::RequeueSignal,
+};
 
-/// The Trainer's options. Each has a setter of the same name on [`Trainer`](crate::Trainer); [`TrainerConfig::check`]
-/// runs when a run starts.
-///
-/// ```
-/// use stormfire_trainer::TrainerConfig;
-///
-/// let config: TrainerConfig = serde_json::from_str(r#"{"max_epochs": 3, "val_check_interval": "0.5 epochs"}"#)?;
-/// assert_eq!(config.log_every_n_steps, 50);
-/// assert!(serde_json::from_str::<TrainerConfig>(r#"{"max_epoch": 3}"#).is_err());
-/// # Ok::<(), serde_json::Error>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[allow(clippy::struct_excessive_bools, reason = "they are Lightning's flags, each independent of the others")]
-pub struct TrainerConfig {
-    /// What to train on. Default: the device that the module was made on.
-    pub accelerator: Option<Accelerator>,
-    /// Stop after so many epochs. Default: 1,000, or without limit when `max_steps`, `max_time` or a `Timer` is given.
-    pub max_epochs: Option<usize>,
-    /// Do not stop early before so many epochs are complete. Default: none.
-    pub min_epochs: Option<usize>,
-    /// Stop after so many optimizer steps. Default: without limit.
-    pub max_steps: Option<u64>,
-    /// Do not stop early before so many optimizer steps. Default: none.
-    pub min_steps: Option<u64>,
-    /// Stop at the end of the batch in which this much time has passed; beside a `Timer` the smaller limit holds. In a file,
-    /// seconds or a text such as `"10 minutes"`. Default: without limit.
-    #[serde(with = "seconds")]
-    pub max_time: Option<Duration>,
-    /// Training batches of an epoch. Default: all.
-    pub limit_train_batches: Limit,
-    /// Validation batches of each loader. Default: all; 0 turns validation off, and `Trainer::validate` too.
-    pub limit_val_batches: Limit,
-    /// Test batches of each loader. Default: all.
-    pub limit_test_batches: Limit,
-    /// Predict batches of each loader. Default: all.
-    pub limit_predict_batches: Limit,
-    /// Train and validate on so many batches only, always the same ones: to see whether the model can learn them.
-    /// Default: 0, off.
-    pub overfit_batches: Limit,
-    /// Run so many batches of everything, once, without logging, checkpoints and early stopping: to see whether the
-    /// code runs. Default: 0, off.
-    pub fast_dev_run: usize,
-    /// Validation batches of each loader before training, so that a mistake there shows at once. `null` takes all.
-    /// Default: 2.
-    pub num_sanity_val_steps: Option<usize>,
-    /// How often to validate. Default: every epoch. Steps and batches count over the whole fit.
-    pub val_check_interval: Every,
-    /// The gradients of so many batches make one step, with the mean of those that there are. Default: 1.
-    pub accumulate_grad_batches: usize,
-    /// Clip gradients to this norm or value. Default: none.
-    pub gradient_clip_val: Option<f64>,
-    /// How they are clipped. Default: by their global L2 norm.
-    pub gradient_clip_algorithm: ClipAlgorithm,
-    /// How many steps lie between two for which step metrics are logged; 0 logs none. Default: 50.
-    pub log_every_n_steps: u64,
-    /// Where runs leave their files. Default: the current folder.
-    ///
-    /// It may be the URL of a store (`s3://bucket/run`, `gs://..`, `az://..`, with the cargo feature `remote`), one for each
-    /// run: checkpoints then go to the folder `checkpoints` there, and the logs, which need a disk, to the current folder.
-    pub default_root_dir: PathBuf,
-    /// Save checkpoints, by a default `ModelCheckpoint` if none is given. Default: yes.
-    pub enable_checkpointing: bool,
-    /// Write checkpoints in the background while training goes on; at most one is on its way, and an error in it ends the
-    /// fit a little later. Default: yes.
-    pub async_checkpointing: bool,
-    /// A fit that continues from a checkpoint logs to a new `version_N`, instead of going on in the files of that run,
-    /// which are cut back to the moment of the checkpoint. Default: no.
-    pub new_version_on_resume: bool,
-    /// Show progress. Default: yes.
-    pub enable_progress_bar: bool,
-    /// Print a summary of the module. Default: yes.
-    pub enable_model_summary: bool,
-    /// Makes parameters, dropout, shuffling and what batches draw from [`random`](stormfire_data::random()) repeatable. Parameters are
-    /// initialised when the fit begins; those that were looked at before are named in a warning, and need
-    /// [`seed_everything`](crate::seed_everything). Default: none; shuffling is repeatable anyhow.
-    pub seed: Option<u64>,
-    /// Check the loss and all gradients of every batch and name the parameter whose gradient is not finite. Reads the
-    /// device several times a batch. Default: no.
-    pub detect_anomaly: bool,
-    /// What to do about a loss or gradient that is NaN or infinite. Default: `"error"`. Off with `barebones`.
-    pub on_non_finite: NonFinite,
-    /// End a run in good order on Ctrl-C and SIGTERM. Default: yes. `false` leaves all signals alone.
-    pub handle_signals: bool,
-    /// The signal on which a run is saved and its SLURM job queued again. Default: `"auto"`, SIGUSR1 inside a SLURM job.
-    pub requeue_signal: RequeueSignal,
-    /// Time every hook and part of the loop. Default: none.
-    pub profiler: Option<ProfilerKind>,
-    /// Everything off that is not the loop: logging, checkpoints, bar, summary, sanity check. Default: no.
-    pub barebones: bool,
-}
-
-impl Default for TrainerConfig {
-    fn default() -> Self {
-        Self {
-            accelerator: None,
-            max_epochs: None,
-            min_epochs: None,
-            max_steps: None,
-            min_steps: None,
-            max_time: None,
-            limit_train_batches: Limit::ALL,
-            limit_val_batches: Limit::ALL,
-            limit_test_batches: Limit::ALL,
-            limit_predict_batches: Limit::ALL,
-            overfit_batches: Limit::Batches(0),
-            fast_dev_run: 0,
-            num_sanity_val_steps: Some(2),
-            val_check_interval: Every::Epochs(1),
-            accumulate_grad_batches: 1,
-            gradient_clip_val: None,
-            gradient_clip_algorithm: ClipAlgorithm::Norm,
-            log_every_n_steps: 50,
-            default_root_dir: PathBuf::from("."),
-            enable_checkpointing: true,
-            async_checkpointing: true,
-            new_version_on_resume: false,
-            enable_progress_bar: true,
-            enable_model_summary: true,
-            seed: None,
-            detect_anomaly: false,
-            on_non_finite: NonFinite::Error,
-            handle_signals: true,
-            requeue_signal: RequeueSignal::Auto,
-            profiler: None,
-            barebones: false,
+macro_rules! config_struct {
+    ($($(#[doc = $doc:literal])* $(#[serde($($serde:tt)*)])? $option:ident: $ty:ty = $default:expr, $how:ident($($value:tt)*);)*) => {
+        /// The Trainer's options. Each has a setter of the same name on [`Trainer`](crate::Trainer); [`TrainerConfig::check`]
+        /// runs when a run starts.
+        ///
+        /// ```
+        /// use stormfire_trainer::TrainerConfig;
+        ///
+        /// let config: TrainerConfig = serde_json::from_str(r#"{"max_epochs": 3, "val_check_interval": "0.5 epochs"}"#)?;
+        /// assert_eq!(config.log_every_n_steps, 50);
+        /// assert!(serde_json::from_str::<TrainerConfig>(r#"{"max_epoch": 3}"#).is_err());
+        /// # Ok::<(), serde_json::Error>(())
+        /// ```
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        #[allow(clippy::struct_excessive_bools, reason = "they are Lightning's flags, each independent of the others")]
+        pub struct TrainerConfig {
+            $($(#[doc = $doc])* $(#[serde($($serde)*)])? pub $option: $ty,)*
         }
-    }
+
+        impl Default for TrainerConfig {
+            fn default() -> Self {
+                Self { $($option: $default,)* }
+            }
+        }
+    };
 }
+
+options!(config_struct);
 
 impl TrainerConfig {
     /// Checks values and combinations.

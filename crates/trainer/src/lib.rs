@@ -29,6 +29,7 @@ mod limit;
 mod log_state;
 mod log_store;
 mod non_finite;
+mod option_table;
 mod predict;
 mod profiler;
 mod results_table;

@@ -1,12 +1,9 @@
 //! The [`Trainer`]: options, callbacks and loggers in, a trained module out.
 
 mod further;
-mod text_options;
+mod setters;
 
-use std::{
-    any::Any,
-    path::{Path, PathBuf},
-};
+use std::{any::Any, path::Path};
 
 use burn::tensor::Device;
 use stormfire_data::DataModule;
@@ -15,7 +12,7 @@ use stormfire_module::{
     Callback, Error, LightningModule, PredictModule, Result, RunningStage, moment::Progress, outer_run::OuterRun, scope, text::Misread,
 };
 
-pub use text_options::DeviceChoice;
+pub use setters::DeviceChoice;
 
 use crate::{
     checkpoint::{CkptPath, Places, Resume},
@@ -96,62 +93,6 @@ impl<M: LightningModule> std::fmt::Debug for Trainer<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Trainer").field("config", &self.config).field("callbacks", &self.callbacks.len()).finish_non_exhaustive()
     }
-}
-
-macro_rules! setters {
-    ($($(#[$doc:meta])* $name:ident($ty:ty) => $field:ident = |$value:ident| $set:expr;)*) => {
-        impl<M: LightningModule> Trainer<M> {
-            $($(#[$doc])* pub fn $name(mut self, $value: $ty) -> Self {
-                self.config.$field = $set;
-                self
-            })*
-        }
-    };
-}
-
-setters! {
-    /// Stop after so many epochs. Default: 1,000, or without limit when `max_steps`, `max_time` or a `Timer` is given.
-    max_epochs(usize) => max_epochs = |epochs| Some(epochs);
-    /// Do not stop early before so many epochs are complete. Default: none, or 1 if `min_steps` is given.
-    min_epochs(usize) => min_epochs = |epochs| Some(epochs);
-    /// Stop after so many optimizer steps, also in the middle of an epoch. Default: without limit.
-    max_steps(u64) => max_steps = |steps| Some(steps);
-    /// Do not stop early before so many optimizer steps. Default: none.
-    min_steps(u64) => min_steps = |steps| Some(steps);
-    /// Run so many batches of everything, without logs, checkpoints and early stopping. Default: 0, off.
-    fast_dev_run(usize) => fast_dev_run = |batches| batches;
-    /// Validation batches of each loader before training; `None` takes all. Default: 2.
-    num_sanity_val_steps(impl Into<Option<usize>>) => num_sanity_val_steps = |batches| batches.into();
-    /// The gradients of so many batches make one step, with their mean; a window that an epoch ends early has the mean of those
-    /// that there are, see also [`StepOutput::weight`](stormfire_module::StepOutput::weight). Default: 1. Automatic
-    /// optimization only.
-    accumulate_grad_batches(usize) => accumulate_grad_batches = |batches| batches;
-    /// Clip gradients to this norm (or value, see `gradient_clip_algorithm`). Default: none.
-    gradient_clip_val(f64) => gradient_clip_val = |value| Some(value);
-    /// How many steps lie between two whose metrics are logged; 0 logs no steps. Default: 50.
-    log_every_n_steps(u64) => log_every_n_steps = |steps| steps;
-    /// Where runs leave their files. Default: the current folder. May be the URL of a store: see [`TrainerConfig`].
-    default_root_dir(impl Into<PathBuf>) => default_root_dir = |folder| folder.into();
-    /// Save checkpoints, by a default `ModelCheckpoint` if none is given. Default: yes.
-    enable_checkpointing(bool) => enable_checkpointing = |on| on;
-    /// Write checkpoints in the background, at most one at a time; an error in it ends the fit a little later. Default: yes.
-    async_checkpointing(bool) => async_checkpointing = |on| on;
-    /// A fit that continues from a checkpoint logs to a new `version_N` instead of going on in the files of that run.
-    /// Default: no.
-    new_version_on_resume(bool) => new_version_on_resume = |on| on;
-    /// Show progress. Default: yes.
-    enable_progress_bar(bool) => enable_progress_bar = |on| on;
-    /// Print a summary of the module when a fit starts. Default: yes.
-    enable_model_summary(bool) => enable_model_summary = |on| on;
-    /// Makes parameters, dropout and shuffling repeatable. Default: none. One fit at a time: the generator is the process's.
-    seed(u64) => seed = |seed| Some(seed);
-    /// Check the loss and all gradients of every batch, and name the parameter. Default: no; it reads the device.
-    detect_anomaly(bool) => detect_anomaly = |on| on;
-    /// End a run in good order on Ctrl-C and SIGTERM. Default: yes. `false` leaves all signals to the program; so does a
-    /// signal that the program catches or ignores before the first run, as far as its own handler goes.
-    handle_signals(bool) => handle_signals = |on| on;
-    /// Everything off that is not the loop. Default: no. Not with `fast_dev_run`, `detect_anomaly`, `profiler`.
-    barebones(bool) => barebones = |on| on;
 }
 
 impl<M: LightningModule> Trainer<M> {

@@ -1,0 +1,97 @@
+//! A setter for each option of a Trainer.
+
+use std::{path::PathBuf, str::FromStr};
+
+use burn::tensor::Device;
+use stormfire_module::{Every, LightningModule, TimeLimit, gradients::ClipAlgorithm, reads_text, text::TextError};
+
+use super::Trainer;
+use crate::{
+    accelerator::{self, Accelerator},
+    limit::Limit,
+    non_finite::NonFinite,
+    option_table::options,
+    profiler::ProfilerKind,
+    slurm::RequeueSignal,
+};
+
+macro_rules! setters {
+    ($($(#[doc = $doc:literal])* $(#[serde($($serde:tt)*)])? $option:ident: $ty:ty = $default:expr, $how:ident($($value:tt)*);)*) => {
+        impl<M: LightningModule> Trainer<M> {
+            $(setter! { [$(#[doc = $doc])*] $option $how($($value)*) })*
+        }
+    };
+}
+
+macro_rules! setter {
+    ([$($doc:tt)*] $option:ident set($value:ident: $ty:ty => $set:expr)) => {
+        $($doc)*
+        pub fn $option(mut self, $value: $ty) -> Self {
+            self.config.$option = $set;
+            self
+        }
+    };
+    // A text that cannot be read is an error when a run starts.
+    ([$($doc:tt)*] $option:ident read($value:ident: $ty:ty => $set:expr)) => {
+        $($doc)*
+        pub fn $option(mut self, $value: impl TryInto<$ty, Error: Into<TextError>>) -> Self {
+            if let Some($value) = self.misread.read::<$ty>(stringify!($option), $value) {
+                self.config.$option = $set;
+            }
+            self
+        }
+    };
+    ([$($doc:tt)*] $option:ident call($value:ident: $ty:ty => $method:ident)) => {
+        $($doc)*
+        pub fn $option(mut self, $value: impl TryInto<$ty, Error: Into<TextError>>) -> Self {
+            if let Some($value) = self.misread.read::<$ty>(stringify!($option), $value) {
+                self.$method($value);
+            }
+            self
+        }
+    };
+}
+
+options!(setters);
+
+impl<M: LightningModule> Trainer<M> {
+    fn choose_device(&mut self, choice: DeviceChoice) {
+        match choice {
+            DeviceChoice::Device(device) => self.device = Some(device),
+            DeviceChoice::Accelerator(accelerator) => self.config.accelerator = Some(accelerator),
+        }
+    }
+}
+
+/// What [`Trainer::accelerator`] takes.
+#[derive(Clone, Debug)]
+pub enum DeviceChoice {
+    /// A device of burn.
+    Device(Device),
+    /// A kind of hardware, looked for when a run starts.
+    Accelerator(Accelerator),
+}
+
+impl From<Device> for DeviceChoice {
+    fn from(device: Device) -> Self {
+        DeviceChoice::Device(device)
+    }
+}
+
+impl FromStr for DeviceChoice {
+    type Err = TextError;
+
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        let (what, forms) = ("an accelerator", accelerator::FORMS);
+        let error = |_| TextError { text: text.into(), what, reason: accelerator::reason(text).into(), forms };
+        text.parse().map(Self::Accelerator).map_err(error)
+    }
+}
+
+reads_text!(DeviceChoice);
+
+impl From<Accelerator> for DeviceChoice {
+    fn from(accelerator: Accelerator) -> Self {
+        DeviceChoice::Accelerator(accelerator)
+    }
+}
