@@ -28,7 +28,7 @@ mod files;
 mod hold;
 mod logger;
 #[cfg_attr(not(feature = "all-loggers"), allow(dead_code, reason = "no logger uses all of it"))]
-mod names;
+pub mod names;
 #[cfg(feature = "network")]
 #[cfg_attr(not(feature = "all-loggers"), allow(dead_code, reason = "no tracker uses all of it"))]
 mod network;

@@ -20,6 +20,16 @@ pub(crate) fn fit(name: &str, most: usize, allowed: impl Fn(char) -> bool) -> Co
     marked(name, name.chars().map(|letter| if allowed(letter) { letter } else { '_' }), most)
 }
 
+/// A relative path whose parts are short enough for a file system. A part that is too long is shortened, and a hash of it follows.
+pub fn fit_path(path: &str) -> Cow<'_, str> {
+    if path.split('/').all(|part| part.len() <= FILE) {
+        return Cow::Borrowed(path);
+    }
+    Cow::Owned(
+        path.split('/').map(|part| if part.len() <= FILE { part.into() } else { fit(part, FILE, |_| true) }).collect::<Vec<_>>().join("/"),
+    )
+}
+
 /// What a name is to become, with its hash behind it.
 pub(crate) fn marked(name: &str, becomes: impl Iterator<Item = char>, most: usize) -> Cow<'static, str> {
     /// Twelve digits and what joins them to the name.
@@ -71,6 +81,13 @@ mod tests {
         // It must be the same in every process and version.
         assert_eq!(names[0], fit("acc>0.5"));
         assert!(names[0].starts_with("acc_0.5-") && names[0].len() == 20, "{names:?}");
+    }
+
+    #[test]
+    fn each_part_of_a_path_is_short_enough() {
+        assert!(matches!(fit_path("a/epoch=1"), Cow::Borrowed("a/epoch=1")));
+        let long = |end: &str| fit_path(&format!("a/{}{end}", "x".repeat(300))).into_owned();
+        assert!(long("1").starts_with("a/xxx") && long("1").len() <= FILE + 2 && long("1") != long("2"), "{}", long("1"));
     }
 
     #[test]

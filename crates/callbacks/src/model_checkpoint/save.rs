@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use stormfire_loggers::names;
 use stormfire_module::{
     Context, Error, Result,
     moment::Progress,
@@ -68,7 +69,7 @@ impl ModelCheckpoint {
         let Some(place) = self.now.place.clone() else { return Ok(()) };
         let mut point = Point::default();
         if self.top != SaveTopK::Best(0) {
-            match self.monitor.as_deref().map(|monitor| ctx.metric(monitor)).transpose() {
+            match self.monitor.as_deref().map(|monitor| self.metric(ctx, monitor)).transpose() {
                 Ok(score) => {
                     point.score = score;
                     self.add_top(ctx, &place, &mut point)?;
@@ -78,7 +79,7 @@ impl ModelCheckpoint {
                     if missing == Missing::Warn {
                         tracing::warn!(
                             ?available,
-                            "no checkpoint of this epoch: metric `{name}` is not available before the first validation"
+                            "no checkpoint of this epoch: metric `{name}` has no value of it, since no validation has ended in it"
                         );
                     }
                 }
@@ -202,10 +203,10 @@ impl ModelCheckpoint {
         });
     }
 
-    fn render(&self, ctx: &mut Context<'_>, template: &Template) -> Result<String> {
+    fn render(&mut self, ctx: &mut Context<'_>, template: &Template) -> Result<String> {
         let mut values = Vec::new();
         for name in template.metrics() {
-            values.push(match ctx.metric(name) {
+            values.push(match self.metric(ctx, name) {
                 Ok(value) => value,
                 Err(Error::MetricMissing { name, available }) => {
                     tracing::warn!(?available, "metric `{name}` in a checkpoint's file name is not available; 0 is written instead");
@@ -224,7 +225,17 @@ impl ModelCheckpoint {
         }
         let [(_, epoch), (_, step)] = own;
         let Progress { epoch: its_epoch, global_step: its_step, .. } = *saved_progress(ctx);
-        Ok(template.render(self.auto_insert_metric_name, epoch.unwrap_or(its_epoch as u64), step.unwrap_or(its_step), next))
+        let name = template.render(self.auto_insert_metric_name, epoch.unwrap_or(its_epoch as u64), step.unwrap_or(its_step), next);
+        let fitted = names::fit_path(&name);
+        if *fitted != *name && !std::mem::replace(&mut self.now.said_shortened, true) {
+            tracing::warn!("the file name `{name}` of a checkpoint is longer than a disk allows; it is shortened to `{fitted}`");
+        }
+        Ok(fitted.into_owned())
+    }
+
+    /// The value of a metric. At the end of an epoch it is a value of that epoch.
+    fn metric(&self, ctx: &mut Context<'_>, name: &str) -> Result<f64> {
+        if self.now.at_epoch_end { ctx.metric_of_epoch(name) } else { ctx.metric(name) }
     }
 
     /// The path of a name. It gets a version if it is taken, unless by `ours`.
