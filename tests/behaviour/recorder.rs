@@ -2,20 +2,16 @@
 
 #![expect(clippy::panic, reason = "a panic is what is tested, or fails the test")]
 
-use std::{
-    any::Any,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::{
     nn::{Initializer, Linear, LinearConfig},
-    optim::{GradientsParams, SgdConfig},
+    optim::SgdConfig,
     prelude::*,
 };
-use serde_json::{Map, Value};
 use stormfire::{
     Event,
-    module::{Order, requests::SaveRequest, scope},
+    module::{Order, hooks, requests::SaveRequest, scope},
     prelude::*,
 };
 
@@ -147,54 +143,12 @@ impl<M: LightningModule> Callback<M> for Recorder {
 
 /// Each hook of a module writes itself down.
 macro_rules! recording_hooks {
-    () => {
-        recording_hooks! {
-            prepare_data() => PrepareData;
-            setup(stage: Stage) => Setup;
-            teardown(stage: Stage) => Teardown;
-            on_fit_start() => FitStart;
-            on_fit_end() => FitEnd;
-            on_sanity_check_start() => SanityCheckStart;
-            on_sanity_check_end() => SanityCheckEnd;
-            on_train_start() => TrainStart;
-            on_train_end() => TrainEnd;
-            on_train_epoch_start() => TrainEpochStart;
-            on_train_epoch_end() => TrainEpochEnd;
-            on_train_batch_start(batch: &Batch, batch_idx: usize) => TrainBatchStart;
-            on_train_batch_end(output: &StepOutput, batch_idx: usize) => TrainBatchEnd;
-            on_before_zero_grad(optimizer: &str) => BeforeZeroGrad;
-            on_before_backward(loss: &Tensor<1>) => BeforeBackward;
-            on_after_backward(gradients: &mut GradientsParams) => AfterBackward;
-            on_before_optimizer_step(optimizer: &str, gradients: &mut GradientsParams) => BeforeOptimizerStep;
-            on_validation_start() => ValidationStart;
-            on_validation_end() => ValidationEnd;
-            on_validation_epoch_start() => ValidationEpochStart;
-            on_validation_epoch_end() => ValidationEpochEnd;
-            on_validation_batch_start(batch: &Batch, batch_idx: usize, dataloader_idx: usize) => ValidationBatchStart;
-            on_validation_batch_end(output: &StepOutput, batch_idx: usize, dataloader_idx: usize) => ValidationBatchEnd;
-            on_test_start() => TestStart;
-            on_test_end() => TestEnd;
-            on_test_epoch_start() => TestEpochStart;
-            on_test_epoch_end() => TestEpochEnd;
-            on_test_batch_start(batch: &Batch, batch_idx: usize, dataloader_idx: usize) => TestBatchStart;
-            on_test_batch_end(output: &StepOutput, batch_idx: usize, dataloader_idx: usize) => TestBatchEnd;
-            on_predict_start() => PredictStart;
-            on_predict_end() => PredictEnd;
-            on_predict_epoch_start() => PredictEpochStart;
-            on_predict_epoch_end() => PredictEpochEnd;
-            on_predict_batch_start(batch: &Batch, batch_idx: usize, dataloader_idx: usize) => PredictBatchStart;
-            on_predict_batch_end(prediction: &dyn Any, batch_idx: usize, dataloader_idx: usize) => PredictBatchEnd;
-            on_save_checkpoint(checkpoint: &mut Map<String, Value>) => SaveCheckpoint;
-            on_load_checkpoint(checkpoint: &Map<String, Value>) => LoadCheckpoint;
-            on_exception(error: &Error) => Exception;
-        }
-    };
-    ($($hook:ident($($arg:ident: $ty:ty),*) => $event:ident;)+) => {$(
-        fn $hook(&mut self, ctx: &mut Context<'_>, $($arg: $ty),*) -> Result<()> {
-            let event: Event<'_, Batch> = Event::$event { $($arg),* };
+    ($($(#[$doc:meta])* $hook:ident => $event:ident $({ $($arg:ident: $ty:ty),* })?;)*) => {$(
+        fn $hook(&mut self, ctx: &mut Context<'_> $($(, $arg: $ty)*)?) -> Result<()> {
+            let event: Event<'_, Batch> = Event::$event $({ $($arg),* })?;
             self.record.hook('M', ctx, &event)
         }
-    )+};
+    )*};
 }
 
 /// A [`Line`] whose hooks and steps write themselves down.
@@ -234,7 +188,7 @@ impl LightningModule for Recorded {
         self.line.configure_optimizers()
     }
 
-    recording_hooks!();
+    hooks!(recording_hooks<'_, Batch>);
 }
 
 impl PredictModule for Recorded {
@@ -282,5 +236,5 @@ impl LightningModule for Manual {
         Ok([sgd().named("first").params_of(&self.first), sgd().named("second").params_of(&self.second)].into())
     }
 
-    recording_hooks!();
+    hooks!(recording_hooks<'_, Batch>);
 }

@@ -19,7 +19,12 @@ fn a_text_means_the_same_as_the_value() {
         .gradient_clip_algorithm("value")
         .on_non_finite("skip:3")
         .requeue_signal("usr2")
-        .profiler("simple");
+        .profiler("simple")
+        .limit_train_batches("10")
+        .limit_val_batches("0.25")
+        .limit_test_batches(String::from(" 1.0 "))
+        .limit_predict_batches("1")
+        .overfit_batches("3");
     let typed = Trainer::<Line>::new()
         .accelerator(Accelerator::Cpu)
         .max_time(Duration::from_mins(10))
@@ -27,10 +32,16 @@ fn a_text_means_the_same_as_the_value() {
         .gradient_clip_algorithm(ClipAlgorithm::Value)
         .on_non_finite(NonFinite::Skip { max_in_a_row: 3 })
         .requeue_signal(stormfire::RequeueSignal::Usr2)
-        .profiler(ProfilerKind::Simple);
+        .profiler(ProfilerKind::Simple)
+        .limit_train_batches(10)
+        .limit_val_batches(0.25)
+        .limit_test_batches(stormfire::Limit::ALL)
+        .limit_predict_batches(1)
+        .overfit_batches(3_usize);
     assert_eq!(text.config(), typed.config());
     let file = r#"{"accelerator": "cpu", "max_time": "10 minutes", "val_check_interval": "2 epochs", "gradient_clip_algorithm": "value",
-        "on_non_finite": "skip:3", "requeue_signal": "usr2", "profiler": "simple"}"#;
+        "on_non_finite": "skip:3", "requeue_signal": "usr2", "profiler": "simple", "limit_train_batches": "10", "limit_val_batches": "0.25",
+        "limit_test_batches": "1.0", "limit_predict_batches": 1, "overfit_batches": 3}"#;
     assert_eq!(serde_json::from_str::<TrainerConfig>(file).unwrap(), *typed.config());
 }
 
@@ -57,6 +68,8 @@ fn a_wrong_text_is_refused_when_the_run_starts() {
     let refuse = |trainer: Trainer<Line>, text: &str, hint: &str| {
         check(trainer.max_epochs(1).fit(Line::new(), line_data(8, 2)), text, Some(hint));
     };
+    let limit = "write a number of batches such as `10`, or a share of them such as `0.25`";
+    refuse(quiet().limit_val_batches("half"), "`limit_val_batches`: cannot read `half` as a number of batches: it is not a number", limit);
     let period = "write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`";
     let time = "write a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds)";
     let accelerator = "write `auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best there is";

@@ -195,8 +195,9 @@ fn a_config_file_with_a_mistake_is_refused() {
         (r#"{"max_time": -1.0}"#, "cannot convert float seconds to Duration: value is negative at line 1 column 18"),
         (
             r#"{"limit_val_batches": "all"}"#,
-            "expected a number of batches such as `10`, or a share of them such as `0.25` at line 1 column 28",
+            "cannot read `all` as a number of batches: it is not a number; write a number of batches such as `10`, or a share",
         ),
+        (r#"{"limit_val_batches": []}"#, "expected a number of batches such as `10`, or a share of them such as `0.25` at line 1 column"),
     ] {
         let error = serde_json::from_str::<TrainerConfig>(json).unwrap_err().to_string();
         assert!(error.starts_with(text), "{json}: {error}");

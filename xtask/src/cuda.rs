@@ -9,8 +9,8 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::losses;
+use crate::step::Verdict;
 use crate::system::{self, Workspace};
-use crate::test::Verdict;
 
 const STEPS: usize = 3;
 /// What would make the program fast or debuggable takes two minutes longer to build than these few steps take to run.

@@ -3,8 +3,8 @@
 use anyhow::{Result, bail};
 use clap::Args;
 
+use crate::step::Verdict;
 use crate::system::{self, Workspace};
-use crate::test::Verdict;
 
 #[derive(Args)]
 pub(crate) struct Options {

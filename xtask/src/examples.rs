@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::step::Verdict;
 use crate::system::{self, Workspace};
-use crate::test::Verdict;
 
 const PACKAGE: &str = "stormfire-examples";
 

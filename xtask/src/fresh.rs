@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use crate::step::Verdict;
 use crate::system::{self, Workspace};
-use crate::test::Verdict;
 
 /// What the README takes for the place of a checkout.
 const CHECKOUT: &str = "../stormfire/";

@@ -10,6 +10,7 @@ mod fresh;
 mod losses;
 mod python;
 mod s3;
+mod step;
 mod steps;
 mod system;
 mod test;

@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::examples;
+use crate::step::Verdict;
 use crate::system::{self, Workspace};
-use crate::test::Verdict;
 use crate::venv::Environment;
 
 pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {

@@ -4,8 +4,8 @@ use std::env;
 
 use anyhow::Result;
 
+use crate::step::Verdict;
 use crate::system::{self, Workspace};
-use crate::test::Verdict;
 use crate::venv::Environment;
 
 const TEST: &str = "remote_folders::a_run_in_s3_is_continued_as_one_on_a_disk";

@@ -2,16 +2,9 @@
 
 use anyhow::Result;
 
+use crate::step::{Step, Verdict};
 use crate::system::{self, Workspace};
-use crate::test::Verdict;
 use crate::{crash, cuda, docs, examples, fresh, python, s3, tidy, torch, trackers, wgpu};
-
-/// One check.
-pub(crate) struct Step {
-    pub(crate) name: &'static str,
-    pub(crate) about: &'static str,
-    pub(crate) body: fn(&Workspace) -> Result<Verdict>,
-}
 
 pub(crate) const STEPS: &[Step] = &[
     Step { name: "fmt", about: "the code is formatted", body: fmt },

@@ -7,7 +7,8 @@ use anyhow::{Result, bail};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
-use crate::steps::{FULL_STEPS, STEPS, Step};
+use crate::step::{Step, Verdict};
+use crate::steps::{FULL_STEPS, STEPS};
 use crate::system::{self, Workspace};
 
 #[derive(Args, Default)]
@@ -34,14 +35,6 @@ impl Options {
 
 fn step_names() -> PossibleValuesParser {
     PossibleValuesParser::new(all().map(|step| step.name))
-}
-
-/// How a step ended that met no error.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Passed,
-    /// It could not run here; the reason says what to do about it.
-    Skipped(String),
 }
 
 #[derive(Debug, PartialEq, Eq)]

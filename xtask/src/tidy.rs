@@ -1,6 +1,8 @@
 //! The rules of the house that no linter knows, as one pass over the files that git tracks or would track.
 
+mod floors;
 mod manifest;
+mod module_uses;
 mod source;
 mod text;
 
@@ -8,8 +10,8 @@ use std::fmt;
 
 use anyhow::{Result, bail};
 
+use crate::step::Verdict;
 use crate::system::{self, Workspace};
-use crate::test::Verdict;
 
 /// One broken rule.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,6 +53,11 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
         let folder = workspace.root.join(path).with_file_name("");
         findings.extend(text::check(path, text, &|target| folder.join(target).exists()));
         findings.extend(source::check(path, text, &test_modules));
+    }
+    let report = floors::check(&files, &test_modules);
+    findings.extend(report.findings);
+    for floors in report.floors {
+        println!("{floors}");
     }
     for finding in &findings {
         println!("{finding}");

@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use crate::examples;
+use crate::step::Verdict;
 use crate::system::{self, Workspace};
-use crate::test::Verdict;
 use crate::venv::Environment;
 
 /// Debian's is built for the CPU: 150 MB to fetch, where pip would bring 5 GB with CUDA.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use crate::step::Verdict;
 use crate::system::{self, Workspace};
-use crate::test::Verdict;
 use crate::venv::Environment;
 
 /// What a check is made with.

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use crate::step::Verdict;
 use crate::system::{self, Workspace};
-use crate::test::Verdict;
 use crate::{cuda, losses};
 
 const STEPS: usize = 5;

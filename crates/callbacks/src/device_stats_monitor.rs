@@ -1,6 +1,7 @@
 //! Logs the load of the machine.
 
 mod gpu;
+mod percent;
 mod sampler;
 
 use std::sync::{Arc, Mutex, PoisonError};

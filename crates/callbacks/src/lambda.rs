@@ -1,17 +1,17 @@
 //! A callback made of closures.
 
-use std::{any::Any, fmt};
+use std::fmt;
 
-use burn::{optim::GradientsParams, tensor::Tensor};
-use serde_json::{Map, Value};
-use stormfire_module::{Callback, Context, Error, LightningModule, Order, Result, Stage, StepOutput};
+use stormfire_module::{Callback, Context, Event, LightningModule, Order, Result, callback::call_hook, hooks};
+
+type EveryEvent<M> = dyn FnMut(&mut Context<'_>, &mut M, &mut Event<'_, <M as LightningModule>::Batch>) -> Result<()>;
 
 macro_rules! lambda_callback {
-    ($($(#[$doc:meta])* $hook:ident($($arg:ident: $ty:ty),*);)*) => {
-        /// A callback made of closures, for a few lines that need no type of their own.
+    ($($(#[$doc:meta])* $hook:ident => $event:ident $({ $($arg:ident: $ty:ty),* })?;)*) => {
+        /// A callback made of closures, for a few lines that do not need a separate type.
         ///
-        /// Each setter has the name of a hook and takes the code for it; several closures for one hook run in the order in
-        /// which they were given, up to the first error. The callback has no state in checkpoints.
+        /// Each setter has the name of a hook and takes a closure for it. Several closures for one hook run in the
+        /// given order, up to the first error. The callback has no state in checkpoints.
         ///
         /// ```
         /// use stormfire_callbacks::LambdaCallback;
@@ -31,18 +31,23 @@ macro_rules! lambda_callback {
         ///             ctx.stop("val_acc is good enough");
         ///         }
         ///         Ok(())
+        ///     })
+        ///     .on_event(|_ctx, _module, event| {
+        ///         println!("{}", event.hook());
+        ///         Ok(())
         ///     });
         /// ```
         pub struct LambdaCallback<M: LightningModule> {
             name: String,
             order: Order,
-            $($hook: Vec<Box<dyn FnMut(&mut Context<'_>, &mut M $(, $ty)*) -> Result<()>>>,)*
+            on_event: Vec<Box<EveryEvent<M>>>,
+            $($hook: Vec<Box<dyn FnMut(&mut Context<'_>, &mut M $($(, $ty)*)?) -> Result<()>>>,)*
         }
 
         impl<M: LightningModule> LambdaCallback<M> {
-            /// No closures yet: does nothing.
+            /// A callback without closures, which does nothing.
             pub fn new() -> Self {
-                Self { name: "LambdaCallback".into(), order: Order::Ordinary, $($hook: Vec::new(),)* }
+                Self { name: "LambdaCallback".into(), order: Order::Ordinary, on_event: Vec::new(), $($hook: Vec::new(),)* }
             }
 
             /// The name in errors and profiles. Default: `LambdaCallback`.
@@ -51,21 +56,34 @@ macro_rules! lambda_callback {
                 self
             }
 
-            /// When it is called among the other callbacks. Default: [`Order::Ordinary`].
+            /// The order of this callback among the others. Default: [`Order::Ordinary`].
             pub fn in_order(mut self, order: Order) -> Self {
                 self.order = order;
                 self
             }
 
+            /// Every event. Its closures run before those of the event's own hook, which are left out if one of these fails.
+            ///
+            /// The closure gets `ctx`, `module`, `event`.
+            pub fn on_event(
+                mut self,
+                code: impl FnMut(&mut Context<'_>, &mut M, &mut Event<'_, M::Batch>) -> Result<()> + 'static,
+            ) -> Self {
+                self.on_event.push(Box::new(code));
+                self
+            }
+
             $($(#[$doc])*
-            pub fn $hook(mut self, code: impl FnMut(&mut Context<'_>, &mut M $(, $ty)*) -> Result<()> + 'static) -> Self {
+            #[doc = concat!("\n\nThe closure gets `ctx`, `module`" $($(, ", `", stringify!($arg), "`")*)?, ".")]
+            pub fn $hook(mut self, code: impl FnMut(&mut Context<'_>, &mut M $($(, $ty)*)?) -> Result<()> + 'static) -> Self {
                 self.$hook.push(Box::new(code));
                 self
             })*
 
-            /// How many closures each hook has, for hooks that have any.
+            /// The number of closures of each hook that has any.
             fn used(&self) -> Vec<(&'static str, usize)> {
-                [$((stringify!($hook), self.$hook.len()),)*].into_iter().filter(|(_, count)| *count > 0).collect()
+                let all = [("on_event", self.on_event.len()), $((stringify!($hook), self.$hook.len()),)*];
+                all.into_iter().filter(|(_, count)| *count > 0).collect()
             }
         }
 
@@ -78,9 +96,16 @@ macro_rules! lambda_callback {
                 self.order
             }
 
-            $(fn $hook(&mut self, ctx: &mut Context<'_>, module: &mut M $(, $arg: $ty)*) -> Result<()> {
+            fn on_event(&mut self, ctx: &mut Context<'_>, module: &mut M, event: &mut Event<'_, M::Batch>) -> Result<()> {
+                for code in &mut self.on_event {
+                    code(ctx, module, event)?;
+                }
+                call_hook(self, ctx, module, event)
+            }
+
+            $(fn $hook(&mut self, ctx: &mut Context<'_>, module: &mut M $($(, $arg: $ty)*)?) -> Result<()> {
                 for code in &mut self.$hook {
-                    code(ctx, module $(, $arg)*)?;
+                    code(ctx, module $($(, $arg)*)?)?;
                 }
                 Ok(())
             })*
@@ -88,84 +113,7 @@ macro_rules! lambda_callback {
     };
 }
 
-lambda_callback! {
-    /// Runs before anything else, once a machine.
-    prepare_data();
-    /// Runs when a stage begins, before the optimizers are configured.
-    setup(stage: Stage);
-    /// Runs when a stage is over, also after an error.
-    teardown(stage: Stage);
-    /// Runs when the fit begins.
-    on_fit_start();
-    /// Runs when the fit is over.
-    on_fit_end();
-    /// Runs when the sanity check begins.
-    on_sanity_check_start();
-    /// Runs when the sanity check is over.
-    on_sanity_check_end();
-    /// Runs when training begins.
-    on_train_start();
-    /// Runs when training is over.
-    on_train_end();
-    /// Runs when a training epoch begins.
-    on_train_epoch_start();
-    /// Runs when a training epoch is over.
-    on_train_epoch_end();
-    /// Runs when a training batch begins: the batch, and its 0-based number in the epoch.
-    on_train_batch_start(batch: &M::Batch, batch_idx: usize);
-    /// Runs when a training batch is over: what the step returned, and the batch's number.
-    on_train_batch_end(output: &StepOutput, batch_idx: usize);
-    /// Runs when a new window of gradients begins: the optimizer's name.
-    on_before_zero_grad(optimizer: &str);
-    /// Runs before the gradients are computed: the loss, shape `[1]`.
-    on_before_backward(loss: &Tensor<1>);
-    /// Runs when the gradients of a batch are known.
-    on_after_backward(gradients: &mut GradientsParams);
-    /// Runs before an optimizer steps: its name and the gradients, not clipped yet.
-    on_before_optimizer_step(optimizer: &str, gradients: &mut GradientsParams);
-    /// Runs when validation begins.
-    on_validation_start();
-    /// Runs when validation is over and its metrics are known.
-    on_validation_end();
-    /// Runs when a pass over the validation loaders begins.
-    on_validation_epoch_start();
-    /// Runs when a pass over the validation loaders is over.
-    on_validation_epoch_end();
-    /// Runs when a validation batch begins: the batch, its number, and the loader's.
-    on_validation_batch_start(batch: &M::Batch, batch_idx: usize, dataloader_idx: usize);
-    /// Runs when a validation batch is over: what the step returned, the batch's number, and the loader's.
-    on_validation_batch_end(output: &StepOutput, batch_idx: usize, dataloader_idx: usize);
-    /// Runs when a test begins.
-    on_test_start();
-    /// Runs when a test is over and its metrics are known.
-    on_test_end();
-    /// Runs when a pass over the test loaders begins.
-    on_test_epoch_start();
-    /// Runs when a pass over the test loaders is over.
-    on_test_epoch_end();
-    /// Runs when a test batch begins: the batch, its number, and the loader's.
-    on_test_batch_start(batch: &M::Batch, batch_idx: usize, dataloader_idx: usize);
-    /// Runs when a test batch is over: what the step returned, the batch's number, and the loader's.
-    on_test_batch_end(output: &StepOutput, batch_idx: usize, dataloader_idx: usize);
-    /// Runs when prediction begins.
-    on_predict_start();
-    /// Runs when prediction is over.
-    on_predict_end();
-    /// Runs when a pass over the predict loaders begins.
-    on_predict_epoch_start();
-    /// Runs when a pass over the predict loaders is over.
-    on_predict_epoch_end();
-    /// Runs when a predict batch begins: the batch, its number, and the loader's.
-    on_predict_batch_start(batch: &M::Batch, batch_idx: usize, dataloader_idx: usize);
-    /// Runs when a predict batch is over: the prediction (downcast it), the batch's number, and the loader's.
-    on_predict_batch_end(prediction: &dyn Any, batch_idx: usize, dataloader_idx: usize);
-    /// Runs before a checkpoint is written: its JSON, to add to.
-    on_save_checkpoint(checkpoint: &mut Map<String, Value>);
-    /// Runs when a checkpoint was read: its JSON.
-    on_load_checkpoint(checkpoint: &Map<String, Value>);
-    /// Runs when the run failed or was interrupted.
-    on_exception(error: &Error);
-}
+hooks!(lambda_callback<'_, M::Batch>);
 
 impl<M: LightningModule> Default for LambdaCallback<M> {
     fn default() -> Self {

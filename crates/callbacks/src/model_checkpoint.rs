@@ -1,13 +1,14 @@
 //! Writes checkpoints during a fit: when, under which name, and which of them to keep.
 
-mod place;
+mod destination;
 mod restart;
-mod save;
+mod save_last;
+mod save_points;
 mod template;
 mod top_k;
 mod when;
 
-pub use save::SaveLast;
+pub use save_last::SaveLast;
 pub use top_k::SaveTopK;
 
 use std::{
@@ -25,9 +26,9 @@ use stormfire_module::{
 };
 
 use crate::{files, period::needs_length, rehearsal::is_rehearsal};
-use place::Place;
+use destination::Destination;
 use restart::State;
-use save::Missing;
+use save_points::Missing;
 use template::Template;
 
 /// Writes checkpoints of a fit and keeps the best ones by a metric.
@@ -89,7 +90,7 @@ pub struct ModelCheckpoint {
 #[derive(Clone, Debug, Default)]
 struct Now {
     /// The folder and the names, once the fit has been set up.
-    place: Option<Place>,
+    destination: Option<Destination>,
     /// The state comes from a checkpoint.
     restored: bool,
     /// The start of the last period of time. The first one starts with the training.
@@ -344,7 +345,7 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
     fn setup(&mut self, ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
         if stage == Stage::Fit {
             self.misread.check()?;
-            self.now = Now { place: Some(self.place(ctx)?), restored: self.now.restored, ..Now::default() };
+            self.now = Now { destination: Some(self.destination(ctx)?), restored: self.now.restored, ..Now::default() };
         }
         Ok(())
     }
@@ -357,7 +358,7 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
             // A second fit with the same callback starts with a fresh state.
             self.state = State::default();
         }
-        self.state.dirpath = self.now.place.as_ref().map(|place| place.dir.clone());
+        self.state.dirpath = self.now.destination.as_ref().map(|destination| destination.dir.clone());
         Ok(())
     }
 

@@ -1,9 +1,6 @@
-//! A run without a Trainer, for unit tests: set its fields, then fire hooks at a callback by hand.
+//! A run without a Trainer, for unit tests. Set its fields, then fire hooks at a callback.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::time::Duration;
 
 use burn::{
     module::Module,
@@ -19,6 +16,12 @@ use stormfire_module::{
     run::{Limits, MetricSource, Run},
     state::Value,
 };
+
+/// As the tests of behaviour listen.
+#[path = "../../../tests/behaviour/told.rs"]
+mod told;
+
+pub(crate) use told::told;
 
 /// A module of one layer.
 #[derive(Module, Debug)]
@@ -39,7 +42,7 @@ pub(crate) struct Table {
 }
 
 impl MetricSource for Table {
-    /// On the bench no hook runs in which something could be logged.
+    /// On the bench, no hook runs that could log.
     fn take_logged(&mut self, _run: &Run) -> Result<(), LogError> {
         Ok(())
     }
@@ -68,7 +71,7 @@ impl MetricSource for Table {
     }
 }
 
-/// The id of the run on the bench; what it has written contains nothing else.
+/// The id of the run on the bench. Its files contain only this id.
 pub(crate) const RUN: &str = "this run";
 
 /// A fit of 3 epochs of 10 batches, validated after each epoch.
@@ -167,17 +170,17 @@ impl Bench {
         Ok(())
     }
 
-    /// The checkpoints asked for since the last call.
+    /// The checkpoints requested since the last call.
     pub(crate) fn saves(&mut self) -> Vec<SaveRequest> {
         std::mem::take(&mut self.run.place.requests.saves)
     }
 
-    /// Somebody else asks for a stop.
+    /// Another callback requests a stop.
     pub(crate) fn ask_to_stop(&mut self, reason: &str) {
         self.run.place.requests.ask_to_stop("somebody", reason.into());
     }
 
-    /// The reason of a stop asked for since the last call.
+    /// The reason of a stop requested since the last call.
     pub(crate) fn stopped(&mut self) -> Option<String> {
         let stops = std::mem::take(&mut self.run.place.requests.stops);
         stops.into_iter().next().map(|stop| stop.reason)
@@ -187,45 +190,6 @@ impl Bench {
 /// The plain values of a callback's state.
 pub(crate) fn state_of<C: Callback<Line>>(callback: &C) -> Value {
     callback.state().unwrap().take_json()
-}
-
-/// The lines that this code reports through `tracing`, each with its level.
-pub(crate) fn told(code: impl FnOnce()) -> Vec<String> {
-    let lines = Listener::default();
-    tracing::subscriber::with_default(lines.clone(), code);
-    std::mem::take(&mut lines.0.lock().unwrap())
-}
-
-#[derive(Clone, Default)]
-struct Listener(Arc<Mutex<Vec<String>>>);
-
-impl tracing::Subscriber for Listener {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        *metadata.level() <= tracing::Level::INFO
-    }
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        struct Message(String);
-        impl tracing::field::Visit for Message {
-            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-                if field.name() == "message" {
-                    self.0 = format!("{value:?}");
-                }
-            }
-        }
-        let mut message = Message(String::new());
-        event.record(&mut message);
-        self.0.lock().unwrap().push(format!("{} {}", event.metadata().level(), message.0));
-    }
-
-    fn new_span(&self, _span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-
-    fn record(&self, _span: &tracing::span::Id, _values: &tracing::span::Record<'_>) {}
-    fn record_follows_from(&self, _span: &tracing::span::Id, _follows: &tracing::span::Id) {}
-    fn enter(&self, _span: &tracing::span::Id) {}
-    fn exit(&self, _span: &tracing::span::Id) {}
 }
 
 /// The text and hint of an error, as a user sees them.

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::{FORMAT_VERSION, file_kind::FileKind, storage, text::size};
+use crate::{FORMAT_VERSION, file_kind::FileKind, text::size};
 
 /// The result of everything fallible in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -121,10 +121,18 @@ pub enum Error {
     },
 }
 
-impl From<stormfire_store::BadUrl> for Error {
-    fn from(error: stormfire_store::BadUrl) -> Self {
-        let stormfire_store::BadUrl { url, reason, hint } = error;
-        Self::Url { url, reason, hint }
+impl From<stormfire_store::Error> for Error {
+    fn from(error: stormfire_store::Error) -> Self {
+        use stormfire_store::{BadUrl, Error as At};
+        match error {
+            At::Url(BadUrl { url, reason, hint }) => Self::Url { url, reason, hint },
+            At::NotFound { path } => Self::NotFound { path },
+            At::NotAFile { path, is_folder } => {
+                Self::NotACheckpoint { path, kind: if is_folder { FileKind::Folder } else { FileKind::Special } }
+            }
+            At::Read { path, source } => Self::io(path, source),
+            At::Write { path, needed, source } => Self::while_writing(path, needed, source),
+        }
     }
 }
 
@@ -164,10 +172,10 @@ impl Error {
             Self::Unwritable { .. } => "see `docs/checkpoints.md` for what a checkpoint holds",
             Self::StorageFull { .. } => "free some space or save into another folder; checkpoints that were there before are intact",
             Self::Url { hint, .. } => hint,
-            Self::Permission { path, .. } if storage::is_url(path) => {
+            Self::Permission { path, .. } if stormfire_store::is_url(path) => {
                 "check the credentials in the environment and what they allow; `docs/remote-folders.md` names the variables"
             }
-            Self::Io { path, .. } if storage::is_url(path) => {
+            Self::Io { path, .. } if stormfire_store::is_url(path) => {
                 "check the bucket, the network and the environment; `docs/remote-folders.md` names the variables"
             }
             Self::Permission { .. } => "check the owner of the file and its folder, or save into another folder",

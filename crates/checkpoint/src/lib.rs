@@ -40,7 +40,6 @@ mod manifest;
 mod manifest_views;
 mod neighbours;
 mod number;
-mod place;
 #[cfg(test)]
 mod samples;
 pub mod storage;
@@ -50,12 +49,16 @@ pub use encode::{Encoder, write};
 pub use error::{Error, Result};
 pub use file_kind::FileKind;
 pub use finite::is_finite;
+pub use header::IN_FORCE;
 pub use inspect::{Summary, TensorInfo, inspect};
 pub use manifest::{BURN_VERSION, FORMAT_VERSION, Manifest};
 pub use manifest_views::{Progress, SavedOptimizer, SavedSchedule};
 pub use neighbours::{Found, neighbourhood, newest_good};
 
 // What goes into it.
+mod fill;
+mod load_options;
+mod load_report;
 pub mod optimizer_state;
 pub mod origin;
 pub mod param_paths;
@@ -73,12 +76,6 @@ pub use param_paths::ParamPaths;
 pub use pytorch::{ImportOptions, import_pytorch, import_tensors};
 pub use restore::{LoadOptions, LoadReport, WeightLayout, restore};
 pub use saved::Saved;
-pub use snapshot::Snapshot;
+pub use snapshot::{NamedTensors, Snapshot};
 pub use weights_error::WeightsError;
 pub use weights_file::WeightsFile;
-
-/// What stands before the path of a parameter in the name of its value that was in force beside the one that is trained.
-pub const IN_FORCE: &str = "in_force/";
-
-/// Tensors on the host by name: a parameter's path, or a name with a slash for anything else.
-pub type NamedTensors = Vec<(String, burn::tensor::TensorData)>;

@@ -264,7 +264,7 @@ mod tests {
     fn a_number_that_no_run_counts_to_is_damage_but_for_what_is_no_count() {
         const TOO_FAR: u64 = (1 << 53) + 1;
         let whole = serde_json::json!({
-            "progress": {"batches": 3}, "optimizers": {}, "place": {}, "log": {}, "callbacks": {}, "loggers": [], "unfinished_epoch": {},
+            "progress": {"batches": 3}, "optimizers": {}, "place": {}, "log": {}, "callbacks": {}, "loggers": {}, "unfinished_epoch": {},
         });
         let read = |pointer: &str, number: u64| {
             let mut fields = whole.clone();

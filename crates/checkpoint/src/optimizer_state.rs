@@ -6,6 +6,7 @@
 //! `{"hidden.weight": {"__rank": 2, "momentum.time": 5}}`.
 
 mod composed;
+mod fields;
 mod transparent;
 mod visible;
 
@@ -26,7 +27,8 @@ use crate::{
     Snapshot,
     param_paths::ParamPaths,
     scalars::{from_json, to_json},
-    weights_error::{Result, WeightsError, list},
+    text::list,
+    weights_error::{Result, WeightsError},
 };
 
 /// The name under which burn keeps a parameter's number of dimensions.

@@ -19,8 +19,11 @@ use burn_store::{
 use zip::ZipArchive;
 
 use crate::{
-    restore::{LoadOptions, LoadReport, apply},
-    weights_error::{Result, WeightsError, list},
+    fill::fill,
+    load_options::LoadOptions,
+    load_report::LoadReport,
+    text::list,
+    weights_error::{Result, WeightsError},
 };
 
 /// Under which keys PyTorch programs keep the weights in a dictionary of more than that.
@@ -141,7 +144,7 @@ fn import<M: Module>(module: M, tensors: Vec<FileTensor>, options: &ImportOption
         Err(error) => Err(Failure::Tensor { name: path, error }),
     });
     let found = found.collect::<Result<_, _>>()?;
-    apply(module, found, unexpected.into_keys().collect(), &options.load, &names).map_err(Failure::Weights)
+    fill(module, found, unexpected.into_keys().collect(), &options.load, &names).map_err(Failure::Weights)
 }
 
 /// Finds the tensor of PyTorch for each parameter, and turns it as burn has it.

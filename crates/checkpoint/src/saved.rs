@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use crate::{
     LoadOptions, Snapshot,
-    restore::{self, restore},
+    fill::is_of_kind,
+    restore::restore,
     weights_error::{Result, WeightsError},
 };
 
@@ -138,7 +139,7 @@ impl Saved {
                 if data.shape().len() != D {
                     return Err(refuse(format!("it has {} dimensions, and {D} are asked for", data.shape().len())));
                 }
-                if !restore::is_of_kind::<K>(data.dtype()) {
+                if !is_of_kind::<K>(data.dtype()) {
                     return Err(refuse(format!("it holds {:?}, and another kind of tensor is asked for", data.dtype())));
                 }
                 let (device, dtype) = (self.device.clone().unwrap_or_else(Device::flex), data.dtype());

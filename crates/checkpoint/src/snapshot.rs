@@ -5,10 +5,10 @@ use burn::{
     tensor::{Bool, BoolStore, DType, Int, Tensor, TensorData, Transaction, kind},
 };
 
-use crate::{
-    NamedTensors,
-    weights_error::{Result, WeightsError},
-};
+use crate::weights_error::{Result, WeightsError};
+
+/// Tensors on the host by name: a parameter's path, or a name with a slash for anything else.
+pub type NamedTensors = Vec<(String, TensorData)>;
 
 /// Named device tensors as they were at one moment.
 ///

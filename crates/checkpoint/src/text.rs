@@ -64,6 +64,21 @@ fn shortened(text: &str, width: usize) -> String {
     }
 }
 
+/// Names as a person reads them: at most 20, in backticks; `none` without any.
+pub(crate) fn list<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
+    const SHOWN: usize = 20;
+    let names: Vec<String> = names.into_iter().map(|name| format!("`{}`", name.as_ref())).collect();
+    if names.is_empty() { "none".into() } else { shorten(&names, SHOWN) }
+}
+
+/// Joins the first `shown` items, and counts the rest.
+pub(crate) fn shorten(items: &[String], shown: usize) -> String {
+    match items.len().saturating_sub(shown) {
+        0 => items.join(", "),
+        more => format!("{} and {more} more", items[..shown].join(", ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::restore::LoadReport;
+use crate::load_report::LoadReport;
 
 /// A result whose error is [`WeightsError`].
 pub(crate) type Result<T, E = WeightsError> = std::result::Result<T, E>;
@@ -117,20 +117,5 @@ impl WeightsError {
             Self::Optimizer { hint, .. } | Self::Layout { hint, .. } | Self::PyTorch { hint, .. } => Some(hint.clone()),
             Self::Record(_) | Self::Scalar { .. } => Some("the checkpoint is damaged or was changed by hand: use another one".into()),
         }
-    }
-}
-
-/// Names as a person reads them: at most 20, in backticks; `none` without any.
-pub(crate) fn list<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
-    const SHOWN: usize = 20;
-    let names: Vec<String> = names.into_iter().map(|name| format!("`{}`", name.as_ref())).collect();
-    if names.is_empty() { "none".into() } else { shorten(&names, SHOWN) }
-}
-
-/// Joins the first `shown` items, and counts the rest.
-pub(crate) fn shorten(items: &[String], shown: usize) -> String {
-    match items.len().saturating_sub(shown) {
-        0 => items.join(", "),
-        more => format!("{} and {more} more", items[..shown].join(", ")),
     }
 }

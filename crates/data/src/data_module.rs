@@ -44,6 +44,11 @@ use crate::{Error, Loader, Loaders, Result, Stage};
 /// assert_eq!(data.train_dataloader()?.dataset_len(), Some(80));
 /// # Ok::<(), stormfire_data::Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a data module",
+    label = "not a `Loader`, a pair `(train, val)` of them, or a `DataModule`",
+    note = "make a loader of batches with `Loader::from_batches` or of a dataset with `Loader::collate`, or implement `DataModule`"
+)]
 pub trait DataModule {
     /// The batch that a step receives.
     type Batch: Send + 'static;

@@ -1,7 +1,7 @@
 //! What can go wrong in this crate.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::Delivery;
 
@@ -136,6 +136,21 @@ pub enum Error {
     /// An error of a logger's own; see [`Error::other`].
     #[error(transparent)]
     Other(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<stormfire_store::Error> for Error {
+    fn from(error: stormfire_store::Error) -> Self {
+        use stormfire_store::Error as At;
+        let at = |path: &Path, error: &io::Error| {
+            io::Error::new(error.kind(), format!("`{}` cannot be read or written: {error}", path.display()))
+        };
+        match error {
+            At::Url(stormfire_store::BadUrl { url, reason, hint }) => Self::Url { url, reason, hint },
+            At::Read { path, source } | At::Write { path, source, .. } => Self::Io(at(&path, &source)),
+            At::NotFound { ref path } => Self::Io(at(path, &io::ErrorKind::NotFound.into())),
+            At::NotAFile { ref path, .. } => Self::Io(at(path, &io::ErrorKind::IsADirectory.into())),
+        }
+    }
 }
 
 impl Error {

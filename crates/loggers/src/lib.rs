@@ -19,24 +19,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod absolute;
-#[cfg_attr(not(feature = "all-loggers"), allow(dead_code, reason = "no logger uses all of it"))]
-mod append;
 mod delivery;
 mod error;
 mod files;
-mod hold;
 mod logger;
-#[cfg_attr(not(feature = "all-loggers"), allow(dead_code, reason = "no logger uses all of it"))]
-pub mod names;
+mod loggers;
+mod names;
 #[cfg(feature = "network")]
 #[cfg_attr(not(feature = "all-loggers"), allow(dead_code, reason = "no tracker uses all of it"))]
 mod network;
 #[cfg_attr(not(feature = "all-loggers"), allow(dead_code, reason = "no logger uses all of them"))]
 mod parts;
-#[cfg(feature = "network")]
-#[cfg_attr(not(feature = "all-loggers"), allow(dead_code, reason = "no tracker uses all of it"))]
-mod private;
 mod run_dir;
 #[cfg(feature = "tracker")]
 mod trackers;
@@ -47,6 +40,7 @@ pub use delivery::Delivery;
 pub use error::{Error, Result};
 pub use files::*;
 pub use logger::{CheckpointInfo, ConsoleStream, Logger, Status, share_versions};
+pub use loggers::{Experiment, Loggers};
 #[cfg(feature = "tracker")]
 pub use parts::LogModel;
 #[cfg(feature = "plotters")]
@@ -59,4 +53,4 @@ pub use value::{
     Artifact, Audio, Figure, FigureFormat, Graph, Histogram, HistogramStats, Hyperparams, Image, Metrics, Node, Reduce, Scalar, Secret,
     Table, Text, json,
 };
-pub use writer::{Background, Experiment, Loggers, PendingPosition, QUEUE_CAPACITY};
+pub use writer::{Background, PendingPosition, QUEUE_CAPACITY};

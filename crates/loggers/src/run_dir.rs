@@ -1,6 +1,5 @@
 //! Where the files of a run go.
 
-mod mirror;
 mod remote;
 #[cfg(test)]
 #[cfg(all(feature = "remote", feature = "csv", feature = "tensorboard"))]
@@ -13,15 +12,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use mirror::Mirror;
 pub use remote::remote_folder;
+use stormfire_store::files;
+use stormfire_store::folder::absolute;
+use stormfire_store::hold::{Hold, hold};
+use stormfire_store::mirror::{self, Mirror};
+use stormfire_store::replacement;
 pub(crate) use version::short;
 use version::{Made, folder_of};
 
-use crate::absolute::absolute;
-use crate::hold::{Hold, hold};
 use crate::names::inside;
-use crate::{Error, Result, append};
+use crate::{Error, Result};
 
 /// See [`RunDir::upload_every`].
 const UPLOAD_EVERY: Duration = Duration::from_secs(30);
@@ -167,7 +168,7 @@ impl RunDir {
         let log_dir = folder_of(&self.absolute_root()?, version);
         let url = self.root_url().map(|root| folder_of(&root, version));
         if let Some(url) = &url {
-            remote::bring_back(url, &log_dir)?;
+            mirror::bring_back(url, &log_dir, remote::is_left_out)?;
         }
         if !log_dir.is_dir() {
             return Err(Error::RunGone { folder: log_dir });
@@ -176,8 +177,8 @@ impl RunDir {
             return Err(Error::RunInUse { folder: log_dir });
         };
         // Whoever was killed here has left what was to become `hparams.yaml`.
-        append::clear_all_replacements(&log_dir);
-        let mirror = url.map(|url| Mirror::start(log_dir.clone(), url, self.inner.upload_every)).transpose()?;
+        replacement::clear_all(&log_dir);
+        let mirror = url.map(|url| Mirror::start(log_dir.clone(), url, self.inner.upload_every, remote::is_left_out)).transpose()?;
         resolved.get_or_init(|| Resolved { version: version.to_owned(), log_dir, _hold: Some(hold), mirror });
         Ok(())
     }
@@ -321,7 +322,7 @@ impl RunDir {
         }
         self.check()?;
         let (root, url) = (self.absolute_root()?, self.root_url());
-        let taken = url.as_deref().map(remote::list).transpose()?.unwrap_or_default();
+        let taken = url.as_deref().map(files::list).transpose()?.unwrap_or_default();
         let taken = taken.iter().filter(|entry| entry.is_folder).filter_map(|entry| version::number_of(entry.path.file_name()?)).max();
         let Made { version, log_dir, hold } = match wanted {
             Some(wanted) if *is_another => version::reserve_beside(&root, wanted)?,
@@ -329,7 +330,7 @@ impl RunDir {
             None => version::reserve(&root, taken.map_or(0, |taken| taken + 1))?,
         };
         let mirror = match url {
-            Some(url) => Some(Mirror::start(log_dir.clone(), folder_of(&url, &version), self.inner.upload_every)?),
+            Some(url) => Some(Mirror::start(log_dir.clone(), folder_of(&url, &version), self.inner.upload_every, remote::is_left_out)?),
             None => None,
         };
         Ok(resolved.get_or_init(|| Resolved { version, log_dir, _hold: hold, mirror }))

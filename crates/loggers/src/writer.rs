@@ -2,8 +2,6 @@
 
 mod facts;
 mod hurry;
-mod loggers;
-mod media;
 mod pending;
 mod queue;
 #[cfg(test)]
@@ -19,7 +17,6 @@ use std::time::{Duration, Instant};
 
 use facts::Facts;
 use hurry::Hurry;
-pub use loggers::{Experiment, Loggers};
 pub use pending::PendingPosition;
 use queue::{Job, Queue};
 use serde_json::Value;

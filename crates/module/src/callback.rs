@@ -2,18 +2,18 @@
 
 use std::any::Any;
 
-use burn::{optim::GradientsParams, tensor::Tensor};
-use serde_json::{Map, Value};
-use stormfire_data::Stage;
+use serde_json::Value;
 
-use crate::{
-    context::Context,
-    error::{Error, Result},
-    event::Event,
-    module::LightningModule,
-    state::Saved,
-    stepper::StepOutput,
-};
+use crate::{context::Context, error::Result, event::Event, hooks, module::LightningModule, state::Saved};
+
+macro_rules! hook_methods {
+    ($($(#[$doc:meta])* $method:ident => $event:ident $({ $($arg:ident: $ty:ty),* })?;)*) => {$(
+        $(#[$doc])*
+        fn $method(&mut self, ctx: &mut Context<'_>, module: &mut M $($(, $arg: $ty)*)?) -> Result<()> {
+            Ok(())
+        }
+    )*};
+}
 
 /// When a callback is called among the others, in every event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +48,12 @@ pub enum Order {
 /// }
 /// ```
 #[allow(unused_variables, reason = "the hooks do nothing unless implemented")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a callback for `{M}`",
+    label = "does not implement `Callback<{M}>`",
+    note = "write `impl<M: LightningModule> Callback<M> for ..` for modules of any type, or `impl Callback<Net> for ..` for one",
+    note = "a closure goes into a `LambdaCallback`, at its hook: `LambdaCallback::new().on_train_epoch_end(|ctx, module| ..)`"
+)]
 pub trait Callback<M: LightningModule>: Any {
     /// The name in errors, profiles and checkpoints. Default: the type's name.
     fn name(&self) -> String {
@@ -109,300 +115,31 @@ pub trait Callback<M: LightningModule>: Any {
         Ok(None)
     }
 
-    /// Every event comes through here. Override it to see them all.
+    /// Every event comes through here. Override it to see them all; [`call_hook`] still calls the hooks.
     ///
     /// # Errors
     /// What the hook returned.
     fn on_event(&mut self, ctx: &mut Context<'_>, module: &mut M, event: &mut Event<'_, M::Batch>) -> Result<()> {
-        match event {
-            Event::PrepareData => self.prepare_data(ctx, module),
-            Event::Setup { stage } => self.setup(ctx, module, *stage),
-            Event::Teardown { stage } => self.teardown(ctx, module, *stage),
-            Event::FitStart => self.on_fit_start(ctx, module),
-            Event::FitEnd => self.on_fit_end(ctx, module),
-            Event::SanityCheckStart => self.on_sanity_check_start(ctx, module),
-            Event::SanityCheckEnd => self.on_sanity_check_end(ctx, module),
-            Event::TrainStart => self.on_train_start(ctx, module),
-            Event::TrainEnd => self.on_train_end(ctx, module),
-            Event::TrainEpochStart => self.on_train_epoch_start(ctx, module),
-            Event::TrainEpochEnd => self.on_train_epoch_end(ctx, module),
-            Event::TrainBatchStart { batch, batch_idx } => self.on_train_batch_start(ctx, module, batch, *batch_idx),
-            Event::TrainBatchEnd { output, batch_idx } => self.on_train_batch_end(ctx, module, output, *batch_idx),
-            Event::BeforeZeroGrad { optimizer } => self.on_before_zero_grad(ctx, module, optimizer),
-            Event::BeforeBackward { loss } => self.on_before_backward(ctx, module, loss),
-            Event::AfterBackward { gradients } => self.on_after_backward(ctx, module, gradients),
-            Event::BeforeOptimizerStep { optimizer, gradients } => self.on_before_optimizer_step(ctx, module, optimizer, gradients),
-            Event::ValidationStart => self.on_validation_start(ctx, module),
-            Event::ValidationEnd => self.on_validation_end(ctx, module),
-            Event::ValidationEpochStart => self.on_validation_epoch_start(ctx, module),
-            Event::ValidationEpochEnd => self.on_validation_epoch_end(ctx, module),
-            Event::ValidationBatchStart { batch, batch_idx, dataloader_idx } => {
-                self.on_validation_batch_start(ctx, module, batch, *batch_idx, *dataloader_idx)
-            }
-            Event::ValidationBatchEnd { output, batch_idx, dataloader_idx } => {
-                self.on_validation_batch_end(ctx, module, output, *batch_idx, *dataloader_idx)
-            }
-            Event::TestStart => self.on_test_start(ctx, module),
-            Event::TestEnd => self.on_test_end(ctx, module),
-            Event::TestEpochStart => self.on_test_epoch_start(ctx, module),
-            Event::TestEpochEnd => self.on_test_epoch_end(ctx, module),
-            Event::TestBatchStart { batch, batch_idx, dataloader_idx } => {
-                self.on_test_batch_start(ctx, module, batch, *batch_idx, *dataloader_idx)
-            }
-            Event::TestBatchEnd { output, batch_idx, dataloader_idx } => {
-                self.on_test_batch_end(ctx, module, output, *batch_idx, *dataloader_idx)
-            }
-            Event::PredictStart => self.on_predict_start(ctx, module),
-            Event::PredictEnd => self.on_predict_end(ctx, module),
-            Event::PredictEpochStart => self.on_predict_epoch_start(ctx, module),
-            Event::PredictEpochEnd => self.on_predict_epoch_end(ctx, module),
-            Event::PredictBatchStart { batch, batch_idx, dataloader_idx } => {
-                self.on_predict_batch_start(ctx, module, batch, *batch_idx, *dataloader_idx)
-            }
-            Event::PredictBatchEnd { prediction, batch_idx, dataloader_idx } => {
-                self.on_predict_batch_end(ctx, module, *prediction, *batch_idx, *dataloader_idx)
-            }
-            Event::SaveCheckpoint { checkpoint } => self.on_save_checkpoint(ctx, module, checkpoint),
-            Event::LoadCheckpoint { checkpoint } => self.on_load_checkpoint(ctx, module, checkpoint),
-            Event::Exception { error } => self.on_exception(ctx, module, error),
-        }
+        call_hook(self, ctx, module, event)
     }
 
-    /// Before anything else, once a machine: download or write data.
-    fn prepare_data(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
-        Ok(())
-    }
-
-    /// A run of some stage begins, before the optimizers are configured.
-    fn setup(&mut self, ctx: &mut Context<'_>, module: &mut M, stage: Stage) -> Result<()> {
-        Ok(())
-    }
-
-    /// A run of some stage is over, also after an error.
-    fn teardown(&mut self, ctx: &mut Context<'_>, module: &mut M, stage: Stage) -> Result<()> {
-        Ok(())
-    }
-
-    /// The fit begins: optimizers are there, the sanity check comes next.
-    fn on_fit_start(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
-        Ok(())
-    }
-
-    /// The fit is over.
-    fn on_fit_end(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
-        Ok(())
-    }
-
-    /// The sanity check begins.
-    fn on_sanity_check_start(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
-        Ok(())
-    }
-
-    /// The sanity check is over; its metrics are forgotten.
-    fn on_sanity_check_end(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
-        Ok(())
-    }
-
-    /// Training begins, after the sanity check.
-    fn on_train_start(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
-        Ok(())
-    }
-
-    /// Training is over.
-    fn on_train_end(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
-        Ok(())
-    }
-
-    /// A training epoch begins.
-    fn on_train_epoch_start(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
-        Ok(())
-    }
-
-    /// A training epoch is over. What is logged here is part of the epoch's metrics.
-    fn on_train_epoch_end(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
-        Ok(())
-    }
-
-    /// A training batch begins; [`Context::skip_epoch`] leaves it and the rest of the epoch out.
-    fn on_train_batch_start(&mut self, ctx: &mut Context<'_>, module: &mut M, batch: &M::Batch, batch_idx: usize) -> Result<()> {
-        Ok(())
-    }
-
-    /// A training batch is over: what the step returned, its loss detached. The batch itself was given to the step.
-    fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, module: &mut M, output: &StepOutput, batch_idx: usize) -> Result<()> {
-        Ok(())
-    }
-
-    /// A new window of gradients begins (automatic optimization).
-    fn on_before_zero_grad(&mut self, ctx: &mut Context<'_>, module: &mut M, optimizer: &str) -> Result<()> {
-        Ok(())
-    }
-
-    /// The loss is known as the step returned it, its gradients are not.
-    fn on_before_backward(&mut self, ctx: &mut Context<'_>, module: &mut M, loss: &Tensor<1>) -> Result<()> {
-        Ok(())
-    }
-
-    /// The gradients of this loss are known: neither clipped, nor accumulated, nor divided by a weight yet.
-    fn on_after_backward(&mut self, ctx: &mut Context<'_>, module: &mut M, gradients: &mut GradientsParams) -> Result<()> {
-        Ok(())
-    }
-
-    /// An optimizer is about to step with these gradients, the mean of their window; clipping comes after.
-    fn on_before_optimizer_step(
-        &mut self,
-        ctx: &mut Context<'_>,
-        module: &mut M,
-        optimizer: &str,
-        gradients: &mut GradientsParams,
-    ) -> Result<()> {
-        Ok(())
-    }
-
-    /// Validation begins.
-    fn on_validation_start(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
-        Ok(())
-    }
-
-    /// Validation is over and its metrics are known.
-    fn on_validation_end(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
-        Ok(())
-    }
-
-    /// A pass over the validation loaders begins.
-    fn on_validation_epoch_start(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
-        Ok(())
-    }
-
-    /// A pass over the validation loaders is over. What is logged here is part of its metrics.
-    fn on_validation_epoch_end(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
-        Ok(())
-    }
-
-    /// A validation batch begins.
-    fn on_validation_batch_start(
-        &mut self,
-        ctx: &mut Context<'_>,
-        module: &mut M,
-        batch: &M::Batch,
-        batch_idx: usize,
-        dataloader_idx: usize,
-    ) -> Result<()> {
-        Ok(())
-    }
-
-    /// A validation batch is over: what the step returned.
-    fn on_validation_batch_end(
-        &mut self,
-        ctx: &mut Context<'_>,
-        module: &mut M,
-        output: &StepOutput,
-        batch_idx: usize,
-        dataloader_idx: usize,
-    ) -> Result<()> {
-        Ok(())
-    }
-
-    /// Test begins.
-    fn on_test_start(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
-        Ok(())
-    }
-
-    /// Test is over and its metrics are known.
-    fn on_test_end(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
-        Ok(())
-    }
-
-    /// A pass over the test loaders begins.
-    fn on_test_epoch_start(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
-        Ok(())
-    }
-
-    /// A pass over the test loaders is over. What is logged here is part of its metrics.
-    fn on_test_epoch_end(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
-        Ok(())
-    }
-
-    /// A test batch begins.
-    fn on_test_batch_start(
-        &mut self,
-        ctx: &mut Context<'_>,
-        module: &mut M,
-        batch: &M::Batch,
-        batch_idx: usize,
-        dataloader_idx: usize,
-    ) -> Result<()> {
-        Ok(())
-    }
-
-    /// A test batch is over: what the step returned.
-    fn on_test_batch_end(
-        &mut self,
-        ctx: &mut Context<'_>,
-        module: &mut M,
-        output: &StepOutput,
-        batch_idx: usize,
-        dataloader_idx: usize,
-    ) -> Result<()> {
-        Ok(())
-    }
-
-    /// Prediction begins.
-    fn on_predict_start(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
-        Ok(())
-    }
-
-    /// Prediction is over.
-    fn on_predict_end(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
-        Ok(())
-    }
-
-    /// A pass over the predict loaders begins.
-    fn on_predict_epoch_start(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
-        Ok(())
-    }
-
-    /// A pass over the predict loaders is over.
-    fn on_predict_epoch_end(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
-        Ok(())
-    }
-
-    /// A predict batch begins.
-    fn on_predict_batch_start(
-        &mut self,
-        ctx: &mut Context<'_>,
-        module: &mut M,
-        batch: &M::Batch,
-        batch_idx: usize,
-        dataloader_idx: usize,
-    ) -> Result<()> {
-        Ok(())
-    }
-
-    /// A predict batch is over: what the step returned (downcast it to the module's `Prediction`).
-    fn on_predict_batch_end(
-        &mut self,
-        ctx: &mut Context<'_>,
-        module: &mut M,
-        prediction: &dyn Any,
-        batch_idx: usize,
-        dataloader_idx: usize,
-    ) -> Result<()> {
-        Ok(())
-    }
-
-    /// A checkpoint is about to be written: add what you need to its JSON.
-    fn on_save_checkpoint(&mut self, ctx: &mut Context<'_>, module: &mut M, checkpoint: &mut Map<String, Value>) -> Result<()> {
-        Ok(())
-    }
-
-    /// A checkpoint was read: take what you added.
-    fn on_load_checkpoint(&mut self, ctx: &mut Context<'_>, module: &mut M, checkpoint: &Map<String, Value>) -> Result<()> {
-        Ok(())
-    }
-
-    /// The run failed or was interrupted.
-    fn on_exception(&mut self, ctx: &mut Context<'_>, module: &mut M, error: &Error) -> Result<()> {
-        Ok(())
-    }
+    hooks!(hook_methods<'_, M::Batch>);
 }
+
+macro_rules! hook_calls {
+    ($($(#[$doc:meta])* $method:ident => $event:ident $({ $($arg:ident: $ty:ty),* })?;)*) => {
+        /// Calls the hook of an event: what [`Callback::on_event`] does unless it is overridden.
+        pub fn call_hook<M: LightningModule, C: Callback<M> + ?Sized>(
+            callback: &mut C,
+            ctx: &mut Context<'_>,
+            module: &mut M,
+            event: &mut Event<'_, M::Batch>,
+        ) -> Result<()> {
+            match event {
+                $(Event::$event $({ $($arg),* })? => callback.$method(ctx, module $($(, *$arg)*)?),)*
+            }
+        }
+    };
+}
+
+hooks!(hook_calls<'_, M::Batch>);

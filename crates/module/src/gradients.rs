@@ -6,7 +6,7 @@ mod watched;
 use std::collections::{BTreeMap, HashSet};
 
 use burn::{
-    module::{Module, ModuleVisitor, Param, ParamId},
+    module::{Module, Param, ParamId},
     optim::GradientsParams,
     tensor::{DType, Tensor, TensorData},
 };
@@ -15,6 +15,7 @@ use stormfire_checkpoint::Snapshot;
 
 use crate::{
     error::Result,
+    float_params::{EachFloat, walk},
     read::{Scalar, read},
     reads_text,
     text::{TextError, one_of},
@@ -54,32 +55,6 @@ pub struct Clip {
     pub algorithm: ClipAlgorithm,
 }
 
-trait OnGradient {
-    fn call<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>);
-}
-
-struct Walk<'a, F> {
-    path: Vec<String>,
-    code: &'a mut F,
-}
-
-impl<F: OnGradient> ModuleVisitor for Walk<'_, F> {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_string());
-    }
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.code.call(&self.path.join("."), param);
-    }
-}
-
-fn walk<M: Module, F: OnGradient>(module: &M, mut code: F) -> F {
-    module.visit(&mut Walk { path: Vec::new(), code: &mut code });
-    code
-}
-
 /// The squared L2 norm of each gradient.
 struct Squares<'a> {
     gradients: &'a GradientsParams,
@@ -88,7 +63,7 @@ struct Squares<'a> {
     seen: HashSet<ParamId>,
 }
 
-impl OnGradient for Squares<'_> {
+impl EachFloat for Squares<'_> {
     fn call<const D: usize>(&mut self, _path: &str, param: &Param<Tensor<D>>) {
         // Half floats leave their range when they are squared, and those of several types cannot be added.
         let wide = |gradient: Tensor<D>| if is_half(gradient.dtype()) { gradient.cast(DType::F32) } else { gradient };
@@ -115,7 +90,7 @@ struct Totals<'a> {
     found: Vec<(String, Tensor<1>)>,
 }
 
-impl OnGradient for Totals<'_> {
+impl EachFloat for Totals<'_> {
     fn call<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
         let tensor = match self.of {
             Summed::Gradients(gradients) => gradients.get::<D>(param.id),
@@ -158,7 +133,7 @@ trait AnyRank {
     fn apply<const D: usize>(&self, gradient: Tensor<D>) -> Tensor<D>;
 }
 
-impl<F: AnyRank> OnGradient for Change<'_, F> {
+impl<F: AnyRank> EachFloat for Change<'_, F> {
     fn call<const D: usize>(&mut self, _path: &str, param: &Param<Tensor<D>>) {
         if self.seen.insert(param.id)
             && let Some(gradient) = self.gradients.remove::<D>(param.id)
@@ -215,7 +190,7 @@ fn sum<M: Module>(module: &M, of: Summed<'_>) -> Option<Tensor<1>> {
 /// The paths of the parameters that are trained, also of a module in evaluation mode.
 pub fn trained<M: Module>(module: &M) -> Vec<String> {
     struct Trained(Vec<String>);
-    impl OnGradient for Trained {
+    impl EachFloat for Trained {
         fn call<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
             self.0.extend(is_trained(param).then(|| path.to_string()));
         }
@@ -251,7 +226,7 @@ pub fn save<M: Module>(gradients: &GradientsParams, module: &M, snapshot: &mut S
         gradients: &'a GradientsParams,
         snapshot: &'a mut Snapshot,
     }
-    impl OnGradient for Save<'_> {
+    impl EachFloat for Save<'_> {
         fn call<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
             if let Some(gradient) = self.gradients.get::<D>(param.id) {
                 self.snapshot.add(format!("{FOLDER}{path}"), gradient);
@@ -267,7 +242,7 @@ pub fn load<M: Module>(tensors: &mut BTreeMap<String, TensorData>, module: &M) -
         tensors: &'a mut BTreeMap<String, TensorData>,
         gradients: GradientsParams,
     }
-    impl OnGradient for Load<'_> {
+    impl EachFloat for Load<'_> {
         fn call<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
             let (device, shape) = (param.lazy_device().inner(), param.lazy_shape());
             if let Some(data) = self.tensors.remove(&format!("{FOLDER}{path}"))

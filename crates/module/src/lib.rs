@@ -1,7 +1,7 @@
 //! What a user of Stormfire implements and sees: the [`LightningModule`] and its log, values and metrics,
 //! optimizers and schedules, the events of a run and the [`Callback`]s that listen to them.
 //!
-//! The rooms, from the ground up: [`moment`], [`error`], [`text`], [`every`], [`time_limit`], [`read`], [`media`], [`metric`] → [`loggable`], [`hook`] → [`mod@log`] → [`outer_run`]; [`clock`] and [`live_run`] stand alone;
+//! The rooms, from the ground up: [`moment`], [`error`], [`text`], [`every`], [`time_limit`], [`read`], [`media`], [`metric`] → [`loggable`], `hook_table` → [`hook`] → [`mod@log`] → [`outer_run`]; [`clock`] and [`live_run`] stand alone;
 //! [`gradients`] → [`window`]; [`schedule`] → [`optimizer`] → [`stepper`]; [`run`] → [`context`] → [`event`], [`load`] → [`module`] → [`predict_module`], [`callback`].
 
 pub mod callback;
@@ -11,8 +11,10 @@ pub mod error;
 pub mod event;
 pub mod every;
 mod evidence;
+pub mod float_params;
 pub mod gradients;
 pub mod hook;
+mod hook_table;
 pub mod live_run;
 pub mod load;
 pub mod log;

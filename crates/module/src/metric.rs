@@ -53,6 +53,11 @@ use crate::read::Scalar;
 /// # assert!((share - 2.0 / 3.0).abs() < 1e-6, "{share}");
 /// # Ok::<(), stormfire_module::Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a `Metric`",
+    label = "values of this type cannot be merged over batches",
+    note = "use a metric such as `accuracy` or `Mean`, or implement `merge`, `compute`, `parts` and `with_parts`"
+)]
 pub trait Metric: Clone + Send + Sync + fmt::Debug + 'static {
     /// Takes another part in. Must be associative.
     fn merge(&mut self, other: &Self);

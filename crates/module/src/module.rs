@@ -1,25 +1,34 @@
 //! The one trait that a user implements: [`LightningModule`].
 
-use std::{any::Any, borrow::Cow, path::Path};
+use std::{borrow::Cow, path::Path};
 
-use burn::{module::Module, optim::GradientsParams, tensor::Tensor};
+use burn::module::Module;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use stormfire_checkpoint::{LoadOptions, LoadReport};
-use stormfire_data::Stage;
 use stormfire_loggers::Loggers;
 
 use crate::{
     context::Context,
     error::{Error, Result},
     hook::Hook,
-    load,
+    hooks, load,
     log::{self, Entries, Entry},
     loggable::Loggable,
     optimizer::Optimizers,
     scope,
     stepper::{StepOutput, Stepper},
 };
+
+macro_rules! hook_methods {
+    ($($(#[$doc:meta])* $method:ident => $event:ident $({ $($arg:ident: $ty:ty),* })?;)*) => {$(
+        $(#[$doc])*
+        fn $method(&mut self, ctx: &mut Context<'_> $($(, $arg: $ty)*)?) -> Result<()> {
+            let _ = (ctx, $($($arg),*)?);
+            Ok(())
+        }
+    )*};
+}
 
 /// A burn module with everything that training it needs: the steps, the optimizers, and any hook you care for.
 ///
@@ -53,6 +62,11 @@ use crate::{
 /// # assert!(line.training_step((zeros.clone(), zeros), 0)?.loss().is_some());
 /// # Ok::<(), stormfire_module::Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a `LightningModule`",
+    label = "a module of this type cannot be trained",
+    note = "derive burn's `Module` for it, and write `impl LightningModule for {Self}` with its `Batch` and its steps"
+)]
 pub trait LightningModule: Module + 'static {
     /// What a loader yields and a step takes.
     type Batch: Send + 'static;
@@ -195,249 +209,5 @@ pub trait LightningModule: Module + 'static {
         scope::moment().dataloader_idx
     }
 
-    /// Before anything else, once a machine: download or write data.
-    fn prepare_data(&mut self, ctx: &mut Context<'_>) -> Result<()> {
-        let _ = ctx;
-        Ok(())
-    }
-
-    /// A run of some stage begins, before the optimizers are configured.
-    fn setup(&mut self, ctx: &mut Context<'_>, stage: Stage) -> Result<()> {
-        let _ = (ctx, stage);
-        Ok(())
-    }
-
-    /// A run of some stage is over, also after an error.
-    fn teardown(&mut self, ctx: &mut Context<'_>, stage: Stage) -> Result<()> {
-        let _ = (ctx, stage);
-        Ok(())
-    }
-
-    /// The fit begins: optimizers are there, the sanity check comes next.
-    fn on_fit_start(&mut self, ctx: &mut Context<'_>) -> Result<()> {
-        let _ = ctx;
-        Ok(())
-    }
-
-    /// The fit is over.
-    fn on_fit_end(&mut self, ctx: &mut Context<'_>) -> Result<()> {
-        let _ = ctx;
-        Ok(())
-    }
-
-    /// The sanity check begins.
-    fn on_sanity_check_start(&mut self, ctx: &mut Context<'_>) -> Result<()> {
-        let _ = ctx;
-        Ok(())
-    }
-
-    /// The sanity check is over; its metrics are forgotten.
-    fn on_sanity_check_end(&mut self, ctx: &mut Context<'_>) -> Result<()> {
-        let _ = ctx;
-        Ok(())
-    }
-
-    /// Training begins, after the sanity check.
-    fn on_train_start(&mut self, ctx: &mut Context<'_>) -> Result<()> {
-        let _ = ctx;
-        Ok(())
-    }
-
-    /// Training is over.
-    fn on_train_end(&mut self, ctx: &mut Context<'_>) -> Result<()> {
-        let _ = ctx;
-        Ok(())
-    }
-
-    /// A training epoch begins.
-    fn on_train_epoch_start(&mut self, ctx: &mut Context<'_>) -> Result<()> {
-        let _ = ctx;
-        Ok(())
-    }
-
-    /// A training epoch is over. What is logged here is part of the epoch's metrics.
-    fn on_train_epoch_end(&mut self, ctx: &mut Context<'_>) -> Result<()> {
-        let _ = ctx;
-        Ok(())
-    }
-
-    /// A training batch begins; [`Context::skip_epoch`] leaves it and the rest of the epoch out.
-    fn on_train_batch_start(&mut self, ctx: &mut Context<'_>, batch: &Self::Batch, batch_idx: usize) -> Result<()> {
-        let _ = (ctx, batch, batch_idx);
-        Ok(())
-    }
-
-    /// A training batch is over: what the step returned, its loss detached. The batch itself was given to the step.
-    fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, output: &StepOutput, batch_idx: usize) -> Result<()> {
-        let _ = (ctx, output, batch_idx);
-        Ok(())
-    }
-
-    /// A new window of gradients begins (automatic optimization).
-    fn on_before_zero_grad(&mut self, ctx: &mut Context<'_>, optimizer: &str) -> Result<()> {
-        let _ = (ctx, optimizer);
-        Ok(())
-    }
-
-    /// The loss is known as the step returned it, its gradients are not.
-    fn on_before_backward(&mut self, ctx: &mut Context<'_>, loss: &Tensor<1>) -> Result<()> {
-        let _ = (ctx, loss);
-        Ok(())
-    }
-
-    /// The gradients of this loss are known: neither clipped, nor accumulated, nor divided by a weight yet.
-    fn on_after_backward(&mut self, ctx: &mut Context<'_>, gradients: &mut GradientsParams) -> Result<()> {
-        let _ = (ctx, gradients);
-        Ok(())
-    }
-
-    /// An optimizer is about to step with these gradients, the mean of their window; clipping comes after.
-    fn on_before_optimizer_step(&mut self, ctx: &mut Context<'_>, optimizer: &str, gradients: &mut GradientsParams) -> Result<()> {
-        let _ = (ctx, optimizer, gradients);
-        Ok(())
-    }
-
-    /// Validation begins.
-    fn on_validation_start(&mut self, ctx: &mut Context<'_>) -> Result<()> {
-        let _ = ctx;
-        Ok(())
-    }
-
-    /// Validation is over and its metrics are known.
-    fn on_validation_end(&mut self, ctx: &mut Context<'_>) -> Result<()> {
-        let _ = ctx;
-        Ok(())
-    }
-
-    /// A pass over the validation loaders begins.
-    fn on_validation_epoch_start(&mut self, ctx: &mut Context<'_>) -> Result<()> {
-        let _ = ctx;
-        Ok(())
-    }
-
-    /// A pass over the validation loaders is over. What is logged here is part of its metrics.
-    fn on_validation_epoch_end(&mut self, ctx: &mut Context<'_>) -> Result<()> {
-        let _ = ctx;
-        Ok(())
-    }
-
-    /// A validation batch begins.
-    fn on_validation_batch_start(
-        &mut self,
-        ctx: &mut Context<'_>,
-        batch: &Self::Batch,
-        batch_idx: usize,
-        dataloader_idx: usize,
-    ) -> Result<()> {
-        let _ = (ctx, batch, batch_idx, dataloader_idx);
-        Ok(())
-    }
-
-    /// A validation batch is over: what the step returned.
-    fn on_validation_batch_end(
-        &mut self,
-        ctx: &mut Context<'_>,
-        output: &StepOutput,
-        batch_idx: usize,
-        dataloader_idx: usize,
-    ) -> Result<()> {
-        let _ = (ctx, output, batch_idx, dataloader_idx);
-        Ok(())
-    }
-
-    /// Test begins.
-    fn on_test_start(&mut self, ctx: &mut Context<'_>) -> Result<()> {
-        let _ = ctx;
-        Ok(())
-    }
-
-    /// Test is over and its metrics are known.
-    fn on_test_end(&mut self, ctx: &mut Context<'_>) -> Result<()> {
-        let _ = ctx;
-        Ok(())
-    }
-
-    /// A pass over the test loaders begins.
-    fn on_test_epoch_start(&mut self, ctx: &mut Context<'_>) -> Result<()> {
-        let _ = ctx;
-        Ok(())
-    }
-
-    /// A pass over the test loaders is over. What is logged here is part of its metrics.
-    fn on_test_epoch_end(&mut self, ctx: &mut Context<'_>) -> Result<()> {
-        let _ = ctx;
-        Ok(())
-    }
-
-    /// A test batch begins.
-    fn on_test_batch_start(&mut self, ctx: &mut Context<'_>, batch: &Self::Batch, batch_idx: usize, dataloader_idx: usize) -> Result<()> {
-        let _ = (ctx, batch, batch_idx, dataloader_idx);
-        Ok(())
-    }
-
-    /// A test batch is over: what the step returned.
-    fn on_test_batch_end(&mut self, ctx: &mut Context<'_>, output: &StepOutput, batch_idx: usize, dataloader_idx: usize) -> Result<()> {
-        let _ = (ctx, output, batch_idx, dataloader_idx);
-        Ok(())
-    }
-
-    /// Prediction begins.
-    fn on_predict_start(&mut self, ctx: &mut Context<'_>) -> Result<()> {
-        let _ = ctx;
-        Ok(())
-    }
-
-    /// Prediction is over.
-    fn on_predict_end(&mut self, ctx: &mut Context<'_>) -> Result<()> {
-        let _ = ctx;
-        Ok(())
-    }
-
-    /// A pass over the predict loaders begins.
-    fn on_predict_epoch_start(&mut self, ctx: &mut Context<'_>) -> Result<()> {
-        let _ = ctx;
-        Ok(())
-    }
-
-    /// A pass over the predict loaders is over.
-    fn on_predict_epoch_end(&mut self, ctx: &mut Context<'_>) -> Result<()> {
-        let _ = ctx;
-        Ok(())
-    }
-
-    /// A predict batch begins.
-    fn on_predict_batch_start(
-        &mut self,
-        ctx: &mut Context<'_>,
-        batch: &Self::Batch,
-        batch_idx: usize,
-        dataloader_idx: usize,
-    ) -> Result<()> {
-        let _ = (ctx, batch, batch_idx, dataloader_idx);
-        Ok(())
-    }
-
-    /// A predict batch is over: what the step returned (downcast it to the module's `Prediction`).
-    fn on_predict_batch_end(&mut self, ctx: &mut Context<'_>, prediction: &dyn Any, batch_idx: usize, dataloader_idx: usize) -> Result<()> {
-        let _ = (ctx, prediction, batch_idx, dataloader_idx);
-        Ok(())
-    }
-
-    /// A checkpoint is about to be written: add what you need to its JSON.
-    fn on_save_checkpoint(&mut self, ctx: &mut Context<'_>, checkpoint: &mut Map<String, Value>) -> Result<()> {
-        let _ = (ctx, checkpoint);
-        Ok(())
-    }
-
-    /// A checkpoint was read: take what you added.
-    fn on_load_checkpoint(&mut self, ctx: &mut Context<'_>, checkpoint: &Map<String, Value>) -> Result<()> {
-        let _ = (ctx, checkpoint);
-        Ok(())
-    }
-
-    /// The run failed or was interrupted.
-    fn on_exception(&mut self, ctx: &mut Context<'_>, error: &Error) -> Result<()> {
-        let _ = (ctx, error);
-        Ok(())
-    }
+    hooks!(hook_methods<'_, Self::Batch>);
 }

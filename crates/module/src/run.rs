@@ -145,7 +145,7 @@ pub trait MetricSource {
     /// [`crate::Error::MetricMissing`] with the names that exist; [`crate::Error::Read`].
     fn metric(&mut self, name: &str) -> Result<f64>;
 
-    /// Whether the value of a metric is older than the training epoch that is running.
+    /// Whether a metric comes from an evaluation, and its value is older than the training epoch that is running.
     fn is_stale(&mut self, name: &str) -> bool;
 
     /// The names of all metrics that callbacks can monitor.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use burn::{
-    module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
+    module::{Module, ModuleMapper, Param, ParamId},
     tensor::{Bool, Device, Int, Tensor},
 };
 
@@ -11,6 +11,7 @@ use stormfire_checkpoint::origin;
 
 use crate::{
     error::{Error, Result},
+    float_params::{EachFloat, walk},
     trained::is_trained,
 };
 
@@ -22,9 +23,7 @@ use crate::{
 /// # Errors
 /// [`Error::Config`] that names both paths.
 pub fn check<M: Module>(module: &M) -> Result<()> {
-    let mut walk = Walk::default();
-    module.visit(&mut walk);
-    let Some((first, second)) = walk.pair else { return Ok(()) };
+    let Some((first, second)) = walk(module, Places::default()).pair else { return Ok(()) };
     Err(Error::config(
         "module",
         format!(
@@ -36,28 +35,20 @@ pub fn check<M: Module>(module: &M) -> Result<()> {
 }
 
 #[derive(Default)]
-struct Walk {
-    path: Vec<String>,
+struct Places {
     /// The first place of each parameter, and whether it is trained.
     seen: HashMap<ParamId, (String, bool)>,
     pair: Option<(String, String)>,
 }
 
-impl ModuleVisitor for Walk {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.into());
-    }
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let path = self.path.join(".");
+impl EachFloat for Places {
+    fn call<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
         match self.seen.get(&param.id) {
             Some((first, trained)) if *trained || is_trained(param) => {
-                self.pair.get_or_insert_with(|| (first.clone(), path));
+                self.pair.get_or_insert_with(|| (first.clone(), path.into()));
             }
             Some(_) => {}
-            None => drop(self.seen.insert(param.id, (path, is_trained(param)))),
+            None => drop(self.seen.insert(param.id, (path.into(), is_trained(param)))),
         }
     }
 }

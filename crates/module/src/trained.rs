@@ -3,9 +3,11 @@
 use std::collections::HashSet;
 
 use burn::{
-    module::{Module, ModuleMapper, ModuleVisitor, Param},
+    module::{Module, ModuleMapper, Param},
     tensor::Tensor,
 };
+
+use crate::float_params::{EachFloat, walk};
 
 /// Whether a parameter gets gradients in training, without initialising it.
 ///
@@ -22,27 +24,15 @@ pub fn is_trained<const D: usize>(param: &Param<Tensor<D>>) -> bool {
 
 /// The paths of the float parameters that are not trained: frozen ones, and buffers.
 pub fn frozen<M: Module>(module: &M) -> Vec<String> {
-    #[derive(Default)]
-    struct Frozen {
-        path: Vec<String>,
-        found: Vec<String>,
-    }
-    impl ModuleVisitor for Frozen {
-        fn enter_module(&mut self, name: &str, _container_type: &str) {
-            self.path.push(name.into());
-        }
-        fn exit_module(&mut self, _name: &str, _container_type: &str) {
-            self.path.pop();
-        }
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+    struct Frozen(Vec<String>);
+    impl EachFloat for Frozen {
+        fn call<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
             if !is_trained(param) {
-                self.found.push(self.path.join("."));
+                self.0.push(path.into());
             }
         }
     }
-    let mut walk = Frozen::default();
-    module.visit(&mut walk);
-    walk.found
+    walk(module, Frozen(Vec::new())).0
 }
 
 /// The module with just these parameters frozen, and the paths of those that this changed.

@@ -5,14 +5,15 @@ use std::{
     path::PathBuf,
 };
 
-use super::{BadUrl, Entry, Reader};
+use crate::entry::{Entry, Reader};
+use crate::url::BadUrl;
 
 /// An object in a store. It has no values in this build.
 #[derive(Debug)]
 pub enum Object {}
 
 impl Object {
-    pub(super) fn new(scheme: &str, bucket: &str, key: &str) -> Result<Self, BadUrl> {
+    pub(crate) fn new(scheme: &str, bucket: &str, key: &str) -> Result<Self, BadUrl> {
         Err(BadUrl {
             url: format!("{scheme}://{bucket}/{key}"),
             reason: "this program was built without remote folders".into(),

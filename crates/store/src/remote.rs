@@ -25,7 +25,8 @@ use object_store::{
 use tokio::runtime::{Builder, Runtime};
 
 use self::{download::Download, upload::Upload};
-use super::{BadUrl, Entry, Reader};
+use crate::entry::{Entry, Reader};
+use crate::url::BadUrl;
 
 type Store = Arc<dyn ObjectStore>;
 
@@ -54,7 +55,7 @@ pub struct Object {
 }
 
 impl Object {
-    pub(super) fn new(scheme: &str, bucket: &str, key: &str) -> Result<Self, BadUrl> {
+    pub(crate) fn new(scheme: &str, bucket: &str, key: &str) -> Result<Self, BadUrl> {
         // `Path::join` writes these on Windows.
         let key = if cfg!(windows) { key.replace('\\', "/") } else { key.to_owned() };
         let bucket = format!("{scheme}://{bucket}");

@@ -2,7 +2,7 @@
 
 use stormfire_module::{Error, state::Saved};
 
-use crate::{data_facts::DataFacts, fit_state::FitState, in_force::InForce};
+use crate::{data_facts::DataFacts, fit_state::FitState, in_force::InForce, signals::Signal};
 
 /// What the loop keeps for the checkpoints of a run, beside what they hold: each run begins with [`Books::default`].
 pub(crate) struct Books<M> {
@@ -15,6 +15,8 @@ pub(crate) struct Books<M> {
     pub(crate) data_module: Saved,
     /// How often the run was continued.
     pub(crate) restarts: u64,
+    /// The signal that ranks have agreed on, where there are several.
+    pub(crate) signal: Option<Signal>,
     /// The first failure of a logger that is still to be told: the checkpoints of its boundary come first.
     pub(crate) failed_log: Option<Error>,
 }
@@ -27,6 +29,7 @@ impl<M> Default for Books<M> {
             data: DataFacts::default(),
             data_module: Saved::default(),
             restarts: 0,
+            signal: None,
             failed_log: None,
         }
     }

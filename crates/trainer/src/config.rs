@@ -6,66 +6,7 @@ use serde::{Deserialize, Serialize};
 use stormfire_checkpoint::{Error as CheckpointError, storage};
 use stormfire_module::{Error, Every, Result, gradients::ClipAlgorithm};
 
-use crate::{accelerator::Accelerator, non_finite::NonFinite, profiler::ProfilerKind, slurm::RequeueSignal};
-
-/// How much of something to take: a number of batches, or a share of them.
-///
-/// As in Lightning, a whole number counts batches and a number with a point is a share: `1` is one batch, `1.0` is all.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "expected a number of batches such as `10`, or a share of them such as `0.25`")]
-pub enum Limit {
-    /// So many batches.
-    Batches(usize),
-    /// This share of the batches, in `0..=1`.
-    Fraction(f64),
-}
-
-impl Limit {
-    /// All batches.
-    pub const ALL: Limit = Limit::Fraction(1.0);
-
-    /// The number of batches out of `available` (`None`: the data does not know its length).
-    ///
-    /// # Errors
-    /// A share of an unknown number, or a share that comes to no batch at all.
-    pub(crate) fn of(self, available: Option<usize>, option: &str) -> Result<Option<usize>> {
-        match (self, available) {
-            (Limit::Batches(n), Some(available)) => Ok(Some(n.min(available))),
-            (Limit::Batches(n), None) => Ok(Some(n)),
-            (Limit::Fraction(f), available) if (f - 1.0).abs() < f64::EPSILON => Ok(available),
-            (Limit::Fraction(0.0), _) => Ok(Some(0)),
-            (Limit::Fraction(_), None) => Err(Error::config(
-                option,
-                "the data does not know its number of batches, so no share can be taken",
-                "give a number of batches",
-            )),
-            (Limit::Fraction(f), Some(available)) => match (available as f64 * f) as usize {
-                0 if available > 0 => Err(Error::config(
-                    option,
-                    format!("{f} of {available} batches is less than one"),
-                    format!("use at least {:.4}, or a number of batches", 1.0 / available as f64),
-                )),
-                n => Ok(Some(n)),
-            },
-        }
-    }
-
-    pub(crate) fn is_none(self) -> bool {
-        matches!(self, Limit::Batches(0) | Limit::Fraction(0.0))
-    }
-}
-
-impl From<usize> for Limit {
-    fn from(batches: usize) -> Self {
-        Limit::Batches(batches)
-    }
-}
-
-impl From<f64> for Limit {
-    fn from(share: f64) -> Self {
-        Limit::Fraction(share)
-    }
-}
+use crate::{accelerator::Accelerator, limit::Limit, non_finite::NonFinite, profiler::ProfilerKind, slurm::RequeueSignal};
 
 /// The Trainer's options. Each has a setter of the same name on [`Trainer`](crate::Trainer); [`TrainerConfig::check`]
 /// runs when a run starts.
@@ -360,20 +301,6 @@ mod tests {
         };
         let json = serde_json::to_string(&config).unwrap();
         assert_eq!(serde_json::from_str::<TrainerConfig>(&json).unwrap(), config);
-    }
-
-    #[test]
-    fn limits_count_or_share() {
-        let of = |limit: Limit, available| limit.of(available, "limit_train_batches");
-        assert_eq!(of(Limit::ALL, Some(10)).unwrap(), Some(10));
-        assert_eq!(of(Limit::ALL, None).unwrap(), None);
-        assert_eq!(of(3.into(), Some(10)).unwrap(), Some(3));
-        assert_eq!(of(30.into(), Some(10)).unwrap(), Some(10));
-        assert_eq!(of(3.into(), None).unwrap(), Some(3));
-        assert_eq!(of(0.25.into(), Some(10)).unwrap(), Some(2));
-        assert_eq!(of(0.into(), None).unwrap(), Some(0));
-        assert!(of(0.05.into(), Some(10)).unwrap_err().to_string().contains("less than one"));
-        assert!(of(0.5.into(), None).unwrap_err().to_string().contains("does not know"));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The state of a run, its callbacks, and [`Engine::fire`]: the one place that calls them.
 
+mod agreement;
 mod begin;
+mod weights;
 
 use std::borrow::Cow;
 
@@ -24,7 +26,7 @@ use crate::{
     log_store::{Keeps, LogStore},
     non_finite::NonFinite,
     profiler::Started,
-    signals::{Signal, SignalWatch},
+    signals::SignalWatch,
 };
 
 /// Everything about a run but the module, the data and the optimizers.
@@ -161,19 +163,9 @@ impl<M: LightningModule> Engine<M> {
         scope::seed(&self.frame.device, mix(mix(seed, stream), self.run.place.progress.batches));
     }
 
-    /// The signal that asked the run to end.
-    pub(crate) fn signal(&self) -> Option<Signal> {
-        self.frame.signals.as_ref().and_then(SignalWatch::received)
-    }
-
     /// Whether the signal was the one that asks to queue the job again.
     pub(crate) fn asks_for_requeue(&self) -> bool {
         self.frame.signals.as_ref().is_some_and(SignalWatch::asks_for_requeue)
-    }
-
-    /// An error if a signal has asked the run to end.
-    pub(crate) fn check_interrupt(&self) -> Result<()> {
-        self.signal().map_or(Ok(()), |signal| Err(signal.into()))
     }
 
     pub(crate) fn time<R>(&mut self, action: &'static str, code: impl FnOnce(&mut Self) -> R) -> R {

@@ -125,6 +125,7 @@ fn evaluate_loader<M: LightningModule>(
     while limit.is_none_or(|limit| batch_idx < limit) {
         engine.run.place.evaluating = Some(EvaluationPosition { dataloader_idx, batch_idx });
         checkpoint::keep_place(engine, module)?;
+        engine.agree()?;
         engine.check_interrupt()?;
         let Some(batch) = engine.time("val_next", |_| batches.next()) else { break };
         let Batch { value, items, .. } = batch?;

@@ -178,6 +178,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         engine.run.place.logs_this_step = window.closes && engine.logs_step(engine.run.place.logger_step);
         engine.reseed(RandomPart::Batch);
         engine.fire(self.module, Event::TrainBatchStart { batch: &batch.value, batch_idx })?;
+        engine.agree()?;
         if self.skip_if_asked() == Flow::EndEpoch {
             self.engine.run.batch_items = Some(1);
             self.engine.run.place.is_last_batch = false;
@@ -209,6 +210,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         self.engine.store.end_batch(window.closes, self.engine.run.step_skipped)?;
         self.engine.run.batch_items = Some(1);
         self.log_step(has_stepped)?;
+        self.engine.agree()?;
         self.keep()?;
         self.write_checkpoints()?;
         self.after_batch()
@@ -235,6 +237,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         // A look that an interrupt cut short, and that the continued fit does not take.
         self.engine.run.place.evaluating = None;
         if is_due || is_last_look {
+            self.engine.agree()?;
             self.keep()?;
             self.write_checkpoints()?;
         }
@@ -287,6 +290,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         engine.run.place.progress.epoch += 1;
         engine.run.place.progress.batch_in_epoch = 0;
         self.refresh_learning_rates();
+        self.engine.agree()?;
         self.keep()?;
         self.write_checkpoints()
     }

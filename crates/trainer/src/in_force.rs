@@ -9,9 +9,7 @@ use burn::{
     tensor::{Bool, DType, Int, Tensor, kind},
 };
 use stormfire_checkpoint::{IN_FORCE, Snapshot};
-use stormfire_module::{Error, LightningModule, Result, Scalar, read::read};
-
-use crate::engine::Engine;
+use stormfire_module::{Result, Scalar, read::read};
 
 /// What the module holds, or held in the validation that has just ended.
 #[derive(Default)]
@@ -30,7 +28,7 @@ pub(crate) enum InForce<M> {
     ToSwapAgain,
 }
 
-impl<M: LightningModule> InForce<M> {
+impl<M: Module> InForce<M> {
     /// Puts the weights for a validation into the module, in evaluation mode.
     pub(crate) fn enter(&mut self, module: &mut M, given: Option<M>) {
         if let Some(given) = given {
@@ -85,44 +83,20 @@ impl<M: LightningModule> InForce<M> {
         }
     }
 
-    /// The validation is over, and everything that is to be saved in its middle has been.
-    pub(crate) fn be_over(&mut self) {
-        *self = match std::mem::take(self) {
-            Self::Validating { before, ended: Some(validated), .. } => Self::Validated { before, validated },
-            Self::Validating { .. } => Self::Trained,
-            other => other,
-        };
-    }
-}
-
-impl<M: LightningModule> Engine<M> {
-    /// The weights that a callback has for the place of the trained ones.
-    pub(crate) fn given_weights(&mut self, module: &M) -> Result<Option<M>> {
-        let mut given: Option<(M, String)> = None;
-        for (callback, key) in self.callbacks_with_keys() {
-            let Some(weights) = callback.weights(module)? else { continue };
-            if let Some((_, first)) = &given {
-                let reason = format!("`{first}` and `{key}` both give weights for the place of the trained ones");
-                return Err(Error::config("callback", reason, "use one of them"));
-            }
-            given = Some((weights, key.to_owned()));
-        }
-        Ok(given.map(|(weights, _)| weights))
-    }
-
-    /// The weights of this moment, for a checkpoint.
-    pub(crate) fn weights(&mut self, module: &M) -> Result<Weights<M>> {
-        let (module, beside) = match &self.books.in_force {
-            InForce::Given { trained } => (trained.valid(), Beside::Known(module.valid())),
-            InForce::Validating { before, started: None, .. } => (before.valid(), Beside::Nothing),
-            InForce::Validating { before, started: Some(started), ended } => {
+    /// The weights of this moment, for a checkpoint; `given` are those of a callback, asked for where nothing stands in for the
+    /// trained ones now.
+    pub(crate) fn weights(&self, module: &M, given: Option<M>) -> Weights<M> {
+        let (module, beside) = match self {
+            Self::Given { trained } => (trained.valid(), Beside::Known(module.valid())),
+            Self::Validating { before, started: None, .. } => (before.valid(), Beside::Nothing),
+            Self::Validating { before, started: Some(started), ended } => {
                 let hooks = Beside::Validating { before: before.clone(), started: started.clone() };
                 (ended.as_ref().unwrap_or(module).valid(), hooks)
             }
-            InForce::Trained | InForce::Validated { .. } | InForce::ToSwapAgain => {
-                let beside = match (self.given_weights(module)?, &self.books.in_force) {
+            Self::Trained | Self::Validated { .. } | Self::ToSwapAgain => {
+                let beside = match (given, self) {
                     (Some(given), _) => Beside::Known(given.valid()),
-                    (None, InForce::Validated { before, validated }) => {
+                    (None, Self::Validated { before, validated }) => {
                         Beside::Validated { before: before.clone(), validated: validated.clone() }
                     }
                     (None, _) => Beside::Nothing,
@@ -130,7 +104,21 @@ impl<M: LightningModule> Engine<M> {
                 (module.valid(), beside)
             }
         };
-        Ok(Weights { module, beside })
+        Weights { module, beside }
+    }
+
+    /// Whether others than the trained weights may be in the module now.
+    pub(crate) fn is_validating(&self) -> bool {
+        matches!(self, Self::Given { .. } | Self::Validating { .. })
+    }
+
+    /// The validation is over, and everything that is to be saved in its middle has been.
+    pub(crate) fn be_over(&mut self) {
+        *self = match std::mem::take(self) {
+            Self::Validating { before, ended: Some(validated), .. } => Self::Validated { before, validated },
+            Self::Validating { .. } => Self::Trained,
+            other => other,
+        };
     }
 }
 

@@ -1,8 +1,9 @@
 //! The training loop: [`Trainer`], its options, and what runs them.
 //!
 //! The rooms, from the ground up: [`config`], [`accelerator`], `profiler`, `signals`, `communicator`, `guard`; `log_state` →
-//! `accumulator`, `bundle`, `bar_values` → `log_store`; `saved_log`, `checkpoint_names` → `checkpoint_writer`, `data_facts`, `run_id`, `loop_state`,
-//! `run_state`, `training` → `engine` (`fire`) → `checkpoint`; `evaluate`, `predict`, `fit` → `session` → [`Trainer`].
+//! `accumulator`, `bundle`, `bar_values` → `log_store`; `saved_log`, `checkpoint_names`, `in_force` → `checkpoint_writer`, `fit_state` → `frame`
+//! (what a run has and no checkpoint holds), `books` (what the loop keeps for checkpoints), `training` → `engine` (`fire`) → `checkpoint`;
+//! `evaluate`, `predict`, `fit` → `session` → [`Trainer`].
 
 pub mod accelerator;
 mod accumulator;
@@ -24,6 +25,7 @@ mod fit_state;
 mod frame;
 mod guard;
 mod in_force;
+mod limit;
 mod log_state;
 mod log_store;
 mod non_finite;
@@ -45,7 +47,8 @@ mod whereabouts;
 
 pub use accelerator::{Accelerator, AcceleratorError, check_default_device};
 pub use checkpoint::CkptPath;
-pub use config::{Limit, TrainerConfig};
+pub use config::TrainerConfig;
+pub use limit::Limit;
 pub use non_finite::NonFinite;
 pub use profiler::ProfilerKind;
 pub use seed::seed_everything;

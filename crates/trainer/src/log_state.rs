@@ -219,9 +219,6 @@ pub(crate) struct LogState {
     pub(crate) evaluation: Vec<SavedSlot>,
     /// What callbacks can read.
     pub(crate) metrics: Vec<(String, SavedScalar)>,
-    /// Those of them that are older than the training epoch that is running.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) stale: Vec<String>,
     /// What the progress bar shows.
     pub(crate) progress_bar: Vec<(String, SavedScalar)>,
     /// The batches of the window at hand, which may still be left out.

@@ -7,7 +7,11 @@ use burn::{
     tensor::{Bool, Device, Int, Tensor},
 };
 use stormfire_checkpoint::origin;
-use stormfire_module::{Result, Scalar, read::read};
+use stormfire_module::{
+    Result, Scalar,
+    float_params::{EachFloat, walk},
+    read::read,
+};
 
 /// How many parameters a warning names.
 const NAMED: usize = 5;
@@ -46,9 +50,7 @@ pub(crate) fn drawn_before<M: Module>(module: &M) -> Result<Vec<String>> {
     if IS_SEEDED.load(Ordering::Relaxed) {
         return Ok(Vec::new());
     }
-    let mut walk = Drawn::default();
-    module.visit(&mut walk);
-    let (paths, spreads): (Vec<_>, Vec<_>) = walk.found.into_iter().unzip();
+    let (paths, spreads): (Vec<_>, Vec<_>) = walk(module, Drawn::default()).0.into_iter().unzip();
     let spreads = read(&spreads)?;
     // Also what is not finite was not drawn.
     Ok(paths.into_iter().zip(spreads).filter(|(_, spread)| *spread > 0.0).map(|(path, _)| path).collect())
@@ -103,24 +105,15 @@ pub(crate) fn initialise_with<M: Module>(module: &M, seed: u64) {
 }
 
 #[derive(Default)]
-struct Drawn {
-    path: Vec<String>,
-    found: Vec<(String, Scalar)>,
-}
+struct Drawn(Vec<(String, Scalar)>);
 
-impl ModuleVisitor for Drawn {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.into());
-    }
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+impl EachFloat for Drawn {
+    fn call<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
         if param.is_initialized() && !origin::is_chosen(param.id) {
             let value = param.val();
             let value = if value.is_autodiff() { value.inner() } else { value };
             let spread = value.clone().max() - value.min();
-            self.found.push((self.path.join("."), Scalar::Device(spread)));
+            self.0.push((path.into(), Scalar::Device(spread)));
         }
     }
 }

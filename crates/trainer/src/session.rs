@@ -19,7 +19,7 @@ use stormfire_module::{
 use crate::{
     accelerator,
     checkpoint::{self, Resume},
-    communicator::{Communicator, SingleRank},
+    communicator::ranks,
     config::TrainerConfig,
     data_facts::DataFacts,
     engine::{Engine, mix},
@@ -71,7 +71,7 @@ impl<M: LightningModule> Session<M> {
         if let Some(resume) = &mut resume {
             resume.take_up_epoch(config.max_steps, &callbacks)?;
         }
-        let communicator: Box<dyn Communicator> = Box::new(SingleRank);
+        let communicator = ranks();
         let resume = resume.as_deref().filter(|_| !config.new_version_on_resume);
         let opened = if communicator.is_global_zero() { OpenLoggers::open(&config, loggers, resume)? } else { OpenLoggers::default() };
         let log_dir = opened.loggers.iter().find_map(|l| l.log_dir().map(PathBuf::from));
@@ -217,6 +217,7 @@ impl<M: LightningModule> Session<M> {
         let requeues = by_signal && engine.asks_for_requeue() && !scope::is_inside_another_run();
         let requeue = (requeues && stage == Stage::Fit).then(|| SaveRequest { path: self.requeue.checkpoint(), ..SaveRequest::default() });
         if let Err(error) = &outcome {
+            engine.frame.communicator.abort(&error.to_string());
             // The state of the last boundary, if it is kept.
             let of_boundary = requeue.clone().filter(|_| by_inner);
             failure::on_exception(engine, module, data, training, error, of_boundary);

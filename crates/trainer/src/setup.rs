@@ -19,8 +19,9 @@ use stormfire_module::{Callback, Error, Every, Hook, LightningModule, Result, Sc
 
 use crate::{
     checkpoint::{Part, Resume},
-    config::{Limit, TrainerConfig},
+    config::TrainerConfig,
     engine::Engine,
+    limit::Limit,
     seed::{initialise, initialise_with},
     trainer::LoggerChoice,
 };

@@ -31,7 +31,7 @@ pub enum Signal {
 }
 
 impl Signal {
-    const ALL: [Signal; 5] = [Signal::Interrupt, Signal::Terminate, Signal::Hangup, Signal::User1, Signal::User2];
+    pub(crate) const ALL: [Signal; 5] = [Signal::Interrupt, Signal::Terminate, Signal::Hangup, Signal::User1, Signal::User2];
 
     /// The exit code that a shell expects of a program ended by this signal, 128 and its number: 130 for Ctrl-C, 143 for
     /// SIGTERM.

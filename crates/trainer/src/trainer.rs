@@ -19,7 +19,7 @@ pub use text_options::DeviceChoice;
 
 use crate::{
     checkpoint::{CkptPath, Places, Resume},
-    config::{Limit, TrainerConfig},
+    config::TrainerConfig,
     session::Session,
     setup::folders_of_runs,
     signals::check_not_interrupted,
@@ -118,16 +118,6 @@ setters! {
     max_steps(u64) => max_steps = |steps| Some(steps);
     /// Do not stop early before so many optimizer steps. Default: none.
     min_steps(u64) => min_steps = |steps| Some(steps);
-    /// Training batches of an epoch: `10` batches, or a share `0.1`. Default: all. 0 trains nothing.
-    limit_train_batches(impl Into<Limit>) => limit_train_batches = |limit| limit.into();
-    /// Validation batches of each loader. Default: all; 0 turns validation off.
-    limit_val_batches(impl Into<Limit>) => limit_val_batches = |limit| limit.into();
-    /// Test batches of each loader. Default: all.
-    limit_test_batches(impl Into<Limit>) => limit_test_batches = |limit| limit.into();
-    /// Predict batches of each loader. Default: all.
-    limit_predict_batches(impl Into<Limit>) => limit_predict_batches = |limit| limit.into();
-    /// Train and validate on so many batches only, unshuffled. Default: 0, off. Not with `fast_dev_run`.
-    overfit_batches(impl Into<Limit>) => overfit_batches = |limit| limit.into();
     /// Run so many batches of everything, without logs, checkpoints and early stopping. Default: 0, off.
     fast_dev_run(usize) => fast_dev_run = |batches| batches;
     /// Validation batches of each loader before training; `None` takes all. Default: 2.

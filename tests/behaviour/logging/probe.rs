@@ -1,7 +1,6 @@
 //! A module and a callback that log what a test tells them to.
 
 use std::{
-    any::Any,
     fmt,
     sync::{
         Arc,
@@ -9,10 +8,10 @@ use std::{
     },
 };
 
-use burn::{optim::GradientsParams, prelude::*};
-use serde_json::{Map, Value};
+use burn::prelude::*;
 use stormfire::{
     loggers::{MemoryLogger, Metrics},
+    module::hooks,
     prelude::*,
 };
 
@@ -77,33 +76,12 @@ impl Probe {
 }
 
 macro_rules! scripted_hooks {
-    ($($hook:ident($($ty:ty),*) => $variant:ident;)+) => {$(
-        scripted_hooks!(@ $hook, $variant, $($ty),*);
-    )+};
-    (@ $hook:ident, $variant:ident, ) => {
-        fn $hook(&mut self, _: &mut Context<'_>) -> Result<()> {
-            self.run(Hook::$variant);
+    ($($(#[$doc:meta])* $hook:ident => $event:ident $({ $($arg:ident: $ty:ty),* })?;)*) => {$(
+        fn $hook(&mut self, _: &mut Context<'_> $($(, _: $ty)*)?) -> Result<()> {
+            self.run(Hook::$event);
             Ok(())
         }
-    };
-    (@ $hook:ident, $variant:ident, $a:ty) => {
-        fn $hook(&mut self, _: &mut Context<'_>, _: $a) -> Result<()> {
-            self.run(Hook::$variant);
-            Ok(())
-        }
-    };
-    (@ $hook:ident, $variant:ident, $a:ty, $b:ty) => {
-        fn $hook(&mut self, _: &mut Context<'_>, _: $a, _: $b) -> Result<()> {
-            self.run(Hook::$variant);
-            Ok(())
-        }
-    };
-    (@ $hook:ident, $variant:ident, $a:ty, $b:ty, $c:ty) => {
-        fn $hook(&mut self, _: &mut Context<'_>, _: $a, _: $b, _: $c) -> Result<()> {
-            self.run(Hook::$variant);
-            Ok(())
-        }
-    };
+    )*};
 }
 
 impl LightningModule for Probe {
@@ -133,46 +111,7 @@ impl LightningModule for Probe {
         self.counts_items.then(|| x.dims()[0])
     }
 
-    scripted_hooks! {
-        prepare_data() => PrepareData;
-        setup(Stage) => Setup;
-        teardown(Stage) => Teardown;
-        on_fit_start() => FitStart;
-        on_fit_end() => FitEnd;
-        on_sanity_check_start() => SanityCheckStart;
-        on_sanity_check_end() => SanityCheckEnd;
-        on_train_start() => TrainStart;
-        on_train_end() => TrainEnd;
-        on_train_epoch_start() => TrainEpochStart;
-        on_train_epoch_end() => TrainEpochEnd;
-        on_train_batch_start(&Batch, usize) => TrainBatchStart;
-        on_train_batch_end(&StepOutput, usize) => TrainBatchEnd;
-        on_before_zero_grad(&str) => BeforeZeroGrad;
-        on_before_backward(&Tensor<1>) => BeforeBackward;
-        on_after_backward(&mut GradientsParams) => AfterBackward;
-        on_before_optimizer_step(&str, &mut GradientsParams) => BeforeOptimizerStep;
-        on_validation_start() => ValidationStart;
-        on_validation_end() => ValidationEnd;
-        on_validation_epoch_start() => ValidationEpochStart;
-        on_validation_epoch_end() => ValidationEpochEnd;
-        on_validation_batch_start(&Batch, usize, usize) => ValidationBatchStart;
-        on_validation_batch_end(&StepOutput, usize, usize) => ValidationBatchEnd;
-        on_test_start() => TestStart;
-        on_test_end() => TestEnd;
-        on_test_epoch_start() => TestEpochStart;
-        on_test_epoch_end() => TestEpochEnd;
-        on_test_batch_start(&Batch, usize, usize) => TestBatchStart;
-        on_test_batch_end(&StepOutput, usize, usize) => TestBatchEnd;
-        on_predict_start() => PredictStart;
-        on_predict_end() => PredictEnd;
-        on_predict_epoch_start() => PredictEpochStart;
-        on_predict_epoch_end() => PredictEpochEnd;
-        on_predict_batch_start(&Batch, usize, usize) => PredictBatchStart;
-        on_predict_batch_end(&dyn Any, usize, usize) => PredictBatchEnd;
-        on_save_checkpoint(&mut Map<String, Value>) => SaveCheckpoint;
-        on_load_checkpoint(&Map<String, Value>) => LoadCheckpoint;
-        on_exception(&Error) => Exception;
-    }
+    hooks!(scripted_hooks<'_, Batch>);
 }
 
 impl PredictModule for Probe {

@@ -40,7 +40,7 @@ fn budget(path: &str, text: &str) -> Option<Finding> {
     (lines > allowed).then(|| Finding::on(path, format!("{lines} lines, {allowed} are allowed: it is two rooms")))
 }
 
-fn is_test_file(path: &str, test_modules: &[String]) -> bool {
+pub(super) fn is_test_file(path: &str, test_modules: &[String]) -> bool {
     let below = |module: &String| path.strip_prefix(module.as_str()).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'));
     test_modules.iter().any(below)
 }
@@ -87,7 +87,7 @@ fn has_word(line: &str, needle: &str) -> bool {
 }
 
 /// The text with every comment, string and character blanked out; each byte of code stays where it was.
-fn code_only(text: &str) -> String {
+pub(super) fn code_only(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
@@ -179,7 +179,7 @@ fn character(rest: &str) -> usize {
 }
 
 /// Blanks out what `#[cfg(test)]` stands before. Takes the output of [`code_only`], so that each brace is one.
-fn without_tests(code: &str) -> String {
+pub(super) fn without_tests(code: &str) -> String {
     let mut out = String::with_capacity(code.len());
     let mut rest = code;
     while let Some(at) = rest.find(TEST_MARK) {
@@ -192,7 +192,7 @@ fn without_tests(code: &str) -> String {
 }
 
 /// Up to the end of the block, or the semicolon, that ends the next item.
-fn item_length(rest: &str) -> usize {
+pub(super) fn item_length(rest: &str) -> usize {
     let mut depth = 0_usize;
     for (at, c) in rest.char_indices() {
         match c {

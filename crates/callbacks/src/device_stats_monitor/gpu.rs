@@ -3,7 +3,7 @@
 use nvml_wrapper::{Device, Nvml, enum_wrappers::device::TemperatureSensor};
 use stormfire_loggers::Metrics;
 
-use super::sampler::percent;
+use super::percent::percent;
 
 /// The GPUs to read.
 #[derive(Debug)]

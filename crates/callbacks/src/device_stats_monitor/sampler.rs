@@ -6,6 +6,7 @@ use stormfire_loggers::Metrics;
 use sysinfo::{MINIMUM_CPU_UPDATE_INTERVAL, Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
 use super::gpu::Gpus;
+use super::percent::percent;
 
 /// The load since the last sample, and the current value of everything else.
 #[derive(Debug)]
@@ -98,11 +99,6 @@ impl Cpu {
     }
 }
 
-/// `None` if the total is 0.
-pub(super) fn percent(used: u64, total: u64) -> Option<f64> {
-    (total > 0).then(|| used as f64 / total as f64 * 100.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,10 +126,5 @@ mod tests {
         cpu.sample(&mut metrics);
         assert!((0.0..=100.0).contains(&metrics.get("cpu_percent").unwrap()), "{metrics:?}");
         assert!(metrics.get("process_cpu_percent").unwrap() >= 0.0);
-    }
-
-    #[test]
-    fn nothing_has_no_percent() {
-        assert_eq!((percent(1, 4), percent(0, 0)), (Some(25.0), None));
     }
 }

@@ -1,11 +1,11 @@
-//! Looks at values, one after the other.
+//! Checks values, one after the other.
 
 use stormfire_module::RunningStage;
 
 use super::*;
 use crate::testing::{Bench, text};
 
-/// Ends epochs with these values until it stops; returns the number of looks and the reason.
+/// Ends epochs with these values until it stops. Returns the number of checks and the reason.
 fn run(callback: &mut EarlyStopping, values: &[f64]) -> (usize, Option<String>) {
     let mut bench = Bench::new();
     bench.start(callback).unwrap();
@@ -110,12 +110,12 @@ fn a_restart_goes_on_with_the_codes_patience() {
     assert_eq!(second.stopping_reason(), StoppingReason::PatienceExhausted);
     let (looks, _) = run(&mut second, &[2.0, 2.0, 2.0]);
     assert_eq!(looks, 2);
-    // Without a checkpoint the next fit is a new one.
+    // Without a checkpoint, the next fit is another run.
     assert_eq!(run(&mut second, &[3.0, 2.5]), (2, None));
     assert_eq!((second.best_score(), second.stopping_reason()), (Some(2.5), StoppingReason::NotStopped));
 }
 
-/// A fit that was ended by these values, and goes on from the checkpoint of its end: the stop, before and after.
+/// Stops a fit with these values, and resumes it from its last checkpoint. Returns the stop before and after.
 fn stop_and_go_on(first: EarlyStopping, values: &[f64], second: &mut EarlyStopping) -> (Option<String>, Option<String>) {
     let mut bench = Bench::new();
     let mut first = first;
@@ -135,7 +135,7 @@ fn stop_and_go_on(first: EarlyStopping, values: &[f64], second: &mut EarlyStoppi
 fn a_stop_outlives_a_restart_unless_the_options_take_it_back() {
     let loss = || EarlyStopping::new("loss").patience(2);
     let waits = [1.0, 2.0, 3.0];
-    // Whose checkpoint, by which values; with which options it goes on; whether it stops again.
+    // (options and values of the first fit, options of the resumed fit, whether it stops again)
     let cases = [
         (loss(), &waits[..], loss(), true),
         (loss(), &waits, loss().patience(3), false),
@@ -156,7 +156,7 @@ fn a_stop_outlives_a_restart_unless_the_options_take_it_back() {
         assert_eq!(second.stopping_reason() != StoppingReason::NotStopped, stops);
         assert_eq!((second.stopping_reason_message(), second.stopped_epoch().is_some()), (after.as_deref(), stops));
     }
-    // The same stop is not another one: it keeps its epoch. One by other options says so.
+    // An equal stop keeps its epoch. A stop because of other options has a new reason.
     let mut same = loss();
     let (before, after) = stop_and_go_on(loss(), &waits, &mut same);
     assert_eq!((before, same.stopped_epoch()), (after, Some(2)));

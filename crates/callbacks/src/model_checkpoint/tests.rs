@@ -16,7 +16,7 @@ use crate::testing::{Bench, Line, RUN, state_of, text, told};
 mod files;
 mod restart;
 
-/// A bench, a folder, and a callback that saves there.
+/// A bench, a folder, and a callback that saves to it.
 fn begin(callback: ModelCheckpoint) -> (Bench, TempDir, ModelCheckpoint) {
     let folder = tempfile::tempdir().unwrap();
     let (mut bench, mut callback) = (Bench::new(), callback.dirpath(folder.path()));
@@ -28,7 +28,7 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap().to_str().unwrap().into()
 }
 
-/// Does what the Trainer does: writes and removes. `+` is a file that was written, `-` one that was removed.
+/// Writes and removes files like the Trainer. `+` is a written file, `-` a removed one.
 fn carry_out(requests: &[SaveRequest]) -> Vec<String> {
     let mut done = Vec::new();
     for request in requests {
@@ -45,7 +45,7 @@ fn carry_out(requests: &[SaveRequest]) -> Vec<String> {
     done
 }
 
-/// Ends epochs with these values of `loss`; what was written and removed.
+/// Ends epochs with these values of `loss`. Returns the written and removed files.
 fn epochs(bench: &mut Bench, callback: &mut ModelCheckpoint, values: &[f64]) -> Vec<String> {
     let mut done = Vec::new();
     for &value in values {
@@ -101,7 +101,7 @@ fn nan_is_the_worst_of_all_scores() {
     assert_eq!(epochs(&mut bench, &mut callback, &[f64::NAN]), ["+loss=nan.ckpt"]);
     assert_eq!(callback.best_model_score(), Some(f64::NEG_INFINITY));
     assert!(callback.current_score().is_some_and(f64::is_nan));
-    // The second is no better than the first; of equal numbers, too, the first stays.
+    // The second is not better than the first. Of equal values, the first stays.
     assert_eq!(epochs(&mut bench, &mut callback, &[f64::NAN, -9.0, -9.0]), ["+loss=-9.0.ckpt", "-loss=nan.ckpt"]);
 }
 
@@ -205,19 +205,19 @@ fn one_step_is_saved_once() {
 fn a_save_point_before_a_validation_waits_for_its_metric() {
     let (mut bench, _folder, mut callback) =
         begin(ModelCheckpoint::new().monitor("val_loss").every(Every::Steps(2)).filename("{step}-{val_loss:.1f}"));
-    // Nobody has logged it yet: wait, also over the end of the epoch.
+    // The metric was not logged yet: wait, even past the end of the epoch.
     assert!(batches(&mut bench, &mut callback, 3).is_empty());
     bench.fire(&mut callback, Event::TrainEpochEnd).unwrap();
     assert!(bench.saves().is_empty());
     bench.metric("val_loss", 0.5).validation_end(&mut callback).unwrap();
     assert_eq!(carry_out(&bench.saves()), ["+step=3-val_loss=0.5.ckpt"]);
-    // It is there, but a newer one is about to come.
+    // The metric exists, but a newer value follows soon.
     bench.run.place.validation_is_due = true;
     assert!(batches(&mut bench, &mut callback, 1).is_empty());
     bench.run.place.validation_is_due = false;
     bench.metric("val_loss", 0.25).validation_end(&mut callback).unwrap();
     assert_eq!(carry_out(&bench.saves()), ["+step=4-val_loss=0.2.ckpt", "-step=3-val_loss=0.5.ckpt"]);
-    // No validation comes: the newest value counts.
+    // No validation follows: use the newest value.
     bench.metric("val_loss", 0.125);
     assert_eq!(batches(&mut bench, &mut callback, 2), ["+step=6-val_loss=0.1.ckpt", "-step=4-val_loss=0.2.ckpt"]);
     bench.validation_end(&mut callback).unwrap();
@@ -240,7 +240,7 @@ fn last_is_a_link_only_where_the_newest_has_a_name_of_its_own() {
     let saves = bench.saves();
     assert_eq!(saves[0].also, [Also { path: folder.join("last.ckpt"), kind: AlsoKind::Link }]);
     carry_out(&saves);
-    // Not among the best: the newest state is a file of its own.
+    // Not among the best: the newest state is a separate file.
     bench.metric("loss", 2.0).epoch(&mut callback).unwrap();
     let saves = bench.saves();
     assert_eq!((&saves[0].path, &saves[0].also), (&folder.join("last.ckpt"), &vec![]));
@@ -304,7 +304,7 @@ fn it_keeps_still_where_it_should() {
     assert_eq!(bench.saves()[0].paths().count(), 2);
 }
 
-/// What the Trainer does when a run fails: what was asked for before is not written any more.
+/// Fails a run like the Trainer: earlier requests are dropped.
 fn fail(bench: &mut Bench, callback: &mut ModelCheckpoint) -> Vec<String> {
     let given_up = bench.run.place.requests.saves.len();
     bench.fire(callback, Event::Exception { error: &Error::other("the disk is on fire") }).unwrap();
@@ -321,23 +321,23 @@ fn a_failure_is_saved_without_touching_the_best() {
     assert_eq!(fail(&mut bench, &mut callback), ["+epoch=1-step=2.ckpt", "+last.ckpt"]);
     assert_eq!(callback.best_model_path().map(file_name).as_deref(), Some("epoch=0-step=1.ckpt"));
     assert!(fail(&mut bench, &mut callback).is_empty());
-    // In a validation there is always something new.
+    // In a validation, the state is always new.
     bench.run.boundary = Some(Place { evaluating: Some(EvaluationPosition::default()), ..bench.run.place.clone() });
     assert_eq!(fail(&mut bench, &mut callback), ["+last.ckpt"]);
     assert_eq!(fail(&mut bench, &mut callback), ["+last.ckpt"]);
-    // The state is that of the boundary, which may lie before what hooks see.
+    // The state is that of the boundary, which may be earlier than what hooks see.
     bench.run.place.progress.global_step = 9;
     let progress = Progress { global_step: 7, ..bench.run.place.progress.clone() };
     bench.run.boundary = Some(Place { progress, ..bench.run.place.clone() });
-    // The newer one replaces the older.
+    // The newer file replaces the older.
     assert_eq!(fail(&mut bench, &mut callback), ["+epoch=1-step=7.ckpt", "+last.ckpt", "-epoch=1-step=2.ckpt"]);
     bench.run.boundary = None;
-    // The same name as one of the best.
+    // The same name as a file among the best.
     let (mut bench, _folder, mut fixed) = begin(ModelCheckpoint::new().monitor("loss").filename("best").save_on_exception(true));
     epochs(&mut bench, &mut fixed, &[1.0]);
     batches(&mut bench, &mut fixed, 1);
     assert_eq!(fail(&mut bench, &mut fixed), ["+best-v1.ckpt"]);
-    // Not asked for, or before training has begun.
+    // Not enabled, or before the start of training.
     let mut without = ModelCheckpoint::new().dirpath(folder.path());
     bench.start(&mut without).unwrap();
     assert!(fail(&mut bench, &mut without).is_empty());
@@ -352,7 +352,7 @@ fn a_save_point_that_a_failure_prevents_is_written_after_it() {
     epochs(&mut bench, &mut callback, &[1.0]);
     bench.metric("loss", 0.5).epoch(&mut callback).unwrap();
     assert_eq!(fail(&mut bench, &mut callback), ["+epoch=1-step=2.ckpt", "+last.ckpt", "-epoch=0-step=1.ckpt"]);
-    // Handed to the writer, it will be there: whether it is there yet does not matter.
+    // A file that the writer has accepted counts, whether or not it exists yet.
     bench.metric("loss", 0.25).epoch(&mut callback).unwrap();
     bench.saves();
     assert!(fail(&mut bench, &mut callback).is_empty());
@@ -363,13 +363,13 @@ fn a_metric_that_nobody_logs_is_an_error_once_it_should_be_there() {
     let expected = "metric `val_los` is not available; available are: `loss` | hint: log it with `self.log(..)`, or monitor one of the available metrics";
     let (mut bench, _folder, mut callback) = begin(ModelCheckpoint::new().monitor("val_los"));
     assert_eq!(text(&bench.metric("loss", 1.0).epoch(&mut callback).unwrap_err()), expected);
-    // Validated every other epoch: only after the first validation, until then `last` alone is written.
+    // Validation every other epoch: fails only after the first validation. Until then, only `last` is written.
     let (mut bench, _folder, mut callback) = begin(ModelCheckpoint::new().monitor("val_los").save_on_train_epoch_end(true).save_last(true));
     bench.run.validates_every_epoch = false;
     assert_eq!(epochs(&mut bench, &mut callback, &[1.0]), ["+last.ckpt"]);
     bench.validation_end(&mut callback).unwrap();
     assert_eq!(text(&bench.epoch(&mut callback).unwrap_err()), expected);
-    // Without validation: at the end of the first epoch, also when steps are counted.
+    // Without validation: fails at the end of the first epoch, even with a period of steps.
     let (mut bench, _folder, mut callback) = begin(ModelCheckpoint::new().monitor("val_los").every(Every::Steps(1)));
     bench.run.limits.val_batches.clear();
     bench.metric("loss", 1.0).train_batch_end(&mut callback).unwrap();

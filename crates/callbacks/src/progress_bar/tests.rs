@@ -17,7 +17,7 @@ fn pass(seconds: f64) {
     clock::advance(Duration::from_secs_f64(seconds));
 }
 
-/// The clock stands still for the rest of the test, which has a thread of its own.
+/// Stops the clock for the rest of the test, which has its own thread.
 fn stop_the_clock() {
     std::mem::forget(clock::stop());
 }
@@ -58,7 +58,7 @@ fn on_page() -> (ProgressBar, Page) {
     (ProgressBar::with_output(Output::Plain(Plain::new(Box::new(page.clone())))), page)
 }
 
-/// Training batches that each take so many seconds.
+/// Runs training batches of `seconds` each.
 fn train(bench: &mut Bench, bar: &mut ProgressBar, batches: usize, seconds: f64) {
     for _ in 0..batches {
         pass(seconds);
@@ -387,7 +387,7 @@ epoch 0/2  3/10 batches  1.0 it/s  loss[31m NaN
     assert_eq!(page.text(), expected);
 }
 
-/// `plain` is the same output behind the public setter; it needs no terminal.
+/// `plain` writes the same output through the public setter, without a terminal.
 #[test]
 fn plain_lines_can_go_anywhere() {
     let page = Page::default();
@@ -432,7 +432,7 @@ fn a_fit_that_goes_on_in_the_middle_of_an_epoch() {
     assert_eq!(screen.contents(), "Epoch 1/2 ━━━━━━━━━━━━╸             5/10 0:00 • -:-- ? it/s");
     train(&mut bench, &mut bar, 3, 2.0);
     assert_eq!(screen.contents(), "Epoch 1/2 ━━━━━━━━━━━━━━━━━━━━╸     8/10 0:06 • 0:04 0.50 it/s");
-    // At the begin of an epoch that event comes, and one line is enough.
+    // This event occurs at the start of an epoch, and one line is enough.
     let (mut bar, page) = on_page();
     let mut bench = Bench::new();
     bench.start(&mut bar).unwrap();

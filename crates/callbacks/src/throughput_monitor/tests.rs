@@ -21,7 +21,7 @@ fn rates_are_those_of_the_window() {
     assert!(known(&rates).is_empty());
     rates.add(Totals { time: Duration::from_secs(100), ..after(0) });
     assert!(rates.metrics(true).get("device/batches_per_sec").is_none(), "one batch has no rate");
-    // The slow beginning leaves the window.
+    // The slow start leaves the window.
     for n in 1..=3 {
         rates.add(Totals { time: Duration::from_secs(100) + after(n).time, ..after(n) });
     }

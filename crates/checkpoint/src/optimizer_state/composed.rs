@@ -5,65 +5,16 @@
 
 use burn::{
     optim::{
-        AdaGradConfig, LearningRate, ModuleOptimizer, Muon, MuonConfig, Optimizer, RecordState, RmsPropConfig, Sgd, SgdConfig, StateSink,
-        StateSource,
+        AdaGradConfig, LearningRate, ModuleOptimizer, Muon, MuonConfig, Optimizer, RmsPropConfig, Sgd, SgdConfig,
         decay::{WeightDecay, WeightDecayConfig},
         momentum::{Momentum, MomentumConfig, MomentumState},
     },
     tensor::{Device, Tensor},
 };
-use burn_pack::Scalar;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::fields::{BUFFER, Fields, GRADIENT_AVERAGE, SQUARE_AVERAGE, SUM, VARIANCE, VELOCITY};
 use super::transparent::Transparent;
-
-/// What an algorithm keeps for one parameter, under the names that burn gives it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Fields<const D: usize> {
-    pub(super) tensors: Vec<(&'static str, Tensor<D>)>,
-    /// The number of updates, for an algorithm that counts them.
-    pub(super) time: Option<usize>,
-}
-
-const VELOCITY: &str = "momentum.velocity";
-const SQUARE_AVERAGE: &str = "square_avg.square_avg";
-const GRADIENT_AVERAGE: &str = "centered.grad_avg";
-const VARIANCE: &str = "centered.avg";
-const BUFFER: &str = "momentum.buf";
-const SUM: &str = "lr_decay.sum";
-pub(super) const TIME: &str = "lr_decay.time";
-
-impl<const D: usize> Fields<D> {
-    fn take(&mut self, name: &str) -> Option<Tensor<D>> {
-        let index = self.tensors.iter().position(|(own, _)| *own == name)?;
-        Some(self.tensors.swap_remove(index).1)
-    }
-
-    fn with(mut self, name: &'static str, tensor: impl Into<Option<Tensor<D>>>) -> Self {
-        self.tensors.extend(tensor.into().map(|tensor| (name, tensor)));
-        self
-    }
-}
-
-impl<const D: usize> RecordState for Fields<D> {
-    fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
-        for (name, tensor) in &self.tensors {
-            out.push_tensor(prefix, name, tensor.to_data());
-        }
-        if let Some(time) = self.time {
-            out.push_scalar(prefix, TIME, Scalar::from(time));
-        }
-    }
-
-    fn state_unflatten(prefix: &str, source: &mut StateSource, device: &Device) -> Option<Self> {
-        let mut fields = Self::default();
-        for name in [VELOCITY, SQUARE_AVERAGE, GRADIENT_AVERAGE, VARIANCE, BUFFER, SUM] {
-            fields = fields.with(name, source.take_tensor(prefix, name).map(|data| Tensor::from_data(data, device)));
-        }
-        fields.time = source.take_scalar(prefix, TIME).and_then(|time| usize::try_from(time).ok());
-        Some(fields)
-    }
-}
 
 /// A momentum whose velocity is known.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ use burn::{
 };
 use burn_pack::Scalar;
 
-use super::composed::{Fields, TIME};
+use super::fields::{Fields, TIME};
 use crate::Snapshot;
 
 /// Adds the tensors of a state to `tensors`, in a folder, and its numbers to `numbers`, with a prefix, under the names that burn

@@ -3,7 +3,7 @@ use burn::{
     nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, LinearLayout},
     optim::{GradientsParams, SgdConfig},
     tensor::{
-        Device,
+        Bool, DType, Device, Int, Tensor,
         quantization::{Calibration, QuantScheme},
     },
 };

@@ -2,8 +2,10 @@
 
 use serde_json::json;
 
+use std::fs;
+
 use super::*;
-use crate::{Checkpoint, Manifest, NamedTensors, inspect, newest_good, samples, verify, write};
+use crate::{Checkpoint, Error, Manifest, NamedTensors, inspect, newest_good, samples, verify, write};
 
 fn manifest(step: u64) -> Manifest {
     Manifest { progress: json!({"epoch": 0, "global_step": step}), ..Manifest::default() }
@@ -60,7 +62,7 @@ fn everything(root: &Path) {
     for entry in list(&folder).unwrap() {
         let is_folder = entry.path.ends_with("epoch=0-val");
         assert_eq!((entry.is_folder, entry.modified.is_some() || is_folder), (is_folder, true), "{entry:?}");
-        assert_eq!(entry.is_checkpoint(), entry.path.extension().is_some_and(|end| end == "ckpt"), "{entry:?}");
+        assert_eq!(is_checkpoint(&entry), entry.path.extension().is_some_and(|end| end == "ckpt"), "{entry:?}");
         assert!(exists(&entry.path).unwrap() || is_folder, "{entry:?}");
     }
     assert_eq!(names(&folder.join("epoch=0-val")), ["loss=0.25.ckpt"]);
@@ -73,7 +75,7 @@ fn everything(root: &Path) {
     write_bytes(&last, b"").unwrap();
     assert!(matches!(verify(&last), Err(Error::Empty { .. })));
     write_bytes(&last, b"PK\x03\x04 a model of another program").unwrap();
-    assert!(matches!(verify(&last), Err(Error::NotACheckpoint { kind: FileKind::Zip, .. })));
+    assert!(matches!(verify(&last), Err(Error::NotACheckpoint { kind: crate::FileKind::Zip, .. })));
 }
 
 #[test]
@@ -141,4 +143,12 @@ fn a_url_that_cannot_be_used_is_refused() {
             assert_eq!((error.to_string().as_str(), error.hint().is_some()), (message, true));
         }
     }
+}
+
+#[test]
+fn a_full_disk_is_an_error_of_its_own() {
+    let source = io::Error::from(io::ErrorKind::StorageFull);
+    let error = Error::from(stormfire_store::Error::Write { path: "a.ckpt".into(), needed: 3 << 20, source });
+    assert_eq!(error.to_string(), "no space is left for `a.ckpt`, which needs 3.0 MiB");
+    assert!(error.hint().unwrap().contains("free some space"));
 }

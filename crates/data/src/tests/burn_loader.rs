@@ -9,7 +9,7 @@ use burn::{
 };
 
 use super::{assert_resumes, last_flags, must_return, pass, values};
-use crate::{Error, Length, Loader, Position, Result};
+use crate::{CombinedLoader, Error, Length, Loader, Position, Result, random};
 
 #[derive(Clone)]
 struct Keep {
@@ -72,7 +72,7 @@ fn panics_do_not_shorten_the_epoch_silently() {
     for workers in [0, 1, 2] {
         must_return(move || {
             let loader = Loader::from_burn(burn(64, workers, Some(30)));
-            // burn's loader is unusable after a panic; this one is not.
+            // burn's loader is unusable after a panic. This loader is not.
             for _ in 0..2 {
                 let error = pass(&loader, 0, 0).unwrap_err();
                 match (workers, &error) {
@@ -130,4 +130,82 @@ fn burns_own_options_stay_with_burn() {
     let error = pass(&Loader::from_burn(burn(4, 0, None)).batch_size(2), 0, 0).unwrap_err();
     assert_eq!(error.to_string(), "`batch_size` has no effect on a loader made from burn's data loader");
     assert!(error.hint().unwrap().contains("`DataLoaderBuilder`"));
+}
+
+/// Tells its items, and a number that it draws.
+#[derive(Clone)]
+struct Draws;
+
+impl Batcher<usize, (Vec<usize>, usize)> for Draws {
+    fn batch(&self, items: Vec<usize>, _device: &Device) -> (Vec<usize>, usize) {
+        (items, random().below(1 << 40))
+    }
+}
+
+#[test]
+fn several_of_them_combine_and_resume_exactly() {
+    for workers in [0, 1] {
+        must_return(move || {
+            let burn = |len: usize| {
+                let builder = DataLoaderBuilder::new(Draws).batch_size(4).num_workers(workers).set_device(Device::flex());
+                builder.build(InMemDataset::new((0..len).collect::<Vec<usize>>()))
+            };
+            let (short, long) = (burn(10), burn(22));
+            // One loader of burn may serve twice.
+            let loaders = || [Loader::from_burn(short.clone()), Loader::from_burn(long.clone()), Loader::from_burn(short.clone())];
+            let sized = || loaders().map(|loader| loader.items_per_batch(4));
+            for loader in [CombinedLoader::sequential(loaders()), CombinedLoader::sequential(sized())] {
+                let loader = loader.with_run_seed(7);
+                assert_eq!(values(&loader).iter().map(|(items, _)| items.len()).sum::<usize>(), 42, "{workers} workers");
+                check_combined(&loader, workers);
+            }
+            for (combine, rows) in [(CombinedLoader::min_size as fn(_) -> _, 3), (CombinedLoader::max_size_cycle, 6)] {
+                for loader in [combine(loaders()), combine(sized())] {
+                    let loader = loader.with_run_seed(7);
+                    assert_eq!(values(&loader).len(), rows, "{workers} workers");
+                    check_combined(&loader, workers);
+                }
+            }
+            check_combined(&CombinedLoader::max_size(loaders()).with_run_seed(7), workers);
+        });
+    }
+}
+
+/// The rest of a pass from any batch on is that of the whole pass. burn's workers do not know for which batch they draw.
+fn check_combined<B: std::fmt::Debug + Drawn + Send + 'static>(loader: &Loader<B>, workers: usize) {
+    let of = |epoch, start| pass(loader, epoch, start).unwrap().into_iter().map(|row| row.items(workers == 0)).collect::<Vec<_>>();
+    for epoch in 0..2 {
+        let whole = of(epoch, 0);
+        for start in 0..=whole.len() {
+            assert_eq!(of(epoch, start), whole[start..], "{workers} workers, epoch {epoch}, from {start}");
+        }
+        let mut drawn: Vec<_> = whole.iter().flatten().filter_map(|(_, drawn)| *drawn).collect();
+        let all = drawn.len();
+        drawn.sort_unstable();
+        drawn.dedup();
+        assert_eq!(drawn.len(), all, "each loader draws its own");
+    }
+}
+
+/// The items of a row of batches, with what was drawn for each of them if that follows from the seed.
+trait Drawn {
+    fn items(self, with_drawn: bool) -> Vec<(Vec<usize>, Option<usize>)>;
+}
+
+impl Drawn for (Vec<usize>, usize) {
+    fn items(self, with_drawn: bool) -> Vec<(Vec<usize>, Option<usize>)> {
+        vec![(self.0, with_drawn.then_some(self.1))]
+    }
+}
+
+impl<B: Drawn> Drawn for Vec<B> {
+    fn items(self, with_drawn: bool) -> Vec<(Vec<usize>, Option<usize>)> {
+        self.into_iter().flat_map(|batch| batch.items(with_drawn)).collect()
+    }
+}
+
+impl<B: Drawn> Drawn for Option<B> {
+    fn items(self, with_drawn: bool) -> Vec<(Vec<usize>, Option<usize>)> {
+        self.map(|batch| batch.items(with_drawn)).unwrap_or_default()
+    }
 }

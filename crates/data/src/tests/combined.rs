@@ -5,7 +5,7 @@ fn three_and_two() -> [Loader<u8>; 2] {
     [Loader::from_batches(vec![1, 2, 3]), Loader::from_batches(vec![10, 20])]
 }
 
-/// The same batches, whose number is not known beforehand.
+/// The same batches, with an unknown number.
 fn unsized_three_and_two() -> [Loader<u8>; 2] {
     [Loader::from_fn(|_| (1..=3).filter(|_| true)), Loader::from_fn(|_| [10, 20].into_iter().filter(|_| true))]
 }
@@ -66,7 +66,7 @@ fn each_cycle_has_an_order_of_its_own() {
     let long = numbers(24).batch_size(2);
     let short = numbers(10).batch_size(2).shuffle(true).seed(4).workers(2);
     let loader = CombinedLoader::max_size_cycle([long, short.clone()]);
-    // 12 batches over 5: three passes in each epoch, the last of them not finished.
+    // 12 batches over 5: three passes in each epoch, the last one incomplete.
     for epoch in 0..2 {
         let column: Vec<_> = pass(&loader, epoch, 0).unwrap().into_iter().map(|row| row[1].clone()).collect();
         let passes: Vec<_> = (0..3).flat_map(|cycle| pass(&short, 3 * epoch + cycle, 0).unwrap()).take(12).collect();

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::{numbers, values};
 use crate::{DataModule, Error, Loader, Loaders, Result, Saved, Stage};
 
-/// (train, val, test, predict): how many loaders a run of this stage would find.
+/// The number of loaders for a run of this stage: (train, val, test, predict).
 fn found(data: &mut dyn DataModule<Batch = Vec<usize>>, stage: Stage) -> (bool, usize, usize, usize) {
     data.setup(stage).unwrap();
     (

@@ -6,7 +6,7 @@ use burn::{
 use super::{must_return, numbers, pass, values};
 use crate::{Error, Loader, Position, Result};
 
-/// `0..12`, of which item 7 is broken in one way or another.
+/// `0..12`, with a broken item 7.
 struct Broken {
     panics: bool,
 }
@@ -60,7 +60,7 @@ fn errors_and_panics_arrive_in_their_place() {
             assert_eq!(good, 2);
             assert_eq!(error.to_string(), "the batcher panicked at batch 2: no fours today");
             assert!(error.hint().unwrap().contains("RUST_BACKTRACE"));
-            // The next pass is as good as the first.
+            // The next pass works like the first.
             assert_eq!(until_error(&loader).0, 2);
             assert_eq!(pass(&loader, 0, 3).unwrap().len(), 3);
         });
@@ -104,7 +104,7 @@ fn options_without_effect() {
         assert_eq!(error.to_string(), text);
         assert!(error.hint().unwrap().contains(hint), "{:?}", error.hint());
     }
-    // What the Trainer wishes is no mistake of the user's.
+    // A request of the Trainer is not an error of the user.
     assert_eq!(values(&iterator().with_default_seed(3).without_shuffle()), [[1]]);
 }
 

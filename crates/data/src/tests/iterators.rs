@@ -86,7 +86,7 @@ fn errors_of_iterators() {
     let error = pass(&loader, 0, 3).unwrap_err();
     assert_eq!(error.to_string(), "loading batch 2 failed: the wire is cut");
 
-    // The third batch is made while it is found out that the second is not the last.
+    // To know that the second batch is not the last, the third is made.
     let loader = Loader::try_from_iter((0..5).filter(|_| true).map(|i| {
         assert!(i < 2, "batch {i} is mad");
         Ok::<_, io::Error>(i)

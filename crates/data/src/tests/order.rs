@@ -86,7 +86,7 @@ fn position_counts_what_was_received() {
     let mut batches = loader.batches(Position::new(3, 1), &Device::flex()).unwrap();
     assert_eq!(batches.position(), Position::new(3, 1));
     assert_eq!(batches.next().unwrap().unwrap().value, [2, 3]);
-    // The workers have certainly gone on in the meantime.
+    // The workers have certainly made more batches in the meantime.
     thread::sleep(Duration::from_millis(20));
     assert_eq!(batches.position(), Position::new(3, 2));
     let saved = serde_json::to_string(&batches.position()).unwrap();
@@ -195,13 +195,13 @@ fn dropping_a_pass_early_stops_its_workers() {
             let loader = Loader::collate(held, |items, _| items).workers(3).batch_size(2);
             let mut batches = loader.batches(Position::default(), &Device::flex()).unwrap();
             assert_eq!(batches.by_ref().take(received).count(), received);
-            // Until each of the workers waits for room: two batches ready and one in its hands.
+            // Wait until each worker waits for room: two batches are ready and one is finished.
             while calls.load(Ordering::Relaxed) < 2 * (received + 3 * 3) {
                 thread::yield_now();
             }
             drop(batches);
         });
-        // Workers that went on would still hold it.
+        // Workers that still run would hold it.
         assert_eq!(Arc::strong_count(&dataset), 1);
         assert!(dataset.calls.load(Ordering::Relaxed) < 200);
     }
@@ -217,7 +217,7 @@ fn dropping_a_pass_waits_for_the_batch_in_the_making() {
         counts.1.fetch_add(1, Ordering::SeqCst);
         items
     });
-    // The loader lives on, since its end would join its threads anyway.
+    // Keep the loader alive, because dropping it would join its threads anyway.
     let loader = loader.workers(2);
     let batches = loader.batches(Position::default(), &Device::flex()).unwrap();
     while begun.load(Ordering::SeqCst) == 0 {

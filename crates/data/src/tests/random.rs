@@ -19,7 +19,7 @@ fn drawing(len: usize) -> Loader<Drawn> {
     Loader::collate(super::Numbers::new(len), |items: Vec<usize>, _| (items, random().next_u64()))
 }
 
-/// Numbers in order, each of which draws when it is loaded.
+/// Numbers in order. Each item draws when it is loaded.
 struct Noisy;
 
 impl Dataset<u64> for Noisy {
@@ -40,7 +40,7 @@ impl Mapper<u64, u64> for Shift {
     }
 }
 
-/// Every kind of loader that can draw, with so many workers.
+/// Every kind of loader that can draw, with this number of workers.
 fn every_kind(workers: usize) -> Vec<Loader<Vec<u64>>> {
     let drawing = |len: usize| drawing(len).batch_size(3).shuffle(true).workers(workers).map(|(_, drawn)| vec![drawn]);
     let joined = |rows: Vec<Vec<u64>>| rows.concat();
@@ -84,7 +84,7 @@ fn no_two_places_draw_the_same() {
     for (kind, loader) in every_kind(1).into_iter().enumerate() {
         let mut all: Vec<u64> = values(&loader.with_run_seed(7)).concat();
         all.retain(|&drawn| drawn > u64::from(u32::MAX));
-        // What an iterator has drawn once for the epoch comes with each of its batches.
+        // A number that an iterator draws once per epoch is in each of its batches.
         let repeated = if kind == 7 { 4 } else { 0 };
         let drawn = all.len();
         all.sort_unstable();
@@ -120,11 +120,12 @@ fn a_loader_of_burn_without_workers_draws_by_its_batches() {
     assert_ne!(first, pass(&loader(), 1, 0).unwrap());
 }
 
-/// burn's generator belongs to the process: tests beside this one may draw from it, so only what cannot fail is asked.
+/// burn's generator belongs to the process, and other tests may draw from it. This test only checks what cannot fail
+/// because of that.
 #[test]
 fn who_makes_batches_ahead_is_known() {
     assert!(!numbers(4).makes_ahead() && numbers(4).workers(1).map(|batch| batch).makes_ahead());
-    // In a run burn's generator is seeded for whatever the iterating thread makes.
+    // In a run, burn's generator is seeded for every batch that the iterating thread makes.
     assert!(!numbers(4).workers(1).map(|batch| batch).with_run_seed(1).makes_ahead());
     assert!(!CombinedLoader::sequential([numbers(4), numbers(4).workers(1)]).makes_ahead());
     assert!(CombinedLoader::sequential([numbers(4).workers(2), numbers(4).workers(1)]).makes_ahead());

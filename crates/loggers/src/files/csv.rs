@@ -3,6 +3,7 @@
 mod existing;
 mod lines;
 mod number;
+mod row;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,13 @@
 //! Event files for `TensorBoard`, and the values that only it has.
 
+mod cut_back;
 pub(crate) mod event;
 mod file;
 mod graph;
 mod groups;
 pub(crate) mod hparams;
 mod layout;
+mod log_position;
 mod media;
 #[cfg(test)]
 mod media_tests;
@@ -13,8 +15,7 @@ mod mesh;
 mod pr_curve;
 mod projector;
 pub(crate) mod record;
-mod resume;
-mod run;
+mod run_files;
 #[cfg(test)]
 mod tests;
 mod typed;
@@ -27,17 +28,18 @@ use event::{Data, Metadata, Value};
 use file::EventFile;
 use groups::Groups;
 pub use layout::{Chart, Layout};
+use log_position::Position;
 pub use projector::Embedding;
 use projector::Entry;
-use resume::Position;
-use run::Run;
+use run_files::Run;
 use serde::{Deserialize, Serialize};
+use stormfire_store::replacement;
 
 use crate::logger::LONGEST_CALL;
 use crate::names::inside;
 use crate::parts::prefix::prefixed;
 use crate::parts::{identity, position};
-use crate::{Audio, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result, RunDir, Status, Table, Text, append};
+use crate::{Audio, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result, RunDir, Status, Table, Text};
 
 /// The metric that stands for a run in the hparams tab until a better one is given.
 const HP_METRIC: &str = "hp_metric";
@@ -347,10 +349,10 @@ impl Logger for TensorBoardLogger {
         let Some(position) = position::load::<Position>(position, &folder) else { return Ok(()) };
         if !self.sub_dir.as_os_str().is_empty() {
             // The folder of the run was tidied when it was opened; this one is nobody else's.
-            append::clear_all_replacements(&folder);
+            replacement::clear_all(&folder);
         }
         let first = position.main.files.first().map(|file| file.name.clone()).unwrap_or_default();
-        self.main.resume(&folder, position.main, resume::message(&first))?;
+        self.main.resume(&folder, position.main, cut_back::message(&first))?;
         self.groups.resume(&folder, &first, position.groups)?;
         self.embeddings = position.embeddings;
         if !self.embeddings.is_empty() {

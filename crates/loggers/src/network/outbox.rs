@@ -28,9 +28,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 pub(crate) use spool::waiting;
 use spool::{Mark, Spool};
+use stormfire_store::hold::{Hold, hold};
+use stormfire_store::{private, replacement};
 
-use crate::hold::{Hold, hold};
-use crate::{Delivery, Error, Result, append, private};
+use crate::{Delivery, Error, Result};
 
 /// Up to where everything was delivered.
 const ACKED: &str = "delivered";
@@ -135,7 +136,7 @@ impl<R: Record> Outbox<R> {
         let folder = folder.into();
         private::folder(&folder)?;
         let Some(hold) = hold(&folder) else { return Err(Error::RunInUse { folder }) };
-        append::clear_all_replacements(&folder);
+        replacement::clear_all(&folder);
         let spool = Spool::open(&folder)?;
         let acked = spool::noted(&folder, ACKED).unwrap_or(0).min(spool.end());
         let (waiting, _) = spool::count(&folder, acked)?;

@@ -65,7 +65,7 @@ struct Shared {
 }
 
 impl TestServer {
-    /// Answers every request with a status and a JSON body.
+    /// Answers every request with a status and a JSON body; `Null` is an empty answer without a content type.
     pub(crate) fn start(answering: impl Fn(&Received) -> (u16, Value) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -157,6 +157,10 @@ impl Shared {
             }
             let (status, body) = (self.answering)(&request);
             self.received.lock().unwrap().push(request);
+            if body.is_null() {
+                write!(reader.get_mut(), "HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n")?;
+                continue;
+            }
             let body = body.to_string();
             write!(reader.get_mut(), "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len())?;
             if matches!(fault, Some(Fault::CutAnswer)) {

@@ -1,11 +1,7 @@
-//! A run's folder in a store: what lies there, and where the loggers write in its stead.
+//! Where loggers write what belongs in a store.
 
-use std::io;
+use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
-
-use stormfire_store::{Entry, Object, Place};
-
-use crate::{Error, Result};
 
 /// Below the current folder, where loggers write what goes to a store.
 const LOCAL: &str = ".stormfire/logs";
@@ -35,69 +31,7 @@ pub fn remote_folder(folder: &Path) -> Option<PathBuf> {
     Some(PathBuf::from(format!("{scheme}://{}", rest.join("/"))))
 }
 
-fn object(url: &Path) -> Result<Object> {
-    match Place::of(url).map_err(|bad| Error::Url { url: bad.url, reason: bad.reason, hint: bad.hint })? {
-        Place::Store(object) => Ok(object),
-        Place::Disk(path) => Err(Error::other(format!("`{}` is in no store", path.display()))),
-    }
-}
-
-/// An error that names the URL, as errors of files name the path.
-fn at(url: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("`{}` cannot be read or written: {error}", url.display()))
-}
-
-/// What lies in a folder of a store, without what lies deeper.
-pub(super) fn list(url: &Path) -> Result<Vec<Entry>> {
-    Ok(object(url)?.list().map_err(|error| at(url, &error))?)
-}
-
-/// Sends what a file holds at this moment; returns its length.
-pub(super) fn upload(file: &Path, url: &Path) -> Result<u64> {
-    let mut source = fs_err::File::open(file)?;
-    let length = source.metadata()?.len();
-    object(url)?
-        .write(length, |mut out| {
-            // It may grow meanwhile; one that shrinks is sent again.
-            let copied = io::copy(&mut io::Read::take(&mut source, length), &mut out)?;
-            if copied == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
-        })
-        .map_err(|error| at(url, &error))?;
-    Ok(length)
-}
-
-/// Removes an object; it is no error if there is none.
-pub(super) fn remove(url: &Path) -> Result<()> {
-    match object(url)?.remove() {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(url, &error).into()),
-        _ => Ok(()),
-    }
-}
-
-/// Brings the files of a run to the disk that are not there, or are longer in the store; whether there are any in the store.
-///
-/// A log only grows: what is shorter is older.
-pub(super) fn bring_back(url: &Path, folder: &Path) -> Result<bool> {
-    let mut found = false;
-    for entry in list(url)? {
-        let Some(name) = entry.path.file_name() else { continue };
-        let here = folder.join(name);
-        if super::mirror::is_left_out(name) {
-            continue;
-        }
-        found = true;
-        if entry.is_folder {
-            bring_back(&entry.path, &here)?;
-            continue;
-        }
-        let (mut reader, length) = object(&entry.path)?.open().map_err(|error| at(&entry.path, &error))?;
-        if fs_err::metadata(&here).is_ok_and(|known| known.len() >= length) {
-            continue;
-        }
-        fs_err::create_dir_all(folder)?;
-        let mut file = crate::append::Replacement::new(&here)?;
-        io::copy(&mut reader, &mut file).map_err(|error| at(&entry.path, &error))?;
-        file.commit()?;
-    }
-    Ok(found)
+/// Checkpoints go where they are told to, and a name that begins with a dot is of a file that is not whole yet.
+pub(super) fn is_left_out(name: &OsStr) -> bool {
+    name == "checkpoints" || name.to_string_lossy().starts_with('.')
 }

@@ -20,7 +20,7 @@ const ALWAYS: Duration = Duration::from_millis(5);
 
 /// The paths of all objects below a URL.
 fn paths(url: &Path) -> BTreeSet<PathBuf> {
-    let (folders, objects): (Vec<_>, Vec<_>) = remote::list(url).unwrap().into_iter().partition(|entry| entry.is_folder);
+    let (folders, objects): (Vec<_>, Vec<_>) = files::list(url).unwrap().into_iter().partition(|entry| entry.is_folder);
     folders.iter().flat_map(|folder| paths(&folder.path)).chain(objects.into_iter().map(|object| object.path)).collect()
 }
 
@@ -138,40 +138,6 @@ fn changes_follow_at_intervals_without_what_is_no_log() {
     fs_err::write(late.log_dir().unwrap().join("c.log"), "3").unwrap();
     drop(late);
     wait_for(&["exp/late/c.log", "exp/version_0/a.log"]);
-}
-
-#[test]
-fn what_fails_is_tried_again() {
-    let machine = tempfile::tempdir().unwrap();
-    let (folder, away) = (machine.path().join("run"), machine.path().join("away"));
-    fs_err::create_dir(&folder).unwrap();
-    fs_err::write(folder.join("a.log"), "1").unwrap();
-    let url = "memory://again/run";
-    let mirror = Mirror::start(folder.clone(), url.into(), ALWAYS).unwrap();
-    assert!(mirror.settle());
-    // A pass without its folder fails, as one without its store does.
-    fs_err::rename(&folder, &away).unwrap();
-    fs_err::write(away.join("a.log"), "1 and more").unwrap();
-    sleep(Duration::from_millis(30));
-    fs_err::rename(&away, &folder).unwrap();
-    assert!(mirror.settle());
-    assert_eq!(objects(url.as_ref())[Path::new("memory://again/run/a.log")], b"1 and more");
-}
-
-#[test]
-fn a_longer_file_in_the_store_is_the_newer_one() {
-    let machine = tempfile::tempdir().unwrap();
-    let url = Path::new("memory://longer/run");
-    let (stale, ahead) = (machine.path().join("a.log"), machine.path().join("b.log"));
-    for (name, text) in [("a.log", "123456"), ("b.log", "12")] {
-        fs_err::write(machine.path().join("x"), text).unwrap();
-        remote::upload(&machine.path().join("x"), &url.join(name)).unwrap();
-    }
-    fs_err::write(&stale, "123").unwrap();
-    fs_err::write(&ahead, "1234").unwrap();
-    assert!(remote::bring_back(url, machine.path()).unwrap());
-    assert_eq!((fs_err::read_to_string(stale).unwrap(), fs_err::read_to_string(ahead).unwrap()), ("123456".into(), "1234".into()));
-    assert!(!remote::bring_back(Path::new("memory://longer/other"), machine.path()).unwrap());
 }
 
 #[test]

@@ -3,9 +3,10 @@
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
+use stormfire_store::hold::{Hold, hold, hold_alone};
+use stormfire_store::replacement;
 
-use crate::hold::{Hold, hold, hold_alone};
-use crate::{Result, append};
+use crate::Result;
 
 /// See [`RunDir::short_version`](super::RunDir::short_version).
 pub(crate) fn short(version: &str) -> &str {
@@ -40,7 +41,7 @@ pub(super) fn reuse(root: &Path, version: &str) -> Result<Made> {
     }
     let hold = hold(&log_dir);
     if hold.is_some() {
-        append::clear_all_replacements(&log_dir);
+        replacement::clear_all(&log_dir);
     } else {
         tracing::warn!(folder = %log_dir.display(), "another process logs to this folder too; tables that both write are spoiled");
     }
@@ -98,7 +99,7 @@ fn make(root: &Path, version: String) -> Result<Option<Made>> {
 /// Removes what a kill has left half written in the folder of an earlier run, unless that is still going on.
 fn tidy(log_dir: &Path) {
     if let Some(_hold) = hold_alone(log_dir) {
-        append::clear_all_replacements(log_dir);
+        replacement::clear_all(log_dir);
     }
 }
 

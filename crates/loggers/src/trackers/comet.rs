@@ -19,8 +19,8 @@ pub(crate) use carrier::Destination;
 use journal::{Facts, Journal};
 use message::{FileNote, Message};
 use serde_json::Value;
+use stormfire_store::folder::absolute;
 
-use crate::absolute::absolute;
 use crate::logger::LONGEST_CALL;
 use crate::network::address::without_login;
 use crate::network::outbox;

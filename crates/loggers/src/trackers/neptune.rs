@@ -18,8 +18,8 @@ use queue::Queue;
 pub use replay::Replayed;
 pub use run::{NeptuneRun, Point, StoredFile};
 use serde_json::Value;
+use stormfire_store::folder::absolute;
 
-use crate::absolute::absolute;
 use crate::parts::identity::now_s;
 use crate::parts::model_log::ModelLog;
 use crate::parts::position;

@@ -14,8 +14,8 @@ use carrier::Sender;
 use entry::{Entry, Kept};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use stormfire_store::folder::absolute;
 
-use crate::absolute::absolute;
 use crate::logger::LONGEST_CALL;
 use crate::network::address::Address;
 use crate::network::http::Auth;

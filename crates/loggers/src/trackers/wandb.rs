@@ -30,14 +30,15 @@ use serde_json::{Map, Value};
 use settings::Mode;
 pub(crate) use settings::Settings;
 use sink::Sink;
+use stormfire_store::folder::absolute;
+use stormfire_store::names;
 
-use crate::absolute::absolute;
 use crate::parts::identity::now_s;
 use crate::parts::model_log::ModelLog;
 use crate::parts::notice::Notice;
 use crate::parts::prefix::prefixed;
 use crate::parts::rows::{Row, Rows, SavedOpen};
-use crate::{Artifact, LogModel, Logger, Metrics, Result, names};
+use crate::{Artifact, LogModel, Logger, Metrics, Result};
 
 /// The column that W&B draws all others over, as with Lightning.
 const GLOBAL_STEP: &str = "trainer/global_step";

@@ -5,12 +5,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use stormfire_store::replacement::Replacement;
 
-use crate::value::{
-    json::{self, PlainFields},
-    number,
-};
-use crate::{Error, Result, append};
+use crate::value::json::{self, PlainFields};
+use crate::value::number;
+use crate::{Error, Result};
 
 /// A hyperparameter without inner parts; see [`Hyperparams::flatten`].
 #[derive(Debug, Clone, PartialEq)]
@@ -166,7 +165,7 @@ impl Hyperparams {
     /// [`Error::Io`] or [`Error::Serialize`].
     pub fn write_yaml(&self, path: &Path) -> Result<()> {
         let text = self.to_yaml()?;
-        let mut file = append::Replacement::new(path)?;
+        let mut file = Replacement::new(path)?;
         file.write_all(text.as_bytes())?;
         file.commit()?;
         Ok(())

@@ -8,8 +8,11 @@ use burn::{
     tensor::{DType, Tensor},
 };
 
-use super::{AnyRank, OnGradient, change, walk};
-use crate::read::Scalar;
+use super::{AnyRank, change};
+use crate::{
+    float_params::{EachFloat, walk},
+    read::Scalar,
+};
 
 /// Division by a number. A half float would hold neither a large one nor the exact quotient.
 struct Divide<'a>(&'a Scalar);
@@ -37,7 +40,7 @@ pub fn accumulate<M: Module>(sum: &mut GradientsParams, more: GradientsParams, m
         sum: &'a mut GradientsParams,
         more: GradientsParams,
     }
-    impl OnGradient for Add<'_> {
+    impl EachFloat for Add<'_> {
         fn call<const D: usize>(&mut self, _path: &str, param: &Param<Tensor<D>>) {
             if let Some(more) = self.more.remove::<D>(param.id) {
                 let total = self.sum.remove::<D>(param.id).map_or(more.clone(), |sum| sum + more);
@@ -60,7 +63,7 @@ pub(crate) fn share<M: Module>(gradients: &GradientsParams, module: &M, own: Opt
         own: Option<&'a HashSet<ParamId>>,
         found: GradientsParams,
     }
-    impl OnGradient for Share<'_> {
+    impl EachFloat for Share<'_> {
         fn call<const D: usize>(&mut self, _path: &str, param: &Param<Tensor<D>>) {
             if self.own.is_none_or(|own| own.contains(&param.id))
                 && let Some(gradient) = self.all.get::<D>(param.id)

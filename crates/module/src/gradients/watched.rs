@@ -6,8 +6,11 @@ use burn::{
     tensor::{DType, Tensor, TensorData},
 };
 
-use super::{OnGradient, walk};
-use crate::{error::Result, read::Tensors};
+use crate::{
+    error::Result,
+    float_params::{EachFloat, walk},
+    read::Tensors,
+};
 
 /// The norms of the gradient of one parameter, on the device, each of shape `[1]`, `f32`.
 #[derive(Clone, Debug)]
@@ -26,7 +29,7 @@ pub fn norms<M: Module>(gradients: &GradientsParams, module: &M) -> Vec<Norms> {
         gradients: &'a GradientsParams,
         found: Vec<Norms>,
     }
-    impl OnGradient for Collect<'_> {
+    impl EachFloat for Collect<'_> {
         fn call<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
             let Some(gradient) = self.gradients.get::<D>(param.id) else { return };
             // The square of a half float leaves its range soon.
@@ -80,7 +83,7 @@ pub fn samples<M: Module>(gradients: &GradientsParams, module: &M, parameters: b
         of_gradients: bool,
         samples: Samples,
     }
-    impl OnGradient for Collect<'_> {
+    impl EachFloat for Collect<'_> {
         fn call<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
             let Some(gradient) = self.gradients.get::<D>(param.id) else { return };
             if self.parameters {

@@ -3,33 +3,24 @@
 use std::collections::HashSet;
 
 use burn::{
-    module::{Module, ModuleVisitor, Param, ParamId},
+    module::{Module, Param, ParamId},
     tensor::Tensor,
 };
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    float_params::{EachFloat, walk},
+};
 
 /// The parameters of a module that an optimizer can train, by path.
 pub(super) fn of<M: Module>(module: &M) -> Vec<(ParamId, String)> {
-    #[derive(Default)]
-    struct Collect {
-        path: Vec<String>,
-        found: Vec<(ParamId, String)>,
-    }
-    impl ModuleVisitor for Collect {
-        fn enter_module(&mut self, name: &str, _container_type: &str) {
-            self.path.push(name.into());
-        }
-        fn exit_module(&mut self, _name: &str, _container_type: &str) {
-            self.path.pop();
-        }
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.found.push((param.id, self.path.join(".")));
+    struct Collect(Vec<(ParamId, String)>);
+    impl EachFloat for Collect {
+        fn call<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
+            self.0.push((param.id, path.into()));
         }
     }
-    let mut collect = Collect::default();
-    module.visit(&mut collect);
-    collect.found
+    walk(module, Collect(Vec::new())).0
 }
 
 /// Those of them that `Optimizer::params_of` has named.

@@ -1,4 +1,4 @@
-//! What a store may do to us.
+//! Tests of stores that fail or misbehave.
 
 use std::{
     fmt,
@@ -26,11 +26,11 @@ fn write_bytes(path: &Path, bytes: &[u8]) -> io::Result<()> {
     object(path).write(bytes.len() as u64, |out| out.write_all(bytes))
 }
 
-/// A store in memory whose uploads of parts fail.
+/// A store in memory with failing part uploads.
 #[derive(Debug)]
 struct Broken {
     store: InMemory,
-    /// The part that fails; after the last one, it is the end of the upload that fails.
+    /// The part that fails. A number after the last part makes the end of the upload fail.
     at: usize,
     aborted: Arc<AtomicUsize>,
 }
@@ -149,7 +149,7 @@ fn an_object_that_is_replaced_while_it_is_read_is_not_mixed_with_the_new_one() {
     assert!(reader.read_to_end(&mut Vec::new()).unwrap_err().to_string().contains("precondition"));
 }
 
-/// A program may have a runtime of its own, which must not notice.
+/// A program may have its own async runtime, which must not be affected.
 #[test]
 fn it_works_inside_an_async_program() {
     let runtime = Builder::new_current_thread().build().unwrap();

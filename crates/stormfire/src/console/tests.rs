@@ -9,7 +9,7 @@ use tracing::{debug, error, info, info_span, subscriber::with_default, trace, wa
 
 use super::*;
 
-/// What appears on the screen.
+/// The content of the screen.
 #[derive(Clone, Default)]
 struct Screen(Arc<Mutex<Vec<u8>>>);
 
@@ -37,7 +37,7 @@ impl Screen {
     }
 }
 
-/// What the screen shows of what `code` reports.
+/// The lines on the screen while `code` runs.
 fn shown(builder: Builder, rust_log: Option<&str>, code: impl FnOnce()) -> Vec<String> {
     let page = Screen::default();
     let writer = page.clone();
@@ -88,7 +88,7 @@ fn colors_are_for_terminals_and_nothing_moves_the_cursor() {
     assert!(!hostile.concat().contains('\x1b'), "{hostile:?}");
 }
 
-/// The file's lines without their time.
+/// The lines of the file without their time.
 fn lines(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap();
     let without_time = |line: &str| {
@@ -162,7 +162,7 @@ fn each_of_several_runs_has_its_own_lines_and_a_shared_file_says_whose_they_are(
     let line = |text: &str| format!("ERROR somebody: {text}");
     let of_outer = ["of nobody", "of the outer run, on another thread", "of the outer run"].map(line);
     assert_eq!(lines(&first.path().join("training.log")), of_outer);
-    // The newest one: it began last.
+    // The newest run: it started last.
     assert_eq!(lines(&second.path().join("training.log")), ["of the inner run", "of nobody", "after them"].map(line));
     let shown = page.lines();
     assert_eq!(shown[..2], ["ERROR somebody: [inner] of the inner run", "ERROR somebody: of nobody"]);

@@ -25,12 +25,9 @@ impl<M: LightningModule> FitLoop<'_, M> {
         self.allowed_stop().map(Stop::Requested).or(limit)
     }
 
-    /// The reason of a stop that was asked for, once `min_epochs` and `min_steps` are reached. All ranks agree on it.
+    /// The reason of a stop that was asked for, once `min_epochs` and `min_steps` are reached.
     pub(super) fn allowed_stop(&mut self) -> Option<String> {
-        let asked = self.engine.run.place.requests.stop().map(|stop| stop.reason.clone());
-        if !self.engine.frame.communicator.any(asked.is_some()) {
-            return None;
-        }
+        let asked = self.engine.run.place.requests.stop().map(|stop| stop.reason.clone())?;
         let (progress, config) = (&self.engine.run.place.progress, &self.engine.frame.config);
         // As in Lightning, `min_steps` alone asks for a whole epoch, too.
         let min_epochs = config.min_epochs.unwrap_or(usize::from(config.min_steps.is_some()));
@@ -38,7 +35,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
         if !enough && !std::mem::replace(&mut self.said_it_goes_on, true) {
             tracing::info!("a stop was asked for, but `min_epochs` or `min_steps` is not reached: training goes on");
         }
-        enough.then(|| asked.unwrap_or_else(|| "another rank asked for it".into()))
+        enough.then_some(asked)
     }
 }
 

@@ -18,8 +18,6 @@ impl LogStore {
     /// The state for a checkpoint; what is on the device is only noted down.
     pub(crate) fn state(&mut self, pending: &mut Pending) -> LogState {
         self.commit();
-        let stale = self.callback.0.iter().filter(|(_, entry)| entry.arrival <= self.epoch_started);
-        let stale = stale.map(|(name, _)| name.to_string()).collect();
         let mut named = |(name, reading): (&Arc<str>, &Reading)| (name.to_string(), pending.save(&reading.scalar()));
         let metrics = self.callback.readings().map(&mut named).collect();
         let progress_bar = self.bar.readings().map(named).collect();
@@ -27,7 +25,6 @@ impl LogStore {
             train: self.train.slots.iter().map(|slot| slot.state(pending)).collect(),
             evaluation: self.evaluation.slots.iter().map(|slot| slot.state(pending)).collect(),
             metrics,
-            stale,
             progress_bar,
             window_batches: self.window_batches.unwrap_or_default(),
             skipped_batches: self.skipped_batches,
@@ -43,10 +40,8 @@ impl LogStore {
         self.window_batches = self.window_batches.map(|_| state.window_batches);
         self.skipped_batches = state.skipped_batches;
         let reading = |value: f64| Reading::new(Scalar::Host(value));
-        self.arrivals = 1;
         for (name, value) in &state.metrics {
-            let arrival = u64::from(!state.stale.contains(name));
-            self.callback.set(&name.as_str().into(), reading(value.value()), arrival);
+            self.callback.set(&name.as_str().into(), reading(value.value()), 0);
         }
         for (name, value) in &state.progress_bar {
             self.bar.set(&name.as_str().into(), reading(value.value()));

@@ -8,6 +8,7 @@ use stormfire_module::{Every, LightningModule, TimeLimit, gradients::ClipAlgorit
 use super::Trainer;
 use crate::{
     accelerator::{self, Accelerator},
+    limit::Limit,
     non_finite::NonFinite,
     profiler::ProfilerKind,
     slurm::RequeueSignal,
@@ -28,6 +29,17 @@ macro_rules! text_setters {
 }
 
 text_setters! {
+    /// Training batches of an epoch: `10` batches, or a share `0.1`; or the text of either. Default: all. 0 trains nothing.
+    limit_train_batches: Limit => |config, limit| config.limit_train_batches = limit;
+    /// Validation batches of each loader, as [`limit_train_batches`](Self::limit_train_batches). Default: all; 0 turns validation off.
+    limit_val_batches: Limit => |config, limit| config.limit_val_batches = limit;
+    /// Test batches of each loader, as [`limit_train_batches`](Self::limit_train_batches). Default: all.
+    limit_test_batches: Limit => |config, limit| config.limit_test_batches = limit;
+    /// Predict batches of each loader, as [`limit_train_batches`](Self::limit_train_batches). Default: all.
+    limit_predict_batches: Limit => |config, limit| config.limit_predict_batches = limit;
+    /// Train and validate on these batches only, unshuffled; as [`limit_train_batches`](Self::limit_train_batches). Default: 0,
+    /// off. Not with `fast_dev_run`.
+    overfit_batches: Limit => |config, limit| config.overfit_batches = limit;
     /// Stop at the end of the batch in which this much time has passed: a `Duration`, or a text, `"10 minutes"` or
     /// `"00:12:00:00"`. Beside a `Timer` the smaller limit holds. Default: without limit.
     max_time: TimeLimit => |config, time| config.max_time = Some(time.0);

@@ -1,4 +1,4 @@
-//! Which names are free, and what is left alone.
+//! Tests of free names, and of files that must not be touched.
 
 use super::*;
 
@@ -50,7 +50,7 @@ fn a_name_is_free_again_after_its_file_is_to_be_removed() {
     for (tag, loss) in [(1.0, 3.0), (2.0, 2.0), (1.0, 1.0)] {
         bench.metric("tag", tag).metric("loss", loss).epoch(&mut callback).unwrap();
     }
-    // The writer works in order: the old file of this name is gone by then.
+    // The writer works in order, so the old file of this name has been removed by then.
     let done = carry_out(&bench.saves());
     assert_eq!(done, ["+tag=1.ckpt", "+tag=2.ckpt", "-tag=1.ckpt", "+tag=1.ckpt", "-tag=2.ckpt"]);
 }

@@ -1,15 +1,15 @@
-//! A run that is killed, and goes on.
+//! A run that is killed and resumed.
 
 use stormfire_module::{moment::Progress, requests::Requests, state::Value};
 
 use super::*;
 
-/// What a checkpoint holds, through the text of a file.
+/// The saved state, through the JSON of a file.
 fn saved(callback: &ModelCheckpoint) -> Value {
     serde_json::from_str(&state_of(callback).to_string()).unwrap()
 }
 
-/// What the killed process leaves: the state in its newest checkpoint.
+/// The state in the newest checkpoint of the killed process.
 struct Killed {
     callback: Value,
     requests: Requests,
@@ -21,7 +21,7 @@ fn kill(bench: &Bench, callback: &ModelCheckpoint) -> Killed {
     Killed { callback: saved(callback), requests, progress: bench.run.place.progress.clone() }
 }
 
-/// Another process goes on from this checkpoint.
+/// Another process resumes from this checkpoint.
 fn resume(killed: &Killed, from: &Path, mut callback: ModelCheckpoint) -> (Bench, ModelCheckpoint) {
     let mut bench = Bench::new();
     bench.run.resumed_from = Some(from.into());
@@ -94,7 +94,7 @@ fn what_a_kill_left_to_remove_is_removed_by_the_next_run() {
     let from = folder.path().join("last.ckpt");
     let (mut bench, mut second) = resume(&kill(&bench, &first), &from, options.clone().dirpath(folder.path()));
     bench.epoch(&mut second).unwrap();
-    // This process is killed between writing and removing, too.
+    // This process is also killed between writing and removing.
     for mut written in bench.saves() {
         written.then_remove.clear();
         carry_out(&[written]);
@@ -111,7 +111,7 @@ fn the_file_resumed_from_stays_until_the_next_restart() {
     let options = ModelCheckpoint::new();
     let (mut bench, folder, mut first) = begin(options.clone());
     epochs(&mut bench, &mut first, &[1.0]);
-    // Its folder may be spelled in another way.
+    // Its folder may be spelled differently.
     let from = folder.path().join("../").join(folder.path().file_name().unwrap()).join("epoch=0-step=1.ckpt");
     let (mut bench, mut second) = resume(&kill(&bench, &first), &from, options.clone().dirpath(folder.path()));
     let done = epochs(&mut bench, &mut second, &[1.0, 1.0]);
@@ -139,11 +139,11 @@ fn kept_files_that_are_gone_make_room() {
     };
     assert_eq!(warnings, [expected("last.ckpt"), expected("step=1.ckpt")]);
     assert_eq!((second.best_model_score(), second.last_model_path()), (Some(2.0), None));
-    // There is no `last` any more, so the end of training is a save point again.
+    // `last` is missing, so the end of training is a save point again.
     bench.fire(&mut second, Event::TrainEnd).unwrap();
     assert_eq!(carry_out(&bench.saves()), ["+last-v1.ckpt"]);
     assert_eq!(epochs(&mut bench, &mut second, &[3.0]), ["+step=3.ckpt", "+last-v1.ckpt"]);
-    // The newest alone, without a monitor.
+    // Only the newest, without a monitor.
     let (mut bench, folder, mut first) = begin(ModelCheckpoint::new());
     epochs(&mut bench, &mut first, &[1.0]);
     let killed = kill(&bench, &first);
@@ -157,7 +157,7 @@ fn another_run_in_the_folder_loses_nothing() {
     let options = ModelCheckpoint::new().save_last(true);
     let (mut bench, folder, mut first) = begin(options.clone());
     epochs(&mut bench, &mut first, &[1.0]);
-    // It came while this run was dead.
+    // It appeared while this run was not alive.
     fs_err::write(folder.path().join("epoch=1-step=2.ckpt"), "another run").unwrap();
     let from = folder.path().join("last.ckpt");
     let (mut bench, mut second) = resume(&kill(&bench, &first), &from, options.dirpath(folder.path()));
@@ -176,7 +176,7 @@ fn what_was_pending_is_pending_again() {
     let (mut bench, mut second) = resume(&kill(&bench, &first), &from, options.dirpath(folder.path()));
     bench.metric("val_loss", 0.5).validation_end(&mut second).unwrap();
     assert_eq!(carry_out(&bench.saves()), ["+epoch=0-step=2.ckpt"]);
-    // A validation before the kill counts: the metric should be there.
+    // A validation before the kill counts: the metric must exist.
     let options = ModelCheckpoint::new().monitor("val_los").save_on_train_epoch_end(true);
     let (mut bench, folder, mut first) = begin(options.clone());
     bench.validation_end(&mut first).unwrap();
@@ -194,8 +194,8 @@ fn a_restart_in_another_folder_removes_nothing_of_the_old_one() {
     let (mut bench, mut second) = resume(&killed, &from, ModelCheckpoint::new().save_last(true).dirpath(new_folder.path()));
     assert_eq!((second.best_model_path(), second.last_model_path()), (first.best_model_path(), None));
     assert_eq!(epochs(&mut bench, &mut second, &[1.0]), ["+epoch=1-step=2.ckpt", "+last.ckpt"]);
-    // A path that only looks as if it were inside is not removed either.
-    let dir = second.now.place.as_ref().unwrap().dir.clone();
+    // A path that only looks as if it were inside the folder is not removed either.
+    let dir = second.now.destination.as_ref().unwrap().dir.clone();
     second.state.best_model_path = Some(dir.join("../elsewhere.ckpt"));
     bench.epoch(&mut second).unwrap();
     assert!(bench.saves().iter().all(|request| request.then_remove.is_empty()));

@@ -13,7 +13,7 @@ fn two_runs_share_one_display_and_say_whose_line_is_whose() {
     let of_a = live_run::begin(Some("a".into()));
     let run_a = live_run::current().unwrap();
     a.fire(&mut first, Event::TrainEpochStart).unwrap();
-    // The other one is in another thread, or inside of the first one.
+    // The other run is in another thread, or inside the first one.
     let of_b = live_run::begin(Some("b".into()));
     let run_b = live_run::current().unwrap();
     b.fire(&mut second, Event::TrainEpochStart).unwrap();
@@ -31,12 +31,12 @@ fn two_runs_share_one_display_and_say_whose_line_is_whose() {
     begins(&shown[1], "a Validation DataLoader 0 ");
     begins(&shown[2], "b Epoch 0/2 ━━━━━━━━━━━━╸             5/10 ");
 
-    // A run that is over leaves its line above those that move, and messages go above those.
+    // A finished run leaves its line above the active ones, and messages go above those.
     b.fire(&mut second, Event::TrainEnd).unwrap();
     drop(of_b);
     first.printer().suspend(|| {});
     let over: Vec<String> = screen.contents().lines().map(Into::into).collect();
-    // Its newest picture was of before the ten seconds of the other one.
+    // Its last draw was before the ten seconds of the other run.
     assert_eq!(over, [shown[2].replacen("0:05", "0:15", 1), shown[0].clone(), shown[1].clone()], "{over:#?}");
     let _in_b = run_b.enter();
     drop((first, second, of_a));

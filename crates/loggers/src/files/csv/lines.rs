@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::existing;
-use super::table::Row;
-use crate::append::{Append, at};
+use super::row::Row;
 use crate::parts::position;
 use crate::{Reduce, Result};
+use stormfire_store::append::Append;
+use stormfire_store::error::at;
 
 /// Only ever appended to: a new name changes nothing in the lines before.
 pub(super) struct Lines {

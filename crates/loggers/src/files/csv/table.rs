@@ -11,11 +11,14 @@ use std::time::{Duration, Instant};
 
 use super::existing::{self, Existing};
 use super::lines::Lines;
-use crate::append::{Append, Replacement, at, clear_replacements};
+use super::row::Row;
 use crate::parts::prefix::prefixed;
 use crate::parts::reductions::Reductions;
 use crate::value::reduce::Reduced;
 use crate::{Error, Metrics, Reduce, Result};
+use stormfire_store::append::Append;
+use stormfire_store::error::at;
+use stormfire_store::replacement::{self, Replacement};
 
 pub(super) use resume::Position;
 
@@ -28,13 +31,6 @@ const RESERVE: u64 = 1 << 10;
 
 /// Filling up a disk with copies of a large file that do not fit takes long; it is tried only so often.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
-
-/// An open row.
-#[derive(Debug)]
-pub(super) struct Row {
-    pub(super) step: u64,
-    pub(super) cells: Vec<Option<Reduced>>,
-}
 
 pub(super) struct Table {
     file: Append<File>,
@@ -83,7 +79,7 @@ impl std::fmt::Debug for Table {
 impl Table {
     /// Makes the file with a header, or gets ready to continue one.
     pub(super) fn open(path: &Path, prefix: &str, reductions: &Reductions) -> Result<Self> {
-        clear_replacements(path);
+        replacement::clear(path);
         let mut options = OpenOptions::new();
         let mut file = options.read(true).write(true).create(true).truncate(false).open(path).map_err(|error| at(path, "open", &error))?;
         let found = existing::examine(&mut file).map_err(|error| at(path, "read", &error))?;
@@ -318,7 +314,7 @@ impl Table {
             }
         }
         drop(rows);
-        let end = replacement.len()?;
+        let end = replacement.written()?;
         let tail = self.open_row();
         replacement.write_all(&tail)?;
         let file = replacement.commit()?;

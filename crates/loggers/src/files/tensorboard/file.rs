@@ -8,9 +8,10 @@ use prost::Message;
 
 use super::event::{Data, Event, SessionLog, Summary, Value, What};
 use super::record;
-use crate::append::{Append, Target, at};
 use crate::parts::identity;
 use crate::{Metrics, Result};
+use stormfire_store::append::{Append, Target};
+use stormfire_store::error::at;
 
 /// What every event file has in its name.
 pub(super) const MARK: &str = "events.out.tfevents.";
@@ -182,7 +183,7 @@ fn host() -> String {
 mod tests {
     use super::super::record::tests::read;
     use super::*;
-    use crate::append::tests::SmallDisk;
+    use stormfire_store::small_disk::SmallDisk;
 
     #[test]
     fn names_are_those_of_tensorflow_and_never_taken_twice() {

@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
+use super::cut_back::cut_back;
 use super::file::EventFile;
-use super::resume;
-use super::run::{Extents, Run};
+use super::run_files::{Extents, Run};
 use crate::parts::notice::Notice;
 use crate::parts::position;
-use crate::{Metrics, Result, names};
+use crate::{Metrics, Result};
+use stormfire_store::names;
 
 /// The runs of the groups, by the names of their folders.
 #[derive(Debug, Default)]
@@ -50,7 +51,7 @@ impl Groups {
         for entry in fs_err::read_dir(folder)? {
             let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
             if path.is_dir() && !name.to_str().is_some_and(|name| groups.contains_key(name)) {
-                resume::cut_back(&path, &[], &part_of(first))?;
+                cut_back(&path, &[], &part_of(first))?;
                 // Only an empty folder can be removed like this.
                 let _ = std::fs::remove_dir(&path);
             }

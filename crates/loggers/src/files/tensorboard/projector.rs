@@ -5,9 +5,10 @@ use std::io::Write as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use stormfire_store::names;
+use stormfire_store::replacement::Replacement;
 
-use crate::append::Replacement;
-use crate::{Error, Image, Result, names};
+use crate::{Error, Image, Result};
 
 /// What the dashboard looks for in a run's folder.
 const CONFIG: &str = "projector_config.pbtxt";

@@ -22,6 +22,8 @@ pub(crate) enum Expect {
     /// As the tracker does if it takes a file itself, else as a store. MLflow 3 answers to a file with nothing at all, not even
     /// a content type.
     Kept,
+    /// By anything but a web page, from the server itself. The answer is `Null` if it is not a JSON object, and the caller decides.
+    Taken,
 }
 
 /// An answer with a status of success.
@@ -43,6 +45,7 @@ impl Answer {
         }
         match serde_json::from_slice(&self.body) {
             Ok(answer @ Value::Object(_)) => Ok(answer),
+            _ if expect == Expect::Taken && !is_elsewhere && !self.is_page() => Ok(Value::Null),
             _ => Err(self.strange("it is no JSON object")),
         }
     }

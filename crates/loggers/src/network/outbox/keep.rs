@@ -4,7 +4,8 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use super::KEPT;
-use crate::{Result, private};
+use crate::Result;
+use stormfire_store::private;
 
 /// Lines of the spool that could not be read. They stay until somebody removes the file.
 const DAMAGED: &str = "damaged.jsonl";
@@ -12,7 +13,7 @@ const DAMAGED: &str = "damaged.jsonl";
 /// Makes a file in the spool's folder, with the extension of `name`; its place there and its length.
 pub(super) fn make(folder: &Path, number: &mut u64, name: &Path, make: impl Fn(&Path) -> io::Result<u64>) -> Result<(PathBuf, u64)> {
     private::folder(&folder.join(KEPT))?;
-    let extension = name.extension().map(|extension| crate::names::part(&extension.to_string_lossy()).into_owned());
+    let extension = name.extension().map(|extension| stormfire_store::names::part(&extension.to_string_lossy()).into_owned());
     let extension = extension.map_or(String::new(), |extension| format!(".{extension}"));
     loop {
         let name = Path::new(KEPT).join(format!("{number:06}{extension}"));

@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::spool;
-use crate::append::Replacement;
-use crate::private::replace_json;
+use stormfire_store::replacement::Replacement;
+
 use crate::{Delivery, Error, Result};
 
 const FILE: &str = "run.json";
@@ -52,7 +52,7 @@ pub(crate) trait Route: Serialize + DeserializeOwned {
     }
 
     fn save(&self, folder: &Path) -> Result<()> {
-        replace_json(&folder.join(FILE), self)
+        Ok(Replacement::private(&folder.join(FILE))?.commit_json(self)?)
     }
 
     /// # Errors

@@ -9,7 +9,7 @@ use super::backoff::Backoff;
 use super::spool::{self, Batch, Mark};
 use super::{ACKED, Carrier, Failure, Record, Sending, keep};
 use crate::Delivery;
-use crate::hold::Hold;
+use stormfire_store::hold::Hold;
 
 /// How often a fresh address is tried for what a store turns away, before it is left out.
 pub(super) const TURNED_AWAY: u32 = 4;

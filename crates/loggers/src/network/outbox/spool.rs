@@ -8,8 +8,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::ACKED;
-use crate::append::{self, Append};
-use crate::{Error, Result, private};
+use crate::{Error, Result};
+use stormfire_store::append::Append;
+use stormfire_store::{folder, private};
 
 /// A file of records is closed at this length; it is removed as soon as nobody needs it any more.
 const SEGMENT: u64 = 16 << 20;
@@ -141,7 +142,7 @@ pub(super) fn noted(folder: &Path, name: &str) -> Option<u64> {
 
 /// Makes the folder of a spool again that somebody has removed.
 pub(super) fn make_anew(folder: &Path) -> io::Result<()> {
-    append::make_anew(folder)?;
+    folder::make_anew(folder)?;
     private::folder(folder)
 }
 

@@ -74,6 +74,19 @@ pub(super) struct CometCarrier {
     to: Destination,
     /// What the server calls the run, once it knows it.
     run: Option<Run>,
+    words: Words,
+}
+
+/// How the server answers requests whose answers Comet's own client does not read.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Words {
+    /// With JSON objects.
+    #[default]
+    Objects,
+    /// The last answer was not a JSON object. It may be that of a proxy.
+    Strange,
+    /// With a status alone.
+    Status,
 }
 
 struct Run {
@@ -86,7 +99,7 @@ struct Run {
 impl CometCarrier {
     pub(super) fn new(to: Destination, api_key: Secret) -> Self {
         let client = Client::new(&to.server, Auth::Header("Authorization", api_key.clone()));
-        Self { client, api_key, to, run: None }
+        Self { client, api_key, to, run: None, words: Words::default() }
     }
 
     /// The run on the server. Asking for it twice gives the same one, so that an answer which was lost does no harm.
@@ -118,9 +131,32 @@ impl CometCarrier {
         Ok(())
     }
 
-    fn write(&self, what: &str, mut body: Value) -> Result<(), Failure> {
+    fn write(&mut self, what: &str, mut body: Value) -> Result<(), Failure> {
         body["experimentKey"] = self.to.key.as_str().into();
-        self.post(&format!("api/rest/v2/write/experiment/{what}"), &body).map(drop)
+        self.hand_over(&format!("api/rest/v2/write/experiment/{what}"), &[], Content::Json(&body))
+    }
+
+    /// Sends a request whose answer is not needed. Comet's own client checks its status alone. An answer that is not a JSON object
+    /// may be that of a proxy: it counts if it comes twice, and the server answers in its own words after each of the two.
+    fn hand_over(&mut self, path: &str, headers: &[(&str, &str)], content: Content<'_>) -> Result<(), Failure> {
+        let answer = self.client.send("POST", path, headers, content, Expect::Taken)?;
+        if !answer.is_null() {
+            if self.words == Words::Strange {
+                self.words = Words::Objects;
+            }
+            return accepted(answer).map(drop);
+        }
+        if self.words == Words::Status {
+            return Ok(());
+        }
+        let before = std::mem::take(&mut self.words);
+        self.set_alive(true)?;
+        if before == Words::Strange {
+            self.words = Words::Status;
+            return Ok(());
+        }
+        self.words = Words::Strange;
+        Err(Failure::retry("the answer is no JSON object, so that it may be that of a proxy"))
     }
 
     fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
@@ -128,15 +164,14 @@ impl CometCarrier {
     }
 
     /// Sends values in one compressed request, which is written as it stands: a tree of values would cost more than the rest.
-    fn batch(&self, path: &str, values: Values<'_>) -> Result<usize, Failure> {
+    fn batch(&mut self, path: &str, values: Values<'_>) -> Result<usize, Failure> {
         let count = values.len();
         let body = Batch { key: &self.to.key, values };
         let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
         let written = serde_json::to_writer(BufWriter::new(&mut packed), &body).map_err(io::Error::from);
         let bytes = written.and_then(|()| packed.finish()).map_err(|error| Failure::refused(error.to_string()).of(count))?;
         let content = Content::Bytes { bytes: &bytes, content_type: "application/json;charset=utf-8" };
-        let answer = self.client.send("POST", path, &[("Content-Encoding", "gzip")], content, Expect::Object);
-        answer.and_then(accepted).map_err(|failure| failure.of(count))?;
+        self.hand_over(path, &[("Content-Encoding", "gzip")], content).map_err(|failure| failure.of(count))?;
         Ok(count)
     }
 
@@ -172,10 +207,10 @@ impl CometCarrier {
         let content_type = format!("multipart/form-data; boundary={boundary}");
         let (head, tail) = (head.as_bytes(), tail.as_bytes());
         let content = Content::Framed { head, path: &upload.file_path, tail, content_type: &content_type };
-        match self.client.send("POST", &address, &[], content, Expect::Object).and_then(accepted) {
+        match self.hand_over(&address, &[], content) {
             // It has the file: the answer to an earlier attempt was lost. As in Comet's own client.
             Err(Failure::Refused { reason, .. }) if ["7000005", "7000006"].iter().any(|code| reason.contains(code)) => Ok(()),
-            other => other.map(drop),
+            other => other,
         }
     }
 
@@ -196,7 +231,7 @@ impl CometCarrier {
             Message::FileUpload(upload) => self.upload(upload)?,
             Message::Tags { tags } => {
                 let body = json!({"apiKey": self.api_key.expose(), "experimentKey": self.to.key, "addedTags": tags});
-                self.post("clientlib/tags/add-tags-to-experiment", &body)?;
+                self.hand_over("clientlib/tags/add-tags-to-experiment", &[], Content::Json(&body))?;
             }
             Message::Ended { error, crashed } => self.end(error.as_deref(), *crashed)?,
         }

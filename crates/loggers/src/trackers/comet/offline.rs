@@ -9,10 +9,11 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use super::message::Message;
-use crate::append::{self, Append, Replacement, replace_json};
 use crate::parts::identity::now_ms;
 use crate::parts::random::random_hex;
 use crate::{Error, Result};
+use stormfire_store::append::Append;
+use stormfire_store::replacement::{self, Replacement};
 
 const EXPERIMENT: &str = "experiment.json";
 const MESSAGES: &str = "messages.json";
@@ -50,8 +51,8 @@ impl Folder {
     pub(super) fn open(path: &Path, experiment: Experiment) -> Result<Self> {
         let archive = archive_of(path);
         // What a kill has left half written.
-        append::clear_replacements(&archive);
-        append::clear_all_replacements(path);
+        replacement::clear(&archive);
+        replacement::clear_all(path);
         if !path.join(EXPERIMENT).exists() && archive.exists() {
             unpack(&archive, path)?;
         }
@@ -151,7 +152,7 @@ impl Folder {
     }
 
     fn write_experiment(&self) -> Result<()> {
-        replace_json(&self.path.join(EXPERIMENT), &self.experiment)
+        Ok(Replacement::new(&self.path.join(EXPERIMENT))?.commit_json(&self.experiment)?)
     }
 }
 

@@ -376,3 +376,59 @@ fn what_is_missing_or_wrong_is_said_at_once() {
     assert_eq!(error.to_string(), "the Comet experiment key `short` is not 32 to 50 letters and digits");
     assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 0);
 }
+
+/// Comet's own client looks at the status of most answers alone. What says who the run is has to be Comet's in any case.
+#[test]
+fn a_server_that_only_has_a_status_gets_everything_and_a_proxy_nothing() {
+    let known = |path: &str| ["/add/run", "/status-report/update"].iter().any(|end| path.ends_with(end));
+    for body in [Value::Null, json!("ok"), json!([])] {
+        let odd = body.clone();
+        let server = TestServer::start(move |request| match request.path.as_str() {
+            "/clientlib/logger/add/run" => (200, json!({"runId": "r1", "project_id": "p1"})),
+            path if known(path) => (200, json!({})),
+            _ => (200, odd.clone()),
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let mut logger = online(folder.path(), &server.address);
+        logger.patience = Duration::from_mins(1);
+        log_everything(&mut logger, &{
+            let file = folder.path().join("model.bin");
+            fs_err::write(&file, b"weights").unwrap();
+            file
+        });
+        logger.finalize(Status::Success).unwrap();
+        let delivery = logger.delivery().unwrap();
+        assert_eq!((delivery.spooled, delivery.refused), (0, 0), "{body}");
+        // Only the first request came twice.
+        let others: Vec<_> = server.received().into_iter().filter(|request| !known(&request.path)).collect();
+        let same_as_first = |request: &&Received| request.path == others[0].path && request.body == others[0].body;
+        assert_eq!(others.iter().filter(same_as_first).count(), 2, "{body}");
+        assert_eq!(got(&server).into_iter().filter(|(name, _)| name == "loss").count(), 1, "{body}");
+    }
+    // A proxy in the place of all of it, or of the server's own words.
+    for is_known in [true, false] {
+        let proxy = TestServer::start(move |request| match request.path.as_str() {
+            "/clientlib/logger/add/run" if is_known => (200, json!({"runId": "r1", "project_id": "p1"})),
+            _ => (200, Value::Null),
+        });
+        let to = online(Path::new(""), &proxy.address).facts().unwrap().destination();
+        let mut carrier = CometCarrier::new(to, API_KEY.into());
+        for _ in 0..3 {
+            let failure = carrier.deliver(&[Message::metric("loss".to_owned(), 1.0, Some(1), None, 1)]).unwrap_err();
+            assert!(matches!(failure, Failure::Retry { .. }), "{failure:?}");
+        }
+    }
+    // It comes while the run goes on: the server is asked, and is not there.
+    let server = server();
+    let to = online(Path::new(""), &server.address).facts().unwrap().destination();
+    let mut carrier = CometCarrier::new(to, API_KEY.into());
+    let metric = [Message::metric("loss".to_owned(), 1.0, Some(1), None, 1)];
+    carrier.deliver(&metric).unwrap();
+    let strange = crate::network::test_server::Fault::Page("text/plain", "ok");
+    server.fail(std::iter::repeat_n(strange, 6));
+    for _ in 0..3 {
+        assert!(matches!(carrier.deliver(&metric), Err(Failure::Retry { .. })));
+    }
+    carrier.deliver(&metric).unwrap();
+    assert_eq!(got(&server).len(), 2);
+}

@@ -250,7 +250,7 @@ pub(super) fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
         fs_err::create_dir_all(folder)?;
     }
     let mut source = fs_err::File::open(from)?;
-    let mut target = crate::append::Replacement::new(to)?;
+    let mut target = stormfire_store::replacement::Replacement::new(to)?;
     std::io::copy(&mut source, &mut target)?;
     target.commit().map(drop)
 }

@@ -16,9 +16,11 @@ use super::carrier::copy;
 use super::entry::{Entry, RunStatus};
 use super::media::image_time;
 use super::run::Note;
-use crate::append::{self, Append, Replacement};
 use crate::parts::position;
 use crate::{Error, Result};
+use stormfire_store::append::Append;
+use stormfire_store::folder;
+use stormfire_store::replacement::{self, Replacement};
 
 /// So much may wait in memory for [`FileStore::save`].
 const PENDING: usize = 1 << 20;
@@ -100,7 +102,7 @@ impl FileStore {
         let Some(meta) = meta::read(&run_dir) else { return Err(Error::RunGone { folder: run_dir }) };
         let mut store = Self::at(root, run_dir, meta, logger, strict);
         for folder in ["", "params", "tags"] {
-            append::clear_all_replacements(&store.run_dir.join(folder));
+            replacement::clear_all(&store.run_dir.join(folder));
         }
         for (key, path) in files_below(&store.run_dir.join("metrics"))? {
             store.lengths.insert(key, cut_half_line(&path)?);
@@ -265,7 +267,7 @@ impl FileStore {
             *length = 0;
         }
         if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
-            append::make_anew(folder)?;
+            folder::make_anew(folder)?;
         }
         let file = fs_err::OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&path)?;
         let mut file = Append::new(file.into_parts().0, path, *length);

@@ -1,8 +1,8 @@
 //! Names and values that MLflow takes.
 
 use std::borrow::Cow;
+use stormfire_store::names;
 
-use crate::names;
 use crate::parts::notice::Notice;
 
 /// Bytes in the name of a metric, parameter or tag. MLflow counts characters, but in its file store a name is one of a file.

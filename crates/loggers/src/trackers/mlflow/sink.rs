@@ -14,13 +14,13 @@ use super::files::{self, FileStore};
 use super::keys::Fitter;
 use super::run::{Known, Note};
 use super::system;
-use crate::absolute::absolute;
 use crate::network::address::Address;
 use crate::network::http::{Auth, Client};
 use crate::network::outbox::{self, Outbox, Route, Sending};
 use crate::parts::random::random_hex;
 use crate::parts::{identity, position};
 use crate::{Delivery, Error, Result};
+use stormfire_store::folder::absolute;
 
 /// What a logger was told before it was opened.
 #[derive(Debug, Clone)]

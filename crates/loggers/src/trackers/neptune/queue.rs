@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::operation::{Element, Operation};
-use crate::append::{self, Append, Replacement};
 use crate::parts::identity::{now_ms, now_s};
 use crate::parts::random::{random_hex, random_id};
-use crate::{Error, Result, names};
+use crate::{Error, Result};
+use stormfire_store::append::Append;
+use stormfire_store::names;
+use stormfire_store::replacement::{self, Replacement};
 
 /// A file of operations is closed at about this length, as by Neptune's client.
 const FILE: u64 = 64 << 20;
@@ -65,7 +67,7 @@ impl Queue {
         if fs_err::metadata(folder.join(file)).map_or(0, |metadata| metadata.len()) < *length {
             return Ok(None);
         }
-        append::clear_all_replacements(folder);
+        replacement::clear_all(folder);
         let keep = number_of(file).unwrap_or(0);
         for (number, path) in files(folder)? {
             if number > keep {

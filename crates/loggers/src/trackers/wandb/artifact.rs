@@ -8,9 +8,10 @@ use base64::prelude::BASE64_STANDARD;
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use stormfire_store::names;
 
 use crate::parts::random::random_id;
-use crate::{Artifact, Result, names};
+use crate::{Artifact, Result};
 
 /// What the ids of W&B's own clients look like.
 const CLIENT_ID: usize = 128;

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::entry::Entry;
+use super::entry::{Entry, Posted};
 use super::items::Items;
-use super::online::Posted;
 use super::remote::{Lines, Remote, local};
 use super::settings::Settings;
 use super::{GLOBAL_STEP, clock};

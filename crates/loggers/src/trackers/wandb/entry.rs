@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::artifact::Bundle;
 use super::items::Items;
 use crate::ConsoleStream;
+use crate::network::outbox::Record;
 
 /// One thing that happened. `line` counts entries of its kind from 0; the same entry again has the same number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,4 +47,26 @@ pub(super) enum Entry {
         code: i32,
         runtime: f64,
     },
+}
+
+/// An entry as it waits on the disk.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Posted {
+    /// Whoever goes on with a run without a position counts lines from 0 again, under another name.
+    pub(super) session: String,
+    pub(super) entry: Entry,
+}
+
+impl Record for Posted {
+    fn files(&mut self) -> Vec<&mut PathBuf> {
+        match &mut self.entry {
+            Entry::File { path, .. } => vec![path],
+            Entry::Artifact(bundle) => bundle.files.iter_mut().map(|file| &mut file.local).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn is_last(&self) -> bool {
+        matches!(self.entry, Entry::Exit { .. })
+    }
 }

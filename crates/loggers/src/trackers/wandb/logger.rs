@@ -12,7 +12,6 @@ use super::media::{self, Media};
 use super::settings::Mode;
 use super::sink::Sink;
 use super::{Position, WandbLogger};
-use crate::absolute::absolute;
 use crate::logger::LONGEST_CALL;
 use crate::parts::identity::now_s;
 use crate::parts::position;
@@ -20,6 +19,7 @@ use crate::{
     Artifact, Audio, CheckpointInfo, ConsoleStream, Delivery, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result,
     Status, Table, Text,
 };
+use stormfire_store::folder::absolute;
 
 impl Logger for WandbLogger {
     /// The project.

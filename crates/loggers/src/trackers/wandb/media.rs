@@ -4,7 +4,8 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::artifact::hex;
-use crate::{Audio, Figure, FigureFormat, Graph, Histogram, Image, Result, Table, Text, names};
+use crate::{Audio, Figure, FigureFormat, Graph, Histogram, Image, Result, Table, Text};
+use stormfire_store::names;
 
 /// W&B takes no more.
 const MAX_BINS: usize = 512;

@@ -11,10 +11,10 @@ use super::items::Items;
 use super::proto::{self, Item, Kind, Record, Updates};
 use super::settings::Settings;
 use super::{GLOBAL_STEP, clock, frame};
-use crate::append::Append;
 use crate::parts::position;
 use crate::parts::random::random_id;
 use crate::{ConsoleStream, Result};
+use stormfire_store::append::Append;
 
 /// What the reader must be at least; that of `wandb` 0.31.
 const MIN_CONSUMER: &str = "0.70.0";

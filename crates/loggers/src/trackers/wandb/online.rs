@@ -7,34 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::artifact::Bundle;
 use super::carrier::Carrier;
-use super::entry::Entry;
+use super::entry::{Entry, Posted};
 use super::remote::Remote;
 use super::settings::{self, Settings};
-use crate::network::outbox::{Outbox, Record, Route, waiting};
+use crate::network::outbox::{Outbox, Route, waiting};
 use crate::parts::random::random_id;
-use crate::{Delivery, Error, Result, Secret, private};
-
-/// An entry as it waits on the disk.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Posted {
-    /// Whoever goes on with a run without a position counts lines from 0 again, under another name.
-    pub(super) session: String,
-    pub(super) entry: Entry,
-}
-
-impl Record for Posted {
-    fn files(&mut self) -> Vec<&mut PathBuf> {
-        match &mut self.entry {
-            Entry::File { path, .. } => vec![path],
-            Entry::Artifact(bundle) => bundle.files.iter_mut().map(|file| &mut file.local).collect(),
-            _ => Vec::new(),
-        }
-    }
-
-    fn is_last(&self) -> bool {
-        matches!(self.entry, Entry::Exit { .. })
-    }
-}
+use crate::{Delivery, Error, Result, Secret};
+use stormfire_store::private;
 
 impl Route for Settings {
     fn run(&self) -> String {

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::items::Items;
+use stormfire_store::replacement::Replacement;
+
 use crate::network::outbox::Failure;
-use crate::private::replace_json;
 
 const FILE: &str = "remote.json";
 
@@ -48,7 +49,7 @@ impl Remote {
     }
 
     pub(super) fn save(&self, folder: &Path) -> crate::Result<()> {
-        replace_json(&folder.join(FILE), self)
+        Ok(Replacement::private(&folder.join(FILE))?.commit_json(self)?)
     }
 
     /// What `RunResumeStatus` says of a run that exists already.

@@ -6,9 +6,10 @@ use std::io::BufReader;
 use serde::{Deserialize, Serialize};
 
 use super::{Lines, STEP, Table, existing};
+use crate::Result;
 use crate::parts::position;
 use crate::value::reduce::Reduced;
-use crate::{Result, append};
+use stormfire_store::error::at;
 
 /// Rows and not bytes, since a new column may rewrite the whole file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -55,7 +56,7 @@ impl Table {
             && position.columns.iter().all(|name| columns.next() == Some(name));
         if fits {
             let rows = existing::count_rows(&mut BufReader::new(self.rows_on_disk()?), position.rows);
-            let (_, bytes) = rows.map_err(|error| append::at(self.file.path(), "read", &error))?;
+            let (_, bytes) = rows.map_err(|error| at(self.file.path(), "read", &error))?;
             self.file.cut(self.body() + bytes)?;
             self.rows = position.rows;
             if self.columns.len() > position.columns.len() {

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use stormfire_store::replacement::Replacement;
 
-use crate::append::Replacement;
 use crate::names::inside;
 use crate::trackers::mlflow::address::file_uri;
 use crate::{Error, Result};

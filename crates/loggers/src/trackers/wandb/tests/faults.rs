@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::carrier::Carrier;
-use super::super::online::Posted;
+use super::super::entry::Posted;
 use super::server::Wandb;
 use super::{KEY, logger};
 use crate::network::outbox::{Carrier as _, Failure};

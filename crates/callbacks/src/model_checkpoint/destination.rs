@@ -9,7 +9,7 @@ use super::{ModelCheckpoint, SaveLast, SaveTopK, Template};
 use crate::files;
 
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct Destination {
     pub(super) dir: PathBuf,
     pub(super) name: Template,
     pub(super) last: Template,
@@ -17,7 +17,7 @@ pub(super) struct Place {
 
 impl ModelCheckpoint {
     /// Checks the options and returns the folder and the names.
-    pub(super) fn place(&self, ctx: &Context<'_>) -> Result<Place> {
+    pub(super) fn destination(&self, ctx: &Context<'_>) -> Result<Destination> {
         self.every.check().map_err(|reason| {
             Error::config("ModelCheckpoint::every", format!("{reason} (`{}`)", self.every), "use `Every::Epochs(1)`, for example")
         })?;
@@ -48,7 +48,7 @@ impl ModelCheckpoint {
         if self.top != SaveTopK::Best(0) && !ctx.run().fast_dev_run && !goes_on_here && is_used(ctx, &dir)? {
             tracing::warn!("the folder of the checkpoints, `{}`, is not empty", dir.display());
         }
-        Ok(Place { dir, name, last })
+        Ok(Destination { dir, name, last })
     }
 }
 
@@ -62,7 +62,7 @@ fn default_dir(ctx: &Context<'_>) -> PathBuf {
 /// Whether the folder contains anything that this run did not write.
 fn is_used(ctx: &Context<'_>, dir: &Path) -> Result<bool> {
     match storage::list(dir) {
-        Ok(entries) => Ok(entries.iter().any(|entry| !(entry.is_checkpoint() && ctx.has_written(&entry.path)))),
+        Ok(entries) => Ok(entries.iter().any(|entry| !(storage::is_checkpoint(entry) && ctx.has_written(&entry.path)))),
         // For a store, fail now rather than after an epoch. A problem with a folder on a disk may be fixed by then.
         Err(error) if storage::is_url(dir) => Err(error.into()),
         Err(_) => Ok(false),

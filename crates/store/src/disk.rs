@@ -1,4 +1,4 @@
-//! Putting a file in its place: a reader finds the old one or the new one, never half of one, whenever the machine stops.
+//! Files on a disk that are put in their place: a reader finds the old one or the new one, never half of one, whenever the machine stops.
 //!
 //! A new file is written under a name of its own beside its place, synced, and renamed. While it has that name its writer
 //! holds a lock, which the operating system takes away when the process dies: what can be locked is left over and removed
@@ -13,7 +13,8 @@ use std::{
 
 use tempfile::{NamedTempFile, TempPath};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
+use crate::folder;
 
 mod early_sync;
 #[cfg(test)]
@@ -21,7 +22,7 @@ mod tests;
 
 const PREFIX: &str = ".saving-";
 
-/// [`crate::storage::link_or_copy`] on disks.
+/// [`crate::files::link_or_copy`] on disks.
 pub(crate) fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
     // A link to a symlink would be one more symlink.
     let (from, source) = open_to_link(from)?;
@@ -33,15 +34,15 @@ pub(crate) fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
 
 fn copy(mut source: &File, to: &Path) -> Result<()> {
     let size = source.metadata().map_or(0, |metadata| metadata.len());
-    let copied = place(to, |mut file| io::copy(&mut source, &mut file).map(drop));
-    copied.map_err(|error| Error::while_writing(to, size, error))
+    let copied = put(to, |mut file| io::copy(&mut source, &mut file).map(drop));
+    copied.map_err(|error| Error::write(to, size, error))
 }
 
-/// [`crate::storage::symlink_or_copy`] on disks.
+/// [`crate::files::symlink_or_copy`] on disks.
 pub(crate) fn symlink_or_copy(target: &Path, link: &Path) -> Result<()> {
     let (real, _lock) = open_to_link(target)?;
-    let folder = create_folder(folder_of(link)).and_then(|()| fs::canonicalize(folder_of(link)));
-    let folder = folder.map_err(|error| Error::while_writing(link, 0, error))?;
+    let folder = create_folder(folder::of(link)).and_then(|()| fs::canonicalize(folder::of(link)));
+    let folder = folder.map_err(|error| Error::write(link, 0, error))?;
     if link.file_name().is_some_and(|name| folder.join(name) == real) {
         return Ok(());
     }
@@ -61,7 +62,7 @@ fn way(folder: &Path, file: &Path) -> PathBuf {
 
 /// The file's real path, and the file, locked so that nobody takes a temporary name of it for a left-over one.
 fn open_to_link(path: &Path) -> Result<(PathBuf, File)> {
-    let io = |error| Error::io(path, error);
+    let io = |error| Error::read(path, error);
     let real = fs::canonicalize(path).map_err(io)?;
     let file = File::open(&real).map_err(io)?;
     // Where there are no locks, nobody removes anything either.
@@ -85,8 +86,8 @@ fn symlink(_: &Path, _: &Path) -> io::Result<()> {
 }
 
 /// Writes a file and renames it into its place.
-pub(crate) fn place(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let folder = folder_of(path);
+pub(crate) fn put(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let folder = folder::of(path);
     create_folder(folder)?;
     remove_leftovers(folder);
     let file = locked_file(folder)?;
@@ -100,7 +101,7 @@ pub(crate) fn place(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Resul
 
 /// Gives something that is on the disk another name, by a temporary one.
 fn name_anew(path: &Path, make: impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
-    let folder = folder_of(path);
+    let folder = folder::of(path);
     create_folder(folder)?;
     rename(builder().make_in(folder, make)?.into_temp_path(), path)
 }
@@ -110,7 +111,7 @@ fn rename(name: TempPath, path: &Path) -> io::Result<()> {
     name.persist(path).map_err(|error| error.error)?;
     // Renaming one of a file's two names to the other does nothing, by POSIX.
     let _ = fs::remove_file(old);
-    sync_folder(folder_of(path))
+    sync_folder(folder::of(path))
 }
 
 fn builder() -> tempfile::Builder<'static, 'static> {
@@ -151,7 +152,7 @@ fn remove_leftovers(folder: &Path) {
     }
 }
 
-/// [`crate::storage::check_writable`] on disks.
+/// [`crate::files::check_writable`] on disks.
 pub(crate) fn check_writable(folder: &Path) -> io::Result<()> {
     let is_there = |path: &&Path| path.symlink_metadata().is_ok();
     let there = folder.ancestors().find(is_there).unwrap_or(Path::new("."));
@@ -161,16 +162,12 @@ pub(crate) fn check_writable(folder: &Path) -> io::Result<()> {
     builder().tempfile_in(there).map(drop)
 }
 
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
 /// Makes a folder and those above it; each is on the disk afterwards.
 fn create_folder(folder: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
     fs::create_dir_all(folder)
         .map_err(|error| io::Error::new(error.kind(), format!("failed to create directory `{}`: {error}", folder.display())))?;
-    missing.into_iter().try_for_each(|created| sync_folder(folder_of(created)))
+    missing.into_iter().try_for_each(|created| sync_folder(folder::of(created)))
 }
 
 /// Makes new names in a folder durable.

@@ -1,5 +1,7 @@
 //! All loggers of a run behind one handle.
 
+mod media;
+
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;

@@ -1,30 +1,35 @@
-//! Keeps a run's folder in a store as it is on the disk.
+//! Keeps a folder in a store as it is on the disk.
+
+#[cfg(test)]
+#[cfg(feature = "remote")]
+mod tests;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::remote;
-use crate::Result;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::replacement::Replacement;
 
 /// [`Mirror::settle`] gives up after so long.
-pub(super) const PATIENCE: Duration = Duration::from_mins(1);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// A store has nothing to append to: a file that grows is sent anew. So that this never takes more than a part of the time,
 /// a pause is so many times as long as the pass before it.
 const RARELY: u32 = 4;
 
-/// Checkpoints go where they are told to, and a name that begins with a dot is of a file that is not whole yet.
-pub(super) fn is_left_out(name: &OsStr) -> bool {
-    name == "checkpoints" || name.to_string_lossy().starts_with('.')
-}
+/// Whether a file or folder of this name stays out of a mirror.
+pub type IsLeftOut = fn(&OsStr) -> bool;
 
 /// A thread that sends what has changed.
 #[derive(Debug)]
-pub(super) struct Mirror {
+pub struct Mirror {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -74,9 +79,9 @@ impl Shared {
 
 impl Mirror {
     /// Sends the folder at `local` to `url` again and again, `interval` after the last time.
-    pub(super) fn start(local: PathBuf, url: PathBuf, interval: Duration) -> Result<Self> {
+    pub fn start(local: PathBuf, url: PathBuf, interval: Duration, is_left_out: IsLeftOut) -> io::Result<Self> {
         let shared = Arc::<Shared>::default();
-        let mut sender = Sender { local, url, sent: HashMap::new() };
+        let mut sender = Sender { local, url, is_left_out, sent: HashMap::new() };
         let inner = Arc::clone(&shared);
         let body = move || {
             let (mut pause, mut retry) = (interval, FIRST_RETRY);
@@ -92,7 +97,7 @@ impl Mirror {
                     }
                     Err(error) => {
                         if !std::mem::replace(&mut state.failing, true) {
-                            tracing::warn!(url = %sender.url.display(), %error, "the logs are kept here until the store takes them");
+                            tracing::warn!(url = %sender.url.display(), %error, "what has changed is kept here until the store takes it");
                         }
                         (pause, retry) = (retry, (retry * 2).min(interval.max(FIRST_RETRY)));
                     }
@@ -100,12 +105,12 @@ impl Mirror {
                 inner.changed.notify_all();
             }
         };
-        let thread = std::thread::Builder::new().name("remote logs".to_owned()).spawn(body)?;
+        let thread = std::thread::Builder::new().name("mirror".to_owned()).spawn(body)?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
     /// Sends what has changed and waits until the store has it, a minute at most. Whether it has.
-    pub(super) fn settle(&self) -> bool {
+    pub fn settle(&self) -> bool {
         let until = Instant::now() + PATIENCE;
         let mut state = self.shared.lock();
         state.asked += 1;
@@ -136,7 +141,7 @@ impl Drop for Mirror {
             && wait
             && thread.join().is_err()
         {
-            tracing::error!("the thread that sends logs to a store panicked");
+            tracing::error!("the thread that sends files to a store panicked");
         }
     }
 }
@@ -147,6 +152,7 @@ type Version = (u64, Option<SystemTime>);
 struct Sender {
     local: PathBuf,
     url: PathBuf,
+    is_left_out: IsLeftOut,
     sent: HashMap<PathBuf, Version>,
 }
 
@@ -155,17 +161,17 @@ impl Sender {
     /// not sent again.
     fn pass(&mut self) -> Result<()> {
         let mut files = Vec::new();
-        walk(&self.local, Path::new(""), &mut files)?;
+        walk(&self.local, Path::new(""), self.is_left_out, &mut files)?;
         for (name, version) in &files {
             if self.sent.get(name) != Some(version) {
-                let length = remote::upload(&self.local.join(name), &self.url.join(name))?;
+                let length = upload(&self.local.join(name), &self.url.join(name))?;
                 // What came since then goes with the next pass.
                 self.sent.insert(name.clone(), (length, version.1));
             }
         }
         let gone: Vec<PathBuf> = self.sent.keys().filter(|name| !files.iter().any(|(known, _)| known == *name)).cloned().collect();
         for name in gone {
-            remote::remove(&self.url.join(&name))?;
+            files::remove(&self.url.join(&name))?;
             self.sent.remove(&name);
         }
         Ok(())
@@ -173,9 +179,11 @@ impl Sender {
 }
 
 /// The files below a folder, by their names relative to it.
-fn walk(folder: &Path, below: &Path, into: &mut Vec<(PathBuf, Version)>) -> Result<()> {
-    for entry in fs_err::read_dir(folder.join(below))? {
-        let entry = entry?;
+fn walk(folder: &Path, below: &Path, is_left_out: IsLeftOut, into: &mut Vec<(PathBuf, Version)>) -> Result<()> {
+    let here = folder.join(below);
+    let io = |error| Error::read(&here, error);
+    for entry in fs::read_dir(&here).map_err(io)? {
+        let entry = entry.map_err(io)?;
         if is_left_out(&entry.file_name()) {
             continue;
         }
@@ -183,10 +191,55 @@ fn walk(folder: &Path, below: &Path, into: &mut Vec<(PathBuf, Version)>) -> Resu
         // One that vanished since is gone.
         let Ok(metadata) = entry.metadata() else { continue };
         if metadata.is_dir() {
-            walk(folder, &name, into)?;
+            walk(folder, &name, is_left_out, into)?;
         } else {
             into.push((name, (metadata.len(), metadata.modified().ok())));
         }
     }
     Ok(())
+}
+
+/// Sends what a file holds at this moment; returns its length.
+fn upload(file: &Path, url: &Path) -> Result<u64> {
+    let read = |error| Error::read(file, error);
+    let mut source = fs::File::open(file).map_err(read)?;
+    let length = source.metadata().map_err(read)?.len();
+    files::write(url, length, |mut out| {
+        // It may grow meanwhile; one that shrinks is sent again.
+        let copied = io::copy(&mut io::Read::take(&mut source, length), &mut out)?;
+        if copied == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    })?;
+    Ok(length)
+}
+
+/// Brings the files of a mirror to the disk that are not there, or are longer in the store. Returns whether the store has any.
+///
+/// The files of a mirror only grow: what is shorter is older.
+///
+/// # Errors
+/// Those of [`files::open`] and [`files::list`], and [`Error::Write`].
+pub fn bring_back(url: &Path, folder: &Path, is_left_out: IsLeftOut) -> Result<bool> {
+    let mut found = false;
+    for entry in files::list(url)? {
+        let Some(name) = entry.path.file_name() else { continue };
+        let here = folder.join(name);
+        if is_left_out(name) {
+            continue;
+        }
+        found = true;
+        if entry.is_folder {
+            bring_back(&entry.path, &here, is_left_out)?;
+            continue;
+        }
+        let (mut reader, length) = files::open(&entry.path)?;
+        if fs::metadata(&here).is_ok_and(|known| known.len() >= length) {
+            continue;
+        }
+        let write = |error| Error::write(&here, length, error);
+        fs::create_dir_all(folder).map_err(write)?;
+        let mut file = Replacement::new(&here).map_err(write)?;
+        io::copy(&mut reader, &mut file).map_err(|error| Error::read(&entry.path, error))?;
+        file.commit().map_err(write)?;
+    }
+    Ok(found)
 }

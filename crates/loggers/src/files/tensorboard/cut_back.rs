@@ -1,10 +1,9 @@
-//! Where an event log stood, and the way back there.
+//! The way back to where an event log stood.
 //!
 //! A resumed run begins a file of its own: a server that runs has read the old one further than it now goes, and would stop
 //! at the first record that is not where it looks for it. The new file names the first one of its run, so that it can be
 //! told from the files of other loggers in the folder.
 
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::path::Path;
@@ -12,29 +11,11 @@ use std::path::Path;
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
-use super::Session;
 use super::event::{Event, What};
 use super::file::MARK;
-use super::projector::Entry;
 use super::record;
-use super::run::Extents;
-use crate::append::at;
-use crate::{Hyperparams, Result};
-
-/// See [`Logger::position`](crate::Logger::position).
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Position {
-    #[serde(flatten)]
-    pub(super) main: Extents,
-    /// The runs of scalar groups, by their folders.
-    #[serde(default)]
-    pub(super) groups: BTreeMap<String, Extents>,
-    #[serde(default)]
-    pub(super) embeddings: Vec<Entry>,
-    pub(super) session: Session,
-    pub(super) hparams: Hyperparams,
-    pub(super) initial_metrics: BTreeMap<String, String>,
-}
+use crate::Result;
+use stormfire_store::error::at;
 
 /// An event file and its length.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

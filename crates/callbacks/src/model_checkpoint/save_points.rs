@@ -2,34 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use stormfire_loggers::names;
 use stormfire_module::{
     Context, Error, Result,
     moment::Progress,
     requests::{Also, AlsoKind, SaveRequest},
 };
+use stormfire_store::names;
 
-use super::{ModelCheckpoint, Place, SaveTopK, Template};
+use super::{Destination, ModelCheckpoint, SaveLast, SaveTopK, Template};
 use crate::files::{file, free_file, is_inside};
-
-/// Whether a [`ModelCheckpoint`] also keeps `last.ckpt`. A plain `true` or `false` is `On` or `Off`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SaveLast {
-    /// No.
-    #[default]
-    Off,
-    /// As a file of its own, which stays when the checkpoint is removed under its other name.
-    On,
-    /// As a relative symbolic link to the newest checkpoint. As a file if that checkpoint is not kept under another
-    /// name.
-    Link,
-}
-
-impl From<bool> for SaveLast {
-    fn from(on: bool) -> Self {
-        if on { SaveLast::On } else { SaveLast::Off }
-    }
-}
 
 /// What to do if the monitored metric is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,20 +40,20 @@ fn saved_progress<'a>(ctx: &'a Context<'_>) -> &'a Progress {
 impl ModelCheckpoint {
     /// Whether a save point needs metrics: as a score, or in a name.
     pub(super) fn looks_at_metrics(&self) -> bool {
-        let in_name = |place: &Place| place.name.metrics().chain(place.last.metrics()).next().is_some();
-        self.monitor.is_some() || self.now.place.as_ref().is_some_and(in_name)
+        let in_name = |destination: &Destination| destination.name.metrics().chain(destination.last.metrics()).next().is_some();
+        self.monitor.is_some() || self.now.destination.as_ref().is_some_and(in_name)
     }
 
     /// Handles a save point. The callback's state is updated first, because the files contain it.
     pub(super) fn save(&mut self, ctx: &mut Context<'_>, missing: Missing) -> Result<()> {
         self.state.deferred = false;
-        let Some(place) = self.now.place.clone() else { return Ok(()) };
+        let Some(destination) = self.now.destination.clone() else { return Ok(()) };
         let mut point = Point::default();
         if self.top != SaveTopK::Best(0) {
             match self.monitor.as_deref().map(|monitor| self.metric(ctx, monitor)).transpose() {
                 Ok(score) => {
                     point.score = score;
-                    self.add_top(ctx, &place, &mut point)?;
+                    self.add_top(ctx, &destination, &mut point)?;
                 }
                 Err(Error::MetricMissing { name, available }) if missing != Missing::Fail => {
                     self.state.deferred = missing == Missing::Defer;
@@ -86,17 +67,17 @@ impl ModelCheckpoint {
                 Err(error) => return Err(error),
             }
         }
-        self.add_last(ctx, &place, &mut point)?;
-        self.request(ctx, &place, point);
+        self.add_last(ctx, &destination, &mut point)?;
+        self.request(ctx, &destination, point);
         Ok(())
     }
 
     /// Handles the end of training. Only `last` always contains the newest state.
     pub(super) fn save_at_the_end(&mut self, ctx: &mut Context<'_>) -> Result<()> {
-        let Some(place) = self.now.place.clone() else { return Ok(()) };
+        let Some(destination) = self.now.destination.clone() else { return Ok(()) };
         let mut point = Point::default();
-        self.add_last(ctx, &place, &mut point)?;
-        self.request(ctx, &place, point);
+        self.add_last(ctx, &destination, &mut point)?;
+        self.request(ctx, &destination, point);
         Ok(())
     }
 
@@ -110,7 +91,7 @@ impl ModelCheckpoint {
             return Ok(());
         }
         let step = saved_progress(ctx).global_step;
-        let Some(place) = self.now.place.clone() else { return Ok(()) };
+        let Some(destination) = self.now.destination.clone() else { return Ok(()) };
         let mut point = Point::default();
         let is_saved = [self.state.saved_step, self.state.failure_step].contains(&step);
         if is_saved || step == self.state.last_step {
@@ -121,11 +102,11 @@ impl ModelCheckpoint {
             self.state.last_step = 0;
         }
         if !is_saved || self.save_last == SaveLast::Off {
-            let name = self.render(ctx, &place.name)?;
+            let name = self.render(ctx, &destination.name)?;
             let older = self.state.failure_path.take().filter(|path| ctx.has_written(path));
             let is_older = |path: &Path| older.as_deref() == Some(path) && !ctx.run().spares(path);
             // Lightning overwrites the file here, and may lose one of the best.
-            let path = free_file(&place.dir, &name, |path| Ok(is_older(path) || ctx.is_free(path)?))?;
+            let path = free_file(&destination.dir, &name, |path| Ok(is_older(path) || ctx.is_free(path)?))?;
             self.state.failure_path = Some(path.clone());
             point.paths.push(path);
             point.replaced.extend(older);
@@ -133,13 +114,13 @@ impl ModelCheckpoint {
         // This does not count as a save point. A fit that resumes from here still reaches that, perhaps at the end of
         // this validation.
         self.state.failure_step = step;
-        self.add_last(ctx, &place, &mut point)?;
-        self.request(ctx, &place, point);
+        self.add_last(ctx, &destination, &mut point)?;
+        self.request(ctx, &destination, point);
         Ok(())
     }
 
     /// The file among the best, if the score qualifies.
-    fn add_top(&mut self, ctx: &mut Context<'_>, place: &Place, point: &mut Point) -> Result<()> {
+    fn add_top(&mut self, ctx: &mut Context<'_>, destination: &Destination, point: &mut Point) -> Result<()> {
         let step = ctx.global_step();
         if self.state.saved_step == step {
             return Ok(());
@@ -148,17 +129,17 @@ impl ModelCheckpoint {
             self.report(ctx, score, None);
             return Ok(());
         }
-        let name = self.render(ctx, &place.name)?;
+        let name = self.render(ctx, &destination.name)?;
         let (path, replaced) = if let Some(score) = point.score {
             let replaced = self.state.best_k_models.make_room(self.top, self.mode);
-            let path = self.path(ctx, place, &name, replaced.as_deref(), point)?;
+            let path = self.path(ctx, destination, &name, replaced.as_deref(), point)?;
             self.state.best_k_models.insert(self.mode, path.clone(), score);
             self.state.rank(self.mode);
             self.state.current_score = Some(score);
             self.report(ctx, score, Some(&path));
             (path, replaced)
         } else {
-            let path = self.path(ctx, place, &name, self.state.best_model_path.as_deref(), point)?;
+            let path = self.path(ctx, destination, &name, self.state.best_model_path.as_deref(), point)?;
             let newest = self.state.best_model_path.replace(path.clone());
             (path, newest.filter(|_| self.top == SaveTopK::Best(1)))
         };
@@ -170,22 +151,22 @@ impl ModelCheckpoint {
     }
 
     /// The newest state as `last`, if that is enabled.
-    fn add_last(&mut self, ctx: &mut Context<'_>, place: &Place, point: &mut Point) -> Result<()> {
+    fn add_last(&mut self, ctx: &mut Context<'_>, destination: &Destination, point: &mut Point) -> Result<()> {
         let step = saved_progress(ctx).global_step;
         if self.save_last == SaveLast::Off || self.state.last_step == step {
             return Ok(());
         }
-        let name = self.render(ctx, &place.last)?;
-        let path = self.path(ctx, place, &name, self.state.last_model_path.as_deref(), point)?;
+        let name = self.render(ctx, &destination.last)?;
+        let path = self.path(ctx, destination, &name, self.state.last_model_path.as_deref(), point)?;
         point.replaced.extend(self.state.last_model_path.replace(path.clone()));
         point.paths.push(path);
         self.state.last_step = step;
         Ok(())
     }
 
-    fn request(&mut self, ctx: &mut Context<'_>, place: &Place, point: Point) {
+    fn request(&mut self, ctx: &mut Context<'_>, destination: &Destination, point: Point) {
         let Point { paths, mut replaced, score, is_best } = point;
-        replaced.retain(|old| !paths.contains(old) && is_inside(&place.dir, old));
+        replaced.retain(|old| !paths.contains(old) && is_inside(&destination.dir, old));
         let then_remove = self.remove_also(ctx, &paths, &replaced);
         self.state.removing = replaced;
         let kind = if self.save_last == SaveLast::Link { AlsoKind::Link } else { AlsoKind::Copy };
@@ -239,12 +220,12 @@ impl ModelCheckpoint {
     }
 
     /// The path of a name. It gets a version if it is taken, unless by `ours`.
-    fn path(&self, ctx: &Context<'_>, place: &Place, name: &str, ours: Option<&Path>, point: &Point) -> Result<PathBuf> {
+    fn path(&self, ctx: &Context<'_>, destination: &Destination, name: &str, ours: Option<&Path>, point: &Point) -> Result<PathBuf> {
         if !self.version_counter {
-            return Ok(file(&place.dir, name));
+            return Ok(file(&destination.dir, name));
         }
         let is_taken_here = |path: &Path| point.paths.iter().any(|taken| taken == path);
-        free_file(&place.dir, name, |path| Ok(!is_taken_here(path) && (ours == Some(path) || ctx.is_free(path)?)))
+        free_file(&destination.dir, name, |path| Ok(!is_taken_here(path) && (ours == Some(path) || ctx.is_free(path)?)))
     }
 
     fn report(&self, ctx: &Context<'_>, score: f64, path: Option<&Path>) {

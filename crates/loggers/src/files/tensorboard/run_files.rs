@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::cut_back::{Extent, cut_back};
 use super::file::EventFile;
-use super::resume::{self, Extent};
 use crate::Result;
 use crate::parts::position;
 
@@ -71,7 +71,7 @@ impl Run {
     pub(super) fn resume(&mut self, folder: &Path, extents: Extents, message: String) -> Result<()> {
         self.discard_empty()?;
         self.earlier = extents.files;
-        if let Some(name) = resume::cut_back(folder, &self.earlier, &message)? {
+        if let Some(name) = cut_back(folder, &self.earlier, &message)? {
             position::misfit(&folder.join(name), "events of the checkpoint are missing");
             self.earlier.clear();
         }

@@ -1,12 +1,12 @@
-//! Files and folders that only their owner may read: what waits for a server is nobody else's.
+//! Files and folders that only their owner may read: records for a server that wait, for example.
 
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use crate::append::Replacement;
+use crate::error::at;
 
 /// Makes a folder for what is private, and makes one private that is there. Those above it are as any that the user makes.
-pub(crate) fn folder(path: &Path) -> io::Result<()> {
+pub fn folder(path: &Path) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         fs_err::create_dir_all(parent)?;
     }
@@ -19,7 +19,7 @@ pub(crate) fn folder(path: &Path) -> io::Result<()> {
                 let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700));
                 Ok(())
             }
-            other => other.map_err(|error| crate::append::at(path, "create", &error)),
+            other => other.map_err(|error| at(path, "create", &error)),
         }
     }
     #[cfg(not(unix))]
@@ -27,7 +27,7 @@ pub(crate) fn folder(path: &Path) -> io::Result<()> {
 }
 
 /// How to make a private file.
-pub(crate) fn options() -> fs_err::OpenOptions {
+pub fn options() -> fs_err::OpenOptions {
     let mut options = fs_err::OpenOptions::new();
     #[cfg(unix)]
     fs_err::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
@@ -35,14 +35,6 @@ pub(crate) fn options() -> fs_err::OpenOptions {
 }
 
 /// Makes a private file, or replaces the content of one.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     options().create(true).write(true).truncate(true).open(path)?.write_all(bytes)
-}
-
-/// Puts a value as JSON into the place of a private file.
-pub(crate) fn replace_json(path: &Path, value: &impl serde::Serialize) -> crate::Result<()> {
-    let mut file = Replacement::private(path)?;
-    serde_json::to_writer(&mut file, value).map_err(crate::Error::other)?;
-    file.commit()?;
-    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::DType;
 
-use crate::weights_error::{list, shorten};
+use crate::text::{list, shorten};
 
 /// What became of the tensors of a file and the parameters of a module. Paths are the module's.
 ///

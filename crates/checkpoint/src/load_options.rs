@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use regex::Regex;
 
-use crate::weights_error::{Result, WeightsError, list};
+use crate::{
+    text::list,
+    weights_error::{Result, WeightsError},
+};
 
 /// How weights are put into a module. The default is strict: every parameter must be there, and nothing else.
 ///
@@ -92,11 +95,11 @@ impl LoadOptions {
         self.layout
     }
 
-    pub(super) fn is_strict(&self) -> bool {
+    pub(crate) fn is_strict(&self) -> bool {
         self.strict
     }
 
-    pub(super) fn adopts_dtype(&self) -> bool {
+    pub(crate) fn adopts_dtype(&self) -> bool {
         self.adopt_dtype
     }
 
@@ -120,13 +123,13 @@ pub(crate) struct Names {
 
 impl Names {
     /// Whether a parameter is to be loaded.
-    pub(super) fn selects(&self, path: &str) -> bool {
+    pub(crate) fn selects(&self, path: &str) -> bool {
         let finds = |patterns: &[Regex]| patterns.iter().any(|pattern| pattern.is_match(path));
         (self.only.is_empty() || finds(&self.only)) && !finds(&self.except)
     }
 
     /// Whether there is a pattern that selects.
-    pub(super) fn any(&self) -> bool {
+    pub(crate) fn any(&self) -> bool {
         !(self.only.is_empty() && self.except.is_empty())
     }
 

@@ -10,7 +10,7 @@ static HELD: Mutex<BTreeMap<PathBuf, Weak<Lock>>> = Mutex::new(BTreeMap::new());
 
 /// Keeps other processes out of a folder until the last clone is dropped or the process ends, however it ends.
 #[derive(Debug, Clone)]
-pub(crate) struct Hold {
+pub struct Hold {
     _lock: Option<Arc<Lock>>,
 }
 
@@ -46,12 +46,12 @@ impl Drop for Lock {
 ///
 /// The lock is on the folder itself, which leaves no file behind. Where a folder cannot be locked (Windows, some network
 /// disks) nobody is kept out.
-pub(crate) fn hold(folder: &Path) -> Option<Hold> {
+pub fn hold(folder: &Path) -> Option<Hold> {
     take(folder, true)
 }
 
 /// As [`hold`], but `None` also if a logger of this process holds the folder.
-pub(crate) fn hold_alone(folder: &Path) -> Option<Hold> {
+pub fn hold_alone(folder: &Path) -> Option<Hold> {
     take(folder, false)
 }
 

@@ -1,0 +1,10 @@
+//! A row of the table.
+
+use crate::value::reduce::Reduced;
+
+/// A row that may still grow.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) step: u64,
+    pub(super) cells: Vec<Option<Reduced>>,
+}

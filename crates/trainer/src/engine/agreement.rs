@@ -1,0 +1,55 @@
+//! What ranks agree on between two batches.
+
+use stormfire_module::{LightningModule, Result};
+
+use super::Engine;
+use crate::{
+    communicator::Flags,
+    signals::{Signal, SignalWatch},
+};
+
+/// The author of a stop that another rank asks for.
+const OTHER_RANK: &str = "another rank";
+
+impl<M: LightningModule> Engine<M> {
+    /// From here on a stop, a skipped epoch, a signal and a validation that is due by the clock are those of all ranks. Called at
+    /// places that every rank passes equally often: after a batch, after what follows it, after an epoch.
+    pub(crate) fn agree(&mut self) -> Result<()> {
+        if self.frame.communicator.world() == 1 {
+            return Ok(());
+        }
+        let place = &self.run.place;
+        let mut said = Flags::default()
+            .and_if(place.requests.stop().is_some(), Flags::STOP)
+            .and_if(place.requests.skip_epoch, Flags::SKIP_EPOCH)
+            .and_if(place.validation_is_due, Flags::VALIDATE);
+        let own = self.signal_here();
+        for (number, signal) in Signal::ALL.into_iter().enumerate() {
+            said = said.and_if(own == Some(signal), Flags::signal(number));
+        }
+        let agreed = self.frame.communicator.agree(said)?;
+        let place = &mut self.run.place;
+        if agreed.has(Flags::STOP) && place.requests.stop().is_none() {
+            place.requests.ask_to_stop(OTHER_RANK, "another rank asked for it".into());
+        }
+        place.requests.skip_epoch |= agreed.has(Flags::SKIP_EPOCH);
+        place.validation_is_due |= agreed.has(Flags::VALIDATE);
+        self.books.signal =
+            Signal::ALL.into_iter().enumerate().find(|(number, _)| agreed.has(Flags::signal(*number))).map(|(_, signal)| signal);
+        Ok(())
+    }
+
+    /// The signal that asked the run to end: with several ranks the one that they have agreed on.
+    pub(crate) fn signal(&self) -> Option<Signal> {
+        if self.frame.communicator.world() == 1 { self.signal_here() } else { self.books.signal }
+    }
+
+    fn signal_here(&self) -> Option<Signal> {
+        self.frame.signals.as_ref().and_then(SignalWatch::received)
+    }
+
+    /// An error if a signal has asked the run to end.
+    pub(crate) fn check_interrupt(&self) -> Result<()> {
+        self.signal().map_or(Ok(()), |signal| Err(signal.into()))
+    }
+}
