@@ -331,3 +331,25 @@ fn a_fit_that_is_told_to_train_nothing_does_not_blame_the_data() {
         assert_eq!((fit.stop, fit.progress.batches), (stop, 0), "{hook}");
     }
 }
+
+#[test]
+fn a_later_epoch_that_ends_before_its_validation_is_not_judged_by_the_last_one() {
+    /// Skips the rest of every epoch but the first.
+    struct Skips;
+    impl Callback<Line> for Skips {
+        fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _: &mut Line, _: &StepOutput, _: usize) -> Result<()> {
+            if ctx.current_epoch() > 0 {
+                ctx.skip_epoch();
+            }
+            Ok(())
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let saving = ModelCheckpoint::new().dirpath(folder.path()).monitor("val_loss").save_top_k(SaveTopK::All).filename("{epoch}");
+    let stopping = EarlyStopping::new("val_loss").patience(1);
+    let mut trainer = quiet().enable_checkpointing(true).max_epochs(4).callback(Skips).callback(stopping).callback(saving);
+    let fit = trainer.fit(Line::new(), (line_data(8, 2), line_data(4, 2))).unwrap();
+    assert_eq!((fit.stop, fit.progress.batches), (Stop::MaxEpochs(4), 7));
+    assert_eq!(trainer.get::<EarlyStopping>().unwrap().wait_count(), 0);
+    assert_eq!(crate::files::names(folder.path()), ["epoch=0.ckpt"]);
+}

@@ -194,3 +194,19 @@ fn logs_go_to_the_store_too() {
     let run = folder.path().join(".stormfire/logs/memory/logs/run/lightning_logs/version_0");
     assert!(!run.join("checkpoints").exists() && fs::exists(run.join("metrics.csv")).unwrap());
 }
+
+#[test]
+fn each_time_that_a_run_in_a_store_is_continued_has_its_number() {
+    let root = Path::new("memory://continued/twice");
+    let fit = |epochs, from: Option<PathBuf>| {
+        let saving = ModelCheckpoint::new().dirpath(root).save_top_k(SaveTopK::All);
+        let mut trainer = quiet().enable_checkpointing(true).max_epochs(epochs).callback(saving);
+        if let Some(from) = from {
+            trainer.set_ckpt_path(from);
+        }
+        let _ = trainer.fit(Line::new(), line_data(4, 2)).unwrap();
+        Checkpoint::read_manifest(trainer.get::<ModelCheckpoint>().unwrap().best_model_path().unwrap()).unwrap().restarts
+    };
+    let first = || Some(root.join("epoch=0-step=2.ckpt"));
+    assert_eq!([fit(1, None), fit(2, first()), fit(2, first())], [0, 1, 2]);
+}

@@ -98,7 +98,13 @@ struct Plan {
     /// Look at the module before the fit.
     #[serde(default)]
     touches: bool,
-    /// Begin with `seed_everything`.
+    /// Validate before the fit.
+    #[serde(default)]
+    validates_before: bool,
+    /// Fit a clone of the module without a seed before the fit.
+    #[serde(default)]
+    fits_before: bool,
+    /// Start with `seed_everything`.
     #[serde(default)]
     seeds_everything: bool,
     /// Validation batches in the sanity check.
@@ -160,10 +166,16 @@ fn fits_by_plan() {
         assert!(net.to_string().contains("Linear"));
         let _ = net.loss((Tensor::zeros([1, 2], &device), Tensor::zeros([1, 1], &device)));
     }
+    if plan.validates_before {
+        trainer.validate(&net, Loaders::from(data(10, 0))).unwrap();
+    }
+    if plan.fits_before {
+        let _ = quiet().max_epochs(1).fit(net.clone(), data(10, 0)).unwrap();
+    }
     let mut fit = None;
     let told = told(|| fit = Some(trainer.fit(net, (data(62, plan.workers).shuffle(true), data(10, plan.workers))).unwrap()));
     let late: Vec<_> = told.into_iter().filter(|line| line.starts_with("WARN `seed` does not reach")).collect();
-    if plan.touches && !plan.seeds_everything && plan.ckpt_path.is_none() {
+    if (plan.touches || plan.fits_before) && !plan.seeds_everything && plan.ckpt_path.is_none() {
         assert_eq!(late.len(), 1);
         assert!(late[0].contains("reach `hidden.weight`, `hidden.bias`, `output.weight`: they"), "{late:?}");
     } else {
@@ -208,8 +220,18 @@ fn fit(plan: &Plan) -> Left {
     fit_in(tempfile::tempdir().unwrap().path(), plan)
 }
 
-const PLAN: Plan =
-    Plan { seed: 7, epochs: 2, workers: 0, ckpt_path: None, draws_before: false, touches: false, seeds_everything: false, sanity_steps: 2 };
+const PLAN: Plan = Plan {
+    seed: 7,
+    epochs: 2,
+    workers: 0,
+    ckpt_path: None,
+    draws_before: false,
+    touches: false,
+    validates_before: false,
+    fits_before: false,
+    seeds_everything: false,
+    sanity_steps: 2,
+};
 
 #[test]
 fn one_seed_gives_one_result() {
@@ -228,6 +250,14 @@ fn a_module_that_was_looked_at_before_its_fit_is_told_of_or_seeded() {
     assert_ne!(fit(&touched).weights, fit(&touched).weights, "what the fit has warned of");
     let seeded = Plan { seeds_everything: true, ..touched };
     assert_eq!(fit(&seeded), fit(&seeded));
+}
+
+/// Clones share what burn has not initialised yet, so that a run of one draws the parameters of the other.
+#[test]
+fn a_run_before_the_fit_keeps_the_seed_or_the_warning() {
+    assert_eq!(fit(&Plan { validates_before: true, ..PLAN }).weights, fit(&PLAN).weights);
+    // The process of this fit checks the warning.
+    fit(&Plan { fits_before: true, ..PLAN });
 }
 
 #[test]

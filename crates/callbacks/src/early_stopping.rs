@@ -201,14 +201,16 @@ impl EarlyStopping {
         if is_rehearsal(ctx) {
             return Ok(());
         }
-        let value = match ctx.metric(&self.monitor) {
+        let at_epoch_end = self.looks_on_train_epoch_end(ctx);
+        let metric = if at_epoch_end { ctx.metric_of_epoch(&self.monitor) } else { ctx.metric(&self.monitor) };
+        let value = match metric {
             Ok(value) => value,
+            // `max_steps` or a skip ended the epoch before its validation, so there is no new value.
+            Err(Error::MetricMissing { .. }) if ctx.limits().validates() && !ctx.run().place.is_last_batch => return Ok(()),
             Err(Error::MetricMissing { available, .. }) if !self.strict => {
                 tracing::warn!(?available, "early stopping skipped a check: metric `{}` is not available", self.monitor);
                 return Ok(());
             }
-            // `max_steps` or a skip ended the epoch before its validation, so there is no new value.
-            Err(Error::MetricMissing { .. }) if ctx.limits().validates() && !ctx.run().place.is_last_batch => return Ok(()),
             Err(error) => return Err(error),
         };
         match self.judge(value) {

@@ -94,6 +94,25 @@ impl GradientNormMonitor {
     }
 }
 
+impl GradientNormMonitor {
+    fn log_measured(&mut self, ctx: &mut Context<'_>) {
+        let measured = std::mem::take(&mut self.measured);
+        if ctx.run().step_skipped {
+            return;
+        }
+        for norm in &self.norms {
+            if self.per_parameter {
+                for of in &measured {
+                    ctx.log(format!("{}/{}", norm.name(), of.path), norm.of(of));
+                }
+            }
+            if let Some(total) = norm.total(&measured) {
+                ctx.log(format!("{}_total", norm.name()), total);
+            }
+        }
+    }
+}
+
 impl<M: LightningModule> Callback<M> for GradientNormMonitor {
     fn on_train_batch_start(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _batch: &M::Batch, _batch_idx: usize) -> Result<()> {
         self.measured.clear();
@@ -118,20 +137,13 @@ impl<M: LightningModule> Callback<M> for GradientNormMonitor {
     }
 
     fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, _batch_idx: usize) -> Result<()> {
-        let measured = std::mem::take(&mut self.measured);
-        if ctx.run().step_skipped {
-            return Ok(());
-        }
-        for norm in &self.norms {
-            if self.per_parameter {
-                for of in &measured {
-                    ctx.log(format!("{}/{}", norm.name(), of.path), norm.of(of));
-                }
-            }
-            if let Some(total) = norm.total(&measured) {
-                ctx.log(format!("{}_total", norm.name()), total);
-            }
-        }
+        self.log_measured(ctx);
+        Ok(())
+    }
+
+    fn on_train_epoch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        // `skip_epoch` may have closed a window with a step that no batch has ended.
+        self.log_measured(ctx);
         Ok(())
     }
 }

@@ -51,6 +51,8 @@ pub struct HistogramMonitor {
 #[derive(Clone, Debug)]
 struct Due {
     now: bool,
+    /// The step of this period was logged.
+    is_logged: bool,
     since: Instant,
 }
 
@@ -61,7 +63,7 @@ impl Default for HistogramMonitor {
             misread: Misread::default(),
             parameters: true,
             gradients: true,
-            due: Due { now: false, since: clock::now() },
+            due: Due { now: false, is_logged: false, since: clock::now() },
         }
     }
 }
@@ -117,7 +119,7 @@ fn count(samples: Samples) -> Result<Vec<(String, Histogram)>> {
 
 impl<M: LightningModule> Callback<M> for HistogramMonitor {
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
-        self.due = Due { now: false, since: clock::now() };
+        self.due = Due { now: false, is_logged: false, since: clock::now() };
         self.check(ctx)
     }
 
@@ -141,13 +143,22 @@ impl<M: LightningModule> Callback<M> for HistogramMonitor {
         let log = |logger: &mut dyn stormfire_loggers::Logger, named: &Vec<(String, Histogram)>, step| {
             named.iter().try_for_each(|(name, histogram)| logger.log_histogram(name, histogram, step))
         };
+        self.due.is_logged = true;
         log_later(ctx, move || count(samples), log)
     }
 
     fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, _batch_idx: usize) -> Result<()> {
         // Inside a window of accumulated gradients, it stays due until the window ends.
         if self.due.now && ctx.run().place.window.batches == 0 {
-            self.due = Due { now: false, since: clock::now() };
+            self.due = Due { now: false, is_logged: false, since: clock::now() };
+        }
+        Ok(())
+    }
+
+    fn on_train_epoch_end(&mut self, _ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        // `skip_epoch` may have closed a window with a step that no batch has ended.
+        if self.due.is_logged {
+            self.due = Due { now: false, is_logged: false, since: clock::now() };
         }
         Ok(())
     }

@@ -61,6 +61,8 @@ pub struct ImageGridMonitor<M: LightningModule> {
     columns: usize,
     padding: (u32, u8),
     seen: Seen,
+    /// The state comes from a checkpoint.
+    restored: bool,
 }
 
 /// The state that survives a restart.
@@ -83,6 +85,7 @@ impl<M: LightningModule> ImageGridMonitor<M> {
             columns: 8,
             padding: (2, 0),
             seen,
+            restored: false,
         }
     }
 
@@ -137,7 +140,21 @@ impl<M: LightningModule> Callback<M> for ImageGridMonitor<M> {
     }
 
     fn load_state(&mut self, state: Saved) -> Result<()> {
+        self.restored = !state.is_empty();
         state::load(&mut self.seen, state)
+    }
+
+    fn on_fit_start(&mut self, _ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        if !std::mem::take(&mut self.restored) {
+            self.seen = Seen::default();
+        }
+        Ok(())
+    }
+
+    fn on_exception(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _error: &Error) -> Result<()> {
+        // The next fit is another one.
+        self.restored = false;
+        Ok(())
     }
 
     fn setup(&mut self, ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
@@ -219,6 +236,12 @@ mod tests {
         continued.load_state(killed.state().unwrap()).unwrap();
         assert_eq!(shown(&mut continued, 1), 1);
         assert_eq!(shown(&mut monitor(), 1), 0);
+    }
+
+    #[test]
+    fn a_second_fit_counts_validations_from_zero() {
+        let mut twice = monitor();
+        assert_eq!((shown(&mut twice, 3), shown(&mut twice, 1)), (1, 0));
     }
 
     #[test]

@@ -95,6 +95,12 @@ struct Now {
     restored: bool,
     /// The start of the last period of time. The first one starts with the training.
     since: Option<Instant>,
+    /// The global step at the last check of the period.
+    checked_step: u64,
+    /// The training epoch ends: a value of an earlier epoch is not a score of this one.
+    at_epoch_end: bool,
+    /// A long file name was reported.
+    said_shortened: bool,
     /// The file that was requested last.
     asked: Option<PathBuf>,
     /// The files that a killed run left behind. The next save point removes them.
@@ -358,6 +364,7 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
 
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
         let waited = self.state.waited.take().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or_default();
+        self.now.checked_step = ctx.global_step();
         self.now.since = clock::now().checked_sub(waited).or_else(|| Some(clock::now()));
         if self.on_exception {
             ctx.keep_state();
@@ -392,16 +399,24 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
     }
 
     fn on_train_epoch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
+        // `skip_epoch` may have closed a window with a step that no batch has ended.
+        if self.has_steps_due(ctx) && !is_rehearsal(ctx) {
+            return self.save(ctx, Missing::Defer);
+        }
         let due = self.is_due_after_epoch(ctx) && self.saves_on_train_epoch_end(ctx);
         if is_rehearsal(ctx) || !(due || self.state.deferred) {
             return Ok(());
         }
-        let missing = match (ctx.limits().validates() && !self.state.validated, due) {
+        let may_come = ctx.limits().validates() && (!self.state.validated || ctx.run().is_cut_short());
+        let missing = match (may_come, due) {
             (false, _) => Missing::Fail,
             (true, true) => Missing::Warn,
             (true, false) => Missing::Defer,
         };
-        self.save(ctx, missing)
+        self.now.at_epoch_end = true;
+        let saved = self.save(ctx, missing);
+        self.now.at_epoch_end = false;
+        saved
     }
 
     fn on_train_end(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {

@@ -35,7 +35,11 @@ impl LightningModule for Line {
 
 /// Metrics as a table of names and values.
 #[derive(Debug, Default)]
-pub(crate) struct Table(pub(crate) Vec<(String, f64)>);
+pub(crate) struct Table {
+    values: Vec<(String, f64)>,
+    /// Those of an earlier epoch.
+    pub(crate) stale: Vec<String>,
+}
 
 impl MetricSource for Table {
     /// On the bench, no hook runs that could log.
@@ -44,21 +48,26 @@ impl MetricSource for Table {
     }
 
     fn metric(&mut self, name: &str) -> Result<f64> {
-        let found = self.0.iter().find(|(known, _)| known == name).map(|(_, value)| *value);
+        let found = self.values.iter().find(|(known, _)| known == name).map(|(_, value)| *value);
         found.ok_or_else(|| Error::MetricMissing { name: name.into(), available: self.names() })
     }
 
+    fn is_stale(&mut self, name: &str) -> bool {
+        self.stale.iter().any(|stale| stale == name)
+    }
+
     fn names(&mut self) -> Vec<String> {
-        self.0.iter().map(|(name, _)| name.clone()).collect()
+        self.values.iter().map(|(name, _)| name.clone()).collect()
     }
 
     fn insert(&mut self, name: &str, value: f64) {
-        self.0.retain(|(known, _)| known != name);
-        self.0.push((name.into(), value));
+        self.values.retain(|(known, _)| known != name);
+        self.stale.retain(|stale| stale != name);
+        self.values.push((name.into(), value));
     }
 
     fn progress_bar_metrics(&mut self) -> Vec<(String, Option<f64>)> {
-        self.0.iter().map(|(name, value)| (name.clone(), Some(*value))).collect()
+        self.values.iter().map(|(name, value)| (name.clone(), Some(*value))).collect()
     }
 }
 
@@ -82,7 +91,7 @@ impl Bench {
             owner_of: |path| std::fs::read_to_string(path).ok(),
             stage: Stage::Fit,
             moment: Moment::default(),
-            place: Place { learning_rates: vec![("lr-Adam".into(), 0.1)], ..Place::new(1) },
+            place: Place { learning_rates: vec![("lr-Adam".into(), 0.1)], is_last_batch: true, ..Place::new(1) },
             limits,
             log_every_n_steps: 50,
             validates_every_epoch: true,

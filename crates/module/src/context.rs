@@ -11,7 +11,7 @@ use stormfire_data::Stage;
 use stormfire_loggers::{Image, Loggers, Metrics};
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     log::{self, Entry, LogError},
     loggable::Loggable,
     moment::{Progress, RunningStage},
@@ -83,6 +83,19 @@ impl<'a> Context<'a> {
     /// [`crate::Error::MetricMissing`] names what is there.
     pub fn metric(&mut self, name: &str) -> Result<f64> {
         self.take_logged()?;
+        monitored(self.metrics, self.run, name)
+    }
+
+    /// As [`Context::metric`], at the end of a training epoch that is to be judged. If the epoch was cut short before its
+    /// validation, a value of an earlier epoch counts as missing.
+    ///
+    /// # Errors
+    /// As [`Context::metric`].
+    pub fn metric_of_epoch(&mut self, name: &str) -> Result<f64> {
+        self.take_logged()?;
+        if self.run.is_cut_short() && self.metrics.is_stale(name) {
+            return Err(Error::MetricMissing { name: name.into(), available: self.metrics.names() });
+        }
         monitored(self.metrics, self.run, name)
     }
 

@@ -118,6 +118,11 @@ impl Run {
         }
     }
 
+    /// Whether the training epoch that ends was cut short (`max_steps`, `skip_epoch`) before the validation at its end.
+    pub fn is_cut_short(&self) -> bool {
+        self.limits.validates() && self.validates_every_epoch && !self.place.is_last_batch
+    }
+
     /// Whether this is the file that the fit goes on from and that is never removed, however its folder is spelled. The
     /// target of a link is another file than the link.
     pub fn spares(&self, path: &Path) -> bool {
@@ -139,6 +144,9 @@ pub trait MetricSource {
     /// # Errors
     /// [`crate::Error::MetricMissing`] with the names that exist; [`crate::Error::Read`].
     fn metric(&mut self, name: &str) -> Result<f64>;
+
+    /// Whether a metric comes from an evaluation, and its value is older than the training epoch that is running.
+    fn is_stale(&mut self, name: &str) -> bool;
 
     /// The names of all metrics that callbacks can monitor.
     fn names(&mut self) -> Vec<String>;

@@ -47,12 +47,21 @@ impl Drop for Lock {
 /// The lock is on the folder itself, which leaves no file behind. Where a folder cannot be locked (Windows, some network
 /// disks) nobody is kept out.
 pub fn hold(folder: &Path) -> Option<Hold> {
+    take(folder, true)
+}
+
+/// As [`hold`], but `None` also if a logger of this process holds the folder.
+pub fn hold_alone(folder: &Path) -> Option<Hold> {
+    take(folder, false)
+}
+
+fn take(folder: &Path, shares: bool) -> Option<Hold> {
     let Ok((path, file)) = folder.canonicalize().and_then(|path| File::open(&path).map(|file| (path, file))) else {
         return Some(Hold { _lock: None });
     };
     let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(lock) = held.get(&path).and_then(Weak::upgrade).filter(|lock| lock.is_on(&file)) {
-        return Some(Hold { _lock: Some(lock) });
+        return shares.then_some(Hold { _lock: Some(lock) });
     }
     match file.try_lock() {
         Ok(()) => {

@@ -17,6 +17,17 @@ pub fn fit(name: &str, most: usize, allowed: impl Fn(char) -> bool) -> Cow<'_, s
     marked(name, name.chars().map(|letter| if allowed(letter) { letter } else { '_' }), most)
 }
 
+/// A relative path whose parts are short enough for a file system. A part that is too long is shortened, and a hash of it
+/// follows.
+pub fn fit_path(path: &str) -> Cow<'_, str> {
+    let fits = |part: &str| part.len() <= FILE;
+    if path.split('/').all(fits) {
+        return Cow::Borrowed(path);
+    }
+    let fitted = path.split('/').map(|part| if fits(part) { part.into() } else { fit(part, FILE, |_| true) });
+    Cow::Owned(fitted.collect::<Vec<_>>().join("/"))
+}
+
 /// What a name is to become, with its hash behind it.
 pub fn marked(name: &str, becomes: impl Iterator<Item = char>, most: usize) -> Cow<'static, str> {
     /// Twelve digits and what joins them to the name.
@@ -48,6 +59,13 @@ pub fn part(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_part_of_a_path_is_short_enough() {
+        assert!(matches!(fit_path("a/epoch=1"), Cow::Borrowed("a/epoch=1")));
+        let long = |end: &str| fit_path(&format!("a/{}{end}", "x".repeat(300))).into_owned();
+        assert!(long("1").starts_with("a/xxx") && long("1").len() <= FILE + 2 && long("1") != long("2"), "{}", long("1"));
+    }
 
     #[test]
     fn names_stay_apart_and_within_their_length() {

@@ -104,6 +104,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         if position.batch == 0 {
             self.engine.run.place.logger_step = self.engine.run.place.progress.global_step;
             self.engine.reseed(RandomPart::EpochStart);
+            self.engine.store.start_epoch();
             self.engine.fire(self.module, Event::TrainEpochStart)?;
             // A hook may have made a copy of a part of the module.
             shared_ids::check(self.module)?;

@@ -78,6 +78,8 @@ pub(crate) struct LogStore {
     has_news: bool,
     /// Counts what came in.
     arrivals: u64,
+    /// That count when the training epoch started: what came later belongs to it.
+    epoch_started: u64,
     /// The batches of the window at hand, which may still be left out; `None` if batches never are.
     window_batches: Option<u64>,
     /// The batches of the epoch that were left out.
@@ -160,6 +162,12 @@ impl LogStore {
     /// Takes these values, and no others any more, along with the next ones that are read.
     pub(crate) fn watch(&mut self, values: Arc<[Reading]>) {
         self.watched = values;
+    }
+
+    /// A training epoch starts: every value that is known now is older than it.
+    pub(crate) fn start_epoch(&mut self) {
+        self.commit();
+        self.epoch_started = self.arrivals;
     }
 
     /// From now on a monitor sees the accumulated values of this loop.
@@ -271,6 +279,12 @@ impl MetricSource for LogStore {
             self.read_all()?;
         }
         Ok(reading.get().unwrap_or(f64::NAN))
+    }
+
+    fn is_stale(&mut self, name: &str) -> bool {
+        self.commit();
+        let is_of_evaluation = self.evaluation.slots.iter().any(|slot| [&*slot.epoch_key, &*slot.plain_key].contains(&name));
+        is_of_evaluation && self.callback.0.get(name).is_some_and(|entry| entry.arrival <= self.epoch_started)
     }
 
     fn names(&mut self) -> Vec<String> {

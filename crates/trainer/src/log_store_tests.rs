@@ -361,3 +361,26 @@ fn another_kind_of_metric_than_in_the_checkpoint_is_refused_by_name() {
     let error = record(&mut store, Hook::TrainingStep, ONE, 0, || drop(log("a", 1.0).on_epoch(true))).unwrap_err();
     assert!(error.to_string().contains("`a` in `training_step` is of another kind than in the checkpoint"), "{error}");
 }
+
+#[test]
+fn what_is_older_than_the_epoch_is_known_also_after_a_restart() {
+    let mut store = LogStore::default();
+    validate(&mut store, 0, || drop(log::log("val", 1.0)));
+    store.reach_epoch_end(RunningStage::Validate).unwrap();
+    let _ = store.end_epoch(RunningStage::Validate).unwrap();
+    train(&mut store, || drop(log::log("loss", 1.0)));
+    let stale = |store: &mut LogStore| ["val/dataloader_idx_0", "loss", "unknown"].map(|name| store.is_stale(name));
+    assert_eq!(stale(&mut store), [false; 3]);
+    store.start_epoch();
+    train(&mut store, || drop(log::log("loss", 2.0)));
+    assert_eq!(stale(&mut store), [true, false, false]);
+    let mut restored = LogStore::default();
+    restored.restore(&store.state(&mut Pending::default()), &Device::flex()).unwrap();
+    assert_eq!(stale(&mut restored), [true, false, false]);
+    // What training logs is its newest value, also an old one.
+    restored.start_epoch();
+    assert_eq!(stale(&mut restored), [true, false, false]);
+    validate(&mut restored, 0, || drop(log::log("val", 2.0)));
+    restored.reach_epoch_end(RunningStage::Validate).unwrap();
+    assert_eq!(stale(&mut restored), [false; 3]);
+}

@@ -65,9 +65,9 @@ pub(crate) fn warn_of(drawn: &[String]) {
     let more = drawn.len().saturating_sub(NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     tracing::warn!(
-        "`seed` does not reach {}{more}: they were initialised before the fit, by a look at the module (printing it, a forward pass, \
-         `valid()`), and are others in each process unless you have loaded or set them; call \
-         `stormfire::seed_everything(seed, &device)` before the module is made",
+        "`seed` does not reach {}{more}: they were initialised before the fit and without a seed (printing the module, a forward pass, \
+         `valid()`, an earlier fit without a seed), and differ in each process unless you loaded or set them; call \
+         `stormfire::seed_everything(seed, &device)` before you create the module",
         named.join(", ")
     );
 }
@@ -78,8 +78,10 @@ struct Initialise(Vec<ParamId>);
 
 impl ModuleVisitor for Initialise {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if !param.is_initialized() {
+            self.0.push(param.id);
+        }
         param.val();
-        self.0.push(param.id);
     }
     fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
         param.val();
@@ -89,8 +91,14 @@ impl ModuleVisitor for Initialise {
     }
 }
 
-/// Initialises the parameters that are not yet. From now on their values are those that somebody wants.
+/// Initialises the parameters that are not initialised yet, with burn's random numbers as they are.
 pub(crate) fn initialise<M: Module>(module: &M) {
+    module.visit(&mut Initialise::default());
+}
+
+/// Initialises the parameters of a module on the CPU with random numbers that follow from the seed. No later fit warns of them.
+pub(crate) fn initialise_with<M: Module>(module: &M, seed: u64) {
+    Device::flex().seed(seed);
     let mut walk = Initialise::default();
     module.visit(&mut walk);
     origin::choose(walk.0);

@@ -22,7 +22,7 @@ use crate::{
     config::TrainerConfig,
     engine::Engine,
     limit::Limit,
-    seed::initialise,
+    seed::{initialise, initialise_with},
     trainer::LoggerChoice,
 };
 
@@ -187,10 +187,8 @@ pub(crate) fn choose_device<M: Module>(chosen: Option<&Device>, config: &Trainer
 pub(crate) fn place<M: Module>(module: M, device: &Device, seed: Option<u64>) -> M {
     let module = match seed {
         Some(seed) => {
-            let cpu = Device::flex();
-            let module = move_to(module, &cpu);
-            cpu.seed(seed);
-            initialise(&module);
+            let module = move_to(module, &Device::flex());
+            initialise_with(&module, seed);
             module
         }
         None => module,

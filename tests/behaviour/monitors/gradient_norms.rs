@@ -101,3 +101,24 @@ fn the_total_is_that_of_all_optimizers() {
     check_close(&logged(&logger, "grad_2.0_norm/second"), &[(0, 4.0)]);
     check_close(&logged(&logger, "grad_2.0_norm_total"), &[(0, 5.0)]);
 }
+
+/// Skips the rest of an epoch after its second batch.
+pub(super) struct Skips;
+
+impl Callback<Descent> for Skips {
+    fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _: &mut Descent, _: &StepOutput, batch_idx: usize) -> Result<()> {
+        if batch_idx == 1 {
+            ctx.skip_epoch();
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn the_step_that_ends_a_skipped_epoch_is_measured() {
+    let logger = MemoryLogger::new();
+    let trainer = with(GradientNormMonitor::new().per_parameter(false), &logger).callback(Skips).accumulate_grad_batches(4);
+    drop(trainer.max_epochs(2).fit(Descent::new(), line_data(8, 1)).unwrap());
+    let steps: Vec<_> = logged(&logger, "grad_2.0_norm_total").iter().map(|(step, _)| *step).collect();
+    assert_eq!(steps, [0, 1]);
+}

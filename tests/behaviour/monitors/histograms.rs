@@ -5,7 +5,7 @@ use std::time::Duration;
 use burn::tensor::{Device, Tensor};
 use stormfire::prelude::*;
 
-use super::{Call, Descent, MemoryLogger, line_data, with};
+use super::{Call, Descent, MemoryLogger, gradient_norms::Skips, line_data, with};
 use crate::support::quiet;
 
 /// What was logged: name, step, and the smallest value, which is the only one.
@@ -55,6 +55,17 @@ fn the_period_is_kept() {
     assert_eq!(steps(Every::Fraction(0.5), 1), [2, 5, 8, 11]);
     assert_eq!(steps(Every::Time(Duration::from_hours(1)), 1), [0_u64; 0]);
     assert_eq!(steps(Every::Time(Duration::from_nanos(1)), 3).len(), 4);
+}
+
+#[test]
+fn the_step_that_ends_a_skipped_epoch_ends_a_period() {
+    let logger = MemoryLogger::new();
+    let monitor = HistogramMonitor::new().parameters(false).every(Every::Steps(2));
+    let trainer = with(monitor, &logger).callback(Skips).max_epochs(4).accumulate_grad_batches(4);
+    drop({ trainer }.fit(Descent::new(), line_data(8, 1)).unwrap());
+    let seen = histograms(&logger);
+    let steps: Vec<_> = seen.iter().filter(|(name, ..)| name.ends_with("bias")).map(|(_, step, _)| *step).collect();
+    assert_eq!(steps, [1, 3]);
 }
 
 #[test]

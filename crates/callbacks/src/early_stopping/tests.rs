@@ -218,3 +218,18 @@ fn a_fit_that_fails_before_it_goes_on_leaves_nothing_for_the_next() {
     assert_eq!(run(&mut callback, &[9.0, 8.0]), (2, None));
     assert_eq!(callback.best_score(), Some(8.0));
 }
+
+#[test]
+fn an_epoch_that_was_cut_short_is_not_judged_by_an_older_value() {
+    let mut callback = EarlyStopping::new("loss").patience(1);
+    let mut bench = Bench::new();
+    bench.start(&mut callback).unwrap();
+    bench.metric("loss", 1.0).epoch(&mut callback).unwrap();
+    bench.metrics.stale = vec!["loss".into()];
+    bench.run.place.is_last_batch = false;
+    bench.epoch(&mut callback).unwrap();
+    assert_eq!((callback.wait_count(), bench.stopped()), (0, None));
+    // Whoever stops a fit in mid-epoch has it validated.
+    bench.metric("loss", 2.0).epoch(&mut callback).unwrap();
+    assert_eq!(callback.wait_count(), 1);
+}

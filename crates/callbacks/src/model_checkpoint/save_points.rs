@@ -7,6 +7,7 @@ use stormfire_module::{
     moment::Progress,
     requests::{Also, AlsoKind, SaveRequest},
 };
+use stormfire_store::names;
 
 use super::{Destination, ModelCheckpoint, SaveLast, SaveTopK, Template};
 use crate::files::{file, free_file, is_inside};
@@ -49,7 +50,7 @@ impl ModelCheckpoint {
         let Some(destination) = self.now.destination.clone() else { return Ok(()) };
         let mut point = Point::default();
         if self.top != SaveTopK::Best(0) {
-            match self.monitor.as_deref().map(|monitor| ctx.metric(monitor)).transpose() {
+            match self.monitor.as_deref().map(|monitor| self.metric(ctx, monitor)).transpose() {
                 Ok(score) => {
                     point.score = score;
                     self.add_top(ctx, &destination, &mut point)?;
@@ -59,7 +60,7 @@ impl ModelCheckpoint {
                     if missing == Missing::Warn {
                         tracing::warn!(
                             ?available,
-                            "no checkpoint of this epoch: metric `{name}` is not available before the first validation"
+                            "no checkpoint of this epoch: metric `{name}` has no value of it, since no validation has ended in it"
                         );
                     }
                 }
@@ -183,10 +184,10 @@ impl ModelCheckpoint {
         });
     }
 
-    fn render(&self, ctx: &mut Context<'_>, template: &Template) -> Result<String> {
+    fn render(&mut self, ctx: &mut Context<'_>, template: &Template) -> Result<String> {
         let mut values = Vec::new();
         for name in template.metrics() {
-            values.push(match ctx.metric(name) {
+            values.push(match self.metric(ctx, name) {
                 Ok(value) => value,
                 Err(Error::MetricMissing { name, available }) => {
                     tracing::warn!(?available, "metric `{name}` in a checkpoint's file name is not available; 0 is written instead");
@@ -205,7 +206,17 @@ impl ModelCheckpoint {
         }
         let [(_, epoch), (_, step)] = own;
         let Progress { epoch: its_epoch, global_step: its_step, .. } = *saved_progress(ctx);
-        Ok(template.render(self.auto_insert_metric_name, epoch.unwrap_or(its_epoch as u64), step.unwrap_or(its_step), next))
+        let name = template.render(self.auto_insert_metric_name, epoch.unwrap_or(its_epoch as u64), step.unwrap_or(its_step), next);
+        let fitted = names::fit_path(&name);
+        if *fitted != *name && !std::mem::replace(&mut self.now.said_shortened, true) {
+            tracing::warn!("the file name `{name}` of a checkpoint is longer than a disk allows; it is shortened to `{fitted}`");
+        }
+        Ok(fitted.into_owned())
+    }
+
+    /// The value of a metric. At the end of an epoch it is a value of that epoch.
+    fn metric(&self, ctx: &mut Context<'_>, name: &str) -> Result<f64> {
+        if self.now.at_epoch_end { ctx.metric_of_epoch(name) } else { ctx.metric(name) }
     }
 
     /// The path of a name. It gets a version if it is taken, unless by `ours`.

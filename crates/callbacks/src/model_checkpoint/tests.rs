@@ -411,3 +411,27 @@ fn wrong_options_are_refused_when_the_fit_begins() {
          | hint: use a number of steps or batches, or limit the data with `limit_train_batches`"
     );
 }
+
+#[test]
+fn an_epoch_that_was_cut_short_has_no_score_of_an_older_one() {
+    let (mut bench, _folder, mut callback) = begin(ModelCheckpoint::new().monitor("loss").save_top_k(2).filename("{epoch}-{loss}"));
+    assert_eq!(epochs(&mut bench, &mut callback, &[1.0]), ["+epoch=0-loss=1.ckpt"]);
+    bench.metrics.stale = vec!["loss".into()];
+    bench.run.place.is_last_batch = false;
+    let lines = told(|| bench.epoch(&mut callback).unwrap());
+    assert_eq!(carry_out(&bench.saves()), [""; 0]);
+    assert!(lines.len() == 1 && lines[0].contains("no checkpoint of this epoch: metric `loss` has no value of it"), "{lines:?}");
+    bench.run.place.is_last_batch = true;
+    assert_eq!(epochs(&mut bench, &mut callback, &[2.0]), ["+epoch=2-loss=2.ckpt"]);
+}
+
+#[test]
+fn a_step_that_ends_a_skipped_epoch_is_a_save_point() {
+    let (mut bench, _folder, mut callback) = begin(ModelCheckpoint::new().every(Every::Steps(3)).save_top_k(SaveTopK::All));
+    assert_eq!(batches(&mut bench, &mut callback, 2), [""; 0]);
+    // `skip_epoch` closes the window: a step without the end of a batch.
+    bench.run.place.progress.global_step += 1;
+    bench.fire(&mut callback, Event::TrainEpochEnd).unwrap();
+    assert_eq!(carry_out(&bench.saves()), ["+epoch=0-step=3.ckpt"]);
+    assert_eq!(batches(&mut bench, &mut callback, 3), ["+epoch=0-step=6.ckpt"]);
+}

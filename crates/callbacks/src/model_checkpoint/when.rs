@@ -1,6 +1,9 @@
 //! Decides when a save point is due.
 
-use stormfire_module::{Context, Every, clock, every::Tick};
+use stormfire_module::{
+    Context, Every, clock,
+    every::{Passed, Tick},
+};
 
 use super::ModelCheckpoint;
 
@@ -9,12 +12,24 @@ impl ModelCheckpoint {
     pub(super) fn is_due_after_batch(&mut self, ctx: &Context<'_>) -> bool {
         // Epochs end later than their last batch.
         let elapsed = self.now.since.map(clock::since).unwrap_or_default();
-        let tick = Tick { epochs: None, ..ctx.run().tick_after_batch(true, elapsed) };
+        let tick = Tick { epochs: None, steps: Some(self.steps(ctx)), ..ctx.run().tick_after_batch(true, elapsed) };
         let is_due = self.every.is_due(&tick);
         if is_due && matches!(self.every, Every::Time(_)) {
             self.now.since = Some(clock::now());
         }
         is_due
+    }
+
+    /// Whether a period of steps has ended since the last batch.
+    pub(super) fn has_steps_due(&mut self, ctx: &Context<'_>) -> bool {
+        let steps = Some(self.steps(ctx));
+        matches!(self.every, Every::Steps(_)) && self.every.is_due(&Tick { steps, ..Tick::default() })
+    }
+
+    /// The optimizer steps since the last call.
+    fn steps(&mut self, ctx: &Context<'_>) -> Passed {
+        let now = ctx.global_step();
+        Passed { before: std::mem::replace(&mut self.now.checked_step, now), now }
     }
 
     pub(super) fn is_due_after_epoch(&self, ctx: &Context<'_>) -> bool {

@@ -117,6 +117,8 @@ pub(crate) struct Outbox<R> {
     thread: Option<JoinHandle<()>>,
     /// What a later process may come back to; nothing behind it is removed.
     held: Option<u64>,
+    /// It was said that not all of that is kept.
+    said_forgets: bool,
     kept: u64,
     /// What the spool is for ([`Route`]), as it was last seen: open, so that it can be put back.
     route: Option<File>,
@@ -143,6 +145,7 @@ impl<R: Record> Outbox<R> {
         let sender = Sender::new(folder.clone(), hold.clone(), Box::new(carrier), sending.clone(), Arc::clone(&shared));
         Ok(Self {
             held: spool::noted(&folder, HELD),
+            said_forgets: false,
             folder,
             spool: Some(spool),
             sending,
@@ -220,7 +223,21 @@ impl<R: Record> Outbox<R> {
         self.put_back()?;
         self.shared.flushed(end);
         self.start()?;
-        let needed = self.shared.acked().min(self.held.unwrap_or(u64::MAX));
+        let acked = self.shared.acked();
+        let mut needed = acked.min(self.held.unwrap_or(u64::MAX));
+        if needed < acked && end - needed > self.sending.limit {
+            // What was delivered is only kept for a run that goes back to its last checkpoint.
+            needed = acked;
+            if !std::mem::replace(&mut self.said_forgets, true) {
+                let Sending { logger, limit, .. } = &self.sending;
+                tracing::warn!(
+                    logger,
+                    "`{}` has more than {limit} bytes since the last checkpoint (`spool_limit`): what was delivered is not kept, and a \
+                     run that is continued from that checkpoint sends it again",
+                    self.folder.display()
+                );
+            }
+        }
         self.spool()?.forget(needed);
         Ok(())
     }

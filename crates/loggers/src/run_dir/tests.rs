@@ -120,9 +120,15 @@ fn what_a_kill_left_half_written_goes_with_the_next_start() {
         fs_err::write(run.join(".hparams.yaml.new-abc"), "lr: 0.").unwrap();
         run.join(".hparams.yaml.new-abc")
     };
-    let (newest, given) = (left("version_0"), left("mine"));
-    let _next = RunDir::new(folder.path()).version().unwrap();
-    assert!(!newest.exists());
+    let (older, newest, given) = (left("version_0"), left("version_1"), left("mine"));
+    let next = RunDir::new(folder.path());
+    next.version().unwrap();
+    assert!(!older.exists() && !newest.exists());
+    // What a run of this process is writing stays.
+    let writing = left("version_2");
+    let _another = RunDir::new(folder.path()).version().unwrap();
+    assert!(writing.exists());
+    drop(next);
     let _given = RunDir::new(folder.path()).with_version("mine").version().unwrap();
     assert!(!given.exists());
 }

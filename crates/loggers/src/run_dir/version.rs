@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use stormfire_store::hold::{Hold, hold};
+use stormfire_store::hold::{Hold, hold, hold_alone};
 use stormfire_store::replacement;
 
 use crate::Result;
@@ -52,13 +52,10 @@ pub(super) fn reuse(root: &Path, version: &str) -> Result<Made> {
 /// Makes the folder of the next version, `at_least` this one.
 pub(super) fn reserve(root: &Path, at_least: u64) -> Result<Made> {
     fs_err::create_dir_all(root)?;
+    versions(root)?.iter().for_each(|(_, log_dir)| tidy(log_dir));
     let mut next = at_least;
     loop {
-        let free = free_number(root)?;
-        if let Some(newest) = free.checked_sub(1) {
-            tidy(&root.join(format!("version_{newest}")));
-        }
-        next = free.max(next);
+        next = free_number(root)?.max(next);
         if let Some(made) = make(root, format!("version_{next}"))? {
             return Ok(made);
         }
@@ -102,7 +99,7 @@ fn make(root: &Path, version: String) -> Result<Option<Made>> {
 
 /// Removes what a kill has left half written in the folder of an earlier run, unless that is still going on.
 fn tidy(log_dir: &Path) {
-    if let Some(_hold) = hold(log_dir) {
+    if let Some(_hold) = hold_alone(log_dir) {
         replacement::clear_all(log_dir);
     }
 }

@@ -79,7 +79,10 @@ impl Places {
             CkptPath::Best => {
                 let best = match best_here(callbacks) {
                     Some(best) => Some(best),
-                    None => self.newest()?.and_then(|(_, manifest)| best_of(&manifest)),
+                    None => {
+                        let keys: Vec<_> = of_type::<ModelCheckpoint, M>(callbacks).map(Callback::<M>::state_key).collect();
+                        self.newest()?.and_then(|(_, manifest)| best_of(&manifest, &keys))
+                    }
                 };
                 if let Some(path) = &best {
                     tracing::info!("`ckpt_path(\"best\")` is `{}`", path.display());
@@ -111,7 +114,7 @@ impl Places {
     pub(crate) fn restarts(&self, of: &Manifest, path: &Path) -> u64 {
         let (beside, depth) = neighbourhood(path);
         let beside = [(beside.to_path_buf(), depth)];
-        let places = self.0.iter().chain(&beside).filter(|(folder, _)| !storage::is_url(folder));
+        let places = self.0.iter().chain(&beside);
         let files = places.flat_map(|(folder, depth)| storage::checkpoints(folder, *depth).unwrap_or_default());
         let manifests = files.filter_map(|file| Checkpoint::read_manifest(&file.path).ok());
         manifests.filter(|manifest| manifest.run_id == of.run_id).map(|manifest| manifest.restarts).max().unwrap_or(0).max(of.restarts)
@@ -177,12 +180,14 @@ fn best_here<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> Option<P
     monitored.or_else(|| of_type::<ModelCheckpoint, M>(callbacks).find_map(path))
 }
 
-/// The same, from what a checkpoint holds of the callbacks.
-fn best_of(manifest: &Manifest) -> Option<PathBuf> {
-    let states = || manifest.callbacks.iter().filter(|(key, _)| key.starts_with("ModelCheckpoint")).map(|(_, state)| state);
-    let path = |state: &serde_json::Value| state["best_model_path"].as_str().map(PathBuf::from);
-    let monitored = states().filter(|state| !state["best_model_score"].is_null()).find_map(path);
-    monitored.or_else(|| states().find_map(path))
+/// The same, from what a checkpoint holds of the callbacks: first those with the keys of this Trainer's, in their order.
+fn best_of(manifest: &Manifest, keys: &[String]) -> Option<PathBuf> {
+    let ours = keys.iter().filter_map(|key| manifest.callbacks.get(key));
+    let others = manifest.callbacks.iter().filter(|(key, _)| key.starts_with("ModelCheckpoint") && !keys.contains(key));
+    let states: Vec<_> = ours.chain(others.map(|(_, state)| state)).collect();
+    let path = |state: &&serde_json::Value| state["best_model_path"].as_str().map(PathBuf::from);
+    let monitored = states.iter().filter(|state| !state["best_model_score"].is_null()).find_map(path);
+    monitored.or_else(|| states.iter().find_map(path))
 }
 
 #[cfg(test)]
@@ -217,5 +222,22 @@ mod tests {
             ("back and on", manifest("a", 1, 8, "2026-01-01T00:00:05Z")),
         ];
         assert_eq!(order(&found), ["back and on", "back", "far"]);
+    }
+
+    #[test]
+    fn best_is_that_of_the_first_callback_of_this_trainer_that_monitors() {
+        let state = |path: &str, score: Option<f64>| serde_json::json!({ "best_model_path": path, "best_model_score": score });
+        let callbacks = [
+            ("ModelCheckpoint{a}", state("a", Some(1.0))),
+            ("ModelCheckpoint{b}", state("b", Some(2.0))),
+            ("ModelCheckpoint{c}", state("c", None)),
+        ];
+        let callbacks = callbacks.into_iter().map(|(key, state)| (key.to_string(), state)).collect();
+        let manifest = Manifest { callbacks, ..Manifest::default() };
+        let best = |keys: &[&str]| best_of(&manifest, &keys.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
+        let b_first = ["ModelCheckpoint{c}", "ModelCheckpoint{b}", "ModelCheckpoint{a}"];
+        assert_eq!(best(&b_first), Path::new("b"));
+        assert_eq!(best(&[]), Path::new("a"));
+        assert_eq!(best(&["ModelCheckpoint{c}"]), Path::new("a"));
     }
 }

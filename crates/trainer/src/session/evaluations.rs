@@ -108,7 +108,8 @@ impl<M: LightningModule> Session<M> {
             self.begin_logs_anew(None)?;
         }
         self.engine.frame.device = choose_device(self.device.as_ref(), &self.engine.frame.config, module)?;
-        Ok(place(module.clone(), &self.engine.frame.device, None).valid())
+        // Clones share what burn has not initialised yet: a fit of the same module comes later, perhaps.
+        Ok(place(module.clone(), &self.engine.frame.device, self.engine.frame.config.seed).valid())
     }
 }
 

@@ -71,3 +71,20 @@ fn a_folder_that_is_used_is_told_unless_the_fit_goes_on_there() {
     assert!(warnings(ModelCheckpoint::new(), Some(folder.path().join("x.ckpt"))).is_empty());
     assert!(warnings(ModelCheckpoint::new().save_top_k(0), None).is_empty());
 }
+
+#[test]
+fn a_long_name_is_shortened_and_told_once() {
+    let metric = format!("loss{}", "x".repeat(300));
+    let (mut bench, folder, mut callback) =
+        begin(ModelCheckpoint::new().filename(format!("{{epoch}}-{{{metric}}}")).save_top_k(SaveTopK::All));
+    let mut done = Vec::new();
+    let lines = told(|| {
+        for value in [0.5, 0.25] {
+            bench.metric(&metric, value).epoch(&mut callback).unwrap();
+            done.extend(carry_out(&bench.saves()));
+        }
+    });
+    assert!(done.len() == 2 && done[0].starts_with("+epoch=0-lossxxx") && done[1].starts_with("+epoch=1-lossxxx"), "{done:?}");
+    assert!(lines.len() == 1 && lines[0].contains("is longer than a disk allows"), "{lines:?}");
+    assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 2);
+}

@@ -12,6 +12,9 @@ use super::spool::{self, Batch, Mark};
 use super::{ACKED, Carrier, Failure, Record, Sending, keep};
 use crate::Delivery;
 
+/// How often a fresh address is tried for what a store turns away, before it is left out.
+pub(super) const TURNED_AWAY: u32 = 4;
+
 /// What both sides know.
 pub(super) struct Shared {
     state: Mutex<State>,
@@ -260,6 +263,8 @@ pub(super) struct Sender<R> {
     /// What was read and not sent yet. A carrier may take a part of it only, and a server may be away.
     batch: Batch<R>,
     refusals: u64,
+    /// The attempts at the first record that a store has turned away.
+    turned_away: u32,
     told_of_damage: bool,
     /// A request may outlive the outbox.
     _hold: Hold,
@@ -268,7 +273,18 @@ pub(super) struct Sender<R> {
 impl<R: Record> Sender<R> {
     pub(super) fn new(folder: PathBuf, hold: Hold, carrier: Box<dyn Carrier<R>>, sending: Sending, shared: Arc<Shared>) -> Self {
         let acked = Mark::of(&folder, ACKED);
-        Self { folder, carrier, sending, shared, acked, batch: Batch::default(), refusals: 0, told_of_damage: false, _hold: hold }
+        Self {
+            folder,
+            carrier,
+            sending,
+            shared,
+            acked,
+            batch: Batch::default(),
+            refusals: 0,
+            turned_away: 0,
+            told_of_damage: false,
+            _hold: hold,
+        }
     }
 
     pub(super) fn run(mut self) {
@@ -340,6 +356,12 @@ impl<R: Record> Sender<R> {
         let (taken, refusal) = match outcome {
             Ok(taken) => (taken.clamp(1, batch.records.len()), None),
             Err(Failure::Retry { after, reason }) => return Err((after, reason)),
+            // The tracker's own 401 and 403 are waited out before. A store turns away an address whose signature has expired, and
+            // the next attempt asks the tracker for a fresh one.
+            Err(Failure::Refused { status: Some(401 | 403), reason, .. }) if self.turned_away < TURNED_AWAY => {
+                self.turned_away += 1;
+                return Err((None, reason));
+            }
             Err(Failure::Refused { count, reason, .. }) => {
                 let count = count.clamp(1, batch.records.len());
                 self.refusals += 1;
@@ -351,6 +373,7 @@ impl<R: Record> Sender<R> {
                 (count, Some((count as u64, reason)))
             }
         };
+        self.turned_away = 0;
         let behind = batch.ends[taken - 1];
         self.acked.note(behind).map_err(local)?;
         batch.ends.drain(..taken);

@@ -5,6 +5,8 @@ use serde::Deserialize;
 
 use super::*;
 
+mod bounds;
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Number {
     value: u64,
