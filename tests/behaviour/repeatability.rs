@@ -85,6 +85,7 @@ fn data(items: u16, workers: usize) -> Loader<Batch> {
 }
 
 /// What one fit is to do.
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that a fit may do or meet")]
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Plan {
     seed: u64,

@@ -77,13 +77,11 @@ impl Places {
                 Ok(found)
             }
             CkptPath::Best => {
-                let best = match best_here(callbacks) {
-                    Some(best) => Some(best),
-                    None => {
-                        let keys: Vec<_> = of_type::<ModelCheckpoint, M>(callbacks).map(Callback::<M>::state_key).collect();
-                        self.newest()?.and_then(|(_, manifest)| best_of(&manifest, &keys))
-                    }
-                };
+                let mut best = best_here(callbacks);
+                if best.is_none() {
+                    let keys: Vec<_> = of_type::<ModelCheckpoint, M>(callbacks).map(Callback::<M>::state_key).collect();
+                    best = self.newest()?.and_then(|(_, manifest)| best_of(&manifest, &keys));
+                }
                 if let Some(path) = &best {
                     tracing::info!("`ckpt_path(\"best\")` is `{}`", path.display());
                 }
