@@ -31,14 +31,14 @@ pub fn write(path: impl AsRef<Path>, manifest: &Manifest, tensors: &[(String, Te
     storage::write(path.as_ref(), encoder.len(), |out| encoder.write_to(out))
 }
 
-/// As [`write`], with tensors that are still on their device: each piece is read when the one before is written, so that the disk
+/// As [`write()`], with tensors that are still on their device: each piece is read when the one before is written, so that the disk
 /// works from the first one on.
 ///
 /// `is_good` sees each tensor first. Once it has refused one nothing more is written, the rest is only shown to it, and the old
 /// file stays. Whether there is a new one.
 ///
 /// # Errors
-/// As [`write`]; [`WeightsError::Read`] when the device fails.
+/// As [`write()`]; [`WeightsError::Read`] when the device fails.
 pub fn write_snapshot<E: From<Error> + From<WeightsError>>(
     path: impl AsRef<Path>,
     manifest: &Manifest,

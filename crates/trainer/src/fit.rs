@@ -294,8 +294,4 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         self.keep()?;
         self.write_checkpoints()
     }
-
-    fn refresh_learning_rates(&mut self) {
-        self.engine.run.place.learning_rates = self.training.optimizers.learning_rates();
-    }
 }

@@ -29,6 +29,10 @@ impl<M: LightningModule> FitLoop<'_, M> {
         Ok(())
     }
 
+    pub(super) fn refresh_learning_rates(&mut self) {
+        self.engine.run.place.learning_rates = self.training.optimizers.learning_rates();
+    }
+
     /// Writes the checkpoints that were asked for.
     pub(super) fn write_checkpoints(&mut self) -> Result<()> {
         if !self.engine.run.place.requests.saves.is_empty() {
