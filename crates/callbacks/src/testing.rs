@@ -10,7 +10,7 @@ use burn::{
 use stormfire_loggers::{Loggers, MemoryLogger};
 use stormfire_module::{
     Callback, Context, Error, Event, LightningModule, Moment, Result, RunningStage, Stage, StepOutput,
-    log::LogError,
+    log_error::LogError,
     place::Place,
     requests::SaveRequest,
     run::{Limits, MetricSource, Run},

@@ -12,7 +12,8 @@ use stormfire_loggers::{Image, Loggers, Metrics};
 
 use crate::{
     error::{Error, Result},
-    log::{self, Entry, LogError},
+    log::{self, Entry},
+    log_error::LogError,
     loggable::Loggable,
     moment::{Progress, RunningStage},
     requests::{SaveRequest, StopRequest},

@@ -31,7 +31,7 @@ pub enum Error {
     },
     /// `log` was used in a way that is not allowed.
     #[error("{0}")]
-    Log(#[from] crate::log::LogError),
+    Log(#[from] crate::log_error::LogError),
     /// A metric that nobody logged.
     #[error("metric `{name}` is not available; available are: {}", list(.available))]
     MetricMissing {

@@ -17,7 +17,7 @@ macro_rules! hook_table {
         /// First event of a run, once per machine: the place to download or write data.
         event prepare_data => PrepareData, NONE;
         /// A run of some stage starts. The optimizers are configured after it.
-        event setup => Setup { stage: $crate::Stage }, NONE;
+        event setup => Setup { stage: $crate::moment::Stage }, NONE;
         /// The data module makes the training loader.
         call train_dataloader => TrainDataloader, NONE;
         /// The data module makes the validation loaders.
@@ -27,7 +27,7 @@ macro_rules! hook_table {
         /// The data module makes the predict loaders.
         call predict_dataloader => PredictDataloader, NONE;
         /// A run of some stage ends, also after an error.
-        event teardown => Teardown { stage: $crate::Stage }, NONE;
+        event teardown => Teardown { stage: $crate::moment::Stage }, NONE;
         /// The module configures its optimizers.
         call configure_optimizers => ConfigureOptimizers, NONE;
 

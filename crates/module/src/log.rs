@@ -11,6 +11,7 @@ use burn::tensor::Tensor;
 use crate::{
     error::{Error, Result},
     hook::Hook,
+    log_error::LogError,
     loggable::{Loggable, Logged},
     moment::Moment,
     read::{Scalar, read},
@@ -85,102 +86,6 @@ pub struct Record {
     pub batch_size: Option<usize>,
     /// How to record it.
     pub options: Options,
-}
-
-/// A wrong use of `log`.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum LogError {
-    /// Nothing can be logged in this hook.
-    #[error("you cannot log `{name}` in `{hook}`")]
-    NotAllowed {
-        /// The metric.
-        name: String,
-        /// The hook.
-        hook: Hook,
-    },
-    /// This level is not possible in this hook.
-    #[error("`{name}`: you cannot log with `{level}` in `{hook}`")]
-    Level {
-        /// The metric.
-        name: String,
-        /// The hook.
-        hook: Hook,
-        /// `on_step(true)` or `on_epoch(false)`.
-        level: &'static str,
-    },
-    /// Neither on step nor on epoch.
-    #[error("`{name}`: logging with `on_step(false)` and `on_epoch(false)` in `{hook}` records nothing")]
-    Useless {
-        /// The metric.
-        name: String,
-        /// The hook.
-        hook: Hook,
-    },
-    /// A value that is not one number.
-    #[error("`{name}` in `{hook}` is {reason}")]
-    Invalid {
-        /// The metric.
-        name: String,
-        /// The hook.
-        hook: Hook,
-        /// What it is instead.
-        reason: String,
-    },
-    /// A name that the framework makes itself.
-    #[error("`{name}` in `{hook}` contains `/dataloader_idx_`, which is added by the framework")]
-    ReservedName {
-        /// The metric.
-        name: String,
-        /// The hook.
-        hook: Hook,
-    },
-    /// Logged twice in one hook with different arguments.
-    #[error("`{name}` was logged twice in `{hook}` with different arguments")]
-    Twice {
-        /// The metric.
-        name: String,
-        /// The hook.
-        hook: Hook,
-    },
-    /// The checkpoint that the run continues from was logged into with another kind of value.
-    #[error("`{name}` in `{hook}` is of another kind than in the checkpoint that the run continues from")]
-    Restored {
-        /// The metric.
-        name: String,
-        /// The hook.
-        hook: Hook,
-    },
-    /// A mean over an epoch needs weights, and there are none.
-    #[error("the batch size for the mean of `{name}` in `{hook}` is not known")]
-    BatchSize {
-        /// The metric.
-        name: String,
-        /// The hook.
-        hook: Hook,
-    },
-}
-
-impl LogError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            LogError::NotAllowed { .. } => {
-                "log it in a step, a batch or an epoch hook, or directly to a logger through `ctx.loggers()`".into()
-            }
-            LogError::Level { .. } => "this hook runs once an epoch: leave `on_step` and `on_epoch` out".into(),
-            LogError::Useless { .. } => "set one of the two to true".into(),
-            LogError::Invalid { .. } => "reduce it first, `tensor.mean()` for example".into(),
-            LogError::ReservedName { .. } => "choose another name, or `add_dataloader_idx(false)`".into(),
-            LogError::Twice { .. } => "use the same arguments, or two names".into(),
-            LogError::Restored { .. } => {
-                "continue with the program that wrote it, or from a checkpoint that was written at the end of an epoch".into()
-            }
-            LogError::BatchSize { .. } => {
-                "give it with `.batch_size(n)`, implement `LightningModule::batch_size`, or tell the loader with `items_per_batch`".into()
-            }
-        })
-    }
 }
 
 #[derive(Debug, Default)]

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 pub use stormfire_checkpoint::Progress;
+pub use stormfire_data::Stage;
 
 /// What the loop is doing now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -48,7 +48,7 @@ mod tests {
         read::{ForbidReads, Scalar, read},
     };
 
-    fn names() -> Result<Vec<String>, log::LogError> {
+    fn names() -> Result<Vec<String>, crate::log_error::LogError> {
         let mut records = Vec::new();
         take_records(&mut records)?;
         Ok(records.into_iter().map(|record| record.name.into_owned()).collect())

@@ -12,7 +12,7 @@ use stormfire_loggers::Loggers;
 use crate::{
     error::{Error, Result},
     every::{Passed, Tick},
-    log::LogError,
+    log_error::LogError,
     moment::{Moment, Progress},
     place::Place,
 };

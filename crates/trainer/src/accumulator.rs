@@ -3,7 +3,8 @@
 use burn::tensor::{DType, Device, Tensor};
 use stormfire_module::{
     Scalar,
-    log::{LogError, ReduceFx},
+    log::ReduceFx,
+    log_error::LogError,
     loggable::Logged,
     metric::{AnyMetric, Max, Min},
 };

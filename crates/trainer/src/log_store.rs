@@ -13,7 +13,8 @@ use indexmap::IndexMap;
 use stormfire_loggers::Metrics;
 use stormfire_module::{
     Error, Result, RunningStage, Scalar,
-    log::{self, LogError, Record},
+    log::{self, Record},
+    log_error::LogError,
     read::{ForbidReads, Reading},
     run::{MetricSource, Run},
 };

@@ -27,6 +27,7 @@ use crate::{
     fit::FitLoop,
     fit_state::RunState,
     guard::guard,
+    logger_choice::LoggerChoice,
     seed::{self, drawn_before},
     setup::{
         OpenLoggers, choose_device, complete_callbacks, draw_seed, is_timed, limit_of, limits_of, log_hyperparams, place, tell_what_is_rare,
@@ -34,7 +35,6 @@ use crate::{
     signals::{Signal, SignalWatch},
     slurm::Requeue,
     stop::{Fit, Stop},
-    trainer::LoggerChoice,
     training::Training,
     whereabouts,
 };

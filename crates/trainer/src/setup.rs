@@ -22,8 +22,8 @@ use crate::{
     config::TrainerConfig,
     engine::Engine,
     limit::Limit,
+    logger_choice::LoggerChoice,
     seed::{initialise, initialise_with},
-    trainer::LoggerChoice,
 };
 
 /// The folder of the default loggers' runs.

@@ -17,21 +17,13 @@ pub use setters::DeviceChoice;
 use crate::{
     checkpoint::{CkptPath, Places, Resume},
     config::TrainerConfig,
+    logger_choice::LoggerChoice,
     session::Session,
     setup::folders_of_runs,
     signals::check_not_interrupted,
     slurm::Requeue,
     stop::Fit,
 };
-
-/// Which loggers a Trainer has.
-#[derive(Default)]
-pub(crate) enum LoggerChoice {
-    /// TensorBoard and CSV, in one folder.
-    #[default]
-    Default,
-    Given(Vec<Box<dyn Logger>>),
-}
 
 /// Trains, validates, tests and predicts with a [`LightningModule`].
 ///

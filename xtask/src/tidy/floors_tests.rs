@@ -46,6 +46,16 @@ fn a_use_goes_down() {
 }
 
 #[test]
+fn an_exported_macro_belongs_to_the_module_that_writes_it() {
+    let lib = ("lib.rs", "mod a;\nmod b;\nmod c;");
+    let exports = "#[macro_export]\nmacro_rules! make { () => { $crate::c::C } }";
+    // What it expands to is a matter of who calls it.
+    assert!(findings(LIST, &[lib, ("a.rs", exports), ("b.rs", ""), ("c.rs", "crate::make!();")]).is_empty());
+    let found = findings(LIST, &[lib, ("a.rs", "crate::make!();"), ("b.rs", ""), ("c.rs", exports)]);
+    assert_eq!(found, [UP.replace("c::C", "c::make")]);
+}
+
+#[test]
 fn names_on_one_floor_do_not_use_each_other() {
     let found = findings(LIST, &[("lib.rs", ""), ("a.rs", ""), ("b.rs", "\nuse crate::a;"), ("c.rs", "")]);
     assert_eq!(found, ["crates/x/src/b.rs:2: `b` uses `a`, and `a` is not on a floor below `b` in ARCHITECTURE.md"]);

@@ -76,6 +76,10 @@ impl House {
                 }
             }
             items.extend(defined(&source.code).into_iter().map(|name| (source.module.clone(), name)));
+            for name in exported_macros(&source.code) {
+                let home: Vec<_> = source.module.iter().cloned().chain([name.clone()]).collect();
+                imports.insert((Module::new(), name), home);
+            }
         }
         Self { modules, paths, imports, globs, items }
     }
@@ -114,6 +118,13 @@ fn defined(code: &str) -> Vec<String> {
     words.windows(2).filter(|pair| KINDS.contains(&pair[0])).map(|pair| pair[1].to_owned()).collect()
 }
 
+/// Macros that the compiler puts into the root of the crate, wherever they are written.
+fn exported_macros(code: &str) -> Vec<String> {
+    let exports = code.split("#[macro_export]").skip(1);
+    let name = |rest: &str| Some(rest.split_once("macro_rules!")?.1.trim_start().split(|c| !is_name(c)).next()?.to_owned());
+    exports.filter_map(name).collect()
+}
+
 /// The paths in a file that lead into the crate.
 fn paths(source: &Source<'_>, modules: &BTreeSet<Module>) -> Vec<Path> {
     let code = source.code.as_str();
@@ -125,7 +136,9 @@ fn paths(source: &Source<'_>, modules: &BTreeSet<Module>) -> Vec<Path> {
         let inside = inline.iter().filter(|(_, range)| range.contains(&start)).map(|(name, _)| name.clone());
         let here: Module = source.module.iter().cloned().chain(inside).collect();
         let is_child = || modules.contains(&here.iter().cloned().chain([head.to_owned()]).collect::<Vec<_>>());
-        if !["crate", "self", "super"].contains(&head) && !is_child() {
+        // What a macro expands to is a matter of the module that calls it.
+        let is_expanded = code[..start].ends_with('$');
+        if is_expanded || !["crate", "self", "super"].contains(&head) && !is_child() {
             continue;
         }
         let is_use = code[..start].trim_end().ends_with("use") || code[..start].trim_end().ends_with("use ::");

@@ -4,7 +4,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use stormfire_module::{
     Hook, Logged,
-    log::{LogError, Options, Record},
+    log::{Options, Record},
+    log_error::LogError,
     read::Reading,
 };
 

@@ -12,7 +12,7 @@ use crate::{
     non_finite::NonFinite,
     option_table::options,
     profiler::ProfilerKind,
-    slurm::RequeueSignal,
+    requeue_signal::RequeueSignal,
 };
 
 macro_rules! setters {
