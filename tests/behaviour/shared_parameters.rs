@@ -1,5 +1,10 @@
 //! Two fields with one parameter: burn trains the first of them alone, and a fit must not begin.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use burn::{
     nn::{Initializer, Linear, LinearConfig},
     optim::SgdConfig,
@@ -51,6 +56,18 @@ impl Callback<Averaged> for CopyLater {
     }
 }
 
+/// Makes a copy of the body at the end of a batch.
+struct CopyAfter(usize);
+
+impl Callback<Averaged> for CopyAfter {
+    fn on_train_batch_end(&mut self, _ctx: &mut Context<'_>, module: &mut Averaged, _output: &StepOutput, batch_idx: usize) -> Result<()> {
+        if batch_idx == self.0 {
+            module.average = Some(module.body.clone());
+        }
+        Ok(())
+    }
+}
+
 #[track_caller]
 fn refuses(mut trainer: Trainer<Averaged>, module: Averaged) {
     let Err(error) = trainer.fit(module, line_data(2, 2)) else { panic!("the two share a parameter") };
@@ -68,6 +85,25 @@ fn a_clone_beside_its_original_is_refused() {
         let module = Averaged { average: None, body: self::body() };
         refuses(quiet().max_epochs(2).callback(CopyLater(copy)), module);
     }
+}
+
+#[test]
+fn a_clone_that_a_hook_makes_in_mid_epoch_ends_the_fit() {
+    let new = || Averaged { average: None, body: body() };
+    let end = |batches: usize| {
+        let seen = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&seen);
+        let counting = LambdaCallback::new().on_train_batch_start(move |_, _, _, _| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        });
+        let mut trainer = quiet().max_epochs(1).callback(CopyAfter(1)).callback(counting);
+        let error = trainer.fit(new(), line_data(2 * batches, 2)).unwrap_err();
+        assert!(error.to_string().contains("are one parameter to burn"), "{error}");
+        seen.load(Ordering::Relaxed)
+    };
+    // At the end of a short epoch, or after some batches of a long one.
+    assert_eq!((end(4), end(400)), (4, 50));
 }
 
 #[test]

@@ -1,13 +1,21 @@
 //! What a fit notes and writes between two batches.
 
-use stormfire_module::{LightningModule, Result};
+use stormfire_module::{LightningModule, Result, moment::Progress, shared_ids};
 
 use super::FitLoop;
 use crate::{checkpoint, stop::Stop};
 
+/// Looking for copies walks over all parameters: it would be felt after each batch of a small module.
+const LOOK_FOR_COPIES_EVERY: u64 = 50;
+
 impl<M: LightningModule> FitLoop<'_, M> {
     /// Keeps the state of this boundary, if it may be wanted after a failure.
     pub(super) fn keep(&mut self) -> Result<()> {
+        let Progress { batches, batch_in_epoch, .. } = self.engine.run.place.progress;
+        // A hook may have made a copy of a part of the module, which would be trained in its place.
+        if batch_in_epoch == 0 || batches.is_multiple_of(LOOK_FOR_COPIES_EVERY) {
+            shared_ids::check(self.module)?;
+        }
         if self.engine.run.keeps_state {
             self.note_data_module()?;
         }
@@ -37,6 +45,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
     pub(super) fn write_checkpoints(&mut self) -> Result<()> {
         if !self.engine.run.place.requests.saves.is_empty() {
             self.note_data_module()?;
+            shared_ids::check(self.module)?;
             self.finite.settle(self.engine, self.module)?;
         }
         checkpoint::write_requested(self.engine, self.module, self.training)?;
