@@ -63,9 +63,10 @@ fn an_evaluation_of_nothing_only_sets_up_and_tears_down() {
     // Nobody asks for a loader, so it does not matter that there is none.
     assert_eq!(trainer.validate(&module, line_data(4, 2)).unwrap(), []);
     assert_eq!(trainer.test(&module, line_data(4, 2)).unwrap(), []);
+    assert!(trainer.predict(&module, line_data(4, 2)).unwrap().is_empty());
     let text = record.text();
     let hooks: Vec<&str> = text.lines().map(|line| line.split_whitespace().nth(1).unwrap()).collect();
-    assert_eq!(hooks, ["prepare_data", "setup", "teardown", "prepare_data", "setup", "teardown"], "{text}");
+    assert_eq!(hooks, ["prepare_data", "setup", "teardown"].repeat(3), "{text}");
 }
 
 #[test]
@@ -84,4 +85,8 @@ fn an_evaluation_of_a_checkpoint_logs_at_its_step() {
     let _ = trainer.validate(&fit.module, (line_data(4, 2), val(4))).unwrap();
     let steps: Vec<_> = logger.rows().into_iter().filter(|(name, ..)| name == "val_loss").map(|(.., step)| step.unwrap()).collect();
     assert_eq!(steps, [12, 2], "that of the checkpoint, and that of the newest fit");
+    trainer.set_ckpt_path(&path);
+    let _ = trainer.test(&fit.module, Loaders::from(line_data(4, 2))).unwrap();
+    let tested: Vec<_> = logger.rows().into_iter().filter(|(name, ..)| name == "test_loss").map(|(.., step)| step.unwrap()).collect();
+    assert_eq!(tested, [12]);
 }

@@ -202,6 +202,12 @@ impl Error {
                 Some("lower the learning rate, set `gradient_clip_val`, or find the parameter with `detect_anomaly(true)`".into())
             }
             Error::InHook { source, .. } => source.hint(),
+            // What a float without a number for it in JSON becomes before it comes here.
+            Error::State { source, .. } if source.to_string().contains("null") => Some(
+                "`json!` makes `null` of an infinite or NaN float: keep such a value with `state::save`, and take it back with \
+                 `state::load`"
+                    .into(),
+            ),
             Error::Interrupted { .. } => Some(
                 "later runs of this process are refused, too; a program that goes on on purpose calls `forget_interrupt()` first".into(),
             ),
