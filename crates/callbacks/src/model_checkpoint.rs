@@ -31,6 +31,9 @@ use restart::State;
 use save_points::Missing;
 use template::Template;
 
+/// What the keys of its states begin with.
+const KEY: &str = "ModelCheckpoint";
+
 /// Writes checkpoints of a fit and keeps the best ones by a metric.
 ///
 /// By default, it writes one after every epoch and keeps the newest, as `checkpoints/epoch=2-step=600.ckpt` in the
@@ -246,6 +249,11 @@ impl ModelCheckpoint {
         self
     }
 
+    /// Whether a state in a checkpoint under this key is that of a `ModelCheckpoint`, whatever its options.
+    pub fn is_key(key: &str) -> bool {
+        key.strip_prefix(KEY).is_some_and(|rest| rest.starts_with('{'))
+    }
+
     /// The metric that decides which checkpoints are best.
     pub fn monitored(&self) -> Option<&str> {
         self.monitor.as_deref()
@@ -322,7 +330,7 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
     fn state_key(&self) -> String {
         let monitor = self.monitor.as_deref().unwrap_or("none");
         let told_apart_by = || format!("monitor: {monitor}, mode: {}, every: {}", self.mode.name(), self.every);
-        format!("ModelCheckpoint{{{}}}", self.id.clone().unwrap_or_else(told_apart_by))
+        format!("{KEY}{{{}}}", self.id.clone().unwrap_or_else(told_apart_by))
     }
 
     fn order(&self) -> Order {

@@ -30,7 +30,7 @@ pub enum Error {
         hint: String,
     },
     /// `log` was used in a way that is not allowed.
-    #[error("{0}")]
+    #[error(transparent)]
     Log(#[from] crate::log_error::LogError),
     /// A metric that nobody logged.
     #[error("metric `{name}` is not available; available are: {}", list(.available))]
@@ -90,12 +90,12 @@ pub enum Error {
         reason: String,
     },
     /// State that does not fit the type it belongs to.
-    #[error("the state of `{what}` cannot be converted: {source}")]
+    #[error("the state of `{what}` cannot be converted: {error}")]
     State {
         /// The type.
         what: String,
         /// What the JSON conversion said.
-        source: serde_json::Error,
+        error: serde_json::Error,
     },
     /// A checkpoint that a run cannot continue from.
     #[error("checkpoint `{}`: {reason}", .path.display())]
@@ -108,22 +108,22 @@ pub enum Error {
         hint: String,
     },
     /// A checkpoint file that cannot be written or read; the message names it.
-    #[error("{0}")]
+    #[error(transparent)]
     CheckpointFile(#[from] stormfire_checkpoint::Error),
     /// Weights, or the state of an optimizer, that cannot be taken from a module or put into it.
-    #[error("{0}")]
+    #[error(transparent)]
     Weights(#[from] stormfire_checkpoint::WeightsError),
     /// A file or folder that cannot be used; the message names it.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] std::io::Error),
     /// The data could not be loaded.
-    #[error("{0}")]
+    #[error(transparent)]
     Data(#[from] stormfire_data::Error),
     /// A logger failed.
-    #[error("{0}")]
+    #[error(transparent)]
     Logger(#[from] stormfire_loggers::Error),
     /// An error that a hook returned, with the place it came from.
-    #[error("{source} (in `{hook}` of `{owner}`{})", when(*.hook, *.moment, .source))]
+    #[error("{error} (in `{hook}` of `{owner}`{})", when(*.hook, *.moment, .error))]
     InHook {
         /// The hook.
         hook: Hook,
@@ -132,7 +132,7 @@ pub enum Error {
         /// When it was called: the message names epoch and batch of a hook that belongs to a batch.
         moment: Moment,
         /// What went wrong.
-        source: Box<Error>,
+        error: Box<Error>,
     },
     /// A signal ended the run.
     #[error("interrupted by {by}")]
@@ -151,7 +151,7 @@ pub enum Error {
         message: String,
     },
     /// An error of the user's own.
-    #[error("{0}")]
+    #[error(transparent)]
     Other(Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -176,7 +176,7 @@ impl Error {
     pub fn in_hook(self, hook: Hook, owner: &str, moment: Moment) -> Self {
         match self {
             placed @ (Error::InHook { .. } | Error::Panic { .. } | Error::UsedTape | Error::Log(_)) => placed,
-            source => Error::InHook { hook, owner: owner.into(), moment, source: Box::new(source) },
+            error => Error::InHook { hook, owner: owner.into(), moment, error: Box::new(error) },
         }
     }
 
@@ -201,9 +201,9 @@ impl Error {
             Error::NonFinite { .. } => {
                 Some("lower the learning rate, set `gradient_clip_val`, or find the parameter with `detect_anomaly(true)`".into())
             }
-            Error::InHook { source, .. } => source.hint(),
+            Error::InHook { error, .. } => error.hint(),
             // What a float without a number for it in JSON becomes before it comes here.
-            Error::State { source, .. } if source.to_string().contains("null") => Some(
+            Error::State { error, .. } if error.to_string().contains("null") => Some(
                 "`json!` makes `null` of an infinite or NaN float: keep such a value with `state::save`, and take it back with \
                  `state::load`"
                     .into(),
@@ -248,4 +248,33 @@ fn when(hook: Hook, moment: Moment, source: &Error) -> String {
 fn at(hook: Hook, Moment { epoch, batch_idx, dataloader_idx, num_dataloaders, .. }: Moment) -> String {
     let loader = if num_dataloaders > 1 { format!(" of loader {dataloader_idx}") } else { String::new() };
     if hook.is_of_batch() { format!(", epoch {epoch}, batch {batch_idx}{loader}") } else { String::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_says_nothing_twice() {
+        let io = || std::io::Error::other("the disk is gone");
+        let json = serde_json::from_str::<u32>("null").unwrap_err();
+        let data = stormfire_data::Error::from(io());
+        for error in [
+            Error::from(io()),
+            Error::from(data),
+            Error::other("the lamp fell over"),
+            Error::from(crate::log_error::LogError::NotAllowed { name: "loss".into(), hook: Hook::Setup }),
+            Error::State { what: "Timer".into(), error: json },
+            Error::from(io()).in_hook(Hook::TrainStart, "Timer", Moment::default()),
+        ] {
+            let mut said = vec![error.to_string()];
+            let mut source = std::error::Error::source(&error);
+            while let Some(inner) = source {
+                let text = inner.to_string();
+                assert!(!said.iter().any(|outer| outer.contains(&text)), "{said:?} and {text}");
+                said.push(text);
+                source = inner.source();
+            }
+        }
+    }
 }

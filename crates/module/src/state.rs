@@ -33,7 +33,7 @@ use crate::error::{Error, Result};
 /// # Errors
 /// [`Error::State`] when the value cannot be written as JSON (a map with keys that are no strings, say).
 pub fn save<T: Serialize + ?Sized, S: From<Value>>(value: &T) -> Result<S> {
-    json::to_value(value).map(S::from).map_err(|source| Error::State { what: std::any::type_name::<T>().into(), source })
+    json::to_value(value).map(S::from).map_err(|error| Error::State { what: std::any::type_name::<T>().into(), error })
 }
 
 /// Replaces `target` by what `state` holds; `null` (no state was saved) leaves it as it is.
@@ -43,7 +43,7 @@ pub fn save<T: Serialize + ?Sized, S: From<Value>>(value: &T) -> Result<S> {
 pub fn load<T: DeserializeOwned>(target: &mut T, state: impl Into<Saved>) -> Result<()> {
     let state = state.into().take_json();
     if !state.is_null() {
-        *target = json::from_value(state).map_err(|source| Error::State { what: std::any::type_name::<T>().into(), source })?;
+        *target = json::from_value(state).map_err(|error| Error::State { what: std::any::type_name::<T>().into(), error })?;
     }
     Ok(())
 }

@@ -211,7 +211,7 @@ impl<M: LightningModule> Session<M> {
         // A fit that could not go on has nothing to say in the logs of the run that it was to continue.
         let waiting = (outcome.is_err() && engine.frame.logs_wait).then(|| std::mem::take(&mut engine.run.loggers));
         // A run inside a hook was ended, or refused, by the signal that ends this one: there is no boundary here.
-        let by_inner = matches!(&outcome, Err(Error::InHook { source, .. }) if matches!(**source, Error::Interrupted { .. }));
+        let by_inner = matches!(&outcome, Err(Error::InHook { error, .. }) if matches!(**error, Error::Interrupted { .. }));
         let by_signal = (by_inner && engine.signal().is_some()) || matches!(outcome, Err(Error::Interrupted { .. }));
         // The job begins with the outermost of its runs.
         let requeues = by_signal && engine.asks_for_requeue() && !scope::is_inside_another_run();

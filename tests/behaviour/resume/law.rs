@@ -174,7 +174,7 @@ fn read(path: &Path) -> Option<SavedFile> {
     manifest["names"].take();
     let callbacks = manifest["callbacks"].as_object_mut().unwrap();
     let all = callbacks.len();
-    callbacks.retain(|key, _| !key.starts_with("ModelCheckpoint"));
+    callbacks.retain(|key, _| !ModelCheckpoint::is_key(key));
     if callbacks.len() < all {
         // The fit has gone on after the checkpoint, and has removed files that it names.
         manifest["place"]["requests"]["checkpoints"].take();

@@ -181,7 +181,7 @@ fn best_here<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> Option<P
 /// The same, from what a checkpoint holds of the callbacks: first those with the keys of this Trainer's, in their order.
 fn best_of(manifest: &Manifest, keys: &[String]) -> Option<PathBuf> {
     let ours = keys.iter().filter_map(|key| manifest.callbacks.get(key));
-    let others = manifest.callbacks.iter().filter(|(key, _)| key.starts_with("ModelCheckpoint") && !keys.contains(key));
+    let others = manifest.callbacks.iter().filter(|(key, _)| ModelCheckpoint::is_key(key) && !keys.contains(key));
     let states: Vec<_> = ours.chain(others.map(|(_, state)| state)).collect();
     let path = |state: &&serde_json::Value| state["best_model_path"].as_str().map(PathBuf::from);
     let monitored = states.iter().filter(|state| !state["best_model_score"].is_null()).find_map(path);
