@@ -11,10 +11,10 @@ use serde::Deserialize;
 use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::{
-    Error, FORMAT_VERSION, FileKind, IN_FORCE, Manifest, Result, dtype,
+    Error, FORMAT_VERSION, FileKind, Manifest, Result, dtype,
     encode::{CHUNK, checksum},
     header::{CHECKSUM_LEN, Header, MAX_LEN, Slot},
-    storage,
+    storage, tensor_names,
 };
 
 #[cfg(test)]
@@ -71,22 +71,18 @@ impl Checkpoint {
     /// Takes out the weights that were in force: those beside the training weights if there are any (the average that was
     /// validated, say), else the training weights.
     pub fn take_weights(&mut self) -> BTreeMap<String, TensorData> {
-        let training = self.take_training_weights();
-        let in_force = self.take_under(IN_FORCE.trim_end_matches('/'));
-        if in_force.is_empty() { training } else { in_force }
+        tensor_names::take_weights(&mut self.tensors)
     }
 
     /// Takes out the training weights: the tensors without a `/` in their names, which are the parameters' paths.
     pub fn take_training_weights(&mut self) -> BTreeMap<String, TensorData> {
-        self.tensors.extract_if(.., |name, _| !name.contains('/')).collect()
+        tensor_names::take_trained_weights(&mut self.tensors)
     }
 
     /// Takes out the tensors below a folder; `take_under("optimizer")` gives `optimizer/Adam/hidden.weight/moment_1` as
     /// `Adam/hidden.weight/moment_1`.
     pub fn take_under(&mut self, folder: &str) -> BTreeMap<String, TensorData> {
-        let below = |name: &str| name.strip_prefix(folder)?.strip_prefix('/').map(str::to_owned);
-        let taken = self.tensors.extract_if(.., |name, _| below(name).is_some());
-        taken.filter_map(|(name, data)| Some((below(&name)?, data))).collect()
+        tensor_names::take_under(&mut self.tensors, &format!("{folder}/"))
     }
 
     /// The manifest and all tensors that were not taken.

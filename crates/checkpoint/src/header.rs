@@ -10,9 +10,6 @@ use serde::{
 
 use crate::dtype;
 
-/// What stands before the path of a parameter in the name of its value that was in force beside the one that is trained.
-pub const IN_FORCE: &str = "in_force/";
-
 /// The name of the last tensor: the checksum of all bytes before its own.
 pub(crate) const CHECKSUM: &str = "stormfire/checksum";
 /// XXH3-128 has so many bytes.

@@ -8,7 +8,14 @@ use std::{
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{IN_FORCE, Manifest, Result, decode::examine, dtype, header::Slot, text};
+use crate::{
+    Manifest, Result,
+    decode::examine,
+    dtype,
+    header::Slot,
+    tensor_names::{self, IN_FORCE},
+    text,
+};
 
 /// What a checkpoint holds. `{}` prints a page that shortens long lists and texts, `{:80}` one for a terminal of 80 columns,
 /// and `{:#}` all of it; as JSON it is whole.
@@ -46,7 +53,7 @@ pub struct TensorInfo {
 impl TensorInfo {
     /// Whether it is a weight of the module.
     pub fn is_weight(&self) -> bool {
-        !self.name.contains('/')
+        tensor_names::is_trained_weight(&self.name)
     }
 
     fn elements(&self) -> u64 {
@@ -123,13 +130,12 @@ impl Summary {
         let parameters: u64 = weights.iter().map(|tensor| tensor.elements()).sum();
         let of_weights = format!("{}, {} elements, {}", text::plural(weights.len(), "tensor"), text::count(parameters), bytes(&weights));
         page.line(f, "weights", &of_weights)?;
-        let in_force: Vec<_> = others.iter().copied().filter(|tensor| tensor.name.starts_with(IN_FORCE)).collect();
+        let (in_force, beside): (Vec<_>, Vec<_>) = others.iter().copied().partition(|tensor| tensor.name.starts_with(IN_FORCE));
         if !in_force.is_empty() {
             page.line(f, "in force", &format!("{}, {}", text::plural(in_force.len(), "tensor"), bytes(&in_force)))?;
         }
-        if others.len() > in_force.len() {
-            let others: Vec<_> = others.iter().copied().filter(|tensor| !tensor.name.starts_with(IN_FORCE)).collect();
-            page.line(f, "beside them", &format!("{}, {}", text::plural(others.len(), "tensor"), bytes(&others)))?;
+        if !beside.is_empty() {
+            page.line(f, "beside them", &format!("{}, {}", text::plural(beside.len(), "tensor"), bytes(&beside)))?;
         }
         let shown = page.shown(self.tensors.len());
         let rows = weights.into_iter().chain(others).take(shown);

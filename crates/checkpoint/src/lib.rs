@@ -49,7 +49,6 @@ pub use encode::{Encoder, write, write_snapshot};
 pub use error::{Error, Result};
 pub use file_kind::FileKind;
 pub use finite::is_finite;
-pub use header::IN_FORCE;
 pub use inspect::{Summary, TensorInfo, inspect};
 pub use manifest::{BURN_VERSION, FORMAT_VERSION, Manifest};
 pub use manifest_views::{Progress, SavedOptimizer, SavedSchedule};
@@ -68,6 +67,7 @@ pub mod restore;
 mod saved;
 pub mod scalars;
 pub mod snapshot;
+pub mod tensor_names;
 pub mod weights_error;
 mod weights_file;
 

@@ -11,8 +11,9 @@ use std::{
 use burn::tensor::TensorData;
 use serde::{Deserialize, Serialize};
 use stormfire_checkpoint::{
-    Checkpoint, Error as FileError, IN_FORCE, Manifest,
+    Checkpoint, Error as FileError, Manifest,
     storage::{self, link_or_copy, symlink_or_copy},
+    tensor_names::{IN_FORCE, is_trained_weight},
     write,
 };
 use stormfire_module::{
@@ -134,7 +135,7 @@ fn is_missing(name: &Path, manifest: &Manifest) -> bool {
 
 /// The weights of a whole checkpoint, as a file of their own.
 fn write_weights(path: &Path, whole: &Manifest, tensors: &BTreeMap<String, TensorData>) -> Result<(), FileError> {
-    let is_weight = |name: &str| !name.contains('/') || name.starts_with(IN_FORCE);
+    let is_weight = |name: &str| is_trained_weight(name) || name.starts_with(IN_FORCE);
     let weights: Vec<_> = tensors.iter().filter(|(name, _)| is_weight(name)).map(|(name, data)| (name.clone(), data.clone())).collect();
     write(path, &whole.of_weights(), &weights)
 }

@@ -5,6 +5,8 @@ mod tests;
 
 use stormfire_module::Result;
 
+use crate::signals::Signal;
+
 /// Everything that must be the same on all ranks goes through here.
 pub(crate) trait Communicator: Send {
     /// This rank's number, from 0.
@@ -40,9 +42,9 @@ impl Flags {
     /// Validation is due, by the clock of this rank.
     pub(crate) const VALIDATE: Self = Self(1 << 2);
 
-    /// A signal asks the run to end, the one of this number in a list.
-    pub(crate) fn signal(number: usize) -> Self {
-        Self(1 << (8 + number))
+    /// This signal asks the run to end.
+    pub(crate) fn signal(signal: Signal) -> Self {
+        Self(1 << (8 + signal as u64))
     }
 
     /// These, and others.

@@ -82,17 +82,13 @@ fn evaluate_in_stage<M: LightningModule>(
         engine.fire(module, events::start(stage))?;
         engine.fire(module, events::epoch_start(stage))?;
     }
-    if engine.run.stage == Stage::Fit {
-        engine.books.in_force.note_started(module);
-    }
+    engine.books.in_force.note_started(module);
     for dataloader_idx in start.dataloader_idx..data.loaders.len() {
         let first = if dataloader_idx == start.dataloader_idx { start.batch_idx } else { 0 };
         evaluate_loader(engine, module, data, stage, EvaluationPosition { dataloader_idx, batch_idx: first })?;
     }
     engine.run.place.evaluating = None;
-    if engine.run.stage == Stage::Fit {
-        engine.books.in_force.note_ended(module);
-    }
+    engine.books.in_force.note_ended(module);
     engine.run.moment.dataloader_idx = 0;
     engine.store.reach_epoch_end(stage)?;
     engine.reseed(RandomPart::EvaluationEnd);

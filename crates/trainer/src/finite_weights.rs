@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use burn::tensor::TensorData;
-use stormfire_checkpoint::{IN_FORCE, is_finite};
+use stormfire_checkpoint::{is_finite, tensor_names::IN_FORCE};
 use stormfire_module::{Error, LightningModule, Result, gradients, run::Run};
 
 use crate::non_finite::NonFinite;

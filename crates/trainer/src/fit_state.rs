@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use burn::tensor::{Device, TensorData};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use stormfire_checkpoint::{Manifest, Saved, Snapshot};
+use stormfire_checkpoint::{Manifest, Saved, Snapshot, tensor_names::take_under};
 use stormfire_module::{Result, moment::Progress, optimizer::OptimizersSnapshot, place::Place, requests::Requests, state};
 
 use crate::{
@@ -53,7 +53,8 @@ pub(crate) struct SavedRun {
 /// Where the tensors of the state before the early end of an epoch lie.
 pub(crate) const UNFINISHED: &str = "unfinished/";
 
-const DATA_MODULE: &str = "data_module/";
+/// Where those of the data module lie.
+pub(crate) const DATA_MODULE: &str = "data_module/";
 const CALLBACKS: &str = "callbacks/";
 
 /// The tensors of a callback. A name behind a `/` of the key would be another callback's.
@@ -77,17 +78,10 @@ impl RunState {
 
     /// Takes the tensors of what was saved out of those of a checkpoint.
     pub(crate) fn load(saved: SavedRun, folder: &str, tensors: &mut BTreeMap<String, TensorData>, device: &Device) -> Self {
-        let mut below = |folder: String| {
-            let taken = tensors.extract_if(.., |name, _| name.starts_with(&folder));
-            taken.map(|(name, data)| (name[folder.len()..].to_owned(), data)).collect::<BTreeMap<_, _>>()
-        };
         let SavedRun { progress, place, log, callbacks, data_module, loggers } = saved;
-        let read = |(key, json): (String, Value)| {
-            let tensors = below(format!("{folder}{}", folder_of(&key)));
-            (key, Saved::read(json, tensors, device))
-        };
-        let callbacks = callbacks.into_iter().map(read).collect();
-        let data_module = Saved::read(data_module, below(format!("{folder}{DATA_MODULE}")), device);
+        let mut read = |json, below: &str| Saved::read(json, take_under(tensors, &format!("{folder}{below}")), device);
+        let data_module = read(data_module, DATA_MODULE);
+        let callbacks = callbacks.into_iter().map(|(key, json)| (key.clone(), read(json, &folder_of(&key)))).collect();
         Self { place: Place { progress, ..place }, log, pending: Pending::default(), callbacks, data_module, loggers }
     }
 }

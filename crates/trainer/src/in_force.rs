@@ -8,7 +8,7 @@ use burn::{
     module::{Module, ModuleVisitor, Param},
     tensor::{Bool, DType, Int, Tensor, kind},
 };
-use stormfire_checkpoint::{IN_FORCE, Snapshot};
+use stormfire_checkpoint::{Snapshot, tensor_names::IN_FORCE};
 use stormfire_module::{Result, Scalar, read::read};
 
 /// What the module holds, or held in the validation that has just ended.
@@ -67,20 +67,23 @@ impl<M: Module> InForce<M> {
     /// The end of a validation, or of the part before an error. Gives the trained weights back, if they are not in the module.
     pub(crate) fn leave(&mut self, module: &M, is_whole: bool) -> Result<Option<M>> {
         self.note_ended(module);
-        if let Self::Given { .. } = self {
-            let Self::Given { trained } = std::mem::take(self) else { return Ok(None) };
-            return Ok(Some(trained));
-        }
         if is_whole {
             self.be_over();
-            return Ok(None);
         }
-        // Hooks that have swapped weights may never get to put them back.
-        match self {
-            Self::Validating { before, started: Some(started), .. } if differ(before, started)? => Ok(Some(before.clone())),
-            Self::Validating { before, started: None, .. } => Ok(Some(before.clone())),
-            _ => Ok(None),
+        match std::mem::take(self) {
+            Self::Given { trained } => Ok(Some(trained)),
+            other => {
+                *self = other;
+                self.before_a_swap()
+            }
         }
+    }
+
+    /// The trained weights, while hooks of a validation may have others in the module that they never get to put back.
+    fn before_a_swap(&self) -> Result<Option<M>> {
+        let Self::Validating { before, started, .. } = self else { return Ok(None) };
+        let has_swapped = started.as_ref().map_or(Ok(true), |started| differ(before, started))?;
+        Ok(has_swapped.then(|| before.clone()))
     }
 
     /// The weights of this moment, for a checkpoint; `given` are those of a callback, asked for where nothing stands in for the

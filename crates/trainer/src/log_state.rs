@@ -6,6 +6,7 @@
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
+use stormfire_checkpoint::Snapshot;
 use stormfire_module::{
     Error, Hook, Result, Scalar,
     log::{Options, ReduceFx},
@@ -95,9 +96,11 @@ impl Pending {
         self.0.len() - 1
     }
 
-    /// The tensors to read, in order.
-    pub(crate) fn tensors(&self) -> &[Tensor<1>] {
-        &self.0
+    /// Adds the tensors to a snapshot, in order, below [`LOG_FOLDER`].
+    pub(crate) fn add_to(&self, snapshot: &mut Snapshot) {
+        for (index, tensor) in self.0.iter().enumerate() {
+            snapshot.add(format!("{LOG_FOLDER}{index}"), tensor.clone());
+        }
     }
 }
 

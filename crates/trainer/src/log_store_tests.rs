@@ -1,6 +1,7 @@
 //! The store's own rules: slots, order of commits, ends of epochs, loaders.
 
 use burn::tensor::{Device, Tensor};
+use stormfire_checkpoint::Snapshot;
 use stormfire_module::{Hook, log, log::capture, moment::Moment, read::device_reads, scope, state};
 
 use super::*;
@@ -292,7 +293,9 @@ fn revived(store: &mut LogStore) -> LogStore {
 fn revived_into(store: &mut LogStore, mut revived: LogStore) -> LogStore {
     let mut pending = Pending::default();
     let mut state = store.state(&mut pending);
-    let values: Vec<_> = pending.tensors().iter().map(|tensor| tensor.to_data()).collect();
+    let mut snapshot = Snapshot::default();
+    pending.add_to(&mut snapshot);
+    let values: Vec<_> = snapshot.read().unwrap().into_iter().map(|(_, data)| data).collect();
     state.fill(&values);
     let text = state::save::<_, state::Value>(&state).unwrap().to_string();
     let mut read = LogState::default();

@@ -225,7 +225,10 @@ impl<M: LightningModule> Trainer<M> {
     /// The module, with the weights of the checkpoint if one was asked for, and how far the fit was that wrote it.
     fn with_weights(&mut self, module: &M) -> Result<(M, Option<Progress>)> {
         match self.checkpoint()? {
-            Some(checkpoint) => Ok((checkpoint.weights_in_force(module.valid())?, Some(checkpoint.progress().clone()))),
+            Some(checkpoint) => {
+                let at = checkpoint.progress().clone();
+                Ok((checkpoint.into_weights_in_force(module.valid())?, Some(at)))
+            }
             None => Ok((module.clone(), None)),
         }
     }

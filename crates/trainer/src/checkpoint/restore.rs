@@ -10,7 +10,10 @@ use burn::{
     tensor::{Device, TensorData},
 };
 use serde_json::Value;
-use stormfire_checkpoint::{Checkpoint, IN_FORCE, LoadOptions, Manifest, NamedTensors, ParamPaths, Saved, restore, storage};
+use stormfire_checkpoint::{
+    Checkpoint, LoadOptions, Manifest, NamedTensors, ParamPaths, Saved, restore, storage,
+    tensor_names::{IN_FORCE, is_trained_weight, take_under, take_weights},
+};
 use stormfire_module::{
     Callback, Error, Event, LightningModule, Order, Result, module_hooks::ModuleHooks, moment::Progress, state, trained,
     window::Accumulated,
@@ -22,7 +25,7 @@ use crate::{
     checkpoint_names::Names,
     data_facts::DataFacts,
     engine::Engine,
-    fit_state::{RunState, SavedRun, UNFINISHED},
+    fit_state::{DATA_MODULE, RunState, SavedRun, UNFINISHED},
     in_force::InForce,
     training::Training,
 };
@@ -50,14 +53,12 @@ impl Resume {
             Ok(checkpoint) => {
                 let (manifest, tensors) = checkpoint.into_parts();
                 let restarts = places.restarts(&manifest, path);
-                let damaged = |error: Error| Error::Checkpoint {
+                let resume = Self::of(path.into(), restarts, manifest, tensors).map_err(|error| Error::Checkpoint {
                     path: path.into(),
                     reason: error.to_string(),
                     hint: "it was changed by hand, or written by another version: use another checkpoint".into(),
-                };
-                let run = SavedRun::of(&manifest).map_err(damaged)?;
-                let unfinished = SavedRun::unfinished(&manifest).map_err(damaged)?;
-                Ok(Self { path: path.into(), is_in_memory: false, is_named, restarts, manifest, run, unfinished, tensors })
+                })?;
+                Ok(Self { is_named, ..resume })
             }
             Err(error) => {
                 let hint = match places.beside(path) {
@@ -71,9 +72,13 @@ impl Resume {
 
     /// The state in which the newest fit has ended.
     pub(crate) fn in_memory(manifest: Manifest, tensors: NamedTensors) -> Result<Self> {
-        let (path, restarts, tensors) = (PathBuf::from("the newest fit"), manifest.restarts, tensors.into_iter().collect());
+        let resume = Self::of("the newest fit".into(), manifest.restarts, manifest, tensors.into_iter().collect())?;
+        Ok(Self { is_in_memory: true, ..resume })
+    }
+
+    fn of(path: PathBuf, restarts: u64, manifest: Manifest, tensors: BTreeMap<String, TensorData>) -> Result<Self> {
         let (run, unfinished) = (SavedRun::of(&manifest)?, SavedRun::unfinished(&manifest)?);
-        Ok(Self { path, is_in_memory: true, is_named: false, restarts, manifest, run, unfinished, tensors })
+        Ok(Self { path, is_in_memory: false, is_named: false, restarts, manifest, run, unfinished, tensors })
     }
 
     /// A fit that trains longer than the one before, by these options and callbacks, takes up the epoch in the middle of which
@@ -87,8 +92,8 @@ impl Resume {
         {
             let savers = callbacks.iter().filter(|callback| callback.order() == Order::Save).map(|callback| callback.state_key()).collect();
             self.run = unfinished.in_place_of(std::mem::take(&mut self.run), &savers, &mut self.tensors);
-            let earlier: Vec<_> = self.tensors.extract_if(UNFINISHED.to_owned().., |name, _| name.starts_with(UNFINISHED)).collect();
-            self.tensors.extend(earlier.into_iter().map(|(name, data)| (name[UNFINISHED.len()..].to_owned(), data)));
+            let earlier = take_under(&mut self.tensors, UNFINISHED);
+            self.tensors.extend(earlier);
         }
         Ok(())
     }
@@ -138,8 +143,8 @@ impl Resume {
 
     /// Takes the state of the data module out, if it had one.
     pub(crate) fn take_data_module(&mut self, device: &Device) -> Option<Saved> {
-        let run = SavedRun { data_module: std::mem::take(&mut self.run.data_module), ..SavedRun::default() };
-        Some(RunState::load(run, "", &mut self.tensors, device).data_module).filter(|state| !state.is_empty())
+        let json = std::mem::take(&mut self.run.data_module);
+        Some(Saved::read(json, take_under(&mut self.tensors, DATA_MODULE), device)).filter(|state| !state.is_empty())
     }
 
     /// Where the loggers were.
@@ -167,19 +172,8 @@ impl Resume {
     }
 
     /// The module with the weights of the checkpoint that were in force, all of them, with their types.
-    pub(crate) fn weights_in_force<M: Module>(&self, module: M) -> Result<M> {
-        let in_force = self.tensors.iter().filter_map(|(name, data)| Some((name.strip_prefix(IN_FORCE)?.to_owned(), data.clone())));
-        let in_force: BTreeMap<_, _> = in_force.collect();
-        if in_force.is_empty() {
-            return self.trained_weights(module);
-        }
-        Ok(restore(module, in_force, &LoadOptions::new().adopt_dtype(true))?.0)
-    }
-
-    fn trained_weights<M: Module>(&self, module: M) -> Result<M> {
-        let weights = self.tensors.iter().filter(|(name, _)| !name.contains('/'));
-        let weights = weights.map(|(name, data)| (name.clone(), data.clone()));
-        Ok(restore(module, weights, &LoadOptions::new().adopt_dtype(true))?.0)
+    pub(crate) fn into_weights_in_force<M: Module>(mut self, module: M) -> Result<M> {
+        with_weights(module, take_weights(&mut self.tensors))
     }
 
     /// How far the fit was.
@@ -191,7 +185,8 @@ impl Resume {
     pub(crate) fn run<M: LightningModule>(self, engine: &mut Engine<M>, module: &mut M, training: &mut Training) -> Result<()> {
         self.check_limits(engine)?;
         self.check_data(engine)?;
-        *module = self.trained_weights(module.clone())?;
+        let weights = self.tensors.iter().filter(|(name, _)| is_trained_weight(name));
+        *module = with_weights(module.clone(), weights.map(|(name, data)| (name.clone(), data.clone())))?;
         if !training.optimizers.is_empty() {
             check_default_device()?;
         }
@@ -209,7 +204,7 @@ impl Resume {
         let device = engine.frame.device.clone();
         training.unfinished = unfinished.map(|saved| RunState::load(saved, UNFINISHED, &mut tensors, &device));
         training.accumulated = Accumulated::load(&mut tensors, module, &run.place.window);
-        let has_swapped = tensors.extract_if(IN_FORCE.to_owned().., |name, _| name.starts_with(IN_FORCE)).count() > 0;
+        let has_swapped = !take_under(&mut tensors, IN_FORCE).is_empty();
         let RunState { place, log, mut callbacks, .. } = RunState::load(run, "", &mut tensors, &device);
         training.optimizers.load(manifest.optimizers, tensors, &ParamPaths::of(module))?;
         engine.run.id = manifest.run_id;
@@ -265,4 +260,9 @@ impl Resume {
         tracing::warn!("the training data is not that of the checkpoint: {difference}");
         Ok(())
     }
+}
+
+/// The module with these weights, all of them, with their types.
+fn with_weights<M: Module>(module: M, weights: impl IntoIterator<Item = (String, TensorData)>) -> Result<M> {
+    Ok(restore(module, weights, &LoadOptions::new().adopt_dtype(true))?.0)
 }

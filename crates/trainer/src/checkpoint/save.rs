@@ -13,7 +13,6 @@ use crate::{
     finite_weights::FiniteWeights,
     fit_state::{FitState, RunState, SavedRun, UNFINISHED},
     in_force::Weights,
-    log_state::LOG_FOLDER,
     saved_log::PendingLog,
     training::Training,
 };
@@ -214,9 +213,7 @@ fn job_at<M: LightningModule>(
     if let Some(unfinished) = &training.unfinished {
         manifest.unfinished_epoch = state::save(&unfinished.clone().save(UNFINISHED, &mut snapshot)?)?;
     }
-    for (index, tensor) in run.pending.tensors().iter().enumerate() {
-        snapshot.add(format!("{LOG_FOLDER}{index}"), tensor.clone());
-    }
+    run.pending.add_to(&mut snapshot);
     let SavedRun { place, log, callbacks, data_module, .. } = run.save("", &mut snapshot)?;
     manifest.place = state::save(&place)?;
     (manifest.callbacks, manifest.data_module) = (callbacks, data_module);

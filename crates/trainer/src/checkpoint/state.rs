@@ -10,7 +10,7 @@ use crate::{
     engine::Engine,
     fit_state::{FitState, RunState},
     in_force::Weights,
-    log_state::{LOG_FOLDER, Pending},
+    log_state::Pending,
     saved_log::PendingLog,
     training::Training,
 };
@@ -100,14 +100,12 @@ pub(crate) fn go_back<M: LightningModule>(engine: &mut Engine<M>) -> Result<()> 
 /// Notes where a fit is before its last epoch ends early. Waits for the device and for the loggers.
 pub(crate) fn unfinished_epoch<M: LightningModule>(engine: &mut Engine<M>) -> Result<RunState> {
     let mut run = run_state(engine)?;
-    for saver in engine.callbacks().iter().filter(|callback| callback.order() == Order::Save) {
+    for (_, key) in engine.callbacks_with_keys().filter(|(callback, _)| callback.order() == Order::Save) {
         // They know the files that there are.
-        run.callbacks.remove(&saver.state_key());
+        run.callbacks.remove(key);
     }
     let mut values = Snapshot::default();
-    for (index, tensor) in std::mem::take(&mut run.pending).tensors().iter().enumerate() {
-        values.add(format!("{LOG_FOLDER}{index}"), tensor.clone());
-    }
+    std::mem::take(&mut run.pending).add_to(&mut values);
     run.log.fill(&values.read()?.into_iter().map(|(_, data)| data).collect::<Vec<_>>());
     run.loggers = engine.run.loggers.iter().map(|logger| PendingLog::of(logger).wait()).collect::<Result<_>>()?;
     Ok(run)

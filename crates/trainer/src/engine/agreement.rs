@@ -19,14 +19,11 @@ impl<M: LightningModule> Engine<M> {
             return Ok(());
         }
         let place = &self.run.place;
-        let mut said = Flags::default()
+        let said = Flags::default()
             .and_if(place.requests.stop().is_some(), Flags::STOP)
             .and_if(place.requests.skip_epoch, Flags::SKIP_EPOCH)
-            .and_if(place.validation_is_due, Flags::VALIDATE);
-        let own = self.signal_here();
-        for (number, signal) in Signal::ALL.into_iter().enumerate() {
-            said = said.and_if(own == Some(signal), Flags::signal(number));
-        }
+            .and_if(place.validation_is_due, Flags::VALIDATE)
+            .and(self.signal_here().map(Flags::signal).unwrap_or_default());
         let agreed = self.frame.communicator.agree(said)?;
         let place = &mut self.run.place;
         if agreed.has(Flags::STOP) && place.requests.stop().is_none() {
@@ -34,8 +31,7 @@ impl<M: LightningModule> Engine<M> {
         }
         place.requests.skip_epoch |= agreed.has(Flags::SKIP_EPOCH);
         place.validation_is_due |= agreed.has(Flags::VALIDATE);
-        self.books.signal =
-            Signal::ALL.into_iter().enumerate().find(|(number, _)| agreed.has(Flags::signal(*number))).map(|(_, signal)| signal);
+        self.books.signal = Signal::ALL.into_iter().find(|signal| agreed.has(Flags::signal(*signal)));
         Ok(())
     }
 

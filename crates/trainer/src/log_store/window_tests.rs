@@ -2,6 +2,17 @@
 
 use super::*;
 
+/// Logs how many batches were left out, as the end of an epoch does.
+fn count_skipped(store: &mut LogStore) {
+    {
+        let _scope = scope::enter(Hook::TrainEpochEnd, Moment::default());
+        store.log_skipped_batches();
+    }
+    let mut records = Vec::new();
+    log::take_records(&mut records).unwrap();
+    store.record(RunningStage::Train, &mut records, ONE).unwrap();
+}
+
 #[test]
 fn a_window_that_is_left_out_is_in_no_mean() {
     let mut store = LogStore::new(Keeps::All, true);
@@ -28,13 +39,7 @@ fn a_window_that_is_left_out_is_in_no_mean() {
         // A step shows what it has.
         assert_eq!(store.metric("mean").unwrap().to_bits(), 0.0_f64.to_bits());
         store.reach_epoch_end(RunningStage::Train).unwrap();
-        {
-            let _scope = scope::enter(Hook::TrainEpochEnd, Moment::default());
-            store.log_skipped_batches();
-        }
-        let mut records = Vec::new();
-        log::take_records(&mut records).unwrap();
-        store.record(RunningStage::Train, &mut records, ONE).unwrap();
+        count_skipped(store);
         store.end_epoch(RunningStage::Train).unwrap().merged()
     };
     let right = [("mean_epoch", 2.0), ("sum", 8.0), ("max", 4.0), ("metric", 2.0), ("custom", 4.0), ("skipped_batches", 2.0)];
@@ -44,11 +49,7 @@ fn a_window_that_is_left_out_is_in_no_mean() {
     // An epoch in which all went well says so, once there was another one.
     batch(&mut store, 1.0, true, false);
     store.reach_epoch_end(RunningStage::Train).unwrap();
-    let _scope = scope::enter(Hook::TrainEpochEnd, Moment::default());
-    store.log_skipped_batches();
-    let mut records = Vec::new();
-    log::take_records(&mut records).unwrap();
-    store.record(RunningStage::Train, &mut records, ONE).unwrap();
+    count_skipped(&mut store);
     assert_eq!(store.metric("skipped_batches").unwrap().to_bits(), 0.0_f64.to_bits());
 }
 
