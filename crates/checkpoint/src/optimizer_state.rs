@@ -40,7 +40,7 @@ fn prefix(optimizer: &str) -> String {
 
 /// Adds the tensors of an optimizer's state to a snapshot, and returns its numbers by parameter path.
 ///
-/// Of a [`Transparent`] optimizer of burn they are handles, that leave the device in the snapshot's one transaction. burn's own
+/// Of a [`Transparent`] optimizer of burn they are handles, that leave the device with the others of the snapshot. burn's own
 /// [`Sgd`](burn::optim::Sgd) with momentum, `Muon`, `RmsProp` and `AdaGrad` keep theirs to themselves: [`sgd`], [`muon`],
 /// [`rms_prop`] and [`ada_grad`] are the same algorithms without the secret. Any other state waits for the device here, with a
 /// read for each tensor, and if it is not transparent at all, a second copy on the host. The state of a parameter that the
