@@ -12,6 +12,7 @@ mod child;
 mod console;
 mod control;
 mod crash;
+mod devices;
 mod evaluation_draws;
 mod events;
 mod failed_starts;

@@ -113,6 +113,11 @@ pub fn take_records(records: &mut Vec<Record>) -> Result<(), LogError> {
     })
 }
 
+/// Logs these on this thread.
+pub(crate) fn extend(records: impl IntoIterator<Item = Record>) {
+    PENDING.with_borrow_mut(|pending| pending.records.extend(records));
+}
+
 /// What was logged so far, until something else that logs is over: it comes back when this is dropped, also when unwinding.
 #[derive(Debug)]
 pub(crate) struct SetAside(Pending);

@@ -17,7 +17,8 @@ use crate::{
     loggable::Loggable,
     optimizer::Optimizers,
     scope,
-    stepper::{StepOutput, Stepper},
+    step_output::StepOutput,
+    stepper::Stepper,
 };
 
 macro_rules! hook_methods {
@@ -93,9 +94,7 @@ pub trait LightningModule: Module + 'static {
     /// # Errors
     /// Whatever your steps return; the run ends with it.
     fn training_batch(&mut self, batch: Self::Batch, batch_idx: usize, opt: &mut Stepper<'_, Self>) -> Result<StepOutput> {
-        let output = self.training_step(batch, batch_idx)?;
-        opt.automatic(self, &output)?;
-        Ok(output)
+        opt.automatic(self, batch, move |module, batch| module.training_step(batch, batch_idx))
     }
 
     /// One validation batch. The module is in evaluation mode: no tape, no dropout.

@@ -115,6 +115,11 @@ pub fn seed(device: &Device, seed: u64) {
     SEEDED.set(Some((device.clone(), seed)));
 }
 
+/// The device whose random numbers were seeded last on behalf of the run on this thread, and with what.
+pub fn seeded() -> Option<(Device, u64)> {
+    SEEDED.with_borrow(Clone::clone)
+}
+
 /// What belongs to the run on this thread, while another one is inside it; it comes back when this is dropped.
 #[derive(Debug)]
 pub(crate) struct SetAside {

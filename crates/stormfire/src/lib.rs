@@ -83,7 +83,8 @@ pub use stormfire_callbacks::{
     EarlyStopping, GradientAccumulationScheduler, GradientNorm, GradientNormMonitor, HistogramMonitor, ImageGridMonitor, LambdaCallback,
     LearningRateMonitor, ModelCheckpoint, ModelSummary, OnExceptionCheckpoint, ProgressBar, SaveLast, SaveTopK, ThroughputMonitor, Timer,
 };
-pub use stormfire_data::{DataModule, Loader, Loaders, Stage};
+pub use stormfire_data::{DataModule, Loader, Loaders, SplitBatch, Stage};
+pub use stormfire_derive::SplitBatch;
 pub use stormfire_loggers::{CsvLogger, Logger, TensorBoardLogger};
 pub use stormfire_module::{
     Callback, Context, Error, Event, Every, Hook, LightningModule, LoadOptions, LoadReport, Metric, Optimizer, Optimizers, PredictModule,
@@ -110,7 +111,7 @@ pub mod prelude {
         GradientAccumulationScheduler, GradientNorm, GradientNormMonitor, HistogramMonitor, Hook, ImageGridMonitor, LambdaCallback,
         LearningRateMonitor, LightningModule, Limit, LoadOptions, Loader, Loaders, Logger, Metric, Mode, ModelCheckpoint, ModelSummary,
         NonFinite, OnExceptionCheckpoint, OneCycle, Optimizer, Optimizers, PredictModule, ProfilerKind, ProgressBar, ReduceFx,
-        ReduceLrOnPlateau, Result, SaveLast, SaveTopK, Scalar, Schedule, Stage, StepOutput, Stepper, Stop, TensorBoardLogger,
+        ReduceLrOnPlateau, Result, SaveLast, SaveTopK, Scalar, Schedule, SplitBatch, Stage, StepOutput, Stepper, Stop, TensorBoardLogger,
         ThroughputMonitor, Timer, Trainer, TrainerConfig, WeightLayout, accuracy, data::Error as DataError, log, log_dict, media, state,
         state::Saved, state::Value, top_k_accuracy,
     };

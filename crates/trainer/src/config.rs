@@ -7,7 +7,7 @@ use stormfire_checkpoint::{Error as CheckpointError, storage};
 use stormfire_module::{Error, Every, Result, gradients::ClipAlgorithm};
 
 use crate::{
-    accelerator::Accelerator, limit::Limit, non_finite::NonFinite, option_table::options, profiler::ProfilerKind,
+    accelerator::Accelerator, devices::Devices, limit::Limit, non_finite::NonFinite, option_table::options, profiler::ProfilerKind,
     requeue_signal::RequeueSignal,
 };
 

@@ -11,6 +11,7 @@ use stormfire_data::Stage;
 use stormfire_loggers::{Background, CheckpointInfo, Hyperparams, Loggers, Status};
 use stormfire_module::{
     Callback, Context, Error, Event, Every, Hook, LightningModule, Order, Result,
+    draws::mix,
     every::Tick,
     module_hooks::ModuleHooks,
     run::{MetricSource as _, Run},
@@ -151,7 +152,13 @@ impl<M: LightningModule> Engine<M> {
     /// The random numbers that follow depend on the run's seed and on where it is, and on nothing that was drawn before:
     /// what validation, a hook or a restart in between consumes makes no difference.
     pub(crate) fn reseed(&self, part: RandomPart) {
-        let Some(seed) = self.seed else { return };
+        if let Some(seed) = self.seed_of(part) {
+            scope::seed(&self.frame.device, seed);
+        }
+    }
+
+    /// The seed of the random numbers for something; `None` leaves them alone.
+    pub(crate) fn seed_of(&self, part: RandomPart) -> Option<u64> {
         let stream = match part {
             RandomPart::Batch => 0,
             RandomPart::EpochStart => 1,
@@ -160,7 +167,7 @@ impl<M: LightningModule> Engine<M> {
             RandomPart::EvaluationEnd => 4,
             RandomPart::EvaluationBatch { dataloader_idx, batch_idx } => 5 + ((dataloader_idx as u64) << 40) + batch_idx as u64,
         };
-        scope::seed(&self.frame.device, mix(mix(seed, stream), self.run.place.progress.batches));
+        self.seed.map(|seed| mix(mix(seed, stream), self.run.place.progress.batches))
     }
 
     /// Whether the signal was the one that asks to queue the job again.
@@ -198,14 +205,6 @@ pub(crate) enum RandomPart {
     Evaluation,
     EvaluationEnd,
     EvaluationBatch { dataloader_idx: usize, batch_idx: usize },
-}
-
-/// `SplitMix64`'s finalizer: neighbouring numbers give unrelated seeds.
-pub(crate) fn mix(seed: u64, number: u64) -> u64 {
-    let mut z = seed.wrapping_add((number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 impl<M: LightningModule> StepHooks<M> for Engine<M> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use burn::tensor::Device;
+use stormfire_module::threads::Threads;
 
 use crate::{
     checkpoint_writer::CheckpointWriter, communicator::Communicator, config::TrainerConfig, profiler::Profiler, signals::SignalWatch,
@@ -18,6 +19,8 @@ pub(crate) struct Frame {
     /// While a run handles them.
     pub(crate) signals: Option<SignalWatch>,
     pub(crate) checkpoints: CheckpointWriter,
+    /// Of the run at hand, if it has several.
+    pub(crate) threads: Option<Arc<Threads>>,
     /// The logs of the run that is to go on are as they were, until it does.
     pub(crate) logs_wait: bool,
     /// A fit has begun in these logs.
@@ -32,6 +35,7 @@ impl Frame {
             profiler: Profiler::new(config.profiler),
             signals: None,
             checkpoints: CheckpointWriter::default(),
+            threads: None,
             logs_wait: false,
             has_logged_fit: false,
             config: Arc::new(config),

@@ -1,38 +1,22 @@
 //! Random numbers of burn that are drawn beside the loop: no seed can make such a fit repeatable.
 
-use burn::tensor::{Device, Distribution, Tensor};
-use stormfire_module::{LightningModule, Result, Scalar, read::read};
+use stormfire_module::{LightningModule, Result, draws::Undrawn};
 
 use super::FitLoop;
 use crate::engine::RandomPart;
 
-/// The next number of burn's generator, as long as nobody else draws.
-pub(super) struct Expected(Tensor<1>);
-
-fn draw(device: &Device) -> Tensor<1> {
-    Tensor::random([1], Distribution::Default, device)
-}
-
 impl<M: LightningModule> FitLoop<'_, M> {
     /// Before the first batch of a fit whose data is made on other threads.
-    pub(super) fn expect_no_draws(&mut self) -> Option<Expected> {
+    pub(super) fn expect_no_draws(&mut self) -> Option<Undrawn> {
         if std::mem::replace(&mut self.has_expected, true) || self.engine.run.place.after_batch || !self.train.makes_ahead() {
             return None;
         }
-        let again = || {
-            self.engine.reseed(RandomPart::EpochStart);
-            draw(&self.engine.frame.device)
-        };
-        let expected = again();
-        self.engine.reseed(RandomPart::EpochStart);
-        Some(Expected(expected))
+        Some(Undrawn::seeded(&self.engine.frame.device, || self.engine.reseed(RandomPart::EpochStart)))
     }
 
     /// After that batch. One device read.
-    pub(super) fn check_draws(&self, expected: Expected) -> Result<()> {
-        let drawn = draw(&self.engine.frame.device);
-        let values = read(&[Scalar::Device(expected.0), Scalar::Device(drawn)])?;
-        if values[0].to_bits() != values[1].to_bits() {
+    pub(super) fn check_draws(&self, expected: Undrawn) -> Result<()> {
+        if !expected.is_still(&self.engine.frame.device)? {
             tracing::warn!(
                 "random numbers of burn are drawn while the workers of the training data make batches: burn has one generator for all \
                  threads, so this fit cannot be repeated, not even its dropout; draw from `stormfire::data::random()` in datasets and \
