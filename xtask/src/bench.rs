@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what the loop, loggers, trackers, a checkpoint and the first build cost, as ratios inside one run.
+//! `cargo xtask bench`: what the loop, loggers, trackers, a checkpoint, threads and the first build cost, as ratios inside one run.
 
 mod builds;
 mod loggers;
@@ -18,6 +18,8 @@ enum Subject {
     /// The loop, taken apart: what each default costs at a step. Not measured otherwise.
     Parts,
     Checkpoint,
+    /// Threads that share each batch, beside one device, a hand-written loop and PyTorch.
+    Devices,
     Loggers,
     /// Trainings with trackers.
     Trackers,
@@ -101,6 +103,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         }
         bench(&arguments)?;
     }
+    if options.measures(Subject::Devices) {
+        devices(workspace, options, &program)?;
+    }
     if options.measures(Subject::Loop) {
         bench(&overhead)?;
         println!("\nWhat a logged name costs when there are many:");
@@ -115,6 +120,17 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// With as many threads in the kernels of one device as there are cores.
+fn devices(workspace: &Workspace, options: &Options, program: &Path) -> Result<()> {
+    let mut command = workspace.command(program);
+    command.args(["devices", &options.rounds.to_string()]);
+    match &options.torch {
+        Some(python) => drop(command.arg(python).arg(workspace.root.join("xtask/python/torch_throughput.py"))),
+        None => println!("PyTorch and Lightning are left out: `--torch PYTHON` names a Python that has torch and pytorch_lightning"),
+    }
+    system::run(&mut command)
 }
 
 /// With what is needed only: burn-train, the rival, doubles it.

@@ -3,11 +3,14 @@
 //! `overhead [ROUNDS] [STEPS] [--parts]` prints the table, or one that takes the loop apart; `startup` and `startup-raw` make one step and print the peak memory;
 //! `checkpoint FOLDER ROUNDS [PYTHON SCRIPT]` prints what saving and loading a large module costs; `trackers [ROUNDS] [STEPS]`
 //! what a training loses to a tracking server; `names [ROUNDS] [STEPS]` what a logged name costs when there are many.
+//! `devices [ROUNDS] [PYTHON SCRIPT]` prints what threads that share each batch gain.
 //! `one NUMBER STEPS [--parts]` fits one row of a table alone, for a profiler: what 1,000 steps cost more than 500 is free of the start.
 
 mod checkpoint;
 mod contestants;
+mod devices;
 mod memory;
+mod models;
 mod modules;
 mod names;
 mod parts;
@@ -50,6 +53,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let folder = args.get(1).ok_or("`checkpoint` needs a folder")?;
             let torch = args.get(3).zip(args.get(4)).map(|(python, script)| (python.as_str(), script.as_str()));
             checkpoint::run(folder.as_ref(), number(2, 3), torch)
+        }
+        Some("devices") => {
+            let torch = args.get(2).zip(args.get(3)).map(|(python, script)| (python.as_str(), script.as_str()));
+            devices::run(number(1, 5), torch)
         }
         #[cfg(feature = "trackers")]
         Some("trackers") => trackers::run(number(1, 3), number(2, 10_000)),
