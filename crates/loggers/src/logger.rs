@@ -147,6 +147,11 @@ pub(crate) const LONGEST_CALL: Duration = Duration::from_secs(30);
 /// assert_eq!(fs::read_to_string(path)?.lines().count(), 2);
 /// # Ok::<(), stormfire_loggers::Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a `Logger`",
+    label = "metrics cannot be logged to this type",
+    note = "use a logger such as `CsvLogger`, or write `impl Logger for {Self}`"
+)]
 pub trait Logger: Any + Send {
     /// The experiment's name.
     fn name(&self) -> &str;
