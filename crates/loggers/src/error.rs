@@ -62,7 +62,7 @@ pub enum Error {
         message: String,
     },
     /// A typed handle was requested for a logger of another type.
-    #[error("logger `{logger}` is no `{expected}`")]
+    #[error("logger `{logger}` is not a `{expected}`")]
     WrongLogger {
         /// The logger's name.
         logger: String,
@@ -181,12 +181,12 @@ impl Error {
             Self::RunGone { .. } => "put the folder back, or log into a new version",
             Self::RunInUse { .. } => "wait until the run that uses it has ended, end it, or log into a new version",
             Self::Undelivered { .. } => {
-                "is the server up and the address right? What waits is kept: `stormfire sync` sends it. Without `strict` a training goes on"
+                "check the server and its address; waiting records are kept and `stormfire sync` sends them; without `strict` a training continues"
             }
             Self::Missing { hint, .. } => hint,
             Self::Url { hint, .. } => hint,
-            Self::Outside { .. } => "give a relative path without `..`; the `save_dir` says where all logs are",
-            Self::WrongLogger { .. } => "ask with the type that was given to the Trainer",
+            Self::Outside { .. } => "give a relative path without `..`; the `save_dir` is the folder of all logs",
+            Self::WrongLogger { .. } => "request the type that was given to the Trainer",
             _ => return None,
         };
         Some(hint.to_owned())

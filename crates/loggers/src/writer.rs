@@ -351,7 +351,7 @@ impl Drop for Thread {
             }
         }
         if let Some(error) = self.queue.take_error() {
-            tracing::error!(logger = self.facts.name, %error, "a logger failed, and nobody was left to be told");
+            tracing::error!(logger = self.facts.name, %error, "a logger failed after its last handle was dropped");
         }
     }
 }

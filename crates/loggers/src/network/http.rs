@@ -131,7 +131,7 @@ impl Client {
         let certificate = |item| if let Ok(PemItem::Certificate(certificate)) = item { Some(certificate) } else { None };
         let certificates: Vec<_> = parse_pem(&pem).filter_map(certificate).collect();
         if certificates.is_empty() {
-            return Err(crate::Error::other(format!("there is no certificate in `{}`", authorities.display())));
+            return Err(crate::Error::other(format!("`{}` contains no certificate", authorities.display())));
         }
         self.agent = agent(TlsConfig::builder().root_certs(RootCerts::from(certificates)).build());
         Ok(self)

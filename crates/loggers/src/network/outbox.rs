@@ -188,10 +188,7 @@ impl<R: Record> Outbox<R> {
         let (logger, limit, folder) = (&self.sending.logger, self.sending.limit, self.folder.display());
         let reason = format!("{limit} bytes wait for the server in `{folder}`, which is as much as may wait");
         if self.shared.left_out(&reason) {
-            tracing::warn!(
-                logger,
-                "{reason} (`spool_limit`); what is logged from now on is left out until the server has taken some of it"
-            );
+            tracing::warn!(logger, "{reason} (`spool_limit`); new records are dropped until the server has accepted some of them");
         }
         Ok(())
     }

@@ -106,7 +106,7 @@ impl ModelLog {
 fn artifact(checkpoint: &CheckpointInfo, aliases: Vec<String>) -> Option<Artifact> {
     let path = &checkpoint.path;
     if !path.exists() {
-        tracing::warn!(checkpoint = %path.display(), "the checkpoint is not on this disk, or not any more: it is not kept with the run");
+        tracing::warn!(checkpoint = %path.display(), "the checkpoint is not on this disk: it is not stored with the run");
         return None;
     }
     let artifact = Artifact::new(path).kind("model").in_folder(path.file_stem().unwrap_or_default().to_string_lossy());

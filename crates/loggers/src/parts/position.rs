@@ -27,6 +27,6 @@ pub(crate) fn load<P: DeserializeOwned>(position: Value, log: &Path) -> Option<P
 pub(crate) fn misfit(log: &Path, why: &str) {
     tracing::warn!(
         log = %log.display(),
-        "{why}; what is there is kept and the run is appended to it, so that values may be there twice or be missing"
+        "{why}; the existing log is kept and the run is appended to it, so values may be duplicated or missing"
     );
 }

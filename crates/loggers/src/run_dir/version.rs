@@ -44,7 +44,7 @@ pub(super) fn reuse(root: &Path, version: &str) -> Result<Made> {
     if hold.is_some() {
         replacement::clear_all(&log_dir);
     } else {
-        tracing::warn!(folder = %log_dir.display(), "another process logs to this folder too; tables that both write are spoiled");
+        tracing::warn!(folder = %log_dir.display(), "another process logs to this folder too; tables that both write will be damaged");
     }
     Ok(Made { version: version.to_owned(), log_dir, hold })
 }

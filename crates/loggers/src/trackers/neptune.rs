@@ -281,7 +281,7 @@ impl Logger for NeptuneLogger {
                 let path = self.path(name);
                 self.put(Operation::LogFloats { path, values })?;
             } else if self.left_out.insert(name.to_owned()) {
-                tracing::warn!("Neptune's format has no place for {value}, which `{name}` was; such values are left out");
+                tracing::warn!("Neptune's format does not support {value}, the value of `{name}`; such values are skipped");
             }
         }
         Ok(())
@@ -378,7 +378,7 @@ impl Logger for NeptuneLogger {
                 }
                 (self.id, self.folder, self.is_waiting) = (id, position.folder, false);
             }
-            None => position::misfit(&position.folder, "the folder of the Neptune run is gone or shorter than it was"),
+            None => position::misfit(&position.folder, "the folder of the Neptune run is missing or was truncated"),
         }
         Ok(())
     }

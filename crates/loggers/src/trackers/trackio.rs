@@ -364,7 +364,7 @@ impl Logger for TrackioLogger {
     fn resume(&mut self, position: Value) -> Result<()> {
         let Some(Position { run, open, outbox }) = position::load(position, &self.save_dir) else { return Ok(()) };
         if run.project != self.run.project || (self.is_named && run.name != self.run.name) {
-            tracing::info!(project = self.run.project, run = self.run.name, "another run than the checkpoint's; it begins anew");
+            tracing::info!(project = self.run.project, run = self.run.name, "not the run of the checkpoint; it starts from scratch");
             return Ok(());
         }
         self.outbox = None;

@@ -47,7 +47,7 @@ impl Answer {
         match serde_json::from_slice(&self.body) {
             Ok(answer @ Value::Object(_)) => Ok(answer),
             _ if expect == Expect::Taken && !is_elsewhere && !self.is_page() => Ok(Value::Null),
-            _ => Err(self.strange("it is no JSON object")),
+            _ => Err(self.strange("it is not a JSON object")),
         }
     }
 

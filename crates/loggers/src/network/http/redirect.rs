@@ -47,7 +47,7 @@ impl Client {
         }
         let (here, there) = (origin(from), origin(&address));
         if there.is_none() {
-            return Err(format!("the server leads to `{place}` (status {status}), which is no address of a server"));
+            return Err(format!("the server leads to `{place}` (status {status}), which is not the address of a server"));
         }
         if here == there {
             return Ok(Next { address, with_login });

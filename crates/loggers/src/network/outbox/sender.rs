@@ -367,7 +367,7 @@ impl<R: Record> Sender<R> {
                 let count = count.clamp(1, batch.records.len());
                 self.refusals += 1;
                 if self.refusals == 1 {
-                    tracing::warn!(logger = self.sending.logger, "{reason}; the records that the server refuses are left out");
+                    tracing::warn!(logger = self.sending.logger, "{reason}; refused records are dropped");
                 } else {
                     tracing::debug!(logger = self.sending.logger, "{reason}");
                 }

@@ -157,7 +157,7 @@ impl CometCarrier {
             return Ok(());
         }
         self.words = Words::Strange;
-        Err(Failure::retry("the answer is no JSON object, so that it may be that of a proxy"))
+        Err(Failure::retry("the answer is not a JSON object, so it may come from a proxy"))
     }
 
     fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {

@@ -51,7 +51,7 @@ impl CometLogger {
         let archive = folder.with_extension("zip");
         if offline != self.is_offline() || !(same || folder.exists() || archive.exists()) {
             self.own_key = true;
-            position::misfit(&folder, "what was logged before is not here");
+            position::misfit(&folder, "the earlier messages are not on this machine");
             return self.journal().map(drop);
         }
         let mut journal = match self.journal.take() {

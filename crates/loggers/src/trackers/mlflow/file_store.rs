@@ -217,10 +217,7 @@ impl FileStore {
     fn has_place(&mut self, path: &Path, key: &str) -> Result<bool> {
         let inside = path.ancestors().skip(1).take_while(|folder| *folder != self.run_dir);
         if path.is_dir() || inside.into_iter().any(Path::is_file) {
-            self.refuse(
-                key,
-                &format!("`{key}` and a name that begins or goes on with `/` have no place beside each other in a file store"),
-            )?;
+            self.refuse(key, &format!("a file store cannot contain both `{key}` and a name that extends it with `/`"))?;
             return Ok(false);
         }
         if let Some(folder) = path.parent() {
@@ -234,7 +231,7 @@ impl FileStore {
             return Err(Error::other(reason.to_owned()));
         }
         if self.refused.insert(key.to_owned()) {
-            tracing::warn!(logger = self.logger, "{reason}; the value is left out");
+            tracing::warn!(logger = self.logger, "{reason}; the value is skipped");
         }
         Ok(())
     }
@@ -290,7 +287,7 @@ impl FileStore {
     /// Opens the run of a position and removes everything recorded after it. Returns false if the run is missing.
     pub(super) fn resume(&mut self, to: &Position) -> Result<bool> {
         let Ok(experiment) = meta::experiment_of(&self.root, &to.run) else {
-            position::misfit(&self.root, &format!("the run `{}` is gone", to.run));
+            position::misfit(&self.root, &format!("the run `{}` is missing", to.run));
             return Ok(false);
         };
         let mut store = Self::existing(&self.root, &experiment, &to.run, &self.logger, self.strict)?;

@@ -50,7 +50,7 @@ impl Fitter {
     fn value(&mut self, logger: &str, key: &str, value: &str, limit: usize) -> String {
         let fitting = cut(value, limit);
         if fitting.len() < value.len() && !std::mem::replace(&mut self.told_of_values, true) {
-            tracing::warn!(logger, key, "a value is cut to the {limit} characters that MLflow keeps, and others likewise");
+            tracing::warn!(logger, key, "a value is truncated to MLflow's limit of {limit} characters, and others likewise");
         }
         fitting.to_owned()
     }

@@ -295,7 +295,7 @@ fn resume_outbox(
             outbox.rewind(at).map(Some)
         }
         (None, Some(run), Some(fresh)) => {
-            tracing::info!(folder = %folder.display(), run = run.run_id, "the folder of the run is gone; the server is asked what it has");
+            tracing::info!(folder = %folder.display(), run = run.run_id, "the folder of the run is missing; its state is requested from the server");
             let note = Note { id: random_hex(32), existing: Some(run.run_id.clone()), catches_up: true, ..fresh };
             *outbox = settings.outbox(settings.spool(&note.id), &note, learnt)?;
             Ok(Some(Vec::new()))

@@ -196,7 +196,7 @@ pub(super) fn read(folder: &Path, mut each: impl FnMut(Operation)) -> Result<()>
                 Ok(element) => each(element.obj),
                 Err(_) if !line.ends_with('\n') => break,
                 Err(error) => {
-                    let reason = format!("a line of `{}` is no operation of Neptune: {error}", path.display());
+                    let reason = format!("a line of `{}` is not a Neptune operation: {error}", path.display());
                     return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, reason).into());
                 }
             }

@@ -70,12 +70,12 @@ impl NeptuneRun {
         for (name, step, point) in points(self.images()) {
             match Figure::png(point.value.clone()) {
                 Ok(figure) => done.images += media(logger.log_figure(name, &figure, Some(step)))?,
-                Err(_) => done.left_out.push(format!("an image of `{name}`, which is no PNG file")),
+                Err(_) => done.left_out.push(format!("an image of `{name}`, which is not a PNG file")),
             }
         }
         for (attribute, file) in self.files() {
             if !file.path.exists() {
-                done.left_out.push(format!("the file `{}`, which is gone", file.path.display()));
+                done.left_out.push(format!("the missing file `{}`", file.path.display()));
                 continue;
             }
             let (folder, stem) = shortened(attribute).rsplit_once('/').unwrap_or(("", shortened(attribute)));

@@ -268,7 +268,7 @@ impl Carrier {
             self.warned_of_stop = true;
             tracing::warn!(
                 run = self.settings.id,
-                "somebody asked W&B to stop this run; it goes on, since only its own program can stop it"
+                "a user requested W&B to stop this run; it continues, because only its own program can stop it"
             );
         }
         Ok(())

@@ -72,7 +72,7 @@ impl Offline {
     pub(super) fn reopen(settings: &Settings, to: &Position) -> Result<Option<Self>> {
         let path = to.dir.join(format!("run-{}.wandb", settings.id));
         let Ok(file) = fs_err::OpenOptions::new().read(true).write(true).open(&path) else {
-            position::misfit(&path, "the file of the checkpoint is gone");
+            position::misfit(&path, "the file of the checkpoint is missing");
             return Ok(None);
         };
         let length = file.metadata()?.len();

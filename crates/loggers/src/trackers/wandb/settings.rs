@@ -139,7 +139,7 @@ impl Settings {
     pub(super) fn key(&self) -> Result<Secret> {
         let key = self.api_key.clone().or_else(|| from_netrc(&self.base_url));
         let what = match &key {
-            Some(key) if key.expose().len() < KEY_LENGTH => "an API key of 40 characters or more, and was given a shorter one",
+            Some(key) if key.expose().len() < KEY_LENGTH => "an API key of at least 40 characters (the given one is shorter)",
             Some(key) => return Ok(key.clone()),
             None => "an API key",
         };

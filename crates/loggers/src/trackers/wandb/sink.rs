@@ -45,7 +45,7 @@ impl Sink {
             (Mode::Online, Position::Online(to)) => Ok(Some(Self::Online(Online::reopen(settings, to)?))),
             (Mode::Disabled, _) => Ok(None),
             _ => {
-                position::misfit(&settings.save_dir, "the position is of a run that was online while this one is offline, or the reverse");
+                position::misfit(&settings.save_dir, "the position belongs to an online run and this run is offline, or the reverse");
                 Ok(None)
             }
         }

@@ -65,7 +65,7 @@ impl Carrier {
             Some((file["uploadUrl"].as_str()?.to_owned(), headers.clone()))
         };
         let found: Option<Vec<_>> = names.iter().map(address).collect();
-        found.ok_or_else(|| Failure::refused("CreateRunFiles: the server named no address for a file").of(names.len()))
+        found.ok_or_else(|| Failure::refused("CreateRunFiles: the server returned no address for a file").of(names.len()))
     }
 
     fn put(&self, address: &str, headers: &[String], content: Content<'_>) -> Result<(), Failure> {
@@ -170,7 +170,7 @@ impl Carrier {
             }
         }
         if edges.len() < files.len() {
-            return Err(Failure::refused("CreateArtifactFiles: the server named no place for a file"));
+            return Err(Failure::refused("CreateArtifactFiles: the server returned no address for a file"));
         }
         Ok(())
     }
