@@ -32,7 +32,7 @@ pub enum Error {
         kind: FileKind,
     },
     /// A safetensors file without a manifest, written by another program.
-    #[error("`{}` holds tensors only: it was not written by Stormfire", path.display())]
+    #[error("`{}` contains only tensors: it was not written by Stormfire", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -70,7 +70,7 @@ pub enum Error {
         found: u32,
     },
     /// A tensor to be written has a dtype without a name in the format.
-    #[error("`{tensor}` has the dtype `{dtype}`, which a checkpoint cannot hold")]
+    #[error("`{tensor}` has the dtype `{dtype}`, which a checkpoint cannot contain")]
     UnsupportedDtype {
         /// The tensor's name.
         tensor: String,
@@ -170,7 +170,7 @@ impl Error {
             Self::Version { found, .. } if *found > FORMAT_VERSION => "update Stormfire to the version that wrote it",
             Self::Version { .. } => "read it with the version of Stormfire that wrote it",
             Self::UnsupportedDtype { .. } => "dequantize the module before it is saved",
-            Self::Unwritable { .. } => "see `docs/checkpoints.md` for what a checkpoint holds",
+            Self::Unwritable { .. } => "see `docs/checkpoints.md` for the contents of a checkpoint",
             Self::StorageFull { .. } => "free some space or save into another folder; checkpoints that were there before are intact",
             Self::Url { hint, .. } => hint,
             Self::Permission { path, .. } if stormfire_store::is_url(path) => {

@@ -58,10 +58,10 @@ impl FileKind {
             }
             Self::Burnpack => "load it with burn's own `load_file`, or save the run with Stormfire's checkpoints",
             Self::Gzip => "unpack it first",
-            Self::Html => "the download gave a web page; fetch the file itself",
+            Self::Html => "the download returned a web page; fetch the file itself",
             Self::GitLfsPointer => "fetch the file itself with `git lfs pull`",
             Self::Zeros => "the machine stopped before the file was on the disk; use an older checkpoint",
-            Self::Special => "write what comes from it to a file first",
+            Self::Special => "write its contents to a file first",
             Self::Folder => "name a file in it",
             Self::Hdf5 | Self::Unknown => "give a `.ckpt` file that Stormfire wrote",
         }

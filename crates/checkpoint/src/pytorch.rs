@@ -281,7 +281,7 @@ fn refused(path: &Path, error: &PytorchError) -> WeightsError {
             (format!("it is no file of PyTorch: {reason}"), "give a file that `torch.save` wrote, as `.pt`, `.pth` or Lightning's `.ckpt`")
         }
         PytorchError::Pickle(error) => (
-            format!("its pickle holds what cannot be read without running it: {error}"),
+            format!("its pickle cannot be read without executing it: {error}"),
             "save only the weights in Python: `torch.save(model.state_dict(), path)`",
         ),
         error => (format!("it is damaged: {error}"), "was the file copied whole?"),

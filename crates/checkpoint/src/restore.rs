@@ -55,7 +55,7 @@ fn translated<M: Module>(
 #[cfg(not(feature = "pytorch"))]
 fn translated<M>(_: M, _: impl IntoIterator<Item = (String, TensorData)>, _: &LoadOptions) -> Result<(M, LoadReport)> {
     Err(WeightsError::Layout {
-        reason: "the weights are laid out as PyTorch does it, and this program cannot translate them".into(),
+        reason: "the weights have PyTorch's layout, and this program cannot convert it".into(),
         hint: "build it with the cargo feature `pytorch`".into(),
     })
 }

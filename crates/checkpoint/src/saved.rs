@@ -138,14 +138,14 @@ impl Saved {
             }
             Some(Part::Read(data)) => {
                 if data.shape().len() != D {
-                    return Err(refuse(format!("it has {} dimensions, and {D} are asked for", data.shape().len())));
+                    return Err(refuse(format!("it has {} dimensions, and {D} are requested", data.shape().len())));
                 }
                 if !is_of_kind::<K>(data.dtype()) {
-                    return Err(refuse(format!("it holds {:?}, and another kind of tensor is asked for", data.dtype())));
+                    return Err(refuse(format!("it contains {:?}, and another kind of tensor is requested", data.dtype())));
                 }
                 let (device, dtype) = (self.device.clone().unwrap_or_else(Device::flex), data.dtype());
                 if !device.supports_dtype(dtype) {
-                    return Err(refuse(format!("it holds {dtype:?}, which the device does not have")));
+                    return Err(refuse(format!("it contains {dtype:?}, which the device does not support")));
                 }
                 Ok(Some(Tensor::from_data(data, (&device, dtype))))
             }
@@ -161,7 +161,7 @@ impl Saved {
         if let Some(Part::Live(live)) = self.parts.get(name) {
             let live: &dyn Any = &**live;
             let own = live.downcast_ref::<OfModule<M>>();
-            let reason = || "it was saved as something else".into();
+            let reason = || "it was saved as another type".into();
             return own.map(|own| own.0.clone()).ok_or_else(|| WeightsError::Part { name: name.to_owned(), reason: reason() });
         }
         let below = format!("{name}.");

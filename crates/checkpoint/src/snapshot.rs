@@ -214,7 +214,7 @@ fn from_device<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Result<Vec<T
     let data: Vec<TensorData> = data.into_iter().map(plain).collect();
     let is_as_said = |(entry, data): (&&Entry, &TensorData)| entry.dtype == data.dtype() && entry.shape == *data.shape();
     if data.len() != expected.len() || !expected.iter().zip(&data).all(is_as_said) {
-        return Err(failed("it gave tensors of other types or shapes than they have".into()));
+        return Err(failed("it returned tensors of wrong types or shapes".into()));
     }
     Ok(data)
 }

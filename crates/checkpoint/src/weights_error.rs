@@ -29,7 +29,7 @@ pub enum WeightsError {
     #[error("the weights do not fit the module: {0}")]
     Misfit(Box<LoadReport>),
     /// The patterns of `only` and `except` select no parameter.
-    #[error("no parameter is left to load: {patterns} select none")]
+    #[error("no parameter to load: {patterns} select none")]
     NothingSelected {
         /// The given patterns.
         patterns: String,
@@ -74,7 +74,7 @@ pub enum WeightsError {
     #[error("burn cannot convert its record: {0}")]
     Record(String),
     /// A value in a saved state is not a number.
-    #[error("`{name}` holds {value}, which is no number of an optimizer or schedule")]
+    #[error("`{name}` is {value}, which is not a number of an optimizer or schedule")]
     Scalar {
         /// The name.
         name: String,
@@ -105,7 +105,7 @@ impl WeightsError {
     /// The remedy, as a sentence part for `hint: …`.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Part { .. } => Some("ask for it as it was saved: see the code that makes and takes back this state".into()),
+            Self::Part { .. } => Some("request it as it was saved: check the code that saves and restores this state".into()),
             Self::Read { .. } => Some("the device is lost for this process: start again from the last checkpoint".into()),
             Self::Quantized { .. } => Some("save before `quantize_weights`, and quantize again after loading".into()),
             Self::Misfit(_) => {
@@ -115,7 +115,7 @@ impl WeightsError {
             Self::Pattern { .. } => Some("write a literal dot as `\\.`, and see the documentation of the crate `regex`".into()),
             Self::RenamedTwice { .. } => Some("anchor the pattern with `^`, or rename one of the two first".into()),
             Self::Optimizer { hint, .. } | Self::Layout { hint, .. } | Self::PyTorch { hint, .. } => Some(hint.clone()),
-            Self::Record(_) | Self::Scalar { .. } => Some("the checkpoint is damaged or was changed by hand: use another one".into()),
+            Self::Record(_) | Self::Scalar { .. } => Some("the checkpoint is damaged or was edited manually: use another one".into()),
         }
     }
 }

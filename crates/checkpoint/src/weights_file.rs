@@ -111,7 +111,7 @@ impl WeightsFile {
         let Self { path, tensors, layout } = self;
         let layout = options.own_layout().or(layout).ok_or_else(|| WeightsError::Layout {
             reason: format!("`{}` does not say whether its weights are laid out as in PyTorch or as in burn", path.display()),
-            hint: "say it with `LoadOptions::layout`: `WeightLayout::PyTorch` for a file from Hugging Face".into(),
+            hint: "set it with `LoadOptions::layout`: `WeightLayout::PyTorch` for a file from Hugging Face".into(),
         })?;
         restore(module, tensors, &options.clone().layout(layout))
     }
