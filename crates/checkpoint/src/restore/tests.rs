@@ -57,7 +57,7 @@ fn a_training_module_continues_with_every_bit() {
     for batch in [1.0, 2.0] {
         net = net.train(&device, batch);
     }
-    // Another one has noted a batch for its running statistics when the weights come.
+    // Another module has pending running statistics of a batch when it gets the weights.
     let other = Net::new(&device, 5).train(&device, 9.0);
     let ids = ParamPaths::of(&other);
     let (mut loaded, report) = restore(other, weights(&net), &exact()).unwrap();
