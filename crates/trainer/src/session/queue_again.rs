@@ -1,4 +1,4 @@
-//! The SLURM job of a run that a signal has ended.
+//! Requeues the SLURM job of a run that a signal has ended.
 
 use stormfire_checkpoint::storage::link_or_copy;
 use stormfire_data::Stage;
