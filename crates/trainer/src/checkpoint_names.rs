@@ -98,7 +98,7 @@ impl Names {
         if is_missing(&weights.file, manifest)
             && let Err(error) = write_weights(&weights.file, manifest, tensors)
         {
-            tracing::warn!("weights that a killed run had asked for stay missing: {error}");
+            tracing::warn!("weights that a killed run had requested are still missing: {error}");
             return;
         }
         weights.finish_missing(manifest);
@@ -109,7 +109,7 @@ impl Names {
             if is_missing(&further.name, manifest)
                 && let Err(error) = further.make()
             {
-                tracing::warn!("a name that a killed run had asked for stays missing: {error}");
+                tracing::warn!("a name that a killed run had requested is still missing: {error}");
             }
         }
         for old in &self.replaced {
@@ -143,7 +143,7 @@ fn write_weights(path: &Path, whole: &Manifest, tensors: &BTreeMap<String, Tenso
 /// Removes a replaced file, and the folders that become empty: a name with a `/` creates folders.
 fn remove(old: &Path, new: &Path) {
     if let Err(error) = storage::remove(old) {
-        tracing::warn!("an old checkpoint stays: {error}");
+        tracing::warn!("an old checkpoint could not be removed: {error}");
         return;
     }
     let Some(old) = storage::on_disk(old) else { return };

@@ -69,7 +69,7 @@ impl TrainerConfig {
         match storage::absolute(&self.default_root_dir) {
             Err(error @ CheckpointError::Url { .. }) => return refuse_root(error.to_string(), error.hint().unwrap_or_default()),
             Ok(root) if root.to_str().is_none() => {
-                let reason = format!("`{}` is not UTF-8, as texts in files are", root.display());
+                let reason = format!("`{}` is not UTF-8", root.display());
                 return refuse_root(reason, "choose a folder with another name".into());
             }
             _ => {}

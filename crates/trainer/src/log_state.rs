@@ -210,7 +210,7 @@ impl SavedOptions {
 /// The hook with this name.
 pub(crate) fn hook(name: &str) -> Result<Hook> {
     Hook::from_name(name)
-        .ok_or_else(|| Error::other(format!("the checkpoint holds metrics of `{name}`, a hook that this version does not have")))
+        .ok_or_else(|| Error::other(format!("the checkpoint contains metrics of `{name}`, a hook that this version does not have")))
 }
 
 /// All unfinished logged values.

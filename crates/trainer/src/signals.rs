@@ -196,7 +196,7 @@ impl SignalWatch {
         for action in actions {
             match action {
                 Ok(id) => self.installed.push(id),
-                Err(error) => tracing::warn!("{signal} will not end a run in good order: {error}"),
+                Err(error) => tracing::warn!("{signal} will not end a run cleanly: {error}"),
             }
         }
         self.watched.push(number);

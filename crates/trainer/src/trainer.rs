@@ -301,8 +301,8 @@ impl<M: LightningModule> Trainer<M> {
             if std::mem::replace(&mut self.has_begun, true) {
                 return Err(Error::config(
                     "Trainer",
-                    "an earlier run could not begin, and its callbacks and loggers are gone",
-                    "make a new Trainer",
+                    "an earlier run failed to start, and its callbacks and loggers were dropped",
+                    "create a new Trainer",
                 ));
             }
             let callbacks = std::mem::take(&mut self.callbacks);

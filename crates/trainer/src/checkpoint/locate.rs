@@ -70,9 +70,7 @@ impl Places {
                     tracing::info!("`ckpt_path(\"last\")` is `{}`", path.display());
                 } else {
                     let folders = self.0.iter().map(|(folder, _)| format!("`{}`", folder.display())).collect::<Vec<_>>().join(", ");
-                    tracing::warn!(
-                        "`ckpt_path(\"last\")`: there is no checkpoint yet, so this run begins without one; looked in {folders}"
-                    );
+                    tracing::warn!("`ckpt_path(\"last\")`: there is no checkpoint yet, so this run starts without one; searched {folders}");
                 }
                 Ok(found)
             }
@@ -138,7 +136,7 @@ impl Places {
         let is_whole = |path: &Path| match verify(path) {
             Ok(()) => true,
             Err(error) => {
-                tracing::warn!("passed over: {error}");
+                tracing::warn!("skipped: {error}");
                 false
             }
         };

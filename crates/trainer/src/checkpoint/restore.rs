@@ -57,7 +57,7 @@ impl Resume {
                 let resume = Self::of(path.into(), restarts, manifest, tensors).map_err(|error| Error::Checkpoint {
                     path: path.into(),
                     reason: error.to_string(),
-                    hint: "it was changed by hand, or written by another version: use another checkpoint".into(),
+                    hint: "it was edited manually, or written by another version: use another checkpoint".into(),
                 })?;
                 Ok(Self { is_named, ..resume })
             }
@@ -164,7 +164,7 @@ impl Resume {
         if !missing.is_empty() {
             let missing: Vec<_> = missing.into_iter().map(|name| format!("`{name}`")).collect();
             return Err(self.refuse(
-                format!("it holds no whole run: it has nothing in {}", missing.join(", ")),
+                format!("it does not contain a whole run: it lacks {}", missing.join(", ")),
                 "start a new fit from its weights with `LightningModule::load_weights`, or use a checkpoint that a `Trainer` wrote",
             ));
         }
@@ -221,7 +221,7 @@ impl Resume {
             }
         }
         for key in callbacks.keys() {
-            tracing::warn!("the checkpoint holds the state of `{key}`, which this Trainer does not have");
+            tracing::warn!("the checkpoint contains the state of `{key}`, which this Trainer does not have");
         }
         engine.fire(module, Event::LoadCheckpoint { checkpoint: &manifest.extra })
     }
