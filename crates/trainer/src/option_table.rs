@@ -61,8 +61,8 @@ macro_rules! options {
             /// Maximum norm or value of gradients, which are clipped to it. See `gradient_clip_algorithm`. Default: no
             /// clipping.
             gradient_clip_val: Option<f64> = None, set(value: f64 => Some(value));
-            /// How gradients are clipped: a [`ClipAlgorithm`](stormfire_module::gradients::ClipAlgorithm), or `"norm"`, `"value"`.
-            /// Default: by their global L2 norm.
+            /// The method of gradient clipping: a [`ClipAlgorithm`](stormfire_module::gradients::ClipAlgorithm), or
+            /// `"norm"`, `"value"`. Default: by their global L2 norm.
             gradient_clip_algorithm: ClipAlgorithm = ClipAlgorithm::Norm, read(algorithm: ClipAlgorithm => algorithm);
             /// Number of steps between two logs of step metrics. 0 logs none. Default: 50.
             log_every_n_steps: u64 = 50, set(steps: u64 => steps);

@@ -233,7 +233,7 @@ pub(crate) fn tell_what_is_rare(config: &TrainerConfig, run: &Run) {
             config.log_every_n_steps
         );
     }
-    // Each batch a step of its own: as many batches as the fit has.
+    // With one batch per step, the number of steps is the number of batches in the fit.
     let (period, whole) = match config.val_check_interval {
         Every::Batches(n) if config.max_steps.is_none() => (n, limits.steps(1)),
         Every::Steps(n) => (n, limits.steps(config.accumulate_grad_batches)),
