@@ -102,7 +102,7 @@ fn slots(entries: Vec<(String, Entry)>) -> Result<Vec<Slot>, String> {
 
 fn slot(name: String, Entry { dtype, shape, data_offsets: (begin, end) }: Entry, expected: u64) -> Result<Slot, String> {
     if begin != expected {
-        return Err(format!("the bytes of `{name}` start at {begin} instead of {expected}"));
+        return Err(format!("the bytes of `{name}` begin at {begin} instead of {expected}"));
     }
     let Some(known) = dtype::from_name(&dtype) else {
         return Err(format!("`{name}` has the unknown dtype `{dtype}`"));

@@ -62,7 +62,7 @@ pub enum Error {
         message: String,
     },
     /// A typed handle was requested for a logger of another type.
-    #[error("logger `{logger}` is not a `{expected}`")]
+    #[error("logger `{logger}` is no `{expected}`")]
     WrongLogger {
         /// The logger's name.
         logger: String,
