@@ -193,9 +193,10 @@ fn another_module_is_refused_by_all_its_paths() {
 
 #[test]
 fn other_optimizers_and_schedules_are_refused() {
+    type Configure = fn() -> Optimizers;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.ckpt");
-    let fit = |optimizers: fn() -> Optimizers, from: Option<&Path>| {
+    let fit = |optimizers: Configure, from: Option<&Path>| {
         let trainer = quiet().max_epochs(2).callback(SaveAfter(6, path.clone()));
         let trainer = match from {
             Some(from) => trainer.ckpt_path(from),
@@ -205,16 +206,16 @@ fn other_optimizers_and_schedules_are_refused() {
         trainer.fit(Other { line: Line::new(), optimizers }, line_data(8, 2))
     };
     let stepped = || sgd().schedule(StepLrSchedulerConfig::new(0.01, 1));
-    let plain: fn() -> Optimizers = || sgd().into();
-    let scheduled: fn() -> Optimizers = || sgd().schedule(StepLrSchedulerConfig::new(0.01, 1)).into();
-    let falling: fn() -> Optimizers = || sgd().schedule(ExponentialLrSchedulerConfig::new(0.01, 0.9)).into();
-    let watching: fn() -> Optimizers = || sgd().schedule(Schedule::new(ReduceLrOnPlateau::new()).monitor("val_loss").strict(false)).into();
-    let adam: fn() -> Optimizers = || Optimizer::new(AdamConfig::new(), 0.01).into();
-    let adam_named_sgd: fn() -> Optimizers = || Optimizer::new(AdamConfig::new(), 0.01).named("SGD").into();
-    let two: fn() -> Optimizers = || [sgd(), sgd().named("second")].into();
+    let plain: Configure = || sgd().into();
+    let scheduled: Configure = || sgd().schedule(StepLrSchedulerConfig::new(0.01, 1)).into();
+    let falling: Configure = || sgd().schedule(ExponentialLrSchedulerConfig::new(0.01, 0.9)).into();
+    let watching: Configure = || sgd().schedule(Schedule::new(ReduceLrOnPlateau::new()).monitor("val_loss").strict(false)).into();
+    let adam: Configure = || Optimizer::new(AdamConfig::new(), 0.01).into();
+    let adam_named_sgd: Configure = || Optimizer::new(AdamConfig::new(), 0.01).named("SGD").into();
+    let two: Configure = || [sgd(), sgd().named("second")].into();
     assert_eq!(stepped().name(), "SGD");
 
-    let refused = |(saved, now): (fn() -> Optimizers, fn() -> Optimizers)| {
+    let refused = |(saved, now): (Configure, Configure)| {
         let _ = fit(saved, None).unwrap();
         error_text(fit(now, Some(&path))).replace(&folder.path().display().to_string(), "[folder]") + "\n"
     };
