@@ -3,7 +3,8 @@
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use stormfire_module::{Error, Result, reads_text, text::TextError};
+use stormfire_module::{Error, Result};
+use stormfire_values::{reads_text, text::TextError};
 
 /// How much of something to take: a number of batches, or a share of them.
 ///

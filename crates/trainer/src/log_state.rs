@@ -8,9 +8,10 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use stormfire_checkpoint::Snapshot;
 use stormfire_module::{
-    Error, Hook, Result, Scalar,
+    Error, Hook, Result,
     log::{Options, ReduceFx},
 };
+use stormfire_values::Scalar;
 
 /// Values of the log travel with the parameters, so that all leave the device at once; they end up in the JSON.
 pub(crate) const LOG_FOLDER: &str = "log/";

@@ -47,7 +47,7 @@ macro_rules! options {
             /// Validation batches of each loader before training, so that a mistake there shows at once. `None` (in a file, `null`)
             /// takes all. Default: 2.
             num_sanity_val_steps: Option<usize> = Some(2), set(batches: impl Into<Option<usize>> => batches.into());
-            /// How often to validate: an [`Every`](stormfire_module::Every), or a text, `"0.25 epochs"`. Steps and batches count over
+            /// How often to validate: an [`Every`](stormfire_values::Every), or a text, `"0.25 epochs"`. Steps and batches count over
             /// the whole fit; a fraction of an epoch needs data of known length. Default: every epoch.
             val_check_interval: Every = Every::Epochs(1), read(every: Every => every);
             /// Number of batches per optimizer step. The step uses the mean of their gradients, also where an epoch ends a window
@@ -55,7 +55,7 @@ macro_rules! options {
             accumulate_grad_batches: usize = 1, set(batches: usize => batches);
             /// Clip gradients to this norm or value, see `gradient_clip_algorithm`. Default: none.
             gradient_clip_val: Option<f64> = None, set(value: f64 => Some(value));
-            /// How gradients are clipped: a [`ClipAlgorithm`](stormfire_module::gradients::ClipAlgorithm), or `"norm"`, `"value"`.
+            /// How gradients are clipped: a [`ClipAlgorithm`](stormfire_optim::ClipAlgorithm), or `"norm"`, `"value"`.
             /// Default: by their global L2 norm.
             gradient_clip_algorithm: ClipAlgorithm = ClipAlgorithm::Norm, read(algorithm: ClipAlgorithm => algorithm);
             /// Number of steps from one for which step metrics are logged to the next; 0 logs none. Default: 50.

@@ -1,6 +1,6 @@
 //! What a fit changes beside the module's parameters.
 
-use stormfire_module::{Optimizers, window::Accumulated};
+use stormfire_optim::{Optimizers, window::Accumulated};
 
 use crate::fit_state::RunState;
 

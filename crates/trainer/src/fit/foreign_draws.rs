@@ -1,7 +1,8 @@
 //! Random numbers of burn that are drawn beside the loop: no seed can make such a fit repeatable.
 
 use burn::tensor::{Device, Distribution, Tensor};
-use stormfire_module::{LightningModule, Result, Scalar, read::read};
+use stormfire_module::{LightningModule, Result};
+use stormfire_values::{Scalar, read::read};
 
 use super::FitLoop;
 use crate::engine::RandomPart;
