@@ -9,6 +9,7 @@
 
 mod checkpoint_callbacks;
 mod child;
+mod compile_errors;
 mod console;
 mod control;
 mod crash;

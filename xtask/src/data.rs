@@ -86,7 +86,7 @@ mod tests {
         assert!(verify(folder.path(), &files).unwrap_err().to_string().contains("failed to open file"));
         fs_err::write(folder.path().join("a"), "abc").unwrap();
         verify(folder.path(), &files).unwrap();
-        fs_err::write(folder.path().join("a"), "abd").unwrap();
+        fs_err::write(folder.path().join("a"), "abx").unwrap();
         assert!(verify(folder.path(), &files).unwrap_err().to_string().contains("has the sha256"));
     }
 }

@@ -15,6 +15,8 @@ pub(crate) struct Step {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Passed,
+    /// A part of it could not run on any machine like this one; the note says which.
+    PassedExcept(String),
     /// It could not run here; the reason says what to do about it.
     Skipped(String),
 }

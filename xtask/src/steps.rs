@@ -4,11 +4,13 @@ use anyhow::Result;
 
 use crate::step::{Step, Verdict};
 use crate::system::{self, Workspace};
-use crate::{crash, cuda, docs, examples, fresh, python, s3, tidy, torch, trackers, wgpu};
+use crate::{crash, cuda, docs, examples, fresh, linters, python, s3, tidy, torch, trackers, wgpu};
 
 pub(crate) const STEPS: &[Step] = &[
     Step { name: "fmt", about: "the code is formatted", body: fmt },
     Step { name: "tidy", about: "the rules of the house that no linter knows", body: tidy::step },
+    Step { name: "typos", about: "no word is misspelled", body: linters::typos },
+    Step { name: "deny", about: "licences, versions, sources and security advisories of the dependencies", body: linters::deny },
     Step { name: "clippy", about: "no warning of the compiler or of clippy", body: clippy },
     Step { name: "features", about: "each logger alone builds without a warning", body: features },
     Step { name: "test", about: "unit, integration and doc tests", body: test },

@@ -25,7 +25,15 @@ impl Workspace {
 
     /// The cargo that runs us, in the root of the workspace.
     pub(crate) fn cargo(&self) -> Command {
-        self.command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        let mut command = self.command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        // `cargo run` tells us about our package. With these variables, cargo would run build scripts again and compile what
+        // depends on them, here and in the developer's next `cargo test`.
+        for (name, _) in env::vars_os() {
+            if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|start| name.to_string_lossy().starts_with(start)) {
+                command.env_remove(name);
+            }
+        }
+        command
     }
 
     /// A program, to be run in the root of the workspace.

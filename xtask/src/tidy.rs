@@ -1,5 +1,6 @@
 //! The rules of the house that no linter knows, as one pass over the files that git tracks or would track.
 
+mod commits;
 mod floors;
 mod manifest;
 mod module_uses;
@@ -43,6 +44,7 @@ impl fmt::Display for Finding {
 
 pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     let mut findings = manifest::check(workspace)?;
+    findings.extend(commits::check(workspace)?);
     let listed = system::output(workspace.command("git").args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]))?;
     let paths = listed.split('\0').filter(|path| !path.is_empty());
     // A file that was deleted and not committed yet is listed too; one that is not UTF-8 is data.

@@ -1,4 +1,4 @@
-//! Random numbers of burn that are drawn beside the loop: no seed can make such a fit repeatable.
+//! Detects draws from burn's random numbers outside of the loop. No seed can make such a fit reproducible.
 
 use burn::tensor::{Device, Distribution, Tensor};
 use stormfire_module::{LightningModule, Result};
@@ -7,7 +7,7 @@ use stormfire_values::{Scalar, read::read};
 use super::FitLoop;
 use crate::engine::RandomPart;
 
-/// The next number of burn's generator, as long as nobody else draws.
+/// The next number of burn's generator, unless another thread draws.
 pub(super) struct Expected(Tensor<1>);
 
 fn draw(device: &Device) -> Tensor<1> {
@@ -15,7 +15,7 @@ fn draw(device: &Device) -> Tensor<1> {
 }
 
 impl<M: LightningModule> FitLoop<'_, M> {
-    /// Before the first batch of a fit whose data is made on other threads.
+    /// Called before the first batch of a fit whose data is prepared on other threads.
     pub(super) fn expect_no_draws(&mut self) -> Option<Expected> {
         if std::mem::replace(&mut self.has_expected, true) || self.engine.run.place.after_batch || !self.train.makes_ahead() {
             return None;
@@ -29,7 +29,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
         Some(Expected(expected))
     }
 
-    /// After that batch. One device read.
+    /// Called after that batch. Needs one device read.
     pub(super) fn check_draws(&self, expected: Expected) -> Result<()> {
         let drawn = draw(&self.engine.frame.device);
         let values = read(&[Scalar::Device(expected.0), Scalar::Device(drawn)])?;
