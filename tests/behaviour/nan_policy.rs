@@ -7,12 +7,12 @@ use insta::assert_snapshot;
 use stormfire::{
     Error, RequeueSignal,
     loggers::{MemoryLogger, Status},
-    module::{
+    optim::ClipAlgorithm,
+    prelude::*,
+    values::{
         Scalar,
-        gradients::ClipAlgorithm,
         read::{device_reads, read},
     },
-    prelude::*,
 };
 
 use crate::{

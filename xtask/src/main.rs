@@ -37,7 +37,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Run every check that CI runs, and more with `--full`; goes on after a failure and fails at the end.
+    /// Run every check that CI runs, and more with `--full`. Continues after a failure and fails at the end.
     Test(test::Options),
     /// Run the quick checks: formatting, project rules, spelling, dependencies, lints.
     Check,

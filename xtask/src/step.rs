@@ -1,4 +1,4 @@
-//! A check, and how it can end.
+//! A check and its outcomes.
 
 use anyhow::Result;
 
@@ -11,12 +11,12 @@ pub(crate) struct Step {
     pub(crate) body: fn(&Workspace) -> Result<Verdict>,
 }
 
-/// How a step ended that met no error.
+/// The outcome of a step without an error.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Passed,
-    /// A part of it could not run on any machine like this one; the note says which.
+    /// A part could not run on machines of this kind. The note names the part.
     PassedExcept(String),
-    /// It could not run here; the reason says what to do about it.
+    /// The step could not run here. The reason says how to change that.
     Skipped(String),
 }

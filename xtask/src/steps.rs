@@ -1,4 +1,4 @@
-//! The steps of `cargo xtask test`, in their order: the quick ones first.
+//! The steps of `cargo xtask test`, in order. The quick ones come first.
 
 use anyhow::Result;
 
@@ -37,7 +37,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "cuda", about: "the features for GPUs compile", body: cuda::step },
 ];
 
-/// What takes too long for every change: `--full` adds them.
+/// Steps that take too long for every change. `--full` adds them.
 pub(crate) const FULL_STEPS: &[Step] = &[
     Step { name: "fresh", about: "a new project with the lines of the README builds, optimized, and trains", body: fresh::step },
     Step { name: "cuda-link", about: "the MNIST example links with `cuda`, and runs where no GPU can be used", body: cuda::link_and_run },
@@ -54,7 +54,7 @@ fn clippy(workspace: &Workspace) -> Result<Verdict> {
     Ok(Verdict::Passed)
 }
 
-/// The crate of the loggers does not know burn, so this costs little.
+/// The crate of the loggers does not depend on burn, so this is quick.
 fn features(workspace: &Workspace) -> Result<Verdict> {
     for logger in ["comet", "csv", "mlflow", "neptune", "tensorboard", "trackio", "wandb"] {
         let only = ["clippy", "--quiet", "--package", "stormfire-loggers", "--no-default-features", "--features", logger];

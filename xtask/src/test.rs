@@ -1,4 +1,4 @@
-//! `cargo xtask test`: runs the steps one after the other and sums them up.
+//! `cargo xtask test`: runs the steps one after another and prints a summary.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -16,13 +16,13 @@ pub(crate) const QUICK: &[&str] = &["fmt", "tidy", "typos", "deny", "clippy"];
 
 #[derive(Args, Default)]
 pub(crate) struct Options {
-    /// Run only this step; may be given several times.
+    /// Run only this step. Can be given several times.
     #[arg(long, value_name = "NAME", value_parser = step_names(), conflicts_with = "skip")]
     only: Vec<String>,
-    /// Leave this step out; may be given several times. Refused under CI.
+    /// Leave this step out. Can be given several times. Refused under CI.
     #[arg(long, value_name = "NAME", value_parser = step_names())]
     skip: Vec<String>,
-    /// Run also the steps that take too long for every change.
+    /// Also run the steps that take too long for every change.
     #[arg(long)]
     full: bool,
     /// Print the names of the steps and what they check, and run nothing.
@@ -42,7 +42,7 @@ fn step_names() -> PossibleValuesParser {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
-    /// With a note about a part that did not run.
+    /// The note names a part that did not run.
     Passed(String),
     Failed(String),
     Skipped(String),
@@ -77,7 +77,7 @@ fn all() -> impl Iterator<Item = &'static Step> {
     STEPS.iter().chain(FULL_STEPS)
 }
 
-/// A step that is named runs without `--full`.
+/// A step that is named with `--only` runs without `--full`.
 fn selected(options: &Options) -> impl Iterator<Item = &'static Step> {
     let by_default = if options.full { STEPS.len() + FULL_STEPS.len() } else { STEPS.len() };
     all()

@@ -1,14 +1,14 @@
-//! A rule for the commits: a subject fits on a line of `git log`.
+//! A rule for commits: a subject must fit on a line of `git log`.
 
 use anyhow::Result;
 
 use super::Finding;
 use crate::system::{self, Workspace};
 
-/// Counted in characters.
+/// The limit in characters.
 const SUBJECT: usize = 72;
-/// Seconds since 1970: 2026-11-29, 02:00 UTC. A commit before this has any subject. A date also works in a shallow clone,
-/// which may not have the commit before the first one that the rule is for.
+/// Seconds since 1970: 2026-11-29, 02:00 UTC. Earlier commits are exempt. A date also works in a shallow clone, which
+/// may lack the commit that introduced the rule.
 const SINCE: u64 = 1_795_917_600;
 
 pub(super) fn check(workspace: &Workspace) -> Result<Vec<Finding>> {
@@ -17,7 +17,7 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<Finding>> {
     Ok(log.lines().filter_map(too_long).collect())
 }
 
-/// Takes a line of the log: the time of the commit, its hash and its subject.
+/// Checks a line of the log: the time of the commit, its hash and its subject.
 fn too_long(line: &str) -> Option<Finding> {
     let mut words = line.splitn(3, ' ');
     let time: u64 = words.next()?.parse().ok()?;
