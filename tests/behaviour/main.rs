@@ -9,10 +9,12 @@
 
 mod checkpoint_callbacks;
 mod child;
+mod compile_errors;
 mod console;
 mod control;
 mod crash;
 mod devices;
+mod error_text;
 mod evaluation_draws;
 mod events;
 mod failed_starts;

@@ -2,10 +2,9 @@
 
 use burn::tensor::{Device, Distribution, Tensor};
 
-use crate::{
-    error::Result,
-    read::{Scalar, read},
-};
+use stormfire_values::{Scalar, read::read};
+
+use crate::error::Result;
 
 /// The first number of a generator that was just seeded, which it still has to give.
 #[derive(Debug)]

@@ -21,6 +21,11 @@ use crate::{error::Result, module::LightningModule};
 /// # assert_eq!(classifier.predict_step(Tensor::zeros([2, 4], &Device::flex()), 0)?.dims(), [2]);
 /// # Ok::<(), stormfire_module::Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a `PredictModule`",
+    label = "a module of this type cannot predict",
+    note = "write `impl PredictModule for {Self}` with its `Prediction` and its `predict_step`"
+)]
 pub trait PredictModule: LightningModule {
     /// What [`predict_step`](Self::predict_step) returns for a batch.
     type Prediction: Send + 'static;

@@ -8,7 +8,7 @@ use burn::{
     tensor::Tensor,
 };
 
-use crate::float_params::{EachFloat, walk};
+use stormfire_optim::float_params::{EachFloat, walk};
 
 /// The running statistics of a module.
 ///

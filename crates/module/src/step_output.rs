@@ -4,10 +4,9 @@ use std::any::Any;
 
 use burn::tensor::Tensor;
 
-use crate::{
-    error::{Error, Result},
-    read::Scalar,
-};
+use stormfire_values::Scalar;
+
+use crate::error::{Error, Result};
 
 /// What a step returns: the loss of a training step, and whatever `on_*_batch_end` of module and callbacks should see.
 ///

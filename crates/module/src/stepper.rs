@@ -10,21 +10,21 @@ use burn::{
     optim::GradientsParams,
     tensor::Tensor,
 };
+use stormfire_optim::{
+    ClipAlgorithm, Optimizer, Optimizers,
+    gradients::{self, Clip},
+    window::{Accumulated, Window},
+};
 
 use crate::{
     error::{Error, Result},
     evidence::add,
-    gradients::{self, Clip, ClipAlgorithm},
     moment::Moment,
-    optimizer::{Optimizer, Optimizers},
     scope,
     threads::Threads,
 };
 
-pub use crate::{
-    evidence::{Evidence, FiniteCheck},
-    window::{Accumulated, Window},
-};
+pub use crate::evidence::{Evidence, FiniteCheck};
 
 /// The hooks inside of an optimization step. The Trainer passes them on to callbacks and module.
 pub trait StepHooks<M> {
@@ -60,7 +60,8 @@ pub struct StepPlan {
 ///
 /// ```
 /// # use burn::{nn::Linear, optim::AdamConfig, prelude::*};
-/// # use stormfire_module::{LightningModule, Optimizer, Optimizers, Result, StepOutput, Stepper};
+/// # use stormfire_module::{LightningModule, Result, StepOutput, Stepper};
+/// # use stormfire_optim::{Optimizer, Optimizers};
 /// #[derive(Module, Debug)]
 /// struct Gan { generator: Linear, critic: Linear }
 ///
@@ -265,7 +266,7 @@ impl<'a, M: Module> Stepper<'a, M> {
     /// The learning rate of an optimizer, as it holds now.
     ///
     /// # Errors
-    /// [`Error::UnknownOptimizer`].
+    /// [`Error::Optimizer`] if there is none of this name.
     pub fn learning_rate(&mut self, optimizer: &str) -> Result<f64> {
         let index = self.optimizers.index_of(optimizer)?;
         Ok(self.optimizers.at(index).learning_rate())

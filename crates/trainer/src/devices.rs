@@ -6,10 +6,10 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use stormfire_data::Splitter;
 use stormfire_module::{
-    Error, LightningModule, Result, reads_text,
-    text::TextError,
+    Error, LightningModule, Result,
     threads::{Division, Threads},
 };
+use stormfire_values::{reads_text, text::TextError};
 
 use crate::{accelerator::describe, gradient_checkpointing::checkpoints_gradients};
 

@@ -5,7 +5,7 @@ use burn::{
     tensor::{Device, GradientCheckpointingStrategy},
 };
 
-/// Whether the module was made for gradient checkpointing, which burn's `valid` drops and its `train` does not bring back.
+/// Whether the module uses gradient checkpointing. burn's `valid` drops it, and its `train` does not restore it.
 pub(crate) fn checkpoints_gradients<M: Module>(module: &M) -> bool {
     module
         .devices()

@@ -1,4 +1,4 @@
-//! Prediction: every batch of every loader, and what the module says about it.
+//! Prediction: the module's predictions for every batch of every loader.
 
 use std::sync::Arc;
 
@@ -7,9 +7,10 @@ use stormfire_module::{Event, Hook, Moment, PredictModule, Result, RunningStage,
 
 use crate::engine::{Engine, RandomPart};
 
-/// Predicts with a module that is in evaluation mode already; one list of predictions for each loader.
+/// Predicts with a module that is already in evaluation mode. Returns one list of predictions per loader.
 ///
-/// With several threads, one batch for each of them is predicted at a time: their first hooks come before, their last ones after.
+/// Several threads predict one batch each at the same time. The start hooks of these batches come before the steps, the end
+/// hooks after them.
 pub(crate) fn predict<M: PredictModule>(
     engine: &mut Engine<M>,
     module: &mut M,

@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 
-use crate::{
-    log::{Record, ReduceFx},
-    loggable::Logged,
-    read::Scalar,
-};
+use stormfire_metrics::Logged;
+use stormfire_values::Scalar;
+
+use crate::log::{Record, ReduceFx};
 
 /// One record for each name, from those of the parts with their weights. A name that a part has logged twice stays twice.
 ///
@@ -94,12 +93,13 @@ fn mean(values: &[(&Scalar, f64)]) -> Option<Scalar> {
 
 #[cfg(test)]
 mod tests {
+    use stormfire_metrics::metric::Mean;
+    use stormfire_values::read::read;
+
     use super::*;
     use crate::{
         hook::Hook,
         log::{capture, log},
-        metric::Mean,
-        read::read,
     };
 
     fn records(code: impl FnOnce()) -> Vec<Record> {

@@ -8,16 +8,19 @@ use burn::{
     tensor::Tensor,
 };
 
+use stormfire_optim::{
+    gradients,
+    window::{Accumulated, weight_of},
+};
+
 use super::{
     Stepper,
     backward::{check_loss, walk_back},
 };
 use crate::{
     error::{Error, Result},
-    gradients,
     parts,
     step_output::StepOutput,
-    window::{Accumulated, weight_of},
 };
 
 /// A training step that has run.

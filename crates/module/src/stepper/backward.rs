@@ -8,13 +8,13 @@ use burn::{
     tensor::{Gradients, Tensor},
 };
 
+use stormfire_optim::{Optimizers, gradients};
+use stormfire_values::{Scalar, read::read};
+
 use super::{Stepper, non_finite};
 use crate::{
     error::{Error, Result},
     evidence::{FiniteCheck, LOSS, add, gradient_of},
-    gradients,
-    optimizer::Optimizers,
-    read::{Scalar, read},
 };
 
 impl<M: Module> Stepper<'_, M> {

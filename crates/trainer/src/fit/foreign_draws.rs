@@ -1,4 +1,4 @@
-//! Random numbers of burn that are drawn beside the loop: no seed can make such a fit repeatable.
+//! Detects draws from burn's random numbers outside of the loop. No seed can make such a fit reproducible.
 
 use stormfire_module::{LightningModule, Result, draws::Undrawn};
 
@@ -6,7 +6,7 @@ use super::FitLoop;
 use crate::engine::RandomPart;
 
 impl<M: LightningModule> FitLoop<'_, M> {
-    /// Before the first batch of a fit whose data is made on other threads.
+    /// Called before the first batch of a fit whose data is prepared on other threads.
     pub(super) fn expect_no_draws(&mut self) -> Option<Undrawn> {
         if std::mem::replace(&mut self.has_expected, true) || self.engine.run.place.after_batch || !self.train.makes_ahead() {
             return None;
@@ -14,7 +14,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
         Some(Undrawn::seeded(&self.engine.frame.device, || self.engine.reseed(RandomPart::EpochStart)))
     }
 
-    /// After that batch. One device read.
+    /// Called after that batch. Needs one device read.
     pub(super) fn check_draws(&self, expected: Undrawn) -> Result<()> {
         if !expected.is_still(&self.engine.frame.device)? {
             tracing::warn!(
