@@ -29,7 +29,7 @@ pub struct Digit {
 }
 
 /// A batch of digits on a device.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, SplitBatch)]
 pub struct MnistBatch {
     /// Shape `[batch, 1, 28, 28]`, standardised to mean 0 and deviation 1.
     pub images: Tensor<4>,

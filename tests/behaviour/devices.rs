@@ -51,7 +51,8 @@ fn the_result_is_that_of_one_device_to_rounding() {
                 let (divided, logged_divided) = fit(&net, devices, set);
                 let difference = largest_difference(&weights, &divided);
                 assert!(difference <= 2e-7, "{name}, window {window}, {devices} devices: {difference}");
-                let names = |logged: &[(String, Option<u64>, f64)]| logged.iter().map(|(n, step, _)| (n.clone(), *step)).collect::<Vec<_>>();
+                let names =
+                    |logged: &[(String, Option<u64>, f64)]| logged.iter().map(|(n, step, _)| (n.clone(), *step)).collect::<Vec<_>>();
                 assert_eq!(names(&logged), names(&logged_divided), "{name}, {devices} devices");
                 for ((key, step, one), (_, _, several)) in logged.iter().zip(&logged_divided) {
                     assert!((one - several).abs() <= 1e-6 * one.abs().max(1.0), "{key} at {step:?}: {one}, {several}");
@@ -88,7 +89,8 @@ fn evaluations_give_what_one_device_gives() {
         let validated = trainer.validate(&net, digits(19, 7)).unwrap();
         let tested = trainer.test(&net, digits(19, 7)).unwrap();
         let predicted: Vec<Vec<f32>> = trainer.predict(&net, digits(19, 7)).unwrap().concat();
-        let numbers: Vec<f64> = [validated, tested].concat().iter().flat_map(|metrics| metrics.iter().map(|(_, v)| v).collect::<Vec<_>>()).collect();
+        let numbers: Vec<f64> =
+            [validated, tested].concat().iter().flat_map(|metrics| metrics.iter().map(|(_, v)| v).collect::<Vec<_>>()).collect();
         (numbers, predicted)
     };
     let (numbers, predicted) = metrics(1);

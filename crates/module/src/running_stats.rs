@@ -55,7 +55,9 @@ pub(crate) fn values<M: Module>(module: &M, of: &HashSet<ParamId>) -> HashMap<Pa
 /// The mean of values, with their shares in it, in this order.
 pub(crate) fn mean(parts: Vec<(HashMap<ParamId, Tensor<1>>, f64)>) -> HashMap<ParamId, Tensor<1>> {
     let mut mean: HashMap<ParamId, Tensor<1>> = HashMap::new();
-    for (id, value) in parts.into_iter().flat_map(|(values, share)| values.into_iter().map(move |(id, value)| (id, value.mul_scalar(share)))) {
+    for (id, value) in
+        parts.into_iter().flat_map(|(values, share)| values.into_iter().map(move |(id, value)| (id, value.mul_scalar(share))))
+    {
         let sum = match mean.remove(&id) {
             Some(sum) => sum + value,
             None => value,

@@ -5,11 +5,7 @@ mod backward;
 
 use std::sync::Arc;
 
-use burn::{
-    module::Module,
-    optim::GradientsParams,
-    tensor::Tensor,
-};
+use burn::{module::Module, optim::GradientsParams, tensor::Tensor};
 use stormfire_optim::{
     ClipAlgorithm, Optimizer, Optimizers,
     gradients::{self, Clip},

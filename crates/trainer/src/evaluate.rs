@@ -163,13 +163,7 @@ fn evaluate_loader<M: LightningModule>(
 }
 
 /// The step of the module, on the parts of the batch if the run has several threads.
-fn step<M: LightningModule>(
-    engine: &Engine<M>,
-    module: &M,
-    batch: M::Batch,
-    batch_idx: usize,
-    stage: RunningStage,
-) -> Result<StepOutput> {
+fn step<M: LightningModule>(engine: &Engine<M>, module: &M, batch: M::Batch, batch_idx: usize, stage: RunningStage) -> Result<StepOutput> {
     let step = move |module: &M, batch| {
         if stage == RunningStage::Test { module.test_step(batch, batch_idx) } else { module.validation_step(batch, batch_idx) }
     };

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use burn::{
     module::Module,
     nn::{
-        conv::{Conv2d, Conv2dConfig},
         Linear, LinearConfig,
+        conv::{Conv2d, Conv2dConfig},
     },
     optim::{AdamConfig, GradientsParams},
     prelude::*,
@@ -46,7 +46,7 @@ impl Callback<Net> for Sees {
 }
 
 fn norm(module: &Net, gradients: &GradientsParams) -> f32 {
-    stormfire::module::gradients::global_norm(gradients, module).unwrap().into_scalar()
+    stormfire::optim::gradients::global_norm(gradients, module).unwrap().into_scalar()
 }
 
 #[test]
@@ -108,7 +108,9 @@ fn thousands_of_steps_do_not_lock_up() {
 #[test]
 fn a_run_inside_a_step_of_a_thread_is_another_run() {
     #[derive(Module, Debug)]
-    struct Outer { net: Net }
+    struct Outer {
+        net: Net,
+    }
     impl LightningModule for Outer {
         type Batch = super::net::Digits;
         fn training_step(&self, batch: super::net::Digits, batch_idx: usize) -> Result<StepOutput> {

@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use burn::{
-    module::Module,
-    optim::GradientsParams,
-    tensor::Tensor,
-};
+use burn::{module::Module, optim::GradientsParams, tensor::Tensor};
 
 use stormfire_optim::{
     gradients,
