@@ -6,12 +6,12 @@ use burn::{module::Param, optim::AdamConfig, prelude::*};
 use stormfire::{
     Error, RequeueSignal,
     loggers::{MemoryLogger, Status},
-    module::{
+    optim::ClipAlgorithm,
+    prelude::*,
+    values::{
         Scalar,
-        gradients::ClipAlgorithm,
         read::{device_reads, read},
     },
-    prelude::*,
 };
 
 use crate::{

@@ -10,11 +10,12 @@ use stormfire_checkpoint::storage;
 use stormfire_data::Stage;
 use stormfire_loggers::{Image, Loggers, Metrics};
 
+use stormfire_metrics::Loggable;
+
 use crate::{
     error::{Error, Result},
     log::{self, Entry},
     log_error::LogError,
-    loggable::Loggable,
     moment::{Progress, RunningStage},
     requests::{SaveRequest, StopRequest},
     run::{Limits, MetricSource, Run, monitored},

@@ -1,5 +1,8 @@
 //! What can go wrong between a user's module and the Trainer.
 
+use stormfire_optim::{Error as OptimError, schedule::LookupError};
+use stormfire_values::{ConfigError, ReadError, text::TextError};
+
 use crate::{hook::Hook, moment::Moment};
 
 /// A result whose error is Stormfire's unless named.
@@ -12,15 +15,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// An option, or a combination of options, that cannot work.
-    #[error("`{option}`: {reason}")]
-    Config {
-        /// The option's name, as the setter is called.
-        option: String,
-        /// What is wrong.
-        reason: String,
-        /// What to do.
-        hint: String,
-    },
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// A hook or step that is needed but was not implemented.
     #[error("`{what}` is not implemented")]
     NotImplemented {
@@ -40,24 +36,9 @@ pub enum Error {
         /// The names that exist.
         available: Vec<String>,
     },
-    /// An optimizer that `configure_optimizers` did not return.
-    #[error("there is no optimizer `{name}`; there are: {}", list(.available))]
-    UnknownOptimizer {
-        /// The name that was asked for.
-        name: String,
-        /// The names that exist.
-        available: Vec<String>,
-    },
-    /// An optimizer or schedule that cannot work.
-    #[error("optimizer `{optimizer}`: {reason}")]
-    Optimizer {
-        /// The optimizer's name.
-        optimizer: String,
-        /// What is wrong.
-        reason: String,
-        /// What to do.
-        hint: String,
-    },
+    /// An optimizer or schedule that cannot work, or that does not exist.
+    #[error(transparent)]
+    Optimizer(OptimError),
     /// A loss that cannot be differentiated.
     #[error("the loss cannot be differentiated: {reason}")]
     Loss {
@@ -82,13 +63,8 @@ pub enum Error {
         parameters: Vec<String>,
     },
     /// The device failed to hand over values.
-    #[error("reading {count} values from the device failed: {reason}")]
-    Read {
-        /// How many values were asked for.
-        count: usize,
-        /// What the device said.
-        reason: String,
-    },
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// State that does not fit the type it belongs to.
     #[error("the state of `{what}` cannot be converted: {error}")]
     State {
@@ -168,7 +144,7 @@ impl Error {
 
     /// A configuration error.
     pub fn config(option: impl Into<String>, reason: impl Into<String>, hint: impl Into<String>) -> Self {
-        Error::Config { option: option.into(), reason: reason.into(), hint: hint.into() }
+        Error::Config(ConfigError::new(option, reason, hint))
     }
 
     /// Adds the hook, its owner and when it was called, unless the error names its place already.
@@ -183,13 +159,11 @@ impl Error {
     /// What to do about it, as a sentence part for `hint: …`.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Error::Config { hint, .. }
-            | Error::NotImplemented { hint, .. }
-            | Error::Optimizer { hint, .. }
-            | Error::Checkpoint { hint, .. } => Some(hint.clone()),
+            Error::NotImplemented { hint, .. } | Error::Checkpoint { hint, .. } => Some(hint.clone()),
+            Error::Config(error) => Some(error.hint.clone()),
+            Error::Optimizer(error) => error.hint(),
             Error::Log(error) => error.hint(),
             Error::MetricMissing { .. } => Some("log it with `self.log(..)`, or monitor one of the available metrics".into()),
-            Error::UnknownOptimizer { .. } => Some("name it with `Optimizer::named` in `configure_optimizers`".into()),
             Error::Loss { .. } => {
                 Some("return the loss as computed from the module's parameters, as a tensor of one element that was not detached".into())
             }
@@ -217,6 +191,29 @@ impl Error {
             Error::Logger(error) => error.hint(),
             _ => None,
         }
+    }
+}
+
+/// An error of one of its parts is the same error here.
+impl From<OptimError> for Error {
+    fn from(error: OptimError) -> Self {
+        match error {
+            OptimError::Config(error) => error.into(),
+            OptimError::Weights(error) => error.into(),
+            error => Error::Optimizer(error),
+        }
+    }
+}
+
+impl From<TextError> for Error {
+    fn from(error: TextError) -> Self {
+        Error::Config(error.into())
+    }
+}
+
+impl LookupError for Error {
+    fn is_missing(&self) -> bool {
+        matches!(self, Error::MetricMissing { .. })
     }
 }
 
@@ -252,6 +249,8 @@ fn at(hook: Hook, Moment { epoch, batch_idx, dataloader_idx, num_dataloaders, ..
 
 #[cfg(test)]
 mod tests {
+    use stormfire_checkpoint::WeightsError;
+
     use super::*;
 
     #[test]
@@ -265,6 +264,8 @@ mod tests {
             Error::other("the lamp fell over"),
             Error::from(crate::log_error::LogError::NotAllowed { name: "loss".into(), hook: Hook::Setup }),
             Error::State { what: "Timer".into(), error: json },
+            Error::from(OptimError::from(WeightsError::Read { count: 1, reason: "the device is gone".into() })),
+            Error::from(OptimError::from(ConfigError::new("OneCycle::new", "a cycle of 0 steps", "give more"))),
             Error::from(io()).in_hook(Hook::TrainStart, "Timer", Moment::default()),
         ] {
             let mut said = vec![error.to_string()];

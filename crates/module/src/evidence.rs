@@ -6,11 +6,10 @@ use burn::{
     tensor::{DType, Tensor},
 };
 
-use crate::{
-    error::Result,
-    gradients,
-    read::{Scalar, read},
-};
+use stormfire_optim::gradients;
+use stormfire_values::{Scalar, read::read};
+
+use crate::error::Result;
 
 /// Whether the Stepper looks for losses and gradients that are not finite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,13 +8,14 @@ use std::{borrow::Cow, cell::RefCell};
 
 use burn::tensor::Tensor;
 
+use stormfire_metrics::{Loggable, Logged};
+use stormfire_values::{Scalar, read::read};
+
 use crate::{
     error::{Error, Result},
     hook::Hook,
     log_error::LogError,
-    loggable::{Loggable, Logged},
     moment::Moment,
-    read::{Scalar, read},
     scope,
 };
 
@@ -31,7 +32,7 @@ pub enum ReduceFx {
     /// The largest; NaN wins.
     Max,
     /// A function of all values of the epoch (shape `[batches]`, in order) to one element (shape `[1]`). Keeps every
-    /// value on the device until the epoch ends; a [`Metric`](crate::Metric) of your own needs less.
+    /// value on the device until the epoch ends; a [`Metric`](stormfire_metrics::Metric) of your own needs less.
     Custom {
         /// A name, to tell two functions apart.
         name: &'static str,
@@ -180,7 +181,7 @@ refinements! {
     on_step(on: bool) => |draft| draft.on_step = Some(on);
     /// Reduce the values of the epoch and record the result. Default: `false` in training batches, else `true`.
     on_epoch(on: bool) => |draft| draft.on_epoch = Some(on);
-    /// How the values of an epoch become one. Default: the mean. A [`Metric`](crate::Metric) merges by itself and ignores it.
+    /// How the values of an epoch become one. Default: the mean. A [`Metric`](stormfire_metrics::Metric) merges by itself and ignores it.
     reduce_fx(reduce: ReduceFx) => |draft| draft.record.options.reduce_fx = reduce;
     /// The number of items the value stands for, the weight in a mean. Default: as the loader or the module tells.
     batch_size(items: usize) => |draft| draft.record.batch_size = Some(items);
@@ -269,7 +270,8 @@ pub fn log(name: impl Into<Cow<'static, str>>, value: impl Loggable) -> Entry {
 /// Values of different types are made one with [`Loggable::into_logged`].
 ///
 /// ```
-/// use stormfire_module::{Loggable, log_dict, metric::Mean};
+/// use stormfire_metrics::{Loggable, metric::Mean};
+/// use stormfire_module::log_dict;
 ///
 /// log_dict([("loss/reconstruction", 0.5), ("loss/kl", 0.1)]).prog_bar(true);
 /// log_dict([("items", 32.into_logged()), ("length", Mean::new(7.5, 32.0).into_logged())]).on_epoch(true);

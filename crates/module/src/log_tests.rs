@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Int};
 
 use super::*;
-use crate::metric::Sum;
+use stormfire_metrics::metric::Sum;
 
 fn error_of(hook: Hook, code: impl FnOnce()) -> LogError {
     match capture(hook, code).unwrap_err() {

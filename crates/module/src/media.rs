@@ -7,10 +7,9 @@ use stormfire_loggers::{Audio, Error as LoggerError, Histogram, Image};
 
 pub use edges::histogram_with_edges;
 
-use crate::{
-    error::{Error, Result},
-    read::Tensors,
-};
+use stormfire_values::{ReadError, read::Tensors};
+
+use crate::error::Result;
 
 /// Where the channels of an image are in its tensor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +36,7 @@ pub enum Layout {
 /// ```
 ///
 /// # Errors
-/// [`LoggerError::InvalidMedia`] names the shape that is no image; [`Error::Read`].
+/// [`LoggerError::InvalidMedia`] names the shape that is no image; [`ReadError`].
 pub fn image<K: kind::Transaction + kind::Autodiff>(tensor: Tensor<3, K>, layout: Layout) -> Result<Image> {
     let shape = tensor.dims();
     let values = unit_values(&read(tensor)?);
@@ -72,7 +71,7 @@ pub fn grid<K: kind::Transaction + kind::Autodiff>(tensor: Tensor<4, K>, layout:
 /// All of them are read. [`histogram_with_edges`] counts on the device, in buckets of your own.
 ///
 /// # Errors
-/// [`LoggerError::InvalidMedia`] if no element is finite; [`Error::Read`].
+/// [`LoggerError::InvalidMedia`] if no element is finite; [`ReadError`].
 pub fn histogram<const D: usize, K: kind::Transaction + kind::Autodiff>(tensor: Tensor<D, K>) -> Result<Histogram> {
     Ok(histogram_of(&read(tensor)?)?)
 }
@@ -88,7 +87,7 @@ pub fn histogram_of(data: &TensorData) -> Result<Histogram, LoggerError> {
 /// A sound from a tensor `[channels, samples]` of floats in -1..=1, with `sample_rate` samples a second in each channel.
 ///
 /// # Errors
-/// [`LoggerError::InvalidMedia`] names the shape or rate that is no sound; [`Error::Read`].
+/// [`LoggerError::InvalidMedia`] names the shape or rate that is no sound; [`ReadError`].
 pub fn audio(tensor: Tensor<2>, sample_rate: u32) -> Result<Audio> {
     let shape @ [channels, samples] = tensor.dims();
     let count =
@@ -104,7 +103,7 @@ pub fn audio(tensor: Tensor<2>, sample_rate: u32) -> Result<Audio> {
 fn read<const D: usize, K: kind::Transaction + kind::Autodiff>(tensor: Tensor<D, K>) -> Result<TensorData> {
     let mut tensors = Tensors::new();
     tensors.add(tensor);
-    tensors.read()?.pop().ok_or_else(|| Error::Read { count: 1, reason: "the device returned nothing".into() })
+    tensors.read()?.pop().ok_or_else(|| ReadError { count: 1, reason: "the device returned nothing".into() }.into())
 }
 
 /// Values of any type as those of an image, in 0..=1.

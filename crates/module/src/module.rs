@@ -8,14 +8,15 @@ use serde_json::Value;
 use stormfire_checkpoint::{LoadOptions, LoadReport};
 use stormfire_loggers::Loggers;
 
+use stormfire_metrics::Loggable;
+use stormfire_optim::Optimizers;
+
 use crate::{
     context::Context,
     error::{Error, Result},
     hook::Hook,
     hooks, load,
     log::{self, Entries, Entry},
-    loggable::Loggable,
-    optimizer::Optimizers,
     scope,
     stepper::{StepOutput, Stepper},
 };
@@ -39,7 +40,8 @@ macro_rules! hook_methods {
 ///
 /// ```
 /// use burn::{nn::{Linear, LinearConfig, loss::{MseLoss, Reduction}}, optim::SgdConfig, prelude::*};
-/// use stormfire_module::{LightningModule, Optimizer, Optimizers, Result, StepOutput};
+/// use stormfire_module::{LightningModule, Result, StepOutput};
+/// use stormfire_optim::{Optimizer, Optimizers};
 ///
 /// #[derive(Module, Debug)]
 /// struct Line { layer: Linear }
@@ -197,7 +199,7 @@ pub trait LightningModule: Module + 'static {
         scope::moment().global_step
     }
 
-    /// How many optimizer steps the whole fit takes if nobody stops it: the length of a schedule (see [`Schedule`](crate::Schedule)).
+    /// How many optimizer steps the whole fit takes if nobody stops it: the length of a schedule (see [`Schedule`](stormfire_optim::Schedule)).
     /// It follows from `max_epochs`, `max_steps`, `accumulate_grad_batches` and the number of batches; `None` where these set no
     /// end, and outside of a fit.
     fn estimated_stepping_batches(&self) -> Option<u64> {

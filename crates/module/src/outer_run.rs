@@ -1,6 +1,8 @@
 //! A run that begins inside another one: what belongs to the outer run is set aside until the inner one is over.
 
-use crate::{log, read, scope};
+use stormfire_values::read;
+
+use crate::{log, scope};
 
 /// The outer run is set aside as long as this lives, and comes back as it was, also when unwinding: its hook and moment, its
 /// loggers, what it has logged, its mistakes, what it may read. Without an outer run it changes nothing.
@@ -41,11 +43,15 @@ mod tests {
     use burn::tensor::{Device, Tensor};
 
     use super::*;
+    use stormfire_values::{
+        Scalar,
+        read::{ForbidReads, read},
+    };
+
     use crate::{
         hook::Hook,
         log::{log, take_records},
         moment::Moment,
-        read::{ForbidReads, Scalar, read},
     };
 
     fn names() -> Result<Vec<String>, crate::log_error::LogError> {

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{clock, moment::Progress, requests::Requests, window::OpenWindow};
+use stormfire_optim::window::OpenWindow;
+use stormfire_values::clock;
+
+use crate::{moment::Progress, requests::Requests};
 
 /// A place in the data of an evaluation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

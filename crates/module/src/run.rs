@@ -9,9 +9,10 @@ use stormfire_checkpoint::storage::spelled_out;
 use stormfire_data::Stage;
 use stormfire_loggers::Loggers;
 
+use stormfire_values::every::{Passed, Tick};
+
 use crate::{
     error::{Error, Result},
-    every::{Passed, Tick},
     log_error::LogError,
     moment::{Moment, Progress},
     place::Place,

@@ -10,22 +10,21 @@ use burn::{
     optim::GradientsParams,
     tensor::{Gradients, Tensor},
 };
+use stormfire_optim::{
+    ClipAlgorithm, Optimizer, Optimizers,
+    gradients::{self, Clip},
+    window::{Accumulated, Window, weight_of},
+};
+use stormfire_values::{Scalar, read::read};
 
 use crate::{
     error::{Error, Result},
     evidence::{LOSS, add, gradient_of},
-    gradients::{self, Clip, ClipAlgorithm},
     moment::Moment,
-    optimizer::{Optimizer, Optimizers},
-    read::{Scalar, read},
     scope,
-    window::weight_of,
 };
 
-pub use crate::{
-    evidence::{Evidence, FiniteCheck},
-    window::{Accumulated, Window},
-};
+pub use crate::evidence::{Evidence, FiniteCheck};
 
 /// What a step returns: the loss of a training step, and whatever `on_*_batch_end` of module and callbacks should see.
 ///
@@ -143,7 +142,8 @@ pub struct StepPlan {
 ///
 /// ```
 /// # use burn::{nn::Linear, optim::AdamConfig, prelude::*};
-/// # use stormfire_module::{LightningModule, Optimizer, Optimizers, Result, StepOutput, Stepper};
+/// # use stormfire_module::{LightningModule, Result, StepOutput, Stepper};
+/// # use stormfire_optim::{Optimizer, Optimizers};
 /// #[derive(Module, Debug)]
 /// struct Gan { generator: Linear, critic: Linear }
 ///
@@ -356,7 +356,7 @@ impl<'a, M: Module> Stepper<'a, M> {
     /// The learning rate of an optimizer, as it holds now.
     ///
     /// # Errors
-    /// [`Error::UnknownOptimizer`].
+    /// [`Error::Optimizer`] if there is none of this name.
     pub fn learning_rate(&mut self, optimizer: &str) -> Result<f64> {
         let index = self.optimizers.index_of(optimizer)?;
         Ok(self.optimizers.at(index).learning_rate())

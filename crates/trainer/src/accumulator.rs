@@ -1,13 +1,12 @@
 //! Reduces the values of an epoch on the device.
 
 use burn::tensor::{DType, Device, Tensor};
-use stormfire_module::{
-    Scalar,
-    log::ReduceFx,
-    log_error::LogError,
-    loggable::Logged,
+use stormfire_metrics::{
+    Logged,
     metric::{AnyMetric, Max, Min},
 };
+use stormfire_module::{log::ReduceFx, log_error::LogError};
+use stormfire_values::Scalar;
 
 use crate::{
     log_state::{Pending, SavedAccumulator, SavedScalar},
@@ -173,7 +172,8 @@ fn reduce_all(values: &[Scalar], reduce: fn(Tensor<1>) -> Tensor<1>) -> Scalar {
 
 #[cfg(test)]
 mod tests {
-    use stormfire_module::{Hook, read::read};
+    use stormfire_module::Hook;
+    use stormfire_values::read::read;
 
     use super::*;
 

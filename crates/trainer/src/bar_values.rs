@@ -9,7 +9,7 @@ use std::{
 };
 
 use indexmap::IndexMap;
-use stormfire_module::read::Reading;
+use stormfire_values::read::Reading;
 
 /// Names with the newest value that has left the device.
 #[derive(Default)]

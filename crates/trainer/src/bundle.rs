@@ -3,7 +3,8 @@
 use std::sync::{Arc, OnceLock};
 
 use stormfire_loggers::{Background, Error as LoggerError, Metrics};
-use stormfire_module::{Result, read::Reading};
+use stormfire_module::Result;
+use stormfire_values::read::Reading;
 
 /// Named values that are read in one transaction, by the first logger that needs them.
 #[derive(Clone, Debug)]

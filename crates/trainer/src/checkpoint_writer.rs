@@ -10,10 +10,10 @@ use stormfire_checkpoint::{Error as FileError, Manifest, NamedTensors, Snapshot,
 use stormfire_module::{
     Error, Result,
     live_run::{self, LiveRun},
-    optimizer::OptimizersSnapshot,
     requests::SaveRequest,
     state,
 };
+use stormfire_optim::OptimizersSnapshot;
 
 use crate::{
     checkpoint_names::Names,
@@ -63,7 +63,7 @@ impl Job {
         weights(&mut snapshot)?;
         let others = snapshot.len();
         if let Some(RunPart { optimizers, mut log, loggers }) = run {
-            manifest.optimizers = optimizers.save(&mut snapshot)?;
+            manifest.optimizers = state::save(&optimizers.save(&mut snapshot)?)?;
             // burn returns the states of an optimizer in no particular order. Sorting makes files of equal states
             // equal.
             snapshot.sort_after(others);

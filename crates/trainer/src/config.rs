@@ -4,7 +4,9 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use stormfire_checkpoint::{Error as CheckpointError, storage};
-use stormfire_module::{Error, Every, Result, gradients::ClipAlgorithm};
+use stormfire_module::{Error, Result};
+use stormfire_optim::ClipAlgorithm;
+use stormfire_values::Every;
 
 use crate::{
     accelerator::Accelerator, limit::Limit, non_finite::NonFinite, option_table::options, profiler::ProfilerKind,
@@ -163,7 +165,7 @@ mod seconds {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
-    use stormfire_module::TimeLimit;
+    use stormfire_values::TimeLimit;
 
     #[allow(clippy::ref_option, reason = "serde calls it with a reference to the field")]
     pub(super) fn serialize<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -10,13 +10,13 @@ use burn::{optim::GradientsParams, tensor::Tensor};
 use stormfire_data::Stage;
 use stormfire_loggers::{Background, CheckpointInfo, Hyperparams, Loggers, Status};
 use stormfire_module::{
-    Callback, Context, Error, Event, Every, Hook, LightningModule, Order, Result,
-    every::Tick,
+    Callback, Context, Error, Event, Hook, LightningModule, Order, Result,
     module_hooks::ModuleHooks,
     run::{MetricSource as _, Run},
     scope::{self, Entered},
     stepper::StepHooks,
 };
+use stormfire_values::{Every, every::Tick};
 
 use crate::{
     books::Books,

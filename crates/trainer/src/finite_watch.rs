@@ -10,11 +10,12 @@ use std::{collections::VecDeque, sync::Arc};
 
 use burn::tensor::{DType, Tensor, TensorData};
 use stormfire_module::{
-    Error, LightningModule, Result, gradients,
-    read::{Reading, Scalar},
+    Error, LightningModule, Result,
     run::Run,
     stepper::{Evidence, FiniteCheck},
 };
+use stormfire_optim::gradients;
+use stormfire_values::{Scalar, read::Reading};
 
 use crate::{config::TrainerConfig, engine::Engine, finite_weights::TRAINED, non_finite::NonFinite};
 

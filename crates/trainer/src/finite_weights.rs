@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use burn::tensor::TensorData;
 use stormfire_checkpoint::{is_finite, tensor_names::IN_FORCE};
-use stormfire_module::{Error, LightningModule, Result, gradients, run::Run};
+use stormfire_module::{Error, LightningModule, Result, run::Run};
+use stormfire_optim::gradients;
 
 use crate::non_finite::NonFinite;
 

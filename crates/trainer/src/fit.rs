@@ -8,7 +8,9 @@ mod validation;
 
 use burn::tensor::Device;
 use stormfire_data::{Batch, DataModule, Loader, Position};
-use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, clock, place::Stopwatch, run::monitored, shared_ids};
+use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, place::Stopwatch, run::monitored};
+use stormfire_optim::shared_ids;
+use stormfire_values::clock;
 
 use step::BatchOutcome;
 

@@ -9,7 +9,8 @@ use burn::{
     tensor::{Bool, DType, Int, Tensor, kind},
 };
 use stormfire_checkpoint::{Snapshot, tensor_names::IN_FORCE};
-use stormfire_module::{Result, Scalar, read::read};
+use stormfire_module::Result;
+use stormfire_values::{Scalar, read::read};
 
 /// The weights in the module, or in the validation that has just ended.
 #[derive(Default)]

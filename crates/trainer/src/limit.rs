@@ -3,7 +3,8 @@
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use stormfire_module::{Error, Result, reads_text, text::TextError};
+use stormfire_module::{Error, Result};
+use stormfire_values::{reads_text, text::TextError};
 
 /// A limit on batches: a number, or a share of them.
 ///

@@ -8,9 +8,10 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use stormfire_checkpoint::Snapshot;
 use stormfire_module::{
-    Error, Hook, Result, Scalar,
+    Error, Hook, Result,
     log::{Options, ReduceFx},
 };
+use stormfire_values::Scalar;
 
 /// Folder for logged values. They leave the device together with the parameters, and are moved into the JSON.
 pub(crate) const LOG_FOLDER: &str = "log/";

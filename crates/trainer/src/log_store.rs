@@ -12,11 +12,14 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use stormfire_loggers::Metrics;
 use stormfire_module::{
-    Error, Result, RunningStage, Scalar,
+    Error, Result, RunningStage,
     log::{self, Record},
     log_error::LogError,
-    read::{ForbidReads, Reading},
     run::{MetricSource, Run},
+};
+use stormfire_values::{
+    Scalar,
+    read::{ForbidReads, Reading},
 };
 
 use self::slot::{Results, is_of_epoch};
@@ -239,7 +242,8 @@ impl LogStore {
     /// Reads all values that a callback can request, in one transaction.
     fn read_all(&self) -> Result<()> {
         let readings: Vec<Reading> = self.callback.readings().map(|(_, reading)| reading).chain(self.watched.iter()).cloned().collect();
-        Reading::read_all(&readings).map(drop)
+        Reading::read_all(&readings)?;
+        Ok(())
     }
 
     /// Everything that [`MetricSource::metric`] returns, with at most one device read.

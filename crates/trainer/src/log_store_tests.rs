@@ -2,7 +2,8 @@
 
 use burn::tensor::{Device, Tensor};
 use stormfire_checkpoint::Snapshot;
-use stormfire_module::{Hook, log, log::capture, moment::Moment, read::device_reads, scope, state};
+use stormfire_module::{Hook, log, log::capture, moment::Moment, scope, state};
+use stormfire_values::read::device_reads;
 
 use super::*;
 use crate::log_state::{LogState, Pending};
@@ -315,9 +316,9 @@ fn log_everything(step: u32) {
         .on_step(false)
         .on_epoch(true)
         .reduce_fx(log::ReduceFx::Custom { name: "range", reduce: |all| all.clone().max() - all.min() });
-    log("metric", stormfire_module::metric::Mean::new(Scalar::Device(value(0.3)), f64::from(step + 1))).on_epoch(true);
+    log("metric", stormfire_metrics::metric::Mean::new(Scalar::Device(value(0.3)), f64::from(step + 1))).on_epoch(true);
     if step == 1 {
-        log("seldom", stormfire_module::metric::Mean::new(Scalar::Device(value(0.9)), 3.0)).on_step(false).on_epoch(true);
+        log("seldom", stormfire_metrics::metric::Mean::new(Scalar::Device(value(0.9)), 3.0)).on_step(false).on_epoch(true);
         log("nan", f64::NAN);
     }
 }
@@ -360,7 +361,7 @@ fn a_value_in_waiting_is_sent_once_after_a_checkpoint() {
 #[test]
 fn another_kind_of_metric_than_in_the_checkpoint_is_refused_by_name() {
     let mut store = LogStore::default();
-    train(&mut store, || drop(log("a", stormfire_module::metric::Mean::new(1.0, 2.0)).on_epoch(true)));
+    train(&mut store, || drop(log("a", stormfire_metrics::metric::Mean::new(1.0, 2.0)).on_epoch(true)));
     let mut store = revived(&mut store);
     let error = record(&mut store, Hook::TrainingStep, ONE, 0, || drop(log("a", 1.0).on_epoch(true))).unwrap_err();
     assert!(error.to_string().contains("`a` in `training_step` is of another kind than in the checkpoint"), "{error}");

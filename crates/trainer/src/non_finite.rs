@@ -3,7 +3,8 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize, Serializer};
-use stormfire_module::{Error, Result, reads_text, text::TextError};
+use stormfire_module::{Error, Result};
+use stormfire_values::{reads_text, text::TextError};
 
 /// The policy of a fit for a loss or gradient that is NaN or infinite.
 ///

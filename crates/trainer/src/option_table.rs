@@ -50,7 +50,7 @@ macro_rules! options {
             /// Number of validation batches per loader before training, which reveals mistakes early. `None` (in a
             /// file, `null`) takes all. Default: 2.
             num_sanity_val_steps: Option<usize> = Some(2), set(batches: impl Into<Option<usize>> => batches.into());
-            /// How often to validate: an [`Every`](stormfire_module::Every), or a string such as `"0.25 epochs"`. Steps
+            /// How often to validate: an [`Every`](stormfire_values::Every), or a string such as `"0.25 epochs"`. Steps
             /// and batches count over the whole fit. A fraction of an epoch requires data of known length. Default:
             /// every epoch.
             val_check_interval: Every = Every::Epochs(1), read(every: Every => every);
@@ -61,7 +61,7 @@ macro_rules! options {
             /// Maximum norm or value of gradients, which are clipped to it. See `gradient_clip_algorithm`. Default: no
             /// clipping.
             gradient_clip_val: Option<f64> = None, set(value: f64 => Some(value));
-            /// The method of gradient clipping: a [`ClipAlgorithm`](stormfire_module::gradients::ClipAlgorithm), or
+            /// The method of gradient clipping: a [`ClipAlgorithm`](stormfire_optim::ClipAlgorithm), or
             /// `"norm"`, `"value"`. Default: by their global L2 norm.
             gradient_clip_algorithm: ClipAlgorithm = ClipAlgorithm::Norm, read(algorithm: ClipAlgorithm => algorithm);
             /// Number of steps between two logs of step metrics. 0 logs none. Default: 50.

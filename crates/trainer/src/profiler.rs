@@ -10,7 +10,7 @@ use std::{
 
 use comfy_table::{CellAlignment, Table};
 use serde::{Deserialize, Serialize};
-use stormfire_module::{
+use stormfire_values::{
     reads_text,
     text::{TextError, one_of},
 };

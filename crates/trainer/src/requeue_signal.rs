@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use stormfire_module::{
+use stormfire_values::{
     reads_text,
     text::{TextError, one_of},
 };

@@ -7,11 +7,9 @@ use burn::{
     tensor::{Bool, Device, Int, Tensor},
 };
 use stormfire_checkpoint::origin;
-use stormfire_module::{
-    Result, Scalar,
-    float_params::{EachFloat, walk},
-    read::read,
-};
+use stormfire_module::Result;
+use stormfire_optim::float_params::{EachFloat, walk};
+use stormfire_values::{Scalar, read::read};
 
 /// Maximum number of parameters in a warning.
 const NAMED: usize = 5;

@@ -12,9 +12,10 @@ use stormfire_callbacks::Printer;
 use stormfire_data::{DataModule, Loader, Loaders, Stage};
 use stormfire_loggers::{Background, DEFAULT_NAME, Loggers, Status};
 use stormfire_module::{
-    Callback, Error, Event, Every, Hook, LightningModule, Result, live_run, moment::Progress, requests::SaveRequest, run::Limits, scope,
-    shared_ids,
+    Callback, Error, Event, Hook, LightningModule, Result, live_run, moment::Progress, requests::SaveRequest, run::Limits, scope,
 };
+use stormfire_optim::shared_ids;
+use stormfire_values::Every;
 
 use crate::{
     accelerator,

@@ -15,7 +15,8 @@ use stormfire_loggers::{
     Background, CsvLogger, DEFAULT_NAME, Error as LoggerError, Hyperparams, Logger, Loggers, Metrics, RunDir, TensorBoardLogger,
     share_versions,
 };
-use stormfire_module::{Callback, Error, Every, Hook, LightningModule, Result, Scalar, read::read, run::Run};
+use stormfire_module::{Callback, Error, Hook, LightningModule, Result, run::Run};
+use stormfire_values::{Every, Scalar, read::read};
 
 use crate::{
     checkpoint::{Part, Resume},

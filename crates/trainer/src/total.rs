@@ -1,7 +1,7 @@
 //! Sums of the values of many batches, in a type with sufficient precision.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use stormfire_module::{Scalar, read::widen};
+use stormfire_values::{Scalar, read::widen};
 
 use crate::log_state::{Pending, SavedMean, SavedTotal};
 
@@ -151,7 +151,7 @@ impl RunningMean {
 #[cfg(test)]
 mod tests {
     use burn::tensor::DType;
-    use stormfire_module::read::{device_reads, read};
+    use stormfire_values::read::{device_reads, read};
 
     use super::*;
 

@@ -9,8 +9,9 @@ use burn::tensor::Device;
 use stormfire_data::DataModule;
 use stormfire_loggers::{Logger, Loggers, Metrics};
 use stormfire_module::{
-    Callback, Error, LightningModule, PredictModule, Result, RunningStage, moment::Progress, outer_run::OuterRun, scope, text::Misread,
+    Callback, Error, LightningModule, PredictModule, Result, RunningStage, moment::Progress, outer_run::OuterRun, scope,
 };
+use stormfire_values::text::Misread;
 
 pub use setters::DeviceChoice;
 
@@ -33,7 +34,8 @@ use crate::{
 ///
 /// ```
 /// # use burn::{nn::{Linear, LinearConfig, loss::{MseLoss, Reduction}}, optim::SgdConfig, prelude::*};
-/// # use stormfire_module::{LightningModule, Optimizer, Optimizers, Result, StepOutput};
+/// # use stormfire_module::{LightningModule, Result, StepOutput};
+/// # use stormfire_optim::{Optimizer, Optimizers};
 /// # use stormfire_data::Loader;
 /// # #[derive(Module, Debug)]
 /// # struct Line { layer: Linear }

@@ -1,6 +1,6 @@
 //! The state that a fit changes, except the module's parameters.
 
-use stormfire_module::{Optimizers, window::Accumulated};
+use stormfire_optim::{Optimizers, window::Accumulated};
 
 use crate::fit_state::RunState;
 

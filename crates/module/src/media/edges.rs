@@ -3,10 +3,9 @@
 use burn::tensor::{DType, Int, Tensor};
 use stormfire_loggers::{Error as LoggerError, Histogram, HistogramStats};
 
-use crate::{
-    error::{Error, Result},
-    read::Tensors,
-};
+use stormfire_values::{ReadError, read::Tensors};
+
+use crate::error::Result;
 
 /// So many comparisons are in the memory of the device at once.
 const AT_ONCE: usize = 1 << 22;
@@ -31,7 +30,7 @@ const AT_ONCE: usize = 1 << 22;
 ///
 /// # Errors
 /// [`LoggerError::InvalidMedia`] if there are fewer than two edges, they do not ascend, or no element lies between them;
-/// [`Error::Read`].
+/// [`ReadError`].
 pub fn histogram_with_edges<const D: usize>(tensor: Tensor<D>, edges: &[f64]) -> Result<Histogram> {
     let (first, last) = check(edges)?;
     let nothing = || no_histogram(format!("no sample lies in {first}..={last}"));
@@ -60,7 +59,7 @@ pub fn histogram_with_edges<const D: usize>(tensor: Tensor<D>, edges: &[f64]) ->
     }
     let read: Vec<f64> = tensors.read()?.into_iter().flat_map(|data| data.iter::<f64>().collect::<Vec<_>>()).collect();
     let &[all, min, max, sum, sum_squares, ref below @ ..] = &read[..] else {
-        return Err(Error::Read { count: 5, reason: "the device returned less".into() });
+        return Err(ReadError { count: 5, reason: "the device returned less".into() }.into());
     };
     if all < 1.0 {
         return Err(nothing().into());

@@ -1,7 +1,7 @@
 use burn::tensor::{Device, FloatDType, Int};
 
 use super::*;
-use crate::read::device_reads;
+use stormfire_values::read::device_reads;
 
 fn floats<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     let count: usize = shape.iter().product();

@@ -7,7 +7,7 @@ use burn::tensor::DeviceKind;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use burn::tensor::DeviceType;
 use burn::tensor::{Device, Tensor, activation::softmax};
-use stormfire_module::read::{Scalar, read};
+use stormfire_values::{Scalar, read::read};
 
 use super::Accelerator;
 

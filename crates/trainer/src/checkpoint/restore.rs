@@ -14,10 +14,8 @@ use stormfire_checkpoint::{
     Checkpoint, LoadOptions, Manifest, NamedTensors, ParamPaths, Saved, restore, storage,
     tensor_names::{IN_FORCE, is_trained_weight, take_under, take_weights},
 };
-use stormfire_module::{
-    Callback, Error, Event, LightningModule, Order, Result, module_hooks::ModuleHooks, moment::Progress, state, trained,
-    window::Accumulated,
-};
+use stormfire_module::{Callback, Error, Event, LightningModule, Order, Result, module_hooks::ModuleHooks, moment::Progress, state};
+use stormfire_optim::{OptimizerStates, trained, window::Accumulated};
 
 use super::locate::Places;
 use crate::{
@@ -206,7 +204,9 @@ impl Resume {
         training.accumulated = Accumulated::load(&mut tensors, module, &run.place.window);
         let has_swapped = !take_under(&mut tensors, IN_FORCE).is_empty();
         let RunState { place, log, mut callbacks, .. } = RunState::load(run, "", &mut tensors, &device);
-        training.optimizers.load(manifest.optimizers, tensors, &ParamPaths::of(module))?;
+        let mut states = OptimizerStates::default();
+        state::load(&mut states, manifest.optimizers)?;
+        training.optimizers.load(states, tensors, &ParamPaths::of(module))?;
         engine.run.id = manifest.run_id;
         engine.books.restarts = restarts + 1;
         engine.seed = engine.frame.config.seed.or(manifest.seed);

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value};
 use stormfire_checkpoint::{Manifest, NamedTensors, Snapshot};
 use stormfire_loggers::CheckpointInfo;
-use stormfire_module::{Event, LightningModule, Result, moment::Progress, requests::SaveRequest, state, trained};
+use stormfire_module::{Event, LightningModule, Result, moment::Progress, requests::SaveRequest, state};
+use stormfire_optim::trained;
 
 use crate::{
     accelerator,

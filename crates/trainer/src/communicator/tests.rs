@@ -13,9 +13,9 @@ use burn::{
     prelude::*,
 };
 use stormfire_data::Loader;
-use stormfire_module::{
-    Callback, Context, Error, Every, LightningModule, Optimizer, Optimizers, Result, StepOutput, clock, moment::Progress,
-};
+use stormfire_module::{Callback, Context, Error, LightningModule, Result, StepOutput, moment::Progress};
+use stormfire_optim::{Optimizer, Optimizers};
+use stormfire_values::{Every, clock};
 
 use super::*;
 use crate::{Stop, Trainer};

@@ -1,6 +1,7 @@
 //! Actions of a fit between two batches.
 
-use stormfire_module::{LightningModule, Result, moment::Progress, shared_ids};
+use stormfire_module::{LightningModule, Result, moment::Progress};
+use stormfire_optim::shared_ids;
 
 use super::FitLoop;
 use crate::{checkpoint, stop::Stop};

@@ -1,7 +1,8 @@
 //! Detects draws from burn's random numbers outside of the loop. No seed can make such a fit reproducible.
 
 use burn::tensor::{Device, Distribution, Tensor};
-use stormfire_module::{LightningModule, Result, Scalar, read::read};
+use stormfire_module::{LightningModule, Result};
+use stormfire_values::{Scalar, read::read};
 
 use super::FitLoop;
 use crate::engine::RandomPart;

@@ -1,11 +1,10 @@
 //! A call of the module's `training_batch`.
 
 use stormfire_module::{
-    Error, Hook, LightningModule, Result, StepOutput, Stepper,
-    gradients::Clip,
-    scope,
-    stepper::{Evidence, StepPlan, Window},
+    Error, Hook, LightningModule, Result, StepOutput, Stepper, scope,
+    stepper::{Evidence, StepPlan},
 };
+use stormfire_optim::{gradients::Clip, window::Window};
 
 use super::FitLoop;
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use stormfire_module::{Logged, Result, Scalar, read::Reading};
+use stormfire_metrics::Logged;
+use stormfire_module::Result;
+use stormfire_values::{Scalar, read::Reading};
 
 use super::{
     LogStore,

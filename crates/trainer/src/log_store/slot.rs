@@ -2,12 +2,13 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use stormfire_metrics::Logged;
 use stormfire_module::{
-    Hook, Logged,
+    Hook,
     log::{Options, Record},
     log_error::LogError,
-    read::Reading,
 };
+use stormfire_values::read::Reading;
 
 use super::BatchInfo;
 use crate::accumulator::{Accumulator, value_of};

@@ -3,7 +3,9 @@
 use std::{path::PathBuf, str::FromStr};
 
 use burn::tensor::Device;
-use stormfire_module::{Every, LightningModule, TimeLimit, gradients::ClipAlgorithm, reads_text, text::TextError};
+use stormfire_module::LightningModule;
+use stormfire_optim::ClipAlgorithm;
+use stormfire_values::{Every, TimeLimit, reads_text, text::TextError};
 
 use super::Trainer;
 use crate::{

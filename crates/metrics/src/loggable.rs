@@ -2,10 +2,9 @@
 
 use burn::tensor::{DType, FloatDType, Int, Tensor};
 
-use crate::{
-    metric::{AnyMetric, Metric},
-    read::{Scalar, sum_dtype},
-};
+use stormfire_values::{Scalar, read::sum_dtype};
+
+use crate::metric::{AnyMetric, Metric};
 
 /// A value as it was logged.
 #[expect(clippy::large_enum_variant, reason = "a box would cost an allocation for every logged value")]

@@ -8,15 +8,37 @@ use burn::{
 
 use super::*;
 
-fn no_metric(name: &str) -> Result<f64> {
-    Err(Error::MetricMissing { name: name.into(), available: Vec::new() })
+/// Nothing was logged.
+#[derive(Debug)]
+struct Missing;
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("missing")
+    }
+}
+
+impl From<Error> for Missing {
+    fn from(error: Error) -> Self {
+        panic!("{error}")
+    }
+}
+
+impl LookupError for Missing {
+    fn is_missing(&self) -> bool {
+        true
+    }
+}
+
+fn no_metric(_name: &str) -> Result<f64, Missing> {
+    Err(Missing)
 }
 
 fn rates(mut schedule: Schedule, ticks: &[Tick]) -> Vec<f64> {
     schedule.start("Adam", 0.5, &[]).unwrap();
     let mut rates = vec![schedule.rate().unwrap().base()];
     for tick in ticks {
-        schedule.step("Adam", tick, &mut |_| Ok(1.0)).unwrap();
+        schedule.step("Adam", tick, &mut |_| Ok::<_, Error>(1.0)).unwrap();
         rates.push(schedule.rate().unwrap().base());
     }
     rates
@@ -96,10 +118,10 @@ fn a_loaded_schedule_has_the_rates_of_all_groups_and_continues() {
         for n in 1..=saved_after {
             first.step("Adam", &Tick::of_step(n), &mut no_metric).unwrap();
         }
-        let text = serde_json::to_string(&first.state().unwrap()).unwrap();
+        let text = serde_json::to_string(&first.state("Adam").unwrap()).unwrap();
         second.load_state("Adam", serde_json::from_str(&text).unwrap()).unwrap();
         assert_eq!(both(&first), both(&second), "{text}");
-        assert_eq!(first.state().unwrap(), second.state().unwrap());
+        assert_eq!(first.state("Adam").unwrap(), second.state("Adam").unwrap());
         for n in saved_after + 1..saved_after + 4 {
             first.step("Adam", &Tick::of_step(n), &mut no_metric).unwrap();
             second.step("Adam", &Tick::of_step(n), &mut no_metric).unwrap();
@@ -121,7 +143,7 @@ fn the_state_of_another_schedule_is_refused() {
     for (mut saved, mut loaded, part) in cases {
         saved.start("Adam", 0.1, &[]).unwrap();
         loaded.start("Adam", 0.1, &[]).unwrap();
-        let error = loaded.load_state("Adam", saved.state().unwrap()).unwrap_err();
+        let error = loaded.load_state("Adam", saved.state("Adam").unwrap()).unwrap_err();
         assert!(error.to_string().contains(part) && error.to_string().contains("`Adam`"), "{error}");
         assert!(error.hint().is_some());
     }

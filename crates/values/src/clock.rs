@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use stormfire_module::clock;
+//! use stormfire_values::clock;
 //!
 //! let _stopped = clock::stop();
 //! let begin = clock::now();

@@ -2,8 +2,7 @@
 
 use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 use serde::{Deserialize, Serialize};
-
-use crate::error::{Error, Result};
+use stormfire_values::ConfigError;
 
 /// The 1cycle learning-rate policy of Smith and Topin (2018), with the defaults of `torch.optim.lr_scheduler.OneCycleLR`.
 ///
@@ -13,7 +12,7 @@ use crate::error::{Error, Result};
 ///
 /// ```
 /// use burn::lr_scheduler::LrScheduler;
-/// use stormfire_module::one_cycle::OneCycle;
+/// use stormfire_optim::OneCycle;
 ///
 /// let mut schedule = OneCycle::new(0.1, 10);
 /// let rates: Vec<f64> = (0..10).map(|_| schedule.step()).collect();
@@ -59,9 +58,9 @@ impl OneCycle {
     /// Checks that there is a cycle to go through.
     ///
     /// # Errors
-    /// [`Error::Config`] when there is not.
-    pub fn check(&self) -> Result<()> {
-        let refuse = |option: &str, reason: String, hint: &str| Err(Error::config(format!("OneCycle::{option}"), reason, hint));
+    /// [`ConfigError`] when there is not.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let refuse = |option: &str, reason: String, hint: &str| Err(ConfigError::new(format!("OneCycle::{option}"), reason, hint));
         let is_positive = |number: f64| number.is_finite() && number > 0.0;
         if self.total_steps == 0 {
             return refuse(

@@ -7,12 +7,10 @@ use burn::{
     optim::GradientsParams,
     tensor::{DType, Tensor},
 };
+use stormfire_values::Scalar;
 
 use super::{AnyRank, change};
-use crate::{
-    float_params::{EachFloat, walk},
-    read::Scalar,
-};
+use crate::float_params::{EachFloat, walk};
 
 /// Division by a number. A half float would hold neither a large one nor the exact quotient.
 struct Divide<'a>(&'a Scalar);

@@ -5,12 +5,9 @@ use burn::{
     optim::GradientsParams,
     tensor::{DType, Tensor, TensorData},
 };
+use stormfire_values::{ReadError, read::Tensors};
 
-use crate::{
-    error::Result,
-    float_params::{EachFloat, walk},
-    read::Tensors,
-};
+use crate::float_params::{EachFloat, walk};
 
 /// The norms of the gradient of one parameter, on the device, each of shape `[1]`, `f32`.
 #[derive(Clone, Debug)]
@@ -68,8 +65,8 @@ impl Samples {
     /// Reads all of them in one transaction: the path of each parameter, what was read, and its values.
     ///
     /// # Errors
-    /// [`crate::Error::Read`] when the device fails.
-    pub fn read(self) -> Result<Vec<(String, Of, TensorData)>> {
+    /// [`ReadError`] when the device fails.
+    pub fn read(self) -> Result<Vec<(String, Of, TensorData)>, ReadError> {
         let data = self.tensors.read()?;
         Ok(self.names.into_iter().zip(data).map(|((path, of), data)| (path, of, data)).collect())
     }
@@ -102,9 +99,12 @@ pub fn samples<M: Module>(gradients: &GradientsParams, module: &M, parameters: b
 #[cfg(test)]
 mod tests {
     use burn::{nn::LinearConfig, tensor::Device};
+    use stormfire_values::{
+        Scalar,
+        read::{device_reads, read},
+    };
 
     use super::*;
-    use crate::read::{Scalar, device_reads, read};
 
     fn of_line(weight: [[f32; 1]; 2], bias: Option<f32>) -> (burn::nn::Linear, GradientsParams) {
         let (device, mut gradients) = (Device::flex(), GradientsParams::new());

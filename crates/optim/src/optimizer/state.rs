@@ -10,7 +10,7 @@ use stormfire_checkpoint::{ParamPaths, Snapshot, optimizer_state};
 use super::Optimizers;
 use crate::{
     error::{Error, Result},
-    schedule::{Schedule, ScheduleState},
+    schedule::ScheduleState,
 };
 
 /// One optimizer in a checkpoint, but for its tensors.
@@ -27,6 +27,11 @@ struct OptimizerState {
     parameters: Map<String, Value>,
 }
 
+/// What a checkpoint says of optimizers beside their tensors.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OptimizerStates(Vec<OptimizerState>);
+
 /// The optimizers as they were at one moment: handles, that are read later, on another thread if need be.
 pub struct OptimizersSnapshot {
     parts: Vec<(OptimizerState, ModuleOptimizer)>,
@@ -34,18 +39,18 @@ pub struct OptimizersSnapshot {
 }
 
 impl OptimizersSnapshot {
-    /// Adds the tensors to a snapshot, as `optimizer/<name>/<parameter path>/<field>`, and returns the scalar state as JSON. Waits
+    /// Adds the tensors to a snapshot, as `optimizer/<name>/<parameter path>/<field>`, and returns everything else. Waits
     /// for the device only where burn shows the state of an algorithm no other way ([`optimizer_state::save`]).
     ///
     /// # Errors
     /// [`Error::Weights`] when burn cannot write a record.
-    pub fn save(self, snapshot: &mut Snapshot) -> Result<Value> {
+    pub fn save(self, snapshot: &mut Snapshot) -> Result<OptimizerStates> {
         let mut states = Vec::new();
         for (mut state, optimizer) in self.parts {
             state.parameters = optimizer_state::save(&optimizer, &state.name, &self.paths, snapshot)?;
             states.push(state);
         }
-        crate::state::save(&states)
+        Ok(OptimizerStates(states))
     }
 }
 
@@ -66,7 +71,7 @@ impl Optimizers {
                 name: optimizer.name.clone(),
                 steps: optimizer.steps,
                 lr: optimizer.learning_rate(),
-                schedule: optimizer.schedule.as_ref().map(Schedule::state).transpose()?,
+                schedule: optimizer.schedule.as_ref().map(|schedule| schedule.state(&optimizer.name)).transpose()?,
                 parameters: Map::new(),
             };
             Ok((state, optimizer.inner.clone()))
@@ -82,9 +87,13 @@ impl Optimizers {
     /// # Errors
     /// [`Error::Optimizer`] when the optimizers are others by name, number or schedule; [`Error::Weights`] when their state
     /// belongs to another algorithm or to other parameters. The optimizers are not to be used then.
-    pub fn load(&mut self, state: Value, tensors: impl IntoIterator<Item = (String, TensorData)>, paths: &ParamPaths) -> Result<()> {
-        let mut states: Vec<OptimizerState> = Vec::new();
-        crate::state::load(&mut states, state)?;
+    pub fn load(
+        &mut self,
+        states: OptimizerStates,
+        tensors: impl IntoIterator<Item = (String, TensorData)>,
+        paths: &ParamPaths,
+    ) -> Result<()> {
+        let OptimizerStates(states) = states;
         self.check_names(&states)?;
         let mut tensors: BTreeMap<_, _> = tensors.into_iter().collect();
         for (optimizer, saved) in self.all.iter_mut().zip(states) {

@@ -15,13 +15,16 @@ use burn::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use stormfire_checkpoint::scalars::{schedule_from_json, schedule_to_json};
+use stormfire_values::{
+    Every,
+    every::{Passed, Tick},
+    text::{Misread, TextError},
+};
 
 use crate::{
     error::{Error, Result},
-    every::{Every, Passed, Tick},
     one_cycle::OneCycle,
     plateau::{PlateauState, ReduceLrOnPlateau},
-    text::{Misread, TextError},
 };
 use groups::Group;
 
@@ -33,6 +36,19 @@ pub trait IntoSchedule {
     fn into_schedule(self) -> Schedule;
 }
 
+/// The error of looking a monitored metric up.
+pub trait LookupError: From<Error> + std::fmt::Display {
+    /// Whether it says no more than that the metric was not logged.
+    fn is_missing(&self) -> bool;
+}
+
+/// As of a schedule that watches no metric.
+impl LookupError for Error {
+    fn is_missing(&self) -> bool {
+        false
+    }
+}
+
 /// A learning-rate schedule of one optimizer: what the rate does, and how often it changes.
 ///
 /// burn's schedulers give absolute rates, so they replace the optimizer's own learning rate; `ReduceLrOnPlateau`
@@ -40,45 +56,32 @@ pub trait IntoSchedule {
 ///
 /// ```
 /// use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
-/// use stormfire_module::{Every, Schedule, plateau::ReduceLrOnPlateau};
+/// use stormfire_optim::{ReduceLrOnPlateau, Schedule};
+/// use stormfire_values::Every;
 ///
 /// let per_step = Schedule::new(CosineAnnealingLrSchedulerConfig::new(1e-3, 10_000)).every(Every::Steps(1));
 /// let plateau = Schedule::new(ReduceLrOnPlateau::new().patience(3)).monitor("val_loss");
 /// ```
 ///
-/// A warmup, then half a cosine down to 0 at the last step of the fit:
+/// A warmup, then half a cosine down to 0 at the last step of the fit. `configure_optimizers` knows the number of steps from
+/// `self.estimated_stepping_batches()`:
 ///
 /// ```
-/// use burn::{
-///     lr_scheduler::{
-///         LrSchedulerConfig, cosine::CosineAnnealingLrSchedulerConfig, linear::LinearLrSchedulerConfig,
-///         sequential::SequentialLrSchedulerConfig,
-///     },
-///     nn::Linear, optim::AdamWConfig, prelude::*,
+/// use burn::lr_scheduler::{
+///     LrSchedulerConfig, cosine::CosineAnnealingLrSchedulerConfig, linear::LinearLrSchedulerConfig,
+///     sequential::SequentialLrSchedulerConfig,
 /// };
-/// # use stormfire_module::{Every, LightningModule, Optimizer, Optimizers, Result, Schedule};
+/// use stormfire_optim::Schedule;
+/// use stormfire_values::Every;
 ///
-/// # #[derive(Module, Debug)]
-/// # struct Net { layer: Linear }
-/// impl LightningModule for Net {
-///     # type Batch = Tensor<2>;
-///     // ...
-///     fn configure_optimizers(&self) -> Result<Optimizers> {
-///         let (peak, warmup) = (1e-3, 100);
-///         let steps = self.estimated_stepping_batches().map_or(10_000, |steps| steps as usize);
-///         let schedule = SequentialLrSchedulerConfig::new(
-///             vec![
-///                 LrSchedulerConfig::Linear(LinearLrSchedulerConfig::new(peak / 100.0, peak, warmup)),
-///                 LrSchedulerConfig::Cosine(CosineAnnealingLrSchedulerConfig::new(peak, steps.saturating_sub(warmup).max(1))),
-///             ],
-///             vec![warmup],
-///         );
-///         Ok(Optimizer::new(AdamWConfig::new(), peak).schedule(Schedule::new(schedule).every(Every::Steps(1))).into())
-///     }
+/// fn warmup_then_cosine(peak: f64, warmup: usize, steps: usize) -> Schedule {
+///     let parts = vec![
+///         LrSchedulerConfig::Linear(LinearLrSchedulerConfig::new(peak / 100.0, peak, warmup)),
+///         LrSchedulerConfig::Cosine(CosineAnnealingLrSchedulerConfig::new(peak, steps.saturating_sub(warmup).max(1))),
+///     ];
+///     Schedule::new(SequentialLrSchedulerConfig::new(parts, vec![warmup])).every(Every::Steps(1))
 /// }
-/// # let net = Net { layer: burn::nn::LinearConfig::new(1, 1).init(&Device::flex()) };
-/// # assert_eq!(net.configure_optimizers()?.len(), 1);
-/// # Ok::<(), stormfire_module::Error>(())
+/// # assert_eq!(warmup_then_cosine(1e-3, 100, 10_000).period(), Every::Steps(1));
 /// ```
 pub struct Schedule {
     kind: Kind,
@@ -222,7 +225,7 @@ impl Schedule {
         }
         match &mut self.kind {
             Kind::Invalid(reason) => {
-                return Err(refuse(format!("the schedule is not valid: {reason}"), "see burn's documentation of this scheduler"));
+                return Err(invalid(optimizer, reason));
             }
             Kind::Plateau(config, state) => {
                 config.check()?;
@@ -295,7 +298,12 @@ impl Schedule {
 
     /// Steps the schedule of this optimizer if it is due: after a training batch, with the number of this optimizer's steps, at the
     /// last batch of an epoch, or, if it watches a metric, after the validation that follows. `metric` looks a monitored value up.
-    pub(crate) fn step(&mut self, optimizer: &str, tick: &Tick, metric: &mut dyn FnMut(&str) -> Result<f64>) -> Result<bool> {
+    pub(crate) fn step<E: LookupError>(
+        &mut self,
+        optimizer: &str,
+        tick: &Tick,
+        metric: &mut dyn FnMut(&str) -> Result<f64, E>,
+    ) -> Result<bool, E> {
         if !self.is_due(tick) {
             return Ok(false);
         }
@@ -307,7 +315,7 @@ impl Schedule {
             Kind::Plateau(config, state) => {
                 let value = match metric(self.monitor.as_deref().unwrap_or_default()) {
                     Ok(value) => value,
-                    Err(error @ Error::MetricMissing { .. }) if !self.strict => {
+                    Err(error) if error.is_missing() && !self.strict => {
                         tracing::warn!("ReduceLrOnPlateau skips a look: {error}");
                         return Ok(false);
                     }
@@ -323,19 +331,19 @@ impl Schedule {
         Ok(true)
     }
 
-    pub(crate) fn state(&self) -> Result<ScheduleState> {
+    pub(crate) fn state(&self, optimizer: &str) -> Result<ScheduleState> {
         Ok(match &self.kind {
             Kind::Burn(steps) => {
                 ScheduleState::Scheduler { before_last_step: schedule_to_json(steps.before.to_record())?, looks: self.looks }
             }
             Kind::Plateau(_, state) => ScheduleState::Plateau { state: state.clone(), looks: self.looks, looked_at: self.looked_at },
-            Kind::Invalid(reason) => return Err(Error::other(reason.clone())),
+            Kind::Invalid(reason) => return Err(invalid(optimizer, reason)),
         })
     }
 
     /// Restores the state, and with it the rates that held when it was saved. The schedule must have been started.
     pub(crate) fn load_state(&mut self, optimizer: &str, saved: ScheduleState) -> Result<()> {
-        let own = self.state()?;
+        let own = self.state(optimizer)?;
         let refuse = |what: String| Error::Optimizer {
             optimizer: optimizer.into(),
             reason: format!("the checkpoint holds the state of another schedule: {what}"),
@@ -361,6 +369,14 @@ impl Schedule {
             (_, saved) => return Err(refuse(format!("a {} instead of a {}", saved.name(), own.name()))),
         }
         Ok(())
+    }
+}
+
+fn invalid(optimizer: &str, reason: &str) -> Error {
+    Error::Optimizer {
+        optimizer: optimizer.into(),
+        reason: format!("the schedule is not valid: {reason}"),
+        hint: "see burn's documentation of this scheduler".into(),
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::{Scalar, read};
-use crate::error::Result;
+use super::{Result, Scalar, read};
 
 /// A scalar that several consumers may want: read once, by whichever thread needs it first. The others wait for that one.
 #[derive(Clone, Debug)]

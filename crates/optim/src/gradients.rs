@@ -12,14 +12,14 @@ use burn::{
 };
 use serde::{Deserialize, Serialize};
 use stormfire_checkpoint::Snapshot;
-
-use crate::{
-    error::Result,
-    float_params::{EachFloat, walk},
-    read::{Scalar, read},
+use stormfire_values::{
+    ReadError, Scalar,
+    read::read,
     reads_text,
     text::{TextError, one_of},
 };
+
+use crate::float_params::{EachFloat, walk};
 
 pub use combine::accumulate;
 pub(crate) use combine::{divide, share};
@@ -212,7 +212,7 @@ pub fn clip<M: Module>(gradients: &mut GradientsParams, module: &M, clip: Clip) 
 }
 
 /// Clips gradients whose global norm is known already.
-pub(crate) fn clip_norm<M: Module>(gradients: &mut GradientsParams, module: &M, norm: Tensor<1>, max: f64) {
+pub fn clip_norm<M: Module>(gradients: &mut GradientsParams, module: &M, norm: Tensor<1>, max: f64) {
     let factor = (norm + 1e-6).recip().mul_scalar(max).clamp_max(1.0);
     change(gradients, module, Scale(factor));
 }
@@ -260,20 +260,20 @@ pub fn load<M: Module>(tensors: &mut BTreeMap<String, TensorData>, module: &M) -
 /// The paths of the parameters whose gradient is not finite. One device read.
 ///
 /// # Errors
-/// [`crate::Error::Read`] when the device fails.
-pub fn non_finite<M: Module>(gradients: &GradientsParams, module: &M) -> Result<Vec<String>> {
+/// [`ReadError`] when the device fails.
+pub fn non_finite<M: Module>(gradients: &GradientsParams, module: &M) -> Result<Vec<String>, ReadError> {
     not_finite_of(module, Summed::Gradients(gradients))
 }
 
 /// The paths of the parameters that are not finite themselves, or NaN if they are not trained. One device read.
 ///
 /// # Errors
-/// [`crate::Error::Read`] when the device fails.
-pub fn non_finite_parameters<M: Module>(module: &M) -> Result<Vec<String>> {
+/// [`ReadError`] when the device fails.
+pub fn non_finite_parameters<M: Module>(module: &M) -> Result<Vec<String>, ReadError> {
     not_finite_of(module, Summed::Parameters)
 }
 
-fn not_finite_of<M: Module>(module: &M, of: Summed<'_>) -> Result<Vec<String>> {
+fn not_finite_of<M: Module>(module: &M, of: Summed<'_>) -> Result<Vec<String>, ReadError> {
     let totals = walk(module, Totals { of, found: Vec::new() }).found;
     let (paths, tensors): (Vec<_>, Vec<_>) = totals.into_iter().map(|(path, total)| (path, Scalar::Device(total))).unzip();
     let values = read(&tensors)?;

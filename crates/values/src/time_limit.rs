@@ -8,7 +8,7 @@ use crate::{every::Every, reads_text, text::TextError};
 ///
 /// ```
 /// use std::time::Duration;
-/// use stormfire_module::TimeLimit;
+/// use stormfire_values::TimeLimit;
 ///
 /// assert_eq!("90 minutes".parse(), Ok(TimeLimit(Duration::from_secs(5_400))));
 /// assert_eq!("1:00:00:30".parse(), Ok(TimeLimit(Duration::from_secs(86_430))));

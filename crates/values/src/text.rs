@@ -4,7 +4,7 @@
 
 use std::convert::Infallible;
 
-use crate::error::{Error, Result};
+use crate::config_error::ConfigError;
 
 /// A text that cannot be read as the value of an option.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,13 +22,13 @@ pub struct TextError {
 
 impl TextError {
     /// The error that names the option.
-    pub fn of(&self, option: impl Into<String>) -> Error {
+    pub fn of(&self, option: impl Into<String>) -> ConfigError {
         let Self { text, what, reason, forms } = self;
-        Error::config(option, format!("cannot read `{text}` as {what}: {reason}"), format!("write {forms}"))
+        ConfigError::new(option, format!("cannot read `{text}` as {what}: {reason}"), format!("write {forms}"))
     }
 }
 
-impl From<TextError> for Error {
+impl From<TextError> for ConfigError {
     fn from(error: TextError) -> Self {
         error.of(error.what.trim_start_matches("a ").trim_start_matches("an "))
     }
@@ -62,8 +62,8 @@ impl Misread {
     /// Refuses the first text that could not be read.
     ///
     /// # Errors
-    /// [`Error::Config`] with the option, the text and the possible forms.
-    pub fn check(&self) -> Result<()> {
+    /// [`ConfigError`] with the option, the text and the possible forms.
+    pub fn check(&self) -> Result<(), ConfigError> {
         self.0.first().map_or(Ok(()), |(option, error)| Err(error.of(*option)))
     }
 }
@@ -106,7 +106,7 @@ pub fn one_of<T: Copy>(text: &str, what: &'static str, words: &[(&str, T)], form
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{every::Every, plateau::Mode};
+    use crate::{every::Every, mode::Mode};
 
     #[test]
     fn a_setter_takes_a_value_or_its_text_and_keeps_what_it_cannot_read() {
@@ -121,11 +121,11 @@ mod tests {
         let error = misread.check().unwrap_err();
         assert!(error.to_string().starts_with("`every`: cannot read `2 parsecs` as a period: `parsecs` is none of"), "{error}");
         let forms = "write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`";
-        assert_eq!(error.hint().as_deref(), Some(forms));
+        assert_eq!(error.hint, forms);
         // The last call counts.
         misread.set("every", &mut every, "3 epochs");
         let error = misread.check().unwrap_err();
         assert_eq!(error.to_string(), "`mode`: cannot read `up` as a mode: there is no such word");
-        assert_eq!(error.hint().as_deref(), Some("write `min` or `max`"));
+        assert_eq!(error.hint, "write `min` or `max`");
     }
 }

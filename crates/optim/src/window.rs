@@ -12,12 +12,9 @@ use burn::{
 };
 use serde::{Deserialize, Serialize};
 use stormfire_checkpoint::Snapshot;
+use stormfire_values::{ConfigError, Scalar};
 
-use crate::{
-    error::{Error, Result},
-    gradients,
-    read::Scalar,
-};
+use crate::gradients;
 
 /// How a batch lies in its window of accumulated gradients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +75,7 @@ impl Accumulated {
     }
 
     /// Adds the gradients of a loss that stands for so many parts.
-    pub(crate) fn add<M: Module>(&mut self, gradients: GradientsParams, weight: Scalar, module: &M) {
+    pub fn add<M: Module>(&mut self, gradients: GradientsParams, weight: Scalar, module: &M) {
         match &mut self.sum {
             Some(sum) => gradients::accumulate(sum, gradients, module),
             None => self.sum = Some(gradients),
@@ -96,7 +93,7 @@ impl Accumulated {
     }
 
     /// Closes the window: the mean gradient. `None` if no loss was walked back, or none that weighs anything.
-    pub(crate) fn close<M: Module>(&mut self, module: &M) -> Option<GradientsParams> {
+    pub fn close<M: Module>(&mut self, module: &M) -> Option<GradientsParams> {
         let Self { sum, host, device } = std::mem::take(self);
         let mut gradients = sum?;
         match device {
@@ -129,8 +126,12 @@ impl Accumulated {
 }
 
 /// The weight of a loss, 1 unless one was given.
-pub(crate) fn weight_of(given: Option<&Scalar>) -> Result<Scalar> {
-    let refuse = |reason: String| Err(Error::config("StepOutput::weight", reason, "give the number of parts that the loss is the sum of"));
+///
+/// # Errors
+/// [`ConfigError`] for a number that is negative or not finite, or a tensor of another shape than `[1]`.
+pub fn weight_of(given: Option<&Scalar>) -> Result<Scalar, ConfigError> {
+    let refuse =
+        |reason: String| Err(ConfigError::new("StepOutput::weight", reason, "give the number of parts that the loss is the sum of"));
     match given {
         None => Ok(Scalar::Host(1.0)),
         Some(Scalar::Host(weight)) if !(weight.is_finite() && *weight >= 0.0) => refuse(format!("{weight} is not a number of at least 0")),

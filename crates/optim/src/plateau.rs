@@ -2,58 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    error::{Error, Result},
-    reads_text,
-    text::{Misread, TextError, one_of},
+use stormfire_values::{
+    ConfigError, Mode,
+    text::{Misread, TextError},
 };
-
-/// Whether a metric gets better by falling or by rising.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// Lower is better.
-    #[default]
-    Min,
-    /// Higher is better.
-    Max,
-}
-
-impl Mode {
-    /// Whether `a` is strictly better than `b`; NaN never is.
-    pub fn is_better(self, a: f64, b: f64) -> bool {
-        match self {
-            Mode::Min => a < b,
-            Mode::Max => a > b,
-        }
-    }
-
-    /// The value that everything is better than.
-    pub fn worst(self) -> f64 {
-        match self {
-            Mode::Min => f64::INFINITY,
-            Mode::Max => f64::NEG_INFINITY,
-        }
-    }
-
-    /// `"min"` or `"max"`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Mode::Min => "min",
-            Mode::Max => "max",
-        }
-    }
-}
-
-impl std::str::FromStr for Mode {
-    type Err = TextError;
-
-    fn from_str(text: &str) -> Result<Self, TextError> {
-        one_of(text, "a mode", &[("min", Mode::Min), ("max", Mode::Max)], "`min` or `max`")
-    }
-}
-
-reads_text!(Mode);
 
 /// Reduces the learning rate when a monitored metric has stopped improving: `torch.optim.lr_scheduler.ReduceLROnPlateau`,
 /// with its defaults and a relative threshold.
@@ -122,17 +74,17 @@ impl ReduceLrOnPlateau {
     /// Checks that the factor makes the rate smaller, and that texts could be read.
     ///
     /// # Errors
-    /// [`Error::Config`] when it does not.
-    pub fn check(&self) -> Result<()> {
+    /// [`ConfigError`] when it does not.
+    pub fn check(&self) -> Result<(), ConfigError> {
         self.misread.check()?;
         if !(self.min_lr >= 0.0 && self.min_lr.is_finite()) {
             let reason = format!("{} is not a number of at least 0", self.min_lr);
-            return Err(Error::config("ReduceLrOnPlateau::min_lr", reason, "use 0, or 1e-6, for example"));
+            return Err(ConfigError::new("ReduceLrOnPlateau::min_lr", reason, "use 0, or 1e-6, for example"));
         }
         if self.factor > 0.0 && self.factor < 1.0 {
             return Ok(());
         }
-        Err(Error::config("ReduceLrOnPlateau::factor", format!("{} is not between 0 and 1", self.factor), "use 0.1, for example"))
+        Err(ConfigError::new("ReduceLrOnPlateau::factor", format!("{} is not between 0 and 1", self.factor), "use 0.1, for example"))
     }
 }
 

@@ -4,7 +4,7 @@ use std::{any::Any, fmt};
 
 use burn::tensor::{Int, Tensor};
 
-use crate::read::Scalar;
+use stormfire_values::Scalar;
 
 /// A quantity over many batches, as a value that can be merged with another part of itself.
 ///
@@ -14,7 +14,8 @@ use crate::read::Scalar;
 ///
 /// ```
 /// use burn::tensor::{Bool, Tensor};
-/// use stormfire_module::{Metric, Scalar};
+/// use stormfire_metrics::Metric;
+/// use stormfire_values::Scalar;
 ///
 /// /// The F1 score of two classes.
 /// #[derive(Clone, Debug)]
@@ -49,9 +50,9 @@ use crate::read::Scalar;
 /// # let yes_if = |items: [i32; 3]| Tensor::<1, burn::tensor::Int>::from_ints(items, &Device::flex()).equal_elem(1);
 /// let mut f1 = F1::new(yes_if([1, 1, 0]), yes_if([1, 0, 0]));
 /// f1.merge(&F1::new(yes_if([1, 0, 0]), yes_if([1, 1, 0])));
-/// # let share = stormfire_module::read::read(&[f1.compute()])?[0];
+/// # let share = stormfire_values::read::read(&[f1.compute()])?[0];
 /// # assert!((share - 2.0 / 3.0).abs() < 1e-6, "{share}");
-/// # Ok::<(), stormfire_module::Error>(())
+/// # Ok::<(), stormfire_values::ReadError>(())
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a `Metric`",
@@ -207,7 +208,8 @@ one_scalar_metric!(
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
-/// use stormfire_module::{accuracy, metric::Metric, read::read};
+/// use stormfire_metrics::{Metric, accuracy};
+/// use stormfire_values::read::read;
 ///
 /// let device = Device::flex();
 /// let logits = Tensor::<2>::from_floats([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]], &device);
@@ -238,9 +240,9 @@ pub fn top_k_accuracy(logits: &Tensor<2>, targets: &Tensor<1, Int>, k: usize) ->
 #[cfg(test)]
 mod tests {
     use burn::tensor::Device;
+    use stormfire_values::read::read;
 
     use super::*;
-    use crate::read::read;
 
     fn value(metric: &impl Metric) -> f64 {
         read(&[metric.compute()]).unwrap()[0]

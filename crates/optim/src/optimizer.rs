@@ -14,15 +14,16 @@ use burn::{
     },
 };
 
-pub use state::OptimizersSnapshot;
 use stormfire_checkpoint::optimizer_state::{self, Transparent};
+use stormfire_values::every::Tick;
 
 use crate::{
     error::{Error, Result},
-    every::Tick,
     gradients,
-    schedule::{IntoSchedule, Schedule},
+    schedule::{IntoSchedule, LookupError, Schedule},
 };
+
+pub use state::{OptimizerStates, OptimizersSnapshot};
 
 /// What an [`Optimizer`] can be made of: burn's configurations (`AdamConfig::new()`, which also give it their name),
 /// or an initialised [`ModuleOptimizer`], for parameter groups or an algorithm of one's own.
@@ -74,7 +75,7 @@ burn_optimizers!(
 ///
 /// ```
 /// use burn::optim::AdamConfig;
-/// use stormfire_module::Optimizer;
+/// use stormfire_optim::Optimizer;
 ///
 /// let optimizer = Optimizer::new(AdamConfig::new(), 1e-3);
 /// assert_eq!(optimizer.name(), "Adam");
@@ -95,7 +96,7 @@ impl Optimizer {
         Self { name: name.into(), inner, lr, schedule: None, params: None, steps: 0 }
     }
 
-    /// The name by which [`Stepper::step`](crate::Stepper::step) finds it and its learning rate is logged.
+    /// The name by which `Stepper::step` finds it and its learning rate is logged.
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
@@ -135,7 +136,7 @@ impl Optimizer {
     }
 
     /// Takes this optimizer's share out of the gradients of a backward pass.
-    pub(crate) fn gradients<M: Module>(&self, mut all: burn::tensor::Gradients, module: &M) -> GradientsParams {
+    pub fn gradients<M: Module>(&self, mut all: burn::tensor::Gradients, module: &M) -> GradientsParams {
         match &self.params {
             None => GradientsParams::from_module(&mut all, module),
             Some(own) => GradientsParams::from_params(&mut all, module, &own.iter().copied().collect::<Vec<_>>()),
@@ -143,11 +144,12 @@ impl Optimizer {
     }
 
     /// The same out of gradients that others have a share in, too.
-    pub(crate) fn share_of<M: Module>(&self, all: &GradientsParams, module: &M) -> GradientsParams {
+    pub fn share_of<M: Module>(&self, all: &GradientsParams, module: &M) -> GradientsParams {
         gradients::share(all, module, self.params.as_ref())
     }
 
-    pub(crate) fn update<M: Module>(&mut self, module: &mut M, gradients: GradientsParams) {
+    /// Steps with its share of the gradients.
+    pub fn update<M: Module>(&mut self, module: &mut M, gradients: GradientsParams) {
         // burn takes the module by value. The copy shares every tensor, and nothing is lost if the update panics.
         let updated = match self.schedule.as_ref().and_then(Schedule::rate) {
             Some(rate) => self.inner.step(rate.clone(), module.clone(), gradients),
@@ -158,10 +160,13 @@ impl Optimizer {
     }
 
     /// Steps a schedule that counts optimizer steps and watches no metric.
-    pub(crate) fn step_schedule(&mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Error::Optimizer`] for a rate that is negative or not finite.
+    pub fn step_schedule(&mut self) -> Result<()> {
         match &mut self.schedule {
             Some(schedule) if schedule.watches().is_none() => {
-                schedule.step(&self.name, &Tick::of_step(self.steps), &mut |_| Ok(f64::NAN)).map(drop)
+                schedule.step(&self.name, &Tick::of_step(self.steps), &mut |_| Ok::<f64, Error>(f64::NAN)).map(drop)
             }
             _ => Ok(()),
         }
@@ -267,14 +272,22 @@ impl Optimizers {
         Ok(())
     }
 
-    pub(crate) fn index_of(&self, name: &str) -> Result<usize> {
+    /// The place of the optimizer of this name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownOptimizer`].
+    pub fn index_of(&self, name: &str) -> Result<usize> {
         self.all
             .iter()
             .position(|o| o.name == name)
             .ok_or_else(|| Error::UnknownOptimizer { name: name.into(), available: self.all.iter().map(|o| o.name.clone()).collect() })
     }
 
-    pub(crate) fn at(&mut self, index: usize) -> &mut Optimizer {
+    /// The optimizer at a place that [`index_of`](Self::index_of) gave.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    pub fn at(&mut self, index: usize) -> &mut Optimizer {
         &mut self.all[index]
     }
 
@@ -299,19 +312,28 @@ impl Optimizers {
     /// # Errors
     /// [`Error::Optimizer`] for a rate that is negative or not finite.
     pub fn step_epoch_schedules(&mut self, completed: u64) -> Result<()> {
-        self.step_schedules(false, &mut |_| Ok(f64::NAN), |_| Tick::of_epoch(completed)).map(drop)
+        self.step_schedules(false, &mut |_| Ok::<f64, Error>(f64::NAN), |_| Tick::of_epoch(completed)).map(drop)
     }
 
     /// Steps the schedules that watch a metric: those that count epochs at the end of one (`Some(completed)`), those
     /// that count steps after a batch (`None`), once for each count of their optimizer. Whether one has.
     ///
     /// # Errors
-    /// [`Error::MetricMissing`] when a monitored metric was not logged.
-    pub fn step_watching_schedules(&mut self, completed: Option<u64>, metric: &mut dyn FnMut(&str) -> Result<f64>) -> Result<bool> {
+    /// Those of `metric`, which looks a monitored value up; [`Error::Optimizer`] for a rate that is negative or not finite.
+    pub fn step_watching_schedules<E: LookupError>(
+        &mut self,
+        completed: Option<u64>,
+        metric: &mut dyn FnMut(&str) -> Result<f64, E>,
+    ) -> Result<bool, E> {
         self.step_schedules(true, metric, |optimizer_steps| completed.map_or(Tick::of_step(optimizer_steps), Tick::of_epoch))
     }
 
-    fn step_schedules(&mut self, watching: bool, metric: &mut dyn FnMut(&str) -> Result<f64>, tick: impl Fn(u64) -> Tick) -> Result<bool> {
+    fn step_schedules<E: LookupError>(
+        &mut self,
+        watching: bool,
+        metric: &mut dyn FnMut(&str) -> Result<f64, E>,
+        tick: impl Fn(u64) -> Tick,
+    ) -> Result<bool, E> {
         let mut has_stepped = false;
         for optimizer in &mut self.all {
             let steps = optimizer.steps;

@@ -13,7 +13,18 @@ use std::cell::Cell;
 
 use burn::tensor::{Int, Tensor, TensorData, Transaction, kind};
 
-use crate::error::{Error, Result};
+/// A result whose error is that of a read.
+pub type Result<T, E = ReadError> = std::result::Result<T, E>;
+
+/// The device failed to hand over values.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("reading {count} values from the device failed: {reason}")]
+pub struct ReadError {
+    /// How many values were asked for.
+    pub count: usize,
+    /// What the device said.
+    pub reason: String,
+}
 
 /// One number, on the host or still on the device.
 ///
@@ -168,11 +179,19 @@ impl Drop for ForbidReads {
 
 /// Whether this thread must not read, until a run inside the one that forbade it is over.
 #[derive(Debug)]
-pub(crate) struct SetAside(u32);
+pub struct SetAside(u32);
 
 impl SetAside {
-    pub(crate) fn new() -> Self {
+    /// This thread may read until the value is dropped.
+    #[must_use]
+    pub fn new() -> Self {
         Self(FORBIDDEN.take())
+    }
+}
+
+impl Default for SetAside {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -185,7 +204,7 @@ impl Drop for SetAside {
 /// Reads scalars in one transaction; costs no device access when all are on the host.
 ///
 /// # Errors
-/// [`Error::Read`] when the device fails, or in debug builds under [`ForbidReads`].
+/// [`ReadError`] when the device fails, or in debug builds under [`ForbidReads`].
 pub fn read(scalars: &[Scalar]) -> Result<Vec<f64>> {
     let mut tensors = Tensors::new();
     for scalar in scalars {
@@ -201,7 +220,7 @@ pub fn read(scalars: &[Scalar]) -> Result<Vec<f64>> {
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
-/// use stormfire_module::read::Tensors;
+/// use stormfire_values::read::Tensors;
 ///
 /// let device = Device::flex();
 /// let mut tensors = Tensors::new();
@@ -210,7 +229,7 @@ pub fn read(scalars: &[Scalar]) -> Result<Vec<f64>> {
 /// let data = tensors.read()?;
 /// assert_eq!(data[0].iter::<f32>().collect::<Vec<_>>(), [0.5, 1.5]);
 /// assert_eq!(data[1].iter::<i64>().collect::<Vec<_>>(), [7]);
-/// # Ok::<(), stormfire_module::Error>(())
+/// # Ok::<(), stormfire_values::ReadError>(())
 /// ```
 #[derive(Default)]
 pub struct Tensors {
@@ -250,10 +269,10 @@ impl Tensors {
             return Ok(Vec::new());
         }
         if cfg!(debug_assertions) && FORBIDDEN.get() > 0 {
-            return Err(Error::Read { count, reason: "the loop must not read the device here".into() });
+            return Err(ReadError { count, reason: "the loop must not read the device here".into() });
         }
         READS.set(READS.get() + 1);
-        transaction.try_execute().map_err(|e| Error::Read { count, reason: e.to_string() })
+        transaction.try_execute().map_err(|e| ReadError { count, reason: e.to_string() })
     }
 }
 

@@ -8,9 +8,9 @@ use burn::{
 };
 
 use stormfire_checkpoint::origin;
+use stormfire_values::ConfigError;
 
 use crate::{
-    error::{Error, Result},
     float_params::{EachFloat, walk},
     trained::is_trained,
 };
@@ -21,15 +21,15 @@ use crate::{
 /// even if that one is frozen.
 ///
 /// # Errors
-/// [`Error::Config`] that names both paths.
-pub fn check<M: Module>(module: &M) -> Result<()> {
+/// [`ConfigError`] that names both paths.
+pub fn check<M: Module>(module: &M) -> Result<(), ConfigError> {
     let Some((first, second)) = walk(module, Places::default()).pair else { return Ok(()) };
-    Err(Error::config(
+    Err(ConfigError::new(
         "module",
         format!(
             "`{first}` and `{second}` are one parameter to burn: an optimizer would train the first alone, for both, and leave the second as it is"
         ),
-        "a `clone` keeps the ids of its parameters: make a copy with `stormfire::module::independent_copy`, and weights that \
+        "a `clone` keeps the ids of its parameters: make a copy with `stormfire::optim::independent_copy`, and weights that \
          are to be tied one field that is used twice",
     ))
 }
@@ -61,7 +61,7 @@ impl EachFloat for Places {
 ///
 /// ```
 /// use burn::{nn::{Linear, LinearConfig}, prelude::*};
-/// use stormfire_module::independent_copy;
+/// use stormfire_optim::independent_copy;
 ///
 /// #[derive(Module, Debug)]
 /// struct Averaged { average: Linear, body: Linear }
@@ -126,7 +126,7 @@ mod tests {
             let pair = Pair { average: Some(average(&body)), body };
             let error = check(&pair.train()).unwrap_err();
             assert!(error.to_string().contains("`average.weight` and `body.weight`"), "{error}");
-            assert!(error.hint().unwrap().contains("independent_copy"));
+            assert!(error.hint.contains("independent_copy"));
         }
     }
 

@@ -12,7 +12,7 @@ use crate::text::TextError;
 ///
 /// ```
 /// use std::time::Duration;
-/// use stormfire_module::Every;
+/// use stormfire_values::Every;
 ///
 /// assert_eq!("50 steps".parse(), Ok(Every::Steps(50)));
 /// assert_eq!("0.25 epochs".parse(), Ok(Every::Fraction(0.25)));
@@ -73,7 +73,7 @@ impl Every {
 /// logging alike.
 ///
 /// ```
-/// use stormfire_module::{Every, every::Tick};
+/// use stormfire_values::{Every, every::Tick};
 ///
 /// let every = Every::Steps(10);
 /// assert!(every.is_due(&Tick::of_step(20)) && !every.is_due(&Tick::of_step(21)));
