@@ -13,6 +13,7 @@ mod compile_errors;
 mod console;
 mod control;
 mod crash;
+mod error_text;
 mod evaluation_draws;
 mod events;
 mod failed_starts;
