@@ -46,7 +46,7 @@ pub enum Error {
         reason: String,
     },
     /// A second backward pass over the same loss, or over a part of its graph.
-    #[error("`training_batch`: this loss, or a part of its forward pass, was walked back before, and a tape serves once")]
+    #[error("`training_batch`: this loss, or a part of its forward pass, already had a backward pass, and burn allows only one")]
     UsedTape,
     /// A loss or gradient is NaN or infinite.
     #[error("{what} is not finite at epoch {epoch}, batch {batch_idx} (global step {global_step}){}", broken(.parameters))]
@@ -183,9 +183,9 @@ impl Error {
                  `state::load`"
                     .into(),
             ),
-            Error::Interrupted { .. } => Some(
-                "later runs of this process are refused, too; a program that goes on on purpose calls `forget_interrupt()` first".into(),
-            ),
+            Error::Interrupted { .. } => {
+                Some("later runs in this process are also refused; to continue on purpose, call `forget_interrupt()` first".into())
+            }
             Error::CheckpointFile(error) => error.hint(),
             Error::Weights(error) => error.hint(),
             Error::Data(error) => error.hint(),

@@ -75,7 +75,7 @@ pub fn is_live(number: u64) -> bool {
 
 /// Makes this thread work for a run. On drop, restores the run that it worked for before.
 #[derive(Debug)]
-#[must_use = "the run is left when this is dropped"]
+#[must_use = "dropping this leaves the run"]
 pub struct Entered {
     before: Option<LiveRun>,
     /// It belongs to the thread.
@@ -90,7 +90,7 @@ impl Drop for Entered {
 
 /// Keeps a run active until it is dropped. This thread works for the run.
 #[derive(Debug)]
-#[must_use = "the run is over when this is dropped"]
+#[must_use = "dropping this ends the run"]
 pub struct UnderWay {
     number: u64,
     _entered: Entered,

@@ -64,7 +64,7 @@ pub(crate) fn from_checkpoint<M: Module, H: DeserializeOwned>(path: &Path, build
     }
     let hparams = json::from_value(hparams).map_err(|e| {
         let hint = format!("read them as the type that `hparams` saved; this one is `{}`", std::any::type_name::<H>());
-        refuse(path, format!("its hyperparameters are others: {e}"), &hint)
+        refuse(path, format!("its hyperparameters do not match: {e}"), &hint)
     })?;
     Ok(restore(build(hparams), tensors, &LoadOptions::new())?.0)
 }

@@ -88,9 +88,7 @@ impl LogError {
             LogError::Invalid { .. } => "reduce it first, `tensor.mean()` for example".into(),
             LogError::ReservedName { .. } => "choose another name, or `add_dataloader_idx(false)`".into(),
             LogError::Twice { .. } => "use the same arguments, or two names".into(),
-            LogError::Restored { .. } => {
-                "continue with the program that wrote it, or from a checkpoint that was written at the end of an epoch".into()
-            }
+            LogError::Restored { .. } => "resume with the program that wrote it, or from a checkpoint at the end of an epoch".into(),
             LogError::BatchSize { .. } => {
                 "give it with `.batch_size(n)`, implement `LightningModule::batch_size`, or tell the loader with `items_per_batch`".into()
             }

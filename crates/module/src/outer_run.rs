@@ -8,7 +8,7 @@ use crate::{log, scope};
 /// moment, its loggers, its logged values and misuses, and its permission to read. Without an outer run it has no
 /// effect.
 #[derive(Debug)]
-#[must_use = "the outer run comes back when this is dropped"]
+#[must_use = "dropping this restores the outer run"]
 pub struct OuterRun {
     repeats_random_numbers: bool,
     scope: scope::SetAside,

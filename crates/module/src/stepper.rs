@@ -216,7 +216,7 @@ impl<'a, M: Module> Stepper<'a, M> {
         if self.plan.window.size > 1 {
             return Err(Error::config(
                 "accumulate_grad_batches",
-                "gradients are accumulated by automatic optimization only",
+                "only automatic optimization accumulates gradients",
                 "leave it at 1, and accumulate with `Stepper::backward` and `Stepper::apply`",
             ));
         }

@@ -237,7 +237,7 @@ impl Schedule {
                 self.current = Some(lr.into());
             }
             Kind::Burn(_) if self.monitor.is_some() => {
-                return Err(refuse("only `ReduceLrOnPlateau` watches a metric".into(), "leave `monitor` out"));
+                return Err(refuse("only `ReduceLrOnPlateau` watches a metric".into(), "remove `monitor`"));
             }
             Kind::Burn(scheduler) => {
                 if let Some(cycle) = &scheduler.cycle {
@@ -318,7 +318,7 @@ impl Schedule {
                 let value = match metric(self.monitor.as_deref().unwrap_or_default()) {
                     Ok(value) => value,
                     Err(error) if error.is_missing() && !self.strict => {
-                        tracing::warn!("ReduceLrOnPlateau skips a look: {error}");
+                        tracing::warn!("ReduceLrOnPlateau skips a check: {error}");
                         return Ok(false);
                     }
                     Err(error) => return Err(error),

@@ -38,7 +38,7 @@ pub fn since(moment: Instant) -> Duration {
 
 /// Keeps the clock of this thread stopped until it is dropped.
 #[derive(Debug)]
-#[must_use = "the clock goes on when this is dropped"]
+#[must_use = "dropping this restarts the clock"]
 pub struct Stopped {
     before: Option<Instant>,
     /// It belongs to the thread.
