@@ -8,8 +8,7 @@ use std::{path::PathBuf, sync::Arc};
 use burn::{
     data::dataset::{Dataset, DatasetError},
     nn::{
-        Dropout, DropoutConfig, Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig,
-        loss::CrossEntropyLossConfig,
+        Dropout, DropoutConfig, Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig, loss::CrossEntropyLossConfig,
     },
     optim::AdamWConfig,
     prelude::*,
@@ -105,7 +104,7 @@ impl Gpt {
     /// The logits `[batch, time, vocabulary]` of the next token, for tokens `[batch, time]`.
     fn forward(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
         let [_, time] = tokens.dims();
-        let positions = Tensor::<1, Int>::arange(0..time as i64, &tokens.device()).unsqueeze::<2>();
+        let positions = Tensor::<2, Int>::ones([1, time], &tokens.device()).cumsum(1) - 1;
         let x = self.tokens.forward(tokens) + self.positions.forward(positions);
         let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
         self.head.forward(self.norm.forward(x))
@@ -192,9 +191,10 @@ struct Pieces {
 }
 
 impl Dataset<Vec<i32>> for Pieces {
-    fn get(&self, index: usize) -> Result<Option<Vec<i32>>, DatasetError> {
+    fn get(&self, index: usize) -> Result<Vec<i32>, DatasetError> {
         let start = (self.first + index) * self.context;
-        Ok((index < self.count).then(|| self.text.tokens[start..=start + self.context].to_vec()))
+        let piece = self.text.tokens.get(start..=start + self.context);
+        piece.map(<[i32]>::to_vec).ok_or_else(|| DatasetError::new(std::io::Error::other("the text is shorter")))
     }
 
     fn len(&self) -> usize {
@@ -202,7 +202,7 @@ impl Dataset<Vec<i32>> for Pieces {
     }
 }
 
-fn batch(pieces: Vec<Vec<i32>>, device: &Device) -> Batch {
+fn batch(pieces: &[Vec<i32>], device: &Device) -> Batch {
     let [count, length] = [pieces.len(), pieces.first().map_or(0, Vec::len)];
     let all = Tensor::<2, Int>::from_data(TensorData::new(pieces.concat(), [count, length]), device);
     Batch { tokens: all.clone().narrow(1, 0, length - 1), targets: all.narrow(1, 1, length - 1) }
@@ -226,7 +226,7 @@ struct Args {
     /// The probability with which an activation is dropped.
     #[arg(long, default_value_t = 0.0)]
     dropout: f64,
-    /// The learning rate of AdamW.
+    /// The learning rate.
     #[arg(long, default_value_t = 1e-3)]
     lr: f64,
     /// Number of pieces of text in a batch.
@@ -268,7 +268,9 @@ fn main() -> Result<Stop> {
     // The last tenth of the text is for validation.
     let pieces = text.tokens.len().saturating_sub(1) / args.context;
     let part = |first: usize, count: usize| Pieces { text: Arc::clone(&text), first, count, context: args.context };
-    let loader = |pieces: Pieces| Loader::collate(pieces, batch).batch_size(args.batch_size);
+    let loader = |pieces: Pieces| {
+        Loader::collate(pieces, |pieces: Vec<Vec<i32>>, device: &Device| batch(&pieces, device)).batch_size(args.batch_size)
+    };
     let train = loader(part(0, pieces * 9 / 10)).shuffle(true);
     let val = loader(part(pieces * 9 / 10, pieces - pieces * 9 / 10));
 

@@ -14,7 +14,7 @@ use burn::{
 use flate2::read::GzDecoder;
 use stormfire::{
     data::Result,
-    prelude::{DataError, DataModule, Loader, Loaders, Stage},
+    prelude::{DataError, DataModule, Loader, Loaders, SplitBatch, Stage},
 };
 
 const SIDE: usize = 28;

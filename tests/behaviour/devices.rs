@@ -32,8 +32,11 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
-/// What a fit with so many threads leaves: the weights, and everything that was logged, by name and step.
-fn fit(net: &Net, devices: usize, set: impl Fn(Trainer<Net>) -> Trainer<Net>) -> (Vec<f32>, Vec<(String, Option<u64>, f64)>) {
+/// A name, a step, and a value.
+type Logged = (String, Option<u64>, f64);
+
+/// What a fit with so many threads leaves: the weights, and everything that was logged.
+fn fit(net: &Net, devices: usize, set: impl Fn(Trainer<Net>) -> Trainer<Net>) -> (Vec<f32>, Vec<Logged>) {
     let logger = MemoryLogger::new();
     let trainer = recording(&logger).devices(devices).max_epochs(1).log_every_n_steps(1).num_sanity_val_steps(0);
     // Batches of 7, and one of 5 at the end: no number of threads divides them evenly.
@@ -51,8 +54,7 @@ fn the_result_is_that_of_one_device_to_rounding() {
                 let (divided, logged_divided) = fit(&net, devices, set);
                 let difference = largest_difference(&weights, &divided);
                 assert!(difference <= 2e-7, "{name}, window {window}, {devices} devices: {difference}");
-                let names =
-                    |logged: &[(String, Option<u64>, f64)]| logged.iter().map(|(n, step, _)| (n.clone(), *step)).collect::<Vec<_>>();
+                let names = |logged: &[Logged]| logged.iter().map(|(n, step, _)| (n.clone(), *step)).collect::<Vec<_>>();
                 assert_eq!(names(&logged), names(&logged_divided), "{name}, {devices} devices");
                 for ((key, step, one), (_, _, several)) in logged.iter().zip(&logged_divided) {
                     assert!((one - several).abs() <= 1e-6 * one.abs().max(1.0), "{key} at {step:?}: {one}, {several}");
@@ -76,7 +78,7 @@ fn running_statistics_are_the_mean_over_the_parts() {
     // The weights that follow differ, since each part is normalised by itself.
     let after_one_step = |devices: usize| fit(&net, devices, |trainer| trainer.max_steps(1)).0;
     let (one, several) = (after_one_step(1), after_one_step(2));
-    let means = |weights: &[f32]| mean(&weights[net.running_mean()]);
+    let means = |weights: &[f32]| mean(&weights[Net::running_mean()]);
     assert!((means(&one) - means(&several)).abs() < 1e-7, "{} {}", means(&one), means(&several));
     assert!(means(&one).abs() > 1e-5, "they have moved");
 }

@@ -111,7 +111,7 @@ fn of_batch<M: Module + 'static, B: Send + 'static>(
             let weight = weigh(valid, &part.value).unwrap_or(part.items);
             let (module, step, surroundings) = (valid.clone(), Arc::clone(step), here.clone());
             let seed = seed.map(|seed| mix(seed, index as u64));
-            Planned { module, trains, weight, part, step, surroundings, seed }
+            Planned { module, trains, part, weight, step, surroundings, seed }
         };
         Ok(parts.into_iter().enumerate().map(plan).collect())
     };

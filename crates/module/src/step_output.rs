@@ -1,4 +1,4 @@
-//! [`StepOutput`]: what a step returns.
+//! [`StepOutput`], the result of a step.
 
 use std::any::Any;
 
@@ -8,7 +8,7 @@ use stormfire_values::Scalar;
 
 use crate::error::{Error, Result};
 
-/// What a step returns: the loss of a training step, and whatever `on_*_batch_end` of module and callbacks should see.
+/// The result of a step: the loss of a training step, and values for `on_*_batch_end` of module and callbacks.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -29,21 +29,22 @@ pub struct StepOutput {
 }
 
 impl StepOutput {
-    /// No loss: automatic optimization leaves this batch out of the gradients.
+    /// No loss: automatic optimization excludes this batch from the gradients.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Adds a value for `on_train_batch_end`, `on_validation_batch_end` or `on_test_batch_end`, such as the predictions.
+    /// Adds a value for `on_train_batch_end`, `on_validation_batch_end` or `on_test_batch_end`, such as predictions.
     pub fn with(mut self, payload: impl Any + Send) -> Self {
         self.payloads = vec![Box::new(payload)];
         self
     }
 
-    /// Says of how many parts the loss is the *sum*: items, or tokens that are no padding. Default: 1, for a loss that is a mean.
+    /// The number of parts of which the loss is the *sum*: items, or unpadded tokens. Default: 1, for a mean loss.
     ///
-    /// Automatic optimization sums the gradients of a window (`accumulate_grad_batches`) and divides them by the sum of the
-    /// weights when it closes. So a window equals one big batch to rounding, however uneven its batches are:
+    /// Automatic optimization sums the gradients of a window (`accumulate_grad_batches`) and divides them by the sum of
+    /// the weights when it closes. So a window equals one big batch up to rounding, even if its batches have different
+    /// sizes:
     ///
     /// ```
     /// # use burn::tensor::{Device, Tensor};
@@ -55,26 +56,27 @@ impl StepOutput {
     /// let output = StepOutput::from(loss_sum).weight(mask.sum());
     /// ```
     ///
-    /// A number, or a tensor of shape `[1]`, which stays on the device. What is logged, what `on_before_backward` and
-    /// `on_train_batch_end` see is the loss as given: log the mean yourself. A window whose numbers sum to 0 makes no step; with
-    /// tensors its gradients become NaN, which `on_non_finite` notices. [`Stepper::step`] knows no weights.
+    /// A number, or a tensor of shape `[1]`, which stays on the device. Logged values, `on_before_backward` and
+    /// `on_train_batch_end` get the loss as given: log the mean yourself. A window whose numbers sum to 0 makes no
+    /// step. With tensors its gradients become NaN, which `on_non_finite` detects.
+    /// [`Stepper::step`](crate::Stepper::step) ignores weights.
     pub fn weight(mut self, weight: impl Into<Scalar>) -> Self {
         self.weight = Some(weight.into());
         self
     }
 
-    /// The weight that was given with [`StepOutput::weight`].
+    /// The weight from [`StepOutput::weight`].
     pub fn given_weight(&self) -> Option<&Scalar> {
         self.weight.as_ref()
     }
 
-    /// The loss, shape `[1]`; detached from the tape in `on_train_batch_end`. That of a validation or test step is for its hooks only.
+    /// The loss, shape `[1]`, detached in `on_train_batch_end`. In validation and test it is only for the hooks.
     pub fn loss(&self) -> Option<&Tensor<1>> {
         self.loss.as_ref()
     }
 
-    /// The value given with [`StepOutput::with`], if it has this type. `None` for a batch that was divided among threads
-    /// (`Trainer::devices`), which has one value for each part: see [`payloads`](Self::payloads).
+    /// The value from [`StepOutput::with`], if it has this type. `None` for a batch that was divided among threads
+    /// (`Trainer::devices`): it has one value per part, see [`payloads`](Self::payloads).
     pub fn payload<T: 'static>(&self) -> Option<&T> {
         match self.payloads.as_slice() {
             [payload] => payload.downcast_ref(),
@@ -82,8 +84,8 @@ impl StepOutput {
         }
     }
 
-    /// The values given with [`StepOutput::with`] that have this type, in the order of the items: one, or one for each part
-    /// of a batch that was divided among threads.
+    /// The values from [`StepOutput::with`] that have this type: one, or one per part of a batch that was divided among
+    /// threads, in the order of the parts.
     pub fn payloads<T: 'static>(&self) -> impl Iterator<Item = &T> {
         self.payloads.iter().filter_map(|payload| payload.downcast_ref())
     }
@@ -113,7 +115,7 @@ impl StepOutput {
         Ok((whole, shares))
     }
 
-    /// Lets go of the tape, so that the memory of the batch is free before the callbacks run.
+    /// Releases the autodiff graph, so that the memory of the batch is free before the callbacks run.
     pub fn detach(mut self) -> Self {
         self.loss = self.loss.map(Tensor::inner);
         self

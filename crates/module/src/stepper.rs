@@ -22,37 +22,37 @@ use crate::{
 
 pub use crate::evidence::{Evidence, FiniteCheck};
 
-/// The hooks inside of an optimization step. The Trainer passes them on to callbacks and module.
+/// The hooks within an optimization step. The Trainer passes them to callbacks and module.
 pub trait StepHooks<M> {
-    /// A new window of gradients begins.
+    /// A new window of gradients starts.
     fn on_before_zero_grad(&mut self, module: &mut M, optimizer: &str) -> Result<()>;
     /// The gradients of this loss are about to be computed.
     fn on_before_backward(&mut self, module: &mut M, loss: &Tensor<1>) -> Result<()>;
-    /// The gradients are known.
+    /// The gradients are computed.
     fn on_after_backward(&mut self, module: &mut M, gradients: &mut GradientsParams) -> Result<()>;
     /// The optimizer is about to step.
     fn on_before_optimizer_step(&mut self, module: &mut M, optimizer: &str, gradients: &mut GradientsParams) -> Result<()>;
-    /// An optimizer with a schedule has stepped: these rates hold from now on.
+    /// An optimizer with a schedule has stepped: these rates apply from now on.
     fn learning_rates(&mut self, rates: Vec<(String, f64)>);
 }
 
-/// What the Stepper needs from the run's options.
+/// The run's options for the Stepper.
 #[derive(Clone, Copy, Debug)]
 pub struct StepPlan {
-    /// The batch in its window.
+    /// The position of the batch in its window.
     pub window: Window,
     /// Gradient clipping.
     pub clip: Option<Clip>,
-    /// Check loss and gradients of every batch, at the price of device reads.
+    /// Whether to check loss and gradients of every batch, which needs device reads.
     pub detect_anomaly: bool,
-    /// Whether and when losses and gradients are looked at.
+    /// Whether and when losses and gradients are checked.
     pub finite: FiniteCheck,
 }
 
-/// Turns losses into parameter updates during one training batch.
+/// Converts losses into parameter updates during one training batch.
 ///
-/// Automatic optimization uses it for you. A module that overrides
-/// [`training_batch`](crate::LightningModule::training_batch) calls [`Stepper::step`] for each loss:
+/// Automatic optimization uses it. A module that overrides [`training_batch`](crate::LightningModule::training_batch)
+/// calls [`Stepper::step`] for each loss:
 ///
 /// ```
 /// # use burn::{nn::Linear, optim::AdamConfig, prelude::*};
@@ -93,14 +93,14 @@ pub struct Stepper<'a, M> {
     stepped: bool,
     skipped: Option<String>,
     evidence: Evidence,
-    /// Of each optimizer whose step may be left out: the losses whose gradients it has not stepped with yet.
+    /// For each optimizer whose step may be skipped: the losses of the gradients that it has not stepped with yet.
     losses: Vec<Option<Tensor<1>>>,
-    /// What was not finite in a pass for all optimizers: none of them steps with it.
+    /// The non-finite values of backward passes for all optimizers, which therefore skip their steps.
     bad_pass: Vec<Option<String>>,
 }
 
 impl<'a, M: Module> Stepper<'a, M> {
-    /// A stepper for one batch. `accumulated` lives as long as the fit: it carries gradients from batch to batch.
+    /// A stepper for one batch. `accumulated` lives as long as the fit and carries gradients from batch to batch.
     pub fn new(optimizers: &'a mut Optimizers, accumulated: &'a mut Accumulated, hooks: &'a mut dyn StepHooks<M>, plan: StepPlan) -> Self {
         let (losses, bad_pass) = (Vec::new(), Vec::new());
         let (threads, evidence) = (None, Evidence::default());
@@ -112,31 +112,31 @@ impl<'a, M: Module> Stepper<'a, M> {
         self.threads = threads;
     }
 
-    /// Whether an optimizer has stepped in this batch. With `on_non_finite = "skip:n"` a step may be left out.
+    /// Whether an optimizer has stepped in this batch. With `on_non_finite = "skip:n"` a step may be skipped.
     pub fn has_stepped(&self) -> bool {
         self.stepped
     }
 
-    /// What was not finite, if an optimizer left out its step for it ([`FiniteCheck::BeforeStep`]).
+    /// The non-finite value for which an optimizer skipped its step ([`FiniteCheck::BeforeStep`]).
     pub fn skipped(&mut self) -> Option<String> {
         self.skipped.take()
     }
 
-    /// What tells later whether the batch was fine, if [`FiniteCheck::Later`] asked for it.
+    /// The evidence of this batch, with [`FiniteCheck::Later`].
     pub fn evidence(&mut self) -> Evidence {
         std::mem::take(&mut self.evidence)
     }
 
-    /// One optimization step: backward, clipping, hooks, and the update of this optimizer's own parameters.
+    /// An optimization step: backward, clipping, hooks, and the update of this optimizer's parameters.
     ///
     /// # Errors
-    /// An optimizer of that name is missing, the loss has no tape, accumulation was asked for (which the Trainer can
-    /// only do in automatic optimization), or a hook failed.
+    /// If no optimizer has that name, the loss has no autodiff graph, accumulation is enabled (which requires automatic
+    /// optimization), or a hook fails.
     pub fn step(&mut self, optimizer: &str, module: &mut M, loss: &Tensor<1>) -> Result<()> {
         if self.plan.window.size > 1 {
             return Err(Error::config(
                 "accumulate_grad_batches",
-                "gradients are accumulated by automatic optimization only",
+                "only automatic optimization accumulates gradients",
                 "leave it at 1, and accumulate with `Stepper::backward` and `Stepper::apply`",
             ));
         }
@@ -147,7 +147,7 @@ impl<'a, M: Module> Stepper<'a, M> {
     }
 
     /// The gradients of a loss for the parameters of one optimizer, with the hooks around it: the first half of
-    /// [`Stepper::step`]. A tape can be walked back once only: one loss for several optimizers takes
+    /// [`Stepper::step`]. Each loss supports only one backward pass. For one loss and several optimizers, use
     /// [`Stepper::backward_all`].
     ///
     /// # Errors
@@ -158,7 +158,7 @@ impl<'a, M: Module> Stepper<'a, M> {
         self.backward_of(index, module, loss)
     }
 
-    /// The gradients of one loss for every optimizer, from one pass, with the hooks around it. Apply each with
+    /// The gradients of one loss for every optimizer, from one backward pass, with the hooks around it. Apply each with
     /// [`Stepper::apply`]:
     ///
     /// ```
@@ -175,12 +175,12 @@ impl<'a, M: Module> Stepper<'a, M> {
     ///         }
     ///         Ok(loss.into())
     ///     }
-    ///     // ... `configure_optimizers` gives one for the body and one for the head.
+    ///     // ... `configure_optimizers` returns one for the body and one for the head.
     /// }
     /// ```
     ///
-    /// In the order of `configure_optimizers`. `on_before_backward` and `on_after_backward` are called once, with all gradients.
-    /// With `on_non_finite = "skip:n"` a loss or gradient that is not finite leaves out the steps of all of them.
+    /// The order is that of `configure_optimizers`. `on_before_backward` and `on_after_backward` are called once, with
+    /// all gradients. With `on_non_finite = "skip:n"` a value that is not finite skips the steps of all of them.
     ///
     /// # Errors
     /// As [`Stepper::step`].
@@ -209,7 +209,7 @@ impl<'a, M: Module> Stepper<'a, M> {
         })
     }
 
-    /// Clips gradients and updates one optimizer's parameters with them: the second half of [`Stepper::step`].
+    /// Clips gradients and updates one optimizer's parameters: the second half of [`Stepper::step`].
     ///
     /// # Errors
     /// As [`Stepper::step`].
@@ -225,7 +225,7 @@ impl<'a, M: Module> Stepper<'a, M> {
             Some(Clip { algorithm: ClipAlgorithm::Norm, .. }) => gradients::global_norm(&gradients, module),
             _ => None,
         };
-        // A norm that is known anyhow is as good a witness as any.
+        // A norm that was computed for clipping is also valid evidence.
         let witness = match self.plan.finite {
             FiniteCheck::Off => None,
             FiniteCheck::Later => norm.clone(),
@@ -259,7 +259,7 @@ impl<'a, M: Module> Stepper<'a, M> {
         Ok(())
     }
 
-    /// The learning rate of an optimizer, as it holds now.
+    /// The current learning rate of an optimizer.
     ///
     /// # Errors
     /// [`Error::Optimizer`] if there is none of this name.
@@ -275,7 +275,7 @@ impl<M> std::fmt::Debug for Stepper<'_, M> {
     }
 }
 
-/// The error for a value that is not finite, at this moment of the run.
+/// The error for a value that is not finite, at the current moment of the run.
 pub fn non_finite(what: String) -> Error {
     let Moment { epoch, batch_idx, global_step, .. } = scope::moment();
     Error::NonFinite { what, epoch, batch_idx, global_step, parameters: Vec::new() }

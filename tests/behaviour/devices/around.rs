@@ -52,10 +52,10 @@ fn norm(module: &Net, gradients: &GradientsParams) -> f32 {
 #[test]
 fn hooks_see_the_whole_batch_in_the_usual_order() {
     let seen = |devices: usize| {
-        let sees = Sees::default();
-        quiet().devices(devices).callback(sees.clone()).max_epochs(1).gradient_clip_val(0.1).fit(Net::new(), digits(19, 7)).unwrap();
-        let seen = sees.0.lock().unwrap().clone();
-        seen
+        let hooks = Sees::default();
+        let mut trainer = quiet().devices(devices).callback(hooks.clone()).max_epochs(1).gradient_clip_val(0.1);
+        let _ = trainer.fit(Net::new(), digits(19, 7)).unwrap();
+        std::mem::take(&mut *hooks.0.lock().unwrap())
     };
     let one = seen(1);
     assert_eq!(one.len(), 3 * 7);

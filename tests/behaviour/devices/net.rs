@@ -35,7 +35,7 @@ impl Net {
         let device = Device::flex();
         let linear = |inputs: usize, outputs: usize| {
             let mut linear = LinearConfig::new(inputs, outputs).with_bias(false).init(&device);
-            let values = Tensor::<1, Int>::arange(0..(inputs * outputs) as i64, &device).float();
+            let values = Tensor::<1>::ones([inputs * outputs], &device).cumsum(0);
             linear.weight = burn::module::Param::from_tensor((values * 0.7).sin().reshape([inputs, outputs]));
             linear
         };
@@ -60,7 +60,7 @@ impl Net {
     }
 
     /// Where the running mean is among its values.
-    pub(crate) fn running_mean(&self) -> std::ops::Range<usize> {
+    pub(crate) fn running_mean() -> std::ops::Range<usize> {
         let before = 2 * 16 + 2 * 16;
         before..before + 16
     }
@@ -129,8 +129,8 @@ pub(crate) fn digits(items: usize, batch_size: usize) -> Loader<Digits> {
         let numbers: Vec<f32> = items.iter().map(|&item| item as f32).collect();
         let numbers = Tensor::<1>::from_floats(numbers.as_slice(), device);
         let points = Tensor::stack(vec![(numbers.clone() * 0.9).sin(), (numbers * 1.7).cos()], 1);
-        let classes: Vec<i32> = items.iter().map(|&item| (item * 7 % 3) as i32).collect();
-        Digits { points, classes: Tensor::from_ints(classes.as_slice(), device), scale: 2.0 }
+        let classes: Vec<u8> = items.iter().map(|&item| [0, 1, 2][item * 7 % 3]).collect();
+        Digits { points, classes: Tensor::from_data(classes.as_slice(), device), scale: 2.0 }
     };
     Loader::collate(InMemDataset::new((0..items).collect()), collate).batch_size(batch_size)
 }

@@ -83,7 +83,7 @@ impl<M: Module + 'static> Stepper<'_, M> {
     /// The gradients of one loss, or their sum over the parts of a batch.
     fn backward_pass(&mut self, module: &mut M, loss: &Tensor<1>, parts: Vec<(M, Tensor<1>)>) -> Result<GradientsParams> {
         if parts.is_empty() && self.plan.window.size > 1 {
-            // burn walks from a tensor once: a loss that is a parameter itself would be the same one in the next batch.
+            // burn allows one backward pass per tensor, and a loss may be a parameter, the same in each batch.
             return self.backward_of(0, module, &loss.clone().mul_scalar(1.0));
         }
         if parts.is_empty() {
@@ -107,8 +107,8 @@ impl<M: Module + 'static> Stepper<'_, M> {
         Ok(self.optimizers.at(0).share_of(&sum, module))
     }
 
-    /// The step at the end of a window, with the mean of the gradients that are there; without any there is none. An epoch
-    /// that is left in the middle of a window ends so.
+    /// The step at the end of a window, with the mean of its gradients. Without gradients there is no step. Also called
+    /// for an epoch that ends within a window.
     ///
     /// # Errors
     /// As [`Stepper::step`].

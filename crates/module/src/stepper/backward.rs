@@ -83,7 +83,7 @@ pub(super) fn check_loss(loss: &Tensor<1>) -> Result<()> {
     Ok(())
 }
 
-/// Walks the tape of a loss back. burn panics where that was done before.
+/// The backward pass of a loss. burn panics if there was one before.
 pub(super) fn walk_back(loss: &Tensor<1>) -> Result<Gradients> {
     catch_unwind(AssertUnwindSafe(|| loss.backward())).or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
