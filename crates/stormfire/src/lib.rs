@@ -134,6 +134,8 @@ mod pages {
     #[cfg(feature = "console")]
     #[doc = include_str!("../../../docs/console.md")]
     struct Console;
+    #[doc = include_str!("../../../docs/devices.md")]
+    struct Devices;
     #[doc = include_str!("../../../docs/endings.md")]
     struct Endings;
     #[cfg(all(feature = "mlflow", feature = "wandb"))]

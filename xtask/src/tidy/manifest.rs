@@ -7,7 +7,8 @@ use super::Finding;
 use crate::system::{self, Workspace};
 
 /// The house, from the ground up. A package may depend on those of lower floors only.
-const FLOORS: [(&str, u8); 11] = [
+const FLOORS: [(&str, u8); 12] = [
+    ("stormfire-derive", 0),
     ("stormfire-store", 0),
     ("stormfire-values", 0),
     ("stormfire-loggers", 1),
