@@ -154,3 +154,24 @@ pub fn remove_leftovers(folder: &Path) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replacement_in_progress_is_not_a_leftover() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hparams.yaml");
+        let mut file = Replacement::private(&path).unwrap();
+        fs::write(folder.path().join(".saving-killed"), "half").unwrap();
+        file.write_all(b"lr: 1").unwrap();
+        remove_leftovers(folder.path());
+        let committed = file.commit().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "lr: 1");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        // The lock of the temporary name must not stay on the file.
+        File::open(&path).unwrap().try_lock().unwrap();
+        drop(committed);
+    }
+}
