@@ -200,6 +200,6 @@ fn a_cycle_that_steps_once_an_epoch_is_warned_about() {
         });
         lines(&run_of(folder.path())).into_iter().filter(|line| line.contains("OneCycle")).collect::<Vec<_>>()
     };
-    assert_snapshot!(warnings(|_| sgd().schedule(OneCycle::new(0.1, 50)).into()).join("\n"), @"WARN stormfire_module::schedule: optimizer `SGD`: `OneCycle` of 50 steps goes one step further every 1 epoch; for every optimizer step add `.every(Every::Steps(1))`");
+    assert_snapshot!(warnings(|_| sgd().schedule(OneCycle::new(0.1, 50)).into()).join("\n"), @"WARN stormfire_optim::schedule: optimizer `SGD`: `OneCycle` of 50 steps goes one step further every 1 epoch; for every optimizer step add `.every(Every::Steps(1))`");
     assert!(warnings(|_| sgd().schedule(Schedule::new(OneCycle::new(0.1, 50)).every("1 step")).into()).is_empty());
 }

@@ -1,7 +1,8 @@
-//! Metrics: values that merge over batches, loaders and ranks ([`Metric`]). What can be logged at all is in [`loggable`].
+//! Metrics: values that merge over batches, loaders and ranks ([`Metric`]). [`loggable`] defines the values that can be
+//! logged.
 //!
-//! They work without a Trainer: a metric is computed on the device, and [`read`](stormfire_values::read::read) brings the
-//! result to the host.
+//! They work without a Trainer. A metric is computed on the device, and [`read`](stormfire_values::read::read) copies
+//! the result to the host.
 
 pub mod loggable;
 pub mod metric;

@@ -1,4 +1,4 @@
-//! What can be logged: numbers, tensors of one element, metrics.
+//! The values that can be logged: numbers, tensors of one element, metrics.
 
 use burn::tensor::{DType, FloatDType, Int, Tensor};
 
@@ -10,22 +10,22 @@ use crate::metric::{AnyMetric, Metric};
 #[expect(clippy::large_enum_variant, reason = "a box would cost an allocation for every logged value")]
 #[derive(Clone, Debug)]
 pub enum Logged {
-    /// One number, on the host or the device.
+    /// A number, on the host or the device.
     Scalar(Scalar),
-    /// A metric that merges by itself.
+    /// A metric that defines its own merge.
     Metric(Box<dyn AnyMetric>),
-    /// Something that is not one number; the text says what.
+    /// Not a single number. The string describes the value.
     Invalid(String),
 }
 
-/// What can be logged: numbers, tensors of one element (by value or reference), and [`Metric`]s.
+/// A value that can be logged: numbers, tensors of one element (by value or reference), and [`Metric`]s.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be logged",
     label = "not a number, a tensor of one element, or a `Metric`",
     note = "log a number, a `Tensor` with one element (`tensor.mean()`), or implement `stormfire::Metric`"
 )]
 pub trait Loggable {
-    /// Detaches the value from the tape; it stays on its device.
+    /// Detaches the value from the autodiff graph. It stays on its device.
     fn into_logged(self) -> Logged;
 }
 
@@ -74,7 +74,7 @@ fn logged_tensor<const D: usize>(tensor: Tensor<D>) -> Result<Tensor<D>, Logged>
         return Err(Logged::Invalid(format!("a tensor of shape {:?}, but only one element can be logged", tensor.dims())));
     }
     let tensor = tensor.inner();
-    // A mean over many batches does not fit the few digits of a half float.
+    // The precision of a half float is too low for a mean over many batches.
     Ok(if matches!(tensor.dtype(), DType::F16 | DType::BF16) { tensor.cast(FloatDType::F32) } else { tensor })
 }
 
@@ -100,7 +100,7 @@ where
     Tensor<D>: Loggable,
 {
     fn into_logged(self) -> Logged {
-        // The device's default type for floats may have no room for a count.
+        // The precision of the device's default float type may be too low for a count.
         let dtype = sum_dtype(&self.device());
         self.cast(dtype).into_logged()
     }

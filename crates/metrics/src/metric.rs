@@ -1,4 +1,4 @@
-//! Metrics are values that merge: the same [`Metric::merge`] joins batches, ranks and loaders.
+//! Metrics are values that can be merged: [`Metric::merge`] joins batches, ranks and loaders.
 
 use std::{any::Any, fmt};
 
@@ -6,11 +6,11 @@ use burn::tensor::{Int, Tensor};
 
 use stormfire_values::Scalar;
 
-/// A quantity over many batches, as a value that can be merged with another part of itself.
+/// A quantity over many batches, as a value that can be merged with another part.
 ///
-/// A step makes one from its batch and logs it; the framework merges the values of an epoch and computes the result
-/// at its end. Everything stays on the device. [`Scalar`]s add up many batches in a type that is wide enough; counts go in as
-/// whole numbers. Implement it for a metric of your own:
+/// A step creates one from its batch and logs it. The framework merges the values of an epoch and computes the result
+/// at its end. Everything stays on the device. [`Scalar`]s add up many batches in a type with sufficient precision.
+/// Pass counts as integers. Implement this trait for a custom metric:
 ///
 /// ```
 /// use burn::tensor::{Bool, Tensor};
@@ -60,23 +60,23 @@ use stormfire_values::Scalar;
     note = "use a metric such as `accuracy` or `Mean`, or implement `merge`, `compute`, `parts` and `with_parts`"
 )]
 pub trait Metric: Clone + Send + Sync + fmt::Debug + 'static {
-    /// Takes another part in. Must be associative.
+    /// Merges another part into this one. Must be associative.
     fn merge(&mut self, other: &Self);
 
-    /// The result so far, without a device read.
+    /// The current result, without a device read.
     fn compute(&self) -> Scalar;
 
-    /// The state as scalars, for checkpoints and for other ranks.
+    /// The state as scalars, for checkpoints and other ranks.
     fn parts(&self) -> Vec<Scalar>;
 
-    /// A metric of the same kind with the state that [`Metric::parts`] gave, each scalar where it was (host or device)
-    /// and of the same type; `None` when it does not fit, as in a checkpoint of another version of the program.
+    /// A metric of the same kind with the state from [`Metric::parts`]. Each scalar has its original location (host or
+    /// device) and type. `None` if the state does not match, for example in a checkpoint of another program version.
     fn with_parts(&self, parts: &[Scalar]) -> Option<Self>;
 }
 
 /// A [`Metric`] of any type.
 pub trait AnyMetric: Send + Sync + fmt::Debug {
-    /// As [`Metric::merge`]; `false` when the other one is of another type.
+    /// As [`Metric::merge`]. Returns `false` if the other metric has another type.
     fn merge_any(&mut self, other: &dyn AnyMetric) -> bool;
     /// As [`Metric::compute`].
     fn compute_any(&self) -> Scalar;
@@ -84,7 +84,7 @@ pub trait AnyMetric: Send + Sync + fmt::Debug {
     fn parts_any(&self) -> Vec<Scalar>;
     /// As [`Metric::with_parts`].
     fn with_parts_any(&self, parts: &[Scalar]) -> Option<Box<dyn AnyMetric>>;
-    /// A copy in a box.
+    /// A boxed copy.
     fn clone_any(&self) -> Box<dyn AnyMetric>;
     /// For the type test in `merge_any`.
     fn as_any(&self) -> &dyn Any;
@@ -125,7 +125,7 @@ pub struct Mean {
 }
 
 impl Mean {
-    /// The mean of one part: its `value` with the number of items it stands for.
+    /// The mean of one part: its `value`, and the number of items that it represents.
     pub fn new(value: impl Into<Scalar>, weight: f64) -> Self {
         Self { sum: value.into().times(weight), weight }
     }
@@ -153,7 +153,7 @@ impl Metric for Mean {
     }
 }
 
-/// The metrics that keep one scalar and differ only in how two of them join.
+/// The metrics with one scalar. They differ only in how two scalars are joined.
 macro_rules! one_scalar_metric {
     ($(#[$doc:meta])* $name:ident, $join:ident) => {
         $(#[$doc])*
@@ -161,7 +161,7 @@ macro_rules! one_scalar_metric {
         pub struct $name(Scalar);
 
         impl $name {
-            /// From the value of one part.
+            /// Creates a metric from the value of one part.
             pub fn new(value: impl Into<Scalar>) -> Self {
                 Self(value.into())
             }
@@ -191,20 +191,20 @@ one_scalar_metric!(
     plus
 );
 one_scalar_metric!(
-    /// The largest value; NaN wins.
+    /// The maximum. NaN if a value is NaN.
     Max,
     max
 );
 one_scalar_metric!(
-    /// The smallest value; NaN wins.
+    /// The minimum. NaN if a value is NaN.
     Min,
     min
 );
 
-/// Multiclass accuracy: the share of items whose largest logit is their target's, in `0..=1`.
+/// Multiclass accuracy: the share of items whose largest logit is that of their target, in `0..=1`.
 ///
-/// `logits` has shape `[batch, classes]`, `targets` shape `[batch]` with class numbers. Weighted by the number of
-/// items when merged, so the last, shorter batch counts for what it is.
+/// `logits` has shape `[batch, classes]`, `targets` has shape `[batch]` with class indices. The merge weights it by the
+/// number of items, so a shorter last batch has its correct weight.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -220,14 +220,14 @@ one_scalar_metric!(
 pub fn accuracy(logits: &Tensor<2>, targets: &Tensor<1, Int>) -> Mean {
     let [items, _] = logits.dims();
     let hits = logits.clone().inner().argmax(1).flatten::<1>(0, 1).equal(targets.clone().inner());
-    // Counted whole: the device's default type for floats may be one of few digits.
+    // Counted as integers, because the default float type of the device may have a low precision.
     Mean::from_sum(hits.int().sum(), items as f64)
 }
 
 /// Top-k accuracy: the share of items whose target is among the `k` largest logits, in `0..=1`.
 ///
-/// Shapes as [`accuracy`]. A logit equal to the target's counts as smaller. `k` of at least the number of classes
-/// gives 1.
+/// Shapes as in [`accuracy`]. A logit equal to the target's counts as smaller. If `k` is at least the number of
+/// classes, the result is 1.
 pub fn top_k_accuracy(logits: &Tensor<2>, targets: &Tensor<1, Int>, k: usize) -> Mean {
     let [items, _] = logits.dims();
     let logits = logits.clone().inner();

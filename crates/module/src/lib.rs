@@ -1,5 +1,5 @@
-//! What a user of Stormfire implements and sees: the [`LightningModule`] and its [log](mod@log), its [`Stepper`], the
-//! [`Event`]s of a run and the [`Callback`]s that listen to them.
+//! The interface of a training: the [`LightningModule`] with its [log](mod@log) and its [`Stepper`], the [`Event`]s of
+//! a run, and the [`Callback`]s that receive them.
 
 pub mod callback;
 pub mod context;

@@ -1,4 +1,4 @@
-//! What `log` records and what it refuses.
+//! Tests of the records of `log`, and of its misuses.
 
 use burn::tensor::{Device, Int};
 

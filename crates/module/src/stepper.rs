@@ -1,4 +1,4 @@
-//! One training batch: what a step returns, and the [`Stepper`] that turns losses into updates.
+//! One training batch: the result of a step, and the [`Stepper`], which converts losses into updates.
 
 use std::{
     any::Any,
@@ -26,7 +26,7 @@ use crate::{
 
 pub use crate::evidence::{Evidence, FiniteCheck};
 
-/// What a step returns: the loss of a training step, and whatever `on_*_batch_end` of module and callbacks should see.
+/// The result of a step: the loss of a training step, and values for `on_*_batch_end` of module and callbacks.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -46,21 +46,22 @@ pub struct StepOutput {
 }
 
 impl StepOutput {
-    /// No loss: automatic optimization leaves this batch out of the gradients.
+    /// No loss: automatic optimization excludes this batch from the gradients.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Adds a value for `on_train_batch_end`, `on_validation_batch_end` or `on_test_batch_end`, such as the predictions.
+    /// Adds a value for `on_train_batch_end`, `on_validation_batch_end` or `on_test_batch_end`, such as predictions.
     pub fn with(mut self, payload: impl Any + Send) -> Self {
         self.payload = Some(Box::new(payload));
         self
     }
 
-    /// Says of how many parts the loss is the *sum*: items, or tokens that are no padding. Default: 1, for a loss that is a mean.
+    /// The number of parts of which the loss is the *sum*: items, or unpadded tokens. Default: 1, for a mean loss.
     ///
-    /// Automatic optimization sums the gradients of a window (`accumulate_grad_batches`) and divides them by the sum of the
-    /// weights when it closes. So a window equals one big batch to rounding, however uneven its batches are:
+    /// Automatic optimization sums the gradients of a window (`accumulate_grad_batches`) and divides them by the sum of
+    /// the weights when it closes. So a window equals one big batch up to rounding, even if its batches have different
+    /// sizes:
     ///
     /// ```
     /// # use burn::tensor::{Device, Tensor};
@@ -72,30 +73,30 @@ impl StepOutput {
     /// let output = StepOutput::from(loss_sum).weight(mask.sum());
     /// ```
     ///
-    /// A number, or a tensor of shape `[1]`, which stays on the device. What is logged, what `on_before_backward` and
-    /// `on_train_batch_end` see is the loss as given: log the mean yourself. A window whose numbers sum to 0 makes no step; with
-    /// tensors its gradients become NaN, which `on_non_finite` notices. [`Stepper::step`] knows no weights.
+    /// A number, or a tensor of shape `[1]`, which stays on the device. Logged values, `on_before_backward` and
+    /// `on_train_batch_end` get the loss as given: log the mean yourself. A window whose numbers sum to 0 makes no
+    /// step. With tensors its gradients become NaN, which `on_non_finite` detects. [`Stepper::step`] ignores weights.
     pub fn weight(mut self, weight: impl Into<Scalar>) -> Self {
         self.weight = Some(weight.into());
         self
     }
 
-    /// The weight that was given with [`StepOutput::weight`].
+    /// The weight from [`StepOutput::weight`].
     pub fn given_weight(&self) -> Option<&Scalar> {
         self.weight.as_ref()
     }
 
-    /// The loss, shape `[1]`; detached from the tape in `on_train_batch_end`. That of a validation or test step is for its hooks only.
+    /// The loss, shape `[1]`, detached in `on_train_batch_end`. In validation and test it is only for the hooks.
     pub fn loss(&self) -> Option<&Tensor<1>> {
         self.loss.as_ref()
     }
 
-    /// The value given with [`StepOutput::with`], if it has this type.
+    /// The value from [`StepOutput::with`], if it has this type.
     pub fn payload<T: 'static>(&self) -> Option<&T> {
         self.payload.as_ref().and_then(|p| p.downcast_ref())
     }
 
-    /// Lets go of the tape, so that the memory of the batch is free before the callbacks run.
+    /// Releases the autodiff graph, so that the memory of the batch is free before the callbacks run.
     pub fn detach(mut self) -> Self {
         self.loss = self.loss.map(Tensor::inner);
         self
@@ -108,37 +109,37 @@ impl From<Tensor<1>> for StepOutput {
     }
 }
 
-/// The hooks inside of an optimization step. The Trainer passes them on to callbacks and module.
+/// The hooks within an optimization step. The Trainer passes them to callbacks and module.
 pub trait StepHooks<M> {
-    /// A new window of gradients begins.
+    /// A new window of gradients starts.
     fn on_before_zero_grad(&mut self, module: &mut M, optimizer: &str) -> Result<()>;
     /// The gradients of this loss are about to be computed.
     fn on_before_backward(&mut self, module: &mut M, loss: &Tensor<1>) -> Result<()>;
-    /// The gradients are known.
+    /// The gradients are computed.
     fn on_after_backward(&mut self, module: &mut M, gradients: &mut GradientsParams) -> Result<()>;
     /// The optimizer is about to step.
     fn on_before_optimizer_step(&mut self, module: &mut M, optimizer: &str, gradients: &mut GradientsParams) -> Result<()>;
-    /// An optimizer with a schedule has stepped: these rates hold from now on.
+    /// An optimizer with a schedule has stepped: these rates apply from now on.
     fn learning_rates(&mut self, rates: Vec<(String, f64)>);
 }
 
-/// What the Stepper needs from the run's options.
+/// The run's options for the Stepper.
 #[derive(Clone, Copy, Debug)]
 pub struct StepPlan {
-    /// The batch in its window.
+    /// The position of the batch in its window.
     pub window: Window,
     /// Gradient clipping.
     pub clip: Option<Clip>,
-    /// Check loss and gradients of every batch, at the price of device reads.
+    /// Whether to check loss and gradients of every batch, which needs device reads.
     pub detect_anomaly: bool,
-    /// Whether and when losses and gradients are looked at.
+    /// Whether and when losses and gradients are checked.
     pub finite: FiniteCheck,
 }
 
-/// Turns losses into parameter updates during one training batch.
+/// Converts losses into parameter updates during one training batch.
 ///
-/// Automatic optimization uses it for you. A module that overrides
-/// [`training_batch`](crate::LightningModule::training_batch) calls [`Stepper::step`] for each loss:
+/// Automatic optimization uses it. A module that overrides [`training_batch`](crate::LightningModule::training_batch)
+/// calls [`Stepper::step`] for each loss:
 ///
 /// ```
 /// # use burn::{nn::Linear, optim::AdamConfig, prelude::*};
@@ -178,44 +179,44 @@ pub struct Stepper<'a, M> {
     stepped: bool,
     skipped: Option<String>,
     evidence: Evidence,
-    /// Of each optimizer whose step may be left out: the losses whose gradients it has not stepped with yet.
+    /// For each optimizer whose step may be skipped: the losses of the gradients that it has not stepped with yet.
     losses: Vec<Option<Tensor<1>>>,
-    /// What was not finite in a pass for all optimizers: none of them steps with it.
+    /// The non-finite values of backward passes for all optimizers, which therefore skip their steps.
     bad_pass: Vec<Option<String>>,
 }
 
 impl<'a, M: Module> Stepper<'a, M> {
-    /// A stepper for one batch. `accumulated` lives as long as the fit: it carries gradients from batch to batch.
+    /// A stepper for one batch. `accumulated` lives as long as the fit and carries gradients from batch to batch.
     pub fn new(optimizers: &'a mut Optimizers, accumulated: &'a mut Accumulated, hooks: &'a mut dyn StepHooks<M>, plan: StepPlan) -> Self {
         let (losses, bad_pass) = (Vec::new(), Vec::new());
         Self { optimizers, accumulated, hooks, plan, stepped: false, skipped: None, evidence: Evidence::default(), losses, bad_pass }
     }
 
-    /// Whether an optimizer has stepped in this batch. With `on_non_finite = "skip:n"` a step may be left out.
+    /// Whether an optimizer has stepped in this batch. With `on_non_finite = "skip:n"` a step may be skipped.
     pub fn has_stepped(&self) -> bool {
         self.stepped
     }
 
-    /// What was not finite, if an optimizer left out its step for it ([`FiniteCheck::BeforeStep`]).
+    /// The non-finite value for which an optimizer skipped its step ([`FiniteCheck::BeforeStep`]).
     pub fn skipped(&mut self) -> Option<String> {
         self.skipped.take()
     }
 
-    /// What tells later whether the batch was fine, if [`FiniteCheck::Later`] asked for it.
+    /// The evidence of this batch, with [`FiniteCheck::Later`].
     pub fn evidence(&mut self) -> Evidence {
         std::mem::take(&mut self.evidence)
     }
 
-    /// One optimization step: backward, clipping, hooks, and the update of this optimizer's own parameters.
+    /// An optimization step: backward, clipping, hooks, and the update of this optimizer's parameters.
     ///
     /// # Errors
-    /// An optimizer of that name is missing, the loss has no tape, accumulation was asked for (which the Trainer can
-    /// only do in automatic optimization), or a hook failed.
+    /// If no optimizer has that name, the loss has no autodiff graph, accumulation is enabled (which requires automatic
+    /// optimization), or a hook fails.
     pub fn step(&mut self, optimizer: &str, module: &mut M, loss: &Tensor<1>) -> Result<()> {
         if self.plan.window.size > 1 {
             return Err(Error::config(
                 "accumulate_grad_batches",
-                "gradients are accumulated by automatic optimization only",
+                "only automatic optimization accumulates gradients",
                 "leave it at 1, and accumulate with `Stepper::backward` and `Stepper::apply`",
             ));
         }
@@ -225,7 +226,7 @@ impl<'a, M: Module> Stepper<'a, M> {
     }
 
     /// The gradients of a loss for the parameters of one optimizer, with the hooks around it: the first half of
-    /// [`Stepper::step`]. A tape can be walked back once only: one loss for several optimizers takes
+    /// [`Stepper::step`]. Each loss supports only one backward pass. For one loss and several optimizers, use
     /// [`Stepper::backward_all`].
     ///
     /// # Errors
@@ -235,7 +236,7 @@ impl<'a, M: Module> Stepper<'a, M> {
         self.backward_of(index, module, loss)
     }
 
-    /// The gradients of one loss for every optimizer, from one pass, with the hooks around it. Apply each with
+    /// The gradients of one loss for every optimizer, from one backward pass, with the hooks around it. Apply each with
     /// [`Stepper::apply`]:
     ///
     /// ```
@@ -252,12 +253,12 @@ impl<'a, M: Module> Stepper<'a, M> {
     ///         }
     ///         Ok(loss.into())
     ///     }
-    ///     // ... `configure_optimizers` gives one for the body and one for the head.
+    ///     // ... `configure_optimizers` returns one for the body and one for the head.
     /// }
     /// ```
     ///
-    /// In the order of `configure_optimizers`. `on_before_backward` and `on_after_backward` are called once, with all gradients.
-    /// With `on_non_finite = "skip:n"` a loss or gradient that is not finite leaves out the steps of all of them.
+    /// The order is that of `configure_optimizers`. `on_before_backward` and `on_after_backward` are called once, with
+    /// all gradients. With `on_non_finite = "skip:n"` a value that is not finite skips the steps of all of them.
     ///
     /// # Errors
     /// As [`Stepper::step`].
@@ -303,7 +304,7 @@ impl<'a, M: Module> Stepper<'a, M> {
         Ok(gradients)
     }
 
-    /// Clips gradients and updates one optimizer's parameters with them: the second half of [`Stepper::step`].
+    /// Clips gradients and updates one optimizer's parameters: the second half of [`Stepper::step`].
     ///
     /// # Errors
     /// As [`Stepper::step`].
@@ -319,7 +320,7 @@ impl<'a, M: Module> Stepper<'a, M> {
             Some(Clip { algorithm: ClipAlgorithm::Norm, .. }) => gradients::global_norm(&gradients, module),
             _ => None,
         };
-        // A norm that is known anyhow is as good a witness as any.
+        // A norm that was computed for clipping is also valid evidence.
         let witness = match self.plan.finite {
             FiniteCheck::Off => None,
             FiniteCheck::Later => norm.clone(),
@@ -353,7 +354,7 @@ impl<'a, M: Module> Stepper<'a, M> {
         Ok(())
     }
 
-    /// The learning rate of an optimizer, as it holds now.
+    /// The current learning rate of an optimizer.
     ///
     /// # Errors
     /// [`Error::Optimizer`] if there is none of this name.
@@ -365,7 +366,7 @@ impl<'a, M: Module> Stepper<'a, M> {
     /// Automatic optimization of one batch, after its training step: the body of the default `training_batch`.
     ///
     /// # Errors
-    /// As [`Stepper::step`]; several optimizers need a `training_batch` of your own.
+    /// As [`Stepper::step`]. Several optimizers need a custom `training_batch`.
     pub fn automatic(&mut self, module: &mut M, output: &StepOutput) -> Result<()> {
         if self.optimizers.len() > 1 {
             return Err(Error::config(
@@ -384,7 +385,7 @@ impl<'a, M: Module> Stepper<'a, M> {
         if let Some(loss) = output.loss() {
             let weight = weight_of(output.given_weight())?;
             let gradients = if self.plan.window.size > 1 {
-                // burn walks from a tensor once: a loss that is a parameter itself would be the same one in the next batch.
+                // burn allows one backward pass per tensor, and a loss may be a parameter, the same in each batch.
                 self.backward_of(0, module, &loss.clone().mul_scalar(1.0))?
             } else {
                 self.backward_of(0, module, loss)?
@@ -394,8 +395,8 @@ impl<'a, M: Module> Stepper<'a, M> {
         if self.plan.window.closes { self.close_window(module) } else { Ok(()) }
     }
 
-    /// The step at the end of a window, with the mean of the gradients that are there; without any there is none. An epoch
-    /// that is left in the middle of a window ends so.
+    /// The step at the end of a window, with the mean of its gradients. Without gradients there is no step. Also called
+    /// for an epoch that ends within a window.
     ///
     /// # Errors
     /// As [`Stepper::step`].
@@ -425,7 +426,7 @@ impl<'a, M: Module> Stepper<'a, M> {
     }
 }
 
-/// Walks the tape of a loss back. burn panics where that was done before.
+/// The backward pass of a loss. burn panics if there was one before.
 fn walk_back(loss: &Tensor<1>) -> Result<Gradients> {
     catch_unwind(AssertUnwindSafe(|| loss.backward())).or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
@@ -442,7 +443,7 @@ impl<M> std::fmt::Debug for Stepper<'_, M> {
     }
 }
 
-/// The error for a value that is not finite, at this moment of the run.
+/// The error for a value that is not finite, at the current moment of the run.
 pub fn non_finite(what: String) -> Error {
     let Moment { epoch, batch_idx, global_step, .. } = scope::moment();
     Error::NonFinite { what, epoch, batch_idx, global_step, parameters: Vec::new() }

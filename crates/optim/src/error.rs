@@ -1,43 +1,43 @@
-//! What can go wrong with optimizers and schedules.
+//! Errors of optimizers and schedules.
 
 use stormfire_checkpoint::WeightsError;
 use stormfire_values::ConfigError;
 
-/// A result whose error is this crate's unless named.
+/// A result with this crate's error by default.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An optimizer or schedule that cannot work.
+/// An error of an optimizer or a schedule.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An optimizer or its schedule cannot work.
+    /// An optimizer or its schedule is invalid.
     #[error("optimizer `{optimizer}`: {reason}")]
     Optimizer {
         /// The optimizer's name.
         optimizer: String,
         /// What is wrong.
         reason: String,
-        /// What to do.
+        /// How to fix it.
         hint: String,
     },
-    /// An optimizer that `configure_optimizers` did not return.
+    /// An optimizer was not returned by `configure_optimizers`.
     #[error("there is no optimizer `{name}`; there are: {}", list(.available))]
     UnknownOptimizer {
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
-        /// The names that exist.
+        /// The available names.
         available: Vec<String>,
     },
-    /// An option that cannot work.
+    /// An option is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The state of an optimizer that cannot be saved or restored.
+    /// The state of an optimizer cannot be saved or restored.
     #[error(transparent)]
     Weights(#[from] WeightsError),
 }
 
 impl Error {
-    /// What to do about it, as a sentence part for `hint: …`.
+    /// The remedy, as a sentence part for `hint: …`.
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::Optimizer { hint, .. } => Some(hint.clone()),

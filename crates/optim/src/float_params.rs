@@ -1,13 +1,13 @@
-//! A walk over the float parameters of a module, by path.
+//! Visits the float parameters of a module, by path.
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
     tensor::Tensor,
 };
 
-/// What is done with each float parameter of a module, of any rank.
+/// A visitor for the float parameters of a module, of any rank.
 pub trait EachFloat {
-    /// Called with the path, such as `hidden.weight`.
+    /// Called with the path of the parameter, such as `hidden.weight`.
     fn call<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>);
 }
 
@@ -28,7 +28,7 @@ impl<F: EachFloat> ModuleVisitor for Walk<'_, F> {
     }
 }
 
-/// Walks over a module in the order of its fields, and returns `code`. It initialises no parameter by itself.
+/// Visits a module in the order of its fields, and returns `code`. The walk itself initializes no parameter.
 pub fn walk<M: Module, F: EachFloat>(module: &M, mut code: F) -> F {
     module.visit(&mut Walk { path: Vec::new(), code: &mut code });
     code

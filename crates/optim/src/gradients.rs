@@ -1,4 +1,5 @@
-//! Gradients as values: accumulating, clipping, checking and saving them, without a device read unless something is wrong.
+//! Operations on gradients: accumulating, clipping, checking and saving them, without a device read unless an error is
+//! found.
 
 mod combine;
 mod watched;
@@ -25,7 +26,7 @@ pub use combine::accumulate;
 pub(crate) use combine::{divide, share};
 pub use watched::{Norms, Of, Samples, norms, samples};
 
-/// How gradients are clipped.
+/// The method of gradient clipping.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", try_from = "String")]
 pub enum ClipAlgorithm {
@@ -46,12 +47,12 @@ impl std::str::FromStr for ClipAlgorithm {
 
 reads_text!(ClipAlgorithm);
 
-/// Gradient clipping: a value and how it is meant.
+/// Gradient clipping: a limit and its method.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Clip {
-    /// The largest norm, or the largest absolute value of an element.
+    /// The maximum norm, or the maximum absolute value of an element.
     pub value: f64,
-    /// Which of the two.
+    /// The method.
     pub algorithm: ClipAlgorithm,
 }
 
@@ -59,13 +60,13 @@ pub struct Clip {
 struct Squares<'a> {
     gradients: &'a GradientsParams,
     found: Vec<Tensor<1>>,
-    /// A parameter that stands in two places has one gradient.
+    /// A parameter at two places has one gradient.
     seen: HashSet<ParamId>,
 }
 
 impl EachFloat for Squares<'_> {
     fn call<const D: usize>(&mut self, _path: &str, param: &Param<Tensor<D>>) {
-        // Half floats leave their range when they are squared, and those of several types cannot be added.
+        // Squares of half floats overflow, and tensors of different types cannot be added.
         let wide = |gradient: Tensor<D>| if is_half(gradient.dtype()) { gradient.cast(DType::F32) } else { gradient };
         if let Some(gradient) = self.gradients.get::<D>(param.id)
             && self.seen.insert(param.id)
@@ -75,16 +76,17 @@ impl EachFloat for Squares<'_> {
     }
 }
 
-/// What [`Totals`] are of.
+/// The tensors of [`Totals`].
 #[derive(Clone, Copy)]
 enum Summed<'a> {
     Gradients(&'a GradientsParams),
-    /// Also those that are not trained, such as running statistics. These may be infinite on purpose, as masks are.
+    /// Includes parameters that are not trained, such as running statistics. These may be infinite on purpose, such as
+    /// masks.
     Parameters,
     Trained,
 }
 
-/// A number for each of them that is finite if and only if all of its elements are.
+/// A number for each tensor, which is finite exactly when all of its elements are.
 struct Totals<'a> {
     of: Summed<'a>,
     found: Vec<(String, Tensor<1>)>,
@@ -105,20 +107,20 @@ impl EachFloat for Totals<'_> {
     }
 }
 
-/// Also of a parameter that is in evaluation mode, which remembers it.
+/// Also works for a parameter in evaluation mode, which remembers the setting.
 fn is_trained<const D: usize>(param: &Param<Tensor<D>>) -> bool {
     let value = param.val();
     if value.is_autodiff() { value.is_require_grad() } else { param.clone().train().val().is_require_grad() }
 }
 
-/// A sum is the cheapest reduction that keeps NaN and infinity. As `f32` (in which `f16` has room) those of parameters
-/// of several types can be added.
+/// A sum is the cheapest reduction that keeps NaN and infinity. As `f32`, which does not overflow for sums of `f16`,
+/// the totals of parameters of several types can be added.
 fn total_of<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
     let tensor = if tensor.dtype() == DType::F16 { tensor.cast(DType::F32) } else { tensor };
     tensor.sum().cast(DType::F32)
 }
 
-/// Changes each gradient with a function of any rank.
+/// Changes each gradient with a function for any rank.
 struct Change<'a, F> {
     gradients: &'a mut GradientsParams,
     function: F,
@@ -165,19 +167,19 @@ impl AnyRank for Clamp {
     }
 }
 
-/// The L2 norm of all gradients together, shape `[1]`, on the device; `None` without gradients.
+/// The L2 norm of all gradients together, shape `[1]`, on the device. `None` without gradients.
 pub fn global_norm<M: Module>(gradients: &GradientsParams, module: &M) -> Option<Tensor<1>> {
     let squares = walk(module, Squares { gradients, found: Vec::new(), seen: HashSet::new() }).found;
     squares.into_iter().reduce(|a, b| a + b).map(Tensor::sqrt)
 }
 
-/// A number on the device, shape `[1]`, that is finite if and only if every gradient is; `None` without gradients. One
-/// reduction for each of them.
+/// A number on the device, shape `[1]`, which is finite exactly when every gradient is. `None` without gradients. Needs
+/// one reduction per gradient.
 pub fn total<M: Module>(gradients: &GradientsParams, module: &M) -> Option<Tensor<1>> {
     sum(module, Summed::Gradients(gradients))
 }
 
-/// As [`total`], for the parameters that are trained; `None` if none is.
+/// As [`total`], for the trained parameters. `None` without any.
 pub fn total_of_trained<M: Module>(module: &M) -> Option<Tensor<1>> {
     sum(module, Summed::Trained)
 }
@@ -187,7 +189,7 @@ fn sum<M: Module>(module: &M, of: Summed<'_>) -> Option<Tensor<1>> {
     totals.into_iter().map(|(_, total)| total).reduce(|a, b| a + b)
 }
 
-/// The paths of the parameters that are trained, also of a module in evaluation mode.
+/// The paths of the trained parameters, even if the module is in evaluation mode.
 pub fn trained<M: Module>(module: &M) -> Vec<String> {
     struct Trained(Vec<String>);
     impl EachFloat for Trained {
@@ -198,8 +200,8 @@ pub fn trained<M: Module>(module: &M) -> Vec<String> {
     walk(module, Trained(Vec::new())).0
 }
 
-/// Clips gradients in place, as torch does: the norm is that of all parameters together, and the factor is
-/// `value / (norm + 1e-6)`, at most 1. Reads nothing from the device.
+/// Clips gradients in place, as torch does: the norm is that of all parameters together, and the factor is `value /
+/// (norm + 1e-6)`, at most 1. Reads nothing from the device.
 pub fn clip<M: Module>(gradients: &mut GradientsParams, module: &M, clip: Clip) {
     match clip.algorithm {
         ClipAlgorithm::Value => change(gradients, module, Clamp(clip.value)),
@@ -211,13 +213,13 @@ pub fn clip<M: Module>(gradients: &mut GradientsParams, module: &M, clip: Clip) 
     }
 }
 
-/// Clips gradients whose global norm is known already.
+/// Clips gradients with a known global norm.
 pub fn clip_norm<M: Module>(gradients: &mut GradientsParams, module: &M, norm: Tensor<1>, max: f64) {
     let factor = (norm + 1e-6).recip().mul_scalar(max).clamp_max(1.0);
     change(gradients, module, Scale(factor));
 }
 
-/// The folder of their names in a checkpoint.
+/// The folder of gradients in a checkpoint.
 const FOLDER: &str = "gradients/";
 
 /// Adds gradients to a snapshot, by parameter path.
@@ -236,7 +238,7 @@ pub fn save<M: Module>(gradients: &GradientsParams, module: &M, snapshot: &mut S
     walk(module, Save { gradients, snapshot });
 }
 
-/// Takes the gradients that [`save`] added out of the tensors of a checkpoint; `None` if it holds none.
+/// Takes the gradients of [`save`] from the tensors of a checkpoint. `None` if it has none.
 pub fn load<M: Module>(tensors: &mut BTreeMap<String, TensorData>, module: &M) -> Option<GradientsParams> {
     struct Load<'a> {
         tensors: &'a mut BTreeMap<String, TensorData>,
@@ -257,18 +259,18 @@ pub fn load<M: Module>(tensors: &mut BTreeMap<String, TensorData>, module: &M) -
     (!gradients.is_empty()).then_some(gradients)
 }
 
-/// The paths of the parameters whose gradient is not finite. One device read.
+/// The paths of the parameters whose gradient is not finite. Needs one device read.
 ///
 /// # Errors
-/// [`ReadError`] when the device fails.
+/// [`ReadError`] if the device fails.
 pub fn non_finite<M: Module>(gradients: &GradientsParams, module: &M) -> Result<Vec<String>, ReadError> {
     not_finite_of(module, Summed::Gradients(gradients))
 }
 
-/// The paths of the parameters that are not finite themselves, or NaN if they are not trained. One device read.
+/// The paths of trained parameters that are not finite, and of other parameters that are NaN. Needs one device read.
 ///
 /// # Errors
-/// [`ReadError`] when the device fails.
+/// [`ReadError`] if the device fails.
 pub fn non_finite_parameters<M: Module>(module: &M) -> Result<Vec<String>, ReadError> {
     not_finite_of(module, Summed::Parameters)
 }
@@ -329,7 +331,7 @@ mod tests {
         assert!(close(&values(&module, &clipped), &[0.3, 0.35, 0.35]));
     }
 
-    /// 400² is beyond what `f16` can hold, and 256 + 1 beyond the digits of `bf16`.
+    /// 400² exceeds the range of `f16`, and 256 + 1 the precision of `bf16`.
     #[test]
     fn the_norm_of_half_floats_is_that_of_their_values() {
         let module = module();
@@ -379,7 +381,7 @@ mod tests {
         let mut gradients = gradients(&module);
         assert!(total(&GradientsParams::new(), &module).is_none());
         assert!(non_finite(&gradients, &module).unwrap().is_empty());
-        // Its square is beyond what `f32` can hold.
+        // Its square exceeds the range of `f32`.
         gradients.register(module.weight.id, Tensor::<2>::from_floats([[1e30], [1.0]], &device));
         assert!(non_finite(&gradients, &module).unwrap().is_empty());
         assert!(total_of(&gradients).is_finite());
@@ -399,7 +401,7 @@ mod tests {
         let mut module = module();
         module.weight = module.weight.map(|weight| Tensor::from_inner(weight.inner() * f64::NAN).require_grad());
         assert_eq!(non_finite_parameters(&module).unwrap(), ["weight"]);
-        // One that is not trained may be infinite on purpose.
+        // A parameter that is not trained may be infinite on purpose.
         let number = |number: f64| Param::from_tensor(Tensor::<2>::full([1, 2], number, &Device::flex())).set_require_grad(false);
         for (value, named) in [(f64::NEG_INFINITY, 0), (f64::NAN, 1)] {
             module.weight = number(value);

@@ -1,7 +1,11 @@
-//! Optimizers and learning-rate schedules, gradients and their arithmetic, and the parameters that they are for.
+//! Optimizers, learning-rate schedules, gradients, and the parameters that they belong to. They work without a Trainer.
 //!
-//! [`float_params`] → [`trained`] → [`shared_ids`]; [`gradients`] → [`window`]; [`one_cycle`], [`plateau`] → [`schedule`] →
-//! [`optimizer`]. They work without a Trainer.
+//! | modules | content |
+//! |---|---|
+//! | [`float_params`], [`trained`], [`shared_ids`] | the parameters of a module: all, trained and frozen, shared |
+//! | [`gradients`], [`window`] | operations on gradients, and windows of accumulated gradients |
+//! | [`one_cycle`], [`plateau`], [`schedule`] | learning-rate schedules |
+//! | [`optimizer`] | optimizers with their schedules, and their state |
 
 pub mod error;
 pub mod float_params;

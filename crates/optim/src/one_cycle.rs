@@ -1,14 +1,15 @@
-//! The 1cycle policy: up to a large learning rate, then far below where it began.
+//! The 1cycle policy: up to a large learning rate, then down to far below the initial one.
 
 use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 use serde::{Deserialize, Serialize};
 use stormfire_values::ConfigError;
 
-/// The 1cycle learning-rate policy of Smith and Topin (2018), with the defaults of `torch.optim.lr_scheduler.OneCycleLR`.
+/// The 1cycle learning-rate policy of Smith and Topin (2018), with the defaults of
+/// `torch.optim.lr_scheduler.OneCycleLR`.
 ///
-/// From `max_lr / div_factor` up to `max_lr` over the first `pct_start` of `total_steps`, then down to
-/// `max_lr / div_factor / final_div_factor`, both along half a cosine. After `total_steps` it stays there.
-/// Momentum is not cycled: burn's optimizers do not let it change.
+/// The rate rises from `max_lr / div_factor` to `max_lr` over the first `pct_start` of `total_steps`. Then it falls to
+/// `max_lr / div_factor / final_div_factor`. Both parts are half a cosine. After `total_steps` it stays constant.
+/// Momentum is not cycled, because burn's optimizers do not support changing it.
 ///
 /// ```
 /// use burn::lr_scheduler::LrScheduler;
@@ -32,12 +33,12 @@ pub struct OneCycle {
 }
 
 impl OneCycle {
-    /// A cycle of `total_steps` steps that peaks at `max_lr`.
+    /// A cycle of `total_steps` steps with the maximum `max_lr`.
     pub fn new(max_lr: f64, total_steps: u64) -> Self {
         Self { max_lr, total_steps, pct_start: 0.3, div_factor: 25.0, final_div_factor: 1e4, done: 0 }
     }
 
-    /// The share of the steps spent on the way up. Default 0.3.
+    /// The share of the steps before the maximum. Default 0.3.
     pub fn pct_start(mut self, share: f64) -> Self {
         self.pct_start = share;
         self
@@ -49,16 +50,16 @@ impl OneCycle {
         self
     }
 
-    /// The last rate is the initial one divided by this. Default 10,000.
+    /// The last rate is the initial one divided by this factor. Default 10,000.
     pub fn final_div_factor(mut self, factor: f64) -> Self {
         self.final_div_factor = factor;
         self
     }
 
-    /// Checks that there is a cycle to go through.
+    /// Checks that the cycle is valid.
     ///
     /// # Errors
-    /// [`ConfigError`] when there is not.
+    /// [`ConfigError`] if it is not.
     pub fn check(&self) -> Result<(), ConfigError> {
         let refuse = |option: &str, reason: String, hint: &str| Err(ConfigError::new(format!("OneCycle::{option}"), reason, hint));
         let is_positive = |number: f64| number.is_finite() && number > 0.0;
@@ -88,7 +89,7 @@ impl OneCycle {
     }
 
     fn rate(&self, step: u64) -> f64 {
-        // torch's phases: the first ends at pct_start·total − 1, the second at total − 1.
+        // The phases of torch: the first ends at pct_start·total − 1, the second at total − 1.
         let last = (self.total_steps as f64 - 1.0).max(1.0);
         let peak = (self.pct_start * self.total_steps as f64 - 1.0).max(0.0);
         let initial = self.max_lr / self.div_factor;

@@ -1,4 +1,4 @@
-//! What `configure_optimizers` returns: optimizers with a name, a learning rate, a schedule, and their own parameters.
+//! The result of `configure_optimizers`: optimizers with a name, a learning rate, a schedule, and their parameters.
 
 mod params;
 mod state;
@@ -25,13 +25,13 @@ use crate::{
 
 pub use state::{OptimizerStates, OptimizersSnapshot};
 
-/// What an [`Optimizer`] can be made of: burn's configurations (`AdamConfig::new()`, which also give it their name),
-/// or an initialised [`ModuleOptimizer`], for parameter groups or an algorithm of one's own.
+/// The sources of an [`Optimizer`]: burn's configurations (`AdamConfig::new()`, which also provide the name), or a
+/// [`ModuleOptimizer`], for parameter groups or a custom algorithm.
 ///
-/// Wrap what goes into a [`ModuleOptimizer`] in [`Transparent`], as the configurations do: then a checkpoint copies the state
-/// once instead of twice.
+/// Wrap the algorithm of a [`ModuleOptimizer`] in [`Transparent`], as the configurations do. Then a checkpoint copies
+/// the state once instead of twice.
 pub trait IntoOptimizer {
-    /// The optimizer with the name it goes by: `"Adam"`.
+    /// The optimizer and its name, such as `"Adam"`.
     fn into_optimizer(self) -> (ModuleOptimizer, &'static str);
 }
 
@@ -96,36 +96,36 @@ impl Optimizer {
         Self { name: name.into(), inner, lr, schedule: None, params: None, steps: 0 }
     }
 
-    /// The name by which `Stepper::step` finds it and its learning rate is logged.
+    /// Sets the name. `Stepper::step` uses it, and it is a part of the name of the logged learning rate.
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// Lets it own the parameters of a part of the module, and no others. May be called several times. Parameters that are not
-    /// those of the module are refused when the run starts.
+    /// Restricts the optimizer to the parameters of a part of the module. Can be called several times. Parameters
+    /// outside of the module are an error at the start of the run.
     pub fn params_of<M: Module>(mut self, part: &M) -> Self {
         self.params.get_or_insert_default().extend(params::of(part).into_iter().map(|(id, _)| id));
         self
     }
 
-    /// How its learning rate changes.
+    /// Sets the schedule of the learning rate.
     pub fn schedule(mut self, schedule: impl IntoSchedule) -> Self {
         self.schedule = Some(schedule.into_schedule());
         self
     }
 
-    /// Its name: as given, else the algorithm's.
+    /// The name: the given one, or that of the algorithm.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The learning rate that holds now; with parameter groups, that of the others.
+    /// The current learning rate. With parameter groups, that of the parameters in no group.
     pub fn learning_rate(&self) -> f64 {
         self.schedule.as_ref().and_then(Schedule::rate).map_or(self.lr, ModuleLearningRate::base)
     }
 
-    /// How often it has stepped.
+    /// Number of steps.
     pub fn steps(&self) -> u64 {
         self.steps
     }
@@ -135,7 +135,7 @@ impl Optimizer {
         self.schedule.as_ref()
     }
 
-    /// Takes this optimizer's share out of the gradients of a backward pass.
+    /// Takes the gradients of this optimizer's parameters from a backward pass.
     pub fn gradients<M: Module>(&self, mut all: burn::tensor::Gradients, module: &M) -> GradientsParams {
         match &self.params {
             None => GradientsParams::from_module(&mut all, module),
@@ -143,14 +143,14 @@ impl Optimizer {
         }
     }
 
-    /// The same out of gradients that others have a share in, too.
+    /// As [`Optimizer::gradients`], from gradients that other optimizers share.
     pub fn share_of<M: Module>(&self, all: &GradientsParams, module: &M) -> GradientsParams {
         gradients::share(all, module, self.params.as_ref())
     }
 
     /// Steps with its share of the gradients.
     pub fn update<M: Module>(&mut self, module: &mut M, gradients: GradientsParams) {
-        // burn takes the module by value. The copy shares every tensor, and nothing is lost if the update panics.
+        // burn takes the module by value. The copy shares every tensor, so nothing is lost if the update panics.
         let updated = match self.schedule.as_ref().and_then(Schedule::rate) {
             Some(rate) => self.inner.step(rate.clone(), module.clone(), gradients),
             None => self.inner.step(self.lr, module.clone(), gradients),
@@ -159,7 +159,7 @@ impl Optimizer {
         self.steps += 1;
     }
 
-    /// Steps a schedule that counts optimizer steps and watches no metric.
+    /// Steps a schedule that counts optimizer steps and does not watch a metric.
     ///
     /// # Errors
     /// [`Error::Optimizer`] for a rate that is negative or not finite.
@@ -217,32 +217,32 @@ impl<'a> IntoIterator for &'a Optimizers {
 }
 
 impl Optimizers {
-    /// No optimizer: the steps run, and nothing is updated.
+    /// No optimizers: the steps run, and nothing is updated.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// How many there are.
+    /// Number of optimizers.
     pub fn len(&self) -> usize {
         self.all.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no optimizers.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 
-    /// All of them, in order.
+    /// All optimizers, in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Optimizer> {
         self.all.iter()
     }
 
-    /// Makes names unique, checks parameters and schedules, and sets the first learning rates. The Trainer calls it once, with
-    /// the module that has given them.
+    /// Makes names unique, checks parameters and schedules, and sets the first learning rates. The Trainer calls it
+    /// once, with the module that returned the optimizers.
     ///
     /// # Errors
-    /// [`Error::Optimizer`] for a name given twice, a learning rate that is negative or not finite, parameters that are not
-    /// those of the module, or a schedule that cannot work.
+    /// [`Error::Optimizer`] for a duplicate name, a learning rate that is negative or not finite, parameters outside of
+    /// the module, or an invalid schedule.
     pub fn start<M: Module>(&mut self, module: &M) -> Result<()> {
         let mut seen: HashSet<String> = HashSet::new();
         let params = params::of(module);
@@ -291,8 +291,8 @@ impl Optimizers {
         &mut self.all[index]
     }
 
-    /// The learning rates by the names under which they are logged: the schedule's, else `lr-` and the optimizer's. Parameter
-    /// groups of the schedule follow, named by what the paths of their parameters have in common: `lr-AdamW/head`.
+    /// The learning rates by their logged names: the schedule's name, or `lr-` and the name of the optimizer. Parameter
+    /// groups of the schedule follow. Their names contain the common part of their parameters' paths: `lr-AdamW/head`.
     pub fn learning_rates(&self) -> Vec<(String, f64)> {
         let mut rates = Vec::with_capacity(self.all.len());
         for optimizer in &self.all {
@@ -306,8 +306,8 @@ impl Optimizers {
         rates
     }
 
-    /// Steps the schedules that count epochs and watch no metric: at the last batch of an epoch or when the rest of it is
-    /// skipped, the `completed`-th counted from 1.
+    /// Steps the schedules that count epochs and do not watch a metric, at the last batch of an epoch or when the rest
+    /// of it is skipped. `completed` is the number of the epoch, counted from 1.
     ///
     /// # Errors
     /// [`Error::Optimizer`] for a rate that is negative or not finite.
@@ -315,11 +315,13 @@ impl Optimizers {
         self.step_schedules(false, &mut |_| Ok::<f64, Error>(f64::NAN), |_| Tick::of_epoch(completed)).map(drop)
     }
 
-    /// Steps the schedules that watch a metric: those that count epochs at the end of one (`Some(completed)`), those
-    /// that count steps after a batch (`None`), once for each count of their optimizer. Whether one has.
+    /// Steps the schedules that watch a metric. Those that count epochs step at the end of one (`Some(completed)`).
+    /// Those that count steps do so after a batch (`None`), once for each step count of their optimizer. Returns
+    /// whether a schedule has stepped.
     ///
     /// # Errors
-    /// Those of `metric`, which looks a monitored value up; [`Error::Optimizer`] for a rate that is negative or not finite.
+    /// Those of `metric`, which returns the value of a monitored metric. [`Error::Optimizer`] for a rate that is
+    /// negative or not finite.
     pub fn step_watching_schedules<E: LookupError>(
         &mut self,
         completed: Option<u64>,

@@ -1,4 +1,4 @@
-//! A learning rate that falls when a metric stops improving.
+//! A schedule that reduces the learning rate when a metric stops improving.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,10 +7,10 @@ use stormfire_values::{
     text::{Misread, TextError},
 };
 
-/// Reduces the learning rate when a monitored metric has stopped improving: `torch.optim.lr_scheduler.ReduceLROnPlateau`,
-/// with its defaults and a relative threshold.
+/// Reduces the learning rate when a monitored metric has stopped improving:
+/// `torch.optim.lr_scheduler.ReduceLROnPlateau`, with its defaults and a relative threshold.
 ///
-/// Starts from the optimizer's learning rate. Give the metric with [`Schedule::monitor`](crate::Schedule::monitor).
+/// Starts from the optimizer's learning rate. Set the metric with [`Schedule::monitor`](crate::Schedule::monitor).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReduceLrOnPlateau {
     mode: Mode,
@@ -30,7 +30,7 @@ impl Default for ReduceLrOnPlateau {
 }
 
 impl ReduceLrOnPlateau {
-    /// torch's defaults: factor 0.1 after 10 looks without an improvement of more than 0.01 %, lower is better.
+    /// The defaults of torch: factor 0.1 after 10 checks without an improvement of more than 0.01 %, lower is better.
     pub fn new() -> Self {
         Self::default()
     }
@@ -41,40 +41,40 @@ impl ReduceLrOnPlateau {
         self
     }
 
-    /// The rate is multiplied by this. Default 0.1; must be below 1.
+    /// The factor of a reduction. Default 0.1. Must be below 1.
     pub fn factor(mut self, factor: f64) -> Self {
         self.factor = factor;
         self
     }
 
-    /// How many looks without improvement are tolerated. Default 10.
+    /// Number of tolerated checks without improvement. Default 10.
     pub fn patience(mut self, looks: u32) -> Self {
         self.patience = looks;
         self
     }
 
-    /// What counts as an improvement, relative to the best value. Default 1e-4.
+    /// The minimum improvement, relative to the best value. Default 1e-4.
     pub fn threshold(mut self, relative: f64) -> Self {
         self.threshold = relative;
         self
     }
 
-    /// How many looks to wait after a reduction before counting again. Default 0.
+    /// Number of checks after a reduction that do not count. Default 0.
     pub fn cooldown(mut self, looks: u32) -> Self {
         self.cooldown = looks;
         self
     }
 
-    /// The rate never falls below this. Default 0.
+    /// The minimum learning rate. Default 0.
     pub fn min_lr(mut self, rate: f64) -> Self {
         self.min_lr = rate;
         self
     }
 
-    /// Checks that the factor makes the rate smaller, and that texts could be read.
+    /// Checks that the factor reduces the rate, and that strings could be parsed.
     ///
     /// # Errors
-    /// [`ConfigError`] when it does not.
+    /// [`ConfigError`] if not.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.misread.check()?;
         if !(self.min_lr >= 0.0 && self.min_lr.is_finite()) {
@@ -88,7 +88,7 @@ impl ReduceLrOnPlateau {
     }
 }
 
-/// What the plateau schedule has seen.
+/// The state of the plateau schedule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PlateauState {
     pub(crate) lr: f64,
@@ -102,7 +102,7 @@ impl PlateauState {
         Self { lr, best: None, bad: 0, cooling: 0 }
     }
 
-    /// One look at the metric, as in torch's `step`.
+    /// A check of the metric, as torch's `step`.
     pub(crate) fn look(&mut self, config: &ReduceLrOnPlateau, metric: f64) {
         let best = self.best.unwrap_or(config.mode.worst());
         let bar = match config.mode {
@@ -122,7 +122,7 @@ impl PlateauState {
         }
         if self.bad > config.patience {
             let lower = (self.lr * config.factor).max(config.min_lr);
-            // torch's `eps`: a change too small to matter is not made.
+            // torch's `eps`: insignificant changes are not made.
             if self.lr - lower > 1e-8 {
                 self.lr = lower;
             }

@@ -1,4 +1,4 @@
-//! How a learning rate changes over a run.
+//! Learning-rate schedules.
 
 mod groups;
 mod made_of;
@@ -28,31 +28,30 @@ use crate::{
 };
 use groups::Group;
 
-/// Anything that says how a learning rate changes: every scheduler configuration of burn, a [`ModuleLrScheduler`]
-/// (different rates for parameter groups), [`OneCycle`], [`ReduceLrOnPlateau`], or a [`LrScheduler`] of your own
-/// through [`Schedule::custom`].
+/// The sources of a schedule: every scheduler configuration of burn, a [`ModuleLrScheduler`] (different rates for
+/// parameter groups), [`OneCycle`], [`ReduceLrOnPlateau`], or a custom [`LrScheduler`] through [`Schedule::custom`].
 pub trait IntoSchedule {
-    /// Makes a schedule that is stepped once an epoch.
+    /// Creates a schedule that steps once per epoch.
     fn into_schedule(self) -> Schedule;
 }
 
-/// The error of looking a monitored metric up.
+/// The error of a lookup of a monitored metric.
 pub trait LookupError: From<Error> + std::fmt::Display {
-    /// Whether it says no more than that the metric was not logged.
+    /// Whether it only means that the metric was not logged.
     fn is_missing(&self) -> bool;
 }
 
-/// As of a schedule that watches no metric.
+/// For schedules that do not watch a metric.
 impl LookupError for Error {
     fn is_missing(&self) -> bool {
         false
     }
 }
 
-/// A learning-rate schedule of one optimizer: what the rate does, and how often it changes.
+/// A learning-rate schedule of one optimizer: the rates, and how often they change.
 ///
-/// burn's schedulers give absolute rates, so they replace the optimizer's own learning rate; `ReduceLrOnPlateau`
-/// starts from it. The first rate holds from the start.
+/// burn's schedulers define absolute rates, so they replace the optimizer's own learning rate. `ReduceLrOnPlateau`
+/// starts from it. The first rate applies from the start.
 ///
 /// ```
 /// use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
@@ -63,8 +62,8 @@ impl LookupError for Error {
 /// let plateau = Schedule::new(ReduceLrOnPlateau::new().patience(3)).monitor("val_loss");
 /// ```
 ///
-/// A warmup, then half a cosine down to 0 at the last step of the fit. `configure_optimizers` knows the number of steps from
-/// `self.estimated_stepping_batches()`:
+/// A warmup, then half a cosine down to 0 at the last step of the fit. `configure_optimizers` gets the number of steps
+/// from `self.estimated_stepping_batches()`:
 ///
 /// ```
 /// use burn::lr_scheduler::{
@@ -93,23 +92,23 @@ pub struct Schedule {
     current: Option<ModuleLearningRate>,
     groups: Vec<Group>,
     looks: u64,
-    /// How often its optimizer had stepped at the newest look.
+    /// The step count of its optimizer at the last check.
     looked_at: u64,
 }
 
 enum Kind {
     Burn(Steps),
     Plateau(ReduceLrOnPlateau, PlateauState),
-    /// A configuration that burn refused; reported when the run starts.
+    /// A configuration that burn rejected. It is reported at the start of the run.
     Invalid(String),
 }
 
-/// A scheduler of burn, and what it was before its last step: to take that step again is the one way to have the rates of
-/// all parameter groups back, which burn shows to nobody.
+/// A scheduler of burn, and its state before its last step. burn does not expose the rates of all parameter groups.
+/// Repeating the last step is the only way to restore them.
 struct Steps {
     now: ModuleLrScheduler,
     before: ModuleLrScheduler,
-    /// It may have parameter groups.
+    /// Whether it may have parameter groups.
     has_groups: bool,
     cycle: Option<OneCycle>,
 }
@@ -129,7 +128,7 @@ impl Steps {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ScheduleState {
-    /// `before_last_step` by number of the parameter group and name: `{"0.current_iter": 5}`.
+    /// `before_last_step` by the index of the parameter group and the field: `{"0.current_iter": 5}`.
     Scheduler { before_last_step: Map<String, Value>, looks: u64 },
     Plateau {
         state: PlateauState,
@@ -149,12 +148,12 @@ impl ScheduleState {
 }
 
 impl Schedule {
-    /// A schedule stepped once an epoch, as Lightning's default; [`Schedule::every`] changes that.
+    /// A schedule that steps once per epoch, as is Lightning's default. [`Schedule::every`] changes that.
     pub fn new(schedule: impl IntoSchedule) -> Self {
         schedule.into_schedule()
     }
 
-    /// A scheduler of your own.
+    /// A custom scheduler.
     pub fn custom(scheduler: impl LrScheduler + 'static) -> Self {
         let cycle = (&scheduler as &dyn Any).downcast_ref().cloned();
         Self::of(Kind::Burn(Steps { cycle, ..Steps::new(ModuleLrScheduler::new(scheduler)) }))
@@ -175,35 +174,37 @@ impl Schedule {
         }
     }
 
-    /// How often the rate changes: [`Every::Steps`] counts the steps of this optimizer, [`Every::Epochs`] epochs; or the text
-    /// of one, `"100 steps"`. Other periods are refused when the run starts. Default: every epoch.
+    /// How often the rate changes: [`Every::Steps`] counts the steps of this optimizer, [`Every::Epochs`] counts
+    /// epochs. A string such as `"100 steps"` is also accepted. Other periods are an error at the start of the run.
+    /// Default: every epoch.
     ///
-    /// `ReduceLrOnPlateau` looks at the newest value of its metric, also of one that was logged long before; with a period of
-    /// epochs after an epoch that was not skipped, with one of steps after the validation that follows such a step, if one does.
+    /// `ReduceLrOnPlateau` checks the newest value of its metric, even an old one. With a period of epochs, it checks
+    /// after an epoch that was not skipped. With a period of steps, it checks after the validation that follows such a
+    /// step, if there is one.
     pub fn every(mut self, every: impl TryInto<Every, Error: Into<TextError>>) -> Self {
         self.misread.set("Schedule::every", &mut self.every, every);
         self
     }
 
-    /// The metric that `ReduceLrOnPlateau` watches; any name that was logged.
+    /// Sets the metric that `ReduceLrOnPlateau` watches: any logged name.
     pub fn monitor(mut self, name: impl Into<String>) -> Self {
         self.monitor = Some(name.into());
         self
     }
 
-    /// Whether a monitored metric that is missing ends the run (default) or skips the look with a warning.
+    /// Whether a missing monitored metric ends the run (default). Otherwise the check is skipped with a warning.
     pub fn strict(mut self, strict: bool) -> Self {
         self.strict = strict;
         self
     }
 
-    /// The name under which `LearningRateMonitor` logs the rate. Default `lr-` and the optimizer's name.
+    /// Sets the name under which `LearningRateMonitor` logs the rate. Default: `lr-` and the optimizer's name.
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// The name given with [`Schedule::named`].
+    /// The name from [`Schedule::named`].
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
@@ -213,7 +214,7 @@ impl Schedule {
         self.every
     }
 
-    /// Sets the first rate of an optimizer that has these parameters, by path.
+    /// Sets the first rate of an optimizer with these parameters, given with their paths.
     pub(crate) fn start(&mut self, optimizer: &str, lr: f64, params: &[(ParamId, String)]) -> Result<()> {
         self.misread.check()?;
         let refuse = |reason: String, hint: &str| Error::Optimizer { optimizer: optimizer.into(), reason, hint: hint.into() };
@@ -236,7 +237,7 @@ impl Schedule {
                 self.current = Some(lr.into());
             }
             Kind::Burn(_) if self.monitor.is_some() => {
-                return Err(refuse("only `ReduceLrOnPlateau` watches a metric".into(), "leave `monitor` out"));
+                return Err(refuse("only `ReduceLrOnPlateau` watches a metric".into(), "remove `monitor`"));
             }
             Kind::Burn(scheduler) => {
                 if let Some(cycle) = &scheduler.cycle {
@@ -258,7 +259,7 @@ impl Schedule {
         self.check_rates(optimizer)
     }
 
-    /// Refuses a rate that would train uphill, or not at all.
+    /// Rejects a rate that is negative or not finite.
     fn check_rates(&self, optimizer: &str) -> Result<()> {
         let mut rates =
             self.current.iter().map(|rate| (None, rate.base())).chain(self.group_rates().map(|(name, rate)| (Some(name), rate)));
@@ -275,7 +276,7 @@ impl Schedule {
         }
     }
 
-    /// The rates of its parameter groups, by name.
+    /// The rates of the parameter groups, by name.
     pub(crate) fn group_rates(&self) -> impl Iterator<Item = (&str, f64)> {
         self.current.iter().flat_map(|rates| self.groups.iter().map(|group| (group.name.as_str(), group.rate(rates))))
     }
@@ -284,20 +285,21 @@ impl Schedule {
         self.current.as_ref()
     }
 
-    /// Whether the schedule watches a metric, and so is stepped after validation instead of before.
+    /// The watched metric. A schedule with one steps after validation instead of before.
     pub(crate) fn watches(&self) -> Option<&str> {
         self.monitor.as_deref()
     }
 
-    /// One that watches is asked after each batch, also after one in which this optimizer did not step. It may have stepped several
-    /// times in that batch, past the end of a period.
+    /// A schedule that watches a metric is checked after each batch, even if its optimizer did not step in it. The
+    /// optimizer may have stepped several times in that batch, past the end of a period.
     fn is_due(&self, tick: &Tick) -> bool {
         let before = |passed: Passed| if self.monitor.is_some() { Passed { before: self.looked_at, ..passed } } else { passed };
         self.every.is_due(&Tick { steps: tick.steps.map(before), ..*tick })
     }
 
-    /// Steps the schedule of this optimizer if it is due: after a training batch, with the number of this optimizer's steps, at the
-    /// last batch of an epoch, or, if it watches a metric, after the validation that follows. `metric` looks a monitored value up.
+    /// Steps the schedule of this optimizer if it is due. This is called after a training batch with the number of this
+    /// optimizer's steps, at the last batch of an epoch, or, if it watches a metric, after the validation that follows.
+    /// `metric` returns the value of a monitored metric.
     pub(crate) fn step<E: LookupError>(
         &mut self,
         optimizer: &str,
@@ -316,7 +318,7 @@ impl Schedule {
                 let value = match metric(self.monitor.as_deref().unwrap_or_default()) {
                     Ok(value) => value,
                     Err(error) if error.is_missing() && !self.strict => {
-                        tracing::warn!("ReduceLrOnPlateau skips a look: {error}");
+                        tracing::warn!("ReduceLrOnPlateau skips a check: {error}");
                         return Ok(false);
                     }
                     Err(error) => return Err(error),
@@ -341,7 +343,7 @@ impl Schedule {
         })
     }
 
-    /// Restores the state, and with it the rates that held when it was saved. The schedule must have been started.
+    /// Restores the state, including the rates at the save. The schedule must have been started.
     pub(crate) fn load_state(&mut self, optimizer: &str, saved: ScheduleState) -> Result<()> {
         let own = self.state(optimizer)?;
         let refuse = |what: String| Error::Optimizer {

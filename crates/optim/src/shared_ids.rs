@@ -1,4 +1,4 @@
-//! Parameters that burn cannot tell apart, and copies that it can.
+//! Parameters that share an id, and independent copies.
 
 use std::collections::HashMap;
 
@@ -15,19 +15,19 @@ use crate::{
     trained::is_trained,
 };
 
-/// Refuses a module in which two places hold one parameter id and one of them is trained.
+/// Rejects a module in which two places have the same parameter id and one of them is trained.
 ///
-/// burn's gradients and optimizers go by id: the update of both reaches the first of them in the order of the fields, and it alone,
-/// even if that one is frozen.
+/// burn's gradients and optimizers use the id. The first place in the order of the fields gets the update of both, even
+/// if it is frozen. The second place stays unchanged.
 ///
 /// # Errors
-/// [`ConfigError`] that names both paths.
+/// [`ConfigError`] with both paths.
 pub fn check<M: Module>(module: &M) -> Result<(), ConfigError> {
     let Some((first, second)) = walk(module, Places::default()).pair else { return Ok(()) };
     Err(ConfigError::new(
         "module",
         format!(
-            "`{first}` and `{second}` are one parameter to burn: an optimizer would train the first alone, for both, and leave the second as it is"
+            "`{first}` and `{second}` are one parameter to burn: an optimizer would update only the first one, for both, and leave the second one unchanged"
         ),
         "a `clone` keeps the ids of its parameters: make a copy with `stormfire::optim::independent_copy`, and weights that \
          are to be tied one field that is used twice",
@@ -53,11 +53,11 @@ impl EachFloat for Places {
     }
 }
 
-/// A copy of a module, or of a part of one, that shares nothing with it: its parameters have ids of their own, and so has
-/// its `BatchNorm` statistics of its own. Values, types, devices and what is frozen stay.
+/// A copy of a module, or of a part of one, that shares nothing with it: its parameters have new ids, and its
+/// `BatchNorm` has separate statistics. Values, dtypes, devices and frozen parameters stay.
 ///
-/// `clone` keeps the ids, by which burn's gradients and optimizers go. A module that holds a part and a clone of it cannot be
-/// trained; with this it can.
+/// `clone` keeps the ids, which burn's gradients and optimizers use. A module that contains a part and a clone of it
+/// cannot be trained. With an independent copy it can.
 ///
 /// ```
 /// use burn::{nn::{Linear, LinearConfig}, prelude::*};
@@ -80,7 +80,7 @@ pub fn independent_copy<M: Module>(module: &M) -> M {
             if origin::is_chosen(old) {
                 origin::choose([new]);
             }
-            // A leaf of its own: two parameters that share one share its gradient.
+            // A separate leaf: two parameters with the same leaf would share its gradient.
             let tensor = if tensor.is_autodiff() { Tensor::from_inner(tensor.inner()).set_require_grad(trains) } else { tensor };
             Param::from_mapped_value(new, tensor, mapper)
         }
@@ -93,7 +93,7 @@ pub fn independent_copy<M: Module>(module: &M) -> M {
             Param::from_mapped_value(ParamId::new(), tensor, mapper)
         }
     }
-    // Only these two switches give a copy statistics of its own.
+    // Only switching modes creates separate statistics.
     let copy = module.valid();
     let copy = if module.devices().iter().any(Device::is_autodiff) { copy.train() } else { copy };
     copy.map(&mut NewIds)

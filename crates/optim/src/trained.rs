@@ -9,10 +9,10 @@ use burn::{
 
 use crate::float_params::{EachFloat, walk};
 
-/// Whether a parameter gets gradients in training, without initialising it.
+/// Whether a parameter gets gradients in training. Does not initialize it.
 ///
-/// `Param::is_require_grad` initialises the parameter, and is false on a device without autodiff and in evaluation mode. A
-/// stand-in of one element takes over the parameter's setting without either.
+/// `Param::is_require_grad` initializes the parameter, and is false on a device without autodiff and in evaluation
+/// mode. A stand-in with one element takes over the parameter's setting without these effects.
 pub fn is_trained<const D: usize>(param: &Param<Tensor<D>>) -> bool {
     let stand_in = if param.is_initialized() {
         param.clone()
@@ -35,7 +35,7 @@ pub fn frozen<M: Module>(module: &M) -> Vec<String> {
     walk(module, Frozen(Vec::new())).0
 }
 
-/// The module with just these parameters frozen, and the paths of those that this changed.
+/// Freezes exactly these parameters. Returns the module, and the paths of the parameters whose setting changed.
 pub fn with_frozen<M: Module>(module: M, frozen: &[String]) -> (M, Vec<String>) {
     struct Set<'a> {
         path: Vec<String>,

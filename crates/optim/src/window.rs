@@ -1,7 +1,7 @@
 //! Windows of gradients: batches whose gradients make one step together.
 //!
-//! The gradients of the losses are summed, and divided by the sum of the weights when the window closes: by the number of
-//! the losses that there were, where none was given a weight.
+//! The gradients of the losses are summed, and divided by the sum of the weights when the window closes. If no loss has
+//! a weight, the divisor is the number of losses.
 
 use std::collections::BTreeMap;
 
@@ -16,30 +16,30 @@ use stormfire_values::{ConfigError, Scalar};
 
 use crate::gradients;
 
-/// How a batch lies in its window of accumulated gradients.
+/// The position of a batch in its window of accumulated gradients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// It is the first of its window.
+    /// Whether it is the first batch of its window.
     pub opens: bool,
-    /// It is the last: the optimizer steps.
+    /// Whether it is the last one: the optimizer steps.
     pub closes: bool,
-    /// How many batches a full window has. An epoch that ends before closes a shorter one.
+    /// Number of batches in a full window. The end of an epoch closes a shorter one.
     pub size: usize,
 }
 
-/// The window that is not full yet, as far as the host knows it; a checkpoint holds it.
+/// The host state of an incomplete window, for a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct OpenWindow {
-    /// How many of its batches are over; 0 when the next batch opens a window.
+    /// Number of its completed batches. 0 if the next batch opens a window.
     pub batches: usize,
-    /// How many batches it has when it is full, as it was when the window opened.
+    /// Number of batches in the full window, as set when it opened.
     pub size: usize,
-    /// The sum of the weights that are no device tensors.
+    /// The sum of the weights on the host.
     pub weight: f64,
 }
 
 impl OpenWindow {
-    /// The next batch in its window. `size` is that of a new window; the last batch of an epoch closes any.
+    /// The next batch in its window. `size` is the size of a new window. The last batch of an epoch closes any window.
     pub fn next(&mut self, is_first: bool, is_last: bool, size: usize) -> Window {
         let opens = is_first || self.batches == 0;
         if opens {
@@ -48,33 +48,33 @@ impl OpenWindow {
         Window { opens, closes: is_last || self.batches + 1 >= self.size, size: self.size }
     }
 
-    /// That batch is over.
+    /// Ends that batch.
     pub fn add(&mut self, window: Window, accumulated: &Accumulated) {
         self.batches = if window.closes { 0 } else { self.batches + 1 };
         self.weight = accumulated.host;
     }
 }
 
-/// The gradients of a window that is not full yet, and what they are divided by when it closes.
+/// The gradients of an incomplete window, and their divisor.
 #[derive(Debug, Default)]
 pub struct Accumulated {
     sum: Option<GradientsParams>,
-    /// The sum of the weights that are no device tensors.
+    /// The sum of the weights on the host.
     host: f64,
-    /// The sum of those that are, shape `[1]`, `f32`.
+    /// The sum of the weights on the device, shape `[1]`, `f32`.
     device: Option<Tensor<1>>,
 }
 
-/// The name in a checkpoint of what stays on the device.
+/// The name of the device weight in a checkpoint.
 const WEIGHT: &str = "window/weight";
 
 impl Accumulated {
-    /// Whether no loss was walked back in this window.
+    /// Whether there was no backward pass in this window.
     pub fn is_empty(&self) -> bool {
         self.sum.is_none()
     }
 
-    /// Adds the gradients of a loss that stands for so many parts.
+    /// Adds the gradients of a loss with this weight.
     pub fn add<M: Module>(&mut self, gradients: GradientsParams, weight: Scalar, module: &M) {
         match &mut self.sum {
             Some(sum) => gradients::accumulate(sum, gradients, module),
@@ -92,21 +92,22 @@ impl Accumulated {
         }
     }
 
-    /// Closes the window: the mean gradient. `None` if no loss was walked back, or none that weighs anything.
+    /// Closes the window: returns the mean gradient. `None` if there was no backward pass, or if the sum of the weights
+    /// is 0.
     pub fn close<M: Module>(&mut self, module: &M) -> Option<GradientsParams> {
         let Self { sum, host, device } = std::mem::take(self);
         let mut gradients = sum?;
         match device {
             Some(weight) => gradients::divide(&mut gradients, module, &Scalar::Device(weight + host)),
             None if host == 0.0 => return None,
-            // A division by one would be kernels for nothing.
+            // Dividing by one would launch needless kernels.
             None if (host - 1.0).abs() < f64::EPSILON => {}
             None => gradients::divide(&mut gradients, module, &Scalar::Host(host)),
         }
         Some(gradients)
     }
 
-    /// Adds it to a snapshot, but for what [`OpenWindow`] holds.
+    /// Adds it to a snapshot, without the parts in [`OpenWindow`].
     pub fn save<M: Module>(&self, module: &M, snapshot: &mut Snapshot) {
         if let Some(sum) = &self.sum {
             gradients::save(sum, module, snapshot);
@@ -116,7 +117,7 @@ impl Accumulated {
         }
     }
 
-    /// Takes what [`save`](Self::save) added out of the tensors of a checkpoint.
+    /// Takes the tensors of [`save`](Self::save) from those of a checkpoint.
     pub fn load<M: Module>(tensors: &mut BTreeMap<String, TensorData>, module: &M, open: &OpenWindow) -> Self {
         let sum = gradients::load(tensors, module);
         let device = module.devices().into_iter().next().map(burn::tensor::Device::inner);
@@ -125,7 +126,7 @@ impl Accumulated {
     }
 }
 
-/// The weight of a loss, 1 unless one was given.
+/// The weight of a loss. Default: 1.
 ///
 /// # Errors
 /// [`ConfigError`] for a number that is negative or not finite, or a tensor of another shape than `[1]`.

@@ -1,8 +1,8 @@
-//! What time it is for everything in a run that measures or waits for a length of time, and how a test moves it.
+//! The clock for everything in a run that measures or waits for a time, and its control in tests.
 //!
-//! [`Every::Time`](crate::Every::Time), `max_time`, `Timer`, `ThroughputMonitor` and the progress bar look at [`now`], always on
-//! the thread that trains. A test stops that clock and moves it by hand, so that nothing in it depends on how fast the machine
-//! is:
+//! [`Every::Time`](crate::Every::Time), `max_time`, `Timer`, `ThroughputMonitor` and the progress bar read [`now`],
+//! always on the training thread. A test stops this clock and advances it manually, so that the test does not depend on
+//! the speed of the machine:
 //!
 //! ```
 //! use std::time::Duration;
@@ -22,36 +22,36 @@ use std::{
 };
 
 thread_local! {
-    /// The time on this thread while it is moved by hand.
+    /// The time on this thread while the clock is stopped.
     static BY_HAND: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// The time, of the system unless it is [stopped](stop) on this thread.
+/// The time: that of the system, unless the clock is [stopped](stop) on this thread.
 pub fn now() -> Instant {
     BY_HAND.get().unwrap_or_else(Instant::now)
 }
 
-/// How long ago this was; nothing for a moment that lies ahead.
+/// The time since a moment. Zero for a moment in the future.
 pub fn since(moment: Instant) -> Duration {
     now().saturating_duration_since(moment)
 }
 
-/// The clock of this thread stands still as long as this lives.
+/// Keeps the clock of this thread stopped until it is dropped.
 #[derive(Debug)]
-#[must_use = "the clock goes on when this is dropped"]
+#[must_use = "dropping this restarts the clock"]
 pub struct Stopped {
     before: Option<Instant>,
     /// It belongs to the thread.
     not_send: PhantomData<*const ()>,
 }
 
-/// Stops the clock of this thread: from now on only [`advance`] moves it.
+/// Stops the clock of this thread. From now on only [`advance`] changes it.
 pub fn stop() -> Stopped {
     Stopped { before: BY_HAND.replace(Some(now())), not_send: PhantomData }
 }
 
-/// Moves the clock of this thread on. Without effect unless it is [stopped](stop), so that what a test moves in a step does
-/// nothing in a run of its own.
+/// Advances the clock of this thread. Has no effect unless the clock is [stopped](stop), so a step of a test that
+/// advances it does nothing in a normal run.
 pub fn advance(time: Duration) {
     BY_HAND.set(BY_HAND.get().map(|now| now.checked_add(time).unwrap_or(now)));
 }

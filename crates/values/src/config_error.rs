@@ -1,19 +1,19 @@
-//! Options that cannot work.
+//! The error of an invalid option.
 
-/// An option, or a combination of options, that cannot work.
+/// An option or a combination of options is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{option}`: {reason}")]
 pub struct ConfigError {
-    /// The option's name, as the setter is called.
+    /// The name of the option's setter.
     pub option: String,
     /// What is wrong.
     pub reason: String,
-    /// What to do.
+    /// How to fix it.
     pub hint: String,
 }
 
 impl ConfigError {
-    /// The error of an option.
+    /// Creates the error of an option.
     pub fn new(option: impl Into<String>, reason: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { option: option.into(), reason: reason.into(), hint: hint.into() }
     }

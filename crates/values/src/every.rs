@@ -1,4 +1,4 @@
-//! One type for every period: how often to validate, save, step a schedule, log.
+//! A type for all periods: of validation, saving, schedules and logging.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -8,7 +8,7 @@ use crate::text::TextError;
 
 /// How often something happens.
 ///
-/// It is written and read as text: `"50 steps"`, `"200 batches"`, `"2 epochs"`, `"0.25 epochs"`, `"10 minutes"`.
+/// It is written and parsed as a string: `"50 steps"`, `"200 batches"`, `"2 epochs"`, `"0.25 epochs"`, `"10 minutes"`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -22,28 +22,30 @@ use crate::text::TextError;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Every {
-    /// Every `n` optimizer steps: training batches after which the parameters changed. A validation is not due at the step with
-    /// which `skip_epoch` closes a window.
+    /// Every `n` optimizer steps: training batches after which the parameters changed. No validation is due at the step
+    /// with which `skip_epoch` closes a window.
     Steps(u64),
-    /// Every `n` training batches, counted over the whole run, also while gradients accumulate.
+    /// Every `n` training batches of the whole run, including batches that only accumulate gradients.
     Batches(u64),
     /// Every `n` epochs.
     Epochs(u64),
-    /// At every such part of an epoch: `0.25` is four times an epoch of 100 batches. In `(0, 1]`; needs training data of
-    /// known length. The period is rounded down to whole batches, as in Lightning: 0.25 of 10 batches is every 2 batches.
+    /// At every such fraction of an epoch: `0.25` is four times in an epoch of 100 batches. In `(0, 1]`. Requires
+    /// training data of known length. The period is rounded down to whole batches, as in Lightning: 0.25 of 10 batches
+    /// is every 2 batches.
     Fraction(f64),
-    /// Whenever this much time has passed, at the end of the batch that passes it. Tests move the [clock](crate::clock).
+    /// Whenever this time has passed, at the end of the batch in which it is reached. Tests control the
+    /// [clock](crate::clock).
     Time(Duration),
 }
 
-/// How a period is written.
+/// The string forms of a period.
 const FORMS: &str = "a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`";
 
 impl Every {
-    /// Checks that the period is not empty and a fraction lies in `(0, 1]`.
+    /// Checks that the period is not empty and that a fraction is in `(0, 1]`.
     ///
     /// # Errors
-    /// The reason, as a sentence part, when it is not.
+    /// The reason, as a sentence part.
     pub fn check(&self) -> Result<(), String> {
         match *self {
             Every::Steps(0) | Every::Batches(0) | Every::Epochs(0) => Err("the number must be at least 1".into()),
@@ -53,7 +55,7 @@ impl Every {
         }
     }
 
-    /// Whether a period ends with what has just been completed.
+    /// Whether a period ends with this progress.
     pub fn is_due(&self, tick: &Tick) -> bool {
         let ends = |n: u64, passed: Option<Passed>| n > 0 && passed.is_some_and(|passed| passed.now / n > passed.before / n);
         match *self {
@@ -69,8 +71,8 @@ impl Every {
     }
 }
 
-/// What the loop has just completed: [`Every::is_due`] decides by it, for validation, checkpoints, histograms, schedules and
-/// logging alike.
+/// The progress that the loop has just made. [`Every::is_due`] uses it for validation, checkpoints, histograms,
+/// schedules and logging.
 ///
 /// ```
 /// use stormfire_values::{Every, every::Tick};
@@ -81,41 +83,41 @@ impl Every {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tick {
-    /// Optimizer steps, if one was taken.
+    /// Number of optimizer steps, if one was taken.
     pub steps: Option<Passed>,
-    /// Training batches of the run, if one was completed.
+    /// Number of training batches of the run, if one was completed.
     pub batches: Option<Passed>,
-    /// Epochs, if one was completed.
+    /// Number of epochs, if one was completed.
     pub epochs: Option<Passed>,
-    /// Training batches of this epoch, if one was completed, and how many the epoch has, if that is known.
+    /// Number of training batches of this epoch, if one was completed, and the length of the epoch, if known.
     pub in_epoch: Option<(usize, Option<usize>)>,
     /// The time since the last period ended.
     pub elapsed: Duration,
 }
 
-/// A count before and after what has just been completed.
+/// A count before and after the progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passed {
-    /// The count at the last look.
+    /// The count at the last check.
     pub before: u64,
-    /// The count now.
+    /// The current count.
     pub now: u64,
 }
 
 impl Passed {
-    /// One more.
+    /// An increment by one, to `now`.
     pub fn one(now: u64) -> Self {
         Self { before: now.saturating_sub(1), now }
     }
 }
 
 impl Tick {
-    /// An optimizer step: the count with it.
+    /// An optimizer step. `now` includes it.
     pub fn of_step(now: u64) -> Self {
         Self { steps: Some(Passed::one(now)), ..Self::default() }
     }
 
-    /// An epoch: the count with it.
+    /// An epoch. `now` includes it.
     pub fn of_epoch(now: u64) -> Self {
         Self { epochs: Some(Passed::one(now)), ..Self::default() }
     }
@@ -184,7 +186,7 @@ impl Serialize for Every {
 impl<'de> Deserialize<'de> for Every {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Text;
-        /// A number alone has no unit, and the error says which there are.
+        /// A number alone has no unit. The error lists the units.
         impl Visitor<'_> for Text {
             type Value = Every;
 

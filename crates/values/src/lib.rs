@@ -1,5 +1,5 @@
-//! Values that every floor above uses: numbers on a device and the one door they are read through ([`read`]), periods
-//! ([`Every`]) and times, options that are given as text ([`text`]), and the [`clock`].
+//! Values that all other crates use: numbers on a device and their reads ([`read`]), periods ([`Every`]) and times,
+//! options as strings ([`text`]), and the [`clock`].
 
 pub mod clock;
 pub mod config_error;

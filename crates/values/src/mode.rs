@@ -7,7 +7,7 @@ use crate::{
     text::{TextError, one_of},
 };
 
-/// Whether a metric gets better by falling or by rising.
+/// Whether lower or higher values of a metric are better.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
@@ -19,7 +19,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// Whether `a` is strictly better than `b`; NaN never is.
+    /// Whether `a` is strictly better than `b`. NaN never is.
     pub fn is_better(self, a: f64, b: f64) -> bool {
         match self {
             Mode::Min => a < b,
@@ -27,7 +27,7 @@ impl Mode {
         }
     }
 
-    /// The value that everything is better than.
+    /// The value that is worse than all others.
     pub fn worst(self) -> f64 {
         match self {
             Mode::Min => f64::INFINITY,

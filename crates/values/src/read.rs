@@ -1,7 +1,7 @@
-//! The only door through which values come from the device to the host.
+//! All reads of values from the device to the host.
 //!
-//! A read waits for the device, so the loop has none between logging steps. Everything that wants values collects
-//! them first and reads them in one [`Transaction`]; [`device_reads`] counts, so that a test can hold the loop to it.
+//! A read waits for the device, so the loop does not read between logging steps. Values are collected first and read in
+//! one [`Transaction`]. [`device_reads`] counts the reads, so that tests can check the loop.
 
 mod reading;
 mod wide;
@@ -13,34 +13,34 @@ use std::cell::Cell;
 
 use burn::tensor::{Int, Tensor, TensorData, Transaction, kind};
 
-/// A result whose error is that of a read.
+/// A result with the error of a read by default.
 pub type Result<T, E = ReadError> = std::result::Result<T, E>;
 
-/// The device failed to hand over values.
+/// The device failed to return values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("reading {count} values from the device failed: {reason}")]
 pub struct ReadError {
-    /// How many values were asked for.
+    /// Number of requested values.
     pub count: usize,
-    /// What the device said.
+    /// The error of the device.
     pub reason: String,
 }
 
-/// One number, on the host or still on the device.
+/// A number, on the host or still on the device.
 ///
-/// Its arithmetic is that of a long sum: on the device in `f64`, or in `f32` where the device has no `f64`, whatever the
-/// tensors' own type is. So counts are exact up to 2^53 (2^24 on a device without `f64`, such as Metal).
+/// Its arithmetic is that of long sums: on the device in `f64`, or in `f32` if the device does not support `f64`,
+/// regardless of the tensors' own type. So counts are exact up to 2^53 (2^24 on a device without `f64`, such as Metal).
 #[expect(clippy::large_enum_variant, reason = "a box would cost an allocation for every logged value")]
 #[derive(Clone, Debug)]
 pub enum Scalar {
     /// A number on the host.
     Host(f64),
-    /// A tensor of one element, shape `[1]`, detached from the tape.
+    /// A tensor of one element, shape `[1]`, detached from autodiff.
     Device(Tensor<1>),
 }
 
 impl Scalar {
-    /// The sum of two scalars; stays on the device if one of them is there.
+    /// The sum of two scalars. On the device if one of them is.
     #[must_use]
     pub fn plus(self, other: Scalar) -> Scalar {
         match (self, other) {
@@ -50,18 +50,18 @@ impl Scalar {
         }
     }
 
-    /// The difference of two scalars; stays on the device if one of them is there.
+    /// The difference of two scalars. On the device if one of them is.
     #[must_use]
     pub fn minus(self, other: Scalar) -> Scalar {
         self.plus(other.times(-1.0))
     }
 
-    /// This scalar times a number or another scalar; stays on the device if one of them is there.
+    /// The product with a number or another scalar. On the device if one of them is.
     #[must_use]
     pub fn times(self, factor: impl Into<Scalar>) -> Scalar {
         match (self, factor.into()) {
             (Scalar::Host(a), Scalar::Host(b)) => Scalar::Host(a * b),
-            // A multiplication by one is a kernel launch for nothing.
+            // Multiplying by one would be a needless kernel launch.
             (Scalar::Device(a), Scalar::Host(b)) | (Scalar::Host(b), Scalar::Device(a)) if (b - 1.0).abs() < f64::EPSILON => {
                 Scalar::Device(a)
             }
@@ -70,7 +70,7 @@ impl Scalar {
         }
     }
 
-    /// This scalar divided by another one; stays on the device if one of them is there.
+    /// The quotient of two scalars. On the device if one of them is.
     #[must_use]
     pub fn over(self, divisor: Scalar) -> Scalar {
         match (self, divisor) {
@@ -82,13 +82,13 @@ impl Scalar {
         }
     }
 
-    /// The larger of two scalars; NaN wins, as in `torch.max`.
+    /// The maximum of two scalars. NaN if one is NaN, as in `torch.max`.
     #[must_use]
     pub fn max(self, other: Scalar) -> Scalar {
         self.pick(other, |a, b| if a.is_nan() || a > b { a } else { b }, |a, b| keep_nan(a.max_pair(b.clone()), b))
     }
 
-    /// The smaller of two scalars; NaN wins, as in `torch.min`.
+    /// The minimum of two scalars. NaN if one is NaN, as in `torch.min`.
     #[must_use]
     pub fn min(self, other: Scalar) -> Scalar {
         self.pick(other, |a, b| if a.is_nan() || a < b { a } else { b }, |a, b| keep_nan(a.min_pair(b.clone()), b))
@@ -119,21 +119,21 @@ impl From<f64> for Scalar {
     }
 }
 
-/// A number of things.
+/// A count.
 impl From<usize> for Scalar {
     fn from(count: usize) -> Self {
         Scalar::Host(count as f64)
     }
 }
 
-/// Detaches it from the tape.
+/// Detaches the tensor from autodiff.
 impl From<Tensor<1>> for Scalar {
     fn from(element: Tensor<1>) -> Self {
         Scalar::Device(element.inner())
     }
 }
 
-/// A number of things that the device has counted, exact as far as its arithmetic is.
+/// A count from the device, exact within the precision of its arithmetic.
 impl From<Tensor<1, Int>> for Scalar {
     fn from(count: Tensor<1, Int>) -> Self {
         let dtype = sum_dtype(&count.device());
@@ -146,13 +146,13 @@ thread_local! {
     static FORBIDDEN: Cell<u32> = const { Cell::new(0) };
 }
 
-/// How many times this thread has waited for values from a device through [`read`].
+/// The number of times that this thread has waited for values from a device through [`read`].
 pub fn device_reads() -> u64 {
     READS.get()
 }
 
-/// While it lives, a device read on this thread is an error in debug builds. The loop holds one during its own
-/// bookkeeping, so that a read that sneaks in there is found by the tests.
+/// While this value lives, a device read on this thread is an error in debug builds. The loop uses it during its own
+/// bookkeeping, so that tests find unintended reads.
 #[derive(Debug)]
 pub struct ForbidReads(());
 
@@ -177,7 +177,7 @@ impl Drop for ForbidReads {
     }
 }
 
-/// Whether this thread must not read, until a run inside the one that forbade it is over.
+/// Lifts the ban on reads of this thread, until a run inside the current one ends.
 #[derive(Debug)]
 pub struct SetAside(u32);
 
@@ -201,10 +201,10 @@ impl Drop for SetAside {
     }
 }
 
-/// Reads scalars in one transaction; costs no device access when all are on the host.
+/// Reads scalars in one transaction. Does not access the device if all are on the host.
 ///
 /// # Errors
-/// [`ReadError`] when the device fails, or in debug builds under [`ForbidReads`].
+/// [`ReadError`] if the device fails, or in debug builds under [`ForbidReads`].
 pub fn read(scalars: &[Scalar]) -> Result<Vec<f64>> {
     let mut tensors = Tensors::new();
     for scalar in scalars {
@@ -238,28 +238,28 @@ pub struct Tensors {
 }
 
 impl Tensors {
-    /// None yet.
+    /// Creates an empty collection.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// One more, behind those that are there. A tape is left behind.
+    /// Adds a tensor at the end, without its autodiff graph.
     pub fn add<const D: usize, K: kind::Transaction + kind::Autodiff>(&mut self, tensor: Tensor<D, K>) {
         self.transaction = std::mem::take(&mut self.transaction).register(tensor.inner());
         self.count += 1;
     }
 
-    /// How many there are.
+    /// Number of tensors.
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// Whether there are none.
+    /// Whether the collection is empty.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Waits for the device and returns the values in order; without tensors it costs nothing.
+    /// Waits for the device and returns the values in order. Without tensors it costs nothing.
     ///
     /// # Errors
     /// As [`read`].
@@ -359,7 +359,7 @@ mod tests {
         assert_eq!(read(&[on_device(1.0).max(2.0.into()), on_device(1.0).min(on_device(2.0))]).unwrap(), [2.0, 1.0]);
     }
 
-    /// `2^24 + 1` is the first whole number that `f32` does not have, `2^8 + 1` that of `bf16`.
+    /// `2^24 + 1` is the first integer that `f32` cannot represent, `2^8 + 1` the first that `bf16` cannot.
     #[test]
     fn sums_are_made_in_a_wide_type() {
         let of = |value: f32, dtype| Scalar::Device(Tensor::from_data(TensorData::from([value]), (&Device::flex(), dtype)));
@@ -376,7 +376,7 @@ mod tests {
             let values = read(&sums).unwrap();
             assert!(values.iter().all(|value| (value - right).abs() < 1e-6), "{dtype:?}: {values:?} instead of {right}");
         }
-        // Half floats meet others, and counts come in whole.
+        // Half floats are combined with other types, and integer counts stay exact.
         assert_eq!(read(&[of(1.5, DType::BF16).plus(on_device(2.0)), of(1.5, DType::F16).max(on_device(2.0))]).unwrap(), [3.5, 2.0]);
         let count = Scalar::from(Tensor::<1, Int>::from_ints([16_777_217], &Device::flex()));
         assert_eq!(read(&[count]).unwrap(), [16_777_217.0]);

@@ -1,27 +1,27 @@
-//! Options that are given as a value or as its text.
+//! Options that accept a value or a string.
 //!
-//! Setters never fail, so a text that cannot be read is kept ([`Misread`]) and becomes an error when the run starts.
+//! Setters never fail, so an invalid string is stored ([`Misread`]) and becomes an error at the start of the run.
 
 use std::convert::Infallible;
 
 use crate::config_error::ConfigError;
 
-/// A text that cannot be read as the value of an option.
+/// A string that is not a valid value of an option.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot read `{text}` as {what}: {reason}; write {forms}")]
 pub struct TextError {
-    /// What was given.
+    /// The given string.
     pub text: String,
-    /// What it should have been, with its article: `a period`.
+    /// The expected kind of value, with an article: `a period`.
     pub what: &'static str,
-    /// What is wrong with it, as a sentence part.
+    /// Why it is invalid, as a sentence part.
     pub reason: String,
-    /// The possible forms, with examples: `` `min` or `max` ``.
+    /// The valid forms, with examples: `` `min` or `max` ``.
     pub forms: &'static str,
 }
 
 impl TextError {
-    /// The error that names the option.
+    /// Converts it to an error with the option.
     pub fn of(&self, option: impl Into<String>) -> ConfigError {
         let Self { text, what, reason, forms } = self;
         ConfigError::new(option, format!("cannot read `{text}` as {what}: {reason}"), format!("write {forms}"))
@@ -34,41 +34,41 @@ impl From<TextError> for ConfigError {
     }
 }
 
-/// A value needs no reading.
+/// A value needs no parsing.
 impl From<Infallible> for TextError {
     fn from(never: Infallible) -> Self {
         match never {}
     }
 }
 
-/// The texts among the options of one thing that could not be read.
+/// The invalid strings among a set of options.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Misread(Vec<(&'static str, TextError)>);
 
 impl Misread {
-    /// Puts what a setter was given into its place.
+    /// Stores the argument of a setter in `place`.
     pub fn set<T>(&mut self, option: &'static str, place: &mut T, given: impl TryInto<T, Error: Into<TextError>>) {
         if let Some(value) = self.read(option, given) {
             *place = value;
         }
     }
 
-    /// What a setter was given, unless it cannot be read. Of several calls for one option the last one counts.
+    /// The argument of a setter, unless it is invalid. If an option is set several times, the last call wins.
     pub fn read<T>(&mut self, option: &'static str, given: impl TryInto<T, Error: Into<TextError>>) -> Option<T> {
         self.0.retain(|(of, _)| *of != option);
         given.try_into().map_err(|error| self.0.push((option, error.into()))).ok()
     }
 
-    /// Refuses the first text that could not be read.
+    /// Returns an error for the first invalid string.
     ///
     /// # Errors
-    /// [`ConfigError`] with the option, the text and the possible forms.
+    /// [`ConfigError`] with the option, the string and the valid forms.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.0.first().map_or(Ok(()), |(option, error)| Err(error.of(*option)))
     }
 }
 
-/// Lets setters take the text of a type that has `FromStr<Err = TextError>`.
+/// Lets setters accept a string for a type with `FromStr<Err = TextError>`.
 #[macro_export]
 macro_rules! reads_text {
     ($($name:ty),* $(,)?) => {$(
@@ -90,10 +90,10 @@ macro_rules! reads_text {
     )*};
 }
 
-/// Reads a text as one of a few words.
+/// Parses a string as one of a few words.
 ///
 /// # Errors
-/// [`TextError`] for any other text.
+/// [`TextError`] for any other string.
 pub fn one_of<T: Copy>(text: &str, what: &'static str, words: &[(&str, T)], forms: &'static str) -> Result<T, TextError> {
     words.iter().find(|(word, _)| *word == text.trim()).map(|(_, value)| *value).ok_or_else(|| TextError {
         text: text.into(),
@@ -122,7 +122,7 @@ mod tests {
         assert!(error.to_string().starts_with("`every`: cannot read `2 parsecs` as a period: `parsecs` is none of"), "{error}");
         let forms = "write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`";
         assert_eq!(error.hint, forms);
-        // The last call counts.
+        // The last call wins.
         misread.set("every", &mut every, "3 epochs");
         let error = misread.check().unwrap_err();
         assert_eq!(error.to_string(), "`mode`: cannot read `up` as a mode: there is no such word");

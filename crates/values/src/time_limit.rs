@@ -1,10 +1,10 @@
-//! A length of time, given as a number or as a text.
+//! A duration, given as a number or as a string.
 
 use std::time::Duration;
 
 use crate::{every::Every, reads_text, text::TextError};
 
-/// How long something may take: a [`Duration`], or a text as `"12 hours"` or `"00:12:00:00"` (days, hours, minutes, seconds).
+/// A time limit: a [`Duration`], or a string such as `"12 hours"` or `"00:12:00:00"` (days, hours, minutes, seconds).
 ///
 /// ```
 /// use std::time::Duration;

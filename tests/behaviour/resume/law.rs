@@ -233,7 +233,7 @@ impl Place {
         let files = on_files.then(|| Files::read(self.folder.path(), &plan.watch));
         let rows = self.memory.rows().into_iter();
         let rows = rows.filter_map(|(name, value, step)| Some((name.clone(), comparable(&name, value.to_bits(), 0)?, step))).collect();
-        // In training mode, a batch normalization does not apply its newest statistics immediately. `valid` applies them.
+        // In training mode, a batch normalization does not apply its newest statistics at once. `valid` applies them.
         let weights = weights(&fit.module.valid());
         let seen = std::mem::take(&mut *witness.lock().unwrap());
         Ok(Left { weights, progress: fit.progress, stop: fit.stop, seen, rows, files })

@@ -1,4 +1,4 @@
-//! Gradients of several losses, and for several optimizers: sums, means and shares.
+//! Gradients of several losses and for several optimizers: sums, means and shares.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ use stormfire_values::Scalar;
 use super::{AnyRank, change};
 use crate::float_params::{EachFloat, walk};
 
-/// Division by a number. A half float would hold neither a large one nor the exact quotient.
+/// Division by a number. A half float has neither the range nor the precision for it.
 struct Divide<'a>(&'a Scalar);
 
 impl AnyRank for Divide<'_> {
@@ -32,7 +32,7 @@ impl AnyRank for Divide<'_> {
     }
 }
 
-/// Adds `more` to `sum`, parameter by parameter; a parameter that only one of them has keeps its gradient.
+/// Adds `more` to `sum`, parameter by parameter. A parameter in only one of them keeps its gradient.
 pub fn accumulate<M: Module>(sum: &mut GradientsParams, more: GradientsParams, module: &M) {
     struct Add<'a> {
         sum: &'a mut GradientsParams,
@@ -54,7 +54,7 @@ pub(crate) fn divide<M: Module>(gradients: &mut GradientsParams, module: &M, div
     change(gradients, module, Divide(divisor));
 }
 
-/// The gradients of some parameters, all if not said, as further handles.
+/// The gradients of some parameters as new handles. `None` selects all parameters.
 pub(crate) fn share<M: Module>(gradients: &GradientsParams, module: &M, own: Option<&HashSet<ParamId>>) -> GradientsParams {
     struct Share<'a> {
         all: &'a GradientsParams,

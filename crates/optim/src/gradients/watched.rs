@@ -1,4 +1,4 @@
-//! Gradients to be looked at: their norms, and all of their elements.
+//! Gradients for monitoring: their norms, and all of their elements.
 
 use burn::{
     module::{Module, Param},
@@ -9,14 +9,14 @@ use stormfire_values::{ReadError, read::Tensors};
 
 use crate::float_params::{EachFloat, walk};
 
-/// The norms of the gradient of one parameter, on the device, each of shape `[1]`, `f32`.
+/// The norms of one parameter's gradient, on the device, each of shape `[1]`, `f32`.
 #[derive(Clone, Debug)]
 pub struct Norms {
     /// The path of the parameter, such as `hidden.weight`.
     pub path: String,
     /// The sum of the squares of its elements: the square of the L2 norm.
     pub squares: Tensor<1>,
-    /// The largest absolute value of an element: the L∞ norm. NaN if there is one.
+    /// The maximum absolute value of its elements: the L∞ norm. NaN if an element is NaN.
     pub max: Tensor<1>,
 }
 
@@ -29,7 +29,7 @@ pub fn norms<M: Module>(gradients: &GradientsParams, module: &M) -> Vec<Norms> {
     impl EachFloat for Collect<'_> {
         fn call<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
             let Some(gradient) = self.gradients.get::<D>(param.id) else { return };
-            // The square of a half float leaves its range soon.
+            // The square of a half float easily overflows.
             let gradient = if gradient.dtype() == DType::F32 { gradient } else { gradient.cast(DType::F32) };
             let (squares, max) = (gradient.clone().powi_scalar(2).sum(), gradient.max_abs());
             self.found.push(Norms { path: path.to_string(), squares, max });
@@ -38,16 +38,16 @@ pub fn norms<M: Module>(gradients: &GradientsParams, module: &M) -> Vec<Norms> {
     walk(module, Collect { gradients, found: Vec::new() }).found
 }
 
-/// Parameters and their gradients as they are now, still on the device; another thread may read them.
+/// Current parameters and their gradients, still on the device. Another thread may read them.
 ///
-/// As long as it lives, the device keeps all of them, beside those that the next step makes.
+/// While this value lives, the device keeps all of them, in addition to those of the next step.
 #[derive(Debug, Default)]
 pub struct Samples {
     names: Vec<(String, Of)>,
     tensors: Tensors,
 }
 
-/// What a set of samples was taken from.
+/// The origin of a set of samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Of {
     /// A parameter.
@@ -57,22 +57,22 @@ pub enum Of {
 }
 
 impl Samples {
-    /// Whether there are none.
+    /// Whether the collection is empty.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
-    /// Reads all of them in one transaction: the path of each parameter, what was read, and its values.
+    /// Reads all samples in one transaction. Returns the path of each parameter, the origin, and the values.
     ///
     /// # Errors
-    /// [`ReadError`] when the device fails.
+    /// [`ReadError`] if the device fails.
     pub fn read(self) -> Result<Vec<(String, Of, TensorData)>, ReadError> {
         let data = self.tensors.read()?;
         Ok(self.names.into_iter().zip(data).map(|((path, of), data)| (path, of, data)).collect())
     }
 }
 
-/// Takes hold of the parameters that have a gradient here, and of these gradients. Reads nothing from the device.
+/// Takes handles of the parameters with a gradient, and of these gradients. Reads nothing from the device.
 pub fn samples<M: Module>(gradients: &GradientsParams, module: &M, parameters: bool, of_gradients: bool) -> Samples {
     struct Collect<'a> {
         gradients: &'a GradientsParams,

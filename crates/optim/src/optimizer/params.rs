@@ -1,4 +1,4 @@
-//! Which parameters of a module an optimizer has.
+//! The parameters of an optimizer.
 
 use std::collections::HashSet;
 
@@ -23,7 +23,7 @@ pub(super) fn of<M: Module>(module: &M) -> Vec<(ParamId, String)> {
     walk(module, Collect(Vec::new())).0
 }
 
-/// Those of them that `Optimizer::params_of` has named.
+/// The parameters selected by `Optimizer::params_of`.
 pub(super) fn own(optimizer: &str, named: &HashSet<ParamId>, all: &[(ParamId, String)]) -> Result<Vec<(ParamId, String)>> {
     let own: Vec<_> = all.iter().filter(|(id, _)| named.contains(id)).cloned().collect();
     let ids: HashSet<ParamId> = own.iter().map(|(id, _)| *id).collect();

@@ -1,4 +1,4 @@
-//! Optimizers in a checkpoint.
+//! The state of optimizers in a checkpoint.
 
 use std::collections::BTreeMap;
 
@@ -13,37 +13,38 @@ use crate::{
     schedule::ScheduleState,
 };
 
-/// One optimizer in a checkpoint, but for its tensors.
+/// The state of an optimizer in a checkpoint, without its tensors.
 #[derive(Debug, Serialize, Deserialize)]
 struct OptimizerState {
     name: String,
-    /// How often it has stepped.
+    /// Number of steps.
     steps: u64,
-    /// The learning rate that held, for a person to read: a run that continues takes it from the schedule or the code.
+    /// The learning rate at the save, for information only. A resumed run takes the rate from the schedule or the code.
     lr: f64,
     schedule: Option<ScheduleState>,
-    /// What burn counts for each parameter, by path.
+    /// burn's counters for each parameter, by path.
     #[serde(default)]
     parameters: Map<String, Value>,
 }
 
-/// What a checkpoint says of optimizers beside their tensors.
+/// The state of the optimizers in a checkpoint, without their tensors.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct OptimizerStates(Vec<OptimizerState>);
 
-/// The optimizers as they were at one moment: handles, that are read later, on another thread if need be.
+/// The optimizers at one moment, as handles that are read later, possibly on another thread.
 pub struct OptimizersSnapshot {
     parts: Vec<(OptimizerState, ModuleOptimizer)>,
     paths: ParamPaths,
 }
 
 impl OptimizersSnapshot {
-    /// Adds the tensors to a snapshot, as `optimizer/<name>/<parameter path>/<field>`, and returns everything else. Waits
-    /// for the device only where burn shows the state of an algorithm no other way ([`optimizer_state::save`]).
+    /// Adds the tensors to a snapshot, as `optimizer/<name>/<parameter path>/<field>`, and returns the rest of the
+    /// state. Waits for the device only if burn does not expose the state of an algorithm otherwise
+    /// ([`optimizer_state::save`]).
     ///
     /// # Errors
-    /// [`Error::Weights`] when burn cannot write a record.
+    /// [`Error::Weights`] if burn cannot write a record.
     pub fn save(self, snapshot: &mut Snapshot) -> Result<OptimizerStates> {
         let mut states = Vec::new();
         for (mut state, optimizer) in self.parts {
@@ -61,10 +62,10 @@ impl std::fmt::Debug for OptimizersSnapshot {
 }
 
 impl Optimizers {
-    /// The optimizers as they are now, for a checkpoint. Costs no device read and no copy.
+    /// The current optimizers, for a checkpoint. Needs no device read and no copy.
     ///
     /// # Errors
-    /// [`Error::Weights`] when burn cannot write the record of a schedule.
+    /// [`Error::Weights`] if burn cannot write the record of a schedule.
     pub fn snapshot(&self, paths: &ParamPaths) -> Result<OptimizersSnapshot> {
         let part = |optimizer: &super::Optimizer| {
             let state = OptimizerState {
@@ -79,14 +80,14 @@ impl Optimizers {
         Ok(OptimizersSnapshot { parts: self.all.iter().map(part).collect::<Result<_>>()?, paths: paths.clone() })
     }
 
-    /// Restores what [`OptimizersSnapshot::save`] gave, onto the parameters at the same paths. Other tensors are left alone,
-    /// so all of a checkpoint's may be given. Call it after [`Optimizers::start`].
+    /// Restores the result of [`OptimizersSnapshot::save`], for the parameters at the same paths. Other tensors are
+    /// ignored, so all tensors of a checkpoint may be passed. Call it after [`Optimizers::start`].
     ///
     /// burn puts the state on `Device::default()` first, which must work on this machine.
     ///
     /// # Errors
-    /// [`Error::Optimizer`] when the optimizers are others by name, number or schedule; [`Error::Weights`] when their state
-    /// belongs to another algorithm or to other parameters. The optimizers are not to be used then.
+    /// [`Error::Optimizer`] if the optimizers differ in name, number or schedule. [`Error::Weights`] if their state
+    /// belongs to another algorithm or to other parameters. Do not use the optimizers after an error.
     pub fn load(
         &mut self,
         states: OptimizerStates,

@@ -1,4 +1,4 @@
-//! The parameter groups of a scheduler. burn shows them to nobody, so they are found by the rates that it gives.
+//! The parameter groups of a scheduler. burn does not expose them, so they are found by their rates.
 
 use std::collections::HashMap;
 
@@ -7,13 +7,13 @@ use burn::{
     module::ParamId,
 };
 
-/// So many steps ahead two groups must differ to be told apart.
+/// Maximum number of steps in which two groups must differ to be distinguished.
 const STEPS: usize = 256;
 
-/// Parameters with a rate of their own, by one of them.
+/// A group of parameters with their own rate, identified by one of them.
 #[derive(Debug)]
 pub(crate) struct Group {
-    /// What the paths of its parameters have in common: `head`.
+    /// The common part of its parameters' paths: `head`.
     pub(crate) name: String,
     id: ParamId,
     path: String,
@@ -25,10 +25,11 @@ impl Group {
     }
 }
 
-/// The groups that these parameters are in, without that of all others.
+/// The groups of these parameters, without the default group.
 pub(super) fn find(scheduler: &ModuleLrScheduler, params: &[(ParamId, String)]) -> Vec<Group> {
     let mut ahead = scheduler.clone();
-    // The class of each parameter, the last one that of the others: one number as long as all rates were the same.
+    // The class of each parameter. The last entry is the default group. Parameters with equal rates so far have the
+    // same number.
     let mut classes = vec![0; params.len() + 1];
     for _ in 0..STEPS {
         let rates = ahead.step();
@@ -52,7 +53,7 @@ pub(super) fn find(scheduler: &ModuleLrScheduler, params: &[(ParamId, String)]) 
     groups
 }
 
-/// The segments that paths begin with, else those that they end with.
+/// The common first segments of the paths, or else the common last ones.
 fn common(paths: &[&str]) -> Option<String> {
     let split: Vec<Vec<&str>> = paths.iter().map(|path| path.split('.').collect()).collect();
     let (first, rest) = split.split_first()?;
@@ -88,7 +89,7 @@ mod tests {
         assert_eq!(found(base().with_group(group("bias"), 0.3_f64)), [("bias".to_string(), 0.3)]);
         let two = base().with_group(group("head"), 0.2_f64).with_group(group("inner"), 0.4_f64);
         assert_eq!(found(two), [("head.inner.weight".to_string(), 0.4), ("head".to_string(), 0.2)]);
-        // They begin together, but for rounding.
+        // They have equal first rates, except for rounding.
         let later = base().with_group(group("head"), crate::one_cycle::OneCycle::new(2.5, 100));
         assert_eq!(found(later).into_iter().map(|(name, _)| name).collect::<Vec<_>>(), ["head"]);
     }

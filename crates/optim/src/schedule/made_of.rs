@@ -1,4 +1,4 @@
-//! What a schedule can be made of.
+//! The sources of a schedule.
 
 use burn::lr_scheduler::{
     LrSchedulerConfig,

@@ -63,7 +63,7 @@ fn a_watching_schedule_looks_once_for_each_period_that_is_passed() {
     let plateau = || Schedule::new(ReduceLrOnPlateau::new().patience(0)).monitor("val_loss").every(Every::Steps(4));
     let looks = |steps: &[u64]| {
         let ticks: Vec<_> = steps.iter().map(|&step| Tick::of_step(step)).collect();
-        // The first look has nothing to compare with, each later one is worth a tenth.
+        // The first check has no previous value. Each later one reduces the rate by a factor of ten.
         rates(plateau(), &ticks).last().map_or(0, |rate| (0.5 / rate).log10().round() as u32)
     };
     assert_eq!(looks(&[4, 8, 12]), 2);
@@ -97,7 +97,7 @@ fn a_missing_metric_is_an_error_only_if_strict() {
     }
 }
 
-/// Rates of the group of others and of `head`.
+/// The rates of the default group and of `head`.
 fn both(schedule: &Schedule) -> [f64; 2] {
     let rate = schedule.rate().unwrap();
     [rate.base(), rate.lr_from_param(ParamId::new(), Some("head.weight"))]

@@ -1,31 +1,32 @@
-//! A value that several threads may want from the device.
+//! A device value that several threads may need.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::{Result, Scalar, read};
 
-/// A scalar that several consumers may want: read once, by whichever thread needs it first. The others wait for that one.
+/// A scalar that several consumers may need. It is read once, by the first thread that needs it. The others wait for
+/// that thread.
 #[derive(Clone, Debug)]
 pub struct Reading(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     pending: Mutex<Pending>,
-    /// A thread that had claimed it is done with it.
+    /// Signals that a thread has released its claim.
     settled: Condvar,
     host: OnceLock<f64>,
 }
 
 #[derive(Debug, Default)]
 struct Pending {
-    /// `None` once it has been read.
+    /// `None` after the read.
     scalar: Option<Scalar>,
-    /// A thread is reading it.
+    /// Whether a thread is reading it.
     is_claimed: bool,
 }
 
 impl Reading {
-    /// Wraps a scalar to be read later.
+    /// Wraps a scalar that will be read later.
     pub fn new(scalar: Scalar) -> Self {
         let (host, scalar) = match scalar {
             Scalar::Host(value) => (OnceLock::from(value), None),
@@ -34,25 +35,24 @@ impl Reading {
         Reading(Arc::new(Inner { pending: Mutex::new(Pending { scalar, is_claimed: false }), settled: Condvar::new(), host }))
     }
 
-    /// The scalar: on the host if it has been read, else still on the device.
+    /// The scalar: on the host if it was read, otherwise on the device.
     pub fn scalar(&self) -> Scalar {
         let pending = self.lock().scalar.clone();
         pending.unwrap_or_else(|| Scalar::Host(self.get().unwrap_or(f64::NAN)))
     }
 
-    /// The value, if it has been read already. Never waits.
+    /// The value, if it was already read. Never waits.
     pub fn get(&self) -> Option<f64> {
         self.0.host.get().copied()
     }
 
-    /// Reads all of them in one transaction and returns their values in order. What another thread is reading already is
-    /// waited for.
+    /// Reads all values in one transaction and returns them in order. Waits for values that other threads are reading.
     ///
     /// # Errors
     /// As [`read`].
     pub fn read_all(readings: &[Reading]) -> Result<Vec<f64>> {
         loop {
-            // Nobody waits while others wait for what he has claimed.
+            // A thread never waits while other threads wait for its claims.
             let claims: Vec<Claim<'_>> = readings.iter().filter_map(Reading::claim).collect();
             let scalars: Vec<Scalar> = claims.iter().map(|claim| claim.scalar.clone()).collect();
             for (claim, value) in claims.iter().zip(read(&scalars)?) {
@@ -61,7 +61,7 @@ impl Reading {
             drop(claims);
             readings.iter().for_each(Reading::wait);
             let values: Option<Vec<f64>> = readings.iter().map(Reading::get).collect();
-            // Where another thread has failed, this one tries.
+            // If another thread's read has failed, this thread tries.
             if let Some(values) = values {
                 return Ok(values);
             }
@@ -92,13 +92,14 @@ impl Reading {
         }
     }
 
-    /// A thread that panicked while holding the lock left a whole value behind: it is only ever replaced at once.
+    /// A thread that panicked while holding the lock left a consistent value, because the value is only replaced as a
+    /// whole.
     fn lock(&self) -> MutexGuard<'_, Pending> {
         self.0.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The right to read a value; given back when it is dropped, also after a failure.
+/// The right to read a value. It is released on drop, also after a failure.
 struct Claim<'a> {
     reading: &'a Reading,
     scalar: Scalar,
@@ -148,7 +149,7 @@ mod tests {
         let reads = |backwards: bool| {
             let before = device_reads();
             for i in 0..readings.len() {
-                // The neighbour is what the other thread may just be reading.
+                // The neighbour is the value that the other thread may be reading.
                 let i = if backwards { readings.len() - 1 - i } else { i };
                 let two = [readings[i].clone(), readings[(i + 1) % readings.len()].clone()];
                 assert_eq!(Reading::read_all(&two).unwrap()[..1], [i as f64]);

@@ -1,14 +1,14 @@
-//! The type in which a device adds up the values of many batches.
+//! The type for sums of the values of many batches on a device.
 
 use burn::tensor::{Device, FloatDType, Tensor};
 
-/// `f64`, or `f32` where the device has no `f64`: what is added up in the few digits of the values themselves stops growing,
-/// a sum of ones in `bf16` at 256.
+/// `f64`, or `f32` if the device does not support `f64`. In a type with low precision a sum stops growing: a sum of
+/// ones in `bf16` stops at 256.
 pub fn sum_dtype(device: &Device) -> FloatDType {
     if device.supports_dtype(FloatDType::F64) { FloatDType::F64 } else { FloatDType::F32 }
 }
 
-/// The same values in that type.
+/// Converts the values to that type.
 #[must_use]
 pub fn widen(tensor: Tensor<1>) -> Tensor<1> {
     if tensor.dtype() == FloatDType::F64.into() {

@@ -55,7 +55,7 @@ impl Gan {
 
 type Saved = (Vec<(String, TensorData)>, Value, Vec<(String, TensorData)>);
 
-/// What a file would hold, read on another thread; the JSON has been text.
+/// The contents of a file, read on another thread. The JSON was converted to text and back.
 fn save(gan: &Gan, optimizers: &Optimizers) -> Saved {
     let snapshot = optimizers.snapshot(&ParamPaths::of(gan)).unwrap();
     let (state, tensors) = std::thread::spawn(move || read(snapshot)).join().unwrap();
@@ -91,7 +91,7 @@ fn several_optimizers_continue_with_every_bit() {
 
     let (mut continued, _) = restore(Gan::new(), saved.0.clone(), &LoadOptions::new().adopt_dtype(true)).unwrap();
     let mut loaded = continued.optimizers();
-    // Tensors of others may lie between.
+    // There may be other tensors between them.
     let tensors = saved.2.iter().chain(&saved.0).cloned();
     loaded.load(states(&saved.1), tensors, &ParamPaths::of(&continued)).unwrap();
     assert_eq!(save(&continued, &loaded), saved);
