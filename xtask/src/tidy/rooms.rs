@@ -39,7 +39,7 @@ fn shared_names(paths: &[&str], test_modules: &[String]) -> Vec<Finding> {
 fn missing_files(map: &str, paths: &[&str]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (number, line) in (1..).zip(map.lines()) {
-        let named = line.split('`').skip(1).step_by(2).filter(|name| name.ends_with(".rs"));
+        let named = line.split('`').skip(1).step_by(2).filter(|name| name.rsplit_once('.').is_some_and(|(_, ext)| ext == "rs"));
         for name in named.filter(|name| !paths.iter().any(|path| *path == *name || path.ends_with(&format!("/{name}")))) {
             findings.push(Finding::at(MAP, number, format!("there is no file `{name}`")));
         }
