@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::address::local_path;
 use super::entry::{Entry, Number};
 use super::server_run::{API, Known, Note};
+use super::tracking_uri::local_path;
 use crate::network::http::{Client, Content, Expect, percent};
 use crate::network::outbox::{Carrier, Failure};
 
