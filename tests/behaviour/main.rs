@@ -18,6 +18,7 @@ mod failed_starts;
 mod failures;
 mod files;
 mod folders;
+mod foreign_draws;
 mod full_disk;
 mod kept_state;
 mod learning_rates;

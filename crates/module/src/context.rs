@@ -73,9 +73,9 @@ impl<'a> Context<'a> {
     /// The value of a logged metric, by the name that was logged (or with `_step`, `_epoch`).
     ///
     /// It knows everything that was logged before this call, also in the same event: by the module, by the callbacks that
-    /// came first, by this hook itself; and what they sent with [`Context::log_metrics`]. During an epoch that is the newest
-    /// step value, afterwards the value of the epoch; what is only reduced over an epoch is there when that ends, and so are
-    /// the values of an evaluation. `epoch` and `step` are the run's own counters, [`Context::current_epoch`] and
+    /// came first, by this hook itself; and what they sent with [`Context::log_metrics`]. During an epoch, of the training or
+    /// of an evaluation, that is the newest step value, afterwards the value of the epoch; what is only reduced over an epoch
+    /// (the default in an evaluation) is there when that ends. `epoch` and `step` are the run's own counters, [`Context::current_epoch`] and
     /// [`Context::global_step`], unless something was logged under these names.
     ///
     /// Reads everything that is still on the device in one transaction.

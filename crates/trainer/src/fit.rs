@@ -2,7 +2,6 @@
 
 mod boundary;
 mod end;
-mod foreign_draws;
 mod step;
 mod validation;
 
@@ -33,7 +32,6 @@ pub(crate) struct FitLoop<'a, M: LightningModule> {
     val: Evaluated<M::Batch>,
     finite: FiniteWatch,
     said_it_goes_on: bool,
-    has_expected: bool,
     said_names_are_shared: bool,
 }
 
@@ -54,8 +52,8 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         val: Evaluated<M::Batch>,
     ) -> Self {
         let finite = FiniteWatch::new(&engine.frame.config);
-        let (said_it_goes_on, said_names_are_shared, has_expected) = (false, false, false);
-        Self { engine, module, training, data, train, val, finite, said_it_goes_on, has_expected, said_names_are_shared }
+        let (said_it_goes_on, said_names_are_shared) = (false, false);
+        Self { engine, module, training, data, train, val, finite, said_it_goes_on, said_names_are_shared }
     }
 
     pub(crate) fn run(mut self) -> Result<Stop> {
@@ -111,14 +109,14 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         }
         // Layers that look whether their input has a tape (dropout, batch normalization) may come first.
         let with_tape = self.module.devices().into_iter().find(Device::is_autodiff);
-        let mut expected = self.expect_no_draws();
-        let mut batches = self.train.batches(position, with_tape.as_ref().unwrap_or(&self.engine.frame.device))?;
         // A checkpoint may have been written before what follows a batch, or before a skip that was asked for.
         let mut flow = match position.batch {
             0 => Flow::Continue,
             _ if self.engine.run.place.after_batch => self.after_batch()?,
             _ => self.skip_if_asked(),
         };
+        // Only now: no hook may draw random numbers while the data's own threads are looked at.
+        let mut batches = self.train.batches(position, with_tape.as_ref().unwrap_or(&self.engine.frame.device))?;
         while flow == Flow::Continue && self.is_done().is_none() {
             if self.engine.run.limits.train_batches.is_some_and(|n| self.engine.run.place.progress.batch_in_epoch >= n) {
                 break;
@@ -131,9 +129,6 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
                 flow = Flow::EndEpoch;
                 break;
             };
-            if let Some(expected) = expected.take() {
-                self.check_draws(expected)?;
-            }
             flow = self.batch(batch?, batches.is_last())?;
             if self.engine.signal().is_some() {
                 // What is saved now is what the run continues from.

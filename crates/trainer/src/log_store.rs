@@ -222,12 +222,9 @@ impl LogStore {
                     slot.step.as_mut().map(|step| (&slot.step_key, step.reading()))
                 };
                 let Some((key, reading)) = value else { continue };
-                // Callbacks never see the step values of an evaluation.
-                if !evaluates || shows_epoch {
-                    self.callback.set(key, reading.clone(), arrival);
-                    if *key != slot.plain_key {
-                        self.callback.set(&slot.plain_key, reading.clone(), arrival);
-                    }
+                self.callback.set(key, reading.clone(), arrival);
+                if *key != slot.plain_key {
+                    self.callback.set(&slot.plain_key, reading.clone(), arrival);
                 }
                 if slot.options.prog_bar {
                     self.bar.set(key, reading);

@@ -144,16 +144,18 @@ fn what_is_logged_at_an_epochs_end_belongs_to_it() {
 }
 
 #[test]
-fn an_evaluation_shows_nothing_before_its_end() {
+fn an_evaluation_shows_its_steps_before_its_end() {
     let mut store = LogStore::default();
     train(&mut store, || drop(log("x", 1.0)));
     validate(&mut store, 0, || drop(log("val", 2.0).on_step(true)));
-    assert_eq!(known(&mut store), named(&[("x", 1.0)]));
+    assert_eq!(known(&mut store), named(&[("x", 1.0), ("val_step/dataloader_idx_0", 2.0), ("val/dataloader_idx_0", 2.0)]));
+    validate(&mut store, 0, || drop(log("val", 4.0).on_step(true)));
     store.reach_epoch_end(RunningStage::Validate).unwrap();
     // A training metric that comes in meanwhile is a step's value still.
     train(&mut store, || drop(log("y", 3.0).on_epoch(true)));
-    let suffixed = [("x", 1.0), ("y_step", 3.0), ("y", 3.0), ("val_epoch/dataloader_idx_0", 2.0), ("val/dataloader_idx_0", 2.0)];
-    assert_eq!(known(&mut store), named(&suffixed));
+    let (of_val, of_y) = ([("val_step/dataloader_idx_0", 4.0), ("val/dataloader_idx_0", 3.0)], [("y_step", 3.0), ("y", 3.0)]);
+    let all = [&[("x", 1.0)][..], &of_val, &of_y, &[("val_epoch/dataloader_idx_0", 3.0)]].concat();
+    assert_eq!(known(&mut store), named(&all));
 }
 
 #[test]
