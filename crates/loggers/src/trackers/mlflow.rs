@@ -20,6 +20,7 @@ mod sink;
 mod system;
 #[cfg(test)]
 mod tests;
+mod upload;
 
 use std::collections::HashMap;
 use std::sync::PoisonError;

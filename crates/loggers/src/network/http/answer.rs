@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use ureq::http::HeaderMap;
 
 use crate::network::outbox::Failure;
@@ -20,7 +20,7 @@ pub(crate) enum Expect {
     /// By the status alone: a store of files, to which the tracker has led.
     Stored,
     /// As the tracker does if it takes a file itself, else as a store. MLflow 3 answers to a file with nothing at all, not even
-    /// a content type.
+    /// a content type: then the answer is `Null`, and the caller asks again in another way.
     Kept,
     /// By anything but a web page, from the server itself. The answer is `Null` if it is not a JSON object, and the caller decides.
     Taken,
@@ -36,12 +36,17 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// The answer, if it is one of the service; `Null` if it is only the status. `is_elsewhere`: another server has given it
+    /// The answer, if it is one of the service; an empty object if it is only the status of a store. `is_elsewhere`: another server has given it
     /// than the one that was asked.
     pub(super) fn check(&self, expect: Expect, is_elsewhere: bool) -> Result<Value, Failure> {
         let is_bare = self.body.is_empty() && !self.has_type;
         if expect == Expect::Stored || expect == Expect::Kept && (is_elsewhere || is_bare) {
-            return if self.is_page() { Err(self.strange("")) } else { Ok(Value::Null) };
+            let is_silence = expect == Expect::Kept && !is_elsewhere;
+            return match self.is_page() {
+                true => Err(self.strange("")),
+                false if is_silence => Ok(Value::Null),
+                false => Ok(Value::Object(Map::new())),
+            };
         }
         match serde_json::from_slice(&self.body) {
             Ok(answer @ Value::Object(_)) => Ok(answer),
