@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use burn::{
     module::Module,
     optim::GradientsParams,
-    tensor::{DType, Tensor, TensorData},
+    tensor::{DType, Device, Tensor, TensorData},
 };
 use serde::{Deserialize, Serialize};
 use stormfire_checkpoint::Snapshot;
 
 use crate::{
     error::{Error, Result},
+    evidence::add,
     gradients,
     read::Scalar,
 };
@@ -39,6 +40,9 @@ pub struct OpenWindow {
     pub size: usize,
     /// The sum of the weights that are no device tensors.
     pub weight: f64,
+    /// What was not finite in a pass for all optimizers, of each that has not stepped since.
+    #[serde(default)]
+    pub bad_pass: Vec<Option<String>>,
 }
 
 impl OpenWindow {
@@ -55,6 +59,7 @@ impl OpenWindow {
     pub fn add(&mut self, window: Window, accumulated: &Accumulated) {
         self.batches = if window.closes { 0 } else { self.batches + 1 };
         self.weight = accumulated.host;
+        self.bad_pass.clone_from(&accumulated.bad_pass);
     }
 }
 
@@ -66,10 +71,16 @@ pub struct Accumulated {
     host: f64,
     /// The sum of those that are, shape `[1]`, `f32`.
     device: Option<Tensor<1>>,
+    /// Of each optimizer whose step may be left out: the sum of the losses whose gradients it has not stepped with yet. Also
+    /// of earlier batches: a loss that is not finite may have gradients that are.
+    losses: Vec<Option<Tensor<1>>>,
+    /// What was not finite in a pass for all optimizers: none of them steps with it.
+    pub(crate) bad_pass: Vec<Option<String>>,
 }
 
-/// The name in a checkpoint of what stays on the device.
+/// The names in a checkpoint of what stays on the device.
 const WEIGHT: &str = "window/weight";
+const LOSS: &str = "window/loss/";
 
 impl Accumulated {
     /// Whether no loss was walked back in this window.
@@ -95,10 +106,25 @@ impl Accumulated {
         }
     }
 
+    /// Notes a loss of this optimizer, without its tape.
+    pub(crate) fn add_loss(&mut self, optimizer: usize, loss: Tensor<1>) {
+        if self.losses.len() <= optimizer {
+            self.losses.resize(optimizer + 1, None);
+        }
+        add(&mut self.losses[optimizer], loss);
+    }
+
+    /// The optimizer is about to step: its losses so far, and what is known not to be finite.
+    pub(crate) fn take_evidence(&mut self, optimizer: usize) -> (Option<Tensor<1>>, Option<String>) {
+        let bad_pass = self.bad_pass.get_mut(optimizer).and_then(Option::take);
+        (self.losses.get_mut(optimizer).and_then(Option::take), bad_pass)
+    }
+
     /// Closes the window: the mean gradient. `None` if no loss was walked back, or none that weighs anything.
     pub(crate) fn close<M: Module>(&mut self, module: &M) -> Option<GradientsParams> {
-        let Self { sum, host, device } = std::mem::take(self);
-        let mut gradients = sum?;
+        let host = std::mem::take(&mut self.host);
+        let device = self.device.take();
+        let mut gradients = self.sum.take()?;
         match device {
             Some(weight) => gradients::divide(&mut gradients, module, &Scalar::Device(weight + host)),
             None if host == 0.0 => return None,
@@ -117,14 +143,24 @@ impl Accumulated {
         if let Some(weight) = &self.device {
             snapshot.add(WEIGHT, weight.clone());
         }
+        for (optimizer, loss) in self.losses.iter().enumerate().filter_map(|(index, loss)| Some((index, loss.as_ref()?))) {
+            snapshot.add(format!("{LOSS}{optimizer}"), loss.clone());
+        }
     }
 
     /// Takes what [`save`](Self::save) added out of the tensors of a checkpoint.
     pub fn load<M: Module>(tensors: &mut BTreeMap<String, TensorData>, module: &M, open: &OpenWindow) -> Self {
         let sum = gradients::load(tensors, module);
-        let device = module.devices().into_iter().next().map(burn::tensor::Device::inner);
-        let device = tensors.remove(WEIGHT).zip(device).map(|(weight, device)| Tensor::from_data(weight, (&device, DType::F32)));
-        Self { sum, host: open.weight, device }
+        let mut loaded = Self { sum, host: open.weight, bad_pass: open.bad_pass.clone(), ..Self::default() };
+        let Some(at) = module.devices().into_iter().next().map(Device::inner) else { return loaded };
+        loaded.device = tensors.remove(WEIGHT).map(|weight| Tensor::from_data(weight, (&at, DType::F32)));
+        let losses: Vec<_> = tensors.extract_if(LOSS.to_owned().., |name, _| name.starts_with(LOSS)).collect();
+        for (name, loss) in losses {
+            if let Ok(optimizer) = name[LOSS.len()..].parse::<u16>() {
+                loaded.add_loss(optimizer.into(), Tensor::from_data(loss, (&at, DType::F32)));
+            }
+        }
+        loaded
     }
 }
 
