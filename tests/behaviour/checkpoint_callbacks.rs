@@ -1,4 +1,4 @@
-//! The files that checkpoint callbacks leave, through kills, restarts and failures.
+//! Files of checkpoint callbacks after kills, restarts and failures.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ use crate::{
     support::{Line, line_data, quiet},
 };
 
-/// Gives each epoch its `score`.
+/// Logs a `score` in each epoch.
 struct Scores(&'static [f64]);
 
 impl<M: LightningModule> Callback<M> for Scores {
@@ -25,7 +25,7 @@ impl<M: LightningModule> Callback<M> for Scores {
     }
 }
 
-/// A Trainer with scores and one callback that saves, for epochs of two batches.
+/// A Trainer with scores and one checkpoint callback. An epoch has two batches.
 fn scored(scores: &'static [f64], epochs: usize, callback: impl Callback<Line>) -> Trainer<Line> {
     quiet().enable_checkpointing(true).max_epochs(epochs).callback(Scores(scores)).callback(callback)
 }
@@ -38,7 +38,7 @@ fn best(folder: &Path) -> ModelCheckpoint {
     ModelCheckpoint::new().dirpath(folder).monitor("score").filename("{score:.0f}")
 }
 
-/// The step that a fit from this checkpoint begins with.
+/// Returns the step at which a fit from this checkpoint starts.
 fn step_in(checkpoint: &Path) -> u64 {
     Checkpoint::read(checkpoint).unwrap().manifest().global_step().unwrap()
 }
@@ -55,7 +55,7 @@ fn last_is_the_newest_save_point_as_a_link_or_a_file() {
     assert!(last.symlink_metadata().unwrap().is_file());
     assert_eq!((step_in(&last), names(&folder.path().join("deep"))), (6, vec!["last.ckpt".into()]));
 
-    // A file of its own: it stays when the checkpoint is removed under its other name.
+    // A separate file, which stays when the checkpoint is removed under its other name.
     let folder = tempfile::tempdir().unwrap();
     let _ = fit(scored(&[1.0], 1, best(folder.path()).save_last(true)));
     std::fs::remove_file(folder.path().join("score=1.ckpt")).unwrap();
@@ -74,7 +74,7 @@ fn a_continued_fit_leaves_the_files_of_the_unbroken_one() {
         let _ = fit(scored(SCORES, at, options(folder.path())));
         let checkpoint = aside.path().join("copy.ckpt");
         std::fs::copy(folder.path().join("last.ckpt"), &checkpoint).unwrap();
-        // The same run comes further than this checkpoint, then goes on from it.
+        // The same run trains past this checkpoint, then resumes from it.
         for epochs in [at + further, 6] {
             let _ = fit(scored(SCORES, epochs, options(folder.path())).ckpt_path(checkpoint.clone()));
         }
@@ -93,7 +93,7 @@ fn runs_that_share_a_folder_leave_each_other_alone() {
     assert_eq!(names(folder.path()), ["epoch=1-v1.ckpt", "epoch=1.ckpt", "last-v1.ckpt", "last.ckpt"]);
 }
 
-/// Fails at the end of an epoch, after `ModelCheckpoint` has asked for its file.
+/// Fails at the end of an epoch, after `ModelCheckpoint` has requested its file.
 struct FailsLate;
 
 impl<M: LightningModule> Callback<M> for FailsLate {
@@ -108,7 +108,7 @@ impl<M: LightningModule> Callback<M> for FailsLate {
 
 #[test]
 fn what_a_failure_prevents_is_saved_all_the_same() {
-    // The end of the epoch has failed: what is saved lies before it, and replaces nothing.
+    // The end of the epoch failed. The saved state precedes it, and its file replaces no other.
     for (on_exception, expected) in [(true, &["last.ckpt", "score=1.ckpt", "score=2.ckpt"][..]), (false, &["last.ckpt", "score=2.ckpt"])] {
         let folder = tempfile::tempdir().unwrap();
         let options = best(folder.path()).save_last(true).save_on_exception(on_exception);
@@ -124,7 +124,7 @@ fn a_failed_fit_goes_on_from_its_own_checkpoint_which_then_goes() {
     let folder = tempfile::tempdir().unwrap();
     let with = |epochs: usize| quiet().max_epochs(epochs).callback(OnExceptionCheckpoint::new(folder.path()));
     let _ = with(2).callback(FailsLate).fit(Line::new(), line_data(4, 2)).unwrap_err();
-    // Another run, which fails too, in the same folder.
+    // Another run in the same folder, which also fails.
     let _ = with(2).callback(FailsLate).fit(Line::new(), line_data(4, 2)).unwrap_err();
     assert_eq!(names(folder.path()), ["on_exception-v1.ckpt", "on_exception.ckpt"]);
     let fit = fit(with(3).ckpt_path(folder.path().join("on_exception.ckpt")));

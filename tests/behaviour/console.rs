@@ -1,4 +1,4 @@
-//! What a run reports: in which spans, to whom, and in `training.log`.
+//! Reports of a run: their spans, their subscribers, and `training.log`.
 
 use burn::prelude::*;
 use stormfire::{
@@ -41,7 +41,7 @@ fn trainer(folder: &std::path::Path) -> Trainer<Talking> {
     Trainer::new().default_root_dir(folder).enable_progress_bar(false).enable_model_summary(false).num_sanity_val_steps(0)
 }
 
-/// What `training.log` of a run says, without the times.
+/// The content of a run's `training.log`, without the times.
 pub(crate) fn lines(run: &std::path::Path) -> Vec<String> {
     let text = std::fs::read_to_string(run.join("training.log")).unwrap();
     text.lines().map(|line| line.split_once(' ').unwrap().1.trim_start().to_owned()).collect()
@@ -52,14 +52,14 @@ fn a_run_reports_into_its_folder_and_says_where_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let levels = Builder::new().no_screen().file().level("behaviour", Level::INFO).level("stormfire_trainer", Level::WARN);
     let data = || (line_data(8, 4), line_data(4, 4));
-    // While there is only one subscriber, tracing asks it on the wrong thread whether somebody listens (a test beside this one
-    // may come first). A program has one for all threads.
+    // With only one subscriber, tracing asks it on the wrong thread whether it is interested, because a test on another
+    // thread may come first. A program has one subscriber for all threads.
     let _second = Dispatch::new(levels.clone().subscriber().unwrap());
     with_default(levels.clone().subscriber().unwrap(), || {
         let fit = trainer(folder.path()).max_epochs(2).fit(Talking { line: Line::new() }, data()).unwrap();
         assert_eq!(fit.progress.global_step, 4);
     });
-    // Spans are of the level info; the one of a step is for those who look closer.
+    // Spans have the level info. The span of a step has a finer level.
     let quiet = ["INFO behaviour::console: trains"; 2];
     assert_eq!(lines(&run_of(folder.path())).iter().filter(|line| line.ends_with("trains")).count(), 4);
     assert_eq!(lines(&run_of(folder.path()))[..2], quiet);
@@ -103,7 +103,7 @@ fn the_loggers_of_a_run_get_its_output() {
     assert!(reported.iter().all(|(at, _)| *at < end), "what comes later does not open the run again");
 }
 
-/// What a fit says after it has stopped.
+/// The reports of a fit after its stop.
 fn last_words(folder: &std::path::Path, trainer: Trainer<Talking>) -> Vec<String> {
     let path = folder.join("said.log");
     let levels = Builder::new().no_screen().file_at(&path).level("behaviour", Level::OFF);
@@ -150,7 +150,7 @@ fn a_fit_says_where_things_are() {
         .callback(ModelCheckpoint::new().save_top_k(0).every(Every::Steps(1)));
     let of = |name: &str, epoch: usize, score: f64| format!("the best checkpoint is `{at}/{name}/epoch={epoch}.ckpt` (score = {score})");
     assert_eq!(said(two), [run(1), look(), of("best", 0, 0.5), of("highest", 1, 1.5)]);
-    // Given loggers and none; without checkpoints; a place with blanks.
+    // With and without given loggers, without checkpoints, and in a folder with spaces in its name.
     let blanks = TensorBoardLogger::new(folder.path().join("a b")).name("");
     let spaced = [format!("the run is in `{at}/a b/version_0`"), format!("to look at its logs: `tensorboard --logdir '{at}/a b'`")];
     assert_eq!(said(new().enable_checkpointing(false).logger(blanks)), spaced);

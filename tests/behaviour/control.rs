@@ -1,4 +1,4 @@
-//! How long a fit is, when it validates, and what ends it.
+//! The length of a fit, the times of its validations, and its end.
 
 #![expect(clippy::unwrap_used, reason = "a helper of tests fails the test")]
 
@@ -17,20 +17,20 @@ use stormfire::{
 
 use crate::support::{Batch, Line, line_data, quiet};
 
-/// What a fit did, as far as its length goes.
+/// The recorded lengths of a fit.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Seen {
     /// Batches of the sanity check, as (loader, batch).
     sanity: Vec<(usize, usize)>,
     /// Validation batches, as (loader, batch).
     validation: Vec<(usize, usize)>,
-    /// How many training batches each validation came after.
+    /// The number of training batches before each validation.
     validated_after: Vec<u64>,
     /// Training batches of each epoch.
     epochs: Vec<usize>,
 }
 
-/// Counts what happens, and asks for a stop after a number of training batches.
+/// Counts the batches, and requests a stop after a number of training batches.
 struct Watch {
     seen: Arc<Mutex<Seen>>,
     stop_after: Option<u64>,
@@ -97,7 +97,7 @@ fn batches(n: usize) -> Loader<Batch> {
     line_data(n, 1)
 }
 
-/// Batches without end, of an iterator that does not know its length.
+/// An endless loader. Its iterator does not know its length.
 fn endless() -> Loader<Batch> {
     Loader::from_fn(|_epoch| {
         std::iter::repeat_with(|| {
@@ -111,7 +111,7 @@ fn requested() -> Stop {
     Stop::Requested("enough".into())
 }
 
-/// Why a fit ends, the training batches of each of its epochs, and its optimizer steps.
+/// Checks why a fit ends, the training batches of each epoch, and the optimizer steps.
 fn check_length(name: &str, case: Case, stop: &Stop, epochs: &[usize], steps: u64) {
     let (actual, progress, seen) = case.run();
     let batches = epochs.iter().sum::<usize>() as u64;
@@ -190,7 +190,7 @@ fn max_time_ends_the_fit_after_the_batch_that_exceeds_it() {
     assert_eq!((progress.batches, seen.validated_after), (1, vec![1]));
 }
 
-/// How many training batches each validation of a fit comes after.
+/// Checks the number of training batches before each validation of a fit.
 fn check_validation(name: &str, case: Case, expected: &[u64]) {
     let (.., seen) = case.run();
     assert_eq!(seen.validated_after, expected, "{name}");
@@ -227,7 +227,7 @@ fn validation_is_due_when_its_period_says() {
     check("no validation loader", every(Every::Batches(1), same).validate_on(Loaders::none()), &[]);
 }
 
-/// The batches of the sanity check and of the one validation after an epoch, as (loader, batch).
+/// Checks the batches of the sanity check and of the one validation after an epoch, as (loader, batch).
 fn check_batches(name: &str, case: Case, sanity: &[(usize, usize)], validation: &[(usize, usize)]) {
     let (.., seen) = case.run();
     assert_eq!((seen.sanity.as_slice(), seen.validation.as_slice()), (sanity, validation), "{name}");
@@ -334,7 +334,7 @@ fn a_fit_that_is_told_to_train_nothing_does_not_blame_the_data() {
 
 #[test]
 fn a_later_epoch_that_ends_before_its_validation_is_not_judged_by_the_last_one() {
-    /// Skips the rest of every epoch but the first.
+    /// Skips the rest of every epoch except the first.
     struct Skips;
     impl Callback<Line> for Skips {
         fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _: &mut Line, _: &StepOutput, _: usize) -> Result<()> {

@@ -1,4 +1,4 @@
-//! A training that is killed at any instant, as often as you like, ends as the unbroken one.
+//! A training that is killed at random instants ends like an uninterrupted one.
 
 #![cfg(unix)]
 
@@ -26,7 +26,7 @@ use crate::{
 
 const PART: &str = "crash::trains";
 
-/// How often the training is killed; `cargo xtask crash` asks for more.
+/// The number of kills. `cargo xtask crash` sets a larger number.
 fn kills() -> usize {
     number("STORMFIRE_CRASH_KILLS", 200) as usize
 }
@@ -35,12 +35,12 @@ fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| text.parse().unwrap())
 }
 
-/// Enough for eight batches between two kills.
+/// Enough epochs for eight batches between two kills.
 fn epochs() -> usize {
     (kills() * 8).div_ceil(BATCHES_PER_EPOCH as usize)
 }
 
-/// Not a test of its own: one life of the training.
+/// Helper test for a child process: one life of the training.
 #[test]
 #[ignore = "a part of `a_training_that_is_killed_ends_as_the_unbroken_one`"]
 fn trains() {
@@ -48,7 +48,7 @@ fn trains() {
     fit(&folder, epochs());
 }
 
-/// Type, shape and bytes.
+/// Type, shape and bytes of tensors by name.
 type Tensors = BTreeMap<String, (DType, Vec<usize>, Vec<u8>)>;
 
 fn tensors(checkpoint: &Path) -> Tensors {
@@ -57,14 +57,14 @@ fn tensors(checkpoint: &Path) -> Tensors {
     checkpoint.tensors().iter().map(|(name, data)| (name.clone(), tensor(data))).collect()
 }
 
-/// The tensors of a checkpoint, and the state that is no clock and no position in a file.
+/// The tensors of a checkpoint, and its state without times and positions in files.
 fn saved_in(folder: &Path, checkpoint: &Path) -> (Tensors, String) {
     let Manifest { seed, progress, metrics, optimizers, log, callbacks, data, .. } = Checkpoint::read_manifest(checkpoint).unwrap();
     let state = serde_json::to_string(&(seed, progress, metrics, optimizers, log, callbacks, data)).unwrap();
     (tensors(checkpoint), state.replace(folder.to_str().unwrap(), "folder"))
 }
 
-/// Everything that a training leaves.
+/// All results of a training.
 struct Left {
     weights: Tensors,
     runs: Vec<String>,
@@ -81,7 +81,7 @@ impl Left {
         Self {
             weights: tensors(&result(folder)),
             runs: names(run.parent().unwrap()),
-            // The name of an event file holds the time and the process, as TensorFlow's does.
+            // The name of an event file contains the time and the process id, like TensorFlow's.
             files: names(&run).into_iter().filter(|name| !name.contains("tfevents")).collect(),
             csv: std::fs::read_to_string(run.join("metrics.csv")).unwrap(),
             events: read_continued_events(&run),
@@ -133,7 +133,7 @@ fn a_save_that_was_cut_short_between_its_names_is_finished() {
     let _ = fit(2);
     assert_eq!(names(folder.path()), ["aside", "last.ckpt", "step=4.ckpt"]);
 
-    // As it is before the second name, and before the removal.
+    // The state before the file gets its second name, and the state before the removal.
     std::fs::copy(path("aside"), path("step=2.ckpt")).unwrap();
     for is_there in [true, false] {
         std::fs::remove_file(path("last.ckpt")).unwrap();
@@ -144,7 +144,7 @@ fn a_save_that_was_cut_short_between_its_names_is_finished() {
         assert_eq!((names(folder.path()), step("last.ckpt")), (vec!["aside".into(), "last.ckpt".into(), "step=4.ckpt".into()], Some(4)));
     }
 
-    // A newer one stays.
+    // A newer file stays.
     std::fs::copy(path("step=4.ckpt"), path("aside.ckpt")).unwrap();
     let _ = fit(3);
     std::fs::rename(path("aside.ckpt"), path("step=4.ckpt")).unwrap();
@@ -170,7 +170,7 @@ fn weights_that_a_kill_kept_from_being_written_are_written_by_the_next_fit() {
     let _ = fit(2);
     let written = Checkpoint::read(path("weights/step=4.ckpt")).unwrap();
 
-    // As it was between the two files of the second epoch.
+    // The state between the two files of the second epoch.
     std::fs::remove_dir_all(path("weights")).unwrap();
     std::fs::rename(path("before"), path("weights")).unwrap();
     let _ = fit(2);

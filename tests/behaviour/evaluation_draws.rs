@@ -1,4 +1,4 @@
-//! What the batches of an evaluation draw follows from the seed, as in a fit.
+//! Random numbers in the batches of an evaluation follow from the seed, as in a fit.
 
 use burn::{data::dataset::InMemDataset, optim::SgdConfig, prelude::*, tensor::Distribution};
 use stormfire::{
@@ -8,7 +8,7 @@ use stormfire::{
 
 use crate::support::{Line, quiet};
 
-/// Tells the mean of its batches, and trains nothing.
+/// Logs the mean of its batches. It has nothing to train.
 #[derive(Module, Debug)]
 struct Tells {
     line: Line,
@@ -83,7 +83,7 @@ fn the_batches_of_an_evaluation_draw_what_follows_from_the_seed() {
     }
     assert_ne!(means(&seeded(8).validate(&module, two(0)).unwrap()), expected);
 
-    // A seed that nobody has given is the fit's, and the same for all that comes after.
+    // Without a given seed, the fit draws one. Later evaluations use the same seed.
     let (mut trainer, expected) = fit(quiet().max_epochs(1));
     assert_eq!(means(&trainer.validate(&module, two(2)).unwrap()), expected);
     let mut trainer = quiet();

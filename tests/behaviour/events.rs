@@ -4,6 +4,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use insta::assert_snapshot;
 use stormfire::{
     data::Loaders,
     loggers::{Call, MemoryLogger},
@@ -25,69 +26,59 @@ fn batches(n: usize) -> Loader<Batch> {
     line_data(n, 1)
 }
 
-/// Compares line by line, whatever the indentation of `expected`.
-fn check(actual: &str, expected: &str) {
-    let lines: Vec<_> = expected.lines().map(str::trim_start).filter(|line| !line.is_empty()).collect();
-    let expected = lines.join("\n");
-    assert!(actual.trim_end() == expected, "what happened:\n{actual}\nwhat should happen:\n{expected}");
-}
-
 #[test]
 fn a_fit_goes_through_its_events_in_lightnings_order() {
     let record = Record::default();
     let fit = recorded(&record).fit(Recorded::new(&record), (batches(2), batches(2))).unwrap();
     assert_eq!(fit.stop, Stop::MaxEpochs(1));
-    check(
-        &record.text(),
-        "
-        CMS prepare_data
-        CMS setup fit
-        M   configure_optimizers
-        CMS on_fit_start
-        CMS on_sanity_check_start
-        CMS on_validation_start
-        CMS on_validation_epoch_start
-        CMS on_validation_batch_start l0 b0
-        M   validation_step l0 b0
-        CMS on_validation_batch_end l0 b0
-        CMS on_validation_batch_start l0 b1
-        M   validation_step l0 b1
-        CMS on_validation_batch_end l0 b1
-        CMS on_validation_epoch_end
-        CMS on_validation_end
-        CMS on_sanity_check_end
-        CMS on_train_start
-        CMS on_train_epoch_start e0
-        CMS on_train_batch_start e0 b0
-        M   training_step e0 b0
-        CMS on_before_zero_grad SGD
-        CMS on_before_backward
-        CMS on_after_backward
-        CMS on_before_optimizer_step SGD
-        CMS on_train_batch_end e0 b0
-        CMS on_train_batch_start e0 b1
-        M   training_step e0 b1
-        CMS on_before_zero_grad SGD
-        CMS on_before_backward
-        CMS on_after_backward
-        CMS on_before_optimizer_step SGD
-        CMS on_train_batch_end e0 b1
-        CMS on_validation_start
-        CMS on_validation_epoch_start
-        CMS on_validation_batch_start l0 b0
-        M   validation_step l0 b0
-        CMS on_validation_batch_end l0 b0
-        CMS on_validation_batch_start l0 b1
-        M   validation_step l0 b1
-        CMS on_validation_batch_end l0 b1
-        CMS on_validation_epoch_end
-        CMS on_validation_end
-        CMS on_train_epoch_end e0
-        CMS on_train_end
-        CMS on_fit_end
-        CMS teardown fit
-        ",
-    );
+    assert_snapshot!(record.text(), @"
+    CMS prepare_data
+    CMS setup fit
+    M   configure_optimizers
+    CMS on_fit_start
+    CMS on_sanity_check_start
+    CMS on_validation_start
+    CMS on_validation_epoch_start
+    CMS on_validation_batch_start l0 b0
+    M   validation_step l0 b0
+    CMS on_validation_batch_end l0 b0
+    CMS on_validation_batch_start l0 b1
+    M   validation_step l0 b1
+    CMS on_validation_batch_end l0 b1
+    CMS on_validation_epoch_end
+    CMS on_validation_end
+    CMS on_sanity_check_end
+    CMS on_train_start
+    CMS on_train_epoch_start e0
+    CMS on_train_batch_start e0 b0
+    M   training_step e0 b0
+    CMS on_before_zero_grad SGD
+    CMS on_before_backward
+    CMS on_after_backward
+    CMS on_before_optimizer_step SGD
+    CMS on_train_batch_end e0 b0
+    CMS on_train_batch_start e0 b1
+    M   training_step e0 b1
+    CMS on_before_zero_grad SGD
+    CMS on_before_backward
+    CMS on_after_backward
+    CMS on_before_optimizer_step SGD
+    CMS on_train_batch_end e0 b1
+    CMS on_validation_start
+    CMS on_validation_epoch_start
+    CMS on_validation_batch_start l0 b0
+    M   validation_step l0 b0
+    CMS on_validation_batch_end l0 b0
+    CMS on_validation_batch_start l0 b1
+    M   validation_step l0 b1
+    CMS on_validation_batch_end l0 b1
+    CMS on_validation_epoch_end
+    CMS on_validation_end
+    CMS on_train_epoch_end e0
+    CMS on_train_end
+    CMS on_fit_end
+    CMS teardown fit
+    ");
 }
 
 #[test]
@@ -95,37 +86,25 @@ fn manual_optimization_has_no_zero_grad_and_a_step_for_each_optimizer() {
     let record = Record::default();
     let fit = recorded(&record).fit(Manual::new(&record), batches(2)).unwrap();
     assert_eq!((fit.progress.global_step, fit.progress.batches), (2, 2), "batches that stepped, not optimizers");
-    check(
-        &record.between("on_train_start", "on_train_end"),
-        "
-        CMS on_train_epoch_start e0
-        CMS on_train_batch_start e0 b0
-        M   training_step e0 b0
-        CMS on_before_backward
-        CMS on_after_backward
-        CMS on_before_optimizer_step first
-        CMS on_before_backward
-        CMS on_after_backward
-        CMS on_before_optimizer_step second
-        CMS on_train_batch_end e0 b0
-        CMS on_train_batch_start e0 b1
-        M   training_step e0 b1
-        CMS on_before_backward
-        CMS on_after_backward
-        CMS on_before_optimizer_step second
-        CMS on_train_batch_end e0 b1
-        CMS on_train_epoch_end e0
-        ",
-    );
-}
-
-/// The events of a run alone over a loader of two batches and a loader of one.
-fn evaluation(stage: &str, noun: &str) -> String {
-    let (step, start) =
-        (noun.replace("on_", ""), format!("CMS prepare_data\nCMS setup {stage}\nCMS {noun}_start\nCMS {noun}_epoch_start\n"));
-    let batch = |place| format!("CMS {noun}_batch_start {place}\nM   {step}_step {place}\nCMS {noun}_batch_end {place}\n");
-    let end = format!("CMS {noun}_epoch_end\nCMS {noun}_end\nCMS teardown {stage}");
-    [start, batch("l0 b0"), batch("l0 b1"), batch("l1 b0"), end].concat()
+    assert_snapshot!(record.between("on_train_start", "on_train_end"), @"
+    CMS on_train_epoch_start e0
+    CMS on_train_batch_start e0 b0
+    M   training_step e0 b0
+    CMS on_before_backward
+    CMS on_after_backward
+    CMS on_before_optimizer_step first
+    CMS on_before_backward
+    CMS on_after_backward
+    CMS on_before_optimizer_step second
+    CMS on_train_batch_end e0 b0
+    CMS on_train_batch_start e0 b1
+    M   training_step e0 b1
+    CMS on_before_backward
+    CMS on_after_backward
+    CMS on_before_optimizer_step second
+    CMS on_train_batch_end e0 b1
+    CMS on_train_epoch_end e0
+    ");
 }
 
 #[test]
@@ -136,9 +115,60 @@ fn validate_test_and_predict_have_the_same_events_under_their_own_names() {
         assert_eq!(results.len(), 2, "one for each loader");
         record.text()
     }
-    check(&run(Trainer::validate), &evaluation("validate", "on_validation"));
-    check(&run(Trainer::test), &evaluation("test", "on_test"));
-    check(&run(Trainer::predict), &evaluation("predict", "on_predict"));
+    assert_snapshot!(run(Trainer::validate), @"
+    CMS prepare_data
+    CMS setup validate
+    CMS on_validation_start
+    CMS on_validation_epoch_start
+    CMS on_validation_batch_start l0 b0
+    M   validation_step l0 b0
+    CMS on_validation_batch_end l0 b0
+    CMS on_validation_batch_start l0 b1
+    M   validation_step l0 b1
+    CMS on_validation_batch_end l0 b1
+    CMS on_validation_batch_start l1 b0
+    M   validation_step l1 b0
+    CMS on_validation_batch_end l1 b0
+    CMS on_validation_epoch_end
+    CMS on_validation_end
+    CMS teardown validate
+    ");
+    assert_snapshot!(run(Trainer::test), @"
+    CMS prepare_data
+    CMS setup test
+    CMS on_test_start
+    CMS on_test_epoch_start
+    CMS on_test_batch_start l0 b0
+    M   test_step l0 b0
+    CMS on_test_batch_end l0 b0
+    CMS on_test_batch_start l0 b1
+    M   test_step l0 b1
+    CMS on_test_batch_end l0 b1
+    CMS on_test_batch_start l1 b0
+    M   test_step l1 b0
+    CMS on_test_batch_end l1 b0
+    CMS on_test_epoch_end
+    CMS on_test_end
+    CMS teardown test
+    ");
+    assert_snapshot!(run(Trainer::predict), @"
+    CMS prepare_data
+    CMS setup predict
+    CMS on_predict_start
+    CMS on_predict_epoch_start
+    CMS on_predict_batch_start l0 b0
+    M   predict_step l0 b0
+    CMS on_predict_batch_end l0 b0
+    CMS on_predict_batch_start l0 b1
+    M   predict_step l0 b1
+    CMS on_predict_batch_end l0 b1
+    CMS on_predict_batch_start l1 b0
+    M   predict_step l1 b0
+    CMS on_predict_batch_end l1 b0
+    CMS on_predict_epoch_end
+    CMS on_predict_end
+    CMS teardown predict
+    ");
     let module = Recorded::new(&Record::default());
     assert_eq!(quiet().predict(&module, Loaders::from([batches(2), batches(1)])).unwrap(), [vec![0, 10], vec![0]]);
 }
@@ -148,20 +178,17 @@ fn each_validation_loader_has_its_own_batch_numbers_in_a_fit() {
     let record = Record::default();
     let data = (batches(1), [batches(1), batches(2)]);
     let _ = recorded(&record).num_sanity_val_steps(0).fit(Recorded::new(&record), data).unwrap();
-    check(
-        &record.between("on_validation_epoch_start", "on_validation_epoch_end"),
-        "
-        CMS on_validation_batch_start l0 b0
-        M   validation_step l0 b0
-        CMS on_validation_batch_end l0 b0
-        CMS on_validation_batch_start l1 b0
-        M   validation_step l1 b0
-        CMS on_validation_batch_end l1 b0
-        CMS on_validation_batch_start l1 b1
-        M   validation_step l1 b1
-        CMS on_validation_batch_end l1 b1
-        ",
-    );
+    assert_snapshot!(record.between("on_validation_epoch_start", "on_validation_epoch_end"), @"
+    CMS on_validation_batch_start l0 b0
+    M   validation_step l0 b0
+    CMS on_validation_batch_end l0 b0
+    CMS on_validation_batch_start l1 b0
+    M   validation_step l1 b0
+    CMS on_validation_batch_end l1 b0
+    CMS on_validation_batch_start l1 b1
+    M   validation_step l1 b1
+    CMS on_validation_batch_end l1 b1
+    ");
 }
 
 /// When somebody looked, the metrics that callbacks could find then, and whether loggers had got any.
@@ -211,22 +238,19 @@ fn a_stop_in_mid_epoch_validates_right_away_and_ends_the_epoch() {
     let mut trainer = recorded(&record).max_epochs(2).num_sanity_val_steps(0);
     let fit = trainer.fit(Recorded::new(&record), (batches(3), batches(1))).unwrap();
     assert_eq!((fit.stop, fit.progress.batches), (Stop::Requested("enough".into()), 1));
-    check(
-        &record.between("on_before_optimizer_step SGD", "teardown fit"),
-        "
-        CMS on_train_batch_end e0 b0
-        CMS on_validation_start
-        CMS on_validation_epoch_start
-        CMS on_validation_batch_start l0 b0
-        M   validation_step l0 b0
-        CMS on_validation_batch_end l0 b0
-        CMS on_validation_epoch_end
-        CMS on_validation_end
-        CMS on_train_epoch_end e0
-        CMS on_train_end
-        CMS on_fit_end
-        ",
-    );
+    assert_snapshot!(record.between("on_before_optimizer_step SGD", "teardown fit"), @"
+    CMS on_train_batch_end e0 b0
+    CMS on_validation_start
+    CMS on_validation_epoch_start
+    CMS on_validation_batch_start l0 b0
+    M   validation_step l0 b0
+    CMS on_validation_batch_end l0 b0
+    CMS on_validation_epoch_end
+    CMS on_validation_end
+    CMS on_train_epoch_end e0
+    CMS on_train_end
+    CMS on_fit_end
+    ");
 }
 
 #[test]
@@ -234,14 +258,11 @@ fn an_epoch_that_is_skipped_at_a_batchs_start_leaves_the_batch_out() {
     let record = Record::acting([('M', "on_train_batch_start e0 b1", Act::SkipEpoch)]);
     let fit = recorded(&record).max_epochs(2).fit(Recorded::new(&record), batches(2)).unwrap();
     assert_eq!((fit.stop, fit.progress.epoch, fit.progress.batches), (Stop::MaxEpochs(2), 2, 3));
-    check(
-        &record.between("on_train_batch_end e0 b0", "on_train_batch_start e1 b0"),
-        "
-        CMS on_train_batch_start e0 b1
-        CMS on_train_epoch_end e0
-        CMS on_train_epoch_start e1
-        ",
-    );
+    assert_snapshot!(record.between("on_train_batch_end e0 b0", "on_train_batch_start e1 b0"), @"
+    CMS on_train_batch_start e0 b1
+    CMS on_train_epoch_end e0
+    CMS on_train_epoch_start e1
+    ");
 }
 
 #[test]
@@ -249,14 +270,11 @@ fn an_epoch_that_is_skipped_at_a_batchs_end_goes_to_its_end_at_once() {
     let record = Record::acting([('S', "on_train_batch_end e0 b0", Act::SkipEpoch)]);
     let fit = recorded(&record).max_epochs(2).fit(Recorded::new(&record), batches(2)).unwrap();
     assert_eq!((fit.stop, fit.progress.epoch, fit.progress.batches), (Stop::MaxEpochs(2), 2, 3));
-    check(
-        &record.between("on_before_optimizer_step SGD", "on_train_batch_start e1 b0"),
-        "
-        CMS on_train_batch_end e0 b0
-        CMS on_train_epoch_end e0
-        CMS on_train_epoch_start e1
-        ",
-    );
+    assert_snapshot!(record.between("on_before_optimizer_step SGD", "on_train_batch_start e1 b0"), @"
+    CMS on_train_batch_end e0 b0
+    CMS on_train_epoch_end e0
+    CMS on_train_epoch_start e1
+    ");
 }
 
 #[test]
@@ -266,30 +284,27 @@ fn accumulation_steps_at_the_end_of_a_window_and_of_the_epoch() {
     assert_eq!((fit.progress.global_step, fit.progress.batches), (2, 5));
     let lines = record.between("on_train_epoch_start e0", "on_train_epoch_end e0");
     let steps: Vec<_> = lines.lines().filter(|line| !line.contains("on_train_batch")).collect();
-    check(
-        &steps.join("\n"),
-        "
-        M   training_step e0 b0
-        CMS on_before_zero_grad SGD
-        CMS on_before_backward
-        CMS on_after_backward
-        M   training_step e0 b1
-        CMS on_before_backward
-        CMS on_after_backward
-        M   training_step e0 b2
-        CMS on_before_backward
-        CMS on_after_backward
-        CMS on_before_optimizer_step SGD
-        M   training_step e0 b3
-        CMS on_before_zero_grad SGD
-        CMS on_before_backward
-        CMS on_after_backward
-        M   training_step e0 b4
-        CMS on_before_backward
-        CMS on_after_backward
-        CMS on_before_optimizer_step SGD
-        ",
-    );
+    assert_snapshot!(steps.join("\n"), @"
+    M   training_step e0 b0
+    CMS on_before_zero_grad SGD
+    CMS on_before_backward
+    CMS on_after_backward
+    M   training_step e0 b1
+    CMS on_before_backward
+    CMS on_after_backward
+    M   training_step e0 b2
+    CMS on_before_backward
+    CMS on_after_backward
+    CMS on_before_optimizer_step SGD
+    M   training_step e0 b3
+    CMS on_before_zero_grad SGD
+    CMS on_before_backward
+    CMS on_after_backward
+    M   training_step e0 b4
+    CMS on_before_backward
+    CMS on_after_backward
+    CMS on_before_optimizer_step SGD
+    ");
 }
 
 #[test]
@@ -299,85 +314,127 @@ fn a_checkpoint_is_written_after_every_callback_has_seen_the_event_that_asked_fo
     let record =
         Record::acting([('C', "on_train_batch_end e0 b0", Act::Save(request.clone())), ('S', "on_train_epoch_end e0", Act::Save(request))]);
     let _ = recorded(&record).fit(Recorded::new(&record), batches(1)).unwrap();
-    check(
-        &record.between("on_before_optimizer_step SGD", "teardown fit"),
-        "
-        CMS on_train_batch_end e0 b0
-        CMS on_save_checkpoint
-        CMS on_train_epoch_end e0
-        CMS on_save_checkpoint
-        CMS on_train_end
-        CMS on_fit_end
-        ",
-    );
+    assert_snapshot!(record.between("on_before_optimizer_step SGD", "teardown fit"), @"
+    CMS on_train_batch_end e0 b0
+    CMS on_save_checkpoint
+    CMS on_train_epoch_end e0
+    CMS on_save_checkpoint
+    CMS on_train_end
+    CMS on_fit_end
+    ");
 }
 
-/// What is recorded from the line at which `who` misbehaves on, and the error of the fit.
-fn failing(who: char, line: &'static str, act: Act) -> (String, String) {
+/// The events of a fit from the line at which `who` misbehaves, and the error of the fit.
+fn failing(who: char, line: &'static str, act: Act) -> String {
     let record = Record::acting([(who, line, act)]);
     let error = recorded(&record).fit(Recorded::new(&record), (batches(2), batches(1))).unwrap_err();
-    let text = record.text();
-    let lines: Vec<_> = text.lines().collect();
-    let first = lines.iter().position(|l| l[4..] == *line).unwrap();
-    (lines[first..].join("\n") + "\n", error.to_string())
+    format!("{}=> {error}\n\n", record.from(line))
 }
 
 #[test]
-fn after_an_error_in_a_hook_come_one_exception_and_the_teardown() {
-    for (who, seen, line, place) in [
-        ('C', "C  ", "setup fit", "`setup` of `Recorder`"),
-        ('M', "CM ", "on_fit_start", "`on_fit_start` of `Recorded`"),
-        ('C', "C  ", "on_validation_batch_end l0 b0", "`on_validation_batch_end` of `Recorder`, epoch 0, batch 0"),
-        ('M', "CM ", "on_train_batch_start e0 b1", "`on_train_batch_start` of `Recorded`, epoch 0, batch 1"),
-        ('S', "CMS", "on_before_zero_grad SGD", "`on_before_zero_grad` of `Recorder`, epoch 0, batch 0"),
-        ('C', "C  ", "on_train_epoch_end e0", "`on_train_epoch_end` of `Recorder`"),
-        ('M', "CM ", "on_fit_end", "`on_fit_end` of `Recorded`"),
-    ] {
-        let (text, error) = failing(who, line, Act::Fail);
-        assert_eq!(error, format!("it went wrong (in {place})"));
-        check(&text, &format!("{seen} {line}\nCMS on_exception {error}\nCMS teardown fit"));
-    }
+fn an_error_in_a_hook_is_followed_by_one_exception_and_the_teardown() {
+    let places = [
+        ('C', "setup fit"),
+        ('M', "on_fit_start"),
+        ('C', "on_validation_batch_end l0 b0"),
+        ('M', "on_train_batch_start e0 b1"),
+        ('S', "on_before_zero_grad SGD"),
+        ('C', "on_train_epoch_end e0"),
+        ('M', "on_fit_end"),
+    ];
+    assert_snapshot!(places.map(|(who, line)| failing(who, line, Act::Fail)).concat(), @"
+    C   setup fit
+    CMS on_exception it went wrong (in `setup` of `Recorder`)
+    CMS teardown fit
+    => it went wrong (in `setup` of `Recorder`)
+
+    CM  on_fit_start
+    CMS on_exception it went wrong (in `on_fit_start` of `Recorded`)
+    CMS teardown fit
+    => it went wrong (in `on_fit_start` of `Recorded`)
+
+    C   on_validation_batch_end l0 b0
+    CMS on_exception it went wrong (in `on_validation_batch_end` of `Recorder`, epoch 0, batch 0)
+    CMS teardown fit
+    => it went wrong (in `on_validation_batch_end` of `Recorder`, epoch 0, batch 0)
+
+    CM  on_train_batch_start e0 b1
+    CMS on_exception it went wrong (in `on_train_batch_start` of `Recorded`, epoch 0, batch 1)
+    CMS teardown fit
+    => it went wrong (in `on_train_batch_start` of `Recorded`, epoch 0, batch 1)
+
+    CMS on_before_zero_grad SGD
+    CMS on_exception it went wrong (in `on_before_zero_grad` of `Recorder`, epoch 0, batch 0)
+    CMS teardown fit
+    => it went wrong (in `on_before_zero_grad` of `Recorder`, epoch 0, batch 0)
+
+    C   on_train_epoch_end e0
+    CMS on_exception it went wrong (in `on_train_epoch_end` of `Recorder`)
+    CMS teardown fit
+    => it went wrong (in `on_train_epoch_end` of `Recorder`)
+
+    CM  on_fit_end
+    CMS on_exception it went wrong (in `on_fit_end` of `Recorded`)
+    CMS teardown fit
+    => it went wrong (in `on_fit_end` of `Recorded`)
+    ");
 }
 
 #[test]
 fn a_panic_is_an_error_that_names_the_hook() {
-    for (who, seen, line, hook) in [
-        ('M', "M  ", "training_step e0 b1", "`training_step`, epoch 0, batch 1"),
-        ('M', "M  ", "validation_step l0 b0", "`validation_step`, epoch 0, batch 0"),
-        ('C', "C  ", "on_after_backward", "`on_after_backward`, epoch 0, batch 0"),
-        ('M', "CM ", "on_train_epoch_start e0", "`on_train_epoch_start`"),
-    ] {
-        let (text, error) = failing(who, line, Act::Panic);
-        assert_eq!(error, format!("panicked in {hook}: it went very wrong"));
-        check(&text, &format!("{seen} {line}\nCMS on_exception {error}\nCMS teardown fit"));
-    }
+    let places =
+        [('M', "training_step e0 b1"), ('M', "validation_step l0 b0"), ('C', "on_after_backward"), ('M', "on_train_epoch_start e0")];
+    assert_snapshot!(places.map(|(who, line)| failing(who, line, Act::Panic)).concat(), @"
+    M   training_step e0 b1
+    CMS on_exception panicked in `training_step`, epoch 0, batch 1: it went very wrong
+    CMS teardown fit
+    => panicked in `training_step`, epoch 0, batch 1: it went very wrong
+
+    M   validation_step l0 b0
+    CMS on_exception panicked in `validation_step`, epoch 0, batch 0: it went very wrong
+    CMS teardown fit
+    => panicked in `validation_step`, epoch 0, batch 0: it went very wrong
+
+    C   on_after_backward
+    CMS on_exception panicked in `on_after_backward`, epoch 0, batch 0: it went very wrong
+    CMS teardown fit
+    => panicked in `on_after_backward`, epoch 0, batch 0: it went very wrong
+
+    CM  on_train_epoch_start e0
+    CMS on_exception panicked in `on_train_epoch_start`: it went very wrong
+    CMS teardown fit
+    => panicked in `on_train_epoch_start`: it went very wrong
+    ");
 }
 
 #[test]
-fn everybody_hears_of_the_exception_and_the_teardown_also_when_one_fails_there() {
-    let (text, error) = failing('C', "teardown fit", Act::Fail);
-    assert_eq!(error, "it went wrong (in `teardown` of `Recorder`)");
-    check(&text, "CMS teardown fit");
-    let first = "it went wrong (in `on_train_start` of `Recorder`)";
+fn every_callback_gets_the_exception_and_the_teardown_even_if_one_fails_there() {
+    assert_snapshot!(failing('C', "teardown fit", Act::Fail), @"
+    CMS teardown fit
+    => it went wrong (in `teardown` of `Recorder`)
+    ");
     let exception = "on_exception it went wrong (in `on_train_start` of `Recorder`)";
     let record = Record::acting([('C', "on_train_start", Act::Fail), ('C', exception, Act::Fail), ('M', "teardown fit", Act::Panic)]);
     let error = recorded(&record).fit(Recorded::new(&record), batches(1)).unwrap_err();
-    assert_eq!(error.to_string(), first, "the first error is the one to tell");
-    check(
-        &record.text().split_off(record.text().find("C   on_train_start").unwrap()),
-        &format!("C   on_train_start\nCMS {exception}\nCM  teardown fit"),
-    );
+    // The run ends with the first error.
+    assert_snapshot!(format!("{}=> {error}", record.from("on_train_start")), @"
+    C   on_train_start
+    CMS on_exception it went wrong (in `on_train_start` of `Recorder`)
+    CM  teardown fit
+    => it went wrong (in `on_train_start` of `Recorder`)
+    ");
 }
 
 #[test]
 fn a_fit_with_nothing_to_train_checks_the_validation_and_ends() {
     let trainers: [fn(Trainer<Recorded>) -> Trainer<Recorded>; 3] = [|t| t.limit_train_batches(0), |t| t.max_epochs(0), |t| t.max_steps(0)];
-    for trainer in trainers {
+    let seen = trainers.map(|trainer| {
         let record = Record::default();
         let fit = trainer(recorded(&record)).fit(Recorded::new(&record), (batches(2), batches(1))).unwrap();
         assert_eq!(fit.progress.batches, 0);
-        check(&record.between("on_sanity_check_end", "teardown fit"), "CMS on_fit_end");
-    }
+        record.between("on_sanity_check_end", "teardown fit")
+    });
+    assert_eq!(seen, ["CMS on_fit_end\n"; 3]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A run that cannot begin leaves nothing behind, and touches nothing that is there.
+//! A run that cannot begin leaves no files behind and does not change existing ones.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -32,7 +32,7 @@ fn it_leaves_no_folder() {
     for wrong in wrong {
         let mut trainer = wrong(folder.path());
         trainer.fit(Line::new(), line_data(8, 2)).unwrap_err();
-        // A second attempt of the same Trainer finds its folder.
+        // A second attempt of the same Trainer reuses its folder.
         assert_eq!(runs(folder.path()), ["version_0"]);
         trainer.fit(Line::new(), line_data(8, 2)).unwrap_err();
         drop(trainer);
@@ -43,7 +43,7 @@ fn it_leaves_no_folder() {
     assert_eq!(names(&run_of(folder.path())).len(), 5, "{:?}", names(&run_of(folder.path())));
 }
 
-/// Every file below a folder with its bytes.
+/// Collects every file below a folder with its bytes.
 fn files(folder: &Path, all: &mut BTreeMap<String, Vec<u8>>) {
     for name in names(folder) {
         let path = folder.join(name);
@@ -78,7 +78,7 @@ fn a_checkpoint_that_is_refused_leaves_the_logs_of_its_run() {
     trainer(folder.path()).ckpt_path(&checkpoint).fit(wide, line_data(8, 2)).unwrap_err();
     assert!(left() == before, "{:?}", left().keys());
 
-    // The next attempt of the same Trainer goes on there.
+    // The next attempt of the same Trainer continues there.
     let mut again = resume();
     again.fit(Logging::new(), line_data(10, 2)).unwrap_err();
     again.set_ckpt_path(&checkpoint);

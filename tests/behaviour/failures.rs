@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use insta::assert_snapshot;
 use stormfire::{
     Error,
     loggers::{CheckpointInfo, Hyperparams, MemoryLogger, Metrics, Result as LoggerResult, RunDir, Status},
@@ -10,10 +11,10 @@ use stormfire::{
 };
 
 use crate::{
+    error_text::error_text,
     files::{names, read_csv, read_csv_of_the_killed, read_events, session_ended, steps_of},
     rig::{Logging, Watched, Witness, checkpoint_of, logging, resumes_from, run_of},
     support::{Batch, Line, line_data, quiet, recording},
-    wrong_input::check,
 };
 
 /// Does something at the end of one batch.
@@ -34,24 +35,19 @@ impl<M: LightningModule> Callback<M> for AtBatch {
 /// Steps that were logged before the failure.
 const LOGGED: u64 = 12;
 
-/// Fits until it fails after [`LOGGED`] batches, and looks at everything that is left. `ended_at` is the step at which hooks
-/// saw the failure.
+/// The error of a fit that fails after [`LOGGED`] batches. Checks everything that the fit leaves. `ended_at` is the step at
+/// which hooks see the failure.
 #[track_caller]
-fn fails(
-    prepare: impl FnOnce(Trainer<Logging>, Loader<Batch>) -> (Trainer<Logging>, Loader<Batch>),
-    text: &str,
-    hint: Option<&str>,
-    ended_at: u64,
-) {
+fn failing(prepare: impl FnOnce(Trainer<Logging>, Loader<Batch>) -> (Trainer<Logging>, Loader<Batch>), ended_at: u64) -> String {
     let folder = tempfile::tempdir().unwrap();
     let (witness, memory) = (Witness::default(), MemoryLogger::new());
     let dir = RunDir::new(folder.path()).with_name("lightning_logs");
     let trainer = logging(folder.path()).callback(witness.clone());
     let trainer = trainer.logger(TensorBoardLogger::in_dir(dir.clone())).logger(CsvLogger::in_dir(dir)).logger(memory.clone());
     let (mut trainer, train) = prepare(trainer, line_data(200, 2));
-    check(trainer.fit(Logging::new(), Watched { train, witness: witness.clone() }), text, hint);
+    let error = trainer.fit(Logging::new(), Watched { train, witness: witness.clone() }).err().unwrap();
 
-    let end = [&*format!("exception: {text}"), "data: exception", "teardown: fit", "data: teardown: fit"];
+    let end = [&*format!("exception: {error}"), "data: exception", "teardown: fit", "data: teardown: fit"];
     assert_eq!(witness.seen(), end);
     assert_eq!(memory.statuses(), [Status::Failed]);
     let run = run_of(folder.path());
@@ -65,35 +61,30 @@ fn fails(
     assert!(session_ended(&events));
     assert_eq!(names(&run.join("checkpoints")), ["epoch=0-step=10.ckpt"]);
     resumes_from(&checkpoint_of(&run));
+    error_text::<()>(Err(error))
 }
 
 #[test]
 fn a_panic_in_a_training_step_leaves_readable_files() {
     let panics = |step| assert!(step != 12, "the labels of step {step} are wrong");
-    let text = "panicked in `training_step`, epoch 0, batch 12: the labels of step 12 are wrong";
-    fails(
-        |trainer, data| {
-            Logging::in_step(panics);
-            (trainer, data)
-        },
-        text,
-        None,
-        12,
-    );
+    let prepare = |trainer, data| {
+        Logging::in_step(panics);
+        (trainer, data)
+    };
+    assert_snapshot!(failing(prepare, 12), @"panicked in `training_step`, epoch 0, batch 12: the labels of step 12 are wrong");
 }
 
 #[test]
 fn a_panic_or_error_in_a_callback_leaves_readable_files() {
-    let text = "panicked in `on_train_batch_end`, epoch 0, batch 12: no more";
-    fails(|trainer, data| (trainer.callback(at_batch(12, |_| panic!("no more"))), data), text, None, 12);
-    let text = "no more (in `on_train_batch_end` of `AtBatch`, epoch 0, batch 12)";
-    fails(|trainer, data| (trainer.callback(at_batch(12, |_| Err(Error::other("no more")))), data), text, None, 12);
+    let panics = |trainer: Trainer<Logging>, data| (trainer.callback(at_batch(12, |_| panic!("no more"))), data);
+    assert_snapshot!(failing(panics, 12), @"panicked in `on_train_batch_end`, epoch 0, batch 12: no more");
+    let fails = |trainer: Trainer<Logging>, data| (trainer.callback(at_batch(12, |_| Err(Error::other("no more")))), data);
+    assert_snapshot!(failing(fails, 12), @"no more (in `on_train_batch_end` of `AtBatch`, epoch 0, batch 12)");
 }
 
 #[test]
 fn a_panic_in_a_worker_of_the_loader_leaves_readable_files() {
-    let hint = "set `RUST_BACKTRACE=1` to see where; `workers(0)` keeps loading on the training thread";
-    for workers in [0, 1, 3] {
+    let errors = [0, 1, 3].map(|workers| {
         let collate = |points: Vec<f32>, device: &burn::tensor::Device| {
             assert!(points[0] < 24.0, "point {} is broken", points[0]);
             let x = burn::tensor::Tensor::<1>::from_floats(points.as_slice(), device).unsqueeze_dim::<2>(1);
@@ -101,8 +92,13 @@ fn a_panic_in_a_worker_of_the_loader_leaves_readable_files() {
         };
         let points = burn::data::dataset::InMemDataset::new((0..200_u8).map(f32::from).collect());
         let data = Loader::collate(points, collate).batch_size(2).workers(workers);
-        fails(|trainer, _| (trainer, data), "the batcher panicked at batch 12: point 24 is broken", Some(hint), 11);
-    }
+        failing(|trainer, _| (trainer, data), 11)
+    });
+    assert_snapshot!(errors[0], @"
+    the batcher panicked at batch 12: point 24 is broken
+      hint: set `RUST_BACKTRACE=1` to see where; `workers(0)` keeps loading on the training thread
+    ");
+    assert!(errors.iter().all(|error| *error == errors[0]), "{errors:?}");
 }
 
 #[test]
@@ -119,10 +115,9 @@ fn a_callback_that_fails_while_a_failure_is_handled_hides_nothing() {
             Order::Save
         }
     }
-    let text = "no more (in `on_train_batch_end` of `AtBatch`, epoch 0, batch 12)";
     let prepare =
         |trainer: Trainer<Logging>, data| (trainer.callback(at_batch(12, |_| Err(Error::other("no more")))).callback(FailsAgain), data);
-    fails(prepare, text, None, 12);
+    assert_snapshot!(failing(prepare, 12), @"no more (in `on_train_batch_end` of `AtBatch`, epoch 0, batch 12)");
 }
 
 #[test]
@@ -134,7 +129,7 @@ fn a_failure_in_the_end_of_a_run_is_told() {
         }
     }
     let mut trainer = quiet().max_epochs(1).callback(FailsInTeardown);
-    check(trainer.fit(Line::new(), line_data(8, 2)), "the door is stuck (in `teardown` of `FailsInTeardown`)", None);
+    assert_snapshot!(error_text(trainer.fit(Line::new(), line_data(8, 2))), @"the door is stuck (in `teardown` of `FailsInTeardown`)");
 }
 
 /// A logger that fails at one of its calls.
@@ -189,21 +184,27 @@ impl Logger for Broken {
 #[test]
 fn an_error_of_a_logger_in_the_background_ends_the_run() {
     let folder = tempfile::tempdir().unwrap();
-    // The last call is the end of a run that went well.
-    for at in ["log_metrics", "log_hyperparams", "save", "after_save_checkpoint", "panic in log_metrics", "finalize"] {
+    // The last call ends a successful run.
+    let calls = ["log_metrics", "log_hyperparams", "save", "after_save_checkpoint", "panic in log_metrics", "finalize"];
+    let errors = calls.map(|at| {
         let memory = MemoryLogger::new();
         let saving = ModelCheckpoint::new().every(Every::Steps(5)).dirpath(folder.path());
         let trainer = recording(&memory).enable_checkpointing(true).logger(Broken { at }).log_every_n_steps(1).callback(saving);
         let outcome = trainer.max_steps(3000).fit(Logging::new(), line_data(2000, 2));
-        let text = match at.strip_prefix("panic in ") {
-            Some(call) => format!("logger `broken` panicked: broken in {call}"),
-            None => format!("broken in {at}"),
-        };
-        check(outcome, &text, None);
+        let error = error_text(outcome);
         let status = if at == "finalize" { Status::Success } else { Status::Failed };
         assert_eq!(memory.statuses(), [status], "{at}");
-    }
-    check(quiet().logger(Broken { at: "open" }).fit(Line::new(), line_data(8, 2)), "broken in open", None);
+        error
+    });
+    assert_snapshot!(errors.join("\n"), @"
+    broken in log_metrics
+    broken in log_hyperparams
+    broken in save
+    broken in after_save_checkpoint
+    logger `broken` panicked: broken in log_metrics
+    broken in finalize
+    ");
+    assert_snapshot!(error_text(quiet().logger(Broken { at: "open" }).fit(Line::new(), line_data(8, 2))), @"broken in open");
 }
 
 /// Writes until the disk is full.

@@ -1,4 +1,4 @@
-//! Reads back what a run leaves on disk, strictly and without Stormfire.
+//! Strict readers for the files of a run, independent of Stormfire.
 
 use std::{
     collections::BTreeMap,
@@ -26,13 +26,13 @@ impl Table {
     }
 }
 
-/// A table that was finalized: rows of one length.
+/// A finalized table: all rows have the same length.
 #[track_caller]
 pub(crate) fn read_csv(run: &Path) -> Table {
     table(run, false)
 }
 
-/// A table of a run that was killed: new columns make older rows shorter.
+/// The table of a killed run. Later columns make older rows shorter.
 #[track_caller]
 pub(crate) fn read_csv_of_the_killed(run: &Path) -> Table {
     table(run, true)
@@ -54,7 +54,7 @@ fn table(run: &Path, flexible: bool) -> Table {
     Table { rows: rows.into_iter().map(fill).collect(), columns }
 }
 
-/// `TensorBoard`'s messages, as far as they are looked at here.
+/// The fields of `TensorBoard`'s messages that the tests read.
 #[derive(Clone, PartialEq, Message)]
 struct Event {
     #[prost(int64, tag = "2")]
@@ -77,16 +77,16 @@ struct Value {
     scalar: Option<f32>,
 }
 
-/// What an event file says: step, tag, and the bits of the value if it is a scalar.
+/// The content of an event file: step, tag, and the bits of the value if it is a scalar.
 pub(crate) type Events = Vec<(i64, String, Option<u32>)>;
 
-/// The one event file of a run whose end was written.
+/// The events of the only event file of a finished run.
 #[track_caller]
 pub(crate) fn read_events(run: &Path) -> Events {
     events_of_the_ended(&event_file(run))
 }
 
-/// The event files of a run that was continued, each with its end, in the order of the steps and names.
+/// The events of a resumed run, whose files all have an end. Sorted by step and name.
 #[track_caller]
 pub(crate) fn read_continued_events(run: &Path) -> Events {
     let mut events: Events = event_files(run).iter().flat_map(|file| events_of_the_ended(file)).collect();
@@ -101,13 +101,14 @@ fn events_of_the_ended(file: &Path) -> Events {
     events
 }
 
-/// The event file of a run that was killed: every reader ignores a torn end, since the kernel may stop in a write.
+/// The events of a killed run. Every reader ignores an incomplete record at the end, because the kernel may stop within
+/// a write.
 #[track_caller]
 pub(crate) fn read_events_of_the_killed(run: &Path) -> Events {
     events(&event_file(run)).0
 }
 
-/// The events of a run that was continued, each time in a file of its own, in order.
+/// The events of a resumed run in order. Each process wrote a separate file.
 #[track_caller]
 pub(crate) fn read_events_of_the_continued(run: &Path) -> Events {
     let mut files = event_files(run);
@@ -133,8 +134,8 @@ fn events(file: &Path) -> (Events, usize) {
     (events, torn)
 }
 
-/// The whole records of an event file, and how many bytes of a torn one are left. A record is its length, a checksum of
-/// that, the event, a checksum of that.
+/// The complete records of an event file, and the number of bytes of an incomplete one. A record is its length, a
+/// checksum of the length, the event, and a checksum of the event.
 #[track_caller]
 pub(crate) fn records(file: &[u8]) -> (Vec<&[u8]>, usize) {
     let crc = |data: &[u8]| crc32c::crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes();
@@ -150,7 +151,7 @@ pub(crate) fn records(file: &[u8]) -> (Vec<&[u8]>, usize) {
     (records, rest.len())
 }
 
-/// A `.wandb` file's record, as far as it is looked at here.
+/// The fields of a `.wandb` file's record that the tests read.
 #[derive(Clone, PartialEq, Message)]
 struct WandbRecord {
     #[prost(int64, tag = "1")]
@@ -173,7 +174,7 @@ struct WandbItem {
     value_json: String,
 }
 
-/// The rows of the one offline run of W&B below a folder: names and values as JSON text.
+/// The rows of the only offline run of W&B below a folder: names and values as JSON text.
 #[track_caller]
 pub(crate) fn read_wandb(save_dir: &Path) -> Vec<BTreeMap<String, String>> {
     let root = save_dir.join("wandb");
@@ -188,8 +189,8 @@ pub(crate) fn read_wandb(save_dir: &Path) -> Vec<BTreeMap<String, String>> {
     records.into_iter().filter_map(|record| Some(record.row?.items.into_iter().map(item).collect())).collect()
 }
 
-/// The records of a `.wandb` file, which is `LevelDB`'s log behind a header of its own: blocks of chunks, each with a
-/// checksum, its length, and whether it is a whole record, the first, a middle or the last part of one.
+/// The records of a `.wandb` file. It is a `LevelDB` log after a custom header. The log consists of blocks of chunks.
+/// Each chunk has a checksum, a length, and a type: a whole record, or the first, a middle or the last part of one.
 #[track_caller]
 fn wandb_records(file: &[u8]) -> Vec<Vec<u8>> {
     const BLOCK: usize = 32768;
@@ -211,7 +212,7 @@ fn wandb_records(file: &[u8]) -> Vec<Vec<u8>> {
     records
 }
 
-/// The one event file in a folder.
+/// The only event file in a folder.
 #[track_caller]
 pub(crate) fn event_file(run: &Path) -> PathBuf {
     let files = event_files(run);
@@ -223,7 +224,7 @@ fn event_files(run: &Path) -> Vec<PathBuf> {
     names(run).into_iter().filter(|name| name.contains("events.out.tfevents.")).map(|name| run.join(name)).collect()
 }
 
-/// Whether the session in the hparams tab was ended.
+/// Whether the session in the hparams tab has ended.
 pub(crate) fn session_ended(events: &Events) -> bool {
     events.iter().any(|(_, tag, _)| tag == "_hparams_/session_end_info")
 }
@@ -234,7 +235,7 @@ pub(crate) fn steps_of(events: &Events, name: &str) -> Vec<u64> {
     of_name.map(|(step, ..)| u64::try_from(*step).unwrap()).collect()
 }
 
-/// The names in a folder, sorted; none if it is not there.
+/// The sorted names in a folder. Empty if the folder does not exist.
 pub(crate) fn names(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten();
     let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();

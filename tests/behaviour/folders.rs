@@ -1,4 +1,4 @@
-//! A folder that cannot be used is found before anything is trained.
+//! An unusable folder is detected before the training.
 
 use std::{
     path::Path,
@@ -12,7 +12,7 @@ use stormfire::prelude::*;
 
 use crate::support::{Line, line_data, quiet};
 
-/// Each way to say where files go, with the name of its option.
+/// Each way to set the folder of files, with the name of its option.
 fn ways(folder: &Path) -> Vec<(&'static str, Trainer<Line>)> {
     vec![
         ("ModelCheckpoint::dirpath", quiet().enable_checkpointing(true).callback(ModelCheckpoint::new().dirpath(folder))),

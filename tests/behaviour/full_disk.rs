@@ -1,4 +1,4 @@
-//! A save that the disk has no room for, or a folder that is not what it was: the checkpoints before it stay good.
+//! A save fails because the disk is full or a folder has changed. Earlier checkpoints stay valid.
 
 use std::{
     fs::File,
@@ -20,10 +20,10 @@ use crate::{
     support::{line_data, recording},
 };
 
-/// Plays a part whose folder is a disk of 512 KiB, where one can be mounted.
+/// Runs a part whose folder is a disk of 512 KiB, if one can be mounted.
 pub(crate) fn play_on_a_small_disk(name: &str) {
     let folder = tempfile::tempdir().unwrap();
-    // The disk exists for this process only, and ends with it.
+    // The disk exists only for this process.
     let script = r#"mount -t tmpfs -o size=512k tmpfs "$STORMFIRE_TEST_PART_FOLDER" || exit 77; exec "$@""#;
     let shell = ["unshare", "--map-root-user", "--user", "--mount", "sh"];
     let possible = Command::new(shell[0]).args(&shell[1..]).args(["-c", "mount -t tmpfs tmpfs /mnt"]).status();
@@ -34,7 +34,7 @@ pub(crate) fn play_on_a_small_disk(name: &str) {
     }
 }
 
-/// Does something to the folder of the checkpoints after step 44, when that of step 40 is complete; remembers the step of
+/// Changes the folder of the checkpoints after step 44, when the checkpoint of step 40 is complete. Records the step of
 /// the failure that follows.
 struct Mishap {
     folder: PathBuf,
@@ -65,7 +65,7 @@ impl<M: LightningModule> Callback<M> for Mishap {
     }
 }
 
-/// Saves every fifth step into `folder`, to step `steps`.
+/// Saves every fifth step into `folder`, up to step `steps`.
 struct Case {
     folder: PathBuf,
     steps: u64,
@@ -75,7 +75,7 @@ struct Case {
 }
 
 impl Case {
-    /// A save and its end in both ways of writing, and in the middle and at the end of a fit.
+    /// All combinations: a save in the foreground and in the background, in the middle and at the end of a fit.
     fn all(folder: &Path) -> impl Iterator<Item = Self> {
         let of = move |(steps, is_async)| Self {
             folder: folder.join("checkpoints"),
@@ -94,12 +94,12 @@ impl Case {
         trainer.callback(saving).callback(mishap).fit(Logging::new(), line_data(200, 2))
     }
 
-    /// Step 45 could not be saved, and everything before is as it was.
+    /// Checks that step 45 was not saved and that everything before it is unchanged.
     #[track_caller]
     fn is_intact(&self) {
         assert_eq!(self.memory.statuses(), [stormfire::loggers::Status::Failed]);
         let failed_at = self.failed_at.load(Ordering::Relaxed);
-        // A save in the background is waited for at the next one.
+        // The next save waits for a save in the background.
         assert!(if self.is_async { (45..=50).contains(&failed_at) } else { failed_at == 45 }, "{failed_at}");
         let mut kept: Vec<String> = (1..=8).map(|save| format!("step={}.ckpt", save * 5)).collect();
         kept.sort();
@@ -120,14 +120,14 @@ fn all_of_them() -> ModelCheckpoint {
 }
 
 fn remount(option: &str, folder: &Path) {
-    // It is busy as long as a file is open.
+    // The disk is busy while a file is open.
     wait_for("another mount", || {
         let status = Command::new("mount").args(["-o", &format!("remount,{option}")]).arg(folder.parent().unwrap()).status().unwrap();
         status.success().then_some(())
     });
 }
 
-/// Not a test of its own: it plays on a small disk.
+/// Helper test for a child process with a small disk.
 #[test]
 #[ignore = "a part of `a_disk_without_room_for_a_checkpoint_leaves_those_before`"]
 fn saves_on_a_small_disk() {

@@ -1,4 +1,4 @@
-//! What a checkpoint keeps of a run beside weights and optimizers: what is frozen, the data module, floats of every kind.
+//! State in a checkpoint other than weights and optimizers: frozen parameters, the data module, and special floats.
 
 use std::{
     path::{Path, PathBuf},
@@ -23,7 +23,7 @@ use crate::{
     support::{Batch, Line, line_data, quiet},
 };
 
-/// A frozen body, and a head that is trained.
+/// A frozen body and a trained head.
 #[derive(Module, Debug)]
 struct FineTuned {
     body: Linear,
@@ -48,7 +48,7 @@ impl LightningModule for FineTuned {
     }
 }
 
-/// Lets the body learn from the second epoch on.
+/// Trains the body from the second epoch on.
 struct Unfreeze;
 
 impl Callback<FineTuned> for Unfreeze {
@@ -86,10 +86,10 @@ fn what_a_callback_has_unfrozen_is_trained_on() {
     assert_eq!(frozen.as_deref(), Some(&[][..]));
 }
 
-/// Points that get harder with every epoch: how hard they are is its state.
+/// Points whose difficulty grows with every epoch. The difficulty is the state.
 struct Curriculum {
     level: usize,
-    /// What the loaders were asked for.
+    /// The level when the training loader was requested.
     asked: Arc<AtomicUsize>,
     given: Arc<AtomicUsize>,
 }
@@ -124,7 +124,7 @@ impl DataModule for Curriculum {
     }
 }
 
-/// Asks for checkpoints after these steps.
+/// Requests checkpoints after these steps.
 pub(crate) struct SaveAt(pub(crate) Vec<u64>, pub(crate) PathBuf);
 
 impl<M: LightningModule> Callback<M> for SaveAt {
@@ -204,7 +204,7 @@ impl LightningModule for Configured {
     }
 }
 
-/// The commonest callback there is.
+/// A typical callback.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Best {
     best: f64,
@@ -228,7 +228,7 @@ impl Callback<Configured> for Best {
     }
 
     fn load_state(&mut self, state: Saved) -> Result<()> {
-        // What it began with must not stand for what was saved.
+        // The initial values must not hide a missing saved value.
         (self.best, self.by_name) = (0.0, [].into());
         state::load(self, state)
     }
@@ -249,7 +249,7 @@ fn floats_that_json_has_no_number_for_survive_a_checkpoint() {
     assert_eq!(loaded.config, config);
 }
 
-/// A line whose validation has a number that JSON has none for.
+/// A line whose validation logs a value that JSON has no number for.
 #[derive(Module, Debug)]
 struct NoPositives {
     line: Line,

@@ -1,4 +1,4 @@
-//! What hooks see of learning rates.
+//! Learning rates, as hooks see them.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,7 +7,7 @@ use stormfire::{Event, module::Hook, prelude::*};
 
 use crate::support::{Batch, Line, line_data, quiet};
 
-/// What holds for the next step, as hooks see it.
+/// The learning rate of the next step, as each hook sees it.
 #[derive(Clone, Default)]
 struct Rates(Arc<Mutex<Vec<(Hook, f64)>>>);
 
@@ -48,7 +48,7 @@ impl LightningModule for Scheduled {
 fn learning_rates_are_true_in_every_hook() {
     use Hook::{BeforeOptimizerStep, TrainBatchEnd, TrainBatchStart, TrainEpochStart, ValidationStart};
     let rates = Rates::default();
-    // No step of these is logged.
+    // None of these steps is logged.
     let trainer = quiet().max_epochs(1).log_every_n_steps(50).num_sanity_val_steps(0).callback(rates.clone());
     let _ = { trainer }.fit(Scheduled { line: Line::new() }, (line_data(6, 2), line_data(2, 2))).unwrap();
     let batch = |rate: f64| [(TrainBatchStart, rate), (BeforeOptimizerStep, rate), (TrainBatchEnd, rate / 2.0)];
@@ -68,7 +68,7 @@ impl LightningModule for Foreseeing {
         Ok(self.line.loss(batch).into())
     }
 
-    /// The error carries what it sees: it is asked for before anything is trained.
+    /// The error carries the value, because this method runs before the training.
     fn configure_optimizers(&self) -> Result<Optimizers> {
         Err(Error::other(format!("{:?}", self.estimated_stepping_batches())))
     }

@@ -1,4 +1,4 @@
-//! How long a run is: time, and evaluations of nothing.
+//! Limits of a run: time, and evaluations without batches.
 
 use std::{
     sync::{Arc, Mutex},
@@ -28,7 +28,7 @@ fn max_time_holds_beside_a_timer() {
     assert_eq!(stop(quiet().max_time("1 hour").callback(Timer::new("2 hours"))), (Stop::MaxEpochs(1), 4));
 }
 
-/// Notes the limits of a fit, and stops it.
+/// Records the limits of a fit and stops it.
 #[derive(Clone, Default)]
 struct Epochs(Arc<Mutex<Vec<Limits>>>);
 
@@ -60,7 +60,7 @@ fn an_evaluation_of_nothing_only_sets_up_and_tears_down() {
     let record = Record::default();
     let mut trainer = quiet().limit_val_batches(0).limit_test_batches(0).limit_predict_batches(0).callback(Recorder::ordinary(&record));
     let module = Recorded::new(&record);
-    // Nobody asks for a loader, so it does not matter that there is none.
+    // The Trainer requests no loader, so a missing loader does not matter.
     assert_eq!(trainer.validate(&module, line_data(4, 2)).unwrap(), []);
     assert_eq!(trainer.test(&module, line_data(4, 2)).unwrap(), []);
     assert!(trainer.predict(&module, line_data(4, 2)).unwrap().is_empty());

@@ -1,4 +1,4 @@
-//! What reaches the loggers, under which name and step, and what callbacks see of it.
+//! What reaches the loggers, with which name and step, and what callbacks see of it.
 
 mod at_hand;
 mod away;

@@ -9,9 +9,11 @@
 
 mod checkpoint_callbacks;
 mod child;
+mod compile_errors;
 mod console;
 mod control;
 mod crash;
+mod error_text;
 mod evaluation_draws;
 mod events;
 mod failed_starts;

@@ -10,9 +10,13 @@ use burn::{
     prelude::*,
     tensor::GradientCheckpointingStrategy,
 };
+use insta::assert_snapshot;
 use stormfire::prelude::*;
 
-use crate::support::{Batch, Line, line_data, quiet};
+use crate::{
+    error_text::error_text,
+    support::{Batch, Line, line_data, quiet},
+};
 
 /// Two layers around a normalisation; the first layer is frozen.
 #[derive(Module, Debug)]
@@ -260,7 +264,8 @@ fn data_of_a_single_pass_is_kept_for_the_validation() {
     };
     let fit = quiet().max_epochs(1).fit(Line::new(), (line_data(8, 2), batches())).unwrap();
     assert_eq!(fit.stop, Stop::MaxEpochs(1));
-    let text = "the iterator of this loader was already consumed, so there is nothing left for epoch 0";
-    let hint = "use `Loader::from_fn`, which makes a fresh iterator for each epoch, or `Loader::from_batches`";
-    crate::wrong_input::check(quiet().max_epochs(2).fit(Line::new(), (line_data(8, 2), batches())), text, Some(hint));
+    assert_snapshot!(error_text(quiet().max_epochs(2).fit(Line::new(), (line_data(8, 2), batches()))), @"
+    the iterator of this loader was already consumed, so there is nothing left for epoch 0
+      hint: use `Loader::from_fn`, which makes a fresh iterator for each epoch, or `Loader::from_batches`
+    ");
 }

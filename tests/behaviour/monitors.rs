@@ -1,4 +1,4 @@
-//! What monitors tell the loggers about a fit, and that they do not hold it up.
+//! Values that monitors log about a fit, and proof that they do not slow it down.
 
 mod device_stats;
 mod gradient_norms;
@@ -19,7 +19,7 @@ use stormfire::{
 
 use crate::support::{Batch, Line, line_data, recording};
 
-/// A line through the origin that is trained at a rate of 0.5.
+/// A line through the origin, trained with a learning rate of 0.5.
 #[derive(Module, Debug)]
 struct Descent {
     line: Line,
@@ -56,7 +56,7 @@ fn with(callback: impl Callback<Descent>, logger: &MemoryLogger) -> Trainer<Desc
     recording(logger).log_every_n_steps(1).seed(1).callback(callback)
 }
 
-/// The step and value of each time that a name was logged.
+/// The step and value of each call that logged a name.
 fn logged(logger: &MemoryLogger, name: &str) -> Vec<(u64, f64)> {
     let of_name = logger.rows().into_iter().filter(|(logged, ..)| logged == name);
     of_name.map(|(_, value, step)| (step.unwrap(), value)).collect()

@@ -3,21 +3,22 @@
 use std::sync::{Arc, Mutex};
 
 use burn::{module::Param, optim::AdamConfig, prelude::*};
+use insta::assert_snapshot;
 use stormfire::{
     Error, RequeueSignal,
     loggers::{MemoryLogger, Status},
-    module::{
+    optim::ClipAlgorithm,
+    prelude::*,
+    values::{
         Scalar,
-        gradients::ClipAlgorithm,
         read::{device_reads, read},
     },
-    prelude::*,
 };
 
 use crate::{
+    error_text::error_text,
     files::names,
     support::{Batch, Line, line_data, quiet, recording},
-    wrong_input::check,
 };
 
 /// What is wrong with a batch.
@@ -127,9 +128,6 @@ impl<M: LightningModule> Callback<M> for Flush {
     }
 }
 
-const BROKEN: &str = "; by now these parameters are not finite: `line.layer.weight`, `line.layer.bias`";
-const FIND_IT: &str = "lower the learning rate, set `gradient_clip_val`, or find the parameter with `detect_anomaly(true)`";
-
 #[test]
 fn the_first_bad_batch_and_step_are_named() {
     type Make = fn() -> Trainer<Sick>;
@@ -164,27 +162,27 @@ fn the_first_bad_batch_and_step_are_named() {
             }
         }
     }
-    check(
-        quiet().max_epochs(1).fit(Sick::new(&[(5, Fault::Gradient)]), line_data(40, 2)),
-        &format!("the training loss is not finite at epoch 0, batch 6 (global step 6){BROKEN}"),
-        Some(FIND_IT),
-    );
+    assert_snapshot!(error_text(quiet().max_epochs(1).fit(Sick::new(&[(5, Fault::Gradient)]), line_data(40, 2))), @"
+    the training loss is not finite at epoch 0, batch 6 (global step 6); by now these parameters are not finite: `line.layer.weight`, `line.layer.bias`
+      hint: lower the learning rate, set `gradient_clip_val`, or find the parameter with `detect_anomaly(true)`
+    ");
 }
 
 #[test]
 fn a_gradient_that_no_loss_tells_of_is_found_in_its_parameter() {
-    let text = |batch: usize| {
-        format!(
-            "a trained parameter is not finite at epoch 0, batch {batch} (global step {batch}); by now these parameters are not finite: `aside`"
-        )
-    };
     let sick = || Sick::new(&[(12, Fault::Aside)]);
     // At the end of the epoch, if nobody reads before.
-    check(quiet().max_epochs(1).fit(sick(), line_data(80, 2)), &text(39), Some(FIND_IT));
+    assert_snapshot!(error_text(quiet().max_epochs(1).fit(sick(), line_data(80, 2))), @"
+    a trained parameter is not finite at epoch 0, batch 39 (global step 39); by now these parameters are not finite: `aside`
+      hint: lower the learning rate, set `gradient_clip_val`, or find the parameter with `detect_anomaly(true)`
+    ");
     // With what is read, but not at every step.
     let seen = Seen::default();
     let trainer = recording(&MemoryLogger::new()).log_every_n_steps(5).callback(seen.clone()).callback(Flush);
-    check(trainer.max_epochs(1).fit(sick(), line_data(400, 2)), &text(49), Some(FIND_IT));
+    assert_snapshot!(error_text(trainer.max_epochs(1).fit(sick(), line_data(400, 2))), @"
+    a trained parameter is not finite at epoch 0, batch 49 (global step 49); by now these parameters are not finite: `aside`
+      hint: lower the learning rate, set `gradient_clip_val`, or find the parameter with `detect_anomaly(true)`
+    ");
     // It is sent when its batch has ended, and read before or while the next one ends.
     assert!((50..=51).contains(&seen.0.lock().unwrap().batches));
 }
@@ -194,7 +192,10 @@ fn it_is_noticed_when_the_loggers_read() {
     let seen = Seen::default();
     let trainer = recording(&MemoryLogger::new()).log_every_n_steps(10).callback(seen.clone()).callback(Flush);
     let outcome = trainer.max_epochs(1).fit(Sick::new(&[(12, Fault::Gradient)]), line_data(4000, 2));
-    check(outcome, &format!("the training loss is not finite at epoch 0, batch 13 (global step 13){BROKEN}"), Some(FIND_IT));
+    assert_snapshot!(error_text(outcome), @"
+    the training loss is not finite at epoch 0, batch 13 (global step 13); by now these parameters are not finite: `line.layer.weight`, `line.layer.bias`
+      hint: lower the learning rate, set `gradient_clip_val`, or find the parameter with `detect_anomaly(true)`
+    ");
     // The step 19 is logged when its batch has ended, and read before or while the next one ends.
     assert!((20..=21).contains(&seen.0.lock().unwrap().batches));
 }
@@ -245,8 +246,10 @@ fn a_skipped_step_leaves_no_trace() {
     }
 
     let faults = [(2, Fault::Loss), (5, Fault::Loss), (6, Fault::Gradient)];
-    let text = "after 1 skipped step in a row the gradient of `line.layer.weight` is not finite at epoch 0, batch 6 (global step 4)";
-    check(skip(1).fit(Sick::new(&faults), line_data(20, 2)), text, Some(FIND_IT));
+    assert_snapshot!(error_text(skip(1).fit(Sick::new(&faults), line_data(20, 2))), @"
+    after 1 skipped step in a row the gradient of `line.layer.weight` is not finite at epoch 0, batch 6 (global step 4)
+      hint: lower the learning rate, set `gradient_clip_val`, or find the parameter with `detect_anomaly(true)`
+    ");
     // A whole window is left out, however it got its bad gradient.
     let fit = skip(1).accumulate_grad_batches(2).fit(Sick::new(&[(2, Fault::Gradient)]), line_data(20, 2)).unwrap();
     assert_eq!((fit.progress.global_step, fit.progress.batches), (4, 10));
@@ -320,8 +323,8 @@ fn a_stop_ends_the_fit_in_good_order() {
     let (seen, memory) = (Seen::default(), MemoryLogger::new());
     let trainer = recording(&memory).log_every_n_steps(5).callback(Flush).callback(seen.clone()).min_epochs(2);
     let fit = trainer.on_non_finite(NonFinite::Stop).fit(Sick::new(&[(7, Fault::Loss)]), line_data(400, 2)).unwrap();
-    let reason = format!("the training loss is not finite at epoch 0, batch 7 (global step 7){BROKEN}");
-    assert_eq!(fit.stop, Stop::Requested(reason));
+    let Stop::Requested(reason) = fit.stop else { panic!("{}", fit.stop) };
+    assert_snapshot!(reason, @"the training loss is not finite at epoch 0, batch 7 (global step 7); by now these parameters are not finite: `line.layer.weight`, `line.layer.bias`");
     // The steps 4 and 9 are logged; the latter is read while the batch 10 ends.
     assert_eq!(fit.progress.batches, 12);
     assert!(seen.0.lock().unwrap().has_ended);
@@ -375,9 +378,12 @@ fn broken_parameters_are_not_saved_by_hand() {
             assert!(whole.is_ok() && weights.is_ok());
             continue;
         }
-        let text = "a trained parameter is not finite at epoch 1, batch 1 (global step 1); by now these parameters are not finite: `aside`";
-        check(whole, text, Some(FIND_IT));
-        check(weights, text, Some(FIND_IT));
+        let error = error_text(whole);
+        insta::allow_duplicates! { assert_snapshot!(error, @"
+        a trained parameter is not finite at epoch 1, batch 1 (global step 1); by now these parameters are not finite: `aside`
+          hint: lower the learning rate, set `gradient_clip_val`, or find the parameter with `detect_anomaly(true)`
+        ") };
+        assert_eq!(error_text(weights), error);
         assert_eq!(names(folder.path()), ["whole.ckpt"], "{policy}");
     }
 }
@@ -403,7 +409,10 @@ fn is_interrupted() {
     assert!(stormfire::forget_interrupt().is_some());
     let mut trainer = quiet().max_epochs(1).callback(Interrupts).requeue_signal(RequeueSignal::Term).default_root_dir(&folder);
     let outcome = trainer.fit(Sick::new(&[(3, Fault::Gradient)]), line_data(40, 2));
-    check(outcome, &format!("the training loss is not finite at epoch 0, batch 4 (global step 4){BROKEN}"), Some(FIND_IT));
+    assert_snapshot!(error_text(outcome), @"
+    the training loss is not finite at epoch 0, batch 4 (global step 4); by now these parameters are not finite: `line.layer.weight`, `line.layer.bias`
+      hint: lower the learning rate, set `gradient_clip_val`, or find the parameter with `detect_anomaly(true)`
+    ");
     assert!(names(&folder).is_empty());
 }
 

@@ -11,7 +11,7 @@ use burn::{
     optim::SgdConfig,
     prelude::*,
 };
-use stormfire::{callbacks::Interval, loggers::MemoryLogger, module::gradients::ClipAlgorithm, prelude::*};
+use stormfire::{callbacks::Interval, loggers::MemoryLogger, optim::ClipAlgorithm, prelude::*};
 
 use crate::support::{Batch, Line, line_data, quiet, recording};
 

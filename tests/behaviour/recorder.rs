@@ -86,6 +86,13 @@ impl Record {
         lines.collect::<Vec<_>>().concat()
     }
 
+    /// The end of [`Record::text`], beginning with `line`.
+    pub(crate) fn from(&self, line: &str) -> String {
+        let text = self.text();
+        let lines: Vec<_> = text.lines().skip_while(|found| found[4..] != *line).map(|line| format!("{line}\n")).collect();
+        lines.concat()
+    }
+
     /// The part of [`Record::text`] between two lines, without them.
     pub(crate) fn between(&self, first: &str, last: &str) -> String {
         let text = self.text();

@@ -1,4 +1,4 @@
-//! Runs whose checkpoints are behind a URL: they are those of a run on a disk.
+//! Runs with checkpoints behind a URL. The checkpoints equal those of a run on a disk.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ use crate::{
 
 const SCORES: [f64; 4] = [3.0, 1.0, 2.0, 0.5];
 
-/// Gives each epoch its `score`.
+/// Logs a `score` in each epoch.
 struct Scores;
 
 impl<M: LightningModule> Callback<M> for Scores {
@@ -28,7 +28,7 @@ impl<M: LightningModule> Callback<M> for Scores {
     }
 }
 
-/// What a run leaves.
+/// The results of a run.
 struct Outcome {
     weights: Vec<f32>,
     best: Vec<(String, f64)>,
@@ -56,7 +56,8 @@ fn train(root: &Path, epochs: usize, ckpt_path: Option<&str>, save_last: SaveLas
     (Outcome { weights, best, last }, trainer)
 }
 
-/// A run is saved below a URL, dropped, and continued from `"last"`: as one that never stopped, on a disk.
+/// Saves a run below a URL, drops it, and resumes from `"last"`. The result equals that of an uninterrupted run on a
+/// disk.
 fn continues_below(url: &Path) {
     let folder = tempfile::tempdir().unwrap();
     for (name, save_last) in [("files", SaveLast::On), ("links", SaveLast::Link)] {
@@ -68,7 +69,7 @@ fn continues_below(url: &Path) {
         assert_eq!(continued.weights, unbroken.weights);
         assert_eq!((&continued.best, &continued.last), (&unbroken.best, &unbroken.last));
         assert_eq!(continued.best, [("epoch=1.ckpt".to_owned(), 1.0), ("epoch=3.ckpt".to_owned(), 0.5)]);
-        // What was replaced is gone, here and there.
+        // Replaced files are removed in both places.
         let kept = ["epoch=1.ckpt", "epoch=3.ckpt", "last.ckpt"];
         assert_eq!(names(&folder.path().join(name).join("checkpoints")), kept);
         assert_eq!(listed(&root.join("checkpoints")), kept);
@@ -95,7 +96,7 @@ fn a_run_in_memory_is_continued_as_one_on_a_disk() {
     continues_below(Path::new("memory://runs/of/today"));
 }
 
-/// As `crash::a_save_that_was_cut_short_between_its_names_is_finished`, in a store.
+/// As `crash::a_save_that_was_cut_short_between_its_names_is_finished`, but in a store.
 #[test]
 fn a_save_that_was_cut_short_in_a_store_is_finished() {
     let root = Path::new("memory://cut/short");
@@ -128,13 +129,13 @@ fn a_run_behind_a_file_url_is_continued_as_one_on_a_disk() {
     assert_eq!(names(folder.path()), ["files", "links"]);
 }
 
-/// `xtask/python/s3_check.py` plays this part, with a server of its own.
+/// `xtask/python/s3_check.py` runs this test with its server.
 #[test]
 #[ignore = "it needs a server that speaks S3: `cargo xtask test --only s3`"]
 fn a_run_in_s3_is_continued_as_one_on_a_disk() {
     let root = std::env::var("STORMFIRE_TEST_S3").unwrap();
     continues_below(Path::new(&root));
-    // One that is sent in parts and read in pieces.
+    // A checkpoint that is sent in parts and read in pieces.
     let (large, copy) = (Path::new(&root).join("large/a.ckpt"), Path::new(&root).join("large/b.ckpt"));
     let numbers = burn::tensor::TensorData::new((0..5_000_000).collect::<Vec<u32>>(), [5_000_000]);
     let tensors = [("layer.weight".to_owned(), numbers)];

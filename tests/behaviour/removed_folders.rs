@@ -1,4 +1,4 @@
-//! Somebody removes the folder of a run, or files in it, while the run goes on.
+//! Another process removes the folder of a run, or files in it, during the run.
 #![cfg(unix)]
 
 use std::path::{Path, PathBuf};
@@ -16,14 +16,14 @@ use crate::{
     support::line_data,
 };
 
-/// Removes something after this step, when what was logged before is on the disk.
+/// Removes a path after this step. The values logged before are already on disk.
 struct Removes(u64, PathBuf);
 
 impl Callback<Logging> for Removes {
     fn on_train_batch_start(&mut self, ctx: &mut Context<'_>, _: &mut Logging, _: &crate::support::Batch, _: usize) -> Result<()> {
         if ctx.global_step() == self.0 {
             ctx.loggers().flush()?;
-            // What is written meanwhile may be in the way.
+            // A concurrent write may make the removal fail.
             while self.1.is_dir() && std::fs::remove_dir_all(&self.1).is_err() {}
             if self.1.is_file() {
                 std::fs::remove_file(&self.1)?;
@@ -33,7 +33,7 @@ impl Callback<Logging> for Removes {
     }
 }
 
-/// A fit of 20 steps. Its checkpoints are not in the middle of being written when something is removed again and again.
+/// A fit of 20 steps. It saves in the foreground, so no checkpoint is being written during the repeated removals.
 fn fit(trainer: Trainer<Logging>) {
     let fit = { trainer }.async_checkpointing(false).max_epochs(1).fit(Logging::new(), line_data(40, 2)).unwrap();
     assert_eq!(fit.progress.global_step, 20);
@@ -55,7 +55,7 @@ fn tables_and_events_are_whole_whatever_was_removed() {
     }
 }
 
-/// Every other logger with files of its own goes on, too.
+/// Every other logger with files also continues.
 #[test]
 fn a_run_goes_on_whoever_logs() {
     type Given = fn(&Path) -> Trainer<Logging>;
@@ -73,7 +73,8 @@ fn a_run_goes_on_whoever_logs() {
     }
 }
 
-/// Not a test of its own: loggers report on threads of their own, which only the subscriber of the process hears.
+/// Helper test for a child process. Loggers report on separate threads, which only the subscriber of the process
+/// receives.
 #[test]
 #[ignore = "a part of `it_is_said_once`"]
 fn reports() {

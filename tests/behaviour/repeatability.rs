@@ -1,6 +1,6 @@
-//! One seed, one result: weights, logs and file names.
+//! The same seed gives the same weights, logs and file names.
 //!
-//! burn's random generator belongs to the process, so that each seeded fit here has a process of its own.
+//! burn's random generator is global, so each seeded fit here runs in a separate process.
 
 use std::path::Path;
 
@@ -28,7 +28,7 @@ use crate::{
     told::told,
 };
 
-/// A net with everything that chance has a hand in: parameters, dropout, noise in the step.
+/// A net with every use of randomness: parameters, dropout, and noise in the step.
 #[derive(Module, Debug)]
 struct Net {
     hidden: Linear,
@@ -64,7 +64,7 @@ impl LightningModule for Net {
 
     fn validation_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
         self.log("val_loss", self.loss(batch));
-        // Chance in a validation must not change the training.
+        // Randomness in a validation must not change the training.
         self.log("noise", Tensor::<1>::random([1], Distribution::Default, &Device::flex()));
         Ok(StepOutput::none())
     }
@@ -84,19 +84,19 @@ fn data(items: u16, workers: usize) -> Loader<Batch> {
     Loader::collate(InMemDataset::new(points), collate).batch_size(4).workers(workers)
 }
 
-/// What one fit is to do.
+/// The options of one fit.
 #[expect(clippy::struct_excessive_bools, reason = "each is one thing that a fit may do or meet")]
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Plan {
     seed: u64,
     epochs: usize,
     workers: usize,
-    /// Go on from this checkpoint.
+    /// Resume from this checkpoint.
     ckpt_path: Option<String>,
     /// Draw random numbers before the fit.
     #[serde(default)]
     draws_before: bool,
-    /// Look at the module before the fit.
+    /// Read the module's parameters before the fit.
     #[serde(default)]
     touches: bool,
     /// Validate before the fit.
@@ -136,7 +136,7 @@ pub(crate) fn weights<M: Module>(module: &M) -> Weights {
     bits.1
 }
 
-/// Not a test of its own: one fit in a process of its own.
+/// Helper test for a child process: one fit.
 #[test]
 #[ignore = "a part of the other tests"]
 fn fits_by_plan() {
@@ -187,7 +187,7 @@ fn fits_by_plan() {
     std::fs::write(folder.join("weights.json"), serde_json::to_vec(&weights(&fit.module)).unwrap()).unwrap();
 }
 
-/// Everything that a fit leaves.
+/// The results of a fit.
 #[derive(Debug, PartialEq)]
 struct Left {
     weights: Weights,
@@ -205,7 +205,7 @@ fn fit_in(folder: &Path, plan: &Plan) -> Left {
         weights: serde_json::from_slice(&std::fs::read(folder.join("weights.json")).unwrap()).unwrap(),
         csv: std::fs::read_to_string(run.join("metrics.csv")).unwrap(),
         events: read_events(&run),
-        // The name of an event file holds the time and the process, as TensorFlow's does.
+        // The name of an event file contains the time and the process id, like TensorFlow's.
         files: names(&run).into_iter().filter(|name| !name.contains("tfevents")).collect(),
         checkpoints: names(&run.join("checkpoints")),
     };
@@ -244,7 +244,7 @@ fn one_seed_gives_one_result() {
     }
 }
 
-/// burn initialises a parameter when it is first looked at, with whatever its generator holds then.
+/// burn initializes a parameter when it is first read, with the current state of its generator.
 #[test]
 fn a_module_that_was_looked_at_before_its_fit_is_told_of_or_seeded() {
     let touched = Plan { touches: true, ..PLAN };
@@ -253,11 +253,11 @@ fn a_module_that_was_looked_at_before_its_fit_is_told_of_or_seeded() {
     assert_eq!(fit(&seeded), fit(&seeded));
 }
 
-/// Clones share what burn has not initialised yet, so that a run of one draws the parameters of the other.
+/// Clones share parameters that burn has not initialized yet. So a run of one clone draws the parameters of the other.
 #[test]
 fn a_run_before_the_fit_keeps_the_seed_or_the_warning() {
     assert_eq!(fit(&Plan { validates_before: true, ..PLAN }).weights, fit(&PLAN).weights);
-    // The process of this fit checks the warning.
+    // The child process of this fit checks the warning.
     fit(&Plan { fits_before: true, ..PLAN });
 }
 
@@ -308,7 +308,7 @@ fn a_fit_that_goes_on_from_the_end_of_an_epoch_equals_the_unbroken_one() {
     }
 }
 
-/// Where the batches of a fit get their random numbers from.
+/// The source of the random numbers in a fit's batches.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 enum Draws {
     /// [`random`], in the dataset and in the batcher.
@@ -321,13 +321,13 @@ enum Draws {
 struct Augmented {
     draws: Draws,
     workers: usize,
-    /// Without one, the run draws it.
+    /// Without a seed, the run draws one.
     seed: Option<u64>,
-    /// After so many steps there is a checkpoint; go on from it if it is there.
+    /// The step of a checkpoint. The fit resumes from it if it exists.
     cut: Option<u64>,
 }
 
-/// Points that are moved when they are loaded.
+/// Points with random noise from their loading.
 struct Points;
 
 impl Dataset<f32> for Points {
@@ -340,7 +340,7 @@ impl Dataset<f32> for Points {
     }
 }
 
-/// Not a test of its own: one fit with noise in its batches.
+/// Helper test for a child process: one fit with noise in its batches.
 #[test]
 #[ignore = "a part of the other tests"]
 fn fits_with_augmentation() {
@@ -392,7 +392,7 @@ fn what_a_batcher_draws_follows_from_the_seed_with_any_number_of_workers() {
     }
     assert_ne!(fit(Draws::Loader, 1, Some(8)), first);
     assert_eq!(fit(Draws::Burn, 0, Some(7)), fit(Draws::Burn, 0, Some(7)));
-    // With workers the fit warns, and says no more than that.
+    // With workers, the fit logs one warning and nothing else.
     fit(Draws::Burn, 2, Some(7));
 }
 
@@ -402,7 +402,7 @@ fn what_a_batcher_draws_is_the_same_in_a_fit_that_goes_on() {
         for seed in [Some(7), None] {
             let folder = tempfile::tempdir().unwrap();
             let plan = |workers| Augmented { draws, workers, seed, cut: Some(11) };
-            // The first fit goes to its end, and leaves a checkpoint of the middle of its second epoch.
+            // The first fit runs to its end and leaves a checkpoint from the middle of its second epoch.
             let unbroken = augment(folder.path(), &plan(workers));
             let other = if draws == Draws::Burn { 0 } else { 3 - workers };
             assert_eq!(augment(folder.path(), &plan(other)), unbroken, "{draws:?}, {workers} workers, seed {seed:?}");

@@ -1,5 +1,5 @@
-//! A SLURM job that is about to end is saved, queued again, and continued: in a process of its own, with a `scontrol` that
-//! only takes notes.
+//! A SLURM job near its time limit saves a checkpoint, is queued again, and resumes. It runs in a child process, with a
+//! fake `scontrol` that records its arguments.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -22,8 +22,8 @@ use crate::{
     told::told,
 };
 
-/// Not a test of its own: trains until the signal comes or `max_steps` are reached, and writes down where it began and
-/// how it ended.
+/// Helper test for a child process. Trains until a signal arrives or `max_steps` is reached, and records its first step
+/// and its end.
 #[test]
 #[ignore = "the process that others send signals to"]
 fn trains() {
@@ -50,7 +50,7 @@ fn trains() {
     std::process::exit(code.into());
 }
 
-/// The part as a job, with nothing on its path but a `scontrol` of this text.
+/// The command of the helper as a job. Its path contains only a `scontrol` with this text.
 fn job(name: &str, folder: &Path, scontrol: Option<&str>, id: Option<&str>) -> Command {
     let bin = folder.join("bin");
     fs::create_dir_all(&bin).unwrap();
@@ -66,7 +66,7 @@ fn job(name: &str, folder: &Path, scontrol: Option<&str>, id: Option<&str>) -> C
     command
 }
 
-/// Starts a job, sends it a signal after its first logged steps, and returns its exit code and how it said it ended.
+/// Starts a job, sends it a signal after its first logged steps, and returns its exit code and its recorded end.
 fn interrupted(folder: &Path, scontrol: Option<&str>, id: Option<&str>, signal: &str) -> (Option<i32>, String) {
     let mut running = Running::start(job("requeue::trains", folder, scontrol, id));
     let table = run_of(folder).join("metrics.csv");
@@ -80,7 +80,7 @@ fn read(folder: &Path, name: &str) -> String {
     fs::read_to_string(folder.join(name)).unwrap()
 }
 
-/// The checkpoints for a requeue in a folder.
+/// The requeue checkpoints in a folder.
 fn saved(folder: &Path) -> Vec<String> {
     names(folder).into_iter().filter(|name| name.starts_with("requeue")).collect()
 }
@@ -98,7 +98,7 @@ fn a_job_is_saved_queued_again_and_continued() {
     assert_eq!(read(folder, "status"), "Interrupted");
     assert_eq!(saved(folder), ["requeue-77.ckpt"]);
 
-    // SLURM starts the job again: it goes on where it was, and leaves nothing behind at its end.
+    // SLURM starts the job again. It resumes, and leaves no requeue checkpoint at its end.
     fs::remove_file(folder.join("first")).unwrap();
     fs::write(folder.join("max_steps"), (steps + 3).to_string()).unwrap();
     let code = Running::start(job("requeue::trains", folder, Some(TAKES_NOTES), Some("77"))).wait().code();
@@ -134,22 +134,22 @@ fn outside_of_a_job_the_fit_is_only_saved() {
     assert!(!folder.path().join("called").exists());
 }
 
-/// What a callback does in the middle of a fit, and what the fit has to go on from.
+/// An event in the middle of a fit, and the checkpoints that the fit can resume from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Inside {
-    /// The signal comes, and another run is refused for it; every fifth step was saved.
+    /// The signal arrives, and the callback starts another run, which is refused. The fit has saved every fifth step.
     Refused,
-    /// The same in a fit that keeps its state for failures.
+    /// As `Refused`, in a fit that keeps its state for failures.
     RefusedAndKept,
-    /// The same in a fit that has saved nothing.
+    /// As `Refused`, in a fit that has saved nothing.
     RefusedUnsaved,
-    /// The signal comes in an inner fit below the same folder, which ends in good order.
+    /// The signal arrives in an inner fit below the same folder, which ends normally.
     Ended,
 }
 
 const INSIDE: [Inside; 4] = [Inside::Refused, Inside::RefusedAndKept, Inside::RefusedUnsaved, Inside::Ended];
 
-/// Not a test of its own: at the end of the eighth batch there is another run, and a signal.
+/// Helper test for a child process: at the end of the eighth batch, another run starts and a signal arrives.
 #[test]
 #[ignore = "the process that others send signals to"]
 fn trains_with_another_run_inside() {
@@ -220,7 +220,7 @@ fn a_signal_inside_of_a_hook_queues_the_job_again_from_the_last_whole_state() {
             }
         };
         assert_eq!((read(folder, "called"), saved(folder)), ("requeue 77\n".into(), vec!["requeue-77.ckpt".to_owned()]), "{inside:?}");
-        // The same batch again, whose inner run begins anew.
+        // The same batch again. Its inner run starts anew.
         fs::remove_file(folder.join("first")).unwrap();
         assert_eq!((run(), read(folder, "end")), (Some(0), "`max_steps = 12` reached".into()), "{inside:?}");
         assert_eq!(read(folder, "first").parse(), Ok(expected), "{inside:?}");

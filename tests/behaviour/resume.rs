@@ -1,4 +1,5 @@
-//! A fit that continues from a checkpoint: the law that nobody can tell, and what may change in between.
+//! Resuming a fit from a checkpoint: the result equals that of an uninterrupted fit, and some options may change in
+//! between.
 
 mod average;
 mod changes;

@@ -11,7 +11,7 @@ use burn::{
     prelude::*,
 };
 use stormfire::{
-    module::{gradients::ClipAlgorithm, independent_copy},
+    optim::{ClipAlgorithm, independent_copy},
     prelude::*,
 };
 

@@ -3,9 +3,13 @@
 use std::sync::{Arc, Mutex};
 
 use burn::prelude::*;
+use insta::assert_snapshot;
 use stormfire::prelude::*;
 
-use crate::support::{Batch, Line, line_data, quiet};
+use crate::{
+    error_text::error_text,
+    support::{Batch, Line, line_data, quiet},
+};
 
 /// A [`Line`] that refuses batches of one point, and returns how many points a batch had.
 #[derive(Module, Debug)]
@@ -92,17 +96,24 @@ fn an_error_of_a_step_names_step_epoch_and_batch() {
     let module = || Strict::new(&Seen::default());
     // Three batches, of which the last has one point.
     let (whole, cut) = (|| line_data(4, 2), || line_data(5, 2));
-    let check = |error: Option<Error>, place: &str| {
-        assert_eq!(error.map(|error| error.to_string()), Some(format!("1 is too few (in {place})")));
-    };
-    check(trainer().fit(module(), cut()).err(), "`training_step` of `Strict`, epoch 0, batch 2");
-    check(trainer().fit(module(), (whole(), cut())).err(), "`validation_step` of `Strict`, epoch 0, batch 2");
-    check(quiet().num_sanity_val_steps(9).fit(module(), (whole(), cut())).err(), "`validation_step` of `Strict`, epoch 0, batch 2");
-    let two = vec![whole(), cut()];
-    check(trainer().fit(module(), (whole(), two)).err(), "`validation_step` of `Strict`, epoch 0, batch 2 of loader 1");
-    check(trainer().validate(&module(), cut()).err(), "`validation_step` of `Strict`, epoch 0, batch 2");
-    check(trainer().test(&module(), cut()).err(), "`test_step` of `Strict`, epoch 0, batch 2");
-    check(trainer().predict(&module(), cut()).err(), "`predict_step` of `Strict`, epoch 0, batch 2");
+    let errors = [
+        error_text(trainer().fit(module(), cut())),
+        error_text(trainer().fit(module(), (whole(), cut()))),
+        error_text(quiet().num_sanity_val_steps(9).fit(module(), (whole(), cut()))),
+        error_text(trainer().fit(module(), (whole(), vec![whole(), cut()]))),
+        error_text(trainer().validate(&module(), cut())),
+        error_text(trainer().test(&module(), cut())),
+        error_text(trainer().predict(&module(), cut())),
+    ];
+    assert_snapshot!(errors.join("\n"), @"
+    1 is too few (in `training_step` of `Strict`, epoch 0, batch 2)
+    1 is too few (in `validation_step` of `Strict`, epoch 0, batch 2)
+    1 is too few (in `validation_step` of `Strict`, epoch 0, batch 2)
+    1 is too few (in `validation_step` of `Strict`, epoch 0, batch 2 of loader 1)
+    1 is too few (in `validation_step` of `Strict`, epoch 0, batch 2)
+    1 is too few (in `test_step` of `Strict`, epoch 0, batch 2)
+    1 is too few (in `predict_step` of `Strict`, epoch 0, batch 2)
+    ");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use burn::prelude::*;
-use stormfire::{loggers::MemoryLogger, module::clock, prelude::*};
+use stormfire::{loggers::MemoryLogger, prelude::*, values::clock};
 
 use crate::{
     files::names,

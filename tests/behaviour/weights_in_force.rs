@@ -7,6 +7,7 @@ use std::{
 };
 
 use burn::{module::Param, optim::AdamConfig, prelude::*};
+use insta::assert_snapshot;
 use stormfire::{
     Error, Event,
     checkpoint::Checkpoint,
@@ -15,9 +16,9 @@ use stormfire::{
 };
 
 use crate::{
+    error_text::error_text,
     repeatability::{Weights, weights},
     support::{Batch, Line, line_data, quiet},
-    wrong_input::check,
 };
 
 thread_local! {
@@ -343,9 +344,8 @@ fn two_callbacks_that_give_weights_are_refused_by_name() {
     }
     let record = Record::default();
     let mut trainer = trainer(By::Weights, &record).callback(Another);
-    check(
-        trainer.fit(Net::new(), data()),
-        "`callback`: `Average` and `Another` both give weights for the place of the trained ones",
-        Some("use one of them"),
-    );
+    assert_snapshot!(error_text(trainer.fit(Net::new(), data())), @"
+    `callback`: `Average` and `Another` both give weights for the place of the trained ones
+      hint: use one of them
+    ");
 }

@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use burn::{module::Param, optim::SgdConfig, prelude::*};
+use insta::assert_snapshot;
 use stormfire::{loggers::MemoryLogger, module::requests::SaveRequest, prelude::*};
 
 use crate::{
+    error_text::error_text,
     support::{Batch, line_data, quiet, recording},
-    wrong_input::check,
 };
 
 /// What a step says of the weight of its loss.
@@ -111,10 +112,12 @@ fn with_weights_a_window_equals_one_big_batch() {
 fn a_window_that_weighs_nothing_makes_no_step_and_a_negative_weight_is_refused() {
     assert_eq!(fall(Slope::new(Weight::Given(0.0)), 2, 4, 1), (0.0, 0));
     let refused = |weight| quiet().max_epochs(1).fit(Slope::new(Weight::Given(weight)), line_data(4, 1));
-    let hint = Some("give the number of parts that the loss is the sum of");
-    let text = "`StepOutput::weight`: -1 is not a number of at least 0 (in `training_step` of `Slope`, epoch 0, batch 0)";
-    check(refused(-1.0), text, hint);
-    assert!(refused(f64::NAN).is_err());
+    assert_snapshot!([-1.0, f64::NAN].map(|weight| error_text(refused(weight)) + "\n").concat(), @"
+    `StepOutput::weight`: -1 is not a number of at least 0 (in `training_step` of `Slope`, epoch 0, batch 0)
+      hint: give the number of parts that the loss is the sum of
+    `StepOutput::weight`: NaN is not a number of at least 0 (in `training_step` of `Slope`, epoch 0, batch 0)
+      hint: give the number of parts that the loss is the sum of
+    ");
 }
 
 /// Skips the rest of each epoch at or after this batch; saves after a number of batches.

@@ -1,4 +1,4 @@
-//! Missing, empty and used-up data; steps that are not there; a loss that cannot be used.
+//! Errors for missing, empty and consumed data, for missing steps, and for an unusable loss.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -7,14 +7,15 @@ use burn::{
     optim::SgdConfig,
     prelude::*,
 };
+use insta::assert_snapshot;
 use stormfire::{data::CombinedLoader, module::Event, prelude::*};
 
 use crate::{
+    error_text::error_text,
     support::{Batch, Line, line_data, quiet},
-    wrong_input::check,
 };
 
-/// A data module that has nothing.
+/// A data module without loaders.
 struct Nothing;
 
 impl DataModule for Nothing {
@@ -23,18 +24,29 @@ impl DataModule for Nothing {
 
 #[test]
 fn a_missing_loader_is_named_by_its_stage() {
-    let hint = |method: &str, what: &str| {
-        Some(format!("return {what} from `{method}`, or pass {} to the run", if what == "a loader" { "one" } else { "them" }))
-    };
     let line = Line::new();
-    let text = |stage: &str| format!("there is no loader for stage `{stage}`");
-    let many = "loaders";
-    check(quiet().fit(Line::new(), Nothing), &text("fit"), hint("train_dataloader", "a loader").as_deref());
-    check(quiet().validate(&line, Nothing), &text("validate"), hint("val_dataloader", many).as_deref());
-    check(quiet().test(&line, Nothing), &text("test"), hint("test_dataloader", many).as_deref());
-    check(quiet().predict(&line, Nothing), &text("predict"), hint("predict_dataloader", many).as_deref());
-    check(quiet().fit(Line::new(), Loaders::from(line_data(8, 2))), &text("fit"), hint("train_dataloader", "a loader").as_deref());
-    check(quiet().test(&line, (line_data(8, 2), line_data(8, 2))), &text("test"), hint("test_dataloader", many).as_deref());
+    let errors = [
+        error_text(quiet().fit(Line::new(), Nothing)),
+        error_text(quiet().validate(&line, Nothing)),
+        error_text(quiet().test(&line, Nothing)),
+        error_text(quiet().predict(&line, Nothing)),
+        error_text(quiet().fit(Line::new(), Loaders::from(line_data(8, 2)))),
+        error_text(quiet().test(&line, (line_data(8, 2), line_data(8, 2)))),
+    ];
+    assert_snapshot!(errors.join("\n"), @"
+    there is no loader for stage `fit`
+      hint: return a loader from `train_dataloader`, or pass one to the run
+    there is no loader for stage `validate`
+      hint: return loaders from `val_dataloader`, or pass them to the run
+    there is no loader for stage `test`
+      hint: return loaders from `test_dataloader`, or pass them to the run
+    there is no loader for stage `predict`
+      hint: return loaders from `predict_dataloader`, or pass them to the run
+    there is no loader for stage `fit`
+      hint: return a loader from `train_dataloader`, or pass one to the run
+    there is no loader for stage `test`
+      hint: return loaders from `test_dataloader`, or pass them to the run
+    ");
 }
 
 impl PredictModule for Line {
@@ -47,37 +59,51 @@ impl PredictModule for Line {
 
 #[test]
 fn empty_data_is_refused_before_training() {
-    let hint = Some("check where the data is read from; with `drop_last` a dataset smaller than one batch has none");
-    let fit = |data| quiet().fit(Line::new(), data);
-    check(fit(line_data(0, 2)), "`train_dataloader`: the loader is empty: its dataset has no items", hint);
-    check(
+    let fit = |data| error_text(quiet().fit(Line::new(), data));
+    let errors = [
+        fit(line_data(0, 2)),
         fit(line_data(3, 4).drop_last(true)),
-        "`train_dataloader`: the loader is empty: its dataset has 3 items, fewer than one full batch",
-        hint,
-    );
-    check(
         fit(Loader::from_batches(Vec::new())),
-        "`train_dataloader`: the loader is empty: it is made from an iterator without batches",
-        hint,
-    );
-    let text = |of: &str| format!("`{of}`: the loader is empty: its dataset has no items");
-    check(quiet().fit(Line::new(), (line_data(8, 2), line_data(0, 2))), &text("val_dataloader"), hint);
-    check(quiet().test(&Line::new(), line_data(0, 2)), &text("test_dataloader"), hint);
-    let text = "`train_dataloader`: it gave no batch";
-    let unsized_and_empty = Loader::from_fn(|_| std::iter::from_fn(|| None));
-    check(fit(unsized_and_empty), text, Some("is the data empty, or smaller than a batch with `drop_last`?"));
+        error_text(quiet().fit(Line::new(), (line_data(8, 2), line_data(0, 2)))),
+        error_text(quiet().test(&Line::new(), line_data(0, 2))),
+        // It has no length.
+        fit(Loader::from_fn(|_| std::iter::from_fn(|| None))),
+    ];
+    assert_snapshot!(errors.join("\n"), @"
+    `train_dataloader`: the loader is empty: its dataset has no items
+      hint: check where the data is read from; with `drop_last` a dataset smaller than one batch has none
+    `train_dataloader`: the loader is empty: its dataset has 3 items, fewer than one full batch
+      hint: check where the data is read from; with `drop_last` a dataset smaller than one batch has none
+    `train_dataloader`: the loader is empty: it is made from an iterator without batches
+      hint: check where the data is read from; with `drop_last` a dataset smaller than one batch has none
+    `val_dataloader`: the loader is empty: its dataset has no items
+      hint: check where the data is read from; with `drop_last` a dataset smaller than one batch has none
+    `test_dataloader`: the loader is empty: its dataset has no items
+      hint: check where the data is read from; with `drop_last` a dataset smaller than one batch has none
+    `train_dataloader`: it gave no batch
+      hint: is the data empty, or smaller than a batch with `drop_last`?
+    ");
 }
 
 #[test]
-fn options_of_a_loader_that_make_no_sense_are_refused() {
-    let fit = |data| quiet().fit(Line::new(), data);
-    check(fit(line_data(8, 0)), "`train_dataloader`: `batch_size` cannot be 0", Some("`batch_size` must be at least 1"));
-    check(fit(line_data(8, 2).prefetch(0)), "`train_dataloader`: `prefetch` cannot be 0", Some("`prefetch` must be at least 1"));
-    let text = "`train_dataloader`: `shuffle` has no effect on a loader made from an iterator";
-    let hint = "`shuffle` works on `Loader::new` with a dataset and a batcher; here the iterator decides";
-    check(fit(Loader::from_batches(batches(2)).shuffle(true)), text, Some(hint));
-    let text = "`train_dataloader`: a combined loader needs at least one loader";
-    check(fit(CombinedLoader::sequential([])), text, Some("pass one or more loaders"));
+fn wrong_options_of_a_loader_are_refused() {
+    let fit = |data| error_text(quiet().fit(Line::new(), data));
+    let errors = [
+        fit(line_data(8, 0)),
+        fit(line_data(8, 2).prefetch(0)),
+        fit(Loader::from_batches(batches(2)).shuffle(true)),
+        error_text(quiet().fit(Line::new(), CombinedLoader::sequential([]))),
+    ];
+    assert_snapshot!(errors.join("\n"), @"
+    `train_dataloader`: `batch_size` cannot be 0
+      hint: `batch_size` must be at least 1
+    `train_dataloader`: `prefetch` cannot be 0
+      hint: `prefetch` must be at least 1
+    `train_dataloader`: `shuffle` has no effect on a loader made from an iterator
+      hint: `shuffle` works on `Loader::new` with a dataset and a batcher; here the iterator decides
+    `train_dataloader`: a combined loader needs at least one loader
+      hint: pass one or more loaders
+    ");
 }
 
 fn batches(count: usize) -> Vec<Batch> {
@@ -87,19 +113,20 @@ fn batches(count: usize) -> Vec<Batch> {
 
 #[test]
 fn an_iterator_serves_one_epoch_only() {
-    let hint = Some("use `Loader::from_fn`, which makes a fresh iterator for each epoch, or `Loader::from_batches`");
-    let text = "the iterator of this loader was already consumed, so there is nothing left for epoch 1";
-    check(quiet().max_epochs(2).fit(Line::new(), Loader::from_iter(batches(3))), text, hint);
+    assert_snapshot!(error_text(quiet().max_epochs(2).fit(Line::new(), Loader::from_iter(batches(3)))), @"
+    the iterator of this loader was already consumed, so there is nothing left for epoch 1
+      hint: use `Loader::from_fn`, which makes a fresh iterator for each epoch, or `Loader::from_batches`
+    ");
     let fit = quiet().max_epochs(1).fit(Line::new(), Loader::from_iter(batches(3))).unwrap();
     assert_eq!(fit.progress.global_step, 3);
 }
 
-/// What a line does wrong.
+/// What is wrong with the loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
     /// The loss is NaN from this step on.
     NanFrom(u64),
-    /// The loss is a number, its gradient is not.
+    /// The loss is finite, but its gradient is not.
     NanGradient,
     /// The loss is off the tape.
     OffTheTape,
@@ -126,7 +153,7 @@ impl LightningModule for Faulty {
         let loss = match FAULT.get() {
             Fault::NanFrom(step) if self.global_step() >= step => loss * f64::NAN,
             Fault::NanFrom(_) => loss,
-            // The slope of a square root is infinite at 0, and 0 · ∞ is no number.
+            // The slope of a square root is infinite at 0, and 0 · ∞ is NaN.
             Fault::NanGradient => (self.line.layer.weight.val() * 0.0).sqrt().sum() + loss,
             Fault::OffTheTape => loss.inner(),
             Fault::Detached => loss.detach(),
@@ -140,39 +167,46 @@ impl LightningModule for Faulty {
     }
 }
 
+/// The error of a fit of a module with this fault.
 #[track_caller]
-fn fit_faulty(fault: Fault, trainer: Trainer<Faulty>, text: &str, hint: &str) {
+fn error_of(fault: Fault, trainer: Trainer<Faulty>) -> String {
     FAULT.set(fault);
-    let mut trainer = trainer.max_epochs(1);
-    check(trainer.fit(Faulty { line: Line::new() }, line_data(16, 2)), text, Some(hint));
-}
-
-const FIND_IT: &str = "lower the learning rate, set `gradient_clip_val`, or find the parameter with `detect_anomaly(true)`";
-
-#[test]
-fn a_loss_that_is_nan_is_noticed_when_values_are_read() {
-    // Nothing is read before the end of the epoch.
-    let text = "the training loss is not finite at epoch 0, batch 3 (global step 3); \
-                by now these parameters are not finite: `line.layer.weight`, `line.layer.bias`";
-    fit_faulty(Fault::NanFrom(3), quiet(), text, FIND_IT);
+    error_text(trainer.max_epochs(1).fit(Faulty { line: Line::new() }, line_data(16, 2)))
 }
 
 #[test]
-fn with_detect_anomaly_nan_is_noticed_at_once() {
+fn a_nan_loss_is_noticed_when_values_are_read() {
+    // The first read is at the end of the epoch.
+    assert_snapshot!(error_of(Fault::NanFrom(3), quiet()), @"
+    the training loss is not finite at epoch 0, batch 3 (global step 3); by now these parameters are not finite: `line.layer.weight`, `line.layer.bias`
+      hint: lower the learning rate, set `gradient_clip_val`, or find the parameter with `detect_anomaly(true)`
+    ");
+}
+
+#[test]
+fn detect_anomaly_notices_nan_at_once() {
     let anomaly = || quiet().detect_anomaly(true);
-    let text = "the training loss is not finite at epoch 0, batch 3 (global step 3) (in `training_step` of `Faulty`)";
-    fit_faulty(Fault::NanFrom(3), anomaly(), text, FIND_IT);
-    let text = "the gradient of `line.layer.weight` is not finite at epoch 0, batch 0 (global step 0) (in `training_step` of `Faulty`)";
-    fit_faulty(Fault::NanGradient, anomaly(), text, FIND_IT);
+    assert_snapshot!(error_of(Fault::NanFrom(3), anomaly()), @"
+    the training loss is not finite at epoch 0, batch 3 (global step 3) (in `training_step` of `Faulty`)
+      hint: lower the learning rate, set `gradient_clip_val`, or find the parameter with `detect_anomaly(true)`
+    ");
+    assert_snapshot!(error_of(Fault::NanGradient, anomaly()), @"
+    the gradient of `line.layer.weight` is not finite at epoch 0, batch 0 (global step 0) (in `training_step` of `Faulty`)
+      hint: lower the learning rate, set `gradient_clip_val`, or find the parameter with `detect_anomaly(true)`
+    ");
 }
 
 #[test]
-fn a_loss_without_a_way_to_the_parameters_is_refused() {
-    let hint = "return the loss as computed from the module's parameters, as a tensor of one element that was not detached";
-    let text = |reason: &str| format!("the loss cannot be differentiated: {reason} (in `training_step` of `Faulty`, epoch 0, batch 0)");
-    fit_faulty(Fault::OffTheTape, quiet(), &text("it does not depend on the module's parameters"), hint);
-    fit_faulty(Fault::Detached, quiet(), &text("it does not depend on the module's parameters"), hint);
-    fit_faulty(Fault::NotReduced, quiet(), &text("it has shape [2] instead of [1]"), hint);
+fn a_loss_that_does_not_depend_on_the_parameters_is_refused() {
+    let errors = [Fault::OffTheTape, Fault::Detached, Fault::NotReduced].map(|fault| error_of(fault, quiet()));
+    assert_snapshot!(errors.join("\n"), @"
+    the loss cannot be differentiated: it does not depend on the module's parameters (in `training_step` of `Faulty`, epoch 0, batch 0)
+      hint: return the loss as computed from the module's parameters, as a tensor of one element that was not detached
+    the loss cannot be differentiated: it does not depend on the module's parameters (in `training_step` of `Faulty`, epoch 0, batch 0)
+      hint: return the loss as computed from the module's parameters, as a tensor of one element that was not detached
+    the loss cannot be differentiated: it has shape [2] instead of [1] (in `training_step` of `Faulty`, epoch 0, batch 0)
+      hint: return the loss as computed from the module's parameters, as a tensor of one element that was not detached
+    ");
 }
 
 /// Implements nothing.
@@ -185,7 +219,7 @@ impl LightningModule for Bare {
     type Batch = Batch;
 }
 
-/// Can train, and nothing else.
+/// Can only train.
 #[derive(Module, Debug)]
 struct TrainsOnly {
     line: Line,
@@ -218,19 +252,27 @@ impl LightningModule for OptimizesOnly {
 }
 
 #[test]
-fn a_method_that_is_needed_is_named() {
+fn a_missing_method_is_named() {
     let bare = Bare { line: Line::new() };
-    let hint = "return `Ok(Optimizer::new(AdamConfig::new(), 1e-3).into())`, or `Ok(Optimizers::none())` to train nothing";
-    check(quiet().fit(bare.clone(), line_data(8, 2)), "`configure_optimizers` is not implemented", Some(hint));
-    let stepless = OptimizesOnly { line: Line::new() };
-    let hint = "implement `training_step`, or override `training_batch`";
-    check(quiet().fit(stepless, line_data(8, 2)), "`training_step` is not implemented", Some(hint));
-    let hint = |step: &str| format!("implement `LightningModule::{step}`, or give no loader for it");
-    check(quiet().test(&bare, line_data(8, 2)), "`test_step` is not implemented", Some(&hint("test_step")));
-    check(quiet().validate(&bare, line_data(8, 2)), "`validation_step` is not implemented", Some(&hint("validation_step")));
+    let errors = [
+        error_text(quiet().fit(bare.clone(), line_data(8, 2))),
+        error_text(quiet().fit(OptimizesOnly { line: Line::new() }, line_data(8, 2))),
+        error_text(quiet().test(&bare, line_data(8, 2))),
+        error_text(quiet().validate(&bare, line_data(8, 2))),
+    ];
+    assert_snapshot!(errors.join("\n"), @"
+    `configure_optimizers` is not implemented
+      hint: return `Ok(Optimizer::new(AdamConfig::new(), 1e-3).into())`, or `Ok(Optimizers::none())` to train nothing
+    `training_step` is not implemented
+      hint: implement `training_step`, or override `training_batch`
+    `test_step` is not implemented
+      hint: implement `LightningModule::test_step`, or give no loader for it
+    `validation_step` is not implemented
+      hint: implement `LightningModule::validation_step`, or give no loader for it
+    ");
 }
 
-/// Counts validations that began.
+/// Counts the validations that started.
 struct Validations<'a>(&'a AtomicUsize);
 
 impl<M: LightningModule> Callback<M> for Validations<'static> {
@@ -243,13 +285,13 @@ impl<M: LightningModule> Callback<M> for Validations<'static> {
 }
 
 #[test]
-fn a_validation_loader_without_a_step_is_worth_a_warning_only() {
+fn a_validation_loader_without_a_step_is_only_a_warning() {
     static BEGAN: AtomicUsize = AtomicUsize::new(0);
     for (sanity_steps, began) in [(2, 1), (0, 2)] {
         let mut trainer = quiet().max_epochs(3).num_sanity_val_steps(sanity_steps).callback(Validations(&BEGAN));
         let fit = trainer.fit(TrainsOnly { line: Line::new() }, (line_data(8, 2), line_data(8, 2))).unwrap();
         assert_eq!((fit.stop, fit.progress.global_step), (Stop::MaxEpochs(3), 12));
-        assert_eq!(BEGAN.load(Ordering::Relaxed), began, "it is tried once a fit");
+        assert_eq!(BEGAN.load(Ordering::Relaxed), began, "each fit tries it once");
     }
 }
 
@@ -267,13 +309,14 @@ impl Dataset<f32> for Torn {
 }
 
 #[test]
-fn a_dataset_that_fails_is_told_with_its_item() {
-    for workers in 0..3 {
+fn an_error_of_a_dataset_names_the_item() {
+    let errors = [0, 1, 2].map(|workers| {
         let collate = |items: Vec<f32>, device: &Device| {
             let x = Tensor::<1>::from_floats(items.as_slice(), device).unsqueeze_dim::<2>(1);
             (x.clone(), x)
         };
-        let data = Loader::collate(Torn, collate).batch_size(2).workers(workers);
-        check(quiet().fit(Line::new(), data), "the dataset failed at item 5 of batch 2: the file is torn", None);
-    }
+        error_text(quiet().fit(Line::new(), Loader::collate(Torn, collate).batch_size(2).workers(workers)))
+    });
+    assert_snapshot!(errors[0], @"the dataset failed at item 5 of batch 2: the file is torn");
+    assert!(errors.iter().all(|error| *error == errors[0]), "{errors:?}");
 }

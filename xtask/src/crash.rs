@@ -1,4 +1,4 @@
-//! `cargo xtask crash`: a long training that is killed at random instants, beside the unbroken one.
+//! `cargo xtask crash`: compares a long training that is killed at random instants with an unbroken one.
 
 use anyhow::Result;
 use clap::Args;
@@ -8,15 +8,15 @@ use crate::system::{self, Workspace};
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How often the training is killed. It gets longer with this number.
+    /// The number of kills. The training takes longer with more kills.
     #[arg(long, default_value_t = 2000)]
     kills: u32,
-    /// Chooses the instants, as far as a machine repeats itself.
+    /// The seed of the instants. Runs are repeatable only as far as the timing of the machine is.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
-/// The default number of kills.
+/// The check with the default number of kills.
 pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     run(workspace, &Options { kills: 2000, seed: 1 })?;
     Ok(Verdict::Passed)

@@ -1,7 +1,9 @@
-//! Builds with the cargo features for GPUs: checks them; links the MNIST example with `cuda` and runs it where no GPU can be used.
+//! Builds with the cargo features for GPUs. Checks that they compile, links the MNIST example with `cuda`, and runs it
+//! on a machine without a usable GPU.
 //!
-//! burn compiles CUDA kernels with an LLVM that a build script downloads. `DOCS_RS` makes the script leave it out, and
-//! `llvm_stubs.c` takes its place at the link, so that no network is needed. Such a program computes nothing on a GPU.
+//! burn compiles CUDA kernels with an LLVM that a build script downloads. With `DOCS_RS` set, the script skips the
+//! download. `llvm_stubs.c` then replaces LLVM at link time, so no network is needed. Such a program cannot compute on
+//! a GPU.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +15,7 @@ use crate::step::Verdict;
 use crate::system::{self, Workspace};
 
 const STEPS: usize = 3;
-/// What would make the program fast or debuggable takes two minutes longer to build than these few steps take to run.
+/// Optimization and debug information would add two minutes to the build, more than these few steps take to run.
 const CHEAP: [&str; 5] = [
     "profile.dev.debug=0",
     "profile.dev.package.burn-flex.opt-level=0",
@@ -22,8 +24,8 @@ const CHEAP: [&str; 5] = [
     "profile.dev.package.gemm-f32.opt-level=0",
 ];
 
-/// The features for GPUs compile. Nothing of these runs here: `vulkan` crashes the only driver that CI can install, `metal`
-/// needs an Apple, and `cuda` a GPU.
+/// The features for GPUs compile. Their programs do not run here: `vulkan` crashes the only driver that CI can install,
+/// `metal` needs an Apple machine, and `cuda` needs a GPU.
 pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     system::run(cargo(workspace, "check").args(["--all-targets", "--features", "cuda,vulkan,metal"]).env("DOCS_RS", "1"))?;
     Ok(Verdict::Passed)
@@ -43,13 +45,13 @@ pub(crate) fn link_and_run(workspace: &Workspace) -> Result<Verdict> {
     Ok(Verdict::Passed)
 }
 
-/// Where the runs leave their files.
+/// The folder of the files of the runs.
 fn folder(workspace: &Workspace) -> PathBuf {
     workspace.target.join("cuda-run")
 }
 
-/// Cargo with a command for the examples, and nothing of what only some of them need. What one feature for a GPU has had
-/// built, macros and build scripts above all, the others find: they share a folder, which is not that of the CPU's programs.
+/// A cargo command for the examples, without the features that only some of them need. The builds for all GPU features
+/// share a folder, so they share macros and build scripts. The programs for the CPU have another folder.
 pub(crate) fn cargo(workspace: &Workspace, command: &str) -> Command {
     let mut cargo = workspace.cargo();
     cargo.args([command, "--package", "stormfire-examples"]).args(CHEAP.iter().flat_map(|setting| ["--config", setting]));
@@ -66,7 +68,7 @@ fn link(workspace: &Workspace) -> Result<PathBuf> {
     let folder = folder(workspace);
     fs_err::create_dir_all(&folder)?;
     let stubs = folder.join("llvm_stubs.o");
-    // The compiler that rustc links with.
+    // The same compiler that rustc uses for linking.
     system::run(workspace.command("cc").args(["-c", "xtask/llvm_stubs.c", "-o"]).arg(&stubs))?;
     let mut cargo = cargo(workspace, "rustc");
     cargo.env("DOCS_RS", "1");
@@ -75,15 +77,15 @@ fn link(workspace: &Workspace) -> Result<PathBuf> {
     Ok(target(workspace).join("debug/examples/mnist"))
 }
 
-/// With our error, which names the cure, and not with a panic of burn.
+/// The program must fail with our error, which names a remedy, and not with a panic of burn.
 fn refuses_without_a_device(workspace: &Workspace, program: &Path) -> Result<()> {
     let missing = "no device for accelerator `cuda` on this machine";
-    // Where there is a GPU: using it ends in a stub.
+    // On a machine with a GPU, its first use ends in a stub.
     let unusable = "the driver of accelerator `cuda` is broken";
     refuses(workspace.command(program), &[missing, unusable])
 }
 
-/// A library of the driver's name that ends every process that loads it ends none but the child that asks it.
+/// A library with the driver's name ends every process that loads it. Only the probing child process may end.
 fn survives_a_crashing_driver(workspace: &Workspace, program: &Path) -> Result<()> {
     let folder = folder(workspace).join("crashing-driver");
     system::fresh_folder(&folder)?;

@@ -1,4 +1,4 @@
-//! `cargo xtask data`: data sets that are too large to be committed.
+//! `cargo xtask data`: fetches data sets that are too large to commit.
 
 use std::path::Path;
 
@@ -31,7 +31,7 @@ pub(crate) fn fetch(workspace: &Workspace) -> Result<()> {
             );
         }
     }
-    // Beside its final place, so that the last step is one rename and a kill leaves no half data set.
+    // Next to the final folder, so that the last step is one rename. A kill then leaves no incomplete data set.
     let part = workspace.root.join("data/mnist.part");
     system::fresh_folder(&part)?;
     let fetched = unpack(workspace, &part).and_then(|()| verify(&part, &MNIST_FILES));
@@ -86,7 +86,7 @@ mod tests {
         assert!(verify(folder.path(), &files).unwrap_err().to_string().contains("failed to open file"));
         fs_err::write(folder.path().join("a"), "abc").unwrap();
         verify(folder.path(), &files).unwrap();
-        fs_err::write(folder.path().join("a"), "abd").unwrap();
+        fs_err::write(folder.path().join("a"), "abx").unwrap();
         assert!(verify(folder.path(), &files).unwrap_err().to_string().contains("has the sha256"));
     }
 }

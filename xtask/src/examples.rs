@@ -1,5 +1,5 @@
-//! Runs every example for a moment, on the real data that is committed: the first one as a new user does, optimized and with
-//! the features that it needs; the others as the step `test` has built them.
+//! Runs every example briefly on the committed data. The first example runs as a new user would run it, optimized and
+//! with only the features that it needs. The others are the programs that the step `test` has built.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,16 +12,16 @@ use crate::system::{self, Workspace};
 
 const PACKAGE: &str = "stormfire-examples";
 
-/// How an example is run here, and what it must leave in its folder.
+/// The arguments of an example, and the files that it must write.
 struct Run {
     example: &'static str,
     /// `{root}` stands for the folder of this run.
     arguments: &'static [&'static str],
-    /// Paths below that folder; the last part may begin with `*`.
+    /// Paths below that folder. The last part may begin with `*`.
     leaves: &'static [&'static str],
 }
 
-/// The digits that the MNIST example takes unless it is told otherwise.
+/// The default data of the MNIST example.
 pub(crate) const MNIST_DATA: &str = "data/mnist-mini";
 
 const MNIST: Run = Run {
@@ -35,7 +35,7 @@ const MNIST: Run = Run {
     ],
 };
 
-/// One row for each example; a missing row fails the step.
+/// One row for each example. A missing row fails the step.
 const RUNS: &[Run] = &[
     MNIST,
     Run {
@@ -88,7 +88,7 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     Ok(Verdict::Passed)
 }
 
-/// The folder with the logs of the MNIST example's run; runs it if no earlier step did.
+/// The folder with the logs of the MNIST example. Runs the example if no earlier step did.
 pub(crate) fn mnist_logs(workspace: &Workspace) -> Result<PathBuf> {
     let logs = folder(workspace, &MNIST).join("lightning_logs/version_0");
     if !logs.exists() {
@@ -97,7 +97,7 @@ pub(crate) fn mnist_logs(workspace: &Workspace) -> Result<PathBuf> {
     Ok(logs)
 }
 
-/// The checkpoint of that run, which was saved at its end.
+/// The checkpoint that the run saved at its end.
 pub(crate) fn mnist_checkpoint(workspace: &Workspace) -> Result<PathBuf> {
     let folder = mnist_logs(workspace)?.join("checkpoints");
     let mut paths = fs_err::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
@@ -117,7 +117,7 @@ fn run_one(workspace: &Workspace, run: &Run) -> Result<()> {
     system::fresh_folder(&root)?;
     let mut command = if run.example == MNIST.example {
         let mut cargo = workspace.cargo();
-        // Word for word what the README tells a new user to type.
+        // Exactly the command that the README gives to a new user.
         cargo.args(["run", "--quiet", "--release", "--example", run.example, "--"]);
         cargo
     } else {
@@ -136,7 +136,7 @@ fn run_one(workspace: &Workspace, run: &Run) -> Result<()> {
     Ok(())
 }
 
-/// Whether the folder has a non-empty file of this path; each `*` in the last part stands for any text.
+/// Whether the folder has a non-empty file that matches the path. Each `*` in the last part matches any text.
 fn exists(root: &Path, pattern: &str) -> Result<bool> {
     let (parent, name) = pattern.rsplit_once('/').unwrap_or(("", pattern));
     let pieces: Vec<&str> = name.split('*').collect();

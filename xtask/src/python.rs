@@ -1,4 +1,4 @@
-//! Reads the logs and the checkpoint of the MNIST example with software that we did not write.
+//! Reads the logs and the checkpoint of the MNIST example with third-party software.
 
 use std::path::Path;
 
@@ -35,7 +35,7 @@ fn read_logs(workspace: &Workspace, python: &Path, logs: &Path) -> Result<()> {
     system::run(workspace.script(python, "csv_check.py").arg(logs.join("metrics.csv")).arg(&dump))
 }
 
-/// As long as a table gets.
+/// Reads a table of the maximum length.
 fn read_million(workspace: &Workspace, python: &Path) -> Result<()> {
     let folder = workspace.target.join("million-run");
     system::fresh_folder(&folder)?;
@@ -44,7 +44,7 @@ fn read_million(workspace: &Workspace, python: &Path) -> Result<()> {
     system::run(workspace.script(python, "csv_check.py").arg("--million").arg(&folder).arg(memory.trim()))
 }
 
-/// One with every dtype, and the one that a real fit left.
+/// Reads a checkpoint with every dtype, and the checkpoint of a real fit.
 fn read_checkpoints(workspace: &Workspace, python: &Path) -> Result<()> {
     let checkpoint = examples::mnist_checkpoint(workspace)?;
     let folder = workspace.target.join("checkpoints-run");

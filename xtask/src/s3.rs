@@ -1,4 +1,4 @@
-//! Saves and continues a run in S3, on a server that runs here; its logs too.
+//! Saves and resumes a run with its logs in S3, on a local server.
 
 use std::env;
 
@@ -16,7 +16,7 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     }
     let python = Environment { name: "s3", python: "python3", above_system: false }.interpreter(workspace)?;
     let mut check = workspace.script(&python, "s3_check.py");
-    // Built as in the step `test`, so there is nothing left to build.
+    // The same build as in the step `test`, so nothing is left to build.
     check.arg(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     check.arg("test").args(system::ALL).args(["--test", "behaviour", "--", "--ignored", "--exact", TEST]);
     system::run(&mut check)?;

@@ -1,4 +1,4 @@
-//! A check, and how it can end.
+//! A check and its outcomes.
 
 use anyhow::Result;
 
@@ -11,10 +11,12 @@ pub(crate) struct Step {
     pub(crate) body: fn(&Workspace) -> Result<Verdict>,
 }
 
-/// How a step ended that met no error.
+/// The outcome of a step without an error.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Passed,
-    /// It could not run here; the reason says what to do about it.
+    /// A part could not run on machines of this kind. The note names the part.
+    PassedExcept(String),
+    /// The step could not run here. The reason says how to change that.
     Skipped(String),
 }

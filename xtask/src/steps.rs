@@ -1,14 +1,16 @@
-//! The steps of `cargo xtask test`, in their order: the quick ones first.
+//! The steps of `cargo xtask test`, in order. The quick ones come first.
 
 use anyhow::Result;
 
 use crate::step::{Step, Verdict};
 use crate::system::{self, Workspace};
-use crate::{crash, cuda, docs, examples, fresh, python, s3, tidy, torch, trackers, wgpu};
+use crate::{crash, cuda, docs, examples, fresh, linters, python, s3, tidy, torch, trackers, wgpu};
 
 pub(crate) const STEPS: &[Step] = &[
     Step { name: "fmt", about: "the code is formatted", body: fmt },
     Step { name: "tidy", about: "the rules of the house that no linter knows", body: tidy::step },
+    Step { name: "typos", about: "no word is misspelled", body: linters::typos },
+    Step { name: "deny", about: "licences, versions, sources and security advisories of the dependencies", body: linters::deny },
     Step { name: "clippy", about: "no warning of the compiler or of clippy", body: clippy },
     Step { name: "features", about: "each logger alone builds without a warning", body: features },
     Step { name: "test", about: "unit, integration and doc tests", body: test },
@@ -35,7 +37,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "cuda", about: "the features for GPUs compile", body: cuda::step },
 ];
 
-/// What takes too long for every change: `--full` adds them.
+/// Steps that take too long for every change. `--full` adds them.
 pub(crate) const FULL_STEPS: &[Step] = &[
     Step { name: "fresh", about: "a new project with the lines of the README builds, optimized, and trains", body: fresh::step },
     Step { name: "cuda-link", about: "the MNIST example links with `cuda`, and runs where no GPU can be used", body: cuda::link_and_run },
@@ -52,7 +54,7 @@ fn clippy(workspace: &Workspace) -> Result<Verdict> {
     Ok(Verdict::Passed)
 }
 
-/// The crate of the loggers does not know burn, so this costs little.
+/// The crate of the loggers does not depend on burn, so this is quick.
 fn features(workspace: &Workspace) -> Result<Verdict> {
     for logger in ["comet", "csv", "mlflow", "neptune", "tensorboard", "trackio", "wandb"] {
         let only = ["clippy", "--quiet", "--package", "stormfire-loggers", "--no-default-features", "--features", logger];

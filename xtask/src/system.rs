@@ -1,4 +1,4 @@
-//! What the tasks need of the machine: where things lie, which programs there are, and how to run them.
+//! The environment of the tasks: folders, installed programs, and functions that run them.
 
 use std::env;
 use std::ffi::OsStr;
@@ -10,9 +10,9 @@ use anyhow::{Context, Result, bail};
 
 /// The folders of this checkout.
 pub(crate) struct Workspace {
-    /// Where the root `Cargo.toml` lies.
+    /// The folder of the root `Cargo.toml`.
     pub(crate) root: PathBuf,
-    /// Cargo's target folder, `CARGO_TARGET_DIR` included.
+    /// Cargo's target folder. Respects `CARGO_TARGET_DIR`.
     pub(crate) target: PathBuf,
 }
 
@@ -23,19 +23,27 @@ impl Workspace {
         Ok(Self { root, target })
     }
 
-    /// The cargo that runs us, in the root of the workspace.
+    /// The cargo that started this program, in the root of the workspace.
     pub(crate) fn cargo(&self) -> Command {
-        self.command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        let mut command = self.command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        // `cargo run` sets variables about the xtask package. If cargo inherited them, it would run build scripts again
+        // and recompile their dependents, here and in the developer's next `cargo test`.
+        for (name, _) in env::vars_os() {
+            if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|start| name.to_string_lossy().starts_with(start)) {
+                command.env_remove(name);
+            }
+        }
+        command
     }
 
-    /// A program, to be run in the root of the workspace.
+    /// A program that runs in the root of the workspace.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.root);
         command
     }
 
-    /// A script of `xtask/python`, run by this interpreter.
+    /// A script of `xtask/python`, run by the given interpreter.
     pub(crate) fn script(&self, python: &Path, name: &str) -> Command {
         let mut command = self.command(python);
         command.arg(Path::new("xtask/python").join(name));
@@ -43,26 +51,26 @@ impl Workspace {
     }
 }
 
-/// Every package with every feature for a CPU, so that steps share what they build: in one step one package, with fewer
-/// features, would have burn compiled again.
+/// All packages with all features for a CPU, so that steps share their builds. If one step built one package with fewer
+/// features, cargo would compile burn again.
 pub(crate) const ALL: [&str; 3] = ["--workspace", "--features", "stormfire-examples/trackers"];
 
-/// Builds programs as the step `test` does, so that there is little left to build; gives the folder that they are in.
-/// Examples are in its folder `examples`.
+/// Builds programs like the step `test`, so little is left to build. Returns the folder of the programs. The examples
+/// are in its subfolder `examples`.
 pub(crate) fn build(workspace: &Workspace, targets: &[&str]) -> Result<PathBuf> {
     run(workspace.cargo().args(["build", "--quiet"]).args(ALL).args(targets))?;
     Ok(workspace.target.join("debug"))
 }
 
-/// The file of a program.
+/// The path of a program.
 pub(crate) fn program(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}{}", env::consts::EXE_SUFFIX))
 }
 
-/// Shows the command and runs it with our own input and output.
+/// Prints the command and runs it with inherited input and output.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     println!("$ {}", shown(command));
-    // The whole command stands above; an error, which the summary repeats, names it briefly.
+    // The whole command is already printed. The summary repeats the error, so the error names the command briefly.
     let status = command.status().with_context(|| format!("could not start `{}`", brief(command)))?;
     if !status.success() {
         bail!("`{}` ended with {status}", brief(command));
@@ -70,7 +78,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs the command silently and gives what it printed; on a failure its error output is in the message.
+/// Runs the command silently and returns its output. After a failure, the message contains its error output.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let result = command.stdin(Stdio::null()).output().with_context(|| format!("could not start `{}`", shown(command)))?;
     if !result.status.success() {
@@ -88,13 +96,13 @@ fn brief(command: &Command) -> String {
     words(command, 2).collect::<Vec<_>>().join(" ")
 }
 
-/// The name of the program and up to so many arguments.
+/// The name of the program and at most `arguments` arguments.
 fn words(command: &Command, arguments: usize) -> impl Iterator<Item = String> {
     let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     std::iter::once(program).chain(command.get_args().take(arguments)).map(|word| word.display().to_string())
 }
 
-/// Whether `program` can be found on the search path.
+/// Whether `program` is on the search path.
 pub(crate) fn has_program(program: &str) -> bool {
     let file = format!("{program}{}", env::consts::EXE_SUFFIX);
     let on_windows_also = format!("{program}.cmd");
@@ -103,7 +111,7 @@ pub(crate) fn has_program(program: &str) -> bool {
     })
 }
 
-/// Installs packages of Debian. Where we may not, it gives the command that would.
+/// Installs Debian packages. Without permission, returns the command that would install them.
 pub(crate) fn install(workspace: &Workspace, packages: &[&str]) -> Result<Option<String>> {
     const INSTALL: [&str; 3] = ["install", "--yes", "--no-install-recommends"];
     if !is_root() || !has_program("apt-get") {
@@ -114,22 +122,22 @@ pub(crate) fn install(workspace: &Workspace, packages: &[&str]) -> Result<Option
     Ok(None)
 }
 
-/// Whether we may install system packages.
+/// Whether this process may install system packages.
 fn is_root() -> bool {
     cfg!(unix) && output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
 }
 
-/// Whether the environment says that this is continuous integration.
+/// Whether the environment indicates continuous integration.
 pub(crate) fn is_ci() -> bool {
     env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false" && value != "0")
 }
 
-/// A port of the loopback interface that nobody listens on at this moment.
+/// A free port of the loopback interface.
 pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
-/// Removes what an earlier run left, and creates the folder.
+/// Removes the files of an earlier run and creates the folder.
 pub(crate) fn fresh_folder(folder: &Path) -> Result<()> {
     if folder.exists() {
         fs_err::remove_dir_all(folder)?;

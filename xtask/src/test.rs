@@ -1,4 +1,4 @@
-//! `cargo xtask test`: runs the steps one after the other and sums them up.
+//! `cargo xtask test`: runs the steps one after another and prints a summary.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -11,15 +11,18 @@ use crate::step::{Step, Verdict};
 use crate::steps::{FULL_STEPS, STEPS};
 use crate::system::{self, Workspace};
 
+/// The steps of `cargo xtask check`.
+pub(crate) const QUICK: &[&str] = &["fmt", "tidy", "typos", "deny", "clippy"];
+
 #[derive(Args, Default)]
 pub(crate) struct Options {
-    /// Run only this step; may be given several times.
+    /// Run only this step. Can be given several times.
     #[arg(long, value_name = "NAME", value_parser = step_names(), conflicts_with = "skip")]
     only: Vec<String>,
-    /// Leave this step out; may be given several times. Refused under CI.
+    /// Leave this step out. Can be given several times. Refused under CI.
     #[arg(long, value_name = "NAME", value_parser = step_names())]
     skip: Vec<String>,
-    /// Run also the steps that take too long for every change.
+    /// Also run the steps that take too long for every change.
     #[arg(long)]
     full: bool,
     /// Print the names of the steps and what they check, and run nothing.
@@ -39,7 +42,8 @@ fn step_names() -> PossibleValuesParser {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
-    Passed,
+    /// The note names a part that did not run.
+    Passed(String),
     Failed(String),
     Skipped(String),
 }
@@ -73,7 +77,7 @@ fn all() -> impl Iterator<Item = &'static Step> {
     STEPS.iter().chain(FULL_STEPS)
 }
 
-/// A step that is named runs without `--full`.
+/// A step that is named with `--only` runs without `--full`.
 fn selected(options: &Options) -> impl Iterator<Item = &'static Step> {
     let by_default = if options.full { STEPS.len() + FULL_STEPS.len() } else { STEPS.len() };
     all()
@@ -100,7 +104,8 @@ fn run_step(workspace: &Workspace, step: &Step, options: &Options, ci: bool) -> 
 
 fn judge(result: Result<Verdict>, ci: bool) -> Outcome {
     match result {
-        Ok(Verdict::Passed) => Outcome::Passed,
+        Ok(Verdict::Passed) => Outcome::Passed(String::new()),
+        Ok(Verdict::PassedExcept(note)) => Outcome::Passed(note),
         Ok(Verdict::Skipped(reason)) if ci => Outcome::Failed(format!("skipped, which CI does not allow: {reason}")),
         Ok(Verdict::Skipped(reason)) => Outcome::Skipped(reason),
         Err(error) => Outcome::Failed(format!("{error:#}")),
@@ -109,7 +114,7 @@ fn judge(result: Result<Verdict>, ci: bool) -> Outcome {
 
 fn line(report: &Report) -> String {
     let (word, note) = match &report.outcome {
-        Outcome::Passed => ("passed", ""),
+        Outcome::Passed(note) => ("passed", note.as_str()),
         Outcome::Failed(why) => ("FAILED", why.as_str()),
         Outcome::Skipped(why) => ("skipped", why.as_str()),
     };
@@ -125,7 +130,7 @@ fn conclude(reports: &[Report]) -> ExitCode {
     let count = |wanted: fn(&Outcome) -> bool| reports.iter().filter(|report| wanted(&report.outcome)).count();
     let failed = count(|outcome| matches!(outcome, Outcome::Failed(_)));
     let skipped = count(|outcome| matches!(outcome, Outcome::Skipped(_)));
-    let passed = count(|outcome| matches!(outcome, Outcome::Passed));
+    let passed = count(|outcome| matches!(outcome, Outcome::Passed(_)));
     println!("\n{passed} passed, {failed} failed, {skipped} skipped");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -140,7 +145,8 @@ mod tests {
         let skip = || Ok(Verdict::Skipped("no npm".to_owned()));
         assert_eq!(judge(skip(), false), Outcome::Skipped("no npm".to_owned()));
         assert_eq!(judge(skip(), true), Outcome::Failed("skipped, which CI does not allow: no npm".to_owned()));
-        assert_eq!(judge(Ok(Verdict::Passed), true), Outcome::Passed);
+        assert_eq!(judge(Ok(Verdict::Passed), true), Outcome::Passed(String::new()));
+        assert_eq!(judge(Ok(Verdict::PassedExcept("no database".to_owned())), true), Outcome::Passed("no database".to_owned()));
         let broken = Err(anyhow!("disk full").context("could not write"));
         assert_eq!(judge(broken, false), Outcome::Failed("could not write: disk full".to_owned()));
     }
@@ -148,9 +154,9 @@ mod tests {
     #[test]
     fn one_failure_fails_the_whole_but_a_skip_does_not() {
         let report = |outcome| Report { step: "fmt", outcome, time: Duration::from_millis(1500) };
-        let reports = [report(Outcome::Passed), report(Outcome::Skipped(String::new()))];
+        let reports = [report(Outcome::Passed(String::new())), report(Outcome::Skipped(String::new()))];
         assert_eq!(conclude(&reports), ExitCode::SUCCESS);
-        let reports = [report(Outcome::Failed("a\nb".to_owned())), report(Outcome::Passed)];
+        let reports = [report(Outcome::Failed("a\nb".to_owned())), report(Outcome::Passed(String::new()))];
         assert_eq!(conclude(&reports), ExitCode::FAILURE);
         assert_eq!(line(&reports[0]), "fmt         FAILED       1.5 s  a\n    b");
     }
@@ -158,7 +164,7 @@ mod tests {
     #[test]
     fn names_of_steps_are_unique_and_the_quick_ones_exist() {
         let mut names: Vec<_> = all().map(|step| step.name).collect();
-        assert_eq!(selected(&Options::only(&["fmt", "tidy", "clippy"])).count(), 3);
+        assert_eq!(selected(&Options::only(QUICK)).count(), QUICK.len());
         assert_eq!(selected(&Options::only(&["fresh"])).count(), 1);
         assert_eq!(selected(&Options::default()).count(), STEPS.len());
         assert_eq!(selected(&Options { full: true, ..Options::default() }).count(), names.len());

@@ -1,5 +1,6 @@
-//! The rules of the house that no linter knows, as one pass over the files that git tracks or would track.
+//! Project rules that no linter checks, in one pass over the files that git tracks or would track.
 
+mod commits;
 mod floors;
 mod manifest;
 mod module_uses;
@@ -13,11 +14,11 @@ use anyhow::{Result, bail};
 use crate::step::Verdict;
 use crate::system::{self, Workspace};
 
-/// One broken rule.
+/// One violation of a rule.
 #[derive(Debug, PartialEq, Eq)]
 struct Finding {
     path: String,
-    /// Counted from 1; `None` where the whole file is meant.
+    /// Counted from 1. `None` means the whole file.
     line: Option<usize>,
     message: String,
 }
@@ -43,9 +44,10 @@ impl fmt::Display for Finding {
 
 pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     let mut findings = manifest::check(workspace)?;
+    findings.extend(commits::check(workspace)?);
     let listed = system::output(workspace.command("git").args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]))?;
     let paths = listed.split('\0').filter(|path| !path.is_empty());
-    // A file that was deleted and not committed yet is listed too; one that is not UTF-8 is data.
+    // The list also contains deleted files whose deletion is not committed. A file that is not UTF-8 is data.
     let files: Vec<(&str, String)> =
         paths.filter_map(|path| fs_err::read_to_string(workspace.root.join(path)).ok().map(|text| (path, text))).collect();
     let test_modules: Vec<String> = files.iter().flat_map(|(path, text)| source::test_modules(path, text)).collect();

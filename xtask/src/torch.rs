@@ -1,4 +1,5 @@
-//! PyTorch computes with the weights that we saved, and we with those that Lightning saved.
+//! Compares results with PyTorch: PyTorch computes with weights that we saved, and we compute with weights that
+//! Lightning saved.
 
 use std::path::Path;
 
@@ -9,10 +10,10 @@ use crate::step::Verdict;
 use crate::system::{self, Workspace};
 use crate::venv::Environment;
 
-/// Debian's is built for the CPU: 150 MB to fetch, where pip would bring 5 GB with CUDA.
+/// Debian's package is built for the CPU and is a download of 150 MB. pip would download 5 GB with CUDA.
 const DEBIAN: [&str; 2] = ["python3-torch", "python3-venv"];
 const IMPORT: &str = "import numpy, torch, yaml";
-/// The tests of `crates/checkpoint` that read what Lightning wrote.
+/// The tests of `crates/checkpoint` that read files of Lightning.
 const TESTS: &str = "pytorch::tests::";
 const MUST_RUN: &str = "pytorch::tests::a_module_answers_as_in_pytorch ... ok";
 
@@ -31,7 +32,7 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     Ok(Verdict::Passed)
 }
 
-/// The first on the search path may be one of another origin, which does not see Debian's packages.
+/// The first `python3` on the search path may come from another source, which does not see Debian's packages.
 fn python_with_torch(workspace: &Workspace) -> Option<&'static str> {
     ["python3", "/usr/bin/python3"].into_iter().find(|python| system::output(workspace.command(python).args(["-c", IMPORT])).is_ok())
 }
@@ -44,7 +45,7 @@ fn we_read_theirs(workspace: &Workspace, python: &Path) -> Result<()> {
     tests.arg("test").args(system::ALL).args(["--lib", "--", TESTS]).env("STORMFIRE_PYTORCH_FILES", &folder);
     let printed = system::output(&mut tests)?;
     printed.lines().filter(|line| line.contains(TESTS)).for_each(|line| println!("{line}"));
-    // A filter that fits no test is no failure for cargo.
+    // cargo does not fail if a filter matches no test.
     if !printed.contains(MUST_RUN) {
         bail!("`{MUST_RUN}` is not in what the tests printed");
     }

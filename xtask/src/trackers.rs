@@ -1,5 +1,5 @@
-//! Each tracker's own software reads what our logger wrote or sent. A sample program logs all that the tracker can hold;
-//! `xtask/python/*_check.py` compares.
+//! Checks of the loggers with each tracker's software. A sample program logs every kind of value of the tracker, and
+//! `xtask/python/*_check.py` compares the results.
 
 use std::path::PathBuf;
 
@@ -9,18 +9,18 @@ use crate::step::Verdict;
 use crate::system::{self, Workspace};
 use crate::venv::Environment;
 
-/// What a check is made with.
+/// The programs and the folder of a check.
 struct Check {
     python: PathBuf,
     /// The program that logs.
     sample: PathBuf,
     /// The program `stormfire`.
     stormfire: PathBuf,
-    /// Where it logs to; empty.
+    /// The folder of the logs, which is empty at first.
     folder: PathBuf,
 }
 
-/// Has the tracker's `environment` of Python and its sample program ready, and checks.
+/// Prepares the tracker's Python `environment` and its sample program, then runs the check.
 fn check(workspace: &Workspace, tracker: &str, environment: &str, body: impl FnOnce(Check) -> Result<()>) -> Result<Verdict> {
     if !system::has_program("python3") {
         return Ok(Verdict::Skipped("`python3` is missing (Debian: `apt-get install python3-venv`)".to_owned()));
@@ -35,7 +35,7 @@ fn check(workspace: &Workspace, tracker: &str, environment: &str, body: impl FnO
     Ok(Verdict::Passed)
 }
 
-/// Compares every kind of value with what TensorBoard's own readers and its server find in the files.
+/// Compares every kind of value with the output of TensorBoard's readers and server.
 pub(crate) fn tensorboard(workspace: &Workspace) -> Result<Verdict> {
     check(workspace, "tensorboard", "readers", |Check { python, sample, folder, .. }| {
         let (logs, expected) = (folder.join("logs"), folder.join("expected.json"));
@@ -45,21 +45,21 @@ pub(crate) fn tensorboard(workspace: &Workspace) -> Result<Verdict> {
     })
 }
 
-/// Logs to real MLflow servers that run here, and into the folder of its file store.
+/// Logs to real MLflow servers on this machine, and into the folder of a file store.
 pub(crate) fn mlflow(workspace: &Workspace) -> Result<Verdict> {
     check(workspace, "mlflow", "mlflow", |Check { python, sample, stormfire, folder }| {
         system::run(workspace.script(&python, "mlflow_check.py").arg(folder).arg(sample).arg(stormfire))
     })
 }
 
-/// Has W&B's own software read a run, and compares our requests with those of its client.
+/// Reads a run with W&B's software, and compares our requests with those of its client.
 pub(crate) fn wandb(workspace: &Workspace) -> Result<Verdict> {
     check(workspace, "wandb", "wandb", |Check { python, sample, folder, .. }| {
         system::run(workspace.script(&python, "wandb_check.py").arg(sample).arg(folder))
     })
 }
 
-/// Logs to a real trackio server that runs here.
+/// Logs to a real trackio server on this machine.
 pub(crate) fn trackio(workspace: &Workspace) -> Result<Verdict> {
     check(workspace, "trackio", "trackio", |Check { python, sample, stormfire, folder }| {
         let port = system::free_port()?.to_string();
@@ -67,14 +67,14 @@ pub(crate) fn trackio(workspace: &Workspace) -> Result<Verdict> {
     })
 }
 
-/// Reads what our logger leaves for Comet, and hears what it sends, with Comet's own client.
+/// Reads the offline files of our logger with Comet's client, and receives its requests.
 pub(crate) fn comet(workspace: &Workspace) -> Result<Verdict> {
     check(workspace, "comet", "comet", |Check { python, sample, folder, .. }| {
         system::run(workspace.script(&python, "comet_check.py").arg(sample).arg(folder))
     })
 }
 
-/// Reads what our logger leaves with Neptune's own client, and what that client leaves with ours.
+/// Reads the files of our logger with Neptune's client, and the files of that client with our reader.
 pub(crate) fn neptune(workspace: &Workspace) -> Result<Verdict> {
     check(workspace, "neptune", "neptune", |Check { python, sample, folder, .. }| {
         system::run(workspace.script(&python, "neptune_check.py").arg(sample).arg(folder))

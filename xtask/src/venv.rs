@@ -8,23 +8,24 @@ use crate::system::{self, Workspace};
 
 /// An environment in the target folder.
 pub(crate) struct Environment<'a> {
-    /// `xtask/requirements-NAME.txt` has its pins. With the line `# pip: --no-deps` they are all that is installed, without
-    /// what they need.
+    /// The name of the pins in `xtask/requirements-NAME.txt`. With the line `# pip: --no-deps`, pip installs only the
+    /// pinned packages, without their dependencies.
     pub(crate) name: &'a str,
-    /// The interpreter it is made from.
+    /// The base interpreter.
     pub(crate) python: &'a str,
-    /// Whether it sees the packages of that interpreter. Then, too, the pins are all that is installed.
+    /// Whether the environment sees the packages of the base interpreter. In this case, too, pip installs only the
+    /// pinned packages.
     pub(crate) above_system: bool,
 }
 
 impl Environment<'_> {
-    /// Makes the environment unless it is there with these pins; gives its interpreter.
+    /// Creates the environment unless it exists with these pins. Returns its interpreter.
     pub(crate) fn interpreter(&self, workspace: &Workspace) -> Result<PathBuf> {
         let pins = workspace.root.join(format!("xtask/requirements-{}.txt", self.name));
         let wanted = fs_err::read_to_string(&pins)?;
         let folder = workspace.target.join(format!("venv-{}", self.name));
         let interpreter = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python3" });
-        // Written last: without it the installation was cut short.
+        // Written last. If it is missing, the installation was interrupted.
         let installed = folder.join("installed.txt");
         if fs_err::read_to_string(&installed).is_ok_and(|text| text == wanted) {
             return Ok(interpreter);

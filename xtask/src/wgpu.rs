@@ -1,4 +1,4 @@
-//! Trains the MNIST example a few steps through wgpu and compares its losses with the CPU's.
+//! Trains the MNIST example for a few steps through wgpu and compares its losses with the CPU's.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::system::{self, Workspace};
 use crate::{cuda, losses};
 
 const STEPS: usize = 5;
-/// A loss is a mean over a batch of f32 values whose sums run in another order on another device.
+/// A loss is a mean of f32 values over a batch. Another device sums them in another order.
 const TOLERANCE: f64 = 1e-3;
 const DEBIAN: [&str; 2] = ["mesa-vulkan-drivers", "libvulkan1"];
 
@@ -25,8 +25,8 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     Ok(Verdict::Passed)
 }
 
-/// One program does both runs, so that nothing but the device differs. It is not optimized at all: wgpu's compiler of
-/// kernels alone would take longer to build than these steps take to run.
+/// One program does both runs, so that only the device differs. It is not optimized: wgpu's kernel compiler alone would
+/// take longer to build than these steps take to run.
 fn train(workspace: &Workspace, accelerator: &str) -> Result<PathBuf> {
     let folder = workspace.target.join("wgpu-run");
     let root = folder.join(accelerator);
@@ -40,15 +40,15 @@ fn train(workspace: &Workspace, accelerator: &str) -> Result<PathBuf> {
         .args(["--accelerator", accelerator, "--max-steps", &steps, "--seed", "1", "--log-every-n-steps", "1"])
         .args(["--limit-val-batches", "0", "--no-progress-bar", "--root"])
         .arg(&root)
-        // Mesa complains at every start without it.
+        // Mesa prints a warning at every start without it.
         .env("XDG_RUNTIME_DIR", &runtime)
-        // Trying every kernel on a software rasterizer takes minutes and changes no result.
+        // Autotuning on a software rasterizer takes minutes and does not change the result.
         .env("CUBECL_AUTOTUNE_LEVEL", "minimal");
     system::run(&mut cargo)?;
     Ok(root.join("lightning_logs/version_0/metrics.csv"))
 }
 
-/// Why there is no Vulkan driver to test with, if there is none and it cannot be installed.
+/// Returns the reason if there is no Vulkan driver and none can be installed.
 fn missing_driver(workspace: &Workspace) -> Result<Option<String>> {
     if !cfg!(target_os = "linux") || has_driver() {
         return Ok(None);
@@ -56,7 +56,7 @@ fn missing_driver(workspace: &Workspace) -> Result<Option<String>> {
     Ok(system::install(workspace, &DEBIAN)?.map(|command| format!("no Vulkan driver; {command} has a software one")))
 }
 
-/// Where the loader of Vulkan looks for drivers.
+/// The places where the Vulkan loader searches for drivers.
 fn has_driver() -> bool {
     let named = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"].iter().any(|name| env::var_os(name).is_some_and(|value| !value.is_empty()));
     let folders = ["/usr/share/vulkan/icd.d", "/usr/local/share/vulkan/icd.d", "/etc/vulkan/icd.d"];

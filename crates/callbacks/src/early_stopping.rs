@@ -5,8 +5,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use stormfire_module::{
     Callback, Context, Error, LightningModule, Order, Result, Stage,
-    plateau::Mode,
     state::{self, Saved, Value},
+};
+use stormfire_values::{
+    Mode,
     text::{Misread, TextError},
 };
 
@@ -38,7 +40,7 @@ pub enum StoppingReason {
 ///
 /// ```
 /// use stormfire_callbacks::EarlyStopping;
-/// use stormfire_module::plateau::Mode;
+/// use stormfire_values::Mode;
 ///
 /// let stop = EarlyStopping::new("val_acc").mode(Mode::Max).patience(5).min_delta(0.001);
 /// # let _ = stop;

@@ -3,10 +3,8 @@
 use std::collections::HashSet;
 
 use burn::{optim::GradientsParams, tensor::Tensor};
-use stormfire_module::{
-    Callback, Context, LightningModule, Result, StepOutput,
-    gradients::{self, Norms},
-};
+use stormfire_module::{Callback, Context, LightningModule, Result, StepOutput};
+use stormfire_optim::gradients::{self, Norms};
 
 /// A norm of a gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use burn::optim::GradientsParams;
 use stormfire_loggers::Histogram;
-use stormfire_module::{
-    Callback, Context, Error, Every, LightningModule, Result, StepOutput, clock,
-    gradients::{self, Of, Samples},
-    media,
+use stormfire_module::{Callback, Context, Error, LightningModule, Result, StepOutput, media};
+use stormfire_optim::gradients::{self, Of, Samples};
+use stormfire_values::{
+    Every, clock,
     text::{Misread, TextError},
 };
 
@@ -28,7 +28,7 @@ use crate::{
 ///
 /// ```
 /// use stormfire_callbacks::HistogramMonitor;
-/// use stormfire_module::Every;
+/// use stormfire_values::Every;
 ///
 /// let at_the_last_step_of_each_epoch = HistogramMonitor::new();
 /// let only_gradients = HistogramMonitor::new().every(Every::Steps(500)).parameters(false);

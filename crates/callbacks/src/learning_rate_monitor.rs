@@ -1,16 +1,14 @@
 //! Logs learning rates.
 
 use stormfire_loggers::Metrics;
-use stormfire_module::{
-    Callback, Context, LightningModule, Result,
-    text::{Misread, TextError},
-};
+use stormfire_module::{Callback, Context, LightningModule, Result};
+use stormfire_values::text::{Misread, TextError};
 
 use crate::{timer::Interval, to_loggers::needs_logger};
 
 /// Logs the learning rate of every optimizer. The name is that of its schedule, or `lr-` and the name of the optimizer.
 /// The rates of parameter groups have the name of the group appended: `lr-AdamW`, `lr-AdamW/head`
-/// ([`Optimizers::learning_rates`](stormfire_module::Optimizers::learning_rates)).
+/// ([`Optimizers::learning_rates`](stormfire_optim::Optimizers::learning_rates)).
 ///
 /// The rates go to all loggers, with the step number of the batch that uses them. Other callbacks can read them as
 /// metrics.

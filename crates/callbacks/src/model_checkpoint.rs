@@ -18,10 +18,9 @@ use std::{
 
 use stormfire_checkpoint::storage;
 use stormfire_loggers::Hyperparams;
-use stormfire_module::{
-    Callback, Context, Error, Every, LightningModule, Order, Result, Stage, StepOutput, clock,
-    plateau::Mode,
-    state::{self, Saved},
+use stormfire_module::{Callback, Context, Error, LightningModule, Order, Result, Stage, StepOutput, state, state::Saved};
+use stormfire_values::{
+    Every, Mode, clock,
     text::{Misread, TextError},
 };
 
@@ -41,7 +40,7 @@ const KEY: &str = "ModelCheckpoint";
 ///
 /// ```
 /// use stormfire_callbacks::ModelCheckpoint;
-/// use stormfire_module::{Every, plateau::Mode};
+/// use stormfire_values::{Every, Mode};
 ///
 /// let best = ModelCheckpoint::new().monitor("val_acc").mode(Mode::Max).save_top_k(3).filename("{epoch:02d}-{val_acc:.3f}").save_last(true);
 /// let often = ModelCheckpoint::new().every(Every::Steps(500)).dirpath("~/runs/today");

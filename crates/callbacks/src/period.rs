@@ -1,6 +1,7 @@
 //! Periods that are fractions of an epoch.
 
-use stormfire_module::{Context, Error, Every, Result};
+use stormfire_module::{Context, Error, Result};
+use stormfire_values::Every;
 
 /// Refuses a fraction of an epoch of unknown length.
 pub(crate) fn needs_length(option: &str, every: Every, ctx: &Context<'_>) -> Result<()> {

@@ -7,7 +7,8 @@ use std::{
 };
 
 use stormfire_loggers::Background;
-use stormfire_module::{Context, RunningStage, Stage, clock, live_run};
+use stormfire_module::{Context, RunningStage, Stage, live_run};
+use stormfire_values::clock;
 
 pub use printer::Printer;
 

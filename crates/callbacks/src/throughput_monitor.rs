@@ -9,7 +9,8 @@ use std::{
 };
 
 use stormfire_loggers::Metrics;
-use stormfire_module::{Callback, Context, Error, LightningModule, Result, RunningStage, StepOutput, clock};
+use stormfire_module::{Callback, Context, Error, LightningModule, Result, RunningStage, StepOutput};
+use stormfire_values::clock;
 
 use self::rates::{Rates, Totals};
 use crate::to_loggers::needs_logger;

@@ -8,8 +8,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use stormfire_module::{
-    Callback, Context, Error, LightningModule, Result, RunningStage, Stage, StepOutput, TimeLimit, clock, reads_text,
+    Callback, Context, Error, LightningModule, Result, RunningStage, Stage, StepOutput,
     state::{self, Saved, Value},
+};
+use stormfire_values::{
+    TimeLimit, clock, reads_text,
     text::{Misread, TextError, one_of},
 };
 

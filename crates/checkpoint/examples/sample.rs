@@ -1,6 +1,7 @@
-//! Writes a small checkpoint with a tensor of each dtype, for other programs to read:
-//! `cargo run -p stormfire-checkpoint --example sample -- FILE`. Element `i` of each tensor is `i`, and of bools whether
-//! `i` is odd; `xtask/python/checkpoint_check.py` relies on it.
+//! Writes a small checkpoint with a tensor of each dtype, for other programs:
+//! `cargo run -p stormfire-checkpoint --example sample -- FILE`.
+//! Element `i` of each tensor is `i`, and in a bool tensor whether `i` is odd. `xtask/python/checkpoint_check.py`
+//! relies on this.
 
 use burn::tensor::{DType, TensorData};
 use stormfire_checkpoint::{Manifest, write};

@@ -1,4 +1,4 @@
-//! From the bytes of a checkpoint to its manifest and tensors, believing nothing that was not checked.
+//! Decodes the bytes of a checkpoint into its manifest and tensors. Trusts nothing that was not checked.
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// A checkpoint that was read whole and found to be what was written.
+/// A checkpoint that was read completely and verified.
 #[derive(Debug)]
 pub struct Checkpoint {
     manifest: Manifest,
@@ -28,16 +28,16 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Reads a file, or what is behind a URL, and verifies all of it. Each tensor gets memory of its own, which burn takes over without a copy;
-    /// there is no other copy of the file in memory.
+    /// Reads a file or URL and verifies all of it. Each tensor has separate memory, which burn takes over without a
+    /// copy. There is no other copy of the file in memory.
     ///
     /// # Errors
-    /// Says what is wrong with the file; every variant of [`Error`] but those for writing.
+    /// Describes what is wrong with the file. All variants of [`Error`] are possible, except those for writing.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         Source::open(path.as_ref())?.into_checkpoint()
     }
 
-    /// Reads a checkpoint that lies in memory; `path` names it in errors.
+    /// Reads a checkpoint in memory. `path` names it in errors.
     ///
     /// # Errors
     /// As [`Checkpoint::read`].
@@ -45,47 +45,47 @@ impl Checkpoint {
         Source::new(path.as_ref(), bytes, bytes.len() as u64).into_checkpoint()
     }
 
-    /// Reads the manifest alone, without a look at the tensors and the checksum: for lists of many checkpoints.
+    /// Reads only the manifest, for lists of many checkpoints. Does not check the tensors and the checksum.
     ///
     /// # Errors
-    /// As [`Checkpoint::read`], but damage in the tensors goes unnoticed.
+    /// As [`Checkpoint::read`], but damage in the tensors is not detected.
     pub fn read_manifest(path: impl AsRef<Path>) -> Result<Manifest> {
         Ok(Source::open(path.as_ref())?.header()?.0)
     }
 
-    /// Everything but the tensors.
+    /// Everything except the tensors.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// All tensors that were not taken, by name.
+    /// The remaining tensors, by name.
     pub fn tensors(&self) -> &BTreeMap<String, TensorData> {
         &self.tensors
     }
 
-    /// Takes one tensor out.
+    /// Takes a tensor.
     pub fn take(&mut self, name: &str) -> Option<TensorData> {
         self.tensors.remove(name)
     }
 
-    /// Takes out the weights that were in force: those beside the training weights if there are any (the average that was
-    /// validated, say), else the training weights.
+    /// Takes the weights in force: those stored next to the training weights, such as a validated average. Without such
+    /// weights, takes the training weights.
     pub fn take_weights(&mut self) -> BTreeMap<String, TensorData> {
         tensor_names::take_weights(&mut self.tensors)
     }
 
-    /// Takes out the training weights: the tensors without a `/` in their names, which are the parameters' paths.
+    /// Takes the training weights: the tensors without a `/` in their names, which are the parameters' paths.
     pub fn take_training_weights(&mut self) -> BTreeMap<String, TensorData> {
         tensor_names::take_trained_weights(&mut self.tensors)
     }
 
-    /// Takes out the tensors below a folder; `take_under("optimizer")` gives `optimizer/Adam/hidden.weight/moment_1` as
+    /// Takes the tensors below a folder. `take_under("optimizer")` returns `optimizer/Adam/hidden.weight/moment_1` as
     /// `Adam/hidden.weight/moment_1`.
     pub fn take_under(&mut self, folder: &str) -> BTreeMap<String, TensorData> {
         tensor_names::take_under(&mut self.tensors, &format!("{folder}/"))
     }
 
-    /// The manifest and all tensors that were not taken.
+    /// The manifest and the remaining tensors.
     pub fn into_parts(self) -> (Manifest, BTreeMap<String, TensorData>) {
         (self.manifest, self.tensors)
     }
@@ -99,7 +99,7 @@ pub fn verify(path: impl AsRef<Path>) -> Result<()> {
     examine(path.as_ref()).map(|_| ())
 }
 
-/// Verifies a file and gives its description: the size, the manifest, and the tensors in the order of the file.
+/// Verifies a file. Returns its size, its manifest, and its tensors in the order of the file.
 pub(crate) fn examine(path: &Path) -> Result<(u64, Manifest, Vec<Slot>)> {
     let mut source = Source::open(path)?;
     let (manifest, slots) = source.header()?;
@@ -123,16 +123,16 @@ pub(crate) fn examine(path: &Path) -> Result<(u64, Manifest, Vec<Slot>)> {
     }
 }
 
-/// Whether there is a byte that no bool has.
+/// Whether a byte is not a valid bool.
 fn has_odd_bool(dtype: DType, bytes: &[u8]) -> bool {
     matches!(dtype, DType::Bool(_)) && bytes.iter().any(|byte| *byte > 1)
 }
 
-/// Bytes that are hashed while they are read.
+/// A reader that hashes the bytes.
 pub(crate) struct Source<'a, R> {
     path: &'a Path,
     reader: R,
-    /// Of the whole file.
+    /// The length of the whole file.
     len: u64,
     read: u64,
     hash: Xxh3Default,
@@ -162,10 +162,10 @@ impl<'a, R: BufRead> Source<'a, R> {
         Error::Truncated { path: self.path.into(), found: self.len, expected }
     }
 
-    /// The next bytes, not hashed.
+    /// Reads the next bytes without hashing them.
     fn next(&mut self, bytes: &mut [u8]) -> Result<()> {
         self.reader.read_exact(bytes).map_err(|error| match error.kind() {
-            // The file became shorter while it was read.
+            // The file was truncated while it was read.
             io::ErrorKind::UnexpectedEof => Error::Truncated { path: self.path.into(), found: self.read, expected: self.len },
             _ => Error::io(self.path, error),
         })?;
@@ -181,7 +181,7 @@ impl<'a, R: BufRead> Source<'a, R> {
         Ok(())
     }
 
-    /// The manifest and the tensors, whose bytes follow and have the size that the header says.
+    /// The manifest and the tensors. Checks that the bytes that follow have the size in the header.
     fn header(&mut self) -> Result<(Manifest, Vec<Slot>)> {
         let header = self.description()?;
         let Some(manifest) = &header.metadata.stormfire else {
@@ -193,16 +193,16 @@ impl<'a, R: BufRead> Source<'a, R> {
         Ok((manifest, slots))
     }
 
-    /// The header, as it stands in the file.
+    /// The header of the file.
     pub(crate) fn description(&mut self) -> Result<Header> {
         let mut json = vec![0; self.header_length()?];
         self.fill(&mut json)?;
         Header::parse(&json).map_err(|reason| self.malformed(reason))
     }
 
-    /// Whether the bytes of these tensors follow, and then so many others.
+    /// Checks that the bytes of these tensors and `others` further bytes follow, and nothing else.
     pub(crate) fn check_len(&self, slots: &[Slot], others: usize) -> Result<()> {
-        // The sum of all lengths was found not to overflow when the slots were checked one after the other.
+        // The sum of all lengths cannot overflow: this was checked with the offsets of the slots.
         let tensors: u64 = slots.iter().map(|slot| slot.len).sum();
         let expected = tensors.checked_add(self.read + others as u64).ok_or_else(|| self.malformed("its tensors are too large"))?;
         if self.len < expected {
@@ -233,7 +233,7 @@ impl<'a, R: BufRead> Source<'a, R> {
         if length > MAX_LEN as u64 {
             return Err(Error::NotACheckpoint { path: self.path.into(), kind });
         }
-        // Checked before room is made for it.
+        // Checked before memory is allocated for it.
         if FRAME + length > self.len {
             return Err(self.truncated(FRAME + length));
         }
@@ -269,7 +269,7 @@ impl<'a, R: BufRead> Source<'a, R> {
         Ok(Checkpoint { manifest, tensors })
     }
 
-    /// The tensors, which come next. What a bool may be is not checked: a checksum comes first.
+    /// Reads the tensors. Does not check the values of bools, because the checksum is checked first.
     fn tensors(&mut self, slots: Vec<Slot>) -> Result<BTreeMap<String, TensorData>> {
         let mut tensors = BTreeMap::new();
         for slot in slots {
@@ -281,7 +281,7 @@ impl<'a, R: BufRead> Source<'a, R> {
         Ok(tensors)
     }
 
-    /// The tensors of a file that has no checksum.
+    /// Reads the tensors of a file without a checksum.
     pub(crate) fn into_tensors(mut self, slots: Vec<Slot>) -> Result<BTreeMap<String, TensorData>> {
         self.check_len(&slots, 0)?;
         let tensors = self.tensors(slots)?;

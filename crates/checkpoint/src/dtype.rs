@@ -2,7 +2,7 @@
 
 use burn::tensor::{BoolStore, Bytes, DType};
 
-/// The name in the file; `None` for quantized elements. Every kind of bool is one byte there.
+/// The name in the file. `None` for quantized elements. Every kind of bool is stored as one byte.
 pub(crate) fn name(dtype: DType) -> Option<&'static str> {
     Some(match dtype {
         DType::F64 => "F64",
@@ -22,7 +22,7 @@ pub(crate) fn name(dtype: DType) -> Option<&'static str> {
     })
 }
 
-/// The dtype of that name; `None` for those that burn has not.
+/// The dtype with this name. `None` if burn does not have it.
 pub(crate) fn from_name(name: &str) -> Option<DType> {
     Some(match name {
         "F64" => DType::F64,
@@ -42,12 +42,12 @@ pub(crate) fn from_name(name: &str) -> Option<DType> {
     })
 }
 
-/// Bytes in the file for one element.
+/// Size of an element in the file, in bytes.
 pub(crate) fn stored_size(dtype: DType) -> usize {
     if matches!(dtype, DType::Bool(_)) { 1 } else { dtype.size() }
 }
 
-/// Room for so many elements, aligned as their type asks, so that burn takes it over without a copy.
+/// Zeroed memory for `elements` elements, aligned for their type, so that burn takes it over without a copy.
 pub(crate) fn zeroed(dtype: DType, elements: usize) -> Bytes {
     match stored_size(dtype) {
         8 => Bytes::from_elems(vec![0_u64; elements]),

@@ -1,4 +1,4 @@
-//! From a manifest and tensors to the bytes of a checkpoint.
+//! Encodes a manifest and tensors as the bytes of a checkpoint.
 
 use std::{
     collections::HashSet,
@@ -17,28 +17,28 @@ use crate::{
     weights_error::WeightsError,
 };
 
-/// Bytes that are hashed, then written, while the processor's cache still holds them.
+/// Size of a piece in bytes. A piece is hashed and then written while it is in the processor's cache.
 pub(crate) const CHUNK: usize = 1 << 20;
 
-/// Writes a checkpoint to a file or a URL, making its folder where that is missing, and replaces what was there. When this
-/// returns it is durable. Of several writers to one path the last one wins.
+/// Writes a checkpoint to a file or a URL, and replaces an existing file. Creates the folder if it is missing. The file
+/// is durable when this returns. If several writers use one path, the last one wins.
 ///
 /// # Errors
-/// Those of [`Encoder::new`]; [`Error::StorageFull`], [`Error::Permission`], [`Error::Url`] or [`Error::Io`], and then the
-/// old file is still there.
+/// Those of [`Encoder::new`]. With [`Error::StorageFull`], [`Error::Permission`], [`Error::Url`] or [`Error::Io`], the
+/// old file still exists.
 pub fn write(path: impl AsRef<Path>, manifest: &Manifest, tensors: &[(String, TensorData)]) -> Result<()> {
     let encoder = Encoder::new(manifest, tensors)?;
     storage::write(path.as_ref(), encoder.len(), |out| encoder.write_to(out))
 }
 
-/// As [`write()`], with tensors that are still on their device: each piece is read when the one before is written, so that the disk
-/// works from the first one on.
+/// As [`write()`], with tensors on their device. Each piece is written before the next one is read, so the disk works
+/// from the first piece on.
 ///
-/// `is_good` sees each tensor first. Once it has refused one nothing more is written, the rest is only shown to it, and the old
-/// file stays. Whether there is a new one.
+/// `is_good` checks each tensor before it is written. Once it has rejected a tensor, nothing more is written, the
+/// remaining tensors are only passed to it, and the old file stays. Returns whether a new file was written.
 ///
 /// # Errors
-/// As [`write()`]; [`WeightsError::Read`] when the device fails.
+/// As [`write()`], and [`WeightsError::Read`] if the device fails.
 pub fn write_snapshot<E: From<Error> + From<WeightsError>>(
     path: impl AsRef<Path>,
     manifest: &Manifest,
@@ -71,7 +71,7 @@ pub fn write_snapshot<E: From<Error> + From<WeightsError>>(
     }
 }
 
-/// What can end the way of a tensor to a file.
+/// The reasons that stop the transfer of a tensor to a file.
 enum Failure {
     Disk(io::Error),
     Device(WeightsError),
@@ -83,21 +83,22 @@ impl From<WeightsError> for Failure {
     }
 }
 
-/// A checkpoint that is ready to be written to a file, a socket or a buffer.
+/// A checkpoint that can be written to a file, a socket or a buffer.
 ///
-/// It borrows the tensors: their bytes go straight to the writer, in one pass and without a copy.
+/// It borrows the tensors. Their bytes go to the writer in one pass, without a copy.
 pub struct Encoder<'a> {
     plan: Plan,
     tensors: &'a [(String, TensorData)],
 }
 
 impl<'a> Encoder<'a> {
-    /// Plans the file. The weights have the parameters' paths as names (`hidden.weight`); a name of anything else holds a
-    /// `/` (`optimizer/Adam/hidden.weight/moment_1`).
+    /// Plans the file. The weights are named by the parameters' paths (`hidden.weight`). All other names contain a `/`
+    /// (`optimizer/Adam/hidden.weight/moment_1`).
     ///
     /// # Errors
-    /// [`Error::UnsupportedDtype`] for quantized tensors; [`Error::Unwritable`] for two tensors of one name, the reserved
-    /// names `__metadata__` and `stormfire/checksum`, and a header of more than 100 MB.
+    /// * [`Error::UnsupportedDtype`] for quantized tensors.
+    /// * [`Error::Unwritable`] for two tensors with one name, the reserved names `__metadata__` and
+    ///   `stormfire/checksum`, and a header of more than 100 MB.
     pub fn new(manifest: &Manifest, tensors: &'a [(String, TensorData)]) -> Result<Self> {
         let entries = tensors.iter().map(|(name, data)| (name.as_str(), data.dtype(), data.shape().as_slice()));
         Ok(Self { plan: Plan::new(manifest, entries)?, tensors })
@@ -109,10 +110,10 @@ impl<'a> Encoder<'a> {
         self.plan.len
     }
 
-    /// Writes all of it, in pieces of 1 MiB.
+    /// Writes the file in pieces of 1 MiB.
     ///
     /// # Errors
-    /// What the writer says, or burn when the bytes of a tensor cannot be brought from its device.
+    /// An error of the writer, or of burn if the bytes of a tensor cannot be read from its device.
     pub fn write_to(&self, out: impl Write) -> io::Result<()> {
         let mut out = Hashing::new(out);
         out.put(&self.plan.header)?;
@@ -121,11 +122,11 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// What a file looks like, known before any number of it.
+/// The layout of a file, known before its tensors are read.
 struct Plan {
     /// The length of the JSON, the JSON, and spaces up to a multiple of 8 bytes.
     header: Vec<u8>,
-    /// Which tensor comes when.
+    /// The order of the tensors, as indices.
     order: Vec<usize>,
     len: u64,
 }
@@ -134,7 +135,8 @@ impl Plan {
     fn new<'a>(manifest: &Manifest, tensors: impl Iterator<Item = (&'a str, DType, &'a [usize])>) -> Result<Self> {
         let unwritable = |reason: String| Error::Unwritable { reason };
         let mut ordered: Vec<_> = tensors.enumerate().collect();
-        // Large elements first: then each tensor starts at a multiple of its element's size, as a memory map needs it.
+        // Large elements come first, so that each tensor starts at a multiple of its element's size. Memory maps need
+        // this alignment.
         ordered.sort_by_key(|(_, (_, dtype, _))| std::cmp::Reverse(dtype::stored_size(*dtype)));
         let json = serde_json::to_string(manifest).map_err(|error| unwritable(format!("the manifest is not valid JSON: {error}")))?;
         let metadata = Metadata { format: Some("stormfire".to_owned()), stormfire: Some(json), producer: None };
@@ -161,7 +163,7 @@ impl Plan {
     }
 }
 
-/// In the order of bytes that is canonical for this hash, so that other programs show the same.
+/// The checksum in the canonical byte order of this hash, as other programs print it.
 pub(crate) fn checksum(hash: &Xxh3Default) -> [u8; CHECKSUM_LEN] {
     hash.digest128().to_be_bytes()
 }

@@ -1,38 +1,38 @@
-//! What can be wrong with a checkpoint file.
+//! Errors of checkpoint files.
 
 use std::{io, path::PathBuf};
 
 use crate::{FORMAT_VERSION, file_kind::FileKind, text::size};
 
-/// The result of everything fallible in this crate.
+/// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong while a checkpoint is written or read.
+/// An error while a checkpoint is written or read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is no such file.
+    /// The file does not exist.
     #[error("there is no checkpoint `{}`", path.display())]
     NotFound {
         /// The file.
         path: PathBuf,
     },
-    /// The file has no bytes at all.
+    /// The file is empty.
     #[error("`{}` is empty", path.display())]
     Empty {
         /// The file.
         path: PathBuf,
     },
-    /// The file is no safetensors file.
+    /// The file is not a safetensors file.
     #[error("`{}` is not a checkpoint: it is {kind}", path.display())]
     NotACheckpoint {
         /// The file.
         path: PathBuf,
-        /// What it seems to be.
+        /// What the file seems to be.
         kind: FileKind,
     },
-    /// A safetensors file that something else wrote: it has no manifest.
-    #[error("`{}` holds tensors only: it was not written by Stormfire", path.display())]
+    /// A safetensors file without a manifest, written by another program.
+    #[error("`{}` contains only tensors: it was not written by Stormfire", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -42,12 +42,12 @@ pub enum Error {
     Truncated {
         /// The file.
         path: PathBuf,
-        /// Bytes that are there.
+        /// Size of the file in bytes.
         found: u64,
-        /// Bytes that the part which is there calls for.
+        /// Minimum size according to the existing part, in bytes.
         expected: u64,
     },
-    /// The bytes are not the ones that were written.
+    /// The bytes differ from those that were written.
     #[error("`{}` has a wrong checksum: the file was damaged after it was written", path.display())]
     Checksum {
         /// The file.
@@ -58,10 +58,10 @@ pub enum Error {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What does not fit.
+        /// What is inconsistent.
         reason: String,
     },
-    /// The file has a format that this version does not read.
+    /// The file has an unsupported format version.
     #[error("`{}` has the format version {found}, and this Stormfire reads version {FORMAT_VERSION}", path.display())]
     Version {
         /// The file.
@@ -69,46 +69,47 @@ pub enum Error {
         /// The version in the file.
         found: u32,
     },
-    /// A tensor that is to be written has elements which the format has no name for.
-    #[error("`{tensor}` has the dtype `{dtype}`, which a checkpoint cannot hold")]
+    /// A tensor to be written has a dtype without a name in the format.
+    #[error("`{tensor}` has the dtype `{dtype}`, which a checkpoint cannot contain")]
     UnsupportedDtype {
         /// The tensor's name.
         tensor: String,
         /// burn's name of its dtype.
         dtype: String,
     },
-    /// What is to be written does not make a checkpoint: two tensors of one name, a reserved name, too large a manifest.
+    /// The input cannot be written as a checkpoint: two tensors with one name, a reserved name, or a manifest that is
+    /// too large.
     #[error("this is no checkpoint that can be written: {reason}")]
     Unwritable {
-        /// What is wrong.
+        /// Why it cannot be written.
         reason: String,
     },
-    /// The disk, or the user's share of it, is full.
+    /// The disk or the user's quota is full.
     #[error("no space is left for `{}`, which needs {}", path.display(), size(*needed))]
     StorageFull {
         /// The file.
         path: PathBuf,
         /// Its size in bytes.
         needed: u64,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// A URL that cannot be used: an unknown scheme, no bucket, or a store that this program cannot reach.
+    /// The URL cannot be used: an unknown scheme, no bucket, or a store that this program cannot reach.
     #[error("`{url}` cannot be used: {reason}")]
     Url {
         /// The URL.
         url: String,
-        /// What is wrong.
+        /// Why it cannot be used.
         reason: String,
-        /// What to do.
+        /// How to fix it.
         hint: String,
     },
-    /// The operating system or the store does not allow it.
+    /// The operating system or the store denies access.
     #[error("`{}` may not be read or written: {error}", path.display())]
     Permission {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         error: io::Error,
     },
     /// The file could not be read or written for another reason.
@@ -116,7 +117,7 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         error: io::Error,
     },
 }
@@ -137,7 +138,7 @@ impl From<stormfire_store::Error> for Error {
 }
 
 impl Error {
-    /// What is wrong with a file that is named elsewhere: the message without its path.
+    /// The message without the path, for a caller that names the file itself.
     pub fn reason(&self) -> String {
         let text = self.to_string();
         match self {
@@ -157,7 +158,7 @@ impl Error {
         }
     }
 
-    /// What the user can do about it, where that is known.
+    /// How the user can fix the error. `None` for errors without a known remedy.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NotFound { .. } => "check the path; a relative one starts at the current folder",
@@ -169,7 +170,7 @@ impl Error {
             Self::Version { found, .. } if *found > FORMAT_VERSION => "update Stormfire to the version that wrote it",
             Self::Version { .. } => "read it with the version of Stormfire that wrote it",
             Self::UnsupportedDtype { .. } => "dequantize the module before it is saved",
-            Self::Unwritable { .. } => "see `docs/checkpoints.md` for what a checkpoint holds",
+            Self::Unwritable { .. } => "see `docs/checkpoints.md` for the contents of a checkpoint",
             Self::StorageFull { .. } => "free some space or save into another folder; checkpoints that were there before are intact",
             Self::Url { hint, .. } => hint,
             Self::Permission { path, .. } if stormfire_store::is_url(path) => {
@@ -184,7 +185,7 @@ impl Error {
         Some(hint.to_owned())
     }
 
-    /// An error of the operating system, by what a user can do about it.
+    /// An error of the operating system, classified by its remedy.
     pub(crate) fn io(path: impl Into<PathBuf>, source: io::Error) -> Self {
         let path = path.into();
         match source.kind() {
@@ -194,14 +195,14 @@ impl Error {
         }
     }
 
-    /// The same for a file of `needed` bytes that is written.
+    /// As [`Error::io`], for writing a file of `needed` bytes.
     pub(crate) fn while_writing(path: impl Into<PathBuf>, needed: u64, source: io::Error) -> Self {
         let path = path.into();
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
                 Self::StorageFull { path, needed, source }
             }
-            // A folder that cannot be made is not a checkpoint that is missing.
+            // A missing folder is not a missing checkpoint.
             io::ErrorKind::NotFound => Self::Io { path, error: source },
             _ => Self::io(path, source),
         }

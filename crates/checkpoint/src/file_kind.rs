@@ -1,26 +1,26 @@
-//! What a file is that is no checkpoint, by its first bytes.
+//! Identifies files that are not checkpoints by their first bytes.
 
 use std::fmt;
 
-/// What a file that is no checkpoint seems to be.
+/// The kind of a file that is not a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FileKind {
-    /// A zip archive: what `torch.save` and PyTorch Lightning write.
+    /// A zip archive, as written by `torch.save` and PyTorch Lightning.
     Zip,
-    /// A Python pickle: what old versions of `torch.save` wrote.
+    /// A Python pickle, as written by old versions of `torch.save`.
     Pickle,
     /// burn's own format of records.
     Burnpack,
     /// A file compressed with gzip.
     Gzip,
-    /// An HDF5 file, as Keras writes.
+    /// An HDF5 file, as written by Keras.
     Hdf5,
     /// A web page.
     Html,
-    /// The placeholder that Git LFS leaves where a large file was not fetched.
+    /// The placeholder of Git LFS for a large file that was not fetched.
     GitLfsPointer,
-    /// Nothing but zeros, which a crashed machine leaves.
+    /// A file of zeros, left by a crash of the machine.
     Zeros,
     /// A folder.
     Folder,
@@ -37,7 +37,7 @@ impl FileKind {
             (b"PK\x03\x04", Self::Zip),
             (b"\x1f\x8b", Self::Gzip),
             (b"\x89HDF\r\n\x1a\n", Self::Hdf5),
-            // burn's magic number, in the order of bytes in which it is written.
+            // burn's magic number, in its byte order in the file.
             (b"NRUB", Self::Burnpack),
             (b"version https://git-lfs", Self::GitLfsPointer),
             (b"\x80", Self::Pickle),
@@ -58,10 +58,10 @@ impl FileKind {
             }
             Self::Burnpack => "load it with burn's own `load_file`, or save the run with Stormfire's checkpoints",
             Self::Gzip => "unpack it first",
-            Self::Html => "the download gave a web page; fetch the file itself",
+            Self::Html => "the download returned a web page; fetch the file itself",
             Self::GitLfsPointer => "fetch the file itself with `git lfs pull`",
             Self::Zeros => "the machine stopped before the file was on the disk; use an older checkpoint",
-            Self::Special => "write what comes from it to a file first",
+            Self::Special => "write its contents to a file first",
             Self::Folder => "name a file in it",
             Self::Hdf5 | Self::Unknown => "give a `.ckpt` file that Stormfire wrote",
         }

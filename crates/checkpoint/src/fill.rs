@@ -1,4 +1,4 @@
-//! Tensors into the parameters of a module, by their paths.
+//! Fills the parameters of a module with tensors, by path.
 
 use std::{any::TypeId, collections::BTreeMap};
 
@@ -14,7 +14,7 @@ use crate::{
     weights_error::{Result, WeightsError},
 };
 
-/// [`restore`](fn@crate::restore) for tensors whose names are the module's; `unexpected` are further names that the file had.
+/// [`restore`](fn@crate::restore) for tensors with the names of the module. `unexpected` are further names in the file.
 pub(crate) fn fill<M: Module>(
     module: M,
     mut tensors: BTreeMap<String, TensorData>,
@@ -22,7 +22,8 @@ pub(crate) fn fill<M: Module>(
     options: &LoadOptions,
     names: &Names,
 ) -> Result<(M, LoadReport)> {
-    // Also hands over what BatchNorm has noted of its last batch; left there, it would replace what is loaded.
+    // `valid` also applies the statistics of the last batch, which BatchNorm keeps pending. Otherwise they would later
+    // overwrite the loaded ones.
     let current = module.valid();
     let mut slots = Slots::default();
     current.visit(&mut slots);
@@ -69,7 +70,7 @@ enum Kind {
     Bool,
 }
 
-/// Whether a tensor of this kind can hold numbers of this type.
+/// Whether a tensor of this kind can contain elements of this dtype.
 pub(crate) fn is_of_kind<K: 'static>(dtype: DType) -> bool {
     let kinds = [(TypeId::of::<Float>(), Kind::Float), (TypeId::of::<Int>(), Kind::Int), (TypeId::of::<Bool>(), Kind::Bool)];
     kinds.into_iter().any(|(id, kind)| id == TypeId::of::<K>() && kind.holds(dtype))
@@ -85,7 +86,7 @@ impl Kind {
     }
 }
 
-/// What a parameter can take.
+/// The properties of a parameter.
 struct Slot {
     path: String,
     kind: Kind,
@@ -107,7 +108,7 @@ impl Slots {
     }
 }
 
-// As in a snapshot, the form in which burn saves is the one that counts.
+// The tensors have the form in which burn saves them, as in a snapshot.
 impl ModuleVisitor for Slots {
     fn enter_module(&mut self, name: &str, _container_type: &str) {
         self.path.push(name.into());
@@ -126,7 +127,7 @@ impl ModuleVisitor for Slots {
     }
 }
 
-/// Fills parameters with tensors that were found to fit.
+/// Fills parameters with checked tensors.
 struct Fill {
     path: Vec<String>,
     tensors: BTreeMap<String, (TensorData, DType)>,

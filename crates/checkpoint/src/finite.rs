@@ -1,11 +1,11 @@
-//! Whether the numbers of a tensor are finite, on the host.
+//! Checks on the host whether the elements of a tensor are finite.
 
 use burn::tensor::{DType, TensorData};
 
-/// So many numbers are looked at before somebody asks whether one was bad: the compiler makes that one vector loop.
+/// Number of elements that are checked before a branch, so that the compiler vectorizes the loop.
 const BLOCK: usize = 4096;
 
-/// Whether no number of these floats is NaN or infinite. Integers, booleans and quantized numbers always are.
+/// Whether all elements of a float tensor are finite. True for integers, booleans and quantized elements.
 ///
 /// ```
 /// use burn::tensor::TensorData;
@@ -16,7 +16,7 @@ const BLOCK: usize = 4096;
 /// assert!(is_finite(&TensorData::from([i32::MAX])));
 /// ```
 pub fn is_finite(data: &TensorData) -> bool {
-    // A number is not finite if and only if all bits of its exponent are set.
+    // An element is not finite if and only if all bits of its exponent are set.
     match data.dtype() {
         DType::F64 => none(data, |bytes| u64::from_ne_bytes(bytes) & F64 == F64),
         DType::F32 | DType::Flex32 => none(data, |bytes| u32::from_ne_bytes(bytes) & F32 == F32),

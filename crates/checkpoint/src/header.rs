@@ -1,4 +1,4 @@
-//! The header of a safetensors file: JSON with the place of each tensor, and our manifest as text in its metadata.
+//! The header of a safetensors file: JSON with the position of each tensor. The manifest is a string in its metadata.
 
 use std::{collections::HashSet, fmt};
 
@@ -10,27 +10,27 @@ use serde::{
 
 use crate::dtype;
 
-/// The name of the last tensor: the checksum of all bytes before its own.
+/// The name of the last tensor: the checksum of all bytes before it.
 pub(crate) const CHECKSUM: &str = "stormfire/checksum";
-/// XXH3-128 has so many bytes.
+/// Size of an XXH3-128 checksum in bytes.
 pub(crate) const CHECKSUM_LEN: usize = 16;
-/// Other readers refuse more.
+/// Maximum size of a header in bytes. Other readers reject larger headers.
 pub(crate) const MAX_LEN: usize = 100_000_000;
-/// The key of safetensors for everything that is no tensor.
+/// The key of the metadata in a safetensors header.
 pub(crate) const METADATA: &str = "__metadata__";
 
-/// The metadata of a safetensors file, as far as it concerns us.
+/// The metadata of a safetensors file that this crate uses.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Metadata {
     pub(crate) format: Option<String>,
     pub(crate) stormfire: Option<String>,
-    /// burn names itself here.
+    /// The producer. burn writes its name here.
     #[serde(skip_serializing)]
     pub(crate) producer: Option<String>,
 }
 
-/// One tensor as the header describes it.
+/// The header's description of a tensor.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Entry {
@@ -39,13 +39,13 @@ pub(crate) struct Entry {
     pub(crate) data_offsets: (u64, u64),
 }
 
-/// One tensor whose description was checked.
+/// A tensor with a checked description.
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) name: String,
     pub(crate) dtype: DType,
     pub(crate) shape: Vec<usize>,
-    /// Bytes in the file.
+    /// Size in the file, in bytes.
     pub(crate) len: u64,
 }
 
@@ -55,7 +55,7 @@ impl Slot {
     }
 }
 
-/// A header as it stands in the file.
+/// A parsed header.
 #[derive(Debug, Default)]
 pub(crate) struct Header {
     pub(crate) metadata: Metadata,
@@ -67,7 +67,7 @@ impl Header {
         serde_json::from_slice(json).map_err(|error| format!("its header is not valid: {error}"))
     }
 
-    /// The tensors in their order in the file, without the checksum, which must be there and last.
+    /// The tensors in the order of the file, without the checksum. The checksum must exist and be last.
     pub(crate) fn into_slots(self) -> Result<Vec<Slot>, String> {
         let mut slots = slots(self.entries)?;
         match slots.pop() {
@@ -76,13 +76,13 @@ impl Header {
         }
     }
 
-    /// The tensors of a file that another program wrote, in their order in the file; the header may name them in another one.
+    /// The tensors of a file of another program, in the order of the file. Its header may have another order.
     pub(crate) fn into_foreign_slots(mut self) -> Result<Vec<Slot>, String> {
         self.entries.sort_by_key(|(_, entry)| entry.data_offsets);
         slots(self.entries)
     }
 
-    /// The first tensor, and its dtype, of a dtype that burn has not.
+    /// The name and dtype of the first tensor with a dtype that burn does not have.
     pub(crate) fn unknown_dtype(&self) -> Option<(&str, &str)> {
         let unknown = self.entries.iter().find(|(_, entry)| dtype::from_name(&entry.dtype).is_none())?;
         Some((&unknown.0, &unknown.1.dtype))
@@ -114,7 +114,7 @@ fn slot(name: String, Entry { dtype, shape, data_offsets: (begin, end) }: Entry,
     Ok(Slot { name, dtype: known, shape, len })
 }
 
-/// `None` where somebody who multiplies the dimensions, in any order, meets an overflow.
+/// Returns `None` if the product of the dimensions overflows in any order.
 fn byte_len(shape: &[usize], size: usize) -> Option<u64> {
     let of_the_rest = shape.iter().filter(|dim| **dim != 0).try_fold(size, |len, dim| len.checked_mul(*dim))?;
     let len = if shape.contains(&0) { 0 } else { of_the_rest };
@@ -136,7 +136,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
         f.write_str("a map of tensors by name")
     }
 
-    /// A map of serde would keep the last of two tensors with one name.
+    /// A map of serde would silently keep the last of two tensors with one name.
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
         let mut header = Header::default();
         let mut names = HashSet::new();

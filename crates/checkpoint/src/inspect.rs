@@ -1,4 +1,4 @@
-//! What a checkpoint holds, as a page that a person reads.
+//! A readable summary of a checkpoint.
 
 use std::{
     fmt,
@@ -17,8 +17,8 @@ use crate::{
     text,
 };
 
-/// What a checkpoint holds. `{}` prints a page that shortens long lists and texts, `{:80}` one for a terminal of 80 columns,
-/// and `{:#}` all of it; as JSON it is whole.
+/// The contents of a checkpoint. `{}` prints a page with shortened lists and strings, `{:80}` a page for a terminal of
+/// 80 columns, and `{:#}` the full contents. JSON also contains everything.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
     /// The file.
@@ -26,32 +26,32 @@ pub struct Summary {
     pub path: PathBuf,
     /// Its size in bytes.
     pub size: u64,
-    /// Everything but the tensors.
+    /// Everything except the tensors.
     pub manifest: Manifest,
     /// The tensors in the order of the file, without the checksum.
     pub tensors: Vec<TensorInfo>,
 }
 
-/// A path that is not UTF-8 has a name as well.
+/// Also serializes a path that is not UTF-8.
 fn lossy<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&path.display())
 }
 
-/// One tensor of a checkpoint.
+/// A tensor of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TensorInfo {
-    /// Its name: a parameter's path, or something with a `/`.
+    /// The name: a parameter's path, or another name with a `/`.
     pub name: String,
-    /// The name of its dtype in the file, `F32` for example.
+    /// The name of the dtype in the file, such as `F32`.
     pub dtype: String,
-    /// Its shape.
+    /// The shape.
     pub shape: Vec<usize>,
-    /// Its size in bytes.
+    /// The size in bytes.
     pub bytes: u64,
 }
 
 impl TensorInfo {
-    /// Whether it is a weight of the module.
+    /// Whether the tensor is a trained weight of the module.
     pub fn is_weight(&self) -> bool {
         tensor_names::is_trained_weight(&self.name)
     }
@@ -68,7 +68,7 @@ impl From<Slot> for TensorInfo {
     }
 }
 
-/// Verifies a checkpoint and says what it holds. The tensors are not kept in memory.
+/// Verifies a checkpoint and summarizes it. Does not keep the tensors in memory.
 ///
 /// # Errors
 /// As [`crate::Checkpoint::read`].
@@ -78,11 +78,11 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Summary> {
     Ok(Summary { path: path.into(), size, manifest, tensors: slots.into_iter().map(TensorInfo::from).collect() })
 }
 
-/// Tensors and lines of one subject that the short page shows.
+/// Maximum number of tensors, and of lines of one topic, on the short page.
 const SHOWN: usize = 20;
-/// Characters of a line of the short page, unless the format says otherwise.
+/// Default number of characters per line on the short page.
 const WIDTH: usize = 116;
-/// Those before the value.
+/// Number of characters before the value.
 const MARGIN: usize = 16;
 
 impl fmt::Display for Summary {
@@ -156,12 +156,12 @@ fn rest(f: &mut fmt::Formatter<'_>, indent: &str, left: usize) -> fmt::Result {
 #[derive(Clone, Copy)]
 struct Page {
     all: bool,
-    /// Characters of a line.
+    /// Number of characters per line.
     line: usize,
 }
 
 impl Page {
-    /// Nothing for an empty text.
+    /// Prints nothing for an empty value.
     fn line(self, f: &mut fmt::Formatter<'_>, label: &str, value: &str) -> fmt::Result {
         if value.is_empty() {
             return Ok(());
@@ -169,7 +169,7 @@ impl Page {
         writeln!(f, "  {label:12}  {}", text::brief(&Value::from(value), self.width()))
     }
 
-    /// RFC 3339, to the second.
+    /// A time in RFC 3339. The short page omits fractions of a second.
     fn moment(self, time: &str) -> String {
         match time.split_once('.') {
             Some((seconds, fraction)) if !self.all => {
@@ -179,7 +179,7 @@ impl Page {
         }
     }
 
-    /// What is kept for each of their parameters is no short text.
+    /// The short page omits the numbers of each parameter, because they are long.
     fn optimizers(self, optimizers: &Value) -> Value {
         let mut optimizers = optimizers.clone();
         if !self.all {
@@ -190,7 +190,7 @@ impl Page {
         optimizers
     }
 
-    /// A list has a line for each of its items, an object of objects one for each of its fields.
+    /// A list has one line per item. An object of objects has one line per field.
     fn json(self, f: &mut fmt::Formatter<'_>, label: &str, value: &Value) -> fmt::Result {
         let brief = |value: &Value| text::brief(value, self.width());
         match value {
@@ -212,12 +212,12 @@ impl Page {
     }
 
     fn shown(self, len: usize) -> usize {
-        // A list is not cut for the sake of one line.
+        // A list is not shortened by only one line.
         if self.all || len <= SHOWN + 1 { len } else { SHOWN }
     }
 
     fn width(self) -> usize {
-        // Less than this says nothing; a terminal can wrap it.
+        // A smaller width would be useless. A terminal can wrap longer lines.
         if self.all { usize::MAX } else { self.line.saturating_sub(MARGIN).max(24) }
     }
 }

@@ -1,8 +1,8 @@
 //! Checkpoint files: weights, optimizer state and everything else of a run as plain data.
 //!
-//! A checkpoint is one [safetensors](https://huggingface.co/docs/safetensors) file with the extension `.ckpt`: the
-//! tensors by name, the [`Manifest`] as one JSON text in its metadata, and a checksum over all of it. Reading one runs no
-//! code. `docs/checkpoints.md` describes the format.
+//! A checkpoint is one [safetensors](https://huggingface.co/docs/safetensors) file with the extension `.ckpt`. It
+//! contains the tensors by name, the [`Manifest`] as a JSON string in the metadata, and a checksum over everything.
+//! Reading a checkpoint executes no code. `docs/checkpoints.md` describes the format.
 //!
 //! ```
 //! use burn::tensor::TensorData;
@@ -19,15 +19,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What a run consists of is named tensors ([`TensorData`](burn::tensor::TensorData) on the host) and JSON.
-//! [`Snapshot`] takes a module's tensors for a reader on another thread, [`restore`](fn@restore) puts them back,
-//! [`optimizer_state`] does the same for burn's optimizers; all go by the path of a parameter (`hidden.weight`), never by
-//! burn's random ids.
+//! The state of a run is named tensors ([`TensorData`](burn::tensor::TensorData) on the host) and JSON. [`Snapshot`]
+//! takes the tensors of a module for a reader on another thread. [`restore`](fn@restore) puts them back.
+//! [`optimizer_state`] does the same for burn's optimizers. All of them use the path of a parameter (`hidden.weight`),
+//! never burn's random ids.
 
 #[cfg(target_endian = "big")]
 compile_error!("checkpoints hold little-endian numbers, and burn gives those of the machine");
 
-// The file.
+// The file format.
 mod decode;
 mod dtype;
 mod encode;
@@ -54,7 +54,7 @@ pub use manifest::{BURN_VERSION, FORMAT_VERSION, Manifest};
 pub use manifest_views::{Progress, SavedOptimizer, SavedSchedule};
 pub use neighbours::{Found, neighbourhood, newest_good};
 
-// What goes into it.
+// The contents.
 mod fill;
 mod load_options;
 mod load_report;

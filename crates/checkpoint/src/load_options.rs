@@ -1,4 +1,4 @@
-//! Which tensors are loaded, under which names.
+//! Options for loading: which tensors, and their names.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,8 @@ use crate::{
     weights_error::{Result, WeightsError},
 };
 
-/// How weights are put into a module. The default is strict: every parameter must be there, and nothing else.
+/// Options for loading weights into a module. The default is strict: the file must have every parameter and no other
+/// tensor.
 ///
 /// ```
 /// use stormfire_checkpoint::LoadOptions;
@@ -27,15 +28,21 @@ pub struct LoadOptions {
     layout: Option<WeightLayout>,
 }
 
-/// How a program lays weights out.
+/// The layout of weights in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WeightLayout {
-    /// As burn, and so as Stormfire's checkpoints.
+    /// The layout of burn, which Stormfire's checkpoints also have.
     Burn,
-    /// As PyTorch, and so as most files on Hugging Face: the `weight` of a `Linear` is `[outputs, inputs]`, that of burn its transpose;
-    /// normalization layers have `weight` and `bias` instead of `gamma` and `beta`; the variant of an enum is no part of a name; layers
-    /// of a list are counted with those that have no weights. Needs the cargo feature `pytorch`.
+    /// The layout of PyTorch, which most files on Hugging Face have. Requires the cargo feature `pytorch`. The
+    /// differences to burn:
+    ///
+    /// |  | PyTorch | burn |
+    /// |---|---|---|
+    /// | `weight` of a `Linear` | `[outputs, inputs]` | the transpose |
+    /// | parameters of normalization layers | `weight`, `bias` | `gamma`, `beta` |
+    /// | variants of an enum | not a part of the name | a part of the name |
+    /// | index of a layer in a list | counts layers without weights | does not count them |
     PyTorch,
 }
 
@@ -46,46 +53,47 @@ impl Default for LoadOptions {
 }
 
 impl LoadOptions {
-    /// The default: strict, all parameters, in the module's own number types.
+    /// The default options: strict, all parameters, in the module's own dtypes.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether anything missing, unexpected or of another shape is an error (default), or only reported.
+    /// Whether missing, unexpected and mismatched tensors are an error (default), or are only reported.
     pub fn strict(mut self, strict: bool) -> Self {
         self.strict = strict;
         self
     }
 
-    /// Whether parameters take the number type of the file, as an exact continuation needs, or keep the module's (default),
-    /// and values are cast. A type that the device does not support is cast in any case.
+    /// Whether parameters take the dtypes of the file, as an exact resume requires. By default they keep the dtypes of
+    /// the module and the values are cast. A dtype that the device does not support is always cast.
     pub fn adopt_dtype(mut self, adopt: bool) -> Self {
         self.adopt_dtype = adopt;
         self
     }
 
-    /// Loads only parameters whose path this regular expression finds. May be called several times: one match is enough.
+    /// Loads only parameters whose path matches this regular expression. With several calls, one match suffices.
     pub fn only(mut self, pattern: impl Into<String>) -> Self {
         self.only.push(pattern.into());
         self
     }
 
-    /// Leaves parameters as they are whose path this regular expression finds. May be called several times.
+    /// Does not load parameters whose path matches this regular expression. Can be called several times.
     pub fn except(mut self, pattern: impl Into<String>) -> Self {
         self.except.push(pattern.into());
         self
     }
 
-    /// Renames the tensors of the file: replaces every match of a regular expression (`$1` is its first group). May be
-    /// called several times, and is applied in that order, before anything else.
+    /// Renames the tensors of the file: replaces every match of a regular expression (`$1` is its first group). Can be
+    /// called several times. The replacements are applied in the order of the calls, before all other options.
     pub fn rename(mut self, pattern: impl Into<String>, replacement: impl Into<String>) -> Self {
         self.rename.push((pattern.into(), replacement.into()));
         self
     }
 
-    /// How the weights of the file are laid out. Default: what the file says. A checkpoint of Stormfire and a file of burn are
-    /// [`WeightLayout::Burn`]; a safetensors file with `format: pt` in its metadata, which Hugging Face's programs write, is
-    /// [`WeightLayout::PyTorch`]; a file that says neither is refused until this option tells.
+    /// Sets the layout of the file's weights. Default: the layout that the file declares. Checkpoints of Stormfire and
+    /// files of burn have [`WeightLayout::Burn`]. A safetensors file with `format: pt` in its metadata, as written by
+    /// Hugging Face's programs, has [`WeightLayout::PyTorch`]. A file without a declaration is refused unless this
+    /// option is set.
     pub fn layout(mut self, layout: WeightLayout) -> Self {
         self.layout = Some(layout);
         self
@@ -114,7 +122,7 @@ impl LoadOptions {
     }
 }
 
-/// The patterns of [`LoadOptions`], compiled.
+/// The compiled patterns of [`LoadOptions`].
 pub(crate) struct Names {
     only: Vec<Regex>,
     except: Vec<Regex>,
@@ -122,18 +130,18 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// Whether a parameter is to be loaded.
+    /// Whether a parameter is selected.
     pub(crate) fn selects(&self, path: &str) -> bool {
         let finds = |patterns: &[Regex]| patterns.iter().any(|pattern| pattern.is_match(path));
         (self.only.is_empty() || finds(&self.only)) && !finds(&self.except)
     }
 
-    /// Whether there is a pattern that selects.
+    /// Whether a selecting pattern exists.
     pub(crate) fn any(&self) -> bool {
         !(self.only.is_empty() && self.except.is_empty())
     }
 
-    /// The tensors under their new names.
+    /// The tensors with their new names.
     pub(crate) fn rename<T>(&self, tensors: impl IntoIterator<Item = (String, T)>) -> Result<BTreeMap<String, T>> {
         let mut renamed: BTreeMap<String, (String, T)> = BTreeMap::new();
         for (name, tensor) in tensors {

@@ -1,50 +1,50 @@
-//! What was loaded, and what was not.
+//! Reports of loaded weights.
 
 use burn::tensor::DType;
 
 use crate::text::{list, shorten};
 
-/// What became of the tensors of a file and the parameters of a module. Paths are the module's.
+/// The result of loading a file into a module. Paths are those of the module.
 ///
-/// `Display` tells it in a line, long lists shortened.
+/// `Display` prints one line, with long lists shortened.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LoadReport {
-    /// Parameters that have the file's values now, in the module's order.
+    /// Parameters that now have the values of the file, in the order of the module.
     pub loaded: Vec<String>,
-    /// Parameters that the file does not have.
+    /// Parameters that are missing in the file.
     pub missing: Vec<String>,
     /// Tensors of the file that the module does not have.
     pub unexpected: Vec<String>,
-    /// Parameters that the file has in another shape, or as another kind (float, integer, boolean).
+    /// Parameters with another shape or kind (float, integer, boolean) in the file.
     pub mismatched: Vec<Misfit>,
-    /// Loaded parameters whose values were cast to the module's number type.
+    /// Loaded parameters whose values were cast to the dtype of the module.
     pub cast: Vec<Cast>,
 }
 
-/// A parameter that the file has in another shape or kind.
+/// A parameter with another shape or kind in the file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Misfit {
-    /// Its path.
+    /// The path.
     pub path: String,
-    /// Type and shape in the file.
+    /// Dtype and shape in the file.
     pub file: (DType, Vec<usize>),
-    /// Type and shape in the module.
+    /// Dtype and shape in the module.
     pub module: (DType, Vec<usize>),
 }
 
 /// A parameter whose values were cast.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cast {
-    /// Its path.
+    /// The path.
     pub path: String,
-    /// The type in the file.
+    /// The dtype in the file.
     pub file: DType,
-    /// The type in the module.
+    /// The dtype in the module.
     pub module: DType,
 }
 
 impl LoadReport {
-    /// Whether file and module fit without rest.
+    /// Whether file and module match completely.
     pub fn is_complete(&self) -> bool {
         self.missing.is_empty() && self.unexpected.is_empty() && self.mismatched.is_empty()
     }

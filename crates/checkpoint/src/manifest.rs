@@ -1,51 +1,51 @@
-//! Everything in a checkpoint but the tensors.
+//! The manifest: everything in a checkpoint except the tensors.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// The version of the format that this crate writes, and the only one that it reads.
+/// The format version that this crate writes. It reads no other version.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// The version of burn that this crate is built on.
+/// The version of burn that this crate uses.
 pub const BURN_VERSION: &str = "0.22.1";
 
-/// Everything in a checkpoint but the tensors, as JSON that a person can read.
+/// Everything in a checkpoint except the tensors, as readable JSON.
 ///
-/// This crate gives a meaning to the typed fields and to the numbers in `progress`; the other JSON belongs to whoever
-/// writes it. Fields that a file has in addition are ignored, fields that it lacks have their defaults: all empty but the
-/// three versions.
+/// This crate interprets the typed fields and the numbers in `progress`. The other JSON belongs to the code that writes
+/// it. Additional fields in a file are ignored. Missing fields get their defaults, which are empty except for the three
+/// versions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Manifest {
-    /// The version of the format: [`FORMAT_VERSION`]. A file with another one is refused.
+    /// The version of the format: [`FORMAT_VERSION`]. A file with another version is refused.
     pub format_version: u32,
     /// The version of Stormfire that wrote the file.
     pub stormfire_version: String,
-    /// The version of burn that it was built on.
+    /// The version of burn used by that version of Stormfire.
     pub burn_version: String,
-    /// Whether the file holds weights only, so that no run can be resumed from it.
+    /// Whether the file contains only weights, so that no run can be resumed from it.
     pub weights_only: bool,
-    /// Names the run that wrote it among all others, across its restarts.
+    /// The unique id of the run that wrote the file. It stays the same when the run is resumed.
     pub run_id: String,
-    /// How often the run had been continued by then. A run that goes back to an earlier checkpoint leaves files that are further
-    /// than it is, and are not its newest.
+    /// How often the run had been resumed. A run that is resumed from an earlier checkpoint leaves files with more
+    /// progress that are not its newest.
     #[serde(skip_serializing_if = "is_zero")]
     pub restarts: u64,
-    /// When it was saved, as RFC 3339.
+    /// The time of the save, in RFC 3339.
     pub saved_at: String,
     /// The type name of the module.
     pub module: String,
-    /// The device of the module, as text.
+    /// The device of the module, as a string.
     pub device: String,
-    /// The precision of the run, as text.
+    /// The precision of the run, as a string.
     pub precision: String,
     /// The seed of the run, if it was set.
     pub seed: Option<u64>,
-    /// How far the run is: an object with `epoch`, `batch_in_epoch`, `batches` and `global_step`.
+    /// The progress of the run: an object with `epoch`, `batch_in_epoch`, `batches` and `global_step`.
     pub progress: Value,
-    /// The metrics at the save by name. Values that are not finite are `"NaN"`, `"inf"` and `"-inf"` in the file.
+    /// The metrics at the save, by name. Non-finite values are `"NaN"`, `"inf"` and `"-inf"` in the file.
     #[serde(with = "metrics")]
     pub metrics: BTreeMap<String, f64>,
     /// The optimizers and schedules, without their tensors.
@@ -54,29 +54,29 @@ pub struct Manifest {
     pub hparams: Value,
     /// The Trainer's configuration.
     pub config: Value,
-    /// Where the run is, beyond `progress`: between which steps, what was asked for, the window of gradients.
+    /// The position of the run beyond `progress`: between which steps, the requests, the window of gradients.
     pub place: Value,
-    /// The names that the file gets, and what they replace.
+    /// The names that the file gets, and the files that they replace.
     #[serde(skip_serializing_if = "Value::is_null")]
     pub names: Value,
-    /// What was logged and not reduced yet.
+    /// Logged values that are not reduced yet.
     pub log: Value,
-    /// The state of each callback by its key.
+    /// The state of each callback, by key.
     pub callbacks: Map<String, Value>,
-    /// Where each logger stands.
+    /// The position of each logger.
     pub loggers: Value,
-    /// What a place in the training data depends on.
+    /// The properties that a position in the training data depends on.
     pub data: Value,
     /// The state of the data module.
     #[serde(skip_serializing_if = "Value::is_null")]
     pub data_module: Value,
-    /// The paths of the float parameters that are not trained, buffers included.
+    /// The paths of the float parameters that are not trained, including buffers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frozen: Option<Vec<String>>,
-    /// Where the run was before it ended its last epoch early, for one that is to train longer.
+    /// The position before the early end of the last epoch, for a run that is trained longer.
     #[serde(skip_serializing_if = "Value::is_null")]
     pub unfinished_epoch: Value,
-    /// What hooks added in `on_save_checkpoint`.
+    /// Values added by hooks in `on_save_checkpoint`.
     pub extra: Map<String, Value>,
 }
 
@@ -119,7 +119,7 @@ impl Default for Manifest {
 }
 
 impl Manifest {
-    /// What a file with the weights alone says of the same moment.
+    /// The manifest of a weights-only file of the same moment.
     pub fn of_weights(&self) -> Self {
         let Self { run_id, restarts, saved_at, module, device, precision, seed, progress, hparams, config, .. } = self.clone();
         Self {
@@ -138,15 +138,16 @@ impl Manifest {
         }
     }
 
-    /// How far the run is, for comparison with other checkpoints of the same run: the later one is the greater one, whatever
-    /// the clock said.
+    /// The progress, for comparison with other checkpoints of the same run. A later checkpoint is greater, regardless
+    /// of the clock.
     pub fn order_in_run(&self) -> impl Ord + use<> {
         let number = |name: &str| self.progress[name].as_u64().unwrap_or(0);
-        // The batches of a validation come after the batch before it, and the end of an epoch after its last one.
+        // The batches of a validation come after the training batch before it. The end of an epoch comes after its last
+        // batch.
         (self.restarts, number("batches"), number("global_step"), number("epoch"), self.saved_at.clone())
     }
 
-    /// The manifest with these fields in its file, or what is wrong with it.
+    /// The manifest with the given fields of a file. The error describes what is wrong.
     pub(crate) fn from_fields(fields: Map<String, Value>) -> Result<Self, String> {
         let lacks: Vec<_> = OF_A_RUN.into_iter().filter(|key| !fields.contains_key(*key)).map(|key| format!("`{key}`")).collect();
         let manifest: Self = serde_json::from_value(Value::Object(fields)).map_err(|e| format!("its manifest is not valid: {e}"))?;
@@ -154,7 +155,7 @@ impl Manifest {
             return Err(format!("its manifest is not that of a whole run: it lacks {}", lacks.join(", ")));
         }
         let Self { progress, optimizers, place, log, unfinished_epoch, .. } = &manifest;
-        // What callbacks, loggers and the data module keep is theirs.
+        // The state of callbacks, loggers and the data module is not checked here.
         let parts = [
             ("progress", progress),
             ("optimizers", optimizers),
@@ -171,34 +172,34 @@ impl Manifest {
         }
     }
 
-    /// The fields that a run cannot be resumed without, and that this manifest has not.
+    /// The required fields for a resume that are missing in this manifest.
     pub fn missing(&self) -> Vec<&'static str> {
         let Self { progress, optimizers, place, log, .. } = self;
         let parts = [("progress", progress), ("optimizers", optimizers), ("place", place), ("log", log)];
         parts.into_iter().filter(|(_, part)| part.is_null()).map(|(name, _)| name).collect()
     }
 
-    /// The epochs that were complete, if the manifest says so.
+    /// Number of completed epochs, if known.
     pub fn epoch(&self) -> Option<u64> {
         self.progress["epoch"].as_u64()
     }
 
-    /// The training batches after which an optimizer had stepped, if the manifest says so.
+    /// Number of training batches after which an optimizer had stepped, if known.
     pub fn global_step(&self) -> Option<u64> {
         self.progress["global_step"].as_u64()
     }
 }
 
-/// What the manifest of a whole run has in every file, even if it is empty.
+/// The fields in every manifest of a whole run, even if they are empty.
 const OF_A_RUN: [&str; 6] = ["progress", "optimizers", "place", "log", "callbacks", "loggers"];
 
-/// Beyond it a count is damage, and could overflow.
+/// Maximum plausible count. A larger one is damage and could overflow.
 const MOST: u64 = 1 << 53;
 
-/// burn's schedulers count from one below 0; the others are options, and may be as large as can be.
+/// Fields that are not counts: burn's schedulers count from one below 0, and the others are options without a maximum.
 const NO_COUNTS: [&str; 3] = ["before_last_step", "accumulate_grad_batches", "size"];
 
-/// The first integer that is no count of anything, and its place.
+/// The path and value of the first impossible count.
 fn impossible_count(place: &str, value: &Value) -> Option<(String, u64)> {
     match value {
         Value::Number(number) => number.as_u64().filter(|count| *count > MOST).map(|count| (place.to_owned(), count)),
@@ -305,7 +306,7 @@ mod tests {
     }
 
     proptest! {
-        /// Fails without serde_json's `float_roundtrip`.
+        /// Fails without serde_json's feature `float_roundtrip`.
         #[test]
         fn a_number_comes_back_to_the_last_bit(bits in any::<u64>()) {
             let value = f64::from_bits(bits);

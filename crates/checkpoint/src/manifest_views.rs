@@ -1,74 +1,74 @@
-//! What a manifest says of progress and optimizers, with types.
+//! Typed views of a manifest's progress and optimizers.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::Manifest;
 
-/// Progress of a fit: whole numbers, each counted up at one place in the loop. Resuming follows from them alone.
+/// Progress of a fit. Each counter is incremented at one place in the loop. They determine where a fit resumes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Progress {
-    /// Epochs that are complete; the 0-based number of the epoch that runs now.
+    /// Number of completed epochs. This is also the 0-based number of the current epoch.
     pub epoch: usize,
-    /// Training batches of this epoch that are complete.
+    /// Number of completed training batches in this epoch.
     pub batch_in_epoch: usize,
-    /// Training batches that are complete, over all epochs.
+    /// Number of completed training batches over all epochs.
     pub batches: u64,
-    /// Training batches after which at least one optimizer stepped.
+    /// Number of training batches after which at least one optimizer stepped.
     pub global_step: u64,
 }
 
 impl Progress {
-    /// Whether a training batch or epoch is complete; an epoch may be without batches, when all of it was skipped.
+    /// Whether a training batch or an epoch is complete. An epoch may have no batches if it was skipped.
     pub fn has_begun(&self) -> bool {
         self.epoch > 0 || self.batches > 0
     }
 }
 
-/// An optimizer in a manifest.
+/// A saved optimizer.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct SavedOptimizer {
-    /// Its name: that of its algorithm unless it was given another.
+    /// The name: the algorithm's name, or a custom one.
     pub name: String,
-    /// How often it had stepped.
+    /// Number of steps.
     pub steps: u64,
-    /// The learning rate that held.
+    /// The learning rate at the save.
     pub lr: f64,
     /// The state of its schedule, if it has one.
     #[serde(default)]
     pub schedule: Option<SavedSchedule>,
 }
 
-/// The state of a schedule in a manifest.
+/// The state of a saved schedule.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum SavedSchedule {
-    /// A scheduler of burn, as it was before its last step.
+    /// A scheduler of burn, in its state before its last step.
     Scheduler {
-        /// By number of the parameter group and name: `{"0.current_iter": 5}`.
+        /// By the index of the parameter group and the field: `{"0.current_iter": 5}`.
         before_last_step: Map<String, Value>,
-        /// How often it was asked for a rate.
+        /// How often its learning rate was requested.
         looks: u64,
     },
-    /// One that watches a metric.
+    /// A schedule that watches a metric.
     Plateau {
-        /// The best value, the patience that is used up, and so on.
+        /// The best value, the used patience and similar.
         state: Value,
-        /// How often it has looked at the metric.
+        /// How often it has checked the metric.
         looks: u64,
     },
 }
 
 impl Manifest {
-    /// How far the run was; `None` for a manifest that says nothing of it, or not all.
+    /// The progress of the run. `None` if the manifest has no complete progress.
     pub fn progress(&self) -> Option<Progress> {
         Progress::deserialize(&self.progress).ok()
     }
 
-    /// The optimizers and their schedules; none for a manifest that says nothing of them.
+    /// The optimizers and their schedules. Empty if the manifest has none.
     ///
     /// ```no_run
     /// # use stormfire_checkpoint::Checkpoint;
@@ -80,7 +80,7 @@ impl Manifest {
     /// ```
     ///
     /// # Errors
-    /// When they are not as this version writes them.
+    /// If their format differs from that of this version.
     pub fn optimizers(&self) -> serde_json::Result<Vec<SavedOptimizer>> {
         Option::deserialize(&self.optimizers).map(Option::unwrap_or_default)
     }

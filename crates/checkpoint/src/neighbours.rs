@@ -1,4 +1,4 @@
-//! Finding another checkpoint beside one that turned out to be bad.
+//! Searches another checkpoint in place of a damaged one.
 
 use std::{
     cmp::Reverse,
@@ -12,37 +12,38 @@ use crate::{
     verify,
 };
 
-/// The folder of a run's checkpoints, if nobody chooses another one.
+/// The default folder of a run's checkpoints.
 const FOLDER: &str = "checkpoints";
 
-/// A checkpoint that was verified.
+/// A verified checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// The file.
     pub path: PathBuf,
-    /// The epochs that were complete.
+    /// Number of completed epochs.
     pub epoch: u64,
-    /// The training batches after which an optimizer had stepped.
+    /// Number of training batches after which an optimizer had stepped.
     pub global_step: u64,
 }
 
-/// Where the other checkpoints of a file's run are: a folder, and how many levels below it they may be. A name like
-/// `{epoch}-{val/loss}` gives each file a folder of its own below that of the run's checkpoints.
+/// The search area for other checkpoints of the same run: a folder, and the number of folder levels below it. A name
+/// like `{epoch}-{val/loss}` puts each file into a separate folder below the checkpoint folder of the run.
 pub fn neighbourhood(path: &Path) -> (&Path, usize) {
     let parent = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let above = parent.ancestors().enumerate().find(|(_, folder)| folder.file_name().is_some_and(|name| name == FOLDER));
     above.map_or((parent, 0), |(depth, folder)| (folder, depth))
 }
 
-/// The newest checkpoint in a folder, or up to so many levels below it, that a run can be resumed from, except one file: the
-/// one with the highest global step, of several the one written last. It is verified; those with weights only do not count.
+/// The newest checkpoint for a resume in a folder and up to `depth` levels below it, except one file. The newest is the
+/// one with the highest global step, or of several such files the one that was written last. It is verified.
+/// Weights-only files do not count.
 ///
-/// The manifests of all `.ckpt` files are read, and then the files are verified one after the other until one is good.
+/// Reads the manifests of all `.ckpt` files, then verifies the files one after the other until one is valid.
 pub fn newest_good(folder: impl AsRef<Path>, depth: usize, except: impl AsRef<Path>) -> Option<Found> {
     let except = storage::identity(except.as_ref());
     let files = storage::checkpoints(folder.as_ref(), depth).ok()?.into_iter();
     let mut candidates: Vec<_> = files.filter(|entry| storage::identity(&entry.path) != except).filter_map(candidate).collect();
-    // A link has the step and the time of its target, and says less.
+    // A link has the step and time of its target, and a less informative name.
     candidates.sort_by_key(|(found, written)| Reverse((found.global_step, *written, !found.path.is_symlink())));
     candidates.into_iter().map(|(found, _)| found).find(|found| verify(&found.path).is_ok())
 }

@@ -1,8 +1,9 @@
-//! Numbers as JSON, bit for bit.
+//! Numbers as JSON, without loss of a bit.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-/// A number of the manifest, bit for bit, as `stormfire_loggers::json` writes one, which lies above this crate's floor.
+/// A number of the manifest without loss of a bit, in the format of `stormfire_loggers::json`. This crate cannot use
+/// that crate, which is above it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Number(pub(crate) f64);
 

@@ -1,9 +1,9 @@
 //! The state of burn's optimizers as plain data: tensors and numbers by parameter path.
 //!
-//! burn keeps a moment, a step counter and the like for each parameter, keyed by a random id, and shows them only in a file
-//! format of its own. Here they are `optimizer/<name>/<path>/<field>` for tensors, as in
-//! `optimizer/Adam/hidden.weight/momentum.moment_1`, and a JSON object by path for numbers:
-//! `{"hidden.weight": {"__rank": 2, "momentum.time": 5}}`.
+//! burn keeps values such as moments and step counters for each parameter under a random id, and exposes them only in
+//! its own file format. Here, tensors have names `optimizer/<name>/<path>/<field>`, such as
+//! `optimizer/Adam/hidden.weight/momentum.moment_1`. Numbers are a JSON object by path: `{"hidden.weight": {"__rank":
+//! 2, "momentum.time": 5}}`.
 
 mod composed;
 mod fields;
@@ -31,7 +31,7 @@ use crate::{
     weights_error::{Result, WeightsError},
 };
 
-/// The name under which burn keeps a parameter's number of dimensions.
+/// burn's name for the number of dimensions of a parameter.
 const RANK: &str = "__rank";
 
 fn prefix(optimizer: &str) -> String {
@@ -40,14 +40,19 @@ fn prefix(optimizer: &str) -> String {
 
 /// Adds the tensors of an optimizer's state to a snapshot, and returns its numbers by parameter path.
 ///
-/// Of a [`Transparent`] optimizer of burn they are handles, that leave the device with the others of the snapshot. burn's own
-/// [`Sgd`](burn::optim::Sgd) with momentum, `Muon`, `RmsProp` and `AdaGrad` keep theirs to themselves: [`sgd`], [`muon`],
-/// [`rms_prop`] and [`ada_grad`] are the same algorithms without the secret. Any other state waits for the device here, with a
-/// read for each tensor, and if it is not transparent at all, a second copy on the host. The state of a parameter that the
-/// module no longer has is left out.
+/// | optimizer | cost |
+/// |---|---|
+/// | in [`Transparent`], with a state that burn exposes | handles, which leave the device together with the rest of the snapshot |
+/// | [`sgd`], [`muon`], [`rms_prop`], [`ada_grad`] | the same |
+/// | another state in [`Transparent`] | a blocking device read for each tensor |
+/// | not transparent | a blocking device read for each tensor, and a second copy on the host |
+///
+/// burn's own [`Sgd`](burn::optim::Sgd) with momentum, `Muon`, `RmsProp` and `AdaGrad` do not expose their state, so
+/// the functions in the second row implement the same algorithms. The state of a parameter that the module no longer
+/// has is skipped.
 ///
 /// # Errors
-/// [`WeightsError::Record`] when burn cannot write its record.
+/// [`WeightsError::Record`] if burn cannot write its record.
 pub fn save(optimizer: &ModuleOptimizer, name: &str, paths: &ParamPaths, snapshot: &mut Snapshot) -> Result<Map<String, Value>> {
     let folder = prefix(name);
     let burns = transparent::collecting(&folder, paths, snapshot, || optimizer.to_record());
@@ -59,7 +64,7 @@ pub fn save(optimizer: &ModuleOptimizer, name: &str, paths: &ParamPaths, snapsho
         }
     }
     let numbers = numbers.into_iter().map(|(path, fields)| (path.into(), Value::Object(fields))).collect();
-    // Those of an algorithm that is not transparent.
+    // The tensors of algorithms that are not transparent.
     for tensor in reader.into_tensors().map_err(record)? {
         let (key, dtype, shape, _, bytes) = tensor.into_parts().map_err(record)?;
         if let Some((path, field)) = split(&key, paths) {
@@ -69,15 +74,16 @@ pub fn save(optimizer: &ModuleOptimizer, name: &str, paths: &ParamPaths, snapsho
     Ok(numbers)
 }
 
-/// Gives an optimizer the state that [`save`] took, for the parameters that lie at the same paths now.
+/// Restores the state taken by [`save`], for the parameters that now have the same paths.
 ///
-/// Of `tensors`, those of this optimizer are taken out. A parameter without saved state starts without, as it did then.
-/// burn puts the state on `Device::default()` first, and onto the parameter's device at the next step.
+/// The tensors of this optimizer are removed from `tensors`. A parameter without saved state starts without state, as
+/// it did before. burn puts the state on `Device::default()` first, and moves it to the parameter's device at the next
+/// step.
 ///
 /// # Errors
-/// [`WeightsError::Optimizer`] for the state of parameters that the module does not have, of another algorithm, or in a number
-/// type that is not the default of the device, which burn cannot restore;
-/// [`WeightsError::Scalar`] and [`WeightsError::Record`] for a damaged one.
+/// * [`WeightsError::Optimizer`] for the state of parameters that the module does not have, of another algorithm, or in
+///   a dtype that is not the default of the device, which burn cannot restore.
+/// * [`WeightsError::Scalar`] and [`WeightsError::Record`] for a damaged state.
 pub fn load(
     optimizer: ModuleOptimizer,
     name: &str,
@@ -86,8 +92,8 @@ pub fn load(
     paths: &ParamPaths,
 ) -> Result<ModuleOptimizer> {
     let state = State::collect(name, numbers, tensors, paths)?;
-    // burn skips what it cannot use and casts the rest, without a word. So a small copy of the state goes first, and must come
-    // back as it is.
+    // burn silently skips fields that it cannot use and casts others. So a small copy of the state is loaded first, and
+    // must come back unchanged.
     let kept = fields(unpack(optimizer.clone().load_record(state.outline()?).to_record())?)?;
     let those = |fits: fn(Option<DType>, Option<&Option<DType>>) -> bool| {
         let saved = state.fields().into_iter().filter(|(key, dtype)| !fits(*dtype, kept.get(key)));
@@ -107,11 +113,11 @@ pub fn load(
     Ok(optimizer.load_record(state.into_record()?))
 }
 
-/// A state under burn's keys: `<id>.<field>`.
+/// A state with burn's keys: `<id>.<field>`.
 struct State {
     tensors: Vec<(String, u64, TensorData)>,
     scalars: BTreeMap<String, Scalar>,
-    /// By id; burn chooses a parameter's group by its path.
+    /// By id. burn chooses the group of a parameter by its path.
     paths: BTreeMap<u64, String>,
 }
 
@@ -151,7 +157,7 @@ impl State {
         Ok(state)
     }
 
-    /// burn panics when a state has another number of dimensions than its parameter.
+    /// burn panics if a state has another number of dimensions than its parameter.
     fn check_ranks(&self, name: &str, paths: &ParamPaths) -> Result<()> {
         for (_, id, data) in &self.tensors {
             let path = self.paths.get(id).map_or_else(|| paths.path((*id).into()).unwrap_or_default(), String::as_str);
@@ -203,19 +209,19 @@ fn pack(
     OptimizerRecord::from_bytes(writer.into_bytes().map_err(record)?).map_err(record)
 }
 
-/// burn shows nothing of a record but its bytes.
+/// burn exposes a record only as bytes.
 fn unpack(state: OptimizerRecord) -> Result<Reader> {
     Reader::from_bytes(state.into_bytes().map_err(record)?).map_err(record)
 }
 
-/// The names in a record, with the number type of those that are tensors.
+/// The names in a record, with the dtype of each tensor.
 fn fields(reader: Reader) -> Result<BTreeMap<String, Option<DType>>> {
     let scalars: Vec<_> = reader.scalars().keys().map(|key| (key.clone(), None)).collect();
     let tensors = reader.into_tensors().map_err(record)?;
     Ok(tensors.into_iter().map(|tensor| (tensor.name, Some(tensor.dtype))).chain(scalars).collect())
 }
 
-/// Parameter path and field of one of burn's keys.
+/// Parameter path and field of a key of burn.
 fn split<'k, 'p>(key: &'k str, paths: &'p ParamPaths) -> Option<(&'p str, &'k str)> {
     let (id, field) = key.split_once('.')?;
     Some((paths.path(ParamId::from(id.parse::<u64>().ok()?))?, field))

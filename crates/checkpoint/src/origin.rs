@@ -1,7 +1,7 @@
-//! Parameters whose values somebody has chosen: they were loaded, or were drawn by a fit.
+//! Parameters with chosen values: they were loaded, or were drawn by a fit.
 //!
-//! burn initialises a parameter when it is first looked at, and shows nobody where a value came from. Whoever seeds a run wants to
-//! know which parameters were drawn before the seed held; those that are noted here were not.
+//! burn initializes a parameter at its first use, and does not expose where a value came from. A seeded run must know
+//! which parameters were drawn before the seed was set. The parameters noted here were not.
 
 use std::{
     collections::HashSet,
@@ -12,12 +12,13 @@ use burn::module::ParamId;
 
 static CHOSEN: LazyLock<Mutex<HashSet<ParamId>>> = LazyLock::new(Mutex::default);
 
-/// Notes that these parameters have the values they are to have.
+/// Marks the values of these parameters as chosen.
 pub fn choose(ids: impl IntoIterator<Item = ParamId>) {
     CHOSEN.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
 }
 
-/// Whether [`choose`] was told of a parameter. [`restore`](crate::restore::restore) tells it of those that it has loaded.
+/// Whether a parameter was marked by [`choose`]. [`restore`](crate::restore::restore) marks the parameters that it
+/// loads.
 pub fn is_chosen(id: ParamId) -> bool {
     CHOSEN.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
 }

@@ -1,4 +1,4 @@
-//! The parameters of a module by path and by id.
+//! The parameters of a module, by path and by id.
 
 use std::collections::HashMap;
 
@@ -7,10 +7,10 @@ use burn::{
     tensor::{Bool, Int, Tensor},
 };
 
-/// Where each parameter of a module lies: `hidden.weight` for burn's random id, and back.
+/// The paths of a module's parameters: maps burn's random ids to paths such as `hidden.weight`, and back.
 ///
-/// burn draws new ids whenever a module is built, so a file goes by paths and burn's optimizers by ids; this is the
-/// bridge. A parameter that the module holds twice (tied weights) goes by the first of its paths.
+/// burn draws new ids whenever a module is built. Files use paths and burn's optimizers use ids, so this type
+/// translates between them. A parameter with several paths (tied weights) has the first of them.
 ///
 /// ```
 /// use burn::{nn::LinearConfig, tensor::Device};
@@ -28,7 +28,7 @@ pub struct ParamPaths {
 }
 
 impl ParamPaths {
-    /// Walks over a module. Initialises no parameter and reads nothing from the device.
+    /// Visits a module. Initializes no parameter and reads nothing from the device.
     pub fn of<M: Module>(module: &M) -> Self {
         let mut walk = Walk::default();
         module.visit(&mut walk);

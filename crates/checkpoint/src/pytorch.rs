@@ -1,4 +1,4 @@
-//! Weights that PyTorch or PyTorch Lightning saved.
+//! Imports weights of PyTorch and PyTorch Lightning.
 
 use std::{
     collections::BTreeMap,
@@ -26,18 +26,18 @@ use crate::{
     weights_error::{Result, WeightsError},
 };
 
-/// Under which keys PyTorch programs keep the weights in a dictionary of more than that.
+/// The keys under which PyTorch programs store the weights if the file contains more than weights.
 const STATE_DICTS: [&str; 2] = ["state_dict", "model_state_dict"];
 
-/// Counted by PyTorch's batch normalization and used for nothing; burn has no such thing.
+/// A counter of PyTorch's batch normalization that burn does not have. PyTorch uses it only with `momentum=None`.
 const BATCH_COUNTER: &str = "num_batches_tracked";
 
-/// How weights of PyTorch are put into a module.
+/// Options for importing weights of PyTorch into a module.
 ///
 /// ```
 /// use stormfire_checkpoint::{ImportOptions, LoadOptions};
 ///
-/// // A LightningModule with its net in `self.net`.
+/// // A LightningModule whose network is `self.net`.
 /// let options = ImportOptions::new().load(LoadOptions::new().rename(r"^net\.", ""));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,47 +54,49 @@ impl Default for ImportOptions {
 }
 
 impl ImportOptions {
-    /// The default: strict, from `state_dict` where there is one.
+    /// The default options: strict, from `state_dict` if it exists.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The key of the file's dictionary that holds the weights. Default: `state_dict` or `model_state_dict` if it is there
-    /// (a checkpoint of Lightning has the first), else the whole file.
+    /// Sets the key of the weights in the file's dictionary. Default: `state_dict` or `model_state_dict` if one exists
+    /// (a checkpoint of Lightning has the first), otherwise the whole file.
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
         self
     }
 
-    /// Which weights are loaded under which names. Patterns of `rename` see PyTorch's names, the others the module's.
+    /// Sets which weights are loaded, and their names. Patterns of `rename` match PyTorch's names, all others match the
+    /// module's.
     pub fn load(mut self, options: LoadOptions) -> Self {
         self.load = options;
         self
     }
 
-    /// Whether the layers of a list are counted without the gaps that layers without weights leave (default): what
-    /// `nn.Sequential` calls `0`, `2` and `4`, a `Vec` of burn calls `0`, `1` and `2`.
+    /// Whether the layers of a list are counted without the gaps of layers without weights (default): the layers `0`,
+    /// `2` and `4` of an `nn.Sequential` become `0`, `1` and `2` of a `Vec`.
     pub fn renumber(mut self, renumber: bool) -> Self {
         self.renumber = renumber;
         self
     }
 }
 
-/// Puts the weights of a PyTorch file (`.pt`, `.pth`, Lightning's `.ckpt`) into a module, by parameter path.
+/// Loads the weights of a PyTorch file (`.pt`, `.pth`, Lightning's `.ckpt`) into a module, by parameter path.
 ///
-/// The weights of `Linear` are transposed, and those of normalization layers renamed, as burn names them; variants of an
-/// enum are left out of the paths. The file's pickle is read, never run: nothing in it can execute. Checksums of the file are
-/// compared first.
+/// The weights of `Linear` are transposed. Those of normalization layers are renamed to burn's names. Variants of an
+/// enum are removed from the paths. The pickle in the file is parsed, never executed. The checksums of the file are
+/// checked first.
 ///
 /// # Errors
-/// [`WeightsError::PyTorch`] for a file that cannot be read; else as [`restore`](fn@crate::restore).
+/// [`WeightsError::PyTorch`] for a file that cannot be read. Otherwise as [`restore`](fn@crate::restore).
 pub fn import_pytorch<M: Module>(module: M, path: impl AsRef<Path>, options: &ImportOptions) -> Result<(M, LoadReport)> {
     let path = path.as_ref();
     let tensors = read(path, options.key.as_deref())?;
     import(module, tensors, options).map_err(|e| e.at(path))
 }
 
-/// As [`import_pytorch`], for tensors of PyTorch that came another way. [`WeightsFile`](crate::WeightsFile) reads `.safetensors` files.
+/// As [`import_pytorch`], for tensors of PyTorch from another source. [`WeightsFile`](crate::WeightsFile) reads
+/// `.safetensors` files.
 ///
 /// # Errors
 /// As [`restore`](fn@crate::restore).
@@ -147,9 +149,9 @@ fn import<M: Module>(module: M, tensors: Vec<FileTensor>, options: &ImportOption
     fill(module, found, unexpected.into_keys().collect(), &options.load, &names).map_err(Failure::Weights)
 }
 
-/// Finds the tensor of PyTorch for each parameter, and turns it as burn has it.
+/// Finds the PyTorch tensor of each parameter and converts it to burn's layout.
 struct Translate {
-    /// Name and container type of each level.
+    /// The name and container type of each level.
     steps: Vec<(String, String)>,
     /// By PyTorch's path.
     tensors: BTreeMap<String, FileTensor>,
@@ -157,20 +159,20 @@ struct Translate {
     found: BTreeMap<String, FileTensor>,
 }
 
-/// Whether a parameter is saved the other way round than it is computed with, as the weight of a `Linear` in column layout.
+/// Whether a parameter is saved in the transposed form, such as the weight of a `Linear` in column layout.
 fn is_saved_transposed<const D: usize>(param: &Param<Tensor<D>>) -> bool {
     let Ok(shape) = <[usize; D]>::try_from([1, 2].as_slice()) else { return false };
-    // What its loading makes of a small tensor tells, also for a weight that is square.
+    // Loading a small probe tensor shows it even for a square weight.
     let probe = Tensor::<D>::zeros(shape, &param.lazy_device().inner());
     param.clone().transform_for_load(probe, param.id).val().dims() != shape
 }
 
 impl Translate {
-    /// Finds the tensor for a parameter; one that burn saves transposed is saved as PyTorch does.
+    /// Finds the tensor for a parameter. A parameter that burn saves transposed already has PyTorch's layout.
     fn visit(&mut self, is_as_in_pytorch: bool) {
         let containers: Vec<String> = self.steps.iter().map(|(_, container)| container.clone()).collect();
         let context = ModuleContext::new(&containers);
-        // PyTorch knows no enums.
+        // PyTorch has no enums.
         let steps = self.steps.iter().filter(|(_, container)| !container.starts_with("Enum:"));
         let path: Vec<&str> = steps.map(|(name, _)| name.as_str()).collect();
         let own = path.join(".");
@@ -180,7 +182,7 @@ impl Translate {
             self.tensors.remove(&[parents, &[&other]].concat().join("."))
         });
         if let Some(mut tensor) = tensor {
-            // The adapter goes by the name of the parameter it is for.
+            // The adapter expects burn's name of the parameter.
             tensor.name = own;
             let full = self.steps.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(".");
             let adapted = if is_as_in_pytorch { tensor } else { PyTorchToBurnAdapter.adapt(tensor, context) };
@@ -207,10 +209,11 @@ impl ModuleVisitor for Translate {
     }
 }
 
-/// Compares the checksums of an archive with its bytes; a file of an old `torch.save` is none, and has none.
+/// Compares the checksums of an archive with its bytes. A file of an old `torch.save` is not an archive and has no
+/// checksums.
 fn check_sums(path: &Path) -> Result<()> {
     let cannot = |error: io::Error| refused(path, &PytorchError::Io(error));
-    // To open a pipe is to wait for somebody who writes.
+    // Opening a pipe would block until another process writes to it.
     if !fs_err::metadata(path).map_err(cannot)?.is_file() {
         return Err(refused(path, &PytorchError::InvalidFormat("it is a folder, a pipe or a device".into())));
     }
@@ -222,7 +225,7 @@ fn check_sums(path: &Path) -> Result<()> {
             hint: "was the file copied whole?".into(),
         };
         let mut entry = archive.by_index(index).map_err(|error| damaged(&error))?;
-        // `torch.serialization.set_crc32_options(False)` leaves it out.
+        // `torch.serialization.set_crc32_options(False)` omits the checksum.
         if entry.crc32() != 0 {
             let name = String::from_utf8_lossy(entry.name_raw()).into_owned();
             io::copy(&mut entry, &mut io::sink()).map_err(|error| damaged(&format!("`{name}`: {error}")))?;
@@ -231,7 +234,7 @@ fn check_sums(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The tensors under a key, their values still in the file.
+/// The tensors under a key. Their values are not read yet.
 fn read(path: &Path, key: Option<&str>) -> Result<Vec<FileTensor>> {
     check_sums(path)?;
     let keys = top_level_keys(path)?;
@@ -278,7 +281,7 @@ fn refused(path: &Path, error: &PytorchError) -> WeightsError {
             (format!("it is no file of PyTorch: {reason}"), "give a file that `torch.save` wrote, as `.pt`, `.pth` or Lightning's `.ckpt`")
         }
         PytorchError::Pickle(error) => (
-            format!("its pickle holds what cannot be read without running it: {error}"),
+            format!("its pickle cannot be read without executing it: {error}"),
             "save only the weights in Python: `torch.save(model.state_dict(), path)`",
         ),
         error => (format!("it is damaged: {error}"), "was the file copied whole?"),

@@ -1,4 +1,4 @@
-//! Puts named tensors into a module of the same shape.
+//! Loads named tensors into a module.
 
 use burn::{module::Module, tensor::TensorData};
 
@@ -8,12 +8,12 @@ pub use crate::load_report::{Cast, LoadReport, Misfit};
 use crate::weights_error::WeightsError;
 use crate::{fill::fill, weights_error::Result};
 
-/// Puts tensors into a module by parameter path, and reports what went where. They are laid out as burn does it, unless
-/// [`LoadOptions::layout`] says something else.
+/// Loads tensors into a module by parameter path, and reports the result. The tensors must have burn's layout unless
+/// [`LoadOptions::layout`] is set.
 ///
-/// The module keeps what it is: the devices, the tape, `requires_grad` and the ids of its parameters. Only values change,
-/// and with [`LoadOptions::adopt_dtype`] their type. The running statistics of a `BatchNorm` are shared between the clones of
-/// a module, as always in burn: a clone made before sees the loaded ones.
+/// The module keeps its devices, its autodiff state, `requires_grad` and the ids of its parameters. Only the values
+/// change, and with [`LoadOptions::adopt_dtype`] the dtypes. The clones of a module share the running statistics of a
+/// `BatchNorm`, as always in burn: a clone made before this call has the loaded ones, too.
 ///
 /// ```
 /// use burn::{nn::LinearConfig, tensor::Device};
@@ -27,9 +27,9 @@ use crate::{fill::fill, weights_error::Result};
 /// ```
 ///
 /// # Errors
-/// [`WeightsError::Misfit`] with everything that is missing, unexpected, or of another shape, unless `strict(false)`;
-/// [`WeightsError::NothingSelected`], [`WeightsError::Pattern`] and [`WeightsError::RenamedTwice`] for the options;
-/// [`WeightsError::Layout`] for those of PyTorch without the feature `pytorch`.
+/// * [`WeightsError::Misfit`] with all missing, unexpected and mismatched tensors, unless `strict(false)`.
+/// * [`WeightsError::NothingSelected`], [`WeightsError::Pattern`] and [`WeightsError::RenamedTwice`] for the options.
+/// * [`WeightsError::Layout`] for PyTorch's layout without the feature `pytorch`.
 pub fn restore<M: Module>(
     module: M,
     tensors: impl IntoIterator<Item = (String, TensorData)>,
@@ -55,7 +55,7 @@ fn translated<M: Module>(
 #[cfg(not(feature = "pytorch"))]
 fn translated<M>(_: M, _: impl IntoIterator<Item = (String, TensorData)>, _: &LoadOptions) -> Result<(M, LoadReport)> {
     Err(WeightsError::Layout {
-        reason: "the weights are laid out as PyTorch does it, and this program cannot translate them".into(),
+        reason: "the weights have PyTorch's layout, and this program cannot convert it".into(),
         hint: "build it with the cargo feature `pytorch`".into(),
     })
 }

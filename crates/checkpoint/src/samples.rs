@@ -5,13 +5,13 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{Encoder, Manifest};
 
-/// A weight and something else.
+/// A weight and another tensor.
 pub(crate) fn small() -> Vec<(String, TensorData)> {
     let weight = TensorData::new(vec![1.5_f32, -2.0, 0.25], [3, 1]);
     vec![("layer.weight".to_owned(), weight), ("optimizer/Sgd/layer.weight/time".to_owned(), TensorData::from([7_i64]))]
 }
 
-/// One tensor of each dtype, a scalar, and empty ones; in an order that is not the file's.
+/// A tensor of each dtype, a scalar, and empty tensors, in an order that differs from that of the file.
 pub(crate) fn every_dtype() -> Vec<(String, TensorData)> {
     let bools = |store, bytes: &[u8]| TensorData::from_bytes(Bytes::from_bytes_vec(bytes.to_vec()), [3], DType::Bool(store));
     let tensors = [
@@ -43,7 +43,7 @@ pub(crate) fn bytes_of(manifest: &Manifest, tensors: &[(String, TensorData)]) ->
     bytes
 }
 
-/// A file with this header and these bytes of tensors, and a checksum that is right.
+/// A file with this header and these tensor bytes, and a correct checksum.
 pub(crate) fn forged(header: &str, tensors: &[u8]) -> Vec<u8> {
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend_from_slice(header.as_bytes());

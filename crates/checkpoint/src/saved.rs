@@ -1,4 +1,4 @@
-//! What a part of a run keeps over a restart: plain values and tensors, side by side.
+//! The saved state of a part of a run: plain values and tensors.
 
 use std::{any::Any, collections::BTreeMap, fmt, rc::Rc};
 
@@ -15,10 +15,10 @@ use crate::{
     weights_error::{Result, WeightsError},
 };
 
-/// What a callback or a data module keeps over a restart: a JSON value, and tensors by name.
+/// The state of a callback or a data module in a checkpoint: a JSON value, and tensors by name.
 ///
-/// Tensors are handles while a checkpoint is taken; they leave the device together with everything else in it. A fit that
-/// continues gets them back on its device, with their types.
+/// When a checkpoint is taken, the tensors are handles. They leave the device together with the rest of the checkpoint.
+/// A resumed fit restores them on its device, with their dtypes.
 ///
 /// ```
 /// use burn::{nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
@@ -40,7 +40,7 @@ use crate::{
 pub struct Saved {
     json: Value,
     parts: BTreeMap<String, Part>,
-    /// Where tensors that were read from a file go.
+    /// The device for tensors that were read from a file.
     device: Option<Device>,
 }
 
@@ -50,7 +50,7 @@ enum Part {
     Read(TensorData),
 }
 
-/// A tensor or a module, whatever its type.
+/// A tensor of any type, or a module.
 trait Live: Any {
     fn add_to(&self, name: String, snapshot: &mut Snapshot) -> Result<()>;
 }
@@ -77,13 +77,13 @@ impl From<Value> for Saved {
 }
 
 impl Saved {
-    /// What was read from a checkpoint: the JSON, and tensors for this device.
+    /// Creates a state that was read from a checkpoint: the JSON, and tensors for this device.
     pub fn read(json: Value, tensors: BTreeMap<String, TensorData>, device: &Device) -> Self {
         let parts = tensors.into_iter().map(|(name, data)| (name, Part::Read(data))).collect();
         Self { json, parts, device: Some(device.clone()) }
     }
 
-    /// Adds a float tensor under a name, without its tape.
+    /// Adds a float tensor under a name, without its autodiff graph.
     #[must_use]
     pub fn with_tensor<const D: usize>(self, name: impl Into<String>, tensor: &Tensor<D>) -> Self {
         let tensor = tensor.clone();
@@ -107,22 +107,23 @@ impl Saved {
         self
     }
 
-    /// The plain values; `null` if there are none.
+    /// The JSON value, or `null`.
     pub fn json(&self) -> &Value {
         &self.json
     }
 
-    /// Takes the plain values out.
+    /// Takes the JSON value.
     pub fn take_json(&mut self) -> Value {
         std::mem::take(&mut self.json)
     }
 
-    /// Whether it holds nothing at all.
+    /// Whether the state is empty.
     pub fn is_empty(&self) -> bool {
         self.json.is_null() && self.parts.is_empty()
     }
 
-    /// Takes a tensor out, on the device of the fit, with the type that it was saved with. `None` if there is none of this name.
+    /// Takes a tensor, on the device of the fit, with the dtype that it was saved with. `None` if there is no tensor
+    /// with this name.
     ///
     /// # Errors
     /// [`WeightsError::Part`] if it has another rank or kind.
@@ -137,30 +138,30 @@ impl Saved {
             }
             Some(Part::Read(data)) => {
                 if data.shape().len() != D {
-                    return Err(refuse(format!("it has {} dimensions, and {D} are asked for", data.shape().len())));
+                    return Err(refuse(format!("it has {} dimensions, and {D} are requested", data.shape().len())));
                 }
                 if !is_of_kind::<K>(data.dtype()) {
-                    return Err(refuse(format!("it holds {:?}, and another kind of tensor is asked for", data.dtype())));
+                    return Err(refuse(format!("it contains {:?}, and another kind of tensor is requested", data.dtype())));
                 }
                 let (device, dtype) = (self.device.clone().unwrap_or_else(Device::flex), data.dtype());
                 if !device.supports_dtype(dtype) {
-                    return Err(refuse(format!("it holds {dtype:?}, which the device does not have")));
+                    return Err(refuse(format!("it contains {dtype:?}, which the device does not support")));
                 }
                 Ok(Some(Tensor::from_data(data, (&device, dtype))))
             }
         }
     }
 
-    /// A module with the parameters that [`with_module`](Self::with_module) saved below this name, with their types, in evaluation
-    /// mode. `module` itself is returned if nothing was saved there.
+    /// Loads the parameters that [`with_module`](Self::with_module) saved below this name into a module, with their
+    /// dtypes. Returns the module in evaluation mode. Returns `module` itself if nothing was saved below this name.
     ///
     /// # Errors
-    /// As [`restore`](fn@crate::restore): all parameters have to be there, and no others.
+    /// As [`restore`](fn@crate::restore): the parameters must match exactly.
     pub fn load_module<M: Module + 'static>(&mut self, name: &str, module: M) -> Result<M> {
         if let Some(Part::Live(live)) = self.parts.get(name) {
             let live: &dyn Any = &**live;
             let own = live.downcast_ref::<OfModule<M>>();
-            let reason = || "it was saved as something else".into();
+            let reason = || "it was saved as another type".into();
             return own.map(|own| own.0.clone()).ok_or_else(|| WeightsError::Part { name: name.to_owned(), reason: reason() });
         }
         let below = format!("{name}.");
@@ -174,14 +175,14 @@ impl Saved {
         if tensors.is_empty() {
             return Ok(module);
         }
-        // A clone in training mode would share the running statistics of batch normalizations with the module that trains.
+        // A clone in training mode would share the running statistics of batch normalizations with the trained module.
         Ok(restore(module.valid(), tensors, &LoadOptions::new().adopt_dtype(true))?.0)
     }
 
-    /// Adds its tensors to a snapshot, below a folder.
+    /// Adds the tensors to a snapshot, below a folder.
     ///
     /// # Errors
-    /// [`WeightsError::Quantized`].
+    /// [`WeightsError::Quantized`] for a quantized parameter.
     pub fn add_to(&self, folder: &str, snapshot: &mut Snapshot) -> Result<()> {
         for (name, part) in &self.parts {
             let name = format!("{folder}{name}");

@@ -1,4 +1,4 @@
-//! burn's typed numbers (step counters, rates) as JSON, and the state of a learning-rate schedule made of them.
+//! burn's typed numbers (step counters, rates) as JSON, and the state of learning-rate schedules.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::weights_error::{Result, WeightsError};
 
-/// A number as JSON. Each of burn's types has a form of its own, so that it is read back as the same one: a bare number
-/// for `UInt` and finite `Float` (`5`, `0.1`), `true` for `Bool`, `{"int": 5}` and `{"float": "inf"}` for the rest.
+/// A number as JSON. Each type of burn has a separate form, so that the type is restored: a bare number for `UInt` and
+/// finite `Float` (`5`, `0.1`), `true` for `Bool`, `{"int": 5}` and `{"float": "inf"}` for the rest.
 pub(crate) fn to_json(scalar: Scalar) -> Value {
     match scalar {
         Scalar::UInt(value) => json!(value),
@@ -20,7 +20,7 @@ pub(crate) fn to_json(scalar: Scalar) -> Value {
     }
 }
 
-/// What [`to_json`] wrote.
+/// Reads the result of [`to_json`].
 pub(crate) fn from_json(name: &str, value: &Value) -> Result<Scalar> {
     let scalar = match value {
         Value::Bool(value) => Some(Scalar::Bool(*value)),
@@ -36,18 +36,19 @@ pub(crate) fn from_json(name: &str, value: &Value) -> Result<Scalar> {
     scalar.ok_or_else(|| WeightsError::Scalar { name: name.into(), value: value.to_string() })
 }
 
-/// The state of a schedule as a JSON object: `{"0.current_iter": 5}`, the number of the parameter group before the dot.
+/// The state of a schedule as a JSON object: `{"0.current_iter": 5}`, with the index of the parameter group before the
+/// dot.
 ///
 /// # Errors
-/// [`WeightsError::Record`] when burn cannot write its record.
+/// [`WeightsError::Record`] if burn cannot write its record.
 pub fn schedule_to_json(record: LrSchedulerRecord) -> Result<Map<String, Value>> {
-    // burn keeps the names to itself; its own file format has them.
+    // burn exposes the names only in its own file format.
     let bytes = record.into_bytes().map_err(|e| WeightsError::Record(e.to_string()))?;
     let reader = Reader::from_bytes(bytes).map_err(|e| WeightsError::Record(e.to_string()))?;
     Ok(reader.scalars().iter().map(|(name, scalar)| (name.clone(), to_json(*scalar))).collect())
 }
 
-/// What [`schedule_to_json`] wrote.
+/// Reads the result of [`schedule_to_json`].
 ///
 /// # Errors
 /// [`WeightsError::Scalar`].

@@ -1,4 +1,4 @@
-//! Tensors as they are now, read from the device later.
+//! The tensors of one moment, which are read from the device later.
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
@@ -7,14 +7,15 @@ use burn::{
 
 use crate::weights_error::{Result, WeightsError};
 
-/// Tensors on the host by name: a parameter's path, or a name with a slash for anything else.
+/// Tensors on the host by name: a parameter's path, or another name with a slash.
 pub type NamedTensors = Vec<(String, TensorData)>;
 
 /// Named device tensors as they were at one moment.
 ///
-/// Taking one costs neither a device read nor a copy: it holds handles, and an update of burn makes new tensors. All are
-/// read in one transaction by [`Snapshot::read`], or in pieces by [`write_snapshot`](crate::write_snapshot), which may happen on
-/// another thread; on a GPU, call `Device::flush` on the thread that made the tensors before the snapshot goes there.
+/// Taking a snapshot needs no device read and no copy: it contains handles, and an update of burn creates new tensors.
+/// [`Snapshot::read`] reads all tensors in one transaction, [`write_snapshot`](crate::write_snapshot) reads them in
+/// pieces. Both may run on another thread. On a GPU, call `Device::flush` on the thread that created the tensors before
+/// another thread gets the snapshot.
 ///
 /// ```
 /// use burn::{nn::LinearConfig, tensor::Device};
@@ -32,69 +33,71 @@ pub struct Snapshot {
     entries: Vec<Entry>,
 }
 
-/// One tensor, and what a file says of it before its numbers.
+/// A tensor and its description in a file.
 pub(crate) struct Entry {
     pub(crate) name: String,
-    /// As it is read: see [`Snapshot::read`].
+    /// The dtype after reading: see [`Snapshot::read`].
     pub(crate) dtype: DType,
     pub(crate) shape: Shape,
     source: Source,
 }
 
 enum Source {
-    /// Adds its handle to a transaction.
+    /// Adds the handle of the tensor to a transaction.
     Device(Box<dyn Fn(Transaction) -> Transaction + Send>),
     Host(TensorData),
 }
 
-/// So many bytes leave the device at once: enough to keep it busy, and few enough that the memory is used again for the next ones.
+/// Maximum number of bytes that leave the device at once. This is enough to keep the device busy, and small enough to
+/// reuse the memory for the next piece.
 const PIECE: usize = 64 << 20;
 
 impl Snapshot {
-    /// The parameters of a module by path, of every kind, buffers included.
+    /// Takes all parameters of a module by path, of every kind, including buffers.
     ///
     /// # Errors
-    /// [`WeightsError::Quantized`].
+    /// [`WeightsError::Quantized`] for a quantized parameter.
     pub fn of_module<M: Module>(module: &M) -> Result<Self> {
         Self::default().with_module(module)
     }
 
-    /// Adds the parameters of a module, as [`Snapshot::of_module`] takes them.
+    /// Adds the parameters of a module, as [`Snapshot::of_module`].
     ///
     /// # Errors
-    /// [`WeightsError::Quantized`].
+    /// [`WeightsError::Quantized`] for a quantized parameter.
     pub fn with_module<M: Module>(mut self, module: &M) -> Result<Self> {
         self.add_module("", module)?;
         Ok(self)
     }
 
-    /// Adds the parameters of a module, with this text in front of their paths.
+    /// Adds the parameters of a module, with a prefix for their paths.
     ///
     /// # Errors
-    /// [`WeightsError::Quantized`].
+    /// [`WeightsError::Quantized`] for a quantized parameter.
     pub fn add_module<M: Module>(&mut self, prefix: &str, module: &M) -> Result<()> {
         let mut collect = Collect { prefix, path: Vec::new(), snapshot: self, quantized: None };
-        // A copy in evaluation mode: only that has the newest running statistics of `BatchNorm`, and they are its own.
+        // Uses a copy in evaluation mode. Only this has the newest running statistics of `BatchNorm`, and does not
+        // share them.
         module.valid().visit(&mut collect);
         collect.quantized.map_or(Ok(()), |path| Err(WeightsError::Quantized { path }))
     }
 
-    /// Adds another tensor; the tape of one that has one is left out.
+    /// Adds another tensor, without its autodiff graph.
     pub fn add<const D: usize>(&mut self, name: impl Into<String>, tensor: Tensor<D>) {
         self.register(name.into(), if tensor.is_autodiff() { tensor.inner() } else { tensor });
     }
 
-    /// Adds a tensor that is on the host already.
+    /// Adds a tensor that is on the host.
     pub(crate) fn add_read(&mut self, name: String, data: TensorData) {
         self.entries.push(Entry { name, dtype: data.dtype(), shape: data.shape().clone(), source: Source::Host(data) });
     }
 
-    /// How many tensors it holds.
+    /// Number of tensors.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether it holds none.
+    /// Whether the snapshot is empty.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -103,25 +106,25 @@ impl Snapshot {
         &self.entries
     }
 
-    /// Puts those behind the first so many in the order of their names.
+    /// Sorts the tensors after the first `first` by name.
     pub fn sort_after(&mut self, first: usize) {
         if let Some(others) = self.entries.get_mut(first..) {
             others.sort_by(|a, b| a.name.cmp(&b.name));
         }
     }
 
-    /// Takes out those whose names begin so.
+    /// Takes the tensors whose names start with `folder`.
     #[must_use]
     pub fn take_under(&mut self, folder: &str) -> Self {
         Self { entries: self.entries.extract_if(.., |entry| entry.name.starts_with(folder)).collect() }
     }
 
-    /// Reads all of them in one transaction, in the order in which they were added. Waits for the device.
+    /// Reads all tensors in one transaction, in the order of their addition. Waits for the device.
     ///
-    /// Numbers keep their type exactly; booleans come as one byte each, whatever the device stores.
+    /// Numbers keep their dtype exactly. Booleans are one byte each, regardless of the device.
     ///
     /// # Errors
-    /// [`WeightsError::Read`] when the device fails.
+    /// [`WeightsError::Read`] if the device fails.
     pub fn read(self) -> Result<NamedTensors> {
         let mut read = from_device(&self.entries)?.into_iter();
         let data = |entry: Entry| match entry.source {
@@ -131,7 +134,8 @@ impl Snapshot {
         Ok(self.entries.into_iter().filter_map(data).collect())
     }
 
-    /// Reads those at these places in this order, a bounded number of bytes at a time, and gives each to `with`.
+    /// Reads the tensors with these indices in this order, a limited number of bytes at a time, and passes each to
+    /// `with`.
     pub(crate) fn read_in_pieces<E: From<WeightsError>>(
         &self,
         order: &[usize],
@@ -149,7 +153,7 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Those at these places in groups of at most so many bytes; a larger one is alone.
+    /// The entries with these indices in groups of at most `limit` bytes. A larger entry has its own group.
     fn pieces(&self, order: &[usize], limit: usize) -> Vec<Vec<&Entry>> {
         let mut pieces: Vec<Vec<&Entry>> = Vec::new();
         let mut bytes = 0;
@@ -175,7 +179,7 @@ impl Snapshot {
 }
 
 impl Entry {
-    /// What it takes on the device, or nothing.
+    /// Size on the device in bytes. 0 for a tensor on the host.
     fn len(&self) -> usize {
         match self.source {
             Source::Device(_) => self.shape.num_elements() * self.dtype.size(),
@@ -189,7 +193,7 @@ impl Entry {
     }
 }
 
-/// The numbers of those that are on the device, in one transaction.
+/// Reads the entries that are on the device, in one transaction.
 fn from_device<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Result<Vec<TensorData>> {
     let (mut transaction, mut expected) = (Transaction::default(), Vec::new());
     for entry in entries {
@@ -210,7 +214,7 @@ fn from_device<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Result<Vec<T
     let data: Vec<TensorData> = data.into_iter().map(plain).collect();
     let is_as_said = |(entry, data): (&&Entry, &TensorData)| entry.dtype == data.dtype() && entry.shape == *data.shape();
     if data.len() != expected.len() || !expected.iter().zip(&data).all(is_as_said) {
-        return Err(failed("it gave tensors of other types or shapes than they have".into()));
+        return Err(failed("it returned tensors of wrong types or shapes".into()));
     }
     Ok(data)
 }
@@ -241,7 +245,7 @@ impl ModuleVisitor for Collect<'_> {
     fn exit_module(&mut self, _name: &str, _container_type: &str) {
         self.path.pop();
     }
-    // The form in which burn saves: a `Linear` in column layout is kept another way round.
+    // The form in which burn saves a parameter. A `Linear` in column layout is stored transposed.
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let tensor = param.transform_for_save().val();
         if matches!(tensor.dtype(), DType::QFloat(_)) {

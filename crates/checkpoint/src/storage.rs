@@ -1,6 +1,6 @@
-//! Checkpoint files on a disk or behind a URL: what is done with them, with errors that say what it means for a checkpoint.
+//! Checkpoint files on a disk or behind a URL, with errors for checkpoints.
 //!
-//! The crate `stormfire-store` says what a path may be, and does it.
+//! The crate `stormfire-store` implements the paths and the file operations.
 
 use std::{
     io::{self, Write},
@@ -20,39 +20,40 @@ use crate::Result;
 #[cfg(test)]
 mod tests;
 
-/// The absolute path of a file or folder on a disk; a URL as it is, without slashes at its end.
+/// The absolute path of a local file or folder. A URL is returned unchanged, without trailing slashes.
 ///
 /// # Errors
-/// [`crate::Error::Url`] for a URL that cannot be used; [`crate::Error::Io`] for an empty path, or where the current folder is gone.
+/// [`crate::Error::Url`] for a URL that cannot be used. [`crate::Error::Io`] for an empty path, or if the current
+/// folder was deleted.
 pub fn absolute(path: &Path) -> Result<PathBuf> {
     Ok(files::absolute(path)?)
 }
 
-/// Whether there is a file or folder of this name; a store has no folders.
+/// Whether a file or folder with this name exists. A store has no folders.
 ///
 /// # Errors
-/// [`crate::Error::Url`]; [`crate::Error::Permission`] or [`crate::Error::Io`] if a store does not answer.
+/// [`crate::Error::Url`], or [`crate::Error::Permission`] or [`crate::Error::Io`] if a store does not answer.
 pub fn exists(path: &Path) -> Result<bool> {
     Ok(files::exists(path)?)
 }
 
-/// What lies in a folder, in no order; nothing if there is no such folder.
+/// The contents of a folder, in no particular order. Empty if the folder does not exist.
 ///
 /// # Errors
-/// As [`exists`]; also what the operating system says.
+/// As [`exists`], and errors of the operating system.
 pub fn list(folder: &Path) -> Result<Vec<Entry>> {
     Ok(files::list(folder)?)
 }
 
-/// Whether it has the extension of a checkpoint.
+/// Whether the entry has the extension of a checkpoint.
 pub fn is_checkpoint(entry: &Entry) -> bool {
     !entry.is_folder && entry.path.extension().is_some_and(|extension| extension == "ckpt")
 }
 
-/// The checkpoints in a folder, and in those up to so many levels below it. A folder on a disk that cannot be read has none.
+/// The checkpoints in a folder and up to `depth` levels below it. A local folder that cannot be read counts as empty.
 ///
 /// # Errors
-/// As [`list`], for a store: one that does not answer is not to be taken for an empty one.
+/// As [`list`], for a store: a store that does not answer does not count as empty.
 pub fn checkpoints(folder: &Path, depth: usize) -> Result<Vec<Entry>> {
     let entries = match list(folder) {
         Err(error) if is_url(folder) => return Err(error),
@@ -69,8 +70,8 @@ pub fn checkpoints(folder: &Path, depth: usize) -> Result<Vec<Entry>> {
     Ok(found)
 }
 
-/// Whether files could be written into a folder, or the folder be made, by making a file there and removing it again. A folder that
-/// is not there is not made. A store is not asked.
+/// Checks that files can be written into a folder, or that the folder can be created. Creates and removes a test file.
+/// Does not create a missing folder. Does not contact a store.
 ///
 /// # Errors
 /// As [`write()`](crate::write()).
@@ -78,7 +79,7 @@ pub fn check_writable(folder: &Path) -> Result<()> {
     Ok(files::check_writable(folder)?)
 }
 
-/// Removes a file; it is no error if there is none.
+/// Removes a file. A missing file is not an error.
 ///
 /// # Errors
 /// As [`list`].
@@ -86,7 +87,8 @@ pub fn remove(path: &Path) -> Result<()> {
     Ok(files::remove(path)?)
 }
 
-/// Writes a file of any kind, as [`write()`](crate::write()) does a checkpoint: a reader finds the old one or the new one.
+/// Writes a file of any kind in the same way as [`write()`](crate::write()) writes a checkpoint: a reader sees the old
+/// or the new file.
 ///
 /// # Errors
 /// As [`write()`](crate::write()), for the file.
@@ -99,25 +101,25 @@ pub(crate) fn write(path: &Path, len: u64, write: impl FnOnce(&mut dyn Write) ->
     Ok(files::write(path, len, write)?)
 }
 
-/// What a file holds, and how many bytes that are.
+/// Opens a file. Returns a reader and the size in bytes.
 pub(crate) fn open(path: &Path) -> Result<(Reader, u64)> {
     Ok(files::open(path)?)
 }
 
-/// Gives a file a second name: as a hard link where there are such links, else as a copy, also from a disk to a store and
-/// back. Replaces what has that name.
+/// Gives a file a second name: a hard link where these are supported, otherwise a copy, also between a disk and a
+/// store. Replaces an existing file.
 ///
 /// # Errors
-/// [`crate::Error::NotFound`] for `from`; for `to` as [`write()`](crate::write()).
+/// [`crate::Error::NotFound`] for `from`. For `to` as [`write()`](crate::write()).
 pub fn link_or_copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
     Ok(files::link_or_copy(from, to)?)
 }
 
-/// Makes `link` a symbolic link to `target`, or a second name or a copy of it where there are no such links, as in a store.
-/// Replaces the link or the file that was there. The link is relative: both can be moved together.
+/// Makes `link` a symbolic link to `target`. Without symbolic links, as in a store, creates a second name or a copy.
+/// Replaces an existing link or file. The link is relative, so both can be moved together.
 ///
 /// # Errors
-/// [`crate::Error::NotFound`] for `target`; for `link` as [`write()`](crate::write()).
+/// [`crate::Error::NotFound`] for `target`. For `link` as [`write()`](crate::write()).
 pub fn symlink_or_copy(target: impl AsRef<Path>, link: impl AsRef<Path>) -> Result<()> {
     Ok(files::symlink_or_copy(target, link)?)
 }

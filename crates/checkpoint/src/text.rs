@@ -1,8 +1,8 @@
-//! Numbers and JSON as a person reads them.
+//! Readable numbers and JSON.
 
 use serde_json::Value;
 
-/// A size in the unit that suits it.
+/// A size with a suitable unit.
 pub(crate) fn size(bytes: u64) -> String {
     match bytes {
         0..1024 => format!("{bytes} bytes"),
@@ -56,7 +56,7 @@ fn nested(value: &Value) -> String {
 }
 
 fn shortened(text: &str, width: usize) -> String {
-    // Text of a file that somebody else wrote must not steer the terminal.
+    // A control character in the string of a file must not control the terminal.
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     match text.char_indices().nth(width) {
         Some(_) => text.chars().take(width.saturating_sub(1)).chain(['…']).collect(),
@@ -64,14 +64,14 @@ fn shortened(text: &str, width: usize) -> String {
     }
 }
 
-/// Names as a person reads them: at most 20, in backticks; `none` without any.
+/// At most 20 names, in backticks. Without names, `none`.
 pub(crate) fn list<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
     const SHOWN: usize = 20;
     let names: Vec<String> = names.into_iter().map(|name| format!("`{}`", name.as_ref())).collect();
     if names.is_empty() { "none".into() } else { shorten(&names, SHOWN) }
 }
 
-/// Joins the first `shown` items, and counts the rest.
+/// Joins the first `shown` items, and adds the number of the others.
 pub(crate) fn shorten(items: &[String], shown: usize) -> String {
     match items.len().saturating_sub(shown) {
         0 => items.join(", "),

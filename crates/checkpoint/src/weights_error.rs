@@ -1,4 +1,4 @@
-//! What can go wrong between a module's weights, an optimizer's state, and the names in a file.
+//! Errors of weights and optimizer states.
 
 use std::path::PathBuf;
 
@@ -7,49 +7,49 @@ use crate::load_report::LoadReport;
 /// A result whose error is [`WeightsError`].
 pub(crate) type Result<T, E = WeightsError> = std::result::Result<T, E>;
 
-/// Why weights or optimizer states could not be taken or put back. [`WeightsError::hint`] tells what to do about it.
+/// An error while weights or optimizer states are saved or restored. [`WeightsError::hint`] returns the remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WeightsError {
-    /// The device failed to hand over values.
+    /// The device failed to return values.
     #[error("reading {count} tensors from the device failed: {reason}")]
     Read {
-        /// How many tensors were asked for.
+        /// The number of requested tensors.
         count: usize,
-        /// What the device said.
+        /// The error of the device.
         reason: String,
     },
-    /// A parameter of a kind that has no plain form.
+    /// A parameter of a kind that cannot be saved.
     #[error("parameter `{path}` is quantized, and a quantized parameter cannot be saved")]
     Quantized {
         /// The parameter.
         path: String,
     },
-    /// Names, shapes or types of the weights are not those of the module.
+    /// Names, shapes or kinds of the weights differ from those of the module.
     #[error("the weights do not fit the module: {0}")]
     Misfit(Box<LoadReport>),
-    /// The patterns of `only` and `except` leave nothing to load.
-    #[error("no parameter is left to load: {patterns} select none")]
+    /// The patterns of `only` and `except` select no parameter.
+    #[error("no parameter to load: {patterns} select none")]
     NothingSelected {
-        /// The patterns, as they were given.
+        /// The given patterns.
         patterns: String,
     },
-    /// A pattern that is no regular expression.
+    /// A pattern is not a regular expression.
     #[error("`{pattern}` is not a regular expression: {error}")]
     Pattern {
         /// The pattern.
         pattern: String,
-        /// What the parser said.
+        /// The error of the parser.
         error: Box<regex::Error>,
     },
-    /// Two tensors that would have the same name after renaming.
+    /// Two tensors have the same name after renaming.
     #[error("`{first}` and `{second}` are both renamed to `{path}`")]
     RenamedTwice {
-        /// One name in the file.
+        /// The first name in the file.
         first: String,
-        /// The other.
+        /// The second name in the file.
         second: String,
-        /// The name they would share.
+        /// The shared name.
         path: String,
     },
     /// The state of an optimizer does not belong to this one.
@@ -57,55 +57,55 @@ pub enum WeightsError {
     Optimizer {
         /// The optimizer's name.
         optimizer: String,
-        /// What does not fit.
+        /// What is inconsistent.
         reason: String,
-        /// What to do.
+        /// How to fix it.
         hint: String,
     },
-    /// A tensor of a callback's or data module's state that is of another kind than the one that is asked for.
+    /// A tensor in the state of a callback or data module has another kind than requested.
     #[error("the saved tensor `{name}` cannot be taken back: {reason}")]
     Part {
-        /// Its name.
+        /// The name.
         name: String,
-        /// What does not fit.
+        /// What is inconsistent.
         reason: String,
     },
-    /// burn could not write or read a record of its own.
+    /// burn could not write or read its own record.
     #[error("burn cannot convert its record: {0}")]
     Record(String),
-    /// A number in a saved state that is none.
-    #[error("`{name}` holds {value}, which is no number of an optimizer or schedule")]
+    /// A value in a saved state is not a number.
+    #[error("`{name}` is {value}, which is not a number of an optimizer or schedule")]
     Scalar {
-        /// Its name.
+        /// The name.
         name: String,
-        /// What is there.
+        /// The value.
         value: String,
     },
-    /// Weights of another program that cannot be turned into burn's.
+    /// Weights of another program cannot be converted to burn's layout.
     #[error("{reason}")]
     Layout {
         /// What is wrong.
         reason: String,
-        /// What to do.
+        /// How to fix it.
         hint: String,
     },
-    /// A file of PyTorch that cannot be read.
+    /// A file of PyTorch cannot be read.
     #[error("`{}`: {reason}", .path.display())]
     PyTorch {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
-        /// What to do.
+        /// How to fix it.
         hint: String,
     },
 }
 
 impl WeightsError {
-    /// What to do about it, as a sentence part for `hint: …`.
+    /// The remedy, as a sentence part for `hint: …`.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Part { .. } => Some("ask for it as it was saved: see the code that makes and takes back this state".into()),
+            Self::Part { .. } => Some("request it as it was saved: check the code that saves and restores this state".into()),
             Self::Read { .. } => Some("the device is lost for this process: start again from the last checkpoint".into()),
             Self::Quantized { .. } => Some("save before `quantize_weights`, and quantize again after loading".into()),
             Self::Misfit(_) => {
@@ -115,7 +115,7 @@ impl WeightsError {
             Self::Pattern { .. } => Some("write a literal dot as `\\.`, and see the documentation of the crate `regex`".into()),
             Self::RenamedTwice { .. } => Some("anchor the pattern with `^`, or rename one of the two first".into()),
             Self::Optimizer { hint, .. } | Self::Layout { hint, .. } | Self::PyTorch { hint, .. } => Some(hint.clone()),
-            Self::Record(_) | Self::Scalar { .. } => Some("the checkpoint is damaged or was changed by hand: use another one".into()),
+            Self::Record(_) | Self::Scalar { .. } => Some("the checkpoint is damaged or was edited manually: use another one".into()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Files that weights are loaded from: checkpoints, and safetensors files of other programs, whole or in shards.
+//! Weight files: checkpoints, and safetensors files of other programs, as one file or in shards.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,13 +39,14 @@ pub struct WeightsFile {
 }
 
 impl WeightsFile {
-    /// Reads a checkpoint, a safetensors file of another program, or all shards that an index names
-    /// (`model.safetensors.index.json`, as Hugging Face has it, with its shards beside it). A URL is as good as a path.
+    /// Reads a checkpoint, a safetensors file of another program, or all shards of an index
+    /// (`model.safetensors.index.json` of Hugging Face, with the shards in the same folder). The path may be a URL.
     ///
     /// A checkpoint is verified by its checksum. Other files have none: their lengths, names and shapes are checked.
     ///
     /// # Errors
-    /// As [`Checkpoint::read`], but for [`Error::Foreign`]; [`Error::UnsupportedDtype`] for numbers that burn has not.
+    /// As [`Checkpoint::read`], except [`Error::Foreign`]. [`Error::UnsupportedDtype`] for dtypes that burn does not
+    /// have.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         if path.extension().is_some_and(|extension| extension == "json") {
@@ -100,21 +101,23 @@ impl WeightsFile {
         }
     }
 
-    /// Puts the weights into a module, as [`restore`](fn@crate::restore), laid out as the options or the file say.
+    /// Loads the weights into a module, as [`restore`](fn@crate::restore), with the layout of the options or of the
+    /// file.
     ///
     /// # Errors
-    /// As [`restore`](fn@crate::restore); [`WeightsError::Layout`] if neither options nor file say how the weights are laid out.
+    /// As [`restore`](fn@crate::restore). [`WeightsError::Layout`] if neither the options nor the file declare the
+    /// layout.
     pub fn restore<M: Module>(self, module: M, options: &LoadOptions) -> Result<(M, LoadReport), WeightsError> {
         let Self { path, tensors, layout } = self;
         let layout = options.own_layout().or(layout).ok_or_else(|| WeightsError::Layout {
             reason: format!("`{}` does not say whether its weights are laid out as in PyTorch or as in burn", path.display()),
-            hint: "say it with `LoadOptions::layout`: `WeightLayout::PyTorch` for a file from Hugging Face".into(),
+            hint: "set it with `LoadOptions::layout`: `WeightLayout::PyTorch` for a file from Hugging Face".into(),
         })?;
         restore(module, tensors, &options.clone().layout(layout))
     }
 }
 
-/// What a safetensors file tells of the program that wrote it.
+/// The layout, according to the program that wrote a safetensors file.
 fn layout_of(metadata: &Metadata) -> Option<WeightLayout> {
     match (metadata.producer.as_deref(), metadata.format.as_deref()) {
         (Some("burn"), _) => Some(WeightLayout::Burn),

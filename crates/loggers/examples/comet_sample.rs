@@ -1,5 +1,6 @@
-//! Logs everything that Comet can hold, online if `COMET_API_KEY` is set and else into an archive, and writes what it logged
-//! to `FOLDER/logged.json`: `cargo run -p stormfire-loggers --features comet --example comet_sample -- FOLDER`.
+//! Logs every kind of value that Comet supports, online if `COMET_API_KEY` is set, otherwise into an archive. Writes
+//! the expected values to `FOLDER/logged.json`:
+//! `cargo run -p stormfire-loggers --features comet --example comet_sample -- FOLDER`.
 
 use std::path::PathBuf;
 

@@ -1,5 +1,5 @@
-//! Writes a million rows as CSV and as lines of JSON, with columns that appear late and in two processes' worth of loggers:
-//! `csv_million FOLDER`. Tells the growth of the memory after the first hundredth of the rows.
+//! Writes a million rows as CSV and as lines of JSON, with columns that appear late, by the loggers of two processes:
+//! `csv_million FOLDER`. Prints the growth of the memory after the first hundredth of the rows.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ fn main() -> Result<()> {
     let before = peak_memory();
     log(&mut logger, ROWS / 100..ROWS / 2)?;
     let position = logger.position()?;
-    // These are logged again.
+    // These values are logged again.
     log(&mut logger, ROWS / 2..ROWS / 2 + 10_000)?;
     drop(logger);
     let mut logger = open(run().resume("run")?);
@@ -47,7 +47,7 @@ fn log(logger: &mut CsvLogger, steps: std::ops::Range<u64>) -> Result<()> {
     Ok(())
 }
 
-/// The most memory that this process has had, in KiB, where the system tells.
+/// The peak memory of this process in KiB, where the system reports it.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.split_whitespace().next()?.parse().ok()

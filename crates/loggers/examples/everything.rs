@@ -1,4 +1,4 @@
-//! Records a bit of everything, to be looked at with `tensorboard --logdir FOLDER` and a spreadsheet:
+//! Records every basic kind of value. View the result with `tensorboard --logdir FOLDER` and a spreadsheet:
 //! `cargo run -p stormfire-loggers --example everything -- FOLDER`.
 
 use serde::Serialize;

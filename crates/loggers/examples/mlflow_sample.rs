@@ -1,9 +1,9 @@
-//! Records everything that MLflow can hold, for `cargo xtask test --only mlflow`, which reads it back with MLflow itself:
+//! Records every kind of value that MLflow supports. `cargo xtask test --only mlflow` reads it back with MLflow itself:
 //!
-//! * `mlflow_sample FOLDER SERVER SECURE_SERVER WRONG_AUTHORITY` prints the ids of the runs as JSON; the files that were logged
-//!   lie in the folder. Login and authority of the second server are in the environment.
+//! * `mlflow_sample FOLDER SERVER SECURE_SERVER WRONG_AUTHORITY` prints the ids of the runs as JSON. The logged files
+//!   are in the folder. The environment contains the login and the authority of the second server.
 //! * `mlflow_sample killed FOLDER URI` logs until it is killed, and prints a position on its way.
-//! * `mlflow_sample resumed FOLDER URI POSITION` continues that run.
+//! * `mlflow_sample resumed FOLDER URI POSITION` resumes that run.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ use stormfire_loggers::{
     MlflowLogger, Node, Result, Status, Table, Text,
 };
 
-/// As many steps as need several requests.
+/// Enough steps to need several requests.
 const STEPS: u32 = 2500;
 
 fn main() -> Result<()> {
@@ -119,7 +119,7 @@ fn ended(mut logger: MlflowLogger, status: Status) -> Result<String> {
     id(&logger)
 }
 
-/// Killed after step 5, continued from step 3.
+/// The process is killed after step 5 and resumed from step 3.
 fn continued(new: &dyn Fn() -> MlflowLogger) -> Result<String> {
     let log = |logger: &mut MlflowLogger, steps: std::ops::Range<u64>| -> Result<()> {
         for step in steps {
@@ -145,7 +145,7 @@ fn continued(new: &dyn Fn() -> MlflowLogger) -> Result<String> {
     id(&logger)
 }
 
-/// A position is taken after this step.
+/// The position is taken after this step.
 const SAVED: u64 = 700;
 
 fn log(logger: &Background, step: u64) -> Result<()> {

@@ -1,6 +1,10 @@
-//! Writes a run in Neptune's format, or reads one: `cargo run -p stormfire-loggers --features neptune --example neptune_sample --`
-//! `write FOLDER` logs everything that the format can hold and prints what that was, `read RUN` prints a run, `convert RUN FOLDER`
-//! replays it into a table. All print JSON.
+//! Writes or reads a run in Neptune's format. All commands print JSON:
+//!
+//! * `write FOLDER` logs every kind of value that the format supports, and prints these values.
+//! * `read RUN` prints a run.
+//! * `convert RUN FOLDER` replays it into a table.
+//!
+//! `cargo run -p stormfire-loggers --features neptune --example neptune_sample -- write FOLDER`
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! Logs to the folder of a store, loses the machine, and goes on from there on another one, as it were:
-//! `remote_logs URL`, in a folder of its own.
+//! Logs to the folder of a store, and resumes on a simulated second machine without the first one's disk: `remote_logs
+//! URL`, in an empty folder.
 
 use stormfire_loggers::{CsvLogger, Error, Hyperparams, Logger, Metrics, Result, RunDir, Status, TensorBoardLogger};
 

@@ -1,4 +1,4 @@
-//! Logs every kind of value to `TensorBoard`, dies once in between, and writes down what must be found, as JSON:
+//! Logs every kind of value to `TensorBoard`, with one kill in between, and writes the expected values as JSON:
 //! `cargo run -p stormfire-loggers --features plotters,rasterize --example tensorboard_sample -- FOLDER EXPECTED.json`.
 
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ fn main() -> Result<()> {
         "audio": audio(&mut killed)?,
     });
     let position = killed.position()?;
-    // All of this is lost with the process, and logged again or not at all.
+    // All of this is lost with the process. Some of it is logged again.
     log_scalars(&mut killed, 10..15, &mut scalars.each_ref().map(Vec::clone))?;
     killed.log_scalars("losses", &[("late", 1.0)].into(), Some(12))?;
     killed.log_text("lost", &Text::new("never seen"), Some(12))?;
@@ -61,7 +61,7 @@ fn main() -> Result<()> {
     Ok(std::fs::write(expected, all.to_string())?)
 }
 
-/// Numbers in 0..1 that look random.
+/// Pseudo-random numbers in 0..1.
 fn noise(seed: u32) -> impl Iterator<Item = f32> {
     std::iter::successors(Some(seed.wrapping_mul(2_654_435_761) | 1), |state| {
         Some(state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223))
@@ -118,7 +118,7 @@ fn images(logger: &mut TensorBoardLogger) -> Result<Value> {
     Ok(expected)
 }
 
-/// Several images as one: by `log_images`, and by `Image::grid` with the defaults of torchvision.
+/// Several images as one: with `log_images`, and with `Image::grid` and the defaults of torchvision.
 fn grids(logger: &mut TensorBoardLogger) -> Result<Value> {
     let tiles: Vec<Image> = (0..11).map(|number| image(number, 20, 12, 1)).collect::<Result<_>>()?;
     logger.log_images("grid/add_images", &tiles, Some(4))?;
@@ -134,7 +134,7 @@ fn histograms(logger: &mut TensorBoardLogger) -> Result<Value> {
     let edges = [-1.0, -0.5, 0.0, 0.25, 0.5, 1.0];
     let mut expected = json!({"histogram/torch": [], "histogram/edges": []});
     for step in 0..5_u16 {
-        // Sums of several are bell-shaped.
+        // The sum of several numbers has a bell-shaped distribution.
         let numbers: Vec<f32> = noise(step.into()).take(4000).collect();
         let samples: Vec<f64> = numbers.chunks(4).map(|chunk| f64::from(chunk.iter().sum::<f32>() - 2.0) / f64::from(step + 1)).collect();
         logger.log_histogram("histogram/torch", &Histogram::from_samples(samples.iter().copied())?, Some(step.into()))?;

@@ -1,6 +1,8 @@
-//! Measures how fast values are recorded, and with how much memory: `cargo run --release -p stormfire-loggers --example throughput`.
+//! Measures the speed and the memory of recording values:
+//! `cargo run --release -p stormfire-loggers --example throughput`.
 //!
-//! With the name of a case and a number of values as arguments it measures this one and prints JSON, for `cargo xtask bench`.
+//! With the name of a case and a number of values as arguments, it measures this case and prints JSON, for `cargo xtask
+//! bench`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use stormfire_loggers::{Background, CsvLogger, Error, Logger, Metrics, Result, S
 
 const COUNT: u64 = 1_000_000;
 
-/// Records so many values below a folder.
+/// Records this number of values below a folder.
 type Work = fn(&Path, u64) -> Result<()>;
 
 const CASES: [(&str, Work); 7] = [
@@ -53,7 +55,7 @@ fn background(logger: impl Logger) -> Result<Record> {
     Ok(Record::Background(Background::spawn(Box::new(logger))?))
 }
 
-/// A logger on this thread or on its own.
+/// A logger on this thread or on a separate one.
 enum Record {
     Here(Box<dyn Logger>),
     Background(Background),
@@ -91,7 +93,7 @@ fn scalars(mut logger: Record, count: u64, per_call: u64) -> Result<()> {
     logger.end()
 }
 
-/// Rows of two columns, and so many columns that appear one after the other.
+/// Rows of two columns, and a table whose columns appear one after the other.
 fn rows(mut logger: Record, count: u64, late: u64) -> Result<()> {
     let names = names();
     for step in 0..count {
@@ -103,7 +105,7 @@ fn rows(mut logger: Record, count: u64, late: u64) -> Result<()> {
     logger.end()
 }
 
-/// Seconds, and those of the processor in all threads.
+/// Elapsed seconds, and CPU seconds of all threads.
 fn measure(work: Work, count: u64) -> Result<(f64, f64)> {
     let folder = tempfile::tempdir()?;
     let (start, cpu) = (Instant::now(), cpu_seconds());
@@ -111,7 +113,7 @@ fn measure(work: Work, count: u64) -> Result<(f64, f64)> {
     Ok((start.elapsed().as_secs_f64(), cpu_seconds() - cpu))
 }
 
-/// What a training loop pays, in nanoseconds: bursts that fit into the queue.
+/// The cost for a training loop in nanoseconds, for bursts that fit into the queue.
 fn submit() -> Result<u128> {
     let folder = tempfile::tempdir()?;
     let names = names();
@@ -130,14 +132,14 @@ fn submit() -> Result<u128> {
     Ok(spent.as_nanos() / u128::from(bursts * burst))
 }
 
-/// The most memory that this process ever used; 0 where Linux's `/proc` is missing.
+/// The peak memory of this process in KiB. 0 without Linux's `/proc`.
 fn peak_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).and_then(|peak| peak.split_whitespace().next());
     peak.and_then(|peak| peak.parse().ok()).unwrap_or(0)
 }
 
-/// What all threads have used, which a busy machine changes little. NaN where Linux's `/proc` is missing.
+/// The CPU time of all threads, which hardly depends on the load of the machine. NaN without Linux's `/proc`.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();

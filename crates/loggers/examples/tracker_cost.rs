@@ -1,8 +1,8 @@
-//! What the loggers of trackers cost the processor beside a training:
+//! Measures the CPU time of the tracker loggers during a training:
 //! `cargo run --release -p stormfire-loggers --features all-loggers --example tracker_cost`.
 //!
-//! Ten values at each of many steps go to a server in this program that takes everything. What the server uses is not counted.
-//! Arguments: the number of steps, and the microseconds from one to the next (0: as fast as they are taken).
+//! Ten values at each step are sent to a server in this program that accepts everything. The CPU time of the server is
+//! not counted. Arguments: the number of steps, and the microseconds from one step to the next (0: no pause).
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -15,7 +15,7 @@ use stormfire_loggers::{Background, CometLogger, Error, Logger, Metrics, MlflowL
 
 const KEY: &str = "0123456789012345678901234567890123456789";
 
-/// Makes a logger that sends to an address, and keeps what waits in a folder.
+/// Creates a logger for the server at an address. Waiting records are stored in a folder.
 type Make = fn(&str, &Path) -> Box<dyn Logger>;
 
 const TRACKERS: [(&str, Make); 4] = [
@@ -49,10 +49,10 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// A server that takes whatever it gets.
+/// A server that accepts every request.
 struct Server {
     address: String,
-    /// Nanoseconds of the processor.
+    /// CPU time in nanoseconds.
     used: Arc<AtomicU64>,
 }
 
@@ -65,7 +65,7 @@ impl Server {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (own, counted) = (own.clone(), Arc::clone(&counted));
-                // A client that goes away in the middle is its own affair.
+                // Ignores clients that close the connection.
                 std::thread::spawn(move || drop(serve(stream, &own, &counted)));
             }
         });
@@ -81,7 +81,7 @@ fn serve(stream: TcpStream, own: &str, used: &AtomicU64) -> std::io::Result<()> 
     stream.set_nodelay(true)?;
     let file = |name: &str| format!(r#"{{"name": "{name}", "uploadUrl": "{own}/store"}}"#);
     let files = ["wandb-summary.json", "config.yaml", "wandb-metadata.json"].map(file).join(",");
-    // What any of the trackers wants to hear.
+    // An answer that every tracker accepts.
     let body = format!(
         r#"{{"experiment": {{"experiment_id": "1"}}, "run": {{"info": {{"run_id": "r", "experiment_id": "1"}}}}, "run_info": {{}}, "runId": "r",
         "data": {{"upsertBucket": {{"bucket": {{"id": "b", "project": {{"name": "p", "entity": {{"name": "e"}}}}}}}},
@@ -111,13 +111,13 @@ fn serve(stream: TcpStream, own: &str, used: &AtomicU64) -> std::io::Result<()> 
     }
 }
 
-/// Nanoseconds of the processor that this thread has used; 0 where Linux's `/proc` is missing.
+/// CPU time of this thread in nanoseconds. 0 without Linux's `/proc`.
 fn thread_ns() -> u64 {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     stat.split_whitespace().next().and_then(|used| used.parse().ok()).unwrap_or(0)
 }
 
-/// The same for all threads of this process, to 10 ms.
+/// CPU time of all threads of this process in nanoseconds, with a resolution of 10 ms.
 fn cpu_ns() -> u64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();

@@ -1,5 +1,5 @@
-//! Logs one of each to a trackio server, in two processes of which the first is killed: `trackio_sample FOLDER first`, then
-//! `trackio_sample FOLDER second`. `trackio_sample FOLDER away` is a run that no server gets.
+//! Logs one value of each kind to a trackio server, in two processes. The first is killed: `trackio_sample FOLDER
+//! first`, then `trackio_sample FOLDER second`. `trackio_sample FOLDER away` is a run without a reachable server.
 
 use std::path::Path;
 use std::time::Duration;
@@ -44,7 +44,7 @@ fn first(logger: TrackioLogger, folder: &Path) -> Result<()> {
     for step in CHECKPOINT..FIRST_LIFE {
         metrics(&logger, step)?;
     }
-    // The server gets what follows the position too.
+    // The server also gets the values after the position.
     logger.finalize(Status::Interrupted)?;
     std::process::abort();
 }

@@ -1,6 +1,7 @@
-//! Logs everything that W&B can show, is killed in the middle, and goes on: `cargo run -p stormfire-loggers --features wandb
-//! --example wandb_sample -- FOLDER begin`, then the same with `continue`. `WANDB_MODE=offline` writes a folder, else the server
-//! of `WANDB_BASE_URL` gets it. `FOLDER/expected.json` says what must have arrived.
+//! Logs every kind of value that W&B shows, is killed, and is resumed:
+//! `cargo run -p stormfire-loggers --features wandb --example wandb_sample -- FOLDER begin`, then the same with `continue`.
+//! `WANDB_MODE=offline` writes a folder, otherwise the server at `WANDB_BASE_URL` gets the run. `FOLDER/expected.json`
+//! contains the expected values.
 
 use std::f64::consts::PI;
 use std::path::Path;
@@ -13,7 +14,7 @@ use stormfire_loggers::{
 };
 
 const STEPS: u64 = 1000;
-/// The last step before the checkpoint, in the middle of which that is made.
+/// The last step before the checkpoint. The checkpoint is taken in the middle of it.
 const CHECKPOINT: u64 = 600;
 const LOST: u64 = 50;
 
@@ -45,7 +46,7 @@ fn begin(mut logger: WandbLogger, folder: &Path) -> Result<()> {
         logger.log_metrics(&Metrics::from([("loss", -1.0), ("lost", 1.0)]), Some(step))?;
         logger.save()?;
     }
-    // A server has them, so that the continued run has something to put right.
+    // The server has these rows, so the resumed run must overwrite them.
     while logger.delivery().is_some_and(|delivery| delivery.spooled > 0) {
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -75,7 +76,7 @@ fn go_on(mut logger: WandbLogger, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Two calls and a save between them; they are one row.
+/// Two calls with a save between them. They are one row.
 fn train(logger: &mut WandbLogger, step: u64) -> Result<()> {
     logger.log_metrics(&Metrics::from([("loss", loss(step)), ("epoch", (step / 100) as f64)]), Some(step))?;
     if step.is_multiple_of(7) {
@@ -92,7 +93,7 @@ fn accuracy(step: u64) -> f64 {
     f64::from((step as f32 * 0.1).sin())
 }
 
-/// All in the first row, but for the graph, which has one of its own.
+/// All in the first row, except the graph, which has a separate row.
 fn media(logger: &mut WandbLogger, folder: &Path) -> Result<()> {
     logger.log_graph(&Graph::new([Node::new("hidden", "Linear"), Node::new("output", "Linear").input("hidden")]))?;
     let pixels: Vec<u8> = (0..8 * 6 * 3).collect();

@@ -1,18 +1,18 @@
-//! What became of the records of a tracker.
+//! Delivery counts of a tracker's records.
 
 use std::fmt;
 
-/// How many records reached a tracking server.
+/// Number of records by what became of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Delivery {
-    /// The server has them.
+    /// Accepted by the server.
     pub delivered: u64,
-    /// They wait on the disk.
+    /// Waiting on the disk.
     pub spooled: u64,
-    /// The server did not want them, or they could not be sent, or as much waited as may wait (`spool_limit`).
+    /// Lost: rejected by the server, impossible to send, or over the limit of waiting records (`spool_limit`).
     pub refused: u64,
-    /// Lines on the disk that are no records any more. They are kept in the file `damaged.jsonl` of the spool's folder.
+    /// Lines on the disk that are not valid records. They are kept in the file `damaged.jsonl` of the spool's folder.
     pub damaged: u64,
 }
 

@@ -1,21 +1,21 @@
-//! What can go wrong in this crate.
+//! Errors of this crate.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::Delivery;
 
-/// The result of everything fallible in this crate.
+/// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong while something is recorded.
+/// An error while recording.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file or folder could not be read or written; the message names it.
+    /// A file or folder could not be read or written. The message contains its path.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The backend has no place for this kind of value.
+    /// The backend does not support this kind of value.
     #[error("logger `{logger}` does not support {what}")]
     Unsupported {
         /// The logger's name.
@@ -36,21 +36,21 @@ pub enum Error {
     HyperparamConflict {
         /// The key, nested ones joined with `/`.
         key: String,
-        /// The value that was there.
+        /// The existing value.
         first: String,
-        /// The value that was to be merged in.
+        /// The value that was merged in.
         second: String,
     },
-    /// Hyperparameters were made from something that has no names in it.
+    /// Hyperparameters were created from a value without named fields.
     #[error("hyperparameters must be a struct or a map, found {found}")]
     NotAMap {
-        /// What was found instead.
+        /// The kind of value that was found.
         found: &'static str,
     },
     /// A hyperparameter cannot be represented as plain data.
     #[error("a hyperparameter cannot be serialized: {reason}")]
     Serialize {
-        /// What serde said.
+        /// The message of serde.
         reason: String,
     },
     /// A logger panicked on its thread.
@@ -61,39 +61,39 @@ pub enum Error {
         /// The panic's message.
         message: String,
     },
-    /// A typed handle was asked of a logger of another type.
+    /// A typed handle was requested for a logger of another type.
     #[error("logger `{logger}` is no `{expected}`")]
     WrongLogger {
         /// The logger's name.
         logger: String,
-        /// The type that was asked for.
+        /// The requested type.
         expected: &'static str,
     },
-    /// The folder of a run that is to be continued is not there.
+    /// The folder of the run to resume does not exist.
     #[error("the log folder `{}` does not exist", folder.display())]
     RunGone {
         /// The folder.
         folder: PathBuf,
     },
-    /// A name, version or folder of a run that leads out of the folder of all logs.
+    /// The name, version or folder of a run leads out of the folder of all logs.
     #[error("the {what} `{}` leads out of the folder that it is in", path.display())]
     Outside {
-        /// What was given.
+        /// The kind of path: name, version or folder.
         what: &'static str,
-        /// As it was given.
+        /// The path as it was given.
         path: PathBuf,
     },
-    /// A `save_dir` that is a URL, and cannot be used.
+    /// The `save_dir` is a URL that cannot be used.
     #[error("`{url}` cannot be used: {reason}")]
     Url {
         /// The URL.
         url: String,
-        /// What is wrong.
+        /// Why it cannot be used.
         reason: String,
-        /// What to do.
+        /// How to fix it.
         hint: String,
     },
-    /// Another process writes to the folder of a run that is to be continued.
+    /// Another process writes to the folder of the run to resume.
     #[error("the log folder `{}` is in use by another process", folder.display())]
     RunInUse {
         /// The folder.
@@ -110,30 +110,30 @@ pub enum Error {
     GivenUp {
         /// The logger's name.
         logger: String,
-        /// How long it was waited for: [`Logger::longest_call`](crate::Logger::longest_call).
+        /// The time limit of the call: [`Logger::longest_call`](crate::Logger::longest_call).
         after: std::time::Duration,
     },
-    /// Not everything reached a tracking server, and the logger was asked to be strict about it.
+    /// Not everything reached a tracking server, and the logger is `strict`.
     #[error("logger `{logger}`: {reason} ({delivery})")]
     Undelivered {
         /// The logger's name.
         logger: String,
-        /// What became of the records.
+        /// The delivery counts.
         delivery: Delivery,
-        /// What went wrong first.
+        /// The first failure.
         reason: String,
     },
-    /// Something that the logger cannot do without is not set.
+    /// A required setting is missing.
     #[error("logger `{logger}` needs {what}")]
     Missing {
         /// The logger's name.
         logger: String,
-        /// What is missing.
+        /// The missing setting.
         what: &'static str,
-        /// How to give it.
+        /// How to set it.
         hint: &'static str,
     },
-    /// An error of a logger's own; see [`Error::other`].
+    /// An error from a custom logger. See [`Error::other`].
     #[error(transparent)]
     Other(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -154,12 +154,12 @@ impl From<stormfire_store::Error> for Error {
 }
 
 impl Error {
-    /// Wraps the error of one's own logger, or a plain message.
+    /// Wraps the error of a custom logger, or a plain message.
     pub fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Other(error.into())
     }
 
-    /// What the user can do about it, where that is known.
+    /// How the user can fix the error. `None` for errors without a known remedy.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Io(error) => match error.kind() {
@@ -181,12 +181,12 @@ impl Error {
             Self::RunGone { .. } => "put the folder back, or log into a new version",
             Self::RunInUse { .. } => "wait until the run that uses it has ended, end it, or log into a new version",
             Self::Undelivered { .. } => {
-                "is the server up and the address right? What waits is kept: `stormfire sync` sends it. Without `strict` a training goes on"
+                "check the server and its address; waiting records are kept and `stormfire sync` sends them; without `strict` a training continues"
             }
             Self::Missing { hint, .. } => hint,
             Self::Url { hint, .. } => hint,
-            Self::Outside { .. } => "give a relative path without `..`; the `save_dir` says where all logs are",
-            Self::WrongLogger { .. } => "ask with the type that was given to the Trainer",
+            Self::Outside { .. } => "give a relative path without `..`; the `save_dir` is the folder of all logs",
+            Self::WrongLogger { .. } => "request the type that was given to the Trainer",
             _ => return None,
         };
         Some(hint.to_owned())

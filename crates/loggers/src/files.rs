@@ -1,4 +1,4 @@
-//! Loggers that keep what they get on this machine.
+//! Loggers that write to this machine.
 
 #[cfg(feature = "csv")]
 mod csv;

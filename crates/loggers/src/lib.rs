@@ -1,9 +1,9 @@
-//! Loggers for anyone who records numbers, with or without a Trainer.
+//! Loggers for metrics, hyperparameters and media. They work with or without a Trainer.
 //!
-//! A [`Logger`] receives metrics, hyperparameters and media. [`TensorBoardLogger`] and [`CsvLogger`] write files,
-//! [`MemoryLogger`] keeps every call for a test, and one's own takes four methods. [`Background`] runs any of them on its
-//! own thread, in order, so that recording never holds up a training loop. A run that was killed is continued without rows
-//! twice or missing: see [`Logger::position`].
+//! A [`Logger`] receives metrics, hyperparameters and media. [`TensorBoardLogger`] and [`CsvLogger`] write files.
+//! [`MemoryLogger`] keeps every call for a test. A custom logger implements four methods. [`Background`] runs any
+//! logger on a separate thread, in order, so that recording does not delay a training loop. A resumed run has no
+//! duplicate and no missing rows: see [`Logger::position`].
 //!
 //! ```
 //! use stormfire_loggers::{Background, CsvLogger, Metrics, Status};

@@ -1,4 +1,4 @@
-//! What a backend implements.
+//! The trait that backends implement.
 
 mod shared_version;
 
@@ -16,15 +16,15 @@ use crate::{Artifact, Audio, Delivery, Error, Figure, Graph, Histogram, Hyperpar
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// It came to its end.
+    /// The run completed.
     Success,
-    /// An error or a panic ended it.
+    /// The run ended with an error or a panic.
     Failed,
-    /// Somebody stopped it (Ctrl-C, a signal).
+    /// A user or the system stopped the run (Ctrl-C, a signal).
     Interrupted,
 }
 
-/// Where a line of output was written.
+/// The stream of a line of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConsoleStream {
@@ -38,9 +38,9 @@ pub enum ConsoleStream {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct CheckpointInfo {
-    /// The file (or folder) that was written.
+    /// The written file (or folder).
     pub path: PathBuf,
-    /// The metric that decides which checkpoint is best, if there is one.
+    /// The metric that decides which checkpoint is best, if one is monitored.
     pub monitor: Option<String>,
     /// The monitored metric's value in this checkpoint.
     pub score: Option<f64>,
@@ -54,7 +54,7 @@ impl CheckpointInfo {
         Self { path: path.into(), monitor: None, score: None, is_best: false }
     }
 
-    /// The monitored metric, its value, and whether that is the best so far.
+    /// Sets the monitored metric, its value, and whether this is the best value so far.
     pub fn scored(mut self, monitor: impl Into<String>, score: f64, is_best: bool) -> Self {
         self.monitor = Some(monitor.into());
         self.score = Some(score);
@@ -66,10 +66,10 @@ impl CheckpointInfo {
 /// See [`Logger::longest_call`].
 pub(crate) const LONGEST_CALL: Duration = Duration::from_secs(30);
 
-/// Somewhere that metrics, hyperparameters and media go.
+/// A destination for metrics, hyperparameters and media.
 ///
-/// Four methods are required. All of them may block: [`Background`](crate::Background) calls them on a thread of the
-/// logger's own, one after the other, in the order in which they were asked for.
+/// Four methods are required. All of them may block: [`Background`](crate::Background) calls them on a separate thread,
+/// one after the other, in the order of submission.
 ///
 /// ```
 /// use stormfire_loggers::{Hyperparams, Logger, Metrics, Result};
@@ -94,11 +94,12 @@ pub(crate) const LONGEST_CALL: Duration = Duration::from_secs(30);
 /// # Ok::<(), stormfire_loggers::Error>(())
 /// ```
 ///
-/// # Continuing a run
-/// A run may be killed long after its last checkpoint; what it logged in between will be logged again. A logger that wants
-/// every value once implements two more methods: a checkpoint keeps what [`position`](Logger::position) returns, and the
-/// continued run hands it to [`resume`](Logger::resume). A logger without them still works: a service that keeps one value
-/// per name and step needs neither, and any other gets the values since the checkpoint twice.
+/// # Resuming a run
+/// A process may be killed long after its last checkpoint. The resumed run logs the values after that checkpoint again.
+/// To record every value once, a logger implements two more methods: a checkpoint saves the result of
+/// [`position`](Logger::position), and the resumed run passes it to [`resume`](Logger::resume). Without them, the
+/// values after the checkpoint are recorded twice. A service that keeps one value per name and step does not need the
+/// two methods.
 ///
 /// ```
 /// use std::{fs, path::PathBuf};
@@ -147,71 +148,78 @@ pub(crate) const LONGEST_CALL: Duration = Duration::from_secs(30);
 /// assert_eq!(fs::read_to_string(path)?.lines().count(), 2);
 /// # Ok::<(), stormfire_loggers::Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a `Logger`",
+    label = "metrics cannot be logged to this type",
+    note = "use a logger such as `CsvLogger`, or write `impl Logger for {Self}`"
+)]
 pub trait Logger: Any + Send {
-    /// The experiment's name.
+    /// The name of the experiment.
     fn name(&self) -> &str;
 
-    /// Which of the experiment's runs this is, such as `version_3`.
+    /// The version of this run in its experiment, such as `version_3`.
     fn version(&self) -> String;
 
-    /// Records numbers. `step` is the step they belong to; what happens without one is the backend's choice.
+    /// Records numbers. `step` is the step that they belong to. Each backend decides what to do without a step.
     fn log_metrics(&mut self, metrics: &Metrics, step: Option<u64>) -> Result<()>;
 
-    /// Records the run's settings. `initial_metrics` are those by which runs are to be compared, with their first values;
-    /// it may be empty. A second call adds to the first.
+    /// Records the settings of the run. `initial_metrics` are the metrics by which runs are compared, with their first
+    /// values. It may be empty. A second call adds to the first.
     fn log_hyperparams(&mut self, params: &Hyperparams, initial_metrics: &Metrics) -> Result<()>;
 
-    /// The folder that all experiments are kept in. Default: none.
+    /// The folder of all experiments. Default: none.
     fn save_dir(&self) -> Option<PathBuf> {
         None
     }
 
-    /// This run's own folder. Default: none.
+    /// The folder of this run. Default: none.
     fn log_dir(&self) -> Option<PathBuf> {
         None
     }
 
-    /// The command that shows what was logged, to be said at the end of a run: `tensorboard --logdir runs`. Default: none.
+    /// The command that shows the log, such as `tensorboard --logdir runs`. It is printed at the end of a run. Default:
+    /// none.
     fn shown_by(&self) -> Option<String> {
         None
     }
 
-    /// How long one call of this logger may take after a signal has asked the process to end. One that has not returned by then
-    /// is given up, so that the run can end: its thread is left behind, and what it has not written is lost. Without a signal
-    /// a logger is waited for as long as it takes. Default: 30 seconds.
+    /// Time limit for one call of this logger after a signal has requested the process to end. If a call exceeds the
+    /// limit, the run ends without the logger: its thread is abandoned, and unwritten records are lost. Without a
+    /// signal there is no limit. Default: 30 seconds.
     fn longest_call(&self) -> Duration {
         LONGEST_CALL
     }
 
-    /// The run's folder of a logger that keeps its files in a [`RunDir`]. Until that [has a folder](RunDir::has_folder), loggers of
-    /// different kinds in one experiment share a version, and a run that goes on finds the folder that it had. Default: none.
+    /// The [`RunDir`] that contains the logger's files. Until it [has a folder](RunDir::has_folder), two things are
+    /// possible: loggers of different kinds in one experiment can share a version, and a resumed run can select its old
+    /// folder. Default: none.
     fn run_dir_mut(&mut self) -> Option<&mut RunDir> {
         None
     }
 
-    /// The folders of this run and of the earlier ones that this logger may have kept, as [`Logger::log_dir`] told them: that
-    /// is where their checkpoints are. `None` for a logger that has no folders. Makes nothing, and is asked before
-    /// [`Logger::open`] too. Default: the [`Logger::log_dir`].
+    /// The folders of this run and of earlier runs that may be the same run, as [`Logger::log_dir`] returned them.
+    /// Their checkpoints are stored there. `None` for a logger without folders. Creates nothing. May be called before
+    /// [`Logger::open`]. Default: the [`Logger::log_dir`].
     ///
     /// # Errors
-    /// A folder that cannot be read.
+    /// Fails if a folder cannot be read.
     fn log_dirs(&self) -> Result<Option<Vec<PathBuf>>> {
         Ok(self.log_dir().map(|folder| vec![folder]))
     }
 
-    /// A logger of the same settings for another run, not opened yet: a second fit of one Trainer is one. Default: `None`, for a
-    /// logger that goes on in the run it has.
+    /// An unopened logger with the same settings for another run, such as the second fit of a Trainer. Default: `None`,
+    /// for a logger that continues its run.
     fn another(&self) -> Option<Box<dyn Logger>> {
         None
     }
 
-    /// What joins the parts of a metric's name. Default: `/`.
+    /// The separator between the parts of a metric's name. Default: `/`.
     #[expect(clippy::unnecessary_literal_bound, reason = "an implementor may return one of its own fields")]
     fn group_separator(&self) -> &str {
         "/"
     }
 
-    /// Prepares for the first value: makes files, opens connections. A second call does nothing. Default: nothing.
+    /// Prepares for the first value: creates files, opens connections. A second call does nothing. Default: nothing.
     fn open(&mut self) -> Result<()> {
         Ok(())
     }
@@ -252,8 +260,8 @@ pub trait Logger: Any + Send {
         Err(unsupported(self.name(), "tables"))
     }
 
-    /// Keeps a file with the run. The file must stay where it is until the run has ended, since it may be sent later.
-    /// Default: [`Error::Unsupported`].
+    /// Stores a file with the run. The caller must leave the file in place until the run has ended, because it may be
+    /// sent later. Default: [`Error::Unsupported`].
     fn log_artifact(&mut self, artifact: &Artifact) -> Result<()> {
         let _ = artifact;
         Err(unsupported(self.name(), "artifacts"))
@@ -265,27 +273,27 @@ pub trait Logger: Any + Send {
         Err(unsupported(self.name(), "graphs"))
     }
 
-    /// Records values that are shown in one chart. Default: [`Logger::log_metrics`] with `group/name` for each.
+    /// Records values that belong in one chart. Default: [`Logger::log_metrics`] with `group/name` for each value.
     fn log_scalars(&mut self, group: &str, values: &Metrics, step: Option<u64>) -> Result<()> {
         let separator = self.group_separator().to_owned();
         let named = values.iter().map(|(name, value)| (format!("{group}{separator}{name}"), value)).collect();
         self.log_metrics(&named, step)
     }
 
-    /// Records lines that the program has put out. Default: nothing, for a backend that has no page for them.
+    /// Records lines of the program's output. Default: nothing, for a backend without a page for them.
     fn log_console(&mut self, stream: ConsoleStream, lines: &str) -> Result<()> {
         let _ = (stream, lines);
         Ok(())
     }
 
-    /// Records what the machine does at this moment, such as `cpu_percent`. Default: nothing, for a backend that has no page for
-    /// it beside the metrics.
+    /// Records system metrics of this moment, such as `cpu_percent`. Default: nothing, for a backend without a separate
+    /// page for system metrics.
     fn log_system(&mut self, metrics: &Metrics) -> Result<()> {
         let _ = metrics;
         Ok(())
     }
 
-    /// What has become of the records so far, for a logger that sends them somewhere. Default: `None`.
+    /// Delivery counts of the records so far, for a logger that sends them to a server. Default: `None`.
     fn delivery(&self) -> Option<Delivery> {
         None
     }
@@ -295,53 +303,54 @@ pub trait Logger: Any + Send {
         Ok(())
     }
 
-    /// A run has ended. More may follow, such as a test after a fit. Default: [`Logger::save`].
+    /// Ends a run. Further records may follow, such as those of a test after a fit. Default: [`Logger::save`].
     fn finalize(&mut self, status: Status) -> Result<()> {
         let _ = status;
         self.save()
     }
 
-    /// Where the log stands, as plain data that a checkpoint keeps. Everything recorded before it must outlive the machine
-    /// from now on: flush it, also to the disk. Default: `Null`, for a logger that cannot go back.
+    /// The current position in the log, as plain data for a checkpoint. Everything recorded before this call must
+    /// survive a crash of the machine: flush it to the disk. Default: `Null`, for a logger that cannot be rolled back.
     fn position(&mut self) -> Result<Value> {
         Ok(Value::Null)
     }
 
-    /// What kind of logger it is. Default: the name of its type.
+    /// The kind of the logger. Default: the name of its type.
     fn kind(&self) -> &'static str {
         std::any::type_name::<Self>()
     }
 
-    /// Whether its [`position`](Logger::position) says which run it is of, so that a continued run finds its own among those
-    /// of the same kind and name though nobody gave it a version. Default: false; then only the position of the same version
-    /// is given back.
+    /// Whether the [`position`](Logger::position) identifies its run. If so, a resumed run finds its position among
+    /// those of the same kind and name, even if the version was not given. Default: false. Then only a position of the
+    /// same version is passed to [`Logger::resume`].
     fn position_names_run(&self) -> bool {
         false
     }
 
-    /// Tells before [`Logger::open`] which run is going to be [resumed](Logger::resume): its name, version and folders are those
-    /// of this logger from now on. Nothing of that run may be touched yet. Default: nothing.
+    /// Announces, before [`Logger::open`], the run that will be [resumed](Logger::resume). From now on the logger has
+    /// the name, version and folders of that run. It must not change anything of that run yet. Default: nothing.
     fn will_resume(&mut self, position: &Value) {
         let _ = position;
     }
 
-    /// Goes back to a [`position`](Logger::position), perhaps of an earlier process, and forgets what was recorded after it.
-    /// Called before anything is recorded that follows, maybe after [`open`](Logger::open).
+    /// Rolls back to a [`position`](Logger::position), possibly of an earlier process, and discards later records.
+    /// Called before any further record, possibly after [`open`](Logger::open).
     ///
-    /// A position that does not fit (a file was deleted, loggers changed their order) is no error: keep what is there, go on
-    /// behind it, and warn. Default: nothing.
+    /// A position that does not fit (a file was deleted, the order of the loggers changed) is not an error. In that
+    /// case keep the existing records, append to them, and warn. Default: nothing.
     fn resume(&mut self, position: Value) -> Result<()> {
         let _ = position;
         Ok(())
     }
 
-    /// A checkpoint was written, for backends that keep them too. Default: nothing.
+    /// Reports that a checkpoint was written, for backends that store checkpoints. Default: nothing.
     fn after_save_checkpoint(&mut self, checkpoint: &CheckpointInfo) -> Result<()> {
         let _ = checkpoint;
         Ok(())
     }
 
-    /// A run goes on that has this checkpoint from before: the best so far, or else the newest. Default: nothing.
+    /// Reports, on resume, a checkpoint that the run wrote before: the best so far, or else the newest. Default:
+    /// nothing.
     fn knows_checkpoint(&mut self, checkpoint: &CheckpointInfo) -> Result<()> {
         let _ = checkpoint;
         Ok(())
@@ -349,13 +358,13 @@ pub trait Logger: Any + Send {
 }
 
 impl dyn Logger {
-    /// The logger as the type that it is, or `None` if it is another.
+    /// The logger as type `L`, or `None` if it has another type.
     pub fn downcast_mut<L: Logger>(&mut self) -> Option<&mut L> {
         let any: &mut dyn Any = self;
         any.downcast_mut()
     }
 
-    /// The logger as the type that it is, or `None` if it is another.
+    /// The logger as type `L`, or `None` if it has another type.
     pub fn downcast_ref<L: Logger>(&self) -> Option<&L> {
         let any: &dyn Any = self;
         any.downcast_ref()

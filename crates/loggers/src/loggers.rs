@@ -1,4 +1,4 @@
-//! All loggers of a run behind one handle.
+//! One handle for all loggers of a run.
 
 mod media;
 
@@ -9,14 +9,15 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::{Background, CheckpointInfo, ConsoleStream, Hyperparams, Logger, Metrics, Result, Status, share_versions};
 
-/// No run counts so far.
+/// The value of `step` before the first [`Loggers::set_step`].
 const NO_STEP: u64 = u64::MAX;
 
-/// The loggers of a run, each on a thread of its own. Clones are cheap and mean the same loggers; any thread may have one.
+/// The loggers of a run, each on its own thread. Clones are cheap handles of the same loggers and can be sent to any
+/// thread.
 ///
-/// Whatever is logged goes to every logger, in order, and nothing of it fails: a kind of value that a backend has no place
-/// for is left out there, which is reported once for each kind, and the error of a logger waits until somebody asks for it, which
-/// is the Trainer, or [`Loggers::flush`] and [`Loggers::finalize`] in a program of one's own.
+/// Each value goes to every logger, in order, and no call that logs a value fails. A backend skips the kinds of values
+/// that it does not support, and reports each kind once. An error of a logger is kept until it is collected: by the
+/// Trainer, or by [`Loggers::flush`] and [`Loggers::finalize`] in a program without one.
 ///
 /// ```
 /// use stormfire_loggers::{CsvLogger, Image, Loggers, MemoryLogger, Status};
@@ -25,7 +26,7 @@ const NO_STEP: u64 = u64::MAX;
 /// let memory = MemoryLogger::new();
 /// let loggers = Loggers::spawn([Box::new(memory.clone()) as _, Box::new(CsvLogger::new(folder)) as _])?;
 /// loggers.log_metrics([("loss", 0.5)], 0);
-/// // A table has no place for it: `CsvLogger` says so once, and goes on.
+/// // `CsvLogger` does not support images: it skips them and reports that once.
 /// loggers.log_image("digit", Image::new(2, 1, 1, vec![0, 255])?, 0);
 /// let folder = loggers.experiment::<CsvLogger>().and_then(|csv| csv.log_dir().map(std::path::Path::to_owned));
 /// loggers.finalize(Status::Success)?;
@@ -42,18 +43,19 @@ struct Shared {
 }
 
 impl Loggers {
-    /// Opens loggers, and gives each a thread of its own. Those of different kinds in one experiment share a version, as
-    /// [`share_versions`] lets them.
+    /// Opens the loggers and starts a thread for each. Loggers of different kinds in one experiment share a version:
+    /// see [`share_versions`].
     ///
     /// # Errors
-    /// As [`Background::spawn`], of the first that fails.
+    /// As [`Background::spawn`], for the first logger that fails.
     pub fn spawn(loggers: impl IntoIterator<Item = Box<dyn Logger>>) -> Result<Self> {
         let mut loggers: Vec<_> = loggers.into_iter().collect();
         share_versions(&mut loggers);
         loggers.into_iter().map(Background::spawn).collect()
     }
 
-    /// Queues [`Logger::log_metrics`] at every logger. Without a step it is the current one, as for media.
+    /// Queues [`Logger::log_metrics`] at every logger. `None` stands for the current [`step`](Loggers::step), as for
+    /// media.
     pub fn log_metrics(&self, metrics: impl Into<Metrics>, step: impl Into<Option<u64>>) {
         let (metrics, step) = (metrics.into(), self.step_or_current(step));
         for logger in self.iter() {
@@ -85,7 +87,7 @@ impl Loggers {
         }
     }
 
-    /// The first logger that is an `L`, by its own type; `None` if there is none.
+    /// The first logger of type `L`, as a typed handle. `None` if no logger has this type.
     ///
     /// ```
     /// use stormfire_loggers::{Background, Loggers, MemoryLogger};
@@ -101,37 +103,39 @@ impl Loggers {
         Some(Experiment { loggers: self.clone(), at, of: PhantomData })
     }
 
-    /// Waits until everything logged so far is done and saved.
+    /// Waits until every record so far is written and saved.
     ///
     /// # Errors
-    /// The first error since the last report. Every logger is waited for.
+    /// The first error since the last report. An error does not end the wait for the other loggers.
     pub fn flush(&self) -> Result<()> {
         self.each(<dyn Logger>::save)
     }
 
-    /// Waits until everything logged so far is done, and tells every logger how the run ended. More may be logged afterwards.
+    /// Waits until every record so far is written, and reports the status of the run to every logger. Further records
+    /// may follow.
     ///
     /// # Errors
-    /// The first error since the last report. Every logger is told.
+    /// The first error since the last report. Every logger gets the status, even after an error.
     pub fn finalize(&self, status: Status) -> Result<()> {
         self.each(move |logger| logger.finalize(status))
     }
 
-    /// From now on a value that is not 0 means that a signal has asked the process to end: then nobody waits longer for a logger
-    /// that is stuck in one call than its [`Logger::longest_call`], and whoever waited gets [`Error::GivenUp`](crate::Error::GivenUp). The Trainer gives the
-    /// number of the signal that ends its run.
+    /// Watches a signal number. Once it is not 0, a signal has requested the process to end. From then on, no caller
+    /// waits for a logger longer than its [`Logger::longest_call`] in one call. After that time the caller gets
+    /// [`Error::GivenUp`](crate::Error::GivenUp). The Trainer sets the number of the signal that ends its run.
     pub fn hurry_when(&self, signal: &Arc<AtomicUsize>) {
         for logger in self.iter() {
             logger.hurry_when(Arc::clone(signal));
         }
     }
 
-    /// The step under which media are logged that come without one. The Trainer sets it; a program of one's own may.
+    /// Sets the step of media that are logged without one. The Trainer calls this. A program without a Trainer may call
+    /// it.
     pub fn set_step(&self, step: u64) {
         self.0.step.store(step, Ordering::Relaxed);
     }
 
-    /// The step that was set last: in a run the 0-based count of batches that stepped, as for metrics.
+    /// The step that was set last. In a run it is the 0-based count of batches that stepped, as for metrics.
     pub fn step(&self) -> Option<u64> {
         Some(self.0.step.load(Ordering::Relaxed)).filter(|&step| step != NO_STEP)
     }
@@ -140,7 +144,7 @@ impl Loggers {
         step.into().or_else(|| self.step())
     }
 
-    /// Asks all of them before it waits for the first: each may have a server to wait for.
+    /// Submits the job to all loggers before it waits for the first, because each may wait for a server.
     fn each(&self, job: impl FnOnce(&mut dyn Logger) -> Result<()> + Copy + Send + 'static) -> Result<()> {
         let asked: Vec<_> = self.iter().map(|logger| logger.settling(job)).collect();
         let results: Vec<_> = self.iter().zip(&asked).map(|(logger, finished)| logger.settled(finished)).collect();
@@ -174,9 +178,9 @@ impl Deref for Loggers {
     }
 }
 
-/// A logger as the type that it is: what only this backend can do. See [`Loggers::experiment`].
+/// A typed handle of a logger, for the methods that only this backend has. See [`Loggers::experiment`].
 ///
-/// It lends the [`Background`] that the logger runs in.
+/// It dereferences to the [`Background`] that runs the logger.
 #[derive(Debug)]
 pub struct Experiment<L> {
     loggers: Loggers,
@@ -185,7 +189,7 @@ pub struct Experiment<L> {
 }
 
 impl<L: Logger> Experiment<L> {
-    /// Runs a job on the logger, after all that were submitted before, and waits for its answer.
+    /// Runs a job on the logger, after all earlier jobs, and waits for the result.
     ///
     /// # Errors
     /// As [`Background::call`].

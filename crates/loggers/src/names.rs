@@ -1,10 +1,10 @@
-//! Names of runs and experiments, which are parts of paths.
+//! Validation of run and experiment names, which become parts of paths.
 
 use std::path::{Component, Path};
 
 use crate::{Error, Result};
 
-/// Refuses what a user gives as a part of a path and leads out of the folder that it is in.
+/// Rejects a user's name or version that leads out of its parent folder.
 pub(crate) fn inside(what: &'static str, path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let leads_in = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);

@@ -1,4 +1,4 @@
-//! What the loggers share that talk to a server.
+//! Shared parts of the loggers that talk to a server.
 
 pub(crate) mod address;
 pub(crate) mod http;

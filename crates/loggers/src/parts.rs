@@ -1,4 +1,4 @@
-//! What loggers are made of. Each takes some of these parts.
+//! Building blocks of loggers. Each logger uses some of them.
 
 pub(crate) mod identity;
 #[cfg(feature = "tracker")]

@@ -1,4 +1,4 @@
-//! Where the files of a run go.
+//! The folder for the files of a run.
 
 #[cfg(test)]
 #[cfg(all(feature = "remote", feature = "csv", feature = "tensorboard"))]
@@ -28,22 +28,23 @@ use crate::{Error, Result};
 /// See [`RunDir::upload_every`].
 const UPLOAD_EVERY: Duration = Duration::from_secs(30);
 
-/// The experiment's name when none is given.
+/// The default name of an experiment.
 pub const DEFAULT_NAME: &str = "lightning_logs";
 
 /// The folder of one run: `save_dir/name/version`.
 ///
-/// The version is chosen at the first use: `version_N` with N one more than the largest that exists, 0 if there is none.
-/// Its folder is made in the same moment, and only one process or thread can make it, so that two runs never share one.
-/// Clones are handles of the same run: give them to several loggers (`in_dir`) to have their files side by side.
+/// The version is chosen at the first use: `version_N`, where N is one more than the largest existing number, or 0. The
+/// folder is created in the same moment. Its creation succeeds in only one process or thread, so two runs never share a
+/// folder. Clones are handles of the same run. Give them to several loggers (`in_dir`) to store their files side by
+/// side.
 ///
-/// [`name`](Self::name) and [`version`](Self::version) are all that is needed to [`resume`](Self::resume) the run in
-/// another process.
+/// [`name`](Self::name) and [`version`](Self::version) suffice to [`resume`](Self::resume) the run in another process.
 ///
-/// `save_dir` may be the URL of a folder in a store (`s3://bucket/folder`, `gs://`, `az://`; cargo feature `remote`) or of one
-/// on a disk (`file:///folder`). Loggers then write below `.stormfire/logs` in the current folder, and what has changed there
-/// is sent to the store now and then ([`upload_every`](Self::upload_every)) and at the end of each run. A run that is resumed
-/// on another machine is first brought back from the store. Only the processes of one machine never choose the same version.
+/// `save_dir` may be the URL of a folder in a store (`s3://bucket/folder`, `gs://`, `az://`; cargo feature `remote`) or
+/// on a disk (`file:///folder`). For a store, loggers write below `.stormfire/logs` in the current folder. Changed
+/// files are uploaded periodically ([`upload_every`](Self::upload_every)) and at the end of each run. A run that is
+/// resumed on another machine is downloaded first. Processes on one machine never choose the same version. Processes on
+/// different machines can.
 ///
 /// ```
 /// use stormfire_loggers::RunDir;
@@ -66,12 +67,12 @@ pub struct RunDir {
 #[derive(Debug)]
 struct Inner {
     save_dir: PathBuf,
-    /// The store's folder that `save_dir` stands for.
+    /// The folder in the store that `save_dir` mirrors.
     url: Option<PathBuf>,
     upload_every: Duration,
     name: String,
     wanted: Option<String>,
-    /// The wanted version was there before: another one is made beside it.
+    /// The requested version exists already: a version next to it is created.
     is_another: bool,
     resolving: Mutex<()>,
     resolved: OnceLock<Resolved>,
@@ -86,7 +87,7 @@ struct Resolved {
 }
 
 impl RunDir {
-    /// The next run of the experiment `lightning_logs` below `save_dir`. Nothing is made yet.
+    /// The next run of the experiment `lightning_logs` below `save_dir`. Creates no folder yet.
     pub fn new(save_dir: impl Into<PathBuf>) -> Self {
         let save_dir = save_dir.into();
         let on_disk = stormfire_store::on_disk(&save_dir).map(Path::to_owned);
@@ -112,15 +113,16 @@ impl RunDir {
         }
     }
 
-    /// Another experiment's name; an empty one puts the runs directly under `save_dir`. The result is a run of its own.
+    /// Sets the name of the experiment. An empty name puts the runs directly below `save_dir`. The result is a separate
+    /// run.
     pub fn with_name(self, name: impl Into<String>) -> Self {
         Inner { name: name.into(), ..self.settings() }.into()
     }
 
-    /// A version of one's own, used as the folder's name as it stands. The result is a run of its own.
+    /// Sets a custom version, which becomes the folder's name unchanged. The result is a separate run.
     ///
-    /// If the folder exists and is not empty, a warning says so, and the files join those that are there. Another one is
-    /// given if another process uses the folder, where that can be found out.
+    /// If the folder exists and is not empty, a warning is logged and the files join the existing ones. If another
+    /// process uses the folder, another warning is logged, where the system can detect it.
     pub fn with_version(self, version: impl Into<String>) -> Self {
         Inner { wanted: Some(version.into()), ..self.settings() }.into()
     }
@@ -130,23 +132,24 @@ impl RunDir {
         self.with_version(format!("version_{number}"))
     }
 
-    /// How long after the last time changed files are sent to a store, if `save_dir` is the URL of one. Default: 30 seconds;
-    /// never less than four times what the sending takes. The result is a run of its own.
+    /// Interval between uploads of changed files, if `save_dir` is the URL of a store. Default: 30 seconds. The
+    /// interval is at least four times the duration of an upload. The result is a separate run.
     pub fn upload_every(self, interval: Duration) -> Self {
         Inner { upload_every: interval, ..self.settings() }.into()
     }
 
-    /// Another run of the same settings: the next version, or one beside the version that was given, `try-v1` for `try`.
+    /// Another run with the same settings: the next version, or a version next to the given one, such as `try-v1` for
+    /// `try`.
     pub fn another(&self) -> Self {
         Inner { is_another: true, ..self.settings() }.into()
     }
 
-    /// A run that is there already and goes on: its folder is used again without a warning, and no version is made.
+    /// Resumes an existing run: its folder is reused without a warning, and no version is created.
     ///
     /// # Errors
-    /// [`Error::RunGone`] if its folder does not exist, [`Error::RunInUse`] if another process uses it, where that can be
-    /// found out (not on Windows and some network disks). With the URL of a store also [`Error::Url`], or [`Error::Io`] if the
-    /// store does not answer.
+    /// * [`Error::RunGone`] if the folder does not exist.
+    /// * [`Error::RunInUse`] if another process uses the folder. Not detected on Windows and some network disks.
+    /// * With the URL of a store also [`Error::Url`], or [`Error::Io`] if the store does not answer.
     pub fn resume(self, version: impl Into<String>) -> Result<Self> {
         let version = version.into();
         let run = self.with_version(version.clone());
@@ -154,7 +157,7 @@ impl RunDir {
         Ok(run)
     }
 
-    /// As [`resume`](Self::resume), for this run and all its clones. One that has a folder already keeps it.
+    /// As [`resume`](Self::resume), for this run and all its clones. A run that has a folder keeps it.
     ///
     /// # Errors
     /// As [`resume`](Self::resume).
@@ -177,31 +180,31 @@ impl RunDir {
         let Some(hold) = hold(&log_dir) else {
             return Err(Error::RunInUse { folder: log_dir });
         };
-        // Whoever was killed here has left what was to become `hparams.yaml`.
+        // A killed process may have left a half-written replacement of `hparams.yaml`.
         replacement::clear_all(&log_dir);
         let mirror = url.map(|url| Mirror::start(log_dir.clone(), url, self.inner.upload_every, stand_in::is_left_out)).transpose()?;
         resolved.get_or_init(|| Resolved { version: version.to_owned(), log_dir, _hold: Some(hold), mirror });
         Ok(())
     }
 
-    /// Where a version of this experiment is, or would be.
+    /// The folder of a version of this experiment, whether or not it exists.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) if the current folder is gone.
+    /// [`Error::Io`](crate::Error::Io) if the current folder was deleted.
     pub fn folder_of(&self, version: &str) -> Result<PathBuf> {
         Ok(folder_of(&self.absolute_root()?, version))
     }
 
-    /// Whether a version may be one of this run's: any, unless one was given. Then it is that one, or one that was made
-    /// [beside](Self::another) it.
+    /// Whether this run could have the version. If no version was given, it could have any. Otherwise it could have the
+    /// given version or one that was created [next to](Self::another) it.
     pub fn may_be(&self, version: &str) -> bool {
         self.inner.wanted.as_ref().is_none_or(|wanted| version::is_beside(version, wanted))
     }
 
-    /// The folders of all runs so far that [may be](Self::may_be) this one, in no order. Makes nothing.
+    /// The folders of all existing runs that [may be](Self::may_be) this one, in no particular order. Creates nothing.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) if the experiment's folder is there and cannot be read.
+    /// [`Error::Io`](crate::Error::Io) if the folder of the experiment exists and cannot be read.
     pub fn log_dirs(&self) -> Result<Vec<PathBuf>> {
         let root = self.absolute_root()?;
         let Some(wanted) = &self.inner.wanted else {
@@ -221,39 +224,39 @@ impl RunDir {
         Ok(folders)
     }
 
-    /// Whether the folder is chosen already.
+    /// Whether the folder is already chosen.
     pub fn has_folder(&self) -> bool {
         self.inner.resolved.get().is_some()
     }
 
-    /// Whether both are handles of one run.
+    /// Whether both are handles of the same run.
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
-    /// Whether both would choose a version of the same experiment, and may as well be one run.
+    /// Whether both would choose a version of the same experiment, so that they may be one run.
     pub(crate) fn may_share(&self, other: &Self) -> bool {
         let same_root = matches!((self.absolute_root(), other.absolute_root()), (Ok(a), Ok(b)) if a == b);
         let of = |run: &Self| (run.inner.url.clone(), run.inner.wanted.clone(), run.inner.is_another);
         same_root && of(self) == of(other)
     }
 
-    /// Whether a version was given, so that nothing is to choose.
+    /// Whether a version was given, so that none has to be chosen.
     pub(crate) fn has_own_version(&self) -> bool {
         self.inner.wanted.is_some()
     }
 
-    /// How many handles of this run there are.
+    /// Number of handles of this run.
     pub(crate) fn handles(&self) -> usize {
         Arc::strong_count(&self.inner)
     }
 
-    /// The folder of all experiments. For the URL of a store, the one on the disk that loggers write to.
+    /// The folder of all experiments. For the URL of a store, the local folder that loggers write to.
     pub fn save_dir(&self) -> &Path {
         &self.inner.save_dir
     }
 
-    /// The experiment's name, possibly empty.
+    /// The name of the experiment, possibly empty.
     pub fn name(&self) -> &str {
         &self.inner.name
     }
@@ -263,53 +266,54 @@ impl RunDir {
         folder_of(&self.inner.save_dir, &self.inner.name)
     }
 
-    /// The same, wherever the process goes from here.
+    /// The absolute [`root_dir`](Self::root_dir), which stays valid if the process changes its current folder.
     fn absolute_root(&self) -> Result<PathBuf> {
         Ok(absolute(&self.root_dir())?)
     }
 
-    /// The same in the store.
+    /// The [`root_dir`](Self::root_dir) in the store.
     fn root_url(&self) -> Option<PathBuf> {
         self.inner.url.as_ref().map(|url| folder_of(url, &self.inner.name))
     }
 
-    /// Sends what has changed to the store, if `save_dir` is the URL of one, and waits for it, a minute at most. Loggers do so
-    /// at the end of each run. False if the store does not have it; a warning says why, and it is tried again.
+    /// Uploads changed files if `save_dir` is the URL of a store, and waits for at most one minute. Loggers call this
+    /// at the end of each run. Returns false if the upload is incomplete. Then a warning gives the reason, and the
+    /// upload is retried.
     pub fn upload(&self) -> bool {
         self.inner.resolved.get().and_then(|resolved| resolved.mirror.as_ref()).is_none_or(Mirror::settle)
     }
 
-    /// How long an [upload](Self::upload) may take.
+    /// Time limit of an [upload](Self::upload).
     pub fn upload_patience(&self) -> Duration {
         if self.inner.url.is_some() { mirror::PATIENCE } else { Duration::ZERO }
     }
 
-    /// The run's version, such as `version_0`.
+    /// The version of the run, such as `version_0`.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) if its folder cannot be made, [`Error::Outside`] if name or version lead out of the
-    /// `save_dir`.
+    /// [`Error::Io`](crate::Error::Io) if the folder cannot be created, [`Error::Outside`] if name or version lead out
+    /// of the `save_dir`.
     pub fn version(&self) -> Result<&str> {
         Ok(&self.resolve()?.version)
     }
 
-    /// The run's folder, which exists from now on.
+    /// The folder of the run. It is created at the first call.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) if it cannot be made.
+    /// [`Error::Io`](crate::Error::Io) if it cannot be created.
     pub fn log_dir(&self) -> Result<&Path> {
         Ok(&self.resolve()?.log_dir)
     }
 
-    /// The version for a narrow place such as a progress bar: `0` for `version_0`, else the last four characters.
+    /// A short version for a progress bar: `0` for `version_0`, otherwise the last four characters.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) if the run's folder cannot be made.
+    /// [`Error::Io`](crate::Error::Io) if the folder of the run cannot be created.
     pub fn short_version(&self) -> Result<&str> {
         Ok(short(self.version()?))
     }
 
-    /// Name and version stay below the `save_dir`.
+    /// Checks that name and version stay below the `save_dir`.
     fn check(&self) -> Result<()> {
         inside("name", &self.inner.name)?;
         self.inner.wanted.as_ref().map_or(Ok(()), |version| inside("version", version))

@@ -1,4 +1,4 @@
-//! The loggers of experiment trackers, a folder each. This is the only file that knows which there are.
+//! The loggers of experiment trackers, one folder per tracker. Only this file lists them.
 
 #[cfg(feature = "comet")]
 mod comet;
@@ -29,11 +29,11 @@ pub use trackio::TrackioLogger;
 #[cfg(feature = "wandb")]
 pub use wandb::WandbLogger;
 
-/// The trackers that keep in a spool what their server has not got yet. Each has a folder of its name for them.
+/// The trackers that spool undelivered records. Each keeps its spools in a folder of its name.
 #[cfg(feature = "network")]
 const SPOOLING: [&str; 4] = ["comet", "mlflow", "trackio", "wandb"];
 
-/// How the spools of a tracker are read and sent; `None` if it is no part of this build.
+/// Functions that read and send the spools of a tracker. `None` if this build does not contain the tracker.
 #[cfg(feature = "network")]
 fn spools(tracker: &str) -> Option<sync::Spools> {
     match tracker {

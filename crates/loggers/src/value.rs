@@ -1,4 +1,4 @@
-//! The values that a logger receives. They are plain data and know nothing of tensors.
+//! The values that a logger receives: plain data without tensors.
 
 mod artifact;
 mod audio;
@@ -30,9 +30,9 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-/// Named numbers in the order in which they were inserted.
+/// Named numbers in insertion order.
 ///
-/// A name is an `Arc<str>`, so that whoever logs the same names at every step allocates them once.
+/// A name is an `Arc<str>`. A caller that logs the same names at every step allocates them only once.
 ///
 /// ```
 /// use stormfire_loggers::Metrics;
@@ -46,7 +46,7 @@ pub struct Metrics {
     entries: IndexMap<Arc<str>, f64>,
 }
 
-/// Names, values and their order.
+/// Compares names, values and their order.
 impl PartialEq for Metrics {
     fn eq(&self, other: &Self) -> bool {
         self.entries.iter().eq(other.entries.iter())
@@ -54,18 +54,17 @@ impl PartialEq for Metrics {
 }
 
 impl Metrics {
-    /// No metrics yet.
+    /// Creates an empty collection.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// No metrics yet, with room for `capacity`.
+    /// Creates an empty collection with capacity for `capacity` metrics.
     pub fn with_capacity(capacity: usize) -> Self {
         Self { entries: IndexMap::with_capacity(capacity) }
     }
 
-    /// Adds a metric at the end. A name that is there already keeps its place and takes the new value; the old one is
-    /// returned.
+    /// Adds a metric at the end. An existing name keeps its position and gets the new value. Returns the old value.
     pub fn insert(&mut self, name: impl Into<Arc<str>>, value: f64) -> Option<f64> {
         self.entries.insert(name.into(), value)
     }
@@ -75,37 +74,37 @@ impl Metrics {
         self.entries.get(name).copied()
     }
 
-    /// Whether a metric is there.
+    /// Whether the metric exists.
     pub fn contains(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
-    /// Takes a metric out, keeping the order of the others.
+    /// Removes a metric and keeps the order of the others.
     pub fn remove(&mut self, name: &str) -> Option<f64> {
         self.entries.shift_remove(name)
     }
 
-    /// Names and values in order.
+    /// Names and values, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, f64)> {
         self.entries.iter().map(|(name, value)| (&**name, *value))
     }
 
-    /// As [`Metrics::iter`], with names that can be kept for nothing.
+    /// As [`Metrics::iter`], with names that can be cloned without allocation.
     pub(crate) fn shared(&self) -> impl ExactSizeIterator<Item = (&Arc<str>, f64)> {
         self.entries.iter().map(|(name, value)| (name, *value))
     }
 
-    /// The step that a metric called `step` names.
+    /// The value of the metric `step` as a step number. `None` if it is negative, fractional or missing.
     pub fn step(&self) -> Option<u64> {
         self.get("step").filter(|step| *step >= 0.0 && step.fract() == 0.0).map(|step| step as u64)
     }
 
-    /// How many metrics there are.
+    /// Number of metrics.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is none.
+    /// Whether the collection is empty.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

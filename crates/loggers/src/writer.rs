@@ -1,4 +1,4 @@
-//! A logger on a thread of its own.
+//! Runs a logger on a separate thread.
 
 mod facts;
 mod hurry;
@@ -23,26 +23,24 @@ use serde_json::Value;
 
 use crate::{CheckpointInfo, Error, Hyperparams, Logger, Metrics, Result, Status};
 
-/// So many jobs can wait. Whoever submits one more is held until there is room.
+/// Maximum number of waiting jobs. A submit blocks while the queue is full.
 pub const QUEUE_CAPACITY: usize = 1024;
 
-/// While jobs keep coming, what was recorded is saved at least this often.
+/// Maximum interval between two saves while jobs keep coming.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
-/// Runs a [`Logger`] on its own thread, in the order in which jobs were submitted.
+/// Runs a [`Logger`] on a separate thread, in the order of submission.
 ///
-/// * **Bounded.** At most [`QUEUE_CAPACITY`] jobs wait (and as many again may be in work); a producer that is faster than
-///   the backend is held, nothing is dropped.
-/// * **Cheap to submit.** The thread looks for work every 20 ms while there is some, so that a submit rarely has to wake it.
-/// * **Never far behind.** Whenever the queue is empty, and about once a second, the logger is told to
-///   [`save`](Logger::save). A `kill -9` loses what was submitted in the last moments, normally less than 50 ms.
-/// * **Errors surface.** The first error or panic of a job is returned once by the next [`submit`](Self::submit),
-///   [`flush`](Self::flush) or [`finalize`](Self::finalize), and logging goes on; further ones until then go to
-///   `tracing` (debug).
-/// * **After a signal** nobody waits for a logger that is stuck: see [`Loggers::hurry_when`](crate::Loggers::hurry_when).
-/// * **Dropping** the last handle (also in a panic) runs what is queued, saves, and ends the thread.
+/// * **Bounded.** At most [`QUEUE_CAPACITY`] jobs wait, and as many again may be in work. A submit blocks while the
+///   queue is full. No job is dropped.
+/// * **Cheap to submit.** While jobs keep coming, the thread checks for them every 20 ms. A submit rarely wakes it.
+/// * **Little delay.** Whenever the queue is empty, and about once a second, the thread calls [`save`](Logger::save). A
+///   `kill -9` loses the last moments, normally less than 50 ms.
+/// * **Errors surface.** The next [`submit`](Self::submit), [`flush`](Self::flush) or [`finalize`](Self::finalize)
+///   returns the first error or panic, once. Logging continues. Further errors until then go to `tracing` (debug).
+/// * **Dropping** the last handle (also in a panic) runs the queued jobs, saves, and ends the thread.
 ///
-/// A job must not use the `Background` that runs it: it would wait for itself. Clones are handles of the same logger.
+/// A job must not use the `Background` that runs it: it would deadlock. Clones are handles of the same logger.
 ///
 /// ```
 /// use stormfire_loggers::{Background, MemoryLogger, Status};
@@ -64,7 +62,7 @@ pub struct Background {
     _thread: Arc<Thread>,
 }
 
-/// Ends with the last handle.
+/// Ends the thread when the last handle is dropped.
 #[derive(Debug)]
 struct Thread {
     facts: Arc<Facts>,
@@ -73,10 +71,10 @@ struct Thread {
 }
 
 impl Background {
-    /// Opens the logger here, then moves it to its thread.
+    /// Opens the logger on this thread, then moves it to its own thread.
     ///
     /// # Errors
-    /// What [`Logger::open`] returns, or [`Error::Io`] if no thread can be started.
+    /// The error of [`Logger::open`], or [`Error::Io`] if the thread cannot be started.
     pub fn spawn(mut logger: Box<dyn Logger>) -> Result<Self> {
         logger.open()?;
         let facts = Arc::new(Facts::of(&*logger));
@@ -87,21 +85,21 @@ impl Background {
         Ok(Self { facts, queue, _thread: Arc::new(thread) })
     }
 
-    /// Whether the logger is an `L`.
+    /// Whether the logger has type `L`.
     pub fn is<L: Logger>(&self) -> bool {
         self.facts.of_type == TypeId::of::<L>()
     }
 
-    /// Queues a job. It is queued also when the error of an earlier one is returned.
+    /// Queues a job. The job is queued even if the error of an earlier job is returned.
     ///
     /// # Errors
-    /// The first error since the last report, of an earlier job.
+    /// The first error of an earlier job since the last report.
     pub fn submit(&self, job: impl FnOnce(&mut dyn Logger) -> Result<()> + Send + 'static) -> Result<()> {
         self.queue.push(Job::Run(Box::new(job)))
     }
 
-    /// As [`Background::submit`], for a job that may find the logger without a place for its value
-    /// ([`Error::Unsupported`]): that is reported, once for each kind of value.
+    /// As [`Background::submit`], for a job whose value the logger may not support ([`Error::Unsupported`]). Each
+    /// unsupported kind of value is reported once.
     ///
     /// # Errors
     /// As [`Background::submit`].
@@ -109,12 +107,12 @@ impl Background {
         self.queue.push(self.lenient(job))
     }
 
-    /// As [`Background::submit_lenient`], but errors of earlier jobs are left for the next report.
+    /// As [`Background::submit_lenient`], but leaves errors of earlier jobs for the next report.
     pub(crate) fn offer(&self, job: impl FnOnce(&mut dyn Logger) -> Result<()> + Send + 'static) {
         self.queue.push_quietly(self.lenient(job));
     }
 
-    /// As [`Background::log_metrics`], but errors of earlier jobs are left for the next report.
+    /// As [`Background::log_metrics`], but leaves errors of earlier jobs for the next report.
     pub(crate) fn offer_metrics(&self, metrics: Metrics, step: Option<u64>) {
         self.queue.push_quietly(Job::Metrics(metrics, step));
     }
@@ -162,7 +160,7 @@ impl Background {
         self.submit(move |logger| logger.after_save_checkpoint(&checkpoint))
     }
 
-    /// Waits until everything submitted so far is done and saved.
+    /// Waits until everything submitted so far is written and saved.
     ///
     /// # Errors
     /// The first error since the last report.
@@ -170,8 +168,8 @@ impl Background {
         self.settle(Logger::save)
     }
 
-    /// Waits until everything submitted so far is done and the logger is told how the run ended. More may be logged
-    /// afterwards.
+    /// Waits until everything submitted so far is written, and reports the status of the run to the logger. Further
+    /// records may follow.
     ///
     /// # Errors
     /// The first error since the last report.
@@ -179,11 +177,11 @@ impl Background {
         self.settle(move |logger| logger.finalize(status))
     }
 
-    /// Runs a job on the backend's own type, after all that were submitted before, and waits for its answer.
+    /// Runs a job on the backend's concrete type, after all earlier jobs, and waits for the result.
     ///
     /// # Errors
-    /// [`Error::WrongLogger`] if the logger is no `L`, [`Error::Panicked`] if the job panics, else what the job returns.
-    /// Errors of earlier jobs are left for the next report.
+    /// [`Error::WrongLogger`] if the logger is not an `L`, [`Error::Panicked`] if the job panics, otherwise the error
+    /// of the job. Errors of earlier jobs stay for the next report.
     pub fn call<L: Logger, R: Send + 'static>(&self, job: impl FnOnce(&mut L) -> Result<R> + Send + 'static) -> Result<R> {
         self.check::<L>()?;
         let facts = Arc::clone(&self.facts);
@@ -191,33 +189,33 @@ impl Background {
         answer(&self.facts, &self.queue, &answered)?
     }
 
-    /// Queues a job on the backend's own type.
+    /// Queues a job on the backend's concrete type.
     ///
     /// # Errors
-    /// [`Error::WrongLogger`] if the logger is no `L`, and as [`Background::submit`].
+    /// [`Error::WrongLogger`] if the logger is not an `L`. Otherwise as [`Background::submit`].
     pub fn with<L: Logger>(&self, job: impl FnOnce(&mut L) -> Result<()> + Send + 'static) -> Result<()> {
         self.check::<L>()?;
         let facts = Arc::clone(&self.facts);
         self.submit(move |logger| job(typed(logger, &facts.name)?))
     }
 
-    /// Asks for [`Logger::position`] behind everything submitted so far, without waiting for the answer.
+    /// Requests [`Logger::position`] after everything submitted so far. Does not wait for the result.
     pub fn position(&self) -> PendingPosition {
         self.pending(self.ask(Logger::position))
     }
 
-    /// Remembers the present place: [`Background::marked`] gives its position, whatever is submitted in between. Costs the
-    /// logger nothing until something is. An earlier mark is forgotten.
+    /// Marks the current position. [`Background::marked`] returns it, even if further jobs are submitted in between.
+    /// The logger computes the position only if another job follows. A new mark replaces the old one.
     pub fn mark(&self) {
         self.queue.before_next(Some(question(&self.facts, Logger::position)));
     }
 
-    /// Forgets the mark.
+    /// Removes the mark.
     pub fn unmark(&self) {
         self.queue.before_next(None);
     }
 
-    /// Takes the position of the [mark](Background::mark). Without one it is the present position.
+    /// Takes the position of the [mark](Background::mark). Without a mark it is the current position.
     pub fn marked(&self) -> PendingPosition {
         match self.queue.take_mark() {
             Some(answered) => self.pending(answered),
@@ -225,15 +223,15 @@ impl Background {
         }
     }
 
-    /// Runs [`Logger::resume`] before whatever is submitted next: until then what was recorded stays as it is.
+    /// Schedules [`Logger::resume`] directly before the next job. Until then the log stays unchanged.
     pub fn resume(&self, position: Value) {
         self.queue.before_next(Some(question(&self.facts, move |logger| logger.resume(position).map(|()| Value::Null))));
     }
 
-    /// Runs a [`Background::resume`] that was asked for and waits until it is done.
+    /// Runs a scheduled [`Background::resume`] and waits until it is done.
     ///
     /// # Errors
-    /// As [`PendingPosition::wait`], of [`Logger::resume`].
+    /// As [`PendingPosition::wait`], with the error of [`Logger::resume`].
     pub fn resumed(&self) -> Result<()> {
         self.queue.push_urgent(Job::Run(Box::new(|_| Ok(()))));
         self.queue.take_mark().map_or(Ok(()), |answered| answer(&self.facts, &self.queue, &answered)?.map(drop))
@@ -252,29 +250,30 @@ impl Background {
         if self.is::<L>() { Ok(()) } else { Err(wrong::<L>(&self.facts.name)) }
     }
 
-    /// Queues a job whose answer is awaited, here or on another thread.
+    /// Queues a job whose result is awaited, on this or another thread.
     fn ask<R: Send + 'static>(&self, job: impl FnOnce(&mut dyn Logger) -> Result<R> + Send + 'static) -> mpsc::Receiver<Result<R>> {
         let (job, answered) = question(&self.facts, job);
         self.queue.push_urgent(job);
         answered
     }
 
-    /// As [`Background::ask`], for what leaves the log as it is: a [`Background::resume`] or [`Background::mark`] goes on waiting.
+    /// As [`Background::ask`], for a job that does not change the log. A scheduled [`Background::resume`] or
+    /// [`Background::mark`] stays scheduled.
     fn ask_aside<R: Send + 'static>(&self, job: impl FnOnce(&mut dyn Logger) -> Result<R> + Send + 'static) -> Result<R> {
         let (job, answered) = question(&self.facts, job);
         self.queue.push_aside(job);
         answered.recv().map_err(|_| stopped(&self.facts))?
     }
 
-    /// [`Logger::log_dirs`], as it is now.
+    /// Calls [`Logger::log_dirs`].
     ///
     /// # Errors
-    /// What it returns; [`Error::Panicked`], [`Error::Stopped`].
+    /// The error of [`Logger::log_dirs`], [`Error::Panicked`] or [`Error::Stopped`].
     pub fn log_dirs(&self) -> Result<Option<Vec<PathBuf>>> {
         self.ask_aside(|logger| logger.log_dirs())
     }
 
-    /// [`Logger::another`].
+    /// Calls [`Logger::another`].
     ///
     /// # Errors
     /// [`Error::Panicked`], [`Error::Stopped`].
@@ -299,7 +298,7 @@ impl Background {
     }
 }
 
-/// A job with an answer.
+/// Creates a job that sends its result.
 fn question<R: Send + 'static>(
     facts: &Arc<Facts>,
     job: impl FnOnce(&mut dyn Logger) -> Result<R> + Send + 'static,
@@ -308,14 +307,14 @@ fn question<R: Send + 'static>(
     let facts = Arc::clone(facts);
     let job = Job::Run(Box::new(move |logger| {
         let outcome = guarded(&facts.name, || job(logger));
-        // If whoever asked is gone, nobody misses the answer.
+        // If the caller no longer waits, the result is not needed.
         let _ = answer.send(outcome);
         Ok(())
     }));
     (job, answered)
 }
 
-/// Waits for what the logger's thread answers.
+/// Waits for the result from the logger's thread.
 fn answer<R>(facts: &Facts, queue: &Queue, answered: &mpsc::Receiver<R>) -> Result<R> {
     let attempt = |time| match answered.recv_timeout(time) {
         Ok(answer) => Some(Some(answer)),
@@ -339,20 +338,20 @@ impl Drop for Thread {
             && thread.thread().id() != thread::current().id()
         {
             let end = |time| {
-                // It has nothing more to wake anybody for.
+                // The end of the thread wakes no waiter, so this polls.
                 let until = Instant::now() + time;
                 while !thread.is_finished() && Instant::now() < until {
                     thread::sleep(Duration::from_millis(1));
                 }
                 thread.is_finished().then_some(())
             };
-            // A thread that is given up ends with the process.
+            // An abandoned thread ends with the process.
             if self.queue.hurry.wait(end).is_some() && thread.join().is_err() {
                 tracing::error!(logger = self.facts.name, "the background writer panicked");
             }
         }
         if let Some(error) = self.queue.take_error() {
-            tracing::error!(logger = self.facts.name, %error, "a logger failed, and nobody was left to be told");
+            tracing::error!(logger = self.facts.name, %error, "a logger failed after its last handle was dropped");
         }
     }
 }
@@ -367,7 +366,7 @@ fn typed<'a, L: Logger>(logger: &'a mut dyn Logger, name: &str) -> Result<&'a mu
 
 /// Turns a panic into an error.
 fn guarded<R>(logger: &str, job: impl FnOnce() -> Result<R>) -> Result<R> {
-    // A logger that panicked half-way is used further: losing all later records would be worse than an odd one.
+    // A logger is used further after a panic. Losing all later records would be worse than one inconsistent record.
     catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|panic| {
         let message = panic
             .downcast_ref::<&str>()
@@ -392,7 +391,7 @@ impl Worker {
         while self.queue.next(&mut batch) {
             for (count, job) in batch.drain(..).enumerate() {
                 self.work(job);
-                // A scalar costs little more than a look at the clock.
+                // A scalar costs little more than reading the clock, so only every 16th checks it.
                 if count % 16 == 15 && self.saved.elapsed() >= SAVE_EVERY {
                     self.save();
                 }
@@ -420,7 +419,7 @@ impl Worker {
             Job::Settle(job, done) => {
                 self.guard(job);
                 self.unsaved = false;
-                // As above: nobody may be waiting any more.
+                // The caller may no longer wait, as in `question`.
                 let _ = done.send(());
             }
         }

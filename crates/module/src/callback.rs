@@ -1,4 +1,4 @@
-//! Code that watches a run and may steer it: the [`Callback`] trait.
+//! The [`Callback`] trait: code that watches a run and may control it.
 
 use std::any::Any;
 
@@ -15,22 +15,23 @@ macro_rules! hook_methods {
     )*};
 }
 
-/// When a callback is called among the others, in every event.
+/// The position of a callback in the order of calls, for every event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Order {
     /// Before the module's own hook, in the order in which they were added.
     #[default]
     Ordinary,
-    /// After the module's own hook: callbacks that decide by what the others logged, in this very event.
+    /// After the module's own hook. For callbacks that decide by values that the others logged, in the same event.
     Watch,
-    /// As [`Order::Watch`], for callbacks that save: what they know of their files is never forgotten for an older state.
+    /// As [`Order::Watch`], for callbacks that save. Their knowledge of their files is never replaced by an older
+    /// state.
     Save,
 }
 
 /// Code that runs at named points of a run, with Lightning's names.
 ///
-/// Implement the hooks you need. State that must survive a restart goes through [`state`](Self::state) and
-/// [`load_state`](Self::load_state) into every checkpoint.
+/// Implement the hooks that you need. State that must survive a restart is saved by [`state`](Self::state) and restored
+/// by [`load_state`](Self::load_state), in every checkpoint.
 ///
 /// ```
 /// use stormfire_module::{Callback, Context, LightningModule, Result, state::{self, Saved}};
@@ -62,63 +63,64 @@ pub trait Callback<M: LightningModule>: Any {
         base.rsplit("::").next().unwrap_or(base).to_string()
     }
 
-    /// The key of its state in a checkpoint: two callbacks with state need two keys. Default: the name.
+    /// The key of the state in a checkpoint. Two callbacks with state need different keys. Default: the name.
     fn state_key(&self) -> String {
         self.name()
     }
 
-    /// When it is called among the others.
+    /// The position in the order of calls.
     fn order(&self) -> Order {
         Order::Ordinary
     }
 
-    /// What it wants to find again after a restart: plain values, and tensors by name. Default: nothing.
+    /// The state to restore after a restart: plain values, and tensors by name. Default: nothing.
     ///
-    /// A checkpoint holds the tensors below `callbacks/KEY/`; they leave the device together with the weights.
+    /// A checkpoint contains the tensors below `callbacks/KEY/`. They leave the device together with the weights.
     ///
     /// # Errors
-    /// When the state cannot be written as JSON.
+    /// If the state cannot be written as JSON.
     fn state(&self) -> Result<Saved> {
         Ok(Saved::default())
     }
 
-    /// Takes back what [`state`](Self::state) gave.
+    /// Restores the result of [`state`](Self::state).
     ///
     /// # Errors
-    /// When the state is of another kind.
+    /// If the state has another format.
     fn load_state(&mut self, state: Saved) -> Result<()> {
         Ok(())
     }
 
-    /// Whether it takes back the stop that it asked for before the fit was continued, because it would not ask for it with its
-    /// present options. It is asked before anything is restored: a fit that a stop ended in the middle of an epoch then
-    /// continues there, log files included. `saved` is its state in the checkpoint.
+    /// Whether to withdraw the stop that this callback requested before the fit was resumed, because it would not
+    /// request it with its current options. This is called before anything is restored: a fit that the stop ended
+    /// within an epoch then resumes there, including its log files. `saved` is the state in the checkpoint.
     ///
     /// # Errors
-    /// When the state is of another kind.
+    /// If the state has another format.
     fn withdraws_stop(&self, saved: &Value) -> Result<bool> {
         Ok(false)
     }
 
-    /// The weights that are in force in place of the trained ones, such as their average: the module of this moment with other
-    /// values, or `None` (default) where the trained ones are.
+    /// The weights in force in place of the trained ones, such as their average: the current module with other values.
+    /// `None` (default) if the trained weights are in force.
     ///
-    /// A fit validates with this module, and puts the trained one back, also after an error or a signal; what hooks of the validation
-    /// change in it is dropped. It is asked for before each validation and with each checkpoint, and after each batch if another
-    /// callback [keeps the state](Context::keep_state), so it should cost no more than handles of tensors. A checkpoint holds both;
-    /// `validate`, `test`, `predict` and `load_from_checkpoint` take those in force, a fit that continues the trained ones. At
-    /// most one callback of a Trainer may give some.
+    /// A fit validates with this module. Then it restores the trained one, even after an error or a signal. Changes
+    /// that hooks of the validation make to this module are dropped. This is called before each validation, for each
+    /// checkpoint, and after each batch if another callback [keeps the state](Context::keep_state). So it should only
+    /// cost handles of tensors. A checkpoint contains both. `validate`, `test`, `predict` and `load_from_checkpoint`
+    /// use the weights in force, a resumed fit uses the trained ones. At most one callback of a Trainer may provide
+    /// weights.
     ///
     /// # Errors
-    /// When they cannot be made.
+    /// If they cannot be computed.
     fn weights(&mut self, module: &M) -> Result<Option<M>> {
         Ok(None)
     }
 
-    /// Every event comes through here. Override it to see them all; [`call_hook`] still calls the hooks.
+    /// Receives every event. Override it to handle all events in one place. [`call_hook`] still calls the hooks.
     ///
     /// # Errors
-    /// What the hook returned.
+    /// The error of the hook.
     fn on_event(&mut self, ctx: &mut Context<'_>, module: &mut M, event: &mut Event<'_, M::Batch>) -> Result<()> {
         call_hook(self, ctx, module, event)
     }
@@ -128,7 +130,7 @@ pub trait Callback<M: LightningModule>: Any {
 
 macro_rules! hook_calls {
     ($($(#[$doc:meta])* $method:ident => $event:ident $({ $($arg:ident: $ty:ty),* })?;)*) => {
-        /// Calls the hook of an event: what [`Callback::on_event`] does unless it is overridden.
+        /// Calls the hook of an event. This is the default of [`Callback::on_event`].
         pub fn call_hook<M: LightningModule, C: Callback<M> + ?Sized>(
             callback: &mut C,
             ctx: &mut Context<'_>,

@@ -1,119 +1,96 @@
-//! What can go wrong between a user's module and the Trainer.
+//! Errors between a user's module and the Trainer.
+
+use stormfire_optim::{Error as OptimError, schedule::LookupError};
+use stormfire_values::{ConfigError, ReadError, text::TextError};
 
 use crate::{hook::Hook, moment::Moment};
 
-/// A result whose error is Stormfire's unless named.
+/// A result with Stormfire's error by default.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Everything that can end a run. [`Error::hint`] tells what to do about it.
+/// Everything that can end a run. [`Error::hint`] returns the remedy.
 ///
-/// Modules, callbacks and the Trainer share this one type, so that `?` works in every hook and in `main`.
+/// Modules, callbacks and the Trainer share this type, so that `?` works in every hook and in `main`.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An option, or a combination of options, that cannot work.
-    #[error("`{option}`: {reason}")]
-    Config {
-        /// The option's name, as the setter is called.
-        option: String,
-        /// What is wrong.
-        reason: String,
-        /// What to do.
-        hint: String,
-    },
-    /// A hook or step that is needed but was not implemented.
+    /// An option or a combination of options is invalid.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A required hook or step is not implemented.
     #[error("`{what}` is not implemented")]
     NotImplemented {
         /// The method.
         what: String,
-        /// What to do.
+        /// How to fix it.
         hint: String,
     },
-    /// `log` was used in a way that is not allowed.
+    /// A misuse of `log`.
     #[error(transparent)]
     Log(#[from] crate::log_error::LogError),
-    /// A metric that nobody logged.
+    /// A metric was not logged.
     #[error("metric `{name}` is not available; available are: {}", list(.available))]
     MetricMissing {
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
-        /// The names that exist.
+        /// The available names.
         available: Vec<String>,
     },
-    /// An optimizer that `configure_optimizers` did not return.
-    #[error("there is no optimizer `{name}`; there are: {}", list(.available))]
-    UnknownOptimizer {
-        /// The name that was asked for.
-        name: String,
-        /// The names that exist.
-        available: Vec<String>,
-    },
-    /// An optimizer or schedule that cannot work.
-    #[error("optimizer `{optimizer}`: {reason}")]
-    Optimizer {
-        /// The optimizer's name.
-        optimizer: String,
-        /// What is wrong.
-        reason: String,
-        /// What to do.
-        hint: String,
-    },
-    /// A loss that cannot be differentiated.
+    /// An optimizer or schedule is invalid or does not exist.
+    #[error(transparent)]
+    Optimizer(OptimError),
+    /// A loss cannot be differentiated.
     #[error("the loss cannot be differentiated: {reason}")]
     Loss {
         /// What is wrong with it.
         reason: String,
     },
-    /// The tape of a loss, or a part of it, was walked back a second time.
-    #[error("`training_batch`: this loss, or a part of its forward pass, was walked back before, and a tape serves once")]
+    /// A second backward pass over the same loss, or over a part of its graph.
+    #[error("`training_batch`: this loss, or a part of its forward pass, already had a backward pass, and burn allows only one")]
     UsedTape,
-    /// A loss or gradient that is NaN or infinite.
+    /// A loss or gradient is NaN or infinite.
     #[error("{what} is not finite at epoch {epoch}, batch {batch_idx} (global step {global_step}){}", broken(.parameters))]
     NonFinite {
-        /// `the training loss`, `a gradient`, or `a trained parameter` where no loss told of it.
+        /// `the training loss`, `a gradient`, or `a trained parameter` if no loss showed it.
         what: String,
         /// The 0-based epoch.
         epoch: usize,
-        /// The 0-based batch in that epoch. A gradient may have broken the parameters one batch before a loss tells.
+        /// The 0-based batch in that epoch. A gradient may have broken the parameters one batch before a loss shows it.
         batch_idx: usize,
-        /// Optimizer steps taken before it.
+        /// Number of optimizer steps before it.
         global_step: u64,
-        /// The parameters that were not finite when it was noticed, which may be some steps later; empty if they are fine.
+        /// The parameters that were not finite at the detection, which may be some steps later. Empty if all are
+        /// finite.
         parameters: Vec<String>,
     },
-    /// The device failed to hand over values.
-    #[error("reading {count} values from the device failed: {reason}")]
-    Read {
-        /// How many values were asked for.
-        count: usize,
-        /// What the device said.
-        reason: String,
-    },
-    /// State that does not fit the type it belongs to.
+    /// The device failed to return values.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A saved state does not match its type.
     #[error("the state of `{what}` cannot be converted: {error}")]
     State {
         /// The type.
         what: String,
-        /// What the JSON conversion said.
+        /// The error of the JSON conversion.
         error: serde_json::Error,
     },
-    /// A checkpoint that a run cannot continue from.
+    /// A run cannot resume from a checkpoint.
     #[error("checkpoint `{}`: {reason}", .path.display())]
     Checkpoint {
         /// The file.
         path: std::path::PathBuf,
         /// What is wrong.
         reason: String,
-        /// What to do.
+        /// How to fix it.
         hint: String,
     },
-    /// A checkpoint file that cannot be written or read; the message names it.
+    /// A checkpoint file cannot be written or read. The message contains its path.
     #[error(transparent)]
     CheckpointFile(#[from] stormfire_checkpoint::Error),
-    /// Weights, or the state of an optimizer, that cannot be taken from a module or put into it.
+    /// Weights, or the state of an optimizer, cannot be read from a module or loaded into it.
     #[error(transparent)]
     Weights(#[from] stormfire_checkpoint::WeightsError),
-    /// A file or folder that cannot be used; the message names it.
+    /// A file or folder cannot be used. The message contains its path.
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// The data could not be loaded.
@@ -122,22 +99,22 @@ pub enum Error {
     /// A logger failed.
     #[error(transparent)]
     Logger(#[from] stormfire_loggers::Error),
-    /// An error that a hook returned, with the place it came from.
+    /// An error of a hook, with its position.
     #[error("{error} (in `{hook}` of `{owner}`{})", when(*.hook, *.moment, .error))]
     InHook {
         /// The hook.
         hook: Hook,
         /// The callback or module.
         owner: String,
-        /// When it was called: the message names epoch and batch of a hook that belongs to a batch.
+        /// The moment of the call. For a hook of a batch, the message contains epoch and batch.
         moment: Moment,
-        /// What went wrong.
+        /// The original error.
         error: Box<Error>,
     },
     /// A signal ended the run.
     #[error("interrupted by {by}")]
     Interrupted {
-        /// What interrupted it: `Ctrl-C`, `SIGTERM`.
+        /// The source of the interrupt: `Ctrl-C`, `SIGTERM`.
         by: String,
     },
     /// Code of the user or of a library panicked during the run.
@@ -145,18 +122,18 @@ pub enum Error {
     Panic {
         /// The hook that was running.
         hook: Option<Hook>,
-        /// When it was called.
+        /// The moment of the call.
         moment: Moment,
         /// The panic's message.
         message: String,
     },
-    /// An error of the user's own.
+    /// A custom error.
     #[error(transparent)]
     Other(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Error {
-    /// Wraps an error of one's own, or a message.
+    /// Wraps a custom error, or a message.
     ///
     /// ```
     /// use stormfire_module::Error;
@@ -168,10 +145,10 @@ impl Error {
 
     /// A configuration error.
     pub fn config(option: impl Into<String>, reason: impl Into<String>, hint: impl Into<String>) -> Self {
-        Error::Config { option: option.into(), reason: reason.into(), hint: hint.into() }
+        Error::Config(ConfigError::new(option, reason, hint))
     }
 
-    /// Adds the hook, its owner and when it was called, unless the error names its place already.
+    /// Adds the hook, its owner and the moment of the call, unless the error already contains a position.
     #[must_use]
     pub fn in_hook(self, hook: Hook, owner: &str, moment: Moment) -> Self {
         match self {
@@ -180,16 +157,14 @@ impl Error {
         }
     }
 
-    /// What to do about it, as a sentence part for `hint: …`.
+    /// The remedy, as a sentence part for `hint: …`.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Error::Config { hint, .. }
-            | Error::NotImplemented { hint, .. }
-            | Error::Optimizer { hint, .. }
-            | Error::Checkpoint { hint, .. } => Some(hint.clone()),
+            Error::NotImplemented { hint, .. } | Error::Checkpoint { hint, .. } => Some(hint.clone()),
+            Error::Config(error) => Some(error.hint.clone()),
+            Error::Optimizer(error) => error.hint(),
             Error::Log(error) => error.hint(),
             Error::MetricMissing { .. } => Some("log it with `self.log(..)`, or monitor one of the available metrics".into()),
-            Error::UnknownOptimizer { .. } => Some("name it with `Optimizer::named` in `configure_optimizers`".into()),
             Error::Loss { .. } => {
                 Some("return the loss as computed from the module's parameters, as a tensor of one element that was not detached".into())
             }
@@ -202,15 +177,15 @@ impl Error {
                 Some("lower the learning rate, set `gradient_clip_val`, or find the parameter with `detect_anomaly(true)`".into())
             }
             Error::InHook { error, .. } => error.hint(),
-            // What a float without a number for it in JSON becomes before it comes here.
+            // `serde_json` converts non-finite floats to null before the value reaches this code.
             Error::State { error, .. } if error.to_string().contains("null") => Some(
                 "`json!` makes `null` of an infinite or NaN float: keep such a value with `state::save`, and take it back with \
                  `state::load`"
                     .into(),
             ),
-            Error::Interrupted { .. } => Some(
-                "later runs of this process are refused, too; a program that goes on on purpose calls `forget_interrupt()` first".into(),
-            ),
+            Error::Interrupted { .. } => {
+                Some("later runs in this process are also refused; to continue on purpose, call `forget_interrupt()` first".into())
+            }
             Error::CheckpointFile(error) => error.hint(),
             Error::Weights(error) => error.hint(),
             Error::Data(error) => error.hint(),
@@ -220,7 +195,30 @@ impl Error {
     }
 }
 
-/// The message and the hint: this is what `main` prints when it returns the error.
+/// Errors of its parts become the matching variants of this type.
+impl From<OptimError> for Error {
+    fn from(error: OptimError) -> Self {
+        match error {
+            OptimError::Config(error) => error.into(),
+            OptimError::Weights(error) => error.into(),
+            error => Error::Optimizer(error),
+        }
+    }
+}
+
+impl From<TextError> for Error {
+    fn from(error: TextError) -> Self {
+        Error::Config(error.into())
+    }
+}
+
+impl LookupError for Error {
+    fn is_missing(&self) -> bool {
+        matches!(self, Error::MetricMissing { .. })
+    }
+}
+
+/// The message and the hint. `main` prints this when it returns the error.
 impl std::fmt::Debug for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{self}")?;
@@ -240,7 +238,7 @@ fn place(hook: Option<Hook>, moment: Moment) -> String {
     hook.map_or_else(String::new, |hook| format!(" in `{hook}`{}", at(hook, moment)))
 }
 
-/// Epoch and batch, unless the error names them itself.
+/// Epoch and batch, unless the error contains them.
 fn when(hook: Hook, moment: Moment, source: &Error) -> String {
     if matches!(source, Error::NonFinite { .. }) { String::new() } else { at(hook, moment) }
 }
@@ -252,6 +250,8 @@ fn at(hook: Hook, Moment { epoch, batch_idx, dataloader_idx, num_dataloaders, ..
 
 #[cfg(test)]
 mod tests {
+    use stormfire_checkpoint::WeightsError;
+
     use super::*;
 
     #[test]
@@ -265,6 +265,8 @@ mod tests {
             Error::other("the lamp fell over"),
             Error::from(crate::log_error::LogError::NotAllowed { name: "loss".into(), hook: Hook::Setup }),
             Error::State { what: "Timer".into(), error: json },
+            Error::from(OptimError::from(WeightsError::Read { count: 1, reason: "the device is gone".into() })),
+            Error::from(OptimError::from(ConfigError::new("OneCycle::new", "a cycle of 0 steps", "give more"))),
             Error::from(io()).in_hook(Hook::TrainStart, "Timer", Moment::default()),
         ] {
             let mut said = vec![error.to_string()];

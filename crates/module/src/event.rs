@@ -1,10 +1,10 @@
-//! Everything that can happen in a run.
+//! The events of a run.
 
 use crate::{hook::Hook, hooks};
 
 macro_rules! event_enum {
     ($($(#[$doc:meta])* $method:ident => $event:ident $({ $($field:ident: $ty:ty),* })?;)*) => {
-        /// What happens in a run, in one closed list: all calls of callbacks and of a module's hooks are here.
+        /// The events of a run, in one closed list: all calls of callbacks and of a module's hooks are here.
         ///
         /// This is the loop. Names on the right are events. Calls of the module's methods are on the left.
         ///
@@ -79,7 +79,7 @@ macro_rules! event_enum {
         ///
         /// `validate` is as `test`, with the events of a validation.
         ///
-        /// For each event, ordinary callbacks come first, then the module's own hook, then callbacks of
+        /// For each event, ordinary callbacks are called first, then the module's own hook, then callbacks of
         /// [`Order::Watch`](crate::Order::Watch) and of [`Order::Save`](crate::Order::Save).
         ///
         /// `B` is the type of a batch.
@@ -107,7 +107,7 @@ mod tests {
         ($($(#[$doc:meta])* $method:ident => $event:ident $({ $($fields:tt)* })?;)*) => { [$(stringify!($event)),*] };
     }
 
-    /// The page is written by hand, the events are those of the table.
+    /// The page is written manually, the events are those of the table.
     #[test]
     fn the_page_of_the_loop_names_every_event() {
         let (_, page) = include_str!("event.rs").split_once("```text").unwrap();

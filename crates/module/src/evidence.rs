@@ -1,4 +1,4 @@
-//! What tells whether losses and gradients were finite.
+//! Evidence of whether losses and gradients were finite.
 
 use burn::{
     module::Module,
@@ -6,36 +6,35 @@ use burn::{
     tensor::{DType, Tensor},
 };
 
-use crate::{
-    error::Result,
-    gradients,
-    read::{Scalar, read},
-};
+use stormfire_optim::gradients;
+use stormfire_values::{Scalar, read::read};
 
-/// Whether the Stepper looks for losses and gradients that are not finite.
+use crate::error::Result;
+
+/// How the Stepper checks that losses and gradients are finite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FiniteCheck {
-    /// Not at all.
+    /// No check.
     Off,
-    /// It leaves [`Evidence`] on the device, for whoever reads it later, and computes nothing for it.
+    /// It leaves [`Evidence`] on the device for a later read, and computes nothing for it.
     Later,
-    /// Before each step, with one device read: a step from a loss or gradient that is not finite is left out.
+    /// Before each step, with one device read. A step with a loss or gradient that is not finite is skipped.
     BeforeStep,
 }
 
-/// What tells later whether the losses and gradients of a batch were finite: numbers on the device, shape `[1]`, that are
-/// finite if and only if what they stand for is.
+/// Evidence of whether the losses and gradients of a batch were finite: numbers on the device, of shape `[1]`. Each is
+/// finite exactly when the values that it represents are.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
-    /// For the losses that were walked back; `None` if there were none.
+    /// Represents the losses with a backward pass. `None` without any.
     pub losses: Option<Tensor<1>>,
-    /// For the gradients that the optimizers stepped with; `None` if none stepped, or if nobody knows their norm anyhow and
-    /// it need not be known before the step.
+    /// Represents the gradients of the optimizer steps. `None` if no optimizer stepped, or if their norm was not
+    /// computed for another purpose and is not required before the step.
     pub gradients: Option<Tensor<1>>,
 }
 
 impl Evidence {
-    /// What is not finite, if something is. One device read, and a second one for the names.
+    /// Describes the first value that is not finite. Needs one device read, and a second one for the names.
     pub(crate) fn what_is_not_finite<M: Module>(self, gradients: &GradientsParams, module: &M) -> Result<Option<String>> {
         let losses = self.losses.is_some();
         let values = read(&[self.losses, self.gradients].into_iter().flatten().map(Scalar::Device).collect::<Vec<_>>())?;
@@ -50,7 +49,7 @@ impl Evidence {
     }
 }
 
-/// Adds to one piece of evidence another one. A single one costs nothing.
+/// Adds a piece of evidence to another one. A single piece costs nothing.
 pub(crate) fn add(evidence: &mut Option<Tensor<1>>, more: Tensor<1>) {
     *evidence = Some(match evidence.take() {
         Some(evidence) => evidence.cast(DType::F32) + more.cast(DType::F32),

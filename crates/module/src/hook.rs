@@ -1,10 +1,10 @@
-//! The named points of a run, and what may be logged at each.
+//! The hooks of a run, and what may be logged in each.
 
 use std::fmt;
 
 use crate::hooks;
 
-/// Whether a level (`on_step`, `on_epoch`) may be used in a hook, and what it is when the user says nothing.
+/// Whether a level (`on_step`, `on_epoch`) is allowed in a hook, and its default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "it is a row of Lightning's table")]
 pub struct LogRule {
@@ -12,9 +12,9 @@ pub struct LogRule {
     pub on_step_allowed: bool,
     /// `on_epoch = false` is allowed.
     pub epoch_only: bool,
-    /// `on_step` when nothing is said.
+    /// The default of `on_step`.
     pub on_step: bool,
-    /// `on_epoch` when nothing is said.
+    /// The default of `on_epoch`.
     pub on_epoch: bool,
 }
 
@@ -29,7 +29,7 @@ const NONE: Option<LogRule> = None;
 
 macro_rules! hook_enum {
     ($($(#[$doc:meta])* $kind:ident $method:ident => $hook:ident $({ $($arguments:tt)* })?, $rule:ident;)*) => {
-        /// A named point of a run. The names are Lightning's.
+        /// A hook of a run. The names are Lightning's.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
         pub enum Hook { $($(#[$doc])* $hook,)* }
@@ -43,12 +43,12 @@ macro_rules! hook_enum {
                 match self { $(Hook::$hook => stringify!($method),)* }
             }
 
-            /// The hook of this name.
+            /// The hook with this name.
             pub fn from_name(name: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|hook| hook.name() == name)
             }
 
-            /// What may be logged here; `None` where nothing may. The table is Lightning's.
+            /// What may be logged in this hook. `None` if logging is not allowed. The table is Lightning's.
             pub fn log_rule(self) -> Option<LogRule> {
                 match self { $(Hook::$hook => $rule,)* }
             }
@@ -76,7 +76,7 @@ impl fmt::Display for Hook {
 mod tests {
     use super::*;
 
-    /// Lightning's table, written out again by hand.
+    /// Lightning's table, written again manually.
     #[test]
     fn the_rules_are_lightnings() {
         let on_step = [

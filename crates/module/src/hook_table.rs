@@ -1,9 +1,10 @@
-//! The one list of hooks: [`Hook`](crate::Hook), [`Event`](crate::Event), the hooks of [`Callback`](crate::Callback) and
-//! [`LightningModule`](crate::LightningModule), `ModuleHooks` and `LambdaCallback` are made of it.
+//! The only list of hooks. It generates [`Hook`](crate::Hook), [`Event`](crate::Event), the hooks of
+//! [`Callback`](crate::Callback) and [`LightningModule`](crate::LightningModule), `ModuleHooks` and `LambdaCallback`.
 //!
-//! A new hook is a row here and a `fire` in the loop.
+//! A new hook needs a row here and a `fire` in the loop.
 
-/// The rows. `$a` is the lifetime of references and `$batch` the type of a batch; each user of [`hooks!`] names its own.
+/// The rows. `$a` is the lifetime of references and `$batch` the type of a batch. Each user of [`hooks!`] chooses its
+/// own.
 ///
 /// ```text
 /// /// The doc, wherever the hook appears.
@@ -52,7 +53,7 @@ macro_rules! hook_table {
         ///
         /// `batch_idx` counts from 0 in each epoch.
         event on_train_batch_start => TrainBatchStart { batch: &$a $batch, batch_idx: usize }, STEP;
-        /// A training batch ends. `output` is what the step returned, with its loss detached. The step consumed the batch.
+        /// A training batch ends. `output` is the step's result, with its loss detached. The step consumed the batch.
         event on_train_batch_end => TrainBatchEnd { output: &$a $crate::StepOutput, batch_idx: usize }, STEP;
         /// The training step itself, or a custom `training_batch`.
         call training_step => TrainingStep, STEP;
@@ -124,11 +125,11 @@ macro_rules! hook_table {
     } };
 }
 
-/// Hands rows of [`hook_table!`] to the macro of this name.
+/// Passes rows of [`hook_table!`] to the macro with this name.
 ///
 /// | call | rows | as |
 /// |---|---|---|
-/// | `hooks!(name)` | all | they stand in the table |
+/// | `hooks!(name)` | all | as in the table |
 /// | `hooks!(name<'a, Batch>)` | events | `#[doc] method => Variant { argument: Type, .. };` |
 #[doc(hidden)]
 #[macro_export]

@@ -1,7 +1,7 @@
-//! The runs of this process that are under way, and the one that a thread works for.
+//! The active runs of this process, and the run that a thread works for.
 //!
-//! Where there is more than one, whatever is printed or reported has to say whose it is: a run gets a name when it begins, and
-//! shows it from the moment on at which it has company, to its end.
+//! If there are several, every message must name its run. A run gets a name at its start. It shows the name from the
+//! moment on when a second run is active, until its end.
 
 use std::{
     cell::RefCell,
@@ -14,7 +14,7 @@ use std::{
 
 #[derive(Default)]
 struct Registry {
-    /// So many have begun.
+    /// Number of started runs.
     begun: u64,
     live: Vec<LiveRun>,
 }
@@ -29,7 +29,7 @@ fn registry() -> MutexGuard<'static, Registry> {
     REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A run of this process. Clones mean the same one.
+/// A run of this process. Clones are handles of the same run.
 #[derive(Clone, Debug)]
 pub struct LiveRun(Arc<Facts>);
 
@@ -41,17 +41,17 @@ struct Facts {
 }
 
 impl LiveRun {
-    /// Which of the runs of this process it is, counted from 1.
+    /// The number of the run in this process, counted from 1.
     pub fn number(&self) -> u64 {
         self.0.number
     }
 
-    /// Its name, once it is or was under way beside another run: before that nobody asks whose a line is.
+    /// The name, if the run is or was active together with another run. Before that, messages need no name.
     pub fn shown_name(&self) -> Option<&str> {
         self.0.has_company.load(Ordering::Relaxed).then_some(self.0.name.as_str())
     }
 
-    /// This thread works for the run as long as what is returned lives.
+    /// Makes this thread work for the run until the returned value is dropped.
     pub fn enter(self) -> Entered {
         Entered { before: CURRENT.replace(Some(self)), not_send: PhantomData }
     }
@@ -59,7 +59,7 @@ impl LiveRun {
 
 /// The run that this thread works for.
 pub fn current() -> Option<LiveRun> {
-    // What a thread reports while it ends belongs to nobody.
+    // A message of an ending thread has no run.
     CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
 }
 
@@ -68,14 +68,14 @@ pub fn shown_name() -> Option<String> {
     current().and_then(|run| run.shown_name().map(str::to_owned))
 }
 
-/// Whether a run, by its [number](LiveRun::number), is under way.
+/// Whether the run with this [number](LiveRun::number) is active.
 pub fn is_live(number: u64) -> bool {
     registry().live.iter().any(|run| run.number() == number)
 }
 
-/// This thread works for a run; the one it worked for before comes back when this is dropped.
+/// Makes this thread work for a run. On drop, restores the run that it worked for before.
 #[derive(Debug)]
-#[must_use = "the run is left when this is dropped"]
+#[must_use = "dropping this leaves the run"]
 pub struct Entered {
     before: Option<LiveRun>,
     /// It belongs to the thread.
@@ -88,15 +88,15 @@ impl Drop for Entered {
     }
 }
 
-/// A run is under way as long as this lives, and this thread works for it.
+/// Keeps a run active until it is dropped. This thread works for the run.
 #[derive(Debug)]
-#[must_use = "the run is over when this is dropped"]
+#[must_use = "dropping this ends the run"]
 pub struct UnderWay {
     number: u64,
     _entered: Entered,
 }
 
-/// A run begins under this name, or as `run N` by its number. A name that another live run has gets a number behind it.
+/// Starts a run with this name, or as `run N` with its number. If another live run has the name, a number is appended.
 pub fn begin(name: Option<String>) -> UnderWay {
     let run = {
         let mut registry = registry();

@@ -1,4 +1,4 @@
-//! Modules with the weights of a checkpoint, without a Trainer.
+//! Loads the weights of a checkpoint into a module, without a Trainer.
 //!
 //! ```no_run
 //! use burn::{nn::{Linear, LinearConfig}, prelude::*};
@@ -37,7 +37,7 @@
 //! let (line, report) = Line::new(LineConfig { inputs: 2 }, &device).load_weights("pretrained.ckpt", &options)?;
 //! println!("{report}");
 //!
-//! // A model from Hugging Face, with its net in `bert` (cargo feature `pytorch`).
+//! // A model from Hugging Face, whose network is `bert` (cargo feature `pytorch`).
 //! # let line = Line::new(LineConfig { inputs: 2 }, &device);
 //! let (line, _) = line.load_weights("model.safetensors", &LoadOptions::new().rename(r"^bert\.", ""))?;
 //! # Ok::<(), stormfire_module::Error>(())
@@ -64,7 +64,7 @@ pub(crate) fn from_checkpoint<M: Module, H: DeserializeOwned>(path: &Path, build
     }
     let hparams = json::from_value(hparams).map_err(|e| {
         let hint = format!("read them as the type that `hparams` saved; this one is `{}`", std::any::type_name::<H>());
-        refuse(path, format!("its hyperparameters are others: {e}"), &hint)
+        refuse(path, format!("its hyperparameters do not match: {e}"), &hint)
     })?;
     Ok(restore(build(hparams), tensors, &LoadOptions::new())?.0)
 }

@@ -1,24 +1,25 @@
-//! `log(name, value)`: what a hook wants recorded, collected without touching the device.
+//! `log(name, value)` collects the values of a hook without touching the device.
 //!
-//! A call makes an [`Entry`], whose methods refine it; when the entry is dropped (at the end of the statement), it
-//! lands in this thread's list of [`Record`]s, which the loop takes after the hook. Mistakes are kept beside them and
-//! end the run with an error that names the hook.
+//! A call creates an [`Entry`], whose methods set its options. When the entry is dropped (at the end of the statement),
+//! it is added to this thread's list of [`Record`]s, which the loop takes after the hook. Misuses are stored next to
+//! the records, and end the run with an error that names the hook.
 
 use std::{borrow::Cow, cell::RefCell};
 
 use burn::tensor::Tensor;
 
+use stormfire_metrics::{Loggable, Logged};
+use stormfire_values::{Scalar, read::read};
+
 use crate::{
     error::{Error, Result},
     hook::Hook,
     log_error::LogError,
-    loggable::{Loggable, Logged},
     moment::Moment,
-    read::{Scalar, read},
     scope,
 };
 
-/// How the values of an epoch become one.
+/// The reduction of the values of an epoch.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum ReduceFx {
     /// The mean, weighted by batch size.
@@ -26,14 +27,15 @@ pub enum ReduceFx {
     Mean,
     /// The sum, without weights.
     Sum,
-    /// The smallest; NaN wins.
+    /// The minimum. NaN if a value is NaN.
     Min,
-    /// The largest; NaN wins.
+    /// The maximum. NaN if a value is NaN.
     Max,
-    /// A function of all values of the epoch (shape `[batches]`, in order) to one element (shape `[1]`). Keeps every
-    /// value on the device until the epoch ends; a [`Metric`](crate::Metric) of your own needs less.
+    /// A function of all values of the epoch (shape `[batches]`, in order) that returns one element (shape `[1]`).
+    /// Keeps every value on the device until the epoch ends. A custom [`Metric`](stormfire_metrics::Metric) needs less
+    /// memory.
     Custom {
-        /// A name, to tell two functions apart.
+        /// A name, which distinguishes two functions.
         name: &'static str,
         /// The function.
         reduce: fn(Tensor<1>) -> Tensor<1>,
@@ -49,7 +51,7 @@ impl PartialEq for ReduceFx {
     }
 }
 
-/// How a value is recorded: the arguments of Lightning's `self.log`, with the hook's defaults filled in.
+/// How a value is recorded: the arguments of Lightning's `self.log`, with the hook's defaults.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(clippy::struct_excessive_bools, reason = "they are Lightning's flags, each independent of the others")]
 pub struct Options {
@@ -61,13 +63,13 @@ pub struct Options {
     pub prog_bar: bool,
     /// Sent to the loggers.
     pub logger: bool,
-    /// How the values of an epoch become one.
+    /// The reduction of the values of an epoch.
     pub reduce_fx: ReduceFx,
-    /// Several evaluation loaders get names of their own (`/dataloader_idx_N`).
+    /// Adds a suffix to the name if there are several evaluation loaders (`/dataloader_idx_N`).
     pub add_dataloader_idx: bool,
-    /// Reduced over ranks. Without effect: there is one rank today.
+    /// Reduced over ranks. No effect: there is one rank today.
     pub sync_dist: bool,
-    /// Only rank 0 logs it; it is not reduced over ranks. Without effect: there is one rank today.
+    /// Only rank 0 logs it, and it is not reduced over ranks. No effect: there is one rank today.
     pub rank_zero_only: bool,
 }
 
@@ -76,15 +78,15 @@ pub struct Options {
 pub struct Record {
     /// The name as given.
     pub name: Cow<'static, str>,
-    /// The hook it was logged in.
+    /// The hook that logged it.
     pub hook: Hook,
     /// The evaluation loader it belongs to.
     pub dataloader_idx: usize,
     /// The value.
     pub value: Logged,
-    /// The number of items it stands for, if it was given.
+    /// The number of items that the value represents, if it was given.
     pub batch_size: Option<usize>,
-    /// How to record it.
+    /// The options.
     pub options: Options,
 }
 
@@ -98,22 +100,22 @@ thread_local! {
     static PENDING: RefCell<Pending> = RefCell::default();
 }
 
-/// Takes what was logged on this thread since the last call; `records` must be empty and lends its memory.
+/// Takes the values logged on this thread since the last call. `records` must be empty. Its memory is reused.
 ///
 /// # Errors
-/// The first wrong use of `log` among them.
+/// The first misuse of `log` among them.
 pub fn take_records(records: &mut Vec<Record>) -> Result<(), LogError> {
     PENDING.with_borrow_mut(|pending| {
         std::mem::swap(&mut pending.records, records);
         pending.error.take().map_or(Ok(()), |error| {
-            // Left in `records`, they would come back at the next swap.
+            // Records left in `records` would come back at the next swap.
             records.clear();
             Err(error)
         })
     })
 }
 
-/// What was logged so far, until something else that logs is over: it comes back when this is dropped, also when unwinding.
+/// Sets earlier logged values aside while other code logs. They are restored on drop, also when unwinding.
 #[derive(Debug)]
 pub(crate) struct SetAside(Pending);
 
@@ -127,17 +129,17 @@ impl Drop for SetAside {
     }
 }
 
-/// Puts a mistake back that was noticed while a hook was running: it ends the run after the hook, whatever that makes of it.
+/// Restores a misuse that was noticed during a hook. It ends the run after the hook, regardless of the hook's result.
 pub fn put_back(mistake: LogError) {
     PENDING.with_borrow_mut(|pending| _ = pending.error.get_or_insert(mistake));
 }
 
-/// Forgets what was logged on this thread since it was last taken: the code that did so has failed.
+/// Drops the values logged on this thread since the last take, because the code that logged them has failed.
 pub fn discard() {
     PENDING.take();
 }
 
-/// A value on its way to the log. Refine it with the methods; it is recorded when it is dropped.
+/// A value to be logged. Set options with its methods. It is recorded on drop.
 #[derive(Debug)]
 pub struct Entry(Option<Draft>);
 
@@ -172,23 +174,25 @@ macro_rules! refinements {
 }
 
 refinements! {
-    /// Show it in the progress bar. Default `false`.
+    /// Show the value in the progress bar. Default `false`.
     prog_bar(on: bool) => |draft| draft.record.options.prog_bar = on;
-    /// Send it to the loggers. Default `true`.
+    /// Send the value to the loggers. Default `true`.
     logger(on: bool) => |draft| draft.record.options.logger = on;
     /// Record the value of the step. Default: `true` in training hooks, `false` in validation and test.
     on_step(on: bool) => |draft| draft.on_step = Some(on);
-    /// Reduce the values of the epoch and record the result. Default: `false` in training batches, else `true`.
+    /// Reduce the values of the epoch and record the result. Default: `false` in training batches, otherwise `true`.
     on_epoch(on: bool) => |draft| draft.on_epoch = Some(on);
-    /// How the values of an epoch become one. Default: the mean. A [`Metric`](crate::Metric) merges by itself and ignores it.
+    /// The reduction of the values of an epoch. Default: the mean. Ignored for a [`Metric`](stormfire_metrics::Metric),
+    /// which defines its own merge.
     reduce_fx(reduce: ReduceFx) => |draft| draft.record.options.reduce_fx = reduce;
-    /// The number of items the value stands for, the weight in a mean. Default: as the loader or the module tells.
+    /// The number of items that the value represents, which is its weight in a mean. Default: the size that the loader
+    /// or the module reports.
     batch_size(items: usize) => |draft| draft.record.batch_size = Some(items);
     /// With several evaluation loaders, add `/dataloader_idx_N` to the name. Default `true`.
     add_dataloader_idx(on: bool) => |draft| draft.record.options.add_dataloader_idx = on;
-    /// Reduce over ranks. Default `false`. Has no effect yet: a run has one rank, whose value is the value.
+    /// Reduce over ranks. Default `false`. No effect yet: a run has one rank.
     sync_dist(on: bool) => |draft| draft.record.options.sync_dist = on;
-    /// Log on rank 0 only. Default `false`. Has no effect yet: a run has one rank, which is rank 0.
+    /// Log on rank 0 only. Default `false`. No effect yet: a run has one rank, which is rank 0.
     rank_zero_only(on: bool) => |draft| draft.record.options.rank_zero_only = on;
 }
 
@@ -231,11 +235,11 @@ impl Draft {
     }
 }
 
-/// Records a value under a name, from anywhere below a running hook: a step, a function it calls, a layer.
+/// Records a value under a name, from any code within a hook: a step, a function that it calls, a layer.
 ///
-/// The value stays on the device until a logger, the progress bar or a monitor wants it. Outside of a run nothing
-/// happens, so that a step can be unit-tested alone; [`capture`] shows what was logged. In a hook where logging is
-/// not allowed, the run ends with an error that names the hook.
+/// The value stays on the device until a logger, the progress bar or a monitor needs it. Outside of a run nothing
+/// happens, so a step can be unit-tested alone. [`capture`] returns the logged values. In a hook where logging is not
+/// allowed, the run ends with an error that names the hook.
 ///
 /// ```
 /// use stormfire_module::log;
@@ -264,12 +268,13 @@ pub fn log(name: impl Into<Cow<'static, str>>, value: impl Loggable) -> Entry {
     Entry(Some(Draft { record, on_step: None, on_epoch: None }))
 }
 
-/// Records several values with the same options, as [`log`] does each.
+/// Records several values with the same options, in the same way as [`log`].
 ///
-/// Values of different types are made one with [`Loggable::into_logged`].
+/// Convert values of different types to one type with [`Loggable::into_logged`].
 ///
 /// ```
-/// use stormfire_module::{Loggable, log_dict, metric::Mean};
+/// use stormfire_metrics::{Loggable, metric::Mean};
+/// use stormfire_module::log_dict;
 ///
 /// log_dict([("loss/reconstruction", 0.5), ("loss/kl", 0.1)]).prog_bar(true);
 /// log_dict([("items", 32.into_logged()), ("length", Mean::new(7.5, 32.0).into_logged())]).on_epoch(true);
@@ -278,7 +283,7 @@ pub fn log_dict<N: Into<Cow<'static, str>>, V: Loggable>(values: impl IntoIterat
     Entries(values.into_iter().map(|(name, value)| log(name, value)).collect())
 }
 
-/// What a piece of code logged: see [`capture`].
+/// The values that a piece of code logged: see [`capture`].
 #[derive(Debug, Default)]
 pub struct Captured {
     /// The records, in order.
@@ -289,7 +294,7 @@ impl Captured {
     /// The last value logged under a name, read from the device.
     ///
     /// # Errors
-    /// [`Error::MetricMissing`] when the name was not logged, [`Error::Read`] when the device fails.
+    /// [`Error::MetricMissing`] if the name was not logged, [`Error::Read`] if the device fails.
     pub fn get(&self, name: &str) -> Result<f64> {
         let record = self.records.iter().rfind(|r| r.name == name).ok_or_else(|| Error::MetricMissing {
             name: name.into(),
@@ -304,7 +309,7 @@ impl Captured {
     }
 }
 
-/// Runs a step outside of a Trainer, as if in `hook`, and returns what it logged: for unit tests.
+/// Runs a step outside of a Trainer, as if in `hook`, and returns the logged values. For unit tests.
 ///
 /// ```
 /// use stormfire_module::{Hook, log, log::capture};
@@ -317,7 +322,7 @@ impl Captured {
 /// ```
 ///
 /// # Errors
-/// The first wrong use of `log` in it.
+/// The first misuse of `log` in it.
 pub fn capture<R>(hook: Hook, code: impl FnOnce() -> R) -> Result<(R, Captured)> {
     let _outer = set_aside();
     let result = {

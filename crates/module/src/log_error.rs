@@ -1,12 +1,12 @@
-//! Wrong uses of `log`.
+//! Misuses of `log`.
 
 use crate::hook::Hook;
 
-/// A wrong use of `log`.
+/// A misuse of `log`.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LogError {
-    /// Nothing can be logged in this hook.
+    /// Logging is not allowed in this hook.
     #[error("you cannot log `{name}` in `{hook}`")]
     NotAllowed {
         /// The metric.
@@ -14,7 +14,7 @@ pub enum LogError {
         /// The hook.
         hook: Hook,
     },
-    /// This level is not possible in this hook.
+    /// This level is not allowed in this hook.
     #[error("`{name}`: you cannot log with `{level}` in `{hook}`")]
     Level {
         /// The metric.
@@ -24,7 +24,7 @@ pub enum LogError {
         /// `on_step(true)` or `on_epoch(false)`.
         level: &'static str,
     },
-    /// Neither on step nor on epoch.
+    /// The value would be recorded neither on step nor on epoch.
     #[error("`{name}`: logging with `on_step(false)` and `on_epoch(false)` in `{hook}` records nothing")]
     Useless {
         /// The metric.
@@ -32,17 +32,17 @@ pub enum LogError {
         /// The hook.
         hook: Hook,
     },
-    /// A value that is not one number.
+    /// The value is not a single number.
     #[error("`{name}` in `{hook}` is {reason}")]
     Invalid {
         /// The metric.
         name: String,
         /// The hook.
         hook: Hook,
-        /// What it is instead.
+        /// A description of the value.
         reason: String,
     },
-    /// A name that the framework makes itself.
+    /// A name that the framework generates.
     #[error("`{name}` in `{hook}` contains `/dataloader_idx_`, which is added by the framework")]
     ReservedName {
         /// The metric.
@@ -50,7 +50,7 @@ pub enum LogError {
         /// The hook.
         hook: Hook,
     },
-    /// Logged twice in one hook with different arguments.
+    /// The name was logged twice in one hook with different arguments.
     #[error("`{name}` was logged twice in `{hook}` with different arguments")]
     Twice {
         /// The metric.
@@ -58,7 +58,7 @@ pub enum LogError {
         /// The hook.
         hook: Hook,
     },
-    /// The checkpoint that the run continues from was logged into with another kind of value.
+    /// The checkpoint of the resumed run contains another kind of value for this name.
     #[error("`{name}` in `{hook}` is of another kind than in the checkpoint that the run continues from")]
     Restored {
         /// The metric.
@@ -66,7 +66,7 @@ pub enum LogError {
         /// The hook.
         hook: Hook,
     },
-    /// A mean over an epoch needs weights, and there are none.
+    /// A mean over an epoch needs a batch size, and it is unknown.
     #[error("the batch size for the mean of `{name}` in `{hook}` is not known")]
     BatchSize {
         /// The metric.
@@ -77,7 +77,7 @@ pub enum LogError {
 }
 
 impl LogError {
-    /// What to do about it.
+    /// The remedy.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             LogError::NotAllowed { .. } => {
@@ -88,9 +88,7 @@ impl LogError {
             LogError::Invalid { .. } => "reduce it first, `tensor.mean()` for example".into(),
             LogError::ReservedName { .. } => "choose another name, or `add_dataloader_idx(false)`".into(),
             LogError::Twice { .. } => "use the same arguments, or two names".into(),
-            LogError::Restored { .. } => {
-                "continue with the program that wrote it, or from a checkpoint that was written at the end of an epoch".into()
-            }
+            LogError::Restored { .. } => "resume with the program that wrote it, or from a checkpoint at the end of an epoch".into(),
             LogError::BatchSize { .. } => {
                 "give it with `.batch_size(n)`, implement `LightningModule::batch_size`, or tell the loader with `items_per_batch`".into()
             }

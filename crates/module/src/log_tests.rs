@@ -1,9 +1,9 @@
-//! What `log` records and what it refuses.
+//! Tests of the records of `log`, and of its misuses.
 
 use burn::tensor::{Device, Int};
 
 use super::*;
-use crate::metric::Sum;
+use stormfire_metrics::metric::Sum;
 
 fn error_of(hook: Hook, code: impl FnOnce()) -> LogError {
     match capture(hook, code).unwrap_err() {

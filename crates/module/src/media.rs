@@ -1,4 +1,4 @@
-//! Tensors as the values that loggers take: images, histograms, sounds. Each is one read of the device.
+//! Converts tensors to the values of loggers: images, histograms, sounds. Each conversion needs one device read.
 
 mod edges;
 
@@ -7,24 +7,23 @@ use stormfire_loggers::{Audio, Error as LoggerError, Histogram, Image};
 
 pub use edges::histogram_with_edges;
 
-use crate::{
-    error::{Error, Result},
-    read::Tensors,
-};
+use stormfire_values::{ReadError, read::Tensors};
 
-/// Where the channels of an image are in its tensor.
+use crate::error::Result;
+
+/// The position of the channels in an image tensor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Layout {
-    /// `[channels, height, width]`, as convolutions have them.
+    /// `[channels, height, width]`, as in convolutions.
     #[default]
     ChannelsFirst,
-    /// `[height, width, channels]`, as image files have them.
+    /// `[height, width, channels]`, as in image files.
     ChannelsLast,
 }
 
 /// An image from a tensor of three dimensions, with 1 (grey), 3 (RGB) or 4 (RGBA) channels.
 ///
-/// Floats are in 0..=1, integers in 0..=255, booleans are black and white; values outside are cut off, NaN becomes 0.
+/// Floats are in 0..=1, integers in 0..=255, booleans are black and white. Values outside are clamped, NaN becomes 0.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -37,18 +36,18 @@ pub enum Layout {
 /// ```
 ///
 /// # Errors
-/// [`LoggerError::InvalidMedia`] names the shape that is no image; [`Error::Read`].
+/// [`LoggerError::InvalidMedia`] with the invalid shape, or [`ReadError`].
 pub fn image<K: kind::Transaction + kind::Autodiff>(tensor: Tensor<3, K>, layout: Layout) -> Result<Image> {
     let shape = tensor.dims();
     let values = unit_values(&read(tensor)?);
     image_of(&shape, &values, shape, layout)
 }
 
-/// The images of a batch `[images, channels, height, width]` or `[images, height, width, channels]`, in order; as
-/// [`image`] for each, with one read of the device for all.
+/// The images of a batch `[images, channels, height, width]` or `[images, height, width, channels]`, in order. As
+/// [`image`] for each, with one device read for all.
 ///
 /// # Errors
-/// As [`image`]; a batch without images gives none.
+/// As [`image`]. The result for a batch without images is empty.
 pub fn images<K: kind::Transaction + kind::Autodiff>(tensor: Tensor<4, K>, layout: Layout) -> Result<Vec<Image>> {
     let shape = tensor.dims();
     let [count, one @ ..] = shape;
@@ -57,27 +56,27 @@ pub fn images<K: kind::Transaction + kind::Autodiff>(tensor: Tensor<4, K>, layou
     (0..count).map(|n| image_of(&shape, values.get(n * length..(n + 1) * length).unwrap_or_default(), one, layout)).collect()
 }
 
-/// The images of a batch as one, in rows of 8 with 2 black pixels around each: what `torchvision.utils.make_grid` makes of
-/// it. [`Image::grid`] of [`images`] arranges them in another way.
+/// The images of a batch as one image, in rows of 8 with 2 black pixels around each, as `torchvision.utils.make_grid`.
+/// For another arrangement, use [`Image::grid`] with [`images`].
 ///
 /// # Errors
-/// As [`image`], also for a batch without images.
+/// As [`image`], and for a batch without images.
 pub fn grid<K: kind::Transaction + kind::Autodiff>(tensor: Tensor<4, K>, layout: Layout) -> Result<Image> {
     let shape = tensor.dims();
     Image::grid(&images(tensor, layout)?, 8, 2, 0).map_err(|error| named("image", &shape, error).into())
 }
 
-/// A histogram of all elements, in the buckets that `torch.utils.tensorboard` uses by default.
+/// A histogram of all elements, in the default buckets of `torch.utils.tensorboard`.
 ///
-/// All of them are read. [`histogram_with_edges`] counts on the device, in buckets of your own.
+/// Reads all elements. [`histogram_with_edges`] counts on the device, in custom buckets.
 ///
 /// # Errors
-/// [`LoggerError::InvalidMedia`] if no element is finite; [`Error::Read`].
+/// [`LoggerError::InvalidMedia`] if no element is finite, or [`ReadError`].
 pub fn histogram<const D: usize, K: kind::Transaction + kind::Autodiff>(tensor: Tensor<D, K>) -> Result<Histogram> {
     Ok(histogram_of(&read(tensor)?)?)
 }
 
-/// As [`histogram`], from values that were read already.
+/// As [`histogram`], from values on the host.
 ///
 /// # Errors
 /// [`LoggerError::InvalidMedia`] if no element is finite.
@@ -85,10 +84,11 @@ pub fn histogram_of(data: &TensorData) -> Result<Histogram, LoggerError> {
     Histogram::from_samples(data.iter::<f64>())
 }
 
-/// A sound from a tensor `[channels, samples]` of floats in -1..=1, with `sample_rate` samples a second in each channel.
+/// A sound from a tensor `[channels, samples]` of floats in -1..=1, with `sample_rate` samples per second in each
+/// channel.
 ///
 /// # Errors
-/// [`LoggerError::InvalidMedia`] names the shape or rate that is no sound; [`Error::Read`].
+/// [`LoggerError::InvalidMedia`] with the invalid shape or rate, or [`ReadError`].
 pub fn audio(tensor: Tensor<2>, sample_rate: u32) -> Result<Audio> {
     let shape @ [channels, samples] = tensor.dims();
     let count =
@@ -104,10 +104,10 @@ pub fn audio(tensor: Tensor<2>, sample_rate: u32) -> Result<Audio> {
 fn read<const D: usize, K: kind::Transaction + kind::Autodiff>(tensor: Tensor<D, K>) -> Result<TensorData> {
     let mut tensors = Tensors::new();
     tensors.add(tensor);
-    tensors.read()?.pop().ok_or_else(|| Error::Read { count: 1, reason: "the device returned nothing".into() })
+    tensors.read()?.pop().ok_or_else(|| ReadError { count: 1, reason: "the device returned nothing".into() }.into())
 }
 
-/// Values of any type as those of an image, in 0..=1.
+/// Converts values of any type to image values in 0..=1.
 fn unit_values(data: &TensorData) -> Vec<f32> {
     match data.dtype() {
         DType::F64 | DType::F32 | DType::Flex32 | DType::F16 | DType::BF16 | DType::Bool(_) => data.iter::<f32>().collect(),
@@ -140,7 +140,7 @@ fn no_media(what: &'static str, shape: &[usize], reason: &str) -> LoggerError {
     LoggerError::InvalidMedia { what, reason: format!("a tensor of shape {shape:?}: {reason}") }
 }
 
-/// The error of a constructor, which knows no tensor, with its shape.
+/// Adds the shape of the tensor to the error of a constructor.
 fn named(what: &'static str, shape: &[usize], error: LoggerError) -> LoggerError {
     match error {
         LoggerError::InvalidMedia { reason, .. } => no_media(what, shape, &reason),

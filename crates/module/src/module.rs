@@ -1,4 +1,4 @@
-//! The one trait that a user implements: [`LightningModule`].
+//! The trait that a user implements: [`LightningModule`].
 
 use std::{borrow::Cow, path::Path};
 
@@ -8,14 +8,15 @@ use serde_json::Value;
 use stormfire_checkpoint::{LoadOptions, LoadReport};
 use stormfire_loggers::Loggers;
 
+use stormfire_metrics::Loggable;
+use stormfire_optim::Optimizers;
+
 use crate::{
     context::Context,
     error::{Error, Result},
     hook::Hook,
     hooks, load,
     log::{self, Entries, Entry},
-    loggable::Loggable,
-    optimizer::Optimizers,
     scope,
     stepper::{StepOutput, Stepper},
 };
@@ -30,16 +31,16 @@ macro_rules! hook_methods {
     )*};
 }
 
-/// A burn module with everything that training it needs: the steps, the optimizers, and any hook you care for.
+/// A burn module with everything needed for its training: the steps, the optimizers, and optional hooks.
 ///
-/// Only [`training_step`](Self::training_step) and [`configure_optimizers`](Self::configure_optimizers) are needed for a
-/// fit; steps and hooks have Lightning's names and meanings. When they are called is written at
-/// [`Event`](crate::Event). All of them return a [`Result`]: an error ends the run, and names the step or hook, the epoch
-/// and the batch it came from.
+/// A fit requires only [`training_step`](Self::training_step) and [`configure_optimizers`](Self::configure_optimizers).
+/// Steps and hooks have Lightning's names and meanings. [`Event`](crate::Event) documents the order of their calls. All
+/// of them return a [`Result`]: an error ends the run. Its message contains the step or hook, the epoch and the batch.
 ///
 /// ```
 /// use burn::{nn::{Linear, LinearConfig, loss::{MseLoss, Reduction}}, optim::SgdConfig, prelude::*};
-/// use stormfire_module::{LightningModule, Optimizer, Optimizers, Result, StepOutput};
+/// use stormfire_module::{LightningModule, Result, StepOutput};
+/// use stormfire_optim::{Optimizer, Optimizers};
 ///
 /// #[derive(Module, Debug)]
 /// struct Line { layer: Linear }
@@ -68,43 +69,44 @@ macro_rules! hook_methods {
     note = "derive burn's `Module` for it, and write `impl LightningModule for {Self}` with its `Batch` and its steps"
 )]
 pub trait LightningModule: Module + 'static {
-    /// What a loader yields and a step takes.
+    /// The type that a loader yields and a step takes.
     type Batch: Send + 'static;
 
-    /// The forward pass and loss of one training batch, `Ok(loss.into())`; the Trainer does the rest.
+    /// The forward pass and loss of one training batch, as `Ok(loss.into())`. The Trainer does the rest.
     ///
-    /// The loss has one element, and its shape says nothing of how it came about: `[n, 1] - [1, n]` is `[n, n]`, which trains
-    /// towards the mean of the targets. burn broadcasts without a word, so compare `dims()` where predictions meet targets; a
-    /// difference can be returned as an error.
+    /// The loss has one element, so its shape does not reveal mistakes before the reduction: `[n, 1] - [1, n]` is `[n,
+    /// n]`, which trains towards the mean of the targets. burn broadcasts silently. Compare the `dims()` of predictions
+    /// and targets, and return an error if they differ.
     ///
     /// # Errors
-    /// Whatever is wrong with the batch; the run ends with it.
+    /// Any error of the batch. It ends the run.
     fn training_step(&self, batch: Self::Batch, batch_idx: usize) -> Result<StepOutput> {
         let _ = (batch, batch_idx);
         scope::mark_not_implemented(Hook::TrainingStep);
         Ok(StepOutput::none())
     }
 
-    /// What happens to one training batch. The default is automatic optimization: `training_step`, backward, clipping,
-    /// and the one optimizer.
+    /// The processing of one training batch. The default is automatic optimization: `training_step`, backward,
+    /// clipping, and a step of the only optimizer.
     ///
     /// Override it for manual optimization, with any number of optimizers: see [`Stepper::step`].
     ///
     /// # Errors
-    /// Whatever your steps return; the run ends with it.
+    /// Any error of your steps. It ends the run.
     fn training_batch(&mut self, batch: Self::Batch, batch_idx: usize, opt: &mut Stepper<'_, Self>) -> Result<StepOutput> {
         let output = self.training_step(batch, batch_idx)?;
         opt.automatic(self, &output)?;
         Ok(output)
     }
 
-    /// One validation batch. The module is in evaluation mode: no tape, no dropout.
+    /// One validation batch. The module is in evaluation mode: no autodiff, no dropout.
     ///
-    /// With several validation loaders, [`LightningModule::dataloader_idx`] tells which one. What it returns is for
-    /// [`on_validation_batch_end`](Self::on_validation_batch_end) of module and callbacks; [`StepOutput::none`] is enough.
+    /// With several validation loaders, [`LightningModule::dataloader_idx`] returns the current one. The result is
+    /// passed to [`on_validation_batch_end`](Self::on_validation_batch_end) of module and callbacks.
+    /// [`StepOutput::none`] suffices.
     ///
     /// # Errors
-    /// Whatever is wrong with the batch; the run ends with it.
+    /// Any error of the batch. It ends the run.
     fn validation_step(&self, batch: Self::Batch, batch_idx: usize) -> Result<StepOutput> {
         let _ = (batch, batch_idx);
         scope::mark_not_implemented(Hook::ValidationStep);
@@ -114,17 +116,17 @@ pub trait LightningModule: Module + 'static {
     /// One test batch, as [`validation_step`](Self::validation_step).
     ///
     /// # Errors
-    /// Whatever is wrong with the batch; the run ends with it.
+    /// Any error of the batch. It ends the run.
     fn test_step(&self, batch: Self::Batch, batch_idx: usize) -> Result<StepOutput> {
         let _ = (batch, batch_idx);
         scope::mark_not_implemented(Hook::TestStep);
         Ok(StepOutput::none())
     }
 
-    /// The optimizers, with their learning rates and schedules. Called once a fit, on the training device.
+    /// The optimizers, with their learning rates and schedules. Called once per fit, on the training device.
     ///
     /// # Errors
-    /// [`Error::NotImplemented`] unless overridden: a fit needs it. [`Optimizers::none`] trains nothing.
+    /// [`Error::NotImplemented`] by default, because a fit needs optimizers. [`Optimizers::none`] trains nothing.
     fn configure_optimizers(&self) -> Result<Optimizers> {
         Err(Error::NotImplemented {
             what: "configure_optimizers".into(),
@@ -132,40 +134,43 @@ pub trait LightningModule: Module + 'static {
         })
     }
 
-    /// Hyperparameters for the loggers and checkpoints: any serializable value, through [`state::save`](crate::state::save).
+    /// Hyperparameters for the loggers and checkpoints: any serializable value, converted by
+    /// [`state::save`](crate::state::save).
     ///
     /// # Errors
-    /// When the value cannot be written as JSON.
+    /// If the value cannot be written as JSON.
     fn hparams(&self) -> Result<Value> {
         Ok(Value::Null)
     }
 
-    /// A module with the weights of a checkpoint: built from the hyperparameters that [`hparams`](Self::hparams) saved, as in
-    /// the example at [`crate::load`].
+    /// A module with the weights of a checkpoint. `build` creates it from the hyperparameters that
+    /// [`hparams`](Self::hparams) saved, as in the example at [`crate::load`].
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] for a file that cannot be read or holds no such hyperparameters, [`Error::Weights`] when its
-    /// weights are not exactly those of the module.
+    /// [`Error::Checkpoint`] for a file that cannot be read or has no matching hyperparameters. [`Error::Weights`] if
+    /// its weights do not match the module exactly.
     fn load_from_checkpoint<H: DeserializeOwned>(path: impl AsRef<Path>, build: impl FnOnce(H) -> Self) -> Result<Self> {
         load::from_checkpoint(path.as_ref(), build)
     }
 
-    /// This module with the weights of a checkpoint, or with some of them: for fine-tuning. What went where is in the report.
+    /// This module with all or some of the weights of a checkpoint, for fine-tuning. The report lists the loaded
+    /// parameters.
     ///
-    /// Files of other programs load, too: `model.safetensors` of Hugging Face, and `model.safetensors.index.json` of a model in
-    /// shards. PyTorch lays weights out in another way than burn; [`LoadOptions::layout`] says how it is known which it is.
-    /// Weights in `bf16` or `f16` become the module's own type.
+    /// Files of other programs are also supported: `model.safetensors` of Hugging Face, and
+    /// `model.safetensors.index.json` of a model in shards. The layouts of PyTorch and burn differ.
+    /// [`LoadOptions::layout`] explains how the layout is detected. Weights in `bf16` or `f16` are cast to the module's
+    /// own dtype.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] for a file that cannot be read; [`Error::Weights`], listing all that does not fit, unless the
-    /// options are not strict.
+    /// [`Error::Checkpoint`] for a file that cannot be read. [`Error::Weights`] with all mismatches, unless the options
+    /// are not strict.
     fn load_weights(self, path: impl AsRef<Path>, options: &LoadOptions) -> Result<(Self, LoadReport)> {
         load::weights(self, path.as_ref(), options)
     }
 
-    /// The number of items in a batch, the weight of its metrics in a mean over the epoch.
+    /// The number of items in a batch: the weight of its metrics in a mean over the epoch.
     ///
-    /// `None` (default) takes what the loader knows; say it yourself for batches from a plain iterator.
+    /// `None` (default) uses the size from the loader. Implement it for batches from a plain iterator.
     fn batch_size(&self, batch: &Self::Batch) -> Option<usize> {
         let _ = batch;
         None
@@ -181,30 +186,30 @@ pub trait LightningModule: Module + 'static {
         log::log_dict(values)
     }
 
-    /// The loggers of the run, for what is more than a number: `self.loggers().log_image("digits", image, None)`. Without a
-    /// step a value belongs to the current one. None outside of a run and on other threads than the run's.
+    /// The loggers of the run, for values other than numbers: `self.loggers().log_image("digits", image, None)`.
+    /// Without a step, a value belongs to the current step. Empty outside of a run and on threads other than the run's.
     fn loggers(&self) -> Loggers {
         scope::loggers()
     }
 
-    /// The 0-based number of the epoch; 0 outside of a run.
+    /// The 0-based number of the epoch. 0 outside of a run.
     fn current_epoch(&self) -> usize {
         scope::moment().epoch
     }
 
-    /// Optimizer steps taken so far: training batches after which the parameters changed; 0 outside of a run.
+    /// Number of optimizer steps so far: training batches after which the parameters changed. 0 outside of a run.
     fn global_step(&self) -> u64 {
         scope::moment().global_step
     }
 
-    /// How many optimizer steps the whole fit takes if nobody stops it: the length of a schedule (see [`Schedule`](crate::Schedule)).
-    /// It follows from `max_epochs`, `max_steps`, `accumulate_grad_batches` and the number of batches; `None` where these set no
-    /// end, and outside of a fit.
+    /// Optimizer steps in a full fit: the length of a schedule (see [`Schedule`](stormfire_optim::Schedule)). It is
+    /// computed from `max_epochs`, `max_steps`, `accumulate_grad_batches` and the number of batches. `None` if these
+    /// set no limit, and outside of a fit.
     fn estimated_stepping_batches(&self) -> Option<u64> {
         scope::moment().fit_steps
     }
 
-    /// The 0-based number of the evaluation loader that the batch came from.
+    /// The 0-based number of the current evaluation loader.
     fn dataloader_idx(&self) -> usize {
         scope::moment().dataloader_idx
     }

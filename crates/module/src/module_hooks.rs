@@ -1,4 +1,4 @@
-//! The module's own hooks, as one more callback in the list.
+//! The module's own hooks, as a callback in the list.
 
 use crate::{callback::Callback, context::Context, error::Result, hooks, module::LightningModule};
 
@@ -10,7 +10,7 @@ macro_rules! forwards {
     )*};
 }
 
-/// Calls the module's hooks. It stands between the ordinary callbacks and those that save, and that is the whole order.
+/// Calls the module's hooks. Its position is after the ordinary callbacks and before those that watch and save.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ModuleHooks;
 

@@ -1,4 +1,4 @@
-//! When in a run something happens: the few counters that everything else follows from.
+//! A moment in a run: the counters that determine everything else.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 pub use stormfire_checkpoint::Progress;
 pub use stormfire_data::Stage;
 
-/// What the loop is doing now.
+/// The current activity of the loop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunningStage {
@@ -24,7 +24,7 @@ pub enum RunningStage {
 }
 
 impl RunningStage {
-    /// The name as text: `"train"`, `"sanity_check"`, `"validate"`, `"test"`, `"predict"`.
+    /// The name: `"train"`, `"sanity_check"`, `"validate"`, `"test"`, `"predict"`.
     pub fn name(self) -> &'static str {
         match self {
             RunningStage::Train => "train",
@@ -35,7 +35,7 @@ impl RunningStage {
         }
     }
 
-    /// Whether batches are only evaluated: validation (also as a sanity check) and test.
+    /// Whether batches are only evaluated: validation (including the sanity check) and test.
     pub fn is_evaluating(self) -> bool {
         matches!(self, RunningStage::SanityCheck | RunningStage::Validate | RunningStage::Test)
     }
@@ -47,21 +47,21 @@ impl fmt::Display for RunningStage {
     }
 }
 
-/// Where in the run a hook is called. Steps see it through `self.current_epoch()` and its kin.
+/// The moment of a hook's call. Steps read it through `self.current_epoch()` and similar methods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moment {
-    /// What the loop is doing.
+    /// The activity of the loop.
     pub stage: RunningStage,
     /// The 0-based number of the epoch.
     pub epoch: usize,
-    /// Optimizer steps taken so far: training batches after which the parameters changed.
+    /// Number of optimizer steps so far: training batches after which the parameters changed.
     pub global_step: u64,
     /// The 0-based number of the batch in its epoch, or in its evaluation loader.
     pub batch_idx: usize,
     /// The 0-based number of the evaluation loader.
     pub dataloader_idx: usize,
-    /// How many loaders this stage draws from.
+    /// Number of loaders in this stage.
     pub num_dataloaders: usize,
-    /// How many optimizer steps the whole fit takes, if that is known.
+    /// Optimizer steps in a full fit, if known.
     pub fit_steps: Option<u64>,
 }

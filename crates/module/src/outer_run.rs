@@ -1,11 +1,14 @@
-//! A run that begins inside another one: what belongs to the outer run is set aside until the inner one is over.
+//! A run inside another run: the state of the outer run is set aside until the inner one ends.
 
-use crate::{log, read, scope};
+use stormfire_values::read;
 
-/// The outer run is set aside as long as this lives, and comes back as it was, also when unwinding: its hook and moment, its
-/// loggers, what it has logged, its mistakes, what it may read. Without an outer run it changes nothing.
+use crate::{log, scope};
+
+/// Sets the outer run aside until it is dropped. Then it restores the outer run, also when unwinding: its hook and
+/// moment, its loggers, its logged values and misuses, and its permission to read. Without an outer run it has no
+/// effect.
 #[derive(Debug)]
-#[must_use = "the outer run comes back when this is dropped"]
+#[must_use = "dropping this restores the outer run"]
 pub struct OuterRun {
     repeats_random_numbers: bool,
     scope: scope::SetAside,
@@ -19,9 +22,9 @@ impl OuterRun {
         Self { repeats_random_numbers: false, scope: scope::set_aside(), _records: log::set_aside(), _reads: read::SetAside::new() }
     }
 
-    /// What follows may draw random numbers, and there is one generator. The outer run then draws on from where it was seeded
-    /// last: exactly the numbers it would have drawn, unless it had drawn some for this very batch already, which then come
-    /// again.
+    /// Allows the inner run to draw random numbers, although there is only one generator. Afterwards the outer run
+    /// draws from its last seed again. These are exactly the numbers that it would have drawn. Only if it had already
+    /// drawn numbers for the current batch, these are repeated.
     pub fn with_its_random_numbers(mut self) -> Self {
         self.repeats_random_numbers = true;
         self
@@ -41,11 +44,15 @@ mod tests {
     use burn::tensor::{Device, Tensor};
 
     use super::*;
+    use stormfire_values::{
+        Scalar,
+        read::{ForbidReads, read},
+    };
+
     use crate::{
         hook::Hook,
         log::{log, take_records},
         moment::Moment,
-        read::{ForbidReads, Scalar, read},
     };
 
     fn names() -> Result<Vec<String>, crate::log_error::LogError> {

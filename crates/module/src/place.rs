@@ -1,15 +1,18 @@
-//! Where a fit is: everything about its loop that a checkpoint holds, as one value that the loop works on and that is saved.
+//! The position of a fit: the state of its loop in a checkpoint, as one value that the loop changes and that is saved.
 //!
-//! A checkpoint can be written after a batch and before the validation that follows it, after that validation, or, when a
-//! signal ends the run, in the middle of it. The run continues behind that point and repeats nothing.
+//! A checkpoint can be written after a batch and before the validation that follows it, after that validation, or
+//! within it if a signal ends the run. The run resumes after that point and repeats nothing.
 
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{clock, moment::Progress, requests::Requests, window::OpenWindow};
+use stormfire_optim::window::OpenWindow;
+use stormfire_values::clock;
 
-/// A place in the data of an evaluation.
+use crate::{moment::Progress, requests::Requests};
+
+/// A position in the data of an evaluation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EvaluationPosition {
     /// The 0-based number of the loader.
@@ -18,87 +21,87 @@ pub struct EvaluationPosition {
     pub batch_idx: usize,
 }
 
-/// Where a fit is between and behind its batches.
+/// The position of a fit between its batches.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[expect(clippy::struct_excessive_bools, reason = "each says one thing about the moment")]
 pub struct Place {
-    /// How far the fit is. A manifest shows it at its top.
+    /// The progress of the fit. A manifest contains it at its top level.
     #[serde(skip)]
     pub progress: Progress,
-    /// A batch has ended, and what follows it has not: validation, then perhaps the end of the epoch.
+    /// A batch has ended, but the actions after it have not: validation, and possibly the end of the epoch.
     pub after_batch: bool,
-    /// The evaluation that is running, or was when a signal ended the run.
+    /// The current evaluation, or the one during which a signal ended the run.
     pub evaluating: Option<EvaluationPosition>,
-    /// How many batches each validation loader has given in all: the step of its step metrics.
+    /// Total number of batches of each validation loader: the step of its step metrics.
     pub evaluated: Vec<u64>,
-    /// When the last validation ended.
+    /// The time since the last validation ended.
     pub last_validation: Stopwatch,
-    /// How many steps in a row were left out, up to now (`on_non_finite`).
+    /// Number of steps that were skipped in a row until now (`on_non_finite`).
     pub skipped_in_a_row: u32,
-    /// Validation runs after the batch that is ending now.
+    /// Whether validation runs after the current batch.
     pub validation_is_due: bool,
-    /// The batch that is running is the last one of its epoch.
+    /// Whether the current batch is the last one of its epoch.
     pub is_last_batch: bool,
-    /// The step number under which loggers record what happens now: the 0-based count of batches that stepped.
+    /// The step number of the loggers for current values: the 0-based count of batches that stepped.
     pub logger_step: u64,
     /// Whether the metrics of this batch go to the loggers (`log_every_n_steps`).
     pub logs_this_step: bool,
-    /// The learning rates by name, with which the optimizers step next.
+    /// The learning rates of the next optimizer steps, by name.
     pub learning_rates: Vec<(String, f64)>,
-    /// How many batches' gradients make one step.
+    /// Number of batches per optimizer step.
     pub accumulate_grad_batches: usize,
-    /// The window of gradients at hand. In `on_train_batch_end` of its last batch it has no batches.
+    /// The current window of gradients. In `on_train_batch_end` of its last batch it is empty.
     pub window: OpenWindow,
-    /// What callbacks have asked for.
+    /// The requests of callbacks.
     pub requests: Requests,
 }
 
 impl Place {
-    /// Where a fit begins.
+    /// The position at the start of a fit.
     pub fn new(accumulate_grad_batches: usize) -> Self {
         Self { accumulate_grad_batches, ..Self::default() }
     }
 
-    /// This place as a fit continues from it, with this number of batches a step for a new epoch.
+    /// The position of a resumed fit. The given number of batches per step applies to a new epoch.
     #[must_use]
     pub fn restored(mut self, accumulate_grad_batches: usize) -> Self {
         if !self.progress.has_begun() {
-            // A fit that has not trained yet begins again with its sanity check.
+            // A fit that has not trained yet starts again with its sanity check.
             self.evaluating = None;
         }
         if self.progress.batch_in_epoch == 0 {
-            // At the start of an epoch the options and the scheduler callback decide anew.
+            // At the start of an epoch the options and the scheduler callback decide again.
             self.accumulate_grad_batches = accumulate_grad_batches;
         }
         self.last_validation.start();
         self
     }
 
-    /// Whether it lies between two batches of a validation.
+    /// Whether the position is between two batches of a validation.
     pub fn is_in_validation(&self) -> bool {
         self.evaluating.is_some()
     }
 }
 
-/// Measures time from a moment on. It stands still in a saved state: a run that continues counts on from there.
+/// Measures time from a moment on. It is stopped in a saved state. A resumed run continues the measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stopwatch {
-    /// Since this moment.
+    /// Running since this moment.
     Running(Instant),
-    /// This much had passed when it was stopped.
+    /// Stopped after this time.
     Stopped(Duration),
 }
 
 impl Default for Stopwatch {
-    /// From now on.
+    /// Starts now.
     fn default() -> Self {
         Self::Running(clock::now())
     }
 }
 
 impl Stopwatch {
-    /// The time that has passed.
+    /// The elapsed time.
     pub fn elapsed(self) -> Duration {
         match self {
             Self::Running(since) => clock::since(since),
@@ -106,12 +109,12 @@ impl Stopwatch {
         }
     }
 
-    /// Lets it stand still.
+    /// Stops the measurement.
     pub fn stop(&mut self) {
         *self = Self::Stopped(self.elapsed());
     }
 
-    /// Lets it run on.
+    /// Continues the measurement.
     pub fn start(&mut self) {
         *self = Self::Running(clock::now().checked_sub(self.elapsed()).unwrap_or_else(clock::now));
     }

@@ -1,8 +1,8 @@
-//! Modules that predict.
+//! Modules with predictions.
 
 use crate::{error::Result, module::LightningModule};
 
-/// A module that can predict: a trait of its own, so that nobody else pays for the associated type.
+/// A module that can predict. It is a separate trait, so that other modules need no associated type.
 ///
 /// ```
 /// # use burn::{nn::{Linear, LinearConfig}, prelude::*};
@@ -21,13 +21,18 @@ use crate::{error::Result, module::LightningModule};
 /// # assert_eq!(classifier.predict_step(Tensor::zeros([2, 4], &Device::flex()), 0)?.dims(), [2]);
 /// # Ok::<(), stormfire_module::Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a `PredictModule`",
+    label = "a module of this type cannot predict",
+    note = "write `impl PredictModule for {Self}` with its `Prediction` and its `predict_step`"
+)]
 pub trait PredictModule: LightningModule {
-    /// What [`predict_step`](Self::predict_step) returns for a batch.
+    /// The result of [`predict_step`](Self::predict_step) for a batch.
     type Prediction: Send + 'static;
 
     /// The prediction for one batch, in evaluation mode.
     ///
     /// # Errors
-    /// Whatever is wrong with the batch; the run ends with it.
+    /// Any error of the batch. It ends the run.
     fn predict_step(&self, batch: Self::Batch, batch_idx: usize) -> Result<Self::Prediction>;
 }

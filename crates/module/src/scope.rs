@@ -1,7 +1,7 @@
-//! The ambient scope of a running hook: which hook, and when in the run.
+//! The scope of the current hook: the hook and the moment in the run.
 //!
-//! The Trainer enters it on the training thread around everything that can call user code; `log`, `current_epoch`
-//! and their kin look here. Outside of it they see nothing and do nothing.
+//! The Trainer enters it on the training thread around all calls of user code. `log`, `current_epoch` and similar
+//! functions read it. Outside of it they have no effect and return defaults.
 
 use std::cell::{Cell, RefCell};
 
@@ -21,29 +21,29 @@ thread_local! {
     static IS_INSIDE_ANOTHER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether the run on this thread is inside a hook or step of another one.
+/// Whether the run on this thread is inside a hook or step of another run.
 pub fn is_inside_another_run() -> bool {
     IS_INSIDE_ANOTHER.get()
 }
 
-/// The hook that is running on this thread.
+/// The current hook on this thread.
 pub fn hook() -> Option<Hook> {
     HOOK.get()
 }
 
-/// When in the run the hook is called; the default outside of a run.
+/// The moment of the hook's call. The default outside of a run.
 pub fn moment() -> Moment {
     MOMENT.get().unwrap_or_default()
 }
 
-/// Leaves the scope, also when unwinding, and restores the one around it.
+/// Leaves the scope on drop, also when unwinding, and restores the outer one.
 #[derive(Debug)]
 pub struct Entered {
     hook: Option<Hook>,
     moment: Option<Moment>,
 }
 
-/// Enters the scope of a hook; scopes nest.
+/// Enters the scope of a hook. Scopes can be nested.
 #[must_use]
 pub fn enter(hook: Hook, moment: Moment) -> Entered {
     Entered { hook: HOOK.replace(Some(hook)), moment: MOMENT.replace(Some(moment)) }
@@ -58,34 +58,34 @@ impl Drop for Entered {
     }
 }
 
-/// The innermost hook that a panic has left since the last call, and when in the run.
+/// The innermost hook that a panic has left since the last call, with its moment.
 pub fn take_panicked_hook() -> Option<(Hook, Moment)> {
     PANICKED_IN.take()
 }
 
-/// The loggers of the run on this thread; none outside of a run.
+/// The loggers of the run on this thread. Empty outside of a run.
 pub fn loggers() -> Loggers {
     LOGGERS.with_borrow(Option::clone).unwrap_or_default()
 }
 
-/// The loggers to which what the program puts out may go: those of a run that was not refused. None while the thread ends.
+/// The loggers for output of the program: those of a run after its checks. `None` while the thread ends.
 pub fn loggers_of_output() -> Option<Loggers> {
     TAKES_OUTPUT.get().then(|| LOGGERS.try_with(|loggers| loggers.borrow().clone()).ok().flatten()).flatten()
 }
 
-/// From now on [`loggers_of_output`] are those of the run.
+/// From now on [`loggers_of_output`] returns the loggers of the run.
 pub fn begin_output() {
     TAKES_OUTPUT.set(true);
 }
 
-/// Leaves a run, also when unwinding, and restores the one around it.
+/// Leaves the run on drop, also when unwinding, and restores the outer one.
 #[derive(Debug)]
 pub struct EnteredRun {
     loggers: Option<Loggers>,
     takes_output: bool,
 }
 
-/// Enters a run, whose loggers [`loggers`] gives.
+/// Enters a run. [`loggers`] returns its loggers.
 #[must_use]
 pub fn enter_run(loggers: Loggers) -> EnteredRun {
     EnteredRun { loggers: LOGGERS.replace(Some(loggers)), takes_output: TAKES_OUTPUT.replace(false) }
@@ -93,29 +93,29 @@ pub fn enter_run(loggers: Loggers) -> EnteredRun {
 
 impl Drop for EnteredRun {
     fn drop(&mut self) {
-        // Dropped only after it was taken out: the last handle of a logger waits for it to end.
+        // Dropped only after it was taken out, because dropping the last handle of a logger waits for its end.
         let _left = LOGGERS.replace(self.loggers.take());
         TAKES_OUTPUT.set(self.takes_output);
     }
 }
 
-/// Called by the default body of a step, so that the loop learns that the user did not write one.
+/// Called by the default body of a step, to report that the user did not implement it.
 pub fn mark_not_implemented(step: Hook) {
     NOT_IMPLEMENTED.set(Some(step));
 }
 
-/// The step whose default body ran since the last call.
+/// The step whose default body was called since the last call.
 pub fn take_not_implemented() -> Option<Hook> {
     NOT_IMPLEMENTED.take()
 }
 
-/// Seeds the random numbers of a device, on behalf of the run on this thread.
+/// Seeds the random numbers of a device for the run on this thread.
 pub fn seed(device: &Device, seed: u64) {
     device.seed(seed);
     SEEDED.set(Some((device.clone(), seed)));
 }
 
-/// What belongs to the run on this thread, while another one is inside it; it comes back when this is dropped.
+/// The state of the run on this thread while another one is inside it. It is restored on drop.
 #[derive(Debug)]
 pub(crate) struct SetAside {
     hook: Option<Hook>,
@@ -124,11 +124,11 @@ pub(crate) struct SetAside {
     panicked_in: Option<(Hook, Moment)>,
     seeded: Option<(Device, u64)>,
     is_inside_another: bool,
-    /// Its loggers: there are none until the inner run has its own.
+    /// Its loggers. There are none until the inner run has its own.
     _run: EnteredRun,
 }
 
-/// Leaves the scope of the run on this thread for a while, as if there were none.
+/// Leaves the scope of the run on this thread temporarily, as if there were none.
 pub(crate) fn set_aside() -> SetAside {
     let is_inside = IS_INSIDE_ANOTHER.get() || HOOK.get().is_some();
     SetAside {
@@ -143,7 +143,7 @@ pub(crate) fn set_aside() -> SetAside {
 }
 
 impl SetAside {
-    /// Begins the random numbers again for which the outer run was seeded last.
+    /// Restores the random numbers of the outer run from its last seed.
     pub(crate) fn seed_again(&self) {
         if let Some((device, seed)) = &self.seeded {
             device.seed(*seed);

@@ -1,8 +1,8 @@
-//! State that goes into a checkpoint, as plain JSON values, with tensors beside them ([`Saved`]).
+//! State in a checkpoint: plain JSON values, with optional tensors ([`Saved`]).
 //!
-//! JSON has no infinity and no NaN. [`save`] writes them so that [`load`] reads them back, wherever they stand in a value; see
-//! [`stormfire_loggers::json`]. `serde_json::json!(f64::INFINITY)` and `Value::from(f64::NAN)` are `null` before anybody here sees
-//! them: in the map of `on_save_checkpoint` and in `hparams` use [`save`] for such a value as well.
+//! JSON has no infinity and no NaN. [`save`] writes them in a form that [`load`] reads back, anywhere in a value: see
+//! [`stormfire_loggers::json`]. But `serde_json::json!(f64::INFINITY)` and `Value::from(f64::NAN)` are already `null`.
+//! In the map of `on_save_checkpoint` and in `hparams`, use [`save`] for such a value, too.
 //!
 //! ```
 //! use serde::{Deserialize, Serialize};
@@ -27,19 +27,19 @@ use stormfire_loggers::json;
 
 use crate::error::{Error, Result};
 
-/// Turns a serializable value into the JSON that a checkpoint holds: a [`Value`], or a [`Saved`] that tensors can be added to.
-/// Every float survives.
+/// Converts a serializable value to the JSON of a checkpoint: a [`Value`], or a [`Saved`], which can also contain
+/// tensors. Preserves every float.
 ///
 /// # Errors
-/// [`Error::State`] when the value cannot be written as JSON (a map with keys that are no strings, say).
+/// [`Error::State`] if the value cannot be written as JSON (for example, a map whose keys are not strings).
 pub fn save<T: Serialize + ?Sized, S: From<Value>>(value: &T) -> Result<S> {
     json::to_value(value).map(S::from).map_err(|error| Error::State { what: std::any::type_name::<T>().into(), error })
 }
 
-/// Replaces `target` by what `state` holds; `null` (no state was saved) leaves it as it is.
+/// Replaces `target` by the value in `state`. If it is `null` (no state was saved), `target` stays unchanged.
 ///
 /// # Errors
-/// [`Error::State`] when the fields do not fit the type.
+/// [`Error::State`] if the fields do not match the type.
 pub fn load<T: DeserializeOwned>(target: &mut T, state: impl Into<Saved>) -> Result<()> {
     let state = state.into().take_json();
     if !state.is_null() {

@@ -1,4 +1,4 @@
-//! One training batch: what a step returns, and the [`Stepper`] that turns losses into updates.
+//! One training batch: the result of a step, and the [`Stepper`], which converts losses into updates.
 
 use std::{
     any::Any,
@@ -10,24 +10,23 @@ use burn::{
     optim::GradientsParams,
     tensor::{Gradients, Tensor},
 };
+use stormfire_optim::{
+    ClipAlgorithm, Optimizer, Optimizers,
+    gradients::{self, Clip},
+    window::{Accumulated, Window, weight_of},
+};
+use stormfire_values::{Scalar, read::read};
 
 use crate::{
     error::{Error, Result},
     evidence::{LOSS, add, gradient_of},
-    gradients::{self, Clip, ClipAlgorithm},
     moment::Moment,
-    optimizer::{Optimizer, Optimizers},
-    read::{Scalar, read},
     scope,
-    window::weight_of,
 };
 
-pub use crate::{
-    evidence::{Evidence, FiniteCheck},
-    window::{Accumulated, Window},
-};
+pub use crate::evidence::{Evidence, FiniteCheck};
 
-/// What a step returns: the loss of a training step, and whatever `on_*_batch_end` of module and callbacks should see.
+/// The result of a step: the loss of a training step, and values for `on_*_batch_end` of module and callbacks.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -47,21 +46,22 @@ pub struct StepOutput {
 }
 
 impl StepOutput {
-    /// No loss: automatic optimization leaves this batch out of the gradients.
+    /// No loss: automatic optimization excludes this batch from the gradients.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Adds a value for `on_train_batch_end`, `on_validation_batch_end` or `on_test_batch_end`, such as the predictions.
+    /// Adds a value for `on_train_batch_end`, `on_validation_batch_end` or `on_test_batch_end`, such as predictions.
     pub fn with(mut self, payload: impl Any + Send) -> Self {
         self.payload = Some(Box::new(payload));
         self
     }
 
-    /// Says of how many parts the loss is the *sum*: items, or tokens that are no padding. Default: 1, for a loss that is a mean.
+    /// The number of parts of which the loss is the *sum*: items, or unpadded tokens. Default: 1, for a mean loss.
     ///
-    /// Automatic optimization sums the gradients of a window (`accumulate_grad_batches`) and divides them by the sum of the
-    /// weights when it closes. So a window equals one big batch to rounding, however uneven its batches are:
+    /// Automatic optimization sums the gradients of a window (`accumulate_grad_batches`) and divides them by the sum of
+    /// the weights when it closes. So a window equals one big batch up to rounding, even if its batches have different
+    /// sizes:
     ///
     /// ```
     /// # use burn::tensor::{Device, Tensor};
@@ -73,30 +73,30 @@ impl StepOutput {
     /// let output = StepOutput::from(loss_sum).weight(mask.sum());
     /// ```
     ///
-    /// A number, or a tensor of shape `[1]`, which stays on the device. What is logged, what `on_before_backward` and
-    /// `on_train_batch_end` see is the loss as given: log the mean yourself. A window whose numbers sum to 0 makes no step; with
-    /// tensors its gradients become NaN, which `on_non_finite` notices. [`Stepper::step`] knows no weights.
+    /// A number, or a tensor of shape `[1]`, which stays on the device. Logged values, `on_before_backward` and
+    /// `on_train_batch_end` get the loss as given: log the mean yourself. A window whose numbers sum to 0 makes no
+    /// step. With tensors its gradients become NaN, which `on_non_finite` detects. [`Stepper::step`] ignores weights.
     pub fn weight(mut self, weight: impl Into<Scalar>) -> Self {
         self.weight = Some(weight.into());
         self
     }
 
-    /// The weight that was given with [`StepOutput::weight`].
+    /// The weight from [`StepOutput::weight`].
     pub fn given_weight(&self) -> Option<&Scalar> {
         self.weight.as_ref()
     }
 
-    /// The loss, shape `[1]`; detached from the tape in `on_train_batch_end`. That of a validation or test step is for its hooks only.
+    /// The loss, shape `[1]`, detached in `on_train_batch_end`. In validation and test it is only for the hooks.
     pub fn loss(&self) -> Option<&Tensor<1>> {
         self.loss.as_ref()
     }
 
-    /// The value given with [`StepOutput::with`], if it has this type.
+    /// The value from [`StepOutput::with`], if it has this type.
     pub fn payload<T: 'static>(&self) -> Option<&T> {
         self.payload.as_ref().and_then(|p| p.downcast_ref())
     }
 
-    /// Lets go of the tape, so that the memory of the batch is free before the callbacks run.
+    /// Releases the autodiff graph, so that the memory of the batch is free before the callbacks run.
     pub fn detach(mut self) -> Self {
         self.loss = self.loss.map(Tensor::inner);
         self
@@ -109,41 +109,42 @@ impl From<Tensor<1>> for StepOutput {
     }
 }
 
-/// The hooks inside of an optimization step. The Trainer passes them on to callbacks and module.
+/// The hooks within an optimization step. The Trainer passes them to callbacks and module.
 pub trait StepHooks<M> {
-    /// A new window of gradients begins.
+    /// A new window of gradients starts.
     fn on_before_zero_grad(&mut self, module: &mut M, optimizer: &str) -> Result<()>;
     /// The gradients of this loss are about to be computed.
     fn on_before_backward(&mut self, module: &mut M, loss: &Tensor<1>) -> Result<()>;
-    /// The gradients are known.
+    /// The gradients are computed.
     fn on_after_backward(&mut self, module: &mut M, gradients: &mut GradientsParams) -> Result<()>;
     /// The optimizer is about to step.
     fn on_before_optimizer_step(&mut self, module: &mut M, optimizer: &str, gradients: &mut GradientsParams) -> Result<()>;
-    /// An optimizer with a schedule has stepped: these rates hold from now on.
+    /// An optimizer with a schedule has stepped: these rates apply from now on.
     fn learning_rates(&mut self, rates: Vec<(String, f64)>);
 }
 
-/// What the Stepper needs from the run's options.
+/// The run's options for the Stepper.
 #[derive(Clone, Copy, Debug)]
 pub struct StepPlan {
-    /// The batch in its window.
+    /// The position of the batch in its window.
     pub window: Window,
     /// Gradient clipping.
     pub clip: Option<Clip>,
-    /// Check loss and gradients of every batch, at the price of device reads.
+    /// Whether to check loss and gradients of every batch, which needs device reads.
     pub detect_anomaly: bool,
-    /// Whether and when losses and gradients are looked at.
+    /// Whether and when losses and gradients are checked.
     pub finite: FiniteCheck,
 }
 
-/// Turns losses into parameter updates during one training batch.
+/// Converts losses into parameter updates during one training batch.
 ///
-/// Automatic optimization uses it for you. A module that overrides
-/// [`training_batch`](crate::LightningModule::training_batch) calls [`Stepper::step`] for each loss:
+/// Automatic optimization uses it. A module that overrides [`training_batch`](crate::LightningModule::training_batch)
+/// calls [`Stepper::step`] for each loss:
 ///
 /// ```
 /// # use burn::{nn::Linear, optim::AdamConfig, prelude::*};
-/// # use stormfire_module::{LightningModule, Optimizer, Optimizers, Result, StepOutput, Stepper};
+/// # use stormfire_module::{LightningModule, Result, StepOutput, Stepper};
+/// # use stormfire_optim::{Optimizer, Optimizers};
 /// #[derive(Module, Debug)]
 /// struct Gan { generator: Linear, critic: Linear }
 ///
@@ -181,36 +182,36 @@ pub struct Stepper<'a, M> {
 }
 
 impl<'a, M: Module> Stepper<'a, M> {
-    /// A stepper for one batch. `accumulated` lives as long as the fit: it carries gradients from batch to batch.
+    /// A stepper for one batch. `accumulated` lives as long as the fit and carries gradients from batch to batch.
     pub fn new(optimizers: &'a mut Optimizers, accumulated: &'a mut Accumulated, hooks: &'a mut dyn StepHooks<M>, plan: StepPlan) -> Self {
         Self { optimizers, accumulated, hooks, plan, stepped: false, skipped: None, evidence: Evidence::default() }
     }
 
-    /// Whether an optimizer has stepped in this batch. With `on_non_finite = "skip:n"` a step may be left out.
+    /// Whether an optimizer has stepped in this batch. With `on_non_finite = "skip:n"` a step may be skipped.
     pub fn has_stepped(&self) -> bool {
         self.stepped
     }
 
-    /// What was not finite, if an optimizer left out its step for it ([`FiniteCheck::BeforeStep`]).
+    /// The non-finite value for which an optimizer skipped its step ([`FiniteCheck::BeforeStep`]).
     pub fn skipped(&mut self) -> Option<String> {
         self.skipped.take()
     }
 
-    /// What tells later whether the batch was fine, if [`FiniteCheck::Later`] asked for it.
+    /// The evidence of this batch, with [`FiniteCheck::Later`].
     pub fn evidence(&mut self) -> Evidence {
         std::mem::take(&mut self.evidence)
     }
 
-    /// One optimization step: backward, clipping, hooks, and the update of this optimizer's own parameters.
+    /// An optimization step: backward, clipping, hooks, and the update of this optimizer's parameters.
     ///
     /// # Errors
-    /// An optimizer of that name is missing, the loss has no tape, accumulation was asked for (which the Trainer can
-    /// only do in automatic optimization), or a hook failed.
+    /// If no optimizer has that name, the loss has no autodiff graph, accumulation is enabled (which requires automatic
+    /// optimization), or a hook fails.
     pub fn step(&mut self, optimizer: &str, module: &mut M, loss: &Tensor<1>) -> Result<()> {
         if self.plan.window.size > 1 {
             return Err(Error::config(
                 "accumulate_grad_batches",
-                "gradients are accumulated by automatic optimization only",
+                "only automatic optimization accumulates gradients",
                 "leave it at 1, and accumulate with `Stepper::backward` and `Stepper::apply`",
             ));
         }
@@ -220,7 +221,7 @@ impl<'a, M: Module> Stepper<'a, M> {
     }
 
     /// The gradients of a loss for the parameters of one optimizer, with the hooks around it: the first half of
-    /// [`Stepper::step`]. A tape can be walked back once only: one loss for several optimizers takes
+    /// [`Stepper::step`]. Each loss supports only one backward pass. For one loss and several optimizers, use
     /// [`Stepper::backward_all`].
     ///
     /// # Errors
@@ -230,7 +231,7 @@ impl<'a, M: Module> Stepper<'a, M> {
         self.backward_of(index, module, loss)
     }
 
-    /// The gradients of one loss for every optimizer, from one pass, with the hooks around it. Apply each with
+    /// The gradients of one loss for every optimizer, from one backward pass, with the hooks around it. Apply each with
     /// [`Stepper::apply`]:
     ///
     /// ```
@@ -247,12 +248,12 @@ impl<'a, M: Module> Stepper<'a, M> {
     ///         }
     ///         Ok(loss.into())
     ///     }
-    ///     // ... `configure_optimizers` gives one for the body and one for the head.
+    ///     // ... `configure_optimizers` returns one for the body and one for the head.
     /// }
     /// ```
     ///
-    /// In the order of `configure_optimizers`. `on_before_backward` and `on_after_backward` are called once, with all gradients.
-    /// With `on_non_finite = "skip:n"` a loss or gradient that is not finite leaves out the steps of all of them.
+    /// The order is that of `configure_optimizers`. `on_before_backward` and `on_after_backward` are called once, with
+    /// all gradients. With `on_non_finite = "skip:n"` a value that is not finite skips the steps of all of them.
     ///
     /// # Errors
     /// As [`Stepper::step`].
@@ -297,7 +298,7 @@ impl<'a, M: Module> Stepper<'a, M> {
         Ok(gradients)
     }
 
-    /// Clips gradients and updates one optimizer's parameters with them: the second half of [`Stepper::step`].
+    /// Clips gradients and updates one optimizer's parameters: the second half of [`Stepper::step`].
     ///
     /// # Errors
     /// As [`Stepper::step`].
@@ -313,7 +314,7 @@ impl<'a, M: Module> Stepper<'a, M> {
             Some(Clip { algorithm: ClipAlgorithm::Norm, .. }) => gradients::global_norm(&gradients, module),
             _ => None,
         };
-        // A norm that is known anyhow is as good a witness as any.
+        // A norm that was computed for clipping is also valid evidence.
         let witness = match self.plan.finite {
             FiniteCheck::Off => None,
             FiniteCheck::Later => norm.clone(),
@@ -346,10 +347,10 @@ impl<'a, M: Module> Stepper<'a, M> {
         Ok(())
     }
 
-    /// The learning rate of an optimizer, as it holds now.
+    /// The current learning rate of an optimizer.
     ///
     /// # Errors
-    /// [`Error::UnknownOptimizer`].
+    /// [`Error::Optimizer`] if there is none of this name.
     pub fn learning_rate(&mut self, optimizer: &str) -> Result<f64> {
         let index = self.optimizers.index_of(optimizer)?;
         Ok(self.optimizers.at(index).learning_rate())
@@ -358,7 +359,7 @@ impl<'a, M: Module> Stepper<'a, M> {
     /// Automatic optimization of one batch, after its training step: the body of the default `training_batch`.
     ///
     /// # Errors
-    /// As [`Stepper::step`]; several optimizers need a `training_batch` of your own.
+    /// As [`Stepper::step`]. Several optimizers need a custom `training_batch`.
     pub fn automatic(&mut self, module: &mut M, output: &StepOutput) -> Result<()> {
         if self.optimizers.len() > 1 {
             return Err(Error::config(
@@ -377,7 +378,7 @@ impl<'a, M: Module> Stepper<'a, M> {
         if let Some(loss) = output.loss() {
             let weight = weight_of(output.given_weight())?;
             let gradients = if self.plan.window.size > 1 {
-                // burn walks from a tensor once: a loss that is a parameter itself would be the same one in the next batch.
+                // burn allows one backward pass per tensor, and a loss may be a parameter, the same in each batch.
                 self.backward_of(0, module, &loss.clone().mul_scalar(1.0))?
             } else {
                 self.backward_of(0, module, loss)?
@@ -387,8 +388,8 @@ impl<'a, M: Module> Stepper<'a, M> {
         if self.plan.window.closes { self.close_window(module) } else { Ok(()) }
     }
 
-    /// The step at the end of a window, with the mean of the gradients that are there; without any there is none. An epoch
-    /// that is left in the middle of a window ends so.
+    /// The step at the end of a window, with the mean of its gradients. Without gradients there is no step. Also called
+    /// for an epoch that ends within a window.
     ///
     /// # Errors
     /// As [`Stepper::step`].
@@ -418,7 +419,7 @@ impl<'a, M: Module> Stepper<'a, M> {
     }
 }
 
-/// Walks the tape of a loss back. burn panics where that was done before.
+/// The backward pass of a loss. burn panics if there was one before.
 fn walk_back(loss: &Tensor<1>) -> Result<Gradients> {
     catch_unwind(AssertUnwindSafe(|| loss.backward())).or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
@@ -435,7 +436,7 @@ impl<M> std::fmt::Debug for Stepper<'_, M> {
     }
 }
 
-/// The error for a value that is not finite, at this moment of the run.
+/// The error for a value that is not finite, at the current moment of the run.
 pub fn non_finite(what: String) -> Error {
     let Moment { epoch, batch_idx, global_step, .. } = scope::moment();
     Error::NonFinite { what, epoch, batch_idx, global_step, parameters: Vec::new() }

@@ -1,4 +1,4 @@
-//! Files that grow by whole pieces, and stay readable whatever happens.
+//! Files that grow by whole pieces and stay readable after a crash or a full disk.
 
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,8 @@ use crate::error::at;
 use crate::folder::{make_anew, of};
 use crate::replacement::Replacement;
 
-/// Whether only its owner may do anything with a file: the lower six bits of its mode are those of everybody else.
+/// Whether only the owner can access a file. The lower six bits of the mode are the permissions of the group and of
+/// others.
 fn is_private(file: &std::fs::File) -> io::Result<bool> {
     #[cfg(unix)]
     let private = std::os::unix::fs::PermissionsExt::mode(&file.metadata()?.permissions()).trailing_zeros() >= 6;
@@ -16,15 +17,15 @@ fn is_private(file: &std::fs::File) -> io::Result<bool> {
     Ok(private)
 }
 
-/// What [`Append`] writes to.
+/// The file below an [`Append`].
 pub trait Target: Write + Seek {
-    /// Cuts the file off or fills it up with zeros.
+    /// Truncates the file, or extends it with zeros.
     fn set_len(&mut self, len: u64) -> io::Result<()>;
 
     /// Waits until the content is on the disk.
     fn sync(&self) -> io::Result<()>;
 
-    /// Puts the content there again, if somebody has removed the file of this name.
+    /// Restores the file with its content if its name was removed.
     fn put_back(&mut self, path: &Path) -> io::Result<()>;
 }
 
@@ -37,13 +38,13 @@ impl Target for std::fs::File {
         self.sync_data()
     }
 
-    /// A removed file has its content as long as it is open. It must be open for reading, too.
+    /// A removed file keeps its content while it is open. The file must also be open for reading.
     fn put_back(&mut self, path: &Path) -> io::Result<()> {
         if !std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             return Ok(());
         }
         make_anew(of(path))?;
-        // A spool is its owner's alone, also the second time.
+        // A spool stays private when it is restored.
         let mut whole = if is_private(self)? { Replacement::private(path)? } else { Replacement::new(path)? };
         self.seek(SeekFrom::Start(0))?;
         io::copy(self, &mut whole)?;
@@ -52,21 +53,21 @@ impl Target for std::fs::File {
     }
 }
 
-/// So much is kept in memory before it is written.
+/// The size in bytes at which the buffer is written.
 const BUFFER: usize = 1 << 16;
-/// So much is kept for another attempt while the disk is full.
+/// The maximum number of bytes that are kept for another attempt after a failed write.
 const RETRY: usize = 1 << 20;
 
 /// A file that grows by whole pieces.
 ///
-/// A piece that could not be written whole (a full disk) is cut off again, so that what is there stays readable and a
-/// later attempt continues behind it. Behind the pieces there may be a tail that the next write replaces.
+/// A piece that could not be written completely (a full disk) is cut off again. So the file stays readable, and a later
+/// attempt continues at its end. A tail can follow the pieces. The next write replaces the tail.
 pub struct Append<T = std::fs::File> {
     target: T,
     path: PathBuf,
-    /// The same, wherever the current folder is.
+    /// The absolute path. It stays the same when the current directory changes.
     place: PathBuf,
-    /// Where the next piece goes: the length without the tail.
+    /// The position of the next piece: the length without the tail.
     end: u64,
     /// The length with the tail.
     len: u64,
@@ -75,7 +76,7 @@ pub struct Append<T = std::fs::File> {
 }
 
 impl<T: Target> Append<T> {
-    /// A file of `len` bytes, which are whole pieces.
+    /// Wraps a file of `len` bytes, which are whole pieces.
     pub fn new(target: T, path: PathBuf, len: u64) -> Self {
         let place = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
         Self { target, path, place, end: len, len, buffer: Vec::with_capacity(BUFFER + BUFFER / 4), tail: Vec::new() }
@@ -91,12 +92,12 @@ impl<T: Target> Append<T> {
         self.end
     }
 
-    /// Where a whole piece is to be appended. Call [`Append::pushed`] afterwards.
+    /// The buffer, to which the caller appends a whole piece. Call [`Append::pushed`] afterwards.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
     }
 
-    /// Whether the buffer is to be written.
+    /// Whether the buffer should be written.
     pub fn is_full(&self) -> bool {
         self.buffer.len() >= BUFFER
     }
@@ -106,14 +107,14 @@ impl<T: Target> Append<T> {
         if self.is_full() { self.flush(b"") } else { Ok(()) }
     }
 
-    /// Forgets what could not be written if it is too much to be kept.
+    /// Drops the buffer if it is too large to keep for another attempt.
     pub fn shed(&mut self) {
         if self.buffer.len() > RETRY {
             self.buffer.clear();
         }
     }
 
-    /// Writes all pieces, then `tail` in the place of the former tail, with one system call.
+    /// Writes all pieces, then `tail` in place of the former tail, with one system call.
     pub fn flush(&mut self, tail: &[u8]) -> io::Result<()> {
         self.target.put_back(&self.place).map_err(|error| at(&self.path, "put back", &error))?;
         if self.buffer.is_empty() && self.tail == tail {
@@ -122,7 +123,8 @@ impl<T: Target> Append<T> {
         let pieces = self.buffer.len();
         self.buffer.extend_from_slice(tail);
         let length = self.end + self.buffer.len() as u64;
-        // What remains of a longer tail turns into empty lines until it is cut off: a kill in between leaves no half line.
+        // The rest of a longer tail becomes empty lines until it is cut off. So a kill in between leaves no partial
+        // line.
         let surplus = self.len.saturating_sub(length) as usize;
         self.buffer.resize(self.buffer.len() + surplus, b'\n');
         let outcome = write_at(&mut self.target, self.end, &self.buffer);
@@ -143,7 +145,7 @@ impl<T: Target> Append<T> {
                 });
                 match restored {
                     Ok(()) => self.len = self.end + self.tail.len() as u64,
-                    // The tail is lost on disk, so it has to be seen as new next time.
+                    // The tail on disk is lost. The next call must treat its tail as new.
                     Err(_) => self.tail.clear(),
                 }
                 self.shed();
@@ -152,20 +154,20 @@ impl<T: Target> Append<T> {
         }
     }
 
-    /// Overwrites bytes that are on disk already.
+    /// Overwrites bytes that are already on disk.
     pub fn overwrite(&mut self, at_byte: u64, bytes: &[u8]) -> io::Result<()> {
         write_at(&mut self.target, at_byte, bytes).map_err(|error| at(&self.path, "write", &error))
     }
 
-    /// Waits until what was written outlives a power cut.
+    /// Waits until the written bytes would survive a power failure.
     pub fn sync(&self) -> io::Result<()> {
         self.target.sync().map_err(|error| at(&self.path, "write", &error))?;
-        // The name of a new file is in its folder. Where a folder cannot be synchronised, there is nothing more to do.
+        // The entry of a new file is part of its folder. If the folder cannot be synced, nothing more can be done.
         let _ = std::fs::File::open(of(&self.path)).and_then(|folder| folder.sync_all());
         Ok(())
     }
 
-    /// Cuts off the tail and the pieces behind `end`. Nothing may wait in the buffer.
+    /// Cuts off the tail and the pieces after `end`. The buffer must be empty.
     pub fn cut(&mut self, end: u64) -> io::Result<()> {
         self.target.set_len(end).map_err(|error| at(&self.path, "cut", &error))?;
         self.end = end;
@@ -174,8 +176,8 @@ impl<T: Target> Append<T> {
         Ok(())
     }
 
-    /// Goes on with another file that holds everything up to now, the buffer included: whole pieces up to `end`, then
-    /// `tail`.
+    /// Continues with another file, which holds everything written so far, including the buffer: whole pieces up to
+    /// `end`, then `tail`.
     pub fn replace(&mut self, target: T, end: u64, tail: Vec<u8>) {
         self.buffer.clear();
         self.target = target;

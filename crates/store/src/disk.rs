@@ -1,8 +1,9 @@
-//! Files on a disk that are put in their place: a reader finds the old one or the new one, never half of one, whenever the machine stops.
+//! Atomic replacement of files on a disk. A reader finds the old file or the new one, never a partial one, even after a
+//! crash of the machine.
 //!
-//! A new file is written under a name of its own beside its place, synced, and renamed. While it has that name its writer
-//! holds a lock, which the operating system takes away when the process dies: what can be locked is left over and removed
-//! by the next save.
+//! A new file is written under a temporary name in the same folder, synced, and renamed. Its writer holds a lock on it
+//! until the rename. The operating system releases the lock when the process dies. So a temporary file that can be
+//! locked is a leftover, and the next save removes it.
 
 use std::{
     ffi::OsStr,
@@ -24,7 +25,7 @@ const PREFIX: &str = ".saving-";
 
 /// [`crate::files::link_or_copy`] on disks.
 pub(crate) fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
-    // A link to a symlink would be one more symlink.
+    // A hard link to a symbolic link would be another symbolic link.
     let (from, source) = open_to_link(from)?;
     match name_anew(to, |name| fs::hard_link(&from, name)) {
         Ok(()) => Ok(()),
@@ -53,19 +54,20 @@ pub(crate) fn symlink_or_copy(target: &Path, link: &Path) -> Result<()> {
     }
 }
 
-/// The way from a folder to a file, both absolute.
+/// The relative path from a folder to a file, both absolute.
 fn way(folder: &Path, file: &Path) -> PathBuf {
     let shared = folder.components().zip(file.components()).take_while(|(a, b)| a == b).count();
     let up = folder.components().skip(shared).map(|_| Path::new(".."));
     up.chain(file.components().skip(shared).map(|part| Path::new(part.as_os_str()))).collect()
 }
 
-/// The file's real path, and the file, locked so that nobody takes a temporary name of it for a left-over one.
+/// The real path of a file, and the open file. A shared lock keeps other processes from removing it as a leftover, in
+/// case the path is a temporary name.
 fn open_to_link(path: &Path) -> Result<(PathBuf, File)> {
     let io = |error| Error::read(path, error);
     let real = fs::canonicalize(path).map_err(io)?;
     let file = File::open(&real).map_err(io)?;
-    // Where there are no locks, nobody removes anything either.
+    // Without support for locks, no process removes leftovers either.
     let _ = file.lock_shared();
     Ok((real, file))
 }
@@ -85,21 +87,21 @@ fn symlink(_: &Path, _: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Writes a file and renames it into its place.
+/// Writes a file and renames it to its final name.
 pub(crate) fn put(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let folder = folder::of(path);
     create_folder(folder)?;
     remove_leftovers(folder);
     let file = locked_file(folder)?;
     early_sync::write_and_sync(file.as_file(), write)?;
-    // The lock ends with the file, after the temporary name is gone.
+    // The lock ends when the file is closed, after the temporary name is gone.
     let (file, name) = file.into_parts();
     let placed = rename(name, path);
     drop(file);
     placed
 }
 
-/// Gives something that is on the disk another name, by a temporary one.
+/// Gives an existing file another name, through a temporary name.
 fn name_anew(path: &Path, make: impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
     let folder = folder::of(path);
     create_folder(folder)?;
@@ -109,7 +111,7 @@ fn name_anew(path: &Path, make: impl FnMut(&Path) -> io::Result<()>) -> io::Resu
 fn rename(name: TempPath, path: &Path) -> io::Result<()> {
     let old = name.to_path_buf();
     name.persist(path).map_err(|error| error.error)?;
-    // Renaming one of a file's two names to the other does nothing, by POSIX.
+    // By POSIX, renaming one name of a file to another name of the same file does nothing.
     let _ = fs::remove_file(old);
     sync_folder(folder::of(path))
 }
@@ -117,7 +119,7 @@ fn rename(name: TempPath, path: &Path) -> io::Result<()> {
 fn builder() -> tempfile::Builder<'static, 'static> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(PREFIX).rand_bytes(12);
-    // A temporary file is private by default; a checkpoint is a file like any other.
+    // A temporary file is private by default. A checkpoint has the normal permissions.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     builder
@@ -127,27 +129,28 @@ fn locked_file(folder: &Path) -> io::Result<NamedTempFile> {
     const TRIES: usize = 8;
     for _ in 0..TRIES {
         let file = builder().tempfile_in(folder)?;
-        // Between the two calls another writer may have taken it for left over.
+        // Between the two calls, another writer may have taken the file for a leftover.
         if !matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock)) && file.path().exists() {
             return Ok(file);
         }
     }
-    Err(io::Error::other("somebody removes the temporary files as fast as they are made"))
+    Err(io::Error::other("another process removes the temporary files as soon as they are created"))
 }
 
-/// Removes what killed processes left; where that fails there is more to read in a list of files, and no other harm.
+/// Removes the temporary files of killed processes. A failure only leaves more entries in the folder.
 fn remove_leftovers(folder: &Path) {
     let is_ours = |name: &OsStr| name.to_str().is_some_and(|name| name.starts_with(PREFIX));
     for entry in fs::read_dir(folder).into_iter().flatten().flatten().filter(|entry| is_ours(&entry.file_name())) {
-        // Kept until the name is gone: its writer may just have made it, and looks whether it is still there once it has the lock.
+        // The lock is held until the name is removed. The writer may have just created the file. It checks after
+        // locking whether the file still exists.
         let file = OpenOptions::new().read(true).write(true).open(entry.path());
         let is_left = match &file {
             Ok(file) => file.try_lock().is_ok(),
-            // A symbolic link to a file that was removed since.
+            // A symbolic link to a file that was removed.
             Err(error) => error.kind() == io::ErrorKind::NotFound,
         };
         if is_left && fs::remove_file(entry.path()).is_ok() {
-            tracing::debug!("removed `{}`, which a process that ended had not finished", entry.path().display());
+            tracing::debug!("removed `{}`, an unfinished file of a process that ended", entry.path().display());
         }
     }
 }
@@ -162,7 +165,7 @@ pub(crate) fn check_writable(folder: &Path) -> io::Result<()> {
     builder().tempfile_in(there).map(drop)
 }
 
-/// Makes a folder and those above it; each is on the disk afterwards.
+/// Creates a folder and its parents. All of them are durable afterwards.
 fn create_folder(folder: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
     fs::create_dir_all(folder)
@@ -174,7 +177,7 @@ fn create_folder(folder: &Path) -> io::Result<()> {
 fn sync_folder(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
     match File::open(folder)?.sync_all() {
-        // Some network file systems cannot do it.
+        // Some network file systems do not support it.
         Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {}
         synced => synced?,
     }

@@ -1,4 +1,4 @@
-//! What lies in a folder, and what it is read with.
+//! Entries of a folder, and readers of objects.
 
 use std::io::BufRead;
 use std::path::PathBuf;
@@ -10,10 +10,10 @@ pub type Reader = Box<dyn BufRead + Send>;
 /// An entry of a folder: a file or a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its path.
+    /// The path.
     pub path: PathBuf,
     /// Whether it is a folder.
     pub is_folder: bool,
-    /// When it was written, if that is known.
+    /// The time of the last write, if known.
     pub modified: Option<SystemTime>,
 }

@@ -1,4 +1,4 @@
-//! Files on a disk or behind a URL: the few things that are done with them.
+//! Operations on files on a disk or behind a URL.
 
 use std::{
     fs::{self, File},
@@ -12,13 +12,14 @@ use crate::error::{Error, Result};
 use crate::place::Place;
 use crate::url::{is_url, on_disk};
 
-/// A file is read in pieces of this size.
+/// The size of the buffer of a reader.
 const BUFFER: usize = 1 << 20;
 
-/// The absolute path of a file or folder on a disk; a URL as it is, without slashes at its end.
+/// The absolute path of a file or folder on a disk. A URL stays as it is, without trailing slashes.
 ///
 /// # Errors
-/// [`Error::Url`] for a URL that cannot be used; [`Error::Read`] for an empty path, or where the current folder is gone.
+/// [`Error::Url`] for a URL that cannot be used. [`Error::Read`] for an empty path, or if the current directory no
+/// longer exists.
 pub fn absolute(path: &Path) -> Result<PathBuf> {
     match Place::of(path)? {
         Place::Disk(path) => std::path::absolute(&path).map_err(|error| Error::read(path, error)),
@@ -26,7 +27,7 @@ pub fn absolute(path: &Path) -> Result<PathBuf> {
     }
 }
 
-/// One spelling for all spellings of a file: links in its folder are followed, the file itself may be a link.
+/// One spelling for all spellings of a path. Links in the folder are resolved. The file itself may be a link.
 pub fn spelled_out(path: &Path) -> PathBuf {
     let path = absolute(path).unwrap_or_else(|_| path.into());
     let folder = path.parent().filter(|_| !is_url(&path)).and_then(|folder| folder.canonicalize().ok());
@@ -36,13 +37,13 @@ pub fn spelled_out(path: &Path) -> PathBuf {
     }
 }
 
-/// Equal for two names of one file, also where one is a symbolic link to the other.
+/// A path that is equal for two names of one file, also if one is a symbolic link to the other.
 pub fn identity(path: &Path) -> PathBuf {
     let real = on_disk(path).and_then(|path| path.canonicalize().ok());
     real.unwrap_or_else(|| spelled_out(path))
 }
 
-/// Whether there is a file or folder of this name; a store has no folders.
+/// Whether a file or folder of this name exists. A store has no folders.
 ///
 /// # Errors
 /// [`Error::Url`]; [`Error::Read`] if a store does not answer.
@@ -53,17 +54,17 @@ pub fn exists(path: &Path) -> Result<bool> {
     }
 }
 
-/// What lies in a folder, in no order; nothing if there is no such folder.
+/// Lists the entries of a folder, in no particular order. A folder that does not exist has no entries.
 ///
 /// # Errors
-/// As [`exists`]; also what the operating system says.
+/// As [`exists`], and errors of the operating system.
 pub fn list(folder: &Path) -> Result<Vec<Entry>> {
     match Place::of(folder)? {
         Place::Disk(on_disk) => match list_disk(&on_disk) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             listed => listed.map_err(|error| Error::read(folder, error)),
         },
-        // It is the bucket that is missing.
+        // `NotFound` means here that the bucket is missing.
         Place::Store(object) => object.list().map_err(|source| Error::Read { path: folder.into(), source }),
     }
 }
@@ -78,8 +79,8 @@ fn list_disk(folder: &Path) -> io::Result<Vec<Entry>> {
     fs::read_dir(folder)?.map(|found| found.map(entry)).collect()
 }
 
-/// Whether files could be written into a folder, or the folder be made, by making a file there and removing it again. A folder that
-/// is not there is not made. A store is not asked.
+/// Checks that files can be written into a folder, or that the folder can be created. The check creates a file and
+/// removes it again. It does not create a missing folder, and it does not contact a store.
 ///
 /// # Errors
 /// [`Error::Url`], [`Error::Write`].
@@ -90,7 +91,7 @@ pub fn check_writable(folder: &Path) -> Result<()> {
     }
 }
 
-/// Removes a file; it is no error if there is none.
+/// Removes a file. A missing file is not an error.
 ///
 /// # Errors
 /// As [`list`].
@@ -105,11 +106,11 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// Writes a file of `len` bytes, making its folder where that is missing. A reader finds the old file or the new one. When
-/// this returns the file is durable.
+/// Writes a file of `len` bytes and creates its folder if needed. A reader finds the old file or the new one. The file
+/// is durable when this returns.
 ///
 /// # Errors
-/// [`Error::Url`], [`Error::Write`]. Then the old file is still there.
+/// [`Error::Url`], [`Error::Write`]. In both cases the old file remains.
 pub fn write(path: &Path, len: u64, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     let written = match Place::of(path)? {
         Place::Disk(path) => disk::put(&path, write),
@@ -118,7 +119,7 @@ pub fn write(path: &Path, len: u64, write: impl FnOnce(&mut dyn Write) -> io::Re
     written.map_err(|error| Error::write(path, len, error))
 }
 
-/// What a file holds, and how many bytes that are.
+/// Opens a file. Returns a reader and the length in bytes.
 ///
 /// # Errors
 /// [`Error::Url`], [`Error::NotFound`], [`Error::NotAFile`], [`Error::Read`].
@@ -126,7 +127,7 @@ pub fn open(path: &Path) -> Result<(Reader, u64)> {
     let io = |error| Error::read(path, error);
     match Place::of(path)? {
         Place::Disk(on_disk) => {
-            // Looked at before it is opened: to open a pipe is to wait for somebody who writes.
+            // Checked before opening, because opening a pipe would wait for a writer.
             let metadata = fs::metadata(&on_disk).map_err(io)?;
             if !metadata.is_file() {
                 return Err(Error::NotAFile { path: path.into(), is_folder: metadata.is_dir() });
@@ -138,11 +139,11 @@ pub fn open(path: &Path) -> Result<(Reader, u64)> {
     }
 }
 
-/// Gives a file a second name: as a hard link where there are such links, else as a copy, also from a disk to a store and
-/// back. Replaces what has that name.
+/// Gives a file a second name: a hard link if the file system supports it, else a copy. Also copies from a disk to a
+/// store and back. Replaces an existing file of that name.
 ///
 /// # Errors
-/// [`Error::NotFound`] for `from`; for `to` as [`write()`].
+/// [`Error::NotFound`] for `from`. For `to`, those of [`write()`].
 pub fn link_or_copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
     let (from, to) = (from.as_ref(), to.as_ref());
     match (Place::of(from)?, Place::of(to)?) {
@@ -154,11 +155,11 @@ pub fn link_or_copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> 
     write(to, len, |mut out| io::copy(&mut reader, &mut out).map(drop))
 }
 
-/// Makes `link` a symbolic link to `target`, or a second name or a copy of it where there are no such links, as in a store.
-/// Replaces the link or the file that was there. The link is relative: both can be moved together.
+/// Makes `link` a symbolic link to `target`. Where symbolic links are not supported, as in a store, it becomes a second
+/// name or a copy. Replaces an existing link or file. The link is relative, so both can be moved together.
 ///
 /// # Errors
-/// [`Error::NotFound`] for `target`; for `link` as [`write()`].
+/// [`Error::NotFound`] for `target`. For `link`, those of [`write()`].
 pub fn symlink_or_copy(target: impl AsRef<Path>, link: impl AsRef<Path>) -> Result<()> {
     match (Place::of(target.as_ref())?, Place::of(link.as_ref())?) {
         (Place::Disk(target), Place::Disk(link)) => disk::symlink_or_copy(&target, &link),

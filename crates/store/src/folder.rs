@@ -5,20 +5,20 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// The folder that a file is in; `.` for a name alone.
+/// The folder of a file. It is `.` for a bare file name.
 pub fn of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// The absolute path of a folder; of an empty one that of the current folder.
+/// The absolute path of a folder. An empty path means the current directory.
 ///
 /// # Errors
-/// The current folder is gone.
+/// Fails if the current directory no longer exists.
 pub fn absolute(folder: &Path) -> io::Result<PathBuf> {
     std::path::absolute(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })
 }
 
-/// Makes a folder again that somebody has removed under the run. Says so, once for each.
+/// Recreates a folder that was removed during the run. Logs a warning once per folder.
 pub fn make_anew(folder: &Path) -> io::Result<()> {
     static SAID: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     std::fs::create_dir_all(folder)?;

@@ -1,25 +1,27 @@
-//! One process at a time in a folder.
+//! Exclusive use of a folder by one process.
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// What this process holds: a lock keeps out other files of the same process too, but its loggers may share a folder.
+/// The locks of this process. A lock would also exclude other handles in the same process, but the loggers of a process
+/// may share a folder.
 static HELD: Mutex<BTreeMap<PathBuf, Weak<Lock>>> = Mutex::new(BTreeMap::new());
 
-/// Keeps other processes out of a folder until the last clone is dropped or the process ends, however it ends.
+/// Keeps other processes out of a folder until the last clone is dropped or the process ends.
 #[derive(Debug, Clone)]
 pub struct Hold {
     _lock: Option<Arc<Lock>>,
 }
 
-/// A process that is just being started has copies of all open files for a moment. So to close a file is not enough.
+/// A child process that is just being started briefly has copies of all open files. So closing the file does not
+/// reliably release the lock.
 #[derive(Debug)]
 struct Lock(File);
 
 impl Lock {
-    /// Whether it is on this file. A folder may have been removed and made again.
+    /// Whether the lock is on this file. The folder may have been removed and created again.
     fn is_on(&self, file: &File) -> bool {
         #[cfg(unix)]
         {
@@ -37,20 +39,20 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // It ends with the process at the latest.
+        // The lock ends with the process at the latest.
         let _ = self.0.unlock();
     }
 }
 
-/// Holds a folder; `None` if another process does.
+/// Locks a folder. Returns `None` if another process holds the lock.
 ///
-/// The lock is on the folder itself, which leaves no file behind. Where a folder cannot be locked (Windows, some network
-/// disks) nobody is kept out.
+/// The lock is on the folder itself, which leaves no file behind. If a folder cannot be locked (Windows, some network
+/// disks), no process is kept out.
 pub fn hold(folder: &Path) -> Option<Hold> {
     take(folder, true)
 }
 
-/// As [`hold`], but `None` also if a logger of this process holds the folder.
+/// As [`hold`], but also returns `None` if a logger of this process holds the folder.
 pub fn hold_alone(folder: &Path) -> Option<Hold> {
     take(folder, false)
 }

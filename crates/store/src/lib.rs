@@ -7,9 +7,9 @@
 //! * `file:///folder` is the folder `/folder`.
 //! * `memory://name/key` lives as long as the process. It is for tests.
 //!
-//! A [`PathBuf`](std::path::PathBuf) keeps the text of a URL. `join`, `parent` and `starts_with` work as expected, but nothing in
-//! [`std::fs`] does. A store has no folders: a folder is a prefix of keys that ends at a slash, and need not be
-//! created.
+//! A [`PathBuf`](std::path::PathBuf) keeps the text of a URL. `join`, `parent` and `starts_with` work as expected, but
+//! nothing in [`std::fs`] does. A store has no folders: a folder is a prefix of keys that ends at a slash, and need not
+//! be created.
 
 #[cfg(any(test, not(feature = "remote")))]
 #[cfg_attr(feature = "remote", expect(dead_code, unreachable_pub, reason = "a test looks at its error"))]

@@ -1,4 +1,4 @@
-//! Keeps a folder in a store as it is on the disk.
+//! Keeps a copy of a local folder in a store.
 
 #[cfg(test)]
 #[cfg(feature = "remote")]
@@ -17,17 +17,17 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::replacement::Replacement;
 
-/// [`Mirror::settle`] gives up after so long.
+/// [`Mirror::settle`] gives up after this time.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 const FIRST_RETRY: Duration = Duration::from_millis(500);
-/// A store has nothing to append to: a file that grows is sent anew. So that this never takes more than a part of the time,
-/// a pause is so many times as long as the pass before it.
+/// The pause after a pass, as a multiple of the duration of the pass. A store cannot append, so a file that grows is
+/// sent again as a whole. The pause keeps the sending to a fraction of the time.
 const RARELY: u32 = 4;
 
-/// Whether a file or folder of this name stays out of a mirror.
+/// Whether a mirror skips a file or folder of this name.
 pub type IsLeftOut = fn(&OsStr) -> bool;
 
-/// A thread that sends what has changed.
+/// A thread that sends changed files.
 #[derive(Debug)]
 pub struct Mirror {
     shared: Arc<Shared>,
@@ -43,13 +43,13 @@ struct Shared {
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 struct State {
-    /// Passes that were asked for, and the last one of them that everything was sent in.
+    /// The number of requested passes, and the last of them in which everything was sent.
     asked: u64,
     done: u64,
     closed: bool,
     busy: bool,
     failing: bool,
-    /// Somebody waits: the pause after a failure is to end now.
+    /// A caller waits, so the pause after a failure should end now.
     nudged: bool,
 }
 
@@ -58,7 +58,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the next pass; `None` once it is over.
+    /// Waits for the next pass. Returns `None` once the mirror is closed.
     fn next(&self, pause: Duration) -> Option<u64> {
         let until = Instant::now() + pause;
         let mut state = self.lock();
@@ -78,7 +78,7 @@ impl Shared {
 }
 
 impl Mirror {
-    /// Sends the folder at `local` to `url` again and again, `interval` after the last time.
+    /// Sends the folder at `local` to `url` repeatedly, `interval` after the last pass.
     pub fn start(local: PathBuf, url: PathBuf, interval: Duration, is_left_out: IsLeftOut) -> io::Result<Self> {
         let shared = Arc::<Shared>::default();
         let mut sender = Sender { local, url, is_left_out, sent: HashMap::new() };
@@ -97,7 +97,7 @@ impl Mirror {
                     }
                     Err(error) => {
                         if !std::mem::replace(&mut state.failing, true) {
-                            tracing::warn!(url = %sender.url.display(), %error, "what has changed is kept here until the store takes it");
+                            tracing::warn!(url = %sender.url.display(), %error, "changed files stay on this disk until the store accepts them");
                         }
                         (pause, retry) = (retry, (retry * 2).min(interval.max(FIRST_RETRY)));
                     }
@@ -109,7 +109,8 @@ impl Mirror {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Sends what has changed and waits until the store has it, a minute at most. Whether it has.
+    /// Sends the changed files and waits until the store has them, for at most one minute. Returns whether the store
+    /// has them.
     pub fn settle(&self) -> bool {
         let until = Instant::now() + PATIENCE;
         let mut state = self.shared.lock();
@@ -129,7 +130,8 @@ impl Mirror {
 }
 
 impl Drop for Mirror {
-    /// One more pass, unless the store is away. Nobody waits for a request that is under way: it may take minutes.
+    /// Makes one more pass, unless the store is unreachable. Does not wait for a request in progress, which may take
+    /// minutes.
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         state.asked += 1;
@@ -146,7 +148,7 @@ impl Drop for Mirror {
     }
 }
 
-/// A file as it was when it was sent.
+/// The length and the modification time of a file when it was sent.
 type Version = (u64, Option<SystemTime>);
 
 struct Sender {
@@ -157,7 +159,7 @@ struct Sender {
 }
 
 impl Sender {
-    /// Sends every file that has changed, and removes those that are gone. The first error ends it; what was sent before is
+    /// Sends every changed file, and removes deleted ones. Stops at the first error. Files that were already sent are
     /// not sent again.
     fn pass(&mut self) -> Result<()> {
         let mut files = Vec::new();
@@ -165,7 +167,7 @@ impl Sender {
         for (name, version) in &files {
             if self.sent.get(name) != Some(version) {
                 let length = upload(&self.local.join(name), &self.url.join(name))?;
-                // What came since then goes with the next pass.
+                // Bytes added since then are sent in the next pass.
                 self.sent.insert(name.clone(), (length, version.1));
             }
         }
@@ -178,7 +180,7 @@ impl Sender {
     }
 }
 
-/// The files below a folder, by their names relative to it.
+/// Collects the files below a folder, with names relative to the folder.
 fn walk(folder: &Path, below: &Path, is_left_out: IsLeftOut, into: &mut Vec<(PathBuf, Version)>) -> Result<()> {
     let here = folder.join(below);
     let io = |error| Error::read(&here, error);
@@ -188,7 +190,7 @@ fn walk(folder: &Path, below: &Path, is_left_out: IsLeftOut, into: &mut Vec<(Pat
             continue;
         }
         let name = below.join(entry.file_name());
-        // One that vanished since is gone.
+        // The file was removed in the meantime.
         let Ok(metadata) = entry.metadata() else { continue };
         if metadata.is_dir() {
             walk(folder, &name, is_left_out, into)?;
@@ -199,22 +201,23 @@ fn walk(folder: &Path, below: &Path, is_left_out: IsLeftOut, into: &mut Vec<(Pat
     Ok(())
 }
 
-/// Sends what a file holds at this moment; returns its length.
+/// Sends the current content of a file. Returns its length.
 fn upload(file: &Path, url: &Path) -> Result<u64> {
     let read = |error| Error::read(file, error);
     let mut source = fs::File::open(file).map_err(read)?;
     let length = source.metadata().map_err(read)?.len();
     files::write(url, length, |mut out| {
-        // It may grow meanwhile; one that shrinks is sent again.
+        // The file may grow during the upload. A file that shrinks is sent again.
         let copied = io::copy(&mut io::Read::take(&mut source, length), &mut out)?;
         if copied == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     })?;
     Ok(length)
 }
 
-/// Brings the files of a mirror to the disk that are not there, or are longer in the store. Returns whether the store has any.
+/// Copies files of a mirror to the disk that are missing there or are longer in the store. Returns whether the store
+/// has any.
 ///
-/// The files of a mirror only grow: what is shorter is older.
+/// The files of a mirror only grow, so a shorter file is an older one.
 ///
 /// # Errors
 /// Those of [`files::open`] and [`files::list`], and [`Error::Write`].

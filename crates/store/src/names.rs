@@ -1,15 +1,16 @@
-//! Names that a service or a file system takes, different ones for different names.
+//! Names that a service or a file system accepts. Different names stay different.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// A name of a file may have 255 bytes; something may come before and behind it.
+/// The maximum length in bytes of a part of a file name. A file name can have 255 bytes, and a caller may add a prefix
+/// and a suffix.
 pub const FILE: usize = 180;
 
-/// The name itself if it is allowed and has `most` bytes at most. Else it is shortened, `_` stands for what is not allowed, and
-/// a hash of the whole name follows, so that two names never become one.
+/// Returns the name if it is allowed and has at most `most` bytes. Otherwise it is shortened, `_` replaces characters
+/// that are not allowed, and a hash of the whole name is appended. So two names never become the same.
 pub fn fit(name: &str, most: usize, allowed: impl Fn(char) -> bool) -> Cow<'_, str> {
     if !name.is_empty() && name.len() <= most && name.chars().all(&allowed) {
         return Cow::Borrowed(name);
@@ -17,8 +18,8 @@ pub fn fit(name: &str, most: usize, allowed: impl Fn(char) -> bool) -> Cow<'_, s
     marked(name, name.chars().map(|letter| if allowed(letter) { letter } else { '_' }), most)
 }
 
-/// A relative path whose parts are short enough for a file system. A part that is too long is shortened, and a hash of it
-/// follows.
+/// A relative path whose parts are short enough for a file system. A part that is too long is shortened, and its hash
+/// is appended.
 pub fn fit_path(path: &str) -> Cow<'_, str> {
     let fits = |part: &str| part.len() <= FILE;
     if path.split('/').all(fits) {
@@ -28,9 +29,9 @@ pub fn fit_path(path: &str) -> Cow<'_, str> {
     Cow::Owned(fitted.collect::<Vec<_>>().join("/"))
 }
 
-/// What a name is to become, with its hash behind it.
+/// The changed name with the hash of the original name appended.
 pub fn marked(name: &str, becomes: impl Iterator<Item = char>, most: usize) -> Cow<'static, str> {
-    /// Twelve digits and what joins them to the name.
+    /// The length of the hash: twelve digits and a separator.
     const MARK: usize = 13;
     let mut fitted = String::with_capacity(most.min(name.len() + MARK));
     for letter in becomes {
@@ -46,12 +47,12 @@ pub fn marked(name: &str, becomes: impl Iterator<Item = char>, most: usize) -> C
     Cow::Owned(fitted)
 }
 
-/// What a part of a path may hold on every system.
+/// Whether every system allows a character in a part of a path.
 pub fn in_path(letter: char) -> bool {
     !letter.is_control() && !matches!(letter, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|')
 }
 
-/// A text as one part of a path. It leads nowhere else.
+/// A text as one part of a path. The result never leads to another folder.
 pub fn part(text: &str) -> Cow<'_, str> {
     if matches!(text, "." | "..") { marked(text, "_".chars(), FILE) } else { fit(text, FILE, in_path) }
 }
@@ -75,7 +76,7 @@ mod tests {
         for (at, name) in names.iter().enumerate() {
             assert!(name.len() <= 40 && !names[..at].contains(name), "{names:?}");
         }
-        // It must be the same in every process and version.
+        // The name must be the same in every process and version.
         assert_eq!(names[0], fit("acc>0.5"));
         assert!(names[0].starts_with("acc_0.5-") && names[0].len() == 20, "{names:?}");
     }

@@ -1,11 +1,11 @@
-//! Files and folders that only their owner may read: records for a server that wait, for example.
+//! Files and folders that only their owner can read, for example records that wait to be sent to a server.
 
 use std::io::{self, Write as _};
 use std::path::Path;
 
 use crate::error::at;
 
-/// Makes a folder for what is private, and makes one private that is there. Those above it are as any that the user makes.
+/// Creates a private folder, or makes an existing one private. Its parents get the normal permissions.
 pub fn folder(path: &Path) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         fs_err::create_dir_all(parent)?;
@@ -15,7 +15,7 @@ pub fn folder(path: &Path) -> io::Result<()> {
         use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
         match std::fs::DirBuilder::new().mode(0o700).create(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {
-                // Somebody else's folder that we may write to stays as it is.
+                // A folder of another owner stays as it is.
                 let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700));
                 Ok(())
             }
@@ -26,7 +26,7 @@ pub fn folder(path: &Path) -> io::Result<()> {
     fs_err::create_dir_all(path)
 }
 
-/// How to make a private file.
+/// The options that create a private file.
 pub fn options() -> fs_err::OpenOptions {
     let mut options = fs_err::OpenOptions::new();
     #[cfg(unix)]
@@ -34,7 +34,7 @@ pub fn options() -> fs_err::OpenOptions {
     options
 }
 
-/// Makes a private file, or replaces the content of one.
+/// Creates a private file, or replaces the content of an existing one.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     options().create(true).write(true).truncate(true).open(path)?.write_all(bytes)
 }

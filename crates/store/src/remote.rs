@@ -214,7 +214,7 @@ fn start<T: Send + 'static>(request: impl Future<Output = object_store::Result<T
 }
 
 fn answer<T>(answer: &Answer<T>) -> io::Result<T> {
-    answer.recv().map_err(|_| io::Error::other("the request broke off"))?.map_err(|error| io_error(&error))
+    answer.recv().map_err(|_| io::Error::other("the request was interrupted"))?.map_err(|error| io_error(&error))
 }
 
 fn wait<T: Send + 'static>(request: impl Future<Output = object_store::Result<T>> + Send + 'static) -> io::Result<T> {

@@ -9,19 +9,19 @@ use crate::error::at;
 use crate::folder::{make_anew, of};
 use crate::names;
 
-/// A file that takes another's place in one instant when it is complete.
+/// A new file that atomically replaces another when it is complete.
 pub struct Replacement {
     file: BufWriter<NamedTempFile>,
     path: PathBuf,
 }
 
 impl Replacement {
-    /// One that is as readable as any file that the user makes.
+    /// Creates a replacement with the normal permissions.
     pub fn new(path: &Path) -> io::Result<Self> {
         Self::with_mode(path, 0o666)
     }
 
-    /// One that only its owner may read.
+    /// Creates a replacement that only its owner can read.
     pub fn private(path: &Path) -> io::Result<Self> {
         Self::with_mode(path, 0o600)
     }
@@ -44,21 +44,21 @@ impl Replacement {
         Ok(Self { file: BufWriter::with_capacity(1 << 16, file), path: path.to_owned() })
     }
 
-    /// The number of bytes that were written.
+    /// The number of bytes written so far.
     pub fn written(&mut self) -> io::Result<u64> {
         self.file.stream_position()
     }
 
-    /// Writes a value as JSON, and puts it in place.
+    /// Writes a value as JSON and commits the file.
     ///
     /// # Errors
-    /// As [`Replacement::commit`], and what the value says that cannot be JSON.
+    /// Those of [`Replacement::commit`], and an error if the value cannot be written as JSON.
     pub fn commit_json(mut self, value: &impl serde::Serialize) -> io::Result<()> {
         serde_json::to_writer(&mut self, value).map_err(io::Error::from)?;
         self.commit().map(drop)
     }
 
-    /// Makes the content durable and puts it in place. The open file is returned.
+    /// Makes the content durable and renames the file to its final name. Returns the open file.
     pub fn commit(self) -> io::Result<std::fs::File> {
         let Self { file, path } = self;
         let file = file.into_inner().map_err(|error| at(&path, "write", error.error()))?;
@@ -83,13 +83,13 @@ impl Seek for Replacement {
     }
 }
 
-/// Removes what a kill left of a replacement. Only for a file that no other process writes.
+/// Removes the leftovers of a replacement after a kill. Only for a file that no other process writes.
 pub fn clear(path: &Path) {
     let (folder, prefix) = place(path);
     remove(folder, |name| name.starts_with(&prefix));
 }
 
-/// As [`clear`] for all files of a folder that nobody else writes to.
+/// As [`clear`], for all files of a folder that no other process writes to.
 pub fn clear_all(folder: &Path) {
     remove(folder, |name| name.starts_with('.') && name.contains(REPLACEMENT));
 }
@@ -97,20 +97,20 @@ pub fn clear_all(folder: &Path) {
 fn remove(folder: &Path, is_left: impl Fn(&str) -> bool) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         if is_left(&entry.file_name().to_string_lossy()) {
-            // It does no harm where it is.
+            // A leftover does no harm.
             let _ = std::fs::remove_file(entry.path());
         }
     }
 }
 
-/// In the names of files that are to take the place of others.
+/// The marker in the names of temporary files.
 const REPLACEMENT: &str = ".new-";
 
-/// The folder of a file, and how the names of its replacements begin.
+/// The folder of a file, and the prefix of the names of its replacements.
 fn place(path: &Path) -> (&Path, String) {
     let folder = of(path);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // There has to be room for what is added to a name that is as long as a name may be.
+    // The prefix must leave room for the suffix, even if the name has the maximum length.
     let name = names::fit(&name, names::FILE, |_| true);
     (folder, format!(".{name}{REPLACEMENT}"))
 }

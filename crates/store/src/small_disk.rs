@@ -1,4 +1,4 @@
-//! For tests: a disk that can be full.
+//! A disk with limited capacity, for tests.
 
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -9,9 +9,9 @@ use crate::append::Target;
 /// A file on a disk of limited capacity. Clones are handles of the same file.
 #[derive(Clone, Debug, Default)]
 pub struct SmallDisk {
-    /// What is on the disk.
+    /// The content of the disk.
     pub bytes: Arc<Mutex<Vec<u8>>>,
-    /// How many bytes there is room for.
+    /// The capacity in bytes.
     pub capacity: Arc<Mutex<usize>>,
     at: usize,
 }

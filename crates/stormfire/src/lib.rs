@@ -46,8 +46,8 @@
 //!
 //! [`Event`] shows the loop in pseudocode. [`Trainer`] and [`TrainerConfig`] list the options.
 //!
-//! Examples on the pages of single items use the crate that defines the item, like `stormfire_module::Schedule`. A
-//! program finds the item in the [`prelude`] or in the module of that name, like `stormfire::module::Schedule`.
+//! Examples on the pages of single items use the crate that defines the item, like `stormfire_optim::Schedule`. A
+//! program finds the item in the [`prelude`] or in the module of that name, like `stormfire::optim::Schedule`.
 
 #[cfg(feature = "console")]
 pub mod console;
@@ -72,9 +72,24 @@ pub mod callbacks {
     pub use stormfire_callbacks::*;
 }
 
-/// The parts that a module uses: values, metrics, optimizers, schedules, events.
+/// What a module and a callback are made of: steps, hooks, events, the log.
 pub mod module {
     pub use stormfire_module::*;
+}
+
+/// Optimizers and schedules, and the arithmetic of gradients. Also works without a Trainer.
+pub mod optim {
+    pub use stormfire_optim::*;
+}
+
+/// Metrics. They also work without a Trainer.
+pub mod metrics {
+    pub use stormfire_metrics::*;
+}
+
+/// Numbers on a device, periods, times, options as text.
+pub mod values {
+    pub use stormfire_values::*;
 }
 
 #[cfg(feature = "device-stats")]
@@ -85,21 +100,17 @@ pub use stormfire_callbacks::{
 };
 pub use stormfire_data::{DataModule, Loader, Loaders, Stage};
 pub use stormfire_loggers::{CsvLogger, Logger, TensorBoardLogger};
+pub use stormfire_metrics::{Metric, accuracy, top_k_accuracy};
 pub use stormfire_module::{
-    Callback, Context, Error, Event, Every, Hook, LightningModule, LoadOptions, LoadReport, Metric, Optimizer, Optimizers, PredictModule,
-    Result, Scalar, Schedule, StepOutput, Stepper, WeightLayout, accuracy,
-    gradients::ClipAlgorithm,
-    log,
-    log::ReduceFx,
-    log_dict, media,
-    one_cycle::OneCycle,
-    plateau::{Mode, ReduceLrOnPlateau},
-    state, top_k_accuracy,
+    Callback, Context, Error, Event, Hook, LightningModule, LoadOptions, LoadReport, PredictModule, Result, StepOutput, Stepper,
+    WeightLayout, log, log::ReduceFx, log_dict, media, state,
 };
+pub use stormfire_optim::{ClipAlgorithm, OneCycle, Optimizer, Optimizers, ReduceLrOnPlateau, Schedule};
 pub use stormfire_trainer::{
     Accelerator, AcceleratorError, CkptPath, Fit, Limit, NonFinite, ProfilerKind, RequeueSignal, Signal, Stop, Trainer, TrainerConfig,
     forget_interrupt, seed_everything,
 };
+pub use stormfire_values::{Every, Mode, Scalar};
 
 /// The items that most programs need. It exports nothing that `burn::prelude` exports.
 pub mod prelude {

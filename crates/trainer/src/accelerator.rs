@@ -1,11 +1,11 @@
-//! Which device a run computes on.
+//! The device of a run.
 //!
-//! # How hardware is found without risking the process
+//! # Detecting hardware safely
 //!
-//! Asking a graphics or CUDA driver what it has means loading it, and a broken driver ends the process with a signal that
-//! Rust cannot catch. So [`Accelerator::Auto`] reads the kernel's device nodes first (`hints`), which loads nothing: where
-//! there is no node of a GPU, no driver is touched and the CPU is taken. Otherwise a driver is asked (`driver`) in a child
-//! process if there can be one (`probe`), and in this process if not.
+//! Querying a graphics or CUDA driver loads it. A broken driver can end the process with a signal that Rust cannot
+//! catch. So [`Accelerator::Auto`] first reads the kernel's device nodes (`hints`), which loads nothing. Without a
+//! device node of a GPU, it selects the CPU and loads no driver. Otherwise it queries the driver (`driver`), in a child
+//! process if one is possible (`probe`), else in this process.
 
 mod driver;
 mod hints;
@@ -21,10 +21,10 @@ use stormfire_module::Error;
 use driver::Presence;
 use hints::Hints;
 
-/// The kind of device a run computes on, as a user names it: `auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan`, `metal`.
+/// The kind of device of a run: `auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan`, `metal`.
 ///
-/// Every kind but the CPU needs the cargo feature of its name. The text form is the same on a command line, in a
-/// configuration file and in an error.
+/// Every kind except the CPU requires the cargo feature of its name. The string form is the same on the command line,
+/// in a configuration file and in an error.
 ///
 /// ```no_run
 /// # // The path is the facade's: `stormfire::Accelerator` re-exports this type.
@@ -37,22 +37,23 @@ use hints::Hints;
 ///
 /// # burn's own default device
 ///
-/// A few calls of burn, restoring an optimizer among them, take no device and use `Device::default()`, which goes by
-/// cargo features alone: a program built with `cuda` panics there on a machine without a driver, even when it trains on
-/// the CPU. The cure lies outside the program, the environment variable `BURN_DEVICE=flex`, since changing the
-/// environment from inside is unsound. [`check_default_device`] finds out before the panic does.
+/// A few calls of burn take no device and use `Device::default()`, for example restoring an optimizer. burn chooses
+/// this default by cargo features alone. A program built with `cuda` panics there on a machine without a driver, even
+/// when it trains on the CPU. The remedy is the environment variable `BURN_DEVICE=flex`. It must be set outside of the
+/// program, because changing the environment from inside is unsound. [`check_default_device`] detects the problem
+/// before the panic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Accelerator {
-    /// The best hardware this program can use: the first CUDA device, else a GPU through wgpu, else the CPU. A software
-    /// rasterizer such as llvmpipe is no GPU.
+    /// The best hardware that this program can use: the first CUDA device, else a GPU through wgpu, else the CPU. A
+    /// software rasterizer such as llvmpipe does not count as a GPU.
     #[default]
     Auto,
-    /// The processor, through burn's `flex` backend. Always there.
+    /// The processor, through burn's `flex` backend. Always available.
     Cpu,
-    /// The NVIDIA GPU of this index, counted from 0 as the driver does. Feature `cuda`.
+    /// The NVIDIA GPU with this index, counted from 0 as in the driver. Feature `cuda`.
     Cuda(usize),
-    /// The best adapter of the graphics API that suits this machine; a software rasterizer where it has no other.
+    /// The best adapter of the graphics API that suits this machine, or a software rasterizer if there is no other.
     /// Feature `wgpu`.
     Wgpu,
     /// As [`Wgpu`](Self::Wgpu), through Vulkan and burn's SPIR-V compiler. Feature `vulkan`.
@@ -61,11 +62,11 @@ pub enum Accelerator {
     Metal,
 }
 
-/// Why an accelerator cannot be had.
+/// Why an accelerator is not available.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcceleratorError {
-    /// The text names no accelerator.
+    /// The name is not that of an accelerator.
     #[error("unknown accelerator `{0}`; write {FORMS}")]
     Unknown(String),
     /// The program was built without the cargo feature of this accelerator.
@@ -75,45 +76,45 @@ pub enum AcceleratorError {
         list(.available)
     )]
     NotCompiled {
-        /// What was asked for.
+        /// The requested accelerator.
         accelerator: Accelerator,
-        /// What could be used instead, best first.
+        /// The available alternatives, best first.
         available: Vec<Accelerator>,
     },
-    /// The feature is there, the hardware or its driver is not.
+    /// The feature is enabled, but the hardware or its driver is missing.
     #[error("no device for accelerator `{accelerator}` on this machine (available here: {})", list(.available))]
     NoHardware {
-        /// What was asked for.
+        /// The requested accelerator.
         accelerator: Accelerator,
-        /// What could be used instead, best first.
+        /// The available alternatives, best first.
         available: Vec<Accelerator>,
     },
-    /// There is a device, but its driver fails, hangs or ends the process that uses it.
+    /// The device exists, but its driver fails, hangs or ends the process that uses it.
     #[error("the driver of accelerator `{accelerator}` is broken: {fault}")]
     BrokenDriver {
-        /// What was asked for.
+        /// The requested accelerator.
         accelerator: Accelerator,
-        /// What the driver did, and the adapter as it names it.
+        /// The fault of the driver, with the adapter's name.
         fault: String,
     },
-    /// `Device::default()` of burn names hardware that this machine lacks.
+    /// burn's `Device::default()` is hardware that this machine does not have.
     #[error("burn's default device is `{0}`, which does not work on this machine, and restoring an optimizer uses it")]
     DefaultDevice(Accelerator),
-    /// `Device::default()` of burn refuses the value of `BURN_DEVICE`.
+    /// burn's `Device::default()` rejects the value of `BURN_DEVICE`.
     #[error("burn refuses `BURN_DEVICE={0}`")]
     BurnDevice(String),
 }
 
-/// What names there are.
+/// The valid names.
 pub(crate) const FORMS: &str = "`auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best there is";
 
-/// What is wrong with an unknown name.
+/// Why a name is unknown.
 pub(crate) fn reason(text: &str) -> &'static str {
     if text.eq_ignore_ascii_case("gpu") { "say which kind of GPU, or let `auto` choose" } else { "there is no such kind of hardware" }
 }
 
 impl AcceleratorError {
-    /// What to do about it.
+    /// How to fix the error.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Unknown(text) => reason(text).to_owned(),
@@ -145,13 +146,14 @@ impl From<AcceleratorError> for Error {
 }
 
 impl Accelerator {
-    /// The device to give to a module and a Trainer; nothing is allocated on it yet.
+    /// The device for a module and a Trainer. Nothing is allocated on it yet.
     ///
-    /// An accelerator asked for by name is found or refused, never replaced by another. [`Auto`](Self::Auto) cannot fail:
-    /// it ends at the CPU, and logs a warning where the machine seems to have a GPU that this build cannot use.
+    /// An accelerator requested by name is found or refused, never replaced by another one. [`Auto`](Self::Auto) cannot
+    /// fail: its last choice is the CPU. It logs a message if the machine seems to have a GPU that this build cannot
+    /// use.
     pub fn device(&self) -> Result<Device, AcceleratorError> {
         match self {
-            // Its driver has just been asked; asking again would only take time.
+            // Its driver was just queried. Another query would only take time.
             Self::Auto => Ok(best(Hints::of_this_machine()).handle().unwrap_or_else(Device::flex)),
             Self::Cpu => Ok(Device::flex()),
             named => {
@@ -167,9 +169,9 @@ impl Accelerator {
         }
     }
 
-    /// Everything this program can use on this machine, in the order in which [`Auto`](Self::Auto) prefers it: GPUs, the
-    /// CPU, then software rasterizers. This asks every driver that was compiled in; CUDA's is tried on its first device,
-    /// and one that turns out to be broken has none.
+    /// Everything that this program can use on this machine, in the order in which [`Auto`](Self::Auto) prefers it:
+    /// GPUs, the CPU, then software rasterizers. This queries every compiled driver. CUDA's driver is tested on its
+    /// first device. If it is broken, no CUDA device is listed.
     pub fn available() -> Vec<Self> {
         let mut found = Vec::new();
         let mut software = Vec::new();
@@ -186,17 +188,19 @@ impl Accelerator {
         found
     }
 
-    /// Lets drivers be asked in a child process, where a crash does no harm: to be the first line of `main`.
+    /// Allows drivers to be queried in a child process, where a crash does no harm. Call this in the first line of
+    /// `main`.
     ///
-    /// [`device`](Self::device), [`available`](Self::available) and [`check_default_device`] then start this program again
-    /// as it was started, with the environment variable `STORMFIRE_PROBE` set. There this call tries the driver, which
-    /// takes a small matrix product on the device, prints what it found and ends the process: what stands before it in
-    /// `main` runs once more for each driver, what stands after it does not. A driver that ends the child with a signal,
-    /// panics, computes nonsense or gives no answer within a minute is warned about and counts as broken. What was found
-    /// is remembered as long as the program runs.
+    /// [`device`](Self::device), [`available`](Self::available) and [`check_default_device`] then start this program
+    /// again with the same arguments and the environment variable `STORMFIRE_PROBE`. In the child, this call tests the
+    /// driver with a small matrix product, prints the result and ends the process. So code in `main` before this call
+    /// runs again for each driver, and code after it does not. If a driver ends the child with a signal, panics,
+    /// computes wrong values or does not answer within a minute, a warning is logged and the driver counts as broken.
+    /// The results are cached as long as the program runs.
     ///
-    /// Without this call a driver is asked in the process itself. Nothing is started where nothing is to be asked: by a
-    /// build for the CPU alone, for [`Cpu`](Self::Cpu), and by [`Auto`](Self::Auto) where the kernel knows no GPU.
+    /// Without this call a driver is queried in the process itself. No process is started if there is nothing to query:
+    /// in a build for the CPU alone, for [`Cpu`](Self::Cpu), and by [`Auto`](Self::Auto) if the kernel has no GPU
+    /// device node.
     ///
     /// ```no_run
     /// # use stormfire_trainer::Accelerator;
@@ -211,7 +215,7 @@ impl Accelerator {
         probe::serve();
     }
 
-    /// The kind without an index, which is also the name of the cargo feature: `cuda` for `cuda:1`.
+    /// The kind without an index: `cuda` for `cuda:1`. This is also the name of the cargo feature.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Auto => "auto",
@@ -224,7 +228,7 @@ impl Accelerator {
     }
 }
 
-/// A device in words: `cpu`, `cuda:0`, `vulkan:1`; what this version does not know, as burn prints it.
+/// The name of a device: `cpu`, `cuda:0`, `vulkan:1`. An unknown device is formatted by burn.
 pub(crate) fn describe(device: &Device) -> String {
     described(&format!("{device:?}"))
 }
@@ -254,9 +258,10 @@ fn best(hints: Hints) -> Accelerator {
     Accelerator::Cpu
 }
 
-/// Fails where burn's own `Device::default()` would panic at its first use, with the cure as a hint; see [`Accelerator`].
+/// Returns an error if burn's own `Device::default()` would panic at its first use. The hint contains the remedy: see
+/// [`Accelerator`].
 ///
-/// To be called before an optimizer is restored from a checkpoint.
+/// Call this before an optimizer is restored from a checkpoint.
 pub fn check_default_device() -> Result<(), AcceleratorError> {
     let Ok(default) = std::panic::catch_unwind(Device::default) else {
         return Err(AcceleratorError::BurnDevice(std::env::var("BURN_DEVICE").unwrap_or_default()));

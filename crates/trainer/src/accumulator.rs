@@ -1,20 +1,19 @@
-//! The values of an epoch on their way to one, on the device.
+//! Reduces the values of an epoch on the device.
 
 use burn::tensor::{DType, Device, Tensor};
-use stormfire_module::{
-    Scalar,
-    log::ReduceFx,
-    log_error::LogError,
-    loggable::Logged,
+use stormfire_metrics::{
+    Logged,
     metric::{AnyMetric, Max, Min},
 };
+use stormfire_module::{log::ReduceFx, log_error::LogError};
+use stormfire_values::Scalar;
 
 use crate::{
     log_state::{Pending, SavedAccumulator, SavedScalar},
     total::{RunningMean, Total},
 };
 
-/// What `reduce_fx` keeps from batch to batch.
+/// The state of a `reduce_fx` between batches.
 #[derive(Clone, Debug)]
 pub(crate) enum Accumulator {
     Mean(RunningMean),
@@ -24,14 +23,14 @@ pub(crate) enum Accumulator {
         values: Vec<Scalar>,
         reduce: fn(Tensor<1>) -> Tensor<1>,
     },
-    /// From a checkpoint, until the code that logs it brings its type or function again.
+    /// From a checkpoint, until the code that logs it supplies its type or function again.
     Saved {
         parts: Vec<Scalar>,
         value: Scalar,
     },
 }
 
-/// A logged value as one number.
+/// A logged value as a single number.
 pub(crate) fn value_of(value: &Logged) -> Scalar {
     match value {
         Logged::Scalar(scalar) => scalar.clone(),
@@ -95,8 +94,8 @@ impl Accumulator {
         Ok(())
     }
 
-    /// Gives an accumulator from a checkpoint its type back, from the value that is about to be added; false if that is
-    /// of another kind.
+    /// Restores the type of an accumulator from a checkpoint, based on the value to be added. Returns false if the
+    /// value has another kind.
     pub(crate) fn revive(&mut self, value: &Logged, reduce: ReduceFx) -> bool {
         let Accumulator::Saved { parts, .. } = self else { return true };
         let one = |make: fn(Scalar) -> Box<dyn AnyMetric>| parts.first().cloned().map(|part| Accumulator::Metric(make(part)));
@@ -110,7 +109,7 @@ impl Accumulator {
         alive.map(|alive| *self = alive).is_some()
     }
 
-    /// Takes in a later part of the same epoch; false if that is of another kind.
+    /// Appends a later part of the same epoch. Returns false if it has another kind.
     pub(crate) fn append(&mut self, later: Self) -> bool {
         match (self, later) {
             (Accumulator::Mean(mean), Accumulator::Mean(later)) => mean.append(later),
@@ -134,7 +133,7 @@ impl Accumulator {
         SavedAccumulator::Parts { parts: parts.iter().map(|part| pending.save(part)).collect(), value: pending.save(&value) }
     }
 
-    /// The accumulator of a state.
+    /// Restores an accumulator from a state.
     pub(crate) fn restore(saved: &SavedAccumulator, device: &Device) -> Self {
         let scalar = |saved: &SavedScalar| saved.restore(device);
         match saved {
@@ -146,7 +145,7 @@ impl Accumulator {
         }
     }
 
-    /// The value of the epoch so far, without a device read.
+    /// The current value of the epoch, without a device read.
     pub(crate) fn compute(&self) -> Scalar {
         match self {
             Accumulator::Mean(mean) => mean.compute(),
@@ -160,9 +159,9 @@ impl Accumulator {
 
 fn reduce_all(values: &[Scalar], reduce: fn(Tensor<1>) -> Tensor<1>) -> Scalar {
     let device = values.iter().find_map(|v| if let Scalar::Device(t) = v { Some(t.device()) } else { None });
-    // Numbers of the host are reduced where a CPU tensor is always at hand.
+    // Host numbers are reduced on the CPU backend, which is always available.
     let device = device.unwrap_or_else(burn::tensor::Device::flex);
-    // One type for all of them: not the device's default, which may be one of few digits.
+    // All values get the same type. The default type of the device may have a low precision.
     let tensors = values.iter().map(|value| match value {
         Scalar::Device(tensor) if tensor.dtype() == DType::F32 => tensor.clone(),
         Scalar::Device(tensor) => tensor.clone().cast(DType::F32),
@@ -173,7 +172,8 @@ fn reduce_all(values: &[Scalar], reduce: fn(Tensor<1>) -> Tensor<1>) -> Scalar {
 
 #[cfg(test)]
 mod tests {
-    use stormfire_module::{Hook, read::read};
+    use stormfire_module::Hook;
+    use stormfire_values::read::read;
 
     use super::*;
 

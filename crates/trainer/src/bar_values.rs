@@ -1,4 +1,4 @@
-//! The values of the progress bar, fetched from the device on a thread of their own.
+//! The values of the progress bar, which are read from the device on a separate thread.
 
 use std::{
     sync::{
@@ -9,9 +9,9 @@ use std::{
 };
 
 use indexmap::IndexMap;
-use stormfire_module::read::Reading;
+use stormfire_values::read::Reading;
 
-/// Names with their newest value that has left the device.
+/// Names with the newest value that has left the device.
 #[derive(Default)]
 pub(crate) struct BarValues {
     entries: IndexMap<Arc<str>, Entry>,
@@ -39,18 +39,18 @@ impl BarValues {
         }
     }
 
-    /// The same reader, no values.
+    /// The same reader, without values.
     pub(crate) fn emptied(mut self) -> Self {
         self.entries.clear();
         self
     }
 
-    /// The names with their newest values, wherever these are.
+    /// The names with their newest values, on the device or on the host.
     pub(crate) fn readings(&self) -> impl Iterator<Item = (&Arc<str>, &Reading)> {
         self.entries.iter().map(|(name, entry)| (name, &entry.reading))
     }
 
-    /// What is there, without waiting; what is not is fetched in the background for the next call.
+    /// The available values, without waiting. Other values are read in the background for the next call.
     pub(crate) fn newest(&mut self) -> Vec<(String, Option<f64>)> {
         let pending: Vec<Reading> = self.entries.values().map(|e| &e.reading).filter(|r| r.get().is_none()).cloned().collect();
         if !pending.is_empty() {
@@ -85,7 +85,8 @@ impl Reader {
 
     fn fetch(&self, readings: Vec<Reading>) {
         if let Some(queue) = &self.queue {
-            // A device that is slower than the bar's refresh is asked again at the next one.
+            // If the device is slower than the refresh rate of the bar, the values are requested again at the next
+            // refresh.
             if let Err(TrySendError::Disconnected(_)) = queue.try_send(readings) {
                 tracing::warn!("the progress bar's reader has stopped");
             }

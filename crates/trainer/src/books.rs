@@ -1,23 +1,24 @@
-//! What the loop keeps for the checkpoints of a run.
+//! State of the loop for checkpoints.
 
 use stormfire_module::{Error, state::Saved};
 
 use crate::{data_facts::DataFacts, fit_state::FitState, in_force::InForce, signals::Signal};
 
-/// What the loop keeps for the checkpoints of a run, beside what they hold: each run begins with [`Books::default`].
+/// State of the loop for the checkpoints of a run, in addition to their contents. Each run starts with
+/// [`Books::default`].
 pub(crate) struct Books<M> {
     pub(crate) in_force: InForce<M>,
-    /// The state of the last boundary, if a callback saves on failures.
+    /// The state at the last boundary, if a callback saves on failures.
     pub(crate) kept: Option<FitState<M>>,
-    /// The training data of this fit, as far as a place in it depends on it.
+    /// The properties of this fit's training data that a position in it depends on.
     pub(crate) data: DataFacts,
-    /// The state of this fit's data module at the newest boundary at which somebody may save.
+    /// The state of this fit's data module at the newest boundary where a checkpoint may be written.
     pub(crate) data_module: Saved,
-    /// How often the run was continued.
+    /// How often the run was resumed.
     pub(crate) restarts: u64,
-    /// The signal that ranks have agreed on, where there are several.
+    /// The signal that the ranks have agreed on, with several ranks.
     pub(crate) signal: Option<Signal>,
-    /// The first failure of a logger that is still to be told: the checkpoints of its boundary come first.
+    /// The first unreported failure of a logger. It is reported after the checkpoints of its boundary are written.
     pub(crate) failed_log: Option<Error>,
 }
 
@@ -36,7 +37,7 @@ impl<M> Default for Books<M> {
 }
 
 impl<M> Books<M> {
-    /// What an evaluation begins with: a checkpoint that is asked for later is of the fit before it.
+    /// The initial value for an evaluation. A checkpoint that is requested later belongs to the previous fit.
     pub(crate) fn of_evaluation(self) -> Self {
         let Self { in_force, data, data_module, restarts, .. } = self;
         Self { in_force, data, data_module, restarts, ..Self::default() }

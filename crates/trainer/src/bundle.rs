@@ -1,18 +1,19 @@
-//! Metrics on their way to the loggers: still on the device, read once, on a logger's thread.
+//! Metrics for the loggers. They are still on the device, and are read once, on a logger's thread.
 
 use std::sync::{Arc, OnceLock};
 
 use stormfire_loggers::{Background, Error as LoggerError, Metrics};
-use stormfire_module::{Result, read::Reading};
+use stormfire_module::Result;
+use stormfire_values::read::Reading;
 
-/// Named values that are read in one transaction by whichever logger comes first.
+/// Named values that are read in one transaction, by the first logger that needs them.
 #[derive(Clone, Debug)]
 pub(crate) struct Bundle(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     readings: Vec<(Arc<str>, Reading)>,
-    /// Read along, not sent.
+    /// Values that are read in the same transaction, but not sent.
     watched: Arc<[Reading]>,
     metrics: OnceLock<Result<Metrics, String>>,
 }
@@ -44,7 +45,7 @@ impl Bundle {
     }
 }
 
-/// Queues metrics that are on the host already.
+/// Queues metrics that are on the host.
 pub(crate) fn send_metrics(metrics: &Metrics, loggers: &[Background], step: u64, epoch: Option<usize>) -> Result<()> {
     if metrics.is_empty() {
         return Ok(());
@@ -56,7 +57,7 @@ pub(crate) fn send_metrics(metrics: &Metrics, loggers: &[Background], step: u64,
     Ok(())
 }
 
-/// Adds `epoch`, unless the user logged one; a logged `step` becomes the step, and then no `epoch` is added.
+/// Adds `epoch`, unless the user logged one. A logged `step` becomes the step, and then no `epoch` is added.
 fn for_loggers(mut metrics: Metrics, step: u64, epoch: Option<usize>) -> (Metrics, u64) {
     if let Some(own) = metrics.remove("step") {
         return (metrics, own as u64);

@@ -1,8 +1,8 @@
-//! Checkpoints of a fit: what goes into one, and how a fit continues from it.
+//! Checkpoints of a fit: their contents, and resuming from them.
 //!
-//! A save costs the training thread almost nothing: it notes the handles of all tensors and the small state as JSON
-//! ([`save`]); a thread of its own waits for the device and for the loggers, and writes the file (`checkpoint_writer`). The
-//! file format is [`stormfire_checkpoint`]'s.
+//! A save costs the training thread almost nothing. It takes the handles of all tensors and the small state as JSON
+//! ([`save`]). A separate thread waits for the device and for the loggers, and writes the file (`checkpoint_writer`).
+//! The file format is that of [`stormfire_checkpoint`].
 
 mod locate;
 mod logs;

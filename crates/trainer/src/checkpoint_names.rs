@@ -1,7 +1,7 @@
-//! The names of one state: what makes them, also when a kill came in between.
+//! The names of a saved state. They are completed even after a kill.
 //!
-//! A file gets its further names one after the other, and then what they replace is removed. The file itself says what was
-//! to be done, so that a fit that goes on from it can finish that.
+//! A file gets its further names one after the other. Then the replaced files are removed. The file itself contains
+//! this plan, so that a fit resumed from it can complete the plan.
 
 use std::{
     collections::BTreeMap,
@@ -21,15 +21,15 @@ use stormfire_module::{
     requests::{AlsoKind, SaveRequest},
 };
 
-/// What a state is called besides its file, and what goes afterwards.
+/// The further names of a saved state, and the files that they replace.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Names {
     file: PathBuf,
-    /// In their order.
+    /// In order of creation.
     further: Vec<Further>,
     replaced: Vec<PathBuf>,
-    /// Those of its weights alone, which are written as a file of their own afterwards.
+    /// The names of the weights-only file of this state, which is written afterwards.
     #[serde(skip_serializing_if = "Option::is_none")]
     weights: Option<Box<Names>>,
 }
@@ -48,7 +48,7 @@ impl Further {
 }
 
 impl Names {
-    /// Those of all requests for one state.
+    /// The names of all requests for one state.
     pub(crate) fn of(requests: &[SaveRequest]) -> Self {
         let Some(first) = requests.first() else { return Self::default() };
         let mut further = Vec::new();
@@ -68,7 +68,7 @@ impl Names {
         Self { file: first.path.clone(), further, replaced, weights: None }
     }
 
-    /// The same, and what the weights of that state are called.
+    /// Adds the names of the weights-only file.
     pub(crate) fn and_weights(self, requests: &[SaveRequest]) -> Self {
         Self { weights: (!requests.is_empty()).then(|| Box::new(Self::of(requests))), ..self }
     }
@@ -78,15 +78,15 @@ impl Names {
         &self.file
     }
 
-    /// Makes the further names of the file, and removes what they replace.
+    /// Creates the further names of the file, and removes the replaced files.
     pub(crate) fn finish(&self) -> Result<()> {
         self.further.iter().try_for_each(Further::make)?;
         self.replaced.iter().for_each(|old| remove(old, &self.file));
         Ok(())
     }
 
-    /// As [`finish`](Self::finish) for a fit that goes on from one of these names, where a kill came in between. What was
-    /// written after this checkpoint, or by another run, stays. The tensors are those of the checkpoint.
+    /// As [`finish`](Self::finish), for a fit that resumes from one of these names after a kill. Files that are newer
+    /// than this checkpoint or belong to another run stay. `tensors` are those of the checkpoint.
     pub(crate) fn finish_after_a_kill(&self, from: &Path, manifest: &Manifest, tensors: &BTreeMap<String, TensorData>) {
         let from = storage::identity(from);
         let is_here = |name: &Path| storage::identity(name) == from;
@@ -98,7 +98,7 @@ impl Names {
         if is_missing(&weights.file, manifest)
             && let Err(error) = write_weights(&weights.file, manifest, tensors)
         {
-            tracing::warn!("weights that a killed run had asked for stay missing: {error}");
+            tracing::warn!("weights that a killed run had requested are still missing: {error}");
             return;
         }
         weights.finish_missing(manifest);
@@ -109,7 +109,7 @@ impl Names {
             if is_missing(&further.name, manifest)
                 && let Err(error) = further.make()
             {
-                tracing::warn!("a name that a killed run had asked for stays missing: {error}");
+                tracing::warn!("a name that a killed run had requested is still missing: {error}");
             }
         }
         for old in &self.replaced {
@@ -120,12 +120,12 @@ impl Names {
     }
 }
 
-/// Whether this is of the same run, and of an earlier moment.
+/// Whether this is an earlier state of the same run.
 fn is_older(theirs: &Manifest, manifest: &Manifest) -> bool {
     theirs.run_id == manifest.run_id && theirs.order_in_run() < manifest.order_in_run()
 }
 
-/// Whether nothing is under this name, or what the run had there before.
+/// Whether the name is unused or belongs to an earlier state of the run.
 fn is_missing(name: &Path, manifest: &Manifest) -> bool {
     match Checkpoint::read_manifest(name) {
         Ok(theirs) => is_older(&theirs, manifest),
@@ -133,22 +133,22 @@ fn is_missing(name: &Path, manifest: &Manifest) -> bool {
     }
 }
 
-/// The weights of a whole checkpoint, as a file of their own.
+/// Writes the weights of a whole checkpoint as a separate file.
 fn write_weights(path: &Path, whole: &Manifest, tensors: &BTreeMap<String, TensorData>) -> Result<(), FileError> {
     let is_weight = |name: &str| is_trained_weight(name) || name.starts_with(IN_FORCE);
     let weights: Vec<_> = tensors.iter().filter(|(name, _)| is_weight(name)).map(|(name, data)| (name.clone(), data.clone())).collect();
     write(path, &whole.of_weights(), &weights)
 }
 
-/// Removes a file in whose place another one has come, and the folders that it leaves empty: a name with a `/` makes some.
+/// Removes a replaced file, and the folders that become empty: a name with a `/` creates folders.
 fn remove(old: &Path, new: &Path) {
     if let Err(error) = storage::remove(old) {
-        tracing::warn!("an old checkpoint stays: {error}");
+        tracing::warn!("an old checkpoint could not be removed: {error}");
         return;
     }
     let Some(old) = storage::on_disk(old) else { return };
     for folder in old.ancestors().skip(1).take_while(|folder| !new.starts_with(folder)) {
-        // It fails for one that is not empty.
+        // This fails for a folder that is not empty.
         if std::fs::remove_dir(folder).is_err() {
             break;
         }
@@ -159,7 +159,7 @@ fn remove(old: &Path, new: &Path) {
 mod tests {
     use super::*;
 
-    /// The same order decides what a fit goes on from.
+    /// The same order decides from which checkpoint a fit resumes.
     #[test]
     fn what_a_wrong_clock_has_dated_ahead_is_replaced_all_the_same() {
         let folder = tempfile::tempdir().unwrap();
@@ -173,7 +173,7 @@ mod tests {
         save("other.ckpt", &manifest("b", 4, "2020-01-01T00:00:00Z"));
         save("later.ckpt", &manifest("a", 9, "2020-01-01T00:00:00Z"));
         link_or_copy(at("step=4.ckpt"), at("last.ckpt")).unwrap();
-        // A kill came before the further names and the removals.
+        // The kill came before the further names and the removals.
         let newest = manifest("a", 8, "2026-01-01T00:00:00Z");
         save("step=8.ckpt", &newest);
         let further = Further { of: at("step=8.ckpt"), name: at("last.ckpt"), is_link: false };

@@ -10,10 +10,10 @@ use stormfire_checkpoint::{Error as FileError, Manifest, NamedTensors, Snapshot,
 use stormfire_module::{
     Error, Result,
     live_run::{self, LiveRun},
-    optimizer::OptimizersSnapshot,
     requests::SaveRequest,
     state,
 };
+use stormfire_optim::OptimizersSnapshot;
 
 use crate::{
     checkpoint_names::Names,
@@ -24,24 +24,24 @@ use crate::{
     saved_log::PendingLog,
 };
 
-/// A state of the run, still on its way from the device, and the names it gets.
+/// A state of the run that is not read from the device yet, and its names.
 pub(crate) struct Job {
     pub(crate) manifest: Manifest,
     pub(crate) weights: LaterWeights,
-    /// Everything else that is on the device.
+    /// All other tensors on the device.
     pub(crate) snapshot: Snapshot,
-    /// Which of them must be finite.
+    /// Which tensors must be finite.
     pub(crate) finite: Option<FiniteWeights>,
-    /// What only a checkpoint to continue from has.
+    /// The parts that are only in a checkpoint for resuming.
     pub(crate) run: Option<RunPart>,
     pub(crate) requests: Vec<SaveRequest>,
-    /// Those of all requests.
+    /// The names of all requests.
     pub(crate) names: Names,
-    /// Below the span in which it was asked for.
+    /// The span in which it was requested.
     pub(crate) span: tracing::Span,
 }
 
-/// What a checkpoint of weights only lacks.
+/// The parts that a weights-only checkpoint does not have.
 pub(crate) struct RunPart {
     pub(crate) optimizers: OptimizersSnapshot,
     pub(crate) log: LogState,
@@ -49,7 +49,7 @@ pub(crate) struct RunPart {
 }
 
 impl Job {
-    /// Everything that goes into the file, in memory.
+    /// The complete contents of the file, in memory.
     pub(crate) fn read(self) -> Result<(Manifest, NamedTensors)> {
         let (manifest, snapshot, finite) = self.prepare()?;
         let tensors = snapshot.read()?;
@@ -57,16 +57,17 @@ impl Job {
         Ok((manifest, tensors))
     }
 
-    /// Waits for the loggers, and reads what stands before the tensors of a file.
+    /// Waits for the loggers, and reads everything that precedes the tensors in a file.
     fn prepare(self) -> Result<(Manifest, Snapshot, Option<FiniteWeights>)> {
         let Self { mut manifest, weights, mut snapshot, finite, run, .. } = self;
         weights(&mut snapshot)?;
         let others = snapshot.len();
         if let Some(RunPart { optimizers, mut log, loggers }) = run {
-            manifest.optimizers = optimizers.save(&mut snapshot)?;
-            // burn gives the states of an optimizer in no order; the same state is to be the same file.
+            manifest.optimizers = state::save(&optimizers.save(&mut snapshot)?)?;
+            // burn returns the states of an optimizer in no particular order. Sorting makes files of equal states
+            // equal.
             snapshot.sort_after(others);
-            // The loggers have everything up to this moment on the disk before the checkpoint that says so is.
+            // The logs up to this moment must be on the disk before a checkpoint with their positions is.
             manifest.loggers = loggers.into_iter().map(PendingLog::wait).collect::<Result<_>>()?;
             let logged: Vec<_> = snapshot.take_under(LOG_FOLDER).read()?.into_iter().map(|(_, data)| data).collect();
             log.fill(&logged);
@@ -76,7 +77,7 @@ impl Job {
         Ok((manifest, snapshot, finite))
     }
 
-    /// Reads, and writes. What a request replaces goes only after the new file is durable.
+    /// Reads and writes. Replaced files are removed only after the new file is durable.
     fn run(mut self) -> Result<Vec<SaveRequest>> {
         let _span = std::mem::replace(&mut self.span, tracing::Span::none()).entered();
         let (requests, names) = (std::mem::take(&mut self.requests), std::mem::take(&mut self.names));
@@ -95,13 +96,13 @@ impl Job {
                 _ => names.finish(),
             }
         };
-        // Somebody may remove the folder in the middle of it; there is time to make it again.
+        // Another process may remove the folder in the meantime. A second attempt creates it again.
         save().or_else(|error| if is_gone(&error) { save() } else { Err(error) })?;
         Ok(requests)
     }
 }
 
-/// Whether a file or folder vanished in between.
+/// Whether a file or folder disappeared in the meantime.
 fn is_gone(error: &Error) -> bool {
     match error {
         Error::CheckpointFile(FileError::NotFound { .. }) => true,
@@ -112,14 +113,14 @@ fn is_gone(error: &Error) -> bool {
 
 type Outcome = Result<Vec<SaveRequest>>;
 
-/// Writes one checkpoint after the other in the background. At most one is on its way.
+/// Writes checkpoints one after the other in the background. At most one is in progress.
 #[derive(Default)]
 pub(crate) struct CheckpointWriter {
     worker: Option<Worker>,
     is_busy: bool,
-    /// Weights that are not finite stop the fit, which is no failure.
+    /// Whether non-finite weights stop the fit, which is not a failure.
     stops: bool,
-    /// Why a checkpoint was not written, if it was for such weights.
+    /// Why a checkpoint was not written, if its weights were not finite.
     refused: Option<Error>,
 }
 
@@ -130,7 +131,7 @@ struct Worker {
 }
 
 impl CheckpointWriter {
-    /// Hands a checkpoint over. The one before must be [settled](Self::settle).
+    /// Submits a checkpoint. The previous one must be [settled](Self::settle).
     pub(crate) fn submit(&mut self, job: Job) -> Result<()> {
         let worker = match &mut self.worker {
             Some(worker) => worker,
@@ -142,7 +143,7 @@ impl CheckpointWriter {
         if sent { Ok(()) } else { Err(gone()) }
     }
 
-    /// What has been written since the last call, without waiting.
+    /// The checkpoints that were written since the last call. Does not wait.
     pub(crate) fn poll(&mut self) -> Outcome {
         let Some(worker) = self.worker.as_ref().filter(|_| self.is_busy) else { return Ok(Vec::new()) };
         match worker.outcomes.try_recv() {
@@ -152,7 +153,7 @@ impl CheckpointWriter {
         }
     }
 
-    /// Waits for the checkpoint that is on its way.
+    /// Waits for the checkpoint in progress.
     pub(crate) fn settle(&mut self) -> Outcome {
         let Some(worker) = self.worker.as_ref().filter(|_| self.is_busy) else { return Ok(Vec::new()) };
         let outcome = worker.outcomes.recv().unwrap_or_else(|_| Err(gone()));
@@ -171,7 +172,7 @@ impl CheckpointWriter {
         }
     }
 
-    /// Why a checkpoint was not written that nobody was told of yet: weights that are not finite are to stop the fit.
+    /// The unreported reason why a checkpoint was not written: non-finite weights must stop the fit.
     pub(crate) fn refused(&mut self) -> Option<Error> {
         self.refused.take()
     }
@@ -201,7 +202,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // The file that is being written is finished first.
+        // The file in progress is finished first.
         self.jobs = None;
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()

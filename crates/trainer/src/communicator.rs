@@ -1,4 +1,4 @@
-//! What ranks must agree on. There is one rank for now; the loop is written as if it had siblings.
+//! The agreement between ranks. There is one rank for now. The loop is written for several.
 
 #[cfg(test)]
 mod tests;
@@ -7,65 +7,65 @@ use stormfire_module::Result;
 
 use crate::signals::Signal;
 
-/// Everything that must be the same on all ranks goes through here.
+/// The communication about everything that must be equal on all ranks.
 pub(crate) trait Communicator: Send {
-    /// This rank's number, from 0.
+    /// The number of this rank, from 0.
     fn rank(&self) -> usize;
 
-    /// How many ranks there are.
+    /// Number of ranks.
     fn world(&self) -> usize;
 
-    /// What any rank says. All ranks call it at the same places of the loop, and wait for each other.
+    /// The union of the flags of all ranks. All ranks call it at the same points of the loop, and wait for each other.
     ///
     /// # Errors
-    /// A rank has failed: the error names it.
+    /// Fails if a rank has failed. The error contains its number.
     fn agree(&mut self, said: Flags) -> Result<Flags>;
 
-    /// Tells the other ranks that this one fails: whoever waits for it, or will, gets an error.
+    /// Reports to the other ranks that this one fails. Current and later calls of `agree` on them fail.
     fn abort(&mut self, reason: &str);
 
-    /// Files, consoles and services are rank 0's.
+    /// Only rank 0 writes files, prints, and contacts services.
     fn is_global_zero(&self) -> bool {
         self.rank() == 0
     }
 }
 
-/// What a rank says at a boundary of the loop.
+/// The flags of a rank at a boundary of the loop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Flags(u64);
 
 impl Flags {
-    /// The fit is to stop.
+    /// The fit must stop.
     pub(crate) const STOP: Self = Self(1);
-    /// The rest of the epoch is left out.
+    /// The rest of the epoch is skipped.
     pub(crate) const SKIP_EPOCH: Self = Self(1 << 1);
-    /// Validation is due, by the clock of this rank.
+    /// Validation is due by the clock of this rank.
     pub(crate) const VALIDATE: Self = Self(1 << 2);
 
-    /// This signal asks the run to end.
+    /// This signal has requested the run to end.
     pub(crate) fn signal(signal: Signal) -> Self {
         Self(1 << (8 + signal as u64))
     }
 
-    /// These, and others.
+    /// The union with other flags.
     #[must_use]
     pub(crate) fn and(self, others: Self) -> Self {
         Self(self.0 | others.0)
     }
 
-    /// These, and others if it is so.
+    /// The union with other flags, if `is_so`.
     #[must_use]
     pub(crate) fn and_if(self, is_so: bool, others: Self) -> Self {
         if is_so { self.and(others) } else { self }
     }
 
-    /// Whether all of those were said.
+    /// Whether all of these flags are set.
     pub(crate) fn has(self, those: Self) -> bool {
         self.0 & those.0 == those.0
     }
 }
 
-/// The ranks of this process.
+/// The communicator of this process.
 pub(crate) fn ranks() -> Box<dyn Communicator> {
     #[cfg(test)]
     if let Some(fake) = tests::fake() {
@@ -74,7 +74,7 @@ pub(crate) fn ranks() -> Box<dyn Communicator> {
     Box::new(SingleRank)
 }
 
-/// A rank without siblings: it agrees with itself.
+/// A single rank, which agrees with itself.
 #[derive(Clone, Copy, Debug, Default)]
 struct SingleRank;
 

@@ -1,10 +1,12 @@
-//! Every number, text and flag of the Trainer, as data that is saved with each run.
+//! Every number, string and flag of the Trainer, as data that is saved with each run.
 
 use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use stormfire_checkpoint::{Error as CheckpointError, storage};
-use stormfire_module::{Error, Every, Result, gradients::ClipAlgorithm};
+use stormfire_module::{Error, Result};
+use stormfire_optim::ClipAlgorithm;
+use stormfire_values::Every;
 
 use crate::{
     accelerator::Accelerator, limit::Limit, non_finite::NonFinite, option_table::options, profiler::ProfilerKind,
@@ -13,8 +15,8 @@ use crate::{
 
 macro_rules! config_struct {
     ($($(#[doc = $doc:literal])* $(#[serde($($serde:tt)*)])? $option:ident: $ty:ty = $default:expr, $how:ident($($value:tt)*);)*) => {
-        /// The Trainer's options. Each has a setter of the same name on [`Trainer`](crate::Trainer); [`TrainerConfig::check`]
-        /// runs when a run starts.
+        /// The Trainer's options. Each has a setter of the same name on [`Trainer`](crate::Trainer).
+        /// [`TrainerConfig::check`] runs at the start of each run.
         ///
         /// ```
         /// use stormfire_trainer::TrainerConfig;
@@ -45,7 +47,7 @@ impl TrainerConfig {
     /// Checks values and combinations.
     ///
     /// # Errors
-    /// [`Error::Config`] names the option and what to do.
+    /// [`Error::Config`], with the option and the remedy.
     pub fn check(&self) -> Result<()> {
         let limits = [
             ("limit_train_batches", self.limit_train_batches),
@@ -69,7 +71,7 @@ impl TrainerConfig {
         match storage::absolute(&self.default_root_dir) {
             Err(error @ CheckpointError::Url { .. }) => return refuse_root(error.to_string(), error.hint().unwrap_or_default()),
             Ok(root) if root.to_str().is_none() => {
-                let reason = format!("`{}` is not UTF-8, as texts in files are", root.display());
+                let reason = format!("`{}` is not UTF-8", root.display());
                 return refuse_root(reason, "choose a folder with another name".into());
             }
             _ => {}
@@ -112,7 +114,7 @@ impl TrainerConfig {
         self.check_barebones()
     }
 
-    /// `barebones` promises that nothing else costs time: an option that asks for more contradicts it.
+    /// `barebones` excludes everything that costs extra time, so these options contradict it.
     fn check_barebones(&self) -> Result<()> {
         let contradicting =
             [("fast_dev_run", self.fast_dev_run > 0), ("detect_anomaly", self.detect_anomaly), ("profiler", self.profiler.is_some())];
@@ -122,7 +124,7 @@ impl TrainerConfig {
         }
     }
 
-    /// The epochs after which a fit ends; `None` is without limit. It may have a limit of time.
+    /// Maximum number of epochs of a fit. `None` for no limit. `is_timed`: the fit has a time limit.
     pub(crate) fn resolved_max_epochs(&self, is_timed: bool) -> Option<usize> {
         match self.max_epochs {
             _ if self.fast_dev_run > 0 => Some(1),
@@ -134,7 +136,7 @@ impl TrainerConfig {
         }
     }
 
-    /// The options as they hold with `fast_dev_run`, `overfit_batches` and `barebones` applied.
+    /// The effective options, with `fast_dev_run`, `overfit_batches` and `barebones` applied.
     pub(crate) fn resolved(&self) -> Self {
         let mut config = self.clone();
         if !config.overfit_batches.is_none() {
@@ -163,7 +165,7 @@ mod seconds {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
-    use stormfire_module::TimeLimit;
+    use stormfire_values::TimeLimit;
 
     #[allow(clippy::ref_option, reason = "serde calls it with a reference to the field")]
     pub(super) fn serialize<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,18 +1,18 @@
-//! What a place in the training data depends on.
+//! The properties of the training data that a position in it depends on.
 
 use serde::{Deserialize, Serialize};
 use stormfire_data::{Length, Loader};
 
-/// What must not change while an epoch is half done: a place in the data means nothing in other data.
+/// The properties that must not change within an epoch, because a position in the data is meaningless in other data.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct DataFacts {
-    /// Training batches of an epoch, before any limit.
+    /// Number of training batches per epoch, before any limit.
     batches: Option<usize>,
-    /// Items of the training data.
+    /// Number of items in the training data.
     items: Option<usize>,
     is_shuffled: bool,
-    /// The Trainer's seed, which the order of the data follows from.
+    /// The Trainer's seed, which determines the order of the data.
     pub(crate) seed: Option<u64>,
 }
 
@@ -25,7 +25,7 @@ impl DataFacts {
         Self { batches, items: train.dataset_len(), is_shuffled: train.is_shuffled(), seed }
     }
 
-    /// What is different now, in words.
+    /// Describes the first difference.
     pub(crate) fn difference(&self, now: &Self) -> Option<String> {
         let number = |n: Option<usize>| n.map_or_else(|| "an unknown number of".to_owned(), |n| n.to_string());
         if self.items != now.items {

@@ -1,4 +1,4 @@
-//! The state of a run, its callbacks, and [`Engine::fire`]: the one place that calls them.
+//! The state of a run, its callbacks, and [`Engine::fire`], the only function that calls them.
 
 mod agreement;
 mod begin;
@@ -10,13 +10,13 @@ use burn::{optim::GradientsParams, tensor::Tensor};
 use stormfire_data::Stage;
 use stormfire_loggers::{Background, CheckpointInfo, Hyperparams, Loggers, Status};
 use stormfire_module::{
-    Callback, Context, Error, Event, Every, Hook, LightningModule, Order, Result,
-    every::Tick,
+    Callback, Context, Error, Event, Hook, LightningModule, Order, Result,
     module_hooks::ModuleHooks,
     run::{MetricSource as _, Run},
     scope::{self, Entered},
     stepper::StepHooks,
 };
+use stormfire_values::{Every, every::Tick};
 
 use crate::{
     books::Books,
@@ -29,21 +29,22 @@ use crate::{
     signals::SignalWatch,
 };
 
-/// Everything about a run but the module, the data and the optimizers.
+/// The state of a run, except the module, the data and the optimizers.
 pub(crate) struct Engine<M: LightningModule> {
     pub(crate) frame: Frame,
     pub(crate) run: Run,
     pub(crate) store: LogStore,
     pub(crate) books: Books<M>,
-    /// What the random numbers of this run follow from; `None` leaves them alone.
+    /// The seed of this run's random numbers. `None` leaves them unchanged.
     pub(crate) seed: Option<u64>,
     callbacks: Vec<Box<dyn Callback<M>>>,
-    /// Of the callbacks: making one costs more than an event.
+    /// The keys of the callbacks. Computing one costs more than an event.
     keys: Vec<String>,
 }
 
 impl<M: LightningModule> Engine<M> {
-    /// Callbacks are put in order: ordinary ones, the module's own hooks, those that decide by what was logged, those that save.
+    /// Orders the callbacks: ordinary ones, the module's own hooks, those that decide by logged values, those that
+    /// save.
     pub(crate) fn new(config: TrainerConfig, callbacks: Vec<Box<dyn Callback<M>>>, communicator: Box<dyn Communicator>) -> Self {
         let (mut ordered, mut late): (Vec<_>, Vec<_>) = callbacks.into_iter().partition(|c| c.order() == Order::Ordinary);
         late.sort_by_key(|callback| callback.order());
@@ -61,15 +62,15 @@ impl<M: LightningModule> Engine<M> {
         }
     }
 
-    /// Nothing can be refused any more: the logs of a run that goes on are taken back to its checkpoint, and the options are
-    /// written beside them.
+    /// Starts the logs, after all checks: rolls the logs of a resumed run back to its checkpoint, and writes the
+    /// options into the log folder.
     pub(crate) fn begin_logs(&mut self) -> Result<()> {
         self.run.loggers.iter().try_for_each(Background::resumed)?;
         self.frame.logs_wait = false;
         self.frame.has_logged_fit |= self.run.stage == Stage::Fit;
         scope::begin_output();
         if let Some(folder) = self.run.loggers.iter().find_map(|logger| logger.log_dir()) {
-            // A logger makes a folder below that of its run with the first value.
+            // A logger creates a folder below that of its run with its first value.
             std::fs::create_dir_all(folder)?;
             Hyperparams::from_serialize(self.frame.config.as_ref())?.write_yaml(&folder.join("trainer.yaml"))?;
         }
@@ -80,19 +81,20 @@ impl<M: LightningModule> Engine<M> {
         &self.callbacks
     }
 
-    /// With the keys of their states.
+    /// The callbacks with the keys of their states.
     pub(crate) fn callbacks_with_keys(&mut self) -> impl Iterator<Item = (&mut Box<dyn Callback<M>>, &str)> {
         self.callbacks.iter_mut().zip(self.keys.iter().map(String::as_str))
     }
 
-    /// Tells callbacks and module what happens; what one of them logs is in the store before the next one is called.
+    /// Calls the callbacks and the module's hook for an event. The values that one of them logs are in the store before
+    /// the next one is called.
     ///
-    /// An error ends the round. Only the last events of a run reach everybody: what one callback fails to clean up is no
-    /// reason to keep the others from it.
+    /// An error ends the round, except for the last events of a run. These reach all callbacks, because a failed
+    /// cleanup of one callback must not prevent that of the others.
     pub(crate) fn fire(&mut self, module: &mut M, mut event: Event<'_, M::Batch>) -> Result<()> {
         let hook = event.hook();
         let reaches_all = matches!(hook, Hook::Exception | Hook::Teardown);
-        // What a step has logged until now is a matter of the step.
+        // Values logged before this point belong to the step.
         self.collect()?;
         let mut outcome = Ok(());
         let _scope = self.enter(hook);
@@ -102,7 +104,7 @@ impl<M: LightningModule> Engine<M> {
             let mut context = Context::new(&mut self.run, &mut self.store, key);
             let result = callback.on_event(&mut context, module, &mut event);
             self.frame.profiler.stop(started, || format!("[{}] {hook}", callback.name()).into());
-            // Also what it has logged before it failed: it must not turn up in another event.
+            // Also takes the values that it logged before an error. Otherwise they would appear in another event.
             let logged = self.store.take_logged(&self.run).map_err(Error::from);
             let result = result.map_err(|error| error.in_hook(hook, &callback.name(), self.run.moment));
             match result.and(logged) {
@@ -115,7 +117,7 @@ impl<M: LightningModule> Engine<M> {
         outcome
     }
 
-    /// Enters the scope of a hook or step at the present moment.
+    /// Enters the scope of a hook or step at the current moment.
     pub(crate) fn enter(&mut self, hook: Hook) -> Entered {
         self.run.moment.epoch = self.run.place.progress.epoch;
         self.run.moment.global_step = self.run.place.progress.global_step;
@@ -123,17 +125,18 @@ impl<M: LightningModule> Engine<M> {
         scope::enter(hook, self.run.moment)
     }
 
-    /// The error of a step of the module, with its place.
+    /// Adds the position to an error of a step of the module.
     pub(crate) fn in_step(&self, step: Hook, error: Error) -> Error {
         error.in_hook(step, &Callback::<M>::name(&ModuleHooks), self.run.moment)
     }
 
-    /// Takes what was logged since the last call.
+    /// Takes the values logged since the last call.
     pub(crate) fn collect(&mut self) -> Result<()> {
         Ok(self.store.take_logged(&self.run)?)
     }
 
-    /// Logs how many batches were left out of the means of the training epoch that ends, if ever one was.
+    /// Logs how many batches are missing in the means of the ending training epoch, once at least one batch was
+    /// skipped.
     pub(crate) fn log_skipped_batches(&mut self) -> Result<()> {
         {
             let _scope = self.enter(Hook::TrainEpochEnd);
@@ -142,14 +145,14 @@ impl<M: LightningModule> Engine<M> {
         self.collect()
     }
 
-    /// Whether the metrics of this step go to the loggers.
+    /// Whether the metrics of this step are sent to the loggers.
     pub(crate) fn logs_step(&self, step: u64) -> bool {
         let every = self.frame.config.log_every_n_steps;
         every > 0 && (Every::Steps(every).is_due(&Tick::of_step(step + 1)) || self.run.fast_dev_run)
     }
 
-    /// The random numbers that follow depend on the run's seed and on where it is, and on nothing that was drawn before:
-    /// what validation, a hook or a restart in between consumes makes no difference.
+    /// Seeds the random numbers that follow. They depend only on the run's seed and its position, not on earlier draws.
+    /// Validation, hooks and resuming in between do not change them.
     pub(crate) fn reseed(&self, part: RandomPart) {
         let Some(seed) = self.seed else { return };
         let stream = match part {
@@ -163,7 +166,7 @@ impl<M: LightningModule> Engine<M> {
         scope::seed(&self.frame.device, mix(mix(seed, stream), self.run.place.progress.batches));
     }
 
-    /// Whether the signal was the one that asks to queue the job again.
+    /// Whether the received signal is the requeue signal.
     pub(crate) fn asks_for_requeue(&self) -> bool {
         self.frame.signals.as_ref().is_some_and(SignalWatch::asks_for_requeue)
     }
@@ -179,7 +182,7 @@ impl<M: LightningModule> Engine<M> {
         self.frame.profiler.stop(started, || Cow::Borrowed(action));
     }
 
-    /// Waits until every logger has written what it was given, and tells it how the run ended.
+    /// Waits until every logger has written its records, and reports the status of the run to it.
     pub(crate) fn finalize_loggers(&self, status: Status) -> Result<()> {
         self.run.loggers.finalize(status).map_err(Error::from)
     }
@@ -189,7 +192,7 @@ impl<M: LightningModule> Engine<M> {
     }
 }
 
-/// What random numbers are drawn for.
+/// The purpose of random numbers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum RandomPart {
     Batch,
@@ -200,7 +203,7 @@ pub(crate) enum RandomPart {
     EvaluationBatch { dataloader_idx: usize, batch_idx: usize },
 }
 
-/// `SplitMix64`'s finalizer: neighbouring numbers give unrelated seeds.
+/// The finalizer of `SplitMix64`: consecutive numbers give unrelated seeds.
 pub(crate) fn mix(seed: u64, number: u64) -> u64 {
     let mut z = seed.wrapping_add((number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

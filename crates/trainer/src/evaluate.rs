@@ -24,7 +24,7 @@ use crate::{
     log_store::EpochMetrics,
 };
 
-/// Loaders with the number of batches to take of each.
+/// Loaders, with the number of batches to take from each.
 pub(crate) struct Evaluated<B> {
     pub(crate) loaders: Loaders<B>,
     pub(crate) limits: Vec<Option<usize>>,
@@ -35,16 +35,16 @@ impl<B> Evaluated<B> {
         Self { loaders, limits }
     }
 
-    /// Whether there is anything to evaluate.
+    /// Whether there is nothing to evaluate.
     pub(crate) fn is_empty(&self) -> bool {
         self.limits.iter().all(|&limit| limit == Some(0))
     }
 }
 
-/// Evaluates a module that is in evaluation mode already; the stage says whether it is a sanity check.
+/// Evaluates a module that is already in evaluation mode. The stage distinguishes a sanity check.
 ///
-/// If a signal asks the run to end, it stops between two batches with [`Error::Interrupted`], and the position stays in
-/// the clock: the next call continues there.
+/// If a signal requests the run to end, it stops between two batches with [`Error::Interrupted`]. The position stays in
+/// `place`, and the next call continues from there.
 pub(crate) fn evaluate<M: LightningModule>(
     engine: &mut Engine<M>,
     module: &mut M,

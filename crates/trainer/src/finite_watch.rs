@@ -1,32 +1,35 @@
-//! Notices a loss or gradient that is not finite without ever waiting for it.
+//! Detects a loss or gradient that is not finite, without waiting for the device.
 //!
-//! The loss of each batch is kept, on the device, and so is the norm of its gradients where clipping computes one: that
-//! costs nothing. When step metrics leave the device, before a checkpoint is written, and at the end of an epoch, what was
-//! kept goes along. It is looked at as soon as it is there: usually a few batches later. A gradient that breaks parameters
-//! without a trace in any loss is found in these parameters, which are looked at now and then with what is read anyhow.
+//! The loss of each batch is kept on the device, and also the norm of its gradients if clipping computes one. This
+//! costs nothing. The kept values are read together with the step metrics, before a checkpoint is written, and at the
+//! end of an epoch. They are checked as soon as they are available, usually a few batches later. A gradient may break
+//! parameters without a trace in any loss. Such parameters are found because they are checked at intervals, together
+//! with other reads.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use burn::tensor::{DType, Tensor, TensorData};
 use stormfire_module::{
-    Error, LightningModule, Result, gradients,
-    read::{Reading, Scalar},
+    Error, LightningModule, Result,
     run::Run,
     stepper::{Evidence, FiniteCheck},
 };
+use stormfire_optim::gradients;
+use stormfire_values::{Scalar, read::Reading};
 
 use crate::{config::TrainerConfig, engine::Engine, finite_weights::TRAINED, non_finite::NonFinite};
 
-/// The place of the first bad piece of evidence when there is none. Up to here `f32` counts without gaps.
+/// The index of the first bad piece of evidence if there is none. `f32` represents all integers up to this value.
 const NONE: f32 = 16_777_216.0;
 
-/// So many pieces of evidence are kept one by one that nobody has read, before they are boiled down to one number.
+/// Number of unread pieces of evidence that are kept separately. More are reduced to one number.
 const CHUNK: usize = 128;
 
-/// After so many batches the parameters are looked at with what is read next, at the price of one reduction for each.
+/// Number of batches after which the parameters are checked with the next read, at the cost of one reduction per
+/// parameter.
 const LOOK_EVERY: usize = 50;
 
-/// A piece of evidence: what it is of, and the batch that left it.
+/// The origin of a piece of evidence: the value and the batch.
 #[derive(Clone, Copy)]
 struct Place {
     of: &'static str,
@@ -34,17 +37,17 @@ struct Place {
     global_step: u64,
 }
 
-/// The evidence of the epoch at hand, and what is known of it.
+/// The evidence of the current epoch.
 pub(crate) struct FiniteWatch {
     policy: NonFinite,
     detects_anomaly: bool,
-    /// Those of all evidence that is not known to be fine, oldest first.
+    /// The origins of all evidence that is not known to be finite, oldest first.
     places: VecDeque<Place>,
-    /// The newest evidence, piece by piece.
+    /// The newest evidence, one reading per piece.
     pieces: VecDeque<Reading>,
-    /// All before it: the index of the first bad piece in `places`, or [`NONE`].
+    /// The older evidence, reduced: the index of the first bad piece in `places`, or [`NONE`].
     first_bad: Option<Reading>,
-    /// Batches since the parameters were looked at.
+    /// Number of batches since the last check of the parameters.
     unseen: usize,
     /// Why the fit stops.
     stop: Option<String>,
@@ -65,7 +68,7 @@ impl FiniteWatch {
         }
     }
 
-    /// What the Stepper is to do about it in the next batch.
+    /// The check that the Stepper must do in the next batch.
     pub(crate) fn plan(&self) -> FiniteCheck {
         match self.policy {
             _ if self.detects_anomaly || self.stop.is_some() => FiniteCheck::Off,
@@ -80,10 +83,10 @@ impl FiniteWatch {
         self.stop.as_deref()
     }
 
-    /// Counts the steps that were left out; too many in a row, also over a restart, are an error.
+    /// Counts skipped steps. Too many in a row, also across a resume, are an error.
     pub(crate) fn judge(&mut self, skipped: Option<String>, has_stepped: bool, run: &mut Run) -> Result<()> {
         let Some(what) = skipped else {
-            // A batch that only adds to its window of gradients says nothing.
+            // A batch that only adds to its window of gradients does not end the row.
             if has_stepped {
                 run.place.skipped_in_a_row = 0;
             }
@@ -99,7 +102,7 @@ impl FiniteWatch {
                 Err(error(what, place, run, Vec::new()))
             }
             _ => {
-                // At the 1st, 2nd, 4th, 8th, ….
+                // Warns at the 1st, 2nd, 4th, 8th, … skipped step.
                 if self.skipped.is_power_of_two() {
                     tracing::warn!("{}: the step is skipped ({} in all)", error(what, place, run, Vec::new()), self.skipped);
                 }
@@ -108,7 +111,7 @@ impl FiniteWatch {
         }
     }
 
-    /// Takes in what a batch left behind.
+    /// Adds the evidence of a batch.
     pub(crate) fn add(&mut self, evidence: Evidence, run: &Run) {
         if self.plan() != FiniteCheck::Later {
             return;
@@ -134,7 +137,7 @@ impl FiniteWatch {
         let pieces: Vec<_> = self.pieces.iter().map(Reading::scalar).collect();
         let Some(device) = pieces.iter().find_map(|piece| if let Scalar::Device(tensor) = piece { Some(tensor.device()) } else { None })
         else {
-            // All have been read: the check that follows looks at them.
+            // All pieces were read. The next check handles them.
             return;
         };
         self.pieces.clear();
@@ -143,7 +146,7 @@ impl FiniteWatch {
             Scalar::Host(value) => Tensor::from_data([value as f32], (&device, DType::F32)),
         };
         let values = Tensor::cat(pieces.into_iter().map(tensor).collect(), 0);
-        // Beyond millions of batches in an epoch the place is not exact, but never lost.
+        // After millions of batches in an epoch the index is not exact, but a bad piece is never lost.
         let numbers: Vec<f32> = (start..self.places.len()).map(|i| (i as f32).min(NONE - 1.0)).collect();
         let numbers = Tensor::<1>::from_data(TensorData::from(numbers.as_slice()), (&device, DType::F32));
         let first = Scalar::Device(numbers.mask_fill(values.is_finite(), NONE).min());
@@ -154,7 +157,7 @@ impl FiniteWatch {
         self.first_bad = Some(Reading::new(first));
     }
 
-    /// Lets the evidence go along with the values that are read next.
+    /// Adds the evidence to the values of the next read.
     pub(crate) fn watch<M: LightningModule>(&mut self, engine: &mut Engine<M>, module: &M) {
         if self.plan() == FiniteCheck::Later && self.unseen >= LOOK_EVERY {
             self.look_at_parameters(&engine.run, module);
@@ -173,7 +176,7 @@ impl FiniteWatch {
         self.first_bad.iter().chain(&self.pieces).cloned().collect()
     }
 
-    /// Forgets what is known to be fine; gives the first place that is known not to be.
+    /// Drops evidence that is known to be finite. Returns the origin of the first piece that is known not to be.
     fn sift(&mut self) -> Option<Place> {
         if let Some(first_bad) = &self.first_bad {
             let first_bad = first_bad.get()?;
@@ -194,7 +197,7 @@ impl FiniteWatch {
         None
     }
 
-    /// Acts upon evidence that is here: an error, or a stop.
+    /// Acts on available evidence: returns an error, or stops the fit.
     pub(crate) fn check<M: LightningModule>(&mut self, engine: &mut Engine<M>, module: &M) -> Result<()> {
         if let Some(refused) = engine.frame.checkpoints.refused() {
             self.stop.get_or_insert(refused.to_string());
@@ -211,8 +214,8 @@ impl FiniteWatch {
         Ok(())
     }
 
-    /// Reads the evidence of all batches so far: something is about to be saved. Nothing is saved after a stop. Parameters
-    /// are looked at where they are written.
+    /// Reads the evidence of all batches so far before a save. After a stop, nothing is saved. The parameters are
+    /// checked when they are written.
     pub(crate) fn settle<M: LightningModule>(&mut self, engine: &mut Engine<M>, module: &M) -> Result<()> {
         Reading::read_all(&self.unread())?;
         self.check(engine, module)?;
@@ -224,7 +227,7 @@ impl FiniteWatch {
         Ok(())
     }
 
-    /// An epoch ends: its evidence, and that of the parameters, is read with its metrics.
+    /// At the end of an epoch: its evidence and that of the parameters is read with its metrics.
     pub(crate) fn watch_epoch<M: LightningModule>(&mut self, engine: &mut Engine<M>, module: &M) {
         if self.plan() == FiniteCheck::Later {
             self.look_at_parameters(&engine.run, module);
@@ -232,7 +235,7 @@ impl FiniteWatch {
         self.watch(engine, module);
     }
 
-    /// Acts upon the evidence of the whole epoch, which has been read.
+    /// Acts on the evidence of the whole epoch, which was read.
     pub(crate) fn end_epoch<M: LightningModule>(&mut self, engine: &mut Engine<M>, module: &M) -> Result<()> {
         self.check(engine, module)?;
         self.forget(engine);
@@ -262,13 +265,13 @@ fn error(what: String, place: Place, run: &Run, parameters: Vec<String>) -> Erro
 mod tests {
     use super::*;
 
-    /// Whoever reads on another thread may do so just before the evidence is boiled down.
+    /// Another thread may read just before the evidence is reduced.
     #[test]
     fn the_first_bad_batch_is_found_whenever_its_evidence_was_read() {
         let device = burn::tensor::Device::flex();
         for (bad, read) in [(5, 0..0), (5, 0..CHUNK), (5, 0..6), (5, 6..CHUNK), (0, 0..1), (CHUNK - 1, 0..CHUNK), (CHUNK, 0..CHUNK)] {
             let mut watch = FiniteWatch::new(&TrainerConfig::default());
-            // The last piece comes after the others were boiled down.
+            // The last piece is added after the others were reduced.
             for batch_idx in 0..=CHUNK {
                 if watch.pieces.len() == CHUNK {
                     let known: Vec<_> = watch.pieces.range(read.clone()).cloned().collect();

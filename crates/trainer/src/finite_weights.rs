@@ -1,30 +1,31 @@
-//! Keeps weights that are not finite out of checkpoints: they are looked at on the host, where they are on their way to a file.
+//! Keeps non-finite weights out of checkpoints. They are checked on the host, on their way to a file.
 
 use std::collections::BTreeSet;
 
 use burn::tensor::TensorData;
 use stormfire_checkpoint::{is_finite, tensor_names::IN_FORCE};
-use stormfire_module::{Error, LightningModule, Result, gradients, run::Run};
+use stormfire_module::{Error, LightningModule, Result, run::Run};
+use stormfire_optim::gradients;
 
 use crate::non_finite::NonFinite;
 
-/// What an error calls it.
+/// The name of the value in an error.
 pub(crate) const TRAINED: &str = "a trained parameter";
 
-/// The parameters that have to be finite, and where the run is.
+/// The parameters that must be finite, and the position of the run.
 ///
-/// Those that are not trained may hold infinite numbers on purpose, as masks do.
+/// Parameters that are not trained may be infinite on purpose, such as masks.
 pub(crate) struct FiniteWeights {
     trained: BTreeSet<String>,
     epoch: usize,
     batch_idx: usize,
     global_step: u64,
-    /// The fit stops in good order where they are not.
+    /// Whether non-finite parameters stop the fit cleanly.
     pub(crate) stops: bool,
 }
 
 impl FiniteWeights {
-    /// `None` where nobody asks for it.
+    /// `None` if the policy does not require finite parameters.
     pub(crate) fn of<M: LightningModule>(policy: NonFinite, run: &Run, module: &M) -> Option<Self> {
         matches!(policy, NonFinite::Error | NonFinite::Stop).then(|| Self {
             trained: gradients::trained(module).into_iter().collect(),
@@ -35,18 +36,18 @@ impl FiniteWeights {
         })
     }
 
-    /// Whether this tensor may go into a checkpoint.
+    /// Whether this tensor may be written to a checkpoint.
     pub(crate) fn allows(&self, name: &str, data: &TensorData) -> bool {
         !self.trained.contains(name.strip_prefix(IN_FORCE).unwrap_or(name)) || is_finite(data)
     }
 
-    /// The error that names those that may not.
+    /// The error with the parameters that must not be written.
     pub(crate) fn error(&self, parameters: Vec<String>) -> Error {
         let Self { epoch, batch_idx, global_step, .. } = *self;
         Error::NonFinite { what: TRAINED.into(), epoch, batch_idx, global_step, parameters }
     }
 
-    /// An error that names those that are not finite.
+    /// Returns an error with all parameters that are not finite.
     pub(crate) fn check(&self, tensors: &[(String, TensorData)]) -> Result<()> {
         let broken: Vec<_> = tensors.iter().filter(|(name, data)| !self.allows(name, data)).map(|(name, _)| name.clone()).collect();
         if broken.is_empty() { Ok(()) } else { Err(self.error(broken)) }

@@ -7,7 +7,9 @@ mod validation;
 
 use burn::tensor::Device;
 use stormfire_data::{Batch, DataModule, Loader, Position};
-use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, clock, place::Stopwatch, run::monitored, shared_ids};
+use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, place::Stopwatch, run::monitored};
+use stormfire_optim::shared_ids;
+use stormfire_values::clock;
 
 use step::BatchOutcome;
 
@@ -22,7 +24,7 @@ use crate::{
     training::Training,
 };
 
-/// A fit under way.
+/// An active fit.
 pub(crate) struct FitLoop<'a, M: LightningModule> {
     engine: &'a mut Engine<M>,
     module: &'a mut M,
@@ -35,7 +37,7 @@ pub(crate) struct FitLoop<'a, M: LightningModule> {
     said_names_are_shared: bool,
 }
 
-/// Whether the epoch goes on after a batch.
+/// Whether the epoch continues after a batch.
 #[derive(PartialEq, Eq)]
 enum Flow {
     Continue,
@@ -84,7 +86,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             }
         };
         self.engine.fire(self.module, Event::TrainEnd)?;
-        // Who continues from the end of a fit wants more of it: the stop that ended it is not in that checkpoint.
+        // A fit resumed from this checkpoint should train longer, so the stop that ended this fit is not saved.
         let asked = std::mem::take(&mut self.engine.run.place.requests.stops);
         self.write_checkpoints()?;
         self.engine.run.place.requests.stops = asked;
@@ -104,12 +106,12 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             self.engine.reseed(RandomPart::EpochStart);
             self.engine.store.start_epoch();
             self.engine.fire(self.module, Event::TrainEpochStart)?;
-            // A hook may have made a copy of a part of the module.
+            // A hook may have copied a part of the module.
             shared_ids::check(self.module)?;
         }
-        // Layers that look whether their input has a tape (dropout, batch normalization) may come first.
+        // Layers that check whether their input has an autodiff graph (dropout, batch normalization) may come first.
         let with_tape = self.module.devices().into_iter().find(Device::is_autodiff);
-        // A checkpoint may have been written before what follows a batch, or before a skip that was asked for.
+        // The checkpoint may have been written before the actions after a batch, or before a requested skip.
         let mut flow = match position.batch {
             0 => Flow::Continue,
             _ if self.engine.run.place.after_batch => self.after_batch()?,
@@ -131,10 +133,10 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             };
             flow = self.batch(batch?, batches.is_last())?;
             if self.engine.signal().is_some() {
-                // What is saved now is what the run continues from.
+                // The run resumes from the state that is saved now.
                 self.finite.settle(self.engine, self.module)?;
             }
-            // The end of an epoch that is skipped comes first: no checkpoint could tell that the rest is not to be trained.
+            // A skipped epoch must end first: no checkpoint can represent that the rest of it is not trained.
             if flow == Flow::Continue {
                 self.engine.check_interrupt()?;
             }
@@ -149,7 +151,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         self.end_epoch()
     }
 
-    /// Refuses data that has ended before its first batch.
+    /// Returns an error for data that ended before its first batch.
     fn check_not_empty(&self) -> Result<()> {
         let hint = "is the data empty, or smaller than a batch with `drop_last`?";
         if self.engine.run.place.progress.batches == 0 {
@@ -211,7 +213,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         self.after_batch()
     }
 
-    /// What follows a batch: validation, if it is due or the run is about to stop, and the schedules that watch a metric.
+    /// Actions after a batch: validation, if it is due or the run is about to stop, and schedules that watch a metric.
     fn after_batch(&mut self) -> Result<Flow> {
         let is_due = self.engine.run.place.validation_is_due;
         if is_due {
@@ -220,7 +222,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         if self.training.optimizers.step_watching_schedules(None, &mut |name| monitored(&mut self.engine.store, &self.engine.run, name))? {
             self.refresh_learning_rates();
         }
-        // A fit that goes on would not validate here, and its schedules have seen nothing of it.
+        // A longer fit would not validate here, so its schedules must not see this validation.
         let is_last_look = !is_due && !self.val.is_empty() && self.allowed_stop().is_some();
         if is_last_look {
             if !self.engine.run.place.is_last_batch && !self.engine.run.place.requests.skip_epoch {
@@ -229,7 +231,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             self.validate(RunningStage::Validate)?;
         }
         self.engine.run.place.after_batch = false;
-        // A look that an interrupt cut short, and that the continued fit does not take.
+        // An interrupt may have cut short a final validation, which the resumed fit does not repeat.
         self.engine.run.place.evaluating = None;
         if is_due || is_last_look {
             self.engine.agree()?;
@@ -243,7 +245,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         if std::mem::take(&mut self.engine.run.place.requests.skip_epoch) { Flow::EndEpoch } else { Flow::Continue }
     }
 
-    /// Sends the step metrics to the loggers, if they are due. They leave the device on the loggers' threads.
+    /// Sends the step metrics to the loggers, if they are due. They are read from the device on the loggers' threads.
     fn log_step(&mut self, stepped: bool) -> Result<()> {
         let engine = &mut *self.engine;
         let is_due = engine.run.place.logs_this_step || engine.run.place.requests.stop().is_some();
@@ -273,7 +275,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         self.finite.end_epoch(engine, self.module)?;
         end::tell_if_nothing_is_trained(&engine.run.place.progress);
         let completed = engine.run.place.progress.epoch as u64 + 1;
-        // Unlike the other epoch schedules: an epoch that ended early has not been validated.
+        // Unlike the other epoch schedules, they need a complete epoch: one that ended early was not validated.
         if engine.run.place.is_last_batch {
             self.training
                 .optimizers

@@ -1,5 +1,5 @@
-//! A fit at one moment. A checkpoint, the state that is kept for a failure, and an epoch that a limit cuts short are this value
-//! at three moments.
+//! The state of a fit at one moment. It has three uses: a checkpoint, the state kept for a failure, and an epoch that a
+//! limit cuts short.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,38 +7,39 @@ use burn::tensor::{Device, TensorData};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use stormfire_checkpoint::{Manifest, Saved, Snapshot, tensor_names::take_under};
-use stormfire_module::{Result, moment::Progress, optimizer::OptimizersSnapshot, place::Place, requests::Requests, state};
+use stormfire_module::{Result, moment::Progress, place::Place, requests::Requests, state};
+use stormfire_optim::OptimizersSnapshot;
 
 use crate::{
     in_force::Weights,
     log_state::{LogState, Pending},
 };
 
-/// A fit at one moment: handles of its tensors, and everything small.
+/// A fit at one moment: handles of its tensors, and the small state.
 #[derive(Debug)]
 pub(crate) struct FitState<M> {
     pub(crate) weights: Weights<M>,
     pub(crate) optimizers: OptimizersSnapshot,
-    /// Those of a window that is not full.
+    /// The gradients of an incomplete window.
     pub(crate) gradients: Snapshot,
     pub(crate) run: RunState,
 }
 
-/// The same without what a step changes: the parameters, the optimizers and the gradients. Numbers of the log that are still on
-/// the device are among the pending ones.
+/// The state without the values that a step changes: the parameters, the optimizers and the gradients. Logged numbers
+/// that are still on the device are in `pending`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RunState {
     pub(crate) place: Place,
     pub(crate) log: LogState,
     pub(crate) pending: Pending,
-    /// By their keys.
+    /// By key.
     pub(crate) callbacks: BTreeMap<String, Saved>,
     pub(crate) data_module: Saved,
-    /// Where the loggers are, if somebody has waited for them.
+    /// The positions of the loggers, if they were awaited.
     pub(crate) loggers: Vec<Value>,
 }
 
-/// The plain values of a [`RunState`], as they stand in a manifest.
+/// The plain values of a [`RunState`], as in a manifest.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct SavedRun {
@@ -50,20 +51,21 @@ pub(crate) struct SavedRun {
     pub(crate) loggers: Vec<Value>,
 }
 
-/// Where the tensors of the state before the early end of an epoch lie.
+/// The folder for the tensors of the state before the early end of an epoch.
 pub(crate) const UNFINISHED: &str = "unfinished/";
 
-/// Where those of the data module lie.
+/// The folder for the tensors of the data module.
 pub(crate) const DATA_MODULE: &str = "data_module/";
 const CALLBACKS: &str = "callbacks/";
 
-/// The tensors of a callback. A name behind a `/` of the key would be another callback's.
+/// The folder for the tensors of a callback. The key is escaped, because a `/` in it could lead into another callback's
+/// folder.
 fn folder_of(key: &str) -> String {
     format!("{CALLBACKS}{}/", key.replace('%', "%25").replace('/', "%2F"))
 }
 
 impl RunState {
-    /// Adds its tensors to a snapshot, below a folder, and gives the rest.
+    /// Adds the tensors to a snapshot, below a folder, and returns the plain values.
     pub(crate) fn save(self, folder: &str, snapshot: &mut Snapshot) -> Result<SavedRun> {
         let Self { place, log, pending: _, callbacks, mut data_module, loggers } = self;
         let mut plain = Map::new();
@@ -76,7 +78,7 @@ impl RunState {
         Ok(SavedRun { progress, place, log, callbacks: plain, data_module: data_module.take_json(), loggers })
     }
 
-    /// Takes the tensors of what was saved out of those of a checkpoint.
+    /// Restores a state, and takes its tensors from those of a checkpoint.
     pub(crate) fn load(saved: SavedRun, folder: &str, tensors: &mut BTreeMap<String, TensorData>, device: &Device) -> Self {
         let SavedRun { progress, place, log, callbacks, data_module, loggers } = saved;
         let mut read = |json, below: &str| Saved::read(json, take_under(tensors, &format!("{folder}{below}")), device);
@@ -87,7 +89,7 @@ impl RunState {
 }
 
 impl SavedRun {
-    /// The values of a manifest.
+    /// Reads the values of a manifest.
     pub(crate) fn of(manifest: &Manifest) -> Result<Self> {
         let loggers = manifest.loggers.as_array().cloned().unwrap_or_default();
         let (callbacks, data_module) = (manifest.callbacks.clone(), manifest.data_module.clone());
@@ -105,15 +107,15 @@ impl SavedRun {
         Ok((!manifest.unfinished_epoch.is_null()).then_some(unfinished))
     }
 
-    /// This state before the early end of its epoch in place of the one behind it, which knows what was asked for since, and
-    /// what the callbacks that save have written. The tensors of the latter stay, those of all others go.
+    /// Replaces the `ended` state by this one, from before the early end of its epoch. The later requests and the
+    /// states of the callbacks that save are taken from `ended`. Only the tensors of these callbacks stay.
     pub(crate) fn in_place_of(self, ended: Self, savers: &BTreeSet<String>, tensors: &mut BTreeMap<String, TensorData>) -> Self {
         let Self { progress, mut place, log, mut callbacks, data_module, loggers } = self;
         place.requests = Requests { skip_epoch: place.requests.skip_epoch, ..ended.place.requests };
         let of_savers: Vec<_> = savers.iter().map(|key| folder_of(key)).collect();
         let is_left = |name: &str| name.starts_with(DATA_MODULE) || name.starts_with(CALLBACKS);
         tensors.retain(|name, _| !is_left(name) || of_savers.iter().any(|folder| name.starts_with(folder)));
-        // A callback without a state at that time begins without one.
+        // A callback without a state at that time starts without one.
         callbacks.extend(ended.callbacks.into_iter().filter(|(key, _)| savers.contains(key)));
         Self { progress, place, log, callbacks, data_module, loggers }
     }

@@ -1,4 +1,4 @@
-//! What a run has and no checkpoint holds.
+//! The parts of a run that are not in a checkpoint.
 
 use std::sync::Arc;
 
@@ -8,19 +8,20 @@ use crate::{
     checkpoint_writer::CheckpointWriter, communicator::Communicator, config::TrainerConfig, profiler::Profiler, signals::SignalWatch,
 };
 
-/// What a run has and no checkpoint holds: options, device, ranks, signals, the writer of checkpoints. It outlives the runs of a
-/// Trainer. The loggers are in [`Run`](stormfire_module::run::Run), where callbacks see them.
+/// The parts of a run that are not in a checkpoint: options, device, ranks, signals, the writer of checkpoints. It
+/// outlives the runs of a Trainer. The loggers are in [`Run`](stormfire_module::run::Run), where callbacks can use
+/// them.
 pub(crate) struct Frame {
     pub(crate) config: Arc<TrainerConfig>,
     pub(crate) device: Device,
     pub(crate) communicator: Box<dyn Communicator>,
     pub(crate) profiler: Profiler,
-    /// While a run handles them.
+    /// Set while a run handles signals.
     pub(crate) signals: Option<SignalWatch>,
     pub(crate) checkpoints: CheckpointWriter,
-    /// The logs of the run that is to go on are as they were, until it does.
+    /// Whether the logs of the run to resume are still unchanged.
     pub(crate) logs_wait: bool,
-    /// A fit has begun in these logs.
+    /// Whether a fit was logged to these logs.
     pub(crate) has_logged_fit: bool,
 }
 

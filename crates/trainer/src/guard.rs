@@ -1,4 +1,4 @@
-//! The boundary at which a panic becomes an error.
+//! Converts panics into errors.
 
 use std::{
     any::Any,
@@ -8,11 +8,11 @@ use std::{
 
 use stormfire_module::{Error, Result, log::take_records, scope};
 
-/// Turns a panic in user code into an error that says where.
+/// Converts a panic in user code into an error with its position.
 pub(crate) fn guard<R>(code: impl FnOnce() -> Result<R>) -> Result<R> {
     scope::take_panicked_hook();
     catch_unwind(AssertUnwindSafe(code)).unwrap_or_else(|panic| {
-        // What was logged before the panic has no place any more.
+        // The values logged before the panic cannot be assigned to an event.
         let _ = take_records(&mut Vec::new());
         let (hook, moment) = scope::take_panicked_hook().unzip();
         Err(Error::Panic { hook, moment: moment.unwrap_or_default(), message: message_of(panic.as_ref()).into_owned() })

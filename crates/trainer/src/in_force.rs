@@ -1,30 +1,31 @@
-//! Which weights are in force: the trained ones, or others that stand in for them while a validation runs.
+//! The weights in force: the trained ones, or others that replace them during a validation.
 //!
-//! A callback gives others with [`Callback::weights`](stormfire_module::Callback::weights); the loop puts them into the module for a
-//! validation, and the trained ones back. Hooks of a validation may also swap them on their own. Either way a checkpoint holds
-//! the trained weights, and those in force beside them.
+//! A callback can provide others with [`Callback::weights`](stormfire_module::Callback::weights). The loop puts them
+//! into the module for a validation, and then restores the trained ones. Hooks of a validation may also swap weights
+//! themselves. In both cases a checkpoint contains the trained weights, and those in force next to them.
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
     tensor::{Bool, DType, Int, Tensor, kind},
 };
 use stormfire_checkpoint::{Snapshot, tensor_names::IN_FORCE};
-use stormfire_module::{Result, Scalar, read::read};
+use stormfire_module::Result;
+use stormfire_values::{Scalar, read::read};
 
-/// What the module holds, or held in the validation that has just ended.
+/// The weights in the module, or in the validation that has just ended.
 #[derive(Default)]
 pub(crate) enum InForce<M> {
     /// The trained weights.
     #[default]
     Trained,
-    /// Those that a callback gave for the validation at hand, in place of these.
+    /// A callback has provided the weights of the current validation. They replace `trained`.
     Given { trained: M },
-    /// What the hooks of the validation at hand have put there: the module before them and after the first of them, and as it was
-    /// when an error ended the validation.
+    /// The hooks of the current validation may have swapped weights. The module before them, after the first of them,
+    /// and when an error ended the validation.
     Validating { before: M, started: Option<M>, ended: Option<M> },
-    /// The trained weights, after a validation: the module before it, and as it was validated.
+    /// The trained weights, after a validation. The module before the validation, and as it was validated.
     Validated { before: M, validated: M },
-    /// The trained weights of a checkpoint in whose validation hooks had put others there: they have to do so again.
+    /// The trained weights of a checkpoint in whose validation hooks had swapped them. The hooks must swap again.
     ToSwapAgain,
 }
 
@@ -38,33 +39,33 @@ impl<M: Module> InForce<M> {
         }
     }
 
-    /// Whether the hooks that a continued validation has behind it have to be called again.
+    /// Whether a resumed validation must call its earlier hooks again.
     pub(crate) fn is_to_swap_again(&self) -> bool {
         matches!(self, Self::ToSwapAgain)
     }
 
-    /// Notes the module before the first hooks of a validation.
+    /// Stores the module before the first hooks of a validation.
     pub(crate) fn note_before(&mut self, module: &M) {
         if !matches!(self, Self::Given { .. }) {
             *self = Self::Validating { before: module.clone(), started: None, ended: None };
         }
     }
 
-    /// Notes what these hooks have made of the module.
+    /// Stores the module after these hooks.
     pub(crate) fn note_started(&mut self, module: &M) {
         if let Self::Validating { started, .. } = self {
             *started = Some(module.clone());
         }
     }
 
-    /// Notes what was validated, before the last hooks of a validation, or before those of a failure.
+    /// Stores the validated module, before the last hooks of a validation or before those of a failure.
     pub(crate) fn note_ended(&mut self, module: &M) {
         if let Self::Validating { ended, .. } = self {
             ended.get_or_insert_with(|| module.clone());
         }
     }
 
-    /// The end of a validation, or of the part before an error. Gives the trained weights back, if they are not in the module.
+    /// Ends a validation, or the part before an error. Returns the trained weights if the module does not have them.
     pub(crate) fn leave(&mut self, module: &M, is_whole: bool) -> Result<Option<M>> {
         self.note_ended(module);
         if is_whole {
@@ -79,15 +80,15 @@ impl<M: Module> InForce<M> {
         }
     }
 
-    /// The trained weights, while hooks of a validation may have others in the module that they never get to put back.
+    /// The trained weights, if hooks of a validation may have swapped them and will not restore them.
     fn before_a_swap(&self) -> Result<Option<M>> {
         let Self::Validating { before, started, .. } = self else { return Ok(None) };
         let has_swapped = started.as_ref().map_or(Ok(true), |started| differ(before, started))?;
         Ok(has_swapped.then(|| before.clone()))
     }
 
-    /// The weights of this moment, for a checkpoint; `given` are those of a callback, asked for where nothing stands in for the
-    /// trained ones now.
+    /// The weights of this moment, for a checkpoint. `given` are those of a callback, which are requested only if
+    /// nothing replaces the trained ones now.
     pub(crate) fn weights(&self, module: &M, given: Option<M>) -> Weights<M> {
         let (module, beside) = match self {
             Self::Given { trained } => (trained.valid(), Beside::Known(module.valid())),
@@ -110,12 +111,12 @@ impl<M: Module> InForce<M> {
         Weights { module, beside }
     }
 
-    /// Whether others than the trained weights may be in the module now.
+    /// Whether the module may now have other weights than the trained ones.
     pub(crate) fn is_validating(&self) -> bool {
         matches!(self, Self::Given { .. } | Self::Validating { .. })
     }
 
-    /// The validation is over, and everything that is to be saved in its middle has been.
+    /// The validation has ended, and everything that was to be saved within it is saved.
     pub(crate) fn be_over(&mut self) {
         *self = match std::mem::take(self) {
             Self::Validating { before, ended: Some(validated), .. } => Self::Validated { before, validated },
@@ -125,14 +126,14 @@ impl<M: Module> InForce<M> {
     }
 }
 
-/// The weights of one moment, in evaluation mode: such copies share no running statistics with the module.
+/// The weights of one moment, in evaluation mode. Such copies share no running statistics with the module.
 #[derive(Clone, Debug)]
 pub(crate) struct Weights<M> {
     module: M,
     beside: Beside<M>,
 }
 
-/// What is known of the weights in force.
+/// The weights in force, as far as known.
 #[derive(Clone, Debug)]
 enum Beside<M> {
     Nothing,
@@ -145,7 +146,7 @@ enum Beside<M> {
 pub(crate) type LaterWeights = Box<dyn FnOnce(&mut Snapshot) -> Result<()> + Send>;
 
 impl<M: Module + 'static> Weights<M> {
-    /// The module that trains, for everything but the numbers: what is frozen, its hyperparameters.
+    /// The trained module, for everything except the numbers: frozen parameters, hyperparameters.
     pub(crate) fn trained(&self) -> &M {
         match &self.beside {
             Beside::Validating { before, .. } => before,
@@ -153,27 +154,27 @@ impl<M: Module + 'static> Weights<M> {
         }
     }
 
-    /// The module as hooks of this moment see it.
+    /// The module as the hooks of this moment see it.
     pub(crate) fn module_mut(&mut self) -> &mut M {
         &mut self.module
     }
 
-    /// The same for the thread that writes checkpoints: whether hooks have swapped weights shows when the device is read.
+    /// The same for the thread that writes checkpoints. Only a device read shows whether hooks have swapped weights.
     pub(crate) fn later(self) -> LaterWeights {
         Box::new(|snapshot| self.add_to(snapshot))
     }
 
-    /// Adds the trained weights, and those in force where they are others. May read the device.
+    /// Adds the trained weights, and those in force if they differ. May read the device.
     fn add_to(self, snapshot: &mut Snapshot) -> Result<()> {
         let Self { module, beside } = self;
         let (trained, in_force) = match beside {
             Beside::Known(given) => (module, Some(given)),
-            // Weights that have changed since the validation are others than those that were validated, however these came about.
+            // If the weights have changed since the validation, the validated weights are no longer in force.
             Beside::Validated { before, validated } => {
                 let has_stood_in = differ(&before, &validated)? && !differ(&module, &before)?;
                 (module, has_stood_in.then_some(validated))
             }
-            // What changes later in a validation is not undone at its end.
+            // A change by later hooks of a validation is not undone at its end.
             Beside::Validating { before, started } if differ(&before, &started)? => (before, Some(module)),
             Beside::Nothing | Beside::Validating { .. } => (module, None),
         };
@@ -185,7 +186,7 @@ impl<M: Module + 'static> Weights<M> {
     }
 }
 
-/// Whether two modules hold different numbers.
+/// Whether two modules have different numbers.
 fn differ<M: Module>(a: &M, b: &M) -> Result<bool> {
     let (mut left, mut right) = (Parameters::default(), Parameters::default());
     a.visit(&mut left);
@@ -212,7 +213,7 @@ fn any(flags: Tensor<1, Bool>) -> Scalar {
     Scalar::Device(flags.any().float())
 }
 
-/// All parameters, flat.
+/// All parameters, flattened.
 #[derive(Default)]
 struct Parameters {
     /// Shapes and types.

@@ -1,9 +1,15 @@
 //! The training loop: [`Trainer`], its options, and what runs them.
 //!
-//! The rooms, from the ground up: [`config`], [`accelerator`], `profiler`, `signals`, `communicator`, `guard`; `log_state` →
-//! `accumulator`, `bundle`, `bar_values` → `log_store`; `saved_log`, `checkpoint_names`, `in_force` → `checkpoint_writer`, `fit_state` → `frame`
-//! (what a run has and no checkpoint holds), `books` (what the loop keeps for checkpoints), `training` → `engine` (`fire`) → `checkpoint`;
-//! `evaluate`, `predict`, `fit` → `session` → [`Trainer`].
+//! The main modules, from the lowest layer up:
+//!
+//! |  modules | subject |
+//! |---|---|
+//! | [`config`], [`accelerator`], `profiler`, `signals`, `communicator`, `guard` | options and environment |
+//! | `log_state` → `accumulator`, `bundle`, `bar_values` → `log_store` | logged values |
+//! | `saved_log`, `checkpoint_names`, `in_force` → `checkpoint_writer`, `fit_state` | parts of a checkpoint |
+//! | `frame`, `books`, `training` | state of a run: outside of checkpoints, for checkpoints, optimizers |
+//! | `engine` (`fire`) → `checkpoint` | events, saving and resuming |
+//! | `evaluate`, `predict`, `fit` → `session` → [`Trainer`] | the loops and their entry point |
 
 pub mod accelerator;
 mod accumulator;

@@ -1,17 +1,19 @@
-//! How many batches a run takes of its data.
+//! Limits on the number of batches.
 
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use stormfire_module::{Error, Result, reads_text, text::TextError};
+use stormfire_module::{Error, Result};
+use stormfire_values::{reads_text, text::TextError};
 
-/// How much of something to take: a number of batches, or a share of them.
+/// A limit on batches: a number, or a share of them.
 ///
-/// As in Lightning, a whole number counts batches and a number with a point is a share: `1` is one batch, `1.0` is all.
+/// As in Lightning, an integer is a number of batches and a number with a decimal point is a share: `1` is one batch,
+/// `1.0` is all.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged, try_from = "GivenLimit")]
 pub enum Limit {
-    /// So many batches.
+    /// This number of batches.
     Batches(usize),
     /// This share of the batches, in `0..=1`.
     Fraction(f64),
@@ -24,7 +26,7 @@ impl Limit {
     /// The number of batches out of `available` (`None`: the data does not know its length).
     ///
     /// # Errors
-    /// A share of an unknown number, or a share that comes to no batch at all.
+    /// Fails for a share of an unknown number, and for a share that is less than one batch.
     pub(crate) fn of(self, available: Option<usize>, option: &str) -> Result<Option<usize>> {
         match (self, available) {
             (Limit::Batches(n), Some(available)) => Ok(Some(n.min(available))),
@@ -52,7 +54,7 @@ impl Limit {
     }
 }
 
-/// As it may stand in a file.
+/// The forms in a file.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected a number of batches such as `10`, or a share of them such as `0.25`")]
 enum GivenLimit {

@@ -1,35 +1,36 @@
-//! What was logged, as it stands in a checkpoint: half-finished means, values that no logger has had yet, and the newest
-//! value of every metric.
+//! The logged values in a checkpoint: unfinished means, values that were not sent to the loggers, and the newest value
+//! of every metric.
 //!
-//! Numbers on the device stay there while the state is taken; they are filled in when the checkpoint is written, off the
-//! training thread. A number comes back where it was and with its type, so that a mean continues bit for bit.
+//! Numbers on the device stay there while the state is taken. They are filled in when the checkpoint is written, off
+//! the training thread. A number is restored to its device and type, so that a mean continues bit for bit.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use stormfire_checkpoint::Snapshot;
 use stormfire_module::{
-    Error, Hook, Result, Scalar,
+    Error, Hook, Result,
     log::{Options, ReduceFx},
 };
+use stormfire_values::Scalar;
 
-/// Values of the log travel with the parameters, so that all leave the device at once; they end up in the JSON.
+/// Folder for logged values. They leave the device together with the parameters, and are moved into the JSON.
 pub(crate) const LOG_FOLDER: &str = "log/";
 
-/// One scalar of the log.
+/// A logged scalar.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum SavedScalar {
-    /// A number of the host.
+    /// A host number.
     Host(f64),
-    /// A tensor of one element.
+    /// A tensor with one element.
     Device { value: f64, dtype: DType },
-    /// Not read yet: the n-th scalar of [`Pending`]. Never in a file.
+    /// Not read yet: the index in [`Pending`]. Never in a file.
     #[serde(skip)]
     Pending(usize),
 }
 
 impl SavedScalar {
-    /// The scalar where it was, and of the type it had.
+    /// Restores the scalar to its device and type.
     pub(crate) fn restore(&self, device: &Device) -> Scalar {
         match self {
             Self::Host(value) => Scalar::Host(*value),
@@ -50,7 +51,7 @@ impl SavedScalar {
     }
 }
 
-/// Several values of the device, of one type.
+/// Several device values of one type.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum SavedList {
@@ -73,12 +74,12 @@ impl SavedList {
     }
 }
 
-/// The tensors of a state that are still to be read.
+/// The tensors of a state that are not read yet.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pending(Vec<Tensor<1>>);
 
 impl Pending {
-    /// Notes a scalar down.
+    /// Adds a scalar.
     pub(crate) fn save(&mut self, scalar: &Scalar) -> SavedScalar {
         match scalar {
             Scalar::Host(value) => SavedScalar::Host(*value),
@@ -86,7 +87,7 @@ impl Pending {
         }
     }
 
-    /// Notes several values down.
+    /// Adds several values.
     pub(crate) fn save_list(&mut self, values: Tensor<1>) -> SavedList {
         SavedList::Pending(self.push(values))
     }
@@ -104,7 +105,7 @@ impl Pending {
     }
 }
 
-/// `Total`, field by field.
+/// The fields of `Total`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SavedTotal {
     pub(crate) done: Option<SavedScalar>,
@@ -112,7 +113,7 @@ pub(crate) struct SavedTotal {
     pub(crate) factors: Vec<f64>,
 }
 
-/// `RunningMean`, field by field.
+/// The fields of `RunningMean`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SavedMean {
     pub(crate) sum: SavedTotal,
@@ -120,21 +121,21 @@ pub(crate) struct SavedMean {
     pub(crate) weight: f64,
 }
 
-/// An accumulator in the middle of an epoch.
+/// An accumulator within an epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SavedAccumulator {
     Mean(SavedMean),
     Sum(SavedTotal),
-    /// The parts of a metric, or the values for a function. What they mean is known to the code that logs them; until it
-    /// does so again, the value so far stands for them.
+    /// The parts of a metric, or the values for a function. Only the code that logs them knows their meaning. Until it
+    /// logs again, the current value represents them.
     Parts {
         parts: Vec<SavedScalar>,
         value: SavedScalar,
     },
 }
 
-/// One name in one hook.
+/// A name in a hook.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SavedSlot {
     pub(crate) hook: String,
@@ -146,17 +147,17 @@ pub(crate) struct SavedSlot {
     pub(crate) plain_key: String,
     pub(crate) step: Option<SavedScalar>,
     pub(crate) epoch: Option<SavedAccumulator>,
-    /// What the batches of a window have added that may still be left out.
+    /// The part of the window's batches, which may still be skipped.
     #[serde(default)]
     pub(crate) window: Option<SavedAccumulator>,
-    /// Both together, where only the code that logs it knows how they are joined.
+    /// The epoch and the window together, if only the code that logs the metric can combine them.
     #[serde(default)]
     pub(crate) joined: Option<SavedAccumulator>,
-    /// The step value has not been sent to the loggers.
+    /// Whether the step value was not sent to the loggers yet.
     pub(crate) is_unsent: bool,
 }
 
-/// How a value is recorded; a function of the user's is known by its name.
+/// The options of a value. A custom function is identified by its name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(clippy::struct_excessive_bools, reason = "they are Lightning's flags, each independent of the others")]
 pub(crate) struct SavedOptions {
@@ -187,7 +188,7 @@ impl From<&Options> for SavedOptions {
 }
 
 impl SavedOptions {
-    /// The options, with a placeholder for a function of the user's: the next record of the slot brings the real one.
+    /// Restores the options. A custom function gets a placeholder, until the next record of the slot supplies it.
     pub(crate) fn restore(&self) -> Result<Options> {
         let reduce_fx = match self.reduce_fx.as_str() {
             "mean" => ReduceFx::Mean,
@@ -195,7 +196,7 @@ impl SavedOptions {
             "min" => ReduceFx::Min,
             "max" => ReduceFx::Max,
             other => match other.strip_prefix(CUSTOM) {
-                // A name per restored slot, once in a run.
+                // Leaks one name per restored slot, once per run.
                 Some(name) => ReduceFx::Custom { name: Box::leak(name.to_owned().into_boxed_str()), reduce: |all| all },
                 None => {
                     return Err(Error::other(format!("the checkpoint reduces a metric by `{other}`, which this version does not know")));
@@ -207,31 +208,31 @@ impl SavedOptions {
     }
 }
 
-/// The hook of this name.
+/// The hook with this name.
 pub(crate) fn hook(name: &str) -> Result<Hook> {
     Hook::from_name(name)
-        .ok_or_else(|| Error::other(format!("the checkpoint holds metrics of `{name}`, a hook that this version does not have")))
+        .ok_or_else(|| Error::other(format!("the checkpoint contains metrics of `{name}`, a hook that this version does not have")))
 }
 
-/// Everything that was logged and is not finished.
+/// All unfinished logged values.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct LogState {
     pub(crate) train: Vec<SavedSlot>,
-    /// Without values, unless a signal ended the run in the middle of an evaluation.
+    /// Empty, unless a signal ended the run within an evaluation.
     pub(crate) evaluation: Vec<SavedSlot>,
-    /// What callbacks can read.
+    /// The values that callbacks can read.
     pub(crate) metrics: Vec<(String, SavedScalar)>,
-    /// What the progress bar shows.
+    /// The values of the progress bar.
     pub(crate) progress_bar: Vec<(String, SavedScalar)>,
-    /// The batches of the window at hand, which may still be left out.
+    /// Number of batches in the current window, which may still be skipped.
     pub(crate) window_batches: u64,
-    /// The batches of the epoch that were left out.
+    /// Number of skipped batches in the epoch.
     pub(crate) skipped_batches: u64,
 }
 
 impl LogState {
-    /// Puts the numbers in that were on the device, in the order of [`Pending::tensors`].
+    /// Fills in the numbers that were on the device, in the order of [`Pending::tensors`].
     pub(crate) fn fill(&mut self, values: &[TensorData]) {
         for slot in self.train.iter_mut().chain(&mut self.evaluation) {
             fill_scalars(&mut slot.step, values);
@@ -242,12 +243,12 @@ impl LogState {
         let shown = self.metrics.iter_mut().chain(&mut self.progress_bar).map(|(_, value)| value);
         for scalar in shown {
             fill_scalars([&mut *scalar], values);
-            // Whether a thread had read it already must not show in the file.
+            // The file must not depend on whether a thread had already read the value.
             *scalar = SavedScalar::Host(scalar.value());
         }
     }
 
-    /// The newest value of every metric, for people and lists.
+    /// The newest value of every metric, for messages and lists.
     pub(crate) fn values(&self) -> impl Iterator<Item = (&str, f64)> {
         self.metrics.iter().map(|(name, value)| (name.as_str(), value.value()))
     }

@@ -1,7 +1,7 @@
-//! What was logged: accumulated over the epoch, and laid out for callbacks, loggers and the progress bar.
+//! The logged values: accumulated over the epoch, and arranged for callbacks, loggers and the progress bar.
 //!
-//! Values come in as [`Record`]s and stay on the device. Nothing here reads them but [`MetricSource::metric`], for a
-//! monitor that asks, and [`LogStore::end_epoch`], once an epoch.
+//! Values arrive as [`Record`]s and stay on the device. Only two functions read them: [`MetricSource::metric`], for a
+//! monitor, and [`LogStore::end_epoch`], once per epoch.
 
 mod saved;
 mod shared;
@@ -12,35 +12,38 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use stormfire_loggers::Metrics;
 use stormfire_module::{
-    Error, Result, RunningStage, Scalar,
+    Error, Result, RunningStage,
     log::{self, Record},
     log_error::LogError,
-    read::{ForbidReads, Reading},
     run::{MetricSource, Run},
+};
+use stormfire_values::{
+    Scalar,
+    read::{ForbidReads, Reading},
 };
 
 use self::slot::{Results, is_of_epoch};
 use crate::{bar_values::BarValues, bundle::Bundle};
 
-/// What `record` must know about the batch at hand.
+/// Properties of the current batch for `record`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BatchInfo {
-    /// The weight in a mean; `None` inside a batch of unknown size.
+    /// The weight in a mean. `None` inside a batch of unknown size.
     pub(crate) items: Option<usize>,
     pub(crate) num_dataloaders: usize,
 }
 
-/// Whether what is logged is kept.
+/// Whether logged values are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Keeps {
     #[default]
     All,
-    /// Nothing (`barebones`), and nobody has been told so yet.
+    /// Nothing (`barebones`), and no warning was logged yet.
     Nothing,
     NothingAsSaid,
 }
 
-/// Named values, in order of their first appearance.
+/// Named values, in order of first appearance.
 #[derive(Default)]
 pub(crate) struct Table(IndexMap<Arc<str>, Entry>);
 
@@ -50,7 +53,7 @@ struct Entry {
 }
 
 impl Table {
-    /// Of several values with one name the one that came last counts, whoever looked in between.
+    /// If a name is logged several times, the last value wins, regardless of reads in between.
     fn set(&mut self, key: &Arc<str>, reading: Reading, arrival: u64) {
         match self.0.get_mut(key) {
             Some(known) if known.arrival <= arrival => *known = Entry { reading, arrival },
@@ -69,37 +72,37 @@ impl Table {
 pub(crate) struct LogStore {
     train: Results,
     evaluation: Results,
-    /// The epoch of that loop is over: its accumulated values are what a monitor sees.
+    /// The loop whose epoch has ended. A monitor sees its accumulated values.
     at_epoch_end: Option<RunningStage>,
     callback: Table,
     bar: BarValues,
-    /// Values that go along whenever values leave the device: the losses.
+    /// Values that are added to every read: the losses.
     watched: Arc<[Reading]>,
-    /// Something came in since the last commit.
+    /// Whether values arrived since the last commit.
     has_news: bool,
-    /// Counts what came in.
+    /// Number of arrivals.
     arrivals: u64,
-    /// That count when the training epoch started: what came later belongs to it.
+    /// Number of arrivals at the start of the training epoch. Later ones belong to it.
     epoch_started: u64,
-    /// The batches of the window at hand, which may still be left out; `None` if batches never are.
+    /// Number of batches in the current window, which may still be skipped. `None` if batches are never skipped.
     window_batches: Option<u64>,
-    /// The batches of the epoch that were left out.
+    /// Number of skipped batches in the epoch.
     skipped_batches: u64,
     keeps: Keeps,
-    /// Lends its memory.
+    /// Reused memory.
     records: Vec<Record>,
 }
 
-/// The name under which the batches of an epoch are counted whose values are in none of its means.
+/// The metric with the number of batches that are missing in the means of an epoch.
 const SKIPPED: &str = "skipped_batches";
 
 impl LogStore {
-    /// `may_skip`: a batch may be left out of the means when its window is over.
+    /// `may_skip`: a batch may be removed from the means at the end of its window.
     pub(crate) fn new(keeps: Keeps, may_skip: bool) -> Self {
         Self { keeps, window_batches: may_skip.then_some(0), ..Self::default() }
     }
 
-    /// Forgets everything: at the start of a run, and around the sanity check.
+    /// Removes all values: at the start of a run, and around the sanity check.
     pub(crate) fn clear(&mut self) {
         let (bar, keeps) = (std::mem::take(&mut self.bar).emptied(), self.keeps);
         let window_batches = self.window_batches.map(|_| 0);
@@ -110,7 +113,7 @@ impl LogStore {
         if of.is_evaluating() { &mut self.evaluation } else { &mut self.train }
     }
 
-    /// Takes records in; what cannot be recorded is an error that names it.
+    /// Adds records. An invalid record is an error with its name.
     pub(crate) fn record(&mut self, of: RunningStage, records: &mut Vec<Record>, batch: BatchInfo) -> Result<(), LogError> {
         let waits = !of.is_evaluating() && self.window_batches.is_some();
         let results = if of.is_evaluating() { &mut self.evaluation } else { &mut self.train };
@@ -122,7 +125,7 @@ impl LogStore {
         Ok(())
     }
 
-    /// A training batch is over. If it was the last of its window, what the window has added counts, or is left out.
+    /// Ends a training batch. At the end of a window, the values of the window are counted or skipped.
     pub(crate) fn end_batch(&mut self, ends_window: bool, is_skipped: bool) -> Result<(), LogError> {
         if let Some(batches) = &mut self.window_batches {
             *batches += 1;
@@ -130,14 +133,14 @@ impl LogStore {
         if ends_window { self.end_window(is_skipped) } else { Ok(()) }
     }
 
-    /// A window is over: what it has added counts, or is left out.
+    /// Ends a window: its values are counted or skipped.
     pub(crate) fn end_window(&mut self, is_skipped: bool) -> Result<(), LogError> {
         let Some(batches) = self.window_batches.as_mut().map(std::mem::take) else { return Ok(()) };
         self.skipped_batches += if is_skipped { batches } else { 0 };
         self.train.end_window(!is_skipped)
     }
 
-    /// Logs how many batches of the epoch were left out of its means, from the first one on.
+    /// Logs how many batches of the epoch are missing in its means, starting with the first skipped batch.
     pub(crate) fn log_skipped_batches(&mut self) {
         self.commit();
         let skipped = std::mem::take(&mut self.skipped_batches);
@@ -146,8 +149,8 @@ impl LogStore {
         }
     }
 
-    /// The step metrics for the loggers, still on the device; `None` when there are none. A value is sent once: one that
-    /// is logged now and then does not come again under steps that it does not belong to.
+    /// The step metrics for the loggers, still on the device. `None` if there are none. A value is sent once, so a
+    /// value that is logged at some steps only is not repeated at others.
     pub(crate) fn step_metrics(&mut self, of: RunningStage, dataloader_idx: usize) -> Option<Bundle> {
         let slots = self.results(of).slots.iter_mut();
         let due = slots.filter(|s| s.is_unsent && s.options.logger && (!of.is_evaluating() || s.dataloader_idx == dataloader_idx));
@@ -160,12 +163,12 @@ impl LogStore {
         (!readings.is_empty()).then(|| Bundle::new(readings, Arc::clone(&self.watched)))
     }
 
-    /// Takes these values, and no others any more, along with the next ones that are read.
+    /// Adds these values to the next read, in place of earlier ones.
     pub(crate) fn watch(&mut self, values: Arc<[Reading]>) {
         self.watched = values;
     }
 
-    /// A training epoch starts: every value that is known now is older than it.
+    /// Starts a training epoch: all existing values are older than it.
     pub(crate) fn start_epoch(&mut self) {
         self.commit();
         self.epoch_started = self.arrivals;
@@ -173,10 +176,10 @@ impl LogStore {
 
     /// From now on a monitor sees the accumulated values of this loop.
     pub(crate) fn reach_epoch_end(&mut self, of: RunningStage) -> Result<(), LogError> {
-        // Step values that nobody looked at yet come first, so that the values of the epoch are the newer ones.
+        // Uncommitted step values come first, so that the values of the epoch are newer.
         self.commit();
         if !of.is_evaluating() {
-            // A window that nothing has closed was not left out; one of a run with another policy may have been restored.
+            // A window without an end was not skipped. It may also have been restored from a run with another policy.
             self.window_batches = self.window_batches.map(|_| 0);
             self.train.end_window(true)?;
         }
@@ -207,7 +210,7 @@ impl LogStore {
         Ok(metrics)
     }
 
-    /// Makes what came in visible to callbacks and the progress bar. Reads nothing.
+    /// Makes new values visible to callbacks and the progress bar. Reads nothing from the device.
     fn commit(&mut self) {
         if !std::mem::take(&mut self.has_news) {
             return;
@@ -233,13 +236,14 @@ impl LogStore {
         }
     }
 
-    /// Reads every value that a callback can ask for, in one transaction.
+    /// Reads all values that a callback can request, in one transaction.
     fn read_all(&self) -> Result<()> {
         let readings: Vec<Reading> = self.callback.readings().map(|(_, reading)| reading).chain(self.watched.iter()).cloned().collect();
-        Reading::read_all(&readings).map(drop)
+        Reading::read_all(&readings)?;
+        Ok(())
     }
 
-    /// Everything that [`MetricSource::metric`] knows, with at most one device read.
+    /// Everything that [`MetricSource::metric`] returns, with at most one device read.
     pub(crate) fn newest(&mut self) -> Result<Metrics> {
         self.commit();
         self.read_all()?;
@@ -291,7 +295,7 @@ impl MetricSource for LogStore {
     }
 
     fn insert(&mut self, name: &str, value: f64) {
-        // The order of the names must not depend on when somebody looks.
+        // The order of the names must not depend on the time of a read.
         self.commit();
         self.arrivals += 1;
         let (reading, arrival) = (Reading::new(Scalar::Host(value)), self.arrivals);
@@ -310,17 +314,17 @@ impl MetricSource for LogStore {
 /// The metrics of an epoch, on the host.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EpochMetrics {
-    /// The loader (`None`: logged in an epoch hook, so belonging to all), the name, the value.
+    /// Loader (`None`: logged in an epoch hook, for all loaders), name, value.
     values: Vec<(Option<usize>, Arc<str>, f64)>,
 }
 
 impl EpochMetrics {
-    /// All of them in one list, for the loggers.
+    /// All metrics in one list, for the loggers.
     pub(crate) fn merged(&self) -> Metrics {
         self.values.iter().map(|(_, name, value)| (Arc::clone(name), *value)).collect()
     }
 
-    /// One list for each loader.
+    /// One list per loader.
     pub(crate) fn by_loader(&self, loaders: usize) -> Vec<Metrics> {
         let of = |loader: usize| self.values.iter().filter(move |(of, ..)| of.is_none_or(|of| of == loader));
         (0..loaders).map(|loader| of(loader).map(|(_, name, value)| (Arc::clone(name), *value)).collect()).collect()

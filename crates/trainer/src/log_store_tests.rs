@@ -1,8 +1,9 @@
-//! The store's own rules: slots, order of commits, ends of epochs, loaders.
+//! Tests of the store's rules: slots, order of commits, ends of epochs, loaders.
 
 use burn::tensor::{Device, Tensor};
 use stormfire_checkpoint::Snapshot;
-use stormfire_module::{Hook, log, log::capture, moment::Moment, read::device_reads, scope, state};
+use stormfire_module::{Hook, log, log::capture, moment::Moment, scope, state};
+use stormfire_values::read::device_reads;
 
 use super::*;
 use crate::log_state::{LogState, Pending};
@@ -14,7 +15,7 @@ mod windows;
 const ONE: BatchInfo = BatchInfo { items: Some(1), num_dataloaders: 1 };
 const TWO_LOADERS: BatchInfo = BatchInfo { items: Some(1), num_dataloaders: 2 };
 
-/// Logs in a hook, with a batch of one loader at hand.
+/// Logs in a hook, with a current batch of one loader.
 fn record(store: &mut LogStore, hook: Hook, batch: BatchInfo, dataloader_idx: usize, code: impl FnOnce()) -> Result<()> {
     let _outer = scope::enter(hook, Moment { dataloader_idx, ..Moment::default() });
     let ((), mut captured) = capture(hook, code)?;
@@ -61,7 +62,7 @@ fn the_cursor_expects_the_order_of_the_last_step() {
             log("a", 1.0);
             log("b", 1.0);
         });
-        // The step is over: the next one begins with the first name again.
+        // The step has ended. The next one starts with the first name again.
         assert_eq!(store.train.cursor, expected);
     }
     train(&mut store, || drop(log("a", 1.0)));
@@ -95,7 +96,7 @@ fn a_name_without_a_suffix_belongs_to_one_loader() {
     assert!(matches!(&twice, Error::Log(LogError::Twice { name, hook: Hook::ValidationStep }) if name == "a"), "{twice}");
 }
 
-/// As the loop ends an epoch.
+/// Ends an epoch in the same way as the loop.
 fn store_end(store: &mut LogStore, of: RunningStage) -> EpochMetrics {
     store.reach_epoch_end(of).unwrap();
     store.end_epoch(of).unwrap()
@@ -127,7 +128,7 @@ fn the_later_of_two_slots_with_one_name_wins() {
         record(&mut store, Hook::TrainBatchEnd, ONE, 0, || drop(log("x", 2.0))).unwrap();
         assert_eq!(known(&mut store), named(&[("x", 2.0)]));
     }
-    // Only one of them came in: it is the newer one.
+    // Only one of them arrived: it is the newer one.
     train(&mut store, || drop(log("x", 3.0)));
     assert_eq!(known(&mut store), named(&[("x", 3.0)]));
 }
@@ -151,7 +152,7 @@ fn an_evaluation_shows_its_steps_before_its_end() {
     assert_eq!(known(&mut store), named(&[("x", 1.0), ("val_step/dataloader_idx_0", 2.0), ("val/dataloader_idx_0", 2.0)]));
     validate(&mut store, 0, || drop(log("val", 4.0).on_step(true)));
     store.reach_epoch_end(RunningStage::Validate).unwrap();
-    // A training metric that comes in meanwhile is a step's value still.
+    // A training metric that arrives in between is still the value of a step.
     train(&mut store, || drop(log("y", 3.0).on_epoch(true)));
     let (of_val, of_y) = ([("val_step/dataloader_idx_0", 4.0), ("val/dataloader_idx_0", 3.0)], [("y_step", 3.0), ("y", 3.0)]);
     let all = [&[("x", 1.0)][..], &of_val, &of_y, &[("val_epoch/dataloader_idx_0", 3.0)]].concat();
@@ -223,7 +224,7 @@ fn logger_monitor_and_bar_share_what_is_read() {
         assert_eq!(bundle.metrics().unwrap(), [("a", 0.5)].into());
         assert_eq!(store.progress_bar_metrics(), [("a".to_string(), Some(0.5))]);
         assert_eq!(known(&mut store), named(&[("a", 0.5)]));
-        // The bar's own thread may have been faster.
+        // The thread of the progress bar may have been faster.
         assert!(device_reads() - start <= 1);
     }
 }
@@ -234,7 +235,7 @@ fn many_names_keep_their_order_and_values() {
     let names: Vec<String> = (0..10_000).map(|i| format!("name_{}", i * 7919 % 10_000)).collect();
     for step in 0..3 {
         train(&mut store, || {
-            // Not in the order of the step before.
+            // Not in the order of the previous step.
             let turned = names[step..].iter().chain(&names[..step]);
             turned.for_each(|name| drop(log(name.clone(), step).on_epoch(true).prog_bar(true)));
         });
@@ -260,7 +261,7 @@ fn the_value_that_came_last_counts_whoever_looked() {
         end(&mut store, 1.0);
         train(&mut store, || drop(log("x", 2.0)));
         assert_eq!(known(&mut store), named(&[("x", 2.0)]));
-        // The other way round, and the names as before.
+        // In reverse order, and the names as before.
         train(&mut store, || {
             log("x", 3.0);
             log("y", 3.0);
@@ -283,11 +284,11 @@ fn a_cleared_store_knows_nothing() {
     assert_eq!(known(&mut store).len(), 2);
     store.clear();
     assert!(store.names().is_empty() && store.progress_bar_metrics().is_empty());
-    // The options of the former run do not bind the next one.
+    // The options of the previous run do not apply to the next one.
     train(&mut store, || drop(log("x", 1.0).prog_bar(false)));
 }
 
-/// A store that went through a checkpoint: its numbers are written as JSON and read back.
+/// A store after a checkpoint: its numbers are written as JSON and read back.
 fn revived(store: &mut LogStore) -> LogStore {
     revived_into(store, LogStore::default())
 }
@@ -317,14 +318,15 @@ fn log_everything(step: u32) {
         .on_step(false)
         .on_epoch(true)
         .reduce_fx(log::ReduceFx::Custom { name: "range", reduce: |all| all.clone().max() - all.min() });
-    log("metric", stormfire_module::metric::Mean::new(Scalar::Device(value(0.3)), f64::from(step + 1))).on_epoch(true);
+    log("metric", stormfire_metrics::metric::Mean::new(Scalar::Device(value(0.3)), f64::from(step + 1))).on_epoch(true);
     if step == 1 {
-        log("seldom", stormfire_module::metric::Mean::new(Scalar::Device(value(0.9)), 3.0)).on_step(false).on_epoch(true);
+        log("seldom", stormfire_metrics::metric::Mean::new(Scalar::Device(value(0.9)), 3.0)).on_step(false).on_epoch(true);
         log("nan", f64::NAN);
     }
 }
 
-/// Weights, sums, half-finished metrics, values in waiting: after a checkpoint at any step the epoch ends with the same bits.
+/// With weights, sums, unfinished metrics and pending values: after a checkpoint at any step the epoch ends with the
+/// same bits.
 #[test]
 fn a_checkpoint_changes_no_bit_of_what_is_logged() {
     let bits = |metrics: &Metrics| metrics.iter().map(|(name, value)| (name.to_string(), value.to_bits())).collect::<Vec<_>>();
@@ -342,7 +344,7 @@ fn a_checkpoint_changes_no_bit_of_what_is_logged() {
         for step in 0..at {
             train(&mut store, || log_everything(step));
         }
-        // Twice, so that what was not touched in between survives too.
+        // Twice, so that unchanged values survive as well.
         let mut store = revived(&mut revived(&mut store));
         assert_eq!(epoch(&mut store, at), unbroken, "checkpoint after {at} steps");
     }
@@ -361,7 +363,7 @@ fn a_value_in_waiting_is_sent_once_after_a_checkpoint() {
 #[test]
 fn another_kind_of_metric_than_in_the_checkpoint_is_refused_by_name() {
     let mut store = LogStore::default();
-    train(&mut store, || drop(log("a", stormfire_module::metric::Mean::new(1.0, 2.0)).on_epoch(true)));
+    train(&mut store, || drop(log("a", stormfire_metrics::metric::Mean::new(1.0, 2.0)).on_epoch(true)));
     let mut store = revived(&mut store);
     let error = record(&mut store, Hook::TrainingStep, ONE, 0, || drop(log("a", 1.0).on_epoch(true))).unwrap_err();
     assert!(error.to_string().contains("`a` in `training_step` is of another kind than in the checkpoint"), "{error}");
@@ -382,7 +384,7 @@ fn what_is_older_than_the_epoch_is_known_also_after_a_restart() {
     let mut restored = LogStore::default();
     restored.restore(&store.state(&mut Pending::default()), &Device::flex()).unwrap();
     assert_eq!(stale(&mut restored), [true, false, false]);
-    // What training logs is its newest value, also an old one.
+    // The logged training value is the newest one, even if it is old.
     restored.start_epoch();
     assert_eq!(stale(&mut restored), [true, false, false]);
     validate(&mut restored, 0, || drop(log::log("val", 2.0)));

@@ -1,8 +1,8 @@
-//! Which loggers a Trainer has.
+//! The choice of a Trainer's loggers.
 
 use stormfire_loggers::Logger;
 
-/// Which loggers a Trainer has.
+/// The choice of a Trainer's loggers.
 #[derive(Default)]
 pub(crate) enum LoggerChoice {
     /// TensorBoard and CSV, in one folder.

@@ -1,17 +1,19 @@
-//! What to do about a loss or gradient that is NaN or infinite.
+//! Policies for a loss or gradient that is NaN or infinite.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize, Serializer};
-use stormfire_module::{Error, Result, reads_text, text::TextError};
+use stormfire_module::{Error, Result};
+use stormfire_values::{reads_text, text::TextError};
 
-/// What a fit does about a loss or gradient that is NaN or infinite.
+/// The policy of a fit for a loss or gradient that is NaN or infinite.
 ///
-/// With [`NonFinite::Error`] and [`NonFinite::Stop`] the losses tell, and the parameters where no loss does; with
-/// [`NonFinite::Skip`] the gradients as well, as the optimizer gets them: after `on_before_optimizer_step`, before clipping.
-/// With accumulation that is once for each window, at the batch that closes it.
+/// With [`NonFinite::Error`] and [`NonFinite::Stop`], the losses are checked, and also the parameters, for faults
+/// without a trace in a loss. With [`NonFinite::Skip`], the gradients are checked as well, in the form that the
+/// optimizer gets: after `on_before_optimizer_step`, before clipping. With accumulation, this happens once per window,
+/// at the batch that closes it.
 ///
-/// In a configuration it is a text: `"error"`, `"skip:5"`, `"stop"`, `"off"`.
+/// In a configuration it is a string: `"error"`, `"skip:5"`, `"stop"`, `"off"`.
 ///
 /// ```
 /// use stormfire_trainer::NonFinite;
@@ -23,29 +25,30 @@ use stormfire_module::{Error, Result, reads_text, text::TextError};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum NonFinite {
-    /// The fit fails with [`Error::NonFinite`], which names the first batch and step with such a loss, and the parameters
-    /// that are broken by then. Of a gradient the loss of the next batch tells, or the parameter that it breaks.
+    /// The fit fails with [`Error::NonFinite`], which names the first batch and step with such a loss, and the
+    /// parameters that are broken by then. A bad gradient is detected by the loss of the next batch, or by the
+    /// parameter that it breaks.
     ///
-    /// It is noticed without waiting for the device: when step metrics leave it (every `log_every_n_steps`), before a
-    /// checkpoint is written, and at the end of an epoch. Until then training goes on. Where no loss tells, trained
-    /// parameters are looked at every 50 batches or more, with what is read then, at the end of an epoch, and before they
-    /// are in a file: no checkpoint holds one that is not finite. The default.
+    /// The check does not wait for the device. It takes place when step metrics are read (every `log_every_n_steps`),
+    /// before a checkpoint is written, and at the end of an epoch. Until then training continues. Trained parameters
+    /// are checked at intervals of at least 50 batches, together with other reads, at the end of an epoch, and before
+    /// they are written to a file. No checkpoint contains a trained parameter that is not finite. The default.
     #[default]
     Error,
-    /// The optimizer leaves out that step: parameters, its state and `global_step` stay as they are, and callbacks see
-    /// [`Run::step_skipped`](stormfire_module::run::Run::step_skipped). What was logged in that batch (in all batches of its
-    /// window, with accumulation) is left out of the values of the epoch; an epoch that has lost batches, and each one after
-    /// it, logs their number as `skipped_batches`.
+    /// The optimizer skips the step. Its parameters, its state and `global_step` stay unchanged, and callbacks see
+    /// [`Run::step_skipped`](stormfire_module::run::Run::step_skipped). The values logged in that batch (in all batches
+    /// of its window, with accumulation) are excluded from the values of the epoch. From the first epoch with skipped
+    /// batches on, each epoch logs their number as `skipped_batches`.
     ///
-    /// It has to be known before the step, so each step waits for the device once.
+    /// The check is needed before the step, so each step waits for the device once.
     Skip {
-        /// The fit fails when more steps than this are left out one after the other. At least 1.
+        /// The fit fails if more steps than this are skipped in a row. At least 1.
         max_in_a_row: u32,
     },
-    /// The fit stops in good order, with the batch and step as the reason; noticed as with [`NonFinite::Error`]. What is
-    /// asked for afterwards is not saved, so that the last checkpoint is one from before.
+    /// The fit stops cleanly, with the batch and step as the reason. The check is that of [`NonFinite::Error`].
+    /// Checkpoints requested after the fault are not written, so the last checkpoint is from before it.
     Stop,
-    /// Nobody looks, and nothing is computed for it.
+    /// No checks and no computations for them.
     Off,
 }
 

@@ -1,10 +1,10 @@
-//! The one list of the Trainer's options: [`TrainerConfig`](crate::TrainerConfig), its defaults, and the setters of
-//! [`Trainer`](crate::Trainer) are made of it.
+//! The only list of the Trainer's options. It generates [`TrainerConfig`](crate::TrainerConfig), its defaults, and the
+//! setters of [`Trainer`](crate::Trainer).
 //!
-//! A new option is a row here, a check in [`TrainerConfig::check`](crate::TrainerConfig::check) if a value can be wrong, and the
-//! code that uses it.
+//! A new option needs a row here, a check in [`TrainerConfig::check`](crate::TrainerConfig::check) if a value can be
+//! invalid, and the code that uses it.
 
-/// Hands the rows to the macro of this name.
+/// Passes the rows to the macro with this name.
 ///
 /// ```text
 /// /// The doc of the field and of the setter, with the default.
@@ -15,92 +15,101 @@
 macro_rules! options {
     ($name:ident) => {
         $name! {
-            /// What to train on: an [`Accelerator`](crate::Accelerator), its text (`"cpu"`, `"cuda:1"`), or, for the setter, a device.
-            /// Default: the device on which the module was made.
+            /// The device to train on: an [`Accelerator`](crate::Accelerator), its name (`"cpu"`, `"cuda:1"`), or, for
+            /// the setter, a device. Default: the device of the module.
             accelerator: Option<Accelerator> = None, call(accelerator: DeviceChoice => choose_device);
             /// Maximum number of epochs. Default: 1,000, or no limit with `max_steps`, `max_time` or a `Timer`.
             max_epochs: Option<usize> = None, set(epochs: usize => Some(epochs));
-            /// Epochs to complete before an early stop. Default: none.
+            /// Minimum number of epochs before an early stop. Default: none.
             min_epochs: Option<usize> = None, set(epochs: usize => Some(epochs));
-            /// Maximum number of optimizer steps, also in the middle of an epoch. Default: no limit.
+            /// Maximum number of optimizer steps. The fit may end within an epoch. Default: no limit.
             max_steps: Option<u64> = None, set(steps: u64 => Some(steps));
-            /// Optimizer steps to take before an early stop. Default: none.
+            /// Minimum number of optimizer steps before an early stop. Default: none.
             min_steps: Option<u64> = None, set(steps: u64 => Some(steps));
-            /// Stop at the end of the batch in which this much time has passed: a `Duration`, or a text, `"10 minutes"` or
-            /// `"00:12:00:00"`; in a file, seconds or a text. With a `Timer`, the smaller limit applies. Default: no limit.
+            /// Time limit. The fit stops at the end of the batch in which it is reached. A `Duration`, or a string such
+            /// as `"10 minutes"` or `"00:12:00:00"`. In a file, seconds or a string. With a `Timer`, the smaller limit
+            /// applies. Default: no limit.
             #[serde(with = "seconds")]
             max_time: Option<Duration> = None, read(time: TimeLimit => Some(time.0));
-            /// Training batches of an epoch: `10` batches, a share `0.1`, or their text. 0 trains nothing. Default: all.
+            /// Maximum number of training batches per epoch: a number such as `10`, a share such as `0.1`, or a string
+            /// with one of these. 0 trains nothing. Default: all.
             limit_train_batches: Limit = Limit::ALL, read(limit: Limit => limit);
-            /// Validation batches of each loader. 0 turns validation off, also for `Trainer::validate`. Default: all.
+            /// Maximum number of validation batches per loader. 0 disables validation, also in `Trainer::validate`.
+            /// Default: all.
             limit_val_batches: Limit = Limit::ALL, read(limit: Limit => limit);
-            /// Test batches of each loader. Default: all.
+            /// Maximum number of test batches per loader. Default: all.
             limit_test_batches: Limit = Limit::ALL, read(limit: Limit => limit);
-            /// Predict batches of each loader. Default: all.
+            /// Maximum number of prediction batches per loader. Default: all.
             limit_predict_batches: Limit = Limit::ALL, read(limit: Limit => limit);
-            /// Number of batches to train and validate on, unshuffled, always the same ones: shows whether the model can learn
-            /// them. Not with `fast_dev_run`. Default: 0, off.
+            /// Number of batches to train and validate on. They are unshuffled and always the same, which shows whether
+            /// the model can learn them. Not with `fast_dev_run`. Default: 0, off.
             overfit_batches: Limit = Limit::Batches(0), read(limit: Limit => limit);
-            /// Number of batches of everything to run, once, without logging, checkpoints and early stopping: shows whether the
-            /// code runs. Default: 0, off.
+            /// Number of batches of each loop to run, once, without logging, checkpoints and early stopping. This shows
+            /// whether the code runs. Default: 0, off.
             fast_dev_run: usize = 0, set(batches: usize => batches);
-            /// Validation batches of each loader before training, so that a mistake there shows at once. `None` (in a file, `null`)
-            /// takes all. Default: 2.
+            /// Number of validation batches per loader before training, which reveals mistakes early. `None` (in a
+            /// file, `null`) takes all. Default: 2.
             num_sanity_val_steps: Option<usize> = Some(2), set(batches: impl Into<Option<usize>> => batches.into());
-            /// How often to validate: an [`Every`](stormfire_module::Every), or a text, `"0.25 epochs"`. Steps and batches count over
-            /// the whole fit; a fraction of an epoch needs data of known length. Default: every epoch.
+            /// How often to validate: an [`Every`](stormfire_values::Every), or a string such as `"0.25 epochs"`. Steps
+            /// and batches count over the whole fit. A fraction of an epoch requires data of known length. Default:
+            /// every epoch.
             val_check_interval: Every = Every::Epochs(1), read(every: Every => every);
-            /// Number of batches per optimizer step. The step uses the mean of their gradients, also where an epoch ends a window
-            /// early; see [`StepOutput::weight`](stormfire_module::StepOutput::weight). Automatic optimization only. Default: 1.
+            /// Number of batches per optimizer step. The step uses the mean of their gradients, even if the end of an
+            /// epoch shortens a window: see [`StepOutput::weight`](stormfire_module::StepOutput::weight). Automatic
+            /// optimization only. Default: 1.
             accumulate_grad_batches: usize = 1, set(batches: usize => batches);
-            /// Clip gradients to this norm or value, see `gradient_clip_algorithm`. Default: none.
+            /// Maximum norm or value of gradients, which are clipped to it. See `gradient_clip_algorithm`. Default: no
+            /// clipping.
             gradient_clip_val: Option<f64> = None, set(value: f64 => Some(value));
-            /// How gradients are clipped: a [`ClipAlgorithm`](stormfire_module::gradients::ClipAlgorithm), or `"norm"`, `"value"`.
-            /// Default: by their global L2 norm.
+            /// The method of gradient clipping: a [`ClipAlgorithm`](stormfire_optim::ClipAlgorithm), or
+            /// `"norm"`, `"value"`. Default: by their global L2 norm.
             gradient_clip_algorithm: ClipAlgorithm = ClipAlgorithm::Norm, read(algorithm: ClipAlgorithm => algorithm);
-            /// Number of steps from one for which step metrics are logged to the next; 0 logs none. Default: 50.
+            /// Number of steps between two logs of step metrics. 0 logs none. Default: 50.
             log_every_n_steps: u64 = 50, set(steps: u64 => steps);
             /// The folder for the files of runs. Default: the current folder.
             ///
-            /// It may be the URL of a store (`s3://bucket/run`, `gs://..`, `az://..`, with the cargo feature `remote`), one for each
-            /// run: checkpoints then go to the folder `checkpoints` there, and the logs, which need a disk, to the current folder.
+            /// It may be the URL of a store (`s3://bucket/run`, `gs://..`, `az://..`, with the cargo feature `remote`),
+            /// a different one for each run. Then checkpoints are written to the folder `checkpoints` there, and the
+            /// logs, which need a disk, to the current folder.
             default_root_dir: PathBuf = PathBuf::from("."), set(folder: impl Into<PathBuf> => folder.into());
-            /// Save checkpoints, by a default `ModelCheckpoint` if none is given. Default: yes.
+            /// Whether to save checkpoints. If no `ModelCheckpoint` is given, a default one is added. Default: yes.
             enable_checkpointing: bool = true, set(on: bool => on);
-            /// Write checkpoints in the background during training, at most one at a time. An error in it ends the fit a little
-            /// later. Default: yes.
+            /// Whether to write checkpoints in the background during training, at most one at a time. An error in it
+            /// ends the fit a little later. Default: yes.
             async_checkpointing: bool = true, set(on: bool => on);
-            /// A fit that continues from a checkpoint logs to a new `version_N`, instead of to the files of that run, which are
-            /// truncated to the moment of the checkpoint. Default: no.
+            /// Whether a resumed fit logs to a new `version_N`. Otherwise it continues the files of the original run,
+            /// which are truncated to the moment of the checkpoint. Default: no.
             new_version_on_resume: bool = false, set(on: bool => on);
-            /// Show progress. Default: yes.
+            /// Whether to show progress. Default: yes.
             enable_progress_bar: bool = true, set(on: bool => on);
-            /// Print a summary of the module when a fit starts. Default: yes.
+            /// Whether to print a summary of the module at the start of a fit. Default: yes.
             enable_model_summary: bool = true, set(on: bool => on);
-            /// Makes parameters, dropout, shuffling and what batches draw from [`random`](stormfire_data::random()) repeatable.
-            /// Default: none; shuffling is repeatable anyhow.
+            /// Makes parameters, dropout, shuffling and the draws of batches from [`random`](stormfire_data::random())
+            /// reproducible. Default: none. Shuffling is reproducible even then.
             ///
-            /// Parameters are initialised when the fit starts. Those that were read before are named in a warning, and need
-            /// [`seed_everything`](crate::seed_everything). One fit at a time: the generator belongs to the process.
+            /// Parameters are initialized when the fit starts. Parameters that were read before are listed in a
+            /// warning, and need [`seed_everything`](crate::seed_everything). Run one fit at a time, because the
+            /// generator belongs to the process.
             seed: Option<u64> = None, set(seed: u64 => Some(seed));
-            /// Check the loss and all gradients of every batch, and name the parameter whose gradient is not finite. It reads the
-            /// device several times per batch. Default: no.
+            /// Whether to check the loss and all gradients of every batch. The error names the parameter whose gradient
+            /// is not finite. Reads the device several times per batch. Default: no.
             detect_anomaly: bool = false, set(on: bool => on);
-            /// What to do about a loss or gradient that is NaN or infinite: a [`NonFinite`](crate::NonFinite), or a text, `"skip:5"`.
-            /// Off with `barebones`. Default: `"error"`, the fit fails with
+            /// The policy for a loss or gradient that is NaN or infinite: a [`NonFinite`](crate::NonFinite), or a
+            /// string such as `"skip:5"`. Off with `barebones`. Default: `"error"`, the fit fails with
             /// [`Error::NonFinite`](stormfire_module::Error::NonFinite).
             on_non_finite: NonFinite = NonFinite::Error, read(policy: NonFinite => policy);
-            /// End a run cleanly on Ctrl-C and SIGTERM. `false` leaves all signals to the program. A signal that the program catches or
-            /// ignores before the first run still reaches its handler. Default: yes.
+            /// Whether Ctrl-C and SIGTERM end a run cleanly. `false` leaves all signals to the program. Signals that
+            /// the program caught or ignored before the first run still reach its handler. Default: yes.
             handle_signals: bool = true, set(on: bool => on);
-            /// The signal on which a fit is saved and its SLURM job queued again: a [`RequeueSignal`](crate::RequeueSignal), or a text,
-            /// `"usr2"`. Default: `"auto"`, SIGUSR1 inside a SLURM job.
+            /// The signal on which a fit is saved and its SLURM job requeued: a
+            /// [`RequeueSignal`](crate::RequeueSignal), or a string such as `"usr2"`. Default: `"auto"`, SIGUSR1 inside
+            /// a SLURM job.
             requeue_signal: RequeueSignal = RequeueSignal::Auto, read(signal: RequeueSignal => signal);
-            /// Time every hook and part of the loop, and print a table: a [`ProfilerKind`](crate::ProfilerKind), or `"simple"`.
-            /// Default: none.
+            /// Measures the time of every hook and part of the loop, and prints a table: a
+            /// [`ProfilerKind`](crate::ProfilerKind), or `"simple"`. Default: none.
             profiler: Option<ProfilerKind> = None, read(kind: ProfilerKind => Some(kind));
-            /// Everything off that is not the loop: logging, checkpoints, bar, summary, sanity check. Not with `fast_dev_run`,
-            /// `detect_anomaly`, `profiler`. Default: no.
+            /// Whether to disable everything except the loop: logging, checkpoints, progress bar, summary, sanity
+            /// check. Not with `fast_dev_run`, `detect_anomaly`, `profiler`. Default: no.
             barebones: bool = false, set(on: bool => on);
         }
     };

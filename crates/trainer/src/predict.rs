@@ -1,11 +1,11 @@
-//! Prediction: every batch of every loader, and what the module says about it.
+//! Prediction: the module's predictions for every batch of every loader.
 
 use stormfire_data::{Batch, Loaders, Position};
 use stormfire_module::{Event, Hook, PredictModule, Result, RunningStage};
 
 use crate::engine::{Engine, RandomPart};
 
-/// Predicts with a module that is in evaluation mode already; one list of predictions for each loader.
+/// Predicts with a module that is already in evaluation mode. Returns one list of predictions per loader.
 pub(crate) fn predict<M: PredictModule>(
     engine: &mut Engine<M>,
     module: &mut M,

@@ -1,4 +1,4 @@
-//! Where the time of a run goes: every hook and every part of the loop.
+//! Measures the time of every hook and every part of the loop.
 
 use std::{
     borrow::Cow,
@@ -10,14 +10,14 @@ use std::{
 
 use comfy_table::{CellAlignment, Table};
 use serde::{Deserialize, Serialize};
-use stormfire_module::{
+use stormfire_values::{
     reads_text,
     text::{TextError, one_of},
 };
 
 use crate::results_table::STYLE;
 
-/// Which profiler to use.
+/// The kind of profiler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", try_from = "String")]
 pub enum ProfilerKind {
@@ -35,7 +35,7 @@ impl FromStr for ProfilerKind {
 
 reads_text!(ProfilerKind);
 
-/// Collects times, or does nothing at no cost.
+/// Collects times. Does nothing, at no cost, if it is disabled.
 #[derive(Debug, Default)]
 pub(crate) struct Profiler {
     actions: Option<HashMap<Cow<'static, str>, Action>>,
@@ -48,7 +48,7 @@ struct Action {
     total: Duration,
 }
 
-/// A measurement that has begun; `None` when nothing is measured.
+/// A started measurement. `None` if the profiler is disabled.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Started(Option<Instant>);
 
@@ -73,7 +73,7 @@ impl Profiler {
         }
     }
 
-    /// The report as text, longest first; `None` when nothing is measured. Forgets what it reports.
+    /// The report, with the longest times first. `None` if the profiler is disabled. Clears the reported times.
     pub(crate) fn report(&mut self, title: &str) -> Option<String> {
         let wall = self.began.take().map_or(Duration::ZERO, |began| began.elapsed()).as_secs_f64();
         let mut rows: Vec<_> = self.actions.as_mut()?.drain().collect();

@@ -1,30 +1,30 @@
-//! The signal on which a SLURM job is saved and queued again.
+//! The signal on which a SLURM job is saved and requeued.
 
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use stormfire_module::{
+use stormfire_values::{
     reads_text,
     text::{TextError, one_of},
 };
 
 use crate::signals::Signal;
 
-/// The signal on which a run is saved and its SLURM job queued again, as with `#SBATCH --signal=USR1@90`.
+/// The signal on which a run is saved and its SLURM job requeued, as with `#SBATCH --signal=USR1@90`.
 ///
-/// A fit then finishes its batch, saves itself as `requeue-<job>.ckpt` in `default_root_dir`, ends as
-/// [`Stop::Interrupted`](crate::Stop::Interrupted), and calls `scontrol requeue`. The next fit of that job below the same
-/// folder continues from the file, whatever its `ckpt_path`, and removes it once it ends by itself. Outside of a job it
-/// is saved as `requeue.ckpt`, and nobody is called.
+/// A fit then finishes its batch, saves `requeue-<job>.ckpt` in `default_root_dir`, ends with
+/// [`Stop::Interrupted`](crate::Stop::Interrupted), and calls `scontrol requeue`. The next fit of that job with the
+/// same folder resumes from the file, even if its `ckpt_path` names another one. The file is removed when the fit
+/// completes. Outside of a job the file is `requeue.ckpt`, and `scontrol` is not called.
 ///
-/// In a configuration it is a text: `"auto"`, `"off"`, `"usr1"`, `"usr2"`, `"hup"`, `"term"`.
+/// In a configuration it is a string: `"auto"`, `"off"`, `"usr1"`, `"usr2"`, `"hup"`, `"term"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", try_from = "String")]
 pub enum RequeueSignal {
-    /// SIGUSR1 inside a SLURM job that is no interactive shell, else none. The default.
+    /// SIGUSR1 inside a SLURM job that is not an interactive shell, otherwise none. The default.
     #[default]
     Auto,
-    /// None: such a job is not continued either.
+    /// No signal. A requeued job does not resume automatically either.
     Off,
     /// SIGUSR1.
     Usr1,
@@ -32,7 +32,7 @@ pub enum RequeueSignal {
     Usr2,
     /// SIGHUP.
     Hup,
-    /// SIGTERM, which then no longer ends a run for good.
+    /// SIGTERM. It then requeues the job.
     Term,
 }
 
@@ -49,7 +49,7 @@ impl FromStr for RequeueSignal {
 reads_text!(RequeueSignal);
 
 impl RequeueSignal {
-    /// The signal that was asked for by name.
+    /// The signal that was given explicitly.
     pub(crate) fn given(self) -> Option<Signal> {
         match self {
             RequeueSignal::Auto | RequeueSignal::Off => None,

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle, presets};
 use stormfire_loggers::Metrics;
 
-/// The look of the Trainer's tables: lines around, none between the rows.
+/// The style of the Trainer's tables: horizontal lines around them, none between the rows.
 pub(crate) const STYLE: TableStyle = presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
 
-/// One row for each metric, one column for each loader; as Lightning's.
+/// One row per metric, one column per loader, as in Lightning.
 pub(crate) fn results_table(title: &str, results: &[Metrics]) -> String {
     let mut rows: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (loader, metrics) in results.iter().enumerate() {
@@ -31,7 +31,7 @@ pub(crate) fn results_table(title: &str, results: &[Metrics]) -> String {
     table.to_string()
 }
 
-/// Six significant digits: what an `f32` is worth.
+/// Formats with six significant digits, the precision of an `f32`.
 fn format_value(value: f64) -> String {
     let magnitude = value.abs();
     if value == 0.0 || !value.is_finite() {

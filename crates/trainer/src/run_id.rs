@@ -1,10 +1,10 @@
-//! Which run a checkpoint belongs to.
+//! The id of the run that a checkpoint belongs to.
 
 use std::{path::Path, time::SystemTime};
 
 use stormfire_checkpoint::Checkpoint;
 
-/// An id that no other run has.
+/// A unique id.
 pub(crate) fn new_run_id() -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     format!("{:x}-{:x}", now.as_nanos(), std::process::id())

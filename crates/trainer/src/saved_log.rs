@@ -1,4 +1,4 @@
-//! What a checkpoint knows of a logger: which one it is, and how far it was.
+//! The logger entries of a checkpoint: identity and position.
 
 use std::path::PathBuf;
 
@@ -8,18 +8,18 @@ use stormfire_checkpoint::storage;
 use stormfire_loggers::{Background, PendingPosition};
 use stormfire_module::{Result, state};
 
-/// What a checkpoint knows of a logger.
+/// The identity and position of a logger in a checkpoint.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct SavedLog {
     pub(crate) name: String,
     pub(crate) version: String,
     pub(crate) kind: String,
-    /// Absolute; `None` for a logger without one.
+    /// Absolute path. `None` for a logger without a folder.
     pub(crate) log_dir: Option<PathBuf>,
     pub(crate) position: Value,
 }
 
-/// The same, while the position is still to come.
+/// A [`SavedLog`] whose position is pending.
 pub(crate) struct PendingLog {
     log: SavedLog,
     position: PendingPosition,
@@ -30,14 +30,14 @@ impl PendingLog {
         Self::at(logger, logger.position())
     }
 
-    /// The same, at a position that was asked for earlier.
+    /// The entry of a logger, with a position that was requested earlier.
     pub(crate) fn at(logger: &Background, position: PendingPosition) -> Self {
         let log_dir = logger.log_dir().map(storage::identity);
         let (name, version, kind) = (logger.name().to_owned(), logger.version().to_owned(), logger.kind().to_owned());
         Self { log: SavedLog { name, version, kind, log_dir, position: Value::Null }, position }
     }
 
-    /// Waits for the position. A logger that has none to give is no reason to lose a checkpoint.
+    /// Waits for the position. A logger without a position must not prevent a checkpoint.
     pub(crate) fn wait(self) -> Result<Value> {
         let Self { mut log, position } = self;
         log.position = position.wait().unwrap_or_else(|error| {

@@ -1,4 +1,4 @@
-//! The seed of the parameters, and those that were there before it.
+//! Seeds the parameters, and finds those that were initialized before.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,22 +7,20 @@ use burn::{
     tensor::{Bool, Device, Int, Tensor},
 };
 use stormfire_checkpoint::origin;
-use stormfire_module::{
-    Result, Scalar,
-    float_params::{EachFloat, walk},
-    read::read,
-};
+use stormfire_module::Result;
+use stormfire_optim::float_params::{EachFloat, walk};
+use stormfire_values::{Scalar, read::read};
 
-/// How many parameters a warning names.
+/// Maximum number of parameters in a warning.
 const NAMED: usize = 5;
 
 static IS_SEEDED: AtomicBool = AtomicBool::new(false);
 
-/// Seeds the random numbers of burn, on the CPU and on `device`, as the first thing that a program does.
+/// Seeds the random numbers of burn, on the CPU and on `device`. Call this first in a program.
 ///
-/// [`Trainer::seed`](crate::Trainer::seed) seeds everything from the start of a fit on, and initialises the parameters that nothing has
-/// initialised yet. burn initialises a parameter when it is first looked at: printing the module or a forward pass is enough.
-/// Only this function, called before, makes such a module the same in every process.
+/// [`Trainer::seed`](crate::Trainer::seed) seeds everything from the start of a fit, and initializes the parameters
+/// that are not initialized yet. burn initializes a parameter at its first read, so printing the module or a forward
+/// pass suffices. For such a module to be equal in every process, this function must be called before.
 ///
 /// ```
 /// use burn::{nn::LinearConfig, prelude::*};
@@ -44,19 +42,19 @@ pub fn seed_everything(seed: u64, device: &Device) {
     IS_SEEDED.store(true, Ordering::Relaxed);
 }
 
-/// The parameters of a seeded fit that have drawn values already, as far as that can be told: those that were loaded or trained
-/// are left out, and those whose elements are all the same. One device read, if there are any.
+/// The parameters of a seeded fit that have already drawn values, as far as this can be detected. Loaded or trained
+/// parameters are excluded, and also those with equal elements. Needs one device read if there are candidates.
 pub(crate) fn drawn_before<M: Module>(module: &M) -> Result<Vec<String>> {
     if IS_SEEDED.load(Ordering::Relaxed) {
         return Ok(Vec::new());
     }
     let (paths, spreads): (Vec<_>, Vec<_>) = walk(module, Drawn::default()).0.into_iter().unzip();
     let spreads = read(&spreads)?;
-    // Also what is not finite was not drawn.
+    // Non-finite values were not drawn either.
     Ok(paths.into_iter().zip(spreads).filter(|(_, spread)| *spread > 0.0).map(|(path, _)| path).collect())
 }
 
-/// Says which parameters the seed has come too late for.
+/// Warns about parameters that were initialized before the seed.
 pub(crate) fn warn_of(drawn: &[String]) {
     if drawn.is_empty() {
         return;
@@ -72,7 +70,7 @@ pub(crate) fn warn_of(drawn: &[String]) {
     );
 }
 
-/// Reading a parameter is what initialises it.
+/// Initializes parameters by reading them.
 #[derive(Default)]
 struct Initialise(Vec<ParamId>);
 
@@ -91,12 +89,13 @@ impl ModuleVisitor for Initialise {
     }
 }
 
-/// Initialises the parameters that are not initialised yet, with burn's random numbers as they are.
+/// Initializes the uninitialized parameters with burn's random numbers in their current state.
 pub(crate) fn initialise<M: Module>(module: &M) {
     module.visit(&mut Initialise::default());
 }
 
-/// Initialises the parameters of a module on the CPU with random numbers that follow from the seed. No later fit warns of them.
+/// Initializes the parameters of a module on the CPU with random numbers of this seed. Later fits do not warn about
+/// them.
 pub(crate) fn initialise_with<M: Module>(module: &M, seed: u64) {
     Device::flex().seed(seed);
     let mut walk = Initialise::default();

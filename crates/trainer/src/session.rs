@@ -1,4 +1,4 @@
-//! One Trainer's callbacks and loggers, and the frame around every run: setup and teardown, errors and panics.
+//! The callbacks and loggers of a Trainer, and the frame of every run: setup and teardown, errors and panics.
 
 mod evaluations;
 mod failure;
@@ -12,9 +12,10 @@ use stormfire_callbacks::Printer;
 use stormfire_data::{DataModule, Loader, Loaders, Stage};
 use stormfire_loggers::{Background, DEFAULT_NAME, Loggers, Status};
 use stormfire_module::{
-    Callback, Error, Event, Every, Hook, LightningModule, Result, live_run, moment::Progress, requests::SaveRequest, run::Limits, scope,
-    shared_ids,
+    Callback, Error, Event, Hook, LightningModule, Result, live_run, moment::Progress, requests::SaveRequest, run::Limits, scope,
 };
+use stormfire_optim::shared_ids;
+use stormfire_values::Every;
 
 use crate::{
     accelerator,
@@ -39,23 +40,23 @@ use crate::{
     whereabouts,
 };
 
-/// What a Trainer keeps from its first run on.
+/// The state of a Trainer from its first run on.
 pub(crate) struct Session<M: LightningModule> {
     engine: Engine<M>,
     device: Option<Device>,
     log_dir: Option<PathBuf>,
     requeue: Requeue,
     interrupted: Option<Signal>,
-    /// Of the newest fit, for checkpoints that are asked for after it.
+    /// The optimizers of the newest fit, for checkpoints that are requested after it.
     training: Training,
-    /// How the newest fit has ended, if it did so by itself. What is evaluated afterwards does not change it.
+    /// The final state of the newest fit, if it completed. Later evaluations do not change it.
     ended: Option<Box<RunState>>,
-    /// The loggers continue those of the checkpoint at hand.
+    /// Whether the loggers continue those of the current checkpoint.
     continues_logs: bool,
 }
 
 impl<M: LightningModule> Session<M> {
-    /// `resume` is the checkpoint that the first fit continues from.
+    /// `resume` is the checkpoint of the first fit.
     pub(crate) fn new(
         config: &TrainerConfig,
         device: Option<Device>,
@@ -83,7 +84,7 @@ impl<M: LightningModule> Session<M> {
         Ok(Self { engine, device, log_dir, requeue, interrupted: None, training, ended: None, continues_logs })
     }
 
-    /// A later fit that is to continue from this.
+    /// Prepares to resume a later fit: see [`Resume::take_up_epoch`].
     pub(crate) fn take_up_epoch(&self, resume: &mut Resume) -> Result<()> {
         resume.take_up_epoch(self.engine.frame.config.max_steps, self.callbacks())
     }
@@ -96,7 +97,7 @@ impl<M: LightningModule> Session<M> {
         self.engine.run.loggers.clone()
     }
 
-    /// Absolute, or a URL.
+    /// An absolute path, or a URL.
     pub(crate) fn default_root_dir(&self) -> &Path {
         &self.engine.run.default_root_dir
     }
@@ -105,7 +106,7 @@ impl<M: LightningModule> Session<M> {
         self.log_dir.as_deref()
     }
 
-    /// What lines on a screen call a run of this Trainer; none if no logger names it.
+    /// The name of this Trainer's runs in messages. `None` if no logger has a name.
     fn name(&self) -> Option<String> {
         let logger = self.engine.run.loggers.first()?;
         let parts = [logger.name(), logger.version()].into_iter().filter(|part| !part.is_empty() && *part != DEFAULT_NAME);
@@ -174,13 +175,13 @@ impl<M: LightningModule> Session<M> {
 
     /// Writes the state at the end of the newest fit, and waits for it.
     pub(crate) fn save_checkpoint(&mut self, module: &M, request: SaveRequest) -> Result<()> {
-        // That of the fit stopped it.
+        // A refusal during the fit has already stopped it.
         drop(self.engine.frame.checkpoints.refused());
         checkpoint::write_state(&mut self.engine, &mut module.clone(), &self.training, self.ended.as_deref().cloned(), request)?;
         self.engine.frame.checkpoints.refused().map_or(Ok(()), Err)
     }
 
-    /// The frame around a run. Whatever happens inside, callbacks see the teardown, and loggers how it ended.
+    /// The frame of a run. In all cases, callbacks see the teardown, and loggers get the status.
     fn run<D: DataModule<Batch = M::Batch>, R>(
         &mut self,
         stage: Stage,
@@ -192,7 +193,7 @@ impl<M: LightningModule> Session<M> {
         let engine = &mut self.engine;
         let entered = scope::enter_run(engine.run.loggers.clone());
         let _span = run_span(stage).entered();
-        // Whoever keeps what is reported beside the logs learns the folder from this field.
+        // Code that stores messages next to the logs reads the folder from this field.
         let log_dir = self.log_dir.as_ref().map(|folder| tracing::field::display(folder.display()));
         tracing::info!(device = accelerator::describe(&engine.frame.device), log_dir, "`Trainer.{stage}` begins");
         engine.begin(stage);
@@ -208,17 +209,17 @@ impl<M: LightningModule> Session<M> {
                 Err(late) => tracing::error!("after the run had failed: {late}"),
             }
         }
-        // A fit that could not go on has nothing to say in the logs of the run that it was to continue.
+        // A fit that failed to resume must not write to the logs of the run that it was to continue.
         let waiting = (outcome.is_err() && engine.frame.logs_wait).then(|| std::mem::take(&mut engine.run.loggers));
-        // A run inside a hook was ended, or refused, by the signal that ends this one: there is no boundary here.
+        // The signal ended or refused a run inside a hook of this run, so this is not a boundary.
         let by_inner = matches!(&outcome, Err(Error::InHook { error, .. }) if matches!(**error, Error::Interrupted { .. }));
         let by_signal = (by_inner && engine.signal().is_some()) || matches!(outcome, Err(Error::Interrupted { .. }));
-        // The job begins with the outermost of its runs.
+        // Only the outermost run of a job requeues it.
         let requeues = by_signal && engine.asks_for_requeue() && !scope::is_inside_another_run();
         let requeue = (requeues && stage == Stage::Fit).then(|| SaveRequest { path: self.requeue.checkpoint(), ..SaveRequest::default() });
         if let Err(error) = &outcome {
             engine.frame.communicator.abort(&error.to_string());
-            // The state of the last boundary, if it is kept.
+            // Requests the state of the last boundary, if it is kept.
             let of_boundary = requeue.clone().filter(|_| by_inner);
             failure::on_exception(engine, module, data, training, error, of_boundary);
         }
@@ -241,7 +242,7 @@ impl<M: LightningModule> Session<M> {
             Err(Error::Interrupted { .. }) => Status::Interrupted,
             Err(_) => Status::Failed,
         };
-        // What is reported from here on comes too late for the loggers.
+        // Messages from here on are too late for the loggers.
         drop(entered);
         let finalized = engine.finalize_loggers(status);
         engine.run.loggers.iter().for_each(Background::unmark);
@@ -252,7 +253,7 @@ impl<M: LightningModule> Session<M> {
             if outcome.is_ok() {
                 outcome = Err(late);
             } else {
-                // The first error is the one to tell; this one would hide it.
+                // The first error is returned. This one would hide it.
                 tracing::error!("after the run had failed: {late}");
             }
         }
@@ -274,13 +275,13 @@ impl<M: LightningModule> Session<M> {
 impl<M: LightningModule> Drop for Session<M> {
     fn drop(&mut self) {
         for folder in self.engine.run.loggers.iter().filter_map(|logger| logger.log_dir()) {
-            // The folder of a run that could not begin is empty; any other stays.
+            // This succeeds only for an empty folder, which belongs to a run that failed to start.
             let _ = std::fs::remove_dir(folder);
         }
     }
 }
 
-/// A span's name is fixed where it is written.
+/// The name of a span must be a literal.
 fn run_span(stage: Stage) -> tracing::Span {
     match stage {
         Stage::Fit => tracing::info_span!("fit"),
@@ -290,7 +291,7 @@ fn run_span(stage: Stage) -> tracing::Span {
     }
 }
 
-/// Calls a method of the data module, in which nothing can be logged.
+/// Calls a method of the data module. Logging in it is an error.
 fn of_data<M: LightningModule, R>(engine: &mut Engine<M>, hook: Hook, code: impl FnOnce() -> stormfire_data::Result<R>) -> Result<R> {
     let result = {
         let _scope = engine.enter(hook);
@@ -300,7 +301,7 @@ fn of_data<M: LightningModule, R>(engine: &mut Engine<M>, hook: Hook, code: impl
     Ok(result)
 }
 
-/// The first hooks of every run.
+/// Calls the first hooks of every run.
 fn begin<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     engine: &mut Engine<M>,
     module: &mut M,
@@ -313,10 +314,10 @@ fn begin<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     engine.fire(module, Event::Setup { stage })
 }
 
-/// The loader that trains, and those that validate.
+/// The training loader, and the validation loaders.
 type FitData<B> = (Loader<B>, Evaluated<B>);
 
-/// The loaders of a fit, seeded, and how many batches to take of each.
+/// Prepares the loaders of a fit: seeds them and determines the number of batches of each.
 fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     engine: &mut Engine<M>,
     module: &mut M,
@@ -341,7 +342,7 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
         train = train.with_default_seed(seed);
     }
     engine.books.data = DataFacts::of(&train, seed);
-    // What batches draw follows from the run's seed, also from one that nobody has given.
+    // The draws of batches depend on the run's seed, even if the seed was not given.
     let run_seed = config.seed.or(resume.and_then(|resume| resume.manifest().seed)).or(engine.seed);
     if let Some(seed) = run_seed {
         train = train.with_run_seed(seed);
@@ -373,12 +374,12 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     Ok((train, Evaluated::new(val, val_batches)))
 }
 
-/// Loaders of an evaluation in a run of this seed; each draws its own numbers.
+/// Seeds the loaders of an evaluation. Each gets different random numbers.
 fn with_run_seed<B: Send + 'static>(loaders: &Loaders<B>, seed: u64) -> Loaders<B> {
     loaders.iter().enumerate().map(|(index, loader)| loader.with_run_seed(mix(seed, index as u64))).collect()
 }
 
-/// A table that cannot be shown (a closed pipe, say) is no reason to fail.
+/// A failure to print a table (such as a closed pipe) is not a failure of the run.
 fn print(what: &str, table: &str) {
     if let Err(error) = Printer::live().print_of_run(what, &table) {
         tracing::debug!("nothing to print to: {error}");

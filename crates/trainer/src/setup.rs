@@ -1,4 +1,4 @@
-//! What a run begins with: the default loggers and callbacks, and the module on its device.
+//! Prepares a run: default loggers and callbacks, and the device of the module.
 
 use std::{
     any::Any,
@@ -15,7 +15,8 @@ use stormfire_loggers::{
     Background, CsvLogger, DEFAULT_NAME, Error as LoggerError, Hyperparams, Logger, Loggers, Metrics, RunDir, TensorBoardLogger,
     share_versions,
 };
-use stormfire_module::{Callback, Error, Every, Hook, LightningModule, Result, Scalar, read::read, run::Run};
+use stormfire_module::{Callback, Error, Hook, LightningModule, Result, run::Run};
+use stormfire_values::{Every, Scalar, read::read};
 
 use crate::{
     checkpoint::{Part, Resume},
@@ -31,7 +32,7 @@ fn default_runs(root: &Path) -> RunDir {
     RunDir::new(root).with_name(DEFAULT_NAME)
 }
 
-/// The folders of all runs of these loggers; where none of them has folders, those of the default ones.
+/// The folders of all runs of these loggers. If no logger has folders, those of the default loggers.
 pub(crate) fn folders_of_runs(mut of_loggers: Vec<Option<Vec<PathBuf>>>, root: &Path) -> Result<Vec<PathBuf>> {
     if of_loggers.iter().all(Option::is_none) {
         of_loggers.push(Some(default_runs(root).log_dirs()?));
@@ -39,18 +40,18 @@ pub(crate) fn folders_of_runs(mut of_loggers: Vec<Option<Vec<PathBuf>>>, root: &
     Ok(of_loggers.into_iter().flatten().flatten().collect())
 }
 
-/// The loggers of a run, opened.
+/// The opened loggers of a run.
 #[derive(Default)]
 pub(crate) struct OpenLoggers {
-    /// Each on its own thread. A run that only tries the code, or is barebones, has none.
+    /// Each runs on its own thread. Empty with `fast_dev_run` and `barebones`.
     pub(crate) loggers: Loggers,
-    /// Some of them go on in the log of a run, and wait for it.
+    /// Whether some loggers continue the log of a resumed run, and wait for its start.
     pub(crate) some_continue: bool,
     pub(crate) all_continue: bool,
 }
 
 impl OpenLoggers {
-    /// Opens loggers. They go on in the logs of the run that is resumed, where these are still there.
+    /// Opens loggers. They continue the logs of the resumed run, if these still exist.
     pub(crate) fn open(config: &TrainerConfig, loggers: LoggerChoice, resume: Option<&Resume>) -> Result<Self> {
         if config.fast_dev_run > 0 || config.barebones {
             return Ok(Self::default());
@@ -73,10 +74,10 @@ impl OpenLoggers {
         Ok(Self::attached(Loggers::spawn(loggers)?, parts, resume))
     }
 
-    /// The loggers of a further run: those that can begin another one do, the others go on. What they record next goes into
-    /// the logs of the run that is resumed, or into new ones.
+    /// The loggers of another run. Each logger starts a new run if it can. Otherwise it continues its run. New records
+    /// are added to the logs of the resumed run, or to new ones.
     pub(crate) fn of_another_run(before: &Loggers, resume: Option<&Resume>) -> Result<Self> {
-        // What a refused fit was to go on from is forgotten.
+        // Removes the marks of a fit that was refused.
         before.iter().for_each(Background::unmark);
         let others = before.iter().map(Background::another).collect::<Result<Vec<_>, _>>()?;
         let kept: Vec<bool> = others.iter().map(Option::is_none).collect();
@@ -103,7 +104,8 @@ impl OpenLoggers {
     }
 }
 
-/// A seed for a run that was given none, from the random numbers of the device: whoever has seeded these gets the same.
+/// Draws a seed for a run without one from the random numbers of the device. If these are seeded, the result is
+/// reproducible.
 pub(crate) fn draw_seed(device: &Device) -> Result<u64> {
     let draw = || Scalar::from(Tensor::<1>::random([1], Distribution::Uniform(0.0, 1.0), device));
     let drawn = read(&[draw(), draw(), draw()])?;
@@ -114,7 +116,7 @@ fn count<C: 'static, M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> 
     callbacks.iter().filter(|c| (c.as_ref() as &dyn Any).is::<C>()).count()
 }
 
-/// Adds the callbacks that the options ask for, and refuses those that contradict them.
+/// Adds the callbacks that the options require, and rejects those that contradict the options.
 pub(crate) fn complete_callbacks<M: LightningModule>(
     config: &TrainerConfig,
     mut callbacks: Vec<Box<dyn Callback<M>>>,
@@ -130,7 +132,7 @@ pub(crate) fn complete_callbacks<M: LightningModule>(
     if checkpoints > 0 && !config.enable_checkpointing && config.fast_dev_run == 0 && !config.barebones {
         return Err(Error::config("enable_checkpointing", "it is off, but there is a `ModelCheckpoint`", "leave one of them out"));
     }
-    // Beside a `Timer` of the user, whose limit may be another one.
+    // In addition to a `Timer` of the user, which may have another limit.
     if let Some(time) = config.max_time {
         callbacks.push(Box::new(Timer::new(time).named("max_time")));
     }
@@ -147,13 +149,13 @@ pub(crate) fn complete_callbacks<M: LightningModule>(
     Ok(callbacks)
 }
 
-/// Whether a [`Timer`] will end a fit.
+/// Whether a [`Timer`] will end the fit.
 pub(crate) fn is_timed<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> bool {
     let mut timers = callbacks.iter().filter_map(|callback| (callback.as_ref() as &dyn Any).downcast_ref::<Timer>());
     timers.any(|timer| timer.time_remaining().is_some())
 }
 
-/// Two states under one key would overwrite each other in the checkpoint.
+/// Rejects duplicate keys, because the two states would overwrite each other in the checkpoint.
 fn check_state_keys<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> Result<()> {
     let mut keys = std::collections::HashSet::new();
     for callback in callbacks {
@@ -170,7 +172,7 @@ fn check_state_keys<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> R
     Ok(())
 }
 
-/// The device of a run: the one that was chosen, else the module's, else the CPU; without a tape.
+/// The device of a run: the chosen one, else that of the module, else the CPU. Without autodiff.
 pub(crate) fn choose_device<M: Module>(chosen: Option<&Device>, config: &TrainerConfig, module: &M) -> Result<Device> {
     let device = match (chosen, &config.accelerator) {
         (Some(device), _) => device.clone(),
@@ -180,10 +182,10 @@ pub(crate) fn choose_device<M: Module>(chosen: Option<&Device>, config: &Trainer
     Ok(device.inner())
 }
 
-/// Moves a module to its device and initialises its parameters.
+/// Moves a module to its device and initializes its parameters.
 ///
-/// With a seed they are initialised on the CPU: each backend has its own stream of random numbers, and one seed should
-/// mean one model.
+/// With a seed they are initialized on the CPU. Each backend generates different random numbers, but one seed should
+/// give one model.
 pub(crate) fn place<M: Module>(module: M, device: &Device, seed: Option<u64>) -> M {
     let module = match seed {
         Some(seed) => {
@@ -202,7 +204,7 @@ fn move_to<M: Module>(module: M, device: &Device) -> M {
     if module.devices().iter().all(|own| own == device) { module } else { module.fork(device) }
 }
 
-/// The number of batches to take of a loader, which `of` gave.
+/// The number of batches to take from a loader, which was returned by the hook `of`.
 pub(crate) fn limit_of<B: Send + 'static>(loader: &Loader<B>, limit: Limit, option: &str, of: Hook) -> Result<Option<usize>> {
     if limit.is_none() {
         return Ok(Some(0));
@@ -215,12 +217,12 @@ pub(crate) fn limit_of<B: Send + 'static>(loader: &Loader<B>, limit: Limit, opti
     limit.of(available, option)
 }
 
-/// The number of batches to take of each loader.
+/// The number of batches to take from each loader.
 pub(crate) fn limits_of<B: Send + 'static>(loaders: &Loaders<B>, limit: Limit, option: &str, of: Hook) -> Result<Vec<Option<usize>>> {
     loaders.iter().map(|loader| limit_of(loader, limit, option, of)).collect()
 }
 
-/// Tells what a fit of this length does less often than was perhaps expected.
+/// Reports what happens less often in this fit than the user may expect.
 pub(crate) fn tell_what_is_rare(config: &TrainerConfig, run: &Run) {
     let limits = &run.limits;
     if let Some(batches) = limits.train_batches
@@ -232,7 +234,7 @@ pub(crate) fn tell_what_is_rare(config: &TrainerConfig, run: &Run) {
             config.log_every_n_steps
         );
     }
-    // Each batch a step of its own: as many batches as the fit has.
+    // With one batch per step, the number of steps is the number of batches in the fit.
     let (period, whole) = match config.val_check_interval {
         Every::Batches(n) if config.max_steps.is_none() => (n, limits.steps(1)),
         Every::Steps(n) => (n, limits.steps(config.accumulate_grad_batches)),
@@ -244,12 +246,12 @@ pub(crate) fn tell_what_is_rare(config: &TrainerConfig, run: &Run) {
     }
 }
 
-/// Refuses folders that no checkpoint could name: it notes in which one each logger writes.
+/// Rejects folders whose path cannot be stored in a checkpoint, which contains the folder of each logger.
 fn check_names_of_folders(run: &Run) -> Result<()> {
     let is_no_text = |folder: &Path| folder.to_str().is_none();
     let found = run.loggers.iter().find_map(|logger| Some((logger.name(), logger.log_dir().filter(|folder| is_no_text(folder))?)));
     found.map_or(Ok(()), |(name, folder)| {
-        let reason = format!("its folder `{}` is not UTF-8, as texts in files are", folder.display());
+        let reason = format!("its folder `{}` is not UTF-8", folder.display());
         Err(Error::config(format!("logger `{name}`"), reason, "choose a folder with another name"))
     })
 }

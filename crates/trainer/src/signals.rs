@@ -1,8 +1,8 @@
-//! Ctrl-C, SIGTERM and the signal of a scheduler end a run in good order: the batch that runs is finished, logs and
-//! hooks see the end.
+//! Ctrl-C, SIGTERM and the signal of a scheduler end a run cleanly: the current batch is finished, and logs and hooks
+//! see the end.
 //!
-//! A program may have its own ideas about a signal. What it ignores stays ignored. What it catches goes to its handler
-//! as well, during a run and after it, and only that handler says what a second signal does.
+//! Signals that the program already ignores stay ignored. Signals that it already handles still reach its handler,
+//! during a run and after it. Then only that handler decides the effect of a second signal.
 
 mod disposition;
 
@@ -15,12 +15,12 @@ use disposition::Disposition;
 use signal_hook::{SigId, consts, flag, low_level};
 use stormfire_module::{Error, Result};
 
-/// A signal that asked the run to end.
+/// A signal that requested the run to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// Ctrl-C.
     Interrupt,
-    /// `kill`, a scheduler, a container that stops.
+    /// `kill`, a scheduler, or a stopped container.
     Terminate,
     /// SIGHUP, if it is the [`RequeueSignal`](crate::RequeueSignal).
     Hangup,
@@ -33,7 +33,7 @@ pub enum Signal {
 impl Signal {
     pub(crate) const ALL: [Signal; 5] = [Signal::Interrupt, Signal::Terminate, Signal::Hangup, Signal::User1, Signal::User2];
 
-    /// The exit code that a shell expects of a program ended by this signal, 128 and its number: 130 for Ctrl-C, 143 for
+    /// The conventional exit code of a program that this signal ended, 128 plus its number: 130 for Ctrl-C, 143 for
     /// SIGTERM.
     pub fn exit_code(self) -> u8 {
         u8::try_from(128 + self.number()).unwrap_or(u8::MAX)
@@ -43,7 +43,7 @@ impl Signal {
         Self::ALL.into_iter().find(|signal| number != 0 && usize::try_from(signal.number()) == Ok(number))
     }
 
-    /// Its number; 0 where it does not exist.
+    /// The number of the signal. 0 if it does not exist on this system.
     fn number(self) -> i32 {
         match self {
             Signal::Interrupt => consts::SIGINT,
@@ -60,10 +60,11 @@ impl Signal {
     }
 }
 
-/// The number of the signal that has asked a run of this process to end; 0 if none has.
+/// The number of the signal that requested a run of this process to end. 0 without one.
 static INTERRUPTED: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
 
-/// An error if a signal has asked any run of this process to end: whoever begins another one has not looked at how it ended.
+/// Returns an error if a signal has requested any run of this process to end. A caller that starts another run has
+/// ignored that end.
 pub(crate) fn check_not_interrupted() -> Result<()> {
     match Signal::of_number(INTERRUPTED.load(Ordering::SeqCst)) {
         Some(signal) => Err(Error::Interrupted { by: format!("{signal} before this run began") }),
@@ -71,17 +72,17 @@ pub(crate) fn check_not_interrupted() -> Result<()> {
     }
 }
 
-/// Lets runs begin again after a signal has ended one, and returns that signal.
+/// Allows runs again after a signal has ended one, and returns that signal.
 ///
-/// After Ctrl-C, SIGTERM or the requeue signal every later run of the process is refused with [`Error::Interrupted`], of any
-/// Trainer: a loop over folds does not go on with the next one, and nobody takes the score of a half-trained module for a
-/// result. A program that goes on on purpose (it catches Ctrl-C as "enough of this one", say) says so with this function,
-/// after the run that was interrupted has returned.
+/// After Ctrl-C, SIGTERM or the requeue signal, every later run of the process is refused with [`Error::Interrupted`],
+/// for all Trainers. So a loop over folds does not continue with the next fold, and the score of a half-trained module
+/// is not mistaken for a result. A program that continues on purpose (for example, if it treats Ctrl-C as the end of
+/// the current fit only) calls this function after the interrupted run has returned.
 ///
 /// ```
 /// use stormfire_trainer::forget_interrupt;
 ///
-/// // fit.stop.is_interrupted(), and the program wants to test what was trained so far:
+/// // fit.stop.is_interrupted(), and the program tests the module in its current state:
 /// let signal = forget_interrupt();
 /// # assert_eq!(signal, None);
 /// ```
@@ -107,24 +108,24 @@ impl std::fmt::Display for Signal {
     }
 }
 
-/// What is known about a signal that some run has watched.
+/// State of a signal that a run has watched.
 struct Known {
     number: i32,
-    /// What it did before the first of those runs.
+    /// Its disposition before the first of these runs.
     before: Disposition,
     runs: usize,
-    /// Up while no run watches.
+    /// Set while no run watches the signal.
     idle: Arc<AtomicBool>,
 }
 
-/// Removing an action does not bring back what a signal did by default, so that is an action too, armed while no run
-/// watches. It is installed once for the life of the process, and only if nobody else had a handler.
+/// Removing an action does not restore the default effect of a signal. So the default effect is also an action, armed
+/// while no run watches. It is installed once per process, and only if there was no other handler.
 static KNOWN: Mutex<Vec<Known>> = Mutex::new(Vec::new());
 
 fn known<R>(number: i32, with: impl FnOnce(&mut Known) -> R) -> R {
     let mut all = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let index = all.iter().position(|known| known.number == number).unwrap_or_else(|| {
-        // After the first registration there is a handler in any case: ours.
+        // After the first registration there is always a handler: ours.
         let before = disposition::of(number);
         let idle = Arc::new(AtomicBool::new(true));
         if before == Disposition::Default
@@ -145,10 +146,10 @@ fn count_runs(number: i32, change: isize) {
     });
 }
 
-/// Watches for signals while it lives; afterwards they do what they did before.
+/// Watches for signals until it is dropped. Afterwards they have their previous effect.
 ///
-/// The first one is noted here. A second one of the same kind ends the process at once, with its exit code, unless it is
-/// the signal that asks for a requeue or the program has a handler of its own.
+/// The first signal is stored. A second one of the same kind ends the process at once, with its exit code, unless it is
+/// the requeue signal or the program has its own handler.
 #[derive(Debug)]
 pub(crate) struct SignalWatch {
     received: Arc<AtomicUsize>,
@@ -159,7 +160,7 @@ pub(crate) struct SignalWatch {
 }
 
 impl SignalWatch {
-    /// Watches for Ctrl-C, SIGTERM, and the signal that asks to queue the job again.
+    /// Watches for Ctrl-C, SIGTERM and the requeue signal.
     pub(crate) fn install(requeue: Option<Signal>) -> Self {
         let mut watch =
             Self { received: Arc::default(), requeue, asks_for_requeue: Arc::default(), watched: Vec::new(), installed: Vec::new() };
@@ -188,21 +189,21 @@ impl SignalWatch {
             actions.push(flag::register(number, Arc::clone(&self.asks_for_requeue)));
         } else if before == Disposition::Default {
             let again = Arc::new(AtomicBool::new(false));
-            // Actions run in the order of their registration: the first signal passes the shutdown and arms it.
+            // Actions run in the order of registration: the first signal passes the shutdown action and arms it.
             actions.push(flag::register_conditional_shutdown(number, i32::from(signal.exit_code()), Arc::clone(&again)));
             actions.push(flag::register(number, again));
         }
         for action in actions {
             match action {
                 Ok(id) => self.installed.push(id),
-                Err(error) => tracing::warn!("{signal} will not end a run in good order: {error}"),
+                Err(error) => tracing::warn!("{signal} will not end a run cleanly: {error}"),
             }
         }
         self.watched.push(number);
         count_runs(number, 1);
     }
 
-    /// The signal that asked the run to end; one that asked for a requeue is not outdone by a later one.
+    /// The signal that requested the run to end. A later signal does not replace the requeue signal.
     pub(crate) fn received(&self) -> Option<Signal> {
         if self.asks_for_requeue() {
             return self.requeue;
@@ -210,12 +211,12 @@ impl SignalWatch {
         Signal::of_number(self.received.load(Ordering::Relaxed))
     }
 
-    /// Where the number of that signal is noted.
+    /// The variable with the number of that signal.
     pub(crate) fn noted_at(&self) -> &Arc<AtomicUsize> {
         &self.received
     }
 
-    /// Whether the signal that asks to queue the job again has come.
+    /// Whether the requeue signal was received.
     pub(crate) fn asks_for_requeue(&self) -> bool {
         self.asks_for_requeue.load(Ordering::Relaxed)
     }
@@ -243,7 +244,7 @@ mod tests {
         let watch = SignalWatch::install(Some(Signal::User1));
         assert_eq!((watch.received(), watch.asks_for_requeue()), (None, false));
         low_level::raise(consts::SIGUSR1).unwrap();
-        // A second one would end the process if it were not the one for the requeue.
+        // A second one would end the process if it were not the requeue signal.
         low_level::raise(consts::SIGUSR1).unwrap();
         low_level::raise(consts::SIGTERM).unwrap();
         assert_eq!((watch.received(), watch.asks_for_requeue()), (Some(Signal::User1), true));

@@ -1,4 +1,4 @@
-//! SLURM: a job that is about to be ended is saved, queued again, and goes on where it was.
+//! SLURM: saves a job that is about to be ended, requeues it, and resumes it.
 
 use std::{path::PathBuf, process::Command};
 
@@ -8,22 +8,22 @@ use stormfire_module::{Error, Result};
 
 use crate::{config::TrainerConfig, requeue_signal::RequeueSignal, signals::Signal};
 
-/// How the runs of a Trainer are queued again.
+/// The requeue settings of a Trainer's runs.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Requeue {
     signal: Option<Signal>,
-    /// As `scontrol` calls it: `123`, or `120_3` in an array.
+    /// The id for `scontrol`: `123`, or `120_3` in an array.
     job: Option<String>,
     root: PathBuf,
 }
 
 impl Requeue {
-    /// Looks at the options and this process's environment.
+    /// Reads the options and this process's environment.
     pub(crate) fn of_this_process(config: &TrainerConfig) -> Self {
         Self::new(config, |name| std::env::var(name).ok())
     }
 
-    /// Looks at the options and an environment.
+    /// Reads the options and an environment.
     fn new(config: &TrainerConfig, env: impl Fn(&str) -> Option<String>) -> Self {
         let job = job(env);
         let signal = match config.requeue_signal {
@@ -35,20 +35,20 @@ impl Requeue {
         Self { signal, job, root }
     }
 
-    /// The signal to listen to.
+    /// The signal to handle.
     pub(crate) fn signal(&self) -> Option<Signal> {
         self.signal
     }
 
-    /// Where a fit is saved.
+    /// The path for the checkpoint of a fit.
     pub(crate) fn checkpoint(&self) -> PathBuf {
         self.root.join(self.job.as_ref().map_or_else(|| "requeue.ckpt".into(), |job| format!("requeue-{job}.ckpt")))
     }
 
-    /// The checkpoint that this job left when it was queued again.
+    /// The checkpoint that this job left when it was requeued.
     ///
     /// # Errors
-    /// A store that cannot be asked.
+    /// Fails if a store does not answer.
     pub(crate) fn saved(&self) -> Result<Option<PathBuf>> {
         let path = self.checkpoint();
         if self.signal.is_none() || self.job.is_none() || !storage::exists(&path)? {
@@ -58,7 +58,7 @@ impl Requeue {
         Ok(Some(path))
     }
 
-    /// Removes that checkpoint: the fit has come to its end.
+    /// Removes that checkpoint, after the fit has completed.
     pub(crate) fn forget(&self) {
         let path = self.checkpoint();
         if self.signal.is_some()
@@ -69,10 +69,10 @@ impl Requeue {
         }
     }
 
-    /// Queues the job again.
+    /// Requeues the job.
     ///
     /// # Errors
-    /// `scontrol` cannot be called, or refuses.
+    /// Fails if `scontrol` cannot be called or returns an error.
     pub(crate) fn submit(&self, stage: Stage) -> Result<()> {
         let Some(job) = &self.job else {
             tracing::warn!("this is no SLURM job, so it is not queued again");
@@ -99,7 +99,7 @@ impl Requeue {
     }
 }
 
-/// The job that this process is part of. An interactive shell is none: it would not start again by itself.
+/// The job of this process. An interactive shell is not a job, because it would not restart by itself.
 fn job(env: impl Fn(&str) -> Option<String>) -> Option<String> {
     let id = env("SLURM_JOB_ID")?;
     if env("SLURM_JOB_NAME").is_some_and(|name| name == "bash" || name == "interactive") {
@@ -141,7 +141,7 @@ mod tests {
         ];
         for (config, env, signal, file) in cases {
             let requeue = requeue(&config, env);
-            // Wherever the process goes from here.
+            // Valid even if the process changes its current folder.
             assert_eq!((requeue.signal(), requeue.checkpoint()), (signal, std::path::absolute(file).unwrap()), "{env:?}");
         }
         assert_eq!(requeue(&TrainerConfig { handle_signals: false, ..default() }, &job).signal(), None);

@@ -1,4 +1,4 @@
-//! What a fit returns, and why it ended.
+//! The result of a fit.
 
 use std::process::{ExitCode, Termination};
 
@@ -7,7 +7,7 @@ use stormfire_module::moment::Progress;
 
 use crate::signals::Signal;
 
-/// What a fit returns.
+/// The result of a fit.
 #[derive(Debug)]
 #[must_use]
 pub struct Fit<M> {
@@ -15,13 +15,14 @@ pub struct Fit<M> {
     pub module: M,
     /// Why the fit ended.
     pub stop: Stop,
-    /// How far it came.
+    /// The progress of the fit.
     pub progress: Progress,
-    /// The newest value of everything that callbacks can monitor: `fit.metrics.get("val_loss")`.
+    /// The newest value of every metric that callbacks can monitor: `fit.metrics.get("val_loss")`.
     pub metrics: Metrics,
 }
 
-/// Why a fit ended. As the value of `main` it becomes the exit code: [`Signal::exit_code`] after a signal, else 0.
+/// Why a fit ended. As the return value of `main` it sets the exit code: [`Signal::exit_code`] after a signal,
+/// otherwise 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stop {
@@ -29,21 +30,21 @@ pub enum Stop {
     MaxEpochs(usize),
     /// `max_steps`, this number of optimizer steps, is reached.
     MaxSteps(u64),
-    /// A callback or hook asked for it, with this reason.
+    /// A callback or hook requested the stop, for this reason.
     Requested(String),
-    /// `limit_train_batches` left nothing to train on.
+    /// `limit_train_batches` leaves no training batches.
     NoTrainingBatches,
-    /// A signal asked for it.
+    /// A signal requested the stop.
     Interrupted(Signal),
 }
 
 impl Stop {
-    /// Whether a signal ended the fit: a program should end too.
+    /// Whether a signal ended the fit, so that the program should end, too.
     pub fn is_interrupted(&self) -> bool {
         matches!(self, Stop::Interrupted(_))
     }
 
-    /// The exit code for a program that ends after this.
+    /// The exit code for a program that ends after this fit.
     pub fn exit_code(&self) -> u8 {
         match self {
             Stop::Interrupted(signal) => signal.exit_code(),

@@ -1,21 +1,22 @@
-//! Sums of the values of many batches, in a type that is wide enough for them.
+//! Sums of the values of many batches, in a type with sufficient precision.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use stormfire_module::{Scalar, read::widen};
+use stormfire_values::{Scalar, read::widen};
 
 use crate::log_state::{Pending, SavedMean, SavedTotal};
 
-/// So many values wait until they are added: one operation on the device for all of them is cheaper than one for each.
+/// Number of values that are collected before they are added. One device operation for all of them is cheaper than one
+/// for each.
 const CHUNK: usize = 16;
 
-/// A sum `Σ value·factor`, in `f64` on the host and on every device that has it.
+/// A sum `Σ value·factor`, in `f64` on the host and on every device that supports it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Total {
-    /// The sum of all but those that wait.
+    /// The sum of all values except the collected ones.
     done: Option<Scalar>,
-    /// Values of the device, one or more in a tensor.
+    /// Collected device values, one or more per tensor.
     waiting: Vec<Tensor<1>>,
-    /// The factor of each of them.
+    /// The factor of each collected value.
     factors: Vec<f64>,
 }
 
@@ -35,7 +36,7 @@ impl Total {
         }
     }
 
-    /// Adds what another one has added, in its order.
+    /// Adds the values of another sum, in order.
     pub(crate) fn append(&mut self, other: Self, factor: f64) {
         if let Some(done) = other.done {
             self.done = plus(self.done.take(), Some(done.times(factor)));
@@ -45,7 +46,7 @@ impl Total {
         }
     }
 
-    /// The sum so far.
+    /// The current sum.
     pub(crate) fn compute(&self) -> Scalar {
         plus(self.done.clone(), self.sum_of_waiting()).unwrap_or(Scalar::Host(0.0))
     }
@@ -86,19 +87,19 @@ fn plus(sum: Option<Scalar>, more: Option<Scalar>) -> Option<Scalar> {
     }
 }
 
-/// All values in one tensor; `None` if there are none.
+/// All values in one tensor. `None` if there are none.
 fn joined(tensors: &[Tensor<1>]) -> Option<Tensor<1>> {
     let first = tensors.first()?;
     if tensors.len() == 1 {
         return Some(first.clone());
     }
-    // Tensors of two types cannot be joined.
+    // Tensors of different types cannot be joined.
     let is_same = tensors.iter().all(|tensor| tensor.dtype() == first.dtype());
     let parts = tensors.iter().cloned().map(|tensor| if is_same { tensor } else { widen(tensor) });
     Some(Tensor::cat(parts.collect(), 0))
 }
 
-/// Each value in a tensor of its own.
+/// Splits a tensor into one tensor per value.
 fn apart(tensor: Tensor<1>) -> Vec<Tensor<1>> {
     match tensor.dims() {
         [1] => vec![tensor],
@@ -106,7 +107,7 @@ fn apart(tensor: Tensor<1>) -> Vec<Tensor<1>> {
     }
 }
 
-/// A weighted mean. As long as all weights are the same nothing is multiplied.
+/// A weighted mean. As long as all weights are equal, nothing is multiplied.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RunningMean {
     /// `Σ value·weight / unit`.
@@ -150,7 +151,7 @@ impl RunningMean {
 #[cfg(test)]
 mod tests {
     use burn::tensor::DType;
-    use stormfire_module::read::{device_reads, read};
+    use stormfire_values::read::{device_reads, read};
 
     use super::*;
 
@@ -195,7 +196,7 @@ mod tests {
         assert!(value(nothing.compute()).is_nan());
     }
 
-    /// Two means that are joined are bit for bit the one that had all values.
+    /// Two joined means equal the mean of all values, bit for bit.
     #[test]
     fn means_join() {
         let items = |i: usize| if i % 5 == 4 { 3.0 } else { 8.0 };

@@ -1,4 +1,4 @@
-//! The [`Trainer`]: options, callbacks and loggers in, a trained module out.
+//! The [`Trainer`], which trains a module with its options, callbacks and loggers.
 
 mod further;
 mod setters;
@@ -9,8 +9,9 @@ use burn::tensor::Device;
 use stormfire_data::DataModule;
 use stormfire_loggers::{Logger, Loggers, Metrics};
 use stormfire_module::{
-    Callback, Error, LightningModule, PredictModule, Result, RunningStage, moment::Progress, outer_run::OuterRun, scope, text::Misread,
+    Callback, Error, LightningModule, PredictModule, Result, RunningStage, moment::Progress, outer_run::OuterRun, scope,
 };
+use stormfire_values::text::Misread;
 
 pub use setters::DeviceChoice;
 
@@ -27,12 +28,14 @@ use crate::{
 
 /// Trains, validates, tests and predicts with a [`LightningModule`].
 ///
-/// Made by [`Trainer::new`] and its setters, which never fail: values and combinations are checked when a run starts.
-/// By default there are TensorBoard and CSV logs, checkpoints, a progress bar and a model summary.
+/// Create it with [`Trainer::new`] and set options with its setters. These never fail: values and combinations are
+/// checked at the start of a run. By default it writes TensorBoard and CSV logs and checkpoints, and shows a progress
+/// bar and a model summary.
 ///
 /// ```
 /// # use burn::{nn::{Linear, LinearConfig, loss::{MseLoss, Reduction}}, optim::SgdConfig, prelude::*};
-/// # use stormfire_module::{LightningModule, Optimizer, Optimizers, Result, StepOutput};
+/// # use stormfire_module::{LightningModule, Result, StepOutput};
+/// # use stormfire_optim::{Optimizer, Optimizers};
 /// # use stormfire_data::Loader;
 /// # #[derive(Module, Debug)]
 /// # struct Line { layer: Linear }
@@ -88,12 +91,12 @@ impl<M: LightningModule> std::fmt::Debug for Trainer<M> {
 }
 
 impl<M: LightningModule> Trainer<M> {
-    /// A Trainer with the default options.
+    /// Creates a Trainer with the default options.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A Trainer with these options.
+    /// Creates a Trainer with these options.
     pub fn from_config(config: TrainerConfig) -> Self {
         Self { config, ..Self::default() }
     }
@@ -109,7 +112,7 @@ impl<M: LightningModule> Trainer<M> {
         self
     }
 
-    /// Adds a logger, in place of the default ones. May be called several times.
+    /// Adds a logger, in place of the default ones. Can be called several times.
     pub fn logger(mut self, logger: impl Logger) -> Self {
         match &mut self.loggers {
             LoggerChoice::Given(loggers) => loggers.push(Box::new(logger)),
@@ -118,47 +121,53 @@ impl<M: LightningModule> Trainer<M> {
         self
     }
 
-    /// Logs nothing.
+    /// Disables logging.
     pub fn no_logger(mut self) -> Self {
         self.loggers = LoggerChoice::Given(Vec::new());
         self
     }
 
-    /// Lets the next run begin from a checkpoint: a path, `"last"` or `"best"` (see [`CkptPath`]).
+    /// Starts the next run from a checkpoint: a path, `"last"` or `"best"` (see [`CkptPath`]).
     ///
-    /// A fit continues behind the moment at which it was written, also in the middle of an epoch: weights, optimizers,
-    /// schedules, callbacks, half-finished means, the place in the data, random numbers. On the CPU the continued run equals
-    /// the unbroken one bit for bit. By default it also continues the log files of that run, see
-    /// [`new_version_on_resume`](Self::new_version_on_resume). `docs/resuming.md` says what may change in between.
+    /// A fit resumes after the moment of the checkpoint, even within an epoch. The checkpoint restores weights,
+    /// optimizers, schedules, callbacks, unfinished means, the position in the data, and random numbers. On the CPU the
+    /// resumed run equals an uninterrupted one bit for bit. By default the log files of that run are also continued,
+    /// see [`new_version_on_resume`](Self::new_version_on_resume). `docs/resuming.md` lists what may change in between.
     ///
-    /// [`validate`](Self::validate), [`test`](Self::test) and [`predict`](Self::predict) take the weights alone, and log at the
-    /// step and epoch of the checkpoint.
+    /// [`validate`](Self::validate), [`test`](Self::test) and [`predict`](Self::predict) load only the weights, and log
+    /// at the step and epoch of the checkpoint.
     pub fn ckpt_path(mut self, path: impl Into<CkptPath>) -> Self {
         self.set_ckpt_path(path);
         self
     }
 
-    /// As [`ckpt_path`](Self::ckpt_path), for a Trainer that has run already: `trainer.set_ckpt_path("best")` before a test.
+    /// As [`ckpt_path`](Self::ckpt_path), for a Trainer after its first run: `trainer.set_ckpt_path("best")` before a
+    /// test.
     pub fn set_ckpt_path(&mut self, path: impl Into<CkptPath>) {
         self.ckpt_path = Some(path.into());
     }
 
     /// Trains a module on the data of a [`DataModule`], or on loaders: one for training, or a pair `(train, val)`.
     ///
-    /// A fit begins at step 0, or where a checkpoint left off ([`ckpt_path`](Self::ckpt_path)). So does a second fit of the same
-    /// Trainer: it is another run, with a `version_N` of its own (where a version was given, `VERSION-v1` beside it) and a run of
-    /// its own at a tracker. Only loggers that cannot begin another run go on in theirs
-    /// ([`Logger::another`]). [`fit_further`](Self::fit_further) trains longer instead.
+    /// A fit starts at step 0, or at the position of a checkpoint ([`ckpt_path`](Self::ckpt_path)). A second fit of the
+    /// same Trainer also starts at step 0. It is another run, with a new `version_N` (if a version was given,
+    /// `VERSION-v1`) and a new run on a tracker. Only loggers that cannot start another run continue theirs
+    /// ([`Logger::another`]). To train longer, use [`fit_further`](Self::fit_further).
     ///
     /// # Errors
-    /// Wrong options, data that fails, a hook that fails or panics, a logger or checkpoint that cannot be written, a
-    /// checkpoint to continue from that is damaged or does not fit. Before it returns, callbacks have seen `on_exception`
-    /// and `teardown`, and loggers are finalized as failed. Ctrl-C is no error: see [`Stop::Interrupted`](crate::Stop::Interrupted); but the next run of the process is refused with
-    /// [`Error::Interrupted`], see [`forget_interrupt`](crate::forget_interrupt).
+    /// * invalid options
+    /// * an error of the data
+    /// * an error or a panic of a hook
+    /// * a logger or checkpoint that cannot be written
+    /// * a damaged or mismatched checkpoint in `ckpt_path`
+    ///
+    /// Before this returns an error, callbacks see `on_exception` and `teardown`, and loggers are finalized as failed.
+    /// Ctrl-C is not an error: see [`Stop::Interrupted`](crate::Stop::Interrupted). But the next run of the process is
+    /// refused with [`Error::Interrupted`]: see [`forget_interrupt`](crate::forget_interrupt).
     pub fn fit<D: DataModule<Batch = M::Batch>>(&mut self, module: M, data: D) -> Result<Fit<M>> {
         let _outer = inside_another_run()?;
         let asked = self.ckpt_path.take();
-        // A job begins with the outermost of its runs.
+        // Only the outermost run of a job resumes from its checkpoint.
         let saved = if scope::is_inside_another_run() { None } else { Requeue::of_this_process(&self.config).saved()? };
         self.ckpt_path = saved.map(CkptPath::Path).or(asked);
         let mut resume = self.checkpoint()?;
@@ -170,32 +179,33 @@ impl<M: LightningModule> Trainer<M> {
         session.fit(module, data, resume)
     }
 
-    /// Validates a module; one list of metrics for each loader, also printed as a table. With `limit_val_batches(0)` it is set up
-    /// and torn down, no loader is asked for, and there are no metrics.
+    /// Validates a module. Returns one list of metrics per loader, and also prints them as a table. With
+    /// `limit_val_batches(0)` the module is set up and torn down, no loader is requested, and there are no metrics.
     ///
     /// # Errors
-    /// As [`Trainer::fit`]; a missing loader or `validation_step`.
+    /// As [`Trainer::fit`], and for a missing loader or `validation_step`.
     pub fn validate<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, data: D) -> Result<Vec<Metrics>> {
         let _outer = inside_another_run()?;
         let (module, at) = self.with_weights(module)?;
         self.session(None)?.evaluate(&module, data, RunningStage::Validate, at)
     }
 
-    /// Tests a module; one list of metrics for each loader, also printed as a table. With `limit_test_batches(0)` as
-    /// [`validate`](Self::validate) with 0.
+    /// Tests a module. Returns one list of metrics per loader, and also prints them as a table. `limit_test_batches(0)`
+    /// has the same effect as `limit_val_batches(0)` in [`validate`](Self::validate).
     ///
     /// # Errors
-    /// As [`Trainer::fit`]; a missing loader or `test_step`.
+    /// As [`Trainer::fit`], and for a missing loader or `test_step`.
     pub fn test<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, data: D) -> Result<Vec<Metrics>> {
         let _outer = inside_another_run()?;
         let (module, at) = self.with_weights(module)?;
         self.session(None)?.evaluate(&module, data, RunningStage::Test, at)
     }
 
-    /// Predicts every batch of every loader. With `limit_predict_batches(0)` as [`validate`](Self::validate) with 0.
+    /// Predicts every batch of every loader. `limit_predict_batches(0)` has the same effect as `limit_val_batches(0)`
+    /// in [`validate`](Self::validate).
     ///
     /// # Errors
-    /// As [`Trainer::fit`]; a missing loader.
+    /// As [`Trainer::fit`], and for a missing loader.
     pub fn predict<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, data: D) -> Result<Vec<Vec<M::Prediction>>>
     where
         M: PredictModule,
@@ -205,7 +215,7 @@ impl<M: LightningModule> Trainer<M> {
         self.session(None)?.predict(&module, data, at)
     }
 
-    /// The checkpoint that was asked for, read.
+    /// Reads the requested checkpoint.
     fn checkpoint(&mut self) -> Result<Option<Resume>> {
         let Some(wanted) = self.ckpt_path.take() else { return Ok(None) };
         let root = &self.config.default_root_dir;
@@ -222,7 +232,8 @@ impl<M: LightningModule> Trainer<M> {
         places.locate(&wanted, callbacks)?.map(|path| Resume::read(&path, wanted != CkptPath::Last, &places)).transpose()
     }
 
-    /// The module, with the weights of the checkpoint if one was asked for, and how far the fit was that wrote it.
+    /// The module, with the weights of the requested checkpoint if there is one, and the progress of the fit that wrote
+    /// it.
     fn with_weights(&mut self, module: &M) -> Result<(M, Option<Progress>)> {
         match self.checkpoint()? {
             Some(checkpoint) => {
@@ -233,7 +244,7 @@ impl<M: LightningModule> Trainer<M> {
         }
     }
 
-    /// The first callback of a type, to ask it something after a run: where the best checkpoint is, why training stopped.
+    /// The first callback of a type, for example to get the best checkpoint or the reason of a stop after a run.
     pub fn get<C: Callback<M>>(&self) -> Option<&C> {
         self.get_all().next()
     }
@@ -243,8 +254,8 @@ impl<M: LightningModule> Trainer<M> {
         self.all_callbacks().filter_map(|callback| (callback as &dyn Any).downcast_ref())
     }
 
-    /// The callback of a type with this name: the one it was given (`ModelCheckpoint::named("best")` is `"best"`), or the key of
-    /// its state in a checkpoint ([`Callback::state_key`]).
+    /// The callback of a type with this name. This is its given name (`ModelCheckpoint::named("best")` is `"best"`), or
+    /// the key of its state in a checkpoint ([`Callback::state_key`]).
     ///
     /// ```
     /// # use stormfire_module::LightningModule;
@@ -271,18 +282,18 @@ impl<M: LightningModule> Trainer<M> {
         self.callbacks.iter().chain(self.session.iter().flat_map(|session| session.callbacks())).map(AsRef::as_ref)
     }
 
-    /// The loggers of this Trainer, once a run has begun, to log more after it or to ask a backend something:
-    /// `trainer.loggers().experiment::<TensorBoardLogger>()`.
+    /// The loggers of this Trainer, after its first run has started. Use them to log after a run or to access a
+    /// backend: `trainer.loggers().experiment::<TensorBoardLogger>()`.
     pub fn loggers(&self) -> Loggers {
         self.session.as_deref().map(Session::loggers).unwrap_or_default()
     }
 
-    /// The folder of the runs of this Trainer, once one has begun: logs, hyperparameters, checkpoints.
+    /// The folder of this Trainer's runs, after the first one has started: logs, hyperparameters, checkpoints.
     pub fn log_dir(&self) -> Option<&Path> {
         self.session.as_deref().and_then(Session::log_dir)
     }
 
-    /// Callbacks and loggers live from the first run on, so that a test after a fit goes to the same place.
+    /// Callbacks and loggers live from the first run on, so that a test after a fit logs to the same place.
     fn session(&mut self, resume: Option<&mut Resume>) -> Result<&mut Session<M>> {
         if let Some(session) = &self.session {
             resume.map_or(Ok(()), |resume| session.take_up_epoch(resume))?;
@@ -292,20 +303,20 @@ impl<M: LightningModule> Trainer<M> {
             if std::mem::replace(&mut self.has_begun, true) {
                 return Err(Error::config(
                     "Trainer",
-                    "an earlier run could not begin, and its callbacks and loggers are gone",
-                    "make a new Trainer",
+                    "an earlier run failed to start, and its callbacks and loggers were dropped",
+                    "create a new Trainer",
                 ));
             }
             let callbacks = std::mem::take(&mut self.callbacks);
             let loggers = std::mem::take(&mut self.loggers);
             self.session = Some(Box::new(Session::new(&self.config, self.device.clone(), callbacks, loggers, resume)?));
         }
-        // Just set, if it was not there before.
+        // Set above if it was missing.
         self.session.as_deref_mut().ok_or_else(|| Error::other("the Trainer has no session"))
     }
 }
 
-/// A run may begin, also inside of another one, which is set aside until it is over.
+/// Checks that a run may start. Sets an enclosing run aside until the new one ends.
 fn inside_another_run() -> Result<OuterRun> {
     check_not_interrupted()?;
     Ok(OuterRun::set_aside().with_its_random_numbers())

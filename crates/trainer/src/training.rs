@@ -1,14 +1,14 @@
-//! What a fit changes beside the module's parameters.
+//! The state that a fit changes, except the module's parameters.
 
-use stormfire_module::{Optimizers, window::Accumulated};
+use stormfire_optim::{Optimizers, window::Accumulated};
 
 use crate::fit_state::RunState;
 
-/// The optimizers, and the gradients of a window that is not full yet.
+/// The optimizers, and the gradients of an incomplete window.
 #[derive(Debug, Default)]
 pub(crate) struct Training {
     pub(crate) optimizers: Optimizers,
     pub(crate) accumulated: Accumulated,
-    /// Where the fit was before it ended in the middle of an epoch.
+    /// The state of the fit before it ended within an epoch.
     pub(crate) unfinished: Option<RunState>,
 }

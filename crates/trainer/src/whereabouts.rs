@@ -1,4 +1,4 @@
-//! Where a fit has put things, said at its end.
+//! Reports the location of a fit's files, at its end.
 
 use std::path::Path;
 
@@ -7,7 +7,8 @@ use stormfire_module::{Callback, LightningModule, run::Run};
 
 use crate::config::TrainerConfig;
 
-/// Reports the folder of the run, how to look at its logs, and its checkpoints. Nothing of a run that leaves nothing.
+/// Reports the folder of the run, the command to view its logs, and its checkpoints. Reports nothing for a run without
+/// files.
 pub(crate) fn tell<M: LightningModule>(config: &TrainerConfig, run: &Run, log_dir: Option<&Path>, callbacks: &[Box<dyn Callback<M>>]) {
     if config.barebones || run.fast_dev_run {
         return;

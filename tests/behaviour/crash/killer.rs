@@ -1,4 +1,4 @@
-//! A training that is killed again and again, and started again each time.
+//! Kills and restarts a training repeatedly.
 
 use std::{
     os::unix::process::ExitStatusExt as _,
@@ -16,45 +16,45 @@ use crate::{
     rig::run_of,
 };
 
-/// What the kills met.
+/// The instants that the kills hit.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     pub(super) kills: usize,
     /// Lives that ended before their training began.
     pub(super) at_start: usize,
-    /// Lives that left a file which was not yet whole, or not yet in its place.
+    /// Lives that left a file that was incomplete or not yet renamed.
     pub(super) in_a_save: usize,
-    /// Batches that were made more than once.
+    /// Batches that were trained more than once.
     pub(super) repeated: u64,
 }
 
-/// What the next kill waits for. A random time passes after it, about as long as what it aims at takes.
+/// The event that the next kill waits for. A random delay follows, about as long as the targeted operation takes.
 #[derive(Clone, Copy, Debug)]
 enum Moment {
-    /// There is nothing to go on from before the first checkpoint.
+    /// The first checkpoint. Before it, there is nothing to resume from.
     FirstCheckpoint,
-    /// The start of the process, which reads a checkpoint and takes the logs back.
+    /// The start of the process, which reads a checkpoint and truncates the logs.
     Start,
-    /// So many batches of this life.
+    /// A number of batches of this life.
     Batches(u64),
     /// The start of a save.
     Save,
 }
 
-/// What can be seen of a training from outside.
+/// The state of a training, as other processes can see it.
 struct Traces {
     /// The batch after which each life's training began.
     begins: Vec<u64>,
     /// Batches of all lives.
     batches: u64,
-    /// Files that are being written, or were when a life ended.
+    /// Files that are being written, or were being written when a life ended.
     half_saved: Vec<String>,
 }
 
 impl Traces {
     fn of(folder: &Path) -> Self {
         let diary = std::fs::read_to_string(diary(folder)).unwrap_or_default();
-        // A kill may tear a line, but it writes a number whole: it is one call of a few bytes.
+        // A kill may cut off a line, but a number is written in one call of a few bytes, so it is complete.
         let begins = diary.lines().filter_map(|line| line.split(' ').next()?.parse().ok()).collect();
         let half_saved = names(&checkpoints(folder)).into_iter().filter(|name| name.starts_with(".saving-")).collect();
         Self { begins, batches: diary.matches('.').count() as u64, half_saved }
@@ -69,7 +69,7 @@ pub(super) struct Killer<'a> {
     part: &'a str,
     folder: &'a Path,
     random: u64,
-    /// How long a life takes until its training begins.
+    /// The time from the start of a life to the start of its training.
     start: Duration,
     /// Batches in the newest checkpoint.
     saved: Option<u64>,
@@ -81,7 +81,7 @@ impl<'a> Killer<'a> {
         Self { part, folder, random: seed, start: Duration::from_secs(1), saved: None, report: Report::default() }
     }
 
-    /// Kills a training of so many batches so many times, then lets it end.
+    /// Kills a training of `batches` batches `kills` times, then lets it finish.
     pub(super) fn run(mut self, batches: u64, kills: usize) -> Report {
         // The last part is out of reach, so that the training does not end too early on a busy machine.
         let reach = batches - batches / 10;
@@ -104,7 +104,7 @@ impl<'a> Killer<'a> {
         self.report
     }
 
-    /// Half of the lives get about as far as all must get on average, the others not far.
+    /// Half of the lives get about as far as the required average. The others end early.
     fn moment(&mut self, left: u64, kills: usize) -> Moment {
         match (self.saved, self.below(8)) {
             (None, _) => Moment::FirstCheckpoint,
@@ -138,7 +138,7 @@ impl<'a> Killer<'a> {
         life.kill()
     }
 
-    /// Every checkpoint is good, and the life that has ended went on from the newest one.
+    /// Checks that every checkpoint is valid and that the last life resumed from the newest one.
     fn look_at_what_is_left(&mut self, before: &Traces) {
         let now = Traces::of(self.folder);
         match now.begins[before.begins.len()..] {
@@ -156,7 +156,7 @@ impl<'a> Killer<'a> {
         std::fs::read_to_string(last_words(self.folder)).unwrap_or_default()
     }
 
-    /// A random number below another (`SplitMix64`).
+    /// Returns a random number below `end` (`SplitMix64`).
     fn below(&mut self, end: u64) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -165,7 +165,7 @@ impl<'a> Killer<'a> {
     }
 }
 
-/// The batches in the newest checkpoint; all of them must be good.
+/// The batches in the newest checkpoint. All checkpoints must be valid.
 #[track_caller]
 fn newest(folder: &Path) -> Option<u64> {
     let folder = checkpoints(folder);

@@ -1,4 +1,4 @@
-//! The training that is killed: everything that has a state to lose, in a fraction of a second.
+//! The training that is killed. It has every kind of state and takes a fraction of a second.
 
 use std::{
     fs::File,
@@ -23,7 +23,7 @@ use crate::support::Batch;
 
 const ITEMS: u16 = 78;
 const BATCH_SIZE: usize = 4;
-/// With a short one at the end, which a window of three does not fill either.
+/// The last batch is smaller, and the last window of three batches is incomplete.
 pub(super) const BATCHES_PER_EPOCH: u64 = 20;
 
 #[derive(Module, Debug)]
@@ -81,7 +81,7 @@ fn data() -> Loader<Batch> {
     Loader::collate(InMemDataset::new(points), collate).batch_size(BATCH_SIZE).workers(2)
 }
 
-/// Tells the parent, in a file that grows, where a life begins (a line of its own) and each batch that it makes (a dot).
+/// Appends to a file for the parent: a line with a number at the start of a life, and a dot for each batch.
 struct Diary(PathBuf);
 
 impl Diary {
@@ -105,12 +105,12 @@ pub(super) fn diary(folder: &Path) -> PathBuf {
     folder.join("diary")
 }
 
-/// Where a life that ends by itself says why.
+/// The file in which a life that ends by itself writes the reason.
 pub(super) fn last_words(folder: &Path) -> PathBuf {
     folder.join("last_words")
 }
 
-/// The weights of the module that `fit` returned.
+/// The file with the weights of the module that `fit` returned.
 pub(super) fn result(folder: &Path) -> PathBuf {
     folder.join("result.ckpt")
 }
@@ -125,7 +125,7 @@ pub(super) fn fit(folder: &Path, epochs: usize) {
 }
 
 fn try_fit(folder: &Path, epochs: usize) -> Result<Stop> {
-    // Of the windows of three batches, some are half full when the first one saves.
+    // The first callback saves while some windows of three batches are incomplete.
     let best = ModelCheckpoint::new().monitor("val_loss").save_top_k(3).filename("{step}-{val_loss:.4f}").save_last(true);
     let newest = ModelCheckpoint::new().filename("newest-{step}");
     let mut trainer = Trainer::new()

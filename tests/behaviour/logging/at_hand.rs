@@ -1,4 +1,4 @@
-//! The loggers are at hand in a module, in a callback and at the Trainer, with every kind of value and by their own type.
+//! A module, a callback and a user of the Trainer can reach the loggers by type, with every kind of value.
 
 use burn::prelude::*;
 use stormfire::{
@@ -9,7 +9,7 @@ use stormfire::{
 use super::probe::{Probe, trainer, watch};
 use crate::support::{Batch, Line, line_data, quiet, recording};
 
-/// Shows something in every step.
+/// Logs a text in every step.
 #[derive(Module, Debug)]
 struct Showing {
     line: Line,

@@ -1,4 +1,4 @@
-//! A tracking server that is away costs a fit nothing.
+//! An unreachable tracking server does not slow down a fit.
 
 use std::{net::TcpListener, path::Path, time::Duration};
 
@@ -10,7 +10,7 @@ use stormfire::{
 
 use crate::support::{Line, line_data, recording};
 
-/// The records that wait below a folder, one a line.
+/// The waiting records below a folder, one per line.
 fn spooled(folder: &Path) -> Vec<Value> {
     let mut records = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -25,7 +25,7 @@ fn spooled(folder: &Path) -> Vec<Value> {
     records
 }
 
-/// The server takes connections and never answers, as one behind a broken proxy does.
+/// The server accepts connections and never answers, like one behind a broken proxy.
 #[test]
 fn a_server_that_never_answers_costs_a_fit_nothing_and_what_was_logged_waits() {
     let folder = tempfile::tempdir().unwrap();
@@ -38,7 +38,7 @@ fn a_server_that_never_answers_costs_a_fit_nothing_and_what_was_logged_waits() {
     let mut trainer = recording(&memory).max_epochs(3).logger(mlflow);
     let fit = trainer.fit(Line::new(), (line_data(80, 4), line_data(8, 4))).unwrap();
     assert_eq!((fit.stop, fit.progress.global_step), (Stop::MaxEpochs(3), 60));
-    // Each value that the other logger got waits here, too.
+    // Each value of the other logger also waits here.
     let records = spooled(&folder.path().join(".stormfire"));
     let mut waiting: Vec<(String, u64)> = Vec::new();
     for metrics in records.iter().filter_map(|record| record.get("metrics")) {

@@ -3,8 +3,9 @@
 use burn::tensor::{Device, FloatDType, Int, IntDType, Tensor};
 use stormfire::{
     loggers::MemoryLogger,
-    module::{Scalar, accuracy, metric::Sum, read::read, top_k_accuracy},
+    metrics::{accuracy, metric::Sum, top_k_accuracy},
     prelude::*,
+    values::{Scalar, read::read},
 };
 
 use super::probe::{Probe, lines, on_device, trainer};

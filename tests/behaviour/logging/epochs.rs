@@ -1,4 +1,4 @@
-//! How the values of an epoch become one.
+//! Reductions of the values of an epoch.
 
 use burn::prelude::*;
 use stormfire::{module::log::Entry, prelude::*};
@@ -17,7 +17,8 @@ fn unsized_batches() -> Loader<Batch> {
     Loader::from_fn(move |_epoch| vec![batch(3), batch(3), batch(2)])
 }
 
-/// Logs `x` = 1, 2, 5 in the training steps of one epoch, on host and device; `x` of the epoch is `expected`.
+/// Logs `x` = 1, 2, 5 in the training steps of one epoch, on the host and on the device. `expected` is the `x` of the
+/// epoch.
 #[track_caller]
 fn reduces(data: fn() -> Loader<Batch>, probe: fn(Probe) -> Probe, refine: fn(Entry) -> Entry, expected: &str) {
     for device in [false, true] {
@@ -100,7 +101,7 @@ fn a_metric_merges_its_batches() {
     let (items, hits) = (each_of([3.0, 3.0, 2.0]), each_of([0.0, 3.0, 1.0]));
     let probe = Probe::at(Hook::TrainingStep, move || {
         let (items, hits) = (items() as usize, hits() as usize);
-        // Class 1 is predicted for every item, and the target of the first `hits` ones.
+        // The model predicts class 1 for every item. The target of the first `hits` items is 1.
         let logits = Tensor::<2>::from_floats([[0.0, 1.0]], &Device::flex()).repeat_dim(0, items);
         let targets: Vec<i64> = (0..items).map(|item| i64::from(item < hits)).collect();
         log("acc", accuracy(&logits, &Tensor::from_ints(targets.as_slice(), &Device::flex()))).on_epoch(true);

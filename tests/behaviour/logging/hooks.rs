@@ -1,4 +1,4 @@
-//! Lightning's table of where logging is allowed and what the defaults are, row by row, through whole runs.
+//! Tests every row of Lightning's table of the hooks that may log, with their defaults, in whole runs.
 
 use std::{
     path::Path,
@@ -28,13 +28,13 @@ const TEST: [Hook; 3] = [Hook::TestStep, Hook::TestBatchStart, Hook::TestBatchEn
 const EVERY_EPOCH: [Hook; 5] =
     [Hook::TrainEpochStart, Hook::TrainEpochEnd, Hook::ValidationStart, Hook::ValidationEpochStart, Hook::ValidationEpochEnd];
 const TEST_EPOCH: [Hook; 3] = [Hook::TestStart, Hook::TestEpochStart, Hook::TestEpochEnd];
-/// These call the module alone.
+/// Only the module has these.
 const OF_THE_MODULE: [Hook; 5] = [Hook::ConfigureOptimizers, Hook::TrainingStep, Hook::ValidationStep, Hook::TestStep, Hook::PredictStep];
 
-/// Methods of a data module that the module and callbacks do not have.
+/// Methods of a data module that modules and callbacks do not have.
 const LOADERS: [Hook; 4] = [Hook::TrainDataloader, Hook::ValDataloader, Hook::TestDataloader, Hook::PredictDataloader];
 
-/// The hooks of module and callbacks that Lightning's table does not allow to log.
+/// The hooks of modules and callbacks in which Lightning's table does not allow logging.
 fn forbidden() -> impl Iterator<Item = Hook> {
     let allowed = [&TRAINING[..], &VALIDATION, &TEST, &EVERY_EPOCH, &TEST_EPOCH, &[Hook::TrainStart]].concat();
     Hook::ALL.iter().copied().filter(move |hook| !allowed.contains(hook) && !LOADERS.contains(hook))
@@ -52,7 +52,7 @@ enum By {
     Callback,
 }
 
-/// Two epochs of two training and two validation batches (or a test of two) with `x` logged in one hook: the number of
+/// Trains two epochs of two training and two validation batches, or tests two batches. One hook logs `x`: the number of
 /// the call, from 1.
 fn run(hook: Hook, by: By, refine: Refine, set: impl FnOnce(Trainer<Probe>) -> Trainer<Probe>) -> (MemoryLogger, Result<()>) {
     let logger = MemoryLogger::new();
@@ -164,7 +164,7 @@ fn hooks_of_an_epoch_refuse_other_levels() {
     }
 }
 
-/// A callback that has a checkpoint written at the end of the first epoch.
+/// A callback that requests a checkpoint at the end of the first epoch.
 fn saving(path: &Path) -> impl Callback<Probe> + use<> {
     let path = path.to_owned();
     watch(move |ctx, hook| {

@@ -1,7 +1,7 @@
 //! Wrong uses of `log` end the run with an error that names the metric, the hook, and what to do.
 
 use burn::prelude::*;
-use stormfire::{loggers::MemoryLogger, module::metric::Mean, prelude::*};
+use stormfire::{loggers::MemoryLogger, metrics::metric::Mean, prelude::*};
 
 use super::probe::{Probe, counter, lines, refuse, trainer};
 use crate::support::line_data;

@@ -1,4 +1,4 @@
-//! A module and a callback that log what a test tells them to.
+//! A module and a callback that run a test's script.
 
 use std::{
     fmt,
@@ -17,7 +17,7 @@ use stormfire::{
 
 use crate::support::{Batch, Line, recording};
 
-/// Runs in every hook and step of the module, and is told which one it is.
+/// Runs in every hook and step of the module. The argument is the hook.
 #[derive(Clone)]
 struct Script(Arc<dyn Fn(Hook) + Send + Sync>);
 
@@ -44,7 +44,7 @@ impl Probe {
         Self { line: Line::new(), script: Script(Arc::new(script)), lossless: None, counts_items: false }
     }
 
-    /// Does something in one hook only.
+    /// Runs the code in one hook only.
     pub(super) fn at(hook: Hook, code: impl Fn() + Send + Sync + 'static) -> Self {
         Self::new(move |at| {
             if at == hook {
@@ -58,13 +58,13 @@ impl Probe {
         Self::new(|_| ())
     }
 
-    /// This batch of each epoch has no loss, so that nothing steps.
+    /// Returns no loss in this batch of each epoch, so the optimizer does not step.
     pub(super) fn without_loss_in(mut self, batch_idx: usize) -> Self {
         self.lossless = Some(batch_idx);
         self
     }
 
-    /// Says itself how many items a batch has.
+    /// Reports the number of items of a batch itself.
     pub(super) fn counting_items(mut self) -> Self {
         self.counts_items = true;
         self
@@ -142,7 +142,7 @@ pub(super) fn counter() -> impl Fn() -> usize + Clone + Send + Sync + 'static {
     move || calls.fetch_add(1, Ordering::SeqCst) + 1
 }
 
-/// Gives these values one after the other.
+/// Yields these values one after another.
 pub(super) fn each_of<const N: usize>(values: [f64; N]) -> impl Fn() -> f64 + Send + Sync + 'static {
     let next = counter();
     move || values[next() - 1]
@@ -158,18 +158,18 @@ pub(super) fn trainer(logger: &MemoryLogger) -> Trainer<Probe> {
     recording(logger).log_every_n_steps(1).num_sanity_val_steps(0)
 }
 
-/// `name=value` of each.
+/// `name=value` of each metric.
 pub(super) fn text(metrics: &Metrics) -> String {
     metrics.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
 }
 
-/// What a logger was given: a line for each call, its step before the metrics.
+/// The calls of a logger, one per line. The step precedes the metrics.
 pub(super) fn lines(logger: &MemoryLogger) -> Vec<String> {
     let line = |(metrics, step): &(Metrics, Option<u64>)| format!("{}: {}", step.map_or("-".into(), |s| s.to_string()), text(metrics));
     logger.metrics().iter().map(line).collect()
 }
 
-/// Fits a probe with the options that `set` adds; the logger is given exactly these lines.
+/// Fits a probe with the options of `set`, and checks that the logger receives exactly these lines.
 #[track_caller]
 pub(super) fn check<D: DataModule<Batch = Batch>>(
     probe: Probe,
@@ -183,7 +183,7 @@ pub(super) fn check<D: DataModule<Batch = Batch>>(
     assert_eq!(lines(&logger), expected);
 }
 
-/// A fit with one epoch ends with exactly this error and hint.
+/// Checks that a fit of one epoch ends with exactly this error and hint.
 #[track_caller]
 pub(super) fn refuse<D: DataModule<Batch = Batch>>(probe: Probe, data: D, error: &str, hint: &str) {
     let given = trainer(&MemoryLogger::new()).max_epochs(1).fit(probe, data).err();

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use stormfire::{
     loggers::{Hyperparams, MemoryLogger, Metrics},
-    module::read::device_reads,
     prelude::*,
+    values::read::device_reads,
 };
 
 use super::probe::{Probe, on_device, trainer, watch};

@@ -9,8 +9,9 @@ use burn::optim::SgdConfig;
 use stormfire::{
     checkpoint::Checkpoint,
     loggers::MemoryLogger,
-    module::{Order, log::Entry, read::device_reads},
+    module::{Order, log::Entry},
     prelude::*,
+    values::read::device_reads,
 };
 
 use super::probe::{Probe, counter, each_of, lines, on_device, trainer, watch};

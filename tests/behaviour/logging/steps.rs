@@ -1,4 +1,4 @@
-//! Which step metrics reach the loggers, and under which step.
+//! The step metrics that reach the loggers, and their steps.
 
 use stormfire::{loggers::MemoryLogger, prelude::*};
 

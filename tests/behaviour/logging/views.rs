@@ -6,11 +6,7 @@ use std::{
     time::Duration,
 };
 
-use stormfire::{
-    loggers::MemoryLogger,
-    module::{Loggable, log::capture, read::device_reads},
-    prelude::*,
-};
+use stormfire::{loggers::MemoryLogger, metrics::Loggable, module::log::capture, prelude::*, values::read::device_reads};
 
 use super::probe::{Probe, counter, each_of, lines, on_device, trainer, watch};
 use crate::support::{Batch, Line, line_data, quiet};

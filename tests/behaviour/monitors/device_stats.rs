@@ -1,10 +1,10 @@
-//! What the machine is doing.
+//! Statistics of the machine.
 
 use stormfire::{loggers::Call, prelude::*};
 
 use super::{Descent, MemoryLogger, line_data, logged, with};
 
-/// A number of a file of Linux, such as `VmRSS:   1234 kB`, in bytes.
+/// A number from a Linux file in bytes, such as `VmRSS:   1234 kB`.
 #[cfg(target_os = "linux")]
 fn kernel(file: &str, field: &str) -> f64 {
     let text = std::fs::read_to_string(file).unwrap();

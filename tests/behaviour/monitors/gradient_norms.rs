@@ -8,7 +8,7 @@ use crate::support::recording;
 
 #[test]
 fn each_gradient_and_all_of_them_are_measured_before_clipping() {
-    // x = 0, 1/2 and y = 1, 2; at w = b = 0 the loss is mean(y²), with the gradients -2·mean(x·y) = -1 and -2·mean(y) = -3.
+    // x = 0, 1/2 and y = 1, 2. At w = b = 0 the loss is mean(y²). Its gradients are -2·mean(x·y) = -1 and -2·mean(y) = -3.
     let logger = MemoryLogger::new();
     let monitor = GradientNormMonitor::new().norms([GradientNorm::L2, GradientNorm::Max]);
     drop(with(monitor, &logger).max_epochs(1).gradient_clip_val(0.1).fit(Descent::new(), line_data(2, 2)).unwrap());
@@ -31,7 +31,7 @@ fn each_gradient_and_all_of_them_are_measured_before_clipping() {
 fn only_logging_steps_are_measured_and_accumulated_gradients_as_one() {
     let logger = MemoryLogger::new();
     let trainer = with(GradientNormMonitor::new().per_parameter(false), &logger).log_every_n_steps(2).accumulate_grad_batches(2);
-    // Two points in batches of one, the same again in the second epoch, and so on.
+    // Two points in batches of one. Every epoch has the same batches.
     drop(trainer.max_epochs(4).fit(Descent::new(), line_data(2, 1)).unwrap());
     let steps: Vec<_> = logged(&logger, "grad_2.0_norm_total").iter().map(|(step, _)| *step).collect();
     assert_eq!(steps, [1, 3]);
@@ -67,7 +67,7 @@ fn a_step_that_is_left_out_has_no_norm() {
     assert!(norms.iter().all(|(_, norm)| norm.is_finite()), "{norms:?}");
 }
 
-/// Two parameters, each with an optimizer of its own and a gradient that is its weight in the loss.
+/// Two parameters with one optimizer each. The gradient of a parameter is its weight in the loss.
 #[derive(Module, Debug)]
 struct Two {
     first: Param<Tensor<1>>,

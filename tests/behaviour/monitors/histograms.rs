@@ -8,7 +8,7 @@ use stormfire::prelude::*;
 use super::{Call, Descent, MemoryLogger, gradient_norms::Skips, line_data, with};
 use crate::support::quiet;
 
-/// What was logged: name, step, and the smallest value, which is the only one.
+/// The logged histograms: name, step, and the smallest value, which is the only one.
 fn histograms(logger: &MemoryLogger) -> Vec<(String, u64, f64)> {
     let of = |call| match call {
         Call::Histogram { tag, histogram, step } => {
@@ -41,7 +41,7 @@ fn the_period_is_kept() {
         let logger = MemoryLogger::new();
         let monitor = HistogramMonitor::new().parameters(false).every(every);
         let mut trainer = with(monitor, &logger).max_epochs(2).accumulate_grad_batches(accumulate);
-        // 6 batches an epoch.
+        // 6 batches per epoch.
         drop(trainer.fit(Descent::new(), line_data(6, 1)).unwrap());
         let seen = histograms(&logger);
         seen.iter().filter(|(name, ..)| name.ends_with("bias")).map(|(_, step, _)| *step).collect::<Vec<_>>()

@@ -8,7 +8,7 @@ use stormfire::{media::Layout, prelude::*};
 use super::{Call, Descent, MemoryLogger, line_data, with};
 use crate::support::Batch;
 
-/// A grey image of each item, as bright as its `x`.
+/// A grey image of each item. Its brightness is the item's `x`.
 fn bright((x, _): &Batch) -> Result<Vec<stormfire::loggers::Image>> {
     let items = x.dims()[0];
     media::images(x.clone().reshape([items, 1, 1, 1]), Layout::ChannelsFirst)

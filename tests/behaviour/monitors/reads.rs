@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use stormfire::{module::read::device_reads, prelude::*};
+use stormfire::{prelude::*, values::read::device_reads};
 
 use super::{Descent, MemoryLogger, line_data, with};
 use crate::support::Batch;

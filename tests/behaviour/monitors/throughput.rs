@@ -1,4 +1,4 @@
-//! How fast a fit goes.
+//! The measured speed of a fit.
 
 use std::{thread::sleep, time::Duration};
 
@@ -33,7 +33,8 @@ fn waiting_for_data_is_measured() {
     });
     drop(with(ThroughputMonitor::new(), &logger).max_epochs(1).fit(Descent::new(), slow).unwrap());
     let waited = logged(&logger, "train/data_wait_time");
-    // A sleep is never shorter than asked for. The batch after the next is fetched, too: is the next one the last?
+    // A sleep is never shorter than requested. The loader also fetches one batch ahead, to find out whether the next
+    // one is the last.
     assert!(waited.len() == 4 && waited[3].1 >= 0.04, "{waited:?}");
     let fraction = logged(&logger, "train/device/data_wait_fraction");
     assert!(fraction.iter().all(|(_, fraction)| (0.0..=1.0).contains(fraction)) && fraction[1].1 > 0.0, "{fraction:?}");

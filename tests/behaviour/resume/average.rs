@@ -1,4 +1,4 @@
-//! A running average of the weights that is validated in their place.
+//! A running average of the weights, which validation uses in place of the weights.
 
 use std::collections::VecDeque;
 
@@ -10,7 +10,7 @@ use stormfire::prelude::*;
 
 use super::net::Net;
 
-/// Keeps its tensors in every checkpoint, beside those of the weights.
+/// Saves its tensors in every checkpoint, in addition to the weights.
 pub(crate) struct Average {
     template: Net,
     mean: Option<Net>,
@@ -50,7 +50,7 @@ impl Callback<Net> for Average {
     }
 }
 
-/// The mean of both.
+/// The mean of both nets.
 fn halfway(a: &Net, b: Net) -> Net {
     #[derive(Default)]
     struct Values(VecDeque<Tensor<1>>);

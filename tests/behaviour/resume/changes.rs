@@ -8,13 +8,14 @@ use burn::{
     optim::{AdamConfig, SgdConfig},
     prelude::*,
 };
-use stormfire::{Error, loggers::MemoryLogger, module::requests::SaveRequest, prelude::*};
+use insta::assert_snapshot;
+use stormfire::{loggers::MemoryLogger, module::requests::SaveRequest, prelude::*};
 
 use crate::{
+    error_text::error_text,
     repeatability::weights,
     rig::Logging,
     support::{Batch, Line, line_data, quiet, recording},
-    wrong_input::check,
 };
 
 /// Asks for a checkpoint after a training step.
@@ -55,10 +56,11 @@ impl Checkpointed {
         self.folder.path().join("a.ckpt")
     }
 
+    /// The error of a fit that should resume from the checkpoint.
     #[track_caller]
-    fn refuses<M: LightningModule<Batch = Batch>>(&self, trainer: Trainer<M>, module: M, data: Loader<Batch>, text: &str, hint: &str) {
-        let text = text.replace("PATH", self.path().to_str().unwrap());
-        check(trainer.ckpt_path(self.path()).fit(module, data), &text, Some(hint));
+    fn refused<M: LightningModule<Batch = Batch>>(&self, trainer: Trainer<M>, module: M, data: Loader<Batch>) -> String {
+        let text = error_text(trainer.ckpt_path(self.path()).fit(module, data));
+        text.replace(&self.folder.path().display().to_string(), "[folder]") + "\n"
     }
 }
 
@@ -95,30 +97,36 @@ fn the_end_of_a_fit_is_no_end() {
 
 #[test]
 fn a_limit_below_what_is_done_is_refused() {
-    let hint = "raise it, or continue from an earlier checkpoint";
     let data = || line_data(8, 2);
-    let text = "`max_epochs`: 1 is less than the 2 epochs that `PATH` has completed";
-    Checkpointed::at_an_end().refuses(quiet().max_epochs(1), Line::new(), data(), text, hint);
-    let text = "`max_epochs`: 1 is less than the 2 epochs that `PATH` has begun";
-    Checkpointed::after(6).refuses(quiet().max_epochs(1), Line::new(), data(), text, hint);
-    let text = "`max_steps`: 5 is less than the 6 steps that `PATH` has done";
-    Checkpointed::after(6).refuses(quiet().max_steps(5), Line::new(), data(), text, hint);
+    let errors = [
+        Checkpointed::at_an_end().refused(quiet().max_epochs(1), Line::new(), data()),
+        Checkpointed::after(6).refused(quiet().max_epochs(1), Line::new(), data()),
+        Checkpointed::after(6).refused(quiet().max_steps(5), Line::new(), data()),
+    ];
+    assert_snapshot!(errors.concat(), @"
+    `max_epochs`: 1 is less than the 2 epochs that `[folder]/a.ckpt` has completed
+      hint: raise it, or continue from an earlier checkpoint
+    `max_epochs`: 1 is less than the 2 epochs that `[folder]/a.ckpt` has begun
+      hint: raise it, or continue from an earlier checkpoint
+    `max_steps`: 5 is less than the 6 steps that `[folder]/a.ckpt` has done
+      hint: raise it, or continue from an earlier checkpoint
+    ");
 }
 
 #[test]
 fn the_data_may_change_between_epochs_only() {
     let saved = Checkpointed::after(6);
-    let begin = "checkpoint `PATH`: it was written in the middle of an epoch, and the training data is not the same";
-    let hint = "continue with the data it was written with, or from a checkpoint that was written at the end of an epoch";
-    let shuffled = line_data(8, 2).shuffle(true);
-    for (data, text) in [
-        (line_data(10, 2), "it has 10 items, the checkpoint's had 8"),
-        (line_data(8, 3), "it has 3 batches an epoch, the checkpoint's had 4"),
-        (shuffled, "it is shuffled, the checkpoint's was not shuffled"),
-        (Loader::from_fn(|_| std::iter::from_fn(|| None)), "it has an unknown number of items, the checkpoint's had 8"),
-    ] {
-        saved.refuses(quiet().max_epochs(3), Line::new(), data, &format!("{begin}: {text}"), hint);
-    }
+    let others = [line_data(10, 2), line_data(8, 3), line_data(8, 2).shuffle(true), Loader::from_fn(|_| std::iter::from_fn(|| None))];
+    assert_snapshot!(others.map(|data| saved.refused(quiet().max_epochs(3), Line::new(), data)).concat(), @"
+    checkpoint `[folder]/a.ckpt`: it was written in the middle of an epoch, and the training data is not the same: it has 10 items, the checkpoint's had 8
+      hint: continue with the data it was written with, or from a checkpoint that was written at the end of an epoch
+    checkpoint `[folder]/a.ckpt`: it was written in the middle of an epoch, and the training data is not the same: it has 3 batches an epoch, the checkpoint's had 4
+      hint: continue with the data it was written with, or from a checkpoint that was written at the end of an epoch
+    checkpoint `[folder]/a.ckpt`: it was written in the middle of an epoch, and the training data is not the same: it is shuffled, the checkpoint's was not shuffled
+      hint: continue with the data it was written with, or from a checkpoint that was written at the end of an epoch
+    checkpoint `[folder]/a.ckpt`: it was written in the middle of an epoch, and the training data is not the same: it has an unknown number of items, the checkpoint's had 8
+      hint: continue with the data it was written with, or from a checkpoint that was written at the end of an epoch
+    ");
     // Workers make no difference.
     let fit = quiet().max_epochs(3).ckpt_path(saved.path()).fit(Line::new(), line_data(8, 2).workers(2)).unwrap();
     assert_eq!(fit.progress.global_step, 12);
@@ -137,9 +145,10 @@ fn another_seed_is_another_order() {
     let again = |trainer: Trainer<Line>| trainer.max_epochs(1).ckpt_path(&path).fit(Line::new(), data());
     let _ = again(quiet().seed(1)).unwrap();
     let _ = again(quiet()).unwrap();
-    let begin = format!("checkpoint `{}`: it was written in the middle of an epoch, and the training data is not the same", path.display());
-    let hint = "continue with the data it was written with, or from a checkpoint that was written at the end of an epoch";
-    check(again(quiet().seed(2)), &format!("{begin}: it is shuffled with another `seed` than the checkpoint's"), Some(hint));
+    assert_snapshot!(error_text(again(quiet().seed(2))).replace(&folder.path().display().to_string(), "[folder]"), @"
+    checkpoint `[folder]/a.ckpt`: it was written in the middle of an epoch, and the training data is not the same: it is shuffled with another `seed` than the checkpoint's
+      hint: continue with the data it was written with, or from a checkpoint that was written at the end of an epoch
+    ");
 }
 
 /// A line that learns otherwise.
@@ -171,20 +180,23 @@ fn another_module_is_refused_by_all_its_paths() {
     let saved = Checkpointed::after(6);
     let mut wide = Line::new();
     wide.layer = LinearConfig::new(2, 3).init(&Device::flex());
-    let error = quiet().max_epochs(2).ckpt_path(saved.path()).fit(wide, line_data(8, 2)).unwrap_err().to_string();
-    assert!(error.contains("`layer.weight`") && error.contains("`layer.bias`"), "{error}");
     let other = Other { line: Line::new(), optimizers: || sgd().into() };
-    let error = quiet().max_epochs(2).ckpt_path(saved.path()).fit(other, line_data(8, 2)).unwrap_err().to_string();
-    for path in ["`layer.weight`", "`layer.bias`", "`line.layer.weight`", "`line.layer.bias`"] {
-        assert!(error.contains(path), "{path} in {error}");
-    }
+    let errors =
+        [saved.refused(quiet().max_epochs(2), wide, line_data(8, 2)), saved.refused(quiet().max_epochs(2), other, line_data(8, 2))];
+    assert_snapshot!(errors.concat(), @"
+    the weights do not fit the module: 0 parameters loaded; 2 that do not fit: `layer.weight` (f32 [1, 1] in the file, f32 [2, 3] in the module), `layer.bias` (f32 [1] in the file, f32 [3] in the module)
+      hint: build the module as it was when it was saved; `rename` maps other names, `strict(false)` loads what fits
+    the weights do not fit the module: 0 parameters loaded; 2 missing: `line.layer.weight`, `line.layer.bias`; 2 unexpected: `layer.bias`, `layer.weight`
+      hint: build the module as it was when it was saved; `rename` maps other names, `strict(false)` loads what fits
+    ");
 }
 
 #[test]
 fn other_optimizers_and_schedules_are_refused() {
+    type Configure = fn() -> Optimizers;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.ckpt");
-    let fit = |optimizers: fn() -> Optimizers, from: Option<&Path>| {
+    let fit = |optimizers: Configure, from: Option<&Path>| {
         let trainer = quiet().max_epochs(2).callback(SaveAfter(6, path.clone()));
         let trainer = match from {
             Some(from) => trainer.ckpt_path(from),
@@ -194,60 +206,92 @@ fn other_optimizers_and_schedules_are_refused() {
         trainer.fit(Other { line: Line::new(), optimizers }, line_data(8, 2))
     };
     let stepped = || sgd().schedule(StepLrSchedulerConfig::new(0.01, 1));
-    let plain: fn() -> Optimizers = || sgd().into();
-    let scheduled: fn() -> Optimizers = || sgd().schedule(StepLrSchedulerConfig::new(0.01, 1)).into();
-    let falling: fn() -> Optimizers = || sgd().schedule(ExponentialLrSchedulerConfig::new(0.01, 0.9)).into();
-    let watching: fn() -> Optimizers = || sgd().schedule(Schedule::new(ReduceLrOnPlateau::new()).monitor("val_loss").strict(false)).into();
-    let adam: fn() -> Optimizers = || Optimizer::new(AdamConfig::new(), 0.01).into();
-    let adam_named_sgd: fn() -> Optimizers = || Optimizer::new(AdamConfig::new(), 0.01).named("SGD").into();
-    let two: fn() -> Optimizers = || [sgd(), sgd().named("second")].into();
+    let plain: Configure = || sgd().into();
+    let scheduled: Configure = || sgd().schedule(StepLrSchedulerConfig::new(0.01, 1)).into();
+    let falling: Configure = || sgd().schedule(ExponentialLrSchedulerConfig::new(0.01, 0.9)).into();
+    let watching: Configure = || sgd().schedule(Schedule::new(ReduceLrOnPlateau::new()).monitor("val_loss").strict(false)).into();
+    let adam: Configure = || Optimizer::new(AdamConfig::new(), 0.01).into();
+    let adam_named_sgd: Configure = || Optimizer::new(AdamConfig::new(), 0.01).named("SGD").into();
+    let two: Configure = || [sgd(), sgd().named("second")].into();
     assert_eq!(stepped().name(), "SGD");
 
-    let refused = |saved: fn() -> Optimizers, now: fn() -> Optimizers, words: &[&str]| {
+    let refused = |(saved, now): (Configure, Configure)| {
         let _ = fit(saved, None).unwrap();
-        let error = fit(now, Some(&path)).unwrap_err();
-        let text = error.to_string();
-        assert!(words.iter().all(|word| text.contains(word)), "{text}");
-        assert!(error.hint().is_some(), "{text}");
+        error_text(fit(now, Some(&path))).replace(&folder.path().display().to_string(), "[folder]") + "\n"
     };
-    refused(plain, adam, &["`SGD`", "`Adam`"]);
-    refused(adam, plain, &["`SGD`", "`Adam`"]);
-    refused(adam, adam_named_sgd, &["`SGD`", "`Adam`"]);
-    refused(plain, two, &["`SGD`", "`second`"]);
-    refused(plain, scheduled, &["`SGD`", "it has a schedule, but the checkpoint holds none"]);
-    refused(scheduled, plain, &["`SGD`", "the checkpoint holds a schedule for it, but none is configured"]);
-    refused(scheduled, watching, &["`SGD`", "another schedule"]);
-    refused(watching, scheduled, &["`SGD`", "another schedule"]);
-    refused(scheduled, falling, &["`SGD`", "another schedule"]);
+    let changes = [
+        (plain, adam),
+        (adam, plain),
+        (adam, adam_named_sgd),
+        (plain, two),
+        (plain, scheduled),
+        (scheduled, plain),
+        (scheduled, watching),
+        (watching, scheduled),
+        (scheduled, falling),
+    ];
+    assert_snapshot!(changes.map(refused).concat(), @"
+    optimizer `Adam`: the checkpoint holds `SGD`, in this order; `configure_optimizers` gives `Adam`
+      hint: configure the optimizers of the checkpoint, named with `Optimizer::named`, or load its weights alone
+    optimizer `SGD`: the checkpoint holds `Adam`, in this order; `configure_optimizers` gives `SGD`
+      hint: configure the optimizers of the checkpoint, named with `Optimizer::named`, or load its weights alone
+    optimizer `SGD`: the checkpoint holds `Adam`, in this order; `configure_optimizers` gives `SGD`
+      hint: configure the optimizers of the checkpoint, named with `Optimizer::named`, or load its weights alone
+    optimizer `second`: the checkpoint holds `SGD`, in this order; `configure_optimizers` gives `SGD`, `second`
+      hint: configure the optimizers of the checkpoint, named with `Optimizer::named`, or load its weights alone
+    optimizer `SGD`: it has a schedule, but the checkpoint holds none for it
+      hint: remove the schedule to continue, or load the weights alone
+    optimizer `SGD`: the checkpoint holds a schedule for it, but none is configured
+      hint: add `Optimizer::schedule` as it was, or load the weights alone
+    optimizer `SGD`: the checkpoint holds the state of another schedule: a scheduler of burn instead of a `ReduceLrOnPlateau`
+      hint: configure the schedule as it was when the checkpoint was saved, or load the weights alone
+    optimizer `SGD`: the checkpoint holds the state of another schedule: a `ReduceLrOnPlateau` instead of a scheduler of burn
+      hint: configure the schedule as it was when the checkpoint was saved, or load the weights alone
+    optimizer `SGD`: the checkpoint holds the state of another schedule: `0.iter_idx` instead of `0.previous_lr`
+      hint: configure the schedule as it was when the checkpoint was saved, or load the weights alone
+    ");
 }
 
 #[test]
 fn a_file_that_no_fit_can_go_on_from_is_refused() {
     let saved = Checkpointed::after(6);
     let whole = std::fs::read(saved.path()).unwrap();
-    let refused = |text: &str, hint: &str| saved.refuses(quiet().max_epochs(2), Line::new(), line_data(8, 2), text, hint);
+    let refused = || saved.refused(quiet().max_epochs(2), Line::new(), line_data(8, 2));
 
     let mut trainer = quiet().max_epochs(1);
     let fit = trainer.fit(Line::new(), line_data(8, 2)).unwrap();
     trainer.save_weights(&fit.module, saved.path()).unwrap();
-    let hint = "start a new fit from its weights with `LightningModule::load_weights`, or save without `save_weights_only`";
-    refused("checkpoint `PATH`: it holds weights only, so a fit cannot continue from it", hint);
+    assert_snapshot!(refused(), @"
+    checkpoint `[folder]/a.ckpt`: it holds weights only, so a fit cannot continue from it
+      hint: start a new fit from its weights with `LightningModule::load_weights`, or save without `save_weights_only`
+    ");
 
-    std::fs::write(saved.path(), &whole[..whole.len() - 10]).unwrap();
-    let text = format!("checkpoint `PATH`: it is cut off: it has {} bytes and needs at least {}", whole.len() - 10, whole.len());
     let good = saved.folder.path().join("good.ckpt");
     std::fs::write(&good, &whole).unwrap();
-    refused(&text, &format!("the newest good checkpoint beside it is `{}`", good.display()));
+    std::fs::write(saved.path(), &whole[..whole.len() - 10]).unwrap();
+    insta::with_settings!({ filters => [(r"\d{3,}", "[bytes]")] }, {
+        assert_snapshot!(refused(), @"
+        checkpoint `[folder]/a.ckpt`: it is cut off: it has [bytes] bytes and needs at least [bytes]
+          hint: the newest good checkpoint beside it is `[folder]/good.ckpt`
+        ");
+    });
 
     std::fs::remove_file(saved.path()).unwrap();
-    let text = "checkpoint `PATH`: there is no such file";
-    refused(text, &format!("the newest good checkpoint beside it is `{}`", good.display()));
+    assert_snapshot!(refused(), @"
+    checkpoint `[folder]/a.ckpt`: there is no such file
+      hint: the newest good checkpoint beside it is `[folder]/good.ckpt`
+    ");
     std::fs::remove_file(good).unwrap();
-    refused(text, "check the path; a relative one starts at the current folder");
+    assert_snapshot!(refused(), @"
+    checkpoint `[folder]/a.ckpt`: there is no such file
+      hint: check the path; a relative one starts at the current folder
+    ");
 
     std::fs::write(saved.path(), "loss,step\n").unwrap();
-    let error = quiet().ckpt_path(saved.path()).fit(Line::new(), line_data(8, 2)).unwrap_err();
-    assert!(matches!(&error, Error::Checkpoint { .. }), "{error:?}");
+    assert_snapshot!(refused(), @"
+    checkpoint `[folder]/a.ckpt`: it is not a checkpoint: it is no safetensors file
+      hint: give a `.ckpt` file that Stormfire wrote
+    ");
 }
 
 #[test]

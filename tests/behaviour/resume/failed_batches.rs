@@ -1,4 +1,4 @@
-//! A fit that fails inside of a batch, and goes on from what was saved then: with that very batch.
+//! A fit that fails inside of a batch resumes from its saved state with the same batch.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ use crate::{
     support::Batch,
 };
 
-/// Fails when this hook is called for the n-th time, counted from 0.
+/// Fails in the n-th call of this hook, counted from 0.
 struct FailsIn(Option<(Hook, usize)>);
 
 impl Callback<Net> for FailsIn {
@@ -28,7 +28,7 @@ impl Callback<Net> for FailsIn {
             return Ok(());
         }
         if *calls == 0 {
-            // Nothing of a failed batch stays in the logs.
+            // The logs contain nothing of a failed batch.
             ctx.log_metrics(&[("before_the_failure", 1.0)].into())?;
             return Err(stormfire::Error::other("on purpose"));
         }
@@ -74,7 +74,7 @@ fn fit(folder: &Path, window: usize, saves: Saves, fault: Option<(Hook, usize)>)
     (fit, seen)
 }
 
-/// Where a fit may fail, and how many batches are whole then.
+/// The points of failure, and the number of complete batches at each.
 const FAULTS: [(Hook, usize, u64); 18] = [
     (Hook::TrainEpochStart, 0, 0),
     (Hook::TrainBatchStart, 0, 0),
@@ -96,7 +96,7 @@ const FAULTS: [(Hook, usize, u64); 18] = [
     (Hook::TrainEpochStart, 1, 9),
 ];
 
-/// Not a test of its own: each fit begins with its own random numbers.
+/// Helper test for a child process, because each fit seeds burn's global random generator.
 #[test]
 #[ignore = "a part of `a_batch_that_failed_is_repeated_exactly`"]
 fn fails_everywhere() {
@@ -130,7 +130,7 @@ fn fails_everywhere() {
             );
             assert_eq!((&continued.stop, &continued.progress), (&unbroken.stop, &unbroken.progress), "{what}");
             assert_eq!(weights(&continued.module.valid()), weights(&unbroken.module.valid()), "{what}");
-            // A `ModelCheckpoint` writes nothing before the first step: then the fit begins anew.
+            // `ModelCheckpoint` saves nothing before the first step. Then the fit starts anew.
             let is_new = broken.path().join("lightning_logs/version_1").exists();
             assert!(!is_new || (saves == Saves::ModelCheckpoint && seen.len() == all.len()), "{what}");
             let broken_run = broken.path().join(if is_new { "lightning_logs/version_1" } else { "lightning_logs/version_0" });

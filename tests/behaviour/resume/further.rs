@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use burn::module::Module as _;
+use insta::assert_snapshot;
 use stormfire::{
     checkpoint::Checkpoint,
     loggers::{CometLogger, CsvLogger, Hyperparams, Logger, Metrics, MlflowLogger, NeptuneLogger, TensorBoardLogger, WandbLogger},
@@ -17,11 +18,11 @@ use super::{
 };
 use crate::{
     child::{folder, part, play},
+    error_text::error_text,
     files::{names, read_csv, read_events_of_the_continued},
     repeatability::weights,
     rig::{Logging, run_of},
     support::{line_data, quiet},
-    wrong_input::check,
 };
 
 fn fit(trainer: &mut Trainer<Logging>) -> Fit<Logging> {
@@ -233,12 +234,16 @@ fn files_of_a_fit_that_goes_further_are_those_of_one_longer_fit() {
 
 #[test]
 fn there_must_be_a_fit_to_go_further_with() {
-    let hint = "call `Trainer::fit` first";
-    check(quiet().fit_further(Logging::new(), line_data(8, 2)), "`fit_further`: there was no fit yet", Some(hint));
-    let hint = "call it after a `Trainer::fit` that has returned a module, or continue from a checkpoint with `set_ckpt_path`";
+    assert_snapshot!(error_text(quiet().fit_further(Logging::new(), line_data(8, 2))), @"
+    `fit_further`: there was no fit yet
+      hint: call `Trainer::fit` first
+    ");
     let mut trainer = quiet().limit_train_batches(0.01);
     trainer.fit(Logging::new(), line_data(8, 2)).unwrap_err();
-    check(trainer.fit_further(Logging::new(), line_data(8, 2)), "`fit_further`: there is no fit that has ended well", Some(hint));
+    assert_snapshot!(error_text(trainer.fit_further(Logging::new(), line_data(8, 2))), @"
+    `fit_further`: there is no fit that has ended well
+      hint: call it after a `Trainer::fit` that has returned a module, or continue from a checkpoint with `set_ckpt_path`
+    ");
 }
 
 /// Panics at a step.

@@ -1,4 +1,4 @@
-//! A signal in the middle of a validation: the fit goes on behind the last batch that was looked at.
+//! A signal in the middle of a validation. The fit resumes after the last validated batch.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::{
     support::{Batch, Line, line_data},
 };
 
-/// A line that validates, and a place at which a signal comes.
+/// A line with a validation, and the point at which a signal arrives.
 #[derive(Module, Debug)]
 struct Validated {
     line: Line,
@@ -53,7 +53,7 @@ impl LightningModule for Validated {
     }
 }
 
-/// Skips the rest of the first epoch after its second batch, in which a signal may come too.
+/// Skips the rest of the first epoch after its second batch. A signal may arrive in the same batch.
 struct Skip {
     signals: bool,
 }
@@ -70,7 +70,7 @@ impl<M: LightningModule> Callback<M> for Skip {
     }
 }
 
-/// Twenty batches that end without notice.
+/// A loader of twenty batches that does not know its length.
 fn unsized_data() -> Loader<Batch> {
     let batch = || (Tensor::ones([2, 1], &Device::flex()), Tensor::ones([2, 1], &Device::flex()));
     let batches = move |_epoch| {
@@ -84,7 +84,7 @@ fn unsized_data() -> Loader<Batch> {
 }
 
 fn fit(line: &Line, folder: &Path, signal_at: Option<(usize, u64)>, callback: Option<Skip>) -> Fit<Validated> {
-    // As a new process would.
+    // A new process would start without the interrupt.
     stormfire::forget_interrupt();
     let mut trainer = Trainer::new()
         .default_root_dir(folder)
@@ -101,7 +101,7 @@ fn fit(line: &Line, folder: &Path, signal_at: Option<(usize, u64)>, callback: Op
     trainer.fit(Validated { line: line.clone(), signal_at }, (line_data(8, 2), unsized_data())).unwrap()
 }
 
-/// The continued run left what the unbroken one did.
+/// Checks that the resumed run has the same results as the uninterrupted one.
 #[track_caller]
 fn same(continued: &Fit<Validated>, broken: &Path, unbroken: &Fit<Validated>, whole: &Path) -> Table {
     assert_eq!((&continued.stop, &continued.progress), (&unbroken.stop, &unbroken.progress));
@@ -111,13 +111,13 @@ fn same(continued: &Fit<Validated>, broken: &Path, unbroken: &Fit<Validated>, wh
     let table = read_csv(&whole);
     assert_eq!(read_csv(&broken), table);
     assert_eq!(read_events_of_the_continued(&broken), read_events_of_the_continued(&whole));
-    // What a fit goes on from stays.
+    // The checkpoint that a fit resumes from stays.
     let [whole, broken] = [whole, broken].map(|run| names(&run.join("checkpoints")));
     assert!(whole.iter().all(|name| broken.contains(name)), "{broken:?}");
     table
 }
 
-/// Not a test of its own: a process that signals can come to.
+/// Helper test for a child process, because it raises signals.
 #[test]
 #[ignore = "a part of `a_validation_goes_on_behind_a_signal`"]
 fn is_interrupted_in_validations() {
@@ -144,7 +144,7 @@ fn a_validation_goes_on_behind_a_signal() {
     play(part("resume::interrupts::is_interrupted_in_validations", tempfile::tempdir().unwrap().path()));
 }
 
-/// Not a test of its own: a process that signals can come to.
+/// Helper test for a child process, because it raises signals.
 #[test]
 #[ignore = "a part of `a_skip_outlives_a_signal`"]
 fn is_interrupted_in_a_skip() {

@@ -1,7 +1,8 @@
-//! The law: `fit(n)` equals `fit(k)`, drop everything, continue, `fit(n - k)`.
+//! The law of resuming: `fit(n)` equals `fit(k)`, a restart, and `fit(n - k)`.
 //!
-//! Each plan is fitted without saving; with checkpoints, which must change nothing; again from one of these; and once more
-//! from one that this continued fit wrote. burn's random generator belongs to the process, so all this has one of its own.
+//! Each plan runs four times: without saves, with checkpoints (which must change nothing), resumed from one of these,
+//! and resumed again from a checkpoint of the resumed fit. burn's random generator is global, so the test has a
+//! separate process.
 
 use std::{
     collections::BTreeMap,
@@ -31,9 +32,9 @@ use crate::{
     rig::run_of,
 };
 
-/// How many plans are tried, unless this variable says otherwise.
+/// The variable with the number of plans, and the default.
 const CASES: (&str, u64) = ("STORMFIRE_LAW_CASES", 60);
-/// Other seeds try other plans.
+/// The variable with the seed, and the default. Another seed generates other plans.
 const SEED: (&str, u64) = ("STORMFIRE_LAW_SEED", 1);
 
 fn number((variable, default): (&str, u64)) -> u64 {
@@ -45,7 +46,7 @@ fn a_continued_fit_equals_the_unbroken_one() {
     play(part("resume::law::random_plans", tempfile::tempdir().unwrap().path()));
 }
 
-/// Not a test of its own: the plans, in a process of their own.
+/// Helper test for a child process: runs the plans.
 #[test]
 #[ignore = "a part of `a_continued_fit_equals_the_unbroken_one`"]
 fn random_plans() {
@@ -66,7 +67,7 @@ fn random_plans() {
     }
 }
 
-/// Everything that a fit leaves and that others can see of it.
+/// All visible results of a fit.
 #[derive(Debug, PartialEq)]
 struct Left {
     weights: Weights,
@@ -80,7 +81,7 @@ struct Left {
 
 #[derive(Debug, PartialEq)]
 struct Files {
-    /// The lines, or what can be compared of them.
+    /// The lines, reduced to comparable values.
     csv: Vec<String>,
     json_lines: Vec<String>,
     wandb: Vec<String>,
@@ -112,7 +113,7 @@ impl Files {
     }
 }
 
-/// The names in a folder and below, also of those that are empty.
+/// The names in a folder and its subfolders, including empty ones.
 fn names_below(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for name in names(folder) {
@@ -122,7 +123,8 @@ fn names_below(folder: &Path) -> Vec<String> {
     found
 }
 
-/// A value, if it does not depend on the clock or on when this process began. Of some that do, `blank` says that they are there.
+/// Returns a value unless it depends on the clock or on the start of the process. For some of these, `blank` shows that
+/// they exist.
 fn comparable<T>(name: &str, value: T, blank: T) -> Option<T> {
     match name {
         "train/time" | "train/data_wait_time" | "train/batches" | "train/samples" => Some(blank),
@@ -132,13 +134,13 @@ fn comparable<T>(name: &str, value: T, blank: T) -> Option<T> {
     }
 }
 
-/// What can be compared of a row, by name.
+/// The comparable part of a row, by name.
 fn comparable_row(row: impl IntoIterator<Item = (String, String)>) -> String {
     let row = row.into_iter().filter_map(|(name, value)| Some((name.clone(), comparable(&name, value, String::new())?)));
     format!("{:?}", row.collect::<BTreeMap<_, _>>())
 }
 
-/// A checkpoint, but for what may differ.
+/// The comparable part of a checkpoint.
 #[derive(Debug, PartialEq)]
 struct SavedFile {
     manifest: Value,
@@ -167,22 +169,22 @@ fn read(path: &Path) -> Option<SavedFile> {
         unfinished["loggers"].take();
         unfinished["place"]["last_validation"].take();
         forget_measured(&mut unfinished["log"]);
-        // That of the whole checkpoint holds.
+        // The requests of the whole checkpoint apply instead.
         unfinished["place"]["requests"].take();
     }
-    // The file that a fit goes on from is never removed by it.
+    // A fit never removes the file that it resumes from.
     manifest["names"].take();
     let callbacks = manifest["callbacks"].as_object_mut().unwrap();
     let all = callbacks.len();
     callbacks.retain(|key, _| !ModelCheckpoint::is_key(key));
     if callbacks.len() < all {
-        // The fit has gone on after the checkpoint, and has removed files that it names.
+        // After the checkpoint, the fit continued and removed files that the checkpoint names.
         manifest["place"]["requests"]["checkpoints"].take();
     }
     Some(SavedFile { manifest, tensors })
 }
 
-/// Where the fits of a plan leave their traces.
+/// The folder of the fits of a plan.
 struct Place {
     folder: tempfile::TempDir,
     memory: MemoryLogger,
@@ -197,7 +199,8 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    /// Builds everything anew and fits. The generator is in another state each time, unless `chance` is given.
+    /// Builds all objects anew and fits. The random generator has a different state each time, unless `chance` is
+    /// given.
     fn fit(&self, plan: &Plan, observer: Observer, chance: Option<u64>, ckpt_path: Option<&Path>) -> Result<Left, TestCaseError> {
         Device::flex().seed(chance.unwrap_or(plan.seed ^ 0x5EED));
         let witness = Arc::clone(&observer.seen);
@@ -207,7 +210,7 @@ impl Place {
             Logs::Memory => trainer.enable_checkpointing(false).logger(self.memory.clone()),
             Logs::DefaultLoggers => trainer,
             Logs::ManyLoggers => {
-                // They find each other, and the run, by themselves.
+                // The loggers find the files of the others, and the run, without help.
                 trainer
                     .logger(TensorBoardLogger::new(self.folder.path()))
                     .logger(CsvLogger::new(self.folder.path()).jsonl(true))
@@ -223,14 +226,14 @@ impl Place {
         if let Some(path) = ckpt_path {
             trainer = trainer.ckpt_path(path);
         }
-        // As a new process would.
+        // A new process would start without the interrupt.
         stormfire::forget_interrupt();
         let fit = trainer.fit(Net::new(plan.learning, plan.fit.unfreeze.is_some()), Data { plan: &plan.data, given });
         let fit = fit.map_err(|error| TestCaseError::fail(format!("the fit from {ckpt_path:?} failed: {error:?}")))?;
         let files = on_files.then(|| Files::read(self.folder.path(), &plan.watch));
         let rows = self.memory.rows().into_iter();
         let rows = rows.filter_map(|(name, value, step)| Some((name.clone(), comparable(&name, value.to_bits(), 0)?, step))).collect();
-        // A training module keeps the newest statistics of a batch normalization to itself.
+        // In training mode, a batch normalization does not apply its newest statistics at once. `valid` applies them.
         let weights = weights(&fit.module.valid());
         let seen = std::mem::take(&mut *witness.lock().unwrap());
         Ok(Left { weights, progress: fit.progress, stop: fit.stop, seen, rows, files })
@@ -277,10 +280,10 @@ fn trainer(plan: &Plan, given: Arc<AtomicU64>) -> Trainer<Net> {
     }
 }
 
-/// The number of the event that a cut means, among these.
+/// Returns the number of the event that a cut means.
 fn number_of((hook, call, at_request): Cut, seen: &[Seen]) -> Option<u64> {
     use Hook::{AfterBackward, BeforeBackward, BeforeOptimizerStep, BeforeZeroGrad, FitEnd};
-    // What is asked for inside of a batch is done after it.
+    // A request inside of a batch takes effect after the batch.
     let is_possible = |hook| !matches!(hook, BeforeZeroGrad | BeforeBackward | AfterBackward | BeforeOptimizerStep | FitEnd);
     let mut possible: Vec<&Seen> = seen.iter().filter(|event| is_possible(event.hook)).collect();
     if at_request {
@@ -300,7 +303,7 @@ fn number_of((hook, call, at_request): Cut, seen: &[Seen]) -> Option<u64> {
     Some(call.get(&possible).number)
 }
 
-/// Two values are the same, or the first difference is told.
+/// Checks that two values are equal. Otherwise reports the first difference.
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, continued: &[T], unbroken: &[T]) -> Result<(), TestCaseError> {
     if continued == unbroken {
         return Ok(());
@@ -311,11 +314,11 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, continued: &[T], unbroken: &
     Err(TestCaseError::fail(format!("{what}: number {at} of {lengths:?} is\n{found:?}\ninstead of\n{expected:?}")))
 }
 
-/// `continued` shows the events from `begin` on.
+/// Checks that `continued` has the same events as `unbroken` from `begin` on.
 fn compare(what: &str, continued: &Left, unbroken: &Left, begin: u64) -> Result<(), TestCaseError> {
     let expected: Vec<Seen> = unbroken.seen.iter().filter(|event| event.number >= begin).cloned().collect();
     if expected.iter().all(|event| matches!(event.hook, Hook::TrainEnd | Hook::FitEnd)) {
-        // A fit that has nothing left to train ends without having begun.
+        // A fit without remaining training ends before it starts.
         let hooks: Vec<Hook> = continued.seen.iter().map(|event| event.hook).collect();
         same(&format!("{what}: events"), &hooks, &[Hook::FitEnd])?;
     } else {
@@ -334,7 +337,7 @@ fn compare(what: &str, continued: &Left, unbroken: &Left, begin: u64) -> Result<
     Ok(())
 }
 
-/// The leaves of a JSON text with their paths, so that a difference is short.
+/// The leaves of a JSON text with their paths, so that a reported difference is short.
 fn flatten(path: &str, value: &Value, leaves: &mut Vec<(String, Value)>) {
     match value {
         Value::Object(fields) => fields.iter().for_each(|(name, value)| flatten(&format!("{path}/{name}"), value, leaves)),
@@ -348,7 +351,7 @@ fn compare_saved(what: &str, continued: Option<&SavedFile>, unbroken: Option<&Sa
     let parts = |saved: &SavedFile| {
         let mut leaves = Vec::new();
         flatten("", &saved.manifest, &mut leaves);
-        // A metric that nobody has logged since the restart is on the host now.
+        // The value of a metric that was not logged since the restart is on the host now.
         let is_shown = |path: &str| path.contains("/log/metrics/") || path.contains("/log/progress_bar/");
         leaves.retain(|(path, _)| !(is_shown(path) && path.ends_with("/dtype")));
         leaves.into_iter().map(|(path, leaf)| (path.trim_end_matches("/value").to_owned(), leaf)).collect::<Vec<_>>()
@@ -358,7 +361,7 @@ fn compare_saved(what: &str, continued: Option<&SavedFile>, unbroken: Option<&Sa
     same(&format!("{what}: tensors"), &tensors(continued), &tensors(unbroken))
 }
 
-/// The number of the first event after a checkpoint.
+/// Returns the number of the first event after a checkpoint.
 fn begin_of(path: &Path) -> Option<u64> {
     Checkpoint::read_manifest(path).ok()?.callbacks["Observer"].as_u64()
 }
@@ -383,12 +386,13 @@ fn law(plan: &Plan) -> Result<(), TestCaseError> {
     let saving = place.fit(plan, cut, Some(plan.seed), None)?;
     let (mut at_second, mut at_end) = (None, None);
     if !saving.stop.is_interrupted() {
-        // A signal near the end changes nothing but the hook that was to ask for a checkpoint.
+        // A signal near the end changes only the hook that would have requested a checkpoint.
         compare("saving", &saving, &unbroken, 0)?;
         (at_second, at_end) = (read(&second), read(&end));
     }
 
-    // Who goes on from the very end of a fit wants more of it: the stop that ended it is not in that checkpoint.
+    // A fit that resumes from the very end of another trains further. The checkpoint does not contain the stop that
+    // ended the first fit.
     let goes_on = |begin: &u64| *begin <= last || !matches!(unbroken.stop, Stop::Requested(_));
     let Some(begin) = begin_of(&first).filter(goes_on) else { return Ok(()) };
     let _ = (std::fs::remove_file(&second), std::fs::remove_file(&end));

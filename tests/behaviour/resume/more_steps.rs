@@ -6,6 +6,7 @@ use std::{
 };
 
 use burn::module::Module as _;
+use insta::assert_snapshot;
 use stormfire::{checkpoint::Checkpoint, prelude::*};
 
 use super::{
@@ -15,11 +16,11 @@ use super::{
 };
 use crate::{
     child::{folder, part, play},
+    error_text::error_text,
     files::{names, read_csv, read_events_of_the_continued},
     repeatability::weights,
     rig::{Logging, run_of},
     support::{line_data, quiet},
-    wrong_input::check,
 };
 
 /// Nine batches an epoch, shuffled; everything that a net can have.
@@ -210,10 +211,9 @@ fn other_data_cannot_take_up_an_epoch() {
     let mut trainer = quiet().max_steps(3);
     let fit = trainer.fit(Logging::new(), line_data(12, 2)).unwrap();
     trainer.save_checkpoint(&fit.module, &path).unwrap();
-    let text = format!(
-        "checkpoint `{}`: it was written in the middle of an epoch, and the training data is not the same: it has 16 items, the checkpoint's had 12",
-        path.display()
-    );
-    let hint = "continue with the data it was written with, or from a checkpoint that was written at the end of an epoch";
-    check(quiet().max_steps(5).ckpt_path(&path).fit(Logging::new(), line_data(16, 2)), &text, Some(hint));
+    let error = error_text(quiet().max_steps(5).ckpt_path(&path).fit(Logging::new(), line_data(16, 2)));
+    assert_snapshot!(error.replace(&folder.path().display().to_string(), "[folder]"), @"
+    checkpoint `[folder]/a.ckpt`: it was written in the middle of an epoch, and the training data is not the same: it has 16 items, the checkpoint's had 12
+      hint: continue with the data it was written with, or from a checkpoint that was written at the end of an epoch
+    ");
 }

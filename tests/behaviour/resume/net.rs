@@ -19,8 +19,9 @@ use burn::{
 };
 use stormfire::{
     data::{CombinedLoader, Position, Result as DataResult, random},
-    module::{Hook, Scalar},
+    module::Hook,
     prelude::*,
+    values::Scalar,
 };
 
 use super::plan::{Algorithm, DataKind, DataPlan, Learning, Weighs};

@@ -1,4 +1,4 @@
-//! Callbacks that watch a fit, disturb it, and cut it.
+//! Callbacks that observe a fit, disturb it, and interrupt it.
 
 use std::{
     fmt::Write as _,
@@ -18,36 +18,37 @@ use stormfire::{
 
 use super::net::{Net, draw};
 
-/// One event of a fit: its number, its hook, and everything that can be seen in it.
+/// An event of a fit: its number, its hook, and the visible state.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Seen {
     pub(crate) number: u64,
     pub(crate) hook: Hook,
-    /// A stop or a skip has been asked for.
+    /// A stop or a skip was requested.
     pub(crate) is_asked: bool,
     pub(crate) what: String,
 }
 
-/// Writes down every event, and asks for checkpoints or raises a signal at some.
+/// Records every event, and requests checkpoints or raises a signal at some of them.
 ///
-/// The number of the next event is its state: a fit that continues finds it again.
+/// Its state is the number of the next event, so a resumed fit continues the numbering.
 #[derive(Default)]
 pub(crate) struct Observer {
     pub(crate) seen: Arc<Mutex<Vec<Seen>>>,
     pub(crate) reads: bool,
     pub(crate) asks: Vec<(u64, PathBuf)>,
-    /// The number of the event at which a signal comes, and the checkpoint that is asked for when it ends the fit.
+    /// The number of the event at which a signal arrives, and the checkpoint that is requested when the signal ends the
+    /// fit.
     pub(crate) interrupt: Option<(u64, PathBuf)>,
     pub(crate) next: u64,
 }
 
-/// What a fit that continues does once more, or what belongs to no training.
+/// Hooks that a resumed fit repeats, or that do not belong to the training.
 fn is_frame(hook: Hook) -> bool {
     use Hook::{Exception, FitStart, LoadCheckpoint, PrepareData, SaveCheckpoint, Setup, Teardown, TrainStart};
     matches!(hook, PrepareData | Setup | Teardown | FitStart | TrainStart | SaveCheckpoint | LoadCheckpoint | Exception)
 }
 
-/// Whether a metric is what `ThroughputMonitor` has measured.
+/// Whether `ThroughputMonitor` measured a metric.
 pub(crate) fn is_measured(name: &str) -> bool {
     name.starts_with("train/") || name.starts_with("validate/")
 }
@@ -82,7 +83,7 @@ impl Observer {
             Event::TrainBatchEnd { .. } | Event::TrainEpochStart | Event::TrainEpochEnd | Event::ValidationStart | Event::ValidationEnd
                 if self.reads =>
             {
-                // What a clock has measured is another time.
+                // Measured times differ between runs.
                 for name in ctx.metric_names().into_iter().filter(|name| !is_measured(name)) {
                     let bits = ctx.metric(&name)?.to_bits();
                     let _ = write!(text, " {name} {bits:x}");
@@ -95,7 +96,7 @@ impl Observer {
 }
 
 impl Callback<Net> for Observer {
-    /// It sees what the others have asked for.
+    /// It runs last, so it sees the requests of the others.
     fn order(&self) -> Order {
         Order::Save
     }
@@ -132,27 +133,27 @@ impl Callback<Net> for Observer {
     }
 }
 
-/// Logs, draws random numbers, and may skip the rest of an epoch or ask for a stop.
+/// Logs, draws random numbers, and may skip the rest of an epoch or request a stop.
 #[derive(Default)]
 pub(crate) struct Busy {
-    /// Epoch, batch, and whether it is asked for before that batch.
+    /// Epoch, batch, and whether the skip is requested before that batch.
     pub(crate) skip: Option<(usize, usize, bool)>,
-    /// The epoch and the batch after which a stop is asked for.
+    /// The epoch and the batch after which a stop is requested.
     pub(crate) stop: Option<(usize, usize)>,
-    /// The hidden layer is trained from this epoch on.
+    /// The epoch from which the hidden layer is trained.
     pub(crate) unfreeze: Option<usize>,
-    /// The data module keeps how many batches it has seen, too.
+    /// The number of batches that the data module has counted. It is also part of the state.
     pub(crate) given: Arc<AtomicU64>,
     pub(crate) kept: Kept,
 }
 
-/// What it remembers; some of it has no number in JSON.
+/// The state of the callback. JSON has no number for some of its values.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Kept {
     batches: u64,
     best: f64,
     worst: f32,
-    /// Of the epochs, by what was best before them.
+    /// One entry per epoch: the best value before it.
     by_best: Vec<(f64, Option<f32>)>,
 }
 

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use insta::assert_snapshot;
 use stormfire::{checkpoint::Checkpoint, prelude::*};
 
 use crate::{
+    error_text::error_text,
     files::{Table, names, read_csv, read_events_of_the_continued, steps_of},
     rig::{Logging, run_of},
     support::{Line, line_data, quiet},
-    wrong_input::check,
 };
 
 /// The default loggers, and checkpoints after every epoch of four steps.
@@ -151,11 +152,13 @@ fn best_is_what_the_monitor_says_for_a_test_and_for_a_fit() {
 #[test]
 fn best_without_a_checkpoint_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let text = "`ckpt_path`: there is no best checkpoint";
-    let hint = "fit with a `ModelCheckpoint` that monitors a metric first, or give the path of a file";
     let trainer = || quiet().default_root_dir(folder.path()).ckpt_path("best");
-    check(trainer().fit(Line::new(), line_data(8, 2)), text, Some(hint));
-    check(trainer().test(&Line::new(), line_data(8, 2)), text, Some(hint));
+    let error = error_text(trainer().fit(Line::new(), line_data(8, 2)));
+    assert_snapshot!(error, @"
+    `ckpt_path`: there is no best checkpoint
+      hint: fit with a `ModelCheckpoint` that monitors a metric first, or give the path of a file
+    ");
+    assert_eq!(error_text(trainer().test(&Line::new(), line_data(8, 2))), error);
 }
 
 #[test]
@@ -163,8 +166,10 @@ fn a_trainer_saves_what_its_fit_left() {
     let folder = tempfile::tempdir().unwrap();
     let [whole, weights] = ["deep/whole.ckpt", "weights.ckpt"].map(|name| folder.path().join(name));
     let mut trainer = quiet().max_epochs(2);
-    let hint = "call it after `Trainer::fit`, or use `ModelCheckpoint`";
-    check(trainer.save_checkpoint(&Line::new(), &whole), "`save_checkpoint`: there was no fit yet", Some(hint));
+    assert_snapshot!(error_text(trainer.save_checkpoint(&Line::new(), &whole)), @"
+    `save_checkpoint`: there was no fit yet
+      hint: call it after `Trainer::fit`, or use `ModelCheckpoint`
+    ");
     let fit = trainer.fit(Line::new(), line_data(8, 2)).unwrap();
     trainer.save_checkpoint(&fit.module, &whole).unwrap();
     trainer.save_weights(&fit.module, &weights).unwrap();

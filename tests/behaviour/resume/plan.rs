@@ -8,7 +8,7 @@ use burn::{
     },
 };
 use proptest::{prelude::*, sample::Index};
-use stormfire::{module::gradients::ClipAlgorithm, prelude::*};
+use stormfire::{optim::ClipAlgorithm, prelude::*};
 
 /// A fit, and where it is cut.
 #[derive(Clone, Debug)]

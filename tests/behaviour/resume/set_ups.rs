@@ -1,4 +1,4 @@
-//! A continued run is found and goes on, whatever loggers, names and folders it has.
+//! Resuming finds and continues a run with all combinations of loggers, names and folders.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ use crate::{
 
 type SetUp = fn(Trainer<Logging>, &Path) -> Trainer<Logging>;
 
-/// Epochs of four steps below a folder; each step is logged.
+/// A Trainer for epochs of four steps below a folder. It logs each step.
 fn trainer(root: &Path, epochs: usize) -> Trainer<Logging> {
     Trainer::new().default_root_dir(root).max_epochs(epochs).log_every_n_steps(1).enable_progress_bar(false).enable_model_summary(false)
 }
@@ -26,14 +26,14 @@ fn fit(mut trainer: Trainer<Logging>) -> Fit<Logging> {
     trainer.fit(Logging::new(), line_data(8, 2)).unwrap()
 }
 
-/// How the second fit is told what to go on from.
+/// How the second fit finds its checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum How {
     Last,
     Path,
 }
 
-/// Every checkpoint below a folder, the newest name last.
+/// Every checkpoint below a folder, sorted by name.
 fn checkpoints(below: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for name in names(below) {
@@ -47,7 +47,7 @@ fn checkpoints(below: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Trains to two epochs, and in a new Trainer to three; the second one has four steps to train.
+/// Trains for two epochs, then for three with a new Trainer. The second fit has four steps left.
 #[track_caller]
 fn continue_run(root: &Path, set_up: SetUp, how: How) {
     let _ = fit(set_up(trainer(root, 2), root).ckpt_path("last"));
@@ -61,7 +61,7 @@ fn continue_run(root: &Path, set_up: SetUp, how: How) {
     assert_eq!(continued.progress.global_step, 12);
 }
 
-/// So many steps are done when the fit begins.
+/// Checks the number of completed steps at the start of the fit.
 struct Begins(u64);
 
 impl<M: LightningModule> Callback<M> for Begins {
@@ -71,7 +71,7 @@ impl<M: LightningModule> Callback<M> for Begins {
     }
 }
 
-/// File loggers, the folder of their one run below the root, and whether a table and event files are in it.
+/// File loggers, the folder of their only run below the root, and whether it contains a table and event files.
 const SET_UPS: &[(SetUp, &str, (bool, bool))] = &[
     (|trainer, _| trainer, "lightning_logs/version_0", (true, true)),
     (
@@ -153,7 +153,7 @@ fn every_set_up_goes_on_in_the_folder_of_its_run() {
             if *has_events {
                 assert_eq!(steps_of(&read_events_of_the_continued(&run), "train_loss"), (0..12).collect::<Vec<_>>(), "{what}");
             }
-            // The newest one, which replaced that of before, and no empty folder.
+            // Only the newest checkpoint is left, and no empty folder.
             let saved = checkpoints(root.path());
             assert!(matches!(saved.as_slice(), [_] | [_, _]), "{what}: {saved:?}");
             assert_eq!(saved.len(), if how == How::Last { 1 } else { 2 }, "{what}: {saved:?}");
@@ -171,7 +171,7 @@ fn empty_folders(below: &Path) -> Vec<PathBuf> {
     inside.iter().map(|name| below.join(name)).filter(|path| path.is_dir()).flat_map(|path| empty_folders(&path)).collect()
 }
 
-/// Two loggers of one kind cannot have one table: each finds its own again.
+/// Two loggers of one kind cannot share a table. Each finds its table again.
 #[test]
 fn two_tables_stay_two_tables() {
     let root = tempfile::tempdir().unwrap();
@@ -252,7 +252,7 @@ fn a_damaged_file_in_a_folder_of_its_own_names_its_neighbour() {
     assert!(hint.contains(saved[0].to_str().unwrap()), "{hint}");
 }
 
-/// Trackers that keep a run on the disk, and what is to be there once, with which ending.
+/// Trackers with local runs, and the folder that must contain exactly one run.
 #[test]
 fn a_run_of_a_tracker_on_the_disk_goes_on() {
     let set_ups: [(SetUp, &str); 4] = [
@@ -306,7 +306,7 @@ fn an_offline_run_of_wandb_may_begin_in_the_second_of_another_one() {
     assert!(runs.iter().all(|name| name.ends_with("-first")), "{runs:?}");
 }
 
-/// Goes to another folder after the second step, and fails after the sixth.
+/// Changes the current directory after the second step, and fails after the sixth.
 struct Leaves(PathBuf);
 
 impl<M: LightningModule> Callback<M> for Leaves {
@@ -319,7 +319,7 @@ impl<M: LightningModule> Callback<M> for Leaves {
     }
 }
 
-/// Not a test of its own: a process that may go where it likes.
+/// Helper test for a child process, because it changes the current directory.
 #[test]
 #[ignore = "a part of `a_program_may_change_its_folder`"]
 fn goes_elsewhere() {

@@ -1,4 +1,4 @@
-//! A continued fit goes on in the run of its tracker, though that run has a random id.
+//! A resumed fit continues the run of its tracker, although that run has a random id.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use stormfire::{
 
 use crate::support::{Line, line_data, quiet};
 
-/// A fit up to an epoch, as each process of a job would begin it.
+/// Fits up to an epoch, as each process of a job would.
 fn fit(folder: &Path, epochs: usize) -> Stop {
     let mut trainer = quiet()
         .default_root_dir(folder)

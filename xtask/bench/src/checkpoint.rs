@@ -1,4 +1,5 @@
-//! What a checkpoint costs: 100 million parameters with Adam's moments, beside `torch.save` and a plain copy of the file.
+//! The cost of a checkpoint: 100 million parameters with Adam's moments, compared with `torch.save` and a plain copy of
+//! the file.
 
 use std::{
     fs::{self, File},
@@ -47,12 +48,12 @@ impl LightningModule for Large {
     }
 }
 
-/// Asks for a checkpoint in one batch, and takes the time from the end of that batch to the begin of the next one.
+/// Requests a checkpoint in one batch, and measures the time from the end of that batch to the start of the next one.
 #[derive(Clone)]
 struct Watch {
     path: PathBuf,
     began: Option<Instant>,
-    /// Seconds after each batch.
+    /// The time in seconds after each batch.
     seen: Arc<Mutex<Vec<f64>>>,
     /// The memory at the end of the batch that saves.
     before: Arc<Mutex<f64>>,
@@ -80,7 +81,7 @@ impl<M: LightningModule> Callback<M> for Watch {
     }
 }
 
-/// How long a save holds the training, and by how much memory grows until it is durable.
+/// Returns how long a save blocks the training, and how much the memory grows until the file is durable.
 fn save(path: &Path, in_background: bool) -> Outcome<(f64, f64)> {
     let device = Device::flex();
     let watch = Watch { path: path.into(), began: None, seen: Arc::default(), before: Arc::default() };
@@ -99,7 +100,7 @@ fn save(path: &Path, in_background: bool) -> Outcome<(f64, f64)> {
     Ok((seen[SAVES_AFTER] - seen[SAVES_AFTER - 1], memory::peak_gib() - before))
 }
 
-/// One memory copy of so many bytes, page faults included.
+/// The seconds of one memory copy of `len` bytes, including page faults.
 fn copy_in_memory(len: usize) -> f64 {
     let source = vec![1_u8; len];
     let began = Instant::now();
@@ -109,7 +110,7 @@ fn copy_in_memory(len: usize) -> f64 {
     seconds
 }
 
-/// Reads and writes, as `cp` does, then waits for the disk.
+/// Copies with reads and writes, as `cp` does, then waits for the disk.
 fn copy_and_sync(from: &Path, to: &Path) -> Outcome<f64> {
     let began = Instant::now();
     let (mut from, mut to) = (File::open(from)?, File::create(to)?);
@@ -132,7 +133,7 @@ fn load(path: &Path) -> Outcome<f64> {
     Ok(seconds)
 }
 
-/// Seconds to save, to sync and to load, and the growth of memory in a save.
+/// The seconds to save, to sync and to load, and the growth of memory during a save.
 fn torch(python: &str, script: &str, file: &Path) -> Outcome<[f64; 4]> {
     let output = Command::new(python).arg(script).arg(file).arg(WIDTH.to_string()).arg(LAYERS.to_string()).output();
     let output = output.map_err(|error| format!("`{python}` did not start: {error}"))?;
@@ -142,7 +143,8 @@ fn torch(python: &str, script: &str, file: &Path) -> Outcome<[f64; 4]> {
     numbers.map_err(|_| format!("`{python}` did not measure: {text}{}", String::from_utf8_lossy(&output.stderr)).into())
 }
 
-/// Interleaved rounds in `folder`; prints the medians. `torch` is a Python with torch and the script to run with it.
+/// Runs interleaved rounds in `folder` and prints the medians. `torch` is a Python with torch and the script that it
+/// runs.
 pub fn run(folder: &Path, rounds: usize, torch_by: Option<(&str, &str)>) -> Outcome {
     fs::create_dir_all(folder)?;
     let (file, copy, other) = (folder.join("large.ckpt"), folder.join("copy"), folder.join("torch"));
@@ -152,7 +154,7 @@ pub fn run(folder: &Path, rounds: usize, torch_by: Option<(&str, &str)>) -> Outc
         None => rows.push((name, vec![measured])),
     };
     for _ in 0..rounds {
-        // The step that follows at once needs memory too: the peak is that of a save for which the training stands still.
+        // A step that follows immediately also needs memory. So the printed peak is that of a synchronous save.
         note("stormfire: a save in the background holds the training", (save(&file, true)?.0, f64::NAN));
         note("stormfire: a save until it is durable", save(&file, false)?);
         note("stormfire: load and verify", (load(&file)?, f64::NAN));

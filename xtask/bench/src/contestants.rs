@@ -1,4 +1,4 @@
-//! The loops that are compared.
+//! The compared loops.
 
 use burn::{optim::GradientsParams, tensor::Device};
 use stormfire::prelude::*;
@@ -10,18 +10,18 @@ use crate::{
     tiny::{Batch, LR, Tiny, batch, optimizer},
 };
 
-/// A way to make a number of training steps.
+/// A training loop that runs a given number of steps.
 pub struct Contestant {
-    /// As printed.
+    /// The printed name.
     pub name: &'static str,
-    /// Makes so many steps.
+    /// Runs the given number of steps.
     pub run: fn(usize) -> Outcome,
 }
 
-/// Whether the steps were made.
+/// An error if the steps failed.
 pub type Outcome = std::result::Result<(), Box<dyn std::error::Error>>;
 
-/// The first one is what the others are compared with.
+/// The others are compared with the first one.
 pub const CONTESTANTS: &[Contestant] = &[
     Contestant { name: "hand-written burn loop", run: raw },
     Contestant { name: "stormfire, everything off", run: everything_off },
@@ -34,7 +34,7 @@ pub const CONTESTANTS: &[Contestant] = &[
     Contestant { name: "burn-train Learner, loss metric", run: rival::with_loss },
 ];
 
-/// What a user would write without any framework.
+/// A loop that a user would write without a framework.
 pub fn raw(steps: usize) -> Outcome {
     let device = Device::flex();
     let batch = batch(&device);
@@ -48,7 +48,7 @@ pub fn raw(steps: usize) -> Outcome {
     Ok(())
 }
 
-/// The same batch, so many times.
+/// A loader that yields the same batch `steps` times.
 pub fn data(steps: usize, device: &Device) -> Loader<Batch> {
     let batch = batch(device);
     Loader::from_fn(move |_| {
@@ -58,7 +58,7 @@ pub fn data(steps: usize, device: &Device) -> Loader<Batch> {
     .items_per_batch(32)
 }
 
-/// Nothing but the loop.
+/// The bare loop, with every default off.
 pub fn everything_off(steps: usize) -> Outcome {
     let device = Device::flex();
     let mut trainer = Trainer::new().barebones(true).max_epochs(1);
@@ -67,7 +67,7 @@ pub fn everything_off(steps: usize) -> Outcome {
     Ok(())
 }
 
-/// As it comes, with the loss logged.
+/// The defaults, with the loss logged.
 pub fn defaults(steps: usize) -> Outcome {
     let device = Device::flex();
     let folder = tempfile::tempdir()?;
@@ -84,7 +84,7 @@ fn ten_metrics(steps: usize) -> Outcome {
     Ok(())
 }
 
-/// Every value goes to TensorBoard.
+/// TensorBoard at every step.
 pub fn every_step(steps: usize) -> Outcome {
     let device = Device::flex();
     let folder = tempfile::tempdir()?;

@@ -1,4 +1,4 @@
-//! The memory of this process, as Linux counts it.
+//! The memory of this process, from Linux.
 
 /// The largest resident memory since the start or [`forget_peak`], in GiB.
 pub fn peak_gib() -> f64 {
@@ -7,8 +7,8 @@ pub fn peak_gib() -> f64 {
     kib.unwrap_or(f64::NAN) / f64::from(1 << 20)
 }
 
-/// Lets the peak begin anew at what is resident now.
+/// Resets the peak to the current resident memory.
 pub fn forget_peak() {
-    // Where it cannot be written, the peak is that of the whole process.
+    // If the file cannot be written, the peak is that of the whole process.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }

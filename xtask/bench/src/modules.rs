@@ -1,4 +1,4 @@
-//! The tiny model as a module of Stormfire that logs nothing, its loss, or ten metrics.
+//! The tiny model as a Stormfire module that logs nothing, its loss, or ten metrics.
 
 use burn::tensor::Device;
 use stormfire::prelude::*;
@@ -12,7 +12,7 @@ macro_rules! tiny_module {
         pub struct $name { tiny: Tiny }
 
         impl $name {
-            /// On a device.
+            /// Creates the model on a device.
             pub fn new(device: &Device) -> Self {
                 Self { tiny: Tiny::new(device) }
             }
@@ -41,14 +41,14 @@ tiny_module!(
     |_module, loss| {}
 );
 tiny_module!(
-    /// Logs the loss, as everybody does.
+    /// Logs the loss, as most modules do.
     Loss,
     |module, loss| {
         module.log("train_loss", &loss).prog_bar(true);
     }
 );
 tiny_module!(
-    /// Logs ten metrics on step and on epoch.
+    /// Logs ten metrics per step and per epoch.
     Ten,
     |module, loss| {
         let names = ["m0", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "m9"];

@@ -1,4 +1,5 @@
-//! What a logged name costs when there are many: the cost of a step must grow with them, and not faster.
+//! The cost of a logged name when there are many. The cost of a step must grow at most linearly with the number of
+//! names.
 
 use std::time::Instant;
 
@@ -10,10 +11,10 @@ use crate::{
     tiny::{Batch, Tiny, optimizer},
 };
 
-/// How many names a step logs.
+/// The numbers of names per step.
 const NAMES: [usize; 5] = [10, 100, 1000, 4000, 8000];
 
-/// Logs its loss under many names, on step and on epoch.
+/// Logs its loss under many names, per step and per epoch.
 #[derive(burn::module::Module, Debug)]
 struct Talkative {
     tiny: Tiny,
@@ -37,7 +38,8 @@ impl LightningModule for Talkative {
     }
 }
 
-/// Every step goes to TensorBoard and CSV, and a callback looks at the end of each: the least of some rounds.
+/// Logs every step to TensorBoard and CSV, with a callback that reads values at the end of each step. Prints the
+/// minimum of the rounds.
 pub fn run(rounds: usize, steps: usize) -> Outcome {
     println!("least of {rounds} rounds of {steps} steps, with every step logged and monitored\n");
     println!("| names | wall us/step | of it per name |");

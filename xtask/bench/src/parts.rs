@@ -1,4 +1,4 @@
-//! The parts of the loop, one by one: where a cost comes in.
+//! The parts of the loop, one by one, to find the source of a cost.
 
 use burn::tensor::Device;
 use stormfire::prelude::*;
@@ -8,7 +8,7 @@ use crate::{
     modules::{Loss, Silent, Ten},
 };
 
-/// The first one is what the others are compared with.
+/// The others are compared with the first one.
 pub const PARTS: &[Contestant] = &[
     Contestant { name: "hand-written burn loop", run: raw },
     Contestant { name: "everything off (`barebones`)", run: everything_off },
@@ -26,7 +26,7 @@ pub const PARTS: &[Contestant] = &[
     Contestant { name: "TensorBoard at every step, with the NaN watch", run: every_step },
 ];
 
-/// What is switched on.
+/// An enabled part.
 #[derive(PartialEq)]
 enum Part {
     Loggers,

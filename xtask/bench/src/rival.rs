@@ -1,4 +1,4 @@
-//! burn-train's own Learner on the same model: a harder rival than a framework in Python.
+//! The same model with burn-train's Learner, which is a stronger competitor than a framework in Python.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ struct Model {
     tiny: Tiny,
 }
 
-/// The loss, as its metric wants it.
+/// The loss, in the form that its metric expects.
 pub struct Output(Tensor<1>);
 
 impl ItemLazy for Output {
@@ -61,7 +61,7 @@ impl InferenceStep for Model {
     }
 }
 
-/// The same batch a number of times, as the other contestants get it.
+/// Yields the same batch a number of times, like the other contestants.
 #[derive(Clone)]
 struct Repeat {
     batch: Batch,
@@ -103,7 +103,7 @@ impl DataLoader<Batch> for Repeat {
     }
 }
 
-/// Shows nothing, so that only the loop and its metrics are measured.
+/// Shows nothing, so that the benchmark measures only the loop and its metrics.
 struct Silent;
 
 impl MetricsRendererTraining for Silent {
@@ -157,12 +157,12 @@ fn train(steps: usize, with_metric: bool) -> Outcome {
     result.error.map_or(Ok(()), |error| Err(format!("burn-train failed: {error:?}").into()))
 }
 
-/// The bare Learner.
+/// The bare Learner, without metrics.
 pub fn without_metrics(steps: usize) -> Outcome {
     train(steps, false)
 }
 
-/// With its loss metric and the file logger.
+/// The Learner with its loss metric and the file logger.
 pub fn with_loss(steps: usize) -> Outcome {
     train(steps, true)
 }

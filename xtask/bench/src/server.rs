@@ -1,4 +1,4 @@
-//! A tracking server on the loopback that is of good or bad health.
+//! A tracking server on the loopback interface, healthy or broken.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -16,15 +16,15 @@ use Health::{Angry, Cut, Down, Slow, Well};
 /// How a server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// At once.
+    /// Immediately.
     Well,
     /// After half a second.
     Slow,
-    /// Not at all: nobody listens.
+    /// Not at all: no process listens on the port.
     Down,
-    /// With 429 and 500 in turn.
+    /// With status 429 and 500 alternately.
     Angry,
-    /// With half a body.
+    /// With a truncated body.
     Cut,
 }
 
@@ -32,7 +32,7 @@ impl Health {
     pub const ALL: [Self; 5] = [Well, Slow, Down, Angry, Cut];
 }
 
-/// Its address lives as long as the process.
+/// A server. Its address stays valid for the life of the process.
 pub struct Server {
     pub address: String,
     requests: Arc<AtomicUsize>,
@@ -48,7 +48,7 @@ impl Server {
             thread::spawn(move || {
                 for stream in listener.incoming().flatten() {
                     let (answer, count) = (answer.clone(), Arc::clone(&count));
-                    // A client that goes away in the middle is its own affair.
+                    // A client that disconnects early is not an error of the server.
                     thread::spawn(move || drop(serve(stream, health, &answer, &count)));
                 }
             });
@@ -56,13 +56,13 @@ impl Server {
         Ok(Self { address, requests })
     }
 
-    /// So many came so far.
+    /// The number of requests so far.
     pub fn requests(&self) -> usize {
         self.requests.load(Ordering::Relaxed)
     }
 }
 
-/// One that the clients of all four trackers are content with.
+/// An answer that the clients of all four trackers accept.
 fn answer(address: &str) -> String {
     let upload = format!(r#"{{"uploadUrl":"{address}/put"}}"#);
     format!(
@@ -103,7 +103,7 @@ fn serve(stream: TcpStream, health: Health, answer: &str, count: &AtomicUsize) -
     Ok(())
 }
 
-/// Reads a request to its end. False if there is no more.
+/// Reads one request completely. Returns false at the end of the connection.
 fn pass_request(reader: &mut BufReader<TcpStream>) -> io::Result<bool> {
     let (mut line, mut length) = (String::new(), 0);
     if reader.read_line(&mut line)? == 0 {

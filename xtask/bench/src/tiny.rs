@@ -1,4 +1,4 @@
-//! The tiny model that all contestants train: so little work that the loop around it shows.
+//! The tiny model that all contestants train. It does so little work that the cost of the loop is visible.
 
 use burn::{
     module::Module,
@@ -27,7 +27,7 @@ pub struct Tiny {
 }
 
 impl Tiny {
-    /// On a device.
+    /// Creates the model on a device.
     pub fn new(device: &Device) -> Self {
         Self { layer: LinearConfig::new(32, 2).init(device) }
     }
@@ -38,15 +38,15 @@ impl Tiny {
     }
 }
 
-/// The batch that is used over and over.
+/// The batch of every step.
 pub fn batch(device: &Device) -> Batch {
     Batch { x: Tensor::random([32, 32], Distribution::Default, device), y: Tensor::random([32, 2], Distribution::Default, device) }
 }
 
-/// Plain SGD: the cheapest step there is.
+/// Plain SGD, the cheapest optimizer.
 pub fn optimizer() -> ModuleOptimizer {
     SgdConfig::new().init()
 }
 
-/// Its learning rate.
+/// The learning rate.
 pub const LR: f64 = 1e-3;

@@ -1,5 +1,5 @@
-//! Whether a tracking server can slow a training down: one fit without a logger, and the same with each tracker and a server
-//! that is well, slow, down, angry, or cuts its answers off.
+//! Measures whether a tracking server can slow down a training. Compares a fit without a logger with fits with each
+//! tracker, whose server is healthy, slow, down, answers with errors, or truncates its answers.
 
 use std::{path::Path, thread, time::Duration, time::Instant};
 
@@ -20,13 +20,13 @@ use crate::server::{Health, Server};
 
 type Outcome<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// As W&B wants it to look.
+/// A key in the format of W&B.
 const KEY: &str = "0123456789012345678901234567890123456789";
 
-/// Makes a logger that sends to an address, and keeps what waits in a folder.
+/// Creates a logger that sends to an address and stores waiting records in a folder.
 type Make = fn(&str, &Path, Duration) -> Box<dyn FnOnce(Trainer<Digits>) -> Trainer<Digits>>;
 
-/// The trackers, by their names.
+/// The trackers by name.
 const TRACKERS: [(&str, Make); 4] = [
     ("MLflow", |address, folder, patience| with(MlflowLogger::new().tracking_uri(address).save_dir(folder).patience(patience))),
     ("W&B", |address, folder, patience| {
@@ -46,7 +46,7 @@ fn with(logger: impl Logger) -> Box<dyn FnOnce(Trainer<Digits>) -> Trainer<Digit
 /// Inputs `[64, 784]` and targets `[64, 10]`.
 type Batch = (Tensor<2>, Tensor<2>);
 
-/// A network for small pictures, which logs ten values at every step.
+/// A network for small images that logs ten values at every step.
 #[derive(burn::module::Module, Debug)]
 struct Digits {
     hidden: Linear,
@@ -70,15 +70,15 @@ impl LightningModule for Digits {
     }
 }
 
-/// What the training took, from its first batch to its last.
+/// The cost of a training from its first batch to its last.
 #[derive(Clone, Copy, Default)]
 struct Cost {
     wall: f64,
-    /// Of the training thread.
+    /// Processor time of the training thread.
     cpu: f64,
-    /// How long the training thread could have gone on, but others had the cores.
+    /// The time in which the training thread was ready to run but had no core.
     queued: f64,
-    /// How often the training thread waited for something.
+    /// The number of times that the training thread waited.
     waits: f64,
 }
 
@@ -121,7 +121,7 @@ impl<M: LightningModule> Callback<M> for Clock {
     }
 }
 
-/// Where a training logs to.
+/// The destination of the logs.
 #[derive(Clone, Copy)]
 enum To {
     Nowhere,
@@ -129,12 +129,12 @@ enum To {
     Tracker(Make, Health),
 }
 
-/// One line of the table.
+/// A row of the table.
 struct Contestant {
     name: String,
     to: To,
     costs: Vec<Cost>,
-    /// What the training without a logger before it took.
+    /// The costs of the training without a logger that ran before it.
     beside: Vec<Cost>,
     requests: usize,
 }
@@ -160,7 +160,7 @@ impl Contestant {
             To::Nowhere => trainer.no_logger(),
             To::Files => trainer.logger(TensorBoardLogger::new(folder.path())),
             To::Tracker(make, health) => {
-                // What a bad server does not take by the end is not waited for.
+                // The end of the run does not wait for records that a broken server has not accepted.
                 let patience = Duration::from_secs(if health == Health::Well { 30 } else { 0 });
                 make(&server.insert(Server::start(health)?).address, folder.path(), patience)(trainer)
             }
@@ -177,7 +177,7 @@ impl Contestant {
         drop(trainer);
         if let Some(server) = server {
             self.requests += server.requests();
-            // A request that is under way shall not disturb the next training.
+            // A request in progress must not disturb the next training.
             thread::sleep(Duration::from_millis(600));
         }
         Ok(cost)
@@ -190,7 +190,7 @@ pub fn run(rounds: usize, steps: usize) -> Outcome<()> {
         all.push(Contestant::new("no logger", To::Nowhere));
         all.extend(Health::ALL.map(|health| Contestant::new(format!("{name}, server {health:?}"), To::Tracker(make, health))));
     }
-    // Caches and the allocator warm up.
+    // Warms up caches and the allocator.
     let mut base = all[0].measure(steps)?;
     for _ in 0..rounds {
         for contestant in &mut all {

@@ -1,5 +1,5 @@
-//! What the first command of a new user has built, beside burn alone with the same features: processor time, since the time on
-//! the wall depends on the number of cores.
+//! The cost of a new user's first build, compared with a build of burn alone with the same features. It is measured in
+//! processor time, because the wall time depends on the number of cores.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -52,7 +52,7 @@ fn build(cargo: &mut Command, target: &Path) -> Result<Build> {
     Ok(Build { packages: packages.len(), cpu: cpu_of_children()? - cpu, seconds: began.elapsed().as_secs_f64() })
 }
 
-/// User and system time of all processes that have ended below this one; Linux counts it in hundredths of a second.
+/// User and system time of all child processes that have ended. Linux counts it in hundredths of a second.
 fn cpu_of_children() -> Result<f64> {
     let stat = fs_err::read_to_string("/proc/self/stat").context("processor time is measured on Linux only")?;
     let after_name = stat.rsplit(')').next().unwrap_or_default();

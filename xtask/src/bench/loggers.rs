@@ -1,4 +1,4 @@
-//! A million scalars and a million rows: our loggers beside those of Python, interleaved.
+//! Interleaved comparison of our loggers with Python's: a million scalars and a million rows.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,8 @@ use crate::system::{self, Workspace};
 
 const COUNT: &str = "1000000";
 
-/// What a row of the table is, the case of the example `throughput` or of `loggers_bench.py`, and whether that is the latter.
+/// A row of the table: its name, its case in the example `throughput` or in `loggers_bench.py`, and whether it is the
+/// Python script.
 const CONTESTANTS: &[(&str, &str, bool)] = &[
     ("TensorBoard", "tensorboard", false),
     ("TensorBoard on its own thread", "tensorboard-background", false),
@@ -21,7 +22,7 @@ const CONTESTANTS: &[(&str, &str, bool)] = &[
     ("Lightning's CSVLogger, 2 columns", "lightning-csv", true),
 ];
 
-/// Seconds and those of the processor for all values, and the peak memory of the process in MiB.
+/// Wall time and processor time in seconds for all values, and the peak memory of the process in MiB.
 #[derive(Clone, Copy)]
 struct Cost {
     seconds: f64,

@@ -10,7 +10,8 @@ use super::module_uses::{Module, Source, Use, uses};
 use super::source;
 
 /// The crates that have a list.
-const CRATES: [&str; 8] = ["store", "loggers", "checkpoint", "data", "module", "callbacks", "trainer", "xtask"];
+const CRATES: [&str; 11] =
+    ["store", "values", "loggers", "checkpoint", "data", "metrics", "optim", "module", "callbacks", "trainer", "xtask"];
 const LISTS: &str = "ARCHITECTURE.md";
 
 /// One list: the floors of the modules in a folder.

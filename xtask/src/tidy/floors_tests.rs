@@ -1,6 +1,6 @@
 use super::*;
 
-/// What is found in a crate `x` of these files, with this list.
+/// The findings for a crate `x` with these files and this list.
 fn findings(list: &str, files: &[(&str, &str)]) -> Vec<String> {
     let files: Vec<(String, String)> = files.iter().map(|(path, text)| (format!("crates/x/src/{path}"), (*text).to_owned())).collect();
     let files: Vec<(&str, String)> = files.iter().map(|(path, text)| (path.as_str(), text.clone())).collect();
@@ -49,7 +49,7 @@ fn a_use_goes_down() {
 fn an_exported_macro_belongs_to_the_module_that_writes_it() {
     let lib = ("lib.rs", "mod a;\nmod b;\nmod c;");
     let exports = "#[macro_export]\nmacro_rules! make { () => { $crate::c::C } }";
-    // What it expands to is a matter of who calls it.
+    // The expansion belongs to the module that calls the macro.
     assert!(findings(LIST, &[lib, ("a.rs", exports), ("b.rs", ""), ("c.rs", "crate::make!();")]).is_empty());
     let found = findings(LIST, &[lib, ("a.rs", "crate::make!();"), ("b.rs", ""), ("c.rs", exports)]);
     assert_eq!(found, [UP.replace("c::C", "c::make")]);

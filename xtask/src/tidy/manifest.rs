@@ -7,11 +7,14 @@ use super::Finding;
 use crate::system::{self, Workspace};
 
 /// The house, from the ground up. A package may depend on those of lower floors only.
-const FLOORS: [(&str, u8); 8] = [
+const FLOORS: [(&str, u8); 11] = [
     ("stormfire-store", 0),
+    ("stormfire-values", 0),
     ("stormfire-loggers", 1),
     ("stormfire-checkpoint", 1),
     ("stormfire-data", 2),
+    ("stormfire-metrics", 2),
+    ("stormfire-optim", 2),
     ("stormfire-module", 3),
     ("stormfire-callbacks", 4),
     ("stormfire-trainer", 5),

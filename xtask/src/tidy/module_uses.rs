@@ -1,29 +1,29 @@
 //! Which modules of a crate use which, read from the paths in their code.
 //!
-//! This is no compiler. It follows `use`, re-exports and globs, and paths that begin with `crate`, `self`, `super` or a
-//! module below. It does not see what a macro of another module expands to.
+//! This is not a compiler. It follows `use`, re-exports, globs, and paths that begin with `crate`, `self`, `super` or a
+//! child module. It does not see the expansion of a macro of another module.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The names on the way from the root of a crate; empty for the root.
+/// The names from the root of a crate to a module. Empty for the root.
 pub(super) type Module = Vec<String>;
 
 /// A file of a crate.
 pub(super) struct Source<'a> {
     pub(super) path: &'a str,
     pub(super) module: Module,
-    /// Without comments, strings and tests. Each line is where it was.
+    /// The code without comments, strings and tests. Line numbers are unchanged.
     pub(super) code: String,
 }
 
-/// A module names something that is in another one.
+/// A use of an item of another module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Use<'a> {
     pub(super) path: &'a str,
     pub(super) line: usize,
     pub(super) from: Module,
     pub(super) to: Module,
-    /// What it names; empty for the module itself.
+    /// The used item. Empty for the module itself.
     pub(super) item: String,
 }
 
@@ -45,19 +45,19 @@ pub(super) fn uses<'a>(sources: &[Source<'a>]) -> Vec<Use<'a>> {
 struct Path {
     line: usize,
     full: Vec<String>,
-    /// The name that a `use` gives it.
+    /// The name that a `use` gives the path.
     import: Option<String>,
 }
 
 struct House {
     modules: BTreeSet<Module>,
-    /// For each source.
+    /// The paths of each source.
     paths: Vec<Vec<Path>>,
-    /// By module and name: what a `use` makes of it.
+    /// The path of each imported name, by module and name.
     imports: BTreeMap<(Module, String), Vec<String>>,
-    /// By module: what it imports all of.
+    /// The glob imports by module.
     globs: BTreeMap<Module, Vec<Vec<String>>>,
-    /// What the modules define themselves.
+    /// The items that the modules define.
     items: BTreeSet<(Module, String)>,
 }
 
@@ -84,7 +84,7 @@ impl House {
         Self { modules, paths, imports, globs, items }
     }
 
-    /// The module in which a path ends, and the name there.
+    /// Returns the module where a path ends, and the name there.
     fn resolve(&self, full: &[String], depth: usize) -> (Module, String) {
         let end = (0..=full.len()).rev().find(|end| self.modules.contains(&full[..*end])).unwrap_or(0);
         let (module, rest) = full.split_at(end);
@@ -111,21 +111,21 @@ fn is_name(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// The names of the items that a module defines.
+/// Returns the names of the items that a module defines.
 fn defined(code: &str) -> Vec<String> {
     const KINDS: [&str; 9] = ["struct", "enum", "trait", "fn", "const", "static", "type", "union", "macro_rules"];
     let words: Vec<&str> = code.split(|c: char| !is_name(c)).filter(|word| !word.is_empty()).collect();
     words.windows(2).filter(|pair| KINDS.contains(&pair[0])).map(|pair| pair[1].to_owned()).collect()
 }
 
-/// Macros that the compiler puts into the root of the crate, wherever they are written.
+/// Macros that the compiler exports at the root of the crate, independent of their module.
 fn exported_macros(code: &str) -> Vec<String> {
     let exports = code.split("#[macro_export]").skip(1);
     let name = |rest: &str| Some(rest.split_once("macro_rules!")?.1.trim_start().split(|c| !is_name(c)).next()?.to_owned());
     exports.filter_map(name).collect()
 }
 
-/// The paths in a file that lead into the crate.
+/// Returns the paths in a file that lead into the crate.
 fn paths(source: &Source<'_>, modules: &BTreeSet<Module>) -> Vec<Path> {
     let code = source.code.as_str();
     let inline = inline_modules(code);
@@ -136,7 +136,7 @@ fn paths(source: &Source<'_>, modules: &BTreeSet<Module>) -> Vec<Path> {
         let inside = inline.iter().filter(|(_, range)| range.contains(&start)).map(|(name, _)| name.clone());
         let here: Module = source.module.iter().cloned().chain(inside).collect();
         let is_child = || modules.contains(&here.iter().cloned().chain([head.to_owned()]).collect::<Vec<_>>());
-        // What a macro expands to is a matter of the module that calls it.
+        // The expansion of a macro belongs to the module that calls it.
         let is_expanded = code[..start].ends_with('$');
         if is_expanded || !["crate", "self", "super"].contains(&head) && !is_child() {
             continue;
@@ -153,7 +153,7 @@ fn paths(source: &Source<'_>, modules: &BTreeSet<Module>) -> Vec<Path> {
     found
 }
 
-/// The next name that begins a path of at least two names.
+/// Finds the next name that begins a path of at least two names.
 fn next_head(code: &str, from: usize) -> Option<(usize, &str)> {
     let mut at = from;
     loop {
@@ -170,11 +170,11 @@ fn next_head(code: &str, from: usize) -> Option<(usize, &str)> {
 
 struct Leaf<'a> {
     segments: Vec<&'a str>,
-    /// The last name, or what it is called here.
+    /// The last name, or its alias.
     name: &'a str,
 }
 
-/// The paths of a tree such as `a::{b, c::d as e}`, and where it ends.
+/// Returns the paths of a tree such as `a::{b, c::d as e}`, and the position of its end.
 fn tree(code: &str, from: usize) -> (Vec<Leaf<'_>>, usize) {
     let skip = |at: usize| at + (code[at..].len() - code[at..].trim_start().len());
     let mut segments = Vec::new();
@@ -183,7 +183,7 @@ fn tree(code: &str, from: usize) -> (Vec<Leaf<'_>>, usize) {
         if code[at..].starts_with('{') {
             let (leaves, end) = group(code, at + 1);
             let below = leaves.into_iter().map(|leaf| {
-                // `a::{self}` is `a`.
+                // `a::{self}` means `a`.
                 let own = if leaf.segments == ["self"] { Vec::new() } else { leaf.segments };
                 let segments: Vec<&str> = segments.iter().copied().chain(own).collect();
                 let name = if leaf.name == "self" { segments.last().copied().unwrap_or_default() } else { leaf.name };
@@ -208,7 +208,7 @@ fn tree(code: &str, from: usize) -> (Vec<Leaf<'_>>, usize) {
     (vec![Leaf { segments, name: alias.unwrap_or(last) }], at)
 }
 
-/// The members of a group, from behind its brace to behind the closing one.
+/// Returns the members of a group. Begins after the opening brace and ends after the closing one.
 fn group(code: &str, from: usize) -> (Vec<Leaf<'_>>, usize) {
     let mut leaves = Vec::new();
     let mut at = from;
@@ -219,7 +219,7 @@ fn group(code: &str, from: usize) -> (Vec<Leaf<'_>>, usize) {
         if is_name(c) || c == '*' || c == '{' {
             let (found, end) = tree(code, at);
             leaves.extend(found);
-            // Behind it may stand `as name`.
+            // `as name` can follow.
             at = end + code[end..].find([',', '}']).unwrap_or(code.len() - end);
         } else {
             at += c.len_utf8();
@@ -240,7 +240,7 @@ fn from_root(here: &[String], segments: &[&str]) -> Vec<String> {
     base
 }
 
-/// The modules with a body in this file, and where that is.
+/// Returns the inline modules of this file, with their positions.
 fn inline_modules(code: &str) -> Vec<(String, std::ops::Range<usize>)> {
     let mut found = Vec::new();
     for (at, _) in code.match_indices("mod ") {

@@ -56,8 +56,8 @@ fn code_after_a_literal_or_a_test_still_counts() {
 fn devices_are_read_in_the_named_files_only() {
     let text = "fn f(t: Tensor<1>) { t.into_scalar(); my_into_data(); t.to_data_type(); }\n";
     assert_eq!(messages("crates/trainer/src/fit.rs", text).len(), 1);
-    assert_eq!(messages("crates/module/src/metric.rs", text).len(), 1);
-    for path in ["crates/module/src/read.rs", "crates/loggers/src/a.rs", "crates/module/src/a/tests.rs"] {
+    assert_eq!(messages("crates/metrics/src/metric.rs", text).len(), 1);
+    for path in ["crates/values/src/read.rs", "crates/loggers/src/a.rs", "crates/module/src/a/tests.rs"] {
         assert!(messages(path, text).is_empty(), "{path}");
     }
 }

@@ -1,8 +1,9 @@
-//! Rules for every text file: the project stands alone, and its links lead somewhere.
+//! Rules for every text file: the project does not depend on private paths, and its links are valid.
 
 use super::Finding;
 
-/// Folders that exist on the machine of one developer only. Written in two pieces, or this file would break its own rule.
+/// Folders that exist only on one developer's machine. The text is split in two, because this file would break the rule
+/// otherwise.
 const FOREIGN_FOLDERS: [&str; 3] = [concat!("/", "work"), concat!("/", "tmp"), concat!("/", "root")];
 const FOREIGN_SIBLING: &str = concat!("..", "/shared");
 
@@ -38,7 +39,7 @@ fn foreign(line: &str) -> Vec<&'static str> {
     folders.chain(sibling).collect()
 }
 
-/// The relative targets of `[text](target)`, without anchors.
+/// Returns the relative targets of `[text](target)`, without anchors.
 fn links(line: &str) -> Vec<&str> {
     let targets = line.match_indices("](").filter_map(|(at, open)| {
         let rest = &line[at + open.len()..];

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use stormfire_loggers::CheckpointInfo;
-use stormfire_module::{Context, plateau::Mode};
+use stormfire_module::Context;
+use stormfire_values::Mode;
 
 use super::{ModelCheckpoint, top_k::Kept};
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use stormfire_module::plateau::Mode;
+use stormfire_values::Mode;
 
 /// The number of checkpoints that a [`ModelCheckpoint`](super::ModelCheckpoint) keeps. A plain number is
 /// [`SaveTopK::Best`].

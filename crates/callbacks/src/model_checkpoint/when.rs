@@ -1,7 +1,8 @@
 //! Decides when a save point is due.
 
-use stormfire_module::{
-    Context, Every, clock,
+use stormfire_module::Context;
+use stormfire_values::{
+    Every, clock,
     every::{Passed, Tick},
 };
 

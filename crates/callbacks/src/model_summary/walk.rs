@@ -6,7 +6,7 @@ use burn::{
     module::{ModuleVisitor, Param, ParamId},
     tensor::{Bool, DType, Int, Tensor},
 };
-use stormfire_module::trained::is_trained;
+use stormfire_optim::trained::is_trained;
 
 /// A field or element below the module.
 #[derive(Debug, Default)]

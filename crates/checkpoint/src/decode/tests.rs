@@ -1,4 +1,4 @@
-//! What is read is what was written, or it is refused.
+//! Tests that a read checkpoint equals the written one, or is refused.
 
 use std::{fs, path::PathBuf};
 
@@ -20,7 +20,7 @@ fn manifest() -> Manifest {
     Manifest { progress: json!({"epoch": 1, "global_step": 12}), hparams: json!({"lr": 0.1}), seed: Some(u64::MAX), ..Manifest::default() }
 }
 
-/// As it comes back: each kind of bool is one.
+/// The tensor as it is read: all kinds of bool become one.
 fn with_plain_bools((name, data): (String, TensorData)) -> (String, TensorData) {
     let plain = match data.dtype() {
         DType::Bool(_) => TensorData::from([true, false, true]),
@@ -52,7 +52,7 @@ fn a_bool_that_is_neither_0_nor_1_is_written_as_true() {
     assert_eq!(checkpoint.take("a"), Some(TensorData::from([false, true, true])));
 }
 
-/// burn takes the memory over only where it is aligned as the type asks.
+/// burn takes memory over only if it is aligned for the type.
 #[test]
 fn tensors_become_vectors_without_a_copy() {
     let mut checkpoint = read(&bytes_of(&manifest(), &every_dtype())).unwrap();
@@ -231,7 +231,7 @@ fn other_faults_of_a_forged_file() {
     }
 }
 
-/// A manifest with these fields put in or, where they are `null`, taken out.
+/// A manifest with these fields changed, or removed where they are `null`.
 fn changed(fields: &serde_json::Value) -> Vec<u8> {
     let mut json = serde_json::to_value(Manifest { optimizers: json!([]), place: json!({}), log: json!({}), ..manifest() }).unwrap();
     let object = json.as_object_mut().unwrap();
@@ -292,7 +292,7 @@ fn files_of_other_programs_are_named() {
     let zip = read(b"PK\x03\x04\0\0\x08\x08\0\0archive/data.pkl").unwrap_err();
     assert!(matches!(zip, Error::NotACheckpoint { kind: FileKind::Zip, .. }) && zip.hint().unwrap().contains("pytorch"));
     assert!(matches!(read(&[0; 4096]), Err(Error::NotACheckpoint { kind: FileKind::Zeros, .. })));
-    // The length of a header may begin with the bytes of another program's mark.
+    // The length of a header may start with the same bytes as the magic number of another format.
     let long = Manifest { module: "x".repeat(0x80), ..manifest() };
     let lengths: Vec<_> = (0..64).map(|more| bytes_of(&Manifest { module: "x".repeat(more * 8), ..long.clone() }, &small())).collect();
     assert!(lengths.iter().any(|bytes| bytes[..2] == [0x80, 3]), "none of the headers has the length that is meant");
@@ -325,7 +325,7 @@ fn files_are_read_verified_and_listed() {
     assert!(odd.iter().all(|error| error.as_ref().is_some_and(|e| e.to_string().contains("neither 0 nor 1"))), "{odd:?}");
 }
 
-/// Larger than one piece, at no round size.
+/// Larger than one piece, with an odd size.
 #[test]
 fn large_tensors_come_back() {
     let large = TensorData::new((0..700_001_u32).collect(), [700_001]);
@@ -347,7 +347,7 @@ proptest! {
         prop_assert!(read(&forged(&header, &rest)).is_err());
     }
 
-    /// With the checksum put right, so that what comes after it is reached as well.
+    /// The checksum is corrected, so that the code after its check also runs.
     #[test]
     fn mutations_never_panic(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), cut in 0..40_usize) {
         let mut bytes = bytes_of(&manifest(), &every_dtype());

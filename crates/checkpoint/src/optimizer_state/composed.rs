@@ -1,7 +1,7 @@
-//! The algorithms whose state burn 0.22 keeps in private fields, put together anew with a state that can be seen.
+//! Reimplementations of the algorithms whose state burn 0.22 keeps in private fields. Their state is accessible.
 //!
-//! Update for update they give burn's own results to the bit, which the tests hold them to; `Sgd` and `Muon` are made of burn's
-//! own parts. They go when burn shows the fields.
+//! Every update equals that of burn to the bit, which the tests check. `Sgd` and `Muon` use burn's own parts. This file
+//! can be removed once burn exposes the fields.
 
 use burn::{
     optim::{
@@ -16,12 +16,12 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::fields::{BUFFER, Fields, GRADIENT_AVERAGE, SQUARE_AVERAGE, SUM, VARIANCE, VELOCITY};
 use super::transparent::Transparent;
 
-/// A momentum whose velocity is known.
+/// A momentum with an accessible velocity.
 #[derive(Clone)]
 struct OpenMomentum {
-    /// burn's own, without Nesterov: it gives the velocity itself.
+    /// burn's momentum without Nesterov: its result is the velocity.
     plain: Momentum,
-    /// The factor of Nesterov's look ahead.
+    /// The factor of Nesterov's lookahead.
     nesterov: Option<f32>,
 }
 
@@ -51,7 +51,7 @@ impl OpenMomentum {
 struct OpenSgd {
     momentum: OpenMomentum,
     weight_decay: Option<WeightDecay>,
-    /// burn's own, without either.
+    /// burn's SGD, without momentum and weight decay.
     plain: Sgd,
 }
 
@@ -59,7 +59,7 @@ struct OpenSgd {
 #[derive(Clone)]
 struct OpenMuon {
     momentum: OpenMomentum,
-    /// burn's own, whose momentum does nothing at a parameter without state.
+    /// burn's Muon. Its momentum has no effect on a parameter without state.
     plain: Muon,
 }
 
@@ -81,7 +81,7 @@ struct OpenAdaGrad {
     weight_decay: Option<WeightDecay>,
 }
 
-/// One update of one parameter: its new value, and what is kept.
+/// An update of one parameter: returns the new value and the new state.
 trait Update: Clone + Send + Sync {
     fn update<const D: usize>(&self, lr: f64, tensor: Tensor<D>, gradient: Tensor<D>, old: Fields<D>) -> (Tensor<D>, Fields<D>);
 }
@@ -145,7 +145,7 @@ impl Update for OpenAdaGrad {
     }
 }
 
-/// An algorithm as burn wants it.
+/// An algorithm as an optimizer of burn.
 #[derive(Clone)]
 struct Open<U>(U);
 
@@ -169,7 +169,7 @@ impl<U: Update + 'static> Optimizer for Open<U> {
     }
 }
 
-/// SGD without gradient clipping. Its momentum leaves the device with everything else.
+/// SGD without gradient clipping. Its momentum leaves the device together with the rest of the snapshot.
 pub fn sgd(config: &SgdConfig) -> ModuleOptimizer {
     #[derive(Deserialize)]
     struct Shown {
@@ -186,7 +186,7 @@ pub fn sgd(config: &SgdConfig) -> ModuleOptimizer {
     }
 }
 
-/// Muon. Its momentum leaves the device with everything else.
+/// Muon. Its momentum leaves the device together with the rest of the snapshot.
 pub fn muon(config: &MuonConfig) -> ModuleOptimizer {
     #[derive(Deserialize)]
     struct Shown {
@@ -201,7 +201,7 @@ pub fn muon(config: &MuonConfig) -> ModuleOptimizer {
     }
 }
 
-/// `RMSprop` without gradient clipping. Its averages leave the device with everything else.
+/// `RMSprop` without gradient clipping. Its averages leave the device together with the rest of the snapshot.
 pub fn rms_prop(config: &RmsPropConfig) -> ModuleOptimizer {
     #[derive(Deserialize)]
     struct Shown {
@@ -219,7 +219,7 @@ pub fn rms_prop(config: &RmsPropConfig) -> ModuleOptimizer {
     }
 }
 
-/// `AdaGrad` without gradient clipping. Its sum leaves the device with everything else.
+/// `AdaGrad` without gradient clipping. Its sum leaves the device together with the rest of the snapshot.
 pub fn ada_grad(config: &AdaGradConfig) -> ModuleOptimizer {
     #[derive(Deserialize)]
     struct Shown {
@@ -239,7 +239,8 @@ fn open(update: impl Update + 'static) -> ModuleOptimizer {
     Transparent(Open(update)).into()
 }
 
-/// The private fields of a configuration, as it would write them to a file; `None` for a number that no file can hold, as NaN.
+/// Reads the private fields of a configuration from its serialized form. `None` for a number that JSON cannot
+/// represent, such as NaN.
 fn show<T: DeserializeOwned>(config: &impl Serialize) -> Option<T> {
     serde_json::to_value(config).and_then(serde_json::from_value).ok()
 }

@@ -1,4 +1,4 @@
-//! The state of an algorithm whose tensors can be seen.
+//! The accessible state of an algorithm.
 
 use burn::{
     optim::{RecordState, StateSink, StateSource},
@@ -6,11 +6,11 @@ use burn::{
 };
 use burn_pack::Scalar;
 
-/// What an algorithm keeps for one parameter, under the names that burn gives it.
+/// The state of an algorithm for one parameter, with burn's names.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fields<const D: usize> {
     pub(super) tensors: Vec<(&'static str, Tensor<D>)>,
-    /// The number of updates, for an algorithm that counts them.
+    /// The number of updates, if the algorithm counts them.
     pub(super) time: Option<usize>,
 }
 

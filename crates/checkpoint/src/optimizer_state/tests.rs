@@ -32,7 +32,7 @@ fn device() -> Device {
     Device::flex().autodiff()
 }
 
-/// One update; `batch` stands for the data.
+/// An update. `batch` determines the data.
 fn step(net: &Net, optimizer: &mut ModuleOptimizer, batch: u8) -> Net {
     let x = f32::from(batch);
     let x = DeviceTensor::<2>::from_floats([[x, 1.0], [0.5, x * 0.3], [-1.0, 2.0 - x]], &device());
@@ -51,7 +51,7 @@ fn read(optimizer: &ModuleOptimizer, name: &str, paths: &ParamPaths) -> (Numbers
     (numbers, snapshot.read().unwrap())
 }
 
-/// What a file would hold: the numbers have gone through text.
+/// The state after a file: the numbers were converted to text and back.
 fn save(net: &Net, optimizer: &ModuleOptimizer) -> Saved {
     let (numbers, tensors) = read(optimizer, "opt", &ParamPaths::of(net));
     let numbers = serde_json::from_str(&Value::Object(numbers).to_string()).unwrap();
@@ -74,7 +74,7 @@ const EVERY_OPTIMIZER: [(&str, New); 14] = [
     ("Adan", || AdanConfig::new().init()),
     ("LAMB", || LambConfig::new().init()),
     ("Lion", || LionConfig::new().init()),
-    // Muon is for matrices alone.
+    // Muon supports only matrices.
     ("Muon and groups", || {
         let others = ParamGroup::from_any_regexes(vec!["^norm", "bias$"]).unwrap();
         let head = ParamGroup::from_predicate("head");
@@ -147,7 +147,8 @@ fn a_state_that_does_not_belong_here_is_refused() {
     check(SgdConfig::new().with_momentum(Some(MomentumConfig::new())).init(), saved(), &paths, algorithm);
     check(SgdConfig::new().init(), saved(), &paths, algorithm);
 
-    // burn makes every state of the device's default type; a cast would go unnoticed until the next step panics.
+    // burn creates every state in the default dtype of the device. A cast would only be noticed when the next step
+    // panics.
     let (numbers, tensors) = saved();
     let double = tensors.into_iter().map(|(name, data)| (name, data.convert_dtype(DType::F64))).collect();
     check(adam(), (numbers, double), &paths, "burn would change the number type of `head/momentum.moment_1`");
@@ -174,7 +175,7 @@ fn a_state_that_does_not_belong_here_is_refused() {
     check(adam(), edited(|(numbers, _)| numbers["head"]["momentum.time"] = "soon".into()), &paths, "`head/momentum.time` holds");
 }
 
-/// What two optimizers of one kind have after some steps: the first as burn makes it, the second transparent.
+/// The states of two equal optimizers after some steps: the first is burn's own, the second is transparent.
 fn both_ways(burns: ModuleOptimizer, transparent: ModuleOptimizer) -> [Saved; 2] {
     let begin = Snapshot::of_module(&Net::new(&device())).unwrap().read().unwrap();
     [burns, transparent].map(|mut optimizer| {
@@ -226,7 +227,7 @@ fn a_transparent_optimizer_updates_and_saves_as_burns_own_does() {
     }
 }
 
-/// Muon is for matrices alone.
+/// Muon supports only matrices.
 #[test]
 fn a_transparent_muon_updates_and_saves_as_burns_own_does() {
     let begin = LinearConfig::new(2, 3).with_bias(false).init(&device());

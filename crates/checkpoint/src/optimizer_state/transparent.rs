@@ -1,8 +1,8 @@
-//! An optimizer whose state can be seen without a detour.
+//! An optimizer whose state is directly accessible.
 //!
-//! burn gives the state of a `ModuleOptimizer` only as bytes of its file format, which is one more copy of everything on the
-//! host, and reads each tensor by itself. But each algorithm flattens its own state first: this wrapper takes the tensors
-//! there, as handles where burn shows them.
+//! burn exposes the state of a `ModuleOptimizer` only as bytes in its file format. This costs a second copy of
+//! everything on the host, and a device read for each tensor. But each algorithm first flattens its own state. This
+//! wrapper takes the tensors at that point, as handles if burn exposes them.
 
 use std::cell::RefCell;
 
@@ -16,19 +16,19 @@ use super::visible::see;
 use crate::{ParamPaths, Snapshot};
 
 thread_local! {
-    /// Where the tensors of states go on this thread, while they are collected.
+    /// The destination of a state's tensors on this thread, while they are collected.
     static COLLECTED: RefCell<Option<Collected>> = const { RefCell::new(None) };
 }
 
 struct Collected {
-    /// Of the optimizer.
+    /// The folder of the optimizer.
     folder: String,
     paths: ParamPaths,
     snapshot: Snapshot,
 }
 
-/// Runs something on this thread. The tensors of every [`Transparent`] state that burn flattens meanwhile go into the snapshot,
-/// and are missing in what burn makes of them.
+/// Runs a closure on this thread. The tensors of every [`Transparent`] state that burn flattens meanwhile are added to
+/// the snapshot. They are missing in the record of burn.
 pub(super) fn collecting<R>(folder: &str, paths: &ParamPaths, snapshot: &mut Snapshot, run: impl FnOnce() -> R) -> R {
     let collected = Collected { folder: folder.into(), paths: paths.clone(), snapshot: std::mem::take(snapshot) };
     let before = COLLECTED.replace(Some(collected));
@@ -40,9 +40,9 @@ pub(super) fn collecting<R>(folder: &str, paths: &ParamPaths, snapshot: &mut Sna
 }
 
 impl Collected {
-    /// The state of one parameter, whose id is `prefix` as burn writes it.
+    /// Adds the state of one parameter. `prefix` is its id, as burn writes it.
     fn add<S: RecordState>(&mut self, state: &S, prefix: &str, out: &mut StateSink) {
-        // The state of a parameter that the module no longer has.
+        // Skips the state of a parameter that the module no longer has.
         let Some(path) = prefix.parse().ok().and_then(|id: u64| self.paths.path(ParamId::from(id))) else { return };
         let folder = format!("{}{path}/", self.folder);
         if see(state, prefix, &folder, &mut self.snapshot, out) {
@@ -59,8 +59,9 @@ impl Collected {
     }
 }
 
-/// An algorithm of burn, unchanged, whose state [`save`](super::save) copies once only. That of Adam, `AdamW`, Adan, LAMB,
-/// Lion, Adafactor and SGD without momentum leaves the device in one transaction with everything else in the snapshot.
+/// An unchanged algorithm of burn whose state is copied only once by [`save`](super::save). The states of Adam,
+/// `AdamW`, Adan, LAMB, Lion, Adafactor and SGD without momentum leave the device in one transaction together with the
+/// rest of the snapshot.
 ///
 /// ```
 /// use burn::optim::{AdamConfig, ModuleOptimizer};

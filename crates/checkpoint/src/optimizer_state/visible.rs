@@ -1,4 +1,4 @@
-//! The states of algorithms whose tensors can be had without reading each of them.
+//! The states of algorithms whose tensors are accessible as handles.
 
 use std::any::Any;
 
@@ -11,8 +11,8 @@ use burn_pack::Scalar;
 use super::fields::{Fields, TIME};
 use crate::Snapshot;
 
-/// Adds the tensors of a state to `tensors`, in a folder, and its numbers to `numbers`, with a prefix, under the names that burn
-/// gives them. False for the state of another algorithm, with nothing added.
+/// Adds the tensors of a state to `tensors`, in a folder, and its numbers to `numbers`, with a prefix, with burn's
+/// names. Returns false for the state of another algorithm, and adds nothing.
 pub(super) fn see(state: &dyn Any, prefix: &str, folder: &str, tensors: &mut Snapshot, numbers: &mut StateSink) -> bool {
     let mut seen = Seen { prefix, folder, tensors, numbers };
     seen.of_rank::<1>(state)

@@ -18,14 +18,14 @@ struct Block {
     norm: LayerNorm,
 }
 
-/// PyTorch knows no enum, so nothing of it is in the names of a file.
+/// PyTorch has no enums, so the names in a file contain no variants.
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant, reason = "a test")]
 enum Head {
     Dense(Block),
 }
 
-/// The net of `xtask/python/pytorch_checkpoint.py`.
+/// The network of `xtask/python/pytorch_checkpoint.py`.
 #[derive(Module, Debug)]
 struct Net {
     embedding: Embedding,
@@ -61,7 +61,8 @@ impl Net {
     }
 }
 
-/// What the script wrote: made by PyTorch and Lightning just now if the variable names a folder, else once.
+/// A file of the script. If the variable names a folder, PyTorch and Lightning have just written it. Otherwise it is a
+/// stored file.
 fn file(name: &str) -> PathBuf {
     let folder = std::env::var_os("STORMFIRE_PYTORCH_FILES")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/pytorch"), PathBuf::from);
@@ -95,7 +96,7 @@ fn a_module_answers_as_in_pytorch() {
     }
 }
 
-/// The second weight is square: nothing but the outputs tells a transposition too many.
+/// The second weight is square: only the outputs reveal a wrong transposition.
 #[test]
 fn a_linear_in_column_layout_answers_as_in_pytorch() {
     let (net, _) = import_pytorch(Net::with_layout(LinearLayout::Col), file("weights.pt"), &ImportOptions::new()).unwrap();
@@ -139,7 +140,7 @@ fn what_does_not_fit_is_named_in_the_terms_of_the_module() {
 #[test]
 fn a_file_that_is_none_is_refused_with_a_hint() {
     let whole = fs_err::read(file("lightning.ckpt")).unwrap();
-    // `os.system("true")`, which `torch.load` would run.
+    // `os.system("true")`, which `torch.load` would execute.
     let program = b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00true\x85R.".to_vec();
     let cases = [
         (b"hello".to_vec(), "it is no file of PyTorch"),

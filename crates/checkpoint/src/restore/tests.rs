@@ -57,7 +57,7 @@ fn a_training_module_continues_with_every_bit() {
     for batch in [1.0, 2.0] {
         net = net.train(&device, batch);
     }
-    // Another one has noted a batch for its running statistics when the weights come.
+    // Another module has pending running statistics of a batch when it gets the weights.
     let other = Net::new(&device, 5).train(&device, 9.0);
     let ids = ParamPaths::of(&other);
     let (mut loaded, report) = restore(other, weights(&net), &exact()).unwrap();
@@ -147,7 +147,7 @@ fn patterns_select_and_rename() {
     assert_eq!(load(&renamed.clone().only("^head").only("mask")).unwrap(), ["head.weight", "head.bias", "mask"]);
     assert_eq!(load(&renamed.clone().only("^head").except("bias$")).unwrap(), ["head.weight"]);
     let refused = [
-        (renamed.clone().only("^heda"), "only(`^heda`) select none"),
+        (renamed.clone().only("^tail"), "only(`^tail`) select none"),
         (renamed.clone().except("(").only("x"), "`(` is not a regular expression"),
         (renamed.rename("gamma|beta", "gamma"), "`model.norm.gamma` and `model.norm.beta` are both renamed to `norm.gamma`"),
     ];

@@ -12,7 +12,7 @@ fn layer() -> Linear {
     LinearConfig::new(2, 3).init(&Device::flex())
 }
 
-/// As a checkpoint gives it back.
+/// The state as it is read from a checkpoint.
 fn through_a_file(saved: &Saved) -> Saved {
     let mut snapshot = Snapshot::default();
     saved.add_to("callbacks/x/", &mut snapshot).unwrap();

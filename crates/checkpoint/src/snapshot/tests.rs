@@ -61,7 +61,7 @@ fn a_snapshot_keeps_the_moment() {
         names(&now),
         ["norm.gamma", "norm.beta", "norm.running_mean", "norm.running_var", "head.weight", "head.bias", "steps", "mask"]
     );
-    // Of the last batch, although burn has only noted it: 0.1 of the mean (4/3, 8/3).
+    // Includes the pending statistics of the last batch: 0.1 of the mean (4/3, 8/3).
     let mean = now[2].1.as_slice::<f32>().unwrap();
     assert!((mean[0] - 0.4 / 3.0).abs() < 1e-6 && (mean[1] - 0.8 / 3.0).abs() < 1e-6, "{mean:?}");
     let trained = Snapshot::of_module(&net).unwrap().read().unwrap();
@@ -92,7 +92,7 @@ fn a_quantized_parameter_is_refused_by_name() {
     assert!(error.to_string().contains("`weight` is quantized") && error.hint().is_some(), "{error}");
 }
 
-/// Tensors of 4, 8 and 1 bytes an element, one of them on the host already.
+/// Tensors with 4, 8 and 1 bytes per element. One of them is on the host.
 fn mixed() -> Snapshot {
     let mut snapshot = Snapshot::of_module(&Net::new(&Device::flex())).unwrap();
     snapshot.add_read("read/before".into(), TensorData::from([1.5f64, 2.5]));

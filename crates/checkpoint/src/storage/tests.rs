@@ -1,4 +1,4 @@
-//! The same on a disk and in a store.
+//! The same tests on a disk and in a store.
 
 use serde_json::json;
 
@@ -21,7 +21,7 @@ fn step_of(path: &Path) -> u64 {
     Checkpoint::read(path).unwrap().manifest().global_step().unwrap()
 }
 
-/// More than one part of an upload and one piece of a download.
+/// Larger than one part of an upload and one piece of a download.
 fn large() -> NamedTensors {
     let numbers: Vec<u32> = (0..5_000_000).collect();
     vec![("layer.weight".to_owned(), burn::tensor::TensorData::new(numbers, [5_000_000]))]
@@ -34,7 +34,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Everything that is done with checkpoints, below a folder that does not exist yet.
+/// Uses all file operations for checkpoints below a folder that does not exist yet.
 fn everything(root: &Path) {
     let folder = root.join("runs/checkpoints of today");
     let (path, last) = (folder.join("epoch=0-val/loss=0.25.ckpt"), folder.join("last.ckpt"));

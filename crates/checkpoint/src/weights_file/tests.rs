@@ -27,7 +27,7 @@ impl Net {
     }
 }
 
-/// As another program writes it: the names in an order that is not that of the bytes, and no checksum.
+/// A file of another program: the order of the names differs from that of the bytes, and there is no checksum.
 fn foreign(metadata: &Value, tensors: &[(&str, TensorData)]) -> Vec<u8> {
     let mut header = serde_json::Map::new();
     let mut bytes = Vec::new();
@@ -45,7 +45,7 @@ fn foreign(metadata: &Value, tensors: &[(&str, TensorData)]) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &bytes].concat()
 }
 
-/// The weights of [`Net`] as PyTorch has them, in half floats.
+/// The weights of [`Net`] in PyTorch's layout, in half precision.
 fn of_pytorch() -> [(&'static str, TensorData); 4] {
     [
         ("bert.square.weight", TensorData::from([[1.0_f32, 2.0], [3.0, 4.0]])),
@@ -123,7 +123,7 @@ fn a_file_that_does_not_say_how_it_is_laid_out_is_asked_for_it() {
     }
     let as_in_burn = options().layout(WeightLayout::Burn).rename("norm.weight", "norm.gamma").rename("norm.bias", "norm.beta");
     assert_eq!(load(&path, &as_in_burn).unwrap().0.values()[0], [1., 2., 3., 4.]);
-    // What burn's own store writes.
+    // The metadata that burn's own store writes.
     fs_err::write(&path, foreign(&json!({ "format": "safetensors", "producer": "burn" }), &of_pytorch()[..2])).unwrap();
     assert_eq!(load(&path, &options().only("^square")).unwrap().0.values()[0], [1., 2., 3., 4.]);
 }

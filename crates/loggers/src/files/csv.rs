@@ -1,4 +1,4 @@
-//! A table of metrics.
+//! Metrics as a table.
 
 mod existing;
 mod lines;
@@ -20,26 +20,28 @@ use crate::parts::position;
 use crate::parts::reductions::Reductions;
 use crate::{Hyperparams, Logger, Metrics, Reduce, Result, RunDir, Status};
 
-/// The file's name.
+/// The name of the file.
 const TABLE: &str = "metrics.csv";
 
-/// Writes metrics as a table: `save_dir/name/version/metrics.csv`, and `hparams.yaml` beside it.
+/// Writes metrics as a table, `save_dir/name/version/metrics.csv`, and `hparams.yaml` in the same folder.
 ///
-/// * **One row per step.** Calls in a row with the same step share one row, in which several values of one name become
-///   their mean, or what [`aggregate`](Self::aggregate) says; a row is closed by the first metric of another step. Saving
-///   puts the open row on disk too, and later values of its step replace it there.
-/// * **Columns** are `step`, `epoch`, then the others as they appear. A new column does not rewrite the table: a small file is
-///   replaced as a whole; in a large one the header grows into empty lines kept behind it, and older rows stay shorter.
-///   `pandas.read_csv` and Python's `csv` read both. [`finalize`](Logger::finalize) fills the rows up and takes the empty
-///   lines away.
-/// * **Numbers** are the shortest decimals that read back equal. A value that an `f32` can hold exactly is written as that
-///   `f32`: `0.1_f32` as `0.1`. A missing value is an empty cell; `NaN`, `inf` and `-inf` are written so.
-/// * **A step that is missing** is one more than the step of the last row, 0 at first, unless a metric is called `step`.
-/// * **A file that is there** is continued. What a crash left of a last row is cut off. [`resume`](Logger::resume) cuts off the
-///   rows and columns after a checkpoint too, so that in the end the file has the bytes of one that was never interrupted.
+/// * **One row per step.** Consecutive calls with the same step share a row. Several values of one name are reduced to
+///   their mean, or as set by [`aggregate`](Self::aggregate). The first metric of another step closes the row. Saving
+///   also writes the open row to the disk. Later values of its step replace it there.
+/// * **Columns** are `step`, `epoch`, then the others in order of appearance. A new column replaces a small file as a
+///   whole. In a large file, the header grows into reserved empty lines after it, and older rows stay shorter.
+///   `pandas.read_csv` and Python's `csv` read both. [`finalize`](Logger::finalize) fills up the rows and removes the
+///   empty lines.
+/// * **Numbers** are the shortest decimals that read back equal. A value that an `f32` represents exactly is written as
+///   that `f32`: `0.1_f32` as `0.1`. A missing value is an empty cell. Non-finite values are `NaN`, `inf` and `-inf`.
+/// * **A missing step** is the value of a metric named `step`, or else one more than the step of the last row, starting
+///   at 0.
+/// * **An existing file** is continued. An incomplete last row, left by a crash, is removed. [`resume`](Logger::resume)
+///   also removes the rows and columns after a checkpoint, so that the final file has the same bytes as one of an
+///   uninterrupted run.
 ///
-/// Memory does not grow with the number of rows. A kill at any moment leaves a readable file; rows that were not saved are
-/// lost ([`Background`](crate::Background) saves all the time).
+/// Memory does not grow with the number of rows. A kill at any moment leaves a readable file. Unsaved rows are lost
+/// ([`Background`](crate::Background) saves about once a second).
 ///
 /// ```
 /// use stormfire_loggers::{CsvLogger, Logger};
@@ -73,12 +75,12 @@ struct Position {
 }
 
 impl CsvLogger {
-    /// Logs to the next version of the experiment `lightning_logs` below `save_dir`. Nothing is made yet.
+    /// Logs to the next version of the experiment `lightning_logs` below `save_dir`. Creates no folder yet.
     pub fn new(save_dir: impl Into<PathBuf>) -> Self {
         Self::in_dir(RunDir::new(save_dir))
     }
 
-    /// Logs to a run's folder that other loggers may use too.
+    /// Logs to the folder of a run. Other loggers may use the same folder.
     pub fn in_dir(dir: RunDir) -> Self {
         Self {
             dir,
@@ -91,13 +93,13 @@ impl CsvLogger {
         }
     }
 
-    /// The experiment's name, `lightning_logs` by default; see [`RunDir::with_name`].
+    /// Sets the name of the experiment. Default: `lightning_logs`. See [`RunDir::with_name`].
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.dir = self.dir.with_name(name);
         self
     }
 
-    /// A version of one's own; see [`RunDir::with_version`].
+    /// Sets a custom version. See [`RunDir::with_version`].
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.dir = self.dir.with_version(version);
         self
@@ -109,15 +111,15 @@ impl CsvLogger {
         self
     }
 
-    /// Saves after so many rows; 0 counts as 1. Default: 100. Whoever calls [`Logger::save`] more often, as
-    /// [`Background`](crate::Background) does, need not care.
+    /// Number of rows between saves. 0 counts as 1. Default: 100. It has little effect if [`Logger::save`] is called
+    /// more often, as [`Background`](crate::Background) does.
     pub fn flush_logs_every_n_steps(mut self, rows: usize) -> Self {
         self.flush_every = rows.max(1);
         self
     }
 
-    /// Whether every row goes into `metrics.jsonl` too, as one JSON object a line without the empty cells. NaN and the
-    /// infinities are the texts `NaN`, `Infinity` and `-Infinity` there. Default: false.
+    /// Whether to also write every row to `metrics.jsonl`, as one JSON object per line without the empty cells. The
+    /// non-finite values are the strings `NaN`, `Infinity` and `-Infinity`. Default: false.
     ///
     /// ```
     /// use stormfire_loggers::{CsvLogger, Logger};
@@ -136,19 +138,19 @@ impl CsvLogger {
         self
     }
 
-    /// How several values of one name and step become one. Default: their mean, and for `epoch` the last.
+    /// Sets how several values of one name and step are reduced. Default: the mean, and the last value for `epoch`.
     pub fn aggregate(mut self, name: impl Into<String>, reduce: Reduce) -> Self {
         self.reductions.set(name, reduce);
         self
     }
 
-    /// As [`aggregate`](Self::aggregate) for all names that were not named there.
+    /// As [`aggregate`](Self::aggregate), for all names without their own setting.
     pub fn aggregate_default(mut self, reduce: Reduce) -> Self {
         self.reductions.set_default(reduce);
         self
     }
 
-    /// The run's folder.
+    /// The folder of the run.
     pub fn run_dir(&self) -> &RunDir {
         &self.dir
     }
@@ -174,7 +176,7 @@ impl Logger for CsvLogger {
         self.dir.name()
     }
 
-    /// Empty if the run's folder cannot be made; [`Logger::open`] then says why.
+    /// Empty if the folder of the run cannot be created. [`Logger::open`] then returns the error.
     fn version(&self) -> String {
         self.dir.version().unwrap_or_default().to_owned()
     }
@@ -205,8 +207,8 @@ impl Logger for CsvLogger {
         Some(Box::new(Self { prefix, flush_every: *flush_every, jsonl: *jsonl, reductions, ..Self::in_dir(dir.another()) }))
     }
 
-    /// Makes the folder. A table that is there is looked at; a new one is made when there is something to write: a run that
-    /// cannot begin leaves none.
+    /// Creates the folder and checks an existing table. A new table is created with its first row, so a run that fails
+    /// to start leaves none.
     fn open(&mut self) -> Result<()> {
         let is_there = self.dir.log_dir()?.join(TABLE).exists();
         if is_there { self.table().map(drop) } else { Ok(()) }
@@ -219,7 +221,7 @@ impl Logger for CsvLogger {
         if table.is_due(flush_every) { table.save() } else { Ok(()) }
     }
 
-    /// Adds to `hparams.yaml`. Initial metrics make no row: their first real values do.
+    /// Adds to `hparams.yaml`. Initial metrics make no row, because their first real values will.
     fn log_hyperparams(&mut self, params: &Hyperparams, _initial_metrics: &Metrics) -> Result<()> {
         self.params.update(params.clone());
         self.write_params()
@@ -229,7 +231,7 @@ impl Logger for CsvLogger {
         self.table.as_mut().map_or(Ok(()), Table::save)
     }
 
-    /// Saves, makes all rows as long as the header, and sends the files to the store if they belong in one.
+    /// Saves, makes all rows as long as the header, and uploads the files if `save_dir` is the URL of a store.
     fn finalize(&mut self, status: Status) -> Result<()> {
         if status != Status::Failed {
             self.table()?;

@@ -1,4 +1,4 @@
-//! A process that is killed leaves readable files.
+//! A killed process leaves readable files.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -13,7 +13,7 @@ const FOLDER: &str = "STORMFIRE_TEST_FOLDER";
 const POSITION: &str = "position ";
 const PAUSE: &str = "STORMFIRE_TEST_PAUSE_US";
 
-/// Not a test of its own: the process that the others kill.
+/// Not a test: the process that the tests kill.
 #[test]
 #[ignore = "logs until it is killed"]
 fn victim() {
@@ -33,7 +33,7 @@ fn log_forever(folder: &str, pause: Duration) -> Result<()> {
         }
         for logger in &loggers {
             logger.log_metrics(metrics.clone(), Some(step))?;
-            // Extends the row that may be on disk already.
+            // Extends the row that may already be on the disk.
             logger.log_metrics([("again", step as f64)].into(), Some(step))?;
         }
         #[expect(clippy::print_stdout, reason = "the test that kills this process listens")]
@@ -62,7 +62,7 @@ fn start(folder: &Path, pause: Duration) -> Child {
         .unwrap()
 }
 
-/// Whole rows of the table, and whole records of the event file.
+/// Complete rows of the table, and complete records of the event file.
 fn inspect(folder: &Path) -> (usize, usize) {
     let run = folder.join("lightning_logs/version_0");
     let table = fs_err::read_to_string(run.join("metrics.csv")).unwrap();
@@ -85,7 +85,7 @@ fn inspect(folder: &Path) -> (usize, usize) {
     while rest.len() >= HEADER {
         let length = u64::from_le_bytes(rest[..8].try_into().unwrap()) as usize;
         assert_eq!(rest[8..HEADER], record::masked_crc(&rest[..8]).to_le_bytes());
-        // The kernel may have been stopped in the last write; every reader ignores a torn end.
+        // The kernel may have been interrupted in the last write. Every reader ignores an incomplete end.
         let Some(checksum) = rest.get(HEADER + length..HEADER + length + 4) else { break };
         assert_eq!(checksum, record::masked_crc(&rest[HEADER..HEADER + length]).to_le_bytes());
         rest = &rest[HEADER + length + 4..];
@@ -109,14 +109,14 @@ fn a_kill_at_any_moment_leaves_readable_files() {
         inspect(folder.path());
 
         lines.map(Result::unwrap).for_each(heard);
-        // The oldest one is before a column of the table, the last one may be half a line.
+        // The oldest position is before a column of the table. The last one may be an incomplete line.
         for position in [positions.first(), positions.iter().rfind(|position| position.ends_with(']'))] {
             let (step, [tensorboard, csv]): (usize, [Value; 2]) = serde_json::from_str(position.unwrap()).unwrap();
             let folder = copied(folder.path());
             let run = RunDir::new(folder.path()).resume("version_0").unwrap();
             TensorBoardLogger::in_dir(run.clone()).resume(tensorboard).unwrap();
             CsvLogger::in_dir(run).resume(csv).unwrap();
-            // One record says the version, and a step has two.
+            // One record contains the version, and each step has two.
             assert_eq!(inspect(folder.path()), (step + 1, 1 + 2 * (step + 1)));
         }
     }
@@ -139,7 +139,7 @@ fn what_was_logged_moments_ago_is_on_disk() {
     let mut lines = BufReader::new(victim.stdout.take().unwrap()).lines();
     let logging = lines.find(|line| line.as_ref().unwrap() == "logged 300");
     assert!(logging.is_some());
-    // Far longer than the writer needs, so that a busy machine does not matter.
+    // Much longer than the writer needs, so that a busy machine does not matter.
     sleep(Duration::from_secs(2));
     victim.kill().unwrap();
     victim.wait().unwrap();

@@ -1,4 +1,4 @@
-//! A logger that keeps every call, for tests.
+//! A logger for tests, which keeps every call.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,14 +26,14 @@ pub enum Call {
     Hyperparams {
         /// The settings.
         params: Hyperparams,
-        /// The metrics to compare runs by.
+        /// The metrics by which runs are compared.
         initial_metrics: Metrics,
     },
     /// [`Logger::log_image`].
     Image {
         /// The name.
         tag: String,
-        /// The picture.
+        /// The image.
         image: Image,
         /// Its step.
         step: Option<u64>,
@@ -89,14 +89,14 @@ pub enum Call {
     Graph(Graph),
     /// [`Logger::log_console`].
     Console {
-        /// Where the lines were written.
+        /// The stream of the lines.
         stream: ConsoleStream,
         /// The lines.
         lines: String,
     },
     /// [`Logger::log_system`].
     System(Metrics),
-    /// [`Logger::save`]. Several in a row are kept as one, since a background thread saves when it has time.
+    /// [`Logger::save`]. Consecutive calls are kept as one, because a background thread saves at arbitrary times.
     Save,
     /// [`Logger::finalize`].
     Finalize(Status),
@@ -106,7 +106,7 @@ pub enum Call {
     KnowsCheckpoint(CheckpointInfo),
 }
 
-/// Keeps every call in memory. Clones share what they keep, so that a test holds one while a Trainer uses the other.
+/// Keeps every call in memory. Clones share the calls, so that a test can read those of a Trainer.
 ///
 /// ```
 /// use stormfire_loggers::{Logger, MemoryLogger};
@@ -132,12 +132,12 @@ impl Default for MemoryLogger {
 }
 
 impl MemoryLogger {
-    /// A logger named `memory`, of version `0`.
+    /// Creates a logger named `memory` with version `0`.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Another name.
+    /// Sets the name.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.name = name.into();
         self
@@ -148,7 +148,7 @@ impl MemoryLogger {
         self.lock().clone()
     }
 
-    /// The metrics of every [`Logger::log_metrics`] with their step.
+    /// The metrics of every [`Logger::log_metrics`], with their step.
     pub fn metrics(&self) -> Vec<(Metrics, Option<u64>)> {
         let of_call = |call: &Call| match call {
             Call::Metrics { metrics, step } => Some((metrics.clone(), *step)),
@@ -157,14 +157,14 @@ impl MemoryLogger {
         self.lock().iter().filter_map(of_call).collect()
     }
 
-    /// Every single metric as (name, value, step).
+    /// Every metric as (name, value, step).
     pub fn rows(&self) -> Vec<(String, f64, Option<u64>)> {
         let one_by_one =
             |(metrics, step): (Metrics, Option<u64>)| metrics.into_iter().map(move |(name, value)| (name.to_string(), value, step));
         self.metrics().into_iter().flat_map(one_by_one).collect()
     }
 
-    /// Every status that it was finalized with.
+    /// Every status passed to [`Logger::finalize`].
     pub fn statuses(&self) -> Vec<Status> {
         let of_call = |call: &Call| match call {
             Call::Finalize(status) => Some(*status),
@@ -173,7 +173,7 @@ impl MemoryLogger {
         self.lock().iter().filter_map(of_call).collect()
     }
 
-    /// Forgets every call.
+    /// Removes all calls.
     pub fn clear(&self) {
         self.lock().clear();
     }
@@ -279,7 +279,7 @@ impl Logger for MemoryLogger {
         Ok(self.lock().len().into())
     }
 
-    /// Forgets the calls after the position. If there are fewer, as in another process, all are kept.
+    /// Removes the calls after the position. If there are fewer, as in another process, all are kept.
     fn resume(&mut self, position: Value) -> Result<()> {
         if let Some(calls) = position.as_u64() {
             self.lock().truncate(calls as usize);

@@ -1,4 +1,4 @@
-//! A run that is killed and resumed, however often, leaves the files of an unbroken one.
+//! A run that is killed and resumed any number of times leaves the same files as an uninterrupted one.
 
 use std::path::{Path, PathBuf};
 
@@ -32,14 +32,14 @@ impl Call {
 /// One process of a run.
 #[derive(Debug, Clone)]
 struct Life {
-    /// So many calls lie before the position, and so many behind it.
+    /// Number of calls before the position. `after` is the number after it.
     before: usize,
     after: usize,
-    /// Without one, the next process goes back to an older position.
+    /// Without a position, the next process goes back to an older one.
     takes_position: bool,
-    /// Whether what it held in memory reaches the file.
+    /// Whether the contents of its memory reach the file.
     saves: bool,
-    /// What the kill left of a last record.
+    /// The incomplete last record that the kill left.
     torn: &'static str,
     opens_first: bool,
 }
@@ -51,7 +51,7 @@ fn metrics() -> impl Strategy<Value = Metrics> {
     prop::collection::vec(metric, 1..4).prop_map(|metrics| metrics.into_iter().map(|(name, value)| (name, VALUES[value])).collect())
 }
 
-/// Calls whose steps mostly grow.
+/// Calls with mostly increasing steps.
 fn calls() -> impl Strategy<Value = Vec<Call>> {
     let hyperparams = |number: usize| {
         let mut params = Hyperparams::new();
@@ -106,7 +106,7 @@ fn unbroken(folder: &Path, new: New, calls: &[Call]) {
     logger.finalize(Status::Success).unwrap();
 }
 
-/// The position that the last process with one left, as the text in a checkpoint, and how many calls lie before it.
+/// The newest position, as the string in a checkpoint, and the number of calls before it.
 type Kept = Option<(usize, String)>;
 
 fn begin(folder: &Path, new: New, kept: &Kept, opens_first: bool) -> Box<dyn Logger> {
@@ -151,7 +151,7 @@ fn broken(folder: &Path, new: New, calls: &[Call], lives: &[Life]) {
     logger.finalize(Status::Success).unwrap();
 }
 
-/// The files of the run in the order of their names, and those of its groups.
+/// The files of the run and of its groups, sorted by name.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = |folder: &Path| {
         let mut entries: Vec<_> = fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -167,7 +167,7 @@ fn text(folder: &Path, file: &str) -> Option<String> {
     fs_err::read_to_string(folder.join("run").join(file)).ok()
 }
 
-/// The events as TensorBoard's reader finds them, without what tells when they were written and by how many processes.
+/// The events as TensorBoard's reader finds them, without those that depend on the time or the number of processes.
 fn events(folder: &Path) -> Vec<Event> {
     let mut events = Vec::new();
     for file in files(folder).iter().filter(|file| file.to_string_lossy().contains("tfevents")) {
@@ -177,7 +177,7 @@ fn events(folder: &Path) -> Vec<Event> {
     events.retain_mut(|event| {
         event.wall_time = 0.0;
         if let Some(What::Summary(summary)) = &mut event.what {
-            // Two of the hparams messages say when they were written; their tags are enough here.
+            // Two of the hparams messages contain their time. Their tags suffice here.
             summary.values.iter_mut().for_each(|value| value.metadata = None);
             return true;
         }
@@ -186,12 +186,12 @@ fn events(folder: &Path) -> Vec<Event> {
     events
 }
 
-/// Scalars may be NaN, which is not equal to itself.
+/// The events as text, because scalars may be NaN, which is not equal to itself.
 fn shown(events: &[Event]) -> String {
     format!("{events:#?}")
 }
 
-/// A table so large that its header grows in place.
+/// A table that is large enough for its header to grow in place.
 fn bulk() -> impl Iterator<Item = Call> {
     let wide: Metrics = (0..100).map(|column| (format!("wide_{column}"), 1.0 / 3.0)).collect();
     (0..150).map(move |step| Call::Metrics(wide.clone(), Some(1000 + step)))
@@ -273,10 +273,10 @@ fn a_position_that_does_not_fit_loses_nothing() {
         logger.position().unwrap()
     };
     for (left, expected) in [
-        // The file is gone, or shorter: the open row is in the position.
+        // The file is missing or shorter: the open row comes from the position.
         (None, "step,epoch,a,b\n1,,2,NaN\n2,,3,\n"),
         (Some("step,epoch,a,b\n"), "step,epoch,a,b\n1,,2,NaN\n2,,3,\n"),
-        // Other columns: what is there stays.
+        // Other columns: the existing rows stay.
         (Some("step,epoch,x,a\n0,,5,1\n1,,5,2\n9,,5,2\n"), "step,epoch,x,a\n0,,5,1\n1,,5,2\n9,,5,2\n2,,,3\n"),
     ] {
         let folder = tempfile::tempdir().unwrap();
@@ -319,7 +319,7 @@ fn events_of_others_and_of_files_that_do_not_fit_are_kept() {
     log(&mut first, 1);
     log(&mut second, 11);
     drop((first, second));
-    // The first one goes back once more.
+    // The first run goes back once more.
     let mut first = new();
     first.open().unwrap();
     first.resume(positions[0].clone()).unwrap();
@@ -336,7 +336,7 @@ fn events_of_others_and_of_files_that_do_not_fit_are_kept() {
         assert_eq!((session.status, event.step), (1, 1));
     }
 
-    // A shorter file, a missing one, and a name that leads elsewhere.
+    // A shorter file, a missing one, and a name that leads out of the folder.
     let outside = folder.path().join("events.out.tfevents.outside");
     fs_err::write(&outside, "not ours to cut").unwrap();
     let name = positions[0]["files"][0]["name"].clone();

@@ -1,4 +1,4 @@
-//! Event files for `TensorBoard`, and the values that only it has.
+//! Event files for `TensorBoard`, and its special kinds of values.
 
 mod cut_back;
 pub(crate) mod event;
@@ -41,24 +41,28 @@ use crate::parts::prefix::prefixed;
 use crate::parts::{identity, position};
 use crate::{Audio, Figure, Graph, Histogram, Hyperparams, Image, Logger, Metrics, Result, RunDir, Status, Table, Text};
 
-/// The metric that stands for a run in the hparams tab until a better one is given.
+/// The metric that represents a run in the hparams tab if no other is given.
 const HP_METRIC: &str = "hp_metric";
 
-/// Writes event files that `TensorBoard` shows: every kind of value but artifacts.
+/// Writes event files for `TensorBoard`. It supports every kind of value except artifacts.
 ///
-/// Texts, tables and the values of [`log_scalars`](Logger::log_scalars) lie where `torch.utils.tensorboard` puts them: a text
-/// under `TAG/text_summary`, and each value of a group under the group's name in a run of its own, in the folder
-/// `GROUP_NAME`. A drawing becomes an image. Precision-recall curves, points for the projector, meshes and the layout of the
-/// custom-scalars dashboard have methods of this type.
+/// | value | stored as in `torch.utils.tensorboard` |
+/// |---|---|
+/// | text, table | `TAG/text_summary` |
+/// | [`log_scalars`](Logger::log_scalars) | the group's name, each value in a separate run in the folder `GROUP_NAME` |
+/// | drawing | an image |
+///
+/// Precision-recall curves, projector points, meshes and the layout of the custom-scalars dashboard have their own
+/// methods.
 ///
 /// The files are `save_dir/name/version/events.out.tfevents.*` and `hparams.yaml`. Values are stored as `f32`, as
-/// `TensorBoard` does with scalars; NaN and the infinities are kept. Metrics without a step are put at step 0.
+/// `TensorBoard` does with scalars. NaN and the infinities are kept. Metrics without a step get step 0.
 ///
-/// A run that is resumed goes on in a new event file beside the old ones, which are cut back to the checkpoint; a server that
-/// shows the run meanwhile drops what it had read after it.
+/// A resumed run continues in a new event file next to the old ones, which are truncated to the checkpoint. A
+/// `TensorBoard` server that shows the run at that time discards the later values that it had read.
 ///
-/// Memory does not grow with the number of values. On a full disk the last whole record stays the end of the file, every
-/// further call is an error, and up to 1 MiB is kept to be written once there is room.
+/// Memory does not grow with the number of values. On a full disk the file ends with the last complete record, every
+/// further call returns an error, and up to 1 MiB is kept and written once there is space.
 ///
 /// ```
 /// use stormfire_loggers::{Hyperparams, Logger, Status, TensorBoardLogger};
@@ -80,7 +84,7 @@ pub struct TensorBoardLogger {
     prefix: String,
     default_hp_metric: bool,
     params: Hyperparams,
-    /// The metrics that stand for the run in the hparams tab, and their first values as text.
+    /// The metrics that represent the run in the hparams tab, and their first values as text.
     initial_metrics: BTreeMap<String, String>,
     session: Session,
     main: Run,
@@ -89,7 +93,7 @@ pub struct TensorBoardLogger {
     tag: String,
 }
 
-/// A run has one session in the hparams tab.
+/// The state of the run's session in the hparams tab. A run has one session.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Session {
@@ -99,12 +103,12 @@ enum Session {
 }
 
 impl TensorBoardLogger {
-    /// Logs to the next version of the experiment `lightning_logs` below `save_dir`. Nothing is made yet.
+    /// Logs to the next version of the experiment `lightning_logs` below `save_dir`. Creates no folder yet.
     pub fn new(save_dir: impl Into<PathBuf>) -> Self {
         Self::in_dir(RunDir::new(save_dir))
     }
 
-    /// Logs to a run's folder that other loggers may use too.
+    /// Logs to the folder of a run. Other loggers may use the same folder.
     pub fn in_dir(dir: RunDir) -> Self {
         Self {
             dir,
@@ -121,13 +125,13 @@ impl TensorBoardLogger {
         }
     }
 
-    /// The experiment's name, `lightning_logs` by default; see [`RunDir::with_name`].
+    /// Sets the name of the experiment. Default: `lightning_logs`. See [`RunDir::with_name`].
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.dir = self.dir.with_name(name);
         self
     }
 
-    /// A version of one's own; see [`RunDir::with_version`].
+    /// Sets a custom version. See [`RunDir::with_version`].
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.dir = self.dir.with_version(version);
         self
@@ -139,24 +143,25 @@ impl TensorBoardLogger {
         self
     }
 
-    /// A folder within the run's folder for the files of this logger; one that leads out of it is an error.
+    /// Sets a folder within the folder of the run for the files of this logger. A path that leads out of it is an
+    /// error.
     pub fn sub_dir(mut self, sub_dir: impl Into<PathBuf>) -> Self {
         self.sub_dir = sub_dir.into();
         self
     }
 
-    /// Whether a metric `hp_metric` of -1 stands for the run in the hparams tab if no other is given. Default: true.
+    /// Whether to add a metric `hp_metric` of -1 to the hparams tab if no other metric is given. Default: true.
     pub fn default_hp_metric(mut self, default_hp_metric: bool) -> Self {
         self.default_hp_metric = default_hp_metric;
         self
     }
 
-    /// The run's folder.
+    /// The folder of the run.
     pub fn run_dir(&self) -> &RunDir {
         &self.dir
     }
 
-    /// The event file, once it is open.
+    /// The event file, after it was created.
     pub fn path(&self) -> Option<&Path> {
         self.main.path()
     }
@@ -188,7 +193,7 @@ impl Logger for TensorBoardLogger {
         self.dir.name()
     }
 
-    /// Empty if the run's folder cannot be made; [`Logger::open`] then says why.
+    /// Empty if the folder of the run cannot be created. [`Logger::open`] then returns the error.
     fn version(&self) -> String {
         self.dir.version().unwrap_or_default().to_owned()
     }
@@ -226,7 +231,7 @@ impl Logger for TensorBoardLogger {
         Some(Box::new(Self { sub_dir, prefix, default_hp_metric, ..Self::in_dir(self.dir.another()) }))
     }
 
-    /// Makes the folder; an event file is made when there is something to write: a run that cannot begin leaves none.
+    /// Creates the folder. The event file is created with its first value, so a run that fails to start leaves none.
     fn open(&mut self) -> Result<()> {
         self.dir.log_dir().map(drop)
     }
@@ -249,7 +254,8 @@ impl Logger for TensorBoardLogger {
         outcome
     }
 
-    /// Fills the hparams tab and `hparams.yaml`. The same again, as by the start of a run that is resumed, changes nothing.
+    /// Writes the hparams tab and `hparams.yaml`. A call with known values, as at the start of a resumed run, changes
+    /// nothing.
     fn log_hyperparams(&mut self, params: &Hyperparams, initial_metrics: &Metrics) -> Result<()> {
         let known = self.params.clone();
         self.params.update(params.clone());
@@ -301,7 +307,7 @@ impl Logger for TensorBoardLogger {
         self.log_value(tag, None, data, step)
     }
 
-    /// Shown among the texts.
+    /// Appears among the texts.
     fn log_table(&mut self, tag: &str, table: &Table, step: Option<u64>) -> Result<()> {
         self.log_text(tag, &Text::new(table.to_markdown()), step)
     }
@@ -324,8 +330,8 @@ impl Logger for TensorBoardLogger {
         self.groups.save()
     }
 
-    /// Ends the session in the hparams tab (the first call does; `TensorBoard` reads no second one), saves, and sends the files
-    /// to the store if they belong in one.
+    /// Ends the session in the hparams tab, saves, and uploads the files if `save_dir` is the URL of a store. Only the
+    /// first call ends the session, because `TensorBoard` ignores a second end.
     fn finalize(&mut self, status: Status) -> Result<()> {
         if self.session == Session::Running {
             self.file()?.write(0, vec![hparams::end(status, identity::now_s())])?;
@@ -348,7 +354,7 @@ impl Logger for TensorBoardLogger {
         let folder = self.folder()?;
         let Some(position) = position::load::<Position>(position, &folder) else { return Ok(()) };
         if !self.sub_dir.as_os_str().is_empty() {
-            // The folder of the run was tidied when it was opened; this one is nobody else's.
+            // The folder of the run was cleaned when it was opened. No other logger uses this folder.
             replacement::clear_all(&folder);
         }
         let first = position.main.files.first().map(|file| file.name.clone()).unwrap_or_default();

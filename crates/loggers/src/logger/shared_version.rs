@@ -1,11 +1,11 @@
-//! Loggers that have their files side by side.
+//! Shared versions for loggers that store their files side by side.
 
 use crate::{Logger, RunDir};
 
-/// Lets loggers of different kinds in one experiment be one run: those without a version of their own get the same new one.
-/// Two loggers of one kind would write the same files, so that the second one begins a version for itself.
+/// Lets loggers of different kinds in one experiment share a run. Those without a given version get the same new
+/// version. Two loggers of one kind would write the same files, so the second one gets a separate version.
 ///
-/// Only loggers that have no folder yet are looked at. [`Loggers::spawn`](crate::Loggers::spawn) and the Trainer do this.
+/// Only loggers without a folder are considered. [`Loggers::spawn`](crate::Loggers::spawn) and the Trainer call this.
 pub fn share_versions(loggers: &mut [Box<dyn Logger>]) {
     let mut runs: Vec<SharedRun> = Vec::new();
     for (index, logger) in loggers.iter_mut().enumerate() {
@@ -37,7 +37,8 @@ impl SharedRun {
     }
 
     fn add(&mut self, dir: &RunDir, kind: &'static str, index: usize) {
-        // Whoever else has a handle of a run is to find it there. Of ours, one is in this list.
+        // Other owners of a handle must find the run through it, so the run with more external handles wins. One handle
+        // of each run is in this list.
         if dir.handles() + 1 > self.dir.handles() {
             self.dir = dir.clone();
         }
@@ -69,7 +70,7 @@ mod tests {
         let runs: Vec<_> = loggers.iter().map(|logger| format!("{}/{}", logger.name(), logger.version())).collect();
         let logs = |version: u32| format!("lightning_logs/version_{version}");
         assert_eq!(runs, [logs(0), logs(0), logs(1), "held/version_0".into(), "held/version_0".into(), logs(2)]);
-        // Whoever has a handle of the run finds it there.
+        // The owner of another handle of the run finds it there.
         assert_eq!(Some(handle.log_dir().unwrap()), loggers[3].log_dir());
     }
 }

@@ -1,4 +1,4 @@
-//! Media for loggers on threads of their own: each value is queued, and left out where there is no place for it.
+//! Media for loggers on threads: each value is queued, and skipped if the backend does not support it.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ macro_rules! media {
         impl Background {
             $($(#[$doc])*
             ///
-            /// A logger that has no place for it says so once, as a warning, and leaves it out.
+            /// A logger that does not support it reports so once, at level info, and skips it.
             ///
             /// # Errors
             /// As [`Background::submit`].
@@ -22,7 +22,7 @@ macro_rules! media {
         impl Loggers {
             $($(#[$doc])*
             ///
-            /// Without a step (`None`) it belongs to the current one ([`Loggers::step`]).
+            /// `None` stands for the current step ([`Loggers::step`]).
             pub fn $name(&self, tag: impl Into<Arc<str>>, $value: impl Into<Arc<$ty>>, step: impl Into<Option<u64>>) {
                 let (tag, $value, step) = (tag.into(), $value.into(), self.step_or_current(step));
                 for logger in self.iter() {
@@ -50,7 +50,7 @@ media! {
 }
 
 impl Background {
-    /// Queues [`Logger::log_scalars`](crate::Logger::log_scalars): values that are shown in one chart.
+    /// Queues [`Logger::log_scalars`](crate::Logger::log_scalars): values that belong in one chart.
     ///
     /// # Errors
     /// As [`Background::submit`].
@@ -61,9 +61,9 @@ impl Background {
 }
 
 impl Loggers {
-    /// Queues [`Logger::log_scalars`](crate::Logger::log_scalars): values that are shown in one chart.
+    /// Queues [`Logger::log_scalars`](crate::Logger::log_scalars): values that belong in one chart.
     ///
-    /// Without a step (`None`) they belong to the current one ([`Loggers::step`]).
+    /// `None` stands for the current step ([`Loggers::step`]).
     pub fn log_scalars(&self, group: impl Into<Arc<str>>, values: impl Into<Metrics>, step: impl Into<Option<u64>>) {
         let (group, values, step) = (group.into(), values.into(), self.step_or_current(step));
         for logger in self.iter() {
@@ -78,7 +78,7 @@ macro_rules! without_step {
         impl Background {
             $($(#[$doc])*
             ///
-            /// A logger that has no place for it says so once, as a warning, and leaves it out.
+            /// A logger that does not support it reports so once, at level info, and skips it.
             ///
             /// # Errors
             /// As [`Background::submit`].
@@ -116,7 +116,7 @@ mod tests {
 
     use super::*;
 
-    /// Has a place for texts alone.
+    /// Supports only texts.
     #[derive(Default)]
     struct Texts(Vec<String>);
 

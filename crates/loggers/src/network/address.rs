@@ -1,15 +1,15 @@
-//! Addresses of servers, without the secrets that may stand in them.
+//! Server addresses, separated from the secrets in them.
 
 use ureq::http::Uri;
 
 use crate::Secret;
 
-/// An address as a user gives it. What may be secret is kept apart: messages, notes and requests name the `text` only.
+/// A parsed address. Secret parts are separate: messages, notes and requests use only `text`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Address {
-    /// Without login, and for `http` and `https` without query and fragment.
+    /// The address without login, and for `http` and `https` without query and fragment.
     pub(crate) text: String,
-    /// `user:password@`, as it stood in the address.
+    /// `user:password@` of the address.
     pub(crate) login: Option<(Secret, Secret)>,
     query: Secret,
 }
@@ -35,7 +35,7 @@ impl Address {
     }
 }
 
-/// What a secret was given for, and may be sent to: scheme, host and port.
+/// The scheme, host and port for which a secret was given. It may be sent only there.
 pub(crate) fn origin(address: &str) -> Option<(String, String, u16)> {
     let uri: Uri = address.parse().ok()?;
     let scheme = uri.scheme_str()?.to_ascii_lowercase();
@@ -47,7 +47,7 @@ pub(crate) fn origin(address: &str) -> Option<(String, String, u16)> {
     Some((scheme, uri.host()?.to_ascii_lowercase(), port))
 }
 
-/// The address of a service that takes its key where a login would go.
+/// Removes the login from the address of a service that uses a key instead.
 pub(crate) fn without_login(address: &str, service: &str) -> String {
     let Address { text, login, .. } = Address::new(address);
     if login.is_some() {
@@ -56,12 +56,12 @@ pub(crate) fn without_login(address: &str, service: &str) -> String {
     text
 }
 
-/// An address for people: neither login nor query.
+/// An address for messages, without login and query.
 pub(crate) fn shown(address: &str) -> String {
     Address::new(address).text
 }
 
-/// Where an answer to a request to `from` leads with its `to`.
+/// The target of a redirect from `from` with the location `to`.
 pub(crate) fn resolve(from: &str, to: &str) -> Option<String> {
     let to = to.trim();
     if to.split_once("://").is_some_and(|(scheme, _)| scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))) {
@@ -78,7 +78,7 @@ pub(crate) fn resolve(from: &str, to: &str) -> Option<String> {
     Some(format!("{scheme}://{host}{slash}{folder}/{}", to.trim_start_matches('/')))
 }
 
-/// Undoes percent escapes.
+/// Decodes percent escapes.
 pub(crate) fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -102,17 +102,17 @@ fn is_http(scheme: &str) -> bool {
     scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
 }
 
-/// Takes `user:password@` from what follows the scheme.
+/// Splits `user:password@` off the text after the scheme.
 fn split_login(rest: &str) -> (Option<&str>, &str) {
     let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
-    // A password with a `/` that nobody has escaped looks like a port that is no number.
+    // A password with an unescaped `/` looks like a port that is not a number.
     let is_cut =
         || authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']') && !port.bytes().all(|byte| byte.is_ascii_digit()));
     let at = authority.rfind('@').or_else(|| if is_cut() { rest.rfind('@') } else { None });
     at.map_or((None, rest), |at| (Some(&rest[..at]), &rest[at + 1..]))
 }
 
-/// Query and fragment apart from what is before them.
+/// Splits the text before the query and the query without fragment.
 fn split_query(rest: &str) -> (&str, &str) {
     let rest = rest.split('#').next().unwrap_or_default();
     rest.split_once('?').unwrap_or((rest, ""))

@@ -1,4 +1,4 @@
-//! Requests to a tracking server, and what its answers mean for whoever sends them.
+//! Requests to a tracking server, and the interpretation of its answers.
 
 mod answer;
 mod redirect;
@@ -25,13 +25,13 @@ use crate::Secret;
 use crate::network::address::{origin, shown};
 use crate::network::outbox::Failure;
 
-/// A request may take so long until the answer begins.
+/// Time limit from a request to the start of its answer.
 const ANSWER_WITHIN: Duration = Duration::from_mins(2);
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-/// No answer of a tracking server is longer.
+/// Size limit of an answer, in bytes.
 const LONGEST_ANSWER: u64 = 64 << 20;
 
-/// How a client says who it is.
+/// The authentication of a client.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Auth {
     #[default]
@@ -41,11 +41,12 @@ pub(crate) enum Auth {
         password: Secret,
     },
     Bearer(Secret),
-    /// A header of the service's own.
+    /// A custom header of the service.
     Header(&'static str, Secret),
 }
 
-/// What a request carries. An empty type is not sent: some signed addresses are good for a request without one.
+/// The content of a request. An empty `content_type` is not sent, because some signed addresses are valid only without
+/// one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Content<'a> {
     Nothing,
@@ -54,12 +55,12 @@ pub(crate) enum Content<'a> {
         bytes: &'a [u8],
         content_type: &'a str,
     },
-    /// Streamed; the file may be larger than memory.
+    /// The content of a file. It is streamed, so the file may be larger than memory.
     File {
         path: &'a Path,
         content_type: &'a str,
     },
-    /// A file between two texts, as a form has it; streamed.
+    /// A file between two texts, as in a form. It is streamed.
     Framed {
         head: &'a [u8],
         path: &'a Path,
@@ -72,7 +73,7 @@ impl Auth {
     fn secret(&self) -> Option<&Secret> {
         match self {
             Self::None => None,
-            // A token may stand in the place of the name.
+            // Some services take a token in place of the user name.
             Self::Basic { user, password } => Some(if password.expose().is_empty() { user } else { password }),
             Self::Bearer(secret) | Self::Header(_, secret) => Some(secret),
         }
@@ -88,13 +89,13 @@ impl Auth {
     }
 }
 
-/// What a request has led to.
+/// The result of a single request.
 enum Outcome {
     Answer(Answer),
     Redirect(u16, HeaderMap),
 }
 
-/// A server, and how to talk to it.
+/// A server and the settings for requests to it.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     agent: Agent,
@@ -109,34 +110,34 @@ impl Client {
         Self { agent: agent(tls), base: base.trim_end_matches('/').to_owned(), auth: vec![auth] }
     }
 
-    /// Says who asks in one more way.
+    /// Adds another authentication.
     pub(crate) fn also(mut self, auth: Auth) -> Self {
         self.auth.push(auth);
         self
     }
 
-    /// Takes any certificate for good.
+    /// Accepts any certificate.
     pub(crate) fn without_verification(mut self) -> Self {
         self.agent = agent(TlsConfig::builder().disable_verification(true).build());
         self
     }
 
-    /// Trusts the authorities in a PEM file, and no others.
+    /// Trusts only the authorities in a PEM file.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) if it cannot be read, another one if there is no certificate in it.
+    /// [`Error::Io`](crate::Error::Io) if the file cannot be read, another error if it contains no certificate.
     pub(crate) fn trusting(mut self, authorities: &Path) -> crate::Result<Self> {
         let pem = fs_err::read(authorities)?;
         let certificate = |item| if let Ok(PemItem::Certificate(certificate)) = item { Some(certificate) } else { None };
         let certificates: Vec<_> = parse_pem(&pem).filter_map(certificate).collect();
         if certificates.is_empty() {
-            return Err(crate::Error::other(format!("there is no certificate in `{}`", authorities.display())));
+            return Err(crate::Error::other(format!("`{}` contains no certificate", authorities.display())));
         }
         self.agent = agent(TlsConfig::builder().root_certs(RootCerts::from(certificates)).build());
         Ok(self)
     }
 
-    /// The server's address, without a slash at the end.
+    /// The address of the server, without a trailing slash.
     pub(crate) fn base(&self) -> &str {
         &self.base
     }
@@ -149,16 +150,16 @@ impl Client {
         self.send("POST", path, &[], Content::Json(body), Expect::Object)
     }
 
-    /// As [`Client::post_json`], with JSON that is written already.
+    /// As [`Client::post_json`], for serialized JSON.
     pub(crate) fn post_text(&self, path: &str, json: &str) -> Result<Value, Failure> {
         self.send("POST", path, &[], Content::Bytes { bytes: json.as_bytes(), content_type: "application/json" }, Expect::Object)
     }
 
-    /// Sends a request to a path of the server, or to a whole address that it has named, and takes only an answer of the
-    /// service for a success. The secrets of the client go to its own server only, wherever that leads; a request that carries
-    /// something arrives as such or is a failure.
+    /// Sends a request to a path of the server, or to an absolute address that the server has returned. Only an answer
+    /// of the service counts as success. The secrets of the client are sent only to its own server, even if that
+    /// redirects. A request with content arrives with it, or the result is a failure.
     ///
-    /// A login that the server does not take is waited out: somebody may set it right.
+    /// Rejected credentials are retried, because a user may correct them.
     pub(crate) fn send(
         &self,
         method: &str,
@@ -177,7 +178,7 @@ impl Client {
         })
     }
 
-    /// The answer, and whether another server has given it than the one that was asked.
+    /// The answer, and whether it comes from another server than the requested one.
     fn follow(&self, method: &str, mut at: Next, headers: &[(&str, &str)], content: Content<'_>) -> Result<(Answer, bool), Failure> {
         let (mut is_elsewhere, mut headers) = (false, headers.to_vec());
         for _ in 0..=redirect::MOST {
@@ -215,10 +216,10 @@ impl Client {
     }
 
     fn send_file(&self, request: Builder, [head, tail]: [&[u8]; 2], path: &Path, content_type: &str) -> Result<Outcome, Failure> {
-        // A file that is gone will not come back.
+        // A missing file will not reappear.
         let file = fs_err::File::open(path).map_err(|error| Failure::refused(error.to_string()))?;
         let length = file.metadata().map_err(|error| Failure::refused(error.to_string()))?.len();
-        // The length must stay true while the file grows.
+        // The announced length must stay correct if the file grows.
         let mut reader = head.chain(file.into_parts().0.take(length)).chain(tail);
         let length = head.len() as u64 + length + tail.len() as u64;
         let request = typed(request, content_type).header("Content-Length", length.to_string());
@@ -226,7 +227,8 @@ impl Client {
     }
 
     fn run(&self, request: Result<Request<impl AsSendBody>, ureq::http::Error>) -> Result<Outcome, Failure> {
-        // Also an address or a key that cannot be sent is set right by somebody, not by leaving records out.
+        // An invalid address or key is retried. It needs a correction by the user, and no records should be dropped for
+        // it.
         let request = request.map_err(|error| Failure::retry(error.to_string()))?;
         let mut response = self.agent.run(request).map_err(|error| Failure::retry(error.to_string()))?;
         let status = response.status().as_u16();
@@ -262,8 +264,7 @@ impl Client {
     }
 }
 
-/// A login that the server does not take, or an address that is none, is not the fault of the records: they wait until
-/// somebody sets it right.
+/// Rejected credentials are not the fault of the records. They are retried until a user corrects them.
 fn waited_out(failure: Failure) -> Failure {
     match failure {
         Failure::Refused { status: Some(401 | 403 | 407), reason, .. } => {
@@ -283,9 +284,9 @@ fn typed(request: Builder, content_type: &str) -> Builder {
 
 fn agent(tls: TlsConfig) -> Agent {
     let config = Agent::config_builder()
-        // The text of an error says why, so it is read here.
+        // The body of an error contains the reason, so it is read here.
         .http_status_as_error(false)
-        // It would repeat a request without what it carries, and take our headers along; see `redirect`.
+        // The client's own redirects would drop the content of a request and keep our headers. See `redirect`.
         .max_redirects(0)
         .timeout_connect(Some(CONNECT_WITHIN))
         .timeout_recv_response(Some(ANSWER_WITHIN))
@@ -295,7 +296,7 @@ fn agent(tls: TlsConfig) -> Agent {
     config.into()
 }
 
-/// Escapes a text for one part of a path or a query.
+/// Escapes a string for one segment of a path or a query.
 pub(crate) fn percent(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {

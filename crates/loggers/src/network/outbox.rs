@@ -1,8 +1,8 @@
 //! Records on their way to a tracking server.
 //!
-//! A record is a line on the disk before it is sent, and stays there until the server has it. A thread of its own sends
-//! records in order, many at a time, and tries again for as long as the server is away. So a server that is slow, down or
-//! angry costs a training nothing, and what was logged survives a kill.
+//! A record is written to the disk as a line before it is sent, and stays there until the server has accepted it. A
+//! separate thread sends records in order, in batches, and retries while the server is unreachable. So a slow or
+//! failing server does not slow down a training, and records survive a kill.
 
 mod backoff;
 mod failure;
@@ -33,61 +33,61 @@ use stormfire_store::{private, replacement};
 
 use crate::{Delivery, Error, Result};
 
-/// Up to where everything was delivered.
+/// File with the position up to which everything was delivered.
 const ACKED: &str = "delivered";
-/// The last position that a checkpoint may come back to.
+/// File with the last position to which a checkpoint may return.
 const HELD: &str = "checkpoint";
-/// The folder of files that wait for their records.
+/// The folder of files that belong to records.
 const KEPT: &str = "files";
-/// So much waits at most by default; see [`Sending::limit`].
+/// Default of [`Sending::limit`], in bytes.
 pub(crate) const LIMIT: u64 = 10 << 30;
 
-/// Something that is sent, as plain data.
+/// A value that can be sent, as plain data.
 pub(crate) trait Record: Serialize + DeserializeOwned + Send + 'static {
-    /// The files that it names. One that was kept for this record alone ([`Outbox::keep`]) is named by its place in the spool's
-    /// folder, which may be moved, and is removed once the record is delivered.
+    /// The files that the record refers to. A file kept for this record ([`Outbox::keep`]) has a path relative to the
+    /// spool's folder, because the folder may be moved. It is removed once the record is delivered.
     fn files(&mut self) -> Vec<&mut PathBuf> {
         Vec::new()
     }
 
-    /// Whether it says how the run ended. Such a record is kept however much waits ([`Sending::limit`]).
+    /// Whether the record contains the status of the run. Such a record is kept regardless of [`Sending::limit`].
     fn is_last(&self) -> bool {
         false
     }
 }
 
-/// Sends records to a server. It lives on the sending thread.
+/// Sends records to a server. It runs on the sending thread.
 pub(crate) trait Carrier<R>: Send + 'static {
-    /// Sends some of the first `records` (at least one; there is at least one) and returns how many. It may look at all of
-    /// them to fill a request. Records that were sent must not be sent again by a retry, so a failure after a success has
-    /// to be left for the next call.
+    /// Sends at least one of the first `records` and returns how many were sent. `records` is not empty. The carrier
+    /// may use all of them to fill a request. A retry must not send delivered records again, so a failure after a
+    /// success must be left to the next call.
     fn deliver(&mut self, records: &[R]) -> Result<usize, Failure>;
 
-    /// Called every [`Sending::idle_every`] between deliveries, to tell the server that the run goes on. What fails is tried
-    /// again at the next time.
+    /// Called every [`Sending::idle_every`] between deliveries, to report to the server that the run is active. A
+    /// failure is retried at the next interval.
     fn idle(&mut self) -> Result<(), Failure> {
         Ok(())
     }
 }
 
-/// How an [`Outbox`] sends.
+/// Settings of an [`Outbox`].
 #[derive(Debug, Clone)]
 pub(crate) struct Sending {
     /// The logger's name, for messages.
     pub(crate) logger: String,
-    /// At most so many records are handed to [`Carrier::deliver`].
+    /// Maximum number of records per call of [`Carrier::deliver`].
     pub(crate) max_records: usize,
-    /// At most about so many bytes of records.
+    /// Approximate maximum size of these records, in bytes.
     pub(crate) max_bytes: u64,
-    /// Records wait so long for company before they are sent.
+    /// Time that records wait for further ones before they are sent.
     pub(crate) linger: Duration,
-    /// [`Outbox::settle`] gives up when nothing was delivered for so long.
+    /// [`Outbox::settle`] returns if nothing was delivered for this time.
     pub(crate) patience: Duration,
-    /// Whether what is not delivered is an error rather than a warning.
+    /// Whether undelivered records are an error. Otherwise they are a warning.
     pub(crate) strict: bool,
-    /// How often [`Carrier::idle`] is called, once something was pushed.
+    /// Interval of [`Carrier::idle`] calls, after the first push.
     pub(crate) idle_every: Option<Duration>,
-    /// While so many bytes wait on the disk, what is pushed is left out, and counted as refused.
+    /// Maximum number of waiting bytes on the disk. Above it, new records are dropped and counted as refused.
     pub(crate) limit: u64,
 }
 
@@ -112,26 +112,26 @@ pub(crate) struct Outbox<R> {
     spool: Option<Spool>,
     sending: Sending,
     shared: Arc<Shared>,
-    /// Not started yet, so that what is there can still be cut back.
+    /// Not started before the first flush, so that existing records can still be rolled back.
     sender: Option<Sender<R>>,
     thread: Option<JoinHandle<()>>,
-    /// What a later process may come back to; nothing behind it is removed.
+    /// The position to which a later process may return. Later records are not removed.
     held: Option<u64>,
-    /// It was said that not all of that is kept.
+    /// Whether a warning was logged that not all of these records are kept.
     said_forgets: bool,
     kept: u64,
-    /// What the spool is for ([`Route`]), as it was last seen: open, so that it can be put back.
+    /// The spool's [`Route`] when it was last seen. The file stays open, so that its contents can be restored.
     route: Option<File>,
     hold: Hold,
     _records: PhantomData<fn(R)>,
 }
 
 impl<R: Record> Outbox<R> {
-    /// Opens the spool in a folder. What an earlier process left in it is sent first. Nothing is sent before the first
+    /// Opens the spool in a folder. Records of an earlier process are sent first. Nothing is sent before the first
     /// [`Outbox::flush`].
     ///
     /// # Errors
-    /// [`Error::RunInUse`] if another process has it open, [`Error::Io`] if it cannot be read or made.
+    /// [`Error::RunInUse`] if another process has opened it, [`Error::Io`] if it cannot be read or created.
     pub(crate) fn open(folder: impl Into<PathBuf>, carrier: impl Carrier<R>, sending: Sending) -> Result<Self> {
         let folder = folder.into();
         private::folder(&folder)?;
@@ -164,11 +164,11 @@ impl<R: Record> Outbox<R> {
         &self.folder
     }
 
-    /// Adds a record. It is on the disk, and may be sent, after [`Outbox::flush`]. One that finds as much waiting as may wait
-    /// is left out, with its files.
+    /// Adds a record. After [`Outbox::flush`] it is on the disk and may be sent. If the [limit](Sending::limit) is
+    /// reached, the record is dropped together with its files.
     ///
     /// # Errors
-    /// [`Error::Io`] on a full disk. With [`Sending::strict`] also what went wrong with earlier records.
+    /// [`Error::Io`] on a full disk. With [`Sending::strict`] also the failure of an earlier record.
     pub(crate) fn push(&mut self, record: &R) -> Result<()> {
         let behind = self.spool()?.pushed();
         if self.shared.waits_up_to(behind) >= self.sending.limit && !record.is_last() {
@@ -188,23 +188,20 @@ impl<R: Record> Outbox<R> {
         let (logger, limit, folder) = (&self.sending.logger, self.sending.limit, self.folder.display());
         let reason = format!("{limit} bytes wait for the server in `{folder}`, which is as much as may wait");
         if self.shared.left_out(&reason) {
-            tracing::warn!(
-                logger,
-                "{reason} (`spool_limit`); what is logged from now on is left out until the server has taken some of it"
-            );
+            tracing::warn!(logger, "{reason} (`spool_limit`); new records are dropped until the server has accepted some of them");
         }
         Ok(())
     }
 
-    /// Keeps a file for a record that is about to be pushed; the name to give it there, see [`Record::files`].
+    /// Keeps a file for the next record. Returns the path that the record must contain: see [`Record::files`].
     pub(crate) fn keep(&mut self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
         self.kept(Path::new(name), |path| keep::bytes_as(path, bytes))
     }
 
-    /// Keeps a file that is on the disk already, as [`Outbox::keep`] does bytes. It may be removed or replaced afterwards. It
-    /// takes no room of its own where the disk has hard links, so nobody should write into it.
+    /// Keeps an existing file in the same way as [`Outbox::keep`]. The original may be removed or replaced afterwards.
+    /// It must not be modified in place, because the kept file is a hard link where the disk supports them.
     pub(crate) fn keep_file(&mut self, file: &Path) -> Result<PathBuf> {
-        // The link shall be one of the file, not of a symbolic link to it.
+        // Resolves a symbolic link, so that the hard link refers to the file itself.
         let source = fs_err::canonicalize(file)?;
         self.kept(file, |path| keep::file_as(path, &source))
     }
@@ -226,7 +223,7 @@ impl<R: Record> Outbox<R> {
         let acked = self.shared.acked();
         let mut needed = acked.min(self.held.unwrap_or(u64::MAX));
         if needed < acked && end - needed > self.sending.limit {
-            // What was delivered is only kept for a run that goes back to its last checkpoint.
+            // Delivered records are kept only for a run that returns to its last checkpoint.
             needed = acked;
             if !std::mem::replace(&mut self.said_forgets, true) {
                 let Sending { logger, limit, .. } = &self.sending;
@@ -242,8 +239,8 @@ impl<R: Record> Outbox<R> {
         Ok(())
     }
 
-    /// What another process has to know to send the records, if somebody has removed it with the folder; the records are there
-    /// again.
+    /// Restores the files that another process needs to send the records, if they were removed with the folder. The
+    /// records themselves were rewritten before.
     fn put_back(&mut self) -> Result<()> {
         match (route::open(&self.folder), &mut self.route) {
             (Some(route), _) => self.route = Some(route),
@@ -263,12 +260,12 @@ impl<R: Record> Outbox<R> {
         Ok(())
     }
 
-    /// The position behind everything that was flushed. That is all that it says: nothing is made durable.
+    /// The position after all flushed records. They may not be durable.
     pub(crate) fn end(&mut self) -> Result<u64> {
         Ok(self.spool()?.end())
     }
 
-    /// The position behind all records, which outlive the machine from now on. [`Outbox::rewind`] comes back to it.
+    /// The position after all records, which now survive a crash of the machine. [`Outbox::rewind`] returns to it.
     pub(crate) fn position(&mut self) -> Result<u64> {
         self.flush()?;
         let spool = self.spool()?;
@@ -283,8 +280,8 @@ impl<R: Record> Outbox<R> {
         Mark::of(&self.folder, HELD).note(position)
     }
 
-    /// Goes back to a position of an earlier process: what was not delivered of the records behind it is dropped, what was
-    /// delivered is returned, since it is going to be logged again. Only before the first [`Outbox::flush`].
+    /// Rolls back to a position of an earlier process. Undelivered records after it are dropped. Delivered ones are
+    /// returned, because they will be logged again. Call this only before the first [`Outbox::flush`].
     pub(crate) fn rewind(&mut self, to: u64) -> Result<Vec<R>> {
         let acked = self.shared.acked();
         let delivered = if to < acked { spool::read_all(&self.folder, to, acked)? } else { Vec::new() };
@@ -302,15 +299,15 @@ impl<R: Record> Outbox<R> {
         Ok(delivered)
     }
 
-    /// What became of the records of this process, and of those that it found.
+    /// Delivery counts of the records of this process and of those found at its start.
     pub(crate) fn delivery(&self) -> Delivery {
         self.shared.delivery()
     }
 
-    /// Waits until everything is delivered, or until nothing has been for [`Sending::patience`].
+    /// Waits until everything is delivered, or until nothing was delivered for [`Sending::patience`].
     ///
     /// # Errors
-    /// With [`Sending::strict`], [`Error::Undelivered`] if something was not.
+    /// With [`Sending::strict`], [`Error::Undelivered`] if a record was not delivered.
     pub(crate) fn settle(&mut self) -> Result<Delivery> {
         self.flush()?;
         let delivery = self.shared.settle(self.sending.patience);
@@ -363,8 +360,8 @@ impl<R> std::fmt::Debug for Outbox<R> {
 }
 
 impl<R> Drop for Outbox<R> {
-    /// A request that is under way may take minutes, so nobody waits for it: what it carries is on the disk until it is
-    /// delivered. A spool of which nothing is needed any more is removed.
+    /// Does not wait for an active request, which may take minutes: its records stay on the disk until they are
+    /// delivered. Removes the spool if nothing in it is needed.
     fn drop(&mut self) {
         if let Some(spool) = &mut self.spool
             && let Err(error) = spool.flush()

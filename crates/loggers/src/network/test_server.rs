@@ -1,4 +1,4 @@
-//! A server on the loopback for tests, with the faults that real ones have.
+//! A loopback server for tests, with the faults of real servers.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// A request as it arrived.
+/// A received request.
 #[derive(Debug, Clone)]
 pub(crate) struct Received {
     pub(crate) method: String,
-    /// With its query.
+    /// Includes the query.
     pub(crate) path: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
@@ -30,18 +30,18 @@ impl Received {
     }
 }
 
-/// What goes wrong instead of an answer. The request counts as not seen, except for [`Fault::CutAnswer`].
+/// A fault instead of an answer. The request counts as not received, except for [`Fault::CutAnswer`].
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
     /// Waits before it answers properly.
     Slow(Duration),
-    /// A status, perhaps with `Retry-After`.
+    /// A status, optionally with `Retry-After`.
     Status(u16, Option<&'static str>),
-    /// Leads elsewhere with a status.
+    /// A redirect with this status.
     Redirect(u16, String),
-    /// A status of success with a body of another kind than the service's.
+    /// A status of success with a body that is not the service's.
     Page(&'static str, &'static str),
-    /// Closes the connection before it has read the request.
+    /// Closes the connection before reading the request.
     HangUp,
     /// Handles the request, but closes the connection in the middle of the answer's body.
     CutAnswer,
@@ -49,8 +49,8 @@ pub(crate) enum Fault {
 
 type Answering = dyn Fn(&Received) -> (u16, Value) + Send + Sync;
 
-/// A server that answers with a closure until it is dropped. Its address lives on: [`TestServer::down`] and
-/// [`TestServer::up`] turn it off and on.
+/// A server that answers with a closure until it is dropped. [`TestServer::down`] and [`TestServer::up`] turn it off
+/// and on. Its address stays the same.
 pub(crate) struct TestServer {
     pub(crate) address: String,
     shared: Arc<Shared>,
@@ -65,7 +65,7 @@ struct Shared {
 }
 
 impl TestServer {
-    /// Answers every request with a status and a JSON body; `Null` is an empty answer without a content type.
+    /// Answers every request with a status and a JSON body. `Null` is an empty answer without a content type.
     pub(crate) fn start(answering: impl Fn(&Received) -> (u16, Value) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -84,29 +84,29 @@ impl TestServer {
                     shared.turned_away.fetch_add(1, Ordering::SeqCst);
                     continue;
                 }
-                // A client that goes away in the middle is its own affair.
+                // Ignores clients that close the connection.
                 std::thread::spawn(move || drop(shared.serve(stream)));
             }
         });
         Self { address, shared }
     }
 
-    /// The next requests meet these, one each.
+    /// Each of the next requests gets one of these faults.
     pub(crate) fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
         self.shared.faults.lock().unwrap().extend(faults);
     }
 
-    /// So many faults met nobody yet.
+    /// Number of unused faults.
     pub(crate) fn faults_left(&self) -> usize {
         self.shared.faults.lock().unwrap().len()
     }
 
-    /// So many connections were closed and got no answer.
+    /// Number of connections that were closed without an answer.
     pub(crate) fn turned_away(&self) -> usize {
         self.shared.turned_away.load(Ordering::SeqCst)
     }
 
-    /// From now on every connection is closed, and no request is answered.
+    /// From now on every connection is closed without an answer.
     pub(crate) fn down(&self) {
         *self.shared.down.lock().unwrap() = true;
     }
@@ -115,7 +115,7 @@ impl TestServer {
         *self.shared.down.lock().unwrap() = false;
     }
 
-    /// Everything that was answered so far.
+    /// All answered requests.
     pub(crate) fn received(&self) -> Vec<Received> {
         self.shared.received.lock().unwrap().clone()
     }
@@ -123,7 +123,7 @@ impl TestServer {
 
 impl Shared {
     fn serve(&self, stream: TcpStream) -> std::io::Result<()> {
-        // An answer goes out in several pieces, which else wait for each other.
+        // An answer is sent in several pieces, which would otherwise wait for each other.
         stream.set_nodelay(true)?;
         let mut reader = BufReader::new(stream);
         loop {

@@ -1,34 +1,35 @@
-//! Checkpoints as artifacts: which of them a logger keeps, under which names.
+//! Checkpoints as artifacts: which of them a logger stores, and under which names.
 
 use crate::{Artifact, CheckpointInfo};
 
-/// Which checkpoints a logger keeps with the run.
+/// Which checkpoints a logger stores with the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogModel {
     /// None.
     #[default]
     None,
-    /// The best and the newest of the whole run, when it ends, however it ends.
+    /// The best and the newest of the whole run, at its end, whatever its status.
     AtEnd,
-    /// Every one, as soon as it is written.
+    /// Every checkpoint, as soon as it is written.
     All,
 }
 
 /// Decides for a logger which checkpoints become artifacts.
 ///
-/// A logger has one, and three lines that use it:
-/// `self.models.saved(checkpoint).iter().try_for_each(|model| self.log_artifact(model))` in
-/// [`after_save_checkpoint`](crate::Logger::after_save_checkpoint), and the same with `self.models.ended()` at the begin of
-/// [`finalize`](crate::Logger::finalize).
+/// A logger owns one and uses it in two methods:
 ///
-/// Each artifact is of the kind `model`, has the file's name, lies in a folder of the file's stem as Lightning's do, and knows
-/// its `score`, `monitor` and `original_filename`. The newest has the alias `latest`, the best one `best`; with several
-/// monitored metrics that is the first one's, and `best-METRIC` that of another.
+/// * [`after_save_checkpoint`](crate::Logger::after_save_checkpoint) calls
+///   `self.models.saved(checkpoint).iter().try_for_each(|model| self.log_artifact(model))`.
+/// * The start of [`finalize`](crate::Logger::finalize) does the same with `self.models.ended()`.
+///
+/// Each artifact has the kind `model` and the file's name, and is stored in a folder named after the file's stem, as in
+/// Lightning. Its metadata are `score`, `monitor` and `original_filename`. The newest has the alias `latest`. The best
+/// has the alias `best`, for the first monitored metric, or `best-METRIC`, for another one.
 #[derive(Debug, Default)]
 pub(crate) struct ModelLog {
     which: LogModel,
     newest: Option<CheckpointInfo>,
-    /// By monitored metric: the best one that was not kept yet.
+    /// For each monitored metric, the best checkpoint that is not stored yet.
     best: Vec<(Option<String>, Option<CheckpointInfo>)>,
 }
 
@@ -37,12 +38,12 @@ impl ModelLog {
         Self { which, newest: None, best: Vec::new() }
     }
 
-    /// The same choice, for another run.
+    /// The same setting, for another run.
     pub(crate) const fn another(&self) -> Self {
         Self::new(self.which)
     }
 
-    /// A checkpoint was written: the artifacts to keep now.
+    /// A checkpoint was written. Returns the artifacts to store now.
     pub(crate) fn saved(&mut self, checkpoint: &CheckpointInfo) -> Vec<Artifact> {
         if self.which == LogModel::None {
             return Vec::new();
@@ -54,7 +55,7 @@ impl ModelLog {
         if self.which == LogModel::All { self.due() } else { Vec::new() }
     }
 
-    /// A checkpoint of the run that goes on; when all are kept, this one was.
+    /// Reports a checkpoint of the resumed run. With [`LogModel::All`] it is stored already.
     pub(crate) fn known(&mut self, checkpoint: &CheckpointInfo) {
         if self.which != LogModel::AtEnd {
             return;
@@ -66,7 +67,7 @@ impl ModelLog {
         }
     }
 
-    /// A run has ended: the artifacts to keep now. None that was kept before.
+    /// A run has ended. Returns the artifacts to store now, without those stored before.
     pub(crate) fn ended(&mut self) -> Vec<Artifact> {
         self.due()
     }
@@ -91,7 +92,7 @@ impl ModelLog {
         for (checkpoint, alias) in best.chain(newest) {
             match due.iter_mut().find(|(known, _)| known.path == checkpoint.path) {
                 Some((known, aliases)) => {
-                    // The file holds what was written last; two metrics may have called it the best.
+                    // Two metrics can name the same file as their best. The newest information describes its content.
                     *known = checkpoint;
                     aliases.push(alias);
                 }
@@ -105,7 +106,7 @@ impl ModelLog {
 fn artifact(checkpoint: &CheckpointInfo, aliases: Vec<String>) -> Option<Artifact> {
     let path = &checkpoint.path;
     if !path.exists() {
-        tracing::warn!(checkpoint = %path.display(), "the checkpoint is not on this disk, or not any more: it is not kept with the run");
+        tracing::warn!(checkpoint = %path.display(), "the checkpoint is not on this disk: it is not stored with the run");
         return None;
     }
     let artifact = Artifact::new(path).kind("model").in_folder(path.file_stem().unwrap_or_default().to_string_lossy());
@@ -128,7 +129,7 @@ mod tests {
 
     use super::*;
 
-    /// A logger that keeps checkpoints, as backends do.
+    /// A logger that stores checkpoints in the same way as the backends.
     struct Keeping {
         models: ModelLog,
         kept: Vec<Artifact>,
@@ -174,7 +175,7 @@ mod tests {
         Background::spawn(Box::new(Keeping { models: ModelLog::new(which), kept: Vec::new() })).unwrap()
     }
 
-    /// `name aliases {metadata}` of what was kept since the last call.
+    /// `name aliases {metadata}` of the artifacts stored since the last call.
     fn kept(logger: &Background) -> Vec<String> {
         let text = |artifact: Artifact| {
             assert_eq!(artifact.kind_name(), "model");
@@ -204,7 +205,7 @@ mod tests {
         let best = r#"b.ckpt best {"original_filename":"b.ckpt","monitor":"val_loss","score":0.25}"#;
         let newest = r#"c.ckpt latest {"original_filename":"c.ckpt","monitor":"val_loss","score":0.75}"#;
         assert_eq!(kept(&logger), [best, newest]);
-        // A test after the fit ends too.
+        // A test after the fit also ends a run.
         logger.finalize(Status::Success).unwrap();
         assert!(kept(&logger).is_empty());
     }

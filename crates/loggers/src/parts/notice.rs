@@ -1,11 +1,11 @@
-//! Names that a service does not take.
+//! Notices about names that a service does not accept.
 
-/// Says once that names had to be changed.
+/// Reports once that names had to be changed.
 #[derive(Debug, Default)]
 pub(crate) struct Notice(bool);
 
 impl Notice {
-    /// `why`: what the service takes.
+    /// `why`: the names that the service accepts.
     pub(crate) fn tell(&mut self, logger: &str, wanted: &str, fitted: &str, why: &str) {
         if wanted != fitted && !std::mem::replace(&mut self.0, true) {
             let wanted: String = wanted.chars().take(100).collect();

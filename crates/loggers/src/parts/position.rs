@@ -1,4 +1,4 @@
-//! What the loggers that keep files share about their positions.
+//! Shared functions for the positions of file loggers.
 
 use std::path::Path;
 
@@ -14,7 +14,8 @@ pub(crate) fn save(position: &impl Serialize) -> Result<Value> {
     json::to_value(position).map_err(Error::other)
 }
 
-/// A position of one's own, or `None`: `Null` is that of a logger which had none, anything else is warned of.
+/// Decodes a position. `Null` is the position of a logger without positions. For any other misfit a warning is logged.
+/// Both give `None`.
 pub(crate) fn load<P: DeserializeOwned>(position: Value, log: &Path) -> Option<P> {
     if position.is_null() {
         return None;
@@ -22,10 +23,10 @@ pub(crate) fn load<P: DeserializeOwned>(position: Value, log: &Path) -> Option<P
     json::from_value(position).inspect_err(|error| misfit(log, &format!("its position is of another logger: {error}"))).ok()
 }
 
-/// Says that a log cannot be taken back to its position.
+/// Warns that a log cannot be rolled back to its position.
 pub(crate) fn misfit(log: &Path, why: &str) {
     tracing::warn!(
         log = %log.display(),
-        "{why}; what is there is kept and the run is appended to it, so that values may be there twice or be missing"
+        "{why}; the existing log is kept and the run is appended to it, so values may be duplicated or missing"
     );
 }

@@ -1,6 +1,6 @@
-//! The prefix of a logger's names.
+//! The prefix of a logger's metric names.
 
-/// Puts Lightning's `prefix-` before a name.
+/// Puts `prefix-` before a name, as in Lightning.
 pub(crate) fn prefixed(prefix: &str, name: &str, into: &mut String) {
     into.clear();
     if !prefix.is_empty() {

@@ -1,10 +1,10 @@
-//! Which name is reduced how.
+//! The reduction of each metric name.
 
 use std::collections::HashMap;
 
 use crate::Reduce;
 
-/// Which name is reduced how.
+/// The reduction of each metric name.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Reductions {
     default: Reduce,
@@ -20,7 +20,7 @@ impl Reductions {
         self.default = reduce;
     }
 
-    /// An epoch is a number of something; between two of them lies none.
+    /// `epoch` is a counter, so its default is the last value: a mean of two epochs has no meaning.
     pub(crate) fn of(&self, name: &str) -> Reduce {
         let known = if self.names.is_empty() { None } else { self.names.get(name).copied() };
         known.unwrap_or(if name == "epoch" { Reduce::Last } else { self.default })

@@ -1,4 +1,4 @@
-//! Several calls with one step become one row.
+//! Combines several calls with one step into one row.
 
 use std::sync::Arc;
 
@@ -9,28 +9,29 @@ use crate::Metrics;
 use crate::parts::reductions::Reductions;
 use crate::value::reduce::Reduced;
 
-/// What was logged for one step.
+/// The values of one step.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Row {
     pub(crate) step: Option<u64>,
     pub(crate) metrics: Metrics,
 }
 
-/// A row that may still grow.
+/// A row that is not complete yet.
 #[derive(Debug, Clone)]
 struct Open {
     step: Option<u64>,
     values: IndexMap<Arc<str>, Reduced>,
 }
 
-/// The same as plain data.
+/// An open row as plain data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SavedOpen {
     step: Option<u64>,
     values: Vec<(String, Reduced)>,
 }
 
-/// Collects calls into rows: calls in a row with the same step share one, a call without a step has one of its own.
+/// Combines calls into rows: consecutive calls with the same step share a row. Each call without a step gets a separate
+/// row.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
     reductions: Reductions,
@@ -42,12 +43,12 @@ impl Rows {
         &mut self.reductions
     }
 
-    /// Rows of another run, reduced in the same way.
+    /// Rows of another run, with the same reductions.
     pub(crate) fn another(&self) -> Self {
         Self { reductions: self.reductions.clone(), open: None }
     }
 
-    /// Takes values in; returns the row before if it is complete.
+    /// Adds values. Returns the previous row if it is complete.
     pub(crate) fn push(&mut self, step: Option<u64>, metrics: &Metrics) -> Option<Row> {
         let same = step.is_some() && self.open.as_ref().is_some_and(|row| row.step == step);
         let complete = if same { None } else { self.take() };
@@ -61,27 +62,27 @@ impl Rows {
         complete
     }
 
-    /// Closes the open row.
+    /// Closes the open row and returns it.
     pub(crate) fn take(&mut self) -> Option<Row> {
         let row = self.peek();
         self.open = None;
         row
     }
 
-    /// The open row as it is now.
+    /// The current state of the open row.
     pub(crate) fn peek(&self) -> Option<Row> {
         let Open { step, values } = self.open.as_ref()?;
         let metrics = values.iter().map(|(name, reduced)| (Arc::clone(name), reduced.value(self.reductions.of(name))));
         Some(Row { step: *step, metrics: metrics.collect() })
     }
 
-    /// The open row, for a position.
+    /// The open row in the form for a position.
     pub(crate) fn open(&self) -> Option<SavedOpen> {
         let Open { step, values } = self.open.as_ref()?;
         Some(SavedOpen { step: *step, values: values.iter().map(|(name, reduced)| (name.to_string(), *reduced)).collect() })
     }
 
-    /// Goes on with the open row of a position.
+    /// Continues with the open row of a position.
     pub(crate) fn reopen(&mut self, open: Option<SavedOpen>) {
         let shared = |SavedOpen { step, values }: SavedOpen| {
             let values = values.into_iter().map(|(name, reduced)| (name.into(), reduced));

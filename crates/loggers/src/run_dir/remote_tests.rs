@@ -9,7 +9,7 @@ use crate::{CsvLogger, Hyperparams, Logger, Metrics, Status, TensorBoardLogger};
 
 const EXPERIMENT: &str = "exp";
 
-/// As `RunDir::new` with a URL, but with another folder on the disk for each machine.
+/// As `RunDir::new` with a URL, but with a separate local folder for each machine.
 fn run_dir(machine: &Path, url: &str, interval: Duration) -> RunDir {
     let run = RunDir::new(url).with_name(EXPERIMENT);
     Inner { save_dir: machine.to_owned(), upload_every: interval, ..run.settings() }.into()
@@ -24,7 +24,7 @@ fn paths(url: &Path) -> BTreeSet<PathBuf> {
     folders.iter().flat_map(|folder| paths(&folder.path)).chain(objects.into_iter().map(|object| object.path)).collect()
 }
 
-/// All objects below a URL, by their paths. None may be removed meanwhile.
+/// All objects below a URL, by path. None may be removed during the listing.
 fn objects(url: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let read = |path: PathBuf| {
         let Place::Store(object) = Place::of(&path).unwrap() else { panic!("no store") };
@@ -85,7 +85,7 @@ fn a_run_is_continued_on_another_machine() {
         let here = fs_err::read(unbroken.path().join("run").join(file)).unwrap();
         assert_eq!(there[&Path::new(url).join("exp/version_0").join(file)], here, "{file}");
     }
-    // Each file is as the one here, and there are no others: what was discarded here is gone there.
+    // The store has exactly the local files. Files that were discarded locally are deleted in the store.
     let mut here = BTreeMap::new();
     for folder in ["exp/version_0", "exp/version_0/deep"] {
         for entry in fs_err::read_dir(second.path().join(folder)).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file())
@@ -102,7 +102,7 @@ fn a_run_is_continued_on_another_machine() {
 fn versions_are_counted_in_the_store_and_a_run_that_is_gone_is_told() {
     let url = "memory://versions/logs";
     for expected in ["version_0", "version_1", "version_2"] {
-        // A machine of its own each time.
+        // Each iteration simulates another machine.
         let machine = tempfile::tempdir().unwrap();
         let mut logger = CsvLogger::in_dir(run_dir(machine.path(), url, NEVER));
         logger.open().unwrap();
@@ -133,7 +133,7 @@ fn changes_follow_at_intervals_without_what_is_no_log() {
     wait_for(&["exp/version_0/a.log", "exp/version_0/b.log"]);
     fs_err::remove_file(folder.join("b.log")).unwrap();
     wait_for(&["exp/version_0/a.log"]);
-    // What a run left that did not come to its end is sent when it is dropped.
+    // An unfinished run uploads its remaining files on drop.
     let late = run_dir(machine.path(), url, NEVER).with_version("late");
     fs_err::write(late.log_dir().unwrap().join("c.log"), "3").unwrap();
     drop(late);

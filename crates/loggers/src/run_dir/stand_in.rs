@@ -1,21 +1,21 @@
-//! Where loggers write what belongs in a store.
+//! The local folders that stand in for folders in a store.
 
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
-/// Below the current folder, where loggers write what goes to a store.
+/// Folder below the current one where loggers write the files for a store.
 const LOCAL: &str = ".stormfire/logs";
 
-/// The folder on a disk for what belongs behind a URL: the same one in every process that is started here.
+/// The local folder for a URL. It is the same in every process with the same current folder.
 pub(super) fn local(url: &Path) -> PathBuf {
     let text = url.to_string_lossy();
     Path::new(LOCAL).join(text.replacen("://", "/", 1))
 }
 
-/// The URL of the store's folder that a folder on a disk stands for, if it does.
+/// The URL of the folder in a store that a local folder mirrors, or `None`.
 ///
-/// A run of a [`RunDir`](crate::RunDir) whose `save_dir` is a URL lies in another folder on each machine, but always stands
-/// for the same URL.
+/// A run of a [`RunDir`](crate::RunDir) whose `save_dir` is a URL has a different local folder on each machine, but
+/// always the same URL.
 ///
 /// ```
 /// use std::path::{Path, PathBuf};
@@ -31,7 +31,8 @@ pub fn remote_folder(folder: &Path) -> Option<PathBuf> {
     Some(PathBuf::from(format!("{scheme}://{}", rest.join("/"))))
 }
 
-/// Checkpoints go where they are told to, and a name that begins with a dot is of a file that is not whole yet.
+/// Whether a file is not uploaded. Checkpoints have their own destination. A name that starts with a dot is an
+/// incomplete file.
 pub(super) fn is_left_out(name: &OsStr) -> bool {
     name == "checkpoints" || name.to_string_lossy().starts_with('.')
 }

@@ -72,12 +72,12 @@ fn a_folder_in_use_by_another_process_is_refused() {
     let log_dir = folder.path().join("run");
     fs_err::create_dir(&log_dir).unwrap();
     let resume = || RunDir::new(folder.path()).with_name("").resume("run");
-    // As in another process, since this handle is not in the registry.
+    // This handle is not in the registry, so it acts like another process.
     let other = std::fs::File::open(&log_dir).unwrap();
     other.try_lock().unwrap();
     let error = resume().unwrap_err();
     assert!(matches!(error, Error::RunInUse { .. }), "{error}");
-    // With a version of one's own it is the user's decision.
+    // A version given by the user is used anyway.
     RunDir::new(folder.path()).with_name("").with_version("run").log_dir().unwrap();
     other.unlock().unwrap();
     let (first, second) = (resume().unwrap(), resume().unwrap());
@@ -85,7 +85,7 @@ fn a_folder_in_use_by_another_process_is_refused() {
     drop(first);
     assert!(!is_free());
     drop(second);
-    // A child that another test starts in this moment has the handle until it is a program of its own.
+    // A child process that another test is spawning keeps the handle until its `exec`.
     while !is_free() {
         std::thread::yield_now();
     }
@@ -124,7 +124,7 @@ fn what_a_kill_left_half_written_goes_with_the_next_start() {
     let next = RunDir::new(folder.path());
     next.version().unwrap();
     assert!(!older.exists() && !newest.exists());
-    // What a run of this process is writing stays.
+    // Files that a run of this process is writing stay.
     let writing = left("version_2");
     let _another = RunDir::new(folder.path()).version().unwrap();
     assert!(writing.exists());

@@ -1,4 +1,4 @@
-//! Which version a run is, and the making of its folder.
+//! Chooses the version of a run and creates its folder.
 
 use std::ffi::OsStr;
 use std::io;
@@ -25,7 +25,7 @@ pub(super) fn folder_of(root: &Path, version: &str) -> PathBuf {
     if version.is_empty() { root.to_owned() } else { root.join(version) }
 }
 
-/// A folder that a run has.
+/// The folder of a run.
 #[derive(Debug)]
 pub(super) struct Made {
     pub(super) version: String,
@@ -33,7 +33,7 @@ pub(super) struct Made {
     pub(super) hold: Option<Hold>,
 }
 
-/// The folder of a version of the user's own.
+/// Uses the folder of a version given by the user.
 pub(super) fn reuse(root: &Path, version: &str) -> Result<Made> {
     let log_dir = folder_of(root, version);
     fs_err::create_dir_all(&log_dir)?;
@@ -44,12 +44,12 @@ pub(super) fn reuse(root: &Path, version: &str) -> Result<Made> {
     if hold.is_some() {
         replacement::clear_all(&log_dir);
     } else {
-        tracing::warn!(folder = %log_dir.display(), "another process logs to this folder too; tables that both write are spoiled");
+        tracing::warn!(folder = %log_dir.display(), "another process logs to this folder too; tables that both write will be damaged");
     }
     Ok(Made { version: version.to_owned(), log_dir, hold })
 }
 
-/// Makes the folder of the next version, `at_least` this one.
+/// Creates the folder of the next version, which is at least `at_least`.
 pub(super) fn reserve(root: &Path, at_least: u64) -> Result<Made> {
     fs_err::create_dir_all(root)?;
     versions(root)?.iter().for_each(|(_, log_dir)| tidy(log_dir));
@@ -59,12 +59,12 @@ pub(super) fn reserve(root: &Path, at_least: u64) -> Result<Made> {
         if let Some(made) = make(root, format!("version_{next}"))? {
             return Ok(made);
         }
-        // Another process was faster, or a file has the name.
+        // Another process was faster, or a file has this name.
         next += 1;
     }
 }
 
-/// Makes a version of its own beside one that the user has chosen: `try-v1`, `try-v2`, …
+/// Creates a version next to the one given by the user: `try-v1`, `try-v2`, …
 pub(super) fn reserve_beside(root: &Path, version: &str) -> Result<Made> {
     fs_err::create_dir_all(root)?;
     let dash = if version.is_empty() { "" } else { "-" };
@@ -77,14 +77,14 @@ pub(super) fn reserve_beside(root: &Path, version: &str) -> Result<Made> {
     }
 }
 
-/// Whether a version is the one that the user has chosen, or was made [beside](reserve_beside) it.
+/// Whether a version is the given one, or was created [next to](reserve_beside) it.
 pub(super) fn is_beside(version: &str, chosen: &str) -> bool {
     let dash = if chosen.is_empty() { "" } else { "-" };
     let number = version.strip_prefix(chosen).and_then(|rest| rest.strip_prefix(dash)?.strip_prefix('v'));
     version == chosen || number.is_some_and(is_number)
 }
 
-/// `None` if the name is taken.
+/// Returns `None` if the name is taken.
 fn make(root: &Path, version: String) -> Result<Option<Made>> {
     let log_dir = root.join(&version);
     match fs_err::create_dir(&log_dir) {
@@ -97,17 +97,17 @@ fn make(root: &Path, version: String) -> Result<Option<Made>> {
     }
 }
 
-/// Removes what a kill has left half written in the folder of an earlier run, unless that is still going on.
+/// Removes incomplete files that a killed process left in the folder of an earlier run, unless that run is active.
 fn tidy(log_dir: &Path) {
     if let Some(_hold) = hold_alone(log_dir) {
         replacement::clear_all(log_dir);
     }
 }
 
-/// Larger numbers are names like any other: none may be left after them.
+/// Upper limit of version numbers, so that a next number always exists. A larger number counts as an ordinary name.
 const NUMBERS: u64 = 1 << 62;
 
-/// 3 for `version_3`.
+/// Returns 3 for `version_3`.
 pub(super) fn number_of(name: &OsStr) -> Option<u64> {
     let digits = name.to_str()?.strip_prefix("version_").filter(|number| is_number(number))?;
     digits.parse().ok().filter(|number| *number < NUMBERS)
@@ -117,7 +117,7 @@ fn free_number(root: &Path) -> Result<u64> {
     Ok(versions(root)?.into_iter().map(|(number, _)| number + 1).max().unwrap_or(0))
 }
 
-/// The folders of all versions.
+/// The numbers and folders of all versions.
 pub(super) fn versions(root: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();
     for entry in fs_err::read_dir(root)? {

@@ -1,4 +1,4 @@
-//! Comet.
+//! The Comet logger.
 
 mod batch;
 mod carrier;
@@ -31,23 +31,23 @@ use crate::{
     LogModel, Logger, Metrics, Result, Secret, Status, Table, Text,
 };
 
-/// Sends a run to [Comet](https://www.comet.com), or keeps it as an archive that `comet upload` sends later.
+/// Sends a run to [Comet](https://www.comet.com), or writes an archive for `comet upload`.
 ///
-/// With an API key (an argument or `COMET_API_KEY`) it is online, without one offline, as Lightning's logger was; `offline`
-/// decides otherwise. `COMET_WORKSPACE`, `COMET_PROJECT_NAME`, `COMET_EXPERIMENT_KEY`, `COMET_URL_OVERRIDE` and
-/// `COMET_OFFLINE_DIRECTORY` are the defaults of the settings of those names.
+/// With an API key (an argument or `COMET_API_KEY`) the logger is online, without one it is offline, as in Lightning.
+/// `offline` overrides this. These environment variables are the defaults of the settings with the same names:
+/// `COMET_WORKSPACE`, `COMET_PROJECT_NAME`, `COMET_EXPERIMENT_KEY`, `COMET_URL_OVERRIDE`, `COMET_OFFLINE_DIRECTORY`.
 ///
-/// * **Online**, what was logged waits on the disk until the server has it (`.stormfire/comet/KEY` below `save_dir`), so a
-///   server that is slow or away costs nothing. The requests are those of Comet's own client.
-/// * **Offline**, messages are appended to the folder `KEY`, and [`finalize`](Logger::finalize) makes `KEY.zip` beside it.
-///   [`CometLogger::pack`] does so for a run that was killed.
-/// * **Metrics**: `epoch` becomes the epoch of the others, as in Lightning; `prefix_` comes before the names. Numbers are the
-///   shortest decimals that read back equal, as in `metrics.csv`.
-/// * **Hyperparameters** that are nested have their keys joined by `|`.
-/// * **Media**: images and figures are graphics, tables CSV files, sounds WAV files; an artifact of the kind `model` is a
-///   model under the artifact's name, any other a file.
-/// * **Checkpoints** are models too, if [`log_model`](CometLogger::log_model) asks for it.
-/// * **A run that is resumed** goes on in the same experiment. What the server has already is not sent twice.
+/// * **Online**, records wait on the disk until the server has accepted them (`.stormfire/comet/KEY` below `save_dir`).
+///   A slow or unreachable server does not slow down the run. The requests are those of Comet's own client.
+/// * **Offline**, messages are appended to the folder `KEY`. [`finalize`](Logger::finalize) creates `KEY.zip` in the
+///   same folder. [`CometLogger::pack`] does so for a killed run.
+/// * **Metrics**: `epoch` becomes the epoch of the other metrics, as in Lightning. `prefix_` precedes the names.
+///   Numbers are the shortest decimals that read back equal, as in `metrics.csv`.
+/// * **Nested hyperparameters** have their keys joined by `|`.
+/// * **Media**: images and figures are graphics, tables are CSV files, sounds are WAV files. An artifact of the kind
+///   `model` is a model with the name of the artifact, any other artifact is a file.
+/// * **Checkpoints** become models if [`log_model`](CometLogger::log_model) enables it.
+/// * **A resumed run** continues the same experiment. Records that the server has are not sent again.
 ///
 /// ```
 /// use stormfire_loggers::{CometLogger, Hyperparams, Logger, Metrics, Status};
@@ -71,20 +71,20 @@ pub struct CometLogger {
     workspace: Option<String>,
     project: String,
     key: String,
-    /// Whether the key was given rather than drawn.
+    /// Whether the key was given. Otherwise it is random.
     own_key: bool,
     experiment_name: Option<String>,
     tags: Vec<String>,
     prefix: String,
     save_dir: Option<PathBuf>,
     strict: bool,
-    /// How long the end of a run waits for a server that takes nothing.
+    /// Time that the end of a run waits without progress of the delivery.
     patience: Duration,
-    /// The experiment of the key is going to be resumed: nothing of it is touched before.
+    /// The experiment of the key will be resumed: nothing of it is changed before.
     is_waiting: bool,
     limit: u64,
     journal: Option<Journal>,
-    /// Whether the name and the like were told.
+    /// Whether the name, tags and other properties were sent.
     begun: bool,
     models: ModelLog,
     epoch: Option<i64>,
@@ -97,7 +97,7 @@ impl Default for CometLogger {
 }
 
 impl CometLogger {
-    /// An experiment with a new key, in the project `lightning_logs`. Nothing is made or sent yet.
+    /// An experiment with a new key, in the project `lightning_logs`. Creates and sends nothing yet.
     pub fn new() -> Self {
         let from = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
         let key = from("COMET_EXPERIMENT_KEY");
@@ -125,26 +125,26 @@ impl CometLogger {
         }
     }
 
-    /// The experiment's key, which is also the [`version`](Logger::version).
+    /// The key of the experiment, which is also the [`version`](Logger::version).
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// Where the archive is made; `None` online or while nothing was opened.
+    /// The path of the archive. `None` online or before the first value.
     pub fn archive(&self) -> Option<PathBuf> {
         self.journal.as_ref()?.archive()
     }
 
-    /// Makes the archive of an offline run that was killed, from its folder `KEY`; gives its path, `KEY.zip` beside the
-    /// folder. The folder stays. A half written message at its end is left out.
+    /// Creates the archive of a killed offline run from its folder `KEY`. Returns its path, `KEY.zip` next to the
+    /// folder. The folder stays. An incomplete message at its end is skipped.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) if it is no such folder, or the archive cannot be written.
+    /// [`Error::Io`](crate::Error::Io) if the folder does not contain a run, or the archive cannot be written.
     pub fn pack(folder: impl AsRef<Path>) -> Result<PathBuf> {
         offline::pack(folder.as_ref())
     }
 
-    /// Records a fact that is no hyperparameter, such as a result; a later one with the key replaces it.
+    /// Records a fact that is not a hyperparameter, such as a result. A later value of the key replaces it.
     pub fn log_other(&mut self, key: impl Into<String>, value: impl Into<Value>) -> Result<()> {
         let (key, value) = (key.into(), value.into());
         self.tell(|message_id| Message::LogOther { key, value, message_id })
@@ -171,7 +171,7 @@ impl CometLogger {
         })
     }
 
-    /// The folder that archives are made in, or that what waits is kept in.
+    /// The folder for archives, or for waiting records.
     fn base(&self) -> PathBuf {
         match (&self.save_dir, self.is_offline()) {
             (Some(folder), true) => folder.clone(),
@@ -188,7 +188,7 @@ impl CometLogger {
         Ok(self.journal.insert(journal))
     }
 
-    /// The journal, once it was told what the run is.
+    /// The journal. Sends the properties of the run at the first call.
     fn begin(&mut self) -> Result<&mut Journal> {
         if !self.begun {
             let (name, tags) = (self.experiment_name.clone(), self.tags.clone());
@@ -224,17 +224,17 @@ impl fmt::Debug for CometLogger {
 }
 
 impl Logger for CometLogger {
-    /// The project's name.
+    /// The name of the project.
     fn name(&self) -> &str {
         &self.project
     }
 
-    /// The experiment's key.
+    /// The key of the experiment.
     fn version(&self) -> String {
         self.key.clone()
     }
 
-    /// A server that is away is waited for as long as [`patience`](Self::patience) says.
+    /// Includes the [`patience`](Self::patience) for an unreachable server.
     fn longest_call(&self) -> Duration {
         LONGEST_CALL + self.patience
     }
@@ -251,7 +251,7 @@ impl Logger for CometLogger {
         (another.save_dir, another.strict, another.patience) = (self.save_dir.clone(), self.strict, self.patience);
         another.limit = self.limit;
         another.models = self.models.another();
-        // The key that was given is that of the first run.
+        // A given key belongs to the first run.
         (another.key, another.own_key) = (random_hex(32), false);
         Some(Box::new(another))
     }
@@ -283,7 +283,7 @@ impl Logger for CometLogger {
         Ok(())
     }
 
-    /// Initial metrics are left out: their first real values come.
+    /// Skips initial metrics, because their first real values will follow.
     fn log_hyperparams(&mut self, params: &Hyperparams, _initial_metrics: &Metrics) -> Result<()> {
         let journal = self.begin()?;
         if params.iter().any(|(_, value)| value.as_object().is_some_and(|inner| !inner.is_empty())) {
@@ -296,7 +296,7 @@ impl Logger for CometLogger {
         Ok(())
     }
 
-    /// The experiment's output.
+    /// Appears as the output of the experiment.
     fn log_console(&mut self, stream: ConsoleStream, lines: &str) -> Result<()> {
         let output = format!("{}\n", lines.trim_end_matches('\n'));
         let (local_timestamp, stderr) = (crate::parts::identity::now_ms(), stream == ConsoleStream::Stderr);
@@ -376,7 +376,8 @@ impl Logger for CometLogger {
         self.journal.as_mut().map_or(Ok(()), Journal::flush)
     }
 
-    /// Makes the archive, or waits until the server has everything; at most 30 seconds without progress.
+    /// Creates the archive, or waits for the server, for at most [`patience`](CometLogger::patience) (30 s by default)
+    /// without progress.
     fn finalize(&mut self, status: Status) -> Result<()> {
         self.models.ended().iter().try_for_each(|model| self.log_artifact(model))?;
         match &mut self.journal {

@@ -1,4 +1,4 @@
-//! MLflow: runs on a tracking server, or in the folder that MLflow's file store reads.
+//! The MLflow logger: runs on a tracking server, or in the folder of MLflow's file store.
 
 mod address;
 mod carrier;
@@ -36,31 +36,36 @@ use crate::parts::model_log::ModelLog;
 use crate::parts::random::random_hex;
 use crate::{LogModel, Result};
 
-/// Logs to [MLflow](https://mlflow.org): a tracking server, or a folder that MLflow reads.
+/// Logs to [MLflow](https://mlflow.org): to a tracking server, or to a folder that MLflow reads.
 ///
-/// * **Where.** [`tracking_uri`](Self::tracking_uri), else `MLFLOW_TRACKING_URI`, else the folder `mlruns` below
-///   [`save_dir`](Self::save_dir). `http://` and `https://` are a server; `file:` and a plain path are the file store, written
-///   without any server (`mlflow migrate-filestore` moves it into a database; MLflow 3 reads it in place with
-///   `MLFLOW_ALLOW_FILE_STORE=true`). A database (`sqlite:`) is MLflow's own: start `mlflow server` before it.
-/// * **Who.** [`basic_auth`](Self::basic_auth) or [`bearer_token`](Self::bearer_token), else what the address says
-///   (`https://user:password@host`), else `MLFLOW_TRACKING_USERNAME` and `MLFLOW_TRACKING_PASSWORD`, else
-///   `MLFLOW_TRACKING_TOKEN`. Secrets are never written down.
-/// * **Nothing waits for the server.** What is logged goes into a folder below `.stormfire/mlflow` and from there to the
-///   server, in order, as often as it takes. [`finalize`](crate::Logger::finalize) waits, as long as something arrives every 30 s
-///   ([`patience`](Self::patience)). What is left stays in the folder for `stormfire sync` ([`SpooledRun`](crate::SpooledRun)).
-///   A login that is refused, or an experiment that is deleted, is waited out in the same way.
-/// * **The run** is made when the first value is sent. It ends as `FINISHED`, `FAILED` or `KILLED`; a metric, hyperparameter
-///   or medium that follows makes it `RUNNING` again.
-/// * **Metrics** without a step have step 0. Names keep letters, digits and `_-./ :`, at most 250 characters; others are left
-///   out. NaN is kept; a server shows infinities as ±1.8e308.
-/// * **Hyperparameters** are texts, nested names joined with `/`, cut at 6000 characters. MLflow never changes one: another
-///   value is refused with a warning, and the rest of the call goes on.
-/// * **Media** are artifacts: images where MLflow's page looks for them (`images/`, as `mlflow.log_image`), tables as
-///   `mlflow.log_table` writes them (`tables/`), the others as `texts/`, `figures/`, `audio/` and `histograms/`, a file for
-///   each tag and step, and `graph.txt`.
-/// * **Checkpoints** ([`log_model`](Self::log_model)) and artifacts of the kind `model` are models of the run: in a folder each,
-///   with an `MLmodel` file, so that MLflow lists them and can register them (`mlflow.register_model("runs:/RUN/FOLDER", ..)`).
-/// * **A continued run** is the same run. What was delivered before the kill is not sent twice; files are cut back.
+/// * **Destination.** [`tracking_uri`](Self::tracking_uri), else `MLFLOW_TRACKING_URI`, else the folder `mlruns` below
+///   [`save_dir`](Self::save_dir). `http://` and `https://` are a server. `file:` and a plain path are the file store,
+///   which is written without a server. (`mlflow migrate-filestore` moves it into a database. MLflow 3 reads it in
+///   place with `MLFLOW_ALLOW_FILE_STORE=true`.) A database (`sqlite:`) is only for MLflow itself: start `mlflow
+///   server` for it.
+/// * **Authentication.** [`basic_auth`](Self::basic_auth) or [`bearer_token`](Self::bearer_token), else the login in
+///   the address (`https://user:password@host`), else `MLFLOW_TRACKING_USERNAME` and `MLFLOW_TRACKING_PASSWORD`, else
+///   `MLFLOW_TRACKING_TOKEN`. Secrets are never written to the disk.
+/// * **A slow server does not slow down the run.** Records are written into a folder below `.stormfire/mlflow` and sent
+///   from there to the server, in order, with retries. [`finalize`](crate::Logger::finalize) waits until everything is
+///   delivered, or until nothing was delivered for 30 s ([`patience`](Self::patience)). Remaining records stay in the
+///   folder for `stormfire sync` ([`SpooledRun`](crate::SpooledRun)). Rejected credentials and a deleted experiment are
+///   retried in the same way.
+/// * **The run** is created with the first value. It ends as `FINISHED`, `FAILED` or `KILLED`. A later metric,
+///   hyperparameter or medium sets it to `RUNNING` again.
+/// * **Metrics** without a step have step 0. Names contain letters, digits and `_-./ :`, at most 250 bytes. Any other
+///   character becomes `_`, and a changed name ends with a hash, so that different names stay different. NaN is kept. A
+///   server displays infinities as ±1.8e308.
+/// * **Hyperparameters** are strings of at most 6000 characters. Nested names are joined with `/`. MLflow never changes
+///   a hyperparameter: another value is refused with a warning, and the rest of the call succeeds.
+/// * **Media** are artifacts. Images are where MLflow's page expects them (`images/`, as `mlflow.log_image`), tables as
+///   `mlflow.log_table` writes them (`tables/`). The others are in `texts/`, `figures/`, `audio/` and `histograms/`,
+///   one file per tag and step, and `graph.txt`.
+/// * **Checkpoints** ([`log_model`](Self::log_model)) and artifacts of the kind `model` are models of the run, each in
+///   a folder with an `MLmodel` file. MLflow lists them and can register them
+///   (`mlflow.register_model("runs:/RUN/FOLDER", ..)`).
+/// * **A resumed run** is the same run. Records that were delivered before the kill are not sent again. Files are
+///   truncated to the checkpoint.
 ///
 /// ```
 /// use stormfire_loggers::{Logger, MlflowLogger, Status};
@@ -77,21 +82,21 @@ pub struct MlflowLogger {
     settings: Settings,
     prefix: String,
     id: String,
-    /// The run that is going to be resumed.
+    /// The run that will be resumed.
     resumed: Option<String>,
     sink: Option<Sink>,
     learnt: Learnt,
     fitter: Fitter,
     models: ModelLog,
-    /// The run counts as ended until something is logged.
+    /// Whether the run counts as ended until the next value.
     ended: bool,
     tagged_images: bool,
     tables: Vec<String>,
-    /// The models of the run, as its tag lists them.
+    /// The models of the run, as listed in its tag.
     listed_models: Vec<Value>,
-    /// The moment of the last image, in milliseconds since 1970.
+    /// The time of the last image, in milliseconds since 1970.
     time: u64,
-    /// Names and steps that a server has, and that will be logged again.
+    /// Names and steps that the server has and that will be logged again, with their number.
     delivered: HashMap<(String, u64), u32>,
 }
 
@@ -102,7 +107,7 @@ impl Default for MlflowLogger {
 }
 
 impl MlflowLogger {
-    /// A new run of the experiment `lightning_logs`. Nothing is made or contacted yet.
+    /// A new run of the experiment `lightning_logs`. Creates and contacts nothing yet.
     pub fn new() -> Self {
         Self {
             settings: Settings::default(),
@@ -122,7 +127,7 @@ impl MlflowLogger {
         }
     }
 
-    /// The run's id, once it is known: at once in a file store, else when the server was reached.
+    /// The id of the run. In a file store it is known at once, otherwise after the server was reached.
     pub fn run_id(&self) -> Option<String> {
         match &self.sink {
             Some(Sink::Files(store)) => Some(store.run_id()),
@@ -130,7 +135,7 @@ impl MlflowLogger {
         }
     }
 
-    /// The experiment's id, once it is known; see [`run_id`](Self::run_id).
+    /// The id of the experiment, if it is known. See [`run_id`](Self::run_id).
     pub fn experiment_id(&self) -> Option<String> {
         match &self.sink {
             Some(Sink::Files(store)) => Some(store.experiment_id()),

@@ -1,4 +1,4 @@
-//! Neptune's format for runs without a connection.
+//! Neptune's format for offline runs.
 
 mod operation;
 mod queue;
@@ -29,23 +29,24 @@ use crate::{
     Table, Text,
 };
 
-/// Writes a run as the Neptune client 1.x did without a connection.
+/// Writes a run in the offline format of the Neptune client 1.x.
 ///
-/// **Neptune's service ended in March 2026.** Nothing can be sent there any more, and this logger sends nothing; creating it
-/// says so. What it writes is read by Neptune's own client (1.14), by [`NeptuneRun`], and by `stormfire convert`, which
-/// replays a run into another logger. For a new project, choose another logger.
+/// **Neptune's service ended in March 2026.** Nothing can be sent to it, and this logger sends nothing. Its constructor
+/// logs a warning. Its files can be read by Neptune's own client (1.14), by [`NeptuneRun`], and by `stormfire convert`,
+/// which replays a run into another logger. For a new project, choose another logger.
 ///
-/// The folder is `.neptune/offline/run__ID__PID__RANDOM` below `save_dir`. Attributes are named as by Lightning's logger:
+/// The folder is `.neptune/offline/run__ID__PID__RANDOM` below `save_dir`. The attributes have the names of Lightning's
+/// logger:
 ///
-/// | what | attribute |
+/// | value | attribute |
 /// |---|---|
 /// | hyperparameters | `training/hyperparams/KEY`, nested keys joined with `/` |
-/// | metrics | `training/NAME`, a series; NaN and the infinities are left out with one warning, as by Neptune's client |
+/// | metrics | `training/NAME`, a series. NaN and the infinities are skipped with one warning, as in Neptune's client. |
 /// | images, drawings in PNG, texts | `training/TAG`, a series |
 /// | sounds, tables, drawings in SVG | `training/TAG/STEP`, a file |
-/// | a model | `training/model/checkpoints/NAME`; its file is linked into the folder, so that it stays when the original goes |
+/// | a model | `training/model/checkpoints/NAME`. Its file is linked into the folder, so it stays if the original is removed. |
 /// | another artifact | `training/artifacts/FOLDER/NAME`, a copy |
-/// | how it ended, best checkpoint, graph | `training/status`, `training/model/best_model_path`, `best_model_score`, `summary` |
+/// | status, best checkpoint, graph | `training/status`, `training/model/best_model_path`, `best_model_score`, `summary` |
 ///
 /// ```
 /// use stormfire_loggers::{Logger, NeptuneLogger, NeptuneRun, Status};
@@ -65,16 +66,16 @@ pub struct NeptuneLogger {
     prefix: String,
     id: String,
     folder: PathBuf,
-    /// The folder is that of a run that is going to be resumed: nothing is made in it.
+    /// The folder belongs to a run that will be resumed: nothing is created in it.
     is_waiting: bool,
     queue: Option<Queue>,
-    /// Metrics of which a value was left out.
+    /// Metrics with a skipped value.
     left_out: BTreeSet<String>,
     models: ModelLog,
 }
 
 impl NeptuneLogger {
-    /// A new run below `save_dir`. Nothing is made yet; a warning says that the service has ended.
+    /// A new run below `save_dir`. Creates nothing yet. A warning reports that the service has ended.
     pub fn new(save_dir: impl Into<PathBuf>) -> Self {
         tracing::warn!(
             "Neptune's service ended in March 2026: the run is written to the disk and can be sent nowhere; \
@@ -110,25 +111,25 @@ impl NeptuneLogger {
         self.save_dir.join(".neptune/offline")
     }
 
-    /// The run's name, `sys/name`. Default: none.
+    /// Sets the name of the run, `sys/name`. Default: none.
     pub fn run_name(mut self, name: impl Into<String>) -> Self {
         self.run_name = Some(name.into());
         self
     }
 
-    /// One more tag.
+    /// Adds a tag.
     pub fn tag(mut self, tag: impl Into<String>) -> Self {
         self.tags.push(tag.into());
         self
     }
 
-    /// The namespace of everything. Default: `training`.
+    /// Sets the namespace of all attributes. Default: `training`.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// Which checkpoints are kept in the folder. Default: none.
+    /// Sets which checkpoints are stored in the folder. Default: none.
     pub fn log_model(mut self, which: LogModel) -> Self {
         self.models = ModelLog::new(which);
         self
@@ -147,7 +148,7 @@ impl NeptuneLogger {
         Ok(self.queue.insert(queue))
     }
 
-    /// The queue, once it was told what the run is.
+    /// The queue. Writes the properties of the run at the first call.
     fn begin(&mut self) -> Result<&mut Queue> {
         let name = self.run_name.clone();
         let tags = self.tags.clone();
@@ -187,7 +188,7 @@ impl NeptuneLogger {
         })
     }
 
-    /// A file that is made of bytes. Attributes hold one file, so each step has its own.
+    /// Stores a file from bytes. An attribute contains one file, so each step has a separate attribute.
     fn upload_bytes(&mut self, name: &str, step: Option<u64>, extension: &str, bytes: &[u8]) -> Result<()> {
         let name = step.map_or_else(|| name.to_owned(), |step| format!("{name}/{step}"));
         let path = self.path(&name);
@@ -197,7 +198,7 @@ impl NeptuneLogger {
         queue.put(uploaded(path, extension, tmp_file_name))
     }
 
-    /// Keeps a file under an attribute. A model's file is never changed, so a link is enough.
+    /// Stores a file as an attribute. A model's file is never modified, so a link suffices.
     fn upload_file(&mut self, name: &str, file: &Path, link: bool) -> Result<()> {
         let extension = file.extension().unwrap_or_default().to_string_lossy().into_owned();
         let path = self.path(name);
@@ -232,12 +233,12 @@ impl fmt::Debug for NeptuneLogger {
 }
 
 impl Logger for NeptuneLogger {
-    /// The run's name; `offline-name` without one, as in Lightning.
+    /// The name of the run. Default: `offline-name`, as in Lightning.
     fn name(&self) -> &str {
         self.run_name.as_deref().unwrap_or("offline-name")
     }
 
-    /// The run's id.
+    /// The id of the run.
     fn version(&self) -> String {
         self.id.clone()
     }
@@ -280,13 +281,13 @@ impl Logger for NeptuneLogger {
                 let path = self.path(name);
                 self.put(Operation::LogFloats { path, values })?;
             } else if self.left_out.insert(name.to_owned()) {
-                tracing::warn!("Neptune's format has no place for {value}, which `{name}` was; such values are left out");
+                tracing::warn!("Neptune's format does not support {value}, the value of `{name}`; such values are skipped");
             }
         }
         Ok(())
     }
 
-    /// Initial metrics are left out: their first real values come.
+    /// Skips initial metrics, because their first real values will follow.
     fn log_hyperparams(&mut self, params: &Hyperparams, _initial_metrics: &Metrics) -> Result<()> {
         params.flatten("/").into_iter().try_for_each(|(name, value)| self.assign(&format!("hyperparams/{name}"), value))
     }
@@ -320,7 +321,7 @@ impl Logger for NeptuneLogger {
         let is_model = artifact.kind_name() == "model";
         let place = if is_model { "model/checkpoints".to_owned() } else { format!("artifacts/{}", artifact.folder()) };
         let name = artifact.name();
-        // An attribute's name has no extension; the file keeps its own.
+        // The attribute's name has no extension. The file keeps its own.
         let name = Path::new(name).file_stem().filter(|_| !artifact.path().is_dir()).map_or(name.into(), |stem| stem.to_string_lossy());
         for (file, below) in artifact.files()? {
             let attribute = if artifact.path().is_dir() { format!("{place}/{name}/{below}") } else { format!("{place}/{name}") };
@@ -377,7 +378,7 @@ impl Logger for NeptuneLogger {
                 }
                 (self.id, self.folder, self.is_waiting) = (id, position.folder, false);
             }
-            None => position::misfit(&position.folder, "the folder of the Neptune run is gone or shorter than it was"),
+            None => position::misfit(&position.folder, "the folder of the Neptune run is missing or was truncated"),
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Records that a tracking server did not get during their run.
+//! Records that were not delivered to a tracking server during their run.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,8 +7,8 @@ use super::{SPOOLING, spools};
 use crate::network::outbox::{Route, damaged, waiting};
 use crate::{Delivery, Error, Result};
 
-/// Records of a run that wait on the disk for a tracking server, wherever their process has gone: what `stormfire sync`
-/// sends.
+/// Records of a run that wait on the disk for a tracking server. `stormfire sync` sends them. They may have been moved
+/// to another machine.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -30,11 +30,11 @@ pub struct SpooledRun {
 }
 
 impl SpooledRun {
-    /// All runs of which records wait, or damaged lines are kept, in a folder or below it, in the order of their paths. Links are not followed, nor is
-    /// looked into hidden folders but `.stormfire`, in which loggers spool.
+    /// All runs with waiting records or damaged lines in a folder and below it, sorted by path. Does not follow links.
+    /// Does not enter hidden folders except `.stormfire`, in which loggers spool.
     ///
     /// # Errors
-    /// [`Error::Io`] if the folder, or a spool, cannot be read.
+    /// [`Error::Io`] if the folder or a spool cannot be read.
     pub fn find(folder: impl AsRef<Path>) -> Result<Vec<Self>> {
         let folder = folder.as_ref();
         fs_err::read_dir(folder)?;
@@ -45,7 +45,7 @@ impl SpooledRun {
                 found.extend(Self::look(tracker, folder)?);
                 continue;
             }
-            // What may not be read below is somebody else's.
+            // Skips folders without read permission.
             for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
                 let name = entry.file_name();
                 let is_hidden = name.to_string_lossy().starts_with('.') && name != HOME;
@@ -65,7 +65,7 @@ impl SpooledRun {
             None => waiting(&folder)?.0,
         };
         let damaged = damaged(&folder);
-        // What cannot be told here is an error of the delivery.
+        // A failure here is reported by the delivery.
         let told = spools.and_then(|spools| (spools.tell)(&folder).ok());
         let unknown = || (folder.file_name().unwrap_or_default().to_string_lossy().into_owned(), "an unknown server".to_owned());
         let (name, server) = told.unwrap_or_else(unknown);
@@ -77,7 +77,7 @@ impl SpooledRun {
         self.tracker
     }
 
-    /// The run, behind its project or experiment.
+    /// The name of the run, after its project or experiment.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -92,24 +92,24 @@ impl SpooledRun {
         &self.folder
     }
 
-    /// How many records wait.
+    /// Number of waiting records.
     pub fn records(&self) -> u64 {
         self.records
     }
 
-    /// How many lines were found that are no records any more. They are kept in the file `damaged.jsonl` of the folder, until
-    /// somebody removes it.
+    /// Number of damaged lines. They are kept in the file `damaged.jsonl` of the folder until a user removes it.
     pub fn damaged(&self) -> u64 {
         self.damaged
     }
 
-    /// Sends the records in their order, as the logger would have, with the key or token that the environment holds. Gives up
-    /// when nothing was delivered for so long. The spool is removed when it is empty, unless a checkpoint of the run was saved:
-    /// the run may be continued from it.
+    /// Sends the records in order, as the logger would, with the key or token in the environment. Stops if nothing was
+    /// delivered for the time `patience`. The spool is removed when it is empty, unless a checkpoint of the run was
+    /// saved, because the run may be resumed from it.
     ///
     /// # Errors
-    /// [`Error::Undelivered`] if something is left, was refused or is damaged; [`Error::RunInUse`] while the process of the run lives,
-    /// which sends them itself; [`Error::Missing`] if the environment lacks the key or login that the run had.
+    /// * [`Error::Undelivered`] if a record is left, was refused or is damaged.
+    /// * [`Error::RunInUse`] while the process of the run is active, because it sends them itself.
+    /// * [`Error::Missing`] if the environment lacks the key or login of the run.
     pub fn deliver(&self, patience: Duration) -> Result<Delivery> {
         let missing = || Error::Missing {
             logger: self.tracker.to_owned(),
@@ -120,15 +120,15 @@ impl SpooledRun {
     }
 }
 
-/// The folder that loggers spool in, below their `save_dir`.
+/// The folder for spools, below the `save_dir` of a logger.
 const HOME: &str = ".stormfire";
 
-/// What can be done with the spools of one tracker.
+/// The functions for the spools of one tracker.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Spools {
-    /// How many records wait.
+    /// Number of waiting records.
     waiting: fn(&Path) -> Result<u64>,
-    /// The run and the server.
+    /// The names of the run and the server.
     tell: fn(&Path) -> Result<(String, String)>,
     deliver: fn(&Path, Duration) -> Result<Delivery>,
 }
@@ -143,7 +143,7 @@ impl Spools {
     }
 }
 
-/// The tracker that a folder is a spool of, `.stormfire/TRACKER/RUN`.
+/// The tracker of a spool's folder, `.stormfire/TRACKER/RUN`.
 fn tracker_of(folder: &Path) -> Result<Option<&'static str>> {
     let folder = std::path::absolute(folder)?;
     let mut parents = folder.ancestors().skip(1).map(|parent| parent.file_name().unwrap_or_default());

@@ -1,4 +1,4 @@
-//! What holds for every tracker, whatever its server does: nothing is lost, the order stays.
+//! Tests for every tracker: no failure of a server loses records or changes their order.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,32 +12,32 @@ use crate::{Image, Logger, SpooledRun, Status};
 /// A tracker's server on the loopback.
 pub(crate) trait Tracker {
     const NAME: &'static str;
-    /// The environment variable that holds the key, and the key.
+    /// The environment variable for the key, and the key.
     const KEY: (&'static str, &'static str);
-    /// A request that is sent again is there twice.
+    /// Whether a repeated request is recorded twice.
     const DOUBLES: bool = false;
-    /// Files go to a store, which has only a status for an answer, and no login to wait for.
+    /// Whether files go to a store. A store answers only with a status, and has no login to retry.
     const HAS_STORE: bool = false;
 
     fn start() -> Self;
 
     fn http(&self) -> &TestServer;
 
-    /// One run, with the key, at the server's address or one that leads there.
+    /// A logger for one run, with the key, for the server's address or one that redirects to it.
     fn logger_at(&self, address: &str, folder: &Path, patience: Duration) -> Box<dyn Logger>;
 
     fn logger(&self, folder: &Path, patience: Duration) -> Box<dyn Logger> {
         self.logger_at(&self.http().address, folder, patience)
     }
 
-    /// The steps of `loss` in the order in which they arrived.
+    /// The steps of `loss` in the order of arrival.
     fn steps(&self) -> Vec<u64>;
 
-    /// How many different images there are.
+    /// Number of distinct images.
     fn images(&self) -> usize;
 }
 
-/// A server that is up gets everything, however slow the machine is.
+/// A reachable server gets everything, even on a slow machine.
 const PATIENT: Duration = Duration::from_hours(1);
 
 fn log(logger: &mut dyn Logger, steps: std::ops::Range<u64>) {
@@ -64,7 +64,7 @@ fn assert_complete<T: Tracker>(tracker: &T, steps: u64, doubles: bool, what: &st
     assert_eq!(tracker.images(), 1, "{}: {what}", T::NAME);
 }
 
-/// Each fault meets each request of a run, one run after the other.
+/// Each fault occurs at each request of a run, in one run after the other.
 fn every_fault_at_every_request<T: Tracker>() {
     let faults = [
         Fault::Status(408, None),
@@ -72,7 +72,7 @@ fn every_fault_at_every_request<T: Tracker>() {
         Fault::Status(500, None),
         Fault::HangUp,
         Fault::CutAnswer,
-        // What a proxy or a login page answers says nothing of what was sent.
+        // The answer of a proxy or a login page does not confirm a delivery.
         Fault::Redirect(302, "/login".to_owned()),
         Fault::Page("text/html; charset=utf-8", "<!doctype html><p>Who is it?"),
     ];
@@ -125,7 +125,7 @@ fn a_server_that_is_slow_then_away_then_back_gets_everything<T: Tracker>() {
 
 const FOLDER: &str = "STORMFIRE_TEST_SYNC";
 
-/// Not a test of its own: the process that sends what others have spooled. Its keys come from the environment.
+/// Not a test: the process that sends the spooled records of the tests. It gets its keys from the environment.
 #[test]
 #[ignore = "sends what waits in a folder"]
 fn courier() {
@@ -139,7 +139,7 @@ fn courier() {
     }
 }
 
-/// What the courier says of each run.
+/// The output of the courier for each run.
 fn send<T: Tracker>(folder: &Path) -> Vec<String> {
     let (variable, key) = T::KEY;
     let output = Command::new(std::env::current_exe().unwrap())
@@ -154,7 +154,7 @@ fn send<T: Tracker>(folder: &Path) -> Vec<String> {
     text.lines().filter_map(|line| Some(line.split_once("courier: ")?.1.to_owned())).collect()
 }
 
-/// The thread that sends may outlive its logger by a request. It is to fail before the server is back.
+/// The sending thread may outlive its logger by one request. That request must fail before the server is back.
 fn wait_for_the_end_of(spools: &Path) {
     for entry in fs_err::read_dir(spools).unwrap() {
         let spool = std::fs::File::open(entry.unwrap().path()).unwrap();
@@ -175,7 +175,7 @@ fn what_a_server_did_not_get_is_sent_later_in_order<T: Tracker>() {
     logger.finalize(Status::Success).unwrap();
     let records = logger.delivery().unwrap().spooled;
     assert!(records > 50, "{}: {records} records", T::NAME);
-    // The process of the run sends them itself.
+    // The process of the run sends its records itself.
     #[cfg(unix)]
     {
         let told = send::<T>(home.path());
@@ -193,7 +193,7 @@ fn what_a_server_did_not_get_is_sent_later_in_order<T: Tracker>() {
     assert!(send::<T>(home.path()).is_empty());
 }
 
-/// The run is continued from a checkpoint that was saved before the server knew of it.
+/// The run is resumed from a checkpoint that was saved before the server had the run.
 fn a_run_that_was_sent_later_can_still_be_continued<T: Tracker>() {
     let (folder, tracker) = (tempfile::tempdir().unwrap(), T::start());
     tracker.http().down();
@@ -216,7 +216,7 @@ fn a_run_that_was_sent_later_can_still_be_continued<T: Tracker>() {
     assert_complete(&tracker, 12, false, "continued");
 }
 
-/// Every request is led to another server once, one run after the other.
+/// Each request is redirected to another server once, in one run after the other.
 fn another_server_gets_no_secret<T: Tracker>() {
     let login = base64::prelude::BASE64_STANDARD.encode(format!("api:{}", T::KEY.1));
     for before in 0.. {
@@ -254,7 +254,8 @@ fn files(folder: &Path) -> Vec<std::path::PathBuf> {
     found
 }
 
-/// What stands in the address is in no text and no file, nobody else may read what waits, and `sync` says what it lacks.
+/// Secrets in the address are not in any message or file. Other users cannot read spooled records. `sync` names the
+/// missing key.
 fn what_waits_is_private_and_names_no_secret<T: Tracker>() {
     let (folder, tracker) = (tempfile::tempdir().unwrap(), T::start());
     tracker.http().down();
@@ -285,7 +286,7 @@ fn what_waits_is_private_and_names_no_secret<T: Tracker>() {
     }
 }
 
-/// A line that the disk has damaged is counted, kept, and named until somebody removes it.
+/// A damaged line is counted, kept, and reported until a user removes it.
 fn a_damaged_line_is_never_passed_over_in_silence<T: Tracker>() {
     let (folder, tracker) = (tempfile::tempdir().unwrap(), T::start());
     tracker.http().down();
@@ -306,7 +307,7 @@ fn a_damaged_line_is_never_passed_over_in_silence<T: Tracker>() {
     let counted = format!("({} delivered, 0 spooled, 0 refused, 1 damaged)", records - 1);
     assert!(told.len() == 1 && told[0].ends_with(&counted) && told[0].contains(&*kept.to_string_lossy()), "{}: {told:?}", T::NAME);
     assert_eq!(fs_err::read_to_string(&kept).unwrap(), format!("#{}\n", &loss[1..]));
-    // It is said again, whatever is sent after it.
+    // It is reported again after later deliveries.
     let told = send::<T>(folder.path());
     assert!(told.len() == 1 && told[0].ends_with("(0 delivered, 0 spooled, 0 refused, 1 damaged)"), "{}: {told:?}", T::NAME);
     assert_eq!(SpooledRun::find(folder.path()).unwrap()[0].damaged(), 1);
@@ -314,7 +315,7 @@ fn a_damaged_line_is_never_passed_over_in_silence<T: Tracker>() {
     assert!(send::<T>(folder.path()).is_empty(), "{}", T::NAME);
 }
 
-/// A name that no file and no service takes ends nothing, and is another one for each.
+/// A name that no file system and no service accepts causes no error, and different names stay different.
 fn odd_names_end_nothing<T: Tracker>() {
     let (folder, tracker) = (tempfile::tempdir().unwrap(), T::start());
     let mut logger = tracker.logger(folder.path(), PATIENT);

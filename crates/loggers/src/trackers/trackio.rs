@@ -1,4 +1,4 @@
-//! trackio, the tracker of Hugging Face.
+//! The logger for trackio, the tracker of Hugging Face.
 
 mod carrier;
 mod entry;
@@ -28,24 +28,24 @@ use crate::{
     Table, Text,
 };
 
-/// Sends a run to a [trackio](https://github.com/gradio-app/trackio) server, one's own or a Hugging Face Space: metrics,
+/// Sends a run to a [trackio](https://github.com/gradio-app/trackio) server, your own or a Hugging Face Space: metrics,
 /// configuration, images, histograms, tables, texts, sounds and figures.
 ///
-/// * **Where to.** [`server_url`](Self::server_url) or [`space`](Self::space), else the environment variables
+/// * **Destination.** [`server_url`](Self::server_url) or [`space`](Self::space), else the environment variables
 ///   `TRACKIO_SPACE_ID` and `TRACKIO_SERVER_URL`. `trackio show` starts a server and prints its address.
-/// * **One row per step.** Calls in a row with the same step are merged ([`aggregate`](Self::aggregate)); the row is sent
-///   when a metric of another step comes, and at the end. Every other value has a row of its own. A step that is missing is
-///   one more than the largest so far, unless a metric is called `step`.
-/// * **Names.** trackio needs some names for itself; like its own client, we put `__` before `project`, `run`, `timestamp`,
-///   `time`, `metrics` and what begins with `__`. NaN and infinities are kept.
-/// * **The server may be away.** What is logged lies in `.stormfire/trackio` until the server has it, and nothing waits for
-///   it but the end of the run, half a minute at most. trackio dates a row by its arrival.
-/// * **A run that is continued** goes on as the same run, also in another process. A row that the server has already is not
-///   there twice.
+/// * **One row per step.** Consecutive calls with the same step are merged ([`aggregate`](Self::aggregate)). The row is
+///   sent with the first metric of another step, and at the end. Every other value has a separate row. A missing step
+///   is the value of a metric named `step`, or else one more than the largest step so far.
+/// * **Names.** trackio reserves some names. Like its own client, this logger puts `__` before `project`, `run`,
+///   `timestamp`, `time`, `metrics` and names that start with `__`. NaN and infinities are kept.
+/// * **The server may be unreachable.** Records stay in `.stormfire/trackio` until the server has accepted them. Only
+///   the end of the run waits, for at most [`patience`](Self::patience) (30 s by default) without progress. trackio
+///   sets the time of a row to the time of its arrival.
+/// * **A resumed run** continues the same run, even in another process. Rows that the server has are not duplicated.
 ///
 /// ```no_run
 /// use stormfire_loggers::{Logger, Status, TrackioLogger};
-/// // The token is in `TRACKIO_WRITE_TOKEN`.
+/// // `TRACKIO_WRITE_TOKEN` contains the token.
 /// let mut logger = TrackioLogger::new().server_url("http://127.0.0.1:7860").project("mnist").run("first");
 /// logger.log_metrics(&[("loss", 0.5)].into(), Some(0))?;
 /// logger.finalize(Status::Success)?;
@@ -53,7 +53,7 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct TrackioLogger {
-    /// The address, or a Space's name.
+    /// The address of a server, or the name of a Space.
     server: Option<Server>,
     token: Option<Secret>,
     group: Option<String>,
@@ -62,9 +62,9 @@ pub struct TrackioLogger {
     strict: bool,
     patience: Duration,
     limit: u64,
-    /// Whether the user chose the run's name.
+    /// Whether the user chose the name of the run.
     is_named: bool,
-    /// How many runs of these settings there were with this one.
+    /// Number of runs with these settings, including this one.
     runs: u32,
     run: Run,
     rows: Rows,
@@ -84,21 +84,21 @@ enum Server {
     Space(String),
 }
 
-/// What a continued run needs to know.
+/// The state that a resumed run needs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Run {
     project: String,
     name: String,
     id: String,
-    /// In the ids of all entries: two processes that log to one run must not use the same ones.
+    /// A part of all entry ids. Two processes that log to one run must not use the same ids.
     session: String,
-    /// So many entries were made.
+    /// Number of entries.
     entries: u64,
     next_step: u64,
     params: Hyperparams,
-    /// Whether the server is still to get them.
+    /// Whether the parameters are not sent yet.
     params_wait: bool,
-    /// The last entry's id.
+    /// The id of the last entry.
     last: Option<String>,
 }
 
@@ -117,7 +117,7 @@ impl Default for TrackioLogger {
 }
 
 impl TrackioLogger {
-    /// Logs to a new run of the project `lightning_logs`. Nothing is written or sent yet.
+    /// Logs to a new run of the project `lightning_logs`. Writes and sends nothing yet.
     pub fn new() -> Self {
         let run = Run {
             project: DEFAULT_NAME.to_owned(),
@@ -175,14 +175,14 @@ impl TrackioLogger {
     }
 
     fn step(&mut self, step: Option<u64>) -> u64 {
-        // The server's database has signed numbers.
+        // The database of the server has signed integers.
         let step = step.unwrap_or(self.run.next_step).min(i64::MAX as u64);
         self.run.next_step = self.run.next_step.max(step + 1);
         step
     }
 
     fn push(&mut self, step: u64, values: Map<String, Value>, file: Option<Kept>) -> Result<()> {
-        // With the step, so that a continued run that logs at other steps than before loses nothing.
+        // The id contains the step, so that a resumed run that logs at other steps loses nothing.
         let id = format!("{}-{}-{step}", self.run.session, self.run.entries);
         self.push_as(id, step, values, file)?;
         self.run.entries += 1;
@@ -233,18 +233,18 @@ impl Server {
 }
 
 impl Logger for TrackioLogger {
-    /// The project.
+    /// The name of the project.
     #[expect(clippy::misnamed_getters, reason = "Lightning's loggers have the project as their name")]
     fn name(&self) -> &str {
         &self.run.project
     }
 
-    /// The run's name.
+    /// The name of the run.
     fn version(&self) -> String {
         self.run.name.clone()
     }
 
-    /// A server that is away is waited for as long as [`patience`](Self::patience) says.
+    /// Includes the [`patience`](Self::patience) for an unreachable server.
     fn longest_call(&self) -> Duration {
         LONGEST_CALL + self.patience
     }
@@ -254,7 +254,7 @@ impl Logger for TrackioLogger {
         let (server, token, group) = (server.clone(), token.clone(), group.clone());
         let (prefix, save_dir, runs) = (prefix.clone(), save_dir.clone(), runs + 1);
         let fresh = Self::new();
-        // The name that was given is that of the first run.
+        // A given name belongs to the first run.
         let given = run.name.strip_suffix(&format!("-{}", self.runs)).unwrap_or(&run.name);
         let name = if *is_named { format!("{given}-{runs}") } else { fresh.run.name.clone() };
         let run = Run { project: run.project.clone(), name, ..fresh.run.clone() };
@@ -271,10 +271,10 @@ impl Logger for TrackioLogger {
         }
     }
 
-    /// Finds out where to send to, and makes the folder for what waits.
+    /// Determines the server and creates the folder for waiting records.
     ///
     /// # Errors
-    /// [`Error::Missing`] if no server is named, [`Error::Io`] if the folder cannot be made.
+    /// [`Error::Missing`] if no server is given, [`Error::Io`] if the folder cannot be created.
     fn open(&mut self) -> Result<()> {
         self.outbox().map(drop)
     }
@@ -285,8 +285,9 @@ impl Logger for TrackioLogger {
         self.push_row(complete)
     }
 
-    /// Goes with the next row, and at the latest at the end of the run. Initial metrics make no row: their first real values
-    /// do. A key that begins with `_` gets `param` before it, since trackio keeps those for itself.
+    /// The hyperparameters are sent with the next row, or at the end of the run. Initial metrics make no row, because
+    /// their first real values will. A key that starts with `_` gets the prefix `param`, because trackio reserves such
+    /// keys.
     fn log_hyperparams(&mut self, params: &Hyperparams, _initial_metrics: &Metrics) -> Result<()> {
         let known = self.run.params.clone();
         self.run.params.update(params.clone());
@@ -306,7 +307,7 @@ impl Logger for TrackioLogger {
         self.push_value(tag, entry::text(text), step)
     }
 
-    /// As a WAV file of 16 bits a sample.
+    /// A WAV file with 16 bits per sample.
     fn log_audio(&mut self, tag: &str, audio: &Audio, step: Option<u64>) -> Result<()> {
         self.push_file(tag, "audio", "wav", &audio.to_wav()?, step)
     }
@@ -330,18 +331,19 @@ impl Logger for TrackioLogger {
         self.outbox.as_ref().map(Outbox::delivery)
     }
 
-    /// Hands what is complete to the sending thread; the row of the current step may still grow.
+    /// Hands complete rows to the sending thread. The row of the current step stays open.
     fn save(&mut self) -> Result<()> {
         self.outbox.as_mut().map_or(Ok(()), Outbox::flush)
     }
 
-    /// Sends all there is and waits until the server has it, at most half a minute. trackio keeps no status of a run.
+    /// Sends everything and waits for the server, for at most [`patience`](TrackioLogger::patience) (30 s by default)
+    /// without progress. trackio keeps no status of a run.
     fn finalize(&mut self, _status: Status) -> Result<()> {
         let row = self.rows.take();
         self.push_row(row)?;
         if self.run.params_wait {
             match self.run.last.clone() {
-                // The server leaves out the row, which it has, and takes the configuration.
+                // The server skips the known row, but accepts the configuration.
                 Some(id) => self.push_as(id, 0, Map::new(), None)?,
                 None => self.push(0, Map::new(), None)?,
             }
@@ -358,17 +360,17 @@ impl Logger for TrackioLogger {
         true
     }
 
-    /// Goes on with the run of the position, unless another project or run was asked for.
+    /// Continues the run of the position, unless another project or run was chosen.
     fn resume(&mut self, position: Value) -> Result<()> {
         let Some(Position { run, open, outbox }) = position::load(position, &self.save_dir) else { return Ok(()) };
         if run.project != self.run.project || (self.is_named && run.name != self.run.name) {
-            tracing::info!(project = self.run.project, run = self.run.name, "another run than the checkpoint's; it begins anew");
+            tracing::info!(project = self.run.project, run = self.run.name, "not the run of the checkpoint; it starts from scratch");
             return Ok(());
         }
         self.outbox = None;
         self.run = run;
         self.rows.reopen(open);
-        // What was delivered behind the position gets the same ids again, and the server leaves it out.
+        // Delivered entries after the position get the same ids again, so the server skips them.
         self.outbox()?.rewind(outbox).map(drop)
     }
 }

@@ -1,4 +1,4 @@
-//! Runs for Weights & Biases.
+//! The Weights & Biases logger.
 
 mod artifact;
 mod carrier;
@@ -40,29 +40,29 @@ use crate::parts::prefix::prefixed;
 use crate::parts::rows::{Row, Rows, SavedOpen};
 use crate::{Artifact, LogModel, Logger, Metrics, Result};
 
-/// The column that W&B draws all others over, as with Lightning.
+/// The default x-axis of W&B charts, as in Lightning.
 const GLOBAL_STEP: &str = "trainer/global_step";
 
-/// Logs to Weights & Biases: to the service (or a server of one's own), or to a folder for `wandb sync`.
+/// Logs to Weights & Biases: to the service (or your own server), or to a folder for `wandb sync`.
 ///
-/// * **Online** needs an API key: [`api_key`](Self::api_key), `WANDB_API_KEY` or `~/.netrc`. Everything is on the disk, in
-///   `save_dir/.stormfire/wandb/ID`, until the server has it. A run that goes on after a kill overwrites the rows after its
-///   checkpoint at the server: they keep their places.
-/// * **Offline** ([`offline`](Self::offline) or `WANDB_MODE=offline`) writes `save_dir/wandb/offline-run-DATE_TIME-ID` and
-///   contacts nobody; `wandb sync` uploads it. Copies of artifacts are kept there. Sync it when the run has ended: while it
-///   is open, the end of the file is written anew all the time.
-/// * **One row per step.** Calls in a row with the same step share one row, also those with media; a value that comes twice is
-///   reduced, by default to the mean ([`aggregate`](Self::aggregate)). The step is the column `trainer/global_step`, over which
-///   W&B draws all others. The row of the last step stays open until another step or the end of the run, so online it
-///   appears then. A call without a step has a row of its own.
-/// * **The summary** has the last value of each column, and what [`log_summary`](Self::log_summary) sets.
-/// * **Media** are files beside the rows. A text is shown as it stands, an SVG drawing as a page; of a histogram with more than
-///   512 buckets neighbours are put together, since W&B takes no more.
-/// * **The exit code** is 0, or 1 for a failure, or 255 for an interrupted run, by which W&B shows it as killed.
+/// * **Online** requires an API key: [`api_key`](Self::api_key), `WANDB_API_KEY` or `~/.netrc`. Records stay on the
+///   disk, in `save_dir/.stormfire/wandb/ID`, until the server has accepted them. A run that is resumed after a kill
+///   overwrites the rows after its checkpoint on the server: they keep their line numbers.
+/// * **Offline** ([`offline`](Self::offline) or `WANDB_MODE=offline`) writes `save_dir/wandb/offline-run-DATE_TIME-ID`
+///   without network access. `wandb sync` uploads it. The folder contains copies of artifacts. Sync it after the end of
+///   the run: while it is open, the end of the file is rewritten continuously.
+/// * **One row per step.** Consecutive calls with the same step share a row, including those with media. Several values
+///   of one name are reduced, by default to their mean ([`aggregate`](Self::aggregate)). The step is the column
+///   `trainer/global_step`, the x-axis of all other columns. The row of the last step stays open until another step or
+///   the end of the run, so online it appears then. Each call without a step has a separate row.
+/// * **The summary** has the last value of each column, and the values of [`log_summary`](Self::log_summary).
+/// * **Media** are files next to the rows. A text is shown unrendered, an SVG drawing as a page. Neighbouring buckets
+///   of a histogram with more than 512 buckets are merged, because of W&B's limit.
+/// * **The exit code** is 0 for a success, 1 for a failure, and 255 for an interrupted run, which W&B shows as killed.
 ///
-/// The environment variables of W&B's own client that fit are read when the logger is made: `WANDB_MODE` (`online`,
-/// `offline`, `disabled`), `WANDB_API_KEY`, `WANDB_BASE_URL`, `WANDB_PROJECT`, `WANDB_ENTITY`, `WANDB_RUN_GROUP`,
-/// `WANDB_JOB_TYPE`, `WANDB_NAME`, `WANDB_NOTES`, `WANDB_TAGS`, `WANDB_RUN_ID`, `WANDB_DIR`. A setter wins.
+/// The constructor reads these environment variables of W&B's own client: `WANDB_MODE` (`online`, `offline`,
+/// `disabled`), `WANDB_API_KEY`, `WANDB_BASE_URL`, `WANDB_PROJECT`, `WANDB_ENTITY`, `WANDB_RUN_GROUP`,
+/// `WANDB_JOB_TYPE`, `WANDB_NAME`, `WANDB_NOTES`, `WANDB_TAGS`, `WANDB_RUN_ID`, `WANDB_DIR`. Setters override them.
 ///
 /// ```
 /// use stormfire_loggers::{Logger, Status, WandbLogger};
@@ -82,13 +82,13 @@ pub struct WandbLogger {
     state: State,
     models: ModelLog,
     sink: Option<Sink>,
-    /// Seconds since 1970. A run that goes on began as much earlier as it had run before.
+    /// Seconds since 1970. The start of a resumed run is moved back by its earlier running time.
     started: f64,
     ended: Option<i32>,
     renamed: Notice,
 }
 
-/// What a run has logged, as far as it matters for what follows.
+/// The state of the log that later records depend on.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct State {
     rows: u64,
@@ -98,7 +98,7 @@ struct State {
     summary: Items,
     /// The media of the open row.
     media: Items,
-    /// When something was last added to the open row.
+    /// The time of the last addition to the open row.
     touched: f64,
 }
 
@@ -125,7 +125,7 @@ impl Default for WandbLogger {
 }
 
 impl Drop for WandbLogger {
-    /// Whoever does not say that the run has ended still keeps its last row.
+    /// If the run was not ended, this keeps its last row.
     fn drop(&mut self) {
         let kept = match (&self.sink, self.rows.peek()) {
             (Some(Sink::Online(_)), Some(row)) => self.close(&row),
@@ -139,8 +139,8 @@ impl Drop for WandbLogger {
 }
 
 impl WandbLogger {
-    /// A new run of the project `lightning_logs`, online, below the current folder, unless the environment says otherwise.
-    /// Nothing is made or contacted yet.
+    /// A new run of the project `lightning_logs`, online, below the current folder, unless the environment overrides
+    /// these. Creates and contacts nothing yet.
     pub fn new() -> Self {
         Self::from_settings(Settings::from_env(|variable| std::env::var(variable).ok()))
     }
@@ -151,10 +151,10 @@ impl WandbLogger {
         Self { settings, rows, state, models, sink: None, started: 0.0, ended: None, renamed: Notice::default() }
     }
 
-    /// Sets a value of the summary, by which runs are compared. A later row with that name replaces it.
+    /// Sets a value of the summary, by which runs are compared. A later row with that name overwrites it.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io), and when strict what went wrong before.
+    /// [`Error::Io`](crate::Error::Io), and with [`strict`](Self::strict) the failure of an earlier record.
     pub fn log_summary(&mut self, name: &str, value: impl Into<Value>) -> Result<()> {
         self.begin()?;
         let mut items = Items::default();
@@ -163,7 +163,8 @@ impl WandbLogger {
         if self.settings.mode == Mode::Online { self.push(Entry::Summary(items)) } else { Ok(()) }
     }
 
-    /// Keeps a file under a name among the run's files. It must stay where it is until the run has ended.
+    /// Stores a file with a name among the files of the run. The caller must leave the file in place until the run has
+    /// ended.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) if it cannot be read, and as [`log_summary`](Self::log_summary).
@@ -171,7 +172,7 @@ impl WandbLogger {
         self.begin()?;
         let path = path.into();
         fs_err::File::open(&path)?;
-        // Two names that differ in what a file's name cannot have stay two files.
+        // Two names that differ only in characters that file names cannot contain stay two files.
         let file = name.split('/').filter(|part| !matches!(*part, "" | ".")).map(names::part).collect::<Vec<_>>().join("/");
         self.push(Entry::File {
             name: if file.is_empty() { "file".to_owned() } else { file },
@@ -180,7 +181,7 @@ impl WandbLogger {
         })
     }
 
-    /// Says that the name of an artifact had to be changed.
+    /// Reports that the name of an artifact was changed.
     fn tell_name(&mut self, wanted: &str, bundle: &Bundle) {
         let why = "W&B takes letters, digits, `-`, `_` and `.` in the names of artifacts, and 128 of them";
         self.renamed.tell("wandb", wanted, &bundle.name, why);
@@ -193,11 +194,11 @@ impl WandbLogger {
     }
 
     fn runtime(&self) -> f64 {
-        // Microseconds are enough, and shorter.
+        // Microseconds suffice and are shorter.
         ((now_s() - self.started).max(0.0) * 1e6).round() / 1e6
     }
 
-    /// Something is going to be logged.
+    /// Prepares to log a value.
     fn begin(&mut self) -> Result<()> {
         self.ended = None;
         self.place()
@@ -219,7 +220,7 @@ impl WandbLogger {
         self.sink.as_mut().map_or(Ok(()), |sink| sink.push(entry))
     }
 
-    /// Adds metrics to the row of a step and says which row that is.
+    /// Adds metrics to the row of a step. Returns the number of the row.
     fn add(&mut self, metrics: &Metrics, step: Option<u64>) -> Result<u64> {
         self.begin()?;
         let complete = self.rows.push(step, metrics);
@@ -282,7 +283,7 @@ impl WandbLogger {
         Ok(())
     }
 
-    /// Writes the file of a medium; what stands in the row for it.
+    /// Writes the file of a medium. Returns its value in the row.
     fn keep(&mut self, name: &str, media: &Media, row: u64) -> Result<Map<String, Value>> {
         let file = media.name(name, row);
         if let Some(sink) = &mut self.sink {
@@ -292,13 +293,13 @@ impl WandbLogger {
         Ok(media.value(&file))
     }
 
-    /// The open row as it is now.
+    /// The current state of the open row.
     fn open_row(&self) -> Option<Entry> {
         let row = self.rows.peek()?;
         Some(Entry::Row { line: self.state.rows, items: self.items(&row) })
     }
 
-    /// What follows the entries in an offline file.
+    /// The entries at the end of an offline file.
     fn tail(&self) -> Vec<Entry> {
         let mut summary = self.state.summary.clone();
         let mut tail = Vec::new();

@@ -1,10 +1,10 @@
-//! A file that a run leaves behind.
+//! Files that a run produces.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-/// A file or a folder that a backend keeps with the run: a checkpoint, a data set, a report.
+/// A file or folder that a backend stores with the run, such as a checkpoint, a data set or a report.
 ///
 /// ```
 /// use stormfire_loggers::Artifact;
@@ -22,48 +22,48 @@ pub struct Artifact {
 }
 
 impl Artifact {
-    /// A file or folder, under its own name.
+    /// An artifact with the name of the file or folder.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         let (name, kind) = (None, "file".to_owned());
         Self { path: path.into(), name, kind, folder: String::new(), aliases: Vec::new(), metadata: Map::new() }
     }
 
-    /// Another name than the file's.
+    /// Sets another name.
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// What it is, such as `model` or `dataset`. Default: `file`.
+    /// Sets the kind, such as `model` or `dataset`. Default: `file`.
     pub fn kind(mut self, kind: impl Into<String>) -> Self {
         self.kind = kind.into();
         self
     }
 
-    /// The folder among the run's artifacts, parts joined by `/`. Default: the topmost one.
+    /// Sets the folder among the artifacts of the run, with parts joined by `/`. Default: the root.
     pub fn in_folder(mut self, folder: impl Into<String>) -> Self {
         self.folder = folder.into();
         self
     }
 
-    /// One more name by which this version can be asked for, such as `best`.
+    /// Adds an alias for this version, such as `best`.
     pub fn alias(mut self, alias: impl Into<String>) -> Self {
         self.aliases.push(alias.into());
         self
     }
 
-    /// Something that is known of it.
+    /// Adds metadata.
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.metadata.insert(key.into(), value.into());
         self
     }
 
-    /// Where it is.
+    /// The path of the file or folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The file itself under its own name; of a folder all files in it, in order, with their paths in it joined by `/`.
+    /// The file and its name. For a folder, all files in it, sorted, with their relative paths joined by `/`.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) if a folder cannot be read.
@@ -87,28 +87,28 @@ impl Artifact {
         Ok(found)
     }
 
-    /// Its name; the file's if no other was given.
+    /// The name. Default: the name of the file or folder.
     pub fn name(&self) -> &str {
         let own = || self.path.file_name().and_then(|name| name.to_str()).unwrap_or("artifact");
         self.name.as_deref().unwrap_or_else(own)
     }
 
-    /// What it is.
+    /// The kind.
     pub fn kind_name(&self) -> &str {
         &self.kind
     }
 
-    /// The folder among the run's artifacts.
+    /// The folder among the artifacts of the run.
     pub fn folder(&self) -> &str {
         &self.folder
     }
 
-    /// Further names of this version.
+    /// The aliases of this version.
     pub fn aliases(&self) -> &[String] {
         &self.aliases
     }
 
-    /// What is known of it.
+    /// The metadata.
     pub const fn known(&self) -> &Map<String, Value> {
         &self.metadata
     }

@@ -1,8 +1,8 @@
-//! Sound.
+//! Audio data.
 
 use crate::{Error, Result};
 
-/// A piece of sound.
+/// A piece of audio.
 ///
 /// ```
 /// use stormfire_loggers::Audio;
@@ -19,18 +19,17 @@ pub struct Audio {
 }
 
 impl Audio {
-    /// Sound of `sample_rate` frames a second; `samples` in -1..=1, the channels of a frame interleaved
+    /// Audio with `sample_rate` frames per second. `samples` are in -1..=1, with the channels of a frame interleaved
     /// (`[frames, channels]`).
     ///
     /// # Errors
-    /// [`Error::InvalidMedia`] if the rate or the number of channels is 0, or the samples are not whole frames.
+    /// [`Error::InvalidMedia`] if the rate or the number of channels is 0, or the last frame is incomplete.
     pub fn new(sample_rate: u32, channels: u16, samples: Vec<f32>) -> Result<Self> {
         check(sample_rate, channels, samples.len())?;
         Ok(Self { sample_rate, channels, samples })
     }
 
-    /// As [`Audio::new`] from whole channels one after the other (`[channels, frames]`), the order in which tensors keep
-    /// sound.
+    /// As [`Audio::new`], from consecutive channels (`[channels, frames]`), the usual order in tensors.
     ///
     /// # Errors
     /// As [`Audio::new`].
@@ -41,17 +40,17 @@ impl Audio {
         Ok(Self { sample_rate, channels, samples })
     }
 
-    /// Frames a second.
+    /// Frames per second.
     pub const fn sample_rate(&self) -> u32 {
         self.sample_rate
     }
 
-    /// Samples in a frame.
+    /// Samples per frame.
     pub const fn channels(&self) -> u16 {
         self.channels
     }
 
-    /// How many frames there are.
+    /// Number of frames.
     pub fn frames(&self) -> usize {
         self.samples.len() / usize::from(self.channels)
     }
@@ -61,8 +60,8 @@ impl Audio {
         &self.samples
     }
 
-    /// The sound as a WAV file with 16 bits a sample. Samples outside of -1..=1 are cut off, NaN becomes 0, and a sample is
-    /// rounded towards 0, as `torch.utils.tensorboard` does.
+    /// The audio as a WAV file with 16 bits per sample. Samples outside -1..=1 are clamped, NaN becomes 0, and a sample
+    /// is rounded towards 0, as in `torch.utils.tensorboard`.
     ///
     /// # Errors
     /// [`Error::InvalidMedia`] if the file would be larger than the format allows (4 GiB).
@@ -89,7 +88,7 @@ impl Audio {
         wav.extend(b"data");
         wav.extend(length.to_le_bytes());
         for sample in &self.samples {
-            // A cast from float cuts off the fraction and maps NaN to 0.
+            // A cast from float truncates the fraction and maps NaN to 0.
             wav.extend(((sample.clamp(-1.0, 1.0) * f32::from(i16::MAX)) as i16).to_le_bytes());
         }
         Ok(wav)

@@ -7,7 +7,7 @@ mod rasterize;
 
 use crate::{Error, Result};
 
-/// How the bytes of a [`Figure`] are to be read.
+/// The format of a [`Figure`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FigureFormat {
     /// An SVG document.
@@ -16,7 +16,7 @@ pub enum FigureFormat {
     Png,
 }
 
-/// A drawing, already rendered by a plotting library.
+/// A drawing that a plotting library has rendered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Figure {
     format: FigureFormat,
@@ -32,7 +32,7 @@ impl Figure {
     /// A drawing from a PNG file.
     ///
     /// # Errors
-    /// [`Error::InvalidMedia`] if the bytes do not begin as a PNG file does.
+    /// [`Error::InvalidMedia`] if the bytes do not have the signature of a PNG file.
     pub fn png(file: Vec<u8>) -> Result<Self> {
         if file.starts_with(b"\x89PNG\r\n\x1a\n") {
             return Ok(Self { format: FigureFormat::Png, bytes: file });
@@ -40,12 +40,12 @@ impl Figure {
         Err(invalid(&"the bytes are no PNG file"))
     }
 
-    /// How the bytes are to be read.
+    /// The format of the bytes.
     pub const fn format(&self) -> FigureFormat {
         self.format
     }
 
-    /// The file's bytes.
+    /// The bytes of the file.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }

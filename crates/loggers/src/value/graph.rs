@@ -3,36 +3,36 @@
 /// A part of a [`Graph`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// Its path from the outermost module, parts joined by `/`. Unique in the graph.
+    /// The path from the outermost module, parts joined by `/`. Unique in the graph.
     pub name: String,
-    /// What it does, such as `Conv2d`.
+    /// The operation, such as `Conv2d`.
     pub op: String,
-    /// The names of the nodes that it gets its input from.
+    /// The names of its input nodes.
     pub inputs: Vec<String>,
-    /// What is known of it, such as the shapes of its parameters.
+    /// Properties, such as the shapes of its parameters.
     pub attributes: Vec<(String, String)>,
 }
 
 impl Node {
-    /// A node without inputs.
+    /// Creates a node without inputs.
     pub fn new(name: impl Into<String>, op: impl Into<String>) -> Self {
         Self { name: name.into(), op: op.into(), inputs: Vec::new(), attributes: Vec::new() }
     }
 
-    /// One more input.
+    /// Adds an input.
     pub fn input(mut self, name: impl Into<String>) -> Self {
         self.inputs.push(name.into());
         self
     }
 
-    /// Something that is known of it.
+    /// Adds a property.
     pub fn attribute(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.attributes.push((key.into(), value.into()));
         self
     }
 }
 
-/// The structure of a model: its modules and what flows between them.
+/// The structure of a model: its modules and the data flow between them.
 ///
 /// ```
 /// use stormfire_loggers::{Graph, Node};
@@ -45,12 +45,12 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// A graph of these nodes.
+    /// Creates a graph from its nodes.
     pub fn new(nodes: impl IntoIterator<Item = Node>) -> Self {
         Self { nodes: nodes.into_iter().collect() }
     }
 
-    /// A line for each node, as `print(model)` has in other frameworks. For backends that show no graphs.
+    /// One line per node, as `print(model)` in other frameworks. For backends without graphs.
     pub fn to_text(&self) -> String {
         let line = |node: &Node| {
             let attributes: Vec<String> = node.attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -60,7 +60,7 @@ impl Graph {
         self.nodes.iter().map(line).collect()
     }
 
-    /// The nodes, in the order in which they were given.
+    /// The nodes, in the given order.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }

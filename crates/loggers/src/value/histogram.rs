@@ -1,16 +1,16 @@
-//! A distribution.
+//! Histograms of samples.
 
 use std::sync::LazyLock;
 
 use crate::{Error, Result};
 
-/// `PyTorch`'s `"tensorflow"` bins: 0 and ±1e-12 · 1.1ᵏ below 1e20, so that two runs are always comparable.
+/// `PyTorch`'s `"tensorflow"` bins: 0 and ±1e-12 · 1.1ᵏ below 1e20. Fixed bins make runs comparable.
 static EDGES: LazyLock<Vec<f64>> = LazyLock::new(|| {
     let positive: Vec<f64> = std::iter::successors(Some(1e-12), |edge| Some(edge * 1.1)).take_while(|edge| *edge < 1e20).collect();
     positive.iter().rev().map(|edge| -edge).chain([0.0]).chain(positive.iter().copied()).collect()
 });
 
-/// What is known of the samples of a [`Histogram`] beside the counts.
+/// Statistics of the samples of a [`Histogram`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct HistogramStats {
     /// The smallest sample.
@@ -40,10 +40,10 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// Counts samples (`f32` or `f64`) in the buckets that `torch.utils.tensorboard` uses by default: bounds at 0 and
-    /// ±1e-12 · 1.1ᵏ, cut down to those that hold samples, with one empty bucket on the left.
+    /// Counts samples (`f32` or `f64`) in the default buckets of `torch.utils.tensorboard`: bounds at 0 and ±1e-12 ·
+    /// 1.1ᵏ. Only the range of buckets with samples is kept, with one empty bucket on the left.
     ///
-    /// Samples that are not finite are left out.
+    /// Non-finite samples are skipped.
     ///
     /// # Errors
     /// [`Error::InvalidMedia`] if there is no finite sample.
@@ -51,21 +51,21 @@ impl Histogram {
         let edges = &*EDGES;
         let buckets = edges.len() - 1;
         let samples = samples.into_iter().map(Into::into).filter(|sample: &f64| sample.is_finite());
-        // Beyond the outermost bounds, a sample belongs to the outermost bucket.
+        // A sample beyond the outermost bounds belongs to the outermost bucket.
         let bucket = |sample: f64| edges.partition_point(|edge| *edge <= sample).saturating_sub(1).min(buckets - 1);
         let (all, stats, num) = count(samples.map(|sample| (sample, bucket(sample))), buckets);
         let (Some(first), Some(last)) = (all.iter().position(|count| *count > 0.0), all.iter().rposition(|count| *count > 0.0)) else {
             return Err(invalid("there is no finite sample".to_owned()));
         };
-        // A limit is a bucket's right bound, so only an empty bucket can carry the first one's left bound.
+        // A limit is a bucket's upper bound, so the lower bound of the first bucket needs an empty bucket before it.
         let limits = edges[first..=last + 1].to_vec();
         let counts = std::iter::once(0.0).chain(all[first..=last].iter().copied()).collect();
         Ok(Self { stats, num, limits, counts })
     }
 
-    /// Counts samples in the buckets between bounds of one's own, as `numpy.histogram` does: a bucket holds its left bound,
-    /// the last one both of its bounds, and samples outside of all buckets are left out, as are those that are not finite.
-    /// All buckets are kept, with an empty one before them that carries the first bound.
+    /// Counts samples in buckets with custom bounds, as `numpy.histogram` does: a bucket includes its lower bound, and
+    /// the last one includes both bounds. Samples outside all buckets and non-finite samples are skipped. All buckets
+    /// are kept, with an empty one before them for the first bound.
     ///
     /// ```
     /// use stormfire_loggers::Histogram;
@@ -75,8 +75,8 @@ impl Histogram {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidMedia`] if there are fewer than two bounds, they do not ascend or are not finite, or no sample lies
-    /// between them.
+    /// [`Error::InvalidMedia`] if there are fewer than two bounds, they do not ascend or are not finite, or no sample
+    /// is between them.
     pub fn with_edges<T: Into<f64>>(samples: impl IntoIterator<Item = T>, edges: &[f64]) -> Result<Self> {
         let (&[first, .., last], true) = (edges, edges.iter().all(|edge| edge.is_finite())) else {
             return Err(invalid(format!("the bounds are {edges:?}, expected two or more finite ones")));
@@ -92,7 +92,7 @@ impl Histogram {
         Ok(Self { stats, num, limits: edges.to_vec(), counts: std::iter::once(0.0).chain(counts).collect() })
     }
 
-    /// A histogram that was counted elsewhere. `limits` are the right bounds of the buckets, ascending.
+    /// A histogram from existing counts. `limits` are the upper bounds of the buckets, ascending.
     ///
     /// # Errors
     /// [`Error::InvalidMedia`] if there are no buckets, the lengths differ, the limits do not ascend, or a count is
@@ -108,28 +108,28 @@ impl Histogram {
         Ok(Self { stats, num: counts.iter().sum(), limits, counts })
     }
 
-    /// Minimum, maximum and sums of the samples.
+    /// The statistics of the samples.
     pub const fn stats(&self) -> HistogramStats {
         self.stats
     }
 
-    /// How many samples were counted.
+    /// Number of counted samples.
     pub const fn num(&self) -> f64 {
         self.num
     }
 
-    /// The right bounds of the buckets, ascending.
+    /// The upper bounds of the buckets, ascending.
     pub fn limits(&self) -> &[f64] {
         &self.limits
     }
 
-    /// The samples in each bucket; as long as [`Histogram::limits`].
+    /// Number of samples in each bucket. As long as [`Histogram::limits`].
     pub fn counts(&self) -> &[f64] {
         &self.counts
     }
 }
 
-/// Counts samples with the numbers of their buckets.
+/// Counts samples, given with their bucket indices.
 fn count(samples: impl Iterator<Item = (f64, usize)>, buckets: usize) -> (Vec<f64>, HistogramStats, f64) {
     let mut counts = vec![0.0; buckets];
     let mut stats = HistogramStats { min: f64::INFINITY, max: f64::NEG_INFINITY, sum: 0.0, sum_squares: 0.0 };

@@ -11,18 +11,18 @@ use crate::value::json::{self, PlainFields};
 use crate::value::number;
 use crate::{Error, Result};
 
-/// A hyperparameter without inner parts; see [`Hyperparams::flatten`].
+/// A leaf value of the hyperparameters: see [`Hyperparams::flatten`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Scalar {
-    /// Nothing was set.
+    /// No value.
     Null,
-    /// A switch.
+    /// A boolean.
     Bool(bool),
-    /// A whole number.
+    /// An integer.
     Int(i64),
     /// Any other number.
     Float(f64),
-    /// A text; also a list, as JSON.
+    /// A string, or a list as JSON.
     Text(String),
 }
 
@@ -38,7 +38,7 @@ impl std::fmt::Display for Scalar {
     }
 }
 
-/// The settings of a run: named values, possibly nested, in the order in which they were given.
+/// The settings of a run: named values, possibly nested, in insertion order.
 ///
 /// ```
 /// use serde::Serialize;
@@ -65,7 +65,7 @@ pub struct Hyperparams {
 }
 
 impl Hyperparams {
-    /// No settings yet.
+    /// Creates empty settings.
     pub fn new() -> Self {
         Self::default()
     }
@@ -78,10 +78,10 @@ impl Hyperparams {
         Self::of(to_value(settings)?)
     }
 
-    /// Settings that are JSON of [`json::to_value`] already.
+    /// Creates settings from JSON of [`json::to_value`].
     ///
     /// # Errors
-    /// [`Error::NotAMap`] for anything but a map or null.
+    /// [`Error::NotAMap`] for anything except a map or null.
     pub fn from_json(mut settings: Value) -> Result<Self> {
         shorten(&mut settings);
         Self::of(settings)
@@ -90,7 +90,7 @@ impl Hyperparams {
     fn of(settings: Value) -> Result<Self> {
         match settings {
             Value::Object(values) => Ok(Self { values }),
-            // A unit struct is a struct without fields.
+            // A unit struct has no fields.
             Value::Null => Ok(Self::new()),
             Value::Bool(_) => Err(Error::NotAMap { found: "a bool" }),
             Value::Number(_) => Err(Error::NotAMap { found: "a number" }),
@@ -99,10 +99,10 @@ impl Hyperparams {
         }
     }
 
-    /// Sets one value; one that is there already is replaced in its place.
+    /// Sets a value. An existing key keeps its position.
     ///
     /// # Errors
-    /// [`Error::Serialize`] if its `Serialize` fails.
+    /// [`Error::Serialize`] if the `Serialize` of the value fails.
     pub fn insert(&mut self, key: impl Into<String>, value: impl Serialize) -> Result<()> {
         self.values.insert(key.into(), to_value(&value)?);
         Ok(())
@@ -113,38 +113,37 @@ impl Hyperparams {
         self.values.get(key)
     }
 
-    /// Top-level keys and values in order.
+    /// Top-level keys and values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.values.iter().map(|(key, value)| (key.as_str(), value))
     }
 
-    /// How many top-level keys there are.
+    /// Number of top-level keys.
     pub fn len(&self) -> usize {
         self.values.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no settings.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 
-    /// Takes in the settings of another source, such as the data module's; nested maps are merged key by key.
+    /// Adds the settings of another source, such as the data module. Nested maps are merged key by key.
     ///
     /// # Errors
-    /// [`Error::HyperparamConflict`] if both give a key with different values. `self` is then unchanged.
+    /// [`Error::HyperparamConflict`] if both contain a key with different values. `self` stays unchanged then.
     pub fn merge(&mut self, other: Self) -> Result<()> {
         conflict(&self.values, &other.values, "")?;
         self.update(other);
         Ok(())
     }
 
-    /// Takes in other settings, which win; nested maps are merged key by key.
+    /// Adds other settings, which override existing ones. Nested maps are merged key by key.
     pub fn update(&mut self, other: Self) {
         overlay(&mut self.values, other.values);
     }
 
-    /// All values without inner parts, with the keys on the way joined by `separator`. A list is its JSON text, and so is
-    /// an empty map.
+    /// All leaf values, with their nested keys joined by `separator`. Lists and empty maps become JSON strings.
     pub fn flatten(&self, separator: &str) -> Vec<(String, Scalar)> {
         let mut flat = Vec::new();
         flatten(&self.values, "", separator, &mut flat);
@@ -154,12 +153,12 @@ impl Hyperparams {
     /// The settings as YAML, as in `hparams.yaml`.
     ///
     /// # Errors
-    /// [`Error::Serialize`] if YAML cannot hold them.
+    /// [`Error::Serialize`] if YAML cannot represent them.
     pub fn to_yaml(&self) -> Result<String> {
         serde_saphyr::to_string(&PlainFields(&self.values)).map_err(|error| Error::Serialize { reason: error.to_string() })
     }
 
-    /// Writes the settings as a YAML file. A reader sees the old file or the new one, never a part.
+    /// Writes the settings as a YAML file. A reader sees the old or the new file, never a part.
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Serialize`].
@@ -178,7 +177,7 @@ fn to_value(value: &impl Serialize) -> Result<Value> {
     Ok(value)
 }
 
-/// An `f32` was widened on its way; nobody wants to read a learning rate of 0.0010000000474974513.
+/// Removes the noise of an `f32` that was converted to `f64`: 0.001, not 0.0010000000474974513.
 fn shorten(value: &mut Value) {
     match value {
         Value::Number(wide) if wide.is_f64() => {

@@ -1,10 +1,10 @@
-//! A picture.
+//! Images.
 
 mod grid;
 
 use crate::{Error, Result};
 
-/// A picture of 8 bits a channel: rows from top to bottom, pixels from left to right, channels interleaved
+/// An image with 8 bits per channel: rows from top to bottom, pixels from left to right, channels interleaved
 /// (`[height, width, channels]`).
 ///
 /// ```
@@ -23,17 +23,17 @@ pub struct Image {
 }
 
 impl Image {
-    /// An image of `width * height * channels` bytes; 1 channel is grey, 3 are RGB, 4 are RGBA.
+    /// An image of `width * height * channels` bytes. 1 channel is grey, 3 are RGB, 4 are RGBA.
     ///
     /// # Errors
-    /// [`Error::InvalidMedia`] for an empty image, another number of channels, or a length that does not fit.
+    /// [`Error::InvalidMedia`] for an empty image, another number of channels, or a wrong length.
     pub fn new(width: u32, height: u32, channels: u8, pixels: Vec<u8>) -> Result<Self> {
         check(width, height, channels, pixels.len())?;
         Ok(Self { width, height, channels, pixels })
     }
 
-    /// As [`Image::new`] from values in 0..=1, interleaved (`[height, width, channels]`). Values outside are cut off, NaN
-    /// becomes 0.
+    /// As [`Image::new`], from values in 0..=1, interleaved (`[height, width, channels]`). Values outside are clamped,
+    /// NaN becomes 0.
     ///
     /// # Errors
     /// As [`Image::new`].
@@ -42,8 +42,8 @@ impl Image {
         Ok(Self { width, height, channels, pixels: values.iter().copied().map(to_byte).collect() })
     }
 
-    /// As [`Image::from_f32`] from whole channel planes one after the other (`[channels, height, width]`), the order in
-    /// which convolutional networks keep images.
+    /// As [`Image::from_f32`], from consecutive channel planes (`[channels, height, width]`), the usual order in
+    /// convolutional networks.
     ///
     /// # Errors
     /// As [`Image::new`].
@@ -54,12 +54,12 @@ impl Image {
         Ok(Self { width, height, channels, pixels })
     }
 
-    /// Pixels in a row.
+    /// Pixels per row.
     pub const fn width(&self) -> u32 {
         self.width
     }
 
-    /// Rows.
+    /// Number of rows.
     pub const fn height(&self) -> u32 {
         self.height
     }
@@ -77,7 +77,7 @@ impl Image {
     /// The image as a PNG file.
     ///
     /// # Errors
-    /// [`Error::InvalidMedia`] if the PNG encoder refuses it (an image too large for the format).
+    /// [`Error::InvalidMedia`] if the PNG encoder fails (an image too large for the format).
     pub fn to_png(&self) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let mut encoder = png::Encoder::new(&mut bytes, self.width, self.height);

@@ -1,8 +1,9 @@
-//! Plain data as JSON in which every float survives.
+//! Plain data as JSON that preserves every float.
 //!
-//! JSON has no infinity and no NaN, and `serde_json` writes `null` for them, which reads back as an error, or as "nothing".
-//! Here they are the texts `"inf"`, `"-inf"` and `"NaN"`, for any type that serde knows: struct fields, options, lists, keys of
-//! maps, parts of enums. A text of one's own that says the same gets `text:` in front of it, so that both come back as what they were.
+//! JSON has no infinity and no NaN. `serde_json` writes `null` for them, which reads back as an error or as `None`.
+//! This module writes the strings `"inf"`, `"-inf"` and `"NaN"`. This works for all serde types: struct fields,
+//! options, lists, map keys, enum variants. A string of the same content gets the prefix `text:`, so that both are
+//! restored correctly.
 //!
 //! ```
 //! use stormfire_loggers::json;
@@ -21,26 +22,27 @@ mod tests;
 use serde::{Serialize, Serializer, de::DeserializeOwned};
 use serde_json::{Error, Map, Value};
 
-/// Any serializable value as JSON, floats that are not finite included. [`from_value`] reads it.
+/// Any serializable value as JSON, including non-finite floats. [`from_value`] reads it.
 ///
-/// A [`Value`] of `serde_json` is plain data like any other; an infinity that was put into one is `null` there already, before
-/// this function sees it: `json!(f64::INFINITY)` is `null`, `to_value(&f64::INFINITY)` is not.
+/// A [`Value`] of `serde_json` is treated as plain data. An infinity is already `null` in it, before this function sees
+/// it: `json!(f64::INFINITY)` is `null`, `to_value(&f64::INFINITY)` is not.
 ///
 /// # Errors
-/// What JSON cannot hold: a map whose keys are no texts, numbers or booleans; an integer beyond 64 bits.
+/// For data that JSON cannot represent: a map with keys other than strings, numbers or booleans, or an integer beyond
+/// 64 bits.
 pub fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value, Error> {
     value.serialize(encode::Encode)
 }
 
-/// What [`to_value`] made JSON of.
+/// Restores a value from the JSON of [`to_value`].
 ///
 /// # Errors
-/// When the JSON is not that of the type.
+/// If the JSON does not match the type.
 pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
     T::deserialize(decode::Decode(value))
 }
 
-/// JSON of [`to_value`] for a format that has floats of every kind, such as YAML.
+/// JSON of [`to_value`] for a format that supports all floats, such as YAML.
 struct Plain<'a>(&'a Value);
 
 impl Serialize for Plain<'_> {
@@ -66,10 +68,10 @@ impl Serialize for PlainFields<'_> {
     }
 }
 
-/// What marks a text that reads like a float, or like such a text.
+/// The prefix of a string that looks like a non-finite float, or like such a prefixed string.
 const MARK: &str = "text:";
 
-/// A float that JSON has no number for.
+/// The float that JSON cannot represent as a number.
 pub(crate) fn float_of(text: &str) -> Option<f64> {
     match text {
         "inf" => Some(f64::INFINITY),
@@ -83,7 +85,7 @@ fn needs_mark(text: &str) -> bool {
     float_of(text.trim_start_matches(MARK)).is_some()
 }
 
-/// The text that was saved.
+/// The original string.
 pub(crate) fn unmarked(text: &str) -> &str {
     text.strip_prefix(MARK).filter(|rest| needs_mark(rest)).unwrap_or(text)
 }

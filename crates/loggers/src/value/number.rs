@@ -1,6 +1,7 @@
-//! Numbers without the noise of a wider type.
+//! Floats without the noise of a conversion from `f32`.
 
-/// What reads back as the same `f32` and is the shortest decimal of it: `0.1` for `0.1_f32`, not `0.10000000149011612`.
+/// The shortest decimal that reads back as the same `f32`: `0.1` for `0.1_f32`, not `0.10000000149011612`. Other values
+/// are unchanged.
 pub(crate) fn shortest(value: f64) -> f64 {
     let single = value as f32;
     if f64::from(single).to_bits() == value.to_bits() { single.to_string().parse().unwrap_or(value) } else { value }

@@ -1,4 +1,4 @@
-//! What becomes of several values that one name gets in one step.
+//! Reductions of several values of one name in one step.
 
 use std::sync::Arc;
 
@@ -7,27 +7,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::Metrics;
 
-/// How the values that one name gets in one step become one value.
+/// How several values of one name in one step are reduced to one value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Reduce {
-    /// Their mean.
+    /// The mean.
     #[default]
     Mean,
-    /// Their sum.
+    /// The sum.
     Sum,
-    /// The smallest. A NaN among them wins.
+    /// The minimum. NaN if one of them is NaN.
     Min,
-    /// The largest. A NaN among them wins.
+    /// The maximum. NaN if one of them is NaN.
     Max,
-    /// The one that came last.
+    /// The last value.
     Last,
 }
 
-/// The values of one name so far.
+/// The state of a reduction.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Reduced {
-    /// For a mean, the sum.
+    /// The sum, for a mean.
     #[serde(with = "exact")]
     value: f64,
     count: u64,
@@ -55,7 +55,7 @@ impl Reduced {
     }
 }
 
-/// JSON has no NaN, and a sum that goes on must not be rounded.
+/// JSON has no NaN, and a partial sum must not be rounded.
 mod exact {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
@@ -71,8 +71,8 @@ mod exact {
 }
 
 impl Metrics {
-    /// Makes one of several, as Lightning's `merge_dicts`: names in the order in which they first appear, each with its
-    /// values reduced as `reduce` says for its name.
+    /// Merges several rows, as Lightning's `merge_dicts` does: names in order of first appearance, each with its values
+    /// reduced by `reduce` of its name.
     ///
     /// ```
     /// use stormfire_loggers::{Metrics, Reduce};
@@ -105,7 +105,7 @@ mod tests {
             let is_nan = Metrics::merge(&with_nan, |_| reduce).get("a").is_some_and(f64::is_nan);
             assert_eq!(is_nan, reduce != Reduce::Last, "{reduce:?}");
         }
-        // One value stays as it is, to the last bit.
+        // A single value stays unchanged to the last bit.
         let one = Metrics::merge(&[[("a", -0.0)].into()], |_| Reduce::Mean);
         assert_eq!(one.get("a").map(f64::to_bits), Some((-0.0_f64).to_bits()));
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A key, token or password. It is never shown: its `Debug` text is `[secret]`, and it cannot be serialized.
+/// A key, token or password. It is never displayed: its `Debug` output is `[secret]`, and it cannot be serialized.
 ///
 /// ```
 /// use stormfire_loggers::Secret;
@@ -12,22 +12,22 @@ use std::fmt;
 pub struct Secret(String);
 
 impl Secret {
-    /// Keeps a text secret.
+    /// Wraps a secret string.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The value of an environment variable, without spaces around it; `None` if it is not set or empty.
+    /// The value of an environment variable, without surrounding spaces. `None` if it is not set or empty.
     pub fn from_env(variable: &str) -> Option<Self> {
         std::env::var(variable).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).map(Self)
     }
 
-    /// The text itself, for the one place that sends it.
+    /// The secret string, for the code that sends it.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// A text in which every occurrence of the secret is replaced, for messages of others that may repeat it.
+    /// Replaces every occurrence of the secret in a message from an external source.
     pub fn redact(&self, text: &str) -> String {
         if self.0.is_empty() { text.to_owned() } else { text.replace(&self.0, "[secret]") }
     }

@@ -1,4 +1,4 @@
-//! A table.
+//! Tables.
 
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table without rows.
+    /// Creates a table without rows.
     pub fn new(columns: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self { columns: columns.into_iter().map(Into::into).collect(), rows: Vec::new() }
     }
@@ -27,7 +27,7 @@ impl Table {
     /// Adds a row.
     ///
     /// # Errors
-    /// [`Error::InvalidMedia`] if it has not one value for each column.
+    /// [`Error::InvalidMedia`] if the number of values differs from the number of columns.
     pub fn row(mut self, values: impl IntoIterator<Item = Value>) -> Result<Self> {
         let row: Vec<Value> = values.into_iter().collect();
         if row.len() != self.columns.len() {
@@ -43,15 +43,15 @@ impl Table {
         &self.columns
     }
 
-    /// The rows, each as long as there are columns.
+    /// The rows. Each has one value per column.
     pub fn rows(&self) -> &[Vec<Value>] {
         &self.rows
     }
 
-    /// The table as a CSV file, the columns' names first. Null is an empty cell; what has parts is JSON.
+    /// The table as a CSV file, with a header. Null is an empty cell. Lists and maps are JSON.
     ///
     /// # Errors
-    /// None that is known; the encoder may have one.
+    /// An error of the CSV encoder. None is known.
     pub fn to_csv(&self) -> Result<Vec<u8>> {
         let mut writer = csv::Writer::from_writer(Vec::new());
         writer.write_record(&self.columns).map_err(Error::other)?;
@@ -66,7 +66,7 @@ impl Table {
         writer.into_inner().map_err(|error| Error::other(error.to_string()))
     }
 
-    /// The table as Markdown, for backends that show no tables.
+    /// The table as Markdown, for backends without tables.
     pub fn to_markdown(&self) -> String {
         let line = |cells: &mut dyn Iterator<Item = String>| format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "));
         let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned).replace('|', "\\|").replace('\n', " ");

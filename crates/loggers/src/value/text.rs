@@ -1,14 +1,14 @@
-//! Text.
+//! Texts.
 
-/// A text; backends that can, render it as Markdown.
+/// A text. Backends render it as Markdown if they can.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text {
-    /// The text.
+    /// The Markdown source.
     pub markdown: String,
 }
 
 impl Text {
-    /// A text.
+    /// Creates a text.
     pub fn new(markdown: impl Into<String>) -> Self {
         Self { markdown: markdown.into() }
     }

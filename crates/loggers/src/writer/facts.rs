@@ -1,4 +1,4 @@
-//! What is known of a logger without asking its thread.
+//! Properties of a logger that need no call on its thread.
 
 use std::any::{Any, TypeId};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Background;
 use crate::Logger;
 
-/// What is known of the logger without asking its thread.
+/// Properties of a logger that need no call on its thread.
 #[derive(Debug)]
 pub(super) struct Facts {
     pub(super) name: String,
@@ -21,7 +21,7 @@ pub(super) struct Facts {
     pub(super) kind: &'static str,
     pub(super) position_names_run: bool,
     pub(super) of_type: TypeId,
-    /// The kinds of values that the logger has said it has no place for.
+    /// The kinds of values that the logger has reported as unsupported.
     pub(super) unsupported: Mutex<Vec<&'static str>>,
 }
 
@@ -42,7 +42,7 @@ impl Facts {
         }
     }
 
-    /// Whether this kind of value was turned away for the first time.
+    /// Whether this kind of value is unsupported for the first time.
     pub(super) fn is_new(&self, what: &'static str) -> bool {
         let mut unsupported = self.unsupported.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new = !unsupported.contains(&what);
@@ -64,7 +64,7 @@ impl Background {
         &self.facts.version
     }
 
-    /// The version for a narrow place such as a progress bar: `0` for `version_0`, else the last four characters.
+    /// A short version for a progress bar: `0` for `version_0`, otherwise the last four characters.
     pub fn short_version(&self) -> &str {
         crate::run_dir::short(&self.facts.version)
     }

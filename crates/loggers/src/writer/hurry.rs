@@ -1,24 +1,24 @@
-//! Waiting for a logger that may never answer.
+//! Time limits for loggers that may never answer.
 //!
-//! As long as nothing asks the process to end, a logger may take as long as it likes. After a signal the end of a run waits
-//! only for loggers that get on: one that has been in one call for longer than its
-//! [`longest_call`](crate::Logger::longest_call) is given up, together with its thread and what it was given.
+//! Until a signal requests the process to end, calls of a logger have no time limit. After a signal, the run waits only
+//! for loggers that make progress. A logger that spends more than its [`longest_call`](crate::Logger::longest_call) in
+//! one call is abandoned, together with its thread and its queued jobs.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often somebody who waits looks whether a signal has come.
+/// Interval at which a waiting caller checks for a signal.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// How far the logger's thread is, and whether anybody still waits for it.
+/// The progress of the logger's thread, and whether it is abandoned.
 #[derive(Debug, Default)]
 pub(super) struct Hurry {
     longest_call: Duration,
-    /// Calls of the logger that have returned.
+    /// Number of calls of the logger that have returned.
     returned: AtomicU64,
     given_up: AtomicBool,
-    /// Not 0 once a signal has come.
+    /// The number is not 0 once a signal has arrived.
     signal: Mutex<Option<Arc<AtomicUsize>>>,
 }
 
@@ -27,12 +27,12 @@ impl Hurry {
         Self { longest_call, ..Self::default() }
     }
 
-    /// From now on a value that is not 0 means that a signal has asked the process to end.
+    /// Watches a signal number. A value other than 0 means that a signal has requested the process to end.
     pub(super) fn when(&self, signal: Arc<AtomicUsize>) {
         *self.signal.lock().unwrap_or_else(PoisonError::into_inner) = Some(signal);
     }
 
-    /// A call of the logger has returned.
+    /// Counts a returned call of the logger.
     pub(super) fn returned(&self) {
         self.returned.fetch_add(1, Ordering::Relaxed);
     }
@@ -46,8 +46,8 @@ impl Hurry {
         signal.as_ref().is_some_and(|signal| signal.load(Ordering::Relaxed) != 0)
     }
 
-    /// Waits with `attempt`, which takes about as long as it is told at most, until it has an answer. `None` if the logger is
-    /// given up, now or before.
+    /// Repeats `attempt` until it returns a result. `attempt` gets the maximum time that it should take. Returns `None`
+    /// if the logger is abandoned, now or before.
     pub(super) fn wait<R>(&self, mut attempt: impl FnMut(Duration) -> Option<R>) -> Option<R> {
         let mut stuck: Option<(u64, Instant)> = None;
         while !self.has_given_up() {

@@ -1,4 +1,4 @@
-//! A logger's place in its run, asked for and still to come.
+//! A requested position of a logger.
 
 use std::sync::{Arc, mpsc};
 
@@ -9,8 +9,8 @@ use super::facts::Facts;
 use super::queue::Queue;
 use crate::Result;
 
-/// A [`Logger::position`](crate::Logger::position) that a [`Background`](crate::Background) was asked for. Any thread may wait
-/// for it, such as one that writes a checkpoint.
+/// A [`Logger::position`](crate::Logger::position) that was requested from a [`Background`](crate::Background). Any
+/// thread may wait for it, such as one that writes a checkpoint.
 #[derive(Debug)]
 #[must_use = "a position is of use only in a checkpoint"]
 pub struct PendingPosition {
@@ -20,12 +20,12 @@ pub struct PendingPosition {
 }
 
 impl PendingPosition {
-    /// Waits until the logger has got there. What it recorded before is then on the disk.
+    /// Waits for the position. Everything recorded before it is then on the disk.
     ///
     /// # Errors
-    /// What [`Logger::position`](crate::Logger::position) returns, [`Error::Panicked`](crate::Error::Panicked) if it panics,
-    /// [`Error::Stopped`](crate::Error::Stopped) if the writer has ended.
-    /// Errors of earlier jobs are left for the next report of the [`Background`](crate::Background).
+    /// The error of [`Logger::position`](crate::Logger::position), [`Error::Panicked`](crate::Error::Panicked) if it
+    /// panics, [`Error::Stopped`](crate::Error::Stopped) if the writer has ended. Errors of earlier jobs stay for the
+    /// next report of the [`Background`](crate::Background).
     pub fn wait(self) -> Result<Value> {
         answer(&self.facts, &self.queue, &self.answered)?
     }

@@ -9,18 +9,18 @@ use serde_json::Value;
 use super::{QUEUE_CAPACITY, hurry::Hurry};
 use crate::{Error, Logger, Metrics, Result};
 
-/// While work keeps coming, the thread looks for it at this interval instead of being woken each time.
+/// While work keeps coming, the thread checks for it at this interval instead of being woken by each job.
 const LINGER: Duration = Duration::from_millis(20);
-/// After so long without work it sleeps until it is woken.
+/// After this time without work the thread sleeps until it is woken.
 const IDLE: Duration = Duration::from_secs(1);
 
 pub(crate) type Run = Box<dyn FnOnce(&mut dyn Logger) -> Result<()> + Send>;
 
 pub(super) enum Job {
-    /// The common case, which needs no box.
+    /// The most common job. It needs no box.
     Metrics(Metrics, Option<u64>),
     Run(Run),
-    /// A job that somebody waits for.
+    /// A job that a caller waits for.
     Settle(Run, SyncSender<()>),
 }
 
@@ -28,14 +28,14 @@ pub(super) enum Job {
 struct State {
     jobs: Vec<Job>,
     error: Option<Error>,
-    /// Goes in front of the next job; its answer is the mark then.
+    /// Runs directly before the next job. Its result then becomes the mark.
     before_next: Option<(Job, Receiver<Result<Value>>)>,
     mark: Option<Receiver<Result<Value>>>,
     /// The thread sleeps until it is woken.
     asleep: bool,
-    /// Somebody waits for an answer.
+    /// A caller waits for a result.
     urgent: bool,
-    /// So many producers wait for room.
+    /// Number of producers that wait for space.
     held: usize,
     closed: bool,
 }
@@ -63,23 +63,23 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a job and returns the error that waits for a report, if there is one.
+    /// Adds a job and returns the kept error, if there is one.
     pub(super) fn push(&self, job: Job) -> Result<()> {
         let mut state = self.add(job, false);
         state.error.take().map_or(Ok(()), Err)
     }
 
-    /// Adds a job. An error that waits for a report goes on waiting.
+    /// Adds a job. A kept error stays for the next report.
     pub(super) fn push_quietly(&self, job: Job) {
         drop(self.add(job, false));
     }
 
-    /// Adds a job that somebody waits for.
+    /// Adds a job that a caller waits for.
     pub(super) fn push_urgent(&self, job: Job) {
         drop(self.add(job, true));
     }
 
-    /// The same, without what was to go in front of it.
+    /// Adds an urgent job without the `before_next` job, which stays scheduled.
     pub(super) fn push_aside(&self, job: Job) {
         let mut state = self.lock();
         state.jobs.push(job);
@@ -96,7 +96,7 @@ impl Queue {
             state = self.lock();
         }
         if self.hurry.has_given_up() {
-            // Nobody will do it.
+            // The logger is abandoned, so the job is dropped.
             return state;
         }
         if let Some((first, answer)) = state.before_next.take() {
@@ -105,7 +105,7 @@ impl Queue {
         }
         state.jobs.push(job);
         state.urgent |= urgent;
-        // Waking costs a system call, so it happens only where the thread would come too late by itself.
+        // Waking costs a system call. It happens only if the thread would otherwise be too late.
         if urgent || state.asleep || state.jobs.len() == QUEUE_CAPACITY / 2 {
             state.asleep = false;
             self.work.notify_one();
@@ -113,7 +113,8 @@ impl Queue {
         state
     }
 
-    /// Waits for room, no longer than this. Another producer may be faster: at most as many jobs more wait then.
+    /// Waits for space, for at most `time`. Another producer may be faster. The queue can then exceed its capacity by
+    /// one job per waiting producer.
     fn has_room_within(&self, time: Duration) -> bool {
         let mut state = self.lock();
         if state.jobs.len() >= QUEUE_CAPACITY {
@@ -124,20 +125,20 @@ impl Queue {
         state.jobs.len() < QUEUE_CAPACITY
     }
 
-    /// Puts a job in front of the next one that is pushed, in the place of an earlier such job.
+    /// Schedules a job directly before the next pushed job. Replaces an earlier job of this kind.
     pub(super) fn before_next(&self, job: Option<(Job, Receiver<Result<Value>>)>) {
         let mut state = self.lock();
         (state.before_next, state.mark) = (job, None);
     }
 
-    /// The answer of the job that went in front of another one, if there was another one.
+    /// Takes the result of the scheduled job, if a job was pushed after it. Otherwise unschedules it.
     pub(super) fn take_mark(&self) -> Option<Receiver<Result<Value>>> {
         let mut state = self.lock();
         state.before_next = None;
         state.mark.take()
     }
 
-    /// Waits for jobs and takes them all. False once the queue is closed and empty.
+    /// Waits for jobs and takes them all. Returns false once the queue is closed and empty.
     pub(super) fn next(&self, batch: &mut Vec<Job>) -> bool {
         let mut state = self.lock();
         let since = Instant::now();
@@ -166,13 +167,13 @@ impl Queue {
         self.lock().jobs.is_empty()
     }
 
-    /// Lets the thread end once it has done what is queued.
+    /// Lets the thread end after the queued jobs.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.work.notify_one();
     }
 
-    /// Keeps an error for the next report. If one waits already, the new one comes back.
+    /// Keeps an error for the next report. If an error is kept already, returns the new one.
     pub(super) fn latch(&self, error: Error) -> Option<Error> {
         let mut state = self.lock();
         if state.error.is_some() {

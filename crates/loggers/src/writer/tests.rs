@@ -4,10 +4,10 @@ use std::sync::{Arc, Barrier, Mutex};
 use super::*;
 use crate::{Call, MemoryLogger, RunDir, TensorBoardLogger};
 
-/// What a [`Probe`] was asked to do, in order.
+/// The calls of a [`Probe`], in order.
 type Seen = Arc<Mutex<Vec<String>>>;
 
-/// Four methods and whatever goes wrong.
+/// Implements the four required methods, with failures on request.
 #[derive(Default)]
 struct Probe {
     seen: Seen,
@@ -99,7 +99,7 @@ fn producers_are_held_while_the_queue_is_full() {
             }
         });
         for done in 0..total {
-            // One batch waits and one is in work, so the producer can be no further ahead.
+            // At most one batch waits and one is in work, so this is the maximum lead of the producer.
             assert!(submitted.load(Ordering::SeqCst) <= done + 2 * QUEUE_CAPACITY);
             gate.wait();
         }
@@ -140,7 +140,7 @@ fn an_error_surfaces_once_and_logging_goes_on() {
     logger.flush().unwrap();
     logger.log_metrics(metric("fail"), Some(4)).unwrap();
     logger.call(|_: &mut Probe| Ok(())).unwrap();
-    // The job is queued although the error of the one before is returned.
+    // The job is queued although the error of the previous one is returned.
     assert_eq!(logger.log_metrics(metric("a"), Some(5)).unwrap_err().to_string(), "step Some(4) fails");
     logger.finalize(Status::Failed).unwrap();
     assert_eq!(*seen.lock().unwrap(), ["3", "5"]);
@@ -191,7 +191,7 @@ fn a_position_lies_behind_what_was_submitted_before_and_nobody_waits_for_it() {
     let mut positions = Vec::new();
     for step in 0..5 {
         logger.log_metrics(metric("a"), Some(step)).unwrap();
-        // The gate is closed, so waiting here would take for ever.
+        // The gate is closed, so waiting here would deadlock.
         positions.push(logger.position());
     }
     let waiting = thread::spawn(move || positions.into_iter().map(|position| position.wait().unwrap()).collect::<Vec<_>>());
@@ -211,7 +211,7 @@ fn whoever_waits_for_a_position_is_told_why_there_is_none() {
         assert!(error.starts_with(expected), "{error}");
         logger.flush().unwrap();
     }
-    // The errors of others are for the next report.
+    // Errors of other jobs stay for the next report.
     let logger = Background::spawn(Box::new(Probe::default())).unwrap();
     logger.log_metrics(metric("fail"), Some(1)).unwrap();
     assert_eq!(logger.position().wait().unwrap(), Value::from(0));

@@ -33,7 +33,7 @@ impl Line {
     }
 }
 
-/// A checkpoint of a line with two inputs, and state that is none of the weights.
+/// A checkpoint of a line with two inputs, and other state.
 fn checkpoint(hparams: &Value) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("line.ckpt");

@@ -3,19 +3,19 @@
 use burn::tensor::{DType, Int, Tensor};
 use stormfire_loggers::{Error as LoggerError, Histogram, HistogramStats};
 
-use crate::{
-    error::{Error, Result},
-    read::Tensors,
-};
+use stormfire_values::{ReadError, read::Tensors};
 
-/// So many comparisons are in the memory of the device at once.
+use crate::error::Result;
+
+/// Maximum number of comparisons in device memory at the same time.
 const AT_ONCE: usize = 1 << 22;
 
-/// A histogram of the elements in buckets of your own, counted on the device: a few operations for every 4 million
+/// A histogram of the elements in custom buckets, counted on the device. It takes a few operations for every 4 million
 /// comparisons of an element with an edge, and one read of some numbers.
 ///
-/// The same as [`Histogram::with_edges`], sums aside, which have the precision of the device: a bucket holds its left edge,
-/// the last one both, and elements outside of all buckets are left out. Half floats are counted as `f32`.
+/// The counts equal those of [`Histogram::with_edges`]: a bucket includes its left edge, the last one includes both
+/// edges, and elements outside of all buckets are skipped. The sums have the precision of the device. Half floats are
+/// counted as `f32`.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -30,8 +30,8 @@ const AT_ONCE: usize = 1 << 22;
 /// ```
 ///
 /// # Errors
-/// [`LoggerError::InvalidMedia`] if there are fewer than two edges, they do not ascend, or no element lies between them;
-/// [`Error::Read`].
+/// [`LoggerError::InvalidMedia`] if there are fewer than two edges, they do not ascend, or no element is between them.
+/// Otherwise [`ReadError`].
 pub fn histogram_with_edges<const D: usize>(tensor: Tensor<D>, edges: &[f64]) -> Result<Histogram> {
     let (first, last) = check(edges)?;
     let nothing = || no_histogram(format!("no sample lies in {first}..={last}"));
@@ -47,7 +47,7 @@ pub fn histogram_with_edges<const D: usize>(tensor: Tensor<D>, edges: &[f64]) ->
     let inside = tensor.clone().greater_equal_elem(round(first)).bool_and(tensor.clone().lower_equal_elem(last_here));
     let outside = inside.clone().bool_not();
     let filled = |value: f64| tensor.clone().mask_fill(outside.clone(), value);
-    // No comparison with infinity counts it.
+    // Infinity is never counted as below an edge.
     let below = below(&filled(f64::INFINITY), &edges_here[1..edges.len() - 1]);
     let zeroed = filled(0.0);
     let mut tensors = Tensors::new();
@@ -60,18 +60,18 @@ pub fn histogram_with_edges<const D: usize>(tensor: Tensor<D>, edges: &[f64]) ->
     }
     let read: Vec<f64> = tensors.read()?.into_iter().flat_map(|data| data.iter::<f64>().collect::<Vec<_>>()).collect();
     let &[all, min, max, sum, sum_squares, ref below @ ..] = &read[..] else {
-        return Err(Error::Read { count: 5, reason: "the device returned less".into() });
+        return Err(ReadError { count: 5, reason: "the device returned less".into() }.into());
     };
     if all < 1.0 {
         return Err(nothing().into());
     }
     let up_to: Vec<f64> = std::iter::once(0.0).chain(below.iter().copied()).chain([all]).collect();
-    // A limit is a bucket's right bound, so only an empty bucket can carry the first one's left edge.
+    // A limit is a bucket's right edge, so the left edge of the first bucket needs an empty bucket before it.
     let counts = std::iter::once(0.0).chain(up_to.windows(2).map(|pair| pair[1] - pair[0])).collect();
     Ok(Histogram::from_counts(edges.to_vec(), counts, HistogramStats { min, max, sum, sum_squares })?)
 }
 
-/// How many elements lie below each of these edges. As integers: a float of 32 bits stops counting at 16 million.
+/// The number of elements below each edge, as integers. An `f32` cannot count beyond 16 million.
 fn below(tensor: &Tensor<1>, edges: &[f64]) -> Option<Tensor<1, Int>> {
     let (device, [count], rows) = (tensor.device(), tensor.dims(), edges.len());
     if rows == 0 {
@@ -86,7 +86,7 @@ fn below(tensor: &Tensor<1>, edges: &[f64]) -> Option<Tensor<1, Int>> {
     parts.reduce(|a, b| a + b)
 }
 
-/// The smallest `f32` that is not below: against it, an `f32` compares as against the number itself.
+/// The smallest `f32` that is not below the edge. Comparing an `f32` with it equals comparing with the edge itself.
 fn at_least(edge: f64) -> f64 {
     let nearest = edge as f32;
     f64::from(if f64::from(nearest) < edge { nearest.next_up() } else { nearest })

@@ -1,7 +1,7 @@
 use burn::tensor::{Device, FloatDType, Int};
 
 use super::*;
-use crate::read::device_reads;
+use stormfire_values::read::device_reads;
 
 fn floats<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     let count: usize = shape.iter().product();
@@ -64,7 +64,7 @@ fn a_batch_is_its_images_in_one_read() {
 fn a_grid_is_that_of_torchvision() {
     let tensor = ints([9, 3, 1, 2]);
     let made = grid(tensor.clone(), Layout::ChannelsFirst).unwrap();
-    // Rows of 8 pictures of 2x1 pixels, with 2 pixels around each.
+    // Rows of 8 images of 2x1 pixels, with 2 pixels around each.
     assert_eq!((made.width(), made.height(), made.channels()), (8 * 4 + 2, 2 * 3 + 2, 3));
     assert_eq!(made.pixels()[3 * (34 * 2 + 2)..][..6], [0, 2, 4, 1, 3, 5]);
     assert_eq!(made, Image::grid(&images(tensor, Layout::ChannelsFirst).unwrap(), 8, 2, 0).unwrap());
@@ -116,7 +116,7 @@ fn a_histogram_is_that_of_its_samples() {
 
 #[test]
 fn counting_on_the_device_is_counting() {
-    // More than one part of comparisons, samples on every edge, some outside, and edges that no `f32` is.
+    // More than one round of comparisons, samples on every edge, some outside, and edges that no `f32` equals.
     let samples: Vec<f32> = (0_i64..300_000).map(|n| ((n * 7919) % 1000) as f32 / 100.0 - 5.0).collect();
     let bad = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
     let all: Vec<f32> = samples.into_iter().chain(bad).collect();

@@ -1,4 +1,4 @@
-//! Writing a large file while the disk already works on its beginning.
+//! Writes a large file while the disk already stores its beginning.
 
 use std::{
     fs::File,
@@ -7,16 +7,16 @@ use std::{
     thread::{self, Scope, ScopedJoinHandle},
 };
 
-/// After so many bytes the disk is told to begin.
+/// The number of bytes after which a sync starts.
 const EVERY: usize = 32 << 20;
 
-/// Writes a file and syncs it. What is longer than 32 MiB is synced by another thread while the rest is still being written,
-/// so that the wait at the end is short.
+/// Writes a file and syncs it. From 32 MiB on, another thread syncs while the rest is being written, which shortens the
+/// wait at the end.
 pub(super) fn write_and_sync(file: &File, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     thread::scope(|scope| {
         let mut writer = EarlySync { file, scope, unsynced: 0, syncing: None };
         let written = write(&mut writer);
-        // Its error has to be asked for: a file tells of one failed write once.
+        // The thread's error must be collected, because the system reports a failed write of a file only once.
         let synced = writer.syncing.map_or(Ok(()), |(wake, thread)| {
             drop(wake);
             thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that syncs panicked")))
@@ -40,7 +40,7 @@ impl EarlySync<'_, '_> {
             let (wake, woken) = sync_channel(1);
             (wake, scope.spawn(move || woken.into_iter().try_for_each(|()| file.sync_data())))
         });
-        // One that is at it, or has failed, needs no second call.
+        // A thread that is already syncing, or has failed, needs no second request.
         let _ = wake.try_send(());
     }
 }

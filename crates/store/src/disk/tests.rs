@@ -1,11 +1,11 @@
-//! What is in a folder after saves that went well, and after those that did not.
+//! The content of a folder after saves that succeeded and saves that failed.
 
 use std::thread;
 
 use super::*;
 use crate::files::{link_or_copy, symlink_or_copy, write};
 
-/// Enough that half of it would be seen.
+/// Enough lines to detect a partial file.
 const LINES: usize = 1000;
 
 fn save(path: impl AsRef<Path>, step: u64) -> Result<()> {
@@ -64,7 +64,7 @@ fn a_folder_that_cannot_be_made_is_an_error() {
     assert_eq!(names(folder.path()), ["b.ckpt", "file"]);
 }
 
-/// A process that is killed leaves its temporary file without the lock.
+/// A killed process leaves its temporary file without the lock.
 #[test]
 fn what_a_killed_process_left_is_removed_and_what_is_written_now_is_not() {
     let folder = tempfile::tempdir().unwrap();
@@ -174,7 +174,8 @@ fn a_link_follows_its_target_and_moves_with_its_folder() {
     assert_eq!(step_of(folder.path().join("moved/last.ckpt")), 1);
     assert_eq!(names(&folder.path().join("moved")), ["a.ckpt", "last.ckpt"]);
 
-    // A second name of what a link points to is the file, and a save to a link's path replaces the link.
+    // A hard link to a symbolic link's target is a second name of the file. A save to the path of a link replaces the
+    // link.
     let (path, last) = (folder.path().join("moved/a.ckpt"), folder.path().join("moved/last.ckpt"));
     link_or_copy(&last, folder.path().join("second.ckpt")).unwrap();
     assert!(!folder.path().join("second.ckpt").is_symlink());
@@ -219,7 +220,7 @@ fn a_large_file_arrives_whole_though_the_disk_began_early() {
     let read = fs::read(&path).unwrap();
     assert_eq!(read.len(), 100 << 20);
     assert!(read.chunks(1 << 20).all(|chunk| chunk == piece));
-    // An error in the middle is the writer's, whatever the disk does meanwhile.
+    // An error in the middle is reported as the writer's error, independent of the disk.
     let error = put(&path, |file| {
         (0..70).try_for_each(|_| file.write_all(&piece))?;
         Err(io::ErrorKind::StorageFull.into())

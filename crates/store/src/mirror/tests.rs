@@ -24,7 +24,7 @@ fn what_fails_is_tried_again() {
     let url = "memory://again/run";
     let mirror = Mirror::start(folder.clone(), url.into(), ALWAYS, none).unwrap();
     assert!(mirror.settle());
-    // A pass without its folder fails, as one without its store does.
+    // A pass without its folder fails, like one without its store.
     fs::rename(&folder, &away).unwrap();
     fs::write(away.join("a.log"), "1 and more").unwrap();
     sleep(Duration::from_millis(30));

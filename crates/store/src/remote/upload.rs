@@ -15,7 +15,7 @@ impl Upload {
     }
 
     fn take(&mut self) -> io::Result<WriteMultipart> {
-        self.0.take().ok_or_else(|| io::Error::other("the upload is over"))
+        self.0.take().ok_or_else(|| io::Error::other("the upload has already ended"))
     }
 
     /// Completes the object from its parts. Removes the parts if that fails.
@@ -28,7 +28,7 @@ impl Upload {
     pub(super) fn abort(mut self) {
         let aborted = self.take().and_then(|parts| wait(parts.abort()));
         if let Err(error) = aborted {
-            tracing::warn!("the parts of an upload that failed could not be removed: {error}");
+            tracing::warn!("failed to remove the parts of a failed upload: {error}");
         }
     }
 }

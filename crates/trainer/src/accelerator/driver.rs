@@ -1,4 +1,4 @@
-//! What a driver says and does, in the process that asks it: a broken one may end that process.
+//! Queries and tests a driver in the current process. A broken driver may end that process.
 
 use std::panic::catch_unwind;
 
@@ -7,24 +7,24 @@ use burn::tensor::DeviceKind;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use burn::tensor::DeviceType;
 use burn::tensor::{Device, Tensor, activation::softmax};
-use stormfire_module::read::{Scalar, read};
+use stormfire_values::{Scalar, read::read};
 
 use super::Accelerator;
 
-/// What there is of one accelerator on this machine.
+/// The devices of an accelerator on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Presence {
     Absent,
     /// A software rasterizer.
     Software,
-    /// Hardware, so many devices of it.
+    /// Hardware, with the number of devices.
     Real(usize),
-    /// A driver that does not work, and how that showed.
+    /// A driver that does not work, with a description of the fault.
     Broken(String),
 }
 
 impl Accelerator {
-    /// burn's handle, which opens nothing. `None` when the feature is off.
+    /// burn's handle, which opens nothing. `None` if the feature is disabled.
     pub(super) fn handle(self) -> Option<Device> {
         match self {
             Self::Cpu => Some(Device::flex()),
@@ -40,7 +40,7 @@ impl Accelerator {
         }
     }
 
-    /// What the driver lists; empty when the feature is off or the driver panics.
+    /// The devices that the driver lists. Empty if the feature is disabled or the driver panics.
     #[cfg_attr(
         not(any(feature = "cuda", feature = "wgpu")),
         expect(clippy::unused_self, reason = "without a GPU there is nothing to list")
@@ -59,14 +59,14 @@ impl Accelerator {
                 Self::Metal => DeviceType::Metal,
                 _ => return Vec::new(),
             };
-            // The bindings panic where a driver is older than they are and lacks a symbol: that device is not usable.
+            // The bindings panic if a driver is older than they are and lacks a symbol. Such a device is not usable.
             catch_unwind(|| Device::enumerate(kind).into_vec()).unwrap_or_default()
         }
         #[cfg(not(any(feature = "cuda", feature = "wgpu")))]
         Vec::new()
     }
 
-    /// Whether burn classifies this listed adapter as a software rasterizer.
+    /// Whether burn classifies this adapter as a software rasterizer.
     #[cfg_attr(not(feature = "wgpu"), expect(unused_variables, reason = "only wgpu has software adapters"))]
     fn is_software(self, device: &Device) -> bool {
         match self {
@@ -80,7 +80,7 @@ impl Accelerator {
         }
     }
 
-    /// What the driver lists, loaded but not used; never [`Presence::Broken`].
+    /// The devices that the driver lists. The driver is loaded but not used. Never returns [`Presence::Broken`].
     pub(super) fn listed(self) -> Presence {
         if self == Self::Cpu {
             return Presence::Real(1);
@@ -95,7 +95,7 @@ impl Accelerator {
     }
 }
 
-/// The adapter as its driver names it, if burn has a name for it. This opens the device.
+/// The driver's name of the adapter, if burn provides one. Opens the device.
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 pub(super) fn name(device: &Device) -> Option<String> {
     catch_unwind(|| device.identity()).ok()?.map(|identity| identity.name)
@@ -106,14 +106,14 @@ pub(super) fn name(_device: &Device) -> Option<String> {
     None
 }
 
-/// Computes what training computes, a matrix product, a softmax and a sum, and reads the result: their kernels are where
-/// drivers are known to crash. The error says what went wrong, short of a crash.
+/// Runs typical computations of a training, a matrix product, a softmax and a sum, and reads the result. Drivers are
+/// known to crash in these kernels. The error describes a fault other than a crash.
 pub(super) fn try_out(device: &Device) -> Result<(), String> {
     const SIZE: usize = 16;
     let total = catch_unwind(|| {
         let ones = Tensor::<2>::ones([SIZE, SIZE], device);
         let product = ones.clone().matmul(ones);
-        // Equal elements: each row of the softmax adds up to one, and so the whole to the number of rows.
+        // Equal elements: each row of the softmax adds up to one, so the total is the number of rows.
         read(&[Scalar::Device((softmax(product.clone(), 1) * product).sum())])
     });
     let expected = (SIZE * SIZE) as f64;

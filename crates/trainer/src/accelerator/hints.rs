@@ -1,8 +1,8 @@
-//! What the operating system says of the hardware before any driver is loaded.
+//! Hints about the hardware from the operating system, without loading a driver.
 
 use std::path::Path;
 
-/// Which drivers are worth asking. A `true` may still turn out to be nothing; a `false` is final for
+/// Which drivers should be queried. `true` does not guarantee a device. `false` is final for
 /// [`Auto`](super::Accelerator::Auto).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Hints {
@@ -15,13 +15,14 @@ impl Hints {
         if cfg!(target_os = "linux") {
             Self::read(Path::new("/dev"))
         } else {
-            // Elsewhere the graphics driver is a part of the system, and CUDA's is asked by burn only if it is installed.
+            // On other systems the graphics driver is a part of the system, and burn queries CUDA's only if it is
+            // installed.
             Self { cuda: !cfg!(target_vendor = "apple"), graphics: true }
         }
     }
 
-    /// Reads the device nodes of a Linux kernel: `nvidia0`, Jetson's `nvhost-…` and `nvmap`, the DRM cards, Mali, Adreno,
-    /// and `dxg`, through which WSL reaches the GPU of Windows.
+    /// Reads the device nodes of a Linux kernel: `nvidia0`, Jetson's `nvhost-…` and `nvmap`, the DRM cards, Mali,
+    /// Adreno, and `dxg`, through which WSL accesses the GPU of Windows.
     fn read(dev: &Path) -> Self {
         let holds = |folder: &Path, prefixes: &[&str]| {
             let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();

@@ -1,11 +1,12 @@
-//! Asking a driver in a child process, which may crash in our place.
+//! Queries a driver in a child process, where a crash does no harm.
 //!
-//! The only program that holds the code to ask with is the caller's own. Starting it again runs whatever its `main` does
-//! before it reaches us (parsing arguments, deleting old logs, opening ports), and `fork` needs `unsafe`. So there is a
-//! child only once `main` has called [`serve`], which in a child never returns.
+//! Only the caller's own program contains the code for the query. Starting it again runs the code of its `main` before
+//! this module (parsing arguments, deleting old logs, opening ports), and `fork` needs `unsafe`. So a child is started
+//! only after `main` has called [`serve`], which never returns in a child.
 //!
-//! The child prints lines of `stormfire-probe: WORD REST`: `adapter` with the name of what it is about to use, `fault`
-//! with what went wrong short of a crash, and at last `answer` with what there is. Without an answer the driver is broken.
+//! The child prints lines of the form `stormfire-probe: WORD REST`. `adapter` is the name of the adapter that it will
+//! use. `fault` is a fault other than a crash. `answer` is the last line, with the result. Without an answer the driver
+//! is broken.
 
 use std::{
     env,
@@ -27,20 +28,20 @@ use super::{
     driver::{self, Presence},
 };
 
-/// What a child is to look for; by it a process knows that it is one.
+/// The accelerator that a child must test. A process with this variable is a child.
 const VARIABLE: &str = "STORMFIRE_PROBE";
 const PREFIX: &str = "stormfire-probe: ";
 
-/// A driver that was never used on this machine compiles and tunes its kernels first.
+/// Time limit. A driver that was never used on this machine first compiles and tunes its kernels.
 const LIMIT: Duration = Duration::from_mins(1);
-/// Far more than a child has to say.
+/// Maximum size of a child's output, in bytes.
 const LONGEST: u64 = 1 << 20;
 
-/// Whether this program, started again, reaches [`serve`] before it does anything else.
+/// Whether the program, if it is started again, reaches [`serve`] early.
 static SERVED: AtomicBool = AtomicBool::new(false);
 static ANSWERS: Answers = Answers::new();
 
-/// What there is of an accelerator; asked once for each.
+/// The devices of an accelerator. Queried once for each.
 pub(super) fn presence(accelerator: Accelerator) -> Presence {
     if accelerator.handle().is_none() {
         return Presence::Absent;
@@ -56,7 +57,7 @@ pub(super) fn presence(accelerator: Accelerator) -> Presence {
     })
 }
 
-/// What was found, so that no driver is asked twice.
+/// The results, so that no driver is queried twice.
 struct Answers(Mutex<Vec<(Accelerator, Presence)>>);
 
 impl Answers {
@@ -64,7 +65,7 @@ impl Answers {
         Self(Mutex::new(Vec::new()))
     }
 
-    /// The lock is held while a driver is asked: two threads that want to know start one child.
+    /// The lock is held during a query, so that two threads start only one child.
     fn get(&self, accelerator: Accelerator, ask: impl FnOnce() -> Presence) -> Presence {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, presence)) = known.iter().find(|(key, _)| *key == accelerator) {
@@ -79,11 +80,12 @@ impl Answers {
     }
 }
 
-/// Loads the driver into this process, as training would a moment later.
+/// Loads the driver into this process, as the training would do later.
 fn ask_here(accelerator: Accelerator) -> Presence {
     let listed = accelerator.listed();
-    // Once `vulkan` is compiled in, wgpu compiles to SPIR-V for every Vulkan adapter, and a matrix product or a softmax
-    // then ends Mesa's llvmpipe with a segmentation fault (seen with Mesa 22.3.6 and 25.0.7). To open it is harmless.
+    // If `vulkan` is compiled in, wgpu compiles to SPIR-V for every Vulkan adapter. Then a matrix product or a softmax
+    // ends Mesa's llvmpipe with a segmentation fault (seen with Mesa 22.3.6 and 25.0.7). Opening the device is
+    // harmless.
     if cfg!(feature = "vulkan")
         && listed == Presence::Software
         && let Some(name) = accelerator.handle().and_then(|device| driver::name(&device))
@@ -94,24 +96,25 @@ fn ask_here(accelerator: Accelerator) -> Presence {
     listed
 }
 
-/// This program as it was started, once more; `None` where that is not known to be harmless.
+/// The command to start this program again. `None` unless that is known to be harmless.
 fn again(accelerator: Accelerator) -> Option<Command> {
     if !SERVED.load(Ordering::Relaxed) {
         return None;
     }
     let mut command = Command::new(env::current_exe().ok()?);
     command.args(env::args_os().skip(1)).env(VARIABLE, accelerator.to_string());
-    // A quick choice among the kernels is good enough here; kept apart, or training would find and use it.
+    // Minimal tuning of the kernels suffices here. Its results are stored separately, because otherwise the training
+    // would use them.
     command.env("CUBECL_AUTOTUNE_LEVEL", "minimal").env("CUBECL_ENVIRONMENT", "stormfire-probe");
     Some(command)
 }
 
-/// What a child answers, or what became of it. An error means that it could not be started.
+/// The result of a child, or a description of its end. An error means that it could not be started.
 fn ask(mut command: Command, limit: Duration) -> io::Result<Presence> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let (sender, lines) = mpsc::channel();
     let output = child.stdout.take();
-    // A thread of its own, since a hanging driver keeps the pipe open for good.
+    // Reads in a separate thread, because a hanging driver keeps the pipe open forever.
     thread::spawn(move || {
         let output = output.map(|output| BufReader::new(output.take(LONGEST)));
         output.into_iter().flat_map(BufReader::lines).map_while(Result::ok).try_for_each(|line| sender.send(line))
@@ -122,7 +125,7 @@ fn ask(mut command: Command, limit: Duration) -> io::Result<Presence> {
         match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(line) => {
                 if let Some(presence) = report.note(&line) {
-                    // Spares it the driver's own clean-up, where some crash, and waits until the device is free again.
+                    // Skips the cleanup of the driver, where some crash, and waits until the device is free again.
                     let _ = child.kill();
                     let _ = child.wait();
                     return Ok(presence);
@@ -130,12 +133,12 @@ fn ask(mut command: Command, limit: Duration) -> io::Result<Presence> {
             }
             Err(RecvTimeoutError::Timeout) => {
                 let _ = child.kill();
-                // One that hangs in the kernel cannot be killed, and must not be waited for.
+                // A child that hangs in the kernel cannot be killed. This must not wait for it.
                 thread::spawn(move || child.wait());
                 return Ok(report.broken(&format!("no answer within {} s", limit.as_secs_f64())));
             }
             Err(RecvTimeoutError::Disconnected) => {
-                // Dead or dying, unless it closed its output, or said too much.
+                // The child has ended or is ending, unless it closed its output or exceeded the size limit.
                 let _ = child.kill();
                 return Ok(report.broken(&format!("it ended the process that tried it with {}", child.wait()?)));
             }
@@ -143,7 +146,7 @@ fn ask(mut command: Command, limit: Duration) -> io::Result<Presence> {
     }
 }
 
-/// What a child has said so far.
+/// The output of a child so far.
 #[derive(Default)]
 struct Report {
     adapter: Option<String>,
@@ -151,12 +154,13 @@ struct Report {
 }
 
 impl Report {
-    /// Takes note of a line; the answer, if it is the line with the answer. Lines of others are none of ours.
+    /// Parses a line. Returns the answer if the line contains it. Ignores other lines.
     fn note(&mut self, line: &str) -> Option<Presence> {
         let (word, rest) = line.strip_prefix(PREFIX)?.split_once(' ')?;
         match word {
             "adapter" => self.adapter = Some(rest.to_owned()),
-            // The first one: when a thread of burn panics, so do those that wait for it, and they know less.
+            // Keeps the first fault. If a thread of burn panics, the threads that wait for it also panic, with less
+            // information.
             "fault" => self.fault = self.fault.take().or_else(|| Some(rest.to_owned())),
             "answer" => return presence_of(rest),
             _ => {}
@@ -170,7 +174,7 @@ impl Report {
     }
 }
 
-/// Ends a child with an answer; marks any other process as one that may have children.
+/// In a child, answers and ends the process. In any other process, allows children.
 pub(super) fn serve() {
     match env::var_os(VARIABLE) {
         Some(question) => answer(&question),
@@ -178,7 +182,7 @@ pub(super) fn serve() {
     }
 }
 
-/// What a child is for. The program that it was started as must not go on.
+/// The task of a child. It must not return to the program.
 fn answer(question: &OsStr) -> ! {
     panic::set_hook(Box::new(|panic| say("fault", panic.payload_as_str().unwrap_or("it panicked"))));
     if let Some(accelerator) = question.to_str().and_then(|text| text.parse().ok())
@@ -190,13 +194,13 @@ fn answer(question: &OsStr) -> ! {
     process::exit(1);
 }
 
-/// As [`ask_here`], but uses the device: whatever happens, happens to a child.
+/// As [`ask_here`], but uses the device. A crash ends only the child.
 fn try_out(accelerator: Accelerator) -> Presence {
     let listed = accelerator.listed();
     let Some(device) = accelerator.handle() else {
         return Presence::Absent;
     };
-    // What burn compiles to WGSL runs on a software rasterizer, but so slowly that it could miss the time limit.
+    // Code that burn compiles to WGSL runs on a software rasterizer, but too slowly for the time limit.
     if listed == Presence::Absent || (listed == Presence::Software && cfg!(not(feature = "vulkan"))) {
         return listed;
     }
@@ -212,14 +216,14 @@ fn try_out(accelerator: Accelerator) -> Presence {
     }
 }
 
-/// Prints a line of its own, wherever the program has left its output.
+/// Prints a separate line, even if the program left its output within a line.
 fn say(word: &str, rest: &str) {
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "\n{PREFIX}{word} {}", rest.replace(['\n', '\r'], " "));
     let _ = out.flush();
 }
 
-/// There is none of a broken driver: its fault has been told.
+/// Returns `None` for a broken driver, whose fault was already printed.
 fn answer_of(presence: &Presence) -> Option<String> {
     match presence {
         Presence::Absent => Some("absent".to_owned()),

@@ -44,7 +44,7 @@ fn cpu_is_always_available_and_works() {
     assert_eq!(Accelerator::Cpu.device(), Ok(Device::flex()));
 }
 
-/// Holds with and without hardware: what is listed opens, what is not listed is refused with the list and a cure.
+/// Holds with and without hardware: listed devices can be opened, others are refused with the list and a remedy.
 #[test]
 fn a_named_accelerator_is_found_or_refused() {
     let available = Accelerator::available();
@@ -122,7 +122,8 @@ fn a_missing_feature_is_named_with_its_cure() {
 #[test]
 fn the_default_device_of_burn_agrees_with_the_hardware() {
     let checked = check_default_device();
-    // CI sets no `BURN_DEVICE`; the default is then the first compiled backend, and the CPU's is always usable.
+    // CI does not set `BURN_DEVICE`. Then the default is the first compiled backend, and that of the CPU is always
+    // usable.
     if Device::default() == Device::flex() {
         assert_eq!(checked, Ok(()));
     } else {

@@ -1,4 +1,4 @@
-//! Which file a `ckpt_path` means.
+//! Resolves a `ckpt_path` to a file.
 
 use std::{
     collections::HashMap,
@@ -13,18 +13,18 @@ use stormfire_checkpoint::{
 };
 use stormfire_module::{Callback, Error, LightningModule, Result};
 
-/// A checkpoint to continue or to load from.
+/// A checkpoint to resume or load from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CkptPath {
-    /// This file, or what is behind this URL.
+    /// This file or URL.
     Path(PathBuf),
-    /// `"last"`: the newest good checkpoint of the folders in which this Trainer has its own: those of its `ModelCheckpoint`s and
-    /// `OnExceptionCheckpoint`s, all versions of its loggers, and `default_root_dir`. Of one run it is the one that is furthest
-    /// since the run was last continued; of several runs, that of the one that saved last. A fit without any begins anew, with
-    /// a warning.
+    /// `"last"`: the newest valid checkpoint in the folders where this Trainer stores its own. These are the folders of
+    /// its `ModelCheckpoint`s and `OnExceptionCheckpoint`s, all versions of its loggers, and `default_root_dir`. Within
+    /// a run, it is the one with the most progress since the last resume. Among several runs, the run that saved last
+    /// is chosen. If there is no checkpoint, a fit starts from scratch, with a warning.
     Last,
-    /// `"best"`: the best by the monitored metric of the first `ModelCheckpoint` that has one, in this Trainer or in the
-    /// newest checkpoint.
+    /// `"best"`: the best checkpoint by the monitored metric of the first `ModelCheckpoint` that has one, in this
+    /// Trainer or in the newest checkpoint.
     Best,
 }
 
@@ -39,11 +39,11 @@ impl<P: Into<PathBuf>> From<P> for CkptPath {
     }
 }
 
-/// Where the checkpoints of a Trainer may be: folders, each with the number of levels below it.
+/// Possible folders of a Trainer's checkpoints, each with the number of levels below it.
 pub(crate) struct Places(Vec<(PathBuf, usize)>);
 
 impl Places {
-    /// Those of callbacks, of these folders of runs, and of the root.
+    /// The folders of the callbacks, of these runs, and the root.
     pub(crate) fn of<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>], runs: &[PathBuf], root: &Path) -> Result<Self> {
         let root = storage::absolute(root)?;
         let runs: Vec<PathBuf> = runs.iter().chain([&root]).cloned().collect();
@@ -54,13 +54,13 @@ impl Places {
         for callback in of_type::<OnExceptionCheckpoint, M>(callbacks) {
             places.push((callback.folder()?, 0));
         }
-        // Each folder once, as deep as anybody goes.
+        // Keeps each folder once, with its maximum depth.
         places.sort_by(|a, b| (&a.0, b.1).cmp(&(&b.0, a.1)));
         places.dedup_by(|a, b| a.0 == b.0);
         Ok(Self(places))
     }
 
-    /// The file; `None` if `"last"` finds none.
+    /// The resolved file. `None` if `"last"` finds none.
     pub(crate) fn locate<M: LightningModule>(&self, wanted: &CkptPath, callbacks: &[Box<dyn Callback<M>>]) -> Result<Option<PathBuf>> {
         match wanted {
             CkptPath::Path(path) => Ok(Some(path.clone())),
@@ -70,9 +70,7 @@ impl Places {
                     tracing::info!("`ckpt_path(\"last\")` is `{}`", path.display());
                 } else {
                     let folders = self.0.iter().map(|(folder, _)| format!("`{}`", folder.display())).collect::<Vec<_>>().join(", ");
-                    tracing::warn!(
-                        "`ckpt_path(\"last\")`: there is no checkpoint yet, so this run begins without one; looked in {folders}"
-                    );
+                    tracing::warn!("`ckpt_path(\"last\")`: there is no checkpoint yet, so this run starts without one; searched {folders}");
                 }
                 Ok(found)
             }
@@ -96,7 +94,7 @@ impl Places {
         }
     }
 
-    /// The newest good checkpoint among those that belong to a file.
+    /// The newest valid checkpoint in the folders that contain this file.
     pub(crate) fn beside(&self, path: &Path) -> Option<PathBuf> {
         let absolute = storage::absolute(path).unwrap_or_else(|_| path.into());
         let ours = self.0.iter().filter(|(folder, _)| absolute.starts_with(folder));
@@ -108,7 +106,7 @@ impl Places {
         newest_good(folder, depth, path).map(|found| found.path)
     }
 
-    /// How often the run of a checkpoint was continued until now, as far as its files here tell.
+    /// How often the run of a checkpoint was resumed until now, according to its files here.
     pub(crate) fn restarts(&self, of: &Manifest, path: &Path) -> u64 {
         let (beside, depth) = neighbourhood(path);
         let beside = [(beside.to_path_buf(), depth)];
@@ -118,12 +116,12 @@ impl Places {
         manifests.filter(|manifest| manifest.run_id == of.run_id).map(|manifest| manifest.restarts).max().unwrap_or(0).max(of.restarts)
     }
 
-    /// The newest checkpoint that is whole.
+    /// The newest valid checkpoint.
     fn newest(&self) -> Result<Option<(PathBuf, Manifest)>> {
         self.newest_of(|_| true)
     }
 
-    /// The checkpoint of this run that is furthest.
+    /// The checkpoint of this run with the most progress.
     pub(crate) fn furthest_of(&self, run_id: &str) -> Result<Option<PathBuf>> {
         Ok(self.newest_of(|manifest| manifest.run_id == run_id)?.map(|(path, _)| path))
     }
@@ -138,21 +136,21 @@ impl Places {
         let is_whole = |path: &Path| match verify(path) {
             Ok(()) => true,
             Err(error) => {
-                tracing::warn!("passed over: {error}");
+                tracing::warn!("skipped: {error}");
                 false
             }
         };
-        // A store shows no half objects, and reading all of one only to see it verified takes as long as reading it.
+        // A store never shows incomplete objects. Verifying one would take as long as reading it.
         Ok(newest_first(found).into_iter().find(|(path, _)| storage::is_url(path) || is_whole(path)))
     }
 }
 
-/// The checkpoints of one run by how far they are; the runs by when they saved what is furthest. Of two names of one file the
-/// file itself comes first.
+/// Sorts the checkpoints of each run by progress, and the runs by the time of their last save. Of two names of one
+/// file, the file itself comes before the link.
 fn newest_first(found: Vec<(PathBuf, Manifest)>) -> Vec<(PathBuf, Manifest)> {
     let mut runs: Vec<Vec<(PathBuf, Manifest)>> = Vec::new();
     for one in found {
-        // A file without a run is one of its own.
+        // A file without a run id counts as a separate run.
         match runs.iter_mut().find(|run| !one.1.run_id.is_empty() && run[0].1.run_id == one.1.run_id) {
             Some(run) => run.push(one),
             None => runs.push(vec![one]),
@@ -162,7 +160,7 @@ fn newest_first(found: Vec<(PathBuf, Manifest)>) -> Vec<(PathBuf, Manifest)> {
         let order = |(path, manifest): &(PathBuf, Manifest)| (manifest.order_in_run(), identity(path) == *path, path.clone());
         run.sort_by_key(|one| std::cmp::Reverse(order(one)));
     }
-    // The texts of moments in UTC sort as the moments do.
+    // UTC times sort correctly as strings.
     runs.sort_by(|a, b| b[0].1.saved_at.cmp(&a[0].1.saved_at));
     runs.into_iter().flatten().collect()
 }
@@ -171,14 +169,15 @@ fn of_type<C: 'static, M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -
     callbacks.iter().filter_map(|callback| (callback.as_ref() as &dyn std::any::Any).downcast_ref::<C>())
 }
 
-/// The best checkpoint of the first callback that monitors a metric; without one, the newest of the first that has any.
+/// The best checkpoint of the first callback that monitors a metric. Without such a callback, the newest checkpoint of
+/// the first callback that has one.
 fn best_here<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> Option<PathBuf> {
     let path = |callback: &ModelCheckpoint| callback.best_model_path().map(PathBuf::from);
     let monitored = of_type::<ModelCheckpoint, M>(callbacks).filter(|callback| callback.best_model_score().is_some()).find_map(path);
     monitored.or_else(|| of_type::<ModelCheckpoint, M>(callbacks).find_map(path))
 }
 
-/// The same, from what a checkpoint holds of the callbacks: first those with the keys of this Trainer's, in their order.
+/// The same, from the callback states in a checkpoint. Keys of this Trainer's callbacks come first, in their order.
 fn best_of(manifest: &Manifest, keys: &[String]) -> Option<PathBuf> {
     let ours = keys.iter().filter_map(|key| manifest.callbacks.get(key));
     let others = manifest.callbacks.iter().filter(|(key, _)| ModelCheckpoint::is_key(key) && !keys.contains(key));

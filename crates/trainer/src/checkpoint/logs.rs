@@ -1,4 +1,4 @@
-//! The logs of a run that continues: which loggers go on in the old files, and from where.
+//! The logs of a resumed run: which loggers continue the old files, and from which positions.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -10,40 +10,40 @@ use stormfire_module::{Result, state};
 use super::Resume;
 use crate::saved_log::SavedLog;
 
-/// What a logger that is not open yet has to do with the run that continues.
+/// The role of an unopened logger in the resumed run.
 pub(crate) enum Part {
-    /// It goes on from this position.
+    /// It continues from this position.
     Continues(Value),
-    /// It begins a log of its own.
+    /// It starts a new log.
     New,
-    /// Only its version will tell.
+    /// Unknown until it is opened and has a version.
     Unknown,
 }
 
 impl Resume {
     fn logs(&self) -> Vec<SavedLog> {
         let mut logs = Vec::new();
-        // As `PendingLog::wait` wrote them.
+        // In the format of `PendingLog::wait`.
         if state::load(&mut logs, Value::from(self.loggers())).is_err() {
             logs.clear();
         }
         logs
     }
 
-    /// Whether this is the folder of the run: where it was, or where the checkpoint lies now. Another run may have a
-    /// folder of the same name somewhere else, and its files must not be cut.
+    /// Whether this is the folder of the run: the original folder, or the folder that contains the checkpoint now.
+    /// Another run may have a folder with the same name elsewhere, and its files must not be truncated.
     fn is_folder_of(&self, log: &SavedLog, folder: &Path) -> bool {
-        // What lies in a store is brought to another folder on each machine.
+        // The contents of a store are downloaded to a different folder on each machine.
         if let Some(url) = remote_folder(folder) {
             return log.log_dir.as_deref().and_then(remote_folder).is_some_and(|old| old.starts_with(url));
         }
         let folder = storage::identity(folder);
-        // A logger may have its files in a folder below.
+        // A logger may store its files in a subfolder.
         log.log_dir.as_ref().is_some_and(|old| old.starts_with(&folder)) || storage::identity(self.path()).starts_with(&folder)
     }
 
-    /// Takes loggers that are not open yet back to the run of the checkpoint: those in a [`RunDir`] to the folder that it has
-    /// there, the others to what their position says.
+    /// Rolls unopened loggers back to the run of the checkpoint. A logger with a [`RunDir`] gets the folder of the run.
+    /// Other loggers get their position.
     pub(crate) fn take_back(&self, loggers: &mut [Box<dyn Logger>]) -> Result<Vec<Part>> {
         let logs = self.logs();
         let mut runs = self.find_runs(&logs, loggers)?;
@@ -77,7 +77,7 @@ impl Resume {
         Ok(parts)
     }
 
-    /// Finds the folders of the run's loggers again, and lets the loggers that would begin new ones there go on in them.
+    /// Finds the folders of the run's loggers, and assigns them to loggers that would otherwise start new ones.
     fn find_runs(&self, logs: &[SavedLog], loggers: &mut [Box<dyn Logger>]) -> Result<Vec<FoundRun>> {
         let mut runs: Vec<FoundRun> = Vec::new();
         for logger in loggers {
@@ -95,12 +95,12 @@ impl Resume {
                 log.name == run.dir.name() && log.log_dir.is_some() && run.dir.may_be(&log.version) && !is_taken
             };
             let possible: Vec<&SavedLog> = logs.iter().filter(is_possible).collect();
-            // One logger more does not make it another run.
+            // An additional logger does not make it another run.
             let of_kind = possible.iter().find(|log| run.kinds.contains(&log.kind.as_str()));
             let Some(log) = of_kind.or_else(|| possible.first()) else {
                 if let Some(old) = logs.iter().find(|log| run.kinds.contains(&log.kind.as_str())).and_then(|log| log.log_dir.as_ref()) {
                     let root = run.dir.root_dir();
-                    tracing::warn!("the checkpoint's run logged to `{}`: a new version begins in `{}`", old.display(), root.display());
+                    tracing::warn!("the checkpoint's run logged to `{}`: a new version starts in `{}`", old.display(), root.display());
                 }
                 continue;
             };
@@ -112,27 +112,27 @@ impl Resume {
         Ok(runs)
     }
 
-    /// Lets a run go on in the folder of a log, unless that is gone or another run's.
+    /// Assigns the folder of a log to a run, unless the folder is missing or belongs to another run.
     fn go_on(&self, dir: &RunDir, log: &SavedLog) -> Result<bool> {
         let folder = dir.folder_of(&log.version)?;
         let is_ours = self.is_folder_of(log, &folder);
         if !is_ours && folder.is_dir() {
-            tracing::warn!("`{}` is another run than the checkpoint's: a new version begins", folder.display());
+            tracing::warn!("`{}` is not the run of the checkpoint: a new version starts", folder.display());
             return Ok(false);
         }
         let found = if is_ours { dir.go_on(&log.version) } else { Err(LoggerError::RunGone { folder }) };
         match found {
             Ok(()) => Ok(true),
             Err(LoggerError::RunGone { folder }) => {
-                tracing::warn!("the logs of the checkpoint's run are not in `{}`: a new version begins", folder.display());
+                tracing::warn!("the logs of the checkpoint's run are not in `{}`: a new version starts", folder.display());
                 Ok(false)
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Lets each logger that records the run of the checkpoint go back to where it was, as soon as there is something to log;
-    /// how many do.
+    /// Schedules the rollback of each logger that continues the run of the checkpoint. The rollback happens before the
+    /// next record. Returns the number of these loggers.
     pub(crate) fn continue_logs(&self, loggers: &[Background], parts: Vec<Part>) -> usize {
         let mut logs = self.logs();
         let mut continued = 0;
@@ -155,7 +155,7 @@ impl Resume {
     }
 }
 
-/// A run in a folder, the kinds of loggers that have files in it, and which version of the checkpoint's run it goes on in.
+/// A run in a folder, the kinds of loggers with files in it, and the version of the checkpoint's run that it continues.
 struct FoundRun {
     dir: RunDir,
     kinds: Vec<&'static str>,

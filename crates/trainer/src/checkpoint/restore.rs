@@ -1,4 +1,4 @@
-//! A fit that continues from a checkpoint.
+//! Resumes a fit from a checkpoint.
 
 use std::{
     collections::BTreeMap,
@@ -14,10 +14,8 @@ use stormfire_checkpoint::{
     Checkpoint, LoadOptions, Manifest, NamedTensors, ParamPaths, Saved, restore, storage,
     tensor_names::{IN_FORCE, is_trained_weight, take_under, take_weights},
 };
-use stormfire_module::{
-    Callback, Error, Event, LightningModule, Order, Result, module_hooks::ModuleHooks, moment::Progress, state, trained,
-    window::Accumulated,
-};
+use stormfire_module::{Callback, Error, Event, LightningModule, Order, Result, module_hooks::ModuleHooks, moment::Progress, state};
+use stormfire_optim::{OptimizerStates, trained, window::Accumulated};
 
 use super::locate::Places;
 use crate::{
@@ -33,21 +31,22 @@ use crate::{
 /// A checkpoint that was read and verified.
 pub(crate) struct Resume {
     path: PathBuf,
-    /// Not of a file.
+    /// Whether the state is not from a file.
     is_in_memory: bool,
     is_named: bool,
-    /// How often the run had been continued when this fit begins.
+    /// How often the run had been resumed when this fit starts.
     restarts: u64,
     manifest: Manifest,
-    /// The state to continue from.
+    /// The state to resume.
     run: SavedRun,
-    /// The state before the early end of its last epoch, which a longer fit continues from.
+    /// The state before the early end of its last epoch, from which a longer fit resumes.
     unfinished: Option<SavedRun>,
     tensors: BTreeMap<String, TensorData>,
 }
 
 impl Resume {
-    /// Reads a checkpoint, which somebody has named or not. The error for a damaged one names the newest good one beside it.
+    /// Reads a checkpoint. `is_named`: the user gave its path. The error for a damaged file contains the newest valid
+    /// one in its folders.
     pub(crate) fn read(path: &Path, is_named: bool, places: &Places) -> Result<Self> {
         match Checkpoint::read(path) {
             Ok(checkpoint) => {
@@ -56,7 +55,7 @@ impl Resume {
                 let resume = Self::of(path.into(), restarts, manifest, tensors).map_err(|error| Error::Checkpoint {
                     path: path.into(),
                     reason: error.to_string(),
-                    hint: "it was changed by hand, or written by another version: use another checkpoint".into(),
+                    hint: "it was edited manually, or written by another version: use another checkpoint".into(),
                 })?;
                 Ok(Self { is_named, ..resume })
             }
@@ -70,7 +69,7 @@ impl Resume {
         }
     }
 
-    /// The state in which the newest fit has ended.
+    /// The final state of the newest fit.
     pub(crate) fn in_memory(manifest: Manifest, tensors: NamedTensors) -> Result<Self> {
         let resume = Self::of("the newest fit".into(), manifest.restarts, manifest, tensors.into_iter().collect())?;
         Ok(Self { is_in_memory: true, ..resume })
@@ -81,8 +80,7 @@ impl Resume {
         Ok(Self { path, is_in_memory: false, is_named: false, restarts, manifest, run, unfinished, tensors })
     }
 
-    /// A fit that trains longer than the one before, by these options and callbacks, takes up the epoch in the middle of which
-    /// that one had to end.
+    /// A fit that trains longer, by these options and callbacks, resumes the epoch that the previous one ended early.
     pub(crate) fn take_up_epoch<M: LightningModule>(&mut self, max_steps: Option<u64>, callbacks: &[Box<dyn Callback<M>>]) -> Result<()> {
         self.withdraw_stops(callbacks)?;
         let is_longer = max_steps.is_none_or(|max| max > self.run.progress.global_step);
@@ -98,7 +96,7 @@ impl Resume {
         Ok(())
     }
 
-    /// Takes back the stops of callbacks that would take them back themselves, or are gone.
+    /// Withdraws the stops of callbacks that no longer exist or no longer request them.
     fn withdraw_stops<M: LightningModule>(&mut self, callbacks: &[Box<dyn Callback<M>>]) -> Result<()> {
         for stop in self.run.place.requests.stops.clone() {
             let saved = self.run.callbacks.get(&stop.by).unwrap_or(&Value::Null);
@@ -117,7 +115,7 @@ impl Resume {
         &self.path
     }
 
-    /// The same, wherever the process goes from here; `None` if there is no file.
+    /// The absolute path, which stays valid if the process changes its current folder. `None` without a file.
     pub(crate) fn file(&self) -> Option<PathBuf> {
         (!self.is_in_memory).then(|| storage::absolute(&self.path).unwrap_or_else(|_| self.path.clone()))
     }
@@ -134,25 +132,25 @@ impl Resume {
         Error::Checkpoint { path: self.path.clone(), reason: reason.into(), hint: hint.into() }
     }
 
-    /// What the data of the run was.
+    /// The properties of the run's data.
     pub(crate) fn data(&self) -> Result<DataFacts> {
         let mut facts = DataFacts::default();
         state::load(&mut facts, self.manifest.data.clone())?;
         Ok(facts)
     }
 
-    /// Takes the state of the data module out, if it had one.
+    /// Takes the state of the data module, if it had one.
     pub(crate) fn take_data_module(&mut self, device: &Device) -> Option<Saved> {
         let json = std::mem::take(&mut self.run.data_module);
         Some(Saved::read(json, take_under(&mut self.tensors, DATA_MODULE), device)).filter(|state| !state.is_empty())
     }
 
-    /// Where the loggers were.
+    /// The positions of the loggers.
     pub(crate) fn loggers(&self) -> &[Value] {
         &self.run.loggers
     }
 
-    /// Refuses a file that no fit can continue from.
+    /// Rejects a file that a fit cannot resume from.
     pub(crate) fn check_is_whole(&self) -> Result<()> {
         if self.manifest.weights_only {
             return Err(self.refuse(
@@ -164,24 +162,24 @@ impl Resume {
         if !missing.is_empty() {
             let missing: Vec<_> = missing.into_iter().map(|name| format!("`{name}`")).collect();
             return Err(self.refuse(
-                format!("it holds no whole run: it has nothing in {}", missing.join(", ")),
+                format!("it does not contain a whole run: it lacks {}", missing.join(", ")),
                 "start a new fit from its weights with `LightningModule::load_weights`, or use a checkpoint that a `Trainer` wrote",
             ));
         }
         Ok(())
     }
 
-    /// The module with the weights of the checkpoint that were in force, all of them, with their types.
+    /// The module with all weights of the checkpoint that were in force, with their dtypes.
     pub(crate) fn into_weights_in_force<M: Module>(mut self, module: M) -> Result<M> {
         with_weights(module, take_weights(&mut self.tensors))
     }
 
-    /// How far the fit was.
+    /// The progress of the fit.
     pub(crate) fn progress(&self) -> &Progress {
         &self.run.progress
     }
 
-    /// Puts a fit where the checkpoint left it.
+    /// Restores the state of a fit.
     pub(crate) fn run<M: LightningModule>(self, engine: &mut Engine<M>, module: &mut M, training: &mut Training) -> Result<()> {
         self.check_limits(engine)?;
         self.check_data(engine)?;
@@ -206,7 +204,9 @@ impl Resume {
         training.accumulated = Accumulated::load(&mut tensors, module, &run.place.window);
         let has_swapped = !take_under(&mut tensors, IN_FORCE).is_empty();
         let RunState { place, log, mut callbacks, .. } = RunState::load(run, "", &mut tensors, &device);
-        training.optimizers.load(manifest.optimizers, tensors, &ParamPaths::of(module))?;
+        let mut states = OptimizerStates::default();
+        state::load(&mut states, manifest.optimizers)?;
+        training.optimizers.load(states, tensors, &ParamPaths::of(module))?;
         engine.run.id = manifest.run_id;
         engine.books.restarts = restarts + 1;
         engine.seed = engine.frame.config.seed.or(manifest.seed);
@@ -221,12 +221,12 @@ impl Resume {
             }
         }
         for key in callbacks.keys() {
-            tracing::warn!("the checkpoint holds the state of `{key}`, which this Trainer does not have");
+            tracing::warn!("the checkpoint contains the state of `{key}`, which this Trainer does not have");
         }
         engine.fire(module, Event::LoadCheckpoint { checkpoint: &manifest.extra })
     }
 
-    /// More than a checkpoint has done may be asked for, less may not.
+    /// The limits may exceed the progress of the checkpoint, but must not be smaller.
     fn check_limits<M: LightningModule>(&self, engine: &Engine<M>) -> Result<()> {
         let (limits, done) = (&engine.run.limits, &self.run.progress);
         let path = self.path.display();
@@ -262,7 +262,7 @@ impl Resume {
     }
 }
 
-/// The module with these weights, all of them, with their types.
+/// The module with all of these weights, with their dtypes.
 fn with_weights<M: Module>(module: M, weights: impl IntoIterator<Item = (String, TensorData)>) -> Result<M> {
     Ok(restore(module, weights, &LoadOptions::new().adopt_dtype(true))?.0)
 }

@@ -1,9 +1,10 @@
-//! The state of a run as it goes into a checkpoint.
+//! Takes the state of a run for a checkpoint.
 
 use serde_json::{Map, Value};
 use stormfire_checkpoint::{Manifest, NamedTensors, Snapshot};
 use stormfire_loggers::CheckpointInfo;
-use stormfire_module::{Event, LightningModule, Result, moment::Progress, requests::SaveRequest, state, trained};
+use stormfire_module::{Event, LightningModule, Result, moment::Progress, requests::SaveRequest, state};
+use stormfire_optim::trained;
 
 use crate::{
     accelerator,
@@ -19,10 +20,10 @@ use crate::{
 
 use super::state::{fit_state_of, newest_of_savers, run_state};
 
-/// Hands the checkpoints that callbacks have asked for to the writer.
+/// Submits the requested checkpoints to the writer.
 ///
 /// # Errors
-/// Also those of the checkpoint before: it is on its way no longer than until here.
+/// Includes errors of the previous checkpoint, because this waits for it.
 pub(crate) fn write_requested<M: LightningModule>(engine: &mut Engine<M>, module: &mut M, training: &Training) -> Result<()> {
     if engine.run.place.requests.saves.is_empty() {
         let written = engine.frame.checkpoints.poll()?;
@@ -51,7 +52,7 @@ pub(crate) fn write_requested<M: LightningModule>(engine: &mut Engine<M>, module
     Ok(())
 }
 
-/// Writes one checkpoint of a fit that has ended in this state, and waits for it.
+/// Writes a checkpoint of a fit that has ended in this state, and waits for it.
 pub(crate) fn write_state<M: LightningModule>(
     engine: &mut Engine<M>,
     module: &mut M,
@@ -85,13 +86,13 @@ pub(crate) fn in_memory<M: LightningModule>(
     job(engine, state, training, extra, Vec::new(), Names::default())?.read()
 }
 
-/// Waits until the checkpoint that is on its way is durable.
+/// Waits until the checkpoint in progress is durable.
 pub(crate) fn settle<M: LightningModule>(engine: &mut Engine<M>) -> Result<()> {
     let written = engine.frame.checkpoints.settle()?;
     report(engine, &written)
 }
 
-/// Tells the loggers what has been written.
+/// Reports written checkpoints to the loggers.
 fn report<M: LightningModule>(engine: &Engine<M>, written: &[SaveRequest]) -> Result<()> {
     for request in written {
         tracing::debug!("saved `{}`", request.path.display());
@@ -105,7 +106,8 @@ fn report<M: LightningModule>(engine: &Engine<M>, written: &[SaveRequest]) -> Re
     Ok(())
 }
 
-/// The fit as it stands, or stood in this state, without waiting for the device; and what hooks add to it.
+/// The current state of the fit, or its given earlier state, without waiting for the device, and the values added by
+/// hooks.
 fn take<M: LightningModule>(
     engine: &mut Engine<M>,
     module: &mut M,
@@ -114,7 +116,7 @@ fn take<M: LightningModule>(
 ) -> Result<(FitState<M>, Map<String, Value>)> {
     let weights = engine.weights(module)?;
     let extra = extra(engine, module)?;
-    // Last of all: what hooks have logged until now is in it, and in the logs before the positions that follow.
+    // Taken last, so that values logged by these hooks are in it, and in the logs before the positions that follow.
     let run = run.map_or_else(|| run_state(engine), Ok)?;
     Ok((fit_state_of(weights, training, run)?, extra))
 }
@@ -125,7 +127,8 @@ fn extra<M: LightningModule>(engine: &mut Engine<M>, module: &mut M) -> Result<M
     Ok(extra)
 }
 
-/// Writes what was asked for after a failure: the state of the last boundary, if it was kept, and waits for it.
+/// Writes the checkpoints requested after a failure, and waits for them. They contain the state of the last boundary,
+/// if it was kept.
 pub(crate) fn write_kept<M: LightningModule>(engine: &mut Engine<M>, module: &mut M, training: &Training) -> Result<()> {
     let Some(mut kept) = engine.books.kept.take() else {
         return write_requested(engine, module, training);
@@ -151,7 +154,7 @@ pub(crate) fn write_kept<M: LightningModule>(engine: &mut Engine<M>, module: &mu
     Ok(())
 }
 
-/// What every checkpoint says of its run.
+/// The common part of the run's manifests.
 fn manifest<M: LightningModule>(engine: &Engine<M>, module: &M, progress: &Progress) -> Result<Manifest> {
     Ok(Manifest {
         run_id: engine.run.id.clone(),
@@ -182,7 +185,7 @@ fn weights_job<M: LightningModule>(
     Ok(Job { manifest, weights, snapshot, finite, run: None, requests, names, span })
 }
 
-/// A checkpoint of this state, and of where the loggers are now.
+/// A checkpoint with this state and the current positions of the loggers.
 fn job<M: LightningModule>(
     engine: &Engine<M>,
     state: FitState<M>,

@@ -1,4 +1,4 @@
-//! The state of a fit at a boundary of its loop, as a checkpoint takes it.
+//! Takes the state of a fit at a boundary of its loop.
 
 use std::collections::BTreeMap;
 
@@ -15,23 +15,23 @@ use crate::{
     training::Training,
 };
 
-/// The fit as it is now.
+/// The current state of the fit.
 fn fit_state<M: LightningModule>(engine: &mut Engine<M>, module: &M, training: &Training) -> Result<FitState<M>> {
     let weights = engine.weights(module)?;
     let run = run_state(engine)?;
     fit_state_of(weights, training, run)
 }
 
-/// With these weights and this small state, which were taken before.
+/// The state of a fit with these weights and this small state, which were taken before.
 pub(super) fn fit_state_of<M: LightningModule>(weights: Weights<M>, training: &Training, run: RunState) -> Result<FitState<M>> {
     let mut gradients = Snapshot::default();
-    // What hooks have put into the module for a validation may have other ids.
+    // Weights that hooks put into the module for a validation may have other ids.
     training.accumulated.save(weights.trained(), &mut gradients);
     let optimizers = training.optimizers.snapshot(&ParamPaths::of(weights.trained()))?;
     Ok(FitState { weights, optimizers, gradients, run })
 }
 
-/// The small state as it is now.
+/// The current small state.
 pub(crate) fn run_state<M: LightningModule>(engine: &mut Engine<M>) -> Result<RunState> {
     let mut callbacks = BTreeMap::new();
     for (callback, key) in engine.callbacks_with_keys() {
@@ -47,7 +47,7 @@ pub(crate) fn run_state<M: LightningModule>(engine: &mut Engine<M>) -> Result<Ru
     Ok(RunState { place, log, pending, callbacks, data_module, loggers: Vec::new() })
 }
 
-/// The newest state of the callbacks that save: they know which files there are.
+/// Updates the states of the callbacks that save, because they know which files exist.
 pub(super) fn newest_of_savers<M: LightningModule>(engine: &mut Engine<M>, state: &mut RunState) -> Result<()> {
     for (callback, key) in engine.callbacks_with_keys().filter(|(callback, _)| callback.order() == Order::Save) {
         let newest = callback.state()?;
@@ -67,7 +67,7 @@ pub(crate) fn keep<M: LightningModule>(engine: &mut Engine<M>, module: &M, train
     Ok(())
 }
 
-/// The same between two batches of a validation, which changes no optimizer.
+/// As [`keep`], between two batches of a validation, which changes no optimizer.
 pub(crate) fn keep_place<M: LightningModule>(engine: &mut Engine<M>, module: &M) -> Result<()> {
     let Some(kept) = engine.books.kept.take() else { return Ok(()) };
     let (weights, run) = (engine.weights(module)?, run_state(engine)?);
@@ -76,8 +76,8 @@ pub(crate) fn keep_place<M: LightningModule>(engine: &mut Engine<M>, module: &M)
     Ok(())
 }
 
-/// After a failure: what is saved now is the state of the last boundary. Callbacks that save are put back there, too: what
-/// they have asked for since is not written.
+/// After a failure: a save now writes the state of the last boundary. Callbacks that save are also restored to it,
+/// because their later requests are not written.
 pub(crate) fn go_back<M: LightningModule>(engine: &mut Engine<M>) -> Result<()> {
     let Some(kept) = engine.books.kept.take() else {
         engine.run.boundary = Some(engine.run.place.clone());
@@ -97,11 +97,11 @@ pub(crate) fn go_back<M: LightningModule>(engine: &mut Engine<M>) -> Result<()> 
     Ok(())
 }
 
-/// Notes where a fit is before its last epoch ends early. Waits for the device and for the loggers.
+/// Takes the state of a fit before its last epoch ends early. Waits for the device and for the loggers.
 pub(crate) fn unfinished_epoch<M: LightningModule>(engine: &mut Engine<M>) -> Result<RunState> {
     let mut run = run_state(engine)?;
     for (_, key) in engine.callbacks_with_keys().filter(|(callback, _)| callback.order() == Order::Save) {
-        // They know the files that there are.
+        // These know which files exist.
         run.callbacks.remove(key);
     }
     let mut values = Snapshot::default();

@@ -1,4 +1,4 @@
-//! Two ranks in two threads: whichever is asked, both end at the same step.
+//! Two ranks in two threads: if any of them gets a request, both end at the same step.
 
 use std::{
     cell::RefCell,
@@ -13,9 +13,9 @@ use burn::{
     prelude::*,
 };
 use stormfire_data::Loader;
-use stormfire_module::{
-    Callback, Context, Error, Every, LightningModule, Optimizer, Optimizers, Result, StepOutput, clock, moment::Progress,
-};
+use stormfire_module::{Callback, Context, Error, LightningModule, Result, StepOutput, moment::Progress};
+use stormfire_optim::{Optimizer, Optimizers};
+use stormfire_values::{Every, clock};
 
 use super::*;
 use crate::{Stop, Trainer};
@@ -24,7 +24,7 @@ thread_local! {
     static FAKE: RefCell<Option<Box<dyn Communicator>>> = const { RefCell::new(None) };
 }
 
-/// The rank that the next Trainer of this thread is.
+/// The rank of the next Trainer on this thread.
 pub(super) fn fake() -> Option<Box<dyn Communicator>> {
     FAKE.take()
 }
@@ -103,7 +103,7 @@ impl LightningModule for Line {
     }
 }
 
-/// What one rank does at its fifth batch, and nobody else.
+/// The action of one rank at its fifth batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Does {
     Stop,
@@ -111,7 +111,7 @@ enum Does {
     SkipAtStart,
     StopInValidation,
     Fail,
-    /// Its clock says that a validation is due.
+    /// Validation is due by its clock.
     Wait,
     Nothing,
 }
@@ -153,7 +153,7 @@ impl Callback<Line> for Acts {
     }
 }
 
-/// How a rank has ended.
+/// The result of a rank.
 type Ended = (Result<(Stop, Progress), String>, Vec<u64>);
 
 fn two_ranks(acting: usize, does: Does, every: Every) -> [Ended; 2] {

@@ -1,4 +1,4 @@
-//! What ranks agree on between two batches.
+//! Agreement of the ranks between two batches.
 
 use stormfire_module::{LightningModule, Result};
 
@@ -8,12 +8,13 @@ use crate::{
     signals::{Signal, SignalWatch},
 };
 
-/// The author of a stop that another rank asks for.
+/// The author of a stop that another rank requested.
 const OTHER_RANK: &str = "another rank";
 
 impl<M: LightningModule> Engine<M> {
-    /// From here on a stop, a skipped epoch, a signal and a validation that is due by the clock are those of all ranks. Called at
-    /// places that every rank passes equally often: after a batch, after what follows it, after an epoch.
+    /// After this call, stops, skipped epochs, signals and validations that are due by the clock are those of all
+    /// ranks. It is called at points that every rank passes equally often: after a batch, after the actions that follow
+    /// it, after an epoch.
     pub(crate) fn agree(&mut self) -> Result<()> {
         if self.frame.communicator.world() == 1 {
             return Ok(());
@@ -35,7 +36,7 @@ impl<M: LightningModule> Engine<M> {
         Ok(())
     }
 
-    /// The signal that asked the run to end: with several ranks the one that they have agreed on.
+    /// The signal that requested the run to end. With several ranks, the one that they have agreed on.
     pub(crate) fn signal(&self) -> Option<Signal> {
         if self.frame.communicator.world() == 1 { self.signal_here() } else { self.books.signal }
     }
@@ -44,7 +45,7 @@ impl<M: LightningModule> Engine<M> {
         self.frame.signals.as_ref().and_then(SignalWatch::received)
     }
 
-    /// An error if a signal has asked the run to end.
+    /// Returns an error if a signal has requested the run to end.
     pub(crate) fn check_interrupt(&self) -> Result<()> {
         self.signal().map_or(Ok(()), |signal| Err(signal.into()))
     }

@@ -1,4 +1,4 @@
-//! What a run begins with.
+//! The initial state of a run.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::{
 };
 
 impl<M: LightningModule> Engine<M> {
-    /// Begins a run: nothing is left of the one before it, but whatever is no fit is one of the fit before it.
+    /// Starts a run. It keeps nothing of the previous run, except that an evaluation belongs to the fit before it.
     pub(crate) fn begin(&mut self, stage: Stage) {
         let loggers = std::mem::take(&mut self.run.loggers);
         let before = std::mem::replace(&mut self.run, fresh_run(&self.frame.config, stage, loggers));
@@ -35,21 +35,21 @@ impl<M: LightningModule> Engine<M> {
         self.frame.profiler.begin_run();
     }
 
-    /// Keeps the failure of a logger for [`Engine::check_logs`]: the state of the run is as good as any, and the checkpoints of
-    /// this boundary come first.
+    /// Keeps the failure of a logger for [`Engine::check_logs`]. The state of the run is valid, and the checkpoints of
+    /// this boundary are written first.
     pub(crate) fn note_logged(&mut self, sent: Result<()>) {
         if let Err(error) = sent {
             self.books.failed_log.get_or_insert(error);
         }
     }
 
-    /// An error if a logger has failed.
+    /// Returns the kept failure of a logger.
     pub(crate) fn check_logs(&mut self) -> Result<()> {
         self.books.failed_log.take().map_or(Ok(()), Err)
     }
 }
 
-/// What every run begins with.
+/// The initial state of every run.
 pub(super) fn fresh_run(config: &TrainerConfig, stage: Stage, loggers: Loggers) -> Run {
     Run {
         id: new_run_id(),

@@ -1,4 +1,4 @@
-//! The weights in force, as callbacks give them.
+//! The weights in force that callbacks provide.
 
 use stormfire_module::{Error, LightningModule, Result};
 
@@ -6,7 +6,7 @@ use super::Engine;
 use crate::in_force::Weights;
 
 impl<M: LightningModule> Engine<M> {
-    /// The weights that a callback has for the place of the trained ones.
+    /// The weights that a callback provides in place of the trained ones.
     pub(crate) fn given_weights(&mut self, module: &M) -> Result<Option<M>> {
         let mut given: Option<(M, String)> = None;
         for (callback, key) in self.callbacks_with_keys() {

@@ -1,4 +1,4 @@
-//! The events of an evaluation: those of validation, also as a sanity check, or those of a test.
+//! The events of an evaluation: a validation, including a sanity check, or a test.
 
 use stormfire_module::{Event, Hook, RunningStage, StepOutput};
 

@@ -1,18 +1,20 @@
-//! What a fit notes and writes between two batches.
+//! Actions of a fit between two batches.
 
-use stormfire_module::{LightningModule, Result, moment::Progress, shared_ids};
+use stormfire_module::{LightningModule, Result, moment::Progress};
+use stormfire_optim::shared_ids;
 
 use super::FitLoop;
 use crate::{checkpoint, stop::Stop};
 
-/// Looking for copies walks over all parameters: it would be felt after each batch of a small module.
+/// Interval of the search for copies, in batches. It visits all parameters, which would be noticeable after each batch
+/// of a small module.
 const LOOK_FOR_COPIES_EVERY: u64 = 50;
 
 impl<M: LightningModule> FitLoop<'_, M> {
-    /// Keeps the state of this boundary, if it may be wanted after a failure.
+    /// Keeps the state of this boundary, if a failure may need it.
     pub(super) fn keep(&mut self) -> Result<()> {
         let Progress { batches, batch_in_epoch, .. } = self.engine.run.place.progress;
-        // A hook may have made a copy of a part of the module, which would be trained in its place.
+        // A hook may have copied a part of the module. The copy would be trained in its place.
         if batch_in_epoch == 0 || batches.is_multiple_of(LOOK_FOR_COPIES_EVERY) {
             shared_ids::check(self.module)?;
         }
@@ -27,7 +29,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
         Ok(())
     }
 
-    /// Notes where a fit is that ends in the middle of an epoch: one that trains longer goes on there.
+    /// Takes the state of a fit that ends within an epoch. A longer fit resumes from it.
     pub(super) fn note_unfinished(&mut self) -> Result<()> {
         let is_cut = matches!(self.is_done(), Some(Stop::MaxSteps(_) | Stop::Requested(_))) && self.finite.stop().is_none();
         if is_cut && self.training.unfinished.is_none() && self.engine.run.place.evaluating.is_none() {
@@ -41,7 +43,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
         self.engine.run.place.learning_rates = self.training.optimizers.learning_rates();
     }
 
-    /// Writes the checkpoints that were asked for.
+    /// Writes the requested checkpoints.
     pub(super) fn write_checkpoints(&mut self) -> Result<()> {
         if !self.engine.run.place.requests.saves.is_empty() {
             self.note_data_module()?;

@@ -1,4 +1,4 @@
-//! When a fit is over.
+//! The end of a fit.
 
 use stormfire_module::{LightningModule, moment::Progress};
 
@@ -10,7 +10,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
         self.engine.run.place.progress.batch_in_epoch > 0
     }
 
-    /// Why the fit is over, if it is.
+    /// Why the fit has ended, if it has.
     pub(super) fn is_done(&mut self) -> Option<Stop> {
         if let Some(reason) = self.finite.stop() {
             return Some(Stop::Requested(reason.into()));
@@ -21,25 +21,25 @@ impl<M: LightningModule> FitLoop<'_, M> {
         }
         let steps = limits.max_steps.filter(|&max| progress.global_step >= max).map(Stop::MaxSteps);
         let limit = steps.or_else(|| limits.max_epochs.filter(|&max| progress.epoch >= max).map(Stop::MaxEpochs));
-        // Whoever has asked for a stop in the last epoch is told so.
+        // A stop that was requested in the last epoch takes precedence over the limits.
         self.allowed_stop().map(Stop::Requested).or(limit)
     }
 
-    /// The reason of a stop that was asked for, once `min_epochs` and `min_steps` are reached.
+    /// The reason of a requested stop, once `min_epochs` and `min_steps` are reached.
     pub(super) fn allowed_stop(&mut self) -> Option<String> {
         let asked = self.engine.run.place.requests.stop().map(|stop| stop.reason.clone())?;
         let (progress, config) = (&self.engine.run.place.progress, &self.engine.frame.config);
-        // As in Lightning, `min_steps` alone asks for a whole epoch, too.
+        // As in Lightning, `min_steps` alone also requires one whole epoch.
         let min_epochs = config.min_epochs.unwrap_or(usize::from(config.min_steps.is_some()));
         let enough = progress.epoch >= min_epochs && progress.global_step >= config.min_steps.unwrap_or(0);
         if !enough && !std::mem::replace(&mut self.said_it_goes_on, true) {
-            tracing::info!("a stop was asked for, but `min_epochs` or `min_steps` is not reached: training goes on");
+            tracing::info!("a stop was requested, but `min_epochs` or `min_steps` is not reached: training continues");
         }
         enough.then_some(asked)
     }
 }
 
-/// After the first epoch: a step that forgets its loss would go unnoticed.
+/// Warns after the first epoch, because a step that does not return its loss would go unnoticed.
 pub(super) fn tell_if_nothing_is_trained(progress: &Progress) {
     if progress.epoch == 0 && progress.batches > 0 && progress.global_step == 0 {
         tracing::warn!("no optimizer has stepped in the first epoch: `training_step` must return its loss");

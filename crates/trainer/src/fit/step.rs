@@ -1,15 +1,14 @@
-//! One call of the module's `training_batch`.
+//! A call of the module's `training_batch`.
 
 use stormfire_module::{
-    Error, Hook, LightningModule, Result, StepOutput, Stepper,
-    gradients::Clip,
-    scope,
-    stepper::{Evidence, StepPlan, Window},
+    Error, Hook, LightningModule, Result, StepOutput, Stepper, scope,
+    stepper::{Evidence, StepPlan},
 };
+use stormfire_optim::{gradients::Clip, window::Window};
 
 use super::FitLoop;
 
-/// What one call of the module's `training_batch` did.
+/// The result of the module's `training_batch`.
 pub(super) struct BatchOutcome {
     pub(super) output: StepOutput,
     pub(super) has_stepped: bool,
@@ -24,8 +23,8 @@ impl<M: LightningModule> FitLoop<'_, M> {
         StepPlan { window, clip, detect_anomaly: config.detect_anomaly, finite: self.finite.plan() }
     }
 
-    /// What the last batch does, for an epoch that ends before it: the step with the gradients of a window that is not full,
-    /// and that of the epoch schedules.
+    /// Does the work of the last batch for an epoch that ends before it: the step with the gradients of an incomplete
+    /// window, and that of the epoch schedules.
     pub(super) fn end_early(&mut self) -> Result<()> {
         if self.engine.run.place.is_last_batch {
             return Ok(());
@@ -57,7 +56,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
         self.log_step(has_stepped)
     }
 
-    /// Calls the module's `training_batch`; says whether parameters changed.
+    /// Calls the module's `training_batch`.
     pub(super) fn training_batch(&mut self, batch: M::Batch, batch_idx: usize, window: Window) -> Result<BatchOutcome> {
         let plan = self.step_plan(window);
         let trains_nothing = self.training.optimizers.is_empty();

@@ -1,4 +1,4 @@
-//! Validation inside a fit: before it, and whenever it is due.
+//! Validation inside a fit: before the training, and whenever it is due.
 
 use burn::{
     module::Module,
@@ -14,7 +14,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
     pub(super) fn sanity_check(&mut self) -> Result<()> {
         let limits = self.engine.run.limits.sanity_batches.clone();
         let resumed = self.engine.run.place.progress.has_begun();
-        // Data that can be gone through once only is kept for the validation itself.
+        // Data that can be read only once is kept for the validation itself.
         let is_single_pass = self.val.loaders.iter().any(Loader::is_single_pass);
         if self.val.is_empty() || is_single_pass || resumed || limits.iter().all(|&n| n == Some(0)) {
             return Ok(());
@@ -27,7 +27,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
         self.engine.run.moment.stage = RunningStage::SanityCheck;
         self.engine.fire(self.module, Event::SanityCheckEnd)?;
         self.engine.run.moment.stage = RunningStage::Train;
-        // What was asked for during the check concerned the check; what was asked for before it still holds.
+        // Requests during the check are dropped. Requests from before it still apply.
         self.engine.run.place.requests = requests;
         self.engine.store.clear();
         self.engine.books.in_force = InForce::Trained;
@@ -43,7 +43,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
         !self.val.is_empty() && self.engine.frame.config.val_check_interval.is_due(&tick)
     }
 
-    /// Validates with the weights in force, in evaluation mode, and puts the trained ones back, in training mode.
+    /// Validates with the weights in force, in evaluation mode. Then restores the trained ones, in training mode.
     pub(super) fn validate(&mut self, stage: RunningStage) -> Result<()> {
         let started = self.engine.frame.profiler.start();
         let kept = checkpoints_gradients(self.module).then(|| self.module.clone());
@@ -56,7 +56,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
         self.engine.run.place.last_validation = Stopwatch::default();
         self.tell_if_names_are_shared();
         match result {
-            // As in Lightning, loaders without a step are only worth a warning.
+            // As in Lightning, loaders without a step only cause a warning.
             Err(Error::NotImplemented { .. }) => {
                 tracing::warn!("there is a validation loader, but no `validation_step`: this fit does not validate");
                 self.val.limits.fill(Some(0));
@@ -71,7 +71,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
 }
 
 impl<M: LightningModule> FitLoop<'_, M> {
-    /// Once: callbacks, bar and charts cannot tell the value of the one from that of the other.
+    /// Warns once: callbacks, the progress bar and charts cannot distinguish the two values.
     fn tell_if_names_are_shared(&mut self) {
         if self.said_names_are_shared {
             return;
@@ -86,7 +86,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
     }
 }
 
-/// Whether the module was made for gradient checkpointing, which burn's `valid` drops and its `train` does not bring back.
+/// Whether the module uses gradient checkpointing. burn's `valid` drops it, and its `train` does not restore it.
 fn checkpoints_gradients<M: Module>(module: &M) -> bool {
     module
         .devices()

@@ -1,9 +1,11 @@
-//! The store as it goes into a checkpoint, and back.
+//! Saves the store for a checkpoint, and restores it.
 
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use stormfire_module::{Logged, Result, Scalar, read::Reading};
+use stormfire_metrics::Logged;
+use stormfire_module::Result;
+use stormfire_values::{Scalar, read::Reading};
 
 use super::{
     LogStore,
@@ -15,7 +17,7 @@ use crate::{
 };
 
 impl LogStore {
-    /// The state for a checkpoint; what is on the device is only noted down.
+    /// The state for a checkpoint. Device values are only added to `pending`.
     pub(crate) fn state(&mut self, pending: &mut Pending) -> LogState {
         self.commit();
         let mut named = |(name, reading): (&Arc<str>, &Reading)| (name.to_string(), pending.save(&reading.scalar()));
@@ -31,7 +33,7 @@ impl LogStore {
         }
     }
 
-    /// Continues from a state.
+    /// Restores a state.
     pub(crate) fn restore(&mut self, state: &LogState, device: &Device) -> Result<()> {
         self.clear();
         let slots = |saved: &[SavedSlot]| saved.iter().map(|slot| Slot::restore(slot, device)).collect::<Result<Vec<_>>>();

@@ -1,42 +1,44 @@
-//! What was logged under one name in one hook.
+//! The values of one name in one hook.
 
 use std::{collections::HashMap, sync::Arc};
 
+use stormfire_metrics::Logged;
 use stormfire_module::{
-    Hook, Logged,
+    Hook,
     log::{Options, Record},
     log_error::LogError,
-    read::Reading,
 };
+use stormfire_values::read::Reading;
 
 use super::BatchInfo;
 use crate::accumulator::{Accumulator, value_of};
 
-/// One name in one hook.
+/// A name in a hook.
 pub(super) struct Slot {
     pub(super) hook: Hook,
     pub(super) name: Arc<str>,
     pub(super) dataloader_idx: usize,
     pub(super) options: Options,
-    /// `name`, or `name_step` when it is recorded on step and on epoch.
+    /// `name`, or `name_step` if it is recorded both on step and on epoch.
     pub(super) step_key: Arc<str>,
     /// `name`, or `name_epoch`.
     pub(super) epoch_key: Arc<str>,
-    /// The name under which a monitor finds whichever is newer.
+    /// The name under which a monitor finds the newer of both values.
     pub(super) plain_key: Arc<str>,
     pub(super) step: Option<Step>,
     pub(super) epoch: Option<Accumulator>,
-    /// What the batches of a window have added that may still be left out.
+    /// The part of the window's batches, which may still be skipped.
     pub(super) window: Option<Accumulator>,
-    /// Both together, from a checkpoint: until the code that logs it brings its type again, nobody else knows.
+    /// The epoch and the window together, from a checkpoint. They can be separated only when the code that logs the
+    /// metric supplies its type again.
     pub(super) joined: Option<Accumulator>,
-    /// Something came in since the last commit: the number of its arrival.
+    /// The arrival number of the newest value since the last commit, if there is one.
     pub(super) news: Option<u64>,
-    /// A step value came in that no logger has had yet.
+    /// Whether a step value was not sent to the loggers yet.
     pub(super) is_unsent: bool,
 }
 
-/// The value of a step. Logger, monitor and progress bar share its reading, so that it leaves the device once.
+/// The value of a step. Logger, monitor and progress bar share its reading, so that it is read from the device once.
 pub(super) struct Step {
     pub(super) value: Logged,
     reading: Option<Reading>,
@@ -79,12 +81,12 @@ impl Slot {
         }
     }
 
-    /// Whether it belongs to a hook of a whole epoch: its value is there at once.
+    /// Whether it belongs to a hook of a whole epoch, whose value is available at once.
     pub(super) fn is_of_epoch(&self) -> bool {
         is_of_epoch(self.hook)
     }
 
-    /// Takes a value in. If the batch at hand may still be left out, its part of the epoch waits in the window.
+    /// Adds a value. If the current batch may still be skipped, its part of the epoch stays in the window.
     pub(super) fn take(&mut self, record: Record, batch: BatchInfo, waits: bool, arrival: u64) -> Result<(), LogError> {
         if self.options.on_epoch {
             let twice = || LogError::Twice { name: self.name.to_string(), hook: self.hook };
@@ -110,7 +112,7 @@ impl Slot {
         Ok(())
     }
 
-    /// The epoch with its window, where only the code that logs it knows how the two are joined.
+    /// The epoch with its window, if only the code that logs the metric can combine them.
     pub(super) fn with_window(&self) -> Option<Accumulator> {
         if self.joined.is_some() {
             return self.joined.clone();
@@ -122,7 +124,7 @@ impl Slot {
         joined.append(window.clone()).then_some(joined)
     }
 
-    /// The window is over: what it has added counts, or does not.
+    /// Ends the window: its values are counted or dropped.
     fn end_window(&mut self, counts: bool) -> Result<(), LogError> {
         let joined = self.joined.take();
         let Some(window) = self.window.take().filter(|_| counts) else { return Ok(()) };
@@ -138,7 +140,7 @@ impl Slot {
     }
 }
 
-/// Whether the hook belongs to a whole epoch: in it, nothing is logged for a step or a loader.
+/// Whether the hook belongs to a whole epoch, in which nothing is logged for a step or a loader.
 pub(super) fn is_of_epoch(hook: Hook) -> bool {
     hook.log_rule().is_some_and(|rule| rule.epoch_only)
 }
@@ -147,9 +149,9 @@ pub(super) fn is_of_epoch(hook: Hook) -> bool {
 #[derive(Default)]
 pub(super) struct Results {
     pub(super) slots: Vec<Slot>,
-    /// Where the slots of a name are.
+    /// The indices of the slots of a name.
     by_name: HashMap<Arc<str>, Vec<usize>>,
-    /// Steps log the same names in the same order: the next record is most likely this slot's.
+    /// Steps log the same names in the same order, so the next record most likely belongs to this slot.
     pub(super) cursor: usize,
 }
 
@@ -163,7 +165,7 @@ impl Results {
     }
 
     pub(super) fn slot(&mut self, record: &Record, batch: BatchInfo) -> Result<&mut Slot, LogError> {
-        // Without a suffix two loaders would share a name, so they share the slot, and the second one is refused.
+        // Without a suffix, two loaders would share a name. They share the slot, and the second value is refused.
         let same_loader = |slot: &Slot| slot.dataloader_idx == record.dataloader_idx || !record.options.add_dataloader_idx;
         let is_it = |slot: &Slot| slot.hook == record.hook && same_loader(slot) && *slot.name == *record.name;
         let index = if self.slots.get(self.cursor).is_some_and(is_it) {

@@ -1,8 +1,8 @@
-//! Windows of batches that may be left out.
+//! Tests of windows of batches that may be skipped.
 
 use super::*;
 
-/// Logs how many batches were left out, as the end of an epoch does.
+/// Logs the number of skipped batches, as the end of an epoch does.
 fn count_skipped(store: &mut LogStore) {
     {
         let _scope = scope::enter(Hook::TrainEpochEnd, Moment::default());
@@ -21,7 +21,7 @@ fn a_window_that_is_left_out_is_in_no_mean() {
             log("mean", value).on_epoch(true);
             log("sum", value).on_step(false).on_epoch(true).reduce_fx(log::ReduceFx::Sum);
             log("max", value).on_step(false).on_epoch(true).reduce_fx(log::ReduceFx::Max);
-            log("metric", stormfire_module::metric::Mean::new(value, 1.0)).on_step(false).on_epoch(true);
+            log("metric", stormfire_metrics::metric::Mean::new(value, 1.0)).on_step(false).on_epoch(true);
             let largest = log::ReduceFx::Custom { name: "largest", reduce: |all| all.max() };
             log("custom", value).on_step(false).on_epoch(true).reduce_fx(largest);
         });
@@ -36,7 +36,7 @@ fn a_window_that_is_left_out_is_in_no_mean() {
             }
             batch(store, value, closes, is_skipped);
         }
-        // A step shows what it has.
+        // A step shows its current value.
         assert_eq!(store.metric("mean").unwrap().to_bits(), 0.0_f64.to_bits());
         store.reach_epoch_end(RunningStage::Train).unwrap();
         count_skipped(store);
@@ -46,14 +46,14 @@ fn a_window_that_is_left_out_is_in_no_mean() {
     for at in [None, Some(0), Some(1), Some(2), Some(3), Some(4), Some(5)] {
         assert_eq!(epoch(&mut store, at), right.into(), "checkpoint before batch {at:?}");
     }
-    // An epoch in which all went well says so, once there was another one.
+    // After an epoch with skipped batches, every epoch logs their number, even if it is 0.
     batch(&mut store, 1.0, true, false);
     store.reach_epoch_end(RunningStage::Train).unwrap();
     count_skipped(&mut store);
     assert_eq!(store.metric("skipped_batches").unwrap().to_bits(), 0.0_f64.to_bits());
 }
 
-/// What nobody logs again after a checkpoint counts, or is left out, as if there had been none.
+/// A value that is not logged again after a checkpoint is counted or skipped as if there had been no checkpoint.
 #[test]
 fn a_window_counts_also_if_nobody_logs_its_values_again() {
     let some = |store: &mut LogStore, value: f64| {
@@ -61,12 +61,12 @@ fn a_window_counts_also_if_nobody_logs_its_values_again() {
             for (name, reduce) in [("min", log::ReduceFx::Min), ("max", log::ReduceFx::Max), ("mean", log::ReduceFx::Mean)] {
                 log(name, value).on_step(false).on_epoch(true).reduce_fx(reduce);
             }
-            log("metric", stormfire_module::metric::Mean::new(value, 1.0)).on_step(false).on_epoch(true);
+            log("metric", stormfire_metrics::metric::Mean::new(value, 1.0)).on_step(false).on_epoch(true);
             let range = log::ReduceFx::Custom { name: "range", reduce: |all| all.clone().max() - all.min() };
             log("range", value).on_step(false).on_epoch(true).reduce_fx(range);
         });
     };
-    // The window of the last values may be left out, and so may a later one without values.
+    // The window of the last values may be skipped, and so may a later one without values.
     let epoch = |saved: bool, last: f64, is_skipped: [bool; 2], again: Option<f64>| {
         let mut store = LogStore::new(Keeps::All, true);
         some(&mut store, 2.0);

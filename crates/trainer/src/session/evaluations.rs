@@ -1,4 +1,4 @@
-//! Runs that train nothing: validation, test and prediction.
+//! Runs without training: validation, test and prediction.
 
 use stormfire_data::{DataModule, Loaders, Stage};
 use stormfire_loggers::Metrics;
@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl<M: LightningModule> Session<M> {
-    /// `at` is where the fit was that wrote the weights, if they are a checkpoint's.
+    /// `at` is the progress of the fit that wrote the weights, if they are from a checkpoint.
     pub(crate) fn evaluate<D: DataModule<Batch = M::Batch>>(
         &mut self,
         module: &M,
@@ -95,7 +95,7 @@ impl<M: LightningModule> Session<M> {
         predictions
     }
 
-    /// What a checkpoint that is asked for later is to say of the newest fit.
+    /// Restores the progress of the newest fit for a checkpoint that is requested later.
     fn go_back_to(&mut self, of_fit: Option<Progress>) {
         if let Some(progress) = of_fit {
             self.engine.run.place.progress = progress;
@@ -104,17 +104,17 @@ impl<M: LightningModule> Session<M> {
 
     fn for_evaluation(&mut self, module: &M) -> Result<M> {
         if self.engine.frame.logs_wait {
-            // A fit was refused that was to go on in the logs of its run; this has no part in that.
+            // A refused fit was to continue the logs of its run. This run must not write to them.
             self.begin_logs_anew(None)?;
         }
         self.engine.frame.device = choose_device(self.device.as_ref(), &self.engine.frame.config, module)?;
-        // Clones share what burn has not initialised yet: a fit of the same module comes later, perhaps.
+        // Clones share uninitialized parameters, and a fit of the same module may follow.
         Ok(place(module.clone(), &self.engine.frame.device, self.engine.frame.config.seed).valid())
     }
 }
 
-/// What batches draw follows from the seed of this Trainer, as in a fit: the one that was given, that of the newest fit, or one
-/// that is drawn now.
+/// The draws of batches depend on the Trainer's seed, as in a fit: the given seed, that of the newest fit, or one drawn
+/// now.
 fn seeded<M: LightningModule>(engine: &mut Engine<M>, loaders: &Loaders<M::Batch>) -> Result<Loaders<M::Batch>> {
     let seed = match engine.seed {
         Some(seed) => seed,

@@ -1,4 +1,4 @@
-//! What is saved and told when a run fails.
+//! Saves and reports when a run fails.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use stormfire_module::{Error, Event, LightningModule, log, requests::SaveRequest
 
 use crate::{checkpoint, engine::Engine, guard::guard, run_id::owner_of, training::Training};
 
-/// `of_boundary`: where the state of the last boundary is to be saved, too, if it is kept.
+/// `of_boundary`: an additional checkpoint of the last boundary's state, if it is kept.
 pub(super) fn on_exception<M: LightningModule, D: DataModule>(
     engine: &mut Engine<M>,
     module: &mut M,
@@ -16,15 +16,15 @@ pub(super) fn on_exception<M: LightningModule, D: DataModule>(
     error: &Error,
     of_boundary: Option<SaveRequest>,
 ) {
-    // What the code that failed has logged belongs to nothing that comes now.
+    // Values logged by the failed code belong to no later event.
     log::discard();
-    // Its failure may be the very error; then there is nothing more to say.
+    // This failure may be the same error. Then nothing is left to report.
     if let Err(late) = guard(|| checkpoint::settle(engine)) {
         tracing::error!("while handling `{error}`: {late}");
     }
-    // Callbacks can see what they have asked for and what is not written yet, and ask for it again.
+    // Callbacks can see their unwritten requests, and request them again.
     if matches!(error, Error::Interrupted { .. }) {
-        // A signal ends a fit between two batches: what is there is whole.
+        // A signal ends a fit between two batches, so the current state is complete.
         engine.books.kept = None;
     }
     if let Err(late) = checkpoint::go_back(engine) {
@@ -54,8 +54,8 @@ pub(super) fn on_exception<M: LightningModule, D: DataModule>(
     }
 }
 
-/// Of the checkpoints that wait, those stay whose state was kept: that of the last boundary, at which they were asked for. The
-/// names of the others are free again, unless there is an older file of the run under them.
+/// Of the waiting checkpoints, those stay whose state was kept: the state of the last boundary, where they were
+/// requested. The names of the others become free, unless an older file of the run has the name.
 fn give_up<M: LightningModule>(engine: &mut Engine<M>, waiting: usize) {
     let is_kept = engine.books.kept.is_some();
     let requests = &mut engine.run.place.requests;

@@ -1,4 +1,4 @@
-//! What comes after the first run of a Trainer: another fit, or more of the newest one.
+//! Runs after the first one of a Trainer: another fit, or a longer one.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -13,8 +13,8 @@ use crate::{
 };
 
 impl<M: LightningModule> Session<M> {
-    /// Gives a further fit logs of its own, or those of the checkpoint that it continues from. Those in which no fit has begun
-    /// yet are its own.
+    /// Gives another fit new logs, or those of the checkpoint that it resumes from. It uses the current logs if no fit
+    /// has been logged to them.
     pub(crate) fn begin_logs_anew(&mut self, resume: Option<&Resume>) -> Result<()> {
         let resume = resume.filter(|_| !self.engine.frame.config.new_version_on_resume);
         if !self.engine.frame.has_logged_fit && !self.engine.frame.logs_wait && resume.is_none() {
@@ -28,7 +28,7 @@ impl<M: LightningModule> Session<M> {
         Ok(())
     }
 
-    /// The newest fit as it ended, to go on from.
+    /// The final state of the newest fit, to continue from.
     pub(crate) fn newest_fit(&mut self, module: &M) -> Result<Resume> {
         let ended = self.ended.as_deref().cloned().ok_or_else(|| {
             let hint = "call it after a `Trainer::fit` that has returned a module, or continue from a checkpoint with `set_ckpt_path`";
@@ -38,7 +38,7 @@ impl<M: LightningModule> Session<M> {
         Resume::in_memory(manifest, tensors)
     }
 
-    /// New limits for the runs to come.
+    /// Sets new limits for later runs.
     pub(crate) fn set_limits(&mut self, max_epochs: Option<usize>, max_steps: Option<u64>) {
         if self.engine.frame.config.fast_dev_run == 0 {
             let config = Arc::make_mut(&mut self.engine.frame.config);
@@ -47,7 +47,7 @@ impl<M: LightningModule> Session<M> {
     }
 
     pub(super) fn state_at_the_end(&mut self) -> Result<RunState> {
-        // Who continues from the end of a fit wants more of it.
+        // A fit that continues from the end of another one should train longer.
         self.engine.run.place.requests.stops.clear();
         checkpoint::run_state(&mut self.engine)
     }

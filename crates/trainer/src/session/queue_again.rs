@@ -1,4 +1,4 @@
-//! The SLURM job of a run that a signal has ended.
+//! Requeues the SLURM job of a run that a signal has ended.
 
 use stormfire_checkpoint::storage::link_or_copy;
 use stormfire_data::Stage;
@@ -8,9 +8,9 @@ use super::Session;
 use crate::checkpoint::Places;
 
 impl<M: LightningModule> Session<M> {
-    /// Requeues the job. A fit that ended inside a hook (`in_hook`) resumes from its furthest checkpoint: that of its last boundary
-    /// if the boundary was kept, otherwise an earlier one. Without a checkpoint the job would start from scratch, so it is not
-    /// requeued.
+    /// Requeues the job. A fit that ended inside a hook (`in_hook`) resumes from its furthest checkpoint: that of its last
+    /// boundary if the boundary was kept, otherwise an earlier one. Without a checkpoint the job would start from scratch,
+    /// so it is not requeued.
     ///
     /// # Errors
     /// The checkpoint cannot be copied, or `scontrol` fails.

@@ -1,22 +1,22 @@
-//! What a signal does to this process, as far as that can be found out without `unsafe`: Linux tells it in a file.
+//! The disposition of a signal in this process, as far as it is known without `unsafe`. Linux reports it in a file.
 
-/// What happens when a signal comes.
+/// The effect of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Disposition {
-    /// Its default action, or nobody knows.
+    /// Its default action, or unknown.
     Default,
-    /// Nothing: `nohup`, a job in the background of a script.
+    /// No effect, as under `nohup` or in a background job of a script.
     Ignored,
-    /// Somebody's handler is called.
+    /// A handler is called.
     Caught,
 }
 
-/// What this signal does now.
+/// The current disposition of this signal.
 pub(super) fn of(number: i32) -> Disposition {
     in_status(&fs_err::read_to_string("/proc/self/status").unwrap_or_default(), number)
 }
 
-/// The file holds masks, in which signal 1 is the lowest bit.
+/// The file contains bit masks. Signal 1 is the lowest bit.
 fn in_status(status: &str, number: i32) -> Disposition {
     let is_in = |mask: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(mask));
@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn the_masks_of_linux_are_understood() {
-        // SIGINT (2) is ignored, SIGTERM (15) caught.
+        // SIGINT (2) is ignored, SIGTERM (15) is caught.
         let status = "Name:\tx\nSigBlk:\t0000000000004002\nSigIgn:\t0000000000000002\nSigCgt:\t0000000000004000\n";
         assert_eq!(in_status(status, 2), Disposition::Ignored);
         assert_eq!(in_status(status, 15), Disposition::Caught);

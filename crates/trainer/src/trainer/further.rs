@@ -1,4 +1,4 @@
-//! What a Trainer does with the fit that is over: saves it, or trains further.
+//! Operations on a completed fit: saving it, or training further.
 
 use std::path::PathBuf;
 
@@ -8,15 +8,16 @@ use stormfire_module::{Error, LightningModule, Result, outer_run::OuterRun, requ
 use super::{Fit, Trainer, inside_another_run};
 
 impl<M: LightningModule> Trainer<M> {
-    /// Goes on with the newest fit, with the module that it returned, up to new limits: `trainer.set_max_epochs(20)` before it.
+    /// Continues the newest fit, with the module that it returned, up to new limits: call `trainer.set_max_epochs(20)`
+    /// before.
     ///
-    /// Optimizers, schedules, callbacks, metrics, the place in the data, random numbers and logs are as that fit has left them,
-    /// so that on the CPU both together equal one longer fit bit for bit. It is as if the fit were continued from a checkpoint
-    /// of its end, without a file. Where it had to end in the middle of an epoch, the logs are taken back to that place: what a
-    /// `test` or `validate` has logged since is cut off with it.
+    /// Optimizers, schedules, callbacks, metrics, the position in the data, random numbers and logs have the state at
+    /// the end of that fit. On the CPU both fits together equal one longer fit bit for bit. The effect is that of
+    /// resuming from a checkpoint of its end, without a file. If the fit had to end within an epoch, the logs are
+    /// rolled back to that point. This also removes the values that a `test` or `validate` has logged since.
     ///
     /// # Errors
-    /// As [`Trainer::fit`]; [`Error::Config`] if no fit of this Trainer has ended well.
+    /// As [`Trainer::fit`], and [`Error::Config`] if no fit of this Trainer has completed.
     pub fn fit_further<D: DataModule<Batch = M::Batch>>(&mut self, module: M, data: D) -> Result<Fit<M>> {
         let _outer = inside_another_run()?;
         let hint = "call `Trainer::fit` first";
@@ -28,13 +29,13 @@ impl<M: LightningModule> Trainer<M> {
         session.fit(module, data, Some(resume))
     }
 
-    /// As [`max_epochs`](Self::max_epochs), for the next runs of a Trainer that has run already.
+    /// As [`max_epochs`](Self::max_epochs), for later runs of a Trainer that has already run.
     pub fn set_max_epochs(&mut self, epochs: usize) {
         self.config.max_epochs = Some(epochs);
         self.apply_limits();
     }
 
-    /// As [`max_steps`](Self::max_steps), for the next runs of a Trainer that has run already.
+    /// As [`max_steps`](Self::max_steps), for later runs of a Trainer that has already run.
     pub fn set_max_steps(&mut self, steps: u64) {
         self.config.max_steps = Some(steps);
         self.apply_limits();
@@ -46,17 +47,18 @@ impl<M: LightningModule> Trainer<M> {
         }
     }
 
-    /// Writes the state at the end of the newest fit, with the module that it returned, and waits until it is durable. A
-    /// hook asks for a checkpoint with [`Context::save_checkpoint`](stormfire_module::Context::save_checkpoint) instead.
+    /// Writes the state at the end of the newest fit, with the module that it returned, and waits until it is durable.
+    /// In a hook, use [`Context::save_checkpoint`](stormfire_module::Context::save_checkpoint) instead.
     ///
     /// # Errors
-    /// [`Error::Config`] before the first fit; a file that cannot be written; [`Error::NonFinite`] with `on_non_finite` at
-    /// `"error"` or `"stop"`, and then nothing is written.
+    /// * [`Error::Config`] before the first fit.
+    /// * An error for a file that cannot be written.
+    /// * [`Error::NonFinite`] with `on_non_finite` at `"error"` or `"stop"`. Then nothing is written.
     pub fn save_checkpoint(&mut self, module: &M, path: impl Into<PathBuf>) -> Result<()> {
         self.save(module, SaveRequest { path: path.into(), ..SaveRequest::default() })
     }
 
-    /// As [`save_checkpoint`](Self::save_checkpoint), the weights alone: such a file cannot be continued from.
+    /// As [`save_checkpoint`](Self::save_checkpoint), for the weights alone. A fit cannot resume from such a file.
     ///
     /// # Errors
     /// As [`save_checkpoint`](Self::save_checkpoint).

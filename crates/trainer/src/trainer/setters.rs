@@ -1,9 +1,11 @@
-//! A setter for each option of a Trainer.
+//! The setters for the options of a Trainer.
 
 use std::{path::PathBuf, str::FromStr};
 
 use burn::tensor::Device;
-use stormfire_module::{Every, LightningModule, TimeLimit, gradients::ClipAlgorithm, reads_text, text::TextError};
+use stormfire_module::LightningModule;
+use stormfire_optim::ClipAlgorithm;
+use stormfire_values::{Every, TimeLimit, reads_text, text::TextError};
 
 use super::Trainer;
 use crate::{
@@ -31,7 +33,7 @@ macro_rules! setter {
             self
         }
     };
-    // A text that cannot be read is an error when a run starts.
+    // An invalid string becomes an error at the start of a run.
     ([$($doc:tt)*] $option:ident read($value:ident: $ty:ty => $set:expr)) => {
         $($doc)*
         pub fn $option(mut self, $value: impl TryInto<$ty, Error: Into<TextError>>) -> Self {
@@ -63,12 +65,12 @@ impl<M: LightningModule> Trainer<M> {
     }
 }
 
-/// What [`Trainer::accelerator`] takes.
+/// The argument of [`Trainer::accelerator`].
 #[derive(Clone, Debug)]
 pub enum DeviceChoice {
     /// A device of burn.
     Device(Device),
-    /// A kind of hardware, looked for when a run starts.
+    /// A kind of hardware, which is detected at the start of a run.
     Accelerator(Accelerator),
 }
 

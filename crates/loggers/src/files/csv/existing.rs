@@ -1,20 +1,20 @@
-//! A table that is there already, perhaps left by a crash.
+//! Reads an existing table, which may end with an incomplete row.
 
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
-/// What is to be known of a file in order to continue it.
+/// The properties of a file that are needed to continue it.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Existing {
-    /// The header's bytes, without the line's end.
+    /// The bytes of the header, without its line end.
     pub(super) header: Vec<u8>,
     pub(super) columns: Vec<String>,
-    /// Bytes of line ends after the header.
+    /// Number of bytes of line ends after the header.
     pub(super) room: u64,
-    /// Where the last whole row ends.
+    /// The end of the last complete row.
     pub(super) end: u64,
 }
 
-/// Reads the header and finds the end of the last whole row.
+/// Reads the header and finds the end of the last complete row.
 pub(super) fn examine(file: &mut (impl Read + Seek)) -> io::Result<Existing> {
     let length = file.seek(SeekFrom::End(0))?;
     file.seek(SeekFrom::Start(0))?;
@@ -22,7 +22,7 @@ pub(super) fn examine(file: &mut (impl Read + Seek)) -> io::Result<Existing> {
     let mut header = Vec::new();
     read_record(&mut reader, &mut header)?;
     if header.pop_if(|last| *last == b'\n').is_none() {
-        // Not even the header is whole: there is nothing to continue.
+        // The header is incomplete, so there is nothing to continue.
         return Ok(Existing::default());
     }
     let mut room = 1;
@@ -45,7 +45,7 @@ pub(super) fn examine(file: &mut (impl Read + Seek)) -> io::Result<Existing> {
     Ok(Existing { header, columns, room, end })
 }
 
-/// Appends one record with its line end and returns the number of its cells; 0 at the end of the file.
+/// Appends one record with its line end and returns the number of its cells, or 0 at the end of the file.
 pub(super) fn read_record(reader: &mut impl BufRead, record: &mut Vec<u8>) -> io::Result<usize> {
     let start = record.len();
     let (mut quoted, mut cells) = (false, 1);
@@ -56,7 +56,7 @@ pub(super) fn read_record(reader: &mut impl BufRead, record: &mut Vec<u8>) -> io
         }
         let line = &record[before..];
         if !quoted && !line.contains(&b'"') {
-            // Written so that the compiler counts many bytes at a time: this is what rewriting a table waits for.
+            // This form lets the compiler count many bytes at a time. It dominates the time of a rewrite.
             return Ok(cells + line.iter().map(|byte| usize::from(*byte == b',')).sum::<usize>());
         }
         for byte in line {
@@ -70,7 +70,7 @@ pub(super) fn read_record(reader: &mut impl BufRead, record: &mut Vec<u8>) -> io
     }
 }
 
-/// Counts rows, at most `most`: how many there are, and how many bytes they take. Empty lines between them are no rows.
+/// Counts at most `most` rows. Returns the number of rows and bytes. Empty lines are not rows.
 pub(super) fn count_rows(reader: &mut impl BufRead, most: u64) -> io::Result<(u64, u64)> {
     let (mut rows, mut bytes, mut read) = (0, 0, 0);
     let mut row = Vec::new();
@@ -96,10 +96,10 @@ fn columns(header: &[u8]) -> io::Result<Vec<String>> {
     Ok(record.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect())
 }
 
-/// The end of the last line between `start` and `length` that has an end, without empty lines behind it.
+/// The end of the last terminated line between `start` and `length`, without empty lines after it.
 pub(super) fn last_line_end(file: &mut (impl Read + Seek), start: u64, length: u64) -> io::Result<u64> {
     const CHUNK: u64 = 1 << 12;
-    // Seen from behind: skip what is torn, then line ends, keeping the one that is nearest to the row.
+    // Scans backwards: skips an incomplete line, then line ends, and keeps the line end nearest to the row.
     let mut in_torn_line = true;
     let mut upper = length;
     while upper > start {

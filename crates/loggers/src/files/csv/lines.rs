@@ -1,4 +1,4 @@
-//! The rows of the table once more, as lines of JSON.
+//! The rows of the table as lines of JSON.
 
 use std::fs::{File, OpenOptions};
 use std::path::Path;
@@ -12,13 +12,13 @@ use super::row::Row;
 use crate::parts::position;
 use crate::{Reduce, Result};
 
-/// Only ever appended to: a new name changes nothing in the lines before.
+/// The file is append-only: a new name does not change earlier lines.
 pub(super) struct Lines {
     file: Append<File>,
 }
 
 impl Lines {
-    /// Makes the file, or cuts off what a crash left of a last line.
+    /// Creates the file, or removes an incomplete last line from an existing one.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let mut options = OpenOptions::new();
         let mut file = options.read(true).write(true).create(true).truncate(false).open(path).map_err(|error| at(path, "open", &error))?;
@@ -28,12 +28,12 @@ impl Lines {
         Ok(Self { file: Append::new(file, path.to_owned(), end) })
     }
 
-    /// A closed row. It is in memory until [`Lines::flush`].
+    /// Adds a closed row. It stays in memory until [`Lines::flush`].
     pub(super) fn push(&mut self, row: &Row, columns: &[Arc<str>], reduces: &[Reduce]) {
         render(row, columns, reduces, self.file.buffer());
     }
 
-    /// Puts everything on disk, and the open row behind it.
+    /// Writes everything to the file, followed by the open row.
     pub(super) fn flush(&mut self, open: Option<&Row>, columns: &[Arc<str>], reduces: &[Reduce]) -> Result<()> {
         let mut tail = Vec::new();
         if let Some(row) = open {
@@ -42,13 +42,13 @@ impl Lines {
         Ok(self.file.flush(&tail)?)
     }
 
-    /// Where the closed rows end. They are on the disk.
+    /// The end of the closed rows. They are on the disk.
     pub(super) fn position(&self) -> Result<u64> {
         self.file.sync()?;
         Ok(self.file.end())
     }
 
-    /// Drops what came after a position.
+    /// Discards the lines after a position.
     pub(super) fn resume(&mut self, position: u64) -> Result<()> {
         if position <= self.file.end() {
             return Ok(self.file.cut(position)?);
@@ -58,7 +58,7 @@ impl Lines {
     }
 }
 
-/// Appends a row as an object without its empty cells.
+/// Appends a row as an object, without its empty cells.
 fn render(row: &Row, columns: &[Arc<str>], reduces: &[Reduce], into: &mut Vec<u8>) {
     into.extend_from_slice(b"{\"step\":");
     into.extend_from_slice(row.step.to_string().as_bytes());
@@ -71,7 +71,8 @@ fn render(row: &Row, columns: &[Arc<str>], reduces: &[Reduce], into: &mut Vec<u8
         if value.is_finite() {
             super::number::push(into, value);
         } else {
-            // JSON has no words for them; these are those of Protocol Buffers, and every language reads them back.
+            // JSON has no literals for them. These strings are those of Protocol Buffers, whose parsers in every
+            // language accept them.
             let word: &[u8] = if value.is_nan() {
                 b"\"NaN\""
             } else if value > 0.0 {

@@ -1,12 +1,12 @@
-//! Numbers as short text.
+//! Numbers as short decimals.
 
 use std::io::Write;
 
 /// Appends the shortest decimal that reads back as the same number.
 ///
-/// A value that an `f32` can hold exactly almost always came from one, so it is written as the shortest decimal of that
-/// `f32`: `0.1_f32` as `0.1` and not as `0.10000000149011612`. Very large and very small ones get an exponent, where
-/// Python's `repr` has one.
+/// A value that an `f32` represents exactly almost always came from one, so it is written as the shortest decimal of
+/// that `f32`: `0.1_f32` as `0.1`, not as `0.10000000149011612`. Very large and very small values get an exponent, in
+/// the same cases as Python's `repr`.
 pub(super) fn push(into: &mut Vec<u8>, value: f64) {
     let single = value as f32;
     let exact = f64::from(single).to_bits() == value.to_bits();

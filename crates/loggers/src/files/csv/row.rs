@@ -2,7 +2,7 @@
 
 use crate::value::reduce::Reduced;
 
-/// A row that may still grow.
+/// A row that is not complete yet.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) step: u64,

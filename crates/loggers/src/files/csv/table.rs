@@ -1,4 +1,4 @@
-//! The table's file.
+//! The file of the table.
 
 mod cut_back;
 
@@ -25,12 +25,14 @@ pub(super) use cut_back::Position;
 
 const STEP: &str = "step";
 const EPOCH: &str = "epoch";
-/// A body of up to so many bytes is rewritten for a new column without a second thought.
+/// A new column always rewrites a body of up to this number of bytes.
 const SMALL: u64 = 1 << 18;
-/// The first reserve behind a header. Each further one is twice as large, so that all rewriting together stays linear.
+/// The first reserve after a header, in bytes. Each further one is twice as large, so that the total cost of rewriting
+/// stays linear.
 const RESERVE: u64 = 1 << 10;
 
-/// Filling up a disk with copies of a large file that do not fit takes long; it is tried only so often.
+/// Minimum time between attempts to replace a large file on a full disk. Each attempt may fill up the disk, which is
+/// slow.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 
 pub(super) struct Table {
@@ -40,25 +42,25 @@ pub(super) struct Table {
     columns: Vec<Arc<str>>,
     places: HashMap<Arc<str>, usize>,
     reductions: Reductions,
-    /// For each column.
+    /// The reduction of each column.
     reduces: Vec<Reduce>,
     step_place: usize,
-    /// So many columns are in the header on disk.
+    /// Number of columns in the header on the disk.
     in_header: usize,
-    /// The header's bytes on disk, without the line's end.
+    /// The bytes of the header on the disk, without its line end.
     header: Vec<u8>,
-    /// Line ends after the header; all but the first are reserve.
+    /// Line ends after the header. All but the first are reserve.
     room: u64,
     reserve: u64,
     /// Whether a closed row may be shorter than the header.
     ragged: bool,
     row: Option<Row>,
     next_step: u64,
-    /// Closed rows in the file, and in the buffer.
+    /// Number of closed rows in the file. `buffered` counts those in the buffer.
     rows: u64,
     buffered: u64,
     waiting: usize,
-    /// After a large file could not be replaced.
+    /// Time of the next attempt, after a large file could not be replaced.
     retry_at: Option<Instant>,
     name: String,
 }
@@ -78,7 +80,7 @@ impl std::fmt::Debug for Table {
 }
 
 impl Table {
-    /// Makes the file with a header, or gets ready to continue one.
+    /// Creates the file with a header, or prepares to continue an existing one.
     pub(super) fn open(path: &Path, prefix: &str, reductions: &Reductions) -> Result<Self> {
         replacement::clear(path);
         let mut options = OpenOptions::new();
@@ -122,13 +124,13 @@ impl Table {
         Ok(table)
     }
 
-    /// Writes every row as a line of JSON too, into a file beside.
+    /// Also writes every row as a line of JSON, into a second file.
     pub(super) fn with_lines(mut self, path: &Path) -> Result<Self> {
         self.lines = Some(Lines::open(path)?);
         Ok(self)
     }
 
-    /// Puts values into the row of their step.
+    /// Adds values to the row of their step.
     pub(super) fn log(&mut self, metrics: &Metrics, step: Option<u64>) {
         let step = step.or_else(|| metrics.step()).unwrap_or(self.next_step);
         if self.row.as_ref().is_none_or(|row| row.step != step) {
@@ -163,12 +165,12 @@ impl Table {
         self.row = Some(row);
     }
 
-    /// Whether it is time to save.
+    /// Whether a save is due.
     pub(super) fn is_due(&self, rows: usize) -> bool {
         self.waiting >= rows || self.file.is_full()
     }
 
-    /// Puts everything on disk, the open row too.
+    /// Writes everything to the file, including the open row.
     pub(super) fn save(&mut self) -> Result<()> {
         self.waiting = 0;
         let outcome = self.settle_header().inspect_err(|_| self.file.shed()).and_then(|()| {
@@ -176,7 +178,7 @@ impl Table {
             Ok(self.file.flush(&tail)?)
         });
         if self.file.buffer().is_empty() {
-            // Written, or too much to be kept on a full disk.
+            // The rows were written, or dropped because the buffer was too large for a full disk.
             let buffered = std::mem::take(&mut self.buffered);
             self.rows += if outcome.is_ok() { buffered } else { 0 };
         }
@@ -184,14 +186,14 @@ impl Table {
         outcome.and(lines)
     }
 
-    /// As [`Table::save`], with every row as long as the header and nothing between.
+    /// As [`Table::save`], and makes every row as long as the header and removes the reserve.
     pub(super) fn tidy(&mut self) -> Result<()> {
         self.retry_at = None;
         self.save()?;
         if self.ragged || self.room > 1 { self.rewrite(0) } else { Ok(()) }
     }
 
-    /// Where a name's values go. `guess` is the place right of the value before, which mostly is it.
+    /// The column of a name. `guess` is the column after that of the previous value, which is usually right.
     fn place(&mut self, name: &str, guess: usize) -> usize {
         if self.columns.get(guess).is_some_and(|column| &**column == name) {
             return guess;
@@ -229,7 +231,7 @@ impl Table {
         tail
     }
 
-    /// Brings all columns into the header on disk. Rows of a new column must not be written before.
+    /// Writes all columns into the header on the disk. This must happen before rows with a new column are written.
     fn settle_header(&mut self) -> Result<()> {
         if self.in_header == self.columns.len() && self.room > 0 {
             return Ok(());
@@ -264,7 +266,7 @@ impl Table {
         Ok(())
     }
 
-    /// Where the rows begin.
+    /// The start of the rows.
     fn body(&self) -> u64 {
         self.header.len() as u64 + self.room
     }
@@ -285,7 +287,7 @@ impl Table {
         Ok(file.take(self.file.end().saturating_sub(self.body())))
     }
 
-    /// Replaces the file by one with all columns, all rows as long as the header, and `reserve` bytes behind the header.
+    /// Replaces the file by one with all columns, all rows as long as the header, and `reserve` bytes after the header.
     fn rewrite(&mut self, reserve: u64) -> Result<()> {
         let path = self.file.path().to_owned();
         let header = self.header_text()?;
@@ -305,7 +307,8 @@ impl Table {
             }
             while row.pop_if(|last| existing::is_line_end(*last)).is_some() {}
             if !row.is_empty() {
-                // Of columns that came after the position which the table was taken back to; here they are empty.
+                // These cells belong to columns that appeared after the position to which the table was rolled back.
+                // They are empty.
                 while cells > self.columns.len() && row.pop_if(|last| *last == b',').is_some() {
                     cells -= 1;
                 }
@@ -328,7 +331,7 @@ impl Table {
     }
 }
 
-/// Appends a row as long as the columns.
+/// Appends a row with one cell per column. Missing values are empty cells.
 fn render(row: &Row, reduces: &[Reduce], step_place: usize, into: &mut Vec<u8>) {
     let filled = row.cells.len().max(step_place + 1);
     for (place, reduce) in reduces.iter().enumerate().take(filled) {

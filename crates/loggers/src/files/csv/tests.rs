@@ -10,7 +10,7 @@ fn table(folder: &Path) -> String {
     fs_err::read_to_string(folder.join("run/metrics.csv")).unwrap()
 }
 
-/// The table as any reader sees it: columns, and rows by column, empty cells left out.
+/// The table as a CSV reader sees it: columns, and rows by column, without empty cells.
 fn read(folder: &Path) -> Vec<Vec<(String, String)>> {
     let text = table(folder);
     let mut reader = ::csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
@@ -34,7 +34,7 @@ fn calls_of_one_step_share_a_row_and_saving_does_not_close_it() {
     logger.log_metrics(&[("acc", 1.0)].into(), Some(0)).unwrap();
     logger.save().unwrap();
     assert_eq!(table(folder.path()), "step,epoch,loss,acc\n0,0,0.25,1\n");
-    // A shorter value in its place leaves nothing behind.
+    // A shorter value leaves no remains of the longer one.
     logger.log_metrics(&[("loss", 3.0)].into(), Some(0)).unwrap();
     logger.finalize(Status::Success).unwrap();
     assert_eq!(table(folder.path()), "step,epoch,loss,acc\n0,0,3,1\n");
@@ -95,7 +95,7 @@ fn names_are_quoted_where_csv_needs_it() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = logger(folder.path());
     writer.log_metrics(&[("a,b", 1.0), ("say \"x\"", 2.0), ("two\nlines", 3.0)].into(), Some(0)).unwrap();
-    // Dropping saves.
+    // Dropping the writer saves.
     drop(writer);
     let mut writer = logger(folder.path());
     writer.log_metrics(&[("two\nlines", 4.0), ("ü", 5.0)].into(), Some(1)).unwrap();
@@ -125,7 +125,7 @@ fn late_columns_of_a_large_table_grow_the_header_in_place() {
             replaced += u32::from(last.replace(id) != Some(id));
         }
     }
-    // Once per column while the file is small, then as often as the reserve doubles.
+    // One rewrite per column while the file is small, then one per doubling of the reserve.
     assert!(replaced < 100, "{replaced} rewrites for {late} columns");
     assert!(table(folder.path()).contains("\n\n"), "no reserve was needed");
     let check = || {
@@ -162,7 +162,7 @@ fn a_file_that_is_there_is_continued() {
         ("step,ep", "step,epoch,a\n5,,1\n"),
         ("step,epoch,b\n1,,2\n3,0,0.", "step,epoch,b,a\n1,,2,\n5,,,1\n"),
         ("step,epoch,a\n1,,2\n\n\n", "step,epoch,a\n1,,2\n5,,1\n"),
-        // Lightning's own: sorted columns, other line ends.
+        // Lightning's own format: sorted columns, other line ends.
         ("a,epoch,step\r\n7.5,0,1\r\n", "a,epoch,step\n7.5,0,1\n1,,5\n"),
         ("b\n\"x,y\"\n", "b,step,epoch,a\n\"x,y\",,,\n,5,,1\n"),
     ] {
@@ -250,7 +250,7 @@ fn lines_of_json_say_what_the_table_says() {
     drop(writer);
     let second = "{\"step\":1,\"p-nan\":\"NaN\",\"p-up\":\"Infinity\",\"p-down\":\"-Infinity\"}\n";
     assert_eq!(lines(), format!("{first}{second}"));
-    // A torn line is cut off.
+    // An incomplete line is removed.
     fs_err::write(folder.path().join("run/metrics.jsonl"), format!("{first}{{\"step\":1,\"p")).unwrap();
     let mut writer = logger(folder.path()).jsonl(true);
     writer.log_metrics(&[("b", 2.0)].into(), Some(2)).unwrap();

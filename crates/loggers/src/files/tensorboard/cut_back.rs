@@ -1,8 +1,8 @@
-//! The way back to where an event log stood.
+//! The rollback of event files.
 //!
-//! A resumed run begins a file of its own: a server that runs has read the old one further than it now goes, and would stop
-//! at the first record that is not where it looks for it. The new file names the first one of its run, so that it can be
-//! told from the files of other loggers in the folder.
+//! A resumed run starts a new file. A running server may have read the old file beyond its new end, and would stop at
+//! the first record that is not at the expected offset. The new file contains the name of the run's first file. This
+//! distinguishes it from the files of other loggers in the folder.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -24,16 +24,16 @@ pub(super) struct Extent {
     pub(super) bytes: u64,
 }
 
-/// What a file says that continues the run which began with another.
+/// The message of a file that continues the run with this first file.
 pub(super) fn message(first: &str) -> String {
     format!("continues {first}")
 }
 
-/// Takes the files of a run back to these lengths and removes its later ones, which begin with `message`. If one of them is
-/// missing or shorter, its name is returned, and nothing is done.
+/// Truncates the files of a run to these lengths and removes its later files, which contain `message`. If one of the
+/// files is missing or shorter, returns its name and changes nothing.
 pub(super) fn cut_back(folder: &Path, files: &[Extent], message: &str) -> Result<Option<String>> {
     for Extent { name, bytes } in files {
-        // A position is data from a file that may be anybody's: it names event files here and nothing else.
+        // A position comes from an untrusted file. Only names of event files in this folder are accepted.
         let path = folder.join(name);
         let is_ours = name.starts_with(MARK) && path.file_name().is_some_and(|last| last == name.as_str());
         let length = match path.metadata() {
@@ -61,7 +61,7 @@ pub(super) fn cut_back(folder: &Path, files: &[Extent], message: &str) -> Result
     Ok(None)
 }
 
-/// Whether an event file, right behind its version, says in these words what it belongs to.
+/// Whether the event after an event file's version contains this message.
 fn says(path: &Path, message: &str) -> Result<bool> {
     let mut start = Vec::new();
     let read = File::open(path).and_then(|file| file.take(1 << 10).read_to_end(&mut start));

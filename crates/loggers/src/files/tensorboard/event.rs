@@ -1,4 +1,4 @@
-//! `TensorBoard`'s messages, as far as they are written here. The field numbers are those of its `.proto` files.
+//! The messages of `TensorBoard` that this crate writes. The field numbers are those of its `.proto` files.
 
 use prost::{Message, Oneof};
 
@@ -28,7 +28,7 @@ pub(crate) enum What {
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct SessionLog {
-    /// 1 is START: from here on, what was read of this and later steps is void.
+    /// 1 is START: values of this and later steps that were read before are discarded.
     #[prost(int32, tag = "1")]
     pub(crate) status: i32,
     #[prost(string, tag = "3")]
@@ -69,13 +69,13 @@ pub(crate) enum Data {
 pub(crate) struct Metadata {
     #[prost(message, optional, tag = "1")]
     pub(crate) plugin: Option<Plugin>,
-    /// 2 is a tensor. `TensorBoard` fills it in for the plugins that are older than it.
+    /// 2 is a tensor. `TensorBoard` fills the field in only for plugins that are older than the field.
     #[prost(int32, tag = "4")]
     pub(crate) data_class: i32,
 }
 
 impl Metadata {
-    /// What a plugin wants to know of the values of a tag, which are tensors.
+    /// The metadata for a plugin whose values are tensors.
     pub(crate) fn tensor(plugin: &str, content: Vec<u8>) -> Self {
         Self { plugin: Some(Plugin { name: plugin.to_owned(), content }), data_class: 2 }
     }
@@ -114,7 +114,7 @@ pub(crate) struct Histogram {
     pub(crate) sum: f64,
     #[prost(double, tag = "5")]
     pub(crate) sum_squares: f64,
-    /// The right bounds.
+    /// The upper bounds.
     #[prost(double, repeated, tag = "6")]
     pub(crate) limits: Vec<f64>,
     #[prost(double, repeated, tag = "7")]
@@ -123,7 +123,7 @@ pub(crate) struct Histogram {
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Audio {
-    /// Frames a second.
+    /// Frames per second.
     #[prost(float, tag = "1")]
     pub(crate) sample_rate: f32,
     #[prost(int64, tag = "2")]
@@ -150,7 +150,7 @@ pub(crate) struct Tensor {
 }
 
 impl Tensor {
-    /// Floats of this shape, the last dimension running fastest.
+    /// Floats of this shape, in row-major order.
     pub(crate) fn floats(shape: &[usize], floats: Vec<f32>) -> Self {
         Self { dtype: 1, shape: Some(Shape::new(shape)), floats, strings: Vec::new() }
     }

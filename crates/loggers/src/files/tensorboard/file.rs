@@ -1,4 +1,4 @@
-//! One event file.
+//! A single event file.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,21 +13,21 @@ use super::record;
 use crate::parts::identity;
 use crate::{Metrics, Result};
 
-/// What every event file has in its name.
+/// The prefix of every event file's name.
 pub(super) const MARK: &str = "events.out.tfevents.";
 /// `SessionLog.START`.
 const START: i32 = 1;
 
-/// The last part of a file's name: two files of one process and second must differ.
+/// The last part of a file's name. It distinguishes two files of one process and second.
 static FILES: AtomicU64 = AtomicU64::new(0);
 
 /// An open event file.
 pub(super) struct EventFile<T: Target = fs::File> {
     file: Append<T>,
-    /// Kept from call to call, so that a scalar allocates nothing.
+    /// Reused by every call, so that a scalar allocates nothing.
     scalars: Event,
     last_wall_time: f64,
-    /// The largest step of a value here, or in the files that this one continues.
+    /// The largest step of a value in this file or in the files that it continues.
     last_step: Option<i64>,
 }
 
@@ -47,7 +47,7 @@ impl EventFile {
             let path = folder.join(file_name(seconds, &host(), FILES.fetch_add(1, Ordering::Relaxed)));
             match fs::OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
                 Ok(file) => break (path, file),
-                // Another machine of the same name on a shared disk.
+                // Another machine with the same name uses the shared disk.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(at(&path, "create", &error).into()),
             }
@@ -70,19 +70,20 @@ impl<T: Target> EventFile<T> {
         self.file.path()
     }
 
-    /// Begins the continuation of a run whose values end with `last_step`. What a running server had read after it is void.
+    /// Starts the continuation of a run whose values end with `last_step`. A running server discards later values.
     pub(super) fn continues(&mut self, last_step: Option<i64>, message: String) -> Result<()> {
         self.last_step = last_step;
         let step = last_step.map_or(0, |last| last.saturating_add(1));
         let wall_time = self.wall_time();
         let start = Event { wall_time, step, what: Some(What::SessionLog(SessionLog { status: START, message })) };
-        // TensorBoard takes the first one that it ever sees for the beginning of the run, and drops nothing.
+        // TensorBoard treats the first START message that it sees as the start of the run, and discards nothing. So it
+        // gets two.
         self.event(&start)?;
         self.event(&start)?;
         self.flush()
     }
 
-    /// Names the run that this file is a part of, right behind its beginning.
+    /// Writes the name of the run to which this file belongs, directly after the version.
     pub(super) fn belongs(&mut self, message: String) -> Result<()> {
         let wall_time = self.wall_time();
         self.event(&Event { wall_time, step: 0, what: Some(What::SessionLog(SessionLog { status: 0, message })) })?;
@@ -93,7 +94,7 @@ impl<T: Target> EventFile<T> {
         self.last_step
     }
 
-    /// Writes all metrics as one event. `tag` appends the tag of a name.
+    /// Writes all metrics as one event. `tag` appends the tag for a name.
     pub(super) fn write_scalars(&mut self, step: i64, metrics: &Metrics, mut tag: impl FnMut(&str, &mut String)) -> Result<()> {
         if metrics.is_empty() {
             return Ok(());
@@ -131,7 +132,7 @@ impl<T: Target> EventFile<T> {
         Ok(self.file.flush(b"")?)
     }
 
-    /// The file's length; so much of it outlives a power cut.
+    /// The length of the file. Everything up to it survives a power failure.
     pub(super) fn sync(&mut self) -> Result<u64> {
         self.flush()?;
         self.file.sync()?;
@@ -142,7 +143,7 @@ impl<T: Target> EventFile<T> {
         push(&mut self.file, event)
     }
 
-    /// The clock may be set back; the times in a file are not.
+    /// The clock may be set back. The times in a file never decrease.
     fn wall_time(&mut self) -> f64 {
         self.last_wall_time = identity::now_s().max(self.last_wall_time);
         self.last_wall_time
@@ -169,11 +170,11 @@ fn file_name(seconds: u64, host: &str, number: u64) -> String {
 /// The time in the name of an event file.
 fn seconds_of(name: &str) -> Option<u64> {
     let (seconds, _) = name.strip_prefix(MARK)?.split_once('.')?;
-    // One more must not need another digit, or it would come before all others.
+    // The limits exclude numbers whose successor has another digit, because it would sort before all others.
     seconds.parse().ok().filter(|number| seconds.len() == 10 && *number < 9_999_999_999)
 }
 
-/// The machine's name as a part of a file's name.
+/// The machine's name as a part of a file name.
 fn host() -> String {
     let safe = |letter: char| if letter.is_ascii_alphanumeric() || "-_.".contains(letter) { letter } else { '-' };
     identity::host().chars().map(safe).collect()
@@ -190,7 +191,7 @@ mod tests {
         let expected = format!("events.out.tfevents.0000000012.pc.{}.3", std::process::id());
         assert_eq!(file_name(12, "pc", 3), expected);
         let folder = tempfile::tempdir().unwrap();
-        // Perhaps the clock was ahead.
+        // The clock may have been ahead.
         fs::write(folder.path().join("events.out.tfevents.5000000000.z"), "").unwrap();
         fs::write(folder.path().join("events.out.tfevents.99999999990.z"), "").unwrap();
         let files: Vec<EventFile> = (0..20).map(|_| EventFile::create(folder.path()).unwrap()).collect();

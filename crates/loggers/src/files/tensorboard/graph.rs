@@ -1,4 +1,4 @@
-//! The model's structure as `TensorFlow`'s `GraphDef`, which the graph dashboard shows.
+//! The structure of the model as a `GraphDef` of `TensorFlow`, for the graph dashboard.
 
 use std::collections::BTreeMap;
 
@@ -44,7 +44,7 @@ pub(crate) enum AttributeValue {
     Bytes(Vec<u8>),
 }
 
-/// The graph as a message. Nodes whose names begin alike up to a `/` are drawn as one that can be opened.
+/// Encodes the graph. The dashboard draws nodes with a common prefix up to a `/` as one expandable node.
 pub(super) fn encode(graph: &Graph) -> Vec<u8> {
     let node = |node: &crate::Node| NodeDef {
         name: node.name.clone(),
@@ -52,7 +52,7 @@ pub(super) fn encode(graph: &Graph) -> Vec<u8> {
         inputs: node.inputs.clone(),
         attributes: node.attributes.iter().map(|(key, value)| (key.clone(), attribute(value))).collect(),
     };
-    // The version of the format since 2017; torch writes the same.
+    // The version of the format since 2017. Torch writes the same.
     let graph = GraphDef { nodes: graph.nodes().iter().map(node).collect(), versions: Some(Versions { producer: 22 }) };
     graph.encode_to_vec()
 }

@@ -1,5 +1,5 @@
-//! Scalars that share a chart. `TensorBoard` draws one line per run and tag, so each of them gets a run of its own, a folder
-//! beside the main run's event file, as with `add_scalars` of `torch.utils.tensorboard`.
+//! Scalars that share a chart. `TensorBoard` draws one line per run and tag. So each scalar is in a separate run, a
+//! folder next to the event file of the main run, as with `add_scalars` of `torch.utils.tensorboard`.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
@@ -13,7 +13,7 @@ use crate::parts::notice::Notice;
 use crate::parts::position;
 use crate::{Metrics, Result};
 
-/// The runs of the groups, by the names of their folders.
+/// The runs of the groups, by folder name.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     runs: BTreeMap<String, Run>,
@@ -21,7 +21,7 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    /// Writes the values as `tag`, each into the run of its name. `first` is the first file of the main run.
+    /// Writes the values with the tag `tag`, each into the run of its name. `first` is the first file of the main run.
     pub(super) fn write(&mut self, folder: &Path, first: &str, tag: &str, values: &Metrics, step: i64) -> Result<()> {
         for (name, value) in values.iter() {
             let key = folder_name(tag, name);
@@ -47,19 +47,19 @@ impl Groups {
         self.runs.iter_mut().map(|(name, run)| Ok((name.clone(), run.extents()?))).collect()
     }
 
-    /// Takes every group back to where it was, and removes those of the run that begins with `first` which came later.
+    /// Rolls every group back, and removes later groups of the run that starts with the file `first`.
     pub(super) fn resume(&mut self, folder: &Path, first: &str, groups: BTreeMap<String, Extents>) -> Result<()> {
         for entry in fs_err::read_dir(folder)? {
             let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
             if path.is_dir() && !name.to_str().is_some_and(|name| groups.contains_key(name)) {
                 cut_back(&path, &[], &part_of(first))?;
-                // Only an empty folder can be removed like this.
+                // This succeeds only for an empty folder.
                 let _ = std::fs::remove_dir(&path);
             }
         }
         for (name, extents) in groups {
             let path = folder.join(&name);
-            // A position is data from a file that may be anybody's.
+            // A position comes from an untrusted file.
             if !matches!(Path::new(&name).components().collect::<Vec<_>>()[..], [Component::Normal(_)]) {
                 position::misfit(&path, "a group's folder is outside of the run's");
                 continue;
@@ -71,14 +71,14 @@ impl Groups {
     }
 }
 
-/// What the files of a group say of the run that they belong to.
+/// The message in the files of a group that names their run.
 fn part_of(first: &str) -> String {
     format!("part of {first}")
 }
 
-/// The folder of one value of a group, which is one folder whatever the names are.
+/// The folder of one value of a group. It is a single path component for all names.
 fn folder_name(tag: &str, name: &str) -> String {
-    // That of the tag may be the same for two, which are told apart in the file; names have nothing but the folder.
+    // Two tags may give the same folder. The tags in the file distinguish them. Names must give different folders.
     names::part(&format!("{}_{}", plain(tag), names::part(name))).into_owned()
 }
 

@@ -138,7 +138,7 @@ fn value(tag: &str, content: Content) -> Value {
     Value {
         tag: tag.to_owned(),
         metadata: Some(Metadata { plugin: Some(Plugin { name: "hparams".to_owned(), content }), data_class: 0 }),
-        // Both of TensorBoard's loaders want a value; this is the one it writes itself.
+        // Both of TensorBoard's loaders require a value. TensorBoard itself writes this one.
         data: Some(Data::Tensor(Tensor::floats(&[0], Vec::new()))),
     }
 }

@@ -1,4 +1,4 @@
-//! Charts of one's own choice: the custom-scalars dashboard.
+//! Custom charts: the custom-scalars dashboard.
 
 use prost::{Message, Oneof};
 
@@ -69,14 +69,14 @@ impl Chart {
         Self { message: ChartMessage { title: title.into(), content: Some(Content::Lines(Lines { tags })) } }
     }
 
-    /// A chart of the tag `value` with the area between the tags `lower` and `upper` around it.
+    /// A chart of the tag `value`, with the area between the tags `lower` and `upper`.
     pub fn margin(title: impl Into<String>, value: impl Into<String>, lower: impl Into<String>, upper: impl Into<String>) -> Self {
         let series = vec![Margin { value: value.into(), lower: lower.into(), upper: upper.into() }];
         Self { message: ChartMessage { title: title.into(), content: Some(Content::Margins(Margins { series })) } }
     }
 }
 
-/// What the custom-scalars dashboard shows: categories of charts, each of which may hold several scalars.
+/// The content of the custom-scalars dashboard: categories of charts. A chart may contain several scalars.
 ///
 /// ```
 /// use stormfire_loggers::tensorboard::{Chart, Layout};
@@ -90,12 +90,12 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// No charts yet.
+    /// Creates a layout without charts.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a category, which can be folded, with its charts.
+    /// Adds a collapsible category with its charts.
     pub fn category(mut self, title: impl Into<String>, charts: impl IntoIterator<Item = Chart>) -> Self {
         let charts = charts.into_iter().map(|chart| chart.message).collect();
         self.message.categories.push(CategoryMessage { title: title.into(), charts });

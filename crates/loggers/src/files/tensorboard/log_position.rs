@@ -1,4 +1,4 @@
-//! Where an event log stood.
+//! The position in an event log.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::Hyperparams;
 pub(super) struct Position {
     #[serde(flatten)]
     pub(super) main: Extents,
-    /// The runs of scalar groups, by their folders.
+    /// The runs of scalar groups, by folder name.
     #[serde(default)]
     pub(super) groups: BTreeMap<String, Extents>,
     #[serde(default)]

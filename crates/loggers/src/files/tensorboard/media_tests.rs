@@ -1,4 +1,4 @@
-//! Values that are no scalars, read back by our own reader; the official ones read the sample program's.
+//! Media values, read back by our own reader. The official readers read the output of the sample program.
 
 use prost::Message;
 
@@ -221,7 +221,7 @@ fn groups_and_embeddings_resume_with_their_run() {
     let steps =
         |name: &str| -> Vec<i64> { files_in(&run.join(name)).iter().flat_map(|path| values_in(path)).map(|(step, _)| step).collect() };
     assert_eq!((steps("g_a"), steps("g_b"), steps("g_late"), steps("other_a")), (vec![1, 3, 5], vec![1], vec![3], vec![0]));
-    // Every file names the plugin anew: it may be read before the others.
+    // Every file names the plugin again, because a reader may read it first.
     let texts: Vec<_> =
         files_in(&run).iter().filter(|path| path.extension().is_none_or(|end| end != "pbtxt")).flat_map(|path| values_in(path)).collect();
     let found: Vec<_> = texts.iter().map(|(step, value)| (*step, plugin(value))).collect();

@@ -11,20 +11,20 @@ pub(crate) struct PluginData {
     pub(crate) version: i32,
     #[prost(string, tag = "2")]
     pub(crate) name: String,
-    /// 1 vertices, 2 faces, 3 colors.
+    /// 1: vertices, 2: faces, 3: colors.
     #[prost(int32, tag = "3")]
     pub(crate) content_type: i32,
     #[prost(string, tag = "5")]
     pub(crate) json_config: String,
     #[prost(int32, repeated, tag = "6")]
     pub(crate) shape: Vec<i32>,
-    /// Which parts there are: the sum of 2^type over them.
+    /// The existing parts: the sum of 2^type over them.
     #[prost(uint32, tag = "7")]
     pub(crate) components: u32,
 }
 
-/// How the page is to show it. `TensorBoard`'s own camera stands so close that only flat objects fit, and its points are of a
-/// fixed size that most clouds dwarf.
+/// The scene configuration. `TensorBoard`'s default camera is so close that only flat objects fit. Its default points
+/// have a fixed size that is too small for most clouds.
 fn config(vertices: &[[f32; 3]], has_faces: bool) -> String {
     let camera = r#""camera": {"cls": "PerspectiveCamera", "fov": 20}"#;
     if has_faces {
@@ -43,12 +43,12 @@ fn config(vertices: &[[f32; 3]], has_faces: bool) -> String {
     }
 }
 
-/// A part of a mesh: the end of its tag, what the plugin wants to know, and the numbers.
+/// A part of a mesh: the suffix of its tag, its metadata, and its numbers.
 pub(super) type Part = (&'static str, Metadata, Data);
 
-/// The parts of a mesh, each of which gets a tag of its own.
+/// The parts of a mesh. Each part gets a separate tag.
 pub(super) fn encode(name: &str, vertices: &[[f32; 3]], colors: Option<&[[u8; 3]]>, faces: Option<&[[u32; 3]]>) -> Result<Vec<Part>> {
-    /// Beyond, neighbouring indices are the same `f32`.
+    /// Above this limit, neighbouring indices map to the same `f32`.
     const LARGEST: usize = 1 << 24;
     if vertices.is_empty() || vertices.len() > LARGEST {
         return Err(invalid(format!("{} vertices, expected 1 to {LARGEST}", vertices.len())));

@@ -13,10 +13,11 @@ pub(crate) struct PluginData {
     pub(crate) num_thresholds: u32,
 }
 
-/// Keeps a division by a count of 0 finite.
+/// Keeps a division by a zero count finite.
 const MINIMUM_COUNT: f64 = 1e-7;
 
-/// The curve as `TensorBoard` wants it: rows of true and false positives, true and false negatives, precision and recall.
+/// The curve in `TensorBoard`'s format. Its rows are true and false positives, true and false negatives, precision and
+/// recall.
 pub(super) fn encode(labels: &[bool], predictions: &[f32], num_thresholds: usize) -> Result<(Metadata, Data)> {
     if labels.len() != predictions.len() {
         return Err(invalid(format!("{} labels for {} predictions", labels.len(), predictions.len())));
@@ -37,12 +38,12 @@ pub(super) fn encode(labels: &[bool], predictions: &[f32], num_thresholds: usize
 fn curve(labels: &[bool], predictions: &[f32], num_thresholds: usize) -> [Vec<f64>; 6] {
     let [mut true_positives, mut false_positives] = [vec![0.0; num_thresholds], vec![0.0; num_thresholds]];
     for (label, prediction) in labels.iter().zip(predictions) {
-        // In single precision, as the original computes it.
+        // In single precision, as in the original.
         let bucket = (prediction * (num_thresholds - 1) as f32).floor() as usize;
         let counts = if *label { &mut true_positives } else { &mut false_positives };
         counts[bucket.min(num_thresholds - 1)] += 1.0;
     }
-    // A threshold lets through what lies in its own bucket and in all above.
+    // Predictions in a threshold's own bucket and in all higher ones count as positive.
     for counts in [&mut true_positives, &mut false_positives] {
         for bucket in (0..num_thresholds - 1).rev() {
             counts[bucket] += counts[bucket + 1];

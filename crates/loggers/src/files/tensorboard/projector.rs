@@ -10,10 +10,10 @@ use stormfire_store::replacement::Replacement;
 
 use crate::{Error, Image, Result};
 
-/// What the dashboard looks for in a run's folder.
+/// The file that the dashboard reads in the folder of a run.
 const CONFIG: &str = "projector_config.pbtxt";
 
-/// Points for the projector dashboard: a row of numbers each, and what is known of them.
+/// Points for the projector dashboard, with their coordinates and properties.
 ///
 /// ```
 /// use stormfire_loggers::tensorboard::Embedding;
@@ -31,10 +31,10 @@ pub struct Embedding {
 }
 
 impl Embedding {
-    /// Points of so many dimensions; `values` has one row of numbers after the other (`[points, dimensions]`).
+    /// Points with `dimensions` coordinates each. `values` has the shape `[points, dimensions]`.
     ///
     /// # Errors
-    /// [`Error::InvalidMedia`] if there are no whole rows.
+    /// [`Error::InvalidMedia`] if `values` is empty or has an incomplete row.
     pub fn new(dimensions: usize, values: Vec<f32>) -> Result<Self> {
         if dimensions == 0 || values.is_empty() || !values.len().is_multiple_of(dimensions) {
             return Err(invalid(format!("{} values are no whole points of {dimensions} dimensions", values.len())));
@@ -42,15 +42,15 @@ impl Embedding {
         Ok(Self { dimensions, values, metadata: None, sprites: None })
     }
 
-    /// A label for each point.
+    /// Sets a label for each point.
     ///
     /// # Errors
-    /// [`Error::InvalidMedia`] if there is not one for each point.
+    /// [`Error::InvalidMedia`] if the number of labels differs from the number of points.
     pub fn labels(mut self, labels: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Self> {
         let mut lines = String::new();
         let mut count = 0;
         for label in labels {
-            // The first line is taken for names of columns only if there are several.
+            // The dashboard reads the first line as column names only if there are several columns.
             let _ = writeln!(lines, "{}", cell(label.as_ref()));
             count += 1;
         }
@@ -59,10 +59,10 @@ impl Embedding {
         Ok(self)
     }
 
-    /// Several named properties for each point. The first one is shown beside a point.
+    /// Sets several named properties for each point. The dashboard shows the first one next to the point.
     ///
     /// # Errors
-    /// [`Error::InvalidMedia`] if there is not one row for each point, with a value for each column.
+    /// [`Error::InvalidMedia`] unless there is one row per point, with a value for each column.
     pub fn columns<const COLUMNS: usize>(
         mut self,
         names: [&str; COLUMNS],
@@ -84,15 +84,15 @@ impl Embedding {
         Ok(self)
     }
 
-    /// A picture for each point, all of one size.
+    /// Sets an image for each point. All images have the same size.
     ///
     /// # Errors
-    /// [`Error::InvalidMedia`] if there is not one for each point, or they differ in size.
+    /// [`Error::InvalidMedia`] if the number of images differs from the number of points, or their sizes differ.
     pub fn images(mut self, images: &[Image]) -> Result<Self> {
         self.check(images.len(), "images")?;
         let columns = (1..=images.len()).find(|columns| columns * columns >= images.len()).unwrap_or(1);
         let Some(first) = images.first() else { return Ok(self) };
-        // The sheet has as many rows as columns, as the dashboard expects it.
+        // The dashboard expects a sheet with equal numbers of rows and columns.
         let mut tiles = images.to_vec();
         let empty = vec![0; first.pixels().len()];
         tiles.resize(columns * columns, Image::new(first.width(), first.height(), first.channels(), empty)?);
@@ -100,7 +100,7 @@ impl Embedding {
         Ok(self)
     }
 
-    /// How many points there are.
+    /// Number of points.
     pub fn points(&self) -> usize {
         self.values.len() / self.dimensions
     }
@@ -109,7 +109,7 @@ impl Embedding {
         if count == self.points() { Ok(()) } else { Err(invalid(format!("{count} {what} for {} points", self.points()))) }
     }
 
-    /// Writes the files below `folder`; the entry is to be named in the configuration.
+    /// Writes the files below `folder`. The caller adds the returned entry to the configuration.
     pub(super) fn write(&self, folder: &Path, tag: &str, step: i64) -> Result<Entry> {
         let name = tag.replace('%', "%25").replace('/', "%2f").replace('\\', "%5c");
         let place = format!("{step:05}/{}", names::part(&name));
@@ -155,7 +155,7 @@ impl Entry {
 pub(super) fn write_config(folder: &Path, entries: &[Entry]) -> Result<()> {
     let mut text = String::new();
     for Entry { name, folder, has_metadata, sprite } in entries {
-        // A string of the text format is escaped as one of JSON.
+        // The text format escapes strings in the same way as JSON.
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let _ = writeln!(text, "embeddings {{\n  tensor_name: {}", quoted(name));
         let _ = writeln!(text, "  tensor_path: {}", quoted(&format!("{folder}/tensors.tsv")));
@@ -179,7 +179,7 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// A value in a table without quotes.
+/// A value for a table without quotes.
 fn cell(text: &str) -> String {
     text.replace(['\t', '\n', '\r'], " ")
 }

@@ -1,14 +1,14 @@
 //! The framing of records in an event file.
 
-/// `TensorFlow`'s masked CRC-32C, which keeps the checksum of data that holds checksums meaningful.
+/// `TensorFlow`'s masked CRC-32C. The mask avoids problems with checksums of data that contain checksums.
 pub(crate) fn masked_crc(data: &[u8]) -> u32 {
     crc32c::crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// Bytes before the data: its length and that length's checksum.
+/// Number of bytes before the data: the length and its checksum.
 pub(crate) const HEADER: usize = 12;
 
-/// Appends a record whose data `fill` appends.
+/// Appends a record. `fill` appends its data.
 pub(crate) fn push(into: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
     let start = into.len();
     into.extend([0; HEADER]);
@@ -20,7 +20,7 @@ pub(crate) fn push(into: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
     into.extend(checksum.to_le_bytes());
 }
 
-/// The data of the first record, and what follows it. `None` if it is torn or damaged.
+/// The data of the first record, and the rest of the file. `None` if the record is incomplete or damaged.
 pub(crate) fn split(file: &[u8]) -> Option<(&[u8], &[u8])> {
     let (header, rest) = file.split_at_checked(HEADER)?;
     let (length, checksum) = header.split_at(8);
@@ -37,7 +37,7 @@ pub(crate) fn split(file: &[u8]) -> Option<(&[u8], &[u8])> {
 pub(crate) mod tests {
     use super::*;
 
-    /// Reads whole records back, strictly; the error is what could not be read.
+    /// Reads complete records. The error is the unreadable rest.
     pub(crate) fn read(mut file: &[u8]) -> Result<Vec<Vec<u8>>, &[u8]> {
         let mut records = Vec::new();
         while !file.is_empty() {
@@ -51,7 +51,7 @@ pub(crate) mod tests {
     #[test]
     fn the_framing_of_a_known_record() {
         let mut file = Vec::new();
-        // The first event of every file TensorFlow writes, with a wall time of 1.0.
+        // The first event in every file of TensorFlow, with a wall time of 1.0.
         push(&mut file, |data| data.extend(b"\x09\0\0\0\0\0\0\xf0\x3f\x1a\x0dbrain.Event:2"));
         assert_eq!(file[..8], 24_u64.to_le_bytes());
         // As in every event file: the masked checksum of the length 24.

@@ -1,4 +1,4 @@
-//! The event files of one run of `TensorBoard`: the main one, or one of a group's.
+//! The event files of one run of `TensorBoard`: the main run or one of a group.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,19 +10,19 @@ use super::file::EventFile;
 use crate::Result;
 use crate::parts::position;
 
-/// The files of a run in the order of their making: those of earlier processes, and the one that is open.
+/// The files of a run in the order of creation: those of earlier processes, and the open one.
 #[derive(Debug, Default)]
 pub(super) struct Run {
     earlier: Vec<Extent>,
     file: Option<EventFile>,
-    /// The tags whose plugin the open file names.
+    /// The tags whose plugin is named in the open file.
     described: BTreeSet<String>,
 }
 
-/// How far the files of a run reach.
+/// The lengths of a run's files.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Extents {
-    /// The files in the order of their making.
+    /// The files in the order of creation.
     pub(super) files: Vec<Extent>,
     pub(super) last_step: Option<i64>,
 }
@@ -32,7 +32,7 @@ impl Run {
         self.file.as_ref().map(EventFile::path)
     }
 
-    /// The open file, which `create` makes where there is none.
+    /// The open file. Calls `create` if there is none.
     pub(super) fn file(&mut self, create: impl FnOnce() -> Result<EventFile>) -> Result<&mut EventFile> {
         let file = match self.file.take() {
             Some(file) => file,
@@ -41,12 +41,12 @@ impl Run {
         Ok(self.file.insert(file))
     }
 
-    /// The name of the run's first file, by which the later ones know what they belong to.
+    /// The name of the run's first file. Later files refer to it.
     pub(super) fn first(&self) -> Option<String> {
         self.earlier.first().map(|file| file.name.clone()).or_else(|| Some(name_of(self.path()?)))
     }
 
-    /// Whether a tag is new to the open file. `TensorBoard` wants to know once what a tag is.
+    /// Whether a tag is new to the open file. `TensorBoard` needs the metadata of a tag once.
     pub(super) fn describe(&mut self, tag: &str) -> bool {
         self.described.insert(tag.to_owned())
     }
@@ -55,7 +55,7 @@ impl Run {
         self.file.as_mut().map_or(Ok(()), EventFile::flush)
     }
 
-    /// How far the files reach. So much of them outlives a power cut.
+    /// The current lengths of the files. Everything up to them survives a power failure.
     pub(super) fn extents(&mut self) -> Result<Extents> {
         let mut extents = Extents { files: self.earlier.clone(), last_step: None };
         if let Some(file) = &mut self.file {
@@ -66,8 +66,7 @@ impl Run {
         Ok(extents)
     }
 
-    /// Takes the files back to `extents`, and goes on in a new one. The files that `message` belongs to and that are not
-    /// among them are removed.
+    /// Rolls the files back to `extents` and continues in a new file. Removes later files, which contain `message`.
     pub(super) fn resume(&mut self, folder: &Path, extents: Extents, message: String) -> Result<()> {
         self.discard_empty()?;
         self.earlier = extents.files;
@@ -79,7 +78,7 @@ impl Run {
         self.file(|| EventFile::create(folder))?.continues(extents.last_step, message)
     }
 
-    /// Closes the event file. One that was only opened is removed.
+    /// Closes the event file. Removes it if it contains no value.
     fn discard_empty(&mut self) -> Result<()> {
         let Some(file) = self.file.take() else { return Ok(()) };
         let path = file.last_step().is_none().then(|| file.path().to_owned());

@@ -1,4 +1,4 @@
-//! What only `TensorBoard` has. From a step or a callback these methods are reached through the typed handle of the logger.
+//! Values that only `TensorBoard` supports. Steps and callbacks call these methods through the logger's typed handle.
 
 use super::event::{Data, Metadata, Tensor, Value};
 use super::layout::Layout;
@@ -7,7 +7,7 @@ use super::{TensorBoardLogger, mesh, pr_curve, signed};
 use crate::parts::prefix::prefixed;
 use crate::{Image, Logger, Result};
 
-/// Pictures in a row of [`TensorBoardLogger::log_images`].
+/// Images per row of [`TensorBoardLogger::log_images`].
 const COLUMNS: usize = 8;
 
 /// ```
@@ -28,8 +28,8 @@ impl TensorBoardLogger {
     /// Records the precision and recall of a binary classifier at `num_thresholds` thresholds from 0 to 1 (`PyTorch`'s
     /// default is 127). `predictions` are the probabilities that the label is `true`.
     ///
-    /// Predictions are counted in buckets as wide as the thresholds are apart, as in `add_pr_curve` of
-    /// `torch.utils.tensorboard`: at the threshold `i / (n - 1)`, positive is what is predicted in bucket `i` or above.
+    /// Predictions are counted in buckets with the width of the threshold spacing, as in `add_pr_curve` of
+    /// `torch.utils.tensorboard`. At the threshold `i / (n - 1)`, predictions in bucket `i` and above are positive.
     ///
     /// # Errors
     /// [`Error::InvalidMedia`](crate::Error::InvalidMedia) if the lengths differ, there are fewer than 2 thresholds, or a
@@ -46,8 +46,9 @@ impl TensorBoardLogger {
         self.log_value(tag, Some(metadata), data, step)
     }
 
-    /// Records points for the projector: the files `STEP/TAG/tensors.tsv`, `metadata.tsv` and `sprite.png` beside the event
-    /// file, and their place in `projector_config.pbtxt`. The same tag and step again replace them.
+    /// Records points for the projector. They are stored next to the event file, as `STEP/TAG/tensors.tsv`,
+    /// `metadata.tsv` and `sprite.png`, and listed in `projector_config.pbtxt`. A second call with the same tag and
+    /// step replaces them.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) if the files cannot be written.
@@ -61,8 +62,8 @@ impl TensorBoardLogger {
         projector::write_config(&folder, &self.embeddings)
     }
 
-    /// Says which charts the custom-scalars dashboard shows. `TensorBoard` joins the layouts of all runs by the titles of
-    /// their categories, and reads one layout of each run. The tags are those in the files, with the logger's prefix.
+    /// Sets the charts of the custom-scalars dashboard. `TensorBoard` reads one layout per run and merges the layouts
+    /// of all runs by category title. The tags are those in the files, including the logger's prefix.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) if the event file cannot be written.
@@ -73,12 +74,12 @@ impl TensorBoardLogger {
         self.file()?.write(0, vec![value])
     }
 
-    /// Records a point cloud, or a mesh if there are `faces`: triples of indices into `vertices`. A color is red, green and
-    /// blue for each vertex. The page shows the faces of the first 65,536 vertices.
+    /// Records a point cloud, or a mesh if there are `faces`: triples of indices into `vertices`. `colors` contains
+    /// red, green and blue for each vertex. The page shows the faces of the first 65,536 vertices.
     ///
     /// # Errors
     /// [`Error::InvalidMedia`](crate::Error::InvalidMedia) if there is no vertex, the numbers of colors and vertices
-    /// differ, or a face has a vertex that is not there.
+    /// differ, or a face has an index out of range.
     pub fn log_mesh(
         &mut self,
         tag: &str,
@@ -95,8 +96,8 @@ impl TensorBoardLogger {
         Ok(())
     }
 
-    /// Records several images of one size as one, eight in a row without a gap, as `add_images` of `torch.utils.tensorboard`
-    /// does. For a gap and other rows, see [`Image::grid`].
+    /// Records several images of one size as one image, eight per row and without gaps, as `add_images` of
+    /// `torch.utils.tensorboard` does. For gaps and other row lengths, see [`Image::grid`].
     ///
     /// # Errors
     /// As [`Image::grid`].

@@ -1,4 +1,4 @@
-//! What a service has answered, and whether it was the service.
+//! Answers of a service, and checks that they come from the service.
 
 use std::time::Duration;
 
@@ -9,20 +9,21 @@ use ureq::http::HeaderMap;
 
 use crate::network::outbox::Failure;
 
-/// So much of an error's text is shown.
+/// Maximum number of characters of an error's body in a message.
 const SHOWN: usize = 300;
 
-/// How the service says that it has what it was sent. A login page or the empty answer of a proxy says nothing of the kind.
+/// The form in which the service confirms a request. A login page or the empty answer of a proxy is not a confirmation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expect {
-    /// By a JSON object, which is how the trackers speak.
+    /// A JSON object, as the trackers answer.
     Object,
-    /// By the status alone: a store of files, to which the tracker has led.
+    /// Any body with a status of success: a file store to which the tracker has redirected.
     Stored,
-    /// As the tracker does if it takes a file itself, else as a store. MLflow 3 answers to a file with nothing at all, not even
-    /// a content type: then the answer is `Null`, and the caller asks again in another way.
+    /// As [`Expect::Object`] if the tracker accepts a file itself, otherwise as [`Expect::Stored`]. MLflow 3 answers a
+    /// file with an empty body without a content type. The result is then `Null`, and the caller must confirm the file.
     Kept,
-    /// By anything but a web page, from the server itself. The answer is `Null` if it is not a JSON object, and the caller decides.
+    /// Anything but a web page, from the server itself. The result is `Null` if it is not a JSON object. The caller
+    /// decides.
     Taken,
 }
 
@@ -31,13 +32,13 @@ pub(crate) enum Expect {
 pub(super) struct Answer {
     pub(super) body: Vec<u8>,
     pub(super) is_html: bool,
-    /// Whether the server says what kind of content it is.
+    /// Whether the answer has a content type.
     pub(super) has_type: bool,
 }
 
 impl Answer {
-    /// The answer, if it is one of the service; an empty object if it is only the status of a store. `is_elsewhere`: another server has given it
-    /// than the one that was asked.
+    /// The answer as JSON, if it comes from the service, or an empty object if the status suffices. `is_elsewhere`: the
+    /// answer comes from another server than the requested one.
     pub(super) fn check(&self, expect: Expect, is_elsewhere: bool) -> Result<Value, Failure> {
         let is_bare = self.body.is_empty() && !self.has_type;
         if expect == Expect::Stored || expect == Expect::Kept && (is_elsewhere || is_bare) {
@@ -51,18 +52,18 @@ impl Answer {
         match serde_json::from_slice(&self.body) {
             Ok(answer @ Value::Object(_)) => Ok(answer),
             _ if expect == Expect::Taken && !is_elsewhere && !self.is_page() => Ok(Value::Null),
-            _ => Err(self.strange("it is no JSON object")),
+            _ => Err(self.strange("it is not a JSON object")),
         }
     }
 
     fn is_page(&self) -> bool {
         let begin = String::from_utf8_lossy(&self.body[..self.body.len().min(64)]).trim_start().to_ascii_lowercase();
-        // Google's store calls all its answers `text/html`, the empty ones and those in XML, too.
+        // Google's store labels all its answers `text/html`, including empty and XML ones.
         let is_text = !begin.is_empty() && !begin.starts_with("<?xml");
         self.is_html && is_text || ["<!doctype html", "<html"].iter().any(|page| begin.starts_with(page))
     }
 
-    /// An answer that the service itself would not give.
+    /// The failure for an answer that does not come from the service.
     fn strange(&self, why: &str) -> Failure {
         let what = if self.body.is_empty() {
             "it is empty".to_owned()
@@ -78,7 +79,7 @@ impl Answer {
     }
 }
 
-/// The beginning of a body, behind a colon.
+/// The start of a body, after a colon.
 pub(super) fn excerpt(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(4 * SHOWN)]);
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -86,12 +87,13 @@ pub(super) fn excerpt(body: &[u8]) -> String {
     if cut.is_empty() { String::new() } else { format!(": {cut}") }
 }
 
-/// How long `Retry-After` asks to wait: seconds, or a date. The server's own clock counts, where it tells the time.
+/// The delay of `Retry-After`, which is in seconds or a date. A date is compared with the server's own clock, if it
+/// sends the time.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let asked = text("retry-after")?;
     if let Ok(seconds) = asked.parse::<f64>() {
-        // More than a `Duration` holds is still an answer.
+        // A number that exceeds a `Duration` is valid.
         return (seconds >= 0.0).then(|| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
     }
     let date = |text: &str| DateTimeParser::new().parse_timestamp(text).ok();

@@ -1,4 +1,4 @@
-//! Where a server sends requests on to, and what may go there.
+//! Redirects of a server, and the data that may follow them.
 
 use ureq::http::HeaderMap;
 
@@ -6,30 +6,30 @@ use super::{Auth, Client, Content, percent};
 use crate::Secret;
 use crate::network::address::{origin, resolve, shown};
 
-/// More are a circle.
+/// Maximum number of redirects. More count as a loop.
 pub(super) const MOST: usize = 5;
 
-/// The next address of a request, and whether the client's login goes there, too.
+/// The next address of a request, and whether the client's login is sent to it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Next {
     pub(super) address: String,
     pub(super) with_login: bool,
 }
 
-/// Whether a status says that the request is to be sent elsewhere.
+/// Whether a status is a redirect.
 pub(super) const fn is_redirect(status: u16) -> bool {
     matches!(status, 301 | 302 | 303 | 307 | 308)
 }
 
-/// A header that the service has named for one address, and that is good for whoever has it.
+/// Whether a header that the service gave for one address is a secret. Anyone who has it could use it.
 pub(super) fn is_secret(header: &str) -> bool {
     let name = header.to_ascii_lowercase();
     ["auth", "cookie", "token", "secret", "key", "signature"].iter().any(|word| name.contains(word))
 }
 
 impl Client {
-    /// What an answer that is a redirect leads to. A request that carries something arrives as what it was, or it is an error;
-    /// and no secret goes to another server than the one it was given for.
+    /// The target of a redirect. The result is an error if the request would lose its content, or if a secret would go
+    /// to another server than the one it was given for.
     pub(super) fn redirected(
         &self,
         (method, from, with_login): (&str, &str, bool),
@@ -47,7 +47,7 @@ impl Client {
         }
         let (here, there) = (origin(from), origin(&address));
         if there.is_none() {
-            return Err(format!("the server leads to `{place}` (status {status}), which is no address of a server"));
+            return Err(format!("the server leads to `{place}` (status {status}), which is not the address of a server"));
         }
         if here == there {
             return Ok(Next { address, with_login });
@@ -55,7 +55,7 @@ impl Client {
         if from.starts_with("https:") && !address.starts_with("https:") {
             return Err(format!("the server leads to `{place}`, which is not encrypted: nothing was sent there"));
         }
-        // A place for files that the server names needs nothing but the file.
+        // A file store that the server names needs no login, only the file.
         let needs_login = with_login && self.secrets().next().is_some() && method != "PUT";
         if needs_login || self.is_in(from, content) {
             return Err(format!(
@@ -66,7 +66,7 @@ impl Client {
         Ok(Next { address, with_login: false })
     }
 
-    /// Whether a secret of the client stands in the address or the content of a request.
+    /// Whether the address or the content of a request contains a secret of the client.
     fn is_in(&self, address: &str, content: Content<'_>) -> bool {
         let bytes = |bytes: &[u8], secret: &str| bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
         self.secrets().any(|secret| {
@@ -81,7 +81,7 @@ impl Client {
         })
     }
 
-    /// The client's secrets that are not empty.
+    /// The client's non-empty secrets.
     pub(super) fn secrets(&self) -> impl Iterator<Item = &str> {
         self.auth.iter().filter_map(Auth::secret).map(Secret::expose).filter(|secret| !secret.is_empty())
     }

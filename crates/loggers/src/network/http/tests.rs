@@ -11,7 +11,7 @@ fn client(server: &TestServer) -> Client {
     Client::new(&server.address, Auth::Header("x-write-token", Secret::new(TOKEN)))
 }
 
-/// A server that says what it was asked.
+/// A server that returns the request.
 fn echo() -> TestServer {
     TestServer::start(|request| {
         let body = String::from_utf8_lossy(&request.body).into_owned();
@@ -62,7 +62,7 @@ fn no_secret_goes_to_another_server() {
     let (server, other) = (echo(), echo());
     let client = client(&server);
     let elsewhere = |path: &str| Fault::Redirect(307, format!("{}/{path}", other.address));
-    // What needs the login is not sent, and it is said what to do.
+    // A request that needs the login is not sent, and the error contains a hint.
     server.fail([elsewhere("a"), elsewhere("a")]);
     for failure in [client.post_json("a", &json!(1)).unwrap_err(), client.get("a").unwrap_err()] {
         assert!(failure.reason().contains(&format!("`{}/a`, to which the key or login is not sent", other.address)), "{failure:?}");
@@ -73,19 +73,19 @@ fn no_secret_goes_to_another_server() {
     assert!(client.send("PUT", &address, &[], Content::Nothing, Expect::Stored).is_err());
     assert!(client.send("PUT", &format!("{}/a", server.address), &[], Content::Json(&body), Expect::Stored).is_err());
     assert_eq!(other.received().len(), 0);
-    // A file goes to a store, without the login and without the headers that are secret.
+    // A file goes to a store, without the login and without secret headers.
     server.fail([elsewhere("store?signature=x")]);
     let content = Content::Bytes { bytes: b"file", content_type: "text/plain" };
     client.send("PUT", "a", &[("x-kind", "block"), ("x-auth-key", "s")], content, Expect::Kept).unwrap();
     let received = other.received().pop().unwrap();
     assert_eq!((received.path.as_str(), received.body.as_slice()), ("/store?signature=x", b"file".as_slice()));
     assert_eq!(["x-write-token", "x-auth-key", "x-kind"].map(|name| received.header(name)), [None, None, Some("block")]);
-    // Nor does it come back to the login on a detour.
+    // The login is not sent again after a detour to the original server.
     server.fail([elsewhere("a")]);
     other.fail([Fault::Redirect(307, format!("{}/back", server.address))]);
     client.send("PUT", "a", &[], content, Expect::Kept).unwrap();
     assert_eq!(server.received().pop().unwrap().header("x-write-token"), None);
-    // Without a login there is nothing to keep.
+    // Without a login there is no secret to protect.
     server.fail([elsewhere("a")]);
     assert_eq!(Client::new(&server.address, Auth::None).post_json("a", &json!(1)).unwrap()["body"], "1");
 }
@@ -110,7 +110,7 @@ fn only_the_service_says_that_something_was_delivered() {
         let begins = format!("POST {}/a: the answer is not one of the service", server.address);
         assert!(failure.reason().starts_with(&begins), "{failure:?}");
     }
-    // A store says no more than its status, but it shows no page.
+    // A store confirms only with its status, but does not return a web page.
     for (at, (kind, body)) in pages.into_iter().enumerate() {
         server.fail([Fault::Page(kind, body), Fault::Page(kind, body)]);
         let content = Content::Bytes { bytes: b"x", content_type: "" };
@@ -129,7 +129,7 @@ fn a_login_that_is_refused_is_waited_out_by_its_own_server_only() {
         *status.lock().unwrap() = refused;
         let failure = client.post_json("a", &json!(1)).unwrap_err();
         assert!(matches!(&failure, Failure::Retry { reason, .. } if reason.contains("login right?")), "{failure:?}");
-        // A store has another reason.
+        // A store may have another reason.
         let failure = client.get(&format!("{}/a", server.address)).unwrap_err();
         assert_eq!(failure.status(), Some(refused));
     }

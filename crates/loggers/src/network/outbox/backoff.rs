@@ -1,12 +1,13 @@
-//! How long to wait before the next attempt.
+//! The delay before the next attempt.
 
 use std::time::Duration;
 
-/// A test has no time to lose.
+/// Tests use a short delay.
 const FIRST: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 500 });
 const LONGEST: Duration = Duration::from_mins(1);
 
-/// Exponential backoff with full jitter above one half, so that a thousand jobs do not come back in the same second.
+/// Exponential backoff with jitter: a random factor from one half to one. A thousand jobs do not retry in the same
+/// second.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,
@@ -17,8 +18,8 @@ impl Backoff {
         self.failures = 0;
     }
 
-    /// The wait after one more failure, a minute at most. What the server asks for is a lower bound up to there; one that asks for
-    /// none is not pestered.
+    /// The delay after one more failure, at most one minute. The delay that the server requests is a lower bound, up to
+    /// that limit. A request for no delay does not shorten it.
     pub(super) fn next(&mut self, asked: Option<Duration>) -> Duration {
         let wait = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
         self.failures = self.failures.saturating_add(1);

@@ -1,4 +1,4 @@
-//! Why something was not delivered.
+//! Failures of a delivery.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use std::time::Duration;
 pub(crate) enum Failure {
     /// Another attempt may succeed: no connection, 408, 429, 5xx.
     Retry {
-        /// What the server asks for.
+        /// The delay that the server requests.
         after: Option<Duration>,
         reason: String,
     },
-    /// No attempt will succeed. The first `count` records are given up.
+    /// No attempt will succeed. The first `count` records are dropped.
     Refused { status: Option<u16>, count: usize, reason: String },
 }
 
@@ -24,7 +24,7 @@ impl Failure {
         Self::Refused { status: None, count: 1, reason: reason.into() }
     }
 
-    /// The status of the server's refusal.
+    /// The HTTP status of a refusal.
     pub(crate) const fn status(&self) -> Option<u16> {
         match self {
             Self::Refused { status, .. } => *status,
@@ -32,7 +32,7 @@ impl Failure {
         }
     }
 
-    /// A refusal of so many records.
+    /// Sets the number of refused records.
     pub(crate) fn of(mut self, refused: usize) -> Self {
         if let Self::Refused { count, .. } = &mut self {
             *count = refused;

@@ -1,4 +1,4 @@
-//! Files in a spool's folder beside the records: those that records name, and the lines that are none.
+//! Files in a spool's folder besides the records: files that records refer to, and damaged lines.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use stormfire_store::private;
 use super::KEPT;
 use crate::Result;
 
-/// Lines of the spool that could not be read. They stay until somebody removes the file.
+/// Lines of the spool that could not be read. They stay until a user removes the file.
 const DAMAGED: &str = "damaged.jsonl";
 
-/// Makes a file in the spool's folder, with the extension of `name`; its place there and its length.
+/// Creates a file in the spool's folder, with the extension of `name`. Returns its relative path and its length.
 pub(super) fn make(folder: &Path, number: &mut u64, name: &Path, make: impl Fn(&Path) -> io::Result<u64>) -> Result<(PathBuf, u64)> {
     private::folder(&folder.join(KEPT))?;
     let extension = name.extension().map(|extension| stormfire_store::names::part(&extension.to_string_lossy()).into_owned());
@@ -21,20 +21,20 @@ pub(super) fn make(folder: &Path, number: &mut u64, name: &Path, make: impl Fn(&
         *number += 1;
         match make(&folder.join(&name)) {
             Ok(bytes) => return Ok((name, bytes)),
-            // An earlier process kept one of that number.
+            // An earlier process kept a file with that number.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error.into()),
         }
     }
 }
 
-/// Makes a file of bytes.
+/// Creates a file from bytes.
 pub(super) fn bytes_as(path: &Path, bytes: &[u8]) -> io::Result<u64> {
     private::options().create_new(true).write(true).open(path)?.write_all(bytes)?;
     Ok(bytes.len() as u64)
 }
 
-/// Makes a link to a file, or a copy where there are no links.
+/// Creates a hard link to a file, or a copy where links are not supported.
 pub(super) fn file_as(path: &Path, source: &Path) -> io::Result<u64> {
     match std::fs::hard_link(source, path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -45,24 +45,24 @@ pub(super) fn file_as(path: &Path, source: &Path) -> io::Result<u64> {
     }
 }
 
-/// Removes a file if it is one that was kept; so much it took.
+/// Removes a file if it was kept in the spool. Returns its size.
 pub(super) fn remove(folder: &Path, file: &Path) -> u64 {
     if !file.starts_with(folder.join(KEPT)) {
         return 0;
     }
     let length = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
-    // One that stays takes room and does no other harm.
+    // A file that cannot be removed wastes space, but does no other harm.
     let _ = fs_err::remove_file(file);
     length
 }
 
-/// So much room the kept files take.
+/// Total size of the kept files, in bytes.
 pub(super) fn bytes(folder: &Path) -> u64 {
     let files = std::fs::read_dir(folder.join(KEPT)).into_iter().flatten().flatten();
     files.map(|file| file.metadata().map_or(0, |metadata| metadata.len())).sum()
 }
 
-/// Puts a line apart that is no record.
+/// Appends a damaged line to the file of damaged lines.
 pub(super) fn put_apart(folder: &Path, line: &[u8]) -> io::Result<()> {
     let mut file = private::options().create(true).append(true).open(folder.join(DAMAGED))?;
     let mut whole = line.trim_ascii_end().to_vec();
@@ -70,7 +70,7 @@ pub(super) fn put_apart(folder: &Path, line: &[u8]) -> io::Result<()> {
     file.write_all(&whole)
 }
 
-/// How many lines were put apart in a spool.
+/// Number of damaged lines of a spool.
 pub(crate) fn damaged(folder: &Path) -> u64 {
     let Ok(file) = std::fs::File::open(folder.join(DAMAGED)) else { return 0 };
     BufReader::new(file).split(b'\n').map_while(io::Result::ok).count() as u64

@@ -1,4 +1,4 @@
-//! What a spool is for.
+//! The destination of a spool.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
@@ -15,12 +15,12 @@ use crate::{Delivery, Error, Result};
 
 const FILE: &str = "run.json";
 
-/// What is in a folder now.
+/// Opens the file of the route in a folder.
 pub(super) fn open(folder: &Path) -> Option<File> {
     File::open(folder.join(FILE)).ok()
 }
 
-/// Puts it there again as it was when it was opened.
+/// Restores the file of the route from an open handle.
 pub(super) fn put_back(folder: &Path, mut was: &File) -> Result<()> {
     let mut text = Vec::new();
     was.seek(SeekFrom::Start(0))?;
@@ -31,22 +31,22 @@ pub(super) fn put_back(folder: &Path, mut was: &File) -> Result<()> {
     Ok(())
 }
 
-/// The run of a spool and the way to its server, as far as another process has to know them to send what waits there. It
-/// lies beside the records. Secrets are not in it; they come from the environment.
+/// The run of a spool and its server, with everything that another process needs to send the records. It is stored next
+/// to the records. It contains no secrets: these come from the environment.
 pub(crate) trait Route: Serialize + DeserializeOwned {
-    /// The run and its project, for people.
+    /// The name of the run and its project, for messages.
     fn run(&self) -> String;
 
     /// The address of the server.
     fn server(&self) -> String;
 
-    /// Sends what waits in the folder that this was loaded from. What is not delivered is an error.
+    /// Sends the records in the folder from which this was loaded. Undelivered records are an error.
     ///
     /// # Errors
-    /// [`Error::Missing`] if the run had a login that the environment does not hold.
+    /// [`Error::Missing`] if the run had a login that is missing in the environment.
     fn deliver(self, folder: &Path, patience: Duration) -> Result<Delivery>;
 
-    /// How many records wait.
+    /// Number of waiting records.
     fn waiting(folder: &Path) -> Result<u64> {
         Ok(spool::waiting(folder)?.0)
     }
@@ -56,7 +56,7 @@ pub(crate) trait Route: Serialize + DeserializeOwned {
     }
 
     /// # Errors
-    /// [`Error::Io`] if there is none in the folder, another one if it cannot be understood.
+    /// [`Error::Io`] if the folder contains no route, another error if it cannot be parsed.
     fn load(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE);
         let text = fs_err::read(&path)?;

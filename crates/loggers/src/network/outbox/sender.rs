@@ -1,4 +1,4 @@
-//! The thread that sends.
+//! The sending thread.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -12,16 +12,16 @@ use super::spool::{self, Batch, Mark};
 use super::{ACKED, Carrier, Failure, Record, Sending, keep};
 use crate::Delivery;
 
-/// How often a fresh address is tried for what a store turns away, before it is left out.
+/// Number of retries, each with a fresh address, after a store has refused a record. Then the record is dropped.
 pub(super) const TURNED_AWAY: u32 = 4;
 
-/// What both sides know.
+/// State shared by the outbox and the sending thread.
 pub(super) struct Shared {
     state: Mutex<State>,
     changed: Condvar,
 }
 
-/// What the sender is to do.
+/// The next task of the sender.
 enum Next {
     Send(u64, u64),
     Idle,
@@ -29,31 +29,31 @@ enum Next {
 
 #[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 struct State {
-    /// The sender may read up to here.
+    /// The sender may read up to this position.
     flushed: u64,
     acked: u64,
     pushed: u64,
     delivered: u64,
     refused: u64,
-    /// Lines that were put apart: by this process, and before it.
+    /// Number of damaged lines found by this process. `damaged_before` counts earlier ones.
     damaged: u64,
     damaged_before: u64,
-    /// So many bytes of files wait for their records.
+    /// Size of the kept files, in bytes.
     files: u64,
-    /// It was said that no more may wait.
+    /// Whether a warning about the limit was logged.
     is_limit_told: bool,
-    /// Somebody waits.
+    /// A caller waits for the delivery.
     urgent: bool,
-    /// The pause between two attempts is to end now.
+    /// The pause between two attempts must end now.
     nudged: bool,
     closed: bool,
     /// The sender is inside a request.
     busy: bool,
-    /// The last time that something was taken off the queue.
+    /// Time of the last progress.
     progress: Instant,
-    /// Why the last attempt failed, if it did.
+    /// The reason of the last failure, if the last attempt failed.
     trouble: Option<String>,
-    /// The first refusal that nobody was told of.
+    /// The first unreported refusal.
     refusal: Option<String>,
 }
 
@@ -88,13 +88,13 @@ impl Shared {
         self.lock().pushed += 1;
     }
 
-    /// What an earlier process has left beside the records.
+    /// Sets the number of damaged lines and the size of kept files that an earlier process left.
     pub(super) fn found(&self, damaged: u64, files: u64) {
         let mut state = self.lock();
         (state.damaged_before, state.files) = (damaged, files);
     }
 
-    /// How much waits, with what is behind the last position.
+    /// Number of waiting bytes, including unflushed records up to `end`.
     pub(super) fn waits_up_to(&self, end: u64) -> u64 {
         let state = self.lock();
         end.saturating_sub(state.acked) + state.files
@@ -109,7 +109,7 @@ impl Shared {
         state.files = state.files.saturating_sub(bytes);
     }
 
-    /// A record was not taken. Whether that is news.
+    /// Counts a dropped record. Returns true for the first one.
     pub(super) fn left_out(&self, reason: &str) -> bool {
         let mut state = self.lock();
         state.pushed += 1;
@@ -120,7 +120,7 @@ impl Shared {
 
     pub(super) fn flushed(&self, end: u64) {
         let mut state = self.lock();
-        // While something waits already, the sender looks by itself when it is time.
+        // If records are waiting already, the sender wakes by itself when they are due.
         let is_idle = state.acked == state.flushed;
         if std::mem::replace(&mut state.flushed, end) != end && is_idle {
             self.changed.notify_all();
@@ -163,7 +163,7 @@ impl Shared {
         state.delivery()
     }
 
-    /// Tells the sender to end. False if it is inside a request, which may take long.
+    /// Requests the sender to end. Returns false if it is inside a request, which may take long.
     pub(super) fn close(&self) -> bool {
         let mut state = self.lock();
         state.closed = true;
@@ -171,8 +171,8 @@ impl Shared {
         !state.busy
     }
 
-    /// Waits until there is something to send, and it has waited long enough for company, or until the server is to hear
-    /// that the run goes on. `None` once closed.
+    /// Waits until records are ready and have waited for `linger`, or until the next idle call is due. Returns `None`
+    /// once closed.
     fn next(&self, linger: Duration, beat: Option<Instant>) -> Option<Next> {
         let mut state = self.lock();
         let mut since = None;
@@ -204,7 +204,7 @@ impl Shared {
         self.lock().busy = false;
     }
 
-    /// Sleeps between two attempts, at most until somebody waits for the records or the outbox is closed.
+    /// Sleeps between two attempts. Ends early if a caller waits for the records or the outbox is closed.
     fn pause(&self, wait: Duration) {
         let until = Instant::now() + wait;
         let mut state = self.lock();
@@ -240,7 +240,7 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Whether this is news.
+    /// Stores a failure. Returns true if the previous attempt succeeded.
     fn failed(&self, reason: &str) -> bool {
         self.lock().trouble.replace(reason.to_owned()).is_none()
     }
@@ -260,10 +260,11 @@ pub(super) struct Sender<R> {
     sending: Sending,
     shared: Arc<Shared>,
     acked: Mark,
-    /// What was read and not sent yet. A carrier may take a part of it only, and a server may be away.
+    /// Records that were read and not sent yet. A carrier may take only a part of them, and a server may be
+    /// unreachable.
     batch: Batch<R>,
     refusals: u64,
-    /// The attempts at the first record that a store has turned away.
+    /// The number of refusals of the first record by a store.
     turned_away: u32,
     told_of_damage: bool,
     /// A request may outlive the outbox.
@@ -301,7 +302,7 @@ impl<R: Record> Sender<R> {
             match self.send(from, to) {
                 Ok(full) => {
                     backoff.reset();
-                    // What fills a request needs no more company.
+                    // If more records wait, the next request can be filled without delay.
                     linger = if full { Duration::ZERO } else { self.sending.linger };
                 }
                 Err((after, reason)) => {
@@ -327,7 +328,7 @@ impl<R: Record> Sender<R> {
         self.shared.rest();
     }
 
-    /// Sends once. True if there was more than one request holds.
+    /// Sends once. Returns true if records remain.
     fn send(&mut self, from: u64, to: u64) -> Result<bool, (Option<Duration>, String)> {
         let local = |error: crate::Error| (None, error.to_string());
         let (count, bytes) = (self.sending.max_records, self.sending.max_bytes);
@@ -356,8 +357,8 @@ impl<R: Record> Sender<R> {
         let (taken, refusal) = match outcome {
             Ok(taken) => (taken.clamp(1, batch.records.len()), None),
             Err(Failure::Retry { after, reason }) => return Err((after, reason)),
-            // The tracker's own 401 and 403 are waited out before. A store turns away an address whose signature has expired, and
-            // the next attempt asks the tracker for a fresh one.
+            // 401 and 403 of the tracker itself were turned into retries before. A store refuses an address with an
+            // expired signature. The next attempt requests a fresh address from the tracker.
             Err(Failure::Refused { status: Some(401 | 403), reason, .. }) if self.turned_away < TURNED_AWAY => {
                 self.turned_away += 1;
                 return Err((None, reason));
@@ -366,7 +367,7 @@ impl<R: Record> Sender<R> {
                 let count = count.clamp(1, batch.records.len());
                 self.refusals += 1;
                 if self.refusals == 1 {
-                    tracing::warn!(logger = self.sending.logger, "{reason}; the records that the server refuses are left out");
+                    tracing::warn!(logger = self.sending.logger, "{reason}; refused records are dropped");
                 } else {
                     tracing::debug!(logger = self.sending.logger, "{reason}");
                 }

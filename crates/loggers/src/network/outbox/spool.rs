@@ -1,4 +1,4 @@
-//! Records on the disk, one JSON line each, from the oldest that is still needed to the newest.
+//! Records on the disk as JSON lines, from the oldest that is still needed to the newest.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -12,21 +12,21 @@ use stormfire_store::{folder, private};
 use super::ACKED;
 use crate::{Error, Result};
 
-/// A file of records is closed at this length; it is removed as soon as nobody needs it any more.
+/// Length at which a file of records is closed, in bytes. The file is removed once it is not needed.
 const SEGMENT: u64 = 16 << 20;
 
-/// The writing end. Positions count bytes from the first record of the run, whatever has been removed since.
+/// The writing end. Positions count bytes from the first record of the run, including removed ones.
 pub(super) struct Spool {
     folder: PathBuf,
     file: Append,
-    /// Where the last segment begins.
+    /// The start of the last segment.
     base: u64,
-    /// Where the earlier segments begin, in order.
+    /// The starts of the earlier segments, in order.
     earlier: VecDeque<u64>,
 }
 
 impl Spool {
-    /// Opens a spool, with what an earlier process has left in it. A half line at its end is cut off.
+    /// Opens a spool with the records of an earlier process. Removes an incomplete line at its end.
     pub(super) fn open(folder: &Path) -> Result<Self> {
         let mut bases = bases(folder)?;
         let base = bases.pop().unwrap_or_else(|| noted(folder, ACKED).unwrap_or(0));
@@ -49,17 +49,17 @@ impl Spool {
         }
     }
 
-    /// The position behind everything that was pushed.
+    /// The position after all pushed records.
     pub(super) fn pushed(&mut self) -> u64 {
         self.end() + self.file.buffer().len() as u64
     }
 
-    /// The position behind everything that was flushed.
+    /// The position after all flushed records.
     pub(super) fn end(&self) -> u64 {
         self.base + self.file.end()
     }
 
-    /// Adds a record; it is in memory until [`Spool::flush`].
+    /// Adds a record, which stays in memory until [`Spool::flush`].
     pub(super) fn push(&mut self, record: &impl Serialize) -> Result<()> {
         let buffer = self.file.buffer();
         let before = buffer.len();
@@ -94,13 +94,13 @@ impl Spool {
             if end > before {
                 return;
             }
-            // One that cannot be removed takes room and does no other harm.
+            // A segment that cannot be removed wastes space, but does no other harm.
             let _ = fs_err::remove_file(segment(&self.folder, base));
             self.earlier.pop_front();
         }
     }
 
-    /// Drops every record behind a position.
+    /// Drops every record after a position.
     pub(super) fn cut(&mut self, to: u64) -> Result<()> {
         while to < self.base {
             let Some(base) = self.earlier.pop_back() else { break };
@@ -112,7 +112,7 @@ impl Spool {
         Ok(self.file.cut(to.saturating_sub(self.base).min(self.file.end()))?)
     }
 
-    /// Removes the whole spool, once nothing in it is needed.
+    /// Removes the whole spool. Nothing in it may be needed.
     pub(super) fn remove(self) -> Result<()> {
         let folder = self.folder.clone();
         drop(self);
@@ -135,18 +135,18 @@ fn open_segment(folder: &Path, base: u64) -> Result<Append> {
     Ok(Append::new(file.into_parts().0, path, length))
 }
 
-/// A position that a process has noted under a name.
+/// A position that was stored under a name.
 pub(super) fn noted(folder: &Path, name: &str) -> Option<u64> {
     fs_err::read_to_string(folder.join(name)).ok()?.trim().parse().ok()
 }
 
-/// Makes the folder of a spool again that somebody has removed.
+/// Recreates the removed folder of a spool.
 pub(super) fn make_anew(folder: &Path) -> io::Result<()> {
     folder::make_anew(folder)?;
     private::folder(folder)
 }
 
-/// Notes a position. One write of a fixed length: a kill leaves the old number or the new one.
+/// Stores a position. It is a single write of a fixed length, so a kill leaves the old or the new number.
 pub(super) struct Mark {
     folder: PathBuf,
     file: PathBuf,
@@ -159,25 +159,25 @@ impl Mark {
 
     pub(super) fn note(&self, position: u64) -> Result<()> {
         let open = || private::options().create(true).write(true).truncate(false).open(&self.file);
-        // Kept open, a file that was removed would be written to where nobody finds it.
+        // The file is opened each time. A handle of a removed file would write to an unreachable one.
         let file = open().or_else(|error| {
             if error.kind() == io::ErrorKind::NotFound { make_anew(&self.folder).and_then(|()| open()) } else { Err(error) }
         });
         Ok(file?.write_all(format!("{position:020}\n").as_bytes())?)
     }
 
-    /// Notes a position where none is noted.
+    /// Stores a position unless one is stored.
     pub(super) fn note_first(&self, position: u64) -> Result<()> {
         if self.file.exists() { Ok(()) } else { self.note(position) }
     }
 }
 
-/// Records that were read, each with the position behind it.
+/// Records, each with the position after it.
 pub(super) struct Batch<R> {
     pub(super) records: Vec<R>,
     pub(super) ends: Vec<u64>,
-    /// In the place of records: a line that is none, and the position behind it. The disk was damaged, or another version
-    /// wrote it.
+    /// A damaged line in place of records, and the position after it. The disk was damaged, or another version wrote
+    /// the line.
     pub(super) damaged: Option<(Vec<u8>, u64)>,
 }
 
@@ -187,7 +187,8 @@ impl<R> Default for Batch<R> {
     }
 }
 
-/// Reads records from a position on, up to a position, a count and about so many bytes, and up to a line that is none.
+/// Reads records from a position up to another one, to a number of records, to about `bytes` bytes, or to a damaged
+/// line.
 pub(super) fn read<R: DeserializeOwned>(folder: &Path, from: u64, to: u64, count: usize, bytes: u64) -> Result<Batch<R>> {
     let mut found = Batch::default();
     let (mut at, mut line) = (from, Vec::new());
@@ -210,7 +211,7 @@ pub(super) fn read<R: DeserializeOwned>(folder: &Path, from: u64, to: u64, count
             }
         }
         if at == before {
-            // A file is gone, or shorter than it was.
+            // A file is missing or was truncated.
             let behind = bases(folder)?.into_iter().find(|base| *base > at).map_or(to, |base| base.min(to));
             let missing = format!("bytes {at} to {behind} of the spool are missing").into_bytes();
             found.damaged = found.records.is_empty().then_some((missing, behind));
@@ -220,7 +221,7 @@ pub(super) fn read<R: DeserializeOwned>(folder: &Path, from: u64, to: u64, count
     Ok(found)
 }
 
-/// All records between two positions, but for damaged lines.
+/// All records between two positions, except damaged lines.
 pub(super) fn read_all<R: DeserializeOwned>(folder: &Path, mut from: u64, to: u64) -> Result<Vec<R>> {
     let mut all = Vec::new();
     while from < to {
@@ -233,7 +234,7 @@ pub(super) fn read_all<R: DeserializeOwned>(folder: &Path, mut from: u64, to: u6
     Ok(all)
 }
 
-/// The lines of the file that a position lies in, from there on.
+/// The lines from a position to the end of its file.
 fn lines_from(folder: &Path, at: u64, to: u64) -> Result<Option<BufReader<io::Take<fs_err::File>>>> {
     let Some(base) = bases(folder)?.into_iter().rfind(|base| *base <= at) else { return Ok(None) };
     let mut file = fs_err::File::open(segment(folder, base))?;
@@ -241,8 +242,9 @@ fn lines_from(folder: &Path, at: u64, to: u64) -> Result<Option<BufReader<io::Ta
     Ok(Some(BufReader::with_capacity(1 << 16, file.take(to - at))))
 }
 
-/// How many lines there are from a position on, and the position behind all. A half line counts for nothing, and another
-/// process may be writing. None of them is in memory: a server may have been away for days.
+/// The number of lines after a position, and the position after all of them. An incomplete line does not count, because
+/// another process may be writing it. The lines are not kept in memory, because a server may have been unreachable for
+/// days.
 pub(crate) fn count(folder: &Path, from: u64) -> Result<(u64, u64)> {
     let bases = bases(folder)?;
     let (mut count, mut end) = (0, from);
@@ -252,7 +254,7 @@ pub(crate) fn count(folder: &Path, from: u64) -> Result<(u64, u64)> {
         }
         let mut file = match fs_err::File::open(segment(folder, base)) {
             Ok(file) => file,
-            // It was delivered and removed in this moment.
+            // The segment was delivered and removed in the meantime.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error.into()),
         };
@@ -270,12 +272,12 @@ pub(crate) fn count(folder: &Path, from: u64) -> Result<(u64, u64)> {
     Ok((count, end))
 }
 
-/// How many records wait in a spool, and the position behind all.
+/// The number of waiting records in a spool, and the position after all of them.
 pub(crate) fn waiting(folder: &Path) -> Result<(u64, u64)> {
     count(folder, noted(folder, ACKED).unwrap_or(0))
 }
 
-/// Where the segments of a spool begin, in order.
+/// The starts of a spool's segments, in order.
 pub(super) fn bases(folder: &Path) -> Result<Vec<u64>> {
     let mut bases = Vec::new();
     for entry in fs_err::read_dir(folder)? {

@@ -23,7 +23,7 @@ impl Record for Number {
     }
 }
 
-/// The record that says how the run ended.
+/// The record with the status of the run.
 const LAST: u64 = 1000;
 
 fn number(value: u64) -> Number {
@@ -33,7 +33,7 @@ fn number(value: u64) -> Number {
 #[derive(Clone, Default)]
 struct Server {
     got: Arc<Mutex<Vec<u64>>>,
-    /// So many attempts fail before one succeeds.
+    /// Number of failing attempts before a success.
     failures: Arc<AtomicUsize>,
     down: Arc<std::sync::atomic::AtomicBool>,
     beats: Arc<AtomicUsize>,
@@ -46,7 +46,7 @@ impl Server {
 }
 
 impl Server {
-    /// The server is back, but for the thread of an earlier process, which may come late.
+    /// The server is reachable again, except for the thread of an earlier process, which may be late.
     fn of_the_next_process(&self) -> Self {
         Self { down: Arc::default(), ..self.clone() }
     }
@@ -79,11 +79,11 @@ impl Carrier<Number> for Server {
 }
 
 fn sending() -> Sending {
-    // However slow the machine is, a server that is up answers in this time.
+    // A reachable server answers in this time, even on a slow machine.
     Sending { linger: Duration::ZERO, patience: Duration::from_hours(1), max_records: 5, ..Sending::new("test") }
 }
 
-/// Waits for the server no longer than it takes to see that it is not there.
+/// Waits only until the server is found to be unreachable.
 fn give_up(outbox: &mut Outbox<Number>) -> Result<Delivery> {
     outbox.flush()?;
     while outbox.shared.trouble().is_none() {
@@ -256,14 +256,14 @@ fn as_much_waits_as_may_and_what_is_left_out_is_counted() {
     let delivery = give_up(&mut outbox).unwrap();
     let taken = delivery.spooled;
     assert!((4..12).contains(&taken) && delivery.refused == 13 - taken, "{delivery}");
-    // What was kept before counts, too, also in another process.
+    // Files kept before also count, even in another process.
     drop(outbox);
     let mut outbox = Outbox::open(folder.path().join("spool"), server.of_the_next_process(), limited(100)).unwrap();
     push(&mut outbox, 12..13);
     assert_eq!(outbox.delivery().refused, 1);
-    // How the run ended is kept, however much waits.
+    // The status of the run is kept regardless of the limit.
     outbox.push(&number(LAST)).unwrap();
-    // There is room again once the server has what waits.
+    // There is space again after the delivery.
     outbox.settle().unwrap();
     push(&mut outbox, 14..15);
     let delivery = outbox.settle().unwrap();
@@ -309,7 +309,7 @@ fn what_is_missing_or_damaged_in_a_spool_is_counted_and_kept() {
     let records = spool.join("records-00000000000000000000.jsonl");
     let text = fs_err::read_to_string(&records).unwrap().replace("{\"value\":1,", "{\"val\u{0}e\":1,");
     fs_err::write(&records, text).unwrap();
-    // A continued run sends the rest, and does not forget.
+    // A resumed run sends the rest, and keeps its records.
     let mut outbox = open(folder.path(), &server.of_the_next_process());
     outbox.rewind(position).unwrap();
     push(&mut outbox, 3..6);
@@ -323,7 +323,7 @@ fn what_is_missing_or_damaged_in_a_spool_is_counted_and_kept() {
     assert!(error.contains("damaged.jsonl` (0 delivered, 0 spooled, 0 refused, 1 damaged)"), "{error}");
     drop(outbox);
     fs_err::remove_file(spool.join("damaged.jsonl")).unwrap();
-    // A file that is gone, before one that is not.
+    // A missing file before an existing one.
     fs_err::remove_file(&records).unwrap();
     fs_err::write(spool.join(format!("records-{:020}.jsonl", 1_000_000)), "{\"value\":9,\"kept\":null}\n").unwrap();
     let mut outbox = open(folder.path(), &server.of_the_next_process());
@@ -372,7 +372,7 @@ mod over_http {
     }
 }
 
-/// The run of a spool, and how it is sent.
+/// The run of a spool and its destination.
 #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 struct To(u64);
 
@@ -400,7 +400,7 @@ fn a_spool_that_is_removed_under_the_run_comes_back_with_all_that_the_next_proce
         push(&mut outbox, 0..3);
         outbox.settle().unwrap();
         let position = if held { Some(outbox.position().unwrap()) } else { None };
-        // Whoever sends may learn something later.
+        // A sender may learn something later.
         To(2).save(outbox.folder()).unwrap();
         outbox.flush().unwrap();
         server.down.store(true, Ordering::SeqCst);
@@ -421,7 +421,7 @@ fn a_spool_that_is_removed_under_the_run_comes_back_with_all_that_the_next_proce
             use std::os::unix::fs::PermissionsExt as _;
             assert_eq!(std::fs::metadata(&spool).unwrap().permissions().mode() & 0o777, 0o700, "{removed:?}");
         }
-        // The process is killed: the next one sends what waits, and nothing twice.
+        // The process is killed. The next one sends the waiting records, and none twice.
         std::mem::forget(outbox);
         assert_eq!(spool::waiting(&spool).unwrap().0, 2, "{removed:?}");
         assert_eq!(spool::noted(&spool, HELD), position, "{removed:?}");

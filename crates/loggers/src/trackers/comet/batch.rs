@@ -1,4 +1,4 @@
-//! Many values in one request, as Comet's own client sends them.
+//! Requests with many values, in the form of Comet's own client.
 
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};

@@ -1,4 +1,4 @@
-//! Messages on their way to Comet's server, by the requests that Comet's own client makes.
+//! Sends messages to Comet's server, with the requests of Comet's own client.
 
 use std::io::{self, BufWriter};
 use std::path::Path;
@@ -21,10 +21,10 @@ const METRICS: &str = "clientlib/batch/logger/experiment/metric";
 const PARAMETERS: &str = "clientlib/batch/logger/experiment/parameter";
 const OUTPUT: &str = "clientlib/rest/v2/write/experiment/output";
 const STATUS: &str = "clientlib/status-report/update";
-/// Whose requests these are, and so what the server may expect of them.
+/// The version of Comet's client with these requests. The server may depend on it.
 const CLIENT_VERSION: &str = "3.58.0";
 
-/// An experiment and where it is.
+/// An experiment and its server.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Destination {
     pub(super) server: String,
@@ -33,7 +33,7 @@ pub(crate) struct Destination {
     pub(super) workspace: Option<String>,
 }
 
-/// As often as Comet's own client.
+/// The interval of Comet's own client.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 impl Destination {
@@ -67,32 +67,32 @@ pub(super) fn missing_key(project: &str) -> Error {
     Error::Missing { logger: project.to_owned(), what: "an API key", hint: "set `COMET_API_KEY`, or make an archive with `offline(true)`" }
 }
 
-/// Sends to an experiment.
+/// Sends the messages of an experiment.
 pub(super) struct CometCarrier {
     client: Client,
     api_key: Secret,
     to: Destination,
-    /// What the server calls the run, once it knows it.
+    /// The run on the server, after it was created.
     run: Option<Run>,
     words: Words,
 }
 
-/// How the server answers requests whose answers Comet's own client does not read.
+/// The form of the server's answers to requests whose answers Comet's own client does not read.
 #[derive(Debug, Default, PartialEq, Eq)]
 enum Words {
-    /// With JSON objects.
+    /// JSON objects.
     #[default]
     Objects,
-    /// The last answer was not a JSON object. It may be that of a proxy.
+    /// The last answer was not a JSON object. It may come from a proxy.
     Strange,
-    /// With a status alone.
+    /// Only a status.
     Status,
 }
 
 struct Run {
     id: String,
     project: String,
-    /// Whether the server was told that it goes on.
+    /// Whether the run was reported as alive.
     alive: bool,
 }
 
@@ -102,7 +102,7 @@ impl CometCarrier {
         Self { client, api_key, to, run: None, words: Words::default() }
     }
 
-    /// The run on the server. Asking for it twice gives the same one, so that an answer which was lost does no harm.
+    /// The run on the server. A repeated request returns the same run, so a lost answer does no harm.
     fn run(&mut self) -> Result<&mut Run, Failure> {
         if self.run.is_none() {
             let body = json!({
@@ -136,8 +136,9 @@ impl CometCarrier {
         self.hand_over(&format!("api/rest/v2/write/experiment/{what}"), &[], Content::Json(&body))
     }
 
-    /// Sends a request whose answer is not needed. Comet's own client checks its status alone. An answer that is not a JSON object
-    /// may be that of a proxy: it counts if it comes twice, and the server answers in its own words after each of the two.
+    /// Sends a request whose answer is not needed. Comet's own client checks only its status. An answer that is not a
+    /// JSON object may come from a proxy. It is accepted if it occurs twice, and the server answers a status report
+    /// with a JSON object after each of the two.
     fn hand_over(&mut self, path: &str, headers: &[(&str, &str)], content: Content<'_>) -> Result<(), Failure> {
         let answer = self.client.send("POST", path, headers, content, Expect::Taken)?;
         if !answer.is_null() {
@@ -156,14 +157,15 @@ impl CometCarrier {
             return Ok(());
         }
         self.words = Words::Strange;
-        Err(Failure::retry("the answer is no JSON object, so that it may be that of a proxy"))
+        Err(Failure::retry("the answer is not a JSON object, so it may come from a proxy"))
     }
 
     fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         accepted(self.client.post_json(path, body)?)
     }
 
-    /// Sends values in one compressed request, which is written as it stands: a tree of values would cost more than the rest.
+    /// Sends values in one compressed request. It is serialized directly, because a tree of JSON values would cost more
+    /// than everything else.
     fn batch(&mut self, path: &str, values: Values<'_>) -> Result<usize, Failure> {
         let count = values.len();
         let body = Batch { key: &self.to.key, values };
@@ -208,7 +210,8 @@ impl CometCarrier {
         let (head, tail) = (head.as_bytes(), tail.as_bytes());
         let content = Content::Framed { head, path: &upload.file_path, tail, content_type: &content_type };
         match self.hand_over(&address, &[], content) {
-            // It has the file: the answer to an earlier attempt was lost. As in Comet's own client.
+            // The server has the file: the answer to an earlier attempt was lost. Comet's own client handles these
+            // codes in the same way.
             Err(Failure::Refused { reason, .. }) if ["7000005", "7000006"].iter().any(|code| reason.contains(code)) => Ok(()),
             other => other,
         }
@@ -252,7 +255,7 @@ impl CometCarrier {
 
 impl Carrier<Message> for CometCarrier {
     fn deliver(&mut self, records: &[Message]) -> Result<usize, Failure> {
-        // The key is in some addresses and bodies, and a server may repeat it.
+        // Some addresses and bodies contain the key, and a server may repeat it.
         self.try_deliver(records).map_err(|failure| failure.map_reason(|reason| self.api_key.redact(reason)))
     }
 
@@ -261,7 +264,7 @@ impl Carrier<Message> for CometCarrier {
     }
 }
 
-/// What an answer with a status of success says of itself: Comet has codes of its own.
+/// Checks Comet's own status codes in a successful answer.
 fn accepted(answer: Value) -> Result<Value, Failure> {
     let code = |name: &str| answer[name].as_i64().unwrap_or(0);
     let text = || format!("the server says: {answer}");
@@ -273,13 +276,13 @@ fn accepted(answer: Value) -> Result<Value, Failure> {
     }
 }
 
-/// A run that the server does not take is not the fault of its records: they wait until the key or the name is put right.
+/// A rejected run is not the fault of its records. They are retried until a user corrects the key or the name.
 fn patient(failure: Failure) -> Failure {
     match failure {
         Failure::Refused { reason, .. } => {
             Failure::retry(format!("{reason}; are the API key (`COMET_API_KEY`), the workspace and the project right?"))
         }
-        // The key was not taken.
+        // The key was rejected.
         Failure::Retry { after, reason } if reason.ends_with("right?") => {
             Failure::Retry { after, reason: format!("{reason} (`COMET_API_KEY`)") }
         }
@@ -287,13 +290,13 @@ fn patient(failure: Failure) -> Failure {
     }
 }
 
-/// The server's address from what `COMET_URL_OVERRIDE` holds, `https://host/clientlib/`.
+/// The address of the server from the value of `COMET_URL_OVERRIDE`, such as `https://host/clientlib/`.
 pub(super) fn server(address: &str) -> &str {
     let address = address.trim_end_matches('/');
     address.strip_suffix("/clientlib").unwrap_or(address)
 }
 
-/// How an experiment's key may look to Comet.
+/// Checks that Comet accepts the key of an experiment.
 pub(super) fn check_key(key: &str) -> Result<()> {
     if (32..=50).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return Ok(());

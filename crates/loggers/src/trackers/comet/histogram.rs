@@ -1,4 +1,4 @@
-//! Histograms as Comet has them.
+//! Histograms in Comet's format.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ const START: f64 = 1e-12;
 const STOP: f64 = 1e20;
 const STEP: f64 = 1.1;
 
-/// The bounds of Comet's buckets: those of its own `Histogram`, made by the same products.
+/// The bounds of Comet's buckets. They are computed by the same products as in its own `Histogram`.
 static BOUNDS: LazyLock<Vec<f64>> = LazyLock::new(|| {
     let positive: Vec<f64> = std::iter::successors(Some(START), |bound| Some(bound * STEP)).take_while(|bound| *bound <= STOP).collect();
     let negative = positive.iter().rev().map(|bound| -bound);
@@ -18,7 +18,8 @@ static BOUNDS: LazyLock<Vec<f64>> = LazyLock::new(|| {
     outer(f64::NEG_INFINITY).chain(negative).chain([0.0]).chain(positive.iter().copied()).chain(outer(f64::INFINITY)).collect()
 });
 
-/// Comet's JSON of a histogram. Its buckets are fixed; a count goes to the one that holds the middle of its own bucket.
+/// Comet's JSON of a histogram. Its buckets are fixed. A count is added to the bucket that contains the middle of its
+/// original bucket.
 pub(super) fn of(histogram: &Histogram) -> Value {
     let bounds = &*BOUNDS;
     let mut counts = vec![0.0; bounds.len() - 1];
@@ -43,7 +44,7 @@ mod tests {
     #[test]
     fn counts_are_in_the_buckets_that_comets_own_client_takes() {
         let samples = Histogram::from_samples([-1.0, 0.0, 1.0, 2.0, 2.0]).unwrap();
-        // As `comet_ml.data_structure.Histogram` without numpy counts the same samples.
+        // The counts of the same samples by `comet_ml.data_structure.Histogram` without numpy.
         assert_eq!(of(&samples)["index_values"], json!([[484, 1], [775, 1], [1065, 1], [1073, 2]]));
         let stats = HistogramStats { min: 0.5, max: 4.0, sum: 6.0, sum_squares: 20.0 };
         let wide = Histogram::from_counts(vec![1.0, 4.0], vec![2.5, 1.0], stats).unwrap();

@@ -1,4 +1,4 @@
-//! Where messages go: into an archive or to a server.
+//! The destination of messages: an archive or a server.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -11,22 +11,22 @@ use crate::network::outbox::{Outbox, Sending};
 use crate::parts::identity::now_ms;
 use crate::{Delivery, Result, Secret, Status};
 
-/// What a journal is opened with.
+/// The settings of a journal.
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
     pub(super) key: String,
-    /// Whether the experiment may be there already.
+    /// Whether the experiment may already exist.
     pub(super) own_key: bool,
     pub(super) project: String,
     pub(super) workspace: Option<String>,
     pub(super) tags: Vec<String>,
     pub(super) server: String,
-    /// `None` is offline.
+    /// `None` offline.
     pub(super) api_key: Option<Secret>,
     pub(super) strict: bool,
-    /// How long the end of a run waits for a server that takes nothing.
+    /// Time that the end of a run waits without progress of the delivery.
     pub(super) patience: Duration,
-    /// How many bytes may wait.
+    /// Maximum number of waiting bytes.
     pub(super) limit: u64,
 }
 
@@ -41,7 +41,7 @@ impl Facts {
 pub(super) struct Journal {
     place: Place,
     next_id: u64,
-    /// What the server has of the messages that are going to be logged again, and how often.
+    /// The messages that the server has and that will be logged again, with their number.
     known: HashMap<Identity, usize>,
 }
 
@@ -71,7 +71,7 @@ impl Journal {
         }
     }
 
-    /// The archive that the run becomes; `None` online.
+    /// The path of the archive. `None` online.
     pub(super) fn archive(&self) -> Option<PathBuf> {
         match &self.place {
             Place::Folder(folder) => Some(folder.archive()),
@@ -83,13 +83,13 @@ impl Journal {
         self.next_id
     }
 
-    /// Adds the message that is made with its number.
+    /// Adds a message. `message` gets its number.
     pub(super) fn push(&mut self, message: impl FnOnce(u64) -> Message) -> Result<()> {
         let message = message(self.next_id);
         self.add(&message)
     }
 
-    /// Adds a file that is made of bytes.
+    /// Adds a file from bytes.
     pub(super) fn push_bytes(&mut self, note: FileNote, bytes: &[u8]) -> Result<()> {
         let draft = note.upload(PathBuf::new(), true, self.next_id);
         if self.is_known(&draft) {
@@ -103,15 +103,15 @@ impl Journal {
         self.write(&Message::FileUpload(upload))
     }
 
-    /// Adds a file of the user's. One that is never written into, as a model's, is kept at once by a link, so that it may be
-    /// removed or replaced. Any other is copied into an archive, and is sent to a server as it is when its turn comes.
+    /// Adds an existing file. A file that is never modified, such as that of a model, is linked at once, so it may be
+    /// removed or replaced. Any other file is copied into an archive, or sent to a server in its state at that time.
     pub(super) fn push_file(&mut self, note: FileNote, file: &Path, is_fixed: bool) -> Result<()> {
         let draft = note.upload(std::path::absolute(file)?, false, self.next_id);
         if self.is_known(&draft) {
             return Ok(());
         }
         let Message::FileUpload(mut upload) = draft else { return Ok(()) };
-        // A name that leads nowhere is better told now than when the file is sent.
+        // Reports a missing file now, not when it is sent.
         fs_err::metadata(file)?;
         match &mut self.place {
             Place::Folder(folder) => (upload.file_path, upload.clean) = (folder.keep_file(file, is_fixed)?, true),
@@ -121,7 +121,7 @@ impl Journal {
         self.write(&Message::FileUpload(upload))
     }
 
-    /// The tags are in `experiment.json` of an archive; a server is told.
+    /// Sends the tags to a server. In an archive they are in `experiment.json`.
     pub(super) fn push_tags(&mut self, tags: &[String]) -> Result<()> {
         match &self.place {
             Place::Outbox(_) if !tags.is_empty() => self.add(&Message::Tags { tags: tags.to_vec() }),
@@ -163,7 +163,7 @@ impl Journal {
         }
     }
 
-    /// Makes the archive, or waits for the server.
+    /// Creates the archive, or waits for the server.
     pub(super) fn end(&mut self, status: Status) -> Result<()> {
         let ended = Message::ended(status);
         match &mut self.place {
@@ -194,7 +194,7 @@ impl Journal {
         }
     }
 
-    /// Goes back to a position. False if nothing is known of it here.
+    /// Rolls back to a position. Returns false if its messages are missing here.
     pub(super) fn rewind(&mut self, to: u64, next_id: u64) -> Result<bool> {
         self.next_id = next_id;
         match &mut self.place {
@@ -208,7 +208,7 @@ impl Journal {
         }
     }
 
-    /// Leaves nothing behind that nobody needs.
+    /// Removes files that are no longer needed.
     pub(super) fn close(self) -> Result<()> {
         match self.place {
             Place::Folder(folder) => folder.close(),

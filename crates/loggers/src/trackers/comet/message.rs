@@ -1,4 +1,4 @@
-//! What is told to Comet: the lines of `messages.json`, which are also the records of the outbox.
+//! The messages for Comet: the lines of `messages.json`, and also the records of the outbox.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::parts::random::random_hex;
 use crate::value::number;
 use crate::{Scalar, Status};
 
-/// A message with the shape that Comet's own client gives it. The last two are for a server only.
+/// A message in the format of Comet's own client. The last two variants are only for a server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "payload", rename_all = "snake_case")]
 pub(super) enum Message {
@@ -45,16 +45,16 @@ pub(super) struct Param {
     pub(super) step: Option<u64>,
 }
 
-/// A file that goes with the run.
+/// A file of the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Upload {
-    /// In an archive the name of an entry, else where the file is; see [`Record::files`].
+    /// In an archive, the name of an entry. Otherwise the path of the file: see [`Record::files`].
     pub(super) file_path: PathBuf,
     #[serde(rename = "upload_type")]
     pub(super) kind: String,
     pub(super) local_timestamp: u64,
     pub(super) metadata: Map<String, Value>,
-    /// Whether the file was made for this message alone.
+    /// Whether the file was created only for this message.
     pub(super) clean: bool,
     pub(super) additional_params: Map<String, Value>,
     pub(super) message_id: u64,
@@ -73,7 +73,8 @@ impl Record for Message {
     }
 }
 
-/// What would be there twice if it were sent once more: kind, name and step. Everything else replaces what was there.
+/// Kind, name and step of a message that would be duplicated if it were sent again. All other messages replace their
+/// predecessors.
 pub(super) type Identity = (String, String, Option<u64>);
 
 impl Message {
@@ -122,17 +123,17 @@ impl Message {
     }
 }
 
-/// What is known of a file before it is kept anywhere.
+/// The properties of a file before it is stored.
 #[derive(Debug, Clone)]
 pub(super) struct FileNote {
     pub(super) kind: &'static str,
     pub(super) name: String,
-    /// The model that the file is a part of.
+    /// The model to which the file belongs.
     pub(super) group: Option<String>,
     pub(super) step: Option<u64>,
     pub(super) epoch: Option<i64>,
     pub(super) metadata: Map<String, Value>,
-    /// Further facts that only this kind has.
+    /// Properties that only this kind has.
     pub(super) more: Map<String, Value>,
 }
 

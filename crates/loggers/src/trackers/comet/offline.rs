@@ -1,4 +1,4 @@
-//! A run in a folder, which becomes an archive that `comet upload` takes.
+//! An offline run in a folder, which becomes an archive for `comet upload`.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Seek};
@@ -20,7 +20,7 @@ const MESSAGES: &str = "messages.json";
 /// Larger files need other headers in the archive.
 const LARGE: u64 = 1 << 31;
 
-/// What `experiment.json` says.
+/// The content of `experiment.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Experiment {
     pub(super) offline_id: String,
@@ -37,20 +37,20 @@ pub(super) struct Experiment {
     pub(super) comet_start_sourced: bool,
 }
 
-/// The folder `KEY`, beside which `KEY.zip` is made.
+/// The folder `KEY`. The archive `KEY.zip` is created next to it.
 pub(super) struct Folder {
     path: PathBuf,
     messages: Append,
     experiment: Experiment,
-    /// The length of the messages that the archive holds.
+    /// The length of the messages in the archive.
     packed: Option<u64>,
 }
 
 impl Folder {
-    /// Opens a folder, with what an earlier process has left in it. One that was packed is unpacked.
+    /// Opens a folder with the contents of an earlier process. If only the archive exists, it is unpacked.
     pub(super) fn open(path: &Path, experiment: Experiment) -> Result<Self> {
         let archive = archive_of(path);
-        // What a kill has left half written.
+        // Removes incomplete files of a killed process.
         replacement::clear(&archive);
         replacement::clear_all(path);
         if !path.join(EXPERIMENT).exists() && archive.exists() {
@@ -89,18 +89,18 @@ impl Folder {
         Ok(self.messages.pushed()?)
     }
 
-    /// Keeps bytes as an entry of the archive; gives its name.
+    /// Stores bytes as an entry of the archive. Returns the entry's name.
     pub(super) fn keep(&self, bytes: &[u8]) -> Result<PathBuf> {
         let name = PathBuf::from(random_hex(32));
         fs_err::write(self.path.join(&name), bytes)?;
         Ok(name)
     }
 
-    /// Keeps a file as it is now, by a link if nobody writes into it; gives the name of the entry.
+    /// Stores the current content of a file, as a link if the file is never modified. Returns the entry's name.
     pub(super) fn keep_file(&self, file: &Path, is_fixed: bool) -> Result<PathBuf> {
         let name = PathBuf::from(random_hex(32));
         let place = self.path.join(&name);
-        // The link shall be one of the file, not of a symbolic link to it.
+        // Resolves a symbolic link, so that the hard link refers to the file itself.
         if !is_fixed || std::fs::hard_link(fs_err::canonicalize(file)?, &place).is_err() {
             fs_err::copy(file, place)?;
         }
@@ -111,14 +111,14 @@ impl Folder {
         Ok(self.messages.flush(b"")?)
     }
 
-    /// The length of the messages, which outlive the machine from now on.
+    /// The length of the messages. From now on they survive a crash of the machine.
     pub(super) fn position(&mut self) -> Result<u64> {
         self.flush()?;
         self.messages.sync()?;
         Ok(self.messages.end())
     }
 
-    /// Drops the messages behind a position. False if it lies behind the end.
+    /// Drops the messages after a position. Returns false if the position is after the end.
     pub(super) fn rewind(&mut self, to: u64) -> Result<bool> {
         self.flush()?;
         let fits = to <= self.messages.end();
@@ -129,7 +129,7 @@ impl Folder {
         Ok(fits)
     }
 
-    /// Makes the archive.
+    /// Creates the archive.
     pub(super) fn pack(&mut self, error: Option<String>) -> Result<PathBuf> {
         self.flush()?;
         self.experiment.stop_time = now_ms();
@@ -142,7 +142,7 @@ impl Folder {
         Ok(archive)
     }
 
-    /// Forgets a run of which nothing was told, or whose archive is complete.
+    /// Removes the folder of an empty run, or of one with a complete archive.
     pub(super) fn close(mut self) -> Result<()> {
         self.flush()?;
         let end = self.messages.end();
@@ -156,8 +156,8 @@ impl Folder {
     }
 }
 
-/// Makes the archive of a folder that a killed run has left. It is named after the folder and lies beside it; the folder
-/// stays.
+/// Creates the archive of a folder that a killed run left. It is named after the folder and created next to it. The
+/// folder stays.
 pub(super) fn pack(folder: &Path) -> Result<PathBuf> {
     let text = fs_err::read(folder.join(EXPERIMENT))?;
     let mut experiment: Experiment = serde_json::from_slice(&text).map_err(Error::other)?;
@@ -199,7 +199,7 @@ fn write_archive(folder: &Path, experiment: &Experiment, archive: &Path) -> Resu
     Ok(())
 }
 
-/// The names of the files that messages speak of.
+/// The names of the files in the messages.
 fn kept(messages: &Path, length: u64) -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for line in BufReader::new(fs_err::File::open(messages)?.take(length)).lines() {
@@ -213,7 +213,7 @@ fn kept(messages: &Path, length: u64) -> Result<BTreeSet<String>> {
 fn unpack(archive: &Path, folder: &Path) -> Result<()> {
     let mut zip = ZipArchive::new(BufReader::new(fs_err::File::open(archive)?)).map_err(Error::other)?;
     fs_err::create_dir_all(folder)?;
-    // The experiment comes last: a folder without it was not unpacked whole.
+    // The experiment is unpacked last: a folder without it is incomplete.
     for index in (0..zip.len()).rev() {
         let mut entry = zip.by_index(index).map_err(Error::other)?;
         let Some(name) = entry.enclosed_name() else { continue };
@@ -222,7 +222,7 @@ fn unpack(archive: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The length of a file without a half line at its end.
+/// The length of a file without an incomplete line at its end.
 fn whole_lines(path: &Path) -> Result<u64> {
     let mut file = match fs_err::File::open(path) {
         Ok(file) => file,

@@ -1,4 +1,4 @@
-//! Going back to a checkpoint.
+//! Rollback to a checkpoint.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use crate::parts::position;
 #[derive(Serialize, Deserialize)]
 struct Position {
     key: String,
-    /// Where the messages are.
+    /// The folder of the messages.
     folder: PathBuf,
     offline: bool,
     at: u64,
@@ -22,7 +22,7 @@ struct Position {
     epoch: Option<i64>,
 }
 
-/// The key of the experiment that a position is of.
+/// The key of the experiment in a position.
 pub(super) fn key_of(position: &Value) -> Option<String> {
     crate::value::json::from_value(position.clone()).ok().map(|Position { key, .. }| key)
 }
@@ -36,7 +36,7 @@ impl CometLogger {
         position::save(&Position { key, folder, offline, at, next_id, epoch })
     }
 
-    /// Goes on with the experiment of a position, whatever key was drawn for this process.
+    /// Continues the experiment of a position, instead of the random key of this process.
     pub(super) fn go_back(&mut self, position: Value) -> Result<()> {
         let own = self.base().join(&self.key);
         let Some(Position { key, folder, offline, at, next_id, epoch }) = position::load(position, &own) else { return Ok(()) };
@@ -45,13 +45,13 @@ impl CometLogger {
             journal.close()?;
         }
         (self.key, self.is_waiting) = (key, false);
-        // The experiment is there by now, or will be when its archive is sent.
+        // The experiment exists, or will exist once its archive is uploaded.
         self.begun = true;
         self.epoch = epoch;
         let archive = folder.with_extension("zip");
         if offline != self.is_offline() || !(same || folder.exists() || archive.exists()) {
             self.own_key = true;
-            position::misfit(&folder, "what was logged before is not here");
+            position::misfit(&folder, "the earlier messages are not on this machine");
             return self.journal().map(drop);
         }
         let mut journal = match self.journal.take() {

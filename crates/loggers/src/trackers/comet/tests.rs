@@ -181,7 +181,7 @@ fn a_killed_run_can_be_packed_and_continued_as_if_it_never_was() {
     let names = messages_named(&archive, "Created from");
     assert_eq!(names, 1);
 
-    // Only the archive is left, and the run goes on from it.
+    // Only the archive is left, and the run continues from it.
     let mut again = CometLogger::new().offline(true).save_dir(folder.path());
     again.resume(position).unwrap();
     again.log_metrics(&[("loss", 0.125)].into(), Some(1)).unwrap();
@@ -202,7 +202,7 @@ fn body(request: &Received) -> Value {
     request.json()
 }
 
-/// Name and step of every metric that the server has.
+/// Name and step of every metric on the server.
 fn got(server: &TestServer) -> Vec<(String, u64)> {
     let mut metrics = Vec::new();
     for request in server.received().iter().filter(|request| request.path.ends_with("experiment/metric")) {
@@ -377,7 +377,8 @@ fn what_is_missing_or_wrong_is_said_at_once() {
     assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 0);
 }
 
-/// Comet's own client looks at the status of most answers alone. What says who the run is has to be Comet's in any case.
+/// Comet's own client checks only the status of most answers. The answer with the identity of the run must be Comet's
+/// in any case.
 #[test]
 fn a_server_that_only_has_a_status_gets_everything_and_a_proxy_nothing() {
     let known = |path: &str| ["/add/run", "/status-report/update"].iter().any(|end| path.ends_with(end));
@@ -399,13 +400,13 @@ fn a_server_that_only_has_a_status_gets_everything_and_a_proxy_nothing() {
         logger.finalize(Status::Success).unwrap();
         let delivery = logger.delivery().unwrap();
         assert_eq!((delivery.spooled, delivery.refused), (0, 0), "{body}");
-        // Only the first request came twice.
+        // Only the first request was repeated.
         let others: Vec<_> = server.received().into_iter().filter(|request| !known(&request.path)).collect();
         let same_as_first = |request: &&Received| request.path == others[0].path && request.body == others[0].body;
         assert_eq!(others.iter().filter(same_as_first).count(), 2, "{body}");
         assert_eq!(got(&server).into_iter().filter(|(name, _)| name == "loss").count(), 1, "{body}");
     }
-    // A proxy in the place of all of it, or of the server's own words.
+    // A proxy in place of the whole server, or of its own answers.
     for is_known in [true, false] {
         let proxy = TestServer::start(move |request| match request.path.as_str() {
             "/clientlib/logger/add/run" if is_known => (200, json!({"runId": "r1", "project_id": "p1"})),
@@ -418,7 +419,7 @@ fn a_server_that_only_has_a_status_gets_everything_and_a_proxy_nothing() {
             assert!(matches!(failure, Failure::Retry { .. }), "{failure:?}");
         }
     }
-    // It comes while the run goes on: the server is asked, and is not there.
+    // It is called during a run: the server is asked, and is unreachable.
     let server = server();
     let to = online(Path::new(""), &server.address).facts().unwrap().destination();
     let mut carrier = CometCarrier::new(to, API_KEY.into());

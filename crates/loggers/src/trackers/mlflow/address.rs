@@ -1,4 +1,4 @@
-//! Where runs go: a server or a folder, and how the server is told who asks.
+//! The destination of runs, a server or a folder, and the authentication.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use crate::network::address::{Address, decoded};
 use crate::network::http::{Auth, percent};
 use crate::{Error, Result, Secret};
 
-/// What a tracking URI leads to.
+/// The destination of a tracking URI.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
     Server(String),
@@ -31,7 +31,7 @@ impl Place {
     }
 }
 
-/// What `file:` or a plain path leads to; `None` for another scheme.
+/// The path of a `file:` URI or a plain path. `None` for another scheme.
 pub(super) fn local_path(uri: &str) -> Option<PathBuf> {
     if let Some(rest) = uri.strip_prefix("file:") {
         let rest = rest.strip_prefix("//localhost").or_else(|| rest.strip_prefix("//")).unwrap_or(rest);
@@ -40,7 +40,7 @@ pub(super) fn local_path(uri: &str) -> Option<PathBuf> {
     if matches!(uri, "databricks" | "uc" | "databricks-uc") {
         return None;
     }
-    // One letter before the colon is a drive of Windows.
+    // A single letter before the colon is a Windows drive.
     let scheme = uri
         .split_once(':')
         .filter(|(scheme, _)| scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)));
@@ -54,7 +54,7 @@ pub(super) fn file_uri(path: &Path) -> String {
     format!("file://{}{escaped}", if escaped.starts_with('/') { "" } else { "/" })
 }
 
-/// Who asks: what was given, else what the address or the environment says, as for MLflow's own client.
+/// The authentication: the given one, else that of the address or the environment, as in MLflow's own client.
 pub(super) fn auth(given: &Auth, address: &Address) -> Auth {
     if !matches!(given, Auth::None) {
         return given.clone();
@@ -70,12 +70,12 @@ pub(super) fn auth(given: &Auth, address: &Address) -> Auth {
     Secret::from_env("MLFLOW_TRACKING_TOKEN").map_or(Auth::None, Auth::Bearer)
 }
 
-/// Whether the environment asks for connections that are not verified.
+/// Whether the environment disables the verification of certificates.
 pub(super) fn insecure_by_environment() -> bool {
     std::env::var("MLFLOW_TRACKING_INSECURE_TLS").is_ok_and(|value| matches!(value.trim().to_ascii_lowercase().as_str(), "true" | "1"))
 }
 
-/// The file of authorities that the environment names.
+/// The file of authorities in the environment.
 pub(super) fn authorities_by_environment() -> Option<PathBuf> {
     std::env::var_os("MLFLOW_TRACKING_SERVER_CERT_PATH").filter(|path| !path.is_empty()).map(PathBuf::from)
 }

@@ -1,4 +1,4 @@
-//! Entries become requests.
+//! Turns entries into requests.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,20 +12,20 @@ use super::server_run::{API, Known, Note};
 use crate::network::http::Client;
 use crate::network::outbox::{Carrier, Failure};
 
-/// What the server takes in one request.
+/// Limits of the server for one request.
 const ENTITIES: usize = 1000;
 const PARAMS: usize = 100;
 const TAGS: usize = 100;
-/// The server's limit is a million.
+/// The limit of the server is one million bytes.
 const BYTES: usize = 900_000;
 
-/// Characters in a tag or parameter that older servers took.
+/// Limits of older servers for a tag or parameter, in characters.
 const OLDER_VALUES: [usize; 3] = [5000, 500, 250];
 
-/// What the sending thread learns of the run, for the logger.
+/// The run as the sending thread gets it from the server, for the logger.
 pub(super) type Learnt = Arc<Mutex<Option<Known>>>;
 
-/// Sends entries to one run of a server.
+/// Sends entries to a run on a server.
 pub(super) struct Server {
     pub(super) client: Client,
     note: Note,
@@ -40,16 +40,16 @@ impl Server {
         Self { client, note, folder, learnt, takes_silently: false }
     }
 
-    /// Sends as many of the first entries as one request takes.
+    /// Sends as many of the first entries as fit into one request.
     fn batch(&self, run: &str, entries: &[Entry]) -> Result<usize, Failure> {
         let mut count = fitting(entries);
         loop {
             let Some(body) = body(run, &entries[..count], &self.note.sent)? else { return Ok(count) };
             match self.client.post_text(&format!("{API}/runs/log-batch"), &body) {
                 Ok(answer) => return taken(&answer).map(|()| count),
-                // The run was removed.
+                // The run was deleted.
                 Err(failure) if failure.status() == Some(404) => return Err(failure.of(entries.len())),
-                // One entry is to blame; the others go on.
+                // One entry is refused. Halving the request lets the others through.
                 Err(failure) if failure.status().is_some() && count > 1 => count /= 2,
                 Err(failure) if failure.status().is_some() => return self.shortened(run, &entries[0]).ok_or(failure),
                 Err(failure) => return Err(failure),
@@ -57,7 +57,7 @@ impl Server {
         }
     }
 
-    /// Sends an entry that was refused as older servers take it.
+    /// Sends a refused entry again, cut to the limits of older servers.
     fn shortened(&self, run: &str, entry: &Entry) -> Option<usize> {
         let (Entry::Param { value, .. } | Entry::Tag { value, .. }) = entry else { return None };
         OLDER_VALUES.into_iter().filter(|limit| value.chars().count() > *limit).find_map(|limit| {
@@ -75,7 +75,7 @@ impl Server {
 
 impl Carrier<Entry> for Server {
     fn deliver(&mut self, entries: &[Entry]) -> Result<usize, Failure> {
-        // Until the run is there nothing is given up: whatever is wrong, somebody may set it right.
+        // Nothing is dropped until the run exists, because a user may correct any error.
         let run = self.note.ensure(&self.client, &self.folder).map_err(|failure| match failure.status() {
             Some(404) if self.note.known.is_some() => failure.of(entries.len()),
             _ => unrefused(failure),
@@ -100,7 +100,7 @@ impl Carrier<Entry> for Server {
     }
 }
 
-/// Whether the answer to a batch is MLflow's, which has nothing in it.
+/// Checks the answer to a batch. That of MLflow is an empty object.
 fn taken(answer: &Value) -> Result<(), Failure> {
     if answer.as_object().is_some_and(Map::is_empty) {
         return Ok(());
@@ -115,18 +115,18 @@ fn unrefused(failure: Failure) -> Failure {
     }
 }
 
-/// How many of the first entries fit in one request.
+/// Number of first entries that fit into one request.
 fn fitting(entries: &[Entry]) -> usize {
     let (mut entities, mut params, mut tags, mut bytes) = (0, Vec::new(), 0, 0);
     for (at, entry) in entries.iter().enumerate() {
         match entry {
             Entry::Metrics { values, .. } => {
                 entities += values.len();
-                // Numbers, time and what stands around them.
+                // Numbers, time and JSON syntax.
                 bytes += values.iter().map(|(key, _)| key.len() + 130).sum::<usize>();
             }
             Entry::Param { key, value } => {
-                // The server wants each name once in a request.
+                // The server accepts each name only once per request.
                 if params.contains(&key) {
                     return at;
                 }
@@ -147,7 +147,7 @@ fn fitting(entries: &[Entry]) -> usize {
     entries.len()
 }
 
-/// The length of a text in JSON, at most.
+/// Maximum length of a string in JSON.
 fn escaped_length(text: &str) -> usize {
     text.bytes()
         .map(|byte| {
@@ -162,7 +162,8 @@ fn escaped_length(text: &str) -> usize {
         .sum()
 }
 
-/// A request of `log-batch`. It is written as it stands: a tree of values would cost more than all else that is done for it.
+/// The body of a `log-batch` request. It is serialized directly, because a tree of JSON values would cost more than
+/// everything else.
 #[derive(Serialize)]
 struct Batch<'a> {
     run_id: &'a str,
@@ -188,13 +189,13 @@ struct Pair<'a> {
     value: &'a str,
 }
 
-/// `None` if the server has it all.
+/// Returns `None` if the server has all entries.
 fn body(run_id: &str, entries: &[Entry], sent: &BTreeMap<String, u64>) -> Result<Option<String>, Failure> {
     let mut batch = Batch { run_id, metrics: Vec::new(), params: Vec::new(), tags: Vec::new() };
     for entry in entries {
         match entry {
             Entry::Metrics { step, time, values } => {
-                // All values without a step have step 0, so that it tells nothing.
+                // All values without a step have step 0, so this step does not distinguish old from new values.
                 let is_new = |key: &String| sent.is_empty() || *step == 0 || sent.get(key).is_none_or(|sent| step > sent);
                 let new = values.iter().filter(|(key, _)| is_new(key));
                 batch.metrics.extend(new.map(|(key, value)| Metric { key, value: *value, timestamp: *time, step: *step }));

@@ -1,4 +1,4 @@
-//! What is sent to a server or written to the file store.
+//! Entries for a server or the file store.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,11 +8,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::Status;
 use crate::network::outbox::Record;
 
-/// Something that was logged.
+/// A recorded value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Entry {
-    /// Values of one step and moment (milliseconds since 1970).
+    /// Values with the same step and time (milliseconds since 1970).
     Metrics {
         step: u64,
         time: u64,
@@ -26,16 +26,16 @@ pub(super) enum Entry {
         key: String,
         value: String,
     },
-    /// A file for the run's artifacts.
+    /// A file for the artifacts of the run.
     File {
-        /// Its path among them.
+        /// Its path among the artifacts.
         to: String,
         /// See [`Record::files`].
         from: PathBuf,
-        /// What it shows, if that may be logged again by a continued run.
+        /// The name and step of its content, if a resumed run may log it again.
         of: Option<(String, u64)>,
     },
-    /// `end` in milliseconds since 1970.
+    /// `end` is in milliseconds since 1970.
     Status {
         status: RunStatus,
         end: Option<u64>,
@@ -66,7 +66,7 @@ pub(super) enum RunStatus {
 }
 
 impl RunStatus {
-    /// The number that stands for it in the file store.
+    /// The number of the state in the file store.
     pub(super) const fn number(self) -> u8 {
         match self {
             Self::Running => 1,
@@ -87,7 +87,7 @@ impl From<Status> for RunStatus {
     }
 }
 
-/// A number, also one that is not finite: the protocol has texts for those.
+/// A number. The protocol has strings for non-finite values.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Number(pub(super) f64);
 
@@ -110,7 +110,7 @@ impl Serialize for Number {
 
 impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// One look decides, where an enum without tags would keep a copy and try one form after the other.
+        /// The visitor decides at once. An untagged enum would keep a copy and try each form.
         struct Either;
 
         impl de::Visitor<'_> for Either {

@@ -1,4 +1,4 @@
-//! A server that answers as MLflow's does, with its limits.
+//! A test server with the answers and limits of MLflow.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,12 +16,12 @@ pub(super) struct Run {
     pub(super) experiment: String,
     pub(super) status: String,
     pub(super) end: Option<u64>,
-    /// Key, value, step, in the order of arrival.
+    /// Key, value and step, in the order of arrival.
     pub(super) metrics: Vec<(String, Value, u64)>,
     pub(super) params: BTreeMap<String, String>,
     pub(super) tags: BTreeMap<String, String>,
     pub(super) artifacts: BTreeMap<String, Vec<u8>>,
-    /// Characters in a parameter.
+    /// Maximum number of characters in a parameter.
     pub(super) longest: Option<usize>,
     times: Vec<(String, u64, u64, String)>,
 }
@@ -36,7 +36,7 @@ impl Run {
 pub(super) struct State {
     pub(super) experiments: Vec<String>,
     pub(super) runs: Vec<Run>,
-    /// What the requests must say, if anything.
+    /// The required authorization, if any.
     pub(super) authorization: Option<String>,
     /// Takes files without a word, as MLflow 3 does.
     pub(super) is_silent: bool,
@@ -69,7 +69,7 @@ impl Fake {
         look(&mut self.state.lock().unwrap())
     }
 
-    /// The only run.
+    /// Returns the only run.
     pub(super) fn run(&self) -> Run {
         self.with(|state| {
             assert_eq!(state.runs.len(), 1);
@@ -228,7 +228,7 @@ impl Run {
         self.tags.extend(tags.iter().map(|tag| (text(&tag["key"]), text(&tag["value"]))));
         for metric in metrics {
             let (key, step) = (text(&metric["key"]), metric["step"].as_u64().unwrap());
-            // The database has each only once.
+            // The database stores each of these only once.
             let same = (key.clone(), metric["timestamp"].as_u64().unwrap(), step, metric["value"].to_string());
             if !self.times.contains(&same) {
                 self.times.push(same);

@@ -15,7 +15,7 @@ fn a_login_that_is_refused_for_a_while_loses_nothing() {
     fake.with(|state| state.authorization = Some("Bearer new".to_owned()));
     let mut logger = logger(&fake, folder.path()).bearer_token("old").patience(Duration::from_hours(1));
     let is_refused = |fake: &Fake| {
-        // The one before it was answered.
+        // The previous request was answered.
         let before = fake.http.received().len();
         while fake.http.received().len() < before + 2 {
             std::thread::sleep(Duration::from_millis(1));
@@ -26,7 +26,7 @@ fn a_login_that_is_refused_for_a_while_loses_nothing() {
     assert_eq!(logger.delivery().unwrap().spooled, 3);
     fake.with(|state| state.authorization = Some("Bearer old".to_owned()));
     deliver(&mut logger);
-    // It expires in the middle of the run.
+    // The token expires during the run.
     fake.with(|state| state.authorization = Some("Bearer new".to_owned()));
     loss(&mut logger, 3..5);
     is_refused(&fake);

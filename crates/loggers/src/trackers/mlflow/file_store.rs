@@ -1,4 +1,4 @@
-//! The folder that MLflow's file store reads.
+//! The folder of MLflow's file store.
 
 mod meta;
 #[cfg(test)]
@@ -22,10 +22,10 @@ use super::upload::copy;
 use crate::parts::position;
 use crate::{Error, Result};
 
-/// So much may wait in memory for [`FileStore::save`].
+/// Maximum number of bytes in memory that wait for [`FileStore::save`].
 const PENDING: usize = 1 << 20;
 
-/// One run: a file for each metric, parameter and tag.
+/// A run: one file per metric, parameter and tag.
 pub(super) struct FileStore {
     root: PathBuf,
     run_dir: PathBuf,
@@ -33,31 +33,31 @@ pub(super) struct FileStore {
     meta: Value,
     logger: String,
     strict: bool,
-    /// Lines that are not written yet, by metric.
+    /// Unwritten lines, by metric.
     pending: BTreeMap<String, Vec<u8>>,
     pending_bytes: usize,
-    /// How long the file of each metric is.
+    /// The length of each metric's file.
     lengths: BTreeMap<String, u64>,
-    /// Metrics that were written since the disk was last waited for.
+    /// Metrics that were written since the last sync to the disk.
     unsynced: BTreeSet<String>,
-    /// What has no place, and was said.
+    /// Names without a possible file that were already reported.
     refused: BTreeSet<String>,
-    /// Nothing was recorded yet in a run that was made here.
+    /// Whether this process created the run and nothing was recorded yet.
     untouched: bool,
 }
 
-/// Where a run stands.
+/// A position in a run.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Position {
     pub(super) run: String,
     metrics: BTreeMap<String, u64>,
     params: BTreeSet<String>,
-    /// No image of before is younger, in milliseconds since 1970.
+    /// The time of the newest image before the position, in milliseconds since 1970.
     time: u64,
 }
 
 impl FileStore {
-    /// Makes a run, or opens the one that the note names.
+    /// Creates a run, or opens the one in the note.
     pub(super) fn open(root: &Path, note: &Note, logger: &str, strict: bool) -> Result<Self> {
         let root = std::path::absolute(root)?;
         if let Some(run) = &note.existing {
@@ -162,7 +162,7 @@ impl FileStore {
         }
     }
 
-    /// Puts bytes among the artifacts.
+    /// Writes bytes to the artifacts.
     pub(super) fn put(&mut self, to: &str, bytes: &[u8]) -> Result<()> {
         self.untouched = false;
         let path = self.artifact(to)?;
@@ -187,7 +187,7 @@ impl FileStore {
         }
         let lines = self.pending.entry(key.to_owned()).or_default();
         let before = lines.len();
-        // Python writes these two so; both read the other spelling, too.
+        // The spelling of Python for non-finite numbers. Python and Rust also read each other's spelling.
         match value {
             value if value.is_nan() => writeln!(lines, "{time} nan {step}")?,
             value => writeln!(lines, "{time} {value:?} {step}")?,
@@ -213,14 +213,11 @@ impl FileStore {
         if self.has_place(&path, key)? { replace(&path, value.as_bytes()) } else { Ok(()) }
     }
 
-    /// Makes the folder of a file; false if a file or folder of another name is in the way.
+    /// Creates the folder of a file. Returns false if a file or folder of another name is in the way.
     fn has_place(&mut self, path: &Path, key: &str) -> Result<bool> {
         let inside = path.ancestors().skip(1).take_while(|folder| *folder != self.run_dir);
         if path.is_dir() || inside.into_iter().any(Path::is_file) {
-            self.refuse(
-                key,
-                &format!("`{key}` and a name that begins or goes on with `/` have no place beside each other in a file store"),
-            )?;
+            self.refuse(key, &format!("a file store cannot contain both `{key}` and a name that extends it with `/`"))?;
             return Ok(false);
         }
         if let Some(folder) = path.parent() {
@@ -234,7 +231,7 @@ impl FileStore {
             return Err(Error::other(reason.to_owned()));
         }
         if self.refused.insert(key.to_owned()) {
-            tracing::warn!(logger = self.logger, "{reason}; the value is left out");
+            tracing::warn!(logger = self.logger, "{reason}; the value is skipped");
         }
         Ok(())
     }
@@ -245,7 +242,7 @@ impl FileStore {
             let count = lines.len();
             let outcome = self.append(&key, &lines);
             if let Err(error) = outcome {
-                // They are kept for another attempt, unless they are too many.
+                // The lines are kept for another attempt, unless there are too many.
                 if self.pending_bytes <= PENDING {
                     self.pending.insert(key, lines);
                 } else {
@@ -263,7 +260,7 @@ impl FileStore {
         let path = self.run_dir.join("metrics").join(key);
         let length = self.lengths.entry(key.to_owned()).or_default();
         if *length > 0 && !path.exists() {
-            // Closed in between, its content is gone with it.
+            // The file was deleted in the meantime, with its content.
             *length = 0;
         }
         if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
@@ -277,7 +274,7 @@ impl FileStore {
         Ok(())
     }
 
-    /// Where the run stands; what was recorded outlives the machine from now on.
+    /// The position of the run. From now on everything recorded before survives a crash of the machine.
     pub(super) fn position(&mut self, time: u64) -> Result<Position> {
         self.save()?;
         for key in std::mem::take(&mut self.unsynced) {
@@ -287,10 +284,10 @@ impl FileStore {
         Ok(Position { run: self.run_id(), metrics: self.lengths.clone(), params, time })
     }
 
-    /// The run of a position, without what was recorded after it; `None` if it cannot be found.
+    /// Opens the run of a position and removes everything recorded after it. Returns false if the run is missing.
     pub(super) fn resume(&mut self, to: &Position) -> Result<bool> {
         let Ok(experiment) = meta::experiment_of(&self.root, &to.run) else {
-            position::misfit(&self.root, &format!("the run `{}` is gone", to.run));
+            position::misfit(&self.root, &format!("the run `{}` is missing", to.run));
             return Ok(false);
         };
         let mut store = Self::existing(&self.root, &experiment, &to.run, &self.logger, self.strict)?;
@@ -341,7 +338,7 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// All files below a folder, by their names from there, parts joined by `/`.
+/// All files below a folder, by relative path with parts joined by `/`.
 pub(super) fn files_below(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let (mut found, mut open) = (BTreeMap::new(), vec![(String::new(), folder.to_owned())]);
     while let Some((prefix, folder)) = open.pop() {
@@ -358,7 +355,7 @@ pub(super) fn files_below(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
     Ok(found)
 }
 
-/// Cuts off what a kill left of a last line; gives the length.
+/// Removes an incomplete last line. Returns the length of the file.
 fn cut_half_line(path: &Path) -> Result<u64> {
     let mut file = BufReader::new(fs_err::File::open(path)?);
     let (mut whole, mut line) = (0, Vec::new());

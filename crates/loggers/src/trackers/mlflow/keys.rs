@@ -1,4 +1,4 @@
-//! Names and values that MLflow takes.
+//! Names and values that MLflow accepts.
 
 use std::borrow::Cow;
 
@@ -6,16 +6,17 @@ use stormfire_store::names;
 
 use crate::parts::notice::Notice;
 
-/// Bytes in the name of a metric, parameter or tag. MLflow counts characters, but in its file store a name is one of a file.
+/// Maximum number of bytes in the name of a metric, parameter or tag. MLflow counts characters, but its file store uses
+/// the name as a file name.
 const KEY: usize = 250;
-/// Characters in the name of an image.
+/// Maximum number of characters in the name of an image.
 const IMAGE: usize = 100;
-/// Characters in the value of a parameter; the server cuts there, too.
+/// Maximum number of characters in the value of a parameter. The server truncates at the same limit.
 const PARAM: usize = 6000;
-/// Characters in the value of a tag.
+/// Maximum number of characters in the value of a tag.
 pub(super) const TAG: usize = 8000;
 
-/// Fits names and values, and says once that it had to.
+/// Adapts names and values to MLflow, and reports the first change.
 #[derive(Debug, Default)]
 pub(super) struct Fitter {
     keys: Notice,
@@ -49,7 +50,7 @@ impl Fitter {
     fn value(&mut self, logger: &str, key: &str, value: &str, limit: usize) -> String {
         let fitting = cut(value, limit);
         if fitting.len() < value.len() && !std::mem::replace(&mut self.told_of_values, true) {
-            tracing::warn!(logger, key, "a value is cut to the {limit} characters that MLflow keeps, and others likewise");
+            tracing::warn!(logger, key, "a value is truncated to MLflow's limit of {limit} characters, and others likewise");
         }
         fitting.to_owned()
     }
@@ -57,7 +58,7 @@ impl Fitter {
 
 fn key(wanted: &str) -> Cow<'_, str> {
     let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | ' ' | ':') || c.is_alphanumeric();
-    // A name is a path in some stores, so that it must have no empty part and lead nowhere else.
+    // Some stores use a name as a path. It must not have an empty part or lead out of its folder.
     let leads_on = |part: &str| !matches!(part, "" | "." | "..");
     if wanted.split('/').all(leads_on) {
         return names::fit(wanted, KEY, known);
@@ -71,18 +72,19 @@ fn cut(text: &str, limit: usize) -> &str {
     text.char_indices().nth(limit).map_or(text, |(end, _)| &text[..end])
 }
 
-/// The name of an image: there MLflow takes fewer characters, and `/` has to be another one in the name of a file.
+/// The name of an image. MLflow accepts fewer characters in it, and `/` is replaced because it cannot be in a file
+/// name.
 pub(super) fn image_key(tag: &str) -> String {
     names::fit(tag, IMAGE, |c| c.is_ascii_alphanumeric() || "_-. /".contains(c)).replace('/', "~")
 }
 
-/// The path of a folder of artifacts, as it is on every system.
+/// The path of a folder of artifacts, valid on every system.
 pub(super) fn folder(path: &str) -> String {
     let parts: Vec<_> = path.split('/').filter(|part| !matches!(*part, "" | ".")).map(names::part).collect();
     if parts.is_empty() { "_".to_owned() } else { parts.join("/") }
 }
 
-/// The folder of a tag, another one for each.
+/// The folder of a tag, unique for each tag.
 fn tag_folder(tag: &str) -> String {
     let folder = folder(tag);
     if tag.split('/').any(|part| matches!(part, "" | ".")) { names::marked(tag, folder.chars(), names::FILE).into_owned() } else { folder }

@@ -1,4 +1,4 @@
-//! What is logged becomes entries.
+//! Turns logged values into entries.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::{
     Table, Text,
 };
 
-/// So many values are in one entry at most.
+/// Maximum number of values per entry.
 const VALUES: usize = 500;
 
 /// See [`Logger::position`].
@@ -32,7 +32,7 @@ struct Position {
 }
 
 impl MlflowLogger {
-    /// The place for what belongs to a run that goes on.
+    /// The destination for a value. Sets an ended run to running.
     fn running(&mut self) -> Result<&mut Sink> {
         if std::mem::take(&mut self.ended) {
             self.sink()?.push(&Entry::Status { status: RunStatus::Running, end: None })?;
@@ -40,7 +40,7 @@ impl MlflowLogger {
         self.sink()
     }
 
-    /// Whether the server has it from before the run was continued.
+    /// Whether the server received the value before the run was resumed.
     fn is_delivered(&mut self, name: &str, step: u64) -> bool {
         if self.delivered.is_empty() {
             return false;
@@ -54,7 +54,7 @@ impl MlflowLogger {
         true
     }
 
-    /// Records a medium, known by its kind and tag, as a file of its own.
+    /// Records a medium as a separate file, identified by its kind and tag.
     fn medium(&mut self, of: (&str, &str, &str), step: Option<u64>, bytes: &[u8]) -> Result<()> {
         let to = self.file_of(of, step);
         self.record(to, step, bytes)
@@ -73,7 +73,7 @@ impl MlflowLogger {
         self.running()?.put(to, bytes, Some(of))
     }
 
-    /// Lets MLflow know that a folder of artifacts is a model.
+    /// Registers a folder of artifacts as a model.
     fn list_model(&mut self, folder: &str, data: &str) -> Result<()> {
         let model = models::describe(folder, data);
         self.sink()?.put(format!("{folder}/{}", models::FILE), models::file(&model)?.as_bytes(), None)?;
@@ -84,18 +84,19 @@ impl MlflowLogger {
 }
 
 impl Logger for MlflowLogger {
-    /// The experiment.
+    /// The name of the experiment.
     fn name(&self) -> &str {
         &self.settings.experiment
     }
 
-    /// The run's id; its name, or a random text that the tag `stormfire.id` repeats, while the server was not reached.
+    /// The id of the run. Before the server was reached it is the name of the run, or a random string, which is also in
+    /// the tag `stormfire.id`.
     fn version(&self) -> String {
         let resumed = self.resumed.clone();
         resumed.or_else(|| self.run_id()).or_else(|| self.settings.run_name.clone()).unwrap_or_else(|| self.id.clone())
     }
 
-    /// A server that is away is waited for as long as [`patience`](Self::patience) says.
+    /// Includes the [`patience`](Self::patience) for an unreachable server.
     fn longest_call(&self) -> Duration {
         LONGEST_CALL + self.settings.patience
     }
@@ -147,7 +148,7 @@ impl Logger for MlflowLogger {
         Ok(())
     }
 
-    /// Initial metrics are left out: their first real values follow.
+    /// Skips initial metrics, because their first real values will follow.
     fn log_hyperparams(&mut self, params: &Hyperparams, _initial_metrics: &Metrics) -> Result<()> {
         for (name, value) in params.flatten("/") {
             let key = self.fitter.key(&self.settings.experiment, &name);
@@ -159,12 +160,12 @@ impl Logger for MlflowLogger {
 
     fn log_image(&mut self, tag: &str, image: &Image, step: Option<u64>) -> Result<()> {
         let step = step.unwrap_or(0);
-        // No metric has a name with this character.
+        // No metric name contains this character.
         let of = format!("@images/{tag}");
         if self.is_delivered(&of, step) {
             return Ok(());
         }
-        // Images of a file store are told apart by their moment when a run is continued.
+        // The time distinguishes the images of a file store when a run is resumed.
         self.time = identity::now_ms().max(self.time + 1);
         let [name, small_name] = media::image_names(tag, step, self.time, &random_hex(32));
         let full = image.to_png()?;
@@ -174,7 +175,7 @@ impl Logger for MlflowLogger {
             self.set_tag(media::IMAGES_TAG, "True")?;
         }
         let sink = self.running()?;
-        // The full one, which is remembered, comes last: a kill between the two repeats the image.
+        // The full image is remembered and comes last. A kill between the two repeats the image.
         sink.put(small_name, small, None)?;
         sink.put(name, &full, Some((of, step)))
     }
@@ -214,9 +215,9 @@ impl Logger for MlflowLogger {
         self.record("graph.txt".to_owned(), None, graph.to_text().as_bytes())
     }
 
-    /// A file or all files of a folder, under their names. With aliases or metadata a file gets a folder of its own (named as
-    /// it is without extension), and `aliases.txt` and `metadata.yaml` beside it, as Lightning keeps checkpoints. So has one of
-    /// the kind `model`, with the `MLmodel` file by which MLflow knows models.
+    /// A file, or all files of a folder, with their names. A file with aliases or metadata gets a separate folder (its
+    /// name without extension), with `aliases.txt` and `metadata.yaml`, as Lightning stores checkpoints. So does a file
+    /// of the kind `model`, with the `MLmodel` file that identifies models in MLflow.
     fn log_artifact(&mut self, artifact: &Artifact) -> Result<()> {
         let is_folder = fs_err::metadata(artifact.path())?.is_dir();
         let is_model = artifact.kind_name() == "model";
@@ -240,7 +241,7 @@ impl Logger for MlflowLogger {
             let metadata = media::metadata(artifact.known(), name)?;
             self.sink()?.put(place("metadata.yaml"), metadata.as_bytes(), None)?;
         }
-        // A folder with that file is a model of MLflow's own making.
+        // A folder with that file was created by MLflow.
         if is_model && !artifact.path().join(models::FILE).exists() {
             self.list_model(&keys::folder(&home), if is_folder { "." } else { name })?;
         }
@@ -255,7 +256,7 @@ impl Logger for MlflowLogger {
         self.sink.as_mut().map_or(Ok(()), Sink::save)
     }
 
-    /// Sets the run's status and waits for the server; see [`MlflowLogger::patience`].
+    /// Sets the status of the run and waits for the server. See [`MlflowLogger::patience`].
     fn finalize(&mut self, status: Status) -> Result<()> {
         self.models.ended().iter().try_for_each(|model| self.log_artifact(model))?;
         let entry = Entry::Status { status: status.into(), end: Some(identity::now_ms()) };

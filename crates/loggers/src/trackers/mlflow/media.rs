@@ -1,11 +1,11 @@
-//! Media as files, named as MLflow's pages look for them.
+//! Media as files, with the names that MLflow's pages expect.
 
 use serde_json::{Map, Value, json};
 
 use super::keys;
 use crate::{Histogram, Image, Result, Table};
 
-/// Larger images get a smaller copy for the overview, with this many pixels on the longer side.
+/// Larger images get a smaller copy for the overview. Its longer side has this number of pixels.
 const SMALL: u32 = 256;
 
 /// The tag that lists tables.
@@ -13,23 +13,23 @@ pub(super) const TABLES_TAG: &str = "mlflow.loggedArtifacts";
 /// The tag of a run with images.
 pub(super) const IMAGES_TAG: &str = "mlflow.loggedImages";
 
-/// The names of an image and of its small copy, among the artifacts. MLflow's page of a run parses them.
+/// The artifact names of an image and its small copy. MLflow's run page parses them.
 pub(super) fn image_names(tag: &str, step: u64, time: u64, unique: &str) -> [String; 2] {
     let path = format!("images/{}+step+{step}+timestamp+{time}+{unique}", keys::image_key(tag));
     [format!("{path}.png"), format!("{path}+compressed.png")]
 }
 
-/// The moment in the name of an image.
+/// The time in the name of an image.
 pub(super) fn image_time(name: &str) -> Option<u64> {
     name.rsplit_once("+timestamp+")?.1.split('+').next()?.parse().ok()
 }
 
-/// `kind/tag/step_N.extension` in the folder of a tag; without a step there is one file for all.
+/// The path `kind/tag/step_N.extension`. `folder` is the folder of the tag. Without a step, all values share one file.
 pub(super) fn file_name(kind: &str, folder: &str, step: Option<u64>, extension: &str) -> String {
     step.map_or_else(|| format!("{kind}/{folder}.{extension}"), |step| format!("{kind}/{folder}/step_{step}.{extension}"))
 }
 
-/// A small copy: each pixel is the mean of those that it stands for. `None` if the image is small itself.
+/// A small copy, where each pixel is the mean of the original pixels in its area. `None` if the image is small.
 pub(super) fn small(image: &Image) -> Result<Option<Image>> {
     let (width, height) = (image.width(), image.height());
     let longer = width.max(height);
@@ -55,13 +55,13 @@ pub(super) fn small(image: &Image) -> Result<Option<Image>> {
     Image::new(small_width, small_height, image.channels(), pixels).map(Some)
 }
 
-/// The places that number `at` of `count` stands for among `size`.
+/// The range of original pixels for pixel `at` of `count`, out of `size`.
 fn span(at: u32, count: u32, size: u32) -> std::ops::Range<usize> {
     let bound = |at: u32| (u64::from(at) * u64::from(size) / u64::from(count)) as usize;
     bound(at)..bound(at + 1).max(bound(at) + 1)
 }
 
-/// A table as `pandas.read_json(orient="split")` reads it.
+/// A table in the format of `pandas.read_json(orient="split")`.
 pub(super) fn table(table: &Table) -> Vec<u8> {
     json!({"columns": table.columns(), "data": table.rows()}).to_string().into_bytes()
 }
@@ -81,13 +81,14 @@ pub(super) fn histogram(histogram: &Histogram) -> Vec<u8> {
     .into_bytes()
 }
 
-/// What the tag of the tables says.
+/// The content of the tag that lists the tables.
 pub(super) fn tables_tag(paths: &[String]) -> String {
     let all: Vec<Value> = paths.iter().map(|path| json!({"path": path, "type": "table"})).collect();
     list_tag(&all)
 }
 
-/// A list as a tag. It is cut at an entry, the oldest first, since MLflow would cut it anywhere.
+/// A list as the value of a tag. The oldest entries are removed if it is too long, because MLflow would truncate it
+/// within an entry.
 pub(super) fn list_tag(all: &[Value]) -> String {
     let mut first = 0;
     loop {
@@ -99,7 +100,7 @@ pub(super) fn list_tag(all: &[Value]) -> String {
     }
 }
 
-/// As Lightning writes them: a list in Python's notation.
+/// A list in Python's notation, as Lightning writes it.
 pub(super) fn aliases(aliases: &[String]) -> String {
     let quoted = |alias: &String| format!("'{}'", alias.replace('\\', "\\\\").replace('\'', "\\'"));
     format!("[{}]", aliases.iter().map(quoted).collect::<Vec<_>>().join(", "))

@@ -1,4 +1,4 @@
-//! Models as MLflow's pages and its Python client know them.
+//! Models in the format of MLflow's pages and its Python client.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -7,10 +7,10 @@ use crate::{Error, Result};
 
 /// The tag of a run that lists its models.
 pub(super) const TAG: &str = "mlflow.log-model.history";
-/// The file that makes a folder a model.
+/// The file that identifies a folder as a model.
 pub(super) const FILE: &str = "MLmodel";
 
-/// What is said of a model, in the file and in the tag. `data` is the file in the folder that holds it.
+/// The description of a model, for the file and the tag. `data` is the name of the model's file in the folder.
 pub(super) fn describe(folder: &str, data: &str) -> Value {
     json!({
         "artifact_path": folder,
@@ -24,7 +24,7 @@ pub(super) fn file(model: &Value) -> Result<String> {
     serde_saphyr::to_string(model).map_err(Error::other)
 }
 
-/// Adds a model to the others of the run, in the place of one in the same folder.
+/// Adds a model to the models of the run. It replaces one in the same folder.
 pub(super) fn add(all: &mut Vec<Value>, model: Value) {
     all.retain(|known| known["artifact_path"] != model["artifact_path"]);
     all.push(model);

@@ -21,7 +21,7 @@ fn a_continued_run_is_the_same_run_with_every_value_once() {
     loss(&mut killed, 3..6);
     media(&mut killed, 5);
     deliver(&mut killed);
-    // What was recorded here never left the machine.
+    // These records never left the machine.
     fake.http.down();
     loss(&mut killed, 6..8);
     drop(killed);
@@ -51,7 +51,7 @@ fn a_kill_before_an_answer_was_noted_doubles_nothing() {
     drop(killed);
     let spool = fs_err::read_dir(folder.path().join(".stormfire/mlflow")).unwrap().next().unwrap().unwrap().path();
     fs_err::write(spool.join("delivered"), format!("{:020}\n", 0)).unwrap();
-    // Nor was the answer that told of the run.
+    // The answer with the id of the run is also lost.
     let mut note = Note::load(&spool).unwrap();
     note.known = None;
     note.save(&spool).unwrap();

@@ -1,4 +1,4 @@
-//! The run on the server: how it is to be made, and what is known of it.
+//! The settings and state of a run on the server.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,12 +10,12 @@ use crate::Result;
 use crate::network::http::{Client, percent};
 use crate::network::outbox::{Failure, Route as _};
 
-/// Finds a run whose making was cut off.
+/// A tag to find a run whose creation was interrupted.
 const ID_TAG: &str = "stormfire.id";
 
 pub(super) const API: &str = "api/2.0/mlflow";
 
-/// A run that the server has.
+/// A run that exists on the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Known {
     pub(super) run_id: String,
@@ -23,13 +23,13 @@ pub(super) struct Known {
     pub(super) artifact_uri: String,
 }
 
-/// What a run is to be, and what has become of it. It lies beside the records that wait, so that another process can go on.
+/// The settings and state of a run. It is stored next to the waiting records, so that another process can continue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Note {
-    /// Chosen here, before the server has a name for the run.
+    /// Chosen by this process, before the server assigns an id to the run.
     pub(super) id: String,
     pub(super) server: String,
-    /// Whether the server was told who asks. Another process has to know it from its environment.
+    /// Whether the run has credentials. Another process needs them in its environment.
     pub(super) has_login: bool,
     pub(super) experiment: String,
     pub(super) artifact_location: Option<String>,
@@ -38,19 +38,20 @@ pub(crate) struct Note {
     pub(super) user: String,
     /// Milliseconds since 1970.
     pub(super) start: u64,
-    /// A run that is there already.
+    /// The id of an existing run to log to.
     pub(super) existing: Option<String>,
-    /// The run is continued: the server has to be asked what it has, since an answer may have been lost in a kill.
+    /// Whether the run is resumed. Then the state of the server is requested, because an answer may have been lost in a
+    /// kill.
     pub(super) catches_up: bool,
-    /// The last step of each metric that the server had then. Nothing up to there is sent again.
+    /// The last step of each metric that the server had at that time. Values up to it are not sent again.
     pub(super) sent: BTreeMap<String, u64>,
-    /// The server was asked to make the run.
+    /// Whether the creation of the run was requested.
     pub(super) asked: bool,
     pub(super) known: Option<Known>,
 }
 
 impl Note {
-    /// Makes sure that the server has the run.
+    /// Ensures that the run exists on the server.
     pub(super) fn ensure(&mut self, client: &Client, folder: &Path) -> Result<Known, Failure> {
         if let Some(known) = &self.known
             && !self.catches_up
@@ -73,7 +74,7 @@ impl Note {
 
     fn make(&mut self, client: &Client, folder: &Path) -> Result<Value, Failure> {
         let experiment = self.experiment_id(client)?;
-        // An answer that was lost may have told of a run.
+        // A lost answer may have confirmed the creation of a run.
         if self.asked
             && let Some(run) = self.search(client, &experiment)?
         {
@@ -123,7 +124,7 @@ impl Note {
                 }
                 text(experiment, "experiment_id").map(Some)
             }
-            // A path that the server does not know has the same status, but no such text.
+            // An unknown path has the same status, but not this error code.
             Err(failure) if failure.status() == Some(404) && failure.reason().contains("RESOURCE_DOES_NOT_EXIST") => Ok(None),
             Err(failure) => Err(failure),
         }

@@ -1,4 +1,4 @@
-//! Where the entries of a run go: over an outbox to a server, or into files.
+//! The destination of a run's entries: an outbox for a server, or files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,13 +22,13 @@ use crate::parts::random::random_hex;
 use crate::parts::{identity, position};
 use crate::{Delivery, Error, Result};
 
-/// What a logger was told before it was opened.
+/// The settings of a logger before it is opened.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
     pub(super) uri: Option<Address>,
     pub(super) auth: Auth,
     pub(super) insecure: bool,
-    /// Whom to trust, in a PEM file.
+    /// A PEM file with trusted authorities.
     pub(super) authorities: Option<PathBuf>,
     pub(super) experiment: String,
     pub(super) artifact_location: Option<String>,
@@ -78,7 +78,7 @@ impl Settings {
         address::auth(&self.auth, &self.address())
     }
 
-    /// A folder stays where it is, wherever the process goes.
+    /// Makes the folders absolute, so that they stay valid if the process changes its current folder.
     pub(super) fn fix_place(&mut self) -> Result<()> {
         self.save_dir = absolute(&self.save_dir)?;
         if let Place::Folder(root) = self.place()? {
@@ -146,7 +146,7 @@ impl Route for Note {
 
     fn deliver(self, folder: &Path, patience: Duration) -> Result<Delivery> {
         let settings = Settings { experiment: self.experiment.clone(), strict: true, patience, ..Settings::default() };
-        // The environment may hold the login of this server in its address.
+        // The address in the environment may contain the login for this server.
         let named = settings.address();
         let is_same = matches!(Place::of(&named, &self.experiment), Ok(Place::Server(server)) if server == self.server);
         let uri = if is_same { named } else { Address::new(&self.server) };
@@ -168,7 +168,7 @@ pub(super) enum Sink {
     Files(Box<FileStore>),
 }
 
-/// Where a run stands.
+/// The position in a run.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Position {
@@ -176,7 +176,7 @@ pub(super) enum Position {
         /// The name of the outbox's folder.
         spool: String,
         at: u64,
-        /// The run, if it was known by then.
+        /// The run, if it was known at that time.
         run: Option<Known>,
     },
     Files(file_store::Position),
@@ -203,7 +203,7 @@ impl Sink {
         }
     }
 
-    /// Puts bytes among the artifacts.
+    /// Writes bytes to the artifacts.
     pub(super) fn put(&mut self, to: String, bytes: &[u8], of: Option<(String, u64)>) -> Result<()> {
         match self {
             Self::Server(outbox) => {
@@ -214,7 +214,7 @@ impl Sink {
         }
     }
 
-    /// Puts a file among the artifacts. One that nobody writes into any more may be removed at once.
+    /// Writes a file to the artifacts. If the file is never modified (`is_fixed`), it may be removed at once.
     pub(super) fn put_file(&mut self, to: String, from: PathBuf, is_fixed: bool) -> Result<()> {
         let from = match self {
             Self::Server(outbox) if is_fixed => outbox.keep_file(&from)?,
@@ -256,8 +256,8 @@ impl Sink {
         }
     }
 
-    /// Goes back to a position. Returns what was recorded behind it and cannot be taken back; `None` if the position does not
-    /// fit.
+    /// Rolls back to a position. Returns the delivered entries after it, which cannot be withdrawn, or `None` if the
+    /// position does not fit.
     pub(super) fn resume(&mut self, to: &Position, settings: &Settings, learnt: &Learnt) -> Result<Option<Vec<Entry>>> {
         match (self, to) {
             (Self::Files(store), Position::Files(to)) => Ok(store.resume(to)?.then(Vec::new)),
@@ -295,7 +295,7 @@ fn resume_outbox(
             outbox.rewind(at).map(Some)
         }
         (None, Some(run), Some(fresh)) => {
-            tracing::info!(folder = %folder.display(), run = run.run_id, "the folder of the run is gone; the server is asked what it has");
+            tracing::info!(folder = %folder.display(), run = run.run_id, "the folder of the run is missing; its state is requested from the server");
             let note = Note { id: random_hex(32), existing: Some(run.run_id.clone()), catches_up: true, ..fresh };
             *outbox = settings.outbox(settings.spool(&note.id), &note, learnt)?;
             Ok(Some(Vec::new()))

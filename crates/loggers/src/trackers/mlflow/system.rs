@@ -1,10 +1,10 @@
-//! The tags that MLflow's own client gives every run.
+//! The tags that MLflow's own client adds to every run.
 
 use std::path::Path;
 
 use crate::parts::identity;
 
-/// Who runs which program, at which commit.
+/// User, program and commit.
 pub(super) fn tags() -> Vec<(String, String)> {
     let program = std::env::args_os().next().unwrap_or_default();
     let program = Path::new(&program).file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -20,11 +20,11 @@ pub(super) fn tags() -> Vec<(String, String)> {
     .collect()
 }
 
-/// The commit that is checked out around a folder.
+/// The commit that is checked out in the repository of a folder.
 fn commit(folder: &Path) -> Option<String> {
     let mut git = folder.ancestors().map(|folder| folder.join(".git")).find(|git| git.exists())?;
     if git.is_file() {
-        // A further work tree.
+        // A linked work tree.
         let text = fs_err::read_to_string(&git).ok()?;
         git = git.parent()?.join(text.strip_prefix("gitdir:")?.trim());
     }

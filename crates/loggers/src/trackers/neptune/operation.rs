@@ -1,8 +1,8 @@
-//! The operations of Neptune's client, as its queue on the disk has them.
+//! The operations of Neptune's client, in the format of its queue on the disk.
 
 use serde::{Deserialize, Serialize};
 
-/// A change of one attribute of a run. Those that no logger makes are only read.
+/// A change of one attribute of a run. Operations that the logger does not write are only read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type")]
 pub(super) enum Operation {
@@ -86,7 +86,7 @@ pub(super) struct Entry<T> {
     pub(super) ts: f64,
 }
 
-/// An image of a series; `data` is base64.
+/// An image of a series. `data` is base64.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Picture {
     pub(super) data: String,

@@ -14,7 +14,7 @@ use crate::parts::identity::{now_ms, now_s};
 use crate::parts::random::{random_hex, random_id};
 use crate::{Error, Result};
 
-/// A file of operations is closed at about this length, as by Neptune's client.
+/// Approximate length at which a file of operations is closed, as in Neptune's client.
 const FILE: u64 = 64 << 20;
 const UPLOADS: &str = "upload_path";
 
@@ -27,7 +27,7 @@ pub(super) struct Queue {
     last_put: fs_err::File,
 }
 
-/// Where a queue stands.
+/// A position in a queue.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Position {
     pub(super) folder: PathBuf,
@@ -36,7 +36,7 @@ pub(super) struct Position {
     version: u64,
 }
 
-/// A new run's id, and the folder's name that Neptune's client would give it.
+/// The id of a new run, and the name of its folder in the format of Neptune's client.
 pub(super) fn names() -> (String, String) {
     let part = random_hex;
     let id = format!("{}-{}-4{}-8{}-{}", part(8), part(4), part(3), part(3), part(12));
@@ -45,7 +45,7 @@ pub(super) fn names() -> (String, String) {
 }
 
 impl Queue {
-    /// Makes the folder of a new run.
+    /// Creates the folder of a new run.
     pub(super) fn create(folder: &Path, id: &str) -> Result<Self> {
         fs_err::create_dir_all(folder.join(UPLOADS))?;
         let created = jiff::Timestamp::from_millisecond(now_ms().cast_signed()).unwrap_or_default();
@@ -61,7 +61,7 @@ impl Queue {
         Self::at(folder, "data-1.log", 0, 0)
     }
 
-    /// Goes on behind a position; what lies behind it is dropped. `None` if it is not there.
+    /// Continues after a position and drops later operations. Returns `None` if the position is missing.
     pub(super) fn reopen(position: &Position) -> Result<Option<Self>> {
         let Position { folder, file, length, version } = position;
         if fs_err::metadata(folder.join(file)).map_or(0, |metadata| metadata.len()) < *length {
@@ -92,7 +92,7 @@ impl Queue {
         Ok(Self { folder: folder.to_owned(), file, version, last_put })
     }
 
-    /// Whether nothing was put yet.
+    /// Whether the queue is empty.
     pub(super) const fn is_new(&self) -> bool {
         self.version == 0
     }
@@ -114,11 +114,11 @@ impl Queue {
         Ok(self.file.pushed()?)
     }
 
-    /// Where bytes of an upload are to be put, and the name by which an operation speaks of them.
+    /// The path for the bytes of an upload, and its name in operations.
     pub(super) fn upload(&self, path: &[String], extension: &str) -> (PathBuf, String) {
         let dot = if extension.is_empty() { "" } else { "." };
         let clean: String = path.join("_").chars().map(|c| if c.is_alphanumeric() || "-_=.".contains(c) { c } else { '_' }).collect();
-        // A file's name has a limit, and the number makes it the only one.
+        // A file name has a limited length. The number makes it unique.
         let (clean, extension) = (names::fit(&clean, 80, |_| true), names::fit(extension, 40, names::in_path));
         let extension = if dot.is_empty() { "" } else { &*extension };
         let name = format!("{clean}-{:08}{dot}{extension}", self.version + 1);
@@ -140,7 +140,7 @@ impl Queue {
         Ok(Position { folder: self.folder.clone(), file, length: self.file.end(), version: self.version })
     }
 
-    /// Removes the folder of a run of which nothing was told.
+    /// Removes the folder of a run without operations.
     pub(super) fn close(mut self) -> Result<()> {
         self.flush()?;
         let Self { folder, file, version, last_put } = self;
@@ -164,7 +164,7 @@ fn files(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
-/// Whether a folder holds operations.
+/// Whether a folder contains operations.
 pub(super) fn is_run(folder: &Path) -> Result<bool> {
     Ok(!files(folder)?.is_empty())
 }
@@ -174,15 +174,15 @@ pub(super) fn no_run(folder: &Path) -> Error {
     std::io::Error::new(std::io::ErrorKind::NotFound, reason).into()
 }
 
-/// Where the bytes of an upload are.
+/// The path of the bytes of an upload.
 pub(super) fn upload_of(folder: &Path, name: &str) -> PathBuf {
     folder.join(UPLOADS).join(name)
 }
 
-/// Hands every operation to a closure, in order. A half written one at the end is left out.
+/// Passes every operation to a closure, in order. An incomplete operation at the end is skipped.
 ///
 /// # Errors
-/// [`Error::Io`] if the folder cannot be read, or a line in it is no operation.
+/// [`Error::Io`] if the folder cannot be read, another error if a line in it is not a valid operation.
 pub(super) fn read(folder: &Path, mut each: impl FnMut(Operation)) -> Result<()> {
     let files = files(folder)?;
     if files.is_empty() {
@@ -196,7 +196,7 @@ pub(super) fn read(folder: &Path, mut each: impl FnMut(Operation)) -> Result<()>
                 Ok(element) => each(element.obj),
                 Err(_) if !line.ends_with('\n') => break,
                 Err(error) => {
-                    let reason = format!("a line of `{}` is no operation of Neptune: {error}", path.display());
+                    let reason = format!("a line of `{}` is not a Neptune operation: {error}", path.display());
                     return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, reason).into());
                 }
             }

@@ -1,4 +1,4 @@
-//! Reading a run back.
+//! Reads a run back.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,33 +11,33 @@ use super::operation::{Entry, Operation};
 use super::queue;
 use crate::{Hyperparams, Result};
 
-/// Where Lightning's logger said how a run ended.
+/// The attribute with the status of a run in Lightning's logger.
 pub(super) const STATUS: &str = "training/status";
 
 /// A point of a series.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Point<T = f64> {
-    /// What was logged.
+    /// The logged value.
     pub value: T,
-    /// The step; `None` where none was given, and Neptune counted.
+    /// The step. `None` if no step was given, so that Neptune counted.
     pub step: Option<f64>,
     /// Seconds since 1970.
     pub time: f64,
 }
 
-/// A file that goes with a run.
+/// A file of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredFile {
-    /// Where it is: in the run's folder, or where it was when it was logged.
+    /// Its path in the folder of the run, or its original path.
     pub path: PathBuf,
     /// Its extension, without a dot.
     pub extension: String,
 }
 
-/// A run that Neptune's client 1.x, or [`NeptuneLogger`](crate::NeptuneLogger), has left on the disk because it had no
-/// connection: what its operations amount to. Names of attributes are paths with `/`.
+/// A run that Neptune's client 1.x or [`NeptuneLogger`](crate::NeptuneLogger) has written to the disk offline. It
+/// contains the result of all operations. Names of attributes are paths with `/`.
 ///
-/// [`NeptuneRun::replay`] gives everything to another logger.
+/// [`NeptuneRun::replay`] passes everything to another logger.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct NeptuneRun {
     assigned: Map<String, Value>,
@@ -50,11 +50,11 @@ pub struct NeptuneRun {
 }
 
 impl NeptuneRun {
-    /// Reads the folder of a run, such as `.neptune/offline/run__ID__PID__RANDOM`. A half written operation at the end is
-    /// left out.
+    /// Reads the folder of a run, such as `.neptune/offline/run__ID__PID__RANDOM`. An incomplete operation at the end
+    /// is skipped.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) if it is no such folder, or something in it is damaged.
+    /// [`Error::Io`](crate::Error::Io) if the folder does not contain a run, or a file in it is damaged.
     pub fn read(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
         let mut run = Self::default();
@@ -62,8 +62,8 @@ impl NeptuneRun {
         Ok(run)
     }
 
-    /// The folders of the runs below a folder, in the order of their names: the folder itself, if it is a run's, or those in
-    /// it, in its `offline`, or in its `.neptune/offline`.
+    /// The folders of the runs below a folder, sorted by name: the folder itself, if it contains a run, or those in it,
+    /// in its `offline` folder, or in its `.neptune/offline` folder.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) if there is no run, or the folder cannot be read.
@@ -88,7 +88,7 @@ impl NeptuneRun {
         Ok(found)
     }
 
-    /// Single values of every kind, in the order in which they were first set; points in time are milliseconds since 1970.
+    /// Single values of every kind, in the order in which they were first set. Times are milliseconds since 1970.
     pub const fn assigned(&self) -> &Map<String, Value> {
         &self.assigned
     }
@@ -103,8 +103,8 @@ impl NeptuneRun {
         self.tags.get("sys/tags").map_or(&[], Vec::as_slice)
     }
 
-    /// The settings: single values below a namespace `hyperparams` or `parameters`, nested as they were, and every other one
-    /// under its whole path, except those of `sys` and `training/status`.
+    /// The settings: single values below a namespace `hyperparams` or `parameters`, with their nesting, and all other
+    /// values with their whole path, except those of `sys` and `training/status`.
     pub fn hyperparams(&self) -> Hyperparams {
         let mut values = Map::new();
         for (path, value) in self.assigned.iter().filter(|(path, _)| !path.starts_with("sys/") && *path != STATUS) {
@@ -112,7 +112,7 @@ impl NeptuneRun {
             let settings = parts.iter().position(|part| matches!(*part, "hyperparams" | "parameters"));
             insert(&mut values, &parts[settings.map_or(0, |at| at + 1)..], value);
         }
-        // A map of plain values is always one of hyperparameters.
+        // A map of plain values is always a map of hyperparameters.
         Hyperparams::from_serialize(&values).unwrap_or_default()
     }
 
@@ -121,22 +121,22 @@ impl NeptuneRun {
         &self.metrics
     }
 
-    /// Series of texts, such as what was printed.
+    /// Series of strings, such as printed output.
     pub const fn texts(&self) -> &BTreeMap<String, Vec<Point<String>>> {
         &self.texts
     }
 
-    /// Series of images, each a file of its own, nearly always PNG.
+    /// Series of images. Each is a complete file, almost always PNG.
     pub const fn images(&self) -> &BTreeMap<String, Vec<Point<Vec<u8>>>> {
         &self.images
     }
 
-    /// Files. Of those that were given by a pattern, the ones that it finds now.
+    /// Files. A file pattern stands for the existing files that match it.
     pub const fn files(&self) -> &BTreeMap<String, StoredFile> {
         &self.files
     }
 
-    /// How many operations are of a kind that is not read, such as a tracked data set.
+    /// Number of operations of an unsupported kind, such as a tracked data set.
     pub const fn not_understood(&self) -> usize {
         self.not_understood
     }
@@ -183,7 +183,7 @@ impl NeptuneRun {
         self.assigned.insert(path.join("/"), value.into());
     }
 
-    /// Only whole names are found; a pattern with a `*` would need the folder that it was made in.
+    /// Finds only complete names. A pattern with `*` would need its original working folder.
     fn add_files(&mut self, attribute: &str, names: &[String]) {
         for place in names.iter().map(Path::new) {
             let Some(name) = place.file_name().filter(|_| place.exists()) else {
@@ -210,7 +210,7 @@ fn extend<A, B>(series: &mut BTreeMap<String, Vec<Point<B>>>, path: &[String], e
     series.entry(path.join("/")).or_default().extend(points);
 }
 
-/// Sets a nested value. Where a single value is in the way, the rest of the path becomes one key.
+/// Sets a nested value. If a single value is in the way, the rest of the path becomes one key.
 fn insert(values: &mut Map<String, Value>, path: &[&str], value: &Value) {
     match path {
         [] => {}

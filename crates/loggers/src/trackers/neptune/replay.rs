@@ -1,4 +1,4 @@
-//! Giving a run to another logger.
+//! Replays a run into another logger.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -6,21 +6,22 @@ use std::fmt;
 use super::read_back::{NeptuneRun, Point, STATUS};
 use crate::{Artifact, Error, Figure, Logger, Metrics, Result, Status, Text};
 
-/// What [`NeptuneRun::replay`] has done.
+/// The result of [`NeptuneRun::replay`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Replayed {
-    /// Points of series of numbers.
+    /// Number of points of numeric series.
     pub metrics: usize,
-    /// Settings, nested ones counted singly.
+    /// Number of settings, with nested ones counted separately.
     pub hyperparams: usize,
-    /// Points of series of texts.
+    /// Number of points of string series.
     pub texts: usize,
-    /// Points of series of images.
+    /// Number of points of image series.
     pub images: usize,
-    /// Files.
+    /// Number of files.
     pub files: usize,
-    /// What the logger has no place for, what was not understood, and files that are gone; in words.
+    /// Descriptions of everything that was skipped: values that the logger does not support, unknown operations, and
+    /// missing files.
     pub left_out: Vec<String>,
 }
 
@@ -33,13 +34,13 @@ impl fmt::Display for Replayed {
 }
 
 impl NeptuneRun {
-    /// Gives everything to another logger and ends its run: hyperparameters first, then metrics, those of one step together
-    /// and in the order of the steps, then texts, images and files. The namespace `training/` of Lightning's logger is taken
-    /// off the names. A point without a step gets its place in its series, as Neptune counted. A run without a status, or
-    /// with that of a success, ends as one.
+    /// Passes everything to another logger and ends its run. The order is: hyperparameters, metrics (by step, those of
+    /// one step together), texts, images, files. The namespace `training/` of Lightning's logger is removed from the
+    /// names. A point without a step gets its index in its series, as Neptune counted. A run with the status of a
+    /// success, or without a status, ends as a success.
     ///
     /// # Errors
-    /// What the logger returns, except [`Error::Unsupported`]: what it has no place for is named in the result.
+    /// The errors of the logger, except [`Error::Unsupported`]: the result lists unsupported values.
     pub fn replay(&self, logger: &mut dyn Logger) -> Result<Replayed> {
         let mut done = Replayed::default();
         let mut missing = BTreeSet::new();
@@ -69,12 +70,12 @@ impl NeptuneRun {
         for (name, step, point) in points(self.images()) {
             match Figure::png(point.value.clone()) {
                 Ok(figure) => done.images += media(logger.log_figure(name, &figure, Some(step)))?,
-                Err(_) => done.left_out.push(format!("an image of `{name}`, which is no PNG file")),
+                Err(_) => done.left_out.push(format!("an image of `{name}`, which is not a PNG file")),
             }
         }
         for (attribute, file) in self.files() {
             if !file.path.exists() {
-                done.left_out.push(format!("the file `{}`, which is gone", file.path.display()));
+                done.left_out.push(format!("the missing file `{}`", file.path.display()));
                 continue;
             }
             let (folder, stem) = shortened(attribute).rsplit_once('/').unwrap_or(("", shortened(attribute)));
@@ -108,10 +109,10 @@ fn shortened(attribute: &str) -> &str {
     attribute.strip_prefix("training/").unwrap_or(attribute)
 }
 
-/// Every point with the name of its series and its step.
+/// Every point, with the name of its series and its step.
 fn points<T>(series: &BTreeMap<String, Vec<Point<T>>>) -> impl Iterator<Item = (&str, u64, &Point<T>)> {
     series.iter().flat_map(|(attribute, points)| {
-        // A cast from float saturates, so that a negative step becomes 0.
+        // A cast from float saturates, so a negative step becomes 0.
         let step = |at: usize, point: &Point<T>| point.step.map_or(at as u64, |step| step.round() as u64);
         points.iter().enumerate().map(move |(at, point)| (shortened(attribute), step(at, point), point))
     })

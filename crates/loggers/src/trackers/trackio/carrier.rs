@@ -1,4 +1,4 @@
-//! Entries on their way to a trackio server.
+//! Sends entries to a trackio server.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,17 +13,17 @@ use crate::network::outbox::{Carrier, Failure, Outbox, Route, Sending};
 use crate::parts::random::random_hex;
 use crate::{Delivery, Error, Result, Secret};
 
-/// Files of about so many bytes go in one request.
+/// Approximate size of the files in one request, in bytes.
 const UPLOAD: usize = 16 << 20;
 
-/// A run of a server.
+/// A run on a server.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Destination {
     pub(super) server: Server,
     pub(super) project: String,
     pub(super) run: String,
     pub(super) run_id: String,
-    /// Whether the server was told who asks. Another process has to know it from its environment.
+    /// Whether the run has a token. Another process needs it in its environment.
     pub(super) has_token: bool,
     pub(super) has_login: bool,
 }
@@ -36,7 +36,7 @@ impl Server {
         }
     }
 
-    /// The token that was given, or that the address or the environment holds, and the login of the address.
+    /// The given token, or else that of the address or the environment, and the login of the address.
     pub(super) fn auth(&self, given: Option<Secret>) -> [Auth; 2] {
         let known = |auth: Option<Auth>| auth.unwrap_or_default();
         match self {
@@ -65,7 +65,7 @@ impl Route for Destination {
     }
 
     fn deliver(self, folder: &Path, patience: Duration) -> Result<Delivery> {
-        // The environment may hold the token of this server in its address.
+        // The address in the environment may contain the token for this server.
         let server = Server::from_env().filter(|named| named.address() == self.server.address());
         let server = server.as_ref().unwrap_or(&self.server);
         let [token, login] = server.auth(None).map(|auth| !matches!(auth, Auth::None));
@@ -88,7 +88,7 @@ pub(super) struct Sender {
 }
 
 impl Carrier<Entry> for Sender {
-    /// Files first, so that no entry ever names one that is not there.
+    /// Sends the files first, so that every entry refers to existing files.
     fn deliver(&mut self, entries: &[Entry]) -> Result<usize, Failure> {
         let mut files = Vec::new();
         let (mut taken, mut size) = (0, 0);
@@ -100,7 +100,7 @@ impl Carrier<Entry> for Sender {
                         files.push((entry.step, file.name.as_str(), bytes));
                     }
                     Err(error) if taken == 0 => return Err(Failure::refused(error.to_string())),
-                    // They begin the next batch.
+                    // They start the next batch.
                     Ok(_) | Err(_) => break,
                 }
             }
@@ -113,7 +113,7 @@ impl Carrier<Entry> for Sender {
 
 impl Sender {
     fn log(&self, entries: &[Entry]) -> Result<(), Failure> {
-        // Of several in one request the server would keep the first.
+        // If a request contains several configurations, the server keeps the first. So only the last one is sent.
         let mut config = entries.iter().rev().find_map(|entry| entry.config.as_ref());
         let log = |entry: &Entry| {
             json!({
@@ -130,7 +130,7 @@ impl Sender {
         self.call("bulk_log", "logs", logs)
     }
 
-    /// Brings files to the server, then to their places there. Doing it again replaces each file by itself.
+    /// Uploads files and moves them to their final paths. A repetition replaces the files.
     fn upload(&self, files: &[(u64, &str, Vec<u8>)]) -> Result<(), Failure> {
         if files.is_empty() {
             return Ok(());
@@ -156,7 +156,7 @@ impl Sender {
         };
         let uploads = files.iter().zip(paths).map(place).collect();
         self.call("bulk_upload_media", "uploads", uploads).map_err(|failure| {
-            // It was started anew after the files had come.
+            // The server was restarted after the upload.
             if failure.reason().contains("Uploaded file") { Failure::retry(failure.reason()) } else { failure }
         })
     }
@@ -164,19 +164,19 @@ impl Sender {
     fn call(&self, function: &str, argument: &str, values: Vec<Value>) -> Result<(), Failure> {
         let mut body = Map::new();
         body.insert(argument.to_owned(), Value::Array(values));
-        // On a Space the token of the header counts.
+        // On a Space the token in the header is used.
         body.insert("hf_token".to_owned(), Value::Null);
         let answer = self.client.post_json(&format!("api/{function}"), &Value::Object(body)).map_err(patient)?;
         match answer.get("error").filter(|error| !error.is_null()) {
             Some(error) => Err(patient(Failure::refused(format!("api/{function}: {error}")))),
-            // What it was told to do is done, or stands in the server's own queue.
+            // The server has done the work or queued it.
             None if answer.get("data").is_some() => Ok(()),
             None => Err(Failure::retry(format!("api/{function}: the answer has no `data`; is this a trackio server?"))),
         }
     }
 }
 
-/// trackio refuses a token as it does anything else, and says in words that it is the token.
+/// trackio refuses a token with the same status as other requests. Only its message names the token.
 fn patient(failure: Failure) -> Failure {
     const TOKEN: [&str; 3] = ["write_token is required", "Expected a HF_TOKEN", "write access to the space"];
     match failure {
@@ -185,7 +185,7 @@ fn patient(failure: Failure) -> Failure {
     }
 }
 
-/// A form with files. Nothing of a name needs to be escaped: they are our own.
+/// A form with files. The names are generated by this crate, so they need no escaping.
 fn multipart<'a>(boundary: &str, files: impl Iterator<Item = (&'a str, &'a [u8])>) -> Vec<u8> {
     let mut body = Vec::new();
     for (name, bytes) in files {

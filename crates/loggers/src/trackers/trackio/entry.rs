@@ -1,4 +1,4 @@
-//! What trackio keeps of a call: one entry of its `bulk_log`, perhaps with a file.
+//! An entry of trackio's `bulk_log`, with an optional file.
 
 use std::path::PathBuf;
 
@@ -8,14 +8,14 @@ use serde_json::{Map, Value, json};
 use crate::network::outbox::Record;
 use crate::{Histogram, Hyperparams, Metrics, Table, Text};
 
-/// One row of a run.
+/// A row of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Entry {
-    /// The server leaves out an entry whose id it knows, so that sending one again does no harm.
+    /// The server skips an entry with a known id, so a repetition does no harm.
     pub(super) id: String,
     pub(super) step: u64,
     pub(super) values: Map<String, Value>,
-    /// The run's whole configuration, where it has changed.
+    /// The whole configuration of the run, if it has changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) config: Option<Map<String, Value>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -26,7 +26,7 @@ pub(super) struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Kept {
     pub(super) path: PathBuf,
-    /// Its name at the server.
+    /// Its name on the server.
     pub(super) name: String,
 }
 
@@ -36,7 +36,7 @@ impl Record for Entry {
     }
 }
 
-/// The name under which trackio keeps a value; it needs some names for itself.
+/// The trackio name of a value. Some names are reserved.
 pub(super) fn key(prefix: &str, name: &str) -> String {
     const RESERVED: [&str; 6] = ["project", "run", "timestamp", "step", "time", "metrics"];
     let mut key = String::new();
@@ -44,13 +44,13 @@ pub(super) fn key(prefix: &str, name: &str) -> String {
     if RESERVED.contains(&key.as_str()) || key.starts_with("__") { format!("__{key}") } else { key }
 }
 
-/// A step is not among the values: each row has one.
+/// Skips the metric `step`, because each row has a step.
 pub(super) fn row(metrics: &Metrics, prefix: &str) -> Map<String, Value> {
     let values = metrics.iter().filter(|(name, _)| *name != "step");
     values.map(|(name, value)| (key(if name == "epoch" { "" } else { prefix }, name), number(value))).collect()
 }
 
-/// JSON has no NaN; trackio writes these words for them.
+/// JSON has no NaN. These are the strings that trackio writes.
 fn number(value: f64) -> Value {
     if value.is_nan() {
         "NaN".into()
@@ -61,7 +61,7 @@ fn number(value: f64) -> Value {
     }
 }
 
-/// trackio keeps names that begin with `_` for itself.
+/// trackio reserves names that start with `_`.
 pub(super) fn config(params: &Hyperparams, group: Option<&str>) -> Map<String, Value> {
     let own = params.iter().map(|(key, value)| match key.strip_prefix('_') {
         Some(_) => (format!("param{key}"), value.clone()),
@@ -70,7 +70,8 @@ pub(super) fn config(params: &Hyperparams, group: Option<&str>) -> Map<String, V
     own.chain(group.map(|group| ("_Group".to_owned(), group.into()))).collect()
 }
 
-/// numpy's form: one more edge than counts. The left edge of our first bucket is not known, but it is mostly empty.
+/// numpy's format: one more edge than counts. The left edge of the first bucket is unknown, but this bucket is usually
+/// empty.
 pub(super) fn histogram(histogram: &Histogram) -> Value {
     let (limits, counts, stats) = (histogram.limits(), histogram.counts(), histogram.stats());
     let finite = |limit: f64| if limit.is_finite() { limit } else { stats.max };
@@ -93,26 +94,26 @@ pub(super) fn table(table: &Table) -> Value {
     json!({"_type": "trackio.table", "_value": table.rows().iter().map(row).collect::<Vec<_>>()})
 }
 
-/// A picture, a sound or a page; `kind` is trackio's word for it.
+/// An image, a sound or a page. `kind` is trackio's name of the type.
 pub(super) fn media(kind: &str, project: &str, run: &str, step: u64, name: &str) -> Value {
     let file_path = format!("{}/{run}/{step}/{name}", folder(project));
     json!({"_type": format!("trackio.{kind}"), "file_path": file_path, "caption": null})
 }
 
-/// The name of a project's folder at the server.
+/// The name of a project's folder on the server.
 fn folder(project: &str) -> String {
     let name: String = project.chars().filter(|letter| letter.is_alphanumeric() || matches!(letter, '-' | '_')).collect();
     if name.is_empty() { "default".to_owned() } else { name }
 }
 
-/// A name for the file of a value, which is the same again when the value is logged again after a restart.
+/// A file name for a value. It is the same if the value is logged again after a restart.
 pub(super) fn file_name(number: u64, tag: &str, extension: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');
     let tag: String = tag.chars().take(60).map(|letter| if is_plain(letter) { letter } else { '_' }).collect();
     format!("{number:06}-{tag}.{extension}")
 }
 
-/// A drawing as a page, in the form in which trackio keeps those of matplotlib.
+/// A drawing as a page, in the form that trackio uses for matplotlib figures.
 pub(super) fn page(svg: &str) -> String {
     let drawing = svg.find("<svg").map_or(svg, |start| &svg[start..]);
     format!("<!doctype html><html><head><meta charset=\"utf-8\"></head><body>{drawing}</body></html>")

@@ -9,16 +9,16 @@ use super::*;
 use crate::network::test_server::{Received, TestServer};
 use crate::trackers::tracker_tests::Tracker;
 
-/// As far as we use it, what trackio's own server does.
+/// The behaviour of trackio's own server, as far as the logger needs it.
 #[derive(Clone, Default)]
 struct Trackio {
     known: Arc<Mutex<HashSet<String>>>,
     /// Step and values of each row.
     rows: Arc<Mutex<Vec<(u64, Value)>>>,
     config: Arc<Mutex<Value>>,
-    /// The paths of media, as the rows name them.
+    /// The paths of media, as in the rows.
     media: Arc<Mutex<Vec<String>>>,
-    /// So many requests forget what was uploaded, as a restart does.
+    /// Number of requests that discard uploads, as a restart does.
     forgets: Arc<Mutex<u32>>,
 }
 
@@ -135,7 +135,8 @@ fn a_continued_run_is_the_same_run_and_has_nothing_twice() {
         log(&mut logger, 0..30);
         logger.finalize(Status::Success).unwrap();
     }
-    // The server has what came after the checkpoint, or it does not; the spool is there, or a fresh machine has none.
+    // Three cases of what came after the checkpoint: the server has it or not, and the spool exists or not (a new
+    // machine).
     for (reached, spool_is_gone) in [(true, false), (false, false), (true, true)] {
         let trackio = Trackio::default();
         let (server, folder) = (trackio.start(), tempfile::tempdir().unwrap());
@@ -213,7 +214,7 @@ fn files_are_there_before_the_rows_that_name_them() {
     let mut expected = media.to_vec();
     expected.extend([note, (0, json!({"loss": 1.0}))]);
     assert_eq!(trackio.rows(), expected);
-    // The form, byte by byte but for the boundary.
+    // The form, byte by byte except for the boundary.
     let request = server.received().into_iter().find(|request| request.path == "/api/upload").unwrap();
     let boundary = request.header("content-type").unwrap().strip_prefix("multipart/form-data; boundary=").unwrap();
     let body = String::from_utf8_lossy(&request.body).replace(boundary, "B");

@@ -1,4 +1,4 @@
-//! Files that W&B keeps as a version of their own.
+//! Files that W&B stores as versioned artifacts.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use stormfire_store::names;
 use crate::parts::random::random_id;
 use crate::{Artifact, Result};
 
-/// What the ids of W&B's own clients look like.
+/// The length of client ids in W&B's own clients.
 const CLIENT_ID: usize = 128;
 
 /// An artifact with the checksums of its files.
@@ -23,12 +23,12 @@ pub(super) struct Bundle {
     pub(super) name: String,
     pub(super) aliases: Vec<String>,
     pub(super) metadata: Map<String, Value>,
-    /// Of all files together.
+    /// The digest of all files together.
     pub(super) digest: String,
     pub(super) client_id: String,
     pub(super) sequence_client_id: String,
     pub(super) files: Vec<Part>,
-    /// Our checkpoints are replaced as a whole and never written into, so a hard link keeps one.
+    /// Our checkpoints are replaced as a whole and never modified, so a hard link keeps their content.
     pub(super) is_model: bool,
 }
 
@@ -58,7 +58,7 @@ impl Bundle {
         Ok(bundle)
     }
 
-    /// A checkpoint, with the names that Lightning's logger gives: `model.ckpt` in the versions of one artifact per run.
+    /// A checkpoint, with the names of Lightning's logger: `model.ckpt` in the versions of one artifact per run.
     pub(super) fn model(artifact: &Artifact, run: &str) -> Result<Self> {
         let mut model = Self::of(&artifact.clone().named(format!("model-{run}")).in_folder(""))?;
         if let [file] = model.files.as_mut_slice()
@@ -88,7 +88,7 @@ impl Bundle {
 }
 
 impl Part {
-    /// Of a file that was kept under a name.
+    /// A file with known content, stored under `local`.
     pub(super) fn of(path: String, bytes: &[u8], local: PathBuf) -> Self {
         Self { path, md5: BASE64_STANDARD.encode(Md5::digest(bytes)), size: bytes.len() as u64, local }
     }
@@ -104,7 +104,7 @@ impl Part {
             md5.update(&buffer[..count]);
             size += count as u64;
         }
-        // A relative path would mean another file once the process, or `wandb sync`, is elsewhere.
+        // A relative path would refer to another file if the process, or `wandb sync`, runs in another folder.
         let local = std::path::absolute(file)?;
         Ok(Self { path, md5: BASE64_STANDARD.encode(md5.finalize()), size, local })
     }
@@ -115,7 +115,7 @@ fn joined(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }
 
-/// What W&B recognises the same content by. The files are in the order of their paths.
+/// The digest by which W&B detects identical content. The files are sorted by path.
 fn digest(files: &[Part]) -> String {
     let mut md5 = Md5::new();
     md5.update(b"wandb-artifact-manifest-v1\n");
@@ -131,7 +131,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     digits.map(char::from).collect()
 }
 
-/// Names of artifacts have letters, digits, `-`, `_` and `.` only, 128 at most.
+/// A valid artifact name: at most 128 letters, digits, `-`, `_` and `.`.
 fn plain(name: &str) -> String {
     names::fit(name, 128, |letter| letter.is_ascii_alphanumeric() || "-_.".contains(letter)).into_owned()
 }
@@ -147,7 +147,7 @@ mod tests {
         fs_err::write(&path, "abc").unwrap();
         let artifact = Artifact::new(&path).named("model x/1").kind("model").alias("best").alias("latest").metadata("score", 0.5);
         let bundle = Bundle::of(&artifact).unwrap();
-        // As `wandb` 0.31.0 computes them.
+        // As computed by `wandb` 0.31.0.
         assert_eq!(
             (bundle.digest.as_str(), bundle.files[0].md5.as_str()),
             ("d8c3a6620420e71c3d4efe3745b1ca7d", "kAFQmDzST7DWlj99KOF/cg==")

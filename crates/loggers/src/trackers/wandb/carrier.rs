@@ -14,21 +14,21 @@ use crate::ConsoleStream;
 use crate::network::http::{Auth, Client, percent};
 use crate::network::outbox::{self, Failure};
 
-/// A key can be put right and a project made, but hardly within a second.
+/// Delay after a refusal. A user may correct the key or create the project, which takes some time.
 const REFUSED_AGAIN: Duration = Duration::from_secs(30);
 
-/// The client's side of the protocol. It lives on the sending thread.
+/// The client side of the protocol. It runs on the sending thread.
 pub(super) struct Carrier {
     pub(super) client: Client,
     pub(super) settings: Settings,
     folder: PathBuf,
     remote: Option<Remote>,
-    /// This process has told the server that the run goes on.
+    /// Whether this process has announced the run to the server.
     announced: bool,
     warned_of_stop: bool,
 }
 
-/// What goes into one file stream request.
+/// The content of one file stream request.
 #[derive(Default)]
 struct Stream {
     history: Chunk,
@@ -38,7 +38,7 @@ struct Stream {
     behind: Lines,
 }
 
-/// Neighbouring lines of a file.
+/// Consecutive lines of a file.
 #[derive(Default)]
 struct Chunk {
     offset: u64,
@@ -81,12 +81,12 @@ impl Carrier {
         Ok(Self { client, settings, folder: folder.to_owned(), remote: None, announced: false, warned_of_stop: false })
     }
 
-    /// The run at the server; only after [`Carrier::begin`].
+    /// The run on the server. Valid only after [`Carrier::begin`].
     pub(super) fn remote(&mut self) -> &mut Remote {
         self.remote.get_or_insert_default()
     }
 
-    /// One GraphQL operation; its `data`.
+    /// Sends a GraphQL operation and returns its `data`.
     pub(super) fn ask(&self, name: &str, query: &str, variables: &Value) -> Result<Value, Failure> {
         let body = json!({"query": query, "variables": variables, "operationName": name});
         let mut answer = self.client.post_json("graphql", &body)?;
@@ -100,12 +100,12 @@ impl Carrier {
         }
     }
 
-    /// Makes the run at the server, or takes up one that is there.
+    /// Creates the run on the server, or continues an existing one.
     fn begin(&mut self) -> Result<(), Failure> {
         if self.announced && self.remote.as_ref().is_some_and(|remote| !remote.ended) {
             return Ok(());
         }
-        // Without a run nothing can be sent, so nothing is given up either.
+        // Without a run nothing can be sent, so no record is dropped.
         self.try_begin().map_err(|failure| match failure {
             Failure::Refused { reason, .. } => Failure::Retry { after: Some(REFUSED_AGAIN), reason },
             retry @ Failure::Retry { .. } => retry,
@@ -139,11 +139,11 @@ impl Carrier {
         Ok(())
     }
 
-    /// A run of this id may exist.
+    /// Searches an existing run with this id.
     fn find(&self) -> Result<Remote, Failure> {
         let variables = json!({"project": self.settings.project, "entity": self.settings.entity, "name": self.settings.id});
         let mut remote = Remote::default();
-        // A project that does not exist yet is an error of the query, and made by what follows.
+        // A missing project is an error of the query. The following requests create the project.
         let found = match self.ask("RunResumeStatus", include_str!("graphql/run_resume_status.graphql"), &variables) {
             Ok(found) => found,
             Err(Failure::Refused { status: None, .. }) => Value::Null,
@@ -156,7 +156,7 @@ impl Carrier {
         Ok(remote)
     }
 
-    /// Tells the server of the run, with the settings that it has now; the bucket that the server answers with.
+    /// Sends the current settings of the run to the server. Returns the server's bucket.
     fn upsert(&self, remote: &Remote, given: Value) -> Result<Value, Failure> {
         let names = [
             "id",
@@ -225,7 +225,7 @@ impl Carrier {
         Ok(taken)
     }
 
-    /// The run has ended.
+    /// Ends the run.
     fn end(&mut self, code: i32, runtime: f64) -> Result<(), Failure> {
         let remote = self.remote();
         remote.summary.set_json("_wandb", &json!({"runtime": runtime.floor() as u64}));
@@ -255,7 +255,7 @@ impl Carrier {
         Ok(())
     }
 
-    /// One request to the file stream.
+    /// Sends a request to the file stream.
     fn post(&mut self, body: &Value) -> Result<(), Failure> {
         let Remote { entity, project, .. } = self.remote();
         let (entity, project) = (percent(entity), percent(project));
@@ -268,13 +268,13 @@ impl Carrier {
             self.warned_of_stop = true;
             tracing::warn!(
                 run = self.settings.id,
-                "somebody asked W&B to stop this run; it goes on, since only its own program can stop it"
+                "a user requested W&B to stop this run; it continues, because only its own program can stop it"
             );
         }
         Ok(())
     }
 
-    /// Without the note, the worst is that the same lines are sent to the same places again.
+    /// Without the note, the worst case is that the same lines are sent to the same line numbers again.
     pub(super) fn save(&mut self) {
         if let Some(remote) = &self.remote
             && let Err(error) = remote.save(&self.folder)
@@ -285,7 +285,7 @@ impl Carrier {
 }
 
 impl Stream {
-    /// False if the entry does not go into the same request.
+    /// Returns false if the entry does not fit into the same request.
     fn take(&mut self, entry: &Entry, base: Lines, summary: &mut Items) -> bool {
         match entry {
             Entry::Row { line, items } => {
@@ -359,7 +359,7 @@ impl Chunk {
     }
 }
 
-/// Settings as W&B keeps them. `_wandb.m` says that all metrics are drawn over the trainer's step.
+/// Settings in W&B's format. `_wandb.m` sets the trainer's step as the x-axis of all metrics.
 fn config(values: &Map<String, Value>) -> Value {
     let mut config: Map<String, Value> = values.iter().map(|(key, value)| (key.clone(), json!({"value": value}))).collect();
     let metrics = json!([

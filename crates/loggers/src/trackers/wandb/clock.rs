@@ -1,14 +1,14 @@
-//! Times as W&B writes them, and the program that is running.
+//! Times in W&B's formats, and the name of the running program.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// For a folder's name, in local time as the Python client does.
+/// A time for the name of a folder, in local time as in the Python client.
 pub(super) fn folder_stamp(seconds: f64) -> String {
     at(seconds).to_zoned(TimeZone::system()).strftime("%Y%m%d_%H%M%S").to_string()
 }
 
-/// ISO, in UTC, without the zone.
+/// ISO format, in UTC, without the zone.
 pub(super) fn iso(seconds: f64) -> String {
     at(seconds).strftime("%Y-%m-%dT%H:%M:%S.%6f").to_string()
 }
@@ -17,7 +17,7 @@ fn at(seconds: f64) -> Timestamp {
     Timestamp::from_microsecond((seconds * 1e6) as i64).unwrap_or_default()
 }
 
-/// The file name of the program. Its arguments may hold secrets, so they go nowhere.
+/// The file name of the program. Its arguments may contain secrets, so they are not recorded.
 pub(super) fn program() -> String {
     let path = std::env::current_exe().ok();
     path.and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned())).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! What a run consists of, wherever it goes.
+//! The entries of a run, for all destinations.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use super::items::Items;
 use crate::ConsoleStream;
 use crate::network::outbox::Record;
 
-/// One thing that happened. `line` counts entries of its kind from 0; the same entry again has the same number.
+/// A recorded event. `line` counts entries of its kind from 0. A repeated entry has the same number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Entry {
@@ -20,9 +20,9 @@ pub(super) enum Entry {
         line: u64,
         items: Items,
     },
-    /// Values of the summary that no row has.
+    /// Values of the summary that are not in a row.
     Summary(Items),
-    /// What the machine does.
+    /// System metrics.
     System {
         line: u64,
         time: f64,
@@ -42,17 +42,17 @@ pub(super) enum Entry {
         media: bool,
     },
     Artifact(Bundle),
-    /// The end, with the exit code of the process and the seconds that the run took.
+    /// The end, with the exit code of the process and the duration of the run in seconds.
     Exit {
         code: i32,
         runtime: f64,
     },
 }
 
-/// An entry as it waits on the disk.
+/// An entry as it is stored on the disk.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Posted {
-    /// Whoever goes on with a run without a position counts lines from 0 again, under another name.
+    /// A process that continues a run without a position counts lines from 0 again, in a new session.
     pub(super) session: String,
     pub(super) entry: Entry,
 }

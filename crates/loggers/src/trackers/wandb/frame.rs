@@ -1,6 +1,6 @@
-//! The framing of a `.wandb` file: `LevelDB`'s log with another header and another checksum.
+//! The framing of a `.wandb` file: `LevelDB`'s log format with another header and another checksum.
 
-/// What a file begins with: `:W&B`, the number 0xBEE1, version 0. It counts as a part of the first block.
+/// The start of a file: `:W&B`, the number 0xBEE1, version 0. It is a part of the first block.
 pub(super) const MAGIC: [u8; 7] = *b":W&B\xe1\xbe\0";
 
 const BLOCK: u64 = 32768;
@@ -12,7 +12,8 @@ const FIRST: u8 = 2;
 const MIDDLE: u8 = 3;
 const LAST: u8 = 4;
 
-/// Appends a record to `into`, which goes to the file at byte `at`. A record that does not fit into a block is split.
+/// Appends a record to `into`, which will be written at byte `at` of the file. A record that does not fit into a block
+/// is split.
 pub(super) fn push(into: &mut Vec<u8>, at: u64, mut record: &[u8]) {
     let begin = into.len();
     let mut first = true;
@@ -33,7 +34,7 @@ pub(super) fn push(into: &mut Vec<u8>, at: u64, mut record: &[u8]) {
         checksum.update(&[kind]);
         checksum.update(chunk);
         into.extend(checksum.finalize().to_le_bytes());
-        // Shorter than a block, so it fits.
+        // It fits into 16 bits, because a chunk is shorter than a block.
         into.extend((chunk.len() as u16).to_le_bytes());
         into.push(kind);
         into.extend(chunk);

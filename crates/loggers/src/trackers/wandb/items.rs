@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Named values of a row or of the summary. Each is JSON text as W&B writes it, so that NaN has a place.
+/// Named values of a row or of the summary. Each is JSON text in W&B's format, which also represents NaN.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Items(BTreeMap<String, String>);
@@ -24,7 +24,7 @@ impl Items {
         self.0.insert(name.into(), json.to_owned());
     }
 
-    /// Takes in what `other` has.
+    /// Adds the values of `other`.
     pub(super) fn update(&mut self, other: &Self) {
         for (name, value) in &other.0 {
             match self.0.get_mut(name) {
@@ -34,7 +34,7 @@ impl Items {
         }
     }
 
-    /// Names and JSON texts, by name.
+    /// Names and JSON texts, sorted by name.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
@@ -43,7 +43,7 @@ impl Items {
         self.0.is_empty()
     }
 
-    /// One JSON object.
+    /// The values as one JSON object.
     pub(super) fn to_json(&self) -> String {
         let mut text = String::from("{");
         for (name, value) in &self.0 {
@@ -61,7 +61,7 @@ impl From<&Map<String, Value>> for Items {
     }
 }
 
-/// A number as W&B writes it: the shortest decimal, NaN and the infinities by their Python names.
+/// A number in W&B's format: the shortest decimal. NaN and the infinities have their Python names.
 fn number(value: f64) -> String {
     const EXACT: f64 = 9e15;
     match serde_json::Number::from_f64(value) {

@@ -1,4 +1,4 @@
-//! What a logger does, done with W&B.
+//! The [`Logger`] implementation for W&B.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,17 +22,17 @@ use crate::{
 };
 
 impl Logger for WandbLogger {
-    /// The project.
+    /// The name of the project.
     fn name(&self) -> &str {
         &self.settings.project
     }
 
-    /// The run's id.
+    /// The id of the run.
     fn version(&self) -> String {
         self.settings.id.clone()
     }
 
-    /// A server that is away is waited for as long as [`patience`](Self::patience) says.
+    /// Includes the [`patience`](Self::patience) for an unreachable server.
     fn longest_call(&self) -> Duration {
         LONGEST_CALL + self.settings.patience
     }
@@ -41,7 +41,7 @@ impl Logger for WandbLogger {
         Some(self.settings.save_dir.clone())
     }
 
-    /// The run's folder, once something was logged offline.
+    /// The folder of the run, after the first offline value.
     fn log_dir(&self) -> Option<PathBuf> {
         self.sink.as_ref()?.dir()
     }
@@ -61,7 +61,7 @@ impl Logger for WandbLogger {
         }
     }
 
-    /// Looks whether there is a key, or a place for the folder. The run itself is made with the first value.
+    /// Checks the key, or the parent folder of an offline run. The run itself is created with the first value.
     fn open(&mut self) -> Result<()> {
         self.settings.save_dir = absolute(&self.settings.save_dir)?;
         self.settings.check_id()?;
@@ -76,7 +76,7 @@ impl Logger for WandbLogger {
         self.add(metrics, step).map(drop)
     }
 
-    /// A line of the run's `output.log` each.
+    /// One line each of the run's `output.log`.
     fn log_console(&mut self, stream: ConsoleStream, lines: &str) -> Result<()> {
         self.begin()?;
         for text in lines.lines() {
@@ -87,7 +87,7 @@ impl Logger for WandbLogger {
         Ok(())
     }
 
-    /// The run's system page. The names are free; W&B's own are `cpu`, `gpu.0.memory` and the like.
+    /// Appears on the run's system page. The names are free. W&B's own names are `cpu`, `gpu.0.memory` and similar.
     fn log_system(&mut self, metrics: &Metrics) -> Result<()> {
         self.begin()?;
         let mut items = Items::default();
@@ -99,7 +99,7 @@ impl Logger for WandbLogger {
         self.push(entry)
     }
 
-    /// Nested settings stay nested, as W&B shows them. Initial metrics are left out, as by Lightning.
+    /// Nested settings stay nested, as W&B shows them. Skips initial metrics, as Lightning does.
     fn log_hyperparams(&mut self, params: &Hyperparams, _initial_metrics: &Metrics) -> Result<()> {
         let mut all = Hyperparams::from_serialize(&self.state.config)?;
         all.update(params.clone());
@@ -132,7 +132,7 @@ impl Logger for WandbLogger {
         self.log_media(tag, &Media::figure(figure), step)
     }
 
-    /// A file beside the row, and an artifact `run-ID-TAG` of type `run_table`, from which W&B shows it.
+    /// A file next to the row, and an artifact `run-ID-TAG` of type `run_table`, from which W&B shows it.
     fn log_table(&mut self, tag: &str, table: &Table, step: Option<u64>) -> Result<()> {
         let row = self.add(&Metrics::new(), step)?;
         let (name, media) = (self.named(tag), Media::table(table));
@@ -159,7 +159,8 @@ impl Logger for WandbLogger {
         Ok(())
     }
 
-    /// A new version of the artifact of that name, with the alias `latest` and those given. Offline, the run keeps a copy.
+    /// A new version of the artifact with that name, with the alias `latest` and the given ones. Offline, the run keeps
+    /// a copy.
     fn log_artifact(&mut self, artifact: &Artifact) -> Result<()> {
         self.begin()?;
         if self.settings.mode == Mode::Disabled {
@@ -170,7 +171,7 @@ impl Logger for WandbLogger {
         self.push(Entry::Artifact(bundle))
     }
 
-    /// The model's structure as a row of its own, in the column `graph`.
+    /// The structure of the model as a separate row, in the column `graph`.
     fn log_graph(&mut self, graph: &Graph) -> Result<()> {
         self.log_media("graph", &Media::graph(graph), None)
     }
@@ -201,7 +202,7 @@ impl Logger for WandbLogger {
         self.keep_models(&models)
     }
 
-    /// Ends the run at W&B. What is logged afterwards, as by a test after a fit, goes on with it.
+    /// Ends the run on W&B. Later values, such as those of a test after a fit, continue it.
     fn finalize(&mut self, status: Status) -> Result<()> {
         let models = self.models.ended();
         self.keep_models(&models)?;
@@ -211,7 +212,7 @@ impl Logger for WandbLogger {
         let code = match status {
             Status::Success => 0,
             Status::Failed => 1,
-            // What Python's client reports after Ctrl-C.
+            // The exit code of Python's client after Ctrl-C.
             Status::Interrupted => 255,
         };
         if !matches!(self.sink, Some(Sink::Online(_))) {
@@ -242,7 +243,7 @@ impl Logger for WandbLogger {
         true
     }
 
-    /// The run of the position goes on, also if this logger has another id that nobody chose.
+    /// Continues the run of the position, even if this logger has another id, unless that id was given.
     fn resume(&mut self, position: Value) -> Result<()> {
         let Some(position) = position::load::<Position>(position, &self.settings.save_dir) else { return Ok(()) };
         if self.settings.id_is_given && self.settings.id != position.id {

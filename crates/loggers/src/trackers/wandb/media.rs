@@ -1,4 +1,4 @@
-//! Media as files beside the rows that name them.
+//! Media as files next to the rows that refer to them.
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -7,7 +7,7 @@ use stormfire_store::names;
 use super::artifact::hex;
 use crate::{Audio, Figure, FigureFormat, Graph, Histogram, Image, Result, Table, Text};
 
-/// W&B takes no more.
+/// The limit of W&B.
 const MAX_BINS: usize = 512;
 
 /// A file that a row refers to.
@@ -40,12 +40,12 @@ impl Media {
         Ok(Self::png(image.to_png()?, image.width(), image.height()))
     }
 
-    /// W&B shows no SVG as an image, but any browser does as a page.
+    /// W&B does not show SVG images, but a browser shows them as a page.
     pub(super) fn figure(figure: &Figure) -> Self {
         let bytes = figure.bytes().to_vec();
         match figure.format() {
             FigureFormat::Png => {
-                // They are the first fields of the first chunk.
+                // These are the first fields of the first chunk.
                 let field = |at: usize| bytes.get(at..at + 4).and_then(|field| field.try_into().ok()).map_or(0, u32::from_be_bytes);
                 let (width, height) = (field(16), field(20));
                 Self::png(bytes, width, height)
@@ -54,7 +54,7 @@ impl Media {
         }
     }
 
-    /// The Markdown source on a page: W&B has no place for a text.
+    /// The Markdown source on a page, because W&B has no text type.
     pub(super) fn text(text: &Text) -> Self {
         let escaped = text.markdown.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         let page = format!("<meta charset=\"utf-8\"><pre style=\"white-space: pre-wrap\">{escaped}</pre>");
@@ -88,12 +88,12 @@ impl Media {
         Self::new("graph-file", "graph", "graph.json", content.to_string().into_bytes())
     }
 
-    /// The name among the run's files.
+    /// The name among the files of the run.
     pub(super) fn name(&self, key: &str, row: u64) -> String {
         format!("media/{}/{}_{row}_{}.{}", self.folder, safe(key), &self.sha256[..20], self.extension)
     }
 
-    /// What stands in the row for the file of this name.
+    /// The value in the row for the file with this name.
     pub(super) fn value(&self, name: &str) -> Map<String, Value> {
         let mut value = self.known.clone();
         value.insert("_type".to_owned(), self.kind.into());
@@ -104,10 +104,10 @@ impl Media {
     }
 }
 
-/// A histogram needs no file. Neighbouring buckets are put together until there are no more than W&B takes.
+/// A histogram needs no file. Neighbouring buckets are merged until their number is within W&B's limit.
 pub(super) fn histogram(histogram: &Histogram) -> Value {
     let (limits, counts) = (histogram.limits(), histogram.counts());
-    // The left bound of the first bucket is not known, but there is nothing left of the smallest sample.
+    // The lower bound of the first bucket is unknown, but the smallest sample is a valid bound.
     let (mut bins, counts) = match counts.split_first() {
         Some((first, rest)) if *first == 0.0 && !rest.is_empty() => (vec![limits[0]], rest),
         _ => (vec![histogram.stats().min.min(limits[0])], counts),
@@ -119,12 +119,12 @@ pub(super) fn histogram(histogram: &Histogram) -> Value {
     json!({"_type": "histogram", "values": values, "bins": bins})
 }
 
-/// A name that is a path below a folder on every system. Parts that lead out of it are left out.
+/// A name that is a relative path on every system. Parts that lead out of the folder are removed.
 pub(super) fn safe(name: &str) -> String {
     let allowed = |letter: char| if letter.is_alphanumeric() || " -_.()=+".contains(letter) { letter } else { '-' };
     let parts = name.split('/').filter(|part| !matches!(*part, "" | "." | ".."));
     let plain = |part: &str| part.chars().map(allowed).collect::<String>();
-    // Something may come before and behind it in the name of a file.
+    // The file name has more parts before and after it.
     let parts: Vec<String> = parts.map(|part| names::fit(&plain(part), names::FILE, |_| true).into_owned()).collect();
     if parts.is_empty() { "media".to_owned() } else { parts.join("/") }
 }

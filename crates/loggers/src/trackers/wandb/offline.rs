@@ -1,4 +1,4 @@
-//! A run on the disk, for `wandb sync`.
+//! An offline run on the disk, for `wandb sync`.
 
 use std::path::{Path, PathBuf};
 
@@ -16,13 +16,13 @@ use crate::parts::position;
 use crate::parts::random::random_id;
 use crate::{ConsoleStream, Result};
 
-/// What the reader must be at least; that of `wandb` 0.31.
+/// The minimum version of the reader: that of `wandb` 0.31.
 const MIN_CONSUMER: &str = "0.70.0";
 
 /// An open run folder.
 ///
-/// The file ends with a tail that the next write replaces: the row that is still open, the summary, and the exit code. So
-/// the file is whole at every moment, and a row is there once.
+/// The file ends with a tail that the next write replaces: the open row, the summary, and the exit code. So the file is
+/// complete at every moment, and each row occurs once.
 pub(super) struct Offline {
     dir: PathBuf,
     file: Append,
@@ -30,7 +30,7 @@ pub(super) struct Offline {
     run: RunName,
 }
 
-/// What an artifact says of its run.
+/// The identity of a run in the record of an artifact.
 struct RunName {
     id: String,
     project: String,
@@ -44,7 +44,7 @@ impl RunName {
     }
 }
 
-/// Where a run stood, apart from the tail.
+/// A position in a run, without the tail.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Position {
     dir: PathBuf,
@@ -53,7 +53,7 @@ pub(super) struct Position {
 }
 
 impl Offline {
-    /// Makes the folder `wandb/offline-run-DATE_TIME-ID` below the `save_dir`.
+    /// Creates the folder `wandb/offline-run-DATE_TIME-ID` below the `save_dir`.
     pub(super) fn create(settings: &Settings, started: f64) -> Result<Self> {
         let root = settings.save_dir.join("wandb");
         let (dir, name) = make_folder(&root, started, &settings.id)?;
@@ -68,11 +68,11 @@ impl Offline {
         Ok(offline)
     }
 
-    /// Cuts the file of a run back to a position; `None` with a warning if it cannot be.
+    /// Truncates the file of a run to a position. If that is impossible, warns and returns `None`.
     pub(super) fn reopen(settings: &Settings, to: &Position) -> Result<Option<Self>> {
         let path = to.dir.join(format!("run-{}.wandb", settings.id));
         let Ok(file) = fs_err::OpenOptions::new().read(true).write(true).open(&path) else {
-            position::misfit(&path, "the file of the checkpoint is gone");
+            position::misfit(&path, "the file of the checkpoint is missing");
             return Ok(None);
         };
         let length = file.metadata()?.len();
@@ -82,7 +82,7 @@ impl Offline {
         }
         let mut file = Append::new(file.into_parts().0, path, length);
         file.cut(to.end)?;
-        // Whoever has sent a part of the run would take the rest for sent, too.
+        // With these files of an earlier `wandb sync`, the rest of the run would count as sent.
         for mark in ["synced", "syncstate"] {
             let _ = fs_err::remove_file(to.dir.join(format!("run-{}.wandb.{mark}", settings.id)));
         }
@@ -129,12 +129,12 @@ impl Offline {
         self.put(Kind::Metric(others))
     }
 
-    /// The run's folder.
+    /// The folder of the run.
     pub(super) fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Writes a file of the run and says where it is.
+    /// Writes a file of the run and returns its path.
     pub(super) fn keep(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
         let path = self.dir.join("files").join(name);
         if let Some(folder) = path.parent() {
@@ -144,7 +144,7 @@ impl Offline {
         Ok(path)
     }
 
-    /// Adds an entry; it is on the disk after [`Offline::flush`].
+    /// Adds an entry. It is on the disk after [`Offline::flush`].
     pub(super) fn push(&mut self, entry: &Entry) -> Result<()> {
         match entry {
             Entry::Artifact(bundle) => self.keep_artifact(bundle)?,
@@ -173,7 +173,7 @@ impl Offline {
         Ok(self.file.pushed()?)
     }
 
-    /// Writes everything, and `tail` behind it.
+    /// Writes everything, followed by `tail`.
     pub(super) fn flush(&mut self, tail: &[Entry]) -> Result<()> {
         let kinds: Vec<Kind> = tail.iter().map(|entry| self.kind(entry)).collect();
         let at = self.file.end() + self.file.buffer().len() as u64;
@@ -186,13 +186,13 @@ impl Offline {
         Ok(self.file.flush(&bytes)?)
     }
 
-    /// Where the run stands behind all entries; they outlive the machine from now on.
+    /// The position after all entries. From now on they survive a crash of the machine.
     pub(super) fn position(&mut self) -> Result<Position> {
         self.file.sync()?;
         Ok(Position { dir: self.dir.clone(), end: self.file.end(), records: self.records })
     }
 
-    /// `wandb sync` may come much later than the checkpoint lives, so the run has copies.
+    /// `wandb sync` may run long after the checkpoint was deleted, so the run has copies.
     fn keep_artifact(&self, bundle: &Bundle) -> Result<()> {
         for file in &bundle.files {
             let copy = self.copy_of(bundle, &file.path);
@@ -284,7 +284,7 @@ fn timestamp(seconds: f64) -> proto::Timestamp {
     proto::Timestamp { seconds: seconds.floor() as i64, nanos: ((seconds - seconds.floor()) * 1e9) as i32 }
 }
 
-/// Makes `offline-run-DATE_TIME-ID`. A run of the same id may have begun in this very second: then the time is a later one.
+/// Creates `offline-run-DATE_TIME-ID`. If a run with the same id started in the same second, a later time is used.
 fn make_folder(root: &Path, started: f64, id: &str) -> Result<(PathBuf, String)> {
     fs_err::create_dir_all(root)?;
     let mut later = 0.0;
@@ -293,13 +293,13 @@ fn make_folder(root: &Path, started: f64, id: &str) -> Result<(PathBuf, String)>
         match fs_err::create_dir(root.join(&name)) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => later += 1.0,
             Err(error) => return Err(error.into()),
-            // Positions must mean the same folder from wherever the run is continued.
+            // A position must refer to the same folder, regardless of the current folder of the resumed run.
             Ok(()) => return Ok((std::path::absolute(root.join(&name))?, name)),
         }
     }
 }
 
-/// `latest-run`, as W&B has it; where there are no links, there is none.
+/// Creates the link `latest-run`, as W&B does. Systems without links have none.
 fn point_to(root: &Path, name: &str) {
     #[cfg(unix)]
     {

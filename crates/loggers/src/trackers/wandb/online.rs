@@ -1,4 +1,4 @@
-//! A run on its way to a W&B server.
+//! A run for a W&B server.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,7 +31,7 @@ impl Route for Settings {
         outbox.settle()
     }
 
-    /// With the row that was open when its process was killed.
+    /// Includes the row that was open when the process was killed.
     fn waiting(folder: &Path) -> Result<u64> {
         let (waiting, end) = waiting(folder)?;
         Ok(waiting + u64::from(OpenRow::load(folder, end).is_some()))
@@ -42,11 +42,11 @@ impl Route for Settings {
 pub(super) struct Online {
     outbox: Outbox<Posted>,
     session: String,
-    /// What is on the disk of the row that is still open.
+    /// The part of the open row that is on the disk.
     open_row: Option<Entry>,
 }
 
-/// The open row on the disk, so that a kill does not take it. It counts as long as nothing was spooled after it.
+/// The open row on the disk, which survives a kill. It is valid as long as nothing is spooled after it.
 #[derive(Serialize, Deserialize)]
 struct OpenRow {
     at: u64,
@@ -56,7 +56,7 @@ struct OpenRow {
 const OPEN_ROW: &str = "open-row.json";
 
 impl OpenRow {
-    /// `end`: the position behind all records.
+    /// `end`: the position after all records.
     fn load(folder: &Path, end: u64) -> Option<Self> {
         let row: Self = serde_json::from_str(&fs_err::read_to_string(folder.join(OPEN_ROW)).ok()?).ok()?;
         Some(row).filter(|row| row.at == end)
@@ -70,19 +70,19 @@ fn outbox(settings: &Settings, folder: PathBuf) -> Result<Outbox<Posted>> {
     Ok(outbox)
 }
 
-/// The row that a kill left open is a record like the others now.
+/// Turns the open row of a killed process into a record.
 fn take_open_row(outbox: &mut Outbox<Posted>) -> Result<()> {
     let end = outbox.end()?;
     OpenRow::load(outbox.folder(), end).map_or(Ok(()), |left| outbox.push(&left.row))
 }
 
-/// Where a run stood.
+/// A position in a run.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Position {
     session: String,
-    /// In the spool.
+    /// The position in the spool.
     at: u64,
-    /// What was known of the server's side, for a machine that has no spool of the run.
+    /// The state of the server, for a machine without the run's spool.
     remote: Option<Remote>,
 }
 
@@ -101,10 +101,10 @@ impl Online {
     pub(super) fn reopen(settings: &Settings, to: Position) -> Result<Self> {
         let mut online = Self::new(settings)?;
         if let Some(remote) = to.remote.filter(|_| !Remote::exists(online.outbox.folder())) {
-            // The spool is gone or was empty. Lines have their places at the server all the same.
+            // The spool is missing or was empty. The server still has the line numbers.
             remote.save(online.outbox.folder())?;
         } else {
-            // What was delivered already is overwritten by the same lines.
+            // Delivered lines are overwritten by the same lines.
             online.outbox.rewind(to.at)?;
         }
         online.session = to.session;
@@ -127,7 +127,7 @@ impl Online {
         Ok(())
     }
 
-    /// `open`: the row that may still grow.
+    /// `open`: the row that is not complete yet.
     pub(super) fn flush(&mut self, open: Option<Entry>) -> Result<()> {
         self.outbox.flush()?;
         if self.open_row == open {

@@ -1,4 +1,4 @@
-//! The records of a `.wandb` file. Field numbers are those of `wandb/proto/wandb_internal.proto`.
+//! The records of a `.wandb` file. The field numbers are those of `wandb/proto/wandb_internal.proto`.
 
 /// One entry of the file.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -38,7 +38,7 @@ pub(super) enum Kind {
     Environment(Environment),
 }
 
-/// A name and a value as JSON text. Settings have a `key`, values of a row a `nested_key`.
+/// A name and a value as JSON text. Settings have a `key`, values of a row have a `nested_key`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Item {
     #[prost(string, tag = "1")]
@@ -75,7 +75,7 @@ pub(super) struct Files {
     pub(super) files: Vec<File>,
 }
 
-/// A file below the run's `files` folder.
+/// A file in the run's `files` folder.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct File {
     #[prost(string, tag = "1")]
@@ -177,7 +177,7 @@ pub(super) struct Content {
     pub(super) local_path: String,
 }
 
-/// How a metric is shown.
+/// The display settings of a metric.
 #[derive(Clone, PartialEq, prost::Message)]
 #[expect(clippy::struct_field_names, reason = "W&B's names")]
 pub(super) struct Metric {
@@ -260,7 +260,7 @@ pub(super) struct VersionInfo {
     pub(super) min_consumer: String,
 }
 
-/// Where a run takes place.
+/// The environment of a run.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Environment {
     #[prost(string, tag = "1")]

@@ -1,4 +1,4 @@
-//! What is known of a run at the server. It is kept beside the spool, so that a later process goes on with the same run.
+//! The state of a run on the server. It is stored next to the spool, so that a later process continues the same run.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,28 +13,28 @@ use crate::network::outbox::Failure;
 
 const FILE: &str = "remote.json";
 
-/// Numbers of lines in the files that are streamed.
+/// Line numbers in the streamed files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Lines {
     pub(super) history: u64,
     pub(super) events: u64,
     pub(super) output: u64,
-    /// The `_step` of the next row, which has not to be its line.
+    /// The `_step` of the next row. It may differ from the line number.
     pub(super) step: u64,
 }
 
-/// A run at the server.
+/// A run on the server.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Remote {
     pub(super) entity: String,
     pub(super) project: String,
-    /// Behind everything that was sent.
+    /// The lines after everything that was sent.
     pub(super) next: Lines,
-    /// Where the lines of a session begin.
+    /// The first lines of each session.
     pub(super) sessions: BTreeMap<String, Lines>,
     pub(super) summary: Items,
     pub(super) config: Map<String, Value>,
-    /// Files that were sent and not yet announced.
+    /// Files that were sent and not announced yet.
     pub(super) uploaded: Vec<String>,
     pub(super) ended: bool,
 }
@@ -52,7 +52,7 @@ impl Remote {
         Ok(Replacement::private(&folder.join(FILE))?.commit_json(self)?)
     }
 
-    /// What `RunResumeStatus` says of a run that exists already.
+    /// Reads the answer of `RunResumeStatus` for an existing run.
     pub(super) fn take_over(&mut self, bucket: &Value) {
         let count = |name: &str| bucket[name].as_u64().unwrap_or(0);
         let history = count("historyLineCount");
@@ -74,12 +74,12 @@ impl Remote {
         }
     }
 
-    /// Where the lines of a session begin; a new one goes on behind everything that is there.
+    /// The first lines of a session. A new session continues after all existing lines.
     pub(super) fn base(&mut self, session: &str) -> Lines {
         *self.sessions.entry(session.to_owned()).or_insert(self.next)
     }
 
-    /// Takes note of what was sent.
+    /// Records what was sent.
     pub(super) fn sent(&mut self, behind: Lines) {
         self.next.history = self.next.history.max(behind.history);
         self.next.events = self.next.events.max(behind.events);
@@ -88,7 +88,7 @@ impl Remote {
     }
 }
 
-/// An error on this machine's disk is waited out like one of the server.
+/// An error on the local disk is retried in the same way as one of the server.
 pub(super) fn local(error: impl std::fmt::Display) -> Failure {
     Failure::retry(error.to_string())
 }

@@ -1,4 +1,4 @@
-//! Who a run is, from arguments and the environment.
+//! The settings of a run, from arguments and the environment.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use crate::{DEFAULT_NAME, Error, Result, Secret};
 
 pub(super) const API_KEY: &str = "WANDB_API_KEY";
 const SERVICE: &str = "https://api.wandb.ai";
-/// W&B has no shorter keys, and the most common mistake is a part of one.
+/// W&B has no shorter keys. A part of a key is the most common mistake.
 const KEY_LENGTH: usize = 40;
-/// W&B's own client sends every 15 seconds; the service limits how often a run may.
+/// W&B's own client sends every 15 seconds. The service limits the request rate of a run.
 const LINGER: Duration = Duration::from_secs(10);
-/// Without a sign of life for some minutes a run counts as crashed. W&B's own client sends one as often.
+/// A run counts as crashed after some minutes without a heartbeat. W&B's own client has the same interval.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 const KEY_HINT: &str = "take the key from https://wandb.ai/authorize and set `WANDB_API_KEY`, call `WandbLogger::api_key`, or have it in \
     `~/.netrc`; or log without an account: `WandbLogger::offline` or `WANDB_MODE=offline`, and `wandb sync` later";
@@ -31,7 +31,7 @@ pub(super) enum Mode {
     Disabled,
 }
 
-/// What is not skipped lies beside the records of an online run; see `outbox::Route`.
+/// The fields that are not skipped are stored next to the records of an online run: see `outbox::Route`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Settings {
     #[serde(skip)]
@@ -49,10 +49,10 @@ pub(crate) struct Settings {
     pub(super) id: String,
     pub(super) host: String,
     pub(super) program: String,
-    /// The id was given, so the run may exist already.
+    /// Whether the id was given, so that the run may exist already.
     #[serde(skip)]
     pub(super) id_is_given: bool,
-    /// A further run of this logger: the id that was given is that of the first.
+    /// Number of earlier runs of this logger. A given id belongs to the first one.
     #[serde(skip)]
     pub(super) runs: u32,
     #[serde(skip)]
@@ -71,7 +71,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// What the environment says. `variable` reads one; an empty one counts as not set.
+    /// The settings in the environment. `variable` reads one variable. An empty variable counts as not set.
     pub(super) fn from_env(variable: impl Fn(&str) -> Option<String>) -> Self {
         let get = |name: &str| variable(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
         let mode = match get("WANDB_MODE").as_deref() {
@@ -106,7 +106,7 @@ impl Settings {
         }
     }
 
-    /// Those of a further run: an id that was given gets a number, `first-2`.
+    /// The settings of another run. A given id gets a number, as in `first-2`.
     pub(super) fn another(&self) -> Self {
         let runs = self.runs + 1;
         let given = self.id.strip_suffix(&format!("-{}", self.runs)).unwrap_or(&self.id);
@@ -115,7 +115,7 @@ impl Settings {
     }
 
     /// # Errors
-    /// One for an id that W&B refuses; it would lead to another folder, too.
+    /// An error for an id that W&B refuses. Such an id could also lead to another folder.
     pub(super) fn check_id(&self) -> Result<()> {
         let id = &self.id;
         let refused = |letter: char| letter.is_control() || r"/\#?%:".contains(letter);
@@ -132,14 +132,14 @@ impl Settings {
         Sending { linger, patience, strict, limit, ..sending }
     }
 
-    /// The key for the service, from wherever it is.
+    /// The key for the service, from any source.
     ///
     /// # Errors
-    /// [`Error::Missing`] if there is none, or one that is too short.
+    /// [`Error::Missing`] if there is no key, or if it is too short.
     pub(super) fn key(&self) -> Result<Secret> {
         let key = self.api_key.clone().or_else(|| from_netrc(&self.base_url));
         let what = match &key {
-            Some(key) if key.expose().len() < KEY_LENGTH => "an API key of 40 characters or more, and was given a shorter one",
+            Some(key) if key.expose().len() < KEY_LENGTH => "an API key of at least 40 characters (the given one is shorter)",
             Some(key) => return Ok(key.clone()),
             None => "an API key",
         };
@@ -154,14 +154,14 @@ fn from_netrc(base_url: &str) -> Option<Secret> {
     password(&fs_err::read_to_string(path).ok()?, host(base_url)).map(Secret::new)
 }
 
-/// The host of an address, without its port.
+/// The host of an address, without the port.
 fn host(base_url: &str) -> &str {
     let rest = base_url.split_once("://").map_or(base_url, |(_, rest)| rest);
     let host = rest.split('/').next().unwrap_or(rest);
     host.split_once(':').map_or(host, |(host, _)| host)
 }
 
-/// The password of a machine in the text of a `.netrc` file.
+/// The password for a machine in the text of a `.netrc` file.
 fn password(netrc: &str, machine: &str) -> Option<String> {
     let mut words = netrc.split_whitespace();
     let mut ours = false;

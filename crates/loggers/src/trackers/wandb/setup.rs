@@ -1,4 +1,4 @@
-//! How a [`WandbLogger`] is set up.
+//! The settings of a [`WandbLogger`].
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,31 +10,32 @@ use crate::parts::model_log::ModelLog;
 use crate::{LogModel, Reduce, Secret};
 
 impl WandbLogger {
-    /// Whether to write a folder for `wandb sync` rather than to contact a server. Default: false.
+    /// Whether to write a folder for `wandb sync` instead of contacting a server. Default: false.
     pub fn offline(mut self, offline: bool) -> Self {
         self.settings.mode = if offline { Mode::Offline } else { Mode::Online };
         self
     }
 
-    /// The key of the account, of 40 characters or more. Default: `WANDB_API_KEY`, else that of the host in `~/.netrc`.
+    /// Sets the key of the account, of 40 characters or more. Default: `WANDB_API_KEY`, else that of the host in
+    /// `~/.netrc`.
     pub fn api_key(mut self, key: impl Into<Secret>) -> Self {
         self.settings.api_key = Some(key.into());
         self
     }
 
-    /// The server's address. Default: `https://api.wandb.ai`.
+    /// Sets the address of the server. Default: `https://api.wandb.ai`.
     pub fn base_url(mut self, url: impl AsRef<str>) -> Self {
         self.settings.base_url = without_login(url.as_ref(), "W&B");
         self
     }
 
-    /// The project. Default: `lightning_logs`.
+    /// Sets the project. Default: `lightning_logs`.
     pub fn project(mut self, project: impl Into<String>) -> Self {
         self.settings.project = project.into();
         self
     }
 
-    /// The user or team that owns the project. Default: that of the key.
+    /// Sets the user or team that owns the project. Default: that of the key.
     pub fn entity(mut self, entity: impl Into<String>) -> Self {
         self.settings.entity = Some(entity.into());
         self
@@ -46,39 +47,39 @@ impl WandbLogger {
         self
     }
 
-    /// What the run does, such as `train`.
+    /// Sets the type of the run, such as `train`.
     pub fn job_type(mut self, job_type: impl Into<String>) -> Self {
         self.settings.job_type = Some(job_type.into());
         self
     }
 
-    /// The run's name, for people. Default: the server makes one up.
+    /// Sets the displayed name of the run. Default: the server invents one.
     pub fn run_name(mut self, name: impl Into<String>) -> Self {
         self.settings.run_name = Some(name.into());
         self
     }
 
-    /// A longer text on the run.
+    /// Sets a longer description of the run.
     pub fn notes(mut self, notes: impl Into<String>) -> Self {
         self.settings.notes = Some(notes.into());
         self
     }
 
-    /// One more tag.
+    /// Adds a tag.
     pub fn tag(mut self, tag: impl Into<String>) -> Self {
         self.settings.tags.push(tag.into());
         self
     }
 
-    /// The run's id, which no other run of the project has. An online run of that id is continued. Default: 8 random
-    /// characters.
+    /// Sets the id of the run, unique in the project. An existing online run with that id is continued. Default: 8
+    /// random characters.
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.settings.id = id.into();
         self.settings.id_is_given = true;
         self
     }
 
-    /// The folder below which files are written. Default: `WANDB_DIR`, else the current one.
+    /// Sets the folder for all files. Default: `WANDB_DIR`, else the current folder.
     pub fn save_dir(mut self, save_dir: impl Into<PathBuf>) -> Self {
         self.settings.save_dir = save_dir.into();
         self
@@ -90,45 +91,45 @@ impl WandbLogger {
         self
     }
 
-    /// How the values that a metric gets in one step become one. Default: their mean; for `epoch` the last.
+    /// Sets how several values of one metric and step are reduced. Default: the mean, and the last value for `epoch`.
     pub fn aggregate(mut self, metric: impl Into<String>, reduce: Reduce) -> Self {
         self.rows.reductions().set(metric, reduce);
         self
     }
 
-    /// As [`aggregate`](Self::aggregate), for all metrics that are not named.
+    /// As [`aggregate`](Self::aggregate), for all metrics without their own setting.
     pub fn aggregate_default(mut self, reduce: Reduce) -> Self {
         self.rows.reductions().set_default(reduce);
         self
     }
 
-    /// Which checkpoints become versions of the artifact `model-ID`. Default: none.
+    /// Sets which checkpoints become versions of the artifact `model-ID`. Default: none.
     pub fn log_model(mut self, which: LogModel) -> Self {
         self.models = ModelLog::new(which);
         self
     }
 
-    /// How long what is logged waits for company before it is sent. The service limits how often a run may send. Default: 10
-    /// seconds.
+    /// Time that records wait for further ones before they are sent. The service limits the request rate of a run.
+    /// Default: 10 s.
     pub fn send_every(mut self, interval: Duration) -> Self {
         self.settings.linger = interval;
         self
     }
 
-    /// How many bytes may wait for the server on the disk. While as many do, what is logged is left out, and counted as refused.
-    /// Default: 10 GiB.
+    /// Maximum number of bytes that wait for the server on the disk. Above it, new records are dropped and counted as
+    /// refused. Default: 10 GiB.
     pub fn spool_limit(mut self, bytes: u64) -> Self {
         self.settings.limit = bytes;
         self
     }
 
-    /// At its end a run waits for a server as long as something was delivered in this time. Default: 30 s.
+    /// Time that the end of a run waits for a server without any delivery. Default: 30 s.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.settings.patience = patience;
         self
     }
 
-    /// Whether what the server refuses or does not get in time is an error rather than a warning. Default: false.
+    /// Whether refused and undelivered records are an error. Default: false, a warning.
     pub fn strict(mut self, strict: bool) -> Self {
         self.settings.strict = strict;
         self

@@ -1,4 +1,4 @@
-//! Where the entries of a run go.
+//! The destination of a run's entries.
 
 use std::path::PathBuf;
 
@@ -38,20 +38,20 @@ impl Sink {
         })
     }
 
-    /// Goes back to a position; `None` if it is that of another mode or cannot be reached.
+    /// Rolls back to a position. Returns `None` if it belongs to another mode or is unreachable.
     pub(super) fn reopen(settings: &Settings, to: Position) -> Result<Option<Self>> {
         match (settings.mode, to) {
             (Mode::Offline, Position::Offline(to)) => Ok(Offline::reopen(settings, &to)?.map(Self::Offline)),
             (Mode::Online, Position::Online(to)) => Ok(Some(Self::Online(Online::reopen(settings, to)?))),
             (Mode::Disabled, _) => Ok(None),
             _ => {
-                position::misfit(&settings.save_dir, "the position is of a run that was online while this one is offline, or the reverse");
+                position::misfit(&settings.save_dir, "the position belongs to an online run and this run is offline, or the reverse");
                 Ok(None)
             }
         }
     }
 
-    /// Keeps the bytes of a file that an entry is about to name; the name for it.
+    /// Keeps the bytes of a file for the next entry. Returns the path for the entry.
     pub(super) fn keep(&mut self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
         match self {
             Self::Offline(offline) => offline.keep(name, bytes),
@@ -60,7 +60,7 @@ impl Sink {
         }
     }
 
-    /// Keeps the content of a checkpoint that an entry is about to name.
+    /// Keeps the content of a checkpoint for the next entry.
     pub(super) fn keep_model(&mut self, model: &mut Bundle) -> Result<()> {
         if let Self::Online(online) = self { online.keep_model(model) } else { Ok(()) }
     }
@@ -85,7 +85,7 @@ impl Sink {
         if let Self::Online(online) = self { Some(online.delivery()) } else { None }
     }
 
-    /// The run's folder on this machine, if it has one.
+    /// The folder of the run on this machine, if it has one.
     pub(super) fn dir(&self) -> Option<PathBuf> {
         if let Self::Offline(offline) = self { Some(offline.dir().to_owned()) } else { None }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::WandbLogger;
 use super::settings::Settings;
 
-/// A logger that nothing in the environment changes.
+/// A logger that ignores the environment.
 fn logger(folder: &Path) -> WandbLogger {
     let mut settings = Settings::from_env(|_| None);
     settings.linger = Duration::ZERO;

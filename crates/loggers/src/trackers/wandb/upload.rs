@@ -1,4 +1,4 @@
-//! Sends files and artifacts: the server names an address for each, which may be that of a store in the cloud.
+//! Uploads files and artifacts. The server returns an address for each, which may be that of a cloud store.
 
 use std::path::PathBuf;
 
@@ -12,13 +12,14 @@ use super::carrier::Carrier;
 use crate::network::http::{Content, Expect};
 use crate::network::outbox::Failure;
 
-/// So many files are announced at once.
+/// Maximum number of files per request.
 const FILES: usize = 100;
-/// The address is signed for a request without a type.
+/// The address is signed for a request without a content type.
 const NO_TYPE: &str = "";
 
 impl Carrier {
-    /// Sends files of the run; how many of the first were sent. A failure after the first is left for the next call.
+    /// Sends files of the run. Returns how many of the first were sent. A failure after the first is left to the next
+    /// call.
     pub(super) fn upload_files(&mut self, files: &[(String, PathBuf)]) -> Result<usize, Failure> {
         let files = &files[..files.len().min(FILES)];
         let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
@@ -51,7 +52,7 @@ impl Carrier {
         Ok(())
     }
 
-    /// Where files of the run are to be sent, in their order.
+    /// The upload addresses for files of the run, in their order.
     fn run_files(&mut self, names: &[&str]) -> Result<Vec<(String, Vec<String>)>, Failure> {
         let (entity, project) = (self.remote().entity.clone(), self.remote().project.clone());
         let variables = json!({"entity": entity, "project": project, "run": self.settings.id, "files": names});
@@ -64,7 +65,7 @@ impl Carrier {
             Some((file["uploadUrl"].as_str()?.to_owned(), headers.clone()))
         };
         let found: Option<Vec<_>> = names.iter().map(address).collect();
-        found.ok_or_else(|| Failure::refused("CreateRunFiles: the server named no address for a file").of(names.len()))
+        found.ok_or_else(|| Failure::refused("CreateRunFiles: the server returned no address for a file").of(names.len()))
     }
 
     fn put(&self, address: &str, headers: &[String], content: Content<'_>) -> Result<(), Failure> {
@@ -73,7 +74,7 @@ impl Carrier {
         self.client.send("PUT", address, &headers, content, Expect::Stored).map(drop)
     }
 
-    /// Makes a version of an artifact. One with the same content as the last is not sent again.
+    /// Creates a version of an artifact. If its content equals the latest version, it is not uploaded again.
     pub(super) fn upload_artifact(&mut self, bundle: &Bundle) -> Result<(), Failure> {
         let created = self.create_artifact(bundle)?;
         let id = created["id"].as_str().ok_or_else(|| Failure::refused("CreateArtifact: the answer has no id"))?;
@@ -163,13 +164,13 @@ impl Carrier {
         let edges = data["createArtifactFiles"]["files"]["edges"].as_array().map(Vec::as_slice).unwrap_or_default();
         for (file, edge) in files.iter().zip(edges) {
             let node = &edge["node"];
-            // A file that the server has already gets no address.
+            // The server returns no address for a file that it already has.
             if let Some(address) = node["uploadUrl"].as_str() {
                 self.put(address, &texts(&node["uploadHeaders"]), Content::File { path: &file.local, content_type: NO_TYPE })?;
             }
         }
         if edges.len() < files.len() {
-            return Err(Failure::refused("CreateArtifactFiles: the server named no place for a file"));
+            return Err(Failure::refused("CreateArtifactFiles: the server returned no address for a file"));
         }
         Ok(())
     }

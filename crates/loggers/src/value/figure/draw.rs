@@ -9,10 +9,11 @@ use super::{Figure, invalid};
 use crate::Result;
 
 impl Figure {
-    /// A drawing of `size` (width and height, in pixels) that a closure makes with [`plotters`], on white, as SVG. Cargo
-    /// feature `plotters`; the crate is [`stormfire_loggers::plotters`](crate::plotters).
+    /// Draws a figure of `size` (width and height, in pixels) with [`plotters`], on a white background, as SVG.
+    /// Requires the cargo feature `plotters`. The crate is re-exported as
+    /// [`stormfire_loggers::plotters`](crate::plotters).
     ///
-    /// Without `plotters`' own font features the sizes of texts are estimated, which is enough for the labels of a chart.
+    /// Without the font features of `plotters`, text sizes are estimated, which suffices for the labels of a chart.
     ///
     /// ```
     /// use stormfire_loggers::{Figure, plotters::prelude::*};

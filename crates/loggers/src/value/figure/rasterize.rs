@@ -1,4 +1,4 @@
-//! SVG as pixels.
+//! Rasterizes SVG documents.
 
 use std::sync::{Arc, LazyLock};
 
@@ -12,7 +12,7 @@ use crate::Result;
 static FONT: &[u8] = include_bytes!("../../../assets/NotoSans-Subset.ttf");
 const FAMILY: &str = "Noto Sans";
 
-/// The fonts of the system are left alone: a drawing should look the same on every machine.
+/// Does not use the fonts of the system, so that a drawing looks the same on every machine.
 static FONTS: LazyLock<Arc<fontdb::Database>> = LazyLock::new(|| {
     let mut fonts = fontdb::Database::new();
     fonts.load_font_data(FONT.to_vec());
@@ -25,11 +25,11 @@ static FONTS: LazyLock<Arc<fontdb::Database>> = LazyLock::new(|| {
 });
 
 impl Figure {
-    /// The drawing as a PNG file, of the size that the SVG document has; one that is a PNG file already is returned as it
-    /// is. Cargo feature `rasterize`.
+    /// The drawing as a PNG file with the size of the SVG document. A PNG file is returned unchanged. Requires the
+    /// cargo feature `rasterize`.
     ///
-    /// All texts are written in the one font that the crate brings along, Noto Sans for Latin, Greek and Cyrillic; other
-    /// letters are missing. The fonts of the machine are not looked at, so that a drawing has the same pixels everywhere.
+    /// All texts use the bundled font Noto Sans, with Latin, Greek and Cyrillic letters. Other letters are missing. The
+    /// fonts of the machine are not used, so that a drawing has the same pixels everywhere.
     ///
     /// ```
     /// use stormfire_loggers::{Figure, FigureFormat};
@@ -39,7 +39,7 @@ impl Figure {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidMedia`](crate::Error::InvalidMedia) if the document is no SVG or too large.
+    /// [`Error::InvalidMedia`](crate::Error::InvalidMedia) if the document is not valid SVG or is too large.
     pub fn to_png(&self) -> Result<Self> {
         if self.format == FigureFormat::Png {
             return Ok(self.clone());
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
     use crate::Image;
 
-    /// The picture in a PNG file.
+    /// The image in a PNG file.
     fn decoded(figure: &Figure) -> Image {
         let mut reader = png::Decoder::new(std::io::Cursor::new(figure.bytes())).read_info().unwrap();
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];

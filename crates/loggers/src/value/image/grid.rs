@@ -1,13 +1,13 @@
-//! Several images as one.
+//! Combines several images.
 
 use super::{Image, invalid};
 use crate::Result;
 
 impl Image {
-    /// The images in rows of `columns`, with `padding` pixels of `pad_value` around each, as `make_grid` of torchvision
-    /// (whose defaults are 8, 2 and 0) arranges them.
+    /// Arranges the images in rows of `columns`, with `padding` pixels of `pad_value` around each, as `make_grid` of
+    /// torchvision (whose defaults are 8, 2 and 0).
     ///
-    /// As there, grey images become RGB ones, and a single image is returned without padding.
+    /// As in torchvision, grey images become RGB, and a single image is returned without padding.
     ///
     /// ```
     /// use stormfire_loggers::Image;
@@ -18,8 +18,8 @@ impl Image {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidMedia`](crate::Error::InvalidMedia) if there are no images or columns, the images differ in size or
-    /// channels, or the grid is larger than an image may be.
+    /// [`Error::InvalidMedia`](crate::Error::InvalidMedia) if there are no images or columns, the images differ in size
+    /// or channels, or the grid exceeds the maximum size of an image.
     pub fn grid(images: &[Image], columns: usize, padding: u32, pad_value: u8) -> Result<Self> {
         let Some(first) = images.first() else { return Err(invalid("there are no images for a grid".to_owned())) };
         if columns == 0 {
@@ -58,7 +58,7 @@ impl Image {
         Ok(Self { width: width as u32, height: height as u32, channels: channels as u8, pixels })
     }
 
-    /// Grey images with three equal channels, others as they are.
+    /// Grey images with three equal channels, others unchanged.
     fn to_rgb(&self) -> Self {
         if self.channels != 1 {
             return self.clone();

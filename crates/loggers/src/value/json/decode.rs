@@ -1,4 +1,4 @@
-//! From JSON to plain data.
+//! Converts JSON to plain data.
 
 use serde::{
     Deserializer,
@@ -53,7 +53,7 @@ impl<'de> Deserializer<'de> for Decode {
         }
     }
 
-    // Who asks for a text gets one, also if it has no mark: it may have been written by hand.
+    // A requested string may have no mark, because it may have been written manually.
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         match self.0 {
             Value::String(text) => visitor.visit_str(unmarked(&text)),

@@ -1,4 +1,4 @@
-//! From plain data to JSON.
+//! Converts plain data to JSON.
 
 use serde::{
     Serialize, Serializer,
@@ -15,13 +15,13 @@ type Result<T> = std::result::Result<T, Error>;
 
 pub(super) struct Encode;
 
-/// A list, which may be what a variant of an enum holds.
+/// A list, possibly the content of an enum variant.
 pub(super) struct Items {
     variant: Option<&'static str>,
     items: Vec<Value>,
 }
 
-/// A map or struct, which may be what a variant of an enum holds.
+/// A map or struct, possibly the content of an enum variant.
 pub(super) struct Fields {
     variant: Option<&'static str>,
     entries: Map<String, Value>,
@@ -61,7 +61,7 @@ fn text(text: &str) -> Value {
     Value::String(if needs_mark(text) { format!("{MARK}{text}") } else { text.to_owned() })
 }
 
-/// A key is always a text, so that nothing has to be told apart.
+/// A key is always a string, so it needs no mark.
 fn key_of<T: Serialize + ?Sized>(key: &T) -> Result<String> {
     match key.serialize(Encode)? {
         Value::String(text) => Ok(unmarked(&text).to_owned()),
@@ -111,7 +111,7 @@ impl Serializer for Encode {
     }
 
     fn serialize_f64(self, value: f64) -> Result<Value> {
-        // `NaN` has no sign that a text would keep.
+        // The sign of a `NaN` is lost.
         Ok(Number::from_f64(value).map_or_else(|| Value::String(value.to_string()), Value::Number))
     }
 

@@ -117,7 +117,7 @@ prop_compose! {
             by_rate: by_rate.into_iter().map(|(rate, value)| (Rate(rate), value)).collect(),
             names: names.into_iter().map(|(name, text)| (name, Value::String(text))).collect(),
             more: More { slope, title },
-            // State inside of state.
+            // JSON of `to_value` as a part of another value.
             inner: to_value(&inner).unwrap(),
             unit: (),
             letter,
@@ -130,7 +130,7 @@ proptest! {
     fn everything_comes_back_to_the_last_bit(value in best()) {
         let text = serde_json::to_string(&to_value(&value).unwrap()).unwrap();
         let back: Best = from_value(serde_json::from_str(&text).unwrap()).unwrap();
-        // `{:?}` shows a NaN, the sign of a zero, and every digit.
+        // `{:?}` distinguishes NaN, the sign of a zero, and every digit.
         prop_assert_eq!(format!("{back:?}"), format!("{value:?}"), "{}", text);
         let inner = (from_value::<f64>(back.inner).unwrap(), from_value::<f64>(value.inner).unwrap());
         prop_assert_eq!(inner.0.to_bits(), inner.1.to_bits());

@@ -2,10 +2,10 @@ use std::{path::PathBuf, process::Output};
 
 use super::*;
 
-/// How the part below behaves.
+/// The variable with the behaviour of the simulated program.
 const PART: &str = "STORMFIRE_TEST_PART";
 
-/// A copy of this test binary that plays the part below.
+/// Starts a copy of this test binary as the simulated program.
 fn part(behaviour: &str) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["accelerator::probe::tests::plays_a_program", "--exact", "--ignored", "--nocapture"]).env(PART, behaviour);
@@ -18,7 +18,7 @@ fn child(behaviour: &str, question: &str) -> Command {
     command
 }
 
-/// A program whose `main` begins with [`serve`], and whose driver misbehaves in a child.
+/// A program whose `main` starts with [`serve`], and whose driver misbehaves in a child.
 #[test]
 #[ignore = "played by other tests, in a process of its own"]
 fn plays_a_program() {
@@ -105,7 +105,7 @@ fn a_program_that_serves_asks_itself() {
     assert!(stdout.contains("the parent got Real(1)"), "{stdout}");
 }
 
-/// These tests are such a program.
+/// These tests are a program without `serve`.
 #[test]
 fn a_program_that_does_not_serve_is_not_started_again() {
     assert!(again(Accelerator::Cpu).is_none());

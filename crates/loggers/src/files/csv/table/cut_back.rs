@@ -1,4 +1,4 @@
-//! Where a table stood, and the way back there.
+//! Positions in a table, and the rollback to one.
 
 use std::collections::BTreeMap;
 use std::io::BufReader;
@@ -11,18 +11,18 @@ use crate::Result;
 use crate::parts::position;
 use crate::value::reduce::Reduced;
 
-/// Rows and not bytes, since a new column may rewrite the whole file.
+/// Counts rows, not bytes, because a new column may rewrite the whole file.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::files::csv) struct Position {
     rows: u64,
     columns: Vec<String>,
     open: Option<Open>,
-    /// The length of the file with lines of JSON, if there is one.
+    /// The length of the JSON lines file, if there is one.
     #[serde(default)]
     lines: Option<u64>,
 }
 
-/// The last row, which may still grow.
+/// The last row, which is not complete yet.
 #[derive(Debug, Serialize, Deserialize)]
 struct Open {
     step: u64,
@@ -30,7 +30,7 @@ struct Open {
 }
 
 impl Table {
-    /// Where the table stands; all of it is on the disk.
+    /// The current position. Everything before it is on the disk.
     pub(in crate::files::csv) fn position(&mut self) -> Result<Position> {
         self.save()?;
         self.file.sync()?;
@@ -42,7 +42,7 @@ impl Table {
         Ok(Position { rows: self.rows, columns: self.columns.iter().map(ToString::to_string).collect(), open, lines })
     }
 
-    /// Takes the table back to a position if it went through it, else goes on behind what is there.
+    /// Rolls the table back to a position if the position fits it. Otherwise appends to the existing rows.
     pub(in crate::files::csv) fn resume(&mut self, position: &Position) -> Result<()> {
         self.close_row();
         self.row = None;
@@ -68,7 +68,7 @@ impl Table {
         } else {
             position::misfit(self.file.path(), "rows or columns of the checkpoint are missing");
         }
-        // In a table that does not fit, the open row may be among the rows.
+        // In a table that does not fit, the open row may be among the existing rows.
         if self.rows <= position.rows {
             self.reopen(position);
         }

@@ -1,9 +1,9 @@
-//! How often a refused record is tried, and how much of what was delivered is kept.
+//! Limits of the attempts for a refused record, and of the delivered records that are kept.
 
 use super::super::sender::TURNED_AWAY;
 use super::*;
 
-/// Takes a few of the first addresses for expired.
+/// Rejects the first few addresses as expired.
 struct Store(u32);
 
 impl Carrier<Number> for Store {
@@ -49,7 +49,7 @@ fn what_was_delivered_since_the_last_checkpoint_has_a_limit() {
     let kept: u64 = fs_err::read_dir(&spool).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
     assert!(kept < LIMIT + (17 << 20), "{kept} bytes of 40 MiB are kept");
     assert_eq!(outbox.delivery().delivered, 40);
-    // A run that continues from the checkpoint gets what is left.
+    // A run resumed from the checkpoint gets the remaining records.
     drop(outbox);
     let mut continued = Outbox::open(&spool, Takes, sending()).unwrap();
     assert!(continued.rewind(0).unwrap().len() < 40);

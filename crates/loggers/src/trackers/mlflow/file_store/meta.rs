@@ -11,10 +11,10 @@ use crate::trackers::mlflow::address::file_uri;
 use crate::{Error, Result};
 
 pub(super) const META: &str = "meta.yaml";
-/// The experiment that MLflow expects to be there.
+/// The experiment that MLflow requires.
 const DEFAULT: (&str, &str) = ("0", "Default");
 
-/// Writes keys and values. A value is JSON, which is YAML as well, so that no text is taken for a number.
+/// Writes keys and values. A value is JSON, which is valid YAML, so that no string is parsed as a number.
 pub(super) fn write(folder: &Path, meta: &Value) -> Result<()> {
     let mut file = Replacement::new(&folder.join(META))?;
     for (key, value) in meta.as_object().into_iter().flatten() {
@@ -24,12 +24,12 @@ pub(super) fn write(folder: &Path, meta: &Value) -> Result<()> {
     Ok(())
 }
 
-/// `None` if there is none.
+/// Returns `None` if the file is missing or invalid.
 pub(super) fn read(folder: &Path) -> Option<Value> {
     serde_saphyr::from_str(&fs_err::read_to_string(folder.join(META)).ok()?).ok()
 }
 
-/// A text, also one that was written without quotes and looks like a number.
+/// A string. It may have been written without quotes and look like a number.
 pub(super) fn text(meta: &Value, key: &str) -> Option<String> {
     match &meta[key] {
         Value::String(text) => Some(text.clone()),
@@ -38,7 +38,7 @@ pub(super) fn text(meta: &Value, key: &str) -> Option<String> {
     }
 }
 
-/// The id of an experiment and where its artifacts go; it is made if it is not there.
+/// The id and artifact location of an experiment. It is created if it does not exist.
 pub(super) fn experiment(root: &Path, name: &str, location: Option<&str>, now: u64) -> Result<(String, String)> {
     fs_err::create_dir_all(root)?;
     ensure(root, DEFAULT.0, DEFAULT.1, None, now)?;
@@ -54,7 +54,8 @@ pub(super) fn experiment(root: &Path, name: &str, location: Option<&str>, now: u
             known.push(id.to_owned());
         }
     }
-    // Two processes that make it at once have to come to the same number.
+    // The number depends only on the name, so that two processes that create the experiment at the same time choose the
+    // same number.
     let mut id = number_of(name);
     while known.contains(&id.to_string()) {
         id += 1;
@@ -86,13 +87,13 @@ fn location_of(meta: &Value, folder: &Path) -> String {
     text(meta, "artifact_location").unwrap_or_else(|| file_uri(folder))
 }
 
-/// Eighteen digits, as MLflow's own.
+/// A number with eighteen digits, as MLflow's own ids.
 fn number_of(name: &str) -> u64 {
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
     100_000_000_000_000_000 + hash % 900_000_000_000_000_000
 }
 
-/// The experiment that a run is in.
+/// The experiment that contains a run.
 pub(super) fn experiment_of(root: &Path, run: &str) -> Result<String> {
     inside("run", run)?;
     for entry in fs_err::read_dir(root)? {

@@ -52,7 +52,7 @@ fn a_run_is_a_folder_as_mlflow_makes_it() {
     )));
     assert!(root.join("0/meta.yaml").is_file());
     assert_eq!(Logger::save_dir(&logger), Some(root.clone()));
-    // Another run of the same experiment is beside it.
+    // Another run of the same experiment is in the same folder.
     let mut second = super::tests::logger(&root);
     second.open().unwrap();
     assert_eq!(second.experiment_id(), logger.experiment_id());
@@ -134,7 +134,7 @@ fn numbers_of_experiments_follow_from_their_names() {
     let first = meta::experiment(folder.path(), "a", None, 1).unwrap();
     assert_eq!(meta::experiment(folder.path(), "a", None, 2).unwrap(), first);
     assert_eq!(first.0.len(), 18);
-    // Somebody renamed it.
+    // A user renamed the experiment.
     let meta = read(folder.path().join(&first.0).join("meta.yaml")).replace("\"a\"", "b");
     fs_err::write(folder.path().join(&first.0).join("meta.yaml"), meta).unwrap();
     let other = meta::experiment(folder.path(), "a", Some("file:///elsewhere"), 3).unwrap();

@@ -24,7 +24,7 @@ fn a_server_that_is_away_gets_everything_when_it_is_back() {
         first.log_metrics(&[("loss", f64::from(step))].into(), Some(step as u64)).unwrap();
         first.save().unwrap();
     }
-    // The process ends while the server is away, and leaves the last row open.
+    // The process ends while the server is unreachable, and leaves the last row open.
     drop(first);
     wandb.server.up();
     let mut second = logger(folder.path()).base_url(&wandb.server.address).api_key(KEY).strict(true);
@@ -142,7 +142,7 @@ fn the_key_is_in_no_file_and_no_text() {
         }
     }
     assert!(seen >= 2, "{seen} files");
-    // But the server gets it.
+    // But the server receives it.
     assert!(wandb.server.received()[0].header("authorization").unwrap().starts_with("Basic "));
 }
 

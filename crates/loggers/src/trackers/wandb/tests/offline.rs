@@ -184,7 +184,7 @@ fn checkpoints_are_versions_of_one_artifact() {
     assert_eq!(seen, expected);
 }
 
-/// Rows long enough that records lie across blocks.
+/// Rows that are long enough for records to cross blocks.
 fn train(logger: &mut WandbLogger, steps: std::ops::Range<u64>) {
     for step in steps {
         let many: Metrics = (0..300).map(|name| (format!("metric/{name}"), step as f64 / 3.0)).collect();

@@ -77,7 +77,7 @@ fn a_killed_run_overwrites_what_it_had_sent_after_its_checkpoint() {
     while wandb.kept().lines.get("wandb-history.jsonl").is_none_or(|lines| lines.len() < 8) {
         std::thread::yield_now();
     }
-    // A kill leaves the spool as it is.
+    // A kill leaves the spool unchanged.
     std::mem::forget(killed);
 
     let mut continued = online(folder.path(), &wandb);
@@ -142,7 +142,7 @@ fn a_kill_does_not_take_the_open_row() {
         killed.save().unwrap();
     }
     std::mem::forget(killed);
-    // Without a checkpoint, the run goes on behind it.
+    // Without a checkpoint, the run continues after its existing lines.
     let mut next = online(folder.path(), &wandb);
     next.log_metrics(&[("loss", 5.0)].into(), Some(3)).unwrap();
     next.finalize(Status::Success).unwrap();

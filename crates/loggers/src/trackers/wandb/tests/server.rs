@@ -1,4 +1,4 @@
-//! Enough of a W&B server to see what arrives. It keeps lines by their number, as W&B does.
+//! A minimal W&B server that records what arrives. It stores lines by number, as W&B does.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,12 +15,12 @@ use crate::trackers::tracker_tests::Tracker;
 pub(super) struct Kept {
     /// Lines of each streamed file.
     pub(super) lines: BTreeMap<String, BTreeMap<u64, String>>,
-    /// Files that were put, by the end of their address.
+    /// Uploaded files, by the end of their address.
     pub(super) files: BTreeMap<String, Vec<u8>>,
     pub(super) operations: Vec<(String, Value)>,
     pub(super) exit: Option<i64>,
     pub(super) heartbeats: usize,
-    /// What the server says that it knows of the run.
+    /// The state of the run in the server's answers.
     pub(super) bucket: Value,
 }
 
@@ -41,7 +41,7 @@ impl Wandb {
         self.kept.lock().unwrap()
     }
 
-    /// The values of a column in the order of their lines, which have no gap.
+    /// The values of a column, in the order of their lines, which have no gaps.
     pub(super) fn column(&self, name: &str) -> Vec<f64> {
         let kept = self.kept();
         let lines = &kept.lines["wandb-history.jsonl"];

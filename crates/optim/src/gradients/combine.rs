@@ -1,0 +1,74 @@
+//! Gradients of several losses and for several optimizers: sums, means and shares.
+
+use std::collections::HashSet;
+
+use burn::{
+    module::{Module, Param, ParamId},
+    optim::GradientsParams,
+    tensor::{DType, Tensor},
+};
+use stormfire_values::Scalar;
+
+use super::{AnyRank, change};
+use crate::float_params::{EachFloat, walk};
+
+/// Division by a number. A half float has neither the range nor the precision for it.
+struct Divide<'a>(&'a Scalar);
+
+impl AnyRank for Divide<'_> {
+    fn apply<const D: usize>(&self, gradient: Tensor<D>) -> Tensor<D> {
+        let dtype = gradient.dtype();
+        let is_half = matches!(dtype, DType::F16 | DType::BF16);
+        let gradient = if is_half { gradient.cast(DType::F32) } else { gradient };
+        let quotient = match self.0 {
+            Scalar::Host(divisor) => gradient.div_scalar(*divisor),
+            Scalar::Device(divisor) if divisor.dtype() == gradient.dtype() => gradient / divisor.clone().unsqueeze::<D>(),
+            Scalar::Device(divisor) => {
+                let divisor = divisor.clone().cast(gradient.dtype());
+                gradient / divisor.unsqueeze::<D>()
+            }
+        };
+        if is_half { quotient.cast(dtype) } else { quotient }
+    }
+}
+
+/// Adds `more` to `sum`, parameter by parameter. A parameter in only one of them keeps its gradient.
+pub fn accumulate<M: Module>(sum: &mut GradientsParams, more: GradientsParams, module: &M) {
+    struct Add<'a> {
+        sum: &'a mut GradientsParams,
+        more: GradientsParams,
+    }
+    impl EachFloat for Add<'_> {
+        fn call<const D: usize>(&mut self, _path: &str, param: &Param<Tensor<D>>) {
+            if let Some(more) = self.more.remove::<D>(param.id) {
+                let total = self.sum.remove::<D>(param.id).map_or(more.clone(), |sum| sum + more);
+                self.sum.register(param.id, total);
+            }
+        }
+    }
+    walk(module, Add { sum, more });
+}
+
+/// Divides each gradient. Reads nothing from the device.
+pub(crate) fn divide<M: Module>(gradients: &mut GradientsParams, module: &M, divisor: &Scalar) {
+    change(gradients, module, Divide(divisor));
+}
+
+/// The gradients of some parameters as new handles. `None` selects all parameters.
+pub(crate) fn share<M: Module>(gradients: &GradientsParams, module: &M, own: Option<&HashSet<ParamId>>) -> GradientsParams {
+    struct Share<'a> {
+        all: &'a GradientsParams,
+        own: Option<&'a HashSet<ParamId>>,
+        found: GradientsParams,
+    }
+    impl EachFloat for Share<'_> {
+        fn call<const D: usize>(&mut self, _path: &str, param: &Param<Tensor<D>>) {
+            if self.own.is_none_or(|own| own.contains(&param.id))
+                && let Some(gradient) = self.all.get::<D>(param.id)
+            {
+                self.found.register(param.id, gradient);
+            }
+        }
+    }
+    walk(module, Share { all: gradients, own, found: GradientsParams::new() }).found
+}

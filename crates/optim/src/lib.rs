@@ -1,0 +1,27 @@
+//! Optimizers, learning-rate schedules, gradients, and the parameters that they belong to. They work without a Trainer.
+//!
+//! | modules | content |
+//! |---|---|
+//! | [`float_params`], [`trained`], [`shared_ids`] | the parameters of a module: all, trained and frozen, shared |
+//! | [`gradients`], [`window`] | operations on gradients, and windows of accumulated gradients |
+//! | [`one_cycle`], [`plateau`], [`schedule`] | learning-rate schedules |
+//! | [`optimizer`] | optimizers with their schedules, and their state |
+
+pub mod error;
+pub mod float_params;
+pub mod gradients;
+pub mod one_cycle;
+pub mod optimizer;
+pub mod plateau;
+pub mod schedule;
+pub mod shared_ids;
+pub mod trained;
+pub mod window;
+
+pub use error::{Error, Result};
+pub use gradients::ClipAlgorithm;
+pub use one_cycle::OneCycle;
+pub use optimizer::{Optimizer, OptimizerStates, Optimizers, OptimizersSnapshot};
+pub use plateau::ReduceLrOnPlateau;
+pub use schedule::Schedule;
+pub use shared_ids::independent_copy;

@@ -1,0 +1,348 @@
+//! The result of `configure_optimizers`: optimizers with a name, a learning rate, a schedule, and their parameters.
+
+mod params;
+mod state;
+
+use std::collections::HashSet;
+
+use burn::{
+    lr_scheduler::module_lr_scheduler::ModuleLearningRate,
+    module::{Module, ParamId},
+    optim::{
+        AdaGradConfig, AdafactorConfig, AdamConfig, AdamWConfig, AdanConfig, GradientsParams, LambConfig, LionConfig, ModuleOptimizer,
+        MuonConfig, RmsPropConfig, SgdConfig,
+    },
+};
+
+use stormfire_checkpoint::optimizer_state::{self, Transparent};
+use stormfire_values::every::Tick;
+
+use crate::{
+    error::{Error, Result},
+    gradients,
+    schedule::{IntoSchedule, LookupError, Schedule},
+};
+
+pub use state::{OptimizerStates, OptimizersSnapshot};
+
+/// The sources of an [`Optimizer`]: burn's configurations (`AdamConfig::new()`, which also provide the name), or a
+/// [`ModuleOptimizer`], for parameter groups or a custom algorithm.
+///
+/// Wrap the algorithm of a [`ModuleOptimizer`] in [`Transparent`], as the configurations do. Then a checkpoint copies
+/// the state once instead of twice.
+pub trait IntoOptimizer {
+    /// The optimizer and its name, such as `"Adam"`.
+    fn into_optimizer(self) -> (ModuleOptimizer, &'static str);
+}
+
+impl IntoOptimizer for ModuleOptimizer {
+    fn into_optimizer(self) -> (ModuleOptimizer, &'static str) {
+        (self, "optimizer")
+    }
+}
+
+macro_rules! burn_optimizers {
+    (plain $config:ident) => { ModuleOptimizer::from(Transparent($config.build())) };
+    (plain $config:ident $made_by:ident) => { optimizer_state::$made_by(&$config) };
+    ($($config:ty = $name:literal $(by $made_by:ident)?),* $(,)?) => {$(
+        impl IntoOptimizer for $config {
+            fn into_optimizer(self) -> (ModuleOptimizer, &'static str) {
+                let plain = burn_optimizers!(plain self $($made_by)?);
+                let optimizer = match self.init().grad_clipping() {
+                    Some(clipping) => plain.with_grad_clipping(clipping.clone()),
+                    None => plain,
+                };
+                (optimizer, $name)
+            }
+        }
+    )*};
+}
+
+burn_optimizers!(
+    SgdConfig = "SGD" by sgd,
+    AdamConfig = "Adam",
+    AdamWConfig = "AdamW",
+    RmsPropConfig = "RMSprop" by rms_prop,
+    AdaGradConfig = "AdaGrad" by ada_grad,
+    AdafactorConfig = "Adafactor",
+    AdanConfig = "Adan",
+    LambConfig = "LAMB",
+    LionConfig = "Lion",
+    MuonConfig = "Muon" by muon,
+);
+
+/// One optimizer of a module.
+///
+/// ```
+/// use burn::optim::AdamConfig;
+/// use stormfire_optim::Optimizer;
+///
+/// let optimizer = Optimizer::new(AdamConfig::new(), 1e-3);
+/// assert_eq!(optimizer.name(), "Adam");
+/// ```
+pub struct Optimizer {
+    name: String,
+    inner: ModuleOptimizer,
+    lr: f64,
+    schedule: Option<Schedule>,
+    params: Option<HashSet<ParamId>>,
+    steps: u64,
+}
+
+impl Optimizer {
+    /// An optimizer for all parameters of the module, with a learning rate.
+    pub fn new(optimizer: impl IntoOptimizer, lr: f64) -> Self {
+        let (inner, name) = optimizer.into_optimizer();
+        Self { name: name.into(), inner, lr, schedule: None, params: None, steps: 0 }
+    }
+
+    /// Sets the name. `Stepper::step` uses it, and it is a part of the name of the logged learning rate.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Restricts the optimizer to the parameters of a part of the module. Can be called several times. Parameters
+    /// outside of the module are an error at the start of the run.
+    pub fn params_of<M: Module>(mut self, part: &M) -> Self {
+        self.params.get_or_insert_default().extend(params::of(part).into_iter().map(|(id, _)| id));
+        self
+    }
+
+    /// Sets the schedule of the learning rate.
+    pub fn schedule(mut self, schedule: impl IntoSchedule) -> Self {
+        self.schedule = Some(schedule.into_schedule());
+        self
+    }
+
+    /// The name: the given one, or that of the algorithm.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The current learning rate. With parameter groups, that of the parameters in no group.
+    pub fn learning_rate(&self) -> f64 {
+        self.schedule.as_ref().and_then(Schedule::rate).map_or(self.lr, ModuleLearningRate::base)
+    }
+
+    /// Number of steps.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Its schedule.
+    pub fn lr_schedule(&self) -> Option<&Schedule> {
+        self.schedule.as_ref()
+    }
+
+    /// Takes the gradients of this optimizer's parameters from a backward pass.
+    pub fn gradients<M: Module>(&self, mut all: burn::tensor::Gradients, module: &M) -> GradientsParams {
+        match &self.params {
+            None => GradientsParams::from_module(&mut all, module),
+            Some(own) => GradientsParams::from_params(&mut all, module, &own.iter().copied().collect::<Vec<_>>()),
+        }
+    }
+
+    /// As [`Optimizer::gradients`], from gradients that other optimizers share.
+    pub fn share_of<M: Module>(&self, all: &GradientsParams, module: &M) -> GradientsParams {
+        gradients::share(all, module, self.params.as_ref())
+    }
+
+    /// Steps with its share of the gradients.
+    pub fn update<M: Module>(&mut self, module: &mut M, gradients: GradientsParams) {
+        // burn takes the module by value. The copy shares every tensor, so nothing is lost if the update panics.
+        let updated = match self.schedule.as_ref().and_then(Schedule::rate) {
+            Some(rate) => self.inner.step(rate.clone(), module.clone(), gradients),
+            None => self.inner.step(self.lr, module.clone(), gradients),
+        };
+        *module = updated;
+        self.steps += 1;
+    }
+
+    /// Steps a schedule that counts optimizer steps and does not watch a metric.
+    ///
+    /// # Errors
+    /// [`Error::Optimizer`] for a rate that is negative or not finite.
+    pub fn step_schedule(&mut self) -> Result<()> {
+        match &mut self.schedule {
+            Some(schedule) if schedule.watches().is_none() => {
+                schedule.step(&self.name, &Tick::of_step(self.steps), &mut |_| Ok::<f64, Error>(f64::NAN)).map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Optimizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Optimizer")
+            .field("name", &self.name)
+            .field("lr", &self.learning_rate())
+            .field("steps", &self.steps)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The optimizers of a module, in order.
+#[derive(Debug, Default)]
+pub struct Optimizers {
+    all: Vec<Optimizer>,
+}
+
+impl From<Optimizer> for Optimizers {
+    fn from(optimizer: Optimizer) -> Self {
+        Self { all: vec![optimizer] }
+    }
+}
+
+impl From<Vec<Optimizer>> for Optimizers {
+    fn from(all: Vec<Optimizer>) -> Self {
+        Self { all }
+    }
+}
+
+impl<const N: usize> From<[Optimizer; N]> for Optimizers {
+    fn from(all: [Optimizer; N]) -> Self {
+        Self { all: all.into() }
+    }
+}
+
+impl<'a> IntoIterator for &'a Optimizers {
+    type Item = &'a Optimizer;
+    type IntoIter = std::slice::Iter<'a, Optimizer>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl Optimizers {
+    /// No optimizers: the steps run, and nothing is updated.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Number of optimizers.
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Whether there are no optimizers.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// All optimizers, in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Optimizer> {
+        self.all.iter()
+    }
+
+    /// Makes names unique, checks parameters and schedules, and sets the first learning rates. The Trainer calls it
+    /// once, with the module that returned the optimizers.
+    ///
+    /// # Errors
+    /// [`Error::Optimizer`] for a duplicate name, a learning rate that is negative or not finite, parameters outside of
+    /// the module, or an invalid schedule.
+    pub fn start<M: Module>(&mut self, module: &M) -> Result<()> {
+        let mut seen: HashSet<String> = HashSet::new();
+        let params = params::of(module);
+        for optimizer in &mut self.all {
+            if !seen.insert(optimizer.name.clone()) {
+                return Err(Error::Optimizer {
+                    optimizer: optimizer.name.clone(),
+                    reason: "there are two of this name".into(),
+                    hint: "give each its own with `Optimizer::named`".into(),
+                });
+            }
+            if !(optimizer.lr.is_finite() && optimizer.lr >= 0.0) {
+                return Err(Error::Optimizer {
+                    optimizer: optimizer.name.clone(),
+                    reason: format!("the learning rate {} is not a number of at least 0", optimizer.lr),
+                    hint: "use 1e-3, for example".into(),
+                });
+            }
+            let own = match &optimizer.params {
+                Some(own) => params::own(&optimizer.name, own, &params)?,
+                None => params.clone(),
+            };
+            if let Some(schedule) = &mut optimizer.schedule {
+                schedule.start(&optimizer.name, optimizer.lr, &own)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The place of the optimizer of this name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownOptimizer`].
+    pub fn index_of(&self, name: &str) -> Result<usize> {
+        self.all
+            .iter()
+            .position(|o| o.name == name)
+            .ok_or_else(|| Error::UnknownOptimizer { name: name.into(), available: self.all.iter().map(|o| o.name.clone()).collect() })
+    }
+
+    /// The optimizer at a place that [`index_of`](Self::index_of) gave.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    pub fn at(&mut self, index: usize) -> &mut Optimizer {
+        &mut self.all[index]
+    }
+
+    /// The learning rates by their logged names: the schedule's name, or `lr-` and the name of the optimizer. Parameter
+    /// groups of the schedule follow. Their names contain the common part of their parameters' paths: `lr-AdamW/head`.
+    pub fn learning_rates(&self) -> Vec<(String, f64)> {
+        let mut rates = Vec::with_capacity(self.all.len());
+        for optimizer in &self.all {
+            let given = optimizer.schedule.as_ref().and_then(|schedule| schedule.name().map(String::from));
+            let key = given.unwrap_or_else(|| format!("lr-{}", optimizer.name));
+            let groups = optimizer.schedule.iter().flat_map(Schedule::group_rates);
+            let groups: Vec<_> = groups.map(|(group, rate)| (format!("{key}/{group}"), rate)).collect();
+            rates.push((key, optimizer.learning_rate()));
+            rates.extend(groups);
+        }
+        rates
+    }
+
+    /// Steps the schedules that count epochs and do not watch a metric, at the last batch of an epoch or when the rest
+    /// of it is skipped. `completed` is the number of the epoch, counted from 1.
+    ///
+    /// # Errors
+    /// [`Error::Optimizer`] for a rate that is negative or not finite.
+    pub fn step_epoch_schedules(&mut self, completed: u64) -> Result<()> {
+        self.step_schedules(false, &mut |_| Ok::<f64, Error>(f64::NAN), |_| Tick::of_epoch(completed)).map(drop)
+    }
+
+    /// Steps the schedules that watch a metric. Those that count epochs step at the end of one (`Some(completed)`).
+    /// Those that count steps do so after a batch (`None`), once for each step count of their optimizer. Returns
+    /// whether a schedule has stepped.
+    ///
+    /// # Errors
+    /// Those of `metric`, which returns the value of a monitored metric. [`Error::Optimizer`] for a rate that is
+    /// negative or not finite.
+    pub fn step_watching_schedules<E: LookupError>(
+        &mut self,
+        completed: Option<u64>,
+        metric: &mut dyn FnMut(&str) -> Result<f64, E>,
+    ) -> Result<bool, E> {
+        self.step_schedules(true, metric, |optimizer_steps| completed.map_or(Tick::of_step(optimizer_steps), Tick::of_epoch))
+    }
+
+    fn step_schedules<E: LookupError>(
+        &mut self,
+        watching: bool,
+        metric: &mut dyn FnMut(&str) -> Result<f64, E>,
+        tick: impl Fn(u64) -> Tick,
+    ) -> Result<bool, E> {
+        let mut has_stepped = false;
+        for optimizer in &mut self.all {
+            let steps = optimizer.steps;
+            if let Some(schedule) = optimizer.schedule.as_mut().filter(|s| s.watches().is_some() == watching) {
+                has_stepped |= schedule.step(&optimizer.name, &tick(steps), metric)?;
+            }
+        }
+        Ok(has_stepped)
+    }
+}

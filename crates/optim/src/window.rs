@@ -1,0 +1,181 @@
+//! Windows of gradients: batches whose gradients make one step together.
+//!
+//! The gradients of the losses are summed, and divided by the sum of the weights when the window closes. If no loss has
+//! a weight, the divisor is the number of losses.
+
+use std::collections::BTreeMap;
+
+use burn::{
+    module::Module,
+    optim::GradientsParams,
+    tensor::{DType, Device, Tensor, TensorData},
+};
+use serde::{Deserialize, Serialize};
+use stormfire_checkpoint::Snapshot;
+use stormfire_values::{ConfigError, Scalar};
+
+use crate::gradients;
+
+/// The position of a batch in its window of accumulated gradients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Whether it is the first batch of its window.
+    pub opens: bool,
+    /// Whether it is the last one: the optimizer steps.
+    pub closes: bool,
+    /// Number of batches in a full window. The end of an epoch closes a shorter one.
+    pub size: usize,
+}
+
+/// The host state of an incomplete window, for a checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct OpenWindow {
+    /// Number of its completed batches. 0 if the next batch opens a window.
+    pub batches: usize,
+    /// Number of batches in the full window, as set when it opened.
+    pub size: usize,
+    /// The sum of the weights on the host.
+    pub weight: f64,
+    /// For each optimizer that has not stepped since: the non-finite values of a backward pass for all optimizers.
+    #[serde(default)]
+    pub bad_pass: Vec<Option<String>>,
+}
+
+impl OpenWindow {
+    /// The next batch in its window. `size` is the size of a new window. The last batch of an epoch closes any window.
+    pub fn next(&mut self, is_first: bool, is_last: bool, size: usize) -> Window {
+        let opens = is_first || self.batches == 0;
+        if opens {
+            *self = Self { size, ..Self::default() };
+        }
+        Window { opens, closes: is_last || self.batches + 1 >= self.size, size: self.size }
+    }
+
+    /// Ends that batch.
+    pub fn add(&mut self, window: Window, accumulated: &Accumulated) {
+        self.batches = if window.closes { 0 } else { self.batches + 1 };
+        self.weight = accumulated.host;
+        self.bad_pass.clone_from(&accumulated.bad_pass);
+    }
+}
+
+/// The gradients of an incomplete window, and their divisor.
+#[derive(Debug, Default)]
+pub struct Accumulated {
+    sum: Option<GradientsParams>,
+    /// The sum of the weights on the host.
+    host: f64,
+    /// The sum of the weights on the device, shape `[1]`, `f32`.
+    device: Option<Tensor<1>>,
+    /// For each optimizer whose step may be skipped: the sum of the losses of the gradients that it has not stepped with
+    /// yet, in this batch and earlier ones. A non-finite loss may have finite gradients.
+    losses: Vec<Option<Tensor<1>>>,
+    /// The non-finite values of backward passes for all optimizers, which therefore skip their steps.
+    pub bad_pass: Vec<Option<String>>,
+}
+
+/// The names of the values on the device in a checkpoint.
+const WEIGHT: &str = "window/weight";
+const LOSS: &str = "window/loss/";
+
+impl Accumulated {
+    /// Whether there was no backward pass in this window.
+    pub fn is_empty(&self) -> bool {
+        self.sum.is_none()
+    }
+
+    /// Adds the gradients of a loss with this weight.
+    pub fn add<M: Module>(&mut self, gradients: GradientsParams, weight: Scalar, module: &M) {
+        match &mut self.sum {
+            Some(sum) => gradients::accumulate(sum, gradients, module),
+            None => self.sum = Some(gradients),
+        }
+        match weight {
+            Scalar::Host(weight) => self.host += weight,
+            Scalar::Device(weight) => {
+                let weight = if weight.dtype() == DType::F32 { weight } else { weight.cast(DType::F32) };
+                self.device = Some(match self.device.take() {
+                    Some(sum) => sum + weight,
+                    None => weight,
+                });
+            }
+        }
+    }
+
+    /// Notes a loss of an optimizer, without its graph.
+    pub fn add_loss(&mut self, optimizer: usize, loss: Tensor<1>) {
+        if self.losses.len() <= optimizer {
+            self.losses.resize(optimizer + 1, None);
+        }
+        let losses = &mut self.losses[optimizer];
+        *losses = Some(match losses.take() {
+            Some(sum) => sum.cast(DType::F32) + loss.cast(DType::F32),
+            None => loss,
+        });
+    }
+
+    /// Takes the losses of an optimizer that is about to step, and its entry of `bad_pass`.
+    pub fn take_evidence(&mut self, optimizer: usize) -> (Option<Tensor<1>>, Option<String>) {
+        let bad_pass = self.bad_pass.get_mut(optimizer).and_then(Option::take);
+        (self.losses.get_mut(optimizer).and_then(Option::take), bad_pass)
+    }
+
+    /// Closes the window: returns the mean gradient. `None` if there was no backward pass, or if the sum of the weights
+    /// is 0.
+    pub fn close<M: Module>(&mut self, module: &M) -> Option<GradientsParams> {
+        let host = std::mem::take(&mut self.host);
+        let device = self.device.take();
+        let mut gradients = self.sum.take()?;
+        match device {
+            Some(weight) => gradients::divide(&mut gradients, module, &Scalar::Device(weight + host)),
+            None if host == 0.0 => return None,
+            // Dividing by one would launch needless kernels.
+            None if (host - 1.0).abs() < f64::EPSILON => {}
+            None => gradients::divide(&mut gradients, module, &Scalar::Host(host)),
+        }
+        Some(gradients)
+    }
+
+    /// Adds it to a snapshot, without the parts in [`OpenWindow`].
+    pub fn save<M: Module>(&self, module: &M, snapshot: &mut Snapshot) {
+        if let Some(sum) = &self.sum {
+            gradients::save(sum, module, snapshot);
+        }
+        if let Some(weight) = &self.device {
+            snapshot.add(WEIGHT, weight.clone());
+        }
+        for (optimizer, loss) in self.losses.iter().enumerate().filter_map(|(index, loss)| Some((index, loss.as_ref()?))) {
+            snapshot.add(format!("{LOSS}{optimizer}"), loss.clone());
+        }
+    }
+
+    /// Takes the tensors of [`save`](Self::save) from those of a checkpoint.
+    pub fn load<M: Module>(tensors: &mut BTreeMap<String, TensorData>, module: &M, open: &OpenWindow) -> Self {
+        let sum = gradients::load(tensors, module);
+        let mut loaded = Self { sum, host: open.weight, bad_pass: open.bad_pass.clone(), ..Self::default() };
+        let Some(at) = module.devices().into_iter().next().map(Device::inner) else { return loaded };
+        loaded.device = tensors.remove(WEIGHT).map(|weight| Tensor::from_data(weight, (&at, DType::F32)));
+        let losses: Vec<_> = tensors.extract_if(LOSS.to_owned().., |name, _| name.starts_with(LOSS)).collect();
+        for (name, loss) in losses {
+            if let Ok(optimizer) = name[LOSS.len()..].parse::<u16>() {
+                loaded.add_loss(optimizer.into(), Tensor::from_data(loss, (&at, DType::F32)));
+            }
+        }
+        loaded
+    }
+}
+
+/// The weight of a loss. Default: 1.
+///
+/// # Errors
+/// [`ConfigError`] for a number that is negative or not finite, or a tensor of another shape than `[1]`.
+pub fn weight_of(given: Option<&Scalar>) -> Result<Scalar, ConfigError> {
+    let refuse =
+        |reason: String| Err(ConfigError::new("StepOutput::weight", reason, "give the number of parts that the loss is the sum of"));
+    match given {
+        None => Ok(Scalar::Host(1.0)),
+        Some(Scalar::Host(weight)) if !(weight.is_finite() && *weight >= 0.0) => refuse(format!("{weight} is not a number of at least 0")),
+        Some(Scalar::Device(weight)) if weight.dims() != [1] => refuse(format!("it has shape {:?} instead of [1]", weight.dims())),
+        Some(weight) => Ok(weight.clone()),
+    }
+}

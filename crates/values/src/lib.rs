@@ -1,0 +1,16 @@
+//! Values that all other crates use: numbers on a device and their reads ([`read`]), periods ([`Every`]) and times,
+//! options as strings ([`text`]), and the [`clock`].
+
+pub mod clock;
+pub mod config_error;
+pub mod every;
+pub mod mode;
+pub mod read;
+pub mod text;
+pub mod time_limit;
+
+pub use config_error::ConfigError;
+pub use every::Every;
+pub use mode::Mode;
+pub use read::{ReadError, Scalar};
+pub use time_limit::TimeLimit;

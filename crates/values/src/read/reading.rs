@@ -1,0 +1,174 @@
+//! A device value that several threads may need.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use super::{Result, Scalar, read};
+
+/// A scalar that several consumers may need. It is read once, by the first thread that needs it. The others wait for
+/// that thread.
+#[derive(Clone, Debug)]
+pub struct Reading(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    pending: Mutex<Pending>,
+    /// Signals that a thread has released its claim.
+    settled: Condvar,
+    host: OnceLock<f64>,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    /// `None` after the read.
+    scalar: Option<Scalar>,
+    /// Whether a thread is reading it.
+    is_claimed: bool,
+}
+
+impl Reading {
+    /// Wraps a scalar that will be read later.
+    pub fn new(scalar: Scalar) -> Self {
+        let (host, scalar) = match scalar {
+            Scalar::Host(value) => (OnceLock::from(value), None),
+            device @ Scalar::Device(_) => (OnceLock::new(), Some(device)),
+        };
+        Reading(Arc::new(Inner { pending: Mutex::new(Pending { scalar, is_claimed: false }), settled: Condvar::new(), host }))
+    }
+
+    /// The scalar: on the host if it was read, otherwise on the device.
+    pub fn scalar(&self) -> Scalar {
+        let pending = self.lock().scalar.clone();
+        pending.unwrap_or_else(|| Scalar::Host(self.get().unwrap_or(f64::NAN)))
+    }
+
+    /// The value, if it was already read. Never waits.
+    pub fn get(&self) -> Option<f64> {
+        self.0.host.get().copied()
+    }
+
+    /// Reads all values in one transaction and returns them in order. Waits for values that other threads are reading.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn read_all(readings: &[Reading]) -> Result<Vec<f64>> {
+        loop {
+            // A thread never waits while other threads wait for its claims.
+            let claims: Vec<Claim<'_>> = readings.iter().filter_map(Reading::claim).collect();
+            let scalars: Vec<Scalar> = claims.iter().map(|claim| claim.scalar.clone()).collect();
+            for (claim, value) in claims.iter().zip(read(&scalars)?) {
+                claim.settle(value);
+            }
+            drop(claims);
+            readings.iter().for_each(Reading::wait);
+            let values: Option<Vec<f64>> = readings.iter().map(Reading::get).collect();
+            // If another thread's read has failed, this thread tries.
+            if let Some(values) = values {
+                return Ok(values);
+            }
+        }
+    }
+
+    fn claim(&self) -> Option<Claim<'_>> {
+        if self.get().is_some() {
+            return None;
+        }
+        let mut pending = self.lock();
+        if pending.is_claimed {
+            return None;
+        }
+        let scalar = pending.scalar.clone()?;
+        pending.is_claimed = true;
+        Some(Claim { reading: self, scalar })
+    }
+
+    /// Waits until no thread is reading it.
+    fn wait(&self) {
+        if self.get().is_some() {
+            return;
+        }
+        let mut pending = self.lock();
+        while pending.is_claimed {
+            pending = self.0.settled.wait(pending).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// A thread that panicked while holding the lock left a consistent value, because the value is only replaced as a
+    /// whole.
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.0.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to read a value. It is released on drop, also after a failure.
+struct Claim<'a> {
+    reading: &'a Reading,
+    scalar: Scalar,
+}
+
+impl Claim<'_> {
+    fn settle(&self, value: f64) {
+        self.reading.0.host.get_or_init(|| value);
+        self.reading.lock().scalar = None;
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.reading.lock().is_claimed = false;
+        self.reading.0.settled.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use burn::tensor::{Device, Tensor};
+
+    use super::*;
+    use crate::read::{ForbidReads, device_reads};
+
+    fn on_device(value: f32) -> Scalar {
+        Scalar::Device(Tensor::from_floats([value], &Device::flex()))
+    }
+
+    #[test]
+    fn a_reading_is_read_once() {
+        let reading = Reading::new(on_device(0.5));
+        assert_eq!(reading.get(), None);
+        let before = device_reads();
+        assert_eq!(Reading::read_all(&[reading.clone(), Reading::new(Scalar::Host(1.0)), reading.clone()]).unwrap(), [0.5, 1.0, 0.5]);
+        assert_eq!(Reading::read_all(std::slice::from_ref(&reading)).unwrap(), [0.5]);
+        assert_eq!(device_reads() - before, 1);
+        assert_eq!(reading.get(), Some(0.5));
+    }
+
+    #[test]
+    fn two_threads_read_a_value_once() {
+        let readings: Vec<Reading> = (0..500).map(|i| Reading::new(on_device(i as f32))).collect();
+        let reads = |backwards: bool| {
+            let before = device_reads();
+            for i in 0..readings.len() {
+                // The neighbour is the value that the other thread may be reading.
+                let i = if backwards { readings.len() - 1 - i } else { i };
+                let two = [readings[i].clone(), readings[(i + 1) % readings.len()].clone()];
+                assert_eq!(Reading::read_all(&two).unwrap()[..1], [i as f64]);
+            }
+            device_reads() - before
+        };
+        let in_all: u64 = thread::scope(|scope| {
+            let threads = [false, false, true].map(|backwards| scope.spawn(move || reads(backwards)));
+            threads.map(|thread| thread.join().unwrap()).iter().sum()
+        });
+        assert!(in_all <= 500, "{in_all} reads of 500 values");
+    }
+
+    #[test]
+    fn what_one_thread_fails_to_read_another_one_can() {
+        let reading = Reading::new(on_device(0.5));
+        let forbidden = ForbidReads::new();
+        assert!(Reading::read_all(std::slice::from_ref(&reading)).is_err());
+        drop(forbidden);
+        assert_eq!(Reading::read_all(&[reading]).unwrap(), [0.5]);
+    }
+}

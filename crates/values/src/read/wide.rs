@@ -1,0 +1,19 @@
+//! The type for sums of the values of many batches on a device.
+
+use burn::tensor::{Device, FloatDType, Tensor};
+
+/// `f64`, or `f32` if the device does not support `f64`. In a type with low precision a sum stops growing: a sum of
+/// ones in `bf16` stops at 256.
+pub fn sum_dtype(device: &Device) -> FloatDType {
+    if device.supports_dtype(FloatDType::F64) { FloatDType::F64 } else { FloatDType::F32 }
+}
+
+/// Converts the values to that type.
+#[must_use]
+pub fn widen(tensor: Tensor<1>) -> Tensor<1> {
+    if tensor.dtype() == FloatDType::F64.into() {
+        return tensor;
+    }
+    let dtype = sum_dtype(&tensor.device());
+    if tensor.dtype() == dtype.into() { tensor } else { tensor.cast(dtype) }
+}

@@ -1,0 +1,82 @@
+//! A duration, given as a number or as a string.
+
+use std::time::Duration;
+
+use crate::{every::Every, reads_text, text::TextError};
+
+/// A time limit: a [`Duration`], or a string such as `"12 hours"` or `"00:12:00:00"` (days, hours, minutes, seconds).
+///
+/// ```
+/// use std::time::Duration;
+/// use stormfire_values::TimeLimit;
+///
+/// assert_eq!("90 minutes".parse(), Ok(TimeLimit(Duration::from_secs(5_400))));
+/// assert_eq!("1:00:00:30".parse(), Ok(TimeLimit(Duration::from_secs(86_430))));
+/// assert!("5 epochs".parse::<TimeLimit>().is_err());
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimeLimit(pub Duration);
+
+impl From<Duration> for TimeLimit {
+    fn from(time: Duration) -> Self {
+        Self(time)
+    }
+}
+
+impl std::str::FromStr for TimeLimit {
+    type Err = TextError;
+
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        let read = if text.contains(':') { clock(text) } else { words(text) };
+        let forms = "a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds)";
+        read.map(Self).map_err(|reason| TextError { text: text.into(), what: "a time", reason, forms })
+    }
+}
+
+reads_text!(TimeLimit);
+
+fn words(text: &str) -> Result<Duration, String> {
+    match text.parse::<Every>() {
+        Ok(Every::Time(time)) => Ok(time),
+        Ok(other) => Err(format!("{other} is no time")),
+        Err(error) => Err(error.reason),
+    }
+}
+
+fn clock(text: &str) -> Result<Duration, String> {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let parts: Vec<&str> = text.trim().split(':').collect();
+    let &[days, hours, minutes, seconds] = parts.as_slice() else { return Err(format!("it has {} parts instead of 4", parts.len())) };
+    if !digits(days) || ![hours, minutes, seconds].iter().all(|part| part.len() == 2 && digits(part)) {
+        return Err("hours, minutes and seconds have two digits each".into());
+    }
+    let terms = [(days, 86_400_u64), (hours, 3_600), (minutes, 60), (seconds, 1)];
+    let sum = terms.iter().try_fold(0_u64, |sum, (part, unit)| sum.checked_add(part.parse::<u64>().ok()?.checked_mul(*unit)?));
+    sum.map(Duration::from_secs).ok_or_else(|| "it is too long".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_clocks_and_words() {
+        let seconds = |text: &str| text.parse::<TimeLimit>().map(|limit| limit.0.as_secs());
+        assert_eq!(seconds("00:12:00:00"), Ok(43_200));
+        assert_eq!(seconds("1:00:01:30"), Ok(86_490));
+        assert_eq!(seconds("90 minutes"), Ok(5_400));
+        for (wrong, reason) in [
+            ("12:00:00", "it has 3 parts instead of 4"),
+            ("00:1:00:00", "two digits each"),
+            ("a:00:00:00", "two digits each"),
+            ("-1:00:00:00", "two digits each"),
+            ("00:00:00:00:00", "it has 5 parts"),
+            ("99999999999999999999:00:00:00", "it is too long"),
+            ("5 epochs", "5 epochs is no time"),
+            ("", "the unit is missing"),
+        ] {
+            let error = seconds(wrong).unwrap_err();
+            assert!(error.to_string().contains(reason) && error.to_string().contains("`10 minutes`"), "{error}");
+        }
+    }
+}
