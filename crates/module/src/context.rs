@@ -18,7 +18,7 @@ use crate::{
     log_error::LogError,
     moment::{Progress, RunningStage},
     requests::{SaveRequest, StopRequest},
-    run::{Limits, MetricSource, Run, monitored},
+    run::{Limits, MetricSource, Run, monitored, monitored_of_epoch},
 };
 
 /// The run, as hooks of callbacks and modules see it.
@@ -88,17 +88,21 @@ impl<'a> Context<'a> {
         monitored(self.metrics, self.run, name)
     }
 
-    /// As [`Context::metric`], for a decision at the end of a training epoch. If the epoch was cut short before its
-    /// validation, a value of an earlier epoch counts as missing.
+    /// As [`Context::metric`], for a decision at the end of a training epoch. If the epoch was cut short, a
+    /// value of an earlier epoch counts as missing.
     ///
     /// # Errors
     /// As [`Context::metric`].
     pub fn metric_of_epoch(&mut self, name: &str) -> Result<f64> {
         self.take_logged()?;
-        if self.run.is_cut_short() && self.metrics.is_stale(name) {
-            return Err(Error::MetricMissing { name: name.into(), available: self.metrics.names() });
-        }
-        monitored(self.metrics, self.run, name)
+        monitored_of_epoch(self.metrics, self.run, name)
+    }
+
+    /// Whether a metric may be missing at the end of a training epoch through no fault of its name: the epoch was cut short
+    /// before its validation, before its first batch, or before it logged a metric that earlier epochs have logged.
+    pub fn may_lack(&mut self, name: &str) -> bool {
+        let begun = self.run.place.progress.batch_in_epoch > 0;
+        self.run.is_cut_short() && (!begun || self.run.limits.validates() || self.metric_names().iter().any(|known| known == name))
     }
 
     /// The names that [`Context::metric`] accepts now, without the run's own counters.

@@ -7,7 +7,11 @@ mod validation;
 
 use burn::tensor::Device;
 use stormfire_data::{Batch, DataModule, Loader, Position};
-use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, place::Stopwatch, run::monitored};
+use stormfire_module::{
+    Error, Event, LightningModule, Result, RunningStage,
+    place::Stopwatch,
+    run::{monitored, monitored_of_epoch},
+};
 use stormfire_optim::shared_ids;
 use stormfire_values::clock;
 
@@ -219,7 +223,9 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         if is_due {
             self.validate(RunningStage::Validate)?;
         }
-        if self.training.optimizers.step_watching_schedules(None, &mut |name| monitored(&mut self.engine.store, &self.engine.run, name))? {
+        let engine = &mut *self.engine;
+        let mut newest = |name: &str| monitored(&mut engine.store, &engine.run, name).map(Some);
+        if self.training.optimizers.step_watching_schedules(None, &mut newest)? {
             self.refresh_learning_rates();
         }
         // A longer fit would not validate here, so its schedules must not see this validation.
@@ -275,12 +281,12 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         self.finite.end_epoch(engine, self.module)?;
         end::tell_if_nothing_is_trained(&engine.run.place.progress);
         let completed = engine.run.place.progress.epoch as u64 + 1;
-        // Unlike the other epoch schedules, they need a complete epoch: one that ended early was not validated.
-        if engine.run.place.is_last_batch {
-            self.training
-                .optimizers
-                .step_watching_schedules(Some(completed), &mut |name| monitored(&mut engine.store, &engine.run, name))?;
-        }
+        // An epoch that was cut short is judged by its own values only: it may not have been validated.
+        let mut of_epoch = |name: &str| match monitored_of_epoch(&mut engine.store, &engine.run, name) {
+            Err(Error::MetricMissing { .. }) if engine.run.is_cut_short() => Ok(None),
+            value => value.map(Some),
+        };
+        self.training.optimizers.step_watching_schedules(Some(completed), &mut of_epoch)?;
         let sent =
             send_metrics(&metrics.merged(), &engine.run.loggers, engine.run.place.logger_step, Some(engine.run.place.progress.epoch));
         engine.note_logged(sent);

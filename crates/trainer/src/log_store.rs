@@ -285,8 +285,7 @@ impl MetricSource for LogStore {
 
     fn is_stale(&mut self, name: &str) -> bool {
         self.commit();
-        let is_of_evaluation = self.evaluation.slots.iter().any(|slot| [&*slot.epoch_key, &*slot.plain_key].contains(&name));
-        is_of_evaluation && self.callback.0.get(name).is_some_and(|entry| entry.arrival <= self.epoch_started)
+        self.callback.0.get(name).is_some_and(|entry| entry.arrival <= self.epoch_started)
     }
 
     fn names(&mut self) -> Vec<String> {

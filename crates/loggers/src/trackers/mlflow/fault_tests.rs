@@ -83,7 +83,10 @@ fn a_file_that_is_taken_without_a_word_is_looked_for() {
     artifact(&mut logger, folder.path(), "c.txt", "");
     assert_eq!(deliver(&mut logger).spooled, 0);
     let kept = fake.run().artifacts;
-    assert_eq!(kept.iter().map(|(name, bytes)| (name.as_str(), bytes.len())).collect::<Vec<_>>(), [("a.txt", 5), ("b.txt", 6), ("c.txt", 0)]);
+    assert_eq!(
+        kept.iter().map(|(name, bytes)| (name.as_str(), bytes.len())).collect::<Vec<_>>(),
+        [("a.txt", 5), ("b.txt", 6), ("c.txt", 0)]
+    );
     // The list is asked for until it has the first file: it gets long.
     let asked = |what: &str| fake.http.received().iter().filter(|request| request.path.contains(what)).count();
     let (lists, experiments) = (asked("?path="), asked("experiments/get?"));
