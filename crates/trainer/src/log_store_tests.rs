@@ -381,7 +381,6 @@ fn what_is_older_than_the_epoch_is_known_also_after_a_restart() {
     store.start_epoch();
     train(&mut store, || drop(log::log("loss", 2.0)));
     assert_eq!(stale(&mut store), [true, false, false]);
-    train(&mut store, || drop(log::log("once", 2.0)));
     let mut restored = LogStore::default();
     restored.restore(&store.state(&mut Pending::default()), &Device::flex()).unwrap();
     assert_eq!(stale(&mut restored), [true, false, false]);
@@ -389,5 +388,5 @@ fn what_is_older_than_the_epoch_is_known_also_after_a_restart() {
     assert_eq!(stale(&mut restored), [true, true, false]);
     validate(&mut restored, 0, || drop(log::log("val", 2.0)));
     restored.reach_epoch_end(RunningStage::Validate).unwrap();
-    assert_eq!(stale(&mut restored), [false; 3]);
+    assert_eq!(stale(&mut restored), [false, true, false]);
 }
