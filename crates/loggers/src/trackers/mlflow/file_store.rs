@@ -102,7 +102,7 @@ impl FileStore {
         let Some(meta) = meta::read(&run_dir) else { return Err(Error::RunGone { folder: run_dir }) };
         let mut store = Self::at(root, run_dir, meta, logger, strict);
         for folder in ["", "params", "tags"] {
-            replacement::clear_all(&store.run_dir.join(folder));
+            replacement::remove_leftovers(&store.run_dir.join(folder));
         }
         for (key, path) in files_below(&store.run_dir.join("metrics"))? {
             store.lengths.insert(key, cut_half_line(&path)?);
