@@ -22,13 +22,13 @@ pub(crate) struct BurnSource<B> {
     pools: Arc<Pools>,
     items_per_batch: Option<usize>,
     chance: Chance,
-    seen: Seen,
+    threads: Seen,
 }
 
 impl<B> BurnSource<B> {
     pub(crate) fn new(loader: Arc<dyn DataLoader<B>>) -> Self {
         let (idle, pools, chance) = (Arc::default(), Arc::default(), Chance::new(None, 0));
-        Self { loader, idle, pools, items_per_batch: None, chance, seen: Seen::default() }
+        Self { loader, idle, pools, items_per_batch: None, chance, threads: Seen::default() }
     }
 
     fn take(&self, device: &Device) -> Arc<dyn DataLoader<B>> {
@@ -61,7 +61,7 @@ impl<B: Send + 'static> Source<B> for BurnSource<B> {
         }
         let loader = guarded("data loader", start.batch, || self.take(device))?;
         let mine = loader.clone();
-        let (chance, look, at) = (self.chance, self.chance.announce(&self.seen), device.clone());
+        let (chance, look, at) = (self.chance, self.chance.announce(&self.threads), device.clone());
         let pump = move |_, outlet: &Outlet<_>| pump(loader.as_ref(), start, chance, look.begin(&at), outlet);
         let mut stream = Stream::start(&self.pools, 1, 1, pump)?;
         // The first message confirms that the start was reached.
@@ -71,7 +71,7 @@ impl<B: Send + 'static> Source<B> for BurnSource<B> {
             None => return Err(Error::WorkerLost { batch: start.batch }),
         }
         let (lent, idle) = (Some((device.clone(), mine)), self.idle.clone());
-        Ok(Box::new(BurnFeed { stream: Some(stream), lent, idle, seen: self.seen.clone() }))
+        Ok(Box::new(BurnFeed { stream: Some(stream), lent, idle, threads: self.threads.clone() }))
     }
 
     fn length(&self) -> Length {
@@ -87,11 +87,11 @@ impl<B: Send + 'static> Source<B> for BurnSource<B> {
     }
 
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>> {
-        let (loader, idle, pools, seen) = (self.loader.clone(), self.idle.clone(), self.pools.clone(), self.seen.clone());
-        let mut new = Self { loader, idle, pools, seen, ..*self };
+        let (loader, idle, pools, threads) = (self.loader.clone(), self.idle.clone(), self.pools.clone(), self.threads.clone());
+        let mut new = Self { loader, idle, pools, threads, ..*self };
         match setting {
             Setting::ItemsPerBatch(n) => new.items_per_batch = Some(n),
-            Setting::RunSeed(seed) => (new.chance, new.seen) = (Chance::new(Some(seed), 0), Seen::default()),
+            Setting::RunSeed(seed) => (new.chance, new.threads) = (Chance::new(Some(seed), 0), Seen::default()),
             _ => return None,
         }
         Some(Arc::new(new))
@@ -151,13 +151,13 @@ struct BurnFeed<B> {
     stream: Option<Stream<Message<B>>>,
     lent: Option<(Device, Arc<dyn DataLoader<B>>)>,
     idle: Arc<Idle<B>>,
-    seen: Seen,
+    threads: Seen,
 }
 
 impl<B: Send> Feed<B> for BurnFeed<B> {
     fn next(&mut self) -> Option<Result<Batch<B>>> {
         let item = self.stream.as_mut()?.recv()?.transpose();
-        self.seen.tell();
+        self.threads.tell();
         if matches!(item, Some(Err(_))) {
             // A panic has killed one of burn's workers, and with it this copy.
             self.lent = None;

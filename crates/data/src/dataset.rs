@@ -20,7 +20,7 @@ pub(crate) struct DatasetSource<I, B> {
     batcher: Arc<dyn Batcher<I, B>>,
     options: Options,
     pools: Arc<Pools>,
-    seen: Seen,
+    threads: Seen,
 }
 
 #[derive(Clone, Copy)]
@@ -37,7 +37,7 @@ struct Options {
 impl<I, B> DatasetSource<I, B> {
     pub(crate) fn new(dataset: Arc<dyn Dataset<I>>, batcher: Arc<dyn Batcher<I, B>>) -> Self {
         let options = Options { batch_size: 1, shuffle: false, seed: None, run_seed: None, workers: 0, prefetch: 2, drop_last: false };
-        Self { dataset, batcher, options, pools: Arc::default(), seen: Seen::default() }
+        Self { dataset, batcher, options, pools: Arc::default(), threads: Seen::default() }
     }
 }
 
@@ -70,7 +70,7 @@ impl<I: 'static, B: Send + 'static> Source<B> for DatasetSource<I, B> {
             epoch: start.epoch,
             is_ahead: workers > 0,
             first: start.batch,
-            look: if workers > 0 { chance.announce(&self.seen) } else { Announced::default() },
+            look: if workers > 0 { chance.announce(&self.threads) } else { Announced::default() },
         });
         let batches = start.batch..batches(items, batch_size, drop_last);
         // A thread without a batch would only cost its start.
@@ -91,7 +91,7 @@ impl<I: 'static, B: Send + 'static> Source<B> for DatasetSource<I, B> {
                 }
             }
         })?;
-        Ok(Box::new(Parallel { stream, batches, seen: self.seen.clone() }))
+        Ok(Box::new(Parallel { stream, batches, threads: self.threads.clone() }))
     }
 
     fn length(&self) -> Length {
@@ -107,21 +107,21 @@ impl<I: 'static, B: Send + 'static> Source<B> for DatasetSource<I, B> {
     }
 
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>> {
-        let (mut options, mut seen) = (self.options, self.seen.clone());
+        let (mut options, mut threads) = (self.options, self.threads.clone());
         match setting {
             Setting::BatchSize(n) => options.batch_size = n,
             Setting::Shuffle(on) => options.shuffle = on,
             Setting::NoShuffle => options.shuffle = false,
             Setting::Seed(seed) => options.seed = Some(seed),
             Setting::DefaultSeed(seed) => options.seed = options.seed.or(Some(seed)),
-            Setting::RunSeed(seed) => (options.run_seed, seen) = (Some(seed), Seen::default()),
+            Setting::RunSeed(seed) => (options.run_seed, threads) = (Some(seed), Seen::default()),
             Setting::Workers(n) => options.workers = n,
             Setting::Prefetch(n) => options.prefetch = n,
             Setting::DropLast(on) => options.drop_last = on,
             Setting::ItemsPerBatch(_) => return None,
         }
         let (dataset, batcher, pools) = (self.dataset.clone(), self.batcher.clone(), self.pools.clone());
-        Some(Arc::new(Self { dataset, batcher, options, pools, seen }))
+        Some(Arc::new(Self { dataset, batcher, options, pools, threads }))
     }
 }
 
@@ -198,14 +198,14 @@ impl<I, B> Feed<B> for Inline<I, B> {
 struct Parallel<B> {
     stream: Stream<Result<Batch<B>>>,
     batches: Range<usize>,
-    seen: Seen,
+    threads: Seen,
 }
 
 impl<B: Send> Feed<B> for Parallel<B> {
     fn next(&mut self) -> Option<Result<Batch<B>>> {
         let batch = self.batches.next()?;
         let made = self.stream.recv().unwrap_or(Err(Error::WorkerLost { batch }));
-        self.seen.tell();
+        self.threads.tell();
         Some(made)
     }
 
