@@ -13,7 +13,7 @@ use stormfire_loggers::{Image, Loggers, Metrics};
 use stormfire_metrics::Loggable;
 
 use crate::{
-    error::{Error, Result},
+    error::Result,
     log::{self, Entry},
     log_error::LogError,
     moment::{Progress, RunningStage},
