@@ -70,9 +70,10 @@ struct Noisy {
 impl Batcher<f32, Batch> for Noisy {
     fn batch(&self, points: Vec<f32>, device: &Device) -> Batch {
         let shape = [points.len(), 1];
-        let noise = match self.draws_from_burn {
-            true => Tensor::random(shape, Distribution::Default, device),
-            false => random().tensor(shape, Distribution::Default, device),
+        let noise = if self.draws_from_burn {
+            Tensor::random(shape, Distribution::Default, device)
+        } else {
+            random().tensor(shape, Distribution::Default, device)
         };
         let x = Tensor::<1>::from_floats(points.as_slice(), device).unsqueeze_dim::<2>(1);
         (x.clone() + noise, x)
@@ -114,15 +115,15 @@ fn runs_with_every_kind_of_loader() {
     let Some(_) = folder() else { return };
     for (draws, kinds) in [(false, every_kind(false)), (true, every_kind(true))] {
         for (kind, loader) in kinds {
-            let mut trained = Vec::new();
+            let mut results = Vec::new();
             let trainer = || quiet().max_epochs(2).seed(7);
             for _ in 0..2 {
-                let fit = || trained.push(weights(&trainer().fit(Net::new(), (loader.clone(), loader.clone())).unwrap().module));
+                let fit = || results.push(weights(&trainer().fit(Net::new(), (loader.clone(), loader.clone())).unwrap().module));
                 let told = told(fit);
                 assert_eq!(warnings(&told), if draws { 2 } else { 0 }, "{kind}, draws: {draws}, {told:?}");
             }
             // burn's workers hand their batches over in any order, and know no seed.
-            assert!(draws || kind == "of burn with workers" || trained[0] == trained[1], "{kind}");
+            assert!(draws || kind == "of burn with workers" || results[0] == results[1], "{kind}");
             let told = told(|| drop(trainer().validate(&Net::new(), Loaders::from(loader)).unwrap()));
             assert_eq!(warnings(&told), usize::from(draws), "{kind}, draws: {draws}, {told:?}");
         }

@@ -123,8 +123,8 @@ fn an_infinite_loss_is_seen_wherever_it_is_in_its_window() {
 fn a_fit_that_goes_on_within_a_window_has_seen_its_losses() {
     let folder = tempfile::tempdir().unwrap();
     let saved = folder.path().join("a.ckpt");
-    let saves = Notes { saves: Some((0, saved.clone())), ..Notes::default() };
-    let unbroken = fit(trainer(&saves, 2), Tall::new(&[0], false), 4);
+    let noting = Notes { saves: Some((0, saved.clone())), ..Notes::default() };
+    let unbroken = fit(trainer(&noting, 2), Tall::new(&[0], false), 4);
     assert_eq!(unbroken.0, [1]);
     assert_eq!(fit(trainer(&Notes::default(), 2).ckpt_path(saved), Tall::new(&[0], false), 4), unbroken);
 }
