@@ -1,7 +1,7 @@
 //! The result of `configure_optimizers`: optimizers with a name, a learning rate, a schedule, and their parameters.
 
+mod in_checkpoint;
 mod params;
-mod state;
 
 use std::collections::HashSet;
 
@@ -23,7 +23,7 @@ use crate::{
     schedule::{IntoSchedule, LookupError, Schedule},
 };
 
-pub use state::{OptimizerStates, OptimizersSnapshot};
+pub use in_checkpoint::{OptimizerStates, OptimizersSnapshot};
 
 /// The sources of an [`Optimizer`]: burn's configurations (`AdamConfig::new()`, which also provide the name), or a
 /// [`ModuleOptimizer`], for parameter groups or a custom algorithm.

@@ -3,7 +3,7 @@
 //! Values arrive as [`Record`]s and stay on the device. Only two functions read them: [`MetricSource::metric`], for a
 //! monitor, and [`LogStore::end_epoch`], once per epoch.
 
-mod saved;
+mod in_checkpoint;
 mod shared;
 mod slot;
 

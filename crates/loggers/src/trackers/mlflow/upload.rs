@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::address::local_path;
 use super::carrier::Server;
 use super::server_run::{API, Known};
+use super::tracking_uri::local_path;
 use crate::network::http::{Content, Expect, percent};
 use crate::network::outbox::Failure;
 
