@@ -93,18 +93,13 @@ pub struct Stepper<'a, M> {
     stepped: bool,
     skipped: Option<String>,
     evidence: Evidence,
-    /// For each optimizer whose step may be skipped: the losses of the gradients that it has not stepped with yet.
-    losses: Vec<Option<Tensor<1>>>,
-    /// The non-finite values of backward passes for all optimizers, which therefore skip their steps.
-    bad_pass: Vec<Option<String>>,
 }
 
 impl<'a, M: Module> Stepper<'a, M> {
     /// A stepper for one batch. `accumulated` lives as long as the fit and carries gradients from batch to batch.
     pub fn new(optimizers: &'a mut Optimizers, accumulated: &'a mut Accumulated, hooks: &'a mut dyn StepHooks<M>, plan: StepPlan) -> Self {
-        let (losses, bad_pass) = (Vec::new(), Vec::new());
         let (threads, evidence) = (None, Evidence::default());
-        Self { optimizers, accumulated, hooks, plan, threads, stepped: false, skipped: None, evidence, losses, bad_pass }
+        Self { optimizers, accumulated, hooks, plan, threads, stepped: false, skipped: None, evidence }
     }
 
     /// Divides batches among these threads.
@@ -195,7 +190,7 @@ impl<'a, M: Module> Stepper<'a, M> {
                 add(&mut evidence.gradients, total);
             }
             if let Some(what) = evidence.what_is_not_finite(&all, module)? {
-                self.bad_pass = vec![Some(what); shares.len()];
+                self.accumulated.bad_pass = vec![Some(what); shares.len()];
             }
         }
         Ok(shares)
@@ -232,8 +227,7 @@ impl<'a, M: Module> Stepper<'a, M> {
             FiniteCheck::BeforeStep => norm.clone().or_else(|| gradients::total(&gradients, module)),
         };
         if self.plan.finite == FiniteCheck::BeforeStep {
-            let losses = self.losses.get_mut(index).and_then(Option::take);
-            let mut what = self.bad_pass.get_mut(index).and_then(Option::take);
+            let (losses, mut what) = self.accumulated.take_evidence(index);
             if what.is_none() {
                 what = Evidence { losses, gradients: witness }.what_is_not_finite(&gradients, module)?;
             }

@@ -62,6 +62,7 @@ fn begin<M: PredictModule>(
         let Batch { value, .. } = batch?;
         let (batch_idx, dataloader_idx) = (first + group.len(), engine.run.moment.dataloader_idx);
         engine.run.moment.batch_idx = batch_idx;
+        engine.reseed(RandomPart::EvaluationBatch { dataloader_idx, batch_idx });
         engine.fire(module, Event::PredictBatchStart { batch: &value, batch_idx, dataloader_idx })?;
         group.push((value, engine.run.moment));
     }
@@ -71,19 +72,15 @@ fn begin<M: PredictModule>(
 /// The predictions of some batches.
 fn steps<M: PredictModule>(engine: &mut Engine<M>, module: &M, group: Vec<(M::Batch, Moment)>) -> Result<Vec<M::Prediction>> {
     let started = engine.frame.profiler.start();
-    let seed_of = |moment: &Moment| {
-        let Moment { dataloader_idx, batch_idx, .. } = *moment;
-        RandomPart::EvaluationBatch { dataloader_idx, batch_idx }
-    };
     let predictions = {
         let _scope = engine.enter(Hook::PredictStep);
-        if let Some((_, moment)) = group.first() {
-            engine.reseed(seed_of(moment));
-        }
         match engine.frame.threads.clone() {
             None => group.into_iter().map(|(batch, moment)| module.predict_step(batch, moment.batch_idx)).collect(),
             Some(threads) => {
-                let seed = |index: usize| group.get(index).and_then(|(_, moment): &(_, Moment)| engine.seed_of(seed_of(moment)));
+                let seed = |index: usize| {
+                    let (_, Moment { dataloader_idx, batch_idx, .. }) = *group.get(index)?;
+                    engine.seed_of(RandomPart::EvaluationBatch { dataloader_idx, batch_idx })
+                };
                 parts::predict(&threads, module, &group, seed, &predict_step())
             }
         }

@@ -20,6 +20,7 @@ mod system;
 #[cfg(test)]
 mod tests;
 mod tracking_uri;
+mod upload;
 
 use std::collections::HashMap;
 use std::sync::PoisonError;

@@ -58,8 +58,7 @@ impl<M: Module> Stepper<'_, M> {
     /// Keeps a loss for the check before the step of this optimizer.
     pub(super) fn note_loss(&mut self, index: usize, loss: &Tensor<1>) {
         if self.plan.finite == FiniteCheck::BeforeStep {
-            self.losses.resize(self.optimizers.len(), None);
-            add(&mut self.losses[index], loss.clone().inner());
+            self.accumulated.add_loss(index, loss.clone().inner());
         }
     }
 
