@@ -90,11 +90,12 @@ impl StepOutput {
         self.payloads.iter().filter_map(|payload| payload.downcast_ref())
     }
 
-    /// The output of a whole batch from those of its parts with their numbers of items, and the loss of each part: its share of
-    /// the whole loss, on its own tape.
+    /// The output of a whole batch from those of its parts, with their numbers of items. Its loss is the mean over all items of
+    /// the parts that have a loss, or the sum of weighted losses.
     ///
-    /// The whole loss has no tape. It is the mean over all items of the parts that have a loss, or the sum if that was weighed.
-    pub(crate) fn of_parts(parts: Vec<(Self, usize)>) -> Result<(Self, Vec<Option<Tensor<1>>>)> {
+    /// # Errors
+    /// Only some of the losses have a weight.
+    pub(crate) fn of_parts(parts: Vec<(Self, usize)>) -> Result<Self> {
         let with_loss = || parts.iter().filter(|(output, _)| output.loss.is_some());
         let (losses, weighed) = (with_loss().count(), with_loss().filter(|(output, _)| output.weight.is_some()).count());
         if weighed != 0 && weighed != losses {
@@ -103,16 +104,14 @@ impl StepOutput {
         }
         let items: usize = with_loss().map(|(_, items)| items).sum();
         let mut whole = Self::default();
-        let mut shares = Vec::with_capacity(parts.len());
         for (part, of_part) in parts {
             let is_all = weighed > 0 || of_part == items;
             let share = part.loss.map(|loss| if is_all { loss } else { loss.mul_scalar(of_part as f64 / items as f64) });
-            whole.loss = joined(whole.loss, share.clone().map(Tensor::inner), |sum, share| sum + share);
+            whole.loss = joined(whole.loss, share, |sum, share| sum + share);
             whole.weight = joined(whole.weight, part.weight, Scalar::plus);
             whole.payloads.extend(part.payloads);
-            shares.push(share);
         }
-        Ok((whole, shares))
+        Ok(whole)
     }
 
     /// Releases the autodiff graph, so that the memory of the batch is free before the callbacks run.
