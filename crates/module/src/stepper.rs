@@ -40,7 +40,7 @@ pub use crate::evidence::{Evidence, FiniteCheck};
 /// ```
 #[derive(Debug, Default)]
 pub struct StepOutput {
-    loss: Option<Tensor<1>>,
+    loss: Option<Box<Tensor<1>>>, // Moved often.
     weight: Option<Scalar>,
     payload: Option<Box<dyn Any + Send>>,
 }
@@ -73,9 +73,9 @@ impl StepOutput {
     /// let output = StepOutput::from(loss_sum).weight(mask.sum());
     /// ```
     ///
-    /// A number, or a tensor of shape `[1]`, which stays on the device. Logged values, `on_before_backward` and
-    /// `on_train_batch_end` get the loss as given: log the mean yourself. A window whose numbers sum to 0 makes no
-    /// step. With tensors its gradients become NaN, which `on_non_finite` detects. [`Stepper::step`] ignores weights.
+    /// A number, or a tensor of shape `[1]`. Logged values, `on_before_backward` and `on_train_batch_end` get the loss as
+    /// given: log the mean yourself. A window whose numbers sum to 0 makes no step. With tensors of a GPU its gradients
+    /// become NaN, which `on_non_finite` detects. [`Stepper::step`] ignores weights.
     pub fn weight(mut self, weight: impl Into<Scalar>) -> Self {
         self.weight = Some(weight.into());
         self
@@ -88,7 +88,7 @@ impl StepOutput {
 
     /// The loss, shape `[1]`, detached in `on_train_batch_end`. In validation and test it is only for the hooks.
     pub fn loss(&self) -> Option<&Tensor<1>> {
-        self.loss.as_ref()
+        self.loss.as_deref()
     }
 
     /// The value from [`StepOutput::with`], if it has this type.
@@ -98,14 +98,14 @@ impl StepOutput {
 
     /// Releases the autodiff graph, so that the memory of the batch is free before the callbacks run.
     pub fn detach(mut self) -> Self {
-        self.loss = self.loss.map(Tensor::inner);
+        self.loss = self.loss.map(|loss| Box::new(loss.inner()));
         self
     }
 }
 
 impl From<Tensor<1>> for StepOutput {
     fn from(loss: Tensor<1>) -> Self {
-        Self { loss: Some(loss), ..Self::default() }
+        Self { loss: Some(Box::new(loss)), ..Self::default() }
     }
 }
 
@@ -180,7 +180,7 @@ pub struct Stepper<'a, M> {
     skipped: Option<String>,
     evidence: Evidence,
     /// For each optimizer whose step may be skipped: the losses of the gradients that it has not stepped with yet.
-    losses: Vec<Option<Tensor<1>>>,
+    losses: Vec<Option<Scalar>>,
     /// The non-finite values of backward passes for all optimizers, which therefore skip their steps.
     bad_pass: Vec<Option<String>>,
 }
@@ -267,9 +267,9 @@ impl<'a, M: Module> Stepper<'a, M> {
         let share = |optimizer: &Optimizer| (optimizer.name().to_owned(), optimizer.share_of(&all, module));
         let shares: Vec<_> = self.optimizers.iter().map(share).collect();
         if self.plan.finite == FiniteCheck::BeforeStep {
-            let mut evidence = Evidence { losses: Some(loss.clone().inner()), gradients: None };
+            let mut evidence = Evidence { losses: Some(loss.clone().into()), gradients: None };
             for total in shares.iter().filter_map(|(_, share)| gradients::total(share, module)) {
-                add(&mut evidence.gradients, total);
+                add(&mut evidence.gradients, total.into());
             }
             if let Some(what) = evidence.what_is_not_finite(&all, module)? {
                 self.bad_pass = vec![Some(what); shares.len()];
@@ -282,7 +282,7 @@ impl<'a, M: Module> Stepper<'a, M> {
         let gradients = self.backward_with(module, loss, |optimizers, walked, module| optimizers.at(index).gradients(walked, module))?;
         if self.plan.finite == FiniteCheck::BeforeStep {
             self.losses.resize(self.optimizers.len(), None);
-            add(&mut self.losses[index], loss.clone().inner());
+            add(&mut self.losses[index], loss.clone().into());
         }
         Ok(gradients)
     }
@@ -295,7 +295,7 @@ impl<'a, M: Module> Stepper<'a, M> {
     ) -> Result<GradientsParams> {
         self.check_loss(loss)?;
         if self.plan.finite == FiniteCheck::Later {
-            add(&mut self.evidence.losses, loss.clone().inner());
+            add(&mut self.evidence.losses, loss.clone().into());
         }
         self.hooks.on_before_backward(module, loss)?;
         let mut gradients = take(self.optimizers, walk_back(loss)?, module);
@@ -330,14 +330,14 @@ impl<'a, M: Module> Stepper<'a, M> {
             let losses = self.losses.get_mut(index).and_then(Option::take);
             let mut what = self.bad_pass.get_mut(index).and_then(Option::take);
             if what.is_none() {
-                what = Evidence { losses, gradients: witness }.what_is_not_finite(&gradients, module)?;
+                what = Evidence { losses, gradients: witness.map(Scalar::from) }.what_is_not_finite(&gradients, module)?;
             }
             if let Some(what) = what {
                 self.skipped.get_or_insert(what);
                 return Ok(());
             }
         } else if let Some(witness) = witness {
-            add(&mut self.evidence.gradients, witness);
+            add(&mut self.evidence.gradients, witness.into());
         }
         match (self.plan.clip, norm) {
             (Some(clip), Some(norm)) => gradients::clip_norm(&mut gradients, module, norm, clip.value),
@@ -411,7 +411,7 @@ impl<'a, M: Module> Stepper<'a, M> {
         if !loss.is_tracked() {
             return Err(Error::Loss { reason: "it does not depend on the module's parameters".into() });
         }
-        if self.plan.detect_anomaly && read(&[Scalar::Device(loss.clone().inner())])?.iter().any(|v| !v.is_finite()) {
+        if self.plan.detect_anomaly && read(&[loss.clone().into()])?.iter().any(|v| !v.is_finite()) {
             return Err(non_finite(LOSS.into()));
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use stormfire::{
     loggers::{Hyperparams, MemoryLogger, Metrics},
     prelude::*,
-    values::read::device_reads,
+    values::read::{DistantCpu, device_reads},
 };
 
 use super::probe::{Probe, on_device, trainer, watch};
@@ -48,6 +48,7 @@ impl Logger for Counting {
 
 /// Two epochs of 60 batches. `(reads of this thread before it at each batch's end, at the end of training)`
 fn reads_of_the_loop<D: DataModule<Batch = crate::support::Batch>>(trainer: Trainer<Probe>, data: D) -> (Vec<u64>, u64) {
+    let _distant = DistantCpu::new();
     let seen = Arc::new(Mutex::new((Vec::new(), 0)));
     let start = device_reads();
     let counting = {

@@ -59,21 +59,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 }
 
-/// What a step costs, in microseconds.
+/// What fits cost: on the wall, of the thread that trains, and of all threads, in seconds.
 #[derive(Clone, Copy)]
 struct Cost {
-    /// Milliseconds of a fit of one step: files, threads and the last checkpoint, which a step does not cost.
-    once: f64,
-    wall: f64,
-    /// Of the thread that trains, as far as it is the one that began: hardly changed by what else the machine does.
-    thread: f64,
-    /// Of all threads.
-    cpu: f64,
+    /// A fit of one step: files, threads and the last checkpoint, which a step does not cost.
+    once: [f64; 3],
+    all: [f64; 3],
 }
 
 /// Interleaved: every round runs each contestant once, so that a busy machine is busy for all of them.
 ///
-/// The least wall time is what a quiet machine would take, if it was quiet in one of the rounds.
+/// The least wall time is what a quiet machine would take, if it was quiet in one of the rounds: the least of one step and the
+/// least of all steps, which may come from two rounds.
 fn overhead(contestants: &[Contestant], rounds: usize, steps: usize) -> Result<(), Box<dyn std::error::Error>> {
     let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); contestants.len()];
     for round in 0..=rounds {
@@ -91,8 +88,12 @@ fn overhead(contestants: &[Contestant], rounds: usize, steps: usize) -> Result<(
         "| what | least wall | over raw | ratio | median wall | over raw | median CPU of the thread | over raw | of all threads | over raw | once, ms |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|");
-    let columns =
-        |costs: &[Cost]| [least(costs, |c| c.wall), median(costs, |c| c.wall), median(costs, |c| c.thread), median(costs, |c| c.cpu)];
+    let further = (steps.max(2) - 1) as f64;
+    let per_step = |of: usize| move |cost: &Cost| (cost.all[of] - cost.once[of]) * 1e6 / further;
+    let columns = |costs: &[Cost]| {
+        let least = (least(costs, |cost| cost.all[0]) - least(costs, |cost| cost.once[0])) * 1e6 / further;
+        [least, median(costs, per_step(0)), median(costs, per_step(1)), median(costs, per_step(2))]
+    };
     let raw = columns(&costs[0]);
     for (contestant, costs) in contestants.iter().zip(&costs) {
         let [least, wall, thread, cpu] = columns(costs);
@@ -104,17 +105,14 @@ fn overhead(contestants: &[Contestant], rounds: usize, steps: usize) -> Result<(
             wall - raw[1],
             thread - raw[2],
             cpu - raw[3],
-            median(costs, |c| c.once),
+            median(costs, |cost| cost.once[0] * 1e3),
         );
     }
     Ok(())
 }
 
 fn measure(contestant: &Contestant, steps: usize) -> Result<Cost, Box<dyn std::error::Error>> {
-    let once = seconds(contestant, 1)?;
-    let all = seconds(contestant, steps.max(2))?;
-    let per_step = |of: usize| (all[of] - once[of]) * 1e6 / (steps.max(2) - 1) as f64;
-    Ok(Cost { once: once[0] * 1e3, wall: per_step(0), thread: per_step(1), cpu: per_step(2) })
+    Ok(Cost { once: seconds(contestant, 1)?, all: seconds(contestant, steps.max(2))? })
 }
 
 /// On the wall, of this thread's processor time, and of all threads' together.

@@ -32,7 +32,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
     /// Called after that batch. Needs one device read.
     pub(super) fn check_draws(&self, expected: Expected) -> Result<()> {
         let drawn = draw(&self.engine.frame.device);
-        let values = read(&[Scalar::Device(expected.0), Scalar::Device(drawn)])?;
+        let values = read(&[Scalar::from(expected.0), Scalar::from(drawn)])?;
         if values[0].to_bits() != values[1].to_bits() {
             tracing::warn!(
                 "random numbers of burn are drawn while the workers of the training data make batches: burn has one generator for all \
