@@ -1,6 +1,7 @@
 //! Reports of a run: their spans, their subscribers, and `training.log`.
 
 use burn::prelude::*;
+use insta::assert_snapshot;
 use stormfire::{
     console::{Builder, Level},
     loggers::{Call, MemoryLogger, Status},
@@ -104,7 +105,7 @@ fn the_loggers_of_a_run_get_its_output() {
 }
 
 /// The reports of a fit after its stop.
-fn last_words(folder: &std::path::Path, trainer: Trainer<Talking>) -> Vec<String> {
+fn last_words(folder: &std::path::Path, trainer: Trainer<Talking>) -> String {
     let path = folder.join("said.log");
     let levels = Builder::new().no_screen().file_at(&path).level("behaviour", Level::OFF);
     let _second = Dispatch::new(levels.clone().subscriber().unwrap());
@@ -115,21 +116,20 @@ fn last_words(folder: &std::path::Path, trainer: Trainer<Talking>) -> Vec<String
     let said = std::fs::read_to_string(&path).unwrap();
     std::fs::remove_file(path).unwrap();
     let whereabouts = said.lines().skip_while(|line| !line.contains("stopped: ")).skip(1);
-    whereabouts.map(|line| line.split_once("whereabouts: ").unwrap().1.to_owned()).collect()
+    let words = whereabouts.map(|line| format!("{}\n", line.split_once("whereabouts: ").unwrap().1));
+    words.collect::<String>().replace(&folder.display().to_string(), "[folder]")
 }
 
 #[test]
-fn a_fit_says_where_things_are() {
+fn a_fit_reports_where_its_files_are() {
     let folder = tempfile::tempdir().unwrap();
-    let at = folder.path().display();
-    let logs = folder.path().join("lightning_logs");
     let said = |trainer| last_words(folder.path(), trainer);
     let new = || Trainer::new().default_root_dir(folder.path());
-    let run = |version: usize| format!("the run is in `{at}/lightning_logs/version_{version}`");
-    let look = || format!("to look at its logs: `tensorboard --logdir {at}/lightning_logs`");
-    let newest =
-        |version: usize| format!("the newest checkpoint is `{at}/lightning_logs/version_{version}/checkpoints/epoch=1-step=4.ckpt`");
-    assert_eq!(said(new()), [run(0), look(), newest(0)]);
+    assert_snapshot!(said(new()), @"
+    the run is in `[folder]/lightning_logs/version_0`
+    to look at its logs: `tensorboard --logdir [folder]/lightning_logs`
+    the newest checkpoint is `[folder]/lightning_logs/version_0/checkpoints/epoch=1-step=4.ckpt`
+    ");
     let scored = |name: &str| {
         struct Scores;
         impl Callback<Talking> for Scores {
@@ -148,18 +148,23 @@ fn a_fit_says_where_things_are() {
         .callback(best)
         .callback(highest.mode(Mode::Max))
         .callback(ModelCheckpoint::new().save_top_k(0).every(Every::Steps(1)));
-    let of = |name: &str, epoch: usize, score: f64| format!("the best checkpoint is `{at}/{name}/epoch={epoch}.ckpt` (score = {score})");
-    assert_eq!(said(two), [run(1), look(), of("best", 0, 0.5), of("highest", 1, 1.5)]);
-    // With and without given loggers, without checkpoints, and in a folder with spaces in its name.
-    let blanks = TensorBoardLogger::new(folder.path().join("a b")).name("");
-    let spaced = [format!("the run is in `{at}/a b/version_0`"), format!("to look at its logs: `tensorboard --logdir '{at}/a b'`")];
-    assert_eq!(said(new().enable_checkpointing(false).logger(blanks)), spaced);
-    assert_eq!(said(new().enable_checkpointing(false).logger(CsvLogger::new(folder.path()))), [run(2)]);
-    assert_eq!(said(new().enable_checkpointing(false).logger(MemoryLogger::new())), Vec::<String>::new());
-    assert_eq!(said(new().no_logger()), [format!("the newest checkpoint is `{at}/checkpoints/epoch=1-step=4.ckpt`")]);
-    assert_eq!(said(new().barebones(true)), Vec::<String>::new());
-    assert_eq!(said(new().fast_dev_run(1)), Vec::<String>::new());
-    assert!(logs.exists());
+    assert_snapshot!(said(two), @"
+    the run is in `[folder]/lightning_logs/version_1`
+    to look at its logs: `tensorboard --logdir [folder]/lightning_logs`
+    the best checkpoint is `[folder]/best/epoch=0.ckpt` (score = 0.5)
+    the best checkpoint is `[folder]/highest/epoch=1.ckpt` (score = 1.5)
+    ");
+    // A folder with a space in its name.
+    let spaced = TensorBoardLogger::new(folder.path().join("a b")).name("");
+    assert_snapshot!(said(new().enable_checkpointing(false).logger(spaced)), @"
+    the run is in `[folder]/a b/version_0`
+    to look at its logs: `tensorboard --logdir '[folder]/a b'`
+    ");
+    assert_snapshot!(said(new().enable_checkpointing(false).logger(CsvLogger::new(folder.path()))), @"the run is in `[folder]/lightning_logs/version_2`");
+    assert_snapshot!(said(new().no_logger()), @"the newest checkpoint is `[folder]/checkpoints/epoch=1-step=4.ckpt`");
+    let silent = [new().enable_checkpointing(false).logger(MemoryLogger::new()), new().barebones(true), new().fast_dev_run(1)];
+    assert_eq!(silent.map(said), [""; 3]);
+    assert!(folder.path().join("lightning_logs").exists());
 }
 
 #[test]
@@ -206,14 +211,18 @@ fn a_fit_that_trains_or_validates_nothing_says_so() {
             let fit = { trainer }.max_epochs(2).val_check_interval(interval).fit(Forgetful { line: Line::new() }, data).unwrap();
             assert_eq!(fit.progress.global_step, 0);
         });
-        lines(&run_of(folder.path()))
+        lines(&run_of(folder.path())).join("\n")
     };
-    let nothing_trained = "WARN stormfire_trainer::fit::end: no optimizer has stepped in the first epoch: \
-                           `training_step` must return its loss";
-    assert_eq!(warnings(Every::Batches(4)), [nothing_trained]);
-    for (interval, text) in [(Every::Batches(5), "5 batches"), (Every::Steps(5), "5 steps"), (Every::Epochs(3), "3 epochs")] {
-        let never = "longer than the whole fit, which never validates";
-        let never = format!("WARN stormfire_trainer::setup: `val_check_interval` is {text}, {never}");
-        assert_eq!(warnings(interval), [never, nothing_trained.into()]);
-    }
+    assert_snapshot!(warnings(Every::Batches(4)), @"WARN stormfire_trainer::fit::end: no optimizer has stepped in the first epoch: `training_step` must return its loss");
+    let never = [Every::Batches(5), Every::Steps(5), Every::Epochs(3)];
+    assert_snapshot!(never.map(warnings).join("\n\n"), @"
+    WARN stormfire_trainer::setup: `val_check_interval` is 5 batches, longer than the whole fit, which never validates
+    WARN stormfire_trainer::fit::end: no optimizer has stepped in the first epoch: `training_step` must return its loss
+
+    WARN stormfire_trainer::setup: `val_check_interval` is 5 steps, longer than the whole fit, which never validates
+    WARN stormfire_trainer::fit::end: no optimizer has stepped in the first epoch: `training_step` must return its loss
+
+    WARN stormfire_trainer::setup: `val_check_interval` is 3 epochs, longer than the whole fit, which never validates
+    WARN stormfire_trainer::fit::end: no optimizer has stepped in the first epoch: `training_step` must return its loss
+    ");
 }

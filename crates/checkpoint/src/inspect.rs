@@ -225,6 +225,7 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use burn::tensor::TensorData;
+    use insta::assert_snapshot;
     use serde_json::json;
 
     use super::*;
@@ -261,36 +262,36 @@ mod tests {
         ];
         write(&path, &manifest(), &tensors).unwrap();
         let summary = inspect(&path).unwrap();
-        let page = summary.to_string().replace(&path.display().to_string(), "epoch=1.ckpt");
-        let expected = "\
-epoch=1.ckpt
+        let page =
+            summary.to_string().replace(&folder.path().display().to_string(), "[folder]").replace(&text::size(summary.size), "[size]");
+        assert_snapshot!(page, @"
+        [folder]/epoch=1.ckpt
 
-  size          SIZE
-  checksum      good
-  holds         a whole run
-  written by    Stormfire 0.1.0, burn 0.22.1, format 1
-  saved at      2026-03-01T12:00:00Z
-  module        Mnist
-  device        flex
-  precision     32
-  seed          42
-  progress      epoch 2, batch_in_epoch 0, batches 938, global_step 938
-  unfinished    epoch 1, batch_in_epoch 469, batches 938
-  stop          Timer: time limit reached
-  metrics       val_acc 0.975
-                val_loss NaN
-  optimizers    name Adam, steps 938, lr 0.001
-  hparams       hidden 128
-  callbacks     EarlyStopping{val_loss}: best 0.25, wait 1
-                Timer: seconds 12.5
-  weights       2 tensors, 100,362 elements, 392.0 KiB
-  beside them   1 tensor, 392.0 KiB
+          size          [size]
+          checksum      good
+          holds         a whole run
+          written by    Stormfire 0.1.0, burn 0.22.1, format 1
+          saved at      2026-03-01T12:00:00Z
+          module        Mnist
+          device        flex
+          precision     32
+          seed          42
+          progress      epoch 2, batch_in_epoch 0, batches 938, global_step 938
+          unfinished    epoch 1, batch_in_epoch 469, batches 938
+          stop          Timer: time limit reached
+          metrics       val_acc 0.975
+                        val_loss NaN
+          optimizers    name Adam, steps 938, lr 0.001
+          hparams       hidden 128
+          callbacks     EarlyStopping{val_loss}: best 0.25, wait 1
+                        Timer: seconds 12.5
+          weights       2 tensors, 100,362 elements, 392.0 KiB
+          beside them   1 tensor, 392.0 KiB
 
-  output.bias                            F32   [10]
-  hidden.weight                          F32   [784, 128]
-  optimizer/Adam/hidden.weight/moment_1  F32   [784, 128]
-";
-        assert_eq!(page, expected.replace("SIZE", &text::size(summary.size)));
+          output.bias                            F32   [10]
+          hidden.weight                          F32   [784, 128]
+          optimizer/Adam/hidden.weight/moment_1  F32   [784, 128]
+        ");
         assert_eq!(summary.size, std::fs::metadata(&path).unwrap().len());
         let json = serde_json::to_value(&summary).unwrap();
         assert_eq!(json["tensors"][1]["shape"], json!([784, 128]));

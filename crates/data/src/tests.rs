@@ -23,7 +23,7 @@ use burn::{
     tensor::Device,
 };
 
-use crate::{Loader, Position, Result};
+use crate::{Error, Loader, Position, Result};
 
 /// `0..len`, of which item `n` takes longer than item `n + 1`, so that workers finish out of order.
 struct Numbers {
@@ -51,6 +51,11 @@ impl Dataset<usize> for Numbers {
 
 fn numbers(len: usize) -> Loader<Vec<usize>> {
     Loader::collate(Numbers::new(len), |items, _| items)
+}
+
+/// The message of an error, and below it the hint.
+fn text(error: &Error) -> String {
+    error.hint().map_or_else(|| error.to_string(), |hint| format!("{error}\n  hint: {hint}"))
 }
 
 fn pass<B: Send + 'static>(loader: &Loader<B>, epoch: usize, batch: usize) -> Result<Vec<B>> {

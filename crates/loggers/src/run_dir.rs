@@ -181,7 +181,7 @@ impl RunDir {
             return Err(Error::RunInUse { folder: log_dir });
         };
         // A killed process may have left a half-written replacement of `hparams.yaml`.
-        replacement::clear_all(&log_dir);
+        replacement::remove_leftovers(&log_dir);
         let mirror = url.map(|url| Mirror::start(log_dir.clone(), url, self.inner.upload_every, stand_in::is_left_out)).transpose()?;
         resolved.get_or_init(|| Resolved { version: version.to_owned(), log_dir, _hold: Some(hold), mirror });
         Ok(())

@@ -30,3 +30,24 @@ pub fn make_anew(folder: &Path) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// Creates a folder and its parents. All of them are durable afterwards.
+pub(crate) fn create(folder: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+    std::fs::create_dir_all(folder)
+        .map_err(|error| io::Error::new(error.kind(), format!("failed to create directory `{}`: {error}", folder.display())))?;
+    missing.into_iter().try_for_each(|created| sync(of(created)))
+}
+
+/// Makes new names in a folder durable.
+pub(crate) fn sync(folder: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    match std::fs::File::open(folder)?.sync_all() {
+        // Some network file systems do not support it.
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {}
+        synced => synced?,
+    }
+    #[cfg(not(unix))]
+    let _ = folder;
+    Ok(())
+}

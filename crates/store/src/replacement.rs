@@ -1,13 +1,28 @@
-//! Files that are replaced as a whole.
+//! Atomic replacement of files on a disk. A reader finds the old file or the new one, never a partial one, even after a
+//! crash of the machine.
+//!
+//! A new file is written under a temporary name in the same folder, synced, and renamed. Its writer holds a lock on it
+//! until the rename. The operating system releases the lock when the process dies. So a temporary file that can be
+//! locked is a leftover ([`remove_leftovers`]).
 
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsStr,
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, BufWriter, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
-use crate::error::at;
-use crate::folder::{make_anew, of};
-use crate::names;
+use crate::{
+    error::at,
+    folder::{self, make_anew},
+};
+
+const PREFIX: &str = ".saving-";
+
+/// The normal permissions. A temporary file is private by default.
+pub(crate) const NORMAL: u32 = 0o666;
 
 /// A new file that atomically replaces another when it is complete.
 pub struct Replacement {
@@ -18,7 +33,7 @@ pub struct Replacement {
 impl Replacement {
     /// Creates a replacement with the normal permissions.
     pub fn new(path: &Path) -> io::Result<Self> {
-        Self::with_mode(path, 0o666)
+        Self::with_mode(path, NORMAL)
     }
 
     /// Creates a replacement that only its owner can read.
@@ -26,19 +41,14 @@ impl Replacement {
         Self::with_mode(path, 0o600)
     }
 
-    #[cfg_attr(not(unix), expect(unused_variables, reason = "there are no modes"))]
     fn with_mode(path: &Path, mode: u32) -> io::Result<Self> {
-        let (folder, prefix) = place(path);
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(&prefix);
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
-        let file = builder.tempfile_in(folder).or_else(|error| {
+        let folder = folder::of(path);
+        let file = locked_file(folder, mode).or_else(|error| {
             if error.kind() != io::ErrorKind::NotFound {
                 return Err(error);
             }
             make_anew(folder)?;
-            builder.tempfile_in(folder)
+            locked_file(folder, mode)
         });
         let file = file.map_err(|error| at(path, "create a file beside", &error))?;
         Ok(Self { file: BufWriter::with_capacity(1 << 16, file), path: path.to_owned() })
@@ -59,11 +69,11 @@ impl Replacement {
     }
 
     /// Makes the content durable and renames the file to its final name. Returns the open file.
-    pub fn commit(self) -> io::Result<std::fs::File> {
+    pub fn commit(self) -> io::Result<File> {
         let Self { file, path } = self;
         let file = file.into_inner().map_err(|error| at(&path, "write", error.error()))?;
         file.as_file().sync_all().map_err(|error| at(&path, "write", &error))?;
-        file.persist(&path).map_err(|error| at(&path, "replace", &error.error))
+        put_in_place(file, &path).map_err(|error| at(&path, "replace", &error))
     }
 }
 
@@ -83,34 +93,85 @@ impl Seek for Replacement {
     }
 }
 
-/// Removes the leftovers of a replacement after a kill. Only for a file that no other process writes.
-pub fn clear(path: &Path) {
-    let (folder, prefix) = place(path);
-    remove(folder, |name| name.starts_with(&prefix));
+/// Creates a file under a temporary name. The file is locked.
+pub(crate) fn locked_file(folder: &Path, mode: u32) -> io::Result<NamedTempFile> {
+    const TRIES: usize = 8;
+    for _ in 0..TRIES {
+        let file = builder(mode).tempfile_in(folder)?;
+        // Between the two calls, another writer may have taken the file for a leftover.
+        if !matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock)) && file.path().exists() {
+            return Ok(file);
+        }
+    }
+    Err(io::Error::other("another process removes the temporary files as soon as they are created"))
 }
 
-/// As [`clear`], for all files of a folder that no other process writes to.
-pub fn clear_all(folder: &Path) {
-    remove(folder, |name| name.starts_with('.') && name.contains(REPLACEMENT));
+/// Renames a complete file to its final name, and makes the name durable. Returns the open file.
+pub(crate) fn put_in_place(file: NamedTempFile, path: &Path) -> io::Result<File> {
+    // The lock ends after the temporary name is gone.
+    let (file, name) = file.into_parts();
+    rename(name, path)?;
+    let _ = file.unlock();
+    Ok(file)
 }
 
-fn remove(folder: &Path, is_left: impl Fn(&str) -> bool) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if is_left(&entry.file_name().to_string_lossy()) {
-            // A leftover does no harm.
-            let _ = std::fs::remove_file(entry.path());
+/// Gives an existing file another name, through a temporary name.
+pub(crate) fn name_anew(path: &Path, make: impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+    rename(builder(NORMAL).make_in(folder::of(path), make)?.into_temp_path(), path)
+}
+
+fn rename(name: TempPath, path: &Path) -> io::Result<()> {
+    let old = name.to_path_buf();
+    name.persist(path).map_err(|error| error.error)?;
+    // By POSIX, renaming one name of a file to another name of the same file does nothing.
+    let _ = fs::remove_file(old);
+    folder::sync(folder::of(path))
+}
+
+#[cfg_attr(not(unix), expect(unused_variables, reason = "there are no modes"))]
+fn builder(mode: u32) -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(PREFIX).rand_bytes(12);
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
+    builder
+}
+
+/// Removes the temporary files of killed processes in a folder. A failure only leaves more entries there.
+pub fn remove_leftovers(folder: &Path) {
+    let is_ours = |name: &OsStr| name.to_str().is_some_and(|name| name.starts_with(PREFIX));
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten().filter(|entry| is_ours(&entry.file_name())) {
+        // The lock is held until the name is removed. The writer may have just created the file. It checks after
+        // locking whether the file still exists.
+        let file = OpenOptions::new().read(true).write(true).open(entry.path());
+        let is_left = match &file {
+            Ok(file) => file.try_lock().is_ok(),
+            // A symbolic link to a file that was removed.
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        if is_left && fs::remove_file(entry.path()).is_ok() {
+            tracing::debug!("removed `{}`, an unfinished file of a process that ended", entry.path().display());
         }
     }
 }
 
-/// The marker in the names of temporary files.
-const REPLACEMENT: &str = ".new-";
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The folder of a file, and the prefix of the names of its replacements.
-fn place(path: &Path) -> (&Path, String) {
-    let folder = of(path);
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // The prefix must leave room for the suffix, even if the name has the maximum length.
-    let name = names::fit(&name, names::FILE, |_| true);
-    (folder, format!(".{name}{REPLACEMENT}"))
+    #[test]
+    fn a_replacement_in_progress_is_not_a_leftover() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hparams.yaml");
+        let mut file = Replacement::private(&path).unwrap();
+        fs::write(folder.path().join(".saving-killed"), "half").unwrap();
+        file.write_all(b"lr: 1").unwrap();
+        remove_leftovers(folder.path());
+        let committed = file.commit().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "lr: 1");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        // The lock of the temporary name must not stay on the file.
+        File::open(&path).unwrap().try_lock().unwrap();
+        drop(committed);
+    }
 }

@@ -103,6 +103,7 @@ fn explain(error: &Error, file: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
+    use insta::assert_snapshot;
     use stormfire::checkpoint::{Manifest, write};
 
     use super::*;
@@ -110,6 +111,15 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_its_help() {
+        let mut program = Arguments::command();
+        let mut pages = vec![program.render_long_help().to_string()];
+        let commands = program.get_subcommands_mut().filter(|command| command.get_name() != "help");
+        pages.extend(commands.map(|command| command.render_long_help().to_string()));
+        assert_snapshot!(pages.join("\n----\n"));
     }
 
     #[test]
@@ -123,17 +133,18 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&inspect(&good, false, true).unwrap()).unwrap();
         assert_eq!(json["manifest"]["progress"]["global_step"], 50);
         std::fs::write(&bad, "").unwrap();
-        let text = explain(&inspect(&bad, false, false).unwrap_err(), &bad);
-        let good = good.display();
-        assert_eq!(
-            text,
-            format!(
-                "error: `{}` is empty\nhint: use an older checkpoint, or copy the file again if it was copied here\n\
-                 the newest good checkpoint beside it is `{good}`, step 50\n",
-                bad.display()
-            )
-        );
-        let text = explain(&inspect(folder.path(), false, false).unwrap_err(), folder.path());
-        assert!(text.ends_with(&format!("the newest good checkpoint in it is `{good}`, step 50\n")), "{text}");
+        let explained = |path: &Path| {
+            explain(&inspect(path, false, false).unwrap_err(), path).replace(&folder.path().display().to_string(), "[folder]")
+        };
+        assert_snapshot!(explained(&bad), @"
+        error: `[folder]/bad.ckpt` is empty
+        hint: use an older checkpoint, or copy the file again if it was copied here
+        the newest good checkpoint beside it is `[folder]/good.ckpt`, step 50
+        ");
+        assert_snapshot!(explained(folder.path()), @"
+        error: `[folder]` is not a checkpoint: it is a folder
+        hint: name a file in it
+        the newest good checkpoint in it is `[folder]/good.ckpt`, step 50
+        ");
     }
 }

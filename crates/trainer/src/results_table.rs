@@ -47,20 +47,22 @@ fn format_value(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use insta::assert_snapshot;
+
     use super::*;
 
     #[test]
     fn metrics_are_rows_and_loaders_columns() {
         let first = Metrics::from([("test_loss/dataloader_idx_0", 0.123_456_78), ("test_acc/dataloader_idx_0", 1.0)]);
         let second = Metrics::from([("test_loss/dataloader_idx_1", 2.5e-7), ("shared", f64::NAN)]);
-        let table = results_table("Test metric", &[first, second]);
-        let cells = |start: &str| -> Vec<String> {
-            let line = table.lines().find(|l| l.trim_start().starts_with(start)).unwrap();
-            line.split_whitespace().map(String::from).collect()
-        };
-        assert_eq!(cells("test_loss"), ["test_loss", "0.123457", "2.50000e-7"]);
-        assert_eq!(cells("test_acc"), ["test_acc", "1"]);
-        assert_eq!(cells("shared"), ["shared", "NaN"]);
-        assert!(table.contains("DataLoader 1"));
+        assert_snapshot!(results_table("Test metric", &[first, second]), @"
+        ───────────────────────────────────────────
+         Test metric   DataLoader 0   DataLoader 1 
+        ═══════════════════════════════════════════
+         shared                                NaN 
+         test_acc                 1                
+         test_loss         0.123457     2.50000e-7 
+        ───────────────────────────────────────────
+        ");
     }
 }

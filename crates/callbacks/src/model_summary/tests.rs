@@ -9,6 +9,7 @@ use burn::{
     },
     tensor::{Device, Int, Tensor},
 };
+use insta::assert_snapshot;
 use stormfire_module::Event;
 
 use super::*;
@@ -49,22 +50,21 @@ fn net(device: &Device) -> Net {
 
 #[test]
 fn the_table_is_exact() {
-    let text = summarize(&net(&Device::flex().autodiff()), 1).to_string();
-    let expected = "\
-┌───────────────────────────────────────┐
-│     Name           Type        Params │
-╞═══════════════════════════════════════╡
-│ 0   conv           Conv2d          80 │
-│ 1   norm           BatchNorm       32 │
-│ 2   dropout        Dropout          0 │
-│ 3   blocks         Vec          2.2 K │
-│     other params   n/a             11 │
-└───────────────────────────────────────┘
-2.1 K     Trainable params
-221       Non-trainable params
-2.3 K     Total params
-0.009     Total estimated model params size (MB)";
-    assert_eq!(text, expected);
+    assert_snapshot!(summarize(&net(&Device::flex().autodiff()), 1), @"
+    ┌───────────────────────────────────────┐
+    │     Name           Type        Params │
+    ╞═══════════════════════════════════════╡
+    │ 0   conv           Conv2d          80 │
+    │ 1   norm           BatchNorm       32 │
+    │ 2   dropout        Dropout          0 │
+    │ 3   blocks         Vec          2.2 K │
+    │     other params   n/a             11 │
+    └───────────────────────────────────────┘
+    2.1 K     Trainable params
+    221       Non-trainable params
+    2.3 K     Total params
+    0.009     Total estimated model params size (MB)
+    ");
 }
 
 #[test]

@@ -172,7 +172,7 @@ fn a_state_that_does_not_belong_here_is_refused() {
     check(adam(), tensor, &paths, other_rank);
     check(adam(), edited(|(numbers, _)| numbers["head"]["__rank"] = 3.into()), &paths, other_rank);
     check(adam(), edited(|(numbers, _)| drop(numbers.remove("head"))), &paths, other_rank);
-    check(adam(), edited(|(numbers, _)| numbers["head"]["momentum.time"] = "soon".into()), &paths, "`head/momentum.time` holds");
+    check(adam(), edited(|(numbers, _)| numbers["head"]["momentum.time"] = "soon".into()), &paths, "`head/momentum.time` is \"soon\"");
 }
 
 /// The states of two equal optimizers after some steps: the first is burn's own, the second is transparent.

@@ -1,4 +1,6 @@
-use super::{assert_resumes, last_flags, numbers, pass, values};
+use insta::assert_snapshot;
+
+use super::{assert_resumes, last_flags, numbers, pass, text, values};
 use crate::{CombinedLoader, Length, Loader};
 
 fn three_and_two() -> [Loader<u8>; 2] {
@@ -112,29 +114,32 @@ fn zip_keeps_types() {
 }
 
 #[test]
-fn misuse() {
-    let nothing = CombinedLoader::min_size(Vec::<Loader<u8>>::new());
-    assert_eq!(pass(&nothing, 0, 0).unwrap_err().to_string(), "a combined loader needs at least one loader");
-    assert_eq!(
-        pass(&CombinedLoader::sequential(Vec::<Loader<u8>>::new()), 0, 0).unwrap_err().to_string(),
-        "a combined loader needs at least one loader"
-    );
-
-    let loader = CombinedLoader::min_size([numbers(3), numbers(3).batch_size(0)]);
-    let error = pass(&loader, 0, 0).unwrap_err();
-    assert_eq!(error.to_string(), "loader 1 of the combined loader: `batch_size` cannot be 0");
-    assert_eq!(error.hint().unwrap(), "`batch_size` must be at least 1");
-
-    let loader = CombinedLoader::max_size_cycle([numbers(3), numbers(0)]);
-    let error = pass(&loader, 0, 0).unwrap_err();
-    assert_eq!(error.to_string(), "loader 1 of the combined loader: the loader is empty: its dataset has no items");
-
-    let once = CombinedLoader::max_size_cycle([Loader::from_batches(vec![1, 2]), Loader::from_iter(vec![3])]);
-    let error = pass(&once, 0, 0).unwrap_err();
-    assert!(error.to_string().starts_with("loader 1 of the combined loader: the iterator of this loader was already consumed"));
-
-    let empty = CombinedLoader::max_size_cycle([Loader::from_batches(vec![1, 2]), Loader::from_fn(|_| (0..3).filter(|_| false))]);
-    assert!(pass(&empty, 0, 0).unwrap_err().to_string().contains("the loader is empty"));
+fn a_combination_that_cannot_work_is_refused() {
+    let words = |loader: Loader<Vec<u8>>| text(&pass(&loader, 0, 0).unwrap_err());
+    let nothing = Vec::<Loader<u8>>::new;
+    let cycle = |second: Loader<u8>| CombinedLoader::max_size_cycle([Loader::from_batches(vec![1, 2]), second]);
+    let errors = [
+        words(CombinedLoader::min_size(nothing())),
+        words(CombinedLoader::sequential(nothing()).map(|_| Vec::new())),
+        words(CombinedLoader::min_size([numbers(3), numbers(3).batch_size(0)]).map(|_| Vec::new())),
+        words(CombinedLoader::max_size_cycle([numbers(3), numbers(0)]).map(|_| Vec::new())),
+        words(cycle(Loader::from_iter(vec![3]))),
+        words(cycle(Loader::from_fn(|_| (0..3).filter(|_| false)))),
+    ];
+    assert_snapshot!(errors.join("\n"), @"
+    a combined loader needs at least one loader
+      hint: pass one or more loaders
+    a combined loader needs at least one loader
+      hint: pass one or more loaders
+    loader 1 of the combined loader: `batch_size` cannot be 0
+      hint: `batch_size` must be at least 1
+    loader 1 of the combined loader: the loader is empty: its dataset has no items
+      hint: check where the data is read from; with `drop_last` a dataset smaller than one batch has none
+    loader 1 of the combined loader: the iterator of this loader was already consumed, so there is nothing left for epoch 1
+      hint: use `Loader::from_fn`, which makes a fresh iterator for each epoch, or `Loader::from_batches`
+    loader 1 of the combined loader: the loader is empty: it gave no batch to start again with
+      hint: check where the data is read from; with `drop_last` a dataset smaller than one batch has none
+    ");
     assert!(CombinedLoader::min_size([numbers(0), numbers(3)]).check().is_err());
     assert_eq!(values(&CombinedLoader::max_size([numbers(0), numbers(2)])).len(), 2);
 }

@@ -355,7 +355,7 @@ impl Logger for TensorBoardLogger {
         let Some(position) = position::load::<Position>(position, &folder) else { return Ok(()) };
         if !self.sub_dir.as_os_str().is_empty() {
             // The folder of the run was cleaned when it was opened. No other logger uses this folder.
-            replacement::clear_all(&folder);
+            replacement::remove_leftovers(&folder);
         }
         let first = position.main.files.first().map(|file| file.name.clone()).unwrap_or_default();
         self.main.resume(&folder, position.main, cut_back::message(&first))?;

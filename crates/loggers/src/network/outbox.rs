@@ -136,7 +136,7 @@ impl<R: Record> Outbox<R> {
         let folder = folder.into();
         private::folder(&folder)?;
         let Some(hold) = hold(&folder) else { return Err(Error::RunInUse { folder }) };
-        replacement::clear_all(&folder);
+        replacement::remove_leftovers(&folder);
         let spool = Spool::open(&folder)?;
         let acked = spool::noted(&folder, ACKED).unwrap_or(0).min(spool.end());
         let (waiting, _) = spool::count(&folder, acked)?;

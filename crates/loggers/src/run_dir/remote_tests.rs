@@ -122,7 +122,7 @@ fn changes_follow_at_intervals_without_what_is_no_log() {
     let run = run_dir(machine.path(), url, ALWAYS);
     let folder = run.log_dir().unwrap().to_owned();
     fs_err::create_dir_all(folder.join("checkpoints")).unwrap();
-    for (name, text) in [("checkpoints/last.ckpt", "weights"), (".hparams.yaml.new-1", "half"), ("a.log", "1"), ("b.log", "2")] {
+    for (name, text) in [("checkpoints/last.ckpt", "weights"), (".saving-1", "half"), ("a.log", "1"), ("b.log", "2")] {
         fs_err::write(folder.join(name), text).unwrap();
     }
     let wait_for = |expected: &[&str]| {

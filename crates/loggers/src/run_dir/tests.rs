@@ -117,8 +117,8 @@ fn what_a_kill_left_half_written_goes_with_the_next_start() {
     let left = |version: &str| {
         let run = folder.path().join(DEFAULT_NAME).join(version);
         fs_err::create_dir_all(&run).unwrap();
-        fs_err::write(run.join(".hparams.yaml.new-abc"), "lr: 0.").unwrap();
-        run.join(".hparams.yaml.new-abc")
+        fs_err::write(run.join(".saving-abc"), "lr: 0.").unwrap();
+        run.join(".saving-abc")
     };
     let (older, newest, given) = (left("version_0"), left("version_1"), left("mine"));
     let next = RunDir::new(folder.path());

@@ -42,7 +42,7 @@ pub(super) fn reuse(root: &Path, version: &str) -> Result<Made> {
     }
     let hold = hold(&log_dir);
     if hold.is_some() {
-        replacement::clear_all(&log_dir);
+        replacement::remove_leftovers(&log_dir);
     } else {
         tracing::warn!(folder = %log_dir.display(), "another process logs to this folder too; tables that both write will be damaged");
     }
@@ -100,7 +100,7 @@ fn make(root: &Path, version: String) -> Result<Option<Made>> {
 /// Removes incomplete files that a killed process left in the folder of an earlier run, unless that run is active.
 fn tidy(log_dir: &Path) {
     if let Some(_hold) = hold_alone(log_dir) {
-        replacement::clear_all(log_dir);
+        replacement::remove_leftovers(log_dir);
     }
 }
 

@@ -72,7 +72,7 @@ fn what_a_killed_process_left_is_removed_and_what_is_written_now_is_not() {
     save(&path, 1).unwrap();
     fs::write(folder.path().join(".saving-killed"), "half of a file").unwrap();
     fs::write(folder.path().join("notes.txt"), "").unwrap();
-    let other = locked_file(folder.path()).unwrap();
+    let other = locked_file(folder.path(), NORMAL).unwrap();
     let other_name = other.path().file_name().unwrap().to_str().unwrap().to_owned();
     assert_eq!(step_of(&path), 1);
     save(&path, 2).unwrap();

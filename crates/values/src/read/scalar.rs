@@ -241,7 +241,7 @@ mod tests {
     fn counts_are_exact_also_on_a_device_without_f64() {
         let join = |sum: &mut Scalar, more: Scalar| *sum = sum.clone().plus(more);
         let turned = |sum: &mut Scalar, more: Scalar| *sum = more.plus(sum.clone());
-        let counts = || [count(join), count(turned)];
+        let counts = || vec![count(join), count(turned)];
         assert_eq!(counts(), [16_777_217.0; 2], "at hand");
         {
             let _distant = DistantCpu::new();
@@ -251,7 +251,7 @@ mod tests {
         assert_eq!(counts(), [16_777_217.0; 2], "f32");
         // Arithmetic on such a sum.
         let join = |a: f64| count(move |sum, more| *sum = sum.clone().plus(more.times(a)).minus(0.0.into()));
-        assert_eq!([join(0.5), join(-1.0)], [8_388_609.0, -16_777_215.0]);
+        assert_eq!(vec![join(0.5), join(-1.0)], [8_388_609.0, -16_777_215.0]);
         let sum = (0..5000).fold(on_device(0.0), |sum, _| sum.plus(on_device(1.0)));
         let results = [sum.clone().over(2.0.into()), sum.clone().over(on_device(2.0)), sum.clone().plus(0.5.into()), sum.max(1.0.into())];
         assert_eq!(read(&results).unwrap(), [2500.0, 2500.0, 5000.5, 5000.0]);

@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 
 use stormfire_store::append::Append;
 use stormfire_store::error::at;
-use stormfire_store::replacement::{self, Replacement};
+use stormfire_store::{
+    folder,
+    replacement::{self, Replacement},
+};
 
 use super::existing::{self, Existing};
 use super::lines::Lines;
@@ -82,7 +85,7 @@ impl std::fmt::Debug for Table {
 impl Table {
     /// Creates the file with a header, or prepares to continue an existing one.
     pub(super) fn open(path: &Path, prefix: &str, reductions: &Reductions) -> Result<Self> {
-        replacement::clear(path);
+        replacement::remove_leftovers(folder::of(path));
         let mut options = OpenOptions::new();
         let mut file = options.read(true).write(true).create(true).truncate(false).open(path).map_err(|error| at(path, "open", &error))?;
         let found = existing::examine(&mut file).map_err(|error| at(path, "read", &error))?;
@@ -341,7 +344,7 @@ fn render(row: &Row, reduces: &[Reduce], step_place: usize, into: &mut Vec<u8>) 
         if place == step_place {
             into.extend_from_slice(row.step.to_string().as_bytes());
         } else if let Some(values) = row.cells.get(place).copied().flatten() {
-            super::number::push(into, values.value(*reduce));
+            super::short_decimal::push(into, values.value(*reduce));
         }
     }
     into.resize(into.len() + reduces.len() - filled, b',');

@@ -169,7 +169,7 @@ fn a_file_that_is_there_is_continued() {
         let folder = tempfile::tempdir().unwrap();
         fs_err::create_dir(folder.path().join("run")).unwrap();
         fs_err::write(folder.path().join("run/metrics.csv"), left).unwrap();
-        fs_err::write(folder.path().join("run/.metrics.csv.new-killed"), "step").unwrap();
+        fs_err::write(folder.path().join("run/.saving-killed"), "step").unwrap();
         let mut logger = logger(folder.path());
         logger.log_metrics(&[("a", 1.0)].into(), Some(5)).unwrap();
         logger.save().unwrap();

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use stormfire_store::append::Append;
-use stormfire_store::replacement::{self, Replacement};
+use stormfire_store::{
+    folder,
+    replacement::{self, Replacement},
+};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
@@ -51,8 +54,8 @@ impl Folder {
     pub(super) fn open(path: &Path, experiment: Experiment) -> Result<Self> {
         let archive = archive_of(path);
         // Removes incomplete files of a killed process.
-        replacement::clear(&archive);
-        replacement::clear_all(path);
+        replacement::remove_leftovers(folder::of(&archive));
+        replacement::remove_leftovers(path);
         if !path.join(EXPERIMENT).exists() && archive.exists() {
             unpack(&archive, path)?;
         }

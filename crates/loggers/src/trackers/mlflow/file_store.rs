@@ -14,11 +14,11 @@ use stormfire_store::append::Append;
 use stormfire_store::folder;
 use stormfire_store::replacement::{self, Replacement};
 
-use super::address::{file_uri, local_path};
-use super::carrier::copy;
 use super::entry::{Entry, RunStatus};
 use super::media::image_time;
 use super::server_run::Note;
+use super::tracking_uri::{file_uri, local_path};
+use super::upload::copy;
 use crate::parts::position;
 use crate::{Error, Result};
 
@@ -102,7 +102,7 @@ impl FileStore {
         let Some(meta) = meta::read(&run_dir) else { return Err(Error::RunGone { folder: run_dir }) };
         let mut store = Self::at(root, run_dir, meta, logger, strict);
         for folder in ["", "params", "tags"] {
-            replacement::clear_all(&store.run_dir.join(folder));
+            replacement::remove_leftovers(&store.run_dir.join(folder));
         }
         for (key, path) in files_below(&store.run_dir.join("metrics"))? {
             store.lengths.insert(key, cut_half_line(&path)?);

@@ -67,7 +67,7 @@ impl Queue {
         if fs_err::metadata(folder.join(file)).map_or(0, |metadata| metadata.len()) < *length {
             return Ok(None);
         }
-        replacement::clear_all(folder);
+        replacement::remove_leftovers(folder);
         let keep = number_of(file).unwrap_or(0);
         for (number, path) in files(folder)? {
             if number > keep {

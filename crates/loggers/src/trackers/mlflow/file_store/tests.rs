@@ -76,7 +76,7 @@ fn a_continued_run_is_cut_back_and_the_fresh_one_vanishes() {
     // A kill in the middle of a line, and of a replacement.
     let mut torn = fs_err::OpenOptions::new().append(true).open(run.join("metrics/a")).unwrap();
     torn.write_all(b"17000 0.").unwrap();
-    fs_err::write(run.join("params/.lr.new-x"), "").unwrap();
+    fs_err::write(run.join("params/.saving-x"), "").unwrap();
 
     let mut continued = logger(folder.path());
     continued.open().unwrap();
@@ -90,7 +90,7 @@ fn a_continued_run_is_cut_back_and_the_fresh_one_vanishes() {
     continued.finalize(Status::Success).unwrap();
     assert_eq!((lines(&run, "a"), lines(&run, "b/c")), (vec!["0.5 0".to_owned(), "0.25 1".to_owned()], vec!["1.0 0".to_owned()]));
     assert_eq!((meta::read(&run).unwrap()["status"].clone(), read(run.join("params/late"))), (json!(3), "2".to_owned()));
-    assert!(!run.join("metrics/later").exists() && !run.join("params/.lr.new-x").exists());
+    assert!(!run.join("metrics/later").exists() && !run.join("params/.saving-x").exists());
     assert_eq!(fs_err::read_dir(run.join("artifacts/images")).unwrap().count(), 4);
     let runs = fs_err::read_dir(run.parent().unwrap()).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_dir()).count();
     assert_eq!(runs, 1);
