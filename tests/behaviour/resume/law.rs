@@ -42,13 +42,13 @@ fn number((variable, default): (&str, u64)) -> u64 {
 }
 
 #[test]
-fn a_continued_fit_equals_the_unbroken_one() {
+fn a_resumed_fit_equals_an_uninterrupted_one() {
     play(part("resume::law::random_plans", tempfile::tempdir().unwrap().path()));
 }
 
 /// Helper test for a child process: runs the plans.
 #[test]
-#[ignore = "a part of `a_continued_fit_equals_the_unbroken_one`"]
+#[ignore = "a part of `a_resumed_fit_equals_an_uninterrupted_one`"]
 fn random_plans() {
     if folder().is_none() {
         return;
