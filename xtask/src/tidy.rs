@@ -4,6 +4,7 @@ mod commits;
 mod floors;
 mod manifest;
 mod module_uses;
+mod rooms;
 mod source;
 mod text;
 
@@ -56,6 +57,7 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
         findings.extend(text::check(path, text, &|target| folder.join(target).exists()));
         findings.extend(source::check(path, text, &test_modules));
     }
+    findings.extend(rooms::check(&files, &test_modules));
     let report = floors::check(&files, &test_modules);
     findings.extend(report.findings);
     for floors in report.floors {

@@ -208,7 +208,7 @@ impl EarlyStopping {
         let value = match metric {
             Ok(value) => value,
             // `max_steps` or a skip ended the epoch before its validation, so there is no new value.
-            Err(Error::MetricMissing { .. }) if ctx.limits().validates() && !ctx.run().place.is_last_batch => return Ok(()),
+            Err(Error::MetricMissing { .. }) if ctx.may_lack(&self.monitor) => return Ok(()),
             Err(Error::MetricMissing { available, .. }) if !self.strict => {
                 tracing::warn!(?available, "early stopping skipped a check: metric `{}` is not available", self.monitor);
                 return Ok(());

@@ -414,7 +414,8 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
         if is_rehearsal(ctx) || !(due || self.state.deferred) {
             return Ok(());
         }
-        let may_come = ctx.limits().validates() && (!self.state.validated || ctx.run().is_cut_short());
+        let may_come =
+            (ctx.limits().validates() && !self.state.validated) || self.monitor.as_deref().is_some_and(|monitor| ctx.may_lack(monitor));
         let missing = match (may_come, due) {
             (false, _) => Missing::Fail,
             (true, true) => Missing::Warn,

@@ -4,6 +4,7 @@ use burn::{data::dataloader::DataLoader, tensor::Device};
 
 use crate::{
     Batch, Error, Length, Position, Result,
+    foreign_draws::{Look, Seen},
     random::Chance,
     source::{Feed, Setting, Source, guarded},
     workers::{Outlet, Pools, Stream},
@@ -21,11 +22,13 @@ pub(crate) struct BurnSource<B> {
     pools: Arc<Pools>,
     items_per_batch: Option<usize>,
     chance: Chance,
+    threads: Seen,
 }
 
 impl<B> BurnSource<B> {
     pub(crate) fn new(loader: Arc<dyn DataLoader<B>>) -> Self {
-        Self { loader, idle: Arc::default(), pools: Arc::default(), items_per_batch: None, chance: Chance::new(None, 0) }
+        let (idle, pools, chance) = (Arc::default(), Arc::default(), Chance::new(None, 0));
+        Self { loader, idle, pools, items_per_batch: None, chance, threads: Seen::default() }
     }
 
     fn take(&self, device: &Device) -> Arc<dyn DataLoader<B>> {
@@ -58,15 +61,17 @@ impl<B: Send + 'static> Source<B> for BurnSource<B> {
         }
         let loader = guarded("data loader", start.batch, || self.take(device))?;
         let mine = loader.clone();
-        let chance = self.chance;
-        let mut stream = Stream::start(&self.pools, 1, 1, move |_, outlet| pump(loader.as_ref(), start, chance, outlet))?;
+        let (chance, look, at) = (self.chance, self.chance.announce(&self.threads), device.clone());
+        let pump = move |_, outlet: &Outlet<_>| pump(loader.as_ref(), start, chance, look.begin(&at), outlet);
+        let mut stream = Stream::start(&self.pools, 1, 1, pump)?;
         // The first message confirms that the start was reached.
         match stream.recv() {
             Some(Ok(_)) => {}
             Some(Err(error)) => return Err(error),
             None => return Err(Error::WorkerLost { batch: start.batch }),
         }
-        Ok(Box::new(BurnFeed { stream: Some(stream), lent: Some((device.clone(), mine)), idle: self.idle.clone() }))
+        let (lent, idle) = (Some((device.clone(), mine)), self.idle.clone());
+        Ok(Box::new(BurnFeed { stream: Some(stream), lent, idle, threads: self.threads.clone() }))
     }
 
     fn length(&self) -> Length {
@@ -81,16 +86,12 @@ impl<B: Send + 'static> Source<B> for BurnSource<B> {
         false
     }
 
-    fn makes_ahead(&self) -> bool {
-        true
-    }
-
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>> {
-        let (loader, idle, pools) = (self.loader.clone(), self.idle.clone(), self.pools.clone());
-        let mut new = Self { loader, idle, pools, ..*self };
+        let (loader, idle, pools, threads) = (self.loader.clone(), self.idle.clone(), self.pools.clone(), self.threads.clone());
+        let mut new = Self { loader, idle, pools, threads, ..*self };
         match setting {
             Setting::ItemsPerBatch(n) => new.items_per_batch = Some(n),
-            Setting::RunSeed(seed) => new.chance = Chance::new(Some(seed), 0),
+            Setting::RunSeed(seed) => (new.chance, new.threads) = (Chance::new(Some(seed), 0), Seen::default()),
             _ => return None,
         }
         Some(Arc::new(new))
@@ -99,8 +100,9 @@ impl<B: Send + 'static> Source<B> for BurnSource<B> {
 
 type Message<B> = Result<Option<Batch<B>>>;
 
-/// Runs burn's iterator, which borrows its loader and therefore cannot leave this frame.
-fn pump<B>(loader: &dyn DataLoader<B>, at: Position, chance: Chance, outlet: &Outlet<Message<B>>) {
+/// Runs burn's iterator, which borrows its loader and therefore cannot leave this frame. The look is at what happens until
+/// its first batch is there.
+fn pump<B>(loader: &dyn DataLoader<B>, at: Position, chance: Chance, mut look: Option<Look>, outlet: &Outlet<Message<B>>) {
     let start = at.batch;
     let mut batch = 0;
     let result = guarded("data loader", start, || {
@@ -112,6 +114,7 @@ fn pump<B>(loader: &dyn DataLoader<B>, at: Position, chance: Chance, outlet: &Ou
         loop {
             let before = iter.progress().items_processed;
             let Some(item) = chance.of_batch(Position::new(at.epoch, batch), None, || iter.next()) else { break };
+            look.take().into_iter().for_each(Look::end);
             let value = item.map_err(|cause| Error::Dataset { item: None, batch, cause })?;
             let items = iter.progress().items_processed.saturating_sub(before);
             largest = largest.max(items);
@@ -148,11 +151,13 @@ struct BurnFeed<B> {
     stream: Option<Stream<Message<B>>>,
     lent: Option<(Device, Arc<dyn DataLoader<B>>)>,
     idle: Arc<Idle<B>>,
+    threads: Seen,
 }
 
 impl<B: Send> Feed<B> for BurnFeed<B> {
     fn next(&mut self) -> Option<Result<Batch<B>>> {
         let item = self.stream.as_mut()?.recv()?.transpose();
+        self.threads.tell();
         if matches!(item, Some(Err(_))) {
             // A panic has killed one of burn's workers, and with it this copy.
             self.lent = None;

@@ -7,6 +7,7 @@ use burn::{
 
 use crate::{
     Batch, Error, Length, Position, Result,
+    foreign_draws::{Announced, Look, Seen},
     random::Chance,
     shuffle::permutation,
     source::{Feed, Setting, Source, guarded},
@@ -19,6 +20,7 @@ pub(crate) struct DatasetSource<I, B> {
     batcher: Arc<dyn Batcher<I, B>>,
     options: Options,
     pools: Arc<Pools>,
+    threads: Seen,
 }
 
 #[derive(Clone, Copy)]
@@ -35,7 +37,7 @@ struct Options {
 impl<I, B> DatasetSource<I, B> {
     pub(crate) fn new(dataset: Arc<dyn Dataset<I>>, batcher: Arc<dyn Batcher<I, B>>) -> Self {
         let options = Options { batch_size: 1, shuffle: false, seed: None, run_seed: None, workers: 0, prefetch: 2, drop_last: false };
-        Self { dataset, batcher, options, pools: Arc::default() }
+        Self { dataset, batcher, options, pools: Arc::default(), threads: Seen::default() }
     }
 }
 
@@ -56,6 +58,7 @@ impl<I: 'static, B: Send + 'static> Source<B> for DatasetSource<I, B> {
     fn open(&self, start: Position, device: &Device) -> Result<Box<dyn Feed<B>>> {
         let Options { batch_size, shuffle, seed, run_seed, workers, prefetch, drop_last } = self.options;
         let items = guarded("dataset", start.batch, || self.dataset.len())?;
+        let chance = Chance::new(run_seed, seed.unwrap_or(0));
         let pass = Arc::new(Pass {
             dataset: self.dataset.clone(),
             batcher: self.batcher.clone(),
@@ -63,9 +66,11 @@ impl<I: 'static, B: Send + 'static> Source<B> for DatasetSource<I, B> {
             order: shuffle.then(|| permutation(items, seed.unwrap_or(0), start.epoch)),
             items,
             batch_size,
-            chance: Chance::new(run_seed, seed.unwrap_or(0)),
+            chance,
             epoch: start.epoch,
             is_ahead: workers > 0,
+            first: start.batch,
+            look: if workers > 0 { chance.announce(&self.threads) } else { Announced::default() },
         });
         let batches = start.batch..batches(items, batch_size, drop_last);
         // A thread without a batch would only cost its start.
@@ -86,7 +91,7 @@ impl<I: 'static, B: Send + 'static> Source<B> for DatasetSource<I, B> {
                 }
             }
         })?;
-        Ok(Box::new(Parallel { stream, batches }))
+        Ok(Box::new(Parallel { stream, batches, threads: self.threads.clone() }))
     }
 
     fn length(&self) -> Length {
@@ -101,26 +106,22 @@ impl<I: 'static, B: Send + 'static> Source<B> for DatasetSource<I, B> {
         self.options.shuffle
     }
 
-    fn makes_ahead(&self) -> bool {
-        self.options.workers > 0
-    }
-
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>> {
-        let mut options = self.options;
+        let (mut options, mut threads) = (self.options, self.threads.clone());
         match setting {
             Setting::BatchSize(n) => options.batch_size = n,
             Setting::Shuffle(on) => options.shuffle = on,
             Setting::NoShuffle => options.shuffle = false,
             Setting::Seed(seed) => options.seed = Some(seed),
             Setting::DefaultSeed(seed) => options.seed = options.seed.or(Some(seed)),
-            Setting::RunSeed(seed) => options.run_seed = Some(seed),
+            Setting::RunSeed(seed) => (options.run_seed, threads) = (Some(seed), Seen::default()),
             Setting::Workers(n) => options.workers = n,
             Setting::Prefetch(n) => options.prefetch = n,
             Setting::DropLast(on) => options.drop_last = on,
             Setting::ItemsPerBatch(_) => return None,
         }
         let (dataset, batcher, pools) = (self.dataset.clone(), self.batcher.clone(), self.pools.clone());
-        Some(Arc::new(Self { dataset, batcher, options, pools }))
+        Some(Arc::new(Self { dataset, batcher, options, pools, threads }))
     }
 }
 
@@ -141,12 +142,17 @@ struct Pass<I, B> {
     chance: Chance,
     epoch: usize,
     is_ahead: bool,
+    first: usize,
+    look: Announced,
 }
 
 impl<I, B> Pass<I, B> {
     fn make(&self, batch: usize) -> Result<Batch<B>> {
         let iterating = (!self.is_ahead).then_some(&self.device);
-        self.chance.of_batch(Position::new(self.epoch, batch), iterating, || self.load(batch))
+        let look = if batch == self.first { self.look.begin(&self.device) } else { None };
+        let made = self.chance.of_batch(Position::new(self.epoch, batch), iterating, || self.load(batch));
+        look.into_iter().for_each(Look::end);
+        made
     }
 
     fn load(&self, batch: usize) -> Result<Batch<B>> {
@@ -192,12 +198,15 @@ impl<I, B> Feed<B> for Inline<I, B> {
 struct Parallel<B> {
     stream: Stream<Result<Batch<B>>>,
     batches: Range<usize>,
+    threads: Seen,
 }
 
 impl<B: Send> Feed<B> for Parallel<B> {
     fn next(&mut self) -> Option<Result<Batch<B>>> {
         let batch = self.batches.next()?;
-        Some(self.stream.recv().unwrap_or(Err(Error::WorkerLost { batch })))
+        let made = self.stream.recv().unwrap_or(Err(Error::WorkerLost { batch }));
+        self.threads.tell();
+        Some(made)
     }
 
     fn more(&mut self) -> Option<bool> {

@@ -14,6 +14,7 @@ mod combined;
 mod data_module;
 mod dataset;
 mod error;
+mod foreign_draws;
 mod iterator;
 mod loader;
 mod loaders;

@@ -256,11 +256,6 @@ impl<B: Send + 'static> Loader<B> {
         self.source.is_shuffled()
     }
 
-    /// Whether batches are made on other threads than the iterating one.
-    pub fn makes_ahead(&self) -> bool {
-        self.source.makes_ahead()
-    }
-
     /// Whether the loader has only one pass, like one made from an iterator.
     pub fn is_single_pass(&self) -> bool {
         self.source.is_single_pass()

@@ -68,12 +68,6 @@ impl<A: Send + 'static, B: Send + 'static> Source<B> for MapSource<A, B> {
         self.inner.is_single_pass()
     }
 
-    fn makes_ahead(&self) -> bool {
-        // In a run, the generator is seeded for this function on the iterating thread. That must not count as a draw by
-        // other code.
-        !self.chance.is_of_run() && self.inner.makes_ahead()
-    }
-
     fn depth(&self) -> u64 {
         self.inner.depth() + 1
     }

@@ -14,6 +14,7 @@ use rand_core::TryRng;
 
 use crate::{
     Position,
+    foreign_draws::{self, Announced, Seen},
     shuffle::{Xoshiro256, derive},
 };
 
@@ -31,8 +32,8 @@ thread_local! {
 /// seed. Each call within a batch returns a different generator, in an order that is always the same.
 ///
 /// **burn's own generator cannot do this.** `Tensor::random` and `random_like` draw from one generator for the whole
-/// process. With workers, the numbers of each thread depend on the other threads, including the module's dropout.
-/// Without workers, they are repeatable too.
+/// process. With workers, the numbers of each thread depend on the other threads, including the module's dropout. A run
+/// warns of it. Without workers, they are repeatable too.
 ///
 /// Only the thread that makes the batch knows which batch it is. Call `random` on that thread, and
 /// [`fork`](Random::fork) the generator for your own threads. Elsewhere, `random` warns and its numbers are not
@@ -157,9 +158,10 @@ impl Chance {
         Self { seed: derive(derive(run.unwrap_or(0), own as usize), 0), of_run: run.is_some() }
     }
 
-    /// Whether the loader is in a run.
-    pub(crate) fn is_of_run(self) -> bool {
-        self.of_run
+    /// In a run, announces a look at the other threads that make batches. A loader inside of a batch makes its own while
+    /// the iterating thread has its turn.
+    pub(crate) fn announce(self, threads: &Seen) -> Announced {
+        if self.of_run && BATCH.get().is_none() { threads.announce() } else { Announced::default() }
     }
 
     /// Runs code that makes a batch. On the iterating thread in a run, it also seeds burn's generator. On any other
@@ -172,7 +174,9 @@ impl Chance {
             }
         }
         let seed = derive(derive(self.seed, position.epoch), position.batch);
-        if let Some(device) = iterating.filter(|_| self.of_run) {
+        let iterating = iterating.filter(|_| self.of_run);
+        let _turn = iterating.and_then(|_| foreign_draws::turn());
+        if let Some(device) = iterating {
             device.seed(seed);
         }
         let _restore = Restore(BATCH.replace(Some((seed, 0))));

@@ -30,11 +30,6 @@ pub(crate) trait Source<B>: Send + Sync {
         false
     }
 
-    /// Whether batches are made on other threads than the iterating one.
-    fn makes_ahead(&self) -> bool {
-        false
-    }
-
     /// The number of `map` functions applied to its batches.
     fn depth(&self) -> u64 {
         0

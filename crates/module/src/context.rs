@@ -13,12 +13,12 @@ use stormfire_loggers::{Image, Loggers, Metrics};
 use stormfire_metrics::Loggable;
 
 use crate::{
-    error::{Error, Result},
+    error::Result,
     log::{self, Entry},
     log_error::LogError,
     moment::{Progress, RunningStage},
     requests::{SaveRequest, StopRequest},
-    run::{Limits, MetricSource, Run, monitored},
+    run::{Limits, MetricSource, Run, monitored, monitored_of_epoch},
 };
 
 /// The run, as hooks of callbacks and modules see it.
@@ -74,9 +74,9 @@ impl<'a> Context<'a> {
     /// The value of a logged metric, by its logged name (or with `_step`, `_epoch`).
     ///
     /// It includes all values that were logged before this call, even in the same event: by the module, by earlier
-    /// callbacks and by this hook, and values sent with [`Context::log_metrics`]. During an epoch it returns the newest
-    /// step value, afterwards the value of the epoch. Values that are only reduced over an epoch are available at its
-    /// end, and so are the values of an evaluation. `epoch` and `step` are the run's own counters,
+    /// callbacks and by this hook, and values sent with [`Context::log_metrics`]. During an epoch of training or
+    /// evaluation it returns the newest step value, afterwards the value of the epoch. Values that are only reduced over
+    /// an epoch (the default in an evaluation) are available at its end. `epoch` and `step` are the run's own counters,
     /// [`Context::current_epoch`] and [`Context::global_step`], unless a value was logged under these names.
     ///
     /// Reads all values that are still on the device, in one transaction.
@@ -88,17 +88,21 @@ impl<'a> Context<'a> {
         monitored(self.metrics, self.run, name)
     }
 
-    /// As [`Context::metric`], for a decision at the end of a training epoch. If the epoch was cut short before its
-    /// validation, a value of an earlier epoch counts as missing.
+    /// As [`Context::metric`], for a decision at the end of a training epoch. If the epoch was cut short, a
+    /// value of an earlier epoch counts as missing.
     ///
     /// # Errors
     /// As [`Context::metric`].
     pub fn metric_of_epoch(&mut self, name: &str) -> Result<f64> {
         self.take_logged()?;
-        if self.run.is_cut_short() && self.metrics.is_stale(name) {
-            return Err(Error::MetricMissing { name: name.into(), available: self.metrics.names() });
-        }
-        monitored(self.metrics, self.run, name)
+        monitored_of_epoch(self.metrics, self.run, name)
+    }
+
+    /// Whether a metric may be missing at the end of a training epoch through no fault of its name: the epoch was cut short
+    /// before its validation, before its first batch, or before it logged a metric that earlier epochs have logged.
+    pub fn may_lack(&mut self, name: &str) -> bool {
+        let begun = self.run.place.progress.batch_in_epoch > 0;
+        self.run.is_cut_short() && (!begun || self.run.limits.validates() || self.metric_names().iter().any(|known| known == name))
     }
 
     /// The names that [`Context::metric`] accepts now, without the run's own counters.

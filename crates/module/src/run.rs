@@ -121,9 +121,9 @@ impl Run {
         }
     }
 
-    /// Whether the ending training epoch was cut short (`max_steps`, `skip_epoch`) before the validation at its end.
+    /// Whether the ending training epoch was cut short by `max_steps` or `skip_epoch`.
     pub fn is_cut_short(&self) -> bool {
-        self.limits.validates() && self.validates_every_epoch && !self.place.is_last_batch
+        !self.place.is_last_batch
     }
 
     /// Whether this is the file that the fit was resumed from and that is never removed, regardless of the spelling of
@@ -148,7 +148,7 @@ pub trait MetricSource {
     /// [`crate::Error::MetricMissing`] with the available names, or [`crate::Error::Read`].
     fn metric(&mut self, name: &str) -> Result<f64>;
 
-    /// Whether a metric comes from an evaluation and its value is older than the current training epoch.
+    /// Whether the value of a metric is older than the current training epoch.
     fn is_stale(&mut self, name: &str) -> bool;
 
     /// The names of all metrics that callbacks can monitor.
@@ -160,6 +160,18 @@ pub trait MetricSource {
     /// The metrics of the progress bar with their newest values that have left the device. Never waits. Values on the
     /// device are read in the background and appear in a later call.
     fn progress_bar_metrics(&mut self) -> Vec<(String, Option<f64>)>;
+}
+
+/// As [`monitored`], at the end of a training epoch. If the epoch was cut short, a value of an earlier epoch counts as
+/// missing.
+///
+/// # Errors
+/// As [`MetricSource::metric`].
+pub fn monitored_of_epoch(metrics: &mut dyn MetricSource, run: &Run, name: &str) -> Result<f64> {
+    if run.is_cut_short() && metrics.is_stale(name) {
+        return Err(Error::MetricMissing { name: name.into(), available: metrics.names() });
+    }
+    monitored(metrics, run, name)
 }
 
 /// The value that a monitor gets for a name: a metric, or else one of the run's counters `epoch` and `step`.

@@ -179,17 +179,12 @@ pub struct Stepper<'a, M> {
     stepped: bool,
     skipped: Option<String>,
     evidence: Evidence,
-    /// For each optimizer whose step may be skipped: the losses of the gradients that it has not stepped with yet.
-    losses: Vec<Option<Tensor<1>>>,
-    /// The non-finite values of backward passes for all optimizers, which therefore skip their steps.
-    bad_pass: Vec<Option<String>>,
 }
 
 impl<'a, M: Module> Stepper<'a, M> {
     /// A stepper for one batch. `accumulated` lives as long as the fit and carries gradients from batch to batch.
     pub fn new(optimizers: &'a mut Optimizers, accumulated: &'a mut Accumulated, hooks: &'a mut dyn StepHooks<M>, plan: StepPlan) -> Self {
-        let (losses, bad_pass) = (Vec::new(), Vec::new());
-        Self { optimizers, accumulated, hooks, plan, stepped: false, skipped: None, evidence: Evidence::default(), losses, bad_pass }
+        Self { optimizers, accumulated, hooks, plan, stepped: false, skipped: None, evidence: Evidence::default() }
     }
 
     /// Whether an optimizer has stepped in this batch. With `on_non_finite = "skip:n"` a step may be skipped.
@@ -272,7 +267,7 @@ impl<'a, M: Module> Stepper<'a, M> {
                 add(&mut evidence.gradients, total);
             }
             if let Some(what) = evidence.what_is_not_finite(&all, module)? {
-                self.bad_pass = vec![Some(what); shares.len()];
+                self.accumulated.bad_pass = vec![Some(what); shares.len()];
             }
         }
         Ok(shares)
@@ -281,8 +276,7 @@ impl<'a, M: Module> Stepper<'a, M> {
     fn backward_of(&mut self, index: usize, module: &mut M, loss: &Tensor<1>) -> Result<GradientsParams> {
         let gradients = self.backward_with(module, loss, |optimizers, walked, module| optimizers.at(index).gradients(walked, module))?;
         if self.plan.finite == FiniteCheck::BeforeStep {
-            self.losses.resize(self.optimizers.len(), None);
-            add(&mut self.losses[index], loss.clone().inner());
+            self.accumulated.add_loss(index, loss.clone().inner());
         }
         Ok(gradients)
     }
@@ -327,8 +321,7 @@ impl<'a, M: Module> Stepper<'a, M> {
             FiniteCheck::BeforeStep => norm.clone().or_else(|| gradients::total(&gradients, module)),
         };
         if self.plan.finite == FiniteCheck::BeforeStep {
-            let losses = self.losses.get_mut(index).and_then(Option::take);
-            let mut what = self.bad_pass.get_mut(index).and_then(Option::take);
+            let (losses, mut what) = self.accumulated.take_evidence(index);
             if what.is_none() {
                 what = Evidence { losses, gradients: witness }.what_is_not_finite(&gradients, module)?;
             }

@@ -1,7 +1,7 @@
 //! The result of `configure_optimizers`: optimizers with a name, a learning rate, a schedule, and their parameters.
 
+mod in_checkpoint;
 mod params;
-mod state;
 
 use std::collections::HashSet;
 
@@ -23,7 +23,7 @@ use crate::{
     schedule::{IntoSchedule, LookupError, Schedule},
 };
 
-pub use state::{OptimizerStates, OptimizersSnapshot};
+pub use in_checkpoint::{OptimizerStates, OptimizersSnapshot};
 
 /// The sources of an [`Optimizer`]: burn's configurations (`AdamConfig::new()`, which also provide the name), or a
 /// [`ModuleOptimizer`], for parameter groups or a custom algorithm.
@@ -166,7 +166,7 @@ impl Optimizer {
     pub fn step_schedule(&mut self) -> Result<()> {
         match &mut self.schedule {
             Some(schedule) if schedule.watches().is_none() => {
-                schedule.step(&self.name, &Tick::of_step(self.steps), &mut |_| Ok::<f64, Error>(f64::NAN)).map(drop)
+                schedule.step(&self.name, &Tick::of_step(self.steps), &mut |_| Ok::<_, Error>(None)).map(drop)
             }
             _ => Ok(()),
         }
@@ -312,7 +312,7 @@ impl Optimizers {
     /// # Errors
     /// [`Error::Optimizer`] for a rate that is negative or not finite.
     pub fn step_epoch_schedules(&mut self, completed: u64) -> Result<()> {
-        self.step_schedules(false, &mut |_| Ok::<f64, Error>(f64::NAN), |_| Tick::of_epoch(completed)).map(drop)
+        self.step_schedules(false, &mut |_| Ok::<_, Error>(None), |_| Tick::of_epoch(completed)).map(drop)
     }
 
     /// Steps the schedules that watch a metric. Those that count epochs step at the end of one (`Some(completed)`).
@@ -325,7 +325,7 @@ impl Optimizers {
     pub fn step_watching_schedules<E: LookupError>(
         &mut self,
         completed: Option<u64>,
-        metric: &mut dyn FnMut(&str) -> Result<f64, E>,
+        metric: &mut dyn FnMut(&str) -> Result<Option<f64>, E>,
     ) -> Result<bool, E> {
         self.step_schedules(true, metric, |optimizer_steps| completed.map_or(Tick::of_step(optimizer_steps), Tick::of_epoch))
     }
@@ -333,7 +333,7 @@ impl Optimizers {
     fn step_schedules<E: LookupError>(
         &mut self,
         watching: bool,
-        metric: &mut dyn FnMut(&str) -> Result<f64, E>,
+        metric: &mut dyn FnMut(&str) -> Result<Option<f64>, E>,
         tick: impl Fn(u64) -> Tick,
     ) -> Result<bool, E> {
         let mut has_stepped = false;

@@ -179,7 +179,7 @@ impl Schedule {
     /// Default: every epoch.
     ///
     /// `ReduceLrOnPlateau` checks the newest value of its metric, even an old one. With a period of epochs, it checks
-    /// after an epoch that was not skipped. With a period of steps, it checks after the validation that follows such a
+    /// after an epoch, if the metric has a value of it or the epoch was complete. With a period of steps, it checks after the validation that follows such a
     /// step, if there is one.
     pub fn every(mut self, every: impl TryInto<Every, Error: Into<TextError>>) -> Self {
         self.misread.set("Schedule::every", &mut self.every, every);
@@ -299,12 +299,12 @@ impl Schedule {
 
     /// Steps the schedule of this optimizer if it is due. This is called after a training batch with the number of this
     /// optimizer's steps, at the last batch of an epoch, or, if it watches a metric, after the validation that follows.
-    /// `metric` returns the value of a monitored metric.
+    /// `metric` returns the value of a monitored metric, or `None` for no look.
     pub(crate) fn step<E: LookupError>(
         &mut self,
         optimizer: &str,
         tick: &Tick,
-        metric: &mut dyn FnMut(&str) -> Result<f64, E>,
+        metric: &mut dyn FnMut(&str) -> Result<Option<f64>, E>,
     ) -> Result<bool, E> {
         if !self.is_due(tick) {
             return Ok(false);
@@ -316,7 +316,8 @@ impl Schedule {
             Kind::Burn(scheduler) => self.current = Some(scheduler.step()),
             Kind::Plateau(config, state) => {
                 let value = match metric(self.monitor.as_deref().unwrap_or_default()) {
-                    Ok(value) => value,
+                    Ok(Some(value)) => value,
+                    Ok(None) => return Ok(false),
                     Err(error) if error.is_missing() && !self.strict => {
                         tracing::warn!("ReduceLrOnPlateau skips a check: {error}");
                         return Ok(false);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use burn::{
     module::Module,
     optim::GradientsParams,
-    tensor::{DType, Tensor, TensorData},
+    tensor::{DType, Device, Tensor, TensorData},
 };
 use serde::{Deserialize, Serialize};
 use stormfire_checkpoint::Snapshot;
@@ -36,6 +36,9 @@ pub struct OpenWindow {
     pub size: usize,
     /// The sum of the weights on the host.
     pub weight: f64,
+    /// For each optimizer that has not stepped since: the non-finite values of a backward pass for all optimizers.
+    #[serde(default)]
+    pub bad_pass: Vec<Option<String>>,
 }
 
 impl OpenWindow {
@@ -52,6 +55,7 @@ impl OpenWindow {
     pub fn add(&mut self, window: Window, accumulated: &Accumulated) {
         self.batches = if window.closes { 0 } else { self.batches + 1 };
         self.weight = accumulated.host;
+        self.bad_pass.clone_from(&accumulated.bad_pass);
     }
 }
 
@@ -63,10 +67,16 @@ pub struct Accumulated {
     host: f64,
     /// The sum of the weights on the device, shape `[1]`, `f32`.
     device: Option<Tensor<1>>,
+    /// For each optimizer whose step may be skipped: the sum of the losses of the gradients that it has not stepped with
+    /// yet, in this batch and earlier ones. A non-finite loss may have finite gradients.
+    losses: Vec<Option<Tensor<1>>>,
+    /// The non-finite values of backward passes for all optimizers, which therefore skip their steps.
+    pub bad_pass: Vec<Option<String>>,
 }
 
-/// The name of the device weight in a checkpoint.
+/// The names of the values on the device in a checkpoint.
 const WEIGHT: &str = "window/weight";
+const LOSS: &str = "window/loss/";
 
 impl Accumulated {
     /// Whether there was no backward pass in this window.
@@ -92,11 +102,30 @@ impl Accumulated {
         }
     }
 
+    /// Notes a loss of an optimizer, without its graph.
+    pub fn add_loss(&mut self, optimizer: usize, loss: Tensor<1>) {
+        if self.losses.len() <= optimizer {
+            self.losses.resize(optimizer + 1, None);
+        }
+        let losses = &mut self.losses[optimizer];
+        *losses = Some(match losses.take() {
+            Some(sum) => sum.cast(DType::F32) + loss.cast(DType::F32),
+            None => loss,
+        });
+    }
+
+    /// Takes the losses of an optimizer that is about to step, and its entry of `bad_pass`.
+    pub fn take_evidence(&mut self, optimizer: usize) -> (Option<Tensor<1>>, Option<String>) {
+        let bad_pass = self.bad_pass.get_mut(optimizer).and_then(Option::take);
+        (self.losses.get_mut(optimizer).and_then(Option::take), bad_pass)
+    }
+
     /// Closes the window: returns the mean gradient. `None` if there was no backward pass, or if the sum of the weights
     /// is 0.
     pub fn close<M: Module>(&mut self, module: &M) -> Option<GradientsParams> {
-        let Self { sum, host, device } = std::mem::take(self);
-        let mut gradients = sum?;
+        let host = std::mem::take(&mut self.host);
+        let device = self.device.take();
+        let mut gradients = self.sum.take()?;
         match device {
             Some(weight) => gradients::divide(&mut gradients, module, &Scalar::Device(weight + host)),
             None if host == 0.0 => return None,
@@ -115,14 +144,24 @@ impl Accumulated {
         if let Some(weight) = &self.device {
             snapshot.add(WEIGHT, weight.clone());
         }
+        for (optimizer, loss) in self.losses.iter().enumerate().filter_map(|(index, loss)| Some((index, loss.as_ref()?))) {
+            snapshot.add(format!("{LOSS}{optimizer}"), loss.clone());
+        }
     }
 
     /// Takes the tensors of [`save`](Self::save) from those of a checkpoint.
     pub fn load<M: Module>(tensors: &mut BTreeMap<String, TensorData>, module: &M, open: &OpenWindow) -> Self {
         let sum = gradients::load(tensors, module);
-        let device = module.devices().into_iter().next().map(burn::tensor::Device::inner);
-        let device = tensors.remove(WEIGHT).zip(device).map(|(weight, device)| Tensor::from_data(weight, (&device, DType::F32)));
-        Self { sum, host: open.weight, device }
+        let mut loaded = Self { sum, host: open.weight, bad_pass: open.bad_pass.clone(), ..Self::default() };
+        let Some(at) = module.devices().into_iter().next().map(Device::inner) else { return loaded };
+        loaded.device = tensors.remove(WEIGHT).map(|weight| Tensor::from_data(weight, (&at, DType::F32)));
+        let losses: Vec<_> = tensors.extract_if(LOSS.to_owned().., |name, _| name.starts_with(LOSS)).collect();
+        for (name, loss) in losses {
+            if let Ok(optimizer) = name[LOSS.len()..].parse::<u16>() {
+                loaded.add_loss(optimizer.into(), Tensor::from_data(loss, (&at, DType::F32)));
+            }
+        }
+        loaded
     }
 }
 

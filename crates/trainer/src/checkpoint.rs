@@ -4,15 +4,15 @@
 //! ([`save`]). A separate thread waits for the device and for the loggers, and writes the file (`checkpoint_writer`).
 //! The file format is that of [`stormfire_checkpoint`].
 
+mod at_boundary;
 mod locate;
 mod logs;
 mod restore;
 mod save;
-mod state;
 
+pub(crate) use at_boundary::{go_back, keep, keep_place, run_state, unfinished_epoch};
 pub use locate::CkptPath;
 pub(crate) use locate::Places;
 pub(crate) use logs::Part;
 pub(crate) use restore::Resume;
 pub(crate) use save::{in_memory, settle, write_kept, write_requested, write_state};
-pub(crate) use state::{go_back, keep, keep_place, run_state, unfinished_epoch};

@@ -2,13 +2,16 @@
 
 mod boundary;
 mod end;
-mod foreign_draws;
 mod step;
 mod validation;
 
 use burn::tensor::Device;
 use stormfire_data::{Batch, DataModule, Loader, Position};
-use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, place::Stopwatch, run::monitored};
+use stormfire_module::{
+    Error, Event, LightningModule, Result, RunningStage,
+    place::Stopwatch,
+    run::{monitored, monitored_of_epoch},
+};
 use stormfire_optim::shared_ids;
 use stormfire_values::clock;
 
@@ -35,7 +38,6 @@ pub(crate) struct FitLoop<'a, M: LightningModule> {
     val: Evaluated<M::Batch>,
     finite: FiniteWatch,
     said_it_goes_on: bool,
-    has_expected: bool,
     said_names_are_shared: bool,
 }
 
@@ -56,8 +58,8 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         val: Evaluated<M::Batch>,
     ) -> Self {
         let finite = FiniteWatch::new(&engine.frame.config);
-        let (said_it_goes_on, said_names_are_shared, has_expected) = (false, false, false);
-        Self { engine, module, training, data, train, val, finite, said_it_goes_on, has_expected, said_names_are_shared }
+        let (said_it_goes_on, said_names_are_shared) = (false, false);
+        Self { engine, module, training, data, train, val, finite, said_it_goes_on, said_names_are_shared }
     }
 
     pub(crate) fn run(mut self) -> Result<Stop> {
@@ -113,14 +115,14 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         }
         // Layers that check whether their input has an autodiff graph (dropout, batch normalization) may come first.
         let with_tape = self.module.devices().into_iter().find(Device::is_autodiff);
-        let mut expected = self.expect_no_draws();
-        let mut batches = self.train.batches(position, with_tape.as_ref().unwrap_or(&self.engine.frame.device))?;
         // The checkpoint may have been written before the actions after a batch, or before a requested skip.
         let mut flow = match position.batch {
             0 => Flow::Continue,
             _ if self.engine.run.place.after_batch => self.after_batch()?,
             _ => self.skip_if_asked(),
         };
+        // Only now: no hook may draw random numbers while the data's own threads are looked at.
+        let mut batches = self.train.batches(position, with_tape.as_ref().unwrap_or(&self.engine.frame.device))?;
         while flow == Flow::Continue && self.is_done().is_none() {
             if self.engine.run.limits.train_batches.is_some_and(|n| self.engine.run.place.progress.batch_in_epoch >= n) {
                 break;
@@ -133,9 +135,6 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
                 flow = Flow::EndEpoch;
                 break;
             };
-            if let Some(expected) = expected.take() {
-                self.check_draws(expected)?;
-            }
             flow = self.batch(batch?, batches.is_last())?;
             if self.engine.signal().is_some() {
                 // The run resumes from the state that is saved now.
@@ -224,7 +223,9 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         if is_due {
             self.validate(RunningStage::Validate)?;
         }
-        if self.training.optimizers.step_watching_schedules(None, &mut |name| monitored(&mut self.engine.store, &self.engine.run, name))? {
+        let engine = &mut *self.engine;
+        let mut newest = |name: &str| monitored(&mut engine.store, &engine.run, name).map(Some);
+        if self.training.optimizers.step_watching_schedules(None, &mut newest)? {
             self.refresh_learning_rates();
         }
         // A longer fit would not validate here, so its schedules must not see this validation.
@@ -280,12 +281,12 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         self.finite.end_epoch(engine, self.module)?;
         end::tell_if_nothing_is_trained(&engine.run.place.progress);
         let completed = engine.run.place.progress.epoch as u64 + 1;
-        // Unlike the other epoch schedules, they need a complete epoch: one that ended early was not validated.
-        if engine.run.place.is_last_batch {
-            self.training
-                .optimizers
-                .step_watching_schedules(Some(completed), &mut |name| monitored(&mut engine.store, &engine.run, name))?;
-        }
+        // An epoch that was cut short is judged by its own values only: it may not have been validated.
+        let mut of_epoch = |name: &str| match monitored_of_epoch(&mut engine.store, &engine.run, name) {
+            Err(Error::MetricMissing { .. }) if engine.run.is_cut_short() => Ok(None),
+            value => value.map(Some),
+        };
+        self.training.optimizers.step_watching_schedules(Some(completed), &mut of_epoch)?;
         let sent =
             send_metrics(&metrics.merged(), &engine.run.loggers, engine.run.place.logger_step, Some(engine.run.place.progress.epoch));
         engine.note_logged(sent);

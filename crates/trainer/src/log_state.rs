@@ -4,6 +4,8 @@
 //! Numbers on the device stay there while the state is taken. They are filled in when the checkpoint is written, off
 //! the training thread. A number is restored to its device and type, so that a mean continues bit for bit.
 
+use std::collections::BTreeSet;
+
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use stormfire_checkpoint::Snapshot;
@@ -223,6 +225,8 @@ pub(crate) struct LogState {
     pub(crate) evaluation: Vec<SavedSlot>,
     /// The values that callbacks can read.
     pub(crate) metrics: Vec<(String, SavedScalar)>,
+    /// Those of them whose value belongs to the current training epoch.
+    pub(crate) of_epoch: BTreeSet<String>,
     /// The values of the progress bar.
     pub(crate) progress_bar: Vec<(String, SavedScalar)>,
     /// Number of batches in the current window, which may still be skipped.

@@ -3,7 +3,7 @@
 //! Values arrive as [`Record`]s and stay on the device. Only two functions read them: [`MetricSource::metric`], for a
 //! monitor, and [`LogStore::end_epoch`], once per epoch.
 
-mod saved;
+mod in_checkpoint;
 mod shared;
 mod slot;
 
@@ -225,12 +225,9 @@ impl LogStore {
                     slot.step.as_mut().map(|step| (&slot.step_key, step.reading()))
                 };
                 let Some((key, reading)) = value else { continue };
-                // Callbacks never see the step values of an evaluation.
-                if !evaluates || shows_epoch {
-                    self.callback.set(key, reading.clone(), arrival);
-                    if *key != slot.plain_key {
-                        self.callback.set(&slot.plain_key, reading.clone(), arrival);
-                    }
+                self.callback.set(key, reading.clone(), arrival);
+                if *key != slot.plain_key {
+                    self.callback.set(&slot.plain_key, reading.clone(), arrival);
                 }
                 if slot.options.prog_bar {
                     self.bar.set(key, reading);
@@ -288,8 +285,7 @@ impl MetricSource for LogStore {
 
     fn is_stale(&mut self, name: &str) -> bool {
         self.commit();
-        let is_of_evaluation = self.evaluation.slots.iter().any(|slot| [&*slot.epoch_key, &*slot.plain_key].contains(&name));
-        is_of_evaluation && self.callback.0.get(name).is_some_and(|entry| entry.arrival <= self.epoch_started)
+        self.callback.0.get(name).is_some_and(|entry| entry.arrival <= self.epoch_started)
     }
 
     fn names(&mut self) -> Vec<String> {

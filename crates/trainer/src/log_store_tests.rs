@@ -145,16 +145,18 @@ fn what_is_logged_at_an_epochs_end_belongs_to_it() {
 }
 
 #[test]
-fn an_evaluation_shows_nothing_before_its_end() {
+fn an_evaluation_shows_its_steps_before_its_end() {
     let mut store = LogStore::default();
     train(&mut store, || drop(log("x", 1.0)));
     validate(&mut store, 0, || drop(log("val", 2.0).on_step(true)));
-    assert_eq!(known(&mut store), named(&[("x", 1.0)]));
+    assert_eq!(known(&mut store), named(&[("x", 1.0), ("val_step/dataloader_idx_0", 2.0), ("val/dataloader_idx_0", 2.0)]));
+    validate(&mut store, 0, || drop(log("val", 4.0).on_step(true)));
     store.reach_epoch_end(RunningStage::Validate).unwrap();
     // A training metric that arrives in between is still the value of a step.
     train(&mut store, || drop(log("y", 3.0).on_epoch(true)));
-    let suffixed = [("x", 1.0), ("y_step", 3.0), ("y", 3.0), ("val_epoch/dataloader_idx_0", 2.0), ("val/dataloader_idx_0", 2.0)];
-    assert_eq!(known(&mut store), named(&suffixed));
+    let (of_val, of_y) = ([("val_step/dataloader_idx_0", 4.0), ("val/dataloader_idx_0", 3.0)], [("y_step", 3.0), ("y", 3.0)]);
+    let all = [&[("x", 1.0)][..], &of_val, &of_y, &[("val_epoch/dataloader_idx_0", 3.0)]].concat();
+    assert_eq!(known(&mut store), named(&all));
 }
 
 #[test]
@@ -382,10 +384,9 @@ fn what_is_older_than_the_epoch_is_known_also_after_a_restart() {
     let mut restored = LogStore::default();
     restored.restore(&store.state(&mut Pending::default()), &Device::flex()).unwrap();
     assert_eq!(stale(&mut restored), [true, false, false]);
-    // The logged training value is the newest one, even if it is old.
     restored.start_epoch();
-    assert_eq!(stale(&mut restored), [true, false, false]);
+    assert_eq!(stale(&mut restored), [true, true, false]);
     validate(&mut restored, 0, || drop(log::log("val", 2.0)));
     restored.reach_epoch_end(RunningStage::Validate).unwrap();
-    assert_eq!(stale(&mut restored), [false; 3]);
+    assert_eq!(stale(&mut restored), [false, true, false]);
 }

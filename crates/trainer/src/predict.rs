@@ -3,7 +3,7 @@
 use stormfire_data::{Batch, Loaders, Position};
 use stormfire_module::{Event, Hook, PredictModule, Result, RunningStage};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, RandomPart};
 
 /// Predicts with a module that is already in evaluation mode. Returns one list of predictions per loader.
 pub(crate) fn predict<M: PredictModule>(
@@ -27,6 +27,7 @@ pub(crate) fn predict<M: PredictModule>(
             let Batch { value, .. } = batch?;
             let batch_idx = predictions.len();
             engine.run.moment.batch_idx = batch_idx;
+            engine.reseed(RandomPart::EvaluationBatch { dataloader_idx, batch_idx });
             engine.fire(module, Event::PredictBatchStart { batch: &value, batch_idx, dataloader_idx })?;
             let started = engine.frame.profiler.start();
             let prediction = {

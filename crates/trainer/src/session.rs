@@ -2,7 +2,7 @@
 
 mod evaluations;
 mod failure;
-mod further;
+mod later_runs;
 mod queue_again;
 
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! The [`Trainer`], which trains a module with its options, callbacks and loggers.
 
-mod further;
+mod after_fit;
 mod setters;
 
 use std::{any::Any, path::Path};

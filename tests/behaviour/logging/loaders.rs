@@ -136,8 +136,15 @@ fn callbacks_find_the_metrics_of_each_loader() {
     };
     let mut trainer = trainer(&MemoryLogger::new()).callback(watcher);
     trainer.validate(&probe(Hook::ValidationStep, Hook::ValidationEpochEnd), Loaders::from(two_loaders())).unwrap();
-    let expected =
-        ["x_epoch/dataloader_idx_0=1.5", "x/dataloader_idx_0=1.5", "x_epoch/dataloader_idx_1=3", "x/dataloader_idx_1=3", "all=1"];
+    let expected = [
+        "x_step/dataloader_idx_0=2",
+        "x/dataloader_idx_0=1.5",
+        "x_step/dataloader_idx_1=3",
+        "x/dataloader_idx_1=3",
+        "x_epoch/dataloader_idx_0=1.5",
+        "x_epoch/dataloader_idx_1=3",
+        "all=1",
+    ];
     assert_eq!(*seen.lock().unwrap(), expected);
 }
 
@@ -167,5 +174,5 @@ fn the_sanity_check_leaves_no_trace() {
     let set = |t: Trainer<Probe>| t.max_epochs(1).num_sanity_val_steps(2).callback(watcher);
     // The first two calls belong to the sanity check.
     check(probe, (line_data(4, 4), line_data(8, 4)), set, &["0: x_step=3", "1: x_step=4", "0: x_epoch=3.5 epoch=0"]);
-    assert_eq!(*names.lock().unwrap(), ["x_epoch x", ""]);
+    assert_eq!(*names.lock().unwrap(), ["x_step x x_epoch", ""]);
 }

@@ -176,6 +176,50 @@ fn hooks_of_a_step_see_its_values() {
 }
 
 #[test]
+fn a_step_of_an_evaluation_is_seen_by_its_hooks() {
+    for (hook, is_test) in [(Hook::ValidationBatchEnd, false), (Hook::TestBatchEnd, true)] {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let looking = {
+            let seen = Arc::clone(&seen);
+            at(hook, Order::Watch, move |ctx| {
+                let both = [ctx.metric("x")?, ctx.metric("x_step")?, ctx.metric("y")?, ctx.metric("z")?];
+                seen.lock().unwrap().push(both);
+                assert!(ctx.metric("mean").is_err(), "what only an epoch has is not there yet");
+                Ok(())
+            })
+        };
+        let ended = Arc::new(Mutex::new(Vec::new()));
+        let at_end = {
+            let ended = Arc::clone(&ended);
+            at(if is_test { Hook::TestEnd } else { Hook::ValidationEnd }, Order::Watch, move |ctx| {
+                ended.lock().unwrap().push([ctx.metric("x")?, ctx.metric("x_step")?, ctx.metric("y")?, ctx.metric("mean")?]);
+                Ok(())
+            })
+        };
+        let (number, z) = (counter(), counter());
+        let code = move || {
+            let x = number() as f64;
+            drop(log("x", on_device(x)).on_step(true).on_epoch(true));
+            drop(log("y", 10.0 * x).on_step(true).on_epoch(false));
+            drop(log("mean", x));
+        };
+        let probe = Probe::at(if is_test { Hook::TestStep } else { Hook::ValidationStep }, code);
+        let logging = at(hook, Order::Ordinary, move |ctx| {
+            drop(ctx.log("z", z()).on_step(true));
+            Ok(())
+        });
+        let mut trainer = trainer(&MemoryLogger::new()).max_epochs(1).callback(looking).callback(at_end).callback(logging);
+        if is_test {
+            drop(trainer.test(&probe, line_data(8, 4)).unwrap());
+        } else {
+            drop(trainer.fit(probe, (line_data(4, 4), line_data(8, 4))).unwrap());
+        }
+        assert_eq!(*seen.lock().unwrap(), [[1.0, 1.0, 10.0, 1.0], [2.0, 2.0, 20.0, 2.0]], "{hook}");
+        assert_eq!(*ended.lock().unwrap(), [[1.5, 2.0, 20.0, 1.5]], "{hook}");
+    }
+}
+
+#[test]
 fn a_wrong_log_call_is_reported_for_the_callback_that_made_it() {
     let twice = at(Hook::TrainBatchEnd, Order::Ordinary, |ctx| {
         ctx.log("x", 1);

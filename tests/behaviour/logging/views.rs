@@ -85,7 +85,7 @@ fn callbacks_see_the_newest_step_and_after_the_epoch_its_reduction() {
 }
 
 #[test]
-fn callbacks_never_see_the_steps_of_an_evaluation() {
+fn callbacks_see_the_steps_of_an_evaluation_too() {
     let number = counter();
     let probe = Probe::at(Hook::ValidationStep, move || {
         let number = number();
@@ -95,14 +95,14 @@ fn callbacks_never_see_the_steps_of_an_evaluation() {
     });
     let hooks = &[Hook::ValidationBatchEnd, Hook::ValidationEpochEnd, Hook::ValidationEnd];
     let expected = [
-        "on_validation_batch_end: ",
-        "on_validation_batch_end: ",
-        "on_validation_epoch_end: e=1.5 se_epoch=1.5 se=1.5",
-        "on_validation_end: e=1.5 se_epoch=1.5 se=1.5",
-        "on_validation_batch_end: e=1.5 se_epoch=1.5 se=1.5",
-        "on_validation_batch_end: e=1.5 se_epoch=1.5 se=1.5",
-        "on_validation_epoch_end: e=3.5 se_epoch=3.5 se=3.5",
-        "on_validation_end: e=3.5 se_epoch=3.5 se=3.5",
+        "on_validation_batch_end: s=1 se_step=1 se=1",
+        "on_validation_batch_end: s=2 se_step=2 se=2",
+        "on_validation_epoch_end: s=2 se_step=2 se=1.5 e=1.5 se_epoch=1.5",
+        "on_validation_end: s=2 se_step=2 se=1.5 e=1.5 se_epoch=1.5",
+        "on_validation_batch_end: s=3 se_step=3 se=3 e=1.5 se_epoch=1.5",
+        "on_validation_batch_end: s=4 se_step=4 se=4 e=1.5 se_epoch=1.5",
+        "on_validation_epoch_end: s=4 se_step=4 se=3.5 e=3.5 se_epoch=3.5",
+        "on_validation_end: s=4 se_step=4 se=3.5 e=3.5 se_epoch=3.5",
     ];
     sees(probe, (line_data(4, 4), line_data(8, 4)), hooks, callback_metrics, &expected);
 }
@@ -119,11 +119,11 @@ fn names_of_metrics_are_available_without_a_read() {
         _ => {}
     });
     let hooks = &[Hook::TrainBatchEnd, Hook::ValidationBatchEnd, Hook::ValidationEpochEnd, Hook::TrainEpochEnd];
-    let second = "x_step x val_x_epoch val_x x_epoch";
+    let second = "x_step x val_x_step val_x val_x_epoch x_epoch";
     let expected = [
         "on_train_batch_end: x_step x".to_string(),
-        "on_validation_batch_end: x_step x".to_string(),
-        "on_validation_epoch_end: x_step x val_x_epoch val_x".to_string(),
+        "on_validation_batch_end: x_step x val_x_step val_x".to_string(),
+        "on_validation_epoch_end: x_step x val_x_step val_x val_x_epoch".to_string(),
         format!("on_train_epoch_end: {second}"),
         format!("on_train_batch_end: {second}"),
         format!("on_validation_batch_end: {second}"),

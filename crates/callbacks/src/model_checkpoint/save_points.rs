@@ -60,7 +60,7 @@ impl ModelCheckpoint {
                     if missing == Missing::Warn {
                         tracing::warn!(
                             ?available,
-                            "no checkpoint of this epoch: metric `{name}` has no value of it, since no validation has ended in it"
+                            "no checkpoint of this epoch: metric `{name}` has no value of it, since the epoch was cut short or not validated"
                         );
                     }
                 }

@@ -10,7 +10,7 @@ use burn::{
 };
 use rand_core::Rng;
 
-use super::{assert_resumes, numbers, pass, values};
+use super::{assert_resumes, pass, values};
 use crate::{CombinedLoader, Loader, Random, Result, random};
 
 type Drawn = (Vec<usize>, u64);
@@ -118,18 +118,6 @@ fn a_loader_of_burn_without_workers_draws_by_its_batches() {
     assert_eq!(first, pass(&loader(), 0, 0).unwrap());
     assert_eq!(first[2..], pass(&loader(), 0, 2).unwrap());
     assert_ne!(first, pass(&loader(), 1, 0).unwrap());
-}
-
-/// burn's generator belongs to the process, and other tests may draw from it. This test only checks what cannot fail
-/// because of that.
-#[test]
-fn who_makes_batches_ahead_is_known() {
-    assert!(!numbers(4).makes_ahead() && numbers(4).workers(1).map(|batch| batch).makes_ahead());
-    // In a run, burn's generator is seeded for every batch that the iterating thread makes.
-    assert!(!numbers(4).workers(1).map(|batch| batch).with_run_seed(1).makes_ahead());
-    assert!(!CombinedLoader::sequential([numbers(4), numbers(4).workers(1)]).makes_ahead());
-    assert!(CombinedLoader::sequential([numbers(4).workers(2), numbers(4).workers(1)]).makes_ahead());
-    assert!(!Loader::from_batches(vec![1]).makes_ahead());
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 mod existing;
 mod lines;
-mod number;
 mod row;
+mod short_decimal;
 mod table;
 #[cfg(test)]
 mod tests;

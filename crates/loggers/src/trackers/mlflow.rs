@@ -1,6 +1,5 @@
 //! The MLflow logger: runs on a tracking server, or in the folder of MLflow's file store.
 
-mod address;
 mod carrier;
 mod entry;
 #[cfg(test)]
@@ -20,6 +19,8 @@ mod sink;
 mod system;
 #[cfg(test)]
 mod tests;
+mod tracking_uri;
+mod upload;
 
 use std::collections::HashMap;
 use std::sync::PoisonError;

@@ -30,7 +30,7 @@ impl LookupError for Missing {
     }
 }
 
-fn no_metric(_name: &str) -> Result<f64, Missing> {
+fn no_metric(_name: &str) -> Result<Option<f64>, Missing> {
     Err(Missing)
 }
 
@@ -38,7 +38,7 @@ fn rates(mut schedule: Schedule, ticks: &[Tick]) -> Vec<f64> {
     schedule.start("Adam", 0.5, &[]).unwrap();
     let mut rates = vec![schedule.rate().unwrap().base()];
     for tick in ticks {
-        schedule.step("Adam", tick, &mut |_| Ok::<_, Error>(1.0)).unwrap();
+        schedule.step("Adam", tick, &mut |_| Ok::<_, Error>(Some(1.0))).unwrap();
         rates.push(schedule.rate().unwrap().base());
     }
     rates

@@ -18,7 +18,7 @@ use crate::{
     training::Training,
 };
 
-use super::state::{fit_state_of, newest_of_savers, run_state};
+use super::at_boundary::{fit_state_of, newest_of_savers, run_state};
 
 /// Submits the requested checkpoints to the writer.
 ///

@@ -69,7 +69,7 @@ fn render(row: &Row, columns: &[Arc<str>], reduces: &[Reduce], into: &mut Vec<u8
         into.push(b':');
         let value = values.value(*reduce);
         if value.is_finite() {
-            super::number::push(into, value);
+            super::short_decimal::push(into, value);
         } else {
             // JSON has no literals for them. These strings are those of Protocol Buffers, whose parsers in every
             // language accept them.

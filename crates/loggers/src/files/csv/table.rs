@@ -344,7 +344,7 @@ fn render(row: &Row, reduces: &[Reduce], step_place: usize, into: &mut Vec<u8>) 
         if place == step_place {
             into.extend_from_slice(row.step.to_string().as_bytes());
         } else if let Some(values) = row.cells.get(place).copied().flatten() {
-            super::number::push(into, values.value(*reduce));
+            super::short_decimal::push(into, values.value(*reduce));
         }
     }
     into.resize(into.len() + reduces.len() - filled, b',');

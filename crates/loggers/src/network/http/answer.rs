@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use ureq::http::HeaderMap;
 
 use crate::network::outbox::Failure;
@@ -20,7 +20,7 @@ pub(crate) enum Expect {
     /// Any body with a status of success: a file store to which the tracker has redirected.
     Stored,
     /// As [`Expect::Object`] if the tracker accepts a file itself, otherwise as [`Expect::Stored`]. MLflow 3 answers a
-    /// file with an empty body without a content type.
+    /// file with an empty body without a content type. The result is then `Null`, and the caller must confirm the file.
     Kept,
     /// Anything but a web page, from the server itself. The result is `Null` if it is not a JSON object. The caller
     /// decides.
@@ -37,12 +37,17 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// The answer as JSON, if it comes from the service, or `Null` if the status suffices. `is_elsewhere`: the answer
-    /// comes from another server than the requested one.
+    /// The answer as JSON, if it comes from the service, or an empty object if the status suffices. `is_elsewhere`: the
+    /// answer comes from another server than the requested one.
     pub(super) fn check(&self, expect: Expect, is_elsewhere: bool) -> Result<Value, Failure> {
         let is_bare = self.body.is_empty() && !self.has_type;
         if expect == Expect::Stored || expect == Expect::Kept && (is_elsewhere || is_bare) {
-            return if self.is_page() { Err(self.strange("")) } else { Ok(Value::Null) };
+            let is_silence = expect == Expect::Kept && !is_elsewhere;
+            return match self.is_page() {
+                true => Err(self.strange("")),
+                false if is_silence => Ok(Value::Null),
+                false => Ok(Value::Object(Map::new())),
+            };
         }
         match serde_json::from_slice(&self.body) {
             Ok(answer @ Value::Object(_)) => Ok(answer),

@@ -1,16 +1,15 @@
 //! Turns entries into requests.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::address::local_path;
 use super::entry::{Entry, Number};
 use super::server_run::{API, Known, Note};
-use crate::network::http::{Client, Content, Expect, percent};
+use crate::network::http::Client;
 use crate::network::outbox::{Carrier, Failure};
 
 /// Limits of the server for one request.
@@ -28,15 +27,17 @@ pub(super) type Learnt = Arc<Mutex<Option<Known>>>;
 
 /// Sends entries to a run on a server.
 pub(super) struct Server {
-    client: Client,
+    pub(super) client: Client,
     note: Note,
     folder: PathBuf,
     learnt: Learnt,
+    /// See [`Server::upload`].
+    pub(super) takes_silently: bool,
 }
 
 impl Server {
     pub(super) fn new(client: Client, note: Note, folder: PathBuf, learnt: Learnt) -> Self {
-        Self { client, note, folder, learnt }
+        Self { client, note, folder, learnt, takes_silently: false }
     }
 
     /// Sends as many of the first entries as fit into one request.
@@ -45,7 +46,7 @@ impl Server {
         loop {
             let Some(body) = body(run, &entries[..count], &self.note.sent)? else { return Ok(count) };
             match self.client.post_text(&format!("{API}/runs/log-batch"), &body) {
-                Ok(answer) => return said(&answer, "log-batch").map(|()| count),
+                Ok(answer) => return taken(&answer).map(|()| count),
                 // The run was deleted.
                 Err(failure) if failure.status() == Some(404) => return Err(failure.of(entries.len())),
                 // One entry is refused. Halving the request lets the others through.
@@ -67,39 +68,8 @@ impl Server {
                 other => other,
             };
             let body = body(run, &[short], &BTreeMap::new()).ok()??;
-            self.client.post_text(&format!("{API}/runs/log-batch"), &body).ok().map(|_| 1)
+            self.client.post_text(&format!("{API}/runs/log-batch"), &body).ok().filter(|answer| taken(answer).is_ok()).map(|_| 1)
         })
-    }
-
-    fn upload(&self, run: &Known, to: &str, from: &Path) -> Result<usize, Failure> {
-        let uri = run.artifact_uri.trim_end_matches('/');
-        let escaped = escaped(to);
-        let address = if let Some(path) = uri.strip_prefix("mlflow-artifacts:") {
-            // The URI may name a separate artifact server.
-            let (server, path) = match path.strip_prefix("//") {
-                Some(rest) => rest.split_once('/').map_or((Some(rest), ""), |(host, path)| (Some(host), path)),
-                None => (None, path.trim_start_matches('/')),
-            };
-            let scheme = self.client.base().split_once(':').map_or("http", |(scheme, _)| scheme);
-            let own = self.client.base().split_once("://").map(|(_, host)| host.split('/').next().unwrap_or(host));
-            let base = server.filter(|server| !server.is_empty() && Some(*server) != own).map(|server| format!("{scheme}://{server}/"));
-            format!("{}api/2.0/mlflow-artifacts/artifacts/{}/{escaped}", base.unwrap_or_default(), self::escaped(path))
-        } else if let Some(path) = uri.strip_prefix(self.client.base()).filter(|path| path.starts_with('/')) {
-            format!("{}/{escaped}", path.trim_start_matches('/'))
-        } else if uri.starts_with("http://") || uri.starts_with("https://") {
-            format!("{uri}/{escaped}")
-        } else if let Some(folder) = local_path(uri) {
-            return copy(from, &folder.join(to)).map(|()| 1).map_err(|error| Failure::refused(error.to_string()));
-        } else {
-            let scheme = uri.split(':').next().unwrap_or(uri);
-            return Err(Failure::refused(format!(
-                "artifacts of this run go to `{scheme}:` directly; start the server with `--artifacts-destination` to send them through it"
-            )));
-        };
-        let content = Content::File { path: from, content_type: content_type(to) };
-        // An MLflow server answers in its own format. Any other destination returns only a status.
-        let expect = if address.starts_with("http") { Expect::Stored } else { Expect::Kept };
-        self.client.send("PUT", &address, &[], content, expect).map(|_| 1)
     }
 }
 
@@ -130,12 +100,12 @@ impl Carrier<Entry> for Server {
     }
 }
 
-/// Checks a successful answer for an error code.
-fn said(answer: &Value, what: &str) -> Result<(), Failure> {
-    match answer.get("error_code") {
-        Some(code) => Err(Failure::retry(format!("{what}: {code}: {}", answer["message"]))),
-        None => Ok(()),
+/// Checks the answer to a batch. That of MLflow is an empty object.
+fn taken(answer: &Value) -> Result<(), Failure> {
+    if answer.as_object().is_some_and(Map::is_empty) {
+        return Ok(());
     }
+    Err(Failure::retry(format!("log-batch: the answer is {answer}, not `{{}}`; is this an MLflow server?")))
 }
 
 fn unrefused(failure: Failure) -> Failure {
@@ -239,33 +209,6 @@ fn body(run_id: &str, entries: &[Entry], sent: &BTreeMap<String, u64>) -> Result
         return Ok(None);
     }
     serde_json::to_string(&batch).map(Some).map_err(|error| Failure::refused(error.to_string()))
-}
-
-fn escaped(path: &str) -> String {
-    path.split('/').map(percent).collect::<Vec<_>>().join("/")
-}
-
-/// Copies a file into a folder of artifacts. A reader sees the complete file or none.
-pub(super) fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    if let Some(folder) = to.parent() {
-        fs_err::create_dir_all(folder)?;
-    }
-    let mut source = fs_err::File::open(from)?;
-    let mut target = stormfire_store::replacement::Replacement::new(to)?;
-    std::io::copy(&mut source, &mut target)?;
-    target.commit().map(drop)
-}
-
-/// The content type for a file name.
-fn content_type(name: &str) -> &'static str {
-    match name.rsplit('.').next().unwrap_or_default() {
-        "png" => "image/png",
-        "svg" => "image/svg+xml",
-        "wav" => "audio/wav",
-        "json" => "application/json",
-        "md" | "txt" | "yaml" => "text/plain; charset=utf-8",
-        _ => "application/octet-stream",
-    }
 }
 
 #[cfg(test)]

@@ -38,6 +38,12 @@ pub(super) struct State {
     pub(super) runs: Vec<Run>,
     /// The required authorization, if any.
     pub(super) authorization: Option<String>,
+    /// Takes files without a word, as MLflow 3 does.
+    pub(super) is_silent: bool,
+    /// Files that are answered and not kept, as by a proxy.
+    pub(super) swallows: bool,
+    /// What every request is answered with, by something else.
+    pub(super) instead: Option<Value>,
 }
 
 pub(crate) struct Fake {
@@ -54,7 +60,7 @@ impl Fake {
             if state.authorization.is_some() && request.header("authorization") != state.authorization.as_deref() {
                 return (401, json!({"message": format!("who is {:?}?", request.header("authorization"))}));
             }
-            state.answer(request)
+            state.instead.clone().map_or_else(|| state.answer(request), |answer| (200, answer))
         });
         Self { http, state }
     }
@@ -115,11 +121,12 @@ impl State {
     fn answer(&mut self, request: &Received) -> (u16, Value) {
         let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
         let body = request.json();
-        if let Some(path) = path.strip_prefix("/api/2.0/mlflow-artifacts/artifacts/") {
-            return self.put(path, request);
+        if let Some(path) = path.strip_prefix("/api/2.0/mlflow-artifacts/artifacts") {
+            return if request.method == "GET" { self.list(query) } else { self.put(&path[1..], request) };
         }
         match (request.method.as_str(), path.strip_prefix("/api/2.0/mlflow/").unwrap_or(path)) {
             ("GET", "experiments/get-by-name") => self.experiment(query.strip_prefix("experiment_name=").unwrap()),
+            ("GET", "experiments/get") => (200, json!({"experiment": {"experiment_id": query.strip_prefix("experiment_id=").unwrap()}})),
             ("POST", "experiments/create") => {
                 self.experiments.push(body["name"].as_str().unwrap().to_owned());
                 (200, json!({"experiment_id": self.experiments.len().to_string()}))
@@ -182,8 +189,22 @@ impl State {
         let (_, path) = path.split_once('/').unwrap();
         let (run, path) = path.split_once("/artifacts/").unwrap();
         let at = self.at(run).unwrap();
-        self.runs[at].artifacts.insert(path.to_owned(), request.body.clone());
-        (200, json!({}))
+        if !self.swallows {
+            self.runs[at].artifacts.insert(path.to_owned(), request.body.clone());
+        }
+        (200, if self.is_silent { Value::Null } else { json!({}) })
+    }
+
+    /// The files of a folder, whose names and sizes are as in MLflow 3.17. The names of the tests need no decoding.
+    fn list(&self, query: &str) -> (u16, Value) {
+        let (_, path) = query.strip_prefix("path=").unwrap().split_once('/').unwrap();
+        let (run, folder) = path.split_once("/artifacts").unwrap();
+        let folder = folder.trim_start_matches('/');
+        let files = self.runs[self.at(run).unwrap()].artifacts.iter().filter_map(|(path, bytes)| {
+            let (of, name) = path.rsplit_once('/').unwrap_or(("", path));
+            (of == folder).then(|| json!({"path": name, "is_dir": false, "file_size": bytes.len()}))
+        });
+        (200, json!({"files": files.collect::<Vec<_>>()}))
     }
 }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::address::Place;
 use super::entry::{Entry, Number, RunStatus};
 use super::sink::{self, Settings, Sink};
+use super::tracking_uri::Place;
 use super::{MlflowLogger, keys, media, models};
 use crate::logger::LONGEST_CALL;
 use crate::parts::prefix::prefixed;

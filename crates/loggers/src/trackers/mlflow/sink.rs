@@ -8,13 +8,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use stormfire_store::folder::absolute;
 
-use super::address::{self, Place};
 use super::carrier::{Learnt, Server};
 use super::entry::Entry;
 use super::file_store::{self, FileStore};
 use super::keys::Fitter;
 use super::server_run::{Known, Note};
 use super::system;
+use super::tracking_uri::{self, Place};
 use crate::network::address::Address;
 use crate::network::http::{Auth, Client};
 use crate::network::outbox::{self, Outbox, Route, Sending};
@@ -75,7 +75,7 @@ impl Settings {
     }
 
     fn auth(&self) -> Auth {
-        address::auth(&self.auth, &self.address())
+        tracking_uri::auth(&self.auth, &self.address())
     }
 
     /// Makes the folders absolute, so that they stay valid if the process changes its current folder.
@@ -119,9 +119,9 @@ impl Settings {
 
     fn outbox(&self, folder: PathBuf, note: &Note, learnt: &Learnt) -> Result<Outbox<Entry>> {
         let mut client = Client::new(&note.server, self.auth());
-        if self.insecure || address::insecure_by_environment() {
+        if self.insecure || tracking_uri::insecure_by_environment() {
             client = client.without_verification();
-        } else if let Some(authorities) = self.authorities.clone().or_else(address::authorities_by_environment) {
+        } else if let Some(authorities) = self.authorities.clone().or_else(tracking_uri::authorities_by_environment) {
             client = client.trusting(&authorities)?;
         }
         learnt.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&note.known);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use stormfire_store::replacement::Replacement;
 
 use crate::names::inside;
-use crate::trackers::mlflow::address::file_uri;
+use crate::trackers::mlflow::tracking_uri::file_uri;
 use crate::{Error, Result};
 
 pub(super) const META: &str = "meta.yaml";

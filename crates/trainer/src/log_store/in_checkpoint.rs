@@ -8,7 +8,7 @@ use stormfire_module::Result;
 use stormfire_values::{Scalar, read::Reading};
 
 use super::{
-    LogStore,
+    Entry, LogStore,
     slot::{Results, Slot, Step},
 };
 use crate::{
@@ -22,11 +22,14 @@ impl LogStore {
         self.commit();
         let mut named = |(name, reading): (&Arc<str>, &Reading)| (name.to_string(), pending.save(&reading.scalar()));
         let metrics = self.callback.readings().map(&mut named).collect();
+        let is_new = |(_, entry): &(&Arc<str>, &Entry)| entry.arrival > self.epoch_started;
+        let of_epoch = self.callback.0.iter().filter(is_new).map(|(name, _)| name.to_string()).collect();
         let progress_bar = self.bar.readings().map(named).collect();
         LogState {
             train: self.train.slots.iter().map(|slot| slot.state(pending)).collect(),
             evaluation: self.evaluation.slots.iter().map(|slot| slot.state(pending)).collect(),
             metrics,
+            of_epoch,
             progress_bar,
             window_batches: self.window_batches.unwrap_or_default(),
             skipped_batches: self.skipped_batches,
@@ -42,8 +45,10 @@ impl LogStore {
         self.window_batches = self.window_batches.map(|_| state.window_batches);
         self.skipped_batches = state.skipped_batches;
         let reading = |value: f64| Reading::new(Scalar::Host(value));
+        self.arrivals = 1;
         for (name, value) in &state.metrics {
-            self.callback.set(&name.as_str().into(), reading(value.value()), 0);
+            let arrival = u64::from(state.of_epoch.contains(name));
+            self.callback.set(&name.as_str().into(), reading(value.value()), arrival);
         }
         for (name, value) in &state.progress_bar {
             self.bar.set(&name.as_str().into(), reading(value.value()));

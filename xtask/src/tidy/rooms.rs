@@ -1,0 +1,103 @@
+//! Names of files: no two files of a crate share one, and those in `ARCHITECTURE.md` exist.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Finding, source};
+
+const MAP: &str = "ARCHITECTURE.md";
+
+/// Roles that several loggers have, each in its own folder, and values that have a file in the folder of a logger, too.
+const ROLES: [&str; 13] =
+    ["artifact", "carrier", "cut_back", "entry", "graph", "histogram", "logger", "media", "offline", "queue", "setup", "sink", "table"];
+
+pub(super) fn check(files: &[(&str, String)], test_modules: &[String]) -> Vec<Finding> {
+    let paths: Vec<&str> = files.iter().map(|(path, _)| *path).collect();
+    let map = files.iter().find(|(path, _)| *path == MAP).map_or("", |(_, text)| text);
+    let mut findings = shared_names(&paths, test_modules);
+    findings.extend(missing_files(map, &paths));
+    findings.extend(code_map(map, &paths));
+    findings
+}
+
+fn shared_names(paths: &[&str], test_modules: &[String]) -> Vec<Finding> {
+    let mut rooms: BTreeMap<(&str, &str), &str> = BTreeMap::new();
+    let mut findings = Vec::new();
+    for path in paths.iter().filter(|path| !source::is_test_file(path, test_modules)) {
+        let Some((krate, file)) = path.strip_prefix("crates/").and_then(|rest| rest.split_once("/src/")) else { continue };
+        let Some(name) = file.rsplit('/').next().and_then(|name| name.strip_suffix(".rs")) else { continue };
+        if ["lib", "main", "mod"].contains(&name) || ROLES.contains(&name) {
+            continue;
+        }
+        if let Some(other) = rooms.insert((krate, name), path) {
+            findings.push(Finding::on(path, format!("has the name of `{other}`: two files of one crate need two names")));
+        }
+    }
+    findings
+}
+
+/// Every `name.rs` in backticks is the end of the path of a file.
+fn missing_files(map: &str, paths: &[&str]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (number, line) in (1..).zip(map.lines()) {
+        let named = line.split('`').skip(1).step_by(2).filter(|name| name.rsplit_once('.').is_some_and(|(_, ext)| ext == "rs"));
+        for name in named.filter(|name| !paths.iter().any(|path| *path == *name || path.ends_with(&format!("/{name}")))) {
+            findings.push(Finding::at(MAP, number, format!("there is no file `{name}`")));
+        }
+    }
+    findings
+}
+
+/// The table has a row for each crate, and the files to begin with are in that crate.
+fn code_map(map: &str, paths: &[&str]) -> Vec<Finding> {
+    let mut missing: BTreeSet<&str> =
+        paths.iter().filter_map(|path| path.strip_prefix("crates/")?.split_once("/src/")).map(|(krate, _)| krate).collect();
+    let mut findings = Vec::new();
+    for (number, line) in (1..).zip(map.lines()) {
+        let Some(krate) = line.strip_prefix("| `crates/").and_then(|rest| rest.split_once('`')).map(|(krate, _)| krate) else { continue };
+        missing.remove(krate);
+        let begin = line.trim_end_matches('|').rsplit('|').next().unwrap_or_default();
+        for name in begin.split('`').skip(1).step_by(2) {
+            if !paths.contains(&format!("crates/{krate}/src/{name}").as_str()) {
+                findings.push(Finding::at(MAP, number, format!("`crates/{krate}` has no `src/{name}`")));
+            }
+        }
+    }
+    findings.extend(missing.into_iter().map(|krate| Finding::on(MAP, format!("the code map has no row for `crates/{krate}`"))));
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(findings: &[Finding]) -> Vec<String> {
+        findings.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn two_files_of_one_crate_need_two_names() {
+        let paths =
+            ["crates/x/src/a/run.rs", "crates/x/src/b/run.rs", "crates/y/src/run.rs", "crates/x/src/lib.rs", "crates/x/src/a/lib.rs"];
+        let expected = "crates/x/src/b/run.rs: has the name of `crates/x/src/a/run.rs`: two files of one crate need two names";
+        assert_eq!(told(&shared_names(&paths, &[])), [expected]);
+        assert!(shared_names(&paths, &["crates/x/src/b/run".to_owned()]).is_empty(), "a test");
+        assert!(shared_names(&["crates/x/src/a/entry.rs", "crates/x/src/b/entry.rs"], &[]).is_empty(), "a role");
+    }
+
+    #[test]
+    fn a_file_that_the_text_names_exists() {
+        let paths = ["crates/x/src/a/run.rs"];
+        assert!(missing_files("see `run.rs`, `a/run.rs`, `x`\n", &paths).is_empty());
+        assert_eq!(told(&missing_files("\n`un.rs`", &paths)), ["ARCHITECTURE.md:2: there is no file `un.rs`"]);
+    }
+
+    #[test]
+    fn the_code_map_has_all_crates_and_files_of_theirs() {
+        let paths = ["crates/x/src/a.rs", "crates/y/src/b.rs"];
+        assert!(code_map("| `crates/x` | x | `a.rs` |\n| `crates/y` | y | one file each |\n", &paths).is_empty());
+        assert_eq!(
+            told(&code_map("| `crates/x` | x | `b.rs` |\n", &paths)),
+            ["ARCHITECTURE.md:1: `crates/x` has no `src/b.rs`", "ARCHITECTURE.md: the code map has no row for `crates/y`"]
+        );
+    }
+}
