@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what the loop, loggers, trackers, a checkpoint and the first build cost, as ratios inside one run.
+//! `cargo xtask bench`: what the loop, loggers, trackers, a checkpoint, threads and the first build cost, as ratios inside one run.
 
 mod builds;
 mod loggers;
@@ -18,6 +18,8 @@ enum Subject {
     /// The cost of each default of the loop per step. Only measured if requested.
     Parts,
     Checkpoint,
+    /// Threads that share each batch, compared with one device, a hand-written loop and PyTorch.
+    Devices,
     Loggers,
     /// Trainings with trackers.
     Trackers,
@@ -102,6 +104,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         }
         bench(&arguments)?;
     }
+    if options.measures(Subject::Devices) {
+        devices(workspace, options, &program)?;
+    }
     if options.measures(Subject::Loop) {
         bench(&overhead)?;
         println!("\nWhat a logged name costs when there are many:");
@@ -116,6 +121,17 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Measures with one kernel thread per core on the single device.
+fn devices(workspace: &Workspace, options: &Options, program: &Path) -> Result<()> {
+    let mut command = workspace.command(program);
+    command.args(["devices", &options.rounds.to_string()]);
+    match &options.torch {
+        Some(python) => drop(command.arg(python).arg(workspace.root.join("xtask/python/torch_throughput.py"))),
+        None => println!("PyTorch and Lightning are left out: `--torch PYTHON` names a Python that has torch and pytorch_lightning"),
+    }
+    system::run(&mut command)
 }
 
 /// Builds only the needed features, because burn-train doubles the build time.

@@ -39,6 +39,29 @@ const MNIST: Run = Run {
 const RUNS: &[Run] = &[
     MNIST,
     Run {
+        example: "char_gpt",
+        arguments: &[
+            "--max-steps",
+            "4",
+            "--layers",
+            "1",
+            "--width",
+            "16",
+            "--context",
+            "16",
+            "--batch-size",
+            "6",
+            "--devices",
+            "2",
+            "--dropout",
+            "0.1",
+            "--no-progress-bar",
+            "--root",
+            "{root}",
+        ],
+        leaves: &["lightning_logs/version_0/metrics.csv", "lightning_logs/version_0/checkpoints/*.ckpt"],
+    },
+    Run {
         example: "gan",
         arguments: &["--max-steps", "500", "--no-progress-bar", "--root", "{root}"],
         leaves: &[

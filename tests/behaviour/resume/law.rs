@@ -244,6 +244,7 @@ fn trainer(plan: &Plan, given: Arc<AtomicU64>) -> Trainer<Net> {
     let (fit, watch) = (&plan.fit, &plan.watch);
     let mut trainer = Trainer::new()
         .max_epochs(fit.epochs)
+        .devices(fit.devices)
         .min_epochs(fit.min_epochs)
         .val_check_interval(fit.val_check_interval)
         .log_every_n_steps(watch.log_every_n_steps)

@@ -157,12 +157,11 @@ impl LightningModule for Net {
     }
 
     fn training_batch(&mut self, batch: Batch, batch_idx: usize, opt: &mut Stepper<'_, Self>) -> Result<StepOutput> {
+        if !self.learning.is_manual {
+            return opt.automatic(self, batch, move |module, batch| module.training_step(batch, batch_idx));
+        }
         let again = batch.clone();
         let output = self.training_step(batch, batch_idx)?;
-        if !self.learning.is_manual {
-            opt.automatic(self, &output)?;
-            return Ok(output);
-        }
         if let Some(loss) = output.loss() {
             opt.step("hidden", self, loss)?;
         }

@@ -120,6 +120,8 @@ pub(crate) struct Learning {
 #[derive(Clone, Debug)]
 pub(crate) struct FitPlan {
     pub(crate) epochs: usize,
+    /// The threads that share each batch.
+    pub(crate) devices: usize,
     pub(crate) max_steps: Option<u64>,
     pub(crate) limit_train_batches: Option<usize>,
     pub(crate) val_check_interval: Every,
@@ -273,9 +275,19 @@ fn fit() -> impl Strategy<Value = FitPlan> {
     let stop = (prop::option::weighted(0.2, (0..=1_usize, 0..=5_usize)), 0..=2_usize);
     let limits = (prop::option::weighted(0.2, 3..=20_u64), prop::option::weighted(0.3, 2..=6_usize));
     let unfreeze = prop::option::weighted(0.3, 0..=2_usize);
-    (1..=3_usize, limits, interval, accumulate, clip, skip, (stop, unfreeze)).prop_map(
-        |(epochs, (max_steps, limit_train_batches), val_check_interval, accumulate, clip, skip, ((stop, min_epochs), unfreeze))| FitPlan {
+    let devices = prop_oneof![4 => Just(1), 1 => Just(2), 1 => Just(3)];
+    ((1..=3_usize, devices), limits, interval, accumulate, clip, skip, (stop, unfreeze)).prop_map(
+        |(
+            (epochs, devices),
+            (max_steps, limit_train_batches),
+            val_check_interval,
+            accumulate,
+            clip,
+            skip,
+            ((stop, min_epochs), unfreeze),
+        )| FitPlan {
             epochs,
+            devices,
             max_steps,
             limit_train_batches,
             val_check_interval,
@@ -317,6 +329,7 @@ pub(crate) fn plans() -> impl Strategy<Value = Plan> {
             }
             if is_manual {
                 fit.accumulate = Accumulate::Batches(1);
+                fit.devices = 1;
             }
             if !data.kind.has_length()
                 && let Every::Fraction(_) = fit.val_check_interval

@@ -6,6 +6,7 @@
 //! | `startup`, `startup-raw` | the peak memory of one step |
 //! | `checkpoint FOLDER ROUNDS [PYTHON SCRIPT]` | the cost of saving and loading a large module |
 //! | `trackers [ROUNDS] [STEPS]` | the slowdown of a training by a tracking server |
+//! | `devices [ROUNDS] [PYTHON SCRIPT]` | the gain of threads that share each batch |
 //! | `names [ROUNDS] [STEPS]` | the cost of a logged name when there are many |
 //! | `one NUMBER STEPS [--parts]` | one row of a table, for a profiler |
 //!
@@ -13,7 +14,9 @@
 
 mod checkpoint;
 mod contestants;
+mod devices;
 mod memory;
+mod models;
 mod modules;
 mod names;
 mod parts;
@@ -56,6 +59,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let folder = args.get(1).ok_or("`checkpoint` needs a folder")?;
             let torch = args.get(3).zip(args.get(4)).map(|(python, script)| (python.as_str(), script.as_str()));
             checkpoint::run(folder.as_ref(), number(2, 3), torch)
+        }
+        Some("devices") => {
+            let torch = args.get(2).zip(args.get(3)).map(|(python, script)| (python.as_str(), script.as_str()));
+            devices::run(number(1, 5), torch)
         }
         #[cfg(feature = "trackers")]
         Some("trackers") => trackers::run(number(1, 3), number(2, 10_000)),

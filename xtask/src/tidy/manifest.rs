@@ -7,7 +7,8 @@ use super::Finding;
 use crate::system::{self, Workspace};
 
 /// The layers, from the bottom. A package may only depend on packages of lower layers.
-const FLOORS: [(&str, u8); 11] = [
+const FLOORS: [(&str, u8); 12] = [
+    ("stormfire-derive", 0),
     ("stormfire-store", 0),
     ("stormfire-values", 0),
     ("stormfire-loggers", 1),
