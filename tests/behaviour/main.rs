@@ -14,6 +14,7 @@ mod console;
 mod control;
 mod crash;
 mod cut_epochs;
+mod devices;
 mod error_text;
 mod evaluation_draws;
 mod events;

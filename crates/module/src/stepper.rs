@@ -1,31 +1,28 @@
-//! One training batch: the result of a step, and the [`Stepper`], which converts losses into updates.
+//! One training batch: the [`Stepper`] turns losses into updates.
 
-use std::{
-    any::Any,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-};
+mod automatic;
+mod backward;
 
-use burn::{
-    module::Module,
-    optim::GradientsParams,
-    tensor::{Gradients, Tensor},
-};
+use std::sync::Arc;
+
+use burn::{module::Module, optim::GradientsParams, tensor::Tensor};
 use stormfire_optim::{
     ClipAlgorithm, Optimizer, Optimizers,
     gradients::{self, Clip},
-    window::{Accumulated, Window, weight_of},
+    window::{Accumulated, Window},
 };
-use stormfire_values::{Scalar, read::read};
 
 use crate::{
     error::{Error, Result},
-    evidence::{LOSS, add, gradient_of},
+    evidence::add,
     moment::Moment,
     scope,
+    threads::Threads,
 };
 
 pub use crate::evidence::{Evidence, FiniteCheck};
 
+<<<<<<< HEAD
 /// The result of a step: the loss of a training step, and values for `on_*_batch_end` of module and callbacks.
 ///
 /// ```
@@ -109,6 +106,8 @@ impl From<Tensor<1>> for StepOutput {
     }
 }
 
+=======
+>>>>>>> main
 /// The hooks within an optimization step. The Trainer passes them to callbacks and module.
 pub trait StepHooks<M> {
     /// A new window of gradients starts.
@@ -176,6 +175,7 @@ pub struct Stepper<'a, M> {
     accumulated: &'a mut Accumulated,
     hooks: &'a mut dyn StepHooks<M>,
     plan: StepPlan,
+    threads: Option<Arc<Threads>>,
     stepped: bool,
     skipped: Option<String>,
     evidence: Evidence,
@@ -184,7 +184,13 @@ pub struct Stepper<'a, M> {
 impl<'a, M: Module> Stepper<'a, M> {
     /// A stepper for one batch. `accumulated` lives as long as the fit and carries gradients from batch to batch.
     pub fn new(optimizers: &'a mut Optimizers, accumulated: &'a mut Accumulated, hooks: &'a mut dyn StepHooks<M>, plan: StepPlan) -> Self {
-        Self { optimizers, accumulated, hooks, plan, stepped: false, skipped: None, evidence: Evidence::default() }
+        let (threads, evidence) = (None, Evidence::default());
+        Self { optimizers, accumulated, hooks, plan, threads, stepped: false, skipped: None, evidence }
+    }
+
+    /// Divides batches among these threads.
+    pub fn divide_among(&mut self, threads: Option<Arc<Threads>>) {
+        self.threads = threads;
     }
 
     /// Whether an optimizer has stepped in this batch. With `on_non_finite = "skip:n"` a step may be skipped.
@@ -215,6 +221,7 @@ impl<'a, M: Module> Stepper<'a, M> {
                 "leave it at 1, and accumulate with `Stepper::backward` and `Stepper::apply`",
             ));
         }
+        self.refuse_threads()?;
         let index = self.optimizers.index_of(optimizer)?;
         let gradients = self.backward_of(index, module, loss)?;
         self.apply_to(index, module, gradients)
@@ -227,6 +234,7 @@ impl<'a, M: Module> Stepper<'a, M> {
     /// # Errors
     /// As [`Stepper::step`].
     pub fn backward(&mut self, optimizer: &str, module: &mut M, loss: &Tensor<1>) -> Result<GradientsParams> {
+        self.refuse_threads()?;
         let index = self.optimizers.index_of(optimizer)?;
         self.backward_of(index, module, loss)
     }
@@ -258,6 +266,7 @@ impl<'a, M: Module> Stepper<'a, M> {
     /// # Errors
     /// As [`Stepper::step`].
     pub fn backward_all(&mut self, module: &mut M, loss: &Tensor<1>) -> Result<Vec<(String, GradientsParams)>> {
+        self.refuse_threads()?;
         let all = self.backward_with(module, loss, |_, walked, module| GradientsParams::from_grads(walked, module))?;
         let share = |optimizer: &Optimizer| (optimizer.name().to_owned(), optimizer.share_of(&all, module));
         let shares: Vec<_> = self.optimizers.iter().map(share).collect();
@@ -273,6 +282,7 @@ impl<'a, M: Module> Stepper<'a, M> {
         Ok(shares)
     }
 
+<<<<<<< HEAD
     fn backward_of(&mut self, index: usize, module: &mut M, loss: &Tensor<1>) -> Result<GradientsParams> {
         let gradients = self.backward_with(module, loss, |optimizers, walked, module| optimizers.at(index).gradients(walked, module))?;
         if self.plan.finite == FiniteCheck::BeforeStep {
@@ -296,6 +306,14 @@ impl<'a, M: Module> Stepper<'a, M> {
         self.check_gradients(&gradients, module)?;
         self.hooks.on_after_backward(module, &mut gradients)?;
         Ok(gradients)
+=======
+    /// Only automatic optimization knows which work can be divided.
+    fn refuse_threads(&self) -> Result<()> {
+        self.threads.as_ref().map_or(Ok(()), |threads| {
+            let reason = format!("a `training_batch` with manual optimization cannot be divided among {} threads", threads.count());
+            Err(Error::config("devices", reason, "use `devices(1)`, or leave the step to `Stepper::automatic`"))
+        })
+>>>>>>> main
     }
 
     /// Clips gradients and updates one optimizer's parameters: the second half of [`Stepper::step`].
@@ -356,6 +374,7 @@ impl<'a, M: Module> Stepper<'a, M> {
         let index = self.optimizers.index_of(optimizer)?;
         Ok(self.optimizers.at(index).learning_rate())
     }
+<<<<<<< HEAD
 
     /// Automatic optimization of one batch, after its training step: the body of the default `training_batch`.
     ///
@@ -429,6 +448,8 @@ fn walk_back(loss: &Tensor<1>) -> Result<Gradients> {
             _ => resume_unwind(panic),
         }
     })
+=======
+>>>>>>> main
 }
 
 impl<M> std::fmt::Debug for Stepper<'_, M> {

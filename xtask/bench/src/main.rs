@@ -1,13 +1,22 @@
-//! What the loop costs: a fit of a tiny model beside a hand-written burn loop and burn-train's Learner, in one run.
+//! The cost of the loop: a fit of a tiny model, compared with a hand-written burn loop and burn-train's Learner in one run.
 //!
-//! `overhead [ROUNDS] [STEPS] [--parts]` prints the table, or one that takes the loop apart; `startup` and `startup-raw` make one step and print the peak memory;
-//! `checkpoint FOLDER ROUNDS [PYTHON SCRIPT]` prints what saving and loading a large module costs; `trackers [ROUNDS] [STEPS]`
-//! what a training loses to a tracking server; `names [ROUNDS] [STEPS]` what a logged name costs when there are many.
-//! `one NUMBER STEPS [--parts]` fits one row of a table alone, for a profiler: what 1,000 steps cost more than 500 is free of the start.
+//! | command | output |
+//! |---|---|
+//! | `overhead [ROUNDS] [STEPS] [--parts]` | the table of the contestants, or of the parts of the loop |
+//! | `startup`, `startup-raw` | the peak memory of one step |
+//! | `checkpoint FOLDER ROUNDS [PYTHON SCRIPT]` | the cost of saving and loading a large module |
+//! | `trackers [ROUNDS] [STEPS]` | the slowdown of a training by a tracking server |
+//! | `devices [ROUNDS] [PYTHON SCRIPT]` | the gain of threads that share each batch |
+//! | `names [ROUNDS] [STEPS]` | the cost of a logged name when there are many |
+//! | `one NUMBER STEPS [--parts]` | one row of a table, for a profiler |
+//!
+//! For a profile without the start, subtract the costs of `one` with 500 steps from those with 1,000.
 
 mod checkpoint;
 mod contestants;
+mod devices;
 mod memory;
+mod models;
 mod modules;
 mod names;
 mod parts;
@@ -51,6 +60,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let torch = args.get(3).zip(args.get(4)).map(|(python, script)| (python.as_str(), script.as_str()));
             checkpoint::run(folder.as_ref(), number(2, 3), torch)
         }
+        Some("devices") => {
+            let torch = args.get(2).zip(args.get(3)).map(|(python, script)| (python.as_str(), script.as_str()));
+            devices::run(number(1, 5), torch)
+        }
         #[cfg(feature = "trackers")]
         Some("trackers") => trackers::run(number(1, 3), number(2, 10_000)),
         Some("names") => names::run(number(1, 3), number(2, 20)),
@@ -59,18 +72,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 }
 
-/// What fits cost: on the wall, of the thread that trains, and of all threads, in seconds.
+/// The cost of fits in seconds: wall time, processor time of the training thread, processor time of all threads.
 #[derive(Clone, Copy)]
 struct Cost {
-    /// A fit of one step: files, threads and the last checkpoint, which a step does not cost.
+    /// A fit of one step: files, threads and the last checkpoint.
     once: [f64; 3],
     all: [f64; 3],
 }
 
-/// Interleaved: every round runs each contestant once, so that a busy machine is busy for all of them.
+/// Runs each contestant once per round, so that other load affects all of them.
 ///
-/// The least wall time is what a quiet machine would take, if it was quiet in one of the rounds: the least of one step and the
-/// least of all steps, which may come from two rounds.
+/// The minimum of the wall times is the time on an idle machine, if it was idle in one of the rounds. The fits of one
+/// step and of all steps have separate minima, which may come from two rounds.
 fn overhead(contestants: &[Contestant], rounds: usize, steps: usize) -> Result<(), Box<dyn std::error::Error>> {
     let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); contestants.len()];
     for round in 0..=rounds {
@@ -115,7 +128,7 @@ fn measure(contestant: &Contestant, steps: usize) -> Result<Cost, Box<dyn std::e
     Ok(Cost { once: seconds(contestant, 1)?, all: seconds(contestant, steps.max(2))? })
 }
 
-/// On the wall, of this thread's processor time, and of all threads' together.
+/// Wall time, processor time of this thread, and processor time of all threads.
 fn seconds(contestant: &Contestant, steps: usize) -> Result<[f64; 3], Box<dyn std::error::Error>> {
     let (began, thread, cpu) = (Instant::now(), thread_seconds(), cpu_seconds());
     (contestant.run)(steps)?;
@@ -138,7 +151,7 @@ fn thread_seconds() -> f64 {
     schedule.split_whitespace().next().and_then(|n| n.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1e9
 }
 
-/// User and system time of all threads; the kernel counts it in hundredths of a second.
+/// User and system time of all threads. The kernel counts it in hundredths of a second.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default();
