@@ -170,12 +170,8 @@ fn the_first_bad_batch_and_step_are_named() {
 }
 
 #[test]
-<<<<<<< HEAD
-fn a_gradient_that_no_loss_tells_of_is_found_in_its_parameter() {
-    let _distant = DistantCpu::new();
-=======
 fn a_bad_gradient_without_a_bad_loss_is_found_in_its_parameter() {
->>>>>>> main
+    let _distant = DistantCpu::new();
     let sick = || Sick::new(&[(12, Fault::Aside)]);
     // At the end of the epoch, if no value is read before.
     assert_snapshot!(error_text(quiet().max_epochs(1).fit(sick(), line_data(80, 2))), @"
@@ -194,12 +190,8 @@ fn a_bad_gradient_without_a_bad_loss_is_found_in_its_parameter() {
 }
 
 #[test]
-<<<<<<< HEAD
-fn it_is_noticed_when_the_loggers_read() {
-    let _distant = DistantCpu::new();
-=======
 fn nan_is_noticed_when_the_loggers_read() {
->>>>>>> main
+    let _distant = DistantCpu::new();
     let seen = Seen::default();
     let trainer = recording(&MemoryLogger::new()).log_every_n_steps(10).callback(seen.clone()).callback(Flush);
     let outcome = trainer.max_epochs(1).fit(Sick::new(&[(12, Fault::Gradient)]), line_data(4000, 2));
@@ -211,10 +203,9 @@ fn nan_is_noticed_when_the_loggers_read() {
     assert!((20..=21).contains(&seen.0.lock().unwrap().batches));
 }
 
-<<<<<<< HEAD
-/// Nobody has to wait for a number of the CPU.
+/// A read of the CPU does not wait.
 #[test]
-fn on_the_cpu_it_is_noticed_at_once() {
+fn on_the_cpu_nan_is_noticed_at_its_batch() {
     for log_every_n_steps in [0, 10] {
         let seen = Seen::default();
         let trainer = recording(&MemoryLogger::new()).log_every_n_steps(log_every_n_steps).callback(seen.clone());
@@ -225,10 +216,7 @@ fn on_the_cpu_it_is_noticed_at_once() {
     }
 }
 
-/// The device reads of each batch of 20, and those at the end.
-=======
 /// The device reads of each of 20 batches, and of the end.
->>>>>>> main
 fn reads(trainer: Trainer<Sick>) -> Vec<u64> {
     let seen = Seen::default();
     let fit = trainer.max_epochs(1).callback(seen.clone()).fit(Sick::new(&[]), line_data(40, 2)).unwrap();
@@ -238,12 +226,8 @@ fn reads(trainer: Trainer<Sick>) -> Vec<u64> {
 }
 
 #[test]
-<<<<<<< HEAD
-fn it_costs_no_read_of_its_own_but_before_a_skip() {
-    let _distant = DistantCpu::new();
-=======
 fn only_the_skip_policy_needs_a_read_per_step() {
->>>>>>> main
+    let _distant = DistantCpu::new();
     let end = |of_a_batch: u64, at_the_end: u64| [vec![of_a_batch; 20], vec![at_the_end]].concat();
     for policy in [NonFinite::Error, NonFinite::Stop] {
         assert_eq!(reads(quiet().on_non_finite(policy)), end(0, 1), "{policy}");
@@ -352,12 +336,8 @@ fn a_skipped_batch_is_counted_and_excluded_from_means() {
 }
 
 #[test]
-<<<<<<< HEAD
-fn a_stop_ends_the_fit_in_good_order() {
-    let _distant = DistantCpu::new();
-=======
 fn the_stop_policy_ends_the_fit_cleanly() {
->>>>>>> main
+    let _distant = DistantCpu::new();
     let (seen, memory) = (Seen::default(), MemoryLogger::new());
     let trainer = recording(&memory).log_every_n_steps(5).callback(Flush).callback(seen.clone()).min_epochs(2);
     let fit = trainer.on_non_finite(NonFinite::Stop).fit(Sick::new(&[(7, Fault::Loss)]), line_data(400, 2)).unwrap();

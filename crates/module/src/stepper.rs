@@ -11,6 +11,7 @@ use stormfire_optim::{
     gradients::{self, Clip},
     window::{Accumulated, Window},
 };
+use stormfire_values::Scalar;
 
 use crate::{
     error::{Error, Result},
@@ -22,92 +23,6 @@ use crate::{
 
 pub use crate::evidence::{Evidence, FiniteCheck};
 
-<<<<<<< HEAD
-/// The result of a step: the loss of a training step, and values for `on_*_batch_end` of module and callbacks.
-///
-/// ```
-/// use burn::tensor::{Device, Tensor};
-/// use stormfire_module::StepOutput;
-///
-/// let loss = Tensor::<1>::from_floats([0.5], &Device::flex());
-/// let output: StepOutput = loss.into();
-/// assert!(output.loss().is_some());
-/// let with_names = output.with(vec!["a".to_string()]);
-/// assert_eq!(with_names.payload::<Vec<String>>().map(Vec::len), Some(1));
-/// ```
-#[derive(Debug, Default)]
-pub struct StepOutput {
-    loss: Option<Box<Tensor<1>>>, // Moved often.
-    weight: Option<Scalar>,
-    payload: Option<Box<dyn Any + Send>>,
-}
-
-impl StepOutput {
-    /// No loss: automatic optimization excludes this batch from the gradients.
-    pub fn none() -> Self {
-        Self::default()
-    }
-
-    /// Adds a value for `on_train_batch_end`, `on_validation_batch_end` or `on_test_batch_end`, such as predictions.
-    pub fn with(mut self, payload: impl Any + Send) -> Self {
-        self.payload = Some(Box::new(payload));
-        self
-    }
-
-    /// The number of parts of which the loss is the *sum*: items, or unpadded tokens. Default: 1, for a mean loss.
-    ///
-    /// Automatic optimization sums the gradients of a window (`accumulate_grad_batches`) and divides them by the sum of
-    /// the weights when it closes. So a window equals one big batch up to rounding, even if its batches have different
-    /// sizes:
-    ///
-    /// ```
-    /// # use burn::tensor::{Device, Tensor};
-    /// # use stormfire_module::StepOutput;
-    /// # let device = Device::flex();
-    /// # let token_losses = Tensor::<2>::ones([2, 3], &device);
-    /// # let mask = Tensor::<2>::from_floats([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]], &device);
-    /// let loss_sum = (token_losses * mask.clone()).sum();
-    /// let output = StepOutput::from(loss_sum).weight(mask.sum());
-    /// ```
-    ///
-    /// A number, or a tensor of shape `[1]`. Logged values, `on_before_backward` and `on_train_batch_end` get the loss as
-    /// given: log the mean yourself. A window whose numbers sum to 0 makes no step. With tensors of a GPU its gradients
-    /// become NaN, which `on_non_finite` detects. [`Stepper::step`] ignores weights.
-    pub fn weight(mut self, weight: impl Into<Scalar>) -> Self {
-        self.weight = Some(weight.into());
-        self
-    }
-
-    /// The weight from [`StepOutput::weight`].
-    pub fn given_weight(&self) -> Option<&Scalar> {
-        self.weight.as_ref()
-    }
-
-    /// The loss, shape `[1]`, detached in `on_train_batch_end`. In validation and test it is only for the hooks.
-    pub fn loss(&self) -> Option<&Tensor<1>> {
-        self.loss.as_deref()
-    }
-
-    /// The value from [`StepOutput::with`], if it has this type.
-    pub fn payload<T: 'static>(&self) -> Option<&T> {
-        self.payload.as_ref().and_then(|p| p.downcast_ref())
-    }
-
-    /// Releases the autodiff graph, so that the memory of the batch is free before the callbacks run.
-    pub fn detach(mut self) -> Self {
-        self.loss = self.loss.map(|loss| Box::new(loss.inner()));
-        self
-    }
-}
-
-impl From<Tensor<1>> for StepOutput {
-    fn from(loss: Tensor<1>) -> Self {
-        Self { loss: Some(Box::new(loss)), ..Self::default() }
-    }
-}
-
-=======
->>>>>>> main
 /// The hooks within an optimization step. The Trainer passes them to callbacks and module.
 pub trait StepHooks<M> {
     /// A new window of gradients starts.
@@ -282,38 +197,12 @@ impl<'a, M: Module> Stepper<'a, M> {
         Ok(shares)
     }
 
-<<<<<<< HEAD
-    fn backward_of(&mut self, index: usize, module: &mut M, loss: &Tensor<1>) -> Result<GradientsParams> {
-        let gradients = self.backward_with(module, loss, |optimizers, walked, module| optimizers.at(index).gradients(walked, module))?;
-        if self.plan.finite == FiniteCheck::BeforeStep {
-            self.accumulated.add_loss(index, loss.clone().inner());
-        }
-        Ok(gradients)
-    }
-
-    fn backward_with(
-        &mut self,
-        module: &mut M,
-        loss: &Tensor<1>,
-        take: impl FnOnce(&mut Optimizers, Gradients, &M) -> GradientsParams,
-    ) -> Result<GradientsParams> {
-        self.check_loss(loss)?;
-        if self.plan.finite == FiniteCheck::Later {
-            add(&mut self.evidence.losses, loss.clone().into());
-        }
-        self.hooks.on_before_backward(module, loss)?;
-        let mut gradients = take(self.optimizers, walk_back(loss)?, module);
-        self.check_gradients(&gradients, module)?;
-        self.hooks.on_after_backward(module, &mut gradients)?;
-        Ok(gradients)
-=======
     /// Only automatic optimization knows which work can be divided.
     fn refuse_threads(&self) -> Result<()> {
         self.threads.as_ref().map_or(Ok(()), |threads| {
             let reason = format!("a `training_batch` with manual optimization cannot be divided among {} threads", threads.count());
             Err(Error::config("devices", reason, "use `devices(1)`, or leave the step to `Stepper::automatic`"))
         })
->>>>>>> main
     }
 
     /// Clips gradients and updates one optimizer's parameters: the second half of [`Stepper::step`].
@@ -374,82 +263,6 @@ impl<'a, M: Module> Stepper<'a, M> {
         let index = self.optimizers.index_of(optimizer)?;
         Ok(self.optimizers.at(index).learning_rate())
     }
-<<<<<<< HEAD
-
-    /// Automatic optimization of one batch, after its training step: the body of the default `training_batch`.
-    ///
-    /// # Errors
-    /// As [`Stepper::step`]. Several optimizers need a custom `training_batch`.
-    pub fn automatic(&mut self, module: &mut M, output: &StepOutput) -> Result<()> {
-        if self.optimizers.len() > 1 {
-            return Err(Error::config(
-                "configure_optimizers",
-                format!("{} optimizers, but automatic optimization knows one", self.optimizers.len()),
-                "override `training_batch` and call `Stepper::step` with each optimizer's name",
-            ));
-        }
-        if self.optimizers.is_empty() {
-            return Ok(());
-        }
-        if self.plan.window.opens {
-            self.hooks.on_before_zero_grad(module, self.optimizers.at(0).name())?;
-            *self.accumulated = Accumulated::default();
-        }
-        if let Some(loss) = output.loss() {
-            let weight = weight_of(output.given_weight())?;
-            let gradients = if self.plan.window.size > 1 {
-                // burn allows one backward pass per tensor, and a loss may be a parameter, the same in each batch.
-                self.backward_of(0, module, &loss.clone().mul_scalar(1.0))?
-            } else {
-                self.backward_of(0, module, loss)?
-            };
-            self.accumulated.add(gradients, weight, module);
-        }
-        if self.plan.window.closes { self.close_window(module) } else { Ok(()) }
-    }
-
-    /// The step at the end of a window, with the mean of its gradients. Without gradients there is no step. Also called
-    /// for an epoch that ends within a window.
-    ///
-    /// # Errors
-    /// As [`Stepper::step`].
-    pub fn close_window(&mut self, module: &mut M) -> Result<()> {
-        self.accumulated.close(module).map_or(Ok(()), |gradients| self.apply_to(0, module, gradients))
-    }
-
-    fn check_loss(&self, loss: &Tensor<1>) -> Result<()> {
-        if loss.dims() != [1] {
-            return Err(Error::Loss { reason: format!("it has shape {:?} instead of [1]", loss.dims()) });
-        }
-        if !loss.is_tracked() {
-            return Err(Error::Loss { reason: "it does not depend on the module's parameters".into() });
-        }
-        if self.plan.detect_anomaly && read(&[loss.clone().into()])?.iter().any(|v| !v.is_finite()) {
-            return Err(non_finite(LOSS.into()));
-        }
-        Ok(())
-    }
-
-    fn check_gradients(&self, gradients: &GradientsParams, module: &M) -> Result<()> {
-        if !self.plan.detect_anomaly {
-            return Ok(());
-        }
-        let paths = gradients::non_finite(gradients, module)?;
-        if paths.is_empty() { Ok(()) } else { Err(non_finite(gradient_of(&paths))) }
-    }
-}
-
-/// The backward pass of a loss. burn panics if there was one before.
-fn walk_back(loss: &Tensor<1>) -> Result<Gradients> {
-    catch_unwind(AssertUnwindSafe(|| loss.backward())).or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-        match text {
-            Some(text) if text.contains("tape has already been consumed") => Err(Error::UsedTape),
-            _ => resume_unwind(panic),
-        }
-    })
-=======
->>>>>>> main
 }
 
 impl<M> std::fmt::Debug for Stepper<'_, M> {

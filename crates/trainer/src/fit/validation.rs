@@ -1,14 +1,7 @@
 //! Validation inside a fit: before the training, and whenever it is due.
 
-<<<<<<< HEAD
 use std::time::Duration;
 
-use burn::{
-    module::Module,
-    tensor::{Device, GradientCheckpointingStrategy},
-};
-=======
->>>>>>> main
 use stormfire_data::Loader;
 use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, place::Stopwatch};
 use stormfire_values::Every;
