@@ -151,6 +151,9 @@ fn forget_measured(log: &mut Value) {
     if let Some(metrics) = log["metrics"].as_array_mut() {
         metrics.retain(|metric| !metric[0].as_str().is_some_and(is_measured));
     }
+    if let Some(names) = log["of_epoch"].as_array_mut() {
+        names.retain(|name| !name.as_str().is_some_and(is_measured));
+    }
 }
 
 fn read(path: &Path) -> Option<SavedFile> {
