@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stars_stand_for_any_text_and_empty_files_do_not_count() {
+    fn stars_match_any_text_and_empty_files_do_not_count() {
         let root = tempfile::tempdir().unwrap();
         fs_err::create_dir(root.path().join("logs")).unwrap();
         fs_err::write(root.path().join("logs/events.out.tfevents.1.host.2.0"), "x").unwrap();
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn only_example_targets_of_the_package_for_examples_count() {
+    fn only_targets_of_the_examples_package_count() {
         let metadata = r#"{"packages": [
             {"name": "stormfire-examples", "targets": [{"kind": ["lib"], "name": "a"}, {"kind": ["example"], "name": "mnist"}]},
             {"name": "stormfire-loggers", "targets": [{"kind": ["example"], "name": "b"}]}

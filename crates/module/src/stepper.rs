@@ -186,9 +186,9 @@ impl<'a, M: Module> Stepper<'a, M> {
         let share = |optimizer: &Optimizer| (optimizer.name().to_owned(), optimizer.share_of(&all, module));
         let shares: Vec<_> = self.optimizers.iter().map(share).collect();
         if self.plan.finite == FiniteCheck::BeforeStep {
-            let mut evidence = Evidence { losses: Some(loss.clone().inner()), gradients: None };
+            let mut evidence = Evidence { losses: Some(loss.clone().into()), gradients: None };
             for total in shares.iter().filter_map(|(_, share)| gradients::total(share, module)) {
-                add(&mut evidence.gradients, total);
+                add(&mut evidence.gradients, total.into());
             }
             if let Some(what) = evidence.what_is_not_finite(&all, module)? {
                 self.accumulated.bad_pass = vec![Some(what); shares.len()];

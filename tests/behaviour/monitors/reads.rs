@@ -2,12 +2,15 @@
 
 use std::sync::{Arc, Mutex};
 
-use stormfire::{prelude::*, values::read::device_reads};
+use stormfire::{
+    prelude::*,
+    values::read::{DistantCpu, device_reads},
+};
 
 use super::{Descent, MemoryLogger, line_data, with};
 use crate::support::Batch;
 
-/// Notes how often this thread has read the device, at the end of each batch.
+/// Records the device reads of this thread at the end of each batch.
 struct Reads(Arc<Mutex<Vec<u64>>>);
 
 impl Callback<Descent> for Reads {
@@ -19,6 +22,7 @@ impl Callback<Descent> for Reads {
 
 #[test]
 fn a_training_step_never_reads() {
+    let _distant = DistantCpu::new();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let before = device_reads();
     let trainer = with(GradientNormMonitor::new(), &MemoryLogger::new())

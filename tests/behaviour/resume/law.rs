@@ -17,6 +17,7 @@ use stormfire::{
     loggers::{CsvLogger, MemoryLogger, TensorBoardLogger, WandbLogger},
     module::moment::Progress,
     prelude::*,
+    values::read::DistantCpu,
 };
 
 use super::{
@@ -42,13 +43,13 @@ fn number((variable, default): (&str, u64)) -> u64 {
 }
 
 #[test]
-fn a_continued_fit_equals_the_unbroken_one() {
+fn a_resumed_fit_equals_an_uninterrupted_one() {
     play(part("resume::law::random_plans", tempfile::tempdir().unwrap().path()));
 }
 
 /// Helper test for a child process: runs the plans.
 #[test]
-#[ignore = "a part of `a_continued_fit_equals_the_unbroken_one`"]
+#[ignore = "a part of `a_resumed_fit_equals_an_uninterrupted_one`"]
 fn random_plans() {
     if folder().is_none() {
         return;
@@ -150,6 +151,9 @@ struct SavedFile {
 fn forget_measured(log: &mut Value) {
     if let Some(metrics) = log["metrics"].as_array_mut() {
         metrics.retain(|metric| !metric[0].as_str().is_some_and(is_measured));
+    }
+    if let Some(names) = log["of_epoch"].as_array_mut() {
+        names.retain(|name| !name.as_str().is_some_and(is_measured));
     }
 }
 
@@ -368,6 +372,7 @@ fn begin_of(path: &Path) -> Option<u64> {
 }
 
 fn law(plan: &Plan) -> Result<(), TestCaseError> {
+    let _distant = plan.watch.is_distant.then(DistantCpu::new);
     let reads = plan.watch.reads;
     let unbroken = Place::new().fit(plan, Observer { reads, ..Observer::default() }, Some(plan.seed), None)?;
     let Some(last) = unbroken.seen.iter().rfind(|event| event.hook == Hook::TrainEnd).map(|event| event.number) else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! A net that logs in every way there is, and its data.
+//! A net that logs in every possible way, and its data.
 
 use std::{
     cell::Cell,
@@ -37,7 +37,7 @@ pub(crate) struct Net {
     learning: Learning,
 }
 
-/// The root of a mean squared error.
+/// The root mean squared error.
 #[derive(Clone, Debug)]
 struct Rmse {
     squares: Scalar,
@@ -51,10 +51,7 @@ impl Metric for Rmse {
     }
 
     fn compute(&self) -> Scalar {
-        match self.squares.clone().times(1.0 / self.count) {
-            Scalar::Host(mean) => Scalar::Host(mean.sqrt()),
-            Scalar::Device(mean) => Scalar::Device(mean.sqrt()),
-        }
+        self.squares.clone().times(1.0 / self.count).sqrt()
     }
 
     fn parts(&self) -> Vec<Scalar> {
@@ -67,17 +64,17 @@ impl Metric for Rmse {
     }
 }
 
-/// A number that only the random generator knows.
+/// A random number.
 pub(crate) fn draw() -> Tensor<1> {
     Tensor::random([1], Distribution::Default, &Device::flex())
 }
 
 thread_local! {
-    /// The step that fails at its end, and how often it is called before.
+    /// The step that fails at its end, and the number of calls before the failure.
     static FAILS_IN: Cell<Option<(Hook, usize)>> = const { Cell::new(None) };
 }
 
-/// Lets a step panic when it is called for the `call`-th time, counted from 0.
+/// Makes a step panic in its `call`-th call, counted from 0.
 pub(crate) fn fails_in(step: Option<(Hook, usize)>) {
     FAILS_IN.set(step);
 }
@@ -132,7 +129,7 @@ impl LightningModule for Net {
         let loss = self.loss(batch);
         self.log("train_loss", &loss).on_step(true).on_epoch(true).prog_bar(true);
         self.log("host", batch_idx as f64 / 3.0).on_epoch(true);
-        self.log("rmse", Rmse { squares: Scalar::Device(loss.clone().inner()).times(items), count: items }).on_step(true).on_epoch(true);
+        self.log("rmse", Rmse { squares: Scalar::from(loss.clone()).times(items), count: items }).on_step(true).on_epoch(true);
         for (name, reduce_fx) in [
             ("loss_sum", ReduceFx::Sum),
             ("loss_min", ReduceFx::Min),
@@ -177,7 +174,7 @@ impl LightningModule for Net {
         self.log("val_loss", &loss).prog_bar(true);
         self.log("val_max", &loss).reduce_fx(ReduceFx::Max);
         self.log("val_range", &loss).reduce_fx(ReduceFx::Custom { name: "range", reduce: range });
-        self.log("val_rmse", Rmse { squares: Scalar::Device(loss.clone()), count: 1.0 });
+        self.log("val_rmse", Rmse { squares: loss.clone().into(), count: 1.0 });
         self.log("val_noise", draw()).on_step(true).on_epoch(true);
         if batch_idx == 1 {
             self.log("val_sometimes", self.global_step()).on_step(true).on_epoch(false);
@@ -223,7 +220,7 @@ fn batch(points: &[f32], device: &Device) -> Batch {
     (x.clone(), (x * 3.0).sin())
 }
 
-/// A batch with the noise of whoever makes it; that of burn is repeatable on the thread alone that iterates.
+/// Adds noise on the thread that creates the batch. Noise of burn is only repeatable on the thread that iterates.
 fn noisy((x, y): Batch, with_burns: bool) -> Batch {
     let mut random = random();
     let drawn = random.tensor::<2>(x.dims(), Distribution::Normal(0.0, 0.01), &x.device());
@@ -247,13 +244,13 @@ fn joined(batches: Vec<Batch>) -> Batch {
     (Tensor::cat(x, 0), Tensor::cat(y, 0))
 }
 
-/// The same, without a length.
+/// The same iterator, without a length.
 fn unsized_iter<T>(mut iter: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
     std::iter::from_fn(move || iter.next())
 }
 
 impl DataPlan {
-    /// The batches of an epoch, as many as are wanted; each epoch has others.
+    /// Endless batches, different in each epoch.
     fn stream(size: usize, epoch: usize) -> impl Iterator<Item = Batch> + Send + 'static {
         (0..).map(move |index| {
             let points: Vec<f32> = (0..size).map(|i| ((97 * epoch + 31 * (index * size + i)) % 40) as f32 / 20.0 - 1.0).collect();
@@ -301,7 +298,7 @@ impl DataPlan {
     }
 }
 
-/// The data of a plan, and how many batches the fit has had of it.
+/// The data of a plan, and the number of batches that the fit has received.
 pub(crate) struct Data<'a> {
     pub(crate) plan: &'a DataPlan,
     pub(crate) given: Arc<AtomicU64>,

@@ -1,10 +1,16 @@
-//! What the loop costs: a fit of a tiny model beside a hand-written burn loop and burn-train's Learner, in one run.
+//! The cost of the loop: a fit of a tiny model, compared with a hand-written burn loop and burn-train's Learner in one run.
 //!
-//! `overhead [ROUNDS] [STEPS] [--parts]` prints the table, or one that takes the loop apart; `startup` and `startup-raw` make one step and print the peak memory;
-//! `checkpoint FOLDER ROUNDS [PYTHON SCRIPT]` prints what saving and loading a large module costs; `trackers [ROUNDS] [STEPS]`
-//! what a training loses to a tracking server; `names [ROUNDS] [STEPS]` what a logged name costs when there are many.
-//! `devices [ROUNDS] [PYTHON SCRIPT]` prints what threads that share each batch gain.
-//! `one NUMBER STEPS [--parts]` fits one row of a table alone, for a profiler: what 1,000 steps cost more than 500 is free of the start.
+//! | command | output |
+//! |---|---|
+//! | `overhead [ROUNDS] [STEPS] [--parts]` | the table of the contestants, or of the parts of the loop |
+//! | `startup`, `startup-raw` | the peak memory of one step |
+//! | `checkpoint FOLDER ROUNDS [PYTHON SCRIPT]` | the cost of saving and loading a large module |
+//! | `trackers [ROUNDS] [STEPS]` | the slowdown of a training by a tracking server |
+//! | `devices [ROUNDS] [PYTHON SCRIPT]` | the gain of threads that share each batch |
+//! | `names [ROUNDS] [STEPS]` | the cost of a logged name when there are many |
+//! | `one NUMBER STEPS [--parts]` | one row of a table, for a profiler |
+//!
+//! For a profile without the start, subtract the costs of `one` with 500 steps from those with 1,000.
 
 mod checkpoint;
 mod contestants;
@@ -66,21 +72,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 }
 
-/// What a step costs, in microseconds.
+/// The cost of fits in seconds: wall time, processor time of the training thread, processor time of all threads.
 #[derive(Clone, Copy)]
 struct Cost {
-    /// Milliseconds of a fit of one step: files, threads and the last checkpoint, which a step does not cost.
-    once: f64,
-    wall: f64,
-    /// Of the thread that trains, as far as it is the one that began: hardly changed by what else the machine does.
-    thread: f64,
-    /// Of all threads.
-    cpu: f64,
+    /// A fit of one step: files, threads and the last checkpoint.
+    once: [f64; 3],
+    all: [f64; 3],
 }
 
-/// Interleaved: every round runs each contestant once, so that a busy machine is busy for all of them.
+/// Runs each contestant once per round, so that other load affects all of them.
 ///
-/// The least wall time is what a quiet machine would take, if it was quiet in one of the rounds.
+/// The minimum of the wall times is the time on an idle machine, if it was idle in one of the rounds. The fits of one
+/// step and of all steps have separate minima, which may come from two rounds.
 fn overhead(contestants: &[Contestant], rounds: usize, steps: usize) -> Result<(), Box<dyn std::error::Error>> {
     let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); contestants.len()];
     for round in 0..=rounds {
@@ -98,8 +101,12 @@ fn overhead(contestants: &[Contestant], rounds: usize, steps: usize) -> Result<(
         "| what | least wall | over raw | ratio | median wall | over raw | median CPU of the thread | over raw | of all threads | over raw | once, ms |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|");
-    let columns =
-        |costs: &[Cost]| [least(costs, |c| c.wall), median(costs, |c| c.wall), median(costs, |c| c.thread), median(costs, |c| c.cpu)];
+    let further = (steps.max(2) - 1) as f64;
+    let per_step = |of: usize| move |cost: &Cost| (cost.all[of] - cost.once[of]) * 1e6 / further;
+    let columns = |costs: &[Cost]| {
+        let least = (least(costs, |cost| cost.all[0]) - least(costs, |cost| cost.once[0])) * 1e6 / further;
+        [least, median(costs, per_step(0)), median(costs, per_step(1)), median(costs, per_step(2))]
+    };
     let raw = columns(&costs[0]);
     for (contestant, costs) in contestants.iter().zip(&costs) {
         let [least, wall, thread, cpu] = columns(costs);
@@ -111,20 +118,17 @@ fn overhead(contestants: &[Contestant], rounds: usize, steps: usize) -> Result<(
             wall - raw[1],
             thread - raw[2],
             cpu - raw[3],
-            median(costs, |c| c.once),
+            median(costs, |cost| cost.once[0] * 1e3),
         );
     }
     Ok(())
 }
 
 fn measure(contestant: &Contestant, steps: usize) -> Result<Cost, Box<dyn std::error::Error>> {
-    let once = seconds(contestant, 1)?;
-    let all = seconds(contestant, steps.max(2))?;
-    let per_step = |of: usize| (all[of] - once[of]) * 1e6 / (steps.max(2) - 1) as f64;
-    Ok(Cost { once: once[0] * 1e3, wall: per_step(0), thread: per_step(1), cpu: per_step(2) })
+    Ok(Cost { once: seconds(contestant, 1)?, all: seconds(contestant, steps.max(2))? })
 }
 
-/// On the wall, of this thread's processor time, and of all threads' together.
+/// Wall time, processor time of this thread, and processor time of all threads.
 fn seconds(contestant: &Contestant, steps: usize) -> Result<[f64; 3], Box<dyn std::error::Error>> {
     let (began, thread, cpu) = (Instant::now(), thread_seconds(), cpu_seconds());
     (contestant.run)(steps)?;
@@ -147,7 +151,7 @@ fn thread_seconds() -> f64 {
     schedule.split_whitespace().next().and_then(|n| n.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1e9
 }
 
-/// User and system time of all threads; the kernel counts it in hundredths of a second.
+/// User and system time of all threads. The kernel counts it in hundredths of a second.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default();

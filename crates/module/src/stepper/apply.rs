@@ -5,6 +5,7 @@ use stormfire_optim::{
     ClipAlgorithm,
     gradients::{self, Clip},
 };
+use stormfire_values::Scalar;
 
 use super::Stepper;
 use crate::{
@@ -45,7 +46,7 @@ impl<M: Module> Stepper<'_, M> {
             FiniteCheck::Off => Ok(None),
             FiniteCheck::Later => {
                 if let Some(norm) = norm {
-                    add(&mut self.evidence.gradients, norm.clone());
+                    add(&mut self.evidence.gradients, norm.clone().into());
                 }
                 Ok(None)
             }
@@ -55,7 +56,7 @@ impl<M: Module> Stepper<'_, M> {
                     return Ok(what);
                 }
                 let total = norm.cloned().or_else(|| gradients::total(gradients, module));
-                Evidence { losses, gradients: total }.what_is_not_finite(gradients, module)
+                Evidence { losses: losses.map(Scalar::from), gradients: total.map(Scalar::from) }.what_is_not_finite(gradients, module)
             }
         }
     }
