@@ -53,6 +53,7 @@ mod text_options;
 mod time;
 mod told;
 mod weights_in_force;
+mod weights_in_set_ups;
 mod windows;
 mod wrong_data;
 mod wrong_input;
