@@ -116,6 +116,9 @@ struct Args {
     /// The device to train on: auto, cpu, cuda, cuda:1, wgpu, vulkan, metal.
     #[arg(long, default_value = "auto")]
     accelerator: Accelerator,
+    /// Number of threads that share each batch on the CPU: a number, or `auto` for one per core.
+    #[arg(long, default_value = "1")]
+    devices: String,
     /// The random seed. It makes the run repeatable.
     #[arg(long, default_value_t = 42)]
     seed: u64,
@@ -150,6 +153,7 @@ fn main() -> Result<Stop> {
     let device = args.accelerator.device()?;
     let mut trainer = Trainer::new()
         .accelerator(device.clone())
+        .devices(args.devices.as_str())
         .max_epochs(args.epochs)
         .seed(args.seed)
         .log_every_n_steps(args.log_every_n_steps)

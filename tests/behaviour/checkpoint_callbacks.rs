@@ -63,7 +63,7 @@ fn last_is_the_newest_save_point_as_a_link_or_a_file() {
 }
 
 #[test]
-fn a_continued_fit_leaves_the_files_of_the_unbroken_one() {
+fn a_resumed_fit_leaves_the_files_of_an_uninterrupted_one() {
     const SCORES: &[f64] = &[5.0, 4.0, 4.2, 3.0, 4.4, 3.2];
     let options = |folder: &Path| best(folder).save_top_k(2).save_last(true);
     let unbroken = tempfile::tempdir().unwrap();
@@ -83,7 +83,7 @@ fn a_continued_fit_leaves_the_files_of_the_unbroken_one() {
 }
 
 #[test]
-fn runs_that_share_a_folder_leave_each_other_alone() {
+fn runs_that_share_a_folder_do_not_change_each_others_files() {
     let folder = tempfile::tempdir().unwrap();
     let options = || best(folder.path()).filename("{epoch}").save_last(true);
     let _ = fit(scored(&[2.0, 1.0], 1, options()));
@@ -107,7 +107,7 @@ impl<M: LightningModule> Callback<M> for FailsLate {
 }
 
 #[test]
-fn what_a_failure_prevents_is_saved_all_the_same() {
+fn a_requested_checkpoint_is_saved_in_spite_of_a_failure() {
     // The end of the epoch failed. The saved state precedes it, and its file replaces no other.
     for (on_exception, expected) in [(true, &["last.ckpt", "score=1.ckpt", "score=2.ckpt"][..]), (false, &["last.ckpt", "score=2.ckpt"])] {
         let folder = tempfile::tempdir().unwrap();
@@ -120,7 +120,7 @@ fn what_a_failure_prevents_is_saved_all_the_same() {
 }
 
 #[test]
-fn a_failed_fit_goes_on_from_its_own_checkpoint_which_then_goes() {
+fn a_failed_fit_resumes_from_its_own_checkpoint_and_removes_it() {
     let folder = tempfile::tempdir().unwrap();
     let with = |epochs: usize| quiet().max_epochs(epochs).callback(OnExceptionCheckpoint::new(folder.path()));
     let _ = with(2).callback(FailsLate).fit(Line::new(), line_data(4, 2)).unwrap_err();
@@ -133,7 +133,7 @@ fn a_failed_fit_goes_on_from_its_own_checkpoint_which_then_goes() {
 }
 
 #[test]
-fn an_early_stop_outlives_a_restart_unless_patience_grows() {
+fn an_early_stop_persists_over_a_restart_unless_patience_grows() {
     const SCORES: &[f64] = &[1.0, 2.0, 3.0, 4.0, 5.0];
     let folder = tempfile::tempdir().unwrap();
     let last = folder.path().join("last.ckpt");
@@ -156,7 +156,7 @@ fn an_early_stop_outlives_a_restart_unless_patience_grows() {
 }
 
 #[test]
-fn a_callback_knows_what_the_fit_goes_on_from() {
+fn a_callback_knows_the_checkpoint_that_the_fit_resumes_from() {
     struct Knows(Option<PathBuf>);
     impl<M: LightningModule> Callback<M> for Knows {
         fn setup(&mut self, ctx: &mut Context<'_>, _module: &mut M, _stage: Stage) -> Result<()> {
@@ -178,7 +178,7 @@ fn a_callback_knows_what_the_fit_goes_on_from() {
 }
 
 #[test]
-fn loggers_learn_the_best_and_the_newest_checkpoint_of_a_run_that_goes_on() {
+fn loggers_learn_the_best_and_the_newest_checkpoint_of_a_resumed_run() {
     let folder = tempfile::tempdir().unwrap();
     let logger = MemoryLogger::new();
     let known = || logger.calls().into_iter().filter_map(|call| if let Call::KnowsCheckpoint(info) = call { Some(info) } else { None });

@@ -1,4 +1,4 @@
-//! Mistakes that the types catch, and what the compiler says about them.
+//! Mistakes that the types catch, with the errors of the compiler.
 
 use std::{
     collections::BTreeSet,
@@ -13,15 +13,15 @@ use std::{
 use insta::assert_snapshot;
 use serde_json::Value;
 
-/// What the compiler needs to know to build a program with our crates.
+/// The arguments of the compiler for a program that uses our crates.
 struct Libraries {
-    /// `NAME=FILE` for each crate that a program names.
+    /// `NAME=FILE` for each direct dependency.
     externs: Vec<String>,
-    /// The folders with the crates that these depend on.
+    /// The folders of all dependencies.
     folders: BTreeSet<PathBuf>,
 }
 
-/// The libraries that cargo linked to this test. Cargo has just built them, so this takes a moment only.
+/// The libraries that cargo linked to this test. They are up to date, so cargo only prints their paths.
 fn libraries() -> &'static Libraries {
     static LIBRARIES: OnceLock<Libraries> = OnceLock::new();
     LIBRARIES.get_or_init(|| {
@@ -30,7 +30,7 @@ fn libraries() -> &'static Libraries {
         if !cfg!(debug_assertions) {
             cargo.arg("--release");
         }
-        // What cargo tells this test about its package would have build scripts run again.
+        // `cargo test` sets variables about this package. With them, cargo would run build scripts again.
         let names = env::vars_os().map(|(name, _)| name);
         for name in names.filter(|name| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|start| name.to_string_lossy().starts_with(start))) {
             cargo.env_remove(name);
@@ -54,7 +54,7 @@ fn libraries() -> &'static Libraries {
     })
 }
 
-/// What each program begins with: a correct module and its data.
+/// The start of each program: a correct module and its data.
 const START: &str = "
 #![allow(unused)]
 use burn::{nn::Linear, optim::SgdConfig, prelude::*};
@@ -79,8 +79,8 @@ fn line() -> Line { todo!() }
 fn data() -> Loader<(Tensor<2>, Tensor<2>)> { todo!() }
 ";
 
-/// The errors of the compiler for a program with these lines: message, place and notes. Suggestions and the lines about
-/// other code are left out, because they change from compiler to compiler.
+/// The errors of the compiler for a program with these lines: message, line and notes. Suggestions and spans in other files
+/// are omitted, because they differ between compilers.
 fn errors(code: &str) -> String {
     let (libraries, folder) = (libraries(), tempfile::tempdir().unwrap());
     let mut rustc = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
@@ -98,7 +98,7 @@ fn errors(code: &str) -> String {
     let messages = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let errors = messages.filter(|message| message["level"] == "error" && !message["spans"].as_array().unwrap().is_empty());
     let mut shown: Vec<String> = errors.map(|error| show(&error)).collect();
-    // A type with a missing trait is reported for each function of a chain of calls.
+    // The compiler reports a missing trait for each function in a chain of calls.
     shown.dedup();
     assert_eq!(output.status.success(), shown.is_empty(), "{text}");
     shown.concat()

@@ -49,7 +49,7 @@ pub(crate) fn lines(run: &std::path::Path) -> Vec<String> {
 }
 
 #[test]
-fn a_run_reports_into_its_folder_and_says_where_it_is() {
+fn a_run_reports_into_its_folder_with_its_position() {
     let folder = tempfile::tempdir().unwrap();
     let levels = Builder::new().no_screen().file().level("behaviour", Level::INFO).level("stormfire_trainer", Level::WARN);
     let data = || (line_data(8, 4), line_data(4, 4));
@@ -80,7 +80,7 @@ fn a_run_reports_into_its_folder_and_says_where_it_is() {
 }
 
 #[test]
-fn the_loggers_of_a_run_get_its_output() {
+fn the_loggers_of_a_run_receive_its_log_lines() {
     let folder = tempfile::tempdir().unwrap();
     let levels = Builder::new().no_screen().level("behaviour", Level::INFO);
     let memory = MemoryLogger::new();
@@ -199,11 +199,11 @@ impl LightningModule for Forgetful {
 }
 
 #[test]
-fn a_fit_that_trains_or_validates_nothing_says_so() {
+fn a_fit_that_trains_or_validates_nothing_warns() {
     let warnings = |interval: Every| {
         let folder = tempfile::tempdir().unwrap();
         let levels = Builder::new().no_screen().file().level("stormfire", Level::WARN);
-        // As in `a_run_reports_into_its_folder_and_says_where_it_is`.
+        // As in `a_run_reports_into_its_folder_with_its_position`.
         let _second = Dispatch::new(levels.clone().subscriber().unwrap());
         with_default(levels.subscriber().unwrap(), || {
             let trainer = Trainer::new().default_root_dir(folder.path()).enable_progress_bar(false).enable_model_summary(false);

@@ -174,7 +174,7 @@ fn endless_data_is_trained_on_until_a_limit_is_reached() {
 }
 
 #[test]
-fn endless_data_has_no_share_and_no_part_of_an_epoch() {
+fn endless_data_has_no_fraction_of_an_epoch() {
     let error = |trainer: Trainer<Line>| {
         let mut trainer = trainer.max_steps(4);
         trainer.fit(Line::new(), (endless(), batches(1))).unwrap_err().to_string()
@@ -234,7 +234,7 @@ fn check_batches(name: &str, case: Case, sanity: &[(usize, usize)], validation: 
 }
 
 #[test]
-fn sanity_check_and_validation_take_as_many_batches_as_they_are_told() {
+fn sanity_check_and_validation_take_the_requested_number_of_batches() {
     let case = |trainer: fn(Trainer<Line>) -> Trainer<Line>| Case::new(2, 3, |t| trainer(t.max_epochs(1)));
     let first = |n: usize| (0..n).map(|batch| (0, batch)).collect::<Vec<_>>();
     let check = check_batches;
@@ -314,7 +314,7 @@ fn an_epoch_that_ends_before_its_validation_is_not_judged() {
 }
 
 #[test]
-fn a_fit_that_is_told_to_train_nothing_does_not_blame_the_data() {
+fn a_fit_that_hooks_keep_from_training_is_not_an_error_of_the_data() {
     struct Unwilling(Hook);
     impl Callback<Line> for Unwilling {
         fn on_event(&mut self, ctx: &mut Context<'_>, _module: &mut Line, event: &mut Event<'_, Batch>) -> Result<()> {
@@ -333,7 +333,7 @@ fn a_fit_that_is_told_to_train_nothing_does_not_blame_the_data() {
 }
 
 #[test]
-fn a_later_epoch_that_ends_before_its_validation_is_not_judged_by_the_last_one() {
+fn an_epoch_without_a_validation_is_not_judged_by_an_earlier_validation() {
     /// Skips the rest of every epoch except the first.
     struct Skips;
     impl Callback<Line> for Skips {

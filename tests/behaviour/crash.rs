@@ -42,7 +42,7 @@ fn epochs() -> usize {
 
 /// Helper test for a child process: one life of the training.
 #[test]
-#[ignore = "a part of `a_training_that_is_killed_ends_as_the_unbroken_one`"]
+#[ignore = "a part of `a_killed_training_ends_like_an_uninterrupted_one`"]
 fn trains() {
     let Some(folder) = folder() else { return };
     fit(&folder, epochs());
@@ -91,7 +91,7 @@ impl Left {
 }
 
 #[test]
-fn a_training_that_is_killed_ends_as_the_unbroken_one() {
+fn a_killed_training_ends_like_an_uninterrupted_one() {
     let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     play(part(PART, whole.path()));
     let unbroken = Left::by(whole.path());
@@ -119,7 +119,7 @@ fn a_training_that_is_killed_ends_as_the_unbroken_one() {
 }
 
 #[test]
-fn a_save_that_was_cut_short_between_its_names_is_finished() {
+fn an_interrupted_save_is_completed_by_the_next_fit() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let fit = |epochs| {
@@ -154,7 +154,7 @@ fn a_save_that_was_cut_short_between_its_names_is_finished() {
 }
 
 #[test]
-fn weights_that_a_kill_kept_from_being_written_are_written_by_the_next_fit() {
+fn weights_that_a_kill_prevented_are_written_by_the_next_fit() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let fit = |epochs| {

@@ -65,7 +65,7 @@ fn seeded(seed: u64) -> Trainer<Tells> {
 }
 
 #[test]
-fn the_batches_of_an_evaluation_draw_what_follows_from_the_seed() {
+fn random_numbers_in_evaluation_batches_follow_from_the_seed() {
     let module = Tells { line: Line::new() };
     let fit = |mut trainer: Trainer<Tells>| {
         let fit = trainer.fit(module.clone(), (noise(0), two(0))).unwrap();

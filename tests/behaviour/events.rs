@@ -1,4 +1,4 @@
-//! What happens in a run, in which order. Before each line: who saw it, `C`allback, `M`odule, `S`aving callback.
+//! The events of a run in order. Each line starts with the observers: `C`allback, `M`odule, `S`aving callback.
 
 #![expect(clippy::unwrap_used, reason = "a helper of tests fails the test")]
 
@@ -17,7 +17,7 @@ use crate::{
     support::{Batch, Line, line_data, quiet, recording},
 };
 
-/// A Trainer with a callback of each order. They are added the wrong way round.
+/// A Trainer with a callback of each order. They are added in reverse order.
 fn recorded<M: LightningModule>(record: &Record) -> Trainer<M> {
     quiet().max_epochs(1).callback(Recorder::saving(record)).callback(Recorder::ordinary(record))
 }
@@ -191,7 +191,7 @@ fn each_validation_loader_has_its_own_batch_numbers_in_a_fit() {
     ");
 }
 
-/// When somebody looked, the metrics that callbacks could find then, and whether loggers had got any.
+/// A moment, the metrics that callbacks see at it, and whether the logger has received any.
 type Sight = (&'static str, Vec<String>, bool);
 
 struct Spy {
@@ -233,7 +233,7 @@ fn the_metrics_of_the_sanity_check_reach_no_logger_and_are_forgotten() {
 }
 
 #[test]
-fn a_stop_in_mid_epoch_validates_right_away_and_ends_the_epoch() {
+fn a_stop_in_mid_epoch_validates_at_once_and_ends_the_epoch() {
     let record = Record::acting([('C', "on_train_batch_end e0 b0", Act::Stop)]);
     let mut trainer = recorded(&record).max_epochs(2).num_sanity_val_steps(0);
     let fit = trainer.fit(Recorded::new(&record), (batches(3), batches(1))).unwrap();
@@ -254,7 +254,7 @@ fn a_stop_in_mid_epoch_validates_right_away_and_ends_the_epoch() {
 }
 
 #[test]
-fn an_epoch_that_is_skipped_at_a_batchs_start_leaves_the_batch_out() {
+fn skipping_an_epoch_at_the_start_of_a_batch_omits_the_batch() {
     let record = Record::acting([('M', "on_train_batch_start e0 b1", Act::SkipEpoch)]);
     let fit = recorded(&record).max_epochs(2).fit(Recorded::new(&record), batches(2)).unwrap();
     assert_eq!((fit.stop, fit.progress.epoch, fit.progress.batches), (Stop::MaxEpochs(2), 2, 3));
@@ -266,7 +266,7 @@ fn an_epoch_that_is_skipped_at_a_batchs_start_leaves_the_batch_out() {
 }
 
 #[test]
-fn an_epoch_that_is_skipped_at_a_batchs_end_goes_to_its_end_at_once() {
+fn skipping_an_epoch_at_the_end_of_a_batch_ends_the_epoch() {
     let record = Record::acting([('S', "on_train_batch_end e0 b0", Act::SkipEpoch)]);
     let fit = recorded(&record).max_epochs(2).fit(Recorded::new(&record), batches(2)).unwrap();
     assert_eq!((fit.stop, fit.progress.epoch, fit.progress.batches), (Stop::MaxEpochs(2), 2, 3));
@@ -278,7 +278,7 @@ fn an_epoch_that_is_skipped_at_a_batchs_end_goes_to_its_end_at_once() {
 }
 
 #[test]
-fn accumulation_steps_at_the_end_of_a_window_and_of_the_epoch() {
+fn accumulated_gradients_step_at_the_end_of_a_window_and_of_the_epoch() {
     let record = Record::default();
     let fit = recorded(&record).accumulate_grad_batches(3).fit(Recorded::new(&record), batches(5)).unwrap();
     assert_eq!((fit.progress.global_step, fit.progress.batches), (2, 5));
@@ -308,7 +308,7 @@ fn accumulation_steps_at_the_end_of_a_window_and_of_the_epoch() {
 }
 
 #[test]
-fn a_checkpoint_is_written_after_every_callback_has_seen_the_event_that_asked_for_it() {
+fn a_requested_checkpoint_is_written_after_all_callbacks_of_the_event() {
     let folder = tempfile::tempdir().unwrap();
     let request = SaveRequest { path: folder.path().join("a.ckpt"), ..SaveRequest::default() };
     let record =
@@ -438,7 +438,7 @@ fn a_fit_with_nothing_to_train_checks_the_validation_and_ends() {
 }
 
 #[test]
-fn a_stop_that_is_asked_for_before_training_holds_and_one_of_the_sanity_check_does_not() {
+fn a_stop_before_training_holds_and_one_in_the_sanity_check_does_not() {
     let fit = |line| {
         let record = Record::acting([('C', line, Act::Stop)]);
         let fit = recorded(&record).max_epochs(2).fit(Recorded::new(&record), (batches(2), batches(1))).unwrap();

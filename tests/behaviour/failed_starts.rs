@@ -22,7 +22,7 @@ fn runs(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn it_leaves_no_folder() {
+fn a_failed_start_leaves_no_folder() {
     let folder = tempfile::tempdir().unwrap();
     let wrong: [fn(&Path) -> Trainer<Line>; 3] = [
         |folder| trainer(folder).limit_train_batches(0.01),
@@ -56,7 +56,7 @@ fn files(folder: &Path, all: &mut BTreeMap<String, Vec<u8>>) {
 }
 
 #[test]
-fn a_checkpoint_that_is_refused_leaves_the_logs_of_its_run() {
+fn a_refused_checkpoint_leaves_the_logs_of_its_run_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let run = run_of(folder.path());
     let saving = || ModelCheckpoint::new().save_top_k(SaveTopK::All).every(Every::Steps(2));

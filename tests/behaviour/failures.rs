@@ -1,4 +1,4 @@
-//! A run that fails leaves logs and checkpoints that can be read.
+//! A failed run leaves readable logs and checkpoints.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ use crate::{
     support::{Batch, Line, line_data, quiet, recording},
 };
 
-/// Does something at the end of one batch.
+/// Runs code at the end of one batch.
 struct AtBatch(usize, Act);
 
 type Act = Box<dyn FnMut(&mut Context<'_>) -> Result<()>>;
@@ -32,7 +32,7 @@ impl<M: LightningModule> Callback<M> for AtBatch {
     }
 }
 
-/// Steps that were logged before the failure.
+/// The number of steps logged before the failure.
 const LOGGED: u64 = 12;
 
 /// The error of a fit that fails after [`LOGGED`] batches. Checks everything that the fit leaves. `ended_at` is the step at
@@ -121,7 +121,7 @@ fn a_callback_that_fails_while_a_failure_is_handled_hides_nothing() {
 }
 
 #[test]
-fn a_failure_in_the_end_of_a_run_is_told() {
+fn a_failure_in_teardown_ends_the_run_with_an_error() {
     struct FailsInTeardown;
     impl<M: LightningModule> Callback<M> for FailsInTeardown {
         fn teardown(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _stage: Stage) -> Result<()> {
@@ -132,7 +132,7 @@ fn a_failure_in_the_end_of_a_run_is_told() {
     assert_snapshot!(error_text(trainer.fit(Line::new(), line_data(8, 2))), @"the door is stuck (in `teardown` of `FailsInTeardown`)");
 }
 
-/// A logger that fails at one of its calls.
+/// A logger that fails in one of its methods.
 struct Broken {
     at: &'static str,
 }
@@ -215,12 +215,12 @@ pub(crate) fn fill(folder: &Path) {
     assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
 }
 
-/// Waits for the loggers, which are behind the training.
+/// Waits until the loggers have written everything.
 fn flush(ctx: &mut Context<'_>) -> Result<()> {
     Ok(ctx.loggers().iter().try_for_each(stormfire::loggers::Background::flush)?)
 }
 
-/// Fills the disk at the end of a batch, when everything before is written.
+/// Fills the disk at the end of a batch, after all earlier values are written.
 fn full_at(batch_idx: usize, disk: &Path) -> AtBatch {
     let disk = disk.to_path_buf();
     at_batch(batch_idx, move |ctx| {
@@ -230,11 +230,11 @@ fn full_at(batch_idx: usize, disk: &Path) -> AtBatch {
     })
 }
 
-/// What a run on a full disk leaves can be read: the logs up to some step, and a checkpoint.
+/// Checks that the files of a run on a full disk are readable: the logs up to some step, and a checkpoint.
 #[track_caller]
 fn is_readable(run: &Path, has_csv: bool, has_events: bool) {
     if has_csv {
-        // A full disk has no room for a table with rows of one length.
+        // A full disk has no space for a finalized table, whose rows have the same length.
         let table = read_csv_of_the_killed(run);
         assert!(table.rows.len() > 20, "{} rows", table.rows.len());
         assert_eq!(table.steps(), (0..table.rows.len() as u64).collect::<Vec<_>>());
@@ -251,9 +251,9 @@ fn is_readable(run: &Path, has_csv: bool, has_events: bool) {
     }
 }
 
-/// Not a test of its own: it plays on a small disk.
+/// Helper test for a child process with a small disk.
 #[test]
-#[ignore = "a part of `a_full_disk_is_named_and_what_was_written_stays_readable`"]
+#[ignore = "a part of `a_full_disk_is_reported_and_the_written_files_stay_readable`"]
 fn fits_on_a_small_disk() {
     let Some(disk) = crate::child::folder() else { return };
     let is_full = "No space left on device (os error 28)";
@@ -269,16 +269,16 @@ fn fits_on_a_small_disk() {
     }
 }
 
-/// Logs to one file, and saves once.
+/// Logs to one file and saves once.
 fn one_logger(folder: &Path, csv: bool) -> Trainer<Logging> {
     let dir = RunDir::new(folder).with_name("lightning_logs");
     let trainer = Trainer::new().default_root_dir(folder).log_every_n_steps(1).enable_progress_bar(false).enable_model_summary(false);
     let trainer = if csv { trainer.logger(CsvLogger::in_dir(dir)) } else { trainer.logger(TensorBoardLogger::in_dir(dir)) };
-    // On the disk before that is full.
+    // The checkpoint is on the disk before the disk is full.
     trainer.enable_checkpointing(false).async_checkpointing(false).callback(SavesOnce)
 }
 
-/// Asks for a checkpoint after 30 steps, and for no other: the next error is a logger's.
+/// Requests one checkpoint after 30 steps, so the next error comes from a logger.
 struct SavesOnce;
 
 impl<M: LightningModule> Callback<M> for SavesOnce {
@@ -291,7 +291,7 @@ impl<M: LightningModule> Callback<M> for SavesOnce {
     }
 }
 
-/// The error of a logger's file.
+/// Checks that the error names the file of the logger.
 #[track_caller]
 fn is_named(error: &Error, folder: &Path, csv: bool, cause: &str) {
     let run = run_of(folder);
@@ -303,13 +303,13 @@ fn is_named(error: &Error, folder: &Path, csv: bool, cause: &str) {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_full_disk_is_named_and_what_was_written_stays_readable() {
+fn a_full_disk_is_reported_and_the_written_files_stay_readable() {
     crate::full_disk::play_on_a_small_disk("failures::fits_on_a_small_disk");
 }
 
-/// Not a test of its own: no file that it writes may grow beyond 32 KiB.
+/// Helper test for a child process whose files cannot grow beyond 32 KiB.
 #[test]
-#[ignore = "a part of `a_file_that_cannot_grow_is_named_and_stays_readable`"]
+#[ignore = "a part of `a_file_that_cannot_grow_is_reported_and_stays_readable`"]
 fn fits_with_small_files() {
     let Some(folder) = crate::child::folder() else { return };
     for (name, csv) in [("csv", true), ("tensorboard", false)] {
@@ -322,7 +322,7 @@ fn fits_with_small_files() {
 
 #[test]
 #[cfg(unix)]
-fn a_file_that_cannot_grow_is_named_and_stays_readable() {
+fn a_file_that_cannot_grow_is_reported_and_stays_readable() {
     let folder = tempfile::tempdir().unwrap();
     let script = r#"trap '' XFSZ; ulimit -f 64; exec "$@""#;
     crate::child::play(crate::child::part_under(&["sh"], script, "failures::fits_with_small_files", folder.path()));

@@ -43,7 +43,7 @@ fn refused(folder: &Path, reason: &str) {
 }
 
 #[test]
-fn a_folder_that_cannot_be_made_is_refused() {
+fn a_folder_that_cannot_be_created_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
@@ -53,7 +53,7 @@ fn a_folder_that_cannot_be_made_is_refused() {
 
 #[cfg(unix)]
 #[test]
-fn a_folder_whose_name_is_no_text_is_refused() {
+fn a_folder_whose_name_is_not_utf8_is_refused() {
     use std::os::unix::ffi::OsStrExt as _;
     let folder = tempfile::tempdir().unwrap();
     refused(&folder.path().join(std::ffi::OsStr::from_bytes(b"a\xff")), "is not UTF-8");

@@ -129,7 +129,7 @@ fn remount(option: &str, folder: &Path) {
 
 /// Helper test for a child process with a small disk.
 #[test]
-#[ignore = "a part of `a_disk_without_room_for_a_checkpoint_leaves_those_before`"]
+#[ignore = "a part of `a_disk_without_space_for_a_checkpoint_keeps_the_earlier_ones`"]
 fn saves_on_a_small_disk() {
     let Some(disk) = folder() else { return };
 
@@ -166,12 +166,12 @@ fn saves_on_a_small_disk() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_disk_without_room_for_a_checkpoint_leaves_those_before() {
+fn a_disk_without_space_for_a_checkpoint_keeps_the_earlier_ones() {
     play_on_a_small_disk("full_disk::saves_on_a_small_disk");
 }
 
 #[test]
-fn a_folder_that_vanishes_is_made_again() {
+fn a_deleted_folder_is_created_again() {
     let folder = tempfile::tempdir().unwrap();
     for case in Case::all(folder.path()) {
         let saving = ModelCheckpoint::new().save_last(true);

@@ -73,7 +73,7 @@ fn fine_tune(epochs: usize, from: Option<&Path>, saved: Option<&Path>) -> Weight
 }
 
 #[test]
-fn what_a_callback_has_unfrozen_is_trained_on() {
+fn parameters_that_a_callback_unfroze_stay_trainable_after_a_resume() {
     let folder = tempfile::tempdir().unwrap();
     let saved = folder.path().join("a.ckpt");
     let unbroken = fine_tune(4, None, None);
@@ -138,7 +138,7 @@ impl<M: LightningModule> Callback<M> for SaveAt {
 }
 
 #[test]
-fn the_state_of_a_data_module_is_that_of_the_moment_and_comes_back_before_its_loaders() {
+fn the_state_of_a_data_module_is_restored_before_its_loaders_are_requested() {
     let folder = tempfile::tempdir().unwrap();
     let state = |name: &str| Checkpoint::read(folder.path().join(name)).unwrap().manifest().data_module.clone();
     let mut trainer = quiet().max_epochs(2).callback(SaveAt(vec![2, 5], folder.path().into()));
@@ -235,7 +235,7 @@ impl Callback<Configured> for Best {
 }
 
 #[test]
-fn floats_that_json_has_no_number_for_survive_a_checkpoint() {
+fn nan_and_infinity_survive_a_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let saved = folder.path().join("a.ckpt");
     let config = Config { clip: f32::INFINITY, name: "inf".into() };
@@ -273,7 +273,7 @@ impl LightningModule for NoPositives {
 }
 
 #[test]
-fn a_log_whose_newest_row_has_a_nan_is_cut_back_like_any_other() {
+fn a_log_whose_newest_row_contains_nan_is_truncated_on_resume() {
     let folder = tempfile::tempdir().unwrap();
     let fit = |from: Option<&Path>| {
         let trainer = Trainer::new().default_root_dir(folder.path()).max_epochs(2).log_every_n_steps(1);

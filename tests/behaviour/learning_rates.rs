@@ -45,7 +45,7 @@ impl LightningModule for Scheduled {
 }
 
 #[test]
-fn learning_rates_are_true_in_every_hook() {
+fn every_hook_sees_the_learning_rate_of_the_next_step() {
     use Hook::{BeforeOptimizerStep, TrainBatchEnd, TrainBatchStart, TrainEpochStart, ValidationStart};
     let rates = Rates::default();
     // None of these steps is logged.

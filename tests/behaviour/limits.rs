@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[test]
-fn max_time_holds_beside_a_timer() {
+fn max_time_and_a_timer_both_apply() {
     let stop = |trainer: Trainer<Line>| {
         let fit = { trainer }.max_epochs(1).fit(Line::new(), line_data(8, 2)).unwrap();
         (fit.stop, fit.progress.global_step)
@@ -41,7 +41,7 @@ impl<M: LightningModule> Callback<M> for Epochs {
 }
 
 #[test]
-fn a_timer_is_a_limit() {
+fn callbacks_see_a_timer_as_a_limit() {
     let epochs = |trainer: Trainer<Line>| {
         let seen = Epochs::default();
         let _ = { trainer }.callback(seen.clone()).fit(Line::new(), line_data(8, 2)).unwrap();
@@ -56,7 +56,7 @@ fn a_timer_is_a_limit() {
 }
 
 #[test]
-fn an_evaluation_of_nothing_only_sets_up_and_tears_down() {
+fn an_evaluation_without_batches_only_sets_up_and_tears_down() {
     let record = Record::default();
     let mut trainer = quiet().limit_val_batches(0).limit_test_batches(0).limit_predict_batches(0).callback(Recorder::ordinary(&record));
     let module = Recorded::new(&record);

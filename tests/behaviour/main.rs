@@ -15,6 +15,7 @@ mod control;
 mod crash;
 mod cut_epochs;
 mod data_tensors;
+mod devices;
 mod error_text;
 mod evaluation_draws;
 mod events;

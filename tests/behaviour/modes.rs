@@ -1,4 +1,4 @@
-//! Training and evaluation mode of one module, switched back and forth by a fit.
+//! A fit switches its module between training and evaluation mode.
 
 #![expect(clippy::unwrap_used, reason = "a helper of tests fails the test")]
 
@@ -18,7 +18,7 @@ use crate::{
     support::{Batch, Line, line_data, quiet},
 };
 
-/// Two layers around a normalisation; the first layer is frozen.
+/// Two layers around a normalisation. The first layer is frozen.
 #[derive(Module, Debug)]
 struct Net {
     frozen: Linear,
@@ -29,7 +29,7 @@ struct Net {
     seen: Seen,
 }
 
-/// The step, whether dropout drops anything in it, and whether there is a tape.
+/// The step, whether dropout is active in it, and whether a tape exists.
 type Sight = (&'static str, bool, bool);
 
 #[derive(Clone, Debug, Default)]
@@ -52,7 +52,7 @@ impl Net {
         self.last.forward(self.norm.forward(self.frozen.forward(x)))
     }
 
-    /// Notes whether dropout drops anything of a thousand ones, and whether the output has a tape.
+    /// Records whether dropout drops any of a thousand ones, and whether the output has a tape.
     fn note(&self, step: &'static str, output: &Tensor<2>) {
         let ones = self.last.weight.val().slice([0..1, 0..1]).mul_scalar(0.0).add_scalar(1.0).expand([1000, 1]);
         let drops = self.dropout.forward(ones).min().into_scalar::<f32>() < 0.5;
@@ -90,7 +90,7 @@ fn list<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_to_vec().unwrap()
 }
 
-/// Everything that training changes.
+/// All values that training changes.
 fn state(net: &Net) -> [Vec<f32>; 5] {
     let norm = &net.norm;
     let running = [norm.running_mean.value_sync(), norm.running_var.value_sync()].map(list);
@@ -99,15 +99,15 @@ fn state(net: &Net) -> [Vec<f32>; 5] {
 }
 
 #[test]
-fn validation_between_batches_changes_nothing_about_training() {
+fn a_validation_between_batches_does_not_change_the_training() {
     let unvalidated = state(&fit(quiet().limit_val_batches(0)));
     assert_eq!(state(&fit(quiet())), unvalidated);
     assert_eq!(state(&fit(quiet().val_check_interval(Every::Batches(1)))), unvalidated);
 }
 
 #[test]
-fn running_statistics_are_those_of_the_training_batches_alone() {
-    // Each feature is x/2 + 1/2. The batches are x = 0, 1/8, 2/8, 3/8 and x = 4/8, …, 7/8, twice; momentum is 0.1.
+fn running_statistics_only_see_training_batches() {
+    // Each feature is x/2 + 1/2. The batches are x = 0, 1/8, 2/8, 3/8 and x = 4/8, …, 7/8, twice. The momentum is 0.1.
     let mean = |first: f32| (0..4_u8).map(|i| (first + f32::from(i)) / 16.0 + 0.5).sum::<f32>() / 4.0;
     let expected = [0.0, 4.0, 0.0, 4.0].into_iter().fold(0.0, |running, first| 0.9 * running + 0.1 * mean(first));
     let [means, vars, ..] = state(&fit(quiet().val_check_interval(Every::Batches(1))));
@@ -134,7 +134,7 @@ fn dropout_and_the_tape_are_on_in_training_and_off_in_validation() {
 }
 
 #[test]
-fn a_module_that_is_only_evaluated_is_left_as_it_was() {
+fn an_evaluation_does_not_change_its_module() {
     let net = Net::new().train();
     let before = state(&net);
     let metrics = quiet().validate(&net, line_data(4, 4)).unwrap();
@@ -198,7 +198,7 @@ fn layers_that_act_on_the_batch_itself_train() {
     assert_ne!(list(net.norm.running_var.value_sync()), [1.0], "running statistics");
 }
 
-/// A line with a tensor that is no parameter, and whether its gradients were checkpointed in each step.
+/// A line with a tensor that is not a parameter. Records whether its gradients were checkpointed in each step.
 #[derive(Module, Debug)]
 struct Checkpointed {
     line: Linear,
@@ -238,7 +238,7 @@ impl LightningModule for Checkpointed {
 }
 
 #[test]
-fn gradient_checkpointing_outlives_validations_and_restarts() {
+fn gradient_checkpointing_persists_over_validations_and_restarts() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.ckpt");
     let fit = |epochs: usize, trainer: Trainer<Checkpointed>| {
@@ -254,7 +254,7 @@ fn gradient_checkpointing_outlives_validations_and_restarts() {
 }
 
 #[test]
-fn data_of_a_single_pass_is_kept_for_the_validation() {
+fn the_sanity_check_does_not_consume_single_pass_data() {
     let batches = || {
         let batch = (
             burn::tensor::Tensor::<2>::ones([2, 1], &burn::tensor::Device::flex()),

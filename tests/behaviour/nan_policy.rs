@@ -1,4 +1,4 @@
-//! A loss or gradient that is NaN or infinite: what happens, when, and what it costs.
+//! The policies for a loss or gradient that is NaN or infinite, and their cost.
 
 use std::sync::{Arc, Mutex};
 
@@ -25,18 +25,18 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
     Loss,
-    /// The loss is fine, its slope is not.
+    /// The loss is finite, but its gradient is not.
     Gradient,
-    /// The same, for a parameter that no other loss depends on.
+    /// As `Gradient`, for a parameter that no other loss depends on.
     Aside,
 }
 
-/// A line that is taught nonsense by some batches of its first epoch.
+/// A line with bad batches in its first epoch.
 #[derive(Module, Debug)]
 struct Sick {
     line: Line,
     aside: Param<Tensor<1>>,
-    /// Not trained, and infinite on purpose.
+    /// Infinite on purpose, and not trained.
     mask: Param<Tensor<1>>,
 }
 
@@ -69,7 +69,7 @@ impl LightningModule for Sick {
         let fault = FAULTS.with_borrow(|faults| faults.iter().find(|(at, _)| *at == batch_idx).map(|(_, fault)| *fault));
         let loss = match fault {
             Some(Fault::Loss) => loss * f64::INFINITY,
-            // The slope of a square root is infinite at 0, and 0 · ∞ is no number.
+            // The slope of a square root is infinite at 0, and 0 · ∞ is NaN.
             Some(Fault::Gradient) => (self.line.layer.weight.val() * 0.0).sqrt().sum() + loss,
             Some(Fault::Aside) => (self.aside.val() * 0.0).sqrt().sum() + loss,
             None => loss,
@@ -82,7 +82,7 @@ impl LightningModule for Sick {
     }
 }
 
-/// What a callback sees at the end of each batch, and at the end of training.
+/// The observations of a callback at the end of each batch and of the training.
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Notes>>);
 
@@ -119,7 +119,7 @@ impl<M: LightningModule> Callback<M> for Seen {
     }
 }
 
-/// Waits for the loggers after each batch: what was sent to them has been read.
+/// Waits for the loggers after each batch, so all values sent to them have been read.
 struct Flush;
 
 impl<M: LightningModule> Callback<M> for Flush {
@@ -141,13 +141,13 @@ fn the_first_bad_batch_and_step_are_named() {
     ];
     for (name, make, window) in makes {
         for fault in [Fault::Loss, Fault::Gradient] {
-            // The 150th lies beyond what is kept one by one.
+            // Batch 150 is beyond the losses that are kept individually.
             for at in [0, 13, 150] {
-                // Accumulated gradients break something when the window closes.
+                // Accumulated gradients change parameters at the end of the window.
                 let next = (at / window + 1) * window;
                 let (what, batch) = match (fault, name) {
                     (Fault::Loss, _) => ("the training loss", at),
-                    // The norm is known anyhow.
+                    // Clipping computes the norm anyway.
                     (_, "clipping by norm") => ("a gradient", next - 1),
                     _ => ("the training loss", next),
                 };
@@ -157,7 +157,7 @@ fn the_first_bad_batch_and_step_are_named() {
                 let error = outcome.unwrap_err();
                 assert!(error.to_string().starts_with(&text), "{name}: {error}, not {text}");
                 let Error::NonFinite { parameters, .. } = error else { panic!("{name}: {error}") };
-                // An infinite value that is clamped breaks nothing.
+                // Clamping makes an infinite value finite.
                 assert!(!parameters.is_empty() || name == "clipping by value", "{name}");
             }
         }
@@ -169,26 +169,26 @@ fn the_first_bad_batch_and_step_are_named() {
 }
 
 #[test]
-fn a_gradient_that_no_loss_tells_of_is_found_in_its_parameter() {
+fn a_bad_gradient_without_a_bad_loss_is_found_in_its_parameter() {
     let sick = || Sick::new(&[(12, Fault::Aside)]);
-    // At the end of the epoch, if nobody reads before.
+    // At the end of the epoch, if no value is read before.
     assert_snapshot!(error_text(quiet().max_epochs(1).fit(sick(), line_data(80, 2))), @"
     a trained parameter is not finite at epoch 0, batch 39 (global step 39); by now these parameters are not finite: `aside`
       hint: lower the learning rate, set `gradient_clip_val`, or find the parameter with `detect_anomaly(true)`
     ");
-    // With what is read, but not at every step.
+    // With the next read, which is not at every step.
     let seen = Seen::default();
     let trainer = recording(&MemoryLogger::new()).log_every_n_steps(5).callback(seen.clone()).callback(Flush);
     assert_snapshot!(error_text(trainer.max_epochs(1).fit(sick(), line_data(400, 2))), @"
     a trained parameter is not finite at epoch 0, batch 49 (global step 49); by now these parameters are not finite: `aside`
       hint: lower the learning rate, set `gradient_clip_val`, or find the parameter with `detect_anomaly(true)`
     ");
-    // It is sent when its batch has ended, and read before or while the next one ends.
+    // The logger reads it after its batch, and at the latest during the end of the next batch.
     assert!((50..=51).contains(&seen.0.lock().unwrap().batches));
 }
 
 #[test]
-fn it_is_noticed_when_the_loggers_read() {
+fn nan_is_noticed_when_the_loggers_read() {
     let seen = Seen::default();
     let trainer = recording(&MemoryLogger::new()).log_every_n_steps(10).callback(seen.clone()).callback(Flush);
     let outcome = trainer.max_epochs(1).fit(Sick::new(&[(12, Fault::Gradient)]), line_data(4000, 2));
@@ -196,11 +196,11 @@ fn it_is_noticed_when_the_loggers_read() {
     the training loss is not finite at epoch 0, batch 13 (global step 13); by now these parameters are not finite: `line.layer.weight`, `line.layer.bias`
       hint: lower the learning rate, set `gradient_clip_val`, or find the parameter with `detect_anomaly(true)`
     ");
-    // The step 19 is logged when its batch has ended, and read before or while the next one ends.
+    // Step 19 is logged at the end of its batch, and read at the latest during the end of the next batch.
     assert!((20..=21).contains(&seen.0.lock().unwrap().batches));
 }
 
-/// The device reads of each batch of 20, and those at the end.
+/// The device reads of each of 20 batches, and of the end.
 fn reads(trainer: Trainer<Sick>) -> Vec<u64> {
     let seen = Seen::default();
     let fit = trainer.max_epochs(1).callback(seen.clone()).fit(Sick::new(&[]), line_data(40, 2)).unwrap();
@@ -210,7 +210,7 @@ fn reads(trainer: Trainer<Sick>) -> Vec<u64> {
 }
 
 #[test]
-fn it_costs_no_read_of_its_own_but_before_a_skip() {
+fn only_the_skip_policy_needs_a_read_per_step() {
     let end = |of_a_batch: u64, at_the_end: u64| [vec![of_a_batch; 20], vec![at_the_end]].concat();
     for policy in [NonFinite::Error, NonFinite::Stop] {
         assert_eq!(reads(quiet().on_non_finite(policy)), end(0, 1), "{policy}");
@@ -250,12 +250,12 @@ fn a_skipped_step_leaves_no_trace() {
     after 1 skipped step in a row the gradient of `line.layer.weight` is not finite at epoch 0, batch 6 (global step 4)
       hint: lower the learning rate, set `gradient_clip_val`, or find the parameter with `detect_anomaly(true)`
     ");
-    // A whole window is left out, however it got its bad gradient.
+    // One bad gradient skips its whole window.
     let fit = skip(1).accumulate_grad_batches(2).fit(Sick::new(&[(2, Fault::Gradient)]), line_data(20, 2)).unwrap();
     assert_eq!((fit.progress.global_step, fit.progress.batches), (4, 10));
 }
 
-/// Logs the very loss that is returned.
+/// Logs the returned loss.
 #[derive(Module, Debug)]
 struct Honest {
     sick: Sick,
@@ -277,12 +277,12 @@ impl LightningModule for Honest {
 }
 
 #[test]
-fn a_skipped_batch_is_in_no_mean_and_is_counted() {
+fn a_skipped_batch_is_counted_and_excluded_from_means() {
     let fit = |faults: &[(usize, Fault)], window: usize, batches: usize| {
         let (memory, seen) = (MemoryLogger::new(), Arc::new(Mutex::new(Vec::new())));
         let looking = {
             let seen = Arc::clone(&seen);
-            // A batch's own hook belongs to the batch, and a monitor sees the count where it sees the means.
+            // The end hook belongs to its batch. A monitor sees the count together with the means.
             LambdaCallback::new()
                 .on_train_batch_end(|ctx, _: &mut Honest, _, _| {
                     ctx.log("ends", 1).on_step(false).on_epoch(true).reduce_fx(ReduceFx::Sum);
@@ -313,26 +313,26 @@ fn a_skipped_batch_is_in_no_mean_and_is_counted() {
             assert_eq!(rows.map(|(_, value, _)| value).collect::<Vec<_>>(), [lost, lost]);
         }
     }
-    // Where nothing was ever left out, nobody hears of it.
+    // Without a skipped batch, the count is not logged.
     let (metrics, seen, _) = fit(&[], 1, 4);
     assert_eq!((metrics.get("skipped_batches"), seen[0].1), (None, None));
 }
 
 #[test]
-fn a_stop_ends_the_fit_in_good_order() {
+fn the_stop_policy_ends_the_fit_cleanly() {
     let (seen, memory) = (Seen::default(), MemoryLogger::new());
     let trainer = recording(&memory).log_every_n_steps(5).callback(Flush).callback(seen.clone()).min_epochs(2);
     let fit = trainer.on_non_finite(NonFinite::Stop).fit(Sick::new(&[(7, Fault::Loss)]), line_data(400, 2)).unwrap();
     let Stop::Requested(reason) = fit.stop else { panic!("{}", fit.stop) };
     assert_snapshot!(reason, @"the training loss is not finite at epoch 0, batch 7 (global step 7); by now these parameters are not finite: `line.layer.weight`, `line.layer.bias`");
-    // The steps 4 and 9 are logged; the latter is read while the batch 10 ends.
+    // Steps 4 and 9 are logged. Step 9 is read during the end of batch 10.
     assert_eq!(fit.progress.batches, 12);
     assert!(seen.0.lock().unwrap().has_ended);
     assert_eq!(memory.statuses(), [Status::Success]);
 }
 
 #[test]
-fn nobody_looks_when_it_is_off() {
+fn the_off_policy_trains_on_with_nan() {
     for trainer in [quiet().on_non_finite(NonFinite::Off), Trainer::new().barebones(true)] {
         let fit = trainer.max_epochs(1).fit(Sick::new(&[(7, Fault::Loss)]), line_data(40, 2)).unwrap();
         assert_eq!((fit.stop, fit.progress.global_step), (Stop::MaxEpochs(1), 20));
@@ -342,7 +342,7 @@ fn nobody_looks_when_it_is_off() {
 
 #[test]
 fn broken_parameters_are_never_saved() {
-    // A loss tells of it before the next save at step 12; that save comes before a loss; no loss ever tells.
+    // The three faults: a loss shows it before the next save at step 12, the save comes first, no loss shows it.
     let faults = [(9, Fault::Gradient), (11, Fault::Gradient), (9, Fault::Aside)];
     for (policy, fault, weights_only) in [NonFinite::Error, NonFinite::Stop]
         .into_iter()
@@ -365,7 +365,7 @@ fn broken_parameters_are_never_saved() {
 }
 
 #[test]
-fn broken_parameters_are_not_saved_by_hand() {
+fn broken_parameters_are_not_saved_manually() {
     for policy in [NonFinite::Error, NonFinite::Stop, NonFinite::Off] {
         let folder = tempfile::tempdir().unwrap();
         let mut trainer = quiet().max_steps(2).on_non_finite(policy);
@@ -388,7 +388,7 @@ fn broken_parameters_are_not_saved_by_hand() {
     }
 }
 
-/// Not a test of its own: it is interrupted before anybody has noticed the NaN.
+/// Helper test for a child process. It is interrupted before the NaN is noticed.
 #[cfg(unix)]
 #[test]
 #[ignore = "a part of `an_interrupt_does_not_save_broken_parameters`"]
@@ -403,7 +403,7 @@ fn is_interrupted() {
         }
     }
     let Some(folder) = crate::child::folder() else { return };
-    // Without a NaN it is an interrupt like any other.
+    // Without a NaN, the interrupt ends the fit as usual.
     let fit = quiet().max_epochs(1).callback(Interrupts).fit(Sick::new(&[]), line_data(40, 2)).unwrap();
     assert_eq!((fit.stop.exit_code(), fit.progress.global_step), (143, 6));
     assert!(stormfire::forget_interrupt().is_some());
@@ -422,7 +422,7 @@ fn an_interrupt_does_not_save_broken_parameters() {
     crate::child::play(crate::child::part("nan_policy::is_interrupted", tempfile::tempdir().unwrap().path()));
 }
 
-/// Asks for a checkpoint after the fourth batch.
+/// Requests a checkpoint after the fourth batch.
 struct SavesAfterTwo(std::path::PathBuf);
 
 impl Callback<Sick> for SavesAfterTwo {
@@ -435,7 +435,7 @@ impl Callback<Sick> for SavesAfterTwo {
 }
 
 #[test]
-fn skipped_steps_are_counted_over_a_restart() {
+fn skipped_steps_are_counted_across_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("two.ckpt");
     let faults = [2, 3, 4].map(|batch| (batch, Fault::Loss));

@@ -1,4 +1,4 @@
-//! What a training step does to the parameters.
+//! The effect of a training step on the parameters.
 
 #![expect(clippy::unwrap_used, clippy::float_cmp, reason = "a helper of tests fails the test")]
 
@@ -60,7 +60,7 @@ fn check_close(name: &str, actual: [f32; 2], expected: [f32; 2]) {
 }
 
 #[test]
-fn accumulated_batches_equal_the_big_batch() {
+fn accumulated_batches_equal_one_large_batch() {
     let big = descend(0.3, 12, 6, |t| t);
     assert!(big[0] > 0.1, "{big:?}");
     check_close("three batches of two", descend(0.3, 12, 2, |t| t.accumulate_grad_batches(3)), big);
@@ -75,7 +75,7 @@ fn accumulated_batches_equal_the_big_batch() {
 
 #[test]
 fn gradients_are_clipped_as_computed_by_hand() {
-    // x = 0, 1/2 and y = 1, 2; at w = b = 0 the loss is mean(y²), with the gradients -2·mean(x·y) and -2·mean(y).
+    // x = 0, 1/2 and y = 1, 2. At w = b = 0 the loss is mean(y²). Its gradients are -2·mean(x·y) and -2·mean(y).
     let gradient = [-1.0_f32, -3.0];
     let norm = 10.0_f32.sqrt();
     let after = |trainer: fn(Trainer<Descent>) -> Trainer<Descent>| descend(0.5, 2, 2, |t| trainer(t.max_epochs(1)));
@@ -87,7 +87,7 @@ fn gradients_are_clipped_as_computed_by_hand() {
     check_close("by value", by_value, [0.5, 0.75]);
 }
 
-/// A [`Descent`] whose steps give no loss for the batches of these numbers.
+/// A [`Descent`] whose steps return no loss for the batches with these numbers.
 #[derive(Module, Debug)]
 struct Gaps {
     descent: Descent,
@@ -108,21 +108,21 @@ impl LightningModule for Gaps {
 }
 
 #[test]
-fn a_batch_without_a_loss_is_left_out_of_the_gradients() {
+fn a_batch_without_a_loss_does_not_change_the_gradients() {
     let fit = |without_loss: &[usize], accumulate| {
         let module = Gaps { descent: Descent::new(0.5), without_loss: without_loss.to_vec() };
         let fit = quiet().max_epochs(1).accumulate_grad_batches(accumulate).fit(module, line_data(2, 1)).unwrap();
         (fit.progress.global_step, numbers(&fit.module.descent.line.layer))
     };
-    assert_eq!(fit(&[0, 1], 1), (0, [0.0, 0.0]), "nothing was learnt, so no step was taken");
-    // x = 0 and y = 1 give the gradients 0 and -2; x = 1/2 and y = 2 give -2 and -4.
+    assert_eq!(fit(&[0, 1], 1), (0, [0.0, 0.0]), "no loss, so no step");
+    // x = 0 and y = 1 give the gradients 0 and -2. x = 1/2 and y = 2 give -2 and -4.
     assert_eq!(fit(&[1], 1), (1, [0.0, 1.0]));
-    assert_eq!(fit(&[0], 2), (1, [1.0, 2.0]), "the mean of what is there, and a step at the end of the window");
-    assert_eq!(fit(&[1], 2), (1, [0.0, 1.0]), "also when the last batch of the window has none");
+    assert_eq!(fit(&[0], 2), (1, [1.0, 2.0]), "the mean of the gradients, and a step at the end of the window");
+    assert_eq!(fit(&[1], 2), (1, [0.0, 1.0]), "also if the last batch of the window has no loss");
     assert_eq!(fit(&[0, 1], 2), (0, [0.0, 0.0]));
 }
 
-/// A parameter whose gradient is 1: every step lowers it by the learning rate.
+/// A parameter with gradient 1. Every step lowers it by the learning rate.
 #[derive(Module, Debug)]
 struct Slope {
     height: Param<Tensor<1>>,
@@ -130,7 +130,7 @@ struct Slope {
     schedule: Scheduled,
 }
 
-/// Makes the schedule, since `configure_optimizers` is asked by reference.
+/// Creates the schedule, because `configure_optimizers` only has a reference.
 #[derive(Clone, Debug)]
 struct Scheduled(fn() -> Schedule);
 
@@ -158,7 +158,7 @@ impl LightningModule for Slope {
     }
 }
 
-/// How much the parameter has fallen in each step.
+/// The decrease of the parameter in each step.
 struct Falls(Arc<Mutex<Vec<f32>>>);
 
 impl Callback<Slope> for Falls {
@@ -170,7 +170,7 @@ impl Callback<Slope> for Falls {
     }
 }
 
-/// Three epochs of two batches: the rate of each step, as the monitor logs it and as the parameter feels it.
+/// Fits three epochs of two batches. Checks the rate of each step, in the log and in the change of the parameter.
 fn check_rates(name: &str, schedule: fn() -> Schedule, options: fn(Trainer<Slope>) -> Trainer<Slope>, expected: &[f64]) {
     let (logger, falls) = (MemoryLogger::new(), Arc::default());
     let trainer = options(recording(&logger).max_epochs(3).log_every_n_steps(1).num_sanity_val_steps(0));
@@ -182,7 +182,7 @@ fn check_rates(name: &str, schedule: fn() -> Schedule, options: fn(Trainer<Slope
     let close = |actual: f64, expected: f64| (actual - expected).abs() < 1e-6;
     let noted: Vec<_> = rows.iter().map(|(_, rate, _)| *rate).collect();
     assert!(noted.iter().zip(expected).all(|(a, e)| close(*a, *e)), "{name}: logged {noted:?} instead of {expected:?}");
-    // Batches that only accumulate leave the parameter where it is.
+    // Batches that only accumulate do not change the parameter.
     let felt: Vec<_> = falls.lock().unwrap().iter().copied().filter(|fall| *fall > 0.0).collect();
     assert_eq!(felt.len(), expected.len(), "{name}");
     assert!(felt.iter().zip(expected).all(|(a, e)| close(f64::from(*a), *e)), "{name}: felt {felt:?} instead of {expected:?}");
@@ -205,7 +205,7 @@ fn each_step_uses_the_rate_of_its_schedule_and_the_monitor_logs_it() {
     let pairs = || Schedule::new(StepLrSchedulerConfig::new(0.4, 2).with_gamma(0.5)).every(Every::Steps(1)).named("rate");
     check("a name, and a rate of its own", pairs, same, &[0.4, 0.4, 0.2, 0.2, 0.1, 0.1]);
     check("steps of two batches", || halving().every(Every::Steps(1)), |t| t.accumulate_grad_batches(2), &[0.5, 0.25, 0.125]);
-    // Validations see 3, 3, 3: one improvement, then none.
+    // Validations see 3, 3, 3. The first one is an improvement.
     check("a plateau, every epoch", plateau, same, &[0.5, 0.5, 0.5, 0.5, 0.25, 0.25]);
     // After each step: 4, 3, 3, 3, 3, 3.
     let each_batch = |t: Trainer<Slope>| t.val_check_interval(Every::Batches(1));
@@ -214,7 +214,7 @@ fn each_step_uses_the_rate_of_its_schedule_and_the_monitor_logs_it() {
 }
 
 #[test]
-fn once_an_epoch_the_monitor_logs_the_rate_that_the_epoch_begins_with() {
+fn the_monitor_logs_the_rate_at_the_start_of_each_epoch() {
     let logger = MemoryLogger::new();
     let halving = || Schedule::new(ExponentialLrSchedulerConfig::new(0.5, 0.5)).every(Every::Steps(1));
     let mut trainer = recording(&logger).max_epochs(3).callback(LearningRateMonitor::new().logging_interval(Interval::Epoch));
@@ -225,7 +225,7 @@ fn once_an_epoch_the_monitor_logs_the_rate_that_the_epoch_begins_with() {
 }
 
 #[test]
-fn a_metric_that_a_schedule_watches_must_exist() {
+fn a_missing_metric_of_a_schedule_is_refused() {
     let fit = |schedule| {
         let mut trainer = quiet().max_epochs(1).limit_val_batches(0);
         trainer.fit(Slope::new(schedule), line_data(2, 1)).map(|fit| fit.stop)
@@ -235,7 +235,7 @@ fn a_metric_that_a_schedule_watches_must_exist() {
     assert_eq!(fit(|| Schedule::new(ReduceLrOnPlateau::new()).monitor("val_loss").strict(false)).unwrap(), Stop::MaxEpochs(1));
 }
 
-/// Two lines whose loss depends on both, and the optimizers that its training steps.
+/// Two lines whose loss depends on both, and the optimizers that a training step uses.
 #[derive(Module, Debug)]
 struct Pair {
     left: Linear,
@@ -287,11 +287,11 @@ fn fit_pair(steps: &[&'static str]) -> Result<Fit<Pair>> {
 }
 
 #[test]
-fn an_optimizer_changes_its_own_parameters_and_no_others() {
+fn an_optimizer_only_changes_its_own_parameters() {
     let lines = |steps| fit_pair(steps).map(|fit| (numbers(&fit.module.left), numbers(&fit.module.right))).unwrap();
     assert_eq!(lines(&["left"]), ([0.5, 1.5], [0.0, 0.0]));
     assert_eq!(lines(&["right"]), ([0.0, 0.0], [0.25, 0.75]));
-    // After the first step left gives 1.5 and 1.75 for x = 0 and 1/2: the errors are 0.5 and -0.25.
+    // After the first step, `left` returns 1.5 and 1.75 for x = 0 and 1/2. The errors are 0.5 and -0.25.
     let (left, right) = lines(&["left", "right"]);
     assert_eq!(left, [0.5, 1.5]);
     check_close("right sees what left has done", right, [0.25 * 0.125, -0.25 * 0.25]);
@@ -318,7 +318,7 @@ fn an_unknown_optimizer_is_an_error_that_names_the_known_ones() {
     assert_eq!(error.hint().unwrap(), "name it with `Optimizer::named` in `configure_optimizers`");
 }
 
-/// A line with as many optimizers as it is told, and no `training_batch` of its own.
+/// A line with a number of optimizers and the default `training_batch`.
 #[derive(Module, Debug)]
 struct Automatic {
     line: Line,
@@ -350,7 +350,7 @@ fn several_optimizers_need_a_training_batch() {
 }
 
 #[test]
-fn without_optimizers_the_steps_run_and_nothing_is_trained() {
+fn without_optimizers_the_steps_run_and_train_nothing() {
     let fit = fit_automatic(0).unwrap();
     assert_eq!((fit.stop, fit.progress.global_step), (Stop::MaxEpochs(1), 4));
     assert_eq!(numbers(&fit.module.line.layer), [0.0, 0.0]);

@@ -1,4 +1,4 @@
-//! Writes down everything that happens in a run, and can make a hook misbehave.
+//! Records all events of a run, and can make a hook fail.
 
 #![expect(clippy::panic, reason = "a panic is what is tested, or fails the test")]
 
@@ -17,7 +17,7 @@ use stormfire::{
 
 use crate::support::{Batch, Line};
 
-/// What a line makes the one who wrote it do.
+/// The action of an observer when it records a line.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
     Stop,
@@ -27,7 +27,7 @@ pub(crate) enum Act {
     Save(SaveRequest),
 }
 
-/// The lines that callbacks and module have written so far: who (`C`allback, `M`odule, `S`aving callback), and what.
+/// The recorded lines, each with its observer: `C`allback, `M`odule, `S`aving callback.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Record {
     lines: Arc<Mutex<Vec<(char, String)>>>,
@@ -35,7 +35,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// A record in which `who` acts when it writes `line`.
+    /// A record in which `who` acts when it records `line`.
     pub(crate) fn acting(acts: impl IntoIterator<Item = (char, &'static str, Act)>) -> Self {
         let acts = acts.into_iter().map(|(who, line, act)| (who, line.to_string(), act)).collect();
         Self { acts: Arc::new(acts), ..Self::default() }
@@ -59,7 +59,7 @@ impl Record {
         Ok(())
     }
 
-    /// Writes down that the module's step runs, with the place that the module sees.
+    /// Records a step of the module, with the position that the module sees.
     fn step(&self, batch_idx: usize) {
         let (Some(hook), moment) = (scope::hook(), scope::moment()) else { return };
         let place = if moment.stage == stormfire::module::RunningStage::Train {
@@ -72,7 +72,7 @@ impl Record {
         }
     }
 
-    /// Everything so far, one event a line. `CMS` before it: callback, module and saving callback saw it, in this order.
+    /// All lines, one event per line. `CMS` means that callback, module and saving callback saw the event, in this order.
     pub(crate) fn text(&self) -> String {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let mut merged: Vec<(String, &str)> = Vec::new();
@@ -86,7 +86,7 @@ impl Record {
         lines.collect::<Vec<_>>().concat()
     }
 
-    /// The end of [`Record::text`], beginning with `line`.
+    /// The end of [`Record::text`], starting with `line`.
     pub(crate) fn from(&self, line: &str) -> String {
         let text = self.text();
         let lines: Vec<_> = text.lines().skip_while(|found| found[4..] != *line).map(|line| format!("{line}\n")).collect();
@@ -121,7 +121,7 @@ fn describe<B>(ctx: &Context<'_>, event: &Event<'_, B>) -> String {
     }
 }
 
-/// A callback that writes down every event, as `C` or, of order `Save`, as `S`.
+/// A callback that records every event, as `C`, or as `S` with the order `Save`.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     record: Record,
@@ -148,7 +148,7 @@ impl<M: LightningModule> Callback<M> for Recorder {
     }
 }
 
-/// Each hook of a module writes itself down.
+/// Records each hook of a module.
 macro_rules! recording_hooks {
     ($($(#[$doc:meta])* $hook:ident => $event:ident $({ $($arg:ident: $ty:ty),* })?;)*) => {$(
         fn $hook(&mut self, ctx: &mut Context<'_> $($(, $arg: $ty)*)?) -> Result<()> {
@@ -158,7 +158,7 @@ macro_rules! recording_hooks {
     )*};
 }
 
-/// A [`Line`] whose hooks and steps write themselves down.
+/// A [`Line`] that records its hooks and steps.
 #[derive(Module, Debug)]
 pub(crate) struct Recorded {
     line: Line,
@@ -207,7 +207,7 @@ impl PredictModule for Recorded {
     }
 }
 
-/// Two lines with an optimizer each, trained by hand: both on the first batch, the second alone afterwards.
+/// Two lines with one optimizer each and manual optimization. The first batch trains both, the others only the second.
 #[derive(Module, Debug)]
 pub(crate) struct Manual {
     first: Linear,

@@ -92,13 +92,13 @@ fn listed(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_run_in_memory_is_continued_as_one_on_a_disk() {
+fn a_run_in_memory_resumes_like_one_on_a_disk() {
     continues_below(Path::new("memory://runs/of/today"));
 }
 
-/// As `crash::a_save_that_was_cut_short_between_its_names_is_finished`, but in a store.
+/// As `crash::an_interrupted_save_is_completed_by_the_next_fit`, but in a store.
 #[test]
-fn a_save_that_was_cut_short_in_a_store_is_finished() {
+fn an_interrupted_save_in_a_store_is_completed() {
     let root = Path::new("memory://cut/short");
     let path = |name: &str| root.join(name);
     let fit = |epochs| {
@@ -123,7 +123,7 @@ fn a_save_that_was_cut_short_in_a_store_is_finished() {
 
 #[cfg(unix)]
 #[test]
-fn a_run_behind_a_file_url_is_continued_as_one_on_a_disk() {
+fn a_run_behind_a_file_url_resumes_like_one_on_a_disk() {
     let folder = tempfile::tempdir().unwrap();
     continues_below(&PathBuf::from(format!("file://{}", folder.path().display())));
     assert_eq!(names(folder.path()), ["files", "links"]);
@@ -132,7 +132,7 @@ fn a_run_behind_a_file_url_is_continued_as_one_on_a_disk() {
 /// `xtask/python/s3_check.py` runs this test with its server.
 #[test]
 #[ignore = "it needs a server that speaks S3: `cargo xtask test --only s3`"]
-fn a_run_in_s3_is_continued_as_one_on_a_disk() {
+fn a_run_in_s3_resumes_like_one_on_a_disk() {
     let root = std::env::var("STORMFIRE_TEST_S3").unwrap();
     continues_below(Path::new(&root));
     // A checkpoint that is sent in parts and read in pieces.
@@ -150,7 +150,7 @@ fn a_run_in_s3_is_continued_as_one_on_a_disk() {
 }
 
 #[test]
-fn a_url_that_cannot_be_used_is_told_before_anything_runs() {
+fn an_unusable_url_is_refused_before_the_run() {
     let error = |trainer: Trainer<Line>| {
         let error = { trainer }.max_epochs(1).fit(Line::new(), line_data(4, 2)).unwrap_err();
         format!("{error} | {}", error.hint().unwrap())
@@ -197,7 +197,7 @@ fn logs_go_to_the_store_too() {
 }
 
 #[test]
-fn each_time_that_a_run_in_a_store_is_continued_has_its_number() {
+fn each_resume_of_a_run_in_a_store_has_its_number() {
     let root = Path::new("memory://continued/twice");
     let fit = |epochs, from: Option<PathBuf>| {
         let saving = ModelCheckpoint::new().dirpath(root).save_top_k(SaveTopK::All);

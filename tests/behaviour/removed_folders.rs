@@ -43,7 +43,7 @@ fn fit(trainer: Trainer<Logging>) {
 }
 
 #[test]
-fn tables_and_events_are_whole_whatever_was_removed() {
+fn tables_and_events_are_complete_after_any_removal() {
     for removed in
         ["lightning_logs", "lightning_logs/version_0", "lightning_logs/version_0/metrics.csv", "lightning_logs/version_0/checkpoints"]
     {
@@ -60,7 +60,7 @@ fn tables_and_events_are_whole_whatever_was_removed() {
 
 /// Every other logger with files also continues.
 #[test]
-fn a_run_goes_on_whoever_logs() {
+fn a_run_continues_with_every_logger() {
     type Given = fn(&Path) -> Trainer<Logging>;
     let given: [(&str, Given); 5] = [
         ("mlruns", |folder| logging(folder).logger(MlflowLogger::new().tracking_uri(folder.join("mlruns").display().to_string()))),
@@ -115,7 +115,7 @@ fn a_spool_is_whole_whatever_was_removed() {
 /// Helper test for a child process. Loggers report on separate threads, which only the subscriber of the process
 /// receives.
 #[test]
-#[ignore = "a part of `it_is_said_once`"]
+#[ignore = "a part of `a_removed_folder_is_reported_once`"]
 fn reports() {
     let Some(folder) = folder() else { return };
     let console = Builder::new()
@@ -128,7 +128,7 @@ fn reports() {
 }
 
 #[test]
-fn it_is_said_once() {
+fn a_removed_folder_is_reported_once() {
     let folder = tempfile::tempdir().unwrap();
     play(part("removed_folders::reports", folder.path()));
     let said = std::fs::read_to_string(folder.path().join("said.log")).unwrap();

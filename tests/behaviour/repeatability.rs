@@ -246,7 +246,7 @@ fn one_seed_gives_one_result() {
 
 /// burn initializes a parameter when it is first read, with the current state of its generator.
 #[test]
-fn a_module_that_was_looked_at_before_its_fit_is_told_of_or_seeded() {
+fn parameters_that_were_read_before_a_seeded_fit_are_reported_or_seeded() {
     let touched = Plan { touches: true, ..PLAN };
     assert_ne!(fit(&touched).weights, fit(&touched).weights, "what the fit has warned of");
     let seeded = Plan { seeds_everything: true, ..touched };
@@ -262,7 +262,7 @@ fn a_run_before_the_fit_keeps_the_seed_or_the_warning() {
 }
 
 #[test]
-fn workers_change_nothing() {
+fn workers_do_not_change_the_result() {
     let first = fit(&PLAN);
     for workers in 1..=3 {
         assert_eq!(fit(&Plan { workers, ..PLAN }), first, "{workers} workers");
@@ -270,7 +270,7 @@ fn workers_change_nothing() {
 }
 
 #[test]
-fn what_a_validation_draws_changes_no_training() {
+fn random_numbers_of_a_validation_do_not_change_the_training() {
     let (first, without) = (fit(&PLAN), fit(&Plan { sanity_steps: 0, ..PLAN }));
     assert_eq!((first.weights, first.checkpoints), (without.weights, without.checkpoints));
 }
@@ -286,7 +286,7 @@ fn another_seed_gives_another_result() {
 }
 
 #[test]
-fn a_fit_that_goes_on_from_the_end_of_an_epoch_equals_the_unbroken_one() {
+fn a_fit_resumed_at_the_end_of_an_epoch_equals_an_uninterrupted_one() {
     let whole = tempfile::tempdir().unwrap();
     let unbroken = fit_in(whole.path(), &PLAN);
     let half = tempfile::tempdir().unwrap();
@@ -384,7 +384,7 @@ fn augment(folder: &Path, plan: &Augmented) -> Weights {
 }
 
 #[test]
-fn what_a_batcher_draws_follows_from_the_seed_with_any_number_of_workers() {
+fn random_numbers_of_a_batcher_follow_from_the_seed_with_any_number_of_workers() {
     let fit = |draws, workers, seed| augment(tempfile::tempdir().unwrap().path(), &Augmented { draws, workers, seed, cut: None });
     let first = fit(Draws::Loader, 0, Some(7));
     for workers in 0..=3 {
@@ -397,7 +397,7 @@ fn what_a_batcher_draws_follows_from_the_seed_with_any_number_of_workers() {
 }
 
 #[test]
-fn what_a_batcher_draws_is_the_same_in_a_fit_that_goes_on() {
+fn random_numbers_of_a_batcher_are_the_same_in_a_resumed_fit() {
     for (draws, workers) in [(Draws::Loader, 0), (Draws::Loader, 2), (Draws::Burn, 0)] {
         for seed in [Some(7), None] {
             let folder = tempfile::tempdir().unwrap();

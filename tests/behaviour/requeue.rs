@@ -88,7 +88,7 @@ fn saved(folder: &Path) -> Vec<String> {
 const TAKES_NOTES: &str = r#"echo "$@" >> "$STORMFIRE_TEST_PART_FOLDER/called""#;
 
 #[test]
-fn a_job_is_saved_queued_again_and_continued() {
+fn a_job_is_saved_requeued_and_resumed() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let (code, end) = interrupted(folder, Some(TAKES_NOTES), Some("77"), "USR1");
@@ -124,7 +124,7 @@ fn a_scheduler_that_refuses_is_an_error_and_the_checkpoint_stays() {
 }
 
 #[test]
-fn outside_of_a_job_the_fit_is_only_saved() {
+fn outside_of_a_job_the_signal_only_saves() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("usr2"), "").unwrap();
     let (code, end) = interrupted(folder.path(), Some(TAKES_NOTES), None, "USR2");
@@ -200,7 +200,7 @@ fn trains_with_another_run_inside() {
 }
 
 #[test]
-fn a_signal_inside_of_a_hook_queues_the_job_again_from_the_last_whole_state() {
+fn a_signal_in_a_hook_requeues_the_job_from_the_last_complete_state() {
     for (index, inside) in INSIDE.into_iter().enumerate() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();

@@ -1,4 +1,4 @@
-//! What the tests of failures and signals share: a line that logs, a witness of the end, and the run they leave.
+//! Shared by the tests of failures and signals: a line that logs, a witness of the end of a run, and readers of its files.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,7 +13,7 @@ use crate::{
     support::{Batch, Line, line_data, quiet},
 };
 
-/// A line that logs its loss at every step, and may do something else in one.
+/// A line that logs its loss at every step, and can run extra code in its steps.
 #[derive(Module, Debug)]
 pub(crate) struct Logging {
     line: Line,
@@ -28,7 +28,7 @@ impl Logging {
         Self { line: Line::new() }
     }
 
-    /// Calls this with the global step at the begin of every training step of fits on this thread.
+    /// Calls the function with the global step at the start of every training step on this thread.
     pub(crate) fn in_step(code: fn(u64)) {
         IN_STEP.set(code);
     }
@@ -49,7 +49,7 @@ impl LightningModule for Logging {
     }
 
     fn on_exception(&mut self, ctx: &mut Context<'_>, error: &Error) -> Result<()> {
-        // What is logged in the last moment must arrive too.
+        // The last logged values must arrive, too.
         assert!(!error.to_string().is_empty());
         ctx.log_metrics(&[("at_the_end", 1.0)].into())
     }
@@ -81,7 +81,7 @@ impl<M: LightningModule> Callback<M> for Witness {
     }
 }
 
-/// Loaders that tell the witness about their end.
+/// Loaders that report their end to the witness.
 pub(crate) struct Watched {
     pub(crate) train: Loader<Batch>,
     pub(crate) witness: Witness,
@@ -104,7 +104,7 @@ impl DataModule for Watched {
     }
 }
 
-/// Logs every step with the default loggers, and saves every fifth, below a folder.
+/// Logs every step with the default loggers and saves every fifth step, below a folder.
 pub(crate) fn logging<M: LightningModule>(folder: &Path) -> Trainer<M> {
     Trainer::new()
         .default_root_dir(folder)
@@ -119,23 +119,23 @@ pub(crate) fn run_of(folder: &Path) -> PathBuf {
     folder.join("lightning_logs/version_0")
 }
 
-/// The one checkpoint of a run; what a kill left half written does not count.
+/// The only checkpoint of a run. Ignores files that a kill left incomplete.
 #[track_caller]
 pub(crate) fn checkpoint_of(run: &Path) -> PathBuf {
     let folder = run.join("checkpoints");
     let saved: Vec<String> = names(&folder).into_iter().filter(|name| !name.starts_with(".saving-")).collect();
-    // A kill may strike after the new one is in place and before the old one is removed.
+    // A kill may come after the new file is complete and before the old one is removed.
     assert!((1..=2).contains(&saved.len()), "{saved:?}");
     let newest = saved.into_iter().max_by_key(|name| step_of(name)).unwrap();
     folder.join(newest)
 }
 
-/// The step in a checkpoint's name, `epoch=0-step=10.ckpt`.
+/// The step in the name of a checkpoint, such as `epoch=0-step=10.ckpt`.
 pub(crate) fn step_of(checkpoint: &str) -> u64 {
     checkpoint.rsplit_once("step=").unwrap().1.strip_suffix(".ckpt").unwrap().parse().unwrap()
 }
 
-/// A new Trainer goes on from a checkpoint, for two more steps.
+/// Resumes from a checkpoint with a new Trainer, for two more steps.
 #[track_caller]
 pub(crate) fn resumes_from(checkpoint: &Path) {
     Logging::in_step(|_| {});

@@ -1,4 +1,4 @@
-//! When schedules step, and what is said of those that cannot be meant.
+//! The steps of schedules, and the errors of wrong ones.
 
 use std::sync::{Arc, Mutex};
 
@@ -50,7 +50,7 @@ impl LightningModule for Halves {
 
     fn training_step(&self, (x, y): Batch, _batch_idx: usize) -> Result<StepOutput> {
         let loss = (self.head.forward(self.body.forward(x)) - y).powi_scalar(2).mean();
-        // It gets better twice.
+        // The metric improves twice.
         self.log("train_loss", 10.0 - (self.global_step() as f64).min(2.0));
         Ok(loss.into())
     }
@@ -64,7 +64,7 @@ fn sgd() -> Optimizer {
     Optimizer::new(SgdConfig::new(), 0.1)
 }
 
-/// The rate of each training batch, and the rest of each epoch that is skipped from a batch on.
+/// Records the rate of each training batch. Can skip the rest of each epoch from a batch on.
 #[derive(Clone, Default)]
 struct Rates {
     seen: Arc<Mutex<Vec<f64>>>,
@@ -102,7 +102,7 @@ fn close(actual: &[f64], expected: &[f64]) {
 }
 
 #[test]
-fn a_schedule_of_epochs_steps_after_an_epoch_that_was_skipped() {
+fn a_schedule_per_epoch_steps_after_a_skipped_epoch() {
     let falling: Configure = |_| sgd().schedule(ExponentialLrSchedulerConfig::new(0.1, 0.1)).into();
     for (before, after, batches) in [(Some(0), None, 1), (None, Some(0), 1), (Some(2), None, 3), (None, Some(2), 3), (None, None, 3)] {
         let seen = rates(3, 3, falling, Rates { skip_before: before, skip_after: after, ..Rates::default() });
@@ -112,14 +112,14 @@ fn a_schedule_of_epochs_steps_after_an_epoch_that_was_skipped() {
 }
 
 #[test]
-fn a_plateau_of_steps_looks_without_a_validation() {
+fn a_plateau_schedule_per_steps_needs_no_validation() {
     let halving: Configure = |_| {
         let plateau = ReduceLrOnPlateau::new().factor(0.5).patience(0);
         sgd().schedule(Schedule::new(plateau).monitor("train_loss").every("2 steps")).into()
     };
     // After steps 2, 4, 6, 8 it sees 9, 8, 8, 8.
     close(&rates(1, 9, halving, Rates::default()), &[0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.025]);
-    // While gradients accumulate the optimizer does not step, and nobody looks again.
+    // While gradients accumulate, neither the optimizer nor the schedule steps.
     let seen = Rates::default();
     let trainer = quiet().max_epochs(1).accumulate_grad_batches(2).callback(seen.clone());
     let _ = { trainer }.fit(Halves::new(halving), line_data(14, 1)).unwrap();
@@ -128,7 +128,7 @@ fn a_plateau_of_steps_looks_without_a_validation() {
 }
 
 #[test]
-fn every_parameter_group_has_its_rate_in_the_logs() {
+fn the_rate_of_every_parameter_group_is_logged() {
     let grouped: Configure = |_| {
         let scheduler = ModuleLrScheduler::new(0.1_f64).with_group(ParamGroup::from_predicate("head"), 0.02_f64);
         Optimizer::new(AdamWConfig::new(), 0.1).schedule(scheduler).into()
@@ -140,7 +140,7 @@ fn every_parameter_group_has_its_rate_in_the_logs() {
     assert_eq!(rows, [("lr-AdamW".to_string(), 0.1, Some(0)), ("lr-AdamW/head".to_string(), 0.02, Some(0))]);
 }
 
-/// Goes below zero at its third step.
+/// Falls below zero.
 #[derive(Clone)]
 struct Falling(f64);
 
@@ -188,11 +188,11 @@ fn wrong_schedules_and_parameters_of_an_optimizer_are_refused() {
 }
 
 #[test]
-fn a_cycle_that_steps_once_an_epoch_is_warned_about() {
+fn a_cycle_that_steps_once_per_epoch_is_a_warning() {
     let warnings = |optimizers: Configure| {
         let folder = tempfile::tempdir().unwrap();
         let levels = Builder::new().no_screen().file().level("stormfire", Level::WARN);
-        // As in `a_run_reports_into_its_folder_and_says_where_it_is`.
+        // As in `a_run_reports_into_its_folder_with_its_position`.
         let _second = Dispatch::new(levels.clone().subscriber().unwrap());
         with_default(levels.subscriber().unwrap(), || {
             let trainer = Trainer::new().default_root_dir(folder.path()).enable_progress_bar(false).enable_model_summary(false);

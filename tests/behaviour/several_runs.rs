@@ -1,4 +1,4 @@
-//! Runs inside of one another, beside each other, and after one that was interrupted.
+//! Nested runs, concurrent runs, and runs after an interrupted one.
 
 use std::{
     path::Path,
@@ -21,7 +21,7 @@ use crate::{
     support::{Batch, Line, line_data, quiet, recording},
 };
 
-/// Does something in a hook.
+/// Runs code in a hook.
 struct In<F>(Hook, F);
 
 impl<M: LightningModule, F: FnMut(&mut Context<'_>) -> Result<()> + 'static> Callback<M> for In<F> {
@@ -30,7 +30,7 @@ impl<M: LightningModule, F: FnMut(&mut Context<'_>) -> Result<()> + 'static> Cal
     }
 }
 
-/// Logs in every step, and then does what it was made for.
+/// Logs in every step, and then runs its code.
 #[derive(Module, Debug)]
 struct Inner {
     line: Line,
@@ -80,7 +80,7 @@ impl PredictModule for Inner {
     }
 }
 
-/// Runs it in every way; some of them fail.
+/// Runs the module with every method of a Trainer. Some of them fail.
 fn run_inside(ends: Ends, memory: &MemoryLogger) {
     let inner = || Inner { line: Line::new(), ends };
     let trainer = || recording(memory).max_epochs(1).log_every_n_steps(1).num_sanity_val_steps(0);
@@ -96,7 +96,7 @@ fn run_inside(ends: Ends, memory: &MemoryLogger) {
     }
 }
 
-/// Has no step but that of training.
+/// Has only a training step.
 #[derive(Module, Debug)]
 struct Trains {
     line: Line,
@@ -113,7 +113,7 @@ fn names(memory: &MemoryLogger) -> Vec<(String, f64)> {
 }
 
 #[test]
-fn what_a_run_logs_stays_its_own_whatever_runs_inside_of_it() {
+fn an_inner_run_does_not_change_the_logs_of_the_outer_run() {
     for ends in [Ends::Well, Ends::InAPanic, Ends::InAMistake, Ends::WithoutAStep] {
         let (outer, inner) = (MemoryLogger::new(), MemoryLogger::new());
         let of_inner = inner.clone();
@@ -136,7 +136,7 @@ fn what_a_run_logs_stays_its_own_whatever_runs_inside_of_it() {
 }
 
 #[test]
-fn a_run_inside_of_a_step_takes_nothing_from_it_either() {
+fn a_run_inside_a_step_does_not_change_the_step() {
     #[derive(Module, Debug)]
     struct Asks {
         line: Line,
@@ -165,7 +165,7 @@ fn a_run_inside_of_a_step_takes_nothing_from_it_either() {
 }
 
 #[test]
-fn a_mistake_of_the_outer_run_is_not_blamed_on_the_inner_one() {
+fn a_mistake_in_the_outer_run_is_not_reported_for_the_inner_one() {
     let memory = MemoryLogger::new();
     let of_inner = memory.clone();
     let both = In(Hook::TrainBatchEnd, move |ctx: &mut Context<'_>| {
@@ -178,7 +178,7 @@ fn a_mistake_of_the_outer_run_is_not_blamed_on_the_inner_one() {
 }
 
 #[test]
-fn a_checkpoint_of_another_trainer_takes_nothing_with_it() {
+fn a_checkpoint_of_another_trainer_contains_nothing_of_this_one() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("other.ckpt");
     let mut other = quiet().max_epochs(1);
@@ -211,9 +211,9 @@ impl LightningModule for Noisy {
     }
 }
 
-/// Not a test of its own: burn's generator of random numbers belongs to the process.
+/// Helper test for a child process, because burn's random generator is global.
 #[test]
-#[ignore = "a part of `random_numbers_are_those_of_a_run_without_another_one_inside`"]
+#[ignore = "a part of `an_inner_run_does_not_change_the_random_numbers`"]
 fn draws() {
     if folder().is_none() {
         return;
@@ -239,13 +239,13 @@ fn draws() {
 }
 
 #[test]
-fn random_numbers_are_those_of_a_run_without_another_one_inside() {
+fn an_inner_run_does_not_change_the_random_numbers() {
     play(part("several_runs::draws", tempfile::tempdir().unwrap().path()));
 }
 
-/// Not a test of its own: it is interrupted.
+/// Helper test for a child process, which is interrupted.
 #[test]
-#[ignore = "a part of `after_an_interrupt_no_run_of_the_process_begins`"]
+#[ignore = "a part of `no_run_of_the_process_starts_after_an_interrupt`"]
 #[cfg(unix)]
 fn folds() {
     if folder().is_none() {
@@ -286,7 +286,7 @@ fn folds() {
         assert!(error.hint().unwrap().contains("forget_interrupt()"), "{error:?}");
     }
     assert_eq!(begun.load(Ordering::Relaxed), 0);
-    // The program says otherwise, each time.
+    // The program allows the next run, each time.
     assert_eq!(forget_interrupt(), Some(Signal::Interrupt));
     assert_eq!(noting().fit(Line::new(), line_data(8, 2)).unwrap().stop, Stop::MaxEpochs(1));
     assert!(interrupted().1.stop.is_interrupted());
@@ -295,13 +295,13 @@ fn folds() {
 
 #[test]
 #[cfg(unix)]
-fn after_an_interrupt_no_run_of_the_process_begins() {
+fn no_run_of_the_process_starts_after_an_interrupt() {
     play(part("several_runs::folds", tempfile::tempdir().unwrap().path()));
 }
 
-/// Not a test of its own: three runs in two threads, until a signal comes.
+/// Helper test for a child process: three runs in two threads, until a signal arrives.
 #[test]
-#[ignore = "a part of `a_signal_ends_all_runs_of_the_process_in_good_order`"]
+#[ignore = "a part of `a_signal_ends_all_runs_of_the_process_cleanly`"]
 #[cfg(unix)]
 fn side_by_side() {
     let Some(work_in) = folder() else { return };
@@ -335,7 +335,7 @@ fn side_by_side() {
 
 #[test]
 #[cfg(unix)]
-fn a_signal_ends_all_runs_of_the_process_in_good_order() {
+fn a_signal_ends_all_runs_of_the_process_cleanly() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let folder = tempfile::tempdir().unwrap();
         let places = ["a", "b", "b/inner"].map(|name| folder.path().join(name));

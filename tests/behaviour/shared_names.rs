@@ -1,4 +1,4 @@
-//! One name in training and in validation.
+//! The same name in training and in validation.
 
 use burn::prelude::*;
 use stormfire::{
@@ -40,10 +40,10 @@ impl LightningModule for OneName {
 }
 
 #[test]
-fn a_name_of_both_loops_is_told_once() {
+fn a_name_shared_by_training_and_validation_is_reported_once() {
     let folder = tempfile::tempdir().unwrap();
     let levels = Builder::new().no_screen().file().level("stormfire", Level::WARN);
-    // While there is only one subscriber, tracing asks it on the wrong thread whether somebody listens.
+    // With only one subscriber, tracing asks it on the wrong thread whether it is interested.
     let _second = Dispatch::new(levels.clone().subscriber().unwrap());
     with_default(levels.subscriber().unwrap(), || {
         let trainer = Trainer::new().default_root_dir(folder.path()).enable_progress_bar(false).enable_model_summary(false);

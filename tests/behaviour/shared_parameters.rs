@@ -1,4 +1,4 @@
-//! Two fields with one parameter: burn trains the first of them alone, and a fit must not begin.
+//! Two fields that share a parameter. burn trains only the first one, so the fit is refused.
 
 use std::sync::{
     Arc,
@@ -44,7 +44,7 @@ fn weight(layer: &Linear) -> f32 {
     layer.weight.val().into_scalar()
 }
 
-/// Makes a copy of the body when the second epoch begins.
+/// Copies the body at the start of the second epoch.
 struct CopyLater(fn(&Linear) -> Linear);
 
 impl Callback<Averaged> for CopyLater {
@@ -56,7 +56,7 @@ impl Callback<Averaged> for CopyLater {
     }
 }
 
-/// Makes a copy of the body at the end of a batch.
+/// Copies the body at the end of a batch.
 struct CopyAfter(usize);
 
 impl Callback<Averaged> for CopyAfter {
@@ -77,7 +77,7 @@ fn refuses(mut trainer: Trainer<Averaged>, module: Averaged) {
 }
 
 #[test]
-fn a_clone_beside_its_original_is_refused() {
+fn a_module_with_a_shared_parameter_is_refused() {
     for copy in [|body: &Linear| body.clone().freeze(), Linear::clone] {
         let body = body();
         let module = Averaged { average: Some(copy(&body)), body };
@@ -88,7 +88,7 @@ fn a_clone_beside_its_original_is_refused() {
 }
 
 #[test]
-fn a_clone_that_a_hook_makes_in_mid_epoch_ends_the_fit() {
+fn a_shared_parameter_that_a_hook_creates_ends_the_fit() {
     let new = || Averaged { average: None, body: body() };
     let end = |batches: usize| {
         let seen = Arc::new(AtomicUsize::new(0));
@@ -102,12 +102,12 @@ fn a_clone_that_a_hook_makes_in_mid_epoch_ends_the_fit() {
         assert!(error.to_string().contains("are one parameter to burn"), "{error}");
         seen.load(Ordering::Relaxed)
     };
-    // At the end of a short epoch, or after some batches of a long one.
+    // The check is at the end of a short epoch, or after some batches of a long one.
     assert_eq!((end(4), end(400)), (4, 50));
 }
 
 #[test]
-fn an_independent_copy_stays_as_it_is() {
+fn an_independent_copy_is_accepted() {
     let body = body();
     let average = independent_copy(&body).freeze();
     let fit = quiet()

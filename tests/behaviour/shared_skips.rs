@@ -1,4 +1,4 @@
-//! A bad loss of several optimizers: all of them leave their step out, or none does.
+//! A bad loss with several optimizers. Either all of them skip their step, or none does.
 
 use burn::{
     module::Param,
@@ -13,24 +13,24 @@ use crate::support::{Batch, line_data, quiet};
 /// What is wrong with the second batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
-    /// The loss; its slopes are fine.
+    /// The loss. Its gradients are finite.
     Loss,
-    /// The gradients of the first optimizer alone.
+    /// Only the gradients of the first optimizer.
     Left,
-    /// Those of the last one alone.
+    /// Only the gradients of the last optimizer.
     Right,
-    /// The loss that the first optimizer has for itself; that of the last one is fine.
+    /// Only the loss of the first optimizer.
     LeftsOwn,
-    /// The other way round.
+    /// Only the loss of the last optimizer.
     RightsOwn,
 }
 
 /// How the optimizers get their gradients.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Pass {
-    /// One for all.
+    /// One pass for all optimizers.
     Shared,
-    /// A loss and a pass for each, and then the steps.
+    /// One loss and pass per optimizer, and then the steps.
     Own,
 }
 
@@ -56,7 +56,7 @@ fn bias(linear: &Linear) -> u32 {
     linear.bias.as_ref().unwrap().val().into_scalar::<f32>().to_bits()
 }
 
-/// 0, with an infinite slope.
+/// The value 0 with an infinite slope.
 fn cliff(linear: &Linear) -> Tensor<1> {
     (linear.weight.val() * 0.0).sqrt().sum()
 }
@@ -103,9 +103,9 @@ impl LightningModule for Pair {
     }
 }
 
-/// How often each of the optimizers has stepped, and how many batches the fit counts as steps.
+/// The number of steps of each optimizer, and the global step of the fit.
 fn steps(fault: Fault, pass: Pass, clip: Option<f64>) -> ([usize; 2], u64) {
-    // At x = 0 and y = 1, only the biases move.
+    // At x = 0 and y = 1, only the biases change.
     let trainer = quiet().max_epochs(1).on_non_finite(NonFinite::Skip { max_in_a_row: 1 });
     let mut trainer = match clip {
         Some(clip) => trainer.gradient_clip_val(clip),
@@ -128,7 +128,7 @@ fn steps(fault: Fault, pass: Pass, clip: Option<f64>) -> ([usize; 2], u64) {
 }
 
 #[test]
-fn one_bad_pass_leaves_out_the_steps_of_all_its_optimizers() {
+fn one_bad_pass_skips_the_steps_of_all_its_optimizers() {
     for clip in [None, Some(0.5)] {
         for fault in [Fault::Loss, Fault::Left, Fault::Right] {
             assert_eq!(steps(fault, Pass::Shared, clip), ([2, 2], 2), "{fault:?}, clipping {clip:?}");
@@ -137,7 +137,7 @@ fn one_bad_pass_leaves_out_the_steps_of_all_its_optimizers() {
 }
 
 #[test]
-fn a_bad_loss_leaves_out_the_step_of_its_own_optimizer() {
+fn a_bad_loss_skips_the_step_of_its_own_optimizer() {
     assert_eq!(steps(Fault::LeftsOwn, Pass::Own, None), ([2, 3], 3));
     assert_eq!(steps(Fault::RightsOwn, Pass::Own, None), ([3, 2], 3));
 }

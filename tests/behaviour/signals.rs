@@ -1,4 +1,4 @@
-//! Ctrl-C, SIGTERM and `kill -9`, in a process of its own.
+//! Ctrl-C, SIGTERM and `kill -9`, in a child process.
 #![cfg(unix)]
 
 use std::{
@@ -27,7 +27,7 @@ use crate::{
     support::{line_data, quiet},
 };
 
-/// Writes down how a run ended.
+/// Records the end of a run.
 pub(crate) struct StatusFile(PathBuf);
 
 impl StatusFile {
@@ -58,22 +58,21 @@ impl Logger for StatusFile {
     }
 }
 
-/// A Trainer whose runs last until somebody ends them, logged below the folder.
+/// A Trainer without a limit, which logs below the folder.
 pub(crate) fn endless(folder: &Path) -> Trainer<Logging> {
     let dir = RunDir::new(folder).with_name("lightning_logs");
     let loggers = logging(folder).logger(TensorBoardLogger::in_dir(dir.clone())).logger(CsvLogger::in_dir(dir));
     loggers.logger(StatusFile(folder.into())).max_epochs(usize::MAX)
 }
 
-/// Sends this thread a signal. Unlike one for the process, which some thread gets at some time, it has come when this
-/// returns.
+/// Sends a signal to this thread. The signal has arrived when the function returns, unlike a signal to the process.
 pub(crate) fn kill_self(name: &str) {
     let signals = [("INT", SIGINT), ("TERM", SIGTERM), ("USR1", SIGUSR1), ("USR2", SIGUSR2), ("HUP", SIGHUP)];
     let number = signals.iter().find(|(known, _)| *known == name).unwrap().1;
     signal_hook::low_level::raise(number).unwrap();
 }
 
-/// Not a test of its own: trains until a signal comes, and ends with its exit code.
+/// Helper test for a child process. Trains until a signal arrives, and ends with its exit code.
 #[test]
 #[ignore = "the process that others send signals to"]
 fn trains() {
@@ -83,14 +82,14 @@ fn trains() {
     let mut trainer = endless(&folder).callback(witness.clone());
     let data = Watched { train: line_data(200, 2), witness: witness.clone() };
     let fit = trainer.fit(Logging::new(), data).unwrap();
-    // The Trainer is as good as dead: whoever goes on nevertheless is told.
+    // The Trainer refuses to run again, with an error.
     let again = trainer.test(&fit.module, line_data(8, 2)).unwrap_err();
     let seen = witness.seen().join("\n");
     std::fs::write(folder.join("end"), format!("{}\n{again}\n{seen}", fit.stop)).unwrap();
     std::process::exit(fit.stop.exit_code().into());
 }
 
-/// Not a test of its own: trains to its end, unless a signal comes, and goes on where it was saved then.
+/// Helper test for a child process. Trains to the end or until a signal arrives, and resumes from the checkpoint of the signal.
 #[test]
 #[ignore = "the process that others send signals to"]
 fn saves_when_interrupted() {
@@ -109,7 +108,7 @@ fn saves_when_interrupted() {
 }
 
 #[test]
-fn what_a_signal_saves_goes_on_as_if_nothing_had_happened() {
+fn a_fit_saved_by_a_signal_resumes_like_an_uninterrupted_one() {
     let [whole, broken] = [0; 2].map(|_| tempfile::tempdir().unwrap());
     let run = |folder: &Path| Running::start(part("signals::saves_when_interrupted", folder)).wait().code();
     assert_eq!(run(whole.path()), Some(0));
@@ -124,7 +123,7 @@ fn what_a_signal_saves_goes_on_as_if_nothing_had_happened() {
         running.signal(signal);
         assert_eq!(running.wait().code(), Some(if signal == "INT" { 130 } else { 143 }));
         interrupted += 1;
-        // The newer one replaces the older.
+        // The newer checkpoint replaces the older one.
         assert_eq!(names(&run_of(broken.path()).join("checkpoints")).len(), 1);
     }
     std::fs::remove_file(slow).unwrap();
@@ -134,7 +133,7 @@ fn what_a_signal_saves_goes_on_as_if_nothing_had_happened() {
     assert_eq!(broken_end.manifest().progress, whole_end.manifest().progress);
     assert_eq!(broken_end.into_parts().1, whole_end.into_parts().1);
     let [mut continued, unbroken] = [broken.path(), whole.path()].map(|folder| read_csv(&run_of(folder)));
-    // The hook of the exception has logged a row before the checkpoint was taken.
+    // `on_exception` logged a row before the checkpoint.
     assert_eq!(continued.column("at_the_end").len(), interrupted);
     let extra = continued.columns.iter().position(|column| column == "at_the_end").unwrap();
     continued.columns.remove(extra);
@@ -145,7 +144,7 @@ fn what_a_signal_saves_goes_on_as_if_nothing_had_happened() {
     assert_eq!(continued.column("train_loss"), unbroken.column("train_loss"));
 }
 
-/// Not a test of its own: hangs in its 20th step.
+/// Helper test for a child process. Hangs in its 20th step.
 #[test]
 #[ignore = "the process that others send signals to"]
 fn hangs() {
@@ -159,9 +158,9 @@ fn hangs() {
     let _ = endless(&work_in).fit(Logging::new(), line_data(200, 2));
 }
 
-/// Not a test of its own: sends itself a signal when the fit is over.
+/// Helper test for a child process. Sends itself a signal after the fit.
 #[test]
-#[ignore = "a part of `after_a_run_signals_do_what_they_do_by_default`"]
+#[ignore = "a part of `signals_have_their_default_effect_after_a_run`"]
 fn outlives_its_fit() {
     let Some(folder) = folder() else { return };
     let mut trainer = quiet().max_epochs(1).requeue_signal(RequeueSignal::Usr1);
@@ -172,7 +171,7 @@ fn outlives_its_fit() {
     sleep(Duration::from_mins(10));
 }
 
-/// Not a test of its own: the program has handlers before it trains.
+/// Helper test for a child process. Installs handlers before the fit.
 #[test]
 #[ignore = "a part of `a_program_keeps_its_own_handlers`"]
 fn has_its_own_handlers() {
@@ -188,7 +187,7 @@ fn has_its_own_handlers() {
             assert!(heard.swap(false, Ordering::SeqCst), "{name} {what}");
         };
         hears("before the run");
-        // The second one would end another program at once.
+        // Without its own handler, the second signal would end the program at once.
         Logging::in_step(match name {
             "INT" => |step| (0..if step == 2 { 3 } else { 0 }).for_each(|_| kill_self("INT")),
             _ => |step| (0..if step == 2 { 3 } else { 0 }).for_each(|_| kill_self("TERM")),
@@ -202,7 +201,7 @@ fn has_its_own_handlers() {
     }
 }
 
-/// Not a test of its own: it is started with SIGINT ignored.
+/// Helper test for a child process, which starts with SIGINT ignored.
 #[test]
 #[ignore = "a part of `an_ignored_signal_stays_ignored`"]
 fn ignores_a_signal() {
@@ -213,9 +212,9 @@ fn ignores_a_signal() {
     kill_self("INT");
 }
 
-/// Not a test of its own: sends itself a signal that nobody handles.
+/// Helper test for a child process. Sends itself a signal without a handler.
 #[test]
-#[ignore = "a part of `signals_can_be_left_alone`"]
+#[ignore = "a part of `handle_signals_false_installs_no_handler`"]
 fn leaves_signals_alone() {
     let Some(folder) = folder() else { return };
     Logging::in_step(|step| {
@@ -227,7 +226,7 @@ fn leaves_signals_alone() {
     std::fs::write(folder.join("fitted"), "").unwrap();
 }
 
-/// Starts a part and waits until its first steps are in the table on disk.
+/// Starts a part and waits until the table on disk contains its first steps.
 fn start(name: &str, folder: &Path) -> Running {
     let mut running = Running::start(part(name, folder));
     let table = run_of(folder).join("metrics.csv");
@@ -236,7 +235,7 @@ fn start(name: &str, folder: &Path) -> Running {
 }
 
 #[test]
-fn a_first_signal_ends_a_run_in_good_order() {
+fn a_first_signal_ends_a_run_cleanly() {
     for (signal, code, name) in [("INT", 130, "Ctrl-C"), ("TERM", 143, "SIGTERM")] {
         let folder = tempfile::tempdir().unwrap();
         let mut running = start("signals::trains", folder.path());
@@ -251,7 +250,7 @@ fn a_first_signal_ends_a_run_in_good_order() {
         let run = run_of(folder.path());
         let table = read_csv(&run);
         let logged = table.column("train_loss").len() as u64;
-        // The hook of the exception has logged a last row.
+        // `on_exception` logged a last row.
         assert!(logged >= 11);
         assert_eq!(table.column("at_the_end").len(), 1);
         let events = read_events(&run);
@@ -270,10 +269,10 @@ fn a_second_signal_ends_the_process_at_once() {
         let mut running = Running::start(part("signals::hangs", folder.path()));
         running.wait_until("a step that never ends", || folder.path().join("hangs").exists());
         running.signal(signal);
-        // It cannot be seen that nothing will happen; that nothing has happened yet can.
+        // The test can only check that the process has not ended yet.
         sleep(Duration::from_millis(300));
         assert!(running.try_wait().is_none(), "the first {signal} waits for the batch");
-        // Two that come together are one to the kernel, so they are repeated.
+        // The kernel merges signals that arrive together, so they are repeated.
         let status = crate::child::wait_for("the end of the part", || {
             running.try_wait().or_else(|| {
                 running.signal(signal);
@@ -287,7 +286,7 @@ fn a_second_signal_ends_the_process_at_once() {
     }
 }
 
-/// The files of a run that was not finalized.
+/// Checks the files of a run that was not finalized.
 #[track_caller]
 fn is_readable(run: &Path, at_least: usize) {
     let steps = read_csv_of_the_killed(run).steps();
@@ -311,7 +310,7 @@ fn a_kill_leaves_readable_files() {
 }
 
 #[test]
-fn after_a_run_signals_do_what_they_do_by_default() {
+fn signals_have_their_default_effect_after_a_run() {
     for (name, number) in [("INT", 2), ("TERM", 15), ("USR1", signal_hook::consts::SIGUSR1)] {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(name), "").unwrap();
@@ -335,7 +334,7 @@ fn an_ignored_signal_stays_ignored() {
 }
 
 #[test]
-fn signals_can_be_left_alone() {
+fn handle_signals_false_installs_no_handler() {
     let folder = tempfile::tempdir().unwrap();
     let mut running = Running::start(part("signals::leaves_signals_alone", folder.path()));
     assert_eq!(running.wait().signal(), Some(2));

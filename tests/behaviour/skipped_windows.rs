@@ -43,11 +43,10 @@ impl LightningModule for Tall {
     }
 
     fn training_batch(&mut self, batch: Batch, batch_idx: usize, opt: &mut Stepper<'_, Self>) -> Result<StepOutput> {
-        let output = self.training_step(batch, batch_idx)?;
         if !self.is_manual {
-            opt.automatic(self, &output)?;
-            return Ok(output);
+            return opt.automatic(self, batch, move |module, batch| module.training_step(batch, batch_idx));
         }
+        let output = self.training_step(batch, batch_idx)?;
         let Some(loss) = output.loss() else { return Ok(output) };
         let gradients = opt.backward("SGD", self, loss)?;
         let first = KEPT.take();

@@ -1,4 +1,4 @@
-//! What steps return: errors, with the place they came from, and outputs, which hooks see.
+//! The results of steps: errors with their position, and outputs that hooks see.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +11,7 @@ use crate::{
     support::{Batch, Line, line_data, quiet},
 };
 
-/// A [`Line`] that refuses batches of one point, and returns how many points a batch had.
+/// A [`Line`] that refuses batches of one point, and returns the number of points.
 #[derive(Module, Debug)]
 struct Strict {
     line: Line,
@@ -19,7 +19,7 @@ struct Strict {
     seen: Seen,
 }
 
-/// What hooks of the module and of a callback saw: who, hook, points, loss, batch, loader.
+/// The observations of hooks: observer, hook, points, loss, batch, loader.
 #[derive(Clone, Debug, Default)]
 struct Seen(Arc<Mutex<Vec<String>>>);
 
@@ -35,7 +35,7 @@ impl Strict {
         Self { line: Line::new(), seen: seen.clone() }
     }
 
-    /// The number of points, if there are enough.
+    /// The number of points, or an error if there is only one.
     fn items((x, _): &Batch) -> Result<usize> {
         let [items, _] = x.dims();
         let items = i32::try_from(items).map_err(Error::other)?;
@@ -92,9 +92,9 @@ fn trainer() -> Trainer<Strict> {
 }
 
 #[test]
-fn an_error_of_a_step_names_step_epoch_and_batch() {
+fn an_error_in_a_step_names_the_step_epoch_and_batch() {
     let module = || Strict::new(&Seen::default());
-    // Three batches, of which the last has one point.
+    // Three batches. The last one has one point.
     let (whole, cut) = (|| line_data(4, 2), || line_data(5, 2));
     let errors = [
         error_text(trainer().fit(module(), cut())),
@@ -117,7 +117,7 @@ fn an_error_of_a_step_names_step_epoch_and_batch() {
 }
 
 #[test]
-fn hooks_see_what_evaluation_steps_return() {
+fn hooks_see_the_outputs_of_evaluation_steps() {
     let seen = Seen::default();
     let (of_val, of_test) = (seen.clone(), seen.clone());
     let watch = LambdaCallback::new()

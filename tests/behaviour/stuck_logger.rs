@@ -1,4 +1,4 @@
-//! A logger that never returns does not hold up the end of a run that a signal has asked for.
+//! A logger that never returns does not block the end of a run after a signal.
 #![cfg(unix)]
 
 use std::{path::PathBuf, thread::sleep, time::Duration};
@@ -15,7 +15,7 @@ use crate::{
     support::line_data,
 };
 
-/// Hangs in one of its calls.
+/// Hangs in one of its methods.
 struct Stuck {
     in_call: String,
     folder: PathBuf,
@@ -65,9 +65,9 @@ impl Logger for Stuck {
     }
 }
 
-/// Not a test of its own: trains until a signal comes, with a logger that hangs.
+/// Helper test for a child process. Trains with a hanging logger until a signal arrives.
 #[test]
-#[ignore = "a part of `a_signal_ends_a_run_whatever_its_loggers_do`"]
+#[ignore = "a part of `a_signal_ends_a_run_even_if_a_logger_hangs`"]
 fn trains() {
     let Some(work_in) = folder() else { return };
     let in_call = std::fs::read_to_string(work_in.join("call")).unwrap();
@@ -85,7 +85,7 @@ fn trains() {
 }
 
 #[test]
-fn a_signal_ends_a_run_whatever_its_loggers_do() {
+fn a_signal_ends_a_run_even_if_a_logger_hangs() {
     for call in ["log_metrics", "position", "finalize"] {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("call"), call).unwrap();
@@ -93,12 +93,12 @@ fn a_signal_ends_a_run_whatever_its_loggers_do() {
         let hangs = || names(folder.path()).iter().any(|name| name == "hangs");
         let checkpoints = || folder.path().join("checkpoints").exists();
         running.wait_until("a call that never returns", || if call == "finalize" { checkpoints() } else { hangs() });
-        // With this the queue of the logger fills up, and the training is held.
+        // With this case, the queue of the logger is full and blocks the training.
         sleep(Duration::from_millis(if call == "log_metrics" { 1500 } else { 0 }));
         running.signal("TERM");
         assert_eq!(running.wait().code(), Some(143), "{call}");
         assert!(hangs(), "{call}");
-        // The others are told how the run ended.
+        // The other loggers are finalized.
         assert_eq!(std::fs::read_to_string(folder.path().join("status")).unwrap(), "Interrupted", "{call}");
     }
 }

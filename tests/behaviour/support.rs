@@ -1,4 +1,4 @@
-//! A tiny module, its data, and Trainers that keep quiet.
+//! A tiny module, its data, and Trainers without output.
 
 use burn::{
     data::dataset::InMemDataset,
@@ -23,7 +23,7 @@ impl Line {
         Self { layer: LinearConfig::new(1, 1).init(&Device::flex()) }
     }
 
-    /// The same in every test: burn's generator belongs to the process, in which other tests draw, too.
+    /// The same parameters in every test. burn's random generator is global, so other tests change its state.
     pub(crate) fn fixed() -> Self {
         let device = Device::flex();
         let mut line = Self::new();

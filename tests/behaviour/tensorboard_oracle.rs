@@ -1,6 +1,7 @@
-//! `TensorBoard` files compared with one that an independent writer made, the crate `tensorboard-rs` 0.5.9.
+//! Compares `TensorBoard` files with a file of an independent writer, the crate `tensorboard-rs` 0.5.9.
 //!
-//! Its file is committed and the crate is not used: it pulls in a `protobuf` with an open advisory (RUSTSEC-2024-0437).
+//! The repository contains its file but does not depend on the crate, whose `protobuf` has an open advisory
+//! (RUSTSEC-2024-0437).
 
 use prost::Message;
 use stormfire::{
@@ -63,7 +64,7 @@ fn events(file: &[u8]) -> Vec<Event> {
     records.into_iter().map(|record| Event::decode(record).unwrap()).collect()
 }
 
-/// A line for every value, in the order of the file. Floats by their bits, so that NaN equals NaN.
+/// One line per value, in the order of the file. Floats are printed as bits, so that NaN equals NaN.
 fn flat(events: &[Event]) -> Vec<String> {
     let mut lines = vec![events[0].file_version.clone()];
     for event in events {
@@ -76,7 +77,7 @@ fn flat(events: &[Event]) -> Vec<String> {
 }
 
 #[test]
-fn scalars_and_histograms_are_those_of_an_independent_writer() {
+fn scalars_and_histograms_equal_those_of_an_independent_writer() {
     let folder = tempfile::tempdir().unwrap();
     let mut logger = TensorBoardLogger::new(folder.path());
 

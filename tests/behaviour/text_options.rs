@@ -1,4 +1,4 @@
-//! Options as text: what can be read means the same as the typed value, what cannot is refused when the run starts.
+//! Options as strings. A valid string means the same as the typed value. A wrong one is refused when the run starts.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[test]
-fn a_text_means_the_same_as_the_value() {
+fn a_string_means_the_same_as_the_typed_value() {
     let text = Trainer::<Line>::new()
         .accelerator("cpu")
         .max_time("10 minutes")
@@ -47,7 +47,7 @@ fn a_text_means_the_same_as_the_value() {
 }
 
 #[test]
-fn texts_reach_callbacks_and_run() {
+fn strings_are_accepted_by_the_trainer_and_callbacks() {
     let logger = MemoryLogger::new();
     let trainer = recording(&logger)
         .accelerator(String::from("cpu"))
@@ -99,7 +99,7 @@ fn a_wrong_string_is_refused_when_the_run_starts() {
 }
 
 #[test]
-fn a_wrong_text_of_a_schedule_is_refused() {
+fn a_wrong_string_of_a_schedule_is_refused() {
     #[derive(burn::module::Module, Debug)]
     struct Scheduled {
         line: Line,

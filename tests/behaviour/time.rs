@@ -1,4 +1,4 @@
-//! Periods and limits of time, with a clock that the test moves: every step takes ten minutes.
+//! Periods and limits of time. The test controls the clock: every step takes ten minutes.
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
@@ -47,7 +47,7 @@ impl Callback<Slow> for Validations {
 }
 
 #[test]
-fn validations_and_checkpoints_come_when_their_time_has_passed() {
+fn validations_and_checkpoints_are_due_when_their_time_has_passed() {
     let _stopped = clock::stop();
     let (folder, seen) = (tempfile::tempdir().unwrap(), Rc::default());
     let saving = ModelCheckpoint::new().every(Every::Time(Duration::from_mins(25))).dirpath(folder.path()).filename("{step}");
@@ -63,7 +63,7 @@ fn validations_and_checkpoints_come_when_their_time_has_passed() {
 }
 
 #[test]
-fn a_fit_ends_when_its_time_is_over() {
+fn a_fit_ends_when_its_time_is_up() {
     let _stopped = clock::stop();
     let mut trainer = quiet().max_time(Duration::from_mins(25));
     let fit = trainer.fit(slow(), line_data(20, 2)).unwrap();
@@ -94,7 +94,7 @@ fn the_time_before_a_restart_counts_beside_a_timer() {
 }
 
 #[test]
-fn the_speed_is_that_of_the_clock() {
+fn the_speed_is_measured_with_the_clock() {
     let _stopped = clock::stop();
     let memory = MemoryLogger::new();
     let mut trainer = recording(&memory).max_epochs(1).log_every_n_steps(5).callback(ThroughputMonitor::new());

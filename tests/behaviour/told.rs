@@ -1,4 +1,4 @@
-//! What a program is told through `tracing`.
+//! The `tracing` events of a piece of code.
 
 use std::sync::{Arc, Mutex};
 

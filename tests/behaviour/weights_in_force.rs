@@ -1,4 +1,4 @@
-//! An average that is validated in place of the trained weights: given by a callback, or swapped in by its own hooks.
+//! Validation with an average of the weights. `Callback::weights` provides it, or the hooks of a callback swap it in.
 
 use std::{
     cell::Cell,
@@ -22,7 +22,7 @@ use crate::{
 };
 
 thread_local! {
-    /// The evaluation batch of the whole fit that fails.
+    /// The number of the evaluation batch that fails, counted over the fit.
     static FAILS_AT: Cell<Option<usize>> = const { Cell::new(None) };
     /// What happens there.
     static FAULT: Cell<fn() -> Result<()>> = const { Cell::new(|| Err(Error::other("the lamp fell over"))) };
@@ -67,14 +67,14 @@ impl LightningModule for Net {
     }
 }
 
-/// How the average comes into the module.
+/// The way in which the average gets into the module.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum By {
     /// [`Callback::weights`].
     Weights,
     /// Hooks of the validation.
     Hooks,
-    /// Nothing.
+    /// Not at all.
     Nobody,
 }
 
@@ -92,7 +92,7 @@ impl Average {
     }
 }
 
-/// A module with parameters of its own.
+/// A copy of the module with separate parameters.
 fn mean(a: &Net, b: &Net) -> Net {
     let mut net = Net::new();
     net.line.layer.weight = Param::from_tensor((a.line.layer.weight.val() + b.line.layer.weight.val()) * 0.5);
@@ -155,7 +155,7 @@ impl Callback<Net> for Record {
     }
 }
 
-/// Saves what there is when the fit fails. `keeps`: the state of the last boundary.
+/// Saves when the fit fails. With `keeps`, saves the state of the last boundary.
 struct SaveOnFailure<'a> {
     path: &'a Path,
     keeps: bool,
@@ -185,14 +185,14 @@ fn data() -> (Loader<Batch>, Loader<Batch>) {
     (line_data(12, 2), line_data(8, 2))
 }
 
-/// By name, as a file has them.
+/// The weights by name, as in a file.
 fn weights_of(net: &Net) -> Weights {
     let mut weights = weights(net);
     weights.sort();
     weights
 }
 
-/// The trained weights of a file, and those in force if they are others.
+/// The trained weights of a file, and the weights in force if they differ.
 fn saved(path: &Path) -> (Weights, Option<Weights>) {
     let mut checkpoint = Checkpoint::read(path).unwrap();
     let bits = |tensors: std::collections::BTreeMap<String, burn::tensor::TensorData>| {
@@ -204,7 +204,7 @@ fn saved(path: &Path) -> (Weights, Option<Weights>) {
 }
 
 #[test]
-fn the_average_is_validated_and_the_trained_weights_go_on() {
+fn the_average_is_validated_and_the_trained_weights_are_trained() {
     let run = |by| {
         let record = Record::default();
         let fit = trainer(by, &record).fit(Net::new(), data()).unwrap();
@@ -219,7 +219,7 @@ fn the_average_is_validated_and_the_trained_weights_go_on() {
 }
 
 #[test]
-fn a_checkpoint_holds_the_trained_weights_and_those_in_force() {
+fn a_checkpoint_contains_the_trained_weights_and_those_in_force() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let fit = |by: By, epochs: usize, from: Option<&Path>| {
@@ -244,7 +244,7 @@ fn a_checkpoint_holds_the_trained_weights_and_those_in_force() {
         let in_force = in_force.unwrap_or_else(|| panic!("{by:?}: the average is not there"));
         assert_ne!(in_force, own);
 
-        // What was scored is what is evaluated.
+        // The evaluation uses the weights that were scored.
         let loaded = Net::new().load_weights(&file, &LoadOptions::new()).unwrap().0;
         assert_eq!(weights_of(&loaded), in_force, "{by:?}");
         trainer.set_ckpt_path(&*file);
@@ -252,21 +252,21 @@ fn a_checkpoint_holds_the_trained_weights_and_those_in_force() {
         let score = validated[0].get("val_loss").unwrap();
         assert_eq!(losses.last(), Some(&(2, score.to_bits())), "{by:?}");
 
-        // And a fit continues with the trained ones.
+        // A fit continues with the trained weights.
         let (_, continued, later, _) = fit(by, 3, Some(&path(&format!("{by:?}/epoch=0.ckpt"))));
         assert_eq!((&continued, &later[..]), (&unbroken, &losses[1..]), "{by:?}");
     }
 }
 
-/// A validation fails in one of its batches: the trained weights are saved, and the fit continues there.
+/// A validation fails in one of its batches. The trained weights are saved, and the fit resumes from them.
 #[test]
-fn a_failure_in_mid_validation_saves_no_average_as_the_weights() {
+fn a_failure_in_mid_validation_does_not_save_the_average_as_the_weights() {
     let folder = tempfile::tempdir().unwrap();
     for by in [By::Weights, By::Hooks] {
         let record = Record::default();
         let whole = trainer(by, &record).fit(Net::new(), data()).unwrap();
         let losses = record.0.lock().unwrap().clone();
-        // The batches of the second validation.
+        // The numbers of the batches of the second validation.
         for (at, keeps) in [(4, true), (6, true), (7, true), (6, false)] {
             let what = format!("{by:?}, batch {at}, keeps {keeps}");
             let path: &'static Path = Box::leak(folder.path().join(format!("{by:?}-{at}-{keeps}.ckpt")).into_boxed_path());
@@ -327,7 +327,7 @@ fn a_signal_in_mid_validation_saves_no_average_as_the_weights() {
     crate::child::play(crate::child::part("weights_in_force::is_interrupted", tempfile::tempdir().unwrap().path()));
 }
 
-/// Changes the weights for good, in a hook behind the validation.
+/// Changes the weights permanently, in a hook after the validation.
 struct Prune(Hook);
 
 impl Callback<Net> for Prune {
@@ -343,7 +343,7 @@ impl Callback<Net> for Prune {
 }
 
 #[test]
-fn weights_that_hooks_change_for_good_are_those_that_a_file_gives() {
+fn weights_that_hooks_change_permanently_are_in_the_file() {
     let folder = tempfile::tempdir().unwrap();
     for hook in [Hook::ValidationEnd, Hook::TrainEpochEnd, Hook::TrainEnd] {
         let path = folder.path().join(format!("{hook}.ckpt"));
@@ -353,7 +353,7 @@ fn weights_that_hooks_change_for_good_are_those_that_a_file_gives() {
         assert_eq!(saved(&path), (weights_of(&fit.module), None), "{hook}");
         let loaded = Net::new().load_weights(&path, &LoadOptions::new()).unwrap().0;
         assert_eq!(weights_of(&loaded), weights_of(&fit.module), "{hook}");
-        // Also those that the program has put in place of them.
+        // Also weights that the program has replaced.
         trainer.save_checkpoint(&Net::new(), &path).unwrap();
         assert_eq!(saved(&path), (weights_of(&Net::new()), None), "{hook}");
     }
@@ -371,14 +371,14 @@ fn a_step_after_the_validation_is_in_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let saving = ModelCheckpoint::new().dirpath(folder.path()).filename("{epoch}").save_on_train_epoch_end(true);
     let trainer = trainer(By::Nobody, &Record::default()).max_epochs(1).enable_checkpointing(true).callback(saving).callback(Skip);
-    // The window is open when the validation comes; its step follows.
+    // The window is open during the validation. Its step follows.
     let fit = trainer.val_check_interval(Every::Batches(3)).accumulate_grad_batches(2).fit(Net::new(), data()).unwrap();
     assert_eq!(fit.progress.global_step, 2);
     assert_eq!(saved(&folder.path().join("epoch=0.ckpt")), (weights_of(&fit.module), None));
 }
 
 #[test]
-fn two_callbacks_that_give_weights_are_refused_by_name() {
+fn two_callbacks_with_weights_are_refused_by_name() {
     struct Another;
     impl Callback<Net> for Another {
         fn weights(&mut self, module: &Net) -> Result<Option<Net>> {

@@ -1,4 +1,4 @@
-//! Windows of accumulated gradients: what was there is what they are divided by, short ones and weighted ones too.
+//! Windows of accumulated gradients. The divisor is the number or weight of the gradients in the window.
 
 use std::path::Path;
 
@@ -11,29 +11,29 @@ use crate::{
     support::{Batch, line_data, quiet, recording},
 };
 
-/// What a step says of the weight of its loss.
+/// The weight of the loss that a step returns.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Weight {
-    /// Nothing: the loss is the mean over the items.
+    /// No weight. The loss is the mean over the items.
     Mean,
-    /// The loss is the sum over the items, whose number is on the host.
+    /// The number of items, on the host. The loss is the sum over the items.
     Host,
-    /// The same, on the device.
+    /// The number of items, on the device. The loss is the sum over the items.
     Device,
-    /// This number.
+    /// The given number.
     Given(f64),
 }
 
-/// A number that falls by the rate 1 times the mean of `x + 1` over the items of a step.
+/// A parameter that each step lowers by the mean of `x + 1` over its items. The learning rate is 1.
 #[derive(Module, Debug)]
 struct Slope {
     height: Param<Tensor<1>>,
     #[module(skip)]
     weight: Weight,
-    /// The batches whose steps give no loss.
+    /// The batches whose steps return no loss.
     #[module(skip)]
     without_loss: Vec<usize>,
-    /// The losses do not tell one item from another: the gradient of each is 1.
+    /// Every item has the gradient 1.
     #[module(skip)]
     is_flat: bool,
 }
@@ -80,7 +80,7 @@ fn fall(module: Slope, window: usize, items: usize, batch_size: usize) -> (f32, 
 }
 
 #[test]
-fn a_short_window_has_the_mean_of_the_gradients_that_are_there() {
+fn a_short_window_uses_the_mean_of_its_gradients() {
     assert_eq!(fall(Slope::flat(), 4, 5, 1), (-2.0, 2), "five batches in windows of four");
     assert_eq!(fall(Slope::flat(), 8, 2, 1), (-1.0, 1), "two batches in a window of eight");
     let gaps = |without_loss: &[usize]| Slope { without_loss: without_loss.to_vec(), ..Slope::flat() };
@@ -94,7 +94,7 @@ fn close(name: &str, actual: f32, expected: f32) {
 }
 
 #[test]
-fn with_weights_a_window_equals_one_big_batch() {
+fn a_weighted_window_equals_one_large_batch() {
     // Batches of 3, 3 and 1 items.
     let (big, steps) = fall(Slope::new(Weight::Mean), 1, 7, 7);
     assert_eq!(steps, 1);
@@ -109,7 +109,7 @@ fn with_weights_a_window_equals_one_big_batch() {
 }
 
 #[test]
-fn a_window_that_weighs_nothing_makes_no_step_and_a_negative_weight_is_refused() {
+fn a_window_of_weight_zero_makes_no_step_and_a_negative_weight_is_refused() {
     assert_eq!(fall(Slope::new(Weight::Given(0.0)), 2, 4, 1), (0.0, 0));
     let refused = |weight| quiet().max_epochs(1).fit(Slope::new(Weight::Given(weight)), line_data(4, 1));
     assert_snapshot!([-1.0, f64::NAN].map(|weight| error_text(refused(weight)) + "\n").concat(), @"
@@ -120,7 +120,7 @@ fn a_window_that_weighs_nothing_makes_no_step_and_a_negative_weight_is_refused()
     ");
 }
 
-/// Skips the rest of each epoch at or after this batch; saves after a number of batches.
+/// Skips the rest of each epoch at or after a batch. Saves after a number of batches.
 #[derive(Clone, Default)]
 struct Acts {
     skip_before: Option<usize>,
@@ -156,12 +156,12 @@ impl<M: LightningModule> Callback<M> for Acts {
 }
 
 #[test]
-fn an_epoch_that_is_skipped_in_a_window_steps_with_what_is_there() {
+fn skipping_an_epoch_steps_with_the_incomplete_window() {
     for (acts, expected) in [
         (Acts { skip_before: Some(2), ..Acts::default() }, (-2.0, 2)),
         (Acts { skip_after: Some(1), ..Acts::default() }, (-2.0, 2)),
         (Acts { skip_before: Some(0), ..Acts::default() }, (0.0, 0)),
-        // The window was just closed.
+        // The window has just ended.
         (Acts { skip_after: Some(3), ..Acts::default() }, (-2.0, 2)),
     ] {
         let logger = MemoryLogger::new();
@@ -174,8 +174,8 @@ fn an_epoch_that_is_skipped_in_a_window_steps_with_what_is_there() {
 }
 
 #[test]
-fn a_window_keeps_the_size_that_it_began_with() {
-    // Four batches, the first two in a window of two; after one of them the size becomes three.
+fn a_window_keeps_its_initial_size() {
+    // Four batches, the first two in a window of two. After one of them, the size becomes three.
     let acts = Acts { widen_after: Some((1, 3)), ..Acts::default() };
     let fit = quiet().max_epochs(1).accumulate_grad_batches(2).callback(acts).fit(Slope::flat(), line_data(5, 1)).unwrap();
     let height: f32 = fit.module.height.val().into_scalar();
@@ -183,7 +183,7 @@ fn a_window_keeps_the_size_that_it_began_with() {
 }
 
 #[test]
-fn a_fit_that_continues_in_a_window_has_its_weights() {
+fn a_fit_resumed_in_a_window_keeps_its_weights() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.ckpt");
     for weight in [Weight::Mean, Weight::Host, Weight::Device] {

@@ -128,11 +128,11 @@ enum Fault {
     NanFrom(u64),
     /// The loss is finite, but its gradient is not.
     NanGradient,
-    /// The loss is off the tape.
+    /// The loss has no tape.
     OffTheTape,
-    /// The loss is on the tape, but cut off from the parameters.
+    /// The loss has a tape, but is detached from the parameters.
     Detached,
-    /// The loss is not one number.
+    /// The loss has several elements.
     NotReduced,
 }
 
@@ -295,7 +295,7 @@ fn a_validation_loader_without_a_step_is_only_a_warning() {
     }
 }
 
-/// Eight items, of which one cannot be read.
+/// Eight items. One of them cannot be read.
 struct Torn;
 
 impl Dataset<f32> for Torn {

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what the loop, loggers, trackers, a checkpoint and the first build cost, as ratios inside one run.
+//! `cargo xtask bench`: what the loop, loggers, trackers, a checkpoint, threads and the first build cost, as ratios inside one run.
 
 mod builds;
 mod loggers;
@@ -13,24 +13,27 @@ use crate::system::{self, Workspace};
 /// What can be measured alone.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Subject {
-    /// The loop, beside a hand-written one and burn-train, and one step of a process.
+    /// The loop, compared with a hand-written one and burn-train, and a process of one step.
     Loop,
-    /// The loop, taken apart: what each default costs at a step. Not measured otherwise.
+    /// The cost of each default of the loop per step. Only measured if requested.
     Parts,
     Checkpoint,
+    /// Threads that share each batch, compared with one device, a hand-written loop and PyTorch.
+    Devices,
     Loggers,
     /// Trainings with trackers.
     Trackers,
-    /// The first build of a new user beside that of burn alone, which takes half an hour on two cores. Not measured otherwise.
+    /// The first build of a new user, compared with a build of burn alone. Takes half an hour on two cores. Only measured if
+    /// requested.
     Builds,
 }
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Measures this only.
+    /// Measure only this.
     #[arg(long, value_enum)]
     only: Option<Subject>,
-    /// Interleaved rounds; the medians are printed.
+    /// Interleaved rounds. The medians are printed.
     #[arg(long, default_value_t = 7)]
     rounds: usize,
     /// Training steps of each contestant in a round.
@@ -39,19 +42,19 @@ pub(crate) struct Options {
     /// Threads of the kernels. One thread shows the loop best.
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    /// Rounds of saving and loading 100 million parameters, which needs 5 GB of memory and of disk; 0 leaves them out.
+    /// Rounds of saving and loading 100 million parameters. Needs 5 GB of memory and of disk. 0 omits them.
     #[arg(long, default_value_t = 3)]
     checkpoint_rounds: usize,
-    /// A Python with torch, to save and load the same beside it.
+    /// A Python with torch, to save and load the same tensors for comparison.
     #[arg(long, value_name = "PYTHON")]
     torch: Option<PathBuf>,
-    /// Rounds of a million scalars and rows for each logger; 0 leaves them out.
+    /// Rounds of a million scalars and rows for each logger. 0 omits them.
     #[arg(long, default_value_t = 3)]
     logger_rounds: usize,
-    /// A Python with tensorboardX or Lightning, to record the same beside our loggers.
+    /// A Python with tensorboardX or Lightning, to log the same values for comparison.
     #[arg(long, value_name = "PYTHON")]
     python: Option<PathBuf>,
-    /// Rounds of a training with each tracker and a server that is well, slow, down or angry; 0 leaves them out.
+    /// Rounds of a training with each tracker and a server that is healthy, slow, down or answers with errors. 0 omits them.
     #[arg(long, default_value_t = 3)]
     tracker_rounds: usize,
 }
@@ -101,6 +104,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         }
         bench(&arguments)?;
     }
+    if options.measures(Subject::Devices) {
+        devices(workspace, options, &program)?;
+    }
     if options.measures(Subject::Loop) {
         bench(&overhead)?;
         println!("\nWhat a logged name costs when there are many:");
@@ -117,7 +123,18 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// With what is needed only: burn-train, the rival, doubles it.
+/// Measures with one kernel thread per core on the single device.
+fn devices(workspace: &Workspace, options: &Options, program: &Path) -> Result<()> {
+    let mut command = workspace.command(program);
+    command.args(["devices", &options.rounds.to_string()]);
+    match &options.torch {
+        Some(python) => drop(command.arg(python).arg(workspace.root.join("xtask/python/torch_throughput.py"))),
+        None => println!("PyTorch and Lightning are left out: `--torch PYTHON` names a Python that has torch and pytorch_lightning"),
+    }
+    system::run(&mut command)
+}
+
+/// Builds only the needed features, because burn-train doubles the build time.
 fn build(workspace: &Workspace, options: &Options, target: &Path) -> Result<PathBuf> {
     let mut build = workspace.cargo();
     build.args(["build", "--release", "--manifest-path"]).arg(workspace.root.join("xtask/bench/Cargo.toml"));

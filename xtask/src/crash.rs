@@ -1,4 +1,4 @@
-//! `cargo xtask crash`: compares a long training that is killed at random instants with an unbroken one.
+//! `cargo xtask crash`: compares a long training that is killed at random instants with an uninterrupted one.
 
 use anyhow::Result;
 use clap::Args;
@@ -23,7 +23,7 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
 }
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
-    let test = "crash::a_training_that_is_killed_ends_as_the_unbroken_one";
+    let test = "crash::a_killed_training_ends_like_an_uninterrupted_one";
     let mut command = workspace.cargo();
     command.arg("test").args(system::ALL).args(["--test", "behaviour", "--", test, "--exact", "--nocapture"]);
     command.env("STORMFIRE_CRASH_KILLS", options.kills.to_string()).env("STORMFIRE_CRASH_SEED", options.seed.to_string());

@@ -1,4 +1,4 @@
-//! The documentation of the crates, and the book.
+//! Builds the documentation of the crates, and the book.
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -18,7 +18,7 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     Ok(Verdict::Passed)
 }
 
-/// Pages under `docs/` are plain markdown and need no build, unless there is a `book.toml`; `tidy` checks their links.
+/// The pages in `docs/` are plain Markdown and need no build, unless `book.toml` exists. `tidy` checks their links.
 pub(crate) fn build(workspace: &Workspace, options: &Options) -> Result<()> {
     let mut cargo = workspace.cargo();
     cargo.arg("doc").args(system::ALL).args(["--no-deps", "--keep-going"]).env("RUSTDOCFLAGS", "-D warnings");

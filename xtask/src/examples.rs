@@ -39,6 +39,29 @@ const MNIST: Run = Run {
 const RUNS: &[Run] = &[
     MNIST,
     Run {
+        example: "char_gpt",
+        arguments: &[
+            "--max-steps",
+            "4",
+            "--layers",
+            "1",
+            "--width",
+            "16",
+            "--context",
+            "16",
+            "--batch-size",
+            "6",
+            "--devices",
+            "2",
+            "--dropout",
+            "0.1",
+            "--no-progress-bar",
+            "--root",
+            "{root}",
+        ],
+        leaves: &["lightning_logs/version_0/metrics.csv", "lightning_logs/version_0/checkpoints/*.ckpt"],
+    },
+    Run {
         example: "gan",
         arguments: &["--max-steps", "500", "--no-progress-bar", "--root", "{root}"],
         leaves: &[
@@ -184,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stars_stand_for_any_text_and_empty_files_do_not_count() {
+    fn stars_match_any_text_and_empty_files_do_not_count() {
         let root = tempfile::tempdir().unwrap();
         fs_err::create_dir(root.path().join("logs")).unwrap();
         fs_err::write(root.path().join("logs/events.out.tfevents.1.host.2.0"), "x").unwrap();
@@ -202,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn only_example_targets_of_the_package_for_examples_count() {
+    fn only_targets_of_the_examples_package_count() {
         let metadata = r#"{"packages": [
             {"name": "stormfire-examples", "targets": [{"kind": ["lib"], "name": "a"}, {"kind": ["example"], "name": "mnist"}]},
             {"name": "stormfire-loggers", "targets": [{"kind": ["example"], "name": "b"}]}

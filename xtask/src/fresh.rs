@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lines_of_the_readme_are_those_that_everything_is_tested_with() {
+    fn the_readme_has_the_same_dependencies_as_the_tests() {
         let (readme, ours) = (read("README.md"), read("Cargo.toml"));
         let manifest = manifest(&readme).unwrap();
         for begin in ["burn = ", "mimalloc = "] {

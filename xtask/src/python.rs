@@ -7,11 +7,11 @@ use anyhow::Result;
 use crate::examples;
 use crate::step::Verdict;
 use crate::system::{self, Workspace};
-use crate::venv::Environment;
+use crate::venv::{self, Environment};
 
 pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
-    if !system::has_program("python3") {
-        return Ok(Verdict::Skipped("`python3` is missing (Debian: `apt-get install python3-venv`)".to_owned()));
+    if let Some(skip) = venv::skip_without_python() {
+        return Ok(skip);
     }
     let logs = examples::mnist_logs(workspace)?;
     let python = Environment { name: "readers", python: "python3", above_system: false }.interpreter(workspace)?;

@@ -6,13 +6,13 @@ use anyhow::Result;
 
 use crate::step::Verdict;
 use crate::system::{self, Workspace};
-use crate::venv::Environment;
+use crate::venv::{self, Environment};
 
-const TEST: &str = "remote_folders::a_run_in_s3_is_continued_as_one_on_a_disk";
+const TEST: &str = "remote_folders::a_run_in_s3_resumes_like_one_on_a_disk";
 
 pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
-    if !system::has_program("python3") {
-        return Ok(Verdict::Skipped("`python3` is missing (Debian: `apt-get install python3-venv`)".to_owned()));
+    if let Some(skip) = venv::skip_without_python() {
+        return Ok(skip);
     }
     let python = Environment { name: "s3", python: "python3", above_system: false }.interpreter(workspace)?;
     let mut check = workspace.script(&python, "s3_check.py");

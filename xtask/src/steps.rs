@@ -8,7 +8,7 @@ use crate::{crash, cuda, docs, examples, fresh, linters, python, s3, tidy, torch
 
 pub(crate) const STEPS: &[Step] = &[
     Step { name: "fmt", about: "the code is formatted", body: fmt },
-    Step { name: "tidy", about: "the rules of the house that no linter knows", body: tidy::step },
+    Step { name: "tidy", about: "project rules: layers, file lengths, links, commit subjects", body: tidy::step },
     Step { name: "typos", about: "no word is misspelled", body: linters::typos },
     Step { name: "deny", about: "licences, versions, sources and security advisories of the dependencies", body: linters::deny },
     Step { name: "clippy", about: "no warning of the compiler or of clippy", body: clippy },
@@ -16,32 +16,36 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "test", about: "unit, integration and doc tests", body: test },
     Step { name: "docs", about: "the documentation builds without a warning", body: docs::step },
     Step { name: "examples", about: "every example runs on real data", body: examples::step },
-    Step { name: "readers", about: "TensorBoard, its server, pandas and safetensors read what the MNIST example left", body: python::step },
-    Step { name: "tensorboard", about: "TensorBoard shows every kind of value as it was logged", body: trackers::tensorboard },
-    Step { name: "torch", about: "PyTorch computes with our weights, and we with those of PyTorch Lightning", body: torch::step },
-    Step { name: "mlflow", about: "MLflow's servers, client and migration read what MlflowLogger logged", body: trackers::mlflow },
-    Step { name: "s3", about: "a run that is saved in S3 continues there", body: s3::step },
+    Step {
+        name: "readers",
+        about: "TensorBoard, its server, pandas and safetensors read the files of the MNIST example",
+        body: python::step,
+    },
+    Step { name: "tensorboard", about: "TensorBoard shows every kind of logged value", body: trackers::tensorboard },
+    Step { name: "torch", about: "PyTorch computes with our weights, and we compute with those of PyTorch Lightning", body: torch::step },
+    Step { name: "mlflow", about: "MLflow's servers, client and migration read the data of MlflowLogger", body: trackers::mlflow },
+    Step { name: "s3", about: "a run that is saved in S3 resumes from there", body: s3::step },
     Step {
         name: "wandb",
-        about: "W&B's reader and its `wandb sync` get every row, and we send what its client sends",
+        about: "W&B's reader and `wandb sync` read every row, and our requests equal those of its client",
         body: trackers::wandb,
     },
+    Step { name: "trackio", about: "a trackio server has every value of a killed and resumed run once", body: trackers::trackio },
     Step {
-        name: "trackio",
-        about: "a trackio server has what a run that was killed and continued has logged, once",
-        body: trackers::trackio,
+        name: "comet",
+        about: "Comet's client reads and uploads our archives, and our requests equal those of the client",
+        body: trackers::comet,
     },
-    Step { name: "comet", about: "Comet's client reads and uploads our archives, and sends what our logger sends", body: trackers::comet },
-    Step { name: "neptune", about: "Neptune's client reads our runs and we read its own", body: trackers::neptune },
+    Step { name: "neptune", about: "Neptune's client reads our runs, and we read its runs", body: trackers::neptune },
     Step { name: "wgpu", about: "the MNIST example has the same losses through wgpu as on the CPU", body: wgpu::step },
     Step { name: "cuda", about: "the features for GPUs compile", body: cuda::step },
 ];
 
 /// Steps that take too long for every change. `--full` adds them.
 pub(crate) const FULL_STEPS: &[Step] = &[
-    Step { name: "fresh", about: "a new project with the lines of the README builds, optimized, and trains", body: fresh::step },
-    Step { name: "cuda-link", about: "the MNIST example links with `cuda`, and runs where no GPU can be used", body: cuda::link_and_run },
-    Step { name: "crash", about: "a training that is killed 2,000 times ends as the unbroken one", body: crash::step },
+    Step { name: "fresh", about: "a new project with the code of the README builds with optimizations and trains", body: fresh::step },
+    Step { name: "cuda-link", about: "the MNIST example links with `cuda` and runs without a GPU", body: cuda::link_and_run },
+    Step { name: "crash", about: "a training that is killed 2,000 times ends like an uninterrupted one", body: crash::step },
 ];
 
 fn fmt(workspace: &Workspace) -> Result<Verdict> {

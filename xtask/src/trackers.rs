@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::step::Verdict;
 use crate::system::{self, Workspace};
-use crate::venv::Environment;
+use crate::venv::{self, Environment};
 
 /// The programs and the folder of a check.
 struct Check {
@@ -22,8 +22,8 @@ struct Check {
 
 /// Prepares the tracker's Python `environment` and its sample program, then runs the check.
 fn check(workspace: &Workspace, tracker: &str, environment: &str, body: impl FnOnce(Check) -> Result<()>) -> Result<Verdict> {
-    if !system::has_program("python3") {
-        return Ok(Verdict::Skipped("`python3` is missing (Debian: `apt-get install python3-venv`)".to_owned()));
+    if let Some(skip) = venv::skip_without_python() {
+        return Ok(skip);
     }
     let python = Environment { name: environment, python: "python3", above_system: false }.interpreter(workspace)?;
     let folder = workspace.target.join(format!("{tracker}-run"));

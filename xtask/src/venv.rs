@@ -4,7 +4,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
+use crate::step::Verdict;
 use crate::system::{self, Workspace};
+
+/// The verdict of a step that needs Python, on a machine without it.
+pub(crate) fn skip_without_python() -> Option<Verdict> {
+    let skip = || Verdict::Skipped("`python3` is missing (Debian: `apt-get install python3-venv`)".to_owned());
+    (!system::has_program("python3")).then(skip)
+}
 
 /// An environment in the target folder.
 pub(crate) struct Environment<'a> {

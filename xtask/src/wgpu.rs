@@ -10,7 +10,7 @@ use crate::system::{self, Workspace};
 use crate::{cuda, losses};
 
 const STEPS: usize = 5;
-/// A loss is a mean of f32 values over a batch. Another device sums them in another order.
+/// A loss is a mean of f32 values over a batch. Each device sums them in a different order.
 const TOLERANCE: f64 = 1e-3;
 const DEBIAN: [&str; 2] = ["mesa-vulkan-drivers", "libvulkan1"];
 
@@ -25,8 +25,8 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     Ok(Verdict::Passed)
 }
 
-/// One program does both runs, so that only the device differs. It is not optimized: wgpu's kernel compiler alone would
-/// take longer to build than these steps take to run.
+/// One program does both runs, so that only the device differs. It is not optimized, because an optimized build of wgpu's
+/// kernel compiler alone would take longer than these steps.
 fn train(workspace: &Workspace, accelerator: &str) -> Result<PathBuf> {
     let folder = workspace.target.join("wgpu-run");
     let root = folder.join(accelerator);

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_logger_it_is_refused() {
+    fn a_monitor_without_a_logger_is_refused() {
         let error = Bench::new().start(&mut LearningRateMonitor::new()).unwrap_err();
         assert_eq!(
             text(&error),

@@ -96,6 +96,12 @@ pub enum Error {
         /// The error of the loader.
         error: Box<Error>,
     },
+    /// A batch cannot be divided among threads, because two of its fields have different numbers of items.
+    #[error("a batch cannot be split: its field `{}` has {} items, and `{}` has {}", fields[0].0, fields[0].1, fields[1].0, fields[1].1)]
+    UnevenBatch {
+        /// The names of the two fields, and their numbers of items.
+        fields: [(String, usize); 2],
+    },
     /// burn's own loader stopped before its end without an error. Its workers do so when a batcher panics.
     #[error("burn's data loader ended after {processed} of {total} items without an error")]
     Truncated {
@@ -158,6 +164,11 @@ impl Error {
             }
             Self::InvalidOption { option, .. } => format!("`{option}` must be at least 1"),
             Self::NoEffect { option, kind } => no_effect_hint(option, kind),
+            Self::UnevenBatch { .. } => {
+                "the first axis of every tensor in a batch counts its items; mark a field that is the same for all of them with \
+                 `#[split(clone)]`, or use `devices(1)`"
+                    .into()
+            }
             Self::NothingToCombine => "pass one or more loaders".into(),
             Self::Combined { error, .. } => return error.hint(),
             Self::Truncated { .. } => {

@@ -5,6 +5,7 @@
 //! * [`CombinedLoader`] combines several loaders into one. [`Loaders`] are the loaders of an evaluation.
 //! * [`random`] returns random numbers for the code that makes a batch. They are derived from the seed and the position
 //!   of the batch.
+//! * [`SplitBatch`] divides a batch among the threads of a run.
 //! * [`DataModule`] keeps all data of an experiment in one place.
 
 mod batch;
@@ -22,6 +23,7 @@ mod map;
 mod random;
 mod shuffle;
 mod source;
+mod split_batch;
 mod stage;
 #[cfg(test)]
 mod tests;
@@ -35,5 +37,6 @@ pub use error::{BoxError, Error, Result};
 pub use loader::Loader;
 pub use loaders::Loaders;
 pub use random::{Random, random};
+pub use split_batch::{Part, SplitBatch, Splitter, common_items};
 pub use stage::Stage;
 pub use stormfire_checkpoint::Saved;

@@ -3,6 +3,7 @@
 
 pub mod callback;
 pub mod context;
+pub mod draws;
 pub mod error;
 pub mod event;
 mod evidence;
@@ -17,13 +18,17 @@ pub mod module;
 pub mod module_hooks;
 pub mod moment;
 pub mod outer_run;
+pub mod parts;
 pub mod place;
 pub mod predict_module;
 pub mod requests;
 pub mod run;
+mod running_stats;
 pub mod scope;
 pub mod state;
+mod step_output;
 pub mod stepper;
+pub mod threads;
 
 pub use callback::{Callback, Order};
 pub use context::Context;
@@ -34,5 +39,6 @@ pub use log::{log, log_dict};
 pub use module::LightningModule;
 pub use moment::{Moment, RunningStage, Stage};
 pub use predict_module::PredictModule;
-pub use stepper::{StepOutput, Stepper};
+pub use step_output::StepOutput;
+pub use stepper::Stepper;
 pub use stormfire_checkpoint::{LoadOptions, LoadReport, WeightLayout};

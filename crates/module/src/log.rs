@@ -67,9 +67,10 @@ pub struct Options {
     pub reduce_fx: ReduceFx,
     /// Adds a suffix to the name if there are several evaluation loaders (`/dataloader_idx_N`).
     pub add_dataloader_idx: bool,
-    /// Reduced over ranks. No effect: there is one rank today.
+    /// Reduced over ranks. No effect: there is one rank today, and threads that share a batch always reduce.
     pub sync_dist: bool,
-    /// Only rank 0 logs it, and it is not reduced over ranks. No effect: there is one rank today.
+    /// Only rank 0 logs it, and it is not reduced over ranks. There is one rank today. If threads share a batch, the value
+    /// of its first part.
     pub rank_zero_only: bool,
 }
 
@@ -113,6 +114,11 @@ pub fn take_records(records: &mut Vec<Record>) -> Result<(), LogError> {
             Err(error)
         })
     })
+}
+
+/// Adds records to those of this thread.
+pub(crate) fn extend(records: impl IntoIterator<Item = Record>) {
+    PENDING.with_borrow_mut(|pending| pending.records.extend(records));
 }
 
 /// Sets earlier logged values aside while other code logs. They are restored on drop, also when unwinding.
@@ -190,9 +196,11 @@ refinements! {
     batch_size(items: usize) => |draft| draft.record.batch_size = Some(items);
     /// With several evaluation loaders, add `/dataloader_idx_N` to the name. Default `true`.
     add_dataloader_idx(on: bool) => |draft| draft.record.options.add_dataloader_idx = on;
-    /// Reduce over ranks. Default `false`. No effect yet: a run has one rank.
+    /// Reduce over ranks. Default `false`. No effect yet: a run has one rank. Threads that share a batch
+    /// (`Trainer::devices`) always reduce.
     sync_dist(on: bool) => |draft| draft.record.options.sync_dist = on;
-    /// Log on rank 0 only. Default `false`. No effect yet: a run has one rank, which is rank 0.
+    /// Log on rank 0 only. Default `false`. A run has one rank today. If threads share a batch (`Trainer::devices`), the
+    /// value of its first part is logged.
     rank_zero_only(on: bool) => |draft| draft.record.options.rank_zero_only = on;
 }
 

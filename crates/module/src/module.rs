@@ -18,7 +18,8 @@ use crate::{
     hooks, load,
     log::{self, Entries, Entry},
     scope,
-    stepper::{StepOutput, Stepper},
+    step_output::StepOutput,
+    stepper::Stepper,
 };
 
 macro_rules! hook_methods {
@@ -94,9 +95,7 @@ pub trait LightningModule: Module + 'static {
     /// # Errors
     /// Any error of your steps. It ends the run.
     fn training_batch(&mut self, batch: Self::Batch, batch_idx: usize, opt: &mut Stepper<'_, Self>) -> Result<StepOutput> {
-        let output = self.training_step(batch, batch_idx)?;
-        opt.automatic(self, &output)?;
-        Ok(output)
+        opt.automatic(self, batch, move |module, batch| module.training_step(batch, batch_idx))
     }
 
     /// One validation batch. The module is in evaluation mode: no autodiff, no dropout.

@@ -115,6 +115,11 @@ pub fn seed(device: &Device, seed: u64) {
     SEEDED.set(Some((device.clone(), seed)));
 }
 
+/// The device whose generator was seeded last for the run on this thread, and the seed.
+pub fn seeded() -> Option<(Device, u64)> {
+    SEEDED.with_borrow(Clone::clone)
+}
+
 /// The state of the run on this thread while another one is inside it. It is restored on drop.
 #[derive(Debug)]
 pub(crate) struct SetAside {

@@ -1,113 +1,26 @@
-//! One training batch: the result of a step, and the [`Stepper`], which converts losses into updates.
+//! One training batch: the [`Stepper`] turns losses into updates.
 
-use std::{
-    any::Any,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-};
+mod automatic;
+mod backward;
 
-use burn::{
-    module::Module,
-    optim::GradientsParams,
-    tensor::{Gradients, Tensor},
-};
+use std::sync::Arc;
+
+use burn::{module::Module, optim::GradientsParams, tensor::Tensor};
 use stormfire_optim::{
     ClipAlgorithm, Optimizer, Optimizers,
     gradients::{self, Clip},
-    window::{Accumulated, Window, weight_of},
+    window::{Accumulated, Window},
 };
-use stormfire_values::{Scalar, read::read};
 
 use crate::{
     error::{Error, Result},
-    evidence::{LOSS, add, gradient_of},
+    evidence::add,
     moment::Moment,
     scope,
+    threads::Threads,
 };
 
 pub use crate::evidence::{Evidence, FiniteCheck};
-
-/// The result of a step: the loss of a training step, and values for `on_*_batch_end` of module and callbacks.
-///
-/// ```
-/// use burn::tensor::{Device, Tensor};
-/// use stormfire_module::StepOutput;
-///
-/// let loss = Tensor::<1>::from_floats([0.5], &Device::flex());
-/// let output: StepOutput = loss.into();
-/// assert!(output.loss().is_some());
-/// let with_names = output.with(vec!["a".to_string()]);
-/// assert_eq!(with_names.payload::<Vec<String>>().map(Vec::len), Some(1));
-/// ```
-#[derive(Debug, Default)]
-pub struct StepOutput {
-    loss: Option<Tensor<1>>,
-    weight: Option<Scalar>,
-    payload: Option<Box<dyn Any + Send>>,
-}
-
-impl StepOutput {
-    /// No loss: automatic optimization excludes this batch from the gradients.
-    pub fn none() -> Self {
-        Self::default()
-    }
-
-    /// Adds a value for `on_train_batch_end`, `on_validation_batch_end` or `on_test_batch_end`, such as predictions.
-    pub fn with(mut self, payload: impl Any + Send) -> Self {
-        self.payload = Some(Box::new(payload));
-        self
-    }
-
-    /// The number of parts of which the loss is the *sum*: items, or unpadded tokens. Default: 1, for a mean loss.
-    ///
-    /// Automatic optimization sums the gradients of a window (`accumulate_grad_batches`) and divides them by the sum of
-    /// the weights when it closes. So a window equals one big batch up to rounding, even if its batches have different
-    /// sizes:
-    ///
-    /// ```
-    /// # use burn::tensor::{Device, Tensor};
-    /// # use stormfire_module::StepOutput;
-    /// # let device = Device::flex();
-    /// # let token_losses = Tensor::<2>::ones([2, 3], &device);
-    /// # let mask = Tensor::<2>::from_floats([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]], &device);
-    /// let loss_sum = (token_losses * mask.clone()).sum();
-    /// let output = StepOutput::from(loss_sum).weight(mask.sum());
-    /// ```
-    ///
-    /// A number, or a tensor of shape `[1]`, which stays on the device. Logged values, `on_before_backward` and
-    /// `on_train_batch_end` get the loss as given: log the mean yourself. A window whose numbers sum to 0 makes no
-    /// step. With tensors its gradients become NaN, which `on_non_finite` detects. [`Stepper::step`] ignores weights.
-    pub fn weight(mut self, weight: impl Into<Scalar>) -> Self {
-        self.weight = Some(weight.into());
-        self
-    }
-
-    /// The weight from [`StepOutput::weight`].
-    pub fn given_weight(&self) -> Option<&Scalar> {
-        self.weight.as_ref()
-    }
-
-    /// The loss, shape `[1]`, detached in `on_train_batch_end`. In validation and test it is only for the hooks.
-    pub fn loss(&self) -> Option<&Tensor<1>> {
-        self.loss.as_ref()
-    }
-
-    /// The value from [`StepOutput::with`], if it has this type.
-    pub fn payload<T: 'static>(&self) -> Option<&T> {
-        self.payload.as_ref().and_then(|p| p.downcast_ref())
-    }
-
-    /// Releases the autodiff graph, so that the memory of the batch is free before the callbacks run.
-    pub fn detach(mut self) -> Self {
-        self.loss = self.loss.map(Tensor::inner);
-        self
-    }
-}
-
-impl From<Tensor<1>> for StepOutput {
-    fn from(loss: Tensor<1>) -> Self {
-        Self { loss: Some(loss), ..Self::default() }
-    }
-}
 
 /// The hooks within an optimization step. The Trainer passes them to callbacks and module.
 pub trait StepHooks<M> {
@@ -176,6 +89,7 @@ pub struct Stepper<'a, M> {
     accumulated: &'a mut Accumulated,
     hooks: &'a mut dyn StepHooks<M>,
     plan: StepPlan,
+    threads: Option<Arc<Threads>>,
     stepped: bool,
     skipped: Option<String>,
     evidence: Evidence,
@@ -184,7 +98,13 @@ pub struct Stepper<'a, M> {
 impl<'a, M: Module> Stepper<'a, M> {
     /// A stepper for one batch. `accumulated` lives as long as the fit and carries gradients from batch to batch.
     pub fn new(optimizers: &'a mut Optimizers, accumulated: &'a mut Accumulated, hooks: &'a mut dyn StepHooks<M>, plan: StepPlan) -> Self {
-        Self { optimizers, accumulated, hooks, plan, stepped: false, skipped: None, evidence: Evidence::default() }
+        let (threads, evidence) = (None, Evidence::default());
+        Self { optimizers, accumulated, hooks, plan, threads, stepped: false, skipped: None, evidence }
+    }
+
+    /// Divides batches among these threads.
+    pub fn divide_among(&mut self, threads: Option<Arc<Threads>>) {
+        self.threads = threads;
     }
 
     /// Whether an optimizer has stepped in this batch. With `on_non_finite = "skip:n"` a step may be skipped.
@@ -215,6 +135,7 @@ impl<'a, M: Module> Stepper<'a, M> {
                 "leave it at 1, and accumulate with `Stepper::backward` and `Stepper::apply`",
             ));
         }
+        self.refuse_threads()?;
         let index = self.optimizers.index_of(optimizer)?;
         let gradients = self.backward_of(index, module, loss)?;
         self.apply_to(index, module, gradients)
@@ -227,6 +148,7 @@ impl<'a, M: Module> Stepper<'a, M> {
     /// # Errors
     /// As [`Stepper::step`].
     pub fn backward(&mut self, optimizer: &str, module: &mut M, loss: &Tensor<1>) -> Result<GradientsParams> {
+        self.refuse_threads()?;
         let index = self.optimizers.index_of(optimizer)?;
         self.backward_of(index, module, loss)
     }
@@ -258,6 +180,7 @@ impl<'a, M: Module> Stepper<'a, M> {
     /// # Errors
     /// As [`Stepper::step`].
     pub fn backward_all(&mut self, module: &mut M, loss: &Tensor<1>) -> Result<Vec<(String, GradientsParams)>> {
+        self.refuse_threads()?;
         let all = self.backward_with(module, loss, |_, walked, module| GradientsParams::from_grads(walked, module))?;
         let share = |optimizer: &Optimizer| (optimizer.name().to_owned(), optimizer.share_of(&all, module));
         let shares: Vec<_> = self.optimizers.iter().map(share).collect();
@@ -273,29 +196,12 @@ impl<'a, M: Module> Stepper<'a, M> {
         Ok(shares)
     }
 
-    fn backward_of(&mut self, index: usize, module: &mut M, loss: &Tensor<1>) -> Result<GradientsParams> {
-        let gradients = self.backward_with(module, loss, |optimizers, walked, module| optimizers.at(index).gradients(walked, module))?;
-        if self.plan.finite == FiniteCheck::BeforeStep {
-            self.accumulated.add_loss(index, loss.clone().inner());
-        }
-        Ok(gradients)
-    }
-
-    fn backward_with(
-        &mut self,
-        module: &mut M,
-        loss: &Tensor<1>,
-        take: impl FnOnce(&mut Optimizers, Gradients, &M) -> GradientsParams,
-    ) -> Result<GradientsParams> {
-        self.check_loss(loss)?;
-        if self.plan.finite == FiniteCheck::Later {
-            add(&mut self.evidence.losses, loss.clone().inner());
-        }
-        self.hooks.on_before_backward(module, loss)?;
-        let mut gradients = take(self.optimizers, walk_back(loss)?, module);
-        self.check_gradients(&gradients, module)?;
-        self.hooks.on_after_backward(module, &mut gradients)?;
-        Ok(gradients)
+    /// Only automatic optimization knows which work can be divided.
+    fn refuse_threads(&self) -> Result<()> {
+        self.threads.as_ref().map_or(Ok(()), |threads| {
+            let reason = format!("a `training_batch` with manual optimization cannot be divided among {} threads", threads.count());
+            Err(Error::config("devices", reason, "use `devices(1)`, or leave the step to `Stepper::automatic`"))
+        })
     }
 
     /// Clips gradients and updates one optimizer's parameters: the second half of [`Stepper::step`].
@@ -355,79 +261,6 @@ impl<'a, M: Module> Stepper<'a, M> {
         let index = self.optimizers.index_of(optimizer)?;
         Ok(self.optimizers.at(index).learning_rate())
     }
-
-    /// Automatic optimization of one batch, after its training step: the body of the default `training_batch`.
-    ///
-    /// # Errors
-    /// As [`Stepper::step`]. Several optimizers need a custom `training_batch`.
-    pub fn automatic(&mut self, module: &mut M, output: &StepOutput) -> Result<()> {
-        if self.optimizers.len() > 1 {
-            return Err(Error::config(
-                "configure_optimizers",
-                format!("{} optimizers, but automatic optimization knows one", self.optimizers.len()),
-                "override `training_batch` and call `Stepper::step` with each optimizer's name",
-            ));
-        }
-        if self.optimizers.is_empty() {
-            return Ok(());
-        }
-        if self.plan.window.opens {
-            self.hooks.on_before_zero_grad(module, self.optimizers.at(0).name())?;
-            *self.accumulated = Accumulated::default();
-        }
-        if let Some(loss) = output.loss() {
-            let weight = weight_of(output.given_weight())?;
-            let gradients = if self.plan.window.size > 1 {
-                // burn allows one backward pass per tensor, and a loss may be a parameter, the same in each batch.
-                self.backward_of(0, module, &loss.clone().mul_scalar(1.0))?
-            } else {
-                self.backward_of(0, module, loss)?
-            };
-            self.accumulated.add(gradients, weight, module);
-        }
-        if self.plan.window.closes { self.close_window(module) } else { Ok(()) }
-    }
-
-    /// The step at the end of a window, with the mean of its gradients. Without gradients there is no step. Also called
-    /// for an epoch that ends within a window.
-    ///
-    /// # Errors
-    /// As [`Stepper::step`].
-    pub fn close_window(&mut self, module: &mut M) -> Result<()> {
-        self.accumulated.close(module).map_or(Ok(()), |gradients| self.apply_to(0, module, gradients))
-    }
-
-    fn check_loss(&self, loss: &Tensor<1>) -> Result<()> {
-        if loss.dims() != [1] {
-            return Err(Error::Loss { reason: format!("it has shape {:?} instead of [1]", loss.dims()) });
-        }
-        if !loss.is_tracked() {
-            return Err(Error::Loss { reason: "it does not depend on the module's parameters".into() });
-        }
-        if self.plan.detect_anomaly && read(&[Scalar::Device(loss.clone().inner())])?.iter().any(|v| !v.is_finite()) {
-            return Err(non_finite(LOSS.into()));
-        }
-        Ok(())
-    }
-
-    fn check_gradients(&self, gradients: &GradientsParams, module: &M) -> Result<()> {
-        if !self.plan.detect_anomaly {
-            return Ok(());
-        }
-        let paths = gradients::non_finite(gradients, module)?;
-        if paths.is_empty() { Ok(()) } else { Err(non_finite(gradient_of(&paths))) }
-    }
-}
-
-/// The backward pass of a loss. burn panics if there was one before.
-fn walk_back(loss: &Tensor<1>) -> Result<Gradients> {
-    catch_unwind(AssertUnwindSafe(|| loss.backward())).or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-        match text {
-            Some(text) if text.contains("tape has already been consumed") => Err(Error::UsedTape),
-            _ => resume_unwind(panic),
-        }
-    })
 }
 
 impl<M> std::fmt::Debug for Stepper<'_, M> {

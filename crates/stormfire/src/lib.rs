@@ -98,7 +98,8 @@ pub use stormfire_callbacks::{
     EarlyStopping, GradientAccumulationScheduler, GradientNorm, GradientNormMonitor, HistogramMonitor, ImageGridMonitor, LambdaCallback,
     LearningRateMonitor, ModelCheckpoint, ModelSummary, OnExceptionCheckpoint, ProgressBar, SaveLast, SaveTopK, ThroughputMonitor, Timer,
 };
-pub use stormfire_data::{DataModule, Loader, Loaders, Stage};
+pub use stormfire_data::{DataModule, Loader, Loaders, SplitBatch, Stage};
+pub use stormfire_derive::SplitBatch;
 pub use stormfire_loggers::{CsvLogger, Logger, TensorBoardLogger};
 pub use stormfire_metrics::{Metric, accuracy, top_k_accuracy};
 pub use stormfire_module::{
@@ -121,7 +122,7 @@ pub mod prelude {
         GradientAccumulationScheduler, GradientNorm, GradientNormMonitor, HistogramMonitor, Hook, ImageGridMonitor, LambdaCallback,
         LearningRateMonitor, LightningModule, Limit, LoadOptions, Loader, Loaders, Logger, Metric, Mode, ModelCheckpoint, ModelSummary,
         NonFinite, OnExceptionCheckpoint, OneCycle, Optimizer, Optimizers, PredictModule, ProfilerKind, ProgressBar, ReduceFx,
-        ReduceLrOnPlateau, Result, SaveLast, SaveTopK, Scalar, Schedule, Stage, StepOutput, Stepper, Stop, TensorBoardLogger,
+        ReduceLrOnPlateau, Result, SaveLast, SaveTopK, Scalar, Schedule, SplitBatch, Stage, StepOutput, Stepper, Stop, TensorBoardLogger,
         ThroughputMonitor, Timer, Trainer, TrainerConfig, WeightLayout, accuracy, data::Error as DataError, log, log_dict, media, state,
         state::Saved, state::Value, top_k_accuracy,
     };
@@ -133,6 +134,8 @@ mod pages {
     #[cfg(feature = "console")]
     #[doc = include_str!("../../../docs/console.md")]
     struct Console;
+    #[doc = include_str!("../../../docs/devices.md")]
+    struct Devices;
     #[doc = include_str!("../../../docs/endings.md")]
     struct Endings;
     #[cfg(all(feature = "mlflow", feature = "wandb"))]

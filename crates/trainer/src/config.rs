@@ -9,7 +9,7 @@ use stormfire_optim::ClipAlgorithm;
 use stormfire_values::Every;
 
 use crate::{
-    accelerator::Accelerator, limit::Limit, non_finite::NonFinite, option_table::options, profiler::ProfilerKind,
+    accelerator::Accelerator, devices::Devices, limit::Limit, non_finite::NonFinite, option_table::options, profiler::ProfilerKind,
     requeue_signal::RequeueSignal,
 };
 

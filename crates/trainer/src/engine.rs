@@ -11,6 +11,7 @@ use stormfire_data::Stage;
 use stormfire_loggers::{Background, CheckpointInfo, Hyperparams, Loggers, Status};
 use stormfire_module::{
     Callback, Context, Error, Event, Hook, LightningModule, Order, Result,
+    draws::mix,
     module_hooks::ModuleHooks,
     run::{MetricSource as _, Run},
     scope::{self, Entered},
@@ -154,7 +155,13 @@ impl<M: LightningModule> Engine<M> {
     /// Seeds the random numbers that follow. They depend only on the run's seed and its position, not on earlier draws.
     /// Validation, hooks and resuming in between do not change them.
     pub(crate) fn reseed(&self, part: RandomPart) {
-        let Some(seed) = self.seed else { return };
+        if let Some(seed) = self.seed_of(part) {
+            scope::seed(&self.frame.device, seed);
+        }
+    }
+
+    /// The seed of the random numbers for something; `None` leaves them alone.
+    pub(crate) fn seed_of(&self, part: RandomPart) -> Option<u64> {
         let stream = match part {
             RandomPart::Batch => 0,
             RandomPart::EpochStart => 1,
@@ -163,7 +170,7 @@ impl<M: LightningModule> Engine<M> {
             RandomPart::EvaluationEnd => 4,
             RandomPart::EvaluationBatch { dataloader_idx, batch_idx } => 5 + ((dataloader_idx as u64) << 40) + batch_idx as u64,
         };
-        scope::seed(&self.frame.device, mix(mix(seed, stream), self.run.place.progress.batches));
+        self.seed.map(|seed| mix(mix(seed, stream), self.run.place.progress.batches))
     }
 
     /// Whether the received signal is the requeue signal.
@@ -201,14 +208,6 @@ pub(crate) enum RandomPart {
     Evaluation,
     EvaluationEnd,
     EvaluationBatch { dataloader_idx: usize, batch_idx: usize },
-}
-
-/// The finalizer of `SplitMix64`: consecutive numbers give unrelated seeds.
-pub(crate) fn mix(seed: u64, number: u64) -> u64 {
-    let mut z = seed.wrapping_add((number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 impl<M: LightningModule> StepHooks<M> for Engine<M> {

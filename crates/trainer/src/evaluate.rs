@@ -14,8 +14,10 @@
 
 mod events;
 
+use std::sync::Arc;
+
 use stormfire_data::{Batch, Loaders, Position, Stage};
-use stormfire_module::{Error, LightningModule, Result, RunningStage, place::EvaluationPosition, scope};
+use stormfire_module::{Error, LightningModule, Result, RunningStage, StepOutput, parts, place::EvaluationPosition, scope};
 
 use crate::{
     bundle::send_metrics,
@@ -132,7 +134,7 @@ fn evaluate_loader<M: LightningModule>(
         let started = engine.frame.profiler.start();
         let output = {
             let _scope = engine.enter(events::step(stage));
-            if stage == RunningStage::Test { module.test_step(value, batch_idx) } else { module.validation_step(value, batch_idx) }
+            step(engine, module, value, batch_idx, stage)
         };
         engine.stop_time(started, events::step(stage).name());
         if let Some(step) = scope::take_not_implemented() {
@@ -158,4 +160,15 @@ fn evaluate_loader<M: LightningModule>(
     engine.run.batch_items = Some(1);
     engine.run.place.evaluating = Some(EvaluationPosition { dataloader_idx, batch_idx });
     checkpoint::keep_place(engine, module)
+}
+
+/// The step of the module, on the parts of the batch if the run has several threads.
+fn step<M: LightningModule>(engine: &Engine<M>, module: &M, batch: M::Batch, batch_idx: usize, stage: RunningStage) -> Result<StepOutput> {
+    let step = move |module: &M, batch| {
+        if stage == RunningStage::Test { module.test_step(batch, batch_idx) } else { module.validation_step(batch, batch_idx) }
+    };
+    match &engine.frame.threads {
+        None => step(module, batch),
+        Some(threads) => parts::evaluate(threads, module, &batch, &(Arc::new(step) as parts::Step<M, M::Batch, StepOutput>)),
+    }
 }

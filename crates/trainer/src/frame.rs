@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use burn::tensor::Device;
+use stormfire_module::threads::Threads;
 
 use crate::{
     checkpoint_writer::CheckpointWriter, communicator::Communicator, config::TrainerConfig, profiler::Profiler, signals::SignalWatch,
@@ -19,6 +20,8 @@ pub(crate) struct Frame {
     /// Set while a run handles signals.
     pub(crate) signals: Option<SignalWatch>,
     pub(crate) checkpoints: CheckpointWriter,
+    /// The threads that share the batches of this run, if there are several.
+    pub(crate) threads: Option<Arc<Threads>>,
     /// Whether the logs of the run to resume are still unchanged.
     pub(crate) logs_wait: bool,
     /// Whether a fit was logged to these logs.
@@ -33,6 +36,7 @@ impl Frame {
             profiler: Profiler::new(config.profiler),
             signals: None,
             checkpoints: CheckpointWriter::default(),
+            threads: None,
             logs_wait: false,
             has_logged_fit: false,
             config: Arc::new(config),

@@ -11,6 +11,7 @@
 /// option: Type = default, set(argument: Type => value);        a setter that stores the value
 /// option: Type = default, read(argument: Type => value);       one that also takes the value as text
 /// option: Type = default, call(argument: Type => method);      one that hands it to a method of the Trainer
+/// option: Type = default, split(argument: Type => value);      one that needs batches that can be split
 /// ```
 macro_rules! options {
     ($name:ident) => {
@@ -18,6 +19,14 @@ macro_rules! options {
             /// The device to train on: an [`Accelerator`](crate::Accelerator), its name (`"cpu"`, `"cuda:1"`), or, for
             /// the setter, a device. Default: the device of the module.
             accelerator: Option<Accelerator> = None, call(accelerator: DeviceChoice => choose_device);
+            /// How many devices to use: [`Devices`](crate::Devices), a number, or `"auto"`. On the CPU (burn's `flex`) they are threads
+            /// that divide each batch of the loaders among them; `"auto"` takes one for each core. Other accelerators have one.
+            /// Default: 1.
+            ///
+            /// The steps, batches and results are those of one device, to rounding, for losses and values that are means over the
+            /// items of a batch; see [`SplitBatch`](stormfire_data::SplitBatch) for what can be divided and `docs/devices.md` for
+            /// what is not the same. Automatic optimization only.
+            devices: Devices = Devices::ONE, split(devices: Devices => devices);
             /// Maximum number of epochs. Default: 1,000, or no limit with `max_steps`, `max_time` or a `Timer`.
             max_epochs: Option<usize> = None, set(epochs: usize => Some(epochs));
             /// Minimum number of epochs before an early stop. Default: none.

@@ -1,11 +1,16 @@
 //! Prediction: the module's predictions for every batch of every loader.
 
-use stormfire_data::{Batch, Loaders, Position};
-use stormfire_module::{Event, Hook, PredictModule, Result, RunningStage};
+use std::sync::Arc;
+
+use stormfire_data::{Batch, Batches, Loaders, Position};
+use stormfire_module::{Event, Hook, Moment, PredictModule, Result, RunningStage, parts};
 
 use crate::engine::{Engine, RandomPart};
 
 /// Predicts with a module that is already in evaluation mode. Returns one list of predictions per loader.
+///
+/// Several threads predict one batch each at the same time. The start hooks of these batches come before the steps, the end
+/// hooks after them.
 pub(crate) fn predict<M: PredictModule>(
     engine: &mut Engine<M>,
     module: &mut M,
@@ -22,27 +27,70 @@ pub(crate) fn predict<M: PredictModule>(
         let limit = limits.get(dataloader_idx).copied().flatten();
         let mut batches = loader.batches(Position::start_of(0), &engine.frame.device)?;
         let mut predictions = Vec::new();
-        while limit.is_none_or(|limit| predictions.len() < limit) && engine.signal().is_none() {
-            let Some(batch) = engine.time("predict_next", |_| batches.next()) else { break };
-            let Batch { value, .. } = batch?;
-            let batch_idx = predictions.len();
-            engine.run.moment.batch_idx = batch_idx;
-            engine.reseed(RandomPart::EvaluationBatch { dataloader_idx, batch_idx });
-            engine.fire(module, Event::PredictBatchStart { batch: &value, batch_idx, dataloader_idx })?;
-            let started = engine.frame.profiler.start();
-            let prediction = {
-                let _scope = engine.enter(Hook::PredictStep);
-                module.predict_step(value, batch_idx)
-            };
-            engine.stop_time(started, "predict_step");
-            let prediction = prediction.map_err(|error| engine.in_step(Hook::PredictStep, error))?;
-            engine.collect()?;
-            engine.fire(module, Event::PredictBatchEnd { prediction: &prediction, batch_idx, dataloader_idx })?;
-            predictions.push(prediction);
+        loop {
+            let at_once = engine.frame.threads.as_ref().map_or(1, |threads| threads.count());
+            let left = limit.map_or(at_once, |limit| at_once.min(limit - predictions.len()));
+            let group = begin(engine, module, &mut batches, predictions.len(), left)?;
+            if group.is_empty() {
+                break;
+            }
+            for prediction in steps(engine, module, group)? {
+                let batch_idx = predictions.len();
+                engine.run.moment.batch_idx = batch_idx;
+                engine.fire(module, Event::PredictBatchEnd { prediction: &prediction, batch_idx, dataloader_idx })?;
+                predictions.push(prediction);
+            }
         }
         all.push(predictions);
     }
     engine.fire(module, Event::PredictEpochEnd)?;
     engine.fire(module, Event::PredictEnd)?;
     Ok(all)
+}
+
+/// The next batches, at most `count`, each with the moment at which it begins. None after the last one, or after a signal.
+fn begin<M: PredictModule>(
+    engine: &mut Engine<M>,
+    module: &mut M,
+    batches: &mut Batches<M::Batch>,
+    first: usize,
+    count: usize,
+) -> Result<Vec<(M::Batch, Moment)>> {
+    let mut group = Vec::with_capacity(count);
+    while group.len() < count && engine.signal().is_none() {
+        let Some(batch) = engine.time("predict_next", |_| batches.next()) else { break };
+        let Batch { value, .. } = batch?;
+        let (batch_idx, dataloader_idx) = (first + group.len(), engine.run.moment.dataloader_idx);
+        engine.run.moment.batch_idx = batch_idx;
+        engine.reseed(RandomPart::EvaluationBatch { dataloader_idx, batch_idx });
+        engine.fire(module, Event::PredictBatchStart { batch: &value, batch_idx, dataloader_idx })?;
+        group.push((value, engine.run.moment));
+    }
+    Ok(group)
+}
+
+/// The predictions of some batches.
+fn steps<M: PredictModule>(engine: &mut Engine<M>, module: &M, group: Vec<(M::Batch, Moment)>) -> Result<Vec<M::Prediction>> {
+    let started = engine.frame.profiler.start();
+    let predictions = {
+        let _scope = engine.enter(Hook::PredictStep);
+        match engine.frame.threads.clone() {
+            None => group.into_iter().map(|(batch, moment)| module.predict_step(batch, moment.batch_idx)).collect(),
+            Some(threads) => {
+                let seed = |index: usize| {
+                    let (_, Moment { dataloader_idx, batch_idx, .. }) = *group.get(index)?;
+                    engine.seed_of(RandomPart::EvaluationBatch { dataloader_idx, batch_idx })
+                };
+                parts::predict(&threads, module, &group, seed, &predict_step())
+            }
+        }
+    };
+    engine.stop_time(started, "predict_step");
+    let predictions = predictions.map_err(|error| engine.in_step(Hook::PredictStep, error))?;
+    engine.collect()?;
+    Ok(predictions)
+}
+
+fn predict_step<M: PredictModule>() -> parts::Step<M, M::Batch, M::Prediction> {
+    Arc::new(|module: &M, batch| module.predict_step(batch, stormfire_module::scope::moment().batch_idx))
 }

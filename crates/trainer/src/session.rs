@@ -5,14 +5,18 @@ mod failure;
 mod later_runs;
 mod queue_again;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use burn::tensor::Device;
 use stormfire_callbacks::Printer;
-use stormfire_data::{DataModule, Loader, Loaders, Stage};
+use stormfire_data::{DataModule, Loader, Loaders, Splitter, Stage};
 use stormfire_loggers::{Background, DEFAULT_NAME, Loggers, Status};
 use stormfire_module::{
-    Callback, Error, Event, Hook, LightningModule, Result, live_run, moment::Progress, requests::SaveRequest, run::Limits, scope,
+    Callback, Error, Event, Hook, LightningModule, Result, draws::mix, live_run, moment::Progress, requests::SaveRequest, run::Limits,
+    scope,
 };
 use stormfire_optim::shared_ids;
 use stormfire_values::Every;
@@ -23,7 +27,7 @@ use crate::{
     communicator::ranks,
     config::TrainerConfig,
     data_facts::DataFacts,
-    engine::{Engine, mix},
+    engine::Engine,
     evaluate::Evaluated,
     fit::FitLoop,
     fit_state::RunState,
@@ -44,6 +48,7 @@ use crate::{
 pub(crate) struct Session<M: LightningModule> {
     engine: Engine<M>,
     device: Option<Device>,
+    splitter: Option<Splitter<M::Batch>>,
     log_dir: Option<PathBuf>,
     requeue: Requeue,
     interrupted: Option<Signal>,
@@ -59,7 +64,7 @@ impl<M: LightningModule> Session<M> {
     /// `resume` is the checkpoint of the first fit.
     pub(crate) fn new(
         config: &TrainerConfig,
-        device: Option<Device>,
+        (device, splitter): (Option<Device>, Option<Splitter<M::Batch>>),
         callbacks: Vec<Box<dyn Callback<M>>>,
         loggers: LoggerChoice,
         mut resume: Option<&mut Resume>,
@@ -81,7 +86,7 @@ impl<M: LightningModule> Session<M> {
         engine.run.loggers = opened.loggers;
         engine.frame.logs_wait = opened.some_continue;
         let (training, continues_logs) = (Training::default(), opened.all_continue);
-        Ok(Self { engine, device, log_dir, requeue, interrupted: None, training, ended: None, continues_logs })
+        Ok(Self { engine, device, splitter, log_dir, requeue, interrupted: None, training, ended: None, continues_logs })
     }
 
     /// Prepares to resume a later fit: see [`Resume::take_up_epoch`].
@@ -119,6 +124,8 @@ impl<M: LightningModule> Session<M> {
         engine.frame.device = choose_device(self.device.as_ref(), &engine.frame.config, &module)?;
         let drawn = if engine.frame.config.seed.is_some() && resume.is_none() { drawn_before(&module)? } else { Vec::new() };
         let mut module = place(module, &engine.frame.device, engine.frame.config.seed).train();
+        self.start_threads(&module, true)?;
+        let engine = &mut self.engine;
         engine.seed = Some(match engine.frame.config.seed {
             Some(seed) => seed,
             None => draw_seed(&engine.frame.device)?,
@@ -171,6 +178,13 @@ impl<M: LightningModule> Session<M> {
         self.ended = Some(Box::new(self.state_at_the_end()?));
         whereabouts::tell(&self.engine.frame.config, &self.engine.run, self.log_dir.as_deref(), self.engine.callbacks());
         Ok(Fit { module, stop, progress: self.engine.run.place.progress.clone(), metrics: self.engine.store.newest()? })
+    }
+
+    /// The threads among which the next run divides its batches. They end with it.
+    fn start_threads(&mut self, module: &M, trains: bool) -> Result<()> {
+        let frame = &mut self.engine.frame;
+        frame.threads = frame.config.devices.start(&frame.device, module, self.splitter, trains)?.map(Arc::new);
+        Ok(())
     }
 
     /// Writes the state at the end of the newest fit, and waits for it.
@@ -233,6 +247,7 @@ impl<M: LightningModule> Session<M> {
         if let Some(signal) = engine.signal().filter(|_| by_inner) {
             outcome = Err(signal.into());
         }
+        engine.frame.threads = None;
         engine.books.in_force.be_over();
         let saved = guard(|| checkpoint::settle(engine));
         let torn_down = guard(|| engine.fire(module, Event::Teardown { stage }))

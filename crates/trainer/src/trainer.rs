@@ -6,7 +6,7 @@ mod setters;
 use std::{any::Any, path::Path};
 
 use burn::tensor::Device;
-use stormfire_data::DataModule;
+use stormfire_data::{DataModule, Splitter};
 use stormfire_loggers::{Logger, Loggers, Metrics};
 use stormfire_module::{
     Callback, Error, LightningModule, PredictModule, Result, RunningStage, moment::Progress, outer_run::OuterRun, scope,
@@ -65,6 +65,8 @@ pub struct Trainer<M: LightningModule> {
     callbacks: Vec<Box<dyn Callback<M>>>,
     loggers: LoggerChoice,
     ckpt_path: Option<CkptPath>,
+    /// How batches are divided among devices.
+    splitter: Option<Splitter<M::Batch>>,
     session: Option<Box<Session<M>>>,
     has_begun: bool,
 }
@@ -78,6 +80,7 @@ impl<M: LightningModule> Default for Trainer<M> {
             callbacks: Vec::new(),
             loggers: LoggerChoice::Default,
             ckpt_path: None,
+            splitter: None,
             session: None,
             has_begun: false,
         }
@@ -309,7 +312,7 @@ impl<M: LightningModule> Trainer<M> {
             }
             let callbacks = std::mem::take(&mut self.callbacks);
             let loggers = std::mem::take(&mut self.loggers);
-            self.session = Some(Box::new(Session::new(&self.config, self.device.clone(), callbacks, loggers, resume)?));
+            self.session = Some(Box::new(Session::new(&self.config, (self.device.clone(), self.splitter), callbacks, loggers, resume)?));
         }
         // Set above if it was missing.
         self.session.as_deref_mut().ok_or_else(|| Error::other("the Trainer has no session"))

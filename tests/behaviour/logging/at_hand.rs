@@ -71,7 +71,7 @@ fn a_module_logs_media_under_the_current_step() {
 }
 
 #[test]
-fn a_callback_logs_what_context_has_no_method_for() {
+fn a_callback_logs_through_the_logger_itself() {
     let memory = MemoryLogger::new();
     let at_the_end = watch(|ctx, hook| {
         if hook == Hook::TrainEnd {
@@ -89,13 +89,13 @@ fn a_callback_logs_what_context_has_no_method_for() {
 }
 
 #[test]
-fn without_loggers_nothing_happens() {
+fn media_without_loggers_are_ignored() {
     let fit = quiet().fast_dev_run(1).fit(Showing { line: Line::new() }, (line_data(8, 4), line_data(8, 4))).unwrap();
     assert_eq!(fit.progress.global_step, 1);
 }
 
 #[test]
-fn loggers_that_cannot_keep_media_do_not_stop_a_run() {
+fn a_logger_without_media_does_not_stop_a_run() {
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = quiet().max_epochs(1).log_every_n_steps(1).logger(CsvLogger::new(folder.path()));
     let fit = trainer.fit(Showing { line: Line::new() }, (line_data(8, 4), line_data(8, 4))).unwrap();

@@ -27,7 +27,7 @@ fn spooled(folder: &Path) -> Vec<Value> {
 
 /// The server accepts connections and never answers, like one behind a broken proxy.
 #[test]
-fn a_server_that_never_answers_costs_a_fit_nothing_and_what_was_logged_waits() {
+fn an_unresponsive_server_does_not_slow_a_fit_and_its_records_wait() {
     let folder = tempfile::tempdir().unwrap();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let mlflow = MlflowLogger::new()

@@ -1,4 +1,4 @@
-//! What is added up has the digits of its number, whatever type the device computes in.
+//! Sums are exact, whatever type the device computes in.
 
 use burn::tensor::{Device, FloatDType, Int, IntDType, Tensor};
 use stormfire::{
@@ -12,14 +12,14 @@ use super::probe::{Probe, lines, on_device, trainer};
 use crate::{child, support::line_data};
 
 #[test]
-fn a_device_of_few_digits_counts_right() {
+fn counts_are_exact_on_a_bf16_device() {
     let folder = tempfile::tempdir().unwrap();
     child::play(child::part("logging::digits::of_bf16", folder.path()));
 }
 
-/// The type of a device is set once in a process.
+/// Helper test for a child process, because the type of a device is set once per process.
 #[test]
-#[ignore = "a part of `a_device_of_few_digits_counts_right`"]
+#[ignore = "a part of `counts_are_exact_on_a_bf16_device`"]
 fn of_bf16() {
     if child::folder().is_none() {
         return;
@@ -52,7 +52,7 @@ fn of_bf16() {
 }
 
 #[test]
-fn sums_go_on_beyond_the_digits_of_f32() {
+fn sums_are_exact_beyond_the_digits_of_f32() {
     let large = 16_777_216.0;
     let first = super::probe::counter();
     let probe = Probe::new(move |hook| {

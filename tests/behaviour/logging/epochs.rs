@@ -33,14 +33,14 @@ fn reduces(data: fn() -> Loader<Batch>, probe: fn(Probe) -> Probe, refine: fn(En
 }
 
 #[test]
-fn a_mean_weighs_batches_by_their_items() {
+fn a_mean_weights_batches_by_their_items() {
     // (3·1 + 3·2 + 2·5) / 8
     reduces(uneven, |probe| probe, |entry| entry, "2.375");
     reduces(uneven, |probe| probe, |entry| entry.reduce_fx(ReduceFx::Mean), "2.375");
 }
 
 #[test]
-fn a_batch_size_that_is_given_is_the_weight() {
+fn a_given_batch_size_is_the_weight() {
     let (value, items) = (each_of([1.0, 2.0, 5.0]), each_of([1.0, 1.0, 2.0]));
     let probe = Probe::at(Hook::TrainingStep, move || {
         log("x", value()).on_step(false).on_epoch(true).batch_size(items() as usize);
@@ -60,7 +60,7 @@ fn sums_extremes_and_functions_have_no_weights() {
 }
 
 #[test]
-fn who_knows_the_batch_size_says_it() {
+fn a_loader_can_give_the_batch_size() {
     reduces(unsized_batches, Probe::counting_items, |entry| entry, "2.375");
     let value = each_of([1.0, 2.0, 6.0]);
     let probe = Probe::at(Hook::TrainingStep, move || drop(log("x", value()).on_step(false).on_epoch(true)));
@@ -112,7 +112,7 @@ fn a_metric_merges_its_batches() {
 }
 
 #[test]
-fn every_epoch_begins_anew() {
+fn every_epoch_starts_with_empty_reductions() {
     let value = each_of([1.0, 3.0, 10.0, 20.0]);
     let probe = Probe::at(Hook::TrainingStep, move || {
         let value = value();
@@ -123,7 +123,7 @@ fn every_epoch_begins_anew() {
 }
 
 #[test]
-fn a_validation_within_an_epoch_leaves_the_epochs_values_alone() {
+fn a_validation_in_mid_epoch_does_not_change_the_values_of_the_epoch() {
     let (train, val) = (each_of([1.0, 2.0, 3.0, 6.0]), each_of([1.0, 2.0]));
     let probe = Probe::new(move |hook| match hook {
         Hook::TrainingStep => drop(log("x", train()).on_step(false).on_epoch(true)),

@@ -95,7 +95,7 @@ fn check(hooks: &[Hook], refine: Refine, expected: &[&str]) {
 }
 
 #[test]
-fn training_batches_log_on_step_unless_told_otherwise() {
+fn training_batches_log_on_step_by_default() {
     let steps = ["0: x=1 epoch=0", "1: x=2 epoch=0", "2: x=3 epoch=1", "3: x=4 epoch=1"];
     check(&TRAINING, DEFAULT, &steps);
     check(&TRAINING, STEP_ONLY, &steps);
@@ -112,7 +112,7 @@ fn training_batches_log_on_step_unless_told_otherwise() {
 }
 
 #[test]
-fn validation_batches_log_on_epoch_unless_told_otherwise() {
+fn validation_batches_log_on_epoch_by_default() {
     let epochs = ["1: x=1.5 epoch=0", "3: x=3.5 epoch=1"];
     check(&VALIDATION, DEFAULT, &epochs);
     check(&VALIDATION, EPOCH_ONLY, &epochs);
@@ -122,7 +122,7 @@ fn validation_batches_log_on_epoch_unless_told_otherwise() {
 }
 
 #[test]
-fn test_batches_log_on_epoch_unless_told_otherwise() {
+fn test_batches_log_on_epoch_by_default() {
     check(&TEST, DEFAULT, &["0: x=1.5 epoch=0"]);
     check(&TEST, EPOCH_ONLY, &["0: x=1.5 epoch=0"]);
     check(&TEST, STEP_ONLY, &["0: x=1", "1: x=2"]);
@@ -130,7 +130,7 @@ fn test_batches_log_on_epoch_unless_told_otherwise() {
 }
 
 #[test]
-fn hooks_of_an_epoch_log_once_an_epoch() {
+fn epoch_hooks_log_once_per_epoch() {
     for refine in [DEFAULT, EPOCH_ONLY] {
         check(&EVERY_EPOCH, refine, &["1: x=1 epoch=0", "3: x=2 epoch=1"]);
         check(&TEST_EPOCH, refine, &["0: x=1 epoch=0"]);
@@ -144,7 +144,7 @@ fn on_train_start_is_logged_once_at_the_end_of_the_first_epoch() {
 }
 
 #[test]
-fn hooks_of_an_epoch_refuse_other_levels() {
+fn epoch_hooks_refuse_on_step() {
     let refused: [(Refine, &str); 4] = [
         (|entry| entry.on_step(true), "on_step(true)"),
         (FORKED, "on_step(true)"),
@@ -176,7 +176,7 @@ fn saving(path: &Path) -> impl Callback<Probe> + use<> {
 }
 
 #[test]
-fn the_other_hooks_refuse_to_log_and_say_where_to() {
+fn other_hooks_refuse_to_log_and_name_an_alternative() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("first.ckpt");
     let saved = quiet().max_epochs(1).num_sanity_val_steps(0).callback(saving(&path)).fit(Probe::silent(), line_data(8, 4));

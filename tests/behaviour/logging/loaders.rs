@@ -7,7 +7,7 @@ use stormfire::{loggers::MemoryLogger, module::scope, prelude::*};
 use super::probe::{Probe, check, counter, lines, refuse, text, trainer, watch};
 use crate::support::{Batch, line_data};
 
-/// Loaders of two batches and of one.
+/// A loader of two batches and a loader of one.
 fn two_loaders() -> [Loader<Batch>; 2] {
     [line_data(8, 4), line_data(4, 4)]
 }
@@ -47,7 +47,7 @@ fn one_loader_in_a_list_has_no_suffix() {
 }
 
 #[test]
-fn the_results_of_validate_and_test_come_by_loader() {
+fn validate_and_test_return_results_by_loader() {
     let expected = ["x_epoch/dataloader_idx_0=1.5 all=1", "x_epoch/dataloader_idx_1=3 all=1"];
     let lines_expected = [
         "0: x_step/dataloader_idx_0=1",
@@ -67,7 +67,7 @@ fn the_results_of_validate_and_test_come_by_loader() {
 }
 
 #[test]
-fn results_hold_what_the_loggers_were_given() {
+fn results_equal_the_values_of_the_loggers() {
     let probe = Probe::at(Hook::TestStep, || {
         log("shown", 1);
         log("hidden", 2).logger(false);
@@ -78,7 +78,7 @@ fn results_hold_what_the_loggers_were_given() {
 }
 
 #[test]
-fn a_test_after_a_fit_goes_under_the_steps_of_the_fit() {
+fn a_test_after_a_fit_logs_at_the_step_of_the_fit() {
     let (logger, number) = (MemoryLogger::new(), counter());
     let probe = Probe::at(Hook::TestStep, move || drop(log("x", number()).on_step(true).on_epoch(true)));
     let mut trainer = trainer(&logger).max_epochs(2);
@@ -90,10 +90,10 @@ fn a_test_after_a_fit_goes_under_the_steps_of_the_fit() {
 }
 
 #[test]
-fn a_module_can_name_its_loaders_itself() {
+fn a_module_can_name_its_loaders() {
     let number = counter();
     let probe = Probe::at(Hook::ValidationStep, move || {
-        // What `self.dataloader_idx()` gives.
+        // The value of `self.dataloader_idx()`.
         let loader = ["clean", "noisy"][scope::moment().dataloader_idx];
         log(format!("{loader}_x"), number()).add_dataloader_idx(false);
     });
@@ -149,7 +149,7 @@ fn callbacks_find_the_metrics_of_each_loader() {
 }
 
 #[test]
-fn a_limit_of_validation_batches_holds_for_steps_and_means() {
+fn limit_val_batches_applies_to_steps_and_means() {
     let set = |t: Trainer<Probe>| t.max_epochs(2).limit_val_batches(1);
     let number = counter();
     let probe = Probe::at(Hook::ValidationStep, move || drop(log("x", number()).on_step(true).on_epoch(true)));
@@ -172,7 +172,7 @@ fn the_sanity_check_leaves_no_trace() {
         })
     };
     let set = |t: Trainer<Probe>| t.max_epochs(1).num_sanity_val_steps(2).callback(watcher);
-    // The first two calls are the sanity check's.
+    // The first two calls belong to the sanity check.
     check(probe, (line_data(4, 4), line_data(8, 4)), set, &["0: x_step=3", "1: x_step=4", "0: x_epoch=3.5 epoch=0"]);
     assert_eq!(*names.lock().unwrap(), ["x_step x x_epoch", ""]);
 }

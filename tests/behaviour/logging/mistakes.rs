@@ -38,7 +38,7 @@ fn a_name_has_one_set_of_arguments_in_a_hook() {
 }
 
 #[test]
-fn arguments_cannot_change_from_batch_to_batch_either() {
+fn arguments_cannot_change_between_batches() {
     let number = counter();
     let error = "`x` was logged twice in `training_step` with different arguments";
     refuses(move || drop(log("x", 1).prog_bar(number() == 2)), error, TWICE);
@@ -60,13 +60,13 @@ fn numbers_and_metrics_do_not_mix() {
 }
 
 #[test]
-fn a_value_is_one_number() {
+fn a_logged_value_has_one_element() {
     let error = "`x` in `training_step` is a tensor of shape [2], but only one element can be logged";
     refuses(|| drop(log("x", Tensor::<1>::zeros([2], &Device::flex()))), error, "reduce it first, `tensor.mean()` for example");
 }
 
 #[test]
-fn a_value_is_logged_on_some_level() {
+fn a_value_that_is_logged_nowhere_is_refused() {
     let error = "`x`: logging with `on_step(false)` and `on_epoch(false)` in `training_step` records nothing";
     refuses(|| drop(log("x", 1).on_step(false)), error, "set one of the two to true");
     let probe = Probe::at(Hook::ValidationStep, || drop(log("x", 1).on_epoch(false)));
@@ -81,7 +81,7 @@ fn the_suffix_of_loaders_is_reserved() {
 }
 
 #[test]
-fn a_mistake_of_one_run_is_none_of_the_next_ones() {
+fn a_mistake_in_one_run_does_not_affect_the_next() {
     let probe = Probe::at(Hook::TrainingStep, || {
         log("good", 1);
         log("bad", 1).on_step(false);

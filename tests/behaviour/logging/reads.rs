@@ -1,4 +1,4 @@
-//! The loop does not read the device: values leave it at the end of an epoch, and on the loggers' threads.
+//! The loop does not read the device. Values are read at the end of an epoch, and on the threads of the loggers.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +11,7 @@ use stormfire::{
 use super::probe::{Probe, on_device, trainer, watch};
 use crate::support::line_data;
 
-/// Ten metrics of the device in each training step, on step and on epoch, two of them in the progress bar.
+/// Logs ten metrics on the device in each training step, per step and per epoch, two of them in the progress bar.
 fn ten_metrics() -> Probe {
     Probe::new(|hook| match hook {
         Hook::TrainingStep => {
@@ -24,7 +24,7 @@ fn ten_metrics() -> Probe {
     })
 }
 
-/// A logger that notes how often its thread has read the device: [`device_reads`] counts by thread.
+/// A logger that counts the device reads of its thread. [`device_reads`] counts per thread.
 struct Counting(Arc<Mutex<u64>>);
 
 impl Logger for Counting {
@@ -46,14 +46,15 @@ impl Logger for Counting {
     }
 }
 
-/// Two epochs of 60 batches. `(reads of this thread before it at each batch's end, at the end of training)`
+/// Fits two epochs of 60 batches. Returns the reads of this thread up to the end of each batch, and up to the end of
+/// training.
 fn reads_of_the_loop<D: DataModule<Batch = crate::support::Batch>>(trainer: Trainer<Probe>, data: D) -> (Vec<u64>, u64) {
     let seen = Arc::new(Mutex::new((Vec::new(), 0)));
     let start = device_reads();
     let counting = {
         let seen = Arc::clone(&seen);
         watch(move |ctx, hook| {
-            // The bar asks all the time, and never waits.
+            // The bar requests its values at every event and never waits.
             ctx.progress_bar_metrics();
             match hook {
                 Hook::TrainBatchEnd => seen.lock().unwrap().0.push(device_reads() - start),
@@ -63,7 +64,7 @@ fn reads_of_the_loop<D: DataModule<Batch = crate::support::Batch>>(trainer: Trai
             Ok(())
         })
     };
-    // Without a seed the run would read one from the device.
+    // Without a seed, the run would read one from the device.
     let fit = trainer.seed(1).max_epochs(2).callback(counting).fit(ten_metrics(), data);
     assert!(fit.is_ok(), "{:?}", fit.err());
     let seen = seen.lock().unwrap();
@@ -88,14 +89,14 @@ fn a_validation_reads_once_at_its_end() {
 }
 
 #[test]
-fn a_logged_step_is_one_transaction_whatever_the_number_of_loggers() {
+fn a_logged_step_is_one_transaction_for_all_loggers() {
     for (n, logged) in [(1, 120), (50, 2), (0, 0)] {
         let counts = [Arc::default(), Arc::default()];
         let trainer = crate::support::quiet().log_every_n_steps(n);
         let trainer = counts.iter().fold(trainer, |trainer, count| trainer.logger(Counting(Arc::clone(count))));
         reads_of_the_loop(trainer, line_data(60, 1));
         let reads: u64 = counts.iter().map(|count| *count.lock().unwrap()).sum();
-        // The newest step of each of the two epochs may have gone with the epoch's own values.
+        // The newest step of an epoch may be read together with the values of the epoch.
         assert!(reads <= logged && reads + 2 >= logged, "log_every_n_steps = {n}: {reads} reads");
     }
 }

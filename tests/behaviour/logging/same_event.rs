@@ -1,4 +1,4 @@
-//! Who decides in an event sees what was logged in it, and a mistake or failure stays where it was made.
+//! A callback sees the values logged in the same event. A mistake or failure only affects its own run.
 
 use std::{
     path::Path,
@@ -63,7 +63,7 @@ fn saving(folder: &Path) -> ModelCheckpoint {
 }
 
 #[test]
-fn the_end_of_an_epoch_is_judged_by_what_is_logged_in_it() {
+fn monitors_see_values_logged_at_the_same_epoch_end() {
     for by_module in [true, false] {
         for device in [false, true] {
             let folder = tempfile::tempdir().unwrap();
@@ -86,7 +86,7 @@ fn the_end_of_an_epoch_is_judged_by_what_is_logged_in_it() {
 }
 
 #[test]
-fn a_step_is_judged_by_what_is_logged_in_it() {
+fn monitors_see_values_logged_in_the_same_step() {
     for by_module in [true, false] {
         let folder = tempfile::tempdir().unwrap();
         let value = Arc::new(each_of([3.0, 1.0, 2.0]));
@@ -103,7 +103,7 @@ fn a_step_is_judged_by_what_is_logged_in_it() {
 }
 
 #[test]
-fn monitors_are_monitored_in_the_event_in_which_they_log() {
+fn metrics_of_a_monitor_can_be_monitored_in_the_same_event() {
     let folder = tempfile::tempdir().unwrap();
     let logger = MemoryLogger::new();
     let by = |name: &str| saving(folder.path()).named(name).monitor(name).every(Every::Steps(1)).filename(format!("{{{name}:.9f}}"));
@@ -128,7 +128,7 @@ fn monitors_are_monitored_in_the_event_in_which_they_log() {
 }
 
 #[test]
-fn everybody_sees_what_came_before() {
+fn each_callback_sees_the_values_of_earlier_callbacks() {
     type Seen = Arc<Mutex<Vec<String>>>;
     let seen = Seen::default();
     let look = |who: &'static str, seen: &Seen| {
@@ -160,7 +160,7 @@ fn everybody_sees_what_came_before() {
 }
 
 #[test]
-fn a_step_is_over_when_its_hooks_look() {
+fn hooks_of_a_step_see_its_values() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let looking = {
         let seen = Arc::clone(&seen);
@@ -220,11 +220,11 @@ fn a_step_of_an_evaluation_is_seen_by_its_hooks() {
 }
 
 #[test]
-fn a_mistake_is_told_of_the_one_who_made_it() {
+fn a_wrong_log_call_is_reported_for_the_callback_that_made_it() {
     let twice = at(Hook::TrainBatchEnd, Order::Ordinary, |ctx| {
         ctx.log("x", 1);
         ctx.log("x", 1).prog_bar(true);
-        // Whoever asks in between does not hide it.
+        // A read in between does not hide the mistake.
         let _ = (ctx.metric_names(), ctx.metric("x"), ctx.progress_bar_metrics());
         Ok(())
     });
@@ -242,7 +242,7 @@ fn a_mistake_is_told_of_the_one_who_made_it() {
 }
 
 #[test]
-fn what_was_logged_before_a_failure_stays_there() {
+fn values_logged_before_a_failure_do_not_reach_the_next_run() {
     type Refine = fn(Entry) -> Entry;
     let cases: [(bool, Refine); 3] = [(false, |entry| entry), (true, |entry| entry), (true, |entry| entry.on_step(false))];
     for (panics, refine) in cases {
@@ -263,7 +263,7 @@ fn what_was_logged_before_a_failure_stays_there() {
         let mut failing = trainer(&logger).max_epochs(1).callback(failing).callback(last);
         let error = failing.fit(Probe::at(Hook::TrainBatchEnd, || drop(log("x", 1))), line_data(4, 4)).unwrap_err();
         assert!(error.to_string().contains("on purpose"), "{error}");
-        // A panic leaves half a hook behind; an error was returned on purpose.
+        // After a panic, the values of the incomplete hook are dropped. After an error, they are kept.
         let known = if panics { vec!["x"] } else { vec!["x", "late"] };
         assert_eq!(*seen.lock().unwrap(), known);
 
@@ -274,7 +274,7 @@ fn what_was_logged_before_a_failure_stays_there() {
 }
 
 #[test]
-fn the_runs_own_counters_can_be_monitored() {
+fn epoch_and_step_can_be_monitored() {
     let folder = tempfile::tempdir().unwrap();
     let trainer = || trainer(&MemoryLogger::new()).max_epochs(5);
     let until = EarlyStopping::new("epoch").mode(Mode::Max).stopping_threshold(1.5);
@@ -288,7 +288,7 @@ fn the_runs_own_counters_can_be_monitored() {
     assert_eq!(scores, [8.0, 10.0]);
     assert_eq!(names(folder.path()), ["epoch=3-step=8.ckpt", "epoch=4-step=10.ckpt"]);
 
-    // What the user logs under these names goes first, as in Lightning.
+    // Values that the user logs under these names take precedence, as in Lightning.
     let folder = tempfile::tempdir().unwrap();
     let probe = Probe::at(Hook::TrainEpochEnd, || drop(log("epoch", 7.9)));
     let seventh = saving(folder.path()).monitor("epoch").filename("{epoch:03d}");
@@ -299,7 +299,7 @@ fn the_runs_own_counters_can_be_monitored() {
 }
 
 #[test]
-fn a_schedule_can_watch_the_runs_own_counters() {
+fn a_schedule_can_watch_epoch_and_step() {
     #[derive(burn::module::Module, Debug)]
     struct Watching {
         line: Line,

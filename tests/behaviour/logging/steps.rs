@@ -59,7 +59,7 @@ fn a_batch_that_does_not_step_has_no_row_and_no_number() {
 }
 
 #[test]
-fn a_stop_logs_the_step_it_was_asked_for_in() {
+fn the_step_of_a_stop_request_is_logged() {
     let stop_in_second_batch = watch(|ctx, hook| {
         if hook == Hook::TrainBatchEnd && ctx.global_step() == 2 {
             ctx.stop("enough");
@@ -70,7 +70,7 @@ fn a_stop_logs_the_step_it_was_asked_for_in() {
 }
 
 #[test]
-fn a_run_that_only_tries_the_code_logs_nothing() {
+fn fast_dev_run_logs_nothing() {
     let logger = MemoryLogger::new();
     assert!(trainer(&logger).fast_dev_run(2).fit(counting(), line_data(8, 4)).is_ok());
     assert!(logger.calls().is_empty());
@@ -107,7 +107,7 @@ fn a_logged_step_becomes_the_step() {
 }
 
 #[test]
-fn the_last_of_two_values_in_a_step_is_its_value_and_both_are_in_the_mean() {
+fn the_last_value_of_a_step_wins_and_all_values_are_in_the_mean() {
     let probe = Probe::at(Hook::TrainingStep, || {
         log("x", 1).on_epoch(true);
         log("x", 4).on_epoch(true);
@@ -116,7 +116,7 @@ fn the_last_of_two_values_in_a_step_is_its_value_and_both_are_in_the_mean() {
 }
 
 #[test]
-fn of_one_name_in_two_hooks_the_later_one_wins() {
+fn the_last_hook_that_logs_a_name_wins() {
     let probe = Probe::new(|hook| match hook {
         Hook::TrainingStep => drop(log("x", 1).on_epoch(true)),
         Hook::TrainBatchEnd => drop(log("x", 10).on_epoch(true)),
@@ -126,7 +126,7 @@ fn of_one_name_in_two_hooks_the_later_one_wins() {
 }
 
 #[test]
-fn not_a_number_is_logged_as_it_is() {
+fn nan_is_logged_unchanged() {
     for device in [false, true] {
         let value = each_of([1.0, f64::NAN, 2.0]);
         let probe = Probe::at(Hook::TrainingStep, move || {
@@ -142,7 +142,7 @@ fn not_a_number_is_logged_as_it_is() {
 }
 
 #[test]
-fn a_metric_that_is_not_for_the_loggers_is_not_sent() {
+fn a_metric_without_logger_is_not_sent() {
     let probe = Probe::at(Hook::TrainingStep, || {
         log("hidden", 1).on_epoch(true).logger(false);
         log_dict([("a", 1), ("b", 2)]).on_epoch(true).on_step(false);
@@ -152,7 +152,7 @@ fn a_metric_that_is_not_for_the_loggers_is_not_sent() {
 
 /// Lightning's `test_log_metrics_epoch_step_values`: two epochs of two batches.
 #[test]
-fn step_values_go_under_their_step_and_the_epochs_under_the_last_one() {
+fn step_values_have_their_step_and_epoch_values_the_last_one() {
     let number = counter();
     let probe = Probe::at(Hook::TrainingStep, move || drop(log("foo", on_device(number() as f64)).on_step(true).on_epoch(true)));
     let expected = [

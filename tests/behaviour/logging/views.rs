@@ -1,4 +1,4 @@
-//! What callbacks and the progress bar see of the log, and when.
+//! The values of the log that callbacks and the progress bar see at each moment.
 
 use std::{
     sync::{Arc, Mutex},
@@ -13,7 +13,7 @@ use crate::support::{Batch, Line, line_data, quiet};
 
 type Seen = Arc<Mutex<Vec<String>>>;
 
-/// Writes down, in these hooks, what `look` sees.
+/// Records the result of `look` in these hooks.
 fn looking(seen: &Seen, hooks: &'static [Hook], look: fn(&mut Context<'_>) -> Result<String>) -> impl Callback<Probe> + use<> {
     let seen = Arc::clone(seen);
     watch(move |ctx, hook| {
@@ -53,7 +53,7 @@ fn sees<D: DataModule<Batch = Batch>>(
 }
 
 #[test]
-fn callbacks_see_the_newest_step_and_at_its_end_the_epoch() {
+fn callbacks_see_the_newest_step_and_after_the_epoch_its_reduction() {
     for device in [false, true] {
         let number = counter();
         let probe = Probe::at(Hook::TrainingStep, move || {
@@ -108,7 +108,7 @@ fn callbacks_see_the_steps_of_an_evaluation_too() {
 }
 
 #[test]
-fn names_are_known_before_their_values_are_asked_for() {
+fn names_of_metrics_are_available_without_a_read() {
     #[expect(clippy::unnecessary_wraps, reason = "it is passed where looking may fail")]
     fn names(ctx: &mut Context<'_>) -> Result<String> {
         Ok(ctx.metric_names().join(" "))
@@ -135,7 +135,7 @@ fn names_are_known_before_their_values_are_asked_for() {
 }
 
 #[test]
-fn the_bar_shows_what_is_meant_for_it() {
+fn the_bar_shows_the_metrics_with_prog_bar() {
     let number = counter();
     let probe = Probe::at(Hook::TrainingStep, move || {
         let number = number();
@@ -157,7 +157,7 @@ fn the_bar_shows_what_is_meant_for_it() {
 }
 
 #[test]
-fn the_bars_values_leave_the_device_on_another_thread() {
+fn the_values_of_the_bar_are_read_on_another_thread() {
     fn until_it_is_there(ctx: &mut Context<'_>) -> Result<String> {
         let before = device_reads();
         for _ in 0..60_000 {
@@ -175,7 +175,7 @@ fn the_bars_values_leave_the_device_on_another_thread() {
 }
 
 #[test]
-fn an_on_train_start_value_is_there_for_the_whole_fit() {
+fn a_value_logged_in_on_train_start_is_available_in_the_whole_fit() {
     let probe = Probe::at(Hook::TrainStart, || drop(log("start", 123)));
     let hooks = &[Hook::TrainBatchEnd, Hook::TrainEpochEnd, Hook::TrainEnd];
     let expected = [
@@ -189,7 +189,7 @@ fn an_on_train_start_value_is_there_for_the_whole_fit() {
 }
 
 #[test]
-fn a_run_begins_with_an_empty_log() {
+fn a_run_starts_with_an_empty_log() {
     fn look(ctx: &mut Context<'_>) -> Result<String> {
         Ok(format!("{} | {}", callback_metrics(ctx)?, bar_metrics(ctx)?))
     }
@@ -216,7 +216,7 @@ fn a_run_begins_with_an_empty_log() {
 }
 
 #[test]
-fn callbacks_see_what_others_have_sent_directly() {
+fn callbacks_see_metrics_that_other_callbacks_log() {
     let (logger, seen) = (MemoryLogger::new(), Seen::default());
     let sending = watch(|ctx, hook| if hook == Hook::TrainEpochEnd { ctx.log_metrics(&[("score", 0.25)].into()) } else { Ok(()) });
     let reading = looking(&seen, &[Hook::TrainEpochEnd], callback_metrics);
@@ -260,7 +260,7 @@ fn a_step_can_be_tested_without_a_trainer() {
     let loss = f64::from(line.loss(batch()).into_scalar::<f32>());
     assert!((captured.get("val_loss").unwrap() - loss).abs() < 1e-9);
     assert!(captured.get("val_acc").unwrap_err().to_string().contains("available are: `val_loss`"));
-    // And nothing is left behind for a run that comes after it, or was logged outside of one.
+    // No value is left for a later run, and none from outside of a run.
     line.validation_step(batch(), 0).unwrap();
     let logger = MemoryLogger::new();
     assert!(trainer(&logger).max_epochs(1).fit(Probe::silent(), line_data(4, 4)).is_ok());

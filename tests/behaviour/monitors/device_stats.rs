@@ -14,7 +14,7 @@ fn kernel(file: &str, field: &str) -> f64 {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn the_numbers_are_those_of_the_kernel() {
+fn the_statistics_equal_those_of_the_kernel() {
     let logger = MemoryLogger::new();
     let data = (line_data(4, 1), line_data(2, 1));
     drop(with(DeviceStatsMonitor::new(), &logger).log_every_n_steps(2).max_epochs(1).fit(Descent::new(), data).unwrap());
@@ -29,7 +29,7 @@ fn the_numbers_are_those_of_the_kernel() {
 }
 
 #[test]
-fn a_page_of_the_machine_gets_every_sample() {
+fn a_system_logger_gets_every_sample() {
     let logger = MemoryLogger::new();
     let data = (line_data(4, 1), line_data(2, 1));
     drop(with(DeviceStatsMonitor::new(), &logger).log_every_n_steps(2).max_epochs(1).fit(Descent::new(), data).unwrap());
@@ -40,7 +40,7 @@ fn a_page_of_the_machine_gets_every_sample() {
 }
 
 #[test]
-fn what_is_not_wanted_is_not_logged() {
+fn disabled_statistics_are_not_logged() {
     let logger = MemoryLogger::new();
     drop(with(DeviceStatsMonitor::new().cpu_stats(false).gpus([]), &logger).max_epochs(1).fit(Descent::new(), line_data(2, 1)).unwrap());
     let names: Vec<_> = logger.rows().into_iter().map(|(name, ..)| name).filter(|name| name.starts_with("DeviceStats")).collect();
@@ -48,7 +48,7 @@ fn what_is_not_wanted_is_not_logged() {
 }
 
 #[test]
-fn without_a_logger_it_is_refused() {
+fn a_monitor_without_a_logger_is_refused() {
     let error = crate::support::quiet().max_epochs(1).callback(DeviceStatsMonitor::new()).fit(Descent::new(), line_data(2, 1)).err();
     let expected = "`DeviceStatsMonitor`: there is no logger to log to (in `on_train_start` of `DeviceStatsMonitor`)";
     assert_eq!(error.map(|error| error.to_string()).as_deref(), Some(expected));

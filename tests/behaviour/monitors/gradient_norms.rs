@@ -44,7 +44,7 @@ fn only_logging_steps_are_measured_and_accumulated_gradients_as_one() {
 }
 
 #[test]
-fn a_step_that_is_left_out_has_no_norm() {
+fn a_skipped_step_has_no_norm() {
     #[derive(Module, Debug)]
     struct OnceBroken {
         descent: Descent,
@@ -92,7 +92,7 @@ impl LightningModule for Two {
 }
 
 #[test]
-fn the_total_is_that_of_all_optimizers() {
+fn the_total_norm_covers_all_optimizers() {
     let zero = || Param::from_tensor(Tensor::zeros([1], &Device::flex()));
     let logger = MemoryLogger::new();
     let mut trainer = recording(&logger).log_every_n_steps(1).max_epochs(1).callback(GradientNormMonitor::new());

@@ -36,7 +36,7 @@ fn parameters_and_their_gradients_belong_to_one_step() {
 }
 
 #[test]
-fn the_period_is_kept() {
+fn histograms_are_logged_at_their_period() {
     let steps = |every: Every, accumulate| {
         let logger = MemoryLogger::new();
         let monitor = HistogramMonitor::new().parameters(false).every(every);
@@ -69,14 +69,14 @@ fn the_step_that_ends_a_skipped_epoch_ends_a_period() {
 }
 
 #[test]
-fn a_logger_without_histograms_is_no_reason_to_stop() {
+fn a_logger_without_histograms_does_not_stop_the_fit() {
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = quiet().log_every_n_steps(1).max_epochs(1).logger(CsvLogger::new(folder.path())).callback(HistogramMonitor::new());
     assert!(trainer.fit(Descent::new(), line_data(4, 2)).is_ok());
 }
 
 #[test]
-fn a_period_that_cannot_be_kept_is_refused() {
+fn an_impossible_period_is_refused() {
     let refused = |every| {
         let mut trainer = with(HistogramMonitor::new().every(every), &MemoryLogger::new()).max_epochs(1);
         let endless = Loader::from_fn(|_| {

@@ -24,7 +24,7 @@ fn images(logger: &MemoryLogger) -> Vec<(u64, String, Vec<u8>)> {
 }
 
 #[test]
-fn one_batch_of_every_nth_validation_is_shown() {
+fn one_batch_of_every_nth_validation_is_logged() {
     let shown = |monitor: ImageGridMonitor<Descent>| {
         let logger = MemoryLogger::new();
         let data = (line_data(2, 1), line_data(4, 1));
@@ -39,7 +39,7 @@ fn one_batch_of_every_nth_validation_is_shown() {
 }
 
 #[test]
-fn images_become_a_grid() {
+fn images_are_arranged_in_a_grid() {
     let logger = MemoryLogger::new();
     let monitor = ImageGridMonitor::new("line", |_: &Descent, batch: &Batch| bright(batch)).columns(2).padding(1, 255);
     drop(with(monitor, &logger).max_epochs(1).fit(Descent::new(), (line_data(2, 1), line_data(4, 4))).unwrap());
@@ -64,7 +64,7 @@ fn the_module_is_in_evaluation_mode() {
 }
 
 #[test]
-fn what_the_function_returns_as_an_error_ends_the_run() {
+fn an_error_of_the_image_function_ends_the_run() {
     let monitor =
         ImageGridMonitor::new("line", |_: &Descent, (x, _): &Batch| media::images(x.clone().reshape([1, 2, 1, 1]), Layout::ChannelsFirst));
     let error = with(monitor, &MemoryLogger::new()).max_epochs(1).fit(Descent::new(), (line_data(2, 1), line_data(2, 2))).err();

@@ -7,7 +7,7 @@ use stormfire::{prelude::*, values::read::device_reads};
 use super::{Descent, MemoryLogger, line_data, with};
 use crate::support::Batch;
 
-/// Notes how often this thread has read the device, at the end of each batch.
+/// Records the device reads of this thread at the end of each batch.
 struct Reads(Arc<Mutex<Vec<u64>>>);
 
 impl Callback<Descent> for Reads {

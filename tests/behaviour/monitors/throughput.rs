@@ -51,7 +51,7 @@ fn every_stage_is_measured() {
 }
 
 #[test]
-fn without_a_logger_it_is_refused() {
+fn a_monitor_without_a_logger_is_refused() {
     let error = quiet().max_epochs(1).callback(ThroughputMonitor::new()).fit(Descent::new(), line_data(2, 1)).err();
     let expected = "`ThroughputMonitor`: there is no logger to log to (in `on_train_start` of `ThroughputMonitor`)";
     assert_eq!(error.map(|error| error.to_string()).as_deref(), Some(expected));

@@ -1,4 +1,4 @@
-//! What may change between a checkpoint and the fit that goes on from it, and what the error says when it must not.
+//! Permitted and refused changes between a checkpoint and the fit that resumes from it.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use crate::{
     support::{Batch, Line, line_data, quiet, recording},
 };
 
-/// Asks for a checkpoint after a training step.
+/// Requests a checkpoint after a training step.
 struct SaveAfter(u64, PathBuf);
 
 impl<M: LightningModule> Callback<M> for SaveAfter {
@@ -30,7 +30,7 @@ impl<M: LightningModule> Callback<M> for SaveAfter {
     }
 }
 
-/// A folder with a checkpoint of a line, written after so many steps of epochs of four.
+/// A folder with a checkpoint of a line. An epoch has four steps.
 struct Checkpointed {
     folder: tempfile::TempDir,
 }
@@ -43,7 +43,7 @@ impl Checkpointed {
         Self { folder }
     }
 
-    /// Two whole epochs.
+    /// A checkpoint after two complete epochs.
     fn at_an_end() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut trainer = quiet().max_epochs(2);
@@ -88,7 +88,7 @@ fn a_raised_limit_equals_the_longer_run() {
 }
 
 #[test]
-fn the_end_of_a_fit_is_no_end() {
+fn a_completed_fit_can_be_extended() {
     let saved = Checkpointed::at_an_end();
     let fit = |epochs: usize| quiet().max_epochs(epochs).ckpt_path(saved.path()).fit(Line::new(), line_data(8, 2)).unwrap();
     assert_eq!((fit(2).stop, fit(2).progress.global_step), (Stop::MaxEpochs(2), 8));
@@ -96,7 +96,7 @@ fn the_end_of_a_fit_is_no_end() {
 }
 
 #[test]
-fn a_limit_below_what_is_done_is_refused() {
+fn a_limit_below_the_progress_of_the_checkpoint_is_refused() {
     let data = || line_data(8, 2);
     let errors = [
         Checkpointed::at_an_end().refused(quiet().max_epochs(1), Line::new(), data()),
@@ -114,7 +114,7 @@ fn a_limit_below_what_is_done_is_refused() {
 }
 
 #[test]
-fn the_data_may_change_between_epochs_only() {
+fn the_data_may_only_change_between_epochs() {
     let saved = Checkpointed::after(6);
     let others = [line_data(10, 2), line_data(8, 3), line_data(8, 2).shuffle(true), Loader::from_fn(|_| std::iter::from_fn(|| None))];
     assert_snapshot!(others.map(|data| saved.refused(quiet().max_epochs(3), Line::new(), data)).concat(), @"
@@ -127,7 +127,7 @@ fn the_data_may_change_between_epochs_only() {
     checkpoint `[folder]/a.ckpt`: it was written in the middle of an epoch, and the training data is not the same: it has an unknown number of items, the checkpoint's had 8
       hint: continue with the data it was written with, or from a checkpoint that was written at the end of an epoch
     ");
-    // Workers make no difference.
+    // The number of workers may change.
     let fit = quiet().max_epochs(3).ckpt_path(saved.path()).fit(Line::new(), line_data(8, 2).workers(2)).unwrap();
     assert_eq!(fit.progress.global_step, 12);
 
@@ -137,7 +137,7 @@ fn the_data_may_change_between_epochs_only() {
 }
 
 #[test]
-fn another_seed_is_another_order() {
+fn another_shuffle_seed_is_refused_in_mid_epoch() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.ckpt");
     let data = || line_data(8, 2).shuffle(true);
@@ -151,7 +151,7 @@ fn another_seed_is_another_order() {
     ");
 }
 
-/// A line that learns otherwise.
+/// A line with other optimizers.
 #[derive(Module, Debug)]
 struct Other {
     line: Line,
@@ -176,7 +176,7 @@ fn sgd() -> Optimizer {
 }
 
 #[test]
-fn another_module_is_refused_by_all_its_paths() {
+fn a_different_module_is_refused_with_all_its_paths() {
     let saved = Checkpointed::after(6);
     let mut wide = Line::new();
     wide.layer = LinearConfig::new(2, 3).init(&Device::flex());
@@ -253,7 +253,7 @@ fn other_optimizers_and_schedules_are_refused() {
 }
 
 #[test]
-fn a_file_that_no_fit_can_go_on_from_is_refused() {
+fn an_unusable_checkpoint_is_refused() {
     let saved = Checkpointed::after(6);
     let whole = std::fs::read(saved.path()).unwrap();
     let refused = || saved.refused(quiet().max_epochs(2), Line::new(), line_data(8, 2));
@@ -295,8 +295,8 @@ fn a_file_that_no_fit_can_go_on_from_is_refused() {
 }
 
 #[test]
-fn values_of_another_kind_are_refused() {
-    /// Logs a sum, or a mean.
+fn a_metric_with_another_reduction_is_refused() {
+    /// Logs the loss with the given reduction.
     #[derive(Module, Debug)]
     struct Logs {
         line: Line,

@@ -98,7 +98,7 @@ const FAULTS: [(Hook, usize, u64); 18] = [
 
 /// Helper test for a child process, because each fit seeds burn's global random generator.
 #[test]
-#[ignore = "a part of `a_batch_that_failed_is_repeated_exactly`"]
+#[ignore = "a part of `a_failed_batch_is_repeated_exactly`"]
 fn fails_everywhere() {
     if folder().is_none() {
         return;
@@ -150,6 +150,6 @@ fn fails_everywhere() {
 }
 
 #[test]
-fn a_batch_that_failed_is_repeated_exactly() {
+fn a_failed_batch_is_repeated_exactly() {
     play(part("resume::failed_batches::fails_everywhere", tempfile::tempdir().unwrap().path()));
 }

@@ -1,4 +1,4 @@
-//! Several fits of one Trainer: another run, or more of the same.
+//! Several fits of one Trainer, as separate runs or as a continuation.
 
 use std::path::Path;
 
@@ -30,7 +30,7 @@ fn fit(trainer: &mut Trainer<Logging>) -> Fit<Logging> {
 }
 
 #[test]
-fn a_second_fit_is_a_run_of_its_own() {
+fn a_second_fit_is_a_separate_run() {
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = logging(folder.path(), 2);
     for _ in 0..3 {
@@ -47,7 +47,7 @@ fn a_second_fit_is_a_run_of_its_own() {
 }
 
 #[test]
-fn a_second_fit_with_a_version_that_was_given_lies_beside_it() {
+fn a_second_fit_with_a_given_version_has_a_separate_folder() {
     let folder = tempfile::tempdir().unwrap();
     let with = |epochs: usize| {
         let runs = folder.path().join("runs");
@@ -59,14 +59,14 @@ fn a_second_fit_with_a_version_that_was_given_lies_beside_it() {
     let runs = folder.path().join("runs");
     assert_eq!(names(&runs), ["try", "try-v1"]);
     assert_eq!(read_csv(&runs.join("try-v1")).steps(), (0..4).collect::<Vec<_>>());
-    // Another process finds the second one.
+    // Another process finds the second run.
     assert_eq!(fit(&mut with(2).ckpt_path(runs.join("try-v1/checkpoints/epoch=0.ckpt"))).progress.global_step, 8);
     assert_eq!(names(&runs), ["try", "try-v1"]);
     assert_eq!(read_csv(&runs.join("try-v1")).steps(), (0..8).collect::<Vec<_>>());
 }
 
 #[test]
-fn a_second_fit_that_continues_goes_on_in_the_logs_of_its_run() {
+fn a_second_fit_with_a_checkpoint_continues_the_logs_of_its_run() {
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = logging(folder.path(), 3);
     let _ = fit(&mut trainer);
@@ -75,13 +75,13 @@ fn a_second_fit_that_continues_goes_on_in_the_logs_of_its_run() {
     assert_eq!(fit(&mut trainer).progress.global_step, 12);
     assert_eq!(names(&folder.path().join("lightning_logs")), ["version_0"]);
     assert_eq!(read_csv(&run_of(folder.path())).steps(), whole.steps());
-    // Of one run, what was written since it went back is the newest.
+    // After a resume from an earlier checkpoint, the files written since then are the newest.
     let _ = fit(&mut logging(folder.path(), 4).ckpt_path("last"));
     assert_eq!(read_csv(&run_of(folder.path())).steps(), (0..16).collect::<Vec<_>>());
 }
 
 #[test]
-fn a_fit_after_a_refused_one_leaves_the_logs_of_that_run() {
+fn a_fit_after_a_refused_one_does_not_change_the_logs_of_that_run() {
     let folder = tempfile::tempdir().unwrap();
     let _ = fit(&mut logging(folder.path(), 2));
     let run = run_of(folder.path());
@@ -94,7 +94,7 @@ fn a_fit_after_a_refused_one_leaves_the_logs_of_that_run() {
 }
 
 #[test]
-fn a_clock_that_was_ahead_does_not_win_for_ever() {
+fn a_wrong_clock_does_not_decide_which_checkpoint_is_newest() {
     let folder = tempfile::tempdir().unwrap();
     let _ = fit(&mut logging(folder.path(), 1));
     let first = run_of(folder.path()).join("checkpoints/epoch=0.ckpt");
@@ -140,7 +140,7 @@ fn a_second_fit_is_another_run_of_a_tracker() {
     }
 }
 
-/// So many epochs are done when the fit begins.
+/// Checks the number of completed epochs at the start of a fit.
 struct After(usize);
 
 impl<M: LightningModule> Callback<M> for After {
@@ -150,7 +150,7 @@ impl<M: LightningModule> Callback<M> for After {
     }
 }
 
-/// A fit with everything that a net can have, up to so many steps.
+/// A fit of a net with every kind of state, up to `steps` steps.
 fn busy(folder: &Path, steps: u64, observer: Observer) -> Trainer<Net> {
     Trainer::new()
         .default_root_dir(folder)
@@ -168,9 +168,9 @@ fn busy(folder: &Path, steps: u64, observer: Observer) -> Trainer<Net> {
         .callback(observer)
 }
 
-/// Not a test of its own: fits of which each begins with its own random numbers.
+/// Helper test for a child process, because each fit starts with new random numbers.
 #[test]
-#[ignore = "a part of `a_fit_that_goes_further_equals_one_longer_fit`"]
+#[ignore = "a part of `fit_further_equals_one_longer_fit`"]
 fn goes_further() {
     if folder().is_none() {
         return;
@@ -181,7 +181,7 @@ fn goes_further() {
     let all = std::sync::Arc::clone(&observer.seen);
     let unbroken = busy(whole.path(), 22, observer).fit(net(false), (data().train(), data().val())).unwrap();
     let all = all.lock().unwrap().clone();
-    // In mid-epoch, at a validation, at the end of an epoch; in several steps.
+    // In mid-epoch, at a validation, at the end of an epoch, and several times.
     for stops in [&[2_u64][..], &[4], &[9], &[6, 13], &[1, 2, 3, 18]] {
         let broken = tempfile::tempdir().unwrap();
         let observer = watching();
@@ -189,7 +189,7 @@ fn goes_further() {
         let mut trainer = busy(broken.path(), stops[0], observer);
         let mut fit = trainer.fit(net(false), (data().train(), data().val())).unwrap();
         for steps in stops.iter().skip(1).chain([&22]) {
-            // What is looked at in between makes no difference.
+            // A use of the module between the fits makes no difference.
             let _ = trainer.validate(&fit.module, data().val()).unwrap();
             seen.lock().unwrap().clear();
             trainer.set_max_steps(*steps);
@@ -198,7 +198,7 @@ fn goes_further() {
         let what = format!("{stops:?}");
         assert_eq!((&fit.stop, &fit.progress), (&unbroken.stop, &unbroken.progress), "{what}");
         assert_eq!(weights(&fit.module.valid()), weights(&unbroken.module.valid()), "{what}");
-        // What saves is not put back before the end that an epoch had: the observer has counted it.
+        // A callback that saves is not reset to before the end of the epoch, so the observer has counted this end.
         let what_of = |seen: &[Seen]| seen.iter().map(|event| format!("{:?} {}", event.hook, event.what)).collect::<Vec<_>>();
         let seen = what_of(&seen.lock().unwrap());
         assert_eq!(seen, what_of(&all[all.len() - seen.len()..]), "{what}");
@@ -211,12 +211,12 @@ fn goes_further() {
 }
 
 #[test]
-fn a_fit_that_goes_further_equals_one_longer_fit() {
+fn fit_further_equals_one_longer_fit() {
     play(part("resume::further::goes_further", tempfile::tempdir().unwrap().path()));
 }
 
 #[test]
-fn files_of_a_fit_that_goes_further_are_those_of_one_longer_fit() {
+fn fit_further_leaves_the_files_of_one_longer_fit() {
     let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let first = Logging::new();
     let _ = logging(whole.path(), 3).seed(3).fit(first.clone(), line_data(8, 2)).unwrap();
@@ -233,7 +233,7 @@ fn files_of_a_fit_that_goes_further_are_those_of_one_longer_fit() {
 }
 
 #[test]
-fn there_must_be_a_fit_to_go_further_with() {
+fn fit_further_without_a_fit_is_refused() {
     assert_snapshot!(error_text(quiet().fit_further(Logging::new(), line_data(8, 2))), @"
     `fit_further`: there was no fit yet
       hint: call `Trainer::fit` first
@@ -268,7 +268,7 @@ impl Logger for Panics {
     }
 }
 
-/// Waits in the batch of a step until the loggers have done all that they were told.
+/// Waits in the batch of a step until the loggers have finished their work.
 struct Waits(u64);
 
 impl<M: LightningModule> Callback<M> for Waits {
@@ -283,7 +283,7 @@ impl<M: LightningModule> Callback<M> for Waits {
 }
 
 #[test]
-fn a_logger_that_fails_leaves_the_checkpoint_that_is_due() {
+fn a_failing_logger_does_not_prevent_a_due_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let saved = folder.path().join("saved");
     let with = |logger: Panics| {
@@ -315,7 +315,7 @@ impl<M: LightningModule> Callback<M> for FailsAt {
 }
 
 #[test]
-fn a_run_that_is_interrupted_again_and_again_keeps_one_file_of_it() {
+fn repeated_failures_keep_one_failure_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let saving = || ModelCheckpoint::new().every(Every::Steps(100)).save_on_exception(true);
     let run = run_of(folder.path()).join("checkpoints");
@@ -324,7 +324,7 @@ fn a_run_that_is_interrupted_again_and_again_keeps_one_file_of_it() {
         trainer.fit(Logging::new(), line_data(16, 2)).unwrap_err();
         assert_eq!(names(&run), [format!("epoch=0-step={step}.ckpt")]);
     }
-    // One that the fit was told to go on from stays until a later one.
+    // The checkpoint that the fit resumed from stays.
     let named = run.join("epoch=0-step=5.ckpt");
     let mut trainer = logging_without_checkpoints(folder.path()).callback(saving()).callback(FailsAt(7)).ckpt_path(&named);
     trainer.fit(Logging::new(), line_data(16, 2)).unwrap_err();

@@ -119,7 +119,7 @@ fn same(continued: &Fit<Validated>, broken: &Path, unbroken: &Fit<Validated>, wh
 
 /// Helper test for a child process, because it raises signals.
 #[test]
-#[ignore = "a part of `a_validation_goes_on_behind_a_signal`"]
+#[ignore = "a part of `a_validation_continues_after_a_signal`"]
 fn is_interrupted_in_validations() {
     if folder().is_none() {
         return;
@@ -140,13 +140,13 @@ fn is_interrupted_in_validations() {
 }
 
 #[test]
-fn a_validation_goes_on_behind_a_signal() {
+fn a_validation_continues_after_a_signal() {
     play(part("resume::interrupts::is_interrupted_in_validations", tempfile::tempdir().unwrap().path()));
 }
 
 /// Helper test for a child process, because it raises signals.
 #[test]
-#[ignore = "a part of `a_skip_outlives_a_signal`"]
+#[ignore = "a part of `a_skipped_epoch_stays_skipped_after_a_signal`"]
 fn is_interrupted_in_a_skip() {
     if folder().is_none() {
         return;
@@ -162,6 +162,6 @@ fn is_interrupted_in_a_skip() {
 }
 
 #[test]
-fn a_skip_outlives_a_signal() {
+fn a_skipped_epoch_stays_skipped_after_a_signal() {
     play(part("resume::interrupts::is_interrupted_in_a_skip", tempfile::tempdir().unwrap().path()));
 }

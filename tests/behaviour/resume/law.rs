@@ -42,13 +42,13 @@ fn number((variable, default): (&str, u64)) -> u64 {
 }
 
 #[test]
-fn a_continued_fit_equals_the_unbroken_one() {
+fn a_resumed_fit_equals_an_uninterrupted_one() {
     play(part("resume::law::random_plans", tempfile::tempdir().unwrap().path()));
 }
 
 /// Helper test for a child process: runs the plans.
 #[test]
-#[ignore = "a part of `a_continued_fit_equals_the_unbroken_one`"]
+#[ignore = "a part of `a_resumed_fit_equals_an_uninterrupted_one`"]
 fn random_plans() {
     if folder().is_none() {
         return;
@@ -151,6 +151,9 @@ fn forget_measured(log: &mut Value) {
     if let Some(metrics) = log["metrics"].as_array_mut() {
         metrics.retain(|metric| !metric[0].as_str().is_some_and(is_measured));
     }
+    if let Some(names) = log["of_epoch"].as_array_mut() {
+        names.retain(|name| !name.as_str().is_some_and(is_measured));
+    }
 }
 
 fn read(path: &Path) -> Option<SavedFile> {
@@ -244,6 +247,7 @@ fn trainer(plan: &Plan, given: Arc<AtomicU64>) -> Trainer<Net> {
     let (fit, watch) = (&plan.fit, &plan.watch);
     let mut trainer = Trainer::new()
         .max_epochs(fit.epochs)
+        .devices(fit.devices)
         .min_epochs(fit.min_epochs)
         .val_check_interval(fit.val_check_interval)
         .log_every_n_steps(watch.log_every_n_steps)

@@ -1,4 +1,4 @@
-//! A fit that `max_steps`, `max_time` or a stop ends in the middle of an epoch, and that is then to train longer.
+//! A fit that `max_steps`, `max_time` or a stop ended in mid-epoch, and that then trains longer.
 
 use std::{
     path::{Path, PathBuf},
@@ -23,7 +23,7 @@ use crate::{
     support::{line_data, quiet},
 };
 
-/// Nine batches an epoch, shuffled; everything that a net can have.
+/// Nine shuffled batches per epoch, and a net with every kind of state.
 pub(crate) fn data() -> DataPlan {
     DataPlan {
         kind: DataKind::Dataset,
@@ -50,17 +50,17 @@ pub(crate) fn net(is_manual: bool) -> Net {
     Net::new(learning, false)
 }
 
-/// How a fit is ended, and where.
+/// The end of a fit.
 #[derive(Clone, Copy, Debug)]
 enum End {
     Steps(u64),
-    /// A callback asks for a stop in this epoch, after this batch.
+    /// A callback requests a stop in this epoch, after this batch.
     Stop(usize, usize),
-    /// `max_time` is over after the first batch.
+    /// `max_time` is exceeded after the first batch.
     Time,
-    /// The steps, with more time than they need.
+    /// `max_steps`, with a `max_time` that is not exceeded.
     MoreTime(u64),
-    /// `EarlyStopping` asks for it at the first validation.
+    /// `EarlyStopping` requests a stop at the first validation.
     Threshold,
 }
 
@@ -100,14 +100,14 @@ fn fit(folder: &Path, window: usize, end: End, from: Option<&Path>) -> (Fit<Net>
     (fit, seen)
 }
 
-/// What the newest fit has left.
+/// The last checkpoint of the newest fit.
 fn end_of(folder: &Path) -> PathBuf {
     folder.join("end.ckpt")
 }
 
-/// Not a test of its own: fits of which each begins with its own random numbers.
+/// Helper test for a child process, because each fit starts with new random numbers.
 #[test]
-#[ignore = "a part of `a_fit_that_trains_longer_takes_up_its_epoch`"]
+#[ignore = "a part of `a_longer_fit_continues_the_unfinished_epoch`"]
 fn trains_longer() {
     if folder().is_none() {
         return;
@@ -115,14 +115,14 @@ fn trains_longer() {
     for window in [1, 2] {
         let whole = tempfile::tempdir().unwrap();
         let (unbroken, all) = fit(whole.path(), window, End::Steps(22 / window as u64), None);
-        // In mid-epoch, at a validation, and twice in one epoch; then a stop that would not validate otherwise.
+        // In mid-epoch, at a validation, and twice in one epoch. Then a stop that causes an extra validation.
         let ends = [End::Steps(1), End::Steps(2), End::Steps(4), End::Steps(6), End::Stop(0, 5), End::Stop(0, 6), End::Stop(1, 2)];
         for first in ends {
             let broken = tempfile::tempdir().unwrap();
             let (ended, _) = fit(broken.path(), window, first, None);
             let end = end_of(broken.path());
             assert_eq!(Checkpoint::read(&end).unwrap().manifest().progress["epoch"], ended.progress.epoch, "{first:?}");
-            // The same limit has nothing more to train.
+            // With the same limit, no step is left.
             if let End::Steps(steps) = first {
                 let (same, seen) = fit(broken.path(), window, first, Some(&end));
                 assert_eq!((same.stop, same.progress.global_step, seen.len()), (Stop::MaxSteps(steps), steps, 1), "{first:?}: {seen:?}");
@@ -133,7 +133,7 @@ fn trains_longer() {
     }
 }
 
-/// An unbroken fit, and what it has left.
+/// An uninterrupted fit, and its results.
 struct Whole<'a> {
     folder: &'a Path,
     fit: &'a Fit<Net>,
@@ -141,7 +141,7 @@ struct Whole<'a> {
 }
 
 impl Whole<'_> {
-    /// A broken fit goes on from a checkpoint, and nobody can tell.
+    /// Resumes an interrupted fit from a checkpoint, and checks that the results are the same.
     #[track_caller]
     fn equals(&self, what: &str, folder: &Path, window: usize, end: End, from: &Path) {
         let (continued, seen) = fit(folder, window, end, Some(from));
@@ -161,7 +161,7 @@ impl Whole<'_> {
     }
 }
 
-/// The one checkpoint of a run that holds the stop.
+/// The only checkpoint of a run that contains the stop.
 #[track_caller]
 fn stopped(folder: &Path) -> PathBuf {
     let folder = run_of(folder).join("checkpoints");
@@ -171,9 +171,9 @@ fn stopped(folder: &Path) -> PathBuf {
     found[0].clone()
 }
 
-/// Not a test of its own, as `trains_longer`.
+/// Helper test for a child process, like `trains_longer`.
 #[test]
-#[ignore = "a part of `a_stop_that_is_taken_back_never_was`"]
+#[ignore = "a part of `a_withdrawn_stop_leaves_no_trace`"]
 fn takes_a_stop_back() {
     if folder().is_none() {
         return;
@@ -185,7 +185,7 @@ fn takes_a_stop_back() {
         let broken = tempfile::tempdir().unwrap();
         let (ended, _) = fit(broken.path(), 1, first, None);
         assert!(matches!(ended.stop, Stop::Requested(_)), "{:?}", ended.stop);
-        // The same options ask for the same stop.
+        // The same options request the same stop.
         let from = stopped(broken.path());
         let (again, seen) = fit(broken.path(), 1, first, Some(&from));
         assert_eq!((&again.stop, &again.progress), (&ended.stop, &ended.progress));
@@ -195,17 +195,17 @@ fn takes_a_stop_back() {
 }
 
 #[test]
-fn a_stop_that_is_taken_back_never_was() {
+fn a_withdrawn_stop_leaves_no_trace() {
     play(part("resume::more_steps::takes_a_stop_back", tempfile::tempdir().unwrap().path()));
 }
 
 #[test]
-fn a_fit_that_trains_longer_takes_up_its_epoch() {
+fn a_longer_fit_continues_the_unfinished_epoch() {
     play(part("resume::more_steps::trains_longer", tempfile::tempdir().unwrap().path()));
 }
 
 #[test]
-fn other_data_cannot_take_up_an_epoch() {
+fn an_unfinished_epoch_cannot_continue_with_other_data() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.ckpt");
     let mut trainer = quiet().max_steps(3);

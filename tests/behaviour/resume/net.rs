@@ -1,4 +1,4 @@
-//! A net that logs in every way there is, and its data.
+//! A net that logs in every possible way, and its data.
 
 use std::{
     cell::Cell,
@@ -37,7 +37,7 @@ pub(crate) struct Net {
     learning: Learning,
 }
 
-/// The root of a mean squared error.
+/// The root mean squared error.
 #[derive(Clone, Debug)]
 struct Rmse {
     squares: Scalar,
@@ -67,17 +67,17 @@ impl Metric for Rmse {
     }
 }
 
-/// A number that only the random generator knows.
+/// A random number.
 pub(crate) fn draw() -> Tensor<1> {
     Tensor::random([1], Distribution::Default, &Device::flex())
 }
 
 thread_local! {
-    /// The step that fails at its end, and how often it is called before.
+    /// The step that fails at its end, and the number of calls before the failure.
     static FAILS_IN: Cell<Option<(Hook, usize)>> = const { Cell::new(None) };
 }
 
-/// Lets a step panic when it is called for the `call`-th time, counted from 0.
+/// Makes a step panic in its `call`-th call, counted from 0.
 pub(crate) fn fails_in(step: Option<(Hook, usize)>) {
     FAILS_IN.set(step);
 }
@@ -157,12 +157,11 @@ impl LightningModule for Net {
     }
 
     fn training_batch(&mut self, batch: Batch, batch_idx: usize, opt: &mut Stepper<'_, Self>) -> Result<StepOutput> {
+        if !self.learning.is_manual {
+            return opt.automatic(self, batch, move |module, batch| module.training_step(batch, batch_idx));
+        }
         let again = batch.clone();
         let output = self.training_step(batch, batch_idx)?;
-        if !self.learning.is_manual {
-            opt.automatic(self, &output)?;
-            return Ok(output);
-        }
         if let Some(loss) = output.loss() {
             opt.step("hidden", self, loss)?;
         }
@@ -224,7 +223,7 @@ fn batch(points: &[f32], device: &Device) -> Batch {
     (x.clone(), (x * 3.0).sin())
 }
 
-/// A batch with the noise of whoever makes it; that of burn is repeatable on the thread alone that iterates.
+/// Adds noise on the thread that creates the batch. Noise of burn is only repeatable on the thread that iterates.
 fn noisy((x, y): Batch, with_burns: bool) -> Batch {
     let mut random = random();
     let drawn = random.tensor::<2>(x.dims(), Distribution::Normal(0.0, 0.01), &x.device());
@@ -248,13 +247,13 @@ fn joined(batches: Vec<Batch>) -> Batch {
     (Tensor::cat(x, 0), Tensor::cat(y, 0))
 }
 
-/// The same, without a length.
+/// The same iterator, without a length.
 fn unsized_iter<T>(mut iter: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
     std::iter::from_fn(move || iter.next())
 }
 
 impl DataPlan {
-    /// The batches of an epoch, as many as are wanted; each epoch has others.
+    /// Endless batches, different in each epoch.
     fn stream(size: usize, epoch: usize) -> impl Iterator<Item = Batch> + Send + 'static {
         (0..).map(move |index| {
             let points: Vec<f32> = (0..size).map(|i| ((97 * epoch + 31 * (index * size + i)) % 40) as f32 / 20.0 - 1.0).collect();
@@ -302,7 +301,7 @@ impl DataPlan {
     }
 }
 
-/// The data of a plan, and how many batches the fit has had of it.
+/// The data of a plan, and the number of batches that the fit has received.
 pub(crate) struct Data<'a> {
     pub(crate) plan: &'a DataPlan,
     pub(crate) given: Arc<AtomicU64>,

@@ -1,4 +1,4 @@
-//! Which file a fit goes on from, and where its logs go.
+//! The file that a fit resumes from, and the folder of its logs.
 
 use std::path::{Path, PathBuf};
 
@@ -36,7 +36,7 @@ fn table(folder: &Path, version: &str) -> Table {
 }
 
 #[test]
-fn last_begins_anew_without_a_checkpoint_and_goes_on_with_one() {
+fn last_starts_from_scratch_without_a_checkpoint_and_resumes_with_one() {
     let folder = tempfile::tempdir().unwrap();
     for epochs in [1, 2, 4] {
         let fit = fit(logging(folder.path(), epochs).ckpt_path("last"));
@@ -49,7 +49,7 @@ fn last_begins_anew_without_a_checkpoint_and_goes_on_with_one() {
     assert_eq!(steps_of(&read_events_of_the_continued(&run), "train_loss"), (0..16).collect::<Vec<_>>());
 }
 
-/// Two epochs are done when the fit begins.
+/// Checks that two epochs are completed at the start of the fit.
 struct AfterTwoEpochs;
 
 impl<M: LightningModule> Callback<M> for AfterTwoEpochs {
@@ -60,7 +60,7 @@ impl<M: LightningModule> Callback<M> for AfterTwoEpochs {
 }
 
 #[test]
-fn last_passes_over_damaged_files_and_those_of_weights() {
+fn last_ignores_damaged_files_and_files_with_weights_only() {
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = logging(folder.path(), 3);
     let whole = trainer.fit(Logging::new(), line_data(8, 2)).unwrap();
@@ -74,7 +74,7 @@ fn last_passes_over_damaged_files_and_those_of_weights() {
 }
 
 #[test]
-fn what_a_run_logged_after_its_checkpoint_is_cut_off() {
+fn rows_after_the_checkpoint_are_truncated() {
     let folder = tempfile::tempdir().unwrap();
     let _ = fit(logging(folder.path(), 4));
     let whole = table(folder.path(), "version_0");
@@ -87,7 +87,7 @@ fn what_a_run_logged_after_its_checkpoint_is_cut_off() {
 }
 
 #[test]
-fn a_new_version_holds_what_comes_after() {
+fn a_new_version_contains_only_the_resumed_steps() {
     let folder = tempfile::tempdir().unwrap();
     let _ = fit(logging(folder.path(), 2));
     let first = run_of(folder.path()).join("checkpoints/epoch=0.ckpt");
@@ -101,7 +101,7 @@ fn a_new_version_holds_what_comes_after() {
 }
 
 #[test]
-fn logs_that_are_gone_make_a_new_version() {
+fn deleted_logs_lead_to_a_new_version() {
     let folder = tempfile::tempdir().unwrap();
     let _ = fit(logging(folder.path(), 1));
     let aside = folder.path().join("aside.ckpt");
@@ -111,7 +111,7 @@ fn logs_that_are_gone_make_a_new_version() {
     assert_eq!(table(folder.path(), "version_0").steps(), (4..8).collect::<Vec<_>>());
 }
 
-/// Gives each epoch its score.
+/// Logs the score of each epoch.
 struct Scores(&'static [f64]);
 
 impl<M: LightningModule> Callback<M> for Scores {
@@ -122,7 +122,7 @@ impl<M: LightningModule> Callback<M> for Scores {
 }
 
 #[test]
-fn best_is_what_the_monitor_says_for_a_test_and_for_a_fit() {
+fn best_is_the_best_score_for_a_test_and_for_a_fit() {
     let folder = tempfile::tempdir().unwrap();
     let scored = |epochs: usize| {
         let best = ModelCheckpoint::new().dirpath(folder.path().join("checkpoints")).monitor("score").save_top_k(3).filename("{epoch}");
@@ -142,7 +142,7 @@ fn best_is_what_the_monitor_says_for_a_test_and_for_a_fit() {
     // The path is used once.
     assert_eq!(of(&fit.module, &mut trainer), newest);
 
-    // Another process asks the newest checkpoint.
+    // Another process reads it from the newest checkpoint.
     let mut trainer = scored(4).ckpt_path("best");
     assert_eq!(of(&Line::new(), &mut trainer), best);
     let fit = scored(2).ckpt_path("best").fit(Line::new(), line_data(8, 2)).unwrap();
@@ -162,7 +162,7 @@ fn best_without_a_checkpoint_is_refused() {
 }
 
 #[test]
-fn a_trainer_saves_what_its_fit_left() {
+fn a_trainer_saves_after_its_fit() {
     let folder = tempfile::tempdir().unwrap();
     let [whole, weights] = ["deep/whole.ckpt", "weights.ckpt"].map(|name| folder.path().join(name));
     let mut trainer = quiet().max_epochs(2);

@@ -1,4 +1,4 @@
-//! What a random fit does.
+//! The plan of a random fit.
 
 use burn::{
     lr_scheduler::{cosine::CosineAnnealingLrSchedulerConfig, step::StepLrSchedulerConfig},
@@ -10,11 +10,11 @@ use burn::{
 use proptest::{prelude::*, sample::Index};
 use stormfire::{optim::ClipAlgorithm, prelude::*};
 
-/// A fit, and where it is cut.
+/// A fit, and the points at which it is cut.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
-    /// Whether the Trainer is told the seed.
+    /// Whether the Trainer is given the seed.
     pub(crate) is_seeded: bool,
     pub(crate) data: DataPlan,
     pub(crate) learning: Learning,
@@ -23,7 +23,7 @@ pub(crate) struct Plan {
     pub(crate) cuts: [Cut; 2],
 }
 
-/// A hook, and which of its calls; if it is true, of those alone at which a stop or a skip was asked for.
+/// A hook, and the number of its call. If the flag is set, only calls count at which a stop or a skip was requested.
 pub(crate) type Cut = (Index, Index, bool);
 
 #[derive(Clone, Copy, Debug)]
@@ -33,11 +33,11 @@ pub(crate) enum DataKind {
     MinSize,
     MaxSizeCycle,
     Sequential,
-    /// An iterator for each epoch that ends without having told its length.
+    /// An iterator per epoch that ends, but does not know its length.
     Stream,
-    /// One that never ends.
+    /// An endless iterator per epoch.
     EndlessStream,
-    /// One that never ends, and can be passed through once.
+    /// One endless iterator for the whole fit.
     OnePass,
 }
 
@@ -57,7 +57,7 @@ pub(crate) struct DataPlan {
     pub(crate) val_loaders: usize,
     /// The validation loaders do not know their length.
     pub(crate) val_is_unsized: bool,
-    /// Whoever makes a batch draws random numbers for it.
+    /// Random numbers are drawn when a batch is created.
     pub(crate) draws: bool,
 }
 
@@ -76,7 +76,7 @@ pub(crate) enum Algorithm {
     Adan,
     Lamb,
     Lion,
-    /// For the weights alone, which are matrices.
+    /// Only for weights, which are matrices.
     Muon,
 }
 
@@ -90,7 +90,7 @@ pub(crate) enum ScheduleKind {
     OneCycle,
 }
 
-/// What a training step says of the weight of its loss.
+/// The weight of the loss that a training step returns.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Weighs {
     Nothing,
@@ -100,37 +100,39 @@ pub(crate) enum Weighs {
     OnBoth,
 }
 
-/// What the module itself needs to know.
+/// The part of the plan for the module.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Learning {
     pub(crate) weighs: Weighs,
-    /// Those of both optimizers; an only one has the first.
+    /// One for each optimizer. A single optimizer has the first.
     pub(crate) algorithms: [Algorithm; 2],
     pub(crate) schedule: ScheduleKind,
-    /// Two optimizers that are stepped by hand.
+    /// Two optimizers with manual optimization.
     pub(crate) is_manual: bool,
     /// Batch normalization and dropout.
     pub(crate) is_regularised: bool,
-    /// The loaders do not know how many items a batch has.
+    /// The loaders do not know the number of items in a batch.
     pub(crate) tells_batch_size: bool,
-    /// What plateau schedules and early stopping watch.
+    /// The metric of plateau schedules and early stopping.
     pub(crate) monitor: &'static str,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct FitPlan {
     pub(crate) epochs: usize,
+    /// The threads that share each batch.
+    pub(crate) devices: usize,
     pub(crate) max_steps: Option<u64>,
     pub(crate) limit_train_batches: Option<usize>,
     pub(crate) val_check_interval: Every,
     pub(crate) accumulate: Accumulate,
     pub(crate) clip: Option<(ClipAlgorithm, f64)>,
-    /// Epoch, batch, and whether it is asked for before that batch.
+    /// Epoch, batch, and whether the skip is requested before that batch.
     pub(crate) skip: Option<(usize, usize, bool)>,
-    /// The epoch and the batch after which a stop is asked for.
+    /// The epoch and the batch after which a stop is requested.
     pub(crate) stop: Option<(usize, usize)>,
     pub(crate) min_epochs: usize,
-    /// The hidden layer is frozen before this epoch, and trained from it on.
+    /// The epoch from which the hidden layer is trained. It is frozen before.
     pub(crate) unfreeze: Option<usize>,
 }
 
@@ -140,12 +142,12 @@ pub(crate) enum Accumulate {
     Schedule(Vec<(usize, usize)>),
 }
 
-/// Where the logs go. With files, there is a `ModelCheckpoint` too.
+/// The loggers. If they write files, the fit also has a `ModelCheckpoint`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Logs {
     Memory,
     DefaultLoggers,
-    /// `TensorBoard`, CSV with JSON lines, and W&B offline, each given for itself; checkpoints in folders of their own.
+    /// `TensorBoard`, CSV with JSON lines, and W&B offline. Checkpoints have separate folders.
     ManyLoggers,
 }
 
@@ -153,20 +155,20 @@ pub(crate) enum Logs {
 pub(crate) enum Monitor {
     GradientNorm,
     Throughput,
-    /// The weights in force are an average.
+    /// The weights in force are an average of the trained ones.
     Average,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Watch {
     pub(crate) log_every_n_steps: u64,
-    /// Of an `EarlyStopping`.
+    /// The patience of an `EarlyStopping`.
     pub(crate) patience: Option<u32>,
     pub(crate) logs: Logs,
     pub(crate) monitors: Vec<Monitor>,
-    /// A callback reads metrics, losses and batches all the time.
+    /// A callback reads metrics, losses and batches in every hook.
     pub(crate) reads: bool,
-    /// The first cut is a signal instead of a checkpoint that was asked for.
+    /// The first cut is a signal instead of a requested checkpoint.
     pub(crate) is_interrupted: bool,
 }
 
@@ -273,9 +275,19 @@ fn fit() -> impl Strategy<Value = FitPlan> {
     let stop = (prop::option::weighted(0.2, (0..=1_usize, 0..=5_usize)), 0..=2_usize);
     let limits = (prop::option::weighted(0.2, 3..=20_u64), prop::option::weighted(0.3, 2..=6_usize));
     let unfreeze = prop::option::weighted(0.3, 0..=2_usize);
-    (1..=3_usize, limits, interval, accumulate, clip, skip, (stop, unfreeze)).prop_map(
-        |(epochs, (max_steps, limit_train_batches), val_check_interval, accumulate, clip, skip, ((stop, min_epochs), unfreeze))| FitPlan {
+    let devices = prop_oneof![4 => Just(1), 1 => Just(2), 1 => Just(3)];
+    ((1..=3_usize, devices), limits, interval, accumulate, clip, skip, (stop, unfreeze)).prop_map(
+        |(
+            (epochs, devices),
+            (max_steps, limit_train_batches),
+            val_check_interval,
+            accumulate,
+            clip,
+            skip,
+            ((stop, min_epochs), unfreeze),
+        )| FitPlan {
             epochs,
+            devices,
             max_steps,
             limit_train_batches,
             val_check_interval,
@@ -305,7 +317,7 @@ fn watch() -> impl Strategy<Value = Watch> {
     )
 }
 
-/// Every plan that a Trainer accepts.
+/// All plans that a Trainer accepts.
 pub(crate) fn plans() -> impl Strategy<Value = Plan> {
     (any::<u64>(), prop::bool::weighted(0.8), data(), learning(), fit(), watch(), any::<[Cut; 2]>()).prop_map(
         |(seed, is_seeded, data, (algorithms, schedule, weighs, is_manual, is_regularised), mut fit, watch, cuts)| {
@@ -317,6 +329,7 @@ pub(crate) fn plans() -> impl Strategy<Value = Plan> {
             }
             if is_manual {
                 fit.accumulate = Accumulate::Batches(1);
+                fit.devices = 1;
             }
             if !data.kind.has_length()
                 && let Every::Fraction(_) = fit.val_check_interval

@@ -139,7 +139,7 @@ const SET_UPS: &[(SetUp, &str, (bool, bool))] = &[
 ];
 
 #[test]
-fn every_set_up_goes_on_in_the_folder_of_its_run() {
+fn every_set_up_resumes_in_the_folder_of_its_run() {
     for (number, (set_up, run, (has_table, has_events))) in SET_UPS.iter().enumerate() {
         for how in [How::Last, How::Path] {
             let root = tempfile::tempdir().unwrap();
@@ -173,7 +173,7 @@ fn empty_folders(below: &Path) -> Vec<PathBuf> {
 
 /// Two loggers of one kind cannot share a table. Each finds its table again.
 #[test]
-fn two_tables_stay_two_tables() {
+fn two_loggers_of_one_kind_keep_separate_tables() {
     let root = tempfile::tempdir().unwrap();
     let set_up: SetUp = |trainer, root| trainer.logger(CsvLogger::new(root)).logger(CsvLogger::new(root).prefix("b"));
     continue_run(root.path(), set_up, How::Last);
@@ -187,7 +187,7 @@ fn two_tables_stay_two_tables() {
 }
 
 #[test]
-fn a_run_that_is_continued_in_the_middle_of_an_epoch_has_one_table() {
+fn a_run_resumed_in_mid_epoch_has_one_table() {
     let root = tempfile::tempdir().unwrap();
     let with = |epochs: usize| {
         let runs = root.path().join("runs");
@@ -215,7 +215,7 @@ fn other_loggers_of_the_same_folder_join_the_run() {
 }
 
 #[test]
-fn last_takes_no_checkpoint_of_other_loggers() {
+fn last_ignores_checkpoints_of_other_loggers() {
     let root = tempfile::tempdir().unwrap();
     let _ = fit(trainer(root.path(), 1));
     let named = trainer(root.path(), 1).logger(CsvLogger::new(root.path()).name("mnist"));
@@ -225,7 +225,7 @@ fn last_takes_no_checkpoint_of_other_loggers() {
 }
 
 #[test]
-fn best_is_found_where_a_name_has_a_folder() {
+fn best_is_found_if_a_name_contains_a_folder() {
     let root = tempfile::tempdir().unwrap();
     let with = |epochs: usize| {
         let best = ModelCheckpoint::new().monitor("train_loss").filename("{epoch}-{train/loss:.1f}").save_top_k(2);
@@ -240,7 +240,7 @@ fn best_is_found_where_a_name_has_a_folder() {
 }
 
 #[test]
-fn a_damaged_file_in_a_folder_of_its_own_names_its_neighbour() {
+fn a_damaged_file_in_its_own_folder_names_its_neighbour() {
     let root = tempfile::tempdir().unwrap();
     let names = ModelCheckpoint::new().filename("{epoch}-{train/loss:.1f}").save_top_k(SaveTopK::All);
     let _ = fit(trainer(root.path(), 2).callback(names));
@@ -254,7 +254,7 @@ fn a_damaged_file_in_a_folder_of_its_own_names_its_neighbour() {
 
 /// Trackers with local runs, and the folder that must contain exactly one run.
 #[test]
-fn a_run_of_a_tracker_on_the_disk_goes_on() {
+fn a_local_run_of_a_tracker_resumes() {
     let set_ups: [(SetUp, &str); 4] = [
         (|trainer, root| trainer.logger(NeptuneLogger::new(root)), ".neptune/offline"),
         (|trainer, root| trainer.logger(WandbLogger::new().offline(true).save_dir(root)), "wandb"),
@@ -282,7 +282,7 @@ fn a_run_of_a_tracker_on_the_disk_goes_on() {
 }
 
 #[test]
-fn neptune_alone_has_its_options_and_checkpoints_in_the_folder_of_its_run() {
+fn options_and_checkpoints_are_in_the_folder_of_neptunes_run() {
     let root = tempfile::tempdir().unwrap();
     let set_up: SetUp = |trainer, root| trainer.logger(NeptuneLogger::new(root));
     continue_run(root.path(), set_up, How::Path);
@@ -295,7 +295,7 @@ fn neptune_alone_has_its_options_and_checkpoints_in_the_folder_of_its_run() {
 }
 
 #[test]
-fn an_offline_run_of_wandb_may_begin_in_the_second_of_another_one() {
+fn two_offline_runs_of_wandb_may_start_in_the_same_second() {
     let root = tempfile::tempdir().unwrap();
     for _ in 0..3 {
         let wandb = WandbLogger::new().offline(true).save_dir(root.path()).id("first");
@@ -321,7 +321,7 @@ impl<M: LightningModule> Callback<M> for Leaves {
 
 /// Helper test for a child process, because it changes the current directory.
 #[test]
-#[ignore = "a part of `a_program_may_change_its_folder`"]
+#[ignore = "a part of `a_program_may_change_its_current_directory`"]
 fn goes_elsewhere() {
     let Some(folder) = folder() else { return };
     let set_ups: [SetUp; 5] = [
@@ -352,6 +352,6 @@ fn goes_elsewhere() {
 }
 
 #[test]
-fn a_program_may_change_its_folder() {
+fn a_program_may_change_its_current_directory() {
     play(part("resume::set_ups::goes_elsewhere", tempfile::tempdir().unwrap().path()));
 }

@@ -39,7 +39,7 @@ fn files(folder: &Path, name: &str) -> Vec<PathBuf> {
 }
 
 #[test]
-fn three_processes_make_one_run_with_each_value_once() {
+fn three_processes_create_one_run_with_each_value_once() {
     let folder = tempfile::tempdir().unwrap();
     for epochs in 1..=3 {
         assert_eq!(fit(folder.path(), epochs), Stop::MaxEpochs(epochs));

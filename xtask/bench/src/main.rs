@@ -1,13 +1,22 @@
-//! What the loop costs: a fit of a tiny model beside a hand-written burn loop and burn-train's Learner, in one run.
+//! The cost of the loop: a fit of a tiny model, compared with a hand-written burn loop and burn-train's Learner in one run.
 //!
-//! `overhead [ROUNDS] [STEPS] [--parts]` prints the table, or one that takes the loop apart; `startup` and `startup-raw` make one step and print the peak memory;
-//! `checkpoint FOLDER ROUNDS [PYTHON SCRIPT]` prints what saving and loading a large module costs; `trackers [ROUNDS] [STEPS]`
-//! what a training loses to a tracking server; `names [ROUNDS] [STEPS]` what a logged name costs when there are many.
-//! `one NUMBER STEPS [--parts]` fits one row of a table alone, for a profiler: what 1,000 steps cost more than 500 is free of the start.
+//! | command | output |
+//! |---|---|
+//! | `overhead [ROUNDS] [STEPS] [--parts]` | the table of the contestants, or of the parts of the loop |
+//! | `startup`, `startup-raw` | the peak memory of one step |
+//! | `checkpoint FOLDER ROUNDS [PYTHON SCRIPT]` | the cost of saving and loading a large module |
+//! | `trackers [ROUNDS] [STEPS]` | the slowdown of a training by a tracking server |
+//! | `devices [ROUNDS] [PYTHON SCRIPT]` | the gain of threads that share each batch |
+//! | `names [ROUNDS] [STEPS]` | the cost of a logged name when there are many |
+//! | `one NUMBER STEPS [--parts]` | one row of a table, for a profiler |
+//!
+//! For a profile without the start, subtract the costs of `one` with 500 steps from those with 1,000.
 
 mod checkpoint;
 mod contestants;
+mod devices;
 mod memory;
+mod models;
 mod modules;
 mod names;
 mod parts;
@@ -51,6 +60,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let torch = args.get(3).zip(args.get(4)).map(|(python, script)| (python.as_str(), script.as_str()));
             checkpoint::run(folder.as_ref(), number(2, 3), torch)
         }
+        Some("devices") => {
+            let torch = args.get(2).zip(args.get(3)).map(|(python, script)| (python.as_str(), script.as_str()));
+            devices::run(number(1, 5), torch)
+        }
         #[cfg(feature = "trackers")]
         Some("trackers") => trackers::run(number(1, 3), number(2, 10_000)),
         Some("names") => names::run(number(1, 3), number(2, 20)),
@@ -59,21 +72,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 }
 
-/// What a step costs, in microseconds.
+/// The cost of a step in microseconds.
 #[derive(Clone, Copy)]
 struct Cost {
-    /// Milliseconds of a fit of one step: files, threads and the last checkpoint, which a step does not cost.
+    /// The cost of a fit of one step in milliseconds: files, threads and the last checkpoint.
     once: f64,
     wall: f64,
-    /// Of the thread that trains, as far as it is the one that began: hardly changed by what else the machine does.
+    /// Processor time of the initial thread, which usually trains. Other load on the machine hardly changes it.
     thread: f64,
-    /// Of all threads.
+    /// Processor time of all threads.
     cpu: f64,
 }
 
-/// Interleaved: every round runs each contestant once, so that a busy machine is busy for all of them.
+/// Runs each contestant once per round, so that other load affects all of them.
 ///
-/// The least wall time is what a quiet machine would take, if it was quiet in one of the rounds.
+/// The minimum of the wall times is the time on an idle machine, if it was idle in one of the rounds.
 fn overhead(contestants: &[Contestant], rounds: usize, steps: usize) -> Result<(), Box<dyn std::error::Error>> {
     let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); contestants.len()];
     for round in 0..=rounds {
@@ -117,7 +130,7 @@ fn measure(contestant: &Contestant, steps: usize) -> Result<Cost, Box<dyn std::e
     Ok(Cost { once: once[0] * 1e3, wall: per_step(0), thread: per_step(1), cpu: per_step(2) })
 }
 
-/// On the wall, of this thread's processor time, and of all threads' together.
+/// Wall time, processor time of this thread, and processor time of all threads.
 fn seconds(contestant: &Contestant, steps: usize) -> Result<[f64; 3], Box<dyn std::error::Error>> {
     let (began, thread, cpu) = (Instant::now(), thread_seconds(), cpu_seconds());
     (contestant.run)(steps)?;
@@ -140,7 +153,7 @@ fn thread_seconds() -> f64 {
     schedule.split_whitespace().next().and_then(|n| n.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1e9
 }
 
-/// User and system time of all threads; the kernel counts it in hundredths of a second.
+/// User and system time of all threads. The kernel counts it in hundredths of a second.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default();

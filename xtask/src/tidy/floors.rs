@@ -1,7 +1,7 @@
-//! The floors inside the crates: a module uses only modules on floors above its own line in the list of `ARCHITECTURE.md`.
+//! Checks the layers inside the crates. A module uses only modules on lines above its own in the list of `ARCHITECTURE.md`.
 //!
-//! A list is a block of code that begins with `floors` and the name of a crate, or of a module with modules in it. Each
-//! line is a floor: names, and behind a dash what they are for. Folders without a list must be free of circles.
+//! A list is a code block that starts with `floors` and the name of a crate or of a module with submodules. Each line is a
+//! layer: the names of its modules, and after a dash their purpose. Folders without a list must be free of cycles.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,19 +14,19 @@ const CRATES: [&str; 11] =
     ["store", "values", "loggers", "checkpoint", "data", "metrics", "optim", "module", "callbacks", "trainer", "xtask"];
 const LISTS: &str = "ARCHITECTURE.md";
 
-/// One list: the floors of the modules in a folder.
+/// One list: the layers of the modules in a folder.
 #[derive(Debug, PartialEq, Eq)]
 struct List {
     krate: String,
-    /// The module that they are in; empty for the crate.
+    /// The parent module. Empty for the crate.
     parent: Module,
-    /// Line in the file, and names.
+    /// The line in the file, and the names.
     floors: Vec<(usize, Vec<String>)>,
 }
 
 pub(super) struct Report {
     pub(super) findings: Vec<Finding>,
-    /// The floors of each crate, for people.
+    /// The layers of each crate, to be printed.
     pub(super) floors: Vec<String>,
 }
 
@@ -110,7 +110,7 @@ fn sources<'a>(krate: &str, files: &'a [(&'a str, String)], test_modules: &[Stri
     files.iter().filter_map(source).collect()
 }
 
-/// Every name of the list is a module, every module is in the list, once.
+/// Checks that every name in the list is a module, and that every module is in the list once.
 fn completeness(list: &List, modules: &BTreeSet<Module>) -> Vec<Finding> {
     let here: BTreeSet<&str> = modules
         .iter()
@@ -132,7 +132,7 @@ fn completeness(list: &List, modules: &BTreeSet<Module>) -> Vec<Finding> {
     findings
 }
 
-/// The module in a folder that a module is, or is in.
+/// Returns the ancestor of a module, or the module itself, that is directly in a folder.
 fn room<'a>(folder: &[String], module: &'a [String]) -> Option<&'a str> {
     if module.starts_with(folder) { module.get(folder.len()).map(String::as_str) } else { None }
 }
@@ -150,7 +150,7 @@ fn upward(list: &List, uses: &[Use<'_>]) -> Vec<Finding> {
     uses.iter().filter_map(finding).collect()
 }
 
-/// One circle of modules in a folder.
+/// Finds a cycle of modules in a folder.
 fn circle(krate: &str, folder: &[String], uses: &[Use<'_>]) -> Option<Finding> {
     let mut edges: BTreeMap<&str, BTreeMap<&str, &Use<'_>>> = BTreeMap::new();
     for used in uses {
@@ -160,7 +160,7 @@ fn circle(krate: &str, folder: &[String], uses: &[Use<'_>]) -> Option<Finding> {
             edges.entry(from).or_default().entry(to).or_insert(used);
         }
     }
-    // What uses nothing that is left is in no circle.
+    // A module that uses no remaining module is not in a cycle.
     while let Some(done) = edges.iter().find(|(_, below)| !below.keys().any(|to| edges.contains_key(to))).map(|(from, _)| *from) {
         edges.remove(done);
     }

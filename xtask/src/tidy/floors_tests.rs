@@ -25,7 +25,7 @@ fn a_list_is_read_up_to_its_fence() {
 }
 
 #[test]
-fn a_use_goes_down() {
+fn a_module_only_uses_lower_layers() {
     let lib = ("lib.rs", "mod a;\nmod b;\nmod c;\npub use c::C;\nuse a::A;");
     assert!(findings(LIST, &[lib, ("a.rs", "pub struct A;"), ("b.rs", ""), ("c.rs", "use crate::a::A;\npub struct C;")]).is_empty());
     for a in [
@@ -56,13 +56,13 @@ fn an_exported_macro_belongs_to_the_module_that_writes_it() {
 }
 
 #[test]
-fn names_on_one_floor_do_not_use_each_other() {
+fn modules_of_one_layer_do_not_use_each_other() {
     let found = findings(LIST, &[("lib.rs", ""), ("a.rs", ""), ("b.rs", "\nuse crate::a;"), ("c.rs", "")]);
     assert_eq!(found, ["crates/x/src/b.rs:2: `b` uses `a`, and `a` is not on a floor below `b` in ARCHITECTURE.md"]);
 }
 
 #[test]
-fn what_is_no_code_of_the_library_does_not_count() {
+fn only_code_of_the_library_counts() {
     for a in [
         "// use crate::c::C;",
         "/// [`crate::c::C`]\nfn f() {}",
@@ -110,7 +110,7 @@ fn a_list_names_every_module_once_and_no_other() {
 }
 
 #[test]
-fn a_folder_without_a_list_has_no_circle() {
+fn a_folder_without_a_list_has_no_cycle() {
     let list = "```floors x\na\n```";
     let files = |c: &'static str| {
         let b = ("a/b.rs", "use super::{c::C, Face};");
@@ -133,7 +133,7 @@ fn a_folder_without_a_list_has_no_circle() {
 }
 
 #[test]
-fn a_folder_with_a_list_keeps_to_it() {
+fn a_folder_with_a_list_is_checked() {
     let list = "```floors x\na\n```\n```floors x::a\nb\nc\n```";
     let files = |b: &'static str| [("lib.rs", ""), ("a.rs", "mod b; mod c;"), ("a/b.rs", b), ("a/c.rs", "pub struct C;")];
     assert!(findings(list, &files("")).is_empty());
@@ -141,7 +141,7 @@ fn a_folder_with_a_list_keeps_to_it() {
 }
 
 #[test]
-fn the_root_of_a_crate_is_only_a_face() {
+fn the_root_of_a_crate_only_re_exports() {
     let found = findings("```floors x\na\n```", &[("lib.rs", "pub struct Root;"), ("a.rs", "use crate::Root;")]);
     assert_eq!(found, ["crates/x/src/a.rs:1: `a` uses `Root` of the crate's root, which lies above it"]);
 }

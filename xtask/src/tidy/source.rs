@@ -3,7 +3,7 @@
 use super::Finding;
 
 const LINES: usize = 450;
-/// The bodies of the loop are to be read beside their pseudocode.
+/// Readers compare the functions of the loop with their pseudocode.
 const LOOP_LINES: usize = 300;
 const LOOP_FILES: [&str; 3] = ["fit.rs", "evaluate.rs", "predict.rs"];
 
@@ -23,7 +23,7 @@ const READ_FREE: [&str; 6] = [
 /// Each of these waits for the device on purpose.
 const MAY_READ: [&str; 1] = ["crates/values/src/read.rs"];
 
-/// `test_modules` are those that [`test_modules`] found in all files.
+/// `test_modules` are the results of [`test_modules`] for all files.
 pub(super) fn check(path: &str, text: &str, test_modules: &[String]) -> Vec<Finding> {
     let is_rust = path.rsplit('.').next() == Some("rs");
     if !path.starts_with("crates/") || !is_rust {
@@ -44,7 +44,7 @@ fn budget(path: &str, text: &str) -> Option<Finding> {
     let name = path.rsplit('/').next().unwrap_or(path);
     let allowed = if LOOP_FILES.contains(&name) { LOOP_LINES } else { LINES };
     let lines = text.lines().count();
-    (lines > allowed).then(|| Finding::on(path, format!("{lines} lines, {allowed} are allowed: it is two rooms")))
+    (lines > allowed).then(|| Finding::on(path, format!("{lines} lines, {allowed} are allowed: split the file")))
 }
 
 pub(super) fn is_test_file(path: &str, test_modules: &[String]) -> bool {
@@ -52,7 +52,7 @@ pub(super) fn is_test_file(path: &str, test_modules: &[String]) -> bool {
     test_modules.iter().any(below)
 }
 
-/// The modules in files of their own that this file declares behind `#[cfg(test)]`: paths without `.rs`.
+/// The modules that this file declares with `#[cfg(test)]` and that have their own file. Paths without `.rs`.
 pub(super) fn test_modules(path: &str, text: &str) -> Vec<String> {
     let Some((folder, file)) = path.rsplit_once('/') else {
         return Vec::new();
@@ -66,7 +66,7 @@ pub(super) fn test_modules(path: &str, text: &str) -> Vec<String> {
         let start = at + mark.len();
         let end = start + item_length(&code[start..]);
         let name = code[start..end].strip_suffix(';')?.rsplit_once("mod ")?.1.trim();
-        // Strings are blank in the code, but lie at the same place in the text.
+        // Strings are blank in `code`, but have the same position in `text`.
         let moved = text[start..end].split_once("path = \"").and_then(|(_, rest)| rest.split_once(".rs\""));
         Some(moved.map_or_else(|| format!("{children}/{name}"), |(moved, _)| format!("{folder}/{moved}")))
     };
@@ -83,7 +83,7 @@ fn find(path: &str, code: &str, needles: &[&str], why: &str) -> Vec<Finding> {
     findings
 }
 
-/// Whether the needle stands there without being a part of a longer name.
+/// Whether the line contains the needle outside of a longer name.
 fn has_word(line: &str, needle: &str) -> bool {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
     line.match_indices(needle).any(|(at, _)| {
@@ -93,7 +93,7 @@ fn has_word(line: &str, needle: &str) -> bool {
     })
 }
 
-/// The text with every comment, string and character blanked out; each byte of code stays where it was.
+/// The text with comments, strings and characters blanked out. The positions of the code do not change.
 pub(super) fn code_only(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -110,7 +110,7 @@ pub(super) fn code_only(text: &str) -> String {
     out
 }
 
-/// How many bytes at the start of `rest` are a comment or a literal; 0 for code.
+/// The length of the comment or literal at the start of `rest` in bytes. 0 for code.
 fn blank_length(rest: &str, before: Option<char>) -> usize {
     let in_name = before.is_some_and(|c| c.is_alphanumeric() || c == '_');
     if rest.starts_with("//") {
@@ -185,7 +185,7 @@ fn character(rest: &str) -> usize {
     }
 }
 
-/// Blanks out what `#[cfg(test)]` stands before. Takes the output of [`code_only`], so that each brace is one.
+/// Blanks out the items with `#[cfg(test)]`. Takes the output of [`code_only`], in which every brace is code.
 pub(super) fn without_tests(code: &str) -> String {
     let mut out = String::with_capacity(code.len());
     let mut rest = code;
@@ -198,7 +198,7 @@ pub(super) fn without_tests(code: &str) -> String {
     out + rest
 }
 
-/// Up to the end of the block, or the semicolon, that ends the next item.
+/// The length of the next item, up to the end of its block or to its semicolon.
 pub(super) fn item_length(rest: &str) -> usize {
     let mut depth = 0_usize;
     for (at, c) in rest.char_indices() {

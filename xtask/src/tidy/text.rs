@@ -20,7 +20,7 @@ pub(super) fn check(path: &str, text: &str, exists: &dyn Fn(&str) -> bool) -> Ve
         }
         if is_markdown && !in_code {
             let broken = links(line).into_iter().filter(|link| !exists(link));
-            findings.extend(broken.map(|link| Finding::at(path, number, format!("the link `{link}` leads nowhere"))));
+            findings.extend(broken.map(|link| Finding::at(path, number, format!("the target of the link `{link}` does not exist"))));
         }
     }
     findings
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_paths_of_the_machine_are_foreign() {
+    fn only_private_paths_are_foreign() {
         for folder in FOREIGN_FOLDERS {
             for line in
                 [folder.to_owned(), format!("see `{folder}/x`"), format!("({folder}/x"), format!("a={folder}"), format!("\"{folder}\"")]
@@ -72,11 +72,17 @@ mod tests {
     }
 
     #[test]
-    fn links_that_lead_nowhere_are_found_outside_code_only() {
+    fn broken_links_are_found_only_outside_of_code() {
         let text = "[a](here.md#part) [b](gone.md) [c](https://x.org/y)\n```\n[d](gone.md)\n```\n[e](#top) [f](also-gone.md \"title\")\n";
         let found = check("README.md", text, &|target| target == "here.md");
         let lines: Vec<_> = found.iter().map(|finding| (finding.line, finding.message.as_str())).collect();
-        assert_eq!(lines, [(Some(1), "the link `gone.md` leads nowhere"), (Some(5), "the link `also-gone.md` leads nowhere")]);
+        assert_eq!(
+            lines,
+            [
+                (Some(1), "the target of the link `gone.md` does not exist"),
+                (Some(5), "the target of the link `also-gone.md` does not exist")
+            ]
+        );
         assert!(check("lib.rs", text, &|_| false).is_empty());
     }
 }

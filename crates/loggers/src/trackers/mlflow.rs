@@ -1,5 +1,6 @@
 //! The MLflow logger: runs on a tracking server, or in the folder of MLflow's file store.
 
+mod artifacts;
 mod carrier;
 mod entry;
 #[cfg(test)]
@@ -20,7 +21,6 @@ mod system;
 #[cfg(test)]
 mod tests;
 mod tracking_uri;
-mod upload;
 
 use std::collections::HashMap;
 use std::sync::PoisonError;

@@ -41,7 +41,11 @@ pub fn accumulate<M: Module>(sum: &mut GradientsParams, more: GradientsParams, m
     impl EachFloat for Add<'_> {
         fn call<const D: usize>(&mut self, _path: &str, param: &Param<Tensor<D>>) {
             if let Some(more) = self.more.remove::<D>(param.id) {
-                let total = self.sum.remove::<D>(param.id).map_or(more.clone(), |sum| sum + more);
+                // No further handle of either: burn then adds in place.
+                let total = match self.sum.remove::<D>(param.id) {
+                    Some(sum) => sum + more,
+                    None => more,
+                };
                 self.sum.register(param.id, total);
             }
         }

@@ -61,7 +61,9 @@ impl<M: LightningModule> FitLoop<'_, M> {
         let plan = self.step_plan(window);
         let trains_nothing = self.training.optimizers.is_empty();
         let scope = self.engine.enter(Hook::TrainingStep);
+        let threads = self.engine.frame.threads.clone();
         let mut stepper = Stepper::new(&mut self.training.optimizers, &mut self.training.accumulated, &mut *self.engine, plan);
+        stepper.divide_among(threads);
         let output = self.module.training_batch(batch, batch_idx, &mut stepper);
         let has_stepped = stepper.has_stepped() || (trains_nothing && window.closes);
         let (skipped, evidence) = (stepper.skipped(), stepper.evidence());

@@ -1,14 +1,10 @@
 //! Validation inside a fit: before the training, and whenever it is due.
 
-use burn::{
-    module::Module,
-    tensor::{Device, GradientCheckpointingStrategy},
-};
 use stormfire_data::Loader;
 use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, place::Stopwatch};
 
 use super::FitLoop;
-use crate::{evaluate::evaluate, in_force::InForce};
+use crate::{evaluate::evaluate, gradient_checkpointing::checkpoints_gradients, in_force::InForce};
 
 impl<M: LightningModule> FitLoop<'_, M> {
     pub(super) fn sanity_check(&mut self) -> Result<()> {
@@ -84,13 +80,4 @@ impl<M: LightningModule> FitLoop<'_, M> {
             );
         }
     }
-}
-
-/// Whether the module uses gradient checkpointing. burn's `valid` drops it, and its `train` does not restore it.
-fn checkpoints_gradients<M: Module>(module: &M) -> bool {
-    module
-        .devices()
-        .iter()
-        .filter_map(Device::gradient_checkpointing_strategy)
-        .any(|strategy| strategy != GradientCheckpointingStrategy::default())
 }

@@ -109,7 +109,9 @@ impl<M: LightningModule> Session<M> {
         }
         self.engine.frame.device = choose_device(self.device.as_ref(), &self.engine.frame.config, module)?;
         // Clones share uninitialized parameters, and a fit of the same module may follow.
-        Ok(place(module.clone(), &self.engine.frame.device, self.engine.frame.config.seed).valid())
+        let module = place(module.clone(), &self.engine.frame.device, self.engine.frame.config.seed).valid();
+        self.start_threads(&module, false)?;
+        Ok(module)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, str::FromStr};
 
 use burn::tensor::Device;
+use stormfire_data::SplitBatch;
 use stormfire_module::LightningModule;
 use stormfire_optim::ClipAlgorithm;
 use stormfire_values::{Every, TimeLimit, reads_text, text::TextError};
@@ -10,6 +11,7 @@ use stormfire_values::{Every, TimeLimit, reads_text, text::TextError};
 use super::Trainer;
 use crate::{
     accelerator::{self, Accelerator},
+    devices::Devices,
     limit::Limit,
     non_finite::NonFinite,
     option_table::options,
@@ -37,6 +39,19 @@ macro_rules! setter {
     ([$($doc:tt)*] $option:ident read($value:ident: $ty:ty => $set:expr)) => {
         $($doc)*
         pub fn $option(mut self, $value: impl TryInto<$ty, Error: Into<TextError>>) -> Self {
+            if let Some($value) = self.misread.read::<$ty>(stringify!($option), $value) {
+                self.config.$option = $set;
+            }
+            self
+        }
+    };
+    ([$($doc:tt)*] $option:ident split($value:ident: $ty:ty => $set:expr)) => {
+        $($doc)*
+        pub fn $option(mut self, $value: impl TryInto<$ty, Error: Into<TextError>>) -> Self
+        where
+            M::Batch: SplitBatch,
+        {
+            self.splitter = Some(SplitBatch::split);
             if let Some($value) = self.misread.read::<$ty>(stringify!($option), $value) {
                 self.config.$option = $set;
             }

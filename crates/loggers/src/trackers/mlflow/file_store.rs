@@ -14,11 +14,11 @@ use stormfire_store::append::Append;
 use stormfire_store::folder;
 use stormfire_store::replacement::{self, Replacement};
 
+use super::artifacts::copy;
 use super::entry::{Entry, RunStatus};
 use super::media::image_time;
 use super::server_run::Note;
 use super::tracking_uri::{file_uri, local_path};
-use super::upload::copy;
 use crate::parts::position;
 use crate::{Error, Result};
 

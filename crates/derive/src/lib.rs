@@ -1,0 +1,16 @@
+//! The derive macros of Stormfire. Use them through the crate `stormfire`.
+
+mod split_batch;
+
+use proc_macro::TokenStream;
+use syn::{DeriveInput, parse_macro_input};
+
+/// Implements `stormfire::SplitBatch` for a struct: each field is divided, and all have the same number of items.
+///
+/// A field with `#[split(clone)]` is the same in every part. `#[split(crate = stormfire_data)]` above the struct names the
+/// crate to use, for a program that does not depend on `stormfire`.
+#[proc_macro_derive(SplitBatch, attributes(split))]
+pub fn derive_split_batch(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    split_batch::expand(&input).unwrap_or_else(syn::Error::into_compile_error).into()
+}

@@ -1,0 +1,42 @@
+//! Whether burn's random numbers were drawn since they were seeded.
+
+use burn::tensor::{Device, Distribution, Tensor};
+
+use stormfire_values::{Scalar, read::read};
+
+use crate::error::Result;
+
+/// The first number of a generator that was just seeded, which it still has to give.
+#[derive(Debug)]
+pub struct Undrawn(Tensor<1>);
+
+impl Undrawn {
+    /// Seeds the generator of a device with `seed`, and knows what it gives first.
+    pub fn seeded(device: &Device, seed: impl Fn()) -> Self {
+        seed();
+        let first = draw(device);
+        seed();
+        Self(first)
+    }
+
+    /// Whether nothing was drawn since. It draws a number itself. One device read.
+    ///
+    /// # Errors
+    /// [`crate::Error::Read`] when the device fails.
+    pub fn is_still(self, device: &Device) -> Result<bool> {
+        let values = read(&[Scalar::Device(self.0), Scalar::Device(draw(device))])?;
+        Ok(values[0].to_bits() == values[1].to_bits())
+    }
+}
+
+fn draw(device: &Device) -> Tensor<1> {
+    Tensor::random([1], Distribution::Default, device)
+}
+
+/// `SplitMix64`'s finalizer: neighbouring numbers give unrelated seeds.
+pub fn mix(seed: u64, number: u64) -> u64 {
+    let mut z = seed.wrapping_add((number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,152 @@
+//! Running statistics of a module, such as those of a batch normalization: burn's `RunningState`s. A step changes them, and no
+//! optimizer does.
+
+use std::collections::{HashMap, HashSet};
+
+use burn::{
+    module::{Module, ModuleMapper, Param, ParamId},
+    tensor::Tensor,
+};
+
+use stormfire_optim::float_params::{EachFloat, walk};
+
+/// The running statistics of a module.
+///
+/// burn shows them to a visitor as if they were parameters. Only they refuse to require a gradient.
+pub(crate) fn of<M: Module>(module: &M) -> HashSet<ParamId> {
+    struct RequireGrad;
+    impl ModuleMapper for RequireGrad {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.set_require_grad(true)
+        }
+    }
+    struct Refusing(HashSet<ParamId>);
+    impl EachFloat for Refusing {
+        fn call<const D: usize>(&mut self, _path: &str, param: &Param<Tensor<D>>) {
+            if !param.val().is_require_grad() {
+                self.0.insert(param.id);
+            }
+        }
+    }
+    let trained = module.valid().train().map(&mut RequireGrad);
+    walk(&trained, Refusing(HashSet::new())).0
+}
+
+/// The newest values of some running statistics, flat.
+pub(crate) fn values<M: Module>(module: &M, of: &HashSet<ParamId>) -> HashMap<ParamId, Tensor<1>> {
+    struct Collect<'a> {
+        of: &'a HashSet<ParamId>,
+        found: HashMap<ParamId, Tensor<1>>,
+    }
+    impl EachFloat for Collect<'_> {
+        fn call<const D: usize>(&mut self, _path: &str, param: &Param<Tensor<D>>) {
+            if self.of.contains(&param.id) {
+                self.found.insert(param.id, param.val().flatten(0, D - 1));
+            }
+        }
+    }
+    if of.is_empty() {
+        return HashMap::new();
+    }
+    // A step only notes what it has seen; burn adds that when a module leaves training.
+    walk(&module.valid(), Collect { of, found: HashMap::new() }).found
+}
+
+/// The mean of values, with their shares in it, in this order.
+pub(crate) fn mean(parts: Vec<(HashMap<ParamId, Tensor<1>>, f64)>) -> HashMap<ParamId, Tensor<1>> {
+    let mut mean: HashMap<ParamId, Tensor<1>> = HashMap::new();
+    for (id, value) in
+        parts.into_iter().flat_map(|(values, share)| values.into_iter().map(move |(id, value)| (id, value.mul_scalar(share))))
+    {
+        let sum = match mean.remove(&id) {
+            Some(sum) => sum + value,
+            None => value,
+        };
+        mean.insert(id, sum);
+    }
+    mean
+}
+
+/// Gives running statistics new values.
+pub(crate) fn set<M: Module>(module: &mut M, values: HashMap<ParamId, Tensor<1>>) {
+    struct Set(HashMap<ParamId, Tensor<1>>);
+    impl ModuleMapper for Set {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let Some(value) = self.0.remove(&param.id) else { return param };
+            param.map(|old| {
+                let value = value.reshape(old.shape());
+                if old.is_autodiff() { Tensor::from_inner(value) } else { value }
+            })
+        }
+    }
+    if !values.is_empty() {
+        *module = module.clone().map(&mut Set(values));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::{
+        nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig},
+        tensor::Device,
+    };
+
+    use super::*;
+
+    #[derive(Module, Debug)]
+    struct Net {
+        frozen: Linear,
+        norm: BatchNorm,
+        body: Linear,
+    }
+
+    fn net() -> Net {
+        let device = Device::flex().autodiff();
+        let linear = || LinearConfig::new(2, 2).init(&device);
+        Net { frozen: linear().no_grad(), norm: BatchNormConfig::new(2).init(&device), body: linear() }
+    }
+
+    /// Of the statistic at a path.
+    fn id(net: &Net, path: &'static str) -> ParamId {
+        struct Find(&'static str, Option<ParamId>);
+        impl EachFloat for Find {
+            fn call<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
+                if path == self.0 {
+                    self.1 = Some(param.id);
+                }
+            }
+        }
+        walk(net, Find(path, None)).1.unwrap()
+    }
+
+    fn read(values: &HashMap<ParamId, Tensor<1>>, id: ParamId) -> Vec<f32> {
+        values[&id].clone().into_data().iter::<f32>().collect()
+    }
+
+    #[test]
+    fn they_are_told_from_frozen_parameters() {
+        let net = net();
+        let found = of(&net);
+        assert_eq!(found, HashSet::from(["norm.running_mean", "norm.running_var"].map(|path| id(&net, path))));
+        assert!(!net.frozen.weight.val().is_require_grad(), "the module is left as it is");
+    }
+
+    #[test]
+    fn what_a_step_has_noted_counts() {
+        let mut net = net();
+        let ids = of(&net);
+        let before = values(&net, &ids);
+        let parts: Vec<_> = [1.0, 3.0]
+            .map(|all| {
+                let net = net.valid().train();
+                net.norm.forward(Tensor::<2>::full([4, 2], all, &Device::flex().autodiff()));
+                (values(&net, &ids), 0.5)
+            })
+            .into();
+        let mean_id = id(&net, "norm.running_mean");
+        assert_eq!(read(&values(&net, &ids), mean_id), read(&before, mean_id), "each copy has its own");
+        set(&mut net, mean(parts));
+        let expected = 0.1 * (1.0 + 3.0) / 2.0;
+        assert!(read(&values(&net, &ids), mean_id).iter().all(|value| (value - expected).abs() < 1e-6));
+    }
+}

@@ -1,0 +1,94 @@
+//! From a loss to gradients: the checks of both, the hooks around the pass, and the pass itself.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use burn::{
+    module::Module,
+    optim::GradientsParams,
+    tensor::{Gradients, Tensor},
+};
+
+use stormfire_optim::{Optimizers, gradients};
+use stormfire_values::{Scalar, read::read};
+
+use super::{Stepper, non_finite};
+use crate::{
+    error::{Error, Result},
+    evidence::{FiniteCheck, LOSS, add, gradient_of},
+};
+
+impl<M: Module> Stepper<'_, M> {
+    pub(super) fn backward_of(&mut self, index: usize, module: &mut M, loss: &Tensor<1>) -> Result<GradientsParams> {
+        let gradients = self.backward_with(module, loss, |optimizers, walked, module| optimizers.at(index).gradients(walked, module))?;
+        self.note_loss(index, loss);
+        Ok(gradients)
+    }
+
+    pub(super) fn backward_with(
+        &mut self,
+        module: &mut M,
+        loss: &Tensor<1>,
+        take: impl FnOnce(&mut Optimizers, Gradients, &M) -> GradientsParams,
+    ) -> Result<GradientsParams> {
+        check_loss(loss)?;
+        self.around_backward(module, loss, |stepper, module| Ok(take(stepper.optimizers, walk_back(loss)?, module)))
+    }
+
+    /// The hooks and checks of a pass. `pass` gives the gradients.
+    pub(super) fn around_backward(
+        &mut self,
+        module: &mut M,
+        loss: &Tensor<1>,
+        pass: impl FnOnce(&mut Self, &M) -> Result<GradientsParams>,
+    ) -> Result<GradientsParams> {
+        let detached = || loss.clone().inner();
+        if self.plan.detect_anomaly && read(&[Scalar::Device(detached())])?.iter().any(|v| !v.is_finite()) {
+            return Err(non_finite(LOSS.into()));
+        }
+        if self.plan.finite == FiniteCheck::Later {
+            add(&mut self.evidence.losses, detached());
+        }
+        self.hooks.on_before_backward(module, loss)?;
+        let mut gradients = pass(self, module)?;
+        self.check_gradients(&gradients, module)?;
+        self.hooks.on_after_backward(module, &mut gradients)?;
+        Ok(gradients)
+    }
+
+    /// Keeps a loss for the check before the step of this optimizer.
+    pub(super) fn note_loss(&mut self, index: usize, loss: &Tensor<1>) {
+        if self.plan.finite == FiniteCheck::BeforeStep {
+            self.accumulated.add_loss(index, loss.clone().inner());
+        }
+    }
+
+    fn check_gradients(&self, gradients: &GradientsParams, module: &M) -> Result<()> {
+        if !self.plan.detect_anomaly {
+            return Ok(());
+        }
+        let paths = gradients::non_finite(gradients, module)?;
+        if paths.is_empty() { Ok(()) } else { Err(non_finite(gradient_of(&paths))) }
+    }
+}
+
+/// Whether a loss can be walked back.
+pub(super) fn check_loss(loss: &Tensor<1>) -> Result<()> {
+    if loss.dims() != [1] {
+        return Err(Error::Loss { reason: format!("it has shape {:?} instead of [1]", loss.dims()) });
+    }
+    if !loss.is_tracked() {
+        return Err(Error::Loss { reason: "it does not depend on the module's parameters".into() });
+    }
+    Ok(())
+}
+
+/// The backward pass of a loss. burn panics if there was one before.
+pub(super) fn walk_back(loss: &Tensor<1>) -> Result<Gradients> {
+    catch_unwind(AssertUnwindSafe(|| loss.backward())).or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        match text {
+            Some(text) if text.contains("tape has already been consumed") => Err(Error::UsedTape),
+            _ => resume_unwind(panic),
+        }
+    })
+}

@@ -1,0 +1,183 @@
+//! The threads of a run that share the work of one batch, see `Trainer::devices`.
+//!
+//! burn's CPU backend runs its parallel loops in the `rayon` pool of the calling thread. Each thread here has a pool of its
+//! own with one thread, so that two of them do not wait for each other.
+
+use std::{
+    any::Any,
+    collections::HashSet,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+};
+
+use burn::module::{Module, ParamId};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use stormfire_data::Splitter;
+use stormfire_loggers::Loggers;
+
+use crate::{
+    error::{Error, Result},
+    hook::Hook,
+    live_run::{self, LiveRun},
+    moment::Moment,
+    running_stats, scope,
+};
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// How batches of a module are divided.
+pub struct Division<M, B> {
+    /// Into parts with their numbers of items.
+    pub split: Splitter<B>,
+    /// The weight of a part in the mean of a logged value; `None` takes its number of items.
+    pub weigh: fn(&M, &B) -> Option<usize>,
+}
+
+/// A thread, and the channel through which it gets its work.
+struct Worker {
+    jobs: mpsc::Sender<Job>,
+    _pool: ThreadPool,
+}
+
+impl Worker {
+    fn start(number: usize) -> Result<Self> {
+        let pool = ThreadPoolBuilder::new().num_threads(1).thread_name(move |_| format!("step-{number}"));
+        let pool = pool.build().map_err(Error::other)?;
+        let (sender, jobs) = mpsc::channel::<Job>();
+        pool.spawn(move || {
+            while let Ok(job) = jobs.recv() {
+                job();
+            }
+        });
+        Ok(Self { jobs: sender, _pool: pool })
+    }
+}
+
+/// The threads of a run. They end when this is dropped.
+pub struct Threads {
+    workers: Vec<Worker>,
+    /// A [`Division`] of the module's batches.
+    division: Box<dyn Any + Send + Sync>,
+    /// The running statistics of the module.
+    pub(crate) running: Arc<HashSet<ParamId>>,
+    /// The steps of this run draw random numbers of burn.
+    draws: AtomicBool,
+}
+
+impl Threads {
+    /// Starts threads for the steps of a module.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub fn start<M: Module + 'static, B: 'static>(count: usize, module: &M, division: Division<M, B>) -> Result<Self> {
+        let workers = (0..count).map(Worker::start).collect::<Result<_>>()?;
+        let running = Arc::new(running_stats::of(module));
+        Ok(Self { workers, division: Box::new(division), running, draws: AtomicBool::new(false) })
+    }
+
+    /// Whether the module keeps running statistics, such as those of a batch normalization.
+    pub fn has_running_stats(&self) -> bool {
+        !self.running.is_empty()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// How a batch is divided.
+    ///
+    /// # Errors
+    /// The batch is none of the module's type.
+    pub(crate) fn division<M: 'static, B: 'static>(&self) -> Result<&Division<M, B>> {
+        self.division.downcast_ref().ok_or_else(|| {
+            let reason = "`Stepper::automatic` was given a batch of another type than the module's, which cannot be divided";
+            Error::config("devices", reason, "give it the batch of `training_batch`, or use `devices(1)`")
+        })
+    }
+
+    /// Whether the steps of this run draw random numbers of burn, as far as that is known.
+    pub(crate) fn draws(&self) -> bool {
+        self.draws.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_that_it_draws(&self) {
+        self.draws.store(true, Ordering::Relaxed);
+    }
+
+    /// Runs a job on each thread, at the same time or one after the other, and waits for all of them. The results are in the
+    /// order of the jobs. The first panic of a job in this order goes on here.
+    pub(crate) fn run<T: Send + 'static>(&self, jobs: Vec<impl FnOnce() -> T + Send + 'static>, in_turn: bool) -> Result<Vec<T>> {
+        let mut running = Vec::with_capacity(jobs.len());
+        let mut over = Vec::with_capacity(jobs.len());
+        for (job, worker) in jobs.into_iter().zip(self.workers.iter().cycle()) {
+            let (sender, result) = mpsc::channel();
+            // Nobody listens any more if this thread has failed meanwhile.
+            let job = Box::new(move || drop(sender.send(catch_unwind(AssertUnwindSafe(job)))));
+            worker.jobs.send(job).map_err(has_ended)?;
+            if in_turn {
+                over.push(result.recv());
+            } else {
+                running.push(result);
+            }
+        }
+        // All of them have to be over before a panic goes on.
+        over.extend(running.into_iter().map(|result| result.recv()).collect::<Vec<_>>());
+        over.into_iter().map(|result| result.map_err(has_ended).map(|result| result.unwrap_or_else(|panic| resume_unwind(panic)))).collect()
+    }
+}
+
+fn has_ended<E>(_: E) -> Error {
+    Error::other("a thread of the run has ended")
+}
+
+impl std::fmt::Debug for Threads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Threads").field("count", &self.count()).finish_non_exhaustive()
+    }
+}
+
+/// What a step finds around it on the thread of its run, to be entered on another thread.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    hook: Option<Hook>,
+    moment: Moment,
+    loggers: Loggers,
+    run: Option<LiveRun>,
+    takes_output: bool,
+    span: tracing::Span,
+    reports_to: tracing::Dispatch,
+}
+
+impl Surroundings {
+    /// Those of this thread.
+    pub(crate) fn here() -> Self {
+        let reports_to = tracing::dispatcher::get_default(Clone::clone);
+        let (span, run, takes_output) = (tracing::Span::current(), live_run::current(), scope::loggers_of_output().is_some());
+        Self { hook: scope::hook(), moment: scope::moment(), loggers: scope::loggers(), run, takes_output, span, reports_to }
+    }
+
+    /// The same, for another moment.
+    pub(crate) fn at(&self, moment: Moment) -> Self {
+        Self { moment, ..self.clone() }
+    }
+
+    /// Runs code on this thread as if it were the other one.
+    pub(crate) fn within<R>(self, code: impl FnOnce() -> R) -> R {
+        let Self { hook, moment, loggers, run, takes_output, span, reports_to } = self;
+        tracing::dispatcher::with_default(&reports_to, || {
+            let _span = span.entered();
+            let _run = run.map(LiveRun::enter);
+            let _loggers = scope::enter_run(loggers);
+            if takes_output {
+                scope::begin_output();
+            }
+            let _scope = hook.map(|hook| scope::enter(hook, moment));
+            code()
+        })
+    }
+}

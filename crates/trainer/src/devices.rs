@@ -1,0 +1,151 @@
+//! How many devices a run uses: on the CPU, threads that share the work of each batch.
+
+use std::{num::NonZeroUsize, str::FromStr, thread::available_parallelism};
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+use stormfire_data::Splitter;
+use stormfire_module::{
+    Error, LightningModule, Result,
+    threads::{Division, Threads},
+};
+use stormfire_values::{reads_text, text::TextError};
+
+use crate::{accelerator::describe, gradient_checkpointing::checkpoints_gradients};
+
+/// What [`Trainer::devices`](crate::Trainer::devices) takes: a number, or `"auto"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, try_from = "GivenDevices")]
+pub enum Devices {
+    /// This many.
+    Count(NonZeroUsize),
+    /// On the CPU as many as it has cores, else one.
+    #[serde(serialize_with = "auto")]
+    Auto,
+}
+
+const FORMS: &str = "a number of at least 1, or `auto`";
+
+fn auto<S: serde::Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str("auto")
+}
+
+/// As it may stand in a file.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a number of devices of at least 1, or `auto`")]
+enum GivenDevices {
+    Count(usize),
+    Text(String),
+}
+
+fn refuse(text: impl Into<String>, reason: &str) -> TextError {
+    TextError { text: text.into(), what: "a number of devices", reason: reason.into(), forms: FORMS }
+}
+
+impl TryFrom<GivenDevices> for Devices {
+    type Error = TextError;
+
+    fn try_from(given: GivenDevices) -> Result<Self, TextError> {
+        match given {
+            GivenDevices::Count(count) => count.try_into(),
+            GivenDevices::Text(text) => text.parse(),
+        }
+    }
+}
+
+impl TryFrom<usize> for Devices {
+    type Error = TextError;
+
+    fn try_from(count: usize) -> Result<Self, TextError> {
+        NonZeroUsize::new(count).map(Self::Count).ok_or_else(|| refuse("0", "a run needs one at least"))
+    }
+}
+
+impl FromStr for Devices {
+    type Err = TextError;
+
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        match text.trim() {
+            "auto" => Ok(Self::Auto),
+            number => number.parse::<usize>().map_err(|_| refuse(text, "it is neither a number nor `auto`"))?.try_into(),
+        }
+    }
+}
+
+reads_text!(Devices);
+
+impl Devices {
+    /// One device.
+    pub const ONE: Self = Self::Count(NonZeroUsize::MIN);
+
+    /// How many threads share a batch on this device.
+    fn threads(self, device: &Device) -> Result<usize> {
+        let is_cpu = *device == Device::flex();
+        match self {
+            Self::Auto if is_cpu => Ok(available_parallelism().map_or(1, NonZeroUsize::get)),
+            Self::Auto => Ok(1),
+            Self::Count(count) if is_cpu || count.get() == 1 => Ok(count.get()),
+            Self::Count(count) => {
+                let reason = format!("{count} devices, but a run on `{}` uses one", describe(device));
+                Err(Error::config("devices", reason, "use `devices(1)`; several threads share a batch on the CPU only"))
+            }
+        }
+    }
+
+    /// The threads of a run, if it has several. `trains`: their steps have a tape.
+    pub(crate) fn start<M: LightningModule>(
+        self,
+        device: &Device,
+        module: &M,
+        splitter: Option<Splitter<M::Batch>>,
+        trains: bool,
+    ) -> Result<Option<Threads>> {
+        let count = self.threads(device)?;
+        if count == 1 {
+            return Ok(None);
+        }
+        let Some(split) = splitter else {
+            let reason = format!("{count} threads are to share each batch, but this Trainer was not told how to split one");
+            return Err(Error::config("devices", reason, "call `Trainer::devices` in the program: it takes the value of a file, too"));
+        };
+        if trains && checkpoints_gradients(module) {
+            let reason = "a module with gradient checkpointing cannot be copied for several threads";
+            return Err(Error::config("devices", reason, "use `devices(1)`, or make the module on a device without checkpointing"));
+        }
+        let threads = Threads::start(count, module, Division { split, weigh: M::batch_size })?;
+        if trains && threads.has_running_stats() {
+            tracing::warn!(
+                "`devices` = {count}: batch normalization sees a part of each batch, 1/{count} of its items; its running statistics are \
+                 the mean over the parts"
+            );
+        }
+        Ok(Some(threads))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_or_auto() {
+        let count = |n| Devices::try_from(n).unwrap();
+        assert_eq!("3".parse::<Devices>().unwrap(), count(3));
+        assert_eq!("auto".parse::<Devices>().unwrap(), Devices::Auto);
+        for (text, reason) in [("0", "a run needs one"), ("-1", "neither a number"), ("all", "neither a number")] {
+            let error = text.parse::<Devices>().unwrap_err();
+            assert!(error.to_string().contains(reason) && error.to_string().contains(FORMS), "{error}");
+        }
+        for devices in [Devices::Auto, count(4)] {
+            let json = serde_json::to_string(&devices).unwrap();
+            assert_eq!(serde_json::from_str::<Devices>(&json).unwrap(), devices, "{json}");
+        }
+        assert_eq!(serde_json::from_str::<Devices>("\"2\"").unwrap(), count(2));
+        assert!(serde_json::from_str::<Devices>("0").is_err());
+    }
+
+    #[test]
+    fn auto_is_the_number_of_cores_on_the_cpu() {
+        assert_eq!(Devices::Auto.threads(&Device::flex()).unwrap(), available_parallelism().unwrap().get());
+    }
+}

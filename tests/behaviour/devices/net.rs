@@ -1,0 +1,136 @@
+//! A small classifier with everything that a division of batches could change.
+
+use burn::{
+    data::dataset::InMemDataset,
+    nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, LinearConfig, loss::CrossEntropyLossConfig},
+    optim::AdamConfig,
+    prelude::*,
+    tensor::activation::relu,
+};
+use stormfire::prelude::*;
+
+/// Points of the plane, and which of three classes each is of.
+#[derive(Clone, Debug, SplitBatch)]
+pub(crate) struct Digits {
+    pub(crate) points: Tensor<2>,
+    pub(crate) classes: Tensor<1, Int>,
+    /// The same for all of them.
+    #[split(clone)]
+    pub(crate) scale: f32,
+}
+
+#[derive(Module, Debug)]
+pub(crate) struct Net {
+    hidden: Linear,
+    norm: Option<BatchNorm>,
+    pub(crate) dropout: Dropout,
+    output: Linear,
+    #[module(skip)]
+    gives_sums: bool,
+}
+
+impl Net {
+    /// The same in every test: burn's generator belongs to the process, in which other tests draw, too.
+    pub(crate) fn new() -> Self {
+        let device = Device::flex();
+        let linear = |inputs: usize, outputs: usize| {
+            let mut linear = LinearConfig::new(inputs, outputs).with_bias(false).init(&device);
+            let values = Tensor::<1>::ones([inputs * outputs], &device).cumsum(0);
+            linear.weight = burn::module::Param::from_tensor((values * 0.7).sin().reshape([inputs, outputs]));
+            linear
+        };
+        let dropout = DropoutConfig::new(0.0).init();
+        Self { hidden: linear(2, 16), norm: None, dropout, output: linear(16, 3), gives_sums: false }
+    }
+
+    pub(crate) fn normalised(mut self) -> Self {
+        self.norm = Some(BatchNormConfig::new(16).init(&Device::flex()));
+        self
+    }
+
+    pub(crate) fn with_dropout(mut self) -> Self {
+        self.dropout = DropoutConfig::new(0.3).init();
+        self
+    }
+
+    /// Its losses are sums over the items, with their number as weight.
+    pub(crate) fn of_sums(mut self) -> Self {
+        self.gives_sums = true;
+        self
+    }
+
+    /// Where the running mean is among its values.
+    pub(crate) fn running_mean() -> std::ops::Range<usize> {
+        let before = 2 * 16 + 2 * 16;
+        before..before + 16
+    }
+
+    pub(crate) fn logits(&self, points: Tensor<2>) -> Tensor<2> {
+        let hidden = self.hidden.forward(points);
+        let hidden = match &self.norm {
+            Some(norm) => norm.forward(hidden),
+            None => hidden,
+        };
+        self.output.forward(self.dropout.forward(relu(hidden)))
+    }
+
+    fn loss(&self, name: &str, batch: Digits) -> Tensor<1> {
+        let logits = self.logits(batch.points * batch.scale);
+        self.log(format!("{name}_accuracy"), accuracy(&logits, &batch.classes)).on_step(true).on_epoch(true);
+        self.log(format!("{name}_items"), batch.classes.dims()[0]).on_step(true).on_epoch(true).reduce_fx(ReduceFx::Sum);
+        self.log(format!("{name}_largest"), logits.clone().max()).on_step(true).on_epoch(true).reduce_fx(ReduceFx::Max);
+        let loss = CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, batch.classes);
+        self.log(format!("{name}_loss"), &loss).on_step(true).on_epoch(true);
+        loss
+    }
+}
+
+impl LightningModule for Net {
+    type Batch = Digits;
+
+    fn training_step(&self, batch: Digits, batch_idx: usize) -> Result<StepOutput> {
+        assert_eq!(log_of_the_batch(self), batch_idx);
+        let items = batch.classes.dims()[0];
+        let loss = self.loss("train", batch);
+        Ok(if self.gives_sums { StepOutput::from(loss * items as f32).weight(items as f64) } else { loss.into() }.with(items))
+    }
+
+    fn validation_step(&self, batch: Digits, _batch_idx: usize) -> Result<StepOutput> {
+        let items = batch.classes.dims()[0];
+        Ok(StepOutput::from(self.loss("val", batch)).with(items))
+    }
+
+    fn test_step(&self, batch: Digits, _batch_idx: usize) -> Result<StepOutput> {
+        self.loss("test", batch);
+        Ok(StepOutput::none())
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        Ok(Optimizer::new(AdamConfig::new(), 1e-3).into())
+    }
+}
+
+/// The number of the batch, as a step learns it from its surroundings.
+fn log_of_the_batch(_net: &Net) -> usize {
+    stormfire::module::scope::moment().batch_idx
+}
+
+impl PredictModule for Net {
+    type Prediction = Vec<f32>;
+
+    fn predict_step(&self, batch: Digits, _batch_idx: usize) -> Result<Vec<f32>> {
+        Ok(self.logits(batch.points).max_dim(1).into_data().iter::<f32>().collect())
+    }
+}
+
+/// So many points, in batches, in order.
+pub(crate) fn digits(items: usize, batch_size: usize) -> Loader<Digits> {
+    let collate = |items: Vec<usize>, device: &Device| {
+        let numbers: Vec<f32> = items.iter().map(|&item| item as f32).collect();
+        let numbers = Tensor::<1>::from_floats(numbers.as_slice(), device);
+        let points = Tensor::stack(vec![(numbers.clone() * 0.9).sin(), (numbers * 1.7).cos()], 1);
+        let classes: Vec<u8> = items.iter().map(|&item| [0, 1, 2][item * 7 % 3]).collect();
+        Digits { points, classes: Tensor::from_data(classes.as_slice(), device), scale: 2.0 }
+    };
+    Loader::collate(InMemDataset::new((0..items).collect()), collate).batch_size(batch_size)
+}

@@ -1,0 +1,136 @@
+//! What threads that share each batch gain: `devices(n)` beside one device, a hand-written burn loop, PyTorch and Lightning.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::Instant,
+};
+
+use burn::{
+    optim::{AdamConfig, GradientsParams},
+    tensor::Device,
+};
+use stormfire::prelude::*;
+
+use crate::models::{Cnn, Gpt, Mlp, Workload};
+
+type Outcome<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// How long each contestant trains in a round, in seconds.
+const SECONDS: f64 = 1.5;
+
+struct Row {
+    name: &'static str,
+    /// The time of a step in each round.
+    seconds: Vec<f64>,
+}
+
+/// Interleaved rounds of each model. `torch` is a Python and the script that trains the same models.
+pub fn run(rounds: usize, torch: Option<(&str, &str)>) -> Outcome<()> {
+    let mut torch = torch.map(|(python, script)| Torch::start(python, script)).transpose()?;
+    println!("{rounds} rounds of {SECONDS} s each; the least and the median time of a step in milliseconds\n");
+    model::<Mlp>("mlp64", "MLP, batch 64", 64, rounds, torch.as_mut())?;
+    model::<Mlp>("mlp512", "MLP, batch 512", 512, rounds, torch.as_mut())?;
+    model::<Cnn>("cnn64", "MNIST CNN, batch 64", 64, rounds, torch.as_mut())?;
+    model::<Gpt>("gpt32", "char-GPT, batch 32", 32, rounds, torch.as_mut())
+}
+
+fn model<M: Workload>(key: &str, title: &str, items: usize, rounds: usize, mut torch: Option<&mut Torch>) -> Outcome<()> {
+    let device = Device::flex();
+    let batches = M::batches(16, items, &device.clone().autodiff());
+    let steps = {
+        let took = raw::<M>(&batches, 3)?;
+        ((SECONDS / took) as usize).max(3)
+    };
+    let names = ["stormfire, devices(1)", "stormfire, devices(2)", "hand-written burn loop", "PyTorch", "PyTorch Lightning"];
+    let mut rows: Vec<_> = names.map(|name| Row { name, seconds: Vec::new() }).into();
+    for _ in 0..rounds {
+        rows[0].seconds.push(trained::<M>(&batches, steps, 1)?);
+        rows[1].seconds.push(trained::<M>(&batches, steps, 2)?);
+        rows[2].seconds.push(raw::<M>(&batches, steps)?);
+        if let Some(torch) = &mut torch {
+            rows[3].seconds.push(torch.step(key, "raw")?);
+            rows[4].seconds.push(torch.step(key, "lightning")?);
+        }
+    }
+    println!("| {title} | least | median | least over devices(1) |\n|---|---|---|---|");
+    let least = |row: &Row| row.seconds.iter().copied().fold(f64::INFINITY, f64::min);
+    let first = least(&rows[0]);
+    for row in rows.iter_mut().filter(|row| !row.seconds.is_empty()) {
+        let shortest = least(row);
+        row.seconds.sort_by(f64::total_cmp);
+        println!("| {} | {:.3} | {:.3} | {:.2} |", row.name, shortest * 1e3, row.seconds[row.seconds.len() / 2] * 1e3, shortest / first);
+    }
+    println!();
+    Ok(())
+}
+
+/// Seconds of a step.
+fn raw<M: Workload>(batches: &[M::Batch], steps: usize) -> Outcome<f64> {
+    let mut module = M::new(&Device::flex().autodiff());
+    let mut optimizer = AdamConfig::new().init();
+    let mut began = Instant::now();
+    for (index, batch) in batches.iter().cycle().take(steps + 1).enumerate() {
+        if index == 1 {
+            began = Instant::now();
+        }
+        let output = module.training_step(batch.clone(), index)?;
+        let loss = output.loss().ok_or("no loss")?;
+        let gradients = GradientsParams::from_grads(loss.backward(), &module);
+        module = optimizer.step(1e-3, module, gradients);
+    }
+    Ok(began.elapsed().as_secs_f64() / steps as f64)
+}
+
+/// Begins to count after the first step.
+#[derive(Default)]
+struct Timed(Option<Instant>, f64);
+
+impl<M: LightningModule> Callback<M> for Timed {
+    fn on_train_batch_end(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, _batch_idx: usize) -> Result<()> {
+        let began = self.0.get_or_insert_with(Instant::now);
+        self.1 = began.elapsed().as_secs_f64();
+        Ok(())
+    }
+}
+
+fn trained<M: Workload>(batches: &[M::Batch], steps: usize, devices: usize) -> Outcome<f64> {
+    let batches = batches.to_vec();
+    let loader = Loader::from_fn(move |_| {
+        let batches = batches.clone();
+        (0..=steps).map(move |index| batches[index % batches.len()].clone())
+    });
+    let mut trainer = Trainer::new().barebones(true).max_epochs(1).devices(devices).callback(Timed::default());
+    let _ = trainer.fit(M::new(&Device::flex()), loader)?;
+    let timed = trainer.get::<Timed>().ok_or("the callback is gone")?;
+    Ok(timed.1 / steps as f64)
+}
+
+/// A Python that trains what it is told.
+struct Torch {
+    process: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Torch {
+    fn start(python: &str, script: &str) -> Outcome<Self> {
+        let mut process = Command::new(python).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let (orders, answers) = (process.stdin.take().ok_or("no input")?, process.stdout.take().ok_or("no output")?);
+        Ok(Self { process, orders, answers: BufReader::new(answers) })
+    }
+
+    fn step(&mut self, model: &str, mode: &str) -> Outcome<f64> {
+        writeln!(self.orders, "{model} {mode} {SECONDS}")?;
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        line.trim().parse().map_err(|_| format!("the script for PyTorch has answered `{}`", line.trim()).into())
+    }
+}
+
+impl Drop for Torch {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
