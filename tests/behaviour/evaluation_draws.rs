@@ -117,12 +117,12 @@ fn of_new_modules() {
     let of_validation = |seed: u64| seeded(seed).validate(&Line::new(), data()).unwrap()[0].get("val_loss").unwrap().to_bits();
     assert_eq!(of_validation(7), expected);
     // Predictions that draw.
-    let predicted = || -> Vec<u32> {
+    let predicted = |workers: usize| -> Vec<u32> {
         draw();
-        let predictions = quiet().seed(7).predict(&Draws { line: Line::new() }, data()).unwrap();
+        let predictions = quiet().seed(7).predict(&Draws { line: Line::new() }, data().workers(workers)).unwrap();
         predictions.into_iter().flatten().map(f32::to_bits).collect()
     };
-    assert_eq!(predicted(), predicted());
+    assert_eq!(predicted(0), predicted(2));
 }
 
 /// Predicts with noise.

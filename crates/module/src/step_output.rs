@@ -115,11 +115,23 @@ impl StepOutput {
         Ok((whole, shares))
     }
 
-    /// Releases the autodiff graph, so that the memory of the batch is free before the callbacks run.
-    pub fn detach(mut self) -> Self {
-        self.loss = self.loss.map(Tensor::inner);
-        self
+    /// Checks the shape of the loss, and releases the graph, so that the memory of the batch is free before the callbacks
+    /// run.
+    ///
+    /// # Errors
+    /// [`Error::Loss`] if the loss has not one element.
+    pub fn detach(self) -> Result<Self> {
+        self.loss.as_ref().map_or(Ok(()), has_one_element)?;
+        Ok(Self { loss: self.loss.map(Tensor::inner), ..self })
     }
+}
+
+/// Refuses a loss that was not reduced.
+pub(crate) fn has_one_element(loss: &Tensor<1>) -> Result<()> {
+    if loss.dims() == [1] {
+        return Ok(());
+    }
+    Err(Error::Loss { reason: format!("it has shape {:?} instead of [1]", loss.dims()) })
 }
 
 impl From<Tensor<1>> for StepOutput {

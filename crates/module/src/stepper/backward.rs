@@ -15,6 +15,7 @@ use super::{Stepper, non_finite};
 use crate::{
     error::{Error, Result},
     evidence::{FiniteCheck, LOSS, add, gradient_of},
+    step_output::has_one_element,
 };
 
 impl<M: Module> Stepper<'_, M> {
@@ -73,9 +74,7 @@ impl<M: Module> Stepper<'_, M> {
 
 /// Whether a loss can be walked back.
 pub(super) fn check_loss(loss: &Tensor<1>) -> Result<()> {
-    if loss.dims() != [1] {
-        return Err(Error::Loss { reason: format!("it has shape {:?} instead of [1]", loss.dims()) });
-    }
+    has_one_element(loss)?;
     if !loss.is_tracked() {
         return Err(Error::Loss { reason: "it does not depend on the module's parameters".into() });
     }
