@@ -1,8 +1,8 @@
-/* Stands in for the LLVM that burn's `cuda` compiles its kernels with, so that CI, which cannot download it, can link a
- * program and run it where there is no GPU. No kernel can be compiled in such a program: a call ends it, with its name.
+/* Replaces the LLVM that burn's `cuda` compiles its kernels with. CI cannot download LLVM. With these stubs, it can link a
+ * program and run it on a machine without a GPU. A call of a stub prints its name and ends the program.
  *
- * The list is what a linker misses when everything was compiled with `DOCS_RS=1`, which keeps the build script of
- * `tracel-llvm-bundler` from downloading. When a newer burn needs more, the linker names it: add it here. */
+ * The list has all symbols that the linker misses in a build with `DOCS_RS=1`, which keeps the build script of
+ * `tracel-llvm-bundler` from downloading. If a newer burn needs more symbols, the linker names them. Add them here. */
 
 #include <stdio.h>
 #include <stdlib.h>

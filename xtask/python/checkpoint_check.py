@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Reads a checkpoint with the official `safetensors` package alone.
+"""Reads a checkpoint with only the official `safetensors` package.
 
   checkpoint_check.py sample FILE               the file of the example `sample` of stormfire-checkpoint: names, shapes,
                                                 dtypes, values, manifest and checksum
-  checkpoint_check.py fit    FILE INSPECT.json  the checkpoint of a fit: the tensors and the manifest are those in the output
-                                                of `stormfire inspect FILE --json`, all values are finite, what is kept
-                                                for a weight is named after one, and the checksum is right
+  checkpoint_check.py fit    FILE INSPECT.json  the checkpoint of a fit: tensors and manifest equal the output of
+                                                `stormfire inspect FILE --json`, all values are finite, every state belongs
+                                                to a weight, and the checksum is correct
 
-Exit code 0: readable, and what was expected.
+Exit code 0: the file is readable and has the expected content.
 """
 
 import json
@@ -52,7 +52,7 @@ def check_checksum(path):
     with safe_open(path, framework="numpy") as file:
         checksum = file.get_tensor(CHECKSUM).tobytes()
     assert data[-16:] == checksum, "the checksum is not the last tensor"
-    assert xxhash.xxh3_128_digest(data[:-16]) == checksum, "the checksum is not XXH3-128 of what comes before it"
+    assert xxhash.xxh3_128_digest(data[:-16]) == checksum, "the checksum is not XXH3-128 of the bytes before it"
 
 
 def sample(path):
@@ -70,13 +70,13 @@ def sample(path):
     assert tensors["layer.empty"].shape == (0, 3), tensors["layer.empty"].shape
     scalar = tensors["optimizer/Adam/layer.scalar/time"]
     assert scalar.shape == () and scalar == 0, scalar
-    print(f"checkpoint: {len(tensors)} tensors, all with the values that were written")
+    print(f"checkpoint: {len(tensors)} tensors with the written values")
 
 
 def fit(path, inspect_path):
     with open(inspect_path, encoding="utf-8") as file:
         inspected = json.load(file)
-    assert manifest_of(path) == inspected["manifest"], "the manifest differs from what `stormfire inspect` shows"
+    assert manifest_of(path) == inspected["manifest"], "the manifest differs from the output of `stormfire inspect`"
     with safe_open(path, framework="numpy") as file:
         slices = {name: file.get_slice(name) for name in file.keys() if name != CHECKSUM}
         found = {name: (slice.get_dtype(), slice.get_shape()) for name, slice in slices.items()}
@@ -92,7 +92,7 @@ def fit(path, inspect_path):
             assert parameter in weights, f"{name} belongs to no weight"
             wanted_shape = () if tensor.ndim == 0 else tensors[parameter].shape
             assert tensor.shape == wanted_shape, f"{name} has the shape {tensor.shape}, its weight {wanted_shape}"
-    print(f"checkpoint: {len(weights)} weights and {len(found) - len(weights)} tensors beside them, as `stormfire inspect` says")
+    print(f"checkpoint: {len(weights)} weights and {len(found) - len(weights)} other tensors, as in `stormfire inspect`")
 
 
 if __name__ == "__main__":

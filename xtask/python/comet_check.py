@@ -1,4 +1,4 @@
-"""Runs a sample of our logger for Comet and looks at it with Comet's own client: the archive, and the requests.
+"""Runs a sample of our logger for Comet. Checks its archive and its requests with Comet's client.
 
 usage: comet_check.py SAMPLE FOLDER
 """
@@ -23,12 +23,12 @@ import jsonschema
 from PIL import Image
 
 API_KEY = "ApiKeyOfTheLoopback123456"
-# What Comet's client sends beside what is in the archive.
+# Requests of Comet's client that are not in the archive.
 UPLOAD_ONLY = {"/clientlib/isAlive/ver", "/clientlib/status-report/offline-metadata"}
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Answers as Comet's server would, and remembers every request."""
+    """Answers like Comet's server and records every request."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -94,12 +94,12 @@ def main():
     in_order = [[value["metricName"], value["metricValue"], value["step"], value["epoch"]] for value in values(ours.requests, "metric")]
     assert in_order == online["metrics"]
     compare(ours.requests, theirs.requests)
-    print(f"{len(logged['metrics'])} metrics came out of the archive, of its upload and of the online run as they went in;")
-    print(f"{len(ours.requests)} requests have the shape of the {len(theirs.requests)} of Comet's own client")
+    print(f"{len(logged['metrics'])} metrics are unchanged in the archive, in its upload and in the online run;")
+    print(f"{len(ours.requests)} requests have the structure of the {len(theirs.requests)} of Comet's client")
 
 
 def check_archive(archive, logged):
-    """Every line against the schema of its type, and every file against what was logged."""
+    """Compares every line with the schema of its type, and every file with the logged values."""
     schemas = pathlib.Path(comet_ml.__file__).parent / "schemas"
     schema = lambda name: json.loads((schemas / f"offline-{name}.schema.json").read_text())
     names = {"metric_msg": "metric-msg", "parameter_msg": "parameter-msg", "log_other": "log-other-msg", "file_upload": "file-upload-msg"}
@@ -122,7 +122,7 @@ def name_of(about):
 
 
 def check_media(logged, found):
-    """The bytes of every file, by programs that we did not write."""
+    """Reads every file with third-party software."""
     picture = Image.open(io.BytesIO(found["val/digits"]))
     assert picture.size == (6, 4) and list(picture.tobytes()) == logged["pixels"]
     assert found["curve"].startswith(b"<svg") and Image.open(io.BytesIO(found["curve png"])).format == "PNG"
@@ -141,7 +141,7 @@ def check_media(logged, found):
 
 
 def check_csv(archive, path, logged):
-    """What `comet offline --csv` makes of it."""
+    """Checks the output of `comet offline --csv`."""
     comet = pathlib.Path(sys.executable).with_name("comet")
     subprocess.run([comet, "offline", "--csv", archive, "--output", path], check=True, stdout=subprocess.DEVNULL)
     with open(path, newline="") as file:
@@ -155,12 +155,12 @@ def check_csv(archive, path, logged):
 
 
 def values(requests, what):
-    """The values of all batches of a kind, in the order in which they arrived."""
+    """The values of all batches of a kind, in the order of their arrival."""
     return [value for _, path, _, _, body in requests if path.endswith(f"batch/logger/experiment/{what}") for value in json.loads(body)["values"]]
 
 
 def check_requests(requests, logged):
-    """What a server has in the end."""
+    """Checks the final content of the server."""
     line = lambda value: [value["metricName"], value["metricValue"], value["step"], value["epoch"]]
     key = lambda metric: (metric[0], metric[2])
     assert sorted(map(line, values(requests, "metric")), key=key) == sorted(logged["metrics"], key=key)
@@ -184,7 +184,7 @@ def check_requests(requests, logged):
 
 
 def parts(headers, body):
-    """The parts of a form by their names."""
+    """The parts of a form by name."""
     mark = b"--" + headers["content-type"].split("boundary=")[1].encode()
     found = {}
     for part in body.split(mark)[1:-1]:
@@ -194,7 +194,7 @@ def parts(headers, body):
 
 
 def shape(request):
-    """What two requests of one meaning have in common, whatever their values are."""
+    """The structure of a request, without its values."""
     method, path, query, headers, body = request
     facts = [method, path, query.get("type", ""), headers.get("content-encoding", ""), headers["content-type"].split(";")[0] if body else ""]
     if path.endswith("/upload"):
@@ -206,7 +206,7 @@ def shape(request):
 
 
 def compare(ours, theirs):
-    """Each kind of request of ours is one that the client makes when it uploads the archive of the same values."""
+    """Checks that the client also makes each kind of our requests when it uploads the archive of the same values."""
     known = {shape(request) for request in theirs}
     for request in ours:
         assert shape(request) in known, (shape(request), [other for other in known if other[1] == request[1]])

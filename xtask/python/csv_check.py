@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Reads a metrics.csv with pandas and with Python's own csv, and compares it with what TensorBoard read of the same run.
+"""Reads a metrics.csv with pandas and with Python's csv module, and compares it with TensorBoard's values of the same run.
 
   csv_check.py METRICS.csv DUMP.json        DUMP.json: the output of `tensorboard_check.py dump`
-  csv_check.py --million FOLDER MEMORY      what the example `csv_million` left in FOLDER; MEMORY: what it printed
+  csv_check.py --million FOLDER MEMORY      FOLDER: the files of the example `csv_million`; MEMORY: its output
 
-Exit code 0: both readers agree, steps go up, and each value that both loggers hold at a step is the same number.
+Exit code 0: both readers agree, the steps increase, and both loggers have the same number for each value of a step.
 """
 
 import csv
@@ -17,7 +17,7 @@ import pandas
 
 
 def rows_of(path):
-    """Every value as (step, column) -> number, by Python's csv module."""
+    """Every value as (step, column) -> number, read with Python's csv module."""
     values, last_step = {}, -1
     with open(path, newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file, restval=""):
@@ -32,7 +32,7 @@ def rows_of(path):
 
 
 def same(left, right):
-    """TensorBoard stores 32 bits of a number, CSV all digits."""
+    """Whether two numbers are equal. TensorBoard stores 32 bits, CSV all digits."""
     return left == right or (math.isnan(left) and math.isnan(right)) or math.isclose(left, right, rel_tol=1e-6)
 
 
@@ -56,7 +56,7 @@ def main(csv_path, dump_path):
 
 
 def million(folder, memory, rows=1_000_000, late=50):
-    """Every value, by Python's csv and json, and by pandas; and the memory it took to write them."""
+    """Checks every value with Python's csv and json and with pandas, and the memory of the writer."""
 
     def single(value):
         return struct.unpack("f", struct.pack("f", value))[0]
@@ -74,7 +74,7 @@ def million(folder, memory, rows=1_000_000, late=50):
         for column, value in wanted.items():
             read = float(found[column])
             equal = read == value or (math.isnan(read) and math.isnan(value))
-            # What an f32 holds exactly is written as the shortest decimal that reads back as the same f32.
+            # An exact f32 is written as the shortest decimal that reads back as the same f32.
             equal = equal or (value == single(value) == single(read))
             assert equal, f"{column}, row {step}: {read}, not {value}"
 

@@ -1,6 +1,6 @@
-"""Records with the loggers of Python what `cargo xtask bench` records with Stormfire's.
+"""Logs the same values with Python's loggers as `cargo xtask bench` does with Stormfire's.
 
-Usage: loggers_bench.py CASE COUNT. Prints JSON: seconds, those of the processor, and the most memory used, in KiB.
+Usage: loggers_bench.py CASE COUNT. Prints JSON: wall time and processor time in seconds, and peak memory in KiB.
 """
 
 import json
@@ -26,7 +26,7 @@ def tensorboard_x(folder):
 def lightning_csv(folder):
     from pytorch_lightning.loggers import CSVLogger
 
-    # Two columns, written every 100 rows: its own default.
+    # Two columns, written every 100 rows, which is the default.
     logger = CSVLogger(folder)
 
     def work(count):
@@ -44,7 +44,7 @@ CASES = {"tensorboardX": tensorboard_x, "lightning-csv": lightning_csv}
 
 def main(case, count):
     with tempfile.TemporaryDirectory() as folder:
-        # Importing is not recording.
+        # The import is not part of the measurement.
         work = CASES[case](folder)
         began, cpu = time.perf_counter(), time.process_time()
         work(count)

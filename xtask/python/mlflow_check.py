@@ -1,9 +1,9 @@
-"""Runs `mlflow_sample` against MLflow servers of its own, and reads back what it logged with MLflow's client.
+"""Runs `mlflow_sample` with local MLflow servers, and reads the logged values back with MLflow's client.
 
 usage: mlflow_check.py FOLDER SAMPLE STORMFIRE
 
-One server is plain, the other wants a login and speaks TLS. What the sample wrote for the file store is moved into a database by
-`mlflow migrate-filestore` and read there.
+One server is plain. The other requires a login and uses TLS. `mlflow migrate-filestore` moves the files that the sample
+wrote for the file store into a database, from which they are read.
 """
 
 import datetime
@@ -34,7 +34,7 @@ LARGEST = sys.float_info.max
 
 
 class Server:
-    """A server on a port of its own, with its files in a folder of its own."""
+    """A server on a free port, with its files in a separate folder."""
 
     def __init__(self, folder, *arguments, tls=None, **environment):
         folder.mkdir(parents=True)
@@ -49,7 +49,7 @@ class Server:
         self.log = folder / "server.log"
         with open(self.log, "w") as log:
             environment = dict(os.environ, PYTHONWARNINGS="ignore", **environment)
-            # A session of its own, since the server starts further processes.
+            # A separate session, because the server starts further processes.
             self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
 
     def wait(self):
@@ -74,7 +74,7 @@ def main():
     tls = certificates(folder)
     servers = [Server(folder / "plain"), Server(folder / "secure", "--app-name", "basic-auth", tls=tls, **login)]
     try:
-        # It takes its time, too.
+        # The end also takes some time.
         from mlflow import MlflowClient
 
         for server in servers:
@@ -86,7 +86,7 @@ def main():
 
 
 def certificates(folder):
-    """A certificate for this machine, its key, who signed it, and somebody else."""
+    """A certificate for this machine, its key, the authority that signed it, and another authority."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -131,7 +131,7 @@ def check(folder, sample, stormfire, plain, secure, tls, client_of):
     killed = [resume(sample, folder / "killed", *place) for place in zip(places, killed)]
     print(f"the sample took {time.monotonic() - began:.1f} s")
     sent_later(stormfire, out, login)
-    # A process of its own, which needs no server.
+    # A separate process, which needs no server.
     target = f"sqlite:///{folder / 'migrated.db'}"
     command = [sys.executable, "-m", "mlflow", "migrate-filestore", "--source", out / "ml runs", "--target", target]
     quiet = dict(os.environ, PYTHONWARNINGS="ignore")
@@ -145,7 +145,7 @@ def check(folder, sample, stormfire, plain, secure, tls, client_of):
     continued(client, runs["server"]["continued"], joined=True)
     conflict(client, runs["server"]["conflict"])
     experiment = client.get_experiment_by_name(EXPERIMENT)
-    assert len(client.search_runs([experiment.experiment_id])) == len(runs["server"]) + 1, "each run is there once"
+    assert len(client.search_runs([experiment.experiment_id])) == len(runs["server"]) + 1, "each run exists once"
     kill_9(client, killed[0])
 
     os.environ.update(login)
@@ -156,7 +156,7 @@ def check(folder, sample, stormfire, plain, secure, tls, client_of):
 
 
 def sent_later(stormfire, out, login):
-    """One run was not to trust the server. Without a login it is not sent either."""
+    """A run that does not trust the server sends nothing, and neither does a run without a login."""
     sync = lambda *more, **environment: subprocess.run(
         [stormfire, "sync", *more], cwd=out, env=dict(os.environ, **environment), stdout=subprocess.PIPE, text=True
     )
@@ -195,7 +195,7 @@ def everything(client, run_id, name, folder, out):
     [(step, nan)] = found.pop("special/nan")
     assert step == STEPS and math.isnan(nan)
     if name != "parent":
-        # The migration goes through the database, which has no infinities.
+        # The migration uses the database, which has no infinities.
         expected["special/inf"], expected["special/-inf"] = found["special/inf"], found["special/-inf"]
         assert abs(found["special/inf"][0][1]) >= LARGEST
     for key, values in expected.items():
@@ -231,7 +231,7 @@ def artifacts(client, run_id, copy, out):
     found = {str(path.relative_to(copy)): path.read_bytes() for path in copy.rglob("*") if path.is_file()}
     images = {}
     for name in [name for name in found if name.startswith("images/")]:
-        # As the page of a run parses them.
+        # Parsed like on the page of a run.
         key, step, time_, small = re.fullmatch(r"images/(.+?)\+step\+(\d+)\+timestamp\+(\d+)\+[0-9a-f]{32}(\+compressed)?\.png", name).groups()
         assert abs(int(time_) / 1000 - time.time()) < 3600
         images[key, int(step), bool(small)] = found.pop(name)
@@ -264,7 +264,7 @@ def artifacts(client, run_id, copy, out):
 
 
 def registered(client, run_id):
-    """A checkpoint can be made a version of a registered model, as with the button of MLflow's page."""
+    """A checkpoint can become a version of a registered model, as with the button on MLflow's page."""
     import mlflow
 
     mlflow.set_tracking_uri(client.tracking_uri)
@@ -299,7 +299,7 @@ def conflict(client, run_id):
 
 
 def kill(sample, folder, place):
-    """Kills a run in the middle; gives a position that it passed before."""
+    """Kills a run in the middle. Returns an earlier position of the run."""
     victim = subprocess.Popen([sample, "killed", folder, place], stdout=subprocess.PIPE, text=True)
     position = None
     for line in victim.stdout:
@@ -347,7 +347,7 @@ def file_store(folder, out, runs, client_of, migration, target):
     continued(client, runs["continued"], joined=False)
     experiment = client.get_experiment_by_name(EXPERIMENT)
     assert len(client.search_runs([experiment.experiment_id])) == len(runs)
-    # The same folder, read in its place.
+    # The same folder, read without the migration.
     client = client_of((out / "ml runs").as_uri())
     assert [metric.value for metric in client.get_metric_history(runs["parent"], "special/inf")] == [math.inf]
     assert client.get_run(runs["continued"]).info.status == "FINISHED"
@@ -355,4 +355,4 @@ def file_store(folder, out, runs, client_of, migration, target):
 
 if __name__ == "__main__":
     main()
-    print("MLflow reads what was logged")
+    print("MLflow reads all logged values")

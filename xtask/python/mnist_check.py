@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the Python of the page on checkpoints with the checkpoint of the MNIST example, and tests what it made of it.
+"""Runs the Python code of the page on checkpoints with the checkpoint of the MNIST example, and tests the resulting model.
 
   mnist_check.py PAGE.md CHECKPOINT METRICS.csv DATA        DATA: the folder of the idx files
 
@@ -24,7 +24,7 @@ from safetensors import safe_open
 
 
 def model_of(page, checkpoint):
-    """What the code of the page, word for word, makes of the checkpoint."""
+    """The model that the unchanged code of the page creates from the checkpoint."""
     code = "\n".join(re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE))
     names, before = {}, Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
@@ -38,7 +38,7 @@ def model_of(page, checkpoint):
 
 
 def logged(metrics, step):
-    """Accuracy and loss of the test at a step."""
+    """The logged accuracy and loss of the test at a step."""
     with open(metrics, newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file, restval=""):
             if int(row["step"]) == step and row["test_acc"]:
@@ -65,7 +65,7 @@ def main(page, checkpoint, metrics, data):
     accuracy = (logits.argmax(1) == labels).double().mean().item()
     loss = torch.nn.functional.cross_entropy(logits, labels).item()
     print(f"PyTorch on {len(labels)} test digits: accuracy {accuracy}, loss {loss}; logged at step {step}: {wanted_accuracy}, {wanted_loss}")
-    assert abs(accuracy - wanted_accuracy) < 0.5 / len(labels), "PyTorch takes another digit for what it is"
+    assert abs(accuracy - wanted_accuracy) < 0.5 / len(labels), "PyTorch classifies other digits correctly"
     assert math.isclose(loss, wanted_loss, rel_tol=1e-5), "the losses differ"
 
 

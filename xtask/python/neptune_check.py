@@ -1,4 +1,4 @@
-"""Reads a run of our logger with Neptune's own client, and a run of that client with our reader.
+"""Reads a run of our logger with Neptune's client, and a run of that client with our reader.
 
 usage: neptune_check.py SAMPLE FOLDER
 """
@@ -41,7 +41,7 @@ def main():
 
 
 def client_reads(folder, logged):
-    """The queue as the client reads it, and what its operations do to a run that the client keeps in memory."""
+    """Reads the queue with the client, and applies its operations to a run in the client's memory."""
     metadata = json.loads((folder / "metadata.json").read_text())
     assert (metadata["mode"], metadata["containerType"], metadata["structureVersion"]) == ("offline", "run", 3)
     assert metadata["containerId"] == logged["id"] and folder.name.startswith(f"run__{logged['id']}__")
@@ -52,7 +52,7 @@ def client_reads(folder, logged):
     operations = [element.obj for element in elements]
     assert [element.ver for element in elements] == list(range(1, len(elements) + 1))
     assert queue.size() == len(elements) and not queue.is_empty()
-    # Nothing is in the file that the client would not have written.
+    # The file contains only operations that the client would write.
     lines = [json.loads(line)["obj"] for path in sorted(folder.glob("data-*.log")) for line in path.read_text().splitlines()]
     assert list(map(ordered, lines)) == [ordered(operation.to_dict()) for operation in operations]
 
@@ -99,7 +99,7 @@ def check_files(files):
 
 
 def converted(ask, logged, folder):
-    """Our run as a table, read by Python."""
+    """Reads our run, converted to a table."""
     done = ask("convert", logged["run"], folder)
     assert done["metrics"] == len(logged["metrics"])
     rows = list(csv.DictReader(io.StringIO((folder / "lightning_logs/version_0/metrics.csv").read_text())))
@@ -110,7 +110,7 @@ def converted(ask, logged, folder):
 
 
 def we_read(ask, folder):
-    """A run that the client writes, with every kind of value that Lightning's logger and its users have logged."""
+    """Writes a run with the client, with every kind of value that Lightning's logger and its users log."""
     folder.mkdir()
     os.chdir(folder)
     quiet = {f"capture_{name}": False for name in ("stdout", "stderr", "hardware_metrics", "traceback")}

@@ -1,9 +1,9 @@
-"""Trains a small net with PyTorch Lightning, and writes what it saved beside what the net answers.
+"""Trains a small net with PyTorch Lightning, and writes its checkpoints and its outputs.
 
     pytorch_checkpoint.py FOLDER
 
 FOLDER/lightning.ckpt is Lightning's checkpoint, FOLDER/weights.pt a plain `torch.save(net.state_dict(), ..)`, and
-FOLDER/outputs.json has the inputs and the outputs of the net in evaluation mode. Import and answers must agree.
+FOLDER/outputs.json has the inputs and outputs of the net in evaluation mode. The imported net must give these outputs.
 """
 
 import json
@@ -27,7 +27,7 @@ class Block(nn.Module):
 
 
 class Net(nn.Module):
-    """`Net` of the test in crates/checkpoint."""
+    """The `Net` of the test in crates/checkpoint."""
 
     def __init__(self):
         super().__init__()
@@ -48,7 +48,7 @@ class Lit(LightningModule):
         self.net = Net()
 
     def _register_sharded_tensor_state_dict_hooks_if_available(self):
-        """Nothing: what it imports does not load in Debian's PyTorch 1.13, and nothing is sharded here."""
+        """Does nothing. Its imports fail with Debian's PyTorch 1.13, and this module is not sharded."""
 
     def training_step(self, batch, batch_idx):
         tokens, target = batch

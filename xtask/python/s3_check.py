@@ -1,7 +1,7 @@
-"""Runs a command with a server of S3 of its own, and looks at what it left with Amazon's client.
+"""Runs a command with a local S3 server, and checks the objects with Amazon's client.
 
-usage: s3_check.py COMMAND...                   a test that leaves checkpoints
-       s3_check.py --logs FOLDER COMMAND...     a program that is run in FOLDER and leaves logs
+usage: s3_check.py COMMAND...                   a test that writes checkpoints
+       s3_check.py --logs FOLDER COMMAND...     a program that runs in FOLDER and writes logs
 """
 
 import csv
@@ -50,7 +50,7 @@ def main():
 
 
 def look_at_logs(s3, local):
-    """Every object is as the file that the loggers wrote, and the table has every row once."""
+    """Checks that every object equals the file of the loggers, and that the table has every row once."""
     body = lambda key: s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
     there = {entry["Key"]: body(entry["Key"]) for entry in s3.list_objects_v2(Bucket=BUCKET)["Contents"]}
     here = {file.relative_to(local).as_posix(): file.read_bytes() for file in local.rglob("*") if file.is_file()}
@@ -58,14 +58,14 @@ def look_at_logs(s3, local):
     assert there == here, [name for name in here if there[name] != here[name]]
     run = "the logs/lightning_logs/version_0"
     rows = list(csv.DictReader(there[f"{run}/metrics.csv"].decode().splitlines()))
-    # 1/4096 and its like are written as the shortest decimals of an f32.
+    # Numbers such as 1/4096 are written as the shortest decimals of an f32.
     assert [int(row["step"]) for row in rows] == list(range(1000))
     assert all(math.isclose(float(row["loss"]), 1 / (step + 1), rel_tol=1e-7) for step, row in enumerate(rows))
     lines = [json.loads(line) for line in there[f"{run}/metrics.jsonl"].splitlines()]
     assert [line["step"] for line in lines] == list(range(1000))
     assert there[f"{run}/hparams.yaml"] == b"lr: 0.001\n"
     assert sum("tfevents" in name for name in there) == 2, sorted(there)
-    print(f"{len(there)} objects are the files that the loggers wrote")
+    print(f"{len(there)} objects equal the files of the loggers")
 
 
 def look(s3):
@@ -80,10 +80,10 @@ def look(s3):
             header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
             assert json.loads(header["__metadata__"]["stormfire"])["format_version"] == 1, name
     assert body("large/a.ckpt") == body("large/b.ckpt")
-    # Amazon's tag of an object that came in parts ends with their number.
+    # Amazon's tag of a multipart object ends with the number of parts.
     assert found["large/a.ckpt"]["ETag"].endswith('-3"'), found["large/a.ckpt"]["ETag"]
     assert "Uploads" not in s3.list_multipart_uploads(Bucket=BUCKET)
-    print(f"{len(found)} objects are as they should be")
+    print(f"{len(found)} objects have the expected content")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Reads a folder of TensorBoard event files with the official `tensorboard` package alone.
+"""Reads a folder of TensorBoard event files with only the official `tensorboard` package.
 
   tensorboard_check.py raw  LOGDIR                  strict: framing and both checksums of every record, first event, clock
-  tensorboard_check.py dump LOGDIR [--output FILE]  everything the official readers see, as JSON
+  tensorboard_check.py dump LOGDIR [--output FILE]  the output of the official readers, as JSON
   tensorboard_check.py http LOGDIR [--port PORT]    starts the real server, once with its Python loader and once with its
                                                     Rust data server, and reads the data of every dashboard
 
-Exit code 0: readable and valid. 1: not, with every problem on stderr.
+Exit code 0: readable and valid. 1: otherwise, with every problem on stderr.
 
-`raw` is needed beside the others because tensorboard's own loader takes a record with a bad checksum for the end of a
-file that is still being written, and says nothing.
+`raw` is also needed, because tensorboard's loader ignores a record with a bad checksum. It takes the record for the end
+of a file that is still being written.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def event_files(logdir):
 
 
 def raw_events(path):
-    """Yields every event; raises DataLossError at a bad checksum or a cut record."""
+    """Yields every event. Raises DataLossError at a bad checksum or a truncated record."""
     reader = tf.pywrap_tensorflow.PyRecordReader_New(tf.compat.as_bytes(path), 0, b"", None)
     while True:
         try:
@@ -134,7 +134,7 @@ def wav_info(data):
 
 
 def decode(plugin, content, proto):
-    """The value of one event in plain Python, as the plugin's own decoder sees it."""
+    """The value of one event in plain Python, from the decoder of the plugin."""
     if proto is None:
         return None
     array = tensor_util.make_ndarray(proto)
@@ -178,7 +178,7 @@ def dump_tag(run, tag, metadata, accumulator):
 
 
 def classic(path):
-    """The API that most scripts use."""
+    """Reads with the API that most scripts use."""
     kinds = ("scalars", "images", "audio", "histograms", "compressedHistograms", "tensors")
     accumulator = event_accumulator.EventAccumulator(path, size_guidance=dict.fromkeys(kinds, 0))
     accumulator.Reload()
@@ -191,7 +191,7 @@ def classic(path):
 
 
 def hparams(multiplexer, logdir):
-    """The hparams dashboard, through its own handlers."""
+    """Reads the hparams dashboard through its handlers."""
     provider = data_provider.MultiplexerDataProvider(multiplexer, logdir)
     backend = backend_context.Context(base_plugin.TBContext(data_provider=provider, logdir=logdir))
     request = context.RequestContext()
@@ -223,7 +223,7 @@ def dump(logdir):
 
 
 class Server:
-    """The real `tensorboard` on the loopback interface."""
+    """A real `tensorboard` server on the loopback interface."""
 
     def __init__(self, logdir, port, load_fast):
         samples = ",".join(f"{kind}=1000000" for kind in ("scalars", "images", "text", "audio", "histograms"))
@@ -242,7 +242,7 @@ class Server:
             return json.loads(answer) if "json" in response.headers.get("content-type", "") else answer
 
     def wait_for_scalars(self, expected):
-        """Waits until the server has read every scalar: it answers earlier, with what it has so far."""
+        """Waits until the server has read every scalar. Its earlier answers are incomplete."""
         deadline, seen = time.monotonic() + SERVER_START_SECONDS, {}
         while time.monotonic() < deadline and self.process.poll() is None:
             try:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares what TensorBoard shows of the sample program with what was logged.
+"""Compares TensorBoard's view of the sample program with the logged values.
 
   tensorboard_sample_check.py LOGDIR EXPECTED.json [--port PORT]
 
@@ -7,7 +7,7 @@ The files are read with the official `tensorboard` package, then through the rea
 once with its Rust data server. Histograms, precision-recall curves and grids of images are computed a second time, from
 the raw numbers, by tensorboardX and numpy.
 
-Exit code 0: all equal. 1: not, with every difference on stderr.
+Exit code 0: all equal. 1: otherwise, with every difference on stderr.
 """
 
 import argparse
@@ -46,11 +46,11 @@ def close(what, found, expected):
         official.problem(f"{what}: found {found!r}, expected {expected!r}")
 
 
-# ---------------------------------------------------------------- what the values must be, by others
+# ---------------------------------------------------------------- the expected values, from other software
 
 
 def default_bins():
-    """The bins of `SummaryWriter`, built as it builds them."""
+    """The bins of `SummaryWriter`, computed in the same way."""
     value, buckets, negative = 1e-12, [], []
     while value < 1e20:
         buckets.append(value)
@@ -105,7 +105,7 @@ def pcm(sound):
 
 
 class Files:
-    """One run, by the reader that most programs use."""
+    """Reads one run with the reader that most programs use."""
 
     def __init__(self, path):
         self.events = event_accumulator.EventAccumulator(path, size_guidance=dict.fromkeys(KINDS, 0))
@@ -122,7 +122,7 @@ class Files:
 
 
 def single(points):
-    """As JSON keeps `f32`: the shortest decimal number."""
+    """An `f32` as in JSON: the shortest decimal number."""
     return [[step, float(np.float32(value))] for step, value in points]
 
 
@@ -163,7 +163,7 @@ def check_histograms(main, expected):
 
 
 def check_media(main, expected):
-    """Gives the files within the event files: PNG and WAV, by tag."""
+    """Returns the files within the event files by tag: PNG and WAV."""
     files = {}
     images = {tag: pixels(image) for tag, image in expected["images"].items()}
     images |= {tag: grid_of(grid) for tag, grid in expected["grids"].items()}
@@ -273,7 +273,7 @@ def check_server(server, files, expected):
             rows = reference.compute_curve(labels, predictions, curve["thresholds"]).astype(np.float32)
             names = ["true_positives", "false_positives", "true_negatives", "false_negatives", "precision", "recall"]
             for name, row in zip(names, rows):
-                # The dashboard leaves out the thresholds at the end that nothing reaches.
+                # The dashboard omits the last thresholds if no value reaches them.
                 equal(f"{server.name}: {tag} {name}", np.array(entry[name], np.float32), row[: len(entry[name])])
     check_meshes(server, expected["meshes"])
     layout = server.get("plugin/custom_scalars/layout")
@@ -301,7 +301,7 @@ def check_meshes(server, expected):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Compares what TensorBoard shows of the sample program with what was logged.")
+    parser = argparse.ArgumentParser(description="Compares TensorBoard's view of the sample program with the logged values.")
     parser.add_argument("logdir")
     parser.add_argument("expected")
     parser.add_argument("--port", type=int, default=16006)

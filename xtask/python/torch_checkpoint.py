@@ -1,7 +1,7 @@
-"""Saves and loads with torch what `cargo xtask bench` saves with Stormfire: layers with Adam's moments.
+"""Saves and loads the same state with torch as `cargo xtask bench` does with Stormfire: layers with Adam's moments.
 
 Usage: torch_checkpoint.py FILE WIDTH LAYERS. Prints the seconds of torch.save, of the sync after it and of torch.load,
-and by how many GiB memory grew in a save.
+and the growth of memory during a save in GiB.
 """
 
 import os
@@ -38,7 +38,7 @@ def main(path, width, layers):
     os.close(file)
     synced = time.perf_counter()
     begun = time.perf_counter()
-    # Older versions cannot load an optimizer's state in the restricted way.
+    # Older versions cannot load the state of an optimizer with `weights_only`.
     checkpoint = torch.load(path, weights_only=False)
     loaded = time.perf_counter()
     assert len(checkpoint["state_dict"]) == 2 * layers

@@ -1,6 +1,6 @@
 """Trains the models of `xtask/bench/src/models.rs` in PyTorch, alone or under Lightning.
 
-Each line of standard input is an order, `MODEL raw|lightning SECONDS`; the answer is the time of a step in seconds.
+Each line of standard input is a request, `MODEL raw|lightning SECONDS`. The answer is the time of a step in seconds.
 """
 import logging
 import sys

@@ -1,5 +1,5 @@
-"""Starts a real trackio server, lets our sample program log to it, and reads back what arrived with trackio's own command
-line and classes.
+"""Starts a real trackio server, runs our sample program with it, and reads the values back with trackio's command line and
+classes.
 
 usage: trackio_check.py FOLDER PORT SAMPLE STORMFIRE
 """
@@ -28,7 +28,7 @@ class Server:
             "TRACKIO_WRITE_TOKEN": TOKEN,
             "GRADIO_SERVER_PORT": str(port),
             "GRADIO_NUM_PORTS": "1",
-            # Nothing opens a window, and nothing asks Hugging Face.
+            # No window is opened, and no request goes to Hugging Face.
             "BROWSER": "true",
             "HF_HUB_OFFLINE": "1",
             "HF_HOME": str(folder / "hugging-face"),
@@ -74,14 +74,14 @@ def main():
     env = {**server.env, "TRACKIO_SERVER_URL": server.url}
     command = lambda life: [str(sample), str(folder), life]
     try:
-        # A run that is over before there is a server.
+        # A run that ends before the server starts.
         subprocess.run(command("away"), env=env, check=True)
         server.start()
         sent_later(server, folder, stormfire, env)
         killed = subprocess.run(command("first"), env=env, stderr=subprocess.DEVNULL)
         assert killed.returncode == -signal.SIGABRT, killed
         before = len(rows(server))
-        # The continued run finds the server gone, and then back.
+        # During the resumed run, the server disappears and comes back.
         server.stop()
         second = subprocess.Popen(command("second"), env=env, stdout=subprocess.PIPE, text=True)
         time.sleep(1)
@@ -126,10 +126,10 @@ def check(server, folder, before):
             media.update(values)
         else:
             scalars.append((row["step"], values))
-    assert [step for step, _ in scalars] == list(range(STEPS + 1)), "a row is missing, there twice, or in another place"
+    assert [step for step, _ in scalars] == list(range(STEPS + 1)), "a row is missing, duplicated, or in the wrong position"
     assert before == 30 + 7, before
     for name in expected_series():
-        # Over HTTP, what JSON cannot hold is null.
+        # Over HTTP, values without a JSON form are null.
         values = [(step, values[name]) for step, values in scalars if name in values]
         compare(name, [(step, special(step) if value is None else value) for step, value in values])
     assert scalars[3][1] == {"loss": 1 / 6, "samples": 48.0, "epoch": 0.0, "__time": 0.5, "val/acc": 3 / 7 + 0.5}, scalars[3]
@@ -170,7 +170,7 @@ def same(got, wanted):
 
 
 def check_media(media, folder):
-    """Each in the form that trackio's own classes give it, and each file where the row says."""
+    """Checks each value in the form of trackio's classes, and each file at the path in the row."""
     import trackio
     from PIL import Image
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Has W&B's own software read what `WandbLogger` wrote, and compares what it sent with what W&B's own client sends.
+"""Reads the files of `WandbLogger` with W&B's software, and compares its requests with those of W&B's client.
 
-  wandb_check.py SAMPLE FOLDER        SAMPLE: the program of `wandb_sample.rs`, which logs, is killed and goes on
+  wandb_check.py SAMPLE FOLDER        SAMPLE: the program of `wandb_sample.rs`, which logs, is killed and resumes
 
-Three ways: `wandb leet inspect` reads an offline run; `wandb sync` uploads it to a server on the loopback; the sample
-sends to that server itself. Each time the rows, settings, media, output and artifacts are those that were logged.
+There are three ways. `wandb leet inspect` reads an offline run. `wandb sync` uploads it to a server on the loopback. The
+sample sends to that server directly. Each time, rows, settings, media, output and artifacts equal the logged ones.
 """
 
 import base64
@@ -33,7 +33,7 @@ def main(sample, folder):
     offline, online = folder / "offline", folder / "online"
     for place in (offline, online, folder / "home"):
         place.mkdir(parents=True)
-    # Nothing of whoever runs this, and nothing left behind there.
+    # Ignore the user's settings, and leave no files in the user's folders.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     environment |= {"HOME": str(folder / "home"), "WANDB_DIR": str(folder / "home"), "NETRC": str(folder / "home/none"), "WANDB_ERROR_REPORTING": "false", "NO_PROXY": "127.0.0.1"}
 
@@ -45,7 +45,7 @@ def main(sample, folder):
     server = Server()
     account = {"WANDB_BASE_URL": server.address, "WANDB_API_KEY": KEY}
     command = [wandb(), "sync", "--yes", str(run)]
-    # It leaves logs in its folder.
+    # The command writes logs to its folder.
     subprocess.run(command, env=environment | account, cwd=folder / "home", check=True, capture_output=True, timeout=120)
     synced = arrived(server.requests, expected)
     assert plain(synced) == plain(inspected), "`wandb sync` uploads other rows than `wandb leet` reads"
@@ -56,7 +56,7 @@ def main(sample, folder):
     train(sample, online, environment | account)
     sent = arrived(server.requests, json.loads((online / "expected.json").read_text()))
     compare(server.requests)
-    assert any(b"lost" in request.body for request in server.requests), "the killed run had sent nothing that it lost"
+    assert any(b"lost" in request.body for request in server.requests), "the killed run had sent none of the values that it lost"
     server.close()
     left = [path for path in online.rglob("*") if path.is_file() and KEY in path.read_text(errors="replace")]
     assert not left, f"the key is in {left}"
@@ -70,12 +70,12 @@ def wandb():
 
 def train(sample, folder, environment):
     killed = subprocess.run([sample, str(folder), "begin"], env=environment, stderr=subprocess.DEVNULL, check=False, timeout=120)
-    assert killed.returncode not in (0, 1), f"the sample was to kill itself, but ended with {killed.returncode}"
+    assert killed.returncode not in (0, 1), f"the sample should kill itself, but ended with {killed.returncode}"
     subprocess.run([sample, str(folder), "continue"], env=environment, check=True, timeout=120)
 
 
 def inspect(run, environment, expected):
-    """What W&B's own reader finds in an offline run."""
+    """Reads an offline run with W&B's reader."""
     output = lambda *args: subprocess.run([wandb(), "leet", "inspect", *args, str(run)], env=environment, check=True, capture_output=True, text=True, timeout=120).stdout
     records = [json.loads(line) for line in output("--json").splitlines()]
     assert [record["num"] for record in records] == list(range(1, len(records) + 1))
@@ -109,7 +109,7 @@ def inspect(run, environment, expected):
 
 
 def arrived(requests, expected):
-    """What a server has in the end."""
+    """Checks the final content of the server."""
     files, uploads, exits = {}, {}, []
     for request in requests:
         if request.path.endswith("file_stream"):
@@ -150,7 +150,7 @@ def arrived(requests, expected):
 
 
 def number(value):
-    """A number; `leet` shows those that JSON does not have as texts."""
+    """A number. `leet` shows numbers without a JSON form as strings."""
     return float(value) if isinstance(value, str) else value
 
 
@@ -164,7 +164,7 @@ def known(row):
 
 
 def check_rows(rows, expected):
-    """Row 0 has the graph alone, row 1 all other media, and then each step has one row with all of its values."""
+    """Row 0 has only the graph, row 1 all other media, and each step has one row with all its values."""
     assert [row["_step"] for row in rows] == list(range(len(rows)))
     assert set(rows[0]) == {"graph", "_step", "_timestamp", "_runtime"}, rows[0]
     assert len(rows) == len(expected["rows"]) + 1, f"{len(rows)} rows"
@@ -188,7 +188,7 @@ def check_summary(summary, rows, expected):
 
 
 def check_media(rows, expected, content):
-    """Every medium is there and can be read by others. `content` gives the bytes of a file."""
+    """Checks that other software can read every medium. `content` returns the bytes of a file."""
     media = {name: rows[1][name] for name in expected["media"]} | {"graph": rows[0]["graph"]}
     data = {}
     for name, value in media.items():
@@ -226,7 +226,7 @@ def check_digest(digest, files):
 
 
 def compare(ours):
-    """Our requests with those of W&B's own client in a run of Lightning, as they were captured."""
+    """Compares our requests with captured requests of W&B's client in a run of Lightning."""
     with open(HERE / "wandb_requests.jsonl", encoding="utf-8") as file:
         theirs = [json.loads(line) for line in file]
     squeezed = lambda text: " ".join(text.split())
@@ -245,7 +245,7 @@ def compare(ours):
         assert shape(body["variables"]) == shape(real["variables"]), f"{request.operation}: {body['variables']}"
     assert used == set(bodies), used ^ set(bodies)
 
-    # An artifact takes the same requests in the same order.
+    # An artifact needs the same requests in the same order.
     def artifact(requests):
         chosen = ("CreateArtifact", "CreateArtifactManifest", "CreateArtifactFiles", "CommitArtifact")
         order = [operation or path for operation, path in requests if operation in chosen or path == "/upload/manifest"]
@@ -272,7 +272,7 @@ def compare(ours):
 
 
 def shape(value):
-    """The names at every level, without the values; lists by their first element."""
+    """The names at every level, without the values. A list is represented by its first element."""
     if isinstance(value, dict):
         return {key: shape(inner) for key, inner in value.items()}
     if isinstance(value, list) and value and isinstance(value[0], dict):

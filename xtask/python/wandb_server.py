@@ -1,6 +1,6 @@
-"""Enough of a W&B server for its own client: it answers, and keeps every request.
+"""A minimal W&B server for W&B's client. It answers and records every request.
 
-It was written from what `wandb` 0.31 asks. The answers are made up; only the requests of the client are genuine.
+It was written from the requests of `wandb` 0.31. Its answers are invented.
 """
 
 import gzip
@@ -26,7 +26,7 @@ class Request:
 
 
 class Server:
-    """Listens on the loopback until it is closed."""
+    """A server on the loopback interface that runs until it is closed."""
 
     def __init__(self):
         outer = self
