@@ -34,7 +34,7 @@ impl DataModule for Shifted {
             let mut mean = mean.lock().unwrap();
             let newest = Tensor::cat(vec![x.clone().mean(), y.clone().mean()], 0).inner();
             *mean = ((mean.0.clone() * 0.9 + newest * 0.1), mean.1 + 1);
-            let shift = mean.0.clone().slice([0..1]).unsqueeze::<2>();
+            let shift = mean.0.clone().narrow(0, 0, 1).unsqueeze::<2>();
             (x - Tensor::from_data(shift.into_data(), &Device::flex().autodiff()), y)
         }))
     }

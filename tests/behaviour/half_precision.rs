@@ -55,11 +55,9 @@ impl LightningModule for Net {
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
         let plateau = Schedule::new(ReduceLrOnPlateau::new().patience(0)).monitor("val_loss");
-        Ok(match self.adam {
-            true => Optimizer::new(AdamConfig::new(), 0.05).schedule(plateau),
-            false => Optimizer::new(SgdConfig::new().with_momentum(Some(MomentumConfig::new())), 0.05).schedule(plateau),
-        }
-        .into())
+        let sgd = SgdConfig::new().with_momentum(Some(MomentumConfig::new()));
+        let optimizer = if self.adam { Optimizer::new(AdamConfig::new(), 0.05) } else { Optimizer::new(sgd, 0.05) };
+        Ok(optimizer.schedule(plateau).into())
     }
 }
 

@@ -162,10 +162,8 @@ impl SetUp {
 
     fn check(self) {
         let folder = tempfile::tempdir().unwrap();
-        let below = |name: &str| match self.in_url {
-            true => PathBuf::from(format!("file://{}/{name}", folder.path().display())),
-            false => folder.path().join(name),
-        };
+        let root = if self.in_url { format!("file://{}", folder.path().display()) } else { folder.path().display().to_string() };
+        let below = |name: &str| PathBuf::from(format!("{root}/{name}"));
         let (plain, plain_losses, _) = self.fit(None, false, None);
         let (unbroken, losses, mut trainer) = self.fit(Some(&below("whole")), false, None);
         assert_eq!(unbroken, plain, "the trained weights are as without the callback");
