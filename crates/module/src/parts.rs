@@ -83,7 +83,7 @@ fn backward<M: Module>(module: &M, output: StepOutput, share: f64) -> Result<Tra
     // Always another tensor: burn allows one backward pass per tensor, and a loss may be a parameter.
     let mut walked = walk_back(&loss.clone().mul_scalar(share))?;
     let gradients = GradientsParams::from_module(&mut walked, module);
-    Ok((output.detach(), Some(gradients)))
+    Ok((output.detach()?, Some(gradients)))
 }
 
 /// Runs an evaluation step on the parts of a batch, with a module in evaluation mode. The values that the parts log are
@@ -97,7 +97,9 @@ pub fn evaluate<M: Module + 'static, B: Send + 'static>(
     batch: &B,
     step: &Step<M, B, StepOutput>,
 ) -> Result<StepOutput> {
-    let done = of_batch(threads, module, false, batch, &only(step))?;
+    let step = Arc::clone(step);
+    let detached: Step<M, B, StepOutput> = Arc::new(move |module: &M, batch| step(module, batch)?.detach());
+    let done = of_batch(threads, module, false, batch, &only(&detached))?;
     StepOutput::of_parts(done.into_iter().map(|done| (done.output, done.items)).collect())
 }
 

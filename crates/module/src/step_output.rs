@@ -6,7 +6,10 @@ use burn::tensor::Tensor;
 
 use stormfire_values::Scalar;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    tape::has_one_element,
+};
 
 /// The result of a step: the loss of a training step, and values for `on_*_batch_end` of module and callbacks.
 ///
@@ -115,10 +118,14 @@ impl StepOutput {
         Ok(whole)
     }
 
-    /// Releases the autodiff graph, so that the memory of the batch is free before the callbacks run.
-    pub fn detach(mut self) -> Self {
-        self.loss = self.loss.map(|loss| Box::new(loss.inner()));
-        self
+    /// Checks the shape of the loss, and releases the graph, so that the memory of the batch is free before the callbacks
+    /// run.
+    ///
+    /// # Errors
+    /// [`Error::Loss`] if the loss has not one element.
+    pub fn detach(self) -> Result<Self> {
+        self.loss.as_deref().map_or(Ok(()), has_one_element)?;
+        Ok(Self { loss: self.loss.map(|loss| Box::new(loss.inner())), ..self })
     }
 }
 

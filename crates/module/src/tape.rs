@@ -8,13 +8,19 @@ use crate::error::{Error, Result};
 
 /// Whether a loss can be walked back.
 pub(crate) fn check_loss(loss: &Tensor<1>) -> Result<()> {
-    if loss.dims() != [1] {
-        return Err(Error::Loss { reason: format!("it has shape {:?} instead of [1]", loss.dims()) });
-    }
+    has_one_element(loss)?;
     if !loss.is_tracked() {
         return Err(Error::Loss { reason: "it does not depend on the module's parameters".into() });
     }
     Ok(())
+}
+
+/// Refuses a loss that was not reduced.
+pub(crate) fn has_one_element(loss: &Tensor<1>) -> Result<()> {
+    if loss.dims() == [1] {
+        return Ok(());
+    }
+    Err(Error::Loss { reason: format!("it has shape {:?} instead of [1]", loss.dims()) })
 }
 
 /// The backward pass of a loss. burn panics if there was one before.
