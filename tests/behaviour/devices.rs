@@ -3,6 +3,7 @@
 mod around;
 mod chance;
 mod net;
+mod odd_parts;
 mod refused;
 
 use burn::{

@@ -1,6 +1,6 @@
 """Trains the models of `xtask/bench/src/models.rs` in PyTorch, alone or under Lightning.
 
-Each line of standard input is a request, `MODEL raw|lightning SECONDS`. The answer is the time of a step in seconds.
+Each line of standard input is a request, `MODEL raw|lightning SECONDS`. The answer is the time of a step in seconds, or `nan` without Lightning.
 """
 import logging
 import sys
@@ -32,6 +32,15 @@ class Cnn(nn.Module):
         return self.fc2(F.relu(self.fc1(torch.flatten(x, 1))))
 
 
+def attention(q, k, v):
+    if hasattr(F, "scaled_dot_product_attention"):
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    # PyTorch before 2.0.
+    later = torch.triu(torch.ones(q.shape[2], q.shape[2], dtype=torch.bool), 1)
+    scores = q @ k.transpose(-2, -1) / q.shape[3] ** 0.5
+    return scores.masked_fill(later, float("-inf")).softmax(-1) @ v
+
+
 class Block(nn.Module):
     def __init__(self, width, heads):
         super().__init__()
@@ -43,7 +52,7 @@ class Block(nn.Module):
     def forward(self, x):
         b, t, c = x.shape
         q, k, v = (z.view(b, t, self.heads, c // self.heads).transpose(1, 2) for z in self.qkv(self.ln1(x)).chunk(3, 2))
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        y = attention(q, k, v)
         x = x + self.proj(y.transpose(1, 2).reshape(b, t, c))
         return x + self.down(F.gelu(self.up(self.ln2(x))))
 
@@ -93,7 +102,10 @@ def raw(net, batches, seconds):
 
 
 def lightning(net, batches, seconds):
-    import pytorch_lightning as pl
+    try:
+        import pytorch_lightning as pl
+    except ImportError:
+        return float("nan")
 
     warnings.filterwarnings("ignore")
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.ERROR)

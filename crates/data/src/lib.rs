@@ -37,6 +37,6 @@ pub use error::{BoxError, Error, Result};
 pub use loader::Loader;
 pub use loaders::Loaders;
 pub use random::{Random, random};
-pub use split_batch::{Part, SplitBatch, Splitter, common_items};
+pub use split_batch::{Part, SplitBatch, Splitter, common_items, items_of};
 pub use stage::Stage;
 pub use stormfire_checkpoint::Saved;

@@ -6,23 +6,24 @@ use crate::{Error, Result};
 
 /// A batch that can be divided into parts with fewer items, for `Trainer::devices(n)`.
 ///
-/// Implemented for tensors (along their first axis), `Vec`s, `Option`s and tuples of them. Structs derive it
-/// (`stormfire::SplitBatch`).
+/// Implemented for tensors (along their first axis), and for `Option`, `Box`, `Vec` and tuples of batches. A `Vec` is a list of
+/// batches: each of them is divided. Structs derive it (`stormfire::SplitBatch`).
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
 /// use stormfire_data::SplitBatch;
 ///
-/// let batch = (Tensor::<2>::zeros([5, 3], &Device::flex()), vec!["a", "b", "c", "d", "e"]);
+/// let batch = (Tensor::<2>::zeros([5, 3], &Device::flex()), Tensor::<1>::zeros([5], &Device::flex()));
 /// let parts = batch.split(2)?;
 /// assert_eq!(parts.iter().map(|part| part.items).collect::<Vec<_>>(), [3, 2]);
-/// assert_eq!(parts[1].value.1, ["d", "e"]);
+/// assert_eq!(parts[1].value.0.dims(), [2, 3]);
 /// # Ok::<(), stormfire_data::Error>(())
 /// ```
 #[diagnostic::on_unimplemented(
     message = "a batch of type `{Self}` cannot be divided among threads",
     label = "`SplitBatch` is not implemented for this type",
-    note = "write `#[derive(Clone, stormfire::SplitBatch)]` above a struct; tensors, `Vec`s, `Option`s and tuples of them have it",
+    note = "write `#[derive(Clone, stormfire::SplitBatch)]` above a struct; tensors, and `Option`, `Box`, `Vec` and tuples of batches have it",
+    note = "a field that lists items, such as `Vec<String>`, needs `#[split(items)]`; one that is the same for all items `#[split(clone)]`",
     note = "`devices(1)`, the default, needs no `SplitBatch`"
 )]
 pub trait SplitBatch: Clone {
@@ -41,6 +42,10 @@ pub trait SplitBatch: Clone {
     /// # Errors
     /// As [`SplitBatch::items`].
     fn split(&self, parts: usize) -> Result<Vec<Part<Self>>> {
+        if parts <= 1 {
+            // Nothing is divided, so that uneven fields do no harm.
+            return Ok(vec![Part { items: self.items().ok().flatten().unwrap_or(1), value: self.clone() }]);
+        }
         let Some(items) = self.items()?.filter(|&items| items > 1) else {
             return Ok(vec![Part { items: self.items()?.unwrap_or(1), value: self.clone() }]);
         };
@@ -82,6 +87,11 @@ pub fn common_items<'a>(fields: impl IntoIterator<Item = (&'a str, Option<usize>
     Ok(known.map(|(_, items)| items))
 }
 
+/// A part of a list with one element per item, for fields with `#[split(items)]`.
+pub fn items_of<T: Clone>(list: &[T], start: usize, end: usize) -> Vec<T> {
+    list.get(start..end).map(<[T]>::to_vec).unwrap_or_default()
+}
+
 macro_rules! split_tensors {
     ($($kind:ty),*) => {$(
         impl<const D: usize> SplitBatch for Tensor<D, $kind> {
@@ -98,13 +108,16 @@ macro_rules! split_tensors {
 
 split_tensors!(Float, Int, Bool);
 
-impl<T: Clone> SplitBatch for Vec<T> {
+/// A list of batches, as a combined loader makes it. Each is divided.
+impl<T: SplitBatch> SplitBatch for Vec<T> {
     fn items(&self) -> Result<Option<usize>> {
-        Ok(Some(self.len()))
+        let items = self.iter().map(SplitBatch::items).collect::<Result<Vec<_>>>()?;
+        let names: Vec<String> = (0..items.len()).map(|index| index.to_string()).collect();
+        common_items(names.iter().map(String::as_str).zip(items))
     }
 
     fn slice(&self, start: usize, end: usize) -> Self {
-        self.get(start..end).map(<[T]>::to_vec).unwrap_or_default()
+        self.iter().map(|batch| batch.slice(start, end)).collect()
     }
 }
 
@@ -161,16 +174,23 @@ mod tests {
         batch.split(parts).unwrap().into_iter().map(|part| part.items).collect()
     }
 
+    fn numbers(items: usize) -> Tensor<1, Int> {
+        Tensor::<1, Int>::ones([items.max(1)], &Device::flex()).cumsum(0).narrow(0, 0, items)
+    }
+
+    fn list(tensor: &Tensor<1, Int>) -> Vec<i64> {
+        tensor.to_data().iter::<i64>().collect()
+    }
+
     #[test]
     fn parts_are_even_and_none_is_empty() {
-        let batch = |items: usize| (0..items).collect::<Vec<_>>();
+        let batch = numbers;
         assert_eq!(sizes(&batch(8), 2), [4, 4]);
         assert_eq!(sizes(&batch(8), 3), [3, 3, 2]);
         assert_eq!(sizes(&batch(2), 3), [1, 1]);
         assert_eq!(sizes(&batch(1), 3), [1]);
-        assert_eq!(sizes(&batch(0), 3), [0]);
         let parts = batch(7).split(3).unwrap();
-        assert_eq!(parts.into_iter().flat_map(|part| part.value).collect::<Vec<_>>(), batch(7), "in order, each item once");
+        assert_eq!(parts.iter().flat_map(|part| list(&part.value)).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7], "in order, each item once");
     }
 
     #[test]
@@ -180,20 +200,23 @@ mod tests {
         let ints = Tensor::<1, Int>::from_ints([1, 2, 3], &device);
         let bools: Tensor<1, Bool> = ints.clone().equal_elem(3);
         let none: Option<Tensor<1>> = None;
-        let batch = (floats, ints, bools, none, Box::new(vec!['a', 'b', 'c']));
+        let batch = (floats, ints.clone(), bools, none, Box::new(vec![ints.clone(), ints]));
         let parts = batch.split(2).unwrap();
-        let (floats, ints, bools, none, letters) = parts[1].value.clone();
+        let (floats, ints, bools, none, several) = parts[1].value.clone();
         assert_eq!(floats.into_data().try_to_vec::<f32>().unwrap(), [5.0, 6.0]);
         assert_eq!(ints.into_data().iter::<i64>().collect::<Vec<_>>(), [3]);
         assert!(bools.into_data().iter::<bool>().all(|yes| yes));
         assert!(none.is_none());
-        assert_eq!(*letters, ['c']);
+        assert_eq!(several.iter().map(list).collect::<Vec<_>>(), [[3], [3]], "each batch of a list is divided, not the list");
     }
 
     #[test]
     fn fields_of_different_lengths_are_named() {
-        let error = (vec![1, 2, 3], (vec![1], vec![1])).split(2).unwrap_err();
+        let uneven = (numbers(3), (numbers(1), numbers(1)));
+        let error = uneven.split(2).unwrap_err();
         assert_eq!(error.to_string(), "a batch cannot be split: its field `0` has 3 items, and `1` has 1");
         assert!(error.hint().is_some());
+        assert!(vec![numbers(3), numbers(2)].split(2).is_err(), "batches of a list");
+        assert_eq!(uneven.split(1).unwrap().len(), 1, "nothing is divided");
     }
 }

@@ -4,11 +4,22 @@ use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::{Data, DeriveInput, Field, Fields, Index, Member, Path, Result, parse_quote, spanned::Spanned};
 
-/// A field, how it is reached, and whether it is the same in every part.
+/// How a field is divided.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// As a batch itself.
+    Batch,
+    /// As a list of items.
+    Items,
+    /// Not at all: it is the same in every part.
+    Clone,
+}
+
+/// A field, how it is reached, and how it is divided.
 struct Split<'a> {
     field: &'a Field,
     member: Member,
-    is_cloned: bool,
+    how: How,
 }
 
 pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
@@ -18,28 +29,31 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     };
     let home = home(input)?;
     let fields = splits(&data.fields)?;
-    let divided: Vec<_> = fields.iter().filter(|split| !split.is_cloned).collect();
+    let divided: Vec<_> = fields.iter().filter(|split| split.how != How::Clone).collect();
     if divided.is_empty() {
         let reason = "no field of this batch has items: a batch needs one without `#[split(clone)]`";
         return Err(syn::Error::new(input.ident.span(), reason));
     }
     let counts = divided.iter().map(|split| {
         let (member, name) = (&split.member, text(&split.member));
-        quote_spanned!(split.field.ty.span()=> (#name, #home::SplitBatch::items(&self.#member)?))
+        match split.how {
+            How::Items => quote!((#name, ::core::option::Option::Some(self.#member.len()))),
+            _ => quote_spanned!(split.field.ty.span()=> (#name, #home::SplitBatch::items(&self.#member)?)),
+        }
     });
     let parts = fields.iter().map(|split| {
         let member = &split.member;
-        if split.is_cloned {
-            quote!(#member: ::core::clone::Clone::clone(&self.#member))
-        } else {
-            quote_spanned!(split.field.ty.span()=> #member: #home::SplitBatch::slice(&self.#member, start, end))
+        match split.how {
+            How::Clone => quote!(#member: ::core::clone::Clone::clone(&self.#member)),
+            How::Items => quote_spanned!(split.field.ty.span()=> #member: #home::items_of(&self.#member, start, end)),
+            How::Batch => quote_spanned!(split.field.ty.span()=> #member: #home::SplitBatch::slice(&self.#member, start, end)),
         }
     });
     let name = &input.ident;
     let mut generics = input.generics.clone();
     if !generics.params.is_empty() {
         let bounds = generics.make_where_clause();
-        for split in &divided {
+        for split in divided.iter().filter(|split| split.how == How::Batch) {
             let ty = &split.field.ty;
             bounds.predicates.push(parse_quote!(#ty: #home::SplitBatch));
         }
@@ -66,7 +80,7 @@ fn home(input: &DeriveInput) -> Result<Path> {
     for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("split")) {
         attribute.parse_nested_meta(|meta| {
             if !meta.path.is_ident("crate") {
-                return Err(meta.error("expected `crate = ..` here; `clone` belongs to a field"));
+                return Err(meta.error("expected `crate = ..` here; `clone` and `items` belong to a field"));
             }
             home = meta.value()?.parse()?;
             Ok(())
@@ -79,23 +93,24 @@ fn splits(fields: &Fields) -> Result<Vec<Split<'_>>> {
     let mut all = Vec::new();
     for (index, field) in fields.iter().enumerate() {
         let member = field.ident.clone().map_or_else(|| Member::Unnamed(Index::from(index)), Member::Named);
-        all.push(Split { field, member, is_cloned: is_cloned(field)? });
+        all.push(Split { field, member, how: how(field)? });
     }
     Ok(all)
 }
 
-fn is_cloned(field: &Field) -> Result<bool> {
-    let mut cloned = false;
+fn how(field: &Field) -> Result<How> {
+    let mut how = How::Batch;
     for attribute in field.attrs.iter().filter(|attribute| attribute.path().is_ident("split")) {
         attribute.parse_nested_meta(|meta| {
-            if !meta.path.is_ident("clone") {
-                return Err(meta.error("expected `clone`: the field is the same in every part"));
-            }
-            cloned = true;
+            how = match () {
+                () if meta.path.is_ident("clone") => How::Clone,
+                () if meta.path.is_ident("items") => How::Items,
+                () => return Err(meta.error("expected `clone` (the same in every part) or `items` (a list with one element per item)")),
+            };
             Ok(())
         })?;
     }
-    Ok(cloned)
+    Ok(how)
 }
 
 fn text(member: &Member) -> String {

@@ -51,20 +51,26 @@ pub(crate) fn train<M: Module + 'static, B: Send + 'static>(
         drop(turn);
         backward(module, output, part.items as f64 / whole as f64)
     };
-    let done = of_batch(threads, &module.valid(), true, batch, &(Arc::new(work) as Work<M, B, Trained>))?;
+    let stats = threads.running_stats(module);
+    let done = of_batch(threads, &module.valid(), Some(&stats), batch, &(Arc::new(work) as Work<M, B, Trained>))?;
     let items: usize = done.iter().map(|done| done.items).sum();
     let mut with_loss = 0;
     let (mut sum, mut outputs, mut running) = (GradientsParams::new(), Vec::new(), Vec::new());
     for Done { output: (output, gradients), items: of_part, running: after, .. } in done {
         if let Some(gradients) = gradients {
             gradients::accumulate(&mut sum, gradients, module);
-            with_loss += of_part;
         }
+        with_loss += if output.loss().is_some() { of_part } else { 0 };
         outputs.push((output, of_part));
         running.push((after, of_part as f64 / items as f64));
     }
     running_stats::set(module, running_stats::mean(running));
     let output = StepOutput::of_parts(outputs)?;
+    if sum.is_empty()
+        && let Some(loss) = output.loss()
+    {
+        check_loss(loss)?;
+    }
     if output.given_weight().is_none() && with_loss != items && with_loss > 0 {
         // Some parts have no loss. The mean is over the items of the others.
         gradients::divide(&mut sum, module, &Scalar::Host(with_loss as f64 / items as f64));
@@ -77,7 +83,8 @@ type Trained = (StepOutput, Option<GradientsParams>);
 
 /// The backward pass of a part. Its loss is this share of the whole loss, unless it has a weight.
 fn backward<M: Module>(module: &M, output: StepOutput, share: f64) -> Result<Trained> {
-    let Some(loss) = output.loss() else { return Ok((output, None)) };
+    // A part may have nothing to learn from, such as no positive item: its gradients are zero.
+    let Some(loss) = output.loss().filter(|loss| loss.is_tracked()) else { return Ok((output.detach()?, None)) };
     check_loss(loss)?;
     let share = if output.given_weight().is_some() { 1.0 } else { share };
     // Always another tensor: burn allows one backward pass per tensor, and a loss may be a parameter.
@@ -99,7 +106,7 @@ pub fn evaluate<M: Module + 'static, B: Send + 'static>(
 ) -> Result<StepOutput> {
     let step = Arc::clone(step);
     let detached: Step<M, B, StepOutput> = Arc::new(move |module: &M, batch| step(module, batch)?.detach());
-    let done = of_batch(threads, module, false, batch, &only(&detached))?;
+    let done = of_batch(threads, module, None, batch, &only(&detached))?;
     StepOutput::of_parts(done.into_iter().map(|done| (done.output, done.items)).collect())
 }
 
@@ -122,12 +129,12 @@ pub fn predict<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
             let part = split(batch, 1)?.into_iter().next().ok_or_else(|| Error::other("a batch without parts"))?;
             let (whole, weight) = (part.items, part.items);
             let (module, work, surroundings) = (module.clone(), Arc::clone(&work), here.at(*moment));
-            Ok(Planned { module, trains: false, part, whole, weight, work, surroundings, seed: seed(index) })
+            Ok(Planned { module, running: None, part, whole, weight, work, surroundings, seed: seed(index) })
         };
         batches.iter().enumerate().map(plan).collect()
     };
     let mut outputs = Vec::with_capacity(batches.len());
-    for Done { output, logged, .. } in run(threads, plan)? {
+    for Done { output, logged, .. } in run(threads, false, plan)? {
         log::extend(logged);
         outputs.push(output);
     }
@@ -144,11 +151,12 @@ fn only<M: 'static, B: 'static, O: 'static>(step: &Step<M, B, O>) -> Work<M, B, 
     Arc::new(move |module: &M, part: Part<B>, _whole: usize, _turn: Option<Turn>| step(module, part.value))
 }
 
-/// Works on the parts of a batch, and logs their values as values of the whole batch.
+/// Works on the parts of a batch, and logs their values as values of the whole batch. Training steps come with the running
+/// statistics of the module.
 fn of_batch<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
     threads: &Threads,
     valid: &M,
-    trains: bool,
+    trained: Option<&Arc<HashSet<ParamId>>>,
     batch: &B,
     work: &Work<M, B, O>,
 ) -> Result<Vec<Done<O>>> {
@@ -157,16 +165,22 @@ fn of_batch<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
     let seed = scope::seeded().map(|(_, seed)| seed);
     let plan = || {
         let parts = split(batch, threads.count())?;
+        // The statistics of one item are none. A whole batch of one item is the caller's choice.
+        let normalizes = trained.is_some_and(|stats| !stats.is_empty());
+        let parts = match parts.iter().map(|part| part.items).sum::<usize>() / 2 {
+            pairs if normalizes && pairs < parts.len() => split(batch, pairs.max(1))?,
+            _ => parts,
+        };
         let whole = parts.iter().map(|part| part.items).sum();
         let plan = |(index, part): (usize, Part<B>)| {
             let weight = weigh(valid, &part.value).unwrap_or(part.items);
             let (module, work, surroundings) = (valid.clone(), Arc::clone(work), here.clone());
             let seed = seed.map(|seed| mix(seed, index as u64));
-            Planned { module, trains, part, whole, weight, work, surroundings, seed }
+            Planned { module, running: trained.cloned(), part, whole, weight, work, surroundings, seed }
         };
         Ok(parts.into_iter().enumerate().map(plan).collect())
     };
-    let mut done = run(threads, plan)?;
+    let mut done = run(threads, trained.is_some(), plan)?;
     let logged = done.iter_mut().map(|done| (std::mem::take(&mut done.logged), done.weight)).collect();
     log::extend(records::merged(logged));
     Ok(done)
@@ -176,7 +190,8 @@ fn of_batch<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
 struct Planned<M, B, O> {
     /// In evaluation mode.
     module: M,
-    trains: bool,
+    /// The running statistics of a module that trains.
+    running: Option<Arc<HashSet<ParamId>>>,
     part: Part<B>,
     /// The number of items of the whole batch.
     whole: usize,
@@ -206,20 +221,20 @@ struct Returned<O> {
 
 impl<M: Module, B, O> Planned<M, B, O> {
     /// Runs it on this thread. With a turn, it waits for the turn first.
-    fn run(self, running: &HashSet<ParamId>, turn: Option<Turn>) -> Returned<O> {
-        let Self { module, trains, part, whole, weight, work, surroundings, .. } = self;
+    fn run(self, turn: Option<Turn>) -> Returned<O> {
+        let Self { module, running, part, whole, weight, work, surroundings, .. } = self;
         let items = part.items;
         surroundings.within(|| {
             // A copy with its own leaves over the same memory. burn dead-locks if two threads walk back over the same
             // leaves.
-            let module = if trains { module.train() } else { module };
+            let module = if running.is_some() { module.train() } else { module };
             if let Some(turn) = &turn {
                 turn.begin();
             }
             let output = work(&module, part, whole, turn);
             let mut logged = Vec::new();
             let misuse = log::take_records(&mut logged).err();
-            let running = if trains { running_stats::values(&module, running) } else { HashMap::new() };
+            let running = running.map(|stats| running_stats::values(&module, &stats)).unwrap_or_default();
             let not_implemented = scope::take_not_implemented();
             Returned { done: Done { output, items, weight, logged, running }, misuse, not_implemented }
         })
@@ -247,24 +262,25 @@ impl<O> Returned<O> {
 /// its own seed. The work after a step, a backward pass, still runs at the same time.
 fn run<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
     threads: &Threads,
+    trains: bool,
     plan: impl Fn() -> Result<Vec<Planned<M, B, O>>>,
 ) -> Result<Vec<Done<O>>> {
     let Some((device, seed)) = scope::seeded() else {
-        return threads.run(jobs(threads, plan()?, None))?.into_iter().map(Returned::taken).collect();
+        return threads.run(jobs(plan()?, None))?.into_iter().map(Returned::taken).collect();
     };
     let mut returned = None;
-    if !threads.draws() {
+    if !threads.draws(trains) {
         let undrawn = Undrawn::seeded(&device, || device.seed(seed));
-        returned = Some(threads.run(jobs(threads, plan()?, None))?);
+        returned = Some(threads.run(jobs(plan()?, None))?);
         if !undrawn.is_still(&device)? {
-            threads.note_that_it_draws();
+            threads.note_that_it_draws(trains);
             tracing::debug!("the steps draw random numbers of burn, so the threads of this run take turns in them");
             returned = None;
         }
     }
     let returned = match returned {
         Some(returned) => returned,
-        None => threads.run(jobs(threads, plan()?, Some(&device)))?,
+        None => threads.run(jobs(plan()?, Some(&device)))?,
     };
     // Later draws must not depend on what was known before.
     device.seed(mix(seed, u64::MAX - 1));
@@ -273,15 +289,14 @@ fn run<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
 
 /// A job for each step. The steps take turns if they draw from the generator of a device.
 fn jobs<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
-    threads: &Threads,
     planned: Vec<Planned<M, B, O>>,
     draws_from: Option<&Device>,
 ) -> Vec<impl FnOnce() -> Returned<O> + Send + 'static> {
     let seeds = planned.iter().filter_map(|planned| planned.seed).collect();
     let mut turns = draws_from.map(|device| Turn::for_each(device, seeds)).unwrap_or_default().into_iter();
     let job = |planned: Planned<M, B, O>| {
-        let (running, turn) = (Arc::clone(&threads.running), turns.next());
-        move || planned.run(&running, turn)
+        let turn = turns.next();
+        move || planned.run(turn)
     };
     planned.into_iter().map(job).collect()
 }

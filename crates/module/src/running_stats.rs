@@ -32,6 +32,19 @@ pub(crate) fn of<M: Module>(module: &M) -> HashSet<ParamId> {
     walk(&trained, Refusing(HashSet::new())).0
 }
 
+/// The parameters without a gradient, the running statistics among them.
+pub(crate) fn untrained<M: Module>(module: &M) -> Vec<ParamId> {
+    struct Untrained(Vec<ParamId>);
+    impl EachFloat for Untrained {
+        fn call<const D: usize>(&mut self, _path: &str, param: &Param<Tensor<D>>) {
+            if !param.val().is_require_grad() {
+                self.0.push(param.id);
+            }
+        }
+    }
+    walk(module, Untrained(Vec::new())).0
+}
+
 /// The newest values of some running statistics, flat.
 pub(crate) fn values<M: Module>(module: &M, of: &HashSet<ParamId>) -> HashMap<ParamId, Tensor<1>> {
     struct Collect<'a> {

@@ -4,6 +4,7 @@ use std::any::Any;
 
 use burn::tensor::Tensor;
 
+use stormfire_optim::window::weight_of;
 use stormfire_values::Scalar;
 
 use crate::{
@@ -105,6 +106,9 @@ impl StepOutput {
         if weighed != 0 && weighed != losses {
             let reason = "the losses of some parts of a batch have a weight, and those of others have none";
             return Err(Error::config("StepOutput::weight", reason, "give one with every loss, or use `devices(1)`"));
+        }
+        for (output, _) in with_loss() {
+            weight_of(output.given_weight())?;
         }
         let items: usize = with_loss().map(|(_, items)| items).sum();
         let mut whole = Self::default();

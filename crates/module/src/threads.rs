@@ -8,7 +8,7 @@ use std::{
     collections::HashSet,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
@@ -40,20 +40,43 @@ pub struct Division<M, B> {
 /// A thread, and the channel through which it gets its work.
 struct Worker {
     jobs: mpsc::Sender<Job>,
-    _pool: ThreadPool,
+    pool: ThreadPool,
+    /// Disconnected when the thread ends.
+    end: mpsc::Receiver<()>,
 }
+
+/// The stack of a thread in bytes: that of a main thread on Linux, since a step may recurse as deep as there.
+const STACK: usize = 8 << 20;
 
 impl Worker {
     fn start(number: usize) -> Result<Self> {
-        let pool = ThreadPoolBuilder::new().num_threads(1).thread_name(move |_| format!("step-{number}"));
-        let pool = pool.build().map_err(Error::other)?;
+        let refused = |error: rayon::ThreadPoolBuildError| {
+            let hint = "use fewer devices, such as one per core: `devices(\"auto\")`";
+            Error::config("devices", format!("thread {} cannot be started: {error}", number + 1), hint)
+        };
+        let (alive, end) = mpsc::channel::<()>();
+        let alive = Mutex::new(Some(alive));
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(1)
+            .stack_size(STACK)
+            .thread_name(move |_| format!("step-{number}"))
+            .exit_handler(move |_| drop(alive.lock().unwrap_or_else(PoisonError::into_inner).take()));
+        let pool = pool.build().map_err(refused)?;
         let (sender, jobs) = mpsc::channel::<Job>();
         pool.spawn(move || {
             while let Ok(job) = jobs.recv() {
                 job();
             }
         });
-        Ok(Self { jobs: sender, _pool: pool })
+        Ok(Self { jobs: sender, pool, end })
+    }
+
+    /// Lets the thread end.
+    fn end(self) -> mpsc::Receiver<()> {
+        let Self { jobs, pool, end } = self;
+        drop(jobs);
+        drop(pool);
+        end
     }
 }
 
@@ -63,9 +86,16 @@ pub struct Threads {
     /// A [`Division`] of the module's batches.
     division: Box<dyn Any + Send + Sync>,
     /// The running statistics of the module.
-    pub(crate) running: Arc<HashSet<ParamId>>,
-    /// The steps of this run draw random numbers of burn.
-    draws: AtomicBool,
+    running: Mutex<RunningStats>,
+    /// Whether training steps, and the steps of evaluations, draw random numbers of burn.
+    draws: [AtomicBool; 2],
+}
+
+/// The running statistics of a module, as long as it has the same parameters.
+#[derive(Default)]
+struct RunningStats {
+    untrained: Vec<ParamId>,
+    found: Arc<HashSet<ParamId>>,
 }
 
 impl Threads {
@@ -75,13 +105,19 @@ impl Threads {
     /// The system refuses a thread.
     pub fn start<M: Module + 'static, B: 'static>(count: usize, module: &M, division: Division<M, B>) -> Result<Self> {
         let workers = (0..count).map(Worker::start).collect::<Result<_>>()?;
-        let running = Arc::new(running_stats::of(module));
-        Ok(Self { workers, division: Box::new(division), running, draws: AtomicBool::new(false) })
+        let threads = Self { workers, division: Box::new(division), running: Mutex::default(), draws: Default::default() };
+        threads.running_stats(module);
+        Ok(threads)
     }
 
-    /// Whether the module keeps running statistics, such as those of a batch normalization.
-    pub fn has_running_stats(&self) -> bool {
-        !self.running.is_empty()
+    /// The running statistics of the module, such as those of a batch normalization. A hook may have added or replaced some.
+    pub fn running_stats<M: Module>(&self, module: &M) -> Arc<HashSet<ParamId>> {
+        let mut known = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let untrained = running_stats::untrained(module);
+        if known.untrained != untrained {
+            *known = RunningStats { untrained, found: Arc::new(running_stats::of(module)) };
+        }
+        Arc::clone(&known.found)
     }
 
     /// How many there are.
@@ -101,12 +137,12 @@ impl Threads {
     }
 
     /// Whether the steps of this run draw random numbers of burn, as far as that is known.
-    pub(crate) fn draws(&self) -> bool {
-        self.draws.load(Ordering::Relaxed)
+    pub(crate) fn draws(&self, trains: bool) -> bool {
+        self.draws[usize::from(trains)].load(Ordering::Relaxed)
     }
 
-    pub(crate) fn note_that_it_draws(&self) {
-        self.draws.store(true, Ordering::Relaxed);
+    pub(crate) fn note_that_it_draws(&self, trains: bool) {
+        self.draws[usize::from(trains)].store(true, Ordering::Relaxed);
     }
 
     /// Runs a job on each thread at the same time, and waits for all of them. The results are in the order of the jobs. If
@@ -128,6 +164,16 @@ impl Threads {
 
 fn has_ended<E>(_: E) -> Error {
     Error::other("a thread of the run has ended")
+}
+
+impl Drop for Threads {
+    /// Waits until the threads have ended.
+    fn drop(&mut self) {
+        let ends: Vec<_> = self.workers.drain(..).map(Worker::end).collect();
+        for end in ends {
+            let _ = end.recv();
+        }
+    }
 }
 
 impl std::fmt::Debug for Threads {

@@ -113,7 +113,10 @@ impl Devices {
             return Err(Error::config("devices", reason, "use `devices(1)`, or make the module on a device without checkpointing"));
         }
         let threads = Threads::start(count, module, Division { split, weigh: M::batch_size })?;
-        if trains && threads.has_running_stats() {
+        if trains {
+            tracing::info!("{count} threads share each batch");
+        }
+        if trains && !threads.running_stats(module).is_empty() {
             tracing::warn!(
                 "`devices` = {count}: batch normalization sees a part of each batch, 1/{count} of its items; its running statistics are \
                  the mean over the parts"

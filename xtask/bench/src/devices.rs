@@ -56,7 +56,7 @@ fn model<M: Workload>(key: &str, title: &str, items: usize, rounds: usize, mut t
     println!("| {title} | least | median | least over devices(1) |\n|---|---|---|---|");
     let least = |row: &Row| row.seconds.iter().copied().fold(f64::INFINITY, f64::min);
     let first = least(&rows[0]);
-    for row in rows.iter_mut().filter(|row| !row.seconds.is_empty()) {
+    for row in rows.iter_mut().filter(|row| row.seconds.iter().any(|seconds| seconds.is_finite())) {
         let shortest = least(row);
         row.seconds.sort_by(f64::total_cmp);
         println!("| {} | {:.3} | {:.3} | {:.2} |", row.name, shortest * 1e3, row.seconds[row.seconds.len() / 2] * 1e3, shortest / first);

@@ -35,10 +35,14 @@ pub(super) fn merged(parts: Vec<(Vec<Record>, usize)>) -> Vec<Record> {
 
 /// The record of a whole batch. Those that do not fit together are left as they are: the log refuses them.
 fn whole(parts: Vec<(Record, usize)>) -> Vec<Record> {
-    let Some((first, _)) = parts.first().filter(|_| parts.len() > 1) else {
+    let Some((first, _)) = parts.first() else { return Vec::new() };
+    if parts.iter().any(|(record, _)| record.options != first.options) {
         return parts.into_iter().map(|(record, _)| record).collect();
-    };
-    let sizes: Option<usize> = parts.iter().map(|(record, _)| record.batch_size).sum();
+    }
+    let given: Option<usize> = parts.iter().map(|(record, _)| record.batch_size).sum();
+    // A value of some parts stands for their items only.
+    let items = (!first.options.rank_zero_only).then(|| parts.iter().map(|(_, weight)| weight).sum());
+    let sizes = given.or(items);
     let weigh = |(record, weight): &(Record, usize)| record.batch_size.unwrap_or(*weight) as f64;
     let value = match &first.value {
         Logged::Metric(_) => joined_metric(&parts),
@@ -88,7 +92,9 @@ fn mean(values: &[(&Scalar, f64)]) -> Option<Scalar> {
         return Some((*first).clone());
     }
     let weight: f64 = values.iter().map(|(_, weight)| weight).sum();
-    values.iter().map(|(value, share)| (*value).clone().times(share / weight)).reduce(Scalar::plus)
+    // Parts of no weight at all count alike.
+    let share = |share: f64| if weight > 0.0 { share / weight } else { 1.0 / values.len() as f64 };
+    values.iter().map(|(value, own)| (*value).clone().times(share(*own))).reduce(Scalar::plus)
 }
 
 #[cfg(test)]
