@@ -11,7 +11,7 @@ use stormfire::{
     prelude::*,
     values::{
         Scalar,
-        read::{device_reads, read},
+        read::{DistantCpu, device_reads, read},
     },
 };
 
@@ -56,7 +56,7 @@ impl Sick {
     fn weights(&self) -> Vec<f64> {
         let weight = self.line.layer.weight.val().flatten::<1>(0, 1);
         let bias = self.line.layer.bias.as_ref().unwrap().val();
-        read(&[weight, bias].map(|tensor| Scalar::Device(tensor.inner()))).unwrap()
+        read(&[weight, bias].map(Scalar::from)).unwrap()
     }
 }
 
@@ -131,6 +131,7 @@ impl<M: LightningModule> Callback<M> for Flush {
 #[test]
 fn the_first_bad_batch_and_step_are_named() {
     type Make = fn() -> Trainer<Sick>;
+    let _distant = DistantCpu::new();
     let makes: [(&str, Make, usize); 6] = [
         ("nobody reads before the end", quiet, 1),
         ("every step is read", || recording(&MemoryLogger::new()).log_every_n_steps(1), 1),
@@ -170,6 +171,7 @@ fn the_first_bad_batch_and_step_are_named() {
 
 #[test]
 fn a_bad_gradient_without_a_bad_loss_is_found_in_its_parameter() {
+    let _distant = DistantCpu::new();
     let sick = || Sick::new(&[(12, Fault::Aside)]);
     // At the end of the epoch, if no value is read before.
     assert_snapshot!(error_text(quiet().max_epochs(1).fit(sick(), line_data(80, 2))), @"
@@ -189,6 +191,7 @@ fn a_bad_gradient_without_a_bad_loss_is_found_in_its_parameter() {
 
 #[test]
 fn nan_is_noticed_when_the_loggers_read() {
+    let _distant = DistantCpu::new();
     let seen = Seen::default();
     let trainer = recording(&MemoryLogger::new()).log_every_n_steps(10).callback(seen.clone()).callback(Flush);
     let outcome = trainer.max_epochs(1).fit(Sick::new(&[(12, Fault::Gradient)]), line_data(4000, 2));
@@ -198,6 +201,19 @@ fn nan_is_noticed_when_the_loggers_read() {
     ");
     // Step 19 is logged at the end of its batch, and read at the latest during the end of the next batch.
     assert!((20..=21).contains(&seen.0.lock().unwrap().batches));
+}
+
+/// A read of the CPU does not wait.
+#[test]
+fn on_the_cpu_nan_is_noticed_at_its_batch() {
+    for log_every_n_steps in [0, 10] {
+        let seen = Seen::default();
+        let trainer = recording(&MemoryLogger::new()).log_every_n_steps(log_every_n_steps).callback(seen.clone());
+        let outcome = trainer.max_epochs(1).fit(Sick::new(&[(12, Fault::Gradient)]), line_data(4000, 2));
+        let error = outcome.unwrap_err().to_string();
+        assert!(error.starts_with("the training loss is not finite at epoch 0, batch 13 (global step 13)"), "{error}");
+        assert_eq!(seen.0.lock().unwrap().batches, 13);
+    }
 }
 
 /// The device reads of each of 20 batches, and of the end.
@@ -211,6 +227,7 @@ fn reads(trainer: Trainer<Sick>) -> Vec<u64> {
 
 #[test]
 fn only_the_skip_policy_needs_a_read_per_step() {
+    let _distant = DistantCpu::new();
     let end = |of_a_batch: u64, at_the_end: u64| [vec![of_a_batch; 20], vec![at_the_end]].concat();
     for policy in [NonFinite::Error, NonFinite::Stop] {
         assert_eq!(reads(quiet().on_non_finite(policy)), end(0, 1), "{policy}");
@@ -320,6 +337,7 @@ fn a_skipped_batch_is_counted_and_excluded_from_means() {
 
 #[test]
 fn the_stop_policy_ends_the_fit_cleanly() {
+    let _distant = DistantCpu::new();
     let (seen, memory) = (Seen::default(), MemoryLogger::new());
     let trainer = recording(&memory).log_every_n_steps(5).callback(Flush).callback(seen.clone()).min_epochs(2);
     let fit = trainer.on_non_finite(NonFinite::Stop).fit(Sick::new(&[(7, Fault::Loss)]), line_data(400, 2)).unwrap();

@@ -1,13 +1,15 @@
 //! The values that can be logged: numbers, tensors of one element, metrics.
 
-use burn::tensor::{DType, FloatDType, Int, Tensor};
+use burn::tensor::{DType, FloatDType, Int, Tensor, kind};
 
-use stormfire_values::{Scalar, read::sum_dtype};
+use stormfire_values::{
+    Scalar,
+    read::{sum_dtype, values_at_hand},
+};
 
 use crate::metric::{AnyMetric, Metric};
 
 /// A value as it was logged.
-#[expect(clippy::large_enum_variant, reason = "a box would cost an allocation for every logged value")]
 #[derive(Clone, Debug)]
 pub enum Logged {
     /// A number, on the host or the device.
@@ -50,7 +52,10 @@ impl Loggable for bool {
 impl Loggable for Scalar {
     fn into_logged(self) -> Logged {
         match self {
-            Scalar::Device(tensor) => tensor.into_logged(),
+            Scalar::Device(value) => match value.into_single() {
+                Ok(tensor) => tensor.into_logged(),
+                Err(sum) => Logged::Scalar(Scalar::Device(sum)),
+            },
             host @ Scalar::Host(_) => Logged::Scalar(host),
         }
     }
@@ -68,19 +73,14 @@ impl<M: Metric> Loggable for M {
     }
 }
 
-#[expect(clippy::result_large_err, reason = "both variants are values on their way to the log")]
-fn logged_tensor<const D: usize>(tensor: Tensor<D>) -> Result<Tensor<D>, Logged> {
-    if tensor.shape().num_elements() != 1 {
-        return Err(Logged::Invalid(format!("a tensor of shape {:?}, but only one element can be logged", tensor.dims())));
-    }
-    let tensor = tensor.inner();
-    // The precision of a half float is too low for a mean over many batches.
-    Ok(if matches!(tensor.dtype(), DType::F16 | DType::BF16) { tensor.cast(FloatDType::F32) } else { tensor })
-}
-
-impl Loggable for Tensor<1> {
-    fn into_logged(self) -> Logged {
-        logged_tensor(self).map_or_else(|invalid| invalid, |tensor| Logged::Scalar(Scalar::Device(tensor)))
+/// The one element of a tensor: its number if it is at hand, otherwise the tensor that `keep` returns.
+fn logged<const D: usize, K: kind::Basic>(tensor: Tensor<D, K>, keep: impl FnOnce(Tensor<D, K>) -> Tensor<1>) -> Logged {
+    let invalid = |dims: &[usize]| Logged::Invalid(format!("a tensor of shape {dims:?}, but only one element can be logged"));
+    match values_at_hand(tensor) {
+        Ok(data) if data.num_elements() == 1 => Logged::Scalar(Scalar::Host(data.iter::<f64>().next().unwrap_or(f64::NAN))),
+        Ok(data) => invalid(data.shape().as_slice()),
+        Err(tensor) if tensor.shape().num_elements() == 1 => Logged::Scalar(keep(tensor).into()),
+        Err(tensor) => invalid(&tensor.dims()),
     }
 }
 
@@ -88,27 +88,32 @@ macro_rules! log_tensors {
     ($($rank:literal),*) => {$(
         impl Loggable for Tensor<$rank> {
             fn into_logged(self) -> Logged {
-                logged_tensor(self).map_or_else(|invalid| invalid, |tensor| Logged::Scalar(Scalar::Device(tensor.reshape([1]))))
+                logged(self, |tensor| {
+                    let tensor = tensor.inner();
+                    // A mean over many batches does not fit the few digits of a half float.
+                    let is_half = matches!(tensor.dtype(), DType::F16 | DType::BF16);
+                    if is_half { tensor.cast(FloatDType::F32) } else { tensor }.reshape([1])
+                })
+            }
+        }
+
+        impl Loggable for Tensor<$rank, Int> {
+            fn into_logged(self) -> Logged {
+                logged(self, |tensor| {
+                    let tensor = tensor.inner();
+                    // The device's default type for floats may have no room for a count.
+                    let dtype = sum_dtype(&tensor.device());
+                    tensor.cast(dtype).reshape([1])
+                })
             }
         }
     )*};
 }
-log_tensors!(2, 3, 4);
-
-impl<const D: usize> Loggable for Tensor<D, Int>
-where
-    Tensor<D>: Loggable,
-{
-    fn into_logged(self) -> Logged {
-        // The precision of the device's default float type may be too low for a count.
-        let dtype = sum_dtype(&self.device());
-        self.cast(dtype).into_logged()
-    }
-}
+log_tensors!(1, 2, 3, 4);
 
 impl<const D: usize> Loggable for &Tensor<D, Int>
 where
-    Tensor<D>: Loggable,
+    Tensor<D, Int>: Loggable,
 {
     fn into_logged(self) -> Logged {
         self.clone().into_logged()

@@ -24,7 +24,7 @@ impl Undrawn {
     /// # Errors
     /// [`crate::Error::Read`] when the device fails.
     pub fn is_still(self, device: &Device) -> Result<bool> {
-        let values = read(&[Scalar::Device(self.0), Scalar::Device(draw(device))])?;
+        let values = read(&[Scalar::from(self.0), Scalar::from(draw(device))])?;
         Ok(values[0].to_bits() == values[1].to_bits())
     }
 }

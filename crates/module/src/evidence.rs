@@ -1,10 +1,6 @@
 //! Evidence of whether losses and gradients were finite.
 
-use burn::{
-    module::Module,
-    optim::GradientsParams,
-    tensor::{DType, Tensor},
-};
+use burn::{module::Module, optim::GradientsParams};
 
 use stormfire_optim::gradients;
 use stormfire_values::{Scalar, read::read};
@@ -22,22 +18,22 @@ pub enum FiniteCheck {
     BeforeStep,
 }
 
-/// Evidence of whether the losses and gradients of a batch were finite: numbers on the device, of shape `[1]`. Each is
-/// finite exactly when the values that it represents are.
+/// Evidence of whether the losses and gradients of a batch were finite. Each number is finite exactly when the values
+/// that it represents are.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
     /// Represents the losses with a backward pass. `None` without any.
-    pub losses: Option<Tensor<1>>,
+    pub losses: Option<Scalar>,
     /// Represents the gradients of the optimizer steps. `None` if no optimizer stepped, or if their norm was not
     /// computed for another purpose and is not required before the step.
-    pub gradients: Option<Tensor<1>>,
+    pub gradients: Option<Scalar>,
 }
 
 impl Evidence {
     /// Describes the first value that is not finite. Needs one device read, and a second one for the names.
     pub(crate) fn what_is_not_finite<M: Module>(self, gradients: &GradientsParams, module: &M) -> Result<Option<String>> {
         let losses = self.losses.is_some();
-        let values = read(&[self.losses, self.gradients].into_iter().flatten().map(Scalar::Device).collect::<Vec<_>>())?;
+        let values = read(&[self.losses, self.gradients].into_iter().flatten().collect::<Vec<_>>())?;
         match values.iter().position(|value| !value.is_finite()) {
             None => Ok(None),
             Some(0) if losses => Ok(Some(LOSS.into())),
@@ -50,9 +46,9 @@ impl Evidence {
 }
 
 /// Adds a piece of evidence to another one. A single piece costs nothing.
-pub(crate) fn add(evidence: &mut Option<Tensor<1>>, more: Tensor<1>) {
+pub(crate) fn add(evidence: &mut Option<Scalar>, more: Scalar) {
     *evidence = Some(match evidence.take() {
-        Some(evidence) => evidence.cast(DType::F32) + more.cast(DType::F32),
+        Some(evidence) => evidence.plus(more),
         None => more,
     });
 }

@@ -6,10 +6,11 @@
 
 use std::{borrow::Cow, cell::RefCell};
 
-use burn::tensor::Tensor;
-
 use stormfire_metrics::{Loggable, Logged};
-use stormfire_values::{Scalar, read::read};
+use stormfire_values::{
+    Scalar,
+    read::{Reduce, read},
+};
 
 use crate::{
     error::{Error, Result},
@@ -31,14 +32,14 @@ pub enum ReduceFx {
     Min,
     /// The maximum. NaN if a value is NaN.
     Max,
-    /// A function of all values of the epoch (shape `[batches]`, in order) that returns one element (shape `[1]`).
-    /// Keeps every value on the device until the epoch ends. A custom [`Metric`](stormfire_metrics::Metric) needs less
-    /// memory.
+    /// A function of all values of the epoch (shape `[batches]`, in order) that returns one element (shape `[1]`). It gets
+    /// the values on the CPU in `f64` when the epoch ends. Until then every value is kept. A custom
+    /// [`Metric`](stormfire_metrics::Metric) needs less memory.
     Custom {
         /// A name, which distinguishes two functions.
         name: &'static str,
         /// The function.
-        reduce: fn(Tensor<1>) -> Tensor<1>,
+        reduce: Reduce,
     },
 }
 
@@ -91,14 +92,18 @@ pub struct Record {
     pub options: Options,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Pending {
     records: Vec<Record>,
     error: Option<LogError>,
 }
 
+impl Pending {
+    const NONE: Self = Self { records: Vec::new(), error: None };
+}
+
 thread_local! {
-    static PENDING: RefCell<Pending> = RefCell::default();
+    static PENDING: RefCell<Pending> = const { RefCell::new(Pending::NONE) };
 }
 
 /// Takes the values logged on this thread since the last call. `records` must be empty. Its memory is reused.
@@ -107,6 +112,10 @@ thread_local! {
 /// The first misuse of `log` among them.
 pub fn take_records(records: &mut Vec<Record>) -> Result<(), LogError> {
     PENDING.with_borrow_mut(|pending| {
+        // After most events.
+        if pending.records.is_empty() && pending.error.is_none() {
+            return Ok(());
+        }
         std::mem::swap(&mut pending.records, records);
         pending.error.take().map_or(Ok(()), |error| {
             // Records left in `records` would come back at the next swap.
@@ -126,12 +135,12 @@ pub(crate) fn extend(records: impl IntoIterator<Item = Record>) {
 pub(crate) struct SetAside(Pending);
 
 pub(crate) fn set_aside() -> SetAside {
-    SetAside(PENDING.take())
+    SetAside(PENDING.replace(Pending::NONE))
 }
 
 impl Drop for SetAside {
     fn drop(&mut self) {
-        PENDING.set(std::mem::take(&mut self.0));
+        PENDING.set(std::mem::replace(&mut self.0, Pending::NONE));
     }
 }
 
@@ -142,7 +151,7 @@ pub fn put_back(mistake: LogError) {
 
 /// Drops the values logged on this thread since the last take, because the code that logged them has failed.
 pub fn discard() {
-    PENDING.take();
+    PENDING.set(Pending::NONE);
 }
 
 /// A value to be logged. Set options with its methods. It is recorded on drop.
@@ -219,25 +228,27 @@ impl Drop for Entry {
 
 impl Draft {
     fn check(mut self) -> Result<Record, LogError> {
-        let (name, hook) = (self.record.name.to_string(), self.record.hook);
-        if let Logged::Invalid(reason) = self.record.value {
-            return Err(LogError::Invalid { name, hook, reason });
+        let Record { name, hook, value, options, .. } = &mut self.record;
+        let hook = *hook;
+        // An allocation that only an error is worth.
+        let to_string = || name.to_string();
+        if let Logged::Invalid(reason) = value {
+            return Err(LogError::Invalid { name: to_string(), hook, reason: std::mem::take(reason) });
         }
-        let Some(rule) = hook.log_rule() else { return Err(LogError::NotAllowed { name, hook }) };
-        let options = &mut self.record.options;
+        let Some(rule) = hook.log_rule() else { return Err(LogError::NotAllowed { name: to_string(), hook }) };
         options.on_step = self.on_step.unwrap_or(rule.on_step);
         options.on_epoch = self.on_epoch.unwrap_or(rule.on_epoch);
         if options.on_step && !rule.on_step_allowed {
-            return Err(LogError::Level { name, hook, level: "on_step(true)" });
+            return Err(LogError::Level { name: to_string(), hook, level: "on_step(true)" });
         }
         if !options.on_epoch && rule.epoch_only {
-            return Err(LogError::Level { name, hook, level: "on_epoch(false)" });
+            return Err(LogError::Level { name: to_string(), hook, level: "on_epoch(false)" });
         }
         if !options.on_step && !options.on_epoch {
-            return Err(LogError::Useless { name, hook });
+            return Err(LogError::Useless { name: to_string(), hook });
         }
         if options.add_dataloader_idx && name.contains("/dataloader_idx_") {
-            return Err(LogError::ReservedName { name, hook });
+            return Err(LogError::ReservedName { name: to_string(), hook });
         }
         Ok(self.record)
     }

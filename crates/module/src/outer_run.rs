@@ -46,7 +46,7 @@ mod tests {
     use super::*;
     use stormfire_values::{
         Scalar,
-        read::{ForbidReads, read},
+        read::{DistantCpu, ForbidReads, read},
     };
 
     use crate::{
@@ -74,6 +74,7 @@ mod tests {
 
     #[test]
     fn the_outer_run_goes_on_as_if_there_had_been_no_inner_one() {
+        let _distant = DistantCpu::new();
         for panics in [false, true] {
             let _entered = scope::enter(Hook::TrainBatchEnd, Moment { epoch: 7, ..Moment::default() });
             scope::mark_not_implemented(Hook::TrainingStep);

@@ -22,7 +22,8 @@ use crate::error::{Error, Result};
 /// ```
 #[derive(Debug, Default)]
 pub struct StepOutput {
-    loss: Option<Tensor<1>>,
+    /// In a box, because an output is moved often.
+    loss: Option<Box<Tensor<1>>>,
     weight: Option<Scalar>,
     /// One, or one for each part of a batch that was divided.
     payloads: Vec<Box<dyn Any + Send>>,
@@ -56,9 +57,9 @@ impl StepOutput {
     /// let output = StepOutput::from(loss_sum).weight(mask.sum());
     /// ```
     ///
-    /// A number, or a tensor of shape `[1]`, which stays on the device. Logged values, `on_before_backward` and
+    /// A number, or a tensor of shape `[1]`. Logged values, `on_before_backward` and
     /// `on_train_batch_end` get the loss as given: log the mean yourself. A window whose numbers sum to 0 makes no
-    /// step. With tensors its gradients become NaN, which `on_non_finite` detects.
+    /// step. With tensors of a GPU its gradients become NaN, which `on_non_finite` detects.
     /// [`Stepper::step`](crate::Stepper::step) ignores weights.
     pub fn weight(mut self, weight: impl Into<Scalar>) -> Self {
         self.weight = Some(weight.into());
@@ -72,7 +73,7 @@ impl StepOutput {
 
     /// The loss, shape `[1]`, detached in `on_train_batch_end`. In validation and test it is only for the hooks.
     pub fn loss(&self) -> Option<&Tensor<1>> {
-        self.loss.as_ref()
+        self.loss.as_deref()
     }
 
     /// The value from [`StepOutput::with`], if it has this type. `None` for a batch that was divided among threads
@@ -106,8 +107,9 @@ impl StepOutput {
         let mut shares = Vec::with_capacity(parts.len());
         for (part, of_part) in parts {
             let is_all = weighed > 0 || of_part == items;
-            let share = part.loss.map(|loss| if is_all { loss } else { loss.mul_scalar(of_part as f64 / items as f64) });
-            whole.loss = joined(whole.loss, share.clone().map(Tensor::inner), |sum, share| sum + share);
+            let share = part.loss.map(|loss| if is_all { *loss } else { loss.mul_scalar(of_part as f64 / items as f64) });
+            let detached = share.clone().map(|share| Box::new(share.inner()));
+            whole.loss = joined(whole.loss, detached, |sum, share| Box::new(*sum + *share));
             whole.weight = joined(whole.weight, part.weight, Scalar::plus);
             whole.payloads.extend(part.payloads);
             shares.push(share);
@@ -117,14 +119,14 @@ impl StepOutput {
 
     /// Releases the autodiff graph, so that the memory of the batch is free before the callbacks run.
     pub fn detach(mut self) -> Self {
-        self.loss = self.loss.map(Tensor::inner);
+        self.loss = self.loss.map(|loss| Box::new(loss.inner()));
         self
     }
 }
 
 impl From<Tensor<1>> for StepOutput {
     fn from(loss: Tensor<1>) -> Self {
-        Self { loss: Some(loss), ..Self::default() }
+        Self { loss: Some(Box::new(loss)), ..Self::default() }
     }
 }
 

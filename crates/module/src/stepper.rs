@@ -11,6 +11,7 @@ use stormfire_optim::{
     gradients::{self, Clip},
     window::{Accumulated, Window},
 };
+use stormfire_values::Scalar;
 
 use crate::{
     error::{Error, Result},
@@ -185,9 +186,9 @@ impl<'a, M: Module> Stepper<'a, M> {
         let share = |optimizer: &Optimizer| (optimizer.name().to_owned(), optimizer.share_of(&all, module));
         let shares: Vec<_> = self.optimizers.iter().map(share).collect();
         if self.plan.finite == FiniteCheck::BeforeStep {
-            let mut evidence = Evidence { losses: Some(loss.clone().inner()), gradients: None };
+            let mut evidence = Evidence { losses: Some(loss.clone().into()), gradients: None };
             for total in shares.iter().filter_map(|(_, share)| gradients::total(share, module)) {
-                add(&mut evidence.gradients, total);
+                add(&mut evidence.gradients, total.into());
             }
             if let Some(what) = evidence.what_is_not_finite(&all, module)? {
                 self.accumulated.bad_pass = vec![Some(what); shares.len()];
@@ -229,14 +230,15 @@ impl<'a, M: Module> Stepper<'a, M> {
         if self.plan.finite == FiniteCheck::BeforeStep {
             let (losses, mut what) = self.accumulated.take_evidence(index);
             if what.is_none() {
-                what = Evidence { losses, gradients: witness }.what_is_not_finite(&gradients, module)?;
+                what = Evidence { losses: losses.map(Scalar::from), gradients: witness.map(Scalar::from) }
+                    .what_is_not_finite(&gradients, module)?;
             }
             if let Some(what) = what {
                 self.skipped.get_or_insert(what);
                 return Ok(());
             }
         } else if let Some(witness) = witness {
-            add(&mut self.evidence.gradients, witness);
+            add(&mut self.evidence.gradients, witness.into());
         }
         match (self.plan.clip, norm) {
             (Some(clip), Some(norm)) => gradients::clip_norm(&mut gradients, module, norm, clip.value),

@@ -277,7 +277,7 @@ pub fn non_finite_parameters<M: Module>(module: &M) -> Result<Vec<String>, ReadE
 
 fn not_finite_of<M: Module>(module: &M, of: Summed<'_>) -> Result<Vec<String>, ReadError> {
     let totals = walk(module, Totals { of, found: Vec::new() }).found;
-    let (paths, tensors): (Vec<_>, Vec<_>) = totals.into_iter().map(|(path, total)| (path, Scalar::Device(total))).unzip();
+    let (paths, tensors): (Vec<_>, Vec<_>) = totals.into_iter().map(|(path, total)| (path, Scalar::from(total))).unzip();
     let values = read(&tensors)?;
     Ok(paths.into_iter().zip(values).filter(|(_, value)| !value.is_finite()).map(|(path, _)| path).collect())
 }
@@ -310,7 +310,7 @@ mod tests {
         let weight = gradients.get::<2>(module.weight.id).unwrap();
         let bias = gradients.get::<1>(module.bias.as_ref().unwrap().id).unwrap();
         let parts = [weight.clone().slice([0..1, 0..1]).reshape([1]), weight.slice([1..2, 0..1]).reshape([1]), bias];
-        read(&parts.map(Scalar::Device)).unwrap()
+        read(&parts.map(Scalar::from)).unwrap()
     }
 
     fn close(actual: &[f64], expected: &[f64]) -> bool {
@@ -322,7 +322,7 @@ mod tests {
         let module = module();
         let mut clipped = gradients(&module);
         let norm = global_norm(&clipped, &module).unwrap();
-        assert_eq!(read(&[Scalar::Device(norm)]).unwrap(), [13.0]);
+        assert_eq!(read(&[norm.into()]).unwrap(), [13.0]);
         clip(&mut clipped, &module, Clip { value: 1.3, algorithm: ClipAlgorithm::Norm });
         assert!(close(&values(&module, &clipped), &[0.3, 0.4, 1.2]));
         clip(&mut clipped, &module, Clip { value: 100.0, algorithm: ClipAlgorithm::Norm });
@@ -342,11 +342,11 @@ mod tests {
             gradients.register(module.weight.id, weight);
             // A module may have parameters of several types.
             gradients.register(module.bias.as_ref().unwrap().id, Tensor::<1>::from_floats([bias], &device));
-            let found = read(&[Scalar::Device(global_norm(&gradients, &module).unwrap())]).unwrap()[0];
+            let found = read(&[global_norm(&gradients, &module).unwrap().into()]).unwrap()[0];
             assert!((found - norm).abs() < 1e-3 * norm, "{dtype:?}: {found} instead of {norm}");
             clip(&mut gradients, &module, Clip { value: norm / 10.0, algorithm: ClipAlgorithm::Norm });
             assert_eq!(gradients.get::<2>(module.weight.id).unwrap().dtype(), dtype);
-            let clipped = read(&[Scalar::Device(global_norm(&gradients, &module).unwrap())]).unwrap()[0];
+            let clipped = read(&[global_norm(&gradients, &module).unwrap().into()]).unwrap()[0];
             assert!((clipped - norm / 10.0).abs() < 1e-2 * norm, "{dtype:?}: {clipped}");
         }
     }
@@ -377,7 +377,7 @@ mod tests {
     fn what_is_not_finite_is_noticed_and_named() {
         let module = module();
         let device = Device::flex();
-        let total_of = |gradients: &GradientsParams| read(&[Scalar::Device(total(gradients, &module).unwrap())]).unwrap()[0];
+        let total_of = |gradients: &GradientsParams| read(&[total(gradients, &module).unwrap().into()]).unwrap()[0];
         let mut gradients = gradients(&module);
         assert!(total(&GradientsParams::new(), &module).is_none());
         assert!(non_finite(&gradients, &module).unwrap().is_empty());
@@ -413,7 +413,7 @@ mod tests {
     fn what_is_trained_is_known_in_evaluation_mode_too() {
         let mut module = module();
         module.bias = module.bias.map(|bias| bias.set_require_grad(false));
-        let one = |module: &Linear| read(&[Scalar::Device(total_of_trained(module).unwrap())]).unwrap();
+        let one = |module: &Linear| read(&[total_of_trained(module).unwrap().into()]).unwrap();
         for module in [module.clone(), module.valid()] {
             assert_eq!(trained(&module), ["weight"]);
             assert!((one(&module)[0] - f64::from(module.weight.val().sum().into_scalar::<f32>())).abs() < 1e-6);

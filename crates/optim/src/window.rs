@@ -93,6 +93,7 @@ impl Accumulated {
         match weight {
             Scalar::Host(weight) => self.host += weight,
             Scalar::Device(weight) => {
+                let weight = weight.into_tensor();
                 let weight = if weight.dtype() == DType::F32 { weight } else { weight.cast(DType::F32) };
                 self.device = Some(match self.device.take() {
                     Some(sum) => sum + weight,
@@ -127,7 +128,7 @@ impl Accumulated {
         let device = self.device.take();
         let mut gradients = self.sum.take()?;
         match device {
-            Some(weight) => gradients::divide(&mut gradients, module, &Scalar::Device(weight + host)),
+            Some(weight) => gradients::divide(&mut gradients, module, &Scalar::from(weight + host)),
             None if host == 0.0 => return None,
             // Dividing by one would launch needless kernels.
             None if (host - 1.0).abs() < f64::EPSILON => {}
@@ -175,7 +176,9 @@ pub fn weight_of(given: Option<&Scalar>) -> Result<Scalar, ConfigError> {
     match given {
         None => Ok(Scalar::Host(1.0)),
         Some(Scalar::Host(weight)) if !(weight.is_finite() && *weight >= 0.0) => refuse(format!("{weight} is not a number of at least 0")),
-        Some(Scalar::Device(weight)) if weight.dims() != [1] => refuse(format!("it has shape {:?} instead of [1]", weight.dims())),
+        Some(Scalar::Device(weight)) if weight.parts().open.dims() != [1] => {
+            refuse(format!("it has shape {:?} instead of [1]", weight.parts().open.dims()))
+        }
         Some(weight) => Ok(weight.clone()),
     }
 }

@@ -1,12 +1,15 @@
-//! Reduces the values of an epoch on the device.
+//! Reduces the values of an epoch, wherever they are.
 
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::Device;
 use stormfire_metrics::{
     Logged,
     metric::{AnyMetric, Max, Min},
 };
 use stormfire_module::{log::ReduceFx, log_error::LogError};
-use stormfire_values::Scalar;
+use stormfire_values::{
+    Scalar,
+    read::{Reading, Reduce},
+};
 
 use crate::{
     log_state::{Pending, SavedAccumulator, SavedScalar},
@@ -21,7 +24,7 @@ pub(crate) enum Accumulator {
     Metric(Box<dyn AnyMetric>),
     Custom {
         values: Vec<Scalar>,
-        reduce: fn(Tensor<1>) -> Tensor<1>,
+        reduce: Reduce,
     },
     /// From a checkpoint, until the code that logs it supplies its type or function again.
     Saved {
@@ -123,14 +126,18 @@ impl Accumulator {
 
     /// The state for a checkpoint, without a device read.
     pub(crate) fn state(&self, pending: &mut Pending) -> SavedAccumulator {
+        let mut save = |parts: &[Scalar]| -> Vec<_> { parts.iter().map(|part| pending.save(part)).collect() };
         let (parts, value) = match self {
             Accumulator::Mean(mean) => return SavedAccumulator::Mean(mean.state(pending)),
             Accumulator::Sum(sum) => return SavedAccumulator::Sum(sum.state(pending)),
-            Accumulator::Metric(metric) => (metric.parts_any(), metric.compute_any()),
-            Accumulator::Custom { values, reduce } => (values.clone(), reduce_all(values, *reduce)),
-            Accumulator::Saved { parts, value } => (parts.clone(), value.clone()),
+            Accumulator::Metric(metric) => (save(&metric.parts_any()), pending.save(&metric.compute_any())),
+            Accumulator::Custom { values, reduce } => {
+                let values = save(values);
+                (values.clone(), SavedScalar::Reduced { values, reduce: *reduce })
+            }
+            Accumulator::Saved { parts, value } => (save(parts), pending.save(value)),
         };
-        SavedAccumulator::Parts { parts: parts.iter().map(|part| pending.save(part)).collect(), value: pending.save(&value) }
+        SavedAccumulator::Parts { parts, value }
     }
 
     /// Restores an accumulator from a state.
@@ -146,34 +153,20 @@ impl Accumulator {
     }
 
     /// The current value of the epoch, without a device read.
-    pub(crate) fn compute(&self) -> Scalar {
-        match self {
+    pub(crate) fn reading(&self) -> Reading {
+        Reading::new(match self {
             Accumulator::Mean(mean) => mean.compute(),
             Accumulator::Sum(sum) => sum.compute(),
             Accumulator::Metric(metric) => metric.compute_any(),
-            Accumulator::Custom { values, reduce } => reduce_all(values, *reduce),
+            Accumulator::Custom { values, reduce } => return Reading::reduced(values.clone(), *reduce),
             Accumulator::Saved { value, .. } => value.clone(),
-        }
+        })
     }
-}
-
-fn reduce_all(values: &[Scalar], reduce: fn(Tensor<1>) -> Tensor<1>) -> Scalar {
-    let device = values.iter().find_map(|v| if let Scalar::Device(t) = v { Some(t.device()) } else { None });
-    // Host numbers are reduced on the CPU backend, which is always available.
-    let device = device.unwrap_or_else(burn::tensor::Device::flex);
-    // All values get the same type. The default type of the device may have a low precision.
-    let tensors = values.iter().map(|value| match value {
-        Scalar::Device(tensor) if tensor.dtype() == DType::F32 => tensor.clone(),
-        Scalar::Device(tensor) => tensor.clone().cast(DType::F32),
-        Scalar::Host(number) => Tensor::full([1], *number, (&device, DType::F32)),
-    });
-    Scalar::Device(reduce(Tensor::cat(tensors.collect(), 0)))
 }
 
 #[cfg(test)]
 mod tests {
     use stormfire_module::Hook;
-    use stormfire_values::read::read;
 
     use super::*;
 
@@ -190,7 +183,7 @@ mod tests {
                 None => all = Some(Accumulator::start(&value, reduce, Some(items), never).unwrap()),
             }
         }
-        read(&[all.unwrap().compute()]).unwrap()[0]
+        Reading::read_all(&[all.unwrap().reading()]).unwrap()[0]
     }
 
     #[test]

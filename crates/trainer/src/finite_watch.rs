@@ -124,34 +124,37 @@ impl FiniteWatch {
         }
     }
 
-    fn keep(&mut self, of: &'static str, piece: Tensor<1>, run: &Run) {
+    fn keep(&mut self, of: &'static str, piece: Scalar, run: &Run) {
+        if matches!(&piece, Scalar::Host(value) if value.is_finite()) {
+            return;
+        }
         if self.pieces.len() >= CHUNK {
             self.boil_down();
         }
         self.places.push_back(Place::of(of, run));
-        self.pieces.push_back(Reading::new(Scalar::Device(piece)));
+        self.pieces.push_back(Reading::new(piece));
     }
 
     fn boil_down(&mut self) {
         let start = self.places.len() - self.pieces.len();
-        let pieces: Vec<_> = self.pieces.iter().map(Reading::scalar).collect();
-        let Some(device) = pieces.iter().find_map(|piece| if let Scalar::Device(tensor) = piece { Some(tensor.device()) } else { None })
-        else {
+        let pieces: Vec<_> = self.pieces.iter().map(|piece| piece.source().scalar()).collect();
+        let device = |piece: &Scalar| if let Scalar::Device(value) = piece { Some(value.parts().open.device()) } else { None };
+        let Some(device) = pieces.iter().find_map(device) else {
             // All pieces were read. The next check handles them.
             return;
         };
         self.pieces.clear();
         let tensor = |piece| match piece {
-            Scalar::Device(tensor) => tensor.cast(DType::F32),
+            Scalar::Device(value) => value.into_tensor().cast(DType::F32),
             Scalar::Host(value) => Tensor::from_data([value as f32], (&device, DType::F32)),
         };
         let values = Tensor::cat(pieces.into_iter().map(tensor).collect(), 0);
         // After millions of batches in an epoch the index is not exact, but a bad piece is never lost.
         let numbers: Vec<f32> = (start..self.places.len()).map(|i| (i as f32).min(NONE - 1.0)).collect();
         let numbers = Tensor::<1>::from_data(TensorData::from(numbers.as_slice()), (&device, DType::F32));
-        let first = Scalar::Device(numbers.mask_fill(values.is_finite(), NONE).min());
+        let first = Scalar::from(numbers.mask_fill(values.is_finite(), NONE).min());
         let first = match self.first_bad.take() {
-            Some(before) => before.scalar().min(first),
+            Some(before) => before.source().scalar().min(first),
             None => first,
         };
         self.first_bad = Some(Reading::new(first));
@@ -168,7 +171,7 @@ impl FiniteWatch {
     fn look_at_parameters<M: LightningModule>(&mut self, run: &Run, module: &M) {
         self.unseen = 0;
         if let Some(total) = gradients::total_of_trained(module) {
-            self.keep(TRAINED, total, run);
+            self.keep(TRAINED, total.into(), run);
         }
     }
 
@@ -263,11 +266,14 @@ fn error(what: String, place: Place, run: &Run, parameters: Vec<String>) -> Erro
 
 #[cfg(test)]
 mod tests {
+    use stormfire_values::read::DistantCpu;
+
     use super::*;
 
     /// Another thread may read just before the evidence is reduced.
     #[test]
     fn the_first_bad_batch_is_found_whenever_its_evidence_was_read() {
+        let _distant = DistantCpu::new();
         let device = burn::tensor::Device::flex();
         for (bad, read) in [(5, 0..0), (5, 0..CHUNK), (5, 0..6), (5, 6..CHUNK), (0, 0..1), (CHUNK - 1, 0..CHUNK), (CHUNK, 0..CHUNK)] {
             let mut watch = FiniteWatch::new(&TrainerConfig::default());
@@ -280,7 +286,7 @@ mod tests {
                 }
                 let value = if batch_idx == bad { f32::NAN } else { 1.0 };
                 watch.places.push_back(Place { of: "the training loss", batch_idx, global_step: 0 });
-                watch.pieces.push_back(Reading::new(Scalar::Device(Tensor::from_floats([value], &device))));
+                watch.pieces.push_back(Reading::new(Tensor::<1>::from_floats([value], &device).into()));
             }
             Reading::read_all(&watch.unread()).unwrap();
             assert_eq!(watch.sift().map(|place| place.batch_idx), Some(bad), "{read:?}");

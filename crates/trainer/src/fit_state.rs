@@ -40,7 +40,7 @@ pub(crate) struct RunState {
 }
 
 /// The plain values of a [`RunState`], as in a manifest.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct SavedRun {
     pub(crate) progress: Progress,

@@ -210,7 +210,7 @@ fn differing<K: kind::Basic>((a, b): (Tensor<1, K>, Tensor<1, K>)) -> Scalar {
 }
 
 fn any(flags: Tensor<1, Bool>) -> Scalar {
-    Scalar::Device(flags.any().float())
+    flags.any().float().into()
 }
 
 /// All parameters, flattened.

@@ -13,48 +13,87 @@ use stormfire_module::{
     Error, Hook, Result,
     log::{Options, ReduceFx},
 };
-use stormfire_values::Scalar;
+use stormfire_values::{
+    Scalar,
+    read::{OnDevice, Parts, Reduce, Source, reduce_on_host},
+};
 
 /// Folder for logged values. They leave the device together with the parameters, and are moved into the JSON.
 pub(crate) const LOG_FOLDER: &str = "log/";
 
 /// A logged scalar.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum SavedScalar {
     /// A host number.
     Host(f64),
-    /// A tensor with one element.
-    Device { value: f64, dtype: DType },
+    /// A number on the device, with all its parts.
+    Device {
+        value: f64,
+        dtype: DType,
+        /// The complete partial sums.
+        #[serde(default)]
+        closed: Vec<f64>,
+        /// The number of values whose sum is `value`.
+        #[serde(default)]
+        values: usize,
+        /// The part on the host.
+        #[serde(default)]
+        host: f64,
+    },
     /// Not read yet: the index in [`Pending`]. Never in a file.
     #[serde(skip)]
-    Pending(usize),
+    Pending { index: usize, values: usize, host: f64 },
+    /// Several, which a function makes one when they have been read. Never in a file.
+    #[serde(skip)]
+    Reduced { values: Vec<SavedScalar>, reduce: Reduce },
 }
 
 impl SavedScalar {
     /// Restores the scalar to its device and type.
     pub(crate) fn restore(&self, device: &Device) -> Scalar {
         match self {
-            Self::Host(value) => Scalar::Host(*value),
-            Self::Device { value, dtype } => {
-                let data = TensorData::from([*value]).convert_dtype(*dtype);
-                Scalar::Device(Tensor::from_data(data, (device, *dtype)))
+            Self::Device { value, dtype, closed, values, host } => {
+                let tensor = |values: &[f64]| Tensor::from_data(TensorData::from(values).convert_dtype(*dtype), (device, *dtype));
+                let (closed, open) = ((!closed.is_empty()).then(|| tensor(closed)), tensor(&[*value]));
+                Scalar::Device(OnDevice::from_parts(Parts { closed, open, values: (*values).max(1), host: *host }))
             }
-            Self::Pending(_) => Scalar::Host(f64::NAN),
+            read => Scalar::Host(read.value()),
         }
     }
 
     /// The number.
     pub(crate) fn value(&self) -> f64 {
         match self {
-            Self::Host(value) | Self::Device { value, .. } => *value,
-            Self::Pending(_) => f64::NAN,
+            Self::Host(value) => *value,
+            Self::Device { value, closed, host, .. } => closed.iter().sum::<f64>() + value + host,
+            Self::Reduced { values, reduce } => reduce_on_host(&values.iter().map(Self::value).collect::<Vec<_>>(), *reduce),
+            Self::Pending { .. } => f64::NAN,
+        }
+    }
+
+    fn fill(&mut self, read: &[TensorData]) {
+        match self {
+            Self::Pending { index, values, host } => {
+                if let Some(data) = read.get(*index) {
+                    let mut closed: Vec<f64> = data.iter::<f64>().collect();
+                    let value = closed.pop().unwrap_or(f64::NAN);
+                    *self = Self::Device { value, dtype: data.dtype(), closed, values: *values, host: *host };
+                }
+            }
+            Self::Reduced { values, .. } => {
+                for value in values {
+                    value.fill(read);
+                }
+                *self = Self::Host(self.value());
+            }
+            Self::Host(_) | Self::Device { .. } => {}
         }
     }
 }
 
 /// Several device values of one type.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum SavedList {
     Device {
@@ -85,7 +124,24 @@ impl Pending {
     pub(crate) fn save(&mut self, scalar: &Scalar) -> SavedScalar {
         match scalar {
             Scalar::Host(value) => SavedScalar::Host(*value),
-            Scalar::Device(tensor) => SavedScalar::Pending(self.push(tensor.clone())),
+            Scalar::Device(value) => {
+                let Parts { closed, open, values, host } = value.parts();
+                let parts = match closed {
+                    Some(closed) => Tensor::cat(vec![closed.clone(), open.clone()], 0),
+                    None => open.clone(),
+                };
+                SavedScalar::Pending { index: self.push(parts), values: *values, host: *host }
+            }
+        }
+    }
+
+    /// Notes down what a reading is read from.
+    pub(crate) fn save_source(&mut self, source: &Source) -> SavedScalar {
+        match source {
+            Source::One(scalar) => self.save(scalar),
+            Source::Reduced(scalars, reduce) => {
+                SavedScalar::Reduced { values: scalars.iter().map(|scalar| self.save(scalar)).collect(), reduce: *reduce }
+            }
         }
     }
 
@@ -108,7 +164,7 @@ impl Pending {
 }
 
 /// The fields of `Total`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SavedTotal {
     pub(crate) done: Option<SavedScalar>,
     pub(crate) waiting: Option<SavedList>,
@@ -116,7 +172,7 @@ pub(crate) struct SavedTotal {
 }
 
 /// The fields of `RunningMean`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SavedMean {
     pub(crate) sum: SavedTotal,
     pub(crate) unit: f64,
@@ -124,7 +180,7 @@ pub(crate) struct SavedMean {
 }
 
 /// An accumulator within an epoch.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SavedAccumulator {
     Mean(SavedMean),
@@ -138,7 +194,7 @@ pub(crate) enum SavedAccumulator {
 }
 
 /// A name in a hook.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SavedSlot {
     pub(crate) hook: String,
     pub(crate) name: String,
@@ -160,7 +216,7 @@ pub(crate) struct SavedSlot {
 }
 
 /// The options of a value. A custom function is identified by its name.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(clippy::struct_excessive_bools, reason = "they are Lightning's flags, each independent of the others")]
 pub(crate) struct SavedOptions {
     on_step: bool,
@@ -217,7 +273,7 @@ pub(crate) fn hook(name: &str) -> Result<Hook> {
 }
 
 /// All unfinished logged values.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct LogState {
     pub(crate) train: Vec<SavedSlot>,
@@ -239,14 +295,14 @@ impl LogState {
     /// Fills in the numbers that were on the device, in the order of [`Pending::tensors`].
     pub(crate) fn fill(&mut self, values: &[TensorData]) {
         for slot in self.train.iter_mut().chain(&mut self.evaluation) {
-            fill_scalars(&mut slot.step, values);
+            slot.step.iter_mut().for_each(|step| step.fill(values));
             for accumulator in slot.epoch.iter_mut().chain(&mut slot.window).chain(&mut slot.joined) {
                 accumulator.fill(values);
             }
         }
         let shown = self.metrics.iter_mut().chain(&mut self.progress_bar).map(|(_, value)| value);
         for scalar in shown {
-            fill_scalars([&mut *scalar], values);
+            scalar.fill(values);
             // The file must not depend on whether a thread had already read the value.
             *scalar = SavedScalar::Host(scalar.value());
         }
@@ -258,20 +314,9 @@ impl LogState {
     }
 }
 
-fn fill_scalars<'a>(scalars: impl IntoIterator<Item = &'a mut SavedScalar>, values: &[TensorData]) {
-    for scalar in scalars {
-        if let SavedScalar::Pending(index) = *scalar
-            && let Some(data) = values.get(index)
-        {
-            let value = data.iter::<f64>().next().unwrap_or(f64::NAN);
-            *scalar = SavedScalar::Device { value, dtype: data.dtype() };
-        }
-    }
-}
-
 impl SavedTotal {
-    fn fill(&mut self, values: &[TensorData]) {
-        fill_scalars(&mut self.done, values);
+    pub(crate) fn fill(&mut self, values: &[TensorData]) {
+        self.done.iter_mut().for_each(|done| done.fill(values));
         if let Some(SavedList::Pending(index)) = self.waiting
             && let Some(data) = values.get(index)
         {
@@ -285,7 +330,7 @@ impl SavedAccumulator {
         match self {
             Self::Mean(mean) => mean.sum.fill(values),
             Self::Sum(sum) => sum.fill(values),
-            Self::Parts { parts, value } => fill_scalars(parts.iter_mut().chain([value]), values),
+            Self::Parts { parts, value } => parts.iter_mut().chain([value]).for_each(|scalar| scalar.fill(values)),
         }
     }
 }

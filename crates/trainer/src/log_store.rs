@@ -220,7 +220,7 @@ impl LogStore {
                 let Some(arrival) = slot.news.take() else { continue };
                 let shows_epoch = self.at_epoch_end.is_some_and(|of| of.is_evaluating() == evaluates) || slot.is_of_epoch();
                 let value = if shows_epoch {
-                    slot.epoch.as_ref().map(|epoch| (&slot.epoch_key, Reading::new(epoch.compute())))
+                    slot.epoch.as_ref().map(|epoch| (&slot.epoch_key, epoch.reading()))
                 } else {
                     slot.step.as_mut().map(|step| (&slot.step_key, step.reading()))
                 };

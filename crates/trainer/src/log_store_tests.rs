@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor};
 use stormfire_checkpoint::Snapshot;
 use stormfire_module::{Hook, log, log::capture, moment::Moment, scope, state};
-use stormfire_values::read::device_reads;
+use stormfire_values::read::{DistantCpu, device_reads};
 
 use super::*;
 use crate::log_state::{LogState, Pending};
@@ -189,6 +189,7 @@ fn step_metrics_are_those_of_the_loader_at_hand() {
 
 #[test]
 fn many_values_are_one_read_and_none_before_somebody_asks() {
+    let _distant = DistantCpu::new();
     let mut store = LogStore::default();
     let start = device_reads();
     let tensor = |value: f64| burn::tensor::Tensor::<1>::full([1], value, &burn::tensor::Device::flex());
@@ -212,6 +213,7 @@ fn many_values_are_one_read_and_none_before_somebody_asks() {
 
 #[test]
 fn logger_monitor_and_bar_share_what_is_read() {
+    let _distant = DistantCpu::new();
     let value = || Tensor::<1>::full([1], 0.5, &Device::flex());
     for bar_first in [false, true] {
         let mut store = LogStore::default();
@@ -318,17 +320,28 @@ fn log_everything(step: u32) {
         .on_step(false)
         .on_epoch(true)
         .reduce_fx(log::ReduceFx::Custom { name: "range", reduce: |all| all.clone().max() - all.min() });
-    log("metric", stormfire_metrics::metric::Mean::new(Scalar::Device(value(0.3)), f64::from(step + 1))).on_epoch(true);
+    log("metric", stormfire_metrics::metric::Mean::new(value(0.3), f64::from(step + 1))).on_epoch(true);
     if step == 1 {
-        log("seldom", stormfire_metrics::metric::Mean::new(Scalar::Device(value(0.9)), 3.0)).on_step(false).on_epoch(true);
+        log("seldom", stormfire_metrics::metric::Mean::new(value(0.9), 3.0)).on_step(false).on_epoch(true);
         log("nan", f64::NAN);
     }
 }
 
 /// With weights, sums, unfinished metrics and pending values: after a checkpoint at any step the epoch ends with the
-/// same bits.
+/// same bits, wherever the values are.
 #[test]
 fn a_checkpoint_changes_no_bit_of_what_is_logged() {
+    let at_hand = bits_with_and_without_checkpoints();
+    let distant = {
+        let _distant = DistantCpu::new();
+        bits_with_and_without_checkpoints()
+    };
+    assert_eq!(at_hand.len(), distant.len());
+    let _distant = DistantCpu::without_f64();
+    bits_with_and_without_checkpoints();
+}
+
+fn bits_with_and_without_checkpoints() -> Vec<(String, u64)> {
     let bits = |metrics: &Metrics| metrics.iter().map(|(name, value)| (name.to_string(), value.to_bits())).collect::<Vec<_>>();
     let epoch = |store: &mut LogStore, from: u32| {
         for step in from..7 {
@@ -348,6 +361,31 @@ fn a_checkpoint_changes_no_bit_of_what_is_logged() {
         let mut store = revived(&mut revived(&mut store));
         assert_eq!(epoch(&mut store, at), unbroken, "checkpoint after {at} steps");
     }
+    unbroken.1
+}
+
+/// `2^24` and one more, from a function of the user's.
+#[test]
+fn a_function_of_all_values_gets_them_in_f64() {
+    let sum = log::ReduceFx::Custom { name: "sum", reduce: Tensor::sum };
+    let value = |value: f32| Tensor::<1>::from_floats([value], &Device::flex());
+    let total = |is_saved: bool| {
+        let mut store = LogStore::default();
+        for of in [16_777_216.0, 1.0] {
+            train(&mut store, || drop(log("sum", value(of)).on_step(false).on_epoch(true).reduce_fx(sum)));
+            if is_saved {
+                store = revived(&mut store);
+            }
+        }
+        store_end(&mut store, RunningStage::Train).merged().get("sum")
+    };
+    let both = || [total(false), total(true)];
+    assert_eq!(both(), [Some(16_777_217.0); 2]);
+    let _distant = DistantCpu::without_f64();
+    let before = device_reads();
+    assert_eq!(both(), [Some(16_777_217.0); 2]);
+    // A checkpoint has the value of its moment, which nobody has to read again.
+    assert_eq!(device_reads() - before, 1, "one read for an epoch");
 }
 
 #[test]

@@ -112,7 +112,7 @@ impl EachFloat for Drawn {
             let value = param.val();
             let value = if value.is_autodiff() { value.inner() } else { value };
             let spread = value.clone().max() - value.min();
-            self.0.push((path.into(), Scalar::Device(spread)));
+            self.0.push((path.into(), spread.into()));
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Sums of the values of many batches, in a type with sufficient precision.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use stormfire_values::{Scalar, read::widen};
+use stormfire_values::{
+    Scalar,
+    read::{OnDevice, widen},
+};
 
 use crate::log_state::{Pending, SavedMean, SavedTotal};
 
@@ -9,7 +12,7 @@ use crate::log_state::{Pending, SavedMean, SavedTotal};
 /// for each.
 const CHUNK: usize = 16;
 
-/// A sum `Σ value·factor`, in `f64` on the host and on every device that supports it.
+/// A sum `Σ value·factor`, with the precision of [`Scalar`]. Values that are at hand are added on the host at once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Total {
     /// The sum of all values except the collected ones.
@@ -24,15 +27,18 @@ impl Total {
     pub(crate) fn add(&mut self, value: Scalar, factor: f64) {
         match value {
             Scalar::Host(value) => self.done = plus(self.done.take(), Some(Scalar::Host(value * factor))),
-            Scalar::Device(value) => {
-                self.waiting.push(value);
-                self.factors.push(factor);
-                if self.factors.len() >= CHUNK {
-                    self.done = Some(self.compute());
-                    self.waiting.clear();
-                    self.factors.clear();
+            Scalar::Device(value) => match value.into_single() {
+                Ok(value) => {
+                    self.waiting.push(value);
+                    self.factors.push(factor);
+                    if self.factors.len() >= CHUNK {
+                        self.done = Some(self.compute());
+                        self.waiting.clear();
+                        self.factors.clear();
+                    }
                 }
-            }
+                Err(sum) => self.done = plus(self.done.take(), Some(Scalar::Device(sum).times(factor))),
+            },
         }
     }
 
@@ -42,7 +48,7 @@ impl Total {
             self.done = plus(self.done.take(), Some(done.times(factor)));
         }
         for (value, own) in other.waiting.into_iter().flat_map(apart).zip(other.factors) {
-            self.add(Scalar::Device(value), own * factor);
+            self.add(value.into(), own * factor);
         }
     }
 
@@ -60,7 +66,7 @@ impl Total {
             let factors = TensorData::from(self.factors.as_slice()).convert_dtype(values.dtype());
             values.clone() * Tensor::from_data(factors, (&values.device(), values.dtype()))
         };
-        Some(Scalar::Device(if self.factors.len() == 1 { values } else { values.sum() }))
+        Some(Scalar::Device(OnDevice::sum_of(values)))
     }
 
     pub(crate) fn state(&self, pending: &mut Pending) -> SavedTotal {
@@ -151,20 +157,28 @@ impl RunningMean {
 #[cfg(test)]
 mod tests {
     use burn::tensor::DType;
-    use stormfire_values::read::{device_reads, read};
+    use stormfire_checkpoint::Snapshot;
+    use stormfire_values::read::{DistantCpu, device_reads, read};
 
     use super::*;
 
     fn of(value: f64, dtype: DType) -> Scalar {
-        Scalar::Device(Tensor::from_data(TensorData::from([value]).convert_dtype(dtype), (&Device::flex(), dtype)))
+        Tensor::<1>::from_data(TensorData::from([value]).convert_dtype(dtype), (&Device::flex(), dtype)).into()
     }
 
     fn value(scalar: Scalar) -> f64 {
         read(&[scalar]).unwrap()[0]
     }
 
+    /// At hand, and on a device.
     #[test]
     fn a_sum_has_the_digits_of_f64_whatever_the_values_have() {
+        sums_have_the_digits_of_f64();
+        let _distant = DistantCpu::new();
+        sums_have_the_digits_of_f64();
+    }
+
+    fn sums_have_the_digits_of_f64() {
         for (dtype, large) in [(DType::F32, 16_777_216.0), (DType::F16, 2048.0), (DType::BF16, 256.0)] {
             let mut total = Total::default();
             total.add(of(large, dtype), 1.0);
@@ -180,6 +194,12 @@ mod tests {
 
     #[test]
     fn a_mean_of_equal_values_is_that_value() {
+        means_of_equal_values_are_that_value();
+        let _distant = DistantCpu::new();
+        means_of_equal_values_are_that_value();
+    }
+
+    fn means_of_equal_values_are_that_value() {
         for dtype in [DType::F32, DType::BF16] {
             let tenth = value(of(0.1, dtype));
             let mut mean = RunningMean::default();
@@ -196,9 +216,15 @@ mod tests {
         assert!(value(nothing.compute()).is_nan());
     }
 
-    /// Two joined means equal the mean of all values, bit for bit.
+    /// Two joined means equal the mean of all values.
     #[test]
     fn means_join() {
+        joined_means_are_the_whole();
+        let _distant = DistantCpu::new();
+        joined_means_are_the_whole();
+    }
+
+    fn joined_means_are_the_whole() {
         let items = |i: usize| if i % 5 == 4 { 3.0 } else { 8.0 };
         for split in 0..40 {
             let (mut first, mut second, mut all) = (RunningMean::default(), RunningMean::default(), RunningMean::default());
@@ -215,6 +241,7 @@ mod tests {
 
     #[test]
     fn adding_reads_nothing() {
+        let _distant = DistantCpu::new();
         let before = device_reads();
         let mut mean = RunningMean::default();
         for i in 0..50 {
@@ -222,5 +249,37 @@ mod tests {
         }
         let _ = mean.compute();
         assert_eq!(device_reads(), before);
+    }
+
+    /// Counts of at most 4096, as those of batches are, with `2^24` of them and one more.
+    fn count(saved_at: usize) -> f64 {
+        let mut total = Total::default();
+        total.add(of(1.0, DType::F32), 1.0);
+        for batch in 0..4096 {
+            if batch == saved_at {
+                total = revived(&total);
+            }
+            total.add(of(2048.0, DType::F32), 2.0);
+        }
+        value(total.compute())
+    }
+
+    /// As it is after a checkpoint.
+    fn revived(total: &Total) -> Total {
+        let mut pending = Pending::default();
+        let mut saved = total.state(&mut pending);
+        let mut snapshot = Snapshot::default();
+        pending.add_to(&mut snapshot);
+        saved.fill(&snapshot.read().unwrap().into_iter().map(|(_, data)| data).collect::<Vec<_>>());
+        let text = serde_json::to_string(&saved).unwrap();
+        Total::restore(&serde_json::from_str(&text).unwrap(), &Device::flex())
+    }
+
+    #[test]
+    fn counts_are_exact_on_a_device_without_f64() {
+        let _distant = DistantCpu::without_f64();
+        for saved_at in [5000, 0, 100, 3000] {
+            assert!((count(saved_at) - 16_777_217.0).abs() < 0.1, "saved at {saved_at}");
+        }
     }
 }

@@ -2,16 +2,22 @@
 //!
 //! A read waits for the device, so the loop does not read between logging steps. Values are collected first and read in
 //! one [`Transaction`]. [`device_reads`] counts the reads, so that tests can check the loop.
+//!
+//! The values of the CPU are at hand: nothing waits for them, so taking one does not count as a read.
 
+mod on_device;
 mod reading;
+mod scalar;
 mod wide;
 
-pub use reading::Reading;
+pub use on_device::{OnDevice, Parts};
+pub use reading::{Reading, Source};
+pub use scalar::Scalar;
 pub use wide::{sum_dtype, widen};
 
 use std::cell::Cell;
 
-use burn::tensor::{Int, Tensor, TensorData, Transaction, kind};
+use burn::tensor::{DType, Device, Tensor, TensorData, Transaction, kind};
 
 /// A result with the error of a read by default.
 pub type Result<T, E = ReadError> = std::result::Result<T, E>;
@@ -26,124 +32,77 @@ pub struct ReadError {
     pub reason: String,
 }
 
-/// A number, on the host or still on the device.
-///
-/// Its arithmetic is that of long sums: on the device in `f64`, or in `f32` if the device does not support `f64`,
-/// regardless of the tensors' own type. So counts are exact up to 2^53 (2^24 on a device without `f64`, such as Metal).
-#[expect(clippy::large_enum_variant, reason = "a box would cost an allocation for every logged value")]
-#[derive(Clone, Debug)]
-pub enum Scalar {
-    /// A number on the host.
-    Host(f64),
-    /// A tensor of one element, shape `[1]`, detached from autodiff.
-    Device(Tensor<1>),
-}
-
-impl Scalar {
-    /// The sum of two scalars. On the device if one of them is.
-    #[must_use]
-    pub fn plus(self, other: Scalar) -> Scalar {
-        match (self, other) {
-            (Scalar::Host(a), Scalar::Host(b)) => Scalar::Host(a + b),
-            (Scalar::Device(a), Scalar::Device(b)) => Scalar::Device(widen(a) + widen(b)),
-            (Scalar::Device(a), Scalar::Host(b)) | (Scalar::Host(b), Scalar::Device(a)) => Scalar::Device(widen(a) + b),
-        }
-    }
-
-    /// The difference of two scalars. On the device if one of them is.
-    #[must_use]
-    pub fn minus(self, other: Scalar) -> Scalar {
-        self.plus(other.times(-1.0))
-    }
-
-    /// The product with a number or another scalar. On the device if one of them is.
-    #[must_use]
-    pub fn times(self, factor: impl Into<Scalar>) -> Scalar {
-        match (self, factor.into()) {
-            (Scalar::Host(a), Scalar::Host(b)) => Scalar::Host(a * b),
-            // Multiplying by one would be a needless kernel launch.
-            (Scalar::Device(a), Scalar::Host(b)) | (Scalar::Host(b), Scalar::Device(a)) if (b - 1.0).abs() < f64::EPSILON => {
-                Scalar::Device(a)
-            }
-            (Scalar::Device(a), Scalar::Host(b)) | (Scalar::Host(b), Scalar::Device(a)) => Scalar::Device(widen(a) * b),
-            (Scalar::Device(a), Scalar::Device(b)) => Scalar::Device(widen(a) * widen(b)),
-        }
-    }
-
-    /// The quotient of two scalars. On the device if one of them is.
-    #[must_use]
-    pub fn over(self, divisor: Scalar) -> Scalar {
-        match (self, divisor) {
-            (Scalar::Host(a), Scalar::Host(b)) => Scalar::Host(a / b),
-            (Scalar::Device(a), Scalar::Device(b)) => Scalar::Device(widen(a) / widen(b)),
-            (Scalar::Device(a), Scalar::Host(b)) if (b - 1.0).abs() < f64::EPSILON => Scalar::Device(a),
-            (Scalar::Device(a), Scalar::Host(b)) => Scalar::Device(widen(a) / b),
-            (Scalar::Host(a), Scalar::Device(b)) => Scalar::Device(widen(b).recip() * a),
-        }
-    }
-
-    /// The maximum of two scalars. NaN if one is NaN, as in `torch.max`.
-    #[must_use]
-    pub fn max(self, other: Scalar) -> Scalar {
-        self.pick(other, |a, b| if a.is_nan() || a > b { a } else { b }, |a, b| keep_nan(a.max_pair(b.clone()), b))
-    }
-
-    /// The minimum of two scalars. NaN if one is NaN, as in `torch.min`.
-    #[must_use]
-    pub fn min(self, other: Scalar) -> Scalar {
-        self.pick(other, |a, b| if a.is_nan() || a < b { a } else { b }, |a, b| keep_nan(a.min_pair(b.clone()), b))
-    }
-
-    fn pick(self, other: Scalar, host: fn(f64, f64) -> f64, device: fn(Tensor<1>, Tensor<1>) -> Tensor<1>) -> Scalar {
-        match (self, other) {
-            (Scalar::Host(a), Scalar::Host(b)) => Scalar::Host(host(a, b)),
-            (Scalar::Device(a), Scalar::Device(b)) if a.dtype() == b.dtype() => Scalar::Device(device(a, b)),
-            (Scalar::Device(a), Scalar::Device(b)) => Scalar::Device(device(widen(a), widen(b))),
-            (Scalar::Device(a), Scalar::Host(b)) | (Scalar::Host(b), Scalar::Device(a)) => {
-                let a = widen(a);
-                let b = a.full_like(b);
-                Scalar::Device(device(a, b))
-            }
-        }
-    }
-}
-
-/// burn's `max_pair` and `min_pair` keep a NaN of the first tensor, but lose one of the second.
-fn keep_nan(picked: Tensor<1>, second: Tensor<1>) -> Tensor<1> {
-    picked.mask_where(second.clone().is_nan(), second)
-}
-
-impl From<f64> for Scalar {
-    fn from(value: f64) -> Self {
-        Scalar::Host(value)
-    }
-}
-
-/// A count.
-impl From<usize> for Scalar {
-    fn from(count: usize) -> Self {
-        Scalar::Host(count as f64)
-    }
-}
-
-/// Detaches the tensor from autodiff.
-impl From<Tensor<1>> for Scalar {
-    fn from(element: Tensor<1>) -> Self {
-        Scalar::Device(element.inner())
-    }
-}
-
-/// A count from the device, exact within the precision of its arithmetic.
-impl From<Tensor<1, Int>> for Scalar {
-    fn from(count: Tensor<1, Int>) -> Self {
-        let dtype = sum_dtype(&count.device());
-        Scalar::Device(count.inner().cast(dtype))
-    }
-}
-
 thread_local! {
     static READS: Cell<u64> = const { Cell::new(0) };
     static FORBIDDEN: Cell<u32> = const { Cell::new(0) };
+    static CPU: Cell<Cpu> = const { Cell::new(Cpu::AtHand) };
+}
+
+/// How reads of the CPU are treated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Cpu {
+    AtHand,
+    Distant,
+    DistantWithoutF64,
+}
+
+/// While it exists, a read of the CPU counts as one that waits for a device, on this thread. For tests of the loop.
+#[derive(Debug)]
+pub struct DistantCpu(Cpu);
+
+impl DistantCpu {
+    /// Starts it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(CPU.replace(Cpu::Distant))
+    }
+
+    /// Like [`new`](Self::new), for a device without `f64`.
+    #[must_use]
+    pub fn without_f64() -> Self {
+        Self(CPU.replace(Cpu::DistantWithoutF64))
+    }
+}
+
+impl Default for DistantCpu {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for DistantCpu {
+    fn drop(&mut self) {
+        CPU.set(self.0);
+    }
+}
+
+/// The values of a tensor whose read does not wait, or the tensor.
+///
+/// An operation on the CPU (burn's `flex`) is complete when it returns. Copying a number costs less than keeping the
+/// tensor, and much less than joining it with others later.
+///
+/// # Errors
+/// The tensor, if its read may wait.
+#[expect(clippy::result_large_err, reason = "the tensor is returned to the caller")]
+pub fn values_at_hand<const D: usize, K: kind::Basic>(tensor: Tensor<D, K>) -> Result<TensorData, Tensor<D, K>> {
+    let device = tensor.device();
+    if CPU.get() != Cpu::AtHand || device != Device::flex() {
+        return Err(tensor);
+    }
+    Ok(tensor.try_into_data().unwrap_or_else(|error| {
+        tracing::error!("a value of the CPU cannot be read, and becomes NaN: {error}");
+        TensorData::from([f64::NAN])
+    }))
+}
+
+/// The number of a tensor of one element whose read does not wait, or the tensor.
+#[expect(clippy::result_large_err, reason = "the tensor is returned to the caller")]
+fn at_hand<K: kind::Basic>(element: Tensor<1, K>) -> Result<f64, Tensor<1, K>> {
+    values_at_hand(element).and_then(|data| match data.num_elements() {
+        1 => Ok(data.iter::<f64>().next().unwrap_or(f64::NAN)),
+        // The caller reports the wrong shape.
+        _ => Err(Tensor::from_data(data, &Device::flex())),
+    })
 }
 
 /// The number of times that this thread has waited for values from a device through [`read`].
@@ -201,6 +160,16 @@ impl Drop for SetAside {
     }
 }
 
+/// A function of several values (shape `[n]`) that returns one element (shape `[1]`).
+pub type Reduce = fn(Tensor<1>) -> Tensor<1>;
+
+/// Applies the function on the CPU in `f64`.
+pub fn reduce_on_host(values: &[f64], reduce: Reduce) -> f64 {
+    let all = Tensor::from_data(TensorData::from(values), (&Device::flex(), DType::F64));
+    let data = reduce(all).try_into_data();
+    data.ok().and_then(|data| data.iter::<f64>().next()).unwrap_or(f64::NAN)
+}
+
 /// Reads scalars in one transaction. Does not access the device if all are on the host.
 ///
 /// # Errors
@@ -208,12 +177,21 @@ impl Drop for SetAside {
 pub fn read(scalars: &[Scalar]) -> Result<Vec<f64>> {
     let mut tensors = Tensors::new();
     for scalar in scalars {
-        if let Scalar::Device(tensor) = scalar {
-            tensors.add(tensor.clone());
+        if let Scalar::Device(value) = scalar {
+            let Parts { closed, open, .. } = value.parts();
+            closed.iter().chain([open]).for_each(|part| tensors.add(part.clone()));
         }
     }
-    let mut values = tensors.read()?.into_iter().map(|data| data.iter::<f64>().next().unwrap_or(f64::NAN));
-    Ok(scalars.iter().map(|s| if let Scalar::Host(v) = s { *v } else { values.next().unwrap_or(f64::NAN) }).collect())
+    let mut data = tensors.read()?.into_iter();
+    let mut sum = || data.next().map_or(f64::NAN, |data| data.iter::<f64>().sum());
+    let value = |scalar: &Scalar| match scalar {
+        Scalar::Host(value) => *value,
+        Scalar::Device(value) => {
+            let Parts { closed, host, .. } = value.parts();
+            closed.as_ref().map_or(0.0, |_| sum()) + sum() + host
+        }
+    };
+    Ok(scalars.iter().map(value).collect())
 }
 
 /// Tensors of any shape and type that are read together, in one transaction.
@@ -284,16 +262,15 @@ impl std::fmt::Debug for Tensors {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{DType, Device};
-
     use super::*;
 
     fn on_device(value: f32) -> Scalar {
-        Scalar::Device(Tensor::from_floats([value], &Device::flex()))
+        Tensor::<1>::from_floats([value], &Device::flex()).into()
     }
 
     #[test]
     fn many_values_are_one_read() {
+        let _distant = DistantCpu::new();
         let before = device_reads();
         assert_eq!(read(&[on_device(1.0), Scalar::Host(2.0), on_device(3.0)]).unwrap(), [1.0, 2.0, 3.0]);
         assert_eq!(device_reads() - before, 1);
@@ -302,44 +279,8 @@ mod tests {
     }
 
     #[test]
-    fn a_quotient_is_on_the_device_if_one_part_is() {
-        let (host, device) = (Scalar::Host(6.0), on_device(4.0));
-        let quotients =
-            [host.clone().over(2.0.into()), host.clone().over(device.clone()), device.clone().over(host), device.clone().over(device)];
-        assert!(matches!(quotients, [Scalar::Host(_), Scalar::Device(_), Scalar::Device(_), Scalar::Device(_)]));
-        let values = read(&quotients).unwrap();
-        assert!(values.iter().zip([3.0, 1.5, 2.0 / 3.0, 1.0]).all(|(value, right)| (value - right).abs() < 1e-6), "{values:?}");
-    }
-
-    #[test]
-    fn differences_and_products_are_on_the_device_if_one_part_is() {
-        let (host, device) = (|| Scalar::Host(6.0), || on_device(4.0));
-        let results = [
-            (host().minus(2.0.into()), 4.0, false),
-            (host().minus(device()), 2.0, true),
-            (device().minus(host()), -2.0, true),
-            (device().minus(on_device(1.5)), 2.5, true),
-            (host().times(2.0), 12.0, false),
-            (host().times(device()), 24.0, true),
-            (device().times(host()), 24.0, true),
-            (device().times(device()), 16.0, true),
-            (device().times(1.0), 4.0, true),
-        ];
-        for (scalar, right, is_there) in results {
-            assert_eq!(matches!(scalar, Scalar::Device(_)), is_there);
-            assert!((read(&[scalar]).unwrap()[0] - right).abs() < 1e-6, "{right}");
-        }
-    }
-
-    #[test]
-    fn a_scalar_of_a_tensor_is_off_the_tape() {
-        let tracked = Tensor::<1>::from_floats([2.0], &Device::flex().autodiff()).require_grad();
-        let Scalar::Device(element) = Scalar::from(tracked) else { panic!("not on the device") };
-        assert!(!element.is_tracked());
-    }
-
-    #[test]
     fn a_forbidden_read_is_an_error() {
+        let _distant = DistantCpu::new();
         let guard = ForbidReads::new();
         let error = read(&[on_device(1.0)]).unwrap_err();
         assert!(error.to_string().contains("must not read"), "{error}");
@@ -348,37 +289,13 @@ mod tests {
     }
 
     #[test]
-    fn nan_wins_in_max_and_min() {
-        for (a, b) in [(f64::NAN, 1.0), (1.0, f64::NAN)] {
-            assert!(read(&[Scalar::Host(a).max(b.into()), Scalar::Host(a).min(b.into())]).unwrap().iter().all(|v| v.is_nan()));
-        }
-        for (a, b) in [(f32::NAN, 1.0), (1.0, f32::NAN)] {
-            let (a, b) = (on_device(a), on_device(b));
-            assert!(read(&[a.clone().max(b.clone()), a.min(b)]).unwrap().iter().all(|v| v.is_nan()));
-        }
-        assert_eq!(read(&[on_device(1.0).max(2.0.into()), on_device(1.0).min(on_device(2.0))]).unwrap(), [2.0, 1.0]);
-    }
-
-    /// `2^24 + 1` is the first integer that `f32` cannot represent, `2^8 + 1` the first that `bf16` cannot.
-    #[test]
-    fn sums_are_made_in_a_wide_type() {
-        let of = |value: f32, dtype| Scalar::Device(Tensor::from_data(TensorData::from([value]), (&Device::flex(), dtype)));
-        for (dtype, large) in [(DType::F32, 16_777_216.0), (DType::F16, 2048.0), (DType::BF16, 256.0)] {
-            let (one, many, right) = (of(1.0, dtype), of(large, dtype), f64::from(large) + 1.0);
-            let sums = [
-                many.clone().plus(one.clone()),
-                one.clone().plus(many.clone()),
-                many.clone().plus(1.0.into()),
-                one.clone().times(right),
-                many.clone().max(right.into()),
-                one.over(Scalar::Host(1.0 / right)),
-            ];
-            let values = read(&sums).unwrap();
-            assert!(values.iter().all(|value| (value - right).abs() < 1e-6), "{dtype:?}: {values:?} instead of {right}");
-        }
-        // Half floats are combined with other types, and integer counts stay exact.
-        assert_eq!(read(&[of(1.5, DType::BF16).plus(on_device(2.0)), of(1.5, DType::F16).max(on_device(2.0))]).unwrap(), [3.5, 2.0]);
-        let count = Scalar::from(Tensor::<1, Int>::from_ints([16_777_217], &Device::flex()));
-        assert_eq!(read(&[count]).unwrap(), [16_777_217.0]);
+    fn what_is_at_hand_is_no_read() {
+        let before = device_reads();
+        let _guard = ForbidReads::new();
+        assert_eq!(read(&[on_device(0.5)]).unwrap(), [0.5]);
+        assert_eq!(device_reads(), before);
+        assert!(matches!(on_device(0.5), Scalar::Host(_)));
+        let _distant = DistantCpu::new();
+        assert!(matches!(on_device(0.5), Scalar::Device(_)));
     }
 }

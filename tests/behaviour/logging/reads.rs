@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use stormfire::{
     loggers::{Hyperparams, MemoryLogger, Metrics},
     prelude::*,
-    values::read::device_reads,
+    values::read::{DistantCpu, device_reads},
 };
 
 use super::probe::{Probe, on_device, trainer, watch};
@@ -49,6 +49,7 @@ impl Logger for Counting {
 /// Fits two epochs of 60 batches. Returns the reads of this thread up to the end of each batch, and up to the end of
 /// training.
 fn reads_of_the_loop<D: DataModule<Batch = crate::support::Batch>>(trainer: Trainer<Probe>, data: D) -> (Vec<u64>, u64) {
+    let _distant = DistantCpu::new();
     let seen = Arc::new(Mutex::new((Vec::new(), 0)));
     let start = device_reads();
     let counting = {

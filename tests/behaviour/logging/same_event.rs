@@ -12,7 +12,7 @@ use stormfire::{
     loggers::MemoryLogger,
     module::{Order, log::Entry},
     prelude::*,
-    values::read::device_reads,
+    values::read::{DistantCpu, device_reads},
 };
 
 use super::probe::{Probe, counter, each_of, lines, on_device, trainer, watch};
@@ -143,6 +143,7 @@ fn each_callback_sees_the_values_of_earlier_callbacks() {
             Ok(())
         }
     };
+    let _distant = DistantCpu::new();
     for hook in [Hook::TrainBatchEnd, Hook::TrainEpochStart, Hook::ValidationStart, Hook::ValidationEpochEnd, Hook::TrainEpochEnd] {
         seen.lock().unwrap().clear();
         let trainer = trainer(&MemoryLogger::new()).max_epochs(1);

@@ -7,7 +7,13 @@ use std::{
 };
 
 use insta::assert_snapshot;
-use stormfire::{loggers::MemoryLogger, metrics::Loggable, module::log::capture, prelude::*, values::read::device_reads};
+use stormfire::{
+    loggers::MemoryLogger,
+    metrics::Loggable,
+    module::log::capture,
+    prelude::*,
+    values::read::{DistantCpu, device_reads},
+};
 
 use super::probe::{Probe, counter, each_of, lines, on_device, trainer, watch};
 use crate::{
@@ -173,6 +179,7 @@ fn the_values_of_the_bar_are_read_on_another_thread() {
         }
         Ok("nothing came".into())
     }
+    let _distant = DistantCpu::new();
     let probe = Probe::at(Hook::TrainingStep, || drop(log("p", on_device(0.5)).prog_bar(true)));
     let expected = ["on_train_batch_end: p=0.5, 0 reads here"; 2];
     sees(probe, line_data(4, 4), &[Hook::TrainBatchEnd], until_it_is_there, &expected);

@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use stormfire::{prelude::*, values::read::device_reads};
+use stormfire::{
+    prelude::*,
+    values::read::{DistantCpu, device_reads},
+};
 
 use super::{Descent, MemoryLogger, line_data, with};
 use crate::support::Batch;
@@ -19,6 +22,7 @@ impl Callback<Descent> for Reads {
 
 #[test]
 fn a_training_step_never_reads() {
+    let _distant = DistantCpu::new();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let before = device_reads();
     let trainer = with(GradientNormMonitor::new(), &MemoryLogger::new())

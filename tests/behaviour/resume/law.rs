@@ -17,6 +17,7 @@ use stormfire::{
     loggers::{CsvLogger, MemoryLogger, TensorBoardLogger, WandbLogger},
     module::moment::Progress,
     prelude::*,
+    values::read::DistantCpu,
 };
 
 use super::{
@@ -371,6 +372,7 @@ fn begin_of(path: &Path) -> Option<u64> {
 }
 
 fn law(plan: &Plan) -> Result<(), TestCaseError> {
+    let _distant = plan.watch.is_distant.then(DistantCpu::new);
     let reads = plan.watch.reads;
     let unbroken = Place::new().fit(plan, Observer { reads, ..Observer::default() }, Some(plan.seed), None)?;
     let Some(last) = unbroken.seen.iter().rfind(|event| event.hook == Hook::TrainEnd).map(|event| event.number) else { return Ok(()) };

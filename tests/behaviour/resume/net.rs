@@ -51,10 +51,7 @@ impl Metric for Rmse {
     }
 
     fn compute(&self) -> Scalar {
-        match self.squares.clone().times(1.0 / self.count) {
-            Scalar::Host(mean) => Scalar::Host(mean.sqrt()),
-            Scalar::Device(mean) => Scalar::Device(mean.sqrt()),
-        }
+        self.squares.clone().times(1.0 / self.count).sqrt()
     }
 
     fn parts(&self) -> Vec<Scalar> {
@@ -132,7 +129,7 @@ impl LightningModule for Net {
         let loss = self.loss(batch);
         self.log("train_loss", &loss).on_step(true).on_epoch(true).prog_bar(true);
         self.log("host", batch_idx as f64 / 3.0).on_epoch(true);
-        self.log("rmse", Rmse { squares: Scalar::Device(loss.clone().inner()).times(items), count: items }).on_step(true).on_epoch(true);
+        self.log("rmse", Rmse { squares: Scalar::from(loss.clone()).times(items), count: items }).on_step(true).on_epoch(true);
         for (name, reduce_fx) in [
             ("loss_sum", ReduceFx::Sum),
             ("loss_min", ReduceFx::Min),
@@ -177,7 +174,7 @@ impl LightningModule for Net {
         self.log("val_loss", &loss).prog_bar(true);
         self.log("val_max", &loss).reduce_fx(ReduceFx::Max);
         self.log("val_range", &loss).reduce_fx(ReduceFx::Custom { name: "range", reduce: range });
-        self.log("val_rmse", Rmse { squares: Scalar::Device(loss.clone()), count: 1.0 });
+        self.log("val_rmse", Rmse { squares: loss.clone().into(), count: 1.0 });
         self.log("val_noise", draw()).on_step(true).on_epoch(true);
         if batch_idx == 1 {
             self.log("val_sometimes", self.global_step()).on_step(true).on_epoch(false);

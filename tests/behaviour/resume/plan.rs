@@ -170,6 +170,8 @@ pub(crate) struct Watch {
     pub(crate) reads: bool,
     /// The first cut is a signal instead of a requested checkpoint.
     pub(crate) is_interrupted: bool,
+    /// What is logged has to be waited for, as on a GPU.
+    pub(crate) is_distant: bool,
 }
 
 impl Learning {
@@ -305,14 +307,16 @@ fn watch() -> impl Strategy<Value = Watch> {
     let patience = prop::option::weighted(0.4, 1..=2_u32);
     let logs = prop_oneof![6 => Just(Logs::Memory), 1 => Just(Logs::DefaultLoggers), 1 => Just(Logs::ManyLoggers)];
     let monitors = prop::sample::subsequence(vec![Monitor::GradientNorm, Monitor::Throughput, Monitor::Average], 0..=3);
-    (1..=7_u64, patience, logs, monitors, any::<bool>(), prop::bool::weighted(0.3)).prop_map(
-        |(log_every_n_steps, patience, logs, monitors, reads, is_interrupted)| Watch {
+    let is = (prop::bool::weighted(0.3), any::<bool>());
+    (1..=7_u64, patience, logs, monitors, any::<bool>(), is).prop_map(
+        |(log_every_n_steps, patience, logs, monitors, reads, (is_interrupted, is_distant))| Watch {
             log_every_n_steps,
             patience,
             logs,
             monitors,
             reads,
             is_interrupted,
+            is_distant,
         },
     )
 }

@@ -72,21 +72,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 }
 
-/// The cost of a step in microseconds.
+/// The cost of fits in seconds: wall time, processor time of the training thread, processor time of all threads.
 #[derive(Clone, Copy)]
 struct Cost {
-    /// The cost of a fit of one step in milliseconds: files, threads and the last checkpoint.
-    once: f64,
-    wall: f64,
-    /// Processor time of the initial thread, which usually trains. Other load on the machine hardly changes it.
-    thread: f64,
-    /// Processor time of all threads.
-    cpu: f64,
+    /// A fit of one step: files, threads and the last checkpoint.
+    once: [f64; 3],
+    all: [f64; 3],
 }
 
 /// Runs each contestant once per round, so that other load affects all of them.
 ///
-/// The minimum of the wall times is the time on an idle machine, if it was idle in one of the rounds.
+/// The minimum of the wall times is the time on an idle machine, if it was idle in one of the rounds. The fits of one
+/// step and of all steps have separate minima, which may come from two rounds.
 fn overhead(contestants: &[Contestant], rounds: usize, steps: usize) -> Result<(), Box<dyn std::error::Error>> {
     let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); contestants.len()];
     for round in 0..=rounds {
@@ -104,8 +101,12 @@ fn overhead(contestants: &[Contestant], rounds: usize, steps: usize) -> Result<(
         "| what | least wall | over raw | ratio | median wall | over raw | median CPU of the thread | over raw | of all threads | over raw | once, ms |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|");
-    let columns =
-        |costs: &[Cost]| [least(costs, |c| c.wall), median(costs, |c| c.wall), median(costs, |c| c.thread), median(costs, |c| c.cpu)];
+    let further = (steps.max(2) - 1) as f64;
+    let per_step = |of: usize| move |cost: &Cost| (cost.all[of] - cost.once[of]) * 1e6 / further;
+    let columns = |costs: &[Cost]| {
+        let least = (least(costs, |cost| cost.all[0]) - least(costs, |cost| cost.once[0])) * 1e6 / further;
+        [least, median(costs, per_step(0)), median(costs, per_step(1)), median(costs, per_step(2))]
+    };
     let raw = columns(&costs[0]);
     for (contestant, costs) in contestants.iter().zip(&costs) {
         let [least, wall, thread, cpu] = columns(costs);
@@ -117,17 +118,14 @@ fn overhead(contestants: &[Contestant], rounds: usize, steps: usize) -> Result<(
             wall - raw[1],
             thread - raw[2],
             cpu - raw[3],
-            median(costs, |c| c.once),
+            median(costs, |cost| cost.once[0] * 1e3),
         );
     }
     Ok(())
 }
 
 fn measure(contestant: &Contestant, steps: usize) -> Result<Cost, Box<dyn std::error::Error>> {
-    let once = seconds(contestant, 1)?;
-    let all = seconds(contestant, steps.max(2))?;
-    let per_step = |of: usize| (all[of] - once[of]) * 1e6 / (steps.max(2) - 1) as f64;
-    Ok(Cost { once: once[0] * 1e3, wall: per_step(0), thread: per_step(1), cpu: per_step(2) })
+    Ok(Cost { once: seconds(contestant, 1)?, all: seconds(contestant, steps.max(2))? })
 }
 
 /// Wall time, processor time of this thread, and processor time of all threads.

@@ -11,8 +11,10 @@ use super::ModelCheckpoint;
 impl ModelCheckpoint {
     /// Whether the current batch ends a period.
     pub(super) fn is_due_after_batch(&mut self, ctx: &Context<'_>) -> bool {
+        // A look at the clock is felt beside a small step.
+        let since = self.now.since.filter(|_| matches!(self.every, Every::Time(_)));
+        let elapsed = since.map(clock::since).unwrap_or_default();
         // Epochs end later than their last batch.
-        let elapsed = self.now.since.map(clock::since).unwrap_or_default();
         let tick = Tick { epochs: None, steps: Some(self.steps(ctx)), ..ctx.run().tick_after_batch(true, elapsed) };
         let is_due = self.every.is_due(&tick);
         if is_due && matches!(self.every, Every::Time(_)) {

@@ -41,8 +41,8 @@ impl<M: Module> Stepper<'_, M> {
         loss: &Tensor<1>,
         pass: impl FnOnce(&mut Self, &M) -> Result<GradientsParams>,
     ) -> Result<GradientsParams> {
-        let detached = || loss.clone().inner();
-        if self.plan.detect_anomaly && read(&[Scalar::Device(detached())])?.iter().any(|v| !v.is_finite()) {
+        let detached = || Scalar::from(loss.clone());
+        if self.plan.detect_anomaly && read(&[detached()])?.iter().any(|v| !v.is_finite()) {
             return Err(non_finite(LOSS.into()));
         }
         if self.plan.finite == FiniteCheck::Later {

@@ -22,9 +22,9 @@ impl AnyRank for Divide<'_> {
         let gradient = if is_half { gradient.cast(DType::F32) } else { gradient };
         let quotient = match self.0 {
             Scalar::Host(divisor) => gradient.div_scalar(*divisor),
-            Scalar::Device(divisor) if divisor.dtype() == gradient.dtype() => gradient / divisor.clone().unsqueeze::<D>(),
             Scalar::Device(divisor) => {
-                let divisor = divisor.clone().cast(gradient.dtype());
+                let divisor = divisor.clone().into_tensor();
+                let divisor = if divisor.dtype() == gradient.dtype() { divisor } else { divisor.cast(gradient.dtype()) };
                 gradient / divisor.unsqueeze::<D>()
             }
         };

@@ -101,7 +101,7 @@ mod tests {
     use burn::{nn::LinearConfig, tensor::Device};
     use stormfire_values::{
         Scalar,
-        read::{device_reads, read},
+        read::{DistantCpu, device_reads, read},
     };
 
     use super::*;
@@ -119,11 +119,12 @@ mod tests {
     #[test]
     fn norms_are_those_of_each_gradient_and_cost_no_read() {
         let (module, gradients) = of_line([[3.0], [-4.0]], Some(-12.0));
+        let _distant = DistantCpu::new();
         let before = device_reads();
         let norms = norms(&gradients, &module);
         assert_eq!(device_reads(), before);
         assert_eq!(norms.iter().map(|norm| norm.path.as_str()).collect::<Vec<_>>(), ["weight", "bias"]);
-        let scalars: Vec<_> = norms.into_iter().flat_map(|norm| [norm.squares, norm.max]).map(Scalar::Device).collect();
+        let scalars: Vec<_> = norms.into_iter().flat_map(|norm| [norm.squares, norm.max]).map(Scalar::from).collect();
         assert_eq!(read(&scalars).unwrap(), [25.0, 4.0, 144.0, 12.0]);
     }
 
@@ -133,7 +134,7 @@ mod tests {
             let (module, gradients) = of_line([[1.0], [bad]], None);
             let norms = norms(&gradients, &module);
             assert_eq!(norms.len(), 1, "a parameter without a gradient has no norm");
-            let values = read(&[Scalar::Device(norms[0].squares.clone()), Scalar::Device(norms[0].max.clone())]).unwrap();
+            let values = read(&[norms[0].squares.clone().into(), norms[0].max.clone().into()]).unwrap();
             assert!(values.iter().all(|value| !value.is_finite()), "{bad}: {values:?}");
         }
     }

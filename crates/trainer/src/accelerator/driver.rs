@@ -7,7 +7,7 @@ use burn::tensor::DeviceKind;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use burn::tensor::DeviceType;
 use burn::tensor::{Device, Tensor, activation::softmax};
-use stormfire_values::{Scalar, read::read};
+use stormfire_values::read::read;
 
 use super::Accelerator;
 
@@ -114,7 +114,7 @@ pub(super) fn try_out(device: &Device) -> Result<(), String> {
         let ones = Tensor::<2>::ones([SIZE, SIZE], device);
         let product = ones.clone().matmul(ones);
         // Equal elements: each row of the softmax adds up to one, so the total is the number of rows.
-        read(&[Scalar::Device((softmax(product.clone(), 1) * product).sum())])
+        read(&[(softmax(product.clone(), 1) * product).sum().into()])
     });
     let expected = (SIZE * SIZE) as f64;
     match total {

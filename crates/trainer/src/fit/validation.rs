@@ -1,7 +1,10 @@
 //! Validation inside a fit: before the training, and whenever it is due.
 
+use std::time::Duration;
+
 use stormfire_data::Loader;
 use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, place::Stopwatch};
+use stormfire_values::Every;
 
 use super::FitLoop;
 use crate::{evaluate::evaluate, gradient_checkpointing::checkpoints_gradients, in_force::InForce};
@@ -34,9 +37,13 @@ impl<M: LightningModule> FitLoop<'_, M> {
     }
 
     pub(super) fn is_validation_due(&self, stepped: bool) -> bool {
-        let run = &self.engine.run;
-        let tick = run.tick_after_batch(stepped, run.place.last_validation.elapsed());
-        !self.val.is_empty() && self.engine.frame.config.val_check_interval.is_due(&tick)
+        if self.val.is_empty() {
+            return false;
+        }
+        let (run, every) = (&self.engine.run, &self.engine.frame.config.val_check_interval);
+        // A look at the clock is felt beside a small step.
+        let elapsed = if matches!(every, Every::Time(_)) { run.place.last_validation.elapsed() } else { Duration::ZERO };
+        every.is_due(&run.tick_after_batch(stepped, elapsed))
     }
 
     /// Validates with the weights in force, in evaluation mode. Then restores the trained ones, in training mode.

@@ -20,7 +20,7 @@ impl LogStore {
     /// The state for a checkpoint. Device values are only added to `pending`.
     pub(crate) fn state(&mut self, pending: &mut Pending) -> LogState {
         self.commit();
-        let mut named = |(name, reading): (&Arc<str>, &Reading)| (name.to_string(), pending.save(&reading.scalar()));
+        let mut named = |(name, reading): (&Arc<str>, &Reading)| (name.to_string(), pending.save_source(&reading.source()));
         let metrics = self.callback.readings().map(&mut named).collect();
         let is_new = |(_, entry): &(&Arc<str>, &Entry)| entry.arrival > self.epoch_started;
         let of_epoch = self.callback.0.iter().filter(is_new).map(|(name, _)| name.to_string()).collect();

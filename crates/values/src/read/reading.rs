@@ -2,9 +2,42 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::{Result, Scalar, read};
+use super::{Reduce, Result, Scalar, read, reduce_on_host};
 
-/// A scalar that several consumers may need. It is read once, by the first thread that needs it. The others wait for
+/// The origin of a number.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A scalar.
+    One(Scalar),
+    /// Several scalars, which a function reduces on the host.
+    Reduced(Vec<Scalar>, Reduce),
+}
+
+impl Source {
+    /// The scalar, or NaN if there are several.
+    pub fn scalar(self) -> Scalar {
+        match self {
+            Source::One(scalar) => scalar,
+            Source::Reduced(..) => Scalar::Host(f64::NAN),
+        }
+    }
+
+    fn scalars(&self) -> &[Scalar] {
+        match self {
+            Source::One(scalar) => std::slice::from_ref(scalar),
+            Source::Reduced(scalars, _) => scalars,
+        }
+    }
+
+    fn value(&self, read: &[f64]) -> f64 {
+        match self {
+            Source::One(_) => read.first().copied().unwrap_or(f64::NAN),
+            Source::Reduced(_, reduce) => reduce_on_host(read, *reduce),
+        }
+    }
+}
+
+/// A number that several consumers may need. It is read once, by the first thread that needs it. The others wait for
 /// that thread.
 #[derive(Clone, Debug)]
 pub struct Reading(Arc<Inner>);
@@ -20,7 +53,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Pending {
     /// `None` after the read.
-    scalar: Option<Scalar>,
+    source: Option<Source>,
     /// Whether a thread is reading it.
     is_claimed: bool,
 }
@@ -28,17 +61,29 @@ struct Pending {
 impl Reading {
     /// Wraps a scalar that will be read later.
     pub fn new(scalar: Scalar) -> Self {
-        let (host, scalar) = match scalar {
-            Scalar::Host(value) => (OnceLock::from(value), None),
-            device @ Scalar::Device(_) => (OnceLock::new(), Some(device)),
-        };
-        Reading(Arc::new(Inner { pending: Mutex::new(Pending { scalar, is_claimed: false }), settled: Condvar::new(), host }))
+        match scalar {
+            Scalar::Host(value) => Self::of(OnceLock::from(value), None),
+            device @ Scalar::Device(_) => Self::of(OnceLock::new(), Some(Source::One(device))),
+        }
     }
 
-    /// The scalar: on the host if it was read, otherwise on the device.
-    pub fn scalar(&self) -> Scalar {
-        let pending = self.lock().scalar.clone();
-        pending.unwrap_or_else(|| Scalar::Host(self.get().unwrap_or(f64::NAN)))
+    /// Wraps several scalars that will be read later, and a function that reduces them on the host.
+    pub fn reduced(scalars: Vec<Scalar>, reduce: Reduce) -> Self {
+        let on_host = |scalar: &Scalar| if let Scalar::Host(value) = scalar { Some(*value) } else { None };
+        match scalars.iter().map(on_host).collect::<Option<Vec<_>>>() {
+            Some(values) => Self::of(OnceLock::from(reduce_on_host(&values, reduce)), None),
+            None => Self::of(OnceLock::new(), Some(Source::Reduced(scalars, reduce))),
+        }
+    }
+
+    fn of(host: OnceLock<f64>, source: Option<Source>) -> Self {
+        Reading(Arc::new(Inner { pending: Mutex::new(Pending { source, is_claimed: false }), settled: Condvar::new(), host }))
+    }
+
+    /// The origin of the number: the number itself if it was read.
+    pub fn source(&self) -> Source {
+        let pending = self.lock().source.clone();
+        pending.unwrap_or_else(|| Source::One(Scalar::Host(self.get().unwrap_or(f64::NAN))))
     }
 
     /// The value, if it was already read. Never waits.
@@ -54,9 +99,11 @@ impl Reading {
         loop {
             // A thread never waits while other threads wait for its claims.
             let claims: Vec<Claim<'_>> = readings.iter().filter_map(Reading::claim).collect();
-            let scalars: Vec<Scalar> = claims.iter().map(|claim| claim.scalar.clone()).collect();
-            for (claim, value) in claims.iter().zip(read(&scalars)?) {
-                claim.settle(value);
+            let scalars: Vec<Scalar> = claims.iter().flat_map(|claim| claim.source.scalars()).cloned().collect();
+            let mut values = read(&scalars)?.into_iter();
+            for claim in &claims {
+                let own: Vec<f64> = values.by_ref().take(claim.source.scalars().len()).collect();
+                claim.settle(claim.source.value(&own));
             }
             drop(claims);
             readings.iter().for_each(Reading::wait);
@@ -76,9 +123,9 @@ impl Reading {
         if pending.is_claimed {
             return None;
         }
-        let scalar = pending.scalar.clone()?;
+        let source = pending.source.clone()?;
         pending.is_claimed = true;
-        Some(Claim { reading: self, scalar })
+        Some(Claim { reading: self, source })
     }
 
     /// Waits until no thread is reading it.
@@ -102,13 +149,13 @@ impl Reading {
 /// The right to read a value. It is released on drop, also after a failure.
 struct Claim<'a> {
     reading: &'a Reading,
-    scalar: Scalar,
+    source: Source,
 }
 
 impl Claim<'_> {
     fn settle(&self, value: f64) {
         self.reading.0.host.get_or_init(|| value);
-        self.reading.lock().scalar = None;
+        self.reading.lock().source = None;
     }
 }
 
@@ -126,14 +173,15 @@ mod tests {
     use burn::tensor::{Device, Tensor};
 
     use super::*;
-    use crate::read::{ForbidReads, device_reads};
+    use crate::read::{DistantCpu, ForbidReads, device_reads};
 
     fn on_device(value: f32) -> Scalar {
-        Scalar::Device(Tensor::from_floats([value], &Device::flex()))
+        Tensor::<1>::from_floats([value], &Device::flex()).into()
     }
 
     #[test]
     fn a_reading_is_read_once() {
+        let _distant = DistantCpu::new();
         let reading = Reading::new(on_device(0.5));
         assert_eq!(reading.get(), None);
         let before = device_reads();
@@ -145,6 +193,7 @@ mod tests {
 
     #[test]
     fn two_threads_read_a_value_once() {
+        let _distant = DistantCpu::new();
         let readings: Vec<Reading> = (0..500).map(|i| Reading::new(on_device(i as f32))).collect();
         let reads = |backwards: bool| {
             let before = device_reads();
@@ -165,6 +214,7 @@ mod tests {
 
     #[test]
     fn what_one_thread_fails_to_read_another_one_can() {
+        let _distant = DistantCpu::new();
         let reading = Reading::new(on_device(0.5));
         let forbidden = ForbidReads::new();
         assert!(Reading::read_all(std::slice::from_ref(&reading)).is_err());

@@ -2,10 +2,12 @@
 
 use burn::tensor::{Device, FloatDType, Tensor};
 
+use super::{CPU, Cpu};
+
 /// `f64`, or `f32` if the device does not support `f64`. In a type with low precision a sum stops growing: a sum of
 /// ones in `bf16` stops at 256.
 pub fn sum_dtype(device: &Device) -> FloatDType {
-    if device.supports_dtype(FloatDType::F64) { FloatDType::F64 } else { FloatDType::F32 }
+    if CPU.get() != Cpu::DistantWithoutF64 && device.supports_dtype(FloatDType::F64) { FloatDType::F64 } else { FloatDType::F32 }
 }
 
 /// Converts the values to that type.
