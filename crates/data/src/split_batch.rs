@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     fn sizes<B: SplitBatch>(batch: &B, parts: usize) -> Vec<usize> {
-        batch.split(parts).unwrap().into_iter().map(|part| part.items).collect()
+        SplitBatch::split(batch, parts).unwrap().into_iter().map(|part| part.items).collect()
     }
 
     fn numbers(items: usize) -> Tensor<1, Int> {
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(sizes(&batch(8), 3), [3, 3, 2]);
         assert_eq!(sizes(&batch(2), 3), [1, 1]);
         assert_eq!(sizes(&batch(1), 3), [1]);
-        let parts = batch(7).split(3).unwrap();
+        let parts = SplitBatch::split(&batch(7), 3).unwrap();
         assert_eq!(parts.iter().flat_map(|part| list(&part.value)).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7], "in order, each item once");
     }
 

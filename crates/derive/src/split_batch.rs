@@ -36,9 +36,10 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     }
     let counts = divided.iter().map(|split| {
         let (member, name) = (&split.member, text(&split.member));
-        match split.how {
-            How::Items => quote!((#name, ::core::option::Option::Some(self.#member.len()))),
-            _ => quote_spanned!(split.field.ty.span()=> (#name, #home::SplitBatch::items(&self.#member)?)),
+        if split.how == How::Items {
+            quote!((#name, ::core::option::Option::Some(self.#member.len())))
+        } else {
+            quote_spanned!(split.field.ty.span()=> (#name, #home::SplitBatch::items(&self.#member)?))
         }
     });
     let parts = fields.iter().map(|split| {
