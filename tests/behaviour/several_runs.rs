@@ -9,12 +9,8 @@ use std::{
 };
 
 use burn::{prelude::*, tensor::Distribution};
-use stormfire::{
-    Signal, forget_interrupt,
-    loggers::MemoryLogger,
-    module::{Event, scope},
-    prelude::*,
-};
+use stormfire::{Signal, forget_interrupt, loggers::MemoryLogger, module::Event, prelude::*};
+use stormfire_module::for_trainer::scope;
 
 use crate::{
     child::{folder, part, play},

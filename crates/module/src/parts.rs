@@ -17,9 +17,9 @@ use crate::{
     draws::{Undrawn, mix},
     error::Result,
     hook::Hook,
-    log::{self, Record},
     log_error::LogError,
     moment::Moment,
+    record::{self, Record},
     running_stats, scope,
     step_output::StepOutput,
     threads::{Division, Surroundings, Threads},
@@ -90,7 +90,7 @@ pub fn predict<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
     };
     let done = run(threads, plan)?;
     let (outputs, logged) = done.into_iter().map(|Done { output, logged, .. }| (output, logged)).unzip::<_, _, Vec<_>, Vec<_>>();
-    log::extend(logged.into_iter().flatten());
+    record::extend(logged.into_iter().flatten());
     Ok(outputs)
 }
 
@@ -117,7 +117,7 @@ fn of_batch<M: Module + 'static, B: Send + 'static>(
     };
     let mut done = run(threads, plan)?;
     let logged = done.iter_mut().map(|done| (std::mem::take(&mut done.logged), done.weight)).collect();
-    log::extend(records::merged(logged));
+    record::extend(records::merged(logged));
     Ok(done)
 }
 
@@ -160,7 +160,7 @@ impl<M: Module, B, O> Planned<M, B, O> {
             let module = if trains { module.train() } else { module };
             let output = step(&module, value);
             let mut logged = Vec::new();
-            let mistake = log::take_records(&mut logged).err();
+            let mistake = record::take_records(&mut logged).err();
             let running = if trains { running_stats::values(&module, running) } else { HashMap::new() };
             let not_implemented = scope::take_not_implemented();
             Returned { done: Done { module, output, items, weight, logged, running }, mistake, not_implemented }
@@ -182,7 +182,7 @@ fn run<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
         Some((device, seed)) if !threads.draws() => {
             let undrawn = Undrawn::seeded(device, || device.seed(*seed));
             let returned = threads.run(jobs(threads, plan()?, None), false)?;
-            if undrawn.is_still(device)? {
+            if undrawn.holds(device)? {
                 returned
             } else {
                 threads.note_that_it_draws();
@@ -226,7 +226,7 @@ impl<M, O> Returned<M, O> {
             scope::mark_not_implemented(step);
         }
         if let Some(mistake) = mistake {
-            log::put_back(mistake);
+            record::put_back(mistake);
         }
         Ok(Done { module, output: output?, items, weight, logged, running })
     }

@@ -15,13 +15,11 @@ use stormfire_values::Scalar;
 
 use crate::{
     error::{Error, Result},
-    evidence::add,
+    evidence::{Evidence, FiniteCheck, add},
     moment::Moment,
     scope,
     threads::Threads,
 };
-
-pub use crate::evidence::{Evidence, FiniteCheck};
 
 /// The hooks within an optimization step. The Trainer passes them to callbacks and module.
 pub trait StepHooks<M> {
@@ -272,7 +270,7 @@ impl<M> std::fmt::Debug for Stepper<'_, M> {
 }
 
 /// The error for a value that is not finite, at the current moment of the run.
-pub fn non_finite(what: String) -> Error {
+pub(crate) fn non_finite(what: String) -> Error {
     let Moment { epoch, batch_idx, global_step, .. } = scope::moment();
     Error::NonFinite { what, epoch, batch_idx, global_step, parameters: Vec::new() }
 }
