@@ -254,9 +254,11 @@ fn folds() {
             }
             Ok(())
         });
-        quiet().max_epochs(1).callback(ctrl_c).fit(Line::new(), line_data(8, 2)).unwrap()
+        let mut trainer = quiet().max_epochs(1).callback(ctrl_c);
+        let fit = trainer.fit(Line::new(), line_data(8, 2)).unwrap();
+        (trainer, fit)
     };
-    let first = interrupted();
+    let (mut fitted, first) = interrupted();
     assert_eq!((first.stop, first.progress.global_step), (Stop::Interrupted(Signal::Interrupt), 2));
     let begun = Arc::new(AtomicU64::new(0));
     let noting = || {
@@ -271,6 +273,8 @@ fn folds() {
         noting().handle_signals(false).fit(Line::new(), line_data(8, 2)).map(drop),
         noting().validate(&first.module, line_data(8, 2)).map(drop),
         noting().test(&first.module, line_data(8, 2)).map(drop),
+        noting().predict(&first.module, line_data(8, 2)).map(drop),
+        fitted.fit_further(first.module, line_data(8, 2)).map(drop),
     ];
     for refused in refused {
         let error = refused.unwrap_err();
@@ -281,7 +285,7 @@ fn folds() {
     // The program allows the next run, each time.
     assert_eq!(forget_interrupt(), Some(Signal::Interrupt));
     assert_eq!(noting().fit(Line::new(), line_data(8, 2)).unwrap().stop, Stop::MaxEpochs(1));
-    assert!(interrupted().stop.is_interrupted());
+    assert!(interrupted().1.stop.is_interrupted());
     assert!(noting().fit(Line::new(), line_data(8, 2)).is_err());
 }
 

@@ -31,6 +31,7 @@ mod scope;
 pub mod state;
 mod step_output;
 mod stepper;
+mod tape;
 mod threads;
 
 pub use callback::{Callback, Order};
