@@ -175,7 +175,7 @@ fn a_run_stays_below_its_root() {
 #[test]
 fn a_name_that_no_disk_takes_is_shortened_and_stays_apart() {
     let root = tempfile::tempdir().unwrap();
-    let folder = |name: &str, version: &str| RunDir::new(root.path()).with_name(name).with_version(version).log_dir().unwrap();
+    let folder = |name: &str, version: &str| RunDir::new(root.path()).with_name(name).with_version(version).log_dir().unwrap().to_owned();
     let long = |last: &str| format!("{}{last}", "ö".repeat(200));
     let folders = [folder(&long("a"), "v"), folder(&long("b"), "v"), folder("name", &long("a")), folder(&format!("x/{}", long("a")), "v")];
     for folder in &folders {
