@@ -289,6 +289,10 @@ fn folds() {
       hint: later runs in this process are also refused; to continue on purpose, call `forget_interrupt()` first
     interrupted by Ctrl-C before this run began
       hint: later runs in this process are also refused; to continue on purpose, call `forget_interrupt()` first
+    interrupted by Ctrl-C before this run began
+      hint: later runs in this process are also refused; to continue on purpose, call `forget_interrupt()` first
+    interrupted by Ctrl-C before this run began
+      hint: later runs in this process are also refused; to continue on purpose, call `forget_interrupt()` first
     ");
     assert_eq!(begun.load(Ordering::Relaxed), 0);
     // The program allows the next run, each time.
