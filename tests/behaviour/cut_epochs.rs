@@ -1,17 +1,19 @@
-//! An epoch that is cut short is judged by what was logged in it, or not at all.
+//! A shortened epoch is judged by the values logged in it, or not at all.
 
 use std::sync::{Arc, Mutex};
 
 use burn::{optim::SgdConfig, prelude::*};
+use insta::assert_snapshot;
 use stormfire::{checkpoint::Checkpoint, prelude::*};
 
 use crate::{
+    error_text::error_text,
     files::names,
     kept_state::SaveAt,
     support::{Batch, Line, line_data, quiet},
 };
 
-/// Logs a value that gets better with each epoch, in each batch for the whole epoch (`mean`) and in the first one (`first`).
+/// Logs a value that improves with each epoch: in each batch per epoch (`mean`), and in the first batch (`first`).
 #[derive(Module, Debug)]
 struct Improving {
     line: Line,
@@ -50,7 +52,7 @@ impl LightningModule for Improving {
     }
 }
 
-/// Skips the rest of these epochs before a batch, and notes the rate of each epoch.
+/// Skips the rest of these epochs before a batch, and records the rate of each epoch.
 #[derive(Clone)]
 struct Skips {
     epochs: &'static [usize],
@@ -79,9 +81,9 @@ fn trainer(metric: &str, skips: &Skips, folder: &std::path::Path) -> Trainer<Imp
 }
 
 #[test]
-fn an_epoch_is_judged_by_a_training_metric_of_its_own_only() {
+fn an_epoch_is_only_judged_by_its_own_training_metric() {
     for metric in ["mean", "first"] {
-        // Nothing is logged in the epochs that are skipped before their first batch, and something in the others.
+        // Epochs that are skipped before their first batch log nothing. The others log a value.
         for (epochs, before, saved) in [(&[0, 2, 3][..], 0, &[1, 4][..]), (&[1, 2], 1, &[0, 1, 2, 3, 4])] {
             let folder = tempfile::tempdir().unwrap();
             let skips = Skips { epochs, before, rates: Arc::default() };
@@ -96,9 +98,9 @@ fn an_epoch_is_judged_by_a_training_metric_of_its_own_only() {
     }
 }
 
-/// The value of the first batch belongs to the epoch also if the checkpoint lies between the two.
+/// The value of the first batch belongs to the epoch even if a checkpoint was written in between.
 #[test]
-fn a_fit_that_goes_on_knows_which_values_are_of_its_epoch() {
+fn a_resumed_fit_knows_the_values_of_its_epoch() {
     let (folder, points) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let skips = Skips { epochs: &[1], before: 1, rates: Arc::default() };
     let mut unbroken = trainer("first", &skips, folder.path()).callback(SaveAt(vec![3], points.path().into()));
@@ -114,9 +116,11 @@ fn a_fit_that_goes_on_knows_which_values_are_of_its_epoch() {
 }
 
 #[test]
-fn a_wrong_name_is_told_of_at_the_end_of_an_epoch_with_batches() {
+fn a_wrong_name_is_reported_at_the_end_of_an_epoch_with_batches() {
     let stopping = EarlyStopping::new("loss");
     let mut trainer = quiet::<Improving>().max_steps(1).callback(stopping);
-    let error = trainer.fit(Improving::new("mean"), line_data(8, 4)).unwrap_err();
-    assert!(error.to_string().contains("metric `loss` is not available"), "{error}");
+    assert_snapshot!(error_text(trainer.fit(Improving::new("mean"), line_data(8, 4))), @"
+    metric `loss` is not available; available are: `first`, `mean` (in `on_train_epoch_end` of `EarlyStopping`)
+      hint: log it with `self.log(..)`, or monitor one of the available metrics
+    ");
 }

@@ -1,4 +1,4 @@
-//! Batches that several threads share, `Trainer::devices(n)`: the results are those of one.
+//! Several threads share each batch with `Trainer::devices(n)`. The results equal those of one thread.
 
 mod around;
 mod chance;
@@ -35,17 +35,17 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
 /// A name, a step, and a value.
 type Logged = (String, Option<u64>, f64);
 
-/// What a fit with so many threads leaves: the weights, and everything that was logged.
+/// The results of a fit with `devices` threads: the weights, and all logged values.
 fn fit(net: &Net, devices: usize, set: impl Fn(Trainer<Net>) -> Trainer<Net>) -> (Vec<f32>, Vec<Logged>) {
     let logger = MemoryLogger::new();
     let trainer = recording(&logger).devices(devices).max_epochs(1).log_every_n_steps(1).num_sanity_val_steps(0);
-    // Batches of 7, and one of 5 at the end: no number of threads divides them evenly.
+    // Batches of 7, and one of 5 at the end. No number of threads divides them evenly.
     let fit = set(trainer).fit(net.clone(), (digits(19, 7), digits(10, 7))).unwrap();
     (values(&fit.module), logger.rows().into_iter().map(|(name, value, step)| (name, step, value)).collect())
 }
 
 #[test]
-fn the_result_is_that_of_one_device_to_rounding() {
+fn the_results_equal_those_of_one_device_up_to_rounding() {
     for (name, net) in [("mean", Net::new()), ("sum", Net::new().of_sums())] {
         for window in [1, 2] {
             let set = |trainer: Trainer<Net>| trainer.accumulate_grad_batches(window);
@@ -65,7 +65,7 @@ fn the_result_is_that_of_one_device_to_rounding() {
 }
 
 #[test]
-fn a_run_goes_on_with_another_number_of_devices() {
+fn a_run_resumes_with_another_number_of_devices() {
     let folder = tempfile::tempdir().unwrap();
     let checkpoint = folder.path().join("after-one-step.ckpt");
     let net = Net::new();
@@ -90,7 +90,7 @@ fn a_run_is_repeated_bit_for_bit() {
 fn running_statistics_are_the_mean_over_the_parts() {
     let net = Net::new().normalised();
     let mean = |values: &[f32]| values.iter().sum::<f32>() / values.len() as f32;
-    // The weights that follow differ, since each part is normalised by itself.
+    // The later weights differ, because each part is normalised separately.
     let after_one_step = |devices: usize| fit(&net, devices, |trainer| trainer.max_steps(1)).0;
     let (one, several) = (after_one_step(1), after_one_step(2));
     let means = |weights: &[f32]| mean(&weights[Net::running_mean()]);
@@ -99,7 +99,7 @@ fn running_statistics_are_the_mean_over_the_parts() {
 }
 
 #[test]
-fn evaluations_give_what_one_device_gives() {
+fn evaluations_equal_those_of_one_device() {
     let net = Net::new();
     let metrics = |devices: usize| {
         let mut trainer = recording(&MemoryLogger::new()).devices(devices);

@@ -6,7 +6,10 @@ use stormfire::{
     prelude::*,
 };
 
-use crate::support::{Line, quiet};
+use crate::{
+    child,
+    support::{Line, line_data, quiet},
+};
 
 /// Logs the mean of its batches. It has nothing to train.
 #[derive(Module, Debug)]
@@ -89,4 +92,63 @@ fn random_numbers_in_evaluation_batches_follow_from_the_seed() {
     let mut trainer = quiet();
     let first = means(&trainer.validate(&module, two(0)).unwrap());
     assert_eq!(means(&trainer.validate(&module, two(1)).unwrap()), first);
+}
+
+/// Helper test for a child process, since other tests draw from burn's generator, too.
+#[test]
+#[ignore = "a part of `a_seed_alone_decides_what_an_evaluation_of_a_new_module_gives`"]
+fn of_new_modules() {
+    if child::folder().is_none() {
+        return;
+    }
+    let data = || line_data(8, 2);
+    let seeded = |seed: u64| quiet().seed(seed);
+    let draw = || drop(Tensor::<1>::random([100], Distribution::Default, &Device::flex()).into_data());
+    let loss = |metrics: Vec<stormfire::loggers::Metrics>| metrics[0].get("test_loss").unwrap().to_bits();
+    let tested = |seed: u64| loss(seeded(seed).test(&Line::new(), data()).unwrap());
+    let expected = tested(7);
+    draw();
+    assert_eq!(tested(7), expected);
+    assert_ne!(tested(8), expected);
+    // A fit of this seed begins with the same parameters.
+    let begun = seeded(7).max_epochs(0).fit(Line::new(), data()).unwrap().module;
+    draw();
+    assert_eq!(loss(quiet().test(&begun, data()).unwrap()), expected);
+    let of_validation = |seed: u64| seeded(seed).validate(&Line::new(), data()).unwrap()[0].get("val_loss").unwrap().to_bits();
+    assert_eq!(of_validation(7), expected);
+    // Predictions that draw.
+    let predicted = |workers: usize| -> Vec<u32> {
+        draw();
+        let predictions = quiet().seed(7).predict(&Draws { line: Line::new() }, data().workers(workers)).unwrap();
+        predictions.into_iter().flatten().map(f32::to_bits).collect()
+    };
+    assert_eq!(predicted(0), predicted(2));
+}
+
+/// Predicts with noise.
+#[derive(Module, Debug)]
+struct Draws {
+    line: Line,
+}
+
+impl LightningModule for Draws {
+    type Batch = crate::support::Batch;
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        self.line.configure_optimizers()
+    }
+}
+
+impl PredictModule for Draws {
+    type Prediction = f32;
+
+    fn predict_step(&self, batch: Self::Batch, _batch_idx: usize) -> Result<f32> {
+        let loss = self.line.loss(batch);
+        Ok((loss.clone() + loss.random_like(Distribution::Default)).into_scalar::<f32>())
+    }
+}
+
+#[test]
+fn a_seed_alone_decides_what_an_evaluation_of_a_new_module_gives() {
+    child::play(child::part("evaluation_draws::of_new_modules", tempfile::tempdir().unwrap().path()));
 }

@@ -1,4 +1,4 @@
-//! A run whose workers draw from burn's generator cannot be repeated, and says so, whatever its loaders are made of.
+//! A run whose workers draw from burn's generator is not repeatable. It logs a warning with every kind of loader.
 
 use burn::{
     data::{
@@ -84,8 +84,8 @@ fn noisy((x, y): Batch) -> Batch {
     (x.clone() + x.random_like(Distribution::Default), y)
 }
 
-/// Loaders that make batches on other threads, alone or as a part of another loader. Their other parts draw from burn's
-/// generator on the iterating thread, where that does no harm.
+/// Loaders that create batches on other threads, directly or as a part of another loader. Other parts draw from burn's
+/// generator on the iterating thread, which is repeatable.
 fn every_kind(draws_from_burn: bool) -> [(&'static str, Loader<Batch>); 8] {
     let batcher = Noisy { draws_from_burn };
     let ahead = || Loader::new(Points, batcher).batch_size(8).workers(2);
@@ -108,7 +108,7 @@ fn warnings(told: &[String]) -> usize {
     told.iter().filter(|line| line.starts_with("WARN random numbers of burn are drawn while the workers")).count()
 }
 
-/// Not a test of its own: burn's generator belongs to the process.
+/// Helper test for a child process, because burn's random generator is global.
 #[test]
 #[ignore = "a part of the other tests"]
 fn runs_with_every_kind_of_loader() {
@@ -122,7 +122,7 @@ fn runs_with_every_kind_of_loader() {
                 let told = told(fit);
                 assert_eq!(warnings(&told), if draws { 2 } else { 0 }, "{kind}, draws: {draws}, {told:?}");
             }
-            // burn's workers hand their batches over in any order, and know no seed.
+            // The order of the batches of burn's workers is not deterministic, and they have no seed.
             assert!(draws || kind == "of burn with workers" || results[0] == results[1], "{kind}");
             let told = told(|| drop(trainer().validate(&Net::new(), Loaders::from(loader)).unwrap()));
             assert_eq!(warnings(&told), usize::from(draws), "{kind}, draws: {draws}, {told:?}");
@@ -131,6 +131,6 @@ fn runs_with_every_kind_of_loader() {
 }
 
 #[test]
-fn workers_that_draw_from_burn_are_told_of_in_every_kind_of_loader() {
+fn workers_that_draw_from_burn_are_reported_for_every_kind_of_loader() {
     play(part("foreign_draws::runs_with_every_kind_of_loader", tempfile::tempdir().unwrap().path()));
 }

@@ -175,7 +175,15 @@ fn a_deleted_folder_is_created_again() {
     let folder = tempfile::tempdir().unwrap();
     for case in Case::all(folder.path()) {
         let saving = ModelCheckpoint::new().save_last(true);
-        let fit = case.fit(saving, |folder| std::fs::remove_dir_all(folder).unwrap()).unwrap();
+        let remove = |folder: &Path| {
+            // A save in the background also writes `last.ckpt` and removes the previous file.
+            wait_for("the end of the save", || {
+                let last = checkpoint::Checkpoint::read(folder.join("last.ckpt")).ok()?;
+                (last.manifest().progress["global_step"] == 40 && names(folder) == ["last.ckpt", "step=40.ckpt"]).then_some(())
+            });
+            std::fs::remove_dir_all(folder).unwrap();
+        };
+        let fit = case.fit(saving, remove).unwrap();
         assert_eq!(fit.progress.global_step, case.steps);
         assert_eq!(names(&case.folder), ["last.ckpt".to_owned(), format!("step={}.ckpt", case.steps)]);
         resumes_from(&case.folder.join(format!("step={}.ckpt", case.steps)));

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use insta::assert_snapshot;
 use stormfire::{
     checkpoint::{self, Checkpoint, LoadOptions, Manifest, storage},
     prelude::*,
@@ -12,6 +13,7 @@ use stormfire::{
 
 use crate::{
     child,
+    error_text::error_text,
     files::names,
     support::{Line, line_data, quiet},
 };
@@ -151,23 +153,20 @@ fn a_run_in_s3_resumes_like_one_on_a_disk() {
 
 #[test]
 fn an_unusable_url_is_refused_before_the_run() {
-    let error = |trainer: Trainer<Line>| {
-        let error = { trainer }.max_epochs(1).fit(Line::new(), line_data(4, 2)).unwrap_err();
-        format!("{error} | {}", error.hint().unwrap())
-    };
-    let known = "use `s3://`, `gs://`, `az://`, `file://` or the path of a folder";
-    let cases = [
-        (quiet().default_root_dir("ftp://host/x"), "`default_root_dir`: `ftp://…` cannot be used: the scheme is not known", ""),
-        (
-            quiet().enable_checkpointing(true).callback(ModelCheckpoint::new().dirpath("ftp://host/x")),
-            "`ModelCheckpoint::dirpath`: `ftp://…` cannot be used: the scheme is not known",
-            " (in `setup` of `ModelCheckpoint`)",
-        ),
-        (quiet().ckpt_path("ftp://host/x.ckpt"), "checkpoint `ftp://host/x.ckpt`: `ftp://…` cannot be used: the scheme is not known", ""),
+    let trainers = [
+        quiet().default_root_dir("ftp://host/x"),
+        quiet().enable_checkpointing(true).callback(ModelCheckpoint::new().dirpath("ftp://host/x")),
+        quiet().ckpt_path("ftp://host/x.ckpt"),
     ];
-    for (trainer, text, place) in cases {
-        assert_eq!(error(trainer), format!("{text}{place} | {known}"));
-    }
+    let refused = |trainer: Trainer<Line>| error_text(trainer.max_epochs(1).fit(Line::new(), line_data(4, 2)));
+    assert_snapshot!(trainers.map(refused).join("\n"), @"
+    `default_root_dir`: `ftp://…` cannot be used: the scheme is not known
+      hint: use `s3://`, `gs://`, `az://`, `file://` or the path of a folder
+    `ModelCheckpoint::dirpath`: `ftp://…` cannot be used: the scheme is not known (in `setup` of `ModelCheckpoint`)
+      hint: use `s3://`, `gs://`, `az://`, `file://` or the path of a folder
+    checkpoint `ftp://host/x.ckpt`: `ftp://…` cannot be used: the scheme is not known
+      hint: use `s3://`, `gs://`, `az://`, `file://` or the path of a folder
+    ");
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! Another process removes the folder of a run, or files in it, during the run.
 #![cfg(unix)]
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use stormfire::{
     console::{Builder, Level},
-    loggers::{CometLogger, MlflowLogger, NeptuneLogger, WandbLogger},
+    loggers::{CometLogger, MlflowLogger, NeptuneLogger, SpooledRun, TrackioLogger, WandbLogger},
     prelude::*,
 };
 
@@ -70,6 +73,42 @@ fn a_run_continues_with_every_logger() {
         let folder = tempfile::tempdir().unwrap();
         fit(trainer(folder.path()).callback(Removes(12, folder.path().join(name))));
         assert!(!names(&folder.path().join(name)).is_empty(), "{name}");
+    }
+}
+
+/// The spool for a server that is away comes back whole: with the records from before the removal, the note about the
+/// server, and the lock.
+#[test]
+fn a_spool_is_whole_whatever_was_removed() {
+    type Given = fn(&Path) -> Trainer<Logging>;
+    // Nobody listens there.
+    const AWAY: &str = "http://127.0.0.1:9";
+    const KEY: &str = "0123456789012345678901234567890123456789";
+    const NO_WAIT: Duration = Duration::ZERO;
+    let given: [(&str, Given); 4] = [
+        ("mlflow", |folder| logging(folder).logger(MlflowLogger::new().tracking_uri(AWAY).save_dir(folder).patience(NO_WAIT))),
+        ("wandb", |folder| logging(folder).logger(WandbLogger::new().base_url(AWAY).api_key(KEY).save_dir(folder).patience(NO_WAIT))),
+        ("comet", |folder| logging(folder).logger(CometLogger::new().server(AWAY).api_key(KEY).save_dir(folder).patience(NO_WAIT))),
+        ("trackio", |folder| logging(folder).logger(TrackioLogger::new().server_url(AWAY).save_dir(folder).patience(NO_WAIT))),
+    ];
+    for (name, trainer) in given {
+        let records = |removed: Option<&str>| {
+            let folder = tempfile::tempdir().unwrap();
+            let trainer = trainer(folder.path());
+            fit(match removed {
+                Some(removed) => trainer.callback(Removes(12, folder.path().join(removed))),
+                None => trainer,
+            });
+            let spools = SpooledRun::find(folder.path()).unwrap();
+            assert_eq!(spools.len(), 1, "{name}, {removed:?}");
+            assert_eq!((spools[0].tracker(), spools[0].server(), spools[0].damaged()), (name, AWAY, 0), "{removed:?}");
+            spools[0].records()
+        };
+        let whole = records(None);
+        assert!(whole >= 20, "{name}: {whole}");
+        for removed in [".stormfire".to_owned(), format!(".stormfire/{name}")] {
+            assert_eq!(records(Some(&removed)), whole, "{name}, {removed}");
+        }
     }
 }
 

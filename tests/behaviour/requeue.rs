@@ -220,7 +220,7 @@ fn a_signal_in_a_hook_requeues_the_job_from_the_last_complete_state() {
             }
         };
         assert_eq!((read(folder, "called"), saved(folder)), ("requeue 77\n".into(), vec!["requeue-77.ckpt".to_owned()]), "{inside:?}");
-        // The same batch again. Its inner run starts anew.
+        // The same batch again. Its inner run starts from scratch.
         fs::remove_file(folder.join("first")).unwrap();
         assert_eq!((run(), read(folder, "end")), (Some(0), "`max_steps = 12` reached".into()), "{inside:?}");
         assert_eq!(read(folder, "first").parse(), Ok(expected), "{inside:?}");

@@ -9,6 +9,7 @@ use std::{
 };
 
 use burn::{prelude::*, tensor::Distribution};
+use insta::assert_snapshot;
 use stormfire::{
     Signal, forget_interrupt,
     loggers::MemoryLogger,
@@ -18,6 +19,7 @@ use stormfire::{
 
 use crate::{
     child::{folder, part, play},
+    error_text::error_text,
     support::{Batch, Line, line_data, quiet, recording},
 };
 
@@ -173,8 +175,10 @@ fn a_mistake_in_the_outer_run_is_not_reported_for_the_inner_one() {
         run_inside(Ends::Well, &of_inner);
         Ok(())
     });
-    let error = quiet().max_epochs(1).callback(both).fit(Line::new(), line_data(4, 2)).unwrap_err();
-    assert_eq!(error.to_string(), "`outer`: logging with `on_step(false)` and `on_epoch(false)` in `on_train_batch_end` records nothing");
+    assert_snapshot!(error_text(quiet().max_epochs(1).callback(both).fit(Line::new(), line_data(4, 2))), @"
+    `outer`: logging with `on_step(false)` and `on_epoch(false)` in `on_train_batch_end` records nothing
+      hint: set one of the two to true
+    ");
 }
 
 #[test]
@@ -258,9 +262,11 @@ fn folds() {
             }
             Ok(())
         });
-        quiet().max_epochs(1).callback(ctrl_c).fit(Line::new(), line_data(8, 2)).unwrap()
+        let mut trainer = quiet().max_epochs(1).callback(ctrl_c);
+        let fit = trainer.fit(Line::new(), line_data(8, 2)).unwrap();
+        (trainer, fit)
     };
-    let first = interrupted();
+    let (mut fitted, first) = interrupted();
     assert_eq!((first.stop, first.progress.global_step), (Stop::Interrupted(Signal::Interrupt), 2));
     let begun = Arc::new(AtomicU64::new(0));
     let noting = || {
@@ -275,17 +281,24 @@ fn folds() {
         noting().handle_signals(false).fit(Line::new(), line_data(8, 2)).map(drop),
         noting().validate(&first.module, line_data(8, 2)).map(drop),
         noting().test(&first.module, line_data(8, 2)).map(drop),
+        noting().predict(&first.module, line_data(8, 2)).map(drop),
+        fitted.fit_further(first.module, line_data(8, 2)).map(drop),
     ];
-    for refused in refused {
-        let error = refused.unwrap_err();
-        assert_eq!(error.to_string(), "interrupted by Ctrl-C before this run began");
-        assert!(error.hint().unwrap().contains("forget_interrupt()"), "{error:?}");
-    }
+    assert_snapshot!(refused.map(error_text).join("\n"), @"
+    interrupted by Ctrl-C before this run began
+      hint: later runs in this process are also refused; to continue on purpose, call `forget_interrupt()` first
+    interrupted by Ctrl-C before this run began
+      hint: later runs in this process are also refused; to continue on purpose, call `forget_interrupt()` first
+    interrupted by Ctrl-C before this run began
+      hint: later runs in this process are also refused; to continue on purpose, call `forget_interrupt()` first
+    interrupted by Ctrl-C before this run began
+      hint: later runs in this process are also refused; to continue on purpose, call `forget_interrupt()` first
+    ");
     assert_eq!(begun.load(Ordering::Relaxed), 0);
     // The program allows the next run, each time.
     assert_eq!(forget_interrupt(), Some(Signal::Interrupt));
     assert_eq!(noting().fit(Line::new(), line_data(8, 2)).unwrap().stop, Stop::MaxEpochs(1));
-    assert!(interrupted().stop.is_interrupted());
+    assert!(interrupted().1.stop.is_interrupted());
     assert!(noting().fit(Line::new(), line_data(8, 2)).is_err());
 }
 

@@ -18,7 +18,7 @@ struct Tall {
     /// The batches with an infinite loss.
     #[module(skip)]
     infinite: Vec<usize>,
-    /// Steps with the gradients of two batches, in a `training_batch` of its own.
+    /// Steps with the gradients of two batches, in a custom `training_batch`.
     #[module(skip)]
     is_manual: bool,
 }
@@ -119,7 +119,7 @@ fn an_infinite_loss_is_seen_wherever_it_is_in_its_window() {
 }
 
 #[test]
-fn a_fit_that_goes_on_within_a_window_has_seen_its_losses() {
+fn a_fit_resumed_in_a_window_knows_its_losses() {
     let folder = tempfile::tempdir().unwrap();
     let saved = folder.path().join("a.ckpt");
     let noting = Notes { saves: Some((0, saved.clone())), ..Notes::default() };

@@ -24,6 +24,8 @@ use crate::{
 thread_local! {
     /// The number of the evaluation batch that fails, counted over the fit.
     static FAILS_AT: Cell<Option<usize>> = const { Cell::new(None) };
+    /// What happens there.
+    static FAULT: Cell<fn() -> Result<()>> = const { Cell::new(|| Err(Error::other("the lamp fell over"))) };
     static EVALUATED: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -49,7 +51,7 @@ impl LightningModule for Net {
     fn validation_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
         let number = EVALUATED.replace(EVALUATED.get() + 1);
         if FAILS_AT.get() == Some(number) {
-            return Err(Error::other("the lamp fell over"));
+            FAULT.get()()?;
         }
         self.log("val_loss", self.line.loss(batch));
         Ok(StepOutput::none())
@@ -282,6 +284,47 @@ fn a_failure_in_mid_validation_does_not_save_the_average_as_the_weights() {
             assert_eq!(*record.0.lock().unwrap(), losses[1..], "{what}");
         }
     }
+}
+
+/// Helper test for a child process: a signal comes in the batches of a validation.
+#[test]
+#[ignore = "a part of `a_signal_in_mid_validation_saves_no_average_as_the_weights`"]
+#[cfg(unix)]
+fn is_interrupted() {
+    let Some(folder) = crate::child::folder() else { return };
+    for by in [By::Weights, By::Hooks] {
+        let record = Record::default();
+        let whole = trainer(by, &record).fit(Net::new(), data()).unwrap();
+        let losses = record.0.lock().unwrap().clone();
+        // The first, a middle and the last batch of the second validation.
+        for (at, keeps) in [(4, true), (6, true), (7, true), (6, false)] {
+            let what = format!("{by:?}, batch {at}, keeps {keeps}");
+            let path: &'static Path = Box::leak(folder.join(format!("{by:?}-{at}-{keeps}.ckpt")).into_boxed_path());
+            let record = Record::default();
+            let mut ending = trainer(by, &record).callback(SaveOnFailure { path, keeps });
+            FAULT.set(|| {
+                crate::signals::kill_self("TERM");
+                Ok(())
+            });
+            FAILS_AT.set(Some(at));
+            let ended = ending.fit(Net::new(), data()).unwrap();
+            assert!(ended.stop.is_interrupted(), "{what}");
+            let (own, in_force) = saved(path);
+            assert_eq!(weights_of(&ended.module), own, "{what}: the program gets the trained weights");
+            assert!(in_force.is_some_and(|in_force| in_force != own), "{what}");
+
+            assert!(stormfire::forget_interrupt().is_some());
+            let fit = trainer(by, &record).ckpt_path(path).fit(Net::new(), data()).unwrap();
+            assert_eq!(weights_of(&fit.module), weights_of(&whole.module), "{what}");
+            assert_eq!(*record.0.lock().unwrap(), losses, "{what}");
+        }
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_signal_in_mid_validation_saves_no_average_as_the_weights() {
+    crate::child::play(crate::child::part("weights_in_force::is_interrupted", tempfile::tempdir().unwrap().path()));
 }
 
 /// Changes the weights permanently, in a hook after the validation.

@@ -200,13 +200,51 @@ fn detect_anomaly_notices_nan_at_once() {
 fn a_loss_that_does_not_depend_on_the_parameters_is_refused() {
     let errors = [Fault::OffTheTape, Fault::Detached, Fault::NotReduced].map(|fault| error_of(fault, quiet()));
     assert_snapshot!(errors.join("\n"), @"
-    the loss cannot be differentiated: it does not depend on the module's parameters (in `training_step` of `Faulty`, epoch 0, batch 0)
-      hint: return the loss as computed from the module's parameters, as a tensor of one element that was not detached
-    the loss cannot be differentiated: it does not depend on the module's parameters (in `training_step` of `Faulty`, epoch 0, batch 0)
-      hint: return the loss as computed from the module's parameters, as a tensor of one element that was not detached
-    the loss cannot be differentiated: it has shape [2] instead of [1] (in `training_step` of `Faulty`, epoch 0, batch 0)
-      hint: return the loss as computed from the module's parameters, as a tensor of one element that was not detached
+    the loss cannot be used: it does not depend on the module's parameters (in `training_step` of `Faulty`, epoch 0, batch 0)
+      hint: return one element, such as the `mean()` of the losses, computed from the module's parameters and not detached
+    the loss cannot be used: it does not depend on the module's parameters (in `training_step` of `Faulty`, epoch 0, batch 0)
+      hint: return one element, such as the `mean()` of the losses, computed from the module's parameters and not detached
+    the loss cannot be used: it has shape [2] instead of [1] (in `training_step` of `Faulty`, epoch 0, batch 0)
+      hint: return one element, such as the `mean()` of the losses, computed from the module's parameters and not detached
     ");
+}
+
+/// Returns the losses of the items, which are not reduced, for its own hooks or a callback.
+#[derive(Module, Debug)]
+struct PerItem {
+    line: Line,
+}
+
+impl LightningModule for PerItem {
+    type Batch = Batch;
+
+    fn training_batch(&mut self, batch: Batch, _batch_idx: usize, opt: &mut Stepper<'_, Self>) -> Result<StepOutput> {
+        opt.step("SGD", self, &self.line.loss(batch.clone()))?;
+        self.test_step(batch, 0)
+    }
+
+    fn validation_step(&self, batch: Batch, batch_idx: usize) -> Result<StepOutput> {
+        self.test_step(batch, batch_idx)
+    }
+
+    fn test_step(&self, (x, y): Batch, _batch_idx: usize) -> Result<StepOutput> {
+        Ok((self.line.layer.forward(x) - y).square().flatten::<1>(0, 1).into())
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        self.line.configure_optimizers()
+    }
+}
+
+#[test]
+fn a_loss_that_was_not_reduced_is_refused_in_every_step() {
+    let module = || PerItem { line: Line::new() };
+    let refused = "the loss cannot be used: it has shape [2] instead of [1] (in `";
+    let data = || line_data(16, 2);
+    let of = |error: stormfire::Error| error.to_string().strip_prefix(refused).map(|rest| rest.split('`').next().unwrap().to_owned());
+    assert_eq!(of(quiet().fit(module(), data()).unwrap_err()).as_deref(), Some("training_step"));
+    assert_eq!(of(quiet().validate(&module(), data()).unwrap_err()).as_deref(), Some("validation_step"));
+    assert_eq!(of(quiet().test(&module(), data()).unwrap_err()).as_deref(), Some("test_step"));
 }
 
 /// Implements nothing.

@@ -39,8 +39,8 @@ pub enum Error {
     /// An optimizer or schedule is invalid or does not exist.
     #[error(transparent)]
     Optimizer(OptimError),
-    /// A loss cannot be differentiated.
-    #[error("the loss cannot be differentiated: {reason}")]
+    /// A loss has not one element, or cannot be differentiated.
+    #[error("the loss cannot be used: {reason}")]
     Loss {
         /// What is wrong with it.
         reason: String,
@@ -165,9 +165,9 @@ impl Error {
             Error::Optimizer(error) => error.hint(),
             Error::Log(error) => error.hint(),
             Error::MetricMissing { .. } => Some("log it with `self.log(..)`, or monitor one of the available metrics".into()),
-            Error::Loss { .. } => {
-                Some("return the loss as computed from the module's parameters, as a tensor of one element that was not detached".into())
-            }
+            Error::Loss { .. } => Some(
+                "return one element, such as the `mean()` of the losses, computed from the module's parameters and not detached".into(),
+            ),
             Error::UsedTape => Some(
                 "give all optimizers their gradients from one pass: `for (name, gradients) in opt.backward_all(self, &loss)? \
                  { opt.apply(&name, self, gradients)?; }`, or compute the loss anew before each `opt.step`"

@@ -28,6 +28,7 @@ pub mod scope;
 pub mod state;
 mod step_output;
 pub mod stepper;
+mod tape;
 pub mod threads;
 
 pub use callback::{Callback, Order};

@@ -1,6 +1,7 @@
 //! One step on several batches or parts of a batch at the same time, each on its own thread.
 
 mod records;
+mod turn;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -9,65 +10,101 @@ use std::{
 
 use burn::{
     module::{Module, ParamId},
+    optim::GradientsParams,
     tensor::{Device, Tensor},
 };
 use stormfire_data::Part;
+use stormfire_optim::gradients;
+use stormfire_values::Scalar;
 
+use self::turn::Turn;
 use crate::{
     draws::{Undrawn, mix},
-    error::Result,
+    error::{Error, Result},
     hook::Hook,
     log::{self, Record},
     log_error::LogError,
     moment::Moment,
     running_stats, scope,
     step_output::StepOutput,
+    tape::{check_loss, walk_back},
     threads::{Division, Surroundings, Threads},
 };
 
 /// A step of a module.
 pub type Step<M, B, O> = Arc<dyn Fn(&M, B) -> Result<O> + Send + Sync>;
 
-/// Runs a training step on the parts of a batch. What the parts log is logged here, as values of the whole batch, and the running
-/// statistics of the module become the mean of those of the parts.
+/// Runs a training step and its backward pass on the parts of a batch. Returns the output of the whole batch, whose loss
+/// has no tape, and the gradients of that loss.
 ///
-/// Gives the outputs of the parts with their numbers of items, and the modules that made them. These have leaves of their own over
-/// the same memory: burn locks up where two threads walk back over the same leaves.
+/// The values that the parts log are logged here, as values of the whole batch. The running statistics of the module
+/// become the mean of those of the parts. The gradients are added in the order of the parts.
 pub(crate) fn train<M: Module + 'static, B: Send + 'static>(
     threads: &Threads,
     module: &mut M,
     batch: &B,
     step: &Step<M, B, StepOutput>,
-) -> Result<Vec<(M, (StepOutput, usize))>> {
-    let done = of_batch(threads, &module.valid(), true, batch, step)?;
+) -> Result<(StepOutput, GradientsParams)> {
+    let step = Arc::clone(step);
+    let work = move |module: &M, part: Part<B>, whole: usize, turn: Option<Turn>| {
+        let output = step(module, part.value)?;
+        drop(turn);
+        backward(module, output, part.items as f64 / whole as f64)
+    };
+    let done = of_batch(threads, &module.valid(), true, batch, &(Arc::new(work) as Work<M, B, Trained>))?;
     let items: usize = done.iter().map(|done| done.items).sum();
-    let mut stepped = Vec::with_capacity(done.len());
-    let mut running = Vec::with_capacity(done.len());
-    for Done { module, output, items: of_part, running: of_step, .. } in done {
-        running.push((of_step, of_part as f64 / items as f64));
-        stepped.push((module, (output, of_part)));
+    let mut with_loss = 0;
+    let (mut sum, mut outputs, mut running) = (GradientsParams::new(), Vec::new(), Vec::new());
+    for Done { output: (output, gradients), items: of_part, running: after, .. } in done {
+        if let Some(gradients) = gradients {
+            gradients::accumulate(&mut sum, gradients, module);
+            with_loss += of_part;
+        }
+        outputs.push((output, of_part));
+        running.push((after, of_part as f64 / items as f64));
     }
     running_stats::set(module, running_stats::mean(running));
-    Ok(stepped)
+    let output = StepOutput::of_parts(outputs)?;
+    if output.given_weight().is_none() && with_loss != items && with_loss > 0 {
+        // Some parts have no loss. The mean is over the items of the others.
+        gradients::divide(&mut sum, module, &Scalar::Host(with_loss as f64 / items as f64));
+    }
+    Ok((output, sum))
 }
 
-/// Runs an evaluation step on the parts of a batch, with a module that is in evaluation mode. What the parts log is logged here,
-/// as values of the whole batch.
+/// The output of a training step without its tape, and the gradients of its loss.
+type Trained = (StepOutput, Option<GradientsParams>);
+
+/// The backward pass of a part. Its loss is this share of the whole loss, unless it has a weight.
+fn backward<M: Module>(module: &M, output: StepOutput, share: f64) -> Result<Trained> {
+    let Some(loss) = output.loss() else { return Ok((output, None)) };
+    check_loss(loss)?;
+    let share = if output.given_weight().is_some() { 1.0 } else { share };
+    // Always another tensor: burn allows one backward pass per tensor, and a loss may be a parameter.
+    let mut walked = walk_back(&loss.clone().mul_scalar(share))?;
+    let gradients = GradientsParams::from_module(&mut walked, module);
+    Ok((output.detach()?, Some(gradients)))
+}
+
+/// Runs an evaluation step on the parts of a batch, with a module in evaluation mode. The values that the parts log are
+/// logged here, as values of the whole batch.
 ///
 /// # Errors
-/// The first error of a step, in the order of the parts; a batch that cannot be divided.
+/// The first error of a step, in the order of the parts. A batch that cannot be divided.
 pub fn evaluate<M: Module + 'static, B: Send + 'static>(
     threads: &Threads,
     module: &M,
     batch: &B,
     step: &Step<M, B, StepOutput>,
 ) -> Result<StepOutput> {
-    let done = of_batch(threads, module, false, batch, step)?;
-    Ok(StepOutput::of_parts(done.into_iter().map(|done| (done.output, done.items)).collect())?.0)
+    let step = Arc::clone(step);
+    let detached: Step<M, B, StepOutput> = Arc::new(move |module: &M, batch| step(module, batch)?.detach());
+    let done = of_batch(threads, module, false, batch, &only(&detached))?;
+    StepOutput::of_parts(done.into_iter().map(|done| (done.output, done.items)).collect())
 }
 
-/// Runs a prediction step on whole batches, each with the moment that it sees, with a module that is in evaluation mode. What they
-/// log is logged here. `seed` gives the seed of each.
+/// Runs a prediction step on whole batches, with a module in evaluation mode. Each batch has the moment that its step
+/// sees, and `seed` returns its seed. The values that the steps log are logged here.
 ///
 /// # Errors
 /// The first error of a step, in the order of the batches.
@@ -79,39 +116,53 @@ pub fn predict<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
     step: &Step<M, B, O>,
 ) -> Result<Vec<O>> {
     let Division { split, .. } = threads.division::<M, B>()?;
-    let here = Surroundings::here();
+    let (here, work) = (Surroundings::here(), only(step));
     let plan = || {
         let plan = |(index, (batch, moment)): (usize, &(B, Moment))| {
-            let part = split(batch, 1)?.into_iter().next().ok_or_else(|| crate::error::Error::other("a batch without parts"))?;
-            let (module, step, surroundings) = (module.clone(), Arc::clone(step), here.at(*moment));
-            Ok(Planned { module, trains: false, weight: part.items, part, step, surroundings, seed: seed(index) })
+            let part = split(batch, 1)?.into_iter().next().ok_or_else(|| Error::other("a batch without parts"))?;
+            let (whole, weight) = (part.items, part.items);
+            let (module, work, surroundings) = (module.clone(), Arc::clone(&work), here.at(*moment));
+            Ok(Planned { module, trains: false, part, whole, weight, work, surroundings, seed: seed(index) })
         };
         batches.iter().enumerate().map(plan).collect()
     };
-    let done = run(threads, plan)?;
-    let (outputs, logged) = done.into_iter().map(|Done { output, logged, .. }| (output, logged)).unzip::<_, _, Vec<_>, Vec<_>>();
-    log::extend(logged.into_iter().flatten());
+    let mut outputs = Vec::with_capacity(batches.len());
+    for Done { output, logged, .. } in run(threads, plan)? {
+        log::extend(logged);
+        outputs.push(output);
+    }
     Ok(outputs)
 }
 
-/// Runs a step on the parts of a batch, and logs what they have logged as values of the whole batch.
-fn of_batch<M: Module + 'static, B: Send + 'static>(
+/// The work of a thread on its part of a batch with this number of items. It drops its turn when it draws no more random
+/// numbers.
+type Work<M, B, O> = Arc<dyn Fn(&M, Part<B>, usize, Option<Turn>) -> Result<O> + Send + Sync>;
+
+/// A step that nothing follows.
+fn only<M: 'static, B: 'static, O: 'static>(step: &Step<M, B, O>) -> Work<M, B, O> {
+    let step = Arc::clone(step);
+    Arc::new(move |module: &M, part: Part<B>, _whole: usize, _turn: Option<Turn>| step(module, part.value))
+}
+
+/// Works on the parts of a batch, and logs their values as values of the whole batch.
+fn of_batch<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
     threads: &Threads,
     valid: &M,
     trains: bool,
     batch: &B,
-    step: &Step<M, B, StepOutput>,
-) -> Result<Vec<Done<M, StepOutput>>> {
+    work: &Work<M, B, O>,
+) -> Result<Vec<Done<O>>> {
     let Division { split, weigh } = threads.division::<M, B>()?;
     let here = Surroundings::here();
     let seed = scope::seeded().map(|(_, seed)| seed);
     let plan = || {
         let parts = split(batch, threads.count())?;
+        let whole = parts.iter().map(|part| part.items).sum();
         let plan = |(index, part): (usize, Part<B>)| {
             let weight = weigh(valid, &part.value).unwrap_or(part.items);
-            let (module, step, surroundings) = (valid.clone(), Arc::clone(step), here.clone());
+            let (module, work, surroundings) = (valid.clone(), Arc::clone(work), here.clone());
             let seed = seed.map(|seed| mix(seed, index as u64));
-            Planned { module, trains, part, weight, step, surroundings, seed }
+            Planned { module, trains, part, whole, weight, work, surroundings, seed }
         };
         Ok(parts.into_iter().enumerate().map(plan).collect())
     };
@@ -127,16 +178,17 @@ struct Planned<M, B, O> {
     module: M,
     trains: bool,
     part: Part<B>,
+    /// The number of items of the whole batch.
+    whole: usize,
     /// The weight in the mean of a logged value.
     weight: usize,
-    step: Step<M, B, O>,
+    work: Work<M, B, O>,
     surroundings: Surroundings,
     seed: Option<u64>,
 }
 
 /// A step that has run.
-struct Done<M, O> {
-    module: M,
+struct Done<O> {
     output: O,
     items: usize,
     weight: usize,
@@ -145,89 +197,91 @@ struct Done<M, O> {
     running: HashMap<ParamId, Tensor<1>>,
 }
 
-/// The same, as its thread brings it back.
-struct Returned<M, O> {
-    done: Done<M, Result<O>>,
-    mistake: Option<LogError>,
+/// The same, as its thread returns it.
+struct Returned<O> {
+    done: Done<Result<O>>,
+    misuse: Option<LogError>,
     not_implemented: Option<Hook>,
 }
 
 impl<M: Module, B, O> Planned<M, B, O> {
-    /// Runs it on this thread.
-    fn run(self, running: &HashSet<ParamId>) -> Returned<M, O> {
-        let Self { module, trains, part: Part { value, items }, weight, step, surroundings, .. } = self;
+    /// Runs it on this thread. With a turn, it waits for the turn first.
+    fn run(self, running: &HashSet<ParamId>, turn: Option<Turn>) -> Returned<O> {
+        let Self { module, trains, part, whole, weight, work, surroundings, .. } = self;
+        let items = part.items;
         surroundings.within(|| {
+            // A copy with its own leaves over the same memory. burn dead-locks if two threads walk back over the same
+            // leaves.
             let module = if trains { module.train() } else { module };
-            let output = step(&module, value);
+            if let Some(turn) = &turn {
+                turn.begin();
+            }
+            let output = work(&module, part, whole, turn);
             let mut logged = Vec::new();
-            let mistake = log::take_records(&mut logged).err();
+            let misuse = log::take_records(&mut logged).err();
             let running = if trains { running_stats::values(&module, running) } else { HashMap::new() };
             let not_implemented = scope::take_not_implemented();
-            Returned { done: Done { module, output, items, weight, logged, running }, mistake, not_implemented }
+            Returned { done: Done { output, items, weight, logged, running }, misuse, not_implemented }
         })
     }
 }
 
-/// Runs what is planned at the same time.
-///
-/// burn has one generator of random numbers for all threads. Where steps draw from it, the numbers of each would follow from
-/// which thread is faster. So the first time that happens, what the steps have done is thrown away, and from then on they run one
-/// after the other, each with a seed of its own; only what follows them is done at the same time.
-fn run<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
-    threads: &Threads,
-    plan: impl Fn() -> Result<Vec<Planned<M, B, O>>>,
-) -> Result<Vec<Done<M, O>>> {
-    let seeded = scope::seeded();
-    let returned = match &seeded {
-        Some((device, seed)) if !threads.draws() => {
-            let undrawn = Undrawn::seeded(device, || device.seed(*seed));
-            let returned = threads.run(jobs(threads, plan()?, None), false)?;
-            if undrawn.is_still(device)? {
-                returned
-            } else {
-                threads.note_that_it_draws();
-                tracing::debug!("the steps draw random numbers of burn, so the threads of this run take turns in them");
-                threads.run(jobs(threads, plan()?, Some(device)), true)?
-            }
-        }
-        Some((device, _)) => threads.run(jobs(threads, plan()?, Some(device)), true)?,
-        None => threads.run(jobs(threads, plan()?, None), false)?,
-    };
-    if let Some((device, seed)) = seeded {
-        // What is drawn next must not depend on whether that was known already.
-        device.seed(mix(seed, u64::MAX - 1));
-    }
-    returned.into_iter().map(Returned::taken).collect()
-}
-
-fn jobs<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
-    threads: &Threads,
-    planned: Vec<Planned<M, B, O>>,
-    seeds: Option<&Device>,
-) -> Vec<impl FnOnce() -> Returned<M, O> + Send + 'static> {
-    let job = |planned: Planned<M, B, O>| {
-        let running = Arc::clone(&threads.running);
-        let device = seeds.cloned();
-        move || {
-            if let Some((device, seed)) = device.zip(planned.seed) {
-                device.seed(seed);
-            }
-            planned.run(&running)
-        }
-    };
-    planned.into_iter().map(job).collect()
-}
-
-impl<M, O> Returned<M, O> {
-    /// Takes note of what went wrong on the other thread, as if it had been this one.
-    fn taken(self) -> Result<Done<M, O>> {
-        let Self { done: Done { module, output, items, weight, logged, running }, mistake, not_implemented } = self;
+impl<O> Returned<O> {
+    /// Notes on this thread what went wrong on the other one.
+    fn taken(self) -> Result<Done<O>> {
+        let Self { done: Done { output, items, weight, logged, running }, misuse, not_implemented } = self;
         if let Some(step) = not_implemented {
             scope::mark_not_implemented(step);
         }
-        if let Some(mistake) = mistake {
-            log::put_back(mistake);
+        if let Some(misuse) = misuse {
+            log::put_back(misuse);
         }
-        Ok(Done { module, output: output?, items, weight, logged, running })
+        Ok(Done { output: output?, items, weight, logged, running })
     }
+}
+
+/// Runs planned steps at the same time.
+///
+/// burn has one random generator for all threads. If steps draw from it, their numbers depend on which thread is faster.
+/// The first time that this happens, the results of the steps are dropped. From then on the steps take turns, each with
+/// its own seed. The work after a step, a backward pass, still runs at the same time.
+fn run<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
+    threads: &Threads,
+    plan: impl Fn() -> Result<Vec<Planned<M, B, O>>>,
+) -> Result<Vec<Done<O>>> {
+    let Some((device, seed)) = scope::seeded() else {
+        return threads.run(jobs(threads, plan()?, None))?.into_iter().map(Returned::taken).collect();
+    };
+    let mut returned = None;
+    if !threads.draws() {
+        let undrawn = Undrawn::seeded(&device, || device.seed(seed));
+        returned = Some(threads.run(jobs(threads, plan()?, None))?);
+        if !undrawn.is_still(&device)? {
+            threads.note_that_it_draws();
+            tracing::debug!("the steps draw random numbers of burn, so the threads of this run take turns in them");
+            returned = None;
+        }
+    }
+    let returned = match returned {
+        Some(returned) => returned,
+        None => threads.run(jobs(threads, plan()?, Some(&device)))?,
+    };
+    // Later draws must not depend on what was known before.
+    device.seed(mix(seed, u64::MAX - 1));
+    returned.into_iter().map(Returned::taken).collect()
+}
+
+/// A job for each step. The steps take turns if they draw from the generator of a device.
+fn jobs<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
+    threads: &Threads,
+    planned: Vec<Planned<M, B, O>>,
+    draws_from: Option<&Device>,
+) -> Vec<impl FnOnce() -> Returned<O> + Send + 'static> {
+    let seeds = planned.iter().filter_map(|planned| planned.seed).collect();
+    let mut turns = draws_from.map(|device| Turn::for_each(device, seeds)).unwrap_or_default().into_iter();
+    let job = |planned: Planned<M, B, O>| {
+        let (running, turn) = (Arc::clone(&threads.running), turns.next());
+        move || planned.run(&running, turn)
+    };
+    planned.into_iter().map(job).collect()
 }

@@ -6,7 +6,10 @@ use burn::tensor::Tensor;
 
 use stormfire_values::Scalar;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    tape::has_one_element,
+};
 
 /// The result of a step: the loss of a training step, and values for `on_*_batch_end` of module and callbacks.
 ///
@@ -91,11 +94,12 @@ impl StepOutput {
         self.payloads.iter().filter_map(|payload| payload.downcast_ref())
     }
 
-    /// The output of a whole batch from those of its parts with their numbers of items, and the loss of each part: its share of
-    /// the whole loss, on its own tape.
+    /// The output of a whole batch from those of its parts, with their numbers of items. Its loss is the mean over all items of
+    /// the parts that have a loss, or the sum of weighted losses.
     ///
-    /// The whole loss has no tape. It is the mean over all items of the parts that have a loss, or the sum if that was weighed.
-    pub(crate) fn of_parts(parts: Vec<(Self, usize)>) -> Result<(Self, Vec<Option<Tensor<1>>>)> {
+    /// # Errors
+    /// Only some of the losses have a weight.
+    pub(crate) fn of_parts(parts: Vec<(Self, usize)>) -> Result<Self> {
         let with_loss = || parts.iter().filter(|(output, _)| output.loss.is_some());
         let (losses, weighed) = (with_loss().count(), with_loss().filter(|(output, _)| output.weight.is_some()).count());
         if weighed != 0 && weighed != losses {
@@ -104,23 +108,24 @@ impl StepOutput {
         }
         let items: usize = with_loss().map(|(_, items)| items).sum();
         let mut whole = Self::default();
-        let mut shares = Vec::with_capacity(parts.len());
         for (part, of_part) in parts {
             let is_all = weighed > 0 || of_part == items;
             let share = part.loss.map(|loss| if is_all { *loss } else { loss.mul_scalar(of_part as f64 / items as f64) });
-            let detached = share.clone().map(|share| Box::new(share.inner()));
-            whole.loss = joined(whole.loss, detached, |sum, share| Box::new(*sum + *share));
+            whole.loss = joined(whole.loss, share.map(Box::new), |sum, share| Box::new(*sum + *share));
             whole.weight = joined(whole.weight, part.weight, Scalar::plus);
             whole.payloads.extend(part.payloads);
-            shares.push(share);
         }
-        Ok((whole, shares))
+        Ok(whole)
     }
 
-    /// Releases the autodiff graph, so that the memory of the batch is free before the callbacks run.
-    pub fn detach(mut self) -> Self {
-        self.loss = self.loss.map(|loss| Box::new(loss.inner()));
-        self
+    /// Checks the shape of the loss, and releases the graph, so that the memory of the batch is free before the callbacks
+    /// run.
+    ///
+    /// # Errors
+    /// [`Error::Loss`] if the loss has not one element.
+    pub fn detach(self) -> Result<Self> {
+        self.loss.as_deref().map_or(Ok(()), has_one_element)?;
+        Ok(Self { loss: self.loss.map(|loss| Box::new(loss.inner())), ..self })
     }
 }
 

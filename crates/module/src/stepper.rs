@@ -1,5 +1,6 @@
 //! One training batch: the [`Stepper`] turns losses into updates.
 
+mod apply;
 mod automatic;
 mod backward;
 
@@ -7,11 +8,10 @@ use std::sync::Arc;
 
 use burn::{module::Module, optim::GradientsParams, tensor::Tensor};
 use stormfire_optim::{
-    ClipAlgorithm, Optimizer, Optimizers,
+    Optimizer, Optimizers,
     gradients::{self, Clip},
     window::{Accumulated, Window},
 };
-use stormfire_values::Scalar;
 
 use crate::{
     error::{Error, Result},
@@ -212,47 +212,6 @@ impl<'a, M: Module> Stepper<'a, M> {
     pub fn apply(&mut self, optimizer: &str, module: &mut M, gradients: GradientsParams) -> Result<()> {
         let index = self.optimizers.index_of(optimizer)?;
         self.apply_to(index, module, gradients)
-    }
-
-    fn apply_to(&mut self, index: usize, module: &mut M, mut gradients: GradientsParams) -> Result<()> {
-        let optimizer = self.optimizers.at(index);
-        self.hooks.on_before_optimizer_step(module, optimizer.name(), &mut gradients)?;
-        let norm = match self.plan.clip {
-            Some(Clip { algorithm: ClipAlgorithm::Norm, .. }) => gradients::global_norm(&gradients, module),
-            _ => None,
-        };
-        // A norm that was computed for clipping is also valid evidence.
-        let witness = match self.plan.finite {
-            FiniteCheck::Off => None,
-            FiniteCheck::Later => norm.clone(),
-            FiniteCheck::BeforeStep => norm.clone().or_else(|| gradients::total(&gradients, module)),
-        };
-        if self.plan.finite == FiniteCheck::BeforeStep {
-            let (losses, mut what) = self.accumulated.take_evidence(index);
-            if what.is_none() {
-                what = Evidence { losses: losses.map(Scalar::from), gradients: witness.map(Scalar::from) }
-                    .what_is_not_finite(&gradients, module)?;
-            }
-            if let Some(what) = what {
-                self.skipped.get_or_insert(what);
-                return Ok(());
-            }
-        } else if let Some(witness) = witness {
-            add(&mut self.evidence.gradients, witness.into());
-        }
-        match (self.plan.clip, norm) {
-            (Some(clip), Some(norm)) => gradients::clip_norm(&mut gradients, module, norm, clip.value),
-            (Some(clip), None) => gradients::clip(&mut gradients, module, clip),
-            (None, _) => {}
-        }
-        let optimizer = self.optimizers.at(index);
-        optimizer.update(module, gradients);
-        optimizer.step_schedule()?;
-        if optimizer.lr_schedule().is_some() {
-            self.hooks.learning_rates(self.optimizers.learning_rates());
-        }
-        self.stepped = true;
-        Ok(())
     }
 
     /// The current learning rate of an optimizer.

@@ -109,24 +109,19 @@ impl Threads {
         self.draws.store(true, Ordering::Relaxed);
     }
 
-    /// Runs a job on each thread, at the same time or one after the other, and waits for all of them. The results are in the
-    /// order of the jobs. The first panic of a job in this order goes on here.
-    pub(crate) fn run<T: Send + 'static>(&self, jobs: Vec<impl FnOnce() -> T + Send + 'static>, in_turn: bool) -> Result<Vec<T>> {
+    /// Runs a job on each thread at the same time, and waits for all of them. The results are in the order of the jobs. If
+    /// jobs panic, the first of them in this order panics here.
+    pub(crate) fn run<T: Send + 'static>(&self, jobs: Vec<impl FnOnce() -> T + Send + 'static>) -> Result<Vec<T>> {
         let mut running = Vec::with_capacity(jobs.len());
-        let mut over = Vec::with_capacity(jobs.len());
         for (job, worker) in jobs.into_iter().zip(self.workers.iter().cycle()) {
             let (sender, result) = mpsc::channel();
-            // Nobody listens any more if this thread has failed meanwhile.
+            // Nobody receives it if this thread has failed meanwhile.
             let job = Box::new(move || drop(sender.send(catch_unwind(AssertUnwindSafe(job)))));
             worker.jobs.send(job).map_err(has_ended)?;
-            if in_turn {
-                over.push(result.recv());
-            } else {
-                running.push(result);
-            }
+            running.push(result);
         }
-        // All of them have to be over before a panic goes on.
-        over.extend(running.into_iter().map(|result| result.recv()).collect::<Vec<_>>());
+        // All jobs must end before a panic continues.
+        let over: Vec<_> = running.into_iter().map(|result| result.recv()).collect();
         over.into_iter().map(|result| result.map_err(has_ended).map(|result| result.unwrap_or_else(|panic| resume_unwind(panic)))).collect()
     }
 }

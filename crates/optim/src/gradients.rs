@@ -22,8 +22,8 @@ use stormfire_values::{
 
 use crate::float_params::{EachFloat, walk};
 
-pub use combine::accumulate;
-pub(crate) use combine::{divide, share};
+pub(crate) use combine::share;
+pub use combine::{accumulate, divide};
 pub use watched::{Norms, Of, Samples, norms, samples};
 
 /// The method of gradient clipping.

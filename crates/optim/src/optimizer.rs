@@ -148,6 +148,11 @@ impl Optimizer {
         gradients::share(all, module, self.params.as_ref())
     }
 
+    /// Its share of gradients that no other optimizer needs.
+    pub fn own_of<M: Module>(&self, all: GradientsParams, module: &M) -> GradientsParams {
+        if self.params.is_none() { all } else { self.share_of(&all, module) }
+    }
+
     /// Steps with its share of the gradients.
     pub fn update<M: Module>(&mut self, module: &mut M, gradients: GradientsParams) {
         // burn takes the module by value. The copy shares every tensor, so nothing is lost if the update panics.

@@ -143,7 +143,7 @@ fn evaluate_loader<M: LightningModule>(
                 hint: format!("implement `LightningModule::{step}`, or give no loader for it"),
             });
         }
-        let output = output.map_err(|error| engine.in_step(events::step(stage), error))?.detach();
+        let output = output.and_then(StepOutput::detach).map_err(|error| engine.in_step(events::step(stage), error))?;
         engine.collect()?;
         engine.fire(module, events::batch_end(stage, &output, batch_idx, dataloader_idx))?;
         if !is_sanity_check {

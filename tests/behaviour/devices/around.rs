@@ -1,4 +1,4 @@
-//! What hooks, callbacks and tapes see of a batch that several threads share.
+//! Hooks, callbacks and tapes with a batch that several threads share.
 
 use std::sync::{Arc, Mutex};
 
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::support::quiet;
 
-/// What the hooks of a step see.
+/// The observations of the hooks of a step.
 #[derive(Clone, Default)]
 struct Sees(Arc<Mutex<Vec<(&'static str, f32)>>>);
 
@@ -72,7 +72,7 @@ fn hooks_see_the_whole_batch_in_the_usual_order() {
     }
 }
 
-/// A convolution and a linear layer, as small as they can be.
+/// A convolution and a linear layer of minimal size.
 #[derive(Module, Debug)]
 struct Cnn {
     conv: Conv2d,
@@ -92,9 +92,9 @@ impl LightningModule for Cnn {
     }
 }
 
-/// burn locks up where two threads walk back over copies of one module that share their leaves.
+/// burn deadlocks if two threads run backward on copies of one module that share their leaves.
 #[test]
-fn thousands_of_steps_do_not_lock_up() {
+fn thousands_of_steps_do_not_deadlock() {
     let device = Device::flex();
     for devices in [2, 4] {
         let cnn = Cnn { conv: Conv2dConfig::new([1, 2], [3, 3]).init(&device), output: LinearConfig::new(2 * 4 * 4, 2).init(&device) };

@@ -1,4 +1,4 @@
-//! What steps draw on several threads follows from the seed, whichever thread is faster.
+//! Random numbers of steps on several threads follow from the seed and do not depend on scheduling.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::{
     support::recording,
 };
 
-/// Drops units from the third batch on only, and draws in a hook.
+/// Uses dropout from the third batch on, and draws in a hook.
 #[derive(Module, Debug)]
 struct Late {
     net: Net,
@@ -58,7 +58,7 @@ fn dropout_follows_from_the_seed() {
 }
 
 #[test]
-#[ignore = "a part, with a process of its own: other tests draw random numbers, too"]
+#[ignore = "a part of `dropout_follows_from_the_seed`"]
 fn drops_units() {
     let Some(folder) = folder() else { return };
     let fits: Vec<_> = (0..5).map(|_| fit(2, |trainer| trainer.max_epochs(2))).collect();
@@ -66,11 +66,11 @@ fn drops_units() {
     let other = fit(2, |trainer| trainer.max_epochs(2).seed(8));
     assert_ne!(fits[0].0, other.0, "another seed");
     resumes(&folder, 10, &fits[0]);
-    // The step that shows that they draw is the first one after the resume.
+    // The first step after the resume shows whether random numbers are drawn.
     resumes(&folder, 2, &fits[0]);
 }
 
-/// A fit that is interrupted after so many steps and continued ends as the unbroken one.
+/// Checks that a fit that is interrupted after `steps` steps and resumed ends like an uninterrupted one.
 fn resumes(folder: &Path, step: u64, unbroken: &Left) {
     let checkpoint = folder.join(format!("{step}.ckpt"));
     let logger = MemoryLogger::new();

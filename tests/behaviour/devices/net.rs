@@ -1,4 +1,4 @@
-//! A small classifier with everything that a division of batches could change.
+//! A small classifier with every feature that dividing a batch could change.
 
 use burn::{
     data::dataset::InMemDataset,
@@ -9,12 +9,12 @@ use burn::{
 };
 use stormfire::prelude::*;
 
-/// Points of the plane, and which of three classes each is of.
+/// Points in the plane, and the class of each point, one of three.
 #[derive(Clone, Debug, SplitBatch)]
 pub(crate) struct Digits {
     pub(crate) points: Tensor<2>,
     pub(crate) classes: Tensor<1, Int>,
-    /// The same for all of them.
+    /// The same value for all items.
     #[split(clone)]
     pub(crate) scale: f32,
 }
@@ -30,7 +30,7 @@ pub(crate) struct Net {
 }
 
 impl Net {
-    /// The same in every test: burn's generator belongs to the process, in which other tests draw, too.
+    /// The same parameters in every test. burn's random generator is global, so other tests change its state.
     pub(crate) fn new() -> Self {
         let device = Device::flex();
         let linear = |inputs: usize, outputs: usize| {
@@ -53,13 +53,13 @@ impl Net {
         self
     }
 
-    /// Its losses are sums over the items, with their number as weight.
+    /// The loss is a sum over the items, with their number as weight.
     pub(crate) fn of_sums(mut self) -> Self {
         self.gives_sums = true;
         self
     }
 
-    /// Where the running mean is among its values.
+    /// The position of the running mean among the values.
     pub(crate) fn running_mean() -> std::ops::Range<usize> {
         let before = 2 * 16 + 2 * 16;
         before..before + 16
@@ -110,7 +110,7 @@ impl LightningModule for Net {
     }
 }
 
-/// The number of the batch, as a step learns it from its surroundings.
+/// The number of the batch, from the scope of the step.
 fn log_of_the_batch(_net: &Net) -> usize {
     stormfire::module::scope::moment().batch_idx
 }
@@ -123,7 +123,7 @@ impl PredictModule for Net {
     }
 }
 
-/// So many points, in batches, in order.
+/// `items` points in order, in batches.
 pub(crate) fn digits(items: usize, batch_size: usize) -> Loader<Digits> {
     let collate = |items: Vec<usize>, device: &Device| {
         let numbers: Vec<f32> = items.iter().map(|&item| item as f32).collect();

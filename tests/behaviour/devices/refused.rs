@@ -1,20 +1,16 @@
-//! What several devices cannot do is refused by name, and what goes wrong on a thread is told as if it were the only one.
+//! Errors with several devices: unsupported features, and faults on one of the threads.
 
 use burn::{nn::LinearConfig, optim::SgdConfig, prelude::*};
+use insta::assert_snapshot;
 use stormfire::{Error, TrainerConfig, prelude::*};
 
 use super::net::{Digits, Net, digits};
-use crate::support::{Line, line_data, quiet};
+use crate::{
+    error_text::error_text,
+    support::{Line, line_data, quiet},
+};
 
-#[track_caller]
-fn refused<M: LightningModule>(result: Result<Fit<M>>, what: &[&str]) -> Error {
-    let error = result.map(drop).unwrap_err();
-    let text = format!("{error} {}", error.hint().unwrap_or_default());
-    assert!(what.iter().all(|what| text.contains(what)), "{text}");
-    error
-}
-
-/// A step that does something else in a batch.
+/// A net with a fault in the second part of a batch.
 #[derive(Module, Debug)]
 struct Misbehaves {
     net: Net,
@@ -72,27 +68,41 @@ fn fit(how: How) -> Result<Fit<Misbehaves>> {
 }
 
 #[test]
-fn what_goes_wrong_on_a_thread_is_told_with_its_place() {
-    refused(fit(How::Panics), &["training_step", "in the second part", "epoch 0", "batch 0"]);
-    refused(fit(How::Fails), &["training_step", "in the second part", "epoch 0", "batch 0"]);
-    refused(fit(How::LogsInVain), &["nothing", "training_step"]);
-    refused(fit(How::WeighsHalf), &["StepOutput::weight", "some parts", "devices(1)"]);
+fn an_error_on_a_thread_names_the_step_and_the_batch() {
+    let errors = [How::Panics, How::Fails, How::LogsInVain, How::WeighsHalf].map(|how| error_text(fit(how)));
+    assert_snapshot!(errors.join("\n"), @"
+    panicked in `training_step`, epoch 0, batch 0: in the second part
+    in the second part (in `training_step` of `Misbehaves`, epoch 0, batch 0)
+    `nothing`: logging with `on_step(false)` and `on_epoch(false)` in `training_step` records nothing
+      hint: set one of the two to true
+    `StepOutput::weight`: the losses of some parts of a batch have a weight, and those of others have none (in `training_step` of `Misbehaves`, epoch 0, batch 0)
+      hint: give one with every loss, or use `devices(1)`
+    ");
     assert!(fit(How::ForgetsItsLoss).is_ok(), "the loss of the others is the loss");
 }
 
 #[test]
 fn manual_optimization_is_refused_before_anything_changes() {
-    refused(fit(How::Manually), &["devices", "manual optimization", "2 threads", "devices(1)"]);
+    assert_snapshot!(error_text(fit(How::Manually)), @"
+    `devices`: a `training_batch` with manual optimization cannot be divided among 2 threads (in `training_step` of `Misbehaves`, epoch 0, batch 0)
+      hint: use `devices(1)`, or leave the step to `Stepper::automatic`
+    ");
 }
 
 #[test]
-fn a_file_alone_does_not_tell_how_to_split_a_batch() {
+fn a_wrong_number_of_devices_is_refused() {
+    // A file cannot say how to split a batch.
     let config: TrainerConfig = serde_json::from_str(r#"{"devices": 2, "max_epochs": 1}"#).unwrap();
-    refused(Trainer::from_config(config).fit(Net::new(), digits(7, 7)), &["`devices`", "2 threads", "Trainer::devices"]);
-    let read: Result<TrainerConfig, _> = serde_json::from_str(r#"{"devices": "all"}"#);
-    assert!(read.unwrap_err().to_string().contains("`auto`"));
-    refused(quiet().devices(0).fit(Net::new(), digits(7, 7)), &["devices", "at least 1"]);
-    refused(quiet().devices("many").fit(Net::new(), digits(7, 7)), &["devices", "many", "`auto`"]);
+    let trainers = [Trainer::from_config(config), quiet().devices(0), quiet().devices("many")];
+    assert_snapshot!(trainers.map(|mut trainer| error_text(trainer.fit(Net::new(), digits(7, 7)))).join("\n"), @"
+    `devices`: 2 threads are to share each batch, but this Trainer was not told how to split one
+      hint: call `Trainer::devices` in the program: it takes the value of a file, too
+    `devices`: cannot read `0` as a number of devices: a run needs one at least
+      hint: write a number of at least 1, or `auto`
+    `devices`: cannot read `many` as a number of devices: it is neither a number nor `auto`
+      hint: write a number of at least 1, or `auto`
+    ");
+    assert_snapshot!(serde_json::from_str::<TrainerConfig>(r#"{"devices": "all"}"#).unwrap_err(), @"cannot read `all` as a number of devices: it is neither a number nor `auto`; write a number of at least 1, or `auto` at line 1 column 18");
     assert!(quiet().devices("auto").max_epochs(1).fit(Net::new(), digits(7, 7)).is_ok());
 }
 
@@ -100,7 +110,10 @@ fn a_file_alone_does_not_tell_how_to_split_a_batch() {
 fn gradient_checkpointing_is_refused() {
     let device = Device::flex().autodiff().gradient_checkpointing();
     let line = Line { layer: LinearConfig::new(1, 1).init(&device) };
-    refused(quiet().devices(2).max_epochs(1).fit(line, line_data(4, 4)), &["devices", "gradient checkpointing"]);
+    assert_snapshot!(error_text(quiet().devices(2).max_epochs(1).fit(line, line_data(4, 4))), @"
+    `devices`: a module with gradient checkpointing cannot be copied for several threads
+      hint: use `devices(1)`, or make the module on a device without checkpointing
+    ");
 }
 
 #[test]
@@ -109,5 +122,8 @@ fn fields_of_a_batch_that_do_not_match_are_named() {
         let device = Device::flex().autodiff();
         [Digits { points: Tensor::zeros([4, 2], &device), classes: Tensor::from_ints([0, 1], &device), scale: 1.0 }]
     });
-    refused(quiet().devices(2).max_epochs(1).fit(Net::new(), uneven), &["`points` has 4 items", "`classes` has 2", "split(clone)"]);
+    assert_snapshot!(error_text(quiet().devices(2).max_epochs(1).fit(Net::new(), uneven)), @"
+    a batch cannot be split: its field `points` has 4 items, and `classes` has 2 (in `training_step` of `Net`, epoch 0, batch 0)
+      hint: the first axis of every tensor in a batch counts its items; mark a field that is the same for all of them with `#[split(clone)]`, or use `devices(1)`
+    ");
 }

@@ -1,9 +1,10 @@
 //! Reductions of the values of an epoch.
 
 use burn::prelude::*;
+use insta::assert_snapshot;
 use stormfire::{module::log::Entry, prelude::*};
 
-use super::probe::{Probe, check, each_of, on_device, refuse};
+use super::probe::{Probe, check, each_of, on_device, refused};
 use crate::support::{Batch, line_data};
 
 /// Three training batches of 3, 3 and 2 items.
@@ -69,12 +70,16 @@ fn a_loader_can_give_the_batch_size() {
 
 #[test]
 fn a_mean_over_batches_of_unknown_size_is_refused() {
-    let hint = "give it with `.batch_size(n)`, implement `LightningModule::batch_size`, or tell the loader with `items_per_batch`";
     let probe = Probe::at(Hook::TrainingStep, || drop(log("x", 1).on_epoch(true)));
-    refuse(probe, unsized_batches(), "the batch size for the mean of `x` in `training_step` is not known", hint);
+    assert_snapshot!(refused(probe, unsized_batches()), @"
+    the batch size for the mean of `x` in `training_step` is not known
+      hint: give it with `.batch_size(n)`, implement `LightningModule::batch_size`, or tell the loader with `items_per_batch`
+    ");
     let probe = Probe::at(Hook::ValidationStep, || drop(log("x", 1)));
-    let text = "the batch size for the mean of `x` in `validation_step` is not known";
-    refuse(probe, (line_data(4, 4), unsized_batches()), text, hint);
+    assert_snapshot!(refused(probe, (line_data(4, 4), unsized_batches())), @"
+    the batch size for the mean of `x` in `validation_step` is not known
+      hint: give it with `.batch_size(n)`, implement `LightningModule::batch_size`, or tell the loader with `items_per_batch`
+    ");
 }
 
 #[test]

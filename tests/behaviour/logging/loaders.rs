@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
+use insta::assert_snapshot;
 use stormfire::{loggers::MemoryLogger, module::scope, prelude::*};
 
-use super::probe::{Probe, check, counter, lines, refuse, text, trainer, watch};
+use super::probe::{Probe, check, counter, lines, refused, text, trainer, watch};
 use crate::support::{Batch, line_data};
 
 /// A loader of two batches and a loader of one.
@@ -116,8 +117,10 @@ fn the_number_of_the_loader_is_known_in_the_module() {
 fn one_name_for_two_loaders_is_refused() {
     let probe = Probe::at(Hook::ValidationStep, || drop(log("x", 1).add_dataloader_idx(false)));
     let data = (line_data(4, 4), two_loaders().to_vec());
-    let hint = "use the same arguments, or two names";
-    refuse(probe, data, "`x` was logged twice in `validation_step` with different arguments", hint);
+    assert_snapshot!(refused(probe, data), @"
+    `x` was logged twice in `validation_step` with different arguments
+      hint: use the same arguments, or two names
+    ");
 }
 
 #[test]

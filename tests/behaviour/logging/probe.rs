@@ -15,7 +15,10 @@ use stormfire::{
     prelude::*,
 };
 
-use crate::support::{Batch, Line, recording};
+use crate::{
+    error_text::error_text,
+    support::{Batch, Line, recording},
+};
 
 /// Runs in every hook and step of the module. The argument is the hook.
 #[derive(Clone)]
@@ -183,10 +186,8 @@ pub(super) fn check<D: DataModule<Batch = Batch>>(
     assert_eq!(lines(&logger), expected);
 }
 
-/// Checks that a fit of one epoch ends with exactly this error and hint.
+/// The error of a fit of one epoch.
 #[track_caller]
-pub(super) fn refuse<D: DataModule<Batch = Batch>>(probe: Probe, data: D, error: &str, hint: &str) {
-    let given = trainer(&MemoryLogger::new()).max_epochs(1).fit(probe, data).err();
-    assert_eq!(given.as_ref().map(ToString::to_string).as_deref(), Some(error));
-    assert_eq!(given.and_then(|error| error.hint()).as_deref(), Some(hint));
+pub(super) fn refused<D: DataModule<Batch = Batch>>(probe: Probe, data: D) -> String {
+    error_text(trainer(&MemoryLogger::new()).max_epochs(1).fit(probe, data))
 }

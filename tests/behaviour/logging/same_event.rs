@@ -6,6 +6,7 @@ use std::{
 };
 
 use burn::optim::SgdConfig;
+use insta::assert_snapshot;
 use stormfire::{
     checkpoint::Checkpoint,
     loggers::MemoryLogger,
@@ -16,6 +17,7 @@ use stormfire::{
 
 use super::probe::{Probe, counter, each_of, lines, on_device, trainer, watch};
 use crate::{
+    error_text::error_text,
     files::names,
     support::{Batch, Line, line_data, quiet},
 };
@@ -238,7 +240,10 @@ fn a_wrong_log_call_is_reported_for_the_callback_that_made_it() {
         })
     };
     let outcome = trainer(&MemoryLogger::new()).max_epochs(1).callback(twice).callback(next).fit(Probe::silent(), line_data(4, 4));
-    assert_eq!(outcome.unwrap_err().to_string(), "`x` was logged twice in `on_train_batch_end` with different arguments");
+    assert_snapshot!(error_text(outcome), @"
+    `x` was logged twice in `on_train_batch_end` with different arguments
+      hint: use the same arguments, or two names
+    ");
     assert_eq!(*called.lock().unwrap(), 0);
 }
 

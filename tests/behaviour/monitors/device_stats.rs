@@ -1,8 +1,10 @@
 //! Statistics of the machine.
 
+use insta::assert_snapshot;
 use stormfire::{loggers::Call, prelude::*};
 
 use super::{Descent, MemoryLogger, line_data, logged, with};
+use crate::{error_text::error_text, support::quiet};
 
 /// A number from a Linux file in bytes, such as `VmRSS:   1234 kB`.
 #[cfg(target_os = "linux")]
@@ -49,7 +51,8 @@ fn disabled_statistics_are_not_logged() {
 
 #[test]
 fn a_monitor_without_a_logger_is_refused() {
-    let error = crate::support::quiet().max_epochs(1).callback(DeviceStatsMonitor::new()).fit(Descent::new(), line_data(2, 1)).err();
-    let expected = "`DeviceStatsMonitor`: there is no logger to log to (in `on_train_start` of `DeviceStatsMonitor`)";
-    assert_eq!(error.map(|error| error.to_string()).as_deref(), Some(expected));
+    assert_snapshot!(error_text(quiet().max_epochs(1).callback(DeviceStatsMonitor::new()).fit(Descent::new(), line_data(2, 1))), @"
+    `DeviceStatsMonitor`: there is no logger to log to (in `on_train_start` of `DeviceStatsMonitor`)
+      hint: add one with `Trainer::logger`, or leave this callback out
+    ");
 }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use burn::tensor::{Device, Tensor};
+use insta::assert_snapshot;
 use stormfire::prelude::*;
 
 use super::{Call, Descent, MemoryLogger, gradient_norms::Skips, line_data, with};
-use crate::support::quiet;
+use crate::{error_text::error_text, support::quiet};
 
 /// The logged histograms: name, step, and the smallest value, which is the only one.
 fn histograms(logger: &MemoryLogger) -> Vec<(String, u64, f64)> {
@@ -83,10 +84,12 @@ fn an_impossible_period_is_refused() {
             let one = Tensor::<2>::ones([1, 1], &Device::flex());
             std::iter::repeat((one.clone(), one))
         });
-        trainer.fit(Descent::new(), endless).err().map(|error| error.to_string()).unwrap_or_default()
+        error_text(trainer.fit(Descent::new(), endless))
     };
-    let place = "(in `on_train_start` of `HistogramMonitor`)";
-    assert_eq!(refused(Every::Steps(0)), format!("`HistogramMonitor::every`: the number must be at least 1 {place}"));
-    let expected = format!("`HistogramMonitor::every`: `0.5 epochs` needs training data of known length {place}");
-    assert_eq!(refused(Every::Fraction(0.5)), expected);
+    assert_snapshot!([Every::Steps(0), Every::Fraction(0.5)].map(refused).join("\n"), @"
+    `HistogramMonitor::every`: the number must be at least 1 (in `on_train_start` of `HistogramMonitor`)
+      hint: give another period, such as `500 steps`
+    `HistogramMonitor::every`: `0.5 epochs` needs training data of known length (in `on_train_start` of `HistogramMonitor`)
+      hint: use a number of steps or batches, or limit the data with `limit_train_batches`
+    ");
 }

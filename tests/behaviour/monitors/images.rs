@@ -3,10 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use burn::tensor::Tensor;
+use insta::assert_snapshot;
 use stormfire::{media::Layout, prelude::*};
 
 use super::{Call, Descent, MemoryLogger, line_data, with};
-use crate::support::Batch;
+use crate::{error_text::error_text, support::Batch};
 
 /// A grey image of each item. Its brightness is the item's `x`.
 fn bright((x, _): &Batch) -> Result<Vec<stormfire::loggers::Image>> {
@@ -67,11 +68,11 @@ fn the_module_is_in_evaluation_mode() {
 fn an_error_of_the_image_function_ends_the_run() {
     let monitor =
         ImageGridMonitor::new("line", |_: &Descent, (x, _): &Batch| media::images(x.clone().reshape([1, 2, 1, 1]), Layout::ChannelsFirst));
-    let error = with(monitor, &MemoryLogger::new()).max_epochs(1).fit(Descent::new(), (line_data(2, 1), line_data(2, 2))).err();
-    let error = error.map(|error| error.to_string()).unwrap_or_default();
-    assert!(error.starts_with("invalid image: a tensor of shape [1, 2, 1, 1]: found 2 channels"), "{error}");
-    assert!(error.ends_with("(in `on_validation_batch_start` of `ImageGridMonitor`, epoch 0, batch 0)"), "{error}");
+    let error = with(monitor, &MemoryLogger::new()).max_epochs(1).fit(Descent::new(), (line_data(2, 1), line_data(2, 2)));
+    assert_snapshot!(error_text(error), @"invalid image: a tensor of shape [1, 2, 1, 1]: found 2 channels, expected 1, 3 or 4 channels in `[channels, height, width]`; for channels in the end use `Layout::ChannelsLast` (in `on_validation_batch_start` of `ImageGridMonitor`, epoch 0, batch 0)");
     let none = with(ImageGridMonitor::new("line", |_: &Descent, batch: &Batch| bright(batch)).every_n_validations(0), &MemoryLogger::new());
-    let error = none.max_epochs(1).fit(Descent::new(), (line_data(2, 1), line_data(2, 2))).err();
-    assert!(error.is_some_and(|error| error.to_string().contains("there is no 0th validation")));
+    assert_snapshot!(error_text(none.max_epochs(1).fit(Descent::new(), (line_data(2, 1), line_data(2, 2)))), @"
+    `every_n_validations`: there is no 0th validation (in `setup` of `ImageGridMonitor`)
+      hint: give `ImageGridMonitor` 1 or more
+    ");
 }

@@ -2,10 +2,14 @@
 
 use std::{thread::sleep, time::Duration};
 
+use insta::assert_snapshot;
 use stormfire::prelude::*;
 
 use super::{Descent, MemoryLogger, line_data, logged, with};
-use crate::support::{Batch, quiet};
+use crate::{
+    error_text::error_text,
+    support::{Batch, quiet},
+};
 
 #[test]
 fn batches_samples_and_items_are_counted() {
@@ -52,7 +56,8 @@ fn every_stage_is_measured() {
 
 #[test]
 fn a_monitor_without_a_logger_is_refused() {
-    let error = quiet().max_epochs(1).callback(ThroughputMonitor::new()).fit(Descent::new(), line_data(2, 1)).err();
-    let expected = "`ThroughputMonitor`: there is no logger to log to (in `on_train_start` of `ThroughputMonitor`)";
-    assert_eq!(error.map(|error| error.to_string()).as_deref(), Some(expected));
+    assert_snapshot!(error_text(quiet().max_epochs(1).callback(ThroughputMonitor::new()).fit(Descent::new(), line_data(2, 1))), @"
+    `ThroughputMonitor`: there is no logger to log to (in `on_train_start` of `ThroughputMonitor`)
+      hint: add one with `Trainer::logger`, or leave this callback out
+    ");
 }

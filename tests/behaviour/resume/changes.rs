@@ -319,7 +319,10 @@ fn a_metric_with_another_reduction_is_refused() {
     let logs = |reduce_fx| Logs { line: Line::new(), reduce_fx };
     let logger = MemoryLogger::new();
     let _ = recording(&logger).max_epochs(1).callback(SaveAfter(2, path.clone())).fit(logs(ReduceFx::Sum), line_data(8, 2)).unwrap();
-    let error = recording(&logger).max_epochs(1).ckpt_path(&path).fit(logs(ReduceFx::Mean), line_data(8, 2)).unwrap_err();
-    assert!(error.to_string().contains("`loss`"), "{error}");
+    let error = error_text(recording(&logger).max_epochs(1).ckpt_path(&path).fit(logs(ReduceFx::Mean), line_data(8, 2)));
+    assert_snapshot!(error.replace(&folder.path().display().to_string(), "[folder]"), @"
+    `loss` was logged twice in `training_step` with different arguments
+      hint: use the same arguments, or two names
+    ");
     let _ = recording(&logger).max_epochs(1).ckpt_path(&path).fit(logs(ReduceFx::Sum), line_data(8, 2)).unwrap();
 }

@@ -130,7 +130,7 @@ fn fails_everywhere() {
             );
             assert_eq!((&continued.stop, &continued.progress), (&unbroken.stop, &unbroken.progress), "{what}");
             assert_eq!(weights(&continued.module.valid()), weights(&unbroken.module.valid()), "{what}");
-            // `ModelCheckpoint` saves nothing before the first step. Then the fit starts anew.
+            // `ModelCheckpoint` saves nothing before the first step. Then the fit starts from scratch.
             let is_new = broken.path().join("lightning_logs/version_1").exists();
             assert!(!is_new || (saves == Saves::ModelCheckpoint && seen.len() == all.len()), "{what}");
             let broken_run = broken.path().join(if is_new { "lightning_logs/version_1" } else { "lightning_logs/version_0" });

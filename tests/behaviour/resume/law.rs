@@ -203,7 +203,7 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    /// Builds all objects anew and fits. The random generator has a different state each time, unless `chance` is
+    /// Creates new objects and fits. The random generator has a different state each time, unless `chance` is
     /// given.
     fn fit(&self, plan: &Plan, observer: Observer, chance: Option<u64>, ckpt_path: Option<&Path>) -> Result<Left, TestCaseError> {
         Device::flex().seed(chance.unwrap_or(plan.seed ^ 0x5EED));

@@ -19,7 +19,7 @@ fn fit(folder: &Path, epochs: usize) -> Stop {
         .ckpt_path("last")
         .enable_checkpointing(true)
         .logger(MlflowLogger::new().tracking_uri(folder.join("mlruns").display().to_string()).save_dir(folder))
-        // Nobody listens there.
+        // No process listens on this port.
         .logger(TrackioLogger::new().server_url("http://127.0.0.1:9").save_dir(folder).patience(std::time::Duration::ZERO))
         .callback(ModelCheckpoint::new().dirpath(folder.join("checkpoints")).save_last(true));
     trainer.fit(Line::new(), (line_data(8, 4), line_data(4, 4))).unwrap().stop

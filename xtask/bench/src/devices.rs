@@ -1,4 +1,5 @@
-//! What threads that share each batch gain: `devices(n)` beside one device, a hand-written burn loop, PyTorch and Lightning.
+//! The gain of threads that share each batch: `devices(n)`, compared with one device, a hand-written burn loop, PyTorch and
+//! Lightning.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -16,7 +17,7 @@ use crate::models::{Cnn, Gpt, Mlp, Workload};
 
 type Outcome<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// How long each contestant trains in a round, in seconds.
+/// The training time of each contestant per round in seconds.
 const SECONDS: f64 = 1.5;
 
 struct Row {
@@ -25,7 +26,7 @@ struct Row {
     seconds: Vec<f64>,
 }
 
-/// Interleaved rounds of each model. `torch` is a Python and the script that trains the same models.
+/// Measures interleaved rounds of each model. `torch` is a Python and the script that trains the same models.
 pub fn run(rounds: usize, torch: Option<(&str, &str)>) -> Outcome<()> {
     let mut torch = torch.map(|(python, script)| Torch::start(python, script)).transpose()?;
     println!("{rounds} rounds of {SECONDS} s each; the least and the median time of a step in milliseconds\n");
@@ -65,7 +66,7 @@ fn model<M: Workload>(key: &str, title: &str, items: usize, rounds: usize, mut t
     Ok(())
 }
 
-/// Seconds of a step.
+/// The seconds of a step.
 fn raw<M: Workload>(batches: &[M::Batch], steps: usize) -> Outcome<f64> {
     let mut module = M::new(&Device::flex().autodiff());
     let mut optimizer = AdamConfig::new().init();
@@ -82,7 +83,7 @@ fn raw<M: Workload>(batches: &[M::Batch], steps: usize) -> Outcome<f64> {
     Ok(began.elapsed().as_secs_f64() / steps as f64)
 }
 
-/// Begins to count after the first step.
+/// The measurement starts after the first step.
 #[derive(Default)]
 struct Timed(Option<Instant>, f64);
 
@@ -106,7 +107,7 @@ fn trained<M: Workload>(batches: &[M::Batch], steps: usize, devices: usize) -> O
     Ok(timed.1 / steps as f64)
 }
 
-/// A Python that trains what it is told.
+/// A Python process that trains on request.
 struct Torch {
     process: Child,
     orders: ChildStdin,

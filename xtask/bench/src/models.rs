@@ -20,7 +20,7 @@ use stormfire::prelude::*;
 pub trait Workload: LightningModule<Batch: SplitBatch + Sync> {
     /// A new model.
     fn new(device: &Device) -> Self;
-    /// So many batches of this many items.
+    /// A number of batches with `items` items.
     fn batches(count: usize, items: usize, device: &Device) -> Vec<Self::Batch>;
 }
 

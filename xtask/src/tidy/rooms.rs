@@ -1,4 +1,4 @@
-//! Names of files: no two files of a crate share one, and those in `ARCHITECTURE.md` exist.
+//! Rules for file names: no two files of a crate share a name, and the files that `ARCHITECTURE.md` names exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use super::{Finding, source};
 
 const MAP: &str = "ARCHITECTURE.md";
 
-/// Roles that several loggers have, each in its own folder, and values that have a file in the folder of a logger, too.
+/// Names that several folders of loggers share, because the files have the same role in each logger.
 const ROLES: [&str; 13] =
     ["artifact", "carrier", "cut_back", "entry", "graph", "histogram", "logger", "media", "offline", "queue", "setup", "sink", "table"];
 
@@ -35,7 +35,7 @@ fn shared_names(paths: &[&str], test_modules: &[String]) -> Vec<Finding> {
     findings
 }
 
-/// Every `name.rs` in backticks is the end of the path of a file.
+/// Checks that every `name.rs` in backticks is the end of the path of a file.
 fn missing_files(map: &str, paths: &[&str]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (number, line) in (1..).zip(map.lines()) {
@@ -47,7 +47,7 @@ fn missing_files(map: &str, paths: &[&str]) -> Vec<Finding> {
     findings
 }
 
-/// The table has a row for each crate, and the files to begin with are in that crate.
+/// Checks that the table has a row for each crate, and that the listed files are in that crate.
 fn code_map(map: &str, paths: &[&str]) -> Vec<Finding> {
     let mut missing: BTreeSet<&str> =
         paths.iter().filter_map(|path| path.strip_prefix("crates/")?.split_once("/src/")).map(|(krate, _)| krate).collect();

@@ -4,27 +4,14 @@ use std::sync::Arc;
 
 use burn::{module::Module, optim::GradientsParams, tensor::Tensor};
 
-use stormfire_optim::{
-    gradients,
-    window::{Accumulated, weight_of},
-};
+use stormfire_optim::window::{Accumulated, weight_of};
 
-use super::{
-    Stepper,
-    backward::{check_loss, walk_back},
-};
+use super::Stepper;
 use crate::{
     error::{Error, Result},
     parts,
     step_output::StepOutput,
 };
-
-/// A training step that has run.
-struct Forward<M> {
-    output: StepOutput,
-    /// The losses of the parts, if the batch was divided: that of the output has no tape then.
-    parts: Vec<(M, Tensor<1>)>,
-}
 
 impl<M: Module + 'static> Stepper<'_, M> {
     /// Automatic optimization of one batch: the body of the default `training_batch`. `step` is the training step. With
@@ -45,66 +32,53 @@ impl<M: Module + 'static> Stepper<'_, M> {
                 "override `training_batch` and call `Stepper::step` with each optimizer's name",
             ));
         }
-        let forward = self.forward(module, batch, step)?;
+        let (output, of_parts) = self.forward(module, batch, step)?;
         if self.optimizers.is_empty() {
-            return Ok(forward.output);
+            return Ok(output);
         }
         if self.plan.window.opens {
             self.hooks.on_before_zero_grad(module, self.optimizers.at(0).name())?;
             *self.accumulated = Accumulated::default();
         }
-        if let Some(loss) = forward.output.loss().cloned() {
-            let weight = weight_of(forward.output.given_weight())?;
-            let gradients = self.backward_pass(module, &loss, forward.parts)?;
+        if let Some(loss) = output.loss() {
+            let weight = weight_of(output.given_weight())?;
+            let gradients = self.backward_pass(module, loss, of_parts)?;
             self.accumulated.add(gradients, weight, module);
         }
         if self.plan.window.closes {
             self.close_window(module)?;
         }
-        Ok(forward.output)
+        Ok(output)
     }
 
+    /// The output of the step. If the batch was divided, with the gradients: the threads have not waited for each other.
     fn forward<B: Send + 'static>(
         &self,
         module: &mut M,
         batch: B,
         step: impl Fn(&M, B) -> Result<StepOutput> + Send + Sync + 'static,
-    ) -> Result<Forward<M>> {
+    ) -> Result<(StepOutput, Option<GradientsParams>)> {
         let Some(threads) = &self.threads else {
-            return Ok(Forward { output: step(module, batch)?, parts: Vec::new() });
+            return Ok((step(module, batch)?, None));
         };
         let step: parts::Step<M, B, StepOutput> = Arc::new(step);
-        let (modules, outputs): (Vec<_>, Vec<_>) = parts::train(threads, module, &batch, &step)?.into_iter().unzip();
-        let (output, losses) = StepOutput::of_parts(outputs)?;
-        let parts = modules.into_iter().zip(losses).filter_map(|(module, loss)| Some((module, loss?))).collect();
-        Ok(Forward { output, parts })
+        let (output, gradients) = parts::train(threads, module, &batch, &step)?;
+        Ok((output, Some(gradients)))
     }
 
-    /// The gradients of one loss, or their sum over the parts of a batch.
-    fn backward_pass(&mut self, module: &mut M, loss: &Tensor<1>, parts: Vec<(M, Tensor<1>)>) -> Result<GradientsParams> {
-        if parts.is_empty() && self.plan.window.size > 1 {
+    /// The gradients of one loss. Those of a divided batch are there already: only their hooks and checks follow.
+    fn backward_pass(&mut self, module: &mut M, loss: &Tensor<1>, of_parts: Option<GradientsParams>) -> Result<GradientsParams> {
+        if let Some(gradients) = of_parts {
+            let own = self.optimizers.at(0).own_of(gradients, module);
+            let gradients = self.around_backward(module, loss, |_, _| Ok(own))?;
+            self.note_loss(0, loss);
+            return Ok(gradients);
+        }
+        if self.plan.window.size > 1 {
             // burn allows one backward pass per tensor, and a loss may be a parameter, the same in each batch.
             return self.backward_of(0, module, &loss.clone().mul_scalar(1.0));
         }
-        if parts.is_empty() {
-            return self.backward_of(0, module, loss);
-        }
-        let gradients = self.around_backward(module, loss, |stepper, module| stepper.backward_of_parts(module, parts))?;
-        self.note_loss(0, loss);
-        Ok(gradients)
-    }
-
-    /// Each thread walks back from its own loss. The sum is in the order of the parts, whichever thread is faster.
-    fn backward_of_parts(&mut self, module: &M, parts: Vec<(M, Tensor<1>)>) -> Result<GradientsParams> {
-        let Some(threads) = &self.threads else { return Ok(GradientsParams::new()) };
-        parts.iter().try_for_each(|(_, loss)| check_loss(loss))?;
-        let job = |(module, loss): (M, Tensor<1>)| move || Ok(GradientsParams::from_module(&mut walk_back(&loss)?, &module));
-        let mut sum = GradientsParams::new();
-        for gradients in threads.run(parts.into_iter().map(job).collect(), false)? {
-            let gradients: Result<GradientsParams> = gradients;
-            gradients::accumulate(&mut sum, gradients?, module);
-        }
-        Ok(self.optimizers.at(0).share_of(&sum, module))
+        self.backward_of(0, module, loss)
     }
 
     /// The step at the end of a window, with the mean of its gradients. Without gradients there is no step. Also called

@@ -1,7 +1,5 @@
 //! From a loss to gradients: the checks of both, the hooks around the pass, and the pass itself.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-
 use burn::{
     module::Module,
     optim::GradientsParams,
@@ -13,8 +11,9 @@ use stormfire_values::{Scalar, read::read};
 
 use super::{Stepper, non_finite};
 use crate::{
-    error::{Error, Result},
+    error::Result,
     evidence::{FiniteCheck, LOSS, add, gradient_of},
+    tape::{check_loss, walk_back},
 };
 
 impl<M: Module> Stepper<'_, M> {
@@ -69,26 +68,4 @@ impl<M: Module> Stepper<'_, M> {
         let paths = gradients::non_finite(gradients, module)?;
         if paths.is_empty() { Ok(()) } else { Err(non_finite(gradient_of(&paths))) }
     }
-}
-
-/// Whether a loss can be walked back.
-pub(super) fn check_loss(loss: &Tensor<1>) -> Result<()> {
-    if loss.dims() != [1] {
-        return Err(Error::Loss { reason: format!("it has shape {:?} instead of [1]", loss.dims()) });
-    }
-    if !loss.is_tracked() {
-        return Err(Error::Loss { reason: "it does not depend on the module's parameters".into() });
-    }
-    Ok(())
-}
-
-/// The backward pass of a loss. burn panics if there was one before.
-pub(super) fn walk_back(loss: &Tensor<1>) -> Result<Gradients> {
-    catch_unwind(AssertUnwindSafe(|| loss.backward())).or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-        match text {
-            Some(text) if text.contains("tape has already been consumed") => Err(Error::UsedTape),
-            _ => resume_unwind(panic),
-        }
-    })
 }

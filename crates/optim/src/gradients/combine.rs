@@ -54,7 +54,7 @@ pub fn accumulate<M: Module>(sum: &mut GradientsParams, more: GradientsParams, m
 }
 
 /// Divides each gradient. Reads nothing from the device.
-pub(crate) fn divide<M: Module>(gradients: &mut GradientsParams, module: &M, divisor: &Scalar) {
+pub fn divide<M: Module>(gradients: &mut GradientsParams, module: &M, divisor: &Scalar) {
     change(gradients, module, Divide(divisor));
 }
 

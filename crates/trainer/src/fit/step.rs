@@ -72,8 +72,8 @@ impl<M: LightningModule> FitLoop<'_, M> {
             let hint = "implement `training_step`, or override `training_batch`".into();
             return Err(Error::NotImplemented { what: step.name().into(), hint });
         }
-        let output = output.map_err(|error| self.engine.in_step(Hook::TrainingStep, error))?;
+        let output = output.and_then(StepOutput::detach).map_err(|error| self.engine.in_step(Hook::TrainingStep, error))?;
         self.engine.collect()?;
-        Ok(BatchOutcome { output: output.detach(), has_stepped, skipped, evidence })
+        Ok(BatchOutcome { output, has_stepped, skipped, evidence })
     }
 }
