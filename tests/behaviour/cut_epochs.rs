@@ -41,6 +41,10 @@ impl LightningModule for Improving {
         Ok(self.line.loss(batch).into())
     }
 
+    fn validation_step(&self, _batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
+        Ok(StepOutput::none())
+    }
+
     fn on_train_epoch_start(&mut self, ctx: &mut Context<'_>) -> Result<()> {
         *self.epoch.lock().unwrap() = ctx.current_epoch();
         Ok(())
@@ -123,4 +127,16 @@ fn a_wrong_name_is_reported_at_the_end_of_an_epoch_with_batches() {
     metric `loss` is not available; available are: `first`, `mean` (in `on_train_epoch_end` of `EarlyStopping`)
       hint: log it with `self.log(..)`, or monitor one of the available metrics
     ");
+}
+
+/// In mid-epoch there is no value of the epoch, and later there is an old one: nobody would ever notice.
+#[test]
+fn a_training_metric_that_a_validation_lacks_is_an_error() {
+    let stop = |stopping: EarlyStopping| {
+        let mut trainer = quiet::<Improving>().max_epochs(2).val_check_interval("0.5 epochs").callback(stopping);
+        trainer.fit(Improving::new("first"), (line_data(10, 2), line_data(4, 2))).map(|fit| fit.stop)
+    };
+    let error = stop(EarlyStopping::new("mean")).unwrap_err();
+    assert!(error.to_string().contains("metric `mean` is not available"), "{error}");
+    assert_eq!(stop(EarlyStopping::new("mean").check_on_train_epoch_end(true)).unwrap(), Stop::MaxEpochs(2));
 }

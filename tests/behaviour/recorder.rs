@@ -11,9 +11,10 @@ use burn::{
 };
 use stormfire::{
     Event,
-    module::{Order, hooks, requests::SaveRequest, scope},
+    module::{Order, hooks, requests::SaveRequest},
     prelude::*,
 };
+use stormfire_module::for_trainer::scope;
 
 use crate::support::{Batch, Line};
 

@@ -10,12 +10,8 @@ use std::{
 
 use burn::{prelude::*, tensor::Distribution};
 use insta::assert_snapshot;
-use stormfire::{
-    Signal, forget_interrupt,
-    loggers::MemoryLogger,
-    module::{Event, scope},
-    prelude::*,
-};
+use stormfire::{Signal, forget_interrupt, loggers::MemoryLogger, module::Event, prelude::*};
+use stormfire_module::for_trainer::scope;
 
 use crate::{
     child::{folder, part, play},
@@ -285,6 +281,10 @@ fn folds() {
         fitted.fit_further(first.module, line_data(8, 2)).map(drop),
     ];
     assert_snapshot!(refused.map(error_text).join("\n"), @"
+    interrupted by Ctrl-C before this run began
+      hint: later runs in this process are also refused; to continue on purpose, call `forget_interrupt()` first
+    interrupted by Ctrl-C before this run began
+      hint: later runs in this process are also refused; to continue on purpose, call `forget_interrupt()` first
     interrupted by Ctrl-C before this run began
       hint: later runs in this process are also refused; to continue on purpose, call `forget_interrupt()` first
     interrupted by Ctrl-C before this run began

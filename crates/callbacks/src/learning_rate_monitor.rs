@@ -66,7 +66,7 @@ impl<M: LightningModule> Callback<M> for LearningRateMonitor {
 
 #[cfg(test)]
 mod tests {
-    use stormfire_module::{Event, run::MetricSource};
+    use stormfire_module::{Event, for_trainer::MetricSource};
 
     use super::*;
     use crate::testing::{Bench, text};

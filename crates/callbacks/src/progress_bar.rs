@@ -7,7 +7,7 @@ use std::{
 };
 
 use stormfire_loggers::Background;
-use stormfire_module::{Context, RunningStage, Stage, live_run};
+use stormfire_module::{Context, RunningStage, Stage, for_trainer::live_run};
 use stormfire_values::clock;
 
 pub use printer::Printer;

@@ -10,10 +10,11 @@ use burn::{
 use stormfire_loggers::{Loggers, MemoryLogger};
 use stormfire_module::{
     Callback, Context, Error, Event, LightningModule, Moment, Result, RunningStage, Stage, StepOutput,
+    for_trainer::MetricSource,
     log_error::LogError,
     place::Place,
     requests::SaveRequest,
-    run::{Limits, MetricSource, Run},
+    run::{Limits, Run},
     state::Value,
 };
 

@@ -20,6 +20,7 @@ use stormfire_store::files;
 use stormfire_store::folder::absolute;
 use stormfire_store::hold::{Hold, hold};
 use stormfire_store::mirror::{self, Mirror};
+use stormfire_store::names::fit_path;
 use stormfire_store::replacement;
 
 use crate::names::inside;
@@ -86,6 +87,16 @@ struct Resolved {
     mirror: Option<Mirror>,
 }
 
+/// A name that a disk takes.
+fn fitted(given: String) -> String {
+    let fitted = fit_path(&given);
+    if *fitted == given {
+        return given;
+    }
+    tracing::warn!("the name `{given}` of a log folder is longer than a disk allows; it is shortened to `{fitted}`");
+    fitted.into_owned()
+}
+
 impl RunDir {
     /// The next run of the experiment `lightning_logs` below `save_dir`. Creates no folder yet.
     pub fn new(save_dir: impl Into<PathBuf>) -> Self {
@@ -113,18 +124,19 @@ impl RunDir {
         }
     }
 
-    /// Sets the name of the experiment. An empty name puts the runs directly below `save_dir`. The result is a separate
-    /// run.
+    /// Sets the name of the experiment. An empty name puts the runs directly below `save_dir`. A name that is too long for
+    /// a disk is shortened with a hash. The result is a separate run.
     pub fn with_name(self, name: impl Into<String>) -> Self {
-        Inner { name: name.into(), ..self.settings() }.into()
+        Inner { name: fitted(name.into()), ..self.settings() }.into()
     }
 
-    /// Sets a custom version, which becomes the folder's name unchanged. The result is a separate run.
+    /// Sets a custom version, which becomes the folder's name, shortened with a hash if it is too long for a disk. The
+    /// result is a separate run.
     ///
     /// If the folder exists and is not empty, a warning is logged and the files join the existing ones. If another
     /// process uses the folder, another warning is logged, where the system can detect it.
     pub fn with_version(self, version: impl Into<String>) -> Self {
-        Inner { wanted: Some(version.into()), ..self.settings() }.into()
+        Inner { wanted: Some(fitted(version.into())), ..self.settings() }.into()
     }
 
     /// As [`RunDir::with_version`] with `version_<number>`.

@@ -16,9 +16,11 @@ use crate::{
     error::Result,
     log::{self, Entry},
     log_error::LogError,
+    metric_source::{MetricSource, monitored, monitored_of_epoch},
     moment::{Progress, RunningStage},
+    record,
     requests::{SaveRequest, StopRequest},
-    run::{Limits, MetricSource, Run, monitored, monitored_of_epoch},
+    run::{Limits, Run},
 };
 
 /// The run, as hooks of callbacks and modules see it.
@@ -123,7 +125,7 @@ impl<'a> Context<'a> {
     /// Takes the values logged until now. A misuse of `log` is reported for the hook that logged, which may not be the
     /// one that reads.
     fn take_logged(&mut self) -> Result<(), LogError> {
-        self.metrics.take_logged(self.run).inspect_err(|mistake| log::put_back(mistake.clone()))
+        self.metrics.take_logged(self.run).inspect_err(|mistake| record::put_back(mistake.clone()))
     }
 
     /// Logs a value from a callback, as `self.log` does in the module.

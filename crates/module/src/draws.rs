@@ -8,11 +8,11 @@ use crate::error::Result;
 
 /// The first number of a generator that was just seeded, which it still has to give.
 #[derive(Debug)]
-pub struct Undrawn(Tensor<1>);
+pub(crate) struct Undrawn(Tensor<1>);
 
 impl Undrawn {
     /// Seeds the generator of a device with `seed`, and knows what it gives first.
-    pub fn seeded(device: &Device, seed: impl Fn()) -> Self {
+    pub(crate) fn seeded(device: &Device, seed: impl Fn()) -> Self {
         seed();
         let first = draw(device);
         seed();
@@ -23,7 +23,7 @@ impl Undrawn {
     ///
     /// # Errors
     /// [`crate::Error::Read`] when the device fails.
-    pub fn is_still(self, device: &Device) -> Result<bool> {
+    pub(crate) fn holds(self, device: &Device) -> Result<bool> {
         let values = read(&[Scalar::from(self.0), Scalar::from(draw(device))])?;
         Ok(values[0].to_bits() == values[1].to_bits())
     }

@@ -148,7 +148,7 @@ impl Error {
         Error::Config(ConfigError::new(option, reason, hint))
     }
 
-    /// Adds the hook, its owner and the moment of the call, unless the error already contains a position.
+    /// For the Trainer: adds the hook, its owner and the moment of the call, unless the error already contains a position.
     #[must_use]
     pub fn in_hook(self, hook: Hook, owner: &str, moment: Moment) -> Self {
         match self {

@@ -2,7 +2,7 @@
 
 use stormfire_values::read;
 
-use crate::{log, scope};
+use crate::{record, scope};
 
 /// Sets the outer run aside until it is dropped. Then it restores the outer run, also when unwinding: its hook and
 /// moment, its loggers, its logged values and misuses, and its permission to read. Without an outer run it has no
@@ -12,14 +12,14 @@ use crate::{log, scope};
 pub struct OuterRun {
     repeats_random_numbers: bool,
     scope: scope::SetAside,
-    _records: log::SetAside,
+    _records: record::SetAside,
     _reads: read::SetAside,
 }
 
 impl OuterRun {
     /// Sets the outer run of this thread aside.
     pub fn set_aside() -> Self {
-        Self { repeats_random_numbers: false, scope: scope::set_aside(), _records: log::set_aside(), _reads: read::SetAside::new() }
+        Self { repeats_random_numbers: false, scope: scope::set_aside(), _records: record::set_aside(), _reads: read::SetAside::new() }
     }
 
     /// Allows the inner run to draw random numbers, although there is only one generator. Afterwards the outer run
@@ -49,11 +49,7 @@ mod tests {
         read::{DistantCpu, ForbidReads, read},
     };
 
-    use crate::{
-        hook::Hook,
-        log::{log, take_records},
-        moment::Moment,
-    };
+    use crate::{hook::Hook, log::log, moment::Moment, record::take_records};
 
     fn names() -> Result<Vec<String>, crate::log_error::LogError> {
         let mut records = Vec::new();

@@ -22,9 +22,9 @@ use crate::{
     draws::{Undrawn, mix},
     error::{Error, Result},
     hook::Hook,
-    log::{self, Record},
     log_error::LogError,
     moment::Moment,
+    record::{self, Record},
     running_stats, scope,
     step_output::StepOutput,
     tape::{check_loss, walk_back},
@@ -135,7 +135,7 @@ pub fn predict<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
     };
     let mut outputs = Vec::with_capacity(batches.len());
     for Done { output, logged, .. } in run(threads, false, plan)? {
-        log::extend(logged);
+        record::extend(logged);
         outputs.push(output);
     }
     Ok(outputs)
@@ -182,7 +182,7 @@ fn of_batch<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
     };
     let mut done = run(threads, trained.is_some(), plan)?;
     let logged = done.iter_mut().map(|done| (std::mem::take(&mut done.logged), done.weight)).collect();
-    log::extend(records::merged(logged));
+    record::extend(records::merged(logged));
     Ok(done)
 }
 
@@ -233,7 +233,7 @@ impl<M: Module, B, O> Planned<M, B, O> {
             }
             let output = work(&module, part, whole, turn);
             let mut logged = Vec::new();
-            let misuse = log::take_records(&mut logged).err();
+            let misuse = record::take_records(&mut logged).err();
             let running = running.map(|stats| running_stats::values(&module, &stats)).unwrap_or_default();
             let not_implemented = scope::take_not_implemented();
             Returned { done: Done { output, items, weight, logged, running }, misuse, not_implemented }
@@ -249,7 +249,7 @@ impl<O> Returned<O> {
             scope::mark_not_implemented(step);
         }
         if let Some(misuse) = misuse {
-            log::put_back(misuse);
+            record::put_back(misuse);
         }
         Ok(Done { output: output?, items, weight, logged, running })
     }
@@ -272,7 +272,7 @@ fn run<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
     if !threads.draws(trains) {
         let undrawn = Undrawn::seeded(&device, || device.seed(seed));
         returned = Some(threads.run(jobs(plan()?, None))?);
-        if !undrawn.is_still(&device)? {
+        if !undrawn.holds(&device)? {
             threads.note_that_it_draws(trains);
             tracing::debug!("the steps draw random numbers of burn, so the threads of this run take turns in them");
             returned = None;

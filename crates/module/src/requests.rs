@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StopRequest {
     /// The author: the [key](crate::Callback::state_key) of a callback or of [the module's own
-    /// hooks](crate::module_hooks).
+    /// hooks](crate::for_trainer::ModuleHooks).
     pub by: String,
     /// The reason, as a message.
     pub reason: String,

@@ -12,8 +12,6 @@ use stormfire_loggers::Loggers;
 use stormfire_values::every::{Passed, Tick};
 
 use crate::{
-    error::{Error, Result},
-    log_error::LogError,
     moment::{Moment, Progress},
     place::Place,
 };
@@ -130,58 +128,5 @@ impl Run {
     /// its folder. A link and its target are different files.
     pub fn spares(&self, path: &Path) -> bool {
         self.spares_resumed && self.resumed_from.as_ref().is_some_and(|from| spelled_out(from) == spelled_out(path))
-    }
-}
-
-/// The metrics that hooks may read. The Trainer's log store implements it.
-pub trait MetricSource {
-    /// Takes the values logged on this thread since the last call, so that the other methods return them. Costs nothing
-    /// if there are none, and never reads the device.
-    ///
-    /// # Errors
-    /// The first misuse of `log`.
-    fn take_logged(&mut self, run: &Run) -> Result<(), LogError>;
-
-    /// The value of a metric that callbacks can monitor. Reads all values that are still on the device, at once.
-    ///
-    /// # Errors
-    /// [`crate::Error::MetricMissing`] with the available names, or [`crate::Error::Read`].
-    fn metric(&mut self, name: &str) -> Result<f64>;
-
-    /// Whether the value of a metric is older than the current training epoch.
-    fn is_stale(&mut self, name: &str) -> bool;
-
-    /// The names of all metrics that callbacks can monitor.
-    fn names(&mut self) -> Vec<String>;
-
-    /// Adds a value that was sent to the loggers directly.
-    fn insert(&mut self, name: &str, value: f64);
-
-    /// The metrics of the progress bar with their newest values that have left the device. Never waits. Values on the
-    /// device are read in the background and appear in a later call.
-    fn progress_bar_metrics(&mut self) -> Vec<(String, Option<f64>)>;
-}
-
-/// As [`monitored`], at the end of a training epoch. If the epoch was cut short, a value of an earlier epoch counts as
-/// missing.
-///
-/// # Errors
-/// As [`MetricSource::metric`].
-pub fn monitored_of_epoch(metrics: &mut dyn MetricSource, run: &Run, name: &str) -> Result<f64> {
-    if run.is_cut_short() && metrics.is_stale(name) {
-        return Err(Error::MetricMissing { name: name.into(), available: metrics.names() });
-    }
-    monitored(metrics, run, name)
-}
-
-/// The value that a monitor gets for a name: a metric, or else one of the run's counters `epoch` and `step`.
-///
-/// # Errors
-/// As [`MetricSource::metric`].
-pub fn monitored(metrics: &mut dyn MetricSource, run: &Run, name: &str) -> Result<f64> {
-    match (metrics.metric(name), name) {
-        (Err(Error::MetricMissing { .. }), "epoch") => Ok(run.place.progress.epoch as f64),
-        (Err(Error::MetricMissing { .. }), "step") => Ok(run.place.progress.global_step as f64),
-        (metric, _) => metric,
     }
 }

@@ -15,13 +15,11 @@ use stormfire_optim::{
 
 use crate::{
     error::{Error, Result},
-    evidence::add,
+    evidence::{Evidence, FiniteCheck, add},
     moment::Moment,
     scope,
     threads::Threads,
 };
-
-pub use crate::evidence::{Evidence, FiniteCheck};
 
 /// The hooks within an optimization step. The Trainer passes them to callbacks and module.
 pub trait StepHooks<M> {
@@ -97,13 +95,14 @@ pub struct Stepper<'a, M> {
 }
 
 impl<'a, M: Module> Stepper<'a, M> {
-    /// A stepper for one batch. `accumulated` lives as long as the fit and carries gradients from batch to batch.
+    /// For the Trainer: a stepper for one batch. `accumulated` lives as long as the fit and carries gradients from batch
+    /// to batch.
     pub fn new(optimizers: &'a mut Optimizers, accumulated: &'a mut Accumulated, hooks: &'a mut dyn StepHooks<M>, plan: StepPlan) -> Self {
         let (threads, evidence) = (None, Evidence::default());
         Self { optimizers, accumulated, hooks, plan, threads, stepped: false, skipped: None, evidence }
     }
 
-    /// Divides batches among these threads.
+    /// For the Trainer: divides batches among these threads.
     pub fn divide_among(&mut self, threads: Option<Arc<Threads>>) {
         self.threads = threads;
     }
@@ -113,12 +112,12 @@ impl<'a, M: Module> Stepper<'a, M> {
         self.stepped
     }
 
-    /// The non-finite value for which an optimizer skipped its step ([`FiniteCheck::BeforeStep`]).
+    /// For the Trainer: the non-finite value for which an optimizer skipped its step ([`FiniteCheck::BeforeStep`]).
     pub fn skipped(&mut self) -> Option<String> {
         self.skipped.take()
     }
 
-    /// The evidence of this batch, with [`FiniteCheck::Later`].
+    /// For the Trainer: the evidence of this batch, with [`FiniteCheck::Later`].
     pub fn evidence(&mut self) -> Evidence {
         std::mem::take(&mut self.evidence)
     }
@@ -231,7 +230,7 @@ impl<M> std::fmt::Debug for Stepper<'_, M> {
 }
 
 /// The error for a value that is not finite, at the current moment of the run.
-pub fn non_finite(what: String) -> Error {
+pub(crate) fn non_finite(what: String) -> Error {
     let Moment { epoch, batch_idx, global_step, .. } = scope::moment();
     Error::NonFinite { what, epoch, batch_idx, global_step, parameters: Vec::new() }
 }

@@ -11,6 +11,7 @@ use crate::folder;
 use crate::replacement::{self, NORMAL, locked_file, put_in_place, remove_leftovers};
 
 mod early_sync;
+mod freeing;
 #[cfg(test)]
 mod tests;
 
@@ -83,9 +84,13 @@ pub(crate) fn put(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<
     let folder = folder::of(path);
     folder::create(folder)?;
     remove_leftovers(folder);
+    freeing::wait();
     let file = locked_file(folder, NORMAL)?;
     early_sync::write_and_sync(file.as_file(), write)?;
-    put_in_place(file, path).map(drop)
+    let old = freeing::hold(path);
+    put_in_place(file, path)?;
+    freeing::free(old);
+    Ok(())
 }
 
 fn name_anew(path: &Path, make: impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {

@@ -74,12 +74,19 @@ pub mod callbacks {
 
 /// What a module and a callback are made of: steps, hooks, events, the log.
 pub mod module {
-    pub use stormfire_module::*;
+    pub use stormfire_module::{
+        Callback, Context, Error, Event, Hook, LightningModule, LoadOptions, LoadReport, Moment, Order, PredictModule, Result,
+        RunningStage, Stage, StepOutput, Stepper, WeightLayout, callback, event, hook, hook_table, hooks, load, log, log_dict, log_error,
+        media, moment, place, requests, run, state,
+    };
 }
 
-/// Optimizers and schedules, and the arithmetic of gradients. Also works without a Trainer.
+/// Optimizers and schedules, and the arithmetic of gradients.
 pub mod optim {
-    pub use stormfire_optim::*;
+    pub use stormfire_optim::{
+        ClipAlgorithm, Error, OneCycle, Optimizer, Optimizers, ReduceLrOnPlateau, Result, Schedule, gradients, independent_copy,
+        optimizer::IntoOptimizer, schedule::IntoSchedule,
+    };
 }
 
 /// Metrics. They also work without a Trainer.
@@ -89,7 +96,12 @@ pub mod metrics {
 
 /// Numbers on a device, periods, times, options as text.
 pub mod values {
-    pub use stormfire_values::*;
+    pub use stormfire_values::{ConfigError, Every, Mode, ReadError, Scalar, TimeLimit, clock, every, reads_text, text};
+
+    /// Reads numbers and tensors from a device.
+    pub mod read {
+        pub use stormfire_values::read::{DistantCpu, ReadError, Reading, Tensors, device_reads, read, sum_dtype, widen};
+    }
 }
 
 #[cfg(feature = "device-stats")]

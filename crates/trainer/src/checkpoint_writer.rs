@@ -9,7 +9,7 @@ use burn::tensor::TensorData;
 use stormfire_checkpoint::{Error as FileError, Manifest, NamedTensors, Snapshot, write_snapshot};
 use stormfire_module::{
     Error, Result,
-    live_run::{self, LiveRun},
+    for_trainer::live_run::{self, LiveRun},
     requests::SaveRequest,
     state,
 };

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use stormfire_data::Splitter;
 use stormfire_module::{
     Error, LightningModule, Result,
-    threads::{Division, Threads},
+    for_trainer::{Division, Threads},
 };
 use stormfire_values::{reads_text, text::TextError};
 

@@ -11,11 +11,12 @@ use stormfire_data::Stage;
 use stormfire_loggers::{Background, CheckpointInfo, Hyperparams, Loggers, Status};
 use stormfire_module::{
     Callback, Context, Error, Event, Hook, LightningModule, Order, Result,
-    draws::mix,
-    module_hooks::ModuleHooks,
-    run::{MetricSource as _, Run},
-    scope::{self, Entered},
-    stepper::StepHooks,
+    for_trainer::{
+        MetricSource as _, ModuleHooks, StepHooks,
+        draws::mix,
+        scope::{self, Entered},
+    },
+    run::Run,
 };
 use stormfire_values::{Every, every::Tick};
 

@@ -17,7 +17,11 @@ mod events;
 use std::sync::Arc;
 
 use stormfire_data::{Batch, Loaders, Position, Stage};
-use stormfire_module::{Error, LightningModule, Result, RunningStage, StepOutput, parts, place::EvaluationPosition, scope};
+use stormfire_module::{
+    Error, LightningModule, Result, RunningStage, StepOutput,
+    for_trainer::{parts, scope},
+    place::EvaluationPosition,
+};
 
 use crate::{
     bundle::send_metrics,

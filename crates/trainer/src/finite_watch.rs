@@ -11,8 +11,8 @@ use std::{collections::VecDeque, sync::Arc};
 use burn::tensor::{DType, Tensor, TensorData};
 use stormfire_module::{
     Error, LightningModule, Result,
+    for_trainer::{Evidence, FiniteCheck},
     run::Run,
-    stepper::{Evidence, FiniteCheck},
 };
 use stormfire_optim::gradients;
 use stormfire_values::{Scalar, read::Reading};

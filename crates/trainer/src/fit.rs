@@ -9,8 +9,8 @@ use burn::tensor::Device;
 use stormfire_data::{Batch, DataModule, Loader, Position};
 use stormfire_module::{
     Error, Event, LightningModule, Result, RunningStage,
+    for_trainer::{monitored, monitored_of_epoch},
     place::Stopwatch,
-    run::{monitored, monitored_of_epoch},
 };
 use stormfire_optim::shared_ids;
 use stormfire_values::clock;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use stormfire_module::threads::Threads;
+use stormfire_module::for_trainer::Threads;
 
 use crate::{
     checkpoint_writer::CheckpointWriter, communicator::Communicator, config::TrainerConfig, profiler::Profiler, signals::SignalWatch,

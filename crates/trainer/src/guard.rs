@@ -6,7 +6,10 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use stormfire_module::{Error, Result, log::take_records, scope};
+use stormfire_module::{
+    Error, Result,
+    for_trainer::{record::take_records, scope},
+};
 
 /// Converts a panic in user code into an error with its position.
 pub(crate) fn guard<R>(code: impl FnOnce() -> Result<R>) -> Result<R> {

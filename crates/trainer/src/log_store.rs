@@ -13,9 +13,10 @@ use indexmap::IndexMap;
 use stormfire_loggers::Metrics;
 use stormfire_module::{
     Error, Result, RunningStage,
+    for_trainer::{MetricSource, record},
     log::{self, Record},
     log_error::LogError,
-    run::{MetricSource, Run},
+    run::Run,
 };
 use stormfire_values::{
     Scalar,
@@ -253,7 +254,7 @@ impl LogStore {
 
 impl MetricSource for LogStore {
     fn take_logged(&mut self, run: &Run) -> Result<(), LogError> {
-        log::take_records(&mut self.records)?;
+        record::take_records(&mut self.records)?;
         if self.records.is_empty() {
             return Ok(());
         }

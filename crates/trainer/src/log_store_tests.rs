@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 use stormfire_checkpoint::Snapshot;
-use stormfire_module::{Hook, log, log::capture, moment::Moment, scope, state};
+use stormfire_module::{Hook, for_trainer::scope, log, log::capture, moment::Moment, state};
 use stormfire_values::read::{DistantCpu, device_reads};
 
 use super::*;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use stormfire_data::{Batch, Batches, Loaders, Position};
-use stormfire_module::{Event, Hook, Moment, PredictModule, Result, RunningStage, parts};
+use stormfire_module::{Event, Hook, Moment, PredictModule, Result, RunningStage, for_trainer::parts};
 
 use crate::engine::{Engine, RandomPart};
 
@@ -92,5 +92,5 @@ fn steps<M: PredictModule>(engine: &mut Engine<M>, module: &M, group: Vec<(M::Ba
 }
 
 fn predict_step<M: PredictModule>() -> parts::Step<M, M::Batch, M::Prediction> {
-    Arc::new(|module: &M, batch| module.predict_step(batch, stormfire_module::scope::moment().batch_idx))
+    Arc::new(|module: &M, batch| module.predict_step(batch, stormfire_module::for_trainer::scope::moment().batch_idx))
 }

@@ -15,8 +15,11 @@ use stormfire_callbacks::Printer;
 use stormfire_data::{DataModule, Loader, Loaders, Splitter, Stage};
 use stormfire_loggers::{Background, DEFAULT_NAME, Loggers, Status};
 use stormfire_module::{
-    Callback, Error, Event, Hook, LightningModule, Result, draws::mix, live_run, moment::Progress, requests::SaveRequest, run::Limits,
-    scope,
+    Callback, Error, Event, Hook, LightningModule, Result,
+    for_trainer::{draws::mix, live_run, scope},
+    moment::Progress,
+    requests::SaveRequest,
+    run::Limits,
 };
 use stormfire_optim::shared_ids;
 use stormfire_values::Every;

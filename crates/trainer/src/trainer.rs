@@ -9,7 +9,9 @@ use burn::tensor::Device;
 use stormfire_data::{DataModule, Splitter};
 use stormfire_loggers::{Logger, Loggers, Metrics};
 use stormfire_module::{
-    Callback, Error, LightningModule, PredictModule, Result, RunningStage, moment::Progress, outer_run::OuterRun, scope,
+    Callback, Error, LightningModule, PredictModule, Result, RunningStage,
+    for_trainer::{OuterRun, scope},
+    moment::Progress,
 };
 use stormfire_values::text::Misread;
 

@@ -112,7 +112,7 @@ impl LightningModule for Net {
 
 /// The number of the batch, from the scope of the step.
 fn log_of_the_batch(_net: &Net) -> usize {
-    stormfire::module::scope::moment().batch_idx
+    stormfire_module::for_trainer::scope::moment().batch_idx
 }
 
 impl PredictModule for Net {

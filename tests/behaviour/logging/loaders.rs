@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use insta::assert_snapshot;
-use stormfire::{loggers::MemoryLogger, module::scope, prelude::*};
+use stormfire::{loggers::MemoryLogger, prelude::*};
+use stormfire_module::for_trainer::scope;
 
 use super::probe::{Probe, check, counter, lines, refused, text, trainer, watch};
 use crate::support::{Batch, line_data};

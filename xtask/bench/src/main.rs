@@ -5,7 +5,7 @@
 //! | `overhead [ROUNDS] [STEPS] [--parts]` | the table of the contestants, or of the parts of the loop |
 //! | `startup`, `startup-raw` | the peak memory of one step |
 //! | `checkpoint FOLDER ROUNDS [PYTHON SCRIPT]` | the cost of saving and loading a large module |
-//! | `trackers [ROUNDS] [STEPS]` | the slowdown of a training by a tracking server |
+//! | `trackers [ROUNDS] [STEPS] [PART OF A ROW]` | the slowdown of a training by a tracking server |
 //! | `devices [ROUNDS] [PYTHON SCRIPT]` | the gain of threads that share each batch |
 //! | `names [ROUNDS] [STEPS]` | the cost of a logged name when there are many |
 //! | `one NUMBER STEPS [--parts]` | one row of a table, for a profiler |
@@ -65,7 +65,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             devices::run(number(1, 5), torch)
         }
         #[cfg(feature = "trackers")]
-        Some("trackers") => trackers::run(number(1, 3), number(2, 10_000)),
+        Some("trackers") => trackers::run(number(1, 3), number(2, 10_000), args.get(3).map(String::as_str)),
         Some("names") => names::run(number(1, 3), number(2, 20)),
         _ if args.iter().any(|arg| arg == "--parts") => overhead(PARTS, number(1, 7), number(2, 5000)),
         _ => overhead(CONTESTANTS, number(1, 7), number(2, 5000)),

@@ -80,6 +80,8 @@ struct Cost {
     queued: f64,
     /// The number of times that the training thread waited.
     waits: f64,
+    /// Processor time of the threads of the loggers.
+    loggers: f64,
 }
 
 impl Cost {
@@ -90,7 +92,7 @@ impl Cost {
         let mut schedule = schedule.split_whitespace().map(|nanoseconds| number(Some(nanoseconds)) / 1e9);
         let (cpu, queued) = (schedule.next().unwrap_or(f64::NAN), schedule.next().unwrap_or(f64::NAN));
         let waits = number(read("status").lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")));
-        Self { wall: began.elapsed().as_secs_f64(), cpu, queued, waits }
+        Self { wall: began.elapsed().as_secs_f64(), cpu, queued, waits, loggers: logger_seconds() }
     }
 
     fn since(self, first: Self) -> Self {
@@ -99,8 +101,22 @@ impl Cost {
             cpu: self.cpu - first.cpu,
             queued: self.queued - first.queued,
             waits: self.waits - first.waits,
+            loggers: self.loggers - first.loggers,
         }
     }
+}
+
+/// Processor time of the threads that write and send records. Unlike wall time it hardly depends on other load.
+fn logger_seconds() -> f64 {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let seconds = tasks.filter_map(|task| {
+        let read = |file: &str| std::fs::read_to_string(task.path().join(file)).ok();
+        let name = read("comm")?;
+        let is_logger = ["log ", "send "].iter().any(|prefix| name.starts_with(prefix));
+        let nanoseconds: f64 = read("schedstat")?.split_whitespace().next()?.parse().ok()?;
+        is_logger.then_some(nanoseconds / 1e9)
+    });
+    seconds.sum()
 }
 
 struct Clock {
@@ -184,12 +200,14 @@ impl Contestant {
     }
 }
 
-pub fn run(rounds: usize, steps: usize) -> Outcome<()> {
+/// `only` selects rows by a part of their names.
+pub fn run(rounds: usize, steps: usize, only: Option<&str>) -> Outcome<()> {
     let mut all = vec![Contestant::new("no logger", To::Nowhere), Contestant::new("TensorBoard", To::Files)];
     for (name, make) in TRACKERS {
         all.push(Contestant::new("no logger", To::Nowhere));
         all.extend(Health::ALL.map(|health| Contestant::new(format!("{name}, server {health:?}"), To::Tracker(make, health))));
     }
+    all.retain(|contestant| matches!(contestant.to, To::Nowhere) || only.is_none_or(|only| contestant.name.contains(only)));
     // Warms up caches and the allocator.
     let mut base = all[0].measure(steps)?;
     for _ in 0..rounds {
@@ -205,15 +223,16 @@ pub fn run(rounds: usize, steps: usize) -> Outcome<()> {
     println!("{rounds} rounds of {steps} steps each, medians; ten scalars at every step; model: Linear 784 -> 128 -> 10, batch 64");
     println!("Ratios are those to the training without a logger before it in the same round. Of the training thread:\n");
     println!(
-        "| logger | steps/s | ratio (least, most) | CPU us/step | ratio | us/step without a core | waits per 1000 steps | requests a round |"
+        "| logger | steps/s | ratio (least, most) | CPU us/step | ratio | us/step without a core | waits per 1000 steps | requests a round | CPU us/step of the logger | of all cores |"
     );
-    println!("|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|");
+    let cores = thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64);
     for contestant in &all {
         let per_step = |of: fn(&Cost) -> f64| median(&sorted(contestant.costs.iter().map(of))) / steps as f64;
         let ratios = |of: fn(&Cost) -> f64| sorted(contestant.costs.iter().zip(&contestant.beside).map(|(own, other)| of(own) / of(other)));
         let (speed, cpu) = (ratios(|cost| 1.0 / cost.wall), ratios(|cost| cost.cpu));
         println!(
-            "| {} | {:.0} | {:.3} ({:.3}, {:.3}) | {:.1} | {:.3} | {:.1} | {:.1} | {} |",
+            "| {} | {:.0} | {:.3} ({:.3}, {:.3}) | {:.1} | {:.3} | {:.1} | {:.1} | {} | {:.1} | {:.1} % |",
             contestant.name,
             1.0 / per_step(|cost| cost.wall),
             median(&speed),
@@ -224,6 +243,8 @@ pub fn run(rounds: usize, steps: usize) -> Outcome<()> {
             per_step(|cost| cost.queued) * 1e6,
             per_step(|cost| cost.waits) * 1e3,
             contestant.requests / rounds.max(1),
+            per_step(|cost| cost.loggers) * 1e6,
+            per_step(|cost| cost.loggers) / per_step(|cost| cost.wall) / cores * 100.0,
         );
     }
     Ok(())

@@ -9,7 +9,7 @@ use std::{
 };
 
 use indicatif::MultiProgress;
-use stormfire_module::live_run;
+use stormfire_module::for_trainer::live_run;
 
 /// The bars on the screen, by the number that [`OnScreen`] took.
 static LIVE: Mutex<(u64, Vec<(u64, MultiProgress)>)> = Mutex::new((0, Vec::new()));

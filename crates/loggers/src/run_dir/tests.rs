@@ -171,3 +171,16 @@ fn a_run_stays_below_its_root() {
     assert_eq!(fs_err::read_dir(&outside).unwrap().count(), 0);
     assert_eq!(new().with_name("a/b").version().unwrap(), "version_0");
 }
+
+#[test]
+fn a_name_that_no_disk_takes_is_shortened_and_stays_apart() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = |name: &str, version: &str| RunDir::new(root.path()).with_name(name).with_version(version).log_dir().unwrap().to_owned();
+    let long = |last: &str| format!("{}{last}", "ö".repeat(200));
+    let folders = [folder(&long("a"), "v"), folder(&long("b"), "v"), folder("name", &long("a")), folder(&format!("x/{}", long("a")), "v")];
+    for folder in &folders {
+        fs_err::create_dir_all(folder).unwrap();
+    }
+    assert_ne!(folders[0], folders[1]);
+    assert_eq!(folder(&long("a"), "v"), folders[0]);
+}

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use stormfire_metrics::Logged;
 use stormfire_values::Scalar;
 
-use crate::log::{Record, ReduceFx};
+use crate::record::{Record, ReduceFx};
 
 /// One record for each name, from those of the parts with their weights. A name that a part has logged twice stays twice.
 ///

@@ -81,8 +81,8 @@ impl<M: Module + 'static> Stepper<'_, M> {
         self.backward_of(0, module, loss)
     }
 
-    /// The step at the end of a window, with the mean of its gradients. Without gradients there is no step. Also called
-    /// for an epoch that ends within a window.
+    /// For the Trainer: the step at the end of a window, with the mean of its gradients. Without gradients there is no
+    /// step. Also called for an epoch that ends within a window.
     ///
     /// # Errors
     /// As [`Stepper::step`].

@@ -38,6 +38,28 @@ fn folders_are_made_and_files_replaced() {
     assert_eq!(names(path.parent().unwrap()), ["last.ckpt"]);
 }
 
+/// A large file is freed on another thread. The next save waits for it, because it may need the blocks.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_large_replaced_file_is_closed_before_the_next_save() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("last.ckpt");
+    let replaced = || {
+        let open = fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+        open.filter(|target| target.starts_with(folder.path())).collect::<Vec<_>>()
+    };
+    for step in [1, 2, 3] {
+        let large = File::create(&path).unwrap();
+        large.set_len(64 << 20).unwrap();
+        drop(large);
+        save(&path, step).unwrap();
+        assert_eq!(step_of(&path), step);
+    }
+    save(&path, 4).unwrap();
+    assert_eq!((step_of(&path), replaced()), (4, Vec::new()));
+    assert_eq!(names(folder.path()), ["last.ckpt"]);
+}
+
 #[test]
 fn a_save_that_fails_leaves_the_old_file_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();

@@ -9,7 +9,7 @@ use std::{
 };
 
 use stormfire_callbacks::Printer;
-use stormfire_module::live_run;
+use stormfire_module::for_trainer::live_run;
 use tracing::{
     Event, Metadata, Subscriber,
     field::{Field, Visit},

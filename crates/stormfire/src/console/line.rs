@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use stormfire_module::live_run;
+use stormfire_module::for_trainer::live_run;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::{
     field::RecordFields,

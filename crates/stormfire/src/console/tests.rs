@@ -4,7 +4,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use stormfire_module::live_run;
+use stormfire_module::for_trainer::live_run;
 use tracing::{debug, error, info, info_span, subscriber::with_default, trace, warn};
 
 use super::*;

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use stormfire_loggers::ConsoleStream;
-use stormfire_module::scope;
+use stormfire_module::for_trainer::scope;
 use tracing::Subscriber;
 use tracing_subscriber::{Layer, registry::LookupSpan};
 

@@ -14,7 +14,7 @@ use stormfire_checkpoint::{
     Checkpoint, LoadOptions, Manifest, NamedTensors, ParamPaths, Saved, restore, storage,
     tensor_names::{IN_FORCE, is_trained_weight, take_under, take_weights},
 };
-use stormfire_module::{Callback, Error, Event, LightningModule, Order, Result, module_hooks::ModuleHooks, moment::Progress, state};
+use stormfire_module::{Callback, Error, Event, LightningModule, Order, Result, for_trainer::ModuleHooks, moment::Progress, state};
 use stormfire_optim::{OptimizerStates, trained, window::Accumulated};
 
 use super::locate::Places;

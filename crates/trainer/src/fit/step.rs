@@ -1,8 +1,8 @@
 //! A call of the module's `training_batch`.
 
 use stormfire_module::{
-    Error, Hook, LightningModule, Result, StepOutput, Stepper, scope,
-    stepper::{Evidence, StepPlan},
+    Error, Hook, LightningModule, Result, StepOutput, Stepper,
+    for_trainer::{Evidence, StepPlan, scope},
 };
 use stormfire_optim::{gradients::Clip, window::Window};
 

@@ -9,7 +9,7 @@ fn count_skipped(store: &mut LogStore) {
         store.log_skipped_batches();
     }
     let mut records = Vec::new();
-    log::take_records(&mut records).unwrap();
+    record::take_records(&mut records).unwrap();
     store.record(RunningStage::Train, &mut records, ONE).unwrap();
 }
 

@@ -2,7 +2,7 @@
 
 use stormfire_data::{DataModule, Loaders, Stage};
 use stormfire_loggers::Metrics;
-use stormfire_module::{Hook, LightningModule, PredictModule, Result, RunningStage, live_run, moment::Progress};
+use stormfire_module::{Hook, LightningModule, PredictModule, Result, RunningStage, for_trainer::live_run, moment::Progress};
 
 use super::{Session, begin, of_data, print, with_run_seed};
 use crate::{

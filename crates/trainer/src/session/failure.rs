@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use stormfire_data::DataModule;
-use stormfire_module::{Error, Event, LightningModule, log, requests::SaveRequest};
+use stormfire_module::{Error, Event, LightningModule, for_trainer::record, requests::SaveRequest};
 
 use crate::{checkpoint, engine::Engine, guard::guard, run_id::owner_of, training::Training};
 
@@ -17,7 +17,7 @@ pub(super) fn on_exception<M: LightningModule, D: DataModule>(
     of_boundary: Option<SaveRequest>,
 ) {
     // Values logged by the failed code belong to no later event.
-    log::discard();
+    record::discard();
     // This failure may be the same error. Then nothing is left to report.
     if let Err(late) = guard(|| checkpoint::settle(engine)) {
         tracing::error!("while handling `{error}`: {late}");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use stormfire_data::DataModule;
-use stormfire_module::{Error, LightningModule, Result, outer_run::OuterRun, requests::SaveRequest};
+use stormfire_module::{Error, LightningModule, Result, for_trainer::OuterRun, requests::SaveRequest};
 
 use super::{Fit, Trainer, inside_another_run};
 

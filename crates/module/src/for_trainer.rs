@@ -1,0 +1,39 @@
+//! What a training loop needs of this crate, beyond the interface of modules and callbacks: the ambient scope of a run,
+//! the options of a [`Stepper`](crate::Stepper), the taking of logged values.
+//!
+//! For the Trainer, and for tests that take its place. The crate `stormfire` does not export it, and any release may
+//! change it.
+
+pub use crate::{
+    evidence::{Evidence, FiniteCheck},
+    metric_source::{MetricSource, monitored, monitored_of_epoch},
+    module_hooks::ModuleHooks,
+    outer_run::OuterRun,
+    stepper::{StepHooks, StepPlan},
+    threads::{Division, Threads},
+};
+
+/// The random numbers of steps.
+pub mod draws {
+    pub use crate::draws::mix;
+}
+
+/// The name of a run in the lines that it reports.
+pub mod live_run {
+    pub use crate::live_run::*;
+}
+
+/// Evaluation steps on the parts of a batch, each on its own thread.
+pub mod parts {
+    pub use crate::parts::{Step, evaluate, predict};
+}
+
+/// The logged values of a thread.
+pub mod record {
+    pub use crate::record::{discard, take_records};
+}
+
+/// The hook that runs on a thread, and the state of its run.
+pub mod scope {
+    pub use crate::scope::*;
+}
