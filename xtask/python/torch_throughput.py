@@ -1,6 +1,7 @@
 """Trains the models of `xtask/bench/src/models.rs` in PyTorch, alone or under Lightning.
 
-Each line of standard input is a request, `MODEL raw|lightning SECONDS`. The answer is the time of a step in seconds, or `nan` without Lightning.
+Each line of standard input is a request, `MODEL raw|lightning SECONDS`. The answer is the time of a step in seconds, or `nan`
+if it failed, such as without Lightning.
 """
 import logging
 import sys
@@ -102,10 +103,7 @@ def raw(net, batches, seconds):
 
 
 def lightning(net, batches, seconds):
-    try:
-        import pytorch_lightning as pl
-    except ImportError:
-        return float("nan")
+    import pytorch_lightning as pl
 
     warnings.filterwarnings("ignore")
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.ERROR)
@@ -151,7 +149,13 @@ def main():
     for order in sys.stdin:
         model, mode, seconds = order.split()
         net, batches = make(model)
-        print({"raw": raw, "lightning": lightning}[mode](net, batches, float(seconds)), flush=True)
+        try:
+            took = {"raw": raw, "lightning": lightning}[mode](net, batches, float(seconds))
+        except Exception as error:
+            # No Lightning, or one that this PyTorch cannot load.
+            print(f"{order.strip()}: {error}", file=sys.stderr)
+            took = float("nan")
+        print(took, flush=True)
 
 
 if __name__ == "__main__":
