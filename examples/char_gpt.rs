@@ -284,7 +284,7 @@ fn main() -> Result<Stop> {
         .gradient_clip_val(1.0)
         .default_root_dir(args.root)
         .enable_progress_bar(!args.no_progress_bar)
-        .callback(ModelCheckpoint::new().monitor("val_loss"));
+        .callback(ModelCheckpoint::new().save_on_train_epoch_end(true));
     if let Some(steps) = args.max_steps {
         trainer = trainer.max_steps(steps);
     }
