@@ -1,7 +1,6 @@
 //! Whether burn's random numbers were drawn since they were seeded.
 
 use burn::tensor::{Device, Distribution, Tensor};
-
 use stormfire_values::{Scalar, read::read};
 
 use crate::error::Result;

@@ -7,7 +7,6 @@ use burn::{
     module::{Module, ModuleMapper, Param, ParamId},
     tensor::Tensor,
 };
-
 use stormfire_optim::float_params::{EachFloat, walk};
 
 /// The running statistics of a module.
@@ -20,16 +19,7 @@ pub(crate) fn of<M: Module>(module: &M) -> HashSet<ParamId> {
             param.set_require_grad(true)
         }
     }
-    struct Refusing(HashSet<ParamId>);
-    impl EachFloat for Refusing {
-        fn call<const D: usize>(&mut self, _path: &str, param: &Param<Tensor<D>>) {
-            if !param.val().is_require_grad() {
-                self.0.insert(param.id);
-            }
-        }
-    }
-    let trained = module.valid().train().map(&mut RequireGrad);
-    walk(&trained, Refusing(HashSet::new())).0
+    untrained(&module.valid().train().map(&mut RequireGrad)).into_iter().collect()
 }
 
 /// The parameters without a gradient, the running statistics among them.

@@ -3,7 +3,6 @@
 use std::any::Any;
 
 use burn::tensor::Tensor;
-
 use stormfire_optim::window::weight_of;
 use stormfire_values::Scalar;
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use burn::{module::Module, optim::GradientsParams, tensor::Tensor};
-
 use stormfire_optim::window::{Accumulated, weight_of};
 
 use super::Stepper;
@@ -18,7 +17,7 @@ impl<M: Module + 'static> Stepper<'_, M> {
     /// `Trainer::devices`, it runs on the parts of the batch, on several threads.
     ///
     /// # Errors
-    /// As [`Stepper::step`], and those of `step`. Several optimizers need a `training_batch` of your own.
+    /// As [`Stepper::step`], and those of `step`. Several optimizers need a custom `training_batch`.
     pub fn automatic<B: Send + 'static>(
         &mut self,
         module: &mut M,

@@ -5,7 +5,6 @@ use burn::{
     optim::GradientsParams,
     tensor::{Gradients, Tensor},
 };
-
 use stormfire_optim::{Optimizers, gradients};
 use stormfire_values::{Scalar, read::read};
 
