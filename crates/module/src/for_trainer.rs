@@ -9,7 +9,7 @@ pub use crate::{
     metric_source::{MetricSource, monitored, monitored_of_epoch},
     module_hooks::ModuleHooks,
     outer_run::OuterRun,
-    stepper::{StepHooks, StepPlan},
+    stepper::{OtherRanks, StepHooks, StepPlan},
     threads::{Division, Threads},
 };
 
@@ -26,6 +26,11 @@ pub mod live_run {
 /// Evaluation steps on the parts of a batch, each on its own thread.
 pub mod parts {
     pub use crate::parts::{Step, evaluate, predict};
+}
+
+/// Running statistics, such as those of a batch normalization.
+pub mod running_stats {
+    pub use crate::running_stats::{in_order, of, set, values};
 }
 
 /// The logged values of a thread.

@@ -53,6 +53,9 @@ pub struct Place {
     pub accumulate_grad_batches: usize,
     /// The current window of gradients. In `on_train_batch_end` of its last batch it is empty.
     pub window: OpenWindow,
+    /// The window of each rank, if there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<OpenWindow>,
     /// The requests of callbacks.
     pub requests: Requests,
 }

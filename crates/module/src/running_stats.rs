@@ -12,7 +12,7 @@ use stormfire_optim::float_params::{EachFloat, walk};
 /// The running statistics of a module.
 ///
 /// burn shows them to a visitor as if they were parameters. Only they refuse to require a gradient.
-pub(crate) fn of<M: Module>(module: &M) -> HashSet<ParamId> {
+pub fn of<M: Module>(module: &M) -> HashSet<ParamId> {
     struct RequireGrad;
     impl ModuleMapper for RequireGrad {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
@@ -36,7 +36,7 @@ pub(crate) fn untrained<M: Module>(module: &M) -> Vec<ParamId> {
 }
 
 /// The newest values of some running statistics, flat.
-pub(crate) fn values<M: Module>(module: &M, of: &HashSet<ParamId>) -> HashMap<ParamId, Tensor<1>> {
+pub fn values<M: Module>(module: &M, of: &HashSet<ParamId>) -> HashMap<ParamId, Tensor<1>> {
     struct Collect<'a> {
         of: &'a HashSet<ParamId>,
         found: HashMap<ParamId, Tensor<1>>,
@@ -55,6 +55,12 @@ pub(crate) fn values<M: Module>(module: &M, of: &HashSet<ParamId>) -> HashMap<Pa
     walk(&module.valid(), Collect { of, found: HashMap::new() }).found
 }
 
+/// The running statistics of a module in the order of its fields.
+pub fn in_order<M: Module>(module: &M, of: &HashSet<ParamId>) -> Vec<ParamId> {
+    let mut seen = HashSet::new();
+    untrained(module).into_iter().filter(|id| of.contains(id) && seen.insert(*id)).collect()
+}
+
 /// The mean of values, with their shares in it, in this order.
 pub(crate) fn mean(parts: Vec<(HashMap<ParamId, Tensor<1>>, f64)>) -> HashMap<ParamId, Tensor<1>> {
     let mut mean: HashMap<ParamId, Tensor<1>> = HashMap::new();
@@ -71,7 +77,7 @@ pub(crate) fn mean(parts: Vec<(HashMap<ParamId, Tensor<1>>, f64)>) -> HashMap<Pa
 }
 
 /// Gives running statistics new values.
-pub(crate) fn set<M: Module>(module: &mut M, values: HashMap<ParamId, Tensor<1>>) {
+pub fn set<M: Module>(module: &mut M, values: HashMap<ParamId, Tensor<1>>) {
     struct Set(HashMap<ParamId, Tensor<1>>);
     impl ModuleMapper for Set {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {

@@ -7,6 +7,7 @@
 //! | [`one_cycle`], [`plateau`], [`schedule`] | learning-rate schedules |
 //! | [`optimizer`] | optimizers with their schedules, and their state |
 
+pub mod bucket;
 pub mod error;
 pub mod float_params;
 pub mod gradients;

@@ -124,6 +124,19 @@ impl Accumulator {
         true
     }
 
+    /// Appends the part of a later rank, which was restored from a state.
+    pub(crate) fn append_restored(&mut self, later: Self) -> bool {
+        let Accumulator::Saved { parts, .. } = later else { return self.append(later) };
+        match self {
+            Accumulator::Metric(metric) => metric.with_parts_any(&parts).is_some_and(|later| metric.merge_any(later.as_ref())),
+            Accumulator::Custom { values, .. } => {
+                values.extend(parts);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The state for a checkpoint, without a device read.
     pub(crate) fn state(&self, pending: &mut Pending) -> SavedAccumulator {
         let mut save = |parts: &[Scalar]| -> Vec<_> { parts.iter().map(|part| pending.save(part)).collect() };

@@ -43,6 +43,11 @@ impl Net {
         Self { hidden: linear(2, 16), norm: None, dropout, output: linear(16, 3), gives_sums: false }
     }
 
+    /// The same parameters, with leaves that no other thread uses.
+    pub(crate) fn of_its_own(&self) -> Self {
+        self.valid()
+    }
+
     pub(crate) fn normalised(mut self) -> Self {
         self.norm = Some(BatchNormConfig::new(16).init(&Device::flex()));
         self

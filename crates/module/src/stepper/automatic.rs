@@ -36,8 +36,7 @@ impl<M: Module + 'static> Stepper<'_, M> {
             return Ok(output);
         }
         if self.plan.window.opens {
-            self.hooks.on_before_zero_grad(module, self.optimizers.at(0).name())?;
-            *self.accumulated = Accumulated::default();
+            self.open_window(module)?;
         }
         if let Some(loss) = output.loss() {
             let weight = weight_of(output.given_weight())?;
@@ -80,12 +79,26 @@ impl<M: Module + 'static> Stepper<'_, M> {
         self.backward_of(0, module, loss)
     }
 
+    /// For the Trainer: forgets the gradients of the last window. Also called on a rank without a batch.
+    ///
+    /// # Errors
+    /// As [`Stepper::step`].
+    pub fn open_window(&mut self, module: &mut M) -> Result<()> {
+        if let Some(optimizer) = self.optimizers.iter().next() {
+            let name = optimizer.name().to_owned();
+            self.hooks.on_before_zero_grad(module, &name)?;
+            *self.accumulated = Accumulated::default();
+        }
+        Ok(())
+    }
+
     /// For the Trainer: the step at the end of a window, with the mean of its gradients. Without gradients there is no
     /// step. Also called for an epoch that ends within a window.
     ///
     /// # Errors
     /// As [`Stepper::step`].
     pub fn close_window(&mut self, module: &mut M) -> Result<()> {
+        self.sum_window_over_ranks(module)?;
         self.accumulated.close(module).map_or(Ok(()), |gradients| self.apply_to(0, module, gradients))
     }
 }

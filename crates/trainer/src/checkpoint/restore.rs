@@ -15,9 +15,9 @@ use stormfire_checkpoint::{
     tensor_names::{IN_FORCE, is_trained_weight, take_under, take_weights},
 };
 use stormfire_module::{Callback, Error, Event, LightningModule, Order, Result, for_trainer::ModuleHooks, moment::Progress, state};
-use stormfire_optim::{OptimizerStates, trained, window::Accumulated};
+use stormfire_optim::{OptimizerStates, trained};
 
-use super::locate::Places;
+use super::{locate::Places, of_ranks};
 use crate::{
     accelerator::check_default_device,
     checkpoint_names::Names,
@@ -198,10 +198,12 @@ impl Resume {
         let mut names = Names::default();
         state::load(&mut names, self.manifest.names.clone())?;
         names.finish_after_a_kill(&self.path, &self.manifest, &self.tensors);
-        let Self { manifest, mut tensors, restarts, run, unfinished, .. } = self;
+        // A state in memory is that of this rank.
+        let rank = if self.is_in_memory && self.run.log.ranks.is_empty() { (0, 1) } else { (engine.rank(), engine.world()) };
+        let Self { manifest, mut tensors, restarts, mut run, unfinished, .. } = self;
         let device = engine.frame.device.clone();
         training.unfinished = unfinished.map(|saved| RunState::load(saved, UNFINISHED, &mut tensors, &device));
-        training.accumulated = Accumulated::load(&mut tensors, module, &run.place.window);
+        training.accumulated = of_ranks::window_of(&mut tensors, module, &mut run.place, rank);
         let has_swapped = !take_under(&mut tensors, IN_FORCE).is_empty();
         let RunState { place, log, mut callbacks, .. } = RunState::load(run, "", &mut tensors, &device);
         let mut states = OptimizerStates::default();
@@ -214,7 +216,7 @@ impl Resume {
         if has_swapped && engine.run.place.is_in_validation() {
             engine.books.in_force = InForce::ToSwapAgain;
         }
-        engine.store.restore(&log, &device)?;
+        engine.store.restore(&of_ranks::log_of(log, rank), &device)?;
         for (callback, key) in engine.callbacks_with_keys() {
             if let Some(saved) = callbacks.remove(key) {
                 callback.load_state(saved)?;

@@ -1,0 +1,123 @@
+//! What the ranks of a run exchange besides gradients: logged values, running statistics, small facts.
+
+use std::collections::HashMap;
+
+use burn::{
+    module::ParamId,
+    tensor::{Device, Tensor, TensorData},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use stormfire_checkpoint::Snapshot;
+use stormfire_module::{Error, LightningModule, Result, for_trainer::running_stats, state};
+use stormfire_ranks::Shared;
+
+use super::Engine;
+use crate::{
+    bundle::Bundle,
+    log_state::SavedSlot,
+    log_store::{Sent, Values},
+};
+
+/// A value as bytes for other ranks. Every float survives.
+pub(crate) fn to_bytes<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(&state::save::<_, Value>(value)?).map_err(Error::other)
+}
+
+/// The value of [`to_bytes`].
+pub(crate) fn of_bytes<T: DeserializeOwned + Default>(bytes: &[u8]) -> Result<T> {
+    let mut value = T::default();
+    state::load(&mut value, serde_json::from_slice::<Value>(bytes).map_err(Error::other)?)?;
+    Ok(value)
+}
+
+/// The value of rank 0, on every rank.
+pub(crate) fn of_zero<T: Serialize + DeserializeOwned + Default>(ranks: &Shared, value: T) -> Result<T> {
+    if ranks.world() == 1 {
+        return Ok(value);
+    }
+    let mut bytes = if ranks.is_global_zero() { to_bytes(&value)? } else { Vec::new() };
+    ranks.broadcast(&mut bytes)?;
+    of_bytes(&bytes)
+}
+
+impl<M: LightningModule> Engine<M> {
+    pub(crate) fn world(&self) -> usize {
+        self.frame.ranks.world()
+    }
+
+    pub(crate) fn rank(&self) -> usize {
+        self.frame.ranks.rank()
+    }
+
+    /// The values of the others, on rank 0.
+    pub(crate) fn gathered<T: Serialize + DeserializeOwned + Default>(&self, own: &T) -> Result<Option<Vec<T>>> {
+        let gathered = self.frame.ranks.gather(to_bytes(own)?)?;
+        gathered.map(|all| all.iter().skip(1).map(|bytes| of_bytes(bytes)).collect()).transpose()
+    }
+
+    /// Reduces logged values of an epoch over all ranks. Monitors on every rank then see the same numbers.
+    pub(crate) fn sync_values(&mut self, sent: Sent) -> Result<()> {
+        if self.world() == 1 {
+            return Ok(());
+        }
+        let own = self.store.to_send(sent)?;
+        let device = self.frame.device.clone();
+        let mut sums: (Vec<SavedSlot>, Values) = Default::default();
+        if let Some(others) = self.gathered(&own)? {
+            let values = self.store.take_from_ranks(sent, others, &device)?;
+            sums = (self.store.to_send(sent)?, values);
+        }
+        let (like, values) = of_zero(&self.frame.ranks, sums)?;
+        if self.rank() != 0 {
+            self.store.take_from_zero(sent, &like, &values, &device)?;
+        }
+        Ok(())
+    }
+
+    /// The step metrics for the loggers: on rank 0, those of all ranks.
+    pub(crate) fn step_metrics(&mut self) -> Result<Option<Bundle>> {
+        if self.world() == 1 {
+            return Ok(self.store.step_metrics(stormfire_module::RunningStage::Train, 0));
+        }
+        let own = self.store.to_send(Sent::Step)?;
+        match self.gathered(&own)? {
+            Some(others) => self.store.step_metrics_of_ranks(others, &self.frame.device.clone()),
+            None => {
+                self.store.step_metrics_are_sent();
+                Ok(None)
+            }
+        }
+    }
+
+    /// Makes running statistics, such as those of a batch normalization, the mean over the ranks. Each rank has updated
+    /// its own since the last call.
+    pub(crate) fn average_running_stats(&mut self, module: &mut M) -> Result<()> {
+        if self.world() == 1 {
+            return Ok(());
+        }
+        let known = running_stats::of(module);
+        if known.is_empty() {
+            return Ok(());
+        }
+        let values = running_stats::values(module, &known);
+        // The ids differ from rank to rank, but not their order in the module.
+        let ids: Vec<ParamId> = running_stats::in_order(module, &known);
+        let mut snapshot = Snapshot::default();
+        ids.iter().filter_map(|id| values.get(id)).for_each(|value| snapshot.add(String::new(), value.clone()));
+        let read: Vec<TensorData> = snapshot.read()?.into_iter().map(|(_, data)| data).collect();
+        let mut sums: Vec<f64> = read.iter().flat_map(|data| data.iter::<f64>()).collect();
+        self.frame.ranks.all_reduce_f64(&mut sums)?;
+        let world = self.world() as f64;
+        let mut sums = sums.into_iter().map(|sum| sum / world);
+        let device: Device = self.frame.device.clone();
+        let mean = |(id, data): (ParamId, TensorData)| {
+            let (dtype, len) = (data.dtype(), data.num_elements());
+            let mean: Vec<f64> = sums.by_ref().take(len).collect();
+            (id, Tensor::<1>::from_data(TensorData::from(mean.as_slice()).convert_dtype(dtype), (&device, dtype)))
+        };
+        let means: HashMap<_, _> = ids.into_iter().zip(read).map(mean).collect();
+        running_stats::set(module, means);
+        Ok(())
+    }
+}

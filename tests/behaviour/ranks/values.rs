@@ -1,0 +1,1 @@
+//! Logged values of several ranks.
