@@ -27,7 +27,6 @@ struct Ended {
     progress: stormfire::module::moment::Progress,
     stop: Stop,
     logged: Vec<Logged>,
-    metrics: Vec<(String, f64)>,
 }
 
 /// A fit of the net on this rank.
@@ -44,7 +43,6 @@ fn fit(
         progress: fit.progress,
         stop: fit.stop,
         logged: logger.rows().into_iter().map(|(name, value, step)| (name, step, value)).collect(),
-        metrics: fit.metrics.iter().map(|(name, value)| (name.to_string(), value)).collect(),
     })
 }
 

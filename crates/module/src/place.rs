@@ -53,6 +53,8 @@ pub struct Place {
     pub accumulate_grad_batches: usize,
     /// The current window of gradients. In `on_train_batch_end` of its last batch it is empty.
     pub window: OpenWindow,
+    /// Number of ranks. 0 in the files of a version that knew one only.
+    pub ranks: usize,
     /// The window of each rank, if there are several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub windows: Vec<OpenWindow>,
@@ -68,7 +70,11 @@ impl Place {
 
     /// The position of a resumed fit. The given number of batches per step applies to a new epoch.
     #[must_use]
-    pub fn restored(mut self, accumulate_grad_batches: usize) -> Self {
+    pub fn restored(mut self, accumulate_grad_batches: usize, ranks: usize) -> Self {
+        let of_all = self.accumulate_grad_batches * self.ranks.max(1);
+        // The same number of batches in a step, if the ranks can share them.
+        self.accumulate_grad_batches = if of_all.is_multiple_of(ranks) { of_all / ranks } else { accumulate_grad_batches };
+        self.ranks = ranks;
         if !self.progress.has_begun() {
             // A fit that has not trained yet starts again with its sanity check.
             self.evaluating = None;

@@ -30,6 +30,8 @@ pub(crate) enum Accumulator {
     Saved {
         parts: Vec<Scalar>,
         value: Scalar,
+        /// On rank 0 of several ranks: the parts of all of them. Their value is `value`.
+        whole: Vec<Scalar>,
     },
 }
 
@@ -124,13 +126,21 @@ impl Accumulator {
         true
     }
 
-    /// Appends the part of a later rank, which was restored from a state.
-    pub(crate) fn append_restored(&mut self, later: Self) -> bool {
-        let Accumulator::Saved { parts, .. } = later else { return self.append(later) };
+    /// Appends the part of a later rank, as a state of it says.
+    pub(crate) fn append_saved(&mut self, later: &SavedAccumulator, device: &Device) -> bool {
+        let SavedAccumulator::Parts { parts, is_restored, .. } = later else { return self.append(Self::restore(later, device)) };
+        let mut parts = parts.iter().map(|part| part.restore(device));
         match self {
-            Accumulator::Metric(metric) => metric.with_parts_any(&parts).is_some_and(|later| metric.merge_any(later.as_ref())),
+            Accumulator::Metric(metric) => {
+                metric.with_parts_any(&parts.collect::<Vec<_>>()).is_some_and(|later| metric.merge_any(later.as_ref()))
+            }
             Accumulator::Custom { values, .. } => {
-                values.extend(parts);
+                values.extend(parts.by_ref());
+                true
+            }
+            // Nothing was logged since both were restored: the checkpoint also contains their sum.
+            Accumulator::Saved { parts, whole, .. } if *is_restored && !whole.is_empty() => {
+                parts.clone_from(whole);
                 true
             }
             _ => false,
@@ -140,17 +150,20 @@ impl Accumulator {
     /// The state for a checkpoint, without a device read.
     pub(crate) fn state(&self, pending: &mut Pending) -> SavedAccumulator {
         let mut save = |parts: &[Scalar]| -> Vec<_> { parts.iter().map(|part| pending.save(part)).collect() };
-        let (parts, value) = match self {
+        let (parts, value, whole, is_restored) = match self {
             Accumulator::Mean(mean) => return SavedAccumulator::Mean(mean.state(pending)),
             Accumulator::Sum(sum) => return SavedAccumulator::Sum(sum.state(pending)),
-            Accumulator::Metric(metric) => (save(&metric.parts_any()), pending.save(&metric.compute_any())),
+            Accumulator::Metric(metric) => (save(&metric.parts_any()), pending.save(&metric.compute_any()), Vec::new(), false),
             Accumulator::Custom { values, reduce } => {
                 let values = save(values);
-                (values.clone(), SavedScalar::Reduced { values, reduce: *reduce })
+                (values.clone(), SavedScalar::Reduced { values, reduce: *reduce }, Vec::new(), false)
             }
-            Accumulator::Saved { parts, value } => (save(parts), pending.save(value)),
+            Accumulator::Saved { parts, value, whole } => {
+                let (parts, whole) = (save(parts), save(whole));
+                (parts, pending.save(value), whole, true)
+            }
         };
-        SavedAccumulator::Parts { parts, value }
+        SavedAccumulator::Parts { parts, value, whole, is_restored }
     }
 
     /// Restores an accumulator from a state.
@@ -159,9 +172,11 @@ impl Accumulator {
         match saved {
             SavedAccumulator::Mean(mean) => Accumulator::Mean(RunningMean::restore(mean, device)),
             SavedAccumulator::Sum(sum) => Accumulator::Sum(Total::restore(sum, device)),
-            SavedAccumulator::Parts { parts, value } => {
-                Accumulator::Saved { parts: parts.iter().map(scalar).collect(), value: scalar(value) }
-            }
+            SavedAccumulator::Parts { parts, value, whole, .. } => Accumulator::Saved {
+                parts: parts.iter().map(scalar).collect(),
+                value: scalar(value),
+                whole: whole.iter().map(scalar).collect(),
+            },
         }
     }
 

@@ -190,6 +190,12 @@ pub(crate) enum SavedAccumulator {
     Parts {
         parts: Vec<SavedScalar>,
         value: SavedScalar,
+        /// With several ranks, on rank 0: the parts of all ranks when the checkpoint was written, whose value this is.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        whole: Vec<SavedScalar>,
+        /// Whether nothing was logged since a checkpoint was resumed.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_restored: bool,
     },
 }
 
@@ -344,7 +350,7 @@ impl SavedAccumulator {
         match self {
             Self::Mean(mean) => mean.sum.fill(values),
             Self::Sum(sum) => sum.fill(values),
-            Self::Parts { parts, value } => parts.iter_mut().chain([value]).for_each(|scalar| scalar.fill(values)),
+            Self::Parts { parts, value, whole, .. } => parts.iter_mut().chain(whole).chain([value]).for_each(|scalar| scalar.fill(values)),
         }
     }
 }

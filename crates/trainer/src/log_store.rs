@@ -270,6 +270,9 @@ impl MetricSource for LogStore {
         let batch = BatchInfo { items: run.batch_items, num_dataloaders: run.moment.num_dataloaders };
         let _no_reads = ForbidReads::new();
         let mut records = std::mem::take(&mut self.records);
+        if run.moment.rank > 0 {
+            records.retain(|record| !record.options.rank_zero_only);
+        }
         let outcome = self.record(run.moment.stage, &mut records, batch);
         self.records = records;
         outcome

@@ -187,6 +187,7 @@ impl<M: LightningModule> Session<M> {
         };
         tracing::info!("`Trainer.fit` stopped: {stop}");
         self.ended = Some(Box::new(self.state_at_the_end()?));
+        on_ranks::share_callbacks(&mut self.engine)?;
         if self.engine.rank() == 0 {
             whereabouts::tell(&self.engine.frame.config, &self.engine.run, self.log_dir.as_deref(), self.engine.callbacks());
         }

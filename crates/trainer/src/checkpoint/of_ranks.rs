@@ -14,7 +14,7 @@ use stormfire_optim::window::{Accumulated, OpenWindow};
 
 use crate::{
     engine::Engine,
-    log_state::{LogState, Pending},
+    log_state::{LogState, Pending, SavedAccumulator, SavedSlot},
     training::Training,
 };
 
@@ -70,6 +70,7 @@ pub(super) fn state<M: LightningModule>(engine: &mut Engine<M>, pending: &mut Pe
     let log = engine.store.state_with(&others, pending, &device)?;
     let mut place = engine.run.place.clone();
     place.windows.clear();
+    place.ranks = engine.world();
     if !others.is_empty() {
         let windows = engine.books.of_ranks.iter().map(|rank| rank.plain.window.clone());
         place.windows = std::iter::once(place.window.clone()).chain(windows).collect();
@@ -130,7 +131,23 @@ pub(super) fn log_of(mut log: LogState, (rank, world): (usize, usize)) -> LogSta
         );
     }
     let own = if ranks.len() == world { ranks.into_iter().nth(rank) } else { (rank > 0).then(LogState::default) };
-    let Some(own) = own else { return log };
+    let Some(mut own) = own else { return log };
+    if rank == 0 {
+        note_whole(&mut own.train, &log.train);
+        note_whole(&mut own.evaluation, &log.evaluation);
+    }
     let LogState { train, evaluation, window_batches, skipped_batches, .. } = own;
     LogState { train, evaluation, window_batches, skipped_batches, ..log }
+}
+
+/// Notes with the values of rank 0 those of all ranks, for metrics that no rank logs again.
+fn note_whole(own: &mut [SavedSlot], all: &[SavedSlot]) {
+    for slot in own {
+        let of_all = all.iter().find(|of_all| of_all.key() == slot.key()).and_then(|of_all| of_all.epoch.as_ref());
+        if let (Some(SavedAccumulator::Parts { value, whole, .. }), Some(SavedAccumulator::Parts { parts, value: of_all, .. })) =
+            (&mut slot.epoch, of_all)
+        {
+            (*value, *whole) = (of_all.clone(), parts.clone());
+        }
+    }
 }

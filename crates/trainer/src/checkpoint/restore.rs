@@ -212,7 +212,7 @@ impl Resume {
         engine.run.id = manifest.run_id;
         engine.books.restarts = restarts + 1;
         engine.seed = engine.frame.config.seed.or(manifest.seed);
-        engine.run.place = place.restored(engine.run.place.accumulate_grad_batches);
+        engine.run.place = place.restored(engine.run.place.accumulate_grad_batches, engine.world());
         if has_swapped && engine.run.place.is_in_validation() {
             engine.books.in_force = InForce::ToSwapAgain;
         }

@@ -15,6 +15,7 @@ use stormfire_ranks::Shared;
 use super::Engine;
 use crate::{
     bundle::Bundle,
+    gradient_checkpointing::checkpoints_gradients,
     log_state::SavedSlot,
     log_store::{Sent, Values},
 };
@@ -100,6 +101,12 @@ impl<M: LightningModule> Engine<M> {
         if known.is_empty() {
             return Ok(());
         }
+        if checkpoints_gradients(module) {
+            let reason = "gradient checkpointing is lost when the ranks average the statistics of a batch normalization";
+            return Err(Error::config("gradient checkpointing", reason, "use another normalization, or one rank"));
+        }
+        // Takes up what the newest step has noted.
+        *module = module.valid().train();
         let values = running_stats::values(module, &known);
         // The ids differ from rank to rank, but not their order in the module.
         let ids: Vec<ParamId> = running_stats::in_order(module, &known);

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     accumulator::Accumulator,
     bundle::Bundle,
-    log_state::{LogState, Pending, SavedSlot},
+    log_state::{LogState, Pending, SavedAccumulator, SavedSlot},
 };
 
 /// Which values are sent.
@@ -97,7 +97,7 @@ impl LogStore {
         for slot in &mut results.slots {
             let key = key(slot);
             if let Some((_, value)) = values.iter().find(|(known, _)| *known == key) {
-                slot.epoch = Some(Accumulator::Saved { parts: Vec::new(), value: Scalar::Host(*value) });
+                slot.epoch = Some(Accumulator::Saved { parts: Vec::new(), value: Scalar::Host(*value), whole: Vec::new() });
                 slot.news = Some(arrival);
             }
         }
@@ -188,7 +188,8 @@ fn key_of(hook: &str, name: &str, dataloader_idx: usize) -> String {
 }
 
 impl SavedSlot {
-    fn key(&self) -> String {
+    /// What tells slots apart, the same on every rank.
+    pub(crate) fn key(&self) -> String {
         key_of(&self.hook, &self.name, self.dataloader_idx)
     }
 }
@@ -213,7 +214,7 @@ impl Results {
             let key = saved.key();
             match self.slots.iter_mut().find(|slot| self::key(slot) == key) {
                 None => self.add(Slot::restore(saved, device)?),
-                Some(slot) => merge_into(part(slot), Accumulator::restore(later, device), saved)?,
+                Some(slot) => merge_into(part(slot), later, saved, device)?,
             }
         }
         Ok(())
@@ -223,19 +224,19 @@ impl Results {
         for saved in slots {
             let (Some(window), key) = (&saved.window, saved.key()) else { continue };
             if let Some(slot) = self.slots.iter_mut().find(|slot| self::key(slot) == key) {
-                merge_into(&mut slot.window, Accumulator::restore(window, device), saved)?;
+                merge_into(&mut slot.window, window, saved, device)?;
             }
         }
         Ok(())
     }
 }
 
-fn merge_into(own: &mut Option<Accumulator>, later: Accumulator, saved: &SavedSlot) -> Result<()> {
+fn merge_into(own: &mut Option<Accumulator>, later: &SavedAccumulator, saved: &SavedSlot, device: &Device) -> Result<()> {
     let Some(own) = own else {
-        *own = Some(later);
+        *own = Some(Accumulator::restore(later, device));
         return Ok(());
     };
-    if own.append_restored(later) {
+    if own.append_saved(later, device) {
         return Ok(());
     }
     let reason = format!("the values of `{}` in `{}` on several ranks cannot be reduced: they differ in kind", saved.name, saved.hook);

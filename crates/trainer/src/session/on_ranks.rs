@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use stormfire_checkpoint::{Checkpoint, Encoder, LoadOptions, Manifest, Snapshot, restore};
+use serde_json::Value;
+use stormfire_checkpoint::{Checkpoint, Encoder, LoadOptions, Manifest, Saved, Snapshot, restore};
 use stormfire_module::{Error, LightningModule, Result, state};
 use stormfire_optim::gradients;
 
@@ -28,8 +29,8 @@ impl Facts {
             ("version of Stormfire".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
             ("module".to_owned(), std::any::type_name::<M>().to_owned()),
         ];
-        let config: serde_json::Value = state::save(engine.frame.config.as_ref())?;
-        if let serde_json::Value::Object(options) = config {
+        let config: Value = state::save(engine.frame.config.as_ref())?;
+        if let Value::Object(options) = config {
             // A folder may be mounted elsewhere on another machine.
             let options = options.into_iter().filter(|(name, _)| name != "default_root_dir");
             facts.extend(options.map(|(name, value)| (format!("option `{name}`"), value.to_string())));
@@ -83,6 +84,30 @@ pub(super) fn share_weights<M: LightningModule>(engine: &Engine<M>, module: &mut
     if !ranks.is_global_zero() {
         let (_, tensors) = Checkpoint::from_bytes("the weights of rank 0", &bytes)?.into_parts();
         *module = restore(module.clone(), tensors, &LoadOptions::new().adopt_dtype(true))?.0;
+    }
+    Ok(())
+}
+
+/// Gives the callbacks that only rank 0 calls their state on every rank: the best checkpoint, for example.
+pub(super) fn share_callbacks<M: LightningModule>(engine: &mut Engine<M>) -> Result<()> {
+    let ranks = engine.frame.ranks.clone();
+    if ranks.world() == 1 {
+        return Ok(());
+    }
+    let mut states = Vec::new();
+    if ranks.is_global_zero() {
+        for (callback, key) in engine.callbacks_with_keys().filter(|(callback, _)| callback.rank_zero_only()) {
+            states.push((key.to_owned(), callback.state()?.take_json()));
+        }
+    }
+    let states: Vec<(String, Value)> = of_zero(&ranks, states)?;
+    if ranks.is_global_zero() {
+        return Ok(());
+    }
+    for (callback, key) in engine.callbacks_with_keys().filter(|(callback, _)| callback.rank_zero_only()) {
+        if let Some((_, state)) = states.iter().find(|(known, state)| known == key && !state.is_null()) {
+            callback.load_state(Saved::from(state.clone()))?;
+        }
     }
     Ok(())
 }
