@@ -290,6 +290,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
     }
 
     fn end_epoch(&mut self) -> Result<()> {
+        self.engine.average_running_stats(self.module)?;
         let engine = &mut *self.engine;
         engine.run.place.validation_is_due = false;
         engine.run.place.logger_step = engine.run.place.progress.global_step.saturating_sub(1);

@@ -99,3 +99,63 @@ fn the_checkpoint_is_that_of_one_rank() {
     let (one, two) = (contents(&saved("one")), contents(&saved("two")));
     assert_eq!(one, two);
 }
+
+/// Numbers of a plan, from a seed.
+struct Draw(stormfire::data::Random);
+
+impl Draw {
+    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.0.below(choices.len())]
+    }
+}
+
+/// Plans that are drawn: `STORMFIRE_RANK_PLANS` of them, by default 12.
+#[test]
+fn drawn_plans_equal_one_rank() {
+    let plans = std::env::var("STORMFIRE_RANK_PLANS").ok().and_then(|plans| plans.parse().ok()).unwrap_or(12);
+    for seed in 0..plans {
+        let mut draw = Draw(stormfire::data::Random::new(seed));
+        let (world, window) = (draw.of(&[2, 3]), draw.of(&[1, 1, 2, 3]));
+        let plan = Plan {
+            items: 1 + draw.0.below(60),
+            validated: 1 + draw.0.below(20),
+            batch_size: draw.of(&[1, 2, 4, 5]),
+            window,
+            gives_sums: draw.of(&[false, true]),
+            limit: draw.of(&[None, None, Some(1), Some(4)]),
+        };
+        let workers = draw.0.below(3);
+        let epochs = 1 + draw.0.below(3);
+        // Only where windows end, since ranks stop nowhere else.
+        let every = draw.of(&[Every::Epochs(1), Every::Steps(2), Every::Steps(3)]);
+        let max_steps = draw.of(&[None, None, Some(3)]);
+        let data = || (plan.data().0.workers(workers), plan.data().1);
+        let set = |trainer: Trainer<Net>, window: usize| {
+            let trainer = plan.set(trainer, window).max_epochs(epochs).val_check_interval(every);
+            match max_steps {
+                Some(max) => trainer.max_steps(max),
+                None => trainer,
+            }
+        };
+        let what = format!("seed {seed}: {plan:?} on {world} ranks, {workers} workers, {epochs} epochs, {every}, {max_steps:?}");
+        let one = fit(&plan.net(), data(), |trainer| set(trainer, window * world)).unwrap();
+        let several = on_ranks(world, &plan.net(), data, |_, trainer| set(trainer, window));
+        assert_same(&what, &one, &several, if window == 1 { 0.0 } else { 2e-6 });
+        // From a checkpoint of some ranks to other ranks.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("end.ckpt");
+        let begun = |trainer: Trainer<Net>| set(trainer, window).max_steps(2);
+        stormfire::ranks::threads::run(world, |_| {
+            let mut trainer = begun(crate::support::quiet().num_sanity_val_steps(0).handle_signals(false));
+            let fit = trainer.fit(plan.net().of_its_own(), data())?;
+            trainer.save_checkpoint(&fit.module, &path)
+        })
+        .into_iter()
+        .for_each(|saved| saved.unwrap());
+        let same = on_ranks(world, &plan.net(), data, |_, trainer| set(trainer, window).ckpt_path(path.as_path()));
+        assert_eq!(same[0].weights, several[0].weights, "{what}: resumed on as many ranks");
+        let other = fit(&plan.net(), data(), |trainer| set(trainer, window * world).ckpt_path(path.as_path())).unwrap();
+        let difference = one.weights.iter().zip(&other.weights).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(difference <= 2e-6 && one.progress == other.progress, "{what}: resumed on one rank: {difference}");
+    }
+}

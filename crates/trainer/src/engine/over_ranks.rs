@@ -81,7 +81,9 @@ impl<M: LightningModule> Engine<M> {
         if self.world() == 1 {
             return Ok(self.store.step_metrics(stormfire_module::RunningStage::Train, 0));
         }
-        let own = self.store.to_send(Sent::Step)?;
+        // A rank without a batch has values of an earlier one only.
+        let has_batch = self.rank() < self.run.round;
+        let own = if has_batch { self.store.to_send(Sent::Step)? } else { Vec::new() };
         match self.gathered(&own)? {
             Some(others) => self.store.step_metrics_of_ranks(others, &self.frame.device.clone()),
             None => {

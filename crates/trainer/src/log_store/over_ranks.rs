@@ -115,7 +115,10 @@ impl LogStore {
             sums.add(sum);
         }
         for slots in &others {
-            sums.merge(slots, |slot| &mut slot.epoch, device)?;
+            // A value from before a resume is a number even if it was that of a metric. There is a newer one on rank 0.
+            let is_alike = |saved: &&SavedSlot| sums.slots.iter().all(|slot| key(slot) != saved.key() || slot.is_like(saved));
+            let alike: Vec<_> = slots.iter().filter(is_alike).cloned().collect();
+            sums.merge(&alike, |slot| &mut slot.epoch, device)?;
         }
         self.train.slots.iter_mut().filter(|slot| slot.options.logger).for_each(|slot| slot.is_unsent = false);
         let reading = |slot: &mut Slot| {
@@ -195,6 +198,12 @@ impl SavedSlot {
 }
 
 impl Slot {
+    fn is_like(&self, saved: &SavedSlot) -> bool {
+        let has_parts = |accumulator: &Accumulator| matches!(accumulator, Accumulator::Metric(_) | Accumulator::Custom { .. });
+        let is_parts = |saved: &SavedAccumulator| matches!(saved, SavedAccumulator::Parts { .. });
+        self.epoch.as_ref().is_none_or(|own| saved.epoch.as_ref().is_none_or(|other| has_parts(own) == is_parts(other)))
+    }
+
     /// The value of the newest step, weighed by its items.
     fn step_to_sum(&self) -> Option<Accumulator> {
         let step = self.step.as_ref().filter(|_| self.is_unsent && self.options.logger)?;
