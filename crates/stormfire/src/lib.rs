@@ -94,7 +94,7 @@ pub mod metrics {
     pub use stormfire_metrics::*;
 }
 
-/// Numbers on a device, periods, times, options as text.
+/// Numbers on a device, periods, times, options as strings.
 pub mod values {
     pub use stormfire_values::{ConfigError, Every, Mode, ReadError, Scalar, TimeLimit, clock, every, reads_text, text};
 
