@@ -399,15 +399,15 @@ fn law(plan: &Plan) -> Result<(), TestCaseError> {
 
     // A fit that resumes from the very end of another trains further. The checkpoint does not contain the stop that
     // ended the first fit.
-    let continues = |begin: &u64| *begin <= last || !matches!(uninterrupted.stop, Stop::Requested(_));
-    let Some(begin) = begin_of(&first).filter(continues) else { return Ok(()) };
+    let trains_on = |begin: &u64| *begin <= last || !matches!(uninterrupted.stop, Stop::Requested(_));
+    let Some(begin) = begin_of(&first).filter(trains_on) else { return Ok(()) };
     let _ = (std::fs::remove_file(&second), std::fs::remove_file(&end));
     let continued = place.fit(plan, observer(), None, Some(&first))?;
     compare("continued", &continued, &uninterrupted, begin)?;
     compare_saved("the second checkpoint", read(&second).as_ref(), at_second.as_ref())?;
     compare_saved("the last checkpoint", read(&end).as_ref(), at_end.as_ref())?;
 
-    let Some(begin) = begin_of(&second).filter(continues) else { return Ok(()) };
+    let Some(begin) = begin_of(&second).filter(trains_on) else { return Ok(()) };
     let at_end = read(&end);
     let again = place.fit(plan, observer(), None, Some(&second))?;
     compare("continued again", &again, &uninterrupted, begin)?;
