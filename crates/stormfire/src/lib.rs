@@ -99,7 +99,7 @@ pub mod ranks {
     pub use stormfire_ranks::*;
 }
 
-/// Numbers on a device, periods, times, options as text.
+/// Numbers on a device, periods, times, options as strings.
 pub mod values {
     pub use stormfire_values::{ConfigError, Every, Mode, ReadError, Scalar, TimeLimit, clock, every, reads_text, text};
 

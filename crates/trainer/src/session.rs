@@ -123,7 +123,7 @@ impl<M: LightningModule> Session<M> {
     }
 
     pub(crate) fn fit<D: DataModule<Batch = M::Batch>>(&mut self, module: M, mut data: D, resume: Option<Resume>) -> Result<Fit<M>> {
-        let _under_way = live_run::begin(self.name());
+        let _active = live_run::begin(self.name());
         let engine = &mut self.engine;
         engine.frame.device = choose_device(self.device.as_ref(), &engine.frame.config, &module)?;
         let drawn = if engine.frame.config.seed.is_some() && resume.is_none() { drawn_before(&module)? } else { Vec::new() };
@@ -397,7 +397,7 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     if matches!(config.val_check_interval, Every::Fraction(_)) && train_batches.is_none() {
         return Err(Error::config(
             "val_check_interval",
-            "the training data does not know its length, so there is no fraction of an epoch",
+            "the training data does not know its length, so a fraction of an epoch is unknown",
             "use `Every::Batches(n)`, `Every::Steps(n)` or `Every::Time(..)`",
         ));
     }
@@ -433,6 +433,6 @@ fn print(ranks: &Shared, what: &str, table: &str) {
         return;
     }
     if let Err(error) = Printer::live().print_of_run(what, &table) {
-        tracing::debug!("nothing to print to: {error}");
+        tracing::debug!("cannot print to the terminal: {error}");
     }
 }
