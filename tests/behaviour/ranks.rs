@@ -1,7 +1,7 @@
 //! Several ranks train together. The law: `W` ranks equal one rank with `accumulate_grad_batches(W)`.
 //!
-//! The ranks are threads here, since their communicator adds up as that of MPI does. burn has one random generator for all
-//! threads, so nothing here draws from it.
+//! The ranks are threads here, since their communicator adds up as that of MPI does. burn has one random generator for
+//! all threads, so nothing here draws from it.
 
 mod agreement;
 mod law;

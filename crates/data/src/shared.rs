@@ -11,13 +11,15 @@ use crate::{
 };
 
 impl<B: Send + 'static> Loader<B> {
-    /// Returns this loader for one of `world` ranks: it yields every `world`-th batch after the start of a pass, from the
+    /// Returns this loader for one of `world` ranks: it yields every `world`-th batch after the start of a pass, from
+    /// the
     /// `rank`-th on. Each batch is on exactly one rank, and is the one that a single rank would get. The length and
     /// [`Position`]s are still those of all ranks together.
     ///
     /// # Errors
     ///
-    /// [`Error::NotDivisible`] for a loader whose batches may differ from rank to rank (an iterator, burn's own loader).
+    /// [`Error::NotDivisible`] for a loader whose batches may differ from rank to rank (an iterator, burn's own
+    /// loader).
     pub fn for_rank(&self, rank: usize, world: usize) -> Result<Self> {
         if world <= 1 {
             return Ok(self.clone());

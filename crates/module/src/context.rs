@@ -176,8 +176,8 @@ impl<'a> Context<'a> {
     }
 
     /// Waits until all ranks of the run call it. Call it in a hook that every rank calls equally often: one that rank 0
-    /// calls alone (`if module.is_global_zero()`, [`Callback::rank_zero_only`](crate::Callback::rank_zero_only)) would wait
-    /// for ever, or fail as out of step. Does nothing without other ranks.
+    /// calls alone (`if module.is_global_zero()`, [`Callback::rank_zero_only`](crate::Callback::rank_zero_only)) would
+    /// wait for ever, or fail as out of step. Does nothing without other ranks.
     ///
     /// # Errors
     /// Another rank has failed, or makes another call.

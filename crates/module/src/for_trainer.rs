@@ -30,7 +30,7 @@ pub mod parts {
 
 /// Running statistics, such as those of a batch normalization.
 pub mod running_stats {
-    pub use crate::running_stats::{in_order, of, set, values};
+    pub use crate::running_stats::average;
 }
 
 /// The logged values of a thread.

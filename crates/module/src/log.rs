@@ -71,9 +71,9 @@ refinements! {
     batch_size(items: usize) => |draft| draft.record.batch_size = Some(items);
     /// With several evaluation loaders, add `/dataloader_idx_N` to the name. Default `true`.
     add_dataloader_idx(on: bool) => |draft| draft.record.options.add_dataloader_idx = on;
-    /// Reduce over the ranks of the run, as over the batches of an epoch. Default `true`: the values of an epoch when it
-    /// ends, those of a step when it is logged. With `false`, the loggers get the value of rank 0, and a monitor on each
-    /// rank sees the value of that rank. Threads that share a batch (`Trainer::devices`) always reduce.
+    /// Reduce over the ranks of the run, as over the batches of an epoch. Default `true`: the values of an epoch when
+    /// it ends, those of a step when it is logged. With `false`, the loggers get the value of rank 0, and a monitor on
+    /// each rank sees the value of that rank. Threads that share a batch (`Trainer::devices`) always reduce.
     sync_dist(on: bool) => |draft| draft.record.options.sync_dist = Some(on);
     /// Log on rank 0 only. Default `false`. If threads share a batch (`Trainer::devices`), the value of its first part
     /// is logged.

@@ -174,8 +174,8 @@ impl Accumulated {
         (self.losses.get_mut(optimizer).and_then(Option::take), bad_pass)
     }
 
-    /// Adds up the windows of all ranks, at the end of a window of this optimizer. `steppers` is the number of optimizers.
-    /// Reads the gradients from the device.
+    /// Adds up the windows of all ranks, at the end of a window of this optimizer. `steppers` is the number of
+    /// optimizers. Reads the gradients from the device.
     ///
     /// # Errors
     /// [`WeightsError`] or [`ReadError`] if the device fails, and the errors of `reduce`.

@@ -2,7 +2,7 @@
 
 use stormfire_module::{Error, state::Saved};
 
-use crate::{checkpoint::OfRank, data_facts::DataFacts, fit_state::FitState, in_force::InForce, signals::Signal};
+use crate::{data_facts::DataFacts, fit_state::FitState, in_force::InForce, rank_state::OfRank, signals::Signal};
 
 /// State of the loop for the checkpoints of a run, in addition to their contents. Each run starts with
 /// [`Books::default`].

@@ -41,6 +41,7 @@ mod non_finite;
 mod option_table;
 mod predict;
 mod profiler;
+mod rank_state;
 mod requeue_signal;
 mod results_table;
 mod run_id;

@@ -4,7 +4,7 @@
 //! monitor, and [`LogStore::end_epoch`], once per epoch.
 
 mod in_checkpoint;
-mod over_ranks;
+mod reduced;
 mod shared;
 mod slot;
 
@@ -24,7 +24,7 @@ use stormfire_values::{
     read::{ForbidReads, Reading},
 };
 
-pub(crate) use self::over_ranks::{Sent, Values};
+pub(crate) use self::reduced::{Sent, Values};
 use self::slot::{Results, is_of_epoch};
 use crate::{bar_values::BarValues, bundle::Bundle};
 

@@ -145,13 +145,12 @@ fn drawn_plans_equal_one_rank() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("end.ckpt");
         let begun = |trainer: Trainer<Net>| set(trainer, window).max_steps(2);
-        stormfire::ranks::threads::run(world, |_| {
+        let saved = stormfire::ranks::threads::run(world, |_| {
             let mut trainer = begun(crate::support::quiet().num_sanity_val_steps(0).handle_signals(false));
             let fit = trainer.fit(plan.net().of_its_own(), data())?;
             trainer.save_checkpoint(&fit.module, &path)
-        })
-        .into_iter()
-        .for_each(|saved| saved.unwrap());
+        });
+        assert!(saved.iter().all(std::result::Result::is_ok), "{what}: {saved:?}");
         let same = on_ranks(world, &plan.net(), data, |_, trainer| set(trainer, window).ckpt_path(path.as_path()));
         assert_eq!(same[0].weights, several[0].weights, "{what}: resumed on as many ranks");
         let other = fit(&plan.net(), data(), |trainer| set(trainer, window * world).ckpt_path(path.as_path())).unwrap();

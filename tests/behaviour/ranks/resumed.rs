@@ -1,9 +1,9 @@
-//! Fits of several ranks that resume: exactly with as many ranks, and with another number wherever a window of gradients
-//! ends.
+//! Fits of several ranks that resume: exactly with as many ranks, and with another number wherever a window of
+//! gradients ends.
 
 use std::path::{Path, PathBuf};
 
-use stormfire::{Error, prelude::*, ranks::threads};
+use stormfire::{Error, checkpoint::LoadOptions, prelude::*, ranks::threads};
 
 use super::{Ended, Logged, fit, on_ranks};
 use crate::{
@@ -139,6 +139,6 @@ fn batch_normalization_has_the_statistics_of_all_ranks() {
         assert!((ranks - parts).abs() < 1e-6, "{ranks}, {parts}");
     }
     let last = folder.path().join("step=10.ckpt");
-    let loaded = Net::new().normalised().load_weights(&last, &Default::default()).unwrap().0;
+    let loaded = Net::new().normalised().load_weights(&last, &LoadOptions::default()).unwrap().0;
     assert_eq!(devices::values(&loaded), several[0].weights);
 }

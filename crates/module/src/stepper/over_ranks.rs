@@ -31,6 +31,20 @@ impl OtherRanks {
         }
         Ok(())
     }
+
+    /// Manual optimization makes any number of steps in a batch, so a rank without a batch cannot take part.
+    fn check_all_have_batches(&self) -> Result<()> {
+        let world = self.ranks.world();
+        if self.with_batch == world {
+            return Ok(());
+        }
+        let reason = format!("{} of {world} ranks have no batch at the end of the epoch", world - self.with_batch);
+        let hint = format!(
+            "manual optimization needs a batch on every rank: set `limit_train_batches` to a multiple of {world}, or leave the step to \
+             `Stepper::automatic`"
+        );
+        Err(Error::config("training_batch", reason, hint))
+    }
 }
 
 impl<M: Module> Stepper<'_, M> {
@@ -46,7 +60,7 @@ impl<M: Module> Stepper<'_, M> {
     /// A step of manual optimization: with the mean of the gradients of all ranks.
     pub(super) fn apply_with_ranks(&mut self, index: usize, module: &mut M, gradients: GradientsParams) -> Result<()> {
         let Some(ranks) = self.ranks.clone() else { return self.apply_to(index, module, gradients) };
-        self.check_all_have_batches(&ranks)?;
+        ranks.check_all_have_batches()?;
         let mut own = Accumulated::default();
         own.add(gradients, Scalar::Host(1.0), module);
         own.take_losses_of(index, self.accumulated);
@@ -60,20 +74,6 @@ impl<M: Module> Stepper<'_, M> {
         self.accumulated.take_losses_of(index, &mut own);
         self.note_losses_of_all(index, &summed);
         own.close(module).map_or(Ok(()), |gradients| self.apply_to(index, module, gradients))
-    }
-
-    /// Manual optimization makes any number of steps in a batch, so a rank without a batch cannot take part.
-    fn check_all_have_batches(&self, ranks: &OtherRanks) -> Result<()> {
-        let world = ranks.ranks.world();
-        if ranks.with_batch == world {
-            return Ok(());
-        }
-        let reason = format!("{} of {world} ranks have no batch at the end of the epoch", world - ranks.with_batch);
-        let hint = format!(
-            "manual optimization needs a batch on every rank: set `limit_train_batches` to a multiple of {world}, or leave the step to \
-             `Stepper::automatic`"
-        );
-        Err(Error::config("training_batch", reason, hint))
     }
 
     /// All ranks judge by the same evidence, and come to the same end.

@@ -1,40 +1,27 @@
-//! The parts of a checkpoint that each rank has of its own: the logged values of an unfinished epoch, and the gradients of
-//! an open window.
+//! The parts of a checkpoint that each rank has of its own: the logged values of an unfinished epoch, and the gradients
+//! of an open window.
 //!
-//! A checkpoint contains those of all ranks together, as a single rank would have them, and beside them those of each rank
-//! alone. A run that resumes with the same number of ranks continues exactly. With another number, rank 0 takes all.
+//! A checkpoint contains those of all ranks together, as a single rank would have them, and beside them those of each
+//! rank alone. A run that resumes with the same number of ranks continues exactly. With another number, rank 0 takes
+//! all.
 
 use std::collections::BTreeMap;
 
 use burn::{module::Module, tensor::TensorData};
-use serde::{Deserialize, Serialize};
-use stormfire_checkpoint::{Checkpoint, Encoder, Manifest, NamedTensors, Snapshot, tensor_names::take_under};
+use stormfire_checkpoint::{Checkpoint, Encoder, Manifest, Snapshot, tensor_names::take_under};
 use stormfire_module::{LightningModule, Result, place::Place};
-use stormfire_optim::window::{Accumulated, OpenWindow};
+use stormfire_optim::window::Accumulated;
 
 use crate::{
     engine::Engine,
     log_state::{LogState, Pending, SavedAccumulator, SavedSlot},
+    rank_state::{OfRank, Plain},
     training::Training,
 };
 
 /// The folder for the tensors of a rank. Those of rank 0 are in no folder.
 fn folder_of(rank: usize) -> String {
     format!("ranks/{rank}/")
-}
-
-/// The parts of another rank.
-#[derive(Debug, Default)]
-pub(crate) struct OfRank {
-    plain: Plain,
-    /// The gradients of its window.
-    window: NamedTensors,
-}
-
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Plain {
-    log: LogState,
-    window: OpenWindow,
 }
 
 /// Collects the parts of the other ranks on rank 0, for a checkpoint that it takes next.
@@ -115,7 +102,9 @@ pub(super) fn window_of<M: Module>(
         place.window.weight = 0.0;
         return Accumulated::default();
     }
-    of_others.into_iter().for_each(|later| window.append(later, module));
+    for later in of_others {
+        window.append(later, module);
+    }
     place.window.weight = windows.iter().map(|window| window.weight).sum();
     window
 }

@@ -1,14 +1,7 @@
 //! What the ranks of a run exchange besides gradients: logged values, running statistics, small facts.
 
-use std::collections::HashMap;
-
-use burn::{
-    module::ParamId,
-    tensor::{Device, Tensor, TensorData},
-};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use stormfire_checkpoint::Snapshot;
 use stormfire_module::{Error, LightningModule, Result, for_trainer::running_stats, state};
 use stormfire_ranks::Shared;
 
@@ -62,12 +55,12 @@ impl<M: LightningModule> Engine<M> {
         if self.world() == 1 {
             return Ok(());
         }
-        let own = self.store.to_send(sent)?;
+        let own = self.store.of_this_rank(sent)?;
         let device = self.frame.device.clone();
         let mut sums: (Vec<SavedSlot>, Values) = Default::default();
         if let Some(others) = self.gathered(&own)? {
-            let values = self.store.take_from_ranks(sent, others, &device)?;
-            sums = (self.store.to_send(sent)?, values);
+            let values = self.store.take_from_ranks(sent, &others, &device)?;
+            sums = (self.store.of_this_rank(sent)?, values);
         }
         let (like, values) = of_zero(&self.frame.ranks, sums)?;
         if self.rank() != 0 {
@@ -83,14 +76,12 @@ impl<M: LightningModule> Engine<M> {
         }
         // A rank without a batch has values of an earlier one only.
         let has_batch = self.rank() < self.run.round;
-        let own = if has_batch { self.store.to_send(Sent::Step)? } else { Vec::new() };
-        match self.gathered(&own)? {
-            Some(others) => self.store.step_metrics_of_ranks(others, &self.frame.device.clone()),
-            None => {
-                self.store.step_metrics_are_sent();
-                Ok(None)
-            }
+        let own = if has_batch { self.store.of_this_rank(Sent::Step)? } else { Vec::new() };
+        if let Some(others) = self.gathered(&own)? {
+            return self.store.step_metrics_of_ranks(&others, &self.frame.device.clone());
         }
+        self.store.step_metrics_are_sent();
+        Ok(None)
     }
 
     /// Makes running statistics, such as those of a batch normalization, the mean over the ranks. Each rank has updated
@@ -99,34 +90,13 @@ impl<M: LightningModule> Engine<M> {
         if self.world() == 1 {
             return Ok(());
         }
-        let known = running_stats::of(module);
-        if known.is_empty() {
-            return Ok(());
-        }
-        if checkpoints_gradients(module) {
-            let reason = "gradient checkpointing is lost when the ranks average the statistics of a batch normalization";
-            return Err(Error::config("gradient checkpointing", reason, "use another normalization, or one rank"));
-        }
-        // Takes up what the newest step has noted.
-        *module = module.valid().train();
-        let values = running_stats::values(module, &known);
-        // The ids differ from rank to rank, but not their order in the module.
-        let ids: Vec<ParamId> = running_stats::in_order(module, &known);
-        let mut snapshot = Snapshot::default();
-        ids.iter().filter_map(|id| values.get(id)).for_each(|value| snapshot.add(String::new(), value.clone()));
-        let read: Vec<TensorData> = snapshot.read()?.into_iter().map(|(_, data)| data).collect();
-        let mut sums: Vec<f64> = read.iter().flat_map(|data| data.iter::<f64>()).collect();
-        self.frame.ranks.all_reduce_f64(&mut sums)?;
-        let world = self.world() as f64;
-        let mut sums = sums.into_iter().map(|sum| sum / world);
-        let device: Device = self.frame.device.clone();
-        let mean = |(id, data): (ParamId, TensorData)| {
-            let (dtype, len) = (data.dtype(), data.num_elements());
-            let mean: Vec<f64> = sums.by_ref().take(len).collect();
-            (id, Tensor::<1>::from_data(TensorData::from(mean.as_slice()).convert_dtype(dtype), (&device, dtype)))
-        };
-        let means: HashMap<_, _> = ids.into_iter().zip(read).map(mean).collect();
-        running_stats::set(module, means);
-        Ok(())
+        let (kept, ranks) = (checkpoints_gradients(module), self.frame.ranks.clone());
+        running_stats::average(module, ranks.world(), |sums| {
+            if kept {
+                let reason = "gradient checkpointing is lost when the ranks average the statistics of a batch normalization";
+                return Err(Error::config("gradient checkpointing", reason, "use another normalization, or one rank"));
+            }
+            Ok(ranks.all_reduce_f64(sums)?)
+        })
     }
 }

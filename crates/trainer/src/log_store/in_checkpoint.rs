@@ -61,7 +61,7 @@ impl LogStore {
 
 impl Slot {
     /// The state with only this accumulator.
-    pub(super) fn state_with(&self, epoch: Accumulator, pending: &mut Pending) -> SavedSlot {
+    pub(super) fn state_with(&self, epoch: &Accumulator, pending: &mut Pending) -> SavedSlot {
         let only = Self { step: None, epoch: None, window: None, joined: None, ..self.clone() };
         SavedSlot { epoch: Some(epoch.state(pending)), ..only.state(pending) }
     }

@@ -162,7 +162,9 @@ pub(super) struct Results {
 impl Results {
     pub(super) fn restored(slots: Vec<Slot>) -> Self {
         let mut results = Self::default();
-        slots.into_iter().for_each(|slot| results.add(slot));
+        for slot in slots {
+            results.add(slot);
+        }
         results
     }
 

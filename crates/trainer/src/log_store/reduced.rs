@@ -55,21 +55,21 @@ pub(crate) type Values = Vec<(String, f64)>;
 
 impl LogStore {
     /// The values of this rank for the others, read from the device.
-    pub(crate) fn to_send(&mut self, sent: Sent) -> Result<Vec<SavedSlot>> {
+    pub(crate) fn of_this_rank(&mut self, sent: Sent) -> Result<Vec<SavedSlot>> {
         let mut pending = Pending::default();
         let slots = self.results(sent.stage()).slots.iter();
-        let train = slots.filter_map(|slot| Some(slot.state_with(sent.of(slot)?, &mut pending))).collect();
+        let train = slots.filter_map(|slot| Some(slot.state_with(&sent.of(slot)?, &mut pending))).collect();
         let mut state = LogState { train, ..LogState::default() };
         fill(&mut state, &pending)?;
         Ok(state.train)
     }
 
     /// On rank 0: the values of all ranks in place of its own. Returns the numbers for the other ranks.
-    pub(crate) fn take_from_ranks(&mut self, sent: Sent, others: Vec<Vec<SavedSlot>>, device: &Device) -> Result<Values> {
+    pub(crate) fn take_from_ranks(&mut self, sent: Sent, others: &[Vec<SavedSlot>], device: &Device) -> Result<Values> {
         self.arrivals += 1;
         let arrival = self.arrivals;
         let results = self.results(sent.stage());
-        for slots in &others {
+        for slots in others {
             results.merge(slots, |slot| &mut slot.epoch, device)?;
         }
         let mut named = Vec::new();
@@ -106,7 +106,7 @@ impl LogStore {
     }
 
     /// On rank 0: the step metrics of all ranks for the loggers.
-    pub(crate) fn step_metrics_of_ranks(&mut self, others: Vec<Vec<SavedSlot>>, device: &Device) -> Result<Option<Bundle>> {
+    pub(crate) fn step_metrics_of_ranks(&mut self, others: &[Vec<SavedSlot>], device: &Device) -> Result<Option<Bundle>> {
         let due = |slot: &Slot| slot.is_unsent && slot.options.logger;
         let mut sums = Results::default();
         for slot in self.train.slots.iter().filter(|slot| due(slot)) {
@@ -114,7 +114,7 @@ impl LogStore {
             sum.epoch = Sent::Step.of(slot);
             sums.add(sum);
         }
-        for slots in &others {
+        for slots in others {
             // A value from before a resume is a number even if it was that of a metric. There is a newer one on rank 0.
             let is_alike = |saved: &&SavedSlot| sums.slots.iter().all(|slot| key(slot) != saved.key() || slot.is_like(saved));
             let alike: Vec<_> = slots.iter().filter(is_alike).cloned().collect();
@@ -143,8 +143,8 @@ impl LogStore {
         Ok(state)
     }
 
-    /// On rank 0: the state for a checkpoint, with the values of all ranks together, and of each alone. `others` are the
-    /// states of the other ranks.
+    /// On rank 0: the state for a checkpoint, with the values of all ranks together, and of each alone. `others` are
+    /// the states of the other ranks.
     pub(crate) fn state_with(&mut self, others: &[LogState], pending: &mut Pending, device: &Device) -> Result<LogState> {
         let own = self.state(pending);
         if others.is_empty() {
@@ -153,7 +153,9 @@ impl LogStore {
         let mut all = own.clone();
         let merged = |results: &Results, of: fn(&LogState) -> &Vec<SavedSlot>, pending: &mut Pending| -> Result<Vec<SavedSlot>> {
             let mut merged = Results::default();
-            results.slots.iter().cloned().for_each(|slot| merged.add(slot));
+            for slot in &results.slots {
+                merged.add(slot.clone());
+            }
             for state in others {
                 let slots: Vec<_> = of(state).iter().filter(|slot| !slot.is_of_rank_zero()).cloned().collect();
                 merged.merge(&slots, |slot| &mut slot.epoch, device)?;
