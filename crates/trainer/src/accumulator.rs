@@ -150,20 +150,29 @@ impl Accumulator {
     /// The state for a checkpoint, without a device read.
     pub(crate) fn state(&self, pending: &mut Pending) -> SavedAccumulator {
         let mut save = |parts: &[Scalar]| -> Vec<_> { parts.iter().map(|part| pending.save(part)).collect() };
-        let (parts, value, whole, is_restored) = match self {
+        let (parts, value, whole) = match self {
             Accumulator::Mean(mean) => return SavedAccumulator::Mean(mean.state(pending)),
             Accumulator::Sum(sum) => return SavedAccumulator::Sum(sum.state(pending)),
-            Accumulator::Metric(metric) => (save(&metric.parts_any()), pending.save(&metric.compute_any()), Vec::new(), false),
+            Accumulator::Metric(metric) => (save(&metric.parts_any()), pending.save(&metric.compute_any()), Vec::new()),
             Accumulator::Custom { values, reduce } => {
                 let values = save(values);
-                (values.clone(), SavedScalar::Reduced { values, reduce: *reduce }, Vec::new(), false)
+                (values.clone(), SavedScalar::Reduced { values, reduce: *reduce }, Vec::new())
             }
             Accumulator::Saved { parts, value, whole } => {
                 let (parts, whole) = (save(parts), save(whole));
-                (parts, pending.save(value), whole, true)
+                (parts, pending.save(value), whole)
             }
         };
-        SavedAccumulator::Parts { parts, value, whole, is_restored }
+        SavedAccumulator::Parts { parts, value, whole, is_restored: false }
+    }
+
+    /// The same for rank 0, which may not have the type of a metric either.
+    pub(crate) fn state_for_rank_zero(&self, pending: &mut Pending) -> SavedAccumulator {
+        let mut state = self.state(pending);
+        if let SavedAccumulator::Parts { is_restored, .. } = &mut state {
+            *is_restored = matches!(self, Accumulator::Saved { .. });
+        }
+        state
     }
 
     /// Restores an accumulator from a state.

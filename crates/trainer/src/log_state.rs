@@ -193,7 +193,7 @@ pub(crate) enum SavedAccumulator {
         /// With several ranks, on rank 0: the parts of all ranks when the checkpoint was written, whose value this is.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         whole: Vec<SavedScalar>,
-        /// Whether nothing was logged since a checkpoint was resumed.
+        /// Between ranks: whether nothing was logged since a checkpoint was resumed. Never in a file.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         is_restored: bool,
     },

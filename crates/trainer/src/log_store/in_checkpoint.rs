@@ -63,7 +63,7 @@ impl Slot {
     /// The state with only this accumulator.
     pub(super) fn state_with(&self, epoch: &Accumulator, pending: &mut Pending) -> SavedSlot {
         let only = Self { step: None, epoch: None, window: None, joined: None, ..self.clone() };
-        SavedSlot { epoch: Some(epoch.state(pending)), ..only.state(pending) }
+        SavedSlot { epoch: Some(epoch.state_for_rank_zero(pending)), ..only.state(pending) }
     }
 
     pub(super) fn state(&self, pending: &mut Pending) -> SavedSlot {

@@ -138,6 +138,10 @@ impl LogStore {
     pub(crate) fn state_to_send(&mut self) -> Result<LogState> {
         let mut pending = Pending::default();
         let mut state = self.state(&mut pending);
+        let of_slots = [(&self.train, &mut state.train), (&self.evaluation, &mut state.evaluation)];
+        for (slot, saved) in of_slots.into_iter().flat_map(|(results, saved)| results.slots.iter().zip(saved)) {
+            saved.epoch = slot.epoch.as_ref().map(|epoch| epoch.state_for_rank_zero(&mut pending));
+        }
         (state.metrics, state.progress_bar) = (Vec::new(), Vec::new());
         fill(&mut state, &pending)?;
         Ok(state)
@@ -169,7 +173,15 @@ impl LogStore {
             all.window_batches += state.window_batches;
             all.skipped_batches += state.skipped_batches;
         }
-        let slots_of = |state: &LogState| LogState { metrics: Vec::new(), progress_bar: Vec::new(), ..state.clone() };
+        let slots_of = |state: &LogState| {
+            let mut state = LogState { metrics: Vec::new(), progress_bar: Vec::new(), ..state.clone() };
+            for slot in state.train.iter_mut().chain(&mut state.evaluation) {
+                if let Some(SavedAccumulator::Parts { is_restored, .. }) = &mut slot.epoch {
+                    *is_restored = false;
+                }
+            }
+            state
+        };
         all.ranks = std::iter::once(&own).chain(others).map(slots_of).collect();
         Ok(all)
     }
