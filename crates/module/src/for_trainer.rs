@@ -5,11 +5,14 @@
 //! change it.
 
 pub use crate::{
+    context::context,
+    error::in_hook,
     evidence::{Evidence, FiniteCheck},
     metric_source::{MetricSource, monitored, monitored_of_epoch},
     module_hooks::ModuleHooks,
     outer_run::OuterRun,
-    stepper::{StepHooks, StepPlan},
+    requests::ChangeRequests,
+    stepper::{DriveStepper, StepHooks, StepPlan},
     threads::{Division, Threads},
 };
 

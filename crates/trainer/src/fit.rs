@@ -12,7 +12,7 @@ use stormfire_module::{
     for_trainer::{monitored, monitored_of_epoch},
     place::Stopwatch,
 };
-use stormfire_optim::shared_ids;
+use stormfire_optim::{for_trainer::DriveOptimizers as _, shared_ids};
 use stormfire_values::clock;
 
 use step::BatchOutcome;

@@ -21,7 +21,7 @@ use stormfire_module::{
     requests::SaveRequest,
     run::Limits,
 };
-use stormfire_optim::shared_ids;
+use stormfire_optim::{for_trainer::DriveOptimizers as _, shared_ids};
 use stormfire_values::Every;
 
 use crate::{

@@ -1,6 +1,6 @@
 //! Agreement of the ranks between two batches.
 
-use stormfire_module::{LightningModule, Result};
+use stormfire_module::{LightningModule, Result, for_trainer::ChangeRequests as _};
 
 use super::Engine;
 use crate::{
