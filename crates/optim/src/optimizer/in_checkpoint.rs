@@ -70,7 +70,8 @@ pub trait SaveOptimizers {
     fn snapshot(&self, paths: &ParamPaths) -> Result<OptimizersSnapshot>;
 
     /// Restores the result of [`OptimizersSnapshot::save`], for the parameters at the same paths. Other tensors are
-    /// ignored, so all tensors of a checkpoint may be passed. Call it after [`DriveOptimizers::start`](super::DriveOptimizers::start).
+    /// ignored, so all tensors of a checkpoint may be passed. Call it after
+    /// [`DriveOptimizers::start`](super::DriveOptimizers::start).
     ///
     /// burn puts the state on `Device::default()` first, which must work on this machine.
     ///
