@@ -16,11 +16,6 @@ pub use crate::{
     threads::{Division, Threads},
 };
 
-/// The random numbers of steps.
-pub mod draws {
-    pub use crate::draws::mix;
-}
-
 /// The name of a run in the lines that it reports.
 pub mod live_run {
     pub use crate::live_run::*;

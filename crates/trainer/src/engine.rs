@@ -12,14 +12,12 @@ use stormfire_loggers::{Background, CheckpointInfo, Hyperparams, Loggers, Status
 use stormfire_module::{
     Callback, Error, Event, Hook, LightningModule, Order, Result,
     for_trainer::{
-        MetricSource as _, ModuleHooks, StepHooks, context,
-        draws::mix,
-        in_hook,
+        MetricSource as _, ModuleHooks, StepHooks, context, in_hook,
         scope::{self, Entered},
     },
     run::Run,
 };
-use stormfire_values::{Every, every::Tick};
+use stormfire_values::{Every, every::Tick, seeds::mix};
 
 use crate::{
     books::Books,

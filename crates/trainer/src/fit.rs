@@ -12,12 +12,13 @@ use stormfire_module::{
     for_trainer::{monitored, monitored_of_epoch},
     place::Stopwatch,
 };
-use stormfire_optim::{for_trainer::DriveOptimizers as _, shared_ids};
+use stormfire_optim::for_trainer::DriveOptimizers as _;
 use stormfire_values::clock;
 
 use step::BatchOutcome;
 
 use crate::{
+    adopt::adopt,
     bundle::send_metrics,
     checkpoint,
     engine::{Engine, RandomPart},
@@ -110,8 +111,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             self.engine.reseed(RandomPart::EpochStart);
             self.engine.store.start_epoch();
             self.engine.fire(self.module, Event::TrainEpochStart)?;
-            // A hook may have copied a part of the module.
-            shared_ids::check(self.module)?;
+            adopt(self.module, &self.engine.frame.device)?;
         }
         // Layers that check whether their input has an autodiff graph (dropout, batch normalization) may come first.
         let with_tape = self.module.devices().into_iter().find(Device::is_autodiff);
