@@ -19,7 +19,7 @@ use crate::{
     metric_source::{MetricSource, monitored, monitored_of_epoch},
     moment::{Progress, RunningStage},
     record,
-    requests::{SaveRequest, StopRequest},
+    requests::{ChangeRequests as _, SaveRequest, StopRequest},
     run::{Limits, Run},
 };
 
@@ -31,13 +31,12 @@ pub struct Context<'a> {
     by: &'a str,
 }
 
-impl<'a> Context<'a> {
-    /// The Trainer creates one for each callback and event. Tests of callbacks create their own. `by` is the
-    /// [key](crate::Callback::state_key) of the callback.
-    pub fn new(run: &'a mut Run, metrics: &'a mut dyn MetricSource, by: &'a str) -> Self {
-        Self { run, metrics, by }
-    }
+/// The context of a callback for one event. `by` is the [key](crate::Callback::state_key) of the callback.
+pub fn context<'a>(run: &'a mut Run, metrics: &'a mut dyn MetricSource, by: &'a str) -> Context<'a> {
+    Context { run, metrics, by }
+}
 
+impl Context<'_> {
     /// The state of the run.
     pub fn run(&self) -> &Run {
         self.run

@@ -5,18 +5,16 @@
 //! change it.
 
 pub use crate::{
+    context::context,
+    error::in_hook,
     evidence::{Evidence, FiniteCheck},
     metric_source::{MetricSource, monitored, monitored_of_epoch},
     module_hooks::ModuleHooks,
     outer_run::OuterRun,
-    stepper::{OtherRanks, StepHooks, StepPlan},
+    requests::ChangeRequests,
+    stepper::{DriveStepper, OtherRanks, StepHooks, StepPlan},
     threads::{Division, Threads},
 };
-
-/// The random numbers of steps.
-pub mod draws {
-    pub use crate::draws::mix;
-}
 
 /// The name of a run in the lines that it reports.
 pub mod live_run {

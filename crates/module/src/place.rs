@@ -63,30 +63,6 @@ pub struct Place {
 }
 
 impl Place {
-    /// The position at the start of a fit.
-    pub fn new(accumulate_grad_batches: usize) -> Self {
-        Self { accumulate_grad_batches, ..Self::default() }
-    }
-
-    /// The position of a resumed fit. The given number of batches per step applies to a new epoch.
-    #[must_use]
-    pub fn restored(mut self, accumulate_grad_batches: usize, ranks: usize) -> Self {
-        let of_all = self.accumulate_grad_batches * self.ranks.max(1);
-        // The same number of batches in a step, if the ranks can share them.
-        self.accumulate_grad_batches = if of_all.is_multiple_of(ranks) { of_all / ranks } else { accumulate_grad_batches };
-        self.ranks = ranks;
-        if !self.progress.has_begun() {
-            // A fit that has not trained yet starts again with its sanity check.
-            self.evaluating = None;
-        }
-        if self.progress.batch_in_epoch == 0 {
-            // At the start of an epoch the options and the scheduler callback decide again.
-            self.accumulate_grad_batches = accumulate_grad_batches;
-        }
-        self.last_validation.start();
-        self
-    }
-
     /// Whether the position is between two batches of a validation.
     pub fn is_in_validation(&self) -> bool {
         self.evaluating.is_some()

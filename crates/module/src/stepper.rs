@@ -3,6 +3,7 @@
 mod apply;
 mod automatic;
 mod backward;
+mod drive;
 mod over_ranks;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use burn::{module::Module, optim::GradientsParams, tensor::Tensor};
 use stormfire_optim::{
     Optimizer, Optimizers,
+    for_trainer::{DriveOptimizer as _, DriveOptimizers as _},
     gradients::{self, Clip},
     window::{Accumulated, Window},
 };
@@ -23,6 +25,8 @@ use crate::{
     scope,
     threads::Threads,
 };
+
+pub use drive::DriveStepper;
 
 /// The hooks within an optimization step. The Trainer passes them to callbacks and module.
 pub trait StepHooks<M> {
@@ -98,37 +102,10 @@ pub struct Stepper<'a, M> {
     evidence: Evidence,
 }
 
-impl<'a, M: Module> Stepper<'a, M> {
-    /// For the Trainer: a stepper for one batch. `accumulated` lives as long as the fit and carries gradients from
-    /// batch to batch.
-    pub fn new(optimizers: &'a mut Optimizers, accumulated: &'a mut Accumulated, hooks: &'a mut dyn StepHooks<M>, plan: StepPlan) -> Self {
-        let (threads, ranks, evidence) = (None, None, Evidence::default());
-        Self { optimizers, accumulated, hooks, plan, threads, ranks, stepped: false, skipped: None, evidence }
-    }
-
-    /// For the Trainer: divides batches among these threads.
-    pub fn divide_among(&mut self, threads: Option<Arc<Threads>>) {
-        self.threads = threads;
-    }
-
-    /// For the Trainer: each step is that of all ranks.
-    pub fn step_with(&mut self, ranks: Option<OtherRanks>) {
-        self.ranks = ranks;
-    }
-
+impl<M: Module> Stepper<'_, M> {
     /// Whether an optimizer has stepped in this batch. With `on_non_finite = "skip:n"` a step may be skipped.
     pub fn has_stepped(&self) -> bool {
         self.stepped
-    }
-
-    /// For the Trainer: the non-finite value for which an optimizer skipped its step ([`FiniteCheck::BeforeStep`]).
-    pub fn skipped(&mut self) -> Option<String> {
-        self.skipped.take()
-    }
-
-    /// For the Trainer: the evidence of this batch, with [`FiniteCheck::Later`].
-    pub fn evidence(&mut self) -> Evidence {
-        std::mem::take(&mut self.evidence)
     }
 
     /// An optimization step: backward, clipping, hooks, and the update of this optimizer's parameters.

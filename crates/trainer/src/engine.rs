@@ -11,16 +11,15 @@ use burn::{optim::GradientsParams, tensor::Tensor};
 use stormfire_data::Stage;
 use stormfire_loggers::{Background, CheckpointInfo, Hyperparams, Loggers, Status};
 use stormfire_module::{
-    Callback, Context, Error, Event, Hook, LightningModule, Order, Result,
+    Callback, Error, Event, Hook, LightningModule, Order, Result,
     for_trainer::{
-        MetricSource as _, ModuleHooks, StepHooks,
-        draws::mix,
+        MetricSource as _, ModuleHooks, StepHooks, context, in_hook,
         scope::{self, Entered},
     },
     run::Run,
 };
 use stormfire_ranks::Shared;
-use stormfire_values::{Every, every::Tick};
+use stormfire_values::{Every, every::Tick, seeds::mix};
 
 use crate::{
     books::Books,
@@ -126,12 +125,12 @@ impl<M: LightningModule> Engine<M> {
             }
             let started = self.frame.profiler.start();
             let _span = tracing::trace_span!("hook", %hook, callback = %callback.name()).entered();
-            let mut context = Context::new(&mut self.run, &mut self.store, key);
+            let mut context = context(&mut self.run, &mut self.store, key);
             let result = callback.on_event(&mut context, module, event);
             self.frame.profiler.stop(started, || format!("[{}] {hook}", callback.name()).into());
             // Also takes the values that it logged before an error. Otherwise they would appear in another event.
             let logged = self.store.take_logged(&self.run).map_err(Error::from);
-            let result = result.map_err(|error| error.in_hook(hook, &callback.name(), self.run.moment));
+            let result = result.map_err(|error| in_hook(error, hook, &callback.name(), self.run.moment));
             match result.and(logged) {
                 Ok(()) => {}
                 Err(error) if !reaches_all => return Err(error),
@@ -152,7 +151,7 @@ impl<M: LightningModule> Engine<M> {
 
     /// Adds the position to an error of a step of the module.
     pub(crate) fn in_step(&self, step: Hook, error: Error) -> Error {
-        error.in_hook(step, &Callback::<M>::name(&ModuleHooks), self.run.moment)
+        in_hook(error, step, &Callback::<M>::name(&ModuleHooks), self.run.moment)
     }
 
     /// Takes the values logged since the last call.

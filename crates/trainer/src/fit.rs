@@ -10,12 +10,13 @@ mod validation;
 use burn::tensor::Device;
 use stormfire_data::{Batch, DataModule, Loader, Position};
 use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, for_trainer::monitored, place::Stopwatch};
-use stormfire_optim::{shared_ids, window::Round};
+use stormfire_optim::{for_trainer::DriveOptimizers as _, window::Round};
 use stormfire_values::clock;
 
 use step::BatchOutcome;
 
 use crate::{
+    adopt::adopt,
     checkpoint,
     engine::{Engine, RandomPart},
     evaluate::Evaluated,
@@ -108,8 +109,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             self.engine.reseed(RandomPart::EpochStart);
             self.engine.store.start_epoch();
             self.engine.fire(self.module, Event::TrainEpochStart)?;
-            // A hook may have copied a part of the module.
-            shared_ids::check(self.module)?;
+            adopt(self.module, &self.engine.frame.device)?;
         }
         // Layers that check whether their input has an autodiff graph (dropout, batch normalization) may come first.
         let with_tape = self.module.devices().into_iter().find(Device::is_autodiff);

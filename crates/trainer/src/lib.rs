@@ -13,6 +13,7 @@
 
 pub mod accelerator;
 mod accumulator;
+mod adopt;
 mod bar_values;
 mod books;
 mod bundle;

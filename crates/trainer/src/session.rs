@@ -17,17 +17,18 @@ use stormfire_data::{DataModule, Loader, Loaders, Splitter, Stage};
 use stormfire_loggers::{Background, DEFAULT_NAME, Loggers, Status};
 use stormfire_module::{
     Callback, Error, Event, Hook, LightningModule, Result,
-    for_trainer::{draws::mix, live_run, scope},
+    for_trainer::{live_run, scope},
     moment::Progress,
     requests::SaveRequest,
     run::Limits,
 };
-use stormfire_optim::shared_ids;
+use stormfire_optim::for_trainer::DriveOptimizers as _;
 use stormfire_ranks::Shared;
-use stormfire_values::Every;
+use stormfire_values::{Every, seeds::mix};
 
 use crate::{
     accelerator,
+    adopt::adopt,
     checkpoint::{self, Resume},
     config::TrainerConfig,
     data_facts::DataFacts,
@@ -165,11 +166,10 @@ impl<M: LightningModule> Session<M> {
                 let Progress { epoch, global_step, .. } = engine.run.place.progress;
                 tracing::info!("`Trainer.fit` continues from `{}`: epoch {epoch}, step {global_step}", path.display());
             }
-            shared_ids::check(module)?;
+            adopt(module, &engine.frame.device)?;
             engine.begin_logs()?;
             engine.fire(module, Event::FitStart)?;
-            // A hook may have copied a part of the module.
-            shared_ids::check(module)?;
+            adopt(module, &engine.frame.device)?;
             if !continues_logs {
                 log_hyperparams(engine, module, data)?;
             }

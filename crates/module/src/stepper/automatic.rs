@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use burn::{module::Module, optim::GradientsParams, tensor::Tensor};
-use stormfire_optim::window::{Accumulated, weight_of};
+use stormfire_optim::{
+    for_trainer::{DriveOptimizer as _, DriveOptimizers as _},
+    window::weight_of,
+};
 
-use super::Stepper;
+use super::{DriveStepper as _, Stepper};
 use crate::{
     error::{Error, Result},
     parts,
@@ -78,28 +81,5 @@ impl<M: Module + 'static> Stepper<'_, M> {
             return self.backward_of(0, module, &loss.clone().mul_scalar(1.0));
         }
         self.backward_of(0, module, loss)
-    }
-
-    /// For the Trainer: forgets the gradients of the last window. Also called on a rank without a batch.
-    ///
-    /// # Errors
-    /// As [`Stepper::step`].
-    pub fn open_window(&mut self, module: &mut M) -> Result<()> {
-        if let Some(optimizer) = self.optimizers.iter().next() {
-            let name = optimizer.name().to_owned();
-            self.hooks.on_before_zero_grad(module, &name)?;
-            *self.accumulated = Accumulated::default();
-        }
-        Ok(())
-    }
-
-    /// For the Trainer: the step at the end of a window, with the mean of its gradients. Without gradients there is no
-    /// step. Also called for an epoch that ends within a window.
-    ///
-    /// # Errors
-    /// As [`Stepper::step`].
-    pub fn close_window(&mut self, module: &mut M) -> Result<()> {
-        self.sum_window_over_ranks(module)?;
-        self.accumulated.close(module).map_or(Ok(()), |gradients| self.apply_to(0, module, gradients))
     }
 }

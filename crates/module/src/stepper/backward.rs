@@ -5,7 +5,11 @@ use burn::{
     optim::GradientsParams,
     tensor::{Gradients, Tensor},
 };
-use stormfire_optim::{Optimizers, gradients};
+use stormfire_optim::{
+    Optimizers,
+    for_trainer::{DriveOptimizer as _, DriveOptimizers as _},
+    gradients,
+};
 use stormfire_values::{Scalar, read::read};
 
 use super::{Stepper, non_finite};

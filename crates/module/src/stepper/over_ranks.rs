@@ -3,6 +3,7 @@
 use burn::{module::Module, optim::GradientsParams};
 use stormfire_optim::{
     bucket::Bucket,
+    for_trainer::DriveOptimizers as _,
     window::{Accumulated, OverRanks},
 };
 use stormfire_ranks::Shared;

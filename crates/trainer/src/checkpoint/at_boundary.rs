@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use stormfire_checkpoint::{ParamPaths, Snapshot};
 use stormfire_loggers::Background;
 use stormfire_module::{Error, LightningModule, Order, Result};
+use stormfire_optim::for_trainer::SaveOptimizers as _;
 
 use super::of_ranks;
 use crate::{

@@ -14,8 +14,17 @@ use stormfire_checkpoint::{
     Checkpoint, LoadOptions, Manifest, NamedTensors, ParamPaths, Saved, restore, storage,
     tensor_names::{IN_FORCE, is_trained_weight, take_under, take_weights},
 };
-use stormfire_module::{Callback, Error, Event, LightningModule, Order, Result, for_trainer::ModuleHooks, moment::Progress, state};
-use stormfire_optim::{OptimizerStates, trained};
+use stormfire_module::{
+    Callback, Error, Event, LightningModule, Order, Result,
+    for_trainer::{ChangeRequests as _, ModuleHooks},
+    moment::Progress,
+    place::Place,
+    state,
+};
+use stormfire_optim::{
+    for_trainer::{OptimizerStates, SaveOptimizers as _},
+    trained,
+};
 
 use super::{locate::Places, of_ranks};
 use crate::{
@@ -212,7 +221,7 @@ impl Resume {
         engine.run.id = manifest.run_id;
         engine.books.restarts = restarts + 1;
         engine.seed = engine.frame.config.seed.or(manifest.seed);
-        engine.run.place = place.restored(engine.run.place.accumulate_grad_batches, engine.world());
+        engine.run.place = resumed(place, engine.run.place.accumulate_grad_batches, engine.world());
         if has_swapped && engine.run.place.is_in_validation() {
             engine.books.in_force = InForce::ToSwapAgain;
         }
@@ -267,4 +276,22 @@ impl Resume {
 /// The module with all of these weights, with their dtypes.
 fn with_weights<M: Module>(module: M, weights: impl IntoIterator<Item = (String, TensorData)>) -> Result<M> {
     Ok(restore(module, weights, &LoadOptions::new().adopt_dtype(true))?.0)
+}
+
+/// The position of a resumed fit. The given number of batches per step applies to a new epoch.
+fn resumed(mut place: Place, accumulate_grad_batches: usize, ranks: usize) -> Place {
+    let of_all = place.accumulate_grad_batches * place.ranks.max(1);
+    // The same number of batches in a step, if the ranks can share them.
+    place.accumulate_grad_batches = if of_all.is_multiple_of(ranks) { of_all / ranks } else { accumulate_grad_batches };
+    place.ranks = ranks;
+    if !place.progress.has_begun() {
+        // A fit that has not trained yet starts again with its sanity check.
+        place.evaluating = None;
+    }
+    if place.progress.batch_in_epoch == 0 {
+        // At the start of an epoch the options and the scheduler callback decide again.
+        place.accumulate_grad_batches = accumulate_grad_batches;
+    }
+    place.last_validation.start();
+    place
 }

@@ -1,6 +1,6 @@
 //! Agreement of the ranks between two batches.
 
-use stormfire_module::{Error, LightningModule, Result};
+use stormfire_module::{Error, LightningModule, Result, for_trainer::ChangeRequests as _};
 
 use super::{Engine, over_ranks::of_zero};
 use crate::{

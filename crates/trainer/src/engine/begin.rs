@@ -64,7 +64,7 @@ pub(super) fn fresh_run(config: &TrainerConfig, stage: Stage, loggers: Loggers) 
         owner_of,
         stage,
         moment: Moment { num_dataloaders: 1, ..Moment::default() },
-        place: Place::new(config.accumulate_grad_batches),
+        place: Place { accumulate_grad_batches: config.accumulate_grad_batches, ..Place::default() },
         limits: Limits::default(),
         log_every_n_steps: config.log_every_n_steps,
         validates_every_epoch: false,

@@ -4,19 +4,18 @@ use stormfire_module::{LightningModule, Result, moment::Progress};
 use stormfire_optim::shared_ids;
 
 use super::FitLoop;
-use crate::{checkpoint, stop::Stop};
+use crate::{adopt::adopt, checkpoint, stop::Stop};
 
-/// Interval of the search for copies, in batches. It visits all parameters, which would be noticeable after each batch
-/// of a small module.
-const LOOK_FOR_COPIES_EVERY: u64 = 50;
+/// Interval of the search for changes by hooks, in batches. It visits all parameters, which would be noticeable after
+/// each batch of a small module.
+const ADOPT_EVERY: u64 = 50;
 
 impl<M: LightningModule> FitLoop<'_, M> {
     /// Keeps the state of this boundary, if a failure may need it.
     pub(super) fn keep(&mut self) -> Result<()> {
         let Progress { batches, batch_in_epoch, .. } = self.engine.run.place.progress;
-        // A hook may have copied a part of the module. The copy would be trained in its place.
-        if batch_in_epoch == 0 || batches.is_multiple_of(LOOK_FOR_COPIES_EVERY) {
-            shared_ids::check(self.module)?;
+        if batch_in_epoch == 0 || batches.is_multiple_of(ADOPT_EVERY) {
+            adopt(self.module, &self.engine.frame.device)?;
         }
         if self.engine.run.keeps_state {
             self.note_data_module()?;

@@ -1,6 +1,7 @@
 //! The end of a training epoch.
 
 use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, for_trainer::monitored_of_epoch};
+use stormfire_optim::for_trainer::DriveOptimizers as _;
 
 use super::{FitLoop, end};
 use crate::{bundle::send_metrics, engine::RandomPart, log_store::Sent};

@@ -2,9 +2,9 @@
 
 use stormfire_module::{
     Error, Hook, LightningModule, Result, StepOutput, Stepper,
-    for_trainer::{Evidence, OtherRanks, StepPlan, scope},
+    for_trainer::{DriveStepper as _, Evidence, OtherRanks, StepPlan, scope},
 };
-use stormfire_optim::{gradients::Clip, window::Window};
+use stormfire_optim::{for_trainer::DriveOptimizers as _, gradients::Clip, window::Window};
 
 use super::FitLoop;
 
