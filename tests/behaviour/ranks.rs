@@ -4,8 +4,10 @@
 //! all threads, so nothing here draws from it.
 
 mod agreement;
+mod failures;
 mod law;
 mod resumed;
+mod steps;
 mod values;
 
 use std::path::Path;

@@ -394,6 +394,11 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     let option = |own| if config.overfit_batches.is_none() { own } else { "overfit_batches" };
     let train_batches = limit_of(&train, config.limit_train_batches, option("limit_train_batches"), Hook::TrainDataloader)?;
     let val_batches = limits_of(&val, config.limit_val_batches, option("limit_val_batches"), Hook::ValDataloader)?;
+    on_ranks::require_same(engine, || {
+        let loaders: Vec<_> = std::iter::once(&train).chain(val.iter()).cloned().collect();
+        let limits: Vec<_> = std::iter::once(train_batches).chain(val_batches.iter().copied()).collect();
+        Ok(on_ranks::facts_of_data(&loaders, &limits))
+    })?;
     if matches!(config.val_check_interval, Every::Fraction(_)) && train_batches.is_none() {
         return Err(Error::config(
             "val_check_interval",
@@ -411,7 +416,9 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
         ..Limits::default()
     };
     engine.run.moment.fit_steps = engine.run.limits.steps(config.accumulate_grad_batches.saturating_mul(engine.world()));
-    tell_what_is_rare(&config, &engine.run);
+    if engine.rank() == 0 {
+        tell_what_is_rare(&config, &engine.run);
+    }
     engine.run.validates_every_epoch =
         matches!(config.val_check_interval, Every::Epochs(1)) || config.val_check_interval == Every::Fraction(1.0);
     Ok((train, Evaluated::new(val, val_batches)))

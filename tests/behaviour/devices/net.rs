@@ -128,6 +128,12 @@ impl PredictModule for Net {
     }
 }
 
+/// One batch.
+pub(crate) fn batch() -> Digits {
+    let mut batches = digits(4, 4).batches(stormfire::data::Position::default(), &Device::flex()).unwrap();
+    batches.next().unwrap().unwrap().value
+}
+
 /// `items` points in order, in batches.
 pub(crate) fn digits(items: usize, batch_size: usize) -> Loader<Digits> {
     let collate = |items: Vec<usize>, device: &Device| {

@@ -4,7 +4,7 @@ use stormfire_data::{DataModule, Loaders, Stage};
 use stormfire_loggers::Metrics;
 use stormfire_module::{Hook, LightningModule, PredictModule, Result, RunningStage, for_trainer::live_run, moment::Progress};
 
-use super::{Session, begin, of_data, of_rank, print, with_run_seed};
+use super::{Session, begin, of_data, of_rank, on_ranks, print, with_run_seed};
 use crate::{
     engine::{Engine, over_ranks::of_zero},
     evaluate::{Evaluated, evaluate},
@@ -46,6 +46,7 @@ impl<M: LightningModule> Session<M> {
             let loaders = seeded(engine, &loaders)?;
             let loaders: Loaders<_> = loaders.iter().map(|loader| of_rank(engine, loader)).collect::<Result<_>>()?;
             let limits = limits_of(&loaders, limit, option, hook)?;
+            on_ranks::require_same(engine, || Ok(on_ranks::facts_of_data(&loaders.iter().cloned().collect::<Vec<_>>(), &limits)))?;
             let known = &mut engine.run.limits;
             if is_test { &mut known.test_batches } else { &mut known.val_batches }.clone_from(&limits);
             engine.run.place.logger_step = engine.run.place.progress.global_step;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stormfire_checkpoint::{Checkpoint, Encoder, LoadOptions, Manifest, Saved, Snapshot, restore};
+use stormfire_data::Loader;
 use stormfire_module::{Error, LightningModule, Result, state};
 use stormfire_optim::gradients;
 
@@ -20,32 +21,43 @@ pub(super) struct Start {
 }
 
 /// Properties that must be the same on every rank, by name.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Facts(Vec<(String, String)>);
+pub(super) type Facts = Vec<(String, String)>;
 
-impl Facts {
-    fn of<M: LightningModule>(engine: &Engine<M>, module: &M) -> Result<Self> {
-        let mut facts = vec![
-            ("version of Stormfire".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-            ("module".to_owned(), std::any::type_name::<M>().to_owned()),
-        ];
-        let config: Value = state::save(engine.frame.config.as_ref())?;
-        if let Value::Object(options) = config {
-            // A folder may be mounted elsewhere on another machine.
-            let options = options.into_iter().filter(|(name, _)| name != "default_root_dir");
-            facts.extend(options.map(|(name, value)| (format!("option `{name}`"), value.to_string())));
-        }
-        facts.push(("number of parameters".to_owned(), module.num_params().to_string()));
-        facts.push(("trained parameters".to_owned(), gradients::trained(module).join(", ")));
-        Ok(Self(facts))
+fn facts_of<M: LightningModule>(engine: &Engine<M>, module: &M) -> Result<Facts> {
+    let mut facts = vec![
+        ("version of Stormfire".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        ("module".to_owned(), std::any::type_name::<M>().to_owned()),
+    ];
+    let config: Value = state::save(engine.frame.config.as_ref())?;
+    if let Value::Object(options) = config {
+        // A folder may be mounted elsewhere on another machine.
+        let options = options.into_iter().filter(|(name, _)| name != "default_root_dir");
+        facts.extend(options.map(|(name, value)| (format!("option `{name}`"), value.to_string())));
     }
+    facts.push(("number of parameters".to_owned(), module.num_params().to_string()));
+    facts.push(("list of trained parameters".to_owned(), gradients::trained(module).join(", ")));
+    Ok(facts)
+}
 
-    /// The first difference.
-    fn difference(&self, other: &Self, rank: usize) -> Option<String> {
-        let differs = |((name, own), (_, others)): (&(String, String), &(String, String))| {
-            (own != others).then(|| format!("the {name} is `{own}` on rank 0 and `{others}` on rank {rank}"))
-        };
-        self.0.iter().zip(&other.0).find_map(differs)
+/// Refuses facts that differ from rank to rank.
+///
+/// # Errors
+/// The first difference, on every rank.
+pub(super) fn require_same<M: LightningModule>(engine: &Engine<M>, facts: impl FnOnce() -> Result<Facts>) -> Result<()> {
+    if engine.world() == 1 {
+        return Ok(());
+    }
+    let facts = facts()?;
+    let others = engine.gathered(&facts)?.unwrap_or_default();
+    let differs = |rank: usize, other: &Facts| {
+        let pairs = facts.iter().zip(other).map(|((name, own), (_, others))| (name, own, others));
+        let different = pairs.into_iter().find(|(_, own, others)| own != others);
+        different.map(|(name, own, others)| format!("the {name} is `{own}` on rank 0 and `{others}` on rank {rank}"))
+    };
+    let difference = others.iter().zip(1..).find_map(|(other, rank)| differs(rank, other));
+    match of_zero(&engine.frame.ranks, difference)? {
+        Some(difference) => Err(Error::config("ranks", difference, "start the same program with the same options on every rank")),
+        None => Ok(()),
     }
 }
 
@@ -54,19 +66,21 @@ impl Facts {
 /// # Errors
 /// Another program, or other options, on one of the ranks.
 pub(super) fn start<M: LightningModule>(engine: &Engine<M>, module: &M, seed: u64, log_dir: Option<PathBuf>) -> Result<Start> {
-    let is_logged = !engine.run.loggers.is_empty();
-    let own = Start { seed, log_dir, is_logged };
-    if engine.world() == 1 {
-        return Ok(own);
-    }
-    let facts = Facts::of(engine, module)?;
-    let others = engine.gathered(&facts)?.unwrap_or_default();
-    let difference = others.iter().zip(1..).find_map(|(other, rank)| facts.difference(other, rank));
-    let (difference, start) = of_zero(&engine.frame.ranks, (difference, own))?;
-    match difference {
-        Some(difference) => Err(Error::config("ranks", difference, "start the same program with the same options on every rank")),
-        None => Ok(start),
-    }
+    require_same(engine, || facts_of(engine, module))?;
+    of_zero(&engine.frame.ranks, Start { seed, log_dir, is_logged: !engine.run.loggers.is_empty() })
+}
+
+/// The numbers of batches and items of a run.
+pub(super) fn facts_of_data<B: Send + 'static>(loaders: &[Loader<B>], limits: &[Option<usize>]) -> Facts {
+    let facts = loaders.iter().zip(limits).enumerate().flat_map(|(index, (loader, limit))| {
+        let number = |n: Option<usize>| n.map_or_else(|| "unknown".to_owned(), |n| n.to_string());
+        [
+            (format!("number of items of loader {index}"), number(loader.dataset_len())),
+            (format!("number of batches of loader {index}"), number(loader.len().known())),
+            (format!("limit of batches of loader {index}"), number(*limit)),
+        ]
+    });
+    std::iter::once(("number of loaders".to_owned(), loaders.len().to_string())).chain(facts).collect()
 }
 
 /// Gives every rank the weights of rank 0.
