@@ -4,7 +4,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test that cannot go on fails; clippy's own exception does not reach helper functions"
+    reason = "a test that cannot continue fails; clippy's own exception does not reach helper functions"
 )]
 
 mod checkpoint_callbacks;
@@ -34,6 +34,7 @@ mod modes;
 mod monitors;
 mod nan_policy;
 mod optimization;
+mod ranks;
 mod recorder;
 mod remote_folders;
 mod removed_folders;

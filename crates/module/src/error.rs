@@ -63,6 +63,9 @@ pub enum Error {
         /// finite.
         parameters: Vec<String>,
     },
+    /// Another rank of the run has failed, or the ranks do not do the same.
+    #[error(transparent)]
+    Ranks(#[from] stormfire_ranks::Error),
     /// The device failed to return values.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -148,15 +151,6 @@ impl Error {
         Error::Config(ConfigError::new(option, reason, hint))
     }
 
-    /// For the Trainer: adds the hook, its owner and the moment of the call, unless the error already contains a position.
-    #[must_use]
-    pub fn in_hook(self, hook: Hook, owner: &str, moment: Moment) -> Self {
-        match self {
-            placed @ (Error::InHook { .. } | Error::Panic { .. } | Error::UsedTape | Error::Log(_)) => placed,
-            error => Error::InHook { hook, owner: owner.into(), moment, error: Box::new(error) },
-        }
-    }
-
     /// The remedy, as a sentence part for `hint: …`.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -170,7 +164,7 @@ impl Error {
             ),
             Error::UsedTape => Some(
                 "give all optimizers their gradients from one pass: `for (name, gradients) in opt.backward_all(self, &loss)? \
-                 { opt.apply(&name, self, gradients)?; }`, or compute the loss anew before each `opt.step`"
+                 { opt.apply(&name, self, gradients)?; }`, or compute the loss again before each `opt.step`"
                     .into(),
             ),
             Error::NonFinite { .. } => {
@@ -179,19 +173,27 @@ impl Error {
             Error::InHook { error, .. } => error.hint(),
             // `serde_json` converts non-finite floats to null before the value reaches this code.
             Error::State { error, .. } if error.to_string().contains("null") => Some(
-                "`json!` makes `null` of an infinite or NaN float: keep such a value with `state::save`, and take it back with \
-                 `state::load`"
+                "`json!` makes `null` of an infinite or NaN float: keep such a value with `state::save`, and restore it with `state::load`"
                     .into(),
             ),
             Error::Interrupted { .. } => {
-                Some("later runs in this process are also refused; to continue on purpose, call `forget_interrupt()` first".into())
+                Some("later runs in this process are also refused; to run them anyway, call `forget_interrupt()` first".into())
             }
+            Error::Ranks(error) => error.hint(),
             Error::CheckpointFile(error) => error.hint(),
             Error::Weights(error) => error.hint(),
             Error::Data(error) => error.hint(),
             Error::Logger(error) => error.hint(),
             _ => None,
         }
+    }
+}
+
+/// Adds the hook, its owner and the moment of the call, unless the error already contains a position.
+pub fn in_hook(error: Error, hook: Hook, owner: &str, moment: Moment) -> Error {
+    match error {
+        placed @ (Error::InHook { .. } | Error::Panic { .. } | Error::UsedTape | Error::Log(_)) => placed,
+        error => Error::InHook { hook, owner: owner.into(), moment, error: Box::new(error) },
     }
 }
 
@@ -267,7 +269,7 @@ mod tests {
             Error::State { what: "Timer".into(), error: json },
             Error::from(OptimError::from(WeightsError::Read { count: 1, reason: "the device is gone".into() })),
             Error::from(OptimError::from(ConfigError::new("OneCycle::new", "a cycle of 0 steps", "give more"))),
-            Error::from(io()).in_hook(Hook::TrainStart, "Timer", Moment::default()),
+            in_hook(Error::from(io()), Hook::TrainStart, "Timer", Moment::default()),
         ] {
             let mut said = vec![error.to_string()];
             let mut source = std::error::Error::source(&error);

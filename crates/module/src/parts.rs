@@ -15,11 +15,11 @@ use burn::{
 };
 use stormfire_data::Part;
 use stormfire_optim::gradients;
-use stormfire_values::Scalar;
+use stormfire_values::{Scalar, seeds::mix};
 
 use self::turn::Turn;
 use crate::{
-    draws::{Undrawn, mix},
+    draws::Undrawn,
     error::{Error, Result},
     hook::Hook,
     log_error::LogError,
@@ -34,8 +34,8 @@ use crate::{
 /// A step of a module.
 pub type Step<M, B, O> = Arc<dyn Fn(&M, B) -> Result<O> + Send + Sync>;
 
-/// Runs a training step and its backward pass on the parts of a batch. Returns the output of the whole batch, whose loss
-/// has no tape, and the gradients of that loss.
+/// Runs a training step and its backward pass on the parts of a batch. Returns the output of the whole batch, whose
+/// loss has no tape, and the gradients of that loss.
 ///
 /// The values that the parts log are logged here, as values of the whole batch. The running statistics of the module
 /// become the mean of those of the parts. The gradients are added in the order of the parts.
@@ -49,7 +49,7 @@ pub(crate) fn train<M: Module + 'static, B: Send + 'static>(
     let work = move |module: &M, part: Part<B>, whole: usize, turn: Option<Turn>| {
         let output = step(module, part.value)?;
         drop(turn);
-        backward(module, output, part.items as f64 / whole as f64)
+        backward(module, output, share(part.items, whole))
     };
     let stats = threads.running_stats(module);
     let done = of_batch(threads, &module.valid(), Some(&stats), batch, &(Arc::new(work) as Work<M, B, Trained>))?;
@@ -62,7 +62,7 @@ pub(crate) fn train<M: Module + 'static, B: Send + 'static>(
         }
         with_loss += if output.loss().is_some() { of_part } else { 0 };
         outputs.push((output, of_part));
-        running.push((after, of_part as f64 / items as f64));
+        running.push((after, share(of_part, items)));
     }
     running_stats::set(module, running_stats::mean(running));
     let output = StepOutput::of_parts(outputs)?;
@@ -76,6 +76,11 @@ pub(crate) fn train<M: Module + 'static, B: Send + 'static>(
         gradients::divide(&mut sum, module, &Scalar::Host(with_loss as f64 / items as f64));
     }
     Ok((output, sum))
+}
+
+/// The share of a part in a whole. A batch without items is one part.
+fn share(items: usize, whole: usize) -> f64 {
+    if whole == 0 { 1.0 } else { items as f64 / whole as f64 }
 }
 
 /// The output of a training step without its tape, and the gradients of its loss.
@@ -141,8 +146,8 @@ pub fn predict<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
     Ok(outputs)
 }
 
-/// The work of a thread on its part of a batch with this number of items. It drops its turn when it draws no more random
-/// numbers.
+/// The work of a thread on its part of a batch with this number of items. It drops its turn when it draws no more
+/// random numbers.
 type Work<M, B, O> = Arc<dyn Fn(&M, Part<B>, usize, Option<Turn>) -> Result<O> + Send + Sync>;
 
 /// A step that nothing follows.
@@ -151,8 +156,8 @@ fn only<M: 'static, B: 'static, O: 'static>(step: &Step<M, B, O>) -> Work<M, B, 
     Arc::new(move |module: &M, part: Part<B>, _whole: usize, _turn: Option<Turn>| step(module, part.value))
 }
 
-/// Works on the parts of a batch, and logs their values as values of the whole batch. Training steps come with the running
-/// statistics of the module.
+/// Works on the parts of a batch, and logs their values as values of the whole batch. Training steps come with the
+/// running statistics of the module.
 fn of_batch<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
     threads: &Threads,
     valid: &M,
@@ -257,9 +262,9 @@ impl<O> Returned<O> {
 
 /// Runs planned steps at the same time.
 ///
-/// burn has one random generator for all threads. If steps draw from it, their numbers depend on which thread is faster.
-/// The first time that this happens, the results of the steps are dropped. From then on the steps take turns, each with
-/// its own seed. The work after a step, a backward pass, still runs at the same time.
+/// burn has one random generator for all threads. If steps draw from it, their numbers depend on which thread is
+/// faster. The first time that this happens, the results of the steps are dropped. From then on the steps take turns,
+/// each with its own seed. The work after a step, a backward pass, still runs at the same time.
 fn run<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
     threads: &Threads,
     trains: bool,
@@ -274,7 +279,10 @@ fn run<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
         returned = Some(threads.run(jobs(plan()?, None))?);
         if !undrawn.holds(&device)? {
             threads.note_that_it_draws(trains);
-            tracing::debug!("the steps draw random numbers of burn, so the threads of this run take turns in them");
+            tracing::debug!(
+                "the steps, or another thread of this program, draw random numbers from burn: from now on, the forward passes \
+                 run one after another on the threads of this run"
+            );
             returned = None;
         }
     }

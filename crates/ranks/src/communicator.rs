@@ -20,8 +20,8 @@ pub trait Communicator: Send {
     /// The number of this rank among those of the same machine, from 0.
     fn local_rank(&self) -> usize;
 
-    /// Sums over all ranks. The numbers are added in the order of the ranks, `((r0 + r1) + r2) + …`. Every rank gets the
-    /// same bits, and a single process that adds in this order gets them, too.
+    /// Sums over all ranks. The numbers are added in the order of the ranks, `((r0 + r1) + r2) + …`. Every rank gets
+    /// the same bits, and a single process that adds in this order gets them, too.
     fn all_reduce(&mut self, bucket: &mut [f32]) -> Result<()>;
 
     /// Like `all_reduce`, for `f64`.

@@ -84,8 +84,8 @@ pub mod module {
 /// Optimizers and schedules, and the arithmetic of gradients.
 pub mod optim {
     pub use stormfire_optim::{
-        ClipAlgorithm, Error, OneCycle, Optimizer, Optimizers, ReduceLrOnPlateau, Result, Schedule, gradients, independent_copy,
-        optimizer::IntoOptimizer, schedule::IntoSchedule,
+        ClipAlgorithm, Error, IntoOptimizer, OneCycle, Optimizer, Optimizers, ReduceLrOnPlateau, Result, Schedule, gradients,
+        independent_copy, schedule::IntoSchedule,
     };
 }
 
@@ -99,7 +99,7 @@ pub mod ranks {
     pub use stormfire_ranks::*;
 }
 
-/// Numbers on a device, periods, times, options as text.
+/// Numbers on a device, periods, times, options as strings.
 pub mod values {
     pub use stormfire_values::{ConfigError, Every, Mode, ReadError, Scalar, TimeLimit, clock, every, reads_text, text};
 
@@ -161,4 +161,6 @@ mod pages {
     #[cfg(feature = "device-stats")]
     #[doc = include_str!("../../../docs/monitoring.md")]
     struct Monitoring;
+    #[doc = include_str!("../../../docs/ranks.md")]
+    struct Ranks;
 }

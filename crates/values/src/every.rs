@@ -49,7 +49,7 @@ impl Every {
     pub fn check(&self) -> Result<(), String> {
         match *self {
             Every::Steps(0) | Every::Batches(0) | Every::Epochs(0) => Err("the number must be at least 1".into()),
-            Every::Fraction(f) if !(f > 0.0 && f <= 1.0) => Err(format!("the fraction of an epoch must lie in (0, 1], not {f}")),
+            Every::Fraction(f) if !(f > 0.0 && f <= 1.0) => Err(format!("the fraction of an epoch must be in (0, 1], not {f}")),
             Every::Time(d) if d.is_zero() => Err("the time must be longer than zero".into()),
             _ => Ok(()),
         }
@@ -62,10 +62,10 @@ impl Every {
             Every::Steps(n) => ends(n, tick.steps),
             Every::Batches(n) => ends(n, tick.batches),
             Every::Epochs(n) => ends(n, tick.epochs),
-            Every::Fraction(part) => tick.in_epoch.is_some_and(|(batches, length)| {
-                let period = length.map_or(usize::MAX, |length| ((length as f64 * part) as usize).max(1));
-                batches.is_multiple_of(period)
-            }),
+            Every::Fraction(part) => {
+                let period = |length: Option<usize>| length.map_or(u64::MAX, |length| ((length as f64 * part) as u64).max(1));
+                tick.in_epoch.is_some_and(|(batches, length)| ends(period(length), Some(batches)))
+            }
             Every::Time(time) => tick.elapsed >= time,
         }
     }
@@ -90,7 +90,7 @@ pub struct Tick {
     /// Number of epochs, if one was completed.
     pub epochs: Option<Passed>,
     /// Number of training batches of this epoch, if one was completed, and the length of the epoch, if known.
-    pub in_epoch: Option<(usize, Option<usize>)>,
+    pub in_epoch: Option<(Passed, Option<usize>)>,
     /// The time since the last period ended.
     pub elapsed: Duration,
 }
@@ -107,7 +107,12 @@ pub struct Passed {
 impl Passed {
     /// An increment by one, to `now`.
     pub fn one(now: u64) -> Self {
-        Self { before: now.saturating_sub(1), now }
+        Self::of(1, now)
+    }
+
+    /// An increment to `now`.
+    pub fn of(increment: u64, now: u64) -> Self {
+        Self { before: now.saturating_sub(increment), now }
     }
 }
 
@@ -168,7 +173,7 @@ impl FromStr for Every {
             "m" | "min" | "minute" | "minutes" => Every::Time(seconds(60.0)?),
             "h" | "hour" | "hours" => Every::Time(seconds(3600.0)?),
             "d" | "day" | "days" => Every::Time(seconds(86400.0)?),
-            other => return Err(fail(format!("`{other}` is none of steps, batches, epochs, seconds, minutes, hours, days"))),
+            other => return Err(fail(format!("`{other}` is not one of steps, batches, epochs, seconds, minutes, hours, days"))),
         };
         every.check().map_err(fail)?;
         Ok(every)
@@ -234,8 +239,8 @@ mod tests {
             ("steps", "`` is not a number"),
             ("2.5 steps", "not a whole number"),
             ("0 epochs", "at least 1"),
-            ("1.5 epochs", "must lie in (0, 1]"),
-            ("3 steps per second", "none of steps"),
+            ("1.5 epochs", "must be in (0, 1]"),
+            ("3 steps per second", "not one of steps"),
             ("0 s", "longer than zero"),
         ];
         for (text, part) in cases {

@@ -3,6 +3,7 @@
 use burn::{module::Module, optim::GradientsParams, tensor::Tensor};
 use stormfire_optim::{
     ClipAlgorithm,
+    for_trainer::{DriveOptimizer as _, DriveOptimizers as _},
     gradients::{self, Clip},
 };
 use stormfire_values::Scalar;
@@ -33,7 +34,7 @@ impl<M: Module> Stepper<'_, M> {
         }
     }
 
-    /// Leaves evidence on the device, or looks at it now, as the plan says.
+    /// Leaves evidence on the device, or checks it now, as the plan says.
     fn what_is_not_finite(
         &mut self,
         index: usize,

@@ -61,12 +61,28 @@ impl std::fmt::Debug for OptimizersSnapshot {
     }
 }
 
-impl Optimizers {
+/// The state of the optimizers of a module in a checkpoint.
+pub trait SaveOptimizers {
     /// The current optimizers, for a checkpoint. Needs no device read and no copy.
     ///
     /// # Errors
     /// [`Error::Weights`] if burn cannot write the record of a schedule.
-    pub fn snapshot(&self, paths: &ParamPaths) -> Result<OptimizersSnapshot> {
+    fn snapshot(&self, paths: &ParamPaths) -> Result<OptimizersSnapshot>;
+
+    /// Restores the result of [`OptimizersSnapshot::save`], for the parameters at the same paths. Other tensors are
+    /// ignored, so all tensors of a checkpoint may be passed. Call it after
+    /// [`DriveOptimizers::start`](super::DriveOptimizers::start).
+    ///
+    /// burn puts the state on `Device::default()` first, which must work on this machine.
+    ///
+    /// # Errors
+    /// [`Error::Optimizer`] if the optimizers differ in name, number or schedule. [`Error::Weights`] if their state
+    /// belongs to another algorithm or to other parameters. Do not use the optimizers after an error.
+    fn load(&mut self, states: OptimizerStates, tensors: impl IntoIterator<Item = (String, TensorData)>, paths: &ParamPaths) -> Result<()>;
+}
+
+impl SaveOptimizers for Optimizers {
+    fn snapshot(&self, paths: &ParamPaths) -> Result<OptimizersSnapshot> {
         let part = |optimizer: &super::Optimizer| {
             let state = OptimizerState {
                 name: optimizer.name.clone(),
@@ -80,20 +96,7 @@ impl Optimizers {
         Ok(OptimizersSnapshot { parts: self.all.iter().map(part).collect::<Result<_>>()?, paths: paths.clone() })
     }
 
-    /// Restores the result of [`OptimizersSnapshot::save`], for the parameters at the same paths. Other tensors are
-    /// ignored, so all tensors of a checkpoint may be passed. Call it after [`Optimizers::start`].
-    ///
-    /// burn puts the state on `Device::default()` first, which must work on this machine.
-    ///
-    /// # Errors
-    /// [`Error::Optimizer`] if the optimizers differ in name, number or schedule. [`Error::Weights`] if their state
-    /// belongs to another algorithm or to other parameters. Do not use the optimizers after an error.
-    pub fn load(
-        &mut self,
-        states: OptimizerStates,
-        tensors: impl IntoIterator<Item = (String, TensorData)>,
-        paths: &ParamPaths,
-    ) -> Result<()> {
+    fn load(&mut self, states: OptimizerStates, tensors: impl IntoIterator<Item = (String, TensorData)>, paths: &ParamPaths) -> Result<()> {
         let OptimizerStates(states) = states;
         self.check_names(&states)?;
         let mut tensors: BTreeMap<_, _> = tensors.into_iter().collect();
@@ -108,7 +111,9 @@ impl Optimizers {
         }
         Ok(())
     }
+}
 
+impl Optimizers {
     fn check_names(&self, states: &[OptimizerState]) -> Result<()> {
         let saved: Vec<_> = states.iter().map(|state| state.name.as_str()).collect();
         let own: Vec<_> = self.all.iter().map(|optimizer| optimizer.name.as_str()).collect();
@@ -122,7 +127,7 @@ impl Optimizers {
         };
         Err(Error::Optimizer {
             optimizer: (*first).into(),
-            reason: format!("the checkpoint holds {}, in this order; `configure_optimizers` gives {}", list(&saved), list(&own)),
+            reason: format!("the checkpoint has {}, in this order; `configure_optimizers` returns {}", list(&saved), list(&own)),
             hint: "configure the optimizers of the checkpoint, named with `Optimizer::named`, or load its weights alone".into(),
         })
     }
@@ -130,9 +135,9 @@ impl Optimizers {
 
 fn one_sided_schedule(optimizer: &str, configured: bool) -> Error {
     let (reason, hint) = if configured {
-        ("it has a schedule, but the checkpoint holds none for it", "remove the schedule to continue, or load the weights alone")
+        ("it has a schedule, but the checkpoint has none for it", "remove the schedule to continue, or load the weights alone")
     } else {
-        ("the checkpoint holds a schedule for it, but none is configured", "add `Optimizer::schedule` as it was, or load the weights alone")
+        ("the checkpoint has a schedule for it, but none is configured", "add `Optimizer::schedule` as it was, or load the weights alone")
     };
     Error::Optimizer { optimizer: optimizer.into(), reason: reason.into(), hint: hint.into() }
 }

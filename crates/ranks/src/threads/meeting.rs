@@ -23,7 +23,7 @@ struct Now {
     rounds: u64,
     /// What has been brought for the current call, for each rank.
     brought: Vec<Option<(String, Brought)>>,
-    /// The result of the last call. It stays until all ranks are in the next one, so nobody misses it.
+    /// The result of the last call. It stays until all ranks are in the next one, so no rank misses it.
     last: Result<Arc<Vec<Brought>>>,
     failed: Option<Error>,
     /// Ranks that have ended without an error.

@@ -111,7 +111,7 @@ fn a_rank_that_fails_ends_the_others_with_its_name() {
 }
 
 #[test]
-fn an_abort_ends_the_others_while_the_rank_goes_on() {
+fn an_abort_ends_the_others_while_the_rank_continues() {
     let results = run(2, |rank| {
         if rank == 1 {
             here()?.abort("no more disk");

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use stormfire_checkpoint::{ParamPaths, Snapshot};
 use stormfire_loggers::Background;
 use stormfire_module::{Error, LightningModule, Order, Result};
+use stormfire_optim::for_trainer::SaveOptimizers as _;
 
+use super::of_ranks;
 use crate::{
     engine::Engine,
     fit_state::{FitState, RunState},
@@ -37,12 +39,16 @@ pub(crate) fn run_state<M: LightningModule>(engine: &mut Engine<M>) -> Result<Ru
     for (callback, key) in engine.callbacks_with_keys() {
         let state = callback.state()?;
         if !state.is_empty() && callbacks.insert(key.to_owned(), state).is_some() {
-            return Err(Error::config("callback", format!("two callbacks keep their state as `{key}`"), "give one another `state_key`"));
+            return Err(Error::config(
+                "callback",
+                format!("two callbacks save their state as `{key}`"),
+                "give one of them another `state_key`",
+            ));
         }
     }
     let mut pending = Pending::default();
-    let log = engine.store.state(&mut pending);
-    let (mut place, data_module) = (engine.run.place.clone(), engine.books.data_module.clone());
+    let (log, mut place) = of_ranks::state(engine, &mut pending)?;
+    let data_module = engine.books.data_module.clone();
     place.last_validation.stop();
     Ok(RunState { place, log, pending, callbacks, data_module, loggers: Vec::new() })
 }

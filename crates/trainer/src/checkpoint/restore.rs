@@ -14,10 +14,19 @@ use stormfire_checkpoint::{
     Checkpoint, LoadOptions, Manifest, NamedTensors, ParamPaths, Saved, restore, storage,
     tensor_names::{IN_FORCE, is_trained_weight, take_under, take_weights},
 };
-use stormfire_module::{Callback, Error, Event, LightningModule, Order, Result, for_trainer::ModuleHooks, moment::Progress, state};
-use stormfire_optim::{OptimizerStates, trained, window::Accumulated};
+use stormfire_module::{
+    Callback, Error, Event, LightningModule, Order, Result,
+    for_trainer::{ChangeRequests as _, ModuleHooks},
+    moment::Progress,
+    place::Place,
+    state,
+};
+use stormfire_optim::{
+    for_trainer::{OptimizerStates, SaveOptimizers as _},
+    trained,
+};
 
-use super::locate::Places;
+use super::{locate::Places, of_ranks};
 use crate::{
     accelerator::check_default_device,
     checkpoint_names::Names,
@@ -61,7 +70,7 @@ impl Resume {
             }
             Err(error) => {
                 let hint = match places.beside(path) {
-                    Some(good) => format!("the newest good checkpoint beside it is `{}`", good.display()),
+                    Some(good) => format!("the newest good checkpoint in its folder is `{}`", good.display()),
                     None => error.hint().unwrap_or_default(),
                 };
                 Err(Error::Checkpoint { path: path.into(), reason: error.reason(), hint })
@@ -154,7 +163,7 @@ impl Resume {
     pub(crate) fn check_is_whole(&self) -> Result<()> {
         if self.manifest.weights_only {
             return Err(self.refuse(
-                "it holds weights only, so a fit cannot continue from it",
+                "it contains only weights, so a fit cannot resume from it",
                 "start a new fit from its weights with `LightningModule::load_weights`, or save without `save_weights_only`",
             ));
         }
@@ -192,16 +201,18 @@ impl Resume {
             let (as_saved, changed) = trained::with_frozen(module.clone(), frozen);
             *module = as_saved;
             if !changed.is_empty() {
-                tracing::info!("frozen or trained as in the checkpoint, and not as the module was made: `{}`", changed.join("`, `"));
+                tracing::info!("frozen or trained as in the checkpoint, not as in the given module: `{}`", changed.join("`, `"));
             }
         }
         let mut names = Names::default();
         state::load(&mut names, self.manifest.names.clone())?;
         names.finish_after_a_kill(&self.path, &self.manifest, &self.tensors);
-        let Self { manifest, mut tensors, restarts, run, unfinished, .. } = self;
+        // A state in memory is that of this rank.
+        let rank = if self.is_in_memory && self.run.log.ranks.is_empty() { (0, 1) } else { (engine.rank(), engine.world()) };
+        let Self { manifest, mut tensors, restarts, mut run, unfinished, .. } = self;
         let device = engine.frame.device.clone();
         training.unfinished = unfinished.map(|saved| RunState::load(saved, UNFINISHED, &mut tensors, &device));
-        training.accumulated = Accumulated::load(&mut tensors, module, &run.place.window);
+        training.accumulated = of_ranks::window_of(&mut tensors, module, &mut run.place, rank);
         let has_swapped = !take_under(&mut tensors, IN_FORCE).is_empty();
         let RunState { place, log, mut callbacks, .. } = RunState::load(run, "", &mut tensors, &device);
         let mut states = OptimizerStates::default();
@@ -210,11 +221,11 @@ impl Resume {
         engine.run.id = manifest.run_id;
         engine.books.restarts = restarts + 1;
         engine.seed = engine.frame.config.seed.or(manifest.seed);
-        engine.run.place = place.restored(engine.run.place.accumulate_grad_batches);
+        engine.run.place = resumed(place, engine.run.place.accumulate_grad_batches, engine.world());
         if has_swapped && engine.run.place.is_in_validation() {
             engine.books.in_force = InForce::ToSwapAgain;
         }
-        engine.store.restore(&log, &device)?;
+        engine.store.restore(&of_ranks::log_of(log, rank), &device)?;
         for (callback, key) in engine.callbacks_with_keys() {
             if let Some(saved) = callbacks.remove(key) {
                 callback.load_state(saved)?;
@@ -236,14 +247,14 @@ impl Resume {
             return Err(Error::config(
                 "max_epochs",
                 format!("{max} is less than the {begun} epochs that `{path}` has {what}"),
-                "raise it, or continue from an earlier checkpoint",
+                "raise it, or resume from an earlier checkpoint",
             ));
         }
         if let Some(max) = limits.max_steps.filter(|&max| max < done.global_step) {
             return Err(Error::config(
                 "max_steps",
                 format!("{max} is less than the {} steps that `{path}` has done", done.global_step),
-                "raise it, or continue from an earlier checkpoint",
+                "raise it, or resume from an earlier checkpoint",
             ));
         }
         Ok(())
@@ -254,7 +265,7 @@ impl Resume {
         if self.run.progress.batch_in_epoch > 0 {
             return Err(self.refuse(
                 format!("it was written in the middle of an epoch, and the training data is not the same: {difference}"),
-                "continue with the data it was written with, or from a checkpoint that was written at the end of an epoch",
+                "resume with the data it was written with, or from a checkpoint that was written at the end of an epoch",
             ));
         }
         tracing::warn!("the training data is not that of the checkpoint: {difference}");
@@ -265,4 +276,22 @@ impl Resume {
 /// The module with all of these weights, with their dtypes.
 fn with_weights<M: Module>(module: M, weights: impl IntoIterator<Item = (String, TensorData)>) -> Result<M> {
     Ok(restore(module, weights, &LoadOptions::new().adopt_dtype(true))?.0)
+}
+
+/// The position of a resumed fit. The given number of batches per step applies to a new epoch.
+fn resumed(mut place: Place, accumulate_grad_batches: usize, ranks: usize) -> Place {
+    let of_all = place.accumulate_grad_batches * place.ranks.max(1);
+    // The same number of batches in a step, if the ranks can share them.
+    place.accumulate_grad_batches = if of_all.is_multiple_of(ranks) { of_all / ranks } else { accumulate_grad_batches };
+    place.ranks = ranks;
+    if !place.progress.has_begun() {
+        // A fit that has not trained yet starts again with its sanity check.
+        place.evaluating = None;
+    }
+    if place.progress.batch_in_epoch == 0 {
+        // At the start of an epoch the options and the scheduler callback decide again.
+        place.accumulate_grad_batches = accumulate_grad_batches;
+    }
+    place.last_validation.start();
+    place
 }
