@@ -24,6 +24,8 @@ pub(crate) struct Books<M> {
     pub(crate) some_rank_saves: bool,
     /// Whether rank 0 has loggers.
     pub(crate) is_logged: bool,
+    /// Whether the ranks have agreed that values that are not finite stop the fit.
+    pub(crate) is_not_finite: bool,
     /// When the ranks last compared how long they had waited for each other, and the seconds of each.
     pub(crate) waits: Option<(Instant, Vec<f64>)>,
     /// The signal that the ranks have agreed on, with several ranks.
@@ -44,6 +46,7 @@ impl<M> Default for Books<M> {
             some_rank_saves: false,
             is_logged: false,
             waits: None,
+            is_not_finite: false,
             signal: None,
             failed_log: None,
         }
