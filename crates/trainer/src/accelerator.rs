@@ -51,8 +51,8 @@ pub enum Accelerator {
     Auto,
     /// The processor, through burn's `flex` backend. Always available.
     Cpu,
-    /// The NVIDIA GPU with this index, counted from 0 as in the driver. Feature `cuda`. If a launcher has started several
-    /// ranks on a machine, the first one has this GPU, and each further one the next GPU.
+    /// The NVIDIA GPU with this index, counted from 0 as in the driver. Feature `cuda`. If a launcher has started
+    /// several ranks on a machine, the first one has this GPU, and each further one the next GPU.
     Cuda(usize),
     /// The best adapter of the graphics API that suits this machine, or a software rasterizer if there is no other.
     /// Feature `wgpu`.

@@ -36,7 +36,8 @@ macro_rules! options {
             /// `"single"` refuses both, `"threads"` gives each process `devices` threads, `"mpi"` refuses a process
             /// without a launcher. `docs/ranks.md` says what ranks are. Default: `"auto"`.
             strategy: Strategy = Strategy::Auto, read(strategy: Strategy => strategy);
-            /// The number of machines that the launcher has used. The run is refused if it is another one. Default: any.
+            /// The number of machines that the launcher has used. The run is refused if it is another one. Default:
+            /// any.
             num_nodes: Option<usize> = None, set(nodes: usize => Some(nodes));
             /// Maximum number of epochs. Default: 1,000, or no limit with `max_steps`, `max_time` or a `Timer`.
             max_epochs: Option<usize> = None, set(epochs: usize => Some(epochs));

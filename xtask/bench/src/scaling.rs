@@ -1,5 +1,5 @@
-//! Several ranks: the time of a step, the share of it that is communication, and a simulation of larger clusters from the
-//! measured parts.
+//! Several ranks: the time of a step, the share of it that is communication, and a simulation of larger clusters from
+//! the measured parts.
 
 use std::{hint::black_box, time::Instant};
 

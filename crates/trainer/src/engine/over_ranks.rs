@@ -81,18 +81,19 @@ impl<M: LightningModule> Engine<M> {
         let waited = self.frame.ranks.waited().as_secs_f64();
         if let Some(others) = self.gathered(&(own, waited))? {
             let (others, waits): (Vec<_>, Vec<_>) = others.into_iter().unzip();
-            self.show_slowest(std::iter::once(waited).chain(waits).collect());
+            let waited: Vec<f64> = std::iter::once(waited).chain(waits).collect();
+            self.show_slowest(&waited);
             return self.store.step_metrics_of_ranks(&others, &self.frame.device.clone());
         }
         self.store.step_metrics_are_sent();
         Ok(None)
     }
 
-    /// Shows in the progress bar which rank the others wait for: the one that itself waits least, and the share of the time
-    /// that the others wait longer than it.
-    fn show_slowest(&mut self, waited: Vec<f64>) {
+    /// Shows in the progress bar which rank the others wait for: the one that itself waits least, and the share of the
+    /// time that the others wait longer than it.
+    fn show_slowest(&mut self, waited: &[f64]) {
         let now = clock::now();
-        if let Some((began, before)) = self.books.waits.replace((now, waited.clone()))
+        if let Some((began, before)) = self.books.waits.replace((now, waited.to_vec()))
             && before.len() == waited.len()
         {
             let new: Vec<f64> = waited.iter().zip(before).map(|(now, before)| now - before).collect();
