@@ -9,6 +9,8 @@ pub use crate::{
     metric_source::{MetricSource, monitored, monitored_of_epoch},
     module_hooks::ModuleHooks,
     outer_run::OuterRun,
+    precision::{Lent, cast, cast_parameters, explained, refuse_unfit},
+    running_stats::KnownStats,
     stepper::{StepHooks, StepPlan},
     threads::{Division, Threads},
 };

@@ -3,6 +3,7 @@
 mod apply;
 mod automatic;
 mod backward;
+mod overflow;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use stormfire_optim::{
 use crate::{
     error::{Error, Result},
     evidence::{Evidence, FiniteCheck, add},
+    loss_scale::LossScale,
     moment::Moment,
     scope,
     threads::Threads,
@@ -31,6 +33,15 @@ pub trait StepHooks<M> {
     fn on_after_backward(&mut self, module: &mut M, gradients: &mut GradientsParams) -> Result<()>;
     /// The optimizer is about to step.
     fn on_before_optimizer_step(&mut self, module: &mut M, optimizer: &str, gradients: &mut GradientsParams) -> Result<()>;
+    /// The optimizer steps with these gradients.
+    fn update(&mut self, module: &mut M, optimizer: &mut Optimizer, gradients: GradientsParams)
+    where
+        M: Module,
+    {
+        optimizer.update(module, gradients);
+    }
+    /// In this batch nothing changes the module but the optimizer and these hooks: `training_batch` is the default.
+    fn is_automatic(&mut self) {}
     /// An optimizer with a schedule has stepped: these rates apply from now on.
     fn learning_rates(&mut self, rates: Vec<(String, f64)>);
 }
@@ -46,6 +57,9 @@ pub struct StepPlan {
     pub detect_anomaly: bool,
     /// Whether and when losses and gradients are checked.
     pub finite: FiniteCheck,
+    /// By which a loss is multiplied before its backward pass, and [`StepHooks::on_after_backward`] divides the gradients.
+    /// The gradients are then checked before each step: those of a wide loss may not fit into `f16`.
+    pub loss_scale: Option<LossScale>,
 }
 
 /// Converts losses into parameter updates during one training batch.
@@ -91,6 +105,7 @@ pub struct Stepper<'a, M> {
     threads: Option<Arc<Threads>>,
     stepped: bool,
     skipped: Option<String>,
+    overflowed: bool,
     evidence: Evidence,
 }
 
@@ -99,7 +114,7 @@ impl<'a, M: Module> Stepper<'a, M> {
     /// to batch.
     pub fn new(optimizers: &'a mut Optimizers, accumulated: &'a mut Accumulated, hooks: &'a mut dyn StepHooks<M>, plan: StepPlan) -> Self {
         let (threads, evidence) = (None, Evidence::default());
-        Self { optimizers, accumulated, hooks, plan, threads, stepped: false, skipped: None, evidence }
+        Self { optimizers, accumulated, hooks, plan, threads, stepped: false, skipped: None, overflowed: false, evidence }
     }
 
     /// For the Trainer: divides batches among these threads.
@@ -115,6 +130,11 @@ impl<'a, M: Module> Stepper<'a, M> {
     /// For the Trainer: the non-finite value for which an optimizer skipped its step ([`FiniteCheck::BeforeStep`]).
     pub fn skipped(&mut self) -> Option<String> {
         self.skipped.take()
+    }
+
+    /// For the Trainer: whether an optimizer has not stepped because its gradients overflowed at this scale of the loss.
+    pub fn has_overflowed(&self) -> bool {
+        self.overflowed
     }
 
     /// For the Trainer: the evidence of this batch, with [`FiniteCheck::Later`].

@@ -154,7 +154,9 @@ impl Optimizer {
     }
 
     /// Steps with its share of the gradients.
-    pub fn update<M: Module>(&mut self, module: &mut M, gradients: GradientsParams) {
+    pub fn update<M: Module>(&mut self, module: &mut M, mut gradients: GradientsParams) {
+        // The sum of several gradients may be wider than a parameter.
+        gradients::as_parameters(&mut gradients, module);
         // burn takes the module by value. The copy shares every tensor, so nothing is lost if the update panics.
         let updated = match self.schedule.as_ref().and_then(Schedule::rate) {
             Some(rate) => self.inner.step(rate.clone(), module.clone(), gradients),

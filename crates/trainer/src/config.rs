@@ -9,8 +9,8 @@ use stormfire_optim::ClipAlgorithm;
 use stormfire_values::Every;
 
 use crate::{
-    accelerator::Accelerator, devices::Devices, limit::Limit, non_finite::NonFinite, option_table::options, profiler::ProfilerKind,
-    requeue_signal::RequeueSignal,
+    accelerator::Accelerator, devices::Devices, limit::Limit, non_finite::NonFinite, option_table::options, precision::Precision,
+    profiler::ProfilerKind, requeue_signal::RequeueSignal,
 };
 
 macro_rules! config_struct {

@@ -74,6 +74,8 @@ fn steps<M: PredictModule>(engine: &mut Engine<M>, module: &M, group: Vec<(M::Ba
     let started = engine.frame.profiler.start();
     let predictions = {
         let _scope = engine.enter(Hook::PredictStep);
+        let module = engine.precision.evaluated(module);
+        let group: Vec<_> = group.into_iter().map(|(batch, moment)| (engine.precision.batch(batch), moment)).collect();
         match engine.frame.threads.clone() {
             None => group.into_iter().map(|(batch, moment)| module.predict_step(batch, moment.batch_idx)).collect(),
             Some(threads) => {
@@ -81,7 +83,7 @@ fn steps<M: PredictModule>(engine: &mut Engine<M>, module: &M, group: Vec<(M::Ba
                     let (_, Moment { dataloader_idx, batch_idx, .. }) = *group.get(index)?;
                     engine.seed_of(RandomPart::EvaluationBatch { dataloader_idx, batch_idx })
                 };
-                parts::predict(&threads, module, &group, seed, &predict_step())
+                parts::predict(&threads, &*module, &group, seed, &predict_step())
             }
         }
     };

@@ -12,7 +12,7 @@ use std::{
 
 use burn::tensor::Device;
 use stormfire_callbacks::Printer;
-use stormfire_data::{DataModule, Loader, Loaders, Splitter, Stage};
+use stormfire_data::{Caster, DataModule, Loader, Loaders, Splitter, Stage};
 use stormfire_loggers::{Background, DEFAULT_NAME, Loggers, Status};
 use stormfire_module::{
     Callback, Error, Event, Hook, LightningModule, Result,
@@ -52,6 +52,7 @@ pub(crate) struct Session<M: LightningModule> {
     engine: Engine<M>,
     device: Option<Device>,
     splitter: Option<Splitter<M::Batch>>,
+    caster: Option<Caster<M::Batch>>,
     log_dir: Option<PathBuf>,
     requeue: Requeue,
     interrupted: Option<Signal>,
@@ -67,7 +68,7 @@ impl<M: LightningModule> Session<M> {
     /// `resume` is the checkpoint of the first fit.
     pub(crate) fn new(
         config: &TrainerConfig,
-        (device, splitter): (Option<Device>, Option<Splitter<M::Batch>>),
+        (device, splitter, caster): (Option<Device>, Option<Splitter<M::Batch>>, Option<Caster<M::Batch>>),
         callbacks: Vec<Box<dyn Callback<M>>>,
         loggers: LoggerChoice,
         mut resume: Option<&mut Resume>,
@@ -89,7 +90,7 @@ impl<M: LightningModule> Session<M> {
         engine.run.loggers = opened.loggers;
         engine.frame.logs_wait = opened.some_continue;
         let (training, continues_logs) = (Training::default(), opened.all_continue);
-        Ok(Self { engine, device, splitter, log_dir, requeue, interrupted: None, training, ended: None, continues_logs })
+        Ok(Self { engine, device, splitter, caster, log_dir, requeue, interrupted: None, training, ended: None, continues_logs })
     }
 
     /// Prepares to resume a later fit: see [`Resume::take_up_epoch`].
@@ -125,8 +126,10 @@ impl<M: LightningModule> Session<M> {
         let _under_way = live_run::begin(self.name());
         let engine = &mut self.engine;
         engine.frame.device = choose_device(self.device.as_ref(), &engine.frame.config, &module)?;
+        engine.precision.begin(engine.frame.config.precision, &engine.frame.device, &module, self.caster)?;
         let drawn = if engine.frame.config.seed.is_some() && resume.is_none() { drawn_before(&module)? } else { Vec::new() };
-        let mut module = place(module, &engine.frame.device, engine.frame.config.seed).train();
+        let module = place(module, &engine.frame.device, engine.frame.config.seed).train();
+        let mut module = engine.precision.parameters(module);
         self.start_threads(&module, true)?;
         let engine = &mut self.engine;
         engine.seed = Some(match engine.frame.config.seed {
@@ -219,6 +222,7 @@ impl<M: LightningModule> Session<M> {
             engine.run.loggers.hurry_when(watch.noted_at());
         }
         let mut outcome = guard(|| body(&mut *engine, &mut *module, &mut *data, &mut *training));
+        outcome = outcome.map_err(|error| engine.precision.explained::<M>(error));
         if stage == Stage::Fit {
             match guard(|| Ok(data.state()?)) {
                 Ok(newest) => engine.books.data_module = newest,

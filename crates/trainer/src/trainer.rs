@@ -6,7 +6,7 @@ mod setters;
 use std::{any::Any, path::Path};
 
 use burn::tensor::Device;
-use stormfire_data::{DataModule, Splitter};
+use stormfire_data::{Caster, DataModule, Splitter};
 use stormfire_loggers::{Logger, Loggers, Metrics};
 use stormfire_module::{
     Callback, Error, LightningModule, PredictModule, Result, RunningStage,
@@ -22,7 +22,7 @@ use crate::{
     config::TrainerConfig,
     logger_choice::LoggerChoice,
     session::Session,
-    setup::folders_of_runs,
+    setup::{choose_device, folders_of_runs},
     signals::check_not_interrupted,
     slurm::Requeue,
     stop::Fit,
@@ -69,6 +69,8 @@ pub struct Trainer<M: LightningModule> {
     ckpt_path: Option<CkptPath>,
     /// How batches are divided among devices.
     splitter: Option<Splitter<M::Batch>>,
+    /// How batches are cast to the type of the steps.
+    caster: Option<Caster<M::Batch>>,
     session: Option<Box<Session<M>>>,
     has_begun: bool,
 }
@@ -83,6 +85,7 @@ impl<M: LightningModule> Default for Trainer<M> {
             loggers: LoggerChoice::Default,
             ckpt_path: None,
             splitter: None,
+            caster: None,
             session: None,
             has_begun: false,
         }
@@ -240,6 +243,10 @@ impl<M: LightningModule> Trainer<M> {
     /// The module, with the weights of the requested checkpoint if there is one, and the progress of the fit that wrote
     /// it.
     fn with_weights(&mut self, module: &M) -> Result<(M, Option<Progress>)> {
+        if let Some(precision) = self.config.precision {
+            // Before the first tensor of the checkpoint.
+            precision.prepare(&choose_device(self.device.as_ref(), &self.config, module)?)?;
+        }
         match self.checkpoint()? {
             Some(checkpoint) => {
                 let at = checkpoint.progress().clone();
@@ -314,7 +321,8 @@ impl<M: LightningModule> Trainer<M> {
             }
             let callbacks = std::mem::take(&mut self.callbacks);
             let loggers = std::mem::take(&mut self.loggers);
-            self.session = Some(Box::new(Session::new(&self.config, (self.device.clone(), self.splitter), callbacks, loggers, resume)?));
+            self.session =
+                Some(Box::new(Session::new(&self.config, (self.device.clone(), self.splitter, self.caster), callbacks, loggers, resume)?));
         }
         // Set above if it was missing.
         self.session.as_deref_mut().ok_or_else(|| Error::other("the Trainer has no session"))

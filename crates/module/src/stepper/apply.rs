@@ -19,7 +19,7 @@ impl<M: Module> Stepper<'_, M> {
         self.hooks.on_before_optimizer_step(module, optimizer.name(), &mut gradients)?;
         let norm = self.norm_for_clipping(&gradients, module);
         if let Some(what) = self.what_is_not_finite(index, &gradients, norm.as_ref(), module)? {
-            self.skipped.get_or_insert(what);
+            self.give_up_step(what);
             return Ok(());
         }
         self.clip(&mut gradients, norm, module);
@@ -43,6 +43,7 @@ impl<M: Module> Stepper<'_, M> {
     ) -> Result<Option<String>> {
         // A norm that was computed for clipping is also valid evidence.
         match self.plan.finite {
+            FiniteCheck::Off | FiniteCheck::Later if self.plan.loss_scale.is_some() => self.what_has_overflowed(gradients, norm, module),
             FiniteCheck::Off => Ok(None),
             FiniteCheck::Later => {
                 if let Some(norm) = norm {
@@ -71,7 +72,7 @@ impl<M: Module> Stepper<'_, M> {
 
     fn update(&mut self, index: usize, module: &mut M, gradients: GradientsParams) -> Result<()> {
         let optimizer = self.optimizers.at(index);
-        optimizer.update(module, gradients);
+        self.hooks.update(module, optimizer, gradients);
         optimizer.step_schedule()?;
         if optimizer.lr_schedule().is_some() {
             self.hooks.learning_rates(self.optimizers.learning_rates());

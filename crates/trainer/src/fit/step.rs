@@ -6,7 +6,7 @@ use stormfire_module::{
 };
 use stormfire_optim::{gradients::Clip, window::Window};
 
-use super::FitLoop;
+use super::{FitLoop, on_copy::StepReport};
 
 /// The result of the module's `training_batch`.
 pub(super) struct BatchOutcome {
@@ -20,7 +20,8 @@ impl<M: LightningModule> FitLoop<'_, M> {
     fn step_plan(&self, window: Window) -> StepPlan {
         let config = &self.engine.frame.config;
         let clip = config.gradient_clip_val.map(|value| Clip { value, algorithm: config.gradient_clip_algorithm });
-        StepPlan { window, clip, detect_anomaly: config.detect_anomaly, finite: self.finite.plan() }
+        let loss_scale = self.engine.run.place.loss_scale;
+        StepPlan { window, clip, detect_anomaly: config.detect_anomaly, finite: self.finite.plan(), loss_scale }
     }
 
     /// Does the work of the last batch for an epoch that ends before it: the step with the gradients of an incomplete
@@ -46,6 +47,8 @@ impl<M: LightningModule> FitLoop<'_, M> {
         let mut stepper = Stepper::new(&mut self.training.optimizers, &mut self.training.accumulated, &mut *self.engine, plan);
         stepper.close_window(self.module)?;
         let (has_stepped, skipped, evidence) = (stepper.has_stepped(), stepper.skipped(), stepper.evidence());
+        let has_overflowed = stepper.has_overflowed();
+        self.adapt_loss_scale(has_overflowed, has_stepped);
         let engine = &mut *self.engine;
         engine.run.place.window.add(window, &self.training.accumulated);
         engine.run.place.progress.global_step += u64::from(has_stepped);
@@ -61,13 +64,10 @@ impl<M: LightningModule> FitLoop<'_, M> {
         let plan = self.step_plan(window);
         let trains_nothing = self.training.optimizers.is_empty();
         let scope = self.engine.enter(Hook::TrainingStep);
-        let threads = self.engine.frame.threads.clone();
-        let mut stepper = Stepper::new(&mut self.training.optimizers, &mut self.training.accumulated, &mut *self.engine, plan);
-        stepper.divide_among(threads);
-        let output = self.module.training_batch(batch, batch_idx, &mut stepper);
-        let has_stepped = stepper.has_stepped() || (trains_nothing && window.closes);
-        let (skipped, evidence) = (stepper.skipped(), stepper.evidence());
+        let StepReport { output, has_stepped, skipped, evidence, has_overflowed } = self.on_copy(batch, batch_idx, plan);
+        let has_stepped = has_stepped || (trains_nothing && window.closes);
         drop(scope);
+        self.adapt_loss_scale(has_overflowed, has_stepped);
         if let Some(step) = scope::take_not_implemented() {
             let hint = "implement `training_step`, or override `training_batch`".into();
             return Err(Error::NotImplemented { what: step.name().into(), hint });

@@ -108,8 +108,11 @@ impl<M: LightningModule> Session<M> {
             self.begin_logs_anew(None)?;
         }
         self.engine.frame.device = choose_device(self.device.as_ref(), &self.engine.frame.config, module)?;
+        let (engine, caster) = (&mut self.engine, self.caster);
+        engine.precision.begin(engine.frame.config.precision, &engine.frame.device, module, caster)?;
         // Clones share uninitialized parameters, and a fit of the same module may follow.
-        let module = place(module.clone(), &self.engine.frame.device, self.engine.frame.config.seed).valid();
+        let module = place(module.clone(), &engine.frame.device, engine.frame.config.seed).valid();
+        let module = engine.precision.parameters(module);
         self.start_threads(&module, false)?;
         Ok(module)
     }
