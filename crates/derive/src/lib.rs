@@ -8,8 +8,9 @@ use syn::{DeriveInput, parse_macro_input};
 
 /// Implements `stormfire::SplitBatch` for a struct: each field is divided, and all have the same number of items.
 ///
-/// A field with `#[split(items)]` is a `Vec` with one element per item. A field with `#[split(clone)]` is the same in every part. `#[split(crate = stormfire_data)]` above the struct names the
-/// crate to use, for a program that does not depend on `stormfire`.
+/// A field with `#[split(items)]` is a `Vec` with one element per item. A field with `#[split(clone)]` is the same in
+/// every part. `#[split(crate = stormfire_data)]` above the struct names the crate to use, for a program that does not
+/// depend on `stormfire`.
 #[proc_macro_derive(SplitBatch, attributes(split))]
 pub fn derive_split_batch(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
@@ -18,8 +19,8 @@ pub fn derive_split_batch(input: TokenStream) -> TokenStream {
 
 /// Implements `stormfire::CastBatch` for a struct: the float tensors in each field are cast.
 ///
-/// A field with `#[cast(skip)]` stays as it is. `#[cast(crate = stormfire_data)]` above the struct names the crate to use,
-/// for a program that does not depend on `stormfire`.
+/// A field with `#[cast(skip)]` stays as it is. `#[cast(crate = stormfire_data)]` above the struct names the crate to
+/// use, for a program that does not depend on `stormfire`.
 #[proc_macro_derive(CastBatch, attributes(cast))]
 pub fn derive_cast_batch(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);

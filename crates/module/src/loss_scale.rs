@@ -1,4 +1,5 @@
-//! The factor by which a loss in `f16` is multiplied before the backward pass, so that small gradients do not become zero.
+//! The factor by which a loss in `f16` is multiplied before the backward pass, so that small gradients do not become
+//! zero.
 
 use serde::{Deserialize, Serialize};
 

@@ -57,8 +57,8 @@ pub struct StepPlan {
     pub detect_anomaly: bool,
     /// Whether and when losses and gradients are checked.
     pub finite: FiniteCheck,
-    /// By which a loss is multiplied before its backward pass, and [`StepHooks::on_after_backward`] divides the gradients.
-    /// The gradients are then checked before each step: those of a wide loss may not fit into `f16`.
+    /// By which a loss is multiplied before its backward pass, and [`StepHooks::on_after_backward`] divides the
+    /// gradients. The gradients are then checked before each step: those of a wide loss may not fit into `f16`.
     pub loss_scale: Option<LossScale>,
 }
 
@@ -110,8 +110,8 @@ pub struct Stepper<'a, M> {
 }
 
 impl<'a, M: Module> Stepper<'a, M> {
-    /// For the Trainer: a stepper for one batch. `accumulated` lives as long as the fit and carries gradients from batch
-    /// to batch.
+    /// For the Trainer: a stepper for one batch. `accumulated` lives as long as the fit and carries gradients from
+    /// batch to batch.
     pub fn new(optimizers: &'a mut Optimizers, accumulated: &'a mut Accumulated, hooks: &'a mut dyn StepHooks<M>, plan: StepPlan) -> Self {
         let (threads, evidence) = (None, Evidence::default());
         Self { optimizers, accumulated, hooks, plan, threads, stepped: false, skipped: None, overflowed: false, evidence }
@@ -132,7 +132,8 @@ impl<'a, M: Module> Stepper<'a, M> {
         self.skipped.take()
     }
 
-    /// For the Trainer: whether an optimizer has not stepped because its gradients overflowed at this scale of the loss.
+    /// For the Trainer: whether an optimizer has not stepped because its gradients overflowed at this scale of the
+    /// loss.
     pub fn has_overflowed(&self) -> bool {
         self.overflowed
     }

@@ -2,7 +2,6 @@
 
 mod boundary;
 mod end;
-mod on_copy;
 mod step;
 mod validation;
 
@@ -10,7 +9,7 @@ use burn::tensor::Device;
 use stormfire_data::{Batch, DataModule, Loader, Position};
 use stormfire_module::{
     Error, Event, LightningModule, Result, RunningStage,
-    for_trainer::{KnownStats, monitored, monitored_of_epoch},
+    for_trainer::{monitored, monitored_of_epoch},
     place::Stopwatch,
 };
 use stormfire_optim::shared_ids;
@@ -38,9 +37,7 @@ pub(crate) struct FitLoop<'a, M: LightningModule> {
     train: Loader<M::Batch>,
     val: Evaluated<M::Batch>,
     finite: FiniteWatch,
-    /// The running statistics of the module.
-    stats: KnownStats,
-    said_it_goes_on: bool,
+    said_it_continues: bool,
     said_names_are_shared: bool,
 }
 
@@ -61,11 +58,8 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         val: Evaluated<M::Batch>,
     ) -> Self {
         let finite = FiniteWatch::new(&engine.frame.config);
-        let loss_scale = &mut engine.run.place.loss_scale;
-        *loss_scale = engine.precision.scales_loss().then(|| loss_scale.take().unwrap_or_default());
-        let (said_it_goes_on, said_names_are_shared) = (false, false);
-        let stats = KnownStats::default();
-        Self { engine, module, training, data, train, val, finite, stats, said_it_goes_on, said_names_are_shared }
+        let (said_it_continues, said_names_are_shared) = (false, false);
+        Self { engine, module, training, data, train, val, finite, said_it_continues, said_names_are_shared }
     }
 
     pub(crate) fn run(mut self) -> Result<Stop> {

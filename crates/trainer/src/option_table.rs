@@ -20,21 +20,22 @@ macro_rules! options {
             /// The device to train on: an [`Accelerator`](crate::Accelerator), its name (`"cpu"`, `"cuda:1"`), or, for
             /// the setter, a device. Default: the device of the module.
             accelerator: Option<Accelerator> = None, call(accelerator: DeviceChoice => choose_device);
-            /// How many devices to use: [`Devices`](crate::Devices), a number, or `"auto"`. On the CPU (burn's `flex`) they are threads
-            /// that divide each batch of the loaders among them; `"auto"` takes one for each core. Other accelerators have one.
-            /// Default: 1.
+            /// How many devices to use: [`Devices`](crate::Devices), a number, or `"auto"`. On the CPU (burn's `flex`)
+            /// they are threads that divide each batch of the loaders among them; `"auto"` takes one for each core.
+            /// Other accelerators have one. Default: 1.
             ///
-            /// The steps, batches and results are those of one device, to rounding, for losses and values that are means over the
-            /// items of a batch; see [`SplitBatch`](stormfire_data::SplitBatch) for what can be divided and `docs/devices.md` for
-            /// what is not the same. Automatic optimization only.
+            /// Steps and batches are those of one device. So are the results, up to rounding, if losses and values are
+            /// means over the items of a batch. `docs/devices.md` lists the differences.
+            /// [`SplitBatch`](stormfire_data::SplitBatch) lists the batches that can be divided. Automatic optimization
+            /// only.
             devices: Devices = Devices::ONE, split(devices: Devices => devices);
             /// The float types of parameters and steps: a [`Precision`](crate::Precision), or its name as in Lightning:
-            /// `"32-true"`, `"bf16-mixed"`, `"16-mixed"`, `"bf16-true"`, `"64-true"`. Default: the types that the module has,
-            /// which are `f32` unless its device was set to another type.
+            /// `"32-true"`, `"bf16-mixed"`, `"16-mixed"`, `"bf16-true"`, `"64-true"`. Default: the types that the
+            /// module has, which are `f32` unless its device was set to another type.
             ///
-            /// With a mixed precision the parameters and the optimizer stay in `f32`, and the steps get a copy of the module and
-            /// of the batch in the narrower type: see [`CastBatch`](stormfire_data::CastBatch) for the batches and
-            /// `docs/precision.md` for what burn cannot compute there.
+            /// With a mixed precision the parameters and the optimizer stay in `f32`, and the steps get a copy of the
+            /// module and of the batch in the narrower type: see [`CastBatch`](stormfire_data::CastBatch) for the
+            /// batches and `docs/precision.md` for what burn cannot compute there.
             precision: Option<Precision> = None, cast(precision: Precision => Some(precision));
             /// Maximum number of epochs. Default: 1,000, or no limit with `max_steps`, `max_time` or a `Timer`.
             max_epochs: Option<usize> = None, set(epochs: usize => Some(epochs));

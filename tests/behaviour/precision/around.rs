@@ -67,7 +67,7 @@ impl Callback<Net> for Zeros {
 }
 
 #[test]
-fn weights_of_a_callback_are_validated_on_their_copy_and_the_masters_go_on() {
+fn weights_of_a_callback_are_validated_on_their_copy_and_the_masters_are_restored() {
     let net = Net::new();
     let types = net.types.clone();
     let with = fit(net, |trainer| trainer.precision("bf16-mixed").callback(Zeros)).unwrap();
@@ -129,23 +129,23 @@ fn a_resume_is_exact_and_another_precision_may_take_over() {
         let folder = tempfile::tempdir().unwrap();
         let set = |trainer: Trainer<Net>| trainer.precision(precision).accumulate_grad_batches(2);
         let net = || Net::new().normalised();
-        let unbroken = fit(net(), |trainer| set(trainer).callback(SaveAt(vec![1, 3, 4], folder.path().into()))).unwrap();
+        let uninterrupted = fit(net(), |trainer| set(trainer).callback(SaveAt(vec![1, 3, 4], folder.path().into()))).unwrap();
         for step in [1, 3, 4] {
             let file = folder.path().join(format!("{step}.ckpt"));
             let resumed = fit(net(), |trainer| set(trainer).ckpt_path(&file)).unwrap();
-            assert_eq!(weights(&resumed.module.valid()), weights(&unbroken.module.valid()), "{precision}, step {step}");
+            assert_eq!(weights(&resumed.module.valid()), weights(&uninterrupted.module.valid()), "{precision}, step {step}");
             let others = ["32-true", "16-mixed", "bf16-mixed"].into_iter().filter(|other| *other != precision);
             for other in others {
                 let other_way = fit(net(), |trainer| set(trainer).precision(other).ckpt_path(&file)).unwrap();
-                assert!(furthest(&other_way.module, &unbroken.module) < 0.2, "{precision} to {other}");
-                assert!(other_way.steps >= unbroken.steps - 1, "{precision} to {other}");
+                assert!(furthest(&other_way.module, &uninterrupted.module) < 0.2, "{precision} to {other}");
+                assert!(other_way.steps >= uninterrupted.steps - 1, "{precision} to {other}");
             }
         }
     }
 }
 
 #[test]
-fn a_second_fit_starts_anew_and_a_longer_one_goes_on() {
+fn a_second_fit_starts_from_scratch_and_a_longer_one_continues() {
     let mut trainer = quiet().precision("16-mixed").max_epochs(1);
     let first = trainer.fit(Net::new(), points(40, 8)).unwrap();
     assert_eq!(first.progress.global_step, 4, "one overflow");

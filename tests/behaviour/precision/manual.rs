@@ -152,7 +152,7 @@ fn every_way_of_stepping_trains_the_masters() {
         let trained = if how == How::Accumulates { values(&mixed.net.hidden) } else { values(&mixed.net.output) };
         let untrained = if how == How::Accumulates { values(&Net::new().hidden) } else { values(&Net::new().output) };
         assert!(trained.iter().zip(&untrained).any(|(a, b)| (a - b).abs() > 0.05), "{how:?}: it has learnt something");
-        assert_eq!(mixed.batches, 20, "{how:?}: a counter of the module goes on");
+        assert_eq!(mixed.batches, 20, "{how:?}: a counter of the module continues");
         assert_eq!(mixed.seen_by_hooks, full.seen_by_hooks, "{how:?}: hooks see the counter of their batch");
     }
 }

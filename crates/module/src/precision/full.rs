@@ -3,8 +3,9 @@
 use burn::{module::Module, tensor::Tensor};
 use stormfire_data::CastBatch;
 
-/// A layer that computes in `f32` when the other layers compute in `bf16` or `f16` (`Trainer::precision("bf16-mixed")`):
-/// for layers that burn cannot cast, such as an LSTM, and for those that need the digits, such as a batch normalization.
+/// A layer that computes in `f32` when the other layers compute in `bf16` or `f16`
+/// (`Trainer::precision("bf16-mixed")`): for layers that burn cannot cast, such as an LSTM, and for those that need the
+/// digits, such as a batch normalization.
 ///
 /// ```
 /// use burn::{nn::{Linear, LinearConfig, Lstm, LstmConfig}, prelude::*};

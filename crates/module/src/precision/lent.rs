@@ -26,8 +26,9 @@ use crate::{
 
 /// Lends a cast copy of a module to a training batch.
 ///
-/// It is the [`StepHooks`] of the batch. Hooks see the masters, with the skipped fields of the copy, and the gradients with
-/// the type of the masters. An optimizer updates the masters, and then the parameters of the copy that it has stepped with.
+/// It is the [`StepHooks`] of the batch. Hooks see the masters, with the skipped fields of the copy, and the gradients
+/// with the type of the masters. An optimizer updates the masters, and then the parameters of the copy that it has
+/// stepped with.
 pub struct Lent<'a, M> {
     hooks: &'a mut dyn StepHooks<M>,
     master: &'a mut M,
@@ -55,8 +56,8 @@ impl<'a, M: Module> Lent<'a, M> {
         (Self { hooks, master, dtype, loss_scale, lent, running, is_automatic: false }, copy)
     }
 
-    /// Ends the batch: the masters get what the copy has learnt outside of the optimizers, which are its running statistics
-    /// and its skipped fields.
+    /// Ends the batch: the masters get what the copy has learnt outside of the optimizers, which are its running
+    /// statistics and its skipped fields.
     ///
     /// # Errors
     /// The module has changed a parameter of the copy itself.
@@ -141,7 +142,7 @@ impl<M: Module> StepHooks<M> for Lent<'_, M> {
 
     fn update(&mut self, module: &mut M, optimizer: &mut Optimizer, gradients: GradientsParams) {
         if self.is_automatic {
-            // Nobody needs the copy any more.
+            // The copy is no longer needed.
             return optimizer.update(self.master, gradients);
         }
         let own = walk(&*self.master, Own { gradients: &gradients, ids: HashSet::new() }).ids;

@@ -35,8 +35,8 @@ impl ModuleMapper for Fill {
     }
 }
 
-/// The module `rest` with the float parameters of another one: its skipped fields, flags and integers with their weights.
-/// The result shares no running statistics with either.
+/// The module `rest` with the float parameters of another one: its skipped fields, flags and integers with their
+/// weights. The result shares no running statistics with either.
 ///
 /// # Errors
 /// They have different parameters.

@@ -18,7 +18,8 @@ impl<M: Module> Stepper<'_, M> {
         Evidence { losses: None, gradients: total.map(Scalar::from) }.what_is_not_finite(gradients, module)
     }
 
-    /// Notes why an optimizer does not step: the scale of the loss was too large, or its loss or gradients are not finite.
+    /// Notes why an optimizer does not step: the scale of the loss was too large, or its loss or gradients are not
+    /// finite.
     pub(super) fn give_up_step(&mut self, what: String) {
         if what != LOSS && self.plan.loss_scale.as_ref().is_some_and(LossScale::can_shrink) {
             self.overflowed = true;

@@ -32,8 +32,8 @@ impl AnyRank for Divide<'_> {
     }
 }
 
-/// Adds `more` to `sum`, parameter by parameter. A parameter in only one of them keeps its gradient. Half floats are added
-/// in `f32`.
+/// Adds `more` to `sum`, parameter by parameter. A parameter in only one of them keeps its gradient. Half floats are
+/// added in `f32`.
 pub fn accumulate<M: Module>(sum: &mut GradientsParams, more: GradientsParams, module: &M) {
     struct Add<'a> {
         sum: &'a mut GradientsParams,

@@ -1,12 +1,15 @@
 //! A call of the module's `training_batch`.
 
+mod on_copy;
+
 use stormfire_module::{
     Error, Hook, LightningModule, Result, StepOutput, Stepper,
     for_trainer::{Evidence, StepPlan, scope},
 };
 use stormfire_optim::{gradients::Clip, window::Window};
 
-use super::{FitLoop, on_copy::StepReport};
+use self::on_copy::StepReport;
+use super::FitLoop;
 
 /// The result of the module's `training_batch`.
 pub(super) struct BatchOutcome {

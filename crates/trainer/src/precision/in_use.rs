@@ -7,6 +7,7 @@ use stormfire_data::Caster;
 use stormfire_module::{
     Callback, Error, LightningModule, Result,
     for_trainer::{ModuleHooks, cast, cast_parameters, explained, refuse_unfit},
+    place::Place,
 };
 
 use super::Precision;
@@ -64,9 +65,10 @@ impl<B> InUse<B> {
         self.mixed.map(|(dtype, _)| dtype)
     }
 
-    /// Whether the loss is scaled.
-    pub(crate) fn scales_loss(&self) -> bool {
-        self.of_steps() == Some(FloatDType::F16)
+    /// The scale of the loss at the start of a fit: that of the checkpoint, if it has one.
+    pub(crate) fn start_loss_scale(&self, place: &mut Place) {
+        let is_scaled = self.of_steps() == Some(FloatDType::F16);
+        place.loss_scale = is_scaled.then(|| place.loss_scale.unwrap_or_default());
     }
 
     /// The module with parameters of the chosen type: it may have been loaded with another one.
@@ -83,8 +85,8 @@ impl<B> InUse<B> {
         }
     }
 
-    /// The module for an evaluation step, which is in evaluation mode. Made for each batch, because a hook may have changed
-    /// the module.
+    /// The module for an evaluation step, which is in evaluation mode. Made for each batch, because a hook may have
+    /// changed the module.
     pub(crate) fn evaluated<'a, M: LightningModule>(&self, module: &'a M) -> Cow<'a, M> {
         self.of_steps().map_or(Cow::Borrowed(module), |dtype| Cow::Owned(cast(module, dtype)))
     }

@@ -5,7 +5,7 @@ use stormfire_module::{
     for_trainer::{Evidence, Lent, StepHooks, StepPlan},
 };
 
-use super::FitLoop;
+use super::super::FitLoop;
 
 /// What a `training_batch` has returned, and what its [`Stepper`] has done.
 pub(super) struct StepReport {
@@ -21,6 +21,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
     pub(super) fn on_copy(&mut self, batch: M::Batch, batch_idx: usize, plan: StepPlan) -> StepReport {
         let (threads, precision) = (self.engine.frame.threads.clone(), self.engine.precision);
         let batch = precision.batch(batch);
+        let stats = precision.of_steps().map(|_| self.training.stats.of(self.module)).unwrap_or_default();
         let training = &mut *self.training;
         let run = |module: &mut M, hooks: &mut dyn StepHooks<M>| {
             let mut stepper = Stepper::new(&mut training.optimizers, &mut training.accumulated, hooks, plan);
@@ -31,7 +32,6 @@ impl<M: LightningModule> FitLoop<'_, M> {
         };
         let Some(dtype) = precision.of_steps() else { return run(self.module, &mut *self.engine) };
         // A copy for each batch, because a hook may have changed the module.
-        let stats = self.stats.of(self.module);
         let (mut lent, mut copy) = Lent::new(&mut *self.engine, self.module, dtype, plan.loss_scale.map(|scale| scale.scale), &stats);
         let mut report = run(&mut copy, &mut lent);
         if report.output.is_ok()
