@@ -47,12 +47,19 @@ use crate::{
     whereabouts,
 };
 
+/// Options that only the program can set, because no file can contain them.
+pub(crate) struct Given<B> {
+    pub(crate) device: Option<Device>,
+    /// Divides batches among devices.
+    pub(crate) splitter: Option<Splitter<B>>,
+    /// Casts batches to the type of the steps.
+    pub(crate) caster: Option<Caster<B>>,
+}
+
 /// The state of a Trainer from its first run on.
 pub(crate) struct Session<M: LightningModule> {
     engine: Engine<M>,
-    device: Option<Device>,
-    splitter: Option<Splitter<M::Batch>>,
-    caster: Option<Caster<M::Batch>>,
+    given: Given<M::Batch>,
     log_dir: Option<PathBuf>,
     requeue: Requeue,
     interrupted: Option<Signal>,
@@ -68,7 +75,7 @@ impl<M: LightningModule> Session<M> {
     /// `resume` is the checkpoint of the first fit.
     pub(crate) fn new(
         config: &TrainerConfig,
-        (device, splitter, caster): (Option<Device>, Option<Splitter<M::Batch>>, Option<Caster<M::Batch>>),
+        given: Given<M::Batch>,
         callbacks: Vec<Box<dyn Callback<M>>>,
         loggers: LoggerChoice,
         mut resume: Option<&mut Resume>,
@@ -90,7 +97,7 @@ impl<M: LightningModule> Session<M> {
         engine.run.loggers = opened.loggers;
         engine.frame.logs_wait = opened.some_continue;
         let (training, continues_logs) = (Training::default(), opened.all_continue);
-        Ok(Self { engine, device, splitter, caster, log_dir, requeue, interrupted: None, training, ended: None, continues_logs })
+        Ok(Self { engine, given, log_dir, requeue, interrupted: None, training, ended: None, continues_logs })
     }
 
     /// Prepares to resume a later fit: see [`Resume::take_up_epoch`].
@@ -125,8 +132,8 @@ impl<M: LightningModule> Session<M> {
     pub(crate) fn fit<D: DataModule<Batch = M::Batch>>(&mut self, module: M, mut data: D, resume: Option<Resume>) -> Result<Fit<M>> {
         let _active = live_run::begin(self.name());
         let engine = &mut self.engine;
-        engine.frame.device = choose_device(self.device.as_ref(), &engine.frame.config, &module)?;
-        engine.precision.begin(engine.frame.config.precision, &engine.frame.device, &module, self.caster)?;
+        engine.frame.device = choose_device(self.given.device.as_ref(), &engine.frame.config, &module)?;
+        engine.precision.begin(engine.frame.config.precision, &engine.frame.device, &module, self.given.caster)?;
         let drawn = if engine.frame.config.seed.is_some() && resume.is_none() { drawn_before(&module)? } else { Vec::new() };
         let module = place(module, &engine.frame.device, engine.frame.config.seed).train();
         let mut module = engine.precision.parameters(module);
@@ -190,7 +197,7 @@ impl<M: LightningModule> Session<M> {
     /// The threads among which the next run divides its batches. They end with it.
     fn start_threads(&mut self, module: &M, trains: bool) -> Result<()> {
         let frame = &mut self.engine.frame;
-        frame.threads = frame.config.devices.start(&frame.device, module, self.splitter, trains)?.map(Arc::new);
+        frame.threads = frame.config.devices.start(&frame.device, module, self.given.splitter, trains)?.map(Arc::new);
         Ok(())
     }
 

@@ -21,7 +21,7 @@ use crate::{
     checkpoint::{CkptPath, Places, Resume},
     config::TrainerConfig,
     logger_choice::LoggerChoice,
-    session::Session,
+    session::{Given, Session},
     setup::{choose_device, folders_of_runs},
     signals::check_not_interrupted,
     slurm::Requeue,
@@ -319,10 +319,10 @@ impl<M: LightningModule> Trainer<M> {
                     "create a new Trainer",
                 ));
             }
+            let given = Given { device: self.device.clone(), splitter: self.splitter, caster: self.caster };
             let callbacks = std::mem::take(&mut self.callbacks);
             let loggers = std::mem::take(&mut self.loggers);
-            self.session =
-                Some(Box::new(Session::new(&self.config, (self.device.clone(), self.splitter, self.caster), callbacks, loggers, resume)?));
+            self.session = Some(Box::new(Session::new(&self.config, given, callbacks, loggers, resume)?));
         }
         // Set above if it was missing.
         self.session.as_deref_mut().ok_or_else(|| Error::other("the Trainer has no session"))

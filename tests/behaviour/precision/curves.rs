@@ -11,7 +11,7 @@ struct Hooks(Types);
 
 impl Callback<Net> for Hooks {
     fn on_train_batch_start(&mut self, _ctx: &mut Context<'_>, module: &mut Net, batch: &super::net::Points, _: usize) -> Result<()> {
-        self.0.note("hook_batch", batch.points.dtype());
+        self.0.note("hook_batch", batch.inputs.dtype());
         self.0.note("hook_module", module.hidden.weight.val().dtype());
         Ok(())
     }

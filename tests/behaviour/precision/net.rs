@@ -16,7 +16,7 @@ use crate::support::recording;
 /// Points in the plane, and the class of each point, one of three.
 #[derive(Clone, Debug, CastBatch, SplitBatch)]
 pub(crate) struct Points {
-    pub(crate) points: Tensor<2>,
+    pub(crate) inputs: Tensor<2>,
     pub(crate) classes: Tensor<1, Int>,
     /// Not a tensor.
     #[split(clone)]
@@ -83,8 +83,8 @@ impl Net {
 
     pub(crate) fn loss(&self, name: &'static str, batch: Points) -> Tensor<1> {
         self.types.note(name, self.hidden.weight.val().dtype());
-        self.types.note("batch", batch.points.dtype());
-        let logits = self.logits(batch.points * batch.scale);
+        self.types.note("batch", batch.inputs.dtype());
+        let logits = self.logits(batch.inputs * batch.scale);
         self.log(format!("{name}_acc"), accuracy(&logits, &batch.classes)).on_epoch(true);
         let loss = CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, batch.classes);
         self.log(format!("{name}_loss"), &loss).on_step(name == "train").on_epoch(true);
@@ -123,7 +123,7 @@ impl PredictModule for Net {
 
     fn predict_step(&self, batch: Points, _batch_idx: usize) -> Result<Vec<f32>> {
         self.types.note("predict", self.hidden.weight.val().dtype());
-        Ok(self.logits(batch.points).into_data().iter::<f32>().collect())
+        Ok(self.logits(batch.inputs).into_data().iter::<f32>().collect())
     }
 }
 
@@ -134,7 +134,7 @@ pub(crate) fn points(items: usize, batch_size: usize) -> Loader<Points> {
         let numbers = Tensor::<1>::from_floats(numbers.as_slice(), device);
         let points = Tensor::stack(vec![(numbers.clone() * 2.1).sin(), (numbers * 2.1).cos()], 1);
         let classes: Vec<u8> = items.iter().map(|&item| [0, 1, 2][item % 3]).collect();
-        Points { points, classes: Tensor::from_data(classes.as_slice(), device), scale: 2.0 }
+        Points { inputs: points, classes: Tensor::from_data(classes.as_slice(), device), scale: 2.0 }
     };
     Loader::collate(InMemDataset::new((0..items).collect()), collate).batch_size(batch_size)
 }

@@ -114,13 +114,13 @@ fn a_layer_that_cannot_be_cast_is_named_before_the_first_step() {
     let device = Device::flex();
     let with = |body: Body| Odd { body, ..Odd::new(Loss::Plain) };
     let none = || Odd::new(Loss::Plain).body;
-    let modules = [
+    let modules = vec![
         with(Body { lstm: Some(LstmConfig::new(2, 2, true).init(&device)), ..none() }),
         with(Body { gru: Some(GruConfig::new(2, 2, true).init(&device)), ..none() }),
         with(Body { rotary: Some(RotaryEncodingConfig::new(8, 4).init(&device)), ..none() }),
         with(Body { positions: vec![PositionalEncodingConfig::new(4).init(&device)], ..none() }),
     ];
-    let errors = modules.clone().map(|module| error_text(fit(module, "bf16-mixed")));
+    let errors: Vec<_> = modules.iter().map(|module| error_text(fit(module.clone(), "bf16-mixed"))).collect();
     assert_snapshot!(errors.join("\n"), @"
     `precision`: `body.lstm` is a `Lstm`, whose own tensors burn 0.22 does not cast, so it cannot compute in `bf16-mixed`
       hint: make it a `FullPrecision<Lstm>`, which keeps it in f32, or use `32-true` or `bf16-true`

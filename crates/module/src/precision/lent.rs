@@ -35,8 +35,8 @@ pub struct Lent<'a, M> {
     dtype: FloatDType,
     /// By which the losses were multiplied.
     loss_scale: Option<f64>,
-    /// The parameters of the copy as they were lent. Another tensor in their place is a change by the module itself.
-    lent: M,
+    /// The copy with the parameters as they were given. Another tensor in their place is a change by the module itself.
+    original: M,
     running: HashMap<ParamId, Tensor<1>>,
     /// Whether the batch changes nothing of the module but through the optimizer.
     is_automatic: bool,
@@ -52,8 +52,8 @@ impl<'a, M: Module> Lent<'a, M> {
         stats: &HashSet<ParamId>,
     ) -> (Self, M) {
         let copy = cast(master, dtype).train();
-        let (lent, running) = (copy.clone(), running_stats::values(&copy, stats));
-        (Self { hooks, master, dtype, loss_scale, lent, running, is_automatic: false }, copy)
+        let (original, running) = (copy.clone(), running_stats::values(&copy, stats));
+        (Self { hooks, master, dtype, loss_scale, original, running, is_automatic: false }, copy)
     }
 
     /// Ends the batch: the masters get what the copy has learnt outside of the optimizers, which are its running
@@ -62,9 +62,9 @@ impl<'a, M: Module> Lent<'a, M> {
     /// # Errors
     /// The module has changed a parameter of the copy itself.
     pub fn take_back(self, copy: &M) -> Result<()> {
-        let Self { master, dtype, lent, running, is_automatic, .. } = self;
+        let Self { master, dtype, original, running, is_automatic, .. } = self;
         if !is_automatic {
-            if let Some(path) = Nodes::of(&lent).others_in(copy).into_iter().find(|path| !is_running(&lent, &running, path)) {
+            if let Some(path) = Nodes::of(&original).others_in(copy).into_iter().find(|path| !is_running(&original, &running, path)) {
                 let reason = format!(
                     "`training_batch` has changed the parameter `{path}`, which is a copy in {} that lives for one batch",
                     DType::from(dtype).name()
@@ -152,7 +152,7 @@ impl<M: Module> StepHooks<M> for Lent<'_, M> {
         let mut renew = Renew { updated, renewed: HashMap::new() };
         *module = module.clone().map(&mut renew);
         let mut renew = Renew { updated: renew.renewed, renewed: HashMap::new() };
-        self.lent = self.lent.clone().map(&mut renew);
+        self.original = self.original.clone().map(&mut renew);
     }
 
     fn learning_rates(&mut self, rates: Vec<(String, f64)>) {

@@ -7,7 +7,7 @@ use stormfire_optim::{
 };
 use stormfire_values::Scalar;
 
-use super::Stepper;
+use super::{Stepper, overflow::what_has_overflowed};
 use crate::{
     error::Result,
     evidence::{Evidence, FiniteCheck, add},
@@ -43,7 +43,7 @@ impl<M: Module> Stepper<'_, M> {
     ) -> Result<Option<String>> {
         // A norm that was computed for clipping is also valid evidence.
         match self.plan.finite {
-            FiniteCheck::Off | FiniteCheck::Later if self.plan.loss_scale.is_some() => self.what_has_overflowed(gradients, norm, module),
+            FiniteCheck::Off | FiniteCheck::Later if self.plan.loss_scale.is_some() => what_has_overflowed(gradients, norm, module),
             FiniteCheck::Off => Ok(None),
             FiniteCheck::Later => {
                 if let Some(norm) = norm {

@@ -11,13 +11,13 @@ use crate::{
     loss_scale::LossScale,
 };
 
-impl<M: Module> Stepper<'_, M> {
-    /// What of the gradients is not finite. One device read. The losses are checked later, if at all.
-    pub(super) fn what_has_overflowed(&self, gradients: &GradientsParams, norm: Option<&Tensor<1>>, module: &M) -> Result<Option<String>> {
-        let total = norm.cloned().or_else(|| gradients::total(gradients, module));
-        Evidence { losses: None, gradients: total.map(Scalar::from) }.what_is_not_finite(gradients, module)
-    }
+/// What of the gradients is not finite. One device read. The losses are checked later, if at all.
+pub(super) fn what_has_overflowed<M: Module>(gradients: &GradientsParams, norm: Option<&Tensor<1>>, module: &M) -> Result<Option<String>> {
+    let total = norm.cloned().or_else(|| gradients::total(gradients, module));
+    Evidence { losses: None, gradients: total.map(Scalar::from) }.what_is_not_finite(gradients, module)
+}
 
+impl<M: Module> Stepper<'_, M> {
     /// Notes why an optimizer does not step: the scale of the loss was too large, or its loss or gradients are not
     /// finite.
     pub(super) fn give_up_step(&mut self, what: String) {
