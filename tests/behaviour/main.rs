@@ -35,6 +35,7 @@ mod monitors;
 mod nan_policy;
 mod optimization;
 mod precision;
+mod ranks;
 mod recorder;
 mod remote_folders;
 mod removed_folders;

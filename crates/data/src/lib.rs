@@ -22,6 +22,8 @@ mod loader;
 mod loaders;
 mod map;
 mod random;
+mod share;
+mod shared;
 mod shuffle;
 mod source;
 mod split_batch;

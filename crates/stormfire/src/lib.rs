@@ -84,8 +84,8 @@ pub mod module {
 /// Optimizers and schedules, and the arithmetic of gradients.
 pub mod optim {
     pub use stormfire_optim::{
-        ClipAlgorithm, Error, OneCycle, Optimizer, Optimizers, ReduceLrOnPlateau, Result, Schedule, gradients, independent_copy,
-        optimizer::IntoOptimizer, schedule::IntoSchedule,
+        ClipAlgorithm, Error, IntoOptimizer, OneCycle, Optimizer, Optimizers, ReduceLrOnPlateau, Result, Schedule, gradients,
+        independent_copy, schedule::IntoSchedule,
     };
 }
 
@@ -163,4 +163,6 @@ mod pages {
     struct Monitoring;
     #[doc = include_str!("../../../docs/precision.md")]
     struct Precision;
+    #[doc = include_str!("../../../docs/ranks.md")]
+    struct Ranks;
 }

@@ -112,7 +112,7 @@ impl Devices {
             let reason = "a module with gradient checkpointing cannot be copied for several threads";
             return Err(Error::config("devices", reason, "use `devices(1)`, or make the module on a device without checkpointing"));
         }
-        let threads = Threads::start(count, module, Division { split, weigh: M::batch_size })?;
+        let threads = Threads::start(count, Division { split, weigh: M::batch_size })?;
         if trains {
             tracing::info!("{count} threads share each batch");
         }

@@ -4,6 +4,7 @@
 //! monitor, and [`LogStore::end_epoch`], once per epoch.
 
 mod in_checkpoint;
+mod reduced;
 mod shared;
 mod slot;
 
@@ -23,6 +24,7 @@ use stormfire_values::{
     read::{ForbidReads, Reading},
 };
 
+pub(crate) use self::reduced::{Sent, Values};
 use self::slot::{Results, is_of_epoch};
 use crate::{bar_values::BarValues, bundle::Bundle};
 
@@ -268,6 +270,9 @@ impl MetricSource for LogStore {
         let batch = BatchInfo { items: run.batch_items, num_dataloaders: run.moment.num_dataloaders };
         let _no_reads = ForbidReads::new();
         let mut records = std::mem::take(&mut self.records);
+        if run.moment.rank > 0 {
+            records.retain(|record| !record.options.rank_zero_only);
+        }
         let outcome = self.record(run.moment.stage, &mut records, batch);
         self.records = records;
         outcome

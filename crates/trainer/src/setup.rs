@@ -93,6 +93,11 @@ impl OpenLoggers {
         Ok(Self::attached(all.into(), all_parts, resume))
     }
 
+    /// The folder of the run.
+    pub(crate) fn log_dir(&self) -> Option<PathBuf> {
+        self.loggers.iter().find_map(|logger| logger.log_dir().map(PathBuf::from))
+    }
+
     fn parts(loggers: &mut [Box<dyn Logger>], resume: Option<&Resume>) -> Result<Vec<Part>> {
         resume.map_or_else(|| Ok(Vec::new()), |resume| resume.take_back(loggers))
     }

@@ -13,6 +13,7 @@ use burn::{
 use stormfire_optim::{
     Optimizer,
     float_params::{EachFloat, walk},
+    for_trainer::DriveOptimizer as _,
     gradients,
 };
 use stormfire_values::Scalar;

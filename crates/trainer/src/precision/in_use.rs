@@ -6,7 +6,7 @@ use burn::tensor::{Device, FloatDType};
 use stormfire_data::Caster;
 use stormfire_module::{
     Callback, Error, LightningModule, Result,
-    for_trainer::{ModuleHooks, cast, cast_parameters, explained, refuse_unfit},
+    for_trainer::{ModuleHooks, cast, cast_parameters, explained, in_hook, refuse_unfit},
     place::Place,
 };
 
@@ -98,7 +98,7 @@ impl<B> InUse<B> {
         let dtype = precision.of_steps().unwrap_or_else(|| precision.of_parameters());
         match (explained(message, &precision.to_string(), dtype), *hook) {
             (Some(explained), Some(step)) if step.name().ends_with("_step") => {
-                explained.in_hook(step, &Callback::<M>::name(&ModuleHooks), *moment)
+                in_hook(explained, step, &Callback::<M>::name(&ModuleHooks), *moment)
             }
             (Some(explained), _) => explained,
             (None, _) => error,

@@ -2,7 +2,7 @@
 
 use stormfire_module::{
     LightningModule, LossScale, Result, StepOutput, Stepper,
-    for_trainer::{Evidence, Lent, StepHooks, StepPlan},
+    for_trainer::{DriveStepper as _, Evidence, Lent, OtherRanks, StepHooks, StepPlan},
 };
 
 use super::super::FitLoop;
@@ -18,7 +18,7 @@ pub(super) struct StepReport {
 
 impl<M: LightningModule> FitLoop<'_, M> {
     /// Calls `training_batch` in the precision of the run.
-    pub(super) fn on_copy(&mut self, batch: M::Batch, batch_idx: usize, plan: StepPlan) -> StepReport {
+    pub(super) fn on_copy(&mut self, batch: M::Batch, batch_idx: usize, (plan, ranks): (StepPlan, Option<OtherRanks>)) -> StepReport {
         let (threads, precision) = (self.engine.frame.threads.clone(), self.engine.precision);
         let batch = precision.batch(batch);
         let stats = precision.of_steps().map(|_| self.training.stats.of(self.module)).unwrap_or_default();
@@ -26,6 +26,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
         let run = |module: &mut M, hooks: &mut dyn StepHooks<M>| {
             let mut stepper = Stepper::new(&mut training.optimizers, &mut training.accumulated, hooks, plan);
             stepper.divide_among(threads);
+            stepper.step_with(ranks);
             let output = module.training_batch(batch, batch_idx, &mut stepper);
             let (has_stepped, has_overflowed) = (stepper.has_stepped(), stepper.has_overflowed());
             StepReport { output, has_stepped, skipped: stepper.skipped(), evidence: stepper.evidence(), has_overflowed }

@@ -1,9 +1,7 @@
-//! Two ranks in two threads: if any of them gets a request, both end at the same step.
+//! If any rank gets a request, all of them end at the same step.
 
 use std::{
-    cell::RefCell,
-    sync::{Arc, Condvar, Mutex},
-    thread,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -12,75 +10,7 @@ use burn::{
     optim::SgdConfig,
     prelude::*,
 };
-use stormfire_data::Loader;
-use stormfire_module::{Callback, Context, Error, LightningModule, Result, StepOutput, moment::Progress};
-use stormfire_optim::{Optimizer, Optimizers};
-use stormfire_values::{Every, clock};
-
-use super::*;
-use crate::{Stop, Trainer};
-
-thread_local! {
-    static FAKE: RefCell<Option<Box<dyn Communicator>>> = const { RefCell::new(None) };
-}
-
-/// The rank of the next Trainer on this thread.
-pub(super) fn fake() -> Option<Box<dyn Communicator>> {
-    FAKE.take()
-}
-
-#[derive(Default)]
-struct Meeting {
-    rounds: u64,
-    arrived: usize,
-    said: Flags,
-    agreed: Flags,
-    gone: Option<(usize, String)>,
-}
-
-/// One of two ranks.
-struct Rank {
-    rank: usize,
-    meeting: Arc<(Mutex<Meeting>, Condvar)>,
-}
-
-impl Communicator for Rank {
-    fn rank(&self) -> usize {
-        self.rank
-    }
-
-    fn world(&self) -> usize {
-        2
-    }
-
-    fn agree(&mut self, said: Flags) -> Result<Flags> {
-        let (meeting, changed) = &*self.meeting;
-        let mut now = meeting.lock().unwrap();
-        let round = now.rounds;
-        now.said = now.said.and(said);
-        now.arrived += 1;
-        if now.arrived == self.world() {
-            (now.agreed, now.said, now.arrived) = (now.said, Flags::default(), 0);
-            now.rounds += 1;
-            changed.notify_all();
-        }
-        while now.rounds == round {
-            if let Some((rank, reason)) = &now.gone {
-                return Err(Error::other(format!("rank {rank} has failed: {reason}")));
-            }
-            let waited = changed.wait_timeout(now, Duration::from_mins(1)).unwrap();
-            assert!(!waited.1.timed_out(), "the other rank does not come");
-            now = waited.0;
-        }
-        Ok(now.agreed)
-    }
-
-    fn abort(&mut self, reason: &str) {
-        let (meeting, changed) = &*self.meeting;
-        meeting.lock().unwrap().gone.get_or_insert_with(|| (self.rank, reason.to_owned()));
-        changed.notify_all();
-    }
-}
+use stormfire::{Error, module::moment::Progress, prelude::*, ranks::threads, values::clock};
 
 #[derive(Module, Debug)]
 struct Line {
@@ -157,26 +87,21 @@ impl Callback<Line> for Acts {
 type Ended = (Result<(Stop, Progress), String>, Vec<u64>);
 
 fn two_ranks(acting: usize, does: Does, every: Every) -> [Ended; 2] {
-    let meeting = Arc::default();
-    let run = |rank: usize| {
-        let meeting = Arc::clone(&meeting);
-        thread::spawn(move || {
-            let _stopped = clock::stop();
-            FAKE.set(Some(Box::new(Rank { rank, meeting })));
-            let device = Device::flex();
-            let acts = Acts { does: if rank == acting { does } else { Does::Nothing }, validations: Arc::default() };
-            let validations = Arc::clone(&acts.validations);
-            let mut trainer = Trainer::new().max_epochs(2).no_logger().enable_checkpointing(false).enable_progress_bar(false);
-            trainer = trainer.enable_model_summary(false).num_sanity_val_steps(0).handle_signals(false);
-            trainer = trainer.val_check_interval(every).callback(acts);
-            let batches = |count| Loader::from_batches(vec![Tensor::<2>::ones([2, 1], &device); count]);
-            let fit = trainer.fit(Line { layer: LinearConfig::new(1, 1).init(&device) }, (batches(10), batches(2)));
-            let ended = fit.map(|fit| (fit.stop, fit.progress)).map_err(|error| error.to_string());
-            let validations = validations.lock().unwrap().clone();
-            (ended, validations)
-        })
-    };
-    [run(0), run(1)].map(|rank| rank.join().unwrap())
+    let validations: [Arc<Mutex<Vec<u64>>>; 2] = Default::default();
+    let ended = threads::run(2, |rank| {
+        let _stopped = clock::stop();
+        let device = Device::flex();
+        let acts = Acts { does: if rank == acting { does } else { Does::Nothing }, validations: Arc::clone(&validations[rank]) };
+        let mut trainer = Trainer::new().max_epochs(2).no_logger().enable_checkpointing(false).enable_progress_bar(false);
+        trainer = trainer.enable_model_summary(false).num_sanity_val_steps(0).handle_signals(false);
+        trainer = trainer.val_check_interval(every).callback(acts);
+        let batches = |count| Loader::from_batches(vec![Tensor::<2>::ones([2, 1], &device); count]);
+        let fit = trainer.fit(Line { layer: LinearConfig::new(1, 1).init(&device) }, (batches(20), batches(4)))?;
+        Ok::<_, Error>((fit.stop, fit.progress))
+    });
+    let mut validations = validations.into_iter().map(|validations| validations.lock().unwrap().clone());
+    let mut ended = ended.into_iter().map(|ended| (ended.map_err(|error| error.to_string()), validations.next().unwrap()));
+    [ended.next().unwrap(), ended.next().unwrap()]
 }
 
 #[test]
