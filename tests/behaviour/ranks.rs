@@ -8,6 +8,7 @@ mod failures;
 mod law;
 mod resumed;
 mod steps;
+mod strategies;
 mod values;
 
 use std::path::Path;

@@ -63,6 +63,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
     pub(crate) fn run(mut self) -> Result<Stop> {
         self.sanity_check()?;
         self.refresh_learning_rates();
+        self.agree()?;
         let stop = match self.is_done() {
             Some(stop) if !self.is_in_epoch() => stop,
             _ => self.train()?,
@@ -76,6 +77,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         if !self.engine.run.place.progress.has_begun() {
             self.engine.run.place.last_validation = Stopwatch::default();
         }
+        self.agree()?;
         self.keep()?;
         let stop = loop {
             match self.is_done() {
@@ -109,6 +111,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             self.engine.reseed(RandomPart::EpochStart);
             self.engine.store.start_epoch();
             self.engine.fire(self.module, Event::TrainEpochStart)?;
+            self.agree()?;
             adopt(self.module, &self.engine.frame.device)?;
         }
         // Layers that check whether their input has an autodiff graph (dropout, batch normalization) may come first.

@@ -79,6 +79,8 @@ pub(crate) struct LogStore {
     at_epoch_end: Option<RunningStage>,
     callback: Table,
     bar: BarValues,
+    /// Numbers about the run itself, which the progress bar shows after the logged ones. No checkpoint has them.
+    pub(crate) shown: Vec<(&'static str, f64)>,
     /// Values that are added to every read: the losses.
     watched: Arc<[Reading]>,
     /// Whether values arrived since the last commit.
@@ -312,7 +314,8 @@ impl MetricSource for LogStore {
 
     fn progress_bar_metrics(&mut self) -> Vec<(String, Option<f64>)> {
         self.commit();
-        self.bar.newest()
+        let of_run = self.shown.iter().map(|(name, value)| ((*name).to_owned(), Some(*value)));
+        self.bar.newest().into_iter().chain(of_run).collect()
     }
 }
 

@@ -201,7 +201,8 @@ impl<M: LightningModule> Session<M> {
     /// The threads among which the next run divides its batches. They end with it.
     fn start_threads(&mut self, module: &M, trains: bool) -> Result<()> {
         let frame = &mut self.engine.frame;
-        frame.threads = frame.config.devices.start(&frame.device, module, self.given.splitter, trains)?.map(Arc::new);
+        let division = (frame.config.strategy, frame.config.num_nodes);
+        frame.threads = frame.config.devices.start(division, &frame.device, module, self.given.splitter, trains)?.map(Arc::new);
         Ok(())
     }
 

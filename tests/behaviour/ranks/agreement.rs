@@ -10,7 +10,13 @@ use burn::{
     optim::SgdConfig,
     prelude::*,
 };
-use stormfire::{Error, module::moment::Progress, prelude::*, ranks::threads, values::clock};
+use stormfire::{
+    Error,
+    module::{Event, Hook, moment::Progress, requests::SaveRequest},
+    prelude::*,
+    ranks::threads,
+    values::clock,
+};
 
 #[derive(Module, Debug)]
 struct Line {
@@ -140,5 +146,77 @@ fn a_rank_that_fails_ends_the_other_with_its_name() {
         let ended = two_ranks(acting, Does::Fail, Every::Epochs(1)).map(|(ended, _)| ended.unwrap_err());
         assert!(ended[acting].contains("the lamp fell over"), "{}", ended[acting]);
         assert!(ended[1 - acting].starts_with(&format!("rank {acting} has failed: ")), "{}", ended[1 - acting]);
+    }
+}
+
+/// Asks for something on one rank, in the hook of this name, at its second call.
+struct AsksIn {
+    hook: &'static str,
+    rank: usize,
+    asks: Asks,
+    calls: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Asks {
+    Stop,
+    Skip,
+    Save,
+}
+
+impl Callback<Line> for AsksIn {
+    fn on_event(&mut self, ctx: &mut Context<'_>, module: &mut Line, event: &mut Event<'_, Tensor<2>>) -> Result<()> {
+        if event.hook().name() != self.hook {
+            return Ok(());
+        }
+        self.calls += 1;
+        let is_once = matches!(event.hook(), Hook::FitStart | Hook::TrainStart | Hook::TrainEnd);
+        if module.global_rank() == self.rank && (self.calls == 2 || is_once) {
+            match self.asks {
+                Asks::Stop => ctx.stop("enough"),
+                Asks::Skip => ctx.skip_epoch(),
+                Asks::Save => {
+                    let path = std::env::temp_dir().join(format!("stormfire-{}-{}.ckpt", std::process::id(), self.hook));
+                    ctx.save_checkpoint(SaveRequest { path, ..SaveRequest::default() });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_request_in_any_hook_is_that_of_all_ranks() {
+    let hooks = [
+        "on_fit_start",
+        "on_train_start",
+        "on_train_epoch_start",
+        "on_train_batch_start",
+        "on_before_optimizer_step",
+        "on_train_batch_end",
+        "on_validation_start",
+        "on_validation_batch_end",
+        "on_validation_epoch_end",
+        "on_validation_end",
+        "on_train_epoch_end",
+        "on_train_end",
+    ];
+    for hook in hooks {
+        for asking in [0, 1] {
+            for asks in [Asks::Stop, Asks::Skip, Asks::Save] {
+                let what = format!("{hook}, rank {asking}, {asks:?}");
+                let ended = threads::run(2, |_| {
+                    let device = Device::flex();
+                    let mut trainer = Trainer::new().max_epochs(3).no_logger().enable_checkpointing(false).enable_progress_bar(false);
+                    trainer = trainer.enable_model_summary(false).num_sanity_val_steps(0).handle_signals(false);
+                    trainer = trainer.val_check_interval(Every::Batches(4)).callback(AsksIn { hook, rank: asking, asks, calls: 0 });
+                    let batches = |count| Loader::from_batches(vec![Tensor::<2>::ones([2, 1], &device); count]);
+                    let fit = trainer.fit(Line { layer: LinearConfig::new(1, 1).init(&device) }, (batches(9), batches(3)))?;
+                    Ok::<_, Error>((fit.progress, matches!(fit.stop, Stop::Requested(_))))
+                });
+                let ended: Vec<_> = ended.into_iter().map(|ended| ended.unwrap_or_else(|error| panic!("{what}: {error}"))).collect();
+                assert_eq!(ended[0], ended[1], "{what}");
+            }
+        }
     }
 }

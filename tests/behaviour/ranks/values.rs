@@ -169,3 +169,46 @@ fn schedules_follow_rank_zero() {
     let weights: Vec<_> = ended.into_iter().map(|ended| ended.unwrap()).collect();
     assert_eq!(weights[0], weights[1]);
 }
+
+/// Sleeps on rank 1.
+#[derive(Module, Debug)]
+struct Slow {
+    line: Line,
+}
+
+impl LightningModule for Slow {
+    type Batch = Batch;
+
+    fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
+        if self.global_rank() == 1 {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        Ok(self.line.loss(batch).into())
+    }
+
+    fn on_train_end(&mut self, ctx: &mut Context<'_>) -> Result<()> {
+        if self.is_global_zero() {
+            let shown = ctx.progress_bar_metrics();
+            let of = |name: &str| shown.iter().find(|(known, _)| known == name).and_then(|(_, value)| *value);
+            assert_eq!(of("slowest_rank"), Some(1.0), "{shown:?}");
+            assert!(of("wait_for_it").is_some_and(|share| share > 0.0), "{shown:?}");
+        }
+        Ok(())
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        self.line.configure_optimizers()
+    }
+}
+
+#[test]
+fn the_slowest_rank_is_shown() {
+    let ended = threads::run(2, |_| {
+        let module = Slow { line: Line { layer: Line::fixed().layer.valid() } };
+        let trainer = recording(&MemoryLogger::new()).max_epochs(1).log_every_n_steps(1).handle_signals(false);
+        trainer.num_sanity_val_steps(0).fit(module, line_data(16, 2)).map(drop)
+    });
+    for ended in ended {
+        ended.unwrap();
+    }
+}

@@ -4,6 +4,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use stormfire_module::{Error, LightningModule, Result, for_trainer::running_stats, state};
 use stormfire_ranks::Shared;
+use stormfire_values::clock;
 
 use super::Engine;
 use crate::{
@@ -77,11 +78,34 @@ impl<M: LightningModule> Engine<M> {
         // A rank without a batch has values of an earlier one only.
         let has_batch = self.rank() < self.run.round;
         let own = if has_batch { self.store.of_this_rank(Sent::Step)? } else { Vec::new() };
-        if let Some(others) = self.gathered(&own)? {
+        let waited = self.frame.ranks.waited().as_secs_f64();
+        if let Some(others) = self.gathered(&(own, waited))? {
+            let (others, waits): (Vec<_>, Vec<_>) = others.into_iter().unzip();
+            let waited: Vec<f64> = std::iter::once(waited).chain(waits).collect();
+            self.show_slowest(&waited);
             return self.store.step_metrics_of_ranks(&others, &self.frame.device.clone());
         }
         self.store.step_metrics_are_sent();
         Ok(None)
+    }
+
+    /// Shows in the progress bar which rank the others wait for: the one that itself waits least, and the share of the
+    /// time that the others wait longer than it.
+    fn show_slowest(&mut self, waited: &[f64]) {
+        let now = clock::now();
+        if let Some((began, before)) = self.books.waits.replace((now, waited.to_vec()))
+            && before.len() == waited.len()
+        {
+            let new: Vec<f64> = waited.iter().zip(before).map(|(now, before)| now - before).collect();
+            let least = new.iter().copied().fold(f64::INFINITY, f64::min);
+            let most = new.iter().copied().fold(0.0, f64::max);
+            let elapsed = now.saturating_duration_since(began).as_secs_f64();
+            if let Some(slowest) = new.iter().position(|&new| new <= least)
+                && elapsed > 0.0
+            {
+                self.store.shown = vec![("slowest_rank", slowest as f64), ("wait_for_it", (most - least) / elapsed)];
+            }
+        }
     }
 
     /// Makes running statistics, such as those of a batch normalization, the mean over the ranks. Each rank has updated

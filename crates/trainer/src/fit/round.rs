@@ -28,6 +28,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
         let own = Flags::default().and_if(self.finite.stop().is_some(), Flags::NOT_FINITE);
         if self.engine.agree(own)?.has(Flags::NOT_FINITE) {
             self.finite.stop_as_another_rank();
+            self.engine.books.is_not_finite = true;
         }
         Ok(())
     }
