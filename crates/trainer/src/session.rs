@@ -130,8 +130,7 @@ impl<M: LightningModule> Session<M> {
         engine.frame.device = choose_device(self.given.device.as_ref(), &engine.frame.config, &module)?;
         engine.precision.begin(engine.frame.config.precision, &engine.frame.device, &module, self.given.caster)?;
         let drawn = if engine.frame.config.seed.is_some() && resume.is_none() { drawn_before(&module)? } else { Vec::new() };
-        let module = place(module, &engine.frame.device, engine.frame.config.seed).train();
-        let mut module = engine.precision.parameters(module);
+        let mut module = engine.precision.parameters(place(module, &engine.frame.device, engine.frame.config.seed).train());
         self.start_threads(&module, true)?;
         let engine = &mut self.engine;
         let seed = match engine.frame.config.seed {
