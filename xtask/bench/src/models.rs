@@ -122,7 +122,8 @@ impl Block {
     fn forward(&self, x: Tensor<3>, mask: &Tensor<4, burn::tensor::Bool>) -> Tensor<3> {
         let [batch, time, width] = x.dims();
         let heads = |x: Tensor<3>| x.reshape([batch, time, HEADS, width / HEADS]).swap_dims(1, 2);
-        let [q, k, v] = self.qkv.forward(self.norms[0].forward(x.clone())).chunk(3, 2).try_into().unwrap_or_else(|_| unreachable!("three parts"));
+        let [q, k, v] =
+            self.qkv.forward(self.norms[0].forward(x.clone())).chunk(3, 2).try_into().unwrap_or_else(|_| unreachable!("three parts"));
         let scale = ((width / HEADS) as f64).sqrt();
         let scores = heads(q).matmul(heads(k).transpose()) / scale;
         let attended = softmax(scores.mask_fill(mask.clone(), f32::NEG_INFINITY), 3).matmul(heads(v));
@@ -132,7 +133,8 @@ impl Block {
     }
 }
 
-/// A character GPT: 4 layers, 4 heads, width 128, context 64.
+/// A character GPT: 4 layers, 4 heads, width 128, context 64. It is not the model of the example `char_gpt`: an example is
+/// one file to read, with dropout and hyperparameters, and may change without changing these measurements.
 #[derive(Module, Debug)]
 pub struct Gpt {
     tokens: Embedding,
