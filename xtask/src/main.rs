@@ -9,6 +9,7 @@ mod examples;
 mod fresh;
 mod linters;
 mod losses;
+mod mpi;
 mod python;
 mod s3;
 mod step;

@@ -102,6 +102,7 @@ impl Bench {
             log_every_n_steps: 50,
             validates_every_epoch: true,
             step_skipped: false,
+            round: 1,
             batch_items: Some(1),
             data_wait: Duration::ZERO,
             fast_dev_run: false,

@@ -88,7 +88,7 @@ impl Snapshot {
     }
 
     /// Adds a tensor that is on the host.
-    pub(crate) fn add_read(&mut self, name: String, data: TensorData) {
+    pub fn add_read(&mut self, name: String, data: TensorData) {
         self.entries.push(Entry { name, dtype: data.dtype(), shape: data.shape().clone(), source: Source::Host(data) });
     }
 

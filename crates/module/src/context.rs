@@ -174,6 +174,16 @@ impl Context<'_> {
         of_logger.or_else(|| storage::on_disk(&self.run.default_root_dir)).unwrap_or(Path::new(".")).into()
     }
 
+    /// Waits until all ranks of the run call it. Call it in a hook that every rank calls equally often: one that rank 0
+    /// calls alone (`if module.is_global_zero()`, [`Callback::rank_zero_only`](crate::Callback::rank_zero_only)) would
+    /// wait for ever, or fail as out of step. Does nothing without other ranks.
+    ///
+    /// # Errors
+    /// Another rank has failed, or makes another call.
+    pub fn barrier(&self) -> Result<()> {
+        Ok(stormfire_ranks::here()?.barrier()?)
+    }
+
     /// Ends the run at the next boundary of the loop. The first requested stop is reported, with its first reason.
     ///
     /// Training continues until `min_epochs` and `min_steps` are reached.

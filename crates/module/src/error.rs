@@ -63,6 +63,9 @@ pub enum Error {
         /// finite.
         parameters: Vec<String>,
     },
+    /// Another rank of the run has failed, or the ranks do not do the same.
+    #[error(transparent)]
+    Ranks(#[from] stormfire_ranks::Error),
     /// The device failed to return values.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -176,6 +179,7 @@ impl Error {
             Error::Interrupted { .. } => {
                 Some("later runs in this process are also refused; to run them anyway, call `forget_interrupt()` first".into())
             }
+            Error::Ranks(error) => error.hint(),
             Error::CheckpointFile(error) => error.hint(),
             Error::Weights(error) => error.hint(),
             Error::Data(error) => error.hint(),

@@ -12,7 +12,7 @@ pub use crate::{
     module_hooks::ModuleHooks,
     outer_run::OuterRun,
     requests::ChangeRequests,
-    stepper::{DriveStepper, StepHooks, StepPlan},
+    stepper::{DriveStepper, OtherRanks, StepHooks, StepPlan},
     threads::{Division, Threads},
 };
 
@@ -24,6 +24,11 @@ pub mod live_run {
 /// Evaluation steps on the parts of a batch, each on its own thread.
 pub mod parts {
     pub use crate::parts::{Step, evaluate, predict};
+}
+
+/// Running statistics, such as those of a batch normalization.
+pub mod running_stats {
+    pub use crate::running_stats::average;
 }
 
 /// The logged values of a thread.

@@ -53,6 +53,11 @@ pub struct Place {
     pub accumulate_grad_batches: usize,
     /// The current window of gradients. In `on_train_batch_end` of its last batch it is empty.
     pub window: OpenWindow,
+    /// Number of ranks. 0 in the files of a version that knew one only.
+    pub ranks: usize,
+    /// The window of each rank, if there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<OpenWindow>,
     /// The requests of callbacks.
     pub requests: Requests,
 }

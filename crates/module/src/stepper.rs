@@ -4,6 +4,7 @@ mod apply;
 mod automatic;
 mod backward;
 mod drive;
+mod over_ranks;
 
 use std::sync::Arc;
 
@@ -14,6 +15,8 @@ use stormfire_optim::{
     gradients::{self, Clip},
     window::{Accumulated, Window},
 };
+
+pub use over_ranks::OtherRanks;
 
 use crate::{
     error::{Error, Result},
@@ -93,6 +96,7 @@ pub struct Stepper<'a, M> {
     hooks: &'a mut dyn StepHooks<M>,
     plan: StepPlan,
     threads: Option<Arc<Threads>>,
+    ranks: Option<OtherRanks>,
     stepped: bool,
     skipped: Option<String>,
     evidence: Evidence,
@@ -120,7 +124,7 @@ impl<M: Module> Stepper<'_, M> {
         self.refuse_threads()?;
         let index = self.optimizers.index_of(optimizer)?;
         let gradients = self.backward_of(index, module, loss)?;
-        self.apply_to(index, module, gradients)
+        self.apply_with_ranks(index, module, gradients)
     }
 
     /// The gradients of a loss for the parameters of one optimizer, with the hooks around it: the first half of
@@ -166,7 +170,14 @@ impl<M: Module> Stepper<'_, M> {
         let all = self.backward_with(module, loss, |_, walked, module| GradientsParams::from_grads(walked, module))?;
         let share = |optimizer: &Optimizer| (optimizer.name().to_owned(), optimizer.share_of(&all, module));
         let shares: Vec<_> = self.optimizers.iter().map(share).collect();
-        if self.plan.finite == FiniteCheck::BeforeStep {
+        if self.plan.finite == FiniteCheck::BeforeStep && self.ranks.is_some() {
+            // Each step sums its evidence over the ranks.
+            let totals: Vec<_> = shares.iter().filter_map(|(_, share)| gradients::total(share, module)).collect();
+            for index in 0..shares.len() {
+                let evidence = std::iter::once(loss.clone().inner()).chain(totals.iter().cloned());
+                evidence.for_each(|piece| self.accumulated.add_loss(index, piece));
+            }
+        } else if self.plan.finite == FiniteCheck::BeforeStep {
             let mut evidence = Evidence { losses: Some(loss.clone().into()), gradients: None };
             for total in shares.iter().filter_map(|(_, share)| gradients::total(share, module)) {
                 add(&mut evidence.gradients, total.into());
@@ -192,7 +203,7 @@ impl<M: Module> Stepper<'_, M> {
     /// As [`Stepper::step`].
     pub fn apply(&mut self, optimizer: &str, module: &mut M, gradients: GradientsParams) -> Result<()> {
         let index = self.optimizers.index_of(optimizer)?;
-        self.apply_to(index, module, gradients)
+        self.apply_with_ranks(index, module, gradients)
     }
 
     /// The current learning rate of an optimizer.

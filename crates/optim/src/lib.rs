@@ -7,6 +7,7 @@
 //! | [`one_cycle`], [`plateau`], [`schedule`] | learning-rate schedules |
 //! | [`for_trainer`] | steps of optimizers and their schedules, and their state in a checkpoint |
 
+pub mod bucket;
 pub mod error;
 pub mod float_params;
 pub mod for_trainer;

@@ -164,4 +164,6 @@ mod pages {
     #[cfg(feature = "device-stats")]
     #[doc = include_str!("../../../docs/monitoring.md")]
     struct Monitoring;
+    #[doc = include_str!("../../../docs/ranks.md")]
+    struct Ranks;
 }

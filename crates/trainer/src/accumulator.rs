@@ -30,6 +30,8 @@ pub(crate) enum Accumulator {
     Saved {
         parts: Vec<Scalar>,
         value: Scalar,
+        /// On rank 0 of several ranks: the parts of all of them. Their value is `value`.
+        whole: Vec<Scalar>,
     },
 }
 
@@ -124,20 +126,53 @@ impl Accumulator {
         true
     }
 
+    /// Appends the part of a later rank, as a state of it says.
+    pub(crate) fn append_saved(&mut self, later: &SavedAccumulator, device: &Device) -> bool {
+        let SavedAccumulator::Parts { parts, is_restored, .. } = later else { return self.append(Self::restore(later, device)) };
+        let mut parts = parts.iter().map(|part| part.restore(device));
+        match self {
+            Accumulator::Metric(metric) => {
+                metric.with_parts_any(&parts.collect::<Vec<_>>()).is_some_and(|later| metric.merge_any(later.as_ref()))
+            }
+            Accumulator::Custom { values, .. } => {
+                values.extend(parts.by_ref());
+                true
+            }
+            // Nothing was logged since both were restored: the checkpoint also contains their sum.
+            Accumulator::Saved { parts, whole, .. } if *is_restored && !whole.is_empty() => {
+                parts.clone_from(whole);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The state for a checkpoint, without a device read.
     pub(crate) fn state(&self, pending: &mut Pending) -> SavedAccumulator {
         let mut save = |parts: &[Scalar]| -> Vec<_> { parts.iter().map(|part| pending.save(part)).collect() };
-        let (parts, value) = match self {
+        let (parts, value, whole) = match self {
             Accumulator::Mean(mean) => return SavedAccumulator::Mean(mean.state(pending)),
             Accumulator::Sum(sum) => return SavedAccumulator::Sum(sum.state(pending)),
-            Accumulator::Metric(metric) => (save(&metric.parts_any()), pending.save(&metric.compute_any())),
+            Accumulator::Metric(metric) => (save(&metric.parts_any()), pending.save(&metric.compute_any()), Vec::new()),
             Accumulator::Custom { values, reduce } => {
                 let values = save(values);
-                (values.clone(), SavedScalar::Reduced { values, reduce: *reduce })
+                (values.clone(), SavedScalar::Reduced { values, reduce: *reduce }, Vec::new())
             }
-            Accumulator::Saved { parts, value } => (save(parts), pending.save(value)),
+            Accumulator::Saved { parts, value, whole } => {
+                let (parts, whole) = (save(parts), save(whole));
+                (parts, pending.save(value), whole)
+            }
         };
-        SavedAccumulator::Parts { parts, value }
+        SavedAccumulator::Parts { parts, value, whole, is_restored: false }
+    }
+
+    /// The same for rank 0, which may not have the type of a metric either.
+    pub(crate) fn state_for_rank_zero(&self, pending: &mut Pending) -> SavedAccumulator {
+        let mut state = self.state(pending);
+        if let SavedAccumulator::Parts { is_restored, .. } = &mut state {
+            *is_restored = matches!(self, Accumulator::Saved { .. });
+        }
+        state
     }
 
     /// Restores an accumulator from a state.
@@ -146,9 +181,11 @@ impl Accumulator {
         match saved {
             SavedAccumulator::Mean(mean) => Accumulator::Mean(RunningMean::restore(mean, device)),
             SavedAccumulator::Sum(sum) => Accumulator::Sum(Total::restore(sum, device)),
-            SavedAccumulator::Parts { parts, value } => {
-                Accumulator::Saved { parts: parts.iter().map(scalar).collect(), value: scalar(value) }
-            }
+            SavedAccumulator::Parts { parts, value, whole, .. } => Accumulator::Saved {
+                parts: parts.iter().map(scalar).collect(),
+                value: scalar(value),
+                whole: whole.iter().map(scalar).collect(),
+            },
         }
     }
 

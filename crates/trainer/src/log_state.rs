@@ -190,6 +190,12 @@ pub(crate) enum SavedAccumulator {
     Parts {
         parts: Vec<SavedScalar>,
         value: SavedScalar,
+        /// With several ranks, on rank 0: the parts of all ranks when the checkpoint was written, whose value this is.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        whole: Vec<SavedScalar>,
+        /// Between ranks: whether nothing was logged since a checkpoint was resumed. Never in a file.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_restored: bool,
     },
 }
 
@@ -225,11 +231,18 @@ pub(crate) struct SavedOptions {
     logger: bool,
     reduce_fx: String,
     add_dataloader_idx: bool,
-    sync_dist: bool,
+    sync_dist: Option<bool>,
     rank_zero_only: bool,
 }
 
 const CUSTOM: &str = "custom:";
+
+impl SavedSlot {
+    /// Whether the other ranks do not log it.
+    pub(crate) fn is_of_rank_zero(&self) -> bool {
+        self.options.rank_zero_only || self.options.sync_dist == Some(false)
+    }
+}
 
 impl From<&Options> for SavedOptions {
     fn from(options: &Options) -> Self {
@@ -289,6 +302,12 @@ pub(crate) struct LogState {
     pub(crate) window_batches: u64,
     /// Number of skipped batches in the epoch.
     pub(crate) skipped_batches: u64,
+    /// The values of each rank alone, if there are several. Those above are the values of all ranks together.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) ranks: Vec<LogState>,
+    /// Whether the values of the other ranks are missing, because a rank had failed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) lacks_ranks: bool,
 }
 
 impl LogState {
@@ -300,6 +319,7 @@ impl LogState {
                 accumulator.fill(values);
             }
         }
+        self.ranks.iter_mut().for_each(|rank| rank.fill(values));
         let shown = self.metrics.iter_mut().chain(&mut self.progress_bar).map(|(_, value)| value);
         for scalar in shown {
             scalar.fill(values);
@@ -330,7 +350,7 @@ impl SavedAccumulator {
         match self {
             Self::Mean(mean) => mean.sum.fill(values),
             Self::Sum(sum) => sum.fill(values),
-            Self::Parts { parts, value } => parts.iter_mut().chain([value]).for_each(|scalar| scalar.fill(values)),
+            Self::Parts { parts, value, whole, .. } => parts.iter_mut().chain(whole).chain([value]).for_each(|scalar| scalar.fill(values)),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::{module::Module, optim::GradientsParams, tensor::Tensor};
 use stormfire_optim::{
     for_trainer::{DriveOptimizer as _, DriveOptimizers as _},
-    window::{Accumulated, weight_of},
+    window::weight_of,
 };
 
 use super::{DriveStepper as _, Stepper};
@@ -39,8 +39,7 @@ impl<M: Module + 'static> Stepper<'_, M> {
             return Ok(output);
         }
         if self.plan.window.opens {
-            self.hooks.on_before_zero_grad(module, self.optimizers.at(0).name())?;
-            *self.accumulated = Accumulated::default();
+            self.open_window(module)?;
         }
         if let Some(loss) = output.loss() {
             let weight = weight_of(output.given_weight())?;

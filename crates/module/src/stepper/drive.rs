@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use stormfire_optim::{Optimizers, window::Accumulated};
 
-use super::{StepHooks, StepPlan, Stepper};
+use super::{OtherRanks, StepHooks, StepPlan, Stepper};
 use crate::{error::Result, evidence::Evidence, threads::Threads};
 
 /// What a training loop does with a stepper.
@@ -15,6 +15,15 @@ pub trait DriveStepper<'a, M>: Sized {
 
     /// Divides batches among these threads.
     fn divide_among(&mut self, threads: Option<Arc<Threads>>);
+
+    /// Each step is that of all ranks.
+    fn step_with(&mut self, ranks: Option<OtherRanks>);
+
+    /// Forgets the gradients of the last window. Also called on a rank without a batch.
+    ///
+    /// # Errors
+    /// As [`Stepper::step`].
+    fn open_window(&mut self, module: &mut M) -> Result<()>;
 
     /// The step at the end of a window, with the mean of its gradients. Without gradients there is no step. Also called
     /// for an epoch that ends within a window.
@@ -33,15 +42,29 @@ pub trait DriveStepper<'a, M>: Sized {
 
 impl<'a, M: Module> DriveStepper<'a, M> for Stepper<'a, M> {
     fn new(optimizers: &'a mut Optimizers, accumulated: &'a mut Accumulated, hooks: &'a mut dyn StepHooks<M>, plan: StepPlan) -> Self {
-        let (threads, evidence) = (None, Evidence::default());
-        Self { optimizers, accumulated, hooks, plan, threads, stepped: false, skipped: None, evidence }
+        let (threads, ranks, evidence) = (None, None, Evidence::default());
+        Self { optimizers, accumulated, hooks, plan, threads, ranks, stepped: false, skipped: None, evidence }
     }
 
     fn divide_among(&mut self, threads: Option<Arc<Threads>>) {
         self.threads = threads;
     }
 
+    fn step_with(&mut self, ranks: Option<OtherRanks>) {
+        self.ranks = ranks;
+    }
+
+    fn open_window(&mut self, module: &mut M) -> Result<()> {
+        if let Some(optimizer) = self.optimizers.iter().next() {
+            let name = optimizer.name().to_owned();
+            self.hooks.on_before_zero_grad(module, &name)?;
+            *self.accumulated = Accumulated::default();
+        }
+        Ok(())
+    }
+
     fn close_window(&mut self, module: &mut M) -> Result<()> {
+        self.sum_window_over_ranks(module)?;
         self.accumulated.close(module).map_or(Ok(()), |gradients| self.apply_to(0, module, gradients))
     }
 

@@ -33,7 +33,9 @@ impl<M: LightningModule> FitLoop<'_, M> {
         let is_cut = matches!(self.is_done(), Some(Stop::MaxSteps(_) | Stop::Requested(_))) && self.finite.stop().is_none();
         if is_cut && self.training.unfinished.is_none() && self.engine.run.place.evaluating.is_none() {
             self.note_data_module()?;
+            checkpoint::gather(self.engine, self.module, self.training)?;
             self.training.unfinished = Some(checkpoint::unfinished_epoch(self.engine)?);
+            self.engine.books.of_ranks.clear();
         }
         Ok(())
     }
@@ -44,12 +46,15 @@ impl<M: LightningModule> FitLoop<'_, M> {
 
     /// Writes the requested checkpoints.
     pub(super) fn write_checkpoints(&mut self) -> Result<()> {
-        if !self.engine.run.place.requests.saves.is_empty() {
+        if self.engine.saves_now() {
             self.note_data_module()?;
             shared_ids::check(self.module)?;
             self.finite.settle(self.engine, self.module)?;
+            self.engine.average_running_stats(self.module)?;
+            checkpoint::gather(self.engine, self.module, self.training)?;
         }
         checkpoint::write_requested(self.engine, self.module, self.training)?;
+        self.engine.books.of_ranks.clear();
         self.engine.check_logs()
     }
 }

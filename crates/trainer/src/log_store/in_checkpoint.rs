@@ -33,6 +33,8 @@ impl LogStore {
             progress_bar,
             window_batches: self.window_batches.unwrap_or_default(),
             skipped_batches: self.skipped_batches,
+            ranks: Vec::new(),
+            lacks_ranks: false,
         }
     }
 
@@ -58,7 +60,13 @@ impl LogStore {
 }
 
 impl Slot {
-    fn state(&self, pending: &mut Pending) -> SavedSlot {
+    /// The state with only this accumulator.
+    pub(super) fn state_with(&self, epoch: &Accumulator, pending: &mut Pending) -> SavedSlot {
+        let only = Self { step: None, epoch: None, window: None, joined: None, ..self.clone() };
+        SavedSlot { epoch: Some(epoch.state_for_rank_zero(pending)), ..only.state(pending) }
+    }
+
+    pub(super) fn state(&self, pending: &mut Pending) -> SavedSlot {
         SavedSlot {
             hook: self.hook.name().into(),
             name: self.name.to_string(),
@@ -75,7 +83,7 @@ impl Slot {
         }
     }
 
-    fn restore(saved: &SavedSlot, device: &Device) -> Result<Self> {
+    pub(super) fn restore(saved: &SavedSlot, device: &Device) -> Result<Self> {
         Ok(Self {
             hook: log_state::hook(&saved.hook)?,
             name: saved.name.as_str().into(),
@@ -84,7 +92,7 @@ impl Slot {
             step_key: saved.step_key.as_str().into(),
             epoch_key: saved.epoch_key.as_str().into(),
             plain_key: saved.plain_key.as_str().into(),
-            step: saved.step.as_ref().map(|step| Step::new(Logged::Scalar(step.restore(device)))),
+            step: saved.step.as_ref().map(|step| Step::new(Logged::Scalar(step.restore(device)), None)),
             epoch: saved.epoch.as_ref().map(|epoch| Accumulator::restore(epoch, device)),
             window: saved.window.as_ref().map(|window| Accumulator::restore(window, device)),
             joined: saved.joined.as_ref().map(|joined| Accumulator::restore(joined, device)),

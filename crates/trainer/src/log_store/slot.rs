@@ -14,6 +14,7 @@ use super::BatchInfo;
 use crate::accumulator::{Accumulator, value_of};
 
 /// A name in a hook.
+#[derive(Clone)]
 pub(super) struct Slot {
     pub(super) hook: Hook,
     pub(super) name: Arc<str>,
@@ -39,14 +40,17 @@ pub(super) struct Slot {
 }
 
 /// The value of a step. Logger, monitor and progress bar share its reading, so that it is read from the device once.
+#[derive(Clone)]
 pub(super) struct Step {
     pub(super) value: Logged,
+    /// The number of items that the value represents, if it is known.
+    pub(super) items: Option<usize>,
     reading: Option<Reading>,
 }
 
 impl Step {
-    pub(super) fn new(value: Logged) -> Self {
-        Self { value, reading: None }
+    pub(super) fn new(value: Logged, items: Option<usize>) -> Self {
+        Self { value, items, reading: None }
     }
 
     pub(super) fn reading(&mut self) -> Reading {
@@ -105,7 +109,7 @@ impl Slot {
             }
         }
         if self.options.on_step {
-            self.step = Some(Step::new(record.value));
+            self.step = Some(Step::new(record.value, record.batch_size.or(batch.items)));
             self.is_unsent = true;
         }
         self.news = Some(arrival);
@@ -157,11 +161,17 @@ pub(super) struct Results {
 
 impl Results {
     pub(super) fn restored(slots: Vec<Slot>) -> Self {
-        let mut by_name: HashMap<Arc<str>, Vec<usize>> = HashMap::new();
-        for (index, slot) in slots.iter().enumerate() {
-            by_name.entry(Arc::clone(&slot.name)).or_default().push(index);
+        let mut results = Self::default();
+        for slot in slots {
+            results.add(slot);
         }
-        Self { slots, by_name, cursor: 0 }
+        results
+    }
+
+    /// Adds a slot.
+    pub(super) fn add(&mut self, slot: Slot) {
+        self.by_name.entry(Arc::clone(&slot.name)).or_default().push(self.slots.len());
+        self.slots.push(slot);
     }
 
     pub(super) fn slot(&mut self, record: &Record, batch: BatchInfo) -> Result<&mut Slot, LogError> {
