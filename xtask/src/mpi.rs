@@ -24,8 +24,8 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     Ok(Verdict::Passed)
 }
 
-/// A cargo command for the ranks. They are built in a folder of their own: the feature would change how everything else is
-/// built.
+/// A cargo command for the ranks. They are built in a folder of their own: the feature would change how everything else
+/// is built.
 fn cargo(workspace: &Workspace, command: &str) -> Command {
     let mut cargo = workspace.cargo();
     cargo.args([command, "--package", "stormfire-ranks", "--features", "mpi"]);

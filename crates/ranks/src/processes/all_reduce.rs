@@ -1,8 +1,8 @@
 //! The sum over all ranks, in their order.
 //!
-//! A bucket is cut into pieces, and a piece into a chunk for each rank. A rank receives its chunk from all others, adds,
-//! and sends the sum to all. That moves as many bytes as a ring, and it fixes the order of the additions. While the sums
-//! of a piece are sent, the chunks of the next one already arrive.
+//! A bucket is cut into pieces, and a piece into a chunk for each rank. A rank receives its chunk from all others,
+//! adds, and sends the sum to all. That moves as many bytes as a ring, and it fixes the order of the additions. While
+//! the sums of a piece are sent, the chunks of the next one already arrive.
 
 use std::ops::AddAssign;
 

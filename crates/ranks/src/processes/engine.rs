@@ -162,9 +162,9 @@ impl Engine {
         }
     }
 
-    /// Waits until all ranks have come to their end. Returns whether they have, so that MPI can be finalized: that waits
-    /// for all of them. It should be finalized after a failure, too. `mpirun` of Open MPI 4.1 sometimes crashes or hangs
-    /// when several processes end without it.
+    /// Waits until all ranks have come to their end. Returns whether they have, so that MPI can be finalized: that
+    /// waits for all of them. It should be finalized after a failure, too. `mpirun` of Open MPI 4.1 sometimes crashes
+    /// or hangs when several processes end without it.
     fn end(&mut self) -> bool {
         self.control.end();
         let mut waiting = Waiting::new(self.patience);
