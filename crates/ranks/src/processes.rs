@@ -42,7 +42,7 @@ pub(crate) struct MpiRank {
     local_rank: usize,
     jobs: Sender<Job>,
     watch: Watch,
-    /// The reason why calls can no longer complete.
+    /// Why calls can no longer be completed.
     failed: Option<Error>,
     /// The memory of the last buckets, so that large ones are not allocated again.
     singles: Vec<f32>,
