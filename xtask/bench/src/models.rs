@@ -143,7 +143,8 @@ impl Block {
     }
 }
 
-/// A character GPT: 4 layers, 4 heads, width 128, context 64.
+/// A character GPT: 4 layers, 4 heads, width 128, context 64. It is not the model of the example `char_gpt`: an example
+/// is one file to read, with dropout and hyperparameters, and may change without changing these measurements.
 #[derive(Module, Debug)]
 pub struct Gpt {
     tokens: Embedding,
