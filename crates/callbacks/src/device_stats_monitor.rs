@@ -104,6 +104,10 @@ impl DeviceStatsMonitor {
 }
 
 impl<M: LightningModule> Callback<M> for DeviceStatsMonitor {
+    fn rank_zero_only(&self) -> bool {
+        true
+    }
+
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
         self.start(ctx)
     }

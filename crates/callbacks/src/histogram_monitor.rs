@@ -118,6 +118,10 @@ fn count(samples: Samples) -> Result<Vec<(String, Histogram)>> {
 }
 
 impl<M: LightningModule> Callback<M> for HistogramMonitor {
+    fn rank_zero_only(&self) -> bool {
+        true
+    }
+
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
         self.due = Due { now: false, is_logged: false, since: clock::now() };
         self.check(ctx)

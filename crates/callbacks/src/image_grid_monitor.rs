@@ -131,6 +131,10 @@ impl<M: LightningModule> ImageGridMonitor<M> {
 }
 
 impl<M: LightningModule> Callback<M> for ImageGridMonitor<M> {
+    fn rank_zero_only(&self) -> bool {
+        true
+    }
+
     fn state_key(&self) -> String {
         self.id.as_ref().map_or_else(|| format!("ImageGridMonitor/{}", self.tag), |id| format!("ImageGridMonitor{{{id}}}"))
     }

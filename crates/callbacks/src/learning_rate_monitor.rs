@@ -50,6 +50,10 @@ impl LearningRateMonitor {
 }
 
 impl<M: LightningModule> Callback<M> for LearningRateMonitor {
+    fn rank_zero_only(&self) -> bool {
+        true
+    }
+
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
         self.misread.check()?;
         needs_logger("LearningRateMonitor", ctx)

@@ -213,6 +213,10 @@ impl Measure {
 }
 
 impl<M: LightningModule> Callback<M> for ThroughputMonitor {
+    fn rank_zero_only(&self) -> bool {
+        true
+    }
+
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
         self.check(ctx)?;
         self.train.start(self.window_size, ctx.run().data_wait);

@@ -117,6 +117,11 @@ impl Saved {
         std::mem::take(&mut self.json)
     }
 
+    /// Whether the state has tensors.
+    pub fn has_tensors(&self) -> bool {
+        !self.parts.is_empty()
+    }
+
     /// Whether the state is empty.
     pub fn is_empty(&self) -> bool {
         self.json.is_null() && self.parts.is_empty()

@@ -191,6 +191,10 @@ impl<B: Send + 'static> Source<Vec<Option<B>>> for Lockstep<B> {
         self.loaders.iter().all(Loader::is_divisible)
     }
 
+    fn order(&self) -> String {
+        self.loaders.iter().map(Loader::order).collect::<Vec<_>>().join("; ")
+    }
+
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<Vec<Option<B>>>>> {
         Some(Arc::new(Self { loaders: set(&self.loaders, setting)?, mode: self.mode }))
     }
@@ -342,6 +346,10 @@ impl<B: Send + 'static> Source<B> for Sequential<B> {
 
     fn is_divisible(&self) -> bool {
         self.0.iter().all(Loader::is_divisible)
+    }
+
+    fn order(&self) -> String {
+        self.0.iter().map(Loader::order).collect::<Vec<_>>().join("; ")
     }
 
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>> {

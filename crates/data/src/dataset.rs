@@ -121,6 +121,12 @@ impl<I: 'static, B: Send + 'static> Source<B> for DatasetSource<I, B> {
         true
     }
 
+    fn order(&self) -> String {
+        let Options { batch_size, shuffle, seed, drop_last, .. } = self.options;
+        let seed = seed.filter(|_| shuffle).map_or_else(|| "none".to_owned(), |seed| seed.to_string());
+        format!("batch_size {batch_size}, shuffle {shuffle}, seed {seed}, drop_last {drop_last}")
+    }
+
     fn share(&self) -> Share {
         self.options.share
     }

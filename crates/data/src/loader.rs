@@ -262,6 +262,12 @@ impl<B: Send + 'static> Loader<B> {
         self.source.is_single_pass()
     }
 
+    /// The options that decide which items are in which batch, as text: the ranks of a run compare it. Empty for a loader
+    /// that does not know.
+    pub fn order(&self) -> String {
+        self.source.order()
+    }
+
     pub(crate) fn is_divisible(&self) -> bool {
         self.source.is_divisible()
     }

@@ -73,6 +73,10 @@ impl<A: Send + 'static, B: Send + 'static> Source<B> for MapSource<A, B> {
         self.inner.is_divisible()
     }
 
+    fn order(&self) -> String {
+        self.inner.order()
+    }
+
     fn share(&self) -> Share {
         self.inner.share()
     }

@@ -73,6 +73,10 @@ impl<B: Send + 'static> Source<B> for Shared<B> {
         self.inner.is_divisible()
     }
 
+    fn order(&self) -> String {
+        self.inner.order()
+    }
+
     fn share(&self) -> Share {
         self.share
     }

@@ -35,6 +35,11 @@ pub(crate) trait Source<B>: Send + Sync {
         false
     }
 
+    /// The options that decide which items are in which batch.
+    fn order(&self) -> String {
+        String::new()
+    }
+
     /// The part of the batches that a pass yields.
     fn share(&self) -> Share {
         Share::WHOLE

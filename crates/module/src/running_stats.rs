@@ -111,19 +111,24 @@ pub(crate) fn set<M: Module>(module: &mut M, values: HashMap<ParamId, Tensor<1>>
     }
 }
 
-/// Makes the running statistics of a module that trains the mean of those of all ranks. `sum` adds numbers up over the
-/// ranks.
+/// Makes the running statistics of a module that trains the mean of those of the ranks that had a batch: `with_batch` of
+/// them, and this one if `has_batch`. `sum` adds numbers up over all ranks.
 ///
 /// # Errors
 /// Those of `sum`, and if the device fails.
-pub fn average<M: Module>(module: &mut M, ranks: usize, sum: impl FnOnce(&mut [f64]) -> Result<()>) -> Result<()> {
-    let known = of(module);
+#[expect(clippy::implicit_hasher, reason = "the set is that of `KnownStats`")]
+pub fn average<M: Module>(
+    module: &mut M,
+    known: &HashSet<ParamId>,
+    (has_batch, with_batch): (bool, usize),
+    sum: impl FnOnce(&mut [f64]) -> Result<()>,
+) -> Result<()> {
     if known.is_empty() {
         return Ok(());
     }
     // Takes up what the newest step has noted.
     *module = module.valid().train();
-    let values = values(module, &known);
+    let values = values(module, known);
     // The ids differ from rank to rank, but not their order in the module.
     let mut seen = HashSet::new();
     let ids: Vec<ParamId> = untrained(module).into_iter().filter(|id| known.contains(id) && seen.insert(*id)).collect();
@@ -131,8 +136,11 @@ pub fn average<M: Module>(module: &mut M, ranks: usize, sum: impl FnOnce(&mut [f
     ids.iter().filter_map(|id| values.get(id)).for_each(|value| snapshot.add(String::new(), value.clone()));
     let read: Vec<TensorData> = snapshot.read()?.into_iter().map(|(_, data)| data).collect();
     let mut sums: Vec<f64> = read.iter().flat_map(|data| data.iter::<f64>()).collect();
+    if !has_batch {
+        sums.fill(0.0);
+    }
     sum(&mut sums)?;
-    let mut means = sums.into_iter().map(|sum| sum / ranks as f64);
+    let mut means = sums.into_iter().map(|sum| sum / with_batch as f64);
     let device = module.devices().into_iter().next().unwrap_or_default().inner();
     let mean = |(id, data): (ParamId, TensorData)| {
         let mean: Vec<f64> = means.by_ref().take(data.num_elements()).collect();

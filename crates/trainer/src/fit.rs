@@ -206,6 +206,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         };
         let engine = &mut *self.engine;
         engine.stop_time(started, "training_batch");
+        engine.average_running_stats(self.module, &mut self.training.stats)?;
         engine.run.place.window.add(window, round, &self.training.accumulated);
         engine.run.place.progress.global_step += u64::from(has_stepped);
         engine.run.place.progress.batches += round.batches as u64;
@@ -223,10 +224,15 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         if self.engine.run.place.logs_this_step {
             self.finite.watch(self.engine, self.module);
         }
+        // Hooks that change weights must do so on every rank. What they log for no batch is dropped.
+        self.engine.store.drops_records = !has_batch;
+        self.engine.fire(self.module, Event::TrainBatchEnd { output: &output, batch_idx })?;
+        self.engine.store.drops_records = false;
         if has_batch {
-            self.engine.fire(self.module, Event::TrainBatchEnd { output: &output, batch_idx })?;
+            self.engine.store.end_batch(window.closes, self.engine.run.step_skipped)?;
+        } else if window.closes {
+            self.engine.store.end_window(self.engine.run.step_skipped)?;
         }
-        self.engine.store.end_batch(window.closes, self.engine.run.step_skipped)?;
         self.engine.run.batch_items = Some(1);
         self.agree()?;
         self.log_step(has_stepped)?;

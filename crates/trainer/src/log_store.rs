@@ -94,6 +94,8 @@ pub(crate) struct LogStore {
     /// Number of skipped batches in the epoch.
     skipped_batches: u64,
     keeps: Keeps,
+    /// Whether values that are logged now are dropped: those of a rank without a batch.
+    pub(crate) drops_records: bool,
     /// Reused memory.
     records: Vec<Record>,
 }
@@ -260,6 +262,10 @@ impl MetricSource for LogStore {
     fn take_logged(&mut self, run: &Run) -> Result<(), LogError> {
         record::take_records(&mut self.records)?;
         if self.records.is_empty() {
+            return Ok(());
+        }
+        if self.drops_records {
+            self.records.clear();
             return Ok(());
         }
         if self.keeps != Keeps::All {

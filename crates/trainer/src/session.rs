@@ -139,9 +139,6 @@ impl<M: LightningModule> Session<M> {
         };
         let start = on_ranks::start(engine, &module, seed, self.log_dir.take())?;
         (engine.seed, self.log_dir) = (Some(start.seed), start.log_dir);
-        if resume.is_none() {
-            on_ranks::share_weights(engine, &mut module)?;
-        }
         self.ended = None;
         let continues_logs = std::mem::take(&mut self.continues_logs);
         let mut training = Training::default();
@@ -173,6 +170,9 @@ impl<M: LightningModule> Session<M> {
             engine.begin_logs()?;
             engine.fire(module, Event::FitStart)?;
             adopt(module, &engine.frame.device)?;
+            // Hooks may have set weights, each rank its own.
+            on_ranks::share_weights(engine, module)?;
+            on_ranks::require_same(engine, || Ok(on_ranks::facts_of_optimizers(&training.optimizers)))?;
             if !continues_logs {
                 log_hyperparams(engine, module, data)?;
             }

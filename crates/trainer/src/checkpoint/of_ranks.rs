@@ -110,13 +110,14 @@ pub(super) fn window_of<M: Module>(
 }
 
 /// The logged values of this rank, out of a checkpoint.
-pub(super) fn log_of(mut log: LogState, (rank, world): (usize, usize)) -> LogState {
+pub(super) fn log_of(mut log: LogState, has_open_window: bool, (rank, world): (usize, usize)) -> LogState {
     let ranks = std::mem::take(&mut log.ranks);
     let is_begun = log.train.iter().chain(&log.evaluation).any(|slot| slot.epoch.is_some() || slot.window.is_some());
-    if std::mem::take(&mut log.lacks_ranks) && is_begun {
+    if std::mem::take(&mut log.lacks_ranks) && (is_begun || has_open_window) {
         tracing::warn!(
-            "the checkpoint was written when a rank had failed: the means of its unfinished epoch lack the values that the other ranks had \
-             logged before"
+            "the checkpoint was written when a rank had failed, and lacks what the other ranks had: the values of the unfinished epoch in \
+             its means{}",
+            if has_open_window { ", and their gradients in the open window of `accumulate_grad_batches`" } else { "" }
         );
     }
     let own = if ranks.len() == world { ranks.into_iter().nth(rank) } else { (rank > 0).then(LogState::default) };

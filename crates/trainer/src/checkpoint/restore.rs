@@ -250,7 +250,7 @@ impl Resume {
         if has_swapped && engine.run.place.is_in_validation() {
             engine.books.in_force = InForce::ToSwapAgain;
         }
-        engine.store.restore(&of_ranks::log_of(log, rank), &device)?;
+        engine.store.restore(&of_ranks::log_of(log, engine.run.place.window.batches > 0, rank), &device)?;
         for (callback, key) in engine.callbacks_with_keys() {
             if let Some(saved) = callbacks.remove(key) {
                 callback.load_state(saved)?;

@@ -2,7 +2,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use stormfire_module::{Error, LightningModule, Result, for_trainer::running_stats, state};
+use stormfire_module::{Error, LightningModule, Result, for_trainer::{KnownStats, running_stats}, state};
 use stormfire_ranks::Shared;
 use stormfire_values::clock;
 
@@ -108,14 +108,15 @@ impl<M: LightningModule> Engine<M> {
         }
     }
 
-    /// Makes running statistics, such as those of a batch normalization, the mean over the ranks. Each rank has updated
-    /// its own since the last call.
-    pub(crate) fn average_running_stats(&mut self, module: &mut M) -> Result<()> {
+    /// Makes running statistics, such as those of a batch normalization, the mean over the ranks that had a batch in this
+    /// round. So all ranks have the same ones between two batches, whatever comes next.
+    pub(crate) fn average_running_stats(&mut self, module: &mut M, stats: &mut KnownStats) -> Result<()> {
         if self.world() == 1 {
             return Ok(());
         }
-        let (kept, ranks) = (checkpoints_gradients(module), self.frame.ranks.clone());
-        running_stats::average(module, ranks.world(), |sums| {
+        let known = stats.of(module);
+        let (kept, ranks, round) = (checkpoints_gradients(module), self.frame.ranks.clone(), self.run.round);
+        running_stats::average(module, &known, (ranks.rank() < round, round), |sums| {
             if kept {
                 let reason = "gradient checkpointing is lost when the ranks average the statistics of a batch normalization";
                 return Err(Error::config("gradient checkpointing", reason, "use another normalization, or one rank"));

@@ -50,7 +50,6 @@ impl<M: LightningModule> FitLoop<'_, M> {
             self.note_data_module()?;
             shared_ids::check(self.module)?;
             self.finite.settle(self.engine, self.module)?;
-            self.engine.average_running_stats(self.module)?;
             checkpoint::gather(self.engine, self.module, self.training)?;
         }
         checkpoint::write_requested(self.engine, self.module, self.training)?;

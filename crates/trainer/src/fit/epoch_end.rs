@@ -8,7 +8,6 @@ use crate::{bundle::send_metrics, engine::RandomPart, log_store::Sent};
 
 impl<M: LightningModule> FitLoop<'_, M> {
     pub(super) fn end_epoch(&mut self) -> Result<()> {
-        self.engine.average_running_stats(self.module)?;
         let engine = &mut *self.engine;
         engine.run.place.validation_is_due = false;
         engine.run.place.logger_step = engine.run.place.progress.global_step.saturating_sub(1);

@@ -49,7 +49,6 @@ impl<M: LightningModule> FitLoop<'_, M> {
     /// Validates with the weights in force, in evaluation mode. Then restores the trained ones, in training mode.
     pub(super) fn validate(&mut self, stage: RunningStage) -> Result<()> {
         let started = self.engine.frame.profiler.start();
-        self.engine.average_running_stats(self.module)?;
         let kept = checkpoints_gradients(self.module).then(|| self.module.clone());
         let given = self.engine.given_weights(self.module)?;
         self.engine.books.in_force.enter(self.module, given);

@@ -31,6 +31,8 @@ impl<M: LightningModule> Session<M> {
         let of_fit = at.map(|at| std::mem::replace(&mut self.engine.run.place.progress, at));
         let results = self.run(stage, &mut module, &mut data, &mut Training::default(), |engine, module, data, _| {
             begin(engine, module, data, stage)?;
+            on_ranks::require_same(engine, || on_ranks::facts_of(engine, module))?;
+            on_ranks::share_weights(engine, module)?;
             let config = &engine.frame.config;
             let (hook, limit, option) = if is_test {
                 (Hook::TestDataloader, config.limit_test_batches, "limit_test_batches")
@@ -79,6 +81,8 @@ impl<M: LightningModule> Session<M> {
         let of_fit = at.map(|at| std::mem::replace(&mut self.engine.run.place.progress, at));
         let predictions = self.run(Stage::Predict, &mut module, &mut data, &mut Training::default(), |engine, module, data, _| {
             begin(engine, module, data, Stage::Predict)?;
+            on_ranks::require_same(engine, || on_ranks::facts_of(engine, module))?;
+            on_ranks::share_weights(engine, module)?;
             if engine.frame.config.limit_predict_batches.is_none() {
                 engine.begin_logs()?;
                 return Ok(Vec::new());

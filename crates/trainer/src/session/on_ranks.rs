@@ -8,7 +8,7 @@ use serde_json::Value;
 use stormfire_checkpoint::{Checkpoint, Encoder, LoadOptions, Manifest, Saved, Snapshot, restore};
 use stormfire_data::Loader;
 use stormfire_module::{Error, LightningModule, Result, state};
-use stormfire_optim::gradients;
+use stormfire_optim::{Optimizers, for_trainer::DriveOptimizers as _, gradients};
 
 use crate::engine::{Engine, over_ranks::of_zero};
 
@@ -23,7 +23,7 @@ pub(super) struct Start {
 /// Properties that must be the same on every rank, by name.
 pub(super) type Facts = Vec<(String, String)>;
 
-fn facts_of<M: LightningModule>(engine: &Engine<M>, module: &M) -> Result<Facts> {
+pub(super) fn facts_of<M: LightningModule>(engine: &Engine<M>, module: &M) -> Result<Facts> {
     let mut facts = vec![
         ("version of Stormfire".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         ("module".to_owned(), std::any::type_name::<M>().to_owned()),
@@ -70,6 +70,13 @@ pub(super) fn start<M: LightningModule>(engine: &Engine<M>, module: &M, seed: u6
     of_zero(&engine.frame.ranks, Start { seed, log_dir, is_logged: !engine.run.loggers.is_empty() })
 }
 
+/// The optimizers of a fit, with their rates.
+pub(super) fn facts_of_optimizers(optimizers: &Optimizers) -> Facts {
+    let names: Vec<_> = optimizers.iter().map(stormfire_optim::Optimizer::name).collect();
+    let rates: Vec<_> = optimizers.learning_rates().into_iter().map(|(name, rate)| format!("{name}: {rate}")).collect();
+    vec![("list of optimizers".to_owned(), names.join(", ")), ("list of learning rates".to_owned(), rates.join(", "))]
+}
+
 /// The numbers of batches and items of a run.
 pub(super) fn facts_of_data<B: Send + 'static>(loaders: &[Loader<B>], limits: &[Option<usize>]) -> Facts {
     let facts = loaders.iter().zip(limits).enumerate().flat_map(|(index, (loader, limit))| {
@@ -78,6 +85,7 @@ pub(super) fn facts_of_data<B: Send + 'static>(loaders: &[Loader<B>], limits: &[
             (format!("number of items of loader {index}"), number(loader.dataset_len())),
             (format!("number of batches of loader {index}"), number(loader.len().known())),
             (format!("limit of batches of loader {index}"), number(*limit)),
+            (format!("order of loader {index}"), loader.order()),
         ]
     });
     std::iter::once(("number of loaders".to_owned(), loaders.len().to_string())).chain(facts).collect()
@@ -111,7 +119,11 @@ pub(super) fn share_callbacks<M: LightningModule>(engine: &mut Engine<M>) -> Res
     let mut states = Vec::new();
     if ranks.is_global_zero() {
         for (callback, key) in engine.callbacks_with_keys().filter(|(callback, _)| callback.rank_zero_only()) {
-            states.push((key.to_owned(), callback.state()?.take_json()));
+            let mut state = callback.state()?;
+            // Tensors stay on rank 0: nothing reads them after a fit.
+            if !state.has_tensors() {
+                states.push((key.to_owned(), state.take_json()));
+            }
         }
     }
     let states: Vec<(String, Value)> = of_zero(&ranks, states)?;
