@@ -57,7 +57,7 @@ fn begin<M: PredictModule>(
     limit: Option<usize>,
 ) -> Result<Vec<(M::Batch, Moment)>> {
     let mut group = Vec::with_capacity(count);
-    while group.len() < count && engine.signal().is_none() {
+    while group.len() < count && engine.signal_here().is_none() {
         let position = Batches::position(batches).batch;
         if limit.is_some_and(|limit| position >= limit) {
             break;

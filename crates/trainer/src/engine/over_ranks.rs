@@ -2,7 +2,11 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use stormfire_module::{Error, LightningModule, Result, for_trainer::{KnownStats, running_stats}, state};
+use stormfire_module::{
+    Error, LightningModule, Result,
+    for_trainer::{KnownStats, running_stats},
+    state,
+};
 use stormfire_ranks::Shared;
 use stormfire_values::clock;
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use stormfire_checkpoint::{Checkpoint, Encoder, LoadOptions, Manifest, Saved, Snapshot, restore};
 use stormfire_data::Loader;
 use stormfire_module::{Error, LightningModule, Result, state};
-use stormfire_optim::{Optimizers, for_trainer::DriveOptimizers as _, gradients};
+use stormfire_optim::{Optimizers, gradients};
 
 use crate::engine::{Engine, over_ranks::of_zero};
 
