@@ -1,11 +1,33 @@
-//! Metrics: values that merge over batches, loaders and ranks ([`Metric`]). [`loggable`] defines the values that can be
-//! logged.
+//! Metrics: values that merge over batches, loaders and ranks.
 //!
-//! They work without a Trainer. A metric is computed on the device, and [`read`](stormfire_values::read::read) copies
-//! the result to the host.
+//! * [`Merge`] is the state of a metric: parts with a rule each. Derive it.
+//! * [`Metric`] is a state with a result: one number, [`Named`] numbers, or a [`Picture`].
+//! * [`loggable`] defines the values that can be logged.
+//!
+//! | folder | metrics |
+//! |---|---|
+//! | [`aggregation`] | mean, sum, minimum, maximum, all values, the newest values |
+//! | [`classification`] | accuracy, precision, recall, F-beta, confusion matrix and so on: binary, multiclass, multilabel |
+//!
+//! They work without a Trainer. A metric is made on the device from a batch, and reads nothing. [`Metric::read`] copies its
+//! state to the host, and computes the result there.
 
+pub mod aggregation;
+pub mod bytes;
+pub mod classification;
+pub mod computed;
 pub mod loggable;
+pub mod merge;
 pub mod metric;
+pub mod picture;
+pub mod rows;
 
+pub use classification::{accuracy, top_k_accuracy};
+pub use computed::{Computed, Named, Outline};
 pub use loggable::{Loggable, Logged};
-pub use metric::{Metric, accuracy, top_k_accuracy};
+pub use merge::{Merge, MergeError};
+pub use metric::Metric;
+pub use picture::Picture;
+pub use rows::Rows;
+pub use stormfire_derive::Merge;
+pub use stormfire_values::read::Part;
