@@ -193,7 +193,7 @@ fn main() -> Result<Stop> {
     let fit = trainer.fit(gan, batches)?;
 
     let samples = Samples::draw(&fit.module, 2000)?;
-    println!("{:.1}% of the generated points lie on the ring, in {} of {MODES} places", 100.0 * samples.on_ring(), samples.modes());
+    println!("{:.1}% of the generated points are on the ring, in {} of {MODES} places", 100.0 * samples.on_ring(), samples.modes());
     if let Some(folder) = trainer.log_dir() {
         let path = folder.join("samples.png");
         fs_err::write(&path, samples.image()?.to_png()?)?;

@@ -148,11 +148,11 @@ fn read_idx(folder: &Path, name: &str, dimensions: u8) -> Result<(PathBuf, Vec<u
     let mut bytes = Vec::new();
     reader.take(MOST + 1).read_to_end(&mut bytes).map_err(|error| refused(&error))?;
     if bytes.len() as u64 > MOST {
-        return Err(refused(&format!("it holds more than {MOST} bytes, and MNIST has 47 million")));
+        return Err(refused(&format!("it contains more than {MOST} bytes, and MNIST has 47 million")));
     }
     let header = 4 + 4 * usize::from(dimensions);
     if bytes.len() < header || bytes[..4] != [0, 0, 8, dimensions] {
-        return Err(refused(&format!("it is no idx file of {dimensions} dimensions")));
+        return Err(refused(&format!("it is not an idx file of {dimensions} dimensions")));
     }
     let values = bytes.split_off(header);
     Ok((path, values))

@@ -66,9 +66,9 @@ fn last_is_the_newest_save_point_as_a_link_or_a_file() {
 fn a_resumed_fit_leaves_the_files_of_an_uninterrupted_one() {
     const SCORES: &[f64] = &[5.0, 4.0, 4.2, 3.0, 4.4, 3.2];
     let options = |folder: &Path| best(folder).save_top_k(2).save_last(true);
-    let unbroken = tempfile::tempdir().unwrap();
-    let _ = fit(scored(SCORES, 6, options(unbroken.path())));
-    assert_eq!(names(unbroken.path()), ["last.ckpt", "score=3-v1.ckpt", "score=3.ckpt"]);
+    let uninterrupted = tempfile::tempdir().unwrap();
+    let _ = fit(scored(SCORES, 6, options(uninterrupted.path())));
+    assert_eq!(names(uninterrupted.path()), ["last.ckpt", "score=3-v1.ckpt", "score=3.ckpt"]);
     for (at, further) in [(1, 1), (2, 2), (3, 0), (4, 1)] {
         let (folder, aside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let _ = fit(scored(SCORES, at, options(folder.path())));
@@ -78,7 +78,7 @@ fn a_resumed_fit_leaves_the_files_of_an_uninterrupted_one() {
         for epochs in [at + further, 6] {
             let _ = fit(scored(SCORES, epochs, options(folder.path())).ckpt_path(checkpoint.clone()));
         }
-        assert_eq!(names(folder.path()), names(unbroken.path()), "from epoch {at}, written up to {}", at + further);
+        assert_eq!(names(folder.path()), names(uninterrupted.path()), "from epoch {at}, written up to {}", at + further);
     }
 }
 

@@ -79,8 +79,8 @@ fn line() -> Line { todo!() }
 fn data() -> Loader<(Tensor<2>, Tensor<2>)> { todo!() }
 ";
 
-/// The errors of the compiler for a program with these lines: message, line and notes. Suggestions and spans in other files
-/// are omitted, because they differ between compilers.
+/// The errors of the compiler for a program with these lines: message, line and notes. Suggestions and spans in other
+/// files are omitted, because they differ between compilers.
 fn errors(code: &str) -> String {
     let (libraries, folder) = (libraries(), tempfile::tempdir().unwrap());
     let mut rustc = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));

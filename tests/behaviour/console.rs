@@ -127,7 +127,7 @@ fn a_fit_reports_where_its_files_are() {
     let new = || Trainer::new().default_root_dir(folder.path());
     assert_snapshot!(said(new()), @"
     the run is in `[folder]/lightning_logs/version_0`
-    to look at its logs: `tensorboard --logdir [folder]/lightning_logs`
+    to view its logs: `tensorboard --logdir [folder]/lightning_logs`
     the newest checkpoint is `[folder]/lightning_logs/version_0/checkpoints/epoch=1-step=4.ckpt`
     ");
     let scored = |name: &str| {
@@ -150,7 +150,7 @@ fn a_fit_reports_where_its_files_are() {
         .callback(ModelCheckpoint::new().save_top_k(0).every(Every::Steps(1)));
     assert_snapshot!(said(two), @"
     the run is in `[folder]/lightning_logs/version_1`
-    to look at its logs: `tensorboard --logdir [folder]/lightning_logs`
+    to view its logs: `tensorboard --logdir [folder]/lightning_logs`
     the best checkpoint is `[folder]/best/epoch=0.ckpt` (score = 0.5)
     the best checkpoint is `[folder]/highest/epoch=1.ckpt` (score = 1.5)
     ");
@@ -158,7 +158,7 @@ fn a_fit_reports_where_its_files_are() {
     let spaced = TensorBoardLogger::new(folder.path().join("a b")).name("");
     assert_snapshot!(said(new().enable_checkpointing(false).logger(spaced)), @"
     the run is in `[folder]/a b/version_0`
-    to look at its logs: `tensorboard --logdir '[folder]/a b'`
+    to view its logs: `tensorboard --logdir '[folder]/a b'`
     ");
     assert_snapshot!(said(new().enable_checkpointing(false).logger(CsvLogger::new(folder.path()))), @"the run is in `[folder]/lightning_logs/version_2`");
     assert_snapshot!(said(new().no_logger()), @"the newest checkpoint is `[folder]/checkpoints/epoch=1-step=4.ckpt`");

@@ -301,7 +301,7 @@ fn a_second_fit_of_one_trainer_starts_from_zero() {
     let mut trainer = quiet().max_epochs(2).callback(Watch { seen: Arc::clone(&seen), stop_after: Some(2) });
     let first = trainer.fit(Line::new(), batches(3)).unwrap();
     let second = trainer.fit(first.module, batches(3)).unwrap();
-    assert_eq!((first.stop, second.stop), (requested(), requested()), "a stop is no request of the next fit");
+    assert_eq!((first.stop, second.stop), (requested(), requested()), "a stop is not a request of the next fit");
     assert_eq!(second.progress, Progress { epoch: 1, batch_in_epoch: 0, batches: 2, global_step: 2 });
     assert_eq!(seen.lock().unwrap().epochs, [2, 2]);
 }

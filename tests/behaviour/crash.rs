@@ -94,8 +94,8 @@ impl Left {
 fn a_killed_training_ends_like_an_uninterrupted_one() {
     let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     play(part(PART, whole.path()));
-    let unbroken = Left::by(whole.path());
-    assert_eq!((unbroken.runs.len(), unbroken.checkpoints.len()), (1, 5), "{:?}", unbroken.checkpoints.keys());
+    let uninterrupted = Left::by(whole.path());
+    assert_eq!((uninterrupted.runs.len(), uninterrupted.checkpoints.len()), (1, 5), "{:?}", uninterrupted.checkpoints.keys());
 
     let batches = epochs() as u64 * BATCHES_PER_EPOCH;
     let report = Killer::new(PART, broken.path(), number("STORMFIRE_CRASH_SEED", 0)).run(batches, kills());
@@ -103,12 +103,12 @@ fn a_killed_training_ends_like_an_uninterrupted_one() {
     assert!(report.kills == kills() && report.at_start * 20 > kills() && report.in_a_save * 20 > kills(), "{report:?}");
 
     let left = Left::by(broken.path());
-    assert_eq!((left.runs, left.files), (unbroken.runs, unbroken.files));
-    assert_eq!(left.csv, unbroken.csv);
-    assert_eq!(left.events, unbroken.events);
-    assert_eq!(left.checkpoints.keys().collect::<Vec<_>>(), unbroken.checkpoints.keys().collect::<Vec<_>>());
-    assert!(left.weights == unbroken.weights, "the weights differ");
-    for (name, (tensors, state)) in unbroken.checkpoints {
+    assert_eq!((left.runs, left.files), (uninterrupted.runs, uninterrupted.files));
+    assert_eq!(left.csv, uninterrupted.csv);
+    assert_eq!(left.events, uninterrupted.events);
+    assert_eq!(left.checkpoints.keys().collect::<Vec<_>>(), uninterrupted.checkpoints.keys().collect::<Vec<_>>());
+    assert!(left.weights == uninterrupted.weights, "the weights differ");
+    for (name, (tensors, state)) in uninterrupted.checkpoints {
         let (others, other_state) = &left.checkpoints[&name];
         assert_eq!(&state, other_state, "{name}");
         assert_eq!(tensors.keys().collect::<Vec<_>>(), others.keys().collect::<Vec<_>>(), "{name}");

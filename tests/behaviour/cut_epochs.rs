@@ -107,8 +107,8 @@ fn an_epoch_is_only_judged_by_its_own_training_metric() {
 fn a_resumed_fit_knows_the_values_of_its_epoch() {
     let (folder, points) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let skips = Skips { epochs: &[1], before: 1, rates: Arc::default() };
-    let mut unbroken = trainer("first", &skips, folder.path()).callback(SaveAt(vec![3], points.path().into()));
-    drop(unbroken.fit(Improving::new("first"), line_data(8, 4)).unwrap());
+    let mut uninterrupted = trainer("first", &skips, folder.path()).callback(SaveAt(vec![3], points.path().into()));
+    drop(uninterrupted.fit(Improving::new("first"), line_data(8, 4)).unwrap());
     let expected: Vec<String> = (0..5).map(|epoch| format!("epoch={epoch}.ckpt")).collect();
     assert_eq!(names(folder.path()), expected);
     let saved = points.path().join("3.ckpt");
@@ -129,7 +129,7 @@ fn a_wrong_name_is_reported_at_the_end_of_an_epoch_with_batches() {
     ");
 }
 
-/// In mid-epoch there is no value of the epoch, and later there is an old one: nobody would ever notice.
+/// In mid-epoch the epoch has no value, and later it has an old one, which would go unnoticed.
 #[test]
 fn a_training_metric_that_a_validation_lacks_is_an_error() {
     let stop = |stopping: EarlyStopping| {

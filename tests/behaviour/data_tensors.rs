@@ -69,12 +69,12 @@ fn fit(trainer: Trainer<Line>, from: Option<&Path>) -> (Weights, Vec<u32>, u32) 
 }
 
 #[test]
-fn a_mean_in_a_data_module_goes_on_over_a_restart() {
+fn a_mean_in_a_data_module_continues_over_a_restart() {
     let folder = tempfile::tempdir().unwrap();
-    let unbroken = fit(quiet().callback(SaveAt(vec![1, 2, 3, 4, 6], folder.path().into())), None);
-    assert_eq!(unbroken.2, 12);
+    let uninterrupted = fit(quiet().callback(SaveAt(vec![1, 2, 3, 4, 6], folder.path().into())), None);
+    assert_eq!(uninterrupted.2, 12);
     for step in [1, 2, 3, 4, 6] {
         let saved = folder.path().join(format!("{step}.ckpt"));
-        assert_eq!(fit(quiet(), Some(&saved)), unbroken, "{step}");
+        assert_eq!(fit(quiet(), Some(&saved)), uninterrupted, "{step}");
     }
 }

@@ -70,13 +70,13 @@ fn a_run_resumes_with_another_number_of_devices() {
     let folder = tempfile::tempdir().unwrap();
     let checkpoint = folder.path().join("after-one-step.ckpt");
     let net = Net::new();
-    let unbroken = fit(&net, 1, |trainer| trainer.max_epochs(2)).0;
+    let uninterrupted = fit(&net, 1, |trainer| trainer.max_epochs(2)).0;
     for devices in [(3, 1), (1, 2)] {
         let mut trainer = recording(&MemoryLogger::new()).devices(devices.0).max_steps(1).num_sanity_val_steps(0);
         let begun = trainer.fit(net.clone(), (digits(19, 7), digits(10, 7))).unwrap();
         trainer.save_checkpoint(&begun.module, &checkpoint).unwrap();
         let continued = fit(&net, devices.1, |trainer| trainer.max_epochs(2).ckpt_path(&checkpoint)).0;
-        assert!(largest_difference(&unbroken, &continued) < 1e-6, "{devices:?}");
+        assert!(largest_difference(&uninterrupted, &continued) < 1e-6, "{devices:?}");
     }
 }
 

@@ -35,8 +35,8 @@ impl<M: LightningModule> Callback<M> for AtBatch {
 /// The number of steps logged before the failure.
 const LOGGED: u64 = 12;
 
-/// The error of a fit that fails after [`LOGGED`] batches. Checks everything that the fit leaves. `ended_at` is the step at
-/// which hooks see the failure.
+/// The error of a fit that fails after [`LOGGED`] batches. Checks everything that the fit leaves. `ended_at` is the
+/// step at which hooks see the failure.
 #[track_caller]
 fn failing(prepare: impl FnOnce(Trainer<Logging>, Loader<Batch>) -> (Trainer<Logging>, Loader<Batch>), ended_at: u64) -> String {
     let folder = tempfile::tempdir().unwrap();
@@ -263,7 +263,7 @@ fn fits_on_a_small_disk() {
         let error = one_logger(&folder, csv).callback(full_at(43, &disk)).fit(Logging::new(), line_data(60_000, 2)).unwrap_err();
         std::fs::remove_file(disk.join("ballast")).unwrap();
         is_named(&error, &folder, csv, is_full);
-        assert_eq!(error.hint().unwrap(), "free some space or log into another folder; what was written before is intact");
+        assert_eq!(error.hint().unwrap(), "free some space or log into another folder; existing logs are intact");
         is_readable(&run_of(&folder), csv, !csv);
         std::fs::remove_dir_all(&folder).unwrap();
     }

@@ -45,7 +45,7 @@ fn table(run: &Path, flexible: bool) -> Table {
     let rows: Vec<Vec<String>> = reader.records().map(|row| row.unwrap().iter().map(String::from).collect()).collect();
     assert!(rows.iter().all(|row| row.len() <= columns.len()), "{rows:?}");
     for cell in rows.iter().flatten().filter(|cell| !cell.is_empty()) {
-        cell.parse::<f64>().unwrap_or_else(|_| panic!("`{cell}` is no number"));
+        cell.parse::<f64>().unwrap_or_else(|_| panic!("`{cell}` is not a number"));
     }
     let fill = |mut row: Vec<String>| {
         row.resize(columns.len(), String::new());

@@ -56,5 +56,5 @@ fn a_folder_that_cannot_be_created_is_refused() {
 fn a_folder_whose_name_is_not_utf8_is_refused() {
     use std::os::unix::ffi::OsStrExt as _;
     let folder = tempfile::tempdir().unwrap();
-    refused(&folder.path().join(std::ffi::OsStr::from_bytes(b"a\xff")), "is not UTF-8");
+    refused(&folder.path().join(std::ffi::OsStr::from_bytes(b"a\xff")), "is not valid UTF-8");
 }

@@ -146,7 +146,7 @@ fn saves_on_a_small_disk() {
         assert_eq!((path, *needed > 4096), (&case.failed(), true));
         let text = format!("no space is left for `{}`, which needs {:.1} KiB", path.display(), *needed as f64 / 1024.0);
         assert_eq!(error.to_string(), text);
-        let hint = "free some space or save into another folder; checkpoints that were there before are intact";
+        let hint = "free some space or save into another folder; existing checkpoints are intact";
         assert_eq!(error.hint().unwrap(), hint);
         std::fs::remove_file(disk.join("ballast")).unwrap();
         case.is_intact();
@@ -155,7 +155,7 @@ fn saves_on_a_small_disk() {
 
     for case in Case::all(&disk) {
         let error = case.fit(all_of_them(), |folder| remount("ro", folder)).unwrap_err();
-        let text = format!("`{}` may not be read or written: Read-only file system (os error 30)", case.failed().display());
+        let text = format!("no permission to read or write `{}`: Read-only file system (os error 30)", case.failed().display());
         assert!(error.to_string().starts_with(&text), "{error}");
         assert_eq!(error.hint().unwrap(), "check the owner of the file and its folder, or save into another folder");
         remount("rw", &case.folder);

@@ -1,4 +1,5 @@
-//! A whole fit in `bf16`, the default type of its device: losses fall, numbers are those of one run, and a resume is exact.
+//! A whole fit in `bf16`, the default type of its device: losses fall, numbers are those of one run, and a resume is
+//! exact.
 
 use std::path::Path;
 
@@ -91,7 +92,7 @@ fn in_bf16() {
     device.configure((FloatDType::BF16, IntDType::I32)).unwrap();
     for adam in [true, false] {
         let folder = tempfile::tempdir().unwrap();
-        let (unbroken, rows) = fit(adam, Some(folder.path()), None);
+        let (uninterrupted, rows) = fit(adam, Some(folder.path()), None);
         let losses: Vec<f64> = rows.iter().filter(|row| row.0 == "train_loss_epoch").map(|row| f64::from_bits(row.1)).collect();
         assert!(losses.len() == 3 && losses[2] < losses[0], "{losses:?}");
         for step in [1, 4, 5] {
@@ -99,7 +100,7 @@ fn in_bf16() {
             let dtypes: Vec<_> = Checkpoint::read(&saved).unwrap().take_training_weights().into_values().map(|data| data.dtype()).collect();
             assert!(dtypes.iter().all(|dtype| *dtype == FloatDType::BF16.into()), "{dtypes:?}");
             let (resumed, later) = fit(adam, None, Some(&saved));
-            assert_eq!(resumed, unbroken, "adam: {adam}, step {step}");
+            assert_eq!(resumed, uninterrupted, "adam: {adam}, step {step}");
             assert_eq!(later[..], rows[rows.len() - later.len()..], "adam: {adam}, step {step}");
         }
     }

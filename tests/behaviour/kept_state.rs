@@ -76,11 +76,11 @@ fn fine_tune(epochs: usize, from: Option<&Path>, saved: Option<&Path>) -> Weight
 fn parameters_that_a_callback_unfroze_stay_trainable_after_a_resume() {
     let folder = tempfile::tempdir().unwrap();
     let saved = folder.path().join("a.ckpt");
-    let unbroken = fine_tune(4, None, None);
+    let uninterrupted = fine_tune(4, None, None);
     for epochs in [1, 3] {
         let before = fine_tune(epochs, None, Some(&saved));
-        assert_eq!(fine_tune(4, Some(&saved), None), unbroken, "{epochs} epochs");
-        assert_ne!(before[0], unbroken[0], "the body learns");
+        assert_eq!(fine_tune(4, Some(&saved), None), uninterrupted, "{epochs} epochs");
+        assert_ne!(before[0], uninterrupted[0], "the body learns");
     }
     let frozen = Checkpoint::read(&saved).unwrap().manifest().frozen.clone();
     assert_eq!(frozen.as_deref(), Some(&[][..]));

@@ -4,7 +4,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test that cannot go on fails; clippy's own exception does not reach helper functions"
+    reason = "a test that cannot continue fails; clippy's own exception does not reach helper functions"
 )]
 
 mod checkpoint_callbacks;

@@ -133,7 +133,7 @@ fn the_first_bad_batch_and_step_are_named() {
     type Make = fn() -> Trainer<Sick>;
     let _distant = DistantCpu::new();
     let makes: [(&str, Make, usize); 6] = [
-        ("nobody reads before the end", quiet, 1),
+        ("nothing is read before the end", quiet, 1),
         ("every step is read", || recording(&MemoryLogger::new()).log_every_n_steps(1), 1),
         ("some steps are read", || recording(&MemoryLogger::new()).log_every_n_steps(7).callback(Flush), 1),
         ("clipping by norm", || quiet().gradient_clip_val(1.0), 1),

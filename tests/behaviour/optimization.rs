@@ -207,7 +207,7 @@ fn each_step_uses_the_rate_of_its_schedule_and_the_monitor_logs_it() {
     check("every step", || halving().every(Every::Steps(1)), same, &[0.5, 0.25, 0.125, 0.0625, 0.03125, 0.015_625]);
     check("every 3 steps", || halving().every(Every::Steps(3)), same, &[0.5, 0.5, 0.5, 0.25, 0.25, 0.25]);
     let pairs = || Schedule::new(StepLrSchedulerConfig::new(0.4, 2).with_gamma(0.5)).every(Every::Steps(1)).named("rate");
-    check("a name, and a rate of its own", pairs, same, &[0.4, 0.4, 0.2, 0.2, 0.1, 0.1]);
+    check("a name and a separate rate", pairs, same, &[0.4, 0.4, 0.2, 0.2, 0.1, 0.1]);
     check("steps of two batches", || halving().every(Every::Steps(1)), |t| t.accumulate_grad_batches(2), &[0.5, 0.25, 0.125]);
     // Validations see 3, 3, 3. The first one is an improvement.
     check("a plateau, every epoch", plateau, same, &[0.5, 0.5, 0.5, 0.5, 0.25, 0.25]);
@@ -310,7 +310,7 @@ fn one_pass_gives_each_optimizer_its_gradients() {
     assert_eq!(fit.progress.global_step, 1);
     assert_snapshot!(error_text(fit_pair(&["left again", "left again"])), @"
     `training_batch`: this loss, or a part of its forward pass, already had a backward pass, and burn allows only one
-      hint: give all optimizers their gradients from one pass: `for (name, gradients) in opt.backward_all(self, &loss)? { opt.apply(&name, self, gradients)?; }`, or compute the loss anew before each `opt.step`
+      hint: give all optimizers their gradients from one pass: `for (name, gradients) in opt.backward_all(self, &loss)? { opt.apply(&name, self, gradients)?; }`, or compute the loss again before each `opt.step`
     ");
 }
 
@@ -349,7 +349,7 @@ fn fit_automatic(optimizers: usize) -> Result<Fit<Automatic>> {
 #[test]
 fn several_optimizers_need_a_training_batch() {
     assert_snapshot!(error_text(fit_automatic(2)), @"
-    `configure_optimizers`: 2 optimizers, but automatic optimization knows one (in `training_step` of `Automatic`, epoch 0, batch 0)
+    `configure_optimizers`: automatic optimization uses one optimizer, but 2 are configured (in `training_step` of `Automatic`, epoch 0, batch 0)
       hint: override `training_batch` and call `Stepper::step` with each optimizer's name
     ");
 }

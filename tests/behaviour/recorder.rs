@@ -73,7 +73,8 @@ impl Record {
         }
     }
 
-    /// All lines, one event per line. `CMS` means that callback, module and saving callback saw the event, in this order.
+    /// All lines, one event per line. `CMS` means that callback, module and saving callback saw the event, in this
+    /// order.
     pub(crate) fn text(&self) -> String {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let mut merged: Vec<(String, &str)> = Vec::new();

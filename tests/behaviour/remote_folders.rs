@@ -63,13 +63,13 @@ fn train(root: &Path, epochs: usize, ckpt_path: Option<&str>, save_last: SaveLas
 fn continues_below(url: &Path) {
     let folder = tempfile::tempdir().unwrap();
     for (name, save_last) in [("files", SaveLast::On), ("links", SaveLast::Link)] {
-        let (unbroken, _) = train(&folder.path().join(name), 4, None, save_last);
+        let (uninterrupted, _) = train(&folder.path().join(name), 4, None, save_last);
         let root = url.join(name);
         // There is no checkpoint yet.
         drop(train(&root, 2, Some("last"), save_last));
         let (continued, mut trainer) = train(&root, 4, Some("last"), save_last);
-        assert_eq!(continued.weights, unbroken.weights);
-        assert_eq!((&continued.best, &continued.last), (&unbroken.best, &unbroken.last));
+        assert_eq!(continued.weights, uninterrupted.weights);
+        assert_eq!((&continued.best, &continued.last), (&uninterrupted.best, &uninterrupted.last));
         assert_eq!(continued.best, [("epoch=1.ckpt".to_owned(), 1.0), ("epoch=3.ckpt".to_owned(), 0.5)]);
         // Replaced files are removed in both places.
         let kept = ["epoch=1.ckpt", "epoch=3.ckpt", "last.ckpt"];
@@ -145,9 +145,9 @@ fn a_run_in_s3_resumes_like_one_on_a_disk() {
     storage::link_or_copy(&large, &copy).unwrap();
     assert_eq!(Checkpoint::read(&copy).unwrap().take("layer.weight").unwrap(), tensors[0].1);
 
-    let mut trainer = quiet::<Line>().enable_checkpointing(true).max_epochs(1).default_root_dir("s3://nobody-has-this/run");
+    let mut trainer = quiet::<Line>().enable_checkpointing(true).max_epochs(1).default_root_dir("s3://missing-bucket/run");
     let error = trainer.fit(Line::new(), line_data(4, 2)).unwrap_err().to_string();
-    let expected = "`s3://nobody-has-this/run/checkpoints` cannot be read or written: ";
+    let expected = "`s3://missing-bucket/run/checkpoints` cannot be read or written: ";
     assert!(error.starts_with(expected) && error.contains("NoSuchBucket") && error.contains("in `setup`"), "{error}");
 }
 
@@ -160,11 +160,11 @@ fn an_unusable_url_is_refused_before_the_run() {
     ];
     let refused = |trainer: Trainer<Line>| error_text(trainer.max_epochs(1).fit(Line::new(), line_data(4, 2)));
     assert_snapshot!(trainers.map(refused).join("\n"), @"
-    `default_root_dir`: `ftp://…` cannot be used: the scheme is not known
+    `default_root_dir`: `ftp://…` cannot be used: the scheme is unknown
       hint: use `s3://`, `gs://`, `az://`, `file://` or the path of a folder
-    `ModelCheckpoint::dirpath`: `ftp://…` cannot be used: the scheme is not known (in `setup` of `ModelCheckpoint`)
+    `ModelCheckpoint::dirpath`: `ftp://…` cannot be used: the scheme is unknown (in `setup` of `ModelCheckpoint`)
       hint: use `s3://`, `gs://`, `az://`, `file://` or the path of a folder
-    checkpoint `ftp://host/x.ckpt`: `ftp://…` cannot be used: the scheme is not known
+    checkpoint `ftp://host/x.ckpt`: `ftp://…` cannot be used: the scheme is unknown
       hint: use `s3://`, `gs://`, `az://`, `file://` or the path of a folder
     ");
 }

@@ -79,9 +79,9 @@ fn a_run_continues_with_every_logger() {
 /// The spool for a server that is away comes back whole: with the records from before the removal, the note about the
 /// server, and the lock.
 #[test]
-fn a_spool_is_whole_whatever_was_removed() {
+fn a_spool_is_complete_after_any_removal() {
     type Given = fn(&Path) -> Trainer<Logging>;
-    // Nobody listens there.
+    // No server listens there.
     const AWAY: &str = "http://127.0.0.1:9";
     const KEY: &str = "0123456789012345678901234567890123456789";
     const NO_WAIT: Duration = Duration::ZERO;
@@ -132,6 +132,6 @@ fn a_removed_folder_is_reported_once() {
     let folder = tempfile::tempdir().unwrap();
     play(part("removed_folders::reports", folder.path()));
     let said = std::fs::read_to_string(folder.path().join("said.log")).unwrap();
-    let expected = format!("somebody has removed `{}` under the run", run_of(folder.path()).display());
+    let expected = format!("`{}` or files in it were removed during the run", run_of(folder.path()).display());
     assert_eq!((said.matches(&expected).count(), said.lines().count()), (1, 1), "{said}");
 }

@@ -288,7 +288,7 @@ fn another_seed_gives_another_result() {
 #[test]
 fn a_fit_resumed_at_the_end_of_an_epoch_equals_an_uninterrupted_one() {
     let whole = tempfile::tempdir().unwrap();
-    let unbroken = fit_in(whole.path(), &PLAN);
+    let uninterrupted = fit_in(whole.path(), &PLAN);
     let half = tempfile::tempdir().unwrap();
     let first = fit_in(half.path(), &Plan { epochs: 1, ..PLAN });
     let saved = run_of(half.path()).join("checkpoints").join(&first.checkpoints[0]);
@@ -296,8 +296,8 @@ fn a_fit_resumed_at_the_end_of_an_epoch_equals_an_uninterrupted_one() {
         let rest = tempfile::tempdir().unwrap();
         let ckpt_path = Some(saved.to_str().unwrap().to_string());
         let second = fit_in(rest.path(), &Plan { ckpt_path, ..plan });
-        assert_eq!(second.weights, unbroken.weights);
-        assert_eq!(second.checkpoints[..], unbroken.checkpoints[1..], "the new folder holds the second epoch");
+        assert_eq!(second.weights, uninterrupted.weights);
+        assert_eq!(second.checkpoints[..], uninterrupted.checkpoints[1..], "the new folder contains the second epoch");
 
         let (all, first, second) = (read_csv(&run_of(whole.path())), read_csv(&run_of(half.path())), read_csv(&run_of(rest.path())));
         assert_eq!(all.columns, second.columns);
@@ -403,9 +403,9 @@ fn random_numbers_of_a_batcher_are_the_same_in_a_resumed_fit() {
             let folder = tempfile::tempdir().unwrap();
             let plan = |workers| Augmented { draws, workers, seed, cut: Some(11) };
             // The first fit runs to its end and leaves a checkpoint from the middle of its second epoch.
-            let unbroken = augment(folder.path(), &plan(workers));
+            let uninterrupted = augment(folder.path(), &plan(workers));
             let other = if draws == Draws::Burn { 0 } else { 3 - workers };
-            assert_eq!(augment(folder.path(), &plan(other)), unbroken, "{draws:?}, {workers} workers, seed {seed:?}");
+            assert_eq!(augment(folder.path(), &plan(other)), uninterrupted, "{draws:?}, {workers} workers, seed {seed:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A SLURM job near its time limit saves a checkpoint, is queued again, and resumes. It runs in a child process, with a
+//! A SLURM job near its time limit saves a checkpoint, is requeued, and resumes. It runs in a child process, with a
 //! fake `scontrol` that records its arguments.
 #![cfg(target_os = "linux")]
 
@@ -193,7 +193,7 @@ fn trains_with_another_run_inside() {
         Ok(stop) => (stop.to_string(), stop.exit_code()),
         Err(error) => (format!("{error:?}"), 1),
     };
-    let told: Vec<_> = told.into_iter().filter(|line| line.contains("queued again")).collect();
+    let told: Vec<_> = told.into_iter().filter(|line| line.contains("requeued")).collect();
     fs::write(work_in.join("end"), end).unwrap();
     fs::write(work_in.join("told"), told.join("\n")).unwrap();
     std::process::exit(code.into());
@@ -215,7 +215,7 @@ fn a_signal_in_a_hook_requeues_the_job_from_the_last_complete_state() {
             Inside::Ended => 8,
             Inside::RefusedUnsaved => {
                 assert!(!folder.join("called").exists() && saved(folder).is_empty());
-                assert!(read(folder, "told").starts_with("WARN the job is not queued again: "), "{}", read(folder, "told"));
+                assert!(read(folder, "told").starts_with("WARN the job is not requeued: "), "{}", read(folder, "told"));
                 continue;
             }
         };

@@ -1,4 +1,5 @@
-//! Shared by the tests of failures and signals: a line that logs, a witness of the end of a run, and readers of its files.
+//! Shared by the tests of failures and signals: a line that logs, a witness of the end of a run, and readers of its
+//! files.
 
 use std::{
     path::{Path, PathBuf},

@@ -172,7 +172,7 @@ fn wrong_schedules_and_parameters_of_an_optimizer_are_refused() {
     assert_snapshot!(optimizers.map(refused).concat(), @"
     `OneCycle::new`: a cycle of 0 steps
       hint: give the number of optimizer steps, as `self.estimated_stepping_batches()` says
-    `OneCycle::pct_start`: 1.5 is not a share between 0 and 1
+    `OneCycle::pct_start`: 1.5 is not a fraction between 0 and 1
       hint: use 0.3, for example
     optimizer `SGD`: its schedule gives the learning rate -0.05, which is not a number of at least 0
       hint: correct the scheduler that is given to `Optimizer::schedule`
@@ -200,6 +200,6 @@ fn a_cycle_that_steps_once_per_epoch_is_a_warning() {
         });
         lines(&run_of(folder.path())).into_iter().filter(|line| line.contains("OneCycle")).collect::<Vec<_>>()
     };
-    assert_snapshot!(warnings(|_| sgd().schedule(OneCycle::new(0.1, 50)).into()).join("\n"), @"WARN stormfire_optim::schedule: optimizer `SGD`: `OneCycle` of 50 steps goes one step further every 1 epoch; for every optimizer step add `.every(Every::Steps(1))`");
+    assert_snapshot!(warnings(|_| sgd().schedule(OneCycle::new(0.1, 50)).into()).join("\n"), @"WARN stormfire_optim::schedule: optimizer `SGD`: `OneCycle` of 50 steps advances every 1 epoch; for every optimizer step add `.every(Every::Steps(1))`");
     assert!(warnings(|_| sgd().schedule(Schedule::new(OneCycle::new(0.1, 50)).every("1 step")).into()).is_empty());
 }

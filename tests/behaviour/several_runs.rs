@@ -230,10 +230,10 @@ fn draws() {
         let fit = trainer.fit(Noisy { line: Line::new() }, line_data(8, 2)).unwrap();
         fit.module.line.layer.weight.val().into_scalar::<f32>()
     };
-    let unbroken = weights(None);
+    let uninterrupted = weights(None);
     for hook in [Hook::TrainEpochStart, Hook::TrainBatchStart, Hook::BeforeBackward, Hook::TrainBatchEnd, Hook::TrainEpochEnd] {
         for seed in [None, Some(9)] {
-            assert_eq!(weights(Some((hook, seed))).to_bits(), unbroken.to_bits(), "{hook} {seed:?}");
+            assert_eq!(weights(Some((hook, seed))).to_bits(), uninterrupted.to_bits(), "{hook} {seed:?}");
         }
     }
 }
@@ -281,18 +281,18 @@ fn folds() {
         fitted.fit_further(first.module, line_data(8, 2)).map(drop),
     ];
     assert_snapshot!(refused.map(error_text).join("\n"), @"
-    interrupted by Ctrl-C before this run began
-      hint: later runs in this process are also refused; to continue on purpose, call `forget_interrupt()` first
-    interrupted by Ctrl-C before this run began
-      hint: later runs in this process are also refused; to continue on purpose, call `forget_interrupt()` first
-    interrupted by Ctrl-C before this run began
-      hint: later runs in this process are also refused; to continue on purpose, call `forget_interrupt()` first
-    interrupted by Ctrl-C before this run began
-      hint: later runs in this process are also refused; to continue on purpose, call `forget_interrupt()` first
-    interrupted by Ctrl-C before this run began
-      hint: later runs in this process are also refused; to continue on purpose, call `forget_interrupt()` first
-    interrupted by Ctrl-C before this run began
-      hint: later runs in this process are also refused; to continue on purpose, call `forget_interrupt()` first
+    interrupted by Ctrl-C before this run started
+      hint: later runs in this process are also refused; to run them anyway, call `forget_interrupt()` first
+    interrupted by Ctrl-C before this run started
+      hint: later runs in this process are also refused; to run them anyway, call `forget_interrupt()` first
+    interrupted by Ctrl-C before this run started
+      hint: later runs in this process are also refused; to run them anyway, call `forget_interrupt()` first
+    interrupted by Ctrl-C before this run started
+      hint: later runs in this process are also refused; to run them anyway, call `forget_interrupt()` first
+    interrupted by Ctrl-C before this run started
+      hint: later runs in this process are also refused; to run them anyway, call `forget_interrupt()` first
+    interrupted by Ctrl-C before this run started
+      hint: later runs in this process are also refused; to run them anyway, call `forget_interrupt()` first
     ");
     assert_eq!(begun.load(Ordering::Relaxed), 0);
     // The program allows the next run, each time.

@@ -77,7 +77,7 @@ fn refuses(mut trainer: Trainer<Averaged>, module: Averaged) {
     let error = error_text(trainer.fit(module, line_data(2, 2)));
     insta::allow_duplicates! { assert_snapshot!(error, @"
     `module`: `average.weight` and `body.weight` are one parameter to burn: an optimizer would update only the first one, for both, and leave the second one unchanged
-      hint: a `clone` keeps the ids of its parameters: make a copy with `stormfire::optim::independent_copy`, and weights that are to be tied one field that is used twice
+      hint: a `clone` keeps the ids of its parameters: copy with `stormfire::optim::independent_copy`; to tie weights, use one field twice
     ") };
 }
 
@@ -106,7 +106,7 @@ fn a_shared_parameter_that_a_hook_creates_ends_the_fit() {
         let error = error_text(trainer.fit(new(), line_data(2 * batches, 2)));
         insta::allow_duplicates! { assert_snapshot!(error, @"
         `module`: `average.weight` and `body.weight` are one parameter to burn: an optimizer would update only the first one, for both, and leave the second one unchanged
-          hint: a `clone` keeps the ids of its parameters: make a copy with `stormfire::optim::independent_copy`, and weights that are to be tied one field that is used twice
+          hint: a `clone` keeps the ids of its parameters: copy with `stormfire::optim::independent_copy`; to tie weights, use one field twice
         ") };
         seen.load(Ordering::Relaxed)
     };

@@ -89,7 +89,8 @@ fn trains() {
     std::process::exit(fit.stop.exit_code().into());
 }
 
-/// Helper test for a child process. Trains to the end or until a signal arrives, and resumes from the checkpoint of the signal.
+/// Helper test for a child process. Trains to the end or until a signal arrives, and resumes from the checkpoint of the
+/// signal.
 #[test]
 #[ignore = "the process that others send signals to"]
 fn saves_when_interrupted() {
@@ -132,7 +133,7 @@ fn a_fit_saved_by_a_signal_resumes_like_an_uninterrupted_one() {
     let [whole_end, broken_end] = [whole.path(), broken.path()].map(end);
     assert_eq!(broken_end.manifest().progress, whole_end.manifest().progress);
     assert_eq!(broken_end.into_parts().1, whole_end.into_parts().1);
-    let [mut continued, unbroken] = [broken.path(), whole.path()].map(|folder| read_csv(&run_of(folder)));
+    let [mut continued, uninterrupted] = [broken.path(), whole.path()].map(|folder| read_csv(&run_of(folder)));
     // `on_exception` logged a row before the checkpoint.
     assert_eq!(continued.column("at_the_end").len(), interrupted);
     let extra = continued.columns.iter().position(|column| column == "at_the_end").unwrap();
@@ -140,8 +141,8 @@ fn a_fit_saved_by_a_signal_resumes_like_an_uninterrupted_one() {
     for row in &mut continued.rows {
         row.remove(extra);
     }
-    assert_eq!(continued.columns, unbroken.columns);
-    assert_eq!(continued.column("train_loss"), unbroken.column("train_loss"));
+    assert_eq!(continued.columns, uninterrupted.columns);
+    assert_eq!(continued.column("train_loss"), uninterrupted.column("train_loss"));
 }
 
 /// Helper test for a child process. Hangs in its 20th step.
@@ -244,7 +245,7 @@ fn a_first_signal_ends_a_run_cleanly() {
 
         let said = format!("interrupted by {name}");
         let expected =
-            format!("{said}\n{said} before this run began\nexception: {said}\ndata: exception\nteardown: fit\ndata: teardown: fit");
+            format!("{said}\n{said} before this run started\nexception: {said}\ndata: exception\nteardown: fit\ndata: teardown: fit");
         assert_eq!(std::fs::read_to_string(folder.path().join("end")).unwrap(), expected);
         assert_eq!(std::fs::read_to_string(folder.path().join("status")).unwrap(), "Interrupted");
         let run = run_of(folder.path());

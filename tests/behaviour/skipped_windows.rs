@@ -1,5 +1,5 @@
-//! With `on_non_finite = "skip:n"`, an infinite loss is noticed wherever it is in its window of accumulated gradients, even
-//! if its gradients are finite.
+//! With `on_non_finite = "skip:n"`, an infinite loss is noticed wherever it is in its window of accumulated gradients,
+//! even if its gradients are finite.
 
 use std::cell::RefCell;
 
@@ -123,7 +123,7 @@ fn a_fit_resumed_in_a_window_knows_its_losses() {
     let folder = tempfile::tempdir().unwrap();
     let saved = folder.path().join("a.ckpt");
     let noting = Notes { saves: Some((0, saved.clone())), ..Notes::default() };
-    let unbroken = fit(trainer(&noting, 2), Tall::new(&[0], false), 4);
-    assert_eq!(unbroken.0, [1]);
-    assert_eq!(fit(trainer(&Notes::default(), 2).ckpt_path(saved), Tall::new(&[0], false), 4), unbroken);
+    let uninterrupted = fit(trainer(&noting, 2), Tall::new(&[0], false), 4);
+    assert_eq!(uninterrupted.0, [1]);
+    assert_eq!(fit(trainer(&Notes::default(), 2).ckpt_path(saved), Tall::new(&[0], false), 4), uninterrupted);
 }

@@ -79,16 +79,16 @@ fn a_wrong_string_is_refused_when_the_run_starts() {
     let refused = |trainer: Trainer<Line>| error_text(trainer.max_epochs(1).fit(Line::new(), line_data(8, 2))) + "\n";
     assert_snapshot!(trainers.map(refused).concat(), @"
     `limit_val_batches`: cannot read `half` as a number of batches: it is not a number
-      hint: write a number of batches such as `10`, or a share of them such as `0.25`
-    `accelerator`: cannot read `gpu` as an accelerator: say which kind of GPU, or let `auto` choose
-      hint: write `auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best there is
-    `max_time`: cannot read `10 epochs` as a time: 10 epochs is no time
+      hint: write a number of batches such as `10`, or a fraction of them such as `0.25`
+    `accelerator`: cannot read `gpu` as an accelerator: name the kind of GPU, or let `auto` choose
+      hint: write `auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device
+    `max_time`: cannot read `10 epochs` as a time: 10 epochs is not a time
       hint: write a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds)
     `val_check_interval`: cannot read `0.5` as a period: the unit is missing
       hint: write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`
-    `on_non_finite`: cannot read `ignore` as a policy for what is not finite: there is no such word
+    `on_non_finite`: cannot read `ignore` as a policy for values that are not finite: it is not a known value
       hint: write `error`, `stop`, `off`, or `skip:5` with the number of steps that may be skipped in a row
-    `EarlyStopping::mode`: cannot read `up` as a mode: there is no such word (in `setup` of `EarlyStopping`)
+    `EarlyStopping::mode`: cannot read `up` as a mode: it is not a known value (in `setup` of `EarlyStopping`)
       hint: write `min` or `max`
     `ModelCheckpoint::every`: cannot read `often` as a period: `` is not a number (in `setup` of `ModelCheckpoint`)
       hint: write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`
@@ -114,7 +114,7 @@ fn a_wrong_string_of_a_schedule_is_refused() {
         }
     }
     assert_snapshot!(error_text(quiet().max_epochs(1).fit(Scheduled { line: Line::new() }, line_data(8, 2))), @"
-    `Schedule::every`: cannot read `3 stops` as a period: `stops` is none of steps, batches, epochs, seconds, minutes, hours, days
+    `Schedule::every`: cannot read `3 stops` as a period: `stops` is not one of steps, batches, epochs, seconds, minutes, hours, days
       hint: write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`
     ");
 }

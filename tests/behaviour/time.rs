@@ -73,21 +73,21 @@ fn a_fit_ends_when_its_time_is_up() {
 
 /// Both limits count the time of all runs of a fit, and the smaller one holds. Each step takes ten minutes.
 #[test]
-fn the_time_before_a_restart_counts_beside_a_timer() {
+fn the_time_before_a_restart_counts_with_a_timer() {
     let _stopped = clock::stop();
     let folder = tempfile::tempdir().unwrap();
     let saved = folder.path().join("2.ckpt");
     // The Trainer's limit, that of the Timer, and the steps of the whole fit.
     for (max_time, timer, steps) in [("55 minutes", "2 hours", 6), ("2 hours", "45 minutes", 5), ("35 minutes", "35 minutes", 4)] {
         let trainer = || quiet().max_time(max_time).callback(Timer::new(timer));
-        let unbroken = trainer().fit(slow(), line_data(20, 2)).unwrap();
-        assert_eq!(unbroken.progress.global_step, steps, "{max_time}, {timer}");
+        let uninterrupted = trainer().fit(slow(), line_data(20, 2)).unwrap();
+        assert_eq!(uninterrupted.progress.global_step, steps, "{max_time}, {timer}");
         drop(trainer().callback(SaveAt(vec![2], folder.path().into())).fit(slow(), line_data(20, 2)).unwrap());
         // The time between the two is not training time.
         clock::advance(Duration::from_hours(9));
         let mut resumed = trainer().ckpt_path(&saved);
         let fit = resumed.fit(slow(), line_data(20, 2)).unwrap();
-        assert_eq!((fit.progress, fit.stop), (unbroken.progress, unbroken.stop), "{max_time}, {timer}");
+        assert_eq!((fit.progress, fit.stop), (uninterrupted.progress, uninterrupted.stop), "{max_time}, {timer}");
         let measured = resumed.get::<Timer>().unwrap().time_elapsed(RunningStage::Train);
         assert_eq!(measured, Duration::from_mins(10 * steps), "{max_time}, {timer}");
     }

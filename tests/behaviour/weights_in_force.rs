@@ -75,7 +75,7 @@ enum By {
     /// Hooks of the validation.
     Hooks,
     /// Not at all.
-    Nobody,
+    None,
 }
 
 /// A running average of the weights.
@@ -210,7 +210,7 @@ fn the_average_is_validated_and_the_trained_weights_are_trained() {
         let fit = trainer(by, &record).fit(Net::new(), data()).unwrap();
         (weights_of(&fit.module), record.0.lock().unwrap().clone())
     };
-    let (plain, plain_losses) = run(By::Nobody);
+    let (plain, plain_losses) = run(By::None);
     let (given, given_losses) = run(By::Weights);
     let (swapped, swapped_losses) = run(By::Hooks);
     assert_eq!((&given, &swapped), (&plain, &plain));
@@ -234,13 +234,13 @@ fn a_checkpoint_contains_the_trained_weights_and_those_in_force() {
         let losses = record.0.lock().unwrap().clone();
         (trainer, weights_of(&fit.module), losses, fit.module)
     };
-    let (_, plain, ..) = fit(By::Nobody, 3, None);
-    assert!(saved(&path("Nobody/epoch=2.ckpt")).1.is_none(), "nothing stood in for the trained weights");
+    let (_, plain, ..) = fit(By::None, 3, None);
+    assert!(saved(&path("None/epoch=2.ckpt")).1.is_none(), "nothing replaced the trained weights");
     for by in [By::Weights, By::Hooks] {
-        let (mut trainer, unbroken, losses, module) = fit(by, 3, None);
+        let (mut trainer, uninterrupted, losses, module) = fit(by, 3, None);
         let file = path(&format!("{by:?}/epoch=2.ckpt"));
         let (own, in_force) = saved(&file);
-        assert_eq!((&own, &unbroken), (&plain, &plain), "{by:?}");
+        assert_eq!((&own, &uninterrupted), (&plain, &plain), "{by:?}");
         let in_force = in_force.unwrap_or_else(|| panic!("{by:?}: the average is not there"));
         assert_ne!(in_force, own);
 
@@ -254,7 +254,7 @@ fn a_checkpoint_contains_the_trained_weights_and_those_in_force() {
 
         // A fit continues with the trained weights.
         let (_, continued, later, _) = fit(by, 3, Some(&path(&format!("{by:?}/epoch=0.ckpt"))));
-        assert_eq!((&continued, &later[..]), (&unbroken, &losses[1..]), "{by:?}");
+        assert_eq!((&continued, &later[..]), (&uninterrupted, &losses[1..]), "{by:?}");
     }
 }
 
@@ -347,7 +347,7 @@ fn weights_that_hooks_change_permanently_are_in_the_file() {
     let folder = tempfile::tempdir().unwrap();
     for hook in [Hook::ValidationEnd, Hook::TrainEpochEnd, Hook::TrainEnd] {
         let path = folder.path().join(format!("{hook}.ckpt"));
-        let mut trainer = trainer(By::Nobody, &Record::default()).callback(Prune(hook));
+        let mut trainer = trainer(By::None, &Record::default()).callback(Prune(hook));
         let fit = trainer.fit(Net::new(), data()).unwrap();
         trainer.save_checkpoint(&fit.module, &path).unwrap();
         assert_eq!(saved(&path), (weights_of(&fit.module), None), "{hook}");
@@ -370,7 +370,7 @@ fn a_step_after_the_validation_is_in_the_file() {
     }
     let folder = tempfile::tempdir().unwrap();
     let saving = ModelCheckpoint::new().dirpath(folder.path()).filename("{epoch}").save_on_train_epoch_end(true);
-    let trainer = trainer(By::Nobody, &Record::default()).max_epochs(1).enable_checkpointing(true).callback(saving).callback(Skip);
+    let trainer = trainer(By::None, &Record::default()).max_epochs(1).enable_checkpointing(true).callback(saving).callback(Skip);
     // The window is open during the validation. Its step follows.
     let fit = trainer.val_check_interval(Every::Batches(3)).accumulate_grad_batches(2).fit(Net::new(), data()).unwrap();
     assert_eq!(fit.progress.global_step, 2);
@@ -388,7 +388,7 @@ fn two_callbacks_with_weights_are_refused_by_name() {
     let record = Record::default();
     let mut trainer = trainer(By::Weights, &record).callback(Another);
     assert_snapshot!(error_text(trainer.fit(Net::new(), data())), @"
-    `callback`: `Average` and `Another` both give weights for the place of the trained ones
+    `callback`: `Average` and `Another` both provide weights to use instead of the trained ones
       hint: use one of them
     ");
 }

@@ -1,5 +1,5 @@
-//! `Callback::weights` in set-ups beside the plain one. In each, the weights of the callback are validated, the trained ones
-//! are trained, and files hold both, also over a restart.
+//! `Callback::weights` in other set-ups than the default. In each, the weights of the callback are validated, the
+//! trained ones are trained, and files hold both, also over a restart.
 
 use std::{
     path::{Path, PathBuf},
@@ -21,7 +21,7 @@ use crate::{
     support::{Batch, line_data, quiet},
 };
 
-/// `y = up · (down · x) + b`. If `ties`, one parameter stands in both places of the network.
+/// `y = up · (down · x) + b`. If `ties`, the network uses one parameter twice.
 #[derive(Module, Debug)]
 struct Net {
     down: Linear,
@@ -165,26 +165,26 @@ impl SetUp {
         let root = if self.in_url { format!("file://{}", folder.path().display()) } else { folder.path().display().to_string() };
         let below = |name: &str| PathBuf::from(format!("{root}/{name}"));
         let (plain, plain_losses, _) = self.fit(None, false, None);
-        let (unbroken, losses, mut trainer) = self.fit(Some(&below("whole")), false, None);
-        assert_eq!(unbroken, plain, "the trained weights are as without the callback");
+        let (uninterrupted, losses, mut trainer) = self.fit(Some(&below("whole")), false, None);
+        assert_eq!(uninterrupted, plain, "the trained weights are as without the callback");
         assert!(losses.len() == 3 && losses != plain_losses, "the others are validated");
 
         let file = below("whole/epoch=2.ckpt");
         let mut checkpoint = Checkpoint::read(&file).unwrap();
         assert!(!checkpoint.take_under("in_force").is_empty());
         let in_force = self.loaded(&file);
-        assert_ne!(in_force, unbroken);
+        assert_ne!(in_force, uninterrupted);
         trainer.set_ckpt_path(&*file);
         let validated = trainer.validate(&(self.make)(), Loaders::from(self.loaders())).unwrap();
         let score = validated[self.val_loaders - 1].get("val_loss/dataloader_idx_1").or(validated[0].get("val_loss")).unwrap();
         assert_eq!(losses.last(), Some(&score.to_bits()), "what was scored is what is evaluated");
 
         let (continued, later, _) = self.fit(Some(&below("whole")), false, Some(&below("whole/epoch=0.ckpt")));
-        assert_eq!((&continued, &later[..]), (&unbroken, &losses[1..]), "a fit goes on with the trained weights");
+        assert_eq!((&continued, &later[..]), (&uninterrupted, &losses[1..]), "a fit continues with the trained weights");
 
         let (_, of_slim, _) = self.fit(Some(&below("slim")), true, None);
         assert_eq!(of_slim, losses);
-        assert_eq!(self.loaded(&below("slim/epoch=2.ckpt")), in_force, "a file of weights holds those in force");
+        assert_eq!(self.loaded(&below("slim/epoch=2.ckpt")), in_force, "a file of weights contains those in force");
     }
 }
 
@@ -206,7 +206,7 @@ fn a_layer_in_two_places_is_one_in_the_weights_in_force() {
 }
 
 #[test]
-fn gradient_checkpointing_goes_on_beside_weights_in_force() {
+fn gradient_checkpointing_stays_on_with_weights_in_force() {
     SetUp { make: Net::checkpointing, ..PLAIN }.check();
 }
 

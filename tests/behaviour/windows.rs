@@ -195,10 +195,10 @@ fn a_fit_resumed_in_a_window_keeps_its_weights() {
             let fit = trainer.fit(Slope::new(weight), line_data(11, 2)).unwrap();
             fit.module.height.val().into_scalar::<f32>().to_bits()
         };
-        let unbroken = fit(Acts::default(), None);
+        let uninterrupted = fit(Acts::default(), None);
         for batches in [1, 2, 5] {
             let _ = fit(Acts { save: Some((batches, path.clone())), ..Acts::default() }, None);
-            assert_eq!(fit(Acts::default(), Some(&path)), unbroken, "{weight:?}, saved after {batches} batches");
+            assert_eq!(fit(Acts::default(), Some(&path)), uninterrupted, "{weight:?}, saved after {batches} batches");
         }
     }
 }

@@ -33,15 +33,15 @@ fn a_fraction_outside_of_0_to_1_is_refused() {
         quiet().overfit_batches(f64::INFINITY),
     ];
     assert_snapshot!(all_refused(trainers), @"
-    `limit_train_batches`: 1.5 is not a share between 0 and 1
+    `limit_train_batches`: 1.5 is not a fraction between 0 and 1
       hint: a whole number counts batches: `10`, not `10.0`
-    `limit_val_batches`: -0.5 is not a share between 0 and 1
+    `limit_val_batches`: -0.5 is not a fraction between 0 and 1
       hint: a whole number counts batches: `10`, not `10.0`
-    `limit_test_batches`: 10 is not a share between 0 and 1
+    `limit_test_batches`: 10 is not a fraction between 0 and 1
       hint: a whole number counts batches: `10`, not `10.0`
-    `limit_predict_batches`: NaN is not a share between 0 and 1
+    `limit_predict_batches`: NaN is not a fraction between 0 and 1
       hint: a whole number counts batches: `10`, not `10.0`
-    `overfit_batches`: inf is not a share between 0 and 1
+    `overfit_batches`: inf is not a fraction between 0 and 1
       hint: a whole number counts batches: `10`, not `10.0`
     ");
 }
@@ -63,11 +63,11 @@ fn a_fraction_of_less_than_one_batch_is_refused() {
 fn a_fraction_of_data_without_a_known_length_is_refused() {
     let endless = || Loader::from_fn(|_| std::iter::repeat_with(|| unreachable!("no batch is needed")));
     assert_snapshot!(error_text(quiet().limit_train_batches(0.5).fit(Line::new(), endless())), @"
-    `limit_train_batches`: the data does not know its number of batches, so no share can be taken
+    `limit_train_batches`: the data does not know its number of batches, so a fraction of them is unknown
       hint: give a number of batches
     ");
     assert_snapshot!(error_text(quiet().val_check_interval(Every::Fraction(0.5)).fit(Line::new(), endless())), @"
-    `val_check_interval`: the training data does not know its length, so there is no fraction of an epoch
+    `val_check_interval`: the training data does not know its length, so a fraction of an epoch is unknown
       hint: use `Every::Batches(n)`, `Every::Steps(n)` or `Every::Time(..)`
     ");
 }
@@ -77,9 +77,9 @@ fn a_period_that_is_never_or_always_due_is_refused() {
     let periods =
         [Every::Fraction(2.0), Every::Fraction(0.0), Every::Batches(0), Every::Steps(0), Every::Epochs(0), Every::Time(Duration::ZERO)];
     assert_snapshot!(all_refused(periods.map(|every| quiet().val_check_interval(every))), @"
-    `val_check_interval`: the fraction of an epoch must lie in (0, 1], not 2
+    `val_check_interval`: the fraction of an epoch must be in (0, 1], not 2
       hint: use `Every::Epochs(1)`, or `limit_val_batches(0)` for no validation
-    `val_check_interval`: the fraction of an epoch must lie in (0, 1], not 0
+    `val_check_interval`: the fraction of an epoch must be in (0, 1], not 0
       hint: use `Every::Epochs(1)`, or `limit_val_batches(0)` for no validation
     `val_check_interval`: the number must be at least 1
       hint: use `Every::Epochs(1)`, or `limit_val_batches(0)` for no validation
@@ -106,9 +106,9 @@ fn a_number_out_of_range_is_refused() {
       hint: leave it out to clip nothing
     ");
     assert_snapshot!(all_refused([quiet().accumulate_grad_batches(0), quiet().max_time(Duration::ZERO)]), @"
-    `accumulate_grad_batches`: 0 batches make no step
+    `accumulate_grad_batches`: a step needs at least one batch
       hint: use 1 or more
-    `max_time`: no time at all
+    `max_time`: the limit is zero
       hint: leave it out, or give a longer one
     ");
     assert_snapshot!(error_text(fit_with(|| Ok(Optimizer::new(SgdConfig::new(), -0.1).into()))), @"
@@ -171,11 +171,11 @@ fn callbacks_that_contradict_the_options_or_each_other_are_refused() {
       hint: leave one of them out
     `callback`: there are two progress bars
       hint: keep one of them
-    `callback`: two callbacks keep their state under `EarlyStopping{monitor: val_loss, mode: min}`
+    `callback`: two callbacks save their state as `EarlyStopping{monitor: val_loss, mode: min}`
       hint: leave one of them out, or name one with `EarlyStopping::named`
-    `callback`: two callbacks keep their state under `Timer`
+    `callback`: two callbacks save their state as `Timer`
       hint: leave one of them out, or name one with `Timer::named`
-    `callback`: two callbacks keep their state under `Remembers`
+    `callback`: two callbacks save their state as `Remembers`
       hint: leave one of them out, or implement `state_key` for `Remembers`
     ");
 }
@@ -233,7 +233,7 @@ fn an_accelerator_that_is_missing_is_refused() {
     } else {
         assert_snapshot!(error, @r"
         `accelerator`: no device for accelerator `cuda:99` on this machine (available here: [names])
-          hint: does `nvidia-smi` list this GPU? `auto` falls back to what there is
+          hint: does `nvidia-smi` list this GPU? `auto` falls back to what is available
         ");
     }
 }
@@ -261,7 +261,7 @@ fn a_config_file_with_a_mistake_is_refused() {
     assert_snapshot!(files.map(error).concat());
     let config = serde_json::from_str(r#"{"accumulate_grad_batches": 0}"#).unwrap();
     assert_snapshot!(refused(Trainer::from_config(config)), @"
-    `accumulate_grad_batches`: 0 batches make no step
+    `accumulate_grad_batches`: a step needs at least one batch
       hint: use 1 or more
     ");
 }
@@ -300,12 +300,12 @@ impl LightningModule for Configured {
 fn optimizers_that_cannot_work_are_refused() {
     let two = || Ok([Optimizer::new(SgdConfig::new(), 0.1), Optimizer::new(SgdConfig::new(), 0.2)].into());
     assert_snapshot!(error_text(fit_with(two)), @"
-    optimizer `SGD`: there are two of this name
+    optimizer `SGD`: two optimizers have this name
       hint: give each its own with `Optimizer::named`
     ");
     let named = || Ok([Optimizer::new(SgdConfig::new(), 0.1).named("a"), Optimizer::new(SgdConfig::new(), 0.2).named("b")].into());
     assert_snapshot!(error_text(fit_with(named)), @"
-    `configure_optimizers`: 2 optimizers, but automatic optimization knows one (in `training_step` of `Configured`, epoch 0, batch 0)
+    `configure_optimizers`: automatic optimization uses one optimizer, but 2 are configured (in `training_step` of `Configured`, epoch 0, batch 0)
       hint: override `training_batch` and call `Stepper::step` with each optimizer's name
     ");
     let plateau = || Ok(Optimizer::new(SgdConfig::new(), 0.1).schedule(ReduceLrOnPlateau::new()).into());
@@ -373,7 +373,7 @@ fn a_folder_that_cannot_be_created_is_named() {
     assert_snapshot!(errors, @"
     `default_root_dir`: failed to create directory `[folder]/taken/lightning_logs`: Not a directory (os error 20)
       hint: choose a folder that can be written to
-    `ModelCheckpoint::dirpath`: `[folder]/taken` cannot be read or written: `[folder]/taken` is no folder (in `setup` of `ModelCheckpoint`)
+    `ModelCheckpoint::dirpath`: `[folder]/taken` cannot be read or written: `[folder]/taken` is not a folder (in `setup` of `ModelCheckpoint`)
       hint: choose a folder that can be created and written to
     ");
 }

@@ -108,7 +108,7 @@ def certificates(folder):
     key, authority_key, other_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
     is_authority = x509.BasicConstraints(ca=True, path_length=None)
     authority = certificate("the authority of the check", authority_key, None, authority_key, is_authority)
-    other = certificate("somebody else", other_key, None, other_key, is_authority)
+    other = certificate("another host", other_key, None, other_key, is_authority)
     here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
     own = certificate("the server", key, authority.subject, authority_key, here)
     pem = serialization.Encoding.PEM
@@ -161,11 +161,11 @@ def sent_later(stormfire, out, login):
         [stormfire, "sync", *more], cwd=out, env=dict(os.environ, **environment), stdout=subprocess.PIPE, text=True
     )
     certificate = {name: value for name, value in login.items() if name.endswith("PATH")}
-    nobody, listed = sync("--patience", "3", **certificate), sync("--dry-run")
+    refused, listed = sync("--patience", "3", **certificate), sync("--dry-run")
     sent, again = sync(**login), sync(**login)
-    codes = [outcome.returncode for outcome in (nobody, listed, sent, again)]
-    assert codes == [1, 0, 0, 0], (codes, nobody.stdout, listed.stdout, sent.stdout)
-    assert "needs the token or login" in nobody.stdout and listed.stdout.startswith("mlflow: 2 records of `stormfire checks/"), (nobody, listed)
+    codes = [outcome.returncode for outcome in (refused, listed, sent, again)]
+    assert codes == [1, 0, 0, 0], (codes, refused.stdout, listed.stdout, sent.stdout)
+    assert "needs the token or login" in refused.stdout and listed.stdout.startswith("mlflow: 2 records of `stormfire checks/"), (refused, listed)
     assert sent.stdout.endswith("\n  2 delivered, 0 spooled, 0 refused\n") and again.stdout == "nothing waits\n", (sent, again)
 
 
@@ -329,7 +329,7 @@ def kill_9(client, run_id):
 def with_login(server, run_ids, client_of):
     try:
         urllib.request.urlopen(f"{server.address}/api/2.0/mlflow/runs/get?run_id={run_ids[0]}", context=server.context)
-        raise AssertionError("nobody was asked who they are")
+        raise AssertionError("no login was requested")
     except urllib.error.HTTPError as error:
         assert error.code == 401, error
     client = client_of(server.address)

@@ -172,7 +172,7 @@ def dump_tag(run, tag, metadata, accumulator):
             {"step": event.step, "wall_time": event.wall_time, "value": decode(plugin, content, event.tensor_proto)}
             for event in accumulator.Tensors(tag)
         ]
-    except Exception as error:  # whatever the official decoder cannot take is what this program looks for
+    except Exception as error:  # this program checks for every error of the official decoder
         problem(f"run {run!r}, tag {tag!r}, plugin {plugin!r}: {type(error).__name__}: {error}")
     return entry
 

@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: what the loop, loggers, trackers, a checkpoint, threads and the first build cost, as ratios inside one run.
+//! `cargo xtask bench`: what the loop, loggers, trackers, a checkpoint, threads and the first build cost, as ratios
+//! inside one run.
 
 mod builds;
 mod loggers;
@@ -23,8 +24,8 @@ enum Subject {
     Loggers,
     /// Trainings with trackers.
     Trackers,
-    /// The first build of a new user, compared with a build of burn alone. Takes half an hour on two cores. Only measured if
-    /// requested.
+    /// The first build of a new user, compared with a build of burn alone. Takes half an hour on two cores. Only
+    /// measured if requested.
     Builds,
 }
 
@@ -54,7 +55,8 @@ pub(crate) struct Options {
     /// A Python with tensorboardX or Lightning, to log the same values for comparison.
     #[arg(long, value_name = "PYTHON")]
     python: Option<PathBuf>,
-    /// Rounds of a training with each tracker and a server that is healthy, slow, down or answers with errors. 0 omits them.
+    /// Rounds of a training with each tracker and a server that is healthy, slow, down or answers with errors. 0 omits
+    /// them.
     #[arg(long, default_value_t = 3)]
     tracker_rounds: usize,
 }

@@ -94,7 +94,7 @@ fn survives_a_crashing_driver(workspace: &Workspace, program: &Path) -> Result<(
     system::run(workspace.command("cc").args(["-shared", "-fPIC", "-o"]).arg(folder.join("libcuda.so")).arg(source))?;
     let mut command = workspace.command(program);
     command.env("LD_LIBRARY_PATH", &folder);
-    refuses(command, &["the driver of accelerator `cuda` is broken: it ended the process that tried it with signal: 6"])
+    refuses(command, &["the driver of accelerator `cuda` is broken: the process that tried it ended with signal: 6"])
 }
 
 fn refuses(mut program: Command, errors: &[&str]) -> Result<()> {

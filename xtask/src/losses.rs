@@ -29,7 +29,7 @@ fn parse(text: &str) -> Result<Vec<Loss>> {
         let Some(text) = row.get(loss).filter(|text| !text.is_empty()) else {
             continue;
         };
-        let value: f64 = text.parse().with_context(|| format!("`{text}` is no number"))?;
+        let value: f64 = text.parse().with_context(|| format!("`{text}` is not a number"))?;
         losses.push(Loss { step: row.get(step).unwrap_or_default().parse().context("a row has no step")?, value });
     }
     Ok(losses)

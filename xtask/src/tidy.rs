@@ -6,6 +6,7 @@ mod manifest;
 mod module_uses;
 mod rooms;
 mod source;
+mod style;
 mod text;
 
 use std::fmt;
@@ -56,6 +57,7 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
         let folder = workspace.root.join(path).with_file_name("");
         findings.extend(text::check(path, text, &|target| folder.join(target).exists()));
         findings.extend(source::check(path, text, &test_modules));
+        findings.extend(style::check(path, text));
     }
     findings.extend(rooms::check(&files, &test_modules));
     let report = floors::check(&files, &test_modules);

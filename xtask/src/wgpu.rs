@@ -25,8 +25,8 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     Ok(Verdict::Passed)
 }
 
-/// One program does both runs, so that only the device differs. It is not optimized, because an optimized build of wgpu's
-/// kernel compiler alone would take longer than these steps.
+/// One program does both runs, so that only the device differs. It is not optimized, because an optimized build of
+/// wgpu's kernel compiler alone would take longer than these steps.
 fn train(workspace: &Workspace, accelerator: &str) -> Result<PathBuf> {
     let folder = workspace.target.join("wgpu-run");
     let root = folder.join(accelerator);

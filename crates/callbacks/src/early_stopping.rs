@@ -158,7 +158,8 @@ impl EarlyStopping {
     /// Whether to check at the end of a training epoch (`true`) or of a validation.
     ///
     /// Default: at the end of the training epoch if validation runs once per epoch or never, otherwise after each
-    /// validation. Set it to `true` for a training metric, such as `train_loss_epoch`, which is missing at a validation.
+    /// validation. Set it to `true` for a training metric, such as `train_loss_epoch`, which is missing at a
+    /// validation.
     pub fn check_on_train_epoch_end(mut self, on: bool) -> Self {
         self.on_train_epoch_end = Some(on);
         self
@@ -207,7 +208,8 @@ impl EarlyStopping {
         let metric = if at_epoch_end { ctx.metric_of_epoch(&self.monitor) } else { ctx.metric(&self.monitor) };
         let value = match metric {
             Ok(value) => value,
-            // `max_steps` or a skip ended the epoch before its validation, so there is no new value. A validation has one.
+            // `max_steps` or a skip ended the epoch before its validation, so there is no new value. A validation has
+            // one.
             Err(Error::MetricMissing { .. }) if at_epoch_end && ctx.may_lack(&self.monitor) => return Ok(()),
             Err(Error::MetricMissing { available, .. }) if !self.strict => {
                 tracing::warn!(?available, "early stopping skipped a check: metric `{}` is not available", self.monitor);

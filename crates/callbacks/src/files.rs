@@ -31,7 +31,7 @@ pub(crate) fn folder(option: &str, path: &Path) -> Result<PathBuf> {
 pub(crate) fn check_writable(option: &str, folder: &Path) -> Result<()> {
     const HINT: &str = "choose a folder that can be created and written to";
     if folder.to_str().is_none() {
-        return Err(Error::config(option, format!("`{}` is not UTF-8, as texts in files are", folder.display()), HINT));
+        return Err(Error::config(option, format!("`{}` is not valid UTF-8", folder.display()), HINT));
     }
     storage::check_writable(folder).map_err(|error| Error::config(option, error.to_string(), HINT))
 }

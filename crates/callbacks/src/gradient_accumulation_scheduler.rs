@@ -40,7 +40,7 @@ impl GradientAccumulationScheduler {
             return fail("the schedule is empty".into(), "give pairs of an epoch and a number of batches, as `[(4, 2)]`");
         }
         if let Some((epoch, _)) = self.factors.iter().find(|(_, factor)| *factor == 0) {
-            return fail(format!("epoch {epoch} accumulates 0 batches"), "1 batch a step is the least: no accumulation");
+            return fail(format!("epoch {epoch} accumulates 0 batches"), "the smallest number is 1, which accumulates nothing");
         }
         if let Some(pair) = self.factors.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             return fail(format!("epoch {} is given twice", pair[0].0), "give each epoch once");
@@ -103,7 +103,7 @@ mod tests {
     fn wrong_schedules_are_refused() {
         let cases = [
             (vec![], 1, "the schedule is empty | hint: give pairs of an epoch and a number of batches, as `[(4, 2)]`"),
-            (vec![(0, 1), (3, 0)], 1, "epoch 3 accumulates 0 batches | hint: 1 batch a step is the least: no accumulation"),
+            (vec![(0, 1), (3, 0)], 1, "epoch 3 accumulates 0 batches | hint: the smallest number is 1, which accumulates nothing"),
             (vec![(3, 1), (1, 1), (3, 2)], 1, "epoch 3 is given twice | hint: give each epoch once"),
             (
                 vec![(1, 2)],

@@ -159,7 +159,7 @@ impl<M: LightningModule> Callback<M> for ImageGridMonitor<M> {
 
     fn setup(&mut self, ctx: &mut Context<'_>, _module: &mut M, stage: Stage) -> Result<()> {
         if self.every == 0 {
-            return Err(Error::config("every_n_validations", "there is no 0th validation", "give `ImageGridMonitor` 1 or more"));
+            return Err(Error::config("every_n_validations", "the number must be at least 1", "give `ImageGridMonitor` 1 or more"));
         }
         if self.columns == 0 {
             return Err(Error::config("columns", "a row needs an image", "give `ImageGridMonitor` 1 or more"));
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_goes_on_counting_validations() {
+    fn a_restart_continues_to_count_validations() {
         let mut killed = monitor();
         assert_eq!(shown(&mut killed, 3), 1);
         let mut continued = monitor();

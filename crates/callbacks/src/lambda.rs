@@ -62,7 +62,8 @@ macro_rules! lambda_callback {
                 self
             }
 
-            /// Every event. Its closures run before those of the event's own hook, which are left out if one of these fails.
+            /// Every event. Its closures run before those of the event's own hook, which are left out if one of these
+            /// fails.
             ///
             /// The closure gets `ctx`, `module`, `event`.
             pub fn on_event(

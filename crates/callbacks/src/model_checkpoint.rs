@@ -248,7 +248,7 @@ impl ModelCheckpoint {
         self
     }
 
-    /// Whether a state in a checkpoint under this key is that of a `ModelCheckpoint`, whatever its options.
+    /// Whether a state in a checkpoint under this key is that of a `ModelCheckpoint`, with any options.
     pub fn is_key(key: &str) -> bool {
         key.strip_prefix(KEY).is_some_and(|rest| rest.starts_with('{'))
     }
@@ -305,8 +305,8 @@ impl ModelCheckpoint {
         self.state.best_k_models.iter()
     }
 
-    /// Writes [`best_k_models`](Self::best_k_models) as YAML, each path with its score, and returns the path of that file.
-    /// Default: `best_k_models.yaml` in the folder of the checkpoints.
+    /// Writes [`best_k_models`](Self::best_k_models) as YAML, each path with its score, and returns the path of that
+    /// file. Default: `best_k_models.yaml` in the folder of the checkpoints.
     ///
     /// # Errors
     /// [`Error::Config`] if no path is given before the first fit. Also if the file cannot be written.
@@ -359,7 +359,7 @@ impl<M: LightningModule> Callback<M> for ModelCheckpoint {
 
     fn on_fit_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
         if std::mem::take(&mut self.now.restored) {
-            self.go_on(ctx);
+            self.resume(ctx);
             self.tell_loggers(ctx);
         } else {
             // A second fit with the same callback starts with a fresh state.

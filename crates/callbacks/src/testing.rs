@@ -178,7 +178,7 @@ impl Bench {
 
     /// Another callback requests a stop.
     pub(crate) fn ask_to_stop(&mut self, reason: &str) {
-        self.run.place.requests.ask_to_stop("somebody", reason.into());
+        self.run.place.requests.ask_to_stop("other", reason.into());
     }
 
     /// The reason of a stop requested since the last call.

@@ -345,7 +345,7 @@ mod tests {
         let error = refused(Timer::new("00:00:00:00"));
         assert_eq!(error, "`Timer`: the limit is zero | hint: leave it out, or give a longer one");
         let error = refused(Timer::new("1 hour").interval("batch"));
-        assert_eq!(error, "`Timer::interval`: cannot read `batch` as an interval: there is no such word | hint: write `step` or `epoch`");
+        assert_eq!(error, "`Timer::interval`: cannot read `batch` as an interval: it is not a known value | hint: write `step` or `epoch`");
     }
 
     #[test]
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fit_that_fails_before_it_goes_on_leaves_nothing_for_the_next() {
+    fn a_fit_that_fails_before_it_resumes_leaves_nothing_for_the_next() {
         let (mut bench, mut timer) = (Bench::new(), Timer::new("1 hour"));
         bench.setup(&mut timer).unwrap();
         load(&mut timer, spent(RunningStage::Train, 3_723.0));
@@ -372,7 +372,7 @@ mod tests {
 
     #[test]
     fn a_longer_limit_takes_back_the_stop_of_the_old_one() {
-        let go_on = |mut second: Timer| {
+        let resume = |mut second: Timer| {
             let (mut bench, mut first) = (Bench::new(), Timer::new("1 hour"));
             bench.setup(&mut first).unwrap();
             load(&mut first, spent(RunningStage::Train, 3_600.0));
@@ -386,13 +386,13 @@ mod tests {
             assert_eq!(stopped.is_some(), kept);
             stopped
         };
-        assert_eq!(go_on(Timer::new("1 hour")).as_deref(), Some("time limit reached; elapsed time is 1:00:00"));
-        assert_eq!(go_on(Timer::new("2 hours")), None);
-        assert_eq!(go_on(Timer::unlimited()), None);
+        assert_eq!(resume(Timer::new("1 hour")).as_deref(), Some("time limit reached; elapsed time is 1:00:00"));
+        assert_eq!(resume(Timer::new("2 hours")), None);
+        assert_eq!(resume(Timer::unlimited()), None);
     }
 
     #[test]
-    fn a_stop_stands_beside_that_of_another_one() {
+    fn stops_of_different_callbacks_are_independent() {
         let (mut bench, mut timer) = (Bench::new(), Timer::new("1 hour"));
         bench.setup(&mut timer).unwrap();
         load(&mut timer, spent(RunningStage::Train, 3_600.0));
@@ -400,7 +400,7 @@ mod tests {
         bench.fire(&mut timer, Event::FitStart).unwrap();
         let requests = &mut bench.run.place.requests;
         assert_eq!(requests.stop().map(|stop| stop.reason.as_str()), Some("no improvement"));
-        requests.withdraw_stop("somebody");
+        requests.withdraw_stop("other");
         assert_eq!(requests.stop().map(|stop| stop.by.as_str()), Some("Timer"));
     }
 

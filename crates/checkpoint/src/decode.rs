@@ -155,7 +155,7 @@ impl<'a, R: BufRead> Source<'a, R> {
     }
 
     fn odd_bool(&self, name: &str) -> Error {
-        self.malformed(format!("`{name}` holds a bool that is neither 0 nor 1"))
+        self.malformed(format!("`{name}` contains a bool that is neither 0 nor 1"))
     }
 
     fn truncated(&self, expected: u64) -> Error {

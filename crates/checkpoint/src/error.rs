@@ -79,7 +79,7 @@ pub enum Error {
     },
     /// The input cannot be written as a checkpoint: two tensors with one name, a reserved name, or a manifest that is
     /// too large.
-    #[error("this is no checkpoint that can be written: {reason}")]
+    #[error("the checkpoint cannot be written: {reason}")]
     Unwritable {
         /// Why it cannot be written.
         reason: String,
@@ -105,7 +105,7 @@ pub enum Error {
         hint: String,
     },
     /// The operating system or the store denies access.
-    #[error("`{}` may not be read or written: {error}", path.display())]
+    #[error("no permission to read or write `{}`: {error}", path.display())]
     Permission {
         /// The file.
         path: PathBuf,
@@ -171,7 +171,7 @@ impl Error {
             Self::Version { .. } => "read it with the version of Stormfire that wrote it",
             Self::UnsupportedDtype { .. } => "dequantize the module before it is saved",
             Self::Unwritable { .. } => "see `docs/checkpoints.md` for the contents of a checkpoint",
-            Self::StorageFull { .. } => "free some space or save into another folder; checkpoints that were there before are intact",
+            Self::StorageFull { .. } => "free some space or save into another folder; existing checkpoints are intact",
             Self::Url { hint, .. } => hint,
             Self::Permission { path, .. } if stormfire_store::is_url(path) => {
                 "check the credentials in the environment and what they allow; `docs/remote-folders.md` names the variables"

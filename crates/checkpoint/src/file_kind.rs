@@ -81,7 +81,7 @@ impl fmt::Display for FileKind {
             Self::Zeros => "nothing but zeros",
             Self::Folder => "a folder",
             Self::Special => "a pipe, a socket or a device",
-            Self::Unknown => "no safetensors file",
+            Self::Unknown => "not a safetensors file",
         })
     }
 }

@@ -142,7 +142,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
         let mut names = HashSet::new();
         while let Some(name) = map.next_key::<String>()? {
             if !names.insert(name.clone()) {
-                return Err(de::Error::custom(format!("`{name}` is there twice")));
+                return Err(de::Error::custom(format!("`{name}` appears twice")));
             }
             if name == METADATA {
                 header.metadata = map.next_value()?;

@@ -93,7 +93,7 @@ impl fmt::Display for Summary {
         writeln!(f, "{}\n", self.path.display())?;
         page.line(f, "size", &text::size(self.size))?;
         page.line(f, "checksum", "good")?;
-        page.line(f, "holds", kind)?;
+        page.line(f, "contains", kind)?;
         page.line(f, "written by", &format!("Stormfire {stormfire_version}, burn {burn_version}, format {format_version}"))?;
         page.line(f, "saved at", &page.moment(&self.manifest.saved_at))?;
         page.line(f, "module", &self.manifest.module)?;
@@ -135,7 +135,7 @@ impl Summary {
             page.line(f, "in force", &format!("{}, {}", text::plural(in_force.len(), "tensor"), bytes(&in_force)))?;
         }
         if !beside.is_empty() {
-            page.line(f, "beside them", &format!("{}, {}", text::plural(beside.len(), "tensor"), bytes(&beside)))?;
+            page.line(f, "additional", &format!("{}, {}", text::plural(beside.len(), "tensor"), bytes(&beside)))?;
         }
         let shown = page.shown(self.tensors.len());
         let rows = weights.into_iter().chain(others).take(shown);
@@ -269,7 +269,7 @@ mod tests {
 
           size          [size]
           checksum      good
-          holds         a whole run
+          contains      a whole run
           written by    Stormfire 0.1.0, burn 0.22.1, format 1
           saved at      2026-03-01T12:00:00Z
           module        Mnist
@@ -286,7 +286,7 @@ mod tests {
           callbacks     EarlyStopping{val_loss}: best 0.25, wait 1
                         Timer: seconds 12.5
           weights       2 tensors, 100,362 elements, 392.0 KiB
-          beside them   1 tensor, 392.0 KiB
+          additional    1 tensor, 392.0 KiB
 
           output.bias                            F32   [10]
           hidden.weight                          F32   [784, 128]

@@ -152,7 +152,7 @@ impl Manifest {
         let lacks: Vec<_> = OF_A_RUN.into_iter().filter(|key| !fields.contains_key(*key)).map(|key| format!("`{key}`")).collect();
         let manifest: Self = serde_json::from_value(Value::Object(fields)).map_err(|e| format!("its manifest is not valid: {e}"))?;
         if !manifest.weights_only && !lacks.is_empty() {
-            return Err(format!("its manifest is not that of a whole run: it lacks {}", lacks.join(", ")));
+            return Err(format!("its manifest is incomplete: it lacks {}", lacks.join(", ")));
         }
         let Self { progress, optimizers, place, log, unfinished_epoch, .. } = &manifest;
         // The state of callbacks, loggers and the data module is not checked here.
@@ -167,7 +167,7 @@ impl Manifest {
         ];
         let impossible = parts.into_iter().find_map(|(name, part)| impossible_count(name, part));
         match impossible {
-            Some((name, count)) => Err(format!("its manifest is not valid: `{name}` is {count}, and no run counts so far")),
+            Some((name, count)) => Err(format!("its manifest is not valid: `{name}` is {count}, which no run can reach")),
             None => Ok(manifest),
         }
     }
@@ -284,7 +284,7 @@ mod tests {
             assert!(read(count, 1 << 53).is_ok(), "{count}");
             let error = read(count, TOO_FAR).unwrap_err();
             let place = count.trim_start_matches('/').replace('/', ".");
-            assert_eq!(error, format!("its manifest is not valid: `{place}` is {TOO_FAR}, and no run counts so far"));
+            assert_eq!(error, format!("its manifest is not valid: `{place}` is {TOO_FAR}, which no run can reach"));
         }
         let no_counts = [
             "/optimizers/schedule/before_last_step",

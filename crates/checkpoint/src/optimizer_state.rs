@@ -103,7 +103,7 @@ pub fn load(
     let lost = those(|_, kept| kept.is_some());
     if !lost.is_empty() {
         let hint = "configure the algorithm, its options and its parameter groups as they were when the state was saved";
-        return refuse(format!("it has no use for the saved {}", list(lost)), hint);
+        return refuse(format!("it does not use the saved {}", list(lost)), hint);
     }
     let cast = those(|saved, kept| kept == Some(&saved));
     if !cast.is_empty() {

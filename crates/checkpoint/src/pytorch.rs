@@ -121,7 +121,7 @@ impl Failure {
             Self::Tensor { name, error } => WeightsError::PyTorch {
                 path: path.into(),
                 reason: format!("the values of `{name}` cannot be read: {error}"),
-                hint: "was the file copied whole?".into(),
+                hint: "was the file copied completely?".into(),
             },
         }
     }
@@ -222,7 +222,7 @@ fn check_sums(path: &Path) -> Result<()> {
         let damaged = |error: &dyn std::fmt::Display| WeightsError::PyTorch {
             path: path.into(),
             reason: format!("it is damaged: {error}"),
-            hint: "was the file copied whole?".into(),
+            hint: "was the file copied completely?".into(),
         };
         let mut entry = archive.by_index(index).map_err(|error| damaged(&error))?;
         // `torch.serialization.set_crc32_options(False)` omits the checksum.
@@ -256,8 +256,8 @@ fn read(path: &Path, key: Option<&str>) -> Result<Vec<FileTensor>> {
         let place = key.map_or_else(|| "the file".into(), |key| format!("`{key}`"));
         return Err(WeightsError::PyTorch {
             path: path.into(),
-            reason: format!("{place} holds no tensors by name; the keys of the file are {}", list(&keys)),
-            hint: "name the one that holds the weights with `ImportOptions::key`".into(),
+            reason: format!("{place} contains no named tensors; the keys of the file are {}", list(&keys)),
+            hint: "name the one that contains the weights with `ImportOptions::key`".into(),
         });
     }
     Ok(reader.into_tensors().into_values().map(bridge::from_pytorch).collect())
@@ -278,13 +278,13 @@ fn refused(path: &Path, error: &PytorchError) -> WeightsError {
     let (reason, hint) = match error {
         PytorchError::Io(error) => (format!("it cannot be read: {error}"), "check the path"),
         PytorchError::InvalidFormat(reason) => {
-            (format!("it is no file of PyTorch: {reason}"), "give a file that `torch.save` wrote, as `.pt`, `.pth` or Lightning's `.ckpt`")
+            (format!("it is not a PyTorch file: {reason}"), "give a file that `torch.save` wrote, as `.pt`, `.pth` or Lightning's `.ckpt`")
         }
         PytorchError::Pickle(error) => (
             format!("its pickle cannot be read without executing it: {error}"),
             "save only the weights in Python: `torch.save(model.state_dict(), path)`",
         ),
-        error => (format!("it is damaged: {error}"), "was the file copied whole?"),
+        error => (format!("it is damaged: {error}"), "was the file copied completely?"),
     };
     WeightsError::PyTorch { path: path.into(), reason, hint: hint.into() }
 }

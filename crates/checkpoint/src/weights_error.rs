@@ -63,7 +63,7 @@ pub enum WeightsError {
         hint: String,
     },
     /// A tensor in the state of a callback or data module has another kind than requested.
-    #[error("the saved tensor `{name}` cannot be taken back: {reason}")]
+    #[error("the saved tensor `{name}` cannot be restored: {reason}")]
     Part {
         /// The name.
         name: String,

@@ -80,12 +80,12 @@ impl WeightsFile {
         let mut json = Vec::new();
         reader.take(MAX_LEN as u64).read_to_end(&mut json).map_err(|error| Error::io(path, error))?;
         let Index { weight_map } =
-            serde_json::from_slice(&json).map_err(|error| malformed(format!("it is no index of the shards of a model: {error}")))?;
+            serde_json::from_slice(&json).map_err(|error| malformed(format!("it is not an index of model shards: {error}")))?;
         let mut whole = Self { path: path.into(), tensors: BTreeMap::new(), layout: None };
         for (number, shard) in weight_map.values().collect::<BTreeSet<_>>().into_iter().enumerate() {
             let mut parts = Path::new(shard).components();
             let (Some(Component::Normal(name)), None) = (parts.next(), parts.next()) else {
-                return Err(malformed(format!("`{shard}` is no file beside it")));
+                return Err(malformed(format!("its folder has no file `{shard}`")));
             };
             let Self { tensors, layout, .. } = Self::read_foreign(&path.with_file_name(name))?;
             whole.layout = if number == 0 { layout } else { whole.layout.filter(|known| layout == Some(*known)) };

@@ -100,8 +100,8 @@ impl<B: Send + 'static> Source<B> for BurnSource<B> {
 
 type Message<B> = Result<Option<Batch<B>>>;
 
-/// Runs burn's iterator, which borrows its loader and therefore cannot leave this frame. The look is at what happens until
-/// its first batch is there.
+/// Runs burn's iterator, which borrows its loader and therefore cannot leave this frame. The check covers what happens
+/// until its first batch is there.
 fn pump<B>(loader: &dyn DataLoader<B>, at: Position, chance: Chance, mut look: Option<Look>, outlet: &Outlet<Message<B>>) {
     let start = at.batch;
     let mut batch = 0;

@@ -240,7 +240,7 @@ impl<B: Send + 'static> Child<B> {
                 Err(error) => return Some(Err(error)),
             }
             if self.at_end() {
-                let reason = "it gave no batch to start again with".to_owned();
+                let reason = "it has no batch to repeat".to_owned();
                 return Some(Err(Error::Empty { reason }));
             }
         }

@@ -1,9 +1,9 @@
 //! Finds code on other threads that draws from burn's generator while it makes batches: no seed can make such a run
 //! repeatable.
 //!
-//! burn has one generator for the whole process. The first batch that another thread makes for a loader is therefore made
-//! between two looks at the generator. Nobody else may draw meanwhile: the iterating thread waits for this batch or makes
-//! one itself, and that takes its turn (see [`turn`]).
+//! burn has one generator for the whole process. The first batch that another thread makes for a loader is therefore
+//! made between two checks of the generator. No other thread may draw meanwhile: the iterating thread waits for this
+//! batch or makes one itself, and that takes its turn (see [`turn`]).
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -12,14 +12,14 @@ use std::sync::{
 
 use burn::tensor::{Device, Distribution, Tensor};
 
-/// Looks that have been begun and are not over, of all loaders of the process.
+/// The active checks of all loaders of the process.
 static LOOKS: AtomicUsize = AtomicUsize::new(0);
 static TURN: Mutex<()> = Mutex::new(());
 
 /// Any number will do: what it leads to is compared only with itself.
 const SEED: u64 = 0x5707_4F12;
 
-/// Waits until no other thread looks at burn's generator.
+/// Waits until no other thread checks burn's generator.
 pub(crate) fn turn() -> Option<MutexGuard<'static, ()>> {
     (LOOKS.load(Ordering::Acquire) > 0).then(lock)
 }
@@ -35,12 +35,13 @@ pub(crate) struct Seen(Arc<State>);
 #[derive(Debug, Default)]
 struct State {
     is_announced: AtomicBool,
-    /// They draw, and nobody was told so yet.
+    /// They draw, and this was not reported yet.
     is_news: AtomicBool,
 }
 
 impl Seen {
-    /// Announces a look at the first batch of the first pass. On the iterating thread, before it makes a batch itself.
+    /// Announces a check of the first batch of the first pass. Called on the iterating thread, before it makes a batch
+    /// itself.
     pub(crate) fn announce(&self) -> Announced {
         let is_first = !self.0.is_announced.swap(true, Ordering::Relaxed);
         Announced(Mutex::new(is_first.then(|| Counted::new(self.clone()))))
@@ -58,7 +59,7 @@ impl Seen {
     }
 }
 
-/// A look to come, or nothing.
+/// A future check, or none.
 #[derive(Debug, Default)]
 pub(crate) struct Announced(Mutex<Option<Counted>>);
 
@@ -90,7 +91,7 @@ impl Drop for Counted {
     }
 }
 
-/// A look under way.
+/// An active check.
 pub(crate) struct Look {
     expected: Tensor<1>,
     device: Device,

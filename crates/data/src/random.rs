@@ -158,8 +158,8 @@ impl Chance {
         Self { seed: derive(derive(run.unwrap_or(0), own as usize), 0), of_run: run.is_some() }
     }
 
-    /// In a run, announces a look at the other threads that make batches. A loader inside of a batch makes its own while
-    /// the iterating thread has its turn.
+    /// In a run, announces a check of the other threads that make batches. A loader inside of a batch makes its own
+    /// while the iterating thread has its turn.
     pub(crate) fn announce(self, threads: &Seen) -> Announced {
         if self.of_run && BATCH.get().is_none() { threads.announce() } else { Announced::default() }
     }

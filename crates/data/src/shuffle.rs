@@ -28,7 +28,8 @@ impl Xoshiro256 {
         result
     }
 
-    /// Uniform in `0..bound`, without bias (Lemire, "Fast Random Integer Generation in an Interval", 2019). `bound` is not 0.
+    /// Uniform in `0..bound`, without bias (Lemire, "Fast Random Integer Generation in an Interval", 2019). `bound` is
+    /// not 0.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         loop {
             let product = u128::from(self.next()) * u128::from(bound);

@@ -6,8 +6,8 @@ use crate::{Error, Result};
 
 /// A batch that can be divided into parts with fewer items, for `Trainer::devices(n)`.
 ///
-/// Implemented for tensors (along their first axis), and for `Option`, `Box`, `Vec` and tuples of batches. A `Vec` is a list of
-/// batches: each of them is divided. Structs derive it (`stormfire::SplitBatch`).
+/// Implemented for tensors (along their first axis), and for `Option`, `Box`, `Vec` and tuples of batches. A `Vec` is a
+/// list of batches: each of them is divided. Structs derive it (`stormfire::SplitBatch`).
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};

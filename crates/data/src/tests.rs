@@ -79,7 +79,7 @@ fn last_flags<B: Send + 'static>(loader: &Loader<B>) -> Vec<bool> {
     flags
 }
 
-/// Each tail of epoch 1 must equal the tail of the unbroken pass.
+/// Each tail of epoch 1 must equal the tail of the uninterrupted pass.
 fn assert_resumes<B: Send + 'static + PartialEq + std::fmt::Debug>(loader: &Loader<B>) {
     let whole = pass(loader, 1, 0).unwrap();
     for start in 0..=whole.len() {

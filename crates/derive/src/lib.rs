@@ -19,8 +19,9 @@ pub fn derive_merge(input: TokenStream) -> TokenStream {
 
 /// Implements `stormfire::SplitBatch` for a struct: each field is divided, and all have the same number of items.
 ///
-/// A field with `#[split(items)]` is a `Vec` with one element per item. A field with `#[split(clone)]` is the same in every part. `#[split(crate = stormfire_data)]` above the struct names the
-/// crate to use, for a program that does not depend on `stormfire`.
+/// A field with `#[split(items)]` is a `Vec` with one element per item. A field with `#[split(clone)]` is the same in
+/// every part. `#[split(crate = stormfire_data)]` above the struct names the crate to use, for a program that does not
+/// depend on `stormfire`.
 #[proc_macro_derive(SplitBatch, attributes(split))]
 pub fn derive_split_batch(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);

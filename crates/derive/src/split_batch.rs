@@ -25,7 +25,7 @@ struct Split<'a> {
 pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let Data::Struct(data) = &input.data else {
         let name = &input.ident;
-        return Err(syn::Error::new(name.span(), "`SplitBatch` can be derived for structs only: implement the trait by hand"));
+        return Err(syn::Error::new(name.span(), "`SplitBatch` can be derived for structs only: implement the trait manually"));
     };
     let home = home(input)?;
     let fields = splits(&data.fields)?;

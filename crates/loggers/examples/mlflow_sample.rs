@@ -61,7 +61,7 @@ fn all(folder: &Path, server: &str, secure_server: &str, wrong: &str) -> Result<
 }
 
 fn id(logger: &MlflowLogger) -> Result<String> {
-    logger.run_id().ok_or_else(|| Error::other("the run is not known"))
+    logger.run_id().ok_or_else(|| Error::other("the run is unknown"))
 }
 
 fn params(settings: &serde_json::Value) -> Result<Hyperparams> {

@@ -61,7 +61,7 @@ fn second(mut logger: TrackioLogger, folder: &Path) -> Result<()> {
     logger.log_metrics([("test_loss", f64::from(0.1_f32))].into(), Some(STEPS))?;
     logger.finalize(Status::Success)?;
     let delivery = logger.call(|logger: &mut TrackioLogger| Ok(logger.delivery()))?;
-    #[expect(clippy::print_stdout, reason = "whoever checks this listens")]
+    #[expect(clippy::print_stdout, reason = "the checking program reads it")]
     {
         println!("{}", delivery.unwrap_or_default());
     }

@@ -1,7 +1,6 @@
-//! Logs every kind of value that W&B shows, is killed, and is resumed:
-//! `cargo run -p stormfire-loggers --features wandb --example wandb_sample -- FOLDER begin`, then the same with `continue`.
-//! `WANDB_MODE=offline` writes a folder, otherwise the server at `WANDB_BASE_URL` gets the run. `FOLDER/expected.json`
-//! contains the expected values.
+//! Logs every kind of value that W&B shows, is killed, and is resumed: `cargo run -p stormfire-loggers --features wandb
+//! --example wandb_sample -- FOLDER begin`, then the same with `continue`. `WANDB_MODE=offline` writes a folder,
+//! otherwise the server at `WANDB_BASE_URL` gets the run. `FOLDER/expected.json` contains the expected values.
 
 use std::f64::consts::PI;
 use std::path::Path;
@@ -27,7 +26,7 @@ fn main() -> Result<()> {
     let logger = logger.project("a project").group("group").job_type("train").notes("some notes").send_every(Duration::from_millis(100));
     match args.next().as_deref() {
         Some("begin") => begin(logger, folder),
-        Some("continue") => go_on(logger, folder),
+        Some("continue") => resume(logger, folder),
         _ => Err(usage()),
     }
 }
@@ -53,7 +52,7 @@ fn begin(mut logger: WandbLogger, folder: &Path) -> Result<()> {
     std::process::abort()
 }
 
-fn go_on(mut logger: WandbLogger, folder: &Path) -> Result<()> {
+fn resume(mut logger: WandbLogger, folder: &Path) -> Result<()> {
     logger.open()?;
     logger.resume(serde_json::from_str(&fs_err::read_to_string(folder.join("position.json"))?).map_err(Error::other)?)?;
     logger.log_metrics(&Metrics::from([("accuracy", accuracy(CHECKPOINT))]), Some(CHECKPOINT))?;

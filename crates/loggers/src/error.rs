@@ -62,7 +62,7 @@ pub enum Error {
         message: String,
     },
     /// A typed handle was requested for a logger of another type.
-    #[error("logger `{logger}` is no `{expected}`")]
+    #[error("logger `{logger}` is not of type `{expected}`")]
     WrongLogger {
         /// The logger's name.
         logger: String,
@@ -76,7 +76,7 @@ pub enum Error {
         folder: PathBuf,
     },
     /// The name, version or folder of a run leads out of the folder of all logs.
-    #[error("the {what} `{}` leads out of the folder that it is in", path.display())]
+    #[error("the {what} `{}` is outside of its folder", path.display())]
     Outside {
         /// The kind of path: name, version or folder.
         what: &'static str,
@@ -106,7 +106,7 @@ pub enum Error {
         logger: String,
     },
     /// After a signal, a call of the logger did not return in time.
-    #[error("logger `{logger}` has been in one call for {after:?} after the signal: it is given up, and what it has not written is lost")]
+    #[error("logger `{logger}` did not return within {after:?} after the signal: it is abandoned, and its unwritten values are lost")]
     GivenUp {
         /// The logger's name.
         logger: String,
@@ -164,7 +164,7 @@ impl Error {
         let hint = match self {
             Self::Io(error) => match error.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    "free some space or log into another folder; what was written before is intact"
+                    "free some space or log into another folder; existing logs are intact"
                 }
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                     "choose a `save_dir` (the Trainer's `default_root_dir`) that you may write to"

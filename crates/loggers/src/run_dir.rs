@@ -124,8 +124,8 @@ impl RunDir {
         }
     }
 
-    /// Sets the name of the experiment. An empty name puts the runs directly below `save_dir`. A name that is too long for
-    /// a disk is shortened with a hash. The result is a separate run.
+    /// Sets the name of the experiment. An empty name puts the runs directly below `save_dir`. A name that is too long
+    /// for a disk is shortened with a hash. The result is a separate run.
     pub fn with_name(self, name: impl Into<String>) -> Self {
         Inner { name: fitted(name.into()), ..self.settings() }.into()
     }
@@ -165,7 +165,7 @@ impl RunDir {
     pub fn resume(self, version: impl Into<String>) -> Result<Self> {
         let version = version.into();
         let run = self.with_version(version.clone());
-        run.go_on(&version)?;
+        run.continue_in(&version)?;
         Ok(run)
     }
 
@@ -173,7 +173,7 @@ impl RunDir {
     ///
     /// # Errors
     /// As [`resume`](Self::resume).
-    pub fn go_on(&self, version: &str) -> Result<()> {
+    pub fn continue_in(&self, version: &str) -> Result<()> {
         let Inner { resolving, resolved, .. } = &*self.inner;
         let _only_one = resolving.lock().unwrap_or_else(PoisonError::into_inner);
         if resolved.get().is_some() {

@@ -123,7 +123,7 @@ impl Background {
             Err(Error::Unsupported { what, .. }) => {
                 if facts.is_new(what) {
                     let logger = facts.kind.rsplit("::").next().unwrap_or(facts.kind);
-                    tracing::info!("`{logger}` has no place for {what}: they are left out");
+                    tracing::info!("`{logger}` does not support {what}: they are left out");
                 }
                 Ok(())
             }

@@ -77,9 +77,9 @@ impl<'a> Context<'a> {
     ///
     /// It includes all values that were logged before this call, even in the same event: by the module, by earlier
     /// callbacks and by this hook, and values sent with [`Context::log_metrics`]. During an epoch of training or
-    /// evaluation it returns the newest step value, afterwards the value of the epoch. Values that are only reduced over
-    /// an epoch (the default in an evaluation) are available at its end. `epoch` and `step` are the run's own counters,
-    /// [`Context::current_epoch`] and [`Context::global_step`], unless a value was logged under these names.
+    /// evaluation it returns the newest step value, afterwards the value of the epoch. Values that are only reduced
+    /// over an epoch (the default in an evaluation) are available at its end. `epoch` and `step` are the run's own
+    /// counters, [`Context::current_epoch`] and [`Context::global_step`], unless a value was logged under these names.
     ///
     /// Reads all values that are still on the device, in one transaction.
     ///
@@ -100,8 +100,8 @@ impl<'a> Context<'a> {
         monitored_of_epoch(self.metrics, self.run, name)
     }
 
-    /// Whether a metric may be missing at the end of a training epoch through no fault of its name: the epoch was cut short
-    /// before its validation, before its first batch, or before it logged a metric that earlier epochs have logged.
+    /// Whether a metric with a correct name may be missing at the end of a training epoch. This is so if the epoch was
+    /// cut short before its validation, before its first batch, or before it logged a metric of earlier epochs.
     pub fn may_lack(&mut self, name: &str) -> bool {
         let begun = self.run.place.progress.batch_in_epoch > 0;
         self.run.is_cut_short() && (!begun || self.run.limits.validates() || self.metric_names().iter().any(|known| known == name))

@@ -148,7 +148,8 @@ impl Error {
         Error::Config(ConfigError::new(option, reason, hint))
     }
 
-    /// For the Trainer: adds the hook, its owner and the moment of the call, unless the error already contains a position.
+    /// For the Trainer: adds the hook, its owner and the moment of the call, unless the error already contains a
+    /// position.
     #[must_use]
     pub fn in_hook(self, hook: Hook, owner: &str, moment: Moment) -> Self {
         match self {
@@ -170,7 +171,7 @@ impl Error {
             ),
             Error::UsedTape => Some(
                 "give all optimizers their gradients from one pass: `for (name, gradients) in opt.backward_all(self, &loss)? \
-                 { opt.apply(&name, self, gradients)?; }`, or compute the loss anew before each `opt.step`"
+                 { opt.apply(&name, self, gradients)?; }`, or compute the loss again before each `opt.step`"
                     .into(),
             ),
             Error::NonFinite { .. } => {
@@ -179,12 +180,11 @@ impl Error {
             Error::InHook { error, .. } => error.hint(),
             // `serde_json` converts non-finite floats to null before the value reaches this code.
             Error::State { error, .. } if error.to_string().contains("null") => Some(
-                "`json!` makes `null` of an infinite or NaN float: keep such a value with `state::save`, and take it back with \
-                 `state::load`"
+                "`json!` makes `null` of an infinite or NaN float: keep such a value with `state::save`, and restore it with `state::load`"
                     .into(),
             ),
             Error::Interrupted { .. } => {
-                Some("later runs in this process are also refused; to continue on purpose, call `forget_interrupt()` first".into())
+                Some("later runs in this process are also refused; to run them anyway, call `forget_interrupt()` first".into())
             }
             Error::CheckpointFile(error) => error.hint(),
             Error::Weights(error) => error.hint(),

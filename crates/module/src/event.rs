@@ -17,8 +17,8 @@ macro_rules! event_enum {
         ///     sanity check, if there is validation                  SanityCheckStart
         ///         validate num_sanity_val_steps batches             … as below
         ///                                                           SanityCheckEnd
-        ///     unless there is nothing to train:                     TrainStart
-        ///     until max_epochs, max_steps or a stop:
+        ///     if there is something to train:                       TrainStart
+        ///     until max_epochs, max_steps, max_time or a stop:
         ///                                                           TrainEpochStart
         ///         for batch in train_dataloader:
         ///                                                           TrainBatchStart          (may skip the epoch)
@@ -43,15 +43,15 @@ macro_rules! event_enum {
         ///                 log epoch metrics
         ///                                                           ValidationEnd
         ///             step schedules that watch a metric by steps
-        ///             stop?
-        ///         rest skipped in a window: divide the sum so far   BeforeOptimizerStep
+        ///             leave the loop at a limit or a requested stop
+        ///         if skipped in an open window: divide by weights   BeforeOptimizerStep
         ///             clip, update the parameters; epoch schedules step
         ///                                                           TrainEpochEnd
         ///         step schedules that watch a metric; log epoch metrics; write requested checkpoints
         ///                                                           TrainEnd (if started), FitEnd
         ///     data.teardown(Fit)                                    Teardown
         ///
-        /// on an error, a panic or an interrupt, in place of the events that are left up to FitEnd:
+        /// on an error, a panic or an interrupt, instead of the remaining events up to FitEnd:
         ///                                                           Exception, then Teardown
         ///
         /// test(module, data):
@@ -77,7 +77,7 @@ macro_rules! event_enum {
         ///     data.teardown(Predict)                                Teardown
         /// ```
         ///
-        /// `validate` is as `test`, with the events of a validation.
+        /// `validate` works like `test`, with the events of a validation.
         ///
         /// For each event, ordinary callbacks are called first, then the module's own hook, then callbacks of
         /// [`Order::Watch`](crate::Order::Watch) and of [`Order::Save`](crate::Order::Save).
@@ -85,7 +85,7 @@ macro_rules! event_enum {
         /// `B` is the type of a batch.
         #[derive(Debug)]
         #[non_exhaustive]
-        #[allow(missing_docs, reason = "the fields are what their names and types say; the variants have the docs of their hooks")]
+        #[allow(missing_docs, reason = "names and types describe the fields; the variants have the docs of their hooks")]
         pub enum Event<'a, B> { $($(#[$doc])* $event $({ $($field: $ty),* })?,)* }
 
         impl<B> Event<'_, B> {

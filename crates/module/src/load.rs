@@ -60,7 +60,7 @@ pub(crate) fn from_checkpoint<M: Module, H: DeserializeOwned>(path: &Path, build
     let hparams = checkpoint.into_parts().0.hparams;
     if hparams.is_null() {
         let hint = "implement `LightningModule::hparams`, or build the module yourself and call `load_weights`";
-        return Err(refuse(path, "it holds no hyperparameters", hint));
+        return Err(refuse(path, "it contains no hyperparameters", hint));
     }
     let hparams = json::from_value(hparams).map_err(|e| {
         let hint = format!("read them as the type that `hparams` saved; this one is `{}`", std::any::type_name::<H>());

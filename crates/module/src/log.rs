@@ -74,8 +74,8 @@ refinements! {
     /// Reduce over ranks. Default `false`. No effect yet: a run has one rank. Threads that share a batch
     /// (`Trainer::devices`) always reduce.
     sync_dist(on: bool) => |draft| draft.record.options.sync_dist = on;
-    /// Log on rank 0 only. Default `false`. A run has one rank today. If threads share a batch (`Trainer::devices`), the
-    /// value of its first part is logged.
+    /// Log on rank 0 only. Default `false`. A run has one rank today. If threads share a batch (`Trainer::devices`),
+    /// the value of its first part is logged.
     rank_zero_only(on: bool) => |draft| draft.record.options.rank_zero_only = on;
 }
 

@@ -59,7 +59,7 @@ pub enum LogError {
         hook: Hook,
     },
     /// The checkpoint of the resumed run contains another kind of value for this name.
-    #[error("`{name}` in `{hook}` is of another kind than in the checkpoint that the run continues from")]
+    #[error("`{name}` in `{hook}` is of another kind than in the checkpoint that the run resumes from")]
     Restored {
         /// The metric.
         name: String,
@@ -67,7 +67,7 @@ pub enum LogError {
         hook: Hook,
     },
     /// A mean over an epoch needs a batch size, and it is unknown.
-    #[error("the batch size for the mean of `{name}` in `{hook}` is not known")]
+    #[error("the batch size for the mean of `{name}` in `{hook}` is unknown")]
     BatchSize {
         /// The metric.
         name: String,

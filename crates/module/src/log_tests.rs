@@ -124,7 +124,7 @@ fn mistakes_name_the_metric_and_the_hook() {
 }
 
 #[test]
-fn what_was_logged_beside_a_mistake_does_not_come_back() {
+fn values_logged_with_a_mistake_are_dropped() {
     let mut records = Vec::new();
     {
         let _entered = scope::enter(Hook::TrainingStep, Moment::default());

@@ -123,8 +123,8 @@ fn image_of(shape: &[usize], values: &[f32], one: [usize; 3], layout: Layout) ->
     let too_large = |_| no_media("image", shape, "it is too large");
     let (width, height) = (u32::try_from(width).map_err(too_large)?, u32::try_from(height).map_err(too_large)?);
     let expected = match layout {
-        Layout::ChannelsFirst => "1, 3 or 4 channels in `[channels, height, width]`; for channels in the end use `Layout::ChannelsLast`",
-        Layout::ChannelsLast => "1, 3 or 4 channels in `[height, width, channels]`; for channels in front use `Layout::ChannelsFirst`",
+        Layout::ChannelsFirst => "1, 3 or 4 channels in `[channels, height, width]`; for channels last use `Layout::ChannelsLast`",
+        Layout::ChannelsLast => "1, 3 or 4 channels in `[height, width, channels]`; for channels first use `Layout::ChannelsFirst`",
     };
     let Some(count) = u8::try_from(channels).ok().filter(|count| matches!(count, 1 | 3 | 4)) else {
         return Err(no_media("image", shape, &format!("found {channels} channels, expected {expected}")).into());

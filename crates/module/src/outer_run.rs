@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn the_outer_run_goes_on_as_if_there_had_been_no_inner_one() {
+    fn the_outer_run_continues_as_without_an_inner_one() {
         let _distant = DistantCpu::new();
         for panics in [false, true] {
             let _entered = scope::enter(Hook::TrainBatchEnd, Moment { epoch: 7, ..Moment::default() });

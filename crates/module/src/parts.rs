@@ -34,8 +34,8 @@ use crate::{
 /// A step of a module.
 pub type Step<M, B, O> = Arc<dyn Fn(&M, B) -> Result<O> + Send + Sync>;
 
-/// Runs a training step and its backward pass on the parts of a batch. Returns the output of the whole batch, whose loss
-/// has no tape, and the gradients of that loss.
+/// Runs a training step and its backward pass on the parts of a batch. Returns the output of the whole batch, whose
+/// loss has no tape, and the gradients of that loss.
 ///
 /// The values that the parts log are logged here, as values of the whole batch. The running statistics of the module
 /// become the mean of those of the parts. The gradients are added in the order of the parts.
@@ -141,8 +141,8 @@ pub fn predict<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
     Ok(outputs)
 }
 
-/// The work of a thread on its part of a batch with this number of items. It drops its turn when it draws no more random
-/// numbers.
+/// The work of a thread on its part of a batch with this number of items. It drops its turn when it draws no more
+/// random numbers.
 type Work<M, B, O> = Arc<dyn Fn(&M, Part<B>, usize, Option<Turn>) -> Result<O> + Send + Sync>;
 
 /// A step that nothing follows.
@@ -151,8 +151,8 @@ fn only<M: 'static, B: 'static, O: 'static>(step: &Step<M, B, O>) -> Work<M, B, 
     Arc::new(move |module: &M, part: Part<B>, _whole: usize, _turn: Option<Turn>| step(module, part.value))
 }
 
-/// Works on the parts of a batch, and logs their values as values of the whole batch. Training steps come with the running
-/// statistics of the module.
+/// Works on the parts of a batch, and logs their values as values of the whole batch. Training steps come with the
+/// running statistics of the module.
 fn of_batch<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
     threads: &Threads,
     valid: &M,
@@ -257,9 +257,9 @@ impl<O> Returned<O> {
 
 /// Runs planned steps at the same time.
 ///
-/// burn has one random generator for all threads. If steps draw from it, their numbers depend on which thread is faster.
-/// The first time that this happens, the results of the steps are dropped. From then on the steps take turns, each with
-/// its own seed. The work after a step, a backward pass, still runs at the same time.
+/// burn has one random generator for all threads. If steps draw from it, their numbers depend on which thread is
+/// faster. The first time that this happens, the results of the steps are dropped. From then on the steps take turns,
+/// each with its own seed. The work after a step, a backward pass, still runs at the same time.
 fn run<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
     threads: &Threads,
     trains: bool,
@@ -274,7 +274,9 @@ fn run<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
         returned = Some(threads.run(jobs(plan()?, None))?);
         if !undrawn.holds(&device)? {
             threads.note_that_it_draws(trains);
-            tracing::debug!("the steps draw random numbers of burn, so the threads of this run take turns in them");
+            tracing::debug!(
+                "the steps draw random numbers from burn, so their forward passes run one after another on the threads of this run"
+            );
             returned = None;
         }
     }

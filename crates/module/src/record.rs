@@ -19,8 +19,8 @@ pub enum ReduceFx {
     Min,
     /// The maximum. NaN if a value is NaN.
     Max,
-    /// A function of all values of the epoch (shape `[batches]`, in order) that returns one element (shape `[1]`). It gets
-    /// the values on the CPU in `f64` when the epoch ends. Until then every value is kept. A custom
+    /// A function of all values of the epoch (shape `[batches]`, in order) that returns one element (shape `[1]`). It
+    /// gets the values on the CPU in `f64` when the epoch ends. Until then every value is kept. A custom
     /// [`Metric`](stormfire_metrics::Metric) needs less memory.
     Custom {
         /// A name, which distinguishes two functions.
@@ -57,8 +57,8 @@ pub struct Options {
     pub add_dataloader_idx: bool,
     /// Reduced over ranks. No effect: there is one rank today, and threads that share a batch always reduce.
     pub sync_dist: bool,
-    /// Only rank 0 logs it, and it is not reduced over ranks. There is one rank today. If threads share a batch, the value
-    /// of its first part.
+    /// Only rank 0 logs it, and it is not reduced over ranks. There is one rank today. If threads share a batch, the
+    /// value of its first part.
     pub rank_zero_only: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Running statistics of a module, such as those of a batch normalization: burn's `RunningState`s. A step changes them, and no
-//! optimizer does.
+//! Running statistics of a module, such as those of a batch normalization: burn's `RunningState`s. A step changes them,
+//! and no optimizer does.
 
 use std::collections::{HashMap, HashSet};
 
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn they_are_told_from_frozen_parameters() {
+    fn they_are_distinguished_from_frozen_parameters() {
         let net = net();
         let found = of(&net);
         assert_eq!(found, HashSet::from(["norm.running_mean", "norm.running_var"].map(|path| id(&net, path))));

@@ -94,8 +94,8 @@ impl StepOutput {
         self.payloads.iter().filter_map(|payload| payload.downcast_ref())
     }
 
-    /// The output of a whole batch from those of its parts, with their numbers of items. Its loss is the mean over all items of
-    /// the parts that have a loss, or the sum of weighted losses.
+    /// The output of a whole batch from those of its parts, with their numbers of items. Its loss is the mean over all
+    /// items of the parts that have a loss, or the sum of weighted losses.
     ///
     /// # Errors
     /// Only some of the losses have a weight.
@@ -121,8 +121,8 @@ impl StepOutput {
         Ok(whole)
     }
 
-    /// Checks the shape of the loss, and releases the graph, so that the memory of the batch is free before the callbacks
-    /// run.
+    /// Checks the shape of the loss, and releases the graph, so that the memory of the batch is free before the
+    /// callbacks run.
     ///
     /// # Errors
     /// [`Error::Loss`] if the loss has not one element.

@@ -95,8 +95,8 @@ pub struct Stepper<'a, M> {
 }
 
 impl<'a, M: Module> Stepper<'a, M> {
-    /// For the Trainer: a stepper for one batch. `accumulated` lives as long as the fit and carries gradients from batch
-    /// to batch.
+    /// For the Trainer: a stepper for one batch. `accumulated` lives as long as the fit and carries gradients from
+    /// batch to batch.
     pub fn new(optimizers: &'a mut Optimizers, accumulated: &'a mut Accumulated, hooks: &'a mut dyn StepHooks<M>, plan: StepPlan) -> Self {
         let (threads, evidence) = (None, Evidence::default());
         Self { optimizers, accumulated, hooks, plan, threads, stepped: false, skipped: None, evidence }

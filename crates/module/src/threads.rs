@@ -1,7 +1,7 @@
 //! The threads of a run that share the work of one batch, see `Trainer::devices`.
 //!
-//! burn's CPU backend runs its parallel loops in the `rayon` pool of the calling thread. Each thread here has a pool of its
-//! own with one thread, so that two of them do not wait for each other.
+//! burn's CPU backend runs its parallel loops in the `rayon` pool of the calling thread. Each thread here has a pool of
+//! its own with one thread, so that two of them do not wait for each other.
 
 use std::{
     any::Any,
@@ -110,7 +110,8 @@ impl Threads {
         Ok(threads)
     }
 
-    /// The running statistics of the module, such as those of a batch normalization. A hook may have added or replaced some.
+    /// The running statistics of the module, such as those of a batch normalization. A hook may have added or replaced
+    /// some.
     pub fn running_stats<M: Module>(&self, module: &M) -> Arc<HashSet<ParamId>> {
         let mut known = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let untrained = running_stats::untrained(module);
@@ -145,13 +146,13 @@ impl Threads {
         self.draws[usize::from(trains)].store(true, Ordering::Relaxed);
     }
 
-    /// Runs a job on each thread at the same time, and waits for all of them. The results are in the order of the jobs. If
-    /// jobs panic, the first of them in this order panics here.
+    /// Runs a job on each thread at the same time, and waits for all of them. The results are in the order of the jobs.
+    /// If jobs panic, the first of them in this order panics here.
     pub(crate) fn run<T: Send + 'static>(&self, jobs: Vec<impl FnOnce() -> T + Send + 'static>) -> Result<Vec<T>> {
         let mut running = Vec::with_capacity(jobs.len());
         for (job, worker) in jobs.into_iter().zip(self.workers.iter().cycle()) {
             let (sender, result) = mpsc::channel();
-            // Nobody receives it if this thread has failed meanwhile.
+            // The result is dropped if this thread has failed meanwhile.
             let job = Box::new(move || drop(sender.send(catch_unwind(AssertUnwindSafe(job)))));
             worker.jobs.send(job).map_err(has_ended)?;
             running.push(result);

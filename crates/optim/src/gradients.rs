@@ -41,7 +41,7 @@ impl std::str::FromStr for ClipAlgorithm {
     type Err = TextError;
 
     fn from_str(text: &str) -> Result<Self, TextError> {
-        one_of(text, "a way of clipping", &[("norm", Self::Norm), ("value", Self::Value)], "`norm` or `value`")
+        one_of(text, "a clipping method", &[("norm", Self::Norm), ("value", Self::Value)], "`norm` or `value`")
     }
 }
 

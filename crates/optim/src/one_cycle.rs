@@ -74,7 +74,7 @@ impl OneCycle {
             return refuse("new", format!("`max_lr` {} is not a positive number", self.max_lr), "use 0.01, for example");
         }
         if !(0.0..=1.0).contains(&self.pct_start) {
-            return refuse("pct_start", format!("{} is not a share between 0 and 1", self.pct_start), "use 0.3, for example");
+            return refuse("pct_start", format!("{} is not a fraction between 0 and 1", self.pct_start), "use 0.3, for example");
         }
         let factors =
             [("div_factor", self.div_factor, "use 25, for example"), ("final_div_factor", self.final_div_factor, "use 1e4, for example")];

@@ -255,7 +255,7 @@ impl Optimizers {
             if !seen.insert(optimizer.name.clone()) {
                 return Err(Error::Optimizer {
                     optimizer: optimizer.name.clone(),
-                    reason: "there are two of this name".into(),
+                    reason: "two optimizers have this name".into(),
                     hint: "give each its own with `Optimizer::named`".into(),
                 });
             }

@@ -179,8 +179,8 @@ impl Schedule {
     /// Default: every epoch.
     ///
     /// `ReduceLrOnPlateau` checks the newest value of its metric, even an old one. With a period of epochs, it checks
-    /// after an epoch, if the metric has a value of it or the epoch was complete. With a period of steps, it checks after the validation that follows such a
-    /// step, if there is one.
+    /// after an epoch, if the metric has a value of it or the epoch was complete. With a period of steps, it checks
+    /// after the validation that follows such a step, if there is one.
     pub fn every(mut self, every: impl TryInto<Every, Error: Into<TextError>>) -> Self {
         self.misread.set("Schedule::every", &mut self.every, every);
         self
@@ -244,7 +244,7 @@ impl Schedule {
                     cycle.check()?;
                     if let Every::Epochs(_) = self.every {
                         tracing::warn!(
-                            "optimizer `{optimizer}`: {} goes one step further every {}; for every optimizer step add `.every(Every::Steps(1))`",
+                            "optimizer `{optimizer}`: {} advances every {}; for every optimizer step add `.every(Every::Steps(1))`",
                             cycle.described(),
                             self.every
                         );
@@ -299,7 +299,7 @@ impl Schedule {
 
     /// Steps the schedule of this optimizer if it is due. This is called after a training batch with the number of this
     /// optimizer's steps, at the last batch of an epoch, or, if it watches a metric, after the validation that follows.
-    /// `metric` returns the value of a monitored metric, or `None` for no look.
+    /// `metric` returns the value of a monitored metric, or `None` for no check.
     pub(crate) fn step<E: LookupError>(
         &mut self,
         optimizer: &str,
@@ -349,7 +349,7 @@ impl Schedule {
         let own = self.state(optimizer)?;
         let refuse = |what: String| Error::Optimizer {
             optimizer: optimizer.into(),
-            reason: format!("the checkpoint holds the state of another schedule: {what}"),
+            reason: format!("the checkpoint has the state of another schedule: {what}"),
             hint: "configure the schedule as it was when the checkpoint was saved, or load the weights alone".into(),
         };
         match (&mut self.kind, saved) {

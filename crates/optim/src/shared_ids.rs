@@ -29,8 +29,7 @@ pub fn check<M: Module>(module: &M) -> Result<(), ConfigError> {
         format!(
             "`{first}` and `{second}` are one parameter to burn: an optimizer would update only the first one, for both, and leave the second one unchanged"
         ),
-        "a `clone` keeps the ids of its parameters: make a copy with `stormfire::optim::independent_copy`, and weights that \
-         are to be tied one field that is used twice",
+        "a `clone` keeps the ids of its parameters: copy with `stormfire::optim::independent_copy`; to tie weights, use one field twice",
     ))
 }
 

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_frozen_is_told_and_set_in_every_mode() {
+    fn frozen_parameters_are_found_and_set_in_every_mode() {
         let device = Device::flex();
         let net = Net { body: LinearConfig::new(1, 1).init(&device).freeze(), norm: BatchNormConfig::new(1).init(&device) };
         let expected = ["body.weight", "body.bias", "norm.running_mean", "norm.running_var"];

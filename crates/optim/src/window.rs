@@ -67,8 +67,8 @@ pub struct Accumulated {
     host: f64,
     /// The sum of the weights on the device, shape `[1]`, `f32`.
     device: Option<Tensor<1>>,
-    /// For each optimizer whose step may be skipped: the sum of the losses of the gradients that it has not stepped with
-    /// yet, in this batch and earlier ones. A non-finite loss may have finite gradients.
+    /// For each optimizer whose step may be skipped: the sum of the losses of the gradients that it has not stepped
+    /// with yet, in this batch and earlier ones. A non-finite loss may have finite gradients.
     losses: Vec<Option<Tensor<1>>>,
     /// The non-finite values of backward passes for all optimizers, which therefore skip their steps.
     pub bad_pass: Vec<Option<String>>,

@@ -4,7 +4,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::at;
-use crate::folder::{make_anew, of};
+use crate::folder::{of, recreate};
 use crate::replacement::Replacement;
 
 /// Whether only the owner can access a file. The lower six bits of the mode are the permissions of the group and of
@@ -43,7 +43,7 @@ impl Target for std::fs::File {
         if !std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             return Ok(());
         }
-        make_anew(of(path))?;
+        recreate(of(path))?;
         // A spool stays private when it is restored.
         let mut whole = if is_private(self)? { Replacement::private(path)? } else { Replacement::new(path)? };
         self.seek(SeekFrom::Start(0))?;
@@ -176,7 +176,7 @@ impl<T: Target> Append<T> {
         Ok(())
     }
 
-    /// Continues with another file, which holds everything written so far, including the buffer: whole pieces up to
+    /// Continues with another file, which contains everything written so far, including the buffer: whole pieces up to
     /// `end`, then `tail`.
     pub fn replace(&mut self, target: T, end: u64, tail: Vec<u8>) {
         self.buffer.clear();

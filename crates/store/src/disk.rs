@@ -1,4 +1,4 @@
-//! What [`files`](crate::files) does on a disk: durable files and further names of them.
+//! What [`files`](crate::files) does on a disk: durable files and links to them.
 
 use std::{
     fs::{self, File},
@@ -19,7 +19,7 @@ mod tests;
 pub(crate) fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
     // A hard link to a symbolic link would be another symbolic link.
     let (from, source) = open_to_link(from)?;
-    match name_anew(to, |name| fs::hard_link(&from, name)) {
+    match name_again(to, |name| fs::hard_link(&from, name)) {
         Ok(()) => Ok(()),
         Err(_) => copy(&source, to),
     }
@@ -40,7 +40,7 @@ pub(crate) fn symlink_or_copy(target: &Path, link: &Path) -> Result<()> {
         return Ok(());
     }
     let text = way(&folder, &real);
-    match name_anew(link, |name| symlink(&text, name)) {
+    match name_again(link, |name| symlink(&text, name)) {
         Ok(()) => Ok(()),
         Err(_) => link_or_copy(&real, link),
     }
@@ -93,9 +93,9 @@ pub(crate) fn put(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<
     Ok(())
 }
 
-fn name_anew(path: &Path, make: impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+fn name_again(path: &Path, make: impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
     folder::create(folder::of(path))?;
-    replacement::name_anew(path, make)
+    replacement::name_again(path, make)
 }
 
 /// [`crate::files::check_writable`] on disks.
@@ -103,7 +103,7 @@ pub(crate) fn check_writable(folder: &Path) -> io::Result<()> {
     let is_there = |path: &&Path| path.symlink_metadata().is_ok();
     let there = folder.ancestors().find(is_there).unwrap_or(Path::new("."));
     if !there.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::NotADirectory, format!("`{}` is no folder", there.display())));
+        return Err(io::Error::new(io::ErrorKind::NotADirectory, format!("`{}` is not a folder", there.display())));
     }
     locked_file(there, NORMAL).map(drop)
 }

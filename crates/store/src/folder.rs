@@ -19,12 +19,12 @@ pub fn absolute(folder: &Path) -> io::Result<PathBuf> {
 }
 
 /// Recreates a folder that was removed during the run. Logs a warning once per folder.
-pub fn make_anew(folder: &Path) -> io::Result<()> {
+pub fn recreate(folder: &Path) -> io::Result<()> {
     static SAID: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     std::fs::create_dir_all(folder)?;
     if SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned()) {
         tracing::warn!(
-            "somebody has removed `{}` under the run, or files in it: what the loggers had open is written there again, the rest is lost",
+            "`{}` or files in it were removed during the run: the loggers write their open files again, the rest is lost",
             folder.display()
         );
     }

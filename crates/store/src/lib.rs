@@ -12,7 +12,7 @@
 //! be created.
 
 #[cfg(any(test, not(feature = "remote")))]
-#[cfg_attr(feature = "remote", expect(dead_code, unreachable_pub, reason = "a test looks at its error"))]
+#[cfg_attr(feature = "remote", expect(dead_code, unreachable_pub, reason = "a test checks its error"))]
 mod absent;
 pub mod append;
 mod disk;

@@ -39,10 +39,10 @@ mod tests {
     #[test]
     fn a_url_that_cannot_be_used_is_refused() {
         let cases = [
-            ("ftp://host/x", "`ftp://…` cannot be used: the scheme is not known"),
+            ("ftp://host/x", "`ftp://…` cannot be used: the scheme is unknown"),
             ("s3:///x", "`s3://…` cannot be used: it names no bucket"),
             ("s3://me:secret@bucket/x", "`s3://…` cannot be used: it names no bucket"),
-            ("file://runs/x", "`file://runs/x` cannot be used: it is no absolute path"),
+            ("file://runs/x", "`file://runs/x` cannot be used: it is not an absolute path"),
         ];
         for (url, message) in cases {
             let error = Place::of(url.as_ref()).unwrap_err();
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn without_the_feature_its_name_is_told() {
+    fn the_missing_feature_is_named() {
         let error = crate::absent::Object::new("s3", "bucket", "run/last.ckpt").unwrap_err();
         assert_eq!(error.to_string(), "`s3://bucket/run/last.ckpt` cannot be used: this program was built without remote folders");
         assert_eq!(error.hint, "turn on the cargo feature `remote` of `stormfire`");

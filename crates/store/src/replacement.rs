@@ -16,7 +16,7 @@ use tempfile::{NamedTempFile, TempPath};
 
 use crate::{
     error::at,
-    folder::{self, make_anew},
+    folder::{self, recreate},
 };
 
 const PREFIX: &str = ".saving-";
@@ -47,10 +47,10 @@ impl Replacement {
             if error.kind() != io::ErrorKind::NotFound {
                 return Err(error);
             }
-            make_anew(folder)?;
+            recreate(folder)?;
             locked_file(folder, mode)
         });
-        let file = file.map_err(|error| at(path, "create a file beside", &error))?;
+        let file = file.map_err(|error| at(path, "create a temporary file for", &error))?;
         Ok(Self { file: BufWriter::with_capacity(1 << 16, file), path: path.to_owned() })
     }
 
@@ -108,7 +108,7 @@ pub(crate) fn locked_file(folder: &Path, mode: u32) -> io::Result<NamedTempFile>
 
 /// Renames a complete file to its final name, and makes the name durable. Returns the open file.
 pub(crate) fn put_in_place(file: NamedTempFile, path: &Path) -> io::Result<File> {
-    // The lock ends after the temporary name is gone.
+    // The lock ends after the temporary name was removed.
     let (file, name) = file.into_parts();
     rename(name, path)?;
     let _ = file.unlock();
@@ -116,7 +116,7 @@ pub(crate) fn put_in_place(file: NamedTempFile, path: &Path) -> io::Result<File>
 }
 
 /// Gives an existing file another name, through a temporary name.
-pub(crate) fn name_anew(path: &Path, make: impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+pub(crate) fn name_again(path: &Path, make: impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
     rename(builder(NORMAL).make_in(folder::of(path), make)?.into_temp_path(), path)
 }
 

@@ -29,7 +29,7 @@ pub(crate) fn from_file_url(folder: &str) -> Result<PathBuf, BadUrl> {
     }
     Err(BadUrl {
         url: format!("file://{folder}"),
-        reason: "it is no absolute path".into(),
+        reason: "it is not an absolute path".into(),
         hint: "write three slashes, as in `file:///home/me/runs`, or the path alone".into(),
     })
 }
@@ -41,7 +41,7 @@ pub(crate) fn check_bucket(scheme: &str, bucket: &str) -> Result<(), BadUrl> {
         Err(BadUrl { url: format!("{scheme}://…"), reason: reason.into(), hint: hint.into() })
     };
     if !KNOWN.contains(&scheme) {
-        return error("the scheme is not known", "use `s3://`, `gs://`, `az://`, `file://` or the path of a folder");
+        return error("the scheme is unknown", "use `s3://`, `gs://`, `az://`, `file://` or the path of a folder");
     }
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     if bucket.is_empty() || !bucket.bytes().all(is_plain) {

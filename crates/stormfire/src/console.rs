@@ -14,7 +14,7 @@
 //! A line on the screen goes to stderr and looks like this:
 //!
 //! ```text
-//! 14:03:07 INFO  stormfire_loggers: `CsvLogger` has no place for images: they are left out
+//! 14:03:07 INFO  stormfire_loggers: `CsvLogger` does not support images: they are left out
 //! ```
 //!
 //! Levels are set per *target*, the path of the module that reports. Its first part is the crate. See `docs/console.md`
@@ -94,7 +94,8 @@ impl Builder {
     }
 
     /// Sets the level of a target and of everything below it. `"stormfire_loggers"` is a crate,
-    /// `"stormfire_loggers::writer"` a part of it, `"stormfire"` all of Stormfire's crates. [`Level::OFF`] shows nothing.
+    /// `"stormfire_loggers::writer"` a part of it, `"stormfire"` all of Stormfire's crates. [`Level::OFF`] shows
+    /// nothing.
     ///
     /// The longest matching target decides. For the same target, the last call decides. `RUST_LOG` replaces all levels
     /// on the screen.

@@ -121,6 +121,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let options = Options { folder: folder.path().to_owned(), to: Target::Csv, out: "out".into(), project: "old".to_owned() };
         let text = run(&options).unwrap_err();
-        assert!(text.starts_with("error: `") && text.contains("holds no run of Neptune"), "{text}");
+        assert!(text.starts_with("error: `") && text.contains("contains no Neptune run"), "{text}");
     }
 }

@@ -94,7 +94,12 @@ pub mod metrics {
     pub use stormfire_metrics::*;
 }
 
-/// Numbers on a device, periods, times, options as text.
+/// The processes or threads of one training. Also works without a Trainer.
+pub mod ranks {
+    pub use stormfire_ranks::*;
+}
+
+/// Numbers on a device, periods, times, options as strings.
 pub mod values {
     pub use stormfire_values::{ConfigError, Every, Mode, ReadError, Scalar, TimeLimit, clock, every, reads_text, text};
 

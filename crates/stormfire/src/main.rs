@@ -91,11 +91,11 @@ fn inspect(file: &Path, all: bool, json: bool) -> Result<String, Error> {
 
 fn explain(error: &Error, file: &Path) -> String {
     let hint = error.hint().map(|hint| format!("hint: {hint}\n"));
-    let (place, (folder, depth)) = if file.is_dir() { ("in", (file, 0)) } else { ("beside", checkpoint::neighbourhood(file)) };
+    let (place, (folder, depth)) = if file.is_dir() { ("in it", (file, 0)) } else { ("in its folder", checkpoint::neighbourhood(file)) };
     let other = checkpoint::newest_good(folder, depth, file);
     let other = other.map(|found| {
         let path = found.path.strip_prefix(".").unwrap_or(&found.path).display();
-        format!("the newest good checkpoint {place} it is `{path}`, step {}\n", found.global_step)
+        format!("the newest good checkpoint {place} is `{path}`, step {}\n", found.global_step)
     });
     format!("error: {error}\n{}{}", hint.unwrap_or_default(), other.unwrap_or_default())
 }
@@ -139,7 +139,7 @@ mod tests {
         assert_snapshot!(explained(&bad), @"
         error: `[folder]/bad.ckpt` is empty
         hint: use an older checkpoint, or copy the file again if it was copied here
-        the newest good checkpoint beside it is `[folder]/good.ckpt`, step 50
+        the newest good checkpoint in its folder is `[folder]/good.ckpt`, step 50
         ");
         assert_snapshot!(explained(folder.path()), @"
         error: `[folder]` is not a checkpoint: it is a folder

@@ -106,11 +106,12 @@ pub enum AcceleratorError {
 }
 
 /// The valid names.
-pub(crate) const FORMS: &str = "`auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best there is";
+pub(crate) const FORMS: &str =
+    "`auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `vulkan` or `metal`, for example `auto` for the best available device";
 
 /// Why a name is unknown.
 pub(crate) fn reason(text: &str) -> &'static str {
-    if text.eq_ignore_ascii_case("gpu") { "say which kind of GPU, or let `auto` choose" } else { "there is no such kind of hardware" }
+    if text.eq_ignore_ascii_case("gpu") { "name the kind of GPU, or let `auto` choose" } else { "it is not a known kind of hardware" }
 }
 
 impl AcceleratorError {
@@ -122,7 +123,7 @@ impl AcceleratorError {
                 format!("build with `cargo … --features {}`, or choose `auto`", accelerator.name())
             }
             Self::NoHardware { accelerator, .. } => match accelerator {
-                Accelerator::Cuda(_) => "does `nvidia-smi` list this GPU? `auto` falls back to what there is".to_owned(),
+                Accelerator::Cuda(_) => "does `nvidia-smi` list this GPU? `auto` falls back to what is available".to_owned(),
                 Accelerator::Metal => "Metal exists on Apple machines only; choose `auto` or `wgpu`".to_owned(),
                 _ => "install a driver (Debian: `apt-get install mesa-vulkan-drivers` has a software one), or choose `auto`".to_owned(),
             },

@@ -62,7 +62,7 @@ impl TrainerConfig {
             {
                 return Err(Error::config(
                     option,
-                    format!("{f} is not a share between 0 and 1"),
+                    format!("{f} is not a fraction between 0 and 1"),
                     "a whole number counts batches: `10`, not `10.0`",
                 ));
             }
@@ -71,7 +71,7 @@ impl TrainerConfig {
         match storage::absolute(&self.default_root_dir) {
             Err(error @ CheckpointError::Url { .. }) => return refuse_root(error.to_string(), error.hint().unwrap_or_default()),
             Ok(root) if root.to_str().is_none() => {
-                let reason = format!("`{}` is not UTF-8", root.display());
+                let reason = format!("`{}` is not valid UTF-8", root.display());
                 return refuse_root(reason, "choose a folder with another name".into());
             }
             _ => {}
@@ -80,7 +80,7 @@ impl TrainerConfig {
             Error::config("val_check_interval", reason, "use `Every::Epochs(1)`, or `limit_val_batches(0)` for no validation")
         })?;
         if self.accumulate_grad_batches == 0 {
-            return Err(Error::config("accumulate_grad_batches", "0 batches make no step", "use 1 or more"));
+            return Err(Error::config("accumulate_grad_batches", "a step needs at least one batch", "use 1 or more"));
         }
         if let Some(value) = self.gradient_clip_val
             && !(value.is_finite() && value > 0.0)
@@ -98,7 +98,7 @@ impl TrainerConfig {
             return Err(Error::config("min_steps", format!("{min} is more than `max_steps` = {max}"), "lower one of them"));
         }
         if self.max_time.is_some_and(|time| time.is_zero()) {
-            return Err(Error::config("max_time", "no time at all", "leave it out, or give a longer one"));
+            return Err(Error::config("max_time", "the limit is zero", "leave it out, or give a longer one"));
         }
         if !self.overfit_batches.is_none() && self.fast_dev_run > 0 {
             return Err(Error::config("overfit_batches", "it cannot be combined with `fast_dev_run`", "use one of them"));
@@ -109,7 +109,7 @@ impl TrainerConfig {
             return Err(Error::config("detect_anomaly", reason, "use one of them"));
         }
         if !self.handle_signals && self.requeue_signal.given().is_some() {
-            return Err(Error::config("requeue_signal", "nobody listens to it with `handle_signals(false)`", "leave one of them out"));
+            return Err(Error::config("requeue_signal", "it has no effect with `handle_signals(false)`", "leave one of them out"));
         }
         self.check_barebones()
     }
@@ -174,7 +174,7 @@ mod seconds {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
         #[derive(Deserialize)]
-        #[serde(untagged, expecting = "expected `max_time` in seconds, such as `90`, or as a text with a unit, such as `10 minutes`")]
+        #[serde(untagged, expecting = "expected `max_time` in seconds, such as `90`, or as a string with a unit, such as `10 minutes`")]
         enum Given {
             Seconds(f64),
             Text(String),
@@ -212,7 +212,7 @@ mod tests {
     fn bad_flags_are_named_with_a_hint() {
         let default = TrainerConfig::default;
         let cases = [
-            (TrainerConfig { limit_train_batches: Limit::Fraction(1.5), ..default() }, "`limit_train_batches`: 1.5 is not a share"),
+            (TrainerConfig { limit_train_batches: Limit::Fraction(1.5), ..default() }, "`limit_train_batches`: 1.5 is not a fraction"),
             (TrainerConfig { overfit_batches: Limit::Fraction(-0.1), ..default() }, "`overfit_batches`: -0.1"),
             (TrainerConfig { val_check_interval: Every::Fraction(2.0), ..default() }, "`val_check_interval`"),
             (TrainerConfig { accumulate_grad_batches: 0, ..default() }, "`accumulate_grad_batches`"),
@@ -229,7 +229,10 @@ mod tests {
                 TrainerConfig { detect_anomaly: true, on_non_finite: NonFinite::Skip { max_in_a_row: 1 }, ..default() },
                 "`detect_anomaly`: it ends the run at the first value",
             ),
-            (TrainerConfig { handle_signals: false, requeue_signal: RequeueSignal::Term, ..default() }, "`requeue_signal`: nobody listens"),
+            (
+                TrainerConfig { handle_signals: false, requeue_signal: RequeueSignal::Term, ..default() },
+                "`requeue_signal`: it has no effect",
+            ),
             (TrainerConfig { fast_dev_run: 1, overfit_batches: Limit::Batches(1), ..default() }, "`overfit_batches`"),
         ];
         for (config, text) in cases {

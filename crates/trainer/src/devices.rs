@@ -17,7 +17,7 @@ use crate::{accelerator::describe, gradient_checkpointing::checkpoints_gradients
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, try_from = "GivenDevices")]
 pub enum Devices {
-    /// This many.
+    /// This number.
     Count(NonZeroUsize),
     /// On the CPU as many as it has cores, else one.
     #[serde(serialize_with = "auto")]
@@ -30,7 +30,7 @@ fn auto<S: serde::Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str("auto")
 }
 
-/// As it may stand in a file.
+/// Its form in a file.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected a number of devices of at least 1, or `auto`")]
 enum GivenDevices {
@@ -57,7 +57,7 @@ impl TryFrom<usize> for Devices {
     type Error = TextError;
 
     fn try_from(count: usize) -> Result<Self, TextError> {
-        NonZeroUsize::new(count).map(Self::Count).ok_or_else(|| refuse("0", "a run needs one at least"))
+        NonZeroUsize::new(count).map(Self::Count).ok_or_else(|| refuse("0", "a run needs at least one"))
     }
 }
 
@@ -105,7 +105,7 @@ impl Devices {
             return Ok(None);
         }
         let Some(split) = splitter else {
-            let reason = format!("{count} threads are to share each batch, but this Trainer was not told how to split one");
+            let reason = format!("{count} threads cannot share a batch, because this Trainer does not know how to split one");
             return Err(Error::config("devices", reason, "call `Trainer::devices` in the program: it takes the value of a file, too"));
         };
         if trains && checkpoints_gradients(module) {
@@ -135,7 +135,7 @@ mod tests {
         let count = |n| Devices::try_from(n).unwrap();
         assert_eq!("3".parse::<Devices>().unwrap(), count(3));
         assert_eq!("auto".parse::<Devices>().unwrap(), Devices::Auto);
-        for (text, reason) in [("0", "a run needs one"), ("-1", "neither a number"), ("all", "neither a number")] {
+        for (text, reason) in [("0", "a run needs at least one"), ("-1", "neither a number"), ("all", "neither a number")] {
             let error = text.parse::<Devices>().unwrap_err();
             assert!(error.to_string().contains(reason) && error.to_string().contains(FORMS), "{error}");
         }

@@ -37,7 +37,7 @@ pub(crate) struct FitLoop<'a, M: LightningModule> {
     train: Loader<M::Batch>,
     val: Evaluated<M::Batch>,
     finite: FiniteWatch,
-    said_it_goes_on: bool,
+    said_it_continues: bool,
     said_names_are_shared: bool,
 }
 
@@ -58,8 +58,8 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         val: Evaluated<M::Batch>,
     ) -> Self {
         let finite = FiniteWatch::new(&engine.frame.config);
-        let (said_it_goes_on, said_names_are_shared) = (false, false);
-        Self { engine, module, training, data, train, val, finite, said_it_goes_on, said_names_are_shared }
+        let (said_it_continues, said_names_are_shared) = (false, false);
+        Self { engine, module, training, data, train, val, finite, said_it_continues, said_names_are_shared }
     }
 
     pub(crate) fn run(mut self) -> Result<Stop> {

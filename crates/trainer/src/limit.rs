@@ -35,7 +35,7 @@ impl Limit {
             (Limit::Fraction(0.0), _) => Ok(Some(0)),
             (Limit::Fraction(_), None) => Err(Error::config(
                 option,
-                "the data does not know its number of batches, so no share can be taken",
+                "the data does not know its number of batches, so a fraction of them is unknown",
                 "give a number of batches",
             )),
             (Limit::Fraction(f), Some(available)) => match (available as f64 * f) as usize {
@@ -56,7 +56,7 @@ impl Limit {
 
 /// The forms in a file.
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "expected a number of batches such as `10`, or a share of them such as `0.25`")]
+#[serde(untagged, expecting = "expected a number of batches such as `10`, or a fraction of them such as `0.25`")]
 enum GivenLimit {
     Batches(usize),
     Fraction(f64),
@@ -85,7 +85,7 @@ impl FromStr for Limit {
             text: text.into(),
             what: "a number of batches",
             reason: "it is not a number".into(),
-            forms: "a number of batches such as `10`, or a share of them such as `0.25`",
+            forms: "a number of batches such as `10`, or a fraction of them such as `0.25`",
         })
     }
 }

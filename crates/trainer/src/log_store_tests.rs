@@ -40,7 +40,7 @@ fn named(values: &[(&str, f64)]) -> Vec<(String, f64)> {
 }
 
 #[test]
-fn a_name_has_one_slot_in_whatever_order_it_comes() {
+fn a_name_has_one_slot_in_any_order() {
     let mut store = LogStore::default();
     for names in [["a", "b", "c"], ["a", "b", "c"], ["c", "a", "b"], ["b", "b", "a"]] {
         train(&mut store, || {
@@ -72,7 +72,7 @@ fn the_cursor_expects_the_order_of_the_last_step() {
 }
 
 #[test]
-fn hooks_and_loaders_have_slots_of_their_own() {
+fn hooks_and_loaders_have_separate_slots() {
     let mut store = LogStore::default();
     train(&mut store, || drop(log("x", 1.0)));
     record(&mut store, Hook::TrainBatchEnd, ONE, 0, || drop(log("x", 2.0))).unwrap();
@@ -103,7 +103,7 @@ fn store_end(store: &mut LogStore, of: RunningStage) -> EpochMetrics {
 }
 
 #[test]
-fn the_epochs_value_is_newer_than_the_last_steps_whoever_looked() {
+fn the_epochs_value_is_newer_than_the_last_steps() {
     for looked in [false, true] {
         let mut store = LogStore::default();
         for value in [1.0, 2.0] {
@@ -188,7 +188,7 @@ fn step_metrics_are_those_of_the_loader_at_hand() {
 }
 
 #[test]
-fn many_values_are_one_read_and_none_before_somebody_asks() {
+fn many_values_are_one_read_and_none_before_a_request() {
     let _distant = DistantCpu::new();
     let mut store = LogStore::default();
     let start = device_reads();
@@ -256,7 +256,7 @@ fn many_names_keep_their_order_and_values() {
 }
 
 #[test]
-fn the_value_that_came_last_counts_whoever_looked() {
+fn the_last_value_of_a_name_wins() {
     for looked in [false, true] {
         let mut store = LogStore::default();
         let end = |store: &mut LogStore, value: f64| record(store, Hook::TrainBatchEnd, ONE, 0, || drop(log("x", value))).unwrap();
@@ -350,8 +350,8 @@ fn bits_with_and_without_checkpoints() -> Vec<(String, u64)> {
         let known: Vec<_> = known(store).into_iter().map(|(name, value)| (name, value.to_bits())).collect();
         (known, bits(&store_end(store, RunningStage::Train).merged()))
     };
-    let unbroken = epoch(&mut LogStore::default(), 0);
-    assert!(unbroken.1.iter().any(|(name, _)| name == "seldom"));
+    let uninterrupted = epoch(&mut LogStore::default(), 0);
+    assert!(uninterrupted.1.iter().any(|(name, _)| name == "seldom"));
     for at in 0..=7 {
         let mut store = LogStore::default();
         for step in 0..at {
@@ -359,9 +359,9 @@ fn bits_with_and_without_checkpoints() -> Vec<(String, u64)> {
         }
         // Twice, so that unchanged values survive as well.
         let mut store = revived(&mut revived(&mut store));
-        assert_eq!(epoch(&mut store, at), unbroken, "checkpoint after {at} steps");
+        assert_eq!(epoch(&mut store, at), uninterrupted, "checkpoint after {at} steps");
     }
-    unbroken.1
+    uninterrupted.1
 }
 
 /// `2^24` and one more, from a function of the user's.
@@ -384,7 +384,7 @@ fn a_function_of_all_values_gets_them_in_f64() {
     let _distant = DistantCpu::without_f64();
     let before = device_reads();
     assert_eq!(both(), [Some(16_777_217.0); 2]);
-    // A checkpoint has the value of its moment, which nobody has to read again.
+    // A checkpoint has the value of its moment, which needs no second read.
     assert_eq!(device_reads() - before, 1, "one read for an epoch");
 }
 

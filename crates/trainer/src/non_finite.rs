@@ -83,8 +83,8 @@ impl FromStr for NonFinite {
             "off" => Ok(NonFinite::Off),
             _ => skip().ok_or_else(|| TextError {
                 text: text.into(),
-                what: "a policy for what is not finite",
-                reason: "there is no such word".into(),
+                what: "a policy for values that are not finite",
+                reason: "it is not a known value".into(),
                 forms: "`error`, `stop`, `off`, or `skip:5` with the number of steps that may be skipped in a row",
             }),
         }

@@ -19,13 +19,14 @@ macro_rules! options {
             /// The device to train on: an [`Accelerator`](crate::Accelerator), its name (`"cpu"`, `"cuda:1"`), or, for
             /// the setter, a device. Default: the device of the module.
             accelerator: Option<Accelerator> = None, call(accelerator: DeviceChoice => choose_device);
-            /// How many devices to use: [`Devices`](crate::Devices), a number, or `"auto"`. On the CPU (burn's `flex`) they are threads
-            /// that divide each batch of the loaders among them; `"auto"` takes one for each core. Other accelerators have one.
-            /// Default: 1.
+            /// How many devices to use: [`Devices`](crate::Devices), a number, or `"auto"`. On the CPU (burn's `flex`)
+            /// they are threads that divide each batch of the loaders among them; `"auto"` takes one for each core.
+            /// Other accelerators have one. Default: 1.
             ///
-            /// The steps, batches and results are those of one device, to rounding, for losses and values that are means over the
-            /// items of a batch; see [`SplitBatch`](stormfire_data::SplitBatch) for what can be divided and `docs/devices.md` for
-            /// what is not the same. Automatic optimization only.
+            /// Steps and batches are those of one device. So are the results, up to rounding, if losses and values are
+            /// means over the items of a batch. `docs/devices.md` lists the differences.
+            /// [`SplitBatch`](stormfire_data::SplitBatch) lists the batches that can be divided. Automatic optimization
+            /// only.
             devices: Devices = Devices::ONE, split(devices: Devices => devices);
             /// Maximum number of epochs. Default: 1,000, or no limit with `max_steps`, `max_time` or a `Timer`.
             max_epochs: Option<usize> = None, set(epochs: usize => Some(epochs));

@@ -9,8 +9,8 @@ use crate::engine::{Engine, RandomPart};
 
 /// Predicts with a module that is already in evaluation mode. Returns one list of predictions per loader.
 ///
-/// Several threads predict one batch each at the same time. The start hooks of these batches come before the steps, the end
-/// hooks after them.
+/// Several threads predict one batch each at the same time. The start hooks of these batches come before the steps, the
+/// end hooks after them.
 pub(crate) fn predict<M: PredictModule>(
     engine: &mut Engine<M>,
     module: &mut M,
@@ -48,7 +48,8 @@ pub(crate) fn predict<M: PredictModule>(
     Ok(all)
 }
 
-/// The next batches, at most `count`, each with the moment at which it begins. None after the last one, or after a signal.
+/// The next batches, at most `count`, each with the moment at which it begins. None after the last one, or after a
+/// signal.
 fn begin<M: PredictModule>(
     engine: &mut Engine<M>,
     module: &mut M,

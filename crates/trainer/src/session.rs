@@ -122,7 +122,7 @@ impl<M: LightningModule> Session<M> {
     }
 
     pub(crate) fn fit<D: DataModule<Batch = M::Batch>>(&mut self, module: M, mut data: D, resume: Option<Resume>) -> Result<Fit<M>> {
-        let _under_way = live_run::begin(self.name());
+        let _active = live_run::begin(self.name());
         let engine = &mut self.engine;
         engine.frame.device = choose_device(self.device.as_ref(), &engine.frame.config, &module)?;
         let drawn = if engine.frame.config.seed.is_some() && resume.is_none() { drawn_before(&module)? } else { Vec::new() };
@@ -372,7 +372,7 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     if matches!(config.val_check_interval, Every::Fraction(_)) && train_batches.is_none() {
         return Err(Error::config(
             "val_check_interval",
-            "the training data does not know its length, so there is no fraction of an epoch",
+            "the training data does not know its length, so a fraction of an epoch is unknown",
             "use `Every::Batches(n)`, `Every::Steps(n)` or `Every::Time(..)`",
         ));
     }
@@ -400,6 +400,6 @@ fn with_run_seed<B: Send + 'static>(loaders: &Loaders<B>, seed: u64) -> Loaders<
 /// A failure to print a table (such as a closed pipe) is not a failure of the run.
 fn print(what: &str, table: &str) {
     if let Err(error) = Printer::live().print_of_run(what, &table) {
-        tracing::debug!("nothing to print to: {error}");
+        tracing::debug!("cannot print to the terminal: {error}");
     }
 }

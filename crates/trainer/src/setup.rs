@@ -160,7 +160,7 @@ fn check_state_keys<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> R
     let mut keys = std::collections::HashSet::new();
     for callback in callbacks {
         if !callback.state()?.is_empty() && !keys.insert(callback.state_key()) {
-            let reason = format!("two callbacks keep their state under `{}`", callback.state_key());
+            let reason = format!("two callbacks save their state as `{}`", callback.state_key());
             let any = callback.as_ref() as &dyn Any;
             let has_named =
                 any.is::<ModelCheckpoint>() || any.is::<EarlyStopping>() || any.is::<Timer>() || any.is::<ImageGridMonitor<M>>();
@@ -251,7 +251,7 @@ fn check_names_of_folders(run: &Run) -> Result<()> {
     let is_no_text = |folder: &Path| folder.to_str().is_none();
     let found = run.loggers.iter().find_map(|logger| Some((logger.name(), logger.log_dir().filter(|folder| is_no_text(folder))?)));
     found.map_or(Ok(()), |(name, folder)| {
-        let reason = format!("its folder `{}` is not UTF-8", folder.display());
+        let reason = format!("its folder `{}` is not valid UTF-8", folder.display());
         Err(Error::config(format!("logger `{name}`"), reason, "choose a folder with another name"))
     })
 }

@@ -67,7 +67,7 @@ static INTERRUPTED: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
 /// ignored that end.
 pub(crate) fn check_not_interrupted() -> Result<()> {
     match Signal::of_number(INTERRUPTED.load(Ordering::SeqCst)) {
-        Some(signal) => Err(Error::Interrupted { by: format!("{signal} before this run began") }),
+        Some(signal) => Err(Error::Interrupted { by: format!("{signal} before this run started") }),
         None => Ok(()),
     }
 }
@@ -250,7 +250,7 @@ mod tests {
         assert_eq!((watch.received(), watch.asks_for_requeue()), (Some(Signal::User1), true));
         drop(watch);
         let refused = check_not_interrupted().unwrap_err();
-        assert_eq!(refused.to_string(), "interrupted by SIGTERM before this run began");
+        assert_eq!(refused.to_string(), "interrupted by SIGTERM before this run started");
         assert!(refused.hint().is_some_and(|hint| hint.contains("forget_interrupt")));
         assert_eq!((forget_interrupt(), forget_interrupt()), (Some(Signal::Terminate), None));
         assert!(check_not_interrupted().is_ok());

@@ -54,7 +54,7 @@ impl Requeue {
         if self.signal.is_none() || self.job.is_none() || !storage::exists(&path)? {
             return Ok(None);
         }
-        tracing::info!("this job was queued again: the fit continues from `{}`", path.display());
+        tracing::info!("this job was requeued: the fit resumes from `{}`", path.display());
         Ok(Some(path))
     }
 
@@ -65,7 +65,7 @@ impl Requeue {
             && self.job.is_some()
             && let Err(error) = storage::remove(&path)
         {
-            tracing::warn!("the next fit of this job would continue from an old checkpoint: {error}");
+            tracing::warn!("the next fit of this job would resume from an old checkpoint: {error}");
         }
     }
 
@@ -75,7 +75,7 @@ impl Requeue {
     /// Fails if `scontrol` cannot be called or returns an error.
     pub(crate) fn submit(&self, stage: Stage) -> Result<()> {
         let Some(job) = &self.job else {
-            tracing::warn!("this is no SLURM job, so it is not queued again");
+            tracing::warn!("this is not a SLURM job, so it is not requeued");
             return Ok(());
         };
         let failed = |reason: String| {
@@ -87,7 +87,7 @@ impl Requeue {
         };
         match Command::new("scontrol").args(["requeue", job]).output() {
             Ok(output) if output.status.success() => {
-                tracing::info!("the job {job} is queued again");
+                tracing::info!("the job {job} was requeued");
                 Ok(())
             }
             Ok(output) => {

@@ -172,7 +172,7 @@ mod tests {
 
     /// At hand, and on a device.
     #[test]
-    fn a_sum_has_the_digits_of_f64_whatever_the_values_have() {
+    fn a_sum_has_the_digits_of_f64_for_each_type() {
         sums_have_the_digits_of_f64();
         let _distant = DistantCpu::new();
         sums_have_the_digits_of_f64();

@@ -179,7 +179,7 @@ impl<M: LightningModule> Trainer<M> {
         let is_further = self.session.is_some();
         let session = self.session(resume.as_mut())?;
         if is_further {
-            session.begin_logs_anew(resume.as_ref())?;
+            session.begin_new_logs(resume.as_ref())?;
         }
         session.fit(module, data, resume)
     }

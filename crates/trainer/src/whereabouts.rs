@@ -20,7 +20,7 @@ pub(crate) fn tell<M: LightningModule>(config: &TrainerConfig, run: &Run, log_di
     let mut commands: Vec<_> = run.loggers.iter().filter_map(|logger| logger.shown_by()).collect();
     commands.dedup();
     for command in commands {
-        tracing::info!("to look at its logs: `{command}`");
+        tracing::info!("to view its logs: `{command}`");
     }
     for saving in callbacks.iter().filter_map(|callback| (callback.as_ref() as &dyn std::any::Any).downcast_ref::<ModelCheckpoint>()) {
         let Some(path) = saving.best_model_path() else { continue };

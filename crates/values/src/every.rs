@@ -49,7 +49,7 @@ impl Every {
     pub fn check(&self) -> Result<(), String> {
         match *self {
             Every::Steps(0) | Every::Batches(0) | Every::Epochs(0) => Err("the number must be at least 1".into()),
-            Every::Fraction(f) if !(f > 0.0 && f <= 1.0) => Err(format!("the fraction of an epoch must lie in (0, 1], not {f}")),
+            Every::Fraction(f) if !(f > 0.0 && f <= 1.0) => Err(format!("the fraction of an epoch must be in (0, 1], not {f}")),
             Every::Time(d) if d.is_zero() => Err("the time must be longer than zero".into()),
             _ => Ok(()),
         }
@@ -168,7 +168,7 @@ impl FromStr for Every {
             "m" | "min" | "minute" | "minutes" => Every::Time(seconds(60.0)?),
             "h" | "hour" | "hours" => Every::Time(seconds(3600.0)?),
             "d" | "day" | "days" => Every::Time(seconds(86400.0)?),
-            other => return Err(fail(format!("`{other}` is none of steps, batches, epochs, seconds, minutes, hours, days"))),
+            other => return Err(fail(format!("`{other}` is not one of steps, batches, epochs, seconds, minutes, hours, days"))),
         };
         every.check().map_err(fail)?;
         Ok(every)
@@ -234,8 +234,8 @@ mod tests {
             ("steps", "`` is not a number"),
             ("2.5 steps", "not a whole number"),
             ("0 epochs", "at least 1"),
-            ("1.5 epochs", "must lie in (0, 1]"),
-            ("3 steps per second", "none of steps"),
+            ("1.5 epochs", "must be in (0, 1]"),
+            ("3 steps per second", "not one of steps"),
             ("0 s", "longer than zero"),
         ];
         for (text, part) in cases {

@@ -98,7 +98,7 @@ pub fn one_of<T: Copy>(text: &str, what: &'static str, words: &[(&str, T)], form
     words.iter().find(|(word, _)| *word == text.trim()).map(|(_, value)| *value).ok_or_else(|| TextError {
         text: text.into(),
         what,
-        reason: "there is no such word".into(),
+        reason: "it is not a known value".into(),
         forms,
     })
 }
@@ -119,13 +119,13 @@ mod tests {
         misread.set("every", &mut every, "2 parsecs");
         misread.set("mode", &mut mode, "up");
         let error = misread.check().unwrap_err();
-        assert!(error.to_string().starts_with("`every`: cannot read `2 parsecs` as a period: `parsecs` is none of"), "{error}");
+        assert!(error.to_string().starts_with("`every`: cannot read `2 parsecs` as a period: `parsecs` is not one of"), "{error}");
         let forms = "write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`";
         assert_eq!(error.hint, forms);
         // The last call wins.
         misread.set("every", &mut every, "3 epochs");
         let error = misread.check().unwrap_err();
-        assert_eq!(error.to_string(), "`mode`: cannot read `up` as a mode: there is no such word");
+        assert_eq!(error.to_string(), "`mode`: cannot read `up` as a mode: it is not a known value");
         assert_eq!(error.hint, "write `min` or `max`");
     }
 }

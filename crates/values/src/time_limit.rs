@@ -38,7 +38,7 @@ reads_text!(TimeLimit);
 fn words(text: &str) -> Result<Duration, String> {
     match text.parse::<Every>() {
         Ok(Every::Time(time)) => Ok(time),
-        Ok(other) => Err(format!("{other} is no time")),
+        Ok(other) => Err(format!("{other} is not a time")),
         Err(error) => Err(error.reason),
     }
 }
@@ -72,7 +72,7 @@ mod tests {
             ("-1:00:00:00", "two digits each"),
             ("00:00:00:00:00", "it has 5 parts"),
             ("99999999999999999999:00:00:00", "it is too long"),
-            ("5 epochs", "5 epochs is no time"),
+            ("5 epochs", "5 epochs is not a time"),
             ("", "the unit is missing"),
         ] {
             let error = seconds(wrong).unwrap_err();

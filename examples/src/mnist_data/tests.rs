@@ -50,5 +50,5 @@ fn what_is_wrong_with_a_file_is_said_with_its_name() {
     let mut bomb = GzEncoder::new(fs_err::File::create(&images).unwrap(), Compression::fast());
     io::copy(&mut io::repeat(0).take(MOST + 100), &mut bomb).unwrap();
     bomb.finish().unwrap();
-    assert!(error(digits.path()).contains("it holds more than 268435456 bytes"));
+    assert!(error(digits.path()).contains("it contains more than 268435456 bytes"));
 }

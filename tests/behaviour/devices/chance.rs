@@ -71,17 +71,17 @@ fn drops_units() {
 }
 
 /// Checks that a fit that is interrupted after `steps` steps and resumed ends like an uninterrupted one.
-fn resumes(folder: &Path, step: u64, unbroken: &Left) {
+fn resumes(folder: &Path, step: u64, uninterrupted: &Left) {
     let checkpoint = folder.join(format!("{step}.ckpt"));
     let logger = MemoryLogger::new();
     let mut trainer = recording(&logger).devices(2).seed(7).log_every_n_steps(1).num_sanity_val_steps(0).max_steps(step);
     let fit_to_step = trainer.fit(late(), digits(64, 8)).unwrap();
     trainer.save_checkpoint(&fit_to_step.module, &checkpoint).unwrap();
     let (weights, rows) = fit(2, |trainer| trainer.max_epochs(2).ckpt_path(checkpoint.clone()));
-    assert_eq!(weights, unbroken.0, "from step {step}");
+    assert_eq!(weights, uninterrupted.0, "from step {step}");
     let drawn = |rows: &[(String, f64, Option<u64>)]| {
         let of_steps = |row: &&(String, f64, Option<u64>)| row.0 == "drawn" && row.2.is_some_and(|at| at >= step);
         rows.iter().filter(of_steps).map(|row| row.1.to_bits()).collect::<Vec<_>>()
     };
-    assert_eq!(drawn(&rows), drawn(&unbroken.1), "what a hook draws, from step {step}");
+    assert_eq!(drawn(&rows), drawn(&uninterrupted.1), "what a hook draws, from step {step}");
 }

@@ -1,4 +1,4 @@
-//! Sums are exact, whatever type the device computes in.
+//! Sums are exact for each type that the device computes in.
 
 use burn::tensor::{Device, FloatDType, Int, IntDType, Tensor};
 use stormfire::{

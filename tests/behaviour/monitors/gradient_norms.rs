@@ -8,7 +8,8 @@ use crate::support::recording;
 
 #[test]
 fn each_gradient_and_all_of_them_are_measured_before_clipping() {
-    // x = 0, 1/2 and y = 1, 2. At w = b = 0 the loss is mean(y²). Its gradients are -2·mean(x·y) = -1 and -2·mean(y) = -3.
+    // x = 0, 1/2 and y = 1, 2. At w = b = 0 the loss is mean(y²). Its gradients are -2·mean(x·y) = -1 and -2·mean(y) =
+    // -3.
     let logger = MemoryLogger::new();
     let monitor = GradientNormMonitor::new().norms([GradientNorm::L2, GradientNorm::Max]);
     drop(with(monitor, &logger).max_epochs(1).gradient_clip_val(0.1).fit(Descent::new(), line_data(2, 2)).unwrap());

@@ -42,7 +42,7 @@ fn waiting_for_data_is_measured() {
     assert!(waited.len() == 4 && waited[3].1 >= 0.04, "{waited:?}");
     let fraction = logged(&logger, "train/device/data_wait_fraction");
     assert!(fraction.iter().all(|(_, fraction)| (0.0..=1.0).contains(fraction)) && fraction[1].1 > 0.0, "{fraction:?}");
-    assert!(logged(&logger, "train/samples").is_empty(), "nobody knows how many there are in a batch");
+    assert!(logged(&logger, "train/samples").is_empty(), "the size of a batch is unknown");
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn a_raised_limit_equals_the_longer_run() {
         (weights(&fit.module), fit.progress, logger.rows())
     };
     let whole = || Trainer::new().log_every_n_steps(1).enable_progress_bar(false).enable_model_summary(false);
-    let unbroken = fit(whole().max_epochs(3), &MemoryLogger::new());
+    let uninterrupted = fit(whole().max_epochs(3), &MemoryLogger::new());
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.ckpt");
     for (max_steps, step) in [(None, 4), (None, 2), (Some(6), 6), (Some(6), 5)] {
@@ -83,7 +83,7 @@ fn a_raised_limit_equals_the_longer_run() {
         };
         let logger = MemoryLogger::new();
         let _ = fit(shorter.callback(SaveAfter(step, path.clone())), &logger);
-        assert_eq!(fit(whole().max_epochs(3).ckpt_path(&path), &logger), unbroken, "saved after step {step}");
+        assert_eq!(fit(whole().max_epochs(3).ckpt_path(&path), &logger), uninterrupted, "saved after step {step}");
     }
 }
 
@@ -105,11 +105,11 @@ fn a_limit_below_the_progress_of_the_checkpoint_is_refused() {
     ];
     assert_snapshot!(errors.concat(), @"
     `max_epochs`: 1 is less than the 2 epochs that `[folder]/a.ckpt` has completed
-      hint: raise it, or continue from an earlier checkpoint
+      hint: raise it, or resume from an earlier checkpoint
     `max_epochs`: 1 is less than the 2 epochs that `[folder]/a.ckpt` has begun
-      hint: raise it, or continue from an earlier checkpoint
+      hint: raise it, or resume from an earlier checkpoint
     `max_steps`: 5 is less than the 6 steps that `[folder]/a.ckpt` has done
-      hint: raise it, or continue from an earlier checkpoint
+      hint: raise it, or resume from an earlier checkpoint
     ");
 }
 
@@ -119,13 +119,13 @@ fn the_data_may_only_change_between_epochs() {
     let others = [line_data(10, 2), line_data(8, 3), line_data(8, 2).shuffle(true), Loader::from_fn(|_| std::iter::from_fn(|| None))];
     assert_snapshot!(others.map(|data| saved.refused(quiet().max_epochs(3), Line::new(), data)).concat(), @"
     checkpoint `[folder]/a.ckpt`: it was written in the middle of an epoch, and the training data is not the same: it has 10 items, the checkpoint's had 8
-      hint: continue with the data it was written with, or from a checkpoint that was written at the end of an epoch
+      hint: resume with the data it was written with, or from a checkpoint that was written at the end of an epoch
     checkpoint `[folder]/a.ckpt`: it was written in the middle of an epoch, and the training data is not the same: it has 3 batches an epoch, the checkpoint's had 4
-      hint: continue with the data it was written with, or from a checkpoint that was written at the end of an epoch
+      hint: resume with the data it was written with, or from a checkpoint that was written at the end of an epoch
     checkpoint `[folder]/a.ckpt`: it was written in the middle of an epoch, and the training data is not the same: it is shuffled, the checkpoint's was not shuffled
-      hint: continue with the data it was written with, or from a checkpoint that was written at the end of an epoch
+      hint: resume with the data it was written with, or from a checkpoint that was written at the end of an epoch
     checkpoint `[folder]/a.ckpt`: it was written in the middle of an epoch, and the training data is not the same: it has an unknown number of items, the checkpoint's had 8
-      hint: continue with the data it was written with, or from a checkpoint that was written at the end of an epoch
+      hint: resume with the data it was written with, or from a checkpoint that was written at the end of an epoch
     ");
     // The number of workers may change.
     let fit = quiet().max_epochs(3).ckpt_path(saved.path()).fit(Line::new(), line_data(8, 2).workers(2)).unwrap();
@@ -147,7 +147,7 @@ fn another_shuffle_seed_is_refused_in_mid_epoch() {
     let _ = again(quiet()).unwrap();
     assert_snapshot!(error_text(again(quiet().seed(2))).replace(&folder.path().display().to_string(), "[folder]"), @"
     checkpoint `[folder]/a.ckpt`: it was written in the middle of an epoch, and the training data is not the same: it is shuffled with another `seed` than the checkpoint's
-      hint: continue with the data it was written with, or from a checkpoint that was written at the end of an epoch
+      hint: resume with the data it was written with, or from a checkpoint that was written at the end of an epoch
     ");
 }
 
@@ -231,23 +231,23 @@ fn other_optimizers_and_schedules_are_refused() {
         (scheduled, falling),
     ];
     assert_snapshot!(changes.map(refused).concat(), @"
-    optimizer `Adam`: the checkpoint holds `SGD`, in this order; `configure_optimizers` gives `Adam`
+    optimizer `Adam`: the checkpoint has `SGD`, in this order; `configure_optimizers` returns `Adam`
       hint: configure the optimizers of the checkpoint, named with `Optimizer::named`, or load its weights alone
-    optimizer `SGD`: the checkpoint holds `Adam`, in this order; `configure_optimizers` gives `SGD`
+    optimizer `SGD`: the checkpoint has `Adam`, in this order; `configure_optimizers` returns `SGD`
       hint: configure the optimizers of the checkpoint, named with `Optimizer::named`, or load its weights alone
-    optimizer `SGD`: the checkpoint holds `Adam`, in this order; `configure_optimizers` gives `SGD`
+    optimizer `SGD`: the checkpoint has `Adam`, in this order; `configure_optimizers` returns `SGD`
       hint: configure the optimizers of the checkpoint, named with `Optimizer::named`, or load its weights alone
-    optimizer `second`: the checkpoint holds `SGD`, in this order; `configure_optimizers` gives `SGD`, `second`
+    optimizer `second`: the checkpoint has `SGD`, in this order; `configure_optimizers` returns `SGD`, `second`
       hint: configure the optimizers of the checkpoint, named with `Optimizer::named`, or load its weights alone
-    optimizer `SGD`: it has a schedule, but the checkpoint holds none for it
+    optimizer `SGD`: it has a schedule, but the checkpoint has none for it
       hint: remove the schedule to continue, or load the weights alone
-    optimizer `SGD`: the checkpoint holds a schedule for it, but none is configured
+    optimizer `SGD`: the checkpoint has a schedule for it, but none is configured
       hint: add `Optimizer::schedule` as it was, or load the weights alone
-    optimizer `SGD`: the checkpoint holds the state of another schedule: a scheduler of burn instead of a `ReduceLrOnPlateau`
+    optimizer `SGD`: the checkpoint has the state of another schedule: a scheduler of burn instead of a `ReduceLrOnPlateau`
       hint: configure the schedule as it was when the checkpoint was saved, or load the weights alone
-    optimizer `SGD`: the checkpoint holds the state of another schedule: a `ReduceLrOnPlateau` instead of a scheduler of burn
+    optimizer `SGD`: the checkpoint has the state of another schedule: a `ReduceLrOnPlateau` instead of a scheduler of burn
       hint: configure the schedule as it was when the checkpoint was saved, or load the weights alone
-    optimizer `SGD`: the checkpoint holds the state of another schedule: `0.iter_idx` instead of `0.previous_lr`
+    optimizer `SGD`: the checkpoint has the state of another schedule: `0.iter_idx` instead of `0.previous_lr`
       hint: configure the schedule as it was when the checkpoint was saved, or load the weights alone
     ");
 }
@@ -262,7 +262,7 @@ fn an_unusable_checkpoint_is_refused() {
     let fit = trainer.fit(Line::new(), line_data(8, 2)).unwrap();
     trainer.save_weights(&fit.module, saved.path()).unwrap();
     assert_snapshot!(refused(), @"
-    checkpoint `[folder]/a.ckpt`: it holds weights only, so a fit cannot continue from it
+    checkpoint `[folder]/a.ckpt`: it contains only weights, so a fit cannot resume from it
       hint: start a new fit from its weights with `LightningModule::load_weights`, or save without `save_weights_only`
     ");
 
@@ -272,14 +272,14 @@ fn an_unusable_checkpoint_is_refused() {
     insta::with_settings!({ filters => [(r"\d{3,}", "[bytes]")] }, {
         assert_snapshot!(refused(), @"
         checkpoint `[folder]/a.ckpt`: it is cut off: it has [bytes] bytes and needs at least [bytes]
-          hint: the newest good checkpoint beside it is `[folder]/good.ckpt`
+          hint: the newest good checkpoint in its folder is `[folder]/good.ckpt`
         ");
     });
 
     std::fs::remove_file(saved.path()).unwrap();
     assert_snapshot!(refused(), @"
     checkpoint `[folder]/a.ckpt`: there is no such file
-      hint: the newest good checkpoint beside it is `[folder]/good.ckpt`
+      hint: the newest good checkpoint in its folder is `[folder]/good.ckpt`
     ");
     std::fs::remove_file(good).unwrap();
     assert_snapshot!(refused(), @"
@@ -289,7 +289,7 @@ fn an_unusable_checkpoint_is_refused() {
 
     std::fs::write(saved.path(), "loss,step\n").unwrap();
     assert_snapshot!(refused(), @"
-    checkpoint `[folder]/a.ckpt`: it is not a checkpoint: it is no safetensors file
+    checkpoint `[folder]/a.ckpt`: it is not a checkpoint: it is not a safetensors file
       hint: give a `.ckpt` file that Stormfire wrote
     ");
 }

@@ -105,8 +105,8 @@ fn fails_everywhere() {
     }
     for (window, saves) in [(1, Saves::ModelCheckpoint), (3, Saves::OnException)] {
         let whole = tempfile::tempdir().unwrap();
-        let (unbroken, all) = fit(whole.path(), window, saves, None);
-        let unbroken = unbroken.unwrap();
+        let (uninterrupted, all) = fit(whole.path(), window, saves, None);
+        let uninterrupted = uninterrupted.unwrap();
         for (hook, call, batches) in FAULTS {
             let what = format!("{window} {saves:?} {hook:?} {call}");
             let broken = tempfile::tempdir().unwrap();
@@ -128,8 +128,8 @@ fn fails_everywhere() {
                 seen[first_other.unwrap()],
                 expected[first_other.unwrap()]
             );
-            assert_eq!((&continued.stop, &continued.progress), (&unbroken.stop, &unbroken.progress), "{what}");
-            assert_eq!(weights(&continued.module.valid()), weights(&unbroken.module.valid()), "{what}");
+            assert_eq!((&continued.stop, &continued.progress), (&uninterrupted.stop, &uninterrupted.progress), "{what}");
+            assert_eq!(weights(&continued.module.valid()), weights(&uninterrupted.module.valid()), "{what}");
             // `ModelCheckpoint` saves nothing before the first step. Then the fit starts from scratch.
             let is_new = broken.path().join("lightning_logs/version_1").exists();
             assert!(!is_new || (saves == Saves::ModelCheckpoint && seen.len() == all.len()), "{what}");

@@ -179,7 +179,7 @@ fn goes_further() {
     let whole = tempfile::tempdir().unwrap();
     let observer = watching();
     let all = std::sync::Arc::clone(&observer.seen);
-    let unbroken = busy(whole.path(), 22, observer).fit(net(false), (data().train(), data().val())).unwrap();
+    let uninterrupted = busy(whole.path(), 22, observer).fit(net(false), (data().train(), data().val())).unwrap();
     let all = all.lock().unwrap().clone();
     // In mid-epoch, at a validation, at the end of an epoch, and several times.
     for stops in [&[2_u64][..], &[4], &[9], &[6, 13], &[1, 2, 3, 18]] {
@@ -196,8 +196,8 @@ fn goes_further() {
             fit = trainer.fit_further(fit.module, (data().train(), data().val())).unwrap();
         }
         let what = format!("{stops:?}");
-        assert_eq!((&fit.stop, &fit.progress), (&unbroken.stop, &unbroken.progress), "{what}");
-        assert_eq!(weights(&fit.module.valid()), weights(&unbroken.module.valid()), "{what}");
+        assert_eq!((&fit.stop, &fit.progress), (&uninterrupted.stop, &uninterrupted.progress), "{what}");
+        assert_eq!(weights(&fit.module.valid()), weights(&uninterrupted.module.valid()), "{what}");
         // A callback that saves is not reset to before the end of the epoch, so the observer has counted this end.
         let what_of = |seen: &[Seen]| seen.iter().map(|event| format!("{:?} {}", event.hook, event.what)).collect::<Vec<_>>();
         let seen = what_of(&seen.lock().unwrap());
@@ -241,8 +241,8 @@ fn fit_further_without_a_fit_is_refused() {
     let mut trainer = quiet().limit_train_batches(0.01);
     trainer.fit(Logging::new(), line_data(8, 2)).unwrap_err();
     assert_snapshot!(error_text(trainer.fit_further(Logging::new(), line_data(8, 2))), @"
-    `fit_further`: there is no fit that has ended well
-      hint: call it after a `Trainer::fit` that has returned a module, or continue from a checkpoint with `set_ckpt_path`
+    `fit_further`: no fit has completed
+      hint: call it after a `Trainer::fit` that has returned a module, or resume from a checkpoint with `set_ckpt_path`
     ");
 }
 

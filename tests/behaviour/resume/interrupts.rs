@@ -103,9 +103,9 @@ fn fit(line: &Line, folder: &Path, signal_at: Option<(usize, u64)>, callback: Op
 
 /// Checks that the resumed run has the same results as the uninterrupted one.
 #[track_caller]
-fn same(continued: &Fit<Validated>, broken: &Path, unbroken: &Fit<Validated>, whole: &Path) -> Table {
-    assert_eq!((&continued.stop, &continued.progress), (&unbroken.stop, &unbroken.progress));
-    assert_eq!(weights(&continued.module), weights(&unbroken.module));
+fn same(continued: &Fit<Validated>, broken: &Path, uninterrupted: &Fit<Validated>, whole: &Path) -> Table {
+    assert_eq!((&continued.stop, &continued.progress), (&uninterrupted.stop, &uninterrupted.progress));
+    assert_eq!(weights(&continued.module), weights(&uninterrupted.module));
     assert_eq!(names(&broken.join("lightning_logs")), ["version_0"]);
     let [whole, broken] = [whole, broken].map(run_of);
     let table = read_csv(&whole);
@@ -126,7 +126,7 @@ fn is_interrupted_in_validations() {
     }
     let line = Line::new();
     let [whole, broken] = [0; 2].map(|_| tempfile::tempdir().unwrap());
-    let unbroken = fit(&line, whole.path(), None, None);
+    let uninterrupted = fit(&line, whole.path(), None, None);
     // At the end of a validation, and in the middle of the next one.
     for (at, steps) in [((19, 4), 4), ((3, 8), 8)] {
         let first = fit(&line, broken.path(), Some(at), None);
@@ -135,7 +135,7 @@ fn is_interrupted_in_validations() {
         let _ = read_csv_of_the_killed(&run_of(broken.path()));
     }
     let continued = fit(&line, broken.path(), None, None);
-    let table = same(&continued, broken.path(), &unbroken, whole.path());
+    let table = same(&continued, broken.path(), &uninterrupted, whole.path());
     assert_eq!(table.column("batches"), ["20", "20"]);
 }
 
@@ -153,12 +153,12 @@ fn is_interrupted_in_a_skip() {
     }
     let line = Line::new();
     let [whole, broken] = [0; 2].map(|_| tempfile::tempdir().unwrap());
-    let unbroken = fit(&line, whole.path(), None, Some(Skip { signals: false }));
-    assert_eq!(unbroken.progress.global_step, 6);
+    let uninterrupted = fit(&line, whole.path(), None, Some(Skip { signals: false }));
+    assert_eq!(uninterrupted.progress.global_step, 6);
     let first = fit(&line, broken.path(), None, Some(Skip { signals: true }));
     assert!(first.stop.is_interrupted(), "{}", first.stop);
     let continued = fit(&line, broken.path(), None, Some(Skip { signals: false }));
-    same(&continued, broken.path(), &unbroken, whole.path());
+    same(&continued, broken.path(), &uninterrupted, whole.path());
 }
 
 #[test]

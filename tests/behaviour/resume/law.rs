@@ -309,19 +309,19 @@ fn number_of((hook, call, at_request): Cut, seen: &[Seen]) -> Option<u64> {
 }
 
 /// Checks that two values are equal. Otherwise reports the first difference.
-fn same<T: PartialEq + std::fmt::Debug>(what: &str, continued: &[T], unbroken: &[T]) -> Result<(), TestCaseError> {
-    if continued == unbroken {
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, continued: &[T], uninterrupted: &[T]) -> Result<(), TestCaseError> {
+    if continued == uninterrupted {
         return Ok(());
     }
-    let at = continued.iter().zip(unbroken).position(|(a, b)| a != b).unwrap_or_else(|| continued.len().min(unbroken.len()));
-    let (found, expected) = (continued.get(at), unbroken.get(at));
-    let lengths = (continued.len(), unbroken.len());
+    let at = continued.iter().zip(uninterrupted).position(|(a, b)| a != b).unwrap_or_else(|| continued.len().min(uninterrupted.len()));
+    let (found, expected) = (continued.get(at), uninterrupted.get(at));
+    let lengths = (continued.len(), uninterrupted.len());
     Err(TestCaseError::fail(format!("{what}: number {at} of {lengths:?} is\n{found:?}\ninstead of\n{expected:?}")))
 }
 
-/// Checks that `continued` has the same events as `unbroken` from `begin` on.
-fn compare(what: &str, continued: &Left, unbroken: &Left, begin: u64) -> Result<(), TestCaseError> {
-    let expected: Vec<Seen> = unbroken.seen.iter().filter(|event| event.number >= begin).cloned().collect();
+/// Checks that `continued` has the same events as `uninterrupted` from `begin` on.
+fn compare(what: &str, continued: &Left, uninterrupted: &Left, begin: u64) -> Result<(), TestCaseError> {
+    let expected: Vec<Seen> = uninterrupted.seen.iter().filter(|event| event.number >= begin).cloned().collect();
     if expected.iter().all(|event| matches!(event.hook, Hook::TrainEnd | Hook::FitEnd)) {
         // A fit without remaining training ends before it starts.
         let hooks: Vec<Hook> = continued.seen.iter().map(|event| event.hook).collect();
@@ -329,15 +329,15 @@ fn compare(what: &str, continued: &Left, unbroken: &Left, begin: u64) -> Result<
     } else {
         same(&format!("{what}: events"), &continued.seen, &expected)?;
     }
-    same(&format!("{what}: rows"), &continued.rows, &unbroken.rows)?;
+    same(&format!("{what}: rows"), &continued.rows, &uninterrupted.rows)?;
     let rest = |left: &Left| (left.weights.clone(), left.progress.clone(), left.stop.clone());
-    same(&format!("{what}: weights, progress, stop"), &[rest(continued)], &[rest(unbroken)])?;
-    if let (Some(continued), Some(unbroken)) = (&continued.files, &unbroken.files) {
-        same(&format!("{what}: lines of `metrics.csv`"), &continued.csv, &unbroken.csv)?;
-        same(&format!("{what}: JSON lines"), &continued.json_lines, &unbroken.json_lines)?;
-        same(&format!("{what}: W&B's rows"), &continued.wandb, &unbroken.wandb)?;
-        same(&format!("{what}: TensorBoard's events"), &continued.events, &unbroken.events)?;
-        same(&format!("{what}: checkpoints"), &continued.checkpoints, &unbroken.checkpoints)?;
+    same(&format!("{what}: weights, progress, stop"), &[rest(continued)], &[rest(uninterrupted)])?;
+    if let (Some(continued), Some(uninterrupted)) = (&continued.files, &uninterrupted.files) {
+        same(&format!("{what}: lines of `metrics.csv`"), &continued.csv, &uninterrupted.csv)?;
+        same(&format!("{what}: JSON lines"), &continued.json_lines, &uninterrupted.json_lines)?;
+        same(&format!("{what}: W&B's rows"), &continued.wandb, &uninterrupted.wandb)?;
+        same(&format!("{what}: TensorBoard's events"), &continued.events, &uninterrupted.events)?;
+        same(&format!("{what}: checkpoints"), &continued.checkpoints, &uninterrupted.checkpoints)?;
     }
     Ok(())
 }
@@ -351,8 +351,8 @@ fn flatten(path: &str, value: &Value, leaves: &mut Vec<(String, Value)>) {
     }
 }
 
-fn compare_saved(what: &str, continued: Option<&SavedFile>, unbroken: Option<&SavedFile>) -> Result<(), TestCaseError> {
-    let (Some(continued), Some(unbroken)) = (continued, unbroken) else { return Ok(()) };
+fn compare_saved(what: &str, continued: Option<&SavedFile>, uninterrupted: Option<&SavedFile>) -> Result<(), TestCaseError> {
+    let (Some(continued), Some(uninterrupted)) = (continued, uninterrupted) else { return Ok(()) };
     let parts = |saved: &SavedFile| {
         let mut leaves = Vec::new();
         flatten("", &saved.manifest, &mut leaves);
@@ -361,9 +361,9 @@ fn compare_saved(what: &str, continued: Option<&SavedFile>, unbroken: Option<&Sa
         leaves.retain(|(path, _)| !(is_shown(path) && path.ends_with("/dtype")));
         leaves.into_iter().map(|(path, leaf)| (path.trim_end_matches("/value").to_owned(), leaf)).collect::<Vec<_>>()
     };
-    same(&format!("{what}: manifest"), &parts(continued), &parts(unbroken))?;
+    same(&format!("{what}: manifest"), &parts(continued), &parts(uninterrupted))?;
     let tensors = |saved: &SavedFile| saved.tensors.clone().into_iter().collect::<Vec<_>>();
-    same(&format!("{what}: tensors"), &tensors(continued), &tensors(unbroken))
+    same(&format!("{what}: tensors"), &tensors(continued), &tensors(uninterrupted))
 }
 
 /// Returns the number of the first event after a checkpoint.
@@ -374,11 +374,11 @@ fn begin_of(path: &Path) -> Option<u64> {
 fn law(plan: &Plan) -> Result<(), TestCaseError> {
     let _distant = plan.watch.is_distant.then(DistantCpu::new);
     let reads = plan.watch.reads;
-    let unbroken = Place::new().fit(plan, Observer { reads, ..Observer::default() }, Some(plan.seed), None)?;
-    let Some(last) = unbroken.seen.iter().rfind(|event| event.hook == Hook::TrainEnd).map(|event| event.number) else { return Ok(()) };
-    let Some(first_cut) = number_of(plan.cuts[0], &unbroken.seen) else { return Ok(()) };
-    let later = unbroken.seen.partition_point(|event| event.number <= first_cut);
-    let second_cut = number_of(plan.cuts[1], &unbroken.seen[later..]).unwrap_or(last);
+    let uninterrupted = Place::new().fit(plan, Observer { reads, ..Observer::default() }, Some(plan.seed), None)?;
+    let Some(last) = uninterrupted.seen.iter().rfind(|event| event.hook == Hook::TrainEnd).map(|event| event.number) else { return Ok(()) };
+    let Some(first_cut) = number_of(plan.cuts[0], &uninterrupted.seen) else { return Ok(()) };
+    let later = uninterrupted.seen.partition_point(|event| event.number <= first_cut);
+    let second_cut = number_of(plan.cuts[1], &uninterrupted.seen[later..]).unwrap_or(last);
 
     let place = Place::new();
     let [first, second, end] = ["first.ckpt", "second.ckpt", "end.ckpt"].map(|name| place.path(name));
@@ -393,23 +393,23 @@ fn law(plan: &Plan) -> Result<(), TestCaseError> {
     let (mut at_second, mut at_end) = (None, None);
     if !saving.stop.is_interrupted() {
         // A signal near the end changes only the hook that would have requested a checkpoint.
-        compare("saving", &saving, &unbroken, 0)?;
+        compare("saving", &saving, &uninterrupted, 0)?;
         (at_second, at_end) = (read(&second), read(&end));
     }
 
     // A fit that resumes from the very end of another trains further. The checkpoint does not contain the stop that
     // ended the first fit.
-    let goes_on = |begin: &u64| *begin <= last || !matches!(unbroken.stop, Stop::Requested(_));
-    let Some(begin) = begin_of(&first).filter(goes_on) else { return Ok(()) };
+    let trains_on = |begin: &u64| *begin <= last || !matches!(uninterrupted.stop, Stop::Requested(_));
+    let Some(begin) = begin_of(&first).filter(trains_on) else { return Ok(()) };
     let _ = (std::fs::remove_file(&second), std::fs::remove_file(&end));
     let continued = place.fit(plan, observer(), None, Some(&first))?;
-    compare("continued", &continued, &unbroken, begin)?;
+    compare("continued", &continued, &uninterrupted, begin)?;
     compare_saved("the second checkpoint", read(&second).as_ref(), at_second.as_ref())?;
     compare_saved("the last checkpoint", read(&end).as_ref(), at_end.as_ref())?;
 
-    let Some(begin) = begin_of(&second).filter(goes_on) else { return Ok(()) };
+    let Some(begin) = begin_of(&second).filter(trains_on) else { return Ok(()) };
     let at_end = read(&end);
     let again = place.fit(plan, observer(), None, Some(&second))?;
-    compare("continued again", &again, &unbroken, begin)?;
+    compare("continued again", &again, &uninterrupted, begin)?;
     compare_saved("the last checkpoint of the second continuation", read(&end).as_ref(), at_end.as_ref())
 }

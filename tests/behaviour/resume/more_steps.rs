@@ -114,7 +114,7 @@ fn trains_longer() {
     }
     for window in [1, 2] {
         let whole = tempfile::tempdir().unwrap();
-        let (unbroken, all) = fit(whole.path(), window, End::Steps(22 / window as u64), None);
+        let (uninterrupted, all) = fit(whole.path(), window, End::Steps(22 / window as u64), None);
         // In mid-epoch, at a validation, and twice in one epoch. Then a stop that causes an extra validation.
         let ends = [End::Steps(1), End::Steps(2), End::Steps(4), End::Steps(6), End::Stop(0, 5), End::Stop(0, 6), End::Stop(1, 2)];
         for first in ends {
@@ -127,7 +127,7 @@ fn trains_longer() {
                 let (same, seen) = fit(broken.path(), window, first, Some(&end));
                 assert_eq!((same.stop, same.progress.global_step, seen.len()), (Stop::MaxSteps(steps), steps, 1), "{first:?}: {seen:?}");
             }
-            let whole = Whole { folder: whole.path(), fit: &unbroken, seen: &all };
+            let whole = Whole { folder: whole.path(), fit: &uninterrupted, seen: &all };
             whole.equals(&format!("{window} {first:?}"), broken.path(), window, End::Steps(22 / window as u64), &end);
         }
     }
@@ -179,8 +179,8 @@ fn takes_a_stop_back() {
         return;
     }
     let whole = tempfile::tempdir().unwrap();
-    let (unbroken, all) = fit(whole.path(), 1, End::Steps(22), None);
-    let whole = Whole { folder: whole.path(), fit: &unbroken, seen: &all };
+    let (uninterrupted, all) = fit(whole.path(), 1, End::Steps(22), None);
+    let whole = Whole { folder: whole.path(), fit: &uninterrupted, seen: &all };
     for (first, second) in [(End::Time, End::MoreTime(22)), (End::Time, End::Steps(22)), (End::Threshold, End::Steps(22))] {
         let broken = tempfile::tempdir().unwrap();
         let (ended, _) = fit(broken.path(), 1, first, None);
@@ -214,6 +214,6 @@ fn an_unfinished_epoch_cannot_continue_with_other_data() {
     let error = error_text(quiet().max_steps(5).ckpt_path(&path).fit(Logging::new(), line_data(16, 2)));
     assert_snapshot!(error.replace(&folder.path().display().to_string(), "[folder]"), @"
     checkpoint `[folder]/a.ckpt`: it was written in the middle of an epoch, and the training data is not the same: it has 16 items, the checkpoint's had 12
-      hint: continue with the data it was written with, or from a checkpoint that was written at the end of an epoch
+      hint: resume with the data it was written with, or from a checkpoint that was written at the end of an epoch
     ");
 }

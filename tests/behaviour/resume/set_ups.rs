@@ -275,7 +275,7 @@ fn a_local_run_of_a_tracker_resumes() {
             assert_eq!(inside.len(), 1, "{how:?}: {inside:?}");
             if runs.ends_with("mlruns") {
                 let of_experiment = names(&runs.join(&inside[0]));
-                assert_eq!(of_experiment.len(), 2, "one run beside `meta.yaml`: {of_experiment:?}");
+                assert_eq!(of_experiment.len(), 2, "one run next to `meta.yaml`: {of_experiment:?}");
             }
         }
     }

@@ -155,7 +155,7 @@ pub fn run(folder: &Path, rounds: usize, torch_by: Option<(&str, &str)>) -> Outc
     };
     for _ in 0..rounds {
         // A step that follows immediately also needs memory. So the printed peak is that of a synchronous save.
-        note("stormfire: a save in the background holds the training", (save(&file, true)?.0, f64::NAN));
+        note("stormfire: a save in the background stops the training", (save(&file, true)?.0, f64::NAN));
         note("stormfire: a save until it is durable", save(&file, false)?);
         note("stormfire: load and verify", (load(&file)?, f64::NAN));
         let len = fs::metadata(&file)?.len();

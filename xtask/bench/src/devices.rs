@@ -1,5 +1,5 @@
-//! The gain of threads that share each batch: `devices(n)`, compared with one device, a hand-written burn loop, PyTorch and
-//! Lightning.
+//! The gain of threads that share each batch: `devices(n)`, compared with one device, a hand-written burn loop, PyTorch
+//! and Lightning.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -103,7 +103,7 @@ fn trained<M: Workload>(batches: &[M::Batch], steps: usize, devices: usize) -> O
     });
     let mut trainer = Trainer::new().barebones(true).max_epochs(1).devices(devices).callback(Timed::default());
     let _ = trainer.fit(M::new(&Device::flex()), loader)?;
-    let timed = trainer.get::<Timed>().ok_or("the callback is gone")?;
+    let timed = trainer.get::<Timed>().ok_or("the callback is missing")?;
     Ok(timed.1 / steps as f64)
 }
 

@@ -1,4 +1,5 @@
-//! The cost of the loop: a fit of a tiny model, compared with a hand-written burn loop and burn-train's Learner in one run.
+//! The cost of the loop: a fit of a tiny model, compared with a hand-written burn loop and burn-train's Learner in one
+//! run.
 //!
 //! | command | output |
 //! |---|---|
@@ -96,7 +97,7 @@ fn overhead(contestants: &[Contestant], rounds: usize, steps: usize) -> Result<(
         }
     }
     println!("{rounds} rounds of {steps} steps each; microseconds per step; model: Linear 32 -> 2, batch 32\n");
-    println!("What a fit of one step takes is left out, and stands in the last column.\n");
+    println!("The memory of a fit of one step is subtracted, and shown in the last column.\n");
     println!(
         "| what | least wall | over raw | ratio | median wall | over raw | median CPU of the thread | over raw | of all threads | over raw | once, ms |"
     );

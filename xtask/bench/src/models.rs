@@ -1,4 +1,4 @@
-//! Models of three usual kinds, with batches that lie in memory.
+//! Models of three usual kinds, with batches in memory.
 
 use burn::{
     module::Module,

@@ -16,7 +16,7 @@ pub const PARTS: &[Contestant] = &[
     Contestant { name: "the same with the NaN watch", run: |steps| fit(steps, Silent::new, &[Part::NanWatch]) },
     Contestant { name: "the same with the bar", run: |steps| fit(steps, Silent::new, &[Part::Bar]) },
     Contestant { name: "the same with checkpoints", run: |steps| fit(steps, Silent::new, &[Part::Checkpoints]) },
-    Contestant { name: "the same, loss logged to nobody", run: |steps| fit(steps, Loss::new, &[]) },
+    Contestant { name: "the same, loss logged without a logger", run: |steps| fit(steps, Loss::new, &[]) },
     Contestant { name: "loss logged (TensorBoard + CSV every 50)", run: |steps| fit(steps, Loss::new, &[Part::Loggers]) },
     Contestant { name: "the same with the NaN watch", run: |steps| fit(steps, Loss::new, &[Part::Loggers, Part::NanWatch]) },
     Contestant { name: "the same with the bar", run: |steps| fit(steps, Loss::new, &[Part::Loggers, Part::Bar]) },

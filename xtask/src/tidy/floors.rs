@@ -1,7 +1,8 @@
-//! Checks the layers inside the crates. A module uses only modules on lines above its own in the list of `ARCHITECTURE.md`.
+//! Checks the layers inside the crates. A module uses only modules on lines above its own in the list of
+//! `ARCHITECTURE.md`.
 //!
-//! A list is a code block that starts with `floors` and the name of a crate or of a module with submodules. Each line is a
-//! layer: the names of its modules, and after a dash their purpose. Folders without a list must be free of cycles.
+//! A list is a code block that starts with `floors` and the name of a crate or of a module with submodules. Each line
+//! is a layer: the names of its modules, and after a dash their purpose. Folders without a list must be free of cycles.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,8 +11,8 @@ use super::module_uses::{Module, Source, Use, uses};
 use super::source;
 
 /// The crates that have a list.
-const CRATES: [&str; 11] =
-    ["store", "values", "loggers", "checkpoint", "data", "metrics", "optim", "module", "callbacks", "trainer", "xtask"];
+const CRATES: [&str; 12] =
+    ["store", "values", "ranks", "loggers", "checkpoint", "data", "metrics", "optim", "module", "callbacks", "trainer", "xtask"];
 const LISTS: &str = "ARCHITECTURE.md";
 
 /// One list: the layers of the modules in a folder.
@@ -61,7 +62,7 @@ fn check_crate(krate: &str, sources: &[Source<'_>], lists: &[List], report: &mut
     }
     report.findings.extend(unlisted.iter().filter_map(|folder| circle(krate, folder, &uses)));
     report.findings.extend(uses.iter().filter(|used| used.to.is_empty() && !used.from.is_empty()).map(|used| {
-        let message = format!("`{}` uses `{}` of the crate's root, which lies above it", used.from.join("::"), used.item);
+        let message = format!("`{}` uses `{}` of the crate's root, which is above it", used.from.join("::"), used.item);
         Finding::at(used.path, used.line, message)
     }));
 }

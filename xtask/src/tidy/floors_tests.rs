@@ -143,5 +143,5 @@ fn a_folder_with_a_list_is_checked() {
 #[test]
 fn the_root_of_a_crate_only_re_exports() {
     let found = findings("```floors x\na\n```", &[("lib.rs", "pub struct Root;"), ("a.rs", "use crate::Root;")]);
-    assert_eq!(found, ["crates/x/src/a.rs:1: `a` uses `Root` of the crate's root, which lies above it"]);
+    assert_eq!(found, ["crates/x/src/a.rs:1: `a` uses `Root` of the crate's root, which is above it"]);
 }

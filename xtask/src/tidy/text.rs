@@ -13,7 +13,7 @@ pub(super) fn check(path: &str, text: &str, exists: &dyn Fn(&str) -> bool) -> Ve
     let mut in_code = false;
     for (number, line) in (1..).zip(text.lines()) {
         for needle in foreign(line) {
-            findings.push(Finding::at(path, number, format!("`{needle}` lies outside the project, which must stand alone")));
+            findings.push(Finding::at(path, number, format!("`{needle}` is outside of the project, which must work without it")));
         }
         if line.trim_start().starts_with("```") {
             in_code = !in_code;

@@ -29,7 +29,7 @@ impl Sampler {
         Self { cpu: cpu.then(Cpu::new), gpus: GpusWhenAsked::NotYet(gpus), taken: None }
     }
 
-    /// Returns a sample. If the last sample is recent, returns that one again.
+    /// Returns a sample. A recent sample is returned again.
     pub(super) fn sample(&mut self) -> Metrics {
         self.sample_after(MINIMUM_CPU_UPDATE_INTERVAL)
     }

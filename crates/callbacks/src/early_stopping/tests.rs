@@ -92,7 +92,7 @@ fn it_looks_where_the_metric_is_fresh() {
 
 #[test]
 fn it_keeps_still_in_a_sanity_check_and_a_dev_run() {
-    let mut callback = EarlyStopping::new("nobody logs this").check_on_train_epoch_end(false);
+    let mut callback = EarlyStopping::new("not logged").check_on_train_epoch_end(false);
     let mut bench = Bench::new();
     bench.run.moment.stage = RunningStage::SanityCheck;
     bench.fire(&mut callback, stormfire_module::Event::ValidationEnd).unwrap();
@@ -101,7 +101,7 @@ fn it_keeps_still_in_a_sanity_check_and_a_dev_run() {
 }
 
 #[test]
-fn a_restart_goes_on_with_the_codes_patience() {
+fn a_restart_uses_the_patience_of_the_code() {
     let mut first = EarlyStopping::new("loss").patience(2);
     run(&mut first, &[1.0, 2.0, 2.0]);
     let saved = Callback::<crate::testing::Line>::state(&first).unwrap();
@@ -116,7 +116,7 @@ fn a_restart_goes_on_with_the_codes_patience() {
 }
 
 /// Stops a fit with these values, and resumes it from its last checkpoint. Returns the stop before and after.
-fn stop_and_go_on(first: EarlyStopping, values: &[f64], second: &mut EarlyStopping) -> (Option<String>, Option<String>) {
+fn stop_and_continue(first: EarlyStopping, values: &[f64], second: &mut EarlyStopping) -> (Option<String>, Option<String>) {
     let mut bench = Bench::new();
     let mut first = first;
     bench.start(&mut first).unwrap();
@@ -151,21 +151,21 @@ fn a_stop_outlives_a_restart_unless_the_options_take_it_back() {
         (loss(), &[f64::NAN], loss().check_finite(false), false),
     ];
     for (first, values, mut second, stops) in cases {
-        let (before, after) = stop_and_go_on(first.clone(), values, &mut second);
+        let (before, after) = stop_and_continue(first.clone(), values, &mut second);
         assert_eq!(after.is_some(), stops, "{first:?} by {values:?}, then {second:?}: {before:?}, {after:?}");
         assert_eq!(second.stopping_reason() != StoppingReason::NotStopped, stops);
         assert_eq!((second.stopping_reason_message(), second.stopped_epoch().is_some()), (after.as_deref(), stops));
     }
     // An equal stop keeps its epoch. A stop because of other options has a new reason.
     let mut same = loss();
-    let (before, after) = stop_and_go_on(loss(), &waits, &mut same);
+    let (before, after) = stop_and_continue(loss(), &waits, &mut same);
     assert_eq!((before, same.stopped_epoch()), (after, Some(2)));
-    let (_, after) = stop_and_go_on(loss().stopping_threshold(1.5), &[1.0], &mut loss().stopping_threshold(1.25));
+    let (_, after) = stop_and_continue(loss().stopping_threshold(1.5), &[1.0], &mut loss().stopping_threshold(1.25));
     assert_eq!(after.as_deref(), Some("stopping threshold reached: `loss` = 1 < 1.25"));
 }
 
 #[test]
-fn the_stop_of_somebody_else_is_not_taken_back() {
+fn the_stop_of_another_author_is_not_withdrawn() {
     let mut bench = Bench::new();
     let mut first = EarlyStopping::new("loss").patience(1);
     bench.start(&mut first).unwrap();
@@ -188,7 +188,7 @@ fn a_threshold_that_is_no_number_is_refused() {
 }
 
 #[test]
-fn the_newest_look_gives_the_reason_while_min_epochs_lets_training_go_on() {
+fn the_newest_check_gives_the_reason_while_min_epochs_continues_training() {
     let mut callback = EarlyStopping::new("loss").patience(1);
     let mut bench = Bench::new();
     bench.start(&mut callback).unwrap();
@@ -206,7 +206,7 @@ fn the_newest_look_gives_the_reason_while_min_epochs_lets_training_go_on() {
 }
 
 #[test]
-fn a_fit_that_fails_before_it_goes_on_leaves_nothing_for_the_next() {
+fn a_fit_that_fails_before_it_resumes_leaves_nothing_for_the_next() {
     let mut stopped = EarlyStopping::new("loss").patience(1);
     assert_eq!(run(&mut stopped, &[0.5, 1.0]).0, 2);
     let (mut bench, mut callback) = (Bench::new(), EarlyStopping::new("loss").patience(1));
@@ -229,7 +229,7 @@ fn an_epoch_that_was_cut_short_is_not_judged_by_an_older_value() {
     bench.run.place.is_last_batch = false;
     bench.epoch(&mut callback).unwrap();
     assert_eq!((callback.wait_count(), bench.stopped()), (0, None));
-    // Whoever stops a fit in mid-epoch has it validated.
+    // A stop in mid-epoch is followed by a validation.
     bench.metric("loss", 2.0).epoch(&mut callback).unwrap();
     assert_eq!(callback.wait_count(), 1);
 }

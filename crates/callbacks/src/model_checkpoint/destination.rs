@@ -44,8 +44,8 @@ impl ModelCheckpoint {
             let option = if self.dirpath.is_some() { "ModelCheckpoint::dirpath" } else { "default_root_dir" };
             files::check_writable(option, &dir)?;
         }
-        let goes_on_here = ctx.resumed_from().is_some_and(|from| from.starts_with(&dir));
-        if self.top != SaveTopK::Best(0) && !ctx.run().fast_dev_run && !goes_on_here && is_used(ctx, &dir)? {
+        let continues_here = ctx.resumed_from().is_some_and(|from| from.starts_with(&dir));
+        if self.top != SaveTopK::Best(0) && !ctx.run().fast_dev_run && !continues_here && is_used(ctx, &dir)? {
             tracing::warn!("the folder of the checkpoints, `{}`, is not empty", dir.display());
         }
         Ok(Destination { dir, name, last })

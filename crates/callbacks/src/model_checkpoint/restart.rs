@@ -57,7 +57,7 @@ impl State {
 
 impl ModelCheckpoint {
     /// Restores the state of the checkpoint that the fit resumes from.
-    pub(super) fn go_on(&mut self, ctx: &Context<'_>) {
+    pub(super) fn resume(&mut self, ctx: &Context<'_>) {
         let Some(dir) = self.now.destination.as_ref().map(|destination| destination.dir.clone()) else { return };
         match &self.state.dirpath {
             Some(old) if *old != dir => {

@@ -19,7 +19,7 @@ pub(super) enum Missing {
     Defer,
     /// Warn: the first validation may still log it.
     Warn,
-    /// Fail: it will not be logged any more.
+    /// Fail: it can no longer be logged.
     Fail,
 }
 
@@ -60,7 +60,7 @@ impl ModelCheckpoint {
                     if missing == Missing::Warn {
                         tracing::warn!(
                             ?available,
-                            "no checkpoint of this epoch: metric `{name}` has no value of it, since the epoch was cut short or not validated"
+                            "no checkpoint for this epoch: metric `{name}` has no value, because the epoch ended early or was not validated"
                         );
                     }
                 }

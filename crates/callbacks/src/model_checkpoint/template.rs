@@ -42,14 +42,14 @@ impl Template {
             if !before.is_empty() {
                 parts.push(Part::Text(before.into()));
             }
-            let inner = from.strip_prefix('{').ok_or_else(|| format!("a `}}` in `{text}` closes nothing"))?;
+            let inner = from.strip_prefix('{').ok_or_else(|| format!("`{text}` has a `}}` without a `{{`"))?;
             let end = inner.find(['{', '}']).filter(|&end| inner[end..].starts_with('}'));
-            let end = end.ok_or_else(|| format!("a `{{` in `{text}` is not closed"))?;
+            let end = end.ok_or_else(|| format!("`{text}` has a `{{` without a `}}`"))?;
             let (name, format) = inner[..end].split_once(':').unwrap_or((&inner[..end], ""));
             if name.is_empty() {
                 return Err(format!("a placeholder in `{text}` has no name"));
             }
-            let format = Format::parse(format).ok_or_else(|| format!("the format `{format}` of `{name}` is not known"))?;
+            let format = Format::parse(format).ok_or_else(|| format!("unknown format `{format}` of `{name}`"))?;
             parts.push(Part::Place { name: name.into(), format });
             rest = &inner[end + 1..];
         }
@@ -67,7 +67,7 @@ impl Template {
             return Err(format!("`{text}` is not a file name"));
         }
         let inside = Path::new(&sample).components().all(|part| matches!(part, Component::Normal(_)));
-        if inside { Ok(()) } else { Err(format!("`{text}` leaves the folder of the checkpoints")) }
+        if inside { Ok(()) } else { Err(format!("`{text}` is outside of the checkpoint folder")) }
     }
 
     /// The number of folders in the name.
@@ -211,18 +211,18 @@ mod tests {
         let cases = [
             ("", "is not a file name"),
             ("folder/", "is not a file name"),
-            ("{epoch", "is not closed"),
-            ("{epoch{step}}", "is not closed"),
-            ("epoch}", "closes nothing"),
+            ("{epoch", "has a `{` without a `}`"),
+            ("{epoch{step}}", "has a `{` without a `}`"),
+            ("epoch}", "has a `}` without a `{`"),
             ("{}", "has no name"),
             ("{epoch:x}", "format `x` of `epoch`"),
             ("{a:.2}", "format `.2` of `a`"),
             ("{a:.f}", "format `.f` of `a`"),
             ("{a:+3d}", "format `+3d` of `a`"),
             ("{a:999d}", "format `999d` of `a`"),
-            ("../{epoch}", "leaves the folder"),
-            ("/elsewhere/{epoch}", "leaves the folder"),
-            ("a/../../b", "leaves the folder"),
+            ("../{epoch}", "is outside of the checkpoint folder"),
+            ("/elsewhere/{epoch}", "is outside of the checkpoint folder"),
+            ("a/../../b", "is outside of the checkpoint folder"),
         ];
         for (template, part) in cases {
             let reason = Template::parse(template).unwrap_err();

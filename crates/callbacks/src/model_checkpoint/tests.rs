@@ -106,7 +106,7 @@ fn nan_is_the_worst_of_all_scores() {
 }
 
 #[test]
-fn each_save_point_is_told_if_wanted() {
+fn each_save_point_is_reported_if_requested() {
     let of = |top: SaveTopK, verbose: bool| {
         let (mut bench, folder, mut callback) =
             begin(ModelCheckpoint::new().monitor("loss").save_top_k(top).filename("{step}").verbose(verbose));
@@ -233,7 +233,7 @@ fn last_does_not_wait_for_a_metric_that_is_far_off() {
 }
 
 #[test]
-fn last_is_a_link_only_where_the_newest_has_a_name_of_its_own() {
+fn last_is_a_link_only_if_the_newest_has_another_name() {
     let (mut bench, folder, mut callback) = begin(ModelCheckpoint::new().monitor("loss").save_last(SaveLast::Link));
     let folder = std::path::absolute(folder.path()).unwrap();
     bench.metric("loss", 1.0).epoch(&mut callback).unwrap();
@@ -359,7 +359,7 @@ fn a_save_point_that_a_failure_prevents_is_written_after_it() {
 }
 
 #[test]
-fn a_metric_that_nobody_logs_is_an_error_once_it_should_be_there() {
+fn a_missing_metric_is_an_error_when_it_is_needed() {
     let expected = "metric `val_los` is not available; available are: `loss` | hint: log it with `self.log(..)`, or monitor one of the available metrics";
     let (mut bench, _folder, mut callback) = begin(ModelCheckpoint::new().monitor("val_los"));
     assert_eq!(text(&bench.metric("loss", 1.0).epoch(&mut callback).unwrap_err()), expected);
@@ -393,11 +393,11 @@ fn wrong_options_are_refused_when_the_fit_begins() {
         ),
         (
             ModelCheckpoint::new().filename("../{epoch}"),
-            format!("`ModelCheckpoint::filename`: `../{{epoch}}` leaves the folder of the checkpoints | hint: {places}"),
+            format!("`ModelCheckpoint::filename`: `../{{epoch}}` is outside of the checkpoint folder | hint: {places}"),
         ),
         (
             ModelCheckpoint::new().last_filename("{epoch"),
-            format!("`ModelCheckpoint::last_filename`: a `{{` in `{{epoch` is not closed | hint: {places}"),
+            format!("`ModelCheckpoint::last_filename`: `{{epoch` has a `{{` without a `}}` | hint: {places}"),
         ),
     ];
     for (mut callback, expected) in cases {
@@ -420,7 +420,7 @@ fn an_epoch_that_was_cut_short_has_no_score_of_an_older_one() {
     bench.run.place.is_last_batch = false;
     let lines = told(|| bench.epoch(&mut callback).unwrap());
     assert_eq!(carry_out(&bench.saves()), [""; 0]);
-    assert!(lines.len() == 1 && lines[0].contains("no checkpoint of this epoch: metric `loss` has no value of it"), "{lines:?}");
+    assert!(lines.len() == 1 && lines[0].contains("no checkpoint for this epoch: metric `loss` has no value"), "{lines:?}");
     bench.run.place.is_last_batch = true;
     assert_eq!(epochs(&mut bench, &mut callback, &[2.0]), ["+epoch=2-loss=2.ckpt"]);
 }

@@ -11,7 +11,7 @@ use super::ModelCheckpoint;
 impl ModelCheckpoint {
     /// Whether the current batch ends a period.
     pub(super) fn is_due_after_batch(&mut self, ctx: &Context<'_>) -> bool {
-        // A look at the clock is felt beside a small step.
+        // Reading the clock costs a noticeable part of a small step.
         let since = self.now.since.filter(|_| matches!(self.every, Every::Time(_)));
         let elapsed = since.map(clock::since).unwrap_or_default();
         // Epochs end later than their last batch.

@@ -116,6 +116,6 @@ mod tests {
         assert_eq!(remaining(0, Some(79), None), None);
         assert_eq!(remaining(0, Some(79), Some(0.0)), None);
         assert_eq!(remaining(5, None, Some(1.0)), None);
-        assert_eq!(remaining(0, Some(u64::MAX), Some(1e-300)), None, "a time that does not fit is not known");
+        assert_eq!(remaining(0, Some(u64::MAX), Some(1e-300)), None, "a time that does not fit is unknown");
     }
 }

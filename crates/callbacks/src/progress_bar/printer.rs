@@ -19,7 +19,8 @@ thread_local! {
     static PRINTING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Prints on the terminal that a [`ProgressBar`](super::ProgressBar) draws on, without tearing its bars. Cheap to clone.
+/// Prints on the terminal that a [`ProgressBar`](super::ProgressBar) draws on, without tearing its bars. Cheap to
+/// clone.
 ///
 /// Without bars (not on a terminal), it prints as usual.
 #[derive(Clone, Debug, Default)]

@@ -426,7 +426,7 @@ fn validation_begins_with_all_batches_counted() {
 }
 
 #[test]
-fn a_fit_that_goes_on_in_the_middle_of_an_epoch() {
+fn a_fit_that_resumes_in_the_middle_of_an_epoch() {
     let (mut bar, screen) = on_screen(120);
     let mut bench = Bench::new();
     (bench.run.place.progress.epoch, bench.run.place.progress.batch_in_epoch) = (1, 5);

@@ -48,7 +48,8 @@ fn what_is_not_known_is_left_out() {
     assert_eq!(names, ["time", "batches", "device/batches_per_sec"]);
 }
 
-/// The names and values of one run of two training batches of 5 items, the second one logged, with a validation in between.
+/// The names and values of one run of two training batches of 5 items, the second one logged, with a validation in
+/// between.
 fn run(mut monitor: ThroughputMonitor) -> Vec<(String, f64, Option<u64>)> {
     let (mut bench, logger) = Bench::new().with_logger();
     bench.start(&mut monitor).unwrap();
@@ -72,7 +73,7 @@ fn run(mut monitor: ThroughputMonitor) -> Vec<(String, f64, Option<u64>)> {
 }
 
 #[test]
-fn a_fit_that_goes_on_in_the_middle_of_a_validation_does_not_count_it_as_training() {
+fn a_fit_that_resumes_in_a_validation_does_not_count_it_as_training() {
     let _stopped = clock::stop();
     let (mut bench, _logger) = Bench::new().with_logger();
     let mut monitor = ThroughputMonitor::new();
@@ -114,7 +115,7 @@ fn it_logs_at_logging_steps_and_at_the_end_of_a_validation() {
 fn its_own_count_goes_before_the_loaders() {
     let rows = run(ThroughputMonitor::new().batch_size_fn(|_: &Tensor<2>| 7));
     assert_eq!(value(&rows, "train/samples"), Some((14.0, Some(1))));
-    assert!(value(&rows, "train/lengths").is_none(), "nobody counts items");
+    assert!(value(&rows, "train/lengths").is_none(), "items are not counted");
 }
 
 #[test]

@@ -109,7 +109,7 @@ fn what_cannot_be_written_is_refused_by_name() {
     let message = |tensors: &[(String, TensorData)]| Encoder::new(&manifest(), tensors).err().map(|error| error.to_string());
     let one = TensorData::from([1_u8]);
     let twice = [("a".to_owned(), one.clone()), ("a".to_owned(), one.clone())];
-    assert_eq!(message(&twice).unwrap(), "this is no checkpoint that can be written: the name `a` is taken");
+    assert_eq!(message(&twice).unwrap(), "the checkpoint cannot be written: the name `a` is taken");
     for reserved in ["stormfire/checksum", "__metadata__"] {
         assert!(message(&[(reserved.to_owned(), one.clone())]).unwrap().contains(reserved));
     }
@@ -140,7 +140,7 @@ fn every_flipped_bit_is_noticed() {
 }
 
 #[test]
-fn damage_in_a_tensor_is_told_from_other_faults() {
+fn damage_in_a_tensor_is_distinguished_from_other_faults() {
     let mut bytes = bytes_of(&manifest(), &small());
     let end = bytes.len();
     bytes[end - 20] ^= 1;
@@ -177,13 +177,13 @@ fn a_header_that_lies_is_refused_by_what_is_wrong() {
         (entry("a", "U8", "4", "0,4") + &entry("b", "U8", "2", "3,5"), 5, "`b` begin at 3"),
         (entry("a", "U8", "4", "0,4") + &entry("b", "U8", "2", "6,8"), 8, "`b` begin at 6"),
         (entry("b", "U8", "4", "4,8") + &entry("a", "U8", "4", "0,4"), 8, "`b` begin at 4"),
-        (entry("a", "U8", "4", "0,4") + &entry("a", "U8", "4", "4,8"), 8, "`a` is there twice"),
+        (entry("a", "U8", "4", "0,4") + &entry("a", "U8", "4", "4,8"), 8, "`a` appears twice"),
         (entry("a", "F4", "8", "0,4"), 4, "unknown dtype `F4`"),
-        (r#""__metadata__":{},"#.to_owned(), 0, "`__metadata__` is there twice"),
+        (r#""__metadata__":{},"#.to_owned(), 0, "`__metadata__` appears twice"),
         (r#""a":{"dtype":"U8","shape":[4]},"#.to_owned(), 4, "missing field `data_offsets`"),
         (r#""a":[1,2,3],"#.to_owned(), 4, "invalid"),
         (format!(r#""a":{}{},"#, "[".repeat(100_000), "]".repeat(100_000)), 4, "its header is not valid"),
-        (entry("stormfire/checksum", "U8", "16", "0,16"), 16, "is there twice"),
+        (entry("stormfire/checksum", "U8", "16", "0,16"), 16, "appears twice"),
     ] {
         let bytes = forged(&header(1, &entries, end), &vec![0; end.min(100)]);
         let error = read(&bytes).unwrap_err();
@@ -263,7 +263,7 @@ fn a_manifest_that_cannot_be_is_refused_by_name() {
         (json!({ "place": { "evaluated": [3, u64::MAX] } }), "`place.evaluated[1]` is 18446744073709551615"),
         (json!({ "optimizers": [{ "steps": u64::MAX }] }), "`optimizers[0].steps`"),
         (json!({ "unfinished_epoch": { "progress": { "epoch": u64::MAX } } }), "`unfinished_epoch.progress.epoch`"),
-        (json!({ "progress": "gone", "callbacks": "gone" }), "not that of a whole run: it lacks `progress`, `callbacks`"),
+        (json!({ "progress": "gone", "callbacks": "gone" }), "its manifest is incomplete: it lacks `progress`, `callbacks`"),
         (json!({ "log": "gone" }), "it lacks `log`"),
     ];
     for (fields, part) in refused {
@@ -275,7 +275,7 @@ fn a_manifest_that_cannot_be_is_refused_by_name() {
 
 #[cfg(unix)]
 #[test]
-fn a_pipe_is_no_file_and_nobody_waits_for_it() {
+fn a_pipe_is_refused_without_waiting_for_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pipe.ckpt");
     assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());

@@ -138,7 +138,7 @@ impl Update for OpenAdaGrad {
         let squares = gradient.clone().square();
         let sum = old.take(SUM).map_or(squares.clone(), |sum| sum.add(squares));
         let done = old.time.unwrap_or(0);
-        #[expect(clippy::cast_precision_loss, reason = "nobody makes 2^53 updates")]
+        #[expect(clippy::cast_precision_loss, reason = "2^53 updates are out of reach")]
         let lr = lr / (1.0 + done as f64 * self.lr_decay);
         let tensor = tensor - gradient.div(sum.clone().sqrt().add_scalar(self.epsilon)).mul_scalar(lr);
         (tensor, Fields { time: Some(done + 1), ..Fields::default().with(SUM, sum) })

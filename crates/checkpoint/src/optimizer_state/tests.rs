@@ -143,7 +143,7 @@ fn a_state_that_does_not_belong_here_is_refused() {
     };
     let adam = || AdamConfig::new().init();
 
-    let algorithm = "it has no use for the saved `head/momentum.moment_1`";
+    let algorithm = "it does not use the saved `head/momentum.moment_1`";
     check(SgdConfig::new().with_momentum(Some(MomentumConfig::new())).init(), saved(), &paths, algorithm);
     check(SgdConfig::new().init(), saved(), &paths, algorithm);
 
@@ -158,7 +158,7 @@ fn a_state_that_does_not_belong_here_is_refused() {
 
     let mut torn = saved();
     torn.1.remove("optimizer/opt/head/momentum.moment_1");
-    check(adam(), torn, &paths, "it has no use for the saved `head/__rank`");
+    check(adam(), torn, &paths, "it does not use the saved `head/__rank`");
 
     let edited = |edit: fn(&mut (Numbers, Tensors))| {
         let mut state = saved();

@@ -143,10 +143,10 @@ fn a_file_that_is_none_is_refused_with_a_hint() {
     // `os.system("true")`, which `torch.load` would execute.
     let program = b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00true\x85R.".to_vec();
     let cases = [
-        (b"hello".to_vec(), "it is no file of PyTorch"),
+        (b"hello".to_vec(), "it is not a PyTorch file"),
         (whole[..whole.len() / 2].to_vec(), "it is damaged"),
         (program, "found os.system"),
-        (b"\x80\x02}q\x00.".to_vec(), "the file holds no tensors by name; the keys of the file are none"),
+        (b"\x80\x02}q\x00.".to_vec(), "the file contains no named tensors; the keys of the file are none"),
     ];
     for (bytes, part) in cases {
         let torn = tempfile::NamedTempFile::new().unwrap();
@@ -180,5 +180,5 @@ fn a_key_that_is_not_there_is_refused_with_those_that_are() {
     let error = |key: &str| import_pytorch(Net::new(), file("lightning.ckpt"), &ImportOptions::new().key(key)).unwrap_err().to_string();
     assert!(error("model").contains("it has no key `model`; its keys are `callbacks`, `epoch`, `global_step`"), "{}", error("model"));
     let hparams = error("hyper_parameters");
-    assert!(hparams.contains("`hyper_parameters` holds no tensors by name"), "{hparams}");
+    assert!(hparams.contains("`hyper_parameters` contains no named tensors"), "{hparams}");
 }

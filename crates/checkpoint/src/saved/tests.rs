@@ -48,7 +48,7 @@ fn a_tensor_of_another_rank_or_kind_is_refused_by_name() {
     for saved in [saved.clone(), through_a_file(&saved)] {
         for error in [saved.clone().take_tensor::<2, Float>("mean").unwrap_err(), saved.clone().take_tensor::<1, Int>("mean").unwrap_err()]
         {
-            assert!(error.to_string().starts_with("the saved tensor `mean` cannot be taken back: "), "{error}");
+            assert!(error.to_string().starts_with("the saved tensor `mean` cannot be restored: "), "{error}");
         }
     }
 }

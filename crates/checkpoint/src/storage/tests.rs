@@ -132,10 +132,10 @@ fn a_url_keeps_its_text() {
 #[test]
 fn a_url_that_cannot_be_used_is_refused() {
     let cases = [
-        ("ftp://host/x", "`ftp://…` cannot be used: the scheme is not known"),
+        ("ftp://host/x", "`ftp://…` cannot be used: the scheme is unknown"),
         ("s3:///x", "`s3://…` cannot be used: it names no bucket"),
         ("s3://me:secret@bucket/x", "`s3://…` cannot be used: it names no bucket"),
-        ("file://runs/x", "`file://runs/x` cannot be used: it is no absolute path"),
+        ("file://runs/x", "`file://runs/x` cannot be used: it is not an absolute path"),
     ];
     for (url, message) in cases {
         let errors = [absolute(url.as_ref()).map(drop), verify(url), list(url.as_ref()).map(drop), write_bytes(url.as_ref(), b"")];
@@ -146,7 +146,7 @@ fn a_url_that_cannot_be_used_is_refused() {
 }
 
 #[test]
-fn a_full_disk_is_an_error_of_its_own() {
+fn a_full_disk_has_its_own_error() {
     let source = io::Error::from(io::ErrorKind::StorageFull);
     let error = Error::from(stormfire_store::Error::Write { path: "a.ckpt".into(), needed: 3 << 20, source });
     assert_eq!(error.to_string(), "no space is left for `a.ckpt`, which needs 3.0 MiB");

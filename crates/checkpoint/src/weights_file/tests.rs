@@ -67,7 +67,7 @@ fn load(path: &Path, options: &LoadOptions) -> Result<(Net, LoadReport), String>
 
 #[cfg(feature = "pytorch")]
 #[test]
-fn a_model_of_hugging_face_is_laid_out_anew() {
+fn a_model_of_hugging_face_gets_the_layout_of_burn() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     fs_err::write(&path, foreign(&json!({ "format": "pt" }), &of_pytorch())).unwrap();
@@ -100,10 +100,10 @@ fn shards_are_one_model() {
     assert_eq!((net.values()[0].clone(), report.loaded.len()), (vec![1., 3., 2., 4.], 4));
 
     let refused = [
-        (json!({ "a": "../1.safetensors" }), "`../1.safetensors` is no file beside it"),
+        (json!({ "a": "../1.safetensors" }), "its folder has no file `../1.safetensors`"),
         (json!({ "a": "1.safetensors" }), "`a` is not in `1.safetensors`"),
         (json!({ "a": "3.safetensors" }), "there is no checkpoint"),
-        (json!(["a"]), "it is no index of the shards of a model"),
+        (json!(["a"]), "it is not an index of model shards"),
     ];
     for (map, part) in refused {
         write_index(&map);

@@ -171,7 +171,8 @@ fn several_of_them_combine_and_resume_exactly() {
     }
 }
 
-/// The rest of a pass from any batch on is that of the whole pass. burn's workers do not know for which batch they draw.
+/// The rest of a pass from any batch on is that of the whole pass. burn's workers do not know for which batch they
+/// draw.
 fn check_combined<B: std::fmt::Debug + Drawn + Send + 'static>(loader: &Loader<B>, workers: usize) {
     let of = |epoch, start| pass(loader, epoch, start).unwrap().into_iter().map(|row| row.items(workers == 0)).collect::<Vec<_>>();
     for epoch in 0..2 {

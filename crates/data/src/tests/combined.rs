@@ -64,7 +64,7 @@ fn an_endless_loader_leaves_the_length_to_the_others() {
 }
 
 #[test]
-fn each_cycle_has_an_order_of_its_own() {
+fn each_cycle_has_its_own_order() {
     let long = numbers(24).batch_size(2);
     let short = numbers(10).batch_size(2).shuffle(true).seed(4).workers(2);
     let loader = CombinedLoader::max_size_cycle([long, short.clone()]);
@@ -137,7 +137,7 @@ fn a_combination_that_cannot_work_is_refused() {
       hint: check where the data is read from; with `drop_last` a dataset smaller than one batch has none
     loader 1 of the combined loader: the iterator of this loader was already consumed, so there is nothing left for epoch 1
       hint: use `Loader::from_fn`, which makes a fresh iterator for each epoch, or `Loader::from_batches`
-    loader 1 of the combined loader: the loader is empty: it gave no batch to start again with
+    loader 1 of the combined loader: the loader is empty: it has no batch to repeat
       hint: check where the data is read from; with `drop_last` a dataset smaller than one batch has none
     ");
     assert!(CombinedLoader::min_size([numbers(0), numbers(3)]).check().is_err());

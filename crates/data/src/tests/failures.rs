@@ -76,7 +76,7 @@ fn errors_and_panics_are_reported_at_their_batch() {
 fn a_panic_without_a_message_is_reported() {
     let loader = Loader::collate(super::Numbers::new(2), |_, _| std::panic::panic_any(3)).workers(1);
     assert_snapshot!(text(&pass::<()>(&loader, 0, 0).unwrap_err()), @"
-    the batcher panicked at batch 0: a panic whose payload is no text
+    the batcher panicked at batch 0: a panic without a message
       hint: set `RUST_BACKTRACE=1` to see where; `workers(0)` keeps loading on the training thread
     ");
 }

@@ -62,7 +62,7 @@ fn without_shuffle_is_a_copy() {
 }
 
 #[test]
-fn every_tail_equals_the_unbroken_pass() {
+fn every_tail_equals_the_uninterrupted_pass() {
     for workers in WORKERS {
         assert_resumes(&numbers(23).batch_size(4).shuffle(true).workers(workers));
         assert_resumes(&numbers(23).batch_size(4).drop_last(true).workers(workers));

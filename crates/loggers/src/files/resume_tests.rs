@@ -99,7 +99,7 @@ fn run(logger: &mut dyn Logger, calls: &[Call]) {
 
 type New = fn(RunDir) -> Box<dyn Logger>;
 
-fn unbroken(folder: &Path, new: New, calls: &[Call]) {
+fn uninterrupted(folder: &Path, new: New, calls: &[Call]) {
     let mut logger = new(RunDir::new(folder).with_name("").with_version("run"));
     logger.open().unwrap();
     run(&mut *logger, calls);
@@ -200,7 +200,7 @@ fn bulk() -> impl Iterator<Item = Call> {
 fn check_csv(calls: &[Call], lives: &[Life]) {
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let new: New = |run| Box::new(CsvLogger::in_dir(run).flush_logs_every_n_steps(3).jsonl(true));
-    unbroken(one.path(), new, calls);
+    uninterrupted(one.path(), new, calls);
     broken(other.path(), new, calls, lives);
     for file in ["metrics.csv", "metrics.jsonl"] {
         assert_eq!(text(one.path(), file).unwrap(), text(other.path(), file).unwrap());
@@ -224,7 +224,7 @@ proptest! {
     fn the_same_events_are_read_after_a_kill(calls in calls(), lives in lives()) {
         let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let new: New = |run| Box::new(TensorBoardLogger::in_dir(run));
-        unbroken(one.path(), new, &calls);
+        uninterrupted(one.path(), new, &calls);
         broken(other.path(), new, &calls, &lives);
         prop_assert_eq!(shown(&events(one.path())), shown(&events(other.path())));
         prop_assert_eq!(text(one.path(), "hparams.yaml"), text(other.path(), "hparams.yaml"));

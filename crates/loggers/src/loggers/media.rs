@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_waits_until_somebody_asks() {
+    fn an_error_is_kept_until_it_is_requested() {
         let memory = MemoryLogger::new();
         let loggers = Loggers::spawn([Box::<Texts>::default() as _, Box::new(memory.clone()) as _]).unwrap();
         loggers.log_metrics([("fail", 1.0)], 9);

@@ -194,7 +194,7 @@ impl Client {
                 }
             }
         }
-        Err(Failure::retry("the server leads in a circle"))
+        Err(Failure::retry("the server redirects in a circle"))
     }
 
     fn ask(&self, method: &str, to: &Next, headers: &[(&str, &str)], content: Content<'_>) -> Result<Outcome, Failure> {
@@ -240,7 +240,7 @@ impl Client {
         let (has_type, is_html) = (kind.is_some(), kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/html")));
         let body = response.body_mut().with_config().limit(LONGEST_ANSWER).read_to_vec();
         if (200..300).contains(&status) {
-            let body = body.map_err(|error| Failure::retry(format!("the answer broke off: {error}")))?;
+            let body = body.map_err(|error| Failure::retry(format!("the answer was cut off: {error}")))?;
             return Ok(Outcome::Answer(Answer { body, is_html, has_type }));
         }
         let reason = format!("status {status}{}", excerpt(&body.unwrap_or_default()));

@@ -186,7 +186,7 @@ impl<R: Record> Outbox<R> {
             self.shared.removed(keep::remove(&self.folder, &self.folder.join(&*file)));
         }
         let (logger, limit, folder) = (&self.sending.logger, self.sending.limit, self.folder.display());
-        let reason = format!("{limit} bytes wait for the server in `{folder}`, which is as much as may wait");
+        let reason = format!("{limit} bytes are waiting for the server in `{folder}`, which is the limit");
         if self.shared.left_out(&reason) {
             tracing::warn!(logger, "{reason} (`spool_limit`); new records are dropped until the server has accepted some of them");
         }
@@ -229,8 +229,7 @@ impl<R: Record> Outbox<R> {
                 let Sending { logger, limit, .. } = &self.sending;
                 tracing::warn!(
                     logger,
-                    "`{}` has more than {limit} bytes since the last checkpoint (`spool_limit`): what was delivered is not kept, and a \
-                     run that is continued from that checkpoint sends it again",
+                    "`{}` has more than {limit} bytes since the last checkpoint (`spool_limit`): delivered records are removed, and a run that resumes from that checkpoint sends them again",
                     self.folder.display()
                 );
             }
@@ -314,7 +313,7 @@ impl<R: Record> Outbox<R> {
         let Sending { logger, strict, .. } = &self.sending;
         if delivery.spooled > 0 && !strict {
             let folder = self.folder.display();
-            tracing::warn!(logger, "{delivery}: the server was not reached; `stormfire sync {folder}` sends what is spooled");
+            tracing::warn!(logger, "{delivery}: the server was unreachable; `stormfire sync {folder}` sends what is spooled");
         } else if delivery.refused + delivery.damaged > 0 && !strict {
             tracing::warn!(logger, "{delivery}");
         } else {
@@ -366,7 +365,7 @@ impl<R> Drop for Outbox<R> {
         if let Some(spool) = &mut self.spool
             && let Err(error) = spool.flush()
         {
-            tracing::error!(logger = self.sending.logger, %error, "the last records could not be kept");
+            tracing::error!(logger = self.sending.logger, %error, "the last records could not be saved");
         }
         let idle = self.shared.close();
         if !idle {
@@ -383,7 +382,7 @@ impl<R> Drop for Outbox<R> {
             && self.shared.delivery().damaged == 0
             && let Err(error) = spool.remove()
         {
-            tracing::debug!(logger = self.sending.logger, %error, "an empty spool was left");
+            tracing::debug!(logger = self.sending.logger, %error, "an empty spool could not be removed");
         }
     }
 }

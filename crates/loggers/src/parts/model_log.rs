@@ -8,7 +8,7 @@ pub enum LogModel {
     /// None.
     #[default]
     None,
-    /// The best and the newest of the whole run, at its end, whatever its status.
+    /// The best and the newest of the whole run, at its end, with any status.
     AtEnd,
     /// Every checkpoint, as soon as it is written.
     All,
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_goes_on_keeps_the_best_of_the_whole_run() {
+    fn a_resumed_run_keeps_the_best_of_the_whole_run() {
         let folder = tempfile::tempdir().unwrap();
         for (which, expected) in [(LogModel::AtEnd, 2), (LogModel::All, 0)] {
             let logger = keeping(which);
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn none_is_kept_unless_asked_for_and_one_that_is_gone_is_left_out() {
+    fn none_is_kept_unless_requested_and_a_missing_one_is_left_out() {
         let folder = tempfile::tempdir().unwrap();
         for which in [LogModel::None, LogModel::AtEnd] {
             let logger = keeping(which);

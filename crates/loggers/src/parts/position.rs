@@ -20,7 +20,7 @@ pub(crate) fn load<P: DeserializeOwned>(position: Value, log: &Path) -> Option<P
     if position.is_null() {
         return None;
     }
-    json::from_value(position).inspect_err(|error| misfit(log, &format!("its position is of another logger: {error}"))).ok()
+    json::from_value(position).inspect_err(|error| misfit(log, &format!("its position belongs to another logger: {error}"))).ok()
 }
 
 /// Warns that a log cannot be rolled back to its position.

@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_row_goes_on_after_a_restart() {
+    fn an_open_row_continues_after_a_restart() {
         let mut before = Rows::default();
         before.push(Some(3), &[("a", f64::from(0.1_f32)), ("b", f64::NAN), ("c", f64::NEG_INFINITY)].into());
         let text = serde_json::to_string(&before.open()).unwrap();

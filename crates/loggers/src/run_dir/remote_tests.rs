@@ -47,8 +47,8 @@ fn log(logger: &mut dyn Logger, steps: std::ops::Range<u64>) {
 
 #[test]
 fn a_run_is_continued_on_another_machine() {
-    let unbroken = tempfile::tempdir().unwrap();
-    let mut logger = CsvLogger::new(unbroken.path()).name("").version("run").jsonl(true);
+    let uninterrupted = tempfile::tempdir().unwrap();
+    let mut logger = CsvLogger::new(uninterrupted.path()).name("").version("run").jsonl(true);
     log(&mut logger, 0..100);
     logger.finalize(Status::Success).unwrap();
 
@@ -82,7 +82,7 @@ fn a_run_is_continued_on_another_machine() {
     }
     let there = objects(Path::new(url));
     for file in ["metrics.csv", "metrics.jsonl"] {
-        let here = fs_err::read(unbroken.path().join("run").join(file)).unwrap();
+        let here = fs_err::read(uninterrupted.path().join("run").join(file)).unwrap();
         assert_eq!(there[&Path::new(url).join("exp/version_0").join(file)], here, "{file}");
     }
     // The store has exactly the local files. Files that were discarded locally are deleted in the store.
@@ -99,7 +99,7 @@ fn a_run_is_continued_on_another_machine() {
 }
 
 #[test]
-fn versions_are_counted_in_the_store_and_a_run_that_is_gone_is_told() {
+fn versions_are_counted_in_the_store_and_a_missing_run_is_reported() {
     let url = "memory://versions/logs";
     for expected in ["version_0", "version_1", "version_2"] {
         // Each iteration simulates another machine.

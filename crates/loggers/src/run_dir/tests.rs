@@ -9,7 +9,7 @@ fn the_next_version_follows_the_largest_folder() {
     for name in ["version_3", "version_x", "version_", "version_+9", "other_12"] {
         fs_err::create_dir_all(root.join(name)).unwrap();
     }
-    fs_err::write(root.join("version_7"), "a file is no run").unwrap();
+    fs_err::write(root.join("version_7"), "a file is not a run").unwrap();
     fs_err::write(root.join("version_4"), "but its name is taken").unwrap();
     let run = RunDir::new(folder.path());
     assert_eq!((run.version().unwrap(), run.short_version().unwrap()), ("version_5", "5"));
@@ -134,7 +134,7 @@ fn what_a_kill_left_half_written_goes_with_the_next_start() {
 }
 
 #[test]
-fn another_run_is_the_next_version_or_one_beside_that_which_was_given() {
+fn another_run_is_the_next_version_or_next_to_the_given_one() {
     let folder = tempfile::tempdir().unwrap();
     let first = RunDir::new(folder.path());
     first.version().unwrap();

@@ -411,7 +411,7 @@ impl Logger for CometLogger {
 impl Drop for CometLogger {
     fn drop(&mut self) {
         if let Some(Err(error)) = self.journal.take().map(Journal::close) {
-            tracing::error!(logger = self.project, %error, "the last records could not be kept");
+            tracing::error!(logger = self.project, %error, "the last records could not be saved");
         }
     }
 }

@@ -78,8 +78,7 @@ impl NeptuneLogger {
     /// A new run below `save_dir`. Creates nothing yet. A warning reports that the service has ended.
     pub fn new(save_dir: impl Into<PathBuf>) -> Self {
         tracing::warn!(
-            "Neptune's service ended in March 2026: the run is written to the disk and can be sent nowhere; \
-             `stormfire convert` takes it to another tracker"
+            "Neptune's service ended in March 2026: the run is written to the disk and cannot be sent; `stormfire convert` sends it to another tracker"
         );
         Self::below(save_dir.into())
     }
@@ -401,7 +400,7 @@ impl Logger for NeptuneLogger {
 impl Drop for NeptuneLogger {
     fn drop(&mut self) {
         if let Some(Err(error)) = self.queue.take().map(Queue::close) {
-            tracing::error!(%error, "the last operations could not be kept");
+            tracing::error!(%error, "the last operations could not be saved");
         }
     }
 }

@@ -132,7 +132,7 @@ fn courier() {
     let Ok(folder) = std::env::var(FOLDER) else { return };
     for run in SpooledRun::find(folder).unwrap() {
         let outcome = run.deliver(PATIENT).map_or_else(|error| error.to_string(), |delivery| delivery.to_string());
-        #[expect(clippy::print_stdout, reason = "whoever started this process listens")]
+        #[expect(clippy::print_stdout, reason = "the parent process reads it")]
         {
             println!("courier: {} {}: {outcome}", run.tracker(), run.records());
         }

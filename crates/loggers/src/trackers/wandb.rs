@@ -133,7 +133,7 @@ impl Drop for WandbLogger {
             _ => Ok(()),
         };
         if let Err(error) = kept {
-            tracing::error!(run = self.settings.id, %error, "the last row could not be kept");
+            tracing::error!(run = self.settings.id, %error, "the last row could not be saved");
         }
     }
 }

@@ -101,7 +101,7 @@ fn check(sample_rate: u32, channels: u16, samples: usize) -> Result<()> {
     } else if channels == 0 {
         Err(invalid("there are no channels".to_owned()))
     } else if !samples.is_multiple_of(usize::from(channels)) {
-        Err(invalid(format!("{samples} samples are no whole frames of {channels} channels")))
+        Err(invalid(format!("{samples} samples cannot be divided into frames of {channels} channels")))
     } else {
         Ok(())
     }
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn wrong_sound_is_refused() {
         let text = |result: Result<Audio>| result.unwrap_err().to_string();
-        assert_eq!(text(Audio::new(8000, 2, vec![0.0; 3])), "invalid audio: 3 samples are no whole frames of 2 channels");
+        assert_eq!(text(Audio::new(8000, 2, vec![0.0; 3])), "invalid audio: 3 samples cannot be divided into frames of 2 channels");
         assert_eq!(text(Audio::from_planes(0, 1, &[])), "invalid audio: the sample rate is 0");
         assert_eq!(text(Audio::new(1, 0, vec![])), "invalid audio: there are no channels");
     }

@@ -37,7 +37,7 @@ impl Figure {
         if file.starts_with(b"\x89PNG\r\n\x1a\n") {
             return Ok(Self { format: FigureFormat::Png, bytes: file });
         }
-        Err(invalid(&"the bytes are no PNG file"))
+        Err(invalid(&"the bytes are not a PNG file"))
     }
 
     /// The format of the bytes.
@@ -62,6 +62,6 @@ mod tests {
     #[test]
     fn wrong_media_is_refused() {
         let error = Figure::png(b"GIF89a".to_vec()).unwrap_err();
-        assert_eq!(error.to_string(), "invalid figure: the bytes are no PNG file");
+        assert_eq!(error.to_string(), "invalid figure: the bytes are not a PNG file");
     }
 }

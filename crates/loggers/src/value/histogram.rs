@@ -87,7 +87,7 @@ impl Histogram {
         let bucket = |sample: f64| edges.partition_point(|edge| *edge <= sample).saturating_sub(1).min(buckets - 1);
         let (counts, stats, num) = count(inside.map(|sample| (sample, bucket(sample))), buckets);
         if num == 0.0 {
-            return Err(invalid(format!("no sample lies in {first}..={last}")));
+            return Err(invalid(format!("no sample is in {first}..={last}")));
         }
         Ok(Self { stats, num, limits: edges.to_vec(), counts: std::iter::once(0.0).chain(counts).collect() })
     }
@@ -194,7 +194,7 @@ mod tests {
         let text = |samples: &[f64], edges: &[f64]| Histogram::with_edges(samples.iter().copied(), edges).unwrap_err().to_string();
         assert_eq!(text(&[1.0], &[1.0]), "invalid histogram: the bounds are [1.0], expected two or more finite ones");
         assert_eq!(text(&[1.0], &[1.0, 1.0]), "invalid histogram: the limits do not ascend after 1");
-        assert_eq!(text(&[2.0], &[0.0, 1.0]), "invalid histogram: no sample lies in 0..=1");
+        assert_eq!(text(&[2.0], &[0.0, 1.0]), "invalid histogram: no sample is in 0..=1");
     }
 
     #[test]

@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(hurry.wait(|_| answer(&mut looks, 3)), Some("answer"), "no signal has come");
         signal.store(15, Ordering::Relaxed);
         assert_eq!((hurry.wait(|_| None::<()>), hurry.has_given_up()), (None, true));
-        assert_eq!(hurry.wait(|_| Some(())), None, "nobody waits again");
+        assert_eq!(hurry.wait(|_| Some(())), None, "a second call does not wait");
 
         let slow = Hurry::new(Duration::from_millis(20));
         slow.when(signal);

@@ -129,7 +129,7 @@ fn a_flush_saves_and_the_quiet_thread_saves_by_itself() {
 }
 
 #[test]
-fn an_error_surfaces_once_and_logging_goes_on() {
+fn an_error_surfaces_once_and_logging_continues() {
     let probe = Probe::default();
     let seen = Arc::clone(&probe.seen);
     let logger = Background::spawn(Box::new(probe)).unwrap();
@@ -147,7 +147,7 @@ fn an_error_surfaces_once_and_logging_goes_on() {
 }
 
 #[test]
-fn a_panic_surfaces_as_an_error_and_logging_goes_on() {
+fn a_panic_surfaces_as_an_error_and_logging_continues() {
     let logger = Background::spawn(Box::new(Probe::default())).unwrap();
     logger.log_metrics(metric("panic"), Some(1)).unwrap();
     assert_eq!(logger.flush().unwrap_err().to_string(), "logger `probe` panicked: step Some(1) panics");
@@ -161,7 +161,7 @@ fn the_wrong_type_is_refused() {
     let logger = Background::spawn(Box::new(Probe::default())).unwrap();
     assert!(logger.is::<Probe>() && !logger.is::<MemoryLogger>());
     let error = logger.call(|_: &mut MemoryLogger| Ok(())).unwrap_err();
-    assert!(error.to_string().starts_with("logger `probe` is no `"), "{error}");
+    assert!(error.to_string().starts_with("logger `probe` is not of type `"), "{error}");
     assert!(error.to_string().ends_with("MemoryLogger`"), "{error}");
     assert!(matches!(logger.with(|_: &mut MemoryLogger| Ok(())), Err(Error::WrongLogger { .. })));
 }
@@ -184,7 +184,7 @@ fn dropping_runs_what_is_queued_also_in_a_panic() {
 }
 
 #[test]
-fn a_position_lies_behind_what_was_submitted_before_and_nobody_waits_for_it() {
+fn a_position_is_after_all_earlier_values_and_is_not_waited_for() {
     let gate = Arc::new(Barrier::new(2));
     let probe = Probe { gate: Some(Arc::clone(&gate)), ..Probe::default() };
     let logger = Background::spawn(Box::new(probe)).unwrap();
@@ -202,7 +202,7 @@ fn a_position_lies_behind_what_was_submitted_before_and_nobody_waits_for_it() {
 }
 
 #[test]
-fn whoever_waits_for_a_position_is_told_why_there_is_none() {
+fn a_missing_position_has_a_reason() {
     for (how, expected) in [("fail", "no position"), ("panic", "logger `probe` panicked: ")] {
         let logger = Background::spawn(Box::new(Probe::default())).unwrap();
         logger.resume(how.into());

@@ -65,7 +65,7 @@ fn a_file_that_cannot_build_it_is_refused() {
         Line::load_from_checkpoint(&file, |config: LineConfig| Line::new(&config)).unwrap_err()
     };
     let cases = [
-        (Value::Null, "it holds no hyperparameters"),
+        (Value::Null, "it contains no hyperparameters"),
         (json!({ "width": 2 }), "missing field `inputs`"),
         (json!({ "inputs": 3 }), "`layer.weight` (f32 [2, 1] in the file, f32 [3, 1] in the module)"),
     ];

@@ -34,7 +34,7 @@ const AT_ONCE: usize = 1 << 22;
 /// Otherwise [`ReadError`].
 pub fn histogram_with_edges<const D: usize>(tensor: Tensor<D>, edges: &[f64]) -> Result<Histogram> {
     let (first, last) = check(edges)?;
-    let nothing = || no_histogram(format!("no sample lies in {first}..={last}"));
+    let nothing = || no_histogram(format!("no sample is in {first}..={last}"));
     let count = tensor.shape().num_elements();
     if count == 0 {
         return Err(nothing().into());

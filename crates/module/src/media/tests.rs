@@ -77,12 +77,12 @@ fn a_shape_that_is_no_image_is_named() {
     assert_eq!(
         text(image(floats([2, 4, 5]), Layout::ChannelsFirst)),
         "invalid image: a tensor of shape [2, 4, 5]: found 2 channels, expected 1, 3 or 4 channels in `[channels, height, width]`; \
-         for channels in the end use `Layout::ChannelsLast`"
+         for channels last use `Layout::ChannelsLast`"
     );
     assert_eq!(
         text(images(floats([1, 3, 4, 5]), Layout::ChannelsLast)),
         "invalid image: a tensor of shape [1, 3, 4, 5]: found 5 channels, expected 1, 3 or 4 channels in `[height, width, channels]`; \
-         for channels in front use `Layout::ChannelsFirst`"
+         for channels first use `Layout::ChannelsFirst`"
     );
     assert_eq!(
         text(image(Tensor::<3>::zeros([1, 0, 5], &Device::flex()), Layout::ChannelsFirst)),
@@ -144,8 +144,8 @@ fn edges_that_make_no_buckets_are_refused() {
     assert_eq!(text(&[1.0]), "invalid histogram: the edges are [1.0], expected two or more finite ones");
     assert_eq!(text(&[0.0, f64::NAN]), "invalid histogram: the edges are [0.0, NaN], expected two or more finite ones");
     assert_eq!(text(&[0.0, 2.0, 2.0]), "invalid histogram: the edges do not ascend after 2");
-    assert_eq!(text(&[5.0, 6.0]), "invalid histogram: no sample lies in 5..=6");
+    assert_eq!(text(&[5.0, 6.0]), "invalid histogram: no sample is in 5..=6");
     let nothing = Tensor::<1>::zeros([0], &Device::flex());
     let error = histogram_with_edges(nothing, &[0.0, 1.0]).unwrap_err();
-    assert_eq!(error.to_string(), "invalid histogram: no sample lies in 0..=1");
+    assert_eq!(error.to_string(), "invalid histogram: no sample is in 0..=1");
 }

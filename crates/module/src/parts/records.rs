@@ -7,10 +7,11 @@ use stormfire_values::Scalar;
 
 use crate::record::{Record, ReduceFx};
 
-/// One record for each name, from those of the parts with their weights. A name that a part has logged twice stays twice.
+/// One record for each name, from those of the parts with their weights. A name that a part has logged twice stays
+/// twice.
 ///
-/// A value is reduced as over an epoch: its mean, sum, smallest or largest. A metric merges. A value that only rank 0 is to log is
-/// that of the first part.
+/// A value is reduced as over an epoch: its mean, sum, smallest or largest. A metric merges. A value that only rank 0
+/// is to log is that of the first part.
 pub(super) fn merged(parts: Vec<(Vec<Record>, usize)>) -> Vec<Record> {
     let mut groups: Vec<Vec<(Record, usize)>> = Vec::new();
     let mut known: HashMap<(String, usize, usize), usize> = HashMap::new();

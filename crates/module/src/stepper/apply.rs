@@ -33,7 +33,7 @@ impl<M: Module> Stepper<'_, M> {
         }
     }
 
-    /// Leaves evidence on the device, or looks at it now, as the plan says.
+    /// Leaves evidence on the device, or checks it now, as the plan says.
     fn what_is_not_finite(
         &mut self,
         index: usize,

@@ -27,7 +27,7 @@ impl<M: Module + 'static> Stepper<'_, M> {
         if self.optimizers.len() > 1 {
             return Err(Error::config(
                 "configure_optimizers",
-                format!("{} optimizers, but automatic optimization knows one", self.optimizers.len()),
+                format!("automatic optimization uses one optimizer, but {} are configured", self.optimizers.len()),
                 "override `training_batch` and call `Stepper::step` with each optimizer's name",
             ));
         }
@@ -50,7 +50,8 @@ impl<M: Module + 'static> Stepper<'_, M> {
         Ok(output)
     }
 
-    /// The output of the step. If the batch was divided, with the gradients: the threads have not waited for each other.
+    /// The output of the step. If the batch was divided, with the gradients: the threads have not waited for each
+    /// other.
     fn forward<B: Send + 'static>(
         &self,
         module: &mut M,

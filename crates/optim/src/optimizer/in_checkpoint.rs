@@ -122,7 +122,7 @@ impl Optimizers {
         };
         Err(Error::Optimizer {
             optimizer: (*first).into(),
-            reason: format!("the checkpoint holds {}, in this order; `configure_optimizers` gives {}", list(&saved), list(&own)),
+            reason: format!("the checkpoint has {}, in this order; `configure_optimizers` returns {}", list(&saved), list(&own)),
             hint: "configure the optimizers of the checkpoint, named with `Optimizer::named`, or load its weights alone".into(),
         })
     }
@@ -130,9 +130,9 @@ impl Optimizers {
 
 fn one_sided_schedule(optimizer: &str, configured: bool) -> Error {
     let (reason, hint) = if configured {
-        ("it has a schedule, but the checkpoint holds none for it", "remove the schedule to continue, or load the weights alone")
+        ("it has a schedule, but the checkpoint has none for it", "remove the schedule to continue, or load the weights alone")
     } else {
-        ("the checkpoint holds a schedule for it, but none is configured", "add `Optimizer::schedule` as it was, or load the weights alone")
+        ("the checkpoint has a schedule for it, but none is configured", "add `Optimizer::schedule` as it was, or load the weights alone")
     };
     Error::Optimizer { optimizer: optimizer.into(), reason: reason.into(), hint: hint.into() }
 }

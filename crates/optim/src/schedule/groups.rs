@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn groups_are_told_apart_by_their_rates_and_named_by_their_parameters() {
+    fn groups_are_distinguished_by_their_rates_and_named_by_their_parameters() {
         let names = ["body.weight", "body.bias", "head.inner.weight", "head.outer.weight", "head.bias"];
         let params: Vec<_> = names.iter().map(|name| (ParamId::new(), (*name).to_string())).collect();
         let found = |scheduler: ModuleLrScheduler| {

@@ -12,7 +12,7 @@ const LARGE: u64 = 32 << 20;
 
 static FREEING: Mutex<Vec<JoinHandle<()>>> = Mutex::new(Vec::new());
 
-/// Opens a large file that is about to be replaced. The system frees a file that nobody has open.
+/// Opens a large file that is about to be replaced. The system frees a file when it is closed everywhere.
 pub(super) fn hold(path: &Path) -> Option<File> {
     let is_large = path.symlink_metadata().is_ok_and(|old| old.is_file() && old.len() >= LARGE);
     // On other systems, an open file may not be replaced.

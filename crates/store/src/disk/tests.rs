@@ -130,7 +130,7 @@ fn a_file_has_the_permissions_of_an_ordinary_file() {
 }
 
 #[test]
-fn a_second_name_stays_when_the_first_is_written_anew() {
+fn a_second_name_stays_when_the_first_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let (path, last) = (folder.path().join("a.ckpt"), folder.path().join("best/last.ckpt"));
     save(&path, 1).unwrap();
@@ -153,7 +153,7 @@ fn a_second_name_stays_when_the_first_is_written_anew() {
 }
 
 #[test]
-fn a_copy_stands_in_for_a_link() {
+fn a_copy_replaces_a_link() {
     let folder = tempfile::tempdir().unwrap();
     let (path, copied) = (folder.path().join("a.ckpt"), folder.path().join("copies/last.ckpt"));
     save(&path, 7).unwrap();

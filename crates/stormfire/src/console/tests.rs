@@ -51,13 +51,13 @@ fn report() {
     info!(target: "stormfire_trainer::session", "a fit");
     debug!(target: "stormfire_trainer::session", "details");
     warn!(target: "stormfire_loggers::csv", rows = 3, "a table");
-    info!(target: "somebody", "hello");
-    error!(target: "somebody", "trouble");
+    info!(target: "other", "hello");
+    error!(target: "other", "trouble");
 }
 
 #[test]
 fn stormfire_is_heard_from_info_on_and_others_with_warnings() {
-    let expected = ["INFO  stormfire_trainer: a fit", "WARN  stormfire_loggers: a table rows=3", "ERROR somebody: trouble"];
+    let expected = ["INFO  stormfire_trainer: a fit", "WARN  stormfire_loggers: a table rows=3", "ERROR other: trouble"];
     assert_eq!(shown(Builder::new(), None, report), expected);
     assert_eq!(shown(Builder::new(), Some("  "), report), expected);
     assert_eq!(shown(Builder::new(), Some("not=a=level"), report), expected);
@@ -66,10 +66,10 @@ fn stormfire_is_heard_from_info_on_and_others_with_warnings() {
 #[test]
 fn every_target_can_be_silenced_or_heard_better() {
     let crates = Builder::new().level("stormfire_loggers", Level::ERROR).level("stormfire_trainer", Level::DEBUG);
-    let expected = ["INFO  stormfire_trainer: a fit", "DEBUG stormfire_trainer: details", "ERROR somebody: trouble"];
+    let expected = ["INFO  stormfire_trainer: a fit", "DEBUG stormfire_trainer: details", "ERROR other: trouble"];
     assert_eq!(shown(crates.clone(), None, report), expected);
-    let part = Builder::new().level("stormfire", Level::OFF).level("stormfire_loggers::csv", Level::TRACE).level("somebody", Level::INFO);
-    let expected = ["WARN  stormfire_loggers: a table rows=3", "INFO  somebody: hello", "ERROR somebody: trouble"];
+    let part = Builder::new().level("stormfire", Level::OFF).level("stormfire_loggers::csv", Level::TRACE).level("other", Level::INFO);
+    let expected = ["WARN  stormfire_loggers: a table rows=3", "INFO  other: hello", "ERROR other: trouble"];
     assert_eq!(shown(part, None, report), expected);
     let asked = Some("stormfire_trainer=debug,not=a=level");
     assert_eq!(shown(crates, asked, report), ["INFO  stormfire_trainer: a fit", "DEBUG stormfire_trainer: details"]);
@@ -84,7 +84,7 @@ fn colors_are_for_terminals_and_nothing_moves_the_cursor() {
     with_default(subscriber, report);
     let has_colors = String::from_utf8_lossy(&page.0.lock().unwrap()).contains("\x1b[33mWARN \x1b[0m");
     assert_eq!(has_colors, std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()));
-    let hostile = shown(Builder::new(), None, || warn!(target: "somebody", "a\x1b[2Jb"));
+    let hostile = shown(Builder::new(), None, || warn!(target: "other", "a\x1b[2Jb"));
     assert!(!hostile.concat().contains('\x1b'), "{hostile:?}");
 }
 
@@ -106,25 +106,25 @@ fn begin(folder: &Path) {
 #[test]
 fn the_file_is_in_the_folder_of_the_run() {
     let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let levels = Builder::new().no_screen().file().level("stormfire_trainer", Level::WARN).file_level("somebody", Level::TRACE);
+    let levels = Builder::new().no_screen().file().level("stormfire_trainer", Level::WARN).file_level("other", Level::TRACE);
     with_default(levels.subscriber_on(None::<tracing_subscriber::layer::Identity>, None).unwrap(), || {
         warn!(target: "stormfire_loggers::run_dir", "before there is a folder");
         begin(first.path());
         let _span = info_span!(target: "stormfire_trainer::fit", "fit").entered();
-        trace!(target: "somebody", "of the first run");
+        trace!(target: "other", "of the first run");
         assert_eq!(lines(&first.path().join("training.log")).len(), 2, "a line is there at once");
         begin(second.path());
-        error!(target: "somebody", "of the second run");
+        error!(target: "other", "of the second run");
         begin(first.path());
-        error!(target: "somebody", "of the first run again");
+        error!(target: "other", "of the first run again");
     });
     let expected = [
         "WARN stormfire_loggers::run_dir: before there is a folder",
-        "TRACE somebody: of the first run",
-        "ERROR somebody: of the first run again",
+        "TRACE other: of the first run",
+        "ERROR other: of the first run again",
     ];
     assert_eq!(lines(&first.path().join("training.log")), expected);
-    assert_eq!(lines(&second.path().join("training.log")), ["ERROR somebody: of the second run"]);
+    assert_eq!(lines(&second.path().join("training.log")), ["ERROR other: of the second run"]);
 }
 
 #[test]
@@ -143,30 +143,30 @@ fn each_of_several_runs_has_its_own_lines_and_a_shared_file_says_whose_they_are(
         begin(first.path());
         let inner = live_run::begin(Some("inner".into()));
         begin(second.path());
-        error!(target: "somebody", "of the inner run");
+        error!(target: "other", "of the inner run");
         std::thread::scope(|scope| {
             let subscriber = tracing::dispatcher::get_default(Clone::clone);
             scope.spawn(move || {
                 let _subscriber = tracing::dispatcher::set_default(&subscriber);
-                error!(target: "somebody", "of nobody");
+                error!(target: "other", "of no run");
                 let _in_outer = of_outer.enter();
-                error!(target: "somebody", "of the outer run, on another thread");
+                error!(target: "other", "of the outer run, on another thread");
             });
         });
         drop(inner);
-        error!(target: "somebody", "of the outer run");
+        error!(target: "other", "of the outer run");
         drop(outer);
-        error!(target: "somebody", "after them");
+        error!(target: "other", "after them");
     };
     run(Builder::new().level("stormfire_trainer", Level::OFF).file(), &two);
-    let line = |text: &str| format!("ERROR somebody: {text}");
-    let of_outer = ["of nobody", "of the outer run, on another thread", "of the outer run"].map(line);
+    let line = |text: &str| format!("ERROR other: {text}");
+    let of_outer = ["of no run", "of the outer run, on another thread", "of the outer run"].map(line);
     assert_eq!(lines(&first.path().join("training.log")), of_outer);
     // The newest run: it started last.
-    assert_eq!(lines(&second.path().join("training.log")), ["of the inner run", "of nobody", "after them"].map(line));
+    assert_eq!(lines(&second.path().join("training.log")), ["of the inner run", "of no run", "after them"].map(line));
     let shown = page.lines();
-    assert_eq!(shown[..2], ["ERROR somebody: [inner] of the inner run", "ERROR somebody: of nobody"]);
-    assert_eq!(shown[3..], ["ERROR somebody: [outer] of the outer run", "ERROR somebody: after them"]);
+    assert_eq!(shown[..2], ["ERROR other: [inner] of the inner run", "ERROR other: of no run"]);
+    assert_eq!(shown[3..], ["ERROR other: [outer] of the outer run", "ERROR other: after them"]);
 
     run(Builder::new().level("stormfire_trainer", Level::OFF).file_at(&path), &two);
     let all = fs::read_to_string(&path).unwrap();
@@ -188,7 +188,7 @@ fn what_waits_for_a_folder_is_bounded() {
 }
 
 #[test]
-fn a_file_of_ones_own_is_appended_to() {
+fn a_given_file_is_appended_to() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("logs/run.log");
     let run = |levels: Builder| {

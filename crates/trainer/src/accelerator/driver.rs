@@ -119,7 +119,7 @@ pub(super) fn try_out(device: &Device) -> Result<(), String> {
     let expected = (SIZE * SIZE) as f64;
     match total {
         Ok(Ok(total)) if total.iter().all(|total| (total - expected).abs() < 1e-2 * expected) => Ok(()),
-        Ok(Ok(total)) => Err(format!("it computed {total:?} where {expected} is right")),
+        Ok(Ok(total)) => Err(format!("it computed {total:?} instead of {expected}")),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("it panicked".to_owned()),
     }

@@ -51,7 +51,7 @@ pub(super) fn presence(accelerator: Accelerator) -> Presence {
             return ask_here(accelerator);
         };
         ask(child, LIMIT).unwrap_or_else(|error| {
-            tracing::debug!(%error, "no child process to ask the driver of `{accelerator}` in; asking in this one");
+            tracing::debug!(%error, "no child process can try the driver of `{accelerator}`; this process tries it");
             ask_here(accelerator)
         })
     })
@@ -140,7 +140,7 @@ fn ask(mut command: Command, limit: Duration) -> io::Result<Presence> {
             Err(RecvTimeoutError::Disconnected) => {
                 // The child has ended or is ending, unless it closed its output or exceeded the size limit.
                 let _ = child.kill();
-                return Ok(report.broken(&format!("it ended the process that tried it with {}", child.wait()?)));
+                return Ok(report.broken(&format!("the process that tried it ended with {}", child.wait()?)));
             }
         }
     }

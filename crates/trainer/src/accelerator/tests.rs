@@ -30,11 +30,11 @@ fn wrong_names_are_refused_with_the_right_ones() {
         assert!(error.hint().is_some(), "{text}");
         assert!(serde_json::from_str::<Accelerator>(&format!("\"{text}\"")).is_err(), "{text}");
     }
-    assert!("gpu".parse::<Accelerator>().unwrap_err().hint().unwrap().contains("which kind of GPU"));
+    assert!("gpu".parse::<Accelerator>().unwrap_err().hint().unwrap().contains("name the kind of GPU"));
 }
 
 #[test]
-fn without_a_node_auto_is_the_cpu_whatever_is_compiled_in() {
+fn auto_is_the_cpu_without_a_device_node() {
     assert_eq!(best(Hints { cuda: false, graphics: false }), Accelerator::Cpu);
 }
 

@@ -37,7 +37,11 @@ pub(crate) fn run_state<M: LightningModule>(engine: &mut Engine<M>) -> Result<Ru
     for (callback, key) in engine.callbacks_with_keys() {
         let state = callback.state()?;
         if !state.is_empty() && callbacks.insert(key.to_owned(), state).is_some() {
-            return Err(Error::config("callback", format!("two callbacks keep their state as `{key}`"), "give one another `state_key`"));
+            return Err(Error::config(
+                "callback",
+                format!("two callbacks save their state as `{key}`"),
+                "give one of them another `state_key`",
+            ));
         }
     }
     let mut pending = Pending::default();

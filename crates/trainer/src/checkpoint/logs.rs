@@ -104,7 +104,7 @@ impl Resume {
                 }
                 continue;
             };
-            if self.go_on(&run.dir, log)? {
+            if self.continue_here(&run.dir, log)? {
                 taken.push((log.name.clone(), log.version.clone()));
                 run.version = Some(log.version.clone());
             }
@@ -113,14 +113,14 @@ impl Resume {
     }
 
     /// Assigns the folder of a log to a run, unless the folder is missing or belongs to another run.
-    fn go_on(&self, dir: &RunDir, log: &SavedLog) -> Result<bool> {
+    fn continue_here(&self, dir: &RunDir, log: &SavedLog) -> Result<bool> {
         let folder = dir.folder_of(&log.version)?;
         let is_ours = self.is_folder_of(log, &folder);
         if !is_ours && folder.is_dir() {
             tracing::warn!("`{}` is not the run of the checkpoint: a new version starts", folder.display());
             return Ok(false);
         }
-        let found = if is_ours { dir.go_on(&log.version) } else { Err(LoggerError::RunGone { folder }) };
+        let found = if is_ours { dir.continue_in(&log.version) } else { Err(LoggerError::RunGone { folder }) };
         match found {
             Ok(()) => Ok(true),
             Err(LoggerError::RunGone { folder }) => {

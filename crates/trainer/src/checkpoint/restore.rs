@@ -61,7 +61,7 @@ impl Resume {
             }
             Err(error) => {
                 let hint = match places.beside(path) {
-                    Some(good) => format!("the newest good checkpoint beside it is `{}`", good.display()),
+                    Some(good) => format!("the newest good checkpoint in its folder is `{}`", good.display()),
                     None => error.hint().unwrap_or_default(),
                 };
                 Err(Error::Checkpoint { path: path.into(), reason: error.reason(), hint })
@@ -154,7 +154,7 @@ impl Resume {
     pub(crate) fn check_is_whole(&self) -> Result<()> {
         if self.manifest.weights_only {
             return Err(self.refuse(
-                "it holds weights only, so a fit cannot continue from it",
+                "it contains only weights, so a fit cannot resume from it",
                 "start a new fit from its weights with `LightningModule::load_weights`, or save without `save_weights_only`",
             ));
         }
@@ -192,7 +192,7 @@ impl Resume {
             let (as_saved, changed) = trained::with_frozen(module.clone(), frozen);
             *module = as_saved;
             if !changed.is_empty() {
-                tracing::info!("frozen or trained as in the checkpoint, and not as the module was made: `{}`", changed.join("`, `"));
+                tracing::info!("frozen or trained as in the checkpoint, not as in the given module: `{}`", changed.join("`, `"));
             }
         }
         let mut names = Names::default();
@@ -236,14 +236,14 @@ impl Resume {
             return Err(Error::config(
                 "max_epochs",
                 format!("{max} is less than the {begun} epochs that `{path}` has {what}"),
-                "raise it, or continue from an earlier checkpoint",
+                "raise it, or resume from an earlier checkpoint",
             ));
         }
         if let Some(max) = limits.max_steps.filter(|&max| max < done.global_step) {
             return Err(Error::config(
                 "max_steps",
                 format!("{max} is less than the {} steps that `{path}` has done", done.global_step),
-                "raise it, or continue from an earlier checkpoint",
+                "raise it, or resume from an earlier checkpoint",
             ));
         }
         Ok(())
@@ -254,7 +254,7 @@ impl Resume {
         if self.run.progress.batch_in_epoch > 0 {
             return Err(self.refuse(
                 format!("it was written in the middle of an epoch, and the training data is not the same: {difference}"),
-                "continue with the data it was written with, or from a checkpoint that was written at the end of an epoch",
+                "resume with the data it was written with, or from a checkpoint that was written at the end of an epoch",
             ));
         }
         tracing::warn!("the training data is not that of the checkpoint: {difference}");

@@ -180,7 +180,7 @@ fn two_ranks(acting: usize, does: Does, every: Every) -> [Ended; 2] {
 }
 
 #[test]
-fn both_ranks_end_at_the_same_step_whichever_is_asked() {
+fn both_ranks_end_at_the_same_step() {
     for acting in [0, 1] {
         for (does, steps) in
             [(Does::Stop, 5), (Does::SkipEpoch, 15), (Does::SkipAtStart, 14), (Does::StopInValidation, 10), (Does::Nothing, 20)]
@@ -194,7 +194,7 @@ fn both_ranks_end_at_the_same_step_whichever_is_asked() {
             if matches!(does, Does::Stop | Does::StopInValidation) {
                 let stops = ended.map(|(ended, _)| ended.unwrap().0);
                 assert_eq!(stops[acting], Stop::Requested("enough".into()), "{what}");
-                assert_eq!(stops[1 - acting], Stop::Requested("another rank asked for it".into()), "{what}");
+                assert_eq!(stops[1 - acting], Stop::Requested("another rank requested it".into()), "{what}");
             }
         }
     }

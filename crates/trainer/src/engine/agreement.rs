@@ -28,7 +28,7 @@ impl<M: LightningModule> Engine<M> {
         let agreed = self.frame.communicator.agree(said)?;
         let place = &mut self.run.place;
         if agreed.has(Flags::STOP) && place.requests.stop().is_none() {
-            place.requests.ask_to_stop(OTHER_RANK, "another rank asked for it".into());
+            place.requests.ask_to_stop(OTHER_RANK, "another rank requested it".into());
         }
         place.requests.skip_epoch |= agreed.has(Flags::SKIP_EPOCH);
         place.validation_is_due |= agreed.has(Flags::VALIDATE);

@@ -12,7 +12,7 @@ impl<M: LightningModule> Engine<M> {
         for (callback, key) in self.callbacks_with_keys() {
             let Some(weights) = callback.weights(module)? else { continue };
             if let Some((_, first)) = &given {
-                let reason = format!("`{first}` and `{key}` both give weights for the place of the trained ones");
+                let reason = format!("`{first}` and `{key}` both provide weights to use instead of the trained ones");
                 return Err(Error::config("callback", reason, "use one of them"));
             }
             given = Some((weights, key.to_owned()));

@@ -41,7 +41,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
             return false;
         }
         let (run, every) = (&self.engine.run, &self.engine.frame.config.val_check_interval);
-        // A look at the clock is felt beside a small step.
+        // Reading the clock costs a noticeable part of a small step.
         let elapsed = if matches!(every, Every::Time(_)) { run.place.last_validation.elapsed() } else { Duration::ZERO };
         every.is_due(&run.tick_after_batch(stepped, elapsed))
     }
@@ -82,8 +82,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
         for (name, (train, validation)) in self.engine.store.shared_names() {
             self.said_names_are_shared = true;
             tracing::warn!(
-                "`{name}` is logged in `{train}` and in `{validation}`: whoever looks it up gets the newer of the two; \
-                 give each a name of its own, such as `train_{name}` and `val_{name}`"
+                "`{name}` is logged in `{train}` and in `{validation}`: a lookup returns the newer value; give them different names, such as `train_{name}` and `val_{name}`"
             );
         }
     }

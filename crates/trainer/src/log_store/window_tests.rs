@@ -55,7 +55,7 @@ fn a_window_that_is_left_out_is_in_no_mean() {
 
 /// A value that is not logged again after a checkpoint is counted or skipped as if there had been no checkpoint.
 #[test]
-fn a_window_counts_also_if_nobody_logs_its_values_again() {
+fn a_window_counts_also_if_its_values_are_not_logged_again() {
     let some = |store: &mut LogStore, value: f64| {
         train(store, || {
             for (name, reduce) in [("min", log::ReduceFx::Min), ("max", log::ReduceFx::Max), ("mean", log::ReduceFx::Mean)] {

@@ -23,7 +23,7 @@ impl<M: LightningModule> Session<M> {
         running: RunningStage,
         at: Option<Progress>,
     ) -> Result<Vec<Metrics>> {
-        let _under_way = live_run::begin(self.name());
+        let _active = live_run::begin(self.name());
         let is_test = running == RunningStage::Test;
         let stage = if is_test { Stage::Test } else { Stage::Validate };
         let mut module = self.for_evaluation(module)?;
@@ -71,7 +71,7 @@ impl<M: LightningModule> Session<M> {
     where
         M: PredictModule,
     {
-        let _under_way = live_run::begin(self.name());
+        let _active = live_run::begin(self.name());
         let mut module = self.for_evaluation(module)?;
         let of_fit = at.map(|at| std::mem::replace(&mut self.engine.run.place.progress, at));
         let predictions = self.run(Stage::Predict, &mut module, &mut data, &mut Training::default(), |engine, module, data, _| {
@@ -105,7 +105,7 @@ impl<M: LightningModule> Session<M> {
     fn for_evaluation(&mut self, module: &M) -> Result<M> {
         if self.engine.frame.logs_wait {
             // A refused fit was to continue the logs of its run. This run must not write to them.
-            self.begin_logs_anew(None)?;
+            self.begin_new_logs(None)?;
         }
         self.engine.frame.device = choose_device(self.device.as_ref(), &self.engine.frame.config, module)?;
         // Clones share uninitialized parameters, and a fit of the same module may follow.

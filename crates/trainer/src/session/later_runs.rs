@@ -15,7 +15,7 @@ use crate::{
 impl<M: LightningModule> Session<M> {
     /// Gives another fit new logs, or those of the checkpoint that it resumes from. It uses the current logs if no fit
     /// has been logged to them.
-    pub(crate) fn begin_logs_anew(&mut self, resume: Option<&Resume>) -> Result<()> {
+    pub(crate) fn begin_new_logs(&mut self, resume: Option<&Resume>) -> Result<()> {
         let resume = resume.filter(|_| !self.engine.frame.config.new_version_on_resume);
         if !self.engine.frame.has_logged_fit && !self.engine.frame.logs_wait && resume.is_none() {
             return Ok(());
@@ -31,8 +31,8 @@ impl<M: LightningModule> Session<M> {
     /// The final state of the newest fit, to continue from.
     pub(crate) fn newest_fit(&mut self, module: &M) -> Result<Resume> {
         let ended = self.ended.as_deref().cloned().ok_or_else(|| {
-            let hint = "call it after a `Trainer::fit` that has returned a module, or continue from a checkpoint with `set_ckpt_path`";
-            Error::config("fit_further", "there is no fit that has ended well", hint)
+            let hint = "call it after a `Trainer::fit` that has returned a module, or resume from a checkpoint with `set_ckpt_path`";
+            Error::config("fit_further", "no fit has completed", hint)
         })?;
         let (manifest, tensors) = checkpoint::in_memory(&mut self.engine, &mut module.clone(), &self.training, ended)?;
         Resume::in_memory(manifest, tensors)

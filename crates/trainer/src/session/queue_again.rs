@@ -8,9 +8,9 @@ use super::Session;
 use crate::checkpoint::Places;
 
 impl<M: LightningModule> Session<M> {
-    /// Requeues the job. A fit that ended inside a hook (`in_hook`) resumes from its furthest checkpoint: that of its last
-    /// boundary if the boundary was kept, otherwise an earlier one. Without a checkpoint the job would start from scratch,
-    /// so it is not requeued.
+    /// Requeues the job. A fit that ended inside a hook (`in_hook`) resumes from its furthest checkpoint: that of its
+    /// last boundary if the boundary was kept, otherwise an earlier one. Without a checkpoint the job would start from
+    /// scratch, so it is not requeued.
     ///
     /// # Errors
     /// The checkpoint cannot be copied, or `scontrol` fails.
@@ -22,7 +22,7 @@ impl<M: LightningModule> Session<M> {
         let places = Places::of(self.callbacks(), &self.folders_of_runs()?, self.default_root_dir())?;
         let Some(furthest) = places.furthest_of(&run.id)? else {
             tracing::warn!(
-                "the job is not queued again: the signal ended a run inside a hook of this fit, where the state is incomplete, and the fit \
+                "the job is not requeued: the signal ended a run inside a hook of this fit, where the state is incomplete, and the fit \
                  has no checkpoint yet to resume from; save more often, or set `ModelCheckpoint::save_on_exception`"
             );
             return Ok(());

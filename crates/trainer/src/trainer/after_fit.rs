@@ -25,7 +25,7 @@ impl<M: LightningModule> Trainer<M> {
         self.config.check()?;
         let mut resume = session.newest_fit(&module)?;
         session.take_up_epoch(&mut resume)?;
-        session.begin_logs_anew(Some(&resume))?;
+        session.begin_new_logs(Some(&resume))?;
         session.fit(module, data, Some(resume))
     }
 

@@ -4,8 +4,8 @@ use burn::tensor::{FloatDType, Tensor};
 
 use super::widen;
 
-/// Number of values in a complete partial sum on a device without `f64`. `f32` represents all integers up to 2^24, which
-/// is this number times 4096.
+/// Number of values in a complete partial sum on a device without `f64`. `f32` represents all integers up to 2^24,
+/// which is this number times 4096.
 const FULL: usize = 4096;
 
 /// A number on the device: the sum of one or more elements and a number on the host.

@@ -8,9 +8,9 @@ use super::{OnDevice, Parts, Tensors, at_hand, read, sum_dtype, widen};
 ///
 /// A tensor of the CPU becomes a number on the host at once, because its read does not wait.
 ///
-/// The arithmetic is that of long sums, regardless of the tensors' own type: in `f64`, also on a device that supports it. A
-/// device without `f64`, such as Metal, adds up to 4096 values in `f32`. The host adds these partial sums in `f64` when
-/// they are read. So counts are exact up to 2^53 if each added value is at most 4096.
+/// The arithmetic is that of long sums, regardless of the tensors' own type: in `f64`, also on a device that supports
+/// it. A device without `f64`, such as Metal, adds up to 4096 values in `f32`. The host adds these partial sums in
+/// `f64` when they are read. So counts are exact up to 2^53 if each added value is at most 4096.
 #[derive(Clone, Debug)]
 pub enum Scalar {
     /// A number on the host.

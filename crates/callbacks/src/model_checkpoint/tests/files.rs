@@ -56,7 +56,7 @@ fn a_name_is_free_again_after_its_file_is_to_be_removed() {
 }
 
 #[test]
-fn a_folder_that_is_used_is_told_unless_the_fit_goes_on_there() {
+fn a_used_folder_is_reported_unless_the_fit_continues_there() {
     let folder = tempfile::tempdir().unwrap();
     let warnings = |callback: ModelCheckpoint, resumed_from: Option<PathBuf>| {
         let (mut bench, mut callback) = (Bench::new(), callback.dirpath(folder.path()));
@@ -73,7 +73,7 @@ fn a_folder_that_is_used_is_told_unless_the_fit_goes_on_there() {
 }
 
 #[test]
-fn a_long_name_is_shortened_and_told_once() {
+fn a_long_name_is_shortened_and_reported_once() {
     let metric = format!("loss{}", "x".repeat(300));
     let (mut bench, folder, mut callback) =
         begin(ModelCheckpoint::new().filename(format!("{{epoch}}-{{{metric}}}")).save_top_k(SaveTopK::All));

@@ -41,7 +41,7 @@ fn listing(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_restart_goes_on_where_it_was() {
+fn a_restart_continues_from_its_state() {
     let options = ModelCheckpoint::new().monitor("loss").save_top_k(2).save_last(true);
     let (mut bench, folder, mut first) = begin(options.clone());
     epochs(&mut bench, &mut first, &[f64::NAN, 1.0]);
@@ -56,7 +56,7 @@ fn a_restart_goes_on_where_it_was() {
 }
 
 #[test]
-fn the_continued_run_leaves_the_files_of_the_unbroken_one() {
+fn the_continued_run_leaves_the_files_of_the_uninterrupted_one() {
     let options = ModelCheckpoint::new().monitor("loss").save_top_k(2).save_last(true).filename("{loss:.0f}");
     let losses = [5.0, 4.0, 4.2, 3.0, 4.4, 3.2];
     let whole = |to: usize| {
@@ -64,8 +64,8 @@ fn the_continued_run_leaves_the_files_of_the_unbroken_one() {
         epochs(&mut bench, &mut callback, &losses[..to]);
         (bench, folder, callback)
     };
-    let (_, unbroken, _) = whole(6);
-    assert_eq!(listing(unbroken.path()), ["last.ckpt", "loss=3-v1.ckpt", "loss=3.ckpt"]);
+    let (_, uninterrupted, _) = whole(6);
+    assert_eq!(listing(uninterrupted.path()), ["last.ckpt", "loss=3-v1.ckpt", "loss=3.ckpt"]);
     for at in 1..6 {
         for beyond in 0..=2 {
             let (mut bench, folder, mut first) = whole(at);
@@ -75,7 +75,7 @@ fn the_continued_run_leaves_the_files_of_the_unbroken_one() {
             epochs(&mut bench, &mut first, &losses[at..(at + beyond).min(6)]);
             let (mut bench, mut second) = resume(&killed, &last, options.clone().dirpath(folder.path()));
             epochs(&mut bench, &mut second, &losses[at..]);
-            assert_eq!(listing(folder.path()), listing(unbroken.path()), "killed after {at} epochs and {beyond} more");
+            assert_eq!(listing(folder.path()), listing(uninterrupted.path()), "killed after {at} epochs and {beyond} more");
         }
     }
 }
@@ -122,7 +122,7 @@ fn the_file_resumed_from_stays_until_the_next_restart() {
 }
 
 #[test]
-fn kept_files_that_are_gone_make_room() {
+fn missing_kept_files_do_not_count() {
     let options = ModelCheckpoint::new().monitor("loss").save_top_k(2).save_last(true).filename("{step}");
     let (mut bench, folder, mut first) = begin(options.clone());
     epochs(&mut bench, &mut first, &[1.0, 2.0]);

@@ -255,7 +255,7 @@ impl Table {
             return self.rewrite(0);
         }
         if self.retry_at.is_some_and(|then| Instant::now() < then) {
-            let full = io::Error::new(io::ErrorKind::StorageFull, "there was no room for a table with more columns");
+            let full = io::Error::new(io::ErrorKind::StorageFull, "no space is left for a table with more columns");
             return Err(at(self.file.path(), "replace", &full).into());
         }
         let reserve = (2 * self.reserve).max(2 * header.len() as u64);

@@ -79,7 +79,7 @@ fn values_of_one_step_are_reduced_also_over_a_restart() {
 }
 
 #[test]
-fn a_missing_step_goes_on_from_the_last_row() {
+fn a_missing_step_continues_from_the_last_row() {
     let folder = tempfile::tempdir().unwrap();
     let mut logger = logger(folder.path()).prefix("p");
     logger.log_metrics(&[("a", 1.0)].into(), None).unwrap();

@@ -39,7 +39,7 @@ pub(super) fn cut_back(folder: &Path, files: &[Extent], message: &str) -> Result
         let length = match path.metadata() {
             Ok(facts) => Some(facts.len()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(at(&path, "look at", &error).into()),
+            Err(error) => return Err(at(&path, "read", &error).into()),
         };
         if !is_ours || length.is_none_or(|length| length < *bytes) {
             return Ok(Some(name.clone()));

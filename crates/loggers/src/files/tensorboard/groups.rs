@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_value_of_a_group_has_a_folder_of_its_own() {
+    fn every_value_of_a_group_has_its_own_folder() {
         assert_eq!((folder_name("loss", "train"), folder_name("a/b:c", "d")), ("loss_train".to_owned(), "a_b_c_d".to_owned()));
         let names = ["x/y", "x_y", "x>y", "x<y", "a\u{0}", &"x".repeat(300), &"x".repeat(301), ".."];
         let mut folders: Vec<String> = names.iter().map(|name| folder_name("t", name)).collect();

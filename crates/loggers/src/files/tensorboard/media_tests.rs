@@ -97,7 +97,7 @@ fn a_drawing_in_svg_becomes_pixels_or_says_what_is_missing() {
 }
 
 #[test]
-fn plugins_of_their_own_know_what_they_need() {
+fn other_plugins_get_their_data() {
     let folder = tempfile::tempdir().unwrap();
     let mut logger = TensorBoardLogger::new(folder.path());
     logger.log_pr_curve("curve", &[true, false], &[1.0, 0.0], 3, Some(1)).unwrap();
@@ -159,7 +159,7 @@ fn an_embedding_is_files_and_an_entry_for_each_tag_and_step() {
          tensor_path: \"00000/plain/tensors.tsv\"\n  metadata_path: \"00000/plain/metadata.tsv\"\n}\n"
     );
     let text = |result: Result<Embedding>| result.unwrap_err().to_string();
-    assert_eq!(text(Embedding::new(2, vec![0.0; 3])), "invalid embedding: 3 values are no whole points of 2 dimensions");
+    assert_eq!(text(Embedding::new(2, vec![0.0; 3])), "invalid embedding: 3 values cannot be divided into points of 2 dimensions");
     assert_eq!(text(Embedding::new(1, vec![0.0; 3]).unwrap().labels(["a"])), "invalid embedding: 1 labels for 3 points");
 }
 

@@ -57,7 +57,7 @@ pub(super) fn encode(name: &str, vertices: &[[f32; 3]], colors: Option<&[[u8; 3]
         return Err(invalid(format!("{} colors for {} vertices", colors.len(), vertices.len())));
     }
     if let Some(index) = faces.into_iter().flatten().flatten().find(|index| **index as usize >= vertices.len()) {
-        return Err(invalid(format!("a face has the vertex {index} of {}", vertices.len())));
+        return Err(invalid(format!("a face refers to vertex {index} of {}", vertices.len())));
     }
     let config = config(vertices, faces.is_some());
     let vertices = Some((1, "VERTEX", vertices.as_flattened().to_vec()));
@@ -95,7 +95,7 @@ mod tests {
         };
         assert_eq!(text(&[], None, None), "invalid mesh: 0 vertices, expected 1 to 16777216");
         assert_eq!(text(&[[0.0; 3]], Some(&[]), None), "invalid mesh: 0 colors for 1 vertices");
-        assert_eq!(text(&[[0.0; 3]], None, Some(&[[0, 0, 1]])), "invalid mesh: a face has the vertex 1 of 1");
+        assert_eq!(text(&[[0.0; 3]], None, Some(&[[0, 0, 1]])), "invalid mesh: a face refers to vertex 1 of 1");
     }
 
     #[test]

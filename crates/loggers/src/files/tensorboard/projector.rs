@@ -37,7 +37,7 @@ impl Embedding {
     /// [`Error::InvalidMedia`] if `values` is empty or has an incomplete row.
     pub fn new(dimensions: usize, values: Vec<f32>) -> Result<Self> {
         if dimensions == 0 || values.is_empty() || !values.len().is_multiple_of(dimensions) {
-            return Err(invalid(format!("{} values are no whole points of {dimensions} dimensions", values.len())));
+            return Err(invalid(format!("{} values cannot be divided into points of {dimensions} dimensions", values.len())));
         }
         Ok(Self { dimensions, values, metadata: None, sprites: None })
     }

@@ -32,8 +32,8 @@ impl TensorBoardLogger {
     /// `torch.utils.tensorboard`. At the threshold `i / (n - 1)`, predictions in bucket `i` and above are positive.
     ///
     /// # Errors
-    /// [`Error::InvalidMedia`](crate::Error::InvalidMedia) if the lengths differ, there are fewer than 2 thresholds, or a
-    /// prediction is not in 0..=1.
+    /// [`Error::InvalidMedia`](crate::Error::InvalidMedia) if the lengths differ, there are fewer than 2 thresholds, or
+    /// a prediction is not in 0..=1.
     pub fn log_pr_curve(
         &mut self,
         tag: &str,

@@ -73,8 +73,7 @@ impl Answer {
             format!("{why}{}", excerpt(&self.body))
         };
         Failure::retry(format!(
-            "the answer is not one of the service ({what}): something else answers in its place, such as a login page or a proxy; is the \
-             address right?"
+            "the answer is not one of the service ({what}): it may come from a login page or a proxy; is the address right?"
         ))
     }
 }
@@ -115,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_asks_for_seconds_or_for_a_date_of_its_own_clock() {
+    fn a_server_requests_seconds_or_a_date_of_its_clock() {
         assert_eq!(asked("7", None), Some(Duration::from_secs(7)));
         assert_eq!(asked("1e300", None), Some(Duration::MAX));
         assert_eq!((asked("-1", None), asked("soon", None)), (None, None));

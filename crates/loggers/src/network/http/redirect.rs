@@ -37,30 +37,29 @@ impl Client {
         content: Content<'_>,
     ) -> Result<Next, String> {
         let to = headers.get("location").and_then(|to| to.to_str().ok()).and_then(|to| resolve(from, to));
-        let Some(address) = to else { return Err(format!("status {status}, which names no address to go to")) };
+        let Some(address) = to else { return Err(format!("status {status} without an address to redirect to")) };
         let place = shown(&address);
         if method != "GET" && !matches!(status, 307 | 308) {
             return Err(format!(
-                "the server leads to `{place}` (status {status}), where a request arrives without its content: nothing was sent; is the \
+                "the server redirects to `{place}` with status {status}, which drops the content of a request: nothing was sent; is the \
                  address right, and the login?"
             ));
         }
         let (here, there) = (origin(from), origin(&address));
         if there.is_none() {
-            return Err(format!("the server leads to `{place}` (status {status}), which is not the address of a server"));
+            return Err(format!("the server redirects to `{place}` (status {status}), which is not the address of a server"));
         }
         if here == there {
             return Ok(Next { address, with_login });
         }
         if from.starts_with("https:") && !address.starts_with("https:") {
-            return Err(format!("the server leads to `{place}`, which is not encrypted: nothing was sent there"));
+            return Err(format!("the server redirects to `{place}`, which is not encrypted: nothing was sent there"));
         }
         // A file store that the server names needs no login, only the file.
         let needs_login = with_login && self.secrets().next().is_some() && method != "PUT";
         if needs_login || self.is_in(from, content) {
             return Err(format!(
-                "the server leads to another one, `{place}`, to which the key or login is not sent: if that is the right server, give its \
-                 address"
+                "the server redirects to another server, `{place}`, which does not get the key or login: if it is the right server, give its address"
             ));
         }
         Ok(Next { address, with_login: false })

@@ -47,9 +47,9 @@ fn a_redirect_keeps_method_and_content_or_is_a_failure() {
         server.fail([Fault::Redirect(status, "/login?next=secret".to_owned())]);
         let failure = client.post_json("a", &json!(1)).unwrap_err();
         assert!(matches!(failure, Failure::Retry { .. }), "{failure:?}");
-        let told = format!("`{}/login` (status {status})", server.address);
+        let told = format!("`{}/login` with status {status}", server.address);
         assert!(failure.reason().contains(&told) && !failure.reason().contains("next="), "{failure:?}");
-        assert_eq!(server.received().len(), before, "nobody asked for the page");
+        assert_eq!(server.received().len(), before, "the page was not requested");
         server.fail([Fault::Redirect(status, "/b".to_owned())]);
         assert_eq!(client.get("a").unwrap()["method"], "GET");
     }
@@ -65,7 +65,7 @@ fn no_secret_goes_to_another_server() {
     // A request that needs the login is not sent, and the error contains a hint.
     server.fail([elsewhere("a"), elsewhere("a")]);
     for failure in [client.post_json("a", &json!(1)).unwrap_err(), client.get("a").unwrap_err()] {
-        assert!(failure.reason().contains(&format!("`{}/a`, to which the key or login is not sent", other.address)), "{failure:?}");
+        assert!(failure.reason().contains(&format!("`{}/a`, which does not get the key or login", other.address)), "{failure:?}");
     }
     // A secret in the address or the content.
     let (address, body) = (format!("{}/a?key=token%2F1", server.address), json!({"key": TOKEN}));

@@ -308,7 +308,7 @@ impl<R: Record> Sender<R> {
                 Err((after, reason)) => {
                     let wait = backoff.next(after);
                     if self.shared.failed(&reason) {
-                        tracing::warn!(logger = self.sending.logger, "{reason}; trying again until it succeeds, nothing is lost");
+                        tracing::warn!(logger = self.sending.logger, "{reason}; retrying until it succeeds, nothing is lost");
                     } else {
                         tracing::debug!(logger = self.sending.logger, ?wait, "{reason}");
                     }

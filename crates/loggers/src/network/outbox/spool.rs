@@ -141,8 +141,8 @@ pub(super) fn noted(folder: &Path, name: &str) -> Option<u64> {
 }
 
 /// Recreates the removed folder of a spool.
-pub(super) fn make_anew(folder: &Path) -> io::Result<()> {
-    folder::make_anew(folder)?;
+pub(super) fn recreate(folder: &Path) -> io::Result<()> {
+    folder::recreate(folder)?;
     private::folder(folder)
 }
 
@@ -160,9 +160,12 @@ impl Mark {
     pub(super) fn note(&self, position: u64) -> Result<()> {
         let open = || private::options().create(true).write(true).truncate(false).open(&self.file);
         // The file is opened each time. A handle of a removed file would write to an unreachable one.
-        let file = open().or_else(|error| {
-            if error.kind() == io::ErrorKind::NotFound { make_anew(&self.folder).and_then(|()| open()) } else { Err(error) }
-        });
+        let file =
+            open().or_else(
+                |error| {
+                    if error.kind() == io::ErrorKind::NotFound { recreate(&self.folder).and_then(|()| open()) } else { Err(error) }
+                },
+            );
         Ok(file?.write_all(format!("{position:020}\n").as_bytes())?)
     }
 

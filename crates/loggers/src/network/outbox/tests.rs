@@ -118,7 +118,7 @@ fn everything_arrives_in_order_what_is_refused_is_counted_and_the_spool_vanishes
 }
 
 #[test]
-fn the_server_hears_of_the_run_between_deliveries_whatever_goes_wrong() {
+fn the_server_hears_of_the_run_between_deliveries_also_after_failures() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::default();
     let sending = Sending { idle_every: Some(Duration::from_millis(1)), ..sending() };
@@ -272,7 +272,7 @@ fn as_much_waits_as_may_and_what_is_left_out_is_counted() {
     drop(outbox);
     let mut strict = Outbox::open(folder.path().join("spool"), server, Sending { limit: 0, strict: true, ..sending() }).unwrap();
     let error = strict.push(&number(1)).unwrap_err();
-    assert!(error.to_string().contains("0 bytes wait for the server in"), "{error}");
+    assert!(error.to_string().contains("0 bytes are waiting for the server in"), "{error}");
 }
 
 #[test]

@@ -112,7 +112,7 @@ impl CometCarrier {
             let answer = self.post("clientlib/logger/add/run", &body).map_err(patient)?;
             let text = |name: &str| answer[name].as_str().map(str::to_owned);
             let Some(id) = text("runId") else {
-                return Err(Failure::retry(format!("the server at {} gives the run no id", self.client.base())));
+                return Err(Failure::retry(format!("the server at {} returned no id for the run", self.client.base())));
             };
             self.run = Some(Run { id, project: text("project_id").unwrap_or_default(), alive: false });
         }

@@ -310,12 +310,12 @@ fn a_continued_run_sends_nothing_twice_and_what_was_not_sent() {
 }
 
 #[test]
-fn the_server_hears_that_the_run_goes_on_until_it_has_ended() {
+fn the_server_hears_of_the_run_until_it_has_ended() {
     let server = server();
     let to = online(Path::new(""), &server.address).facts().unwrap().destination();
     let mut carrier = CometCarrier::new(to, API_KEY.into());
     carrier.idle().unwrap();
-    assert!(server.received().is_empty(), "nobody asked for a run yet");
+    assert!(server.received().is_empty(), "no run was requested yet");
     let said = |server: &TestServer| {
         let received = server.received();
         let status = received.iter().filter(|request| request.path.ends_with("status-report/update"));
@@ -406,7 +406,7 @@ fn a_server_that_only_has_a_status_gets_everything_and_a_proxy_nothing() {
         assert_eq!(others.iter().filter(same_as_first).count(), 2, "{body}");
         assert_eq!(got(&server).into_iter().filter(|(name, _)| name == "loss").count(), 1, "{body}");
     }
-    // A proxy in place of the whole server, or of its own answers.
+    // A proxy that replaces the whole server, or some answers.
     for is_known in [true, false] {
         let proxy = TestServer::start(move |request| match request.path.as_str() {
             "/clientlib/logger/add/run" if is_known => (200, json!({"runId": "r1", "project_id": "p1"})),

@@ -18,7 +18,7 @@ impl Server {
         let uri = run.artifact_uri.trim_end_matches('/');
         let escaped = escaped(to);
         let address = if let Some(path) = uri.strip_prefix("mlflow-artifacts:") {
-            // The place of a server of artifacts of its own may be named.
+            // The address of a separate artifact server may be given.
             let (server, path) = match path.strip_prefix("//") {
                 Some(rest) => rest.split_once('/').map_or((Some(rest), ""), |(host, path)| (Some(host), path)),
                 None => (None, path.trim_start_matches('/')),
@@ -50,8 +50,8 @@ impl Server {
         Ok(1)
     }
 
-    /// The server has taken a file without a word. MLflow 3 does so, and so may a proxy in its place. At the first file the
-    /// server's list tells. Lists get long, so later the server only has to be the one that answers.
+    /// The server has taken a file without a word. MLflow 3 does so, and so may a proxy in its place. At the first file
+    /// the server's list tells. Lists get long, so later the server only has to be the one that answers.
     fn confirm(&mut self, run: &Known, address: &str, (to, size): (&str, u64)) -> Result<(), Failure> {
         let Some((api, path)) = address.split_once(&format!("{ARTIFACTS}/")) else { return Ok(()) };
         let has_it = if self.takes_silently {
@@ -64,7 +64,7 @@ impl Server {
         };
         if !has_it {
             return Err(Failure::retry(format!(
-                "PUT {address}: the answer is empty, and the server does not say that it has the file: something else may answer in its place"
+                "PUT {address}: the answer is empty, and the server does not say that it has the file: it may come from a proxy"
             )));
         }
         self.takes_silently = true;

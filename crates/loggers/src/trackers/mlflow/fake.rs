@@ -213,7 +213,7 @@ impl Run {
         let list = |name: &str| body[name].as_array().cloned().unwrap_or_default();
         let (metrics, params, tags) = (list("metrics"), list("params"), list("tags"));
         if metrics.len() + params.len() + tags.len() > 1000 || params.len() > 100 || tags.len() > 100 {
-            return invalid("A batch logging request can contain at most so many");
+            return invalid("A batch logging request can contain at most 1000 values");
         }
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         for param in &params {

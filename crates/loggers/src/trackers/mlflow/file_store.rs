@@ -264,7 +264,7 @@ impl FileStore {
             *length = 0;
         }
         if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
-            folder::make_anew(folder)?;
+            folder::recreate(folder)?;
         }
         let file = fs_err::OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&path)?;
         let mut file = Append::new(file.into_parts().0, path, *length);
@@ -310,7 +310,7 @@ impl FileStore {
                     fs_err::OpenOptions::new().write(true).open(&path)?.set_len(length)?;
                     self.lengths.insert(key, length);
                 }
-                Some(_) => position::misfit(&path, "it is shorter than it was"),
+                Some(_) => position::misfit(&path, "it is shorter than at the checkpoint"),
             }
         }
         for (key, path) in files_below(&self.run_dir.join("params"))? {

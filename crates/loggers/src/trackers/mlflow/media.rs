@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_beside_a_checkpoint_are_those_of_lightning() {
+    fn texts_of_a_checkpoint_are_those_of_lightning() {
         assert_eq!(aliases(&["latest".to_owned(), "it's".to_owned()]), r"['latest', 'it\'s']");
         let known = Map::from_iter([("score".to_owned(), json!(0.5))]);
         assert_eq!(metadata(&known, "a.ckpt").unwrap(), "score: 0.5\noriginal_filename: a.ckpt\n");

@@ -265,11 +265,11 @@ impl Sink {
                 resume_outbox(outbox, (spool, *at, run.as_ref()), settings, learnt)
             }
             (Self::Files(store), Position::Server { .. }) => {
-                position::misfit(store.run_dir(), "its position is that of a run on a server");
+                position::misfit(store.run_dir(), "its position belongs to a run on a server");
                 Ok(None)
             }
             (Self::Server(outbox), Position::Files(_)) => {
-                position::misfit(outbox.folder(), "its position is that of a run in files");
+                position::misfit(outbox.folder(), "its position belongs to a run in files");
                 Ok(None)
             }
         }
@@ -301,7 +301,7 @@ fn resume_outbox(
             Ok(Some(Vec::new()))
         }
         _ => {
-            position::misfit(&folder, "the run is not known here");
+            position::misfit(&folder, "the run is unknown here");
             Ok(None)
         }
     }

@@ -110,7 +110,7 @@ fn the_limits_of_a_request_are_kept() {
 }
 
 #[test]
-fn a_parameter_that_changes_is_refused_and_the_rest_goes_on() {
+fn a_changed_parameter_is_refused_and_the_rest_is_logged() {
     let folder = tempfile::tempdir().unwrap();
     let fake = Fake::start();
     let mut logger = logger(&fake, folder.path());

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folders_and_servers_are_told_apart() {
+    fn folders_and_servers_are_distinguished() {
         for (uri, path) in [
             ("file:./mlruns", "./mlruns"),
             ("file:///a%20b/c", "/a b/c"),

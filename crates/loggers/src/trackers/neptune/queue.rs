@@ -170,7 +170,7 @@ pub(super) fn is_run(folder: &Path) -> Result<bool> {
 }
 
 pub(super) fn no_run(folder: &Path) -> Error {
-    let reason = format!("`{}` holds no run of Neptune: there is no `data-*.log`", folder.display());
+    let reason = format!("`{}` contains no Neptune run: it has no `data-*.log`", folder.display());
     std::io::Error::new(std::io::ErrorKind::NotFound, reason).into()
 }
 

@@ -87,7 +87,7 @@ impl NeptuneRun {
         }
         done.left_out.extend(missing);
         if self.not_understood() > 0 {
-            done.left_out.push(format!("{} operations of a kind that is not read", self.not_understood()));
+            done.left_out.push(format!("{} operations of an unsupported kind", self.not_understood()));
         }
         logger.finalize(self.status())?;
         Ok(done)

@@ -63,7 +63,7 @@ fn another_logger_gets_everything_with_the_values_of_one_step_together() {
 }
 
 #[test]
-fn a_killed_run_goes_on_in_its_folder() {
+fn a_killed_run_continues_in_its_folder() {
     let folder = tempfile::tempdir().unwrap();
     let mut killed = NeptuneLogger::new(folder.path());
     killed.log_metrics(&[("loss", 1.0)].into(), Some(0)).unwrap();
@@ -114,12 +114,12 @@ fn foreign_operations_are_read_or_counted() {
     assert_eq!(run.tags(), ["b"]);
     let mut memory = MemoryLogger::new();
     let done = run.replay(&mut memory).unwrap();
-    assert_eq!(done.left_out, ["1 operations of a kind that is not read"]);
+    assert_eq!(done.left_out, ["1 operations of an unsupported kind"]);
     assert!(memory.calls().contains(&Call::Metrics { metrics: [("loss", 2.0)].into(), step: Some(1) }));
 
     let outer = tempfile::tempdir().unwrap();
     assert_eq!(NeptuneRun::find(folder.path()).unwrap(), [folder.path()]);
-    assert!(NeptuneRun::find(outer.path()).unwrap_err().to_string().contains("holds no run of Neptune"));
+    assert!(NeptuneRun::find(outer.path()).unwrap_err().to_string().contains("contains no Neptune run"));
     let inner = outer.path().join(".neptune/offline/run__1");
     fs_err::create_dir_all(&inner).unwrap();
     fs_err::copy(folder.path().join("data-1.log"), inner.join("data-1.log")).unwrap();

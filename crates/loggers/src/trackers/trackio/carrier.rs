@@ -142,7 +142,7 @@ impl Sender {
         let mut answer = self.client.send("POST", "api/upload", &[], content, Expect::Object).map_err(patient)?;
         let paths = match answer.get_mut("paths").map(Value::take) {
             Some(Value::Array(paths)) if paths.len() == files.len() => paths,
-            _ => return Err(Failure::retry(format!("the server did not say where it put {} files", files.len()))),
+            _ => return Err(Failure::retry(format!("the server did not return the paths of {} files", files.len()))),
         };
         let place = |((step, name, _), path): (&(u64, &str, Vec<u8>), Value)| {
             json!({

@@ -127,9 +127,9 @@ fn a_continued_run_is_the_same_run_and_has_nothing_twice() {
             }
         }
     };
-    let unbroken = Trackio::default();
+    let uninterrupted = Trackio::default();
     {
-        let (server, folder) = (unbroken.start(), tempfile::tempdir().unwrap());
+        let (server, folder) = (uninterrupted.start(), tempfile::tempdir().unwrap());
         let mut logger = logger(&server, folder.path());
         logger.log_hyperparams(&params("lr", 0.1), &Metrics::new()).unwrap();
         log(&mut logger, 0..30);
@@ -166,7 +166,7 @@ fn a_continued_run_is_the_same_run_and_has_nothing_twice() {
         continued.log_hyperparams(&params("lr", 0.1), &Metrics::new()).unwrap();
         log(&mut continued, 11..30);
         continued.finalize(Status::Success).unwrap();
-        assert_eq!(trackio.rows(), unbroken.rows(), "reached: {reached}, spool is gone: {spool_is_gone}");
+        assert_eq!(trackio.rows(), uninterrupted.rows(), "reached: {reached}, spool is gone: {spool_is_gone}");
         let ids: HashSet<String> = server.received().iter().flat_map(|request| run_ids(&request.json())).collect();
         assert_eq!(ids.len(), 1);
     }
@@ -294,7 +294,7 @@ fn a_token_that_is_refused_in_words_is_waited_out() {
 }
 
 #[test]
-fn a_login_in_the_address_is_sent_beside_the_token() {
+fn a_login_in_the_address_is_sent_with_the_token() {
     let folder = tempfile::tempdir().unwrap();
     let server = Trackio::default().start();
     let host = server.address.strip_prefix("http://").unwrap();

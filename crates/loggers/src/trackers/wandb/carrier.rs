@@ -279,7 +279,7 @@ impl Carrier {
         if let Some(remote) = &self.remote
             && let Err(error) = remote.save(&self.folder)
         {
-            tracing::debug!(%error, "what is known of the run at the server could not be kept");
+            tracing::debug!(%error, "the run's state at the server could not be saved");
         }
     }
 }

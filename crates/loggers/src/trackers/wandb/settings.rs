@@ -20,8 +20,7 @@ const KEY_LENGTH: usize = 40;
 const LINGER: Duration = Duration::from_secs(10);
 /// A run counts as crashed after some minutes without a heartbeat. W&B's own client has the same interval.
 const HEARTBEAT: Duration = Duration::from_secs(30);
-const KEY_HINT: &str = "take the key from https://wandb.ai/authorize and set `WANDB_API_KEY`, call `WandbLogger::api_key`, or have it in \
-    `~/.netrc`; or log without an account: `WandbLogger::offline` or `WANDB_MODE=offline`, and `wandb sync` later";
+const KEY_HINT: &str = "take the key from https://wandb.ai/authorize and set `WANDB_API_KEY`, call `WandbLogger::api_key`, or put it into `~/.netrc`; or log without an account: `WandbLogger::offline` or `WANDB_MODE=offline`, and `wandb sync` later";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Mode {
@@ -123,7 +122,7 @@ impl Settings {
             return Ok(());
         }
         let shown = id.escape_debug();
-        Err(Error::other(format!(r"the W&B run id `{shown}` is empty, longer than 128, or has one of `/\#?%:` in it, which W&B refuses")))
+        Err(Error::other(format!(r"the W&B run id `{shown}` is empty, longer than 128, or contains one of `/\#?%:`, which W&B refuses")))
     }
 
     pub(super) fn sending(&self) -> Sending {

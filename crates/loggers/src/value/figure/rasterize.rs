@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_written_whatever_font_is_asked_for() {
+    fn texts_are_written_with_any_requested_font() {
         let ink = |family: &str, text: &str| {
             let text = format!(r#"<text y="16" font-size="16" font-family="{family}">{text}</text>"#);
             let image = decoded(&document(&text).to_png().unwrap());
@@ -90,7 +90,7 @@ mod tests {
         };
         let expected = ink("Noto Sans", "aß−λж");
         assert!(expected > 10_000, "{expected}");
-        for family in ["sans-serif", "monospace", "Some Font Of Nobody"] {
+        for family in ["sans-serif", "monospace", "Some Unknown Font"] {
             assert_eq!(ink(family, "aß−λж"), expected, "{family}");
         }
         assert!(ink("sans-serif", "a") < expected);

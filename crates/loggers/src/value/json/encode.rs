@@ -67,7 +67,7 @@ fn key_of<T: Serialize + ?Sized>(key: &T) -> Result<String> {
         Value::String(text) => Ok(unmarked(&text).to_owned()),
         Value::Number(number) => Ok(number.to_string()),
         Value::Bool(value) => Ok(value.to_string()),
-        _ => Err(Error::custom("a key of a map must be a text, a number or a boolean")),
+        _ => Err(Error::custom("a key of a map must be a string, a number or a boolean")),
     }
 }
 

@@ -128,22 +128,22 @@ fn other_optimizers_are_refused_by_name() {
     let cases: [(Optimizers, &str); 7] = [
         (
             Optimizers::none(),
-            "optimizer `generator`: the checkpoint holds `generator`, `critic`, in this order; `configure_optimizers` gives none",
+            "optimizer `generator`: the checkpoint has `generator`, `critic`, in this order; `configure_optimizers` returns none",
         ),
-        (adam("generator").into(), "optimizer `critic`: the checkpoint holds"),
-        ([adam("critic"), adam("generator")].into(), "optimizer `critic`: the checkpoint holds"),
-        ([adam("generator"), adam("critic")].into(), "optimizer `generator`: the checkpoint holds a schedule for it"),
+        (adam("generator").into(), "optimizer `critic`: the checkpoint has"),
+        ([adam("critic"), adam("generator")].into(), "optimizer `critic`: the checkpoint has"),
+        ([adam("generator"), adam("critic")].into(), "optimizer `generator`: the checkpoint has a schedule for it"),
         (
             [adam("generator").schedule(constant()), adam("critic")].into(),
-            "optimizer `generator`: the checkpoint holds the state of another schedule",
+            "optimizer `generator`: the checkpoint has the state of another schedule",
         ),
         (
             [sgd("generator").schedule(cosine()), adam("critic")].into(),
-            "optimizer `generator`: it has no use for the saved `generator.weight/momentum.moment_1`",
+            "optimizer `generator`: it does not use the saved `generator.weight/momentum.moment_1`",
         ),
         (
             [gan.optimizers().all.remove(0), adam("critic").schedule(constant())].into(),
-            "optimizer `critic`: it has a schedule, but the checkpoint holds none",
+            "optimizer `critic`: it has a schedule, but the checkpoint has none",
         ),
     ];
     for (mut optimizers, part) in cases {

@@ -20,7 +20,7 @@ fn child(behaviour: &str, question: &str) -> Command {
 
 /// A program whose `main` starts with [`serve`], and whose driver misbehaves in a child.
 #[test]
-#[ignore = "played by other tests, in a process of its own"]
+#[ignore = "played by other tests, in a separate process"]
 fn plays_a_program() {
     let Ok(behaviour) = env::var(PART) else {
         return;
@@ -51,7 +51,7 @@ fn plays_a_program() {
             }
             _ => {
                 serve();
-                println!("the program went on");
+                println!("the program continued");
             }
         }
         process::exit(0);
@@ -62,17 +62,17 @@ fn plays_a_program() {
 }
 
 #[test]
-fn what_happens_to_a_child_is_told_and_nothing_else_happens() {
+fn the_fate_of_a_child_is_reported_and_nothing_else_happens() {
     let second = Duration::from_secs(1);
-    let died = if cfg!(unix) { "it ended the process that tried it with signal: 6 (SIGABRT)" } else { "it ended the process" };
+    let died = if cfg!(unix) { "the process that tried it ended with signal: 6 (SIGABRT)" } else { "the process that tried it ended" };
     let died_on = format!("`llvmpipe (LLVM 15)`: {died}");
     for (behaviour, limit, expected) in [
         ("aborts", LIMIT, died),
         ("aborts with an adapter", LIMIT, died_on.as_str()),
         ("hangs", second, "no answer within 1 s"),
-        ("leaves", LIMIT, "it ended the process that tried it with exit"),
-        ("babbles", LIMIT, "it ended the process that tried it with exit"),
-        ("never stops", LIMIT, "it ended the process that tried it with"),
+        ("leaves", LIMIT, "the process that tried it ended with exit"),
+        ("babbles", LIMIT, "the process that tried it ended with exit"),
+        ("never stops", LIMIT, "the process that tried it ended with"),
         ("panics", LIMIT, "no symbol `cuFoo`"),
     ] {
         let Presence::Broken(fault) = ask(child(behaviour, "cpu"), limit).unwrap() else {
@@ -83,7 +83,7 @@ fn what_happens_to_a_child_is_told_and_nothing_else_happens() {
 }
 
 #[test]
-fn an_answer_counts_whatever_the_driver_does_afterwards() {
+fn an_answer_counts_even_if_the_driver_fails_afterwards() {
     assert_eq!(ask(child("answers and hangs", "cpu"), LIMIT).unwrap(), Presence::Software);
 }
 
@@ -95,7 +95,7 @@ fn a_child_answers_what_it_is_asked() {
         let stdout = String::from_utf8(stdout).unwrap();
         assert_eq!(stdout.lines().find(|line| line.starts_with(PREFIX)), line);
         assert_eq!(status.success(), line.is_some());
-        assert!(!stdout.contains("the program went on"), "{stdout}");
+        assert!(!stdout.contains("the program continued"), "{stdout}");
     }
 }
 

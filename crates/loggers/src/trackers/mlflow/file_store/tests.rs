@@ -60,7 +60,7 @@ fn a_run_is_a_folder_as_mlflow_makes_it() {
 }
 
 #[test]
-fn a_continued_run_is_cut_back_and_the_fresh_one_vanishes() {
+fn a_resumed_run_is_truncated_and_the_fresh_one_vanishes() {
     let folder = tempfile::tempdir().unwrap();
     let image = |step: u8| Image::new(1, 1, 1, vec![step]).unwrap();
     let mut killed = logger(folder.path());
@@ -113,7 +113,7 @@ fn a_run_that_is_there_is_joined_and_half_a_line_is_cut_off() {
 }
 
 #[test]
-fn what_has_no_place_is_left_out_and_the_rest_goes_on() {
+fn unsupported_values_are_left_out_and_the_rest_is_logged() {
     let folder = tempfile::tempdir().unwrap();
     let mut logger = logger(folder.path());
     logger.log_metrics(&[("a", 1.0), ("a/b", 2.0), ("c/d", 3.0), ("c", 4.0)].into(), Some(0)).unwrap();

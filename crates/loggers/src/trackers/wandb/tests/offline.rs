@@ -195,7 +195,7 @@ fn train(logger: &mut WandbLogger, steps: std::ops::Range<u64>) {
 }
 
 #[test]
-fn a_killed_run_goes_on_in_its_file_as_if_nothing_had_happened() {
+fn a_killed_run_continues_in_its_file_as_if_uninterrupted() {
     let straight = tempfile::tempdir().unwrap();
     let mut logger = offline(straight.path());
     train(&mut logger, 0..30);

@@ -120,7 +120,7 @@ fn a_position_finds_its_place_without_the_spool() {
 }
 
 #[test]
-fn a_run_that_goes_on_after_its_end_is_begun_again() {
+fn a_run_that_continues_after_its_end_is_started_again() {
     let (folder, wandb) = (tempfile::tempdir().unwrap(), Wandb::start());
     let mut logger = online(folder.path(), &wandb);
     logger.log_metrics(&[("fit", 1.0)].into(), Some(1)).unwrap();
@@ -150,7 +150,7 @@ fn a_kill_does_not_take_the_open_row() {
 }
 
 #[test]
-fn a_checkpoint_that_is_gone_before_it_is_sent_arrives_all_the_same() {
+fn a_checkpoint_that_is_removed_before_it_is_sent_still_arrives() {
     let (folder, wandb) = (tempfile::tempdir().unwrap(), Wandb::start());
     wandb.server.down();
     let mut logger = online(folder.path(), &wandb).log_model(LogModel::All);

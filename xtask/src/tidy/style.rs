@@ -1,0 +1,108 @@
+//! Rules of `STYLE.md` that need no judgement: words of the list that are always wrong here, and the width of comments.
+
+use super::Finding;
+
+/// The words, in lower case, and what to write instead.
+const WORDS: [(&str, &str); 20] = [
+    ("whoever", "the subject"),
+    ("nobody", "the subject, or the passive"),
+    ("somebody", "the subject"),
+    ("anybody", "the subject"),
+    ("whatever", "`any`, `each` or the noun"),
+    ("so many", "the number"),
+    ("this many", "the number"),
+    ("goes on", "`continues`"),
+    ("go on", "`continue`"),
+    ("went on", "`continued`"),
+    ("of one's own", "`your own` or `custom`"),
+    ("of yours", "`your` or `your own`"),
+    ("under way", "`active` or `running`"),
+    ("in good order", "`cleanly`"),
+    ("anew", "`again` or `from scratch`"),
+    ("any more", "`no longer`"),
+    ("unbroken", "`uninterrupted`"),
+    ("no time at all", "`zero`"),
+    ("is cut back", "`is truncated`"),
+    ("is taken back", "`is rolled back`"),
+];
+/// `STYLE.md` shows the words. This file lists them.
+const SHOW_THE_WORDS: [&str; 2] = ["STYLE.md", "xtask/src/tidy/style.rs"];
+const WRITTEN_BY_US: [&str; 4] = ["rs", "md", "py", "toml"];
+const NOT_OURS: &str = "data/";
+
+const COLUMNS: usize = 120;
+
+pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
+    let ending = path.rsplit('.').next().unwrap_or_default();
+    if !WRITTEN_BY_US.contains(&ending) || SHOW_THE_WORDS.contains(&path) || path.starts_with(NOT_OURS) {
+        return Vec::new();
+    }
+    let mut findings = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        // Names of tests are sentences, too.
+        let lower = line.to_lowercase().replace('_', " ");
+        for (word, instead) in WORDS.iter().filter(|(word, _)| has_word(&lower, word)) {
+            findings.push(Finding::at(path, number, format!("write {instead} instead of `{word}` (see STYLE.md)")));
+        }
+    }
+    if ending == "rs" {
+        findings.extend(wide_comments(text).map(|number| Finding::at(path, number, format!("wrap comments at {COLUMNS} columns"))));
+    }
+    findings
+}
+
+/// Whether the line contains the words, and not as a part of longer ones.
+fn has_word(line: &str, word: &str) -> bool {
+    line.match_indices(word).any(|(at, found)| {
+        let before = line[..at].chars().next_back().is_some_and(char::is_alphanumeric);
+        let after = line[at + found.len()..].chars().next().is_some_and(char::is_alphanumeric);
+        !before && !after
+    })
+}
+
+/// The numbers of the lines of comments that are too wide, without those of tables and code.
+fn wide_comments(text: &str) -> impl Iterator<Item = usize> {
+    let mut in_code = false;
+    (1..).zip(text.lines()).filter_map(move |(number, line)| {
+        let comment = line.trim_start().strip_prefix("//")?.trim_start_matches(['/', '!']).trim_start();
+        if comment.starts_with("```") {
+            in_code = !in_code;
+        }
+        let may_be_wide = in_code || comment.starts_with('|');
+        (!may_be_wide && line.chars().count() > COLUMNS).then_some(number)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages(path: &str, text: &str) -> Vec<String> {
+        check(path, text).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn words_of_the_list_are_found() {
+        assert_eq!(
+            messages("docs/a.md", "a run ends\nNobody listens, and `a_run_goes_on`\n"),
+            [
+                "docs/a.md:2: write the subject, or the passive instead of `nobody` (see STYLE.md)",
+                "docs/a.md:2: write `continues` instead of `goes on` (see STYLE.md)"
+            ]
+        );
+        for line in ["cargo online", "the ergo on", "canew", "a so manyfold"] {
+            assert!(messages("docs/a.md", line).is_empty(), "{line}");
+        }
+        for path in ["STYLE.md", "data/a.md", "a.json"] {
+            assert!(messages(path, "nobody").is_empty(), "{path}");
+        }
+    }
+
+    #[test]
+    fn wide_comments_are_found() {
+        let wide = "x ".repeat(60);
+        let text = format!("/// {wide}\n/// | {wide}\n/// ```\n/// {wide}\n/// ```\nlet x = {wide};\n    // {wide}\n");
+        assert_eq!(messages("a.rs", &text), ["a.rs:1: wrap comments at 120 columns", "a.rs:7: wrap comments at 120 columns"]);
+        assert!(messages("a.md", &text).is_empty());
+    }
+}
