@@ -3,18 +3,27 @@
 //! [`Binary`], [`Multiclass`] and [`Multilabel`] say what the scores of a batch mean. Each makes all metrics of its kind.
 
 mod accuracy;
+mod area;
 mod average;
+mod calibration;
 mod cells;
 mod confusion;
 mod counts;
+mod curve;
 mod exact_match;
+mod ranking;
 mod score;
+mod spaced;
 mod task;
 
 pub use accuracy::{accuracy, top_k_accuracy};
+pub use area::{Area, AreaPerClass};
 pub use average::Average;
+pub use calibration::{Calibration, CalibrationError, CalibrationNorm};
 pub use confusion::{Agreement, Confusion, KappaWeights, Normalize};
 pub use counts::{ClassCounts, Counts, StatScores};
+pub use curve::Curve;
 pub use exact_match::exact_match;
+pub use ranking::{Binned, Exact, Point, Ranked, Ranking};
 pub use score::{PerClass, Score, ScoreKind};
 pub use task::{Binary, Multiclass, Multilabel, Task};

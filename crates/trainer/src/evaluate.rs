@@ -24,7 +24,7 @@ use stormfire_module::{
 };
 
 use crate::{
-    bundle::send_metrics,
+    bundle::{send_metrics, send_pictures},
     checkpoint,
     engine::{Engine, RandomPart},
     log_store::EpochMetrics,
@@ -103,6 +103,8 @@ fn evaluate_in_stage<M: LightningModule>(
     if !is_sanity_check {
         let sent =
             send_metrics(&metrics.merged(), &engine.run.loggers, engine.run.place.logger_step, Some(engine.run.place.progress.epoch));
+        engine.note_logged(sent);
+        let sent = send_pictures(&metrics.pictures, &engine.run.loggers, engine.run.place.logger_step);
         engine.note_logged(sent);
     }
     engine.fire(module, events::end(stage))?;

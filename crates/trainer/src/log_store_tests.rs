@@ -6,7 +6,7 @@ use stormfire_module::{Hook, for_trainer::scope, log, log::capture, moment::Mome
 use stormfire_values::read::{DistantCpu, device_reads};
 
 use super::*;
-use crate::log_state::{LogState, Pending};
+use crate::log_state::{LogState, METRICS_FOLDER, Pending};
 
 #[cfg(test)]
 #[path = "log_store/window_tests.rs"]
@@ -302,9 +302,13 @@ fn revived_into(store: &mut LogStore, mut revived: LogStore) -> LogStore {
     pending.add_to(&mut snapshot);
     let values: Vec<_> = snapshot.read().unwrap().into_iter().map(|(_, data)| data).collect();
     state.fill(&values);
+    let mut arrays = Snapshot::default();
+    state.move_arrays("", &mut arrays);
+    let arrays = arrays.read().unwrap().into_iter().map(|(name, data)| (name[METRICS_FOLDER.len()..].to_owned(), data));
     let text = state::save::<_, state::Value>(&state).unwrap().to_string();
     let mut read = LogState::default();
     state::load(&mut read, serde_json::from_str::<state::Value>(&text).unwrap()).unwrap();
+    read.take_arrays(&mut arrays.collect());
     revived.restore(&read, &Device::flex()).unwrap();
     revived
 }
@@ -320,9 +324,9 @@ fn log_everything(step: u32) {
         .on_step(false)
         .on_epoch(true)
         .reduce_fx(log::ReduceFx::Custom { name: "range", reduce: |all| all.clone().max() - all.min() });
-    log("metric", stormfire_metrics::metric::Mean::new(value(0.3), f64::from(step + 1))).on_epoch(true);
+    log("metric", stormfire_metrics::aggregation::Mean::new(value(0.3), f64::from(step + 1))).on_epoch(true);
     if step == 1 {
-        log("seldom", stormfire_metrics::metric::Mean::new(value(0.9), 3.0)).on_step(false).on_epoch(true);
+        log("seldom", stormfire_metrics::aggregation::Mean::new(value(0.9), 3.0)).on_step(false).on_epoch(true);
         log("nan", f64::NAN);
     }
 }
@@ -401,7 +405,7 @@ fn a_value_in_waiting_is_sent_once_after_a_checkpoint() {
 #[test]
 fn another_kind_of_metric_than_in_the_checkpoint_is_refused_by_name() {
     let mut store = LogStore::default();
-    train(&mut store, || drop(log("a", stormfire_metrics::metric::Mean::new(1.0, 2.0)).on_epoch(true)));
+    train(&mut store, || drop(log("a", stormfire_metrics::aggregation::Mean::new(1.0, 2.0)).on_epoch(true)));
     let mut store = revived(&mut store);
     let error = record(&mut store, Hook::TrainingStep, ONE, 0, || drop(log("a", 1.0).on_epoch(true))).unwrap_err();
     assert!(error.to_string().contains("`a` in `training_step` is of another kind than in the checkpoint"), "{error}");

@@ -1,7 +1,8 @@
 //! The share of right classes, in one call.
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Bool, Int, Tensor};
 
+use super::cells::int_dtype;
 use crate::aggregation::Mean;
 
 /// Multiclass accuracy: the share of items whose largest logit is that of their target, in `0..=1`.
@@ -30,15 +31,23 @@ pub fn accuracy(logits: &Tensor<2>, targets: &Tensor<1, Int>) -> Mean {
 
 /// Top-k accuracy: the share of items whose target is among the `k` largest logits, in `0..=1`.
 ///
-/// Shapes as in [`accuracy`]. A logit equal to the target's counts as smaller. If `k` is at least the number of
+/// Shapes as in [`accuracy`]. Of equal logits the one of the lower class comes first. If `k` is at least the number of
 /// classes, the result is 1.
 pub fn top_k_accuracy(logits: &Tensor<2>, targets: &Tensor<1, Int>, k: usize) -> Mean {
     let [items, _] = logits.dims();
-    let logits = logits.clone().inner();
-    let own = logits.clone().gather(1, targets.clone().inner().unsqueeze_dim(1));
-    let larger = logits.greater(own).int().sum_dim(1).flatten::<1>(0, 1);
-    let k = i64::try_from(k).unwrap_or(i64::MAX);
-    Mean::from_sum(larger.lower_elem(k).int().sum(), items)
+    Mean::from_sum(is_among_first(logits.clone().inner(), targets.clone().inner(), k).int().sum(), items)
+}
+
+/// Whether the score of the target is one of the `k` largest.
+pub(super) fn is_among_first(scores: Tensor<2>, targets: Tensor<1, Int>, k: usize) -> Tensor<1, Bool> {
+    let [items, classes] = scores.dims();
+    let targets = targets.reshape([items, 1]);
+    let own = scores.clone().gather(1, targets.clone());
+    let class = Tensor::<1, Int>::arange(0..classes as i64, &scores.device()).cast(int_dtype(&targets)).reshape([1, classes]);
+    // Otherwise a model with equal scores for all classes would always be right.
+    let is_before = scores.clone().equal(own.clone()).bool_and((targets.zeros_like() + class).lower(targets));
+    let before = scores.greater(own).bool_or(is_before).int().sum_dim(1).reshape([items]);
+    before.lower_elem(i64::try_from(k).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]
@@ -64,6 +73,12 @@ mod tests {
         let targets = Tensor::from_ints([2, 2], &device);
         for (k, share) in [(1, 0.0), (2, 0.5), (3, 1.0), (10, 1.0)] {
             assert!((top_k_accuracy(&logits, &targets, k).read().unwrap() - share).abs() < 1e-6, "k = {k}");
+        }
+        // A model that knows nothing is right by chance only.
+        let same = Tensor::<2>::ones([3, 3], &device);
+        for (k, share) in [(1, 1.0 / 3.0), (2, 2.0 / 3.0), (3, 1.0)] {
+            let all = top_k_accuracy(&same, &Tensor::from_ints([0, 1, 2], &device), k);
+            assert!((all.read().unwrap() - share).abs() < 1e-6, "k = {k}");
         }
     }
 }

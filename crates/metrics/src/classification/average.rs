@@ -19,8 +19,13 @@ pub(crate) fn safe_ratio(a: f64, b: f64, otherwise: f64) -> f64 {
     if b == 0.0 { otherwise } else { a / b }
 }
 
-/// The mean of a number of each class. NaN if a count is NaN.
-pub(crate) fn mean_of_classes(counts: &[ClassCounts], average: Average, task: Task, number: impl Fn(&ClassCounts) -> f64) -> f64 {
+/// The mean of a number of each class, or `without` any class that counts. NaN if a count is NaN.
+pub(crate) fn mean_of_classes(
+    counts: &[ClassCounts],
+    (average, task): (Average, Task),
+    without: f64,
+    number: impl Fn(&ClassCounts) -> f64,
+) -> f64 {
     let (mut sum, mut weights) = (0.0, 0.0);
     for class in counts {
         let weight = match average {
@@ -34,5 +39,5 @@ pub(crate) fn mean_of_classes(counts: &[ClassCounts], average: Average, task: Ta
         sum += weight * number(class);
         weights += weight;
     }
-    safe_ratio(sum, weights, if weights.is_nan() { f64::NAN } else { 0.0 })
+    safe_ratio(sum, weights, without)
 }

@@ -1,7 +1,7 @@
 //! Counting on a device: each item goes to a cell, and nothing is read.
 
 use burn::tensor::{DType, IndexingUpdateOp, Int, IntDType, Tensor};
-use stormfire_values::read::{Array, values_at_hand};
+use stormfire_values::read::{Array, sum_dtype, values_at_hand};
 
 /// How a target is filed: one cell for each class, and three more.
 pub(crate) const EXTRA: usize = 3;
@@ -68,4 +68,23 @@ pub(crate) fn count(indices: Tensor<1, Int>, cells: usize) -> Array {
             counts.scatter(0, indices, ones, IndexingUpdateOp::Add).into()
         }
     }
+}
+
+/// The sum of the values of each cell, in the widest float type. All indices must be in `0..cells`.
+pub(crate) fn sum_cells(indices: Tensor<1, Int>, values: Tensor<1>, cells: usize) -> Array {
+    if let (Ok(indices), Ok(values)) = (values_at_hand(indices.clone()), values_at_hand(values.clone())) {
+        let mut sums = vec![0.0; cells];
+        for (index, value) in indices.iter::<i64>().zip(values.iter::<f64>()) {
+            if let Some(sum) = usize::try_from(index).ok().and_then(|index| sums.get_mut(index)) {
+                *sum += value;
+            }
+        }
+        return Array::row(sums);
+    }
+    let (device, dtype) = (values.device(), sum_dtype(&values.device()));
+    let sums = Tensor::<1>::zeros([cells], (&device, DType::from(dtype)));
+    if indices.dims() == [0] {
+        return sums.into();
+    }
+    sums.scatter(0, indices, values.cast(dtype), IndexingUpdateOp::Add).into()
 }

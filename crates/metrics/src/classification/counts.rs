@@ -73,7 +73,7 @@ impl Multilabel {
         let predicted = self.scores.sigmoid().greater_elem(self.threshold).int();
         let [items, labels] = predicted.dims();
         let label = Tensor::<1, Int>::arange(0..labels as i64, &predicted.device()).cast(int_dtype(&predicted));
-        let label = label.reshape([1, labels]).expand([items, labels]).reshape([items * labels]);
+        let label = (predicted.zeros_like() + label.reshape([1, labels])).reshape([items * labels]);
         let [predicted, targets] = [predicted, self.targets.clone()].map(|tensor| tensor.reshape([items * labels]));
         let cells = pair_cells(predicted, targets, Some((label, labels)), self.ignore_index);
         Counts { cells, task: Task::Multilabel, ignore_index: self.ignore_index, names: self.names.clone() }

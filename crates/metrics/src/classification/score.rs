@@ -39,7 +39,7 @@ impl ScoreKind {
     /// The score of one class, or of the sum of all.
     fn of(self, task: Task, counts: &ClassCounts, zero_division: f64) -> f64 {
         let ClassCounts { tp, fp, tn, fn_ } = *counts;
-        let ratio = |a: f64, b: f64| safe_ratio(a, b, if b.is_nan() { f64::NAN } else { zero_division });
+        let ratio = |a: f64, b: f64| safe_ratio(a, b, zero_division);
         match self {
             Self::Precision => ratio(tp, tp + fp),
             Self::Recall | Self::BalancedAccuracy => ratio(tp, tp + fn_),
@@ -132,7 +132,9 @@ impl Metric for Score {
         if self.average == Average::Micro || task == Task::Binary {
             return self.of(&classes.iter().fold(ClassCounts::default(), ClassCounts::plus));
         }
-        mean_of_classes(&classes, self.average, task, |class| self.of(class))
+        // As in torchmetrics.
+        let without = if self.kind == ScoreKind::Jaccard { f64::NAN } else { 0.0 };
+        mean_of_classes(&classes, (self.average, task), without, |class| self.of(class))
     }
 }
 

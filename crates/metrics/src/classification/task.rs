@@ -5,7 +5,10 @@ use std::sync::Arc;
 use burn::tensor::{DType, FloatDType, Int, Tensor, activation};
 use stormfire_values::ConfigError;
 
-use super::cells::plain_targets;
+use super::{
+    accuracy::is_among_first,
+    cells::{int_dtype, plain_targets},
+};
 
 /// The kind of a classification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,12 +134,12 @@ impl Binary {
 /// Scores of classes that exclude each other, and the right class. The metrics of multiclass classification are made from it.
 ///
 /// ```
-/// use burn::tensor::{Device, Tensor};
+/// use burn::tensor::{Device, Int, Tensor};
 /// use stormfire_metrics::{Metric, classification::{Average, Multiclass}};
 ///
 /// let device = Device::flex();
 /// let logits = Tensor::<2>::from_floats([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]], &device);
-/// let targets = Tensor::from_ints([1, 0, 0], &device);
+/// let targets = Tensor::<1, Int>::from_ints([1, 0, 0], &device);
 /// let counts = Multiclass::from_logits(&logits, &targets)?.counts();
 /// assert_eq!(counts.precision().average(Average::Macro).read()?, 0.75);
 /// assert_eq!(counts.recall().per_class().read()?.get("class_0"), Some(0.5));
@@ -194,7 +197,7 @@ impl Multiclass {
     }
 
     /// A prediction is right if the target is among the `k` largest scores. Then it counts as the target, otherwise as the class
-    /// with the largest score, as in torchmetrics since 1.6. Default 1.
+    /// with the largest score, as in torchmetrics since 1.6. Of equal scores the one of the lower class comes first. Default 1.
     ///
     /// # Errors
     /// `k` is 0, or larger than the number of classes.
@@ -230,13 +233,12 @@ impl Multiclass {
     pub(crate) fn predicted(&self) -> Tensor<1, Int> {
         let scores = self.scores.raw();
         let [items, _] = scores.dims();
-        let best = scores.clone().argmax(1).reshape([items]);
+        let best = scores.clone().argmax(1).reshape([items]).cast(int_dtype(&self.targets));
         if self.top_k == 1 {
             return best;
         }
         let targets = self.targets.clone().clamp(0, self.classes() as i64 - 1);
-        let own = scores.clone().gather(1, targets.clone().reshape([items, 1]));
-        let is_hit = scores.greater(own).int().sum_dim(1).reshape([items]).lower_elem(self.top_k as i64);
+        let is_hit = is_among_first(scores, targets.clone(), self.top_k);
         best.mask_where(is_hit, targets)
     }
 }

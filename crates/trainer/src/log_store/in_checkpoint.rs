@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use stormfire_metrics::Logged;
 use stormfire_module::Result;
 use stormfire_values::{Scalar, read::Reading};
 
@@ -12,8 +11,8 @@ use super::{
     slot::{Results, Slot, Step},
 };
 use crate::{
-    accumulator::{Accumulator, value_of},
-    log_state::{self, LogState, Pending, SavedOptions, SavedSlot},
+    accumulator::Accumulator,
+    log_state::{self, LogState, Pending, SavedOptions, SavedScalar, SavedSlot},
 };
 
 impl LogStore {
@@ -26,8 +25,8 @@ impl LogStore {
         let of_epoch = self.callback.0.iter().filter(is_new).map(|(name, _)| name.to_string()).collect();
         let progress_bar = self.bar.readings().map(named).collect();
         LogState {
-            train: self.train.slots.iter().map(|slot| slot.state(pending)).collect(),
-            evaluation: self.evaluation.slots.iter().map(|slot| slot.state(pending)).collect(),
+            train: self.train.slots.iter_mut().map(|slot| slot.state(pending)).collect(),
+            evaluation: self.evaluation.slots.iter_mut().map(|slot| slot.state(pending)).collect(),
             metrics,
             of_epoch,
             progress_bar,
@@ -58,7 +57,7 @@ impl LogStore {
 }
 
 impl Slot {
-    fn state(&self, pending: &mut Pending) -> SavedSlot {
+    fn state(&mut self, pending: &mut Pending) -> SavedSlot {
         SavedSlot {
             hook: self.hook.name().into(),
             name: self.name.to_string(),
@@ -67,7 +66,9 @@ impl Slot {
             step_key: self.step_key.to_string(),
             epoch_key: self.epoch_key.to_string(),
             plain_key: self.plain_key.to_string(),
-            step: self.step.as_ref().map(|step| pending.save(&value_of(&step.value))),
+            step: self.step.as_mut().map(|step| {
+                step.readings().iter().map(|(name, reading)| (name.clone(), pending.save_source(&reading.source()))).collect()
+            }),
             epoch: self.epoch.as_ref().map(|epoch| epoch.state(pending)),
             window: self.window.as_ref().map(|window| window.state(pending)),
             joined: self.with_window().map(|joined| joined.state(pending)),
@@ -84,7 +85,11 @@ impl Slot {
             step_key: saved.step_key.as_str().into(),
             epoch_key: saved.epoch_key.as_str().into(),
             plain_key: saved.plain_key.as_str().into(),
-            step: saved.step.as_ref().map(|step| Step::new(Logged::Scalar(step.restore(device)))),
+            shown: Vec::new(),
+            step: saved.step.as_ref().map(|step| {
+                let reading = |(name, value): &(Option<String>, SavedScalar)| (name.clone(), Reading::new(value.restore(device)));
+                Step::restored(step.iter().map(reading).collect())
+            }),
             epoch: saved.epoch.as_ref().map(|epoch| Accumulator::restore(epoch, device)),
             window: saved.window.as_ref().map(|window| Accumulator::restore(window, device)),
             joined: saved.joined.as_ref().map(|joined| Accumulator::restore(joined, device)),

@@ -210,9 +210,14 @@ impl Array {
             (Some(parts), _) => Values::Host(Arc::new(parts.concat())),
             (None, Some(device)) => {
                 let ints: Option<Vec<_>> = arrays.iter().map(|array| array.values.ints()).collect();
-                match ints {
-                    Some(ints) => Values::Ints(Tensor::cat(ints, 0)),
-                    None => Values::Floats(Tensor::cat(arrays.iter().map(|array| array.values.to_floats(&device)).collect(), 0)),
+                let halves: Option<Vec<_>> = arrays.iter().map(|array| array.values.halves()).collect();
+                match (ints, halves) {
+                    (Some(ints), _) => Values::Ints(Tensor::cat(ints, 0)),
+                    (None, Some(halves)) => {
+                        let (low, high): (Vec<_>, Vec<_>) = halves.into_iter().unzip();
+                        Values::Halves(Tensor::cat(low.into_iter().chain(high).collect(), 0))
+                    }
+                    (None, None) => Values::Floats(Tensor::cat(arrays.iter().map(|array| array.values.to_floats(&device)).collect(), 0)),
                 }
             }
             (None, None) => return None,
@@ -237,6 +242,13 @@ impl Values {
         }
     }
 
+    fn halves(&self) -> Option<(Tensor<1, Int>, Tensor<1, Int>)> {
+        match self {
+            Values::Halves(tensor) => Some(halves_of(tensor.clone(), tensor.dims()[0] / 2)),
+            _ => None,
+        }
+    }
+
     /// As floats of the widest type of the device.
     fn to_floats(&self, device: &burn::tensor::Device) -> Tensor<1> {
         let wide = sum_dtype(device);
@@ -248,19 +260,24 @@ impl Values {
             Values::Ints(tensor) => tensor.clone().cast(wide),
             Values::Halves(tensor) => {
                 let count = tensor.dims()[0] / 2;
-                let half = |from: usize| tensor.clone().slice([from..from + count]).cast(wide);
-                half(0) + half(count) * f64::from(1 << LOW_BITS)
+                let (low, high) = halves_of(tensor.clone(), count);
+                low.cast(wide) + high.cast(wide) * f64::from(1 << LOW_BITS)
             }
         }
     }
 }
 
+fn halves_of(halves: Tensor<1, Int>, count: usize) -> (Tensor<1, Int>, Tensor<1, Int>) {
+    (halves.clone().slice([0..count]), halves.slice([count..2 * count]))
+}
+
 /// Moves what does not fit the low halves to the high ones.
 fn carried(halves: Tensor<1, Int>) -> Tensor<1, Int> {
     let count = halves.dims()[0] / 2;
-    let (low, high) = (halves.clone().slice([0..count]), halves.slice([count..2 * count]));
-    let over = low.clone().bitwise_right_shift_scalar(LOW_BITS);
-    Tensor::cat(vec![low.bitwise_and_scalar((1 << LOW_BITS) - 1), high + over], 0)
+    let (low, high) = halves_of(halves, count);
+    // Towards 0, so that a small negative number has a small low half.
+    let over = low.clone() / (1 << LOW_BITS);
+    Tensor::cat(vec![low - over.clone() * (1 << LOW_BITS), high + over], 0)
 }
 
 /// Floats of any shape, detached from autodiff. Half floats become `f32`.
@@ -351,8 +368,9 @@ mod tests {
                 assert!(max[0] == 3.0 && max[1].is_nan() && min[0] == 1.0 && min[1].is_nan(), "{place}: {max:?} {min:?}");
             }
             assert!(ints(&[1]).plus(&ints(&[1, 2])).is_none());
-            let all = Array::concatenated(&[ints(&[1, 2]), ints(&[]), ints(&[1 << 30])]).unwrap();
-            assert_eq!((all.to_vec(), all.dims()), (vec![1.0, 2.0, f64::from(1 << 30)], &[3][..]), "{place}");
+            let all = Array::concatenated(&[ints(&[1, -2]), ints(&[]), ints(&[i32::MAX])]).unwrap();
+            assert_eq!((all.to_vec(), all.dims()), (vec![1.0, -2.0, f64::from(i32::MAX)], &[3][..]), "{place}");
+            assert_eq!(Array::row(vec![0.5]).plus(&ints(&[-1])).unwrap().to_vec(), [-0.5], "{place}");
             let table = |rows: usize| Array::from(Tensor::<2>::ones([rows, 2], &Device::flex()));
             assert_eq!(Array::concatenated(&[table(1), table(2)]).unwrap().dims(), [3, 2]);
             assert!(Array::concatenated(&[table(1), floats(&[1.0])]).is_none());
