@@ -9,6 +9,7 @@ mod examples;
 mod fresh;
 mod linters;
 mod losses;
+mod metrics;
 mod python;
 mod s3;
 mod step;

@@ -39,7 +39,8 @@ pub fn of(metric: &dyn AnyMetric) -> Result<Vec<u8>, ReadError> {
 /// [`MergeError`] if the bytes are no state of such a metric.
 pub fn merge(metric: &mut dyn AnyMetric, bytes: &[u8]) -> Result<(), MergeError> {
     let other = decode(bytes).and_then(|parts| metric.with_parts_any(&parts));
-    let other = other.ok_or_else(|| MergeError::new("state", "is not that of a metric of this kind: do all ranks run the same program?"))?;
+    let other =
+        other.ok_or_else(|| MergeError::new("state", "is not that of a metric of this kind: do all ranks run the same program?"))?;
     metric.merge_any(other.as_ref())
 }
 

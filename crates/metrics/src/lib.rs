@@ -8,9 +8,13 @@
 //! |---|---|
 //! | [`aggregation`] | mean, sum, minimum, maximum, all values, the newest values |
 //! | [`classification`] | accuracy, precision, recall, F-beta, confusion matrix and so on: binary, multiclass, multilabel |
+//! | [`regression`] | errors, explained variance, correlations |
+//! | [`text`] | perplexity, BLEU, ROUGE, error rates of words and characters |
 //!
-//! They work without a Trainer. A metric is made on the device from a batch, and reads nothing. [`Metric::read`] copies its
-//! state to the host, and computes the result there.
+//! They work without a Trainer. A metric is made on the device from a batch, and reads nothing. [`Metric::read`] copies
+//! its state to the host, and computes the result there.
+
+#![allow(clippy::cast_possible_wrap, reason = "numbers of items and classes are far below 2^63")]
 
 pub mod aggregation;
 pub mod bytes;
@@ -20,7 +24,9 @@ pub mod loggable;
 pub mod merge;
 pub mod metric;
 pub mod picture;
+pub mod regression;
 pub mod rows;
+pub mod text;
 
 pub use classification::{accuracy, top_k_accuracy};
 pub use computed::{Computed, Named, Outline};

@@ -189,13 +189,17 @@ impl Captured {
                 Logged::Invalid(_) => Vec::new(),
             };
             let own = &record.name;
-            readings.into_iter().map(|(below, reading)| (below.map_or_else(|| own.to_string(), |below| format!("{own}/{below}")), reading)).collect::<Vec<_>>()
+            readings
+                .into_iter()
+                .map(|(below, reading)| (below.map_or_else(|| own.to_string(), |below| format!("{own}/{below}")), reading))
+                .collect::<Vec<_>>()
         };
         let all: Vec<(String, Reading)> = self.records.iter().flat_map(named).collect();
-        let reading = all.iter().rfind(|(own, _)| own == name).map(|(_, reading)| reading.clone()).ok_or_else(|| Error::MetricMissing {
-            name: name.into(),
-            available: all.iter().map(|(own, _)| own.clone()).collect(),
-        })?;
+        let reading = all
+            .iter()
+            .rfind(|(own, _)| own == name)
+            .map(|(_, reading)| reading.clone())
+            .ok_or_else(|| Error::MetricMissing { name: name.into(), available: all.iter().map(|(own, _)| own.clone()).collect() })?;
         Ok(Reading::read_all(&[reading])?.into_iter().next().unwrap_or(f64::NAN))
     }
 }

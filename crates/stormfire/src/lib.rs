@@ -139,11 +139,11 @@ pub mod prelude {
     pub use crate::{
         Accelerator, Callback, ClipAlgorithm, Context, CsvLogger, DataModule, EarlyStopping, Error, Every, Fit,
         GradientAccumulationScheduler, GradientNorm, GradientNormMonitor, HistogramMonitor, Hook, ImageGridMonitor, LambdaCallback,
-        LearningRateMonitor, LightningModule, Limit, LoadOptions, Loader, Loaders, Logger, Merge, Metric, Mode, ModelCheckpoint, ModelSummary,
-        NonFinite, OnExceptionCheckpoint, OneCycle, Optimizer, Optimizers, PredictModule, ProfilerKind, ProgressBar, ReduceFx,
-        ReduceLrOnPlateau, Result, SaveLast, SaveTopK, Scalar, Schedule, SplitBatch, Stage, StepOutput, Stepper, Stop, TensorBoardLogger,
-        ThroughputMonitor, Timer, Trainer, TrainerConfig, WeightLayout, accuracy, data::Error as DataError, log, log_dict, media, state,
-        state::Saved, state::Value, top_k_accuracy,
+        LearningRateMonitor, LightningModule, Limit, LoadOptions, Loader, Loaders, Logger, Merge, Metric, Mode, ModelCheckpoint,
+        ModelSummary, NonFinite, OnExceptionCheckpoint, OneCycle, Optimizer, Optimizers, PredictModule, ProfilerKind, ProgressBar,
+        ReduceFx, ReduceLrOnPlateau, Result, SaveLast, SaveTopK, Scalar, Schedule, SplitBatch, Stage, StepOutput, Stepper, Stop,
+        TensorBoardLogger, ThroughputMonitor, Timer, Trainer, TrainerConfig, WeightLayout, accuracy, data::Error as DataError, log,
+        log_dict, media, state, state::Saved, state::Value, top_k_accuracy,
     };
 }
 

@@ -58,8 +58,8 @@ pub(crate) fn send_metrics(metrics: &Metrics, loggers: &[Background], step: u64,
     Ok(())
 }
 
-/// Queues pictures: a figure and a table each, or what a logger has for them. A logger without them is skipped, with one
-/// warning.
+/// Queues pictures: a figure and a table each, or what a logger has for them. A logger without them is skipped, with
+/// one warning.
 pub(crate) fn send_pictures(pictures: &[(Arc<str>, Picture)], loggers: &[Background], step: u64) -> Result<()> {
     for (name, picture) in pictures {
         for drawn in media::drawn(picture) {

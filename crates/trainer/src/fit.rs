@@ -18,7 +18,6 @@ use stormfire_values::clock;
 use step::BatchOutcome;
 
 use crate::{
-    bundle::{send_metrics, send_pictures},
     checkpoint,
     engine::{Engine, RandomPart},
     evaluate::Evaluated,
@@ -287,10 +286,8 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             value => value.map(Some),
         };
         self.training.optimizers.step_watching_schedules(Some(completed), &mut of_epoch)?;
-        let sent =
-            send_metrics(&metrics.merged(), &engine.run.loggers, engine.run.place.logger_step, Some(engine.run.place.progress.epoch));
-        engine.note_logged(sent);
-        let sent = send_pictures(&metrics.pictures, &engine.run.loggers, engine.run.place.logger_step);
+        let place = &engine.run.place;
+        let sent = metrics.send(&engine.run.loggers, place.logger_step, place.progress.epoch);
         engine.note_logged(sent);
         engine.run.place.progress.epoch += 1;
         engine.run.place.progress.batch_in_epoch = 0;

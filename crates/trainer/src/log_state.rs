@@ -20,8 +20,8 @@ use stormfire_values::{
 
 mod parts;
 
-pub(crate) use parts::{Compute, SavedComputed, SavedPart};
 use parts::{ArrayData, Place, SavedArray};
+pub(crate) use parts::{Compute, SavedComputed, SavedPart};
 
 /// Folder for logged values. They leave the device together with the parameters, and are moved into the JSON.
 pub(crate) const LOG_FOLDER: &str = "log/";

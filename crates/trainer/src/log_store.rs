@@ -10,7 +10,7 @@ mod slot;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use stormfire_loggers::Metrics;
+use stormfire_loggers::{Background, Metrics};
 use stormfire_metrics::Picture;
 use stormfire_module::{
     Error, Result, RunningStage,
@@ -25,7 +25,11 @@ use stormfire_values::{
 };
 
 use self::slot::{Results, is_of_epoch};
-use crate::{accumulator::Accumulator, bar_values::BarValues, bundle::Bundle};
+use crate::{
+    accumulator::Accumulator,
+    bar_values::BarValues,
+    bundle::{Bundle, send_metrics, send_pictures},
+};
 
 /// Properties of the current batch for `record`.
 #[derive(Clone, Copy, Debug)]
@@ -335,13 +339,19 @@ pub(crate) struct EpochMetrics {
     /// Loader (`None`: logged in an epoch hook, for all loaders), name, value.
     values: Vec<(Option<usize>, Arc<str>, f64)>,
     /// What is drawn, with its name.
-    pub(crate) pictures: Vec<(Arc<str>, Picture)>,
+    pictures: Vec<(Arc<str>, Picture)>,
 }
 
 impl EpochMetrics {
     /// All metrics in one list, for the loggers.
     pub(crate) fn merged(&self) -> Metrics {
         self.values.iter().map(|(_, name, value)| (Arc::clone(name), *value)).collect()
+    }
+
+    /// Queues all metrics and pictures for the loggers.
+    pub(crate) fn send(&self, loggers: &[Background], step: u64, epoch: usize) -> Result<()> {
+        send_metrics(&self.merged(), loggers, step, Some(epoch))?;
+        send_pictures(&self.pictures, loggers, step)
     }
 
     /// One list per loader.

@@ -1,7 +1,8 @@
 //! Tests of the store's rules: slots, order of commits, ends of epochs, loaders.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 use stormfire_checkpoint::Snapshot;
+use stormfire_metrics::classification::Multiclass;
 use stormfire_module::{Hook, for_trainer::scope, log, log::capture, moment::Moment, state};
 use stormfire_values::read::{DistantCpu, device_reads};
 
@@ -325,8 +326,14 @@ fn log_everything(step: u32) {
         .on_epoch(true)
         .reduce_fx(log::ReduceFx::Custom { name: "range", reduce: |all| all.clone().max() - all.min() });
     log("metric", stormfire_metrics::aggregation::Mean::new(value(0.3), f64::from(step + 1))).on_epoch(true);
+    let scores = Tensor::<2>::from_floats([[0.2, 0.8 / (step as f32 + 1.0)], [0.7, 0.3]], &device);
+    let batch = Multiclass::from_logits(&scores, &Tensor::<1, Int>::from_ints([step as i32 % 2, 1], &device)).unwrap();
+    log("f1", batch.counts().f1().per_class()).on_epoch(true);
+    log("auroc", batch.exact_curves().auroc()).on_step(false).on_epoch(true);
+    log("calibration", batch.calibration(4).unwrap());
     if step == 1 {
         log("seldom", stormfire_metrics::aggregation::Mean::new(value(0.9), 3.0)).on_step(false).on_epoch(true);
+        log("confusion", batch.confusion());
         log("nan", f64::NAN);
     }
 }
@@ -352,7 +359,9 @@ fn bits_with_and_without_checkpoints() -> Vec<(String, u64)> {
             train(store, || log_everything(step));
         }
         let known: Vec<_> = known(store).into_iter().map(|(name, value)| (name, value.to_bits())).collect();
-        (known, bits(&store_end(store, RunningStage::Train).merged()))
+        let end = store_end(store, RunningStage::Train);
+        assert_eq!(end.pictures.len(), 2);
+        (known, bits(&end.merged()), end.pictures)
     };
     let uninterrupted = epoch(&mut LogStore::default(), 0);
     assert!(uninterrupted.1.iter().any(|(name, _)| name == "seldom"));

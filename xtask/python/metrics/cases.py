@@ -13,6 +13,8 @@ from pathlib import Path
 
 import classification
 import ranking
+import regression
+import text
 
 
 def plain(value):
@@ -32,7 +34,7 @@ def main():
     warnings.simplefilter("ignore")
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for kinds in [classification.KINDS, ranking.KINDS]:
+    for kinds in [classification.KINDS, ranking.KINDS, regression.KINDS, text.KINDS]:
         for name, make in kinds.items():
             cases = list(make())
             values = sum(len(case["expected"]) for case in cases)

@@ -3,12 +3,7 @@
 use stormfire_derive::Merge;
 use stormfire_values::read::Array;
 
-use crate::{
-    computed::Outline,
-    metric::Metric,
-    picture::Samples,
-    rows::Rows,
-};
+use crate::{computed::Outline, metric::Metric, picture::Samples, rows::Rows};
 
 /// All values, in order. A logger gets them as a histogram.
 ///

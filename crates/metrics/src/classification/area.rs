@@ -35,8 +35,8 @@ pub struct Area<R: Ranking> {
 macro_rules! areas {
     ($($ranking:ty),*) => {$(
         impl $ranking {
-            /// The area below the ROC curve: the probability that a right answer has a higher score than a wrong one. Ties
-            /// count half.
+            /// The area below the ROC curve: the probability that a right answer has a higher score than a wrong one.
+            /// Ties count half.
             pub fn auroc(&self) -> Area<Self> {
                 Area { ranking: self.clone(), kind: Kind::Auroc { max_fpr: 1.0 }, average: Average::Macro }
             }

@@ -1,6 +1,6 @@
 //! From the numbers of each class to one number.
 
-use super::{counts::ClassCounts, task::Task};
+use super::{class_counts::ClassCounts, task::Task};
 
 /// How the numbers of classes or labels become one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -8,7 +8,8 @@ pub enum Average {
     /// The counts of all classes are added first.
     #[default]
     Micro,
-    /// The mean over classes. A class of [`Multiclass`](super::Multiclass) that is neither a target nor predicted does not count.
+    /// The mean over classes. A class of [`Multiclass`](super::Multiclass) that is neither a target nor predicted does
+    /// not count.
     Macro,
     /// The mean over classes, weighted by their number of targets.
     Weighted,

@@ -30,8 +30,8 @@ pub enum CalibrationNorm {
 /// Confidence and accuracy in bins of equal width. It is the reliability diagram as a picture, and has the
 /// [`error`](Self::error).
 ///
-/// Multiclass: the confidence of the predicted class. Binary: the probability of "yes". As in torchmetrics, a confidence of
-/// exactly 1 has a bin of its own.
+/// Multiclass: the confidence of the predicted class. Binary: the probability of "yes". As in torchmetrics, a
+/// confidence of exactly 1 has a bin of its own.
 #[derive(Clone, Debug, Merge)]
 #[merge(crate = crate)]
 pub struct Calibration {

@@ -176,7 +176,8 @@ impl Metric for Agreement {
 fn mcc(rows: &[Vec<f64>]) -> f64 {
     let right: f64 = rows.iter().enumerate().filter_map(|(class, row)| row.get(class)).sum();
     let all = sum_of(rows);
-    if rows.len() == 2 && all > 0.0 && (right == 0.0 || right == all) {
+    let wrong = all - right;
+    if rows.len() == 2 && all > 0.0 && (right == 0.0 || wrong == 0.0) {
         return if right == 0.0 { -1.0 } else { 1.0 };
     }
     let (targets, predictions) = (row_sums(rows), column_sums(rows));

@@ -6,7 +6,7 @@ use stormfire_values::read::Array;
 
 use super::{
     cells::{BELOW, EXTRA, above, count, ignored, int_dtype, target_cells},
-    score::{Score, ScoreKind},
+    class_counts::ClassCounts,
     task::{Binary, Multiclass, Multilabel, Names, Task},
 };
 use crate::{
@@ -14,40 +14,17 @@ use crate::{
     metric::Metric,
 };
 
-/// Integer counts of one class or label.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct ClassCounts {
-    /// Predicted, and right.
-    pub tp: f64,
-    /// Predicted, but wrong.
-    pub fp: f64,
-    /// Not predicted, and right.
-    pub tn: f64,
-    /// Not predicted, but wrong.
-    pub fn_: f64,
-}
-
-impl ClassCounts {
-    /// Number of targets.
-    pub fn support(&self) -> f64 {
-        self.tp + self.fn_
-    }
-
-    pub(crate) fn plus(self, other: &Self) -> Self {
-        Self { tp: self.tp + other.tp, fp: self.fp + other.fp, tn: self.tn + other.tn, fn_: self.fn_ + other.fn_ }
-    }
-}
-
 /// True and false positives and negatives of each class, counted as integers on the device.
 ///
-/// Its views are the usual scores: [`precision`](Self::precision), [`recall`](Self::recall), [`f1`](Self::f1) and so on. They
-/// share the counts of a batch.
+/// Its views are the usual scores: [`precision`](Self::precision), [`recall`](Self::recall), [`f1`](Self::f1) and so
+/// on. They share the counts of a batch.
 ///
 /// A target outside of the classes, unless it is the ignored one, makes every result NaN.
 #[derive(Clone, Debug, Merge)]
 #[merge(crate = crate)]
 pub struct Counts {
-    /// Multiclass: `[3, classes + 3]`: hits, predictions, targets. Otherwise `[labels, 5, 2]`: target (see `cells`), prediction.
+    /// Multiclass: `[3, classes + 3]`: hits, predictions, targets. Otherwise `[labels, 5, 2]`: target (see `cells`),
+    /// prediction.
     #[merge(sum)]
     cells: Array,
     #[merge(same)]
@@ -151,55 +128,9 @@ impl Counts {
         classes
     }
 
-    /// A score of these counts. The methods below are shorter.
-    pub fn score(&self, kind: ScoreKind) -> Score {
-        Score::new(self.clone(), kind)
-    }
-
     /// The counts themselves, as named numbers: `tp`, `fp`, `tn`, `fn` and `support`, added over the classes.
     pub fn stat_scores(&self) -> StatScores {
         StatScores(self.clone())
-    }
-}
-
-macro_rules! scores {
-    ($($(#[$doc:meta])* $name:ident => $kind:expr;)*) => {
-        impl Counts {
-            $($(#[$doc])* pub fn $name(&self) -> Score {
-                self.score($kind)
-            })*
-        }
-    };
-}
-
-scores! {
-    /// `tp / (tp + fp)`: the share of right ones among the predictions.
-    precision => ScoreKind::Precision;
-    /// `tp / (tp + fn)`: the share of targets that were found.
-    recall => ScoreKind::Recall;
-    /// `tn / (tn + fp)`: the share of "no" that was found.
-    specificity => ScoreKind::Specificity;
-    /// `tn / (tn + fn)`: the share of right ones among the predictions of "no".
-    negative_predictive_value => ScoreKind::NegativePredictiveValue;
-    /// The harmonic mean of precision and recall, `2·tp / (2·tp + fp + fn)`.
-    f1 => ScoreKind::FBeta(1.0);
-    /// Binary and multilabel: `(tp + tn) / all`. Multiclass: the share of items that are right; of one class, its recall.
-    accuracy => ScoreKind::Accuracy;
-    /// The mean recall of the classes that are targets, `balanced_accuracy_score` of scikit-learn.
-    balanced_accuracy => ScoreKind::BalancedAccuracy;
-    /// `1 - accuracy`, the share of wrong labels.
-    hamming_distance => ScoreKind::HammingDistance;
-    /// Intersection over union of a whole data set, `tp / (tp + fp + fn)`.
-    jaccard => ScoreKind::Jaccard;
-    /// `2·tp / (2·tp + fp + fn)` of a whole data set, which is the F1 score. Of single images, see
-    /// [`segmentation`](crate::image::segmentation).
-    dice => ScoreKind::FBeta(1.0);
-}
-
-impl Counts {
-    /// `(1 + beta²)·tp / ((1 + beta²)·tp + beta²·fn + fp)`: a large `beta` weighs recall, a small one precision.
-    pub fn f_beta(&self, beta: f64) -> Score {
-        self.score(ScoreKind::FBeta(beta))
     }
 }
 

@@ -34,7 +34,8 @@ macro_rules! curves {
                 Curve { ranking: self.clone(), kind: Kind::Roc }
             }
 
-            /// Precision over recall, from (0, 1). The precision is NaN where nothing is predicted, and the recall without positives.
+            /// Precision over recall, from (0, 1). The precision is NaN where nothing is predicted, and the recall
+            /// without positives.
             pub fn precision_recall(&self) -> Curve<Self> {
                 Curve { ranking: self.clone(), kind: Kind::PrecisionRecall }
             }

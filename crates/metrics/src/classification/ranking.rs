@@ -45,11 +45,13 @@ pub trait Ranking: Merge {
 
 /// Scores counted between evenly spaced thresholds, as integers on the device. Its memory does not grow.
 ///
-/// A result is that of scores which are rounded down to a threshold. Scores outside of 0..=1 count to the first or last threshold.
+/// A result is that of scores which are rounded down to a threshold. Scores outside of 0..=1 count to the first or last
+/// threshold.
 #[derive(Clone, Debug, Merge)]
 #[merge(crate = crate)]
 pub struct Binned {
-    /// `[classes, thresholds + 1, 2]`: scores that are not below so many thresholds, wrong or right. Then ignored and invalid ones.
+    /// `[classes, thresholds + 1, 2]`: scores by the number of thresholds that are not above them, wrong or right. Then ignored and
+    /// invalid ones.
     #[merge(sum)]
     cells: Array,
     #[merge(same)]
@@ -139,7 +141,7 @@ impl Binary {
         OneVsRest::of_labels(self.scores.sigmoid().reshape([items, 1]), &targets, self.ignore_index, ["positive".to_owned()].into())
     }
 
-    /// ROC and precision-recall curves of this many thresholds, such as 200.
+    /// ROC and precision-recall curves of `thresholds` thresholds, such as 200.
     ///
     /// # Errors
     /// Less than 2 thresholds.
@@ -161,7 +163,7 @@ impl Binary {
 }
 
 impl Multiclass {
-    /// ROC and precision-recall curves of each class against the rest, of this many thresholds, such as 200.
+    /// ROC and precision-recall curves of each class against the rest, of `thresholds` thresholds, such as 200.
     ///
     /// # Errors
     /// Less than 2 thresholds.
@@ -177,7 +179,7 @@ impl Multiclass {
 }
 
 impl Multilabel {
-    /// ROC and precision-recall curves of each label, of this many thresholds, such as 200.
+    /// ROC and precision-recall curves of each label, of `thresholds` thresholds, such as 200.
     ///
     /// # Errors
     /// Less than 2 thresholds.
@@ -193,7 +195,9 @@ impl Multilabel {
 }
 
 fn warn_of_invalid(count: f64) {
-    tracing::error!("{count} scores are NaN, or have a target outside of the classes, so the curves are NaN; `ignore_index` leaves targets out");
+    tracing::error!(
+        "{count} scores are NaN, or have a target outside of the classes, so the curves are NaN; `ignore_index` leaves targets out"
+    );
 }
 
 fn invalid() -> Ranked {
@@ -274,7 +278,11 @@ fn of_pairs(mut pairs: Vec<(f64, bool)>) -> Ranked {
     let mut all = Ranked::default();
     let (mut tp, mut fp) = (0.0, 0.0);
     for (index, (score, is_right)) in pairs.iter().enumerate() {
-        if *is_right { tp += 1.0 } else { fp += 1.0 }
+        if *is_right {
+            tp += 1.0;
+        } else {
+            fp += 1.0;
+        }
         let is_last_of_ties = pairs.get(index + 1).is_none_or(|(next, _)| next < score);
         if is_last_of_ties {
             all.points.push(Point { threshold: *score, tp, fp });

@@ -4,7 +4,8 @@ use stormfire_derive::Merge;
 
 use super::{
     average::{Average, mean_of_classes, safe_ratio},
-    counts::{ClassCounts, Counts},
+    class_counts::ClassCounts,
+    counts::Counts,
     task::Task,
 };
 use crate::{
@@ -70,13 +71,58 @@ pub struct Score {
     zero_division: f64,
 }
 
-impl Score {
-    pub(super) fn new(counts: Counts, kind: ScoreKind) -> Self {
-        Self { counts, kind, average: Average::default(), zero_division: 0.0 }
+impl Counts {
+    /// A score of these counts. The methods below are shorter.
+    pub fn score(&self, kind: ScoreKind) -> Score {
+        Score { counts: self.clone(), kind, average: Average::default(), zero_division: 0.0 }
     }
+}
 
-    /// How classes become one number. Default [`Average::Micro`]. A binary score has one class, and a balanced accuracy is
-    /// always the mean of classes.
+macro_rules! scores {
+    ($($(#[$doc:meta])* $name:ident => $kind:expr;)*) => {
+        impl Counts {
+            $($(#[$doc])* pub fn $name(&self) -> Score {
+                self.score($kind)
+            })*
+        }
+    };
+}
+
+scores! {
+    /// `tp / (tp + fp)`: the share of right ones among the predictions.
+    precision => ScoreKind::Precision;
+    /// `tp / (tp + fn)`: the share of targets that were found.
+    recall => ScoreKind::Recall;
+    /// `tn / (tn + fp)`: the share of "no" that was found.
+    specificity => ScoreKind::Specificity;
+    /// `tn / (tn + fn)`: the share of right ones among the predictions of "no".
+    negative_predictive_value => ScoreKind::NegativePredictiveValue;
+    /// The harmonic mean of precision and recall, `2·tp / (2·tp + fp + fn)`.
+    f1 => ScoreKind::FBeta(1.0);
+    /// Binary and multilabel: `(tp + tn) / all`. Multiclass: the share of items that are right; of one class, its
+    /// recall.
+    accuracy => ScoreKind::Accuracy;
+    /// The mean recall of the classes that are targets, `balanced_accuracy_score` of scikit-learn.
+    balanced_accuracy => ScoreKind::BalancedAccuracy;
+    /// `1 - accuracy`, the share of wrong labels.
+    hamming_distance => ScoreKind::HammingDistance;
+    /// Intersection over union of a whole data set, `tp / (tp + fp + fn)`.
+    jaccard => ScoreKind::Jaccard;
+    /// `2·tp / (2·tp + fp + fn)` of a whole data set, which is the F1 score. Of single images, see
+    /// [`segmentation`](crate::image::segmentation).
+    dice => ScoreKind::FBeta(1.0);
+}
+
+impl Counts {
+    /// `(1 + beta²)·tp / ((1 + beta²)·tp + beta²·fn + fp)`: a large `beta` weighs recall, a small one precision.
+    pub fn f_beta(&self, beta: f64) -> Score {
+        self.score(ScoreKind::FBeta(beta))
+    }
+}
+
+impl Score {
+    /// How classes become one number. Default [`Average::Micro`]. A binary score has one class, and a balanced accuracy
+    /// is always the mean of classes.
     pub fn average(mut self, average: Average) -> Self {
         self.average = average;
         self
@@ -111,7 +157,9 @@ impl Metric for Score {
         let task = self.counts.task();
         let mut classes = self.counts.per_class();
         if self.kind == ScoreKind::BalancedAccuracy {
-            let of_class = |class: &ClassCounts| if task == Task::Multiclass { vec![class.support()] } else { vec![class.support(), class.tn + class.fp] };
+            let of_class = |class: &ClassCounts| {
+                if task == Task::Multiclass { vec![class.support()] } else { vec![class.support(), class.tn + class.fp] }
+            };
             let recalls: Vec<f64> = classes
                 .iter()
                 .flat_map(|class| {

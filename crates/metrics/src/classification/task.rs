@@ -131,7 +131,8 @@ impl Binary {
     }
 }
 
-/// Scores of classes that exclude each other, and the right class. The metrics of multiclass classification are made from it.
+/// Scores of classes that exclude each other, and the right class. The metrics of multiclass classification are made
+/// from it.
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
@@ -155,8 +156,8 @@ pub struct Multiclass {
 }
 
 impl Multiclass {
-    /// From logits of shape `[items, classes, ..]` and targets of shape `[items, ..]` with class indices. Probabilities are the
-    /// softmax over the classes.
+    /// From logits of shape `[items, classes, ..]` and targets of shape `[items, ..]` with class indices. Probabilities
+    /// are the softmax over the classes.
     ///
     /// # Errors
     /// The shapes do not fit together, or there are no classes.
@@ -196,8 +197,9 @@ impl Multiclass {
         Ok(Self { scores: kind(scores.reshape([items, classes])), targets, top_k: 1, ignore_index: None, names })
     }
 
-    /// A prediction is right if the target is among the `k` largest scores. Then it counts as the target, otherwise as the class
-    /// with the largest score, as in torchmetrics since 1.6. Of equal scores the one of the lower class comes first. Default 1.
+    /// A prediction is right if the target is among the `k` largest scores. Then it counts as the target, otherwise as
+    /// the class with the largest score, as in torchmetrics since 1.6. Of equal scores the one of the lower class comes
+    /// first. Default 1.
     ///
     /// # Errors
     /// `k` is 0, or larger than the number of classes.
@@ -243,7 +245,8 @@ impl Multiclass {
     }
 }
 
-/// Scores of several labels, each yes or no, and what was right. The metrics of multilabel classification are made from it.
+/// Scores of several labels, each yes or no, and what was right. The metrics of multilabel classification are made from
+/// it.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -266,7 +269,8 @@ pub struct Multilabel {
 }
 
 impl Multilabel {
-    /// From logits of shape `[items, labels]`: their sigmoid is the probability. Targets have the same shape, and are 0 or 1.
+    /// From logits of shape `[items, labels]`: their sigmoid is the probability. Targets have the same shape, and are 0
+    /// or 1.
     ///
     /// # Errors
     /// The shapes differ, or there are no labels.

@@ -1,8 +1,10 @@
 //! Metrics equal those of torchmetrics, scikit-learn and others, on random, degenerate and adversarial inputs.
 //!
-//! `xtask/python/metrics/cases.py` writes the inputs and the expected values. `cargo xtask test --only metrics` calls it, and
-//! these tests with its folder. Without the folder they do nothing.
+//! `xtask/python/metrics/cases.py` writes the inputs and the expected values. `cargo xtask test --only metrics` calls
+//! it, and these tests with its folder. Without the folder they do nothing.
 
 mod classification;
 mod ranking;
+mod regression;
 mod support;
+mod text;

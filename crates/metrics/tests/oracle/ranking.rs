@@ -2,9 +2,7 @@
 
 use std::ops::Range;
 
-use stormfire_metrics::classification::{
-    Average, Binary, Binned, Calibration, CalibrationNorm, Exact, Multiclass, Multilabel, Ranking,
-};
+use stormfire_metrics::classification::{Average, Binary, Binned, Calibration, CalibrationNorm, Exact, Multiclass, Multilabel, Ranking};
 
 use crate::support::{Case, cases, check};
 

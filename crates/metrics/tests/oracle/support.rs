@@ -138,8 +138,8 @@ fn parts(items: usize, draws: &mut Draws) -> Vec<Range<usize>> {
     cuts.windows(2).map(|cut| cut[0]..cut[1]).collect()
 }
 
-/// Compares a metric of rows with the expected numbers: of all rows at once and of merged parts, on the host, on a device and
-/// on a device without types of 64 bits, as parts of other ranks, and after a trip through a checkpoint.
+/// Compares a metric of rows with the expected numbers: of all rows at once and of merged parts, on the host, on a
+/// device and on a device without types of 64 bits, as parts of other ranks, and after a trip through a checkpoint.
 pub(crate) fn check<M: Metric>(case: &Case, key: &str, expected: &[f64], make: impl Fn(Range<usize>) -> M) {
     check_within(case, key, expected, TOLERANCE, make);
 }

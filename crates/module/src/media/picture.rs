@@ -35,8 +35,8 @@ impl Drawn {
     }
 }
 
-/// A picture of a metric for loggers: matrices and curves are a figure and a table, samples are a histogram. Without finite
-/// samples there is none.
+/// A picture of a metric for loggers: matrices and curves are a figure and a table, samples are a histogram. Without
+/// finite samples there is none.
 ///
 /// ```
 /// use stormfire_metrics::picture::Matrix;

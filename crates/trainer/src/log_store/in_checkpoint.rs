@@ -66,9 +66,10 @@ impl Slot {
             step_key: self.step_key.to_string(),
             epoch_key: self.epoch_key.to_string(),
             plain_key: self.plain_key.to_string(),
-            step: self.step.as_mut().map(|step| {
-                step.readings().iter().map(|(name, reading)| (name.clone(), pending.save_source(&reading.source()))).collect()
-            }),
+            step: self
+                .step
+                .as_mut()
+                .map(|step| step.readings().iter().map(|(name, reading)| (name.clone(), pending.save_source(&reading.source()))).collect()),
             epoch: self.epoch.as_ref().map(|epoch| epoch.state(pending)),
             window: self.window.as_ref().map(|window| window.state(pending)),
             joined: self.with_window().map(|joined| joined.state(pending)),

@@ -9,7 +9,8 @@ use super::{ReadError, Result, Tensors, sum_dtype, values_at_hand, wide::count_d
 /// Numbers in a shape, on the host or still on the device: what [`Scalar`](super::Scalar) is for one number.
 ///
 /// A tensor of the CPU becomes numbers on the host at once, because its read does not wait. Sums are made in the widest
-/// type of the device. Integers stay integers: a cell counts to 2^53, also on a device that has integers of 32 bits only.
+/// type of the device. Integers stay integers: a cell counts to 2^53, also on a device that has integers of 32 bits
+/// only.
 #[derive(Clone, Debug)]
 pub struct Array {
     dims: Vec<usize>,
@@ -25,7 +26,8 @@ pub enum Values {
     Floats(Tensor<1>),
     /// Integers on a device, shape `[n]`.
     Ints(Tensor<1, Int>),
-    /// Integers on a device without integers of 64 bits, shape `[2n]`: `n` times the low 30 bits, then `n` times the rest.
+    /// Integers on a device without integers of 64 bits, shape `[2n]`: `n` times the low 30 bits, then `n` times the
+    /// rest.
     Halves(Tensor<1, Int>),
 }
 
@@ -190,8 +192,8 @@ impl Array {
         Some(Self { dims: self.dims, values })
     }
 
-    /// The rows of several arrays in one, along the first dimension. `None` if the other dimensions differ, or there are no
-    /// arrays.
+    /// The rows of several arrays in one, along the first dimension. `None` if the other dimensions differ, or there
+    /// are no arrays.
     pub fn concatenated(arrays: &[Self]) -> Option<Self> {
         let (first, others) = arrays.split_first()?;
         if others.is_empty() {
@@ -268,7 +270,7 @@ impl Values {
 }
 
 fn halves_of(halves: Tensor<1, Int>, count: usize) -> (Tensor<1, Int>, Tensor<1, Int>) {
-    (halves.clone().slice([0..count]), halves.slice([count..2 * count]))
+    (halves.clone().narrow(0, 0, count), halves.narrow(0, count, count))
 }
 
 /// Moves what does not fit the low halves to the high ones.

@@ -4,6 +4,7 @@ use super::{Array, Result, Scalar, Tensors};
 
 /// A part of a state: a number or an array, on the host or on the device.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a state has few parts")]
 pub enum Part {
     /// A number.
     Number(Scalar),

@@ -7,9 +7,11 @@ use std::{
 
 use super::{Part, Result, Scalar, read_parts};
 
+type Function = dyn Fn(&[Part]) -> f64 + Send + Sync;
+
 /// Makes one number of a state on the host.
 #[derive(Clone)]
-pub struct OnHost(Arc<dyn Fn(&[Part]) -> f64 + Send + Sync>);
+pub struct OnHost(Arc<Function>);
 
 impl OnHost {
     /// Wraps a function. All parts that it gets are on the host.
@@ -78,8 +80,8 @@ impl Reading {
         }
     }
 
-    /// Wraps a state that will be read later, and a function that makes it one number on the host. Readings of the same state
-    /// share its read.
+    /// Wraps a state that will be read later, and a function that makes it one number on the host. Readings of the same
+    /// state share its read.
     pub fn computed(parts: &Arc<[Part]>, compute: OnHost) -> Self {
         if parts.iter().all(Part::is_on_host) {
             return Self::of(OnceLock::from(compute.apply(parts)), None);

@@ -20,8 +20,8 @@ pub enum Scalar {
 }
 
 impl Scalar {
-    /// The number. Reads the device if it is there; NaN if that fails. For several numbers, use [`read()`](super::read()), which
-    /// waits once.
+    /// The number. Reads the device if it is there; NaN if that fails. For several numbers, use
+    /// [`read()`](super::read()), which waits once.
     pub fn value(&self) -> f64 {
         let read = if let Scalar::Host(value) = self { Ok(vec![*value]) } else { read(std::slice::from_ref(self)) };
         read.map_or_else(

@@ -52,7 +52,8 @@ pub(super) fn matrix_svg(matrix: &Matrix) -> String {
             let (x, y) = (MARGIN + column as f64 * width, TOP + row as f64 * height);
             let share = if largest > 0.0 && value.is_finite() { value / largest } else { 0.0 };
             // From white to dark blue.
-            let [red, green, blue] = [(255.0, 8.0), (255.0, 48.0), (255.0, 107.0)].map(|(light, dark)| (light + (dark - light) * share) as u8);
+            let [red, green, blue] =
+                [(255.0, 8.0), (255.0, 48.0), (255.0, 107.0)].map(|(light, dark)| (light + (dark - light) * share) as u8);
             add!(
                 svg,
                 "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" fill=\"rgb({red},{green},{blue})\" stroke=\"#ddd\"/>"
