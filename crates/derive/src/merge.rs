@@ -43,7 +43,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
                 quote_spanned!(span=> #home::merge::Field::join(&mut self.#member, &other.#member, #home::merge::Rule::#rule, #name)?;)
             }
             How::Same => quote_spanned! {span=>
-                if self.#member != other.#member {
+                if ::core::cmp::PartialEq::ne(&self.#member, &other.#member) {
                     return ::core::result::Result::Err(#home::MergeError::differs(#name, &self.#member, &other.#member));
                 }
             },
@@ -61,7 +61,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         let span = field.ty.span();
         match how {
             How::Own => quote_spanned!(span=> #member: #home::Merge::load(&self.#member, parts)?),
-            How::Rule(_) => quote_spanned!(span=> #member: #home::merge::Field::from_part(&self.#member, parts.next()?)?),
+            How::Rule(_) => quote_spanned!(span=> #member: #home::merge::Field::restored(&self.#member, parts.next()?)?),
             How::Same => quote!(#member: ::core::clone::Clone::clone(&self.#member)),
         }
     });

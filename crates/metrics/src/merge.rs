@@ -105,7 +105,7 @@ pub trait Field: Clone {
     /// As a part of a state.
     fn to_part(&self) -> Part;
     /// From a part of a state.
-    fn from_part(&self, part: Part) -> Option<Self>;
+    fn restored(&self, part: Part) -> Option<Self>;
 }
 
 fn no_rule(field: &'static str, rule: Rule, ty: &str) -> MergeError {
@@ -128,7 +128,7 @@ impl Field for Scalar {
         Part::Number(self.clone())
     }
 
-    fn from_part(&self, part: Part) -> Option<Self> {
+    fn restored(&self, part: Part) -> Option<Self> {
         if let Part::Number(scalar) = part { Some(scalar) } else { None }
     }
 }
@@ -145,7 +145,7 @@ impl Field for f64 {
         Part::Number((*self).into())
     }
 
-    fn from_part(&self, part: Part) -> Option<Self> {
+    fn restored(&self, part: Part) -> Option<Self> {
         if let Part::Number(Scalar::Host(value)) = part { Some(value) } else { None }
     }
 }
@@ -170,7 +170,7 @@ impl Field for Array {
         Part::Array(self.clone())
     }
 
-    fn from_part(&self, part: Part) -> Option<Self> {
+    fn restored(&self, part: Part) -> Option<Self> {
         if let Part::Array(array) = part { (array.dims() == self.dims()).then_some(array) } else { None }
     }
 }

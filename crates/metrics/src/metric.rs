@@ -21,8 +21,8 @@ use crate::{
 /// A step creates one from its batch and logs it. The framework merges the values of an epoch and computes the result
 /// at its end. The state stays on the device until then: making and merging a metric reads nothing.
 ///
-/// The state is a struct whose fields say how they merge ([`Merge`]). [`Metric::compute`] makes the result of it, on the
-/// host.
+/// The state is a struct whose fields say how they merge ([`Merge`]). [`Metric::compute`] makes the result of it, on
+/// the host.
 ///
 /// ```
 /// use burn::tensor::{Bool, Tensor};

@@ -68,7 +68,7 @@ impl Field for Rows {
         Part::Array(self.joined())
     }
 
-    fn from_part(&self, part: Part) -> Option<Self> {
+    fn restored(&self, part: Part) -> Option<Self> {
         if let Part::Array(array) = part { Some(Self::new(array)) } else { None }
     }
 }

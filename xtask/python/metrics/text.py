@@ -48,7 +48,7 @@ def corpus():
     for name, predictions, references in corpora():
         expected = {}
         # Of two lengths at one distance, torchmetrics takes the first one; sacreBLEU and `mteval` take the shorter one.
-        if name != "lengths at one distance" and predictions:
+        if predictions and all(len(options) == 1 for options in references):
             for order in [2, 4]:
                 for smooth in [False, True]:
                     attempt(expected, f"bleu/{order}/{smooth}", lambda: tm.bleu_score(predictions, references, n_gram=order, smooth=smooth).double())

@@ -23,8 +23,8 @@ pub enum Normalize {
     All,
 }
 
-/// Counts of each pair of target (row) and prediction (column), as integers on the device. It is a picture: loggers get it as a
-/// figure and a table.
+/// Counts of each pair of target (row) and prediction (column), as integers on the device. It is a picture: loggers get
+/// it as a figure and a table.
 ///
 /// A target outside of the classes, unless it is the ignored one, makes every cell NaN.
 #[derive(Clone, Debug, Merge)]
@@ -71,8 +71,8 @@ impl Confusion {
         self
     }
 
-    /// Matthews' correlation coefficient, from -1 to 1. It is 0 where the formula has a denominator of 0, but 1 if everything is
-    /// right and -1 if everything of two classes is wrong.
+    /// Matthews' correlation coefficient, from -1 to 1. It is 0 where the formula has a denominator of 0, but 1 if
+    /// everything is right and -1 if everything of two classes is wrong.
     pub fn mcc(&self) -> Agreement {
         Agreement { confusion: self.clone(), kind: AgreementKind::Mcc }
     }

@@ -50,8 +50,8 @@ pub trait Ranking: Merge {
 #[derive(Clone, Debug, Merge)]
 #[merge(crate = crate)]
 pub struct Binned {
-    /// `[classes, thresholds + 1, 2]`: scores by the number of thresholds that are not above them, wrong or right. Then ignored and
-    /// invalid ones.
+    /// `[classes, thresholds + 1, 2]`: scores by the number of thresholds that are not above them, wrong or right. Then
+    /// ignored and invalid ones.
     #[merge(sum)]
     cells: Array,
     #[merge(same)]

@@ -270,7 +270,7 @@ impl Values {
 }
 
 fn halves_of(halves: Tensor<1, Int>, count: usize) -> (Tensor<1, Int>, Tensor<1, Int>) {
-    (halves.clone().narrow(0, 0, count), halves.narrow(0, count, count))
+    (halves.clone().slice(0..count), halves.slice(count..2 * count))
 }
 
 /// Moves what does not fit the low halves to the high ones.
