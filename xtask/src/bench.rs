@@ -22,6 +22,8 @@ enum Subject {
     /// Threads that share each batch, compared with one device, a hand-written loop and PyTorch.
     Devices,
     Loggers,
+    /// Metrics, compared with torchmetrics.
+    Metrics,
     /// Trainings with trackers.
     Trackers,
     /// The first build of a new user, compared with a build of burn alone. Takes half an hour on two cores. Only
@@ -109,6 +111,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     if options.measures(Subject::Devices) {
         devices(workspace, options, &program)?;
     }
+    if options.measures(Subject::Metrics) {
+        metrics(workspace, options, &program)?;
+    }
     if options.measures(Subject::Loop) {
         bench(&overhead)?;
         println!("\nWhat a logged name costs when there are many:");
@@ -132,6 +137,16 @@ fn devices(workspace: &Workspace, options: &Options, program: &Path) -> Result<(
     match &options.torch {
         Some(python) => drop(command.arg(python).arg(workspace.root.join("xtask/python/torch_throughput.py"))),
         None => println!("PyTorch and Lightning are left out: `--torch PYTHON` names a Python that has torch and pytorch_lightning"),
+    }
+    system::run(&mut command)
+}
+
+fn metrics(workspace: &Workspace, options: &Options, program: &Path) -> Result<()> {
+    let mut command = workspace.command(program);
+    command.args(["metrics", &options.rounds.to_string()]).env("RAYON_NUM_THREADS", options.threads.to_string());
+    match &options.torch {
+        Some(python) => drop(command.arg(python).arg(workspace.root.join("xtask/python/metrics_bench.py"))),
+        None => println!("torchmetrics is left out: `--torch PYTHON` names a Python that has it, such as `target/venv-metrics/bin/python3`"),
     }
     system::run(&mut command)
 }

@@ -30,4 +30,7 @@ pub use exact_match::exact_match;
 pub use ranking::{Binned, Exact, Point, Ranked, Ranking};
 pub use score::{PerClass, Score, ScoreKind};
 pub use task::{Binary, Multiclass, Multilabel, Task};
-pub(crate) use {cells::plain_targets, task::plain};
+pub(crate) use {
+    cells::{count, int_dtype, plain_targets},
+    task::plain,
+};

@@ -9,6 +9,8 @@
 //! | [`aggregation`] | mean, sum, minimum, maximum, all values, the newest values |
 //! | [`classification`] | accuracy, precision, recall, F-beta, confusion matrix and so on: binary, multiclass, multilabel |
 //! | [`regression`] | errors, explained variance, correlations |
+//! | [`image`] | PSNR, SSIM, mean IoU and Dice of regions |
+//! | [`retrieval`] | MRR, MAP, nDCG, hit rate, recall and precision of the first k |
 //! | [`text`] | perplexity, BLEU, ROUGE, error rates of words and characters |
 //!
 //! They work without a Trainer. A metric is made on the device from a batch, and reads nothing. [`Metric::read`] copies
@@ -20,11 +22,13 @@ pub mod aggregation;
 pub mod bytes;
 pub mod classification;
 pub mod computed;
+pub mod image;
 pub mod loggable;
 pub mod merge;
 pub mod metric;
 pub mod picture;
 pub mod regression;
+pub mod retrieval;
 pub mod rows;
 pub mod text;
 

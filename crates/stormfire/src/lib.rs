@@ -160,6 +160,8 @@ mod pages {
     #[cfg(all(feature = "mlflow", feature = "wandb"))]
     #[doc = include_str!("../../../docs/loggers.md")]
     struct Loggers;
+    #[doc = include_str!("../../../docs/metrics.md")]
+    struct Metrics;
     #[cfg(feature = "device-stats")]
     #[doc = include_str!("../../../docs/monitoring.md")]
     struct Monitoring;

@@ -336,13 +336,14 @@ impl LogState {
     /// Fills in the numbers that were on the device, in the order of [`Pending::tensors`].
     pub(crate) fn fill(&mut self, values: &[TensorData]) {
         for slot in self.train.iter_mut().chain(&mut self.evaluation) {
-            slot.step.iter_mut().flatten().for_each(|(_, step)| step.fill(values));
             for accumulator in slot.epoch.iter_mut().chain(&mut slot.window).chain(&mut slot.joined) {
                 accumulator.fill(values);
             }
         }
+        let slots = self.train.iter_mut().chain(&mut self.evaluation);
+        let steps = slots.flat_map(|slot| slot.step.iter_mut().flatten()).map(|(_, value)| value);
         let shown = self.metrics.iter_mut().chain(&mut self.progress_bar).map(|(_, value)| value);
-        for scalar in shown {
+        for scalar in shown.chain(steps) {
             scalar.fill(values);
             // The file must not depend on whether a thread had already read the value.
             *scalar = SavedScalar::Host(scalar.value());

@@ -12,8 +12,10 @@ import warnings
 from pathlib import Path
 
 import classification
+import image
 import ranking
 import regression
+import retrieval
 import text
 
 
@@ -34,7 +36,7 @@ def main():
     warnings.simplefilter("ignore")
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for kinds in [classification.KINDS, ranking.KINDS, regression.KINDS, text.KINDS]:
+    for kinds in [classification.KINDS, ranking.KINDS, regression.KINDS, text.KINDS, image.KINDS, retrieval.KINDS]:
         for name, make in kinds.items():
             cases = list(make())
             values = sum(len(case["expected"]) for case in cases)

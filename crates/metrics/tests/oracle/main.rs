@@ -12,7 +12,9 @@
 )]
 
 mod classification;
+mod image;
 mod ranking;
 mod regression;
+mod retrieval;
 mod support;
 mod text;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use burn::tensor::{DType, FloatDType, Int, IntDType, Tensor, TensorData};
+use burn::tensor::{DType, Device, FloatDType, Int, IntDType, Tensor, TensorData};
 
 use super::{ReadError, Result, Tensors, sum_dtype, values_at_hand, wide::count_dtype, widen};
 
@@ -192,6 +192,30 @@ impl Array {
         Some(Self { dims: self.dims, values })
     }
 
+    /// The first `index` numbers and the others, as two rows. `None` if there are not as many.
+    pub fn split_at(&self, index: usize) -> Option<(Self, Self)> {
+        let rest = self.len().checked_sub(index)?;
+        let (first, second) = match &self.values {
+            Values::Host(values) => {
+                let (first, second) = values.split_at_checked(index)?;
+                (Values::Host(Arc::new(first.to_vec())), Values::Host(Arc::new(second.to_vec())))
+            }
+            Values::Floats(tensor) => {
+                (Values::Floats(tensor.clone().slice(0..index)), Values::Floats(tensor.clone().slice(index..index + rest)))
+            }
+            Values::Ints(tensor) => {
+                let (first, second) = (tensor.clone().slice(0..index), tensor.clone().slice(index..index + rest));
+                (Values::Ints(first), Values::Ints(second))
+            }
+            Values::Halves(tensor) => {
+                let (low, high) = halves_of(tensor.clone(), index + rest);
+                let part = |from: usize, to: usize| Tensor::cat(vec![low.clone().slice(from..to), high.clone().slice(from..to)], 0);
+                (Values::Halves(part(0, index)), Values::Halves(part(index, index + rest)))
+            }
+        };
+        Some((Self { dims: vec![index], values: first }, Self { dims: vec![rest], values: second }))
+    }
+
     /// The rows of several arrays in one, along the first dimension. `None` if the other dimensions differ, or there
     /// are no arrays.
     pub fn concatenated(arrays: &[Self]) -> Option<Self> {
@@ -211,8 +235,8 @@ impl Array {
         let values = match (on_host, arrays.iter().find_map(|array| array.values.device())) {
             (Some(parts), _) => Values::Host(Arc::new(parts.concat())),
             (None, Some(device)) => {
-                let ints: Option<Vec<_>> = arrays.iter().map(|array| array.values.ints()).collect();
-                let halves: Option<Vec<_>> = arrays.iter().map(|array| array.values.halves()).collect();
+                let ints: Option<Vec<_>> = arrays.iter().map(|array| array.values.ints(&device)).collect();
+                let halves: Option<Vec<_>> = arrays.iter().map(|array| array.values.halves(&device)).collect();
                 match (ints, halves) {
                     (Some(ints), _) => Values::Ints(Tensor::cat(ints, 0)),
                     (None, Some(halves)) => {
@@ -229,7 +253,7 @@ impl Array {
 }
 
 impl Values {
-    fn device(&self) -> Option<burn::tensor::Device> {
+    fn device(&self) -> Option<Device> {
         match self {
             Values::Host(_) => None,
             Values::Floats(tensor) => Some(tensor.device()),
@@ -237,22 +261,34 @@ impl Values {
         }
     }
 
-    fn ints(&self) -> Option<Tensor<1, Int>> {
-        match self {
-            Values::Ints(tensor) => Some(tensor.clone()),
-            _ => None,
-        }
+    /// The numbers on the host, if all are integers.
+    fn integers_on_host(&self) -> Option<Vec<i64>> {
+        let Values::Host(values) = self else { return None };
+        let is_integer = |value: &f64| value.fract() == 0.0 && value.abs() < 9e15;
+        values.iter().all(is_integer).then(|| values.iter().map(|value| *value as i64).collect())
     }
 
-    fn halves(&self) -> Option<(Tensor<1, Int>, Tensor<1, Int>)> {
-        match self {
-            Values::Halves(tensor) => Some(halves_of(tensor.clone(), tensor.dims()[0] / 2)),
-            _ => None,
+    fn ints(&self, device: &Device) -> Option<Tensor<1, Int>> {
+        if let Values::Ints(tensor) = self {
+            return Some(tensor.clone());
         }
+        Some(Tensor::from_data(TensorData::from(self.integers_on_host()?.as_slice()), (device, DType::I64)))
+    }
+
+    fn halves(&self, device: &Device) -> Option<(Tensor<1, Int>, Tensor<1, Int>)> {
+        if let Values::Halves(tensor) = self {
+            return Some(halves_of(tensor.clone(), tensor.dims()[0] / 2));
+        }
+        let values = self.integers_on_host()?;
+        let half = |of: fn(i64) -> i64| {
+            let halves: Vec<i32> = values.iter().map(|value| of(*value) as i32).collect();
+            Tensor::from_data(TensorData::from(halves.as_slice()), (device, DType::I32))
+        };
+        Some((half(|value| value % (1 << LOW_BITS)), half(|value| value / (1 << LOW_BITS))))
     }
 
     /// As floats of the widest type of the device.
-    fn to_floats(&self, device: &burn::tensor::Device) -> Tensor<1> {
+    fn to_floats(&self, device: &Device) -> Tensor<1> {
         let wide = sum_dtype(device);
         match self {
             Values::Host(values) => {
@@ -324,8 +360,6 @@ impl<const D: usize> From<Tensor<D, Int>> for Array {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
-
     use super::*;
     use crate::read::{DistantCpu, device_reads};
 
@@ -373,6 +407,12 @@ mod tests {
             let all = Array::concatenated(&[ints(&[1, -2]), ints(&[]), ints(&[i32::MAX])]).unwrap();
             assert_eq!((all.to_vec(), all.dims()), (vec![1.0, -2.0, f64::from(i32::MAX)], &[3][..]), "{place}");
             assert_eq!(Array::row(vec![0.5]).plus(&ints(&[-1])).unwrap().to_vec(), [-0.5], "{place}");
+            let large = 5.0 * f64::from(1 << LOW_BITS) + 1.0;
+            let mixed = Array::concatenated(&[Array::row(vec![large, -large]), ints(&[16_777_217])]).unwrap();
+            assert_eq!(mixed.to_vec(), [large, -large, 16_777_217.0], "{place}");
+            let (first, second) = all.split_at(1).unwrap();
+            assert_eq!((first.to_vec(), second.to_vec()), (vec![1.0], vec![-2.0, f64::from(i32::MAX)]), "{place}");
+            assert!(all.split_at(4).is_none());
             let table = |rows: usize| Array::from(Tensor::<2>::ones([rows, 2], &Device::flex()));
             assert_eq!(Array::concatenated(&[table(1), table(2)]).unwrap().dims(), [3, 2]);
             assert!(Array::concatenated(&[table(1), floats(&[1.0])]).is_none());
