@@ -27,8 +27,8 @@ pub struct Retrieval {
     queries: Rows,
 }
 
-/// Documents of one batch, in tensors of one shape: their scores, their relevance (0, 1, or a degree for [`Retrieval::ndcg`]), and the
-/// number of their query, up to 2^53.
+/// Documents of one batch, in tensors of one shape: their scores, their relevance (0, 1, or a degree for
+/// [`Retrieval::ndcg`]), and the number of their query, up to 2^53.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -108,8 +108,8 @@ impl Retrieval {
         self.score(Kind::Map, usize::MAX)
     }
 
-    /// The normalized discounted cumulative gain of the first `k` documents, `Σ relevance / log₂(rank + 1)` over the best possible one.
-    /// Documents with equal scores share their gain.
+    /// The normalized discounted cumulative gain of the first `k` documents, `Σ relevance / log₂(rank + 1)` over the
+    /// best possible one. Documents with equal scores share their gain.
     pub fn ndcg(&self, k: usize) -> RetrievalScore {
         self.score(Kind::Ndcg, k)
     }
@@ -124,7 +124,8 @@ impl Retrieval {
         self.score(Kind::Recall, k)
     }
 
-    /// The share of relevant ones among the first `k` documents. With less than `k` documents the others count as not relevant.
+    /// The share of relevant ones among the first `k` documents. With less than `k` documents the others count as not
+    /// relevant.
     pub fn precision(&self, k: usize) -> RetrievalScore {
         self.score(Kind::Precision, k)
     }

@@ -15,8 +15,8 @@ pub struct Psnr {
     range: f64,
 }
 
-/// The peak signal-to-noise ratio, `10·log₁₀(range² / mse)` in decibels, of all images together. Equal images have an infinite one.
-/// `range` is the largest value of an image minus the smallest one: 1 or 255.
+/// The peak signal-to-noise ratio, `10·log₁₀(range² / mse)` in decibels, of all images together. Equal images have an
+/// infinite one. `range` is the largest value of an image minus the smallest one: 1 or 255.
 ///
 /// # Errors
 /// The shapes differ, or the range is not positive.

@@ -30,7 +30,8 @@ pub struct Segmentation {
     with_background: bool,
 }
 
-/// Counts the pixels of predicted and right classes, of shape `[images, ..]`, for scores of each image. Class 0 is the background.
+/// Counts the pixels of predicted and right classes, of shape `[images, ..]`, for scores of each image. Class 0 is the
+/// background.
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
@@ -71,7 +72,8 @@ pub fn segmentation<const D: usize>(
     let end = images as i64 * width;
     let cell = |classes_of: Tensor<1, Int>, kind: i64| image.clone() * width + classes_of * 3 + kind;
     let both = cell(t.clone(), 0).mask_fill(p.clone().not_equal(t.clone()), end).mask_fill(outside[1].clone(), end);
-    let [predicted, right] = [(p, 1, &outside[0]), (t, 2, &outside[1])].map(|(classes_of, kind, outside)| cell(classes_of, kind).mask_fill(outside.clone(), end + 1));
+    let [predicted, right] = [(p, 1, &outside[0]), (t, 2, &outside[1])]
+        .map(|(classes_of, kind, outside)| cell(classes_of, kind).mask_fill(outside.clone(), end + 1));
     let counts = count(Tensor::cat(vec![both, predicted, right], 0), end as usize + 2);
     let (pixels, invalid) = counts.split_at(end as usize).unwrap_or_else(|| (counts.clone(), Array::row(vec![0.0; 2])));
     Ok(Segmentation { pixels: Rows::new(pixels.reshaped(vec![images, 3 * classes])), invalid, classes, with_background: true })
@@ -95,13 +97,15 @@ impl Segmentation {
         SegmentationScore { pixels: self.clone(), kind: Kind::Iou }
     }
 
-    /// The mean Dice score, `2·both / (predicted + right)`. A class that is in no pixel of an image does not count there.
+    /// The mean Dice score, `2·both / (predicted + right)`. A class that is in no pixel of an image does not count
+    /// there.
     pub fn mean_dice(&self) -> SegmentationScore {
         SegmentationScore { pixels: self.clone(), kind: Kind::Dice }
     }
 }
 
-/// A score of regions: for each class the mean over the images in which it occurs, then the mean over classes. NaN without any class.
+/// A score of regions: for each class the mean over the images in which it occurs, then the mean over classes. NaN
+/// without any class.
 #[derive(Clone, Debug, Merge)]
 #[merge(crate = crate)]
 pub struct SegmentationScore {

@@ -101,8 +101,9 @@ impl SsimOptions {
 
 /// The mean structural similarity (SSIM) of images `[images, channels, height, width]`, from -1 to 1.
 ///
-/// `range` is the largest value of an image minus the smallest one: 1 or 255. It is required, because a range of a batch would differ
-/// between batches. Only windows within the image count, as in the authors' code and in scikit-image.
+/// `range` is the largest value of an image minus the smallest one: 1 or 255. It is required, because a range of a
+/// batch would differ between batches. Only windows within the image count, as in the authors' code and in
+/// scikit-image.
 ///
 /// # Errors
 /// The shapes differ, an image is smaller than the window, or the range is not positive.

@@ -32,7 +32,8 @@ fn images_equal_those_of_torchmetrics() {
 fn regions_equal_those_of_torchmetrics() {
     for case in cases("segmentation") {
         let classes = case.number("classes") as usize;
-        let of = |rows: Range<usize>| segmentation(&case.ints::<3>("predictions", &rows), &case.ints::<3>("targets", &rows), classes).unwrap();
+        let of =
+            |rows: Range<usize>| segmentation(&case.ints::<3>("predictions", &rows), &case.ints::<3>("targets", &rows), classes).unwrap();
         for (key, expected) in case.expected() {
             match key {
                 "iou" => check(&case, key, &expected, |rows| of(rows).mean_iou()),
