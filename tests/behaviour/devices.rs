@@ -2,7 +2,7 @@
 
 mod around;
 mod chance;
-mod net;
+pub(crate) mod net;
 mod odd_parts;
 mod refused;
 

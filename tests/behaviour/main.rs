@@ -34,6 +34,7 @@ mod modes;
 mod monitors;
 mod nan_policy;
 mod optimization;
+mod ranks;
 mod recorder;
 mod remote_folders;
 mod removed_folders;

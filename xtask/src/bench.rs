@@ -3,6 +3,7 @@
 
 mod builds;
 mod loggers;
+mod scaling;
 
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,8 @@ enum Subject {
     Loggers,
     /// Metrics, compared with torchmetrics.
     Metrics,
+    /// One and two ranks, by threads and by MPI, and a simulation of larger clusters. Only measured if requested.
+    Scaling,
     /// Trainings with trackers.
     Trackers,
     /// The first build of a new user, compared with a build of burn alone. Takes half an hour on two cores. Only
@@ -67,7 +70,7 @@ impl Options {
     fn measures(&self, subject: Subject) -> bool {
         match self.only {
             Some(only) => only == subject,
-            None => !matches!(subject, Subject::Parts | Subject::Builds),
+            None => !matches!(subject, Subject::Parts | Subject::Builds | Subject::Scaling),
         }
     }
 }
@@ -89,6 +92,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         command.args(arguments).env("RAYON_NUM_THREADS", options.threads.to_string());
         system::run(&mut command)
     };
+    if options.measures(Subject::Scaling) {
+        scaling::run(workspace, options.rounds, &program)?;
+    }
     let overhead = ["overhead".into(), options.rounds.to_string(), options.steps.to_string()];
     if options.measures(Subject::Parts) {
         bench(&[overhead.as_slice(), &["--parts".into()]].concat())?;
@@ -158,8 +164,8 @@ fn build(workspace: &Workspace, options: &Options, target: &Path) -> Result<Path
     let mut build = workspace.cargo();
     build.args(["build", "--release", "--manifest-path"]).arg(workspace.root.join("xtask/bench/Cargo.toml"));
     build.arg("--target-dir").arg(target);
-    for (subject, feature) in [(Subject::Loop, "rival"), (Subject::Trackers, "trackers")] {
-        if options.measures(subject) {
+    for (subject, feature) in [(Subject::Loop, "rival"), (Subject::Trackers, "trackers"), (Subject::Scaling, "mpi")] {
+        if options.measures(subject) && (feature != "mpi" || scaling::has_mpi()) {
             build.args(["--features", feature]);
         }
     }

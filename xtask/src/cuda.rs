@@ -16,7 +16,7 @@ use crate::system::{self, Workspace};
 
 const STEPS: usize = 3;
 /// Optimization and debug information would add two minutes to the build, more than these few steps take to run.
-const CHEAP: [&str; 5] = [
+pub(crate) const CHEAP: [&str; 5] = [
     "profile.dev.debug=0",
     "profile.dev.package.burn-flex.opt-level=0",
     "profile.dev.package.gemm.opt-level=0",

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::step::{Step, Verdict};
 use crate::system::{self, Workspace};
-use crate::{crash, cuda, docs, examples, fresh, linters, metrics, python, s3, tidy, torch, trackers, wgpu};
+use crate::{crash, cuda, docs, examples, fresh, linters, metrics, mpi, python, s3, tidy, torch, trackers, wgpu};
 
 pub(crate) const STEPS: &[Step] = &[
     Step { name: "fmt", about: "the code is formatted", body: fmt },
@@ -39,6 +39,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step { name: "neptune", about: "Neptune's client reads our runs, and we read its runs", body: trackers::neptune },
     Step { name: "wgpu", about: "the MNIST example has the same losses through wgpu as on the CPU", body: wgpu::step },
+    Step { name: "mpi", about: "real processes under `mpirun` sum, agree, and end when one of them dies", body: mpi::step },
     Step { name: "cuda", about: "the features for GPUs compile", body: cuda::step },
 ];
 

@@ -61,6 +61,10 @@ impl fmt::Debug for ModelSummary {
 }
 
 impl<M: LightningModule> Callback<M> for ModelSummary {
+    fn rank_zero_only(&self) -> bool {
+        true
+    }
+
     fn on_fit_start(&mut self, _ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
         if self.max_depth == 0 {
             return Ok(());

@@ -9,8 +9,8 @@ use burn::{
 };
 use stormfire_loggers::{Loggers, MemoryLogger};
 use stormfire_module::{
-    Callback, Context, Error, Event, LightningModule, Moment, Result, RunningStage, Stage, StepOutput,
-    for_trainer::MetricSource,
+    Callback, Error, Event, LightningModule, Moment, Result, RunningStage, Stage, StepOutput,
+    for_trainer::{ChangeRequests as _, MetricSource, context},
     log_error::LogError,
     place::Place,
     requests::SaveRequest,
@@ -92,11 +92,17 @@ impl Bench {
             owner_of: |path| std::fs::read_to_string(path).ok(),
             stage: Stage::Fit,
             moment: Moment::default(),
-            place: Place { learning_rates: vec![("lr-Adam".into(), 0.1)], is_last_batch: true, ..Place::new(1) },
+            place: Place {
+                learning_rates: vec![("lr-Adam".into(), 0.1)],
+                is_last_batch: true,
+                accumulate_grad_batches: 1,
+                ..Place::default()
+            },
             limits,
             log_every_n_steps: 50,
             validates_every_epoch: true,
             step_skipped: false,
+            round: 1,
             batch_items: Some(1),
             data_wait: Duration::ZERO,
             fast_dev_run: false,
@@ -122,7 +128,7 @@ impl Bench {
 
     pub(crate) fn fire<C: Callback<Line>>(&mut self, callback: &mut C, mut event: Event<'_, Tensor<2>>) -> Result<()> {
         let key = callback.state_key();
-        callback.on_event(&mut Context::new(&mut self.run, &mut self.metrics, &key), &mut self.module, &mut event)
+        callback.on_event(&mut context(&mut self.run, &mut self.metrics, &key), &mut self.module, &mut event)
     }
 
     pub(crate) fn setup<C: Callback<Line>>(&mut self, callback: &mut C) -> Result<()> {

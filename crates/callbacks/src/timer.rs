@@ -288,7 +288,7 @@ impl<M: LightningModule> Callback<M> for Timer {
 
 #[cfg(test)]
 mod tests {
-    use stormfire_module::Event;
+    use stormfire_module::{Event, for_trainer::ChangeRequests as _};
 
     use super::*;
     use crate::testing::{Bench, Line, state_of, text};

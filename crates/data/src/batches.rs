@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::{Batch, Position, Result, source::Feed};
+use crate::{Batch, Position, Result, share::Share, source::Feed};
 
 /// One pass over a loader, returned by [`Loader::batches`](crate::Loader::batches): an iterator that knows its
 /// position.
@@ -11,13 +11,16 @@ pub struct Batches<B> {
     feed: Box<dyn Feed<B>>,
     ahead: Option<Result<Batch<B>>>,
     position: Position,
+    /// Distance between two batches of this pass.
+    stride: usize,
     last: bool,
     done: bool,
 }
 
 impl<B> Batches<B> {
-    pub(crate) fn new(feed: Box<dyn Feed<B>>, start: Position) -> Self {
-        Self { feed, ahead: None, position: start, last: false, done: false }
+    pub(crate) fn new(feed: Box<dyn Feed<B>>, start: Position, share: Share) -> Self {
+        let position = Position { batch: start.batch + share.rank, ..start };
+        Self { feed, ahead: None, position, stride: share.world, last: false, done: false }
     }
 
     /// The position after the batches received so far. Batches that workers have prefetched do not count.
@@ -64,7 +67,7 @@ impl<B> Iterator for Batches<B> {
     fn next(&mut self) -> Option<Self::Item> {
         let item = self.ahead.take().or_else(|| self.pull())?;
         if item.is_ok() {
-            self.position.batch += 1;
+            self.position.batch += self.stride;
             self.last = self.at_end();
         }
         Some(item)

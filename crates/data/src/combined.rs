@@ -187,6 +187,10 @@ impl<B: Send + 'static> Source<Vec<Option<B>>> for Lockstep<B> {
         self.loaders.iter().any(Loader::is_single_pass)
     }
 
+    fn is_divisible(&self) -> bool {
+        self.loaders.iter().all(Loader::is_divisible)
+    }
+
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<Vec<Option<B>>>>> {
         Some(Arc::new(Self { loaders: set(&self.loaders, setting)?, mode: self.mode }))
     }
@@ -334,6 +338,10 @@ impl<B: Send + 'static> Source<B> for Sequential<B> {
 
     fn is_single_pass(&self) -> bool {
         self.0.iter().any(Loader::is_single_pass)
+    }
+
+    fn is_divisible(&self) -> bool {
+        self.0.iter().all(Loader::is_divisible)
     }
 
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>> {

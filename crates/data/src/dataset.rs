@@ -1,4 +1,4 @@
-use std::{ops::Range, sync::Arc};
+use std::{iter::StepBy, ops::Range, sync::Arc};
 
 use burn::{
     data::{dataloader::batcher::Batcher, dataset::Dataset},
@@ -9,6 +9,7 @@ use crate::{
     Batch, Error, Length, Position, Result,
     foreign_draws::{Announced, Look, Seen},
     random::Chance,
+    share::Share,
     shuffle::permutation,
     source::{Feed, Setting, Source, guarded},
     workers::{Pools, Stream},
@@ -32,11 +33,21 @@ struct Options {
     workers: usize,
     prefetch: usize,
     drop_last: bool,
+    share: Share,
 }
 
 impl<I, B> DatasetSource<I, B> {
     pub(crate) fn new(dataset: Arc<dyn Dataset<I>>, batcher: Arc<dyn Batcher<I, B>>) -> Self {
-        let options = Options { batch_size: 1, shuffle: false, seed: None, run_seed: None, workers: 0, prefetch: 2, drop_last: false };
+        let options = Options {
+            batch_size: 1,
+            shuffle: false,
+            seed: None,
+            run_seed: None,
+            workers: 0,
+            prefetch: 2,
+            drop_last: false,
+            share: Share::WHOLE,
+        };
         Self { dataset, batcher, options, pools: Arc::default(), threads: Seen::default() }
     }
 }
@@ -56,9 +67,10 @@ impl<I: 'static, B: Send + 'static> Source<B> for DatasetSource<I, B> {
     }
 
     fn open(&self, start: Position, device: &Device) -> Result<Box<dyn Feed<B>>> {
-        let Options { batch_size, shuffle, seed, run_seed, workers, prefetch, drop_last } = self.options;
+        let Options { batch_size, shuffle, seed, run_seed, workers, prefetch, drop_last, share } = self.options;
         let items = guarded("dataset", start.batch, || self.dataset.len())?;
         let chance = Chance::new(run_seed, seed.unwrap_or(0));
+        let batches = share.of(start.batch..batches(items, batch_size, drop_last));
         let pass = Arc::new(Pass {
             dataset: self.dataset.clone(),
             batcher: self.batcher.clone(),
@@ -69,10 +81,9 @@ impl<I: 'static, B: Send + 'static> Source<B> for DatasetSource<I, B> {
             chance,
             epoch: start.epoch,
             is_ahead: workers > 0,
-            first: start.batch,
+            first: start.batch + share.rank,
             look: if workers > 0 { chance.announce(&self.threads) } else { Announced::default() },
         });
-        let batches = start.batch..batches(items, batch_size, drop_last);
         // A thread without a batch would only cost its start.
         let workers = workers.min(batches.len());
         if workers == 0 {
@@ -106,6 +117,14 @@ impl<I: 'static, B: Send + 'static> Source<B> for DatasetSource<I, B> {
         self.options.shuffle
     }
 
+    fn is_divisible(&self) -> bool {
+        true
+    }
+
+    fn share(&self) -> Share {
+        self.options.share
+    }
+
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>> {
         let (mut options, mut threads) = (self.options, self.threads.clone());
         match setting {
@@ -118,6 +137,7 @@ impl<I: 'static, B: Send + 'static> Source<B> for DatasetSource<I, B> {
             Setting::Workers(n) => options.workers = n,
             Setting::Prefetch(n) => options.prefetch = n,
             Setting::DropLast(on) => options.drop_last = on,
+            Setting::Share(share) => options.share = share,
             Setting::ItemsPerBatch(_) => return None,
         }
         let (dataset, batcher, pools) = (self.dataset.clone(), self.batcher.clone(), self.pools.clone());
@@ -182,7 +202,7 @@ impl<I, B> Pass<I, B> {
 
 struct Inline<I, B> {
     pass: Arc<Pass<I, B>>,
-    batches: Range<usize>,
+    batches: StepBy<Range<usize>>,
 }
 
 impl<I, B> Feed<B> for Inline<I, B> {
@@ -191,13 +211,13 @@ impl<I, B> Feed<B> for Inline<I, B> {
     }
 
     fn more(&mut self) -> Option<bool> {
-        Some(!self.batches.is_empty())
+        Some(self.batches.len() > 0)
     }
 }
 
 struct Parallel<B> {
     stream: Stream<Result<Batch<B>>>,
-    batches: Range<usize>,
+    batches: StepBy<Range<usize>>,
     threads: Seen,
 }
 
@@ -210,6 +230,6 @@ impl<B: Send> Feed<B> for Parallel<B> {
     }
 
     fn more(&mut self) -> Option<bool> {
-        Some(!self.batches.is_empty())
+        Some(self.batches.len() > 0)
     }
 }

@@ -85,6 +85,12 @@ pub enum Error {
         /// What the loader was made from.
         kind: &'static str,
     },
+    /// The ranks of a run cannot share the batches of this loader.
+    #[error("a loader made from {kind} cannot be shared by several ranks, because its batches may differ from rank to rank")]
+    NotDivisible {
+        /// What the loader was made from.
+        kind: &'static str,
+    },
     /// A combined loader was made from no loaders.
     #[error("a combined loader needs at least one loader")]
     NothingToCombine,
@@ -169,6 +175,7 @@ impl Error {
                  `#[split(clone)]`, or use `devices(1)`"
                     .into()
             }
+            Self::NotDivisible { .. } => "use `Loader::new`, `Loader::collate` or `Loader::from_batches`".into(),
             Self::NothingToCombine => "pass one or more loaders".into(),
             Self::Combined { error, .. } => return error.hint(),
             Self::Truncated { .. } => {

@@ -20,6 +20,8 @@ pub(crate) struct IterSource<B> {
     length: Arc<OnceLock<Length>>,
     items_per_batch: Option<usize>,
     is_single_pass: bool,
+    /// Whether the batches were given as a list.
+    is_list: bool,
     chance: Chance,
 }
 
@@ -50,6 +52,7 @@ impl<B: Send + 'static> IterSource<B> {
             length: Arc::default(),
             items_per_batch: None,
             is_single_pass: false,
+            is_list: false,
             chance: Chance::new(None, 0),
         }
     }
@@ -97,7 +100,7 @@ impl<B: Send + 'static> IterSource<B> {
             let iter: BoxIter<B> = Box::new((start.batch..len).map(move |i| Ok(get(i))));
             Ok(iter)
         };
-        Self::new(open, move || Length::Batches(len))
+        Self { is_list: true, ..Self::new(open, move || Length::Batches(len)) }
     }
 }
 
@@ -151,6 +154,10 @@ impl<B: Send + 'static> Source<B> for IterSource<B> {
 
     fn is_single_pass(&self) -> bool {
         self.is_single_pass
+    }
+
+    fn is_divisible(&self) -> bool {
+        self.is_list
     }
 
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>> {

@@ -21,6 +21,8 @@ mod loader;
 mod loaders;
 mod map;
 mod random;
+mod share;
+mod shared;
 mod shuffle;
 mod source;
 mod split_batch;

@@ -13,6 +13,7 @@ use crate::{
     burn_loader::BurnSource,
     dataset::DatasetSource,
     iterator::IterSource,
+    share::Share,
     source::{Setting, Source},
 };
 
@@ -220,7 +221,7 @@ impl<B: Send + 'static> Loader<B> {
         {
             return Err(Error::SeekPastEnd { batch: start.batch, length });
         }
-        Ok(Batches::new(self.source.open(start, device)?, start))
+        Ok(Batches::new(self.source.open(start, device)?, start, self.source.share()))
     }
 
     /// Checks that the options are valid and that the loader is not known to be empty.
@@ -259,6 +260,14 @@ impl<B: Send + 'static> Loader<B> {
     /// Whether the loader has only one pass, like one made from an iterator.
     pub fn is_single_pass(&self) -> bool {
         self.source.is_single_pass()
+    }
+
+    pub(crate) fn is_divisible(&self) -> bool {
+        self.source.is_divisible()
+    }
+
+    pub(crate) fn share(&self) -> Share {
+        self.source.share()
     }
 
     pub(crate) fn from_source(source: impl Source<B> + 'static) -> Self {

@@ -5,6 +5,7 @@ use burn::tensor::Device;
 use crate::{
     Batch, Batches, BoxError, Error, Length, Loader, Position, Result,
     random::Chance,
+    share::Share,
     shuffle::derive,
     source::{Feed, Setting, Source, guarded},
 };
@@ -66,6 +67,14 @@ impl<A: Send + 'static, B: Send + 'static> Source<B> for MapSource<A, B> {
 
     fn is_single_pass(&self) -> bool {
         self.inner.is_single_pass()
+    }
+
+    fn is_divisible(&self) -> bool {
+        self.inner.is_divisible()
+    }
+
+    fn share(&self) -> Share {
+        self.inner.share()
     }
 
     fn depth(&self) -> u64 {

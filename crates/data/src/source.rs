@@ -6,7 +6,7 @@ use std::{
 
 use burn::tensor::Device;
 
-use crate::{Batch, Error, Length, Position, Result};
+use crate::{Batch, Error, Length, Position, Result, share::Share};
 
 /// The source of a loader's batches.
 pub(crate) trait Source<B>: Send + Sync {
@@ -28,6 +28,16 @@ pub(crate) trait Source<B>: Send + Sync {
     /// Whether there is only one pass.
     fn is_single_pass(&self) -> bool {
         false
+    }
+
+    /// Whether its batches are the same on every rank, and their number is known, so that the ranks can share them.
+    fn is_divisible(&self) -> bool {
+        false
+    }
+
+    /// The part of the batches that a pass yields.
+    fn share(&self) -> Share {
+        Share::WHOLE
     }
 
     /// The number of `map` functions applied to its batches.
@@ -63,6 +73,8 @@ pub(crate) enum Setting {
     RunSeed(u64),
     /// The Trainer's request for a fixed order. Not an error if there is no shuffling.
     NoShuffle,
+    /// The Trainer's request for the batches of one rank.
+    Share(Share),
 }
 
 impl Setting {
@@ -75,6 +87,7 @@ impl Setting {
             Self::Prefetch(_) => "prefetch",
             Self::DropLast(_) => "drop_last",
             Self::ItemsPerBatch(_) => "items_per_batch",
+            Self::Share(_) => "share",
         }
     }
 }

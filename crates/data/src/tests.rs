@@ -7,6 +7,7 @@ mod failures;
 mod iterators;
 mod order;
 mod random;
+mod ranks;
 
 use std::{
     sync::{

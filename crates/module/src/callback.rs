@@ -73,6 +73,12 @@ pub trait Callback<M: LightningModule>: Any {
         Order::Ordinary
     }
 
+    /// Whether only rank 0 calls it, as it does callbacks that write files or to the screen. Default: those of
+    /// [`Order::Save`].
+    fn rank_zero_only(&self) -> bool {
+        self.order() == Order::Save
+    }
+
     /// The state to restore after a restart: plain values, and tensors by name. Default: nothing.
     ///
     /// A checkpoint contains the tensors below `callbacks/KEY/`. They leave the device together with the weights.

@@ -19,7 +19,7 @@ use crate::{
     metric_source::{MetricSource, monitored, monitored_of_epoch},
     moment::{Progress, RunningStage},
     record,
-    requests::{SaveRequest, StopRequest},
+    requests::{ChangeRequests as _, SaveRequest, StopRequest},
     run::{Limits, Run},
 };
 
@@ -31,13 +31,12 @@ pub struct Context<'a> {
     by: &'a str,
 }
 
-impl<'a> Context<'a> {
-    /// The Trainer creates one for each callback and event. Tests of callbacks create their own. `by` is the
-    /// [key](crate::Callback::state_key) of the callback.
-    pub fn new(run: &'a mut Run, metrics: &'a mut dyn MetricSource, by: &'a str) -> Self {
-        Self { run, metrics, by }
-    }
+/// The context of a callback for one event. `by` is the [key](crate::Callback::state_key) of the callback.
+pub fn context<'a>(run: &'a mut Run, metrics: &'a mut dyn MetricSource, by: &'a str) -> Context<'a> {
+    Context { run, metrics, by }
+}
 
+impl Context<'_> {
     /// The state of the run.
     pub fn run(&self) -> &Run {
         self.run
@@ -173,6 +172,16 @@ impl<'a> Context<'a> {
     pub fn log_dir(&self) -> PathBuf {
         let of_logger = self.run.loggers.iter().find_map(|logger| logger.log_dir());
         of_logger.or_else(|| storage::on_disk(&self.run.default_root_dir)).unwrap_or(Path::new(".")).into()
+    }
+
+    /// Waits until all ranks of the run call it. Call it in a hook that every rank calls equally often: one that rank 0
+    /// calls alone (`if module.is_global_zero()`, [`Callback::rank_zero_only`](crate::Callback::rank_zero_only)) would
+    /// wait for ever, or fail as out of step. Does nothing without other ranks.
+    ///
+    /// # Errors
+    /// Another rank has failed, or makes another call.
+    pub fn barrier(&self) -> Result<()> {
+        Ok(stormfire_ranks::here()?.barrier()?)
     }
 
     /// Ends the run at the next boundary of the loop. The first requested stop is reported, with its first reason.

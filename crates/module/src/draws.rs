@@ -31,11 +31,3 @@ impl Undrawn {
 fn draw(device: &Device) -> Tensor<1> {
     Tensor::random([1], Distribution::Default, device)
 }
-
-/// `SplitMix64`'s finalizer: neighbouring numbers give unrelated seeds.
-pub fn mix(seed: u64, number: u64) -> u64 {
-    let mut z = seed.wrapping_add((number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
-}

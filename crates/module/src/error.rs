@@ -67,6 +67,9 @@ pub enum Error {
         /// finite.
         parameters: Vec<String>,
     },
+    /// Another rank of the run has failed, or the ranks do not do the same.
+    #[error(transparent)]
+    Ranks(#[from] stormfire_ranks::Error),
     /// The device failed to return values.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -152,16 +155,6 @@ impl Error {
         Error::Config(ConfigError::new(option, reason, hint))
     }
 
-    /// For the Trainer: adds the hook, its owner and the moment of the call, unless the error already contains a
-    /// position.
-    #[must_use]
-    pub fn in_hook(self, hook: Hook, owner: &str, moment: Moment) -> Self {
-        match self {
-            placed @ (Error::InHook { .. } | Error::Panic { .. } | Error::UsedTape | Error::Log(_)) => placed,
-            error => Error::InHook { hook, owner: owner.into(), moment, error: Box::new(error) },
-        }
-    }
-
     /// The remedy, as a sentence part for `hint: …`.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -190,12 +183,21 @@ impl Error {
             Error::Interrupted { .. } => {
                 Some("later runs in this process are also refused; to run them anyway, call `forget_interrupt()` first".into())
             }
+            Error::Ranks(error) => error.hint(),
             Error::CheckpointFile(error) => error.hint(),
             Error::Weights(error) => error.hint(),
             Error::Data(error) => error.hint(),
             Error::Logger(error) => error.hint(),
             _ => None,
         }
+    }
+}
+
+/// Adds the hook, its owner and the moment of the call, unless the error already contains a position.
+pub fn in_hook(error: Error, hook: Hook, owner: &str, moment: Moment) -> Error {
+    match error {
+        placed @ (Error::InHook { .. } | Error::Panic { .. } | Error::UsedTape | Error::Log(_)) => placed,
+        error => Error::InHook { hook, owner: owner.into(), moment, error: Box::new(error) },
     }
 }
 
@@ -271,7 +273,7 @@ mod tests {
             Error::State { what: "Timer".into(), error: json },
             Error::from(OptimError::from(WeightsError::Read { count: 1, reason: "the device is gone".into() })),
             Error::from(OptimError::from(ConfigError::new("OneCycle::new", "a cycle of 0 steps", "give more"))),
-            Error::from(io()).in_hook(Hook::TrainStart, "Timer", Moment::default()),
+            in_hook(Error::from(io()), Hook::TrainStart, "Timer", Moment::default()),
         ] {
             let mut said = vec![error.to_string()];
             let mut source = std::error::Error::source(&error);

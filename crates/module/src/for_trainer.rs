@@ -5,18 +5,16 @@
 //! change it.
 
 pub use crate::{
+    context::context,
+    error::in_hook,
     evidence::{Evidence, FiniteCheck},
     metric_source::{MetricSource, monitored, monitored_of_epoch},
     module_hooks::ModuleHooks,
     outer_run::OuterRun,
-    stepper::{StepHooks, StepPlan},
+    requests::ChangeRequests,
+    stepper::{DriveStepper, OtherRanks, StepHooks, StepPlan},
     threads::{Division, Threads},
 };
-
-/// The random numbers of steps.
-pub mod draws {
-    pub use crate::draws::mix;
-}
 
 /// The name of a run in the lines that it reports.
 pub mod live_run {
@@ -26,6 +24,11 @@ pub mod live_run {
 /// Evaluation steps on the parts of a batch, each on its own thread.
 pub mod parts {
     pub use crate::parts::{Step, evaluate, predict};
+}
+
+/// Running statistics, such as those of a batch normalization.
+pub mod running_stats {
+    pub use crate::running_stats::average;
 }
 
 /// The logged values of a thread.

@@ -2,9 +2,9 @@
 //! a run, and the [`Callback`]s that receive them.
 
 pub mod callback;
-pub mod context;
+mod context;
 mod draws;
-pub mod error;
+mod error;
 pub mod event;
 mod evidence;
 pub mod for_trainer;

@@ -71,11 +71,12 @@ refinements! {
     batch_size(items: usize) => |draft| draft.record.batch_size = Some(items);
     /// With several evaluation loaders, add `/dataloader_idx_N` to the name. Default `true`.
     add_dataloader_idx(on: bool) => |draft| draft.record.options.add_dataloader_idx = on;
-    /// Reduce over ranks. Default `false`. No effect yet: a run has one rank. Threads that share a batch
-    /// (`Trainer::devices`) always reduce.
-    sync_dist(on: bool) => |draft| draft.record.options.sync_dist = on;
-    /// Log on rank 0 only. Default `false`. A run has one rank today. If threads share a batch (`Trainer::devices`),
-    /// the value of its first part is logged.
+    /// Reduce over the ranks of the run, as over the batches of an epoch. Default `true`: the values of an epoch when
+    /// it ends, those of a step when it is logged. With `false`, the loggers get the value of rank 0, and a monitor on
+    /// each rank sees the value of that rank. Threads that share a batch (`Trainer::devices`) always reduce.
+    sync_dist(on: bool) => |draft| draft.record.options.sync_dist = Some(on);
+    /// Log on rank 0 only. Default `false`. If threads share a batch (`Trainer::devices`), the value of its first part
+    /// is logged.
     rank_zero_only(on: bool) => |draft| draft.record.options.rank_zero_only = on;
 }
 
@@ -146,7 +147,7 @@ pub fn log(name: impl Into<Cow<'static, str>>, value: impl Loggable) -> Entry {
         logger: true,
         reduce_fx: ReduceFx::Mean,
         add_dataloader_idx: true,
-        sync_dist: false,
+        sync_dist: None,
         rank_zero_only: false,
     };
     let dataloader_idx = scope::moment().dataloader_idx;

@@ -208,6 +208,23 @@ pub trait LightningModule: Module + 'static {
         scope::moment().fit_steps
     }
 
+    /// The number of this rank: the process among those that train together, from 0. 0 outside of a run, and without
+    /// other ranks.
+    fn global_rank(&self) -> usize {
+        scope::moment().rank
+    }
+
+    /// Number of ranks: the processes that train together. 1 outside of a run. Threads that share a batch
+    /// (`Trainer::devices` on the CPU) are one rank.
+    fn world_size(&self) -> usize {
+        scope::moment().world.max(1)
+    }
+
+    /// Whether this is rank 0, which writes the logs and checkpoints.
+    fn is_global_zero(&self) -> bool {
+        self.global_rank() == 0
+    }
+
     /// The 0-based number of the current evaluation loader.
     fn dataloader_idx(&self) -> usize {
         scope::moment().dataloader_idx

@@ -64,4 +64,8 @@ pub struct Moment {
     pub num_dataloaders: usize,
     /// Optimizer steps in a full fit, if known.
     pub fit_steps: Option<u64>,
+    /// The number of this process or thread among those of the run, from 0.
+    pub rank: usize,
+    /// Number of ranks. 0 outside of a run.
+    pub world: usize,
 }

@@ -15,11 +15,11 @@ use burn::{
 };
 use stormfire_data::Part;
 use stormfire_optim::gradients;
-use stormfire_values::Scalar;
+use stormfire_values::{Scalar, seeds::mix};
 
 use self::turn::Turn;
 use crate::{
-    draws::{Undrawn, mix},
+    draws::Undrawn,
     error::{Error, Result},
     hook::Hook,
     log_error::LogError,
@@ -49,7 +49,7 @@ pub(crate) fn train<M: Module + 'static, B: Send + 'static>(
     let work = move |module: &M, part: Part<B>, whole: usize, turn: Option<Turn>| {
         let output = step(module, part.value)?;
         drop(turn);
-        backward(module, output, part.items as f64 / whole as f64)
+        backward(module, output, share(part.items, whole))
     };
     let stats = threads.running_stats(module);
     let done = of_batch(threads, &module.valid(), Some(&stats), batch, &(Arc::new(work) as Work<M, B, Trained>))?;
@@ -62,7 +62,7 @@ pub(crate) fn train<M: Module + 'static, B: Send + 'static>(
         }
         with_loss += if output.loss().is_some() { of_part } else { 0 };
         outputs.push((output, of_part));
-        running.push((after, of_part as f64 / items as f64));
+        running.push((after, share(of_part, items)));
     }
     running_stats::set(module, running_stats::mean(running));
     let output = StepOutput::of_parts(outputs)?;
@@ -76,6 +76,11 @@ pub(crate) fn train<M: Module + 'static, B: Send + 'static>(
         gradients::divide(&mut sum, module, &Scalar::Host(with_loss as f64 / items as f64));
     }
     Ok((output, sum))
+}
+
+/// The share of a part in a whole. A batch without items is one part.
+fn share(items: usize, whole: usize) -> f64 {
+    if whole == 0 { 1.0 } else { items as f64 / whole as f64 }
 }
 
 /// The output of a training step without its tape, and the gradients of its loss.
@@ -275,7 +280,8 @@ fn run<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
         if !undrawn.holds(&device)? {
             threads.note_that_it_draws(trains);
             tracing::debug!(
-                "the steps draw random numbers from burn, so their forward passes run one after another on the threads of this run"
+                "the steps, or another thread of this program, draw random numbers from burn: from now on, the forward passes \
+                 run one after another on the threads of this run"
             );
             returned = None;
         }

@@ -53,31 +53,16 @@ pub struct Place {
     pub accumulate_grad_batches: usize,
     /// The current window of gradients. In `on_train_batch_end` of its last batch it is empty.
     pub window: OpenWindow,
+    /// Number of ranks. 0 in the files of a version that knew one only.
+    pub ranks: usize,
+    /// The window of each rank, if there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<OpenWindow>,
     /// The requests of callbacks.
     pub requests: Requests,
 }
 
 impl Place {
-    /// The position at the start of a fit.
-    pub fn new(accumulate_grad_batches: usize) -> Self {
-        Self { accumulate_grad_batches, ..Self::default() }
-    }
-
-    /// The position of a resumed fit. The given number of batches per step applies to a new epoch.
-    #[must_use]
-    pub fn restored(mut self, accumulate_grad_batches: usize) -> Self {
-        if !self.progress.has_begun() {
-            // A fit that has not trained yet starts again with its sanity check.
-            self.evaluating = None;
-        }
-        if self.progress.batch_in_epoch == 0 {
-            // At the start of an epoch the options and the scheduler callback decide again.
-            self.accumulate_grad_batches = accumulate_grad_batches;
-        }
-        self.last_validation.start();
-        self
-    }
-
     /// Whether the position is between two batches of a validation.
     pub fn is_in_validation(&self) -> bool {
         self.evaluating.is_some()

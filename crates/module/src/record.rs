@@ -55,10 +55,9 @@ pub struct Options {
     pub reduce_fx: ReduceFx,
     /// Adds a suffix to the name if there are several evaluation loaders (`/dataloader_idx_N`).
     pub add_dataloader_idx: bool,
-    /// Reduced over ranks. No effect: there is one rank today, and threads that share a batch always reduce.
-    pub sync_dist: bool,
-    /// Only rank 0 logs it, and it is not reduced over ranks. There is one rank today. If threads share a batch, the
-    /// value of its first part.
+    /// Whether it is reduced over the ranks of the run. `None`: it is.
+    pub sync_dist: Option<bool>,
+    /// Only rank 0 logs it, and it is not reduced over ranks. If threads share a batch, the value of its first part.
     pub rank_zero_only: bool,
 }
 

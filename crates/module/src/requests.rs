@@ -40,16 +40,25 @@ impl Requests {
     pub fn stop(&self) -> Option<&StopRequest> {
         self.stops.first()
     }
+}
 
+/// Changes the requests. Hooks do it through their [`Context`](crate::Context).
+pub trait ChangeRequests {
     /// Adds a stop. The first reason of an author stays.
-    pub fn ask_to_stop(&mut self, by: &str, reason: String) {
+    fn ask_to_stop(&mut self, by: &str, reason: String);
+
+    /// Withdraws the stop of an author.
+    fn withdraw_stop(&mut self, by: &str);
+}
+
+impl ChangeRequests for Requests {
+    fn ask_to_stop(&mut self, by: &str, reason: String) {
         if !self.stops.iter().any(|stop| stop.by == by) {
             self.stops.push(StopRequest { by: by.into(), reason });
         }
     }
 
-    /// Withdraws the stop of an author.
-    pub fn withdraw_stop(&mut self, by: &str) {
+    fn withdraw_stop(&mut self, by: &str) {
         self.stops.retain(|stop| stop.by != by);
     }
 }

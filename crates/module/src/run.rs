@@ -78,6 +78,9 @@ pub struct Run {
     pub validates_every_epoch: bool,
     /// Whether the step of the ending batch was skipped: its loss or gradients were not finite (`on_non_finite`).
     pub step_skipped: bool,
+    /// Number of training batches that the ranks work on now, one each: 1 without other ranks. All of them count in the
+    /// progress.
+    pub round: usize,
     /// Number of items in the current batch, if its loader or the module reports it. 1 between batches.
     pub batch_items: Option<usize>,
     /// Total time that the loop has waited for training batches since the fit started in this process.
@@ -105,16 +108,18 @@ impl Run {
     /// The progress by the training batch that starts, if it will end with a step.
     pub fn tick_before_batch(&self, elapsed: Duration) -> Tick {
         let Progress { epoch, batch_in_epoch, batches, global_step } = self.place.progress;
-        let ended = Progress { epoch, batch_in_epoch: batch_in_epoch + 1, batches: batches + 1, global_step: global_step + 1 };
+        let round = self.round;
+        let ended =
+            Progress { epoch, batch_in_epoch: batch_in_epoch + round, batches: batches + round as u64, global_step: global_step + 1 };
         self.tick(&ended, true, elapsed)
     }
 
     fn tick(&self, progress: &Progress, stepped: bool, elapsed: Duration) -> Tick {
         Tick {
             steps: stepped.then(|| Passed::one(progress.global_step)),
-            batches: Some(Passed::one(progress.batches)),
+            batches: Some(Passed::of(self.round as u64, progress.batches)),
             epochs: self.place.is_last_batch.then(|| Passed::one(progress.epoch as u64 + 1)),
-            in_epoch: Some((progress.batch_in_epoch, self.limits.train_batches)),
+            in_epoch: Some((Passed::of(self.round as u64, progress.batch_in_epoch as u64), self.limits.train_batches)),
             elapsed,
         }
     }

@@ -5,9 +5,12 @@ use std::collections::{HashMap, HashSet};
 
 use burn::{
     module::{Module, ModuleMapper, Param, ParamId},
-    tensor::Tensor,
+    tensor::{Tensor, TensorData},
 };
+use stormfire_checkpoint::Snapshot;
 use stormfire_optim::float_params::{EachFloat, walk};
+
+use crate::error::Result;
 
 /// The running statistics of a module.
 ///
@@ -85,6 +88,38 @@ pub(crate) fn set<M: Module>(module: &mut M, values: HashMap<ParamId, Tensor<1>>
     if !values.is_empty() {
         *module = module.clone().map(&mut Set(values));
     }
+}
+
+/// Makes the running statistics of a module that trains the mean of those of all ranks. `sum` adds numbers up over the
+/// ranks.
+///
+/// # Errors
+/// Those of `sum`, and if the device fails.
+pub fn average<M: Module>(module: &mut M, ranks: usize, sum: impl FnOnce(&mut [f64]) -> Result<()>) -> Result<()> {
+    let known = of(module);
+    if known.is_empty() {
+        return Ok(());
+    }
+    // Takes up what the newest step has noted.
+    *module = module.valid().train();
+    let values = values(module, &known);
+    // The ids differ from rank to rank, but not their order in the module.
+    let mut seen = HashSet::new();
+    let ids: Vec<ParamId> = untrained(module).into_iter().filter(|id| known.contains(id) && seen.insert(*id)).collect();
+    let mut snapshot = Snapshot::default();
+    ids.iter().filter_map(|id| values.get(id)).for_each(|value| snapshot.add(String::new(), value.clone()));
+    let read: Vec<TensorData> = snapshot.read()?.into_iter().map(|(_, data)| data).collect();
+    let mut sums: Vec<f64> = read.iter().flat_map(|data| data.iter::<f64>()).collect();
+    sum(&mut sums)?;
+    let mut means = sums.into_iter().map(|sum| sum / ranks as f64);
+    let device = module.devices().into_iter().next().unwrap_or_default().inner();
+    let mean = |(id, data): (ParamId, TensorData)| {
+        let mean: Vec<f64> = means.by_ref().take(data.num_elements()).collect();
+        (id, Tensor::<1>::from_data(TensorData::from(mean.as_slice()).convert_dtype(data.dtype()), (&device, data.dtype())))
+    };
+    let means = ids.into_iter().zip(read).map(mean).collect();
+    set(module, means);
+    Ok(())
 }
 
 #[cfg(test)]

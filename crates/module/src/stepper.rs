@@ -3,15 +3,20 @@
 mod apply;
 mod automatic;
 mod backward;
+mod drive;
+mod over_ranks;
 
 use std::sync::Arc;
 
 use burn::{module::Module, optim::GradientsParams, tensor::Tensor};
 use stormfire_optim::{
     Optimizer, Optimizers,
+    for_trainer::{DriveOptimizer as _, DriveOptimizers as _},
     gradients::{self, Clip},
     window::{Accumulated, Window},
 };
+
+pub use over_ranks::OtherRanks;
 
 use crate::{
     error::{Error, Result},
@@ -20,6 +25,8 @@ use crate::{
     scope,
     threads::Threads,
 };
+
+pub use drive::DriveStepper;
 
 /// The hooks within an optimization step. The Trainer passes them to callbacks and module.
 pub trait StepHooks<M> {
@@ -89,37 +96,16 @@ pub struct Stepper<'a, M> {
     hooks: &'a mut dyn StepHooks<M>,
     plan: StepPlan,
     threads: Option<Arc<Threads>>,
+    ranks: Option<OtherRanks>,
     stepped: bool,
     skipped: Option<String>,
     evidence: Evidence,
 }
 
-impl<'a, M: Module> Stepper<'a, M> {
-    /// For the Trainer: a stepper for one batch. `accumulated` lives as long as the fit and carries gradients from
-    /// batch to batch.
-    pub fn new(optimizers: &'a mut Optimizers, accumulated: &'a mut Accumulated, hooks: &'a mut dyn StepHooks<M>, plan: StepPlan) -> Self {
-        let (threads, evidence) = (None, Evidence::default());
-        Self { optimizers, accumulated, hooks, plan, threads, stepped: false, skipped: None, evidence }
-    }
-
-    /// For the Trainer: divides batches among these threads.
-    pub fn divide_among(&mut self, threads: Option<Arc<Threads>>) {
-        self.threads = threads;
-    }
-
+impl<M: Module> Stepper<'_, M> {
     /// Whether an optimizer has stepped in this batch. With `on_non_finite = "skip:n"` a step may be skipped.
     pub fn has_stepped(&self) -> bool {
         self.stepped
-    }
-
-    /// For the Trainer: the non-finite value for which an optimizer skipped its step ([`FiniteCheck::BeforeStep`]).
-    pub fn skipped(&mut self) -> Option<String> {
-        self.skipped.take()
-    }
-
-    /// For the Trainer: the evidence of this batch, with [`FiniteCheck::Later`].
-    pub fn evidence(&mut self) -> Evidence {
-        std::mem::take(&mut self.evidence)
     }
 
     /// An optimization step: backward, clipping, hooks, and the update of this optimizer's parameters.
@@ -138,7 +124,7 @@ impl<'a, M: Module> Stepper<'a, M> {
         self.refuse_threads()?;
         let index = self.optimizers.index_of(optimizer)?;
         let gradients = self.backward_of(index, module, loss)?;
-        self.apply_to(index, module, gradients)
+        self.apply_with_ranks(index, module, gradients)
     }
 
     /// The gradients of a loss for the parameters of one optimizer, with the hooks around it: the first half of
@@ -184,7 +170,14 @@ impl<'a, M: Module> Stepper<'a, M> {
         let all = self.backward_with(module, loss, |_, walked, module| GradientsParams::from_grads(walked, module))?;
         let share = |optimizer: &Optimizer| (optimizer.name().to_owned(), optimizer.share_of(&all, module));
         let shares: Vec<_> = self.optimizers.iter().map(share).collect();
-        if self.plan.finite == FiniteCheck::BeforeStep {
+        if self.plan.finite == FiniteCheck::BeforeStep && self.ranks.is_some() {
+            // Each step sums its evidence over the ranks.
+            let totals: Vec<_> = shares.iter().filter_map(|(_, share)| gradients::total(share, module)).collect();
+            for index in 0..shares.len() {
+                let evidence = std::iter::once(loss.clone().inner()).chain(totals.iter().cloned());
+                evidence.for_each(|piece| self.accumulated.add_loss(index, piece));
+            }
+        } else if self.plan.finite == FiniteCheck::BeforeStep {
             let mut evidence = Evidence { losses: Some(loss.clone().into()), gradients: None };
             for total in shares.iter().filter_map(|(_, share)| gradients::total(share, module)) {
                 add(&mut evidence.gradients, total.into());
@@ -210,7 +203,7 @@ impl<'a, M: Module> Stepper<'a, M> {
     /// As [`Stepper::step`].
     pub fn apply(&mut self, optimizer: &str, module: &mut M, gradients: GradientsParams) -> Result<()> {
         let index = self.optimizers.index_of(optimizer)?;
-        self.apply_to(index, module, gradients)
+        self.apply_with_ranks(index, module, gradients)
     }
 
     /// The current learning rate of an optimizer.

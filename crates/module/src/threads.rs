@@ -103,11 +103,9 @@ impl Threads {
     ///
     /// # Errors
     /// The system refuses a thread.
-    pub fn start<M: Module + 'static, B: 'static>(count: usize, module: &M, division: Division<M, B>) -> Result<Self> {
+    pub fn start<M: 'static, B: 'static>(count: usize, division: Division<M, B>) -> Result<Self> {
         let workers = (0..count).map(Worker::start).collect::<Result<_>>()?;
-        let threads = Self { workers, division: Box::new(division), running: Mutex::default(), draws: Default::default() };
-        threads.running_stats(module);
-        Ok(threads)
+        Ok(Self { workers, division: Box::new(division), running: Mutex::default(), draws: Default::default() })
     }
 
     /// The running statistics of the module, such as those of a batch normalization. A hook may have added or replaced

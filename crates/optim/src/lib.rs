@@ -5,13 +5,15 @@
 //! | [`float_params`], [`trained`], [`shared_ids`] | the parameters of a module: all, trained and frozen, shared |
 //! | [`gradients`], [`window`] | operations on gradients, and windows of accumulated gradients |
 //! | [`one_cycle`], [`plateau`], [`schedule`] | learning-rate schedules |
-//! | [`optimizer`] | optimizers with their schedules, and their state |
+//! | [`for_trainer`] | steps of optimizers and their schedules, and their state in a checkpoint |
 
+pub mod bucket;
 pub mod error;
 pub mod float_params;
+pub mod for_trainer;
 pub mod gradients;
 pub mod one_cycle;
-pub mod optimizer;
+mod optimizer;
 pub mod plateau;
 pub mod schedule;
 pub mod shared_ids;
@@ -21,7 +23,7 @@ pub mod window;
 pub use error::{Error, Result};
 pub use gradients::ClipAlgorithm;
 pub use one_cycle::OneCycle;
-pub use optimizer::{Optimizer, OptimizerStates, Optimizers, OptimizersSnapshot};
+pub use optimizer::{IntoOptimizer, Optimizer, Optimizers};
 pub use plateau::ReduceLrOnPlateau;
 pub use schedule::Schedule;
 pub use shared_ids::independent_copy;

@@ -1,5 +1,6 @@
 //! The result of `configure_optimizers`: optimizers with a name, a learning rate, a schedule, and their parameters.
 
+mod drive;
 mod in_checkpoint;
 mod params;
 
@@ -9,21 +10,17 @@ use burn::{
     lr_scheduler::module_lr_scheduler::ModuleLearningRate,
     module::{Module, ParamId},
     optim::{
-        AdaGradConfig, AdafactorConfig, AdamConfig, AdamWConfig, AdanConfig, GradientsParams, LambConfig, LionConfig, ModuleOptimizer,
-        MuonConfig, RmsPropConfig, SgdConfig,
+        AdaGradConfig, AdafactorConfig, AdamConfig, AdamWConfig, AdanConfig, LambConfig, LionConfig, ModuleOptimizer, MuonConfig,
+        RmsPropConfig, SgdConfig,
     },
 };
 
 use stormfire_checkpoint::optimizer_state::{self, Transparent};
-use stormfire_values::every::Tick;
 
-use crate::{
-    error::{Error, Result},
-    gradients,
-    schedule::{IntoSchedule, LookupError, Schedule},
-};
+use crate::schedule::{IntoSchedule, Schedule};
 
-pub use in_checkpoint::{OptimizerStates, OptimizersSnapshot};
+pub use drive::{DriveOptimizer, DriveOptimizers};
+pub use in_checkpoint::{OptimizerStates, OptimizersSnapshot, SaveOptimizers};
 
 /// The sources of an [`Optimizer`]: burn's configurations (`AdamConfig::new()`, which also provide the name), or a
 /// [`ModuleOptimizer`], for parameter groups or a custom algorithm.
@@ -134,48 +131,6 @@ impl Optimizer {
     pub fn lr_schedule(&self) -> Option<&Schedule> {
         self.schedule.as_ref()
     }
-
-    /// Takes the gradients of this optimizer's parameters from a backward pass.
-    pub fn gradients<M: Module>(&self, mut all: burn::tensor::Gradients, module: &M) -> GradientsParams {
-        match &self.params {
-            None => GradientsParams::from_module(&mut all, module),
-            Some(own) => GradientsParams::from_params(&mut all, module, &own.iter().copied().collect::<Vec<_>>()),
-        }
-    }
-
-    /// As [`Optimizer::gradients`], from gradients that other optimizers share.
-    pub fn share_of<M: Module>(&self, all: &GradientsParams, module: &M) -> GradientsParams {
-        gradients::share(all, module, self.params.as_ref())
-    }
-
-    /// Its share of gradients that no other optimizer needs.
-    pub fn own_of<M: Module>(&self, all: GradientsParams, module: &M) -> GradientsParams {
-        if self.params.is_none() { all } else { self.share_of(&all, module) }
-    }
-
-    /// Steps with its share of the gradients.
-    pub fn update<M: Module>(&mut self, module: &mut M, gradients: GradientsParams) {
-        // burn takes the module by value. The copy shares every tensor, so nothing is lost if the update panics.
-        let updated = match self.schedule.as_ref().and_then(Schedule::rate) {
-            Some(rate) => self.inner.step(rate.clone(), module.clone(), gradients),
-            None => self.inner.step(self.lr, module.clone(), gradients),
-        };
-        *module = updated;
-        self.steps += 1;
-    }
-
-    /// Steps a schedule that counts optimizer steps and does not watch a metric.
-    ///
-    /// # Errors
-    /// [`Error::Optimizer`] for a rate that is negative or not finite.
-    pub fn step_schedule(&mut self) -> Result<()> {
-        match &mut self.schedule {
-            Some(schedule) if schedule.watches().is_none() => {
-                schedule.step(&self.name, &Tick::of_step(self.steps), &mut |_| Ok::<_, Error>(None)).map(drop)
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
 impl std::fmt::Debug for Optimizer {
@@ -242,60 +197,6 @@ impl Optimizers {
         self.all.iter()
     }
 
-    /// Makes names unique, checks parameters and schedules, and sets the first learning rates. The Trainer calls it
-    /// once, with the module that returned the optimizers.
-    ///
-    /// # Errors
-    /// [`Error::Optimizer`] for a duplicate name, a learning rate that is negative or not finite, parameters outside of
-    /// the module, or an invalid schedule.
-    pub fn start<M: Module>(&mut self, module: &M) -> Result<()> {
-        let mut seen: HashSet<String> = HashSet::new();
-        let params = params::of(module);
-        for optimizer in &mut self.all {
-            if !seen.insert(optimizer.name.clone()) {
-                return Err(Error::Optimizer {
-                    optimizer: optimizer.name.clone(),
-                    reason: "two optimizers have this name".into(),
-                    hint: "give each its own with `Optimizer::named`".into(),
-                });
-            }
-            if !(optimizer.lr.is_finite() && optimizer.lr >= 0.0) {
-                return Err(Error::Optimizer {
-                    optimizer: optimizer.name.clone(),
-                    reason: format!("the learning rate {} is not a number of at least 0", optimizer.lr),
-                    hint: "use 1e-3, for example".into(),
-                });
-            }
-            let own = match &optimizer.params {
-                Some(own) => params::own(&optimizer.name, own, &params)?,
-                None => params.clone(),
-            };
-            if let Some(schedule) = &mut optimizer.schedule {
-                schedule.start(&optimizer.name, optimizer.lr, &own)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The place of the optimizer of this name.
-    ///
-    /// # Errors
-    /// [`Error::UnknownOptimizer`].
-    pub fn index_of(&self, name: &str) -> Result<usize> {
-        self.all
-            .iter()
-            .position(|o| o.name == name)
-            .ok_or_else(|| Error::UnknownOptimizer { name: name.into(), available: self.all.iter().map(|o| o.name.clone()).collect() })
-    }
-
-    /// The optimizer at a place that [`index_of`](Self::index_of) gave.
-    ///
-    /// # Panics
-    /// If there are fewer.
-    pub fn at(&mut self, index: usize) -> &mut Optimizer {
-        &mut self.all[index]
-    }
-
     /// The learning rates by their logged names: the schedule's name, or `lr-` and the name of the optimizer. Parameter
     /// groups of the schedule follow. Their names contain the common part of their parameters' paths: `lr-AdamW/head`.
     pub fn learning_rates(&self) -> Vec<(String, f64)> {
@@ -309,45 +210,5 @@ impl Optimizers {
             rates.extend(groups);
         }
         rates
-    }
-
-    /// Steps the schedules that count epochs and do not watch a metric, at the last batch of an epoch or when the rest
-    /// of it is skipped. `completed` is the number of the epoch, counted from 1.
-    ///
-    /// # Errors
-    /// [`Error::Optimizer`] for a rate that is negative or not finite.
-    pub fn step_epoch_schedules(&mut self, completed: u64) -> Result<()> {
-        self.step_schedules(false, &mut |_| Ok::<_, Error>(None), |_| Tick::of_epoch(completed)).map(drop)
-    }
-
-    /// Steps the schedules that watch a metric. Those that count epochs step at the end of one (`Some(completed)`).
-    /// Those that count steps do so after a batch (`None`), once for each step count of their optimizer. Returns
-    /// whether a schedule has stepped.
-    ///
-    /// # Errors
-    /// Those of `metric`, which returns the value of a monitored metric. [`Error::Optimizer`] for a rate that is
-    /// negative or not finite.
-    pub fn step_watching_schedules<E: LookupError>(
-        &mut self,
-        completed: Option<u64>,
-        metric: &mut dyn FnMut(&str) -> Result<Option<f64>, E>,
-    ) -> Result<bool, E> {
-        self.step_schedules(true, metric, |optimizer_steps| completed.map_or(Tick::of_step(optimizer_steps), Tick::of_epoch))
-    }
-
-    fn step_schedules<E: LookupError>(
-        &mut self,
-        watching: bool,
-        metric: &mut dyn FnMut(&str) -> Result<Option<f64>, E>,
-        tick: impl Fn(u64) -> Tick,
-    ) -> Result<bool, E> {
-        let mut has_stepped = false;
-        for optimizer in &mut self.all {
-            let steps = optimizer.steps;
-            if let Some(schedule) = optimizer.schedule.as_mut().filter(|s| s.watches().is_some() == watching) {
-                has_stepped |= schedule.step(&optimizer.name, &tick(steps), metric)?;
-            }
-        }
-        Ok(has_stepped)
     }
 }

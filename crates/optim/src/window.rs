@@ -11,10 +11,13 @@ use burn::{
     tensor::{DType, Device, Tensor, TensorData},
 };
 use serde::{Deserialize, Serialize};
-use stormfire_checkpoint::Snapshot;
-use stormfire_values::{ConfigError, Scalar};
+use stormfire_checkpoint::{Snapshot, WeightsError};
+use stormfire_values::{ConfigError, ReadError, Scalar, read::read};
 
-use crate::gradients;
+use crate::{
+    bucket::{Bucket, Places},
+    gradients,
+};
 
 /// The position of a batch in its window of accumulated gradients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +28,20 @@ pub struct Window {
     pub closes: bool,
     /// Number of batches in a full window. The end of an epoch closes a shorter one.
     pub size: usize,
+}
+
+/// The batches that all ranks work on at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Round {
+    /// Number of ranks.
+    pub ranks: usize,
+    /// Number of batches: one for each rank, or fewer at the end of an epoch.
+    pub batches: usize,
+}
+
+impl Round {
+    /// The round of a single rank.
+    pub const ONE: Self = Self { ranks: 1, batches: 1 };
 }
 
 /// The host state of an incomplete window, for a checkpoint.
@@ -43,17 +60,18 @@ pub struct OpenWindow {
 
 impl OpenWindow {
     /// The next batch in its window. `size` is the size of a new window. The last batch of an epoch closes any window.
-    pub fn next(&mut self, is_first: bool, is_last: bool, size: usize) -> Window {
+    /// With several ranks, sizes and counts are those of all ranks, each of which has one batch of the round.
+    pub fn next(&mut self, is_first: bool, is_last: bool, size: usize, round: Round) -> Window {
         let opens = is_first || self.batches == 0;
         if opens {
-            *self = Self { size, ..Self::default() };
+            *self = Self { size: size.saturating_mul(round.ranks), ..Self::default() };
         }
-        Window { opens, closes: is_last || self.batches + 1 >= self.size, size: self.size }
+        Window { opens, closes: is_last || self.batches + round.batches >= self.size, size: self.size.div_ceil(round.ranks) }
     }
 
     /// Ends that batch.
-    pub fn add(&mut self, window: Window, accumulated: &Accumulated) {
-        self.batches = if window.closes { 0 } else { self.batches + 1 };
+    pub fn add(&mut self, window: Window, round: Round, accumulated: &Accumulated) {
+        self.batches = if window.closes { 0 } else { self.batches + round.batches };
         self.weight = accumulated.host;
         self.bad_pass.clone_from(&accumulated.bad_pass);
     }
@@ -72,6 +90,15 @@ pub struct Accumulated {
     losses: Vec<Option<Tensor<1>>>,
     /// The non-finite values of backward passes for all optimizers, which therefore skip their steps.
     pub bad_pass: Vec<Option<String>>,
+}
+
+/// What the ranks have summed besides the gradients.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OverRanks {
+    /// The sum of the noted losses. `None` if no rank has noted one.
+    pub loss: Option<f64>,
+    /// For each optimizer, the number of ranks that step with it.
+    pub of_optimizers: Vec<f64>,
 }
 
 /// The names of the values on the device in a checkpoint.
@@ -115,10 +142,63 @@ impl Accumulated {
         });
     }
 
+    /// Appends the window of a later rank.
+    pub fn append<M: Module>(&mut self, later: Self, module: &M) {
+        self.host += later.host;
+        if let Some(gradients) = later.sum {
+            self.add(gradients, Scalar::Host(0.0), module);
+        }
+        if let Some(weight) = later.device {
+            self.device = Some(match self.device.take() {
+                Some(sum) => sum + weight,
+                None => weight,
+            });
+        }
+        for (optimizer, loss) in later.losses.into_iter().enumerate() {
+            if let Some(loss) = loss {
+                self.add_loss(optimizer, loss);
+            }
+        }
+    }
+
+    /// Takes over the noted losses of an optimizer, without its entry of `bad_pass`.
+    pub fn take_losses_of(&mut self, optimizer: usize, from: &mut Self) {
+        if let Some(loss) = from.losses.get_mut(optimizer).and_then(Option::take) {
+            self.add_loss(optimizer, loss);
+        }
+    }
+
     /// Takes the losses of an optimizer that is about to step, and its entry of `bad_pass`.
     pub fn take_evidence(&mut self, optimizer: usize) -> (Option<Tensor<1>>, Option<String>) {
         let bad_pass = self.bad_pass.get_mut(optimizer).and_then(Option::take);
         (self.losses.get_mut(optimizer).and_then(Option::take), bad_pass)
+    }
+
+    /// Adds up the windows of all ranks, at the end of a window of this optimizer. `steppers` is the number of
+    /// optimizers. Reads the gradients from the device.
+    ///
+    /// # Errors
+    /// [`WeightsError`] or [`ReadError`] if the device fails, and the errors of `reduce`.
+    pub fn sum_over_ranks<M: Module, E: From<WeightsError> + From<ReadError>>(
+        &mut self,
+        (optimizer, steppers): (usize, usize),
+        module: &M,
+        reduce: impl FnOnce(Bucket<'_>) -> Result<(), E>,
+    ) -> Result<OverRanks, E> {
+        let loss = self.losses.get_mut(optimizer).and_then(Option::take);
+        let on_device: Vec<Scalar> = self.device.take().into_iter().chain(loss.clone()).map(Scalar::from).collect();
+        let read = read(&on_device)?;
+        let (weight, of_loss) = if loss.is_some() { read.split_at(read.len() - 1) } else { (&read[..], &[][..]) };
+        let mut extra = vec![self.host + weight.iter().sum::<f64>(), f64::from(u8::from(loss.is_some())), of_loss.iter().sum()];
+        extra.extend((0..steppers).map(|index| f64::from(u8::from(index == optimizer))));
+        let (sum, extra) = Places::read(self.sum.take().as_ref(), module)?.sum(module, &extra, reduce)?;
+        self.sum = sum;
+        self.host = extra[0];
+        let loss = (extra[1] > 0.0).then_some(extra[2]);
+        if let (Some(loss), Some(at)) = (loss, module.devices().into_iter().next()) {
+            self.add_loss(optimizer, Tensor::from_data([loss as f32], (&at.inner(), DType::F32)));
+        }
+        Ok(OverRanks { loss, of_optimizers: extra[3..].to_vec() })
     }
 
     /// Closes the window: returns the mean gradient. `None` if there was no backward pass, or if the sum of the weights

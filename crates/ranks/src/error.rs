@@ -1,5 +1,7 @@
 //! Errors of ranks.
 
+use crate::launched::Launched;
+
 /// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -21,9 +23,31 @@ pub enum Error {
         /// Two ranks and their calls.
         ranks: [(usize, String); 2],
     },
+    /// A launcher started several processes, and this program cannot connect them.
+    #[error("started as rank {} of {} by {}, but this program was built without the feature `mpi`", .0.rank, .0.world, .0.by)]
+    NotBuilt(Launched),
+    /// MPI does not see the processes that the launcher started.
+    #[error("started as rank {} of {} by {}, but MPI sees rank {rank} of {world}", launched.rank, launched.world, launched.by)]
+    Unconnected {
+        /// What the launcher says.
+        launched: Launched,
+        /// The rank that MPI sees.
+        rank: usize,
+        /// The number of ranks that MPI sees.
+        world: usize,
+    },
+    /// MPI cannot be used.
+    #[error("MPI cannot be used: {0}")]
+    Engine(String),
 }
 
 impl Error {
+    /// A rank whose process is no longer there.
+    #[cfg(feature = "mpi")]
+    pub(crate) fn gone(rank: usize) -> Self {
+        Self::Rank { rank, reason: "its process is gone: it was killed, or ended by itself".to_owned() }
+    }
+
     /// What to do about it, if that is known.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
@@ -32,6 +56,15 @@ impl Error {
                 "all ranks must run the same program with the same options and data, and reach every collective call in the same order"
                     .into()
             }
+            Self::NotBuilt(launched) => format!(
+                "add `features = [\"mpi\"]` to the dependency `stormfire`, or start one process: {} would run the same training {} times",
+                launched.by, launched.world
+            ),
+            Self::Unconnected { .. } => {
+                "the launcher must belong to the MPI that the program was built with: `mpirun` of the same package, or `srun --mpi=pmix`"
+                    .into()
+            }
+            Self::Engine(_) => return None,
         })
     }
 }

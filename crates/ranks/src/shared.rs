@@ -2,7 +2,11 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use crate::{communicator::Communicator, error::Result, single::SingleRank};
@@ -17,6 +21,8 @@ pub struct Shared {
     world: usize,
     local_rank: usize,
     communicator: Arc<Mutex<Box<dyn Communicator>>>,
+    /// Nanoseconds in collective calls.
+    waited: Arc<AtomicU64>,
 }
 
 impl Shared {
@@ -27,6 +33,7 @@ impl Shared {
             world: communicator.world(),
             local_rank: communicator.local_rank(),
             communicator: Arc::new(Mutex::new(Box::new(communicator))),
+            waited: Arc::default(),
         }
     }
 
@@ -52,37 +59,52 @@ impl Shared {
 
     /// See [`Communicator::all_reduce`].
     pub fn all_reduce(&self, bucket: &mut [f32]) -> Result<()> {
-        self.lock().all_reduce(bucket)
+        self.timed(|communicator| communicator.all_reduce(bucket))
     }
 
     /// See [`Communicator::all_reduce_f64`].
     pub fn all_reduce_f64(&self, bucket: &mut [f64]) -> Result<()> {
-        self.lock().all_reduce_f64(bucket)
+        self.timed(|communicator| communicator.all_reduce_f64(bucket))
     }
 
     /// See [`Communicator::agree`].
     pub fn agree(&self, flags: u64) -> Result<u64> {
-        self.lock().agree(flags)
+        self.timed(|communicator| communicator.agree(flags))
     }
 
     /// See [`Communicator::gather`].
     pub fn gather(&self, bytes: Vec<u8>) -> Result<Option<Vec<Vec<u8>>>> {
-        self.lock().gather(bytes)
+        self.timed(|communicator| communicator.gather(bytes))
     }
 
     /// See [`Communicator::broadcast`].
     pub fn broadcast(&self, bytes: &mut Vec<u8>) -> Result<()> {
-        self.lock().broadcast(bytes)
+        self.timed(|communicator| communicator.broadcast(bytes))
     }
 
     /// See [`Communicator::barrier`].
     pub fn barrier(&self) -> Result<()> {
-        self.lock().barrier()
+        self.timed(|communicator| communicator.barrier())
     }
 
     /// See [`Communicator::abort`].
     pub fn abort(&self, reason: &str) {
         self.lock().abort(reason);
+    }
+
+    /// The time that this rank has spent in collective calls: for the exchange, and for slower ranks.
+    pub fn waited(&self) -> Duration {
+        Duration::from_nanos(self.waited.load(Ordering::Relaxed))
+    }
+
+    fn timed<T>(&self, call: impl FnOnce(&mut dyn Communicator) -> Result<T>) -> Result<T> {
+        if self.world == 1 {
+            return call(self.lock().as_mut());
+        }
+        let began = Instant::now();
+        let result = call(self.lock().as_mut());
+        self.waited.fetch_add(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        result
     }
 
     /// A panic inside a call leaves the other ranks waiting, and they notice that this one is gone. The communicator

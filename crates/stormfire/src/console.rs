@@ -39,13 +39,18 @@ use tracing_subscriber::{Layer, Registry, filter::Targets, fmt::MakeWriter, laye
 pub use tracing::level_filters::LevelFilter as Level;
 
 use file::RunFile;
-use line::{Fields, Line};
+use line::{Fields, Line, rank};
 
 /// The default levels.
 const DEFAULT: &str = "warn,stormfire=info";
 
+/// The default levels on the screens of the ranks other than 0, which say the same.
+const OF_OTHER_RANKS: &str = "warn";
+
 /// Shows on stderr what Stormfire reports from level info on, and the warnings of all other crates. The environment
 /// variable `RUST_LOG` overrides the levels. `NO_COLOR` turns colors off.
+///
+/// With several ranks, every line names its rank, and those other than rank 0 show warnings only.
 ///
 /// Lines appear above a live progress bar, and on the console pages of W&B and Comet. If the program has already
 /// installed a subscriber of `tracing`, this does nothing. [`Builder`] has options.
@@ -119,6 +124,8 @@ impl Builder {
     /// Appends every line to `training.log` in the folder of the run ([`Trainer::log_dir`](crate::Trainer::log_dir)),
     /// with the time in UTC and the current epoch. Lines reported before the run has a folder are in the file, too.
     ///
+    /// With several ranks, each rank other than 0 has a file `training-rankN.log`.
+    ///
     /// Each line is written before the program continues, so a crash loses none. A resumed run appends to its file. The
     /// next run with another folder gets a file there. A run without a folder has no file.
     pub fn file(mut self) -> Self {
@@ -165,7 +172,8 @@ impl Builder {
         }
         layers.push(tracker::layer().with_filter(of_program.clone()).boxed());
         if let Some(screen) = screen {
-            layers.push(screen.with_filter(rust_log.and_then(asked_for).unwrap_or(of_program)).boxed());
+            let of_screen = if rank().is_some_and(|rank| rank > 0) { filter(OF_OTHER_RANKS)? } else { of_program };
+            layers.push(screen.with_filter(rust_log.and_then(asked_for).unwrap_or(of_screen)).boxed());
         }
         Ok(tracing_subscriber::registry().with(layers))
     }

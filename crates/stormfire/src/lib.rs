@@ -84,8 +84,8 @@ pub mod module {
 /// Optimizers and schedules, and the arithmetic of gradients.
 pub mod optim {
     pub use stormfire_optim::{
-        ClipAlgorithm, Error, OneCycle, Optimizer, Optimizers, ReduceLrOnPlateau, Result, Schedule, gradients, independent_copy,
-        optimizer::IntoOptimizer, schedule::IntoSchedule,
+        ClipAlgorithm, Error, IntoOptimizer, OneCycle, Optimizer, Optimizers, ReduceLrOnPlateau, Result, Schedule, gradients,
+        independent_copy, schedule::IntoSchedule,
     };
 }
 
@@ -165,4 +165,6 @@ mod pages {
     #[cfg(feature = "device-stats")]
     #[doc = include_str!("../../../docs/monitoring.md")]
     struct Monitoring;
+    #[doc = include_str!("../../../docs/ranks.md")]
+    struct Ranks;
 }

@@ -51,7 +51,8 @@ pub enum Accelerator {
     Auto,
     /// The processor, through burn's `flex` backend. Always available.
     Cpu,
-    /// The NVIDIA GPU with this index, counted from 0 as in the driver. Feature `cuda`.
+    /// The NVIDIA GPU with this index, counted from 0 as in the driver. Feature `cuda`. If a launcher has started
+    /// several ranks on a machine, the first one has this GPU, and each further one the next GPU.
     Cuda(usize),
     /// The best adapter of the graphics API that suits this machine, or a software rasterizer if there is no other.
     /// Feature `wgpu`.
@@ -167,6 +168,16 @@ impl Accelerator {
                     Presence::Software | Presence::Real(_) => Ok(device),
                 }
             }
+        }
+    }
+
+    /// The accelerator of a rank, by its number among those of the same machine: the GPU with the index of
+    /// [`Cuda`](Self::Cuda) plus this number. The ranks share every other accelerator.
+    pub(crate) fn of_rank(self, local_rank: usize) -> Self {
+        match self {
+            Self::Auto if local_rank > 0 => best(Hints::of_this_machine()).of_rank(local_rank),
+            Self::Cuda(index) => Self::Cuda(index + local_rank),
+            other => other,
         }
     }
 

@@ -31,6 +31,8 @@ pub(crate) enum Accumulator {
     Saved {
         parts: Vec<Part>,
         value: Computed,
+        /// On rank 0 of several ranks: the parts of all of them. Their value is `value`.
+        whole: Vec<Part>,
     },
 }
 
@@ -154,6 +156,27 @@ impl Accumulator {
         true
     }
 
+    /// Appends the part of a later rank, as a state of it says.
+    pub(crate) fn append_saved(&mut self, later: &SavedAccumulator, device: &Device) -> bool {
+        let SavedAccumulator::Parts { parts, is_restored, .. } = later else { return self.append(Self::restore(later, device)) };
+        let mut parts = parts.iter().map(|part| part.restore(device));
+        match self {
+            Accumulator::Metric(metric) => {
+                metric.with_parts_any(&parts.collect::<Vec<_>>()).is_some_and(|later| metric.merge_any(later.as_ref()).is_ok())
+            }
+            Accumulator::Custom { values, .. } => {
+                values.extend(parts.by_ref().filter_map(|part| if let Part::Number(scalar) = part { Some(scalar) } else { None }));
+                true
+            }
+            // Nothing was logged since both were restored: the checkpoint also contains their sum.
+            Accumulator::Saved { parts, whole, .. } if *is_restored && !whole.is_empty() => {
+                parts.clone_from(whole);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The state for a checkpoint, without a device read.
     pub(crate) fn state(&self, pending: &mut Pending) -> SavedAccumulator {
         let mut save = |parts: &[Part]| -> Vec<SavedPart> { parts.iter().map(|part| pending.save_part(part)).collect() };
@@ -168,11 +191,22 @@ impl Accumulator {
                 let reduce = *reduce;
                 (save(&numbers(values)), Compute::new(move |parts| reduced(parts, reduce).into()))
             }
-            Accumulator::Saved { parts, value } => {
-                return SavedAccumulator::Parts { parts: save(parts), value: SavedComputed::Read(value.clone()) };
+            Accumulator::Saved { parts, value, whole } => {
+                let (parts, whole) = (save(parts), save(whole));
+                return SavedAccumulator::Parts { parts, value: SavedComputed::Read(value.clone()), whole, is_restored: false };
             }
         };
-        SavedAccumulator::Parts { value: SavedComputed::Pending { parts: parts.clone(), compute }, parts }
+        let value = SavedComputed::Pending { parts: parts.clone(), compute };
+        SavedAccumulator::Parts { value, parts, whole: Vec::new(), is_restored: false }
+    }
+
+    /// The same for rank 0, which may not have the type of a metric either.
+    pub(crate) fn state_for_rank_zero(&self, pending: &mut Pending) -> SavedAccumulator {
+        let mut state = self.state(pending);
+        if let SavedAccumulator::Parts { is_restored, .. } = &mut state {
+            *is_restored = matches!(self, Accumulator::Saved { .. });
+        }
+        state
     }
 
     /// Restores an accumulator from a state.
@@ -180,8 +214,9 @@ impl Accumulator {
         match saved {
             SavedAccumulator::Mean(mean) => Accumulator::Mean(RunningMean::restore(mean, device)),
             SavedAccumulator::Sum(sum) => Accumulator::Sum(Total::restore(sum, device)),
-            SavedAccumulator::Parts { parts, value } => {
-                Accumulator::Saved { parts: parts.iter().map(|part| part.restore(device)).collect(), value: value.value() }
+            SavedAccumulator::Parts { parts, value, whole, .. } => {
+                let restored = |parts: &[SavedPart]| parts.iter().map(|part| part.restore(device)).collect();
+                Accumulator::Saved { parts: restored(parts), value: value.value(), whole: restored(whole) }
             }
         }
     }

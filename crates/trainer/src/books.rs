@@ -1,8 +1,10 @@
 //! State of the loop for checkpoints.
 
+use std::time::Instant;
+
 use stormfire_module::{Error, state::Saved};
 
-use crate::{data_facts::DataFacts, fit_state::FitState, in_force::InForce, signals::Signal};
+use crate::{data_facts::DataFacts, fit_state::FitState, in_force::InForce, rank_state::OfRank, signals::Signal};
 
 /// State of the loop for the checkpoints of a run, in addition to their contents. Each run starts with
 /// [`Books::default`].
@@ -16,6 +18,16 @@ pub(crate) struct Books<M> {
     pub(crate) data_module: Saved,
     /// How often the run was resumed.
     pub(crate) restarts: u64,
+    /// What the other ranks have of an unfinished epoch and window, for the next checkpoint.
+    pub(crate) of_ranks: Vec<OfRank>,
+    /// Whether a rank has requested a checkpoint, as the ranks have agreed.
+    pub(crate) some_rank_saves: bool,
+    /// Whether rank 0 has loggers.
+    pub(crate) is_logged: bool,
+    /// Whether the ranks have agreed that values that are not finite stop the fit.
+    pub(crate) is_not_finite: bool,
+    /// When the ranks last compared how long they had waited for each other, and the seconds of each.
+    pub(crate) waits: Option<(Instant, Vec<f64>)>,
     /// The signal that the ranks have agreed on, with several ranks.
     pub(crate) signal: Option<Signal>,
     /// The first unreported failure of a logger. It is reported after the checkpoints of its boundary are written.
@@ -30,6 +42,11 @@ impl<M> Default for Books<M> {
             data: DataFacts::default(),
             data_module: Saved::default(),
             restarts: 0,
+            of_ranks: Vec::new(),
+            some_rank_saves: false,
+            is_logged: false,
+            waits: None,
+            is_not_finite: false,
             signal: None,
             failed_log: None,
         }

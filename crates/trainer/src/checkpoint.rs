@@ -7,6 +7,7 @@
 mod at_boundary;
 mod locate;
 mod logs;
+mod of_ranks;
 mod restore;
 mod save;
 
@@ -14,5 +15,6 @@ pub(crate) use at_boundary::{go_back, keep, keep_place, run_state, unfinished_ep
 pub use locate::CkptPath;
 pub(crate) use locate::Places;
 pub(crate) use logs::Part;
+pub(crate) use of_ranks::gather;
 pub(crate) use restore::Resume;
 pub(crate) use save::{in_memory, settle, write_kept, write_requested, write_state};

@@ -13,7 +13,7 @@ use stormfire_module::{
     requests::SaveRequest,
     state,
 };
-use stormfire_optim::OptimizersSnapshot;
+use stormfire_optim::for_trainer::OptimizersSnapshot;
 
 use crate::{
     checkpoint_names::Names,

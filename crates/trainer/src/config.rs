@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use stormfire_checkpoint::{Error as CheckpointError, storage};
 use stormfire_module::{Error, Result};
 use stormfire_optim::ClipAlgorithm;
+use stormfire_ranks::Strategy;
 use stormfire_values::Every;
 
 use crate::{

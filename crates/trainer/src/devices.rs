@@ -9,6 +9,7 @@ use stormfire_module::{
     Error, LightningModule, Result,
     for_trainer::{Division, Threads},
 };
+use stormfire_ranks::{Division as RanksDivision, Strategy, launched};
 use stormfire_values::{reads_text, text::TextError};
 
 use crate::{accelerator::describe, gradient_checkpointing::checkpoints_gradients};
@@ -78,11 +79,21 @@ impl Devices {
     /// One device.
     pub const ONE: Self = Self::Count(NonZeroUsize::MIN);
 
-    /// How many threads share a batch on this device.
-    fn threads(self, device: &Device) -> Result<usize> {
+    /// How many threads share a batch of this process.
+    fn threads(self, (strategy, num_nodes): (Strategy, Option<usize>), device: &Device) -> Result<usize> {
+        let launched = launched();
+        let devices = if let Self::Count(count) = self { Some(count.get()).filter(|count| *count > 1) } else { None };
+        match (RanksDivision { strategy, devices, num_nodes }).check(launched.as_ref())? {
+            Some(1) => Ok(1),
+            _ => self.threads_on(device, launched.and_then(|launched| launched.local_world).unwrap_or(1)),
+        }
+    }
+
+    /// How many threads share a batch on this device, which this number of processes use.
+    fn threads_on(self, device: &Device, processes: usize) -> Result<usize> {
         let is_cpu = *device == Device::flex();
         match self {
-            Self::Auto if is_cpu => Ok(available_parallelism().map_or(1, NonZeroUsize::get)),
+            Self::Auto if is_cpu => Ok((available_parallelism().map_or(1, NonZeroUsize::get) / processes.max(1)).max(1)),
             Self::Auto => Ok(1),
             Self::Count(count) if is_cpu || count.get() == 1 => Ok(count.get()),
             Self::Count(count) => {
@@ -95,12 +106,13 @@ impl Devices {
     /// The threads of a run, if it has several. `trains`: their steps have a tape.
     pub(crate) fn start<M: LightningModule>(
         self,
+        division: (Strategy, Option<usize>),
         device: &Device,
         module: &M,
         splitter: Option<Splitter<M::Batch>>,
         trains: bool,
     ) -> Result<Option<Threads>> {
-        let count = self.threads(device)?;
+        let count = self.threads(division, device)?;
         if count == 1 {
             return Ok(None);
         }
@@ -112,7 +124,7 @@ impl Devices {
             let reason = "a module with gradient checkpointing cannot be copied for several threads";
             return Err(Error::config("devices", reason, "use `devices(1)`, or make the module on a device without checkpointing"));
         }
-        let threads = Threads::start(count, module, Division { split, weigh: M::batch_size })?;
+        let threads = Threads::start(count, Division { split, weigh: M::batch_size })?;
         if trains {
             tracing::info!("{count} threads share each batch");
         }
@@ -149,6 +161,6 @@ mod tests {
 
     #[test]
     fn auto_is_the_number_of_cores_on_the_cpu() {
-        assert_eq!(Devices::Auto.threads(&Device::flex()).unwrap(), available_parallelism().unwrap().get());
+        assert_eq!(Devices::Auto.threads_on(&Device::flex(), 1).unwrap(), available_parallelism().unwrap().get());
     }
 }

@@ -2,30 +2,30 @@
 
 mod agreement;
 mod begin;
+pub(crate) mod over_ranks;
 mod weights;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use burn::{optim::GradientsParams, tensor::Tensor};
 use stormfire_data::Stage;
 use stormfire_loggers::{Background, CheckpointInfo, Hyperparams, Loggers, Status};
 use stormfire_module::{
-    Callback, Context, Error, Event, Hook, LightningModule, Order, Result,
+    Callback, Error, Event, Hook, LightningModule, Order, Result,
     for_trainer::{
-        MetricSource as _, ModuleHooks, StepHooks,
-        draws::mix,
+        MetricSource as _, ModuleHooks, StepHooks, context, in_hook,
         scope::{self, Entered},
     },
     run::Run,
 };
-use stormfire_values::{Every, every::Tick};
+use stormfire_ranks::Shared;
+use stormfire_values::{Every, every::Tick, seeds::mix};
 
 use crate::{
     books::Books,
-    communicator::Communicator,
     config::TrainerConfig,
     frame::Frame,
-    log_store::{Keeps, LogStore},
+    log_store::{Keeps, LogStore, Sent},
     non_finite::NonFinite,
     profiler::Started,
     signals::SignalWatch,
@@ -42,15 +42,18 @@ pub(crate) struct Engine<M: LightningModule> {
     callbacks: Vec<Box<dyn Callback<M>>>,
     /// The keys of the callbacks. Computing one costs more than an event.
     keys: Vec<String>,
+    /// The index of the first callback that decides by logged values.
+    first_late: usize,
 }
 
 impl<M: LightningModule> Engine<M> {
     /// Orders the callbacks: ordinary ones, the module's own hooks, those that decide by logged values, those that
     /// save.
-    pub(crate) fn new(config: TrainerConfig, callbacks: Vec<Box<dyn Callback<M>>>, communicator: Box<dyn Communicator>) -> Self {
+    pub(crate) fn new(config: TrainerConfig, callbacks: Vec<Box<dyn Callback<M>>>, ranks: Shared) -> Self {
         let (mut ordered, mut late): (Vec<_>, Vec<_>) = callbacks.into_iter().partition(|c| c.order() == Order::Ordinary);
         late.sort_by_key(|callback| callback.order());
         ordered.push(Box::new(ModuleHooks));
+        let first_late = ordered.len();
         ordered.extend(late);
         let keeps = if config.barebones { Keeps::Nothing } else { Keeps::All };
         Self {
@@ -60,7 +63,8 @@ impl<M: LightningModule> Engine<M> {
             seed: config.seed,
             keys: ordered.iter().map(|callback| callback.state_key()).collect(),
             callbacks: ordered,
-            frame: Frame::new(config, communicator),
+            first_late,
+            frame: Frame::new(config, ranks),
         }
     }
 
@@ -95,20 +99,38 @@ impl<M: LightningModule> Engine<M> {
     /// cleanup of one callback must not prevent that of the others.
     pub(crate) fn fire(&mut self, module: &mut M, mut event: Event<'_, M::Batch>) -> Result<()> {
         let hook = event.hook();
-        let reaches_all = matches!(hook, Hook::Exception | Hook::Teardown);
         // Values logged before this point belong to the step.
         self.collect()?;
-        let mut outcome = Ok(());
         let _scope = self.enter(hook);
-        for (callback, key) in self.callbacks.iter_mut().zip(&self.keys) {
+        let outcome = self.call(0..self.first_late, module, &mut event);
+        if outcome.is_err() && !reaches_all(hook) {
+            return outcome;
+        }
+        if matches!(hook, Hook::TrainEpochEnd | Hook::ValidationEpochEnd | Hook::TestEpochEnd) {
+            self.sync_values(Sent::OfHook(self.run.moment.stage, hook))?;
+        }
+        outcome.and(self.call(self.first_late..self.callbacks.len(), module, &mut event))
+    }
+
+    /// Calls some callbacks.
+    fn call(&mut self, which: Range<usize>, module: &mut M, event: &mut Event<'_, M::Batch>) -> Result<()> {
+        let hook = event.hook();
+        let reaches_all = reaches_all(hook);
+        let is_other_rank = !self.frame.ranks.is_global_zero();
+        let mut outcome = Ok(());
+        let called = self.callbacks[which.clone()].iter_mut().zip(&self.keys[which]);
+        for (callback, key) in called {
+            if is_other_rank && callback.rank_zero_only() {
+                continue;
+            }
             let started = self.frame.profiler.start();
             let _span = tracing::trace_span!("hook", %hook, callback = %callback.name()).entered();
-            let mut context = Context::new(&mut self.run, &mut self.store, key);
-            let result = callback.on_event(&mut context, module, &mut event);
+            let mut context = context(&mut self.run, &mut self.store, key);
+            let result = callback.on_event(&mut context, module, event);
             self.frame.profiler.stop(started, || format!("[{}] {hook}", callback.name()).into());
             // Also takes the values that it logged before an error. Otherwise they would appear in another event.
             let logged = self.store.take_logged(&self.run).map_err(Error::from);
-            let result = result.map_err(|error| error.in_hook(hook, &callback.name(), self.run.moment));
+            let result = result.map_err(|error| in_hook(error, hook, &callback.name(), self.run.moment));
             match result.and(logged) {
                 Ok(()) => {}
                 Err(error) if !reaches_all => return Err(error),
@@ -129,7 +151,7 @@ impl<M: LightningModule> Engine<M> {
 
     /// Adds the position to an error of a step of the module.
     pub(crate) fn in_step(&self, step: Hook, error: Error) -> Error {
-        error.in_hook(step, &Callback::<M>::name(&ModuleHooks), self.run.moment)
+        in_hook(error, step, &Callback::<M>::name(&ModuleHooks), self.run.moment)
     }
 
     /// Takes the values logged since the last call.
@@ -171,7 +193,9 @@ impl<M: LightningModule> Engine<M> {
             RandomPart::EvaluationEnd => 4,
             RandomPart::EvaluationBatch { dataloader_idx, batch_idx } => 5 + ((dataloader_idx as u64) << 40) + batch_idx as u64,
         };
-        self.seed.map(|seed| mix(mix(seed, stream), self.run.place.progress.batches))
+        // The batch of a rank has the numbers that it would have on a single rank.
+        let rank = if matches!(part, RandomPart::Batch) { self.rank() as u64 } else { 0 };
+        self.seed.map(|seed| mix(mix(seed, stream), self.run.place.progress.batches + rank))
     }
 
     /// Whether the received signal is the requeue signal.
@@ -198,6 +222,11 @@ impl<M: LightningModule> Engine<M> {
     pub(crate) fn after_save_checkpoint(&self, info: &CheckpointInfo) -> Result<()> {
         self.run.loggers.iter().try_for_each(|logger| logger.after_save_checkpoint(info.clone())).map_err(Error::from)
     }
+}
+
+/// Whether an error of one callback does not keep this event from the others.
+fn reaches_all(hook: Hook) -> bool {
+    matches!(hook, Hook::Exception | Hook::Teardown)
 }
 
 /// The purpose of random numbers.

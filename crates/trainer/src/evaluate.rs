@@ -26,7 +26,8 @@ use stormfire_module::{
 use crate::{
     checkpoint,
     engine::{Engine, RandomPart},
-    log_store::EpochMetrics,
+    flags::Flags,
+    log_store::{EpochMetrics, Sent},
 };
 
 /// Loaders, with the number of batches to take from each.
@@ -96,6 +97,7 @@ fn evaluate_in_stage<M: LightningModule>(
     engine.books.in_force.note_ended(module);
     engine.run.moment.dataloader_idx = 0;
     engine.store.reach_epoch_end(stage)?;
+    engine.sync_values(Sent::Epoch(stage))?;
     engine.reseed(RandomPart::EvaluationEnd);
     engine.fire(module, events::epoch_end(stage))?;
     let metrics = engine.time("epoch_metrics", |engine| engine.store.end_epoch(stage))?;
@@ -115,54 +117,73 @@ fn evaluate_loader<M: LightningModule>(
     stage: RunningStage,
     start: EvaluationPosition,
 ) -> Result<()> {
-    let is_sanity_check = stage == RunningStage::SanityCheck;
-    let EvaluationPosition { dataloader_idx, mut batch_idx } = start;
+    let EvaluationPosition { dataloader_idx, batch_idx: mut first } = start;
+    let (rank, world) = (engine.rank(), engine.world());
     let (Some(loader), limit) = (data.loaders.get(dataloader_idx), data.limits.get(dataloader_idx).copied().flatten()) else {
         return Ok(());
     };
     engine.run.moment.dataloader_idx = dataloader_idx;
-    engine.run.moment.batch_idx = batch_idx.saturating_sub(1);
-    let mut batches = loader.batches(Position::new(0, batch_idx), &engine.frame.device)?;
-    while limit.is_none_or(|limit| batch_idx < limit) {
-        engine.run.place.evaluating = Some(EvaluationPosition { dataloader_idx, batch_idx });
+    engine.run.moment.batch_idx = (first / world).saturating_sub(1);
+    let mut batches = loader.batches(Position::new(0, first), &engine.frame.device)?;
+    while limit.is_none_or(|limit| first < limit) {
+        engine.run.place.evaluating = Some(EvaluationPosition { dataloader_idx, batch_idx: first });
         checkpoint::keep_place(engine, module)?;
-        engine.agree()?;
+        engine.agree(Flags::default())?;
         engine.check_interrupt()?;
-        let Some(batch) = engine.time("val_next", |_| batches.next()) else { break };
-        let Batch { value, items, .. } = batch?;
-        engine.run.batch_items = module.batch_size(&value).or(items);
-        engine.run.moment.batch_idx = batch_idx;
-        engine.reseed(RandomPart::EvaluationBatch { dataloader_idx, batch_idx });
-        engine.fire(module, events::batch_start(stage, &value, batch_idx, dataloader_idx))?;
-        let started = engine.frame.profiler.start();
-        let output = {
-            let _scope = engine.enter(events::step(stage));
-            step(engine, module, value, batch_idx, stage)
-        };
-        engine.stop_time(started, events::step(stage).name());
-        if let Some(step) = scope::take_not_implemented() {
-            return Err(Error::NotImplemented {
-                what: step.name().into(),
-                hint: format!("implement `LightningModule::{step}`, or give no loader for it"),
-            });
+        // Each rank has one of these batches. The last round may be short.
+        let round = limit.map_or(world, |limit| world.min(limit - first));
+        if rank < round {
+            let Some(batch) = engine.time("val_next", |_| batches.next()) else { break };
+            evaluate_batch(engine, module, batch?, stage, EvaluationPosition { dataloader_idx, batch_idx: first })?;
         }
-        let output = output.and_then(StepOutput::detach).map_err(|error| engine.in_step(events::step(stage), error))?;
-        engine.collect()?;
-        engine.fire(module, events::batch_end(stage, &output, batch_idx, dataloader_idx))?;
-        if !is_sanity_check {
-            let step = engine.run.place.evaluated[dataloader_idx];
-            if let Some(bundle) = engine.store.step_metrics(stage, dataloader_idx) {
-                engine.frame.device.flush().map_err(Error::other)?;
-                let sent = bundle.send(&engine.run.loggers, step, None);
-                engine.note_logged(sent);
-            }
-            engine.run.place.evaluated[dataloader_idx] += 1;
+        if stage != RunningStage::SanityCheck {
+            engine.run.place.evaluated[dataloader_idx] += round as u64;
         }
-        batch_idx += 1;
+        first += round;
     }
     engine.run.batch_items = Some(1);
-    engine.run.place.evaluating = Some(EvaluationPosition { dataloader_idx, batch_idx });
+    engine.run.place.evaluating = Some(EvaluationPosition { dataloader_idx, batch_idx: first });
     checkpoint::keep_place(engine, module)
+}
+
+/// One batch of this rank. `at` is the position of the first batch of its round.
+fn evaluate_batch<M: LightningModule>(
+    engine: &mut Engine<M>,
+    module: &mut M,
+    batch: Batch<M::Batch>,
+    stage: RunningStage,
+    at: EvaluationPosition,
+) -> Result<()> {
+    let Batch { value, items, .. } = batch;
+    let (dataloader_idx, batch_idx) = (at.dataloader_idx, at.batch_idx / engine.world());
+    engine.run.batch_items = module.batch_size(&value).or(items);
+    engine.run.moment.batch_idx = batch_idx;
+    engine.reseed(RandomPart::EvaluationBatch { dataloader_idx, batch_idx: at.batch_idx + engine.rank() });
+    engine.fire(module, events::batch_start(stage, &value, batch_idx, dataloader_idx))?;
+    let started = engine.frame.profiler.start();
+    let output = {
+        let _scope = engine.enter(events::step(stage));
+        step(engine, module, value, batch_idx, stage)
+    };
+    engine.stop_time(started, events::step(stage).name());
+    if let Some(step) = scope::take_not_implemented() {
+        return Err(Error::NotImplemented {
+            what: step.name().into(),
+            hint: format!("implement `LightningModule::{step}`, or give no loader for it"),
+        });
+    }
+    let output = output.and_then(StepOutput::detach).map_err(|error| engine.in_step(events::step(stage), error))?;
+    engine.collect()?;
+    engine.fire(module, events::batch_end(stage, &output, batch_idx, dataloader_idx))?;
+    if stage == RunningStage::SanityCheck {
+        return Ok(());
+    }
+    if let Some(bundle) = engine.store.step_metrics(stage, dataloader_idx) {
+        engine.frame.device.flush().map_err(Error::other)?;
+        let sent = bundle.send(&engine.run.loggers, engine.run.place.evaluated[dataloader_idx], None);
+        engine.note_logged(sent);
+    }
+    Ok(())
 }
 
 /// The step of the module, on the parts of the batch if the run has several threads.

@@ -78,6 +78,11 @@ impl FiniteWatch {
         }
     }
 
+    /// Another rank has found values that are not finite.
+    pub(crate) fn stop_as_another_rank(&mut self) {
+        self.stop.get_or_insert_with(|| "another rank has values that are not finite".into());
+    }
+
     /// Why the fit stops, if it does.
     pub(crate) fn stop(&self) -> Option<&str> {
         self.stop.as_deref()

@@ -2,22 +2,21 @@
 
 mod boundary;
 mod end;
+mod epoch_end;
+mod round;
 mod step;
 mod validation;
 
 use burn::tensor::Device;
 use stormfire_data::{Batch, DataModule, Loader, Position};
-use stormfire_module::{
-    Error, Event, LightningModule, Result, RunningStage,
-    for_trainer::{monitored, monitored_of_epoch},
-    place::Stopwatch,
-};
-use stormfire_optim::shared_ids;
+use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, for_trainer::monitored, place::Stopwatch};
+use stormfire_optim::{for_trainer::DriveOptimizers as _, window::Round};
 use stormfire_values::clock;
 
 use step::BatchOutcome;
 
 use crate::{
+    adopt::adopt,
     checkpoint,
     engine::{Engine, RandomPart},
     evaluate::Evaluated,
@@ -64,6 +63,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
     pub(crate) fn run(mut self) -> Result<Stop> {
         self.sanity_check()?;
         self.refresh_learning_rates();
+        self.agree()?;
         let stop = match self.is_done() {
             Some(stop) if !self.is_in_epoch() => stop,
             _ => self.train()?,
@@ -77,6 +77,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         if !self.engine.run.place.progress.has_begun() {
             self.engine.run.place.last_validation = Stopwatch::default();
         }
+        self.agree()?;
         self.keep()?;
         let stop = loop {
             match self.is_done() {
@@ -91,6 +92,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         self.engine.fire(self.module, Event::TrainEnd)?;
         // A fit resumed from this checkpoint should train longer, so the stop that ended this fit is not saved.
         let asked = std::mem::take(&mut self.engine.run.place.requests.stops);
+        self.agree()?;
         self.write_checkpoints()?;
         self.engine.run.place.requests.stops = asked;
         // A checkpoint that cannot be written is a failure of the fit, not of its teardown.
@@ -109,8 +111,8 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             self.engine.reseed(RandomPart::EpochStart);
             self.engine.store.start_epoch();
             self.engine.fire(self.module, Event::TrainEpochStart)?;
-            // A hook may have copied a part of the module.
-            shared_ids::check(self.module)?;
+            self.agree()?;
+            adopt(self.module, &self.engine.frame.device)?;
         }
         // Layers that check whether their input has an autodiff graph (dropout, batch normalization) may come first.
         let with_tape = self.module.devices().into_iter().find(Device::is_autodiff);
@@ -126,15 +128,21 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             if self.engine.run.limits.train_batches.is_some_and(|n| self.engine.run.place.progress.batch_in_epoch >= n) {
                 break;
             }
-            let waiting = clock::now();
-            let batch = self.engine.time("train_next", |_| batches.next());
-            self.engine.run.data_wait += clock::since(waiting);
-            let Some(batch) = batch else {
-                self.check_not_empty()?;
-                flow = Flow::EndEpoch;
-                break;
+            self.begin_round();
+            let batch = if self.has_batch() {
+                let waiting = clock::now();
+                let batch = self.engine.time("train_next", |_| batches.next());
+                self.engine.run.data_wait += clock::since(waiting);
+                let Some(batch) = batch else {
+                    self.check_not_empty()?;
+                    flow = Flow::EndEpoch;
+                    break;
+                };
+                Some(batch?)
+            } else {
+                None
             };
-            flow = self.batch(batch?, batches.is_last())?;
+            flow = self.batch(batch, batches.is_last())?;
             if self.engine.signal().is_some() {
                 // The run resumes from the state that is saved now.
                 self.finite.settle(self.engine, self.module)?;
@@ -157,28 +165,33 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
     /// Returns an error for data that ended before its first batch.
     fn check_not_empty(&self) -> Result<()> {
         let hint = "is the data empty, or smaller than a batch with `drop_last`?";
-        if self.engine.run.place.progress.batches == 0 {
+        if self.engine.run.place.progress.batches == 0 || self.engine.world() > 1 {
             return Err(Error::config("train_dataloader", "it gave no batch", hint));
         }
         Ok(())
     }
 
-    fn batch(&mut self, batch: Batch<M::Batch>, is_last: bool) -> Result<Flow> {
+    /// One batch. `None` on a rank that has none in this round: it takes part in what all ranks do together.
+    fn batch(&mut self, batch: Option<Batch<M::Batch>>, is_last: bool) -> Result<Flow> {
         self.training.unfinished = None;
         let engine = &mut *self.engine;
         engine.books.in_force = InForce::Trained;
-        let batch_idx = engine.run.place.progress.batch_in_epoch;
+        let round = Round { ranks: engine.world(), batches: engine.run.round };
+        let first = engine.run.place.progress.batch_in_epoch;
+        let batch_idx = first / round.ranks;
         let _span = tracing::debug_span!("step", step = engine.run.place.progress.global_step, batch_idx).entered();
-        let is_last = is_last || engine.run.limits.train_batches == Some(batch_idx + 1);
-        let window = engine.run.place.window.next(batch_idx == 0, is_last, engine.run.place.accumulate_grad_batches);
-        engine.run.batch_items = self.module.batch_size(&batch.value).or(batch.items);
+        let is_last = (is_last && round.ranks == 1) || engine.run.limits.train_batches == Some(first + round.batches);
+        let window = engine.run.place.window.next(first == 0, is_last, engine.run.place.accumulate_grad_batches, round);
+        engine.run.batch_items = batch.as_ref().and_then(|batch| self.module.batch_size(&batch.value).or(batch.items));
         engine.run.moment.batch_idx = batch_idx;
         engine.run.place.is_last_batch = is_last;
         engine.run.place.logger_step = engine.run.place.progress.global_step;
         engine.run.place.logs_this_step = window.closes && engine.logs_step(engine.run.place.logger_step);
         engine.reseed(RandomPart::Batch);
-        engine.fire(self.module, Event::TrainBatchStart { batch: &batch.value, batch_idx })?;
-        engine.agree()?;
+        if let Some(batch) = &batch {
+            engine.fire(self.module, Event::TrainBatchStart { batch: &batch.value, batch_idx })?;
+        }
+        self.agree()?;
         if self.skip_if_asked() == Flow::EndEpoch {
             self.engine.run.batch_items = Some(1);
             self.engine.run.place.is_last_batch = false;
@@ -186,13 +199,17 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         }
         let engine = &mut *self.engine;
         let started = engine.frame.profiler.start();
-        let BatchOutcome { output, has_stepped, skipped, evidence } = self.training_batch(batch.value, batch_idx, window)?;
+        let has_batch = batch.is_some();
+        let BatchOutcome { output, has_stepped, skipped, evidence } = match batch {
+            Some(batch) => self.training_batch(batch.value, batch_idx, window)?,
+            None => self.without_batch(window)?,
+        };
         let engine = &mut *self.engine;
         engine.stop_time(started, "training_batch");
-        engine.run.place.window.add(window, &self.training.accumulated);
+        engine.run.place.window.add(window, round, &self.training.accumulated);
         engine.run.place.progress.global_step += u64::from(has_stepped);
-        engine.run.place.progress.batches += 1;
-        engine.run.place.progress.batch_in_epoch += 1;
+        engine.run.place.progress.batches += round.batches as u64;
+        engine.run.place.progress.batch_in_epoch += round.batches;
         if is_last {
             self.training.optimizers.step_epoch_schedules(engine.run.place.progress.epoch as u64 + 1)?;
             self.refresh_learning_rates();
@@ -206,11 +223,13 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         if self.engine.run.place.logs_this_step {
             self.finite.watch(self.engine, self.module);
         }
-        self.engine.fire(self.module, Event::TrainBatchEnd { output: &output, batch_idx })?;
+        if has_batch {
+            self.engine.fire(self.module, Event::TrainBatchEnd { output: &output, batch_idx })?;
+        }
         self.engine.store.end_batch(window.closes, self.engine.run.step_skipped)?;
         self.engine.run.batch_items = Some(1);
+        self.agree()?;
         self.log_step(has_stepped)?;
-        self.engine.agree()?;
         self.keep()?;
         self.write_checkpoints()?;
         self.after_batch()
@@ -223,7 +242,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
             self.validate(RunningStage::Validate)?;
         }
         let engine = &mut *self.engine;
-        let mut newest = |name: &str| monitored(&mut engine.store, &engine.run, name).map(Some);
+        let mut newest = |name: &str| engine.found_by_zero(|engine| monitored(&mut engine.store, &engine.run, name).map(Some));
         if self.training.optimizers.step_watching_schedules(None, &mut newest)? {
             self.refresh_learning_rates();
         }
@@ -239,7 +258,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         // An interrupt may have cut short a final validation, which the resumed fit does not repeat.
         self.engine.run.place.evaluating = None;
         if is_due || is_last_look {
-            self.engine.agree()?;
+            self.agree()?;
             self.keep()?;
             self.write_checkpoints()?;
         }
@@ -254,46 +273,17 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
     fn log_step(&mut self, stepped: bool) -> Result<()> {
         let engine = &mut *self.engine;
         let is_due = engine.run.place.logs_this_step || engine.run.place.requests.stop().is_some();
-        if !(stepped && is_due) || engine.frame.config.log_every_n_steps == 0 || engine.run.loggers.is_empty() {
+        let is_logged = if engine.world() == 1 { !engine.run.loggers.is_empty() } else { engine.books.is_logged };
+        if !(stepped && is_due && is_logged) || engine.frame.config.log_every_n_steps == 0 {
             return Ok(());
         }
         let started = engine.frame.profiler.start();
-        if let Some(bundle) = engine.store.step_metrics(RunningStage::Train, 0) {
+        if let Some(bundle) = engine.step_metrics()? {
             engine.frame.device.flush().map_err(Error::other)?;
             let sent = bundle.send(&engine.run.loggers, engine.run.place.logger_step, Some(engine.run.place.progress.epoch));
             engine.note_logged(sent);
         }
         engine.stop_time(started, "log_step");
         Ok(())
-    }
-
-    fn end_epoch(&mut self) -> Result<()> {
-        let engine = &mut *self.engine;
-        engine.run.place.validation_is_due = false;
-        engine.run.place.logger_step = engine.run.place.progress.global_step.saturating_sub(1);
-        self.finite.watch_epoch(engine, self.module);
-        engine.store.reach_epoch_end(RunningStage::Train)?;
-        engine.log_skipped_batches()?;
-        engine.reseed(RandomPart::EpochEnd);
-        engine.fire(self.module, Event::TrainEpochEnd)?;
-        let metrics = engine.time("epoch_metrics", |engine| engine.store.end_epoch(RunningStage::Train))?;
-        self.finite.end_epoch(engine, self.module)?;
-        end::tell_if_nothing_is_trained(&engine.run.place.progress);
-        let completed = engine.run.place.progress.epoch as u64 + 1;
-        // An epoch that was cut short is judged by its own values only: it may not have been validated.
-        let mut of_epoch = |name: &str| match monitored_of_epoch(&mut engine.store, &engine.run, name) {
-            Err(Error::MetricMissing { .. }) if engine.run.is_cut_short() => Ok(None),
-            value => value.map(Some),
-        };
-        self.training.optimizers.step_watching_schedules(Some(completed), &mut of_epoch)?;
-        let place = &engine.run.place;
-        let sent = metrics.send(&engine.run.loggers, place.logger_step, place.progress.epoch);
-        engine.note_logged(sent);
-        engine.run.place.progress.epoch += 1;
-        engine.run.place.progress.batch_in_epoch = 0;
-        self.refresh_learning_rates();
-        self.engine.agree()?;
-        self.keep()?;
-        self.write_checkpoints()
     }
 }

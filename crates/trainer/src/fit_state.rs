@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use stormfire_checkpoint::{Manifest, Saved, Snapshot, tensor_names::take_under};
 use stormfire_module::{Result, moment::Progress, place::Place, requests::Requests, state};
-use stormfire_optim::OptimizersSnapshot;
+use stormfire_optim::for_trainer::OptimizersSnapshot;
 
 use crate::{
     in_force::Weights,

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use stormfire_module::for_trainer::Threads;
+use stormfire_ranks::Shared;
 
-use crate::{
-    checkpoint_writer::CheckpointWriter, communicator::Communicator, config::TrainerConfig, profiler::Profiler, signals::SignalWatch,
-};
+use crate::{checkpoint_writer::CheckpointWriter, config::TrainerConfig, profiler::Profiler, signals::SignalWatch};
 
 /// The parts of a run that are not in a checkpoint: options, device, ranks, signals, the writer of checkpoints. It
 /// outlives the runs of a Trainer. The loggers are in [`Run`](stormfire_module::run::Run), where callbacks can use
@@ -15,7 +14,7 @@ use crate::{
 pub(crate) struct Frame {
     pub(crate) config: Arc<TrainerConfig>,
     pub(crate) device: Device,
-    pub(crate) communicator: Box<dyn Communicator>,
+    pub(crate) ranks: Shared,
     pub(crate) profiler: Profiler,
     /// Set while a run handles signals.
     pub(crate) signals: Option<SignalWatch>,
@@ -29,10 +28,10 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    pub(crate) fn new(config: TrainerConfig, communicator: Box<dyn Communicator>) -> Self {
+    pub(crate) fn new(config: TrainerConfig, ranks: Shared) -> Self {
         Self {
             device: Device::flex(),
-            communicator,
+            ranks,
             profiler: Profiler::new(config.profiler),
             signals: None,
             checkpoints: CheckpointWriter::default(),

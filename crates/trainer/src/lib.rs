@@ -4,7 +4,7 @@
 //!
 //! |  modules | subject |
 //! |---|---|
-//! | [`config`], [`accelerator`], `profiler`, `signals`, `communicator`, `guard` | options and environment |
+//! | [`config`], [`accelerator`], `profiler`, `signals`, `guard` | options and environment |
 //! | `log_state` → `accumulator`, `bundle`, `bar_values` → `log_store` | logged values |
 //! | `saved_log`, `checkpoint_names`, `in_force` → `checkpoint_writer`, `fit_state` | parts of a checkpoint |
 //! | `frame`, `books`, `training` | state of a run: outside of checkpoints, for checkpoints, optimizers |
@@ -13,13 +13,13 @@
 
 pub mod accelerator;
 mod accumulator;
+mod adopt;
 mod bar_values;
 mod books;
 mod bundle;
 mod checkpoint;
 mod checkpoint_names;
 mod checkpoint_writer;
-mod communicator;
 pub mod config;
 mod data_facts;
 mod devices;
@@ -29,6 +29,7 @@ mod finite_watch;
 mod finite_weights;
 mod fit;
 mod fit_state;
+mod flags;
 mod frame;
 mod gradient_checkpointing;
 mod guard;
@@ -41,6 +42,7 @@ mod non_finite;
 mod option_table;
 mod predict;
 mod profiler;
+mod rank_state;
 mod requeue_signal;
 mod results_table;
 mod run_id;

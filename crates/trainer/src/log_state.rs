@@ -169,7 +169,7 @@ impl Pending {
 
     fn save_array(&mut self, array: &Array) -> SavedArray {
         let (place, data) = match array.values() {
-            Values::Host(values) => (Place::Host, ArrayData::Held(TensorData::from(values.as_slice()))),
+            Values::Host(values) => (Place::Host, ArrayData::Held { values: TensorData::from(values.as_slice()) }),
             Values::Floats(tensor) => (Place::Floats, ArrayData::Pending(self.push(tensor.clone()))),
             Values::Ints(tensor) => (Place::Ints, ArrayData::Pending(self.push_ints(tensor.clone()))),
             Values::Halves(tensor) => (Place::Halves, ArrayData::Pending(self.push_ints(tensor.clone()))),
@@ -231,6 +231,12 @@ pub(crate) enum SavedAccumulator {
     Parts {
         parts: Vec<SavedPart>,
         value: SavedComputed,
+        /// With several ranks, on rank 0: the parts of all ranks when the checkpoint was written, whose value this is.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        whole: Vec<SavedPart>,
+        /// Between ranks: whether nothing was logged since a checkpoint was resumed. Never in a file.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_restored: bool,
     },
 }
 
@@ -266,11 +272,18 @@ pub(crate) struct SavedOptions {
     logger: bool,
     reduce_fx: String,
     add_dataloader_idx: bool,
-    sync_dist: bool,
+    sync_dist: Option<bool>,
     rank_zero_only: bool,
 }
 
 const CUSTOM: &str = "custom:";
+
+impl SavedSlot {
+    /// Whether the other ranks do not log it.
+    pub(crate) fn is_of_rank_zero(&self) -> bool {
+        self.options.rank_zero_only || self.options.sync_dist == Some(false)
+    }
+}
 
 impl From<&Options> for SavedOptions {
     fn from(options: &Options) -> Self {
@@ -330,6 +343,12 @@ pub(crate) struct LogState {
     pub(crate) window_batches: u64,
     /// Number of skipped batches in the epoch.
     pub(crate) skipped_batches: u64,
+    /// The values of each rank alone, if there are several. Those above are the values of all ranks together.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) ranks: Vec<LogState>,
+    /// Whether the values of the other ranks are missing, because a rank had failed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) lacks_ranks: bool,
 }
 
 impl LogState {
@@ -342,6 +361,7 @@ impl LogState {
         }
         let slots = self.train.iter_mut().chain(&mut self.evaluation);
         let steps = slots.flat_map(|slot| slot.step.iter_mut().flatten()).map(|(_, value)| value);
+        self.ranks.iter_mut().for_each(|rank| rank.fill(values));
         let shown = self.metrics.iter_mut().chain(&mut self.progress_bar).map(|(_, value)| value);
         for scalar in shown.chain(steps) {
             scalar.fill(values);
@@ -353,7 +373,7 @@ impl LogState {
     /// Moves the arrays of metrics to a snapshot, as tensors. Those that are not read yet stay.
     pub(crate) fn move_arrays(&mut self, folder: &str, snapshot: &mut Snapshot) {
         for (index, array) in self.arrays().into_iter().enumerate() {
-            if let ArrayData::Held(data) = &mut array.data {
+            if let ArrayData::Held { values: data } = &mut array.data {
                 snapshot.add_read(format!("{folder}{METRICS_FOLDER}{index}"), std::mem::replace(data, TensorData::from([0.0])));
                 array.data = ArrayData::InFile { tensor: index };
             }
@@ -366,16 +386,18 @@ impl LogState {
             if let ArrayData::InFile { tensor } = array.data
                 && let Some(data) = tensors.remove(&tensor.to_string())
             {
-                array.data = ArrayData::Held(data);
+                array.data = ArrayData::Held { values: data };
             }
         }
     }
 
     /// In an order that does not change.
     fn arrays(&mut self) -> Vec<&mut SavedArray> {
-        let slots = self.train.iter_mut().chain(&mut self.evaluation);
+        let Self { train, evaluation, ranks, .. } = self;
+        let slots = train.iter_mut().chain(evaluation);
         let accumulators = slots.flat_map(|slot| slot.epoch.iter_mut().chain(&mut slot.window).chain(&mut slot.joined));
-        accumulators.flat_map(SavedAccumulator::parts_mut).filter_map(SavedPart::array_mut).collect()
+        let own = accumulators.flat_map(SavedAccumulator::parts_mut).filter_map(SavedPart::array_mut);
+        own.chain(ranks.iter_mut().flat_map(Self::arrays)).collect()
     }
 
     /// The newest value of every metric, for messages and lists.
@@ -400,15 +422,18 @@ impl SavedAccumulator {
         match self {
             Self::Mean(mean) => mean.sum.fill(values),
             Self::Sum(sum) => sum.fill(values),
-            Self::Parts { parts, value } => {
-                parts.iter_mut().for_each(|part| part.fill(values));
+            Self::Parts { parts, value, whole, .. } => {
+                parts.iter_mut().chain(whole).for_each(|part| part.fill(values));
                 value.fill(values);
             }
         }
     }
 
     fn parts_mut(&mut self) -> impl Iterator<Item = &mut SavedPart> {
-        let parts = if let Self::Parts { parts, .. } = self { parts.as_mut_slice() } else { &mut [] };
-        parts.iter_mut()
+        let (parts, whole) = match self {
+            Self::Parts { parts, whole, .. } => (parts.as_mut_slice(), whole.as_mut_slice()),
+            _ => Default::default(),
+        };
+        parts.iter_mut().chain(whole)
     }
 }

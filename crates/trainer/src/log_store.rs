@@ -4,6 +4,7 @@
 //! monitor, and [`LogStore::end_epoch`], once per epoch.
 
 mod in_checkpoint;
+mod reduced;
 mod shared;
 mod slot;
 
@@ -24,6 +25,7 @@ use stormfire_values::{
     read::{ForbidReads, Reading},
 };
 
+pub(crate) use self::reduced::{Sent, Values};
 use self::slot::{Results, is_of_epoch};
 use crate::{
     accumulator::Accumulator,
@@ -82,6 +84,8 @@ pub(crate) struct LogStore {
     at_epoch_end: Option<RunningStage>,
     callback: Table,
     bar: BarValues,
+    /// Numbers about the run itself, which the progress bar shows after the logged ones. No checkpoint has them.
+    pub(crate) shown: Vec<(&'static str, f64)>,
     /// Values that are added to every read: the losses.
     watched: Arc<[Reading]>,
     /// Whether values arrived since the last commit.
@@ -285,6 +289,9 @@ impl MetricSource for LogStore {
         let batch = BatchInfo { items: run.batch_items, num_dataloaders: run.moment.num_dataloaders };
         let _no_reads = ForbidReads::new();
         let mut records = std::mem::take(&mut self.records);
+        if run.moment.rank > 0 {
+            records.retain(|record| !record.options.rank_zero_only);
+        }
         let outcome = self.record(run.moment.stage, &mut records, batch);
         self.records = records;
         outcome
@@ -324,7 +331,8 @@ impl MetricSource for LogStore {
 
     fn progress_bar_metrics(&mut self) -> Vec<(String, Option<f64>)> {
         self.commit();
-        self.bar.newest()
+        let of_run = self.shown.iter().map(|(name, value)| ((*name).to_owned(), Some(*value)));
+        self.bar.newest().into_iter().chain(of_run).collect()
     }
 }
 

@@ -27,7 +27,18 @@ macro_rules! options {
             /// means over the items of a batch. `docs/devices.md` lists the differences.
             /// [`SplitBatch`](stormfire_data::SplitBatch) lists the batches that can be divided. Automatic optimization
             /// only.
+            ///
+            /// Under a launcher such as `mpirun`, it is the number of processes on each machine, which must fit, unless
+            /// `strategy` is `"threads"`. Without this option, any number of processes fits.
             devices: Devices = Devices::ONE, split(devices: Devices => devices);
+            /// How a training is divided: [`Strategy`](stormfire_ranks::Strategy), or its name. `"auto"` takes the
+            /// processes that a launcher (`mpirun`, `srun`) has started as ranks, else threads as `devices` says.
+            /// `"single"` refuses both, `"threads"` gives each process `devices` threads, `"mpi"` refuses a process
+            /// without a launcher. `docs/ranks.md` says what ranks are. Default: `"auto"`.
+            strategy: Strategy = Strategy::Auto, read(strategy: Strategy => strategy);
+            /// The number of machines that the launcher has used. The run is refused if it is another one. Default:
+            /// any.
+            num_nodes: Option<usize> = None, set(nodes: usize => Some(nodes));
             /// Maximum number of epochs. Default: 1,000, or no limit with `max_steps`, `max_time` or a `Timer`.
             max_epochs: Option<usize> = None, set(epochs: usize => Some(epochs));
             /// Minimum number of epochs before an early stop. Default: none.

@@ -29,8 +29,7 @@ pub(crate) fn predict<M: PredictModule>(
         let mut predictions = Vec::new();
         loop {
             let at_once = engine.frame.threads.as_ref().map_or(1, |threads| threads.count());
-            let left = limit.map_or(at_once, |limit| at_once.min(limit - predictions.len()));
-            let group = begin(engine, module, &mut batches, predictions.len(), left)?;
+            let group = begin(engine, module, &mut batches, (predictions.len(), at_once), limit)?;
             if group.is_empty() {
                 break;
             }
@@ -54,16 +53,20 @@ fn begin<M: PredictModule>(
     engine: &mut Engine<M>,
     module: &mut M,
     batches: &mut Batches<M::Batch>,
-    first: usize,
-    count: usize,
+    (first, count): (usize, usize),
+    limit: Option<usize>,
 ) -> Result<Vec<(M::Batch, Moment)>> {
     let mut group = Vec::with_capacity(count);
     while group.len() < count && engine.signal().is_none() {
+        let position = Batches::position(batches).batch;
+        if limit.is_some_and(|limit| position >= limit) {
+            break;
+        }
         let Some(batch) = engine.time("predict_next", |_| batches.next()) else { break };
         let Batch { value, .. } = batch?;
         let (batch_idx, dataloader_idx) = (first + group.len(), engine.run.moment.dataloader_idx);
         engine.run.moment.batch_idx = batch_idx;
-        engine.reseed(RandomPart::EvaluationBatch { dataloader_idx, batch_idx });
+        engine.reseed(RandomPart::EvaluationBatch { dataloader_idx, batch_idx: position });
         engine.fire(module, Event::PredictBatchStart { batch: &value, batch_idx, dataloader_idx })?;
         group.push((value, engine.run.moment));
     }
@@ -80,7 +83,8 @@ fn steps<M: PredictModule>(engine: &mut Engine<M>, module: &M, group: Vec<(M::Ba
             Some(threads) => {
                 let seed = |index: usize| {
                     let (_, Moment { dataloader_idx, batch_idx, .. }) = *group.get(index)?;
-                    engine.seed_of(RandomPart::EvaluationBatch { dataloader_idx, batch_idx })
+                    let position = batch_idx * engine.world() + engine.rank();
+                    engine.seed_of(RandomPart::EvaluationBatch { dataloader_idx, batch_idx: position })
                 };
                 parts::predict(&threads, module, &group, seed, &predict_step())
             }

@@ -3,6 +3,7 @@
 mod evaluations;
 mod failure;
 mod later_runs;
+mod on_ranks;
 mod queue_again;
 
 use std::{
@@ -16,21 +17,22 @@ use stormfire_data::{DataModule, Loader, Loaders, Splitter, Stage};
 use stormfire_loggers::{Background, DEFAULT_NAME, Loggers, Status};
 use stormfire_module::{
     Callback, Error, Event, Hook, LightningModule, Result,
-    for_trainer::{draws::mix, live_run, scope},
+    for_trainer::{live_run, scope},
     moment::Progress,
     requests::SaveRequest,
     run::Limits,
 };
-use stormfire_optim::shared_ids;
-use stormfire_values::Every;
+use stormfire_optim::for_trainer::DriveOptimizers as _;
+use stormfire_ranks::Shared;
+use stormfire_values::{Every, seeds::mix};
 
 use crate::{
     accelerator,
+    adopt::adopt,
     checkpoint::{self, Resume},
-    communicator::ranks,
     config::TrainerConfig,
     data_facts::DataFacts,
-    engine::Engine,
+    engine::{Engine, over_ranks},
     evaluate::Evaluated,
     fit::FitLoop,
     fit_state::RunState,
@@ -80,12 +82,12 @@ impl<M: LightningModule> Session<M> {
         if let Some(resume) = &mut resume {
             resume.take_up_epoch(config.max_steps, &callbacks)?;
         }
-        let communicator = ranks();
+        let ranks = stormfire_ranks::here()?;
         let resume = resume.as_deref().filter(|_| !config.new_version_on_resume);
-        let opened = if communicator.is_global_zero() { OpenLoggers::open(&config, loggers, resume)? } else { OpenLoggers::default() };
-        let log_dir = opened.loggers.iter().find_map(|l| l.log_dir().map(PathBuf::from));
+        let opened = if ranks.is_global_zero() { OpenLoggers::open(&config, loggers, resume)? } else { OpenLoggers::default() };
+        let log_dir = opened.log_dir();
         let requeue = Requeue::of_this_process(&config);
-        let mut engine = Engine::new(config, callbacks, communicator);
+        let mut engine = Engine::new(config, callbacks, ranks);
         engine.run.loggers = opened.loggers;
         engine.frame.logs_wait = opened.some_continue;
         let (training, continues_logs) = (Training::default(), opened.all_continue);
@@ -129,15 +131,22 @@ impl<M: LightningModule> Session<M> {
         let mut module = place(module, &engine.frame.device, engine.frame.config.seed).train();
         self.start_threads(&module, true)?;
         let engine = &mut self.engine;
-        engine.seed = Some(match engine.frame.config.seed {
+        let seed = match engine.frame.config.seed {
             Some(seed) => seed,
             None => draw_seed(&engine.frame.device)?,
-        });
+        };
+        let start = on_ranks::start(engine, &module, seed, self.log_dir.take())?;
+        (engine.seed, self.log_dir) = (Some(start.seed), start.log_dir);
+        if resume.is_none() {
+            on_ranks::share_weights(engine, &mut module)?;
+        }
         self.ended = None;
         let continues_logs = std::mem::take(&mut self.continues_logs);
         let mut training = Training::default();
         let outcome = self.run(Stage::Fit, &mut module, &mut data, &mut training, |engine, module, data, training| {
             let mut resume = resume;
+            engine.books.is_logged = start.is_logged;
+            engine.run.id = over_ranks::of_zero(&engine.frame.ranks, engine.run.id.clone())?;
             seed::warn_of(&drawn);
             if let Some(resume) = &resume {
                 engine.run.resumed_from = resume.file();
@@ -157,11 +166,10 @@ impl<M: LightningModule> Session<M> {
                 let Progress { epoch, global_step, .. } = engine.run.place.progress;
                 tracing::info!("`Trainer.fit` continues from `{}`: epoch {epoch}, step {global_step}", path.display());
             }
-            shared_ids::check(module)?;
+            adopt(module, &engine.frame.device)?;
             engine.begin_logs()?;
             engine.fire(module, Event::FitStart)?;
-            // A hook may have copied a part of the module.
-            shared_ids::check(module)?;
+            adopt(module, &engine.frame.device)?;
             if !continues_logs {
                 log_hyperparams(engine, module, data)?;
             }
@@ -179,14 +187,18 @@ impl<M: LightningModule> Session<M> {
         };
         tracing::info!("`Trainer.fit` stopped: {stop}");
         self.ended = Some(Box::new(self.state_at_the_end()?));
-        whereabouts::tell(&self.engine.frame.config, &self.engine.run, self.log_dir.as_deref(), self.engine.callbacks());
+        on_ranks::share_callbacks(&mut self.engine)?;
+        if self.engine.rank() == 0 {
+            whereabouts::tell(&self.engine.frame.config, &self.engine.run, self.log_dir.as_deref(), self.engine.callbacks());
+        }
         Ok(Fit { module, stop, progress: self.engine.run.place.progress.clone(), metrics: self.engine.store.newest()? })
     }
 
     /// The threads among which the next run divides its batches. They end with it.
     fn start_threads(&mut self, module: &M, trains: bool) -> Result<()> {
         let frame = &mut self.engine.frame;
-        frame.threads = frame.config.devices.start(&frame.device, module, self.splitter, trains)?.map(Arc::new);
+        let division = (frame.config.strategy, frame.config.num_nodes);
+        frame.threads = frame.config.devices.start(division, &frame.device, module, self.splitter, trains)?.map(Arc::new);
         Ok(())
     }
 
@@ -235,7 +247,15 @@ impl<M: LightningModule> Session<M> {
         let requeues = by_signal && engine.asks_for_requeue() && !scope::is_inside_another_run();
         let requeue = (requeues && stage == Stage::Fit).then(|| SaveRequest { path: self.requeue.checkpoint(), ..SaveRequest::default() });
         if let Err(error) = &outcome {
-            engine.frame.communicator.abort(&error.to_string());
+            if !matches!(error, Error::Interrupted { .. }) {
+                engine.frame.ranks.abort(&error.to_string());
+            }
+            if matches!(error, Error::Interrupted { .. })
+                && !by_inner
+                && let Err(late) = checkpoint::gather(engine, module, training)
+            {
+                tracing::error!("while handling `{error}`: {late}");
+            }
             // Requests the state of the last boundary, if it is kept.
             let of_boundary = requeue.clone().filter(|_| by_inner);
             failure::on_exception(engine, module, data, training, error, of_boundary);
@@ -276,11 +296,11 @@ impl<M: LightningModule> Session<M> {
             }
         }
         if let Some(report) = engine.frame.profiler.report(&stage.to_string().to_uppercase()) {
-            print("Profile", &report);
+            print(&engine.frame.ranks, "Profile", &report);
         }
         self.interrupted = engine.frame.signals.take().and_then(|signals| signals.received());
         if requeues
-            && engine.frame.communicator.is_global_zero()
+            && engine.frame.ranks.is_global_zero()
             && matches!(outcome, Err(Error::Interrupted { .. }))
             && let Err(error) = self.queue_again(stage, by_inner)
         {
@@ -326,8 +346,12 @@ fn begin<M: LightningModule, D: DataModule<Batch = M::Batch>>(
     data: &mut D,
     stage: Stage,
 ) -> Result<()> {
-    of_data(engine, Hook::PrepareData, || data.prepare_data())?;
-    engine.fire(module, Event::PrepareData)?;
+    // Once on each machine. The others wait.
+    if engine.frame.ranks.local_rank() == 0 {
+        of_data(engine, Hook::PrepareData, || data.prepare_data())?;
+        engine.fire(module, Event::PrepareData)?;
+    }
+    engine.frame.ranks.barrier()?;
     of_data(engine, Hook::Setup, || data.setup(stage))?;
     engine.fire(module, Event::Setup { stage })
 }
@@ -366,9 +390,16 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
         train = train.with_run_seed(seed);
         val = with_run_seed(&val, seed);
     }
+    train = of_rank(engine, &train)?;
+    val = val.iter().map(|loader| of_rank(engine, loader)).collect::<Result<_>>()?;
     let option = |own| if config.overfit_batches.is_none() { own } else { "overfit_batches" };
     let train_batches = limit_of(&train, config.limit_train_batches, option("limit_train_batches"), Hook::TrainDataloader)?;
     let val_batches = limits_of(&val, config.limit_val_batches, option("limit_val_batches"), Hook::ValDataloader)?;
+    on_ranks::require_same(engine, || {
+        let loaders: Vec<_> = std::iter::once(&train).chain(val.iter()).cloned().collect();
+        let limits: Vec<_> = std::iter::once(train_batches).chain(val_batches.iter().copied()).collect();
+        Ok(on_ranks::facts_of_data(&loaders, &limits))
+    })?;
     if matches!(config.val_check_interval, Every::Fraction(_)) && train_batches.is_none() {
         return Err(Error::config(
             "val_check_interval",
@@ -385,11 +416,18 @@ fn prepare_fit<M: LightningModule, D: DataModule<Batch = M::Batch>>(
         val_batches: val_batches.clone(),
         ..Limits::default()
     };
-    engine.run.moment.fit_steps = engine.run.limits.steps(config.accumulate_grad_batches);
-    tell_what_is_rare(&config, &engine.run);
+    engine.run.moment.fit_steps = engine.run.limits.steps(config.accumulate_grad_batches.saturating_mul(engine.world()));
+    if engine.rank() == 0 {
+        tell_what_is_rare(&config, &engine.run);
+    }
     engine.run.validates_every_epoch =
         matches!(config.val_check_interval, Every::Epochs(1)) || config.val_check_interval == Every::Fraction(1.0);
     Ok((train, Evaluated::new(val, val_batches)))
+}
+
+/// The part of a loader that this rank gets.
+fn of_rank<M: LightningModule>(engine: &Engine<M>, loader: &Loader<M::Batch>) -> Result<Loader<M::Batch>> {
+    Ok(loader.for_rank(engine.rank(), engine.world())?)
 }
 
 /// Seeds the loaders of an evaluation. Each gets different random numbers.
@@ -398,7 +436,10 @@ fn with_run_seed<B: Send + 'static>(loaders: &Loaders<B>, seed: u64) -> Loaders<
 }
 
 /// A failure to print a table (such as a closed pipe) is not a failure of the run.
-fn print(what: &str, table: &str) {
+fn print(ranks: &Shared, what: &str, table: &str) {
+    if !ranks.is_global_zero() {
+        return;
+    }
     if let Err(error) = Printer::live().print_of_run(what, &table) {
         tracing::debug!("cannot print to the terminal: {error}");
     }

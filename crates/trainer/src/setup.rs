@@ -93,6 +93,11 @@ impl OpenLoggers {
         Ok(Self::attached(all.into(), all_parts, resume))
     }
 
+    /// The folder of the run.
+    pub(crate) fn log_dir(&self) -> Option<PathBuf> {
+        self.loggers.iter().find_map(|logger| logger.log_dir().map(PathBuf::from))
+    }
+
     fn parts(loggers: &mut [Box<dyn Logger>], resume: Option<&Resume>) -> Result<Vec<Part>> {
         resume.map_or_else(|| Ok(Vec::new()), |resume| resume.take_back(loggers))
     }
@@ -176,7 +181,7 @@ fn check_state_keys<M: LightningModule>(callbacks: &[Box<dyn Callback<M>>]) -> R
 pub(crate) fn choose_device<M: Module>(chosen: Option<&Device>, config: &TrainerConfig, module: &M) -> Result<Device> {
     let device = match (chosen, &config.accelerator) {
         (Some(device), _) => device.clone(),
-        (None, Some(accelerator)) => accelerator.device()?,
+        (None, Some(accelerator)) => accelerator.of_rank(stormfire_ranks::launched().map_or(0, |launched| launched.local_rank)).device()?,
         (None, None) => module.devices().into_iter().next().unwrap_or_else(Device::flex),
     };
     Ok(device.inner())

@@ -20,6 +20,7 @@ pub use setters::DeviceChoice;
 use crate::{
     checkpoint::{CkptPath, Places, Resume},
     config::TrainerConfig,
+    engine::over_ranks::of_zero,
     logger_choice::LoggerChoice,
     session::Session,
     setup::folders_of_runs,
@@ -170,10 +171,15 @@ impl<M: LightningModule> Trainer<M> {
     /// Ctrl-C is not an error: see [`Stop::Interrupted`](crate::Stop::Interrupted). But the next run of the process is
     /// refused with [`Error::Interrupted`]: see [`forget_interrupt`](crate::forget_interrupt).
     pub fn fit<D: DataModule<Batch = M::Batch>>(&mut self, module: M, data: D) -> Result<Fit<M>> {
+        on_all_ranks(|| self.fit_on_this_rank(module, data))
+    }
+
+    fn fit_on_this_rank<D: DataModule<Batch = M::Batch>>(&mut self, module: M, data: D) -> Result<Fit<M>> {
         let _outer = inside_another_run()?;
         let asked = self.ckpt_path.take();
         // Only the outermost run of a job resumes from its checkpoint.
         let saved = if scope::is_inside_another_run() { None } else { Requeue::of_this_process(&self.config).saved()? };
+        let saved = of_zero(&stormfire_ranks::here()?, saved)?;
         self.ckpt_path = saved.map(CkptPath::Path).or(asked);
         let mut resume = self.checkpoint()?;
         let is_further = self.session.is_some();
@@ -190,9 +196,11 @@ impl<M: LightningModule> Trainer<M> {
     /// # Errors
     /// As [`Trainer::fit`], and for a missing loader or `validation_step`.
     pub fn validate<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, data: D) -> Result<Vec<Metrics>> {
-        let _outer = inside_another_run()?;
-        let (module, at) = self.with_weights(module)?;
-        self.session(None)?.evaluate(&module, data, RunningStage::Validate, at)
+        on_all_ranks(|| {
+            let _outer = inside_another_run()?;
+            let (module, at) = self.with_weights(module)?;
+            self.session(None)?.evaluate(&module, data, RunningStage::Validate, at)
+        })
     }
 
     /// Tests a module. Returns one list of metrics per loader, and also prints them as a table. `limit_test_batches(0)`
@@ -201,9 +209,11 @@ impl<M: LightningModule> Trainer<M> {
     /// # Errors
     /// As [`Trainer::fit`], and for a missing loader or `test_step`.
     pub fn test<D: DataModule<Batch = M::Batch>>(&mut self, module: &M, data: D) -> Result<Vec<Metrics>> {
-        let _outer = inside_another_run()?;
-        let (module, at) = self.with_weights(module)?;
-        self.session(None)?.evaluate(&module, data, RunningStage::Test, at)
+        on_all_ranks(|| {
+            let _outer = inside_another_run()?;
+            let (module, at) = self.with_weights(module)?;
+            self.session(None)?.evaluate(&module, data, RunningStage::Test, at)
+        })
     }
 
     /// Predicts every batch of every loader. `limit_predict_batches(0)` has the same effect as `limit_val_batches(0)`
@@ -215,9 +225,11 @@ impl<M: LightningModule> Trainer<M> {
     where
         M: PredictModule,
     {
-        let _outer = inside_another_run()?;
-        let (module, at) = self.with_weights(module)?;
-        self.session(None)?.predict(&module, data, at)
+        on_all_ranks(|| {
+            let _outer = inside_another_run()?;
+            let (module, at) = self.with_weights(module)?;
+            self.session(None)?.predict(&module, data, at)
+        })
     }
 
     /// Reads the requested checkpoint.
@@ -234,7 +246,10 @@ impl<M: LightningModule> Trainer<M> {
         };
         let root = self.session.as_deref().map_or(root.as_path(), Session::default_root_dir);
         let places = Places::of(callbacks, &runs, root)?;
-        places.locate(&wanted, callbacks)?.map(|path| Resume::read(&path, wanted != CkptPath::Last, &places)).transpose()
+        // Rank 0 knows the folders of its logs.
+        let ranks = stormfire_ranks::here()?;
+        let found = if ranks.is_global_zero() { places.locate(&wanted, callbacks)? } else { None };
+        of_zero(&ranks, found)?.map(|path| Resume::read(&path, wanted != CkptPath::Last, &places)).transpose()
     }
 
     /// The module, with the weights of the requested checkpoint if there is one, and the progress of the fit that wrote
@@ -319,6 +334,17 @@ impl<M: LightningModule> Trainer<M> {
         // Set above if it was missing.
         self.session.as_deref_mut().ok_or_else(|| Error::other("the Trainer has no session"))
     }
+}
+
+/// A run that fails on this rank, even before its start, fails on all of them.
+fn on_all_ranks<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
+    run().inspect_err(|error| {
+        if !matches!(error, Error::Interrupted { .. })
+            && let Ok(ranks) = stormfire_ranks::here()
+        {
+            ranks.abort(&error.to_string());
+        }
+    })
 }
 
 /// Checks that a run may start. Sets an enclosing run aside until the new one ends.

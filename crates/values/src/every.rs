@@ -62,10 +62,10 @@ impl Every {
             Every::Steps(n) => ends(n, tick.steps),
             Every::Batches(n) => ends(n, tick.batches),
             Every::Epochs(n) => ends(n, tick.epochs),
-            Every::Fraction(part) => tick.in_epoch.is_some_and(|(batches, length)| {
-                let period = length.map_or(usize::MAX, |length| ((length as f64 * part) as usize).max(1));
-                batches.is_multiple_of(period)
-            }),
+            Every::Fraction(part) => {
+                let period = |length: Option<usize>| length.map_or(u64::MAX, |length| ((length as f64 * part) as u64).max(1));
+                tick.in_epoch.is_some_and(|(batches, length)| ends(period(length), Some(batches)))
+            }
             Every::Time(time) => tick.elapsed >= time,
         }
     }
@@ -90,7 +90,7 @@ pub struct Tick {
     /// Number of epochs, if one was completed.
     pub epochs: Option<Passed>,
     /// Number of training batches of this epoch, if one was completed, and the length of the epoch, if known.
-    pub in_epoch: Option<(usize, Option<usize>)>,
+    pub in_epoch: Option<(Passed, Option<usize>)>,
     /// The time since the last period ended.
     pub elapsed: Duration,
 }
@@ -107,7 +107,12 @@ pub struct Passed {
 impl Passed {
     /// An increment by one, to `now`.
     pub fn one(now: u64) -> Self {
-        Self { before: now.saturating_sub(1), now }
+        Self::of(1, now)
+    }
+
+    /// An increment to `now`.
+    pub fn of(increment: u64, now: u64) -> Self {
+        Self { before: now.saturating_sub(increment), now }
     }
 }
 

@@ -1,11 +1,12 @@
 //! Values that all other crates use: numbers on a device and their reads ([`read`]), periods ([`Every`]) and times,
-//! options as strings ([`text`]), and the [`clock`].
+//! options as strings ([`text`]), [`seeds`] from a seed, and the [`clock`].
 
 pub mod clock;
 pub mod config_error;
 pub mod every;
 pub mod mode;
 pub mod read;
+pub mod seeds;
 pub mod text;
 pub mod time_limit;
 

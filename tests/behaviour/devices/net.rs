@@ -43,6 +43,11 @@ impl Net {
         Self { hidden: linear(2, 16), norm: None, dropout, output: linear(16, 3), gives_sums: false }
     }
 
+    /// The same parameters, with leaves that no other thread uses.
+    pub(crate) fn of_its_own(&self) -> Self {
+        self.valid()
+    }
+
     pub(crate) fn normalised(mut self) -> Self {
         self.norm = Some(BatchNormConfig::new(16).init(&Device::flex()));
         self
@@ -121,6 +126,12 @@ impl PredictModule for Net {
     fn predict_step(&self, batch: Digits, _batch_idx: usize) -> Result<Vec<f32>> {
         Ok(self.logits(batch.points).max_dim(1).into_data().iter::<f32>().collect())
     }
+}
+
+/// One batch.
+pub(crate) fn batch() -> Digits {
+    let mut batches = digits(4, 4).batches(stormfire::data::Position::default(), &Device::flex()).unwrap();
+    batches.next().unwrap().unwrap().value
 }
 
 /// `items` points in order, in batches.

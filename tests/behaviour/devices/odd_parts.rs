@@ -112,6 +112,52 @@ fn a_part_may_have_nothing_to_learn_from() {
 }
 
 #[test]
+fn a_batch_without_items_is_that_of_one_device() {
+    let step: fn(&Odd, Tensor<2>) -> StepOutput = |odd, batch| {
+        let sum = (odd.layer.forward(batch) + 1.0).sum();
+        log("sum", &sum).on_step(true);
+        (sum + odd.layer.weight.val().sum()).into()
+    };
+    for devices in [1, 2] {
+        let logger = MemoryLogger::new();
+        let none = Loader::from_fn(|_| [Tensor::<2>::zeros([0, 1], &Device::flex().autodiff())]);
+        let fit = recording(&logger).devices(devices).max_epochs(1).log_every_n_steps(1).fit(Odd::new(step), none).unwrap();
+        assert!((values(&fit.module)[0] + 1.0).abs() < 1e-6, "{devices} devices: the weight itself is a part of the loss");
+        let rows = logger.rows();
+        assert_eq!(rows.iter().find(|row| row.0 == "sum").unwrap().1.to_bits(), 0.0_f64.to_bits(), "{rows:?}");
+    }
+}
+
+#[test]
+fn a_layer_that_setup_makes_on_a_device_without_tape_is_trained() {
+    #[derive(Module, Debug)]
+    struct Late {
+        layer: Linear,
+        norm: Option<BatchNorm>,
+    }
+    impl LightningModule for Late {
+        type Batch = Tensor<2>;
+        fn setup(&mut self, _ctx: &mut Context<'_>, _stage: Stage) -> Result<()> {
+            self.norm = Some(BatchNormConfig::new(1).init(&Device::flex()));
+            Ok(())
+        }
+        fn training_step(&self, batch: Tensor<2>, _batch_idx: usize) -> Result<StepOutput> {
+            let normed = self.norm.as_ref().map_or(batch.clone(), |norm| norm.forward(batch));
+            Ok(self.layer.forward(normed).mean().into())
+        }
+        fn configure_optimizers(&self) -> Result<Optimizers> {
+            Ok(Optimizer::new(SgdConfig::new(), 1.0).into())
+        }
+    }
+    for devices in [1, 2] {
+        let late = Late { layer: Odd::new(|_, _| StepOutput::none()).layer, norm: None };
+        let fit = quiet().devices(devices).max_epochs(1).fit(late, batch(&[4.0; 4])).unwrap();
+        let mean = fit.module.norm.unwrap().running_mean.value_sync().into_scalar::<f32>();
+        assert!((mean - 0.4).abs() < 1e-6, "{devices} devices: {mean}");
+    }
+}
+
+#[test]
 fn a_mean_over_some_of_the_items_is_exact_with_a_weight() {
     alike(
         |odd, batch| {

@@ -9,6 +9,8 @@
 //! | `trackers [ROUNDS] [STEPS] [PART OF A ROW]` | the slowdown of a training by a tracking server |
 //! | `devices [ROUNDS] [PYTHON SCRIPT]` | the gain of threads that share each batch |
 //! | `metrics [ROUNDS] [PYTHON SCRIPT]` | the time of metrics, beside torchmetrics |
+//! | `rank MODEL ITEMS STEPS [THREADS]` | the time of a step on one rank, on threads, or under `mpirun` |
+//! | `simulate` | what larger clusters would gain |
 //! | `names [ROUNDS] [STEPS]` | the cost of a logged name when there are many |
 //! | `one NUMBER STEPS [--parts]` | one row of a table, for a profiler |
 //!
@@ -25,6 +27,7 @@ mod names;
 mod parts;
 #[cfg(feature = "rival")]
 mod rival;
+mod scaling;
 #[cfg(feature = "trackers")]
 mod server;
 mod tiny;
@@ -73,6 +76,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         #[cfg(feature = "trackers")]
         Some("trackers") => trackers::run(number(1, 3), number(2, 10_000), args.get(3).map(String::as_str)),
+        Some("rank") => scaling::rank(args.get(1).map_or("", String::as_str), number(2, 32), number(3, 20), number(4, 0)),
+        Some("simulate") => scaling::simulate(),
         Some("names") => names::run(number(1, 3), number(2, 20)),
         _ if args.iter().any(|arg| arg == "--parts") => overhead(PARTS, number(1, 7), number(2, 5000)),
         _ => overhead(CONTESTANTS, number(1, 7), number(2, 5000)),

@@ -7,6 +7,10 @@ use stormfire_module::{Callback, Context, Error, LightningModule, Result, Stage,
 use super::{ProgressBar, Slot};
 
 impl<M: LightningModule> Callback<M> for ProgressBar {
+    fn rank_zero_only(&self) -> bool {
+        true
+    }
+
     fn setup(&mut self, _ctx: &mut Context<'_>, _module: &mut M, _stage: Stage) -> Result<()> {
         self.finish_all();
         Ok(())

@@ -3,6 +3,7 @@
 use burn::{module::Module, optim::GradientsParams, tensor::Tensor};
 use stormfire_optim::{
     ClipAlgorithm,
+    for_trainer::{DriveOptimizer as _, DriveOptimizers as _},
     gradients::{self, Clip},
 };
 use stormfire_values::Scalar;

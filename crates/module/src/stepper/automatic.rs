@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use burn::{module::Module, optim::GradientsParams, tensor::Tensor};
-use stormfire_optim::window::{Accumulated, weight_of};
+use stormfire_optim::{
+    for_trainer::{DriveOptimizer as _, DriveOptimizers as _},
+    window::weight_of,
+};
 
-use super::Stepper;
+use super::{DriveStepper as _, Stepper};
 use crate::{
     error::{Error, Result},
     parts,
@@ -36,8 +39,7 @@ impl<M: Module + 'static> Stepper<'_, M> {
             return Ok(output);
         }
         if self.plan.window.opens {
-            self.hooks.on_before_zero_grad(module, self.optimizers.at(0).name())?;
-            *self.accumulated = Accumulated::default();
+            self.open_window(module)?;
         }
         if let Some(loss) = output.loss() {
             let weight = weight_of(output.given_weight())?;
@@ -79,14 +81,5 @@ impl<M: Module + 'static> Stepper<'_, M> {
             return self.backward_of(0, module, &loss.clone().mul_scalar(1.0));
         }
         self.backward_of(0, module, loss)
-    }
-
-    /// For the Trainer: the step at the end of a window, with the mean of its gradients. Without gradients there is no
-    /// step. Also called for an epoch that ends within a window.
-    ///
-    /// # Errors
-    /// As [`Stepper::step`].
-    pub fn close_window(&mut self, module: &mut M) -> Result<()> {
-        self.accumulated.close(module).map_or(Ok(()), |gradients| self.apply_to(0, module, gradients))
     }
 }

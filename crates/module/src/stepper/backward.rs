@@ -5,7 +5,11 @@ use burn::{
     optim::GradientsParams,
     tensor::{Gradients, Tensor},
 };
-use stormfire_optim::{Optimizers, gradients};
+use stormfire_optim::{
+    Optimizers,
+    for_trainer::{DriveOptimizer as _, DriveOptimizers as _},
+    gradients,
+};
 use stormfire_values::{Scalar, read::read};
 
 use super::{Stepper, non_finite};
@@ -43,7 +47,7 @@ impl<M: Module> Stepper<'_, M> {
         if self.plan.detect_anomaly && read(&[detached()])?.iter().any(|v| !v.is_finite()) {
             return Err(non_finite(LOSS.into()));
         }
-        if self.plan.finite == FiniteCheck::Later {
+        if self.plan.finite == FiniteCheck::Later && self.ranks.is_none() {
             add(&mut self.evidence.losses, detached());
         }
         self.hooks.on_before_backward(module, loss)?;
@@ -55,7 +59,9 @@ impl<M: Module> Stepper<'_, M> {
 
     /// Keeps a loss for the check before the step of this optimizer.
     pub(super) fn note_loss(&mut self, index: usize, loss: &Tensor<1>) {
-        if self.plan.finite == FiniteCheck::BeforeStep {
+        // With ranks, the sum of all losses is the evidence: see `sum_window_over_ranks`.
+        let is_summed = self.ranks.is_some() && self.plan.finite == FiniteCheck::Later;
+        if self.plan.finite == FiniteCheck::BeforeStep || is_summed {
             self.accumulated.add_loss(index, loss.clone().inner());
         }
     }

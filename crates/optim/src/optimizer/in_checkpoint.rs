@@ -61,12 +61,28 @@ impl std::fmt::Debug for OptimizersSnapshot {
     }
 }
 
-impl Optimizers {
+/// The state of the optimizers of a module in a checkpoint.
+pub trait SaveOptimizers {
     /// The current optimizers, for a checkpoint. Needs no device read and no copy.
     ///
     /// # Errors
     /// [`Error::Weights`] if burn cannot write the record of a schedule.
-    pub fn snapshot(&self, paths: &ParamPaths) -> Result<OptimizersSnapshot> {
+    fn snapshot(&self, paths: &ParamPaths) -> Result<OptimizersSnapshot>;
+
+    /// Restores the result of [`OptimizersSnapshot::save`], for the parameters at the same paths. Other tensors are
+    /// ignored, so all tensors of a checkpoint may be passed. Call it after
+    /// [`DriveOptimizers::start`](super::DriveOptimizers::start).
+    ///
+    /// burn puts the state on `Device::default()` first, which must work on this machine.
+    ///
+    /// # Errors
+    /// [`Error::Optimizer`] if the optimizers differ in name, number or schedule. [`Error::Weights`] if their state
+    /// belongs to another algorithm or to other parameters. Do not use the optimizers after an error.
+    fn load(&mut self, states: OptimizerStates, tensors: impl IntoIterator<Item = (String, TensorData)>, paths: &ParamPaths) -> Result<()>;
+}
+
+impl SaveOptimizers for Optimizers {
+    fn snapshot(&self, paths: &ParamPaths) -> Result<OptimizersSnapshot> {
         let part = |optimizer: &super::Optimizer| {
             let state = OptimizerState {
                 name: optimizer.name.clone(),
@@ -80,20 +96,7 @@ impl Optimizers {
         Ok(OptimizersSnapshot { parts: self.all.iter().map(part).collect::<Result<_>>()?, paths: paths.clone() })
     }
 
-    /// Restores the result of [`OptimizersSnapshot::save`], for the parameters at the same paths. Other tensors are
-    /// ignored, so all tensors of a checkpoint may be passed. Call it after [`Optimizers::start`].
-    ///
-    /// burn puts the state on `Device::default()` first, which must work on this machine.
-    ///
-    /// # Errors
-    /// [`Error::Optimizer`] if the optimizers differ in name, number or schedule. [`Error::Weights`] if their state
-    /// belongs to another algorithm or to other parameters. Do not use the optimizers after an error.
-    pub fn load(
-        &mut self,
-        states: OptimizerStates,
-        tensors: impl IntoIterator<Item = (String, TensorData)>,
-        paths: &ParamPaths,
-    ) -> Result<()> {
+    fn load(&mut self, states: OptimizerStates, tensors: impl IntoIterator<Item = (String, TensorData)>, paths: &ParamPaths) -> Result<()> {
         let OptimizerStates(states) = states;
         self.check_names(&states)?;
         let mut tensors: BTreeMap<_, _> = tensors.into_iter().collect();
@@ -108,7 +111,9 @@ impl Optimizers {
         }
         Ok(())
     }
+}
 
+impl Optimizers {
     fn check_names(&self, states: &[OptimizerState]) -> Result<()> {
         let saved: Vec<_> = states.iter().map(|state| state.name.as_str()).collect();
         let own: Vec<_> = self.all.iter().map(|optimizer| optimizer.name.as_str()).collect();

@@ -26,8 +26,15 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
+use super::line::rank;
+
 /// The name of the file in the folder of a run.
 const FILE_NAME: &str = "training.log";
+
+/// The name of the file of a rank. Those of several processes would tear each other's lines.
+fn file_name(rank: Option<usize>) -> String {
+    rank.filter(|rank| *rank > 0).map_or_else(|| FILE_NAME.to_owned(), |rank| format!("training-rank{rank}.log"))
+}
 
 /// The field in which the Trainer reports the folder of a run.
 const LOG_DIR: &str = "log_dir";
@@ -98,7 +105,7 @@ impl RunFile {
 
     /// The run of this thread starts, with this folder.
     pub(super) fn begin_in(&self, folder: &Path) {
-        let path = folder.join(FILE_NAME);
+        let path = folder.join(file_name(rank()));
         let run = live_run::current().map(|run| run.number());
         let mut state = self.lock();
         let Out::OfRuns { waiting, files } = &mut state.out else { return };

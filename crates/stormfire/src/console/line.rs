@@ -1,8 +1,9 @@
 //! The format of a line on the screen.
 
-use std::fmt;
+use std::{fmt, sync::LazyLock};
 
 use stormfire_module::for_trainer::live_run;
+use stormfire_ranks::launched;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::{
     field::RecordFields,
@@ -13,8 +14,15 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
+/// The number of this process, if a launcher started several.
+pub(super) fn rank() -> Option<usize> {
+    static RANK: LazyLock<Option<usize>> = LazyLock::new(|| launched().filter(|launched| launched.world > 1).map(|launched| launched.rank));
+    *RANK
+}
+
 /// `14:03:07 WARN stormfire_loggers: what happened name=value`. With several runs in the process: `14:03:07 WARN
-/// stormfire_loggers: [version_3] what happened name=value`.
+/// stormfire_loggers: [version_3] what happened name=value`. Of one of several ranks:
+/// `14:03:07 WARN stormfire_loggers: [rank 1] what happened name=value`.
 #[derive(Default)]
 pub(super) struct Line {
     /// The reader knows the run, so its name is left out.
@@ -36,6 +44,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>, N: for<'a> FormatFields<'a> + 'stat
         // The crate is enough to set a level. The file has the full path.
         let of_crate = metadata.target().split("::").next().unwrap_or_default();
         write!(writer, "{dim}{}{plain} {color}{level:<5}{plain} {dim}{of_crate}:{plain} ", now.strftime("%H:%M:%S"))?;
+        if let Some(rank) = rank() {
+            write!(writer, "[rank {rank}] ")?;
+        }
         if let Some(run) = live_run::shown_name().filter(|_| !self.is_of_one_run) {
             write!(writer, "[{}] ", run.replace(char::is_control, ""))?;
         }

@@ -146,3 +146,17 @@ fn a_device_is_described_as_it_is_chosen() {
         assert_eq!(described(debug), expected);
     }
 }
+
+#[test]
+fn ranks_of_a_machine_have_a_gpu_each() {
+    for (given, rank, expected) in [
+        (Accelerator::Cuda(0), 0, Accelerator::Cuda(0)),
+        (Accelerator::Cuda(0), 2, Accelerator::Cuda(2)),
+        (Accelerator::Cuda(1), 2, Accelerator::Cuda(3)),
+        (Accelerator::Cpu, 2, Accelerator::Cpu),
+        (Accelerator::Wgpu, 1, Accelerator::Wgpu),
+        (Accelerator::Auto, 0, Accelerator::Auto),
+    ] {
+        assert_eq!(given.of_rank(rank), expected, "{given} for rank {rank}");
+    }
+}

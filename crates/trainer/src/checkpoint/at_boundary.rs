@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use stormfire_checkpoint::{ParamPaths, Snapshot};
 use stormfire_loggers::Background;
 use stormfire_module::{Error, LightningModule, Order, Result};
+use stormfire_optim::for_trainer::SaveOptimizers as _;
 
+use super::of_ranks;
 use crate::{
     engine::Engine,
     fit_state::{FitState, RunState},
@@ -45,8 +47,8 @@ pub(crate) fn run_state<M: LightningModule>(engine: &mut Engine<M>) -> Result<Ru
         }
     }
     let mut pending = Pending::default();
-    let log = engine.store.state(&mut pending);
-    let (mut place, data_module) = (engine.run.place.clone(), engine.books.data_module.clone());
+    let (log, mut place) = of_ranks::state(engine, &mut pending)?;
+    let data_module = engine.books.data_module.clone();
     place.last_validation.stop();
     Ok(RunState { place, log, pending, callbacks, data_module, loggers: Vec::new() })
 }

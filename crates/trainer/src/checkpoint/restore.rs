@@ -14,10 +14,19 @@ use stormfire_checkpoint::{
     Checkpoint, LoadOptions, Manifest, NamedTensors, ParamPaths, Saved, restore, storage,
     tensor_names::{IN_FORCE, is_trained_weight, take_under, take_weights},
 };
-use stormfire_module::{Callback, Error, Event, LightningModule, Order, Result, for_trainer::ModuleHooks, moment::Progress, state};
-use stormfire_optim::{OptimizerStates, trained, window::Accumulated};
+use stormfire_module::{
+    Callback, Error, Event, LightningModule, Order, Result,
+    for_trainer::{ChangeRequests as _, ModuleHooks},
+    moment::Progress,
+    place::Place,
+    state,
+};
+use stormfire_optim::{
+    for_trainer::{OptimizerStates, SaveOptimizers as _},
+    trained,
+};
 
-use super::locate::Places;
+use super::{locate::Places, of_ranks};
 use crate::{
     accelerator::check_default_device,
     checkpoint_names::Names,
@@ -198,10 +207,12 @@ impl Resume {
         let mut names = Names::default();
         state::load(&mut names, self.manifest.names.clone())?;
         names.finish_after_a_kill(&self.path, &self.manifest, &self.tensors);
-        let Self { manifest, mut tensors, restarts, run, unfinished, .. } = self;
+        // A state in memory is that of this rank.
+        let rank = if self.is_in_memory && self.run.log.ranks.is_empty() { (0, 1) } else { (engine.rank(), engine.world()) };
+        let Self { manifest, mut tensors, restarts, mut run, unfinished, .. } = self;
         let device = engine.frame.device.clone();
         training.unfinished = unfinished.map(|saved| RunState::load(saved, UNFINISHED, &mut tensors, &device));
-        training.accumulated = Accumulated::load(&mut tensors, module, &run.place.window);
+        training.accumulated = of_ranks::window_of(&mut tensors, module, &mut run.place, rank);
         let has_swapped = !take_under(&mut tensors, IN_FORCE).is_empty();
         let RunState { place, log, mut callbacks, .. } = RunState::load(run, "", &mut tensors, &device);
         let mut states = OptimizerStates::default();
@@ -210,11 +221,11 @@ impl Resume {
         engine.run.id = manifest.run_id;
         engine.books.restarts = restarts + 1;
         engine.seed = engine.frame.config.seed.or(manifest.seed);
-        engine.run.place = place.restored(engine.run.place.accumulate_grad_batches);
+        engine.run.place = resumed(place, engine.run.place.accumulate_grad_batches, engine.world());
         if has_swapped && engine.run.place.is_in_validation() {
             engine.books.in_force = InForce::ToSwapAgain;
         }
-        engine.store.restore(&log, &device)?;
+        engine.store.restore(&of_ranks::log_of(log, rank), &device)?;
         for (callback, key) in engine.callbacks_with_keys() {
             if let Some(saved) = callbacks.remove(key) {
                 callback.load_state(saved)?;
@@ -265,4 +276,22 @@ impl Resume {
 /// The module with all of these weights, with their dtypes.
 fn with_weights<M: Module>(module: M, weights: impl IntoIterator<Item = (String, TensorData)>) -> Result<M> {
     Ok(restore(module, weights, &LoadOptions::new().adopt_dtype(true))?.0)
+}
+
+/// The position of a resumed fit. The given number of batches per step applies to a new epoch.
+fn resumed(mut place: Place, accumulate_grad_batches: usize, ranks: usize) -> Place {
+    let of_all = place.accumulate_grad_batches * place.ranks.max(1);
+    // The same number of batches in a step, if the ranks can share them.
+    place.accumulate_grad_batches = if of_all.is_multiple_of(ranks) { of_all / ranks } else { accumulate_grad_batches };
+    place.ranks = ranks;
+    if !place.progress.has_begun() {
+        // A fit that has not trained yet starts again with its sanity check.
+        place.evaluating = None;
+    }
+    if place.progress.batch_in_epoch == 0 {
+        // At the start of an epoch the options and the scheduler callback decide again.
+        place.accumulate_grad_batches = accumulate_grad_batches;
+    }
+    place.last_validation.start();
+    place
 }

@@ -18,7 +18,10 @@ use crate::{
     training::Training,
 };
 
-use super::at_boundary::{fit_state_of, newest_of_savers, run_state};
+use super::{
+    at_boundary::{fit_state_of, newest_of_savers, run_state},
+    of_ranks,
+};
 
 /// Submits the requested checkpoints to the writer.
 ///
@@ -32,6 +35,10 @@ pub(crate) fn write_requested<M: LightningModule>(engine: &mut Engine<M>, module
     let started = engine.frame.profiler.start();
     settle(engine)?;
     let requests = std::mem::take(&mut engine.run.place.requests.saves);
+    if engine.rank() > 0 {
+        // Its weights are those of rank 0.
+        return Ok(());
+    }
     let (weights_only, whole): (Vec<_>, Vec<_>) = requests.into_iter().partition(|request| request.weights_only);
     if !whole.is_empty() {
         let names = Names::of(&whole).and_weights(&weights_only);
@@ -61,6 +68,9 @@ pub(crate) fn write_state<M: LightningModule>(
     request: SaveRequest,
 ) -> Result<()> {
     settle(engine)?;
+    if engine.rank() > 0 {
+        return Ok(());
+    }
     let requests = vec![request];
     let job = if requests.iter().any(|request| request.weights_only) {
         let (progress, weights) = (engine.run.place.progress.clone(), engine.weights(module)?);
@@ -216,6 +226,7 @@ fn job_at<M: LightningModule>(
     if let Some(unfinished) = &training.unfinished {
         manifest.unfinished_epoch = state::save(&unfinished.clone().save(UNFINISHED, &mut snapshot)?)?;
     }
+    of_ranks::add_windows(engine, &mut snapshot);
     run.pending.add_to(&mut snapshot);
     let SavedRun { place, log, callbacks, data_module, .. } = run.save("", &mut snapshot)?;
     manifest.place = state::save(&place)?;

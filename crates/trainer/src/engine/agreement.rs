@@ -1,10 +1,10 @@
 //! Agreement of the ranks between two batches.
 
-use stormfire_module::{LightningModule, Result};
+use stormfire_module::{Error, LightningModule, Result, for_trainer::ChangeRequests as _};
 
-use super::Engine;
+use super::{Engine, over_ranks::of_zero};
 use crate::{
-    communicator::Flags,
+    flags::Flags,
     signals::{Signal, SignalWatch},
 };
 
@@ -12,33 +12,35 @@ use crate::{
 const OTHER_RANK: &str = "another rank";
 
 impl<M: LightningModule> Engine<M> {
-    /// After this call, stops, skipped epochs, signals and validations that are due by the clock are those of all
-    /// ranks. It is called at points that every rank passes equally often: after a batch, after the actions that follow
-    /// it, after an epoch.
-    pub(crate) fn agree(&mut self) -> Result<()> {
-        if self.frame.communicator.world() == 1 {
-            return Ok(());
+    /// After this call, stops, skipped epochs, signals, requested checkpoints and validations that are due by the clock
+    /// are those of all ranks. It is called at points that every rank passes equally often: after a batch, after the
+    /// actions that follow it, after an epoch. Returns the flags of all ranks. `more` are further flags of this rank.
+    pub(crate) fn agree(&mut self, more: Flags) -> Result<Flags> {
+        if self.world() == 1 {
+            return Ok(more);
         }
         let place = &self.run.place;
-        let said = Flags::default()
+        let said = more
             .and_if(place.requests.stop().is_some(), Flags::STOP)
             .and_if(place.requests.skip_epoch, Flags::SKIP_EPOCH)
             .and_if(place.validation_is_due, Flags::VALIDATE)
+            .and_if(!place.requests.saves.is_empty(), Flags::SAVE)
             .and(self.signal_here().map(Flags::signal).unwrap_or_default());
-        let agreed = self.frame.communicator.agree(said)?;
+        let agreed = Flags(self.frame.ranks.agree(said.0)?);
         let place = &mut self.run.place;
         if agreed.has(Flags::STOP) && place.requests.stop().is_none() {
             place.requests.ask_to_stop(OTHER_RANK, "another rank requested it".into());
         }
         place.requests.skip_epoch |= agreed.has(Flags::SKIP_EPOCH);
         place.validation_is_due |= agreed.has(Flags::VALIDATE);
+        self.books.some_rank_saves = agreed.has(Flags::SAVE);
         self.books.signal = Signal::ALL.into_iter().find(|signal| agreed.has(Flags::signal(*signal)));
-        Ok(())
+        Ok(agreed)
     }
 
     /// The signal that requested the run to end. With several ranks, the one that they have agreed on.
     pub(crate) fn signal(&self) -> Option<Signal> {
-        if self.frame.communicator.world() == 1 { self.signal_here() } else { self.books.signal }
+        if self.world() == 1 { self.signal_here() } else { self.books.signal }
     }
 
     fn signal_here(&self) -> Option<Signal> {
@@ -48,5 +50,28 @@ impl<M: LightningModule> Engine<M> {
     /// Returns an error if a signal has requested the run to end.
     pub(crate) fn check_interrupt(&self) -> Result<()> {
         self.signal().map_or(Ok(()), |signal| Err(signal.into()))
+    }
+
+    /// Whether a checkpoint is to be written now.
+    pub(crate) fn saves_now(&self) -> bool {
+        if self.world() == 1 { !self.run.place.requests.saves.is_empty() } else { self.books.some_rank_saves }
+    }
+
+    /// The number that rank 0 finds, on every rank: a schedule must not do something else on each.
+    pub(crate) fn found_by_zero(&mut self, find: impl FnOnce(&mut Self) -> Result<Option<f64>>) -> Result<Option<f64>> {
+        if self.world() == 1 {
+            return find(self);
+        }
+        let own = find(self);
+        let (found, missing) = match &own {
+            Ok(found) => (*found, None),
+            Err(Error::MetricMissing { name, available }) => (None, Some((name.clone(), available.clone()))),
+            Err(_) if self.rank() != 0 => (None, None),
+            Err(_) => return own,
+        };
+        match of_zero(&self.frame.ranks, (found, missing))? {
+            (_, Some((name, available))) => Err(Error::MetricMissing { name, available }),
+            (found, None) => Ok(found),
+        }
     }
 }

@@ -31,8 +31,14 @@ impl<M: LightningModule> Engine<M> {
             self.run.place.logger_step = progress.global_step;
             (self.run.place.progress, self.run.place.learning_rates) = (progress, learning_rates);
         }
+        self.take_rank();
         self.store.clear();
         self.frame.profiler.begin_run();
+    }
+
+    /// What hooks see of the ranks.
+    fn take_rank(&mut self) {
+        (self.run.moment.rank, self.run.moment.world) = (self.rank(), self.world());
     }
 
     /// Keeps the failure of a logger for [`Engine::check_logs`]. The state of the run is valid, and the checkpoints of
@@ -58,11 +64,12 @@ pub(super) fn fresh_run(config: &TrainerConfig, stage: Stage, loggers: Loggers) 
         owner_of,
         stage,
         moment: Moment { num_dataloaders: 1, ..Moment::default() },
-        place: Place::new(config.accumulate_grad_batches),
+        place: Place { accumulate_grad_batches: config.accumulate_grad_batches, ..Place::default() },
         limits: Limits::default(),
         log_every_n_steps: config.log_every_n_steps,
         validates_every_epoch: false,
         step_skipped: false,
+        round: 1,
         batch_items: Some(1),
         data_wait: Duration::ZERO,
         fast_dev_run: config.fast_dev_run > 0,

@@ -4,19 +4,18 @@ use stormfire_module::{LightningModule, Result, moment::Progress};
 use stormfire_optim::shared_ids;
 
 use super::FitLoop;
-use crate::{checkpoint, stop::Stop};
+use crate::{adopt::adopt, checkpoint, stop::Stop};
 
-/// Interval of the search for copies, in batches. It visits all parameters, which would be noticeable after each batch
-/// of a small module.
-const LOOK_FOR_COPIES_EVERY: u64 = 50;
+/// Interval of the search for changes by hooks, in batches. It visits all parameters, which would be noticeable after
+/// each batch of a small module.
+const ADOPT_EVERY: u64 = 50;
 
 impl<M: LightningModule> FitLoop<'_, M> {
     /// Keeps the state of this boundary, if a failure may need it.
     pub(super) fn keep(&mut self) -> Result<()> {
         let Progress { batches, batch_in_epoch, .. } = self.engine.run.place.progress;
-        // A hook may have copied a part of the module. The copy would be trained in its place.
-        if batch_in_epoch == 0 || batches.is_multiple_of(LOOK_FOR_COPIES_EVERY) {
-            shared_ids::check(self.module)?;
+        if batch_in_epoch == 0 || batches.is_multiple_of(ADOPT_EVERY) {
+            adopt(self.module, &self.engine.frame.device)?;
         }
         if self.engine.run.keeps_state {
             self.note_data_module()?;
@@ -34,7 +33,9 @@ impl<M: LightningModule> FitLoop<'_, M> {
         let is_cut = matches!(self.is_done(), Some(Stop::MaxSteps(_) | Stop::Requested(_))) && self.finite.stop().is_none();
         if is_cut && self.training.unfinished.is_none() && self.engine.run.place.evaluating.is_none() {
             self.note_data_module()?;
+            checkpoint::gather(self.engine, self.module, self.training)?;
             self.training.unfinished = Some(checkpoint::unfinished_epoch(self.engine)?);
+            self.engine.books.of_ranks.clear();
         }
         Ok(())
     }
@@ -45,12 +46,15 @@ impl<M: LightningModule> FitLoop<'_, M> {
 
     /// Writes the requested checkpoints.
     pub(super) fn write_checkpoints(&mut self) -> Result<()> {
-        if !self.engine.run.place.requests.saves.is_empty() {
+        if self.engine.saves_now() {
             self.note_data_module()?;
             shared_ids::check(self.module)?;
             self.finite.settle(self.engine, self.module)?;
+            self.engine.average_running_stats(self.module)?;
+            checkpoint::gather(self.engine, self.module, self.training)?;
         }
         checkpoint::write_requested(self.engine, self.module, self.training)?;
+        self.engine.books.of_ranks.clear();
         self.engine.check_logs()
     }
 }

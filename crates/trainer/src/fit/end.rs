@@ -12,7 +12,9 @@ impl<M: LightningModule> FitLoop<'_, M> {
 
     /// Why the fit has ended, if it has.
     pub(super) fn is_done(&mut self) -> Option<Stop> {
-        if let Some(reason) = self.finite.stop() {
+        // With several ranks, only what they have agreed on: the writer of checkpoints may have refused one on rank 0.
+        let is_agreed = self.engine.world() == 1 || self.engine.books.is_not_finite;
+        if let Some(reason) = self.finite.stop().filter(|_| is_agreed) {
             return Some(Stop::Requested(reason.into()));
         }
         let (progress, limits) = (&self.engine.run.place.progress, &self.engine.run.limits);

@@ -2,9 +2,9 @@
 
 use stormfire_module::{
     Error, Hook, LightningModule, Result, StepOutput, Stepper,
-    for_trainer::{Evidence, StepPlan, scope},
+    for_trainer::{DriveStepper as _, Evidence, OtherRanks, StepPlan, scope},
 };
-use stormfire_optim::{gradients::Clip, window::Window};
+use stormfire_optim::{for_trainer::DriveOptimizers as _, gradients::Clip, window::Window};
 
 use super::FitLoop;
 
@@ -29,7 +29,10 @@ impl<M: LightningModule> FitLoop<'_, M> {
         if self.engine.run.place.is_last_batch {
             return Ok(());
         }
-        if !self.training.accumulated.is_empty() {
+        // A rank may have had no batch in this window.
+        let is_open =
+            if self.engine.world() == 1 { !self.training.accumulated.is_empty() } else { self.engine.run.place.window.batches > 0 };
+        if is_open {
             self.close_window()?;
         }
         self.training.optimizers.step_epoch_schedules(self.engine.run.place.progress.epoch as u64 + 1)?;
@@ -39,15 +42,13 @@ impl<M: LightningModule> FitLoop<'_, M> {
 
     fn close_window(&mut self) -> Result<()> {
         let window = Window { opens: false, closes: true, size: self.engine.run.place.window.size };
-        let plan = self.step_plan(window);
         let engine = &mut *self.engine;
         engine.run.place.logger_step = engine.run.place.progress.global_step;
         engine.run.place.logs_this_step = engine.logs_step(engine.run.place.logger_step);
-        let mut stepper = Stepper::new(&mut self.training.optimizers, &mut self.training.accumulated, &mut *self.engine, plan);
-        stepper.close_window(self.module)?;
-        let (has_stepped, skipped, evidence) = (stepper.has_stepped(), stepper.skipped(), stepper.evidence());
+        let BatchOutcome { has_stepped, skipped, evidence, .. } = self.without_batch(window)?;
+        let round = self.round();
         let engine = &mut *self.engine;
-        engine.run.place.window.add(window, &self.training.accumulated);
+        engine.run.place.window.add(window, round, &self.training.accumulated);
         engine.run.place.progress.global_step += u64::from(has_stepped);
         engine.run.step_skipped = skipped.is_some();
         self.finite.judge(skipped, has_stepped, &mut engine.run)?;
@@ -56,14 +57,37 @@ impl<M: LightningModule> FitLoop<'_, M> {
         self.log_step(has_stepped)
     }
 
+    /// The part of a rank without a batch in the step of all ranks.
+    pub(super) fn without_batch(&mut self, window: Window) -> Result<BatchOutcome> {
+        let (plan, ranks) = (self.step_plan(window), self.other_ranks());
+        let trains_nothing = self.training.optimizers.is_empty();
+        let mut stepper = Stepper::new(&mut self.training.optimizers, &mut self.training.accumulated, &mut *self.engine, plan);
+        stepper.step_with(ranks);
+        if window.opens {
+            stepper.open_window(self.module)?;
+        }
+        if window.closes && !trains_nothing {
+            stepper.close_window(self.module)?;
+        }
+        let has_stepped = stepper.has_stepped() || (trains_nothing && window.closes);
+        let (skipped, evidence) = (stepper.skipped(), stepper.evidence());
+        Ok(BatchOutcome { output: StepOutput::none(), has_stepped, skipped, evidence })
+    }
+
+    fn other_ranks(&self) -> Option<OtherRanks> {
+        let engine = &self.engine;
+        (engine.world() > 1).then(|| OtherRanks { ranks: engine.frame.ranks.clone(), with_batch: engine.run.round })
+    }
+
     /// Calls the module's `training_batch`.
     pub(super) fn training_batch(&mut self, batch: M::Batch, batch_idx: usize, window: Window) -> Result<BatchOutcome> {
-        let plan = self.step_plan(window);
+        let (plan, ranks) = (self.step_plan(window), self.other_ranks());
         let trains_nothing = self.training.optimizers.is_empty();
         let scope = self.engine.enter(Hook::TrainingStep);
         let threads = self.engine.frame.threads.clone();
         let mut stepper = Stepper::new(&mut self.training.optimizers, &mut self.training.accumulated, &mut *self.engine, plan);
         stepper.divide_among(threads);
+        stepper.step_with(ranks);
         let output = self.module.training_batch(batch, batch_idx, &mut stepper);
         let has_stepped = stepper.has_stepped() || (trains_nothing && window.closes);
         let (skipped, evidence) = (stepper.skipped(), stepper.evidence());

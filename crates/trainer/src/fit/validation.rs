@@ -49,6 +49,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
     /// Validates with the weights in force, in evaluation mode. Then restores the trained ones, in training mode.
     pub(super) fn validate(&mut self, stage: RunningStage) -> Result<()> {
         let started = self.engine.frame.profiler.start();
+        self.engine.average_running_stats(self.module)?;
         let kept = checkpoints_gradients(self.module).then(|| self.module.clone());
         let given = self.engine.given_weights(self.module)?;
         self.engine.books.in_force.enter(self.module, given);
@@ -60,7 +61,8 @@ impl<M: LightningModule> FitLoop<'_, M> {
         self.tell_if_names_are_shared();
         match result {
             // As in Lightning, loaders without a step only cause a warning.
-            Err(Error::NotImplemented { .. }) => {
+            // With several ranks, one without a batch does not notice.
+            Err(Error::NotImplemented { .. }) if self.engine.world() == 1 => {
                 tracing::warn!("there is a validation loader, but no `validation_step`: this fit does not validate");
                 self.val.limits.fill(Some(0));
                 self.engine.run.limits.val_batches.fill(Some(0));

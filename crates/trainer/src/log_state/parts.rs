@@ -42,12 +42,29 @@ pub(crate) enum Place {
 pub(crate) enum ArrayData {
     /// A tensor in the file.
     InFile { tensor: usize },
-    /// On the host. Never in the JSON of a file.
-    #[serde(skip)]
-    Held(TensorData),
+    /// On the host. In the JSON between ranks only: a file has a tensor.
+    Held {
+        #[serde(with = "numbers")]
+        values: TensorData,
+    },
     /// Not read yet: the index in `Pending`. Never in a file.
     #[serde(skip)]
     Pending(usize),
+}
+
+/// Numbers with their type.
+mod numbers {
+    use burn::tensor::{DType, TensorData};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(data: &TensorData, serializer: S) -> Result<S::Ok, S::Error> {
+        (data.dtype(), data.iter::<f64>().collect::<Vec<f64>>()).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(deserializer: D) -> Result<TensorData, D::Error> {
+        let (dtype, values) = <(DType, Vec<f64>)>::deserialize(deserializer)?;
+        Ok(TensorData::from(values.as_slice()).convert_dtype(dtype))
+    }
 }
 
 impl SavedPart {
@@ -74,7 +91,7 @@ impl SavedPart {
                 if let ArrayData::Pending(index) = array.data
                     && let Some(data) = read.get(index)
                 {
-                    array.data = ArrayData::Held(data.clone());
+                    array.data = ArrayData::Held { values: data.clone() };
                 }
             }
         }
@@ -89,7 +106,7 @@ impl SavedArray {
     /// The array, on its device or on the host. Without its data it is empty: the metric then refuses it.
     fn restore(&self, device: Option<&Device>) -> Array {
         let empty = || Array::row(Vec::new());
-        let ArrayData::Held(data) = &self.data else { return empty() };
+        let ArrayData::Held { values: data } = &self.data else { return empty() };
         let ints = |device: &Device| Tensor::from_data(data.clone(), (device, data.dtype()));
         let values = match (device, self.place) {
             (None, Place::Halves) => {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     accumulator::Accumulator,
-    log_state::{self, LogState, Pending, SavedOptions, SavedScalar, SavedSlot},
+    log_state::{self, LogState, Pending, SavedOptions, SavedSlot},
 };
 
 impl LogStore {
@@ -25,13 +25,15 @@ impl LogStore {
         let of_epoch = self.callback.0.iter().filter(is_new).map(|(name, _)| name.to_string()).collect();
         let progress_bar = self.bar.readings().map(named).collect();
         LogState {
-            train: self.train.slots.iter_mut().map(|slot| slot.state(pending)).collect(),
-            evaluation: self.evaluation.slots.iter_mut().map(|slot| slot.state(pending)).collect(),
+            train: self.train.slots.iter().map(|slot| slot.state(pending)).collect(),
+            evaluation: self.evaluation.slots.iter().map(|slot| slot.state(pending)).collect(),
             metrics,
             of_epoch,
             progress_bar,
             window_batches: self.window_batches.unwrap_or_default(),
             skipped_batches: self.skipped_batches,
+            ranks: Vec::new(),
+            lacks_ranks: false,
         }
     }
 
@@ -57,7 +59,13 @@ impl LogStore {
 }
 
 impl Slot {
-    fn state(&mut self, pending: &mut Pending) -> SavedSlot {
+    /// The state with only this accumulator.
+    pub(super) fn state_with(&self, epoch: &Accumulator, pending: &mut Pending) -> SavedSlot {
+        let only = Self { step: None, epoch: None, window: None, joined: None, ..self.clone() };
+        SavedSlot { epoch: Some(epoch.state_for_rank_zero(pending)), ..only.state(pending) }
+    }
+
+    pub(super) fn state(&self, pending: &mut Pending) -> SavedSlot {
         SavedSlot {
             hook: self.hook.name().into(),
             name: self.name.to_string(),
@@ -66,10 +74,10 @@ impl Slot {
             step_key: self.step_key.to_string(),
             epoch_key: self.epoch_key.to_string(),
             plain_key: self.plain_key.to_string(),
-            step: self
-                .step
-                .as_mut()
-                .map(|step| step.readings().iter().map(|(name, reading)| (name.clone(), pending.save_source(&reading.source()))).collect()),
+            step: self.step.as_ref().map(|step| {
+                let readings = step.readings_now().into_iter();
+                readings.map(|(name, reading)| (name, pending.save_source(&reading.source()))).collect()
+            }),
             epoch: self.epoch.as_ref().map(|epoch| epoch.state(pending)),
             window: self.window.as_ref().map(|window| window.state(pending)),
             joined: self.with_window().map(|joined| joined.state(pending)),
@@ -77,7 +85,7 @@ impl Slot {
         }
     }
 
-    fn restore(saved: &SavedSlot, device: &Device) -> Result<Self> {
+    pub(super) fn restore(saved: &SavedSlot, device: &Device) -> Result<Self> {
         Ok(Self {
             hook: log_state::hook(&saved.hook)?,
             name: saved.name.as_str().into(),
@@ -87,10 +95,10 @@ impl Slot {
             epoch_key: saved.epoch_key.as_str().into(),
             plain_key: saved.plain_key.as_str().into(),
             shown: Vec::new(),
-            step: saved.step.as_ref().map(|step| {
-                let reading = |(name, value): &(Option<String>, SavedScalar)| (name.clone(), Reading::new(value.restore(device)));
-                Step::restored(step.iter().map(reading).collect())
-            }),
+            step: saved
+                .step
+                .as_ref()
+                .map(|step| Step::restored(step.iter().map(|(name, value)| (name.clone(), value.restore(device))).collect())),
             epoch: saved.epoch.as_ref().map(|epoch| Accumulator::restore(epoch, device)),
             window: saved.window.as_ref().map(|window| Accumulator::restore(window, device)),
             joined: saved.joined.as_ref().map(|joined| Accumulator::restore(joined, device)),

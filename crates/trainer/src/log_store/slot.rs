@@ -8,11 +8,13 @@ use stormfire_module::{
     log::{Options, Record},
     log_error::LogError,
 };
+use stormfire_values::{Scalar, read::Reading};
 
 use super::BatchInfo;
 use crate::accumulator::{Accumulator, Readings, readings_of};
 
 /// A name in a hook.
+#[derive(Clone)]
 pub(super) struct Slot {
     pub(super) hook: Hook,
     pub(super) name: Arc<str>,
@@ -40,25 +42,38 @@ pub(super) struct Slot {
 }
 
 /// The value of a step. Logger, monitor and progress bar share its readings, so that it is read from the device once.
+#[derive(Clone)]
 pub(super) struct Step {
-    /// `None` after a checkpoint.
-    value: Option<Logged>,
+    /// Invalid for several numbers after a checkpoint, which has no state of a step.
+    pub(super) value: Logged,
+    /// The number of items that the value represents, if it is known.
+    pub(super) items: Option<usize>,
     readings: Option<Readings>,
 }
 
 impl Step {
-    pub(super) fn new(value: Logged) -> Self {
-        Self { value: Some(value), readings: None }
+    pub(super) fn new(value: Logged, items: Option<usize>) -> Self {
+        Self { value, items, readings: None }
     }
 
     /// Of numbers with their names below that of the metric.
-    pub(super) fn restored(readings: Readings) -> Self {
-        Self { value: None, readings: Some(readings) }
+    pub(super) fn restored(numbers: Vec<(Option<String>, Scalar)>) -> Self {
+        let value = match &numbers[..] {
+            [(None, scalar)] => Logged::Scalar(scalar.clone()),
+            _ => Logged::Invalid("several numbers".into()),
+        };
+        let readings = numbers.into_iter().map(|(name, scalar)| (name, Reading::new(scalar))).collect();
+        Self { value, items: None, readings: Some(readings) }
     }
 
     pub(super) fn readings(&mut self) -> &Readings {
         let value = &self.value;
-        self.readings.get_or_insert_with(|| value.as_ref().map(readings_of).unwrap_or_default())
+        self.readings.get_or_insert_with(|| readings_of(value))
+    }
+
+    /// As [`readings`](Self::readings), without sharing them.
+    pub(super) fn readings_now(&self) -> Readings {
+        self.readings.clone().unwrap_or_else(|| readings_of(&self.value))
     }
 }
 
@@ -117,7 +132,7 @@ impl Slot {
             }
         }
         if self.options.on_step {
-            self.step = Some(Step::new(record.value));
+            self.step = Some(Step::new(record.value, record.batch_size.or(batch.items)));
             self.is_unsent = true;
         }
         self.news = Some(arrival);
@@ -169,11 +184,17 @@ pub(super) struct Results {
 
 impl Results {
     pub(super) fn restored(slots: Vec<Slot>) -> Self {
-        let mut by_name: HashMap<Arc<str>, Vec<usize>> = HashMap::new();
-        for (index, slot) in slots.iter().enumerate() {
-            by_name.entry(Arc::clone(&slot.name)).or_default().push(index);
+        let mut results = Self::default();
+        for slot in slots {
+            results.add(slot);
         }
-        Self { slots, by_name, cursor: 0 }
+        results
+    }
+
+    /// Adds a slot.
+    pub(super) fn add(&mut self, slot: Slot) {
+        self.by_name.entry(Arc::clone(&slot.name)).or_default().push(self.slots.len());
+        self.slots.push(slot);
     }
 
     pub(super) fn slot(&mut self, record: &Record, batch: BatchInfo) -> Result<&mut Slot, LogError> {

@@ -4,10 +4,11 @@ use stormfire_data::{DataModule, Loaders, Stage};
 use stormfire_loggers::Metrics;
 use stormfire_module::{Hook, LightningModule, PredictModule, Result, RunningStage, for_trainer::live_run, moment::Progress};
 
-use super::{Session, begin, of_data, print, with_run_seed};
+use super::{Session, begin, of_data, of_rank, on_ranks, print, with_run_seed};
 use crate::{
-    engine::Engine,
+    engine::{Engine, over_ranks::of_zero},
     evaluate::{Evaluated, evaluate},
+    flags::Flags,
     predict::predict,
     results_table::results_table,
     setup::{choose_device, draw_seed, limits_of, place},
@@ -43,7 +44,9 @@ impl<M: LightningModule> Session<M> {
             let loaders = of_data(engine, hook, || if is_test { data.test_dataloader() } else { data.val_dataloader() })?;
             require(&loaders, stage)?;
             let loaders = seeded(engine, &loaders)?;
+            let loaders: Loaders<_> = loaders.iter().map(|loader| of_rank(engine, loader)).collect::<Result<_>>()?;
             let limits = limits_of(&loaders, limit, option, hook)?;
+            on_ranks::require_same(engine, || Ok(on_ranks::facts_of_data(&loaders.iter().cloned().collect::<Vec<_>>(), &limits)))?;
             let known = &mut engine.run.limits;
             if is_test { &mut known.test_batches } else { &mut known.val_batches }.clone_from(&limits);
             engine.run.place.logger_step = engine.run.place.progress.global_step;
@@ -57,7 +60,7 @@ impl<M: LightningModule> Session<M> {
         let results = results?;
         if !self.engine.frame.config.barebones && results.iter().any(|metrics| !metrics.is_empty()) {
             let title = if is_test { "Test metric" } else { "Validate metric" };
-            print("Results", &results_table(title, &results));
+            print(&self.engine.frame.ranks, "Results", &results_table(title, &results));
         }
         Ok(results)
     }
@@ -84,10 +87,12 @@ impl<M: LightningModule> Session<M> {
             let loaders = of_data(engine, Hook::PredictDataloader, || data.predict_dataloader())?;
             require(&loaders, Stage::Predict)?;
             let loaders = seeded(engine, &loaders)?;
+            let loaders: Loaders<_> = loaders.iter().map(|loader| of_rank(engine, loader)).collect::<Result<_>>()?;
             let limits = limits_of(&loaders, engine.frame.config.limit_predict_batches, "limit_predict_batches", Hook::PredictDataloader)?;
             engine.run.limits.predict_batches.clone_from(&limits);
             engine.begin_logs()?;
             let predictions = predict(engine, module, &loaders, &limits)?;
+            engine.agree(Flags::default())?;
             engine.check_interrupt()?;
             Ok(predictions)
         });
@@ -120,7 +125,7 @@ impl<M: LightningModule> Session<M> {
 fn seeded<M: LightningModule>(engine: &mut Engine<M>, loaders: &Loaders<M::Batch>) -> Result<Loaders<M::Batch>> {
     let seed = match engine.seed {
         Some(seed) => seed,
-        None => *engine.seed.insert(draw_seed(&engine.frame.device)?),
+        None => *engine.seed.insert(of_zero(&engine.frame.ranks, draw_seed(&engine.frame.device)?)?),
     };
     Ok(with_run_seed(loaders, seed))
 }

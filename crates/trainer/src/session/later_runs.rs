@@ -21,7 +21,7 @@ impl<M: LightningModule> Session<M> {
             return Ok(());
         }
         let opened = OpenLoggers::of_another_run(&self.engine.run.loggers, resume)?;
-        self.log_dir = opened.loggers.iter().find_map(|l| l.log_dir().map(PathBuf::from));
+        self.log_dir = opened.log_dir();
         self.engine.run.loggers = opened.loggers;
         (self.engine.frame.logs_wait, self.engine.frame.has_logged_fit) = (opened.some_continue, false);
         self.continues_logs = opened.all_continue;

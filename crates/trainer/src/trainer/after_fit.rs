@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use stormfire_data::DataModule;
 use stormfire_module::{Error, LightningModule, Result, for_trainer::OuterRun, requests::SaveRequest};
 
-use super::{Fit, Trainer, inside_another_run};
+use super::{Fit, Trainer, inside_another_run, on_all_ranks};
 
 impl<M: LightningModule> Trainer<M> {
     /// Continues the newest fit, with the module that it returned, up to new limits: call `trainer.set_max_epochs(20)`
@@ -19,14 +19,16 @@ impl<M: LightningModule> Trainer<M> {
     /// # Errors
     /// As [`Trainer::fit`], and [`Error::Config`] if no fit of this Trainer has completed.
     pub fn fit_further<D: DataModule<Batch = M::Batch>>(&mut self, module: M, data: D) -> Result<Fit<M>> {
-        let _outer = inside_another_run()?;
-        let hint = "call `Trainer::fit` first";
-        let session = self.session.as_mut().ok_or_else(|| Error::config("fit_further", "there was no fit yet", hint))?;
-        self.config.check()?;
-        let mut resume = session.newest_fit(&module)?;
-        session.take_up_epoch(&mut resume)?;
-        session.begin_new_logs(Some(&resume))?;
-        session.fit(module, data, Some(resume))
+        on_all_ranks(|| {
+            let _outer = inside_another_run()?;
+            let hint = "call `Trainer::fit` first";
+            let session = self.session.as_mut().ok_or_else(|| Error::config("fit_further", "there was no fit yet", hint))?;
+            self.config.check()?;
+            let mut resume = session.newest_fit(&module)?;
+            session.take_up_epoch(&mut resume)?;
+            session.begin_new_logs(Some(&resume))?;
+            session.fit(module, data, Some(resume))
+        })
     }
 
     /// As [`max_epochs`](Self::max_epochs), for later runs of a Trainer that has already run.

@@ -6,6 +6,7 @@ use burn::tensor::Device;
 use stormfire_data::SplitBatch;
 use stormfire_module::LightningModule;
 use stormfire_optim::ClipAlgorithm;
+use stormfire_ranks::Strategy;
 use stormfire_values::{Every, TimeLimit, reads_text, text::TextError};
 
 use super::Trainer;

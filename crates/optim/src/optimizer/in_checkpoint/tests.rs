@@ -9,7 +9,11 @@ use stormfire_checkpoint::{LoadOptions, Snapshot, restore};
 use stormfire_values::Every;
 
 use super::*;
-use crate::{Optimizer, Schedule, schedule::IntoSchedule};
+use crate::{
+    Optimizer, Schedule,
+    for_trainer::{DriveOptimizer as _, DriveOptimizers as _},
+    schedule::IntoSchedule,
+};
 
 #[derive(Module, Debug)]
 struct Gan {

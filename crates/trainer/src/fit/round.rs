@@ -1,0 +1,35 @@
+//! Rounds: the batches that all ranks work on at the same time. A single rank has rounds of one batch.
+
+use stormfire_module::{LightningModule, Result};
+use stormfire_optim::window::Round;
+
+use super::FitLoop;
+use crate::flags::Flags;
+
+impl<M: LightningModule> FitLoop<'_, M> {
+    /// Counts the batches of the next round. The last round of an epoch may be short.
+    pub(super) fn begin_round(&mut self) {
+        let (world, run) = (self.engine.world(), &mut self.engine.run);
+        let left = run.limits.train_batches.map_or(world, |length| length.saturating_sub(run.place.progress.batch_in_epoch));
+        run.round = world.min(left).max(1);
+    }
+
+    pub(super) fn round(&self) -> Round {
+        Round { ranks: self.engine.world(), batches: self.engine.run.round }
+    }
+
+    /// Whether this rank has a batch in the round.
+    pub(super) fn has_batch(&self) -> bool {
+        self.engine.rank() < self.engine.run.round
+    }
+
+    /// Agrees with the other ranks, and also stops if values are not finite on one of them.
+    pub(super) fn agree(&mut self) -> Result<()> {
+        let own = Flags::default().and_if(self.finite.stop().is_some(), Flags::NOT_FINITE);
+        if self.engine.agree(own)?.has(Flags::NOT_FINITE) {
+            self.finite.stop_as_another_rank();
+            self.engine.books.is_not_finite = true;
+        }
+        Ok(())
+    }
+}

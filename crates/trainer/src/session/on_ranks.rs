@@ -1,0 +1,127 @@
+//! The start of a fit on several ranks: they must run the same program with the same options, and begin with the same
+//! weights.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use stormfire_checkpoint::{Checkpoint, Encoder, LoadOptions, Manifest, Saved, Snapshot, restore};
+use stormfire_data::Loader;
+use stormfire_module::{Error, LightningModule, Result, state};
+use stormfire_optim::gradients;
+
+use crate::engine::{Engine, over_ranks::of_zero};
+
+/// What rank 0 tells the others at the start.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Start {
+    pub(super) seed: u64,
+    pub(super) log_dir: Option<PathBuf>,
+    pub(super) is_logged: bool,
+}
+
+/// Properties that must be the same on every rank, by name.
+pub(super) type Facts = Vec<(String, String)>;
+
+fn facts_of<M: LightningModule>(engine: &Engine<M>, module: &M) -> Result<Facts> {
+    let mut facts = vec![
+        ("version of Stormfire".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        ("module".to_owned(), std::any::type_name::<M>().to_owned()),
+    ];
+    let config: Value = state::save(engine.frame.config.as_ref())?;
+    if let Value::Object(options) = config {
+        // A folder may be mounted elsewhere on another machine.
+        let options = options.into_iter().filter(|(name, _)| name != "default_root_dir");
+        facts.extend(options.map(|(name, value)| (format!("option `{name}`"), value.to_string())));
+    }
+    facts.push(("number of parameters".to_owned(), module.num_params().to_string()));
+    facts.push(("list of trained parameters".to_owned(), gradients::trained(module).join(", ")));
+    Ok(facts)
+}
+
+/// Refuses facts that differ from rank to rank.
+///
+/// # Errors
+/// The first difference, on every rank.
+pub(super) fn require_same<M: LightningModule>(engine: &Engine<M>, facts: impl FnOnce() -> Result<Facts>) -> Result<()> {
+    if engine.world() == 1 {
+        return Ok(());
+    }
+    let facts = facts()?;
+    let others = engine.gathered(&facts)?.unwrap_or_default();
+    let differs = |rank: usize, other: &Facts| {
+        let pairs = facts.iter().zip(other).map(|((name, own), (_, others))| (name, own, others));
+        let different = pairs.into_iter().find(|(_, own, others)| own != others);
+        different.map(|(name, own, others)| format!("the {name} is `{own}` on rank 0 and `{others}` on rank {rank}"))
+    };
+    let difference = others.iter().zip(1..).find_map(|(other, rank)| differs(rank, other));
+    match of_zero(&engine.frame.ranks, difference)? {
+        Some(difference) => Err(Error::config("ranks", difference, "start the same program with the same options on every rank")),
+        None => Ok(()),
+    }
+}
+
+/// Compares the ranks, and gives all of them the facts of rank 0.
+///
+/// # Errors
+/// Another program, or other options, on one of the ranks.
+pub(super) fn start<M: LightningModule>(engine: &Engine<M>, module: &M, seed: u64, log_dir: Option<PathBuf>) -> Result<Start> {
+    require_same(engine, || facts_of(engine, module))?;
+    of_zero(&engine.frame.ranks, Start { seed, log_dir, is_logged: !engine.run.loggers.is_empty() })
+}
+
+/// The numbers of batches and items of a run.
+pub(super) fn facts_of_data<B: Send + 'static>(loaders: &[Loader<B>], limits: &[Option<usize>]) -> Facts {
+    let facts = loaders.iter().zip(limits).enumerate().flat_map(|(index, (loader, limit))| {
+        let number = |n: Option<usize>| n.map_or_else(|| "unknown".to_owned(), |n| n.to_string());
+        [
+            (format!("number of items of loader {index}"), number(loader.dataset_len())),
+            (format!("number of batches of loader {index}"), number(loader.len().known())),
+            (format!("limit of batches of loader {index}"), number(*limit)),
+        ]
+    });
+    std::iter::once(("number of loaders".to_owned(), loaders.len().to_string())).chain(facts).collect()
+}
+
+/// Gives every rank the weights of rank 0.
+pub(super) fn share_weights<M: LightningModule>(engine: &Engine<M>, module: &mut M) -> Result<()> {
+    let ranks = &engine.frame.ranks;
+    if ranks.world() == 1 {
+        return Ok(());
+    }
+    let mut bytes = Vec::new();
+    if ranks.is_global_zero() {
+        let tensors = Snapshot::of_module(module)?.read()?;
+        Encoder::new(&Manifest::default(), &tensors)?.write_to(&mut bytes)?;
+    }
+    ranks.broadcast(&mut bytes)?;
+    if !ranks.is_global_zero() {
+        let (_, tensors) = Checkpoint::from_bytes("the weights of rank 0", &bytes)?.into_parts();
+        *module = restore(module.clone(), tensors, &LoadOptions::new().adopt_dtype(true))?.0;
+    }
+    Ok(())
+}
+
+/// Gives the callbacks that only rank 0 calls their state on every rank: the best checkpoint, for example.
+pub(super) fn share_callbacks<M: LightningModule>(engine: &mut Engine<M>) -> Result<()> {
+    let ranks = engine.frame.ranks.clone();
+    if ranks.world() == 1 {
+        return Ok(());
+    }
+    let mut states = Vec::new();
+    if ranks.is_global_zero() {
+        for (callback, key) in engine.callbacks_with_keys().filter(|(callback, _)| callback.rank_zero_only()) {
+            states.push((key.to_owned(), callback.state()?.take_json()));
+        }
+    }
+    let states: Vec<(String, Value)> = of_zero(&ranks, states)?;
+    if ranks.is_global_zero() {
+        return Ok(());
+    }
+    for (callback, key) in engine.callbacks_with_keys().filter(|(callback, _)| callback.rank_zero_only()) {
+        if let Some((_, state)) = states.iter().find(|(known, state)| known == key && !state.is_null()) {
+            callback.load_state(Saved::from(state.clone()))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! Several ranks train together. The law: `W` ranks equal one rank with `accumulate_grad_batches(W)`.
+//!
+//! The ranks are threads here, since their communicator adds up as that of MPI does. burn has one random generator for
+//! all threads, so nothing here draws from it.
+
+mod agreement;
+mod failures;
+mod law;
+mod resumed;
+mod steps;
+mod strategies;
+mod values;
+
+use std::path::Path;
+
+use stormfire::{Error, checkpoint::Checkpoint, loggers::MemoryLogger, prelude::*, ranks::threads};
+
+use crate::{
+    devices::{self, net::Net},
+    support::recording,
+};
+
+/// A name, a step, and a value.
+pub(crate) type Logged = (String, Option<u64>, f64);
+
+/// The end of a fit on one rank.
+#[derive(Clone, Debug)]
+struct Ended {
+    weights: Vec<f32>,
+    progress: stormfire::module::moment::Progress,
+    stop: Stop,
+    logged: Vec<Logged>,
+}
+
+/// A fit of the net on this rank.
+fn fit(
+    net: &Net,
+    data: impl DataModule<Batch = devices::net::Digits>,
+    set: impl FnOnce(Trainer<Net>) -> Trainer<Net>,
+) -> Result<Ended, Error> {
+    let logger = MemoryLogger::new();
+    let trainer = recording(&logger).max_epochs(2).log_every_n_steps(1).num_sanity_val_steps(0).handle_signals(false);
+    let fit = set(trainer).fit(net.clone(), data)?;
+    Ok(Ended {
+        weights: devices::values(&fit.module),
+        progress: fit.progress,
+        stop: fit.stop,
+        logged: logger.rows().into_iter().map(|(name, value, step)| (name, step, value)).collect(),
+    })
+}
+
+/// The same on several ranks. Each gets clones of the net with leaves of its own.
+#[track_caller]
+fn on_ranks<D: DataModule<Batch = devices::net::Digits>>(
+    world: usize,
+    net: &Net,
+    data: impl Fn() -> D + Sync,
+    set: impl Fn(usize, Trainer<Net>) -> Trainer<Net> + Sync,
+) -> Vec<Ended> {
+    let bytes = devices::values(net);
+    let ended = threads::run(world, |rank| {
+        let net = net.of_its_own();
+        assert_eq!(devices::values(&net), bytes);
+        fit(&net, data(), |trainer| set(rank, trainer))
+    });
+    ended.into_iter().map(|ended| ended.unwrap()).collect()
+}
+
+/// All tensors of a checkpoint that the ranks share, and the plain values that do not depend on the number of ranks.
+fn contents(path: &Path) -> (Vec<(String, Vec<f32>)>, String) {
+    let (manifest, tensors) = Checkpoint::read(path).unwrap().into_parts();
+    let numbers = tensors.into_iter().filter(|(name, _)| !name.starts_with("ranks/"));
+    let numbers = numbers.map(|(name, data)| (name, data.iter::<f32>().collect())).collect();
+    (numbers, format!("{} {:?}", manifest.progress, manifest.optimizers))
+}

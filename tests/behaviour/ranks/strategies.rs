@@ -1,0 +1,47 @@
+//! The options that say how a training is divided.
+
+use stormfire::{Error, prelude::*, ranks::threads};
+
+use crate::{
+    devices::net::{Net, digits},
+    support::quiet,
+};
+
+fn start(set: impl FnOnce(Trainer<Net>) -> Trainer<Net>) -> Result<Fit<Net>, Error> {
+    set(quiet().max_epochs(1)).fit(Net::new(), digits(8, 4))
+}
+
+#[track_caller]
+fn refused(set: impl FnOnce(Trainer<Net>) -> Trainer<Net>, with: &str) {
+    let error = start(set).unwrap_err().to_string();
+    assert!(error.contains(with), "{error}");
+}
+
+#[test]
+fn options_that_need_other_processes_are_refused() {
+    refused(|trainer| trainer.strategy("mpi"), "`mpi` needs several processes, and no launcher has started this one");
+    refused(|trainer| trainer.num_nodes(2), "2 machines are set, and there is one process");
+    refused(|trainer| trainer.strategy("single").devices(2), "`strategy(\"single\")` uses one device, and 2 are set");
+    refused(|trainer| trainer.strategy("ddp"), "cannot read `ddp` as a strategy");
+}
+
+#[test]
+fn options_that_fit_one_process_are_taken() {
+    for fit in [
+        start(|trainer| trainer.strategy("single").num_nodes(1)),
+        start(|trainer| trainer.strategy("single").devices("auto")),
+        start(|trainer| trainer.strategy("threads").devices(2)),
+        start(|trainer| trainer.strategy("auto").devices(2)),
+    ] {
+        assert_eq!(fit.unwrap().progress.batches, 2);
+    }
+}
+
+#[test]
+fn ranks_that_are_threads_have_threads_of_their_own() {
+    let ended = threads::run(2, |_| {
+        let mut trainer = quiet().max_epochs(1).handle_signals(false).strategy("threads").devices(2);
+        trainer.fit(Net::new().of_its_own(), digits(8, 4)).map(|fit| fit.progress.batches)
+    });
+    assert_eq!(ended.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [2, 2]);
+}
