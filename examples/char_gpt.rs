@@ -1,7 +1,7 @@
 //! Trains a small transformer to write like Shakespeare: `cargo run --release --example char_gpt`.
 //!
 //! The model reads eight plays, one character at a time. On the CPU, `--devices auto` (the default) lets one thread per
-//! core share each batch.
+//! core share each batch. With the cargo feature `mpi`, processes share the batches: `mpirun -n 2 char_gpt`.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -301,7 +301,7 @@ fn main() -> Result<Stop> {
         learning_rate: args.lr,
     };
     let fit = trainer.fit(Gpt::new(hparams, &device), (train, val))?;
-    if !fit.stop.is_interrupted() {
+    if !fit.stop.is_interrupted() && stormfire::ranks::here()?.is_global_zero() {
         println!("\n{}", fit.module.valid().write(&text, "MENENIUS.\n", 300, &device));
     }
     Ok(fit.stop)

@@ -129,7 +129,11 @@ fn events(file: &Path) -> (Events, usize) {
     for record in records {
         let event = Event::decode(record).unwrap();
         let values = event.summary.unwrap_or_default().values;
-        events.extend(values.into_iter().map(|value| (event.step, value.tag, value.scalar.map(f32::to_bits))));
+        events.extend(
+            values
+                .into_iter()
+                .map(|value| (event.step, value.tag, value.scalar.map(|value| if value.is_nan() { f32::NAN } else { value }.to_bits()))),
+        );
     }
     (events, torn)
 }

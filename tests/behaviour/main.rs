@@ -34,6 +34,7 @@ mod modes;
 mod monitors;
 mod nan_policy;
 mod optimization;
+mod precision;
 mod ranks;
 mod recorder;
 mod remote_folders;

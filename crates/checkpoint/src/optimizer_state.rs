@@ -27,6 +27,7 @@ use crate::{
     Snapshot,
     param_paths::ParamPaths,
     scalars::{from_json, to_json},
+    tensor_names::OPTIMIZER,
     text::list,
     weights_error::{Result, WeightsError},
 };
@@ -35,7 +36,7 @@ use crate::{
 const RANK: &str = "__rank";
 
 fn prefix(optimizer: &str) -> String {
-    format!("optimizer/{optimizer}/")
+    format!("{OPTIMIZER}{optimizer}/")
 }
 
 /// Adds the tensors of an optimizer's state to a snapshot, and returns its numbers by parameter path.

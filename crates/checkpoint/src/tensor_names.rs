@@ -8,6 +8,9 @@ use burn::tensor::TensorData;
 /// The prefix of the weights in force that are stored next to the trained weights.
 pub const IN_FORCE: &str = "in_force/";
 
+/// The prefix of the states of optimizers.
+pub const OPTIMIZER: &str = "optimizer/";
+
 /// Whether the tensor is a trained weight.
 pub fn is_trained_weight(name: &str) -> bool {
     !name.contains('/')

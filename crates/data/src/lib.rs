@@ -11,6 +11,7 @@
 mod batch;
 mod batches;
 mod burn_loader;
+mod cast_batch;
 mod combined;
 mod data_module;
 mod dataset;
@@ -33,6 +34,8 @@ mod workers;
 
 pub use batch::{Batch, Length, Position};
 pub use batches::Batches;
+pub use burn::tensor::FloatDType;
+pub use cast_batch::{CastBatch, Caster};
 pub use combined::CombinedLoader;
 pub use data_module::DataModule;
 pub use error::{BoxError, Error, Result};

@@ -1,5 +1,6 @@
 //! The derive macros of Stormfire. Use them through the crate `stormfire`.
 
+mod cast_batch;
 mod merge;
 mod split_batch;
 
@@ -28,4 +29,14 @@ pub fn derive_merge(input: TokenStream) -> TokenStream {
 pub fn derive_split_batch(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     split_batch::expand(&input).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Implements `stormfire::CastBatch` for a struct: the float tensors in each field are cast.
+///
+/// A field with `#[cast(skip)]` stays as it is. `#[cast(crate = stormfire_data)]` above the struct names the crate to
+/// use, for a program that does not depend on `stormfire`.
+#[proc_macro_derive(CastBatch, attributes(cast))]
+pub fn derive_cast_batch(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    cast_batch::expand(&input).unwrap_or_else(syn::Error::into_compile_error).into()
 }

@@ -11,7 +11,9 @@ pub use crate::{
     metric_source::{MetricSource, monitored, monitored_of_epoch},
     module_hooks::ModuleHooks,
     outer_run::OuterRun,
+    precision::{Lent, cast, cast_parameters, explained, refuse_unfit},
     requests::ChangeRequests,
+    running_stats::KnownStats,
     stepper::{DriveStepper, OtherRanks, StepHooks, StepPlan},
     threads::{Division, Threads},
 };

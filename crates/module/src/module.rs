@@ -95,7 +95,7 @@ pub trait LightningModule: Module + 'static {
     /// # Errors
     /// Any error of your steps. It ends the run.
     fn training_batch(&mut self, batch: Self::Batch, batch_idx: usize, opt: &mut Stepper<'_, Self>) -> Result<StepOutput> {
-        opt.automatic(self, batch, move |module, batch| module.training_step(batch, batch_idx))
+        opt.default_batch(self, batch, move |module, batch| module.training_step(batch, batch_idx))
     }
 
     /// One validation batch. The module is in evaluation mode: no autodiff, no dropout.

@@ -11,7 +11,7 @@ use std::{
 use burn::{
     module::{Module, ParamId},
     optim::GradientsParams,
-    tensor::{Device, Tensor},
+    tensor::{DType, Device, Tensor},
 };
 use stormfire_data::Part;
 use stormfire_optim::gradients;
@@ -23,11 +23,12 @@ use crate::{
     error::{Error, Result},
     hook::Hook,
     log_error::LogError,
+    loss_scale::LossScale,
     moment::Moment,
     record::{self, Record},
     running_stats, scope,
     step_output::StepOutput,
-    tape::{check_loss, walk_back},
+    tape::{check_loss, scaled, walk_back},
     threads::{Division, Surroundings, Threads},
 };
 
@@ -44,12 +45,13 @@ pub(crate) fn train<M: Module + 'static, B: Send + 'static>(
     module: &mut M,
     batch: &B,
     step: &Step<M, B, StepOutput>,
+    loss_scale: Option<LossScale>,
 ) -> Result<(StepOutput, GradientsParams)> {
     let step = Arc::clone(step);
     let work = move |module: &M, part: Part<B>, whole: usize, turn: Option<Turn>| {
         let output = step(module, part.value)?;
         drop(turn);
-        backward(module, output, share(part.items, whole))
+        backward(module, output, share(part.items, whole), loss_scale)
     };
     let stats = threads.running_stats(module);
     let done = of_batch(threads, &module.valid(), Some(&stats), batch, &(Arc::new(work) as Work<M, B, Trained>))?;
@@ -87,14 +89,21 @@ fn share(items: usize, whole: usize) -> f64 {
 type Trained = (StepOutput, Option<GradientsParams>);
 
 /// The backward pass of a part. Its loss is this share of the whole loss, unless it has a weight.
-fn backward<M: Module>(module: &M, output: StepOutput, share: f64) -> Result<Trained> {
+fn backward<M: Module>(module: &M, output: StepOutput, share: f64, loss_scale: Option<LossScale>) -> Result<Trained> {
     // A part may have nothing to learn from, such as no positive item: its gradients are zero.
     let Some(loss) = output.loss().filter(|loss| loss.is_tracked()) else { return Ok((output.detach()?, None)) };
     check_loss(loss)?;
     let share = if output.given_weight().is_some() { 1.0 } else { share };
-    // Always another tensor: burn allows one backward pass per tensor, and a loss may be a parameter.
-    let mut walked = walk_back(&loss.clone().mul_scalar(share))?;
-    let gradients = GradientsParams::from_module(&mut walked, module);
+    // Always another tensor: burn allows one backward pass per tensor, and a loss may be a parameter. A share is rarely
+    // a number of a half float, and must not change whether a scaled gradient overflows. So the gradients are
+    // multiplied, in a wider type.
+    let is_half = loss_scale.is_some() || matches!(loss.dtype(), DType::F16 | DType::BF16);
+    let mut walked = walk_back(&scaled(loss, loss_scale).mul_scalar(if is_half { 1.0 } else { share }))?;
+    let mut gradients = GradientsParams::from_module(&mut walked, module);
+    if is_half {
+        gradients::widen(&mut gradients, module);
+        gradients::divide(&mut gradients, module, &Scalar::Host(1.0 / share));
+    }
     Ok((output.detach()?, Some(gradients)))
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use stormfire_optim::window::OpenWindow;
 use stormfire_values::clock;
 
-use crate::{moment::Progress, requests::Requests};
+use crate::{loss_scale::LossScale, moment::Progress, requests::Requests};
 
 /// A position in the data of an evaluation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +53,8 @@ pub struct Place {
     pub accumulate_grad_batches: usize,
     /// The current window of gradients. In `on_train_batch_end` of its last batch it is empty.
     pub window: OpenWindow,
+    /// The scale of the loss, with the precision `16-mixed`.
+    pub loss_scale: Option<LossScale>,
     /// Number of ranks. 0 in the files of a version that knew one only.
     pub ranks: usize,
     /// The window of each rank, if there are several.

@@ -1,7 +1,10 @@
 //! Running statistics of a module, such as those of a batch normalization: burn's `RunningState`s. A step changes them,
 //! and no optimizer does.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use burn::{
     module::{Module, ModuleMapper, Param, ParamId},
@@ -11,6 +14,24 @@ use stormfire_checkpoint::Snapshot;
 use stormfire_optim::float_params::{EachFloat, walk};
 
 use crate::error::Result;
+
+/// The running statistics of a module, as long as it has the same parameters.
+#[derive(Debug, Default)]
+pub struct KnownStats {
+    untrained: Vec<ParamId>,
+    found: Arc<HashSet<ParamId>>,
+}
+
+impl KnownStats {
+    /// Those of this module. A hook may have added or replaced some.
+    pub fn of<M: Module>(&mut self, module: &M) -> Arc<HashSet<ParamId>> {
+        let untrained = untrained(module);
+        if self.untrained != untrained {
+            *self = Self { untrained, found: Arc::new(of(module)) };
+        }
+        Arc::clone(&self.found)
+    }
+}
 
 /// The running statistics of a module.
 ///

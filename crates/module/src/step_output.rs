@@ -2,7 +2,7 @@
 
 use std::any::Any;
 
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use stormfire_optim::window::weight_of;
 use stormfire_values::Scalar;
 
@@ -113,7 +113,12 @@ impl StepOutput {
         let mut whole = Self::default();
         for (part, of_part) in parts {
             let is_all = weighed > 0 || of_part == items;
-            let share = part.loss.map(|loss| if is_all { *loss } else { loss.mul_scalar(of_part as f64 / items as f64) });
+            let share = part.loss.map(|loss| {
+                // Sums of half floats overflow.
+                let is_half = matches!(loss.dtype(), DType::F16 | DType::BF16);
+                let loss = if is_half { loss.cast(DType::F32) } else { *loss };
+                if is_all { loss } else { loss.mul_scalar(of_part as f64 / items as f64) }
+            });
             whole.loss = joined(whole.loss, share.map(Box::new), |sum, share| Box::new(*sum + *share));
             whole.weight = joined(whole.weight, part.weight, Scalar::plus);
             whole.payloads.extend(part.payloads);

@@ -5,6 +5,7 @@ mod automatic;
 mod backward;
 mod drive;
 mod over_ranks;
+mod overflow;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ pub use over_ranks::OtherRanks;
 use crate::{
     error::{Error, Result},
     evidence::{Evidence, FiniteCheck, add},
+    loss_scale::LossScale,
     moment::Moment,
     scope,
     threads::Threads,
@@ -38,6 +40,15 @@ pub trait StepHooks<M> {
     fn on_after_backward(&mut self, module: &mut M, gradients: &mut GradientsParams) -> Result<()>;
     /// The optimizer is about to step.
     fn on_before_optimizer_step(&mut self, module: &mut M, optimizer: &str, gradients: &mut GradientsParams) -> Result<()>;
+    /// The optimizer steps with these gradients.
+    fn update(&mut self, module: &mut M, optimizer: &mut Optimizer, gradients: GradientsParams)
+    where
+        M: Module,
+    {
+        optimizer.update(module, gradients);
+    }
+    /// In this batch nothing changes the module but the optimizer and these hooks: `training_batch` is the default.
+    fn is_automatic(&mut self) {}
     /// An optimizer with a schedule has stepped: these rates apply from now on.
     fn learning_rates(&mut self, rates: Vec<(String, f64)>);
 }
@@ -53,6 +64,9 @@ pub struct StepPlan {
     pub detect_anomaly: bool,
     /// Whether and when losses and gradients are checked.
     pub finite: FiniteCheck,
+    /// By which a loss is multiplied before its backward pass, and [`StepHooks::on_after_backward`] divides the
+    /// gradients. The gradients are then checked before each step: those of a wide loss may not fit into `f16`.
+    pub loss_scale: Option<LossScale>,
 }
 
 /// Converts losses into parameter updates during one training batch.
@@ -99,6 +113,7 @@ pub struct Stepper<'a, M> {
     ranks: Option<OtherRanks>,
     stepped: bool,
     skipped: Option<String>,
+    overflowed: bool,
     evidence: Evidence,
 }
 

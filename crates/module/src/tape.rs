@@ -2,9 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use burn::tensor::{Gradients, Tensor};
+use burn::tensor::{DType, Gradients, Tensor};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    loss_scale::LossScale,
+};
 
 /// Whether a loss can be walked back.
 pub(crate) fn check_loss(loss: &Tensor<1>) -> Result<()> {
@@ -21,6 +24,12 @@ pub(crate) fn has_one_element(loss: &Tensor<1>) -> Result<()> {
         return Ok(());
     }
     Err(Error::Loss { reason: format!("it has shape {:?} instead of [1]", loss.dims()) })
+}
+
+/// The loss for a backward pass that multiplies all gradients by this scale.
+pub(crate) fn scaled(loss: &Tensor<1>, scale: Option<LossScale>) -> Tensor<1> {
+    // A loss in `f16` has no room for the product.
+    scale.map_or_else(|| loss.clone(), |scale| loss.clone().cast(DType::F32).mul_scalar(scale.scale))
 }
 
 /// The backward pass of a loss. burn panics if there was one before.

@@ -24,7 +24,8 @@ use crate::{
     hook::Hook,
     live_run::{self, LiveRun},
     moment::Moment,
-    running_stats, scope,
+    running_stats::KnownStats,
+    scope,
 };
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -86,16 +87,9 @@ pub struct Threads {
     /// A [`Division`] of the module's batches.
     division: Box<dyn Any + Send + Sync>,
     /// The running statistics of the module.
-    running: Mutex<RunningStats>,
+    running: Mutex<KnownStats>,
     /// Whether training steps, and the steps of evaluations, draw random numbers of burn.
     draws: [AtomicBool; 2],
-}
-
-/// The running statistics of a module, as long as it has the same parameters.
-#[derive(Default)]
-struct RunningStats {
-    untrained: Vec<ParamId>,
-    found: Arc<HashSet<ParamId>>,
 }
 
 impl Threads {
@@ -111,12 +105,7 @@ impl Threads {
     /// The running statistics of the module, such as those of a batch normalization. A hook may have added or replaced
     /// some.
     pub fn running_stats<M: Module>(&self, module: &M) -> Arc<HashSet<ParamId>> {
-        let mut known = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let untrained = running_stats::untrained(module);
-        if known.untrained != untrained {
-            *known = RunningStats { untrained, found: Arc::new(running_stats::of(module)) };
-        }
-        Arc::clone(&known.found)
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).of(module)
     }
 
     /// How many there are.

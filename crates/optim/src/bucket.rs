@@ -51,7 +51,11 @@ impl EachFloat for Collect<'_> {
             return;
         }
         let gradient = self.gradients.and_then(|gradients| gradients.get::<D>(param.id));
-        let dtype = gradient.as_ref().map_or(value.dtype(), Tensor::dtype);
+        // The sum of half floats is wider. The type must not depend on which rank has a gradient.
+        let dtype = match gradient.as_ref().map_or(value.dtype(), Tensor::dtype) {
+            DType::F16 | DType::BF16 => DType::F32,
+            dtype => dtype,
+        };
         self.places.push(Place { id: param.id, shape: value.shape(), dtype, device: value.device().inner() });
         self.present.push(gradient.is_some());
         if let Some(gradient) = gradient {

@@ -2,6 +2,7 @@
 //! found.
 
 mod combine;
+mod types;
 mod watched;
 
 use std::collections::{BTreeMap, HashSet};
@@ -24,6 +25,7 @@ use crate::float_params::{EachFloat, walk};
 
 pub(crate) use combine::share;
 pub use combine::{accumulate, divide};
+pub use types::{as_parameters, widen};
 pub use watched::{Norms, Of, Samples, norms, samples};
 
 /// The method of gradient clipping.

@@ -42,7 +42,7 @@ pub(crate) struct MpiRank {
     local_rank: usize,
     jobs: Sender<Job>,
     watch: Watch,
-    /// Why no call can be completed any more.
+    /// Why calls can no longer be completed.
     failed: Option<Error>,
     /// The memory of the last buckets, so that large ones are not allocated again.
     singles: Vec<f32>,
@@ -81,7 +81,7 @@ impl MpiRank {
         }
         let (sender, answer) = mpsc::sync_channel(1);
         let refused = sender.clone();
-        // The caller waits for the answer, unless MPI does not return any more.
+        // The caller waits for the answer, unless MPI no longer returns.
         let work = Box::new(move |engine: &mut Engine| drop(sender.send(Ok(work(engine)))));
         let refuse = Box::new(move |error| drop(refused.send(Err(error))));
         let result = match self.jobs.send(Job::Call { work, refuse }) {

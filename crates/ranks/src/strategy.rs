@@ -147,7 +147,8 @@ mod tests {
             assert_eq!(serde_json::from_str::<Strategy>(&serde_json::to_string(&strategy).unwrap()).unwrap(), strategy);
         }
         let error = "ddp".parse::<Strategy>().unwrap_err().to_string();
-        assert_eq!(error, "cannot read `ddp` as a strategy: there is no such word; write `auto`, `single`, `threads` or `mpi`");
+        assert!(error.starts_with("cannot read `ddp` as a strategy: "), "{error}");
+        assert!(error.ends_with("; write `auto`, `single`, `threads` or `mpi`"), "{error}");
     }
 
     #[test]

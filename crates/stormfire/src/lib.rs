@@ -75,7 +75,7 @@ pub mod callbacks {
 /// What a module and a callback are made of: steps, hooks, events, the log.
 pub mod module {
     pub use stormfire_module::{
-        Callback, Context, Error, Event, Hook, LightningModule, LoadOptions, LoadReport, Moment, Order, PredictModule, Result,
+        Callback, Context, Error, Event, Hook, LightningModule, LoadOptions, LoadReport, LossScale, Moment, Order, PredictModule, Result,
         RunningStage, Stage, StepOutput, Stepper, WeightLayout, callback, event, hook, hook_table, hooks, load, log, log_dict, log_error,
         media, moment, place, requests, run, state,
     };
@@ -117,18 +117,18 @@ pub use stormfire_callbacks::{
     EarlyStopping, GradientAccumulationScheduler, GradientNorm, GradientNormMonitor, HistogramMonitor, ImageGridMonitor, LambdaCallback,
     LearningRateMonitor, ModelCheckpoint, ModelSummary, OnExceptionCheckpoint, ProgressBar, SaveLast, SaveTopK, ThroughputMonitor, Timer,
 };
-pub use stormfire_data::{DataModule, Loader, Loaders, SplitBatch, Stage};
-pub use stormfire_derive::SplitBatch;
+pub use stormfire_data::{CastBatch, DataModule, Loader, Loaders, SplitBatch, Stage};
+pub use stormfire_derive::{CastBatch, SplitBatch};
 pub use stormfire_loggers::{CsvLogger, Logger, TensorBoardLogger};
 pub use stormfire_metrics::{Merge, Metric, accuracy, top_k_accuracy};
 pub use stormfire_module::{
-    Callback, Context, Error, Event, Hook, LightningModule, LoadOptions, LoadReport, PredictModule, Result, StepOutput, Stepper,
-    WeightLayout, log, log::ReduceFx, log_dict, media, state,
+    Callback, Context, Error, Event, FullPrecision, Hook, LightningModule, LoadOptions, LoadReport, PredictModule, Result, StepOutput,
+    Stepper, WeightLayout, log, log::ReduceFx, log_dict, media, state,
 };
 pub use stormfire_optim::{ClipAlgorithm, OneCycle, Optimizer, Optimizers, ReduceLrOnPlateau, Schedule};
 pub use stormfire_trainer::{
-    Accelerator, AcceleratorError, CkptPath, Fit, Limit, NonFinite, ProfilerKind, RequeueSignal, Signal, Stop, Trainer, TrainerConfig,
-    forget_interrupt, seed_everything,
+    Accelerator, AcceleratorError, CkptPath, Fit, Limit, NonFinite, Precision, ProfilerKind, RequeueSignal, Signal, Stop, Trainer,
+    TrainerConfig, forget_interrupt, seed_everything,
 };
 pub use stormfire_values::{Every, Mode, Scalar};
 
@@ -137,12 +137,12 @@ pub mod prelude {
     #[cfg(feature = "device-stats")]
     pub use crate::DeviceStatsMonitor;
     pub use crate::{
-        Accelerator, Callback, ClipAlgorithm, Context, CsvLogger, DataModule, EarlyStopping, Error, Every, Fit,
+        Accelerator, Callback, CastBatch, ClipAlgorithm, Context, CsvLogger, DataModule, EarlyStopping, Error, Every, Fit, FullPrecision,
         GradientAccumulationScheduler, GradientNorm, GradientNormMonitor, HistogramMonitor, Hook, ImageGridMonitor, LambdaCallback,
         LearningRateMonitor, LightningModule, Limit, LoadOptions, Loader, Loaders, Logger, Merge, Metric, Mode, ModelCheckpoint,
-        ModelSummary, NonFinite, OnExceptionCheckpoint, OneCycle, Optimizer, Optimizers, PredictModule, ProfilerKind, ProgressBar,
-        ReduceFx, ReduceLrOnPlateau, Result, SaveLast, SaveTopK, Scalar, Schedule, SplitBatch, Stage, StepOutput, Stepper, Stop,
-        TensorBoardLogger, ThroughputMonitor, Timer, Trainer, TrainerConfig, WeightLayout, accuracy, data::Error as DataError, log,
+        ModelSummary, NonFinite, OnExceptionCheckpoint, OneCycle, Optimizer, Optimizers, Precision, PredictModule, ProfilerKind,
+        ProgressBar, ReduceFx, ReduceLrOnPlateau, Result, SaveLast, SaveTopK, Scalar, Schedule, SplitBatch, Stage, StepOutput, Stepper,
+        Stop, TensorBoardLogger, ThroughputMonitor, Timer, Trainer, TrainerConfig, WeightLayout, accuracy, data::Error as DataError, log,
         log_dict, media, state, state::Saved, state::Value, top_k_accuracy,
     };
 }
@@ -165,6 +165,8 @@ mod pages {
     #[cfg(feature = "device-stats")]
     #[doc = include_str!("../../../docs/monitoring.md")]
     struct Monitoring;
+    #[doc = include_str!("../../../docs/precision.md")]
+    struct Precision;
     #[doc = include_str!("../../../docs/ranks.md")]
     struct Ranks;
 }

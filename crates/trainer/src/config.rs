@@ -10,8 +10,8 @@ use stormfire_ranks::Strategy;
 use stormfire_values::Every;
 
 use crate::{
-    accelerator::Accelerator, devices::Devices, limit::Limit, non_finite::NonFinite, option_table::options, profiler::ProfilerKind,
-    requeue_signal::RequeueSignal,
+    accelerator::Accelerator, devices::Devices, limit::Limit, non_finite::NonFinite, option_table::options, precision::Precision,
+    profiler::ProfilerKind, requeue_signal::RequeueSignal,
 };
 
 macro_rules! config_struct {

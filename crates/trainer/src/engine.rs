@@ -27,6 +27,7 @@ use crate::{
     frame::Frame,
     log_store::{Keeps, LogStore, Sent},
     non_finite::NonFinite,
+    precision::InUse,
     profiler::Started,
     signals::SignalWatch,
 };
@@ -37,6 +38,7 @@ pub(crate) struct Engine<M: LightningModule> {
     pub(crate) run: Run,
     pub(crate) store: LogStore,
     pub(crate) books: Books<M>,
+    pub(crate) precision: InUse<M::Batch>,
     /// The seed of this run's random numbers. `None` leaves them unchanged.
     pub(crate) seed: Option<u64>,
     callbacks: Vec<Box<dyn Callback<M>>>,
@@ -60,6 +62,7 @@ impl<M: LightningModule> Engine<M> {
             run: begin::fresh_run(&config, Stage::Fit, Loggers::default()),
             store: LogStore::new(keeps, matches!(config.on_non_finite, NonFinite::Skip { .. })),
             books: Books::default(),
+            precision: InUse::default(),
             seed: config.seed,
             keys: ordered.iter().map(|callback| callback.state_key()).collect(),
             callbacks: ordered,

@@ -191,8 +191,9 @@ fn step<M: LightningModule>(engine: &Engine<M>, module: &M, batch: M::Batch, bat
     let step = move |module: &M, batch| {
         if stage == RunningStage::Test { module.test_step(batch, batch_idx) } else { module.validation_step(batch, batch_idx) }
     };
+    let (module, batch) = (engine.precision.evaluated(module), engine.precision.batch(batch));
     match &engine.frame.threads {
-        None => step(module, batch),
-        Some(threads) => parts::evaluate(threads, module, &batch, &(Arc::new(step) as parts::Step<M, M::Batch, StepOutput>)),
+        None => step(&module, batch),
+        Some(threads) => parts::evaluate(threads, &*module, &batch, &(Arc::new(step) as parts::Step<M, M::Batch, StepOutput>)),
     }
 }

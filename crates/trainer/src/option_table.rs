@@ -12,6 +12,7 @@
 /// option: Type = default, read(argument: Type => value);       one that also takes the value as text
 /// option: Type = default, call(argument: Type => method);      one that hands it to a method of the Trainer
 /// option: Type = default, split(argument: Type => value);      one that needs batches that can be split
+/// option: Type = default, cast(argument: Type => value);       one that needs batches that can be cast
 /// ```
 macro_rules! options {
     ($name:ident) => {
@@ -39,6 +40,14 @@ macro_rules! options {
             /// The number of machines that the launcher has used. The run is refused if it is another one. Default:
             /// any.
             num_nodes: Option<usize> = None, set(nodes: usize => Some(nodes));
+            /// The float types of parameters and steps: a [`Precision`](crate::Precision), or its name as in Lightning:
+            /// `"32-true"`, `"bf16-mixed"`, `"16-mixed"`, `"bf16-true"`, `"64-true"`. Default: the types that the
+            /// module has, which are `f32` unless its device was set to another type.
+            ///
+            /// With a mixed precision the parameters and the optimizer stay in `f32`, and the steps get a copy of the
+            /// module and of the batch in the narrower type: see [`CastBatch`](stormfire_data::CastBatch) for the
+            /// batches and `docs/precision.md` for what burn cannot compute there.
+            precision: Option<Precision> = None, cast(precision: Precision => Some(precision));
             /// Maximum number of epochs. Default: 1,000, or no limit with `max_steps`, `max_time` or a `Timer`.
             max_epochs: Option<usize> = None, set(epochs: usize => Some(epochs));
             /// Minimum number of epochs before an early stop. Default: none.

@@ -78,6 +78,8 @@ fn steps<M: PredictModule>(engine: &mut Engine<M>, module: &M, group: Vec<(M::Ba
     let started = engine.frame.profiler.start();
     let predictions = {
         let _scope = engine.enter(Hook::PredictStep);
+        let module = engine.precision.evaluated(module);
+        let group: Vec<_> = group.into_iter().map(|(batch, moment)| (engine.precision.batch(batch), moment)).collect();
         match engine.frame.threads.clone() {
             None => group.into_iter().map(|(batch, moment)| module.predict_step(batch, moment.batch_idx)).collect(),
             Some(threads) => {
@@ -86,7 +88,7 @@ fn steps<M: PredictModule>(engine: &mut Engine<M>, module: &M, group: Vec<(M::Ba
                     let position = batch_idx * engine.world() + engine.rank();
                     engine.seed_of(RandomPart::EvaluationBatch { dataloader_idx, batch_idx: position })
                 };
-                parts::predict(&threads, module, &group, seed, &predict_step())
+                parts::predict(&threads, &*module, &group, seed, &predict_step())
             }
         }
     };

@@ -2,6 +2,7 @@
 
 mod evaluations;
 mod failure;
+mod given;
 mod later_runs;
 mod on_ranks;
 mod queue_again;
@@ -11,9 +12,8 @@ use std::{
     sync::Arc,
 };
 
-use burn::tensor::Device;
 use stormfire_callbacks::Printer;
-use stormfire_data::{DataModule, Loader, Loaders, Splitter, Stage};
+use stormfire_data::{DataModule, Loader, Loaders, Stage};
 use stormfire_loggers::{Background, DEFAULT_NAME, Loggers, Status};
 use stormfire_module::{
     Callback, Error, Event, Hook, LightningModule, Result,
@@ -25,6 +25,8 @@ use stormfire_module::{
 use stormfire_optim::for_trainer::DriveOptimizers as _;
 use stormfire_ranks::Shared;
 use stormfire_values::{Every, seeds::mix};
+
+pub(crate) use given::Given;
 
 use crate::{
     accelerator,
@@ -52,8 +54,7 @@ use crate::{
 /// The state of a Trainer from its first run on.
 pub(crate) struct Session<M: LightningModule> {
     engine: Engine<M>,
-    device: Option<Device>,
-    splitter: Option<Splitter<M::Batch>>,
+    given: Given<M::Batch>,
     log_dir: Option<PathBuf>,
     requeue: Requeue,
     interrupted: Option<Signal>,
@@ -69,7 +70,7 @@ impl<M: LightningModule> Session<M> {
     /// `resume` is the checkpoint of the first fit.
     pub(crate) fn new(
         config: &TrainerConfig,
-        (device, splitter): (Option<Device>, Option<Splitter<M::Batch>>),
+        given: Given<M::Batch>,
         callbacks: Vec<Box<dyn Callback<M>>>,
         loggers: LoggerChoice,
         mut resume: Option<&mut Resume>,
@@ -91,7 +92,7 @@ impl<M: LightningModule> Session<M> {
         engine.run.loggers = opened.loggers;
         engine.frame.logs_wait = opened.some_continue;
         let (training, continues_logs) = (Training::default(), opened.all_continue);
-        Ok(Self { engine, device, splitter, log_dir, requeue, interrupted: None, training, ended: None, continues_logs })
+        Ok(Self { engine, given, log_dir, requeue, interrupted: None, training, ended: None, continues_logs })
     }
 
     /// Prepares to resume a later fit: see [`Resume::take_up_epoch`].
@@ -126,9 +127,10 @@ impl<M: LightningModule> Session<M> {
     pub(crate) fn fit<D: DataModule<Batch = M::Batch>>(&mut self, module: M, mut data: D, resume: Option<Resume>) -> Result<Fit<M>> {
         let _active = live_run::begin(self.name());
         let engine = &mut self.engine;
-        engine.frame.device = choose_device(self.device.as_ref(), &engine.frame.config, &module)?;
+        engine.frame.device = choose_device(self.given.device.as_ref(), &engine.frame.config, &module)?;
+        engine.precision.begin(engine.frame.config.precision, &engine.frame.device, &module, self.given.caster)?;
         let drawn = if engine.frame.config.seed.is_some() && resume.is_none() { drawn_before(&module)? } else { Vec::new() };
-        let mut module = place(module, &engine.frame.device, engine.frame.config.seed).train();
+        let mut module = engine.precision.parameters(place(module, &engine.frame.device, engine.frame.config.seed).train());
         self.start_threads(&module, true)?;
         let engine = &mut self.engine;
         let seed = match engine.frame.config.seed {
@@ -166,6 +168,7 @@ impl<M: LightningModule> Session<M> {
                 let Progress { epoch, global_step, .. } = engine.run.place.progress;
                 tracing::info!("`Trainer.fit` continues from `{}`: epoch {epoch}, step {global_step}", path.display());
             }
+            engine.precision.start_loss_scale(&mut engine.run.place);
             adopt(module, &engine.frame.device)?;
             engine.begin_logs()?;
             engine.fire(module, Event::FitStart)?;
@@ -198,7 +201,7 @@ impl<M: LightningModule> Session<M> {
     fn start_threads(&mut self, module: &M, trains: bool) -> Result<()> {
         let frame = &mut self.engine.frame;
         let division = (frame.config.strategy, frame.config.num_nodes);
-        frame.threads = frame.config.devices.start(division, &frame.device, module, self.splitter, trains)?.map(Arc::new);
+        frame.threads = frame.config.devices.start(division, &frame.device, module, self.given.splitter, trains)?.map(Arc::new);
         Ok(())
     }
 
@@ -231,6 +234,7 @@ impl<M: LightningModule> Session<M> {
             engine.run.loggers.hurry_when(watch.noted_at());
         }
         let mut outcome = guard(|| body(&mut *engine, &mut *module, &mut *data, &mut *training));
+        outcome = outcome.map_err(|error| engine.precision.explained::<M>(error));
         if stage == Stage::Fit {
             match guard(|| Ok(data.state()?)) {
                 Ok(newest) => engine.books.data_module = newest,

@@ -6,7 +6,7 @@ mod setters;
 use std::{any::Any, path::Path};
 
 use burn::tensor::Device;
-use stormfire_data::{DataModule, Splitter};
+use stormfire_data::{Caster, DataModule, Splitter};
 use stormfire_loggers::{Logger, Loggers, Metrics};
 use stormfire_module::{
     Callback, Error, LightningModule, PredictModule, Result, RunningStage,
@@ -22,8 +22,8 @@ use crate::{
     config::TrainerConfig,
     engine::over_ranks::of_zero,
     logger_choice::LoggerChoice,
-    session::Session,
-    setup::folders_of_runs,
+    session::{Given, Session},
+    setup::{choose_device, folders_of_runs},
     signals::check_not_interrupted,
     slurm::Requeue,
     stop::Fit,
@@ -70,6 +70,8 @@ pub struct Trainer<M: LightningModule> {
     ckpt_path: Option<CkptPath>,
     /// How batches are divided among devices.
     splitter: Option<Splitter<M::Batch>>,
+    /// How batches are cast to the type of the steps.
+    caster: Option<Caster<M::Batch>>,
     session: Option<Box<Session<M>>>,
     has_begun: bool,
 }
@@ -84,6 +86,7 @@ impl<M: LightningModule> Default for Trainer<M> {
             loggers: LoggerChoice::Default,
             ckpt_path: None,
             splitter: None,
+            caster: None,
             session: None,
             has_begun: false,
         }
@@ -255,6 +258,10 @@ impl<M: LightningModule> Trainer<M> {
     /// The module, with the weights of the requested checkpoint if there is one, and the progress of the fit that wrote
     /// it.
     fn with_weights(&mut self, module: &M) -> Result<(M, Option<Progress>)> {
+        if let Some(precision) = self.config.precision {
+            // Before the first tensor of the checkpoint.
+            precision.prepare(&choose_device(self.device.as_ref(), &self.config, module)?)?;
+        }
         match self.checkpoint()? {
             Some(checkpoint) => {
                 let at = checkpoint.progress().clone();
@@ -327,9 +334,10 @@ impl<M: LightningModule> Trainer<M> {
                     "create a new Trainer",
                 ));
             }
+            let given = Given { device: self.device.clone(), splitter: self.splitter, caster: self.caster };
             let callbacks = std::mem::take(&mut self.callbacks);
             let loggers = std::mem::take(&mut self.loggers);
-            self.session = Some(Box::new(Session::new(&self.config, (self.device.clone(), self.splitter), callbacks, loggers, resume)?));
+            self.session = Some(Box::new(Session::new(&self.config, given, callbacks, loggers, resume)?));
         }
         // Set above if it was missing.
         self.session.as_deref_mut().ok_or_else(|| Error::other("the Trainer has no session"))

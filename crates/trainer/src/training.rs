@@ -1,5 +1,6 @@
 //! The state that a fit changes, except the module's parameters.
 
+use stormfire_module::for_trainer::KnownStats;
 use stormfire_optim::{Optimizers, window::Accumulated};
 
 use crate::fit_state::RunState;
@@ -9,6 +10,8 @@ use crate::fit_state::RunState;
 pub(crate) struct Training {
     pub(crate) optimizers: Optimizers,
     pub(crate) accumulated: Accumulated,
+    /// The running statistics among the parameters of the module.
+    pub(crate) stats: KnownStats,
     /// The state of the fit before it ended within an epoch.
     pub(crate) unfinished: Option<RunState>,
 }

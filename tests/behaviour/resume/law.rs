@@ -23,7 +23,7 @@ use stormfire::{
 use super::{
     average::Average,
     net::{Data, Net},
-    observer::{Busy, Observer, Seen, is_measured},
+    observer::{Busy, Observer, Seen, bits, is_measured},
     plan::{Accumulate, Cut, Logs, Monitor, Plan, Watch, plans},
 };
 use crate::{
@@ -236,7 +236,7 @@ impl Place {
         let fit = fit.map_err(|error| TestCaseError::fail(format!("the fit from {ckpt_path:?} failed: {error:?}")))?;
         let files = on_files.then(|| Files::read(self.folder.path(), &plan.watch));
         let rows = self.memory.rows().into_iter();
-        let rows = rows.filter_map(|(name, value, step)| Some((name.clone(), comparable(&name, value.to_bits(), 0)?, step))).collect();
+        let rows = rows.filter_map(|(name, value, step)| Some((name.clone(), comparable(&name, bits(value), 0)?, step))).collect();
         // In training mode, a batch normalization does not apply its newest statistics at once. `valid` applies them.
         let weights = weights(&fit.module.valid());
         let seen = std::mem::take(&mut *witness.lock().unwrap());
@@ -256,6 +256,9 @@ fn trainer(plan: &Plan, given: Arc<AtomicU64>) -> Trainer<Net> {
         .enable_model_summary(false)
         .callback(LearningRateMonitor::new())
         .callback(Busy { skip: fit.skip, stop: fit.stop, unfreeze: fit.unfreeze, given, ..Busy::default() });
+    if let Some(precision) = fit.precision {
+        trainer = trainer.precision(precision);
+    }
     if plan.is_seeded {
         trainer = trainer.seed(plan.seed);
     }

@@ -18,6 +18,11 @@ use stormfire::{
 
 use super::net::{Net, draw};
 
+/// The bits of a number. A checkpoint knows one NaN only, without a sign.
+pub(crate) fn bits(value: f64) -> u64 {
+    if value.is_nan() { f64::NAN } else { value }.to_bits()
+}
+
 /// An event of a fit: its number, its hook, and the visible state.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Seen {
@@ -85,7 +90,7 @@ impl Observer {
             {
                 // Measured times differ between runs.
                 for name in ctx.metric_names().into_iter().filter(|name| !is_measured(name)) {
-                    let bits = ctx.metric(&name)?.to_bits();
+                    let bits = bits(ctx.metric(&name)?);
                     let _ = write!(text, " {name} {bits:x}");
                 }
             }

@@ -122,6 +122,7 @@ pub(crate) struct FitPlan {
     pub(crate) epochs: usize,
     /// The threads that share each batch.
     pub(crate) devices: usize,
+    pub(crate) precision: Option<&'static str>,
     pub(crate) max_steps: Option<u64>,
     pub(crate) limit_train_batches: Option<usize>,
     pub(crate) val_check_interval: Every,
@@ -278,9 +279,10 @@ fn fit() -> impl Strategy<Value = FitPlan> {
     let limits = (prop::option::weighted(0.2, 3..=20_u64), prop::option::weighted(0.3, 2..=6_usize));
     let unfreeze = prop::option::weighted(0.3, 0..=2_usize);
     let devices = prop_oneof![4 => Just(1), 1 => Just(2), 1 => Just(3)];
-    ((1..=3_usize, devices), limits, interval, accumulate, clip, skip, (stop, unfreeze)).prop_map(
+    let precision = prop_oneof![6 => Just(None), 2 => Just(Some("bf16-mixed")), 2 => Just(Some("16-mixed"))];
+    ((1..=3_usize, devices, precision), limits, interval, accumulate, clip, skip, (stop, unfreeze)).prop_map(
         |(
-            (epochs, devices),
+            (epochs, devices, precision),
             (max_steps, limit_train_batches),
             val_check_interval,
             accumulate,
@@ -290,6 +292,7 @@ fn fit() -> impl Strategy<Value = FitPlan> {
         )| FitPlan {
             epochs,
             devices,
+            precision,
             max_steps,
             limit_train_batches,
             val_check_interval,

@@ -8,7 +8,7 @@ use stormfire_optim::{
 };
 use stormfire_values::Scalar;
 
-use super::Stepper;
+use super::{Stepper, overflow::what_has_overflowed};
 use crate::{
     error::Result,
     evidence::{Evidence, FiniteCheck, add},
@@ -20,7 +20,7 @@ impl<M: Module> Stepper<'_, M> {
         self.hooks.on_before_optimizer_step(module, optimizer.name(), &mut gradients)?;
         let norm = self.norm_for_clipping(&gradients, module);
         if let Some(what) = self.what_is_not_finite(index, &gradients, norm.as_ref(), module)? {
-            self.skipped.get_or_insert(what);
+            self.give_up_step(what);
             return Ok(());
         }
         self.clip(&mut gradients, norm, module);
@@ -44,6 +44,7 @@ impl<M: Module> Stepper<'_, M> {
     ) -> Result<Option<String>> {
         // A norm that was computed for clipping is also valid evidence.
         match self.plan.finite {
+            FiniteCheck::Off | FiniteCheck::Later if self.plan.loss_scale.is_some() => what_has_overflowed(gradients, norm, module),
             FiniteCheck::Off => Ok(None),
             FiniteCheck::Later => {
                 if let Some(norm) = norm {
@@ -72,7 +73,7 @@ impl<M: Module> Stepper<'_, M> {
 
     fn update(&mut self, index: usize, module: &mut M, gradients: GradientsParams) -> Result<()> {
         let optimizer = self.optimizers.at(index);
-        optimizer.update(module, gradients);
+        self.hooks.update(module, optimizer, gradients);
         optimizer.step_schedule()?;
         if optimizer.lr_schedule().is_some() {
             self.hooks.learning_rates(self.optimizers.learning_rates());

@@ -52,6 +52,20 @@ impl<M: Module + 'static> Stepper<'_, M> {
         Ok(output)
     }
 
+    /// [`automatic`](Self::automatic) of a module that leaves the whole batch to it.
+    ///
+    /// # Errors
+    /// As [`automatic`](Self::automatic).
+    pub(crate) fn default_batch<B: Send + 'static>(
+        &mut self,
+        module: &mut M,
+        batch: B,
+        step: impl Fn(&M, B) -> Result<StepOutput> + Send + Sync + 'static,
+    ) -> Result<StepOutput> {
+        self.hooks.is_automatic();
+        self.automatic(module, batch, step)
+    }
+
     /// The output of the step. If the batch was divided, with the gradients: the threads have not waited for each
     /// other.
     fn forward<B: Send + 'static>(
@@ -64,7 +78,7 @@ impl<M: Module + 'static> Stepper<'_, M> {
             return Ok((step(module, batch)?, None));
         };
         let step: parts::Step<M, B, StepOutput> = Arc::new(step);
-        let (output, gradients) = parts::train(threads, module, &batch, &step)?;
+        let (output, gradients) = parts::train(threads, module, &batch, &step, self.plan.loss_scale)?;
         Ok((output, Some(gradients)))
     }
 

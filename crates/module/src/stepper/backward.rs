@@ -16,7 +16,7 @@ use super::{Stepper, non_finite};
 use crate::{
     error::Result,
     evidence::{FiniteCheck, LOSS, add, gradient_of},
-    tape::{check_loss, walk_back},
+    tape::{check_loss, scaled, walk_back},
 };
 
 impl<M: Module> Stepper<'_, M> {
@@ -33,7 +33,9 @@ impl<M: Module> Stepper<'_, M> {
         take: impl FnOnce(&mut Optimizers, Gradients, &M) -> GradientsParams,
     ) -> Result<GradientsParams> {
         check_loss(loss)?;
-        self.around_backward(module, loss, |stepper, module| Ok(take(stepper.optimizers, walk_back(loss)?, module)))
+        self.around_backward(module, loss, |stepper, module| {
+            Ok(take(stepper.optimizers, walk_back(&scaled(loss, stepper.plan.loss_scale))?, module))
+        })
     }
 
     /// The hooks and checks of a pass. `pass` gives the gradients.
@@ -67,7 +69,8 @@ impl<M: Module> Stepper<'_, M> {
     }
 
     fn check_gradients(&self, gradients: &GradientsParams, module: &M) -> Result<()> {
-        if !self.plan.detect_anomaly {
+        // Whether a gradient has only overflowed at the scale of the loss is known before the step.
+        if !self.plan.detect_anomaly || self.plan.loss_scale.is_some_and(|scale| scale.can_shrink()) {
             return Ok(());
         }
         let paths = gradients::non_finite(gradients, module)?;

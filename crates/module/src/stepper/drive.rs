@@ -36,6 +36,9 @@ pub trait DriveStepper<'a, M>: Sized {
     /// ([`FiniteCheck::BeforeStep`](crate::for_trainer::FiniteCheck)).
     fn skipped(&mut self) -> Option<String>;
 
+    /// Whether an optimizer has not stepped because its gradients overflowed at this scale of the loss.
+    fn has_overflowed(&self) -> bool;
+
     /// The evidence of this batch, with [`FiniteCheck::Later`](crate::for_trainer::FiniteCheck).
     fn evidence(&mut self) -> Evidence;
 }
@@ -43,7 +46,7 @@ pub trait DriveStepper<'a, M>: Sized {
 impl<'a, M: Module> DriveStepper<'a, M> for Stepper<'a, M> {
     fn new(optimizers: &'a mut Optimizers, accumulated: &'a mut Accumulated, hooks: &'a mut dyn StepHooks<M>, plan: StepPlan) -> Self {
         let (threads, ranks, evidence) = (None, None, Evidence::default());
-        Self { optimizers, accumulated, hooks, plan, threads, ranks, stepped: false, skipped: None, evidence }
+        Self { optimizers, accumulated, hooks, plan, threads, ranks, stepped: false, skipped: None, overflowed: false, evidence }
     }
 
     fn divide_among(&mut self, threads: Option<Arc<Threads>>) {
@@ -70,6 +73,10 @@ impl<'a, M: Module> DriveStepper<'a, M> for Stepper<'a, M> {
 
     fn skipped(&mut self) -> Option<String> {
         self.skipped.take()
+    }
+
+    fn has_overflowed(&self) -> bool {
+        self.overflowed
     }
 
     fn evidence(&mut self) -> Evidence {

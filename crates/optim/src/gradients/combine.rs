@@ -9,7 +9,7 @@ use burn::{
 };
 use stormfire_values::Scalar;
 
-use super::{AnyRank, change};
+use super::{AnyRank, change, types::Widen};
 use crate::float_params::{EachFloat, walk};
 
 /// Division by a number. A half float has neither the range nor the precision for it.
@@ -32,7 +32,8 @@ impl AnyRank for Divide<'_> {
     }
 }
 
-/// Adds `more` to `sum`, parameter by parameter. A parameter in only one of them keeps its gradient.
+/// Adds `more` to `sum`, parameter by parameter. A parameter in only one of them keeps its gradient. Half floats are
+/// added in `f32`.
 pub fn accumulate<M: Module>(sum: &mut GradientsParams, more: GradientsParams, module: &M) {
     struct Add<'a> {
         sum: &'a mut GradientsParams,
@@ -43,7 +44,7 @@ pub fn accumulate<M: Module>(sum: &mut GradientsParams, more: GradientsParams, m
             if let Some(more) = self.more.remove::<D>(param.id) {
                 // No further handle of either: burn then adds in place.
                 let total = match self.sum.remove::<D>(param.id) {
-                    Some(sum) => sum + more,
+                    Some(sum) => Widen.apply(sum) + Widen.apply(more),
                     None => more,
                 };
                 self.sum.register(param.id, total);

@@ -50,7 +50,9 @@ impl DriveOptimizer for Optimizer {
         if self.params.is_none() { all } else { self.share_of(&all, module) }
     }
 
-    fn update<M: Module>(&mut self, module: &mut M, gradients: GradientsParams) {
+    fn update<M: Module>(&mut self, module: &mut M, mut gradients: GradientsParams) {
+        // The sum of several gradients may be wider than a parameter.
+        gradients::as_parameters(&mut gradients, module);
         // burn takes the module by value. The copy shares every tensor, so nothing is lost if the update panics.
         let updated = match self.schedule.as_ref().and_then(Schedule::rate) {
             Some(rate) => self.inner.step(rate.clone(), module.clone(), gradients),

@@ -1,8 +1,8 @@
 //! The sum over all ranks, in their order.
 //!
-//! A bucket is cut into pieces, and a piece into a chunk for each rank. A rank receives its chunk from all others, adds,
-//! and sends the sum to all. That moves as many bytes as a ring, and it fixes the order of the additions. While the sums
-//! of a piece are sent, the chunks of the next one already arrive.
+//! A bucket is cut into pieces, and a piece into a chunk for each rank. A rank receives its chunk from all others,
+//! adds, and sends the sum to all. That transfers as many bytes as a ring, and it fixes the order of the additions.
+//! While the sums of a piece are sent, the chunks of the next one already arrive.
 
 use std::ops::AddAssign;
 
@@ -23,7 +23,7 @@ const CHUNK_BYTES: usize = 1 << 19;
 const PIECE_BYTES: usize = 1 << 24;
 /// A message of fewer numbers is not worth its delay.
 const SHORTEST_CHUNK: usize = 1024;
-/// So many numbers are added at once, inside of the fastest cache.
+/// The numbers that are added at once, inside of the fastest cache.
 const BLOCK: usize = 1024;
 
 /// What can be summed.

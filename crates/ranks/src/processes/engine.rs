@@ -130,7 +130,7 @@ impl Engine {
         }
     }
 
-    /// The current call has met, and fails on all ranks with the same error. None of them needs this one any more.
+    /// The current call has met, and fails on all ranks with the same error. None of them needs this one.
     pub(super) fn refuse_call(&mut self, error: &Error) -> ! {
         self.control.completed += 1;
         self.give_up(error)
@@ -162,9 +162,9 @@ impl Engine {
         }
     }
 
-    /// Waits until all ranks have come to their end. Returns whether they have, so that MPI can be finalized: that waits
-    /// for all of them. It should be finalized after a failure, too. `mpirun` of Open MPI 4.1 sometimes crashes or hangs
-    /// when several processes end without it.
+    /// Waits until all ranks have come to their end. Returns whether they have, so that MPI can be finalized, which
+    /// waits for all of them. It is finalized after a failure, too, if possible: `mpirun` of Open MPI 4.1 sometimes
+    /// crashes or hangs when several processes end without it.
     fn end(&mut self) -> bool {
         self.control.end();
         let mut waiting = Waiting::new(self.patience);
@@ -181,7 +181,7 @@ impl Engine {
     }
 }
 
-/// Nothing may call MPI any more, and nothing that it uses may be dropped. Only the end of the process is left.
+/// From here on nothing may call MPI, and nothing that it uses may be dropped. Only the end of the process is left.
 fn rest() -> ! {
     loop {
         thread::park();

@@ -50,7 +50,7 @@ fn machine() -> Option<u64> {
     Some(hasher.finish().max(1))
 }
 
-/// When a process started, in ticks since the machine did. `None` if it has ended, also if its parent does not know yet.
+/// When a process started, in ticks since the machine did. `None` if it has ended, even if its parent does not know.
 fn started(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name of the program comes second, in parentheses, and may contain anything.

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// So many signs of life may be under way to a rank. More would fill the memory of MPI while a rank is stopped.
-const UNDER_WAY: u64 = 64;
+/// The most signs of life that a rank has not acknowledged. More would fill the memory of MPI while a rank is stopped.
+const MOST_SENT: u64 = 64;
 
 pub(super) struct Peer {
     pub(super) rank: usize,
@@ -14,7 +14,7 @@ pub(super) struct Peer {
     pub(super) received: u64,
     /// It knows of the failure, and is ending.
     pub(super) noticed: bool,
-    /// It has said that it ends, after so many calls.
+    /// It has said that it ends: the number of calls that it had completed.
     pub(super) ended: Option<u64>,
 }
 
@@ -25,7 +25,7 @@ impl Peer {
 
     /// Whether another sign of life may be sent.
     pub(super) fn has_room(&self) -> bool {
-        self.sent < self.acknowledged + UNDER_WAY
+        self.sent < self.acknowledged + MOST_SENT
     }
 
     pub(super) fn is_silent(&self, now: Instant, silence: Duration) -> bool {

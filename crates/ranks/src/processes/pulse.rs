@@ -17,8 +17,8 @@ use crate::error::{Error, Result};
 
 /// How often a waiting thread looks.
 const LOOK: Duration = Duration::from_millis(100);
-/// After so many looks without a pulse, the thread looks for ranks that are gone. The launcher kills this process about
-/// a second after such a rank.
+/// The looks without a pulse after which the thread looks for ranks that are gone. The launcher kills this process
+/// about a second after such a rank.
 const SUSPICIOUS: u32 = 3;
 
 /// What the thread that calls MPI shows of itself.

@@ -18,7 +18,7 @@ pub(super) enum Patience {
 }
 
 impl Patience {
-    /// Fits a machine with so many ranks.
+    /// Fits a machine with `here` ranks.
     pub(super) fn with_ranks(here: usize) -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         if here > cores { Self::Yield(Duration::from_micros(500)) } else { Self::Spin(Duration::from_micros(100)) }

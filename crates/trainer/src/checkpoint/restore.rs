@@ -7,12 +7,12 @@ use std::{
 
 use burn::{
     module::Module,
-    tensor::{Device, TensorData},
+    tensor::{Device, FloatDType, TensorData},
 };
 use serde_json::Value;
 use stormfire_checkpoint::{
     Checkpoint, LoadOptions, Manifest, NamedTensors, ParamPaths, Saved, restore, storage,
-    tensor_names::{IN_FORCE, is_trained_weight, take_under, take_weights},
+    tensor_names::{IN_FORCE, OPTIMIZER, is_trained_weight, take_under, take_weights},
 };
 use stormfire_module::{
     Callback, Error, Event, LightningModule, Order, Result,
@@ -34,6 +34,7 @@ use crate::{
     engine::Engine,
     fit_state::{DATA_MODULE, RunState, SavedRun, UNFINISHED},
     in_force::InForce,
+    precision::has_parameters_of,
     training::Training,
 };
 
@@ -180,7 +181,30 @@ impl Resume {
 
     /// The module with all weights of the checkpoint that were in force, with their dtypes.
     pub(crate) fn into_weights_in_force<M: Module>(mut self, module: M) -> Result<M> {
-        with_weights(module, take_weights(&mut self.tensors))
+        let dtype = module.devices().first().unwrap_or(&Device::flex()).settings().float_dtype;
+        let options = self.options(dtype);
+        with_weights(module, take_weights(&mut self.tensors), &options)
+    }
+
+    /// How to load the weights into a module of this type: with the types of the file, unless another precision has
+    /// left them.
+    fn options(&self, dtype: FloatDType) -> LoadOptions {
+        LoadOptions::new().adopt_dtype(has_parameters_of(&self.manifest.precision, dtype))
+    }
+
+    /// A fit in another precision: the states of the optimizers get the type of the parameters.
+    fn take_up_precision<M: LightningModule>(&mut self, engine: &Engine<M>) -> LoadOptions {
+        let (from, to) = (&self.manifest.precision, engine.precision.name(&engine.frame.device));
+        if *from != to {
+            tracing::info!("the checkpoint is of a fit in `{from}`, which continues in `{to}`");
+        }
+        let dtype = engine.precision.of_parameters(&engine.frame.device);
+        if !has_parameters_of(from, dtype) {
+            for (_, data) in self.tensors.iter_mut().filter(|(name, data)| name.starts_with(OPTIMIZER) && data.dtype().is_float()) {
+                *data = std::mem::replace(data, TensorData::from([0_u8])).convert_dtype(dtype.into());
+            }
+        }
+        self.options(dtype)
     }
 
     /// The progress of the fit.
@@ -189,11 +213,12 @@ impl Resume {
     }
 
     /// Restores the state of a fit.
-    pub(crate) fn run<M: LightningModule>(self, engine: &mut Engine<M>, module: &mut M, training: &mut Training) -> Result<()> {
+    pub(crate) fn run<M: LightningModule>(mut self, engine: &mut Engine<M>, module: &mut M, training: &mut Training) -> Result<()> {
         self.check_limits(engine)?;
         self.check_data(engine)?;
+        let options = self.take_up_precision(engine);
         let weights = self.tensors.iter().filter(|(name, _)| is_trained_weight(name));
-        *module = with_weights(module.clone(), weights.map(|(name, data)| (name.clone(), data.clone())))?;
+        *module = with_weights(module.clone(), weights.map(|(name, data)| (name.clone(), data.clone())), &options)?;
         if !training.optimizers.is_empty() {
             check_default_device()?;
         }
@@ -273,9 +298,9 @@ impl Resume {
     }
 }
 
-/// The module with all of these weights, with their dtypes.
-fn with_weights<M: Module>(module: M, weights: impl IntoIterator<Item = (String, TensorData)>) -> Result<M> {
-    Ok(restore(module, weights, &LoadOptions::new().adopt_dtype(true))?.0)
+/// The module with all of these weights.
+fn with_weights<M: Module>(module: M, weights: impl IntoIterator<Item = (String, TensorData)>, options: &LoadOptions) -> Result<M> {
+    Ok(restore(module, weights, options)?.0)
 }
 
 /// The position of a resumed fit. The given number of batches per step applies to a new epoch.

@@ -172,7 +172,7 @@ fn manifest<M: LightningModule>(engine: &Engine<M>, module: &M, progress: &Progr
         saved_at: format!("{:.9}", jiff::Timestamp::now()),
         module: std::any::type_name::<M>().into(),
         device: accelerator::describe(&engine.frame.device),
-        precision: "32-true".into(),
+        precision: engine.precision.name(&engine.frame.device),
         seed: engine.seed,
         progress: state::save(progress)?,
         config: state::save(engine.frame.config.as_ref())?,

@@ -1,11 +1,14 @@
 //! A call of the module's `training_batch`.
 
+mod on_copy;
+
 use stormfire_module::{
     Error, Hook, LightningModule, Result, StepOutput, Stepper,
     for_trainer::{DriveStepper as _, Evidence, OtherRanks, StepPlan, scope},
 };
 use stormfire_optim::{for_trainer::DriveOptimizers as _, gradients::Clip, window::Window};
 
+use self::on_copy::StepReport;
 use super::FitLoop;
 
 /// The result of the module's `training_batch`.
@@ -20,7 +23,8 @@ impl<M: LightningModule> FitLoop<'_, M> {
     fn step_plan(&self, window: Window) -> StepPlan {
         let config = &self.engine.frame.config;
         let clip = config.gradient_clip_val.map(|value| Clip { value, algorithm: config.gradient_clip_algorithm });
-        StepPlan { window, clip, detect_anomaly: config.detect_anomaly, finite: self.finite.plan() }
+        let loss_scale = self.engine.run.place.loss_scale;
+        StepPlan { window, clip, detect_anomaly: config.detect_anomaly, finite: self.finite.plan(), loss_scale }
     }
 
     /// Does the work of the last batch for an epoch that ends before it: the step with the gradients of an incomplete
@@ -70,7 +74,8 @@ impl<M: LightningModule> FitLoop<'_, M> {
             stepper.close_window(self.module)?;
         }
         let has_stepped = stepper.has_stepped() || (trains_nothing && window.closes);
-        let (skipped, evidence) = (stepper.skipped(), stepper.evidence());
+        let (skipped, evidence, has_overflowed) = (stepper.skipped(), stepper.evidence(), stepper.has_overflowed());
+        self.adapt_loss_scale(has_overflowed, has_stepped);
         Ok(BatchOutcome { output: StepOutput::none(), has_stepped, skipped, evidence })
     }
 
@@ -84,14 +89,10 @@ impl<M: LightningModule> FitLoop<'_, M> {
         let (plan, ranks) = (self.step_plan(window), self.other_ranks());
         let trains_nothing = self.training.optimizers.is_empty();
         let scope = self.engine.enter(Hook::TrainingStep);
-        let threads = self.engine.frame.threads.clone();
-        let mut stepper = Stepper::new(&mut self.training.optimizers, &mut self.training.accumulated, &mut *self.engine, plan);
-        stepper.divide_among(threads);
-        stepper.step_with(ranks);
-        let output = self.module.training_batch(batch, batch_idx, &mut stepper);
-        let has_stepped = stepper.has_stepped() || (trains_nothing && window.closes);
-        let (skipped, evidence) = (stepper.skipped(), stepper.evidence());
+        let StepReport { output, has_stepped, skipped, evidence, has_overflowed } = self.on_copy(batch, batch_idx, (plan, ranks));
+        let has_stepped = has_stepped || (trains_nothing && window.closes);
         drop(scope);
+        self.adapt_loss_scale(has_overflowed, has_stepped);
         if let Some(step) = scope::take_not_implemented() {
             let hint = "implement `training_step`, or override `training_batch`".into();
             return Err(Error::NotImplemented { what: step.name().into(), hint });

@@ -112,9 +112,12 @@ impl<M: LightningModule> Session<M> {
             // A refused fit was to continue the logs of its run. This run must not write to them.
             self.begin_new_logs(None)?;
         }
-        self.engine.frame.device = choose_device(self.device.as_ref(), &self.engine.frame.config, module)?;
+        self.engine.frame.device = choose_device(self.given.device.as_ref(), &self.engine.frame.config, module)?;
+        let (engine, caster) = (&mut self.engine, self.given.caster);
+        engine.precision.begin(engine.frame.config.precision, &engine.frame.device, module, caster)?;
         // Clones share uninitialized parameters, and a fit of the same module may follow.
-        let module = place(module.clone(), &self.engine.frame.device, self.engine.frame.config.seed).valid();
+        let module = place(module.clone(), &engine.frame.device, engine.frame.config.seed).valid();
+        let module = engine.precision.parameters(module);
         self.start_threads(&module, false)?;
         Ok(module)
     }

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, str::FromStr};
 
 use burn::tensor::Device;
-use stormfire_data::SplitBatch;
+use stormfire_data::{CastBatch, SplitBatch};
 use stormfire_module::LightningModule;
 use stormfire_optim::ClipAlgorithm;
 use stormfire_ranks::Strategy;
@@ -16,6 +16,7 @@ use crate::{
     limit::Limit,
     non_finite::NonFinite,
     option_table::options,
+    precision::Precision,
     profiler::ProfilerKind,
     requeue_signal::RequeueSignal,
 };
@@ -53,6 +54,19 @@ macro_rules! setter {
             M::Batch: SplitBatch,
         {
             self.splitter = Some(SplitBatch::split);
+            if let Some($value) = self.misread.read::<$ty>(stringify!($option), $value) {
+                self.config.$option = $set;
+            }
+            self
+        }
+    };
+    ([$($doc:tt)*] $option:ident cast($value:ident: $ty:ty => $set:expr)) => {
+        $($doc)*
+        pub fn $option(mut self, $value: impl TryInto<$ty, Error: Into<TextError>>) -> Self
+        where
+            M::Batch: CastBatch,
+        {
+            self.caster = Some(CastBatch::cast_floats);
             if let Some($value) = self.misread.read::<$ty>(stringify!($option), $value) {
                 self.config.$option = $set;
             }

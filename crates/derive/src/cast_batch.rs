@@ -1,0 +1,70 @@
+//! `#[derive(CastBatch)]`.
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::{Data, DeriveInput, Field, Index, Member, Path, Result, parse_quote, spanned::Spanned};
+
+pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
+    let Data::Struct(data) = &input.data else {
+        let name = &input.ident;
+        return Err(syn::Error::new(name.span(), "`CastBatch` can be derived for structs only: implement the trait by hand"));
+    };
+    let home = home(input)?;
+    let (mut fields, mut cast) = (Vec::new(), Vec::new());
+    for (index, field) in data.fields.iter().enumerate() {
+        let member = field.ident.clone().map_or_else(|| Member::Unnamed(Index::from(index)), Member::Named);
+        if is_skipped(field)? {
+            fields.push(quote!(#member: self.#member));
+        } else {
+            fields.push(quote_spanned!(field.ty.span()=> #member: #home::CastBatch::cast_floats(self.#member, dtype)));
+            cast.push(&field.ty);
+        }
+    }
+    let dtype = if cast.is_empty() { quote!(_dtype) } else { quote!(dtype) };
+    let name = &input.ident;
+    let mut generics = input.generics.clone();
+    if !generics.params.is_empty() {
+        let bounds = generics.make_where_clause();
+        for ty in cast {
+            bounds.predicates.push(parse_quote!(#ty: #home::CastBatch));
+        }
+    }
+    let (of_impl, of_type, bounds) = generics.split_for_impl();
+    Ok(quote! {
+        #[automatically_derived]
+        impl #of_impl #home::CastBatch for #name #of_type #bounds {
+            fn cast_floats(self, #dtype: #home::FloatDType) -> Self {
+                Self { #(#fields),* }
+            }
+        }
+    })
+}
+
+/// The module in which the trait is found.
+fn home(input: &DeriveInput) -> Result<Path> {
+    let mut home: Path = parse_quote!(::stormfire::data);
+    for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("cast")) {
+        attribute.parse_nested_meta(|meta| {
+            if !meta.path.is_ident("crate") {
+                return Err(meta.error("expected `crate = ..` here; `skip` belongs to a field"));
+            }
+            home = meta.value()?.parse()?;
+            Ok(())
+        })?;
+    }
+    Ok(home)
+}
+
+fn is_skipped(field: &Field) -> Result<bool> {
+    let mut is_skipped = false;
+    for attribute in field.attrs.iter().filter(|attribute| attribute.path().is_ident("cast")) {
+        attribute.parse_nested_meta(|meta| {
+            if !meta.path.is_ident("skip") {
+                return Err(meta.error("expected `skip` (a field without float tensors)"));
+            }
+            is_skipped = true;
+            Ok(())
+        })?;
+    }
+    Ok(is_skipped)
+}

@@ -1,0 +1,13 @@
+//! Options that only the program can set.
+
+use burn::tensor::Device;
+use stormfire_data::{Caster, Splitter};
+
+/// Options that only the program can set, because no file can contain them.
+pub(crate) struct Given<B> {
+    pub(crate) device: Option<Device>,
+    /// Divides batches among devices.
+    pub(crate) splitter: Option<Splitter<B>>,
+    /// Casts batches to the type of the steps.
+    pub(crate) caster: Option<Caster<B>>,
+}

@@ -1,0 +1,9 @@
+//! `Trainer::precision`: the float types of parameters and steps.
+
+mod around;
+mod curves;
+mod manual;
+mod net;
+mod refused;
+mod running_statistics;
+mod scaling;
