@@ -152,9 +152,7 @@ fn metrics(workspace: &Workspace, options: &Options, program: &Path) -> Result<(
     command.args(["metrics", &options.rounds.to_string()]).env("RAYON_NUM_THREADS", options.threads.to_string());
     match &options.torch {
         Some(python) => drop(command.arg(python).arg(workspace.root.join("xtask/python/metrics_bench.py"))),
-        None => {
-            println!("torchmetrics is left out: `--torch PYTHON` names a Python that has it, such as `target/venv-metrics/bin/python3`")
-        }
+        None => println!("torchmetrics is left out: `--torch PYTHON` names a Python that has it, as in `target/venv-metrics`"),
     }
     system::run(&mut command)
 }

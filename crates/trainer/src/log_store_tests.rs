@@ -327,7 +327,7 @@ fn log_everything(step: u32) {
         .reduce_fx(log::ReduceFx::Custom { name: "range", reduce: |all| all.clone().max() - all.min() });
     log("metric", stormfire_metrics::aggregation::Mean::new(value(0.3), f64::from(step + 1))).on_epoch(true);
     let scores = Tensor::<2>::from_floats([[0.2, 0.8 / (step as f32 + 1.0)], [0.7, 0.3]], &device);
-    let batch = Multiclass::from_logits(&scores, &Tensor::<1, Int>::from_ints([step as i32 % 2, 1], &device)).unwrap();
+    let batch = Multiclass::from_logits(&scores, &Tensor::<1, Int>::from_ints([step % 2, 1], &device)).unwrap();
     log("f1", batch.counts().f1().per_class()).on_epoch(true);
     log("auroc", batch.exact_curves().auroc()).on_step(false).on_epoch(true);
     log("calibration", batch.calibration(4).unwrap());

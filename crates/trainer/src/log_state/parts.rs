@@ -124,9 +124,11 @@ impl SavedArray {
     }
 }
 
+type Function = dyn Fn(&[Part]) -> Computed + Send + Sync;
+
 /// What a metric computes from its parts on the host.
 #[derive(Clone)]
-pub(crate) struct Compute(Arc<dyn Fn(&[Part]) -> Computed + Send + Sync>);
+pub(crate) struct Compute(Arc<Function>);
 
 impl Compute {
     pub(crate) fn new(compute: impl Fn(&[Part]) -> Computed + Send + Sync + 'static) -> Self {
@@ -163,7 +165,9 @@ impl SavedComputed {
 
     pub(super) fn fill(&mut self, read: &[TensorData]) {
         if let SavedComputed::Pending { parts, .. } = self {
-            parts.iter_mut().for_each(|part| part.fill(read));
+            for part in parts {
+                part.fill(read);
+            }
             *self = SavedComputed::Read(self.value());
         }
     }

@@ -74,6 +74,6 @@ mod tests {
         assert!(host.iter().all(Part::is_on_host) && !parts[0].is_on_host() && !parts[2].is_on_host());
         let Part::Array(array) = &host[2] else { panic!("no array") };
         assert_eq!((array.dims(), array.on_host()), (&[2, 2][..], Some(&[1.0, 2.0, 3.0, 4.0][..])));
-        assert_eq!([host[0].number(), host[3].number()], [0.5, 7.0]);
+        assert_eq!(vec![host[0].number(), host[3].number()], [0.5, 7.0]);
     }
 }
