@@ -76,7 +76,7 @@ fn a_run_reports_into_its_folder_with_its_position() {
     has("INFO fit:epoch{epoch=2}:step{step=5 batch_idx=1}:validation{stage=\"validate\"}: behaviour::console: validates");
     has("INFO stormfire_trainer::session: `Trainer.fit` stopped: `max_epochs = 3` reached");
     assert!(all.iter().any(|line| line.starts_with("DEBUG fit: stormfire_trainer::") && line.contains("saved `")), "{all:#?}");
-    assert!(all.iter().any(|line| line.starts_with("INFO fit: ") && line.contains("`Trainer.fit` begins")), "{all:#?}");
+    assert!(all.iter().any(|line| line.starts_with("INFO fit: ") && line.contains("`Trainer.fit` starts")), "{all:#?}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod chance;
 pub(crate) mod net;
 mod odd_parts;
 mod refused;
+mod set_ups;
 
 use burn::{
     module::{ModuleVisitor, Param},

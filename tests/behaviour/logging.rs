@@ -1,7 +1,7 @@
 //! What reaches the loggers, with which name and step, and what callbacks see of it.
 
 mod at_hand;
-mod away;
+pub(crate) mod away;
 mod digits;
 mod epochs;
 mod hooks;

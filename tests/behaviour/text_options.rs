@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use burn::optim::SgdConfig;
 use insta::assert_snapshot;
-use stormfire::{callbacks::Interval, loggers::MemoryLogger, prelude::*};
+use stormfire::{
+    callbacks::Interval,
+    loggers::{MemoryLogger, MlflowLogger},
+    prelude::*,
+};
 
 use crate::{
     error_text::error_text,
@@ -116,5 +120,19 @@ fn a_wrong_string_of_a_schedule_is_refused() {
     assert_snapshot!(error_text(quiet().max_epochs(1).fit(Scheduled { line: Line::new() }, line_data(8, 2))), @"
     `Schedule::every`: cannot read `3 stops` as a period: `stops` is not one of steps, batches, epochs, seconds, minutes, hours, days
       hint: write a number with a unit: `50 steps`, `200 batches`, `2 epochs`, `0.25 epochs` or `10 minutes`
+    ");
+}
+
+#[test]
+fn the_patience_of_a_tracker_is_a_time_as_a_string() {
+    let folder = tempfile::tempdir().unwrap();
+    let fit = |patience: &str| {
+        let mlflow = MlflowLogger::new().tracking_uri("http://127.0.0.1:9").save_dir(folder.path()).patience(patience);
+        recording(&MemoryLogger::new()).logger(mlflow).max_steps(1).fit(Line::new(), line_data(8, 4))
+    };
+    assert!(fit("0 s").is_ok());
+    assert_snapshot!(error_text(fit("soon")), @"
+    logger `lightning_logs`: `patience`: cannot read `soon` as a time
+      hint: write a number with a unit, such as `10 s` or `2 minutes`
     ");
 }

@@ -4,6 +4,7 @@ Each line of standard input is a request, `MODEL raw|lightning SECONDS`. The ans
 if it failed, such as without Lightning.
 """
 import logging
+import os
 import sys
 import time
 import warnings
@@ -13,6 +14,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 BATCHES = 16
+# `cuda` on a machine with a GPU.
+DEVICE = os.environ.get("TORCH_DEVICE", "cpu")
 
 
 class Mlp(nn.Sequential):
@@ -66,7 +69,7 @@ class Gpt(nn.Module):
         self.ln_f, self.head = nn.LayerNorm(width), nn.Linear(width, vocabulary, bias=False)
 
     def forward(self, tokens):
-        x = self.wte(tokens) + self.wpe(torch.arange(tokens.shape[1]))
+        x = self.wte(tokens) + self.wpe(torch.arange(tokens.shape[1], device=tokens.device))
         for block in self.blocks:
             x = block(x)
         x = self.head(self.ln_f(x))
@@ -74,14 +77,19 @@ class Gpt(nn.Module):
 
 
 def make(model):
-    floats = lambda *shape: torch.rand(*shape) * 2 - 1
-    ints = lambda high, *shape: torch.randint(0, high, shape)
+    floats = lambda *shape: (torch.rand(*shape) * 2 - 1).to(DEVICE)
+    ints = lambda high, *shape: torch.randint(0, high, shape).to(DEVICE)
     if model.startswith("mlp"):
         items = int(model[3:])
-        return Mlp(), [(floats(items, 784), ints(10, items)) for _ in range(BATCHES)]
+        return Mlp().to(DEVICE), [(floats(items, 784), ints(10, items)) for _ in range(BATCHES)]
     if model == "cnn64":
-        return Cnn(), [(floats(64, 1, 28, 28), ints(10, 64)) for _ in range(BATCHES)]
-    return Gpt(), [(ints(65, 32, 64), ints(65, 32 * 64)) for _ in range(BATCHES)]
+        return Cnn().to(DEVICE), [(floats(64, 1, 28, 28), ints(10, 64)) for _ in range(BATCHES)]
+    return Gpt().to(DEVICE), [(ints(65, 32, 64), ints(65, 32 * 64)) for _ in range(BATCHES)]
+
+
+def wait():
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
 
 
 def raw(net, batches, seconds):
@@ -95,10 +103,12 @@ def raw(net, batches, seconds):
 
     for i in range(3):
         step(i)
+    wait()
     began, steps = time.perf_counter(), 0
     while time.perf_counter() - began < seconds:
         step(steps)
         steps += 1
+    wait()
     return (time.perf_counter() - began) / steps
 
 
@@ -132,15 +142,17 @@ def lightning(net, batches, seconds):
             return torch.optim.Adam(self.parameters(), lr=1e-3)
 
         def on_train_start(self):
+            wait()
             self.began = time.perf_counter()
 
         def on_train_end(self):
+            wait()
             self.took = time.perf_counter() - self.began
 
     steps = max(3, int(seconds / raw(net, batches, seconds / 4)))
     module = Module()
     quiet = dict(logger=False, enable_progress_bar=False, enable_checkpointing=False, enable_model_summary=False)
-    pl.Trainer(max_epochs=1, accelerator="cpu", **quiet).fit(module, Data(steps))
+    pl.Trainer(max_epochs=1, accelerator="cpu" if DEVICE == "cpu" else "gpu", devices=1, **quiet).fit(module, Data(steps))
     return module.took / steps
 
 

@@ -64,12 +64,17 @@ pub(crate) fn target(workspace: &Workspace) -> PathBuf {
     workspace.target.join("gpu")
 }
 
-fn link(workspace: &Workspace) -> Result<PathBuf> {
-    let folder = folder(workspace);
-    fs_err::create_dir_all(&folder)?;
+/// The object that replaces LLVM, in this folder.
+pub(crate) fn stubs(workspace: &Workspace, folder: &Path) -> Result<PathBuf> {
+    fs_err::create_dir_all(folder)?;
     let stubs = folder.join("llvm_stubs.o");
     // The same compiler that rustc uses for linking.
     system::run(workspace.command("cc").args(["-c", "xtask/llvm_stubs.c", "-o"]).arg(&stubs))?;
+    Ok(stubs)
+}
+
+fn link(workspace: &Workspace) -> Result<PathBuf> {
+    let stubs = stubs(workspace, &folder(workspace))?;
     let mut cargo = cargo(workspace, "rustc");
     cargo.env("DOCS_RS", "1");
     cargo.args(["--example", "mnist", "--features", "cuda", "--", "-C"]).arg(format!("link-arg={}", stubs.display()));
@@ -77,12 +82,13 @@ fn link(workspace: &Workspace) -> Result<PathBuf> {
     Ok(target(workspace).join("debug/examples/mnist"))
 }
 
+/// The errors of a program without a usable GPU. On a machine with one, its first use ends in a stub.
+pub(crate) const WITHOUT_A_DEVICE: [&str; 2] =
+    ["no device for accelerator `cuda` on this machine", "the driver of accelerator `cuda` is broken"];
+
 /// The program must fail with our error, which names a remedy, and not with a panic of burn.
 fn refuses_without_a_device(workspace: &Workspace, program: &Path) -> Result<()> {
-    let missing = "no device for accelerator `cuda` on this machine";
-    // On a machine with a GPU, its first use ends in a stub.
-    let unusable = "the driver of accelerator `cuda` is broken";
-    refuses(workspace.command(program), &[missing, unusable])
+    refuses(workspace.command(program).args(["--accelerator", "cuda"]), &WITHOUT_A_DEVICE)
 }
 
 /// A library with the driver's name ends every process that loads it. Only the probing child process may end.
@@ -94,11 +100,12 @@ fn survives_a_crashing_driver(workspace: &Workspace, program: &Path) -> Result<(
     system::run(workspace.command("cc").args(["-shared", "-fPIC", "-o"]).arg(folder.join("libcuda.so")).arg(source))?;
     let mut command = workspace.command(program);
     command.env("LD_LIBRARY_PATH", &folder);
-    refuses(command, &["the driver of accelerator `cuda` is broken: the process that tried it ended with signal: 6"])
+    command.args(["--accelerator", "cuda"]);
+    refuses(&mut command, &["the driver of accelerator `cuda` is broken: the process that tried it ended with signal: 6"])
 }
 
-fn refuses(mut program: Command, errors: &[&str]) -> Result<()> {
-    let output = program.args(["--accelerator", "cuda"]).output()?;
+pub(crate) fn refuses(program: &mut Command, errors: &[&str]) -> Result<()> {
+    let output = program.output()?;
     let shown = String::from_utf8_lossy(&output.stderr);
     println!("{}", shown.trim());
     if output.status.code() != Some(1) || !errors.iter().any(|error| shown.contains(error)) || !shown.contains("nvidia-smi") {

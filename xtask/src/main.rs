@@ -7,6 +7,7 @@ mod data;
 mod docs;
 mod examples;
 mod fresh;
+mod gpu;
 mod linters;
 mod losses;
 mod metrics;
@@ -49,6 +50,8 @@ enum Task {
     Bench(bench::Options),
     /// Kill a training thousands of times, and compare it with an uninterrupted one.
     Crash(crash::Options),
+    /// Build a file for a machine with a GPU and without a network: its script checks and measures what the GPU does.
+    Gpu,
     /// Build the documentation of the crates, and the book if `docs/` contains one.
     Docs(docs::Options),
 }
@@ -71,6 +74,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Task::Data => data::fetch(&workspace).map(|()| ExitCode::SUCCESS),
         Task::Bench(options) => bench::run(&workspace, &options).map(|()| ExitCode::SUCCESS),
         Task::Crash(options) => crash::run(&workspace, &options).map(|()| ExitCode::SUCCESS),
+        Task::Gpu => gpu::run(&workspace).map(|()| ExitCode::SUCCESS),
         Task::Docs(options) => docs::build(&workspace, &options).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -30,7 +30,7 @@ use restart::State;
 use save_points::Missing;
 use template::Template;
 
-/// What the keys of its states begin with.
+/// The start of the keys of its states.
 const KEY: &str = "ModelCheckpoint";
 
 /// Writes checkpoints of a fit and keeps the best ones by a metric.
@@ -229,7 +229,7 @@ impl ModelCheckpoint {
     /// failure of the run replaces it. Default `false`.
     ///
     /// It contains the state after the last complete batch, of training or of a validation. A fit that resumes from it
-    /// repeats the batch that failed. Until a step is over, its old parameters and optimizers stay in memory, too.
+    /// repeats the batch that failed. Until a step ends, its old parameters and optimizers stay in memory, too.
     pub fn save_on_exception(mut self, on: bool) -> Self {
         self.on_exception = on;
         self

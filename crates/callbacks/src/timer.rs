@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_limits_are_refused_when_the_fit_begins() {
+    fn wrong_limits_are_refused_when_the_fit_starts() {
         let refused = |mut timer: Timer| text(&Bench::new().setup(&mut timer).unwrap_err());
         let hint = "write a number with a unit, as `10 minutes` or `12 hours`, or `00:12:00:00` (days:hours:minutes:seconds)";
         let error = refused(Timer::new("12:00:00"));

@@ -128,7 +128,7 @@ pub enum Error {
     /// A file could not be read or written.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// A tensor of the saved state is another one than the one that is asked for.
+    /// A saved tensor is not of the requested type.
     #[error(transparent)]
     State(#[from] stormfire_checkpoint::WeightsError),
     /// State or hyperparameters could not be converted.

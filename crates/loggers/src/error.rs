@@ -123,6 +123,18 @@ pub enum Error {
         /// The first failure.
         reason: String,
     },
+    /// A setting has a string that cannot be read.
+    #[error("logger `{logger}`: `{option}`: cannot read `{text}` as a time")]
+    Unreadable {
+        /// The logger's name.
+        logger: String,
+        /// The setting.
+        option: &'static str,
+        /// The string.
+        text: String,
+        /// The valid forms.
+        hint: &'static str,
+    },
     /// A required setting is missing.
     #[error("logger `{logger}` needs {what}")]
     Missing {
@@ -183,7 +195,7 @@ impl Error {
             Self::Undelivered { .. } => {
                 "check the server and its address; waiting records are kept and `stormfire sync` sends them; without `strict` a training continues"
             }
-            Self::Missing { hint, .. } => hint,
+            Self::Missing { hint, .. } | Self::Unreadable { hint, .. } => hint,
             Self::Url { hint, .. } => hint,
             Self::Outside { .. } => "give a relative path without `..`; the `save_dir` is the folder of all logs",
             Self::WrongLogger { .. } => "request the type that was given to the Trainer",

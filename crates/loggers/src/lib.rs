@@ -41,6 +41,8 @@ pub use error::{Error, Result};
 pub use files::*;
 pub use logger::{CheckpointInfo, ConsoleStream, Logger, Status, share_versions};
 pub use loggers::{Experiment, Loggers};
+#[cfg(feature = "network")]
+pub use network::patience::Patience;
 #[cfg(feature = "tracker")]
 pub use parts::LogModel;
 #[cfg(feature = "plotters")]

@@ -1,6 +1,6 @@
 //! Places of files: paths on a disk, and objects in a store. Checkpoints and logs use it.
 //!
-//! A path is a URL if it begins with a scheme and `://`:
+//! A path is a URL if it starts with a scheme and `://`:
 //!
 //! * `s3://bucket/key`, `gs://bucket/key` and `az://container/key` name an object in a store. They need the cargo
 //!   feature `remote`. Everything after the bucket is the literal key, without escapes.

@@ -133,6 +133,9 @@ pub use stormfire_trainer::{
 pub use stormfire_values::{Every, Mode, Scalar};
 
 /// The items that most programs need. It exports nothing that `burn::prelude` exports.
+///
+/// Import other items by name. Modules such as [`loggers`](crate::loggers) and [`data`](crate::data) have their own
+/// `Error` and `Result`. If you import all items of such a module next to the prelude, these names are ambiguous.
 pub mod prelude {
     #[cfg(feature = "device-stats")]
     pub use crate::DeviceStatsMonitor;

@@ -47,7 +47,7 @@ pub(crate) fn predict<M: PredictModule>(
     Ok(all)
 }
 
-/// The next batches, at most `count`, each with the moment at which it begins. None after the last one, or after a
+/// The next batches, at most `count`, each with the moment of its start. None after the last one, or after a
 /// signal.
 fn begin<M: PredictModule>(
     engine: &mut Engine<M>,

@@ -227,7 +227,7 @@ impl<M: LightningModule> Session<M> {
         let _span = run_span(stage).entered();
         // Code that stores messages next to the logs reads the folder from this field.
         let log_dir = self.log_dir.as_ref().map(|folder| tracing::field::display(folder.display()));
-        tracing::info!(device = accelerator::describe(&engine.frame.device), log_dir, "`Trainer.{stage}` begins");
+        tracing::info!(device = accelerator::describe(&engine.frame.device), log_dir, "`Trainer.{stage}` starts");
         engine.begin(stage);
         engine.frame.signals = engine.frame.config.handle_signals.then(|| SignalWatch::install(self.requeue.signal()));
         if let Some(watch) = &engine.frame.signals {

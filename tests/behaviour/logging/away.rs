@@ -11,7 +11,7 @@ use stormfire::{
 use crate::support::{Line, line_data, recording};
 
 /// The waiting records below a folder, one per line.
-fn spooled(folder: &Path) -> Vec<Value> {
+pub(crate) fn spooled(folder: &Path) -> Vec<Value> {
     let mut records = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();

@@ -82,8 +82,7 @@ impl<M: LightningModule> Callback<M> for Watch {
 }
 
 /// Returns how long a save blocks the training, and how much the memory grows until the file is durable.
-fn save(path: &Path, in_background: bool) -> Outcome<(f64, f64)> {
-    let device = Device::flex();
+fn save(path: &Path, in_background: bool, device: &Device) -> Outcome<(f64, f64)> {
     let watch = Watch { path: path.into(), began: None, seen: Arc::default(), before: Arc::default() };
     let mut trainer = Trainer::new()
         .no_logger()
@@ -92,12 +91,18 @@ fn save(path: &Path, in_background: bool) -> Outcome<(f64, f64)> {
         .enable_model_summary(false)
         .async_checkpointing(in_background)
         .max_epochs(1)
+        .accelerator(device.clone())
         .callback(watch.clone());
-    let batch = Tensor::<2>::ones([1, WIDTH], &device);
-    let _ = trainer.fit(Large::new(&device), Loader::from_batches(vec![batch; BATCHES]))?;
+    let batch = Tensor::<2>::ones([1, WIDTH], device);
+    let _ = trainer.fit(Large::new(device), Loader::from_batches(vec![batch; BATCHES]))?;
     let seen = watch.seen.lock().map_err(|_| "poisoned")?;
     let before = *watch.before.lock().map_err(|_| "poisoned")?;
     Ok((seen[SAVES_AFTER] - seen[SAVES_AFTER - 1], memory::peak_gib() - before))
+}
+
+/// The seconds for which a save in the background stops the training.
+pub fn stops(path: &Path, device: &Device) -> Outcome<f64> {
+    Ok(save(path, true, device)?.0)
 }
 
 /// The seconds of one memory copy of `len` bytes, including page faults.
@@ -147,6 +152,7 @@ fn torch(python: &str, script: &str, file: &Path) -> Outcome<[f64; 4]> {
 /// runs.
 pub fn run(folder: &Path, rounds: usize, torch_by: Option<(&str, &str)>) -> Outcome {
     fs::create_dir_all(folder)?;
+    let device = Device::flex();
     let (file, copy, other) = (folder.join("large.ckpt"), folder.join("copy"), folder.join("torch"));
     let mut rows: Vec<(&str, Vec<(f64, f64)>)> = Vec::new();
     let mut note = |name, measured| match rows.iter_mut().find(|(known, _)| *known == name) {
@@ -155,8 +161,8 @@ pub fn run(folder: &Path, rounds: usize, torch_by: Option<(&str, &str)>) -> Outc
     };
     for _ in 0..rounds {
         // A step that follows immediately also needs memory. So the printed peak is that of a synchronous save.
-        note("stormfire: a save in the background stops the training", (save(&file, true)?.0, f64::NAN));
-        note("stormfire: a save until it is durable", save(&file, false)?);
+        note("stormfire: a save in the background stops the training", (save(&file, true, &device)?.0, f64::NAN));
+        note("stormfire: a save until it is durable", save(&file, false, &device)?);
         note("stormfire: load and verify", (load(&file)?, f64::NAN));
         let len = fs::metadata(&file)?.len();
         note("a copy of its bytes in memory", (copy_in_memory(len as usize), f64::NAN));

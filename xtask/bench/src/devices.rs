@@ -108,20 +108,20 @@ fn trained<M: Workload>(batches: &[M::Batch], steps: usize, devices: usize) -> O
 }
 
 /// A Python process that trains on request.
-struct Torch {
+pub struct Torch {
     process: Child,
     orders: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
 
 impl Torch {
-    fn start(python: &str, script: &str) -> Outcome<Self> {
+    pub fn start(python: &str, script: &str) -> Outcome<Self> {
         let mut process = Command::new(python).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (orders, answers) = (process.stdin.take().ok_or("no input")?, process.stdout.take().ok_or("no output")?);
         Ok(Self { process, orders, answers: BufReader::new(answers) })
     }
 
-    fn step(&mut self, model: &str, mode: &str) -> Outcome<f64> {
+    pub fn step(&mut self, model: &str, mode: &str) -> Outcome<f64> {
         writeln!(self.orders, "{model} {mode} {SECONDS}")?;
         let mut line = String::new();
         self.answers.read_line(&mut line)?;

@@ -22,6 +22,8 @@ pub trait Workload: LightningModule<Batch: SplitBatch + Sync> {
     fn new(device: &Device) -> Self;
     /// A number of batches with `items` items.
     fn batches(count: usize, items: usize, device: &Device) -> Vec<Self::Batch>;
+    /// The batch on another device.
+    fn moved(batch: &Self::Batch, device: &Device) -> Self::Batch;
 }
 
 fn loss(logits: Tensor<2>, targets: Tensor<1, Int>) -> Result<StepOutput> {
@@ -64,6 +66,10 @@ impl Workload for Mlp {
         let batch = |_| (Tensor::random([items, 784], Distribution::Uniform(-1.0, 1.0), device), classes([items], 10.0, device));
         (0..count).map(batch).collect()
     }
+
+    fn moved((x, y): &Self::Batch, device: &Device) -> Self::Batch {
+        (Tensor::from_data(x.to_data(), device), Tensor::from_data(y.to_data(), device))
+    }
 }
 
 /// PyTorch's MNIST example without its two dropouts.
@@ -101,6 +107,10 @@ impl Workload for Cnn {
         let batch = |_| (Tensor::random([items, 1, 28, 28], Distribution::Uniform(-1.0, 1.0), device), classes([items], 10.0, device));
         (0..count).map(batch).collect()
     }
+
+    fn moved((x, y): &Self::Batch, device: &Device) -> Self::Batch {
+        (Tensor::from_data(x.to_data(), device), Tensor::from_data(y.to_data(), device))
+    }
 }
 
 const VOCABULARY: usize = 65;
@@ -122,7 +132,8 @@ impl Block {
     fn forward(&self, x: Tensor<3>, mask: &Tensor<4, burn::tensor::Bool>) -> Tensor<3> {
         let [batch, time, width] = x.dims();
         let heads = |x: Tensor<3>| x.reshape([batch, time, HEADS, width / HEADS]).swap_dims(1, 2);
-        let [q, k, v] = self.qkv.forward(self.norms[0].forward(x.clone())).chunk(3, 2).try_into().unwrap_or_else(|_| unreachable!("three parts"));
+        let [q, k, v] =
+            self.qkv.forward(self.norms[0].forward(x.clone())).chunk(3, 2).try_into().unwrap_or_else(|_| unreachable!("three parts"));
         let scale = ((width / HEADS) as f64).sqrt();
         let scores = heads(q).matmul(heads(k).transpose()) / scale;
         let attended = softmax(scores.mask_fill(mask.clone(), f32::NEG_INFINITY), 3).matmul(heads(v));
@@ -132,7 +143,8 @@ impl Block {
     }
 }
 
-/// A character GPT: 4 layers, 4 heads, width 128, context 64.
+/// A character GPT: 4 layers, 4 heads, width 128, context 64. It is not the model of the example `char_gpt`: an example
+/// is one file to read, with dropout and hyperparameters, and may change without changing these measurements.
 #[derive(Module, Debug)]
 pub struct Gpt {
     tokens: Embedding,
@@ -185,5 +197,9 @@ impl Workload for Gpt {
     fn batches(count: usize, items: usize, device: &Device) -> Vec<Self::Batch> {
         let tokens = || classes([items * CONTEXT], VOCABULARY as f64, device).reshape([items, CONTEXT]);
         (0..count).map(|_| (tokens(), tokens())).collect()
+    }
+
+    fn moved((x, y): &Self::Batch, device: &Device) -> Self::Batch {
+        (Tensor::from_data(x.to_data(), device), Tensor::from_data(y.to_data(), device))
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{hint::black_box, time::Instant};
 
-use burn::{module::Module, tensor::Device};
+use burn::tensor::Device;
 use stormfire::{
     Error,
     prelude::*,
@@ -71,7 +71,7 @@ fn trained<M: Workload>(items: usize, steps: usize) -> std::result::Result<[f64;
     let count = (steps + WARM_UP) * world;
     let batches: Vec<_> = (0..count).map(|index| few[index % few.len()].clone()).collect();
     let mut trainer = Trainer::new().barebones(true).max_epochs(1).callback(Timed::default());
-    black_box(trainer.fit(M::new(&Device::flex()), Loader::from_batches(batches))?);
+    let _ = black_box(trainer.fit(M::new(&Device::flex()), Loader::from_batches(batches))?);
     let measured = trainer.get::<Timed>().map_or([f64::NAN; 2], |timed| timed.measured);
     Ok(measured.map(|seconds| seconds / steps as f64))
 }
@@ -95,7 +95,9 @@ const RANKS: [usize; 6] = [2, 4, 16, 64, 256, 1024];
 
 /// Prints what larger clusters would gain, from the time of a step on this machine.
 pub fn simulate() -> Outcome<()> {
-    println!("A step is measured on one core. A larger cluster is computed: compute + pack + 2 (W - 1) latency + 2 (W - 1) / W bytes / bandwidth.\n");
+    println!(
+        "A step is measured on one core. A larger cluster is computed: compute + pack + 2 (W - 1) latency + 2 (W - 1) / W bytes / bandwidth.\n"
+    );
     simulated::<Mlp>("MLP", 512)?;
     simulated::<Cnn>("MNIST CNN", 64)?;
     simulated::<Gpt>("char-GPT", 32)

@@ -7,9 +7,9 @@ use crate::system::{self, Workspace};
 
 /// The limit in characters.
 const SUBJECT: usize = 72;
-/// Seconds since 1970: 2026-11-29, 04:00 UTC. Earlier commits are exempt. A date also works in a shallow clone, which
-/// may lack the commit that introduced the rule.
-const SINCE: u64 = 1_795_924_800;
+/// Seconds since 1970: 2026-11-29, 06:30 UTC, the last commit with a longer subject. Earlier commits are exempt. A date
+/// also works in a shallow clone, which may lack the commit that introduced the rule.
+const SINCE: u64 = 1_795_933_800;
 
 pub(super) fn check(workspace: &Workspace) -> Result<Vec<Finding>> {
     // git writes the subjects of merges.

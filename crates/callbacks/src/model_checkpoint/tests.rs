@@ -377,7 +377,7 @@ fn a_missing_metric_is_an_error_when_it_is_needed() {
 }
 
 #[test]
-fn wrong_options_are_refused_when_the_fit_begins() {
+fn wrong_options_are_refused_when_the_fit_starts() {
     let places =
         "write it as `{epoch:02d}-{val_loss:.2f}`, with formats `[0][width][.precision][d|f|e]`, and choose the folder with `dirpath`";
     let cases = [

@@ -31,7 +31,7 @@ use spool::{Mark, Spool};
 use stormfire_store::hold::{Hold, hold};
 use stormfire_store::{private, replacement};
 
-use crate::{Delivery, Error, Result};
+use crate::{Delivery, Error, Patience, Result};
 
 /// File with the position up to which everything was delivered.
 const ACKED: &str = "delivered";
@@ -82,7 +82,7 @@ pub(crate) struct Sending {
     /// Time that records wait for further ones before they are sent.
     pub(crate) linger: Duration,
     /// [`Outbox::settle`] returns if nothing was delivered for this time.
-    pub(crate) patience: Duration,
+    pub(crate) patience: Patience,
     /// Whether undelivered records are an error. Otherwise they are a warning.
     pub(crate) strict: bool,
     /// Interval of [`Carrier::idle`] calls, after the first push.
@@ -98,7 +98,7 @@ impl Sending {
             max_records: 1000,
             max_bytes: 900_000,
             linger: Duration::from_secs(1),
-            patience: Duration::from_secs(30),
+            patience: Patience::default(),
             strict: false,
             idle_every: None,
             limit: LIMIT,
@@ -131,9 +131,11 @@ impl<R: Record> Outbox<R> {
     /// [`Outbox::flush`].
     ///
     /// # Errors
-    /// [`Error::RunInUse`] if another process has opened it, [`Error::Io`] if it cannot be read or created.
+    /// [`Error::RunInUse`] if another process has opened it, [`Error::Io`] if it cannot be read or created,
+    /// [`Error::Unreadable`] for an invalid [`Sending::patience`].
     pub(crate) fn open(folder: impl Into<PathBuf>, carrier: impl Carrier<R>, sending: Sending) -> Result<Self> {
         let folder = folder.into();
+        sending.patience.check(&sending.logger)?;
         private::folder(&folder)?;
         let Some(hold) = hold(&folder) else { return Err(Error::RunInUse { folder }) };
         replacement::remove_leftovers(&folder);
@@ -309,7 +311,7 @@ impl<R: Record> Outbox<R> {
     /// With [`Sending::strict`], [`Error::Undelivered`] if a record was not delivered.
     pub(crate) fn settle(&mut self) -> Result<Delivery> {
         self.flush()?;
-        let delivery = self.shared.settle(self.sending.patience);
+        let delivery = self.shared.settle(self.sending.patience.time());
         let Sending { logger, strict, .. } = &self.sending;
         if delivery.spooled > 0 && !strict {
             let folder = self.folder.display();

@@ -28,7 +28,7 @@ use crate::parts::model_log::ModelLog;
 use crate::parts::random::random_hex;
 use crate::{
     Artifact, Audio, CheckpointInfo, ConsoleStream, DEFAULT_NAME, Delivery, Figure, FigureFormat, Graph, Histogram, Hyperparams, Image,
-    LogModel, Logger, Metrics, Result, Secret, Status, Table, Text,
+    LogModel, Logger, Metrics, Patience, Result, Secret, Status, Table, Text,
 };
 
 /// Sends a run to [Comet](https://www.comet.com), or writes an archive for `comet upload`.
@@ -79,7 +79,7 @@ pub struct CometLogger {
     save_dir: Option<PathBuf>,
     strict: bool,
     /// Time that the end of a run waits without progress of the delivery.
-    patience: Duration,
+    patience: Patience,
     /// The experiment of the key will be resumed: nothing of it is changed before.
     is_waiting: bool,
     limit: u64,
@@ -115,7 +115,7 @@ impl CometLogger {
             prefix: String::new(),
             save_dir: None,
             strict: false,
-            patience: Duration::from_secs(30),
+            patience: Patience::default(),
             is_waiting: false,
             limit: outbox::LIMIT,
             journal: None,
@@ -166,7 +166,7 @@ impl CometLogger {
             server: carrier::server(&self.server).to_owned(),
             api_key,
             strict: self.strict,
-            patience: self.patience,
+            patience: self.patience.clone(),
             limit: self.limit,
         })
     }
@@ -236,7 +236,7 @@ impl Logger for CometLogger {
 
     /// Includes the [`patience`](Self::patience) for an unreachable server.
     fn longest_call(&self) -> Duration {
-        LONGEST_CALL + self.patience
+        LONGEST_CALL + self.patience.time()
     }
 
     fn save_dir(&self) -> Option<PathBuf> {
@@ -248,7 +248,7 @@ impl Logger for CometLogger {
         (another.api_key, another.offline, another.server) = (self.api_key.clone(), self.offline, self.server.clone());
         (another.workspace, another.project, another.tags) = (self.workspace.clone(), self.project.clone(), self.tags.clone());
         (another.experiment_name, another.prefix) = (self.experiment_name.clone(), self.prefix.clone());
-        (another.save_dir, another.strict, another.patience) = (self.save_dir.clone(), self.strict, self.patience);
+        (another.save_dir, another.strict, another.patience) = (self.save_dir.clone(), self.strict, self.patience.clone());
         another.limit = self.limit;
         another.models = self.models.another();
         // A given key belongs to the first run.

@@ -24,8 +24,8 @@ use crate::parts::position;
 use crate::parts::random::{random_hex, random_id};
 use crate::parts::rows::{Row, Rows, SavedOpen};
 use crate::{
-    Audio, DEFAULT_NAME, Delivery, Error, Figure, FigureFormat, Histogram, Hyperparams, Image, Logger, Metrics, Result, Secret, Status,
-    Table, Text,
+    Audio, DEFAULT_NAME, Delivery, Error, Figure, FigureFormat, Histogram, Hyperparams, Image, Logger, Metrics, Patience, Result, Secret,
+    Status, Table, Text,
 };
 
 /// Sends a run to a [trackio](https://github.com/gradio-app/trackio) server, your own or a Hugging Face Space: metrics,
@@ -60,7 +60,7 @@ pub struct TrackioLogger {
     prefix: String,
     save_dir: PathBuf,
     strict: bool,
-    patience: Duration,
+    patience: Patience,
     limit: u64,
     /// Whether the user chose the name of the run.
     is_named: bool,
@@ -137,7 +137,7 @@ impl TrackioLogger {
             prefix: String::new(),
             save_dir: PathBuf::new(),
             strict: false,
-            patience: Duration::from_secs(30),
+            patience: Patience::default(),
             limit: outbox::LIMIT,
             is_named: false,
             runs: 1,
@@ -164,7 +164,7 @@ impl TrackioLogger {
         } else {
             let to = self.destination()?;
             self.save_dir = absolute(&self.save_dir)?;
-            let (strict, patience, limit) = (self.strict, self.patience, self.limit);
+            let (strict, patience, limit) = (self.strict, self.patience.clone(), self.limit);
             let sending = Sending { patience, strict, limit, ..Sending::new("trackio") };
             let folder = self.save_dir.join(".stormfire/trackio").join(&self.run.session);
             let outbox = Outbox::open(folder, Sender { client: to.server.client(self.token.clone()), to: to.clone() }, sending)?;
@@ -246,7 +246,7 @@ impl Logger for TrackioLogger {
 
     /// Includes the [`patience`](Self::patience) for an unreachable server.
     fn longest_call(&self) -> Duration {
-        LONGEST_CALL + self.patience
+        LONGEST_CALL + self.patience.time()
     }
 
     fn another(&self) -> Option<Box<dyn Logger>> {
@@ -258,7 +258,7 @@ impl Logger for TrackioLogger {
         let given = run.name.strip_suffix(&format!("-{}", self.runs)).unwrap_or(&run.name);
         let name = if *is_named { format!("{given}-{runs}") } else { fresh.run.name.clone() };
         let run = Run { project: run.project.clone(), name, ..fresh.run.clone() };
-        let (strict, patience, limit, is_named, rows) = (*strict, *patience, *limit, *is_named, rows.another());
+        let (strict, patience, limit, is_named, rows) = (*strict, patience.clone(), *limit, *is_named, rows.another());
         Some(Box::new(Self { server, token, group, prefix, save_dir, strict, patience, limit, is_named, runs, run, rows, ..fresh }))
     }
 

@@ -8,7 +8,7 @@ use burn::tensor::Device;
 pub(super) struct Turn {
     device: Device,
     seed: u64,
-    /// Nothing is sent. The other end is dropped when the turn before is over.
+    /// Nothing is sent. The other end is dropped when the turn before ends.
     before: Option<mpsc::Receiver<()>>,
     _next: mpsc::Sender<()>,
 }

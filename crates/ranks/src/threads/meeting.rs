@@ -19,7 +19,7 @@ pub(super) struct Meeting {
 }
 
 struct Now {
-    /// The number of calls that are over.
+    /// The number of completed calls.
     rounds: u64,
     /// What has been brought for the current call, for each rank.
     brought: Vec<Option<(String, Brought)>>,

@@ -80,7 +80,7 @@ impl Carrier<Number> for Server {
 
 fn sending() -> Sending {
     // A reachable server answers in this time, even on a slow machine.
-    Sending { linger: Duration::ZERO, patience: Duration::from_hours(1), max_records: 5, ..Sending::new("test") }
+    Sending { linger: Duration::ZERO, patience: Duration::from_hours(1).into(), max_records: 5, ..Sending::new("test") }
 }
 
 /// Waits only until the server is found to be unreachable.
@@ -89,7 +89,7 @@ fn give_up(outbox: &mut Outbox<Number>) -> Result<Delivery> {
     while outbox.shared.trouble().is_none() {
         std::thread::sleep(Duration::from_millis(1));
     }
-    outbox.sending.patience = Duration::ZERO;
+    outbox.sending.patience = Duration::ZERO.into();
     outbox.settle()
 }
 
@@ -361,7 +361,7 @@ mod over_http {
             Fault::Slow(Duration::from_millis(50)),
         ]);
         let client = Client::new(&server.address, Auth::Bearer(Secret::new("token-1")));
-        let sending = Sending { linger: Duration::ZERO, patience: Duration::from_hours(1), ..Sending::new("test") };
+        let sending = Sending { linger: Duration::ZERO, patience: Duration::from_hours(1).into(), ..Sending::new("test") };
         let mut outbox = Outbox::open(folder.path().join("spool"), Poster(client), sending).unwrap();
         push(&mut outbox, 0..5);
         let delivery = outbox.settle().unwrap();

@@ -56,7 +56,7 @@ impl Route for Destination {
 
     fn deliver(self, folder: &Path, patience: Duration) -> Result<Delivery> {
         let api_key = Secret::from_env(API_KEY).ok_or_else(|| missing_key(&self.project))?;
-        let sending = Sending { strict: true, patience, ..Sending::new(&self.project) };
+        let sending = Sending { strict: true, patience: patience.into(), ..Sending::new(&self.project) };
         self.outbox(folder, api_key, sending)?.settle()
     }
 }

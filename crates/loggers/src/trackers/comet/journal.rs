@@ -1,15 +1,13 @@
 //! The destination of messages: an archive or a server.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
 use super::carrier::Destination;
 use super::message::{FileNote, Identity, Message};
 use super::offline::{Experiment, Folder};
 use crate::network::outbox::{Outbox, Sending};
 use crate::parts::identity::now_ms;
-use crate::{Delivery, Result, Secret, Status};
+use crate::{Delivery, Patience, Result, Secret, Status};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 /// The settings of a journal.
 #[derive(Debug, Clone)]
@@ -25,7 +23,7 @@ pub(super) struct Facts {
     pub(super) api_key: Option<Secret>,
     pub(super) strict: bool,
     /// Time that the end of a run waits without progress of the delivery.
-    pub(super) patience: Duration,
+    pub(super) patience: Patience,
     /// Maximum number of waiting bytes.
     pub(super) limit: u64,
 }
@@ -54,7 +52,7 @@ impl Journal {
     pub(super) fn open(folder: &Path, facts: &Facts) -> Result<Self> {
         let place = if let Some(api_key) = &facts.api_key {
             Place::Outbox(Box::new({
-                let (strict, patience, limit) = (facts.strict, facts.patience, facts.limit);
+                let (strict, patience, limit) = (facts.strict, facts.patience.clone(), facts.limit);
                 let sending = Sending { patience, strict, limit, ..Sending::new(&facts.project) };
                 facts.destination().outbox(folder, api_key.clone(), sending)?
             }))

@@ -1,12 +1,11 @@
 //! The settings of a [`CometLogger`].
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::CometLogger;
 use crate::network::address::without_login;
 use crate::parts::model_log::ModelLog;
-use crate::{LogModel, Secret};
+use crate::{LogModel, Patience, Secret};
 
 impl CometLogger {
     /// Sets the API key of the account. Default: `COMET_API_KEY`.
@@ -85,9 +84,10 @@ impl CometLogger {
         self
     }
 
-    /// Time that the end of a run waits for the server without any delivery. Default: 30 s.
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    /// Time that the end of a run waits for the server without any delivery: a [`Duration`](std::time::Duration), or a
+    /// string such as `"10 s"`. Default: 30 s.
+    pub fn patience(mut self, patience: impl Into<Patience>) -> Self {
+        self.patience = patience.into();
         self
     }
 

@@ -38,7 +38,7 @@ impl Tracker for Comet {
 
     fn logger_at(&self, address: &str, folder: &Path, patience: Duration) -> Box<dyn Logger> {
         let mut logger = online(folder, &self.0.address).server(address);
-        logger.patience = patience;
+        logger.patience = patience.into();
         Box::new(logger)
     }
 
@@ -338,7 +338,7 @@ fn a_wrong_key_loses_nothing_and_is_never_shown() {
     let folder = tempfile::tempdir().unwrap();
     let server = TestServer::start(|request| (401, json!({"msg": format!("no account has {}", request.json()["apiKey"])})));
     let mut logger = online(folder.path(), &server.address).strict(true);
-    logger.patience = Duration::ZERO;
+    logger.patience = Duration::ZERO.into();
     logger.log_metrics(&[("loss", 0.0)].into(), Some(0)).unwrap();
     logger.log_image("img", &Image::new(1, 1, 1, vec![1]).unwrap(), Some(4)).unwrap();
     let error = logger.finalize(Status::Success).unwrap_err();
@@ -391,7 +391,7 @@ fn a_server_that_only_has_a_status_gets_everything_and_a_proxy_nothing() {
         });
         let folder = tempfile::tempdir().unwrap();
         let mut logger = online(folder.path(), &server.address);
-        logger.patience = Duration::from_mins(1);
+        logger.patience = Duration::from_mins(1).into();
         log_everything(&mut logger, &{
             let file = folder.path().join("model.bin");
             fs_err::write(&file, b"weights").unwrap();

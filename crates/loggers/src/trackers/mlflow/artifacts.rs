@@ -98,7 +98,7 @@ pub(super) fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     target.commit().map(drop)
 }
 
-/// What a name tells of a file's content.
+/// The type of a file's content, from its name.
 fn content_type(name: &str) -> &'static str {
     match name.rsplit('.').next().unwrap_or_default() {
         "png" => "image/png",

@@ -98,7 +98,7 @@ impl Logger for MlflowLogger {
 
     /// Includes the [`patience`](Self::patience) for an unreachable server.
     fn longest_call(&self) -> Duration {
-        LONGEST_CALL + self.settings.patience
+        LONGEST_CALL + self.settings.patience.time()
     }
 
     /// The folder of the file store.

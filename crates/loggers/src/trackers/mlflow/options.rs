@@ -1,13 +1,12 @@
 //! The settings of a logger before it is opened.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::MlflowLogger;
 use crate::network::address::Address;
 use crate::network::http::Auth;
 use crate::parts::model_log::ModelLog;
-use crate::{LogModel, Secret};
+use crate::{LogModel, Patience, Secret};
 
 impl MlflowLogger {
     /// Sets the destination of runs. See the type for its forms. Default: the environment, else `mlruns` below the
@@ -111,9 +110,10 @@ impl MlflowLogger {
         self
     }
 
-    /// Time that the end of a run waits for a server without any delivery. Default: 30 s.
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.settings.patience = patience;
+    /// Time that the end of a run waits for a server without any delivery: a [`Duration`](std::time::Duration), or a
+    /// string such as `"10 s"`. Default: 30 s.
+    pub fn patience(mut self, patience: impl Into<Patience>) -> Self {
+        self.settings.patience = patience.into();
         self
     }
 }

@@ -20,7 +20,7 @@ use crate::network::http::{Auth, Client};
 use crate::network::outbox::{self, Outbox, Route, Sending};
 use crate::parts::random::random_hex;
 use crate::parts::{identity, position};
-use crate::{Delivery, Error, Result};
+use crate::{Delivery, Error, Patience, Result};
 
 /// The settings of a logger before it is opened.
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ pub(super) struct Settings {
     pub(super) tags: Vec<(String, String)>,
     pub(super) save_dir: PathBuf,
     pub(super) strict: bool,
-    pub(super) patience: Duration,
+    pub(super) patience: Patience,
     /// See [`Sending`].
     pub(super) limit: u64,
 }
@@ -56,7 +56,7 @@ impl Default for Settings {
             tags: Vec::new(),
             save_dir: PathBuf::new(),
             strict: false,
-            patience: Duration::from_secs(30),
+            patience: Patience::default(),
             limit: outbox::LIMIT,
         }
     }
@@ -126,7 +126,7 @@ impl Settings {
         }
         learnt.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&note.known);
         let carrier = Server::new(client, note.clone(), folder.clone(), Arc::clone(learnt));
-        let (strict, patience, limit) = (self.strict, self.patience, self.limit);
+        let (strict, patience, limit) = (self.strict, self.patience.clone(), self.limit);
         let sending = Sending { patience, strict, limit, ..Sending::new(&self.experiment) };
         let outbox = Outbox::open(folder, carrier, sending)?;
         note.save(outbox.folder())?;
@@ -145,7 +145,7 @@ impl Route for Note {
     }
 
     fn deliver(self, folder: &Path, patience: Duration) -> Result<Delivery> {
-        let settings = Settings { experiment: self.experiment.clone(), strict: true, patience, ..Settings::default() };
+        let settings = Settings { experiment: self.experiment.clone(), strict: true, patience: patience.into(), ..Settings::default() };
         // The address in the environment may contain the login for this server.
         let named = settings.address();
         let is_same = matches!(Place::of(&named, &self.experiment), Ok(Place::Server(server)) if server == self.server);

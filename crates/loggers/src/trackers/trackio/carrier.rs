@@ -77,7 +77,7 @@ impl Route for Destination {
             return missing("the login that the run had for its server", "set `TRACKIO_SERVER_URL` to its address with `user:password@`");
         }
         let client = server.client(None);
-        let sending = Sending { strict: true, patience, ..Sending::new("trackio") };
+        let sending = Sending { strict: true, patience: patience.into(), ..Sending::new("trackio") };
         Outbox::open(folder, Sender { client, to: self }, sending)?.settle()
     }
 }

@@ -1,10 +1,9 @@
 //! The settings of a [`TrackioLogger`].
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::{Server, TrackioLogger};
-use crate::{Reduce, Secret};
+use crate::{Patience, Reduce, Secret};
 
 impl TrackioLogger {
     /// Sets the project. Default: `lightning_logs`.
@@ -65,9 +64,10 @@ impl TrackioLogger {
         self
     }
 
-    /// Time that the end of a run waits for the server without any delivery. Default: 30 s.
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    /// Time that the end of a run waits for the server without any delivery: a [`Duration`](std::time::Duration), or a
+    /// string such as `"10 s"`. Default: 30 s.
+    pub fn patience(mut self, patience: impl Into<Patience>) -> Self {
+        self.patience = patience.into();
         self
     }
 

@@ -34,7 +34,7 @@ impl Logger for WandbLogger {
 
     /// Includes the [`patience`](Self::patience) for an unreachable server.
     fn longest_call(&self) -> Duration {
-        LONGEST_CALL + self.settings.patience
+        LONGEST_CALL + self.settings.patience.time()
     }
 
     fn save_dir(&self) -> Option<PathBuf> {

@@ -25,7 +25,7 @@ impl Route for Settings {
     }
 
     fn deliver(self, folder: &Path, patience: Duration) -> Result<Delivery> {
-        let settings = Self { api_key: Secret::from_env(settings::API_KEY), strict: true, patience, ..self };
+        let settings = Self { api_key: Secret::from_env(settings::API_KEY), strict: true, patience: patience.into(), ..self };
         let mut outbox = outbox(&settings, folder.to_owned())?;
         take_open_row(&mut outbox)?;
         outbox.settle()

@@ -10,7 +10,7 @@ use crate::network::address::without_login;
 use crate::network::outbox::{self, Sending};
 use crate::parts::identity;
 use crate::parts::random::random_id;
-use crate::{DEFAULT_NAME, Error, Result, Secret};
+use crate::{DEFAULT_NAME, Error, Patience, Result, Secret};
 
 pub(super) const API_KEY: &str = "WANDB_API_KEY";
 const SERVICE: &str = "https://api.wandb.ai";
@@ -64,7 +64,7 @@ pub(crate) struct Settings {
     #[serde(skip)]
     pub(super) linger: Duration,
     #[serde(skip)]
-    pub(super) patience: Duration,
+    pub(super) patience: Patience,
     #[serde(skip)]
     pub(super) limit: u64,
 }
@@ -100,7 +100,7 @@ impl Settings {
             prefix: String::new(),
             strict: false,
             linger: LINGER,
-            patience: Duration::from_secs(30),
+            patience: Patience::default(),
             limit: outbox::LIMIT,
         }
     }
@@ -126,7 +126,7 @@ impl Settings {
     }
 
     pub(super) fn sending(&self) -> Sending {
-        let (linger, patience, strict, limit) = (self.linger, self.patience, self.strict, self.limit);
+        let (linger, patience, strict, limit) = (self.linger, self.patience.clone(), self.strict, self.limit);
         let sending = Sending { max_records: 10_000, max_bytes: 4 << 20, idle_every: Some(HEARTBEAT), ..Sending::new("wandb") };
         Sending { linger, patience, strict, limit, ..sending }
     }

@@ -7,7 +7,7 @@ use super::WandbLogger;
 use super::settings::Mode;
 use crate::network::address::without_login;
 use crate::parts::model_log::ModelLog;
-use crate::{LogModel, Reduce, Secret};
+use crate::{LogModel, Patience, Reduce, Secret};
 
 impl WandbLogger {
     /// Whether to write a folder for `wandb sync` instead of contacting a server. Default: false.
@@ -123,9 +123,10 @@ impl WandbLogger {
         self
     }
 
-    /// Time that the end of a run waits for a server without any delivery. Default: 30 s.
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.settings.patience = patience;
+    /// Time that the end of a run waits for a server without any delivery: a [`Duration`](std::time::Duration), or a
+    /// string such as `"10 s"`. Default: 30 s.
+    pub fn patience(mut self, patience: impl Into<Patience>) -> Self {
+        self.settings.patience = patience.into();
         self
     }
 

@@ -13,7 +13,7 @@ use super::settings::Settings;
 fn logger(folder: &Path) -> WandbLogger {
     let mut settings = Settings::from_env(|_| None);
     settings.linger = Duration::ZERO;
-    settings.patience = Duration::from_mins(1);
+    settings.patience = Duration::from_mins(1).into();
     WandbLogger::from_settings(settings).save_dir(folder).project("a project").id("run1")
 }
 

@@ -54,7 +54,7 @@ fn a_refused_key_loses_nothing_and_a_refused_file_only_itself() {
     let folder = tempfile::tempdir().unwrap();
     let refusing = TestServer::start(|request| (401, json!({"error": format!("who is {}", request.header("authorization").unwrap())})));
     let mut refused = logger(folder.path()).base_url(&refusing.address).api_key(KEY).strict(true);
-    refused.settings.patience = Duration::ZERO;
+    refused.settings.patience = Duration::ZERO.into();
     refused.log_metrics(&[("loss", 0.0)].into(), Some(0)).unwrap();
     let error = refused.finalize(Status::Failed).unwrap_err();
     let failure = Carrier::new(&refused.settings, folder.path()).unwrap().deliver(&[row(0)]).unwrap_err();

@@ -65,7 +65,7 @@ impl Tracker for Wandb {
 
     fn logger_at(&self, address: &str, folder: &Path, patience: Duration) -> Box<dyn Logger> {
         let mut logger = super::logger(folder).base_url(address).api_key(super::KEY);
-        logger.settings.patience = patience;
+        logger.settings.patience = patience.into();
         Box::new(logger)
     }
 
