@@ -362,8 +362,8 @@ fn a_metric_implements_its_trait() {
     "
     ), @"
     error[E0277]: `Hits` is not a `Metric`
-      value(Hits(1)); // values of this type cannot be merged over batches
-      note: use a metric such as `accuracy` or `Mean`, or implement `merge`, `compute`, `parts` and `with_parts`
+      value(Hits(1)); // no result can be computed from values of this type
+      note: use a metric such as `accuracy` or `Mean`, or derive `Merge` and implement `Metric::compute`
     ");
 }
 

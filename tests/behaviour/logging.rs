@@ -9,6 +9,7 @@ mod loaders;
 mod mistakes;
 mod probe;
 mod reads;
+mod results;
 mod same_event;
 mod steps;
 mod views;

@@ -23,6 +23,8 @@ enum Subject {
     /// Threads that share each batch, compared with one device, a hand-written loop and PyTorch.
     Devices,
     Loggers,
+    /// Metrics, compared with torchmetrics.
+    Metrics,
     /// One and two ranks, by threads and by MPI, and a simulation of larger clusters. Only measured if requested.
     Scaling,
     /// Trainings with trackers.
@@ -115,6 +117,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     if options.measures(Subject::Devices) {
         devices(workspace, options, &program)?;
     }
+    if options.measures(Subject::Metrics) {
+        metrics(workspace, options, &program)?;
+    }
     if options.measures(Subject::Loop) {
         bench(&overhead)?;
         println!("\nWhat a logged name costs when there are many:");
@@ -138,6 +143,16 @@ fn devices(workspace: &Workspace, options: &Options, program: &Path) -> Result<(
     match &options.torch {
         Some(python) => drop(command.arg(python).arg(workspace.root.join("xtask/python/torch_throughput.py"))),
         None => println!("PyTorch and Lightning are left out: `--torch PYTHON` names a Python that has torch and pytorch_lightning"),
+    }
+    system::run(&mut command)
+}
+
+fn metrics(workspace: &Workspace, options: &Options, program: &Path) -> Result<()> {
+    let mut command = workspace.command(program);
+    command.args(["metrics", &options.rounds.to_string()]).env("RAYON_NUM_THREADS", options.threads.to_string());
+    match &options.torch {
+        Some(python) => drop(command.arg(python).arg(workspace.root.join("xtask/python/metrics_bench.py"))),
+        None => println!("torchmetrics is left out: `--torch PYTHON` names a Python that has it, as in `target/venv-metrics`"),
     }
     system::run(&mut command)
 }

@@ -10,6 +10,7 @@ mod fresh;
 mod gpu;
 mod linters;
 mod losses;
+mod metrics;
 mod mpi;
 mod python;
 mod s3;

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::step::{Step, Verdict};
 use crate::system::{self, Workspace};
-use crate::{crash, cuda, docs, examples, fresh, linters, mpi, python, s3, tidy, torch, trackers, wgpu};
+use crate::{crash, cuda, docs, examples, fresh, linters, metrics, mpi, python, s3, tidy, torch, trackers, wgpu};
 
 pub(crate) const STEPS: &[Step] = &[
     Step { name: "fmt", about: "the code is formatted", body: fmt },
@@ -23,6 +23,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step { name: "tensorboard", about: "TensorBoard shows every kind of logged value", body: trackers::tensorboard },
     Step { name: "torch", about: "PyTorch computes with our weights, and we compute with those of PyTorch Lightning", body: torch::step },
+    Step { name: "metrics", about: "metrics equal those of torchmetrics, scikit-learn and others", body: metrics::step },
     Step { name: "mlflow", about: "MLflow's servers, client and migration read the data of MlflowLogger", body: trackers::mlflow },
     Step { name: "s3", about: "a run that is saved in S3 resumes from there", body: s3::step },
     Step {

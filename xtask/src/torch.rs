@@ -1,7 +1,7 @@
 //! Compares results with PyTorch: PyTorch computes with weights that we saved, and we compute with weights that
 //! Lightning saved.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
@@ -18,18 +18,26 @@ const TESTS: &str = "pytorch::tests::";
 const MUST_RUN: &str = "pytorch::tests::a_module_answers_as_in_pytorch ... ok";
 
 pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
+    let python = match environment(workspace, "torch")? {
+        Ok(python) => python,
+        Err(skipped) => return Ok(skipped),
+    };
+    we_read_theirs(workspace, &python)?;
+    they_read_ours(workspace, &python)?;
+    Ok(Verdict::Passed)
+}
+
+/// The interpreter of an environment with these pins and PyTorch. The verdict says why there is none.
+pub(crate) fn environment(workspace: &Workspace, name: &str) -> Result<Result<PathBuf, Verdict>> {
     let mut system_python = python_with_torch(workspace);
     if system_python.is_none() {
         if let Some(command) = system::install(workspace, &DEBIAN)? {
-            return Ok(Verdict::Skipped(format!("no Python can `{IMPORT}`; on Debian {command} brings it")));
+            return Ok(Err(Verdict::Skipped(format!("no Python can `{IMPORT}`; on Debian {command} brings it"))));
         }
         system_python = python_with_torch(workspace);
     }
     let Some(system_python) = system_python else { bail!("PyTorch is installed, but no Python can `{IMPORT}`") };
-    let python = Environment { name: "torch", python: system_python, above_system: true }.interpreter(workspace)?;
-    we_read_theirs(workspace, &python)?;
-    they_read_ours(workspace, &python)?;
-    Ok(Verdict::Passed)
+    Ok(Ok(Environment { name, python: system_python, above_system: true }.interpreter(workspace)?))
 }
 
 /// The first `python3` on the search path may come from another source, which does not see Debian's packages.

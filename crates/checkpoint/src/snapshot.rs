@@ -87,6 +87,11 @@ impl Snapshot {
         self.register(name.into(), if tensor.is_autodiff() { tensor.inner() } else { tensor });
     }
 
+    /// Adds another tensor of integers.
+    pub fn add_ints<const D: usize>(&mut self, name: impl Into<String>, tensor: Tensor<D, Int>) {
+        self.register(name.into(), tensor.inner());
+    }
+
     /// Adds a tensor that is on the host.
     pub fn add_read(&mut self, name: String, data: TensorData) {
         self.entries.push(Entry { name, dtype: data.dtype(), shape: data.shape().clone(), source: Source::Host(data) });

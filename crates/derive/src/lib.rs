@@ -1,10 +1,24 @@
 //! The derive macros of Stormfire. Use them through the crate `stormfire`.
 
 mod cast_batch;
+mod merge;
 mod split_batch;
 
 use proc_macro::TokenStream;
 use syn::{DeriveInput, parse_macro_input};
+
+/// Implements `stormfire::metrics::Merge` for a struct, the state of a metric: each field has a rule for joining two
+/// values.
+///
+/// `#[merge(sum)]`, `#[merge(max)]` and `#[merge(min)]` join numbers (`Scalar`, `f64`, `Array`), `#[merge(cat)]` keeps
+/// all rows (`Rows`). A field with `#[merge(same)]` is an option, which must be equal in both. A field without an
+/// attribute has its own rule. `#[merge(crate = stormfire_metrics)]` above the struct names the crate to use, for a
+/// program that does not depend on `stormfire`.
+#[proc_macro_derive(Merge, attributes(merge))]
+pub fn derive_merge(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    merge::expand(&input).unwrap_or_else(syn::Error::into_compile_error).into()
+}
 
 /// Implements `stormfire::SplitBatch` for a struct: each field is divided, and all have the same number of items.
 ///

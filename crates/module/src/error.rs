@@ -1,5 +1,6 @@
 //! Errors between a user's module and the Trainer.
 
+use stormfire_metrics::MergeError;
 use stormfire_optim::{Error as OptimError, schedule::LookupError};
 use stormfire_values::{ConfigError, ReadError, text::TextError};
 
@@ -28,6 +29,9 @@ pub enum Error {
     /// A misuse of `log`.
     #[error(transparent)]
     Log(#[from] crate::log_error::LogError),
+    /// Two metrics do not merge.
+    #[error("the metrics do not merge: {0}")]
+    Merge(#[from] MergeError),
     /// A metric was not logged.
     #[error("metric `{name}` is not available; available are: {}", list(.available))]
     MetricMissing {

@@ -6,8 +6,8 @@
 
 use std::borrow::Cow;
 
-use stormfire_metrics::{Loggable, Logged};
-use stormfire_values::{Scalar, read::read};
+use stormfire_metrics::{Loggable, Logged, Outline, metric::Pending};
+use stormfire_values::read::Reading;
 
 use crate::{
     error::{Error, Result},
@@ -100,8 +100,12 @@ impl Draft {
             return Err(LogError::Invalid { name: to_string(), hook, reason: std::mem::take(reason) });
         }
         let Some(rule) = hook.log_rule() else { return Err(LogError::NotAllowed { name: to_string(), hook }) };
-        options.on_step = self.on_step.unwrap_or(rule.on_step);
-        options.on_epoch = self.on_epoch.unwrap_or(rule.on_epoch);
+        let is_picture = matches!(value, Logged::Metric(metric) if metric.outline_any() == Outline::Picture);
+        options.on_step = self.on_step.unwrap_or(rule.on_step && !is_picture);
+        options.on_epoch = self.on_epoch.unwrap_or(rule.on_epoch || is_picture);
+        if options.on_step && is_picture {
+            return Err(LogError::Picture { name: to_string(), hook });
+        }
         if options.on_step && !rule.on_step_allowed {
             return Err(LogError::Level { name: to_string(), hook, level: "on_step(true)" });
         }
@@ -156,7 +160,7 @@ pub fn log(name: impl Into<Cow<'static, str>>, value: impl Loggable) -> Entry {
 /// Convert values of different types to one type with [`Loggable::into_logged`].
 ///
 /// ```
-/// use stormfire_metrics::{Loggable, metric::Mean};
+/// use stormfire_metrics::{Loggable, aggregation::Mean};
 /// use stormfire_module::log_dict;
 ///
 /// log_dict([("loss/reconstruction", 0.5), ("loss/kl", 0.1)]).prog_bar(true);
@@ -174,21 +178,30 @@ pub struct Captured {
 }
 
 impl Captured {
-    /// The last value logged under a name, read from the device.
+    /// The last value logged under a name, read from the device. One of several named numbers is `metric/name`.
     ///
     /// # Errors
     /// [`Error::MetricMissing`] if the name was not logged, [`Error::Read`] if the device fails.
     pub fn get(&self, name: &str) -> Result<f64> {
-        let record = self.records.iter().rfind(|r| r.name == name).ok_or_else(|| Error::MetricMissing {
-            name: name.into(),
-            available: self.records.iter().map(|r| r.name.to_string()).collect(),
-        })?;
-        let scalar = match &record.value {
-            Logged::Scalar(scalar) => scalar.clone(),
-            Logged::Metric(metric) => metric.compute_any(),
-            Logged::Invalid(_) => Scalar::Host(f64::NAN),
+        let named = |record: &Record| {
+            let readings = match &record.value {
+                Logged::Scalar(scalar) => vec![(None, Reading::new(scalar.clone()))],
+                Logged::Metric(metric) => Pending::of(metric.as_ref()).readings(),
+                Logged::Invalid(_) => Vec::new(),
+            };
+            let own = &record.name;
+            readings
+                .into_iter()
+                .map(|(below, reading)| (below.map_or_else(|| own.to_string(), |below| format!("{own}/{below}")), reading))
+                .collect::<Vec<_>>()
         };
-        Ok(read(&[scalar])?.into_iter().next().unwrap_or(f64::NAN))
+        let all: Vec<(String, Reading)> = self.records.iter().flat_map(named).collect();
+        let reading = all
+            .iter()
+            .rfind(|(own, _)| own == name)
+            .map(|(_, reading)| reading.clone())
+            .ok_or_else(|| Error::MetricMissing { name: name.into(), available: all.iter().map(|(own, _)| own.clone()).collect() })?;
+        Ok(Reading::read_all(&[reading])?.into_iter().next().unwrap_or(f64::NAN))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Misuses of `log`.
 
+use stormfire_metrics::MergeError;
+
 use crate::hook::Hook;
 
 /// A misuse of `log`.
@@ -66,6 +68,24 @@ pub enum LogError {
         /// The hook.
         hook: Hook,
     },
+    /// The metric does not merge with that of an earlier batch.
+    #[error("`{name}` in `{hook}` does not merge with the value of an earlier batch: {reason}")]
+    Unmerged {
+        /// The metric.
+        name: String,
+        /// The hook.
+        hook: Hook,
+        /// What differs.
+        reason: MergeError,
+    },
+    /// A picture was logged with `on_step(true)`.
+    #[error("`{name}` in `{hook}` is a picture, which is not logged on each step")]
+    Picture {
+        /// The metric.
+        name: String,
+        /// The hook.
+        hook: Hook,
+    },
     /// A mean over an epoch needs a batch size, and it is unknown.
     #[error("the batch size for the mean of `{name}` in `{hook}` is unknown")]
     BatchSize {
@@ -89,6 +109,8 @@ impl LogError {
             LogError::ReservedName { .. } => "choose another name, or `add_dataloader_idx(false)`".into(),
             LogError::Twice { .. } => "use the same arguments, or two names".into(),
             LogError::Restored { .. } => "resume with the program that wrote it, or from a checkpoint at the end of an epoch".into(),
+            LogError::Unmerged { .. } => "make it with the same options and for the same classes in each batch".into(),
+            LogError::Picture { .. } => "leave `on_step` out: it is drawn at the end of the epoch".into(),
             LogError::BatchSize { .. } => {
                 "give it with `.batch_size(n)`, implement `LightningModule::batch_size`, or tell the loader with `items_per_batch`".into()
             }

@@ -3,7 +3,8 @@
 use burn::tensor::{Device, Int, Tensor};
 
 use super::*;
-use stormfire_metrics::metric::Sum;
+use stormfire_metrics::aggregation::Sum;
+use stormfire_values::Scalar;
 
 fn error_of(hook: Hook, code: impl FnOnce()) -> LogError {
     match capture(hook, code).unwrap_err() {

@@ -1,11 +1,14 @@
 //! Converts tensors to the values of loggers: images, histograms, sounds. Each conversion needs one device read.
+//! [`drawn`] makes figures and tables of what a metric has computed.
 
 mod edges;
+mod picture;
 
 use burn::tensor::{DType, Tensor, TensorData, kind};
 use stormfire_loggers::{Audio, Error as LoggerError, Histogram, Image};
 
 pub use edges::histogram_with_edges;
+pub use picture::{Drawn, drawn};
 
 use stormfire_values::{ReadError, read::Tensors};
 

@@ -47,6 +47,14 @@ impl LightningModule for Net {
         Ok(StepOutput::none())
     }
 
+    /// A sign of life for the test.
+    fn on_train_epoch_end(&mut self, ctx: &mut Context<'_>) -> Result<()> {
+        if self.is_global_zero() {
+            println!("epoch {} has ended", ctx.current_epoch());
+        }
+        Ok(())
+    }
+
     fn configure_optimizers(&self) -> Result<Optimizers> {
         Ok(Optimizer::new(AdamConfig::new(), 1e-2).into())
     }

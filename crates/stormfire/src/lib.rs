@@ -105,7 +105,9 @@ pub mod values {
 
     /// Reads numbers and tensors from a device.
     pub mod read {
-        pub use stormfire_values::read::{DistantCpu, ReadError, Reading, Tensors, device_reads, read, sum_dtype, widen};
+        pub use stormfire_values::read::{
+            Array, DistantCpu, Part, ReadError, Reading, Tensors, device_reads, read, read_parts, sum_dtype, widen,
+        };
     }
 }
 
@@ -118,7 +120,7 @@ pub use stormfire_callbacks::{
 pub use stormfire_data::{CastBatch, DataModule, Loader, Loaders, SplitBatch, Stage};
 pub use stormfire_derive::{CastBatch, SplitBatch};
 pub use stormfire_loggers::{CsvLogger, Logger, TensorBoardLogger};
-pub use stormfire_metrics::{Metric, accuracy, top_k_accuracy};
+pub use stormfire_metrics::{Merge, Metric, accuracy, top_k_accuracy};
 pub use stormfire_module::{
     Callback, Context, Error, Event, FullPrecision, Hook, LightningModule, LoadOptions, LoadReport, PredictModule, Result, StepOutput,
     Stepper, WeightLayout, log, log::ReduceFx, log_dict, media, state,
@@ -140,11 +142,11 @@ pub mod prelude {
     pub use crate::{
         Accelerator, Callback, CastBatch, ClipAlgorithm, Context, CsvLogger, DataModule, EarlyStopping, Error, Every, Fit, FullPrecision,
         GradientAccumulationScheduler, GradientNorm, GradientNormMonitor, HistogramMonitor, Hook, ImageGridMonitor, LambdaCallback,
-        LearningRateMonitor, LightningModule, Limit, LoadOptions, Loader, Loaders, Logger, Metric, Mode, ModelCheckpoint, ModelSummary,
-        NonFinite, OnExceptionCheckpoint, OneCycle, Optimizer, Optimizers, Precision, PredictModule, ProfilerKind, ProgressBar, ReduceFx,
-        ReduceLrOnPlateau, Result, SaveLast, SaveTopK, Scalar, Schedule, SplitBatch, Stage, StepOutput, Stepper, Stop, TensorBoardLogger,
-        ThroughputMonitor, Timer, Trainer, TrainerConfig, WeightLayout, accuracy, data::Error as DataError, log, log_dict, media, state,
-        state::Saved, state::Value, top_k_accuracy,
+        LearningRateMonitor, LightningModule, Limit, LoadOptions, Loader, Loaders, Logger, Merge, Metric, Mode, ModelCheckpoint,
+        ModelSummary, NonFinite, OnExceptionCheckpoint, OneCycle, Optimizer, Optimizers, Precision, PredictModule, ProfilerKind,
+        ProgressBar, ReduceFx, ReduceLrOnPlateau, Result, SaveLast, SaveTopK, Scalar, Schedule, SplitBatch, Stage, StepOutput, Stepper,
+        Stop, TensorBoardLogger, ThroughputMonitor, Timer, Trainer, TrainerConfig, WeightLayout, accuracy, data::Error as DataError, log,
+        log_dict, media, state, state::Saved, state::Value, top_k_accuracy,
     };
 }
 
@@ -161,6 +163,8 @@ mod pages {
     #[cfg(all(feature = "mlflow", feature = "wandb"))]
     #[doc = include_str!("../../../docs/loggers.md")]
     struct Loggers;
+    #[doc = include_str!("../../../docs/metrics.md")]
+    struct Metrics;
     #[cfg(feature = "device-stats")]
     #[doc = include_str!("../../../docs/monitoring.md")]
     struct Monitoring;

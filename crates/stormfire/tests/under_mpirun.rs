@@ -5,7 +5,13 @@
 #[path = "../../ranks/tests/mpirun/mod.rs"]
 mod mpirun;
 
-use std::{collections::BTreeMap, env, fs, path::Path, thread, time::Duration};
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
 use mpirun::{Ended, Processes, mpirun, run, send};
 use stormfire::checkpoint::Checkpoint;
@@ -25,11 +31,12 @@ fn tensors(checkpoint: &Path) -> BTreeMap<String, Vec<f32>> {
     shared.map(|(name, data)| (name, data.iter::<f32>().collect())).collect()
 }
 
-/// The files of the only run in a folder.
-fn run_of(folder: &Path) -> std::path::PathBuf {
-    let runs: Vec<_> = fs::read_dir(folder.join("lightning_logs")).unwrap().map(|run| run.unwrap().path()).collect();
-    assert_eq!(runs.len(), 1, "{runs:?}");
-    runs[0].clone()
+/// The files of the newest run in a folder. A run that is killed before its first checkpoint is followed by another.
+fn run_of(folder: &Path) -> PathBuf {
+    let logs = folder.join("lightning_logs");
+    let versions = fs::read_dir(&logs).unwrap().filter_map(|run| run.unwrap().file_name().to_str()?.strip_prefix("version_")?.parse().ok());
+    let newest: u32 = versions.max().unwrap();
+    logs.join(format!("version_{newest}"))
 }
 
 /// The weights, and the log.
@@ -105,13 +112,13 @@ fn ranks_that_are_killed_end_like_uninterrupted_ones() {
     let number = |variable: &str, default: u64| env::var(variable).map_or(default, |text| text.parse().unwrap());
     let (kills, ranks) = (number("STORMFIRE_CRASH_KILLS", 4), number("STORMFIRE_CRASH_RANKS", 3) as usize);
     let mut seed = number("STORMFIRE_CRASH_SEED", 0);
-    // A batch takes 20 ms at least, so four epochs are more than the ranks do between two kills.
-    let epochs = (kills * 4 + 4).to_string();
+    // A batch takes 20 ms at least, so nine epochs are more than the ranks do between two kills.
+    let epochs = (kills * 9 + 4).to_string();
     let words = ["1", &epochs, "20"];
     let [whole, broken] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     train(whole.path(), ranks, words);
     for kill in 0..kills {
-        let (rank, delay) = (draw(&mut seed, ranks as u64) as usize, Duration::from_millis(draw(&mut seed, 600)));
+        let (rank, delay) = (draw(&mut seed, ranks as u64) as usize, Duration::from_millis(draw(&mut seed, 1500)));
         let mut processes = Processes::default();
         let ended = run(mpirun(ranks, "ranked", &[&[broken.path().to_str().unwrap()], &words[..]].concat()), |line| {
             if processes.read(line, ranks) {

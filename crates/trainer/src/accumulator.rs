@@ -2,17 +2,18 @@
 
 use burn::tensor::Device;
 use stormfire_metrics::{
-    Logged,
-    metric::{AnyMetric, Max, Min},
+    Computed, Logged, MergeError, Outline, Part, Picture,
+    aggregation::{Max, Min},
+    metric::{AnyMetric, Pending as PendingMetric},
 };
 use stormfire_module::{log::ReduceFx, log_error::LogError};
 use stormfire_values::{
-    Scalar,
-    read::{Reading, Reduce},
+    ReadError, Scalar,
+    read::{OnHost, Reading, Reduce, reduce_on_host},
 };
 
 use crate::{
-    log_state::{Pending, SavedAccumulator, SavedScalar},
+    log_state::{Compute, Pending, SavedAccumulator, SavedComputed, SavedPart},
     total::{RunningMean, Total},
 };
 
@@ -28,20 +29,50 @@ pub(crate) enum Accumulator {
     },
     /// From a checkpoint, until the code that logs it supplies its type or function again.
     Saved {
-        parts: Vec<Scalar>,
-        value: Scalar,
+        parts: Vec<Part>,
+        value: Computed,
         /// On rank 0 of several ranks: the parts of all of them. Their value is `value`.
-        whole: Vec<Scalar>,
+        whole: Vec<Part>,
     },
 }
 
-/// A logged value as a single number.
-pub(crate) fn value_of(value: &Logged) -> Scalar {
+/// The numbers of a result, each with its name below that of the metric.
+pub(crate) type Readings = Vec<(Option<String>, Reading)>;
+
+/// The numbers of a logged value.
+pub(crate) fn readings_of(value: &Logged) -> Readings {
+    match value {
+        Logged::Scalar(scalar) => vec![(None, Reading::new(scalar.clone()))],
+        Logged::Metric(metric) => PendingMetric::of(metric.as_ref()).readings(),
+        Logged::Invalid(_) => vec![(None, Reading::new(Scalar::Host(f64::NAN)))],
+    }
+}
+
+/// The numbers of a result that is known.
+pub(crate) fn readings_of_computed(value: &Computed) -> Readings {
+    let reading = |value: f64| Reading::new(Scalar::Host(value));
+    match value {
+        Computed::One(value) => vec![(None, reading(*value))],
+        Computed::Named(named) => named.0.iter().map(|(name, value)| (Some(name.clone()), reading(*value))).collect(),
+        Computed::Picture(_) => Vec::new(),
+    }
+}
+
+/// A logged value that is no metric, as a number.
+fn value_of(value: &Logged) -> Scalar {
     match value {
         Logged::Scalar(scalar) => scalar.clone(),
-        Logged::Metric(metric) => metric.compute_any(),
-        Logged::Invalid(_) => Scalar::Host(f64::NAN),
+        Logged::Metric(_) | Logged::Invalid(_) => Scalar::Host(f64::NAN),
     }
+}
+
+fn numbers(values: &[Scalar]) -> Vec<Part> {
+    values.iter().cloned().map(Part::Number).collect()
+}
+
+/// A function of the user's, on the parts of [`numbers`].
+fn reduced(parts: &[Part], reduce: Reduce) -> f64 {
+    reduce_on_host(&parts.iter().map(Part::number).collect::<Vec<_>>(), reduce)
 }
 
 impl Accumulator {
@@ -77,17 +108,14 @@ impl Accumulator {
         value: &Logged,
         items: Option<usize>,
         unknown_size: impl FnOnce() -> LogError,
-        other_kind: impl FnOnce() -> LogError,
+        other_kind: impl Fn() -> LogError,
+        unmerged: impl FnOnce(MergeError) -> LogError,
     ) -> Result<(), LogError> {
         match (self, value) {
-            (Accumulator::Metric(own), Logged::Metric(other)) => {
-                if !own.merge_any(other.as_ref()) {
-                    return Err(other_kind());
-                }
-            }
+            (Accumulator::Metric(own), Logged::Metric(other)) => own.merge_any(other.as_ref()).map_err(unmerged)?,
             (Accumulator::Metric(own), scalar) => {
                 let scalar = value_of(scalar);
-                if !(own.merge_any(&Min::new(scalar.clone())) || own.merge_any(&Max::new(scalar))) {
+                if own.merge_any(&Min::new(scalar.clone())).is_err() && own.merge_any(&Max::new(scalar)).is_err() {
                     return Err(other_kind());
                 }
             }
@@ -103,12 +131,14 @@ impl Accumulator {
     /// value has another kind.
     pub(crate) fn revive(&mut self, value: &Logged, reduce: ReduceFx) -> bool {
         let Accumulator::Saved { parts, .. } = self else { return true };
-        let one = |make: fn(Scalar) -> Box<dyn AnyMetric>| parts.first().cloned().map(|part| Accumulator::Metric(make(part)));
+        let scalar = |part: &Part| if let Part::Number(scalar) = part { Some(scalar.clone()) } else { None };
+        let scalars = || parts.iter().map(scalar).collect::<Option<Vec<_>>>();
+        let one = |make: fn(Scalar) -> Box<dyn AnyMetric>| Some(Accumulator::Metric(make(scalar(parts.first()?)?)));
         let alive = match (value, reduce) {
             (Logged::Metric(metric), _) => metric.with_parts_any(parts).map(Accumulator::Metric),
             (_, ReduceFx::Min) => one(|part| Box::new(Min::new(part))),
             (_, ReduceFx::Max) => one(|part| Box::new(Max::new(part))),
-            (_, ReduceFx::Custom { reduce, .. }) => Some(Accumulator::Custom { values: std::mem::take(parts), reduce }),
+            (_, ReduceFx::Custom { reduce, .. }) => scalars().map(|values| Accumulator::Custom { values, reduce }),
             (_, ReduceFx::Mean | ReduceFx::Sum) => None,
         };
         alive.map(|alive| *self = alive).is_some()
@@ -120,7 +150,7 @@ impl Accumulator {
             (Accumulator::Mean(mean), Accumulator::Mean(later)) => mean.append(later),
             (Accumulator::Sum(sum), Accumulator::Sum(later)) => sum.append(later, 1.0),
             (Accumulator::Custom { values, .. }, Accumulator::Custom { values: later, .. }) => values.extend(later),
-            (Accumulator::Metric(metric), Accumulator::Metric(later)) => return metric.merge_any(later.as_ref()),
+            (Accumulator::Metric(metric), Accumulator::Metric(later)) => return metric.merge_any(later.as_ref()).is_ok(),
             _ => return false,
         }
         true
@@ -132,10 +162,10 @@ impl Accumulator {
         let mut parts = parts.iter().map(|part| part.restore(device));
         match self {
             Accumulator::Metric(metric) => {
-                metric.with_parts_any(&parts.collect::<Vec<_>>()).is_some_and(|later| metric.merge_any(later.as_ref()))
+                metric.with_parts_any(&parts.collect::<Vec<_>>()).is_some_and(|later| metric.merge_any(later.as_ref()).is_ok())
             }
             Accumulator::Custom { values, .. } => {
-                values.extend(parts.by_ref());
+                values.extend(parts.by_ref().filter_map(|part| if let Part::Number(scalar) = part { Some(scalar) } else { None }));
                 true
             }
             // Nothing was logged since both were restored: the checkpoint also contains their sum.
@@ -149,21 +179,25 @@ impl Accumulator {
 
     /// The state for a checkpoint, without a device read.
     pub(crate) fn state(&self, pending: &mut Pending) -> SavedAccumulator {
-        let mut save = |parts: &[Scalar]| -> Vec<_> { parts.iter().map(|part| pending.save(part)).collect() };
-        let (parts, value, whole) = match self {
+        let mut save = |parts: &[Part]| -> Vec<SavedPart> { parts.iter().map(|part| pending.save_part(part)).collect() };
+        let (parts, compute) = match self {
             Accumulator::Mean(mean) => return SavedAccumulator::Mean(mean.state(pending)),
             Accumulator::Sum(sum) => return SavedAccumulator::Sum(sum.state(pending)),
-            Accumulator::Metric(metric) => (save(&metric.parts_any()), pending.save(&metric.compute_any()), Vec::new()),
+            Accumulator::Metric(metric) => {
+                let computed = PendingMetric::of(metric.as_ref());
+                (save(computed.parts()), Compute::new(move |parts| computed.compute(parts)))
+            }
             Accumulator::Custom { values, reduce } => {
-                let values = save(values);
-                (values.clone(), SavedScalar::Reduced { values, reduce: *reduce }, Vec::new())
+                let reduce = *reduce;
+                (save(&numbers(values)), Compute::new(move |parts| reduced(parts, reduce).into()))
             }
             Accumulator::Saved { parts, value, whole } => {
                 let (parts, whole) = (save(parts), save(whole));
-                (parts, pending.save(value), whole)
+                return SavedAccumulator::Parts { parts, value: SavedComputed::Read(value.clone()), whole, is_restored: false };
             }
         };
-        SavedAccumulator::Parts { parts, value, whole, is_restored: false }
+        let value = SavedComputed::Pending { parts: parts.clone(), compute };
+        SavedAccumulator::Parts { value, parts, whole: Vec::new(), is_restored: false }
     }
 
     /// The same for rank 0, which may not have the type of a metric either.
@@ -177,27 +211,39 @@ impl Accumulator {
 
     /// Restores an accumulator from a state.
     pub(crate) fn restore(saved: &SavedAccumulator, device: &Device) -> Self {
-        let scalar = |saved: &SavedScalar| saved.restore(device);
         match saved {
             SavedAccumulator::Mean(mean) => Accumulator::Mean(RunningMean::restore(mean, device)),
             SavedAccumulator::Sum(sum) => Accumulator::Sum(Total::restore(sum, device)),
-            SavedAccumulator::Parts { parts, value, whole, .. } => Accumulator::Saved {
-                parts: parts.iter().map(scalar).collect(),
-                value: scalar(value),
-                whole: whole.iter().map(scalar).collect(),
-            },
+            SavedAccumulator::Parts { parts, value, whole, .. } => {
+                let restored = |parts: &[SavedPart]| parts.iter().map(|part| part.restore(device)).collect();
+                Accumulator::Saved { parts: restored(parts), value: value.value(), whole: restored(whole) }
+            }
         }
     }
 
-    /// The current value of the epoch, without a device read.
-    pub(crate) fn reading(&self) -> Reading {
-        Reading::new(match self {
-            Accumulator::Mean(mean) => mean.compute(),
-            Accumulator::Sum(sum) => sum.compute(),
-            Accumulator::Metric(metric) => metric.compute_any(),
-            Accumulator::Custom { values, reduce } => return Reading::reduced(values.clone(), *reduce),
+    /// The current values of the epoch, without a device read.
+    pub(crate) fn readings(&self) -> Readings {
+        let one = |reading: Reading| vec![(None, reading)];
+        match self {
+            Accumulator::Mean(mean) => one(Reading::new(mean.compute())),
+            Accumulator::Sum(sum) => one(Reading::new(sum.compute())),
+            Accumulator::Metric(metric) => PendingMetric::of(metric.as_ref()).readings(),
+            Accumulator::Custom { values, reduce } => {
+                let reduce = *reduce;
+                one(Reading::computed(&numbers(values).into(), OnHost::new(move |parts| reduced(parts, reduce))))
+            }
+            Accumulator::Saved { value, .. } => readings_of_computed(value),
+        }
+    }
+
+    /// The picture of the epoch, if it is one. Reads the device.
+    pub(crate) fn picture(&self) -> Result<Option<Picture>, ReadError> {
+        let value = match self {
+            Accumulator::Metric(metric) if metric.outline_any() == Outline::Picture => PendingMetric::of(metric.as_ref()).read()?,
             Accumulator::Saved { value, .. } => value.clone(),
-        })
+            _ => return Ok(None),
+        };
+        Ok(value.picture().cloned())
     }
 }
 
@@ -216,11 +262,11 @@ mod tests {
         for &(value, items) in values {
             let value = Logged::Scalar(Scalar::Host(value));
             match &mut all {
-                Some(all) => all.add(&value, Some(items), never, never).unwrap(),
+                Some(all) => all.add(&value, Some(items), never, never, |_| never()).unwrap(),
                 None => all = Some(Accumulator::start(&value, reduce, Some(items), never).unwrap()),
             }
         }
-        Reading::read_all(&[all.unwrap().reading()]).unwrap()[0]
+        Reading::read_all(&[all.unwrap().readings().remove(0).1]).unwrap()[0]
     }
 
     #[test]

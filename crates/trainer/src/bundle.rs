@@ -3,7 +3,8 @@
 use std::sync::{Arc, OnceLock};
 
 use stormfire_loggers::{Background, Error as LoggerError, Metrics};
-use stormfire_module::Result;
+use stormfire_metrics::Picture;
+use stormfire_module::{Result, media};
 use stormfire_values::read::Reading;
 
 /// Named values that are read in one transaction, by the first logger that needs them.
@@ -53,6 +54,20 @@ pub(crate) fn send_metrics(metrics: &Metrics, loggers: &[Background], step: u64,
     let (metrics, step) = for_loggers(metrics.clone(), step, epoch);
     for logger in loggers {
         logger.log_metrics(metrics.clone(), Some(step))?;
+    }
+    Ok(())
+}
+
+/// Queues pictures: a figure and a table each, or what a logger has for them. A logger without them is skipped, with
+/// one warning.
+pub(crate) fn send_pictures(pictures: &[(Arc<str>, Picture)], loggers: &[Background], step: u64) -> Result<()> {
+    for (name, picture) in pictures {
+        for drawn in media::drawn(picture) {
+            for logger in loggers {
+                let (name, drawn) = (Arc::clone(name), drawn.clone());
+                logger.submit_lenient(move |logger| drawn.log(logger, &name, Some(step)))?;
+            }
+        }
     }
     Ok(())
 }

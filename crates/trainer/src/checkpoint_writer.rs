@@ -71,6 +71,7 @@ impl Job {
             manifest.loggers = loggers.into_iter().map(PendingLog::wait).collect::<Result<_>>()?;
             let logged: Vec<_> = snapshot.take_under(LOG_FOLDER).read()?.into_iter().map(|(_, data)| data).collect();
             log.fill(&logged);
+            log.move_arrays("", &mut snapshot);
             manifest.metrics = log.values().map(|(name, value)| (name.to_owned(), value)).collect();
             manifest.log = state::save(&log)?;
         }

@@ -24,7 +24,6 @@ use stormfire_module::{
 };
 
 use crate::{
-    bundle::send_metrics,
     checkpoint,
     engine::{Engine, RandomPart},
     flags::Flags,
@@ -103,8 +102,8 @@ fn evaluate_in_stage<M: LightningModule>(
     engine.fire(module, events::epoch_end(stage))?;
     let metrics = engine.time("epoch_metrics", |engine| engine.store.end_epoch(stage))?;
     if !is_sanity_check {
-        let sent =
-            send_metrics(&metrics.merged(), &engine.run.loggers, engine.run.place.logger_step, Some(engine.run.place.progress.epoch));
+        let place = &engine.run.place;
+        let sent = metrics.send(&engine.run.loggers, place.logger_step, place.progress.epoch);
         engine.note_logged(sent);
     }
     engine.fire(module, events::end(stage))?;

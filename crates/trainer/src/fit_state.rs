@@ -12,7 +12,7 @@ use stormfire_optim::for_trainer::OptimizersSnapshot;
 
 use crate::{
     in_force::Weights,
-    log_state::{LogState, Pending},
+    log_state::{LogState, METRICS_FOLDER, Pending},
 };
 
 /// A fit at one moment: handles of its tensors, and the small state.
@@ -67,7 +67,8 @@ fn folder_of(key: &str) -> String {
 impl RunState {
     /// Adds the tensors to a snapshot, below a folder, and returns the plain values.
     pub(crate) fn save(self, folder: &str, snapshot: &mut Snapshot) -> Result<SavedRun> {
-        let Self { place, log, pending: _, callbacks, mut data_module, loggers } = self;
+        let Self { place, mut log, pending: _, callbacks, mut data_module, loggers } = self;
+        log.move_arrays(folder, snapshot);
         let mut plain = Map::new();
         for (key, mut saved) in callbacks {
             saved.add_to(&format!("{folder}{}", folder_of(&key)), snapshot)?;
@@ -80,7 +81,8 @@ impl RunState {
 
     /// Restores a state, and takes its tensors from those of a checkpoint.
     pub(crate) fn load(saved: SavedRun, folder: &str, tensors: &mut BTreeMap<String, TensorData>, device: &Device) -> Self {
-        let SavedRun { progress, place, log, callbacks, data_module, loggers } = saved;
+        let SavedRun { progress, place, mut log, callbacks, data_module, loggers } = saved;
+        log.take_arrays(&mut take_under(tensors, &format!("{folder}{METRICS_FOLDER}")));
         let mut read = |json, below: &str| Saved::read(json, take_under(tensors, &format!("{folder}{below}")), device);
         let data_module = read(data_module, DATA_MODULE);
         let callbacks = callbacks.into_iter().map(|(key, json)| (key.clone(), read(json, &folder_of(&key)))).collect();
@@ -113,7 +115,7 @@ impl SavedRun {
         let Self { progress, mut place, log, mut callbacks, data_module, loggers } = self;
         place.requests = Requests { skip_epoch: place.requests.skip_epoch, ..ended.place.requests };
         let of_savers: Vec<_> = savers.iter().map(|key| folder_of(key)).collect();
-        let is_left = |name: &str| name.starts_with(DATA_MODULE) || name.starts_with(CALLBACKS);
+        let is_left = |name: &str| [DATA_MODULE, CALLBACKS, METRICS_FOLDER].into_iter().any(|folder| name.starts_with(folder));
         tensors.retain(|name, _| !is_left(name) || of_savers.iter().any(|folder| name.starts_with(folder)));
         // A callback without a state at that time starts without one.
         callbacks.extend(ended.callbacks.into_iter().filter(|(key, _)| savers.contains(key)));

@@ -4,9 +4,9 @@
 //! Numbers on the device stay there while the state is taken. They are filled in when the checkpoint is written, off
 //! the training thread. A number is restored to its device and type, so that a mean continues bit for bit.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use stormfire_checkpoint::Snapshot;
 use stormfire_module::{
@@ -15,11 +15,19 @@ use stormfire_module::{
 };
 use stormfire_values::{
     Scalar,
-    read::{OnDevice, Parts, Reduce, Source, reduce_on_host},
+    read::{Array, OnDevice, OnHost, Part, Parts, Source, Values},
 };
+
+mod parts;
+
+use parts::{ArrayData, Place, SavedArray};
+pub(crate) use parts::{Compute, SavedComputed, SavedPart};
 
 /// Folder for logged values. They leave the device together with the parameters, and are moved into the JSON.
 pub(crate) const LOG_FOLDER: &str = "log/";
+
+/// Folder for the arrays of metrics, which stay tensors.
+pub(crate) const METRICS_FOLDER: &str = "metrics/";
 
 /// A logged scalar.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,9 +52,9 @@ pub(crate) enum SavedScalar {
     /// Not read yet: the index in [`Pending`]. Never in a file.
     #[serde(skip)]
     Pending { index: usize, values: usize, host: f64 },
-    /// Several, which a function makes one when they have been read. Never in a file.
+    /// A state, which a function makes one number when it has been read. Never in a file.
     #[serde(skip)]
-    Reduced { values: Vec<SavedScalar>, reduce: Reduce },
+    Computed { parts: Vec<SavedPart>, compute: OnHost },
 }
 
 impl SavedScalar {
@@ -67,7 +75,7 @@ impl SavedScalar {
         match self {
             Self::Host(value) => *value,
             Self::Device { value, closed, host, .. } => closed.iter().sum::<f64>() + value + host,
-            Self::Reduced { values, reduce } => reduce_on_host(&values.iter().map(Self::value).collect::<Vec<_>>(), *reduce),
+            Self::Computed { parts, compute } => compute.apply(&parts.iter().map(SavedPart::on_host).collect::<Vec<_>>()),
             Self::Pending { .. } => f64::NAN,
         }
     }
@@ -81,9 +89,9 @@ impl SavedScalar {
                     *self = Self::Device { value, dtype: data.dtype(), closed, values: *values, host: *host };
                 }
             }
-            Self::Reduced { values, .. } => {
-                for value in values {
-                    value.fill(read);
+            Self::Computed { parts, .. } => {
+                for part in parts {
+                    part.fill(read);
                 }
                 *self = Self::Host(self.value());
             }
@@ -117,7 +125,13 @@ impl SavedList {
 
 /// The tensors of a state that are not read yet.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Pending(Vec<Tensor<1>>);
+pub(crate) struct Pending(Vec<PendingTensor>);
+
+#[derive(Clone, Debug)]
+enum PendingTensor {
+    Floats(Tensor<1>),
+    Ints(Tensor<1, Int>),
+}
 
 impl Pending {
     /// Adds a scalar.
@@ -139,10 +153,28 @@ impl Pending {
     pub(crate) fn save_source(&mut self, source: &Source) -> SavedScalar {
         match source {
             Source::One(scalar) => self.save(scalar),
-            Source::Reduced(scalars, reduce) => {
-                SavedScalar::Reduced { values: scalars.iter().map(|scalar| self.save(scalar)).collect(), reduce: *reduce }
+            Source::Computed(parts, compute) => {
+                SavedScalar::Computed { parts: parts.iter().map(|part| self.save_part(part)).collect(), compute: compute.clone() }
             }
         }
+    }
+
+    /// Adds a part of a metric.
+    pub(crate) fn save_part(&mut self, part: &Part) -> SavedPart {
+        match part {
+            Part::Number(scalar) => SavedPart::Number(self.save(scalar)),
+            Part::Array(array) => SavedPart::Array(self.save_array(array)),
+        }
+    }
+
+    fn save_array(&mut self, array: &Array) -> SavedArray {
+        let (place, data) = match array.values() {
+            Values::Host(values) => (Place::Host, ArrayData::Held { values: TensorData::from(values.as_slice()) }),
+            Values::Floats(tensor) => (Place::Floats, ArrayData::Pending(self.push(tensor.clone()))),
+            Values::Ints(tensor) => (Place::Ints, ArrayData::Pending(self.push_ints(tensor.clone()))),
+            Values::Halves(tensor) => (Place::Halves, ArrayData::Pending(self.push_ints(tensor.clone()))),
+        };
+        SavedArray { dims: array.dims().to_vec(), place, data }
     }
 
     /// Adds several values.
@@ -151,14 +183,23 @@ impl Pending {
     }
 
     fn push(&mut self, tensor: Tensor<1>) -> usize {
-        self.0.push(tensor);
+        self.0.push(PendingTensor::Floats(tensor));
+        self.0.len() - 1
+    }
+
+    fn push_ints(&mut self, tensor: Tensor<1, Int>) -> usize {
+        self.0.push(PendingTensor::Ints(tensor));
         self.0.len() - 1
     }
 
     /// Adds the tensors to a snapshot, in order, below [`LOG_FOLDER`].
     pub(crate) fn add_to(&self, snapshot: &mut Snapshot) {
         for (index, tensor) in self.0.iter().enumerate() {
-            snapshot.add(format!("{LOG_FOLDER}{index}"), tensor.clone());
+            let name = format!("{LOG_FOLDER}{index}");
+            match tensor {
+                PendingTensor::Floats(tensor) => snapshot.add(name, tensor.clone()),
+                PendingTensor::Ints(tensor) => snapshot.add_ints(name, tensor.clone()),
+            }
         }
     }
 }
@@ -188,11 +229,11 @@ pub(crate) enum SavedAccumulator {
     /// The parts of a metric, or the values for a function. Only the code that logs them knows their meaning. Until it
     /// logs again, the current value represents them.
     Parts {
-        parts: Vec<SavedScalar>,
-        value: SavedScalar,
+        parts: Vec<SavedPart>,
+        value: SavedComputed,
         /// With several ranks, on rank 0: the parts of all ranks when the checkpoint was written, whose value this is.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        whole: Vec<SavedScalar>,
+        whole: Vec<SavedPart>,
         /// Between ranks: whether nothing was logged since a checkpoint was resumed. Never in a file.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         is_restored: bool,
@@ -209,7 +250,7 @@ pub(crate) struct SavedSlot {
     pub(crate) step_key: String,
     pub(crate) epoch_key: String,
     pub(crate) plain_key: String,
-    pub(crate) step: Option<SavedScalar>,
+    pub(crate) step: Option<Vec<(Option<String>, SavedScalar)>>,
     pub(crate) epoch: Option<SavedAccumulator>,
     /// The part of the window's batches, which may still be skipped.
     #[serde(default)]
@@ -314,18 +355,49 @@ impl LogState {
     /// Fills in the numbers that were on the device, in the order of [`Pending::tensors`].
     pub(crate) fn fill(&mut self, values: &[TensorData]) {
         for slot in self.train.iter_mut().chain(&mut self.evaluation) {
-            slot.step.iter_mut().for_each(|step| step.fill(values));
             for accumulator in slot.epoch.iter_mut().chain(&mut slot.window).chain(&mut slot.joined) {
                 accumulator.fill(values);
             }
         }
+        let slots = self.train.iter_mut().chain(&mut self.evaluation);
+        let steps = slots.flat_map(|slot| slot.step.iter_mut().flatten()).map(|(_, value)| value);
         self.ranks.iter_mut().for_each(|rank| rank.fill(values));
         let shown = self.metrics.iter_mut().chain(&mut self.progress_bar).map(|(_, value)| value);
-        for scalar in shown {
+        for scalar in shown.chain(steps) {
             scalar.fill(values);
             // The file must not depend on whether a thread had already read the value.
             *scalar = SavedScalar::Host(scalar.value());
         }
+    }
+
+    /// Moves the arrays of metrics to a snapshot, as tensors. Those that are not read yet stay.
+    pub(crate) fn move_arrays(&mut self, folder: &str, snapshot: &mut Snapshot) {
+        for (index, array) in self.arrays().into_iter().enumerate() {
+            if let ArrayData::Held { values: data } = &mut array.data {
+                snapshot.add_read(format!("{folder}{METRICS_FOLDER}{index}"), std::mem::replace(data, TensorData::from([0.0])));
+                array.data = ArrayData::InFile { tensor: index };
+            }
+        }
+    }
+
+    /// Takes the arrays of metrics from the tensors of a checkpoint.
+    pub(crate) fn take_arrays(&mut self, tensors: &mut BTreeMap<String, TensorData>) {
+        for array in self.arrays() {
+            if let ArrayData::InFile { tensor } = array.data
+                && let Some(data) = tensors.remove(&tensor.to_string())
+            {
+                array.data = ArrayData::Held { values: data };
+            }
+        }
+    }
+
+    /// In an order that does not change.
+    fn arrays(&mut self) -> Vec<&mut SavedArray> {
+        let Self { train, evaluation, ranks, .. } = self;
+        let slots = train.iter_mut().chain(evaluation);
+        let accumulators = slots.flat_map(|slot| slot.epoch.iter_mut().chain(&mut slot.window).chain(&mut slot.joined));
+        let own = accumulators.flat_map(SavedAccumulator::parts_mut).filter_map(SavedPart::array_mut);
+        own.chain(ranks.iter_mut().flat_map(Self::arrays)).collect()
     }
 
     /// The newest value of every metric, for messages and lists.
@@ -350,7 +422,18 @@ impl SavedAccumulator {
         match self {
             Self::Mean(mean) => mean.sum.fill(values),
             Self::Sum(sum) => sum.fill(values),
-            Self::Parts { parts, value, whole, .. } => parts.iter_mut().chain(whole).chain([value]).for_each(|scalar| scalar.fill(values)),
+            Self::Parts { parts, value, whole, .. } => {
+                parts.iter_mut().chain(whole).for_each(|part| part.fill(values));
+                value.fill(values);
+            }
         }
+    }
+
+    fn parts_mut(&mut self) -> impl Iterator<Item = &mut SavedPart> {
+        let (parts, whole) = match self {
+            Self::Parts { parts, whole, .. } => (parts.as_mut_slice(), whole.as_mut_slice()),
+            _ => Default::default(),
+        };
+        parts.iter_mut().chain(whole)
     }
 }

@@ -11,7 +11,8 @@ mod slot;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use stormfire_loggers::Metrics;
+use stormfire_loggers::{Background, Metrics};
+use stormfire_metrics::Picture;
 use stormfire_module::{
     Error, Result, RunningStage,
     for_trainer::{MetricSource, record},
@@ -26,7 +27,11 @@ use stormfire_values::{
 
 pub(crate) use self::reduced::{Sent, Values};
 use self::slot::{Results, is_of_epoch};
-use crate::{bar_values::BarValues, bundle::Bundle};
+use crate::{
+    accumulator::Accumulator,
+    bar_values::BarValues,
+    bundle::{Bundle, send_metrics, send_pictures},
+};
 
 /// Properties of the current batch for `record`.
 #[derive(Clone, Copy, Debug)]
@@ -162,9 +167,11 @@ impl LogStore {
         let slots = self.results(of).slots.iter_mut();
         let due = slots.filter(|s| s.is_unsent && s.options.logger && (!of.is_evaluating() || s.dataloader_idx == dataloader_idx));
         let readings: Vec<_> = due
-            .filter_map(|slot| {
+            .flat_map(|slot| {
                 slot.is_unsent = false;
-                slot.step.as_mut().map(|step| (Arc::clone(&slot.step_key), step.reading()))
+                let readings = slot.step.as_mut().map(|step| step.readings().clone()).unwrap_or_default();
+                let key = &slot.step_key;
+                readings.into_iter().map(|(name, reading)| (below(key, name.as_deref()), reading)).collect::<Vec<_>>()
             })
             .collect();
         (!readings.is_empty()).then(|| Bundle::new(readings, Arc::clone(&self.watched)))
@@ -207,10 +214,15 @@ impl LogStore {
         let mut metrics = EpochMetrics::default();
         let results = if of.is_evaluating() { &mut self.evaluation } else { &mut self.train };
         for slot in results.slots.iter().filter(|slot| slot.options.logger && slot.epoch.is_some()) {
-            let value = self.callback.0.get(&slot.epoch_key).and_then(|entry| entry.reading.get());
-            let value = value.ok_or_else(|| Error::other(format!("`{}` was not read from the device", slot.epoch_key)))?;
             let loader = (!is_of_epoch(slot.hook)).then_some(slot.dataloader_idx);
-            metrics.values.push((loader, Arc::clone(&slot.epoch_key), value));
+            for key in &slot.shown {
+                let value = self.callback.0.get(key).and_then(|entry| entry.reading.get());
+                let value = value.ok_or_else(|| Error::other(format!("`{key}` was not read from the device")))?;
+                metrics.values.push((loader, Arc::clone(key), value));
+            }
+            if let Some(picture) = slot.epoch.as_ref().map(Accumulator::picture).transpose()?.flatten() {
+                metrics.pictures.push((Arc::clone(&slot.epoch_key), picture));
+            }
         }
         results.reset();
         self.at_epoch_end = None;
@@ -227,17 +239,22 @@ impl LogStore {
                 let Some(arrival) = slot.news.take() else { continue };
                 let shows_epoch = self.at_epoch_end.is_some_and(|of| of.is_evaluating() == evaluates) || slot.is_of_epoch();
                 let value = if shows_epoch {
-                    slot.epoch.as_ref().map(|epoch| (&slot.epoch_key, epoch.reading()))
+                    slot.epoch.as_ref().map(|epoch| (&slot.epoch_key, epoch.readings()))
                 } else {
-                    slot.step.as_mut().map(|step| (&slot.step_key, step.reading()))
+                    slot.step.as_mut().map(|step| (&slot.step_key, step.readings().clone()))
                 };
-                let Some((key, reading)) = value else { continue };
-                self.callback.set(key, reading.clone(), arrival);
-                if *key != slot.plain_key {
-                    self.callback.set(&slot.plain_key, reading.clone(), arrival);
-                }
-                if slot.options.prog_bar {
-                    self.bar.set(key, reading);
+                let Some((key, readings)) = value else { continue };
+                slot.shown.clear();
+                for (name, reading) in readings {
+                    let (own, name) = (below(key, name.as_deref()), name.as_deref());
+                    self.callback.set(&own, reading.clone(), arrival);
+                    if *key != slot.plain_key {
+                        self.callback.set(&below(&slot.plain_key, name), reading.clone(), arrival);
+                    }
+                    if slot.options.prog_bar {
+                        self.bar.set(&own, reading);
+                    }
+                    slot.shown.push(own);
                 }
             }
         }
@@ -325,17 +342,30 @@ impl MetricSource for LogStore {
     }
 }
 
+/// The key of a number that has a name below that of its metric.
+fn below(key: &Arc<str>, name: Option<&str>) -> Arc<str> {
+    name.map_or_else(|| Arc::clone(key), |name| format!("{key}/{name}").into())
+}
+
 /// The metrics of an epoch, on the host.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EpochMetrics {
     /// Loader (`None`: logged in an epoch hook, for all loaders), name, value.
     values: Vec<(Option<usize>, Arc<str>, f64)>,
+    /// What is drawn, with its name.
+    pictures: Vec<(Arc<str>, Picture)>,
 }
 
 impl EpochMetrics {
     /// All metrics in one list, for the loggers.
     pub(crate) fn merged(&self) -> Metrics {
         self.values.iter().map(|(_, name, value)| (Arc::clone(name), *value)).collect()
+    }
+
+    /// Queues all metrics and pictures for the loggers.
+    pub(crate) fn send(&self, loggers: &[Background], step: u64, epoch: usize) -> Result<()> {
+        send_metrics(&self.merged(), loggers, step, Some(epoch))?;
+        send_pictures(&self.pictures, loggers, step)
     }
 
     /// One list per loader.

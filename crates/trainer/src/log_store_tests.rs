@@ -1,12 +1,13 @@
 //! Tests of the store's rules: slots, order of commits, ends of epochs, loaders.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 use stormfire_checkpoint::Snapshot;
+use stormfire_metrics::classification::Multiclass;
 use stormfire_module::{Hook, for_trainer::scope, log, log::capture, moment::Moment, state};
 use stormfire_values::read::{DistantCpu, device_reads};
 
 use super::*;
-use crate::log_state::{LogState, Pending};
+use crate::log_state::{LogState, METRICS_FOLDER, Pending};
 
 #[cfg(test)]
 #[path = "log_store/window_tests.rs"]
@@ -302,9 +303,13 @@ fn revived_into(store: &mut LogStore, mut revived: LogStore) -> LogStore {
     pending.add_to(&mut snapshot);
     let values: Vec<_> = snapshot.read().unwrap().into_iter().map(|(_, data)| data).collect();
     state.fill(&values);
+    let mut arrays = Snapshot::default();
+    state.move_arrays("", &mut arrays);
+    let arrays = arrays.read().unwrap().into_iter().map(|(name, data)| (name[METRICS_FOLDER.len()..].to_owned(), data));
     let text = state::save::<_, state::Value>(&state).unwrap().to_string();
     let mut read = LogState::default();
     state::load(&mut read, serde_json::from_str::<state::Value>(&text).unwrap()).unwrap();
+    read.take_arrays(&mut arrays.collect());
     revived.restore(&read, &Device::flex()).unwrap();
     revived
 }
@@ -320,9 +325,15 @@ fn log_everything(step: u32) {
         .on_step(false)
         .on_epoch(true)
         .reduce_fx(log::ReduceFx::Custom { name: "range", reduce: |all| all.clone().max() - all.min() });
-    log("metric", stormfire_metrics::metric::Mean::new(value(0.3), f64::from(step + 1))).on_epoch(true);
+    log("metric", stormfire_metrics::aggregation::Mean::new(value(0.3), f64::from(step + 1))).on_epoch(true);
+    let scores = Tensor::<2>::from_floats([[0.2, 0.8 / (step as f32 + 1.0)], [0.7, 0.3]], &device);
+    let batch = Multiclass::from_logits(&scores, &Tensor::<1, Int>::from_ints([step % 2, 1], &device)).unwrap();
+    log("f1", batch.counts().f1().per_class()).on_epoch(true);
+    log("auroc", batch.exact_curves().auroc()).on_step(false).on_epoch(true);
+    log("calibration", batch.calibration(4).unwrap());
     if step == 1 {
-        log("seldom", stormfire_metrics::metric::Mean::new(value(0.9), 3.0)).on_step(false).on_epoch(true);
+        log("seldom", stormfire_metrics::aggregation::Mean::new(value(0.9), 3.0)).on_step(false).on_epoch(true);
+        log("confusion", batch.confusion());
         log("nan", f64::NAN);
     }
 }
@@ -348,7 +359,9 @@ fn bits_with_and_without_checkpoints() -> Vec<(String, u64)> {
             train(store, || log_everything(step));
         }
         let known: Vec<_> = known(store).into_iter().map(|(name, value)| (name, value.to_bits())).collect();
-        (known, bits(&store_end(store, RunningStage::Train).merged()))
+        let end = store_end(store, RunningStage::Train);
+        assert_eq!(end.pictures.len(), 2);
+        (known, bits(&end.merged()), end.pictures)
     };
     let uninterrupted = epoch(&mut LogStore::default(), 0);
     assert!(uninterrupted.1.iter().any(|(name, _)| name == "seldom"));
@@ -401,7 +414,7 @@ fn a_value_in_waiting_is_sent_once_after_a_checkpoint() {
 #[test]
 fn another_kind_of_metric_than_in_the_checkpoint_is_refused_by_name() {
     let mut store = LogStore::default();
-    train(&mut store, || drop(log("a", stormfire_metrics::metric::Mean::new(1.0, 2.0)).on_epoch(true)));
+    train(&mut store, || drop(log("a", stormfire_metrics::aggregation::Mean::new(1.0, 2.0)).on_epoch(true)));
     let mut store = revived(&mut store);
     let error = record(&mut store, Hook::TrainingStep, ONE, 0, || drop(log("a", 1.0).on_epoch(true))).unwrap_err();
     assert!(error.to_string().contains("`a` in `training_step` is of another kind than in the checkpoint"), "{error}");

@@ -5,13 +5,17 @@
 //!
 //! The values of the CPU are at hand: nothing waits for them, so taking one does not count as a read.
 
+mod array;
 mod on_device;
+mod part;
 mod reading;
 mod scalar;
 mod wide;
 
+pub use array::{Array, Values};
 pub use on_device::{OnDevice, Parts};
-pub use reading::{Reading, Source};
+pub use part::{Part, read_parts};
+pub use reading::{OnHost, Reading, Source};
 pub use scalar::Scalar;
 pub use wide::{sum_dtype, widen};
 
@@ -177,21 +181,10 @@ pub fn reduce_on_host(values: &[f64], reduce: Reduce) -> f64 {
 pub fn read(scalars: &[Scalar]) -> Result<Vec<f64>> {
     let mut tensors = Tensors::new();
     for scalar in scalars {
-        if let Scalar::Device(value) = scalar {
-            let Parts { closed, open, .. } = value.parts();
-            closed.iter().chain([open]).for_each(|part| tensors.add(part.clone()));
-        }
+        scalar.register(&mut tensors);
     }
     let mut data = tensors.read()?.into_iter();
-    let mut sum = || data.next().map_or(f64::NAN, |data| data.iter::<f64>().sum());
-    let value = |scalar: &Scalar| match scalar {
-        Scalar::Host(value) => *value,
-        Scalar::Device(value) => {
-            let Parts { closed, host, .. } = value.parts();
-            closed.as_ref().map_or(0.0, |_| sum()) + sum() + host
-        }
-    };
-    Ok(scalars.iter().map(value).collect())
+    Ok(scalars.iter().map(|scalar| scalar.take_read(&mut data)).collect())
 }
 
 /// Tensors of any shape and type that are read together, in one transaction.

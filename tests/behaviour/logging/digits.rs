@@ -3,7 +3,7 @@
 use burn::tensor::{Device, FloatDType, Int, IntDType, Tensor};
 use stormfire::{
     loggers::MemoryLogger,
-    metrics::{accuracy, metric::Sum, top_k_accuracy},
+    metrics::{accuracy, aggregation::Sum, top_k_accuracy},
     prelude::*,
     values::{Scalar, read::read},
 };

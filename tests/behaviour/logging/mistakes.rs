@@ -2,7 +2,7 @@
 
 use burn::prelude::*;
 use insta::assert_snapshot;
-use stormfire::{loggers::MemoryLogger, metrics::metric::Mean, prelude::*};
+use stormfire::{loggers::MemoryLogger, metrics::aggregation::Mean, prelude::*};
 
 use super::probe::{Probe, counter, lines, refused, trainer};
 use crate::support::line_data;

@@ -2,8 +2,14 @@
 
 use std::sync::{Arc, Mutex};
 
-use burn::module::Module;
-use stormfire::{Error, loggers::MemoryLogger, metrics::metric::Mean, prelude::*, ranks::threads};
+use burn::prelude::*;
+use stormfire::{
+    Error,
+    loggers::{Call, MemoryLogger},
+    metrics::{aggregation::Mean, classification::Multiclass},
+    prelude::*,
+    ranks::threads,
+};
 
 use crate::support::{Batch, Line, line_data, quiet, recording};
 
@@ -28,6 +34,11 @@ impl LightningModule for Logs {
         self.log("max", number).on_step(true).on_epoch(true).reduce_fx(ReduceFx::Max);
         self.log("custom", number).on_step(true).on_epoch(true).reduce_fx(LARGEST);
         self.log("metric", Mean::new(number, items as f64)).on_step(true).on_epoch(true);
+        let scores = Tensor::<1>::from_floats([0.0, 1.0, 2.0, 3.0, 4.0], &Device::flex()).sub_scalar(number).abs().neg().reshape([1, 5]);
+        let classes = Multiclass::from_logits(&scores, &Tensor::<1, Int>::from_ints([number as i32 % 2], &Device::flex()))?;
+        self.log("recall", classes.counts().recall().per_class()).on_step(false).on_epoch(true);
+        self.log("auroc", classes.exact_curves().auroc().per_class()).on_step(false).on_epoch(true);
+        self.log("confusion", classes.confusion());
         self.log("own", rank).on_step(true).on_epoch(true).sync_dist(false);
         self.log("zero", rank + 5.0).on_step(true).on_epoch(true).rank_zero_only(true);
         if self.global_rank() == 1 {
@@ -88,6 +99,11 @@ fn values_are_reduced_over_the_ranks() {
         ("min_epoch", 0.0),
         ("max_epoch", 4.0),
         ("custom_epoch", 4.0),
+        // One prediction of each class; the targets are 0, 1, 0, 1, 0.
+        ("recall/class_0", 1.0 / 3.0),
+        ("recall/class_1", 0.5),
+        ("recall/class_4", 0.0),
+        ("auroc/class_1", 2.0 / 3.0),
         ("own_epoch", 0.0),
         ("zero_epoch", 5.0),
         ("one_epoch", 2.0),
@@ -104,6 +120,10 @@ fn values_are_reduced_over_the_ranks() {
     assert_eq!(metrics[2].get("own_epoch"), Some(2.0), "each rank keeps its own value");
     assert_eq!(metrics[2].get("zero_epoch"), None, "only rank 0 logs it");
     assert!(loggers[1].rows().is_empty() && loggers[2].rows().is_empty());
+    let table = |call: Call| if let Call::Table { tag, table, .. } = call { Some((tag, table.rows().to_vec())) } else { None };
+    let tables: Vec<_> = loggers[0].calls().into_iter().filter_map(table).collect();
+    let count = tables.iter().flat_map(|(_, rows)| rows.iter().flatten()).filter_map(stormfire::loggers::Value::as_f64).sum::<f64>();
+    assert!(tables.len() == 1 && tables[0].0 == "confusion_table" && (count - 5.0).abs() < 1e-12, "{tables:?}");
 }
 
 /// What each rank's monitors have seen in `late`.

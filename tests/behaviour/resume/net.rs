@@ -38,29 +38,19 @@ pub(crate) struct Net {
 }
 
 /// The root mean squared error.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Merge)]
 struct Rmse {
+    #[merge(sum)]
     squares: Scalar,
+    #[merge(sum)]
     count: f64,
 }
 
 impl Metric for Rmse {
-    fn merge(&mut self, other: &Self) {
-        self.squares = self.squares.clone().plus(other.squares.clone());
-        self.count += other.count;
-    }
+    type Value = f64;
 
-    fn compute(&self) -> Scalar {
-        self.squares.clone().times(1.0 / self.count).sqrt()
-    }
-
-    fn parts(&self) -> Vec<Scalar> {
-        vec![self.squares.clone(), self.count.into()]
-    }
-
-    fn with_parts(&self, parts: &[Scalar]) -> Option<Self> {
-        let [squares, Scalar::Host(count)] = parts else { return None };
-        Some(Self { squares: squares.clone(), count: *count })
+    fn compute(&self) -> f64 {
+        (self.squares.value() / self.count).sqrt()
     }
 }
 

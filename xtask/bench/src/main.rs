@@ -8,6 +8,7 @@
 //! | `checkpoint FOLDER ROUNDS [PYTHON SCRIPT]` | the cost of saving and loading a large module |
 //! | `trackers [ROUNDS] [STEPS] [PART OF A ROW]` | the slowdown of a training by a tracking server |
 //! | `devices [ROUNDS] [PYTHON SCRIPT]` | the gain of threads that share each batch |
+//! | `metrics [ROUNDS] [PYTHON SCRIPT]` | the time of metrics, beside torchmetrics |
 //! | `rank MODEL ITEMS STEPS [THREADS]` | the time of a step on one rank, on threads, or under `mpirun` |
 //! | `simulate` | what larger clusters would gain |
 //! | `gpu ACCELERATOR [PYTHON SCRIPT]` | whether a GPU computes as the CPU does, and how fast |
@@ -21,6 +22,7 @@ mod contestants;
 mod devices;
 mod gpu;
 mod memory;
+mod metrics;
 mod models;
 mod modules;
 mod names;
@@ -69,6 +71,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some("devices") => {
             let torch = args.get(2).zip(args.get(3)).map(|(python, script)| (python.as_str(), script.as_str()));
             devices::run(number(1, 5), torch)
+        }
+        Some("metrics") => {
+            let torch = args.get(2).zip(args.get(3)).map(|(python, script)| (python.as_str(), script.as_str()));
+            metrics::run(number(1, 5), torch)
         }
         #[cfg(feature = "trackers")]
         Some("trackers") => trackers::run(number(1, 3), number(2, 10_000), args.get(3).map(String::as_str)),

@@ -63,7 +63,7 @@ fn joined_metric(parts: &[(Record, usize)]) -> Option<Logged> {
     });
     let mut whole = metrics.next()??.clone();
     for metric in metrics {
-        whole.merge_any(metric?.as_ref()).then_some(())?;
+        whole.merge_any(metric?.as_ref()).ok()?;
     }
     Some(Logged::Metric(whole))
 }
@@ -100,8 +100,7 @@ fn mean(values: &[(&Scalar, f64)]) -> Option<Scalar> {
 
 #[cfg(test)]
 mod tests {
-    use stormfire_metrics::metric::Mean;
-    use stormfire_values::read::read;
+    use stormfire_metrics::{aggregation::Mean, metric::Pending};
 
     use super::*;
     use crate::{
@@ -115,12 +114,12 @@ mod tests {
 
     fn values(parts: Vec<(Vec<Record>, usize)>) -> Vec<(String, f64)> {
         let value = |record: Record| {
-            let scalar = match record.value {
-                Logged::Scalar(scalar) => scalar,
-                Logged::Metric(metric) => metric.compute_any(),
-                Logged::Invalid(_) => Scalar::Host(f64::NAN),
+            let value = match record.value {
+                Logged::Scalar(scalar) => scalar.value(),
+                Logged::Metric(metric) => Pending::of(metric.as_ref()).read().unwrap().number(0),
+                Logged::Invalid(_) => f64::NAN,
             };
-            (record.name.into_owned(), read(&[scalar]).unwrap()[0])
+            (record.name.into_owned(), value)
         };
         merged(parts).into_iter().map(value).collect()
     }

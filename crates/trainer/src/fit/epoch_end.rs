@@ -4,7 +4,7 @@ use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, for_
 use stormfire_optim::for_trainer::DriveOptimizers as _;
 
 use super::{FitLoop, end};
-use crate::{bundle::send_metrics, engine::RandomPart, log_store::Sent};
+use crate::{engine::RandomPart, log_store::Sent};
 
 impl<M: LightningModule> FitLoop<'_, M> {
     pub(super) fn end_epoch(&mut self) -> Result<()> {
@@ -29,8 +29,8 @@ impl<M: LightningModule> FitLoop<'_, M> {
             })
         };
         self.training.optimizers.step_watching_schedules(Some(completed), &mut of_epoch)?;
-        let sent =
-            send_metrics(&metrics.merged(), &engine.run.loggers, engine.run.place.logger_step, Some(engine.run.place.progress.epoch));
+        let place = &engine.run.place;
+        let sent = metrics.send(&engine.run.loggers, place.logger_step, place.progress.epoch);
         engine.note_logged(sent);
         engine.run.place.progress.epoch += 1;
         engine.run.place.progress.batch_in_epoch = 0;

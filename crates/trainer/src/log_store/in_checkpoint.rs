@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use stormfire_metrics::Logged;
 use stormfire_module::Result;
 use stormfire_values::{Scalar, read::Reading};
 
@@ -12,7 +11,7 @@ use super::{
     slot::{Results, Slot, Step},
 };
 use crate::{
-    accumulator::{Accumulator, value_of},
+    accumulator::Accumulator,
     log_state::{self, LogState, Pending, SavedOptions, SavedSlot},
 };
 
@@ -75,7 +74,10 @@ impl Slot {
             step_key: self.step_key.to_string(),
             epoch_key: self.epoch_key.to_string(),
             plain_key: self.plain_key.to_string(),
-            step: self.step.as_ref().map(|step| pending.save(&value_of(&step.value))),
+            step: self.step.as_ref().map(|step| {
+                let readings = step.readings_now().into_iter();
+                readings.map(|(name, reading)| (name, pending.save_source(&reading.source()))).collect()
+            }),
             epoch: self.epoch.as_ref().map(|epoch| epoch.state(pending)),
             window: self.window.as_ref().map(|window| window.state(pending)),
             joined: self.with_window().map(|joined| joined.state(pending)),
@@ -92,7 +94,11 @@ impl Slot {
             step_key: saved.step_key.as_str().into(),
             epoch_key: saved.epoch_key.as_str().into(),
             plain_key: saved.plain_key.as_str().into(),
-            step: saved.step.as_ref().map(|step| Step::new(Logged::Scalar(step.restore(device)), None)),
+            shown: Vec::new(),
+            step: saved
+                .step
+                .as_ref()
+                .map(|step| Step::restored(step.iter().map(|(name, value)| (name.clone(), value.restore(device))).collect())),
             epoch: saved.epoch.as_ref().map(|epoch| Accumulator::restore(epoch, device)),
             window: saved.window.as_ref().map(|window| Accumulator::restore(window, device)),
             joined: saved.joined.as_ref().map(|joined| Accumulator::restore(joined, device)),

@@ -4,16 +4,16 @@ use std::{collections::HashSet, sync::Arc};
 
 use burn::tensor::Device;
 use stormfire_checkpoint::Snapshot;
-use stormfire_metrics::Logged;
+use stormfire_metrics::{Computed, Logged, Named, Picture};
 use stormfire_module::{Error, Hook, Result, RunningStage};
-use stormfire_values::{Scalar, read::Reading};
+use stormfire_values::read::Reading;
 
 use super::{
     LogStore,
     slot::{Results, Slot},
 };
 use crate::{
-    accumulator::Accumulator,
+    accumulator::{Accumulator, Readings},
     bundle::Bundle,
     log_state::{LogState, Pending, SavedAccumulator, SavedSlot},
 };
@@ -50,8 +50,8 @@ impl Sent {
     }
 }
 
-/// A summed value, by the keys of its slot.
-pub(crate) type Values = Vec<(String, f64)>;
+/// Results of all ranks, by the keys of their slots.
+pub(crate) type Values = Vec<(String, Computed)>;
 
 impl LogStore {
     /// The values of this rank for the others, read from the device.
@@ -76,12 +76,22 @@ impl LogStore {
         for slot in &mut results.slots {
             if let Some(accumulator) = sent.of(slot) {
                 slot.news = Some(arrival);
-                named.push((key(slot), accumulator.reading()));
+                named.push((key(slot), accumulator.readings(), accumulator.picture()?));
             }
         }
         self.has_news = true;
-        let readings: Vec<Reading> = named.iter().map(|(_, reading)| reading.clone()).collect();
-        Ok(named.into_iter().map(|(key, _)| key).zip(Reading::read_all(&readings)?).collect())
+        let readings: Vec<Reading> = named.iter().flat_map(|(_, readings, _)| readings).map(|(_, reading)| reading.clone()).collect();
+        let mut read = Reading::read_all(&readings)?.into_iter();
+        let result = |(key, readings, picture): (String, Readings, Option<Picture>)| {
+            let numbers: Vec<_> = readings.into_iter().map(|(name, _)| (name, read.next().unwrap_or(f64::NAN))).collect();
+            let computed = match (picture, &numbers[..]) {
+                (Some(picture), _) => Computed::Picture(picture),
+                (None, [(None, number)]) => Computed::One(*number),
+                (None, _) => Computed::Named(Named(numbers.into_iter().filter_map(|(name, number)| Some((name?, number))).collect())),
+            };
+            (key, computed)
+        };
+        Ok(named.into_iter().map(result).collect())
     }
 
     /// On the other ranks: the numbers of all ranks in place of the own values. Names that this rank has not logged are
@@ -97,7 +107,7 @@ impl LogStore {
         for slot in &mut results.slots {
             let key = key(slot);
             if let Some((_, value)) = values.iter().find(|(known, _)| *known == key) {
-                slot.epoch = Some(Accumulator::Saved { parts: Vec::new(), value: Scalar::Host(*value), whole: Vec::new() });
+                slot.epoch = Some(Accumulator::Saved { parts: Vec::new(), value: value.clone(), whole: Vec::new() });
                 slot.news = Some(arrival);
             }
         }
@@ -121,11 +131,12 @@ impl LogStore {
             sums.merge(&alike, |slot| &mut slot.epoch, device)?;
         }
         self.train.slots.iter_mut().filter(|slot| slot.options.logger).for_each(|slot| slot.is_unsent = false);
-        let reading = |slot: &mut Slot| {
-            let summed = slot.epoch.as_ref().map(Accumulator::reading);
-            Some((Arc::clone(&slot.step_key), summed.or_else(|| slot.step.as_mut().map(super::slot::Step::reading))?))
+        let readings = |slot: &Slot| -> Vec<_> {
+            let summed = slot.epoch.as_ref().map(Accumulator::readings);
+            let readings = summed.or_else(|| slot.step.as_ref().map(super::slot::Step::readings_now)).unwrap_or_default();
+            readings.into_iter().map(|(name, reading)| (super::below(&slot.step_key, name.as_deref()), reading)).collect()
         };
-        let readings: Vec<_> = sums.slots.iter_mut().filter_map(reading).collect();
+        let readings: Vec<_> = sums.slots.iter().flat_map(readings).collect();
         Ok((!readings.is_empty()).then(|| Bundle::new(readings, Arc::clone(&self.watched))))
     }
 

@@ -8,10 +8,10 @@ use stormfire_module::{
     log::{Options, Record},
     log_error::LogError,
 };
-use stormfire_values::read::Reading;
+use stormfire_values::{Scalar, read::Reading};
 
 use super::BatchInfo;
-use crate::accumulator::{Accumulator, value_of};
+use crate::accumulator::{Accumulator, Readings, readings_of};
 
 /// A name in a hook.
 #[derive(Clone)]
@@ -24,6 +24,8 @@ pub(super) struct Slot {
     pub(super) step_key: Arc<str>,
     /// `name`, or `name_epoch`.
     pub(super) epoch_key: Arc<str>,
+    /// The names of the numbers that the epoch has shown.
+    pub(super) shown: Vec<Arc<str>>,
     /// The name under which a monitor finds the newer of both values.
     pub(super) plain_key: Arc<str>,
     pub(super) step: Option<Step>,
@@ -39,22 +41,39 @@ pub(super) struct Slot {
     pub(super) is_unsent: bool,
 }
 
-/// The value of a step. Logger, monitor and progress bar share its reading, so that it is read from the device once.
+/// The value of a step. Logger, monitor and progress bar share its readings, so that it is read from the device once.
 #[derive(Clone)]
 pub(super) struct Step {
+    /// Invalid for several numbers after a checkpoint, which has no state of a step.
     pub(super) value: Logged,
     /// The number of items that the value represents, if it is known.
     pub(super) items: Option<usize>,
-    reading: Option<Reading>,
+    readings: Option<Readings>,
 }
 
 impl Step {
     pub(super) fn new(value: Logged, items: Option<usize>) -> Self {
-        Self { value, items, reading: None }
+        Self { value, items, readings: None }
     }
 
-    pub(super) fn reading(&mut self) -> Reading {
-        self.reading.get_or_insert_with(|| Reading::new(value_of(&self.value))).clone()
+    /// Of numbers with their names below that of the metric.
+    pub(super) fn restored(numbers: Vec<(Option<String>, Scalar)>) -> Self {
+        let value = match &numbers[..] {
+            [(None, scalar)] => Logged::Scalar(scalar.clone()),
+            _ => Logged::Invalid("several numbers".into()),
+        };
+        let readings = numbers.into_iter().map(|(name, scalar)| (name, Reading::new(scalar))).collect();
+        Self { value, items: None, readings: Some(readings) }
+    }
+
+    pub(super) fn readings(&mut self) -> &Readings {
+        let value = &self.value;
+        self.readings.get_or_insert_with(|| readings_of(value))
+    }
+
+    /// As [`readings`](Self::readings), without sharing them.
+    pub(super) fn readings_now(&self) -> Readings {
+        self.readings.clone().unwrap_or_else(|| readings_of(&self.value))
     }
 }
 
@@ -72,6 +91,7 @@ impl Slot {
             hook: record.hook,
             step_key: key("_step"),
             epoch_key: key("_epoch"),
+            shown: Vec::new(),
             plain_key: format!("{name}{suffix}").into(),
             name,
             dataloader_idx: record.dataloader_idx,
@@ -104,7 +124,10 @@ impl Slot {
             self.joined = None;
             let into = if waits && !is_of_epoch(self.hook) { &mut self.window } else { &mut self.epoch };
             match into {
-                Some(accumulator) => accumulator.add(&record.value, items, unknown, twice)?,
+                Some(accumulator) => {
+                    let unmerged = |reason| LogError::Unmerged { name: self.name.to_string(), hook: self.hook, reason };
+                    accumulator.add(&record.value, items, unknown, twice, unmerged)?;
+                }
                 None => *into = Some(Accumulator::start(&record.value, record.options.reduce_fx, items, unknown)?),
             }
         }
@@ -212,6 +235,7 @@ impl Results {
         for slot in &mut self.slots {
             (slot.step, slot.epoch, slot.window, slot.joined) = (None, None, None, None);
             (slot.news, slot.is_unsent) = (None, false);
+            slot.shown.clear();
         }
     }
 }

@@ -21,7 +21,7 @@ fn a_window_that_is_left_out_is_in_no_mean() {
             log("mean", value).on_epoch(true);
             log("sum", value).on_step(false).on_epoch(true).reduce_fx(log::ReduceFx::Sum);
             log("max", value).on_step(false).on_epoch(true).reduce_fx(log::ReduceFx::Max);
-            log("metric", stormfire_metrics::metric::Mean::new(value, 1.0)).on_step(false).on_epoch(true);
+            log("metric", stormfire_metrics::aggregation::Mean::new(value, 1.0)).on_step(false).on_epoch(true);
             let largest = log::ReduceFx::Custom { name: "largest", reduce: |all| all.max() };
             log("custom", value).on_step(false).on_epoch(true).reduce_fx(largest);
         });
@@ -61,7 +61,7 @@ fn a_window_counts_also_if_its_values_are_not_logged_again() {
             for (name, reduce) in [("min", log::ReduceFx::Min), ("max", log::ReduceFx::Max), ("mean", log::ReduceFx::Mean)] {
                 log(name, value).on_step(false).on_epoch(true).reduce_fx(reduce);
             }
-            log("metric", stormfire_metrics::metric::Mean::new(value, 1.0)).on_step(false).on_epoch(true);
+            log("metric", stormfire_metrics::aggregation::Mean::new(value, 1.0)).on_step(false).on_epoch(true);
             let range = log::ReduceFx::Custom { name: "range", reduce: |all| all.clone().max() - all.min() };
             log("range", value).on_step(false).on_epoch(true).reduce_fx(range);
         });

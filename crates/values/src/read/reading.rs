@@ -1,38 +1,51 @@
 //! A device value that several threads may need.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::{
+    fmt,
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
+};
 
-use super::{Reduce, Result, Scalar, read, reduce_on_host};
+use super::{Part, Result, Scalar, read_parts};
+
+type Function = dyn Fn(&[Part]) -> f64 + Send + Sync;
+
+/// Makes one number of a state on the host.
+#[derive(Clone)]
+pub struct OnHost(Arc<Function>);
+
+impl OnHost {
+    /// Wraps a function. All parts that it gets are on the host.
+    pub fn new(function: impl Fn(&[Part]) -> f64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(function))
+    }
+
+    /// The number.
+    pub fn apply(&self, parts: &[Part]) -> f64 {
+        (self.0)(parts)
+    }
+}
+
+impl fmt::Debug for OnHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnHost")
+    }
+}
 
 /// The origin of a number.
 #[derive(Clone, Debug)]
 pub enum Source {
     /// A scalar.
     One(Scalar),
-    /// Several scalars, which a function reduces on the host.
-    Reduced(Vec<Scalar>, Reduce),
+    /// A state, which a function makes one number on the host.
+    Computed(Arc<[Part]>, OnHost),
 }
 
 impl Source {
-    /// The scalar, or NaN if there are several.
+    /// The scalar, or NaN if it is a state.
     pub fn scalar(self) -> Scalar {
         match self {
             Source::One(scalar) => scalar,
-            Source::Reduced(..) => Scalar::Host(f64::NAN),
-        }
-    }
-
-    fn scalars(&self) -> &[Scalar] {
-        match self {
-            Source::One(scalar) => std::slice::from_ref(scalar),
-            Source::Reduced(scalars, _) => scalars,
-        }
-    }
-
-    fn value(&self, read: &[f64]) -> f64 {
-        match self {
-            Source::One(_) => read.first().copied().unwrap_or(f64::NAN),
-            Source::Reduced(_, reduce) => reduce_on_host(read, *reduce),
+            Source::Computed(..) => Scalar::Host(f64::NAN),
         }
     }
 }
@@ -67,13 +80,13 @@ impl Reading {
         }
     }
 
-    /// Wraps several scalars that will be read later, and a function that reduces them on the host.
-    pub fn reduced(scalars: Vec<Scalar>, reduce: Reduce) -> Self {
-        let on_host = |scalar: &Scalar| if let Scalar::Host(value) = scalar { Some(*value) } else { None };
-        match scalars.iter().map(on_host).collect::<Option<Vec<_>>>() {
-            Some(values) => Self::of(OnceLock::from(reduce_on_host(&values, reduce)), None),
-            None => Self::of(OnceLock::new(), Some(Source::Reduced(scalars, reduce))),
+    /// Wraps a state that will be read later, and a function that makes it one number on the host. Readings of the same
+    /// state share its read.
+    pub fn computed(parts: &Arc<[Part]>, compute: OnHost) -> Self {
+        if parts.iter().all(Part::is_on_host) {
+            return Self::of(OnceLock::from(compute.apply(parts)), None);
         }
+        Self::of(OnceLock::new(), Some(Source::Computed(Arc::clone(parts), compute)))
     }
 
     fn of(host: OnceLock<f64>, source: Option<Source>) -> Self {
@@ -99,12 +112,7 @@ impl Reading {
         loop {
             // A thread never waits while other threads wait for its claims.
             let claims: Vec<Claim<'_>> = readings.iter().filter_map(Reading::claim).collect();
-            let scalars: Vec<Scalar> = claims.iter().flat_map(|claim| claim.source.scalars()).cloned().collect();
-            let mut values = read(&scalars)?.into_iter();
-            for claim in &claims {
-                let own: Vec<f64> = values.by_ref().take(claim.source.scalars().len()).collect();
-                claim.settle(claim.source.value(&own));
-            }
+            settle(&claims)?;
             drop(claims);
             readings.iter().for_each(Reading::wait);
             let values: Option<Vec<f64>> = readings.iter().map(Reading::get).collect();
@@ -144,6 +152,37 @@ impl Reading {
     fn lock(&self) -> MutexGuard<'_, Pending> {
         self.0.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Reads the values of claims in one transaction.
+fn settle(claims: &[Claim<'_>]) -> Result<()> {
+    let mut parts: Vec<Part> = Vec::new();
+    // Where the parts of a claim begin, and of which state they are.
+    let mut starts: Vec<(usize, Option<&Arc<[Part]>>)> = Vec::with_capacity(claims.len());
+    for claim in claims {
+        match &claim.source {
+            Source::One(scalar) => {
+                starts.push((parts.len(), None));
+                parts.push(Part::Number(scalar.clone()));
+            }
+            Source::Computed(state, _) => {
+                // The numbers of one state follow each other.
+                let before = starts.last().and_then(|(start, of)| of.is_some_and(|of| Arc::ptr_eq(of, state)).then_some(*start));
+                starts.push((before.unwrap_or(parts.len()), Some(state)));
+                if before.is_none() {
+                    parts.extend(state.iter().cloned());
+                }
+            }
+        }
+    }
+    let read = read_parts(&parts)?;
+    for (claim, (start, _)) in claims.iter().zip(starts) {
+        claim.settle(match &claim.source {
+            Source::One(_) => read.get(start).map_or(f64::NAN, Part::number),
+            Source::Computed(state, compute) => compute.apply(read.get(start..start + state.len()).unwrap_or_default()),
+        });
+    }
+    Ok(())
 }
 
 /// The right to read a value. It is released on drop, also after a failure.
@@ -210,6 +249,19 @@ mod tests {
             threads.map(|thread| thread.join().unwrap()).iter().sum()
         });
         assert!(in_all <= 500, "{in_all} reads of 500 values");
+    }
+
+    #[test]
+    fn the_numbers_of_one_state_share_its_read() {
+        let _distant = DistantCpu::new();
+        let parts: Arc<[Part]> = [on_device(2.0), on_device(3.0)].map(Part::Number).into();
+        let of = |index: usize| Reading::computed(&parts, OnHost::new(move |parts| parts[index].number() * 10.0));
+        let before = device_reads();
+        let readings = [of(0), Reading::new(on_device(0.5)), of(1), of(0)];
+        assert_eq!(Reading::read_all(&readings).unwrap(), [20.0, 0.5, 30.0, 20.0]);
+        assert_eq!(device_reads() - before, 1);
+        let at_hand: Arc<[Part]> = [Part::Number(4.0.into())].into();
+        assert_eq!(Reading::computed(&at_hand, OnHost::new(|parts| parts[0].number())).get(), Some(4.0));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! A number, on the host or on the device.
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Int, Tensor, TensorData};
 
-use super::{OnDevice, at_hand, sum_dtype, widen};
+use super::{OnDevice, Parts, Tensors, at_hand, read, sum_dtype, widen};
 
 /// A number, on the host or still on the device.
 ///
@@ -20,6 +20,39 @@ pub enum Scalar {
 }
 
 impl Scalar {
+    /// The number. Reads the device if it is there; NaN if that fails. For several numbers, use
+    /// [`read()`](super::read()), which waits once.
+    pub fn value(&self) -> f64 {
+        let read = if let Scalar::Host(value) = self { Ok(vec![*value]) } else { read(std::slice::from_ref(self)) };
+        read.map_or_else(
+            |error| {
+                tracing::error!("a number of a device cannot be read, and becomes NaN: {error}");
+                f64::NAN
+            },
+            |values| values.into_iter().sum(),
+        )
+    }
+
+    /// Adds what has to be read to a transaction.
+    pub(super) fn register(&self, tensors: &mut Tensors) {
+        if let Scalar::Device(value) = self {
+            let Parts { closed, open, .. } = value.parts();
+            closed.iter().chain([open]).for_each(|part| tensors.add(part.clone()));
+        }
+    }
+
+    /// The number from what was read.
+    pub(super) fn take_read(&self, read: &mut impl Iterator<Item = TensorData>) -> f64 {
+        let mut sum = || read.next().map_or(f64::NAN, |data| data.iter::<f64>().sum());
+        match self {
+            Scalar::Host(value) => *value,
+            Scalar::Device(value) => {
+                let Parts { closed, host, .. } = value.parts();
+                closed.as_ref().map_or(0.0, |_| sum()) + sum() + host
+            }
+        }
+    }
+
     /// The sum of two scalars. On the device if one of them is.
     #[must_use]
     pub fn plus(self, other: Scalar) -> Scalar {

@@ -1,6 +1,6 @@
-//! The type for sums of the values of many batches on a device.
+//! The types for sums of the values of many batches on a device.
 
-use burn::tensor::{Device, FloatDType, Tensor};
+use burn::tensor::{DType, Device, FloatDType, IntDType, Tensor};
 
 use super::{CPU, Cpu};
 
@@ -8,6 +8,12 @@ use super::{CPU, Cpu};
 /// ones in `bf16` stops at 256.
 pub fn sum_dtype(device: &Device) -> FloatDType {
     if CPU.get() != Cpu::DistantWithoutF64 && device.supports_dtype(FloatDType::F64) { FloatDType::F64 } else { FloatDType::F32 }
+}
+
+/// Integers of 64 bits, or of 32 bits if the device does not support them.
+pub(super) fn count_dtype(device: &Device) -> IntDType {
+    let is_wide = CPU.get() != Cpu::DistantWithoutF64 && device.supports_dtype(DType::I64);
+    if is_wide { IntDType::I64 } else { IntDType::I32 }
 }
 
 /// Converts the values to that type.

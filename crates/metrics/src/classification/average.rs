@@ -1,0 +1,44 @@
+//! From the numbers of each class to one number.
+
+use super::{class_counts::ClassCounts, task::Task};
+
+/// How the numbers of classes or labels become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Average {
+    /// The counts of all classes are added first.
+    #[default]
+    Micro,
+    /// The mean over classes. A class of [`Multiclass`](super::Multiclass) that is neither a target nor predicted does
+    /// not count.
+    Macro,
+    /// The mean over classes, weighted by their number of targets.
+    Weighted,
+}
+
+/// `a / b`, or another value if `b` is 0.
+pub(crate) fn safe_ratio(a: f64, b: f64, otherwise: f64) -> f64 {
+    if b == 0.0 { otherwise } else { a / b }
+}
+
+/// The mean of a number of each class, or `without` any class that counts. NaN if a count is NaN.
+pub(crate) fn mean_of_classes(
+    counts: &[ClassCounts],
+    (average, task): (Average, Task),
+    without: f64,
+    number: impl Fn(&ClassCounts) -> f64,
+) -> f64 {
+    let (mut sum, mut weights) = (0.0, 0.0);
+    for class in counts {
+        let weight = match average {
+            Average::Weighted => class.support(),
+            // Micro has no classes left.
+            Average::Macro | Average::Micro => {
+                let occurs = task != Task::Multiclass || class.tp + class.fp + class.fn_ != 0.0;
+                f64::from(u8::from(occurs))
+            }
+        };
+        sum += weight * number(class);
+        weights += weight;
+    }
+    safe_ratio(sum, weights, without)
+}

@@ -1,0 +1,206 @@
+//! The confusion matrix, and measures of agreement.
+
+use stormfire_derive::Merge;
+use stormfire_values::read::Array;
+
+use super::{
+    cells::{BELOW, EXTRA, above, count, int_dtype, target_cells},
+    task::{Binary, Multiclass, Names},
+};
+use crate::{computed::Outline, metric::Metric, picture::Matrix};
+
+/// By what the cells of a confusion matrix are divided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Normalize {
+    /// By nothing: they are counts.
+    #[default]
+    None,
+    /// By the targets of their row.
+    Targets,
+    /// By the predictions of their column.
+    Predictions,
+    /// By all items.
+    All,
+}
+
+/// Counts of each pair of target (row) and prediction (column), as integers on the device. It is a picture: loggers get
+/// it as a figure and a table.
+///
+/// A target outside of the classes, unless it is the ignored one, makes every cell NaN.
+#[derive(Clone, Debug, Merge)]
+#[merge(crate = crate)]
+pub struct Confusion {
+    /// `[classes + 3, classes]`, see `cells`.
+    #[merge(sum)]
+    cells: Array,
+    #[merge(same)]
+    names: Names,
+    #[merge(same)]
+    normalize: Normalize,
+}
+
+impl Binary {
+    /// The confusion matrix of "no" and "yes".
+    pub fn confusion(&self) -> Confusion {
+        let predicted = self.scores.sigmoid().greater_elem(self.threshold).int();
+        let targets = target_cells(self.targets.clone(), 2, self.ignore_index);
+        let cells = targets.clone() * 2 + predicted.cast(int_dtype(&targets));
+        Confusion::of(cells, ["negative".to_owned(), "positive".to_owned()].into())
+    }
+}
+
+impl Multiclass {
+    /// The confusion matrix of all classes.
+    pub fn confusion(&self) -> Confusion {
+        let targets = target_cells(self.targets.clone(), self.classes(), self.ignore_index);
+        let cells = targets.clone() * self.classes() as i64 + self.predicted().cast(int_dtype(&targets));
+        Confusion::of(cells, self.names.clone())
+    }
+}
+
+impl Confusion {
+    fn of(cells: burn::tensor::Tensor<1, burn::tensor::Int>, names: Names) -> Self {
+        let classes = names.len();
+        let cells = count(cells, (classes + EXTRA) * classes).reshaped(vec![classes + EXTRA, classes]);
+        Self { cells, names, normalize: Normalize::None }
+    }
+
+    /// Divides the cells. Default: they are counts. A row or column without items is 0.
+    pub fn normalize(mut self, normalize: Normalize) -> Self {
+        self.normalize = normalize;
+        self
+    }
+
+    /// Matthews' correlation coefficient, from -1 to 1. It is 0 where the formula has a denominator of 0, but 1 if
+    /// everything is right and -1 if everything of two classes is wrong.
+    pub fn mcc(&self) -> Agreement {
+        Agreement { confusion: self.clone(), kind: AgreementKind::Mcc }
+    }
+
+    /// Cohen's kappa: agreement beyond chance. NaN if only one class occurs.
+    pub fn kappa(&self, weights: KappaWeights) -> Agreement {
+        Agreement { confusion: self.clone(), kind: AgreementKind::Kappa(weights) }
+    }
+
+    /// The counts, row by row, on the host.
+    fn counts(&self) -> Vec<Vec<f64>> {
+        let (cells, classes) = (self.cells.to_vec(), self.names.len());
+        let rows: Vec<Vec<f64>> = cells.chunks(classes.max(1)).map(<[f64]>::to_vec).collect();
+        let invalid: f64 = [BELOW, above(classes)].into_iter().filter_map(|row| rows.get(row)).flatten().sum();
+        if invalid > 0.0 {
+            tracing::error!(
+                "{invalid} targets of a confusion matrix are outside of 0..{classes}, so it is NaN; `ignore_index` leaves targets out"
+            );
+            return vec![vec![f64::NAN; classes]; classes];
+        }
+        rows.into_iter().skip(1).take(classes).collect()
+    }
+}
+
+fn sum_of(rows: &[Vec<f64>]) -> f64 {
+    rows.iter().flatten().sum()
+}
+
+fn row_sums(rows: &[Vec<f64>]) -> Vec<f64> {
+    rows.iter().map(|row| row.iter().sum()).collect()
+}
+
+fn column_sums(rows: &[Vec<f64>]) -> Vec<f64> {
+    (0..rows.len()).map(|column| rows.iter().filter_map(|row| row.get(column)).sum()).collect()
+}
+
+impl Metric for Confusion {
+    type Value = Matrix;
+
+    fn compute(&self) -> Matrix {
+        let mut values = self.counts();
+        let (of_rows, of_columns, all) = (row_sums(&values), column_sums(&values), sum_of(&values));
+        for (row, of_row) in values.iter_mut().zip(of_rows) {
+            for (cell, of_column) in row.iter_mut().zip(&of_columns) {
+                let whole = match self.normalize {
+                    Normalize::None => 1.0,
+                    Normalize::Targets => of_row,
+                    Normalize::Predictions => *of_column,
+                    Normalize::All => all,
+                };
+                *cell = if whole == 0.0 { 0.0 } else { *cell / whole };
+            }
+        }
+        Matrix { rows: "target".into(), columns: "prediction".into(), names: self.names.to_vec(), values }
+    }
+
+    fn outline(&self) -> Outline {
+        Outline::Picture
+    }
+}
+
+/// How much a disagreement weighs in Cohen's kappa.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KappaWeights {
+    /// Each the same.
+    #[default]
+    None,
+    /// By the distance of the classes.
+    Linear,
+    /// By the square of their distance.
+    Quadratic,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AgreementKind {
+    Mcc,
+    Kappa(KappaWeights),
+}
+
+/// A number of a confusion matrix: [`Confusion::mcc`] or [`Confusion::kappa`].
+#[derive(Clone, Debug, Merge)]
+#[merge(crate = crate)]
+pub struct Agreement {
+    confusion: Confusion,
+    #[merge(same)]
+    kind: AgreementKind,
+}
+
+impl Metric for Agreement {
+    type Value = f64;
+
+    fn compute(&self) -> f64 {
+        let rows = self.confusion.counts();
+        match self.kind {
+            AgreementKind::Mcc => mcc(&rows),
+            AgreementKind::Kappa(weights) => kappa(&rows, weights),
+        }
+    }
+}
+
+fn mcc(rows: &[Vec<f64>]) -> f64 {
+    let right: f64 = rows.iter().enumerate().filter_map(|(class, row)| row.get(class)).sum();
+    let all = sum_of(rows);
+    let wrong = all - right;
+    if rows.len() == 2 && all > 0.0 && (right == 0.0 || wrong == 0.0) {
+        return if right == 0.0 { -1.0 } else { 1.0 };
+    }
+    let (targets, predictions) = (row_sums(rows), column_sums(rows));
+    let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let numerator = right * all - product(&targets, &predictions);
+    let denominator = (all * all - product(&predictions, &predictions)) * (all * all - product(&targets, &targets));
+    if denominator == 0.0 { 0.0 } else { numerator / denominator.sqrt() }
+}
+
+fn kappa(rows: &[Vec<f64>], weights: KappaWeights) -> f64 {
+    let (targets, predictions, all) = (row_sums(rows), column_sums(rows), sum_of(rows));
+    let (mut observed, mut expected) = (0.0, 0.0);
+    for (i, (row, target)) in rows.iter().zip(&targets).enumerate() {
+        for (j, (cell, prediction)) in row.iter().zip(&predictions).enumerate() {
+            let distance = i.abs_diff(j) as f64;
+            let weight = match weights {
+                KappaWeights::None => distance.min(1.0),
+                KappaWeights::Linear => distance,
+                KappaWeights::Quadratic => distance * distance,
+            };
+            observed += weight * cell;
+            expected += weight * target * prediction / all;
+        }
+    }
+    1.0 - observed / expected
+}

@@ -1,0 +1,74 @@
+//! Pictures of metrics: matrices and curves, as numbers.
+
+use serde::{Deserialize, Serialize};
+
+/// A matrix with names of its rows and columns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Matrix {
+    /// What the rows are.
+    pub rows: String,
+    /// What the columns are.
+    pub columns: String,
+    /// The names of rows and columns.
+    pub names: Vec<String>,
+    /// The values, row by row.
+    pub values: Vec<Vec<f64>>,
+}
+
+/// A line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// Its name.
+    pub name: String,
+    /// Its points.
+    pub points: Vec<(f64, f64)>,
+    /// What the points belong to, one number for each, such as thresholds. It may be empty.
+    pub at: Vec<f64>,
+}
+
+/// Lines over two axes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Curves {
+    /// What the horizontal axis shows.
+    pub x: String,
+    /// What the vertical axis shows.
+    pub y: String,
+    /// What [`Line::at`] is.
+    pub at: String,
+    /// The lines.
+    pub lines: Vec<Line>,
+}
+
+/// Numbers whose distribution is shown.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Samples(pub Vec<f64>);
+
+/// A result that is shown as a drawing and a table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Picture {
+    /// Cells.
+    Matrix(Matrix),
+    /// Lines.
+    Curves(Curves),
+    /// A distribution.
+    Samples(Samples),
+}
+
+impl From<Matrix> for Picture {
+    fn from(matrix: Matrix) -> Self {
+        Picture::Matrix(matrix)
+    }
+}
+
+impl From<Curves> for Picture {
+    fn from(curves: Curves) -> Self {
+        Picture::Curves(curves)
+    }
+}
+
+impl From<Samples> for Picture {
+    fn from(samples: Samples) -> Self {
+        Picture::Samples(samples)
+    }
+}

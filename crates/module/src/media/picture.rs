@@ -1,0 +1,123 @@
+//! Pictures of metrics as what loggers show: a figure and a table, or a histogram.
+
+mod draw;
+
+use stormfire_loggers::{Error as LoggerError, Figure, Histogram, Logger, Table};
+use stormfire_metrics::picture::{Curves, Matrix, Picture, Samples};
+
+use self::draw::{curves_svg, matrix_svg};
+
+/// The largest number of points of a line in a figure or a table. More of them look the same.
+const MAX_POINTS: usize = 1000;
+
+/// What loggers get of a picture.
+#[derive(Clone, Debug)]
+pub enum Drawn {
+    /// A drawing.
+    Figure(Figure),
+    /// The numbers of the drawing. Its name ends in `_table`.
+    Table(Table),
+    /// A distribution.
+    Histogram(Histogram),
+}
+
+impl Drawn {
+    /// Logs it under the name of the metric.
+    ///
+    /// # Errors
+    /// The errors of the logger.
+    pub fn log(&self, logger: &mut dyn Logger, name: &str, step: Option<u64>) -> Result<(), LoggerError> {
+        match self {
+            Drawn::Figure(figure) => logger.log_figure(name, figure, step),
+            Drawn::Table(table) => logger.log_table(&format!("{name}_table"), table, step),
+            Drawn::Histogram(histogram) => logger.log_histogram(name, histogram, step),
+        }
+    }
+}
+
+/// A picture of a metric for loggers: matrices and curves are a figure and a table, samples are a histogram. Without
+/// finite samples there is none.
+///
+/// ```
+/// use stormfire_metrics::picture::Matrix;
+/// use stormfire_module::media::{self, Drawn};
+///
+/// let names = vec!["cat".to_owned(), "dog".to_owned()];
+/// let matrix = Matrix { rows: "target".into(), columns: "prediction".into(), names, values: vec![vec![3.0, 1.0], vec![0.0, 4.0]] };
+/// let drawn = media::drawn(&matrix.into());
+/// assert!(matches!(&drawn[..], [Drawn::Figure(_), Drawn::Table(table)] if table.rows().len() == 2));
+/// ```
+pub fn drawn(picture: &Picture) -> Vec<Drawn> {
+    let (figure, table) = match picture {
+        Picture::Matrix(matrix) => (matrix_svg(matrix), matrix_table(matrix)),
+        Picture::Curves(curves) => {
+            let curves = thinned(curves);
+            (curves_svg(&curves), curves_table(&curves))
+        }
+        Picture::Samples(Samples(samples)) => {
+            return Histogram::from_samples(samples.iter().copied()).map(Drawn::Histogram).into_iter().collect();
+        }
+    };
+    std::iter::once(Drawn::Figure(Figure::svg(figure))).chain(table.map(Drawn::Table)).collect()
+}
+
+fn matrix_table(matrix: &Matrix) -> Option<Table> {
+    let Matrix { rows, columns, names, values } = matrix;
+    let table = Table::new(std::iter::once(format!("{rows} / {columns}")).chain(names.iter().cloned()));
+    let row = |table: Table, (name, values): (&String, &Vec<f64>)| {
+        table.row(std::iter::once(name.as_str().into()).chain(values.iter().map(|value| (*value).into()))).ok()
+    };
+    names.iter().zip(values).try_fold(table, row)
+}
+
+fn curves_table(curves: &Curves) -> Option<Table> {
+    let Curves { x, y, at, lines } = curves;
+    let table = Table::new(["line", x, y, at].into_iter().filter(|name| !name.is_empty()));
+    let mut rows = lines.iter().flat_map(|line| {
+        line.points.iter().enumerate().map(|(index, (x, y))| {
+            let at = (!at.is_empty()).then(|| line.at.get(index).copied().unwrap_or(f64::NAN).into());
+            [line.name.as_str().into(), (*x).into(), (*y).into()].into_iter().chain(at)
+        })
+    });
+    rows.try_fold(table, |table, row| table.row(row).ok())
+}
+
+/// Every n-th point of long lines, and the last one.
+fn thinned(curves: &Curves) -> Curves {
+    let mut curves = curves.clone();
+    for line in &mut curves.lines {
+        let (count, every) = (line.points.len(), line.points.len().div_ceil(MAX_POINTS).max(1));
+        let keeps = |index: usize| index.is_multiple_of(every) || index + 1 == count;
+        let mut index = 0..;
+        line.points.retain(|_| index.next().is_some_and(keeps));
+        let mut index = 0..;
+        line.at.retain(|_| index.next().is_some_and(keeps));
+    }
+    curves
+}
+
+#[cfg(test)]
+mod tests {
+    use stormfire_metrics::picture::Line;
+
+    use super::*;
+
+    #[test]
+    fn a_long_curve_keeps_its_ends() {
+        let points = (0..5000).map(|i| (f64::from(i) / 4999.0, 0.5)).collect();
+        let line = Line { name: "a<b".into(), points, at: (0..5000).map(f64::from).collect() };
+        let curves = Curves { x: "recall".into(), y: "precision".into(), at: "threshold".into(), lines: vec![line] };
+        let drawn = drawn(&curves.into());
+        let [Drawn::Figure(figure), Drawn::Table(table)] = &drawn[..] else { panic!("{drawn:?}") };
+        let text = String::from_utf8(figure.bytes().to_vec()).unwrap();
+        assert!(text.contains("a&lt;b") && text.contains("recall") && text.len() < 40_000, "{} bytes", text.len());
+        assert_eq!((table.rows().len(), table.columns()), (1001, &["line", "recall", "precision", "threshold"].map(str::to_owned)[..]));
+        assert_eq!(table.rows()[1000][3], 4999.0);
+    }
+
+    #[test]
+    fn samples_are_a_histogram_unless_none_is_finite() {
+        assert!(matches!(&drawn(&Samples(vec![1.0, f64::NAN]).into())[..], [Drawn::Histogram(histogram)] if histogram.counts().len() == 2));
+        assert!(drawn(&Samples(vec![f64::NAN]).into()).is_empty());
+    }
+}

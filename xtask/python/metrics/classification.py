@@ -1,0 +1,138 @@
+"""Counts, scores of counts, confusion matrices."""
+
+import numpy
+import torch
+import torchmetrics.functional.classification as tm
+from sklearn import metrics as sk
+
+from common import attempt, case, floats
+
+AVERAGES = ["micro", "macro", "weighted", "none"]
+SCORES = ["precision", "recall", "specificity", "f1_score", "accuracy", "hamming_distance", "jaccard_index"]
+
+
+def function(task, score):
+    return getattr(tm, f"{task}_{score}")
+
+
+def mcc(targets, predicted, torchmetrics):
+    """For a denominator of 0, torchmetrics has a number of two classes that depends on the order of their counts. scikit-learn has 0."""
+    is_degenerate = len(set(targets)) < 2 or len(set(predicted)) < 2
+    is_clear = (targets == predicted).all() or not (targets == predicted).any()
+    return sk.matthews_corrcoef(targets, predicted) if is_degenerate and not is_clear else torchmetrics()
+
+
+def multiclass_inputs():
+    generator = numpy.random.default_rng(1)
+    for items, classes in [(1, 2), (7, 2), (50, 3), (200, 5), (64, 11)]:
+        for ignore in [None, -100, 0]:
+            logits, targets = floats(generator, items, classes), generator.integers(0, classes, items)
+            if ignore is not None:
+                targets[generator.random(items) < 0.3] = ignore
+            yield f"random {items}x{classes} ignoring {ignore}", logits, targets, ignore, "f32"
+    ties = (generator.integers(0, 3, (60, 4)) / 2).astype(numpy.float32)
+    yield "ties", ties, generator.integers(0, 4, 60), None, "f32"
+    logits = floats(generator, 30, 4)
+    yield "one class only", logits, numpy.full(30, 2), None, "f32"
+    yield "all ignored", logits, numpy.full(30, -1), -1, "f32"
+    yield "never predicted", logits - numpy.float32([0, 0, 50, 0]), generator.integers(0, 4, 30), None, "f32"
+    yield "all right", numpy.eye(4, dtype=numpy.float32)[[0, 1, 3, 3]], numpy.array([0, 1, 3, 3]), None, "f32"
+    yield "all wrong", numpy.eye(2, dtype=numpy.float32)[[0, 1, 1]], numpy.array([1, 0, 0]), None, "f32"
+    yield "empty", floats(generator, 0, 3), numpy.zeros(0, dtype=int), None, "f32"
+    half = torch.tensor(floats(generator, 80, 4)).bfloat16().float().numpy()
+    yield "bf16", half, generator.integers(0, 4, 80), None, "bf16"
+
+
+def multiclass():
+    for name, logits, targets, ignore, dtype in multiclass_inputs():
+        classes = logits.shape[1]
+        scores = torch.tensor(logits, dtype=getattr(torch, {"f32": "float32", "bf16": "bfloat16"}[dtype]))
+        labels = torch.tensor(targets)
+        expected, about = {}, {"num_classes": classes, "ignore_index": ignore}
+        for score in SCORES:
+            for average in AVERAGES:
+                attempt(expected, f"{score}/{average}", lambda: function("multiclass", score)(scores, labels, average=average, **about))
+        for average in AVERAGES:
+            attempt(expected, f"f_beta/{average}", lambda: tm.multiclass_fbeta_score(scores, labels, 2.0, average=average, **about))
+        attempt(expected, "stat_scores", lambda: tm.multiclass_stat_scores(scores, labels, average="micro", **about))
+        for normalize in ["none", "true", "pred", "all"]:
+            attempt(expected, f"confusion/{normalize}", lambda: tm.multiclass_confusion_matrix(scores, labels, normalize=normalize, **about))
+        kept = targets != ignore
+        attempt(expected, "mcc", lambda: mcc(targets[kept], logits.argmax(1)[kept], lambda: tm.multiclass_matthews_corrcoef(scores, labels, **about)))
+        for weights in ["none", "linear", "quadratic"]:
+            attempt(expected, f"kappa/{weights}", lambda: tm.multiclass_cohen_kappa(scores, labels, weights=weights, **about))
+        if kept.any():
+            attempt(expected, "balanced_accuracy", lambda: sk.balanced_accuracy_score(targets[kept], logits.argmax(1)[kept]))
+        # The hits of top-k predictions. torchmetrics 1.4 also counts the other k - 1 as wrong predictions; since 1.6 it does not.
+        for k in [2, 3]:
+            if k <= classes:
+                if name != "ties":
+                    attempt(expected, f"top_{k}/recall/micro", lambda: tm.multiclass_recall(scores, labels, top_k=k, average="micro", **about))
+                # Of equal scores the first class counts, as in `argmax`.
+                top = numpy.argsort(-logits, axis=1, kind="stable")[:, :k]
+                hit = (top == targets[:, None]).any(axis=1)
+                refined = torch.tensor(numpy.where(hit, targets, top[:, 0] if len(top) else 0))
+                refined[torch.tensor(targets == ignore)] = 0
+                attempt(expected, f"top_{k}/precision/macro", lambda: tm.multiclass_precision(refined, labels, average="macro", **about))
+        yield case(name, {"scores": logits, "targets": targets}, {"ignore_index": ignore, "classes": classes, "dtype": dtype}, expected)
+
+
+def binary_inputs():
+    generator = numpy.random.default_rng(2)
+    for items in [1, 10, 300]:
+        for ignore, threshold in [(None, 0.5), (-1, 0.3), (0, 0.7)]:
+            logits, targets = 3 * floats(generator, items), generator.integers(0, 2, items)
+            if ignore is not None:
+                targets[generator.random(items) < 0.3] = ignore
+            yield f"random {items} ignoring {ignore}", logits, targets, ignore, threshold
+    logits = floats(generator, 20)
+    for name, targets in [("no positives", numpy.zeros(20, int)), ("no negatives", numpy.ones(20, int)), ("all right", (logits > 0).astype(int))]:
+        yield name, logits, targets, None, 0.5
+    yield "all wrong", logits, (logits <= 0).astype(int), None, 0.5
+    yield "nothing predicted", logits - 50, generator.integers(0, 2, 20), None, 0.5
+    yield "empty", floats(generator, 0), numpy.zeros(0, int), None, 0.5
+
+
+def binary():
+    for name, logits, targets, ignore, threshold in binary_inputs():
+        scores, labels = torch.sigmoid(torch.tensor(logits)), torch.tensor(targets)
+        expected, about = {}, {"threshold": threshold, "ignore_index": ignore}
+        for score in SCORES:
+            attempt(expected, f"{score}/micro", lambda: function("binary", score)(scores, labels, **about))
+        attempt(expected, "f_beta/micro", lambda: tm.binary_fbeta_score(scores, labels, 2.0, **about))
+        attempt(expected, "stat_scores", lambda: tm.binary_stat_scores(scores, labels, **about))
+        attempt(expected, "confusion/none", lambda: tm.binary_confusion_matrix(scores, labels, **about))
+        kept = targets != ignore
+        predicted = (scores.numpy() > threshold).astype(int)
+        attempt(expected, "mcc", lambda: mcc(targets[kept], predicted[kept], lambda: tm.binary_matthews_corrcoef(scores, labels, **about)))
+        attempt(expected, "kappa/none", lambda: tm.binary_cohen_kappa(scores, labels, **about))
+        options = {"ignore_index": ignore, "threshold": threshold}
+        yield case(name, {"scores": logits, "targets": targets}, options, expected)
+
+
+def multilabel():
+    generator = numpy.random.default_rng(3)
+    for items, labels in [(1, 1), (9, 2), (120, 4)]:
+        for ignore in [None, -1]:
+            for rate in [0.5, 0.0, 1.0]:
+                logits = floats(generator, items, labels)
+                targets = (generator.random((items, labels)) < rate).astype(int)
+                if ignore is not None:
+                    targets[generator.random((items, labels)) < 0.2] = ignore
+                scores, right = torch.sigmoid(torch.tensor(logits)), torch.tensor(targets)
+                expected, about = {}, {"num_labels": labels, "ignore_index": ignore}
+                for score in SCORES:
+                    # In torchmetrics' Jaccard index an `ignore_index` of 0 or 1 leaves out a label of that number.
+                    for average in AVERAGES:
+                        key = f"{score}/{average}"
+                        attempt(expected, key, lambda: function("multilabel", score)(scores, right, average=average, **about))
+                attempt(expected, "stat_scores", lambda: tm.multilabel_stat_scores(scores, right, average="micro", **about))
+                # In torchmetrics no item with an ignored label is right.
+                if ignore is None:
+                    attempt(expected, "exact_match", lambda: tm.multilabel_exact_match(scores, right, **about))
+                else:
+                    expected["exact_match"] = (((scores.numpy() > 0.5) == targets) | (targets == ignore)).all(axis=1).mean()
+                yield case(f"{items}x{labels} ignoring {ignore} rate {rate}", {"scores": logits, "targets": targets}, {"ignore_index": ignore}, expected)
+
+
+KINDS = {"multiclass": multiclass, "binary": binary, "multilabel": multilabel}
