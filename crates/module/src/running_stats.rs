@@ -111,8 +111,8 @@ pub(crate) fn set<M: Module>(module: &mut M, values: HashMap<ParamId, Tensor<1>>
     }
 }
 
-/// Makes the running statistics of a module that trains the mean of those of the ranks that had a batch: `with_batch` of
-/// them, and this one if `has_batch`. `sum` adds numbers up over all ranks.
+/// Makes the running statistics of a module that trains the mean of those of the ranks that had a batch: `with_batch`
+/// of them, and this one if `has_batch`. `sum` adds numbers up over all ranks.
 ///
 /// # Errors
 /// Those of `sum`, and if the device fails.

@@ -112,8 +112,8 @@ impl<M: LightningModule> Engine<M> {
         }
     }
 
-    /// Makes running statistics, such as those of a batch normalization, the mean over the ranks that had a batch in this
-    /// round. So all ranks have the same ones between two batches, whatever comes next.
+    /// Makes running statistics, such as those of a batch normalization, the mean over the ranks that had a batch in
+    /// this round. So all ranks have the same ones between any two batches.
     pub(crate) fn average_running_stats(&mut self, module: &mut M, stats: &mut KnownStats) -> Result<()> {
         if self.world() == 1 {
             return Ok(());
