@@ -25,10 +25,12 @@ use crate::{
 ///
 /// | made by | order | resuming in mid-epoch |
 /// |---|---|---|
-/// | [`new`](Self::new), [`collate`](Self::collate) | from (seed, epoch), for any number of workers | exact, loads nothing twice |
+/// | [`new`](Self::new), [`collate`](Self::collate) | from (seed, epoch), for any number of workers | exact, loads
+/// nothing twice |
 /// | [`from_batches`](Self::from_batches) | as given | exact |
 /// | [`from_fn`](Self::from_fn), [`from_iter`](Self::from_iter) | the iterator's | makes the skipped batches again |
-/// | [`from_burn`](Self::from_burn) | burn's | makes the skipped batches again; not exact if burn shuffles or has two or more workers |
+/// | [`from_burn`](Self::from_burn) | burn's | makes the skipped batches again; not exact if burn shuffles or has two
+/// or more workers |
 ///
 /// ```
 /// use burn::{data::dataset::InMemDataset, tensor::Device};
@@ -262,8 +264,8 @@ impl<B: Send + 'static> Loader<B> {
         self.source.is_single_pass()
     }
 
-    /// The options that decide which items are in which batch, as text: the ranks of a run compare it. Empty for a loader
-    /// that does not know.
+    /// The options that decide which items are in which batch, as text: the ranks of a run compare it. Empty for a
+    /// loader that does not know.
     pub fn order(&self) -> String {
         self.source.order()
     }
