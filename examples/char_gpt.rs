@@ -153,7 +153,7 @@ impl LightningModule for Gpt {
 }
 
 /// Pieces of text, and the same pieces one character later. Both have shape `[batch, time]`.
-#[derive(Clone, Debug, SplitBatch)]
+#[derive(Clone, Debug, CastBatch, SplitBatch)]
 struct Batch {
     tokens: Tensor<2, Int>,
     targets: Tensor<2, Int>,
@@ -244,6 +244,9 @@ struct Args {
     /// Number of threads that share each batch on the CPU: a number, or `auto` for one per core.
     #[arg(long, default_value = "auto")]
     devices: String,
+    /// The float types: 32-true, bf16-mixed, 16-mixed, bf16-true, 64-true.
+    #[arg(long, default_value = "32-true")]
+    precision: Precision,
     /// The random seed. It makes the run repeatable.
     #[arg(long, default_value_t = 42)]
     seed: u64,
@@ -264,6 +267,8 @@ fn main() -> Result<Stop> {
     stormfire::console::init();
     let args = Args::parse();
     let device = args.accelerator.device()?;
+    // Before the first tensor.
+    args.precision.prepare(&device)?;
     let text = Arc::new(Text::read(&args.text)?);
     // The last tenth of the text is for validation.
     let pieces = text.tokens.len().saturating_sub(1) / args.context;
@@ -277,6 +282,7 @@ fn main() -> Result<Stop> {
     let mut trainer = Trainer::new()
         .accelerator(device.clone())
         .devices(args.devices.as_str())
+        .precision(args.precision)
         .max_epochs(args.epochs)
         .seed(args.seed)
         .log_every_n_steps(10)

@@ -119,6 +119,9 @@ struct Args {
     /// Number of threads that share each batch on the CPU: a number, or `auto` for one per core.
     #[arg(long, default_value = "1")]
     devices: String,
+    /// The float types: 32-true, bf16-mixed, 16-mixed, bf16-true, 64-true.
+    #[arg(long, default_value = "32-true")]
+    precision: Precision,
     /// The random seed. It makes the run repeatable.
     #[arg(long, default_value_t = 42)]
     seed: u64,
@@ -151,9 +154,12 @@ fn main() -> Result<Stop> {
     stormfire::console::init();
     let args = Args::parse();
     let device = args.accelerator.device()?;
+    // Before the first tensor.
+    args.precision.prepare(&device)?;
     let mut trainer = Trainer::new()
         .accelerator(device.clone())
         .devices(args.devices.as_str())
+        .precision(args.precision)
         .max_epochs(args.epochs)
         .seed(args.seed)
         .log_every_n_steps(args.log_every_n_steps)

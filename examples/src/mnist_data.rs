@@ -14,7 +14,7 @@ use burn::{
 use flate2::read::GzDecoder;
 use stormfire::{
     data::Result,
-    prelude::{DataError, DataModule, Loader, Loaders, SplitBatch, Stage},
+    prelude::{CastBatch, DataError, DataModule, Loader, Loaders, SplitBatch, Stage},
 };
 
 const SIDE: usize = 28;
@@ -29,7 +29,7 @@ pub struct Digit {
 }
 
 /// A batch of digits on a device.
-#[derive(Clone, Debug, SplitBatch)]
+#[derive(Clone, Debug, CastBatch, SplitBatch)]
 pub struct MnistBatch {
     /// Shape `[batch, 1, 28, 28]`, standardised to mean 0 and deviation 1.
     pub images: Tensor<4>,

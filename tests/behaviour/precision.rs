@@ -4,6 +4,8 @@ mod around;
 mod curves;
 mod manual;
 mod net;
+mod over_ranks;
 mod refused;
 mod running_statistics;
 mod scaling;
+mod true_types;

@@ -44,7 +44,11 @@ pub fn accumulate<M: Module>(sum: &mut GradientsParams, more: GradientsParams, m
             if let Some(more) = self.more.remove::<D>(param.id) {
                 // No further handle of either: burn then adds in place.
                 let total = match self.sum.remove::<D>(param.id) {
-                    Some(sum) => Widen.apply(sum) + Widen.apply(more),
+                    Some(sum) => {
+                        let (sum, more) = (Widen.apply(sum), Widen.apply(more));
+                        // A window that another precision has left open.
+                        if sum.dtype() == more.dtype() { sum + more } else { sum.cast(DType::F64) + more.cast(DType::F64) }
+                    }
                     None => more,
                 };
                 self.sum.register(param.id, total);
