@@ -79,17 +79,17 @@ fn in_true(precision: Precision, dtype: DType, folder: &Path) {
         // With the option, and without it: the device says the same.
         for is_given in [true, false] {
             let set = |trainer: Trainer<Net>| {
-                let trainer = trainer.accumulate_grad_batches(2).ckpt_path(file);
-                if is_given { trainer.precision(precision) } else { trainer }
+                let resuming = trainer.accumulate_grad_batches(2).ckpt_path(file);
+                if is_given { resuming.precision(precision) } else { resuming }
             };
             let continued = fit(Net::new().normalised(), set).unwrap();
             assert_eq!(continued.module.hidden.weight.val().dtype(), dtype, "{other} to {name}");
             assert_eq!(continued.steps, trained.steps);
             let furthest = values(&continued.module).iter().zip(values(&trained.module)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(furthest < 0.6, "{other} to {name}: {furthest}");
-            let mut trainer = if is_given { quiet().precision(precision) } else { quiet() };
-            trainer.set_ckpt_path(file.clone());
-            assert_eq!(trainer.test(&Net::new().normalised(), points(8, 8)).unwrap().len(), 1, "{other} to {name}");
+            let mut testing = if is_given { quiet().precision(precision) } else { quiet() };
+            testing.set_ckpt_path(file.clone());
+            assert_eq!(testing.test(&Net::new().normalised(), points(8, 8)).unwrap().len(), 1, "{other} to {name}");
         }
     }
 
@@ -117,7 +117,7 @@ impl LightningModule for AllRight {
         self.log("acc", accuracy(&logits, &batch.classes)).batch_size(1);
         let one = logits.sum();
         self.log("mean", &one).batch_size(1);
-        self.log("sum", stormfire::metrics::metric::Sum::new(one)).batch_size(1);
+        self.log("sum", stormfire::metrics::aggregation::Sum::new(one)).batch_size(1);
         Ok(StepOutput::none())
     }
 }
