@@ -7,6 +7,7 @@ mod agreement;
 mod failures;
 mod law;
 mod resumed;
+mod set_ups;
 mod steps;
 mod strategies;
 mod values;
