@@ -134,7 +134,7 @@ pub use stormfire_values::{Every, Mode, Scalar};
 
 /// The items that most programs need. It exports nothing that `burn::prelude` exports.
 ///
-/// Import other items by name. Modules such as [`loggers`](crate::loggers) and [`data`](crate::data) have their own
+/// Import other items by name. Modules such as [`mod@loggers`] and [`mod@data`] have their own
 /// `Error` and `Result`. If you import all items of such a module next to the prelude, these names are ambiguous.
 pub mod prelude {
     #[cfg(feature = "device-stats")]

@@ -109,7 +109,7 @@ scores! {
     /// Intersection over union of a whole data set, `tp / (tp + fp + fn)`.
     jaccard => ScoreKind::Jaccard;
     /// `2·tp / (2·tp + fp + fn)` of a whole data set, which is the F1 score. Of single images, see
-    /// [`segmentation`](crate::image::segmentation).
+    /// [`segmentation`](mod@crate::image::segmentation).
     dice => ScoreKind::FBeta(1.0);
 }
 

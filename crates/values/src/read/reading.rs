@@ -107,7 +107,7 @@ impl Reading {
     /// Reads all values in one transaction and returns them in order. Waits for values that other threads are reading.
     ///
     /// # Errors
-    /// As [`read`].
+    /// As [`read`](crate::read::read).
     pub fn read_all(readings: &[Reading]) -> Result<Vec<f64>> {
         loop {
             // A thread never waits while other threads wait for its claims.
