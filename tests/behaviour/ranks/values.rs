@@ -232,3 +232,50 @@ fn the_slowest_rank_is_shown() {
         ended.unwrap();
     }
 }
+
+/// Logs on later ranks only.
+#[derive(Module, Debug)]
+struct Late {
+    line: Line,
+    #[module(skip)]
+    is_metric: bool,
+}
+
+impl LightningModule for Late {
+    type Batch = Batch;
+
+    fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
+        let rank = self.global_rank() as f64;
+        if rank > 0.0 && self.is_metric {
+            self.log("metric", Mean::new(rank, 1.0)).on_step(false).on_epoch(true);
+        } else if rank > 0.0 {
+            self.log("min", rank).on_step(false).on_epoch(true).reduce_fx(ReduceFx::Min);
+            self.log("max", rank).on_step(false).on_epoch(true).reduce_fx(ReduceFx::Max);
+            self.log("sum", rank).on_step(false).on_epoch(true).reduce_fx(ReduceFx::Sum);
+        }
+        Ok(self.line.loss(batch).into())
+    }
+
+    fn configure_optimizers(&self) -> Result<Optimizers> {
+        self.line.configure_optimizers()
+    }
+}
+
+#[test]
+fn values_of_later_ranks_are_reduced_or_refused_by_name() {
+    let fit = |is_metric| {
+        threads::run(3, |_| {
+            let module = Late { line: Line { layer: Line::fixed().layer.valid() }, is_metric };
+            let trainer = recording(&MemoryLogger::new()).max_epochs(1).handle_signals(false);
+            trainer.num_sanity_val_steps(0).fit(module, line_data(12, 2)).map(|fit| fit.metrics)
+        })
+    };
+    for metrics in fit(false) {
+        let metrics = metrics.unwrap();
+        for (name, value) in [("min", 1.0), ("max", 2.0), ("sum", 6.0)] {
+            assert_eq!(metrics.get(name), Some(value), "{name}");
+        }
+    }
+    let errors: Vec<_> = fit(true).into_iter().map(|ended| ended.unwrap_err().to_string()).collect();
+    assert!(errors[0].contains("the values of `metric` in `training_step` on several ranks cannot be reduced"), "{}", errors[0]);
+}

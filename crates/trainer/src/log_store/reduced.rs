@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use burn::tensor::Device;
 use stormfire_checkpoint::Snapshot;
 use stormfire_metrics::{Computed, Logged, Named, Picture};
-use stormfire_module::{Error, Hook, Result, RunningStage};
+use stormfire_module::{Error, Hook, Result, RunningStage, log::ReduceFx};
 use stormfire_values::read::Reading;
 
 use super::{
@@ -247,7 +247,14 @@ impl Results {
             let Some(later) = &saved.epoch else { continue };
             let key = saved.key();
             match self.slots.iter_mut().find(|slot| self::key(slot) == key) {
-                None => self.add(Slot::restore(saved, device)?),
+                None => {
+                    let mut slot = Slot::restore(saved, device)?;
+                    if let (Some(only), ReduceFx::Min | ReduceFx::Max) = (&mut slot.epoch, slot.options.reduce_fx) {
+                        // Its type is known without the code that logs it.
+                        only.revive(&Logged::Scalar(stormfire_values::Scalar::Host(f64::NAN)), slot.options.reduce_fx);
+                    }
+                    self.add(slot);
+                }
                 Some(slot) => merge_into(part(slot), later, saved, device)?,
             }
         }
@@ -274,5 +281,5 @@ fn merge_into(own: &mut Option<Accumulator>, later: &SavedAccumulator, saved: &S
         return Ok(());
     }
     let reason = format!("the values of `{}` in `{}` on several ranks cannot be reduced: they differ in kind", saved.name, saved.hook);
-    Err(Error::config("log", reason, "log the same kind of value on every rank, or set `sync_dist(false)`"))
+    Err(Error::config("log", reason, "log the same kind of value on every rank, also on rank 0, or set `sync_dist(false)`"))
 }
