@@ -131,7 +131,7 @@ fn default_loggers_write_the_same_csv() {
             })
             .collect::<Vec<_>>()
     };
-    // Only the epoch columns, whatever their order.
+    // Only the epoch columns, in any order.
     let epochs = |rows: Vec<String>| {
         let cells: Vec<Vec<String>> = rows.iter().map(|row| row.split(',').map(str::to_owned).collect()).collect();
         let mut columns: Vec<Vec<String>> = (0..cells[0].len()).map(|i| cells.iter().map(|row| row[i].clone()).collect()).collect();
