@@ -104,7 +104,8 @@ impl ModelCheckpoint {
             state.best_model_path.take_if(|path| !state.best_k_models.has(path) && is_lost(path));
         }
         let names = &ctx.run().place.requests.checkpoints;
-        let behind = std::mem::take(&mut state.removing).into_iter().chain(std::mem::take(&mut state.left_over));
+        // It stays in the state until the next save point, as in an uninterrupted run.
+        let behind = state.removing.iter().cloned().chain(std::mem::take(&mut state.left_over));
         self.now.left_over = behind.filter(|old| !names.contains(old) && ctx.has_written(old)).collect();
     }
 
