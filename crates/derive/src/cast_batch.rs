@@ -2,17 +2,18 @@
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
-use syn::{Data, DeriveInput, Field, Index, Member, Path, Result, parse_quote, spanned::Spanned};
+use syn::{Data, DeriveInput, Field, Result, parse_quote, spanned::Spanned};
+
+use crate::input::{each_word, home, members};
 
 pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let Data::Struct(data) = &input.data else {
         let name = &input.ident;
         return Err(syn::Error::new(name.span(), "`CastBatch` can be derived for structs only: implement the trait by hand"));
     };
-    let home = home(input)?;
+    let home = home(input, "cast", parse_quote!(::stormfire::data), "`skip` belongs")?;
     let (mut fields, mut cast) = (Vec::new(), Vec::new());
-    for (index, field) in data.fields.iter().enumerate() {
-        let member = field.ident.clone().map_or_else(|| Member::Unnamed(Index::from(index)), Member::Named);
+    for (field, member) in data.fields.iter().zip(members(&data.fields)) {
         if is_skipped(field)? {
             fields.push(quote!(#member: self.#member));
         } else {
@@ -40,31 +41,14 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     })
 }
 
-/// The module in which the trait is found.
-fn home(input: &DeriveInput) -> Result<Path> {
-    let mut home: Path = parse_quote!(::stormfire::data);
-    for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("cast")) {
-        attribute.parse_nested_meta(|meta| {
-            if !meta.path.is_ident("crate") {
-                return Err(meta.error("expected `crate = ..` here; `skip` belongs to a field"));
-            }
-            home = meta.value()?.parse()?;
-            Ok(())
-        })?;
-    }
-    Ok(home)
-}
-
 fn is_skipped(field: &Field) -> Result<bool> {
     let mut is_skipped = false;
-    for attribute in field.attrs.iter().filter(|attribute| attribute.path().is_ident("cast")) {
-        attribute.parse_nested_meta(|meta| {
-            if !meta.path.is_ident("skip") {
-                return Err(meta.error("expected `skip` (a field without float tensors)"));
-            }
-            is_skipped = true;
-            Ok(())
-        })?;
-    }
+    each_word(&field.attrs, "cast", |meta| {
+        if !meta.path.is_ident("skip") {
+            return Err(meta.error("expected `skip` (a field without float tensors)"));
+        }
+        is_skipped = true;
+        Ok(())
+    })?;
     Ok(is_skipped)
 }

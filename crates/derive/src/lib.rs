@@ -1,6 +1,7 @@
 //! The derive macros of Stormfire. Use them through the crate `stormfire`.
 
 mod cast_batch;
+mod input;
 mod merge;
 mod split_batch;
 

@@ -2,7 +2,9 @@
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
-use syn::{Data, DeriveInput, Field, Fields, Ident, Index, Member, Path, Result, parse_quote, spanned::Spanned};
+use syn::{Data, DeriveInput, Field, Fields, Ident, Member, Result, parse_quote, spanned::Spanned};
+
+use crate::input::{each_word, home, members, text};
 
 /// How a field is merged.
 #[derive(Clone, PartialEq, Eq)]
@@ -27,7 +29,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         let name = &input.ident;
         return Err(syn::Error::new(name.span(), "`Merge` can be derived for structs only: implement the trait by hand"));
     };
-    let home = home(input)?;
+    let home = home(input, "merge", parse_quote!(::stormfire::metrics), "`sum`, `max`, `min`, `cat` and `same` belong")?;
     let fields = merged(&data.fields)?;
     if fields.iter().all(|merged| merged.how == How::Same) {
         let reason = "no field of this state is merged: it needs one with `#[merge(sum)]`, `max`, `min`, `cat`, or without an attribute";
@@ -86,49 +88,24 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     })
 }
 
-/// The module in which the trait is found.
-fn home(input: &DeriveInput) -> Result<Path> {
-    let mut home: Path = parse_quote!(::stormfire::metrics);
-    for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("merge")) {
-        attribute.parse_nested_meta(|meta| {
-            if !meta.path.is_ident("crate") {
-                return Err(meta.error("expected `crate = ..` here; `sum`, `max`, `min`, `cat` and `same` belong to a field"));
-            }
-            home = meta.value()?.parse()?;
-            Ok(())
-        })?;
-    }
-    Ok(home)
-}
-
 fn merged(fields: &Fields) -> Result<Vec<Merged<'_>>> {
-    let mut all = Vec::new();
-    for (index, field) in fields.iter().enumerate() {
-        let member = field.ident.clone().map_or_else(|| Member::Unnamed(Index::from(index)), Member::Named);
-        let name = match &member {
-            Member::Named(name) => name.to_string(),
-            Member::Unnamed(index) => index.index.to_string(),
-        };
-        all.push(Merged { field, member, name, how: how(field)? });
-    }
-    Ok(all)
+    let merged = |(field, member)| Ok(Merged { field, name: text(&member), member, how: how(field)? });
+    fields.iter().zip(members(fields)).map(merged).collect()
 }
 
 fn how(field: &Field) -> Result<How> {
     let mut how = How::Own;
-    for attribute in field.attrs.iter().filter(|attribute| attribute.path().is_ident("merge")) {
-        attribute.parse_nested_meta(|meta| {
-            let rule = |name: &str| How::Rule(Ident::new(name, meta.path.span()));
-            how = match () {
-                () if meta.path.is_ident("sum") => rule("Sum"),
-                () if meta.path.is_ident("max") => rule("Max"),
-                () if meta.path.is_ident("min") => rule("Min"),
-                () if meta.path.is_ident("cat") => rule("Cat"),
-                () if meta.path.is_ident("same") => How::Same,
-                () => return Err(meta.error("expected `sum`, `max`, `min`, `cat` (all rows) or `same` (an option)")),
-            };
-            Ok(())
-        })?;
-    }
+    each_word(&field.attrs, "merge", |meta| {
+        let rule = |name: &str| How::Rule(Ident::new(name, meta.path.span()));
+        how = match () {
+            () if meta.path.is_ident("sum") => rule("Sum"),
+            () if meta.path.is_ident("max") => rule("Max"),
+            () if meta.path.is_ident("min") => rule("Min"),
+            () if meta.path.is_ident("cat") => rule("Cat"),
+            () if meta.path.is_ident("same") => How::Same,
+            () => return Err(meta.error("expected `sum`, `max`, `min`, `cat` (all rows) or `same` (an option)")),
+        };
+        Ok(())
+    })?;
     Ok(how)
 }

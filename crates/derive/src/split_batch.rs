@@ -2,7 +2,9 @@
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
-use syn::{Data, DeriveInput, Field, Fields, Index, Member, Path, Result, parse_quote, spanned::Spanned};
+use syn::{Data, DeriveInput, Field, Fields, Member, Result, parse_quote, spanned::Spanned};
+
+use crate::input::{each_word, home, members, text};
 
 /// How a field is divided.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,7 +29,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         let name = &input.ident;
         return Err(syn::Error::new(name.span(), "`SplitBatch` can be derived for structs only: implement the trait manually"));
     };
-    let home = home(input)?;
+    let home = home(input, "split", parse_quote!(::stormfire::data), "`clone` and `items` belong")?;
     let fields = splits(&data.fields)?;
     let divided: Vec<_> = fields.iter().filter(|split| split.how != How::Clone).collect();
     if divided.is_empty() {
@@ -75,48 +77,19 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     })
 }
 
-/// The module in which the trait is found.
-fn home(input: &DeriveInput) -> Result<Path> {
-    let mut home: Path = parse_quote!(::stormfire::data);
-    for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("split")) {
-        attribute.parse_nested_meta(|meta| {
-            if !meta.path.is_ident("crate") {
-                return Err(meta.error("expected `crate = ..` here; `clone` and `items` belong to a field"));
-            }
-            home = meta.value()?.parse()?;
-            Ok(())
-        })?;
-    }
-    Ok(home)
-}
-
 fn splits(fields: &Fields) -> Result<Vec<Split<'_>>> {
-    let mut all = Vec::new();
-    for (index, field) in fields.iter().enumerate() {
-        let member = field.ident.clone().map_or_else(|| Member::Unnamed(Index::from(index)), Member::Named);
-        all.push(Split { field, member, how: how(field)? });
-    }
-    Ok(all)
+    fields.iter().zip(members(fields)).map(|(field, member)| Ok(Split { field, member, how: how(field)? })).collect()
 }
 
 fn how(field: &Field) -> Result<How> {
     let mut how = How::Batch;
-    for attribute in field.attrs.iter().filter(|attribute| attribute.path().is_ident("split")) {
-        attribute.parse_nested_meta(|meta| {
-            how = match () {
-                () if meta.path.is_ident("clone") => How::Clone,
-                () if meta.path.is_ident("items") => How::Items,
-                () => return Err(meta.error("expected `clone` (the same in every part) or `items` (a list with one element per item)")),
-            };
-            Ok(())
-        })?;
-    }
+    each_word(&field.attrs, "split", |meta| {
+        how = match () {
+            () if meta.path.is_ident("clone") => How::Clone,
+            () if meta.path.is_ident("items") => How::Items,
+            () => return Err(meta.error("expected `clone` (the same in every part) or `items` (a list with one element per item)")),
+        };
+        Ok(())
+    })?;
     Ok(how)
-}
-
-fn text(member: &Member) -> String {
-    match member {
-        Member::Named(name) => name.to_string(),
-        Member::Unnamed(index) => index.index.to_string(),
-    }
 }
