@@ -12,8 +12,7 @@ use crate::{
 
 impl<B: Send + 'static> Loader<B> {
     /// Returns this loader for one of `world` ranks: it yields every `world`-th batch after the start of a pass, from
-    /// the
-    /// `rank`-th on. Each batch is on exactly one rank, and is the one that a single rank would get. The length and
+    /// the `rank`-th on. Each batch is on exactly one rank, and is the one that a single rank would get. The length and
     /// [`Position`]s are still those of all ranks together.
     ///
     /// # Errors
