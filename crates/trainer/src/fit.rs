@@ -10,7 +10,7 @@ mod validation;
 use burn::tensor::Device;
 use stormfire_data::{Batch, DataModule, Loader, Position};
 use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, for_trainer::monitored, place::Stopwatch};
-use stormfire_optim::{for_trainer::DriveOptimizers as _, window::Round};
+use stormfire_optim::for_trainer::DriveOptimizers as _;
 use stormfire_values::clock;
 
 use step::BatchOutcome;
@@ -174,9 +174,9 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
     /// One batch. `None` on a rank that has none in this round: it takes part in what all ranks do together.
     fn batch(&mut self, batch: Option<Batch<M::Batch>>, is_last: bool) -> Result<Flow> {
         self.training.unfinished = None;
+        let round = self.round();
         let engine = &mut *self.engine;
         engine.books.in_force = InForce::Trained;
-        let round = Round { ranks: engine.world(), batches: engine.run.round };
         let first = engine.run.place.progress.batch_in_epoch;
         let batch_idx = first / round.ranks;
         let _span = tracing::debug_span!("step", step = engine.run.place.progress.global_step, batch_idx).entered();
@@ -226,8 +226,9 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         }
         // Hooks that change weights must do so on every rank. What they log for no batch is dropped.
         self.engine.store.drops_records = !has_batch;
-        self.engine.fire(self.module, Event::TrainBatchEnd { output: &output, batch_idx })?;
+        let fired = self.engine.fire(self.module, Event::TrainBatchEnd { output: &output, batch_idx });
         self.engine.store.drops_records = false;
+        fired?;
         if has_batch {
             self.engine.store.end_batch(window.closes, self.engine.run.step_skipped)?;
         } else if window.closes {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use stormfire_checkpoint::Snapshot;
 use stormfire_module::{
@@ -15,13 +15,15 @@ use stormfire_module::{
 };
 use stormfire_values::{
     Scalar,
-    read::{Array, OnDevice, OnHost, Part, Parts, Source, Values},
+    read::{OnDevice, OnHost, Parts},
 };
 
 mod parts;
+mod pending;
 
 use parts::{ArrayData, Place, SavedArray};
 pub(crate) use parts::{Compute, SavedComputed, SavedPart};
+pub(crate) use pending::Pending;
 
 /// Folder for logged values. They leave the device together with the parameters, and are moved into the JSON.
 pub(crate) const LOG_FOLDER: &str = "log/";
@@ -123,87 +125,6 @@ impl SavedList {
     }
 }
 
-/// The tensors of a state that are not read yet.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Pending(Vec<PendingTensor>);
-
-#[derive(Clone, Debug)]
-enum PendingTensor {
-    Floats(Tensor<1>),
-    Ints(Tensor<1, Int>),
-}
-
-impl Pending {
-    /// Adds a scalar.
-    pub(crate) fn save(&mut self, scalar: &Scalar) -> SavedScalar {
-        match scalar {
-            Scalar::Host(value) => SavedScalar::Host(*value),
-            Scalar::Device(value) => {
-                let Parts { closed, open, values, host } = value.parts();
-                let parts = match closed {
-                    Some(closed) => Tensor::cat(vec![closed.clone(), open.clone()], 0),
-                    None => open.clone(),
-                };
-                SavedScalar::Pending { index: self.push(parts), values: *values, host: *host }
-            }
-        }
-    }
-
-    /// Notes down what a reading is read from.
-    pub(crate) fn save_source(&mut self, source: &Source) -> SavedScalar {
-        match source {
-            Source::One(scalar) => self.save(scalar),
-            Source::Computed(parts, compute) => {
-                SavedScalar::Computed { parts: parts.iter().map(|part| self.save_part(part)).collect(), compute: compute.clone() }
-            }
-        }
-    }
-
-    /// Adds a part of a metric.
-    pub(crate) fn save_part(&mut self, part: &Part) -> SavedPart {
-        match part {
-            Part::Number(scalar) => SavedPart::Number(self.save(scalar)),
-            Part::Array(array) => SavedPart::Array(self.save_array(array)),
-        }
-    }
-
-    fn save_array(&mut self, array: &Array) -> SavedArray {
-        let (place, data) = match array.values() {
-            Values::Host(values) => (Place::Host, ArrayData::Held { values: TensorData::from(values.as_slice()) }),
-            Values::Floats(tensor) => (Place::Floats, ArrayData::Pending(self.push(tensor.clone()))),
-            Values::Ints(tensor) => (Place::Ints, ArrayData::Pending(self.push_ints(tensor.clone()))),
-            Values::Halves(tensor) => (Place::Halves, ArrayData::Pending(self.push_ints(tensor.clone()))),
-        };
-        SavedArray { dims: array.dims().to_vec(), place, data }
-    }
-
-    /// Adds several values.
-    pub(crate) fn save_list(&mut self, values: Tensor<1>) -> SavedList {
-        SavedList::Pending(self.push(values))
-    }
-
-    fn push(&mut self, tensor: Tensor<1>) -> usize {
-        self.0.push(PendingTensor::Floats(tensor));
-        self.0.len() - 1
-    }
-
-    fn push_ints(&mut self, tensor: Tensor<1, Int>) -> usize {
-        self.0.push(PendingTensor::Ints(tensor));
-        self.0.len() - 1
-    }
-
-    /// Adds the tensors to a snapshot, in order, below [`LOG_FOLDER`].
-    pub(crate) fn add_to(&self, snapshot: &mut Snapshot) {
-        for (index, tensor) in self.0.iter().enumerate() {
-            let name = format!("{LOG_FOLDER}{index}");
-            match tensor {
-                PendingTensor::Floats(tensor) => snapshot.add(name, tensor.clone()),
-                PendingTensor::Ints(tensor) => snapshot.add_ints(name, tensor.clone()),
-            }
-        }
-    }
-}
-
 /// The fields of `Total`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SavedTotal {
@@ -279,6 +200,11 @@ pub(crate) struct SavedOptions {
 const CUSTOM: &str = "custom:";
 
 impl SavedSlot {
+    /// What tells slots apart: the hook, the loader and the name.
+    pub(crate) fn key(&self) -> (&str, usize, &str) {
+        (&self.hook, self.dataloader_idx, &self.name)
+    }
+
     /// Whether the other ranks do not log it.
     pub(crate) fn is_of_rank_zero(&self) -> bool {
         self.options.rank_zero_only || self.options.sync_dist == Some(false)
@@ -352,6 +278,14 @@ pub(crate) struct LogState {
 }
 
 impl LogState {
+    /// Reads the numbers that are on the device. Waits for it.
+    pub(crate) fn read(&mut self, pending: &Pending) -> Result<()> {
+        let mut snapshot = Snapshot::default();
+        pending.add_to(&mut snapshot);
+        self.fill(&snapshot.read()?.into_iter().map(|(_, data)| data).collect::<Vec<_>>());
+        Ok(())
+    }
+
     /// Fills in the numbers that were on the device, in the order of [`Pending::tensors`].
     pub(crate) fn fill(&mut self, values: &[TensorData]) {
         for slot in self.train.iter_mut().chain(&mut self.evaluation) {

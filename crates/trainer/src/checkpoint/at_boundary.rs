@@ -110,9 +110,7 @@ pub(crate) fn unfinished_epoch<M: LightningModule>(engine: &mut Engine<M>) -> Re
         // These know which files exist.
         run.callbacks.remove(key);
     }
-    let mut values = Snapshot::default();
-    std::mem::take(&mut run.pending).add_to(&mut values);
-    run.log.fill(&values.read()?.into_iter().map(|(_, data)| data).collect::<Vec<_>>());
+    run.log.read(&std::mem::take(&mut run.pending))?;
     run.loggers = engine.run.loggers.iter().map(|logger| PendingLog::of(logger).wait()).collect::<Result<_>>()?;
     Ok(run)
 }

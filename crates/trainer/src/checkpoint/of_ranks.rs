@@ -5,15 +5,18 @@
 //! rank alone. A run that resumes with the same number of ranks continues exactly. With another number, rank 0 takes
 //! all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use burn::{module::Module, tensor::TensorData};
-use stormfire_checkpoint::{Checkpoint, Encoder, Manifest, Snapshot, tensor_names::take_under};
+use stormfire_checkpoint::{Snapshot, tensor_names::take_under};
 use stormfire_module::{LightningModule, Result, place::Place};
 use stormfire_optim::window::Accumulated;
 
 use crate::{
-    engine::Engine,
+    engine::{
+        Engine,
+        over_ranks::{tensors_of_bytes, tensors_to_bytes},
+    },
     log_state::{LogState, Pending, SavedAccumulator, SavedSlot},
     rank_state::{OfRank, Plain},
     training::Training,
@@ -34,17 +37,13 @@ pub(crate) fn gather<M: LightningModule>(engine: &mut Engine<M>, module: &M, tra
     if engine.run.place.window.batches > 0 {
         let mut snapshot = Snapshot::default();
         training.accumulated.save(module, &mut snapshot);
-        let tensors = if snapshot.is_empty() { Vec::new() } else { snapshot.read()? };
-        let mut bytes = Vec::new();
-        Encoder::new(&Manifest::default(), &tensors)?.write_to(&mut bytes)?;
-        windows = engine.frame.ranks.gather(bytes)?.unwrap_or_default();
+        windows = engine.frame.ranks.gather(tensors_to_bytes(snapshot)?)?.unwrap_or_default();
     }
     let Some(plain) = engine.gathered(&plain)? else { return Ok(()) };
     let mut windows = windows.into_iter().skip(1);
     let of_rank = |plain| {
-        let window = windows.next().map(|bytes| Checkpoint::from_bytes("the window of a rank", &bytes)).transpose()?;
-        let window = window.map(|file| file.into_parts().1.into_iter().collect()).unwrap_or_default();
-        Ok(OfRank { plain, window })
+        let window = windows.next().map(|bytes| tensors_of_bytes("the window of a rank", &bytes)).transpose()?;
+        Ok(OfRank { plain, window: window.unwrap_or_default().into_iter().collect() })
     };
     engine.books.of_ranks = plain.into_iter().map(of_rank).collect::<Result<_>>()?;
     Ok(())
@@ -132,8 +131,9 @@ pub(super) fn log_of(mut log: LogState, has_open_window: bool, (rank, world): (u
 
 /// Notes with the values of rank 0 those of all ranks, for metrics that no rank logs again.
 fn note_whole(own: &mut [SavedSlot], all: &[SavedSlot]) {
+    let all: HashMap<_, _> = all.iter().map(|slot| (slot.key(), slot)).collect();
     for slot in own {
-        let of_all = all.iter().find(|of_all| of_all.key() == slot.key()).and_then(|of_all| of_all.epoch.as_ref());
+        let of_all = all.get(&slot.key()).and_then(|of_all| of_all.epoch.as_ref());
         if let (Some(SavedAccumulator::Parts { value, whole, .. }), Some(SavedAccumulator::Parts { parts, value: of_all, .. })) =
             (&mut slot.epoch, of_all)
         {

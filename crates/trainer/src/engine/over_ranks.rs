@@ -1,7 +1,11 @@
 //! What the ranks of a run exchange besides gradients: logged values, running statistics, small facts.
 
+use std::collections::BTreeMap;
+
+use burn::tensor::TensorData;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
+use stormfire_checkpoint::{Checkpoint, Encoder, Manifest, Snapshot};
 use stormfire_module::{
     Error, LightningModule, Result,
     for_trainer::{KnownStats, running_stats},
@@ -14,7 +18,6 @@ use super::Engine;
 use crate::{
     bundle::Bundle,
     gradient_checkpointing::checkpoints_gradients,
-    log_state::SavedSlot,
     log_store::{Sent, Values},
 };
 
@@ -28,6 +31,18 @@ pub(crate) fn of_bytes<T: DeserializeOwned + Default>(bytes: &[u8]) -> Result<T>
     let mut value = T::default();
     state::load(&mut value, serde_json::from_slice::<Value>(bytes).map_err(Error::other)?)?;
     Ok(value)
+}
+
+/// Tensors as bytes for other ranks: a checkpoint without a state.
+pub(crate) fn tensors_to_bytes(tensors: Snapshot) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    Encoder::new(&Manifest::default(), &tensors.read()?)?.write_to(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The tensors of [`tensors_to_bytes`]. `what` names them in errors.
+pub(crate) fn tensors_of_bytes(what: &str, bytes: &[u8]) -> Result<BTreeMap<String, TensorData>> {
+    Ok(Checkpoint::from_bytes(what, bytes)?.into_parts().1)
 }
 
 /// The value of rank 0, on every rank.
@@ -62,14 +77,13 @@ impl<M: LightningModule> Engine<M> {
         }
         let own = self.store.of_this_rank(sent)?;
         let device = self.frame.device.clone();
-        let mut sums: (Vec<SavedSlot>, Values) = Default::default();
-        if let Some(others) = self.gathered(&own)? {
-            let values = self.store.take_from_ranks(sent, &others, &device)?;
-            sums = (self.store.of_this_rank(sent)?, values);
-        }
-        let (like, values) = of_zero(&self.frame.ranks, sums)?;
+        let reduced = match self.gathered(&own)? {
+            Some(others) => self.store.take_from_ranks(sent, &others, &device)?,
+            None => Values::new(),
+        };
+        let values = of_zero(&self.frame.ranks, reduced)?;
         if self.rank() != 0 {
-            self.store.take_from_zero(sent, &like, &values, &device)?;
+            self.store.take_from_zero(sent, values, &device)?;
         }
         Ok(())
     }

@@ -59,13 +59,8 @@ impl LogStore {
 }
 
 impl Slot {
-    /// The state with only this accumulator.
-    pub(super) fn state_with(&self, epoch: &Accumulator, pending: &mut Pending) -> SavedSlot {
-        let only = Self { step: None, epoch: None, window: None, joined: None, ..self.clone() };
-        SavedSlot { epoch: Some(epoch.state_for_rank_zero(pending)), ..only.state(pending) }
-    }
-
-    pub(super) fn state(&self, pending: &mut Pending) -> SavedSlot {
+    /// The state without any values.
+    pub(super) fn without_values(&self) -> SavedSlot {
         SavedSlot {
             hook: self.hook.name().into(),
             name: self.name.to_string(),
@@ -74,6 +69,21 @@ impl Slot {
             step_key: self.step_key.to_string(),
             epoch_key: self.epoch_key.to_string(),
             plain_key: self.plain_key.to_string(),
+            step: None,
+            epoch: None,
+            window: None,
+            joined: None,
+            is_unsent: self.is_unsent,
+        }
+    }
+
+    /// The state with only this accumulator.
+    pub(super) fn state_with(&self, epoch: &Accumulator, pending: &mut Pending) -> SavedSlot {
+        SavedSlot { epoch: Some(epoch.state_for_rank_zero(pending)), ..self.without_values() }
+    }
+
+    pub(super) fn state(&self, pending: &mut Pending) -> SavedSlot {
+        SavedSlot {
             step: self.step.as_ref().map(|step| {
                 let readings = step.readings_now().into_iter();
                 readings.map(|(name, reading)| (name, pending.save_source(&reading.source()))).collect()
@@ -81,7 +91,7 @@ impl Slot {
             epoch: self.epoch.as_ref().map(|epoch| epoch.state(pending)),
             window: self.window.as_ref().map(|window| window.state(pending)),
             joined: self.with_window().map(|joined| joined.state(pending)),
-            is_unsent: self.is_unsent,
+            ..self.without_values()
         }
     }
 

@@ -1,9 +1,8 @@
 //! Values of all ranks: what a rank sends to rank 0, and what rank 0 makes of it.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use burn::tensor::Device;
-use stormfire_checkpoint::Snapshot;
 use stormfire_metrics::{Computed, Logged, Named, Picture};
 use stormfire_module::{Error, Hook, Result, RunningStage, log::ReduceFx};
 use stormfire_values::read::Reading;
@@ -50,8 +49,8 @@ impl Sent {
     }
 }
 
-/// Results of all ranks, by the keys of their slots.
-pub(crate) type Values = Vec<(String, Computed)>;
+/// Results of all ranks, each with its slot, which holds no values.
+pub(crate) type Values = Vec<(SavedSlot, Computed)>;
 
 impl LogStore {
     /// The values of this rank for the others, read from the device.
@@ -60,7 +59,7 @@ impl LogStore {
         let slots = self.results(sent.stage()).slots.iter();
         let train = slots.filter_map(|slot| Some(slot.state_with(&sent.of(slot)?, &mut pending))).collect();
         let mut state = LogState { train, ..LogState::default() };
-        fill(&mut state, &pending)?;
+        state.read(&pending)?;
         Ok(state.train)
     }
 
@@ -70,46 +69,44 @@ impl LogStore {
         let arrival = self.arrivals;
         let results = self.results(sent.stage());
         for slots in others {
-            results.merge(slots, |slot| &mut slot.epoch, device)?;
+            results.merge(slots, device)?;
         }
         let mut named = Vec::new();
         for slot in &mut results.slots {
             if let Some(accumulator) = sent.of(slot) {
                 slot.news = Some(arrival);
-                named.push((key(slot), accumulator.readings(), accumulator.picture()?));
+                named.push((slot.without_values(), accumulator.readings(), accumulator.picture()?));
             }
         }
         self.has_news = true;
         let readings: Vec<Reading> = named.iter().flat_map(|(_, readings, _)| readings).map(|(_, reading)| reading.clone()).collect();
         let mut read = Reading::read_all(&readings)?.into_iter();
-        let result = |(key, readings, picture): (String, Readings, Option<Picture>)| {
+        let result = |(slot, readings, picture): (SavedSlot, Readings, Option<Picture>)| {
             let numbers: Vec<_> = readings.into_iter().map(|(name, _)| (name, read.next().unwrap_or(f64::NAN))).collect();
             let computed = match (picture, &numbers[..]) {
                 (Some(picture), _) => Computed::Picture(picture),
                 (None, [(None, number)]) => Computed::One(*number),
                 (None, _) => Computed::Named(Named(numbers.into_iter().filter_map(|(name, number)| Some((name?, number))).collect())),
             };
-            (key, computed)
+            (slot, computed)
         };
         Ok(named.into_iter().map(result).collect())
     }
 
     /// On the other ranks: the numbers of all ranks in place of the own values. Names that this rank has not logged are
     /// visible to its callbacks, too.
-    pub(crate) fn take_from_zero(&mut self, sent: Sent, like: &[SavedSlot], values: &Values, device: &Device) -> Result<()> {
+    pub(crate) fn take_from_zero(&mut self, sent: Sent, values: Values, device: &Device) -> Result<()> {
         self.arrivals += 1;
         let arrival = self.arrivals;
         let results = self.results(sent.stage());
-        let known: HashSet<String> = results.slots.iter().map(key).collect();
-        for saved in like.iter().filter(|saved| !known.contains(&saved.key())) {
-            results.add(Slot::restore(saved, device)?);
-        }
-        for slot in &mut results.slots {
-            let key = key(slot);
-            if let Some((_, value)) = values.iter().find(|(known, _)| *known == key) {
-                slot.epoch = Some(Accumulator::Saved { parts: Vec::new(), value: value.clone(), whole: Vec::new() });
-                slot.news = Some(arrival);
-            }
+        for (saved, value) in values {
+            let index = match results.index_of(&saved) {
+                Some(index) => index,
+                None => results.add(Slot::restore(&saved, device)?),
+            };
+            let slot = &mut results.slots[index];
+            slot.epoch = Some(Accumulator::Saved { parts: Vec::new(), value, whole: Vec::new() });
+            slot.news = Some(arrival);
         }
         self.has_news = true;
         Ok(())
@@ -126,11 +123,11 @@ impl LogStore {
         }
         for slots in others {
             // A value from before a resume is a number even if it was that of a metric. There is a newer one on rank 0.
-            let is_alike = |saved: &&SavedSlot| sums.slots.iter().all(|slot| key(slot) != saved.key() || slot.is_like(saved));
-            let alike: Vec<_> = slots.iter().filter(is_alike).cloned().collect();
-            sums.merge(&alike, |slot| &mut slot.epoch, device)?;
+            let is_alike = |saved: &&SavedSlot| sums.index_of(saved).is_none_or(|index| sums.slots[index].is_like(saved));
+            let alike: Vec<_> = slots.iter().filter(is_alike).collect();
+            sums.merge(alike, device)?;
         }
-        self.train.slots.iter_mut().filter(|slot| slot.options.logger).for_each(|slot| slot.is_unsent = false);
+        self.step_metrics_are_sent();
         let readings = |slot: &Slot| -> Vec<_> {
             let summed = slot.epoch.as_ref().map(Accumulator::readings);
             let readings = summed.or_else(|| slot.step.as_ref().map(super::slot::Step::readings_now)).unwrap_or_default();
@@ -154,7 +151,7 @@ impl LogStore {
             saved.epoch = slot.epoch.as_ref().map(|epoch| epoch.state_for_rank_zero(&mut pending));
         }
         (state.metrics, state.progress_bar) = (Vec::new(), Vec::new());
-        fill(&mut state, &pending)?;
+        state.read(&pending)?;
         Ok(state)
     }
 
@@ -167,14 +164,11 @@ impl LogStore {
         }
         let mut all = own.clone();
         let merged = |results: &Results, of: fn(&LogState) -> &Vec<SavedSlot>, pending: &mut Pending| -> Result<Vec<SavedSlot>> {
-            let mut merged = Results::default();
-            for slot in &results.slots {
-                merged.add(slot.clone());
-            }
+            let mut merged = Results::restored(results.slots.clone());
             for state in others {
-                let slots: Vec<_> = of(state).iter().filter(|slot| !slot.is_of_rank_zero()).cloned().collect();
-                merged.merge(&slots, |slot| &mut slot.epoch, device)?;
-                merged.merge_windows(&slots, device)?;
+                let slots: Vec<_> = of(state).iter().filter(|slot| !slot.is_of_rank_zero()).collect();
+                merged.merge(slots.iter().copied(), device)?;
+                merged.merge_windows(slots, device)?;
             }
             Ok(merged.slots.iter().map(|slot| slot.state(pending)).collect())
         };
@@ -198,30 +192,6 @@ impl LogStore {
     }
 }
 
-fn fill(state: &mut LogState, pending: &Pending) -> Result<()> {
-    let mut snapshot = Snapshot::default();
-    pending.add_to(&mut snapshot);
-    let read = if snapshot.is_empty() { Vec::new() } else { snapshot.read()? };
-    state.fill(&read.into_iter().map(|(_, data)| data).collect::<Vec<_>>());
-    Ok(())
-}
-
-/// What tells slots apart, the same on every rank.
-fn key(slot: &Slot) -> String {
-    key_of(slot.hook.name(), &slot.name, slot.dataloader_idx)
-}
-
-fn key_of(hook: &str, name: &str, dataloader_idx: usize) -> String {
-    format!("{hook}/{dataloader_idx}/{name}")
-}
-
-impl SavedSlot {
-    /// What tells slots apart, the same on every rank.
-    pub(crate) fn key(&self) -> String {
-        key_of(&self.hook, &self.name, self.dataloader_idx)
-    }
-}
-
 impl Slot {
     fn is_like(&self, saved: &SavedSlot) -> bool {
         let has_parts = |accumulator: &Accumulator| matches!(accumulator, Accumulator::Metric(_) | Accumulator::Custom { .. });
@@ -242,11 +212,10 @@ impl Slot {
 
 impl Results {
     /// Merges accumulators of a later rank into those of earlier ranks.
-    fn merge(&mut self, slots: &[SavedSlot], part: fn(&mut Slot) -> &mut Option<Accumulator>, device: &Device) -> Result<()> {
+    fn merge<'a>(&mut self, slots: impl IntoIterator<Item = &'a SavedSlot>, device: &Device) -> Result<()> {
         for saved in slots {
             let Some(later) = &saved.epoch else { continue };
-            let key = saved.key();
-            match self.slots.iter_mut().find(|slot| self::key(slot) == key) {
+            match self.index_of(saved) {
                 None => {
                     let mut slot = Slot::restore(saved, device)?;
                     if let (Some(only), ReduceFx::Min | ReduceFx::Max) = (&mut slot.epoch, slot.options.reduce_fx) {
@@ -255,17 +224,16 @@ impl Results {
                     }
                     self.add(slot);
                 }
-                Some(slot) => merge_into(part(slot), later, saved, device)?,
+                Some(index) => merge_into(&mut self.slots[index].epoch, later, saved, device)?,
             }
         }
         Ok(())
     }
 
-    fn merge_windows(&mut self, slots: &[SavedSlot], device: &Device) -> Result<()> {
+    fn merge_windows<'a>(&mut self, slots: impl IntoIterator<Item = &'a SavedSlot>, device: &Device) -> Result<()> {
         for saved in slots {
-            let (Some(window), key) = (&saved.window, saved.key()) else { continue };
-            if let Some(slot) = self.slots.iter_mut().find(|slot| self::key(slot) == key) {
-                merge_into(&mut slot.window, window, saved, device)?;
+            if let (Some(window), Some(index)) = (&saved.window, self.index_of(saved)) {
+                merge_into(&mut self.slots[index].window, window, saved, device)?;
             }
         }
         Ok(())

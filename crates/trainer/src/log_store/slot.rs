@@ -11,7 +11,10 @@ use stormfire_module::{
 use stormfire_values::{Scalar, read::Reading};
 
 use super::BatchInfo;
-use crate::accumulator::{Accumulator, Readings, readings_of};
+use crate::{
+    accumulator::{Accumulator, Readings, readings_of},
+    log_state::SavedSlot,
+};
 
 /// A name in a hook.
 #[derive(Clone)]
@@ -191,10 +194,18 @@ impl Results {
         results
     }
 
-    /// Adds a slot.
-    pub(super) fn add(&mut self, slot: Slot) {
-        self.by_name.entry(Arc::clone(&slot.name)).or_default().push(self.slots.len());
+    /// Adds a slot. Returns its index.
+    pub(super) fn add(&mut self, slot: Slot) -> usize {
+        let index = self.slots.len();
+        self.by_name.entry(Arc::clone(&slot.name)).or_default().push(index);
         self.slots.push(slot);
+        index
+    }
+
+    /// The index of the slot that was saved as this one, here or on another rank.
+    pub(super) fn index_of(&self, saved: &SavedSlot) -> Option<usize> {
+        let is_it = |slot: &Slot| slot.hook.name() == saved.hook && slot.dataloader_idx == saved.dataloader_idx;
+        self.by_name.get(saved.name.as_str())?.iter().copied().find(|&index| is_it(&self.slots[index]))
     }
 
     pub(super) fn slot(&mut self, record: &Record, batch: BatchInfo) -> Result<&mut Slot, LogError> {
@@ -221,10 +232,7 @@ impl Results {
     fn push(&mut self, record: &Record, batch: BatchInfo) -> usize {
         let name: Arc<str> =
             self.by_name.get_key_value(&*record.name).map_or_else(|| record.name.as_ref().into(), |(name, _)| Arc::clone(name));
-        self.slots.push(Slot::new(record, Arc::clone(&name), batch.num_dataloaders));
-        let index = self.slots.len() - 1;
-        self.by_name.entry(name).or_default().push(index);
-        index
+        self.add(Slot::new(record, name, batch.num_dataloaders))
     }
 
     pub(super) fn end_window(&mut self, counts: bool) -> Result<(), LogError> {

@@ -5,12 +5,15 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use stormfire_checkpoint::{Checkpoint, Encoder, LoadOptions, Manifest, Saved, Snapshot, restore};
+use stormfire_checkpoint::{LoadOptions, Saved, Snapshot, restore};
 use stormfire_data::Loader;
 use stormfire_module::{Error, LightningModule, Result, state};
 use stormfire_optim::{Optimizers, gradients};
 
-use crate::engine::{Engine, over_ranks::of_zero};
+use crate::engine::{
+    Engine,
+    over_ranks::{of_zero, tensors_of_bytes, tensors_to_bytes},
+};
 
 /// What rank 0 tells the others at the start.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -97,14 +100,10 @@ pub(super) fn share_weights<M: LightningModule>(engine: &Engine<M>, module: &mut
     if ranks.world() == 1 {
         return Ok(());
     }
-    let mut bytes = Vec::new();
-    if ranks.is_global_zero() {
-        let tensors = Snapshot::of_module(module)?.read()?;
-        Encoder::new(&Manifest::default(), &tensors)?.write_to(&mut bytes)?;
-    }
+    let mut bytes = if ranks.is_global_zero() { tensors_to_bytes(Snapshot::of_module(module)?)? } else { Vec::new() };
     ranks.broadcast(&mut bytes)?;
     if !ranks.is_global_zero() {
-        let (_, tensors) = Checkpoint::from_bytes("the weights of rank 0", &bytes)?.into_parts();
+        let tensors = tensors_of_bytes("the weights of rank 0", &bytes)?;
         *module = restore(module.clone(), tensors, &LoadOptions::new().adopt_dtype(true))?.0;
     }
     Ok(())
