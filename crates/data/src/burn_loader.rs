@@ -61,8 +61,8 @@ impl<B: Send + 'static> Source<B> for BurnSource<B> {
         }
         let loader = guarded("data loader", start.batch, || self.take(device))?;
         let mine = loader.clone();
-        let (chance, look, at) = (self.chance, self.chance.announce(&self.threads), device.clone());
-        let pump = move |_, outlet: &Outlet<_>| pump(loader.as_ref(), start, chance, look.begin(&at), outlet);
+        let (chance, look) = (self.chance, self.chance.announce(&self.threads, device));
+        let pump = move |_, outlet: &Outlet<_>| pump(loader.as_ref(), start, chance, look.begin(), outlet);
         let mut stream = Stream::start(&self.pools, 1, 1, pump)?;
         // The first message confirms that the start was reached.
         match stream.recv() {

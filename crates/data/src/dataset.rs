@@ -82,7 +82,7 @@ impl<I: 'static, B: Send + 'static> Source<B> for DatasetSource<I, B> {
             epoch: start.epoch,
             is_ahead: workers > 0,
             first: start.batch + share.rank,
-            look: if workers > 0 { chance.announce(&self.threads) } else { Announced::default() },
+            look: if workers > 0 { chance.announce(&self.threads, device) } else { Announced::default() },
         });
         // A thread without a batch would only cost its start.
         let workers = workers.min(batches.len());
@@ -175,7 +175,7 @@ struct Pass<I, B> {
 impl<I, B> Pass<I, B> {
     fn make(&self, batch: usize) -> Result<Batch<B>> {
         let iterating = (!self.is_ahead).then_some(&self.device);
-        let look = if batch == self.first { self.look.begin(&self.device) } else { None };
+        let look = if batch == self.first { self.look.begin() } else { None };
         let made = self.chance.of_batch(Position::new(self.epoch, batch), iterating, || self.load(batch));
         look.into_iter().for_each(Look::end);
         made

@@ -1,16 +1,16 @@
 //! Finds code on other threads that draws from burn's generator while it makes batches: no seed can make such a run
 //! repeatable.
 //!
-//! burn has one generator for the whole process. The first batch that another thread makes for a loader is therefore
-//! made between two checks of the generator. No other thread may draw meanwhile: the iterating thread waits for this
-//! batch or makes one itself, and that takes its turn (see [`turn`]).
+//! burn has one generator for the whole process. It is therefore seeded before the first batch that another thread
+//! makes for a loader. After the batch it must return the first number of this seed. The iterating thread does not draw
+//! meanwhile: it waits for this batch or makes one itself, and that takes its turn (see [`turn`]).
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{DType, Device, Distribution, Tensor};
 
 /// The active checks of all loaders of the process.
 static LOOKS: AtomicUsize = AtomicUsize::new(0);
@@ -19,6 +19,10 @@ static TURN: Mutex<()> = Mutex::new(());
 /// Any number will do: what it leads to is compared only with itself.
 const SEED: u64 = 0x5707_4F12;
 
+/// The first number of [`SEED`] on each device, drawn before a loader has its threads. Between a seed and a draw of its
+/// own, a check cannot exclude that another worker draws: as much as the batch does, and then the batch goes unseen.
+static FIRST_NUMBERS: Mutex<Vec<(Device, f32)>> = Mutex::new(Vec::new());
+
 /// Waits until no other thread checks burn's generator.
 pub(crate) fn turn() -> Option<MutexGuard<'static, ()>> {
     (LOOKS.load(Ordering::Acquire) > 0).then(lock)
@@ -26,6 +30,21 @@ pub(crate) fn turn() -> Option<MutexGuard<'static, ()>> {
 
 fn lock() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// `None` if another thread draws at this moment. One device read for each device of the process.
+fn first_number(device: &Device) -> Option<f32> {
+    let mut known = FIRST_NUMBERS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, number)) = known.iter().find(|(at, _)| at == device) {
+        return Some(*number);
+    }
+    let [first, again] = [(); 2].map(|()| {
+        device.seed(SEED);
+        draw(device)
+    });
+    let is_same = first.to_bits() == again.to_bits();
+    is_same.then(|| known.push((device.clone(), first)));
+    is_same.then_some(first)
 }
 
 /// What is known of the threads of a loader. Shared by the loader's clones.
@@ -42,9 +61,14 @@ struct State {
 impl Seen {
     /// Announces a check of the first batch of the first pass. Called on the iterating thread, before it makes a batch
     /// itself.
-    pub(crate) fn announce(&self) -> Announced {
+    pub(crate) fn announce(&self, device: &Device) -> Announced {
+        if self.0.is_announced.load(Ordering::Relaxed) {
+            return Announced::default();
+        }
+        // Without the number, the next pass is checked instead.
+        let Some(expected) = first_number(device) else { return Announced::default() };
         let is_first = !self.0.is_announced.swap(true, Ordering::Relaxed);
-        Announced(Mutex::new(is_first.then(|| Counted::new(self.clone()))))
+        Announced(Mutex::new(is_first.then(|| Planned { expected, device: device.clone(), counted: Counted::new(self.clone()) })))
     }
 
     /// Warns if burn's generator has moved on. On the iterating thread, which belongs to the run.
@@ -61,17 +85,22 @@ impl Seen {
 
 /// A future check, or none.
 #[derive(Debug, Default)]
-pub(crate) struct Announced(Mutex<Option<Counted>>);
+pub(crate) struct Announced(Mutex<Option<Planned>>);
+
+#[derive(Debug)]
+struct Planned {
+    expected: f32,
+    device: Device,
+    counted: Counted,
+}
 
 impl Announced {
     /// On the thread that is about to make the batch.
-    pub(crate) fn begin(&self, device: &Device) -> Option<Look> {
-        let counted = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+    pub(crate) fn begin(&self) -> Option<Look> {
+        let planned = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         let turn = lock();
-        device.seed(SEED);
-        let expected = draw(device);
-        device.seed(SEED);
-        Some(Look { expected, device: device.clone(), _turn: turn, counted })
+        planned.device.seed(SEED);
+        Some(Look { planned, _turn: turn })
     }
 }
 
@@ -93,20 +122,20 @@ impl Drop for Counted {
 
 /// An active check.
 pub(crate) struct Look {
-    expected: Tensor<1>,
-    device: Device,
+    planned: Planned,
     _turn: MutexGuard<'static, ()>,
-    counted: Counted,
 }
 
 impl Look {
     /// The batch is there. One device read.
     pub(crate) fn end(self) {
-        let is_moved = !draw(&self.device).equal(self.expected).all().into_scalar::<bool>();
-        self.counted.0.0.is_news.store(is_moved, Ordering::Relaxed);
+        let Planned { expected, device, counted } = &self.planned;
+        let is_moved = draw(device).to_bits() != expected.to_bits();
+        counted.0.0.is_news.store(is_moved, Ordering::Relaxed);
     }
 }
 
-fn draw(device: &Device) -> Tensor<1> {
-    Tensor::random([1], Distribution::Default, device)
+/// In f32, whatever the default type of the device is: in bf16, a number returns soon.
+fn draw(device: &Device) -> f32 {
+    Tensor::<1>::random([1], Distribution::Default, (device, DType::F32)).into_scalar()
 }

@@ -160,8 +160,8 @@ impl Chance {
 
     /// In a run, announces a check of the other threads that make batches. A loader inside of a batch makes its own
     /// while the iterating thread has its turn.
-    pub(crate) fn announce(self, threads: &Seen) -> Announced {
-        if self.of_run && BATCH.get().is_none() { threads.announce() } else { Announced::default() }
+    pub(crate) fn announce(self, threads: &Seen, device: &Device) -> Announced {
+        if self.of_run && BATCH.get().is_none() { threads.announce(device) } else { Announced::default() }
     }
 
     /// Runs code that makes a batch. On the iterating thread in a run, it also seeds burn's generator. On any other
