@@ -13,6 +13,7 @@ use crate::{
     Optimizer, Schedule,
     for_trainer::{DriveOptimizer as _, DriveOptimizers as _},
     schedule::IntoSchedule,
+    window::StepGradients,
 };
 
 #[derive(Module, Debug)]
