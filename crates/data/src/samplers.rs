@@ -38,9 +38,10 @@ use crate::Result;
 ///     }
 /// }
 ///
-/// let loader = Loader::collate(InMemDataset::new((0..8).collect()), |items: Vec<u32>, _|
-/// items).batch_size(4).sampler(Halves(8)); let first = |epoch| loader.batches(Position::start_of(epoch),
-/// &Device::flex())?.next().transpose(); assert_eq!(first(0)?.map(|batch| batch.value), Some(vec![0, 2, 4, 6]));
+/// let loader = Loader::collate(InMemDataset::new((0..8).collect()), |items: Vec<u32>, _| items);
+/// let loader = loader.batch_size(4).sampler(Halves(8));
+/// let first = |epoch| loader.batches(Position::start_of(epoch), &Device::flex())?.next().transpose();
+/// assert_eq!(first(0)?.map(|batch| batch.value), Some(vec![0, 2, 4, 6]));
 /// assert_eq!(first(1)?.map(|batch| batch.value), Some(vec![1, 3, 5, 7]));
 /// # Ok::<(), stormfire_data::Error>(())
 /// ```

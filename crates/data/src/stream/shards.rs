@@ -281,8 +281,9 @@ impl ShardFiles {
 /// | anything else | itself |
 ///
 /// ```
-/// let paths = stormfire_data::shard_paths("data/train-{08..10}.tar")?; assert_eq!(paths.iter().map(|path|
-/// path.to_str().unwrap()).collect::<Vec<_>>(), ["data/train-08.tar", "data/train-09.tar", "data/train-10.tar"]);
+/// let paths = stormfire_data::shard_paths("data/train-{08..10}.tar")?;
+/// let names: Vec<_> = paths.iter().map(|path| path.to_str().unwrap()).collect();
+/// assert_eq!(names, ["data/train-08.tar", "data/train-09.tar", "data/train-10.tar"]);
 /// # Ok::<(), stormfire_data::Error>(())
 /// ```
 ///
