@@ -82,7 +82,8 @@ impl OpenWindow {
 pub struct StepGradients {
     /// A gradient for each parameter.
     pub params: GradientsParams,
-    /// Whether several were added. A gradient may then be wider than its parameter, see [`accumulate`](gradients::accumulate).
+    /// Whether several were added. A gradient may then be wider than its parameter, see
+    /// [`accumulate`](gradients::accumulate).
     pub is_sum: bool,
 }
 
