@@ -10,11 +10,13 @@ use crate::{CastBatch, Error, Result, SplitBatch, common_items, items_of};
 /// use burn::{data::dataset::InMemDataset, prelude::*};
 /// use stormfire_data::{Loader, Pad};
 ///
-/// let texts = InMemDataset::new(vec![vec![5_u32, 6, 7], vec![8]]); let loader = Loader::collate(texts, |texts:
-/// Vec<Vec<u32>>, device| Pad::right().multiple_of(4).ints(&texts, 0, device)).batch_size(2); let batch =
-/// loader.batches(Default::default(), &Device::flex())?.next().unwrap()?.value; assert_eq!(batch.values.into_data(),
-/// Tensor::<2, Int>::from_ints([[5, 6, 7, 0], [8, 0, 0, 0]], &Device::flex()).into_data()); assert_eq!(batch.lengths,
-/// [3, 1]);
+/// let texts = InMemDataset::new(vec![vec![5_u32, 6, 7], vec![8]]);
+/// let pad = |texts: Vec<Vec<u32>>, device: &Device| Pad::right().multiple_of(4).ints(&texts, 0, device);
+/// let loader = Loader::collate(texts, pad).batch_size(2);
+/// let batch = loader.batches(Default::default(), &Device::flex())?.next().unwrap()?.value;
+/// let padded = Tensor::<2, Int>::from_ints([[5, 6, 7, 0], [8, 0, 0, 0]], &Device::flex());
+/// assert_eq!(batch.values.into_data(), padded.into_data());
+/// assert_eq!(batch.lengths, [3, 1]);
 /// # Ok::<(), stormfire_data::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
