@@ -1,11 +1,13 @@
 //! Values that monitors log about a fit, and proof that they do not slow it down.
 
 mod device_stats;
+mod generated;
 mod gradient_norms;
 mod histograms;
 mod images;
 mod reads;
 mod throughput;
+mod updates;
 
 use burn::{
     nn::{Initializer, LinearConfig},

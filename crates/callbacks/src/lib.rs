@@ -4,6 +4,7 @@
 mod device_stats_monitor;
 mod early_stopping;
 mod files;
+mod generate;
 mod gradient_accumulation_scheduler;
 mod gradient_norm_monitor;
 mod histogram_monitor;
@@ -13,9 +14,13 @@ mod learning_rate_monitor;
 mod model_checkpoint;
 mod model_summary;
 mod on_exception_checkpoint;
+mod optimizer_monitor;
 mod period;
+mod prediction_writer;
 mod progress_bar;
+mod pruning;
 mod rehearsal;
+mod spike_detection;
 #[cfg(test)]
 mod testing;
 mod throughput_monitor;
@@ -25,6 +30,7 @@ mod to_loggers;
 #[cfg(feature = "device-stats")]
 pub use device_stats_monitor::DeviceStatsMonitor;
 pub use early_stopping::{EarlyStopping, StoppingReason};
+pub use generate::Generate;
 pub use gradient_accumulation_scheduler::GradientAccumulationScheduler;
 pub use gradient_norm_monitor::{GradientNorm, GradientNormMonitor};
 pub use histogram_monitor::HistogramMonitor;
@@ -32,8 +38,16 @@ pub use image_grid_monitor::ImageGridMonitor;
 pub use lambda::LambdaCallback;
 pub use learning_rate_monitor::LearningRateMonitor;
 pub use model_checkpoint::{ModelCheckpoint, SaveLast, SaveTopK};
-pub use model_summary::{ModelSummary, Summary, SummaryRow, summarize};
+pub use model_summary::{
+    ModelSummary, Summary, SummaryRow,
+    forward_trace::{CountFlops, ForwardTrace, LayerCall},
+    summarize,
+};
 pub use on_exception_checkpoint::OnExceptionCheckpoint;
+pub use optimizer_monitor::{OptimizerMonitor, UpdatesOf};
+pub use prediction_writer::{PredictionWriter, WriteInterval};
 pub use progress_bar::{Printer, ProgressBar};
+pub use pruning::{ModelPruning, PruningAmount, PruningNorm};
+pub use spike_detection::{SpikeAction, SpikeDetection};
 pub use throughput_monitor::ThroughputMonitor;
 pub use timer::{Interval, Timer};

@@ -1,16 +1,21 @@
 //! A table of a module's children and parameters.
 
-use std::{fmt, io::Write};
+use std::{any::Any, fmt, io::Write};
 
 use burn::module::Module;
 use comfy_table::{CellAlignment, Table, presets};
-use stormfire_module::{Callback, Context, LightningModule, Result};
+use stormfire_module::{Callback, Context, Error, LightningModule, Result};
 
+use forward_trace::ForwardTrace;
 use walk::{Node, Walk};
 
 use crate::Printer;
 
+pub(crate) mod forward_trace;
 mod walk;
+
+/// Runs the layers of a module of any type. `None` for another type.
+type Example = Box<dyn Fn(&dyn Any, &mut ForwardTrace) -> Option<Result<()>>>;
 
 /// Prints a [`Summary`] of the module when a fit starts.
 ///
@@ -21,13 +26,14 @@ mod walk;
 /// ```
 pub struct ModelSummary {
     max_depth: usize,
+    example: Option<Example>,
     out: Option<Box<dyn Write + Send>>,
 }
 
 impl ModelSummary {
     /// Shows the module's children, on stdout.
     pub fn new() -> Self {
-        Self { max_depth: 1, out: None }
+        Self { max_depth: 1, example: None, out: None }
     }
 
     /// The number of levels of children to show. 0 prints nothing. Default: 1.
@@ -39,6 +45,30 @@ impl ModelSummary {
     /// Shows all levels.
     pub fn all(self) -> Self {
         self.max_depth(usize::MAX)
+    }
+
+    /// A function that runs the forward pass of an example. The summary then has the sizes of its layers and their
+    /// floating-point operations. It is called once, with the module in evaluation mode, and costs one forward pass.
+    ///
+    /// ```
+    /// # use burn::{module::Module, nn::Linear, tensor::{Tensor, activation::relu}};
+    /// # use stormfire_module::LightningModule;
+    /// # #[derive(Module, Debug)]
+    /// # struct Net { hidden: Linear, output: Linear }
+    /// # impl LightningModule for Net { type Batch = Tensor<2>; }
+    /// use stormfire_callbacks::{ForwardTrace, ModelSummary};
+    ///
+    /// let summary = ModelSummary::new().example(|net: &Net, trace: &mut ForwardTrace| {
+    ///     let x = Tensor::<2>::zeros([64, 784], &net.devices()[0]);
+    ///     let x = trace.layer("hidden", &net.hidden, x, Linear::forward);
+    ///     trace.layer("output", &net.output, relu(x), Linear::forward);
+    ///     Ok(())
+    /// });
+    /// # let _ = summary;
+    /// ```
+    pub fn example<M: LightningModule>(mut self, run: impl Fn(&M, &mut ForwardTrace) -> Result<()> + 'static) -> Self {
+        self.example = Some(Box::new(move |module, trace| module.downcast_ref().map(|module| run(module, trace))));
+        self
     }
 
     /// Where to print. Default: stdout.
@@ -69,7 +99,12 @@ impl<M: LightningModule> Callback<M> for ModelSummary {
         if self.max_depth == 0 {
             return Ok(());
         }
-        let summary = summarize(module, self.max_depth);
+        let mut summary = summarize(module, self.max_depth);
+        if let Some(example) = &self.example {
+            let mut trace = ForwardTrace::default();
+            example(&module.valid(), &mut trace).ok_or_else(wrong_module::<M>)??;
+            summary = summary.with_trace(&trace);
+        }
         let printed = match &mut self.out {
             Some(out) => writeln!(out, "{summary}").and_then(|()| out.flush()),
             None => Printer::live().print_of_run("Model", &summary),
@@ -82,6 +117,11 @@ impl<M: LightningModule> Callback<M> for ModelSummary {
     }
 }
 
+fn wrong_module<M>() -> Error {
+    let reason = format!("its module type is not that of this module, `{}`", std::any::type_name::<M>());
+    Error::config("ModelSummary::example", reason, "write the module type after the argument: `|module: &MyModule, trace| ..`")
+}
+
 /// One line of a [`Summary`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SummaryRow {
@@ -91,6 +131,12 @@ pub struct SummaryRow {
     pub type_name: String,
     /// Elements in its parameters, including those of its children.
     pub params: u64,
+    /// It has parameters, and none of them is trained.
+    pub is_frozen: bool,
+    /// The shapes of its input and its output in an example, at its first call.
+    pub sizes: Option<(Vec<usize>, Vec<usize>)>,
+    /// The floating-point operations of its calls in an example.
+    pub flops: Option<u64>,
 }
 
 /// The children and parameters of a module. It displays itself as a table.
@@ -106,9 +152,24 @@ pub struct Summary {
     pub non_trainable: u64,
     /// Bytes of all parameters. A float parameter that is not initialized yet counts as 4 bytes per element.
     pub bytes: u64,
+    /// The example of [`ModelSummary::example`].
+    pub trace: Option<ForwardTrace>,
 }
 
 impl Summary {
+    /// Adds the sizes and operations of an example.
+    pub fn with_trace(mut self, trace: &ForwardTrace) -> Self {
+        for row in &mut self.rows {
+            let below = format!("{}.", row.name);
+            let calls = || trace.calls().iter().filter(|call| call.name == row.name);
+            row.sizes = calls().next().map(|call| (call.input.clone(), call.output.clone()));
+            let mut counted = trace.calls().iter().filter(|call| call.name == row.name || call.name.starts_with(&below)).peekable();
+            row.flops = if counted.peek().is_some() { counted.map(|call| call.flops).sum() } else { None };
+        }
+        self.trace = Some(trace.clone());
+        self
+    }
+
     /// Elements in all parameters.
     pub fn total(&self) -> u64 {
         self.trainable + self.non_trainable
@@ -150,7 +211,14 @@ fn add_rows(rows: &mut Vec<SummaryRow>, prefix: &str, parent: &Node, levels: usi
     for child in &parent.children {
         let name = if prefix.is_empty() { child.name.clone() } else { format!("{prefix}.{}", child.name) };
         if let Some(type_name) = &child.type_name {
-            rows.push(SummaryRow { name: name.clone(), type_name: type_name.clone(), params: child.params() });
+            rows.push(SummaryRow {
+                name: name.clone(),
+                type_name: type_name.clone(),
+                params: child.params(),
+                is_frozen: child.params() > 0 && !child.trains,
+                sizes: None,
+                flops: None,
+            });
             add_rows(rows, &name, child, levels - 1);
         }
     }
@@ -158,10 +226,21 @@ fn add_rows(rows: &mut Vec<SummaryRow>, prefix: &str, parent: &Node, levels: usi
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let has_frozen = self.rows.iter().any(|row| row.is_frozen);
+        let shape = |dims: &[usize]| format!("[{}]", dims.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
         let mut table = Table::new();
-        table.load_style(presets::UTF8_BORDERS_ONLY).set_header(["", "Name", "Type", "Params"]);
+        let mut header = vec!["", "Name", "Type", "Params"];
+        header.extend(has_frozen.then_some("Mode"));
+        header.extend(self.trace.iter().flat_map(|_| ["In sizes", "Out sizes", "FLOPs"]));
+        table.load_style(presets::UTF8_BORDERS_ONLY).set_header(header);
         for (index, row) in self.rows.iter().enumerate() {
-            table.add_row([index.to_string(), row.name.clone(), row.type_name.clone(), human(row.params)]);
+            let mut cells = vec![index.to_string(), row.name.clone(), row.type_name.clone(), human(row.params)];
+            cells.extend(has_frozen.then(|| if row.is_frozen { "frozen" } else { "train" }.to_owned()));
+            if self.trace.is_some() {
+                let (input, output) = row.sizes.as_ref().map_or(("?".into(), "?".into()), |(input, output)| (shape(input), shape(output)));
+                cells.extend([input, output, row.flops.map_or_else(|| "?".into(), human)]);
+            }
+            table.add_row(cells);
         }
         if self.other_params > 0 {
             table.add_row([String::new(), "other params".into(), "n/a".into(), human(self.other_params)]);
@@ -173,7 +252,11 @@ impl fmt::Display for Summary {
         writeln!(f, "{:<9} Trainable params", human(self.trainable))?;
         writeln!(f, "{:<9} Non-trainable params", human(self.non_trainable))?;
         writeln!(f, "{:<9} Total params", human(self.total()))?;
-        write!(f, "{:<9} Total estimated model params size (MB)", format!("{:.3}", self.bytes as f64 / 1e6))
+        write!(f, "{:<9} Total estimated model params size (MB)", format!("{:.3}", self.bytes as f64 / 1e6))?;
+        match &self.trace {
+            Some(trace) => write!(f, "\n{:<9} FLOPs of a forward pass of the example", trace.flops().map_or_else(|| "?".into(), human)),
+            None => Ok(()),
+        }
     }
 }
 

@@ -30,6 +30,12 @@ pub(crate) struct Line {
     layer: Linear,
 }
 
+impl Line {
+    pub(crate) fn layer(&self) -> &Linear {
+        &self.layer
+    }
+}
+
 impl LightningModule for Line {
     type Batch = Tensor<2>;
 }
@@ -102,6 +108,7 @@ impl Bench {
             log_every_n_steps: 50,
             validates_every_epoch: true,
             step_skipped: false,
+            skip_step: None,
             round: 1,
             batch_items: Some(1),
             data_wait: Duration::ZERO,

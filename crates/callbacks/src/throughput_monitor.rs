@@ -29,6 +29,7 @@ type Count = Box<dyn Fn(&dyn Any) -> Option<usize>>;
 /// | `device/mfu` | the fraction of the device's peak, if [`available_flops`](Self::available_flops) is given | 0 to 1 |
 /// | `device/data_wait_fraction` | the fraction of time that the loop waited for the next batch, over the window | 0 to 1 |
 /// | `time` | the time spent training | s |
+/// | `time_to_end` | the time until the fit ends by `max_epochs` or `max_steps`, with its validations: as long per batch as since the first one | s |
 /// | `data_wait_time` | the part of it spent waiting for batches | s |
 /// | `batches`, `samples`, `lengths` | their number so far | |
 ///
@@ -67,12 +68,23 @@ pub struct ThroughputMonitor {
     available_flops: Option<f64>,
     train: Measure,
     evaluation: Measure,
+    /// The end of the first batch of this fit, and the number of batches then.
+    first: Option<(Instant, u64)>,
 }
 
 impl Default for ThroughputMonitor {
     fn default() -> Self {
         let (train, evaluation) = (Measure::new(), Measure::new());
-        Self { window_size: 100, batch_size: None, length: None, flops_per_batch: None, available_flops: None, train, evaluation }
+        Self {
+            window_size: 100,
+            batch_size: None,
+            length: None,
+            flops_per_batch: None,
+            available_flops: None,
+            train,
+            evaluation,
+            first: None,
+        }
     }
 }
 
@@ -140,6 +152,19 @@ impl ThroughputMonitor {
             }
         }
         named.iter().map(|(name, value)| (format!("{stage}/{name}"), value)).collect()
+    }
+
+    /// The time until the end of the fit. `None` while it is unknown.
+    fn time_to_end(&mut self, ctx: &Context<'_>) -> Option<f64> {
+        let (progress, limits) = (ctx.progress(), ctx.limits());
+        // The first batch compiles kernels.
+        let &mut (at, batches) = self.first.get_or_insert_with(|| (clock::now(), progress.batches));
+        let in_epochs = limits.max_epochs.zip(limits.train_batches).map(|(epochs, batches)| (epochs * batches) as u64);
+        let window = ctx.run().place.accumulate_grad_batches as u64 * ctx.run().round as u64;
+        let in_steps = limits.max_steps.map(|steps| progress.batches + steps.saturating_sub(progress.global_step) * window);
+        let left = in_epochs.into_iter().chain(in_steps).min()?.saturating_sub(progress.batches);
+        let done = progress.batches.saturating_sub(batches);
+        (done > 0).then(|| clock::since(at).as_secs_f64() / done as f64 * left as f64)
     }
 
     fn start_evaluation(&mut self) {
@@ -220,6 +245,7 @@ impl<M: LightningModule> Callback<M> for ThroughputMonitor {
     fn on_train_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {
         self.check(ctx)?;
         self.train.start(self.window_size, ctx.run().data_wait);
+        self.first = None;
         // A fit may resume in the middle of a validation, after its start.
         self.start_evaluation();
         Ok(())
@@ -232,7 +258,13 @@ impl<M: LightningModule> Callback<M> for ThroughputMonitor {
 
     fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut M, _output: &StepOutput, _batch_idx: usize) -> Result<()> {
         self.train.batch_end(ctx.run().data_wait);
-        if ctx.run().place.logs_this_step { ctx.log_metrics(&self.metrics(RunningStage::Train)) } else { Ok(()) }
+        let to_end = self.time_to_end(ctx);
+        if !ctx.run().place.logs_this_step {
+            return Ok(());
+        }
+        let mut metrics = self.metrics(RunningStage::Train);
+        metrics.extend(to_end.map(|seconds| ("train/time_to_end", seconds)));
+        ctx.log_metrics(&metrics)
     }
 
     fn on_validation_start(&mut self, ctx: &mut Context<'_>, _module: &mut M) -> Result<()> {

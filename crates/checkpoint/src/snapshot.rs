@@ -4,6 +4,7 @@ use burn::{
     module::{Module, ModuleVisitor, Param},
     tensor::{Bool, BoolStore, DType, Int, Shape, Tensor, TensorData, Transaction, kind},
 };
+use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::weights_error::{Result, WeightsError};
 
@@ -137,6 +138,22 @@ impl Snapshot {
             Source::Device(_) => read.next().map(|data| (entry.name, data)),
         };
         Ok(self.entries.into_iter().filter_map(data).collect())
+    }
+
+    /// A number that stands for the names, types, shapes and values of all tensors. Reads a limited number of bytes at
+    /// a time. Waits for the device.
+    ///
+    /// # Errors
+    /// [`WeightsError::Read`] if the device fails.
+    pub fn fingerprint(&self) -> Result<u64> {
+        let mut hash = Xxh3Default::new();
+        let order: Vec<usize> = (0..self.entries.len()).collect();
+        self.read_in_pieces::<WeightsError>(&order, |name, data| {
+            hash.update(format!("{name} {:?} {:?};", data.dtype(), data.shape()).as_bytes());
+            hash.update(data.as_bytes());
+            Ok(())
+        })?;
+        Ok(hash.digest())
     }
 
     /// Reads the tensors with these indices in this order, a limited number of bytes at a time, and passes each to

@@ -11,6 +11,8 @@ pub struct Batches<B> {
     feed: Box<dyn Feed<B>>,
     ahead: Option<Result<Batch<B>>>,
     position: Position,
+    /// The number of the most recently returned batch in its epoch.
+    returned: Option<usize>,
     /// Distance between two batches of this pass.
     stride: usize,
     last: bool,
@@ -20,7 +22,7 @@ pub struct Batches<B> {
 impl<B> Batches<B> {
     pub(crate) fn new(feed: Box<dyn Feed<B>>, start: Position, share: Share) -> Self {
         let position = Position { batch: start.batch + share.rank, ..start };
-        Self { feed, ahead: None, position, stride: share.world, last: false, done: false }
+        Self { feed, ahead: None, position, returned: None, stride: share.world, last: false, done: false }
     }
 
     /// The position after the batches received so far. Batches that workers have prefetched do not count.
@@ -50,6 +52,16 @@ impl<B> Batches<B> {
         self.ahead.is_none()
     }
 
+    /// The indices in the dataset of the items of the most recently returned batch, in their order. `None` before the
+    /// first batch, for a loader that was not made of a dataset, and for combined loaders.
+    pub fn indices(&self) -> Option<Vec<usize>> {
+        self.indices_of(self.returned?)
+    }
+
+    pub(crate) fn indices_of(&self, batch: usize) -> Option<Vec<usize>> {
+        self.feed.indices(batch)
+    }
+
     // An iterator may yield again after `None`. After an error, it must not be used again.
     fn pull(&mut self) -> Option<Result<Batch<B>>> {
         if self.done {
@@ -67,6 +79,7 @@ impl<B> Iterator for Batches<B> {
     fn next(&mut self) -> Option<Self::Item> {
         let item = if self.ahead.is_some() { self.ahead.take()? } else { self.pull()? };
         if item.is_ok() {
+            self.returned = Some(self.position.batch);
             self.position.batch += self.stride;
             self.last = self.at_end();
         }

@@ -67,7 +67,7 @@ impl<I: 'static, B: Send + 'static> Source<B> for DatasetSource<I, B> {
         if workers == 0 {
             return Ok(Box::new(Inline { pass, batches }));
         }
-        let all = batches.clone();
+        let (all, of_indices) = (batches.clone(), pass.clone());
         let stream = Stream::start(&self.pools, workers, *prefetch, move |worker, outlet| {
             for batch in all.clone().skip(worker).step_by(workers) {
                 if outlet.is_stopped() {
@@ -80,7 +80,7 @@ impl<I: 'static, B: Send + 'static> Source<B> for DatasetSource<I, B> {
                 }
             }
         })?;
-        Ok(Box::new(Parallel { stream, batches, threads: self.threads.clone() }))
+        Ok(Box::new(Parallel { pass: of_indices, stream, batches, threads: self.threads.clone() }))
     }
 
     fn size(&self) -> Size {
@@ -153,15 +153,20 @@ impl<I, B> Feed<B> for Inline<I, B> {
     fn more(&mut self) -> Option<bool> {
         Some(self.batches.len() > 0)
     }
+
+    fn indices(&self, batch: usize) -> Option<Vec<usize>> {
+        Some(self.pass.plan.of(batch))
+    }
 }
 
-struct Parallel<B> {
+struct Parallel<I, B> {
+    pass: Arc<Pass<I, B>>,
     stream: Stream<Result<Batch<B>>>,
     batches: StepBy<Range<usize>>,
     threads: Seen,
 }
 
-impl<B: Send> Feed<B> for Parallel<B> {
+impl<I, B: Send> Feed<B> for Parallel<I, B> {
     fn next(&mut self) -> Option<Result<Batch<B>>> {
         let batch = self.batches.next()?;
         let made = self.stream.recv().unwrap_or(Err(Error::WorkerLost { batch }));
@@ -171,5 +176,9 @@ impl<B: Send> Feed<B> for Parallel<B> {
 
     fn more(&mut self) -> Option<bool> {
         Some(self.batches.len() > 0)
+    }
+
+    fn indices(&self, batch: usize) -> Option<Vec<usize>> {
+        Some(self.pass.plan.of(batch))
     }
 }

@@ -91,4 +91,8 @@ impl<A: Send + 'static, B> Feed<B> for MapFeed<A, B> {
     fn more(&mut self) -> Option<bool> {
         Some(!self.inner.at_end())
     }
+
+    fn indices(&self, batch: usize) -> Option<Vec<usize>> {
+        self.inner.indices_of(batch)
+    }
 }

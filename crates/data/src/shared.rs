@@ -103,4 +103,8 @@ impl<B: Send + 'static> Feed<B> for SharedFeed<B> {
         // An error while skipping is the next item.
         (self.skip == 0).then(|| !self.inner.at_end())
     }
+
+    fn indices(&self, batch: usize) -> Option<Vec<usize>> {
+        self.inner.indices_of(batch)
+    }
 }

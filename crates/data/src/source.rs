@@ -64,6 +64,12 @@ pub(crate) trait Feed<B>: Send {
 
     /// Whether `next` will yield a batch. `None` if that is unknown without loading it.
     fn more(&mut self) -> Option<bool>;
+
+    /// The indices of the items of a batch in the dataset, in their order. `None` without a dataset.
+    fn indices(&self, batch: usize) -> Option<Vec<usize>> {
+        let _ = batch;
+        None
+    }
 }
 
 #[derive(Clone)]

@@ -79,6 +79,11 @@ pub trait Callback<M: LightningModule>: Any {
         self.order() == Order::Save
     }
 
+    /// Whether it calls [`Context::skip_step`]. Default `false`.
+    fn may_skip_steps(&self) -> bool {
+        false
+    }
+
     /// The state to restore after a restart: plain values, and tensors by name. Default: nothing.
     ///
     /// A checkpoint contains the tensors below `callbacks/KEY/`. They leave the device together with the weights.

@@ -208,6 +208,26 @@ impl Context<'_> {
         self.run.place.requests.skip_epoch = true;
     }
 
+    /// Skips the step that an optimizer is about to make. For `on_before_optimizer_step`, by a callback whose
+    /// [`may_skip_steps`](crate::Callback::may_skip_steps) is true. The step is skipped if any rank asks for it. As
+    /// with `on_non_finite = "skip:n"`, the values that were logged in the window do not count in the epoch.
+    pub fn skip_step(&mut self, reason: impl Into<String>) {
+        self.run.skip_step.get_or_insert(reason.into());
+    }
+
+    /// Leaves out a training batch: it is loaded and counted, but the module does not get it, and its number in the
+    /// epoch (over all ranks) stays. The list is in every checkpoint. All ranks must leave out the same batches.
+    pub fn leave_out(&mut self, epoch: usize, batch: usize) {
+        self.run.place.left_out.insert((epoch, batch));
+    }
+
+    /// Ends the run like [`stop`](Self::stop), even before `min_epochs`, because the trained weights are bad from here
+    /// on: no checkpoint is written from then on. The last one is from before.
+    pub fn stop_without_saving(&mut self, reason: impl Into<String>) {
+        self.run.place.requests.saves_nothing = true;
+        self.stop(reason);
+    }
+
     /// Requests a checkpoint at the next boundary of the loop, after all callbacks have seen this event.
     ///
     /// It is written in the background, so the file exists a moment later. The file that the user gave for the resume

@@ -45,6 +45,15 @@ impl Evidence {
     }
 }
 
+/// Why an optimizer did not step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Skipped {
+    /// This value is not finite ([`FiniteCheck::BeforeStep`]).
+    NotFinite(String),
+    /// A callback has asked for it, for this reason.
+    Asked(String),
+}
+
 /// Adds a piece of evidence to another one. A single piece costs nothing.
 pub(crate) fn add(evidence: &mut Option<Scalar>, more: Scalar) {
     *evidence = Some(match evidence.take() {

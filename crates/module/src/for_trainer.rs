@@ -7,7 +7,7 @@
 pub use crate::{
     context::context,
     error::in_hook,
-    evidence::{Evidence, FiniteCheck},
+    evidence::{Evidence, FiniteCheck, Skipped},
     metric_source::{MetricSource, monitored, monitored_of_epoch},
     module_hooks::ModuleHooks,
     outer_run::OuterRun,

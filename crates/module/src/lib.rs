@@ -25,6 +25,7 @@ mod parts;
 pub mod place;
 mod precision;
 pub mod predict_module;
+pub mod prediction_sink;
 mod record;
 pub mod requests;
 pub mod run;

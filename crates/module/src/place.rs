@@ -3,7 +3,10 @@
 //! A checkpoint can be written after a batch and before the validation that follows it, after that validation, or
 //! within it if a signal ends the run. The run resumes after that point and repeats nothing.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -55,6 +58,9 @@ pub struct Place {
     pub window: OpenWindow,
     /// The scale of the loss, with the precision `16-mixed`.
     pub loss_scale: Option<LossScale>,
+    /// Batches that are left out: their epoch, and their number in it.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub left_out: BTreeSet<(usize, usize)>,
     /// Number of ranks. 0 in the files of a version that knew one only.
     pub ranks: usize,
     /// The window of each rank, if there are several.

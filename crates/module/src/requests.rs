@@ -27,6 +27,9 @@ pub struct Requests {
     pub stops: Vec<StopRequest>,
     /// Whether to skip the rest of this epoch.
     pub skip_epoch: bool,
+    /// The trained weights are bad from here on: no checkpoint is written from then on.
+    #[serde(skip)]
+    pub saves_nothing: bool,
     /// Checkpoints to write.
     #[serde(skip)]
     pub saves: Vec<SaveRequest>,

@@ -78,6 +78,8 @@ pub struct Run {
     pub validates_every_epoch: bool,
     /// Whether the step of the ending batch was skipped: its loss or gradients were not finite (`on_non_finite`).
     pub step_skipped: bool,
+    /// Why the next step of an optimizer is to be skipped ([`Context::skip_step`](crate::Context::skip_step)).
+    pub skip_step: Option<String>,
     /// Number of training batches that the ranks work on now, one each: 1 without other ranks. All of them count in the
     /// progress.
     pub round: usize,

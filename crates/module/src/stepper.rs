@@ -21,7 +21,7 @@ pub use over_ranks::OtherRanks;
 
 use crate::{
     error::{Error, Result},
-    evidence::{Evidence, FiniteCheck, add},
+    evidence::{Evidence, FiniteCheck, Skipped, add},
     loss_scale::LossScale,
     moment::Moment,
     scope,
@@ -40,6 +40,8 @@ pub trait StepHooks<M> {
     fn on_after_backward(&mut self, module: &mut M, gradients: &mut GradientsParams) -> Result<()>;
     /// The optimizer is about to step.
     fn on_before_optimizer_step(&mut self, module: &mut M, optimizer: &str, gradients: &mut GradientsParams) -> Result<()>;
+    /// Why the step that the last hook was about is to be skipped. All ranks get the same answer.
+    fn asked_to_skip(&mut self) -> Result<Option<String>>;
     /// The optimizer steps with these gradients.
     fn update(&mut self, module: &mut M, optimizer: &mut Optimizer, gradients: StepGradients)
     where
@@ -112,7 +114,7 @@ pub struct Stepper<'a, M> {
     threads: Option<Arc<Threads>>,
     ranks: Option<OtherRanks>,
     stepped: bool,
-    skipped: Option<String>,
+    skipped: Option<Skipped>,
     overflowed: bool,
     evidence: Evidence,
 }

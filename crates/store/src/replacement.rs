@@ -115,6 +115,15 @@ pub(crate) fn put_in_place(file: NamedTempFile, path: &Path) -> io::Result<File>
     Ok(file)
 }
 
+/// Renames a complete file whose content is durable. It replaces an existing file of that name. The name is durable
+/// when this returns.
+///
+/// # Errors
+/// Those of the operating system, with the path.
+pub fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to).and_then(|()| folder::sync(folder::of(to))).map_err(|error| at(to, "replace", &error))
+}
+
 /// Gives an existing file another name, through a temporary name.
 pub(crate) fn name_again(path: &Path, make: impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
     rename(builder(NORMAL).make_in(folder::of(path), make)?.into_temp_path(), path)

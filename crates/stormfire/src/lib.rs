@@ -77,7 +77,7 @@ pub mod module {
     pub use stormfire_module::{
         Callback, Context, Error, Event, Hook, LightningModule, LoadOptions, LoadReport, LossScale, Moment, Order, PredictModule, Result,
         RunningStage, Stage, StepOutput, Stepper, WeightLayout, callback, event, hook, hook_table, hooks, load, log, log_dict, log_error,
-        media, moment, place, requests, run, state,
+        media, moment, place, prediction_sink, requests, run, state,
     };
 }
 
@@ -114,8 +114,9 @@ pub mod values {
 #[cfg(feature = "device-stats")]
 pub use stormfire_callbacks::DeviceStatsMonitor;
 pub use stormfire_callbacks::{
-    EarlyStopping, GradientAccumulationScheduler, GradientNorm, GradientNormMonitor, HistogramMonitor, ImageGridMonitor, LambdaCallback,
-    LearningRateMonitor, ModelCheckpoint, ModelSummary, OnExceptionCheckpoint, ProgressBar, SaveLast, SaveTopK, ThroughputMonitor, Timer,
+    EarlyStopping, Generate, GradientAccumulationScheduler, GradientNorm, GradientNormMonitor, HistogramMonitor, ImageGridMonitor,
+    LambdaCallback, LearningRateMonitor, ModelCheckpoint, ModelPruning, ModelSummary, OnExceptionCheckpoint, OptimizerMonitor,
+    PredictionWriter, ProgressBar, SaveLast, SaveTopK, SpikeAction, SpikeDetection, ThroughputMonitor, Timer, UpdatesOf,
 };
 pub use stormfire_data::{CastBatch, DataModule, Loader, Loaders, SplitBatch, Stage};
 pub use stormfire_derive::{CastBatch, SplitBatch};
@@ -141,12 +142,13 @@ pub mod prelude {
     pub use crate::DeviceStatsMonitor;
     pub use crate::{
         Accelerator, Callback, CastBatch, ClipAlgorithm, Context, CsvLogger, DataModule, EarlyStopping, Error, Every, Fit, FullPrecision,
-        GradientAccumulationScheduler, GradientNorm, GradientNormMonitor, HistogramMonitor, Hook, ImageGridMonitor, LambdaCallback,
-        LearningRateMonitor, LightningModule, Limit, LoadOptions, Loader, Loaders, Logger, Merge, Metric, Mode, ModelCheckpoint,
-        ModelSummary, NonFinite, OnExceptionCheckpoint, OneCycle, Optimizer, Optimizers, Precision, PredictModule, ProfilerKind,
-        ProgressBar, ReduceFx, ReduceLrOnPlateau, Result, SaveLast, SaveTopK, Scalar, Schedule, SplitBatch, Stage, StepOutput, Stepper,
-        Stop, TensorBoardLogger, ThroughputMonitor, Timer, Trainer, TrainerConfig, WeightLayout, accuracy, data::Error as DataError, log,
-        log_dict, media, state, state::Saved, state::Value, top_k_accuracy,
+        Generate, GradientAccumulationScheduler, GradientNorm, GradientNormMonitor, HistogramMonitor, Hook, ImageGridMonitor,
+        LambdaCallback, LearningRateMonitor, LightningModule, Limit, LoadOptions, Loader, Loaders, Logger, Merge, Metric, Mode,
+        ModelCheckpoint, ModelPruning, ModelSummary, NonFinite, OnExceptionCheckpoint, OneCycle, Optimizer, OptimizerMonitor, Optimizers,
+        Precision, PredictModule, PredictionWriter, ProfilerKind, ProgressBar, ReduceFx, ReduceLrOnPlateau, Result, SaveLast, SaveTopK,
+        Scalar, Schedule, SpikeAction, SpikeDetection, SplitBatch, Stage, StepOutput, Stepper, Stop, TensorBoardLogger, ThroughputMonitor,
+        Timer, Trainer, TrainerConfig, WeightLayout, accuracy, data::Error as DataError, log, log_dict, media, state, state::Saved,
+        state::Value, top_k_accuracy,
     };
 }
 
@@ -172,6 +174,8 @@ mod pages {
     struct Monitoring;
     #[doc = include_str!("../../../docs/precision.md")]
     struct Precision;
+    #[doc = include_str!("../../../docs/prediction.md")]
+    struct Prediction;
     #[doc = include_str!("../../../docs/ranks.md")]
     struct Ranks;
 }

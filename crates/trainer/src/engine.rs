@@ -8,6 +8,7 @@ mod weights;
 use std::{borrow::Cow, ops::Range};
 
 use burn::{optim::GradientsParams, tensor::Tensor};
+use stormfire_checkpoint::storage::is_url;
 use stormfire_data::Stage;
 use stormfire_loggers::{Background, CheckpointInfo, Hyperparams, Loggers, Status};
 use stormfire_module::{
@@ -46,6 +47,8 @@ pub(crate) struct Engine<M: LightningModule> {
     keys: Vec<String>,
     /// The index of the first callback that decides by logged values.
     first_late: usize,
+    /// A callback may skip steps.
+    may_skip_steps: bool,
 }
 
 impl<M: LightningModule> Engine<M> {
@@ -57,10 +60,12 @@ impl<M: LightningModule> Engine<M> {
         ordered.push(Box::new(ModuleHooks));
         let first_late = ordered.len();
         ordered.extend(late);
+        let may_skip_steps = ordered.iter().any(|callback| callback.may_skip_steps());
         let keeps = if config.barebones { Keeps::Nothing } else { Keeps::All };
         Self {
             run: begin::fresh_run(&config, Stage::Fit, Loggers::default()),
-            store: LogStore::new(keeps, matches!(config.on_non_finite, NonFinite::Skip { .. })),
+            store: LogStore::new(keeps, matches!(config.on_non_finite, NonFinite::Skip { .. }) || may_skip_steps),
+            may_skip_steps,
             books: Books::default(),
             precision: InUse::default(),
             seed: config.seed,
@@ -78,7 +83,11 @@ impl<M: LightningModule> Engine<M> {
         self.frame.logs_wait = false;
         self.frame.has_logged_fit |= self.run.stage == Stage::Fit;
         scope::begin_output();
-        if let Some(folder) = self.run.loggers.iter().find_map(|logger| logger.log_dir()) {
+        let folder = self.run.loggers.iter().find_map(|logger| logger.log_dir());
+        if self.rank() == 0 && !is_url(&self.run.default_root_dir) {
+            self.frame.profiler.begin_trace(folder.unwrap_or(&self.run.default_root_dir), &self.run.stage.to_string());
+        }
+        if let Some(folder) = folder {
             // A logger creates a folder below that of its run with its first value.
             std::fs::create_dir_all(folder)?;
             Hyperparams::from_serialize(self.frame.config.as_ref())?.write_yaml(&folder.join("trainer.yaml"))?;
@@ -262,6 +271,20 @@ impl<M: LightningModule> StepHooks<M> for Engine<M> {
 
     fn on_before_optimizer_step(&mut self, module: &mut M, optimizer: &str, gradients: &mut GradientsParams) -> Result<()> {
         self.fire(module, Event::BeforeOptimizerStep { optimizer, gradients })
+    }
+
+    fn asked_to_skip(&mut self) -> Result<Option<String>> {
+        let asked = self.run.skip_step.take();
+        if !self.may_skip_steps {
+            let refuse = |_| Error::config("skip_step", "no callback says that it skips steps", "return `true` from its `may_skip_steps`");
+            return asked.map_or(Ok(None), |reason| Err(refuse(reason)));
+        }
+        if self.world() == 1 {
+            return Ok(asked);
+        }
+        // The ranks must not step differently.
+        let any = self.frame.ranks.agree(u64::from(asked.is_some()))? != 0;
+        Ok(asked.or_else(|| any.then(|| "another rank requested it".to_owned())))
     }
 
     fn learning_rates(&mut self, rates: Vec<(String, f64)>) {

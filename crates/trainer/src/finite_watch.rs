@@ -11,7 +11,7 @@ use std::{collections::VecDeque, sync::Arc};
 use burn::tensor::{DType, Tensor, TensorData};
 use stormfire_module::{
     Error, LightningModule, Result,
-    for_trainer::{Evidence, FiniteCheck},
+    for_trainer::{Evidence, FiniteCheck, Skipped},
     run::Run,
 };
 use stormfire_optim::gradients;
@@ -89,16 +89,25 @@ impl FiniteWatch {
     }
 
     /// Counts skipped steps. Too many in a row, also across a resume, are an error.
-    pub(crate) fn judge(&mut self, skipped: Option<String>, has_stepped: bool, run: &mut Run) -> Result<()> {
-        let Some(what) = skipped else {
+    pub(crate) fn judge(&mut self, skipped: Option<Skipped>, has_stepped: bool, run: &mut Run) -> Result<()> {
+        let Some(skipped) = skipped else {
             // A batch that only adds to its window of gradients does not end the row.
             if has_stepped {
                 run.place.skipped_in_a_row = 0;
             }
             return Ok(());
         };
-        run.place.skipped_in_a_row += 1;
         self.skipped += 1;
+        let what = match skipped {
+            Skipped::NotFinite(what) => what,
+            Skipped::Asked(reason) => {
+                if self.skipped.is_power_of_two() {
+                    tracing::warn!("{reason}: the step is skipped ({} in all)", self.skipped);
+                }
+                return Ok(());
+            }
+        };
+        run.place.skipped_in_a_row += 1;
         let place = Place::of("", run);
         match self.policy {
             NonFinite::Skip { max_in_a_row } if run.place.skipped_in_a_row > max_in_a_row => {
@@ -227,9 +236,10 @@ impl FiniteWatch {
     pub(crate) fn settle<M: LightningModule>(&mut self, engine: &mut Engine<M>, module: &M) -> Result<()> {
         Reading::read_all(&self.unread())?;
         self.check(engine, module)?;
-        if self.stop.is_some() {
+        let why = if self.stop.is_some() { "the parameters are not finite" } else { "a callback has found the weights to be bad" };
+        if self.stop.is_some() || engine.run.place.requests.saves_nothing {
             for request in engine.run.place.requests.saves.drain(..) {
-                tracing::warn!("`{}` is not written: the parameters are not finite", request.path.display());
+                tracing::warn!("`{}` is not written: {why}", request.path.display());
             }
         }
         Ok(())

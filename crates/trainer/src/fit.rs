@@ -138,7 +138,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
                     flow = Flow::EndEpoch;
                     break;
                 };
-                Some(batch?)
+                Some(batch?).filter(|_| !self.is_left_out())
             } else {
                 None
             };

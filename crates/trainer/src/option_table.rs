@@ -136,7 +136,7 @@ macro_rules! options {
             /// a SLURM job.
             requeue_signal: RequeueSignal = RequeueSignal::Auto, read(signal: RequeueSignal => signal);
             /// Measures the time of every hook and part of the loop, and prints a table: a
-            /// [`ProfilerKind`](crate::ProfilerKind), or `"simple"`. Default: none.
+            /// [`ProfilerKind`](crate::ProfilerKind), or `"simple"`, `"chrome"`. Default: none.
             profiler: Option<ProfilerKind> = None, read(kind: ProfilerKind => Some(kind));
             /// Whether to disable everything except the loop: logging, checkpoints, progress bar, summary, sanity
             /// check. Not with `fast_dev_run`, `detect_anomaly`, `profiler`. Default: no.

@@ -12,6 +12,7 @@ use stormfire_module::{
     Callback, Error, LightningModule, PredictModule, Result, RunningStage,
     for_trainer::{OuterRun, scope},
     moment::Progress,
+    prediction_sink::PredictionSink,
 };
 use stormfire_values::text::Misread;
 
@@ -22,6 +23,7 @@ use crate::{
     config::TrainerConfig,
     engine::over_ranks::of_zero,
     logger_choice::LoggerChoice,
+    predict::Collected,
     session::{Given, Session},
     setup::{choose_device, folders_of_runs},
     signals::check_not_interrupted,
@@ -219,8 +221,9 @@ impl<M: LightningModule> Trainer<M> {
         })
     }
 
-    /// Predicts every batch of every loader. `limit_predict_batches(0)` has the same effect as `limit_val_batches(0)`
-    /// in [`validate`](Self::validate).
+    /// Predicts every batch of every loader, and keeps all predictions in memory: see
+    /// [`predict_each`](Self::predict_each) for more of them than fit. `limit_predict_batches(0)` has the same effect
+    /// as `limit_val_batches(0)` in [`validate`](Self::validate).
     ///
     /// # Errors
     /// As [`Trainer::fit`], and for a missing loader.
@@ -231,7 +234,50 @@ impl<M: LightningModule> Trainer<M> {
         on_all_ranks(|| {
             let _outer = inside_another_run()?;
             let (module, at) = self.with_weights(module)?;
-            self.session(None)?.predict(&module, data, at)
+            let mut all = Collected(Vec::new());
+            self.session(None)?.predict(&module, data, at, &mut all)?;
+            Ok(all.0)
+        })
+    }
+
+    /// Predicts every batch of every loader, and gives each prediction to a [`PredictionSink`]: a closure, or a
+    /// `PredictionWriter`, which writes files. No prediction is kept. They come in the order of the loaders and their
+    /// batches, also with several threads. Each of several ranks gives its sink the predictions of its own batches.
+    ///
+    /// ```
+    /// # use burn::prelude::*;
+    /// # use stormfire_data::Loader;
+    /// # use stormfire_module::{LightningModule, PredictModule, Result, prediction_sink::Predicted};
+    /// # #[derive(Module, Debug)]
+    /// # struct Doubler { none: Option<burn::nn::Linear> }
+    /// # impl LightningModule for Doubler { type Batch = usize; }
+    /// # impl PredictModule for Doubler {
+    /// #     type Prediction = usize;
+    /// #     fn predict_step(&self, batch: usize, _: usize) -> Result<usize> { Ok(2 * batch) }
+    /// # }
+    /// # use stormfire_trainer::Trainer;
+    /// # let module = Doubler { none: None };
+    /// let mut sum = 0;
+    /// Trainer::new().barebones(true).predict_each(&module, Loader::from_batches(vec![1, 2, 3]), |predicted: Predicted<usize>| {
+    ///     sum += predicted.prediction;
+    ///     Ok(())
+    /// })?;
+    /// assert_eq!(sum, 12);
+    /// # Ok::<(), stormfire_module::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`predict`](Self::predict), and those of the sink.
+    pub fn predict_each<D, S>(&mut self, module: &M, data: D, mut sink: S) -> Result<()>
+    where
+        M: PredictModule,
+        D: DataModule<Batch = M::Batch>,
+        S: PredictionSink<M::Prediction>,
+    {
+        on_all_ranks(|| {
+            let _outer = inside_another_run()?;
+            let (module, at) = self.with_weights(module)?;
+            self.session(None)?.predict(&module, data, at, &mut sink)
         })
     }
 

@@ -10,12 +10,13 @@ use burn::{
 use stormfire::prelude::*;
 
 /// Points in the plane, and the class of each point, one of three.
-#[derive(Clone, Debug, SplitBatch)]
+#[derive(Clone, Debug, SplitBatch, CastBatch)]
 pub(crate) struct Digits {
     pub(crate) points: Tensor<2>,
     pub(crate) classes: Tensor<1, Int>,
     /// The same value for all items.
     #[split(clone)]
+    #[cast(skip)]
     pub(crate) scale: f32,
 }
 

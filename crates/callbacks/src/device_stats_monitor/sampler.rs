@@ -96,7 +96,15 @@ impl Cpu {
         metrics.extend(self.load.and_then(|(_, own)| own).map(|own| ("process_cpu_percent", own)));
         let process = self.own.and_then(|own| system.process(own));
         metrics.extend(process.map(|process| ("process_rss_bytes", process.memory() as f64)));
+        metrics.extend(peak_rss().map(|bytes| ("process_peak_rss_bytes", bytes)));
     }
+}
+
+/// The most resident memory that this process has had, as far as the system counts it (Linux).
+fn peak_rss() -> Option<f64> {
+    let status = fs_err::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<f64>().ok().map(|kib| kib * 1024.0)
 }
 
 #[cfg(test)]
@@ -108,6 +116,9 @@ mod tests {
         let mut sampler = Sampler::new(true, Some(Vec::new()));
         let first = sampler.sample_after(Duration::MAX);
         assert!(first.get("process_rss_bytes").unwrap() > 0.0);
+        if cfg!(target_os = "linux") {
+            assert!(first.get("process_peak_rss_bytes").unwrap() >= 0.5 * first.get("process_rss_bytes").unwrap(), "{first:?}");
+        }
         sampler.taken = sampler.taken.map(|(at, _)| (at, [("old", 1.0)].into()));
         assert_eq!(sampler.sample_after(Duration::MAX), [("old", 1.0)].into());
         assert!(sampler.sample_after(Duration::ZERO).contains("cpu_vm_percent"));

@@ -4,8 +4,13 @@ use std::sync::{Arc, Mutex};
 use burn::{
     module::{ModuleVisitor, Param},
     nn::{
-        BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, LinearConfig, Relu,
-        conv::{Conv2d, Conv2dConfig},
+        BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Gru, GruConfig, Linear, LinearConfig, Lstm, LstmConfig, PaddingConfig1d,
+        PaddingConfig2d, Relu,
+        attention::{MhaInput, MultiHeadAttention, MultiHeadAttentionConfig},
+        conv::{
+            Conv1d, Conv1dConfig, Conv2d, Conv2dConfig, Conv3d, Conv3dConfig, ConvTranspose1d, ConvTranspose1dConfig, ConvTranspose2d,
+            ConvTranspose2dConfig, ConvTranspose3d, ConvTranspose3dConfig,
+        },
     },
     tensor::{Device, Int, Tensor},
 };
@@ -172,4 +177,86 @@ fn it_is_printed_when_a_fit_starts_unless_its_depth_is_0() {
 #[test]
 fn a_broken_pipe_does_not_end_the_run() {
     Bench::new().fire(&mut ModelSummary::new().print_to(Broken), Event::FitStart).unwrap();
+}
+
+/// The numbers of fvcore for the same layers of torch (`xtask/python/flops.py`).
+#[test]
+fn operations_are_those_of_fvcore() {
+    let table: serde_json::Value = serde_json::from_str(include_str!("fvcore_flops.json")).unwrap();
+    let device = Device::flex();
+    let mut seen = 0;
+    let mut check = |name: &str, trace: &ForwardTrace| {
+        let expected = &table["layers"][name];
+        let [call] = trace.calls() else { panic!("{name}: {trace:?}") };
+        let sizes = |key: &str| expected[key].as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as usize).collect::<Vec<_>>();
+        assert_eq!((&call.input, call.flops), (&sizes("input"), expected["flops"].as_u64()), "{name}");
+        // Recurrent layers return all states.
+        assert!(call.output == sizes("output") || matches!(name, "lstm" | "gru"), "{name}: {:?}", call.output);
+        seen += 1;
+    };
+    macro_rules! runs {
+        ($($name:literal: $layer:expr, $shape:expr, $forward:expr;)*) => {$(
+            let mut trace = ForwardTrace::default();
+            trace.layer($name, &$layer, Tensor::zeros($shape, &device), $forward);
+            check($name, &trace);
+        )*};
+    }
+    runs! {
+        "linear": LinearConfig::new(12, 7).init(&device), [3, 5, 12], Linear::forward::<3>;
+        "conv1d": Conv1dConfig::new(4, 6, 3).with_stride(2).with_padding(PaddingConfig1d::Explicit(1, 1)).init(&device), [2, 4, 15], Conv1d::forward;
+        "conv2d": Conv2dConfig::new([4, 6], [3, 5])
+            .with_stride([1, 2])
+            .with_padding(PaddingConfig2d::Explicit(1, 0, 1, 0))
+            .with_dilation([2, 1])
+            .with_groups(2)
+            .init(&device), [2, 4, 9, 11], Conv2d::forward;
+        "conv3d": Conv3dConfig::new([2, 3], [2, 2, 2]).init(&device), [1, 2, 4, 5, 6], Conv3d::forward;
+        "conv_transpose1d": ConvTranspose1dConfig::new([4, 6], 3).with_stride(2).init(&device), [2, 4, 7], ConvTranspose1d::forward;
+        "conv_transpose2d": ConvTranspose2dConfig::new([4, 6], [3, 3]).with_stride([2, 2]).with_padding([1, 1]).with_groups(2).init(&device),
+            [2, 4, 5, 6], ConvTranspose2d::forward;
+        "conv_transpose3d": ConvTranspose3dConfig::new([2, 3], [2, 2, 2]).init(&device), [1, 2, 3, 4, 5], ConvTranspose3d::forward;
+        "attention": MultiHeadAttentionConfig::new(8, 2).init(&device), [3, 5, 8],
+            |layer: &MultiHeadAttention, x: Tensor<3>| layer.forward(MhaInput::self_attn(x)).context;
+        "lstm": LstmConfig::new(5, 6, true).init(&device), [2, 7, 5], |layer: &Lstm, x: Tensor<3>| layer.forward(x, None).0;
+        "gru": GruConfig::new(5, 6, true).init(&device), [2, 7, 5], |layer: &Gru, x: Tensor<3>| layer.forward(x, None);
+    }
+    assert_eq!(seen, table["layers"].as_object().unwrap().len());
+}
+
+#[test]
+fn an_example_adds_sizes_and_what_is_unknown_is_a_question_mark() {
+    let net = net(&Device::flex().autodiff());
+    let mut trace = ForwardTrace::default();
+    let x = trace.layer("conv", &net.conv, Tensor::zeros([2, 1, 6, 6], &Device::flex().autodiff()), Conv2d::forward);
+    let known = summarize(&net, 1).with_trace(&trace);
+    let row = |summary: &Summary, name: &str| summary.rows.iter().find(|row| row.name == name).cloned().unwrap();
+    assert_eq!((row(&known, "conv").sizes, row(&known, "conv").flops), (Some((vec![2, 1, 6, 6], vec![2, 8, 4, 4])), Some(2 * 2 * 16 * 72)));
+    assert_eq!((row(&known, "norm").sizes, row(&known, "norm").flops), (None, None));
+    assert!(known.to_string().contains("4.6 K     FLOPs of a forward pass"), "{known}");
+    trace.unknown("norm", &net.norm, x, BatchNorm::forward);
+    trace.layer("blocks.0.layer", &net.blocks[0].layer, Tensor::<2>::zeros([1, 100], &Device::flex().autodiff()), Linear::forward);
+    let summary = summarize(&net, 1).with_trace(&trace);
+    assert_eq!((row(&summary, "norm").flops, row(&summary, "blocks").flops), (None, Some(2 * 2000)));
+    assert!(summary.to_string().contains("?         FLOPs of a forward pass"), "{summary}");
+}
+
+#[test]
+fn layers_without_a_trained_parameter_are_frozen() {
+    let summary = summarize(&net(&Device::flex().autodiff()), usize::MAX);
+    let frozen: Vec<_> = summary.rows.iter().filter(|row| row.is_frozen).map(|row| row.name.as_str()).collect();
+    assert_eq!(frozen, ["blocks.1", "blocks.1.layer"]);
+    let text = summary.to_string();
+    assert!(text.contains("Mode") && text.lines().find(|line| line.contains("blocks.1.layer")).unwrap().contains("frozen"), "{text}");
+}
+
+#[test]
+fn an_example_runs_once_and_of_the_right_module() {
+    let (mut bench, page) = (Bench::new(), Page::default());
+    let example = |module: &crate::testing::Line, trace: &mut ForwardTrace| {
+        trace.layer("layer", module.layer(), Tensor::<2>::zeros([5, 1], &Device::flex()), Linear::forward);
+        Ok(())
+    };
+    bench.fire(&mut ModelSummary::new().example(example).print_to(page.clone()), Event::FitStart).unwrap();
+    let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+    assert!(text.contains("[5, 1]") && text.contains("10        FLOPs"), "{text}");
 }

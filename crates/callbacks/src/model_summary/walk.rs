@@ -15,6 +15,8 @@ pub(super) struct Node {
     /// A visitor learns a type only from its fields. `None` for a parameter, or a module without fields.
     pub(super) type_name: Option<String>,
     pub(super) children: Vec<Node>,
+    /// Whether a parameter here or below is trained.
+    pub(super) trains: bool,
     /// Elements of the parameters here and below, each counted once.
     elements: HashMap<ParamId, u64>,
 }
@@ -52,6 +54,7 @@ impl Walk {
             self.bytes += count * bytes_each as u64;
         }
         for node in &mut self.open {
+            node.trains |= trainable;
             node.elements.insert(id, count);
         }
     }

@@ -132,3 +132,27 @@ fn what_cannot_work_is_refused() {
     let error = text(&Bench::new().start(&mut ThroughputMonitor::new()).unwrap_err());
     assert!(error.starts_with("`ThroughputMonitor`: there is no logger to log to"), "{error}");
 }
+
+/// Three epochs of ten batches, with a validation after the second batch.
+#[test]
+fn the_time_to_the_end_includes_validations() {
+    let _stopped = clock::stop();
+    let ((mut bench, logger), mut monitor) = (Bench::new().with_logger(), ThroughputMonitor::new());
+    bench.start(&mut monitor).unwrap();
+    bench.run.place.logs_this_step = true;
+    let mut batch = |seconds: u64, max_steps: Option<u64>| {
+        bench.run.limits.max_steps = max_steps;
+        bench.train_batch_start(&mut monitor).unwrap();
+        clock::advance(Duration::from_secs(seconds));
+        bench.train_batch_end(&mut monitor).unwrap();
+        bench.run.loggers[0].flush().unwrap();
+        let rows = logger.rows();
+        rows.iter().rev().find(|row| row.0 == "train/time_to_end").map(|row| row.1)
+    };
+    // The first batch is slow.
+    assert_eq!(batch(100, None), None);
+    assert_eq!(batch(2, None), Some(28.0 * 2.0));
+    // Six seconds of validation.
+    assert_eq!(batch(6 + 2, None), Some(27.0 * 5.0));
+    assert_eq!(batch(5, Some(14)), Some(10.0 * 5.0));
+}

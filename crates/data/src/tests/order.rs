@@ -9,7 +9,7 @@ use std::{
 };
 
 use burn::{
-    data::dataset::Dataset,
+    data::dataset::{Dataset, InMemDataset},
     tensor::{Device, Tensor},
 };
 
@@ -231,4 +231,21 @@ fn dropping_a_pass_waits_for_the_batch_in_the_making() {
 fn a_pass_outlives_its_loader() {
     let batches = numbers(9).workers(2).batches(Position::default(), &Device::flex()).unwrap();
     assert_eq!(batches.map(|item| item.unwrap().value[0]).collect::<Vec<_>>(), (0..9).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_pass_knows_the_indices_of_its_items() {
+    for (workers, shuffle, world) in [(0, false, 1), (2, true, 1), (0, true, 3), (2, false, 2)] {
+        for rank in 0..world {
+            let loader = Loader::collate(InMemDataset::new((0..23_usize).collect()), |items: Vec<usize>, _: &Device| items);
+            let loader = loader.batch_size(4).shuffle(shuffle).seed(7).workers(workers).map(|items| items);
+            let mut batches = loader.for_rank(rank, world).unwrap().batches(Position::new(1, 1), &Device::flex()).unwrap();
+            assert_eq!(batches.indices(), None);
+            while let Some(batch) = batches.next() {
+                assert_eq!(batches.indices().unwrap(), batch.unwrap().value, "rank {rank} of {world}");
+            }
+        }
+    }
+    let mut list = Loader::from_batches(vec![1, 2]).batches(Position::default(), &Device::flex()).unwrap();
+    assert!(list.next().is_some() && list.indices().is_none());
 }

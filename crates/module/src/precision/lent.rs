@@ -157,6 +157,10 @@ impl<M: Module> StepHooks<M> for Lent<'_, M> {
         self.original = self.original.clone().map(&mut renew);
     }
 
+    fn asked_to_skip(&mut self) -> Result<Option<String>> {
+        self.hooks.asked_to_skip()
+    }
+
     fn learning_rates(&mut self, rates: Vec<(String, f64)>) {
         self.hooks.learning_rates(rates);
     }

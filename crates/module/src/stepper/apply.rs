@@ -12,13 +12,18 @@ use stormfire_values::Scalar;
 use super::{Stepper, overflow::what_has_overflowed};
 use crate::{
     error::Result,
-    evidence::{Evidence, FiniteCheck, add},
+    evidence::{Evidence, FiniteCheck, Skipped, add},
 };
 
 impl<M: Module> Stepper<'_, M> {
     pub(super) fn apply_to(&mut self, index: usize, module: &mut M, mut gradients: StepGradients) -> Result<()> {
         let optimizer = self.optimizers.at(index);
         self.hooks.on_before_optimizer_step(module, optimizer.name(), &mut gradients.params)?;
+        if let Some(reason) = self.hooks.asked_to_skip()? {
+            self.accumulated.take_evidence(index);
+            self.skipped.get_or_insert(Skipped::Asked(reason));
+            return Ok(());
+        }
         let norm = self.norm_for_clipping(&gradients.params, module);
         if let Some(what) = self.what_is_not_finite(index, &gradients.params, norm.as_ref(), module)? {
             self.give_up_step(what);

@@ -6,7 +6,11 @@ use burn::module::Module;
 use stormfire_optim::{Optimizers, window::Accumulated};
 
 use super::{OtherRanks, StepHooks, StepPlan, Stepper};
-use crate::{error::Result, evidence::Evidence, threads::Threads};
+use crate::{
+    error::Result,
+    evidence::{Evidence, Skipped},
+    threads::Threads,
+};
 
 /// What a training loop does with a stepper.
 pub trait DriveStepper<'a, M>: Sized {
@@ -32,9 +36,8 @@ pub trait DriveStepper<'a, M>: Sized {
     /// As [`Stepper::step`].
     fn close_window(&mut self, module: &mut M) -> Result<()>;
 
-    /// The non-finite value for which an optimizer skipped its step
-    /// ([`FiniteCheck::BeforeStep`](crate::for_trainer::FiniteCheck)).
-    fn skipped(&mut self) -> Option<String>;
+    /// Why an optimizer skipped its step, if one did.
+    fn skipped(&mut self) -> Option<Skipped>;
 
     /// Whether an optimizer has not stepped because its gradients overflowed at this scale of the loss.
     fn has_overflowed(&self) -> bool;
@@ -71,7 +74,7 @@ impl<'a, M: Module> DriveStepper<'a, M> for Stepper<'a, M> {
         self.accumulated.close(module).map_or(Ok(()), |gradients| self.apply_to(0, module, gradients))
     }
 
-    fn skipped(&mut self) -> Option<String> {
+    fn skipped(&mut self) -> Option<Skipped> {
         self.skipped.take()
     }
 

@@ -7,7 +7,7 @@ use stormfire_values::Scalar;
 use super::Stepper;
 use crate::{
     error::Result,
-    evidence::{Evidence, FiniteCheck, LOSS, add},
+    evidence::{Evidence, FiniteCheck, LOSS, Skipped, add},
     loss_scale::LossScale,
 };
 
@@ -24,7 +24,7 @@ impl<M: Module> Stepper<'_, M> {
         if what != LOSS && self.plan.loss_scale.as_ref().is_some_and(LossScale::can_shrink) {
             self.overflowed = true;
         } else if self.plan.finite == FiniteCheck::BeforeStep {
-            self.skipped.get_or_insert(what);
+            self.skipped.get_or_insert(Skipped::NotFinite(what));
         } else {
             // No scale helps. What follows is decided when the evidence is read.
             self.overflowed = true;

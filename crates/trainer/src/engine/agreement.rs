@@ -43,8 +43,8 @@ impl<M: LightningModule> Engine<M> {
         if self.world() == 1 { self.signal_here() } else { self.books.signal }
     }
 
-    /// The signal that this rank has received. The ranks of a prediction do not wait for each other.
-    pub(crate) fn signal_here(&self) -> Option<Signal> {
+    /// The signal that this rank has received.
+    fn signal_here(&self) -> Option<Signal> {
         self.frame.signals.as_ref().and_then(SignalWatch::received)
     }
 

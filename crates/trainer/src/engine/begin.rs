@@ -69,6 +69,7 @@ pub(super) fn fresh_run(config: &TrainerConfig, stage: Stage, loggers: Loggers) 
         log_every_n_steps: config.log_every_n_steps,
         validates_every_epoch: false,
         step_skipped: false,
+        skip_step: None,
         round: 1,
         batch_items: Some(1),
         data_wait: Duration::ZERO,

@@ -33,7 +33,8 @@ impl<M: LightningModule> FitLoop<'_, M> {
         let (progress, config) = (&self.engine.run.place.progress, &self.engine.frame.config);
         // As in Lightning, `min_steps` alone also requires one whole epoch.
         let min_epochs = config.min_epochs.unwrap_or(usize::from(config.min_steps.is_some()));
-        let enough = progress.epoch >= min_epochs && progress.global_step >= config.min_steps.unwrap_or(0);
+        let is_bad = self.engine.run.place.requests.saves_nothing;
+        let enough = is_bad || progress.epoch >= min_epochs && progress.global_step >= config.min_steps.unwrap_or(0);
         if !enough && !std::mem::replace(&mut self.said_it_continues, true) {
             tracing::info!("a stop was requested, but `min_epochs` or `min_steps` is not reached: training continues");
         }

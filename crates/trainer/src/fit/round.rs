@@ -23,6 +23,12 @@ impl<M: LightningModule> FitLoop<'_, M> {
         self.engine.rank() < self.engine.run.round
     }
 
+    /// Whether the batch of this rank in the round is to be left out.
+    pub(super) fn is_left_out(&self) -> bool {
+        let (place, rank) = (&self.engine.run.place, self.engine.rank());
+        !place.left_out.is_empty() && place.left_out.contains(&(place.progress.epoch, place.progress.batch_in_epoch + rank))
+    }
+
     /// Agrees with the other ranks, and also stops if values are not finite on one of them.
     pub(super) fn agree(&mut self) -> Result<()> {
         let own = Flags::default().and_if(self.finite.stop().is_some(), Flags::NOT_FINITE);

@@ -4,7 +4,7 @@ mod on_copy;
 
 use stormfire_module::{
     Error, Hook, LightningModule, Result, StepOutput, Stepper,
-    for_trainer::{DriveStepper as _, Evidence, OtherRanks, StepPlan, scope},
+    for_trainer::{DriveStepper as _, Evidence, OtherRanks, Skipped, StepPlan, scope},
 };
 use stormfire_optim::{for_trainer::DriveOptimizers as _, gradients::Clip, window::Window};
 
@@ -15,7 +15,7 @@ use super::FitLoop;
 pub(super) struct BatchOutcome {
     pub(super) output: StepOutput,
     pub(super) has_stepped: bool,
-    pub(super) skipped: Option<String>,
+    pub(super) skipped: Option<Skipped>,
     pub(super) evidence: Evidence,
 }
 

@@ -2,7 +2,9 @@
 
 use stormfire_data::{DataModule, Loaders, Stage};
 use stormfire_loggers::Metrics;
-use stormfire_module::{Hook, LightningModule, PredictModule, Result, RunningStage, for_trainer::live_run, moment::Progress};
+use stormfire_module::{
+    Hook, LightningModule, PredictModule, Result, RunningStage, for_trainer::live_run, moment::Progress, prediction_sink::PredictionSink,
+};
 
 use super::{Session, begin, of_data, of_rank, on_ranks, print, with_run_seed};
 use crate::{
@@ -72,7 +74,8 @@ impl<M: LightningModule> Session<M> {
         module: &M,
         mut data: D,
         at: Option<Progress>,
-    ) -> Result<Vec<Vec<M::Prediction>>>
+        sink: &mut dyn PredictionSink<M::Prediction>,
+    ) -> Result<()>
     where
         M: PredictModule,
     {
@@ -85,7 +88,7 @@ impl<M: LightningModule> Session<M> {
             on_ranks::share_weights(engine, module)?;
             if engine.frame.config.limit_predict_batches.is_none() {
                 engine.begin_logs()?;
-                return Ok(Vec::new());
+                return Ok(());
             }
             engine.run.place.logger_step = engine.run.place.progress.global_step;
             let loaders = of_data(engine, Hook::PredictDataloader, || data.predict_dataloader())?;
@@ -95,10 +98,10 @@ impl<M: LightningModule> Session<M> {
             let limits = limits_of(&loaders, engine.frame.config.limit_predict_batches, "limit_predict_batches", Hook::PredictDataloader)?;
             engine.run.limits.predict_batches.clone_from(&limits);
             engine.begin_logs()?;
-            let predictions = predict(engine, module, &loaders, &limits)?;
+            let facts = facts_of_prediction(engine, module, &loaders, &limits)?;
+            predict(engine, module, &loaders, &limits, &facts, sink)?;
             engine.agree(Flags::default())?;
-            engine.check_interrupt()?;
-            Ok(predictions)
+            engine.check_interrupt()
         });
         self.go_back_to(of_fit);
         predictions
@@ -135,6 +138,23 @@ fn seeded<M: LightningModule>(engine: &mut Engine<M>, loaders: &Loaders<M::Batch
         None => *engine.seed.insert(of_zero(&engine.frame.ranks, draw_seed(&engine.frame.device)?)?),
     };
     Ok(with_run_seed(loaders, seed))
+}
+
+/// What a prediction depends on, besides the weights.
+fn facts_of_prediction<M: LightningModule>(
+    engine: &Engine<M>,
+    module: &M,
+    loaders: &Loaders<M::Batch>,
+    limits: &[Option<usize>],
+) -> Result<String> {
+    let loaders: Vec<_> = loaders.iter().cloned().collect();
+    let mut facts = on_ranks::facts_of(engine, module)?;
+    // No other option changes a prediction.
+    let matters = ["option `accelerator`", "option `precision`", "option `seed`"];
+    facts.retain(|(name, _)| !name.starts_with("option") || matters.contains(&name.as_str()));
+    facts.extend(on_ranks::facts_of_data(&loaders, limits));
+    facts.push(("number of ranks".to_owned(), engine.world().to_string()));
+    Ok(facts.into_iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join("; "))
 }
 
 fn require<B: Send + 'static>(loaders: &Loaders<B>, stage: Stage) -> Result<()> {

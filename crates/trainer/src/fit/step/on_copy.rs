@@ -2,7 +2,7 @@
 
 use stormfire_module::{
     LightningModule, LossScale, Result, StepOutput, Stepper,
-    for_trainer::{DriveStepper as _, Evidence, Lent, OtherRanks, StepHooks, StepPlan},
+    for_trainer::{DriveStepper as _, Evidence, Lent, OtherRanks, Skipped, StepHooks, StepPlan},
 };
 
 use super::super::FitLoop;
@@ -11,7 +11,7 @@ use super::super::FitLoop;
 pub(super) struct StepReport {
     pub(super) output: Result<StepOutput>,
     pub(super) has_stepped: bool,
-    pub(super) skipped: Option<String>,
+    pub(super) skipped: Option<Skipped>,
     pub(super) evidence: Evidence,
     pub(super) has_overflowed: bool,
 }

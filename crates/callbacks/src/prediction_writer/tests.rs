@@ -1,0 +1,244 @@
+use std::{fs, path::Path};
+
+use burn::tensor::TensorData;
+use serde::Serialize;
+use stormfire_checkpoint::Checkpoint;
+use stormfire_ranks::here;
+
+use super::{progress::Progress, *};
+use crate::testing::{text, told};
+
+#[derive(Serialize)]
+struct Row {
+    class: Option<i64>,
+    score: f32,
+    note: &'static str,
+}
+
+fn row(item: usize) -> Row {
+    Row {
+        class: (item % 3 != 0).then_some(item as i64),
+        score: item as f32 / 10.0,
+        note: ["plain", "with, comma", "two\n\"lines\""][item % 3],
+    }
+}
+
+/// Batches of two of seven items.
+fn batches() -> Vec<Vec<usize>> {
+    (0..7).collect::<Vec<_>>().chunks(2).map(<[usize]>::to_vec).collect()
+}
+
+fn csv(path: &Path) -> PredictionWriter<Vec<usize>> {
+    PredictionWriter::csv(path, |items: &Vec<usize>| Ok(items.iter().map(|&item| row(item)).collect::<Vec<_>>())).sync_every(Duration::ZERO)
+}
+
+/// Predicts as the loop does. `seen` is called after each batch. Returns the batches that were predicted.
+fn predict<S: PredictionSink<Vec<usize>>>(sink: &mut S, identity: &str, mut seen: impl FnMut(usize)) -> Result<Vec<usize>> {
+    let identity = || Ok(identity.to_owned());
+    let start = sink.start(&PredictionRun::new(1, here()?, &identity))?;
+    let mut predicted = Vec::new();
+    for (batch_idx, items) in batches().into_iter().enumerate().skip(start.batch_idx) {
+        predicted.push(batch_idx);
+        sink.take(Predicted { prediction: items.clone(), dataloader_idx: 0, batch_idx, indices: Some(items) })?;
+        sink.reached(EvaluationPosition { dataloader_idx: 0, batch_idx: batch_idx + 1 })?;
+        seen(batch_idx);
+    }
+    sink.finish()?;
+    Ok(predicted)
+}
+
+/// What a kill would leave.
+fn copied(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn csv_has_a_row_for_each_item_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("new/predictions.csv");
+    predict(&mut csv(&path), "a", |_| {}).unwrap();
+    let mut reader = ::csv::Reader::from_path(&path).unwrap();
+    assert_eq!(reader.headers().unwrap(), vec!["index", "class", "score", "note"]);
+    let rows: Vec<(usize, Option<i64>, f32, String)> = reader.deserialize().map(Result::unwrap).collect();
+    let expected: Vec<_> = (0..7).map(|item| (item, row(item).class, row(item).score, row(item).note.to_owned())).collect();
+    assert_eq!(rows, expected);
+    assert_eq!(names(path.parent().unwrap()), ["predictions.csv"]);
+}
+
+#[test]
+fn a_killed_prediction_continues_without_a_torn_or_repeated_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole/predictions.csv");
+    let killed = |batch: usize| folder.path().join(format!("killed-{batch}"));
+    predict(&mut csv(&whole), "a", |batch| copied(whole.parent().unwrap(), &killed(batch))).unwrap();
+    let expected = fs::read(&whole).unwrap();
+    for batch in 0..4 {
+        let path = killed(batch).join("predictions.csv");
+        assert!(!path.exists(), "an unfinished file has the final name");
+        // The kill came while more rows were written.
+        use std::io::Write as _;
+        let mut part = fs::OpenOptions::new().append(true).open(killed(batch).join("predictions.csv.part")).unwrap();
+        part.write_all(b"9,torn, \"ro").unwrap();
+        assert_eq!(predict(&mut csv(&path), "a", |_| {}).unwrap(), (batch + 1..4).collect::<Vec<_>>());
+        assert_eq!(fs::read(&path).unwrap(), expected, "killed after batch {batch}");
+    }
+}
+
+#[test]
+fn another_prediction_begins_again_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, killed) = (folder.path().join("a/p.csv"), folder.path().join("b"));
+    predict(&mut csv(&path), "old weights", |batch| {
+        if batch == 1 {
+            copied(path.parent().unwrap(), &killed);
+        }
+    })
+    .unwrap();
+    let again = killed.join("p.csv");
+    let lines = told(|| assert_eq!(predict(&mut csv(&again), "new weights", |_| {}).unwrap(), [0, 1, 2, 3]));
+    assert!(lines.iter().any(|line| line.contains("begins again")), "{lines:?}");
+    assert_eq!(fs::read(&again).unwrap(), fs::read(&path).unwrap());
+    // A complete file is not continued. It stays until the new one is complete.
+    predict(&mut csv(&path), "old weights", |_| assert!(path.exists())).unwrap();
+    // A damaged file: the note promises more than there is.
+    fs::write(killed.join("p.csv.part"), "x").unwrap();
+    let note = Progress { identity: "i".into(), position: EvaluationPosition { dataloader_idx: 0, batch_idx: 2 }, bytes: 99, header: None };
+    note.write(&killed.join("p.csv.part.json")).unwrap();
+    assert_eq!(predict(&mut csv(&again), "i", |_| {}).unwrap(), [0, 1, 2, 3]);
+}
+
+#[test]
+fn a_failed_prediction_keeps_its_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.csv");
+    let mut rows = 0;
+    let mut writer = csv(&path).sync_every(Duration::from_secs(3600));
+    let identity = || Ok("a".to_owned());
+    writer.start(&PredictionRun::new(1, here().unwrap(), &identity)).unwrap();
+    for (batch_idx, items) in batches().into_iter().enumerate().take(3) {
+        rows += items.len();
+        writer.take(Predicted { prediction: items.clone(), dataloader_idx: 0, batch_idx, indices: Some(items) }).unwrap();
+        writer.reached(EvaluationPosition { dataloader_idx: 0, batch_idx: batch_idx + 1 }).unwrap();
+    }
+    drop(writer);
+    assert_eq!(rows, 6);
+    assert_eq!(predict(&mut csv(&path), "a", |_| {}).unwrap(), [3]);
+    assert_eq!(::csv::Reader::from_path(&path).unwrap().records().count(), 7);
+}
+
+#[test]
+fn json_lines_keep_every_float() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.jsonl");
+    let values = |items: &Vec<usize>| {
+        Ok(items.iter().map(|&item| ([f32::NAN, 0.1, f32::NEG_INFINITY][item % 3], None::<u8>, "NaN, null")).collect::<Vec<_>>())
+    };
+    predict(&mut PredictionWriter::json_lines(&path, values), "a", |_| {}).unwrap();
+    let lines = fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = lines.lines().collect();
+    assert_eq!(lines.len(), 7);
+    assert_eq!(lines[0], r#"{"index":0,"prediction":["NaN",null,"NaN, null"]}"#);
+    assert_eq!(lines[2], r#"{"index":2,"prediction":["-inf",null,"NaN, null"]}"#);
+    predict(
+        &mut PredictionWriter::json_lines(&path, |items: &Vec<usize>| Ok(items.iter().map(|&i| row(i)).collect::<Vec<_>>())),
+        "a",
+        |_| {},
+    )
+    .unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap().lines().nth(1).unwrap(), r#"{"index":1,"class":1,"score":0.1,"note":"with, comma"}"#);
+}
+
+#[test]
+fn lists_and_numbers_become_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.csv");
+    let header = || fs::read_to_string(&path).unwrap().lines().take(2).map(str::to_owned).collect::<Vec<_>>();
+    let lists = |items: &Vec<usize>| Ok(items.iter().map(|&item| vec![item as f32, f32::NAN]).collect::<Vec<_>>());
+    predict(&mut PredictionWriter::csv(&path, lists), "a", |_| {}).unwrap();
+    assert_eq!(header(), ["index,prediction_0,prediction_1", "0,0.0,NaN"]);
+    let numbers = |items: &Vec<usize>| Ok(items.clone());
+    predict(&mut PredictionWriter::csv(&path, numbers).interval(WriteInterval::Epoch).indices(false), "a", |_| {}).unwrap();
+    assert_eq!(header(), ["prediction", "0"]);
+}
+
+#[test]
+fn wrong_rows_are_refused_with_the_cure() {
+    #[derive(Serialize)]
+    struct Own {
+        index: usize,
+    }
+    #[derive(Serialize)]
+    struct Nested {
+        values: Vec<f32>,
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.csv");
+    let refused = |mut writer: PredictionWriter<Vec<usize>>| text(&predict(&mut writer, "a", |_| {}).unwrap_err());
+    let twice = refused(PredictionWriter::csv(&path, |items: &Vec<usize>| Ok([items.clone(), items.clone()].concat())));
+    assert!(twice.contains("batch 0 has 2 items and 4 rows") && twice.contains(".indices(false)"), "{twice}");
+    let own = refused(PredictionWriter::csv(&path, |items: &Vec<usize>| Ok(items.iter().map(|&index| Own { index }).collect::<Vec<_>>())));
+    assert!(own.contains("a row has a field `index`") && own.contains("rename"), "{own}");
+    let nested = refused(PredictionWriter::csv(&path, |items: &Vec<usize>| {
+        Ok(items.iter().map(|_| Nested { values: vec![1.0] }).collect::<Vec<_>>())
+    }));
+    assert!(nested.contains("json_lines"), "{nested}");
+    let ragged =
+        refused(PredictionWriter::csv(&path, |items: &Vec<usize>| Ok(items.iter().map(|&item| vec![1; item + 1]).collect::<Vec<_>>())));
+    assert!(ragged.contains("the columns were `prediction`, and are now `prediction_0,prediction_1`"), "{ragged}");
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_found_before_the_first_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("file"), "").unwrap();
+    let starts = |path: &Path, interval| {
+        let identity = || Ok("a".to_owned());
+        let mut writer = csv(path).interval(interval);
+        text(&writer.start(&PredictionRun::new(1, here().unwrap(), &identity)).unwrap_err())
+    };
+    for interval in [WriteInterval::Batch, WriteInterval::Epoch] {
+        assert!(starts(&folder.path().join("file/p.csv"), interval).contains("file"));
+        assert!(starts(folder.path(), interval).contains("is a folder"));
+        assert!(starts(Path::new("s3://bucket/p.csv"), interval).contains("is a URL"));
+    }
+    let (identity, path) = (|| Ok("a".to_owned()), folder.path().join("p.csv"));
+    let mut first = csv(&path);
+    first.start(&PredictionRun::new(1, here().unwrap(), &identity)).unwrap();
+    assert!(starts(&path, WriteInterval::Batch).contains("another prediction is writing"));
+}
+
+fn tensors(items: &Vec<usize>) -> Result<NamedTensors> {
+    let values: Vec<f32> = items.iter().flat_map(|&item| [item as f32, 0.5]).collect();
+    Ok(vec![("scores".into(), TensorData::new(values, [items.len(), 2]))])
+}
+
+#[test]
+fn tensors_are_files_of_batches_or_one_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (batches, whole) = (folder.path().join("batches"), folder.path().join("all.safetensors"));
+    let of_batches = || PredictionWriter::safetensors(&batches, tensors).sync_every(Duration::ZERO);
+    predict(&mut of_batches(), "a", |_| {}).unwrap();
+    assert_eq!(names(&batches).len(), 5);
+    let last = Checkpoint::read(batches.join("0-00000003.safetensors")).unwrap().take("scores").unwrap();
+    assert_eq!(last, TensorData::from([[6.0_f32, 0.5]]));
+    // It is complete.
+    assert_eq!(predict(&mut of_batches(), "a", |_| {}).unwrap(), [0; 0]);
+    let error = text(&predict(&mut of_batches(), "b", |_| {}).unwrap_err());
+    assert!(error.contains("has files of a prediction with other weights"), "{error}");
+    predict(&mut PredictionWriter::safetensors(&whole, tensors).interval(WriteInterval::Epoch), "a", |_| {}).unwrap();
+    let all = Checkpoint::read(&whole).unwrap().take("scores").unwrap();
+    assert_eq!(
+        (all.shape().as_slice().to_vec(), all.iter::<f32>().step_by(2).collect::<Vec<_>>()),
+        (vec![7, 2], (0..7).map(|i| i as f32).collect())
+    );
+}
