@@ -60,6 +60,7 @@ mod tensorboard_oracle;
 mod text_options;
 mod time;
 mod told;
+mod tuning;
 mod weights_in_force;
 mod weights_in_set_ups;
 mod windows;

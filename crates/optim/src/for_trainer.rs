@@ -2,4 +2,4 @@
 //!
 //! For the Trainer, its Stepper, and loops without a Trainer. The crate `stormfire` does not export it.
 
-pub use crate::optimizer::{DriveOptimizer, DriveOptimizers, OptimizerStates, OptimizersSnapshot, SaveOptimizers};
+pub use crate::optimizer::{DriveOptimizer, DriveOptimizers, OptimizerStates, OptimizersSnapshot, Ramp, SaveOptimizers};

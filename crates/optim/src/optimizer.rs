@@ -3,6 +3,7 @@
 mod drive;
 mod in_checkpoint;
 mod params;
+mod scale;
 
 use std::collections::HashSet;
 
@@ -21,6 +22,8 @@ use crate::schedule::{IntoSchedule, Schedule};
 
 pub use drive::{DriveOptimizer, DriveOptimizers};
 pub use in_checkpoint::{OptimizerStates, OptimizersSnapshot, SaveOptimizers};
+pub use scale::Ramp;
+use scale::Scale;
 
 /// The sources of an [`Optimizer`]: burn's configurations (`AdamConfig::new()`, which also provide the name), or a
 /// [`ModuleOptimizer`], for parameter groups or a custom algorithm.
@@ -84,13 +87,14 @@ pub struct Optimizer {
     schedule: Option<Schedule>,
     params: Option<HashSet<ParamId>>,
     steps: u64,
+    scale: Scale,
 }
 
 impl Optimizer {
     /// An optimizer for all parameters of the module, with a learning rate.
     pub fn new(optimizer: impl IntoOptimizer, lr: f64) -> Self {
         let (inner, name) = optimizer.into_optimizer();
-        Self { name: name.into(), inner, lr, schedule: None, params: None, steps: 0 }
+        Self { name: name.into(), inner, lr, schedule: None, params: None, steps: 0, scale: Scale::Fixed(1.0) }
     }
 
     /// Sets the name. `Stepper::step` uses it, and it is a part of the name of the logged learning rate.
@@ -119,7 +123,7 @@ impl Optimizer {
 
     /// The current learning rate. With parameter groups, that of the parameters in no group.
     pub fn learning_rate(&self) -> f64 {
-        self.schedule.as_ref().and_then(Schedule::rate).map_or(self.lr, ModuleLearningRate::base)
+        self.scale.at(self.steps) * self.schedule.as_ref().and_then(Schedule::rate).map_or(self.lr, ModuleLearningRate::base)
     }
 
     /// Number of steps.
@@ -205,7 +209,8 @@ impl Optimizers {
             let given = optimizer.schedule.as_ref().and_then(|schedule| schedule.name().map(String::from));
             let key = given.unwrap_or_else(|| format!("lr-{}", optimizer.name));
             let groups = optimizer.schedule.iter().flat_map(Schedule::group_rates);
-            let groups: Vec<_> = groups.map(|(group, rate)| (format!("{key}/{group}"), rate)).collect();
+            let scale = optimizer.scale.at(optimizer.steps);
+            let groups: Vec<_> = groups.map(|(group, rate)| (format!("{key}/{group}"), scale * rate)).collect();
             rates.push((key, optimizer.learning_rate()));
             rates.extend(groups);
         }

@@ -2,6 +2,7 @@
 
 mod groups;
 mod made_of;
+mod peak;
 
 use std::any::Any;
 
@@ -91,6 +92,8 @@ pub struct Schedule {
     name: Option<String>,
     current: Option<ModuleLearningRate>,
     groups: Vec<Group>,
+    /// With groups: all parameters.
+    params: Vec<(ParamId, String)>,
     looks: u64,
     /// The step count of its optimizer at the last check.
     looked_at: u64,
@@ -99,6 +102,8 @@ pub struct Schedule {
 enum Kind {
     Burn(Steps),
     Plateau(ReduceLrOnPlateau, PlateauState),
+    /// Constant rates in place of the configured ones.
+    Held,
     /// A configuration that burn rejected. It is reported at the start of the run.
     Invalid(String),
 }
@@ -169,6 +174,7 @@ impl Schedule {
             name: None,
             current: None,
             groups: Vec::new(),
+            params: Vec::new(),
             looks: 0,
             looked_at: 0,
         }
@@ -252,9 +258,11 @@ impl Schedule {
                 }
                 if scheduler.has_groups {
                     self.groups = groups::find(&scheduler.now, params);
+                    self.params = params.to_vec();
                 }
                 self.current = Some(scheduler.step());
             }
+            Kind::Held => {}
         }
         self.check_rates(optimizer)
     }
@@ -327,6 +335,7 @@ impl Schedule {
                 state.look(config, value);
                 self.current = Some(state.lr.into());
             }
+            Kind::Held => return Ok(false),
             Kind::Invalid(_) => {}
         }
         self.looks += 1;
@@ -340,6 +349,7 @@ impl Schedule {
                 ScheduleState::Scheduler { before_last_step: schedule_to_json(steps.before.to_record())?, looks: self.looks }
             }
             Kind::Plateau(_, state) => ScheduleState::Plateau { state: state.clone(), looks: self.looks, looked_at: self.looked_at },
+            Kind::Held => return Err(invalid(optimizer, "its rates are held")),
             Kind::Invalid(reason) => return Err(invalid(optimizer, reason)),
         })
     }

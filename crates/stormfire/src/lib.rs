@@ -94,6 +94,11 @@ pub mod metrics {
     pub use stormfire_metrics::*;
 }
 
+/// Finders for learning rate and batch size, sweeps over hyperparameters, and cross-validation.
+pub mod tuner {
+    pub use stormfire_tuner::*;
+}
+
 /// The processes or threads of one training. Also works without a Trainer.
 pub mod ranks {
     pub use stormfire_ranks::*;
@@ -178,4 +183,6 @@ mod pages {
     struct Prediction;
     #[doc = include_str!("../../../docs/ranks.md")]
     struct Ranks;
+    #[doc = include_str!("../../../docs/tuning.md")]
+    struct Tuning;
 }

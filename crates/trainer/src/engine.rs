@@ -202,6 +202,7 @@ impl<M: LightningModule> Engine<M> {
     /// The seed of the random numbers for something; `None` leaves them alone.
     pub(crate) fn seed_of(&self, part: RandomPart) -> Option<u64> {
         let stream = match part {
+            RandomPart::FitStart => u64::MAX,
             RandomPart::Batch => 0,
             RandomPart::EpochStart => 1,
             RandomPart::EpochEnd => 2,
@@ -248,6 +249,7 @@ fn reaches_all(hook: Hook) -> bool {
 /// The purpose of random numbers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum RandomPart {
+    FitStart,
     Batch,
     EpochStart,
     EpochEnd,

@@ -38,6 +38,7 @@ mod limit;
 mod log_state;
 mod log_store;
 mod logger_choice;
+mod new_rates;
 mod non_finite;
 mod option_table;
 mod precision;
@@ -72,3 +73,13 @@ pub use seed::seed_everything;
 pub use signals::{Signal, forget_interrupt};
 pub use stop::{Fit, Stop};
 pub use trainer::{DeviceChoice, Trainer};
+
+/// What a tuner needs of a Trainer. The crate `stormfire` does not export it.
+pub mod for_tuner {
+    pub use crate::{
+        new_rates::RateSweep,
+        results_table::{STYLE, format_value},
+        signals::check_not_interrupted,
+        trainer::ProbeTrainer,
+    };
+}

@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, LineStyle, Table, TableStyle, presets};
 use stormfire_loggers::Metrics;
 
 /// The style of the Trainer's tables: horizontal lines around them, none between the rows.
-pub(crate) const STYLE: TableStyle = presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
+pub const STYLE: TableStyle = presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
 
 /// One row per metric, one column per loader, as in Lightning.
 pub(crate) fn results_table(title: &str, results: &[Metrics]) -> String {
@@ -32,7 +32,7 @@ pub(crate) fn results_table(title: &str, results: &[Metrics]) -> String {
 }
 
 /// Formats with six significant digits, the precision of an `f32`.
-fn format_value(value: f64) -> String {
+pub fn format_value(value: f64) -> String {
     let magnitude = value.abs();
     if value == 0.0 || !value.is_finite() {
         return value.to_string();

@@ -103,6 +103,14 @@ pub(crate) fn initialise_with<M: Module>(module: &M, seed: u64) {
     origin::choose(walk.0);
 }
 
+/// As [`initialise_with`], but leaves the parameters on `device`, which should be their own.
+pub(crate) fn initialise_on<M: Module>(module: &M, seed: u64, device: &Device) {
+    if *device != Device::flex() {
+        device.seed(seed);
+    }
+    initialise_with(module, seed);
+}
+
 #[derive(Default)]
 struct Drawn(Vec<(String, Scalar)>);
 

@@ -6,13 +6,13 @@ mod given;
 mod later_runs;
 mod on_ranks;
 mod queue_again;
+mod shown;
 
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use stormfire_callbacks::Printer;
 use stormfire_data::{DataModule, Loader, Loaders, Stage};
 use stormfire_loggers::{Background, DEFAULT_NAME, Loggers, Status};
 use stormfire_module::{
@@ -23,10 +23,10 @@ use stormfire_module::{
     run::Limits,
 };
 use stormfire_optim::for_trainer::DriveOptimizers as _;
-use stormfire_ranks::Shared;
 use stormfire_values::{Every, seeds::mix};
 
-pub(crate) use given::Given;
+pub(crate) use given::{Given, Start};
+use shown::{print, run_span};
 
 use crate::{
     accelerator,
@@ -34,7 +34,7 @@ use crate::{
     checkpoint::{self, Resume},
     config::TrainerConfig,
     data_facts::DataFacts,
-    engine::{Engine, over_ranks},
+    engine::{Engine, RandomPart, over_ranks},
     evaluate::Evaluated,
     fit::FitLoop,
     fit_state::RunState,
@@ -124,7 +124,13 @@ impl<M: LightningModule> Session<M> {
         Some(parts.collect::<Vec<_>>().join("/")).filter(|name| !name.is_empty())
     }
 
-    pub(crate) fn fit<D: DataModule<Batch = M::Batch>>(&mut self, module: M, mut data: D, resume: Option<Resume>) -> Result<Fit<M>> {
+    pub(crate) fn fit<D: DataModule<Batch = M::Batch>>(
+        &mut self,
+        module: M,
+        mut data: D,
+        resume: Option<Resume>,
+        given: Start,
+    ) -> Result<Fit<M>> {
         let _active = live_run::begin(self.name());
         let engine = &mut self.engine;
         engine.frame.device = choose_device(self.given.device.as_ref(), &engine.frame.config, &module)?;
@@ -133,7 +139,7 @@ impl<M: LightningModule> Session<M> {
         let mut module = engine.precision.parameters(place(module, &engine.frame.device, engine.frame.config.seed).train());
         self.start_threads(&module, true)?;
         let engine = &mut self.engine;
-        let seed = match engine.frame.config.seed {
+        let seed = match engine.frame.config.seed.or(given.drawn_seed) {
             Some(seed) => seed,
             None => draw_seed(&engine.frame.device)?,
         };
@@ -146,6 +152,8 @@ impl<M: LightningModule> Session<M> {
             let mut resume = resume;
             engine.books.is_logged = start.is_logged;
             engine.run.id = over_ranks::of_zero(&engine.frame.ranks, engine.run.id.clone())?;
+            // What follows draws the same numbers whether or not the parameters were initialized before.
+            engine.reseed(RandomPart::FitStart);
             seed::warn_of(&drawn);
             if let Some(resume) = &resume {
                 engine.run.resumed_from = resume.file();
@@ -159,6 +167,8 @@ impl<M: LightningModule> Session<M> {
                 module.configure_optimizers()?
             };
             training.optimizers.start(module)?;
+            let epochs = engine.run.limits.max_epochs.map(|epochs| epochs as u64);
+            given.new_rates.apply(&mut training.optimizers, engine.run.moment.fit_steps, epochs)?;
             if let Some(resume) = resume {
                 let path = resume.path().to_path_buf();
                 resume.run(engine, module, training)?;
@@ -323,16 +333,6 @@ impl<M: LightningModule> Drop for Session<M> {
     }
 }
 
-/// The name of a span must be a literal.
-fn run_span(stage: Stage) -> tracing::Span {
-    match stage {
-        Stage::Fit => tracing::info_span!("fit"),
-        Stage::Validate => tracing::info_span!("validate"),
-        Stage::Test => tracing::info_span!("test"),
-        Stage::Predict => tracing::info_span!("predict"),
-    }
-}
-
 /// Calls a method of the data module. Logging in it is an error.
 fn of_data<M: LightningModule, R>(engine: &mut Engine<M>, hook: Hook, code: impl FnOnce() -> stormfire_data::Result<R>) -> Result<R> {
     let result = {
@@ -437,14 +437,4 @@ fn of_rank<M: LightningModule>(engine: &Engine<M>, loader: &Loader<M::Batch>) ->
 /// Seeds the loaders of an evaluation. Each gets different random numbers.
 fn with_run_seed<B: Send + 'static>(loaders: &Loaders<B>, seed: u64) -> Loaders<B> {
     loaders.iter().enumerate().map(|(index, loader)| loader.with_run_seed(mix(seed, index as u64))).collect()
-}
-
-/// A failure to print a table (such as a closed pipe) is not a failure of the run.
-fn print(ranks: &Shared, what: &str, table: &str) {
-    if !ranks.is_global_zero() {
-        return;
-    }
-    if let Err(error) = Printer::live().print_of_run(what, &table) {
-        tracing::debug!("cannot print to the terminal: {error}");
-    }
 }

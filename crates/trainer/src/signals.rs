@@ -65,7 +65,10 @@ static INTERRUPTED: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
 
 /// Returns an error if a signal has requested any run of this process to end. A caller that starts another run has
 /// ignored that end.
-pub(crate) fn check_not_interrupted() -> Result<()> {
+///
+/// # Errors
+/// [`Error::Interrupted`].
+pub fn check_not_interrupted() -> Result<()> {
     match Signal::of_number(INTERRUPTED.load(Ordering::SeqCst)) {
         Some(signal) => Err(Error::Interrupted { by: format!("{signal} before this run started") }),
         None => Ok(()),

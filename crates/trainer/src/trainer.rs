@@ -1,6 +1,7 @@
 //! The [`Trainer`], which trains a module with its options, callbacks and loggers.
 
 mod after_fit;
+mod probe;
 mod setters;
 
 use std::{any::Any, path::Path};
@@ -16,6 +17,7 @@ use stormfire_module::{
 };
 use stormfire_values::text::Misread;
 
+pub use probe::ProbeTrainer;
 pub use setters::DeviceChoice;
 
 use crate::{
@@ -23,8 +25,9 @@ use crate::{
     config::TrainerConfig,
     engine::over_ranks::of_zero,
     logger_choice::LoggerChoice,
+    new_rates::NewRates,
     predict::Collected,
-    session::{Given, Session},
+    session::{Given, Session, Start},
     setup::{choose_device, folders_of_runs},
     signals::check_not_interrupted,
     slurm::Requeue,
@@ -74,6 +77,9 @@ pub struct Trainer<M: LightningModule> {
     splitter: Option<Splitter<M::Batch>>,
     /// How batches are cast to the type of the steps.
     caster: Option<Caster<M::Batch>>,
+    /// The seed of the next fit without a given one, if a tuner has drawn it.
+    drawn_seed: Option<u64>,
+    new_rates: NewRates,
     session: Option<Box<Session<M>>>,
     has_begun: bool,
 }
@@ -89,6 +95,8 @@ impl<M: LightningModule> Default for Trainer<M> {
             ckpt_path: None,
             splitter: None,
             caster: None,
+            drawn_seed: None,
+            new_rates: NewRates::default(),
             session: None,
             has_begun: false,
         }
@@ -188,11 +196,12 @@ impl<M: LightningModule> Trainer<M> {
         self.ckpt_path = saved.map(CkptPath::Path).or(asked);
         let mut resume = self.checkpoint()?;
         let is_further = self.session.is_some();
+        let start = self.start();
         let session = self.session(resume.as_mut())?;
         if is_further {
             session.begin_new_logs(resume.as_ref())?;
         }
-        session.fit(module, data, resume)
+        session.fit(module, data, resume, start)
     }
 
     /// Validates a module. Returns one list of metrics per loader, and also prints them as a table. With
@@ -315,6 +324,11 @@ impl<M: LightningModule> Trainer<M> {
             }
             None => Ok((module.clone(), None)),
         }
+    }
+
+    /// What the next fit starts with.
+    fn start(&mut self) -> Start {
+        Start { drawn_seed: self.drawn_seed.take(), new_rates: self.new_rates.clone() }
     }
 
     /// The first callback of a type, for example to get the best checkpoint or the reason of a stop after a run.

@@ -260,17 +260,25 @@ impl Logger for TensorBoardLogger {
         let known = self.params.clone();
         self.params.update(params.clone());
         let mut metrics = initial_metrics.clone();
-        if metrics.is_empty() && self.default_hp_metric {
+        // A later call without metrics keeps those of the first.
+        let keeps = metrics.is_empty() && self.session != Session::None;
+        if metrics.is_empty() && self.default_hp_metric && !keeps {
             metrics.insert(HP_METRIC, -1.0);
         }
-        let initial = metrics.iter().map(|(name, value)| (name.to_owned(), value.to_string())).collect();
-        let known_metrics = std::mem::replace(&mut self.initial_metrics, initial);
+        let known_metrics = self.initial_metrics.clone();
+        if !keeps {
+            self.initial_metrics = metrics.iter().map(|(name, value)| (name.to_owned(), value.to_string())).collect();
+        }
         if self.session != Session::None && self.params == known && self.initial_metrics == known_metrics {
             return Ok(());
         }
-        self.log_metrics(&metrics, Some(0))?;
-        let mut tags = Vec::with_capacity(metrics.len());
-        for (name, _) in metrics.iter() {
+        if !metrics.is_empty() {
+            self.log_metrics(&metrics, Some(0))?;
+        }
+        let names: Vec<&str> =
+            if keeps { self.initial_metrics.keys().map(String::as_str).collect() } else { metrics.iter().map(|(name, _)| name).collect() };
+        let mut tags = Vec::with_capacity(names.len());
+        for name in names {
             let mut tag = String::new();
             prefixed(&self.prefix, name, &mut tag);
             tags.push(tag);

@@ -6,11 +6,11 @@ use burn::{module::Module, optim::GradientsParams, tensor::Gradients};
 
 use stormfire_values::every::Tick;
 
-use super::{Optimizer, Optimizers, params};
+use super::{Optimizer, Optimizers, Ramp, params, scale::Scale};
 use crate::{
     error::{Error, Result},
     gradients,
-    schedule::{LookupError, Schedule},
+    schedule::LookupError,
     window::StepGradients,
 };
 
@@ -33,6 +33,17 @@ pub trait DriveOptimizer {
     /// # Errors
     /// [`Error::Optimizer`] for a rate that is negative or not finite.
     fn step_schedule(&mut self) -> Result<()>;
+
+    /// The highest learning rate in a fit with this number of optimizer steps and epochs, as far as they are known:
+    /// the rate that stands for a schedule. Call it after [`DriveOptimizers::start`].
+    fn peak_rate(&self, steps: Option<u64>, epochs: Option<u64>) -> f64;
+
+    /// Multiplies all learning rates by a factor: those of the schedule and of parameter groups, too.
+    fn scale_rates(&mut self, factor: f64);
+
+    /// Multiplies the highest learning rates ([`peak_rate`](Self::peak_rate)) by a factor of each step, without a
+    /// schedule.
+    fn ramp_rates(&mut self, ramp: &Ramp, steps: Option<u64>, epochs: Option<u64>);
 }
 
 impl DriveOptimizer for Optimizer {
@@ -57,12 +68,16 @@ impl DriveOptimizer for Optimizer {
             gradients::as_parameters(&mut gradients, module);
         }
         // burn takes the module by value. The copy shares every tensor, so nothing is lost if the update panics.
-        let updated = match self.schedule.as_ref().and_then(Schedule::rate) {
-            Some(rate) => self.inner.step(rate.clone(), module.clone(), gradients),
-            None => self.inner.step(self.lr, module.clone(), gradients),
+        let scale = self.scale.at(self.steps);
+        let is_scaled = scale.to_bits() != 1.0_f64.to_bits();
+        let rates = self.schedule.as_ref().and_then(|of| if is_scaled { of.scaled(scale) } else { of.rate().cloned() });
+        let updated = match rates {
+            Some(rates) => self.inner.step(rates, module.clone(), gradients),
+            None => self.inner.step(scale * self.lr, module.clone(), gradients),
         };
         *module = updated;
         self.steps += 1;
+        self.scale.note(self.steps);
     }
 
     fn step_schedule(&mut self) -> Result<()> {
@@ -72,6 +87,24 @@ impl DriveOptimizer for Optimizer {
             }
             _ => Ok(()),
         }
+    }
+
+    fn peak_rate(&self, steps: Option<u64>, epochs: Option<u64>) -> f64 {
+        let of_schedule = self.schedule.as_ref().and_then(|schedule| schedule.peak(steps, epochs));
+        of_schedule.map_or(self.lr, |peak| peak.base())
+    }
+
+    fn scale_rates(&mut self, factor: f64) {
+        self.scale = Scale::Fixed(factor);
+    }
+
+    fn ramp_rates(&mut self, ramp: &Ramp, steps: Option<u64>, epochs: Option<u64>) {
+        if let Some(schedule) = &mut self.schedule
+            && let Some(peak) = schedule.peak(steps, epochs)
+        {
+            schedule.hold(peak);
+        }
+        self.scale = Scale::OfStep(ramp.clone());
     }
 }
 

@@ -3,6 +3,8 @@
 use burn::tensor::Device;
 use stormfire_data::{Caster, Splitter};
 
+use crate::new_rates::NewRates;
+
 /// Options that only the program can set, because no file can contain them.
 pub(crate) struct Given<B> {
     pub(crate) device: Option<Device>,
@@ -10,4 +12,11 @@ pub(crate) struct Given<B> {
     pub(crate) splitter: Option<Splitter<B>>,
     /// Casts batches to the type of the steps.
     pub(crate) caster: Option<Caster<B>>,
+}
+
+/// What a fit starts with, besides the options.
+pub(crate) struct Start {
+    /// Its seed, if none was given.
+    pub(crate) drawn_seed: Option<u64>,
+    pub(crate) new_rates: NewRates,
 }

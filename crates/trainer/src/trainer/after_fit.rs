@@ -6,6 +6,7 @@ use stormfire_data::DataModule;
 use stormfire_module::{Error, LightningModule, Result, for_trainer::OuterRun, requests::SaveRequest};
 
 use super::{Fit, Trainer, inside_another_run, on_all_ranks};
+use crate::session::Start;
 
 impl<M: LightningModule> Trainer<M> {
     /// Continues the newest fit, with the module that it returned, up to new limits: call `trainer.set_max_epochs(20)`
@@ -24,10 +25,11 @@ impl<M: LightningModule> Trainer<M> {
             let hint = "call `Trainer::fit` first";
             let session = self.session.as_mut().ok_or_else(|| Error::config("fit_further", "there was no fit yet", hint))?;
             self.config.check()?;
+            let start = Start { drawn_seed: None, new_rates: self.new_rates.clone() };
             let mut resume = session.newest_fit(&module)?;
             session.take_up_epoch(&mut resume)?;
             session.begin_new_logs(Some(&resume))?;
-            session.fit(module, data, Some(resume))
+            session.fit(module, data, Some(resume), start)
         })
     }
 
@@ -41,6 +43,17 @@ impl<M: LightningModule> Trainer<M> {
     pub fn set_max_steps(&mut self, steps: u64) {
         self.config.max_steps = Some(steps);
         self.apply_limits();
+    }
+
+    /// Later fits train with this learning rate in place of that of `configure_optimizers`. `optimizer` is the name of
+    /// an optimizer, or `None` for the only one.
+    ///
+    /// All rates of the optimizer are multiplied by the same factor. So parameter groups keep their proportions, and a
+    /// schedule keeps its shape: its highest rate in the fit becomes `rate`. A fit that does not know its length
+    /// compares the first 100,000 rates of a schedule. Checkpoints do not contain the factor: a resumed fit needs the
+    /// same call.
+    pub fn set_learning_rate<'a>(&mut self, optimizer: impl Into<Option<&'a str>>, rate: f64) {
+        self.new_rates.set(optimizer.into().map(String::from), rate);
     }
 
     fn apply_limits(&mut self) {

@@ -1,0 +1,121 @@
+//! Trainers that try something on copies, for a tuner.
+
+use std::path::Path;
+
+use stormfire_loggers::{CsvLogger, RunDir, TensorBoardLogger};
+use stormfire_module::{LightningModule, Result, for_trainer::KnownStats};
+use stormfire_values::Every;
+
+use super::Trainer;
+use crate::{
+    config::TrainerConfig,
+    gradient_checkpointing::checkpoints_gradients,
+    limit::Limit,
+    logger_choice::LoggerChoice,
+    new_rates::RateSweep,
+    non_finite::NonFinite,
+    requeue_signal::RequeueSignal,
+    seed::{initialise, initialise_on},
+    setup::{choose_device, draw_seed},
+};
+
+/// What a tuner does with a Trainer. Nothing of it changes a later fit.
+pub trait ProbeTrainer<M: LightningModule> {
+    /// A copy of a module, after its parameters were initialized as the next fit would do it. It has its own running
+    /// statistics.
+    ///
+    /// # Errors
+    /// Invalid options, and if the device fails.
+    fn copy_of(&mut self, module: &M) -> Result<M>;
+
+    /// A Trainer with the options of this one that decide how it trains, and with its seed. It has no callbacks and no
+    /// loggers, writes no files, prints nothing, and does not validate. Its limits are to be set.
+    ///
+    /// # Errors
+    /// As [`copy_of`](Self::copy_of).
+    fn probe(&mut self, module: &M) -> Result<Trainer<M>>;
+
+    /// Trains with a rate for each step.
+    fn sweep_rates(&mut self, sweep: RateSweep);
+
+    /// This Trainer with `root` as `default_root_dir`. Without loggers of its own, it gets the default ones in the
+    /// folder of this run.
+    fn in_folder(self, root: &Path, run: &RunDir) -> Self;
+}
+
+impl<M: LightningModule> ProbeTrainer<M> for Trainer<M> {
+    fn copy_of(&mut self, module: &M) -> Result<M> {
+        self.misread.check()?;
+        self.config.check()?;
+        let device = choose_device(self.device.as_ref(), &self.config, module)?;
+        if let Some(precision) = self.config.precision {
+            // Before the first tensor.
+            precision.prepare(&device)?;
+        }
+        if let Some(seed) = self.config.seed {
+            initialise_on(module, seed, &device);
+        } else {
+            initialise(module);
+            // A fit draws its seed next. It gets the same one.
+            if self.drawn_seed.is_none() {
+                self.drawn_seed = Some(draw_seed(&device)?);
+            }
+        }
+        if checkpoints_gradients(module) {
+            // burn's `valid` drops the strategy.
+            if KnownStats::default().of(module).is_empty() {
+                return Ok(module.clone());
+            }
+            tracing::warn!("the copy of the module has no gradient checkpointing, because it has running statistics");
+        }
+        Ok(module.valid())
+    }
+
+    fn probe(&mut self, module: &M) -> Result<Self> {
+        // Draws the seed.
+        self.copy_of(module)?;
+        let config = TrainerConfig {
+            max_epochs: None,
+            min_epochs: None,
+            max_steps: None,
+            min_steps: None,
+            max_time: None,
+            limit_val_batches: Limit::Batches(0),
+            num_sanity_val_steps: Some(0),
+            val_check_interval: Every::Epochs(1),
+            fast_dev_run: 0,
+            log_every_n_steps: 0,
+            enable_checkpointing: false,
+            enable_progress_bar: false,
+            enable_model_summary: false,
+            detect_anomaly: false,
+            on_non_finite: NonFinite::Off,
+            requeue_signal: RequeueSignal::Off,
+            profiler: None,
+            barebones: false,
+            ..self.config.clone()
+        };
+        Ok(Self {
+            config,
+            device: self.device.clone(),
+            loggers: LoggerChoice::Given(Vec::new()),
+            splitter: self.splitter,
+            caster: self.caster,
+            drawn_seed: self.drawn_seed,
+            new_rates: self.new_rates.clone(),
+            ..Self::default()
+        })
+    }
+
+    fn sweep_rates(&mut self, sweep: RateSweep) {
+        self.new_rates.sweep(sweep);
+    }
+
+    fn in_folder(self, root: &Path, run: &RunDir) -> Self {
+        let trainer = self.default_root_dir(root);
+        if !matches!(trainer.loggers, LoggerChoice::Default) {
+            return trainer;
+        }
+        trainer.logger(TensorBoardLogger::in_dir(run.clone())).logger(CsvLogger::in_dir(run.clone()))
+    }
+}

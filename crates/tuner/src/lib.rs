@@ -1,0 +1,16 @@
+//! Finds hyperparameters: the [`Tuner`] a learning rate and a batch size, a [`Sweep`] anything else.
+//! [`cross_validate`] measures on several folds.
+
+mod batch_size;
+mod copied_data;
+mod folds;
+mod lr_find;
+mod numbers;
+mod sweep;
+mod tuner;
+
+pub use batch_size::{BatchSizeSearch, ScaleBatchSize};
+pub use folds::{FoldScores, cross_validate};
+pub use lr_find::{LrCurve, LrFind, LrPoint, Spacing, Suggestion};
+pub use sweep::{Pruner, Space, Sweep, SweepResult, Trial, TrialRecord, TrialState};
+pub use tuner::Tuner;

@@ -1,0 +1,216 @@
+//! Searches for hyperparameters over many trials.
+
+mod journal;
+mod judge;
+mod parzen;
+mod pruner;
+mod record;
+mod result;
+mod search;
+mod space;
+mod trial;
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+};
+
+use stormfire_module::{Error, Result};
+use stormfire_trainer::for_tuner::check_not_interrupted;
+use stormfire_values::{
+    Mode,
+    text::{Misread, TextError},
+};
+
+use journal::{Header, Journal};
+use search::Search;
+
+pub use pruner::Pruner;
+pub use record::{TrialRecord, TrialState};
+pub use result::SweepResult;
+pub use space::Space;
+pub use trial::Trial;
+
+/// Runs trials with different hyperparameters, one after the other, and finds the best.
+///
+/// ```no_run
+/// # use burn::{nn::Linear, prelude::*};
+/// # use stormfire_module::{LightningModule, Result};
+/// # use stormfire_data::Loader;
+/// # #[derive(Module, Debug)]
+/// # struct Net { layer: Linear }
+/// # impl Net { fn new(hidden: usize, lr: f64) -> Self { unimplemented!("{hidden} {lr}") } }
+/// # impl LightningModule for Net { type Batch = Tensor<2>; }
+/// # fn data() -> (Loader<Tensor<2>>, Loader<Tensor<2>>) { unimplemented!() }
+/// use stormfire_trainer::Trainer;
+/// use stormfire_tuner::{Pruner, Space, Sweep};
+///
+/// let space = Space::new().log_uniform("lr", 1e-5, 1e-1).int("hidden", 16, 256);
+/// let sweep = Sweep::tpe(space, 40).monitor("val_loss").pruner(Pruner::median()).folder("sweeps/first");
+/// let result = sweep.run(|trial| {
+///     let module = Net::new(trial.get("hidden")?, trial.get("lr")?);
+///     trial.fit(Trainer::new().max_epochs(5), module, data())
+/// })?;
+/// println!("{result}");
+/// # Ok::<(), stormfire_module::Error>(())
+/// ```
+///
+/// **Files.** Each trial has a file `trial_N.json` in the folder of the sweep, and logs and checkpoints in `trial_N`,
+/// if it uses [`Trial::fit`]. `tensorboard --logdir FOLDER` shows the runs side by side, and on its page `HParams`. The
+/// table of all trials is `trials.csv`.
+///
+/// **Restarts.** A sweep continues in its folder: completed, pruned and failed trials stay what they are. A trial that
+/// was running continues from its newest checkpoint, or starts from scratch if it has none. A finished sweep returns
+/// its result at once: choose another folder for another sweep. Space, search, seed, monitor and mode must be the same,
+/// or it is refused. The number of trials may grow.
+///
+/// **Failures.** A trial that fails or panics is noted, and the sweep continues. Three failures in a row end it
+/// ([`max_failures`](Self::max_failures)). Ctrl-C and SIGTERM in a trial end the sweep with [`Error::Interrupted`].
+///
+/// A score of NaN is worse than all others. The search depends only on the seed and the scores. Seed the trials
+/// themselves with [`Trainer::seed`](stormfire_trainer::Trainer::seed).
+#[derive(Clone, Debug)]
+pub struct Sweep {
+    space: Space,
+    search: Search,
+    seed: u64,
+    folder: PathBuf,
+    monitor: String,
+    mode: Mode,
+    misread: Misread,
+    pruner: Pruner,
+    max_failures: usize,
+}
+
+impl Sweep {
+    fn new(space: Space, search: Search) -> Self {
+        Self {
+            space,
+            search,
+            seed: 0,
+            folder: "sweep".into(),
+            monitor: "val_loss".into(),
+            mode: Mode::Min,
+            misread: Misread::default(),
+            pruner: Pruner::none(),
+            max_failures: 3,
+        }
+    }
+
+    /// Every combination of the values of [`Space::choice`] and [`Space::int`]. The last name changes fastest.
+    pub fn grid(space: Space) -> Self {
+        Self::new(space, Search::Grid)
+    }
+
+    /// This number of independent draws from the space.
+    pub fn random(space: Space, trials: usize) -> Self {
+        Self::new(space, Search::Random { trials })
+    }
+
+    /// This number of trials by tree-structured Parzen estimators: after ten random trials, values are drawn where good
+    /// scores are denser than bad ones, for each name alone.
+    pub fn tpe(space: Space, trials: usize) -> Self {
+        Self::new(space, Search::Tpe { trials })
+    }
+
+    /// The seed of the search. Default: 0.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// The folder of the sweep, on a disk. Default: `sweep`.
+    pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = folder.into();
+        self
+    }
+
+    /// The metric that [`Trial::fit`] returns and that the pruner watches. Default: `val_loss`.
+    pub fn monitor(mut self, metric: impl Into<String>) -> Self {
+        self.monitor = metric.into();
+        self
+    }
+
+    /// Whether a lower or a higher score is better: a [`Mode`], or `"max"`. Default: [`Mode::Min`].
+    pub fn mode(mut self, mode: impl TryInto<Mode, Error: Into<TextError>>) -> Self {
+        self.misread.set("Sweep::mode", &mut self.mode, mode);
+        self
+    }
+
+    /// Ends trials early that are worse than others. Default: none.
+    pub fn pruner(mut self, pruner: Pruner) -> Self {
+        self.pruner = pruner;
+        self
+    }
+
+    /// The number of failed trials in a row that ends the sweep. Default: 3.
+    pub fn max_failures(mut self, trials: usize) -> Self {
+        self.max_failures = trials.max(1);
+        self
+    }
+
+    /// Runs the trials that are left. `objective` makes and runs a trial, and returns its score: that of
+    /// [`Trial::fit`], or any other number.
+    ///
+    /// # Errors
+    /// * invalid options, a folder of another sweep, or one that another process uses
+    /// * too many failures in a row
+    /// * [`Error::Interrupted`] after a signal
+    /// * several ranks
+    pub fn run(&self, mut objective: impl FnMut(&mut Trial<'_>) -> Result<f64>) -> Result<SweepResult> {
+        self.check()?;
+        let trials = self.search.trials(&self.space)?;
+        let (space, search, monitor) = (self.space.clone(), self.search.name().to_owned(), self.monitor.clone());
+        let mut journal = Journal::open(&self.folder, &Header { space, search, seed: self.seed, monitor, mode: self.mode })?;
+        let mut failures = 0;
+        for number in 0..trials {
+            let is_continued = journal.records().len() > number;
+            if journal.records().get(number).is_some_and(|record| record.state != TrialState::Running) {
+                continue;
+            }
+            if !is_continued {
+                let params = self.search.params(&self.space, self.seed, number, journal.records(), self.mode);
+                journal.set(TrialRecord::new(number, params))?;
+            }
+            check_not_interrupted()?;
+            tracing::info!("trial {number} of {trials}: {}", journal.records()[number].shown_params());
+            let mut trial = Trial::new(&journal, number, is_continued, (self.monitor.as_str(), self.mode), &self.pruner);
+            let outcome = catch_unwind(AssertUnwindSafe(|| objective(&mut trial)));
+            // A score that was computed in spite of a signal is that of a half-trained module.
+            check_not_interrupted()?;
+            let record = match outcome.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))) {
+                Err(error @ Error::Interrupted { .. }) => return Err(error),
+                outcome => trial.ended(outcome),
+            };
+            failures = if record.state == TrialState::Failed { failures + 1 } else { 0 };
+            let error = record.error.clone().unwrap_or_default();
+            journal.set(record)?;
+            if failures >= self.max_failures {
+                let reason = format!("{failures} trials in a row have failed, the last one with: {error}");
+                return Err(Error::config("Sweep", reason, "correct the objective, or raise `Sweep::max_failures`"));
+            }
+        }
+        let result = SweepResult::new(journal.records().to_vec(), self.mode);
+        result.write(&self.folder)?;
+        result.print();
+        Ok(result)
+    }
+
+    fn check(&self) -> Result<()> {
+        self.misread.check()?;
+        self.space.check()?;
+        self.pruner.check()?;
+        let world = stormfire_ranks::here()?.world();
+        if world > 1 {
+            let reason = format!("{world} ranks would each run all trials");
+            return Err(Error::config("Sweep", reason, "run the sweep in one process, and share batches with `Trainer::devices`"));
+        }
+        Ok(())
+    }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Error::other(format!("the objective panicked: {}", text.unwrap_or("no message")))
+}

@@ -1,0 +1,82 @@
+//! What is known of a trial.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use stormfire_trainer::for_tuner::format_value;
+use stormfire_values::Mode;
+
+/// The state of a trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrialState {
+    /// It was started and has not ended.
+    Running,
+    /// It has a score.
+    Completed,
+    /// The pruner has ended it. Its score is that of its last validation.
+    Pruned,
+    /// It ended with an error.
+    Failed,
+}
+
+impl std::fmt::Display for TrialState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            TrialState::Running => "running",
+            TrialState::Completed => "completed",
+            TrialState::Pruned => "pruned",
+            TrialState::Failed => "failed",
+        })
+    }
+}
+
+/// A trial: its file is `trial_N.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrialRecord {
+    /// Its 0-based number.
+    pub number: usize,
+    /// Its hyperparameters.
+    pub params: Map<String, Value>,
+    /// Its state.
+    pub state: TrialState,
+    /// Its score.
+    pub score: Option<f64>,
+    /// The monitored metric at each validation.
+    pub reports: Vec<f64>,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+impl TrialRecord {
+    pub(super) fn new(number: usize, params: Map<String, Value>) -> Self {
+        Self { number, params, state: TrialState::Running, score: None, reports: Vec::new(), error: None }
+    }
+
+    /// A number that is lower for a better trial. NaN, a failure and no score are worst.
+    pub(super) fn rank(&self, mode: Mode) -> f64 {
+        rank(self.score.filter(|_| self.state != TrialState::Failed).unwrap_or(f64::NAN), mode)
+    }
+
+    pub(super) fn shown_params(&self) -> String {
+        let shown = |(name, value): (&String, &Value)| format!("{name} = {}", shown_value(value));
+        self.params.iter().map(shown).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// A number that is lower for a better value. NaN is worst.
+pub(super) fn rank(value: f64, mode: Mode) -> f64 {
+    match mode {
+        _ if value.is_nan() => f64::INFINITY,
+        Mode::Min => value,
+        Mode::Max => -value,
+    }
+}
+
+/// A value in a table.
+pub(super) fn shown_value(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) if number.is_f64() => format_value(number.as_f64().unwrap_or(f64::NAN)),
+        other => other.to_string(),
+    }
+}
