@@ -26,6 +26,7 @@ pub mod place;
 mod precision;
 pub mod predict_module;
 mod record;
+mod renewed_stats;
 pub mod requests;
 pub mod run;
 mod running_stats;
