@@ -183,11 +183,15 @@ impl<B> Feed<B> for IterFeed<B> {
     fn next(&mut self) -> Option<Result<Batch<B>>> {
         let batch = self.batch;
         self.batch += 1;
-        match self.draws.of_batch(batch, || guarded("iterator", batch, || self.iter.next())) {
-            Ok(Some(Ok(value))) => Some(Ok(Batch { value, items: self.items })),
-            Ok(Some(Err(cause))) => Some(Err(Error::Source { batch, cause })),
-            Ok(None) => None,
-            Err(panic) => Some(Err(panic)),
+        // A batch can be large to move, and would be moved by each return.
+        let mut item = None;
+        if let Err(panic) = self.draws.of_batch(batch, || guarded("iterator", batch, || item = self.iter.next())) {
+            return Some(Err(panic));
+        }
+        match item {
+            Some(Ok(value)) => Some(Ok(Batch { value, items: self.items })),
+            Some(Err(cause)) => Some(Err(Error::Source { batch, cause })),
+            None => None,
         }
     }
 

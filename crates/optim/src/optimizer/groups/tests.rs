@@ -14,6 +14,7 @@ use stormfire_values::Every;
 use crate::{
     IntoOptimizer, Optimizer, Optimizers, Patterns, RateOf, Schedule,
     for_trainer::{DriveOptimizer as _, DriveOptimizers as _, SaveOptimizers as _},
+    window::StepGradients,
 };
 
 #[derive(Module, Debug)]
@@ -55,7 +56,7 @@ impl Net {
         let loss = losses.reduce(|a, b| a + b).unwrap();
         let optimizer = optimizers.at(0);
         let gradients = optimizer.gradients(loss.backward(), self);
-        optimizer.update(self, gradients);
+        optimizer.update(self, StepGradients { params: gradients, is_sum: false });
         optimizer.step_schedule().unwrap();
     }
 
