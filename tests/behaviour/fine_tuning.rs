@@ -179,9 +179,8 @@ fn parts_are_unfrozen_at_their_epoch() {
     let finetuning = || Finetuning::new(["backbone", "norm"]).unfreeze_at(1, "backbone.bias").unfreeze_at(2, "backbone");
     let epochs = Epochs::default();
     let before = sorted(&Net::new(Groups::Rates));
-    trainer(&MemoryLogger::new(), 3, &|trainer| trainer.callback(finetuning()).callback(epochs.clone()))
-        .fit(Net::new(Groups::Rates), data())
-        .unwrap();
+    let mut fit = trainer(&MemoryLogger::new(), 3, &|trainer| trainer.callback(finetuning()).callback(epochs.clone()));
+    let _ = fit.fit(Net::new(Groups::Rates), data()).unwrap();
     let epochs = epochs.0.lock().unwrap();
     let norm = ["norm.beta", "norm.gamma", "norm.running_mean", "norm.running_var"];
     let head = ["head.bias", "head.weight"];
@@ -197,9 +196,8 @@ fn a_frozen_normalization_keeps_its_statistics() {
     let finetuning = || Finetuning::new(["backbone", "norm"]).unfreeze_at(1, "norm").train_bn(false);
     let epochs = Epochs::default();
     let before = sorted(&Net::new(Groups::None));
-    trainer(&MemoryLogger::new(), 2, &|trainer| trainer.callback(finetuning()).callback(epochs.clone()))
-        .fit(Net::new(Groups::None), data())
-        .unwrap();
+    let mut fit = trainer(&MemoryLogger::new(), 2, &|trainer| trainer.callback(finetuning()).callback(epochs.clone()));
+    let _ = fit.fit(Net::new(Groups::None), data()).unwrap();
     let epochs = epochs.0.lock().unwrap();
     assert_eq!(changed(&before, &epochs[0]), ["head.bias", "head.weight"]);
     assert_eq!(
@@ -226,7 +224,10 @@ fn mistakes_in_patterns_are_refused_with_similar_names() {
     `Optimizer::group`: `hed` matches no parameter
       hint: similar names are `head`, `norm`, `head.bias`
     ");
-    assert_snapshot!(error(Groups::None, &|trainer| trainer.callback(Finetuning::new("backbone").unfreeze_at(3, "backbone.layer4"))), @"");
+    assert_snapshot!(error(Groups::None, &|trainer| trainer.callback(Finetuning::new("backbone").unfreeze_at(3, "backbone.layer4"))), @"
+    `unfreeze`: `backbone.layer4` matches no parameter (in `setup` of `Finetuning`)
+      hint: similar names are `backbone.bias`, `backbone.weight`, `backbone`
+    ");
     struct Sets;
     impl Callback<Net> for Sets {
         fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut Net, _: &StepOutput, _: usize) -> Result<()> {

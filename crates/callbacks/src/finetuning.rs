@@ -30,7 +30,7 @@ use stormfire_optim::{Patterns, freeze, unfreeze};
 /// * A resumed fit has the frozen parameters of the checkpoint.
 ///
 /// # Errors
-/// [`Error::Optim`](stormfire_module::Error::Optim) at the start of the fit for a pattern that matches no parameter.
+/// [`Error::Config`](stormfire_module::Error::Config) at the start of the fit for a pattern that matches no parameter.
 #[derive(Debug)]
 pub struct Finetuning {
     frozen: Patterns,
@@ -62,7 +62,8 @@ impl Finetuning {
     fn freeze<M: LightningModule>(&self, module: &mut M) -> Result<()> {
         let norms = Norms::of(module, &self.frozen);
         *module = freeze(module.clone(), self.frozen.clone())?;
-        norms.settle(module, self.train_bn)
+        norms.settle(module, self.train_bn);
+        Ok(())
     }
 }
 
@@ -72,17 +73,17 @@ impl<M: LightningModule> Callback<M> for Finetuning {
             return Ok(());
         }
         self.is_loaded = false;
-        for (_, part) in &self.stages {
-            // Refuses a pattern without a match now, not at its epoch.
-            unfreeze(module.clone(), part.clone())?;
-        }
-        self.freeze(module)
+        self.freeze(module)?;
+        // Refuses a pattern without a match now, not at its epoch.
+        self.stages.iter().try_for_each(|(_, part)| unfreeze(module.clone(), part.clone()).map(drop))?;
+        Ok(())
     }
 
     fn on_fit_start(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
         if self.is_loaded || !ctx.progress().has_begun() {
             let norms = Norms::of(module, &self.frozen);
-            return norms.settle_as_frozen(module, self.train_bn);
+            norms.settle_as_frozen(module, self.train_bn);
+            return Ok(());
         }
         // The checkpoint of a fit without this callback.
         self.freeze(module)?;
@@ -90,14 +91,15 @@ impl<M: LightningModule> Callback<M> for Finetuning {
         for (_, part) in self.stages.iter().filter(|(epoch, _)| *epoch < begun) {
             *module = unfreeze(module.clone(), part.clone())?;
         }
-        Norms::of(module, &self.frozen).settle_as_frozen(module, self.train_bn)
+        Norms::of(module, &self.frozen).settle_as_frozen(module, self.train_bn);
+        Ok(())
     }
 
     fn on_train_epoch_start(&mut self, ctx: &mut Context<'_>, module: &mut M) -> Result<()> {
         let epoch = ctx.current_epoch();
         for (_, part) in self.stages.iter().filter(|(at, _)| *at == epoch) {
             *module = unfreeze(module.clone(), part.clone())?;
-            Norms::of(module, part).settle_as_frozen(module, self.train_bn)?;
+            Norms::of(module, part).settle_as_frozen(module, self.train_bn);
             tracing::info!("epoch {epoch}: {part} is trained from now on");
         }
         Ok(())

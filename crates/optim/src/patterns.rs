@@ -165,7 +165,7 @@ mod tests {
             format!("{error} | hint: {}", error.hint)
         };
         insta::assert_snapshot!(text("haed".into(), &PATHS), @"`Optimizer::group`: `haed` matches no parameter | hint: similar names are `head`, `scale`, `blocks`");
-        insta::assert_snapshot!(text(["*.bias", "*.gama"].into(), &PATHS), @"`Optimizer::group`: `*.gama` matches no parameter | hint: similar names are `gamma`, `scale`, `head`");
+        insta::assert_snapshot!(text(["*.bias", "*.gama"].into(), &PATHS), @"`Optimizer::group`: `*.gama` matches no parameter | hint: similar names are `gamma`, `bias`, `head`");
         insta::assert_snapshot!(text("blocks.1".into(), &PATHS), @"`Optimizer::group`: `blocks.1` matches no parameter | hint: similar names are `blocks.0`, `blocks.10`, `blocks`");
         insta::assert_snapshot!(text("head".into(), &[]), @"`Optimizer::group`: `head` matches no parameter | hint: there are no parameters");
         insta::assert_snapshot!(text(Vec::<String>::new().into(), &PATHS), @"`Optimizer::group`: there is no pattern | hint: give one, such as `*.bias`");

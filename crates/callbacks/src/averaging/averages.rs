@@ -193,7 +193,8 @@ impl Averages {
                     Err(Error::config(self.callback, format!("the checkpoint has {reason} of `{path}`"), hint))
                 };
                 let path = path.to_owned();
-                let Some(value) = self.saved.take_tensor::<D, _>(&path)? else {
+                let saved: Option<Tensor<D>> = self.saved.take_tensor(&path)?;
+                let Some(value) = saved else {
                     if trains {
                         return refuse("no average".into());
                     }

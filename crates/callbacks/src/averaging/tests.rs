@@ -288,9 +288,9 @@ fn a_state_of_another_module_is_refused() {
     let mut wider = Net::new(1.0, DType::F32);
     wider.body = LinearConfig::new(2, 1).init(&Device::flex()).train();
     let error = Averages::default().load(averages.add_to(Saved::default(), false), &[], &wider, "Ema").unwrap_err();
-    insta::assert_snapshot!(text(&error), @"");
+    insta::assert_snapshot!(text(&error), @"`Ema`: the checkpoint has the average with the shape [1, 1], not [2, 1], of `body.weight` | hint: build the module as it was when the checkpoint was saved, or leave the callback out");
     let error = Averages::default().load(Saved::default(), &[], &wider, "Ema").unwrap_err();
-    insta::assert_snapshot!(text(&error), @"");
+    insta::assert_snapshot!(text(&error), @"`Ema`: the checkpoint has no average of `body.weight` | hint: build the module as it was when the checkpoint was saved, or leave the callback out");
 }
 
 #[test]

@@ -6,7 +6,6 @@ use burn::{
     module::{Flag, Module, ModuleMapper, ModuleVisitor, Param},
     tensor::Tensor,
 };
-use stormfire_module::Result;
 use stormfire_optim::{Patterns, trained};
 
 /// burn's name for the type of the fields of a `BatchNorm`.
@@ -46,24 +45,22 @@ impl Norms {
     }
 
     /// After the part was frozen: trains its layers as before (`trains`), or freezes them with their statistics.
-    pub(super) fn settle<M: Module>(&self, module: &mut M, trains: bool) -> Result<()> {
+    pub(super) fn settle<M: Module>(&self, module: &mut M, trains: bool) {
         if trains {
             let kept = trained::frozen(module).into_iter().filter(|path| !self.trained.get(path).is_some_and(|trains| *trains));
             *module = trained::with_frozen(module.clone(), &kept.collect::<Vec<_>>()).0;
-            return Ok(());
+            return;
         }
         self.set_flags(module, |_| false);
-        Ok(())
     }
 
     /// Lets layers update their statistics if they are trained.
-    pub(super) fn settle_as_frozen<M: Module>(&self, module: &mut M, trains: bool) -> Result<()> {
+    pub(super) fn settle_as_frozen<M: Module>(&self, module: &mut M, trains: bool) {
         if !trains {
             let layer = |path: &str| path.rsplit_once('.').map(|(layer, _)| layer.to_owned());
             let trained: HashSet<_> = self.trained.iter().filter(|(_, trains)| **trains).filter_map(|(path, _)| layer(path)).collect();
             self.set_flags(module, |path| layer(path).is_some_and(|layer| trained.contains(&layer)));
         }
-        Ok(())
     }
 
     /// Sets whether the layers use the statistics of the batch, by the path of the flag.

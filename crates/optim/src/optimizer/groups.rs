@@ -77,7 +77,7 @@ struct RateGroup {
 }
 
 /// A learning rate that the program has set during a fit, in place of that of schedule and group.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct SetRate {
     /// The name of a group. Empty for the parameters in no group.
     pub(super) group: String,
