@@ -11,7 +11,7 @@ use stormfire_module::{
     Callback, Context, Error, LightningModule, Result, Stage,
     state::{self, Saved},
 };
-use stormfire_optim::{Patterns, freeze, unfreeze};
+use stormfire_optim::{Patterns, freeze, trained::paths, unfreeze};
 
 /// Freezes parts of the module, and unfreezes some of them at the start of an epoch. The parts are given by
 /// [`Patterns`].
@@ -75,7 +75,10 @@ impl<M: LightningModule> Callback<M> for Finetuning {
         self.is_loaded = false;
         self.freeze(module)?;
         // Refuses a pattern without a match now, not at its epoch.
-        self.stages.iter().try_for_each(|(_, part)| unfreeze(module.clone(), part.clone()).map(drop))?;
+        let paths = paths(module);
+        for (_, part) in &self.stages {
+            part.select("unfreeze", paths.iter().map(String::as_str))?;
+        }
         Ok(())
     }
 

@@ -80,7 +80,7 @@ fn set_trained<M: Module>(module: M, patterns: &Patterns, trains: bool, option: 
 }
 
 /// The paths of the float parameters.
-fn paths<M: Module>(module: &M) -> Vec<String> {
+pub fn paths<M: Module>(module: &M) -> Vec<String> {
     struct Paths(Vec<String>);
     impl EachFloat for Paths {
         fn call<const D: usize>(&mut self, path: &str, _param: &Param<Tensor<D>>) {

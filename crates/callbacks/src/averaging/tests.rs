@@ -318,6 +318,8 @@ fn rates_are_annealed_as_those_of_pytorch() {
                     callback = make();
                     bench.setup(&mut callback).unwrap();
                     Callback::<Line>::load_state(&mut callback, saved).unwrap();
+                    let extra = serde_json::Map::new();
+                    bench.fire(&mut callback, Event::LoadCheckpoint { checkpoint: &extra }).unwrap();
                     bench.fire(&mut callback, Event::FitStart).unwrap();
                 }
             }

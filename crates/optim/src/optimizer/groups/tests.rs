@@ -245,7 +245,7 @@ fn a_rate_can_be_set_and_given_back() {
     }
     let text = |error: crate::Error| format!("{error} | hint: {}", error.hint().unwrap_or_default());
     insta::assert_snapshot!(text(optimizers.set_rate(&"lr-Adam".into(), Some(1.0)).unwrap_err()), @"optimizer `lr-Adam`: no learning rate has this name | hint: the names are `lr-SGD`, `lr-SGD/head`");
-    insta::assert_snapshot!(text(optimizers.set_rate(&RateOf::Params("haed".into()), Some(1.0)).unwrap_err()), @"`learning rate`: `haed` matches no parameter | hint: similar names are `head`, `body`, `body.bias`");
+    insta::assert_snapshot!(text(optimizers.set_rate(&RateOf::Params("haed".into()), Some(1.0)).unwrap_err()), @"`learning rate`: `haed` matches no parameter | hint: similar names are `head`, `body`, `head.bias`");
     assert!(optimizers.set_rate(&"lr-SGD".into(), Some(f64::NAN)).is_err());
 }
 
