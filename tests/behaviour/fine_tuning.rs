@@ -171,7 +171,7 @@ fn groups_are_logged_scheduled_and_resumed() {
     assert_eq!(base.len(), 8);
     assert!(base[0] > base[5] && base.iter().zip(&head).all(|(base, head)| (base * 0.5 - head).abs() < 1e-9), "{base:?} {head:?}");
     // Threads and a mixed precision do not matter.
-    check_resume(Groups::Rates, 1, &|trainer| trainer.devices(2).precision("bf16-mixed").accumulate_grad_batches(3));
+    check_resume(Groups::Rates, 3, &|trainer| trainer.devices(2).precision("bf16-mixed").accumulate_grad_batches(3));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{any::Any, collections::HashMap};
 
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
-    tensor::{DType, Tensor},
+    tensor::{DType, Float, Tensor},
 };
 use stormfire_module::{Error, Result, state::Saved};
 use stormfire_optim::float_params::{EachFloat, walk};
@@ -57,6 +57,11 @@ fn wide<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
 fn mixed<const D: usize>(old: Tensor<D>, new: Tensor<D>, share: f64) -> Tensor<D> {
     let change = wide(new).sub(old.clone()).mul_scalar(share);
     old.add(change)
+}
+
+/// The name in a state.
+fn name_of(path: &str, is_averaged: bool) -> String {
+    format!("{}/{path}", if is_averaged { "averaged" } else { "untrained" })
 }
 
 impl Averages {
@@ -171,7 +176,7 @@ impl Averages {
     /// updates (`with_untrained`).
     pub(super) fn add_to(&self, saved: Saved, with_untrained: bool) -> Saved {
         let needed = self.slots.values().filter(|slot| slot.is_averaged || with_untrained);
-        needed.fold(saved, |saved, slot| slot.value.add_to(saved, slot.path.clone()))
+        needed.fold(saved, |saved, slot| slot.value.add_to(saved, name_of(&slot.path, slot.is_averaged)))
     }
 
     /// Takes the averages of the parameters of this module out of a state.
@@ -193,7 +198,12 @@ impl Averages {
                     Err(Error::config(self.callback, format!("the checkpoint has {reason} of `{path}`"), hint))
                 };
                 let path = path.to_owned();
-                let saved: Option<Tensor<D>> = self.saved.take_tensor(&path)?;
+                let saved: Option<Tensor<D>> = self.saved.take_tensor(&name_of(&path, true))?;
+                if saved.is_none()
+                    && let Some(value) = self.saved.take_tensor::<D, Float>(&name_of(&path, false))?
+                {
+                    return Ok(Slot { path, value: Box::new(Some(value)), is_averaged: false });
+                }
                 let Some(value) = saved else {
                     if trains {
                         return refuse("no average".into());

@@ -259,7 +259,9 @@ fn a_frozen_parameter_is_no_copy_and_joins_when_it_is_trained() {
         loaded.load(saved, &[], net, "Ema").unwrap();
         loaded
     };
-    for restarts in [false, true] {
+    // With steps between two updates, the state also has the values that are not averaged yet.
+    for (restarts, with_untrained) in [(false, false), (true, false), (true, true)] {
+        let restart = |averages: &Averages, net: &Net, _: bool| restart(averages, net, with_untrained);
         let (mut net, mut averages) = (freeze(Net::new(1.0, DType::F32), false), Averages::default());
         averages.update(&net, 1.0, false);
         net = net.set(1.0, 2.0, 0.0);
@@ -278,6 +280,10 @@ fn a_frozen_parameter_is_no_copy_and_joins_when_it_is_trained() {
         net = freeze(net, false);
         averages.update(&net, 0.5, false);
         assert_eq!(averages.put_into(&net).values()[..2], [2.5, 1.875]);
+        // Running statistics stay those of the training.
+        net = net.set(3.0, 2.0, 10.0);
+        averages.update(&net, 0.5, false);
+        assert_eq!(averages.put_into(&net).values()[2].to_bits(), net.values()[2].to_bits(), "{restarts} {with_untrained}");
     }
 }
 
