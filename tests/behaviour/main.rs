@@ -7,6 +7,7 @@
     reason = "a test that cannot continue fails; clippy's own exception does not reach helper functions"
 )]
 
+mod averaging;
 mod checkpoint_callbacks;
 mod child;
 mod compile_errors;
@@ -22,6 +23,7 @@ mod events;
 mod failed_starts;
 mod failures;
 mod files;
+mod fine_tuning;
 mod folders;
 mod foreign_draws;
 mod full_disk;

@@ -3,7 +3,7 @@
 mod around;
 mod curves;
 mod manual;
-mod net;
+pub(crate) mod net;
 mod over_ranks;
 mod refused;
 mod running_statistics;

@@ -1,7 +1,6 @@
 //! Resuming a fit from a checkpoint: the result equals that of an uninterrupted fit, and some options may change in
 //! between.
 
-mod average;
 mod changes;
 mod failed_batches;
 mod further;

@@ -1,9 +1,11 @@
 //! The built-in callbacks.
 
+mod averaging;
 #[cfg(feature = "device-stats")]
 mod device_stats_monitor;
 mod early_stopping;
 mod files;
+mod finetuning;
 mod generate;
 mod gradient_accumulation_scheduler;
 mod gradient_norm_monitor;
@@ -27,9 +29,11 @@ mod throughput_monitor;
 mod timer;
 mod to_loggers;
 
+pub use averaging::{Annealing, Ema, StochasticWeightAveraging, SwaLrs, WeightAveraging};
 #[cfg(feature = "device-stats")]
 pub use device_stats_monitor::DeviceStatsMonitor;
 pub use early_stopping::{EarlyStopping, StoppingReason};
+pub use finetuning::{BackboneFinetuning, Finetuning};
 pub use generate::Generate;
 pub use gradient_accumulation_scheduler::GradientAccumulationScheduler;
 pub use gradient_norm_monitor::{GradientNorm, GradientNormMonitor};

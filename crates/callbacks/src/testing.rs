@@ -27,7 +27,7 @@ pub(crate) use told::told;
 /// A module of one layer.
 #[derive(Module, Debug)]
 pub(crate) struct Line {
-    layer: Linear,
+    pub(crate) layer: Linear,
 }
 
 impl Line {

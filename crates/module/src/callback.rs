@@ -128,6 +128,21 @@ pub trait Callback<M: LightningModule>: Any {
         Ok(None)
     }
 
+    /// Whether the running statistics of batch normalizations have to be renewed for these [`weights`](Self::weights)
+    /// when the training ends. The fit then passes the training data through `training_step` once, without gradients
+    /// and logs, and calls [`take_statistics`](Self::take_statistics). Default `false`.
+    fn renews_statistics(&self) -> bool {
+        false
+    }
+
+    /// Receives the module in force with renewed running statistics.
+    ///
+    /// # Errors
+    /// Any error ends the run.
+    fn take_statistics(&mut self, module: &M) -> Result<()> {
+        Ok(())
+    }
+
     /// Receives every event. Override it to handle all events in one place. [`call_hook`] still calls the hooks.
     ///
     /// # Errors

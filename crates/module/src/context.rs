@@ -11,6 +11,7 @@ use stormfire_data::Stage;
 use stormfire_loggers::{Image, Loggers, Metrics};
 
 use stormfire_metrics::Loggable;
+use stormfire_optim::RateOf;
 
 use crate::{
     error::Result,
@@ -165,6 +166,19 @@ impl Context<'_> {
     /// batch.
     pub fn learning_rates(&self) -> &[(String, f64)] {
         &self.run.place.learning_rates
+    }
+
+    /// Sets a learning rate from the next batch on, in place of that of schedule and group: of an optimizer or a group by
+    /// its logged name (`"lr-AdamW"`, `"lr-AdamW/head"`), or of parameters
+    /// ([`RateOf::Params`](stormfire_optim::RateOf::Params)), which become a group. Groups without a set rate follow
+    /// their optimizer in proportion. A checkpoint contains the set rates. An unknown name ends the run with an error.
+    pub fn set_learning_rate(&mut self, of: impl Into<RateOf>, rate: f64) {
+        self.run.place.requests.rates.push((of.into(), Some(rate)));
+    }
+
+    /// Gives a learning rate back to its schedule and group, after [`set_learning_rate`](Self::set_learning_rate).
+    pub fn reset_learning_rate(&mut self, of: impl Into<RateOf>) {
+        self.run.place.requests.rates.push((of.into(), None));
     }
 
     /// The local folder of this run: that of the first logger that has one, else `default_root_dir`. If that is the URL

@@ -12,6 +12,7 @@ pub use crate::{
     module_hooks::ModuleHooks,
     outer_run::OuterRun,
     precision::{Lent, cast, cast_parameters, explained, refuse_unfit},
+    renewed_stats::RenewedStats,
     requests::ChangeRequests,
     running_stats::KnownStats,
     stepper::{DriveStepper, OtherRanks, StepHooks, StepPlan},

@@ -27,6 +27,7 @@ mod precision;
 pub mod predict_module;
 pub mod prediction_sink;
 mod record;
+mod renewed_stats;
 pub mod requests;
 pub mod run;
 mod running_stats;

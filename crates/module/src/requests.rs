@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use stormfire_optim::RateOf;
 
 /// A requested stop.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,9 @@ pub struct Requests {
     /// The names of all checkpoints of this run that were requested and will not be removed, whether or not they are
     /// written yet.
     pub checkpoints: BTreeSet<PathBuf>,
+    /// Learning rates to set, or (`None`) to give back to their schedules. The optimizers save them.
+    #[serde(skip)]
+    pub rates: Vec<(RateOf, Option<f64>)>,
 }
 
 impl Requests {

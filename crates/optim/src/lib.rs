@@ -2,7 +2,7 @@
 //!
 //! | modules | content |
 //! |---|---|
-//! | [`float_params`], [`trained`], [`shared_ids`] | the parameters of a module: all, trained and frozen, shared |
+//! | [`float_params`], [`trained`], [`shared_ids`], [`patterns`] | the parameters of a module: all, trained and frozen, shared, by path |
 //! | [`gradients`], [`window`] | operations on gradients, and windows of accumulated gradients |
 //! | [`one_cycle`], [`plateau`], [`schedule`] | learning-rate schedules |
 //! | [`for_trainer`] | steps of optimizers and their schedules, and their state in a checkpoint |
@@ -14,6 +14,7 @@ pub mod for_trainer;
 pub mod gradients;
 pub mod one_cycle;
 mod optimizer;
+pub mod patterns;
 pub mod plateau;
 pub mod schedule;
 pub mod shared_ids;
@@ -23,7 +24,9 @@ pub mod window;
 pub use error::{Error, Result};
 pub use gradients::ClipAlgorithm;
 pub use one_cycle::OneCycle;
-pub use optimizer::{IntoOptimizer, Optimizer, Optimizers};
+pub use optimizer::{AddDecay, Group, IntoOptimizer, Optimizer, Optimizers, RateOf};
+pub use patterns::Patterns;
 pub use plateau::ReduceLrOnPlateau;
 pub use schedule::Schedule;
 pub use shared_ids::independent_copy;
+pub use trained::{freeze, unfreeze};

@@ -1,27 +1,35 @@
 //! The result of `configure_optimizers`: optimizers with a name, a learning rate, a schedule, and their parameters.
 
 mod drive;
+mod groups;
 mod in_checkpoint;
 mod params;
+mod rates;
 mod scale;
 
 use std::collections::HashSet;
 
 use burn::{
     lr_scheduler::module_lr_scheduler::ModuleLearningRate,
-    module::{Module, ParamId},
+    module::{Module, ParamGroup, ParamId},
     optim::{
         AdaGradConfig, AdafactorConfig, AdamConfig, AdamWConfig, AdanConfig, LambConfig, LionConfig, ModuleOptimizer, MuonConfig,
-        RmsPropConfig, SgdConfig,
+        RmsPropConfig, SgdConfig, decay::WeightDecayConfig,
     },
 };
 
-use stormfire_checkpoint::optimizer_state::{self, Transparent};
+use stormfire_checkpoint::optimizer_state::{self, Destination, Transparent};
 
-use crate::schedule::{IntoSchedule, Schedule};
+use self::groups::{Groups, SetRate};
+use crate::{
+    patterns::Patterns,
+    schedule::{IntoSchedule, Schedule},
+};
 
 pub use drive::{DriveOptimizer, DriveOptimizers};
+pub use groups::Group;
 pub use in_checkpoint::{OptimizerStates, OptimizersSnapshot, SaveOptimizers};
+pub use rates::RateOf;
 pub use scale::Ramp;
 use scale::Scale;
 
@@ -33,7 +41,15 @@ use scale::Scale;
 pub trait IntoOptimizer {
     /// The optimizer and its name, such as `"Adam"`.
     fn into_optimizer(self) -> (ModuleOptimizer, &'static str);
+
+    /// Adds parameter groups with another weight decay to the optimizer. Default: `None`, it cannot.
+    fn weight_decays(&self) -> Option<AddDecay> {
+        None
+    }
 }
+
+/// Adds parameters with this weight decay to an optimizer, as a group.
+pub type AddDecay = Box<dyn Fn(ModuleOptimizer, ParamGroup, f64) -> ModuleOptimizer + Send + Sync>;
 
 impl IntoOptimizer for ModuleOptimizer {
     fn into_optimizer(self) -> (ModuleOptimizer, &'static str) {
@@ -42,33 +58,45 @@ impl IntoOptimizer for ModuleOptimizer {
 }
 
 macro_rules! burn_optimizers {
-    (plain $config:ident) => { ModuleOptimizer::from(Transparent($config.build())) };
-    (plain $config:ident $made_by:ident) => { optimizer_state::$made_by(&$config) };
-    ($($config:ty = $name:literal $(by $made_by:ident)?),* $(,)?) => {$(
+    (place $config:expr, $to:expr) => { $to.put(Transparent($config.build())) };
+    (place $config:expr, $to:expr, $made_by:ident) => { optimizer_state::$made_by(&$config, $to) };
+    (decay $decay:expr, number) => { $decay };
+    (decay $decay:expr, config) => { Some(WeightDecayConfig::new($decay)) };
+    ($($config:ty = $name:literal, $decay:ident $(, by $made_by:ident)?;)*) => {$(
         impl IntoOptimizer for $config {
             fn into_optimizer(self) -> (ModuleOptimizer, &'static str) {
-                let plain = burn_optimizers!(plain self $($made_by)?);
+                let plain = burn_optimizers!(place self, Destination::Own $(, $made_by)?);
                 let optimizer = match self.init().grad_clipping() {
                     Some(clipping) => plain.with_grad_clipping(clipping.clone()),
                     None => plain,
                 };
                 (optimizer, $name)
             }
+
+            fn weight_decays(&self) -> Option<AddDecay> {
+                let config = self.clone();
+                Some(Box::new(move |optimizer, params, decay| {
+                    let config = config.clone().with_weight_decay(burn_optimizers!(decay decay as f32, $decay));
+                    let clipping = optimizer.grad_clipping().cloned();
+                    let group = Destination::Group(Box::new(optimizer), params, clipping);
+                    burn_optimizers!(place config, group $(, $made_by)?)
+                }))
+            }
         }
     )*};
 }
 
 burn_optimizers!(
-    SgdConfig = "SGD" by sgd,
-    AdamConfig = "Adam",
-    AdamWConfig = "AdamW",
-    RmsPropConfig = "RMSprop" by rms_prop,
-    AdaGradConfig = "AdaGrad" by ada_grad,
-    AdafactorConfig = "Adafactor",
-    AdanConfig = "Adan",
-    LambConfig = "LAMB",
-    LionConfig = "Lion",
-    MuonConfig = "Muon" by muon,
+    SgdConfig = "SGD", config, by sgd;
+    AdamConfig = "Adam", config;
+    AdamWConfig = "AdamW", number;
+    RmsPropConfig = "RMSprop", config, by rms_prop;
+    AdaGradConfig = "AdaGrad", config, by ada_grad;
+    AdafactorConfig = "Adafactor", number;
+    AdanConfig = "Adan", number;
+    LambConfig = "LAMB", number;
+    LionConfig = "Lion", number;
+    MuonConfig = "Muon", config, by muon;
 );
 
 /// One optimizer of a module.
@@ -80,6 +108,18 @@ burn_optimizers!(
 /// let optimizer = Optimizer::new(AdamConfig::new(), 1e-3);
 /// assert_eq!(optimizer.name(), "Adam");
 /// ```
+///
+/// Parameter groups have their own learning rate or weight decay:
+///
+/// ```
+/// use burn::optim::AdamWConfig;
+/// use stormfire_optim::Optimizer;
+///
+/// let optimizer = Optimizer::new(AdamWConfig::new().with_weight_decay(0.01), 1e-3)
+///     .group(["*.bias", "*.gamma", "*.beta"], |g| g.weight_decay(0.0))
+///     .group("backbone", |g| g.lr_factor(0.1));
+/// # let _ = optimizer;
+/// ```
 pub struct Optimizer {
     name: String,
     inner: ModuleOptimizer,
@@ -88,13 +128,61 @@ pub struct Optimizer {
     params: Option<HashSet<ParamId>>,
     steps: u64,
     scale: Scale,
+    decays: Option<AddDecay>,
+    groups: Groups,
+    /// Rates that were set during the fit.
+    set_rates: Vec<SetRate>,
+    /// The paths of its parameters, once it has started.
+    paths: Vec<String>,
 }
 
 impl Optimizer {
     /// An optimizer for all parameters of the module, with a learning rate.
     pub fn new(optimizer: impl IntoOptimizer, lr: f64) -> Self {
+        let decays = optimizer.weight_decays();
         let (inner, name) = optimizer.into_optimizer();
-        Self { name: name.into(), inner, lr, schedule: None, params: None, steps: 0, scale: Scale::Fixed(1.0) }
+        let (groups, set_rates, paths) = (Groups::default(), Vec::new(), Vec::new());
+        Self {
+            name: name.into(),
+            inner,
+            lr,
+            schedule: None,
+            params: None,
+            steps: 0,
+            scale: Scale::Fixed(1.0),
+            decays,
+            groups,
+            set_rates,
+            paths,
+        }
+    }
+
+    /// Gives some of its parameters their own learning rate or weight decay: those that match a pattern, such as
+    /// `*.bias`, or `head` for a part of the module ([`Patterns`]). It can be called several times. If groups overlap,
+    /// the last one wins, for each setting: a bias of the backbone can have the rate of one group and the decay of
+    /// another.
+    ///
+    /// A schedule changes the rates of groups in proportion. They are logged as `lr-AdamW/head`. A pattern without a
+    /// match is an error at the start of the fit. So is a rate next to a schedule that has parameter groups itself.
+    pub fn group(mut self, patterns: impl Into<Patterns>, settings: impl FnOnce(Group) -> Group) -> Self {
+        self.groups.add(patterns.into(), settings(Group::default()));
+        self
+    }
+
+    /// Lowers the learning rate from each layer to the one before it by a factor. `layers` are in the order from the
+    /// input to the output: the last one has the rate of the optimizer. `blocks.*` is a layer for each number below
+    /// `blocks`.
+    ///
+    /// ```
+    /// use burn::optim::AdamWConfig;
+    /// use stormfire_optim::Optimizer;
+    ///
+    /// let optimizer = Optimizer::new(AdamWConfig::new(), 1e-3).layer_wise_decay(0.9, ["embedding", "blocks.*", "head"]);
+    /// # let _ = optimizer;
+    /// ```
+    pub fn layer_wise_decay<L: Into<String>>(mut self, factor: f64, layers: impl IntoIterator<Item = L>) -> Self {
+        self.groups.decay_by_layer(factor, layers.into_iter().map(Into::into).collect());
+        self
     }
 
     /// Sets the name. `Stepper::step` uses it, and it is a part of the name of the logged learning rate.
@@ -123,7 +211,9 @@ impl Optimizer {
 
     /// The current learning rate. With parameter groups, that of the parameters in no group.
     pub fn learning_rate(&self) -> f64 {
-        self.scale.at(self.steps) * self.schedule.as_ref().and_then(Schedule::rate).map_or(self.lr, ModuleLearningRate::base)
+        self.set_rate().unwrap_or_else(|| {
+            self.scale.at(self.steps) * self.schedule.as_ref().and_then(Schedule::rate).map_or(self.lr, ModuleLearningRate::base)
+        })
     }
 
     /// Number of steps.
@@ -206,11 +296,11 @@ impl Optimizers {
     pub fn learning_rates(&self) -> Vec<(String, f64)> {
         let mut rates = Vec::with_capacity(self.all.len());
         for optimizer in &self.all {
-            let given = optimizer.schedule.as_ref().and_then(|schedule| schedule.name().map(String::from));
-            let key = given.unwrap_or_else(|| format!("lr-{}", optimizer.name));
+            let key = optimizer.rate_name();
             let groups = optimizer.schedule.iter().flat_map(Schedule::group_rates);
             let scale = optimizer.scale.at(optimizer.steps);
-            let groups: Vec<_> = groups.map(|(group, rate)| (format!("{key}/{group}"), scale * rate)).collect();
+            let groups = groups.map(|(group, rate)| (group.to_owned(), scale * rate)).chain(optimizer.group_rates());
+            let groups: Vec<_> = groups.map(|(group, rate)| (format!("{key}/{group}"), rate)).collect();
             rates.push((key, optimizer.learning_rate()));
             rates.extend(groups);
         }

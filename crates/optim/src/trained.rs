@@ -7,7 +7,11 @@ use burn::{
     tensor::Tensor,
 };
 
-use crate::float_params::{EachFloat, walk};
+use crate::{
+    error::Result,
+    float_params::{EachFloat, walk},
+    patterns::Patterns,
+};
 
 /// Whether a parameter gets gradients in training. Does not initialize it.
 ///
@@ -33,6 +37,57 @@ pub fn frozen<M: Module>(module: &M) -> Vec<String> {
         }
     }
     walk(module, Frozen(Vec::new())).0
+}
+
+/// Freezes the parameters that match a pattern: they get no gradients, so no optimizer changes them.
+///
+/// Dropout stays active in a frozen part, and a `BatchNorm` keeps updating its running statistics.
+///
+/// ```
+/// use burn::{nn::{Linear, LinearConfig}, prelude::*};
+/// use stormfire_optim::{freeze, trained::frozen, unfreeze};
+///
+/// #[derive(Module, Debug)]
+/// struct Net { backbone: Linear, head: Linear }
+///
+/// # let linear = || LinearConfig::new(2, 2).init(&Device::flex());
+/// # let net = Net { backbone: linear(), head: linear() };
+/// let net = freeze(net, "backbone")?;
+/// let net = unfreeze(net, "*.bias")?;
+/// assert_eq!(frozen(&net), ["backbone.weight"]);
+/// # Ok::<(), stormfire_optim::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Config`](crate::Error::Config) with similar names for a pattern that matches no parameter.
+pub fn freeze<M: Module>(module: M, patterns: impl Into<Patterns>) -> Result<M> {
+    set_trained(module, &patterns.into(), false, "freeze")
+}
+
+/// Trains the parameters that match a pattern again, after [`freeze`]. Running statistics stay as they are.
+///
+/// # Errors
+/// As [`freeze`].
+pub fn unfreeze<M: Module>(module: M, patterns: impl Into<Patterns>) -> Result<M> {
+    set_trained(module, &patterns.into(), true, "unfreeze")
+}
+
+fn set_trained<M: Module>(module: M, patterns: &Patterns, trains: bool, option: &str) -> Result<M> {
+    let selected: HashSet<_> = patterns.select(option, paths(&module).iter().map(String::as_str))?.into_iter().collect();
+    let kept = frozen(&module).into_iter().filter(|path| !selected.contains(path));
+    let frozen: Vec<_> = if trains { kept.collect() } else { kept.chain(selected.iter().cloned()).collect() };
+    Ok(with_frozen(module, &frozen).0)
+}
+
+/// The paths of the float parameters.
+pub fn paths<M: Module>(module: &M) -> Vec<String> {
+    struct Paths(Vec<String>);
+    impl EachFloat for Paths {
+        fn call<const D: usize>(&mut self, path: &str, _param: &Param<Tensor<D>>) {
+            self.0.push(path.into());
+        }
+    }
+    walk(module, Paths(Vec::new())).0
 }
 
 /// Freezes exactly these parameters. Returns the module, and the paths of the parameters whose setting changed.

@@ -84,8 +84,8 @@ pub mod module {
 /// Optimizers and schedules, and the arithmetic of gradients.
 pub mod optim {
     pub use stormfire_optim::{
-        ClipAlgorithm, Error, IntoOptimizer, OneCycle, Optimizer, Optimizers, ReduceLrOnPlateau, Result, Schedule, gradients,
-        independent_copy, schedule::IntoSchedule,
+        AddDecay, ClipAlgorithm, Error, Group, IntoOptimizer, OneCycle, Optimizer, Optimizers, Patterns, RateOf, ReduceLrOnPlateau, Result,
+        Schedule, freeze, gradients, independent_copy, schedule::IntoSchedule, unfreeze,
     };
 }
 
@@ -119,9 +119,10 @@ pub mod values {
 #[cfg(feature = "device-stats")]
 pub use stormfire_callbacks::DeviceStatsMonitor;
 pub use stormfire_callbacks::{
-    EarlyStopping, Generate, GradientAccumulationScheduler, GradientNorm, GradientNormMonitor, HistogramMonitor, ImageGridMonitor,
-    LambdaCallback, LearningRateMonitor, ModelCheckpoint, ModelPruning, ModelSummary, OnExceptionCheckpoint, OptimizerMonitor,
-    PredictionWriter, ProgressBar, SaveLast, SaveTopK, SpikeAction, SpikeDetection, ThroughputMonitor, Timer, UpdatesOf,
+    BackboneFinetuning, EarlyStopping, Ema, Finetuning, Generate, GradientAccumulationScheduler, GradientNorm, GradientNormMonitor,
+    HistogramMonitor, ImageGridMonitor, LambdaCallback, LearningRateMonitor, ModelCheckpoint, ModelPruning, ModelSummary,
+    OnExceptionCheckpoint, OptimizerMonitor, PredictionWriter, ProgressBar, SaveLast, SaveTopK, SpikeAction, SpikeDetection,
+    StochasticWeightAveraging, ThroughputMonitor, Timer, UpdatesOf, WeightAveraging,
 };
 pub use stormfire_data::{CastBatch, DataModule, Loader, Loaders, SplitBatch, Stage};
 pub use stormfire_derive::{CastBatch, SplitBatch};
@@ -146,20 +147,22 @@ pub mod prelude {
     #[cfg(feature = "device-stats")]
     pub use crate::DeviceStatsMonitor;
     pub use crate::{
-        Accelerator, Callback, CastBatch, ClipAlgorithm, Context, CsvLogger, DataModule, EarlyStopping, Error, Every, Fit, FullPrecision,
-        Generate, GradientAccumulationScheduler, GradientNorm, GradientNormMonitor, HistogramMonitor, Hook, ImageGridMonitor,
-        LambdaCallback, LearningRateMonitor, LightningModule, Limit, LoadOptions, Loader, Loaders, Logger, Merge, Metric, Mode,
-        ModelCheckpoint, ModelPruning, ModelSummary, NonFinite, OnExceptionCheckpoint, OneCycle, Optimizer, OptimizerMonitor, Optimizers,
-        Precision, PredictModule, PredictionWriter, ProfilerKind, ProgressBar, ReduceFx, ReduceLrOnPlateau, Result, SaveLast, SaveTopK,
-        Scalar, Schedule, SpikeAction, SpikeDetection, SplitBatch, Stage, StepOutput, Stepper, Stop, TensorBoardLogger, ThroughputMonitor,
-        Timer, Trainer, TrainerConfig, WeightLayout, accuracy, data::Error as DataError, log, log_dict, media, state, state::Saved,
-        state::Value, top_k_accuracy,
+        Accelerator, BackboneFinetuning, Callback, CastBatch, ClipAlgorithm, Context, CsvLogger, DataModule, EarlyStopping, Ema, Error,
+        Every, Finetuning, Fit, FullPrecision, Generate, GradientAccumulationScheduler, GradientNorm, GradientNormMonitor,
+        HistogramMonitor, Hook, ImageGridMonitor, LambdaCallback, LearningRateMonitor, LightningModule, Limit, LoadOptions, Loader,
+        Loaders, Logger, Merge, Metric, Mode, ModelCheckpoint, ModelPruning, ModelSummary, NonFinite, OnExceptionCheckpoint, OneCycle,
+        Optimizer, OptimizerMonitor, Optimizers, Precision, PredictModule, PredictionWriter, ProfilerKind, ProgressBar, ReduceFx,
+        ReduceLrOnPlateau, Result, SaveLast, SaveTopK, Scalar, Schedule, SpikeAction, SpikeDetection, SplitBatch, Stage, StepOutput,
+        Stepper, StochasticWeightAveraging, Stop, TensorBoardLogger, ThroughputMonitor, Timer, Trainer, TrainerConfig, WeightAveraging,
+        WeightLayout, accuracy, data::Error as DataError, log, log_dict, media, state, state::Saved, state::Value, top_k_accuracy,
     };
 }
 
 /// Compiles the programs in `docs/` as doctests.
 #[cfg(doctest)]
 mod pages {
+    #[doc = include_str!("../../../docs/averaging-and-fine-tuning.md")]
+    struct AveragingAndFineTuning;
     #[cfg(feature = "console")]
     #[doc = include_str!("../../../docs/console.md")]
     struct Console;

@@ -4,6 +4,7 @@ mod boundary;
 mod end;
 mod epoch_end;
 mod round;
+mod statistics;
 mod step;
 mod validation;
 
@@ -65,7 +66,11 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         self.refresh_learning_rates();
         self.agree()?;
         let stop = match self.is_done() {
-            Some(stop) if !self.is_in_epoch() => stop,
+            Some(stop) if !self.is_in_epoch() => {
+                // A signal may have ended the pass of the fit that wrote the checkpoint.
+                self.renew_statistics()?;
+                stop
+            }
             _ => self.train()?,
         };
         self.engine.fire(self.module, Event::FitEnd)?;
@@ -89,6 +94,7 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
                 self.engine.check_interrupt()?;
             }
         };
+        self.renew_statistics()?;
         self.engine.fire(self.module, Event::TrainEnd)?;
         // A fit resumed from this checkpoint should train longer, so the stop that ended this fit is not saved.
         let asked = std::mem::take(&mut self.engine.run.place.requests.stops);

@@ -5,7 +5,7 @@
 //! themselves. In both cases a checkpoint contains the trained weights, and those in force next to them.
 
 use burn::{
-    module::{Module, ModuleVisitor, Param},
+    module::{Module, ModuleVisitor, Param, ParamId},
     tensor::{Bool, DType, Int, Tensor, kind},
 };
 use stormfire_checkpoint::{Snapshot, tensor_names::IN_FORCE};
@@ -186,6 +186,16 @@ impl<M: Module + 'static> Weights<M> {
     }
 }
 
+/// Whether two modules are the same: the same parameters, with the same numbers. May read the device.
+pub(crate) fn is_same<M: Module>(a: &M, b: &M) -> Result<bool> {
+    let ids = |module: &M| {
+        let mut all = Parameters::default();
+        module.visit(&mut all);
+        all.ids
+    };
+    Ok(ids(a) == ids(b) && !differ(a, b)?)
+}
+
 /// Whether two modules have different numbers.
 fn differ<M: Module>(a: &M, b: &M) -> Result<bool> {
     let (mut left, mut right) = (Parameters::default(), Parameters::default());
@@ -216,6 +226,8 @@ fn any(flags: Tensor<1, Bool>) -> Scalar {
 /// All parameters, flattened.
 #[derive(Default)]
 struct Parameters {
+    /// Those of floats.
+    ids: Vec<ParamId>,
     /// Shapes and types.
     forms: Vec<(Vec<usize>, DType)>,
     floats: Vec<Tensor<1>>,
@@ -226,6 +238,7 @@ struct Parameters {
 impl ModuleVisitor for Parameters {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let tensor = param.val();
+        self.ids.push(param.id);
         self.forms.push((tensor.dims().to_vec(), tensor.dtype()));
         self.floats.push(if tensor.is_autodiff() { tensor.inner() } else { tensor }.flatten(0, D - 1));
     }

@@ -26,6 +26,7 @@ use stormfire_optim::for_trainer::DriveOptimizers as _;
 use stormfire_values::{Every, seeds::mix};
 
 pub(crate) use given::{Given, Start};
+use later_runs::Ended;
 use shown::{print, run_span};
 
 use crate::{
@@ -37,7 +38,6 @@ use crate::{
     engine::{Engine, RandomPart, over_ranks},
     evaluate::Evaluated,
     fit::FitLoop,
-    fit_state::RunState,
     guard::guard,
     logger_choice::LoggerChoice,
     seed::{self, drawn_before},
@@ -61,7 +61,7 @@ pub(crate) struct Session<M: LightningModule> {
     /// The optimizers of the newest fit, for checkpoints that are requested after it.
     training: Training,
     /// The final state of the newest fit, if it completed. Later evaluations do not change it.
-    ended: Option<Box<RunState>>,
+    ended: Option<Box<Ended<M>>>,
     /// Whether the loggers continue those of the current checkpoint.
     continues_logs: bool,
 }
@@ -199,7 +199,7 @@ impl<M: LightningModule> Session<M> {
             Err(error) => self.interrupted.filter(|_| matches!(error, Error::Interrupted { .. })).map(Stop::Interrupted).ok_or(error)?,
         };
         tracing::info!("`Trainer.fit` stopped: {stop}");
-        self.ended = Some(Box::new(self.state_at_the_end()?));
+        self.ended = Some(Box::new(self.state_at_the_end(&module)?));
         on_ranks::share_callbacks(&mut self.engine)?;
         if self.engine.rank() == 0 {
             whereabouts::tell(&self.engine.frame.config, &self.engine.run, self.log_dir.as_deref(), self.engine.callbacks());
@@ -219,7 +219,7 @@ impl<M: LightningModule> Session<M> {
     pub(crate) fn save_checkpoint(&mut self, module: &M, request: SaveRequest) -> Result<()> {
         // A refusal during the fit has already stopped it.
         drop(self.engine.frame.checkpoints.refused());
-        checkpoint::write_state(&mut self.engine, &mut module.clone(), &self.training, self.ended.as_deref().cloned(), request)?;
+        checkpoint::write_state(&mut self.engine, &mut module.clone(), &self.training, Ended::state(self.ended.as_deref()), request)?;
         self.engine.frame.checkpoints.refused().map_or(Ok(()), Err)
     }
 

@@ -9,7 +9,9 @@ use burn::{
     module::Module,
     tensor::{Device, Distribution, Tensor},
 };
-use stormfire_callbacks::{EarlyStopping, ImageGridMonitor, ModelCheckpoint, ModelSummary, ProgressBar, Timer};
+use stormfire_callbacks::{
+    EarlyStopping, Ema, ImageGridMonitor, ModelCheckpoint, ModelSummary, ProgressBar, StochasticWeightAveraging, Timer, WeightAveraging,
+};
 use stormfire_data::{DataModule, Length, Loader, Loaders};
 use stormfire_loggers::{
     Background, CsvLogger, DEFAULT_NAME, Error as LoggerError, Hyperparams, Logger, Loggers, Metrics, RunDir, TensorBoardLogger,
@@ -136,6 +138,13 @@ pub(crate) fn complete_callbacks<M: LightningModule>(
     }
     if checkpoints > 0 && !config.enable_checkpointing && config.fast_dev_run == 0 && !config.barebones {
         return Err(Error::config("enable_checkpointing", "it is off, but there is a `ModelCheckpoint`", "leave one of them out"));
+    }
+    if count::<Ema, M>(&callbacks) + count::<WeightAveraging, M>(&callbacks) + count::<StochasticWeightAveraging, M>(&callbacks) > 1 {
+        return Err(Error::config(
+            "callback",
+            "two callbacks average the weights, and only one average can be in force",
+            "use one of them",
+        ));
     }
     // In addition to a `Timer` of the user, which may have another limit.
     if let Some(time) = config.max_time {

@@ -21,7 +21,6 @@ use stormfire::{
 };
 
 use super::{
-    average::Average,
     net::{Data, Net},
     observer::{Busy, Observer, Seen, bits, is_measured},
     plan::{Accumulate, Cut, Logs, Monitor, Plan, Watch, plans},
@@ -279,7 +278,7 @@ fn trainer(plan: &Plan, given: Arc<AtomicU64>) -> Trainer<Net> {
         trainer = match monitor {
             Monitor::GradientNorm => trainer.callback(GradientNormMonitor::new()),
             Monitor::Throughput => trainer.callback(ThroughputMonitor::new()),
-            Monitor::Average => trainer.callback(Average::new(Net::new(plan.learning, fit.unfreeze.is_some()))),
+            Monitor::Average => trainer.callback(Ema::half_life("3 steps").average_buffers(plan.seed % 2 == 0)),
         };
     }
     match watch.patience {

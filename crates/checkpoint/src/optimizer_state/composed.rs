@@ -4,6 +4,8 @@
 //! can be removed once burn exposes the fields.
 
 use burn::{
+    grad_clipping::GradientClipping,
+    module::ParamGroup,
     optim::{
         AdaGradConfig, LearningRate, ModuleOptimizer, Muon, MuonConfig, Optimizer, RmsPropConfig, Sgd, SgdConfig,
         decay::{WeightDecay, WeightDecayConfig},
@@ -169,25 +171,43 @@ impl<U: Update + 'static> Optimizer for Open<U> {
     }
 }
 
+/// Where an algorithm goes.
+pub enum Destination {
+    /// Into an optimizer of its own.
+    Own,
+    /// Into a parameter group of this optimizer, with this clipping.
+    Group(Box<ModuleOptimizer>, ParamGroup, Option<GradientClipping>),
+}
+
+impl Destination {
+    /// Puts it there.
+    pub fn put(self, algorithm: impl Optimizer) -> ModuleOptimizer {
+        match self {
+            Self::Own => algorithm.into(),
+            Self::Group(optimizer, group, clipping) => optimizer.with_group(group, algorithm, clipping),
+        }
+    }
+}
+
 /// SGD without gradient clipping. Its momentum leaves the device together with the rest of the snapshot.
-pub fn sgd(config: &SgdConfig) -> ModuleOptimizer {
+pub fn sgd(config: &SgdConfig, to: Destination) -> ModuleOptimizer {
     #[derive(Deserialize)]
     struct Shown {
         momentum: Option<MomentumConfig>,
         weight_decay: Option<WeightDecayConfig>,
     }
     match show(config) {
-        Some(Shown { momentum: Some(momentum), weight_decay }) => open(OpenSgd {
+        Some(Shown { momentum: Some(momentum), weight_decay }) => to.put(open(OpenSgd {
             momentum: OpenMomentum::new(&momentum),
             weight_decay: weight_decay.as_ref().map(WeightDecay::new),
             plain: SgdConfig::new().build(),
-        }),
-        _ => Transparent(config.build()).into(),
+        })),
+        _ => to.put(Transparent(config.build())),
     }
 }
 
 /// Muon. Its momentum leaves the device together with the rest of the snapshot.
-pub fn muon(config: &MuonConfig) -> ModuleOptimizer {
+pub fn muon(config: &MuonConfig, to: Destination) -> ModuleOptimizer {
     #[derive(Deserialize)]
     struct Shown {
         momentum: MomentumConfig,
@@ -195,14 +215,14 @@ pub fn muon(config: &MuonConfig) -> ModuleOptimizer {
     match show(config) {
         Some(Shown { momentum }) => {
             let none = MomentumConfig { momentum: 0.0, dampening: 0.0, nesterov: false };
-            open(OpenMuon { momentum: OpenMomentum::new(&momentum), plain: config.clone().with_momentum(none).build() })
+            to.put(open(OpenMuon { momentum: OpenMomentum::new(&momentum), plain: config.clone().with_momentum(none).build() }))
         }
-        None => Transparent(config.build()).into(),
+        None => to.put(Transparent(config.build())),
     }
 }
 
 /// `RMSprop` without gradient clipping. Its averages leave the device together with the rest of the snapshot.
-pub fn rms_prop(config: &RmsPropConfig) -> ModuleOptimizer {
+pub fn rms_prop(config: &RmsPropConfig, to: Destination) -> ModuleOptimizer {
     #[derive(Deserialize)]
     struct Shown {
         alpha: f32,
@@ -213,14 +233,14 @@ pub fn rms_prop(config: &RmsPropConfig) -> ModuleOptimizer {
     }
     match show(config) {
         Some(Shown { alpha, momentum, epsilon, centered, weight_decay }) => {
-            open(OpenRmsProp { alpha, momentum, epsilon, centered, weight_decay: weight_decay.as_ref().map(WeightDecay::new) })
+            to.put(open(OpenRmsProp { alpha, momentum, epsilon, centered, weight_decay: weight_decay.as_ref().map(WeightDecay::new) }))
         }
-        None => Transparent(config.build()).into(),
+        None => to.put(Transparent(config.build())),
     }
 }
 
 /// `AdaGrad` without gradient clipping. Its sum leaves the device together with the rest of the snapshot.
-pub fn ada_grad(config: &AdaGradConfig) -> ModuleOptimizer {
+pub fn ada_grad(config: &AdaGradConfig, to: Destination) -> ModuleOptimizer {
     #[derive(Deserialize)]
     struct Shown {
         lr_decay: f64,
@@ -229,14 +249,14 @@ pub fn ada_grad(config: &AdaGradConfig) -> ModuleOptimizer {
     }
     match show(config) {
         Some(Shown { lr_decay, epsilon, weight_decay }) => {
-            open(OpenAdaGrad { lr_decay, epsilon, weight_decay: weight_decay.as_ref().map(WeightDecay::new) })
+            to.put(open(OpenAdaGrad { lr_decay, epsilon, weight_decay: weight_decay.as_ref().map(WeightDecay::new) }))
         }
-        None => Transparent(config.build()).into(),
+        None => to.put(Transparent(config.build())),
     }
 }
 
-fn open(update: impl Update + 'static) -> ModuleOptimizer {
-    Transparent(Open(update)).into()
+fn open<U: Update + 'static>(update: U) -> Transparent<Open<U>> {
+    Transparent(Open(update))
 }
 
 /// Reads the private fields of a configuration from its serialized form. `None` for a number that JSON cannot

@@ -192,7 +192,7 @@ macro_rules! transparent {
         ($config.init(), ModuleOptimizer::from(Transparent($config.build())))
     };
     ($config:expr, $made_by:ident) => {
-        ($config.init(), $made_by(&$config))
+        ($config.init(), $made_by(&$config, Destination::Own))
     };
 }
 
@@ -233,7 +233,7 @@ fn a_transparent_muon_updates_and_saves_as_burns_own_does() {
     let begin = LinearConfig::new(2, 3).with_bias(false).init(&device());
     for momentum in [MomentumConfig::new(), MomentumConfig::new().with_nesterov(true)] {
         let config = MuonConfig::new().with_momentum(momentum).with_weight_decay(Some(WeightDecayConfig::new(0.1)));
-        let trained = [config.init(), muon(&config)].map(|mut optimizer| {
+        let trained = [config.init(), muon(&config, Destination::Own)].map(|mut optimizer| {
             let mut layer = begin.clone();
             for batch in 1..5u8 {
                 let x = DeviceTensor::<2>::from_floats([[f32::from(batch), 1.0]], &device());

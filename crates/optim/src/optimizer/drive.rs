@@ -6,7 +6,7 @@ use burn::{module::Module, optim::GradientsParams, tensor::Gradients};
 
 use stormfire_values::every::Tick;
 
-use super::{Optimizer, Optimizers, Ramp, params, scale::Scale};
+use super::{Optimizer, Optimizers, Ramp, RateOf, params, scale::Scale};
 use crate::{
     error::{Error, Result},
     gradients,
@@ -68,14 +68,8 @@ impl DriveOptimizer for Optimizer {
             gradients::as_parameters(&mut gradients, module);
         }
         // burn takes the module by value. The copy shares every tensor, so nothing is lost if the update panics.
-        let scale = self.scale.at(self.steps);
-        let is_scaled = scale.to_bits() != 1.0_f64.to_bits();
-        let rates = self.schedule.as_ref().and_then(|of| if is_scaled { of.scaled(scale) } else { of.rate().cloned() });
-        let updated = match rates {
-            Some(rates) => self.inner.step(rates, module.clone(), gradients),
-            None => self.inner.step(scale * self.lr, module.clone(), gradients),
-        };
-        *module = updated;
+        let rates = self.rates();
+        *module = self.inner.step(rates, module.clone(), gradients);
         self.steps += 1;
         self.scale.note(self.steps);
     }
@@ -130,6 +124,13 @@ pub trait DriveOptimizers {
     /// If the index is too large.
     fn at(&mut self, index: usize) -> &mut Optimizer;
 
+    /// Sets a learning rate in place of that of schedule and group, until it is set again. `None` gives it back to them.
+    ///
+    /// # Errors
+    /// [`Error::Optimizer`] for a rate that is negative or not finite, or an unknown name. [`Error::Config`] for
+    /// patterns without a match.
+    fn set_rate(&mut self, of: &RateOf, rate: Option<f64>) -> Result<()>;
+
     /// Steps the schedules that count epochs and do not watch a metric, at the last batch of an epoch or when the rest
     /// of it is skipped. `completed` is the number of the epoch, counted from 1.
     ///
@@ -174,9 +175,11 @@ impl DriveOptimizers for Optimizers {
                 Some(own) => params::own(&optimizer.name, own, &params)?,
                 None => params.clone(),
             };
+            optimizer.paths = own.iter().map(|(_, path)| path.clone()).collect();
             if let Some(schedule) = &mut optimizer.schedule {
                 schedule.start(&optimizer.name, optimizer.lr, &own)?;
             }
+            optimizer.start_groups()?;
         }
         Ok(())
     }
@@ -190,6 +193,10 @@ impl DriveOptimizers for Optimizers {
 
     fn at(&mut self, index: usize) -> &mut Optimizer {
         &mut self.all[index]
+    }
+
+    fn set_rate(&mut self, of: &RateOf, rate: Option<f64>) -> Result<()> {
+        self.set_learning_rate(of, rate)
     }
 
     fn step_epoch_schedules(&mut self, completed: u64) -> Result<()> {

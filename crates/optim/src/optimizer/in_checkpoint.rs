@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use stormfire_checkpoint::{ParamPaths, Snapshot, optimizer_state};
 
-use super::Optimizers;
+use super::{Optimizers, groups::SetRate};
 use crate::{
     error::{Error, Result},
     schedule::ScheduleState,
@@ -22,6 +22,9 @@ struct OptimizerState {
     /// The learning rate at the save, for information only. A resumed run takes the rate from the schedule or the code.
     lr: f64,
     schedule: Option<ScheduleState>,
+    /// Rates that a callback has set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    set_rates: Vec<SetRate>,
     /// burn's counters for each parameter, by path.
     #[serde(default)]
     parameters: Map<String, Value>,
@@ -89,6 +92,7 @@ impl SaveOptimizers for Optimizers {
                 steps: optimizer.steps,
                 lr: optimizer.learning_rate(),
                 schedule: optimizer.schedule.as_ref().map(|schedule| schedule.state(&optimizer.name)).transpose()?,
+                set_rates: optimizer.set_rates.clone(),
                 parameters: Map::new(),
             };
             Ok((state, optimizer.inner.clone()))
@@ -108,6 +112,7 @@ impl SaveOptimizers for Optimizers {
             }
             optimizer.inner = optimizer_state::load(optimizer.inner.clone(), &optimizer.name, &saved.parameters, &mut tensors, paths)?;
             optimizer.steps = saved.steps;
+            optimizer.load_set_rates(saved.set_rates)?;
         }
         Ok(())
     }

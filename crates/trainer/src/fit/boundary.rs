@@ -1,7 +1,7 @@
 //! Actions of a fit between two batches.
 
 use stormfire_module::{LightningModule, Result, moment::Progress};
-use stormfire_optim::shared_ids;
+use stormfire_optim::{for_trainer::DriveOptimizers as _, shared_ids};
 
 use super::FitLoop;
 use crate::{adopt::adopt, checkpoint, stop::Stop};
@@ -37,6 +37,19 @@ impl<M: LightningModule> FitLoop<'_, M> {
             self.training.unfinished = Some(checkpoint::unfinished_epoch(self.engine)?);
             self.engine.books.of_ranks.clear();
         }
+        Ok(())
+    }
+
+    /// Sets the learning rates that hooks have requested.
+    pub(super) fn set_learning_rates(&mut self) -> Result<()> {
+        let asked = std::mem::take(&mut self.engine.run.place.requests.rates);
+        if asked.is_empty() {
+            return Ok(());
+        }
+        for (of, rate) in asked {
+            self.training.optimizers.set_rate(&of, rate)?;
+        }
+        self.refresh_learning_rates();
         Ok(())
     }
 

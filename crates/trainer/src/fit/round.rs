@@ -29,8 +29,10 @@ impl<M: LightningModule> FitLoop<'_, M> {
         !place.left_out.is_empty() && place.left_out.contains(&(place.progress.epoch, place.progress.batch_in_epoch + rank))
     }
 
-    /// Agrees with the other ranks, and also stops if values are not finite on one of them.
+    /// Agrees with the other ranks, and also stops if values are not finite on one of them. Before, sets the learning
+    /// rates that hooks have requested.
     pub(super) fn agree(&mut self) -> Result<()> {
+        self.set_learning_rates()?;
         let own = Flags::default().and_if(self.finite.stop().is_some(), Flags::NOT_FINITE);
         if self.engine.agree(own)?.has(Flags::NOT_FINITE) {
             self.finite.stop_as_another_rank();

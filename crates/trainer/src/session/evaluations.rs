@@ -11,6 +11,7 @@ use crate::{
     engine::{Engine, over_ranks::of_zero},
     evaluate::{Evaluated, evaluate},
     flags::Flags,
+    in_force::is_same,
     predict::predict,
     results_table::results_table,
     setup::{choose_device, draw_seed, limits_of, place},
@@ -29,7 +30,7 @@ impl<M: LightningModule> Session<M> {
         let _active = live_run::begin(self.name());
         let is_test = running == RunningStage::Test;
         let stage = if is_test { Stage::Test } else { Stage::Validate };
-        let mut module = self.for_evaluation(module)?;
+        let mut module = self.for_evaluation(module, at.is_some())?;
         let of_fit = at.map(|at| std::mem::replace(&mut self.engine.run.place.progress, at));
         let results = self.run(stage, &mut module, &mut data, &mut Training::default(), |engine, module, data, _| {
             begin(engine, module, data, stage)?;
@@ -80,7 +81,7 @@ impl<M: LightningModule> Session<M> {
         M: PredictModule,
     {
         let _active = live_run::begin(self.name());
-        let mut module = self.for_evaluation(module)?;
+        let mut module = self.for_evaluation(module, at.is_some())?;
         let of_fit = at.map(|at| std::mem::replace(&mut self.engine.run.place.progress, at));
         let predictions = self.run(Stage::Predict, &mut module, &mut data, &mut Training::default(), |engine, module, data, _| {
             begin(engine, module, data, Stage::Predict)?;
@@ -114,7 +115,23 @@ impl<M: LightningModule> Session<M> {
         }
     }
 
-    fn for_evaluation(&mut self, module: &M) -> Result<M> {
+    /// The module that the newest fit has returned, with the weights in force. `None` for another module.
+    pub(crate) fn in_force(&mut self, module: &M) -> Result<Option<M>> {
+        let Some(trained) = self.ended.as_ref().and_then(|ended| ended.trained.as_ref()) else { return Ok(None) };
+        let device = module.devices().into_iter().next().unwrap_or_default().inner();
+        if !is_same(&trained.clone().fork(&device), &module.valid())? {
+            return Ok(None);
+        }
+        self.engine.given_weights(module)
+    }
+
+    /// A module for an evaluation. `is_loaded`: it has the weights of a checkpoint.
+    fn for_evaluation(&mut self, module: &M, is_loaded: bool) -> Result<M> {
+        let in_force = if is_loaded { None } else { self.in_force(module)? };
+        if in_force.is_some() {
+            tracing::info!("evaluates the weights in force, which a callback of the fit provides, not the trained ones");
+        }
+        let module = in_force.as_ref().unwrap_or(module);
         if self.engine.frame.logs_wait {
             // A refused fit was to continue the logs of its run. This run must not write to them.
             self.begin_new_logs(None)?;

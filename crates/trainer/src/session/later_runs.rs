@@ -12,6 +12,19 @@ use crate::{
     setup::{OpenLoggers, folders_of_runs},
 };
 
+/// The end of a fit.
+pub(super) struct Ended<M> {
+    state: RunState,
+    /// The trained weights, if a callback has others in force.
+    pub(super) trained: Option<M>,
+}
+
+impl<M> Ended<M> {
+    pub(super) fn state(ended: Option<&Self>) -> Option<RunState> {
+        ended.map(|ended| ended.state.clone())
+    }
+}
+
 impl<M: LightningModule> Session<M> {
     /// Gives another fit new logs, or those of the checkpoint that it resumes from. It uses the current logs if no fit
     /// has been logged to them.
@@ -30,7 +43,7 @@ impl<M: LightningModule> Session<M> {
 
     /// The final state of the newest fit, to continue from.
     pub(crate) fn newest_fit(&mut self, module: &M) -> Result<Resume> {
-        let ended = self.ended.as_deref().cloned().ok_or_else(|| {
+        let ended = Ended::state(self.ended.as_deref()).ok_or_else(|| {
             let hint = "call it after a `Trainer::fit` that has returned a module, or resume from a checkpoint with `set_ckpt_path`";
             Error::config("fit_further", "no fit has completed", hint)
         })?;
@@ -46,10 +59,11 @@ impl<M: LightningModule> Session<M> {
         }
     }
 
-    pub(super) fn state_at_the_end(&mut self) -> Result<RunState> {
+    pub(super) fn state_at_the_end(&mut self, module: &M) -> Result<Ended<M>> {
         // A fit that continues from the end of another one should train longer.
         self.engine.run.place.requests.stops.clear();
-        checkpoint::run_state(&mut self.engine)
+        let trained = self.engine.given_weights(module)?.map(|_| module.valid());
+        Ok(Ended { state: checkpoint::run_state(&mut self.engine)?, trained })
     }
 
     /// The folders of all runs of the loggers.

@@ -33,6 +33,18 @@ impl<M: LightningModule> Trainer<M> {
         })
     }
 
+    /// The module that the newest fit has returned, with the weights in force: those of a callback such as an average, in
+    /// evaluation mode. Without such a callback, and for another module, its own weights.
+    ///
+    /// [`validate`](Self::validate), [`test`](Self::test) and [`predict`](Self::predict) use them for that module.
+    ///
+    /// # Errors
+    /// If the callback fails, or the device.
+    pub fn weights_in_force(&mut self, module: &M) -> Result<M> {
+        let in_force = self.session.as_mut().map_or(Ok(None), |session| session.in_force(module))?;
+        Ok(in_force.unwrap_or_else(|| module.valid()))
+    }
+
     /// As [`max_epochs`](Self::max_epochs), for later runs of a Trainer that has already run.
     pub fn set_max_epochs(&mut self, epochs: usize) {
         self.config.max_epochs = Some(epochs);

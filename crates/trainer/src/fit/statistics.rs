@@ -1,0 +1,77 @@
+//! The pass over the training data that renews the running statistics of the weights in force.
+
+use burn::tensor::Device;
+use stormfire_data::Position;
+use stormfire_module::{Hook, LightningModule, Result, for_trainer::RenewedStats};
+
+use super::FitLoop;
+use crate::engine::RandomPart;
+
+impl<M: LightningModule> FitLoop<'_, M> {
+    /// Renews the statistics of the weights in force, if a callback requests it. Values logged in the pass are dropped.
+    pub(super) fn renew_statistics(&mut self) -> Result<()> {
+        let wants = self.engine.callbacks_with_keys().any(|(callback, _)| callback.renews_statistics());
+        if !wants || self.finite.stop().is_some() {
+            return Ok(());
+        }
+        let Some(in_force) = self.engine.given_weights(self.module)? else { return Ok(()) };
+        let Some(mut stats) = RenewedStats::of(&in_force) else { return Ok(()) };
+        if self.train.is_single_pass() {
+            tracing::warn!("the statistics of batch normalizations are not renewed: the training data can be read only once");
+            return Ok(());
+        }
+        let _span = tracing::info_span!("statistics").entered();
+        self.engine.store.drops_records = true;
+        let batches = self.pass(&mut stats);
+        self.engine.store.drops_records = false;
+        let batches = batches?;
+        if batches == 0 {
+            return Ok(());
+        }
+        let ranks = self.engine.frame.ranks.clone();
+        let renewed = stats.finish((ranks.world(), batches), |sums| Ok(ranks.all_reduce_f64(sums)?))?.valid();
+        for (callback, _) in self.engine.callbacks_with_keys() {
+            callback.take_statistics(&renewed)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the number of batches of all ranks.
+    fn pass(&mut self, stats: &mut RenewedStats<M>) -> Result<usize> {
+        let limit = self.engine.run.limits.train_batches.unwrap_or(usize::MAX);
+        let with_tape = self.module.devices().into_iter().find(Device::is_autodiff);
+        let device = with_tape.as_ref().unwrap_or(&self.engine.frame.device).clone();
+        let start = Position::new(self.engine.run.place.progress.epoch, 0);
+        let (rank, world) = (self.engine.rank(), self.engine.world());
+        if rank < limit
+            && let Some(batch) = self.train.batches(start, &device)?.next()
+        {
+            let batch = batch?.value;
+            stats.probe(|module| self.forward(module, batch, 0))?;
+        }
+        let mut batches = self.train.batches(start, &device)?;
+        let mut done = 0;
+        while done < limit {
+            let round = world.min(limit - done);
+            if rank < round {
+                let Some(batch) = batches.next() else { break };
+                let batch = batch?.value;
+                stats.add(|module| self.forward(module, batch, done / world))?;
+            }
+            done += round;
+            self.agree()?;
+            self.engine.check_interrupt()?;
+        }
+        Ok(done)
+    }
+
+    fn forward(&mut self, module: &mut M, batch: M::Batch, batch_idx: usize) -> Result<()> {
+        self.engine.reseed(RandomPart::Batch);
+        let output = {
+            let _scope = self.engine.enter(Hook::TrainingStep);
+            module.training_step(batch, batch_idx)
+        };
+        output.map_err(|error| self.engine.in_step(Hook::TrainingStep, error))?;
+        self.engine.collect()
+    }
+}
