@@ -25,6 +25,7 @@ mod files;
 mod folders;
 mod foreign_draws;
 mod full_disk;
+mod gradient_checkpointing;
 mod half_precision;
 mod kept_state;
 mod learning_rates;
