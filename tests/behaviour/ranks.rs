@@ -4,6 +4,7 @@
 //! all threads, so nothing here draws from it.
 
 mod agreement;
+mod data;
 mod failures;
 mod law;
 mod resumed;

@@ -17,8 +17,10 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
     let project = folder.join("project");
     system::fresh_folder(&project)?;
     fs_err::create_dir(project.join("src"))?;
+    fs_err::create_dir(project.join(".cargo"))?;
     let checkout = format!("{}/", workspace.root.display());
     fs_err::write(project.join("Cargo.toml"), manifest(&readme)?.replace(CHECKOUT, &checkout) + "\n[workspace]\n")?;
+    fs_err::write(project.join(".cargo/config.toml"), environment(&readme)?)?;
     fs_err::write(project.join("src/main.rs"), program(&readme)?)?;
     // The same versions as in all other tests.
     fs_err::copy(workspace.root.join("Cargo.lock"), project.join("Cargo.lock"))?;
@@ -33,6 +35,12 @@ pub(crate) fn step(workspace: &Workspace) -> Result<Verdict> {
 
 fn manifest(readme: &str) -> Result<&str> {
     block(readme, "toml")
+}
+
+/// The second block of this language.
+fn environment(readme: &str) -> Result<&str> {
+    let (_, rest) = readme.split_once(manifest(readme)?).context("README.md has no manifest")?;
+    block(rest, "toml")
 }
 
 /// The first block is a complete program. Later blocks are excerpts.
@@ -67,6 +75,7 @@ mod tests {
         let edition = manifest.lines().find(|line| line.starts_with("edition")).unwrap();
         assert!(ours.contains(edition), "{edition}");
         assert!(manifest.contains(&format!("path = \"{CHECKOUT}crates/stormfire\"")), "{manifest}");
+        assert!(read(".cargo/config.toml").contains(environment(&readme).unwrap()));
         assert!(program(&readme).unwrap().contains("fn main()"));
     }
 }

@@ -65,7 +65,7 @@ impl<B> Iterator for Batches<B> {
     type Item = Result<Batch<B>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let item = self.ahead.take().or_else(|| self.pull())?;
+        let item = if self.ahead.is_some() { self.ahead.take()? } else { self.pull()? };
         if item.is_ok() {
             self.position.batch += self.stride;
             self.last = self.at_end();

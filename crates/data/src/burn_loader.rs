@@ -3,10 +3,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn::{data::dataloader::DataLoader, tensor::Device};
 
 use crate::{
-    Batch, Error, Length, Position, Result,
+    Batch, Error, Position, Result,
     foreign_draws::{Look, Seen},
     random::Chance,
-    source::{Feed, Setting, Source, guarded},
+    source::{Facts, Feed, Setting, Size, Source, guarded},
     workers::{Outlet, Pools, Stream},
 };
 
@@ -41,8 +41,8 @@ impl<B> BurnSource<B> {
 }
 
 impl<B: Send + 'static> Source<B> for BurnSource<B> {
-    fn kind(&self) -> &'static str {
-        "burn's data loader"
+    fn facts(&self) -> Facts {
+        Facts::new("burn's data loader")
     }
 
     fn check(&self) -> Result<()> {
@@ -74,16 +74,13 @@ impl<B: Send + 'static> Source<B> for BurnSource<B> {
         Ok(Box::new(BurnFeed { stream: Some(stream), lent, idle, threads: self.threads.clone() }))
     }
 
-    fn length(&self) -> Length {
-        self.items_per_batch.filter(|&n| n > 0).map(|n| self.loader.num_items().div_ceil(n)).into()
+    fn size(&self) -> Size {
+        let items = self.loader.num_items();
+        Size { length: self.items_per_batch.filter(|&n| n > 0).map(|n| items.div_ceil(n)).into(), items: Some(items) }
     }
 
-    fn dataset_len(&self) -> Option<usize> {
-        Some(self.loader.num_items())
-    }
-
-    fn is_shuffled(&self) -> bool {
-        false
+    fn order(&self) -> String {
+        String::new()
     }
 
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>> {

@@ -5,7 +5,7 @@ use burn::tensor::Device;
 use crate::{
     Batch, Batches, BoxError, Error, Length, Loader, Position, Result,
     shuffle::derive,
-    source::{Feed, Setting, Source},
+    source::{Facts, Feed, Setting, Size, Source},
 };
 
 /// Combines several loaders into one. Each constructor is one of Lightning's modes and returns a [`Loader`].
@@ -99,7 +99,14 @@ fn lockstep<B: Send + 'static>(loaders: impl IntoIterator<Item = Loader<B>>, mod
     Loader::from_source(Lockstep { loaders: loaders.into_iter().collect(), mode })
 }
 
-const KIND: &str = "other loaders";
+fn facts<B: Send + 'static>(loaders: &[Loader<B>]) -> Facts {
+    Facts {
+        is_shuffled: loaders.iter().any(Loader::is_shuffled),
+        is_single_pass: loaders.iter().any(Loader::is_single_pass),
+        is_divisible: loaders.iter().all(|loader| loader.facts().is_divisible),
+        ..Facts::new("other loaders")
+    }
+}
 
 fn check<B: Send + 'static>(loaders: &[Loader<B>]) -> Result<()> {
     if loaders.is_empty() {
@@ -108,11 +115,11 @@ fn check<B: Send + 'static>(loaders: &[Loader<B>]) -> Result<()> {
     loaders.iter().enumerate().try_for_each(|(index, loader)| loader.check_options().map_err(at(index)))
 }
 
-fn set<B: Send + 'static>(loaders: &[Loader<B>], setting: Setting) -> Option<Vec<Loader<B>>> {
+fn set<B: Send + 'static>(loaders: &[Loader<B>], setting: &Setting) -> Option<Vec<Loader<B>>> {
     let adapt = |(index, loader): (usize, &Loader<B>)| match setting {
         // With one seed for all, loaders of the same length would have the same order.
-        Setting::DefaultSeed(seed) => Some(loader.with_default_seed(derive(seed, index))),
-        Setting::RunSeed(seed) => Some(loader.with_run_seed(derive(seed, index))),
+        Setting::DefaultSeed(seed) => Some(loader.with_default_seed(derive(*seed, index))),
+        Setting::RunSeed(seed) => Some(loader.with_run_seed(derive(*seed, index))),
         Setting::NoShuffle => Some(loader.without_shuffle()),
         _ => None,
     };
@@ -128,9 +135,19 @@ struct Lockstep<B> {
     mode: Mode,
 }
 
+impl<B: Send + 'static> Lockstep<B> {
+    fn length(&self) -> Length {
+        let mut lengths = self.loaders.iter().map(Loader::len);
+        match self.mode {
+            Mode::MinSize => lengths.filter_map(Length::known).min().into(),
+            Mode::MaxSize | Mode::MaxSizeCycle => lengths.try_fold(0, |longest, length| length.known().map(|n| longest.max(n))).into(),
+        }
+    }
+}
+
 impl<B: Send + 'static> Source<Vec<Option<B>>> for Lockstep<B> {
-    fn kind(&self) -> &'static str {
-        KIND
+    fn facts(&self) -> Facts {
+        facts(&self.loaders)
     }
 
     fn check(&self) -> Result<()> {
@@ -167,28 +184,8 @@ impl<B: Send + 'static> Source<Vec<Option<B>>> for Lockstep<B> {
         Ok(Box::new(LockstepFeed { children, mode: self.mode, device: device.clone() }))
     }
 
-    fn length(&self) -> Length {
-        let mut lengths = self.loaders.iter().map(Loader::len);
-        match self.mode {
-            Mode::MinSize => lengths.filter_map(Length::known).min().into(),
-            Mode::MaxSize | Mode::MaxSizeCycle => lengths.try_fold(0, |longest, length| length.known().map(|n| longest.max(n))).into(),
-        }
-    }
-
-    fn dataset_len(&self) -> Option<usize> {
-        None
-    }
-
-    fn is_shuffled(&self) -> bool {
-        self.loaders.iter().any(Loader::is_shuffled)
-    }
-
-    fn is_single_pass(&self) -> bool {
-        self.loaders.iter().any(Loader::is_single_pass)
-    }
-
-    fn is_divisible(&self) -> bool {
-        self.loaders.iter().all(Loader::is_divisible)
+    fn size(&self) -> Size {
+        Size { length: self.length(), items: None }
     }
 
     fn order(&self) -> String {
@@ -196,7 +193,7 @@ impl<B: Send + 'static> Source<Vec<Option<B>>> for Lockstep<B> {
     }
 
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<Vec<Option<B>>>>> {
-        Some(Arc::new(Self { loaders: set(&self.loaders, setting)?, mode: self.mode }))
+        Some(Arc::new(Self { loaders: set(&self.loaders, &setting)?, mode: self.mode }))
     }
 }
 
@@ -305,8 +302,8 @@ impl<B: Send + 'static> Feed<Vec<Option<B>>> for LockstepFeed<B> {
 struct Sequential<B>(Vec<Loader<B>>);
 
 impl<B: Send + 'static> Source<B> for Sequential<B> {
-    fn kind(&self) -> &'static str {
-        KIND
+    fn facts(&self) -> Facts {
+        facts(&self.0)
     }
 
     fn check(&self) -> Result<()> {
@@ -328,24 +325,9 @@ impl<B: Send + 'static> Source<B> for Sequential<B> {
         Err(Error::SeekPastEnd { batch: start.batch, length: start.batch - skip })
     }
 
-    fn length(&self) -> Length {
-        self.0.iter().try_fold(0, |sum, loader| loader.len().known().map(|n| sum + n)).into()
-    }
-
-    fn dataset_len(&self) -> Option<usize> {
-        self.0.iter().map(Loader::dataset_len).sum()
-    }
-
-    fn is_shuffled(&self) -> bool {
-        self.0.iter().any(Loader::is_shuffled)
-    }
-
-    fn is_single_pass(&self) -> bool {
-        self.0.iter().any(Loader::is_single_pass)
-    }
-
-    fn is_divisible(&self) -> bool {
-        self.0.iter().all(Loader::is_divisible)
+    fn size(&self) -> Size {
+        let length = self.0.iter().try_fold(0, |sum, loader| loader.len().known().map(|n| sum + n)).into();
+        Size { length, items: self.0.iter().map(Loader::dataset_len).sum() }
     }
 
     fn order(&self) -> String {
@@ -353,7 +335,7 @@ impl<B: Send + 'static> Source<B> for Sequential<B> {
     }
 
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>> {
-        Some(Arc::new(Self(set(&self.0, setting)?)))
+        Some(Arc::new(Self(set(&self.0, &setting)?)))
     }
 }
 

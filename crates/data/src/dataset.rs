@@ -7,11 +7,12 @@ use burn::{
 
 use crate::{
     Batch, Error, Length, Position, Result,
-    foreign_draws::{Announced, Look, Seen},
+    foreign_draws::Seen,
+    making::Making,
+    order::{Order, Plan},
     random::Chance,
     share::Share,
-    shuffle::permutation,
-    source::{Feed, Setting, Source, guarded},
+    source::{Facts, Feed, Setting, Size, Source, guarded},
     workers::{Pools, Stream},
 };
 
@@ -24,73 +25,50 @@ pub(crate) struct DatasetSource<I, B> {
     threads: Seen,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Options {
-    batch_size: usize,
-    shuffle: bool,
-    seed: Option<u64>,
+    order: Order,
     run_seed: Option<u64>,
     workers: usize,
     prefetch: usize,
-    drop_last: bool,
     share: Share,
 }
 
 impl<I, B> DatasetSource<I, B> {
     pub(crate) fn new(dataset: Arc<dyn Dataset<I>>, batcher: Arc<dyn Batcher<I, B>>) -> Self {
-        let options = Options {
-            batch_size: 1,
-            shuffle: false,
-            seed: None,
-            run_seed: None,
-            workers: 0,
-            prefetch: 2,
-            drop_last: false,
-            share: Share::WHOLE,
-        };
+        let options = Options { order: Order::default(), run_seed: None, workers: 0, prefetch: 2, share: Share::WHOLE };
         Self { dataset, batcher, options, pools: Arc::default(), threads: Seen::default() }
     }
 }
 
 impl<I: 'static, B: Send + 'static> Source<B> for DatasetSource<I, B> {
-    fn kind(&self) -> &'static str {
-        "a dataset"
+    fn facts(&self) -> Facts {
+        let Options { order, share, .. } = &self.options;
+        Facts { is_shuffled: order.is_shuffled(), is_divisible: true, share: *share, ..Facts::new("a dataset") }
     }
 
     fn check(&self) -> Result<()> {
-        for (option, value) in [("batch_size", self.options.batch_size), ("prefetch", self.options.prefetch)] {
-            if value == 0 {
-                return Err(Error::InvalidOption { option, value });
-            }
+        if self.options.prefetch == 0 {
+            return Err(Error::InvalidOption { option: "prefetch", value: 0 });
         }
-        Ok(())
+        self.options.order.check(|| guarded("dataset", 0, || self.dataset.len()))
     }
 
     fn open(&self, start: Position, device: &Device) -> Result<Box<dyn Feed<B>>> {
-        let Options { batch_size, shuffle, seed, run_seed, workers, prefetch, drop_last, share } = self.options;
+        let Options { order, run_seed, workers, prefetch, share } = &self.options;
         let items = guarded("dataset", start.batch, || self.dataset.len())?;
-        let chance = Chance::new(run_seed, seed.unwrap_or(0));
-        let batches = share.of(start.batch..batches(items, batch_size, drop_last));
-        let pass = Arc::new(Pass {
-            dataset: self.dataset.clone(),
-            batcher: self.batcher.clone(),
-            device: device.clone(),
-            order: shuffle.then(|| permutation(items, seed.unwrap_or(0), start.epoch)),
-            items,
-            batch_size,
-            chance,
-            epoch: start.epoch,
-            is_ahead: workers > 0,
-            first: start.batch + share.rank,
-            look: if workers > 0 { chance.announce(&self.threads, device) } else { Announced::default() },
-        });
+        let chance = Chance::new(*run_seed, order.seed());
+        let plan = order.plan(items, start.epoch)?;
+        let batches = share.of(start.batch..plan.batches());
+        let making = Making::new(chance, start.epoch, start.batch + share.rank, *workers, &self.threads, device);
+        let pass = Arc::new(Pass { dataset: self.dataset.clone(), batcher: self.batcher.clone(), plan, making });
         // A thread without a batch would only cost its start.
-        let workers = workers.min(batches.len());
+        let workers = (*workers).min(batches.len());
         if workers == 0 {
             return Ok(Box::new(Inline { pass, batches }));
         }
         let all = batches.clone();
-        let stream = Stream::start(&self.pools, workers, prefetch, move |worker, outlet| {
+        let stream = Stream::start(&self.pools, workers, *prefetch, move |worker, outlet| {
             for batch in all.clone().skip(worker).step_by(workers) {
                 if outlet.is_stopped() {
                     break;
@@ -105,93 +83,49 @@ impl<I: 'static, B: Send + 'static> Source<B> for DatasetSource<I, B> {
         Ok(Box::new(Parallel { stream, batches, threads: self.threads.clone() }))
     }
 
-    fn length(&self) -> Length {
-        Length::Batches(batches(self.dataset.len(), self.options.batch_size, self.options.drop_last))
-    }
-
-    fn dataset_len(&self) -> Option<usize> {
-        Some(self.dataset.len())
-    }
-
-    fn is_shuffled(&self) -> bool {
-        self.options.shuffle
-    }
-
-    fn is_divisible(&self) -> bool {
-        true
+    fn size(&self) -> Size {
+        let items = self.dataset.len();
+        Size { length: Length::Batches(self.options.order.batches(items)), items: Some(items) }
     }
 
     fn order(&self) -> String {
-        let Options { batch_size, shuffle, seed, drop_last, .. } = self.options;
-        let seed = seed.filter(|_| shuffle).map_or_else(|| "none".to_owned(), |seed| seed.to_string());
-        format!("batch_size {batch_size}, shuffle {shuffle}, seed {seed}, drop_last {drop_last}")
-    }
-
-    fn share(&self) -> Share {
-        self.options.share
+        self.options.order.describe()
     }
 
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>> {
-        let (mut options, mut threads) = (self.options, self.threads.clone());
+        let (mut options, mut threads) = (self.options.clone(), self.threads.clone());
         match setting {
-            Setting::BatchSize(n) => options.batch_size = n,
-            Setting::Shuffle(on) => options.shuffle = on,
-            Setting::NoShuffle => options.shuffle = false,
-            Setting::Seed(seed) => options.seed = Some(seed),
-            Setting::DefaultSeed(seed) => options.seed = options.seed.or(Some(seed)),
             Setting::RunSeed(seed) => (options.run_seed, threads) = (Some(seed), Seen::default()),
             Setting::Workers(n) => options.workers = n,
             Setting::Prefetch(n) => options.prefetch = n,
-            Setting::DropLast(on) => options.drop_last = on,
             Setting::Share(share) => options.share = share,
-            Setting::ItemsPerBatch(_) => return None,
+            other if options.order.set(other.clone()) => {}
+            _ => return None,
         }
         let (dataset, batcher, pools) = (self.dataset.clone(), self.batcher.clone(), self.pools.clone());
         Some(Arc::new(Self { dataset, batcher, options, pools, threads }))
     }
 }
 
-/// `batch_size` may be the invalid 0 here, because the length is requested before the options are checked.
-fn batches(items: usize, batch_size: usize, drop_last: bool) -> usize {
-    let batch_size = batch_size.max(1);
-    if drop_last { items / batch_size } else { items.div_ceil(batch_size) }
-}
-
 /// Everything that determines batch `n` of one epoch.
 struct Pass<I, B> {
     dataset: Arc<dyn Dataset<I>>,
     batcher: Arc<dyn Batcher<I, B>>,
-    device: Device,
-    order: Option<Vec<usize>>,
-    items: usize,
-    batch_size: usize,
-    chance: Chance,
-    epoch: usize,
-    is_ahead: bool,
-    first: usize,
-    look: Announced,
+    plan: Plan,
+    making: Making,
 }
 
 impl<I, B> Pass<I, B> {
     fn make(&self, batch: usize) -> Result<Batch<B>> {
-        let iterating = (!self.is_ahead).then_some(&self.device);
-        let look = if batch == self.first { self.look.begin() } else { None };
-        let made = self.chance.of_batch(Position::new(self.epoch, batch), iterating, || self.load(batch));
-        look.into_iter().for_each(Look::end);
-        made
+        self.making.make(batch, || self.load(batch))
     }
 
     fn load(&self, batch: usize) -> Result<Batch<B>> {
-        let first = batch.saturating_mul(self.batch_size).min(self.items);
-        let range = first..first.saturating_add(self.batch_size).min(self.items);
-        let indices: Vec<usize> = match &self.order {
-            Some(order) => order[range].to_vec(),
-            None => range.collect(),
-        };
+        let indices = self.plan.of(batch);
         let items =
             guarded("dataset", batch, || self.dataset.get_many(indices.clone()).map_err(|cause| self.blame(&indices, batch, cause)))??;
         let count = items.len();
-        let value = guarded("batcher", batch, || self.batcher.batch(items, &self.device))?;
+        let value = guarded("batcher", batch, || self.batcher.batch(items, &self.making.device))?;
         Ok(Batch { value, items: Some(count) })
     }
 

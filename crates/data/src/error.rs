@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use burn::data::dataset::DatasetError;
 
 use crate::Stage;
@@ -85,6 +87,52 @@ pub enum Error {
         /// What the loader was made from.
         kind: &'static str,
     },
+    /// Two options of a loader decide the same.
+    #[error("`{option}` and `{with}` cannot be used together")]
+    Conflict {
+        /// The setter's name.
+        option: &'static str,
+        /// The other setter's name.
+        with: &'static str,
+    },
+    /// A sampler does not fit its dataset, or its epochs have different lengths.
+    #[error("the sampler of a loader: {reason}")]
+    Sampler {
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file with data is missing or damaged, or one of its records cannot be decoded.
+    #[error("the data file `{}` cannot be read at {at}: {cause}", path.display())]
+    DataFile {
+        /// Its path.
+        path: PathBuf,
+        /// The place in the file, such as `record 7, line 8`. Records are counted from 0, lines from 1.
+        at: String,
+        /// What is wrong there.
+        cause: BoxError,
+    },
+    /// A series is not a whole number of moments.
+    #[error("series {item} of the batch has {numbers} numbers, which is not a multiple of {features} features")]
+    Series {
+        /// Its index in the batch.
+        item: usize,
+        /// Its length.
+        numbers: usize,
+        /// The features of a moment.
+        features: usize,
+    },
+    /// A batch cannot be augmented as requested.
+    #[error("the batch cannot be augmented: {reason}")]
+    Augment {
+        /// What is wrong.
+        reason: String,
+    },
+    /// A dataset cannot be split as requested.
+    #[error("the dataset cannot be split: {reason}")]
+    Split {
+        /// What is wrong.
+        reason: String,
+    },
     /// The ranks of a run cannot share the batches of this loader.
     #[error("a loader made from {kind} cannot be shared by several ranks, because its batches may differ from rank to rank")]
     NotDivisible {
@@ -152,6 +200,19 @@ impl Error {
         Self::Other(error.into())
     }
 
+    /// [`Error::Sampler`], for a custom sampler.
+    pub fn sampler(reason: impl Into<String>) -> Self {
+        Self::Sampler { reason: reason.into() }
+    }
+
+    pub(crate) fn augment(reason: impl Into<String>) -> Self {
+        Self::Augment { reason: reason.into() }
+    }
+
+    pub(crate) fn split(reason: impl Into<String>) -> Self {
+        Self::Split { reason: reason.into() }
+    }
+
     /// What to do about it, if that is known.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
@@ -170,11 +231,13 @@ impl Error {
             }
             Self::InvalidOption { option, .. } => format!("`{option}` must be at least 1"),
             Self::NoEffect { option, kind } => no_effect_hint(option, kind),
+            Self::Conflict { option, with } => format!("remove `{option}`: the `{with}` decides it"),
             Self::UnevenBatch { .. } => {
                 "the first axis of every tensor in a batch counts its items; mark a field that is the same for all of them with \
                  `#[split(clone)]`, or use `devices(1)`"
                     .into()
             }
+            Self::NotDivisible { kind: "shards" } => "count the records before: `Shards::counted`, or `Shards::with_counts`".into(),
             Self::NotDivisible { .. } => "use `Loader::new`, `Loader::collate` or `Loader::from_batches`".into(),
             Self::NothingToCombine => "pass one or more loaders".into(),
             Self::Combined { error, .. } => return error.hint(),
@@ -183,6 +246,11 @@ impl Error {
             }
             Self::Dataset { .. }
             | Self::Source { .. }
+            | Self::Sampler { .. }
+            | Self::Augment { .. }
+            | Self::Series { .. }
+            | Self::DataFile { .. }
+            | Self::Split { .. }
             | Self::WorkerLost { .. }
             | Self::Spawn(_)
             | Self::Io(_)
@@ -208,6 +276,9 @@ fn no_effect_hint(option: &str, kind: &str) -> String {
         (_, "other loaders") => format!("call `{option}` on the loaders it was made from"),
         (_, "burn's data loader") => {
             format!("set `{option}` on burn's `DataLoaderBuilder`, or use `Loader::new` with the dataset and the batcher")
+        }
+        (_, "shards") => {
+            format!("`{option}` works on `Loader::new` with a dataset and a batcher; shards are read from the first to the last record")
         }
         _ => format!("`{option}` works on `Loader::new` with a dataset and a batcher; here the iterator decides"),
     }

@@ -135,7 +135,7 @@ impl Look {
     }
 }
 
-/// In f32, whatever the default type of the device is: in bf16, a number returns soon.
+/// In f32, also if the default type of the device is narrower: in bf16, a number returns soon.
 fn draw(device: &Device) -> f32 {
     Tensor::<1>::random([1], Distribution::Default, (device, DType::F32)).into_scalar()
 }

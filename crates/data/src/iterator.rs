@@ -5,7 +5,7 @@ use burn::tensor::Device;
 use crate::{
     Batch, BoxError, Error, Length, Position, Result,
     random::Chance,
-    source::{Feed, Setting, Source, guarded},
+    source::{Facts, Feed, Setting, Size, Source, guarded},
 };
 
 type BoxIter<B> = Box<dyn Iterator<Item = Result<B, BoxError>> + Send>;
@@ -123,8 +123,8 @@ fn skip<B>(mut iter: BoxIter<B>, batches: usize, draws: &Draws) -> Result<BoxIte
 }
 
 impl<B: Send + 'static> Source<B> for IterSource<B> {
-    fn kind(&self) -> &'static str {
-        "an iterator"
+    fn facts(&self) -> Facts {
+        Facts { is_single_pass: self.is_single_pass, is_divisible: self.is_list, ..Facts::new("an iterator") }
     }
 
     fn check(&self) -> Result<()> {
@@ -140,24 +140,12 @@ impl<B: Send + 'static> Source<B> for IterSource<B> {
         Ok(Box::new(IterFeed { iter, batch: start.batch, items: self.items_per_batch, draws }))
     }
 
-    fn length(&self) -> Length {
-        *self.length.get_or_init(|| (self.measure)())
+    fn size(&self) -> Size {
+        Size { length: *self.length.get_or_init(|| (self.measure)()), items: None }
     }
 
-    fn dataset_len(&self) -> Option<usize> {
-        None
-    }
-
-    fn is_shuffled(&self) -> bool {
-        false
-    }
-
-    fn is_single_pass(&self) -> bool {
-        self.is_single_pass
-    }
-
-    fn is_divisible(&self) -> bool {
-        self.is_list
+    fn order(&self) -> String {
+        String::new()
     }
 
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>> {
@@ -183,11 +171,15 @@ impl<B> Feed<B> for IterFeed<B> {
     fn next(&mut self) -> Option<Result<Batch<B>>> {
         let batch = self.batch;
         self.batch += 1;
-        match self.draws.of_batch(batch, || guarded("iterator", batch, || self.iter.next())) {
-            Ok(Some(Ok(value))) => Some(Ok(Batch { value, items: self.items })),
-            Ok(Some(Err(cause))) => Some(Err(Error::Source { batch, cause })),
-            Ok(None) => None,
-            Err(panic) => Some(Err(panic)),
+        // A batch can be large to move, and would be moved by each return.
+        let mut item = None;
+        if let Err(panic) = self.draws.of_batch(batch, || guarded("iterator", batch, || item = self.iter.next())) {
+            return Some(Err(panic));
+        }
+        match item {
+            Some(Ok(value)) => Some(Ok(Batch { value, items: self.items })),
+            Some(Err(cause)) => Some(Err(Error::Source { batch, cause })),
+            None => None,
         }
     }
 

@@ -9,12 +9,13 @@ use burn::{
 };
 
 use crate::{
-    Batches, BoxError, Error, Length, Position, Result, Stage,
+    BatchSampler, Batches, BoxError, Error, Length, Position, Result, Sampler, Shards, Stage,
     burn_loader::BurnSource,
     dataset::DatasetSource,
     iterator::IterSource,
-    share::Share,
-    source::{Setting, Source},
+    samplers::AnySampler,
+    source::{Facts, Setting, Size, Source},
+    stream::StreamSource,
 };
 
 /// A source of batches of type `B` for every epoch.
@@ -27,6 +28,8 @@ use crate::{
 /// |---|---|---|
 /// | [`new`](Self::new), [`collate`](Self::collate) | from (seed, epoch), for any number of workers | exact, loads
 /// nothing twice |
+/// | [`stream`](Self::stream) | from (seed, epoch), for any number of workers | exact; reads the shards before if they were
+/// not counted |
 /// | [`from_batches`](Self::from_batches) | as given | exact |
 /// | [`from_fn`](Self::from_fn), [`from_iter`](Self::from_iter) | the iterator's | makes the skipped batches again |
 /// | [`from_burn`](Self::from_burn) | burn's | makes the skipped batches again; not exact if burn shuffles or has two
@@ -67,6 +70,36 @@ impl<B: Send + 'static> Loader<B> {
     /// Batches of a burn `Dataset`, made by a function of the items and the device.
     pub fn collate<I: 'static>(dataset: impl Dataset<I> + 'static, collate: impl Fn(Vec<I>, &Device) -> B + Send + Sync + 'static) -> Self {
         Self::new(dataset, Collate(collate))
+    }
+
+    /// Batches of the records of [`Shards`], made by a function of the items and the device.
+    ///
+    /// The records are read once in an epoch, in the order of the shards, and `workers` decode them. With
+    /// `shuffle(true)`, the order of the shards and of the records within the
+    /// [`shuffle_buffer`](Shards::shuffle_buffer) depends on the seed and the epoch. A pass that starts in the middle
+    /// reads on in the right shard and record. If the shards were not [`counted`](Shards::counted), it reads the shards
+    /// before, too, but decodes nothing of them, and the length is unknown.
+    ///
+    /// ```no_run
+    /// use burn::prelude::*;
+    /// use stormfire_data::{Loader, Shards, shard_paths};
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Row {
+    ///     x: f32,
+    ///     y: f32,
+    /// }
+    ///
+    /// let shards = Shards::json_lines(shard_paths("data/rows-{000..127}.jsonl.gz")?);
+    /// let loader = Loader::stream(shards, |rows: Vec<Row>, device| {
+    ///     let column = |of: fn(&Row) -> f32| Tensor::<1>::from_floats(rows.iter().map(of).collect::<Vec<_>>().as_slice(), device);
+    ///     (column(|row| row.x), column(|row| row.y))
+    /// });
+    /// let loader = loader.batch_size(256).shuffle(true).workers(2);
+    /// # Ok::<(), stormfire_data::Error>(())
+    /// ```
+    pub fn stream<I: Send + 'static>(shards: Shards<I>, collate: impl Fn(Vec<I>, &Device) -> B + Send + Sync + 'static) -> Self {
+        Self::from_source(StreamSource::new(shards, collate))
     }
 
     /// The batches of burn's own data loader, which keeps its own batch size, order and workers.
@@ -177,6 +210,20 @@ impl<B: Send + 'static> Loader<B> {
         self.set(Setting::Prefetch(batches))
     }
 
+    /// The sampler that decides which items an epoch uses, and in which order, instead of `shuffle`.
+    /// [`Error::Conflict`] next to `shuffle(true)`.
+    ///
+    /// A fixed order ([`without_shuffle`](Self::without_shuffle)) is that of epoch 0.
+    pub fn sampler(self, sampler: impl Sampler + 'static) -> Self {
+        self.set(Setting::Sampler(AnySampler::Items(Arc::new(sampler))))
+    }
+
+    /// The sampler that decides which items are in which batch, instead of `shuffle`, `batch_size` and `drop_last`.
+    /// [`Error::Conflict`] next to one of them.
+    pub fn batch_sampler(self, sampler: impl BatchSampler + 'static) -> Self {
+        self.set(Setting::Sampler(AnySampler::Batches(Arc::new(sampler))))
+    }
+
     /// Whether to drop a last batch that is not full (default false).
     pub fn drop_last(self, on: bool) -> Self {
         self.set(Setting::DropLast(on))
@@ -218,26 +265,27 @@ impl<B: Send + 'static> Loader<B> {
     /// [`Error::Consumed`], and errors while batches are skipped.
     pub fn batches(&self, start: Position, device: &Device) -> Result<Batches<B>> {
         self.check_options()?;
-        if let Length::Batches(length) = self.source.length()
+        if let Length::Batches(length) = self.len()
             && start.batch > length
         {
             return Err(Error::SeekPastEnd { batch: start.batch, length });
         }
-        Ok(Batches::new(self.source.open(start, device)?, start, self.source.share()))
+        Ok(Batches::new(self.source.open(start, device)?, start, self.facts().share))
     }
 
     /// Checks that the options are valid and that the loader is not known to be empty.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidOption`], [`Error::NoEffect`], [`Error::NothingToCombine`], [`Error::Empty`].
+    /// [`Error::InvalidOption`], [`Error::NoEffect`], [`Error::Conflict`], [`Error::Sampler`], [`Error::DataFile`],
+    /// [`Error::NothingToCombine`], [`Error::Empty`].
     pub fn check(&self) -> Result<()> {
         self.check_options()?;
-        if self.source.length() == Length::Batches(0) {
-            let reason = match self.source.dataset_len() {
+        if self.len() == Length::Batches(0) {
+            let reason = match self.dataset_len() {
                 Some(0) => "its dataset has no items".to_owned(),
                 Some(items) => format!("its dataset has {items} items, fewer than one full batch"),
-                None => format!("it is made from {} without batches", self.source.kind()),
+                None => format!("it is made from {} without batches", self.facts().kind),
             };
             return Err(Error::Empty { reason });
         }
@@ -246,22 +294,22 @@ impl<B: Send + 'static> Loader<B> {
 
     /// Batches per epoch.
     pub fn len(&self) -> Length {
-        self.source.length()
+        self.size().length
     }
 
     /// Items in the dataset. `None` without a dataset.
     pub fn dataset_len(&self) -> Option<usize> {
-        self.source.dataset_len()
+        self.size().items
     }
 
     /// Whether this loader changes its order between epochs. An order that burn or an iterator decides does not count.
     pub fn is_shuffled(&self) -> bool {
-        self.source.is_shuffled()
+        self.facts().is_shuffled
     }
 
     /// Whether the loader has only one pass, like one made from an iterator.
     pub fn is_single_pass(&self) -> bool {
-        self.source.is_single_pass()
+        self.facts().is_single_pass
     }
 
     /// The options that decide which items are in which batch, as text: the ranks of a run compare it. Empty for a
@@ -270,12 +318,12 @@ impl<B: Send + 'static> Loader<B> {
         self.source.order()
     }
 
-    pub(crate) fn is_divisible(&self) -> bool {
-        self.source.is_divisible()
+    pub(crate) fn facts(&self) -> Facts {
+        self.source.facts()
     }
 
-    pub(crate) fn share(&self) -> Share {
-        self.source.share()
+    pub(crate) fn size(&self) -> Size {
+        self.source.size()
     }
 
     pub(crate) fn from_source(source: impl Source<B> + 'static) -> Self {
@@ -284,17 +332,9 @@ impl<B: Send + 'static> Loader<B> {
 
     pub(crate) fn check_options(&self) -> Result<()> {
         if let Some(option) = self.misuse {
-            return Err(Error::NoEffect { option, kind: self.source.kind() });
+            return Err(Error::NoEffect { option, kind: self.facts().kind });
         }
         self.source.check()
-    }
-
-    pub(crate) fn depth(&self) -> u64 {
-        self.source.depth()
-    }
-
-    pub(crate) fn kind(&self) -> &'static str {
-        self.source.kind()
     }
 
     pub(crate) fn try_set(&self, setting: Setting) -> Option<Self> {
@@ -307,9 +347,10 @@ impl<B: Send + 'static> Loader<B> {
     }
 
     fn set(self, setting: Setting) -> Self {
+        let name = setting.name();
         match self.try_set(setting) {
             Some(loader) => loader,
-            None => Self { misuse: self.misuse.or(Some(setting.name())), ..self },
+            None => Self { misuse: self.misuse.or(Some(name)), ..self },
         }
     }
 }
@@ -323,8 +364,8 @@ impl<B: Send + 'static> From<Arc<dyn DataLoader<B>>> for Loader<B> {
 impl<B> fmt::Debug for Loader<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Loader")
-            .field("made_from", &self.source.kind())
-            .field("shuffled", &self.source.is_shuffled())
+            .field("made_from", &self.source.facts().kind)
+            .field("shuffled", &self.source.facts().is_shuffled)
             .finish_non_exhaustive()
     }
 }

@@ -3,11 +3,10 @@ use std::sync::Arc;
 use burn::tensor::Device;
 
 use crate::{
-    Batch, Batches, BoxError, Error, Length, Loader, Position, Result,
+    Batch, Batches, BoxError, Error, Loader, Position, Result,
     random::Chance,
-    share::Share,
     shuffle::derive,
-    source::{Feed, Setting, Source, guarded},
+    source::{Facts, Feed, Setting, Size, Source, guarded},
 };
 
 type Function<A, B> = Arc<dyn Fn(A) -> Result<B, BoxError> + Send + Sync>;
@@ -34,14 +33,15 @@ pub(crate) struct MapSource<A, B> {
 impl<A: Send + 'static, B> MapSource<A, B> {
     pub(crate) fn new(inner: Loader<A>, map: impl Fn(A) -> Result<B, BoxError> + Send + Sync + 'static) -> Self {
         // Chained functions draw different numbers.
-        let chance = Chance::new(None, inner.depth() + 1);
+        let chance = Chance::new(None, inner.facts().depth + 1);
         Self { inner, map: Arc::new(map), chance }
     }
 }
 
 impl<A: Send + 'static, B: Send + 'static> Source<B> for MapSource<A, B> {
-    fn kind(&self) -> &'static str {
-        self.inner.kind()
+    fn facts(&self) -> Facts {
+        let inner = self.inner.facts();
+        Facts { depth: inner.depth + 1, ..inner }
     }
 
     fn check(&self) -> Result<()> {
@@ -53,36 +53,12 @@ impl<A: Send + 'static, B: Send + 'static> Source<B> for MapSource<A, B> {
         Ok(Box::new(MapFeed { inner, map, chance: self.chance, device: device.clone() }))
     }
 
-    fn length(&self) -> Length {
-        self.inner.len()
-    }
-
-    fn dataset_len(&self) -> Option<usize> {
-        self.inner.dataset_len()
-    }
-
-    fn is_shuffled(&self) -> bool {
-        self.inner.is_shuffled()
-    }
-
-    fn is_single_pass(&self) -> bool {
-        self.inner.is_single_pass()
-    }
-
-    fn is_divisible(&self) -> bool {
-        self.inner.is_divisible()
+    fn size(&self) -> Size {
+        self.inner.size()
     }
 
     fn order(&self) -> String {
         self.inner.order()
-    }
-
-    fn share(&self) -> Share {
-        self.inner.share()
-    }
-
-    fn depth(&self) -> u64 {
-        self.inner.depth() + 1
     }
 
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>> {

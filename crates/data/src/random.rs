@@ -84,6 +84,11 @@ impl Random {
         Self { generator: Xoshiro256::new(seed, 0) }
     }
 
+    /// The generator of an epoch, for a [`Sampler`](crate::Sampler).
+    pub fn of_epoch(seed: u64, epoch: usize) -> Self {
+        Self { generator: Xoshiro256::new(seed, epoch as u64) }
+    }
+
     /// Returns another generator, for another thread or purpose. Its numbers are independent of the next numbers of
     /// this one.
     pub fn fork(&mut self) -> Self {

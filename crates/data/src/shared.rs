@@ -5,9 +5,9 @@ use std::sync::Arc;
 use burn::tensor::Device;
 
 use crate::{
-    Batch, Batches, Error, Length, Loader, Position, Result,
+    Batch, Batches, Error, Loader, Position, Result,
     share::Share,
-    source::{Feed, Setting, Source},
+    source::{Facts, Feed, Setting, Size, Source},
 };
 
 impl<B: Send + 'static> Loader<B> {
@@ -23,8 +23,9 @@ impl<B: Send + 'static> Loader<B> {
         if world <= 1 {
             return Ok(self.clone());
         }
-        if !self.is_divisible() {
-            return Err(Error::NotDivisible { kind: self.kind() });
+        let facts = self.facts();
+        if !facts.is_divisible {
+            return Err(Error::NotDivisible { kind: facts.kind });
         }
         let share = Share { rank, world };
         let mut shared = self.try_set(Setting::Share(share)).unwrap_or_else(|| Self::from_source(Shared { inner: self.clone(), share }));
@@ -40,8 +41,8 @@ struct Shared<B> {
 }
 
 impl<B: Send + 'static> Source<B> for Shared<B> {
-    fn kind(&self) -> &'static str {
-        self.inner.kind()
+    fn facts(&self) -> Facts {
+        Facts { share: self.share, ..self.inner.facts() }
     }
 
     fn check(&self) -> Result<()> {
@@ -52,36 +53,12 @@ impl<B: Send + 'static> Source<B> for Shared<B> {
         Ok(Box::new(SharedFeed { inner: self.inner.batches(start, device)?, skip: self.share.rank, world: self.share.world }))
     }
 
-    fn length(&self) -> Length {
-        self.inner.len()
-    }
-
-    fn dataset_len(&self) -> Option<usize> {
-        self.inner.dataset_len()
-    }
-
-    fn is_shuffled(&self) -> bool {
-        self.inner.is_shuffled()
-    }
-
-    fn is_single_pass(&self) -> bool {
-        self.inner.is_single_pass()
-    }
-
-    fn is_divisible(&self) -> bool {
-        self.inner.is_divisible()
+    fn size(&self) -> Size {
+        self.inner.size()
     }
 
     fn order(&self) -> String {
         self.inner.order()
-    }
-
-    fn share(&self) -> Share {
-        self.share
-    }
-
-    fn depth(&self) -> u64 {
-        self.inner.depth()
     }
 
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>> {

@@ -6,12 +6,12 @@ use std::{
 
 use burn::tensor::Device;
 
-use crate::{Batch, Error, Length, Position, Result, share::Share};
+use crate::{Batch, Error, Length, Position, Result, samplers::AnySampler, share::Share};
 
 /// The source of a loader's batches.
 pub(crate) trait Source<B>: Send + Sync {
-    /// The name of the source in messages: "a loader made from {kind}".
-    fn kind(&self) -> &'static str;
+    /// Its properties. Calls no user code.
+    fn facts(&self) -> Facts;
 
     /// Checks the options.
     fn check(&self) -> Result<()>;
@@ -19,39 +19,42 @@ pub(crate) trait Source<B>: Send + Sync {
     /// Starts a pass. `start.batch` is not past a known end.
     fn open(&self, start: Position, device: &Device) -> Result<Box<dyn Feed<B>>>;
 
-    fn length(&self) -> Length;
-
-    fn dataset_len(&self) -> Option<usize>;
-
-    fn is_shuffled(&self) -> bool;
-
-    /// Whether there is only one pass.
-    fn is_single_pass(&self) -> bool {
-        false
-    }
-
-    /// Whether its batches are the same on every rank, and their number is known, so that the ranks can share them.
-    fn is_divisible(&self) -> bool {
-        false
-    }
+    /// The batches of a pass, and the items of the dataset if there is one.
+    fn size(&self) -> Size;
 
     /// The options that decide which items are in which batch.
-    fn order(&self) -> String {
-        String::new()
-    }
-
-    /// The part of the batches that a pass yields.
-    fn share(&self) -> Share {
-        Share::WHOLE
-    }
-
-    /// The number of `map` functions applied to its batches.
-    fn depth(&self) -> u64 {
-        0
-    }
+    fn order(&self) -> String;
 
     /// The same source with another setting. `None` if the setting does not apply.
     fn set(&self, setting: Setting) -> Option<Arc<dyn Source<B>>>;
+}
+
+/// The properties of a source that a source around it may keep or change.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    /// The name of the source in messages: "a loader made from {kind}".
+    pub(crate) kind: &'static str,
+    pub(crate) is_shuffled: bool,
+    /// Whether there is only one pass.
+    pub(crate) is_single_pass: bool,
+    /// Whether its batches are the same on every rank, and their number is known, so that the ranks can share them.
+    pub(crate) is_divisible: bool,
+    /// The part of the batches that a pass yields.
+    pub(crate) share: Share,
+    /// The number of `map` functions applied to its batches.
+    pub(crate) depth: u64,
+}
+
+impl Facts {
+    pub(crate) fn new(kind: &'static str) -> Self {
+        Self { kind, is_shuffled: false, is_single_pass: false, is_divisible: false, share: Share::WHOLE, depth: 0 }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    pub(crate) length: Length,
+    pub(crate) items: Option<usize>,
 }
 
 /// The running half of a [`Source`].
@@ -63,7 +66,7 @@ pub(crate) trait Feed<B>: Send {
     fn more(&mut self) -> Option<bool>;
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub(crate) enum Setting {
     BatchSize(usize),
     Shuffle(bool),
@@ -71,6 +74,7 @@ pub(crate) enum Setting {
     Workers(usize),
     Prefetch(usize),
     DropLast(bool),
+    Sampler(AnySampler),
     ItemsPerBatch(usize),
     /// The Trainer's seed. Used only if the user set none.
     DefaultSeed(u64),
@@ -83,7 +87,7 @@ pub(crate) enum Setting {
 }
 
 impl Setting {
-    pub(crate) fn name(self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::BatchSize(_) => "batch_size",
             Self::Shuffle(_) | Self::NoShuffle => "shuffle",
@@ -91,6 +95,7 @@ impl Setting {
             Self::Workers(_) => "workers",
             Self::Prefetch(_) => "prefetch",
             Self::DropLast(_) => "drop_last",
+            Self::Sampler(sampler) => sampler.name(),
             Self::ItemsPerBatch(_) => "items_per_batch",
             Self::Share(_) => "share",
         }
@@ -101,10 +106,10 @@ impl Setting {
 ///
 /// Unwind safe: a pass ends at its first error, so a partial result is never used.
 pub(crate) fn guarded<T>(place: &'static str, batch: usize, work: impl FnOnce() -> T) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| Error::Panic { place, batch, message: message(payload.as_ref()) })
+    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| Error::Panic { place, batch, message: panic_message(payload.as_ref()) })
 }
 
-fn message(payload: &(dyn Any + Send)) -> String {
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
     if let Some(text) = payload.downcast_ref::<&str>() {
         (*text).to_owned()
     } else if let Some(text) = payload.downcast_ref::<String>() {

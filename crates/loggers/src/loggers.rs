@@ -131,6 +131,7 @@ impl Loggers {
 
     /// Sets the step of media that are logged without one. The Trainer calls this. A program without a Trainer may call
     /// it.
+    #[inline]
     pub fn set_step(&self, step: u64) {
         self.0.step.store(step, Ordering::Relaxed);
     }

@@ -40,7 +40,7 @@ pub mod running_stats {
 
 /// The logged values of a thread.
 pub mod record {
-    pub use crate::record::{discard, take_records};
+    pub use crate::record::{discard, is_empty, take_records};
 }
 
 /// The hook that runs on a thread, and the state of its run.

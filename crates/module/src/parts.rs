@@ -99,7 +99,7 @@ fn backward<M: Module>(module: &M, output: StepOutput, share: f64, loss_scale: O
     // a number of a half float, and must not change whether a scaled gradient overflows. So the gradients are
     // multiplied, in a wider type.
     let is_half = loss_scale.is_some() || matches!(loss.dtype(), DType::F16 | DType::BF16);
-    let mut walked = walk_back(&scaled(loss, loss_scale).mul_scalar(if is_half { 1.0 } else { share }))?;
+    let mut walked = walk_back(&scaled(loss, loss_scale).into_owned().mul_scalar(if is_half { 1.0 } else { share }))?;
     let mut gradients = GradientsParams::from_module(&mut walked, module);
     if is_half {
         gradients::widen(&mut gradients, module);

@@ -92,16 +92,18 @@ thread_local! {
     static PENDING: RefCell<Pending> = const { RefCell::new(Pending::NONE) };
 }
 
+/// Whether nothing was logged on this thread since the last call of [`take_records`], as after most events.
+#[inline]
+pub fn is_empty() -> bool {
+    PENDING.with_borrow(|pending| pending.records.is_empty() && pending.error.is_none())
+}
+
 /// Takes the values logged on this thread since the last call. `records` must be empty. Its memory is reused.
 ///
 /// # Errors
 /// The first misuse of `log` among them.
 pub fn take_records(records: &mut Vec<Record>) -> Result<(), LogError> {
     PENDING.with_borrow_mut(|pending| {
-        // After most events.
-        if pending.records.is_empty() && pending.error.is_none() {
-            return Ok(());
-        }
         std::mem::swap(&mut pending.records, records);
         pending.error.take().map_or(Ok(()), |error| {
             // Records left in `records` would come back at the next swap.

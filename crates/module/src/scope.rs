@@ -27,11 +27,13 @@ pub fn is_inside_another_run() -> bool {
 }
 
 /// The current hook on this thread.
+#[inline]
 pub fn hook() -> Option<Hook> {
     HOOK.get()
 }
 
 /// The moment of the hook's call. The default outside of a run.
+#[inline]
 pub fn moment() -> Moment {
     MOMENT.get().unwrap_or_default()
 }
@@ -45,16 +47,19 @@ pub struct Entered {
 
 /// Enters the scope of a hook. Scopes can be nested.
 #[must_use]
+#[inline]
 pub fn enter(hook: Hook, moment: Moment) -> Entered {
     Entered { hook: HOOK.replace(Some(hook)), moment: MOMENT.replace(Some(moment)) }
 }
 
 impl Drop for Entered {
+    #[inline]
     fn drop(&mut self) {
-        let left = HOOK.replace(self.hook).zip(MOMENT.replace(self.moment));
         if std::thread::panicking() && PANICKED_IN.get().is_none() {
-            PANICKED_IN.set(left);
+            PANICKED_IN.set(HOOK.get().zip(MOMENT.get()));
         }
+        HOOK.set(self.hook);
+        MOMENT.set(self.moment);
     }
 }
 
@@ -105,6 +110,7 @@ pub fn mark_not_implemented(step: Hook) {
 }
 
 /// The step whose default body was called since the last call.
+#[inline]
 pub fn take_not_implemented() -> Option<Hook> {
     NOT_IMPLEMENTED.take()
 }

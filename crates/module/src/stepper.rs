@@ -14,7 +14,7 @@ use stormfire_optim::{
     Optimizer, Optimizers,
     for_trainer::{DriveOptimizer as _, DriveOptimizers as _},
     gradients::{self, Clip},
-    window::{Accumulated, Window},
+    window::{Accumulated, StepGradients, Window},
 };
 
 pub use over_ranks::OtherRanks;
@@ -41,7 +41,7 @@ pub trait StepHooks<M> {
     /// The optimizer is about to step.
     fn on_before_optimizer_step(&mut self, module: &mut M, optimizer: &str, gradients: &mut GradientsParams) -> Result<()>;
     /// The optimizer steps with these gradients.
-    fn update(&mut self, module: &mut M, optimizer: &mut Optimizer, gradients: GradientsParams)
+    fn update(&mut self, module: &mut M, optimizer: &mut Optimizer, gradients: StepGradients)
     where
         M: Module,
     {
@@ -138,8 +138,8 @@ impl<M: Module> Stepper<'_, M> {
         }
         self.refuse_threads()?;
         let index = self.optimizers.index_of(optimizer)?;
-        let gradients = self.backward_of(index, module, loss)?;
-        self.apply_with_ranks(index, module, gradients)
+        let params = self.backward_of(index, module, loss)?;
+        self.apply_with_ranks(index, module, StepGradients { params, is_sum: false })
     }
 
     /// The gradients of a loss for the parameters of one optimizer, with the hooks around it: the first half of
@@ -218,7 +218,8 @@ impl<M: Module> Stepper<'_, M> {
     /// As [`Stepper::step`].
     pub fn apply(&mut self, optimizer: &str, module: &mut M, gradients: GradientsParams) -> Result<()> {
         let index = self.optimizers.index_of(optimizer)?;
-        self.apply_with_ranks(index, module, gradients)
+        // The caller may have added them up.
+        self.apply_with_ranks(index, module, StepGradients { params: gradients, is_sum: true })
     }
 
     /// The current learning rate of an optimizer.

@@ -1,6 +1,9 @@
 //! The tape of a loss: whether it can be walked back, and the walk.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::{
+    borrow::Cow,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+};
 
 use burn::tensor::{DType, Gradients, Tensor};
 
@@ -27,9 +30,9 @@ pub(crate) fn has_one_element(loss: &Tensor<1>) -> Result<()> {
 }
 
 /// The loss for a backward pass that multiplies all gradients by this scale.
-pub(crate) fn scaled(loss: &Tensor<1>, scale: Option<LossScale>) -> Tensor<1> {
+pub(crate) fn scaled(loss: &Tensor<1>, scale: Option<LossScale>) -> Cow<'_, Tensor<1>> {
     // A loss in `f16` has no room for the product.
-    scale.map_or_else(|| loss.clone(), |scale| loss.clone().cast(DType::F32).mul_scalar(scale.scale))
+    scale.map_or(Cow::Borrowed(loss), |scale| Cow::Owned(loss.clone().cast(DType::F32).mul_scalar(scale.scale)))
 }
 
 /// The backward pass of a loss. burn panics if there was one before.

@@ -12,24 +12,30 @@ pub trait EachFloat {
 }
 
 struct Walk<'a, F> {
-    path: Vec<String>,
+    path: String,
+    /// The lengths of the path at each open module.
+    lengths: Vec<usize>,
     code: &'a mut F,
 }
 
 impl<F: EachFloat> ModuleVisitor for Walk<'_, F> {
     fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_string());
+        self.lengths.push(self.path.len());
+        if !self.path.is_empty() {
+            self.path.push('.');
+        }
+        self.path.push_str(name);
     }
     fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
+        self.path.truncate(self.lengths.pop().unwrap_or_default());
     }
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.code.call(&self.path.join("."), param);
+        self.code.call(&self.path, param);
     }
 }
 
 /// Visits a module in the order of its fields, and returns `code`. The walk itself initializes no parameter.
 pub fn walk<M: Module, F: EachFloat>(module: &M, mut code: F) -> F {
-    module.visit(&mut Walk { path: Vec::new(), code: &mut code });
+    module.visit(&mut Walk { path: String::new(), lengths: Vec::new(), code: &mut code });
     code
 }

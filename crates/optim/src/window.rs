@@ -77,10 +77,21 @@ impl OpenWindow {
     }
 }
 
+/// The gradients of a step.
+#[derive(Debug)]
+pub struct StepGradients {
+    /// A gradient for each parameter.
+    pub params: GradientsParams,
+    /// Whether several were added. A gradient may then be wider than its parameter, see [`accumulate`](gradients::accumulate).
+    pub is_sum: bool,
+}
+
 /// The gradients of an incomplete window, and their divisor.
 #[derive(Debug, Default)]
 pub struct Accumulated {
     sum: Option<GradientsParams>,
+    /// Whether `sum` has more than the gradients of one backward pass.
+    is_sum: bool,
     /// The sum of the weights on the host.
     host: f64,
     /// The sum of the weights on the device, shape `[1]`, `f32`.
@@ -114,7 +125,10 @@ impl Accumulated {
     /// Adds the gradients of a loss with this weight.
     pub fn add<M: Module>(&mut self, gradients: GradientsParams, weight: Scalar, module: &M) {
         match &mut self.sum {
-            Some(sum) => gradients::accumulate(sum, gradients, module),
+            Some(sum) => {
+                gradients::accumulate(sum, gradients, module);
+                self.is_sum = true;
+            }
             None => self.sum = Some(gradients),
         }
         match weight {
@@ -128,6 +142,12 @@ impl Accumulated {
                 });
             }
         }
+    }
+
+    /// As [`add`](Self::add), for gradients that are a sum already: those of the parts of a batch.
+    pub fn add_sum<M: Module>(&mut self, gradients: GradientsParams, weight: Scalar, module: &M) {
+        self.add(gradients, weight, module);
+        self.is_sum = true;
     }
 
     /// Notes a loss of an optimizer, without its graph.
@@ -193,6 +213,7 @@ impl Accumulated {
         extra.extend((0..steppers).map(|index| f64::from(u8::from(index == optimizer))));
         let (sum, extra) = Places::read(self.sum.take().as_ref(), module)?.sum(module, &extra, reduce)?;
         self.sum = sum;
+        self.is_sum = true;
         self.host = extra[0];
         let loss = (extra[1] > 0.0).then_some(extra[2]);
         if let (Some(loss), Some(at)) = (loss, module.devices().into_iter().next()) {
@@ -203,9 +224,10 @@ impl Accumulated {
 
     /// Closes the window: returns the mean gradient. `None` if there was no backward pass, or if the sum of the weights
     /// is 0.
-    pub fn close<M: Module>(&mut self, module: &M) -> Option<GradientsParams> {
+    pub fn close<M: Module>(&mut self, module: &M) -> Option<StepGradients> {
         let host = std::mem::take(&mut self.host);
         let device = self.device.take();
+        let is_sum = std::mem::take(&mut self.is_sum);
         let mut gradients = self.sum.take()?;
         match device {
             Some(weight) => gradients::divide(&mut gradients, module, &Scalar::from(weight + host)),
@@ -214,7 +236,7 @@ impl Accumulated {
             None if (host - 1.0).abs() < f64::EPSILON => {}
             None => gradients::divide(&mut gradients, module, &Scalar::Host(host)),
         }
-        Some(gradients)
+        Some(StepGradients { params: gradients, is_sum })
     }
 
     /// Adds it to a snapshot, without the parts in [`OpenWindow`].
@@ -233,7 +255,7 @@ impl Accumulated {
     /// Takes the tensors of [`save`](Self::save) from those of a checkpoint.
     pub fn load<M: Module>(tensors: &mut BTreeMap<String, TensorData>, module: &M, open: &OpenWindow) -> Self {
         let sum = gradients::load(tensors, module);
-        let mut loaded = Self { sum, host: open.weight, bad_pass: open.bad_pass.clone(), ..Self::default() };
+        let mut loaded = Self { is_sum: sum.is_some(), sum, host: open.weight, bad_pass: open.bad_pass.clone(), ..Self::default() };
         let Some(at) = module.devices().into_iter().next().map(Device::inner) else { return loaded };
         loaded.device = tensors.remove(WEIGHT).map(|weight| Tensor::from_data(weight, (&at, DType::F32)));
         let losses: Vec<_> = tensors.extract_if(LOSS.to_owned().., |name, _| name.starts_with(LOSS)).collect();

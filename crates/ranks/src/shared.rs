@@ -38,11 +38,13 @@ impl Shared {
     }
 
     /// See [`Communicator::rank`].
+    #[inline]
     pub fn rank(&self) -> usize {
         self.rank
     }
 
     /// See [`Communicator::world`].
+    #[inline]
     pub fn world(&self) -> usize {
         self.world
     }
@@ -53,6 +55,7 @@ impl Shared {
     }
 
     /// See [`Communicator::is_global_zero`].
+    #[inline]
     pub fn is_global_zero(&self) -> bool {
         self.rank == 0
     }

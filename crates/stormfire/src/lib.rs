@@ -52,7 +52,7 @@
 #[cfg(feature = "console")]
 pub mod console;
 
-/// Loading batches: loaders, combined loaders, data modules.
+/// Loading batches: loaders, samplers, splits, streams, augmentation, data modules.
 pub mod data {
     pub use stormfire_data::*;
 }
@@ -156,6 +156,8 @@ mod pages {
     #[cfg(feature = "console")]
     #[doc = include_str!("../../../docs/console.md")]
     struct Console;
+    #[doc = include_str!("../../../docs/data.md")]
+    struct Data;
     #[doc = include_str!("../../../docs/devices.md")]
     struct Devices;
     #[doc = include_str!("../../../docs/endings.md")]

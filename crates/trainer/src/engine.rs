@@ -105,20 +105,21 @@ impl<M: LightningModule> Engine<M> {
         // Values logged before this point belong to the step.
         self.collect()?;
         let _scope = self.enter(hook);
-        let outcome = self.call(0..self.first_late, module, &mut event);
+        let outcome = self.call(0..self.first_late, hook, module, &mut event);
         if outcome.is_err() && !reaches_all(hook) {
             return outcome;
         }
         if matches!(hook, Hook::TrainEpochEnd | Hook::ValidationEpochEnd | Hook::TestEpochEnd) {
             self.sync_values(Sent::OfHook(self.run.moment.stage, hook))?;
         }
-        outcome.and(self.call(self.first_late..self.callbacks.len(), module, &mut event))
+        if self.first_late == self.callbacks.len() {
+            return outcome;
+        }
+        outcome.and(self.call(self.first_late..self.callbacks.len(), hook, module, &mut event))
     }
 
     /// Calls some callbacks.
-    fn call(&mut self, which: Range<usize>, module: &mut M, event: &mut Event<'_, M::Batch>) -> Result<()> {
-        let hook = event.hook();
-        let reaches_all = reaches_all(hook);
+    fn call(&mut self, which: Range<usize>, hook: Hook, module: &mut M, event: &mut Event<'_, M::Batch>) -> Result<()> {
         let is_other_rank = !self.frame.ranks.is_global_zero();
         let mut outcome = Ok(());
         let called = self.callbacks[which.clone()].iter_mut().zip(&self.keys[which]);
@@ -132,11 +133,14 @@ impl<M: LightningModule> Engine<M> {
             let result = callback.on_event(&mut context, module, event);
             self.frame.profiler.stop(started, || format!("[{}] {hook}", callback.name()).into());
             // Also takes the values that it logged before an error. Otherwise they would appear in another event.
-            let logged = self.store.take_logged(&self.run).map_err(Error::from);
+            let logged = self.store.take_logged(&self.run);
+            if result.is_ok() && logged.is_ok() {
+                continue;
+            }
             let result = result.map_err(|error| in_hook(error, hook, &callback.name(), self.run.moment));
-            match result.and(logged) {
+            match result.and(logged.map_err(Error::from)) {
                 Ok(()) => {}
-                Err(error) if !reaches_all => return Err(error),
+                Err(error) if !reaches_all(hook) => return Err(error),
                 Err(error) if outcome.is_ok() => outcome = Err(error),
                 Err(error) => tracing::error!("after another error: {error}"),
             }

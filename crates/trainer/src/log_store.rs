@@ -137,6 +137,31 @@ impl LogStore {
         Ok(())
     }
 
+    /// Takes the values that were logged on this thread.
+    fn take_pending(&mut self, run: &Run) -> Result<(), LogError> {
+        record::take_records(&mut self.records)?;
+        if self.drops_records {
+            self.records.clear();
+            return Ok(());
+        }
+        if self.keeps != Keeps::All {
+            if std::mem::replace(&mut self.keeps, Keeps::NothingAsSaid) == Keeps::Nothing {
+                tracing::warn!("nothing is logged with `barebones`");
+            }
+            self.records.clear();
+            return Ok(());
+        }
+        let batch = BatchInfo { items: run.batch_items, num_dataloaders: run.moment.num_dataloaders };
+        let _no_reads = ForbidReads::new();
+        let mut records = std::mem::take(&mut self.records);
+        if run.moment.rank > 0 {
+            records.retain(|record| !record.options.rank_zero_only);
+        }
+        let outcome = self.record(run.moment.stage, &mut records, batch);
+        self.records = records;
+        outcome
+    }
+
     /// Ends a training batch. At the end of a window, the values of the window are counted or skipped.
     pub(crate) fn end_batch(&mut self, ends_window: bool, is_skipped: bool) -> Result<(), LogError> {
         if let Some(batches) = &mut self.window_batches {
@@ -276,31 +301,9 @@ impl LogStore {
 }
 
 impl MetricSource for LogStore {
+    #[inline]
     fn take_logged(&mut self, run: &Run) -> Result<(), LogError> {
-        record::take_records(&mut self.records)?;
-        if self.records.is_empty() {
-            return Ok(());
-        }
-        if self.drops_records {
-            self.records.clear();
-            return Ok(());
-        }
-        if self.keeps != Keeps::All {
-            if std::mem::replace(&mut self.keeps, Keeps::NothingAsSaid) == Keeps::Nothing {
-                tracing::warn!("nothing is logged with `barebones`");
-            }
-            self.records.clear();
-            return Ok(());
-        }
-        let batch = BatchInfo { items: run.batch_items, num_dataloaders: run.moment.num_dataloaders };
-        let _no_reads = ForbidReads::new();
-        let mut records = std::mem::take(&mut self.records);
-        if run.moment.rank > 0 {
-            records.retain(|record| !record.options.rank_zero_only);
-        }
-        let outcome = self.record(run.moment.stage, &mut records, batch);
-        self.records = records;
-        outcome
+        if record::is_empty() { Ok(()) } else { self.take_pending(run) }
     }
 
     fn metric(&mut self, name: &str) -> Result<f64> {

@@ -61,10 +61,12 @@ impl Profiler {
         self.began = Some(Instant::now());
     }
 
+    #[inline]
     pub(crate) fn start(&self) -> Started {
         Started(self.actions.is_some().then(Instant::now))
     }
 
+    #[inline]
     pub(crate) fn stop(&mut self, started: Started, action: impl FnOnce() -> Cow<'static, str>) {
         if let (Some(actions), Started(Some(at))) = (&mut self.actions, started) {
             let entry = actions.entry(action()).or_default();

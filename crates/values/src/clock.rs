@@ -27,11 +27,13 @@ thread_local! {
 }
 
 /// The time: that of the system, unless the clock is [stopped](stop) on this thread.
+#[inline]
 pub fn now() -> Instant {
     BY_HAND.get().unwrap_or_else(Instant::now)
 }
 
 /// The time since a moment. Zero for a moment in the future.
+#[inline]
 pub fn since(moment: Instant) -> Duration {
     now().saturating_duration_since(moment)
 }

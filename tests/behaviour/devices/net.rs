@@ -136,12 +136,14 @@ pub(crate) fn batch() -> Digits {
 
 /// `items` points in order, in batches.
 pub(crate) fn digits(items: usize, batch_size: usize) -> Loader<Digits> {
-    let collate = |items: Vec<usize>, device: &Device| {
-        let numbers: Vec<f32> = items.iter().map(|&item| item as f32).collect();
-        let numbers = Tensor::<1>::from_floats(numbers.as_slice(), device);
-        let points = Tensor::stack(vec![(numbers.clone() * 0.9).sin(), (numbers * 1.7).cos()], 1);
-        let classes: Vec<u8> = items.iter().map(|&item| [0, 1, 2][item * 7 % 3]).collect();
-        Digits { points, classes: Tensor::from_data(classes.as_slice(), device), scale: 2.0 }
-    };
-    Loader::collate(InMemDataset::new((0..items).collect()), collate).batch_size(batch_size)
+    Loader::collate(InMemDataset::new((0..items).collect()), of_items).batch_size(batch_size)
+}
+
+/// The points with these numbers.
+pub(crate) fn of_items(items: Vec<usize>, device: &Device) -> Digits {
+    let numbers: Vec<f32> = items.iter().map(|&item| item as f32).collect();
+    let numbers = Tensor::<1>::from_floats(numbers.as_slice(), device);
+    let points = Tensor::stack(vec![(numbers.clone() * 0.9).sin(), (numbers * 1.7).cos()], 1);
+    let classes: Vec<u8> = items.iter().map(|&item| [0, 1, 2][item * 7 % 3]).collect();
+    Digits { points, classes: Tensor::from_data(classes.as_slice(), device), scale: 2.0 }
 }

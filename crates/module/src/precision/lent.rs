@@ -15,6 +15,7 @@ use stormfire_optim::{
     float_params::{EachFloat, walk},
     for_trainer::DriveOptimizer as _,
     gradients,
+    window::StepGradients,
 };
 use stormfire_values::Scalar;
 
@@ -142,12 +143,12 @@ impl<M: Module> StepHooks<M> for Lent<'_, M> {
         self.call(module, |hooks, master| hooks.on_before_optimizer_step(master, optimizer, gradients))
     }
 
-    fn update(&mut self, module: &mut M, optimizer: &mut Optimizer, gradients: GradientsParams) {
+    fn update(&mut self, module: &mut M, optimizer: &mut Optimizer, gradients: StepGradients) {
         if self.is_automatic {
             // The copy is no longer needed.
             return optimizer.update(self.master, gradients);
         }
-        let own = walk(&*self.master, Own { gradients: &gradients, ids: HashSet::new() }).ids;
+        let own = walk(&*self.master, Own { gradients: &gradients.params, ids: HashSet::new() }).ids;
         optimizer.update(self.master, gradients);
         let updated = walk(&*self.master, Updated { ids: own, tensors: HashMap::new() }).tensors;
         // Only what the optimizer has stepped with: a loss that was computed before still needs the other tensors.

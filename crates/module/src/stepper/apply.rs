@@ -5,6 +5,7 @@ use stormfire_optim::{
     ClipAlgorithm,
     for_trainer::{DriveOptimizer as _, DriveOptimizers as _},
     gradients::{self, Clip},
+    window::StepGradients,
 };
 use stormfire_values::Scalar;
 
@@ -15,15 +16,15 @@ use crate::{
 };
 
 impl<M: Module> Stepper<'_, M> {
-    pub(super) fn apply_to(&mut self, index: usize, module: &mut M, mut gradients: GradientsParams) -> Result<()> {
+    pub(super) fn apply_to(&mut self, index: usize, module: &mut M, mut gradients: StepGradients) -> Result<()> {
         let optimizer = self.optimizers.at(index);
-        self.hooks.on_before_optimizer_step(module, optimizer.name(), &mut gradients)?;
-        let norm = self.norm_for_clipping(&gradients, module);
-        if let Some(what) = self.what_is_not_finite(index, &gradients, norm.as_ref(), module)? {
+        self.hooks.on_before_optimizer_step(module, optimizer.name(), &mut gradients.params)?;
+        let norm = self.norm_for_clipping(&gradients.params, module);
+        if let Some(what) = self.what_is_not_finite(index, &gradients.params, norm.as_ref(), module)? {
             self.give_up_step(what);
             return Ok(());
         }
-        self.clip(&mut gradients, norm, module);
+        self.clip(&mut gradients.params, norm, module);
         self.update(index, module, gradients)
     }
 
@@ -71,7 +72,7 @@ impl<M: Module> Stepper<'_, M> {
         }
     }
 
-    fn update(&mut self, index: usize, module: &mut M, gradients: GradientsParams) -> Result<()> {
+    fn update(&mut self, index: usize, module: &mut M, gradients: StepGradients) -> Result<()> {
         let optimizer = self.optimizers.at(index);
         self.hooks.update(module, optimizer, gradients);
         optimizer.step_schedule()?;

@@ -43,8 +43,13 @@ impl<M: Module + 'static> Stepper<'_, M> {
         }
         if let Some(loss) = output.loss() {
             let weight = weight_of(output.given_weight())?;
+            let is_divided = of_parts.is_some();
             let gradients = self.backward_pass(module, loss, of_parts)?;
-            self.accumulated.add(gradients, weight, module);
+            if is_divided {
+                self.accumulated.add_sum(gradients, weight, module);
+            } else {
+                self.accumulated.add(gradients, weight, module);
+            }
         }
         if self.plan.window.closes {
             self.close_window(module)?;

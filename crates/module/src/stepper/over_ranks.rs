@@ -1,10 +1,10 @@
 //! Steps that several ranks make together.
 
-use burn::{module::Module, optim::GradientsParams};
+use burn::module::Module;
 use stormfire_optim::{
     bucket::Bucket,
     for_trainer::DriveOptimizers as _,
-    window::{Accumulated, OverRanks},
+    window::{Accumulated, OverRanks, StepGradients},
 };
 use stormfire_ranks::Shared;
 use stormfire_values::Scalar;
@@ -59,11 +59,11 @@ impl<M: Module> Stepper<'_, M> {
     }
 
     /// A step of manual optimization: with the mean of the gradients of all ranks.
-    pub(super) fn apply_with_ranks(&mut self, index: usize, module: &mut M, gradients: GradientsParams) -> Result<()> {
+    pub(super) fn apply_with_ranks(&mut self, index: usize, module: &mut M, gradients: StepGradients) -> Result<()> {
         let Some(ranks) = self.ranks.clone() else { return self.apply_to(index, module, gradients) };
         ranks.check_all_have_batches()?;
         let mut own = Accumulated::default();
-        own.add(gradients, Scalar::Host(1.0), module);
+        own.add(gradients.params, Scalar::Host(1.0), module);
         own.take_losses_of(index, self.accumulated);
         let summed = own.sum_over_ranks((index, self.optimizers.len()), module, |bucket| ranks.sum(bucket))?;
         if summed.of_optimizers.get(index).is_none_or(|&count| count < ranks.ranks.world() as f64) {

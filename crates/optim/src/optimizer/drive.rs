@@ -11,6 +11,7 @@ use crate::{
     error::{Error, Result},
     gradients,
     schedule::{LookupError, Schedule},
+    window::StepGradients,
 };
 
 /// What a training loop does with one optimizer.
@@ -25,7 +26,7 @@ pub trait DriveOptimizer {
     fn own_of<M: Module>(&self, all: GradientsParams, module: &M) -> GradientsParams;
 
     /// Steps with its share of the gradients.
-    fn update<M: Module>(&mut self, module: &mut M, gradients: GradientsParams);
+    fn update<M: Module>(&mut self, module: &mut M, gradients: StepGradients);
 
     /// Steps a schedule that counts optimizer steps and does not watch a metric.
     ///
@@ -50,9 +51,11 @@ impl DriveOptimizer for Optimizer {
         if self.params.is_none() { all } else { self.share_of(&all, module) }
     }
 
-    fn update<M: Module>(&mut self, module: &mut M, mut gradients: GradientsParams) {
-        // The sum of several gradients may be wider than a parameter.
-        gradients::as_parameters(&mut gradients, module);
+    fn update<M: Module>(&mut self, module: &mut M, gradients: StepGradients) {
+        let StepGradients { params: mut gradients, is_sum } = gradients;
+        if is_sum {
+            gradients::as_parameters(&mut gradients, module);
+        }
         // burn takes the module by value. The copy shares every tensor, so nothing is lost if the update panics.
         let updated = match self.schedule.as_ref().and_then(Schedule::rate) {
             Some(rate) => self.inner.step(rate.clone(), module.clone(), gradients),

@@ -13,6 +13,7 @@ use crate::{
     Optimizer, Schedule,
     for_trainer::{DriveOptimizer as _, DriveOptimizers as _},
     schedule::IntoSchedule,
+    window::StepGradients,
 };
 
 #[derive(Module, Debug)]
@@ -51,7 +52,7 @@ impl Gan {
             let loss = self.critic.forward(self.generator.forward(x.clone())).powi_scalar(2).sum();
             let optimizer = optimizers.at(index);
             let gradients = optimizer.gradients(loss.backward(), self);
-            optimizer.update(self, gradients);
+            optimizer.update(self, StepGradients { params: gradients, is_sum: false });
             optimizer.step_schedule().unwrap();
         }
     }

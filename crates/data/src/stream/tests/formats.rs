@@ -1,0 +1,157 @@
+use std::{fs, path::Path};
+
+use burn::data::dataset::Dataset;
+
+use crate::{Loader, Sample, Shards, shard_paths, split_files, stream::tests::pass};
+
+fn samples(path: impl AsRef<Path>) -> Vec<Sample> {
+    pass(&Loader::stream(Shards::tar([path.as_ref()]), |mut samples: Vec<Sample>, _| samples.remove(0)), 0, 0).unwrap()
+}
+
+type Files = Vec<(&'static str, Vec<u8>)>;
+
+/// Archives of Python's `tarfile` in its three formats, with long names, folders and links. The expected samples are
+/// those of webdataset 1.0.2, but for `.hidden`, which webdataset takes for a file of a sample `sub/`.
+#[test]
+fn samples_are_those_of_webdataset() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/stream/fixtures");
+    let long = format!("sub/{}", "x".repeat(180));
+    let expected: [(&str, Files); 5] = [
+        ("sub/0001", vec![("cls", b"7\n".to_vec()), ("png", b"\x89PNG".to_vec()), ("seg.png", b"mask".to_vec())]),
+        (&long, vec![("json", b"{}".to_vec()), ("txt", vec![b'a'; 600])]),
+        ("sub/0002", vec![("cls", Vec::new())]),
+        ("other/0002", vec![("cls", b"3".to_vec())]),
+        ("café/猫", vec![("txt", b"cat".to_vec())]),
+    ];
+    for format in ["pax", "gnu", "ustar"] {
+        let found = samples(folder.join(format!("{format}.tar.gz")));
+        let expected: Vec<_> = expected.iter().filter(|(key, _)| format != "ustar" || (key.len() < 100 && key.is_ascii())).collect();
+        assert_eq!(found.len(), expected.len(), "{format}");
+        for (sample, (key, files)) in found.iter().zip(expected) {
+            assert_eq!(sample.key, *key, "{format}");
+            let found: Vec<_> = sample.files.iter().map(|(name, content)| (name.as_str(), content.clone())).collect();
+            assert_eq!(&found, files, "{format}");
+        }
+    }
+    let first = &samples(folder.join("pax.tar.gz"))[0];
+    assert_eq!(first.text("cls").unwrap(), "7");
+    assert_eq!(first.file("jpg").unwrap_err().to_string(), "the sample `sub/0001` has no file `.jpg`, only cls, png, seg.png");
+    assert!(first.text("png").is_err(), "not UTF-8");
+}
+
+#[test]
+fn lines_may_be_empty_and_end_in_any_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.jsonl");
+    fs::write(&path, "{\"x\": 1}\r\n\n  \n{\"x\": 2}\n{\"x\": 3}").unwrap();
+    let rows = pass(&Loader::stream(Shards::<serde_json::Value>::json_lines([path]), |rows, _| rows[0]["x"].as_u64().unwrap()), 0, 0);
+    assert_eq!(rows.unwrap(), [1, 2, 3]);
+}
+
+#[test]
+fn patterns_and_folders_are_paths() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["b.jsonl", "a.jsonl", ".hidden"] {
+        fs::write(folder.path().join(name), "1").unwrap();
+    }
+    fs::create_dir(folder.path().join("more")).unwrap();
+    assert_eq!(shard_paths(folder.path()).unwrap(), [folder.path().join("a.jsonl"), folder.path().join("b.jsonl")]);
+    let error = shard_paths(folder.path().join("more")).unwrap_err();
+    assert!(error.to_string().starts_with("the loader is empty: there are no files in `"), "{error}");
+    let names = |pattern: &str| shard_paths(pattern).unwrap().iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+    assert_eq!(names("s3://b/{9..11}.tar"), ["s3://b/9.tar", "s3://b/10.tar", "s3://b/11.tar"]);
+    assert_eq!(names("{098..100}/x"), ["098/x", "099/x", "100/x"]);
+    assert_eq!(names("{a..b}.tar"), ["{a..b}.tar"]);
+    assert_eq!(names("a.tar"), ["a.tar"]);
+}
+
+#[cfg(feature = "remote")]
+#[test]
+fn shards_in_a_store_are_read() {
+    let url = |name: &str| std::path::PathBuf::from(format!("memory://data-stream/train/{name}"));
+    for (name, text) in [("a.jsonl", "1\n2\n"), ("b.jsonl", "3\n")] {
+        stormfire_store::files::write(&url(name), text.len() as u64, |writer| writer.write_all(text.as_bytes())).unwrap();
+    }
+    let paths = shard_paths("memory://data-stream/train").unwrap();
+    assert_eq!(paths, [url("a.jsonl"), url("b.jsonl")]);
+    let loader = |paths| Loader::stream(Shards::<usize>::json_lines(paths), |items, _| items).batch_size(2);
+    assert_eq!(pass(&loader(paths), 0, 0).unwrap(), [vec![1, 2], vec![3]]);
+    let error = pass(&loader(vec![url("a.jsonl"), url("c.jsonl")]), 0, 0).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the data file `memory://data-stream/train/c.jsonl` cannot be read at its start: there is no file `memory://data-stream/train/c.jsonl`"
+    );
+}
+
+#[derive(Clone, Debug, PartialEq, serde::Deserialize)]
+struct Message {
+    text: String,
+    is_spam: bool,
+    score: Option<f32>,
+}
+
+#[test]
+fn rows_are_read_by_the_names_of_their_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("train.csv"), "is_spam,score,text\ntrue,0.5,\"two\nlines, quoted\"\nfalse,,plain\n").unwrap();
+    fs::write(path("train.tsv"), "text\tis_spam\tscore\na, b\ttrue\t1\n").unwrap();
+    let read = |name: &str| -> Vec<Message> { Shards::csv([path(name)]).read().unwrap().iter().map(std::result::Result::unwrap).collect() };
+    let message = |text: &str, is_spam, score| Message { text: text.to_owned(), is_spam, score };
+    assert_eq!(read("train.csv"), [message("two\nlines, quoted", true, Some(0.5)), message("plain", false, None)]);
+    assert_eq!(read("train.tsv"), [message("a, b", true, Some(1.0))]);
+    let streamed = pass(&Loader::stream(Shards::<Message>::csv([path("train.csv")]), |rows, _| rows[0].text.clone()), 0, 1);
+    assert_eq!(streamed.unwrap(), ["plain"]);
+}
+
+#[test]
+fn a_bad_row_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.csv");
+    let text = |content: &[u8]| {
+        fs::write(&path, content).unwrap();
+        let error = Shards::<Message>::csv([&path]).read().err().unwrap().to_string();
+        error.split_once("a.csv` cannot be read at ").unwrap().1.to_owned()
+    };
+    let texts = [
+        text(b"text,is_spam,score\na,true,1\nb,maybe,1\n"),
+        text(b"text,is_spam,score\n\"a\nb\",true,1\nc,true\n"),
+        text(b"text,score\na,1\n"),
+        text(b"text,is_spam,score\n\xff,true,1\n"),
+    ];
+    insta::assert_snapshot!(texts.join("\n"), @r"
+    record 1, line 3: CSV deserialize error: record 2 (line: 3, byte: 28): field 1: provided string was not `true` or `false`
+    record 1, line 4: the row has 2 fields, and the rows before have 3
+    record 0, line 2: CSV deserialize error: record 1 (line: 2, byte: 11): missing field `is_spam`
+    record 0, line 2: invalid utf-8: invalid UTF-8 in field 0 near byte index 0
+    ");
+}
+
+#[test]
+fn files_of_a_split_are_found_in_hugging_faces_layouts() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = |layout: &[&str], split: &str| -> Result<Vec<String>, String> {
+        let root = folder.path().join("layout");
+        let _ = fs::remove_dir_all(&root);
+        fs::create_dir(&root).unwrap();
+        for name in layout {
+            let path = root.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        let found = split_files(&root, split).map_err(|error| error.to_string().replace(&root.display().to_string(), "DIR"))?;
+        Ok(found.iter().map(|path| path.strip_prefix(&root).unwrap().display().to_string()).collect())
+    };
+    let ok = |names: &[&str]| Ok(names.iter().map(ToString::to_string).collect::<Vec<_>>());
+    assert_eq!(names(&["train.csv", "test.csv", "README.md"], "train"), ok(&["train.csv"]));
+    assert_eq!(
+        names(&["data/train-00001-of-00002.jsonl", "data/train-00000-of-00002.jsonl", "data/test-00000-of-00001.jsonl"], "train"),
+        ok(&["data/train-00000-of-00002.jsonl", "data/train-00001-of-00002.jsonl"])
+    );
+    assert_eq!(names(&["train/b.csv", "train/a.csv", "train/.hidden", "dev/a.csv"], "train"), ok(&["train/a.csv", "train/b.csv"]));
+    assert_eq!(names(&["train.csv", "my_val.csv", "evaluate.csv"], "validation"), ok(&["my_val.csv"]));
+    assert_eq!(names(&["my-eval.csv", "contest.csv"], "test"), ok(&["my-eval.csv"]));
+    assert_eq!(names(&["extra.csv"], "extra"), ok(&["extra.csv"]));
+    let error = names(&["contest.csv", "retrain.csv"], "test").unwrap_err();
+    assert_eq!(error, "the loader is empty: there are no files of the split `test` in `DIR`, which has contest.csv, retrain.csv");
+}

@@ -1,0 +1,120 @@
+//! Samplers, streams and augmented batches in a fit: its steps do not depend on workers, resumes and ranks.
+
+use std::{fs, path::Path};
+
+use burn::data::dataset::InMemDataset;
+use stormfire::{
+    data::{ClassBalancedSampler, LengthSampler, Shards, StratifiedSampler, SubsetSampler, WeightedSampler, augment, random},
+    prelude::*,
+};
+
+use super::{fit, on_ranks};
+use crate::devices::net::{Digits, Net, digits, of_items};
+
+const ITEMS: usize = 26;
+
+/// A kind of training data. It has seven batches or so in an epoch, the last of which is not full.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Weighted,
+    Balanced,
+    Stratified,
+    Subset,
+    ByLength,
+    Stream,
+    Augmented,
+}
+
+const KINDS: [Kind; 7] = [Kind::Weighted, Kind::Balanced, Kind::Stratified, Kind::Subset, Kind::ByLength, Kind::Stream, Kind::Augmented];
+
+impl Kind {
+    fn train(self, folder: &Path) -> Loader<Digits> {
+        let labels = (0..ITEMS).map(|item| item % 3);
+        let all = || digits(ITEMS, 4);
+        match self {
+            Self::Weighted => all().sampler(WeightedSampler::new((0..ITEMS).map(|item| item as f64))),
+            Self::Balanced => all().sampler(ClassBalancedSampler::new(labels)),
+            Self::Stratified => all().sampler(StratifiedSampler::new(labels)),
+            Self::Subset => all().sampler(SubsetSampler::new(2..24)),
+            Self::ByLength => {
+                let lengths = LengthSampler::new((0..ITEMS).map(|item| 1 + item % 5)).max_tokens(14).multiple_of(1);
+                Loader::collate(InMemDataset::new((0..ITEMS).collect()), of_items).batch_sampler(lengths)
+            }
+            Self::Stream => {
+                let shards =
+                    Shards::<usize>::json_lines(["a", "b", "c"].map(|name| folder.join(name))).shuffle_buffer(9).counted().unwrap();
+                Loader::stream(shards, of_items).batch_size(4).shuffle(true)
+            }
+            Self::Augmented => all().shuffle(true).map(|batch| {
+                let points = augment::gaussian_noise(batch.points, 0.1, &mut random());
+                Digits { points, ..batch }
+            }),
+        }
+    }
+
+    fn data(self, folder: &Path, workers: usize) -> (Loader<Digits>, Loader<Digits>) {
+        (self.train(folder).workers(workers), digits(10, 4))
+    }
+}
+
+fn shards() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, items) in [("a", 0..11), ("b", 11..13), ("c", 13..ITEMS)] {
+        fs::write(folder.path().join(name), items.map(|item| item.to_string()).collect::<Vec<_>>().join("\n")).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn a_fit_does_not_depend_on_workers_and_on_where_it_was_resumed() {
+    let (folder, net) = (shards(), Net::new());
+    for kind in KINDS {
+        let one = fit(&net, kind.data(folder.path(), 0), |trainer| trainer.seed(7)).unwrap();
+        let steps = one.progress.global_step;
+        assert!(steps >= 12, "{kind:?}: {steps}");
+        for workers in 1..4 {
+            let other = fit(&net, kind.data(folder.path(), workers), |trainer| trainer.seed(7)).unwrap();
+            assert_eq!((other.weights, other.logged), (one.weights.clone(), one.logged.clone()), "{kind:?}: {workers} workers");
+        }
+        for stop in [1, steps / 2 - 1, steps / 2, steps / 2 + 2] {
+            let path = folder.path().join("stopped.ckpt");
+            let mut trainer = crate::support::quiet().seed(7).max_epochs(2).max_steps(stop).num_sanity_val_steps(0).handle_signals(false);
+            let stopped = trainer.fit(net.of_its_own(), kind.data(folder.path(), 2)).unwrap();
+            trainer.save_checkpoint(&stopped.module, &path).unwrap();
+            let resumed = fit(&net, kind.data(folder.path(), 1), |trainer| trainer.seed(7).ckpt_path(path.as_path())).unwrap();
+            assert_eq!(
+                (resumed.weights, resumed.progress),
+                (one.weights.clone(), one.progress.clone()),
+                "{kind:?}: resumed at step {stop}"
+            );
+        }
+    }
+}
+
+#[test]
+fn ranks_equal_one_rank() {
+    let (folder, net) = (shards(), Net::new());
+    for kind in KINDS {
+        for world in [2, 3] {
+            let set = |trainer: Trainer<Net>, window: usize| trainer.seed(7).accumulate_grad_batches(window);
+            let one = fit(&net, kind.data(folder.path(), 1), |trainer| set(trainer, world)).unwrap();
+            let several = on_ranks(world, &net, || kind.data(folder.path(), 1), |_, trainer| set(trainer, 1));
+            for ended in &several {
+                assert_eq!((&ended.weights, &ended.progress), (&one.weights, &one.progress), "{kind:?} on {world} ranks");
+            }
+        }
+    }
+}
+
+#[test]
+fn ranks_refuse_a_stream_of_unknown_length_and_other_weights() {
+    let (folder, net) = (shards(), Net::new());
+    let uncounted = || Loader::stream(Shards::<usize>::json_lines([folder.path().join("a")]), of_items).batch_size(4);
+    let ended = stormfire::ranks::threads::run(2, |_| fit(&net.of_its_own(), uncounted(), |trainer| trainer));
+    let text = ended[0].as_ref().unwrap_err().to_string();
+    assert!(text.contains("made from shards cannot be shared by several ranks"), "{text}");
+    let weighted = |rank: usize| digits(4, 1).sampler(WeightedSampler::new([1.0, 1.0, 1.0, 1.0 + rank as f64]).samples(50));
+    let ended = stormfire::ranks::threads::run(2, |rank| fit(&net.of_its_own(), weighted(rank), |trainer| trainer));
+    let text = ended.iter().map(|ended| ended.as_ref().unwrap_err().to_string()).collect::<String>();
+    assert!(text.contains("order of loader 0"), "{text}");
+}
