@@ -247,6 +247,9 @@ struct Args {
     /// The float types: 32-true, bf16-mixed, 16-mixed, bf16-true, 64-true.
     #[arg(long, default_value = "32-true")]
     precision: Precision,
+    /// Compute cheap results again in the backward pass instead of keeping them.
+    #[arg(long)]
+    gradient_checkpointing: bool,
     /// The random seed. It makes the run repeatable.
     #[arg(long, default_value_t = 42)]
     seed: u64,
@@ -283,6 +286,7 @@ fn main() -> Result<Stop> {
         .accelerator(device.clone())
         .devices(args.devices.as_str())
         .precision(args.precision)
+        .gradient_checkpointing(args.gradient_checkpointing)
         .max_epochs(args.epochs)
         .seed(args.seed)
         .log_every_n_steps(10)

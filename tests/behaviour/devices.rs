@@ -5,7 +5,7 @@ mod chance;
 pub(crate) mod net;
 mod odd_parts;
 mod refused;
-mod set_ups;
+pub(crate) mod set_ups;
 
 use burn::{
     module::{ModuleVisitor, Param},
@@ -35,7 +35,7 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// A name, a step, and a value.
-type Logged = (String, Option<u64>, f64);
+pub(crate) type Logged = (String, Option<u64>, f64);
 
 /// The results of a fit with `devices` threads: the weights, and all logged values.
 fn fit(net: &Net, devices: usize, set: impl Fn(Trainer<Net>) -> Trainer<Net>) -> (Vec<f32>, Vec<Logged>) {

@@ -27,6 +27,7 @@ mod fine_tuning;
 mod folders;
 mod foreign_draws;
 mod full_disk;
+mod gradient_checkpointing;
 mod half_precision;
 mod kept_state;
 mod learning_rates;

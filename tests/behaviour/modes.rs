@@ -8,7 +8,6 @@ use burn::{
     nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Initializer, Linear, LinearConfig},
     optim::SgdConfig,
     prelude::*,
-    tensor::GradientCheckpointingStrategy,
 };
 use insta::assert_snapshot;
 use stormfire::prelude::*;
@@ -196,61 +195,6 @@ fn layers_that_act_on_the_batch_itself_train() {
     let net = quiet().max_epochs(1).fit(module, line_data(4, 4)).unwrap().module;
     assert_eq!(*net.seen.0.lock().unwrap(), [("train", true, true)], "dropout");
     assert_ne!(list(net.norm.running_var.value_sync()), [1.0], "running statistics");
-}
-
-/// A line with a tensor that is not a parameter. Records whether its gradients were checkpointed in each step.
-#[derive(Module, Debug)]
-struct Checkpointed {
-    line: Linear,
-    offset: Tensor<1>,
-    #[module(skip)]
-    seen: Arc<Mutex<Vec<[bool; 2]>>>,
-}
-
-impl Checkpointed {
-    fn new() -> Self {
-        let device = Device::flex().autodiff().gradient_checkpointing();
-        Self { line: LinearConfig::new(1, 1).init(&device), offset: Tensor::zeros([1], &device), seen: Arc::default() }
-    }
-
-    fn loss(&self, (x, y): Batch) -> Tensor<1> {
-        (self.line.forward(x) + self.offset.clone().unsqueeze() - y).powi_scalar(2).mean()
-    }
-}
-
-impl LightningModule for Checkpointed {
-    type Batch = Batch;
-
-    fn training_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
-        let strategies = [self.line.weight.val().device(), self.offset.device()].map(|device| device.gradient_checkpointing_strategy());
-        self.seen.lock().unwrap().push(strategies.map(|strategy| strategy == Some(GradientCheckpointingStrategy::Balanced)));
-        Ok(self.loss(batch).into())
-    }
-
-    fn validation_step(&self, batch: Batch, _batch_idx: usize) -> Result<StepOutput> {
-        self.log("val_loss", self.loss(batch));
-        Ok(StepOutput::none())
-    }
-
-    fn configure_optimizers(&self) -> Result<Optimizers> {
-        Ok(Optimizer::new(SgdConfig::new(), 0.1).into())
-    }
-}
-
-#[test]
-fn gradient_checkpointing_persists_over_validations_and_restarts() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.ckpt");
-    let fit = |epochs: usize, trainer: Trainer<Checkpointed>| {
-        let mut trainer = trainer.max_epochs(epochs).val_check_interval(Every::Batches(1));
-        let module = Checkpointed::new();
-        let seen = Arc::clone(&module.seen);
-        let fit = trainer.fit(module, (line_data(8, 4), line_data(4, 4))).unwrap();
-        trainer.save_checkpoint(&fit.module, &path).unwrap();
-        assert_eq!(*seen.lock().unwrap(), [[true; 2]; 4]);
-    };
-    fit(2, quiet());
-    fit(4, quiet().ckpt_path(&path));
 }
 
 #[test]

@@ -18,12 +18,9 @@ use std::path::Path;
 use stormfire::{Error, checkpoint::Checkpoint, loggers::MemoryLogger, prelude::*, ranks::threads};
 
 use crate::{
-    devices::{self, net::Net},
+    devices::{self, Logged, net::Net},
     support::recording,
 };
-
-/// A name, a step, and a value.
-pub(crate) type Logged = (String, Option<u64>, f64);
 
 /// The end of a fit on one rank.
 #[derive(Clone, Debug)]
@@ -34,15 +31,15 @@ struct Ended {
     logged: Vec<Logged>,
 }
 
-/// A fit of the net on this rank.
-fn fit(
-    net: &Net,
-    data: impl DataModule<Batch = devices::net::Digits>,
-    set: impl FnOnce(Trainer<Net>) -> Trainer<Net>,
+/// A fit on this rank.
+fn fit<M: LightningModule>(
+    module: M,
+    data: impl DataModule<Batch = M::Batch>,
+    set: impl FnOnce(Trainer<M>) -> Trainer<M>,
 ) -> Result<Ended, Error> {
     let logger = MemoryLogger::new();
     let trainer = recording(&logger).max_epochs(2).log_every_n_steps(1).num_sanity_val_steps(0).handle_signals(false);
-    let fit = set(trainer).fit(net.clone(), data)?;
+    let fit = set(trainer).fit(module, data)?;
     Ok(Ended {
         weights: devices::values(&fit.module),
         progress: fit.progress,
@@ -51,7 +48,18 @@ fn fit(
     })
 }
 
-/// The same on several ranks. Each gets clones of the net with leaves of its own.
+/// The same on several ranks, with the text of each error. Each rank needs a module with leaves of its own.
+fn tried_on_ranks<M: LightningModule, D: DataModule<Batch = M::Batch>>(
+    world: usize,
+    module: impl Fn() -> M + Sync,
+    data: impl Fn() -> D + Sync,
+    set: impl Fn(usize, Trainer<M>) -> Trainer<M> + Sync,
+) -> Vec<Result<Ended, String>> {
+    let ended = threads::run(world, |rank| fit(module(), data(), |trainer| set(rank, trainer)));
+    ended.into_iter().map(|ended| ended.map_err(|error| error.to_string())).collect()
+}
+
+/// The same for clones of a net, none of which fails.
 #[track_caller]
 fn on_ranks<D: DataModule<Batch = devices::net::Digits>>(
     world: usize,
@@ -59,12 +67,7 @@ fn on_ranks<D: DataModule<Batch = devices::net::Digits>>(
     data: impl Fn() -> D + Sync,
     set: impl Fn(usize, Trainer<Net>) -> Trainer<Net> + Sync,
 ) -> Vec<Ended> {
-    let bytes = devices::values(net);
-    let ended = threads::run(world, |rank| {
-        let net = net.of_its_own();
-        assert_eq!(devices::values(&net), bytes);
-        fit(&net, data(), |trainer| set(rank, trainer))
-    });
+    let ended = tried_on_ranks(world, || net.of_its_own(), data, set);
     ended.into_iter().map(|ended| ended.unwrap()).collect()
 }
 

@@ -86,7 +86,7 @@ fn continues_below(url: &Path) {
     }
 }
 
-fn listed(folder: &Path) -> Vec<String> {
+pub(crate) fn listed(folder: &Path) -> Vec<String> {
     let entries = storage::list(folder).unwrap();
     let mut names: Vec<_> = entries.into_iter().map(|entry| entry.path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
     names.sort();

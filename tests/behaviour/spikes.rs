@@ -108,7 +108,7 @@ fn saving(folder: &Path) -> Trainer<Spiky> {
         .handle_signals(false)
         .max_epochs(2)
         .seed(1)
-        .callback(ModelCheckpoint::new().every("2 steps").save_top_k(SaveTopK::All).save_last(SaveLast::Copy))
+        .callback(ModelCheckpoint::new().every("2 steps").save_top_k(SaveTopK::All))
         .callback(detects(SpikeAction::Stop))
 }
 

@@ -29,6 +29,11 @@ pub mod parts {
     pub use crate::parts::{Step, evaluate, predict};
 }
 
+/// Modules in training mode, with a strategy of gradient checkpointing.
+pub mod training_mode {
+    pub use crate::training_mode::{device_of, in_training, strategy_of};
+}
+
 /// Running statistics, such as those of a batch normalization.
 pub mod running_stats {
     pub use crate::running_stats::average;

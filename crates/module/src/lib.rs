@@ -37,6 +37,7 @@ mod step_output;
 mod stepper;
 mod tape;
 mod threads;
+mod training_mode;
 
 pub use callback::{Callback, Order};
 pub use context::Context;

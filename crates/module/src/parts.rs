@@ -11,7 +11,7 @@ use std::{
 use burn::{
     module::{Module, ParamId},
     optim::GradientsParams,
-    tensor::{DType, Device, Tensor},
+    tensor::{DType, Device, GradientCheckpointingStrategy, Tensor},
 };
 use stormfire_data::Part;
 use stormfire_optim::gradients;
@@ -30,6 +30,7 @@ use crate::{
     step_output::StepOutput,
     tape::{check_loss, scaled, walk_back},
     threads::{Division, Surroundings, Threads},
+    training_mode::{in_training, strategy_of},
 };
 
 /// A step of a module.
@@ -53,8 +54,8 @@ pub(crate) fn train<M: Module + 'static, B: Send + 'static>(
         drop(turn);
         backward(module, output, share(part.items, whole), loss_scale)
     };
-    let stats = threads.running_stats(module);
-    let done = of_batch(threads, &module.valid(), Some(&stats), batch, &(Arc::new(work) as Work<M, B, Trained>))?;
+    let training = Training { stats: threads.running_stats(module), strategy: strategy_of(module) };
+    let done = of_batch(threads, &module.valid(), Some(&training), batch, &(Arc::new(work) as Work<M, B, Trained>))?;
     let items: usize = done.iter().map(|done| done.items).sum();
     let mut with_loss = 0;
     let (mut sum, mut outputs, mut running) = (GradientsParams::new(), Vec::new(), Vec::new());
@@ -143,7 +144,7 @@ pub fn predict<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
             let part = split(batch, 1)?.into_iter().next().ok_or_else(|| Error::other("a batch without parts"))?;
             let (whole, weight) = (part.items, part.items);
             let (module, work, surroundings) = (module.clone(), Arc::clone(&work), here.at(*moment));
-            Ok(Planned { module, running: None, part, whole, weight, work, surroundings, seed: seed(index) })
+            Ok(Planned { module, training: None, part, whole, weight, work, surroundings, seed: seed(index) })
         };
         batches.iter().enumerate().map(plan).collect()
     };
@@ -165,12 +166,11 @@ fn only<M: 'static, B: 'static, O: 'static>(step: &Step<M, B, O>) -> Work<M, B, 
     Arc::new(move |module: &M, part: Part<B>, _whole: usize, _turn: Option<Turn>| step(module, part.value))
 }
 
-/// Works on the parts of a batch, and logs their values as values of the whole batch. Training steps come with the
-/// running statistics of the module.
+/// Works on the parts of a batch, and logs their values as values of the whole batch. `training`: of a training step.
 fn of_batch<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
     threads: &Threads,
     valid: &M,
-    trained: Option<&Arc<HashSet<ParamId>>>,
+    training: Option<&Training>,
     batch: &B,
     work: &Work<M, B, O>,
 ) -> Result<Vec<Done<O>>> {
@@ -180,7 +180,7 @@ fn of_batch<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
     let plan = || {
         let parts = split(batch, threads.count())?;
         // The statistics of one item are none. A whole batch of one item is the caller's choice.
-        let normalizes = trained.is_some_and(|stats| !stats.is_empty());
+        let normalizes = training.is_some_and(|training| !training.stats.is_empty());
         let parts = match parts.iter().map(|part| part.items).sum::<usize>() / 2 {
             pairs if normalizes && pairs < parts.len() => split(batch, pairs.max(1))?,
             _ => parts,
@@ -190,22 +190,29 @@ fn of_batch<M: Module + 'static, B: Send + 'static, O: Send + 'static>(
             let weight = weigh(valid, &part.value).unwrap_or(part.items);
             let (module, work, surroundings) = (valid.clone(), Arc::clone(work), here.clone());
             let seed = seed.map(|seed| mix(seed, index as u64));
-            Planned { module, running: trained.cloned(), part, whole, weight, work, surroundings, seed }
+            Planned { module, training: training.cloned(), part, whole, weight, work, surroundings, seed }
         };
         Ok(parts.into_iter().enumerate().map(plan).collect())
     };
-    let mut done = run(threads, trained.is_some(), plan)?;
+    let mut done = run(threads, training.is_some(), plan)?;
     let logged = done.iter_mut().map(|done| (std::mem::take(&mut done.logged), done.weight)).collect();
     record::extend(records::merged(logged));
     Ok(done)
+}
+
+/// What a copy of a module that trains needs.
+#[derive(Clone)]
+struct Training {
+    /// The running statistics of the module.
+    stats: Arc<HashSet<ParamId>>,
+    strategy: GradientCheckpointingStrategy,
 }
 
 /// A step that is about to run.
 struct Planned<M, B, O> {
     /// In evaluation mode.
     module: M,
-    /// The running statistics of a module that trains.
-    running: Option<Arc<HashSet<ParamId>>>,
+    training: Option<Training>,
     part: Part<B>,
     /// The number of items of the whole batch.
     whole: usize,
@@ -236,19 +243,22 @@ struct Returned<O> {
 impl<M: Module, B, O> Planned<M, B, O> {
     /// Runs it on this thread. With a turn, it waits for the turn first.
     fn run(self, turn: Option<Turn>) -> Returned<O> {
-        let Self { module, running, part, whole, weight, work, surroundings, .. } = self;
+        let Self { module, training, part, whole, weight, work, surroundings, .. } = self;
         let items = part.items;
         surroundings.within(|| {
             // A copy with its own leaves over the same memory. burn dead-locks if two threads walk back over the same
             // leaves.
-            let module = if running.is_some() { module.train() } else { module };
+            let module = match &training {
+                Some(training) => in_training(module, training.strategy),
+                None => module,
+            };
             if let Some(turn) = &turn {
                 turn.begin();
             }
             let output = work(&module, part, whole, turn);
             let mut logged = Vec::new();
             let misuse = record::take_records(&mut logged).err();
-            let running = running.map(|stats| running_stats::values(&module, &stats)).unwrap_or_default();
+            let running = training.map(|training| running_stats::values(&module, &training.stats)).unwrap_or_default();
             let not_implemented = scope::take_not_implemented();
             Returned { done: Done { output, items, weight, logged, running }, misuse, not_implemented }
         })

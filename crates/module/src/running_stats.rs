@@ -13,7 +13,10 @@ use burn::{
 use stormfire_checkpoint::Snapshot;
 use stormfire_optim::float_params::{EachFloat, walk};
 
-use crate::error::Result;
+use crate::{
+    error::Result,
+    training_mode::{in_place_of, in_training, strategy_of},
+};
 
 /// The running statistics of a module, as long as it has the same parameters.
 #[derive(Debug, Default)]
@@ -102,7 +105,7 @@ pub(crate) fn set<M: Module>(module: &mut M, values: HashMap<ParamId, Tensor<1>>
             let Some(value) = self.0.remove(&param.id) else { return param };
             param.map(|old| {
                 let value = value.reshape(old.shape());
-                if old.is_autodiff() { Tensor::from_inner(value) } else { value }
+                in_place_of(&old, value)
             })
         }
     }
@@ -127,7 +130,7 @@ pub fn average<M: Module>(
         return Ok(());
     }
     // Takes up what the newest step has noted.
-    *module = module.valid().train();
+    *module = in_training(module.valid(), strategy_of(module));
     let values = values(module, known);
     // The ids differ from rank to rank, but not their order in the module.
     let mut seen = HashSet::new();

@@ -128,7 +128,7 @@ fn near(pattern: &str, paths: &[&str]) -> Vec<String> {
     let mut seen = HashSet::new();
     let mut names: Vec<_> =
         names.filter(|name| seen.insert(*name)).map(|name| (strsim::damerau_levenshtein(name, &wanted), name)).collect();
-    names.sort();
+    names.sort_unstable();
     names.into_iter().take(NEAR).map(|(_, name)| format!("`{name}`")).collect()
 }
 

@@ -1,9 +1,10 @@
 //! A training on several processes, for the tests with `mpirun` (`tests/under_mpirun.rs`).
 //!
-//! The arguments: a folder, the batches of a window on each rank, the number of epochs, and the least time of a batch
-//! in milliseconds.
+//! The arguments: a folder, the batches of a window on each rank, the number of epochs, the least time of a batch in
+//! milliseconds, and words: `threads` (two threads on each rank), `fewer` (other data), `fills` (rank 0 fills its disk in
+//! the second epoch).
 
-use std::{env, thread, time::Duration};
+use std::{env, fs::File, io, path::PathBuf, thread, time::Duration};
 
 use burn::{
     data::dataset::InMemDataset,
@@ -47,7 +48,14 @@ impl LightningModule for Net {
         Ok(StepOutput::none())
     }
 
-    /// A sign of life for the test.
+    /// Signs of life for the tests.
+    fn on_train_start(&mut self, _ctx: &mut Context<'_>) -> Result<()> {
+        if self.is_global_zero() {
+            println!("the training starts");
+        }
+        Ok(())
+    }
+
     fn on_train_epoch_end(&mut self, ctx: &mut Context<'_>) -> Result<()> {
         if self.is_global_zero() {
             println!("epoch {} has ended", ctx.current_epoch());
@@ -57,6 +65,19 @@ impl LightningModule for Net {
 
     fn configure_optimizers(&self) -> Result<Optimizers> {
         Ok(Optimizer::new(AdamConfig::new(), 1e-2).into())
+    }
+}
+
+/// Fills the disk of rank 0 in the second epoch.
+struct Fills(PathBuf);
+
+impl Callback<Net> for Fills {
+    fn on_train_epoch_start(&mut self, ctx: &mut Context<'_>, module: &mut Net) -> Result<()> {
+        if ctx.current_epoch() == 1 && module.is_global_zero() {
+            let full = File::create(self.0.join("fill")).and_then(|mut file| io::copy(&mut io::repeat(0), &mut file));
+            println!("the disk is full: {full:?}");
+        }
+        Ok(())
     }
 }
 
@@ -72,7 +93,8 @@ fn points(count: usize, batch_size: usize) -> Loader<(Tensor<2>, Tensor<2>)> {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [root, window, epochs, pause] = &arguments[..] else { return Err("four arguments are missing".into()) };
+    let [root, window, epochs, pause, words @ ..] = &arguments[..] else { return Err("four arguments are missing".into()) };
+    let is = |word: &str| words.iter().any(|given| given == word);
     let rank = ranks::here()?.rank();
     println!("rank {rank} is process {}", std::process::id());
     let device = Device::flex();
@@ -87,7 +109,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .enable_progress_bar(false)
         .enable_model_summary(false)
         .callback(ModelCheckpoint::new().every(Every::Steps(4)).save_top_k(1).save_last(true));
-    let data = (points(98, 4).shuffle(true).seed(3), points(30, 4));
+    if is("threads") {
+        trainer = trainer.strategy("threads").devices(2);
+    }
+    if is("fills") {
+        trainer = trainer.callback(Fills(root.into()));
+    }
+    let items = if is("fewer") { 90 } else { 98 };
+    let data = (points(items, 4).shuffle(true).seed(3), points(30, 4));
     let fit = trainer.fit(net, data)?;
     trainer.save_checkpoint(&fit.module, format!("{root}/end.ckpt"))?;
     println!("rank {rank} ends after {} batches with {:?}", fit.progress.batches, fit.stop);

@@ -4,6 +4,8 @@
 
 #[path = "../../ranks/tests/mpirun/mod.rs"]
 mod mpirun;
+#[path = "under_mpirun/set_ups.rs"]
+mod set_ups;
 
 use std::{
     collections::BTreeMap,
@@ -17,9 +19,9 @@ use mpirun::{Ended, Processes, mpirun, run, send};
 use stormfire::checkpoint::Checkpoint;
 
 /// A training that is not disturbed.
-fn train(folder: &Path, ranks: usize, words: [&str; 3]) -> Ended {
+fn train(folder: &Path, ranks: usize, words: &[&str]) -> Ended {
     let root = folder.to_str().unwrap();
-    let ended = run(mpirun(ranks, "ranked", &[&[root], &words[..]].concat()), |_| {});
+    let ended = run(mpirun(ranks, "ranked", &[&[root], words].concat()), |_| {});
     assert!(ended.status.success(), "{}", ended.text);
     ended
 }
@@ -58,8 +60,8 @@ fn ranks_equal_one_rank_with_a_larger_window() {
     for (ranks, window, within) in [(2, "1", 0.0), (3, "1", 0.0), (2, "3", 1e-5), (3, "2", 1e-5)] {
         let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let whole = (ranks * window.parse::<usize>().unwrap()).to_string();
-        train(folders[0].path(), 1, [&whole, "3", "0"]);
-        let ended = train(folders[1].path(), ranks, [window, "3", "0"]);
+        train(folders[0].path(), 1, &[&whole, "3", "0"]);
+        let ended = train(folders[1].path(), ranks, &[window, "3", "0"]);
         assert_eq!(ended.text.matches(" ends after 75 batches with MaxEpochs(3)").count(), ranks, "{}", ended.text);
         let [(one, log), (several, other)] = folders.each_ref().map(|folder| results(folder.path()));
         assert_eq!(one.keys().collect::<Vec<_>>(), several.keys().collect::<Vec<_>>());
@@ -89,7 +91,7 @@ fn draw(state: &mut u64, end: u64) -> u64 {
 fn a_signal_ends_all_ranks_and_the_next_run_continues() {
     let words = ["1", "6", "20"];
     let [whole, broken] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    train(whole.path(), 3, words);
+    train(whole.path(), 3, &words);
     let mut processes = Processes::default();
     let ended = run(mpirun(3, "ranked", &[&[broken.path().to_str().unwrap()], &words[..]].concat()), |line| {
         if processes.read(line, 3) {
@@ -100,7 +102,7 @@ fn a_signal_ends_all_ranks_and_the_next_run_continues() {
     });
     processes.assert_ended();
     assert_eq!(ended.text.matches("with Interrupted(").count(), 3, "{}", ended.text);
-    train(broken.path(), 3, words);
+    train(broken.path(), 3, &words);
     let [(one, log), (other, other_log)] = [whole.path(), broken.path()].map(results);
     assert!(one == other, "the weights differ");
     assert_eq!(log, other_log);
@@ -112,25 +114,35 @@ fn ranks_that_are_killed_end_like_uninterrupted_ones() {
     let number = |variable: &str, default: u64| env::var(variable).map_or(default, |text| text.parse().unwrap());
     let (kills, ranks) = (number("STORMFIRE_CRASH_KILLS", 4), number("STORMFIRE_CRASH_RANKS", 3) as usize);
     let mut seed = number("STORMFIRE_CRASH_SEED", 0);
-    // A batch takes 20 ms at least, so nine epochs are more than the ranks do between two kills.
-    let epochs = (kills * 9 + 4).to_string();
-    let words = ["1", &epochs, "20"];
     let [whole, broken] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    train(whole.path(), ranks, words);
+    let (mut reached, mut lives) = (0, vec![0; ranks]);
     for kill in 0..kills {
         let (rank, delay) = (draw(&mut seed, ranks as u64) as usize, Duration::from_millis(draw(&mut seed, 1500)));
+        // On a busy machine, a start alone takes longer than that.
+        let while_starting = draw(&mut seed, 5) == 0;
         let mut processes = Processes::default();
-        let ended = run(mpirun(ranks, "ranked", &[&[broken.path().to_str().unwrap()], &words[..]].concat()), |line| {
-            if processes.read(line, ranks) {
+        // No life comes to the end, however fast the machine is.
+        let words = [broken.path().to_str().unwrap(), "1", "1000000", "20"];
+        let ended = run(mpirun(ranks, "ranked", &words), |line| {
+            let epoch = line.strip_prefix("epoch ").and_then(|rest| rest.split(' ').next()?.parse::<usize>().ok());
+            reached = reached.max(epoch.unwrap_or(0));
+            let (is_complete, is_training) = (processes.read(line, ranks), line == "the training starts");
+            let is_due = if while_starting { is_complete } else { is_training };
+            if is_due {
                 thread::sleep(delay);
                 send("-KILL", &processes.of(rank));
             }
         });
-        assert!(!ended.status.success(), "kill {kill} came too late: {}", ended.text);
+        assert!(!ended.status.success(), "kill {kill}: {}", ended.text);
         processes.assert_ended();
+        lives[rank] += 1;
     }
-    train(broken.path(), ranks, words);
-    let [(one, log), (other, other_log)] = [whole.path(), broken.path()].map(results);
+    let epochs = (reached + 2).to_string();
+    println!("{kills} kills, of each rank {lives:?}; {epochs} epochs");
+    let [(one, log), (other, other_log)] = [&whole, &broken].map(|folder| {
+        train(folder.path(), ranks, &["1", &epochs, "0"]);
+        results(folder.path())
+    });
     assert!(one == other, "the weights differ");
     assert_eq!(log, other_log);
 }

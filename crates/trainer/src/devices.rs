@@ -12,7 +12,7 @@ use stormfire_module::{
 use stormfire_ranks::{Division as RanksDivision, Strategy, launched};
 use stormfire_values::{reads_text, text::TextError};
 
-use crate::{accelerator::describe, gradient_checkpointing::checkpoints_gradients};
+use crate::accelerator::describe;
 
 /// What [`Trainer::devices`](crate::Trainer::devices) takes: a number, or `"auto"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,10 +120,6 @@ impl Devices {
             let reason = format!("{count} threads cannot share a batch, because this Trainer does not know how to split one");
             return Err(Error::config("devices", reason, "call `Trainer::devices` in the program: it takes the value of a file, too"));
         };
-        if trains && checkpoints_gradients(module) {
-            let reason = "a module with gradient checkpointing cannot be copied for several threads";
-            return Err(Error::config("devices", reason, "use `devices(1)`, or make the module on a device without checkpointing"));
-        }
         let threads = Threads::start(count, Division { split, weigh: M::batch_size })?;
         if trains {
             tracing::info!("{count} threads share each batch");

@@ -215,9 +215,10 @@ impl<M: LightningModule> Engine<M> {
         self.seed.map(|seed| mix(mix(seed, stream), self.run.place.progress.batches + rank))
     }
 
-    /// Whether the received signal is the requeue signal.
+    /// Whether the signal that requested the run to end is the requeue signal.
     pub(crate) fn asks_for_requeue(&self) -> bool {
-        self.frame.signals.as_ref().is_some_and(SignalWatch::asks_for_requeue)
+        let requeue = self.frame.signals.as_ref().and_then(SignalWatch::requeue);
+        requeue.is_some() && self.signal() == requeue
     }
 
     pub(crate) fn time<R>(&mut self, action: &'static str, code: impl FnOnce(&mut Self) -> R) -> R {

@@ -8,9 +8,12 @@ mod statistics;
 mod step;
 mod validation;
 
-use burn::tensor::Device;
 use stormfire_data::{Batch, DataModule, Loader, Position};
-use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, for_trainer::monitored, place::Stopwatch};
+use stormfire_module::{
+    Error, Event, LightningModule, Result, RunningStage,
+    for_trainer::{monitored, training_mode},
+    place::Stopwatch,
+};
 use stormfire_optim::for_trainer::DriveOptimizers as _;
 use stormfire_values::clock;
 
@@ -111,17 +114,17 @@ impl<'a, M: LightningModule> FitLoop<'a, M> {
         let _span = tracing::info_span!("epoch", epoch = position.epoch).entered();
         self.engine.run.moment.stage = RunningStage::Train;
         self.engine.run.moment.num_dataloaders = 1;
-        self.engine.run.moment.batch_idx = position.batch.saturating_sub(1);
+        self.engine.run.moment.batch_idx = position.batch.div_ceil(self.engine.world()).saturating_sub(1);
         if position.batch == 0 {
             self.engine.run.place.logger_step = self.engine.run.place.progress.global_step;
             self.engine.reseed(RandomPart::EpochStart);
             self.engine.store.start_epoch();
             self.engine.fire(self.module, Event::TrainEpochStart)?;
             self.agree()?;
-            adopt(self.module, &self.engine.frame.device)?;
+            adopt(self.module, &self.engine.frame)?;
         }
         // Layers that check whether their input has an autodiff graph (dropout, batch normalization) may come first.
-        let with_tape = self.module.devices().into_iter().find(Device::is_autodiff);
+        let with_tape = training_mode::device_of(self.module);
         // The checkpoint may have been written before the actions after a batch, or before a requested skip.
         let mut flow = match position.batch {
             0 => Flow::Continue,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, GradientCheckpointingStrategy};
 use stormfire_module::for_trainer::Threads;
 use stormfire_ranks::Shared;
 
@@ -14,6 +14,8 @@ use crate::{checkpoint_writer::CheckpointWriter, config::TrainerConfig, profiler
 pub(crate) struct Frame {
     pub(crate) config: Arc<TrainerConfig>,
     pub(crate) device: Device,
+    /// How a module that trains checkpoints its gradients.
+    pub(crate) checkpointing: GradientCheckpointingStrategy,
     pub(crate) ranks: Shared,
     pub(crate) profiler: Profiler,
     /// Set while a run handles signals.
@@ -31,6 +33,7 @@ impl Frame {
     pub(crate) fn new(config: TrainerConfig, ranks: Shared) -> Self {
         Self {
             device: Device::flex(),
+            checkpointing: GradientCheckpointingStrategy::default(),
             ranks,
             profiler: Profiler::new(config.profiler),
             signals: None,

@@ -48,6 +48,11 @@ macro_rules! options {
             /// module and of the batch in the narrower type: see [`CastBatch`](stormfire_data::CastBatch) for the
             /// batches and `docs/precision.md` for what burn cannot compute there.
             precision: Option<Precision> = None, cast(precision: Precision => Some(precision));
+            /// Whether the backward pass computes cheap results of the forward pass again instead of keeping them
+            /// (burn's strategy `Balanced`). It needs less memory and more time, and changes no number.
+            /// `docs/precision.md` has more. Default: as the device of the module says, which is no unless it
+            /// was made with `gradient_checkpointing()`.
+            gradient_checkpointing: Option<bool> = None, set(on: bool => Some(on));
             /// Maximum number of epochs. Default: 1,000, or no limit with `max_steps`, `max_time` or a `Timer`.
             max_epochs: Option<usize> = None, set(epochs: usize => Some(epochs));
             /// Minimum number of epochs before an early stop. Default: none.

@@ -17,7 +17,7 @@ use stormfire_data::{DataModule, Loader, Loaders, Stage};
 use stormfire_loggers::{Background, DEFAULT_NAME, Loggers, Status};
 use stormfire_module::{
     Callback, Error, Event, Hook, LightningModule, Result,
-    for_trainer::{live_run, scope},
+    for_trainer::{live_run, scope, training_mode::in_training},
     moment::Progress,
     requests::SaveRequest,
     run::Limits,
@@ -38,6 +38,7 @@ use crate::{
     engine::{Engine, RandomPart, over_ranks},
     evaluate::Evaluated,
     fit::FitLoop,
+    gradient_checkpointing,
     guard::guard,
     logger_choice::LoggerChoice,
     seed::{self, drawn_before},
@@ -136,7 +137,9 @@ impl<M: LightningModule> Session<M> {
         engine.frame.device = choose_device(self.given.device.as_ref(), &engine.frame.config, &module)?;
         engine.precision.begin(engine.frame.config.precision, &engine.frame.device, &module, self.given.caster)?;
         let drawn = if engine.frame.config.seed.is_some() && resume.is_none() { drawn_before(&module)? } else { Vec::new() };
-        let mut module = engine.precision.parameters(place(module, &engine.frame.device, engine.frame.config.seed).train());
+        engine.frame.checkpointing = gradient_checkpointing::strategy(engine.frame.config.gradient_checkpointing, &module);
+        let module = engine.precision.parameters(place(module, &engine.frame.device, engine.frame.config.seed));
+        let mut module = in_training(module, engine.frame.checkpointing);
         self.start_threads(&module, true)?;
         let engine = &mut self.engine;
         let seed = match engine.frame.config.seed.or(given.drawn_seed) {
@@ -176,10 +179,10 @@ impl<M: LightningModule> Session<M> {
                 tracing::info!("`Trainer.fit` continues from `{}`: epoch {epoch}, step {global_step}", path.display());
             }
             engine.precision.start_loss_scale(&mut engine.run.place);
-            adopt(module, &engine.frame.device)?;
+            adopt(module, &engine.frame)?;
             engine.begin_logs()?;
             engine.fire(module, Event::FitStart)?;
-            adopt(module, &engine.frame.device)?;
+            adopt(module, &engine.frame)?;
             // Hooks may have set weights, each rank its own.
             on_ranks::share_weights(engine, module)?;
             on_ranks::require_same(engine, || Ok(on_ranks::facts_of_optimizers(&training.optimizers)))?;
@@ -244,7 +247,7 @@ impl<M: LightningModule> Session<M> {
             engine.run.loggers.hurry_when(watch.noted_at());
         }
         let mut outcome = guard(|| body(&mut *engine, &mut *module, &mut *data, &mut *training));
-        outcome = outcome.map_err(|error| engine.precision.explained::<M>(error));
+        outcome = outcome.map_err(|error| gradient_checkpointing::explained(engine.precision.explained::<M>(error)));
         if stage == Stage::Fit {
             match guard(|| Ok(data.state()?)) {
                 Ok(newest) => engine.books.data_module = newest,
@@ -312,7 +315,9 @@ impl<M: LightningModule> Session<M> {
         if let Some(report) = engine.frame.profiler.report(&stage.to_string().to_uppercase()) {
             print(&engine.frame.ranks, "Profile", &report);
         }
-        self.interrupted = engine.frame.signals.take().and_then(|signals| signals.received());
+        // Another rank may have received it.
+        self.interrupted = engine.signal().or_else(|| engine.signal_here());
+        engine.frame.signals = None;
         if requeues
             && engine.frame.ranks.is_global_zero()
             && matches!(outcome, Err(Error::Interrupted { .. }))

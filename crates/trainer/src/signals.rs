@@ -208,7 +208,7 @@ impl SignalWatch {
 
     /// The signal that requested the run to end. A later signal does not replace the requeue signal.
     pub(crate) fn received(&self) -> Option<Signal> {
-        if self.asks_for_requeue() {
+        if self.asks_for_requeue.load(Ordering::Relaxed) {
             return self.requeue;
         }
         Signal::of_number(self.received.load(Ordering::Relaxed))
@@ -219,9 +219,9 @@ impl SignalWatch {
         &self.received
     }
 
-    /// Whether the requeue signal was received.
-    pub(crate) fn asks_for_requeue(&self) -> bool {
-        self.asks_for_requeue.load(Ordering::Relaxed)
+    /// The signal that requeues the job.
+    pub(crate) fn requeue(&self) -> Option<Signal> {
+        self.requeue
     }
 }
 
@@ -245,12 +245,12 @@ mod tests {
     #[cfg(unix)]
     fn a_request_to_queue_again_is_not_outdone_by_a_later_signal() {
         let watch = SignalWatch::install(Some(Signal::User1));
-        assert_eq!((watch.received(), watch.asks_for_requeue()), (None, false));
+        assert_eq!(watch.received(), None);
         low_level::raise(consts::SIGUSR1).unwrap();
         // A second one would end the process if it were not the requeue signal.
         low_level::raise(consts::SIGUSR1).unwrap();
         low_level::raise(consts::SIGTERM).unwrap();
-        assert_eq!((watch.received(), watch.asks_for_requeue()), (Some(Signal::User1), true));
+        assert_eq!(watch.received(), Some(Signal::User1));
         drop(watch);
         let refused = check_not_interrupted().unwrap_err();
         assert_eq!(refused.to_string(), "interrupted by SIGTERM before this run started");

@@ -1,14 +1,11 @@
 //! Errors with several devices: unsupported features, and faults on one of the threads.
 
-use burn::{nn::LinearConfig, optim::SgdConfig, prelude::*};
+use burn::{optim::SgdConfig, prelude::*};
 use insta::assert_snapshot;
 use stormfire::{Error, TrainerConfig, prelude::*};
 
 use super::net::{Digits, Net, digits};
-use crate::{
-    error_text::error_text,
-    support::{Line, line_data, quiet},
-};
+use crate::{error_text::error_text, support::quiet};
 
 /// A net with a fault in the second part of a batch.
 #[derive(Module, Debug)]
@@ -104,16 +101,6 @@ fn a_wrong_number_of_devices_is_refused() {
     ");
     assert_snapshot!(serde_json::from_str::<TrainerConfig>(r#"{"devices": "all"}"#).unwrap_err(), @"cannot read `all` as a number of devices: it is neither a number nor `auto`; write a number of at least 1, or `auto` at line 1 column 18");
     assert!(quiet().devices("auto").max_epochs(1).fit(Net::new(), digits(7, 7)).is_ok());
-}
-
-#[test]
-fn gradient_checkpointing_is_refused() {
-    let device = Device::flex().autodiff().gradient_checkpointing();
-    let line = Line { layer: LinearConfig::new(1, 1).init(&device) };
-    assert_snapshot!(error_text(quiet().devices(2).max_epochs(1).fit(line, line_data(4, 4))), @"
-    `devices`: a module with gradient checkpointing cannot be copied for several threads
-      hint: use `devices(1)`, or make the module on a device without checkpointing
-    ");
 }
 
 #[test]

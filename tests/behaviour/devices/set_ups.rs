@@ -122,7 +122,7 @@ fn the_last_checkpoint_is_validated() {
 
 /// Predicts the next of five symbols. The embedding is also the output layer.
 #[derive(Module, Debug)]
-struct Tied {
+pub(crate) struct Tied {
     symbols: Embedding,
     twice: Option<Embedding>,
 }
@@ -142,7 +142,7 @@ impl LightningModule for Tied {
     }
 }
 
-fn tied() -> Tied {
+pub(crate) fn tied() -> Tied {
     let device = Device::flex();
     let mut symbols = EmbeddingConfig::new(5, 3).init(&device);
     let numbers = Tensor::<1>::ones([15], &device).cumsum(0);
@@ -150,7 +150,7 @@ fn tied() -> Tied {
     Tied { symbols, twice: None }
 }
 
-fn symbols() -> Loader<(Tensor<2, Int>, Tensor<2, Int>)> {
+pub(crate) fn symbols() -> Loader<(Tensor<2, Int>, Tensor<2, Int>)> {
     let symbols = |shift: i64, items: i64| {
         let all = Tensor::<1, Int>::arange(shift..items * 2 + shift, &Device::flex());
         all.remainder_scalar(5).reshape([items as usize, 2])
@@ -193,18 +193,19 @@ fn lie(stream: &mut TcpStream) -> std::io::Result<()> {
     write!(stream, "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{page}", page.len())
 }
 
-#[test]
-fn nothing_is_lost_at_a_server_that_lies() {
+/// A logger of a server that lies. It keeps what it could not deliver in the folder.
+pub(crate) fn lied_to(folder: &Path) -> MlflowLogger {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", server.local_addr().unwrap());
     thread::spawn(move || server.incoming().flatten().for_each(|mut stream| drop(lie(&mut stream))));
-    let folder = tempfile::tempdir().unwrap();
-    let mlflow = MlflowLogger::new().tracking_uri(address).save_dir(folder.path()).patience(Duration::from_millis(100));
-    let memory = MemoryLogger::new();
-    let trainer = recording(&memory).devices(2).max_epochs(2).log_every_n_steps(1).logger(mlflow);
-    let _ = { trainer }.fit(Net::new(), (digits(19, 7), digits(10, 7))).unwrap();
+    MlflowLogger::new().tracking_uri(address).save_dir(folder).patience(Duration::from_millis(100))
+}
+
+/// All that another logger has got still waits in the folder for the server.
+#[track_caller]
+pub(crate) fn assert_kept(folder: &Path, memory: &MemoryLogger) {
     let mut waiting: Vec<(String, u64, f64)> = Vec::new();
-    for metrics in spooled(&folder.path().join(".stormfire")).iter().filter_map(|record| record.get("metrics")) {
+    for metrics in spooled(&folder.join(".stormfire")).iter().filter_map(|record| record.get("metrics")) {
         let step = metrics["step"].as_u64().unwrap();
         let value = |pair: &serde_json::Value| (pair[0].as_str().unwrap().to_owned(), step, pair[1].as_f64().unwrap());
         waiting.extend(metrics["values"].as_array().unwrap().iter().map(value));
@@ -212,4 +213,13 @@ fn nothing_is_lost_at_a_server_that_lies() {
     let logged: Vec<_> = memory.rows().into_iter().map(|(name, value, step)| (name, step.unwrap(), value)).collect();
     assert!(logged.len() > 20);
     assert_eq!(waiting, logged);
+}
+
+#[test]
+fn nothing_is_lost_at_a_server_that_lies() {
+    let folder = tempfile::tempdir().unwrap();
+    let memory = MemoryLogger::new();
+    let trainer = recording(&memory).devices(2).max_epochs(2).log_every_n_steps(1).logger(lied_to(folder.path()));
+    let _ = { trainer }.fit(Net::new(), (digits(19, 7), digits(10, 7))).unwrap();
+    assert_kept(folder.path(), &memory);
 }

@@ -41,14 +41,6 @@ fn a_wrong_precision_is_refused_with_all_that_there_are() {
     assert!(error.contains("`64-true` needs a device whose tensors are f64"), "{error}");
 }
 
-#[test]
-fn gradient_checkpointing_is_refused() {
-    let device = Device::flex().autodiff().gradient_checkpointing();
-    let line = crate::support::Line { layer: LinearConfig::new(1, 1).init(&device) };
-    let error = error_text(quiet().precision("bf16-mixed").max_epochs(1).fit(line, line_data(4, 4)));
-    assert!(error.contains("`bf16-mixed` casts the module, and burn's copies lose gradient checkpointing"), "{error}");
-}
-
 /// A module with one unusual part.
 #[derive(Module, Debug)]
 struct Odd {

@@ -113,22 +113,12 @@ impl LightningModule for AllRight {
 
     fn validation_step(&self, batch: Points, _batch_idx: usize) -> Result<StepOutput> {
         let _distant = stormfire::values::read::DistantCpu::new();
-        let logits = Tensor::<2>::one_hot_of(&batch);
+        let logits = batch.classes.clone().one_hot::<2>(3).float();
         self.log("acc", accuracy(&logits, &batch.classes)).batch_size(1);
         let one = logits.sum();
         self.log("mean", &one).batch_size(1);
         self.log("sum", stormfire::metrics::aggregation::Sum::new(one)).batch_size(1);
         Ok(StepOutput::none())
-    }
-}
-
-trait OneHot {
-    fn one_hot_of(batch: &Points) -> Tensor<2>;
-}
-
-impl OneHot for Tensor<2> {
-    fn one_hot_of(batch: &Points) -> Tensor<2> {
-        batch.classes.clone().one_hot::<2>(3).float()
     }
 }
 

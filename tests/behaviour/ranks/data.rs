@@ -69,11 +69,11 @@ fn shards() -> tempfile::TempDir {
 fn a_fit_does_not_depend_on_workers_and_on_where_it_was_resumed() {
     let (folder, net) = (shards(), Net::new());
     for kind in KINDS {
-        let one = fit(&net, kind.data(folder.path(), 0), |trainer| trainer.seed(7)).unwrap();
+        let one = fit(net.clone(), kind.data(folder.path(), 0), |trainer| trainer.seed(7)).unwrap();
         let steps = one.progress.global_step;
         assert!(steps >= 12, "{kind:?}: {steps}");
         for workers in 1..4 {
-            let other = fit(&net, kind.data(folder.path(), workers), |trainer| trainer.seed(7)).unwrap();
+            let other = fit(net.clone(), kind.data(folder.path(), workers), |trainer| trainer.seed(7)).unwrap();
             assert_eq!((other.weights, other.logged), (one.weights.clone(), one.logged.clone()), "{kind:?}: {workers} workers");
         }
         for stop in [1, steps / 2 - 1, steps / 2, steps / 2 + 2] {
@@ -81,7 +81,7 @@ fn a_fit_does_not_depend_on_workers_and_on_where_it_was_resumed() {
             let mut trainer = crate::support::quiet().seed(7).max_epochs(2).max_steps(stop).num_sanity_val_steps(0).handle_signals(false);
             let stopped = trainer.fit(net.of_its_own(), kind.data(folder.path(), 2)).unwrap();
             trainer.save_checkpoint(&stopped.module, &path).unwrap();
-            let resumed = fit(&net, kind.data(folder.path(), 1), |trainer| trainer.seed(7).ckpt_path(path.as_path())).unwrap();
+            let resumed = fit(net.clone(), kind.data(folder.path(), 1), |trainer| trainer.seed(7).ckpt_path(path.as_path())).unwrap();
             assert_eq!(
                 (resumed.weights, resumed.progress),
                 (one.weights.clone(), one.progress.clone()),
@@ -97,7 +97,7 @@ fn ranks_equal_one_rank() {
     for kind in KINDS {
         for world in [2, 3] {
             let set = |trainer: Trainer<Net>, window: usize| trainer.seed(7).accumulate_grad_batches(window);
-            let one = fit(&net, kind.data(folder.path(), 1), |trainer| set(trainer, world)).unwrap();
+            let one = fit(net.clone(), kind.data(folder.path(), 1), |trainer| set(trainer, world)).unwrap();
             let several = on_ranks(world, &net, || kind.data(folder.path(), 1), |_, trainer| set(trainer, 1));
             for ended in &several {
                 assert_eq!((&ended.weights, &ended.progress), (&one.weights, &one.progress), "{kind:?} on {world} ranks");
@@ -110,11 +110,11 @@ fn ranks_equal_one_rank() {
 fn ranks_refuse_a_stream_of_unknown_length_and_other_weights() {
     let (folder, net) = (shards(), Net::new());
     let uncounted = || Loader::stream(Shards::<usize>::json_lines([folder.path().join("a")]), of_items).batch_size(4);
-    let ended = stormfire::ranks::threads::run(2, |_| fit(&net.of_its_own(), uncounted(), |trainer| trainer));
+    let ended = stormfire::ranks::threads::run(2, |_| fit(net.of_its_own(), uncounted(), |trainer| trainer));
     let text = ended[0].as_ref().unwrap_err().to_string();
     assert!(text.contains("made from shards cannot be shared by several ranks"), "{text}");
     let weighted = |rank: usize| digits(4, 1).sampler(WeightedSampler::new([1.0, 1.0, 1.0, 1.0 + rank as f64]).samples(50));
-    let ended = stormfire::ranks::threads::run(2, |rank| fit(&net.of_its_own(), weighted(rank), |trainer| trainer));
+    let ended = stormfire::ranks::threads::run(2, |rank| fit(net.of_its_own(), weighted(rank), |trainer| trainer));
     let text = ended.iter().map(|ended| ended.as_ref().unwrap_err().to_string()).collect::<String>();
     assert!(text.contains("order of loader 0"), "{text}");
 }

@@ -76,7 +76,7 @@ fn ranks_equal_one_rank_with_a_larger_window() {
     ];
     for plan in plans {
         for world in [2, 3] {
-            let one = fit(&plan.net(), plan.data(), |trainer| plan.set(trainer, plan.window * world)).unwrap();
+            let one = fit(plan.net(), plan.data(), |trainer| plan.set(trainer, plan.window * world)).unwrap();
             let several = on_ranks(world, &plan.net(), || plan.data(), |_, trainer| plan.set(trainer, plan.window));
             // With one batch in a window, two ranks even add in the same order.
             let within = if plan.window == 1 { 0.0 } else { 2e-7 };
@@ -94,7 +94,7 @@ fn the_checkpoint_is_that_of_one_rank() {
         trainer.enable_checkpointing(true).callback(ModelCheckpoint::new().dirpath(dirpath).save_top_k(1).every(Every::Epochs(1)))
     };
     let plan = Plan { items: 16, ..PLAN };
-    fit(&plan.net(), plan.data(), |trainer| set(plan.set(trainer, 2), "one")).unwrap();
+    fit(plan.net(), plan.data(), |trainer| set(plan.set(trainer, 2), "one")).unwrap();
     on_ranks(2, &plan.net(), || plan.data(), |_, trainer| set(plan.set(trainer, 1), "two"));
     let (one, two) = (contents(&saved("one")), contents(&saved("two")));
     assert_eq!(one, two);
@@ -138,7 +138,7 @@ fn drawn_plans_equal_one_rank() {
             }
         };
         let what = format!("seed {seed}: {plan:?} on {world} ranks, {workers} workers, {epochs} epochs, {every}, {max_steps:?}");
-        let one = fit(&plan.net(), data(), |trainer| set(trainer, window * world)).unwrap();
+        let one = fit(plan.net(), data(), |trainer| set(trainer, window * world)).unwrap();
         let several = on_ranks(world, &plan.net(), data, |_, trainer| set(trainer, window));
         assert_same(&what, &one, &several, if window == 1 { 0.0 } else { 2e-6 });
         // From a checkpoint of some ranks to other ranks.
@@ -153,7 +153,7 @@ fn drawn_plans_equal_one_rank() {
         assert!(saved.iter().all(std::result::Result::is_ok), "{what}: {saved:?}");
         let same = on_ranks(world, &plan.net(), data, |_, trainer| set(trainer, window).ckpt_path(path.as_path()));
         assert_eq!(same[0].weights, several[0].weights, "{what}: resumed on as many ranks");
-        let other = fit(&plan.net(), data(), |trainer| set(trainer, window * world).ckpt_path(path.as_path())).unwrap();
+        let other = fit(plan.net(), data(), |trainer| set(trainer, window * world).ckpt_path(path.as_path())).unwrap();
         let difference = one.weights.iter().zip(&other.weights).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(difference <= 2e-6 && one.progress == other.progress, "{what}: resumed on one rank: {difference}");
     }

@@ -1,9 +1,13 @@
 //! Fits of several ranks that resume: exactly with as many ranks, and with another number wherever a window of
 //! gradients ends.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
 
 use stormfire::{Error, checkpoint::LoadOptions, prelude::*, ranks::threads};
+use stormfire_module::for_trainer::scope::moment;
 
 use super::{Ended, Logged, fit, on_ranks};
 use crate::{
@@ -69,7 +73,7 @@ fn a_fit_resumes_with_as_many_ranks_bit_for_bit() {
 fn a_fit_resumes_with_another_number_of_ranks() {
     let net = Net::new();
     let windows = [(1, 6), (2, 3), (3, 2)];
-    let one = fit(&net, data(), |trainer| trainer.accumulate_grad_batches(6)).unwrap();
+    let one = fit(net.clone(), data(), |trainer| trainer.accumulate_grad_batches(6)).unwrap();
     for (world, window) in windows {
         let folder = tempfile::tempdir().unwrap();
         on_ranks(world, &net, data, |_, trainer| saving(trainer.accumulate_grad_batches(window), folder.path(), Every::Steps(1)));
@@ -80,6 +84,38 @@ fn a_fit_resumes_with_another_number_of_ranks() {
                 let what = format!("{world} ranks, then {other}, {}", checkpoint.display());
                 assert_continues(&what, &one, &ended[0], 2e-7);
             }
+        }
+    }
+}
+
+/// The epochs and batches at which validations of a rank start.
+#[derive(Clone, Default)]
+struct Starts(Arc<Mutex<Vec<(usize, usize)>>>);
+
+impl Callback<Net> for Starts {
+    fn on_validation_start(&mut self, _ctx: &mut Context<'_>, _module: &mut Net) -> Result<()> {
+        let moment = moment();
+        self.0.lock().unwrap().push((moment.epoch, moment.batch_idx));
+        Ok(())
+    }
+}
+
+#[test]
+fn a_resumed_fit_knows_the_batch_that_it_is_at() {
+    let folder = tempfile::tempdir().unwrap();
+    // The last round has one batch.
+    let data = || (digits(36, 4), digits(5, 4));
+    let run = |set: &(dyn Fn(Trainer<Net>) -> Trainer<Net> + Sync)| {
+        let seen = [Starts::default(), Starts::default()];
+        on_ranks(2, &Net::new(), data, |rank, trainer| set(trainer.val_check_interval(Every::Steps(1)).callback(seen[rank].clone())));
+        seen.map(|seen| std::mem::take(&mut *seen.0.lock().unwrap()))
+    };
+    let whole = run(&|trainer| saving(trainer, folder.path(), Every::Steps(1)));
+    assert_eq!(whole[0], (0..2).flat_map(|epoch| (0..5).map(move |batch| (epoch, batch))).collect::<Vec<_>>());
+    for checkpoint in checkpoints(folder.path()) {
+        let resumed = run(&|trainer| trainer.ckpt_path(checkpoint.as_path()));
+        for (whole, resumed) in whole.iter().zip(resumed) {
+            assert!(!resumed.is_empty() && whole.ends_with(&resumed), "{}: {resumed:?} of {whole:?}", checkpoint.display());
         }
     }
 }
@@ -133,7 +169,7 @@ fn batch_normalization_has_the_statistics_of_all_ranks() {
     let both = (digits(40, 8), digits(13, 8));
     let fixed = || (digits(40, 4), digits(13, 4));
     let ranks = on_ranks(2, &net, fixed, |_, trainer| trainer.max_steps(1));
-    let parts = fit(&net, both, |trainer| trainer.devices(2).max_steps(1)).unwrap();
+    let parts = fit(net.clone(), both, |trainer| trainer.devices(2).max_steps(1)).unwrap();
     let of = Net::running_mean();
     for (ranks, parts) in ranks[0].weights[of.clone()].iter().zip(&parts.weights[of]) {
         assert!((ranks - parts).abs() < 1e-6, "{ranks}, {parts}");

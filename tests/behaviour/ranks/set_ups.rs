@@ -2,6 +2,7 @@
 
 mod of_endings;
 mod of_logs;
+mod of_places;
 mod of_runs;
 mod of_trainers;
 
@@ -18,6 +19,7 @@ use burn::{
 };
 use stormfire::{Error, loggers::MemoryLogger, metrics::aggregation::Mean, prelude::*, ranks::threads};
 
+use super::{Ended, Logged, tried_on_ranks};
 use crate::{
     devices::{
         self,
@@ -147,26 +149,12 @@ impl PredictModule for Odd {
     }
 }
 
-pub(super) type Rows = Vec<(String, Option<u64>, f64)>;
-
-#[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) weights: Vec<f32>,
-    pub(super) progress: stormfire::module::moment::Progress,
-    pub(super) stop: Stop,
-    pub(super) rows: Rows,
-}
-
 pub(super) fn fit(
     mode: &'static str,
     data: impl DataModule<Batch = Batch>,
     set: impl FnOnce(Trainer<Odd>) -> Trainer<Odd>,
 ) -> Result<Ended, Error> {
-    let logger = MemoryLogger::new();
-    let trainer = recording(&logger).max_epochs(2).log_every_n_steps(1).num_sanity_val_steps(0).handle_signals(false);
-    let fit = set(trainer).fit(Odd::new(mode), data)?;
-    let rows = logger.rows().into_iter().map(|(name, value, step)| (name, step, value)).collect();
-    Ok(Ended { weights: devices::values(&fit.module), progress: fit.progress, stop: fit.stop, rows })
+    super::fit(Odd::new(mode), data, set)
 }
 
 pub(super) fn on_ranks<D: DataModule<Batch = Batch>>(
@@ -175,7 +163,7 @@ pub(super) fn on_ranks<D: DataModule<Batch = Batch>>(
     data: impl Fn() -> D + Sync,
     set: impl Fn(usize, Trainer<Odd>) -> Trainer<Odd> + Sync,
 ) -> Vec<Result<Ended, String>> {
-    threads::run(world, |rank| fit(mode, data(), |trainer| set(rank, trainer))).into_iter().map(|e| e.map_err(|e| e.to_string())).collect()
+    tried_on_ranks(world, || Odd::new(mode), data, set)
 }
 
 #[track_caller]
@@ -202,9 +190,9 @@ pub(super) fn same(mode: &str, one: &Ended, several: &[Ended]) {
         assert!(difference <= 1e-6, "{mode}: {difference}: {:?} {:?}", one.weights, ended.weights);
         assert_eq!((&one.progress, &one.stop), (&ended.progress, &ended.stop), "{mode}");
     }
-    let epochs = |rows: &Rows| rows.iter().filter(|(name, ..)| !name.ends_with("_step")).cloned().collect::<Vec<_>>();
-    let (a, b) = (epochs(&one.rows), epochs(&several[0].rows));
-    let text = |rows: &Rows| rows.iter().map(|(name, step, value)| format!("{name} {step:?} {value:.6}")).collect::<Vec<_>>();
+    let epochs = |rows: &[Logged]| rows.iter().filter(|(name, ..)| !name.ends_with("_step")).cloned().collect::<Vec<_>>();
+    let (a, b) = (epochs(&one.logged), epochs(&several[0].logged));
+    let text = |rows: &[Logged]| rows.iter().map(|(name, step, value)| format!("{name} {step:?} {value:.6}")).collect::<Vec<_>>();
     let (mut a, mut b) = (text(&a), text(&b));
     a.sort();
     b.sort();

@@ -198,7 +198,7 @@ fn test_and_validate_use_all_ranks() {
 fn windows_that_grow_with_the_epochs_are_those_of_one_rank() {
     let schedule = |factor: usize| GradientAccumulationScheduler::new([(0, factor), (1, 2 * factor)]);
     let data = || (digits(40, 4), digits(8, 4));
-    let one = fit(&Net::new(), data(), |trainer| trainer.callback(schedule(2))).unwrap();
+    let one = fit(Net::new(), data(), |trainer| trainer.callback(schedule(2))).unwrap();
     let several = on_ranks(2, &Net::new(), data, |_, trainer| trainer.callback(schedule(1)));
     assert_eq!(several[0].progress, one.progress);
     for (one, several) in one.weights.iter().zip(&several[0].weights) {

@@ -6,6 +6,7 @@ use burn::{
 };
 
 use super::full;
+use crate::training_mode::{in_place_of, in_training, strategy_of};
 
 /// Casts the parameters of a module. The values are detached.
 struct Cast {
@@ -34,12 +35,8 @@ impl ModuleMapper for Cast {
             return param;
         }
         param.map(|tensor| {
-            let is_trained = tensor.is_require_grad();
-            if tensor.is_autodiff() {
-                Tensor::from_inner(tensor.inner().cast(self.dtype)).set_require_grad(is_trained)
-            } else {
-                tensor.cast(self.dtype)
-            }
+            let value = tensor.clone().inner().cast(self.dtype);
+            in_place_of(&tensor, value)
         })
     }
 }
@@ -63,7 +60,7 @@ pub fn cast_parameters<M: Module>(module: &M, dtype: FloatDType) -> Option<M> {
         // The copy has running statistics of its own.
         let is_in_training = module.devices().iter().any(burn::tensor::Device::is_autodiff);
         let copy = module.valid().map(&mut Cast { dtype, kept: None });
-        if is_in_training { copy.train() } else { copy }
+        if is_in_training { in_training(copy, strategy_of(module)) } else { copy }
     })
 }
 

@@ -24,6 +24,7 @@ use crate::{
     error::{Error, Result},
     running_stats,
     stepper::StepHooks,
+    training_mode::{in_place_of, in_training, strategy_of},
 };
 
 /// Lends a cast copy of a module to a training batch.
@@ -53,7 +54,7 @@ impl<'a, M: Module> Lent<'a, M> {
         loss_scale: Option<f64>,
         stats: &HashSet<ParamId>,
     ) -> (Self, M) {
-        let copy = cast(master, dtype).train();
+        let copy = in_training(cast(master, dtype), strategy_of(master));
         let (original, running) = (copy.clone(), running_stats::values(&copy, stats));
         (Self { hooks, master, dtype, loss_scale, original, running, is_automatic: false }, copy)
     }
@@ -207,7 +208,7 @@ impl ModuleMapper for Renew {
             if new.dtype() == old.dtype() && new.is_require_grad() {
                 return new;
             }
-            Tensor::from_inner(new.inner().cast(old.dtype())).set_require_grad(old.is_require_grad())
+            in_place_of(&old, new.inner().cast(old.dtype()))
         });
         self.renewed.insert(id, Box::new(param.val()));
         param

@@ -8,7 +8,10 @@ use burn::{
 };
 use stormfire_optim::float_params::{EachFloat, walk};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    training_mode::{in_training, strategy_of},
+};
 
 /// In the order of the module's fields: two frozen places may have one id.
 struct Params(VecDeque<(ParamId, Box<dyn Any>)>);
@@ -44,7 +47,7 @@ pub(super) fn with_parameters_of<M: Module>(params: &M, rest: &M) -> Result<M> {
     // A running statistic only notes what it has seen. Leaving the training mode adds that.
     drop(params.valid());
     let mut fill = Fill { params: walk(params, Params(VecDeque::new())), fits: true };
-    let module = rest.valid().train().map(&mut fill);
+    let module = in_training(rest.valid(), strategy_of(rest)).map(&mut fill);
     if fill.fits && fill.params.0.is_empty() {
         return Ok(module);
     }

@@ -34,7 +34,9 @@ impl<M: LightningModule> Engine<M> {
         place.requests.skip_epoch |= agreed.has(Flags::SKIP_EPOCH);
         place.validation_is_due |= agreed.has(Flags::VALIDATE);
         self.books.some_rank_saves = agreed.has(Flags::SAVE);
-        self.books.signal = Signal::ALL.into_iter().find(|signal| agreed.has(Flags::signal(*signal)));
+        // As on one rank, no other signal replaces the requeue signal.
+        let requeue = self.frame.signals.as_ref().and_then(SignalWatch::requeue);
+        self.books.signal = requeue.into_iter().chain(Signal::ALL).find(|signal| agreed.has(Flags::signal(*signal)));
         Ok(agreed)
     }
 
@@ -44,7 +46,7 @@ impl<M: LightningModule> Engine<M> {
     }
 
     /// The signal that this rank has received.
-    fn signal_here(&self) -> Option<Signal> {
+    pub(crate) fn signal_here(&self) -> Option<Signal> {
         self.frame.signals.as_ref().and_then(SignalWatch::received)
     }
 

@@ -17,7 +17,6 @@ use stormfire_values::clock;
 use super::Engine;
 use crate::{
     bundle::Bundle,
-    gradient_checkpointing::checkpoints_gradients,
     log_store::{Sent, Values},
 };
 
@@ -133,13 +132,7 @@ impl<M: LightningModule> Engine<M> {
             return Ok(());
         }
         let known = stats.of(module);
-        let (kept, ranks, round) = (checkpoints_gradients(module), self.frame.ranks.clone(), self.run.round);
-        running_stats::average(module, &known, (ranks.rank() < round, round), |sums| {
-            if kept {
-                let reason = "gradient checkpointing is lost when the ranks average the statistics of a batch normalization";
-                return Err(Error::config("gradient checkpointing", reason, "use another normalization, or one rank"));
-            }
-            Ok(ranks.all_reduce_f64(sums)?)
-        })
+        let (ranks, round) = (self.frame.ranks.clone(), self.run.round);
+        running_stats::average(module, &known, (ranks.rank() < round, round), |sums| Ok(ranks.all_reduce_f64(sums)?))
     }
 }

@@ -15,7 +15,7 @@ impl<M: LightningModule> FitLoop<'_, M> {
     pub(super) fn keep(&mut self) -> Result<()> {
         let Progress { batches, batch_in_epoch, .. } = self.engine.run.place.progress;
         if batch_in_epoch == 0 || batches.is_multiple_of(ADOPT_EVERY) {
-            adopt(self.module, &self.engine.frame.device)?;
+            adopt(self.module, &self.engine.frame)?;
         }
         if self.engine.run.keeps_state {
             self.note_data_module()?;

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use stormfire_data::Loader;
-use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, place::Stopwatch};
+use stormfire_module::{Error, Event, LightningModule, Result, RunningStage, for_trainer::training_mode::in_training, place::Stopwatch};
 use stormfire_values::Every;
 
 use super::FitLoop;
-use crate::{evaluate::evaluate, gradient_checkpointing::checkpoints_gradients, in_force::InForce};
+use crate::{evaluate::evaluate, in_force::InForce};
 
 impl<M: LightningModule> FitLoop<'_, M> {
     pub(super) fn sanity_check(&mut self) -> Result<()> {
@@ -49,12 +49,11 @@ impl<M: LightningModule> FitLoop<'_, M> {
     /// Validates with the weights in force, in evaluation mode. Then restores the trained ones, in training mode.
     pub(super) fn validate(&mut self, stage: RunningStage) -> Result<()> {
         let started = self.engine.frame.profiler.start();
-        let kept = checkpoints_gradients(self.module).then(|| self.module.clone());
         let given = self.engine.given_weights(self.module)?;
         self.engine.books.in_force.enter(self.module, given);
         let result = evaluate(self.engine, self.module, &mut self.val, stage);
         let trained = self.engine.books.in_force.leave(self.module, result.is_ok())?;
-        *self.module = trained.map(M::train).or(kept).unwrap_or_else(|| self.module.clone().train());
+        *self.module = in_training(trained.unwrap_or_else(|| self.module.clone()), self.engine.frame.checkpointing);
         self.engine.stop_time(started, "validation");
         self.engine.run.place.last_validation = Stopwatch::default();
         self.tell_if_names_are_shared();

@@ -11,7 +11,6 @@ use stormfire_module::{
 };
 
 use super::Precision;
-use crate::gradient_checkpointing::checkpoints_gradients;
 
 /// The precision of a run, and how its steps are given the types that they compute in.
 pub(crate) struct InUse<B> {
@@ -54,10 +53,6 @@ impl<B> InUse<B> {
             return Err(Error::config("precision", reason, "call `Trainer::precision` in the program: it takes the value of a file, too"));
         };
         refuse_unfit(module, &precision.to_string())?;
-        if checkpoints_gradients(module) {
-            let reason = format!("`{precision}` casts the module, and burn's copies lose gradient checkpointing");
-            return Err(Error::config("precision", reason, "use `32-true`, or make the module on a device without checkpointing"));
-        }
         if *device == Device::flex() && !std::mem::replace(&mut self.has_warned, true) {
             tracing::warn!("`precision` = {precision}: burn's CPU backend computes in f32 and converts, so this is slower than `32-true`");
         }

@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
+use burn::tensor::GradientCheckpointingStrategy;
 use stormfire_loggers::{CsvLogger, RunDir, TensorBoardLogger};
-use stormfire_module::{LightningModule, Result, for_trainer::KnownStats};
+use stormfire_module::{LightningModule, Result, for_trainer::training_mode::in_training};
 use stormfire_values::Every;
 
 use super::Trainer;
 use crate::{
     config::TrainerConfig,
-    gradient_checkpointing::checkpoints_gradients,
+    gradient_checkpointing::strategy,
     limit::Limit,
     logger_choice::LoggerChoice,
     new_rates::RateSweep,
@@ -61,14 +62,11 @@ impl<M: LightningModule> ProbeTrainer<M> for Trainer<M> {
                 self.drawn_seed = Some(draw_seed(&device)?);
             }
         }
-        if checkpoints_gradients(module) {
-            // burn's `valid` drops the strategy.
-            if KnownStats::default().of(module).is_empty() {
-                return Ok(module.clone());
-            }
-            tracing::warn!("the copy of the module has no gradient checkpointing, because it has running statistics");
+        // burn's `valid` copies running statistics, and drops the strategy.
+        match strategy(self.config.gradient_checkpointing, module) {
+            GradientCheckpointingStrategy::Disabled => Ok(module.valid()),
+            strategy => Ok(in_training(module.valid(), strategy)),
         }
-        Ok(module.valid())
     }
 
     fn probe(&mut self, module: &M) -> Result<Self> {

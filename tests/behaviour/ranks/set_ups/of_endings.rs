@@ -10,6 +10,7 @@ use stormfire::{Error, loggers::MemoryLogger, prelude::*, ranks::threads};
 
 use super::{FailsIn, Odd, fit, linear, on_ranks, same};
 use crate::{
+    child::{folder, part, play},
     devices::{
         self,
         net::{Net, digits},
@@ -18,9 +19,9 @@ use crate::{
 };
 
 /// Sends an interrupt on rank 0, at a batch of the training or of the validation.
-struct Interrupts {
-    hook: &'static str,
-    at: Arc<Mutex<usize>>,
+pub(super) struct Interrupts {
+    pub(super) hook: &'static str,
+    pub(super) at: Arc<Mutex<usize>>,
 }
 
 impl<M: LightningModule> Callback<M> for Interrupts {
@@ -36,9 +37,13 @@ impl<M: LightningModule> Callback<M> for Interrupts {
     }
 }
 
+/// Helper test for a child process, because it raises signals.
 #[test]
-#[ignore = "sends a signal to the process: run it alone"]
-fn an_interrupt_resumes_exactly() {
+#[ignore = "a part of `an_interrupt_resumes_exactly`"]
+fn is_interrupted() {
+    if folder().is_none() {
+        return;
+    }
     let mut failed = Vec::new();
     for (hook, at) in [
         ("on_train_batch_end", 0),
@@ -103,6 +108,11 @@ fn an_interrupt_resumes_exactly() {
         }
     }
     assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[test]
+fn an_interrupt_resumes_exactly() {
+    play(part("ranks::set_ups::of_endings::is_interrupted", tempfile::tempdir().unwrap().path()));
 }
 
 #[test]

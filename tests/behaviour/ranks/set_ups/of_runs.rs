@@ -34,7 +34,7 @@ fn monitors_work_on_ranks() {
     for (name, set) in monitors {
         for data in [line_data(12, 2), line_data(13, 2)] {
             let ended = on_ranks(2, "", || (data.clone(), line_data(7, 2)), |_, trainer| set(trainer));
-            let mut names: Vec<_> = ended[0].as_ref().map(|e| e.rows.iter().map(|(n, ..)| n.clone()).collect()).unwrap_or_default();
+            let mut names: Vec<_> = ended[0].as_ref().map(|e| e.logged.iter().map(|(n, ..)| n.clone()).collect()).unwrap_or_default();
             names.sort();
             names.dedup();
             if ended.iter().any(Result::is_err) {
@@ -80,7 +80,7 @@ fn epoch_start_and_validation_hooks_log() {
             })
     };
     let two = on_ranks(2, "", || (line_data(12, 2), line_data(7, 2)), |_, t| t.callback(own()).max_epochs(2)).remove(0).unwrap();
-    let found: Vec<_> = two.rows.iter().filter(|(n, ..)| n.starts_with("a_")).collect();
+    let found: Vec<_> = two.logged.iter().filter(|(n, ..)| n.starts_with("a_")).collect();
     assert!(found.iter().all(|(.., v)| (*v - 5.0).abs() < 1e-12), "{found:?}");
     assert!(found.len() >= 7 + 6, "{found:?}");
 }
