@@ -119,20 +119,20 @@ fn the_average_is_validated_and_the_training_is_unchanged_in_every_set_up() {
     ];
     for (what, is_normalised, set) in set_ups {
         let net = || if is_normalised { Net::new().normalised() } else { Net::new() };
-        let (plain, plain_seen, _) = fit(net(), set);
+        let (plain, seen_without, _) = fit(net(), set);
         let (fitted, seen, mut trainer) = fit(net(), &|trainer| set(trainer).callback(Ema::new(0.7)));
         assert_eq!(sorted(&fitted.module.valid()), sorted(&plain.module.valid()), "{what}: the training");
-        let trained = seen.trained.lock().unwrap();
-        assert_eq!(trained.len() as u64, fitted.progress.global_step, "{what}");
+        let after_steps = seen.trained.lock().unwrap();
+        assert_eq!(after_steps.len() as u64, fitted.progress.global_step, "{what}");
         assert_eq!(trainer.get::<Ema>().unwrap().updates(), fitted.progress.global_step, "{what}: an update for each step");
         let validated = seen.validated.lock().unwrap();
         assert!(validated.len() >= 3, "{what}");
-        for (weights, steps) in validated.iter() {
-            assert_near(weights, &averaged(&trained[..*steps as usize], 0.7), what);
+        for (weights, count) in validated.iter() {
+            assert_near(weights, &averaged(&after_steps[..*count as usize], 0.7), what);
         }
-        assert_ne!(*seen.losses.lock().unwrap(), *plain_seen.losses.lock().unwrap(), "{what}");
+        assert_ne!(*seen.losses.lock().unwrap(), *seen_without.losses.lock().unwrap(), "{what}");
         let in_force = trainer.weights_in_force(&fitted.module).unwrap();
-        assert_near(&sorted(&in_force), &averaged(&trained, 0.7), what);
+        assert_near(&sorted(&in_force), &averaged(&after_steps, 0.7), what);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Freezing, parameter groups, LoRA and `StochasticWeightAveraging` in a Trainer.
+//! Freezing, parameter groups, `LoRA` and `StochasticWeightAveraging` in a Trainer.
 
 use std::{
     path::Path,
@@ -219,6 +219,13 @@ fn the_backbone_gets_lightnings_rates() {
 
 #[test]
 fn mistakes_in_patterns_are_refused_with_similar_names() {
+    struct Sets;
+    impl Callback<Net> for Sets {
+        fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut Net, _: &StepOutput, _: usize) -> Result<()> {
+            ctx.set_learning_rate("lr-Adam", 0.5);
+            Ok(())
+        }
+    }
     let error = |groups, set: Set<'_>| error_text(trainer(&MemoryLogger::new(), 1, set).fit(Net::new(groups), data()));
     assert_snapshot!(error(Groups::Typo, &|trainer| trainer), @"
     `Optimizer::group`: `hed` matches no parameter
@@ -228,13 +235,6 @@ fn mistakes_in_patterns_are_refused_with_similar_names() {
     `unfreeze`: `backbone.layer4` matches no parameter (in `setup` of `Finetuning`)
       hint: similar names are `backbone.bias`, `backbone.weight`, `backbone`
     ");
-    struct Sets;
-    impl Callback<Net> for Sets {
-        fn on_train_batch_end(&mut self, ctx: &mut Context<'_>, _module: &mut Net, _: &StepOutput, _: usize) -> Result<()> {
-            ctx.set_learning_rate("lr-Adam", 0.5);
-            Ok(())
-        }
-    }
     assert_snapshot!(error(Groups::Rates, &|trainer| trainer.callback(Sets)), @"
     optimizer `lr-Adam`: no learning rate has this name
       hint: the names are `lr-AdamW`, `lr-AdamW/head`
@@ -281,20 +281,20 @@ fn stochastic_averages_have_the_last_epochs_and_statistics_of_their_own() {
         assert_eq!(epochs.last(), Some(&sorted(&fit.module)), "the fit returns the trained weights");
         (averaged, epochs, logger)
     };
-    let (averaged, epochs, logger) = fit(&|trainer| trainer);
-    let weights = sorted(&averaged);
+    let (averaged, epochs, memory) = fit(&|trainer| trainer);
+    let found = sorted(&averaged);
     for name in ["backbone.weight", "norm.gamma", "head.bias"] {
-        let mut mean = vec![0.0; numbers(&weights, name).len()];
+        let mut mean = vec![0.0; numbers(&found, name).len()];
         for epoch in &epochs[2..] {
             mean.iter_mut().zip(numbers(epoch, name)).for_each(|(sum, value)| *sum += value / 3.0);
         }
-        assert_near(&numbers(&weights, name), &mean, name);
+        assert_near(&numbers(&found, name), &mean, name);
     }
     let of_norm = |weights: &Weights| [numbers(weights, "norm.running_mean"), numbers(weights, "norm.running_var")].concat();
-    assert_near(&of_norm(&weights), &statistics(&averaged), "statistics");
+    assert_near(&of_norm(&found), &statistics(&averaged), "statistics");
     // The pass over the data is no epoch, and logs nothing.
     assert_eq!(epochs.len(), 5);
-    assert_eq!(logger.rows().iter().filter(|row| row.0 == "train_loss").count(), 20);
+    assert_eq!(memory.rows().iter().filter(|row| row.0 == "train_loss").count(), 20);
 
     let (_, logged) = check_resume(Groups::None, 5, &|trainer| trainer.callback(swa()));
     let rates: Vec<f64> = rates_of(&logged, "lr-AdamW").into_iter().step_by(4).collect();
@@ -305,7 +305,7 @@ fn stochastic_averages_have_the_last_epochs_and_statistics_of_their_own() {
         let found = threads::run(world, |_rank| -> Result<_> {
             let mut trainer = trainer(&MemoryLogger::new(), 3, &|trainer| trainer.callback(swa()).handle_signals(false));
             let fit = trainer.fit(Net::new(Groups::None), data())?;
-            Ok(trainer.weights_in_force(&fit.module)?)
+            trainer.weights_in_force(&fit.module)
         });
         let found: Vec<_> = found.into_iter().map(|net| net.unwrap()).collect();
         for net in &found {

@@ -121,6 +121,8 @@ const SET_UPS: [(&str, Set); 6] = [
     ("threads and bf16-mixed", |trainer| trainer.devices(2).precision("bf16-mixed")),
 ];
 
+type Change<'a> = &'a dyn Fn(Trainer<Net>) -> Trainer<Net>;
+
 #[test]
 fn it_changes_no_number_and_holds_in_every_step() {
     let plain = Device::flex();
@@ -128,13 +130,13 @@ fn it_changes_no_number_and_holds_in_every_step() {
     for (name, set) in SET_UPS {
         let (without, seen) = fit(&plain, set).unwrap();
         assert!(seen.lock().unwrap().iter().flatten().all(|strategy| *strategy == Some(GradientCheckpointingStrategy::Disabled)));
-        let runs: [(&str, &Device, &dyn Fn(Trainer<Net>) -> Trainer<Net>, bool); 3] = [
+        let runs: [(&str, &Device, Change<'_>, bool); 3] = [
             ("the option", &plain, &|trainer| set(trainer).gradient_checkpointing(true), true),
             ("the device of the module", &checkpointing, &|trainer| set(trainer), true),
             ("the option against the device", &checkpointing, &|trainer| set(trainer).gradient_checkpointing(false), false),
         ];
         for (how, device, set, is_on) in runs {
-            let (with, seen) = fit(device, |trainer| set(trainer)).unwrap();
+            let (with, seen) = fit(device, set).unwrap();
             assert_eq!(without, with, "{name}, {how}");
             let expected = if is_on { GradientCheckpointingStrategy::Balanced } else { GradientCheckpointingStrategy::Disabled };
             let seen = seen.lock().unwrap();

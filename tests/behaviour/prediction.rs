@@ -158,14 +158,14 @@ fn other_weights_or_data_begin_again() {
         quiet().callback(fails).predict_each(net, data, csv(&path)).unwrap_err();
     };
     let first = |net: &Net, data: Loaders<crate::devices::net::Digits>| {
-        let noted = std::sync::Arc::new(std::sync::Mutex::new(None));
-        let note = noted.clone();
+        let first = std::sync::Arc::new(std::sync::Mutex::new(None));
+        let note = first.clone();
         let notes = LambdaCallback::new().on_predict_batch_start(move |_, _, _, batch, _| {
             note.lock().unwrap().get_or_insert(batch);
             Ok(())
         });
         quiet().callback(notes).predict_each(net, data, csv(&path)).unwrap();
-        let first = *noted.lock().unwrap();
+        let first = *first.lock().unwrap();
         first.unwrap()
     };
     let net = Net::new();

@@ -54,7 +54,7 @@ fn a_resumed_fit_keeps_the_masks() {
     for steps in [8, 12] {
         let folder = tempfile::tempdir().unwrap();
         let save = || Trainer::new().no_logger().default_root_dir(folder.path()).enable_progress_bar(false).enable_model_summary(false);
-        save().max_steps(steps).seed(1).callback(prunes()).fit(Net::new(), data()).unwrap();
+        let _ = save().max_steps(steps).seed(1).callback(prunes()).fit(Net::new(), data()).unwrap();
         let mut trainer = save().max_epochs(3).seed(1).callback(prunes()).ckpt_path("last");
         let resumed = trainer.fit(Net::new(), data()).unwrap();
         assert_eq!(values(&resumed.module), values(&whole.module), "resumed after {steps} steps");

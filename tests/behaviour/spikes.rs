@@ -48,7 +48,9 @@ fn spiky(at: usize) -> Spiky {
 
 fn leaves_out(batches: &'static [usize]) -> LambdaCallback<Spiky> {
     LambdaCallback::new().on_fit_start(move |ctx, _| {
-        batches.iter().for_each(|batch| ctx.leave_out(0, *batch));
+        for batch in batches {
+            ctx.leave_out(0, *batch);
+        }
         Ok(())
     })
 }

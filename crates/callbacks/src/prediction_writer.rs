@@ -87,9 +87,11 @@ pub struct PredictionWriter<P> {
     open: Option<Open>,
 }
 
+type ToTensors<P> = Box<dyn Fn(&P) -> Result<NamedTensors>>;
+
 enum Format<P> {
     Rows(Rows<P>),
-    Tensors(Box<dyn Fn(&P) -> Result<NamedTensors>>),
+    Tensors(ToTensors<P>),
 }
 
 /// The files of a run that has started.
@@ -229,7 +231,9 @@ impl<P> PredictionSink<P> for PredictionWriter<P> {
         match &mut open.sink {
             Sink::Grown(grown) => grown.add(&open.columns, round.iter().map(|(_, rows)| rows.as_slice()), position),
             Sink::Whole(whole) if matches!(self.format, Format::Rows(_)) => {
-                round.iter().for_each(|(_, rows)| whole.add_rows(&open.columns, rows));
+                for (_, rows) in &round {
+                    whole.add_rows(&open.columns, rows);
+                }
                 Ok(())
             }
             Sink::Whole(whole) => round.iter().try_for_each(|(_, tensors)| whole.add_tensors(tensors)),

@@ -61,6 +61,8 @@ enum Scope {
 /// The amount at the end of each epoch.
 type Schedule = Box<dyn Fn(usize) -> Option<PruningAmount>>;
 
+type Chooses = Box<dyn Fn(&str) -> bool>;
+
 /// Prunes a module while it trains: at the end of an epoch, the weights of least magnitude become zero, and stay zero
 /// after every step.
 ///
@@ -103,7 +105,7 @@ pub struct ModelPruning {
     amount: PruningAmount,
     scope: Scope,
     schedule: Option<Schedule>,
-    chooses: Option<Box<dyn Fn(&str) -> bool>>,
+    chooses: Option<Chooses>,
     masks: Masks,
     restored: bool,
 }
@@ -177,7 +179,9 @@ impl ModelPruning {
             return Err(Error::config("ModelPruning", "no weight is chosen", hint));
         }
         let mut tensors = Tensors::new();
-        chosen.iter().for_each(|weight| tensors.add(weight.values.clone()));
+        for weight in &chosen {
+            tensors.add(weight.values.clone());
+        }
         let mut layers = Vec::with_capacity(chosen.len());
         for (weight, data) in chosen.iter().zip(tensors.read()?) {
             let known = self.masks.0.get(&weight.path).map(|mask| mask.keeps.clone());

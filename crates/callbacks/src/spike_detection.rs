@@ -234,7 +234,7 @@ impl<M: LightningModule> Callback<M> for SpikeDetection {
         let json = saved.take_json();
         state::load(&mut loaded, json)?;
         self.history = loaded.0;
-        self.steps = Steps::of(loaded.1, saved.take_tensor::<1, Float>("sums")?);
+        self.steps = Steps::of(loaded.1, saved.take_tensor::<1, Float>("sums")?.as_ref());
         self.restored = true;
         Ok(())
     }
@@ -249,7 +249,9 @@ impl<M: LightningModule> Callback<M> for SpikeDetection {
             if !list.is_empty() {
                 tracing::info!("{} batches are left out: {list:?}", list.len());
             }
-            list.into_iter().for_each(|(epoch, batch)| ctx.leave_out(epoch, batch));
+            for (epoch, batch) in list {
+                ctx.leave_out(epoch, batch);
+            }
         }
         Ok(())
     }

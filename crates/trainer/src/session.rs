@@ -130,7 +130,7 @@ impl<M: LightningModule> Session<M> {
         module: M,
         mut data: D,
         resume: Option<Resume>,
-        given: Start,
+        Start { drawn_seed, new_rates }: Start,
     ) -> Result<Fit<M>> {
         let _active = live_run::begin(self.name());
         let engine = &mut self.engine;
@@ -142,7 +142,7 @@ impl<M: LightningModule> Session<M> {
         let mut module = in_training(module, engine.frame.checkpointing);
         self.start_threads(&module, true)?;
         let engine = &mut self.engine;
-        let seed = match engine.frame.config.seed.or(given.drawn_seed) {
+        let seed = match engine.frame.config.seed.or(drawn_seed) {
             Some(seed) => seed,
             None => draw_seed(&engine.frame.device)?,
         };
@@ -171,7 +171,7 @@ impl<M: LightningModule> Session<M> {
             };
             training.optimizers.start(module)?;
             let epochs = engine.run.limits.max_epochs.map(|epochs| epochs as u64);
-            given.new_rates.apply(&mut training.optimizers, engine.run.moment.fit_steps, epochs)?;
+            new_rates.apply(&mut training.optimizers, engine.run.moment.fit_steps, epochs)?;
             if let Some(resume) = resume {
                 let path = resume.path().to_path_buf();
                 resume.run(engine, module, training)?;

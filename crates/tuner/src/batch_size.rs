@@ -135,7 +135,7 @@ pub(crate) fn run<M: LightningModule, D: DataModule<Batch = M::Batch>>(
         return Ok(known);
     }
     let found = find(options, |size| call.trial(size))?;
-    call.note(found);
+    child::Call::note(found);
     Ok(found)
 }
 

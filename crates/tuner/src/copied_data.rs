@@ -38,8 +38,8 @@ impl<D: DataModule> DataModule for CopiedData<D> {
     }
 
     fn setup(&mut self, stage: Stage) -> Result<()> {
-        let state = self.data.state()?;
-        self.before = (!state.is_empty()).then_some(state);
+        let before = self.data.state()?;
+        self.before = (!before.is_empty()).then_some(before);
         self.data.setup(stage)
     }
 

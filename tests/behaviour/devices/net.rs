@@ -141,6 +141,7 @@ pub(crate) fn digits(items: usize, batch_size: usize) -> Loader<Digits> {
 }
 
 /// The points with these numbers.
+#[expect(clippy::needless_pass_by_value, reason = "the signature of a collate")]
 pub(crate) fn of_items(items: Vec<usize>, device: &Device) -> Digits {
     let numbers: Vec<f32> = items.iter().map(|&item| item as f32).collect();
     let numbers = Tensor::<1>::from_floats(numbers.as_slice(), device);

@@ -278,7 +278,7 @@ fn trainer(plan: &Plan, given: Arc<AtomicU64>) -> Trainer<Net> {
         trainer = match monitor {
             Monitor::GradientNorm => trainer.callback(GradientNormMonitor::new()),
             Monitor::Throughput => trainer.callback(ThroughputMonitor::new()),
-            Monitor::Average => trainer.callback(Ema::half_life("3 steps").average_buffers(plan.seed % 2 == 0)),
+            Monitor::Average => trainer.callback(Ema::half_life("3 steps").average_buffers(plan.seed.is_multiple_of(2))),
         };
     }
     match watch.patience {

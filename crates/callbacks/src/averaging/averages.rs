@@ -100,9 +100,9 @@ impl Averages {
         let mut update = Update { slots: &mut self.slots, share, copies: share.to_bits() == 1.0_f64.to_bits(), all, found_new: false };
         // A step only notes what it has seen of running statistics. burn adds that when a module leaves training.
         if all {
-            module.valid().visit(&mut update)
+            module.valid().visit(&mut update);
         } else {
-            module.visit(&mut update)
+            module.visit(&mut update);
         }
         if update.found_new {
             self.find_paths(module);

@@ -226,10 +226,10 @@ fn a_narrow_type_is_averaged_in_a_wide_one() {
         net = net.set(1.1, 1.1, 0.0);
         averages.update(&net, 0.001, false);
     }
-    let averaged = averages.put_into(&net);
-    assert_eq!(averaged.body.weight.val().dtype(), DType::BF16);
+    let result = averages.put_into(&net);
+    assert_eq!(result.body.weight.val().dtype(), DType::BF16);
     let expected = 1.1 - 0.1 * 0.999_f32.powi(100);
-    assert!((averaged.values()[0] - expected).abs() < 0.005, "{:?} {expected}", averaged.values());
+    assert!((result.values()[0] - expected).abs() < 0.005, "{:?} {expected}", result.values());
 }
 
 #[test]
@@ -317,7 +317,9 @@ fn rates_are_annealed_as_those_of_pytorch() {
                 }
                 found.push(rates.clone());
                 if epoch < 2 {
-                    rates.iter_mut().for_each(|rate| *rate *= 0.5);
+                    for rate in &mut rates {
+                        *rate *= 0.5;
+                    }
                 }
                 if restarts {
                     let saved = Callback::<Line>::state(&callback).unwrap();
@@ -340,12 +342,11 @@ fn the_start_is_an_epoch_or_a_share_of_them() {
         let (mut bench, mut callback) = (bench(), callback);
         bench.run.limits.max_epochs = Some(epochs);
         bench.start(&mut callback).unwrap();
-        let found = (0..epochs).find(|&epoch| {
+        (0..epochs).find(|&epoch| {
             bench.run.place.progress.epoch = epoch;
             bench.fire(&mut callback, Event::TrainEpochStart).unwrap();
             !std::mem::take(&mut bench.run.place.requests.rates).is_empty()
-        });
-        found
+        })
     };
     let new = || StochasticWeightAveraging::new(0.05);
     assert_eq!([first(new(), 10), first(new(), 4), first(new().start_share(0.0), 3)], [Some(8), Some(3), Some(0)]);

@@ -19,10 +19,12 @@ struct Rendered {
     rows: Vec<String>,
 }
 
+type Render<P> = Box<dyn Fn(&P) -> Result<Rendered>>;
+
 /// Turns predictions into lines.
 pub(super) struct Rows<P> {
     text: Text,
-    render: Box<dyn Fn(&P) -> Result<Rendered>>,
+    render: Render<P>,
 }
 
 /// The columns that a writer adds to those of the rows, and the header of the file.
@@ -229,7 +231,7 @@ fn name_floats(plain: &mut Value, encoded: &Value) {
     match (plain, encoded) {
         (plain @ Value::Null, Value::String(name)) => *plain = Value::String(name.clone()),
         (Value::Array(items), Value::Array(encoded)) => {
-            items.iter_mut().zip(encoded).for_each(|(item, encoded)| name_floats(item, encoded))
+            items.iter_mut().zip(encoded).for_each(|(item, encoded)| name_floats(item, encoded));
         }
         (Value::Object(fields), Value::Object(encoded)) => {
             fields.iter_mut().for_each(|(name, field)| encoded.get(name).into_iter().for_each(|encoded| name_floats(field, encoded)));

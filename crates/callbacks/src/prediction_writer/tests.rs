@@ -1,4 +1,4 @@
-use std::{fs, path::Path};
+use std::{fs, io::Write as _, path::Path};
 
 use burn::tensor::TensorData;
 use serde::Serialize;
@@ -17,7 +17,7 @@ struct Row {
 
 fn row(item: usize) -> Row {
     Row {
-        class: (item % 3 != 0).then_some(item as i64),
+        class: (!item.is_multiple_of(3)).then(|| i64::try_from(item).unwrap()),
         score: item as f32 / 10.0,
         note: ["plain", "with, comma", "two\n\"lines\""][item % 3],
     }
@@ -86,7 +86,6 @@ fn a_killed_prediction_continues_without_a_torn_or_repeated_row() {
         let path = killed(batch).join("predictions.csv");
         assert!(!path.exists(), "an unfinished file has the final name");
         // The kill came while more rows were written.
-        use std::io::Write as _;
         let mut part = fs::OpenOptions::new().append(true).open(killed(batch).join("predictions.csv.part")).unwrap();
         part.write_all(b"9,torn, \"ro").unwrap();
         assert_eq!(predict(&mut csv(&path), "a", |_| {}).unwrap(), (batch + 1..4).collect::<Vec<_>>());
@@ -122,7 +121,7 @@ fn a_failed_prediction_keeps_its_rows() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("p.csv");
     let mut rows = 0;
-    let mut writer = csv(&path).sync_every(Duration::from_secs(3600));
+    let mut writer = csv(&path).sync_every(Duration::from_hours(1));
     let identity = || Ok("a".to_owned());
     writer.start(&PredictionRun::new(1, here().unwrap(), &identity)).unwrap();
     for (batch_idx, items) in batches().into_iter().enumerate().take(3) {
@@ -217,6 +216,7 @@ fn a_place_that_cannot_be_written_is_found_before_the_first_batch() {
     assert!(starts(&path, WriteInterval::Batch).contains("another prediction is writing"));
 }
 
+#[expect(clippy::ptr_arg, clippy::unnecessary_wraps, reason = "the signature of a writer of tensors")]
 fn tensors(items: &Vec<usize>) -> Result<NamedTensors> {
     let values: Vec<f32> = items.iter().flat_map(|&item| [item as f32, 0.5]).collect();
     Ok(vec![("scores".into(), TensorData::new(values, [items.len(), 2]))])

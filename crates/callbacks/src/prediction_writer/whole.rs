@@ -54,7 +54,7 @@ impl Whole {
         let shape = data.shape().as_slice().to_vec();
         let Some(joined) = self.tensors.get_mut(&name) else {
             if shape.is_empty() {
-                return Err(differs(&name, "has no dimension".into()));
+                return Err(differs(&name, "has no dimension"));
             }
             self.tensors.insert(name, Joined { dtype: data.dtype(), shape, bytes: data.as_bytes().to_vec() });
             return Ok(());
@@ -62,7 +62,7 @@ impl Whole {
         if joined.dtype != data.dtype() || joined.shape.get(1..) != shape.get(1..) {
             return Err(differs(
                 &name,
-                format!("is {:?} {shape:?} in one batch and {:?} {:?} before", data.dtype(), joined.dtype, joined.shape),
+                &format!("is {:?} {shape:?} in one batch and {:?} {:?} before", data.dtype(), joined.dtype, joined.shape),
             ));
         }
         if let (Some(rows), Some(more)) = (joined.shape.first_mut(), shape.first()) {
@@ -82,7 +82,7 @@ impl Whole {
     }
 }
 
-fn differs(name: &str, what: String) -> Error {
+fn differs(name: &str, what: &str) -> Error {
     let hint = "give tensors whose dimensions are equal from the second on, or write one file per batch (`WriteInterval::Batch`)";
     Error::config("PredictionWriter", format!("tensor `{name}` {what}, so that the batches cannot be joined"), hint)
 }

@@ -105,13 +105,13 @@ impl Steps {
         (steps, (!on_device.is_empty()).then(|| Tensor::cat(on_device, 0)))
     }
 
-    pub(super) fn of(saved: Vec<SavedStep>, sums: Option<Tensor<1>>) -> Self {
+    pub(super) fn of(saved: Vec<SavedStep>, sums: Option<&Tensor<1>>) -> Self {
         let mut steps = Self::default();
         let mut taken = 0;
         for SavedStep { span, sum, is_on_device, count, first } in saved {
-            let on_device = sums.as_ref().filter(|_| is_on_device).map(|sums| {
+            let on_device = sums.filter(|_| is_on_device).map(|sums| {
                 taken += 1;
-                Scalar::from(sums.clone().slice([taken - 1..taken]))
+                Scalar::from(sums.clone().slice(taken - 1..taken))
             });
             let open = Open { sum: sum.map(Scalar::Host).or(on_device), count, first };
             match span {

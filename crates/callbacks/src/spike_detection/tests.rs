@@ -49,7 +49,9 @@ fn a_spike_is_reported_or_skipped() {
     let (mut bench, mut warns) = (Bench::new(), SpikeDetection::new(SpikeAction::Warn));
     bench.start(&mut warns).unwrap();
     let lines = told(|| {
-        [1.0, 1.0, 50.0, 1.0].into_iter().for_each(|loss| step(&mut bench, &mut warns, &[loss]));
+        for loss in [1.0, 1.0, 50.0, 1.0] {
+            step(&mut bench, &mut warns, &[loss]);
+        }
     });
     assert!(
         matches!(&lines[..], [line] if line.contains("a spike at step 2 (epoch 0, batch 2): the loss is 50, and the mean before it is 1")),

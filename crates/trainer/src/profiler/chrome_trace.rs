@@ -23,7 +23,7 @@ impl ChromeTrace {
     pub(super) fn create(folder: &Path, stage: &str) -> Option<Self> {
         // A resumed run keeps the traces from before.
         let name = |number: usize| if number == 1 { format!("{stage}-trace.json") } else { format!("{stage}-trace-{number}.json") };
-        let path = (1..).map(|number| folder.join(name(number))).find(|path| !path.exists()).unwrap_or_default();
+        let path = (1..=usize::MAX).map(|number| folder.join(name(number))).find(|path| !path.exists()).unwrap_or_default();
         let created = fs_err::create_dir_all(folder).and_then(|()| File::create(&path));
         match created {
             Ok(file) => {

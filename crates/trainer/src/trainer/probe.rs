@@ -65,7 +65,7 @@ impl<M: LightningModule> ProbeTrainer<M> for Trainer<M> {
         // burn's `valid` copies running statistics, and drops the strategy.
         match strategy(self.config.gradient_checkpointing, module) {
             GradientCheckpointingStrategy::Disabled => Ok(module.valid()),
-            strategy => Ok(in_training(module.valid(), strategy)),
+            strategy @ GradientCheckpointingStrategy::Balanced => Ok(in_training(module.valid(), strategy)),
         }
     }
 

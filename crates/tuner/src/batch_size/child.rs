@@ -91,7 +91,7 @@ impl Call {
     }
 
     /// Keeps the result for the children of later calls.
-    pub(super) fn note(&self, found: usize) {
+    pub(super) fn note(found: usize) {
         RESULTS.lock().unwrap_or_else(PoisonError::into_inner).push(found);
     }
 

@@ -67,11 +67,11 @@ impl Search {
             let mut random = Random::new(mix(mix(seed, number as u64), index as u64));
             let (low, high) = dimension.values.ends();
             let coordinate = if models {
-                let seen = before.iter().filter_map(|record| {
+                let known = before.iter().filter_map(|record| {
                     let coordinate = dimension.values.coordinate(record.params.get(&dimension.name)?)?;
                     Some((coordinate, record.rank(mode)))
                 });
-                propose(seen.collect(), (low, high), matches!(dimension.values, Values::Choice(_)), &mut random)
+                propose(known.collect(), (low, high), matches!(dimension.values, Values::Choice(_)), &mut random)
             } else {
                 low + random.unit() * (high - low)
             };

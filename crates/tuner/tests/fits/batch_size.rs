@@ -52,6 +52,7 @@ impl LightningModule for Limited {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the signature of the data of a trial")]
 fn data(size: usize) -> Result<(Loader<Batch>, Loader<Batch>)> {
     Ok((line_data(200, size), line_data(200, size)))
 }

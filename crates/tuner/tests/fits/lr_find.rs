@@ -14,7 +14,7 @@ use stormfire_values::Every;
 use crate::{Batch, Line, Net, alone, bits, line_data, mse, quiet};
 use stormfire_tuner::{LrFind, Tuner};
 
-/// Of PyTorch, Lightning, NumPy and fastai: `xtask/python/tuner/lr_find.py`.
+/// Of PyTorch, Lightning, `NumPy` and fastai: `xtask/python/tuner/lr_find.py`.
 const ORACLE: &str = include_str!("lr_find.csv");
 
 #[test]
@@ -60,7 +60,7 @@ fn files(folder: &Path) -> Files {
             } else {
                 let name = path.strip_prefix(folder).unwrap().display().to_string();
                 // Names of event files and contents of checkpoints have times and ids.
-                let is_compared = name.ends_with(".csv") || name.ends_with(".yaml");
+                let is_compared = path.extension().is_some_and(|extension| extension == "csv" || extension == "yaml");
                 found.push(if is_compared {
                     (name, std::fs::read(&path).unwrap())
                 } else {
@@ -86,11 +86,11 @@ fn fit(seed: Option<u64>, tunes: bool) -> (Vec<u32>, f64, Files) {
     let module = Net::new();
     let data = || (line_data(24, 4).shuffle(true), line_data(8, 4));
     if tunes {
-        let mut tuner = Tuner::new(&mut trainer);
-        tuner.lr_find(&module, data(), &LrFind::new().num_training(20)).unwrap();
-        tuner.lr_find(&module, data(), &LrFind::new().num_training(20)).unwrap();
+        let mut finder = Tuner::new(&mut trainer);
+        finder.lr_find(&module, data(), &LrFind::new().num_training(20)).unwrap();
+        finder.lr_find(&module, data(), &LrFind::new().num_training(20)).unwrap();
         let sized = |size| Ok((line_data(24, size), line_data(8, size)));
-        assert_eq!(tuner.scale_batch_size(&module, sized, &stormfire_tuner::ScaleBatchSize::new()).unwrap(), 24);
+        assert_eq!(finder.scale_batch_size(&module, sized, &stormfire_tuner::ScaleBatchSize::new()).unwrap(), 24);
         assert_eq!(files(folder.path()), [], "a tuner writes no files");
     }
     let fit = trainer.fit(module, data()).unwrap();

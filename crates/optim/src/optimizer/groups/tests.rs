@@ -131,8 +131,9 @@ fn groups_step_as_those_of_pytorch() {
 /// Whether the decay of a group is used by every optimizer of burn.
 #[test]
 fn every_optimizer_of_burn_has_a_weight_decay_per_group() {
+    type Make = Box<dyn Fn() -> Optimizer>;
     let config = || Some(WeightDecayConfig::new(0.0));
-    let all: Vec<(&str, Box<dyn Fn() -> Optimizer>)> = vec![
+    let all: Vec<(&str, Make)> = vec![
         ("SGD", Box::new(move || Optimizer::new(SgdConfig::new().with_weight_decay(config()), 0.1))),
         ("Adam", Box::new(|| Optimizer::new(AdamConfig::new(), 0.1))),
         ("AdamW", Box::new(|| Optimizer::new(AdamWConfig::new().with_weight_decay(0.0), 0.1))),
