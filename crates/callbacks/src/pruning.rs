@@ -83,8 +83,8 @@ type Chooses = Box<dyn Fn(&str) -> bool>;
 /// fit only: a fit that starts from such weights without this callback trains the zeros again. Optimizers keep their
 /// moments of a pruned weight, and a callback that averages weights must be added after this one.
 ///
-/// An epoch that is cut short (`max_steps`, `skip_epoch`) does not prune. The end of an epoch logs `sparsity`, the share
-/// of the chosen weights that is pruned.
+/// An epoch that is cut short (`max_steps`, `skip_epoch`) does not prune. The end of an epoch logs `sparsity`, the
+/// share of the chosen weights that is pruned.
 ///
 /// ```
 /// use stormfire_callbacks::ModelPruning;

@@ -168,8 +168,8 @@ impl Context<'_> {
         &self.run.place.learning_rates
     }
 
-    /// Sets a learning rate from the next batch on, in place of that of schedule and group: of an optimizer or a group by
-    /// its logged name (`"lr-AdamW"`, `"lr-AdamW/head"`), or of parameters
+    /// Sets a learning rate from the next batch on, in place of that of schedule and group: of an optimizer or a group
+    /// by its logged name (`"lr-AdamW"`, `"lr-AdamW/head"`), or of parameters
     /// ([`RateOf::Params`](stormfire_optim::RateOf::Params)), which become a group. Groups without a set rate follow
     /// their optimizer in proportion. A checkpoint contains the set rates. An unknown name ends the run with an error.
     pub fn set_learning_rate(&mut self, of: impl Into<RateOf>, rate: f64) {

@@ -1,7 +1,7 @@
 //! Modules in training mode, with a strategy of gradient checkpointing.
 //!
-//! burn's `train` gives every tensor the default strategy, and no operation takes tensors of two strategies. So a module
-//! with another strategy must not be switched by burn alone.
+//! burn's `train` gives every tensor the default strategy, and no operation takes tensors of two strategies. So a
+//! module with another strategy must not be switched by burn alone.
 
 use burn::{
     module::{Flag, Module, ModuleMapper, ModuleVisitor, Param},
@@ -31,7 +31,7 @@ pub fn strategy_of<M: Module>(module: &M) -> GradientCheckpointingStrategy {
 
 /// The module in training mode, with this strategy.
 ///
-/// Except for the default strategy, tensors that are no parameters get no tape: burn lets nobody set the strategy of
+/// Except for the default strategy, tensors that are no parameters get no tape: burn has no way to set the strategy of
 /// such a tensor in a module, and combines a tensor without a tape with any other.
 pub fn in_training<M: Module>(module: M, strategy: GradientCheckpointingStrategy) -> M {
     if strategy != GradientCheckpointingStrategy::default() {

@@ -1,8 +1,8 @@
 //! A training on several processes, for the tests with `mpirun` (`tests/under_mpirun.rs`).
 //!
 //! The arguments: a folder, the batches of a window on each rank, the number of epochs, the least time of a batch in
-//! milliseconds, and words: `threads` (two threads on each rank), `fewer` (other data), `fills` (rank 0 fills its disk in
-//! the second epoch).
+//! milliseconds, and words: `threads` (two threads on each rank), `fewer` (other data), `fills` (rank 0 fills its disk
+//! in the second epoch).
 
 use std::{env, fs::File, io, path::PathBuf, thread, time::Duration};
 

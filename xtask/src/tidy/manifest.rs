@@ -7,7 +7,7 @@ use super::Finding;
 use crate::system::{self, Workspace};
 
 /// The layers, from the bottom. A package may only depend on packages of lower layers.
-const FLOORS: [(&str, u8); 13] = [
+const FLOORS: [(&str, u8); 14] = [
     ("stormfire-derive", 0),
     ("stormfire-store", 0),
     ("stormfire-values", 0),
@@ -20,7 +20,8 @@ const FLOORS: [(&str, u8); 13] = [
     ("stormfire-module", 3),
     ("stormfire-callbacks", 4),
     ("stormfire-trainer", 5),
-    ("stormfire", 6),
+    ("stormfire-tuner", 6),
+    ("stormfire", 7),
 ];
 
 struct Package {

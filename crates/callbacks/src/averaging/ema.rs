@@ -25,8 +25,8 @@ impl Ema {
         Self(WeightAveraging::of("Ema", Rule::Decay(decay)))
     }
 
-    /// An average in which weights count half as much after each such period: `"1000 steps"`, `"0.5 epochs"`. It does not
-    /// depend on how often the average is updated.
+    /// An average in which weights count half as much after each such period: `"1000 steps"`, `"0.5 epochs"`. It does
+    /// not depend on how often the average is updated.
     pub fn half_life(period: impl TryInto<Every, Error: Into<TextError>>) -> Self {
         let mut average = WeightAveraging::of("Ema", Rule::Mean);
         average.set_half_life(period);

@@ -124,7 +124,8 @@ pub trait DriveOptimizers {
     /// If the index is too large.
     fn at(&mut self, index: usize) -> &mut Optimizer;
 
-    /// Sets a learning rate in place of that of schedule and group, until it is set again. `None` gives it back to them.
+    /// Sets a learning rate in place of that of schedule and group, until it is set again. `None` gives it back to
+    /// them.
     ///
     /// # Errors
     /// [`Error::Optimizer`] for a rate that is negative or not finite, or an unknown name. [`Error::Config`] for

@@ -33,8 +33,8 @@ impl<M: LightningModule> Trainer<M> {
         })
     }
 
-    /// The module that the newest fit has returned, with the weights in force: those of a callback such as an average, in
-    /// evaluation mode. Without such a callback, and for another module, its own weights.
+    /// The module that the newest fit has returned, with the weights in force: those of a callback such as an average,
+    /// in evaluation mode. Without such a callback, and for another module, its own weights.
     ///
     /// [`validate`](Self::validate), [`test`](Self::test) and [`predict`](Self::predict) use them for that module.
     ///

@@ -1,5 +1,5 @@
-//! Ranks with tied weights, data with a state, periods of time, stores behind URLs, a server that lies, and resumes within
-//! a validation on another number of ranks.
+//! Ranks with tied weights, data with a state, periods of time, stores behind URLs, a server that lies, and resumes
+//! within a validation on another number of ranks.
 
 use std::{
     path::Path,
